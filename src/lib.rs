@@ -1,0 +1,9 @@
+//! `nearside` is a near cache for Redis that runs as a sidecar: a small daemon beside an application that speaks
+//! the Redis protocol, answers hot keys from its own memory (L1) and sends everything else on to a remote Redis
+//! Cluster (L2) over a few multiplexed connections.
+//!
+//! A module may use what stands above it in this list, and nothing below it. ARCHITECTURE.md follows one request
+//! through these files; `tests/layering.rs` holds the rule.
+
+pub mod key;
+pub mod node;
