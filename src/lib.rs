@@ -7,3 +7,5 @@
 
 pub mod key;
 pub mod node;
+
+pub mod resp;

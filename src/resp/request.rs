@@ -1,0 +1,105 @@
+//! One request: its raw bytes and where each argument stands in them.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+/// A request as a client sent it, in the form of a RESP array of bulk strings. Borrowed: nothing is copied.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    raw: &'a [u8],
+    args: &'a [Range<usize>],
+}
+
+/// A request that outlives the buffer it was read into.
+#[derive(Clone, Debug)]
+pub struct OwnedRequest {
+    raw: Bytes,
+    args: Box<[Range<usize>]>,
+}
+
+// === impl Request ===
+
+impl<'a> Request<'a> {
+    /// The request in `raw`, whose arguments (command name first) lie at `args`, relative to its beginning.
+    pub fn new(raw: &'a [u8], args: &'a [Range<usize>]) -> Request<'a> {
+        debug_assert!(!args.is_empty(), "an empty request is no request");
+        Request { raw, args }
+    }
+
+    /// How many arguments there are, the command's name included; at least 1.
+    #[expect(clippy::len_without_is_empty, reason = "a request is never empty")]
+    pub fn len(&self) -> usize {
+        self.args.len()
+    }
+
+    /// Argument `index`, 0 being the command's name; empty when there is none.
+    pub fn arg(&self, index: usize) -> &'a [u8] {
+        self.args.get(index).map_or(&[], |range| &self.raw[range.clone()])
+    }
+
+    /// Where argument `index` lies in [`Request::raw`].
+    pub fn range(&self, index: usize) -> Range<usize> {
+        self.args.get(index).cloned().unwrap_or(0..0)
+    }
+
+    /// All arguments, the command's name first.
+    pub fn args(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        let raw = self.raw;
+        self.args.iter().map(move |range| &raw[range.clone()])
+    }
+
+    /// The request as it goes upstream: a RESP array of bulk strings.
+    pub fn raw(&self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// A copy that owns its bytes.
+    pub fn to_owned(&self) -> OwnedRequest {
+        OwnedRequest { raw: Bytes::copy_from_slice(self.raw), args: self.args.into() }
+    }
+}
+
+impl std::fmt::Debug for Request<'_> {
+    /// Shows the name and the number of arguments only: keys and values are not for logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Request({} with {} arguments)", self.arg(0).escape_ascii(), self.len() - 1)
+    }
+}
+
+// === impl OwnedRequest ===
+
+impl OwnedRequest {
+    /// The request made of these arguments, the command's name first.
+    pub fn from_args<A: AsRef<[u8]>>(args: impl IntoIterator<Item = A>) -> OwnedRequest {
+        let mut raw = Vec::new();
+        let mut ranges = Vec::new();
+        for arg in args {
+            let arg = arg.as_ref();
+            raw.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+            ranges.push(raw.len()..raw.len() + arg.len());
+            raw.extend_from_slice(arg);
+            raw.extend_from_slice(b"\r\n");
+        }
+        let header = format!("*{}\r\n", ranges.len());
+        raw.splice(0..0, header.bytes());
+        let args =
+            ranges.into_iter().map(|range| range.start + header.len()..range.end + header.len()).collect();
+        OwnedRequest { raw: raw.into(), args }
+    }
+
+    /// The request, borrowed.
+    pub fn as_request(&self) -> Request<'_> {
+        Request::new(&self.raw, &self.args)
+    }
+
+    /// The bytes as they go upstream, shared, not copied.
+    pub fn bytes(&self) -> Bytes {
+        self.raw.clone()
+    }
+
+    /// Argument `index`, shared, not copied; empty when there is none.
+    pub fn arg_bytes(&self, index: usize) -> Bytes {
+        self.args.get(index).map_or_else(Bytes::new, |range| self.raw.slice(range.clone()))
+    }
+}
