@@ -5,7 +5,10 @@
 //! A module may use what stands above it in this list, and nothing below it. ARCHITECTURE.md follows one request
 //! through these files; `tests/layering.rs` holds the rule.
 
+pub mod clock;
 pub mod key;
 pub mod node;
+
+pub mod invalidation;
 
 pub mod resp;

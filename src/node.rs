@@ -4,12 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::clock::Nanos;
+
 /// A node of the upstream, by the address that clients of it use: `host:port`, or the path of a Unix socket.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(Arc<str>);
-
-/// Nanoseconds since the process began, from the monotonic clock. A bare number, so that it can stand in an atomic.
-pub type Nanos = u64;
 
 /// One life of one tracked connection, shared by the connection and by every entry that it filled.
 ///

@@ -1,0 +1,16 @@
+//! What may have become stale. Whoever learns of it hands one of these to the near cache.
+
+use bytes::Bytes;
+
+use crate::key::Slot;
+
+/// A part of the keyspace whose cached replies must not be served any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Invalidation {
+    /// These keys changed: a push named them, or a client of ours is writing them.
+    Keys(Vec<Bytes>),
+    /// These slots have another owner than before, or are on the way to one.
+    Slots(Vec<Slot>),
+    /// Everything: a client of ours flushed it, or ran what may have written anything.
+    All,
+}

@@ -1,0 +1,138 @@
+//! Finds the end of a reply or push in what a node sent, and touches nothing in between.
+//!
+//! Knows every type of RESP2 and RESP3, null forms of RESP2 inside RESP3 (`$-1`, `*-1`, as Redis 7.0 really sends
+//! them) and error lines of any bytes. Streamed aggregates (`$?`, `*?`) are refused: no server sends them unasked.
+
+/// The scanner of one connection. It resumes where it stopped, so a large reply is walked once.
+#[derive(Debug, Default)]
+pub struct FrameScanner {
+    /// How far the current frame has been walked.
+    at: usize,
+    /// Elements of the current frame still to come; 0 before its first byte was looked at.
+    missing: u64,
+}
+
+/// What a node sent is not RESP. The connection cannot go on after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// A frame or an element begins with a byte that no type has.
+    #[error("unknown RESP type byte 0x{0:02x}")]
+    UnknownType(u8),
+    /// A length or count that is no number, or absurd.
+    #[error("bad RESP length")]
+    BadLength,
+}
+
+/// No server sends a longer blob or a larger aggregate; beyond it, the peer does not speak RESP.
+const LENGTH_MAX: i64 = 4 << 30;
+
+// === impl FrameScanner ===
+
+impl FrameScanner {
+    /// The length of the frame that `buf` begins with, or `None` when its end has not arrived; then the next call
+    /// must get a `buf` that begins at the same byte.
+    ///
+    /// # Errors
+    /// The bytes are not RESP.
+    pub fn scan(&mut self, buf: &[u8]) -> Result<Option<usize>, FrameError> {
+        if self.missing == 0 {
+            self.missing = 1;
+            self.at = 0;
+        }
+        while self.missing > 0 {
+            let Some(rest) = buf.get(self.at..).filter(|rest| !rest.is_empty()) else { return Ok(None) };
+            let Some(line) = line_end(rest) else { return Ok(None) };
+            let number = || {
+                let number = super::parse_integer(&rest[1..line - 2]).ok_or(FrameError::BadLength)?;
+                if (-1..=LENGTH_MAX).contains(&number) { Ok(number) } else { Err(FrameError::BadLength) }
+            };
+            let (length, children) = match rest[0] {
+                b'+' | b'-' | b':' | b',' | b'#' | b'_' | b'(' => (line, 0),
+                b'$' | b'=' | b'!' => match u64::try_from(number()?) {
+                    Ok(blob) => (line + blob as usize + 2, 0),
+                    Err(_) => (line, 0),
+                },
+                b'*' | b'~' | b'>' => (line, number()?.max(0) as u64),
+                b'%' => (line, 2 * number()?.max(0) as u64),
+                // An attribute comes before the value that it describes, and does not count as one.
+                b'|' => (line, 2 * number()?.max(0) as u64 + 1),
+                other => return Err(FrameError::UnknownType(other)),
+            };
+            if self.at + length > buf.len() {
+                return Ok(None);
+            }
+            self.at += length;
+            self.missing = self.missing - 1 + children;
+        }
+        Ok(Some(self.at))
+    }
+}
+
+/// The offset after the `\r\n` that ends the first line.
+fn line_end(buf: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let carriage = from + memchr::memchr(b'\r', &buf[from..])?;
+        match buf.get(carriage + 1)? {
+            b'\n' => return Some(carriage + 2),
+            _ => from = carriage + 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAMES: [&[u8]; 20] = [
+        b"+OK\r\n",
+        b"-ERR \xff\xfe bad\r\n",
+        b":-12\r\n",
+        b",3.1400000000000001\r\n",
+        b"#t\r\n",
+        b"_\r\n",
+        b"(3492890328409238509324850943850943825024385\r\n",
+        b"$0\r\n\r\n",
+        b"$5\r\na\r\nbc\r\n",
+        b"$-1\r\n",
+        b"*-1\r\n",
+        b"*0\r\n",
+        b"=7\r\ntxt:abc\r\n",
+        b"!5\r\nERR x\r\n",
+        b"*2\r\n*2\r\n:1\r\n$-1\r\n_\r\n",
+        b"%2\r\n+a\r\n*1\r\n:1\r\n+b\r\n%1\r\n:1\r\n:2\r\n",
+        b"~2\r\n:1\r\n:2\r\n",
+        b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n",
+        b">2\r\n$10\r\ninvalidate\r\n_\r\n",
+        b"|1\r\n+ttl\r\n:3\r\n*2\r\n:1\r\n|1\r\n+a\r\n+b\r\n:2\r\n",
+    ];
+
+    #[test]
+    fn every_type_is_bounded_whole_and_byte_by_byte() {
+        for frame in FRAMES {
+            let mut with_more = frame.to_vec();
+            with_more.extend_from_slice(b":99\r\n");
+            assert_eq!(FrameScanner::default().scan(&with_more), Ok(Some(frame.len())));
+            let mut scanner = FrameScanner::default();
+            for end in 0..frame.len() {
+                assert_eq!(scanner.scan(&frame[..end]), Ok(None), "{}", frame[..end].escape_ascii());
+            }
+            assert_eq!(scanner.scan(frame), Ok(Some(frame.len())), "{}", frame.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_is_not_resp_is_an_error() {
+        let cases: [(&[u8], FrameError); 6] = [
+            (b"HTTP/1.1 200 OK\r\n", FrameError::UnknownType(b'H')),
+            (b"$abc\r\n", FrameError::BadLength),
+            (b"$?\r\n", FrameError::BadLength),
+            (b"*-2\r\n", FrameError::BadLength),
+            (b"$99999999999999999999\r\n", FrameError::BadLength),
+            (b"*1\r\n\0\r\n", FrameError::UnknownType(0)),
+        ];
+        for (bytes, error) in cases {
+            assert_eq!(FrameScanner::default().scan(bytes), Err(error), "{}", bytes.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Finds requests in what a client sent: RESP arrays of bulk strings, and inline commands.
+//!
+//! The limits, the strictness and the words of the errors are those of Redis 7.0 (`processMultibulkBuffer` and
+//! `processInlineBuffer`). A length is judged before any memory is taken for it. The scanner resumes where it
+//! stopped, so a large request that arrives in many pieces is walked once.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::inline;
+use super::request::OwnedRequest;
+
+/// The longest line (inline command, count or length) that is waited for. `PROTO_INLINE_MAX_SIZE` of Redis.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// What a client may ask for at most.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLimits {
+    /// Arguments of one request.
+    pub args_max: usize,
+    /// Bytes of one argument (`proto-max-bulk-len` of Redis).
+    pub bulk_bytes_max: usize,
+    /// Bytes of one request (`client-query-buffer-limit` of Redis).
+    pub request_bytes_max: usize,
+}
+
+/// What stands at the beginning of the buffer.
+#[derive(Debug)]
+pub enum Scan {
+    /// Not all of a request yet.
+    Incomplete,
+    /// Nothing to answer, but so many bytes are done with: an empty line, or an empty array.
+    Nothing(usize),
+    /// A request of so many bytes; [`RequestScanner::args`] says where its arguments lie.
+    Request(usize),
+    /// An inline command, so many bytes long, as the request that it means.
+    Inline(usize, OwnedRequest),
+}
+
+/// What is wrong with a request, in Redis's words. The connection cannot go on after it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ProtocolError {
+    /// The count of arguments is no number, or above the limit.
+    MultibulkLength,
+    /// The length of an argument is no number, or above the limit.
+    BulkLength,
+    /// Something else where an argument had to begin.
+    ExpectedDollar(u8),
+    /// A count line without an end.
+    CountLine,
+    /// A length line without an end.
+    LengthLine,
+    /// An inline command without an end.
+    InlineLength,
+    /// An inline command whose quotes do not match.
+    InlineQuotes,
+    /// More bytes than one request may have.
+    RequestLength,
+}
+
+/// The scanner of one connection.
+#[derive(Debug)]
+pub struct RequestScanner {
+    limits: RequestLimits,
+    args: Vec<Range<usize>>,
+    /// How far the current request has been walked, from its beginning.
+    at: usize,
+    /// Arguments of the current request still to come; `None` before its count line was read.
+    missing: Option<usize>,
+}
+
+// === impl RequestScanner ===
+
+impl RequestScanner {
+    /// A scanner that holds requests to these limits.
+    pub fn new(limits: RequestLimits) -> RequestScanner {
+        RequestScanner { limits, args: Vec::new(), at: 0, missing: None }
+    }
+
+    /// Looks at `buf`, which begins where the last request ended (or did not end yet). A request whose end is not
+    /// in sight is resumed at the next call, with a `buf` that begins at the same byte.
+    ///
+    /// # Errors
+    /// What the client sent is no request; see [`ProtocolError`].
+    #[inline]
+    pub fn scan(&mut self, buf: &[u8]) -> Result<Scan, ProtocolError> {
+        match buf.first() {
+            None => Ok(Scan::Incomplete),
+            Some(b'*') => self.scan_array(buf),
+            Some(_) => scan_inline(buf),
+        }
+    }
+
+    /// Where the arguments of the request found last lie, relative to its first byte.
+    #[inline]
+    pub fn args(&self) -> &[Range<usize>] {
+        &self.args
+    }
+
+    #[inline]
+    fn scan_array(&mut self, buf: &[u8]) -> Result<Scan, ProtocolError> {
+        let mut missing = match self.missing {
+            Some(missing) => missing,
+            None => {
+                let Some(line) = number_line(buf, 0, ProtocolError::CountLine)? else {
+                    return Ok(Scan::Incomplete);
+                };
+                let count = line.value.ok_or(ProtocolError::MultibulkLength)?;
+                if count <= 0 {
+                    return Ok(Scan::Nothing(line.end));
+                }
+                let count = usize::try_from(count).map_err(|_| ProtocolError::MultibulkLength)?;
+                if count > self.limits.args_max {
+                    return Err(ProtocolError::MultibulkLength);
+                }
+                self.args.clear();
+                self.at = line.end;
+                count
+            }
+        };
+        while missing > 0 {
+            let Some(&first) = buf.get(self.at) else { break };
+            if first != b'$' {
+                return Err(ProtocolError::ExpectedDollar(first));
+            }
+            let Some(line) = number_line(buf, self.at, ProtocolError::LengthLine)? else { break };
+            let length = line.value.and_then(|length| usize::try_from(length).ok());
+            let length = length.ok_or(ProtocolError::BulkLength)?;
+            if length > self.limits.bulk_bytes_max {
+                return Err(ProtocolError::BulkLength);
+            }
+            let end = line.end + length + 2;
+            if end > self.limits.request_bytes_max {
+                return Err(ProtocolError::RequestLength);
+            }
+            if end > buf.len() {
+                break;
+            }
+            self.args.push(line.end..line.end + length);
+            self.at = end;
+            missing -= 1;
+        }
+        if missing > 0 {
+            self.missing = Some(missing);
+            return Ok(Scan::Incomplete);
+        }
+        self.missing = None;
+        Ok(Scan::Request(self.at))
+    }
+}
+
+fn scan_inline(buf: &[u8]) -> Result<Scan, ProtocolError> {
+    let Some(newline) = memchr::memchr(b'\n', &buf[..buf.len().min(LINE_BYTES_MAX + 1)]) else {
+        return if buf.len() > LINE_BYTES_MAX {
+            Err(ProtocolError::InlineLength)
+        } else {
+            Ok(Scan::Incomplete)
+        };
+    };
+    let line = buf[..newline].strip_suffix(b"\r").unwrap_or(&buf[..newline]);
+    let args = inline::split(line).ok_or(ProtocolError::InlineQuotes)?;
+    if args.is_empty() {
+        return Ok(Scan::Nothing(newline + 1));
+    }
+    Ok(Scan::Inline(newline + 1, OwnedRequest::from_args(args)))
+}
+
+/// A line `<type><number>\r\n`.
+struct NumberLine {
+    /// The number; `None` when it is none.
+    value: Option<i64>,
+    /// The offset after the line's end.
+    end: usize,
+}
+
+/// Reads the number line whose type byte is at `start`. `None`: its end has not arrived yet.
+#[inline]
+fn number_line(buf: &[u8], start: usize, too_long: ProtocolError) -> Result<Option<NumberLine>, ProtocolError> {
+    // The common case, one to three digits, without a search for the line's end.
+    let mut value = 0i64;
+    for (offset, &byte) in buf[start + 1..].iter().take(4).enumerate() {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + i64::from(byte - b'0'),
+            b'\r' if offset > 0 && (offset == 1 || buf[start + 1] != b'0') => {
+                let end = start + offset + 3;
+                return Ok((end <= buf.len()).then_some(NumberLine { value: Some(value), end }));
+            }
+            _ => break,
+        }
+    }
+    let Some(length) = memchr::memchr(b'\r', &buf[start + 1..]) else {
+        return if buf.len() - start > LINE_BYTES_MAX { Err(too_long) } else { Ok(None) };
+    };
+    let digits = &buf[start + 1..start + 1 + length];
+    let end = start + length + 3;
+    Ok((end <= buf.len()).then(|| NumberLine { value: super::parse_integer(digits), end }))
+}
+
+// === impl ProtocolError ===
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Protocol error: ")?;
+        match self {
+            ProtocolError::MultibulkLength => f.write_str("invalid multibulk length"),
+            ProtocolError::BulkLength => f.write_str("invalid bulk length"),
+            ProtocolError::ExpectedDollar(got) => {
+                // Redis prints the byte itself, whatever it is, and a space for line ends.
+                let got = if got.is_ascii() && !got.is_ascii_control() { char::from(*got) } else { ' ' };
+                write!(f, "expected '$', got '{got}'")
+            }
+            ProtocolError::CountLine => f.write_str("too big mbulk count string"),
+            ProtocolError::LengthLine => f.write_str("too big bulk count string"),
+            ProtocolError::InlineLength => f.write_str("too big inline request"),
+            ProtocolError::InlineQuotes => f.write_str("unbalanced quotes in request"),
+            ProtocolError::RequestLength => f.write_str("request larger than request_bytes_max"),
+        }
+    }
+}
+
+impl std::error::Error for ProtocolError {}
+
+#[cfg(test)]
+mod tests;
