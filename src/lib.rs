@@ -10,5 +10,13 @@ pub mod key;
 pub mod node;
 
 pub mod invalidation;
+pub mod stats;
 
 pub mod resp;
+
+pub mod near_cache;
+
+pub mod socket;
+pub mod write_queue;
+
+pub mod upstream;

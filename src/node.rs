@@ -68,20 +68,20 @@ impl Epoch {
         });
     }
 
+    /// Until when the lease runs; 0 once the epoch has ended.
+    pub fn lease_until(&self) -> Nanos {
+        self.0.load(Ordering::Acquire)
+    }
+
     /// Ends the epoch: every entry that carries it is a miss from now on.
     pub fn end(&self) {
         self.0.store(ENDED, Ordering::Release);
-    }
-
-    /// Whether both are the same life of the same connection.
-    pub fn is(&self, other: &Epoch) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
 impl fmt::Debug for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Epoch(lease_until: {})", self.0.load(Ordering::Relaxed))
+        write!(f, "Epoch(lease_until: {})", self.lease_until())
     }
 }
 

@@ -1,0 +1,98 @@
+//! A fill brings a missed entry in. It has one lead, who asked upstream, and followers, who asked for the same thing
+//! while it ran.
+//!
+//! Fills are joined within one worker only: there the lead's command is ahead of whatever a follower's session sends
+//! next on the same connection, so a follower never sees a write that came after its read (I6).
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+
+use tokio::sync::oneshot;
+
+use super::entry::Question;
+use super::generations::Generation;
+use crate::node::Epoch;
+
+/// Registered before the command is sent (I1): what must not have changed when the reply is kept.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    pub(super) hash: u64,
+    pub(super) generation: Generation,
+    pub(super) epoch: Epoch,
+}
+
+/// Those who wait for the reply that a lead asked for. Dropped with the lead, which tells them so.
+type Followers<T> = RefCell<Vec<oneshot::Sender<T>>>;
+
+/// The fills that run in one worker. At most one command upstream each, so their number is bounded by what may be in
+/// flight there; their followers are bounded by what each session may wait for.
+#[derive(Debug)]
+pub(super) struct Fills<T> {
+    running: HashMap<u64, Fill<T>>,
+}
+
+#[derive(Debug)]
+struct Fill<T> {
+    command: &'static str,
+    tail: Box<[u8]>,
+    ticket: Ticket,
+    followers: Weak<Followers<T>>,
+}
+
+/// Held by the lead of a fill while it runs.
+#[derive(Debug)]
+pub struct Lead<T> {
+    question_hash: u64,
+    followers: Rc<Followers<T>>,
+}
+
+// === impl Fills ===
+
+impl<T: Clone> Fills<T> {
+    pub(super) fn new() -> Fills<T> {
+        Fills { running: HashMap::new() }
+    }
+
+    /// Joins the fill of `question`, if one runs whose ticket is still good: who asks after an invalidation never
+    /// joins a fill that began before it (I3).
+    pub(super) fn join(
+        &mut self,
+        question_hash: u64,
+        question: &Question<'_>,
+        is_good: impl FnOnce(&Ticket) -> bool,
+    ) -> Option<oneshot::Receiver<T>> {
+        let fill = self.running.get(&question_hash)?;
+        let same = fill.command == question.command && *fill.tail == *question.tail;
+        let followers = fill.followers.upgrade().filter(|_| same && is_good(&fill.ticket))?;
+        let (sender, receiver) = oneshot::channel();
+        followers.borrow_mut().push(sender);
+        Some(receiver)
+    }
+
+    /// Registers a fill for others to join. One that already runs for the same question goes on with the followers
+    /// that it has, and nobody joins it any more.
+    pub(super) fn lead(&mut self, question_hash: u64, question: &Question<'_>, ticket: Ticket) -> Lead<T> {
+        let followers = Rc::default();
+        let fill = Fill {
+            command: question.command,
+            tail: question.tail.into(),
+            ticket,
+            followers: Rc::downgrade(&followers),
+        };
+        self.running.insert(question_hash, fill);
+        Lead { question_hash, followers }
+    }
+
+    /// Ends a fill: everybody who joined it gets `outcome`.
+    pub(super) fn end(&mut self, lead: Lead<T>, outcome: &T) {
+        let followers = Rc::downgrade(&lead.followers);
+        if self.running.get(&lead.question_hash).is_some_and(|fill| fill.followers.ptr_eq(&followers)) {
+            self.running.remove(&lead.question_hash);
+        }
+        for follower in lead.followers.take() {
+            // A follower whose client has gone no longer listens.
+            let _ = follower.send(outcome.clone());
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The near cache (L1): hot replies in memory, and the promise that none of them is stale.
+//!
+//! It knows keys, replies, epochs and time. It must never know connections, nodes or clients.
+//!
+//! - **I1** A fill is registered before its command is sent.
+//! - **I2** An invalidation first kills the running fills of that key, then removes the entry; commit and
+//!   invalidation of one key exclude each other.
+//! - **I3** Who asks after an invalidation never joins a fill that began before it.
+//! - **I4** A lost or silent upstream connection, a slot that moved, a failover, lag anywhere in our own queues: the
+//!   epoch of what may be stale ends, and entries of it are misses.
+//! - **I5** An entry never outlives its key: the server's TTL may only shorten ours, deadlines are monotonic, the
+//!   round trip is subtracted.
+//! - **I6** Read your writes: once a session has its write's reply, no session of this daemon reads the older value;
+//!   within one session's pipeline a read sees the writes before it and not the writes after it.
+//!
+//! How: every entry and every ticket carries the generation of its key from before the command was sent, and every
+//! lookup and every commit compares it with the generation now ([`generations`]). An invalidation raises it, and from
+//! that instant nothing older is served, wherever it lives. Removing the entry only frees its memory.
+
+use std::cell::{Ref, RefCell};
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use tokio::sync::oneshot;
+
+mod entry;
+mod fill;
+mod generations;
+mod hot_set;
+mod store;
+mod sweep;
+
+pub use entry::{Question, Reply};
+pub use fill::{Lead, Ticket};
+
+use crate::clock::{self, Nanos};
+use crate::invalidation::Invalidation;
+use crate::key::Slot;
+use crate::node::Epoch;
+use crate::stats::WorkerStats;
+use entry::{Cached, Entry, Found};
+use fill::Fills;
+use generations::{Generation, Generations};
+use hot_set::HotSet;
+use store::Store;
+
+/// One in so many hits of the hot set is reported to the store.
+const HOT_HITS_PER_REPORT: u64 = 64;
+
+/// How much is kept, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheLimits {
+    /// Bytes of all entries, with everything that keeping them takes.
+    pub bytes_max: u64,
+    /// A larger entry is not kept.
+    pub entry_bytes_max: u32,
+    /// No reply is kept longer.
+    pub ttl: Duration,
+    /// No reply about an absent key is kept longer. Nothing is pushed for an absent key whose slot moves.
+    pub negative_ttl: Duration,
+}
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct SharedCache {
+    limits: CacheLimits,
+    hasher: RandomState,
+    generations: Generations,
+    store: Store,
+}
+
+/// The near cache as one worker uses it. `T` is the outcome of a fill, as its followers get it.
+#[derive(Debug)]
+pub struct NearCache<T> {
+    shared: Arc<SharedCache>,
+    hot: RefCell<HotSet>,
+    fills: RefCell<Fills<T>>,
+    stats: Arc<WorkerStats>,
+}
+
+/// The answer to a lookup.
+#[derive(Debug)]
+pub enum Lookup<'a> {
+    /// The reply, lent from the hot set.
+    Hot(Ref<'a, Reply>),
+    /// The reply, from the store.
+    Stored(Reply),
+    /// Not here. What was noted for a fill.
+    Miss(Missed),
+}
+
+/// What a lookup noted before anything is sent: the generation of the key (I1).
+#[derive(Clone, Copy, Debug)]
+pub struct Missed {
+    hash: u64,
+    generation: Generation,
+}
+
+/// How long the key that a reply speaks of will live, as the server said after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Until it is changed.
+    Unbounded,
+    /// So much longer, counted from when the command was sent.
+    Bounded(Duration),
+    /// There is no such key.
+    Absent,
+}
+
+/// What became of a fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// The reply is kept.
+    Kept,
+    /// Something changed while it ran: the reply is an answer, but not one to keep.
+    Killed,
+    /// It would outlive its time, or is larger than an entry may be.
+    NotKept,
+}
+
+// === impl SharedCache ===
+
+impl SharedCache {
+    /// An empty cache. Evictions are counted in `stats`.
+    pub fn new(limits: CacheLimits, stats: Arc<WorkerStats>) -> SharedCache {
+        let store = Store::new(limits.bytes_max, move || stats.l1_evictions.add(1));
+        SharedCache { limits, hasher: RandomState::default(), generations: Generations::new(), store }
+    }
+
+    /// Makes sure that nothing older than this call is served for what `invalidation` names (I2). Safe from any
+    /// thread; takes effect before it returns.
+    pub fn invalidate(&self, invalidation: &Invalidation, stats: &WorkerStats) {
+        match invalidation {
+            Invalidation::Keys(keys) => {
+                for key in keys {
+                    self.invalidate_key(key);
+                }
+                stats.l1_invalidations.add(keys.len() as u64);
+            }
+            Invalidation::Slots(slots) => {
+                for slot in slots {
+                    self.generations.raise_slot(*slot);
+                }
+            }
+            Invalidation::All => {
+                self.generations.raise_all();
+                self.store.remove_all();
+                stats.l1_flushes.add(1);
+            }
+        }
+    }
+
+    /// Makes sure that nothing older than this call is served for `key`; whether an entry went.
+    pub fn invalidate_key(&self, key: &[u8]) -> bool {
+        let hash = self.hasher.hash_one(key);
+        // The order is I2: from here on a running fill cannot commit, and a hot set cannot serve.
+        self.generations.raise_key(hash);
+        self.store.remove(hash, key)
+    }
+
+    /// Entries and their bytes.
+    pub fn size(&self) -> (u64, u64) {
+        self.store.size()
+    }
+
+    /// Drops the entries that can never be served again, a few at a time, and gives way in between.
+    pub async fn sweep(&self, stats: &WorkerStats) {
+        sweep::sweep(&self.store, &self.generations, stats).await;
+    }
+}
+
+// === impl NearCache ===
+
+impl<T: Clone> NearCache<T> {
+    /// One worker's view of `shared`, counting in `stats`.
+    pub fn new(shared: Arc<SharedCache>, stats: Arc<WorkerStats>) -> NearCache<T> {
+        NearCache { shared, hot: RefCell::new(HotSet::new()), fills: RefCell::new(Fills::new()), stats }
+    }
+
+    /// What all workers share.
+    pub fn shared(&self) -> &Arc<SharedCache> {
+        &self.shared
+    }
+
+    /// Looks `question` up as of `now`. `slot` is asked for only on a miss.
+    #[inline]
+    pub fn lookup(&self, question: &Question<'_>, now: Nanos, slot: impl FnOnce() -> Slot) -> Lookup<'_> {
+        let hash = self.shared.hasher.hash_one(question.key);
+        if let Some(reply) = self.lookup_hot(hash, question, now) {
+            return Lookup::Hot(reply);
+        }
+        if let Some(reply) = self.lookup_stored(hash, question, now) {
+            return Lookup::Stored(reply);
+        }
+        self.stats.l1_misses.bump();
+        Lookup::Miss(Missed { hash, generation: self.shared.generations.of(hash, slot()) })
+    }
+
+    #[inline]
+    fn lookup_hot(&self, hash: u64, question: &Question<'_>, now: Nanos) -> Option<Ref<'_, Reply>> {
+        let hot = self.hot.borrow();
+        let reply = Ref::filter_map(hot, |hot| {
+            let entry = hot.get(hash)?;
+            let found = self.shared.generations.is_current(&entry.generation).then(|| entry.find(question, now));
+            if let Some(Found::Live(reply)) = found { Some(reply) } else { None }
+        });
+        let reply = reply.ok()?;
+        self.stats.l1_hits.bump();
+        if self.stats.l1_hits.get().is_multiple_of(HOT_HITS_PER_REPORT) {
+            // The store's policy must still see which keys are hot.
+            let _ = self.shared.store.get(hash, question.key);
+        }
+        Some(reply)
+    }
+
+    fn lookup_stored(&self, hash: u64, question: &Question<'_>, now: Nanos) -> Option<Reply> {
+        let entry = self.shared.store.get(hash, question.key)?;
+        if !self.shared.generations.is_current(&entry.generation) {
+            return None;
+        }
+        match entry.find(question, now) {
+            Found::Live(reply) => {
+                self.stats.l1_hits.bump();
+                self.hot.borrow_mut().put(hash, &entry);
+                Some(reply.clone())
+            }
+            Found::Expired => {
+                self.stats.l1_expirations.add(1);
+                self.hot.borrow_mut().clear(hash);
+                self.shared.store.remove(hash, question.key);
+                None
+            }
+            Found::Lost | Found::Nothing => None,
+        }
+    }
+
+    /// Joins the fill that runs for `question` in this worker, if there is one to join (I3).
+    pub fn join(&self, missed: &Missed, question: &Question<'_>, now: Nanos) -> Option<oneshot::Receiver<T>> {
+        let is_good = |ticket: &Ticket| ticket.generation == missed.generation && ticket.epoch.is_live(now);
+        let receiver = self.fills.borrow_mut().join(self.question_hash(question), question, is_good)?;
+        self.stats.l1_coalesced.add(1);
+        Some(receiver)
+    }
+
+    /// The ticket of a fill whose command goes out on the connection of `epoch`. `missed` must be from before the
+    /// command was sent (I1).
+    pub fn ticket(&self, missed: &Missed, epoch: Epoch) -> Ticket {
+        Ticket { hash: missed.hash, generation: missed.generation, epoch }
+    }
+
+    /// Makes the caller the lead of the fill of `question`.
+    pub fn lead(&self, question: &Question<'_>, ticket: Ticket) -> Lead<T> {
+        self.fills.borrow_mut().lead(self.question_hash(question), question, ticket)
+    }
+
+    /// Ends a fill: all followers get `outcome`.
+    pub fn end(&self, lead: Lead<T>, outcome: &T) {
+        self.fills.borrow_mut().end(lead, outcome);
+    }
+
+    /// Keeps `reply`, unless anything happened to the key since the ticket was made. `sent_at` is when the command
+    /// was sent; `lifetime` what the server said of the key after it.
+    pub fn commit(
+        &self,
+        ticket: &Ticket,
+        question: &Question<'_>,
+        reply: &Reply,
+        lifetime: Lifetime,
+        sent_at: Nanos,
+    ) -> Commit {
+        let now = clock::now();
+        let limits = &self.shared.limits;
+        let keep = match lifetime {
+            Lifetime::Unbounded => limits.ttl,
+            Lifetime::Bounded(left) => left.min(limits.ttl),
+            Lifetime::Absent => limits.negative_ttl.min(limits.ttl),
+        };
+        let deadline = sent_at + clock::nanos(keep);
+        if !self.shared.generations.is_current(&ticket.generation) || !ticket.epoch.is_live(now) {
+            self.stats.l1_fills_killed.add(1);
+            return Commit::Killed;
+        }
+        if now >= deadline {
+            return Commit::NotKept;
+        }
+        let former = self.shared.store.get(ticket.hash, question.key);
+        let key = former.as_ref().map_or_else(|| question.key.into(), |former| former.key.clone());
+        let cached = Cached::new(question, reply, ticket.epoch.clone(), deadline);
+        let entry = Entry::with(former.as_deref(), key, ticket.generation, cached, now);
+        if entry.weight() > limits.entry_bytes_max {
+            return Commit::NotKept;
+        }
+        // An invalidation may come between the check above and this line, on another worker: the entry carries the
+        // older generation then, and no lookup serves it (I2).
+        self.shared.store.insert(ticket.hash, Arc::new(entry));
+        self.stats.l1_fills.add(1);
+        Commit::Kept
+    }
+
+    fn question_hash(&self, question: &Question<'_>) -> u64 {
+        self.shared.hasher.hash_one((question.command, question.tail))
+    }
+}
+
+// === impl Missed ===
+
+impl Missed {
+    /// Notes the generation of `key` without a lookup, for a read that fills without having looked.
+    pub fn note<T: Clone>(cache: &NearCache<T>, key: &[u8], slot: Slot) -> Missed {
+        let hash = cache.shared.hasher.hash_one(key);
+        Missed { hash, generation: cache.shared.generations.of(hash, slot) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! Counters as plain values. Each worker writes its own; whoever reports adds them up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+/// Why a lookup was not made, or a reply that could have been kept was not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bypass {
+    /// L1 is turned off.
+    Off,
+    /// The reader's own write of that key has not been answered yet.
+    OwnWrite,
+    /// The slot is moving to another node.
+    SlotMoving,
+}
+
+macro_rules! counters {
+    ($(#[$of:meta])* $name:ident { $($(#[$meta:meta])* $field:ident,)* }) => {
+        $(#[$of])*
+        #[derive(Debug, Default)]
+        pub struct $name { $($(#[$meta])* pub $field: Counter,)* }
+
+        impl $name {
+            /// Name and value of each counter, in the order of their declaration.
+            pub fn values(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                [$((stringify!($field), self.$field.get()),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// What one worker counts. The names are those of the section `# Nearside` of INFO.
+    WorkerStats {
+        /// Lookups answered from memory.
+        l1_hits,
+        /// Lookups that went upstream.
+        l1_misses,
+        /// Reads of cacheable commands that did not look: L1 off, own write under way, slot moving.
+        l1_bypasses,
+        /// Replies brought in.
+        l1_fills,
+        /// Fills that were killed by an invalidation, a lost connection or a moved slot while they ran.
+        l1_fills_killed,
+        /// Misses that joined a fill that was already running.
+        l1_coalesced,
+        /// Keys dropped because their value changed.
+        l1_invalidations,
+        /// Times that everything of a node, or all, was dropped.
+        l1_flushes,
+        /// Entries dropped for room.
+        l1_evictions,
+        /// Entries dropped because their time came.
+        l1_expirations,
+        /// Commands received from clients.
+        commands,
+        /// Client connections accepted.
+        connections_accepted,
+        /// Clients dropped because they did not read their replies.
+        clients_dropped,
+        /// Clients that sent what is not RESP.
+        protocol_errors,
+        /// Commands sent upstream.
+        upstream_commands,
+        /// Redirects followed.
+        upstream_redirects,
+        /// Upstream connections that were lost.
+        upstream_losses,
+        /// Commands refused because too many were in flight.
+        upstream_refusals,
+        /// Commands that got no reply in time.
+        upstream_timeouts,
+    }
+}
+
+/// The counters of all workers.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    workers: Arc<[Arc<WorkerStats>]>,
+}
+
+// === impl Counter ===
+
+impl Counter {
+    /// Adds `count`. Safe from any thread.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Adds 1, for a counter that only the calling thread writes: no locked instruction on the hit path.
+    #[inline]
+    pub fn bump(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// The value now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+// === impl Stats ===
+
+impl Stats {
+    /// Counters for so many workers.
+    pub fn new(workers: usize) -> Stats {
+        Stats { workers: (0..workers).map(|_| Arc::default()).collect() }
+    }
+
+    /// The counters of worker `index`.
+    pub fn worker(&self, index: usize) -> Arc<WorkerStats> {
+        self.workers[index].clone()
+    }
+
+    /// Name and sum over all workers of each counter.
+    pub fn totals(&self) -> Vec<(&'static str, u64)> {
+        let mut totals: Vec<(&'static str, u64)> = Vec::new();
+        for worker in self.workers.iter() {
+            for (index, (name, value)) in worker.values().enumerate() {
+                match totals.get_mut(index) {
+                    Some((_, total)) => *total += value,
+                    None => totals.push((name, value)),
+                }
+            }
+        }
+        totals
+    }
+}

@@ -1,0 +1,50 @@
+//! How long to wait before the next attempt: longer each time, and never the same for everybody.
+
+use std::time::Duration;
+
+/// Delays that double from `min` to `max`, each cut at random to between half and all of it, so that many daemons
+/// do not come back to a node at the same instant.
+#[derive(Clone, Debug)]
+pub(super) struct Backoff {
+    min: Duration,
+    max: Duration,
+    next: Duration,
+}
+
+// === impl Backoff ===
+
+impl Backoff {
+    /// Delays from `min` to `max`.
+    pub(super) fn new(min: Duration, max: Duration) -> Backoff {
+        Backoff { min, max, next: min }
+    }
+
+    /// The delay before the next attempt.
+    pub(super) fn next_delay(&mut self) -> Duration {
+        let whole = self.next;
+        self.next = (whole * 2).min(self.max);
+        whole.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+
+    /// An attempt succeeded: the next failure begins anew.
+    pub(super) fn reset(&mut self) {
+        self.next = self.min;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_the_bound_with_jitter() {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(400));
+        for whole in [50, 100, 200, 400, 400] {
+            let delay = backoff.next_delay();
+            let whole = Duration::from_millis(whole);
+            assert!(delay >= whole / 2 && delay <= whole, "{delay:?} of {whole:?}");
+        }
+        backoff.reset();
+        assert!(backoff.next_delay() <= Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,124 @@
+//! How the upstream connections of all workers stand, for whoever reports it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::clock::Nanos;
+use crate::node::{Epoch, NodeId};
+
+/// The coherence state of a node: whether L1 serves what was read from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Coherence {
+    /// Tracking is confirmed: L1 serves.
+    Tracked,
+    /// Connected, or about to be, and not confirmed yet.
+    CatchingUp,
+    /// Not connected, silent, or not tracking: L1 does not serve.
+    Lost,
+}
+
+/// How one connection stands.
+#[derive(Clone, Debug)]
+pub(super) enum Link {
+    /// On the way.
+    Connecting,
+    /// Connected; with an epoch when tracking was confirmed.
+    Up(Option<Epoch>),
+    /// Connected to a node that does not track, or with L1 off.
+    Untracked,
+    /// Not connected.
+    Down,
+}
+
+/// What the server says it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// `redis_version` of its INFO.
+    pub redis_version: String,
+    /// `server_name`, which Valkey has.
+    pub server_name: Option<String>,
+    /// `valkey_version`, which Valkey has.
+    pub valkey_version: Option<String>,
+}
+
+/// The connections, by node and worker.
+#[derive(Debug, Default)]
+pub struct Board {
+    links: Mutex<BTreeMap<(NodeId, usize), Link>>,
+    server: Mutex<Option<ServerFacts>>,
+}
+
+// === impl Board ===
+
+impl Board {
+    pub(super) fn post(&self, node: &NodeId, worker: usize, link: Link) {
+        lock(&self.links).insert((node.clone(), worker), link);
+    }
+
+    pub(super) fn remove(&self, node: &NodeId, worker: usize) {
+        lock(&self.links).remove(&(node.clone(), worker));
+    }
+
+    /// Takes the facts from the text of `INFO server`.
+    pub(super) fn post_server(&self, info: &str) {
+        let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        if let Some(redis_version) = field("redis_version:") {
+            let facts = ServerFacts {
+                redis_version,
+                server_name: field("server_name:"),
+                valkey_version: field("valkey_version:"),
+            };
+            *lock(&self.server) = Some(facts);
+        }
+    }
+
+    /// What the upstream's servers say they are, once one was reached.
+    pub fn server(&self) -> Option<ServerFacts> {
+        lock(&self.server).clone()
+    }
+
+    /// How many connections are up.
+    pub fn connections(&self) -> usize {
+        lock(&self.links).values().filter(|link| matches!(link, Link::Up(_) | Link::Untracked)).count()
+    }
+
+    /// The state of each node as of `now`: of the worst of its connections.
+    pub fn nodes(&self, now: Nanos) -> BTreeMap<NodeId, Coherence> {
+        let mut nodes = BTreeMap::new();
+        for ((node, _), link) in lock(&self.links).iter() {
+            let state = nodes.entry(node.clone()).or_insert(Coherence::Tracked);
+            *state = (*state).max(link.coherence(now));
+        }
+        nodes
+    }
+}
+
+// === impl Link ===
+
+impl Link {
+    fn coherence(&self, now: Nanos) -> Coherence {
+        match self {
+            Link::Up(Some(epoch)) if epoch.is_live(now) => Coherence::Tracked,
+            Link::Up(None) | Link::Connecting => Coherence::CatchingUp,
+            Link::Up(Some(_)) | Link::Untracked | Link::Down => Coherence::Lost,
+        }
+    }
+}
+
+// === impl Coherence ===
+
+impl fmt::Display for Coherence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Coherence::Tracked => "tracked",
+            Coherence::CatchingUp => "catching_up",
+            Coherence::Lost => "lost",
+        })
+    }
+}
+
+/// Nobody panics while holding one of these; if somebody does, the data is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

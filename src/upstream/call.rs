@@ -1,0 +1,94 @@
+//! One command on its way to a node, and what comes back.
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::error::Failure;
+use crate::clock::Nanos;
+use crate::key::Slot;
+use crate::node::Epoch;
+
+/// A command to send.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The request, as it goes on the wire.
+    pub bytes: Bytes,
+    /// The slot of its keys; `None` when it names none, and then no redirect is followed.
+    pub slot: Option<Slot>,
+    /// Whether it only reads: such a command may be sent again after its connection was lost.
+    pub reads_only: bool,
+}
+
+/// What a node answered.
+#[derive(Clone, Debug)]
+pub struct UpstreamReply {
+    /// The reply, in RESP3, as the node sent it.
+    pub frame: Bytes,
+    /// Whether it came from another connection than the command was first sent on: such a reply is not kept.
+    pub rerouted: bool,
+}
+
+/// What becomes of a command.
+pub type Outcome = Result<UpstreamReply, Failure>;
+
+/// A command that was handed to a node's connection.
+#[derive(Debug)]
+pub struct Sent {
+    /// Gets the outcome, once.
+    pub reply: oneshot::Receiver<Outcome>,
+    /// The epoch of the connection that the command goes out on, if that is tracked: the reply may be kept.
+    pub epoch: Option<Epoch>,
+}
+
+/// Who gets the reply to a command in flight.
+#[derive(Debug)]
+pub(super) enum Waiter {
+    /// A session.
+    Caller(oneshot::Sender<Outcome>),
+    /// Nobody: the command was sent for its effect on the connection.
+    Nobody,
+    /// The connection itself; the heartbeat was sent at this time.
+    Heartbeat(Nanos),
+}
+
+/// A command that waits for its reply.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) call: Call,
+    pub(super) waiter: Waiter,
+    /// When its sender stops waiting.
+    pub(super) deadline: Nanos,
+    /// Where it begins in the bytes of the present connection; `None` before it was queued there.
+    pub(super) begins_at: Option<u64>,
+    /// How often it was redirected.
+    pub(super) redirects: u8,
+    /// Whether it was sent before, on another connection.
+    pub(super) rerouted: bool,
+}
+
+// === impl Sent ===
+
+impl Sent {
+    /// A command that failed before it was sent.
+    pub(super) fn failed(failure: Failure) -> Sent {
+        let (sender, reply) = oneshot::channel();
+        // The receiver is right here.
+        let _ = sender.send(Err(failure));
+        Sent { reply, epoch: None }
+    }
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    pub(super) fn new(call: Call, waiter: Waiter, deadline: Nanos) -> Waiting {
+        Waiting { call, waiter, deadline, begins_at: None, redirects: 0, rerouted: false }
+    }
+
+    /// Tells whoever waits that the command failed.
+    pub(super) fn fail(self, failure: &Failure) {
+        if let Waiter::Caller(sender) = self.waiter {
+            let _ = sender.send(Err(failure.clone()));
+        }
+    }
+}

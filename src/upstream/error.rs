@@ -1,0 +1,66 @@
+//! Why a command got no reply from upstream, in words for the client that sent it.
+
+use std::time::Duration;
+
+use crate::key::Slot;
+use crate::node::NodeId;
+
+/// What went wrong between the daemon and the upstream. `Display` is the text of the error reply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The upstream has not told yet who owns which slot.
+    #[error("CLUSTERDOWN nearside: the upstream is not reachable yet: {cause}")]
+    NoTopology {
+        /// What the last attempt met.
+        cause: String,
+    },
+    /// No node owns the slot.
+    #[error("CLUSTERDOWN Hash slot not served")]
+    NoOwner {
+        /// The slot.
+        slot: Slot,
+    },
+    /// The node cannot be connected to. The command was not sent.
+    #[error("CLUSTERDOWN nearside: node {node} is unreachable ({cause}); the command was not executed")]
+    Unreachable {
+        /// The node.
+        node: NodeId,
+        /// What the last attempt met.
+        cause: String,
+    },
+    /// The connection was lost after the command was sent.
+    #[error("ERR nearside: the connection to node {node} was lost ({cause}) before the reply; the command may or may not have been executed")]
+    Lost {
+        /// The node.
+        node: NodeId,
+        /// What ended the connection.
+        cause: String,
+    },
+    /// No reply came in time.
+    #[error("ERR nearside: no reply from node {node} within {} ms (upstream_request_timeout); the command may or may not have been executed", after.as_millis())]
+    TimedOut {
+        /// The node.
+        node: NodeId,
+        /// The deadline.
+        after: Duration,
+    },
+    /// Too much is in flight to the node already. The command was not sent.
+    #[error("ERR nearside: node {node} has too many commands in flight ({bound}); the command was not executed, try again later")]
+    Overloaded {
+        /// The node.
+        node: NodeId,
+        /// The name of the bound.
+        bound: &'static str,
+    },
+    /// The nodes disagree on who owns the slot.
+    #[error("CLUSTERDOWN nearside: slot {slot} was redirected more than {redirects_max} times; the cluster's nodes disagree on its owner")]
+    TooManyRedirects {
+        /// The slot.
+        slot: Slot,
+        /// The bound.
+        redirects_max: u8,
+    },
+    /// The daemon is stopping.
+    #[error("ERR nearside: the daemon is shutting down; the command may or may not have been executed")]
+    Stopped,
+}

@@ -1,0 +1,72 @@
+//! The first words on an upstream connection: RESP3, who we are, and tracking, before any read.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+
+use super::options::{Credentials, UpstreamOptions};
+use super::pulse::Pulse;
+use super::wire::Wire;
+use crate::clock::{self, Nanos};
+use crate::resp::encode;
+
+/// What the node said.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    /// Why the node does not track what we read, if it does not.
+    pub(super) untracked: Option<String>,
+    /// The text of `INFO server`; empty when the node did not give it.
+    pub(super) info: String,
+    /// The first heartbeat, and when it was sent.
+    pub(super) pulse: (Nanos, Pulse),
+}
+
+/// Speaks first on `wire`.
+///
+/// # Errors
+/// The connection failed, or the node refused us; the text says which.
+pub(super) async fn greet(wire: &mut Wire, options: &UpstreamOptions) -> io::Result<Greeting> {
+    let sent_at = clock::now();
+    let mut bytes = BytesMut::from(&hello(options.credentials.as_ref())[..]);
+    if options.track {
+        bytes.extend_from_slice(&encode::request(&["CLIENT", "TRACKING", "ON"]));
+    }
+    bytes.extend_from_slice(&encode::request(&["INFO", "server"]));
+    bytes.extend_from_slice(&options.heartbeat.request());
+    let replies = wire.converse(&bytes.freeze(), if options.track { 4 } else { 3 }).await?;
+    let mut replies = replies.into_iter();
+    let mut next = || replies.next().unwrap_or_default();
+    if let Some(error) = error_text(&next()) {
+        return Err(refusal(&error));
+    }
+    let untracked = if options.track { error_text(&next()) } else { Some("L1 is off".to_owned()) };
+    let info = String::from_utf8_lossy(&next()).into_owned();
+    let pulse = options.heartbeat.read(&next());
+    Ok(Greeting { untracked, info, pulse: (sent_at, pulse) })
+}
+
+fn hello(credentials: Option<&Credentials>) -> Bytes {
+    let name = ["SETNAME", "nearside"];
+    match credentials {
+        None => encode::request(&[&["HELLO", "3"][..], &name].concat()),
+        Some(Credentials { username, password }) => {
+            let username = username.as_deref().unwrap_or("default");
+            encode::request(&[&["HELLO", "3", "AUTH", username, password.as_str()][..], &name].concat())
+        }
+    }
+}
+
+fn refusal(error: &str) -> io::Error {
+    let hint = if error.starts_with("ERR unknown command") || error.starts_with("NOPROTO") {
+        "; nearside needs a server that speaks RESP3 (Redis 6 or later, or Valkey)"
+    } else {
+        ""
+    };
+    io::Error::new(io::ErrorKind::PermissionDenied, format!("{error}{hint}"))
+}
+
+/// The text of an error reply.
+fn error_text(reply: &[u8]) -> Option<String> {
+    let line = reply.strip_prefix(b"-")?;
+    Some(String::from_utf8_lossy(line.strip_suffix(b"\r\n").unwrap_or(line)).into_owned())
+}

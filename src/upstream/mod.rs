@@ -1,0 +1,238 @@
+//! The upstream (L2): nodes that own slots, one multiplexed connection to each from every worker.
+//!
+//! It knows commands as bytes with a slot. It must never know clients or the near cache: what nodes push is handed to
+//! a function that the proxy gave. Redirects are followed here, in the order of the replies, so that a session's
+//! commands on one slot stay in order.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+mod backoff;
+mod board;
+mod call;
+mod error;
+mod handshake;
+mod lane;
+mod options;
+mod pulse;
+mod push;
+mod queue;
+mod redirect;
+mod slots;
+pub mod topology;
+mod tracking;
+mod wire;
+
+pub use board::{Board, Coherence, ServerFacts};
+pub use call::{Call, Outcome, Sent, UpstreamReply};
+pub use error::Failure;
+pub use options::{Credentials, Deployment, UpstreamOptions};
+pub use pulse::Heartbeat;
+pub use slots::{Knowledge, SlotTable};
+
+use crate::clock::Nanos;
+use crate::invalidation::Invalidation;
+use crate::key::Slot;
+use crate::node::NodeId;
+use crate::resp::encode;
+use crate::stats::WorkerStats;
+use board::Link;
+use call::Waiter;
+use lane::Lane;
+use redirect::Redirect;
+use slots::NodeIndex;
+
+/// Redirects of one command that are followed.
+const REDIRECTS_MAX: u8 = 5;
+
+/// What all workers share of the upstream.
+#[derive(Debug, Default)]
+pub struct SharedUpstream {
+    /// Who owns which slot.
+    pub table: SlotTable,
+    /// How the connections stand.
+    pub board: Board,
+}
+
+/// Called, in the order in which nodes sent them, with what may have become stale.
+pub type OnInvalidation = Box<dyn Fn(&Invalidation)>;
+
+/// The upstream as one worker uses it.
+pub struct Upstream {
+    worker: usize,
+    options: UpstreamOptions,
+    shared: Arc<SharedUpstream>,
+    lanes: RefCell<Vec<Option<Rc<Lane>>>>,
+    on_invalidation: OnInvalidation,
+    stats: Arc<WorkerStats>,
+    /// Where the next command that any node can answer begins to look for one.
+    turn: Cell<usize>,
+}
+
+// === impl Upstream ===
+
+impl Upstream {
+    /// The upstream of worker `worker`. [`Upstream::run`] must run on the same thread.
+    pub fn new(
+        worker: usize,
+        options: UpstreamOptions,
+        shared: Arc<SharedUpstream>,
+        on_invalidation: OnInvalidation,
+        stats: Arc<WorkerStats>,
+    ) -> Rc<Upstream> {
+        let (lanes, turn) = (RefCell::default(), Cell::default());
+        Rc::new(Upstream { worker, options, shared, lanes, on_invalidation, stats, turn })
+    }
+
+    /// Keeps a connection to every primary, and none to nodes that left, as the slot table changes.
+    pub async fn run(self: Rc<Upstream>) {
+        let mut knowledge = self.shared.table.knowledge();
+        loop {
+            if matches!(*knowledge.borrow_and_update(), Knowledge::Known(_)) {
+                self.follow_table();
+            }
+            if knowledge.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Sends a command to the owner of `slot`, after everything that this worker sent there before.
+    pub fn send(self: &Rc<Upstream>, slot: Slot, call: Call) -> Sent {
+        match self.shared.table.owner(slot) {
+            Some(owner) => self.lane(owner).send(call, self),
+            None => Sent::failed(self.no_owner(slot)),
+        }
+    }
+
+    /// Sends a command that any node can answer.
+    pub fn send_any(self: &Rc<Upstream>, call: Call) -> Sent {
+        let primaries = self.shared.table.primaries();
+        self.turn.set(self.turn.get().wrapping_add(1));
+        let turn = self.turn.get();
+        let candidates = || (0..primaries.len()).map(|offset| primaries[(turn + offset) % primaries.len()]);
+        let chosen = candidates().find(|index| self.lane(*index).is_up()).or_else(|| candidates().next());
+        match chosen {
+            Some(index) => self.lane(index).send(call, self),
+            None => Sent::failed(self.no_topology()),
+        }
+    }
+
+    /// Sends a command to every primary; empty when none is known.
+    pub fn send_every(self: &Rc<Upstream>, call: &Call) -> Vec<Sent> {
+        self.shared.table.primaries().into_iter().map(|index| self.lane(index).send(call.clone(), self)).collect()
+    }
+
+    /// Whether `slot` was seen on its way to another node a moment ago: nothing of it is kept then.
+    pub fn is_moving(&self, slot: Slot, now: Nanos) -> bool {
+        self.shared.table.is_moving(slot, now)
+    }
+
+    /// Whether it is known yet who owns what, or that this cannot be found out for now.
+    pub fn is_settled(&self) -> bool {
+        self.shared.table.refreshes() > 0 || *self.shared.table.knowledge().borrow() != Knowledge::Asking
+    }
+
+    /// Waits until it is known who owns what, or the first attempt to find out has failed, or `patience` is over.
+    pub async fn settled(&self, patience: Duration) {
+        let mut knowledge = self.shared.table.knowledge();
+        let settled = knowledge.wait_for(|knowledge| *knowledge != Knowledge::Asking);
+        // Whoever waited goes on in either case: what cannot be reached fails with its own error.
+        let _ = tokio::time::timeout(patience, settled).await;
+    }
+
+    /// Who owns what, and how the connections stand.
+    pub fn shared(&self) -> &Arc<SharedUpstream> {
+        &self.shared
+    }
+
+    /// Follows a redirect that a node answered to `waiting`.
+    fn redirect(self: &Rc<Upstream>, redirect: Redirect, mut waiting: call::Waiting) {
+        self.stats.upstream_redirects.add(1);
+        waiting.rerouted = true;
+        waiting.redirects += 1;
+        let (slot, node, asking) = match redirect {
+            Redirect::Moved(slot, node) => {
+                if self.shared.table.patch(slot, &node) {
+                    (self.on_invalidation)(&Invalidation::Slots(vec![slot]));
+                }
+                self.shared.table.ask_refresh();
+                (slot, node, false)
+            }
+            Redirect::Ask(slot, node) => {
+                self.shared.table.mark_moving(slot, self.options.slot_moving);
+                (self.on_invalidation)(&Invalidation::Slots(vec![slot]));
+                (slot, node, true)
+            }
+        };
+        if waiting.redirects > REDIRECTS_MAX {
+            return waiting.fail(&Failure::TooManyRedirects { slot, redirects_max: REDIRECTS_MAX });
+        }
+        let lane = self.lane(self.shared.table.index_of(&node));
+        if asking {
+            // The two must arrive together: neither is sent again after a loss.
+            waiting.call.reads_only = false;
+            let asking = Call { bytes: encode::request(&["ASKING"]), slot: None, reads_only: false };
+            lane.enqueue(call::Waiting::new(asking, Waiter::Nobody, waiting.deadline));
+        }
+        lane.enqueue(waiting);
+    }
+
+    /// The connection to a node, which is begun if there is none.
+    fn lane(self: &Rc<Upstream>, index: NodeIndex) -> Rc<Lane> {
+        let mut lanes = self.lanes.borrow_mut();
+        if lanes.len() <= index.as_usize() {
+            lanes.resize(index.as_usize() + 1, None);
+        }
+        let lane = lanes[index.as_usize()].get_or_insert_with(|| {
+            // A number is given out with a node, so there is one.
+            let node = self.shared.table.node(index).unwrap_or_else(|| NodeId::new("?"));
+            let lane = Lane::new(node);
+            tokio::task::spawn_local(lane.clone().run(self.clone()));
+            lane
+        });
+        lane.clone()
+    }
+
+    fn follow_table(self: &Rc<Upstream>) {
+        let primaries = self.shared.table.primaries();
+        for index in &primaries {
+            self.lane(*index);
+        }
+        for (number, lane) in self.lanes.borrow_mut().iter_mut().enumerate() {
+            if lane.is_some() && !primaries.iter().any(|index| index.as_usize() == number) {
+                if let Some(lane) = lane.take() {
+                    tracing::info!(node = %lane.node(), worker = self.worker, "the node owns no slots any more");
+                    lane.retire();
+                }
+            }
+        }
+    }
+
+    fn post(&self, node: &NodeId, link: Link) {
+        self.shared.board.post(node, self.worker, link);
+    }
+
+    fn no_owner(&self, slot: Slot) -> Failure {
+        match *self.shared.table.knowledge().borrow() {
+            Knowledge::Known(_) => Failure::NoOwner { slot },
+            _ => self.no_topology(),
+        }
+    }
+
+    fn no_topology(&self) -> Failure {
+        let cause = match &*self.shared.table.knowledge().borrow() {
+            Knowledge::Unknown(cause) => cause.clone(),
+            _ => "no node has answered".to_owned(),
+        };
+        Failure::NoTopology { cause }
+    }
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Upstream(worker: {})", self.worker)
+    }
+}

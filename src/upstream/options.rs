@@ -1,0 +1,75 @@
+//! What the upstream is, and the bounds on what is asked of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::pulse::Heartbeat;
+
+/// The name and password that the daemon itself uses upstream.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The ACL user; `None` is the user `default`.
+    pub username: Option<String>,
+    /// The password.
+    pub password: String,
+}
+
+/// What kind of upstream stands behind the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deployment {
+    /// A Redis Cluster, found through any of these nodes (`host:port`).
+    Cluster {
+        /// Where to ask first.
+        seeds: Vec<String>,
+    },
+    /// One server, at `host:port` or the path of a Unix socket.
+    Single {
+        /// The address.
+        address: String,
+    },
+    /// The master of a service that these sentinels (`host:port`) watch.
+    Sentinel {
+        /// The sentinels.
+        sentinels: Vec<String>,
+        /// The name of the service.
+        service: String,
+    },
+}
+
+/// Everything that the upstream connections of one worker need to know.
+#[derive(Clone, Debug)]
+pub struct UpstreamOptions {
+    /// Who we are upstream.
+    pub credentials: Option<Credentials>,
+    /// Whether nodes are asked to track what we read: off when L1 is off.
+    pub track: bool,
+    /// What is asked to confirm a connection.
+    pub heartbeat: Heartbeat,
+    /// How often it is asked. Deadlines of commands are looked at as often.
+    pub heartbeat_interval: Duration,
+    /// How long a confirmation holds: L1 of a node is served so long after the heartbeat that proved it was sent.
+    pub lease: Duration,
+    /// How long connecting and the handshake may take.
+    pub connect_timeout: Duration,
+    /// How long a command may wait for its reply. A connection whose oldest command waits longer is closed.
+    pub request_timeout: Duration,
+    /// Commands in flight on one connection.
+    pub in_flight_max: usize,
+    /// Bytes of the commands in flight on one connection.
+    pub in_flight_bytes_max: usize,
+    /// The first delay after a failed attempt to connect.
+    pub backoff_min: Duration,
+    /// The longest such delay.
+    pub backoff_max: Duration,
+    /// How long a slot that was seen on the move is kept out of L1.
+    pub slot_moving: Duration,
+}
+
+// === impl Credentials ===
+
+impl fmt::Debug for Credentials {
+    /// Hides the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials(username: {:?})", self.username)
+    }
+}

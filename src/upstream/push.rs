@@ -1,0 +1,64 @@
+//! What a node says unasked.
+
+use bytes::Bytes;
+
+use crate::resp::frame::FrameScanner;
+
+/// A push of RESP3, told from a reply by its `>` alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Push {
+    /// These keys, which were read on this connection, changed.
+    Invalidate(Vec<Bytes>),
+    /// Everything that was read on this connection may have changed: the node was flushed.
+    InvalidateEverything,
+    /// Something else, which is none of our business.
+    Other,
+}
+
+/// Reads a push frame. One that says `invalidate` in a way that is not understood counts as everything.
+pub(super) fn parse(frame: &Bytes) -> Push {
+    let Some(payload) = frame.strip_prefix(b">2\r\n$10\r\ninvalidate\r\n") else { return Push::Other };
+    read_keys(frame, frame.len() - payload.len()).map_or(Push::InvalidateEverything, Push::Invalidate)
+}
+
+fn read_keys(frame: &Bytes, mut at: usize) -> Option<Vec<Bytes>> {
+    let (count, end) = length_line(&frame[at..], b'*')?;
+    at += end;
+    let mut keys = Vec::with_capacity(count.min(frame.len()));
+    for _ in 0..count {
+        let length = FrameScanner::default().scan(&frame[at..]).ok()??;
+        let (bytes, start) = length_line(&frame[at..], b'$')?;
+        keys.push(frame.slice(at + start..at + start + bytes));
+        at += length;
+    }
+    Some(keys)
+}
+
+/// The number on the line that begins with `kind`, and the offset after the line.
+fn length_line(bytes: &[u8], kind: u8) -> Option<(usize, usize)> {
+    let end = memchr::memchr(b'\r', bytes)?;
+    let digits = bytes[..end].strip_prefix(&[kind])?;
+    Some((usize::try_from(crate::resp::parse_integer(digits)?).ok()?, end + 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pushes_are_read() {
+        let keys = |keys: &[&'static [u8]]| Push::Invalidate(keys.iter().map(|key| Bytes::from_static(key)).collect());
+        let cases: [(&'static [u8], Push); 7] = [
+            (b">2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nfoo\r\n", keys(&[b"foo"])),
+            (b">2\r\n$10\r\ninvalidate\r\n*2\r\n$4\r\n\xff\r\n\xfe\r\n$0\r\n\r\n", keys(&[b"\xff\r\n\xfe", b""])),
+            (b">2\r\n$10\r\ninvalidate\r\n_\r\n", Push::InvalidateEverything),
+            (b">2\r\n$10\r\ninvalidate\r\n$-1\r\n", Push::InvalidateEverything),
+            (b">2\r\n$10\r\ninvalidate\r\n*-1\r\n", Push::InvalidateEverything),
+            (b">2\r\n$10\r\ninvalidate\r\n*1\r\n:1\r\n", Push::InvalidateEverything),
+            (b">2\r\n$16\r\nserver-cpu-usage\r\n:1\r\n", Push::Other),
+        ];
+        for (frame, expected) in cases {
+            assert_eq!(parse(&Bytes::from_static(frame)), expected, "{}", frame.escape_ascii());
+        }
+    }
+}

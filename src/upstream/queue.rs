@@ -1,0 +1,195 @@
+//! The commands of one upstream connection: those that wait to be sent, and those that wait for a reply, in one line.
+//!
+//! No socket here. What was written is known by counting bytes, so that after a loss it is certain which commands
+//! never left.
+
+use std::collections::{HashSet, VecDeque};
+
+use super::call::Waiting;
+use crate::clock::Nanos;
+use crate::write_queue::WriteQueue;
+
+/// The line of commands.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: VecDeque<Waiting>,
+    out: WriteQueue,
+    /// Bytes put into `out` on the present connection.
+    queued: u64,
+    /// Bytes of those that the socket took.
+    written: u64,
+    /// Bytes of all commands in the line.
+    bytes: usize,
+}
+
+// === impl Queue ===
+
+impl Queue {
+    /// Commands in the line.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Bytes of the commands in the line.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What goes out next.
+    pub(super) fn out(&mut self) -> &mut WriteQueue {
+        &mut self.out
+    }
+
+    /// The socket took so many bytes of it.
+    pub(super) fn note_written(&mut self, bytes: u64) {
+        self.written += bytes;
+    }
+
+    /// Adds a command at the end; `connected` when it may go out at once.
+    pub(super) fn push(&mut self, mut waiting: Waiting, connected: bool) {
+        self.bytes += waiting.call.bytes.len();
+        waiting.begins_at = connected.then(|| self.put_out(&waiting));
+        self.waiting.push_back(waiting);
+    }
+
+    /// A connection stands: everything in the line goes out, in order.
+    pub(super) fn start(&mut self) {
+        self.out.clear();
+        (self.queued, self.written) = (0, 0);
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for waiting in &mut waiting {
+            waiting.begins_at = Some(self.put_out(waiting));
+        }
+        self.waiting = waiting;
+    }
+
+    /// The command whose reply comes next.
+    pub(super) fn pop(&mut self) -> Option<Waiting> {
+        let waiting = self.waiting.pop_front()?;
+        self.bytes -= waiting.call.bytes.len();
+        Some(waiting)
+    }
+
+    /// Whether the oldest command has waited beyond its deadline.
+    pub(super) fn is_overdue(&self, now: Nanos) -> bool {
+        self.waiting.front().is_some_and(|waiting| waiting.deadline <= now)
+    }
+
+    /// The connection was lost. Keeps the commands that may go out on the next one and returns the others.
+    ///
+    /// What was not written may. What was written may only if it just reads, and nothing that writes the same slot
+    /// was written after it: a session's read must not see a write that it sent later (I6). What is overdue at `now`
+    /// is not kept.
+    pub(super) fn lose(&mut self, now: Nanos) -> Vec<Waiting> {
+        let written = self.written;
+        let mut written_slots = HashSet::new();
+        let (mut kept, mut lost) = (VecDeque::new(), Vec::new());
+        while let Some(mut waiting) = self.waiting.pop_back() {
+            let left = waiting.begins_at.is_some_and(|begins_at| begins_at < written);
+            let slot = waiting.call.slot;
+            let in_order = slot.is_some() && !written_slots.contains(&slot);
+            let again = in_order && waiting.call.reads_only && !waiting.rerouted;
+            if (left && !again) || waiting.deadline <= now {
+                if left && !waiting.call.reads_only {
+                    written_slots.insert(slot);
+                }
+                lost.push(waiting);
+                continue;
+            }
+            waiting.rerouted |= left;
+            waiting.begins_at = None;
+            kept.push_front(waiting);
+        }
+        self.waiting = kept;
+        self.bytes = self.waiting.iter().map(|waiting| waiting.call.bytes.len()).sum();
+        self.out.clear();
+        lost.reverse();
+        lost
+    }
+
+    /// Takes everything.
+    pub(super) fn take_all(&mut self) -> Vec<Waiting> {
+        self.out.clear();
+        self.bytes = 0;
+        self.waiting.drain(..).collect()
+    }
+
+    fn put_out(&mut self, waiting: &Waiting) -> u64 {
+        let begins_at = self.queued;
+        self.out.push(&waiting.call.bytes);
+        self.queued += waiting.call.bytes.len() as u64;
+        begins_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::key::Slot;
+    use crate::upstream::call::{Call, Waiter};
+
+    fn waiting(name: &'static str, slot: u64, reads_only: bool) -> Waiting {
+        let call = Call { bytes: Bytes::from_static(name.as_bytes()), slot: Slot::from_number(slot), reads_only };
+        Waiting::new(call, Waiter::Nobody, 100)
+    }
+
+    fn names(waiting: impl IntoIterator<Item = Waiting>) -> Vec<Bytes> {
+        waiting.into_iter().map(|waiting| waiting.call.bytes).collect()
+    }
+
+    #[test]
+    fn after_a_loss_only_what_cannot_have_run_or_only_reads_is_kept() {
+        let mut queue = Queue::default();
+        queue.push(waiting("read1", 1, true), true);
+        queue.push(waiting("read2", 2, true), true);
+        queue.push(waiting("write1", 1, false), true);
+        queue.push(waiting("read1b", 1, true), true);
+        queue.push(waiting("unsent", 3, false), true);
+        queue.note_written("read1read2write1read1b".len() as u64);
+        assert_eq!(names(queue.lose(0)), ["read1", "write1"], "read1 came before a write of its slot");
+        assert_eq!(names(queue.take_all()), ["read2", "read1b", "unsent"]);
+    }
+
+    #[test]
+    fn a_command_of_which_one_byte_left_counts_as_sent() {
+        let mut queue = Queue::default();
+        queue.push(waiting("write1", 1, false), true);
+        queue.note_written(1);
+        assert_eq!(names(queue.lose(0)), ["write1"]);
+    }
+
+    #[test]
+    fn what_is_overdue_is_not_sent_again() {
+        let mut queue = Queue::default();
+        queue.push(waiting("read1", 1, true), true);
+        queue.push(waiting("unsent", 1, false), true);
+        queue.note_written(5);
+        assert_eq!(names(queue.lose(100)), ["read1", "unsent"]);
+    }
+
+    #[test]
+    fn a_read_is_sent_again_once() {
+        let mut queue = Queue::default();
+        queue.push(waiting("read1", 1, true), true);
+        queue.note_written(5);
+        assert!(queue.lose(0).is_empty());
+        queue.start();
+        queue.note_written(5);
+        assert_eq!(names(queue.lose(0)), ["read1"]);
+    }
+
+    #[test]
+    fn what_waits_for_a_connection_goes_out_in_order_once_it_stands() {
+        let mut queue = Queue::default();
+        queue.push(waiting("a", 1, true), false);
+        queue.push(waiting("b", 1, false), false);
+        assert!(queue.out().is_empty());
+        queue.start();
+        assert_eq!(queue.out().len(), 2);
+        assert_eq!(queue.bytes(), 2);
+        assert_eq!(queue.pop().unwrap().call.bytes, "a");
+        assert_eq!(queue.len(), 1);
+    }
+}

@@ -1,0 +1,65 @@
+//! MOVED and ASK: a node says who else to ask.
+
+use crate::key::Slot;
+use crate::node::NodeId;
+
+/// Where a node sends a command on to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Redirect {
+    /// The slot belongs to this node now.
+    Moved(Slot, NodeId),
+    /// The slot is on its way to this node; ask there, once.
+    Ask(Slot, NodeId),
+}
+
+/// Reads an error reply (`-MOVED 3999 127.0.0.1:6381`) as a redirect. A node that does not say its host
+/// (`-MOVED 3999 :6381`) has the host of `asked`. Values that merely look like one are not error replies.
+pub(super) fn parse(frame: &[u8], asked: &NodeId) -> Option<Redirect> {
+    let line = frame.strip_prefix(b"-")?.strip_suffix(b"\r\n")?;
+    let mut words = std::str::from_utf8(line).ok()?.split(' ');
+    let kind = words.next()?;
+    if kind != "MOVED" && kind != "ASK" {
+        return None;
+    }
+    let slot = Slot::from_number(words.next()?.parse().ok()?)?;
+    let (host, port) = words.next()?.rsplit_once(':')?;
+    let port: u16 = port.parse().ok()?;
+    let host = match host {
+        "" | "?" => asked.address().rsplit_once(':')?.0,
+        host => host,
+    };
+    let node = address(host, port);
+    Some(if kind == "MOVED" { Redirect::Moved(slot, node) } else { Redirect::Ask(slot, node) })
+}
+
+/// The node at this host and port; IPv6 addresses get their brackets.
+pub(super) fn address(host: &str, port: u16) -> NodeId {
+    let bare_ipv6 = host.contains(':') && !host.starts_with('[');
+    NodeId::new(if bare_ipv6 { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_are_read_and_nothing_else_is() {
+        let asked = NodeId::new("10.0.0.1:7000");
+        let slot = Slot::from_number(3999).unwrap();
+        let to = |address: &str| NodeId::new(address);
+        let cases: [(&[u8], Option<Redirect>); 9] = [
+            (b"-MOVED 3999 10.0.0.2:7001\r\n", Some(Redirect::Moved(slot, to("10.0.0.2:7001")))),
+            (b"-ASK 3999 10.0.0.2:7001\r\n", Some(Redirect::Ask(slot, to("10.0.0.2:7001")))),
+            (b"-MOVED 3999 :7001\r\n", Some(Redirect::Moved(slot, to("10.0.0.1:7001")))),
+            (b"-MOVED 3999 ::1:7001\r\n", Some(Redirect::Moved(slot, to("[::1]:7001")))),
+            (b"-MOVED 99999 10.0.0.2:7001\r\n", None),
+            (b"-MOVED\r\n", None),
+            (b"-ERR MOVED 3999 10.0.0.2:7001\r\n", None),
+            (b"+MOVED 3999 10.0.0.2:7001\r\n", None),
+            (b"$9\r\nASK 1 h:p\r\n", None),
+        ];
+        for (frame, expected) in cases {
+            assert_eq!(parse(frame, &asked), expected, "{}", frame.escape_ascii());
+        }
+    }
+}

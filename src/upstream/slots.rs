@@ -1,0 +1,233 @@
+//! Who owns which slot: one table for all workers.
+//!
+//! A look is one load from an atomic. Redirects patch one slot at once; the topology replaces the table as a whole.
+//! Nodes are numbered in the order in which they were first heard of and keep their number.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use crate::clock::{self, Nanos};
+use crate::key::{SLOT_COUNT, Slot};
+use crate::node::NodeId;
+
+/// The number of a node in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct NodeIndex(u16);
+
+const NOBODY: u16 = u16::MAX;
+
+/// How far the upstream is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Knowledge {
+    /// No attempt to ask has ended yet.
+    Asking,
+    /// Nobody could be asked; what the last attempt met.
+    Unknown(String),
+    /// The table was filled so many times.
+    Known(u64),
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct SlotTable {
+    owners: Box<[AtomicU16]>,
+    nodes: Mutex<Vec<NodeId>>,
+    /// Slots that were seen on the move, and until when they count as such.
+    moving: Mutex<HashMap<Slot, Nanos>>,
+    moving_count: AtomicU64,
+    knowledge: watch::Sender<Knowledge>,
+    refresh_asked: AtomicU64,
+    refresh_done: AtomicU64,
+    refresh_wanted: Notify,
+}
+
+// === impl SlotTable ===
+
+impl Default for SlotTable {
+    fn default() -> SlotTable {
+        SlotTable {
+            owners: std::iter::repeat_with(|| AtomicU16::new(NOBODY)).take(SLOT_COUNT).collect(),
+            nodes: Mutex::default(),
+            moving: Mutex::default(),
+            moving_count: AtomicU64::new(0),
+            knowledge: watch::Sender::new(Knowledge::Asking),
+            refresh_asked: AtomicU64::new(0),
+            refresh_done: AtomicU64::new(0),
+            refresh_wanted: Notify::new(),
+        }
+    }
+}
+
+impl SlotTable {
+    /// The owner of `slot`, if it has one.
+    #[inline]
+    pub(super) fn owner(&self, slot: Slot) -> Option<NodeIndex> {
+        let owner = self.owners[slot.index()].load(Ordering::Acquire);
+        (owner != NOBODY).then_some(NodeIndex(owner))
+    }
+
+    /// Every node that owns a slot, in the order of their first slot.
+    pub(super) fn primaries(&self) -> Vec<NodeIndex> {
+        let mut primaries = Vec::new();
+        for owner in &self.owners {
+            let owner = NodeIndex(owner.load(Ordering::Acquire));
+            if owner.0 != NOBODY && primaries.last() != Some(&owner) && !primaries.contains(&owner) {
+                primaries.push(owner);
+            }
+        }
+        primaries
+    }
+
+    /// The node with this number.
+    pub(super) fn node(&self, index: NodeIndex) -> Option<NodeId> {
+        lock(&self.nodes).get(usize::from(index.0)).cloned()
+    }
+
+    /// The number of `node`, which gets one if it is new.
+    pub(super) fn index_of(&self, node: &NodeId) -> NodeIndex {
+        let mut nodes = lock(&self.nodes);
+        let known = nodes.iter().position(|known| known == node);
+        let index = known.unwrap_or_else(|| {
+            nodes.push(node.clone());
+            nodes.len() - 1
+        });
+        // 65,534 addresses would have to be heard of in one life of the daemon.
+        NodeIndex(u16::try_from(index).unwrap_or(NOBODY))
+    }
+
+    /// One slot belongs to `node` now; whether that is news.
+    pub(super) fn patch(&self, slot: Slot, node: &NodeId) -> bool {
+        let index = self.index_of(node);
+        self.owners[slot.index()].swap(index.0, Ordering::AcqRel) != index.0
+    }
+
+    /// Replaces the table: `owned` gives the slots of each node, `asked` what [`SlotTable::refresh_asked`] said
+    /// before the upstream was asked. Returns the slots whose owner is another one than before.
+    pub(super) fn replace(&self, owned: &[(std::ops::RangeInclusive<u16>, NodeId)], asked: u64) -> Vec<Slot> {
+        let mut owners = vec![NOBODY; SLOT_COUNT];
+        for (slots, node) in owned {
+            let index = self.index_of(node);
+            for number in slots.clone() {
+                if let Some(owner) = owners.get_mut(usize::from(number)) {
+                    *owner = index.0;
+                }
+            }
+        }
+        let mut changed = Vec::new();
+        for (number, owner) in owners.into_iter().enumerate() {
+            if self.owners[number].swap(owner, Ordering::AcqRel) != owner {
+                changed.extend(Slot::from_number(number as u64));
+            }
+        }
+        self.refresh_done.fetch_max(asked, Ordering::AcqRel);
+        self.knowledge.send_modify(|knowledge| {
+            *knowledge = Knowledge::Known(if let Knowledge::Known(times) = knowledge { *times + 1 } else { 1 });
+        });
+        changed
+    }
+
+    /// An attempt to ask the upstream failed. What is known already stays.
+    pub(super) fn attempt_failed(&self, cause: String) {
+        self.knowledge.send_if_modified(|knowledge| {
+            let news = !matches!(knowledge, Knowledge::Known(_));
+            if news {
+                *knowledge = Knowledge::Unknown(cause);
+            }
+            news
+        });
+    }
+
+    /// How far the upstream is known, and news of it.
+    pub(super) fn knowledge(&self) -> watch::Receiver<Knowledge> {
+        self.knowledge.subscribe()
+    }
+
+    /// How often the table was filled from the upstream.
+    pub fn refreshes(&self) -> u64 {
+        if let Knowledge::Known(times) = *self.knowledge.borrow() { times } else { 0 }
+    }
+
+    /// Asks for a refresh; returns the number to give to [`SlotTable::is_refreshed`].
+    pub(super) fn ask_refresh(&self) -> u64 {
+        let number = self.refresh_asked.fetch_add(1, Ordering::AcqRel) + 1;
+        self.refresh_wanted.notify_one();
+        number
+    }
+
+    /// Whether a refresh that began after `number` was given out has ended well.
+    pub(super) fn is_refreshed(&self, number: u64) -> bool {
+        self.refresh_done.load(Ordering::Acquire) >= number
+    }
+
+    /// How many refreshes were asked for so far.
+    pub(super) fn refresh_asked(&self) -> u64 {
+        self.refresh_asked.load(Ordering::Acquire)
+    }
+
+    /// Resolves when a refresh is asked for.
+    pub(super) async fn refresh_wanted(&self) {
+        self.refresh_wanted.notified().await;
+    }
+
+    /// `slot` was seen on its way to another node. It counts as moving for `duration` from now.
+    pub(super) fn mark_moving(&self, slot: Slot, duration: Duration) {
+        let now = clock::now();
+        let mut moving = lock(&self.moving);
+        moving.retain(|_, until| *until > now);
+        moving.insert(slot, now + clock::nanos(duration));
+        self.moving_count.store(moving.len() as u64, Ordering::Release);
+    }
+
+    /// Whether `slot` was on its way to another node a moment ago.
+    pub(super) fn is_moving(&self, slot: Slot, now: Nanos) -> bool {
+        self.moving_count.load(Ordering::Acquire) > 0
+            && lock(&self.moving).get(&slot).is_some_and(|until| *until > now)
+    }
+}
+
+// === impl NodeIndex ===
+
+impl NodeIndex {
+    /// As an index into a table of nodes.
+    pub(super) fn as_usize(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// Nobody panics while holding one of these; if somebody does, the data is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_tells_which_slots_changed_hands() {
+        let table = SlotTable::default();
+        let (a, b) = (NodeId::new("a:1"), NodeId::new("b:1"));
+        assert_eq!(table.replace(&[(0..=9, a.clone()), (10..=19, b.clone())], 0).len(), 20);
+        assert_eq!(table.refreshes(), 1);
+        assert_eq!(table.replace(&[(0..=8, a.clone()), (9..=19, b.clone())], 0), [Slot::from_number(9).unwrap()]);
+        assert!(!table.patch(Slot::from_number(9).unwrap(), &b));
+        assert!(table.patch(Slot::from_number(9).unwrap(), &a));
+        assert_eq!(table.primaries().len(), 2);
+        assert_eq!(table.owner(Slot::from_number(20).unwrap()), None);
+    }
+
+    #[test]
+    fn a_refresh_counts_only_for_those_who_asked_before_it_began() {
+        let table = SlotTable::default();
+        let first = table.ask_refresh();
+        let asked = table.refresh_asked();
+        let second = table.ask_refresh();
+        table.replace(&[], asked);
+        assert!(table.is_refreshed(first));
+        assert!(!table.is_refreshed(second));
+    }
+}

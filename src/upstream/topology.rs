@@ -1,0 +1,235 @@
+//! Keeps the slot table true: who owns what, asked on a timer and whenever a connection has reason to doubt.
+//!
+//! This is fred's part, and the only file that names it: one client to one node (or sentinel) at a time, never more,
+//! off the data path, each call under a deadline, and replaced when it misses one. It sees fixed shapes only, no
+//! user's data. It is a client of one server even in a cluster: fred's own cluster client would open a connection to
+//! every node, cannot be told which node to ask, and waits for dead ones.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, ClusterInterface};
+use fred::types::config::{Config, ServerConfig};
+use fred::types::{Builder, ClusterHash, CustomCommand, Value};
+use tokio::time::{self, Instant};
+
+use super::SharedUpstream;
+use super::backoff::Backoff;
+use super::options::{Credentials, Deployment};
+use super::redirect::address;
+use crate::key::{SLOT_COUNT, Slot};
+use crate::node::NodeId;
+
+/// What the topology needs to know.
+#[derive(Clone, Debug)]
+pub struct TopologyOptions {
+    /// What is asked.
+    pub deployment: Deployment,
+    /// Who we are there.
+    pub credentials: Option<Credentials>,
+    /// How long one attempt at one node may take.
+    pub attempt_timeout: Duration,
+    /// How often it is asked without a reason.
+    pub refresh_interval: Duration,
+    /// How much time lies between two refreshes at least, whatever the reasons.
+    pub refresh_gap_min: Duration,
+    /// The first delay after a failed refresh.
+    pub backoff_min: Duration,
+    /// The longest such delay.
+    pub backoff_max: Duration,
+}
+
+/// Slots and the node that owns them.
+type Owned = Vec<(RangeInclusive<u16>, NodeId)>;
+
+/// Asks one node after another, and stays with the one that answered.
+struct Asker {
+    options: TopologyOptions,
+    /// The client that answered last, and whom it is connected to.
+    present: Option<(NodeId, Client)>,
+    /// Whom else to ask: nodes that the upstream named, then those of the configuration.
+    known: Vec<NodeId>,
+}
+
+/// Fills the slot table and keeps it true, for as long as it is polled. `on_moved` is called with the slots that have
+/// another owner than before, after the table says so.
+pub async fn keep(options: TopologyOptions, shared: Arc<SharedUpstream>, on_moved: impl Fn(Vec<Slot>)) {
+    let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
+    let (interval, gap) = (options.refresh_interval, options.refresh_gap_min);
+    let mut asker = Asker { options, present: None, known: Vec::new() };
+    let mut failing = false;
+    loop {
+        let asked = shared.table.refresh_asked();
+        let began = Instant::now();
+        match asker.ask().await {
+            Ok(owned) => {
+                let first = shared.table.refreshes() == 0;
+                let moved = shared.table.replace(&owned, asked);
+                if first || failing {
+                    tracing::info!(slots = moved.len(), "the upstream is known");
+                } else if !moved.is_empty() {
+                    tracing::info!(slots = moved.len(), "slots have another owner");
+                }
+                on_moved(moved);
+                failing = false;
+                backoff.reset();
+                let _ = time::timeout(interval, shared.table.refresh_wanted()).await;
+                time::sleep_until(began + gap).await;
+            }
+            Err(cause) => {
+                if !failing {
+                    tracing::warn!(cause, "the upstream cannot be asked who owns what; trying again and again");
+                }
+                failing = true;
+                shared.table.attempt_failed(cause);
+                time::sleep(backoff.next_delay()).await;
+            }
+        }
+    }
+}
+
+// === impl Asker ===
+
+impl Asker {
+    /// Who owns what, from whoever answers first.
+    async fn ask(&mut self) -> Result<Owned, String> {
+        let Deployment::Single { address } = &self.options.deployment else { return self.ask_around().await };
+        Ok(vec![(0..=(SLOT_COUNT - 1) as u16, NodeId::new(address.as_str()))])
+    }
+
+    async fn ask_around(&mut self) -> Result<Owned, String> {
+        let mut causes = Vec::new();
+        let mut doubtful = None;
+        for node in self.candidates() {
+            let attempt = time::timeout(self.options.attempt_timeout, self.ask_node(&node)).await;
+            let cause = match attempt {
+                Ok(Ok((owned, None))) => return Ok(owned),
+                Ok(Ok((owned, Some(doubt)))) => {
+                    doubtful = doubtful.or(Some(owned));
+                    doubt
+                }
+                Ok(Err(cause)) => cause,
+                Err(_) => format!("no answer within {} ms", self.options.attempt_timeout.as_millis()),
+            };
+            causes.push(format!("{node}: {cause}"));
+            self.present = None;
+        }
+        // When every node doubts itself, what they say is still the best there is: the nodes themselves refuse what
+        // they do not serve, and no connection to them is trusted for L1.
+        doubtful.ok_or_else(|| causes.join("; "))
+    }
+
+    fn candidates(&self) -> Vec<NodeId> {
+        let configured: &[String] = match &self.options.deployment {
+            Deployment::Cluster { seeds } => seeds,
+            Deployment::Sentinel { sentinels, .. } => sentinels,
+            Deployment::Single { .. } => &[],
+        };
+        let present = self.present.iter().map(|(node, _)| node.clone());
+        let mut candidates = Vec::new();
+        for node in present.chain(self.known.iter().cloned()).chain(configured.iter().map(|seed| NodeId::new(&**seed))) {
+            if !candidates.contains(&node) {
+                candidates.push(node);
+            }
+        }
+        candidates
+    }
+
+    /// What one node says, and why it may be wrong, if it may.
+    async fn ask_node(&mut self, node: &NodeId) -> Result<(Owned, Option<String>), String> {
+        let client = self.client(node).await?;
+        let result = match &self.options.deployment {
+            Deployment::Sentinel { service, .. } => ask_sentinel(&client, node, service).await.map(|owned| (owned, None)),
+            _ => ask_cluster(&client, node, &mut self.known).await,
+        };
+        if result.is_ok() {
+            self.present = Some((node.clone(), client));
+        }
+        result
+    }
+
+    async fn client(&mut self, node: &NodeId) -> Result<Client, String> {
+        if let Some((_, client)) = self.present.take_if(|(present, _)| present == node) {
+            return Ok(client);
+        }
+        let (host, port) = node.address().rsplit_once(':').ok_or("not an address")?;
+        let port = port.parse().map_err(|_| "not a port".to_owned())?;
+        let mut config = Config { server: ServerConfig::new_centralized(host, port), ..Config::default() };
+        config.version = fred::types::RespVersion::RESP3;
+        // The account is the data nodes'; sentinels have accounts of their own.
+        if let (Some(credentials), Deployment::Cluster { .. }) = (&self.options.credentials, &self.options.deployment) {
+            config.username = credentials.username.clone();
+            config.password = Some(credentials.password.clone());
+        }
+        let timeout = self.options.attempt_timeout;
+        let client = Builder::from_config(config)
+            .with_connection_config(|connection| {
+                connection.connection_timeout = timeout;
+                connection.internal_command_timeout = timeout;
+                connection.max_command_attempts = 1;
+            })
+            .build()
+            .map_err(|error| error.to_string())?;
+        client.init().await.map_err(|error| error.details().to_owned())?;
+        Ok(client)
+    }
+}
+
+async fn ask_sentinel(client: &Client, asked: &NodeId, service: &str) -> Result<Owned, String> {
+    let command = CustomCommand::new_static("SENTINEL", ClusterHash::Random, false);
+    let args = vec!["GET-MASTER-ADDR-BY-NAME", service];
+    let reply: Value = client.custom(command, args).await.map_err(|error| error.to_string())?;
+    let unknown = || format!("the sentinel knows no service {service:?}");
+    let Value::Array(parts) = reply else { return Err(unknown()) };
+    let master = endpoint(&parts, asked).ok_or_else(unknown)?;
+    Ok(vec![(0..=(SLOT_COUNT - 1) as u16, master)])
+}
+
+async fn ask_cluster(
+    client: &Client,
+    asked: &NodeId,
+    known: &mut Vec<NodeId>,
+) -> Result<(Owned, Option<String>), String> {
+    let info: String = client.cluster_info().await.map_err(|error| error.to_string())?;
+    let slots: Value = client.cluster_slots().await.map_err(|error| error.to_string())?;
+    let (owned, nodes) = read_slots(&slots, asked).ok_or("CLUSTER SLOTS has an unknown shape")?;
+    *known = nodes;
+    let ok = info.lines().any(|line| line.trim_start_matches("txt:") == "cluster_state:ok");
+    let doubt = (!ok).then(|| "the node says that the cluster is not ok".to_owned());
+    if owned.is_empty() {
+        return Err("the node knows no slots".to_owned());
+    }
+    Ok((owned, doubt))
+}
+
+/// Reads the reply of CLUSTER SLOTS: who owns what, and every node in it, replicas too.
+fn read_slots(reply: &Value, asked: &NodeId) -> Option<(Owned, Vec<NodeId>)> {
+    let Value::Array(ranges) = reply else { return None };
+    let (mut owned, mut nodes) = (Vec::new(), Vec::new());
+    for range in ranges {
+        let Value::Array(range) = range else { return None };
+        let number = |index: usize| range.get(index).and_then(Value::as_u64).and_then(|slot| u16::try_from(slot).ok());
+        let slots = number(0)?..=number(1)?;
+        for (index, node) in range.iter().skip(2).enumerate() {
+            let Value::Array(node) = node else { return None };
+            let node = endpoint(node, asked)?;
+            if index == 0 {
+                owned.push((slots.clone(), node.clone()));
+            }
+            if !nodes.contains(&node) {
+                nodes.push(node);
+            }
+        }
+    }
+    Some((owned, nodes))
+}
+
+/// The node of `[host, port, …]`; a host that is not given is that of the node that was asked.
+fn endpoint(parts: &[Value], asked: &NodeId) -> Option<NodeId> {
+    let host = parts.first()?.as_string().filter(|host| !host.is_empty() && host != "?");
+    let host = host.or_else(|| asked.address().rsplit_once(':').map(|(host, _)| host.to_owned()))?;
+    let port = u16::try_from(parts.get(1)?.as_u64()?).ok()?;
+    Some(address(&host, port))
+}

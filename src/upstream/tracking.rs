@@ -1,0 +1,152 @@
+//! The coherence state of one upstream connection: whether what was read on it may be served from memory.
+
+use super::pulse::Pulse;
+use super::slots::SlotTable;
+use crate::clock::{self, Nanos};
+use crate::node::Epoch;
+
+use std::time::Duration;
+
+/// One connection's tracking.
+///
+/// ```text
+/// catching up --healthy heartbeat--> tracked --lease ran out--> lost --healthy heartbeat--> tracked
+///      ^                                |
+///      +--- sick, or another cluster epoch: until the topology was read again and a heartbeat is healthy
+/// ```
+#[derive(Debug)]
+pub(super) struct Tracking {
+    lease: Duration,
+    epoch: Option<Epoch>,
+    cluster_epoch: Option<u64>,
+    /// The refresh of the topology that must have been made before this connection is trusted.
+    awaits_refresh: Option<u64>,
+}
+
+// === impl Tracking ===
+
+impl Tracking {
+    /// A connection that was told to track and has not been confirmed yet.
+    pub(super) fn new(lease: Duration) -> Tracking {
+        Tracking { lease, epoch: None, cluster_epoch: None, awaits_refresh: None }
+    }
+
+    /// The epoch, if the connection is tracked as far as it knows.
+    pub(super) fn epoch(&self) -> Option<&Epoch> {
+        self.epoch.as_ref()
+    }
+
+    /// A heartbeat that was sent at `sent_at` was answered. Returns why trust was withdrawn, when it was.
+    pub(super) fn heard(&mut self, sent_at: Nanos, pulse: Pulse, table: &SlotTable) -> Option<String> {
+        let distrust = match pulse {
+            Pulse::Sick(why) => Some(why),
+            Pulse::Healthy { epoch } => {
+                let before = self.cluster_epoch.replace(epoch);
+                let changed = before.filter(|before| *before != epoch);
+                changed.map(|before| format!("cluster_current_epoch went from {before} to {epoch}"))
+            }
+        };
+        if let Some(why) = distrust {
+            let was_trusted = self.awaits_refresh.is_none();
+            self.end();
+            self.awaits_refresh = Some(table.ask_refresh());
+            return was_trusted.then_some(why);
+        }
+        if self.awaits_refresh.is_some_and(|number| !table.is_refreshed(number)) {
+            return None;
+        }
+        self.awaits_refresh = None;
+        let lease_until = sent_at + clock::nanos(self.lease);
+        // All that was pushed before the heartbeat's reply has been received: pushes and replies come in one order.
+        match &self.epoch {
+            Some(epoch) => epoch.renew(lease_until),
+            None => self.epoch = Some(Epoch::begin(lease_until)),
+        }
+        None
+    }
+
+    /// The node dropped everything that it tracked for us: what was read before is stale, the connection is not.
+    pub(super) fn flush(&mut self) {
+        if let Some(epoch) = self.epoch.take() {
+            let lease_until = epoch.lease_until();
+            epoch.end();
+            self.epoch = Some(Epoch::begin(lease_until));
+        }
+    }
+
+    /// Nothing that was read on this connection may be served any more.
+    pub(super) fn end(&mut self) {
+        if let Some(epoch) = self.epoch.take() {
+            epoch.end();
+        }
+    }
+}
+
+impl Drop for Tracking {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(3);
+
+    fn healthy(epoch: u64) -> Pulse {
+        Pulse::Healthy { epoch }
+    }
+
+    #[test]
+    fn a_healthy_heartbeat_grants_a_lease_from_when_it_was_sent() {
+        let table = SlotTable::default();
+        let mut tracking = Tracking::new(LEASE);
+        assert!(tracking.epoch().is_none());
+        tracking.heard(1_000, healthy(1), &table);
+        let epoch = tracking.epoch().unwrap().clone();
+        assert!(epoch.is_live(1_000 + clock::nanos(LEASE) - 1));
+        assert!(!epoch.is_live(1_000 + clock::nanos(LEASE)));
+    }
+
+    #[test]
+    fn another_cluster_epoch_or_state_means_lost_until_the_topology_was_read_again() {
+        for alarm in [healthy(2), Pulse::Sick("cluster_state:fail".into())] {
+            let table = SlotTable::default();
+            let mut tracking = Tracking::new(LEASE);
+            tracking.heard(1_000, healthy(1), &table);
+            let epoch = tracking.epoch().unwrap().clone();
+            assert!(tracking.heard(1_001, alarm, &table).is_some());
+            assert!(!epoch.is_live(1_002), "I4");
+            tracking.heard(1_003, healthy(2), &table);
+            if tracking.cluster_epoch == Some(2) && tracking.awaits_refresh.is_some() {
+                tracking.heard(1_004, healthy(2), &table);
+            }
+            assert!(tracking.epoch().is_none(), "the topology was not read yet");
+            table.replace(&[], table.refresh_asked());
+            tracking.heard(1_005, healthy(2), &table);
+            assert!(tracking.epoch().is_some());
+        }
+    }
+
+    #[test]
+    fn a_flush_ends_what_was_read_and_keeps_the_connection() {
+        let table = SlotTable::default();
+        let mut tracking = Tracking::new(LEASE);
+        tracking.heard(1_000, healthy(1), &table);
+        let before = tracking.epoch().unwrap().clone();
+        tracking.flush();
+        assert!(!before.is_live(1_001));
+        assert!(tracking.epoch().unwrap().is_live(1_001));
+    }
+
+    #[test]
+    fn a_dropped_connection_takes_its_epoch_along() {
+        let table = SlotTable::default();
+        let mut tracking = Tracking::new(LEASE);
+        tracking.heard(1_000, healthy(1), &table);
+        let epoch = tracking.epoch().unwrap().clone();
+        drop(tracking);
+        assert!(!epoch.is_live(1_001));
+    }
+}

@@ -1,0 +1,170 @@
+//! Bytes on their way out of one socket: small pieces are joined, large ones are kept as they are and not copied.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+use bytes::Bytes;
+
+/// From this size on a piece is queued by reference: below it a copy is cheaper than another slice in the write.
+const SHARED_BYTES_MIN: usize = 16 * 1024;
+
+/// The joining buffer is given back when it has grown beyond this and is empty again.
+const KEPT_CAPACITY_BYTES_MAX: usize = 64 * 1024;
+
+/// Slices handed to one vectored write.
+const SLICES_MAX: usize = 16;
+
+/// The outgoing bytes of one socket, in order.
+#[derive(Debug, Default)]
+pub struct WriteQueue {
+    /// Pieces before `joined`, complete.
+    before: VecDeque<Bytes>,
+    /// The latest small pieces, joined.
+    joined: Vec<u8>,
+    /// How much of the first piece was written already.
+    written: usize,
+    /// Bytes waiting in all.
+    len: usize,
+}
+
+// === impl WriteQueue ===
+
+impl WriteQueue {
+    /// Bytes that wait.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends a copy of `bytes`.
+    #[inline]
+    pub fn push_copy(&mut self, bytes: &[u8]) {
+        self.joined.extend_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// Appends `bytes`, without a copy when they are many.
+    #[inline]
+    pub fn push(&mut self, bytes: &Bytes) {
+        if bytes.len() < SHARED_BYTES_MIN {
+            self.push_copy(bytes);
+        } else {
+            self.push_shared(bytes.clone());
+        }
+    }
+
+    /// Writes as much as `write` takes in one go; it gets the slices that wait, in order, and says how many bytes
+    /// it took. Returns that number; 0 when nothing waited.
+    ///
+    /// # Errors
+    /// Whatever `write` failed with.
+    pub fn write_with(&mut self, write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<usize> {
+        if self.len == 0 {
+            return Ok(0);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let mut count = 0;
+        let pieces = self.before.iter().map(|piece| &piece[..]).chain([self.joined.as_slice()]);
+        for (slot, piece) in slices.iter_mut().zip(pieces) {
+            let skip = if count == 0 { self.written } else { 0 };
+            *slot = IoSlice::new(&piece[skip..]);
+            count += 1;
+        }
+        let taken = write(&slices[..count])?;
+        self.advance(taken);
+        Ok(taken)
+    }
+
+    /// Drops everything that waits.
+    pub fn clear(&mut self) {
+        self.before.clear();
+        self.joined.clear();
+        self.written = 0;
+        self.len = 0;
+    }
+
+    fn push_shared(&mut self, bytes: Bytes) {
+        if !self.joined.is_empty() {
+            self.before.push_back(Bytes::from(std::mem::take(&mut self.joined)));
+        }
+        self.len += bytes.len();
+        self.before.push_back(bytes);
+    }
+
+    fn advance(&mut self, taken: usize) {
+        self.len -= taken;
+        self.written += taken;
+        while let Some(first) = self.before.front() {
+            if self.written < first.len() {
+                return;
+            }
+            self.written -= first.len();
+            self.before.pop_front();
+        }
+        if self.written == self.joined.len() {
+            self.written = 0;
+            self.joined.clear();
+            if self.joined.capacity() > KEPT_CAPACITY_BYTES_MAX {
+                self.joined = Vec::new();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_leave_in_order_however_little_each_write_takes() {
+        let large = Bytes::from(vec![b'L'; SHARED_BYTES_MIN]);
+        let small = Bytes::from_static(b"small");
+        let mut expected = Vec::new();
+        let mut queue = WriteQueue::default();
+        for _ in 0..3 {
+            for piece in [&small, &large, &small, &small, &large] {
+                queue.push(piece);
+                expected.extend_from_slice(piece);
+            }
+            queue.push_copy(b"copied");
+            expected.extend_from_slice(b"copied");
+        }
+        assert_eq!(queue.len(), expected.len());
+        let mut got = Vec::new();
+        for take in (1..).step_by(977) {
+            let taken = queue
+                .write_with(|slices| {
+                    let before = got.len();
+                    for slice in slices {
+                        let room = (take - (got.len() - before)).min(slice.len());
+                        got.extend_from_slice(&slice[..room]);
+                    }
+                    Ok(got.len() - before)
+                })
+                .unwrap();
+            if taken == 0 {
+                break;
+            }
+        }
+        assert!(queue.is_empty());
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn a_large_piece_is_not_copied() {
+        let large = Bytes::from(vec![b'L'; SHARED_BYTES_MIN]);
+        let mut queue = WriteQueue::default();
+        queue.push(&large);
+        queue
+            .write_with(|slices| {
+                assert_eq!(slices[0].as_ptr(), large.as_ptr());
+                Ok(slices[0].len())
+            })
+            .unwrap();
+        assert!(queue.is_empty());
+    }
+}
