@@ -20,3 +20,4 @@ pub mod socket;
 pub mod write_queue;
 
 pub mod upstream;
+pub mod dev;
