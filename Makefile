@@ -1,0 +1,22 @@
+# The four things to do with this repository. `make run` is the place to begin.
+
+.PHONY: run test bench lint setup
+
+# A throwaway cluster with nearside in front of it, and a demonstration. Ctrl-C ends all of it.
+run: setup
+	cargo run --release -- dev
+
+# Everything, against real servers on loopback.
+test: setup
+	cargo test
+
+bench: setup
+	cargo bench
+
+lint:
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+# The servers and tools that the tests and the demonstration start.
+setup:
+	@scripts/setup
