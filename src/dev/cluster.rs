@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::key::SLOT_COUNT;
+use crate::key::{SLOT_COUNT, Slot};
 
 use super::error::DevError;
 use super::reply::Reply;
@@ -120,9 +120,19 @@ impl Cluster {
     }
 
     /// The node that owns `slot` now.
-    pub fn owner_of(&self, slot: crate::key::Slot) -> Result<&Node, DevError> {
+    pub fn owner_of(&self, slot: Slot) -> Result<&Node, DevError> {
         let owners = self.those(|seen| seen.owns(slot.number()))?;
         owners.first().copied().ok_or_else(|| DevError::NoNode(format!("that owns slot {slot}")))
+    }
+
+    /// The primaries, each with those of `keys` that it owns.
+    pub fn by_owner<'k, K: AsRef<[u8]>>(&self, keys: &'k [K]) -> Result<Vec<(&Node, Vec<&'k K>)>, DevError> {
+        let asked = self.first_running()?;
+        let grouped = view(&asked.server)?.into_iter().filter_map(|seen| {
+            let node = self.nodes.iter().find(|node| node.id == seen.id && !seen.slots.is_empty())?;
+            Some((node, keys.iter().filter(|key| seen.owns(Slot::of(key.as_ref()).number())).collect()))
+        });
+        Ok(grouped.collect())
     }
 
     /// Asks `node` one command on a connection of its own. An error reply is an `Err`.
@@ -171,13 +181,17 @@ impl Cluster {
         })
     }
 
-    pub(super) fn running(&self) -> impl Iterator<Item = &Node> {
+    fn running(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| node.server.is_running())
+    }
+
+    fn first_running(&self) -> Result<&Node, DevError> {
+        self.running().next().ok_or_else(|| DevError::NoNode("at all".to_owned()))
     }
 
     /// The nodes that fit, in the eyes of the first running node.
     fn those(&self, fits: impl Fn(&Seen) -> bool) -> Result<Vec<&Node>, DevError> {
-        let asked = self.running().next().ok_or_else(|| DevError::NoNode("at all".to_owned()))?;
+        let asked = self.first_running()?;
         let seen = view(&asked.server)?;
         let fitting = |node: &&Node| seen.iter().any(|seen| seen.id == node.id && fits(seen));
         Ok(self.nodes.iter().filter(fitting).collect())

@@ -1,4 +1,17 @@
 //! Everything that is tested from outside: the launcher, and the real binary in front of real servers.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in what tests share as well")]
+#![expect(clippy::print_stdout, reason = "the log of a failed test is shown where cargo shows it")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod coherence;
 mod launcher;
+mod lost_connection;
+mod many_clients;
+mod node_failure;
+mod pass_through;
+mod refused_start;
+mod show;
+mod slot_move;

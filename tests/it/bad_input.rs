@@ -1,0 +1,74 @@
+//! What no client should send gets what Redis gives it: its error, and the end of the connection.
+
+use std::io;
+
+use nearside::dev::Client;
+
+use crate::support::daemon::Daemon;
+use crate::support::servers::{client_of_owner, shared_cluster};
+
+/// What came back: the error line, and whether the connection was closed after it.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    reply: String,
+    is_closed: bool,
+}
+
+#[test]
+fn malformed_requests_get_the_error_of_redis_and_the_end() {
+    let cluster = shared_cluster();
+    let daemon = Daemon::before(cluster);
+    let endless = vec![b'1'; 70 * 1024];
+    let cases: [(&str, Vec<u8>); 11] = [
+        ("no bulk", b"*1\r\n+PING\r\n".to_vec()),
+        ("count is no number", b"*abc\r\n".to_vec()),
+        ("count beyond all bounds", b"*2147483648\r\n".to_vec()),
+        ("count beyond 64 bits", b"*99999999999999999999\r\n".to_vec()),
+        ("length beyond all bounds", b"*1\r\n$999999999999\r\n".to_vec()),
+        ("negative length", b"*1\r\n$-5\r\n".to_vec()),
+        ("length is no number", b"*1\r\n$4x\r\n".to_vec()),
+        ("unbalanced quotes", b"GET \"open\r\n".to_vec()),
+        ("endless inline", endless.clone()),
+        ("endless count", [b"*", endless.as_slice()].concat()),
+        ("endless length", [b"*1\r\n$", endless.as_slice()].concat()),
+    ];
+    for (name, bytes) in cases {
+        let said = send(client_of_owner(cluster, b"bad"), &bytes);
+        assert!(said.reply.contains("Protocol error") && said.is_closed, "{name}: {said:?}");
+        assert_eq!(send(daemon.client(), &bytes), said, "{name}");
+    }
+    // Each of them was one client's own trouble.
+    assert_eq!(daemon.client().command(&["PING"]).unwrap().text(), "PONG");
+    daemon.assert_quiet();
+    daemon.stop();
+}
+
+#[test]
+fn requests_before_a_malformed_one_are_answered() {
+    let daemon = Daemon::before(shared_cluster());
+    let mut client = daemon.client();
+    client.send_raw(b"*1\r\n$4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$3\r\nbad\r\n$1\r\n1\r\n*2\r\n:7\r\n").unwrap();
+    assert_eq!(client.receive().unwrap().text(), "PONG");
+    assert!(client.receive().unwrap().is_ok());
+    assert_eq!(client.receive().unwrap().text(), "ERR Protocol error: expected '$', got ':'");
+    assert!(client.is_closed().unwrap());
+}
+
+#[test]
+fn empty_requests_are_passed_over() {
+    let daemon = Daemon::before(shared_cluster());
+    let mut client = daemon.client();
+    client.send_raw(b"\r\n*0\r\n*-1\r\n\r\nPING\r\n").unwrap();
+    assert_eq!(client.receive().unwrap().text(), "PONG");
+}
+
+fn send(mut client: Client, bytes: &[u8]) -> Outcome {
+    client.send_raw(bytes).unwrap();
+    let reply = match client.receive() {
+        Ok(reply) => reply.text(),
+        // The rest of an endless line is still under way when the server closes, which may reset the connection.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => String::from("Protocol error: reset"),
+        Err(error) => panic!("{error} after {:?}", bytes[..bytes.len().min(32)].escape_ascii().to_string()),
+    };
+    Outcome { reply, is_closed: client.is_closed().unwrap() }
+}

@@ -1,0 +1,83 @@
+//! Connections to a node that are cut or silent, seen through a relay: nothing is done twice, nothing stale is served.
+
+use std::time::Duration;
+
+use nearside::dev::{Cluster, Node, Reply};
+
+use crate::support::daemon::Daemon;
+use crate::support::relay::Relay;
+use crate::support::servers::{eventually, own_primaries};
+
+/// How long the daemon may take to be back after a cut.
+const BACK_LIMIT: Duration = Duration::from_secs(10);
+
+/// One node, the relay in front of it, and a daemon that knows only the relay.
+fn behind_a_relay(cluster: &Cluster) -> (&Node, Relay, Daemon) {
+    let node = &cluster.nodes()[0];
+    let relay = Relay::before(node);
+    let daemon = Daemon::start(&["--upstream", &format!("redis-cluster://{}", relay.address())]);
+    (node, relay, daemon)
+}
+
+#[test]
+fn a_lost_reply_of_incr_is_an_error_and_the_command_runs_once() {
+    let cluster = own_primaries(1);
+    let (node, relay, daemon) = behind_a_relay(&cluster);
+    let mut client = daemon.client();
+    for round in 1..=5 {
+        eventually("the daemon is back", BACK_LIMIT, || {
+            !client.command(&["GET", "other"]).unwrap().is_error()
+        });
+        relay.lose_reply_to(b"INCR");
+        let reply = client.command(&["INCR", "counter"]).unwrap();
+        assert!(reply.is_error(), "round {round}: {reply:?}");
+        assert!(!relay.is_armed(), "round {round}: INCR never reached the relay");
+        let counted = cluster.command(node, &["GET", "counter"]).unwrap();
+        assert_eq!(counted, Reply::bulk(round.to_string()), "executed once each");
+    }
+    eventually("the daemon reads the counter", BACK_LIMIT, || {
+        client.command(&["GET", "counter"]).unwrap() == Reply::bulk("5")
+    });
+}
+
+#[test]
+fn what_was_cached_before_a_cut_is_not_served_after_it() {
+    let cluster = own_primaries(1);
+    let (node, relay, daemon) = behind_a_relay(&cluster);
+    let mut client = daemon.client();
+    for round in 0..10 {
+        let value = round.to_string();
+        cluster.command(node, &["SET", "key", &value]).unwrap();
+        eventually("the value is read", BACK_LIMIT, || {
+            client.command(&["GET", "key"]).unwrap() == Reply::bulk(&value)
+        });
+        client.command(&["GET", "key"]).unwrap();
+        relay.cut();
+        cluster.command(node, &["SET", "key", "changed"]).unwrap();
+        // An invalidation's way, not the L1 TTL, is what a stale read may last.
+        eventually("the new value is read after the cut", Duration::from_secs(2), || {
+            client.command(&["GET", "key"]).unwrap() == Reply::bulk("changed")
+        });
+    }
+}
+
+#[test]
+fn what_was_cached_is_not_served_for_long_over_a_silent_connection() {
+    let cluster = own_primaries(1);
+    let (node, relay, daemon) = behind_a_relay(&cluster);
+    let mut client = daemon.client();
+    client.set_patience(Duration::from_secs(20)).unwrap();
+    cluster.command(node, &["SET", "key", "old"]).unwrap();
+    client.command(&["GET", "key"]).unwrap();
+    assert_eq!(client.command(&["GET", "key"]).unwrap(), Reply::bulk("old"));
+    relay.pause();
+    cluster.command(node, &["SET", "key", "new"]).unwrap();
+    // No push can come. Once the heartbeat is late, a read must no longer be answered from memory.
+    eventually("the old value is no longer served", Duration::from_secs(15), || {
+        client.command(&["GET", "key"]).unwrap() != Reply::bulk("old")
+    });
+    relay.resume();
+    eventually("the new value is read", BACK_LIMIT, || {
+        client.command(&["GET", "key"]).unwrap() == Reply::bulk("new")
+    });
+}

@@ -1,0 +1,111 @@
+//! Slots move while clients read and write: every value is right, no redirect is seen, and one look at the topology
+//! is enough for everybody.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use nearside::dev::{Client, Cluster, Node, Reply};
+use nearside::key::Slot;
+
+use crate::support::daemon::Daemon;
+use crate::support::servers::{own_primaries, owner};
+
+const KEYS: usize = 2_000;
+const WRITERS: usize = 4;
+
+#[test]
+fn a_migrating_slot_is_read_and_written_right() {
+    let cluster = own_primaries(3);
+    let daemon = Daemon::before(&cluster);
+    let slot = Slot::of(b"mover");
+    let mut client = daemon.client();
+    for number in 0..KEYS {
+        client.command(&["SET", &key(number), &value(number, 0)]).unwrap();
+    }
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|first| {
+                scope.spawn({
+                    let (daemon, is_over) = (&daemon, &is_over);
+                    move || write_and_read(daemon.client(), first, is_over)
+                })
+            })
+            .collect();
+        // There and back, so that the second move meets a daemon that knows the first.
+        let from = cluster.owner_of(slot).unwrap();
+        move_slowly(&cluster, slot, other_primary(&cluster, from));
+        move_slowly(&cluster, slot, from);
+        is_over.store(true, Ordering::SeqCst);
+        for writer in writers {
+            let rounds = writer.join().unwrap();
+            assert!(rounds > 0, "a writer never got through its keys");
+        }
+    });
+}
+
+#[test]
+fn a_storm_of_moved_is_one_refresh() {
+    let cluster = own_primaries(3);
+    let daemon = Daemon::before(&cluster);
+    let mut clients: Vec<Client> = (0..200).map(|_| daemon.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert!(client.command(&["SET", &key(number), &value(number, 0)]).unwrap().is_ok());
+    }
+    let from = owner(&cluster, b"mover");
+    cluster.migrate(Slot::of(b"mover"), other_primary(&cluster, from)).unwrap();
+
+    let before = daemon.counter("topology_refreshes");
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(&["GET", &key(number)]).unwrap();
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.receive().unwrap(), Reply::bulk(value(number, 0)));
+    }
+    thread::sleep(Duration::from_millis(500));
+    let refreshes = daemon.counter("topology_refreshes") - before;
+    // One for the storm; a second may be the timer's.
+    assert!(refreshes <= 2, "{refreshes} refreshes");
+}
+
+/// Until it is over: writes keys that nobody else writes, and reads them back along with keys of the others. How many
+/// rounds through its keys it made.
+fn write_and_read(mut client: Client, first: usize, is_over: &AtomicBool) -> usize {
+    let mut round = 0;
+    while !is_over.load(Ordering::SeqCst) {
+        round += 1;
+        for number in (first..KEYS).step_by(WRITERS * 4) {
+            let own = value(number, round);
+            let set = client.command(&["SET", &key(number), &own]).unwrap();
+            assert!(set.is_ok(), "SET of {} gave {set:?}", key(number));
+            let get = client.command(&["GET", &key(number)]).unwrap();
+            assert_eq!(get, Reply::bulk(&own), "{}", key(number));
+            let other = (number * 31 + round) % KEYS;
+            let get = client.command(&["GET", &key(other)]).unwrap();
+            assert!(get.text().starts_with(&format!("{other}:")), "GET of {} gave {get:?}", key(other));
+        }
+    }
+    round
+}
+
+fn move_slowly(cluster: &Cluster, slot: Slot, to: &Node) {
+    let migration = cluster.begin_migration(slot, to).unwrap();
+    while migration.move_keys(20).unwrap() > 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    migration.finish().unwrap();
+    thread::sleep(Duration::from_millis(200));
+}
+
+fn other_primary<'a>(cluster: &'a Cluster, than: &Node) -> &'a Node {
+    cluster.primaries().unwrap().into_iter().find(|node| node.id() != than.id()).unwrap()
+}
+
+fn key(number: usize) -> String {
+    format!("{{mover}}{number}")
+}
+
+fn value(number: usize, round: usize) -> String {
+    format!("{number}:{round}")
+}

@@ -1,0 +1,155 @@
+//! The real binary as a process: started as a service manager would, asked over its socket, judged by its log.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nearside::dev::{Address, Client, Cluster};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::servers::{eventually, sandbox};
+
+/// A running nearside. Dropping it kills it; [`stop`](Self::stop) is the orderly end.
+pub(crate) struct Daemon {
+    child: Child,
+    address: Address,
+    log: Arc<Mutex<Vec<Value>>>,
+    log_reader: Option<JoinHandle<()>>,
+}
+
+/// How a run ended that was not meant to last.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stderr: String,
+}
+
+/// How long the daemon may take to listen, to answer, and to end when it is told to.
+const LIMIT: Duration = Duration::from_secs(10);
+
+// === impl Daemon ===
+
+impl Daemon {
+    /// `nearside serve` with these arguments, on a port that the kernel gives; returns once it answers PING.
+    pub(crate) fn start(arguments: &[&str]) -> Daemon {
+        let mut child = command().args(["--listen", "127.0.0.1:0"]).args(arguments).spawn().unwrap();
+        sandbox().started(child.id()).unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (tell_address, told_address) = mpsc::sync_channel(8);
+        let stderr = child.stderr.take().unwrap();
+        let log_reader = Some(thread::spawn({
+            let log = Arc::clone(&log);
+            move || read_log(stderr, &log, &tell_address)
+        }));
+        let Ok(address) = told_address.recv_timeout(LIMIT) else {
+            let _ = child.kill();
+            panic!("nearside did not listen; its log: {:#?}", log.lock().unwrap());
+        };
+        let daemon = Daemon { child, address, log, log_reader };
+        eventually("nearside answers PING", LIMIT, || {
+            Client::connect(&daemon.address)
+                .and_then(|mut client| client.command(&["PING"]))
+                .is_ok_and(|pong| pong.text() == "PONG")
+        });
+        daemon
+    }
+
+    /// One in front of `cluster`, with everything else as it comes.
+    pub(crate) fn before(cluster: &Cluster) -> Daemon {
+        Daemon::start(&["--upstream", &upstream_url(cluster)])
+    }
+
+    /// Where it listens: the first address that it logged.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// A new client that speaks RESP2.
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(&self.address).unwrap()
+    }
+
+    /// A number from INFO's section Nearside.
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        let info = self.client().command(&["INFO", "nearside"]).unwrap().text();
+        let digits = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        digits.unwrap_or_else(|| panic!("no {name} in {info}")).trim().parse().unwrap()
+    }
+
+    /// Fails if the log has a line that asks an operator to act.
+    pub(crate) fn assert_quiet(&self) {
+        let log = self.log.lock().unwrap();
+        let loud: Vec<&Value> =
+            log.iter().filter(|line| line["level"] == "WARN" || line["level"] == "ERROR").collect();
+        assert!(loud.is_empty(), "unexpected in the log: {loud:#?}");
+    }
+
+    /// Ends it as a service manager does, and insists on a clean exit.
+    pub(crate) fn stop(mut self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let mut status = None;
+        eventually("nearside ends on SIGTERM", LIMIT, || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(status.unwrap().success(), "{status:?}; its log: {:#?}", self.log.lock().unwrap());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = sandbox().ended(self.child.id());
+        if let Some(reader) = self.log_reader.take() {
+            let _ = reader.join();
+        }
+        if thread::panicking() {
+            println!("the log of nearside: {:#?}", self.log.lock().unwrap());
+        }
+    }
+}
+
+/// The URL of `cluster` as an upstream.
+pub(crate) fn upstream_url(cluster: &Cluster) -> String {
+    format!("redis-cluster://{}", cluster.addresses())
+}
+
+/// Runs `nearside serve` with arguments that must make it give up, and returns how it did.
+pub(crate) fn run_to_end(arguments: &[&str]) -> Ended {
+    let mut child = command().args(arguments).spawn().unwrap();
+    sandbox().started(child.id()).unwrap();
+    let mut status = None;
+    eventually("nearside gives up", LIMIT, || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    sandbox().ended(child.id()).unwrap();
+    Ended { status: status.unwrap(), stderr: std::io::read_to_string(child.stderr.take().unwrap()).unwrap() }
+}
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nearside"));
+    command.args(["serve", "--log-format", "json"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// Keeps every line; a line that is not JSON (a panic) is kept as an error, so that it cannot hide.
+fn read_log(from: ChildStderr, log: &Mutex<Vec<Value>>, tell_address: &mpsc::SyncSender<Address>) {
+    for line in BufReader::new(from).lines().map_while(Result::ok) {
+        let event: Value = serde_json::from_str(&line)
+            .unwrap_or_else(|_| serde_json::json!({ "level": "ERROR", "line": line }));
+        let fields = event.get("fields").unwrap_or(&event);
+        if fields["message"] == "listening"
+            && let Some(address) = fields["address"].as_str()
+        {
+            let Ok(address) = address.parse();
+            // The first one is what counts; nobody listens for the others.
+            let _ = tell_address.try_send(address);
+        }
+        log.lock().unwrap().push(event);
+    }
+}

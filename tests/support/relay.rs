@@ -1,0 +1,136 @@
+//! A relay in front of one real cluster node, which loses, delays and cuts on demand.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+use nearside::dev::Node;
+
+/// Stands where clients are told that the node is. Its threads end with the connections they carry.
+pub(crate) struct Relay {
+    address: SocketAddr,
+    controls: Arc<Controls>,
+}
+
+#[derive(Default)]
+struct Controls {
+    /// A request with these bytes is carried out, but its reply is lost together with the connection.
+    lose_reply_to: Mutex<Option<Vec<u8>>>,
+    is_paused: Mutex<bool>,
+    resumed: Condvar,
+    /// Both sides of every connection.
+    open: Mutex<Vec<TcpStream>>,
+}
+
+// === impl Relay ===
+
+impl Relay {
+    /// Starts a relay, and makes `node` announce the relay's port as its own.
+    pub(crate) fn before(node: &Node) -> Relay {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let controls = Arc::new(Controls::default());
+        let target = node.server().address();
+        thread::spawn({
+            let controls = Arc::clone(&controls);
+            move || {
+                for client in listener.incoming().map_while(Result::ok) {
+                    carry(client, target, &controls);
+                }
+            }
+        });
+        let port = address.port().to_string();
+        node.server().command(&["CONFIG", "SET", "cluster-announce-port", &port]).unwrap();
+        Relay { address, controls }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The next request that contains `needle` is carried out by the node, but its connection ends without the reply.
+    pub(crate) fn lose_reply_to(&self, needle: &[u8]) {
+        *self.controls.lose_reply_to.lock().unwrap() = Some(needle.to_vec());
+    }
+
+    /// Whether a reply is still to be lost.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.controls.lose_reply_to.lock().unwrap().is_some()
+    }
+
+    /// Ends every connection there is; new ones are carried.
+    pub(crate) fn cut(&self) {
+        for stream in self.controls.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Carries nothing more in either direction, with all connections open, as a network that loses every packet.
+    pub(crate) fn pause(&self) {
+        *self.controls.is_paused.lock().unwrap() = true;
+    }
+
+    /// Carries on, with what was held back first.
+    pub(crate) fn resume(&self) {
+        *self.controls.is_paused.lock().unwrap() = false;
+        self.controls.resumed.notify_all();
+    }
+}
+
+// === impl Controls ===
+
+impl Controls {
+    fn wait_while_paused(&self) {
+        let paused = self.is_paused.lock().unwrap();
+        drop(self.resumed.wait_while(paused, |paused| *paused).unwrap());
+    }
+
+    /// Whether these bytes ask for the reply that is to be lost. It is lost once.
+    fn takes_bait(&self, bytes: &[u8]) -> bool {
+        let mut bait = self.lose_reply_to.lock().unwrap();
+        let is_taken =
+            bait.as_ref().is_some_and(|bait| bytes.windows(bait.len()).any(|window| window == bait));
+        if is_taken {
+            *bait = None;
+        }
+        is_taken
+    }
+}
+
+fn carry(client: TcpStream, target: SocketAddr, controls: &Arc<Controls>) {
+    // A node that is down looks through the relay as it looks without: the connection ends at once.
+    let Ok(server) = TcpStream::connect(target) else { return };
+    let loses_reply = Arc::new(AtomicBool::new(false));
+    let ends = [client.try_clone().unwrap(), server.try_clone().unwrap()];
+    controls.open.lock().unwrap().extend(ends);
+    let ends = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    thread::spawn({
+        let (controls, loses_reply) = (Arc::clone(controls), Arc::clone(&loses_reply));
+        move || {
+            pump(client, server, &controls, |bytes| {
+                if controls.takes_bait(bytes) {
+                    loses_reply.store(true, Ordering::SeqCst);
+                }
+                true
+            });
+        }
+    });
+    let controls = Arc::clone(controls);
+    thread::spawn(move || pump(ends.1, ends.0, &controls, |_| !loses_reply.load(Ordering::SeqCst)));
+}
+
+/// Carries bytes until one side ends or `may_pass` says that they may not; then ends both.
+fn pump(mut from: TcpStream, mut to: TcpStream, controls: &Controls, may_pass: impl Fn(&[u8]) -> bool) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        controls.wait_while_paused();
+        if !may_pass(&buffer[..count]) || to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}

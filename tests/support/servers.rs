@@ -1,0 +1,47 @@
+//! Real servers for tests: one cluster that all share, and own ones for those that break theirs.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use nearside::dev::sandbox::Sandbox;
+use nearside::dev::{Client, Cluster, ClusterShape, Node};
+use nearside::key::Slot;
+use tokio::time::Instant;
+
+/// Statics are never dropped: the reaper ends these servers when the process ends.
+static SANDBOX: LazyLock<Arc<Sandbox>> = LazyLock::new(|| Arc::new(Sandbox::new().unwrap()));
+static SHARED: LazyLock<Cluster> = LazyLock::new(|| Cluster::launch(&ClusterShape::default()).unwrap());
+
+/// What is to be gone with this process, and a directory for its files.
+pub(crate) fn sandbox() -> &'static Sandbox {
+    &SANDBOX
+}
+
+/// A cluster for tests that neither break it nor flush it, and that keep to keys of their own.
+pub(crate) fn shared_cluster() -> &'static Cluster {
+    &SHARED
+}
+
+/// A cluster of its own for a test, with primaries alone.
+pub(crate) fn own_primaries(primaries: usize) -> Cluster {
+    Cluster::launch(&ClusterShape { primaries, replicas_each: 0, ..ClusterShape::default() }).unwrap()
+}
+
+/// The node that owns `key`.
+pub(crate) fn owner<'a>(cluster: &'a Cluster, key: &[u8]) -> &'a Node {
+    cluster.owner_of(Slot::of(key)).unwrap()
+}
+
+/// A conversation with the owner of `key`, past the daemon.
+pub(crate) fn client_of_owner(cluster: &Cluster, key: &[u8]) -> Client {
+    owner(cluster, key).server().connect().unwrap()
+}
+
+/// Looks until `look` holds; fails the test when it does not within `limit`.
+pub(crate) fn eventually(what: &str, limit: Duration, mut look: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !look() {
+        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
