@@ -11,6 +11,7 @@ pub mod node;
 
 pub mod invalidation;
 pub mod stats;
+pub mod config;
 
 pub mod resp;
 

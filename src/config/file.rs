@@ -1,0 +1,84 @@
+//! The configuration file: TOML without tables, every value with the line that it stands on.
+
+use std::ops::Range;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::fault::Fault;
+use super::given::{Given, Source};
+use super::key::Key;
+
+/// Reads the file at `path` into `given`. What is wrong with it goes to `faults`; the rest is taken all the same,
+/// so that one run shows every fault.
+pub(super) fn read(path: &Path, given: &mut Given, faults: &mut Vec<Fault>) {
+    match std::fs::read_to_string(path) {
+        Ok(text) => File { path, text: &text }.take(given, faults),
+        Err(error) => {
+            let message = format!("cannot read the configuration file: {error}");
+            faults.push(Fault::new(&path.display().to_string(), None, None, message));
+        }
+    }
+}
+
+struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl File<'_> {
+    fn take(&self, given: &mut Given, faults: &mut Vec<Fault>) {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in errors {
+            let source = error.span().map(|span| self.at(span));
+            faults.push(Fault::new("file", source, None, format!("not TOML: {}", error.message())));
+        }
+        for (name, value) in table.get_ref() {
+            let source = self.at(name.span());
+            let name: &str = name.get_ref();
+            match Key::named(name) {
+                None => faults.push(unknown(name, source)),
+                Some(key) => match self.typed(key, value) {
+                    Ok(text) => given.set(key, text, source),
+                    Err(message) => {
+                        let given = Some(&self.text[value.span()]);
+                        faults.push(Fault::new(key.name, Some(source), given, message));
+                    }
+                },
+            }
+        }
+    }
+
+    /// The value as one would type it for a flag. A bare number stays as it is written: what it means is not
+    /// decided here (`unix_mode = 770` is octal).
+    fn typed(&self, key: &Key, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
+        match value.get_ref() {
+            DeValue::String(text) => Ok(text.to_string()),
+            DeValue::Integer(_) => Ok(self.text[value.span()].to_owned()),
+            DeValue::Array(items) if key.list => {
+                let texts = items.iter().map(|item| item.get_ref().as_str());
+                let texts: Option<Vec<&str>> = texts.collect();
+                texts.map(|texts| texts.join(",")).ok_or_else(|| "an array of strings is wanted".to_owned())
+            }
+            other if key.list => {
+                Err(format!("a string or an array of strings is wanted, not a {}", other.type_str()))
+            }
+            other => Err(format!("a string or a whole number is wanted, not a {}", other.type_str())),
+        }
+    }
+
+    fn at(&self, span: Range<usize>) -> Source {
+        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+        Source::File(self.path.to_owned(), 1 + before.iter().filter(|byte| **byte == b'\n').count())
+    }
+}
+
+/// The value of an unknown key is not shown: it may well be a password.
+fn unknown(name: &str, source: Source) -> Fault {
+    let message = match Key::resembling(name) {
+        Some(key) => format!("no key has this name; did you mean {}?", key.name),
+        None => "no key has this name".to_owned(),
+    };
+    Fault::new(name, Some(source), None, message)
+}

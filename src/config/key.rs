@@ -1,0 +1,238 @@
+//! The keys of the configuration as data. The flag, the environment variable, the file key, the help text and the
+//! documentation of a key all come from its row here, so they cannot drift apart.
+
+/// One thing that can be configured.
+#[derive(Debug)]
+pub struct Key {
+    /// The name in the configuration file; flag and environment variable follow from it.
+    pub name: &'static str,
+    /// What stands for the value in the help text.
+    pub value: &'static str,
+    /// The default as one would type it; none where the key is optional or must be given.
+    pub default: Option<&'static str>,
+    /// Where the help text lists the key.
+    pub group: Group,
+    /// Whether the value is a list: a repeated flag, an array in the file, commas in the environment.
+    pub list: bool,
+    /// What the key does, in a sentence or two.
+    pub help: &'static str,
+}
+
+/// The parts of the help text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// What most installations set.
+    Main,
+    /// Named bounds and waits; the defaults are right for nearly everybody.
+    Bounds,
+}
+
+use Group::{Bounds, Main};
+
+/// Every key there is, in the order of the help text.
+pub static KEYS: &[Key] = &[
+    Key {
+        list: true,
+        ..key(Main, "listen", "HOST:PORT", Some("127.0.0.1:6379"), "Address to listen on; may be repeated")
+    },
+    key(Main, "unix", "PATH", None, "Unix socket to listen on as well"),
+    key(
+        Main,
+        "unix_mode",
+        "OCTAL",
+        Some("770"),
+        "Permission bits of the Unix socket; who may write to it may connect",
+    ),
+    key(
+        Main,
+        "upstream",
+        "URL",
+        None,
+        "Redis behind this daemon: redis-cluster://HOST:PORT,HOST:PORT, redis://HOST:PORT, \
+         redis-sentinel://HOST:PORT,HOST:PORT/SERVICE or redis+unix:///PATH, with USER:PASSWORD@ before the \
+         hosts if need be",
+    ),
+    key(Main, "upstream_username", "NAME", None, "User to log in upstream as"),
+    key(
+        Main,
+        "upstream_password_file",
+        "PATH",
+        None,
+        "File that holds the upstream password; one newline at its end is ignored",
+    ),
+    key(Main, "workers", "NUMBER", Some("1"), "Threads that serve clients"),
+    key(
+        Main,
+        "l1_size",
+        "SIZE",
+        Some("64mb"),
+        "Memory of the near cache, 0 for none; units as in redis.conf: 1m is 1000000 bytes, 1mb is 1048576",
+    ),
+    key(Main, "l1_ttl", "DURATION", Some("60s"), "How long the near cache keeps an entry at most"),
+    key(
+        Main,
+        "negative_ttl",
+        "DURATION",
+        Some("5s"),
+        "How long the near cache remembers that a key is absent; never longer than l1_ttl",
+    ),
+    key(Main, "log_format", "human|json", Some("human"), "Form of the log, which goes to standard error"),
+    key(
+        Main,
+        "log_level",
+        "FILTER",
+        Some("info"),
+        "off, error, warn, info, debug or trace, or directives such as nearside::upstream=debug,info",
+    ),
+    key(Bounds, "max_clients", "NUMBER", Some("10000"), "Clients connected at the same time"),
+    key(
+        Bounds,
+        "listen_backlog",
+        "NUMBER",
+        Some("1024"),
+        "Connections that the kernel holds until they are accepted",
+    ),
+    key(
+        Bounds,
+        "pipeline_depth_max",
+        "NUMBER",
+        Some("1024"),
+        "Requests of one client that may wait for their replies; after that its socket is not read",
+    ),
+    key(Bounds, "request_args_max", "NUMBER", Some("1048576"), "Arguments of one request"),
+    key(
+        Bounds,
+        "request_bulk_max",
+        "SIZE",
+        Some("512mb"),
+        "One argument of a request; proto-max-bulk-len of Redis",
+    ),
+    key(
+        Bounds,
+        "request_bytes_max",
+        "SIZE",
+        Some("1gb"),
+        "One whole request; client-query-buffer-limit of Redis",
+    ),
+    key(Bounds, "request_inline_max", "SIZE", Some("64kb"), "One request typed as a plain line"),
+    key(
+        Bounds,
+        "client_output_max",
+        "SIZE",
+        Some("1gb"),
+        "Replies waiting for one client to take them; a client beyond it is closed",
+    ),
+    key(
+        Bounds,
+        "client_stall_timeout",
+        "DURATION",
+        Some("60s"),
+        "How long a client may leave its replies untaken before it is closed",
+    ),
+    key(Bounds, "upstream_connect_timeout", "DURATION", Some("1s"), "Wait for a connection to a node"),
+    key(Bounds, "upstream_request_timeout", "DURATION", Some("5s"), "Wait for the reply of a node"),
+    key(
+        Bounds,
+        "upstream_in_flight_max",
+        "NUMBER",
+        Some("65536"),
+        "Commands waiting for their replies on one connection to a node",
+    ),
+    key(
+        Bounds,
+        "upstream_in_flight_bytes_max",
+        "SIZE",
+        Some("1gb"),
+        "Bytes of those commands on one connection to a node",
+    ),
+    key(
+        Bounds,
+        "upstream_backoff_min",
+        "DURATION",
+        Some("50ms"),
+        "First wait before a lost node is tried again",
+    ),
+    key(
+        Bounds,
+        "upstream_backoff_max",
+        "DURATION",
+        Some("2s"),
+        "Longest wait before a lost node is tried again",
+    ),
+    key(
+        Bounds,
+        "heartbeat_interval",
+        "DURATION",
+        Some("1s"),
+        "How often a connection to a node is proved to be alive and its invalidations to have arrived",
+    ),
+    key(
+        Bounds,
+        "lease",
+        "DURATION",
+        Some("3s"),
+        "How long after the last such proof the near cache serves entries of that node; more than \
+         heartbeat_interval",
+    ),
+    key(
+        Bounds,
+        "topology_refresh_interval",
+        "DURATION",
+        Some("5s"),
+        "How often the owners of the slots are asked for; at most negative_ttl, because nothing else tells of an \
+         absent key that moved",
+    ),
+    key(
+        Bounds,
+        "topology_refresh_gap_min",
+        "DURATION",
+        Some("100ms"),
+        "Shortest time between two such questions, however many redirects arrive",
+    ),
+    key(
+        Bounds,
+        "drain_timeout",
+        "DURATION",
+        Some("10s"),
+        "How long running requests may take to end once the daemon was told to stop",
+    ),
+];
+
+// === impl Key ===
+
+const fn key(
+    group: Group,
+    name: &'static str,
+    value: &'static str,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> Key {
+    Key { name, value, default, group, list: false, help }
+}
+
+impl Key {
+    /// The key with this name.
+    pub fn named(name: &str) -> Option<&'static Key> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// The key whose name looks most like `name`, if one does: for those who mistype.
+    pub fn resembling(name: &str) -> Option<&'static Key> {
+        const DISTANCE_MAX: usize = 2;
+        let distance = |key: &&Key| strsim::damerau_levenshtein(key.name, name);
+        KEYS.iter().min_by_key(distance).filter(|key| distance(key) <= DISTANCE_MAX)
+    }
+
+    /// The flag without its dashes: `l1-size`.
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// The environment variable: `NEARSIDE_L1_SIZE`.
+    pub fn variable(&self) -> String {
+        format!("{VARIABLE_PREFIX}{}", self.name.to_ascii_uppercase())
+    }
+}
+
+/// What the name of every environment variable of ours begins with.
+pub(super) const VARIABLE_PREFIX: &str = "NEARSIDE_";

@@ -1,0 +1,291 @@
+//! The configuration: plain, validated values, grouped by who reads them, and where they come from. A flag wins
+//! over an environment variable, that over the configuration file, that over the default. What was typed becomes a
+//! [`Config`] in one place, and everything that is wrong with it is reported at once.
+
+mod fault;
+mod file;
+mod given;
+mod key;
+mod reader;
+mod upstream_url;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use fault::{Fault, Faults};
+use given::Given;
+pub use given::Source;
+pub use key::{Group, KEYS, Key};
+use reader::Reader;
+pub use upstream_url::{Secret, UpstreamKind, UpstreamUrl};
+
+/// The validated configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: ListenConfig,
+    /// The Redis behind the daemon.
+    pub upstream: UpstreamConfig,
+    /// The near cache.
+    pub cache: CacheConfig,
+    /// What one client may ask for.
+    pub session: SessionConfig,
+    /// The log.
+    pub log: LogConfig,
+    /// Threads that serve clients; at least 1.
+    pub workers: usize,
+    /// How long running requests may take to end once the daemon was told to stop.
+    pub drain_timeout: Duration,
+}
+
+/// Where clients connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenConfig {
+    /// TCP addresses; may be empty when there is a Unix socket.
+    pub tcp: Vec<SocketAddr>,
+    /// The path of the Unix socket.
+    pub unix: Option<PathBuf>,
+    /// Permission bits of the Unix socket.
+    pub unix_mode: u32,
+    /// Connections that the kernel holds until they are accepted.
+    pub backlog: u32,
+    /// Clients connected at the same time, over all listeners.
+    pub max_clients: usize,
+}
+
+/// The Redis behind the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamConfig {
+    /// Where it is and how to log in; user and password are merged in from wherever they were given.
+    pub url: UpstreamUrl,
+    /// Wait for a connection to a node.
+    pub connect_timeout: Duration,
+    /// Wait for the reply of a node.
+    pub request_timeout: Duration,
+    /// Commands in flight on one connection.
+    pub in_flight_max: usize,
+    /// Bytes of the commands in flight on one connection.
+    pub in_flight_bytes_max: usize,
+    /// First wait before a lost node is tried again.
+    pub backoff_min: Duration,
+    /// Longest wait before a lost node is tried again.
+    pub backoff_max: Duration,
+    /// How often a connection proves that it is alive.
+    pub heartbeat_interval: Duration,
+    /// How long one such proof counts; more than `heartbeat_interval`.
+    pub lease: Duration,
+    /// How often the topology is asked for; at most `negative_ttl`.
+    pub topology_refresh_interval: Duration,
+    /// Shortest time between two such questions.
+    pub topology_refresh_gap_min: Duration,
+}
+
+/// The near cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// Memory for entries in bytes; none when there is no near cache.
+    pub size_bytes: Option<usize>,
+    /// How long an entry is kept at most.
+    pub ttl: Duration,
+    /// How long the absence of a key is remembered; at most `ttl`.
+    pub negative_ttl: Duration,
+}
+
+/// What one client may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// Requests that may wait for their replies before the socket is no longer read.
+    pub pipeline_depth_max: usize,
+    /// Arguments of one request.
+    pub request_args_max: usize,
+    /// Bytes of one argument.
+    pub request_bulk_bytes_max: usize,
+    /// Bytes of one whole request.
+    pub request_bytes_max: usize,
+    /// Bytes of one inline request.
+    pub request_inline_bytes_max: usize,
+    /// Bytes of replies that wait to be taken before the client is closed.
+    pub output_bytes_max: usize,
+    /// How long replies may wait to be taken before the client is closed.
+    pub stall_timeout: Duration,
+}
+
+/// The log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Its form.
+    pub format: LogFormat,
+    /// Which events it shows, as filter directives that are known to parse.
+    pub filter: String,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the configuration is read from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The flags that were given, each with its text.
+    pub flags: Vec<(&'static Key, String)>,
+    /// The environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The configuration file, where a flag names one.
+    pub file: Option<PathBuf>,
+}
+
+/// The variable that names the configuration file where no flag does.
+const FILE_VARIABLE: &str = "NEARSIDE_CONFIG";
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+const GIB: usize = 1 << 30;
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+// === impl Config ===
+
+impl Config {
+    /// Reads the configuration from its sources.
+    pub fn load(sources: &Sources) -> Result<Config, Faults> {
+        let mut given = Given::defaults();
+        let mut faults = Vec::new();
+        let variable = sources.environment.iter().find(|(name, _)| name == FILE_VARIABLE);
+        if let Some(path) = sources.file.clone().or_else(|| variable.map(|(_, path)| path.into())) {
+            file::read(&path, &mut given, &mut faults);
+        }
+        given.take_environment(&sources.environment, &mut faults);
+        given.take_flags(&sources.flags);
+        validated(Reader::new(given, faults))
+    }
+}
+
+fn validated(mut read: Reader) -> Result<Config, Faults> {
+    let listen = listen(&mut read);
+    let (cache, negative_ttl) = cache(&mut read);
+    let upstream = upstream(&mut read, negative_ttl);
+    let session = session(&mut read);
+    let log = log(&mut read);
+    let workers = read.number("workers", 1..=256);
+    let drain_timeout = read.duration("drain_timeout", Duration::ZERO..=HOUR);
+    let config =
+        upstream.map(|upstream| Config { listen, upstream, cache, session, log, workers, drain_timeout });
+    read.finish(config)
+}
+
+fn listen(read: &mut Reader) -> ListenConfig {
+    let tcp = read.value("listen", value::addresses);
+    let unix = read.value("unix", value::path);
+    if tcp.as_ref().is_some_and(Vec::is_empty) && unix.is_none() {
+        read.fault("listen", "there is nothing to listen on: give an address, or a Unix socket as unix");
+    }
+    ListenConfig {
+        tcp: tcp.unwrap_or_default(),
+        unix,
+        unix_mode: read.value("unix_mode", value::mode).unwrap_or_default(),
+        backlog: read.number("listen_backlog", 1..=65_535) as u32,
+        max_clients: read.number("max_clients", 1..=1_000_000),
+    }
+}
+
+/// The cache's part, and `negative_ttl` as it was typed, which bounds the refresh of the topology.
+fn cache(read: &mut Reader) -> (CacheConfig, Duration) {
+    let size_bytes = Some(read.size("l1_size", 0..=1024 * GIB)).filter(|size| *size > 0);
+    let ttl = read.duration("l1_ttl", MILLISECOND..=DAY);
+    let negative_ttl = read.duration("negative_ttl", MILLISECOND..=HOUR);
+    (CacheConfig { size_bytes, ttl, negative_ttl: negative_ttl.min(ttl) }, negative_ttl)
+}
+
+fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig> {
+    let url = upstream_url(read);
+    let wait = MILLISECOND..=10 * MINUTE;
+    let backoff_min = read.duration("upstream_backoff_min", wait.clone());
+    let backoff_max = read.duration("upstream_backoff_max", wait.clone());
+    read.rule(backoff_min <= backoff_max, "upstream_backoff_min", "at most", "upstream_backoff_max");
+    let heartbeat_interval = read.duration("heartbeat_interval", wait.clone());
+    let lease = read.duration("lease", wait.clone());
+    read.rule(lease > heartbeat_interval, "lease", "more than", "heartbeat_interval");
+    let topology_refresh_interval = read.duration("topology_refresh_interval", wait.clone());
+    let in_time = topology_refresh_interval <= negative_ttl;
+    read.rule(in_time, "topology_refresh_interval", "at most", "negative_ttl");
+    let topology_refresh_gap_min = read.duration("topology_refresh_gap_min", wait.clone());
+    let in_time = topology_refresh_gap_min <= topology_refresh_interval;
+    read.rule(in_time, "topology_refresh_gap_min", "at most", "topology_refresh_interval");
+    let connect_timeout = read.duration("upstream_connect_timeout", wait.clone());
+    let request_timeout = read.duration("upstream_request_timeout", wait);
+    let in_flight_max = read.number("upstream_in_flight_max", 1..=16_777_216);
+    let in_flight_bytes_max = read.size("upstream_in_flight_bytes_max", MIB..=1024 * GIB);
+    Some(UpstreamConfig {
+        url: url?,
+        connect_timeout,
+        request_timeout,
+        in_flight_max,
+        in_flight_bytes_max,
+        backoff_min,
+        backoff_max,
+        heartbeat_interval,
+        lease,
+        topology_refresh_interval,
+        topology_refresh_gap_min,
+    })
+}
+
+/// The URL with the user and password that were given beside it.
+fn upstream_url(read: &mut Reader) -> Option<UpstreamUrl> {
+    let username = read.value("upstream_username", value::name);
+    let password = read.value("upstream_password_file", value::secret_file);
+    let Some(mut url) = read.value("upstream", UpstreamUrl::parse) else {
+        read.missing("upstream");
+        return None;
+    };
+    if username.is_some() && url.username.is_some() {
+        read.fault("upstream_username", "the URL of the upstream names a user already");
+    }
+    if password.is_some() && url.password.is_some() {
+        read.fault("upstream_password_file", "the URL of the upstream holds a password already");
+    }
+    url.username = url.username.or(username);
+    url.password = url.password.or(password);
+    let password_faulty = read.is_faulty("upstream_password_file");
+    if url.username.is_some() && url.password.is_none() && !password_faulty {
+        read.fault("upstream", "a user is given but no password: write :PASSWORD@ for a password alone");
+    }
+    Some(url)
+}
+
+fn session(read: &mut Reader) -> SessionConfig {
+    let request_bulk_bytes_max = read.size("request_bulk_max", KIB..=4 * GIB);
+    let request_bytes_max = read.size("request_bytes_max", KIB..=64 * GIB);
+    let fits = request_bulk_bytes_max <= request_bytes_max;
+    read.rule(fits, "request_bulk_max", "at most", "request_bytes_max");
+    SessionConfig {
+        pipeline_depth_max: read.number("pipeline_depth_max", 1..=1_048_576),
+        request_args_max: read.number("request_args_max", 1..=16_777_216),
+        request_bulk_bytes_max,
+        request_bytes_max,
+        request_inline_bytes_max: read.size("request_inline_max", KIB..=16 * MIB),
+        output_bytes_max: read.size("client_output_max", MIB..=1024 * GIB),
+        stall_timeout: read.duration("client_stall_timeout", MILLISECOND..=DAY),
+    }
+}
+
+fn log(read: &mut Reader) -> LogConfig {
+    LogConfig {
+        format: read.value("log_format", value::log_format).unwrap_or_default(),
+        filter: read.value("log_level", value::log_filter).unwrap_or_default(),
+    }
+}

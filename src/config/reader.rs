@@ -1,0 +1,88 @@
+//! From texts to values: reads key after key, goes on after a fault, and so finds them all.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::fault::{Fault, Faults};
+use super::given::Given;
+use super::key::Key;
+use super::value;
+
+/// Reads the values of a configuration.
+///
+/// Where a value is faulty, [`Reader::number`] and its kin return zero. Nobody sees it: once there is a fault,
+/// [`Reader::finish`] gives out no configuration.
+pub(super) struct Reader {
+    given: Given,
+    faults: Vec<Fault>,
+}
+
+impl Reader {
+    /// Reads from `given`, where `faults` are known already.
+    pub(super) fn new(given: Given, faults: Vec<Fault>) -> Reader {
+        Reader { given, faults }
+    }
+
+    /// The value of `key`, if there is one and `parse` takes it.
+    pub(super) fn value<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let typed = self.given.get(key)?;
+        match parse(&typed.text) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.fault(key, message);
+                None
+            }
+        }
+    }
+
+    pub(super) fn number(&mut self, key: &'static str, range: RangeInclusive<usize>) -> usize {
+        self.value(key, |text| value::number(text, range)).unwrap_or_default()
+    }
+
+    pub(super) fn size(&mut self, key: &'static str, range: RangeInclusive<usize>) -> usize {
+        self.value(key, |text| value::size(text, range)).unwrap_or_default()
+    }
+
+    pub(super) fn duration(&mut self, key: &'static str, range: RangeInclusive<Duration>) -> Duration {
+        self.value(key, |text| value::duration(text, range)).unwrap_or_default()
+    }
+
+    /// Notes that `key` as it was given is not allowed.
+    pub(super) fn fault(&mut self, key: &'static str, message: impl Into<String>) {
+        let typed = self.given.get(key);
+        let source = typed.map(|typed| typed.source.clone());
+        self.faults.push(Fault::new(key, source, typed.map(|typed| typed.text.as_str()), message));
+    }
+
+    /// Notes a fault unless `holds`, a rule that `key` and `other` must keep together: `key` is to be `relation`
+    /// `other`. A rule about a value that is faulty in itself would only confuse.
+    pub(super) fn rule(&mut self, holds: bool, key: &'static str, relation: &str, other: &'static str) {
+        if holds || self.is_faulty(key) || self.is_faulty(other) {
+            return;
+        }
+        let than = self.given.get(other).map(|other| format!(" = {} ({})", other.text, other.source));
+        self.fault(key, format!("must be {relation} {other}{}", than.unwrap_or_default()));
+    }
+
+    /// Notes that `key` was not given and has no default, unless it was given and is faulty.
+    pub(super) fn missing(&mut self, key: &'static str) {
+        let ways = Key::named(key).map(|key| format!("--{}, {} or {}", key.flag(), key.variable(), key.name));
+        if self.given.get(key).is_none() {
+            self.fault(key, format!("is not given: set {} in the file", ways.unwrap_or_default()));
+        }
+    }
+
+    /// Whether a fault of `key` was found.
+    pub(super) fn is_faulty(&self, key: &str) -> bool {
+        self.faults.iter().any(|fault| fault.key == key)
+    }
+
+    /// `config`, if nothing is wrong with it.
+    pub(super) fn finish<T>(self, config: Option<T>) -> Result<T, Faults> {
+        config.filter(|_| self.faults.is_empty()).ok_or(Faults(self.faults))
+    }
+}

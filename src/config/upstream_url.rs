@@ -1,0 +1,186 @@
+//! The URL of the upstream: which kind of Redis it is, where it is reached, and as whom.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::value::host_port;
+
+/// Where the upstream is and how to log in there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamUrl {
+    /// What kind of Redis stands there.
+    pub kind: UpstreamKind,
+    /// The hosts to ask first; none for a Unix socket, one for a standalone Redis.
+    pub hosts: Vec<(String, u16)>,
+    /// The user to log in as; the default user when there is a password alone.
+    pub username: Option<String>,
+    /// The password; without one there is no login.
+    pub password: Option<Secret>,
+}
+
+/// The kinds of upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamKind {
+    /// A Redis or Valkey Cluster; the hosts are some of its nodes.
+    Cluster,
+    /// One Redis.
+    Standalone,
+    /// One Redis that Sentinels watch; the hosts are Sentinels.
+    Sentinel {
+        /// The name that the Sentinels know it by.
+        service: String,
+    },
+    /// One Redis on a Unix socket.
+    Unix(PathBuf),
+}
+
+/// A text that no log may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+const FORMS: &str = "redis-cluster://HOST:PORT,HOST:PORT, redis://HOST:PORT, \
+                     redis-sentinel://HOST:PORT,HOST:PORT/SERVICE or redis+unix:///PATH is wanted";
+
+const REDIS_PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+
+// === impl Secret ===
+
+impl Secret {
+    /// Hides `text`.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The text, for the one who logs in with it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+// === impl UpstreamUrl ===
+
+impl UpstreamUrl {
+    /// Reads a URL; the error says what is wrong with it or what is allowed.
+    pub fn parse(text: &str) -> Result<UpstreamUrl, String> {
+        let (scheme, rest) = text.split_once("://").ok_or(FORMS)?;
+        if matches!(scheme, "rediss" | "rediss-cluster" | "rediss-sentinel" | "valkeys") {
+            return Err("TLS upstream is not supported yet".to_owned());
+        }
+        if rest.contains(['?', '#']) {
+            return Err(
+                "parameters in the URL are not supported; write ? and # in a password as %3F and %23".into(),
+            );
+        }
+        let (credentials, rest) = match rest.rsplit_once('@') {
+            Some((credentials, rest)) => (Some(credentials), rest),
+            None => (None, rest),
+        };
+        let (username, password) = login(credentials)?;
+        let (authority, path) = match rest.split_once('/') {
+            Some((authority, path)) => (authority, path),
+            None => (rest, ""),
+        };
+        let (kind, hosts) = place(scheme, authority, path)?;
+        Ok(UpstreamUrl { kind, hosts, username, password })
+    }
+}
+
+/// Shows where the upstream is, never how to log in.
+impl fmt::Display for UpstreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match &self.kind {
+            UpstreamKind::Cluster => "redis-cluster",
+            UpstreamKind::Standalone => "redis",
+            UpstreamKind::Sentinel { .. } => "redis-sentinel",
+            UpstreamKind::Unix(path) => return write!(f, "redis+unix://{}", path.display()),
+        };
+        write!(f, "{scheme}://")?;
+        for (index, (host, port)) in self.hosts.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+            write!(f, "{comma}{open}{host}{close}:{port}")?;
+        }
+        match &self.kind {
+            UpstreamKind::Sentinel { service } => write!(f, "/{service}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn place(scheme: &str, authority: &str, path: &str) -> Result<(UpstreamKind, Vec<(String, u16)>), String> {
+    match scheme {
+        "redis-cluster" => {
+            only_database_zero(path)?;
+            Ok((UpstreamKind::Cluster, hosts(authority, REDIS_PORT)?))
+        }
+        "redis" => {
+            only_database_zero(path)?;
+            let hosts = hosts(authority, REDIS_PORT)?;
+            if hosts.len() > 1 {
+                return Err("redis:// takes one host; redis-cluster:// takes several".to_owned());
+            }
+            Ok((UpstreamKind::Standalone, hosts))
+        }
+        "redis-sentinel" => {
+            let (service, database) = path.split_once('/').unwrap_or((path, ""));
+            only_database_zero(database)?;
+            if service.is_empty() {
+                return Err("the service name is missing: redis-sentinel://HOST:PORT/SERVICE".to_owned());
+            }
+            let service = percent_decoded(service)?;
+            Ok((UpstreamKind::Sentinel { service }, hosts(authority, SENTINEL_PORT)?))
+        }
+        "redis+unix" if authority.is_empty() && !path.is_empty() => {
+            Ok((UpstreamKind::Unix(format!("/{}", percent_decoded(path)?).into()), Vec::new()))
+        }
+        "redis+unix" => Err("an absolute path is wanted: redis+unix:///PATH".to_owned()),
+        _ => Err(FORMS.to_owned()),
+    }
+}
+
+fn hosts(authority: &str, default_port: u16) -> Result<Vec<(String, u16)>, String> {
+    let host = |text: &str| match host_port(text) {
+        Some((host, port)) if port != Some(0) => Ok((host.to_owned(), port.unwrap_or(default_port))),
+        _ => Err(format!("HOST:PORT or [IPV6]:PORT is wanted, not {text:?}")),
+    };
+    authority.split(',').map(host).collect()
+}
+
+fn only_database_zero(database: &str) -> Result<(), String> {
+    match database.trim_end_matches('/') {
+        "" | "0" => Ok(()),
+        _ => Err("only database 0 is served: a Redis Cluster has no other".to_owned()),
+    }
+}
+
+fn login(credentials: Option<&str>) -> Result<(Option<String>, Option<Secret>), String> {
+    let Some(credentials) = credentials else { return Ok((None, None)) };
+    let (username, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+    let not_empty =
+        |text: &str| Ok::<_, String>(Some(percent_decoded(text)?).filter(|text| !text.is_empty()));
+    Ok((not_empty(username)?, not_empty(password)?.map(Secret::new)))
+}
+
+fn percent_decoded(text: &str) -> Result<String, String> {
+    let broken =
+        || "every % in the URL must be followed by two hexadecimal digits and yield UTF-8".to_owned();
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(if byte == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16);
+            let (high, low) = digit().zip(digit()).ok_or_else(broken)?;
+            (high * 16 + low) as u8
+        } else {
+            byte
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| broken())
+}

@@ -1,0 +1,158 @@
+//! How single values are written: addresses, sizes, durations, numbers, permission bits. Each function takes the
+//! text that was typed and returns the value, or a sentence that says what is allowed.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::{LogFormat, Secret};
+
+/// The units of redis.conf, those with an `i` as everybody reads them, and what they stand for in bytes.
+const SIZE_UNITS: [(&str, u64); 11] = [
+    ("", 1),
+    ("b", 1),
+    ("k", 1_000),
+    ("kb", 1 << 10),
+    ("kib", 1 << 10),
+    ("m", 1_000_000),
+    ("mb", 1 << 20),
+    ("mib", 1 << 20),
+    ("g", 1_000_000_000),
+    ("gb", 1 << 30),
+    ("gib", 1 << 30),
+];
+
+/// The units of a duration in milliseconds, the longest last.
+const DURATION_UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// A whole number within `range`.
+pub(super) fn number(text: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
+    let number = text.replace('_', "").parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("a whole number from {} to {} is wanted", range.start(), range.end()))
+}
+
+/// A size in bytes within `range`, such as `100mb`.
+pub(super) fn size(text: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
+    let bytes =
+        with_unit(&text.to_ascii_lowercase(), &SIZE_UNITS).and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.filter(|bytes| range.contains(bytes)).ok_or_else(|| {
+        let (low, high) = (range.start(), range.end());
+        format!("a size from {low} to {high} bytes is wanted, such as 64kb, 100mb or 1gb")
+    })
+}
+
+/// A duration within `range`, such as `500ms`. The unit is part of it: a bare number would mean seconds to one
+/// reader and milliseconds to the next.
+pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let duration = with_unit(text, &DURATION_UNITS).map(Duration::from_millis);
+    duration.filter(|duration| range.contains(duration)).ok_or_else(|| {
+        let (low, high) = (shown(*range.start()), shown(*range.end()));
+        format!("a duration from {low} to {high} with its unit is wanted, such as 500ms, 5s, 2m or 1h")
+    })
+}
+
+/// `duration` as one would type it.
+pub(super) fn shown(duration: Duration) -> String {
+    let millis = duration.as_millis() as u64;
+    let whole = |(_, unit): &&(&str, u64)| millis.is_multiple_of(*unit);
+    let (name, unit) = DURATION_UNITS.iter().rfind(whole).unwrap_or(&DURATION_UNITS[0]);
+    format!("{}{name}", millis / unit)
+}
+
+fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, name) = text.split_at(digits);
+    let (_, unit) = units.iter().find(|(unit, _)| *unit == name)?;
+    number.parse::<u64>().ok()?.checked_mul(*unit)
+}
+
+/// Permission bits in octal: `770`, `0770` or `0o770`.
+pub(super) fn mode(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777 && !digits.starts_with('+'));
+    mode.ok_or_else(|| "permission bits in octal are wanted, from 0 to 777".to_owned())
+}
+
+/// A path. Whether anything is there is seen when it is used.
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() || text.contains('\0') { Err("a path is wanted".to_owned()) } else { Ok(text.into()) }
+}
+
+/// A name: not empty, and nothing in it that is not seen.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    let wrong = text.is_empty() || text.contains(char::is_control);
+    if wrong { Err("a name is wanted".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// The secret in the file that `text` names, without one newline at its end.
+pub(super) fn secret_file(text: &str) -> Result<Secret, String> {
+    let secret =
+        std::fs::read_to_string(path(text)?).map_err(|error| format!("cannot read the file: {error}"))?;
+    let secret =
+        secret.strip_suffix('\n').map_or(&*secret, |secret| secret.strip_suffix('\r').unwrap_or(secret));
+    if secret.is_empty() { Err("the file is empty".to_owned()) } else { Ok(Secret::new(secret)) }
+}
+
+/// Addresses to listen on, separated by commas; an empty text is an empty list. A name stands for every address
+/// that it resolves to.
+pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let mut addresses = Vec::new();
+    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        let (host, port) = host_port(item)
+            .and_then(|(host, port)| Some((host, port?)))
+            .ok_or_else(|| format!("HOST:PORT or [IPV6]:PORT is wanted, not {item:?}"))?;
+        let resolved = (host, port).to_socket_addrs();
+        for address in resolved.map_err(|error| format!("cannot resolve {host:?}: {error}"))? {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+    }
+    Ok(addresses)
+}
+
+/// The host (an IPv6 address without its brackets) and the port, if one is given.
+pub(super) fn host_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, rest) = match text.strip_prefix('[') {
+        Some(text) => text.split_once(']').filter(|(host, _)| host.contains(':'))?,
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let named = |byte: u8| byte.is_ascii_graphic() && !b"/@[]?#\"\\".contains(&byte);
+    if host.is_empty() || !host.bytes().all(named) {
+        return None;
+    }
+    match rest.strip_prefix(':') {
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some((host, Some(port.parse().ok()?)))
+        }
+        None if rest.is_empty() => Some((host, None)),
+        _ => None,
+    }
+}
+
+/// The form of the log.
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "human" => Ok(LogFormat::Human),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("human or json is wanted".to_owned()),
+    }
+}
+
+/// A filter of log events. A bare word must be a level: to the filter `inof` would be the name of a module, and
+/// the log would be silent.
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
+    let wanted =
+        "off, error, warn, info, debug, trace or directives such as nearside::upstream=debug,info are wanted";
+    let bare = |part: &str| !part.contains(['=', '[']) && part.trim().parse::<LevelFilter>().is_err();
+    let plain = !text.contains(['[', '{']);
+    if text.trim().is_empty() || (plain && text.split(',').any(bare)) {
+        return Err(wanted.to_owned());
+    }
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| format!("{wanted}: {error}"))
+}
