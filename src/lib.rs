@@ -12,6 +12,7 @@ pub mod node;
 pub mod invalidation;
 pub mod stats;
 pub mod config;
+pub mod drain;
 
 pub mod resp;
 
@@ -22,3 +23,4 @@ pub mod write_queue;
 
 pub mod upstream;
 pub mod dev;
+pub mod listener;

@@ -1,0 +1,88 @@
+//! Draining: tell all to stop, know when all have.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// Told once, heard by all who hold a clone, on whichever worker they run. Who has something to finish holds a
+/// [`Running`] until it is done.
+#[derive(Clone, Debug, Default)]
+pub struct Drain {
+    told: CancellationToken,
+    running: TaskTracker,
+}
+
+/// Held by whoever has to end before the daemon may.
+#[derive(Debug)]
+pub struct Running {
+    _token: TaskTrackerToken,
+}
+
+// === impl Drain ===
+
+impl Drain {
+    /// A drain that has not begun.
+    pub fn new() -> Drain {
+        Drain::default()
+    }
+
+    /// Tells all to finish what runs and to take nothing new. Does nothing the second time.
+    pub fn begin(&self) {
+        self.told.cancel();
+        self.running.close();
+    }
+
+    /// Whether the drain has begun.
+    pub fn has_begun(&self) -> bool {
+        self.told.is_cancelled()
+    }
+
+    /// Ends when the drain begins.
+    pub fn begun(&self) -> impl Future<Output = ()> + '_ {
+        self.told.cancelled()
+    }
+
+    /// To be held until what the caller does has ended.
+    pub fn running(&self) -> Running {
+        Running { _token: self.running.token() }
+    }
+
+    /// How many are running.
+    pub fn running_count(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Waits until the drain has begun and all have ended, at most for `timeout`; says whether they have.
+    pub async fn finished(&self, timeout: Duration) -> bool {
+        tokio::time::timeout(timeout, self.running.wait()).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_is_finished_once_the_last_has_ended() {
+        let drain = Drain::new();
+        let running = drain.running();
+        assert!(!drain.has_begun());
+        drain.begin();
+        drain.begin();
+        drain.clone().begun().await;
+        assert!(!drain.finished(SECOND).await, "one is still running");
+        assert_eq!(drain.running_count(), 1);
+        drop(running);
+        assert!(drain.finished(SECOND).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_running_is_no_drain() {
+        assert!(!Drain::new().finished(SECOND).await);
+    }
+}

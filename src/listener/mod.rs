@@ -1,0 +1,194 @@
+//! Lets clients in: one accept loop for TCP and Unix sockets, and the bound on how many clients there may be. It
+//! knows nothing of what is said on a connection, but for the one line that a client too many is told.
+
+pub mod tcp;
+pub mod unix;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::drain::Drain;
+
+/// A socket that clients connect to.
+#[derive(Debug)]
+pub enum Listener {
+    /// A TCP address.
+    Tcp(std::net::TcpListener),
+    /// A Unix socket; its path goes when this is dropped.
+    Unix(unix::UnixListener),
+}
+
+/// A client's socket: nonblocking, not registered with any runtime.
+#[derive(Debug)]
+pub enum ClientSocket {
+    /// From a TCP address, with the address of the client.
+    Tcp(std::net::TcpStream, SocketAddr),
+    /// From a Unix socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// The bound on the clients of all listeners together, and the count of those refused.
+#[derive(Debug)]
+pub struct Admission {
+    permits: Arc<Semaphore>,
+    refused: AtomicU64,
+}
+
+/// What Redis says to a client too many.
+const REFUSAL: &[u8] = b"-ERR max number of clients reached\r\n";
+
+/// Waits after an accept that failed, as when the process has no file descriptor left: without them the loop
+/// would spin, because the connection stays in the queue.
+const RETRY_MIN: Duration = Duration::from_millis(10);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// Accepts clients until the drain begins, then closes the listener. Each client is handed over with the permit
+/// that it holds while it is connected; over the bound of `admission` it is told so and closed. Fails only if the
+/// runtime does not take the listener.
+pub async fn accept(
+    listener: Listener,
+    admission: &Admission,
+    drain: &Drain,
+    mut hand_over: impl FnMut(ClientSocket, OwnedSemaphorePermit),
+) -> io::Result<()> {
+    let listener = Registered::new(listener)?;
+    let mut failing = Burst::default();
+    let mut refusing = Burst::default();
+    let mut retry = RETRY_MIN;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = drain.begun() => return Ok(()),
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok(socket) => {
+                failing.end();
+                retry = RETRY_MIN;
+                match admission.admit() {
+                    Some(permit) => {
+                        refusing.end();
+                        hand_over(socket, permit);
+                    }
+                    None => {
+                        if refusing.begins() {
+                            tracing::warn!("clients are refused: max_clients are connected");
+                        }
+                        socket.refuse();
+                    }
+                }
+            }
+            // The client went away before it was accepted: nobody's failure.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                if failing.begins() {
+                    tracing::warn!(%error, "cannot accept clients; trying again");
+                }
+                tokio::select! {
+                    () = drain.begun() => return Ok(()),
+                    () = tokio::time::sleep(retry) => {}
+                }
+                retry = (retry * 2).min(RETRY_MAX);
+            }
+        }
+    }
+}
+
+/// A listener that the runtime watches. The path of a Unix socket comes before its listener and so goes first.
+enum Registered {
+    Tcp(tokio::net::TcpListener),
+    Unix { _path: unix::SocketPath, listener: tokio::net::UnixListener },
+}
+
+/// A trouble that goes on: logged when it begins, not each time.
+#[derive(Default)]
+struct Burst {
+    on: bool,
+}
+
+// === impl Burst ===
+
+impl Burst {
+    fn begins(&mut self) -> bool {
+        !std::mem::replace(&mut self.on, true)
+    }
+
+    fn end(&mut self) {
+        self.on = false;
+    }
+}
+
+// === impl Registered ===
+
+impl Registered {
+    fn new(listener: Listener) -> io::Result<Registered> {
+        Ok(match listener {
+            Listener::Tcp(listener) => Registered::Tcp(tokio::net::TcpListener::from_std(listener)?),
+            Listener::Unix(listener) => {
+                let (path, listener) = listener.into_parts();
+                Registered::Unix { _path: path, listener: tokio::net::UnixListener::from_std(listener)? }
+            }
+        })
+    }
+
+    async fn accept(&self) -> io::Result<ClientSocket> {
+        match self {
+            Registered::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                let stream = stream.into_std()?;
+                tcp::tune(&stream);
+                Ok(ClientSocket::Tcp(stream, address))
+            }
+            Registered::Unix { listener, .. } => {
+                let (stream, _) = listener.accept().await?;
+                Ok(ClientSocket::Unix(stream.into_std()?))
+            }
+        }
+    }
+}
+
+// === impl ClientSocket ===
+
+impl ClientSocket {
+    /// One try is enough: a new socket has room for a line, and a client that is gone need not read it.
+    fn refuse(self) {
+        let written = match &self {
+            ClientSocket::Tcp(stream, _) => (&mut &*stream).write(REFUSAL),
+            ClientSocket::Unix(stream) => (&mut &*stream).write(REFUSAL),
+        };
+        if let Err(error) = written {
+            tracing::debug!(%error, "a refused client was gone already");
+        }
+    }
+}
+
+// === impl Admission ===
+
+impl Admission {
+    /// Lets in `max_clients` at the same time.
+    pub fn new(max_clients: usize) -> Admission {
+        let permits = Arc::new(Semaphore::new(max_clients.min(Semaphore::MAX_PERMITS)));
+        Admission { permits, refused: AtomicU64::new(0) }
+    }
+
+    /// How many clients were refused so far.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
+        if permit.is_none() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        permit
+    }
+}
