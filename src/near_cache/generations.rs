@@ -73,6 +73,14 @@ impl Generations {
     }
 }
 
+// === impl Generation ===
+
+impl Generation {
+    pub(super) fn slot(&self) -> Slot {
+        self.slot
+    }
+}
+
 fn group(hash: u64) -> u32 {
     // The upper bits: the lower ones choose the place in the hot set and in the store.
     (hash >> 40) as u32 % GROUPS as u32

@@ -307,10 +307,9 @@ impl<T: Clone> NearCache<T> {
 // === impl Missed ===
 
 impl Missed {
-    /// Notes the generation of `key` without a lookup, for a read that fills without having looked.
-    pub fn note<T: Clone>(cache: &NearCache<T>, key: &[u8], slot: Slot) -> Missed {
-        let hash = cache.shared.hasher.hash_one(key);
-        Missed { hash, generation: cache.shared.generations.of(hash, slot) }
+    /// The slot of the key.
+    pub fn slot(&self) -> Slot {
+        self.generation.slot()
     }
 }
 

@@ -49,6 +49,17 @@ impl<'a> Request<'a> {
         self.args.iter().map(move |range| &raw[range.clone()])
     }
 
+    /// Argument `index` as it stands in the request, `$<length>\r\n<bytes>\r\n`; `index` is at least 1.
+    pub fn encoded(&self, index: usize) -> &'a [u8] {
+        &self.raw[self.range(index - 1).end + 2..self.range(index).end + 2]
+    }
+
+    /// All that follows the command's name, as it stands in the request.
+    #[inline]
+    pub fn tail(&self) -> &'a [u8] {
+        &self.raw[self.range(0).end + 2..]
+    }
+
     /// The request as it goes upstream: a RESP array of bulk strings.
     pub fn raw(&self) -> &'a [u8] {
         self.raw

@@ -109,15 +109,28 @@ impl Upstream {
 
     /// Sends a command that any node can answer.
     pub fn send_any(self: &Rc<Upstream>, call: Call) -> Sent {
+        match self.any_lane() {
+            Some(lane) => lane.send(call, self),
+            None => Sent::failed(self.no_topology()),
+        }
+    }
+
+    /// Sends two commands to the same node, whichever that is, one right behind the other.
+    pub fn send_any_pair(self: &Rc<Upstream>, first: Call, second: Call) -> (Sent, Sent) {
+        match self.any_lane() {
+            Some(lane) => (lane.send(first, self), lane.send(second, self)),
+            None => (Sent::failed(self.no_topology()), Sent::failed(self.no_topology())),
+        }
+    }
+
+    /// A connection to some primary, to another one each time, and to one that is up if there is one.
+    fn any_lane(self: &Rc<Upstream>) -> Option<Rc<Lane>> {
         let primaries = self.shared.table.primaries();
         self.turn.set(self.turn.get().wrapping_add(1));
         let turn = self.turn.get();
         let candidates = || (0..primaries.len()).map(|offset| primaries[(turn + offset) % primaries.len()]);
         let chosen = candidates().find(|index| self.lane(*index).is_up()).or_else(|| candidates().next());
-        match chosen {
-            Some(index) => self.lane(index).send(call, self),
-            None => Sent::failed(self.no_topology()),
-        }
+        chosen.map(|index| self.lane(index))
     }
 
     /// Sends a command to every primary; empty when none is known.
@@ -222,7 +235,8 @@ impl Upstream {
         }
     }
 
-    fn no_topology(&self) -> Failure {
+    /// That no node is known, and why.
+    pub fn no_topology(&self) -> Failure {
         let cause = match &*self.shared.table.knowledge().borrow() {
             Knowledge::Unknown(cause) => cause.clone(),
             _ => "no node has answered".to_owned(),

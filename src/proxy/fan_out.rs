@@ -1,0 +1,309 @@
+//! Commands on many keys, split by slot and joined in order: MGET, MSET, DEL, UNLINK, EXISTS, TOUCH.
+//!
+//! Each part is atomic, the whole is not. The parts go out at once, each behind what was sent to its slot before.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::{LocalBoxFuture, join_all};
+
+use super::{Answer, Caller, Proxy, Route, failure_reply, stopped};
+use crate::clock::Nanos;
+use crate::command::{Flags, Join, Spec};
+use crate::key::Slot;
+use crate::near_cache::{Lookup, Missed, Question, Reply, Ticket};
+use crate::proxy::read::{keepable, lifetime_call};
+use crate::resp::cursor;
+use crate::resp::encode;
+use crate::resp::request::{OwnedRequest, Request};
+use crate::resp::{Resp, encode::null_reply};
+use crate::upstream::{Call, Outcome, Sent};
+
+/// The positions of keys that share a slot, in the order of the request.
+struct Part {
+    slot: Slot,
+    positions: Vec<usize>,
+}
+
+/// One key of an MGET that went upstream.
+struct Fetched {
+    /// Which key of the request it is, counted from 0.
+    index: usize,
+    key: Bytes,
+    /// What keeps its value, if that may be kept: the ticket, and the lifetime that was asked for behind the value.
+    fill: Option<(Ticket, Sent)>,
+}
+
+/// The keys of an MGET that share a slot and went upstream together.
+struct Batch {
+    slot: Slot,
+    reply: Sent,
+    keys: Vec<Fetched>,
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    pub(super) fn fan_out<'a>(
+        self: &'a Rc<Proxy>,
+        spec: &'static Spec,
+        join: Join,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer<'a> {
+        let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
+        let Ok(mut positions) = spec.keys.positions(request) else { return self.forward(route, request, caller) };
+        match join {
+            Join::Mget => self.mget(request, caller),
+            // EXISTS of one key is a read like any other.
+            Join::Sum if spec.name == "exists" && positions.len() == 1 => self.read(spec, request, caller),
+            Join::Sum | Join::Mset => {
+                let first = positions.next().map(|position| Slot::of(request.arg(position)));
+                if positions.all(|position| Some(Slot::of(request.arg(position))) == first) {
+                    return self.forward(route, request, caller);
+                }
+                self.split(spec, join, request, caller)
+            }
+        }
+    }
+
+    /// Sends one command for each slot.
+    fn split(self: &Rc<Proxy>, spec: &'static Spec, join: Join, request: &Request<'_>, caller: Caller<'_>) -> Answer<'static> {
+        let reads_only = spec.flags.has(Flags::READ);
+        let values = if join == Join::Mset { 1 } else { 0 };
+        let positions = spec.keys.positions(request).into_iter().flatten();
+        let keys = || spec.keys.positions(request).into_iter().flatten();
+        let write = (!reads_only).then(|| {
+            self.begin_write(keys().map(|position| Bytes::copy_from_slice(request.arg(position))).collect(), caller)
+        });
+        let sent: Vec<Sent> = parts(request, positions)
+            .into_iter()
+            .map(|part| {
+                let args = part.positions.iter().flat_map(|position| *position..=position + values);
+                let args = std::iter::once(0).chain(args).map(|index| request.arg(index));
+                let bytes = OwnedRequest::from_args(args).bytes();
+                self.upstream.send(part.slot, Call { bytes, slot: Some(part.slot), reads_only })
+            })
+            .collect();
+        Answer::Later(Box::pin(async move {
+            let outcomes = join_all(sent.into_iter().map(|sent| sent.reply)).await;
+            drop(write);
+            let outcomes = outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(stopped));
+            match join {
+                Join::Sum => sum(outcomes),
+                Join::Mset | Join::Mget => first_error_or(outcomes, b"+OK\r\n"),
+            }
+        }))
+    }
+
+    /// MGET: from L1 what is there, and one MGET upstream for each slot of the rest.
+    fn mget(self: &Rc<Proxy>, request: &Request<'_>, caller: Caller<'_>) -> Answer<'static> {
+        let count = request.len() - 1;
+        let mut elements: Vec<Option<Bytes>> = Vec::with_capacity(count);
+        let mut missed = HashMap::new();
+        for index in 0..count {
+            let found = self.look(request, index + 1, caller);
+            if let Err(Some(note)) = &found {
+                missed.insert(index, *note);
+            }
+            elements.push(found.ok());
+        }
+        if elements.iter().all(Option::is_some) {
+            return Answer::Now(joined(elements));
+        }
+        let wanted = (0..count).filter(|index| elements[*index].is_none()).map(|index| index + 1);
+        let batches = parts(request, wanted);
+        let batches = batches.into_iter().map(|part| self.fetch(request, part, &missed, caller.now)).collect();
+        let (proxy, resp, sent_at) = (self.clone(), caller.resp, caller.now);
+        Answer::Later(Box::pin(proxy.finish_mget(batches, elements, resp, sent_at)))
+    }
+
+    /// Looks one key of an MGET up; what was noted for a fill when it is not there and may be brought in.
+    fn look(&self, request: &Request<'_>, position: usize, caller: Caller<'_>) -> Result<Bytes, Option<Missed>> {
+        let key = request.arg(position);
+        let cache = self.cache.as_ref().filter(|_| !caller.own_writes.touch(key));
+        let Some(cache) = cache else {
+            self.stats.l1_bypasses.bump();
+            return Err(None);
+        };
+        match cache.lookup(&get(key, request.encoded(position)), caller.now, || Slot::of(key)) {
+            Lookup::Hot(reply) => Ok(reply.for_version(caller.resp).clone()),
+            Lookup::Stored(reply) => Ok(reply.for_version(caller.resp).clone()),
+            Lookup::Miss(missed) => Err(Some(missed)),
+        }
+    }
+
+    /// Sends the MGET of one slot, and behind it the questions for the lifetimes of its keys.
+    fn fetch(self: &Rc<Proxy>, request: &Request<'_>, part: Part, missed: &HashMap<usize, Missed>, now: Nanos) -> Batch {
+        let slot = part.slot;
+        let args = part.positions.iter().map(|position| request.arg(*position));
+        let bytes = OwnedRequest::from_args(std::iter::once(&b"MGET"[..]).chain(args)).bytes();
+        let mut reply = self.upstream.send(slot, Call { bytes, slot: Some(slot), reads_only: true });
+        let epoch = reply.epoch.take().filter(|_| !self.upstream.is_moving(slot, now));
+        let keys = part.positions.iter().map(|position| {
+            let (index, key) = (position - 1, Bytes::copy_from_slice(request.arg(*position)));
+            let fill = match (&self.cache, missed.get(&index), &epoch) {
+                (Some(cache), Some(missed), Some(epoch)) => {
+                    Some((cache.ticket(missed, epoch.clone()), self.upstream.send(slot, lifetime_call(&key))))
+                }
+                _ => None,
+            };
+            Fetched { index, key, fill }
+        });
+        let keys = keys.collect();
+        Batch { slot, reply, keys }
+    }
+
+    fn finish_mget(
+        self: Rc<Proxy>,
+        batches: Vec<Batch>,
+        mut elements: Vec<Option<Bytes>>,
+        resp: Resp,
+        sent_at: Nanos,
+    ) -> LocalBoxFuture<'static, Bytes> {
+        Box::pin(async move {
+            let mut failed = None;
+            for batch in batches {
+                if let Err(reply) = self.finish_batch(batch, &mut elements, resp, sent_at).await {
+                    failed = failed.or(Some(reply));
+                }
+            }
+            failed.unwrap_or_else(|| joined(elements))
+        })
+    }
+
+    /// Puts the values of a batch into their places; the error reply when there are none.
+    async fn finish_batch(
+        &self,
+        batch: Batch,
+        elements: &mut [Option<Bytes>],
+        resp: Resp,
+        sent_at: Nanos,
+    ) -> Result<(), Bytes> {
+        let outcome = batch.reply.reply.await.unwrap_or_else(stopped);
+        let reply = outcome.map_err(|failure| failure_reply(&failure))?;
+        if reply.frame.starts_with(b"-TRYAGAIN") {
+            return self.fetch_one_by_one(batch.slot, batch.keys, elements, resp).await;
+        }
+        let values: Option<Vec<&[u8]>> = cursor::elements(&reply.frame).and_then(Iterator::collect);
+        let values = values.filter(|values| values.len() == batch.keys.len()).ok_or_else(|| reply.frame.clone())?;
+        for (fetched, value) in batch.keys.into_iter().zip(values) {
+            let value = reply.frame.slice_ref(value);
+            elements[fetched.index] = Some(in_version(&value, resp));
+            if let Some((ticket, lifetime)) = fetched.fill {
+                let lifetime = lifetime.reply.await.unwrap_or_else(stopped);
+                self.keep(&ticket, &fetched.key, value, reply.rerouted, &lifetime, sent_at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps an element of an MGET as the reply to GET.
+    fn keep(&self, ticket: &Ticket, key: &Bytes, value: Bytes, rerouted: bool, lifetime: &Outcome, sent_at: Nanos) {
+        let Some(lifetime) = keepable(&value, rerouted, lifetime) else { return };
+        // MGET gives null for a key that is no string, where GET gives an error: only a missing key is kept as null.
+        let is_null = cursor::head(&value).is_some_and(|head| matches!(head, cursor::Head::Null { .. }));
+        if is_null && lifetime != crate::near_cache::Lifetime::Absent {
+            return;
+        }
+        if let Some(cache) = &self.cache {
+            let resp2 = is_null.then(|| Bytes::from_static(null_reply(Resp::Two)));
+            let mut tail = BytesMut::with_capacity(key.len() + 16);
+            encode::bulk(&mut tail, key);
+            cache.commit(ticket, &get(key, &tail), &Reply { resp3: value, resp2 }, lifetime, sent_at);
+        }
+    }
+
+    /// While a slot moves, a node refuses a command on several keys of which some have left; for each alone it says
+    /// where to go.
+    async fn fetch_one_by_one(
+        &self,
+        slot: Slot,
+        keys: Vec<Fetched>,
+        elements: &mut [Option<Bytes>],
+        resp: Resp,
+    ) -> Result<(), Bytes> {
+        let fetches: Vec<(usize, Sent)> = keys
+            .iter()
+            .map(|fetched| {
+                let bytes = encode::request(&[b"MGET", &fetched.key[..]]);
+                (fetched.index, self.upstream.send(slot, Call { bytes, slot: Some(slot), reads_only: true }))
+            })
+            .collect();
+        for (index, sent) in fetches {
+            let reply = sent.reply.await.unwrap_or_else(stopped).map_err(|failure| failure_reply(&failure))?;
+            let value = cursor::elements(&reply.frame).and_then(|mut values| values.next()?);
+            let value = value.ok_or_else(|| reply.frame.clone())?;
+            elements[index] = Some(in_version(&reply.frame.slice_ref(value), resp));
+        }
+        Ok(())
+    }
+}
+
+/// The question that an element of MGET answers.
+fn get<'a>(key: &'a [u8], tail: &'a [u8]) -> Question<'a> {
+    Question { command: "get", key, tail }
+}
+
+/// Groups positions by the slot of their key, in the order in which each slot is first seen.
+fn parts(request: &Request<'_>, positions: impl Iterator<Item = usize>) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    let mut place = HashMap::new();
+    for position in positions {
+        let slot = Slot::of(request.arg(position));
+        let index = *place.entry(slot).or_insert_with(|| {
+            parts.push(Part { slot, positions: Vec::new() });
+            parts.len() - 1
+        });
+        parts[index].positions.push(position);
+    }
+    parts
+}
+
+fn in_version(value: &Bytes, resp: Resp) -> Bytes {
+    match (resp, value.first()) {
+        (Resp::Two, Some(b'_')) => Bytes::from_static(null_reply(Resp::Two)),
+        _ => value.clone(),
+    }
+}
+
+/// The array of all elements; every one of them is there.
+fn joined(elements: Vec<Option<Bytes>>) -> Bytes {
+    let bytes = elements.iter().flatten().map(Bytes::len).sum::<usize>();
+    let mut out = BytesMut::with_capacity(bytes + 16);
+    encode::array(&mut out, elements.len());
+    for element in elements.iter().flatten() {
+        out.extend_from_slice(element);
+    }
+    out.freeze()
+}
+
+/// The sum of all integers, or the first reply that is none.
+fn sum(outcomes: impl Iterator<Item = Outcome>) -> Bytes {
+    let mut total = 0;
+    for outcome in outcomes {
+        match outcome {
+            Ok(reply) => match cursor::integer(&reply.frame) {
+                Some(number) => total += number,
+                None => return reply.frame,
+            },
+            Err(failure) => return failure_reply(&failure),
+        }
+    }
+    let mut out = BytesMut::new();
+    encode::integer(&mut out, total);
+    out.freeze()
+}
+
+/// `reply`, or the first error.
+fn first_error_or(outcomes: impl Iterator<Item = Outcome>, reply: &'static [u8]) -> Bytes {
+    for outcome in outcomes {
+        match outcome {
+            Ok(reply) if reply.frame.starts_with(b"-") => return reply.frame,
+            Ok(_) => {}
+            Err(failure) => return failure_reply(&failure),
+        }
+    }
+    Bytes::from_static(reply)
+}

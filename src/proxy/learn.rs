@@ -1,0 +1,96 @@
+//! Commands that the table does not know: modules bring their own. The upstream is asked once for each name.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::{Answer, Caller, Proxy, Route, failure_reply, fault_reply};
+use crate::clock::{self, Nanos};
+use crate::command::{Fault, Flags, Learned};
+use crate::resp::encode;
+use crate::resp::request::Request;
+use crate::resp::resp2::Form;
+use crate::upstream::{Call, Failure};
+
+/// Names that are remembered; beyond it all are forgotten, since clients can make names up.
+const NAMES_MAX: usize = 1024;
+
+/// How long a name that the upstream does not know, or could not be asked about, is remembered: a module may be
+/// loaded meanwhile.
+const UNKNOWN_NANOS_MAX: Nanos = 10_000_000_000;
+
+/// What was learned about commands, by their names in lower case.
+#[derive(Debug, Default)]
+pub(super) struct Lessons {
+    names: HashMap<Vec<u8>, (Nanos, Lesson)>,
+}
+
+#[derive(Clone, Debug)]
+enum Lesson {
+    Known(Learned),
+    Unknown,
+    NotAnswered(Failure),
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// Answers a request whose command is not in the table.
+    pub(super) fn unknown<'a>(self: &'a Rc<Proxy>, request: &Request<'_>, caller: Caller<'_>) -> Answer<'a> {
+        let name = request.arg(0).to_ascii_lowercase();
+        let lesson = self.lessons.borrow_mut().recall(&name, caller.now);
+        match lesson {
+            Some(Lesson::Known(learned)) => {
+                let route = Route { keys: learned.keys, flags: learned.flags, form: Form::ByRule };
+                if learned.flags.has(Flags::READ) {
+                    self.forward(route, request, caller)
+                } else {
+                    self.opaque(route, request, caller)
+                }
+            }
+            Some(Lesson::Unknown) => Answer::Now(fault_reply(Fault::Unknown, request)),
+            Some(Lesson::NotAnswered(failure)) => Answer::Now(failure_reply(&failure)),
+            None => self.ask_about(name),
+        }
+    }
+
+    fn ask_about(self: &Rc<Proxy>, name: Vec<u8>) -> Answer<'static> {
+        let bytes = encode::request(&[&b"COMMAND"[..], b"INFO", &name]);
+        let sent = self.upstream.send_any(Call { bytes, slot: None, reads_only: true });
+        let proxy = self.clone();
+        Answer::NotYet(Box::pin(async move {
+            let lesson = match sent.reply.await.unwrap_or(Err(Failure::Stopped)) {
+                Ok(reply) => Learned::from_command_info(&reply.frame).map_or(Lesson::Unknown, Lesson::Known),
+                Err(failure) => Lesson::NotAnswered(failure),
+            };
+            proxy.lessons.borrow_mut().learn(name, lesson);
+        }))
+    }
+}
+
+// === impl Lessons ===
+
+impl Lessons {
+    fn learn(&mut self, name: Vec<u8>, lesson: Lesson) {
+        if self.names.len() >= NAMES_MAX {
+            self.names.clear();
+        }
+        self.names.insert(name, (clock::now(), lesson));
+    }
+
+    /// What is known of a command. That the upstream could not be asked is told once.
+    fn recall(&mut self, name: &[u8], now: Nanos) -> Option<Lesson> {
+        let (at, lesson) = self.names.get(name)?.clone();
+        match &lesson {
+            Lesson::Known(_) => {}
+            Lesson::Unknown if now < at + UNKNOWN_NANOS_MAX => {}
+            Lesson::Unknown => {
+                self.names.remove(name);
+                return None;
+            }
+            Lesson::NotAnswered(_) => {
+                self.names.remove(name);
+            }
+        }
+        Some(lesson)
+    }
+}

@@ -1,0 +1,215 @@
+//! Where L1 meets L2: what is done with a command that is about data.
+//!
+//! A hit is answered on the spot. Everything else is handed to the upstream on the spot as well, in the order in
+//! which the session asked, and answered later. The proxy knows commands, the near cache and the upstream; it must
+//! never know sockets or what a session is beside its version of the protocol and its own unanswered writes.
+
+use std::cell::{Ref, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::LocalBoxFuture;
+
+mod every;
+mod fan_out;
+mod forward;
+mod learn;
+mod own_writes;
+mod read;
+
+pub use own_writes::OwnWrites;
+
+use crate::clock::Nanos;
+use crate::command::{Class, Fault, Flags, Keys, Spec};
+use crate::near_cache::{NearCache, Reply};
+use crate::resp::encode;
+use crate::resp::request::{OwnedRequest, Request};
+use crate::resp::resp2::{self, Form};
+use crate::resp::Resp;
+use crate::stats::WorkerStats;
+use crate::upstream::{Failure, Outcome, Upstream};
+use learn::Lessons;
+use own_writes::OwnWrite;
+
+/// The near cache, whose fills end with a reply or with why there is none.
+pub type Cache = NearCache<Result<Reply, Failure>>;
+
+/// What the proxy needs to know of the session that asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// The version of the protocol that replies must have.
+    pub resp: Resp,
+    /// The session's writes that have not been answered yet.
+    pub own_writes: &'a Rc<OwnWrites>,
+    /// The time as of which lookups are made: all of the request had arrived by then.
+    pub now: Nanos,
+}
+
+/// What becomes of a request.
+pub enum Answer<'a> {
+    /// The reply, lent by the near cache.
+    Lent(Ref<'a, Reply>),
+    /// The reply.
+    Now(Bytes),
+    /// The reply will come. The request was sent upstream already; dropping the future drops only the reply.
+    Later(LocalBoxFuture<'static, Bytes>),
+    /// Nothing can be done yet: whoever asked must wait, and then ask the same again before anything else.
+    NotYet(LocalBoxFuture<'static, ()>),
+}
+
+/// The proxy of one worker.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Absent when L1 is turned off.
+    cache: Option<Cache>,
+    upstream: Rc<Upstream>,
+    lessons: RefCell<Lessons>,
+    stats: Arc<WorkerStats>,
+    settings: Settings,
+}
+
+/// What the proxy is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long the first requests wait for the upstream to be known.
+    pub patience: Duration,
+    /// Whether other workers have upstream connections of their own.
+    pub alone: bool,
+}
+
+/// How to go on with a request, from the table or from what the upstream said of it.
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    keys: Keys,
+    flags: Flags,
+    form: Form,
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// A proxy between `cache` and `upstream`.
+    pub fn new(cache: Option<Cache>, upstream: Rc<Upstream>, stats: Arc<WorkerStats>, settings: Settings) -> Rc<Proxy> {
+        Rc::new(Proxy { cache, upstream, lessons: RefCell::default(), stats, settings })
+    }
+
+    /// The upstream, for whoever reports about it.
+    pub fn upstream(&self) -> &Rc<Upstream> {
+        &self.upstream
+    }
+
+    /// The near cache, for whoever reports about it.
+    pub fn cache(&self) -> Option<&Cache> {
+        self.cache.as_ref()
+    }
+
+    /// Answers a request whose command is in the table and is about data: `class` is what the table says of it.
+    #[inline]
+    pub fn call<'a>(
+        self: &'a Rc<Proxy>,
+        spec: &'static Spec,
+        class: Class,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer<'a> {
+        if class == Class::CacheableRead {
+            return self.read(spec, request, caller);
+        }
+        if let Some(wait) = self.wait_for_upstream() {
+            return wait;
+        }
+        let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
+        match class {
+            Class::CacheableRead => self.read(spec, request, caller),
+            Class::FanOut(join) => self.fan_out(spec, join, request, caller),
+            Class::EveryPrimary(gather) => self.every(spec, gather, request, caller),
+            Class::Opaque => self.opaque(route, request, caller),
+            Class::Refused(refusal) => {
+                let mut out = BytesMut::new();
+                refusal.write(spec, &mut out);
+                Answer::Now(out.freeze())
+            }
+            Class::Session(_) => Answer::Now(not_supported_yet(spec)),
+            // What is local never comes here; any node answers it truthfully.
+            Class::Forward | Class::AnyNode | Class::Local(_) => self.forward(route, request, caller),
+        }
+    }
+
+    /// Answers a request that the table does not recognise.
+    pub fn fault<'a>(self: &'a Rc<Proxy>, fault: Fault, request: &Request<'_>, caller: Caller<'_>) -> Answer<'a> {
+        if fault == Fault::Unknown {
+            return self.wait_for_upstream().unwrap_or_else(|| self.unknown(request, caller));
+        }
+        Answer::Now(fault_reply(fault, request))
+    }
+
+    /// The first requests wait until it is known who owns what, so that a client that is there before the upstream
+    /// was asked meets no error.
+    fn wait_for_upstream(&self) -> Option<Answer<'static>> {
+        if self.upstream.is_settled() {
+            return None;
+        }
+        let (upstream, patience) = (self.upstream.clone(), self.settings.patience);
+        Some(Answer::NotYet(Box::pin(async move { upstream.settled(patience).await })))
+    }
+
+    fn begin_write(&self, keys: Vec<Bytes>, caller: Caller<'_>) -> OwnWrite {
+        OwnWrite::begin(caller.own_writes, keys, self.cache.as_ref().map(|cache| cache.shared().clone()))
+    }
+}
+
+/// What a client gets for what came from upstream.
+fn render(outcome: Outcome, form: Form, request: &OwnedRequest, resp: Resp) -> Bytes {
+    match outcome {
+        Ok(reply) => match resp {
+            Resp::Three => reply.frame,
+            Resp::Two => in_resp2(&reply.frame, form, request).unwrap_or(reply.frame),
+        },
+        Err(failure) => failure_reply(&failure),
+    }
+}
+
+/// The reply in RESP2, when that differs.
+fn in_resp2(frame: &Bytes, form: Form, request: &OwnedRequest) -> Option<Bytes> {
+    if !resp2::needs_conversion(frame, form) {
+        return None;
+    }
+    let mut out = BytesMut::with_capacity(frame.len());
+    resp2::to_resp2(frame, form, &request.as_request(), &mut out).ok()?;
+    Some(out.freeze())
+}
+
+fn failure_reply(failure: &Failure) -> Bytes {
+    encode::error_reply(failure.to_string())
+}
+
+fn fault_reply(fault: Fault, request: &Request<'_>) -> Bytes {
+    let mut out = BytesMut::new();
+    fault.write(request, &mut out);
+    out.freeze()
+}
+
+fn not_supported_yet(spec: &Spec) -> Bytes {
+    let name = spec.name.to_ascii_uppercase().replace('|', " ");
+    encode::error_reply(format!(
+        "ERR {name} is not supported by nearside yet: it needs a connection of its own for the session"
+    ))
+}
+
+/// The reply to a request for which nobody will send one any more.
+fn stopped<T>(_: T) -> Outcome {
+    Err(Failure::Stopped)
+}
+
+impl std::fmt::Debug for Answer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Answer::Lent(_) => "Lent",
+            Answer::Now(_) => "Now",
+            Answer::Later(_) => "Later",
+            Answer::NotYet(_) => "NotYet",
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! Read your writes (I6): what a session has written and has not been answered for yet.
+//!
+//! While a write is on its way, another worker may still bring the older value into L1, and rightly so. The session
+//! itself must not read that: its reads of such a key go upstream, behind the write.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::near_cache::SharedCache;
+
+/// The unanswered writes of one session. Bounded by the answers that a session may wait for.
+#[derive(Debug, Default)]
+pub struct OwnWrites {
+    keys: RefCell<HashMap<Bytes, u32>>,
+    /// Writes that may touch any key.
+    of_anything: Cell<u32>,
+}
+
+/// A write on its way. Its keys are dropped from L1 when it begins and again when it ends.
+#[derive(Debug)]
+pub(super) struct OwnWrite {
+    session: Rc<OwnWrites>,
+    keys: Vec<Bytes>,
+    of_anything: bool,
+    cache: Option<Arc<SharedCache>>,
+}
+
+// === impl OwnWrites ===
+
+impl OwnWrites {
+    /// Whether a read of `key` must go behind a write of this session.
+    #[inline]
+    pub fn touch(&self, key: &[u8]) -> bool {
+        self.of_anything.get() > 0 || !self.keys.borrow().is_empty() && self.keys.borrow().contains_key(key)
+    }
+}
+
+// === impl OwnWrite ===
+
+impl OwnWrite {
+    /// Begins a write of `keys`: from here on no running fill of them commits, and nobody joins one.
+    pub(super) fn begin(session: &Rc<OwnWrites>, keys: Vec<Bytes>, cache: Option<Arc<SharedCache>>) -> OwnWrite {
+        for key in &keys {
+            *session.keys.borrow_mut().entry(key.clone()).or_insert(0) += 1;
+        }
+        let write = OwnWrite { session: session.clone(), keys, of_anything: false, cache };
+        write.invalidate();
+        write
+    }
+
+    /// The write may touch keys that it does not name.
+    pub(super) fn of_anything(mut self) -> OwnWrite {
+        self.of_anything = true;
+        self.session.of_anything.update(|count| count + 1);
+        self
+    }
+
+    fn invalidate(&self) {
+        if let Some(cache) = &self.cache {
+            for key in &self.keys {
+                cache.invalidate_key(key);
+            }
+        }
+    }
+}
+
+impl Drop for OwnWrite {
+    /// The write has been answered, or failed, or its session is over: whatever was read meanwhile may be older.
+    fn drop(&mut self) {
+        self.invalidate();
+        let mut counts = self.session.keys.borrow_mut();
+        for key in &self.keys {
+            if let Some(count) = counts.get_mut(key) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(key);
+                }
+            }
+        }
+        if self.of_anything {
+            self.session.of_anything.update(|count| count - 1);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Reads that L1 may answer: a hit on the spot, a miss by a fill.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Answer, Cache, Caller, Proxy, Route, failure_reply, in_resp2, render, stopped};
+use crate::clock::Nanos;
+use crate::command::Spec;
+use crate::key::Slot;
+use crate::near_cache::{Lead, Lifetime, Lookup, Missed, Question, Reply, Ticket};
+use crate::resp::cursor;
+use crate::resp::encode;
+use crate::resp::request::{OwnedRequest, Request};
+use crate::resp::resp2::Form;
+use crate::upstream::{Call, Failure, Outcome, Sent};
+
+/// A fill on its way: the value and, right behind it, the lifetime of its key.
+struct Fill {
+    request: OwnedRequest,
+    command: &'static str,
+    key_at: usize,
+    form: Form,
+    value: Sent,
+    lifetime: Sent,
+    ticket: Ticket,
+    lead: Lead<Result<Reply, Failure>>,
+    sent_at: Nanos,
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// Answers a read of one key.
+    #[inline]
+    pub(super) fn read<'a>(
+        self: &'a Rc<Proxy>,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer<'a> {
+        // The table gives such commands exactly one key; one without it is the server's to judge.
+        let key_at = spec.keys.positions(request).ok().and_then(|mut positions| positions.next());
+        let (Some(cache), Some(key_at)) = (&self.cache, key_at) else { return self.bypass(spec, request, caller) };
+        let key = request.arg(key_at);
+        if caller.own_writes.touch(key) {
+            return self.bypass(spec, request, caller);
+        }
+        let question = Question { command: spec.name, key, tail: request.tail() };
+        match cache.lookup(&question, caller.now, || Slot::of(key)) {
+            Lookup::Hot(reply) => Answer::Lent(reply),
+            Lookup::Stored(reply) => Answer::Now(reply.for_version(caller.resp).clone()),
+            Lookup::Miss(missed) => self.miss(cache, spec, request, key_at, missed, caller),
+        }
+    }
+
+    fn bypass<'a>(self: &'a Rc<Proxy>, spec: &'static Spec, request: &Request<'_>, caller: Caller<'_>) -> Answer<'a> {
+        self.stats.l1_bypasses.bump();
+        let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
+        self.wait_for_upstream().unwrap_or_else(|| self.forward(route, request, caller))
+    }
+
+    fn miss<'a>(
+        self: &'a Rc<Proxy>,
+        cache: &Cache,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        key_at: usize,
+        missed: Missed,
+        caller: Caller<'_>,
+    ) -> Answer<'a> {
+        if let Some(wait) = self.wait_for_upstream() {
+            return wait;
+        }
+        if self.upstream.is_moving(missed.slot(), caller.now) {
+            return self.bypass(spec, request, caller);
+        }
+        let question = Question { command: spec.name, key: request.arg(key_at), tail: request.tail() };
+        let resp = caller.resp;
+        if let Some(follower) = cache.join(&missed, &question, caller.now) {
+            return Answer::Later(Box::pin(async move {
+                match follower.await.unwrap_or(Err(Failure::Stopped)) {
+                    Ok(reply) => reply.for_version(resp).clone(),
+                    Err(failure) => failure_reply(&failure),
+                }
+            }));
+        }
+        let request = request.to_owned();
+        let call = Call { bytes: request.bytes(), slot: Some(missed.slot()), reads_only: true };
+        let mut value = self.upstream.send(missed.slot(), call);
+        let Some(epoch) = value.epoch.take() else {
+            // The connection is not tracked at the moment: the reply is an answer and nothing to keep.
+            return Answer::Later(Box::pin(async move {
+                render(value.reply.await.unwrap_or_else(stopped), spec.form, &request, resp)
+            }));
+        };
+        let lifetime = self.upstream.send(missed.slot(), lifetime_call(question.key));
+        let ticket = cache.ticket(&missed, epoch);
+        let lead = cache.lead(&question, ticket.clone());
+        let (command, form, sent_at) = (spec.name, spec.form, caller.now);
+        let fill = Fill { request, command, key_at, form, value, lifetime, ticket, lead, sent_at };
+        let proxy = self.clone();
+        Answer::Later(Box::pin(async move {
+            match proxy.finish_fill(fill).await {
+                Ok(reply) => reply.for_version(resp).clone(),
+                Err(failure) => failure_reply(&failure),
+            }
+        }))
+    }
+
+    async fn finish_fill(&self, fill: Fill) -> Result<Reply, Failure> {
+        let outcome = fill.value.reply.await.unwrap_or_else(stopped);
+        let lifetime = fill.lifetime.reply.await.unwrap_or_else(stopped);
+        let kept = outcome.as_ref().ok().and_then(|reply| keepable(&reply.frame, reply.rerouted, &lifetime));
+        let result = outcome.map(|reply| {
+            let resp2 = in_resp2(&reply.frame, fill.form, &fill.request);
+            Reply { resp3: reply.frame, resp2 }
+        });
+        if let Some(cache) = &self.cache {
+            if let (Ok(reply), Some(lifetime)) = (&result, kept) {
+                let request = fill.request.as_request();
+                let (key, tail) = (request.arg(fill.key_at), request.tail());
+                let question = Question { command: fill.command, key, tail };
+                cache.commit(&fill.ticket, &question, reply, lifetime, fill.sent_at);
+            }
+            cache.end(fill.lead, &result);
+        }
+        result
+    }
+}
+
+/// Asks how long a key will live. It follows the read on the same connection; a redirect would make it pointless.
+pub(super) fn lifetime_call(key: &[u8]) -> Call {
+    Call { bytes: encode::request(&[b"PTTL", key]), slot: None, reads_only: true }
+}
+
+/// How long a reply may be kept, given what the server said right after it of the lifetime of its key; `None` when
+/// it may not be kept at all. EXPIRE and PERSIST push an invalidation, so if either came between the two replies the
+/// fill is killed anyway.
+pub(super) fn keepable(frame: &[u8], rerouted: bool, lifetime: &Outcome) -> Option<Lifetime> {
+    if rerouted || frame.starts_with(b"-") {
+        return None;
+    }
+    let lifetime = lifetime.as_ref().ok().filter(|reply| !reply.rerouted)?;
+    match cursor::integer(&lifetime.frame)? {
+        -1 => Some(Lifetime::Unbounded),
+        // The key expired between the two replies, unless the first looks as it does for an absent key.
+        -2 => cursor::is_absent_form(frame).then_some(Lifetime::Absent),
+        milliseconds => Some(Lifetime::Bounded(Duration::from_millis(u64::try_from(milliseconds).ok()?))),
+    }
+}
