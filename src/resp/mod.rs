@@ -65,3 +65,6 @@ mod tests {
         }
     }
 }
+pub mod cursor;
+pub mod request;
+pub mod resp2;
