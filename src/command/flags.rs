@@ -1,0 +1,54 @@
+//! The flags of a command: those of Redis that this daemon acts on.
+
+use std::ops::BitOr;
+
+/// A set of flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(u8);
+
+// === impl Flags ===
+
+impl Flags {
+    /// No flag.
+    pub const NONE: Flags = Flags(0);
+    /// Reads keys and changes none (`readonly`): may be sent again after a lost connection.
+    pub const READ: Flags = Flags(1);
+    /// May change keys (`write`).
+    pub const WRITE: Flags = Flags(1 << 1);
+    /// May wait on the server (`blocking`).
+    pub const BLOCKING: Flags = Flags(1 << 2);
+    /// Is open to a client that has not authenticated (`no_auth`).
+    pub const NO_AUTH: Flags = Flags(1 << 3);
+    /// Is refused between MULTI and EXEC (`no_multi`).
+    pub const NO_MULTI: Flags = Flags(1 << 4);
+
+    /// These flags and `other`.
+    pub const fn with(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+
+    /// Whether all of `other` are set.
+    pub const fn has(self, other: Flags) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The flag that Redis calls `name`, or none if this daemon does not act on it.
+    pub(super) fn named(name: &[u8]) -> Flags {
+        match name {
+            b"readonly" => Flags::READ,
+            b"write" => Flags::WRITE,
+            b"blocking" => Flags::BLOCKING,
+            b"no_auth" => Flags::NO_AUTH,
+            b"no_multi" => Flags::NO_MULTI,
+            _ => Flags::NONE,
+        }
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Flags;
+
+    fn bitor(self, other: Flags) -> Flags {
+        self.with(other)
+    }
+}

@@ -1,0 +1,152 @@
+//! Finds the row of a request: one hash of its name, and a look at the arguments for containers and arity.
+
+use super::{Fault, Spec, table::FAMILIES};
+use crate::resp::request::Request;
+
+/// Room for some three times as many names as there are, so that few of them share a place.
+const PLACES: usize = 1024;
+
+/// Every row by the hash of its name, the next free place being taken where two collide.
+static INDEX: [Option<&'static Spec>; PLACES] = index();
+
+/// The row of `request`, or what Redis says of a request that has none.
+pub fn recognise(request: &Request<'_>) -> Result<&'static Spec, Fault> {
+    let command = find(request.arg(0)).ok_or(Fault::Unknown)?;
+    let spec = if command.subcommands.is_empty() || request.len() == 1 {
+        command
+    } else {
+        subcommand(command, request.arg(1)).ok_or(Fault::UnknownSubcommand)?
+    };
+    if spec.takes(request.len()) { Ok(spec) } else { Err(Fault::Arity(spec.name)) }
+}
+
+/// Every row of the table but subcommands, which hang on theirs.
+pub fn all() -> impl Iterator<Item = &'static Spec> {
+    FAMILIES.iter().flat_map(|family| family.iter())
+}
+
+fn find(name: &[u8]) -> Option<&'static Spec> {
+    let mut place = place(name);
+    while let Some(spec) = INDEX[place] {
+        if spec.name.as_bytes().eq_ignore_ascii_case(name) {
+            return Some(spec);
+        }
+        place = (place + 1) % PLACES;
+    }
+    None
+}
+
+fn subcommand(command: &'static Spec, name: &[u8]) -> Option<&'static Spec> {
+    let prefix = command.name.len() + 1;
+    command.subcommands.iter().find(|spec| spec.name.as_bytes()[prefix..].eq_ignore_ascii_case(name))
+}
+
+/// Where a name is looked for first: its length and its first and last eight bytes, in lower case, mixed by one
+/// multiplication. Two names that agree in all of that only share a place.
+const fn place(name: &[u8]) -> usize {
+    let first = name.first_chunk::<8>();
+    let last = name.last_chunk::<8>();
+    let (first, last) = match (first, last) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => (short(name), 0),
+    };
+    let lower = 0x2020_2020_2020_2020;
+    let mixed = ((first | lower) ^ (last | lower).rotate_left(29) ^ ((name.len() as u64) << 59))
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> (u64::BITS - PLACES.ilog2())) as usize
+}
+
+/// Fewer than eight bytes as one number.
+const fn short(name: &[u8]) -> u64 {
+    let mut number = 0;
+    let mut at = 0;
+    while at < name.len() {
+        number = number << 8 | name[at] as u64;
+        at += 1;
+    }
+    number
+}
+
+const fn index() -> [Option<&'static Spec>; PLACES] {
+    let mut index = [None; PLACES];
+    let mut family = 0;
+    while family < FAMILIES.len() {
+        let mut row = 0;
+        while row < FAMILIES[family].len() {
+            let spec = &FAMILIES[family][row];
+            let mut place = place(spec.name.as_bytes());
+            while index[place].is_some() {
+                place = (place + 1) % PLACES;
+            }
+            index[place] = Some(spec);
+            row += 1;
+        }
+        family += 1;
+    }
+    index
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::{command::Class, resp::request::OwnedRequest};
+
+    fn recognised(request: &str) -> Result<&'static str, Fault> {
+        let request = OwnedRequest::from_args(request.split(' '));
+        recognise(&request.as_request()).map(|spec| spec.name)
+    }
+
+    #[test]
+    fn every_row_is_found_by_its_name_and_by_no_other() {
+        let mut names = HashSet::new();
+        for spec in all() {
+            assert!(names.insert(spec.name), "{} is there twice", spec.name);
+            assert_eq!(spec.name, spec.name.to_lowercase());
+            assert_eq!(find(spec.name.to_uppercase().as_bytes()).map(|found| found.name), Some(spec.name));
+            for sub in spec.subcommands {
+                assert!(names.insert(sub.name), "{} is there twice", sub.name);
+                assert_eq!(sub.name.split_once('|').map(|(container, _)| container), Some(spec.name));
+            }
+        }
+        for name in ["", "g", "gett", "ge\0", "\u{ff}\u{ff}\u{ff}", "GEORADIUSBYMEMBER_ROO", "config|get"] {
+            assert!(find(name.as_bytes()).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn few_names_share_a_place() {
+        let first_try = all()
+            .filter(|spec| INDEX[place(spec.name.as_bytes())].is_some_and(|found| found.name == spec.name));
+        assert!(first_try.count() * 10 > all().count() * 8);
+    }
+
+    #[test]
+    fn subcommands_have_rows_of_their_own() {
+        assert_eq!(recognised("cOnFiG gEt maxmemory"), Ok("config|get"));
+        assert_eq!(recognised("CONFIG GET"), Err(Fault::Arity("config|get")));
+        assert_eq!(recognised("CONFIG"), Err(Fault::Arity("config")));
+        assert_eq!(recognised("CONFIG nope"), Err(Fault::UnknownSubcommand));
+        assert_eq!(recognised("COMMAND"), Ok("command"));
+        assert_eq!(recognised("NOPE x"), Err(Fault::Unknown));
+    }
+
+    #[test]
+    fn arity_counts_the_name_and_pairs() {
+        assert_eq!(recognised("GET a"), Ok("get"));
+        assert_eq!(recognised("GET"), Err(Fault::Arity("get")));
+        assert_eq!(recognised("GET a b"), Err(Fault::Arity("get")));
+        assert_eq!(recognised("MSET a 1 b 2"), Ok("mset"));
+        assert_eq!(recognised("MSET a 1 b"), Err(Fault::Arity("mset")));
+    }
+
+    #[test]
+    fn a_stream_read_needs_a_session_only_when_it_may_wait() {
+        let waits = OwnedRequest::from_args("XREAD BLOCK 0 STREAMS s $".split(' '));
+        let spec = recognise(&waits.as_request()).unwrap();
+        assert_eq!(spec.class_of(&waits.as_request()), Class::Session(crate::command::Session::Blocking));
+        let reads = OwnedRequest::from_args("XREAD STREAMS block 0".split(' '));
+        assert_eq!(spec.class_of(&reads.as_request()), Class::Forward);
+    }
+}

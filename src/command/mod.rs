@@ -1,0 +1,63 @@
+//! The command table: what Redis and Valkey know as data, and how a request is recognised in it.
+//!
+//! Nothing here does anything. A row says how many arguments a command takes, which of them are keys, what the daemon
+//! does with it and how its RESP3 reply looks to a RESP2 client. Arity follows Redis: 3 is exactly three arguments with
+//! the name, -3 is at least three. Where versions differ the looser one stands, and the server says the rest.
+
+mod class;
+mod fault;
+mod flags;
+mod keys;
+mod learned;
+mod lookup;
+mod refusal;
+mod table;
+
+pub use class::{Class, Gather, Join, Local, Session};
+pub use fault::Fault;
+pub use flags::Flags;
+pub use keys::{KeyPositions, Keys, KeysUnknown};
+pub use learned::Learned;
+pub use lookup::{all, recognise};
+pub use refusal::Refusal;
+
+use crate::resp::{request::Request, resp2::Form};
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// The name in lower case; that of a subcommand is the full one, as in `config|get`.
+    pub name: &'static str,
+    /// How many arguments it takes, with its name: exactly this many, or if negative at least as many.
+    pub arity: i8,
+    /// Those of Redis's flags that matter here.
+    pub flags: Flags,
+    /// Which arguments are keys.
+    pub keys: Keys,
+    /// What is done with it; [`Spec::class_of`] looks at the arguments too.
+    pub class: Class,
+    /// How its reply differs between RESP2 and RESP3.
+    pub form: Form,
+    /// What may stand as its first argument, if it is a container.
+    pub subcommands: &'static [Spec],
+}
+
+// === impl Spec ===
+
+impl Spec {
+    /// What is done with this request: XREAD and XREADGROUP wait only when they are told to.
+    pub fn class_of(&self, request: &Request<'_>) -> Class {
+        match self.keys {
+            Keys::Streams if keys::stream_options(request).0 => Class::Session(Session::Blocking),
+            _ => self.class,
+        }
+    }
+
+    /// Whether a request of this many arguments is complete. Keys that come with a value each must come in pairs.
+    fn takes(&self, count: usize) -> bool {
+        let least = usize::from(self.arity.unsigned_abs());
+        let fits = if self.arity < 0 { count >= least } else { count == least };
+        let paired = !matches!(self.keys, Keys::Range { last: -1, step: 2, .. }) || count % 2 == 1;
+        fits && paired
+    }
+}

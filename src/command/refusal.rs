@@ -1,0 +1,59 @@
+//! Why some commands of Redis are not for clients of this daemon, and what they are told.
+
+use bytes::BytesMut;
+
+use super::Spec;
+
+/// Why a command is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// To its clients the daemon is a standalone Redis, and says of CLUSTER what one says.
+    NoCluster,
+    /// There is one database, as in every cluster.
+    OneDatabase,
+    /// It acts on the one server it is sent to, and the daemon stands for many.
+    OneServer,
+    /// It would change one server's settings and leave the others.
+    SingleServers,
+    /// Replication is between the servers of the cluster.
+    Replication,
+    /// It would stop the clients of other daemons as well.
+    OtherClients,
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// Appends the error reply to `spec`'s command.
+    pub fn write(self, spec: &Spec, out: &mut BytesMut) {
+        let why = match self {
+            Refusal::NoCluster => {
+                return out.extend_from_slice(b"-ERR This instance has cluster support disabled\r\n");
+            }
+            Refusal::OneDatabase => "a cluster has one database",
+            Refusal::OneServer => "it acts on one server, and many stand behind nearside",
+            Refusal::SingleServers => "it would change one server of the cluster and leave the others",
+            Refusal::Replication => "replication is between the servers of the cluster",
+            Refusal::OtherClients => "it would stop the clients of other daemons as well",
+        };
+        let name = spec.name.to_ascii_uppercase().replace('|', " ");
+        out.extend_from_slice(format!("-ERR {name} is not available through nearside: {why}\r\n").as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{command::recognise, resp::request::OwnedRequest};
+
+    #[test]
+    fn a_refusal_names_the_command_and_the_reason() {
+        let mut out = BytesMut::new();
+        let request = OwnedRequest::from_args(["config", "set", "maxmemory", "1"]);
+        Refusal::SingleServers.write(recognise(&request.as_request()).unwrap(), &mut out);
+        assert_eq!(
+            &out[..],
+            b"-ERR CONFIG SET is not available through nearside: it would change one server of the cluster and leave the others\r\n"
+        );
+    }
+}

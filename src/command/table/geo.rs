@@ -1,0 +1,20 @@
+//! Places, kept in sorted sets.
+
+use super::{TWO, cached, write};
+use crate::{
+    command::{Keys, Spec},
+    resp::resp2::Form,
+};
+
+pub(super) const ROWS: &[Spec] = &[
+    write("geoadd", -5),
+    cached("geodist", -4),
+    cached("geohash", -2),
+    cached("geopos", -2).form(Form::NullElements),
+    write("georadius", -6).keys(Keys::GeoStore),
+    cached("georadius_ro", -6),
+    write("georadiusbymember", -5).keys(Keys::GeoStore),
+    cached("georadiusbymember_ro", -5),
+    cached("geosearch", -7),
+    write("geosearchstore", -8).keys(TWO),
+];

@@ -1,0 +1,47 @@
+//! Keys of any type.
+
+use super::{ALL, SECOND, TWO, cached, container, read, refused, row, write};
+use crate::command::{Class, Flags, Gather, Join, Keys, Refusal, Session, Spec};
+
+pub(super) const ROWS: &[Spec] = &[
+    write("copy", -3).keys(TWO),
+    row("dbsize", 1, Class::EveryPrimary(Gather::Sum)).flags(Flags::READ),
+    write("del", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
+    read("dump", 2),
+    read("exists", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
+    write("expire", -3),
+    write("expireat", -3),
+    read("expiretime", 2),
+    row("flushall", -1, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE),
+    row("flushdb", -1, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE),
+    row("keys", 2, Class::EveryPrimary(Gather::Concat)).flags(Flags::READ),
+    write("migrate", -6).keys(Keys::Migrate),
+    write("move", 3).class(Class::Refused(Refusal::OneDatabase)),
+    container("object", -2, OBJECT),
+    write("persist", 2),
+    write("pexpire", -3),
+    write("pexpireat", -3),
+    read("pexpiretime", 2),
+    read("pttl", 2),
+    row("randomkey", 1, Class::AnyNode).flags(Flags::READ),
+    write("rename", 3).keys(TWO),
+    write("renamenx", 3).keys(TWO),
+    write("restore", -4),
+    write("restore-asking", -4),
+    row("scan", -2, Class::Session(Session::Scan)).flags(Flags::READ),
+    write("sort", -2).keys(Keys::SortStore),
+    read("sort_ro", -2),
+    refused("swapdb", 3, Refusal::OneDatabase).flags(Flags::WRITE),
+    read("touch", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
+    read("ttl", 2),
+    cached("type", 2),
+    write("unlink", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
+];
+
+const OBJECT: &[Spec] = &[
+    read("object|encoding", 3).keys(SECOND),
+    read("object|freq", 3).keys(SECOND),
+    row("object|help", 2, Class::AnyNode),
+    read("object|idletime", 3).keys(SECOND),
+    read("object|refcount", 3).keys(SECOND),
+];

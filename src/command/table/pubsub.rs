@@ -1,0 +1,25 @@
+//! Publish and subscribe.
+
+use super::{ALL, ONE, container, row};
+use crate::command::{Class, Session, Spec};
+
+pub(super) const ROWS: &[Spec] = &[
+    row("psubscribe", -2, Class::Session(Session::PubSub)),
+    row("publish", 3, Class::AnyNode),
+    container("pubsub", -2, PUBSUB),
+    row("punsubscribe", -1, Class::Session(Session::PubSub)),
+    row("spublish", 3, Class::Forward).keys(ONE),
+    row("ssubscribe", -2, Class::Session(Session::PubSub)).keys(ALL),
+    row("subscribe", -2, Class::Session(Session::PubSub)),
+    row("sunsubscribe", -1, Class::Session(Session::PubSub)).keys(ALL),
+    row("unsubscribe", -1, Class::Session(Session::PubSub)),
+];
+
+const PUBSUB: &[Spec] = &[
+    row("pubsub|channels", -2, Class::Session(Session::PubSub)),
+    row("pubsub|help", 2, Class::AnyNode),
+    row("pubsub|numpat", 2, Class::Session(Session::PubSub)),
+    row("pubsub|numsub", -2, Class::Session(Session::PubSub)),
+    row("pubsub|shardchannels", -2, Class::Session(Session::PubSub)),
+    row("pubsub|shardnumsub", -2, Class::Session(Session::PubSub)),
+];

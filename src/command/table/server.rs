@@ -1,0 +1,110 @@
+//! The server and its administration.
+
+use super::{SECOND, container, read, refused, row};
+use crate::{
+    command::{Class, Flags, Gather, Local, Refusal, Session, Spec},
+    resp::resp2::Form,
+};
+
+pub(super) const ROWS: &[Spec] = &[
+    container("acl", -2, ACL),
+    refused("bgrewriteaof", 1, Refusal::OneServer),
+    refused("bgsave", -1, Refusal::OneServer),
+    row("command", -1, Class::AnyNode).subcommands(COMMAND),
+    container("commandlog", -2, COMMANDLOG),
+    container("config", -2, CONFIG),
+    refused("debug", -2, Refusal::OneServer),
+    refused("failover", -1, Refusal::Replication),
+    row("info", -1, Class::Local(Local::Info)),
+    row("lastsave", 1, Class::AnyNode),
+    container("latency", -2, LATENCY),
+    row("lolwut", -1, Class::AnyNode).flags(Flags::READ),
+    container("memory", -2, MEMORY),
+    container("module", -2, MODULE),
+    row("monitor", 1, Class::Session(Session::Monitor)),
+    refused("psync", -3, Refusal::Replication).flags(Flags::NO_MULTI),
+    refused("replconf", -1, Refusal::Replication),
+    refused("replicaof", 3, Refusal::Replication),
+    row("role", 1, Class::Local(Local::Role)),
+    refused("save", 1, Refusal::OneServer).flags(Flags::NO_MULTI),
+    refused("shutdown", -1, Refusal::OneServer).flags(Flags::NO_MULTI),
+    refused("slaveof", 3, Refusal::Replication),
+    container("slowlog", -2, SLOWLOG),
+    refused("sync", 1, Refusal::Replication).flags(Flags::NO_MULTI),
+    row("time", 1, Class::AnyNode),
+];
+
+const ACL: &[Spec] = &[
+    row("acl|cat", -2, Class::AnyNode),
+    refused("acl|deluser", -3, Refusal::SingleServers),
+    row("acl|dryrun", -4, Class::AnyNode),
+    row("acl|genpass", -2, Class::AnyNode),
+    row("acl|getuser", 3, Class::AnyNode),
+    row("acl|help", 2, Class::AnyNode),
+    row("acl|list", 2, Class::AnyNode),
+    refused("acl|load", 2, Refusal::SingleServers),
+    row("acl|log", -2, Class::AnyNode),
+    refused("acl|save", 2, Refusal::SingleServers),
+    refused("acl|setuser", -3, Refusal::SingleServers),
+    row("acl|users", 2, Class::AnyNode),
+    row("acl|whoami", 2, Class::Local(Local::AclWhoAmI)),
+];
+
+const COMMAND: &[Spec] = &[
+    row("command|count", 2, Class::AnyNode),
+    row("command|docs", -2, Class::AnyNode),
+    row("command|getkeys", -3, Class::AnyNode),
+    row("command|getkeysandflags", -3, Class::AnyNode),
+    row("command|help", 2, Class::AnyNode),
+    row("command|info", -2, Class::AnyNode).form(Form::NullElements),
+    row("command|list", -2, Class::AnyNode),
+];
+
+const COMMANDLOG: &[Spec] = &[
+    row("commandlog|get", 4, Class::AnyNode),
+    row("commandlog|help", 2, Class::AnyNode),
+    row("commandlog|len", 3, Class::AnyNode),
+    row("commandlog|reset", 3, Class::EveryPrimary(Gather::AllOk)),
+];
+
+const CONFIG: &[Spec] = &[
+    row("config|get", -3, Class::AnyNode),
+    row("config|help", 2, Class::AnyNode),
+    refused("config|resetstat", 2, Refusal::SingleServers),
+    refused("config|rewrite", 2, Refusal::SingleServers),
+    refused("config|set", -4, Refusal::SingleServers),
+];
+
+const LATENCY: &[Spec] = &[
+    row("latency|doctor", 2, Class::AnyNode),
+    row("latency|graph", 3, Class::AnyNode),
+    row("latency|help", 2, Class::AnyNode),
+    row("latency|histogram", -2, Class::AnyNode),
+    row("latency|history", 3, Class::AnyNode),
+    row("latency|latest", 2, Class::AnyNode),
+    row("latency|reset", -2, Class::EveryPrimary(Gather::Sum)),
+];
+
+const MEMORY: &[Spec] = &[
+    row("memory|doctor", 2, Class::AnyNode),
+    row("memory|help", 2, Class::AnyNode),
+    row("memory|malloc-stats", 2, Class::AnyNode),
+    row("memory|purge", 2, Class::EveryPrimary(Gather::AllOk)),
+    row("memory|stats", 2, Class::AnyNode),
+    read("memory|usage", -3).keys(SECOND),
+];
+
+const MODULE: &[Spec] = &[
+    row("module|help", 2, Class::AnyNode),
+    row("module|list", 2, Class::AnyNode),
+    refused("module|load", -3, Refusal::SingleServers),
+    refused("module|loadex", -3, Refusal::SingleServers),
+    refused("module|unload", 3, Refusal::SingleServers),
+];
+
+const SLOWLOG: &[Spec] = &[
+    row("slowlog|get", -2, Class::Local(Local::SlowlogGet)),
+    row("slowlog|help", 2, Class::AnyNode),
+    row("slowlog|len", 2, Class::Local(Local::SlowlogLen)),
+    row("slowlog|reset", 2, Class::Local(Local::SlowlogReset)),
+];

@@ -1,0 +1,24 @@
+//! Sets.
+
+use super::{ALL, TWO, cached, count, read, write};
+use crate::command::Spec;
+
+pub(super) const ROWS: &[Spec] = &[
+    write("sadd", -3),
+    cached("scard", 2),
+    read("sdiff", -2).keys(ALL),
+    write("sdiffstore", -3).keys(ALL),
+    read("sinter", -2).keys(ALL),
+    read("sintercard", -3).keys(count(1)),
+    write("sinterstore", -3).keys(ALL),
+    cached("sismember", 3),
+    cached("smembers", 2),
+    cached("smismember", -3),
+    write("smove", 4).keys(TWO),
+    write("spop", -2),
+    read("srandmember", -2),
+    write("srem", -3),
+    read("sscan", -3),
+    read("sunion", -2).keys(ALL),
+    write("sunionstore", -3).keys(ALL),
+];

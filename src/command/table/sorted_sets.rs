@@ -1,0 +1,42 @@
+//! Sorted sets.
+
+use super::{NULL_ARRAY, STORE, TWO, blocking, cached, count, range, read, write};
+use crate::{command::Spec, resp::resp2::Form};
+
+pub(super) const ROWS: &[Spec] = &[
+    blocking("bzmpop", -5).keys(count(2)).form(NULL_ARRAY),
+    blocking("bzpopmax", -3).keys(range(1, -2, 1)).form(NULL_ARRAY),
+    blocking("bzpopmin", -3).keys(range(1, -2, 1)).form(NULL_ARRAY),
+    write("zadd", -4),
+    cached("zcard", 2),
+    cached("zcount", 4),
+    read("zdiff", -3).keys(count(1)).form(Form::Flattened),
+    write("zdiffstore", -4).keys(STORE),
+    write("zincrby", 4),
+    read("zinter", -3).keys(count(1)).form(Form::Flattened),
+    read("zintercard", -3).keys(count(1)),
+    write("zinterstore", -4).keys(STORE),
+    cached("zlexcount", 4),
+    write("zmpop", -4).keys(count(1)).form(NULL_ARRAY),
+    cached("zmscore", -3),
+    write("zpopmax", -2).form(Form::Flattened),
+    write("zpopmin", -2).form(Form::Flattened),
+    read("zrandmember", -2).form(Form::Flattened),
+    cached("zrange", -4).form(Form::Flattened),
+    cached("zrangebylex", -4),
+    cached("zrangebyscore", -4).form(Form::Flattened),
+    write("zrangestore", -5).keys(TWO),
+    cached("zrank", -3).form(Form::NullArrayFrom(4)),
+    write("zrem", -3),
+    write("zremrangebylex", 4),
+    write("zremrangebyrank", 4),
+    write("zremrangebyscore", 4),
+    cached("zrevrange", -4).form(Form::Flattened),
+    cached("zrevrangebylex", -4),
+    cached("zrevrangebyscore", -4).form(Form::Flattened),
+    cached("zrevrank", -3).form(Form::NullArrayFrom(4)),
+    read("zscan", -3),
+    cached("zscore", 3),
+    read("zunion", -3).keys(count(1)).form(Form::Flattened),
+    write("zunionstore", -4).keys(STORE),
+];

@@ -1,0 +1,44 @@
+//! Streams.
+
+use super::{SECOND, cached, container, read, row, write};
+use crate::{
+    command::{Class, Flags, Keys, Spec},
+    resp::resp2::Form,
+};
+
+pub(super) const ROWS: &[Spec] = &[
+    write("xack", -4),
+    write("xackdel", -2),
+    write("xadd", -5),
+    write("xautoclaim", -6),
+    write("xcfgset", -2),
+    write("xclaim", -6),
+    write("xdel", -3),
+    write("xdelex", -2),
+    container("xgroup", -2, XGROUP),
+    container("xinfo", -2, XINFO),
+    cached("xlen", 2),
+    read("xpending", -3).form(Form::NullElementAt(3)),
+    cached("xrange", -4),
+    read("xread", -4).keys(Keys::Streams).flags(Flags::BLOCKING).form(Form::Streams),
+    write("xreadgroup", -7).keys(Keys::Streams).flags(Flags::BLOCKING).form(Form::Streams),
+    cached("xrevrange", -4),
+    write("xsetid", -3),
+    write("xtrim", -4),
+];
+
+const XGROUP: &[Spec] = &[
+    write("xgroup|create", -5).keys(SECOND),
+    write("xgroup|createconsumer", 5).keys(SECOND),
+    write("xgroup|delconsumer", 5).keys(SECOND),
+    write("xgroup|destroy", 4).keys(SECOND),
+    row("xgroup|help", 2, Class::AnyNode),
+    write("xgroup|setid", -5).keys(SECOND),
+];
+
+const XINFO: &[Spec] = &[
+    read("xinfo|consumers", 4).keys(SECOND),
+    read("xinfo|groups", 3).keys(SECOND),
+    row("xinfo|help", 2, Class::AnyNode),
+    read("xinfo|stream", -3).keys(SECOND),
+];

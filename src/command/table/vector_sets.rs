@@ -1,0 +1,20 @@
+//! Vector sets of Redis 8. Its module checks the arity itself, so the rows ask only for a key.
+
+use super::{read, write};
+use crate::{command::Spec, resp::resp2::Form};
+
+pub(super) const ROWS: &[Spec] = &[
+    write("vadd", -2),
+    read("vcard", -2),
+    read("vdim", -2),
+    read("vemb", -2),
+    read("vgetattr", -2),
+    read("vinfo", -2),
+    read("vismember", -2),
+    read("vlinks", -2),
+    read("vrandmember", -2),
+    read("vrange", -2),
+    write("vrem", -2),
+    write("vsetattr", -2),
+    read("vsim", -2).form(Form::Flattened),
+];
