@@ -24,3 +24,4 @@ pub mod write_queue;
 pub mod upstream;
 pub mod dev;
 pub mod listener;
+pub mod command;
