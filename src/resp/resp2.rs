@@ -23,7 +23,7 @@ pub enum Form {
     NullElements,
     /// The null that is this element of the reply is `*-1` (the consumers of XPENDING).
     NullElementAt(usize),
-    /// Pairs in RESP3, one flat list in RESP2 (ZRANGE with scores).
+    /// Arrays within the reply in RESP3, one flat list in RESP2 (ZRANGE with scores).
     Flattened,
     /// A map in RESP3, an array of pairs in RESP2, and every null is `*-1` (XREAD).
     Streams,
@@ -98,8 +98,10 @@ impl Writer<'_> {
     fn reply(&mut self, form: Form, request: &Request<'_>) -> Option<()> {
         match form {
             Form::ByRule => self.elements(1, NULL),
-            Form::NullArrayFrom(count) if request.len() >= count => self.elements(1, NULL_ARRAY),
-            Form::NullArrayFrom(_) => self.elements(1, NULL),
+            Form::NullArrayFrom(count) => {
+                let is_array = self.reply.starts_with(b"_") && request.len() >= count;
+                self.elements(1, if is_array { NULL_ARRAY } else { NULL })
+            }
             Form::NullElements => self.null_elements(|_| true),
             Form::NullElementAt(position) => self.null_elements(|element| element == position),
             Form::Flattened => self.flattened(),
@@ -283,6 +285,7 @@ mod tests {
     fn nulls_follow_the_form() {
         assert_eq!(converted("_\r\n", Form::NullArrayFrom(3), "LPOP k 2").as_deref(), Ok("*-1\r\n"));
         assert_eq!(converted("_\r\n", Form::NullArrayFrom(3), "LPOP k").as_deref(), Ok("$-1\r\n"));
+        assert_eq!(converted("*1\r\n_\r\n", Form::NullArrayFrom(1), "EXEC").as_deref(), Ok("*1\r\n$-1\r\n"));
         assert_eq!(
             converted("*2\r\n_\r\n:1\r\n", Form::NullElements, "G").as_deref(),
             Ok("*2\r\n*-1\r\n:1\r\n")

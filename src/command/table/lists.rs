@@ -4,11 +4,11 @@ use super::{NULL_ARRAY, TWO, blocking, cached, count, range, write};
 use crate::{command::Spec, resp::resp2::Form};
 
 pub(super) const ROWS: &[Spec] = &[
-    blocking("blmove", 6).keys(TWO),
+    blocking("blmove", 6).keys(TWO).form(NULL_ARRAY),
     blocking("blmpop", -5).keys(count(2)).form(NULL_ARRAY),
     blocking("blpop", -3).keys(range(1, -2, 1)).form(NULL_ARRAY),
     blocking("brpop", -3).keys(range(1, -2, 1)).form(NULL_ARRAY),
-    blocking("brpoplpush", 4).keys(TWO),
+    blocking("brpoplpush", 4).keys(TWO).form(NULL_ARRAY),
     cached("lindex", 3),
     write("linsert", 5),
     cached("llen", 2),

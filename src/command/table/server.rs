@@ -1,10 +1,7 @@
 //! The server and its administration.
 
 use super::{SECOND, container, read, refused, row};
-use crate::{
-    command::{Class, Flags, Gather, Local, Refusal, Session, Spec},
-    resp::resp2::Form,
-};
+use crate::command::{Class, Flags, Gather, Local, Refusal, Session, Spec};
 
 pub(super) const ROWS: &[Spec] = &[
     container("acl", -2, ACL),
@@ -56,7 +53,7 @@ const COMMAND: &[Spec] = &[
     row("command|getkeys", -3, Class::AnyNode),
     row("command|getkeysandflags", -3, Class::AnyNode),
     row("command|help", 2, Class::AnyNode),
-    row("command|info", -2, Class::AnyNode).form(Form::NullElements),
+    row("command|info", -2, Class::AnyNode),
     row("command|list", -2, Class::AnyNode),
 ];
 

@@ -1,6 +1,6 @@
 //! Vector sets of Redis 8. Its module checks the arity itself, so the rows ask only for a key.
 
-use super::{read, write};
+use super::{NULL_ARRAY, read, write};
 use crate::{command::Spec, resp::resp2::Form};
 
 pub(super) const ROWS: &[Spec] = &[
@@ -9,7 +9,7 @@ pub(super) const ROWS: &[Spec] = &[
     read("vdim", -2),
     read("vemb", -2),
     read("vgetattr", -2),
-    read("vinfo", -2),
+    read("vinfo", -2).form(NULL_ARRAY),
     read("vismember", -2),
     read("vlinks", -2),
     read("vrandmember", -2),
