@@ -25,3 +25,7 @@ pub mod upstream;
 pub mod dev;
 pub mod listener;
 pub mod command;
+
+pub mod cli;
+pub mod systemd;
+pub mod telemetry;

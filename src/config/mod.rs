@@ -174,6 +174,19 @@ impl Config {
     }
 }
 
+// === impl ListenConfig ===
+
+impl ListenConfig {
+    /// Reads from the flags alone where to listen; all else is the default.
+    pub fn load(flags: &[(&'static Key, String)]) -> Result<ListenConfig, Faults> {
+        let mut given = Given::defaults();
+        given.take_flags(flags);
+        let mut read = Reader::new(given, Vec::new());
+        let config = listen(&mut read);
+        read.finish(Some(config))
+    }
+}
+
 fn validated(mut read: Reader) -> Result<Config, Faults> {
     let listen = listen(&mut read);
     let (cache, negative_ttl) = cache(&mut read);

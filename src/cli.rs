@@ -1,0 +1,212 @@
+//! The command line: what the user wants of the program. The flags of `serve` are made from the keys of the
+//! configuration; this is also the one place where the environment is read.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::config::{Config, Faults, Group, KEYS, Key, ListenConfig, Sources};
+
+/// What the user wants.
+#[derive(Debug)]
+pub enum Invocation {
+    /// Run the daemon.
+    Serve(Box<Config>),
+    /// Run the daemon in front of a throwaway cluster on this machine.
+    Dev(ListenConfig),
+}
+
+/// Why nothing is run.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The command line is not understood, or asks for the help text or the version.
+    Usage(clap::Error),
+    /// The configuration has faults.
+    Faults(Faults),
+}
+
+/// Exit code of a command line or a configuration that cannot be used.
+const UNUSABLE: u8 = 2;
+
+// === impl Invocation ===
+
+impl Invocation {
+    /// What the arguments and the environment of this process ask for.
+    pub fn of_process() -> Result<Invocation, Refusal> {
+        Invocation::parse(std::env::args_os(), std::env::vars_os())
+    }
+
+    /// What these arguments, the program's name first, and this environment ask for.
+    pub fn parse(
+        arguments: impl IntoIterator<Item = OsString>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Invocation, Refusal> {
+        let mut matches = command().try_get_matches_from(arguments).map_err(Refusal::Usage)?;
+        match matches.remove_subcommand() {
+            Some((name, mut matches)) if name == "dev" => {
+                ListenConfig::load(&flags(&mut matches)).map(Invocation::Dev).map_err(Refusal::Faults)
+            }
+            Some((_, mut matches)) => {
+                let file = matches.remove_one::<PathBuf>("config");
+                let environment = environment.into_iter().collect();
+                let sources = Sources { flags: flags(&mut matches), environment, file };
+                Config::load(&sources).map(|config| Invocation::Serve(config.into())).map_err(Refusal::Faults)
+            }
+            None => Err(Refusal::Usage(
+                command()
+                    .error(clap::error::ErrorKind::MissingSubcommand, "a subcommand is wanted: serve or dev"),
+            )),
+        }
+    }
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// Says why on the terminal, and returns the exit code of the process.
+    #[expect(clippy::print_stderr, reason = "there is no log yet: its form is part of the configuration")]
+    pub fn report(&self) -> u8 {
+        match self {
+            Refusal::Usage(error) => {
+                // A terminal that is gone need not be told.
+                let _ = error.print();
+                u8::try_from(error.exit_code()).unwrap_or(UNUSABLE)
+            }
+            Refusal::Faults(faults) => {
+                eprintln!("nearside: {faults}");
+                UNUSABLE
+            }
+        }
+    }
+}
+
+fn command() -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("TOML file with the keys below, named with _ instead of - [env: NEARSIDE_CONFIG]");
+    let serve = Command::new("serve")
+        .about("Run the daemon")
+        .after_help("A flag wins over its environment variable, that over the file, that over the default.")
+        .arg(config)
+        .args(KEYS.iter().map(flag));
+    let dev = Command::new("dev")
+        .about("Run the daemon in front of a throwaway cluster on this machine")
+        // Only the flag counts here: what the environment and the file say is meant for the daemon itself.
+        .args(Key::named("listen").map(|key| flag(key).help(described(key))));
+    Command::new("nearside")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(env!("CARGO_PKG_DESCRIPTION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(serve)
+        .subcommand(dev)
+}
+
+fn flag(key: &'static Key) -> Arg {
+    Arg::new(key.name)
+        .long(key.flag())
+        .value_name(key.value)
+        .help(format!("{} [env: {}]", described(key), key.variable()))
+        .action(if key.list { ArgAction::Append } else { ArgAction::Set })
+        .help_heading((key.group == Group::Bounds).then_some("Bounds and deadlines"))
+        // `--lease -1s` is for the validation to refuse, in the same list as everything else.
+        .allow_hyphen_values(true)
+}
+
+fn described(key: &Key) -> String {
+    let default = key.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
+    format!("{}{default}", key.help)
+}
+
+/// The texts of the flags that were given; a repeated one is joined to a list.
+fn flags(matches: &mut ArgMatches) -> Vec<(&'static Key, String)> {
+    let text = |key: &'static Key| {
+        let texts = matches.try_remove_many::<String>(key.name).ok().flatten()?;
+        Some((key, texts.collect::<Vec<String>>().join(",")))
+    };
+    KEYS.iter().filter_map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Invocation, Refusal> {
+        let environment = [("NEARSIDE_UPSTREAM".into(), "redis://env".into())];
+        Invocation::parse(line.split(' ').map(OsString::from), environment)
+    }
+
+    fn usage(line: &str) -> clap::Error {
+        match parse(line) {
+            Err(Refusal::Usage(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn serve_takes_flags_and_environment() {
+        let line = "nearside serve --listen 127.0.0.1:1 --listen [::1]:2 --l1-size 1mb --workers=2";
+        let Ok(Invocation::Serve(config)) = parse(line) else { panic!("serve") };
+        let addresses: [SocketAddr; 2] = ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()];
+        assert_eq!(config.listen.tcp, addresses);
+        assert_eq!((config.cache.size_bytes, config.workers), (Some(1 << 20), 2));
+        assert_eq!(config.upstream.url.hosts, [("env".to_owned(), 6379)]);
+    }
+
+    #[test]
+    fn dev_listens_where_it_is_told() {
+        let Ok(Invocation::Dev(listen)) = parse("nearside dev") else { panic!("dev") };
+        assert_eq!(listen.tcp, ["127.0.0.1:6379".parse().unwrap()]);
+        let Ok(Invocation::Dev(listen)) = parse("nearside dev --listen 127.0.0.1:1") else { panic!("dev") };
+        assert_eq!(listen.tcp, ["127.0.0.1:1".parse().unwrap()]);
+    }
+
+    #[test]
+    fn faults_of_the_values_come_all_at_once() {
+        let Err(refusal) = parse("nearside serve --workers 0 --lease -1s --config /nowhere") else {
+            panic!("faults")
+        };
+        assert!(matches!(&refusal, Refusal::Faults(faults) if faults.0.len() == 3), "{refusal:?}");
+        assert_eq!(refusal.report(), 2);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for line in [
+            "nearside",
+            "nearside frob",
+            "nearside serve --frob",
+            "nearside serve --workers",
+            "nearside dev --l1-size 1",
+        ] {
+            assert_eq!(usage(line).exit_code(), 2, "{line}");
+        }
+        assert_eq!(
+            usage("nearside --version").to_string(),
+            format!("nearside {}\n", env!("CARGO_PKG_VERSION"))
+        );
+    }
+
+    #[test]
+    fn the_help_text_names_every_key() {
+        let help = usage("nearside serve --help");
+        assert_eq!(help.exit_code(), 0);
+        let help = help.to_string();
+        let (main, bounds) = help.split_once("Bounds and deadlines:").expect("two parts");
+        for key in KEYS {
+            let part = if key.group == Group::Main { main } else { bounds };
+            let flag = format!("--{} <{}>", key.flag(), key.value);
+            assert!(part.contains(&flag) && part.contains(&key.variable()), "{}", key.name);
+        }
+    }
+}
