@@ -11,21 +11,32 @@ pub mod node;
 
 pub mod invalidation;
 pub mod stats;
-pub mod config;
+
 pub mod drain;
-
-pub mod resp;
-
-pub mod near_cache;
 
 pub mod socket;
 pub mod write_queue;
 
-pub mod upstream;
-pub mod dev;
-pub mod listener;
+pub mod resp;
+
 pub mod command;
 
-pub mod cli;
+pub mod near_cache;
+
+pub mod upstream;
+
+pub mod proxy;
+
+pub mod connection;
+
+pub mod session;
+
+pub mod listener;
+
+pub mod config;
+pub mod dev;
 pub mod systemd;
 pub mod telemetry;
+
+pub mod cli;
+pub mod daemon;

@@ -60,6 +60,8 @@ counters! {
         commands,
         /// Client connections accepted.
         connections_accepted,
+        /// Client connections closed again.
+        connections_closed,
         /// Clients dropped because they did not read their replies.
         clients_dropped,
         /// Clients that sent what is not RESP.
@@ -128,5 +130,10 @@ impl Stats {
             }
         }
         totals
+    }
+
+    /// The sum over all workers of the counter of this name; 0 when there is none.
+    pub fn total(&self, name: &str) -> u64 {
+        self.totals().into_iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| value)
     }
 }

@@ -62,7 +62,10 @@ impl WriteQueue {
     ///
     /// # Errors
     /// Whatever `write` failed with.
-    pub fn write_with(&mut self, write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<usize> {
+    pub fn write_with(
+        &mut self,
+        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         if self.len == 0 {
             return Ok(0);
         }

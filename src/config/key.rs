@@ -65,7 +65,7 @@ pub static KEYS: &[Key] = &[
         Main,
         "l1_size",
         "SIZE",
-        Some("64mb"),
+        Some("100mb"),
         "Memory of the near cache, 0 for none; units as in redis.conf: 1m is 1000000 bytes, 1mb is 1048576",
     ),
     key(Main, "l1_ttl", "DURATION", Some("60s"), "How long the near cache keeps an entry at most"),

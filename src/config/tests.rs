@@ -29,7 +29,7 @@ fn the_defaults_need_only_an_upstream() {
     let config = Config::load(&flags(&[UPSTREAM])).unwrap();
     assert_eq!(config.listen.tcp, ["127.0.0.1:6379".parse().unwrap()]);
     assert_eq!((config.listen.unix, config.listen.unix_mode), (None, 0o770));
-    assert_eq!(config.cache.size_bytes, Some(64 << 20));
+    assert_eq!(config.cache.size_bytes, Some(100 << 20));
     assert_eq!(config.cache.ttl, Duration::from_secs(60));
     assert_eq!(config.upstream.lease, Duration::from_secs(3));
     assert_eq!(config.session.request_bulk_bytes_max, 512 << 20);

@@ -78,7 +78,10 @@ impl Reply {
 
     /// A copy that holds its bytes alone: a slice of a read buffer would pin the whole buffer.
     fn detached(&self) -> Reply {
-        Reply { resp3: Bytes::copy_from_slice(&self.resp3), resp2: self.resp2.as_deref().map(Bytes::copy_from_slice) }
+        Reply {
+            resp3: Bytes::copy_from_slice(&self.resp3),
+            resp2: self.resp2.as_deref().map(Bytes::copy_from_slice),
+        }
     }
 }
 
@@ -98,7 +101,9 @@ impl Cached {
 
     fn answers(&self, question: &Question<'_>) -> bool {
         // The names come from one table, but their addresses may differ between compilation units.
-        self.tail.len() == question.tail.len() && *self.tail == *question.tail && self.command == question.command
+        self.tail.len() == question.tail.len()
+            && *self.tail == *question.tail
+            && self.command == question.command
     }
 
     fn weight(&self) -> usize {
@@ -130,7 +135,8 @@ impl Entry {
         added: Cached,
         now: Nanos,
     ) -> Entry {
-        let kept = former.filter(|former| former.generation == generation).map_or(&[][..], |former| &former.replies);
+        let kept =
+            former.filter(|former| former.generation == generation).map_or(&[][..], |former| &former.replies);
         let same = |cached: &Cached| cached.command == added.command && cached.tail == added.tail;
         let mut replies: Vec<Arc<Cached>> =
             kept.iter().filter(|cached| cached.is_live(now) && !same(cached)).cloned().collect();

@@ -203,7 +203,8 @@ impl<T: Clone> NearCache<T> {
         let hot = self.hot.borrow();
         let reply = Ref::filter_map(hot, |hot| {
             let entry = hot.get(hash)?;
-            let found = self.shared.generations.is_current(&entry.generation).then(|| entry.find(question, now));
+            let found =
+                self.shared.generations.is_current(&entry.generation).then(|| entry.find(question, now));
             if let Some(Found::Live(reply)) = found { Some(reply) } else { None }
         });
         let reply = reply.ok()?;

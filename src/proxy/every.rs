@@ -7,10 +7,10 @@ use futures_util::future::join_all;
 
 use super::{Answer, Caller, Proxy, failure_reply, in_resp2, stopped};
 use crate::command::{Flags, Gather, Spec};
+use crate::resp::Resp;
 use crate::resp::cursor;
 use crate::resp::encode;
 use crate::resp::request::Request;
-use crate::resp::Resp;
 use crate::upstream::Call;
 
 // === impl Proxy ===
@@ -79,7 +79,8 @@ fn gathered(gather: Gather, frames: &[Bytes]) -> Bytes {
 }
 
 fn concatenated(frames: &[Bytes]) -> Bytes {
-    let elements: Vec<&[u8]> = frames.iter().filter_map(|frame| cursor::elements(frame)).flatten().flatten().collect();
+    let elements: Vec<&[u8]> =
+        frames.iter().filter_map(|frame| cursor::elements(frame)).flatten().flatten().collect();
     let mut out = BytesMut::with_capacity(frames.iter().map(Bytes::len).sum::<usize>() + 16);
     encode::array(&mut out, elements.len());
     for element in elements {
@@ -113,14 +114,20 @@ mod tests {
 
     #[test]
     fn replies_of_all_primaries_become_one() {
-        let frames = |frames: &[&'static [u8]]| frames.iter().map(|frame| Bytes::from_static(frame)).collect::<Vec<_>>();
+        let frames = |frames: &[&'static [u8]]| {
+            frames.iter().map(|frame| Bytes::from_static(frame)).collect::<Vec<_>>()
+        };
         let cases: [(Gather, &[&'static [u8]], &[u8]); 8] = [
             (Gather::AllOk, &[b"+OK\r\n", b"+OK\r\n"], b"+OK\r\n"),
             (Gather::AllOk, &[b"+OK\r\n", b"-ERR no\r\n"], b"-ERR no\r\n"),
             (Gather::AnyOk, &[b"-NOTBUSY no\r\n", b"+OK\r\n"], b"+OK\r\n"),
             (Gather::AnyOk, &[b"-NOTBUSY no\r\n"], b"-NOTBUSY no\r\n"),
             (Gather::Sum, &[b":1\r\n", b":41\r\n"], b":42\r\n"),
-            (Gather::Concat, &[b"*1\r\n$1\r\na\r\n", b"*0\r\n", b"*1\r\n$1\r\nb\r\n"], b"*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
+            (
+                Gather::Concat,
+                &[b"*1\r\n$1\r\na\r\n", b"*0\r\n", b"*1\r\n$1\r\nb\r\n"],
+                b"*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+            ),
             (Gather::AllBits, &[b"*2\r\n:1\r\n:0\r\n", b"*2\r\n:1\r\n:1\r\n"], b"*2\r\n:1\r\n:0\r\n"),
             (Gather::First, &[b"$1\r\na\r\n", b"$1\r\na\r\n"], b"$1\r\na\r\n"),
         ];

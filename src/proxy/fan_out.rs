@@ -53,7 +53,9 @@ impl Proxy {
         caller: Caller<'_>,
     ) -> Answer<'a> {
         let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
-        let Ok(mut positions) = spec.keys.positions(request) else { return self.forward(route, request, caller) };
+        let Ok(mut positions) = spec.keys.positions(request) else {
+            return self.forward(route, request, caller);
+        };
         match join {
             Join::Mget => self.mget(request, caller),
             // EXISTS of one key is a read like any other.
@@ -69,13 +71,22 @@ impl Proxy {
     }
 
     /// Sends one command for each slot.
-    fn split(self: &Rc<Proxy>, spec: &'static Spec, join: Join, request: &Request<'_>, caller: Caller<'_>) -> Answer<'static> {
+    fn split(
+        self: &Rc<Proxy>,
+        spec: &'static Spec,
+        join: Join,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer<'static> {
         let reads_only = spec.flags.has(Flags::READ);
         let values = if join == Join::Mset { 1 } else { 0 };
         let positions = spec.keys.positions(request).into_iter().flatten();
         let keys = || spec.keys.positions(request).into_iter().flatten();
         let write = (!reads_only).then(|| {
-            self.begin_write(keys().map(|position| Bytes::copy_from_slice(request.arg(position))).collect(), caller)
+            self.begin_write(
+                keys().map(|position| Bytes::copy_from_slice(request.arg(position))).collect(),
+                caller,
+            )
         });
         let sent: Vec<Sent> = parts(request, positions)
             .into_iter()
@@ -114,13 +125,19 @@ impl Proxy {
         }
         let wanted = (0..count).filter(|index| elements[*index].is_none()).map(|index| index + 1);
         let batches = parts(request, wanted);
-        let batches = batches.into_iter().map(|part| self.fetch(request, part, &missed, caller.now)).collect();
+        let batches =
+            batches.into_iter().map(|part| self.fetch(request, part, &missed, caller.now)).collect();
         let (proxy, resp, sent_at) = (self.clone(), caller.resp, caller.now);
         Answer::Later(Box::pin(proxy.finish_mget(batches, elements, resp, sent_at)))
     }
 
     /// Looks one key of an MGET up; what was noted for a fill when it is not there and may be brought in.
-    fn look(&self, request: &Request<'_>, position: usize, caller: Caller<'_>) -> Result<Bytes, Option<Missed>> {
+    fn look(
+        &self,
+        request: &Request<'_>,
+        position: usize,
+        caller: Caller<'_>,
+    ) -> Result<Bytes, Option<Missed>> {
         let key = request.arg(position);
         let cache = self.cache.as_ref().filter(|_| !caller.own_writes.touch(key));
         let Some(cache) = cache else {
@@ -135,7 +152,13 @@ impl Proxy {
     }
 
     /// Sends the MGET of one slot, and behind it the questions for the lifetimes of its keys.
-    fn fetch(self: &Rc<Proxy>, request: &Request<'_>, part: Part, missed: &HashMap<usize, Missed>, now: Nanos) -> Batch {
+    fn fetch(
+        self: &Rc<Proxy>,
+        request: &Request<'_>,
+        part: Part,
+        missed: &HashMap<usize, Missed>,
+        now: Nanos,
+    ) -> Batch {
         let slot = part.slot;
         let args = part.positions.iter().map(|position| request.arg(*position));
         let bytes = OwnedRequest::from_args(std::iter::once(&b"MGET"[..]).chain(args)).bytes();
@@ -187,7 +210,8 @@ impl Proxy {
             return self.fetch_one_by_one(batch.slot, batch.keys, elements, resp).await;
         }
         let values: Option<Vec<&[u8]>> = cursor::elements(&reply.frame).and_then(Iterator::collect);
-        let values = values.filter(|values| values.len() == batch.keys.len()).ok_or_else(|| reply.frame.clone())?;
+        let values =
+            values.filter(|values| values.len() == batch.keys.len()).ok_or_else(|| reply.frame.clone())?;
         for (fetched, value) in batch.keys.into_iter().zip(values) {
             let value = reply.frame.slice_ref(value);
             elements[fetched.index] = Some(in_version(&value, resp));
@@ -200,7 +224,15 @@ impl Proxy {
     }
 
     /// Keeps an element of an MGET as the reply to GET.
-    fn keep(&self, ticket: &Ticket, key: &Bytes, value: Bytes, rerouted: bool, lifetime: &Outcome, sent_at: Nanos) {
+    fn keep(
+        &self,
+        ticket: &Ticket,
+        key: &Bytes,
+        value: Bytes,
+        rerouted: bool,
+        lifetime: &Outcome,
+        sent_at: Nanos,
+    ) {
         let Some(lifetime) = keepable(&value, rerouted, lifetime) else { return };
         // MGET gives null for a key that is no string, where GET gives an error: only a missing key is kept as null.
         let is_null = cursor::head(&value).is_some_and(|head| matches!(head, cursor::Head::Null { .. }));
@@ -232,7 +264,8 @@ impl Proxy {
             })
             .collect();
         for (index, sent) in fetches {
-            let reply = sent.reply.await.unwrap_or_else(stopped).map_err(|failure| failure_reply(&failure))?;
+            let reply =
+                sent.reply.await.unwrap_or_else(stopped).map_err(|failure| failure_reply(&failure))?;
             let value = cursor::elements(&reply.frame).and_then(|mut values| values.next()?);
             let value = value.ok_or_else(|| reply.frame.clone())?;
             elements[index] = Some(in_version(&reply.frame.slice_ref(value), resp));

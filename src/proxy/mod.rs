@@ -24,10 +24,10 @@ pub use own_writes::OwnWrites;
 use crate::clock::Nanos;
 use crate::command::{Class, Fault, Flags, Keys, Spec};
 use crate::near_cache::{NearCache, Reply};
+use crate::resp::Resp;
 use crate::resp::encode;
 use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::resp2::{self, Form};
-use crate::resp::Resp;
 use crate::stats::WorkerStats;
 use crate::upstream::{Failure, Outcome, Upstream};
 use learn::Lessons;
@@ -91,7 +91,12 @@ struct Route {
 
 impl Proxy {
     /// A proxy between `cache` and `upstream`.
-    pub fn new(cache: Option<Cache>, upstream: Rc<Upstream>, stats: Arc<WorkerStats>, settings: Settings) -> Rc<Proxy> {
+    pub fn new(
+        cache: Option<Cache>,
+        upstream: Rc<Upstream>,
+        stats: Arc<WorkerStats>,
+        settings: Settings,
+    ) -> Rc<Proxy> {
         Rc::new(Proxy { cache, upstream, lessons: RefCell::default(), stats, settings })
     }
 
@@ -138,7 +143,12 @@ impl Proxy {
     }
 
     /// Answers a request that the table does not recognise.
-    pub fn fault<'a>(self: &'a Rc<Proxy>, fault: Fault, request: &Request<'_>, caller: Caller<'_>) -> Answer<'a> {
+    pub fn fault<'a>(
+        self: &'a Rc<Proxy>,
+        fault: Fault,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer<'a> {
         if fault == Fault::Unknown {
             return self.wait_for_upstream().unwrap_or_else(|| self.unknown(request, caller));
         }
@@ -147,7 +157,7 @@ impl Proxy {
 
     /// The first requests wait until it is known who owns what, so that a client that is there before the upstream
     /// was asked meets no error.
-    fn wait_for_upstream(&self) -> Option<Answer<'static>> {
+    pub fn wait_for_upstream(&self) -> Option<Answer<'static>> {
         if self.upstream.is_settled() {
             return None;
         }

@@ -43,7 +43,11 @@ impl OwnWrites {
 
 impl OwnWrite {
     /// Begins a write of `keys`: from here on no running fill of them commits, and nobody joins one.
-    pub(super) fn begin(session: &Rc<OwnWrites>, keys: Vec<Bytes>, cache: Option<Arc<SharedCache>>) -> OwnWrite {
+    pub(super) fn begin(
+        session: &Rc<OwnWrites>,
+        keys: Vec<Bytes>,
+        cache: Option<Arc<SharedCache>>,
+    ) -> OwnWrite {
         for key in &keys {
             *session.keys.borrow_mut().entry(key.clone()).or_insert(0) += 1;
         }

@@ -40,7 +40,9 @@ impl Proxy {
     ) -> Answer<'a> {
         // The table gives such commands exactly one key; one without it is the server's to judge.
         let key_at = spec.keys.positions(request).ok().and_then(|mut positions| positions.next());
-        let (Some(cache), Some(key_at)) = (&self.cache, key_at) else { return self.bypass(spec, request, caller) };
+        let (Some(cache), Some(key_at)) = (&self.cache, key_at) else {
+            return self.bypass(spec, request, caller);
+        };
         let key = request.arg(key_at);
         if caller.own_writes.touch(key) {
             return self.bypass(spec, request, caller);
@@ -53,7 +55,12 @@ impl Proxy {
         }
     }
 
-    fn bypass<'a>(self: &'a Rc<Proxy>, spec: &'static Spec, request: &Request<'_>, caller: Caller<'_>) -> Answer<'a> {
+    fn bypass<'a>(
+        self: &'a Rc<Proxy>,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer<'a> {
         self.stats.l1_bypasses.bump();
         let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
         self.wait_for_upstream().unwrap_or_else(|| self.forward(route, request, caller))

@@ -23,7 +23,11 @@ fn read_word(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<usize> {
     while let Some(&byte) = line.get(at) {
         match byte {
             b'"' | b'\'' => {
-                at = if byte == b'"' { double_quoted(line, at + 1, word) } else { single_quoted(line, at + 1, word) }?;
+                at = if byte == b'"' {
+                    double_quoted(line, at + 1, word)
+                } else {
+                    single_quoted(line, at + 1, word)
+                }?;
                 // A closing quote must end the word.
                 return line.get(at).is_none_or(|byte| is_space(*byte)).then_some(at);
             }

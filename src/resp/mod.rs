@@ -4,10 +4,12 @@
 //! stand on the way of a reply, because it refuses some that Redis really sends (error lines that are not UTF-8,
 //! `$-1` inside RESP3).
 
+pub mod cursor;
 pub mod encode;
 pub mod frame;
 mod inline;
 pub mod request;
+pub mod resp2;
 pub mod scan;
 
 /// The version of the protocol that a client speaks.
@@ -65,6 +67,3 @@ mod tests {
         }
     }
 }
-pub mod cursor;
-pub mod request;
-pub mod resp2;

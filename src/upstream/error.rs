@@ -29,7 +29,9 @@ pub enum Failure {
         cause: String,
     },
     /// The connection was lost after the command was sent.
-    #[error("ERR nearside: the connection to node {node} was lost ({cause}) before the reply; the command may or may not have been executed")]
+    #[error(
+        "ERR nearside: the connection to node {node} was lost ({cause}) before the reply; the command may or may not have been executed"
+    )]
     Lost {
         /// The node.
         node: NodeId,
@@ -45,7 +47,9 @@ pub enum Failure {
         after: Duration,
     },
     /// Too much is in flight to the node already. The command was not sent.
-    #[error("ERR nearside: node {node} has too many commands in flight ({bound}); the command was not executed, try again later")]
+    #[error(
+        "ERR nearside: node {node} has too many commands in flight ({bound}); the command was not executed, try again later"
+    )]
     Overloaded {
         /// The node.
         node: NodeId,
@@ -53,7 +57,9 @@ pub enum Failure {
         bound: &'static str,
     },
     /// The nodes disagree on who owns the slot.
-    #[error("CLUSTERDOWN nearside: slot {slot} was redirected more than {redirects_max} times; the cluster's nodes disagree on its owner")]
+    #[error(
+        "CLUSTERDOWN nearside: slot {slot} was redirected more than {redirects_max} times; the cluster's nodes disagree on its owner"
+    )]
     TooManyRedirects {
         /// The slot.
         slot: Slot,

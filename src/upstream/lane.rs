@@ -203,7 +203,12 @@ impl Lane {
     }
 
     /// Takes in what has arrived, in the order in which the node sent it.
-    fn receive(&self, wire: &mut Wire, tracking: &mut Option<Tracking>, upstream: &Rc<Upstream>) -> io::Result<()> {
+    fn receive(
+        &self,
+        wire: &mut Wire,
+        tracking: &mut Option<Tracking>,
+        upstream: &Rc<Upstream>,
+    ) -> io::Result<()> {
         if !wire.read()? {
             return Ok(());
         }
@@ -231,7 +236,12 @@ impl Lane {
         }
     }
 
-    fn replied(&self, frame: Bytes, tracking: &mut Option<Tracking>, upstream: &Rc<Upstream>) -> io::Result<()> {
+    fn replied(
+        &self,
+        frame: Bytes,
+        tracking: &mut Option<Tracking>,
+        upstream: &Rc<Upstream>,
+    ) -> io::Result<()> {
         let Some(waiting) = self.state.borrow_mut().queue.pop() else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a reply that nobody asked for"));
         };
@@ -258,7 +268,10 @@ impl Lane {
         match redirect {
             Some(redirect) => upstream.redirect(redirect, waiting),
             None => {
-                if [&b"-CLUSTERDOWN"[..], b"-READONLY", b"-MASTERDOWN"].iter().any(|error| frame.starts_with(error)) {
+                if [&b"-CLUSTERDOWN"[..], b"-READONLY", b"-MASTERDOWN"]
+                    .iter()
+                    .any(|error| frame.starts_with(error))
+                {
                     upstream.shared.table.ask_refresh();
                 }
                 if let Waiter::Caller(sender) = waiting.waiter {
@@ -276,7 +289,13 @@ impl Lane {
         self.enqueue(Waiting::new(call, Waiter::Heartbeat(now), deadline));
     }
 
-    fn heard(&self, tracking: &mut Tracking, sent_at: clock::Nanos, pulse: super::pulse::Pulse, upstream: &Upstream) {
+    fn heard(
+        &self,
+        tracking: &mut Tracking,
+        sent_at: clock::Nanos,
+        pulse: super::pulse::Pulse,
+        upstream: &Upstream,
+    ) {
         if let Some(why) = tracking.heard(sent_at, pulse, &upstream.shared.table) {
             tracing::info!(node = %self.node, why, "L1 of the node is not served until the topology was read again");
         }
@@ -355,7 +374,8 @@ impl Lane {
         }
         // One command is let through whatever its size.
         let bytes = state.queue.bytes();
-        (bytes > 0 && bytes + call.bytes.len() > options.in_flight_bytes_max).then_some("upstream_in_flight_bytes_max")
+        (bytes > 0 && bytes + call.bytes.len() > options.in_flight_bytes_max)
+            .then_some("upstream_in_flight_bytes_max")
     }
 
     fn unreachable(&self, cause: &str) -> Failure {

@@ -43,7 +43,9 @@ impl Heartbeat {
     pub(super) fn read(self, reply: &[u8]) -> Pulse {
         match self {
             Heartbeat::ClusterInfo => read_cluster_info(reply),
-            Heartbeat::Role if reply.starts_with(b"*") && reply[1..].starts_with(b"3\r\n$6\r\nmaster\r\n") => {
+            Heartbeat::Role
+                if reply.starts_with(b"*") && reply[1..].starts_with(b"3\r\n$6\r\nmaster\r\n") =>
+            {
                 Pulse::Healthy { epoch: 0 }
             }
             Heartbeat::Ping if reply == b"+PONG\r\n" => Pulse::Healthy { epoch: 0 },
@@ -73,7 +75,8 @@ mod tests {
 
     #[test]
     fn heartbeats_are_understood() {
-        let info = b"=66\r\ntxt:cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_current_epoch:6\r\n\r\n";
+        let info =
+            b"=66\r\ntxt:cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_current_epoch:6\r\n\r\n";
         assert_eq!(Heartbeat::ClusterInfo.read(info), Pulse::Healthy { epoch: 6 });
         let fail = b"$43\r\ncluster_state:fail\r\ncluster_current_epoch:6\r\n\r\n";
         assert_eq!(Heartbeat::ClusterInfo.read(fail), Pulse::Sick("cluster_state:fail".into()));

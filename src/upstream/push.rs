@@ -47,10 +47,15 @@ mod tests {
 
     #[test]
     fn pushes_are_read() {
-        let keys = |keys: &[&'static [u8]]| Push::Invalidate(keys.iter().map(|key| Bytes::from_static(key)).collect());
+        let keys = |keys: &[&'static [u8]]| {
+            Push::Invalidate(keys.iter().map(|key| Bytes::from_static(key)).collect())
+        };
         let cases: [(&'static [u8], Push); 7] = [
             (b">2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nfoo\r\n", keys(&[b"foo"])),
-            (b">2\r\n$10\r\ninvalidate\r\n*2\r\n$4\r\n\xff\r\n\xfe\r\n$0\r\n\r\n", keys(&[b"\xff\r\n\xfe", b""])),
+            (
+                b">2\r\n$10\r\ninvalidate\r\n*2\r\n$4\r\n\xff\r\n\xfe\r\n$0\r\n\r\n",
+                keys(&[b"\xff\r\n\xfe", b""]),
+            ),
             (b">2\r\n$10\r\ninvalidate\r\n_\r\n", Push::InvalidateEverything),
             (b">2\r\n$10\r\ninvalidate\r\n$-1\r\n", Push::InvalidateEverything),
             (b">2\r\n$10\r\ninvalidate\r\n*-1\r\n", Push::InvalidateEverything),

@@ -131,7 +131,8 @@ mod tests {
     use crate::upstream::call::{Call, Waiter};
 
     fn waiting(name: &'static str, slot: u64, reads_only: bool) -> Waiting {
-        let call = Call { bytes: Bytes::from_static(name.as_bytes()), slot: Slot::from_number(slot), reads_only };
+        let call =
+            Call { bytes: Bytes::from_static(name.as_bytes()), slot: Slot::from_number(slot), reads_only };
         Waiting::new(call, Waiter::Nobody, 100)
     }
 

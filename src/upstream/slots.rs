@@ -125,7 +125,8 @@ impl SlotTable {
         }
         self.refresh_done.fetch_max(asked, Ordering::AcqRel);
         self.knowledge.send_modify(|knowledge| {
-            *knowledge = Knowledge::Known(if let Knowledge::Known(times) = knowledge { *times + 1 } else { 1 });
+            *knowledge =
+                Knowledge::Known(if let Knowledge::Known(times) = knowledge { *times + 1 } else { 1 });
         });
         changed
     }
@@ -213,7 +214,10 @@ mod tests {
         let (a, b) = (NodeId::new("a:1"), NodeId::new("b:1"));
         assert_eq!(table.replace(&[(0..=9, a.clone()), (10..=19, b.clone())], 0).len(), 20);
         assert_eq!(table.refreshes(), 1);
-        assert_eq!(table.replace(&[(0..=8, a.clone()), (9..=19, b.clone())], 0), [Slot::from_number(9).unwrap()]);
+        assert_eq!(
+            table.replace(&[(0..=8, a.clone()), (9..=19, b.clone())], 0),
+            [Slot::from_number(9).unwrap()]
+        );
         assert!(!table.patch(Slot::from_number(9).unwrap(), &b));
         assert!(table.patch(Slot::from_number(9).unwrap(), &a));
         assert_eq!(table.primaries().len(), 2);

@@ -80,7 +80,10 @@ pub async fn keep(options: TopologyOptions, shared: Arc<SharedUpstream>, on_move
             }
             Err(cause) => {
                 if !failing {
-                    tracing::warn!(cause, "the upstream cannot be asked who owns what; trying again and again");
+                    tracing::warn!(
+                        cause,
+                        "the upstream cannot be asked who owns what; trying again and again"
+                    );
                 }
                 failing = true;
                 shared.table.attempt_failed(cause);
@@ -129,7 +132,10 @@ impl Asker {
         };
         let present = self.present.iter().map(|(node, _)| node.clone());
         let mut candidates = Vec::new();
-        for node in present.chain(self.known.iter().cloned()).chain(configured.iter().map(|seed| NodeId::new(&**seed))) {
+        for node in present
+            .chain(self.known.iter().cloned())
+            .chain(configured.iter().map(|seed| NodeId::new(&**seed)))
+        {
             if !candidates.contains(&node) {
                 candidates.push(node);
             }
@@ -141,7 +147,9 @@ impl Asker {
     async fn ask_node(&mut self, node: &NodeId) -> Result<(Owned, Option<String>), String> {
         let client = self.client(node).await?;
         let result = match &self.options.deployment {
-            Deployment::Sentinel { service, .. } => ask_sentinel(&client, node, service).await.map(|owned| (owned, None)),
+            Deployment::Sentinel { service, .. } => {
+                ask_sentinel(&client, node, service).await.map(|owned| (owned, None))
+            }
             _ => ask_cluster(&client, node, &mut self.known).await,
         };
         if result.is_ok() {
@@ -159,7 +167,9 @@ impl Asker {
         let mut config = Config { server: ServerConfig::new_centralized(host, port), ..Config::default() };
         config.version = fred::types::RespVersion::RESP3;
         // The account is the data nodes'; sentinels have accounts of their own.
-        if let (Some(credentials), Deployment::Cluster { .. }) = (&self.options.credentials, &self.options.deployment) {
+        if let (Some(credentials), Deployment::Cluster { .. }) =
+            (&self.options.credentials, &self.options.deployment)
+        {
             config.username = credentials.username.clone();
             config.password = Some(credentials.password.clone());
         }
@@ -210,7 +220,8 @@ fn read_slots(reply: &Value, asked: &NodeId) -> Option<(Owned, Vec<NodeId>)> {
     let (mut owned, mut nodes) = (Vec::new(), Vec::new());
     for range in ranges {
         let Value::Array(range) = range else { return None };
-        let number = |index: usize| range.get(index).and_then(Value::as_u64).and_then(|slot| u16::try_from(slot).ok());
+        let number =
+            |index: usize| range.get(index).and_then(Value::as_u64).and_then(|slot| u16::try_from(slot).ok());
         let slots = number(0)?..=number(1)?;
         for (index, node) in range.iter().skip(2).enumerate() {
             let Value::Array(node) = node else { return None };

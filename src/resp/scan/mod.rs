@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::inline;
 use super::request::OwnedRequest;
 
-/// The longest line (inline command, count or length) that is waited for. `PROTO_INLINE_MAX_SIZE` of Redis.
+/// The longest line with a count or a length that is waited for, as in Redis.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
 /// What a client may ask for at most.
@@ -22,6 +22,8 @@ pub struct RequestLimits {
     pub bulk_bytes_max: usize,
     /// Bytes of one request (`client-query-buffer-limit` of Redis).
     pub request_bytes_max: usize,
+    /// Bytes of an inline command (`PROTO_INLINE_MAX_SIZE` of Redis).
+    pub inline_bytes_max: usize,
 }
 
 /// What stands at the beginning of the buffer.
@@ -87,7 +89,7 @@ impl RequestScanner {
         match buf.first() {
             None => Ok(Scan::Incomplete),
             Some(b'*') => self.scan_array(buf),
-            Some(_) => scan_inline(buf),
+            Some(_) => scan_inline(buf, self.limits.inline_bytes_max),
         }
     }
 
@@ -149,13 +151,9 @@ impl RequestScanner {
     }
 }
 
-fn scan_inline(buf: &[u8]) -> Result<Scan, ProtocolError> {
-    let Some(newline) = memchr::memchr(b'\n', &buf[..buf.len().min(LINE_BYTES_MAX + 1)]) else {
-        return if buf.len() > LINE_BYTES_MAX {
-            Err(ProtocolError::InlineLength)
-        } else {
-            Ok(Scan::Incomplete)
-        };
+fn scan_inline(buf: &[u8], bytes_max: usize) -> Result<Scan, ProtocolError> {
+    let Some(newline) = memchr::memchr(b'\n', &buf[..buf.len().min(bytes_max + 1)]) else {
+        return if buf.len() > bytes_max { Err(ProtocolError::InlineLength) } else { Ok(Scan::Incomplete) };
     };
     let line = buf[..newline].strip_suffix(b"\r").unwrap_or(&buf[..newline]);
     let args = inline::split(line).ok_or(ProtocolError::InlineQuotes)?;
@@ -175,7 +173,11 @@ struct NumberLine {
 
 /// Reads the number line whose type byte is at `start`. `None`: its end has not arrived yet.
 #[inline]
-fn number_line(buf: &[u8], start: usize, too_long: ProtocolError) -> Result<Option<NumberLine>, ProtocolError> {
+fn number_line(
+    buf: &[u8],
+    start: usize,
+    too_long: ProtocolError,
+) -> Result<Option<NumberLine>, ProtocolError> {
     // The common case, one to three digits, without a search for the line's end.
     let mut value = 0i64;
     for (offset, &byte) in buf[start + 1..].iter().take(4).enumerate() {

@@ -5,8 +5,12 @@ use redis_protocol::resp2::types::OwnedFrame;
 
 use super::*;
 
-const LIMITS: RequestLimits =
-    RequestLimits { args_max: 1024, bulk_bytes_max: 1 << 20, request_bytes_max: 1 << 21 };
+const LIMITS: RequestLimits = RequestLimits {
+    args_max: 1024,
+    bulk_bytes_max: 1 << 20,
+    request_bytes_max: 1 << 21,
+    inline_bytes_max: LINE_BYTES_MAX,
+};
 
 fn scan(bytes: &[u8]) -> Result<Scan, ProtocolError> {
     RequestScanner::new(LIMITS).scan(bytes)
@@ -42,7 +46,9 @@ fn random_requests_agree_with_redis_protocol_whole_and_in_pieces() {
             .collect();
         let request = OwnedRequest::from_args(&args);
         let bytes = request.bytes();
-        let Ok(Some((OwnedFrame::Array(oracle), length))) = decode(&bytes) else { panic!("the oracle refused") };
+        let Ok(Some((OwnedFrame::Array(oracle), length))) = decode(&bytes) else {
+            panic!("the oracle refused")
+        };
         let mut scanner = RequestScanner::new(LIMITS);
         let mut end = 0;
         while end < bytes.len() {
@@ -50,8 +56,11 @@ fn random_requests_agree_with_redis_protocol_whole_and_in_pieces() {
             end += 1 + random.below(bytes.len() as u64) as usize;
         }
         assert!(matches!(scanner.scan(&bytes), Ok(Scan::Request(found)) if found == length));
-        let found: Vec<OwnedFrame> =
-            scanner.args().iter().map(|range| OwnedFrame::BulkString(bytes[range.clone()].to_vec())).collect();
+        let found: Vec<OwnedFrame> = scanner
+            .args()
+            .iter()
+            .map(|range| OwnedFrame::BulkString(bytes[range.clone()].to_vec()))
+            .collect();
         assert_eq!(found, oracle);
     }
 }

@@ -1,0 +1,163 @@
+//! One client's connection: its socket as a stream of requests and a queue of replies.
+//!
+//! Requests are walked in the buffer that all connections of a worker read into, so an idle connection holds no
+//! memory for reading; only what is left of an incomplete request is kept here.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use crate::resp::request::Request;
+use crate::resp::scan::{ProtocolError, RequestLimits, RequestScanner, Scan};
+use crate::socket::{Socket, Stream};
+use crate::write_queue::WriteQueue;
+
+/// What one read takes in at most.
+const READ_BYTES: usize = 64 * 1024;
+
+/// The buffer that all connections of a worker read into. It is empty between any two polls of them.
+#[derive(Clone, Debug)]
+pub struct ReadBuffer(Rc<RefCell<Box<[u8]>>>);
+
+/// What to do after a request was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Look at the next one.
+    Next,
+    /// Take no more for now.
+    Pause,
+    /// Take no more for now, and show this one again.
+    Again,
+}
+
+/// Why no more requests come.
+#[derive(Debug)]
+pub enum Ended {
+    /// The client closed its side.
+    Closed,
+    /// The socket failed.
+    Failed(io::Error),
+    /// The client sent what is no request.
+    Broken(ProtocolError),
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Connection {
+    socket: Socket,
+    buffer: ReadBuffer,
+    scanner: RequestScanner,
+    /// What was read and not walked yet.
+    rest: Vec<u8>,
+    /// Replies on their way out.
+    pub out: WriteQueue,
+}
+
+// === impl ReadBuffer ===
+
+impl Default for ReadBuffer {
+    fn default() -> ReadBuffer {
+        ReadBuffer(Rc::new(RefCell::new(vec![0; READ_BYTES].into())))
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// The connection over `stream`, whose requests are held to `limits`.
+    ///
+    /// # Errors
+    /// The event loop refused the socket.
+    pub fn new(stream: Stream, buffer: ReadBuffer, limits: RequestLimits) -> io::Result<Connection> {
+        let socket = Socket::new(stream)?;
+        let scanner = RequestScanner::new(limits);
+        Ok(Connection { socket, buffer, scanner, rest: Vec::new(), out: WriteQueue::default() })
+    }
+
+    /// Reads what has arrived and shows each request in it to `handle`. Ready when something was read.
+    #[inline]
+    pub fn poll_requests(
+        &mut self,
+        cx: &mut Context<'_>,
+        handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
+    ) -> Poll<Result<(), Ended>> {
+        let buffer = self.buffer.clone();
+        let mut buffer = buffer.0.borrow_mut();
+        let count = match ready!(self.socket.poll_read(cx, &mut buffer)) {
+            Ok(0) => return Poll::Ready(Err(Ended::Closed)),
+            Ok(count) => count,
+            Err(error) => return Poll::Ready(Err(Ended::Failed(error))),
+        };
+        if !self.rest.is_empty() {
+            self.rest.extend_from_slice(&buffer[..count]);
+            return Poll::Ready(self.walk_rest(handle));
+        }
+        let walked = walk(&mut self.scanner, &buffer[..count], &mut self.out, handle);
+        Poll::Ready(walked.map(|walked| self.rest.extend_from_slice(&buffer[walked..count])))
+    }
+
+    /// Shows the requests that were read before and put off.
+    ///
+    /// # Errors
+    /// What was read is no request.
+    pub fn walk_rest(
+        &mut self,
+        handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
+    ) -> Result<(), Ended> {
+        let walked = walk(&mut self.scanner, &self.rest, &mut self.out, handle)?;
+        if walked == self.rest.len() {
+            self.rest = Vec::new();
+        } else {
+            self.rest.drain(..walked);
+        }
+        Ok(())
+    }
+
+    /// Whether anything was read that has not been walked, if only half a request.
+    pub fn has_rest(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
+    /// Writes what waits, as far as the socket takes it; whether it took any.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn flush(&mut self) -> io::Result<bool> {
+        self.socket.write(&mut self.out)
+    }
+
+    /// Ready when a socket that was full may take more.
+    ///
+    /// # Errors
+    /// The event loop failed.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_room(cx)
+    }
+}
+
+/// Shows the requests in `bytes` to `handle`; returns how many bytes are done with.
+#[inline]
+fn walk(
+    scanner: &mut RequestScanner,
+    bytes: &[u8],
+    out: &mut WriteQueue,
+    mut handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
+) -> Result<usize, Ended> {
+    let mut at = 0;
+    loop {
+        let (length, flow) = match scanner.scan(&bytes[at..]).map_err(Ended::Broken)? {
+            Scan::Incomplete => return Ok(at),
+            Scan::Nothing(length) => (length, Flow::Next),
+            Scan::Request(length) => {
+                (length, handle(Request::new(&bytes[at..at + length], scanner.args()), out))
+            }
+            Scan::Inline(length, request) => (length, handle(request.as_request(), out)),
+        };
+        match flow {
+            Flow::Next => at += length,
+            Flow::Pause => return Ok(at + length),
+            Flow::Again => return Ok(at),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `nearside dev`: a throwaway cluster of real servers, the daemon in front of it, and the main job shown live.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::thread;
+
+use super::{Daemon, DaemonError};
+use crate::config::{Config, Faults, KEYS, ListenConfig, Sources};
+use crate::dev::{Cluster, ClusterShape, DevError, show};
+use crate::drain::Drain;
+
+/// Why the demonstration did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum ShowError {
+    /// The cluster did not start, or a step did not hold.
+    #[error(transparent)]
+    Dev(#[from] DevError),
+    /// The daemon did not start.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(Faults),
+    /// There is no TCP address to show anything at.
+    #[error("dev needs a TCP address to listen on")]
+    NoAddress,
+    /// The terminal failed.
+    #[error("cannot write: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Starts the cluster and the daemon, shows the main job on `out`, and serves until a signal.
+///
+/// # Errors
+/// Something did not start, or a step of the demonstration did not hold.
+pub fn dev(listen: ListenConfig, mut out: impl Write + Send + 'static) -> Result<(), ShowError> {
+    writeln!(out, "Starting three primaries and three replicas ...")?;
+    let cluster = Cluster::launch(&ClusterShape::default())?;
+    let daemon = Daemon::start(&config(listen, &cluster)?)?;
+    let address = daemon.addresses().first().copied().ok_or(ShowError::NoAddress)?;
+    let drain = daemon.drain();
+    let showing = thread::spawn(move || present(out, address, &cluster, &drain).map(|()| cluster));
+    daemon.run()?;
+    // The cluster goes only after the daemon.
+    showing.join().map_err(|_| io::Error::other("the demonstration panicked"))?.map(drop)
+}
+
+/// Shows, and ends the daemon if a step does not hold.
+fn present(
+    mut out: impl Write,
+    address: SocketAddr,
+    cluster: &Cluster,
+    drain: &Drain,
+) -> Result<(), ShowError> {
+    let shown = show::show(&mut out, address, cluster);
+    if shown.is_err() && !drain.has_begun() {
+        drain.begin();
+    }
+    Ok(shown?)
+}
+
+fn config(listen: ListenConfig, cluster: &Cluster) -> Result<Config, ShowError> {
+    let url = format!("redis-cluster://{}", cluster.addresses());
+    let flags = KEYS.iter().filter(|key| key.name == "upstream").map(|key| (key, url.clone())).collect();
+    let config = Config::load(&Sources { flags, ..Sources::default() }).map_err(ShowError::Config)?;
+    Ok(Config { listen, ..config })
+}

@@ -1,0 +1,102 @@
+//! From the configuration, as the user writes it, to what each part wants to be told.
+
+use crate::config::{CacheConfig, Config, SessionConfig, UpstreamConfig, UpstreamKind};
+use crate::near_cache::CacheLimits;
+use crate::resp::scan::RequestLimits;
+use crate::session::SessionLimits;
+use crate::upstream::topology::TopologyOptions;
+use crate::upstream::{Credentials, Deployment, Heartbeat, UpstreamOptions};
+
+/// One entry may take this part of L1: an eighth.
+const ENTRIES_MIN: usize = 8;
+
+/// `None` when L1 is off.
+pub(super) fn cache_limits(config: &CacheConfig) -> Option<CacheLimits> {
+    config.size_bytes.map(|bytes| CacheLimits {
+        bytes_max: bytes as u64,
+        entry_bytes_max: u32::try_from(bytes / ENTRIES_MIN).unwrap_or(u32::MAX),
+        ttl: config.ttl,
+        negative_ttl: config.negative_ttl,
+    })
+}
+
+pub(super) fn session_limits(config: &SessionConfig) -> SessionLimits {
+    SessionLimits {
+        pipeline_depth_max: config.pipeline_depth_max,
+        output_bytes_max: config.output_bytes_max,
+        stall_timeout: config.stall_timeout,
+    }
+}
+
+pub(super) fn request_limits(config: &SessionConfig) -> RequestLimits {
+    RequestLimits {
+        args_max: config.request_args_max,
+        bulk_bytes_max: config.request_bulk_bytes_max,
+        request_bytes_max: config.request_bytes_max,
+        inline_bytes_max: config.request_inline_bytes_max,
+    }
+}
+
+pub(super) fn upstream(config: &Config) -> UpstreamOptions {
+    let upstream = &config.upstream;
+    UpstreamOptions {
+        credentials: credentials(upstream),
+        track: config.cache.size_bytes.is_some(),
+        heartbeat: match upstream.url.kind {
+            UpstreamKind::Cluster => Heartbeat::ClusterInfo,
+            UpstreamKind::Sentinel { .. } => Heartbeat::Role,
+            UpstreamKind::Standalone | UpstreamKind::Unix(_) => Heartbeat::Ping,
+        },
+        heartbeat_interval: upstream.heartbeat_interval,
+        lease: upstream.lease,
+        connect_timeout: upstream.connect_timeout,
+        request_timeout: upstream.request_timeout,
+        in_flight_max: upstream.in_flight_max,
+        in_flight_bytes_max: upstream.in_flight_bytes_max,
+        backoff_min: upstream.backoff_min,
+        backoff_max: upstream.backoff_max,
+        // Long enough that the topology was read again before the mark is gone.
+        slot_moving: 2 * upstream.topology_refresh_interval,
+    }
+}
+
+pub(super) fn topology(config: &Config) -> TopologyOptions {
+    let upstream = &config.upstream;
+    TopologyOptions {
+        deployment: deployment(upstream),
+        credentials: credentials(upstream),
+        attempt_timeout: upstream.connect_timeout,
+        refresh_interval: upstream.topology_refresh_interval,
+        refresh_gap_min: upstream.topology_refresh_gap_min,
+        backoff_min: upstream.backoff_min,
+        backoff_max: upstream.backoff_max,
+    }
+}
+
+fn deployment(config: &UpstreamConfig) -> Deployment {
+    let hosts = || config.url.hosts.iter().map(|(host, port)| host_port(host, *port)).collect::<Vec<_>>();
+    match &config.url.kind {
+        UpstreamKind::Cluster => Deployment::Cluster { seeds: hosts() },
+        UpstreamKind::Sentinel { service } => {
+            Deployment::Sentinel { sentinels: hosts(), service: service.clone() }
+        }
+        UpstreamKind::Standalone => {
+            Deployment::Single { address: hosts().into_iter().next().unwrap_or_default() }
+        }
+        UpstreamKind::Unix(path) => Deployment::Single { address: path.display().to_string() },
+    }
+}
+
+fn credentials(config: &UpstreamConfig) -> Option<Credentials> {
+    let password = config.url.password.as_ref()?.expose().to_owned();
+    Some(Credentials { username: config.url.username.clone(), password })
+}
+
+/// IPv6 addresses get their brackets.
+fn host_port(host: &str, port: u16) -> String {
+    if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}

@@ -1,0 +1,172 @@
+//! A worker: one thread with its own event loop, its own listeners and its own upstream connections.
+
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task;
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::{Connection, ReadBuffer};
+use crate::drain::Drain;
+use crate::listener::{self, Admission, ClientSocket, Listener};
+use crate::near_cache::{NearCache, SharedCache};
+use crate::proxy::{Proxy, Settings};
+use crate::resp::scan::RequestLimits;
+use crate::session::{Report, Session, SessionContext, SessionLimits};
+use crate::socket::Stream;
+use crate::stats::WorkerStats;
+use crate::upstream::{SharedUpstream, Upstream, UpstreamOptions};
+
+/// New clients of the Unix socket that may wait for a worker to take them in.
+const HANDED_OVER_MAX: usize = 1024;
+
+/// Where clients that another thread accepted are handed over to a worker.
+pub(super) type HandedOver = mpsc::Sender<(ClientSocket, OwnedSemaphorePermit)>;
+
+/// What a worker grows from; all of it can cross threads.
+#[derive(Debug)]
+pub(super) struct WorkerSeed {
+    pub(super) index: usize,
+    pub(super) listeners: Vec<TcpListener>,
+    pub(super) upstream_options: UpstreamOptions,
+    pub(super) session_limits: SessionLimits,
+    pub(super) request_limits: RequestLimits,
+    pub(super) alone: bool,
+    pub(super) upstream: Arc<SharedUpstream>,
+    pub(super) cache: Option<Arc<SharedCache>>,
+    pub(super) report: Arc<Report>,
+    pub(super) stats: Arc<WorkerStats>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) drain: Drain,
+    pub(super) stop: CancellationToken,
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub(super) struct Worker {
+    thread: thread::JoinHandle<()>,
+    handed_over: HandedOver,
+}
+
+/// Takes clients in, on the worker's own thread.
+struct Host {
+    context: Rc<SessionContext>,
+    buffer: ReadBuffer,
+    request_limits: RequestLimits,
+}
+
+/// Starts a worker.
+///
+/// # Errors
+/// The system refused the thread or its event loop.
+pub(super) fn spawn(seed: WorkerSeed) -> io::Result<Worker> {
+    let (handed_over, receiver) = mpsc::channel(HANDED_OVER_MAX);
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let thread = thread::Builder::new().name(format!("worker-{}", seed.index)).spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => {
+                let _ = tell.send(Ok(()));
+                runtime.block_on(run(seed, receiver));
+            }
+            Err(error) => drop(tell.send(Err(error))),
+        }
+    })?;
+    told.recv().map_err(io::Error::other)??;
+    Ok(Worker { thread, handed_over })
+}
+
+async fn run(seed: WorkerSeed, mut handed_over: mpsc::Receiver<(ClientSocket, OwnedSemaphorePermit)>) {
+    let WorkerSeed { index, listeners, upstream_options, stats, cache, drain, stop, admission, .. } = seed;
+    let patience = upstream_options.request_timeout;
+    let pushed = {
+        let (cache, stats) = (cache.clone(), stats.clone());
+        Box::new(move |invalidation: &_| {
+            if let Some(cache) = &cache {
+                cache.invalidate(invalidation, &stats);
+            }
+        })
+    };
+    let upstream = Upstream::new(index, upstream_options, seed.upstream, pushed, stats.clone());
+    task::spawn_local(upstream.clone().run());
+    let cache = cache.map(|shared| NearCache::new(shared, stats.clone()));
+    let settings = Settings { patience, alone: seed.alone };
+    let proxy = Proxy::new(cache, upstream, stats.clone(), settings);
+    let limits = seed.session_limits;
+    let context = SessionContext { proxy, report: seed.report, limits, drain: drain.clone(), stats };
+    let request_limits = seed.request_limits;
+    let host = Rc::new(Host { context: Rc::new(context), buffer: ReadBuffer::default(), request_limits });
+    for listener in listeners {
+        task::spawn_local(accept(listener, host.clone(), admission.clone(), drain.clone()));
+    }
+    let stopped = async {
+        while let Some((socket, permit)) = handed_over.recv().await {
+            host.take_in(socket, permit);
+        }
+        std::future::pending().await
+    };
+    tokio::select! { () = stopped => (), () = stop.cancelled() => () }
+}
+
+async fn accept(listener: TcpListener, host: Rc<Host>, admission: Arc<Admission>, drain: Drain) {
+    let listener = Listener::Tcp(listener);
+    let accepting =
+        listener::accept(listener, &admission, &drain, |socket, permit| host.take_in(socket, permit));
+    if let Err(error) = accepting.await {
+        tracing::error!(%error, "a TCP address is not served");
+    }
+}
+
+// === impl Worker ===
+
+impl Worker {
+    /// Where to hand clients over.
+    pub(super) fn handed_over(&self) -> HandedOver {
+        self.handed_over.clone()
+    }
+
+    /// Waits for the end of a worker that was told to stop.
+    pub(super) fn join(self) {
+        if self.thread.join().is_err() {
+            tracing::error!("a worker panicked");
+        }
+    }
+}
+
+// === impl Host ===
+
+impl Host {
+    /// Begins the session of a new client.
+    fn take_in(&self, socket: ClientSocket, permit: OwnedSemaphorePermit) {
+        let (stream, address, local) = match socket {
+            ClientSocket::Tcp(stream, address) => {
+                let local = stream.local_addr().map_or_else(|_| String::new(), |local| local.to_string());
+                (Stream::Tcp(stream), address.to_string(), local)
+            }
+            ClientSocket::Unix(stream) => {
+                let path = stream
+                    .local_addr()
+                    .ok()
+                    .and_then(|local| local.as_pathname().map(|path| path.display().to_string()));
+                let path = format!("{}:0", path.unwrap_or_default());
+                (Stream::Unix(stream), path.clone(), path)
+            }
+        };
+        match Connection::new(stream, self.buffer.clone(), self.request_limits) {
+            Ok(connection) => {
+                let session = Session::new(self.context.clone(), connection, address, local);
+                let running = self.context.drain.running();
+                task::spawn_local(async move {
+                    session.run().await;
+                    drop((permit, running));
+                });
+            }
+            Err(error) => tracing::warn!(%error, "a client could not be taken in"),
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! One client's conversation: requests in, answers out, in order.
+//!
+//! A hit goes from the bytes to the reply without leaving [`Session::poll`]. What cannot be answered on the spot has a
+//! place in the pipeline, and the session goes on with the next request. Both sides are bounded: no request is taken
+//! while too many answers are outstanding or too many bytes wait to be read, and a client that reads nothing for too
+//! long is dropped.
+
+use std::cell::{Cell, OnceCell};
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use tokio::time::Sleep;
+
+mod client;
+mod hello;
+mod info;
+mod local;
+mod pipeline;
+mod state;
+
+pub use info::Report;
+
+use crate::clock;
+use crate::command::{Class, Spec, recognise};
+use crate::connection::{Connection, Ended, Flow};
+use crate::drain::Drain;
+use crate::proxy::{Answer, Caller, Proxy};
+use crate::resp::encode;
+use crate::resp::request::Request;
+use crate::stats::WorkerStats;
+use crate::write_queue::WriteQueue;
+use pipeline::Pipeline;
+use state::State;
+
+/// While so many bytes of replies wait for the client to read them, no request of it is taken.
+const UNREAD_BYTES_MAX: usize = 256 * 1024;
+
+/// The bounds on one session.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLimits {
+    /// Answers that may be outstanding.
+    pub pipeline_depth_max: usize,
+    /// Bytes of replies that may wait, for an earlier reply or for the client to read them.
+    pub output_bytes_max: usize,
+    /// How long a client may leave a full socket unread.
+    pub stall_timeout: Duration,
+}
+
+/// What all sessions of a worker use.
+#[derive(Debug)]
+pub struct SessionContext {
+    /// Answers what is about data.
+    pub proxy: Rc<Proxy>,
+    /// What INFO tells.
+    pub report: Arc<Report>,
+    /// The bounds.
+    pub limits: SessionLimits,
+    /// Tells when to stop.
+    pub drain: Drain,
+    /// Where this worker counts.
+    pub stats: Arc<WorkerStats>,
+}
+
+/// A session.
+pub struct Session {
+    context: Rc<SessionContext>,
+    connection: Connection,
+    state: State,
+    pipeline: Pipeline,
+    /// What the request at the head of the connection waits for before it can be looked at again.
+    waiting: Option<LocalBoxFuture<'static, ()>>,
+    /// Runs while the client leaves a full socket unread.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+/// Why a session is over.
+#[derive(Debug)]
+enum End {
+    /// All was answered, and no more will come.
+    Done,
+    /// The socket failed.
+    Failed(io::Error),
+    /// The client reads too little.
+    NotReading(&'static str),
+}
+
+// === impl Session ===
+
+impl Session {
+    /// A session over `connection`, whose client is at `address` and connected to `local_address`.
+    pub fn new(
+        context: Rc<SessionContext>,
+        connection: Connection,
+        address: String,
+        local_address: String,
+    ) -> Session {
+        context.stats.connections_accepted.bump();
+        let state = State::new(address, local_address, clock::now());
+        Session { context, connection, state, pipeline: Pipeline::default(), waiting: None, stalled: None }
+    }
+
+    /// Runs until the client leaves, the connection fails, or the drain has begun and all is answered.
+    pub async fn run(mut self) {
+        let context = self.context.clone();
+        let mut drained = pin!(context.drain.begun());
+        let end = poll_fn(|cx| {
+            if !self.state.leaving && drained.as_mut().poll(cx).is_ready() {
+                self.state.leaving = true;
+            }
+            self.poll(cx)
+        })
+        .await;
+        match end {
+            End::Done => {}
+            End::Failed(error) => {
+                tracing::debug!(client = self.state.address, %error, "a client's connection failed")
+            }
+            End::NotReading(bound) => {
+                context.stats.clients_dropped.bump();
+                tracing::info!(
+                    client = self.state.address,
+                    bound,
+                    "a client does not read its replies: dropped"
+                );
+            }
+        }
+        context.stats.connections_closed.bump();
+        drop(self.connection);
+        self.pipeline.run_out().await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            let answered = self.collect_answers(cx);
+            let taken = match self.take_requests(cx) {
+                Ok(taken) => taken,
+                Err(end) => return Poll::Ready(end),
+            };
+            if self.connection.out.len() + self.pipeline.bytes() > self.context.limits.output_bytes_max {
+                return Poll::Ready(End::NotReading("client_output_max"));
+            }
+            let room = match self.send(cx) {
+                Ok(room) => room,
+                Err(end) => return Poll::Ready(end),
+            };
+            if self.state.leaving && self.pipeline.is_empty() && self.connection.out.is_empty() {
+                return Poll::Ready(End::Done);
+            }
+            if !(answered || taken || room) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Moves the answers that have come, in order, to the connection; whether there were any.
+    #[inline]
+    fn collect_answers(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        while !self.pipeline.is_empty() {
+            let Poll::Ready(reply) = self.pipeline.poll_next(cx) else { break };
+            self.connection.out.push(&reply);
+            any = true;
+        }
+        any
+    }
+
+    /// Takes what requests there are; whether there were any.
+    #[inline]
+    fn take_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if let Some(waiting) = &mut self.waiting {
+            if waiting.as_mut().poll(cx).is_pending() {
+                return Ok(false);
+            }
+            self.waiting = None;
+        }
+        let limits = &self.context.limits;
+        let full =
+            self.pipeline.len() >= limits.pipeline_depth_max || self.connection.out.len() >= UNREAD_BYTES_MAX;
+        if self.state.leaving || full {
+            return Ok(false);
+        }
+        let Session { context, connection, state, pipeline, waiting, .. } = self;
+        // The clock is read once, after the bytes were: all that is shown had arrived by then.
+        let now = OnceCell::new();
+        let put_off = Cell::new(false);
+        let mut handle = |request: Request<'_>, out: &mut WriteQueue| {
+            let now = *now.get_or_init(clock::now);
+            let flow = serve(context, state, pipeline, waiting, request, out, now);
+            put_off.set(flow != Flow::Next);
+            flow
+        };
+        let mut result = if connection.has_rest() { connection.walk_rest(&mut handle) } else { Ok(()) };
+        if result.is_ok() && !put_off.get() {
+            // At most half a request is left: more is needed from the socket.
+            match connection.poll_requests(cx, handle) {
+                Poll::Ready(read) => result = read,
+                Poll::Pending => return Ok(now.get().is_some()),
+            }
+        }
+        match result {
+            Ok(()) => {}
+            // What was asked before is still answered: a client may close its sending side only.
+            Err(Ended::Closed) => state.leaving = true,
+            Err(Ended::Failed(error)) => return Err(End::Failed(error)),
+            Err(Ended::Broken(error)) => {
+                context.stats.protocol_errors.bump();
+                tracing::debug!(client = state.address, %error, "a client sent what is no request");
+                pipeline.push_now(encode::error_reply(format!("ERR {error}")));
+                state.leaving = true;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes what waits; whether the socket has room for more of what is left.
+    #[inline]
+    fn send(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if self.connection.out.is_empty() {
+            return Ok(false);
+        }
+        let progress = self.connection.flush().map_err(End::Failed)?;
+        if progress || self.connection.out.is_empty() {
+            self.stalled = None;
+        }
+        if self.connection.out.is_empty() {
+            return Ok(false);
+        }
+        if self.connection.poll_room(cx).map_err(End::Failed)?.is_ready() {
+            return Ok(true);
+        }
+        let timeout = self.context.limits.stall_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        match stalled.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(End::NotReading("client_stall_timeout")),
+            Poll::Pending => Ok(false),
+        }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Session({:?})", self.state)
+    }
+}
+
+/// Answers one request, or gives the answer its place.
+#[inline]
+fn serve(
+    context: &SessionContext,
+    state: &mut State,
+    pipeline: &mut Pipeline,
+    waiting: &mut Option<LocalBoxFuture<'static, ()>>,
+    request: Request<'_>,
+    out: &mut WriteQueue,
+    now: clock::Nanos,
+) -> Flow {
+    let own_writes = state.own_writes.clone();
+    let caller = Caller { resp: state.resp, own_writes: &own_writes, now };
+    let answer = match recognise(&request) {
+        Ok(spec) => match spec.class_of(&request) {
+            Class::Local(local) => local::answer(local, spec, &request, state, context),
+            class => context.proxy.call(spec, class, &request, caller),
+        },
+        Err(fault) => context.proxy.fault(fault, &request, caller),
+    };
+    if let Answer::NotYet(until) = answer {
+        *waiting = Some(until);
+        return Flow::Again;
+    }
+    context.stats.commands.bump();
+    let wanted = state.wants_reply();
+    match answer {
+        _ if !wanted => discard(answer, pipeline),
+        Answer::Lent(reply) if pipeline.is_empty() => out.push(reply.for_version(caller.resp)),
+        Answer::Lent(reply) => pipeline.push_now(reply.for_version(caller.resp).clone()),
+        Answer::Now(reply) if pipeline.is_empty() => out.push(&reply),
+        Answer::Now(reply) => pipeline.push_now(reply),
+        Answer::Later(reply) => pipeline.push_later(reply),
+        Answer::NotYet(_) => {}
+    }
+    let full = pipeline.len() >= context.limits.pipeline_depth_max || out.len() >= UNREAD_BYTES_MAX;
+    if state.leaving || full { Flow::Pause } else { Flow::Next }
+}
+
+/// The client wants no reply; what was sent upstream still comes to its end.
+fn discard(answer: Answer<'_>, pipeline: &mut Pipeline) {
+    if let Answer::Later(reply) = answer {
+        pipeline.push_later(Box::pin(async move {
+            drop(reply.await);
+            Bytes::new()
+        }));
+    }
+}
+
+/// The name of a command as Redis writes it in errors about its container: `CLIENT REPLY`.
+fn spelled(spec: &Spec) -> String {
+    spec.name.to_ascii_uppercase().replace('|', " ")
+}

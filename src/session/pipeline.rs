@@ -1,0 +1,104 @@
+//! Answers in the order of their requests, whenever they come.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+/// The answers of one session that have not left yet. All that are still to come are driven at once, so a slow one
+/// delays only the replies behind it, and nothing of other sessions.
+#[derive(Default)]
+pub(super) struct Pipeline {
+    /// One place for each answer; empty while it is still to come.
+    places: VecDeque<Option<Bytes>>,
+    /// The number of the first place.
+    first: u64,
+    coming: FuturesUnordered<LocalBoxFuture<'static, (u64, Bytes)>>,
+    /// Bytes of the answers that wait for an earlier one.
+    bytes: usize,
+}
+
+// === impl Pipeline ===
+
+impl Pipeline {
+    /// Whether no answer is outstanding.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Answers outstanding, and those that wait for an earlier one.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Bytes of the answers that wait for an earlier one.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// An answer that is there already, behind those outstanding.
+    pub(super) fn push_now(&mut self, reply: Bytes) {
+        self.bytes += reply.len();
+        self.places.push_back(Some(reply));
+    }
+
+    /// An answer that will come.
+    pub(super) fn push_later(&mut self, reply: LocalBoxFuture<'static, Bytes>) {
+        let number = self.first + self.places.len() as u64;
+        self.places.push_back(None);
+        self.coming.push(Box::pin(async move { (number, reply.await) }));
+    }
+
+    /// The next answer in order, if it has come.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        while let Poll::Ready(Some((number, reply))) = self.coming.poll_next_unpin(cx) {
+            // A place is removed only when its answer has come, so its number is at least `first`.
+            if let Some(place) = self.places.get_mut((number - self.first) as usize) {
+                self.bytes += reply.len();
+                *place = Some(reply);
+            }
+        }
+        let Some(reply) = self.places.front_mut().and_then(Option::take) else { return Poll::Pending };
+        self.places.pop_front();
+        self.first += 1;
+        self.bytes -= reply.len();
+        Poll::Ready(reply)
+    }
+
+    /// Lets everything that was sent upstream come to its end, though nobody reads the replies any more: fills that
+    /// others joined are completed, and the keys of writes are dropped once more.
+    pub(super) async fn run_out(mut self) {
+        while self.coming.next().await.is_some() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn answers_leave_in_the_order_of_their_requests() {
+        let mut pipeline = Pipeline::default();
+        let (send_first, first) = oneshot::channel();
+        let (send_third, third) = oneshot::channel();
+        pipeline.push_later(Box::pin(async { first.await.unwrap() }));
+        pipeline.push_now(Bytes::from_static(b"second"));
+        pipeline.push_later(Box::pin(async { third.await.unwrap() }));
+        send_third.send(Bytes::from_static(b"third")).unwrap();
+        assert!(futures_util::poll!(poll_fn(|cx| pipeline.poll_next(cx))).is_pending());
+        assert_eq!(pipeline.bytes(), "secondthird".len());
+        send_first.send(Bytes::from_static(b"first")).unwrap();
+        for expected in ["first", "second", "third"] {
+            assert_eq!(poll_fn(|cx| pipeline.poll_next(cx)).await, expected);
+        }
+        assert!(pipeline.is_empty());
+        assert_eq!(pipeline.bytes(), 0);
+    }
+}

@@ -1,0 +1,80 @@
+//! What a session remembers of its client.
+
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::clock::Nanos;
+use crate::proxy::OwnWrites;
+use crate::resp::Resp;
+
+/// Which replies the client wants: CLIENT REPLY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replies {
+    /// All.
+    On,
+    /// None.
+    Off,
+    /// All but the next one.
+    SkipNext,
+}
+
+/// The state of one session.
+#[derive(Debug)]
+pub(super) struct State {
+    /// Unique in this process.
+    pub(super) id: u64,
+    /// Where the client is, as CLIENT INFO shows it.
+    pub(super) address: String,
+    /// Where it connected to.
+    pub(super) local_address: String,
+    pub(super) connected_at: Nanos,
+    pub(super) resp: Resp,
+    pub(super) name: Vec<u8>,
+    pub(super) library_name: Vec<u8>,
+    pub(super) library_version: Vec<u8>,
+    pub(super) replies: Replies,
+    pub(super) own_writes: Rc<OwnWrites>,
+    /// The client wants to leave: nothing is taken any more, and the connection closes when all is answered.
+    pub(super) leaving: bool,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+// === impl State ===
+
+impl State {
+    pub(super) fn new(address: String, local_address: String, connected_at: Nanos) -> State {
+        State {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            address,
+            local_address,
+            connected_at,
+            resp: Resp::Two,
+            name: Vec::new(),
+            library_name: Vec::new(),
+            library_version: Vec::new(),
+            replies: Replies::On,
+            own_writes: Rc::default(),
+            leaving: false,
+        }
+    }
+
+    /// Back to how a connection begins: RESET.
+    pub(super) fn reset(&mut self) {
+        self.resp = Resp::Two;
+        self.name.clear();
+        self.replies = Replies::On;
+    }
+
+    /// Whether the reply to the request at hand is sent.
+    pub(super) fn wants_reply(&mut self) -> bool {
+        match self.replies {
+            Replies::On => true,
+            Replies::Off => false,
+            Replies::SkipNext => {
+                self.replies = Replies::On;
+                false
+            }
+        }
+    }
+}
