@@ -9,7 +9,8 @@ pub enum Class {
     CacheableRead,
     /// Goes to the node that owns its keys, which all lie in one slot. Read or write: see the flags.
     Forward,
-    /// A script that may touch keys it does not name; goes where its named keys lie, or anywhere if it names none.
+    /// A script that may touch keys it does not name; goes where its named keys lie, or anywhere if it names
+    /// none.
     Opaque,
     /// Is split by slot, and the partial replies are joined.
     FanOut(Join),

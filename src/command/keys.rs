@@ -7,8 +7,8 @@ use crate::resp::request::Request;
 pub enum Keys {
     /// It has no key.
     None,
-    /// Every `step`-th argument from `first` to `last`; a negative `last` counts from the end, -1 being the last
-    /// argument.
+    /// Every `step`-th argument from `first` to `last`; a negative `last` counts from the end, -1 being the
+    /// last argument.
     Range {
         /// The first key.
         first: usize,
@@ -52,7 +52,8 @@ pub struct KeyPositions {
     destination: Option<usize>,
 }
 
-/// The arguments do not say which of them are keys. Any node answers such a request with the error it deserves.
+/// The arguments do not say which of them are keys. Any node answers such a request with the error it
+/// deserves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the arguments do not say which of them are keys")]
 pub struct KeysUnknown;

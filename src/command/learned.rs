@@ -1,4 +1,5 @@
-//! A command that the table does not have, as the server's COMMAND INFO describes it: modules bring their own.
+//! A command that the table does not have, as the server's COMMAND INFO describes it: modules bring their
+//! own.
 
 use super::{Flags, Keys};
 use crate::resp::cursor::{self, Head};
@@ -15,8 +16,8 @@ pub struct Learned {
 // === impl Learned ===
 
 impl Learned {
-    /// Reads the reply to COMMAND INFO with one name, in RESP2 or RESP3. Nothing if the server does not know the
-    /// command either, or says it in a way that is not understood.
+    /// Reads the reply to COMMAND INFO with one name, in RESP2 or RESP3. Nothing if the server does not know
+    /// the command either, or says it in a way that is not understood.
     pub fn from_command_info(reply: &[u8]) -> Option<Learned> {
         let description = cursor::elements(reply)?.next()??;
         let mut fields = cursor::elements(description)?;
@@ -55,7 +56,8 @@ mod tests {
 
     #[test]
     fn a_module_command_is_forwarded_by_its_positions() {
-        let resp2 = b"*1\r\n*10\r\n$8\r\njson.get\r\n:-2\r\n*2\r\n+readonly\r\n+module\r\n:1\r\n:1\r\n:1\r\n*0\r\n*0\r\n*0\r\n*0\r\n";
+        let resp2 = b"*1\r\n*10\r\n$8\r\njson.get\r\n:-2\r\n\
+                      *2\r\n+readonly\r\n+module\r\n:1\r\n:1\r\n:1\r\n*0\r\n*0\r\n*0\r\n*0\r\n";
         let learned = Learned { flags: Flags::READ, keys: Keys::Range { first: 1, last: 1, step: 1 } };
         assert_eq!(Learned::from_command_info(resp2), Some(learned));
         let resp3 =

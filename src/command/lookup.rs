@@ -41,8 +41,8 @@ fn subcommand(command: &'static Spec, name: &[u8]) -> Option<&'static Spec> {
     command.subcommands.iter().find(|spec| spec.name.as_bytes()[prefix..].eq_ignore_ascii_case(name))
 }
 
-/// Where a name is looked for first: its length and its first and last eight bytes, in lower case, mixed by one
-/// multiplication. Two names that agree in all of that only share a place.
+/// Where a name is looked for first: its length and its first and last eight bytes, in lower case, mixed by
+/// one multiplication. Two names that agree in all of that only share a place.
 const fn place(name: &[u8]) -> usize {
     let first = name.first_chunk::<8>();
     let last = name.last_chunk::<8>();

@@ -1,8 +1,9 @@
 //! The command table: what Redis and Valkey know as data, and how a request is recognised in it.
 //!
-//! Nothing here does anything. A row says how many arguments a command takes, which of them are keys, what the daemon
-//! does with it and how its RESP3 reply looks to a RESP2 client. Arity follows Redis: 3 is exactly three arguments with
-//! the name, -3 is at least three. Where versions differ the looser one stands, and the server says the rest.
+//! Nothing here does anything. A row says how many arguments a command takes, which of them are keys, what
+//! the daemon does with it and how its RESP3 reply looks to a RESP2 client. Arity follows Redis: 3 is exactly
+//! three arguments with the name, -3 is at least three. Where versions differ the looser one stands, and the
+//! server says the rest.
 
 mod class;
 mod fault;
@@ -53,7 +54,8 @@ impl Spec {
         }
     }
 
-    /// Whether a request of this many arguments is complete. Keys that come with a value each must come in pairs.
+    /// Whether a request of this many arguments is complete. Keys that come with a value each must come in
+    /// pairs.
     fn takes(&self, count: usize) -> bool {
         let least = usize::from(self.arity.unsigned_abs());
         let fits = if self.arity < 0 { count >= least } else { count == least };

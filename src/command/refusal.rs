@@ -53,7 +53,8 @@ mod tests {
         Refusal::SingleServers.write(recognise(&request.as_request()).unwrap(), &mut out);
         assert_eq!(
             &out[..],
-            b"-ERR CONFIG SET is not available through nearside: it would change one server of the cluster and leave the others\r\n"
+            b"-ERR CONFIG SET is not available through nearside: \
+              it would change one server of the cluster and leave the others\r\n"
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Reads one complete reply, RESP2 or RESP3, without copying: what stands at its head, where an element ends.
 //!
-//! Nothing recurses, so nesting costs no stack, and bytes that are no reply give `None`, never a panic. Replies come
-//! from a scanner that has found their end; this reader tells what is inside.
+//! Nothing recurses, so nesting costs no stack, and bytes that are no reply give `None`, never a panic.
+//! Replies come from a scanner that has found their end; this reader tells what is inside.
 
 /// What stands at the beginning of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,8 @@ pub struct Cursor<'a> {
     rest: &'a [u8],
 }
 
-/// The elements of an aggregate, each with the attributes before it. After bytes that are no element it gives `None`
-/// inside `Some` once, and then ends.
+/// The elements of an aggregate, each with the attributes before it. After bytes that are no element it gives
+/// `None` inside `Some` once, and then ends.
 #[derive(Clone, Debug)]
 pub struct Elements<'a> {
     cursor: Cursor<'a>,
@@ -159,8 +159,8 @@ pub fn integer(reply: &[u8]) -> Option<i64> {
     }
 }
 
-/// Whether `reply` has a form that commands give for an absent key: null, 0, false, `none`, an empty string or
-/// aggregate, or an aggregate of nothing but such. What is present may look so too.
+/// Whether `reply` has a form that commands give for an absent key: null, 0, false, `none`, an empty string
+/// or aggregate, or an aggregate of nothing but such. What is present may look so too.
 pub fn is_absent_form(reply: &[u8]) -> bool {
     let mut cursor = Cursor::new(reply);
     while !cursor.rest().is_empty() {

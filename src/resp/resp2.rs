@@ -1,14 +1,15 @@
 //! Turns a RESP3 reply into the reply that the same command would have had over RESP2.
 //!
-//! Most of it follows from the types: maps and sets become arrays, doubles and big numbers become strings, booleans
-//! become 1 and 0. What does not follow is a [`Form`], a column of the command table: a null may be that of a string or
-//! of an array, and some commands nest in RESP3 what they list flat in RESP2. Order and digits are never touched. The
-//! bytes are walked once, stretches that stay as they are are copied in one piece, and nothing recurses.
+//! Most of it follows from the types: maps and sets become arrays, doubles and big numbers become strings,
+//! booleans become 1 and 0. What does not follow is a [`Form`], a column of the command table: a null may be
+//! that of a string or of an array, and some commands nest in RESP3 what they list flat in RESP2. Order and
+//! digits are never touched. The bytes are walked once, stretches that stay as they are are copied in one
+//! piece, and nothing recurses.
 
 use bytes::BytesMut;
 
 use super::{
-    cursor::{Cursor, Head},
+    cursor::{self, Cursor, Head},
     request::Request,
 };
 
@@ -17,7 +18,8 @@ use super::{
 pub enum Form {
     /// Not at all.
     ByRule,
-    /// A null reply is `*-1` if the request has at least so many arguments (LPOP with a count), and `$-1` otherwise.
+    /// A null reply is `*-1` if the request has at least so many arguments (LPOP with a count), and `$-1`
+    /// otherwise.
     NullArrayFrom(usize),
     /// A null that is an element of the reply is `*-1` (GEOPOS).
     NullElements,
@@ -47,12 +49,13 @@ struct Writer<'a> {
     out: &'a mut BytesMut,
 }
 
-/// Whether [`to_resp2`] would change a single byte of `reply`. A reply that is malformed is said not to need it.
+/// Whether [`to_resp2`] would change a single byte of `reply`.
 pub fn needs_conversion(reply: &[u8], form: Form) -> bool {
-    let mut cursor = Cursor::new(reply);
-    if let (Form::Flattened, Some(Head::Aggregate { count: 1.., .. })) = (form, cursor.head())
-        && cursor.rest().first() == Some(&b'*')
-    {
+    if matches!(reply, [b'$' | b'+' | b'-' | b':', ..]) {
+        return false;
+    }
+    let nested = |element: Option<&[u8]>| element.is_some_and(|element| element.starts_with(b"*"));
+    if form == Form::Flattened && cursor::elements(reply).is_some_and(|mut elements| elements.any(nested)) {
         return true;
     }
     let mut cursor = Cursor::new(reply);
@@ -70,7 +73,8 @@ pub fn needs_conversion(reply: &[u8], form: Form) -> bool {
     false
 }
 
-/// Appends to `out` what `reply`, the answer to `request` over RESP3, is over RESP2. On an error `out` is as before.
+/// Appends to `out` what `reply`, the answer to `request` over RESP3, is over RESP2. On an error `out` is as
+/// before.
 pub fn to_resp2(
     reply: &[u8],
     form: Form,
@@ -99,7 +103,8 @@ impl Writer<'_> {
         match form {
             Form::ByRule => self.elements(1, NULL),
             Form::NullArrayFrom(count) => {
-                let is_array = self.reply.starts_with(b"_") && request.len() >= count;
+                let null = matches!(cursor::head(self.reply), Some(Head::Null { kind: b'_' }));
+                let is_array = null && request.len() >= count;
                 self.elements(1, if is_array { NULL_ARRAY } else { NULL })
             }
             Form::NullElements => self.null_elements(|_| true),
@@ -188,21 +193,27 @@ impl Writer<'_> {
                 }
                 Some(())
             }
-            Some((_, count)) => self.elements(count, NULL_ARRAY),
+            Some((_, count)) => {
+                self.replace_by_array(start, count);
+                self.elements(count, NULL_ARRAY)
+            }
             None => self.elements(1, NULL_ARRAY),
         }
     }
 
-    /// Reads the head of an aggregate and leaves it to the caller what to write for it. Reads nothing if what stands
-    /// here is something else.
+    /// Reads the head of an aggregate and leaves it to the caller what to write for it and the attributes
+    /// before it. Reads nothing if what stands here is something else.
     fn open(&mut self) -> Option<(u8, usize)> {
         let mut ahead = self.cursor;
-        match ahead.head()? {
-            Head::Aggregate { kind, count } if kind != b'|' => {
-                self.cursor = ahead;
-                Some((kind, count))
+        loop {
+            match ahead.head()? {
+                Head::Aggregate { kind: b'|', count } => ahead.skip(count)?,
+                Head::Aggregate { kind, count } => {
+                    self.cursor = ahead;
+                    return Some((kind, count));
+                }
+                _ => return None,
             }
-            _ => None,
         }
     }
 
@@ -328,5 +339,36 @@ mod tests {
                 assert_eq!(converted(reply, form, "X"), Err(Malformed), "{reply:?}");
             }
         }
+    }
+
+    #[test]
+    fn broken_replies_never_panic_and_what_comes_out_is_resp2() {
+        let whole = "*3\r\n%2\r\n$1\r\na\r\n,1.5\r\n=5\r\ntxt:b\r\n~2\r\n#t\r\n_\r\n\
+                     |1\r\n+k\r\n(12\r\n*2\r\n$2\r\n\r\n\r\n:7\r\n!3\r\nERR\r\n";
+        let forms =
+            [Form::ByRule, Form::NullElements, Form::NullElementAt(1), Form::Flattened, Form::Streams];
+        let request = OwnedRequest::from_args(["X"]);
+        let mut random = 1u64;
+        let mut next = |below: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % below
+        };
+        let mut converted = 0;
+        for _ in 0..50_000 {
+            let mut reply = whole.as_bytes().to_vec();
+            for _ in 0..next(4) {
+                let at = next(reply.len());
+                reply[at] = b"*%~|>_,#$=!:+-0123\r\n"[next(20)];
+            }
+            let form = forms[next(forms.len())];
+            let mut out = BytesMut::new();
+            if to_resp2(&reply, form, &request.as_request(), &mut out).is_ok() {
+                converted += 1;
+                let mut cursor = Cursor::new(&out);
+                assert!(cursor.element().is_some() && cursor.rest().is_empty(), "{}", reply.escape_ascii());
+                assert!(!needs_conversion(&out, Form::ByRule), "{}", reply.escape_ascii());
+            }
+        }
+        assert!(converted > 5_000, "{converted}");
     }
 }

@@ -1,6 +1,6 @@
-//! Compares the command table and the RESP2 forms with a real server: `redis-server` from PATH, or the binary that the
-//! environment variable REDIS_SERVER names. Every command of `corpus.txt` runs over RESP3 and over RESP2, and what the
-//! library makes of the RESP3 reply must be the RESP2 reply, byte for byte.
+//! Compares the command table and the RESP2 forms with a real server: `redis-server` from PATH, or the binary
+//! that the environment variable REDIS_SERVER names. Every command of `corpus.txt` runs over RESP3 and over
+//! RESP2, and what the library makes of the RESP3 reply must be the RESP2 reply, byte for byte.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -18,8 +18,8 @@ use nearside::{
 };
 use server::{Connection, Server};
 
-/// One command a line, words parted by spaces, `""` being the empty one. `#` opens a comment. Before `~` numbers are not
-/// compared: they are times or sizes that no two calls agree on.
+/// One command a line, words parted by spaces, `""` being the empty one. `#` opens a comment. Before `~`
+/// numbers are not compared: they are times or sizes that no two calls agree on.
 const CORPUS: &str = include_str!("corpus.txt");
 
 #[test]

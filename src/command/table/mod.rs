@@ -1,7 +1,8 @@
 //! The rows, one file a family, and the few words in which rows are written.
 //!
-//! Names, arity, flags and positions are what COMMAND says on Redis 7.0 and Valkey 9.1; a test compares them. Commands
-//! of Redis 8 that neither has ask for as few arguments as hold their key, so that the server judges the rest.
+//! Names, arity, flags and positions are what COMMAND says on Redis 7.0 and Valkey 9.1; a test compares them.
+//! Commands of Redis 8 that neither has ask for as few arguments as hold their key, so that the server judges
+//! the rest.
 
 mod bitmaps;
 mod cluster;
