@@ -250,6 +250,8 @@ fn node_arguments(shape: &ClusterShape) -> Vec<String> {
         ("--cluster-enabled", "yes"),
         ("--cluster-config-file", "nodes.conf"),
         ("--cluster-node-timeout", &timeout),
+        // A cluster of one meets nobody from whom it could learn its own address.
+        ("--cluster-announce-ip", "127.0.0.1"),
         // Replicas of a throwaway cluster have nothing to wait for before they copy.
         ("--repl-diskless-sync-delay", "0"),
     ];

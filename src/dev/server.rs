@@ -1,7 +1,8 @@
 //! One real server process: found, started, signalled, ended.
 
 use std::env;
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ enum State {
     Ended,
 }
 
-/// The file in the server's directory that it logs to.
+/// The file in the server's directory that takes all it says: its log, and why it refused its arguments.
 const LOG: &str = "server.log";
 
 /// The configuration file of a server that needs one, in its directory.
@@ -78,7 +79,7 @@ impl Server {
         directory: PathBuf,
         arguments: Vec<String>,
     ) -> Result<Server, DevError> {
-        let program = find_program()?;
+        let program = find_program(env::var_os("NEARSIDE_REDIS_SERVER"), env::var_os("PATH"))?;
         let mut races = 0;
         loop {
             let port = ports::free_port().map_err(DevError::io("looking for a free port"))?;
@@ -191,7 +192,9 @@ impl Server {
     fn wait_until_ready(&self) -> Result<(), DevError> {
         let what = format!("{} at {} answers PING", self.program.display(), self.address);
         wait::until(&what, START_LIMIT, || {
-            if let Ok(Some(_)) = self.process().child.try_wait() {
+            // A statement of its own, so that the lock is free again for what follows.
+            let ended = self.process().child.try_wait().map_err(DevError::io("looking after a server"))?;
+            if ended.is_some() {
                 self.kill9()?;
                 return Err(DevError::Start { program: self.program.clone(), log: self.log_end() });
             }
@@ -232,17 +235,18 @@ fn spawn(
     address: SocketAddr,
     directory: &Path,
 ) -> Result<Child, DevError> {
-    // A start that failed must not be explained by the log of the one before it.
-    let _ = fs::remove_file(directory.join(LOG));
+    // Truncated: a start that failed must not be explained by the log of the one before it.
+    let log = File::create(directory.join(LOG)).map_err(DevError::io("making a log file"))?;
+    let errors = log.try_clone().map_err(DevError::io("making a log file"))?;
     let child = Command::new(program)
         .args(arguments)
-        .args(["--port", &address.port().to_string(), "--bind", &address.ip().to_string(), "--logfile", LOG])
+        .args(["--port", &address.port().to_string(), "--bind", &address.ip().to_string()])
         .arg("--dir")
         .arg(directory)
         .current_dir(directory)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stdout(log)
+        .stderr(errors)
         .process_group(0)
         .spawn()
         .map_err(DevError::io(format!("starting {}", program.display())))?;
@@ -250,12 +254,11 @@ fn spawn(
     Ok(child)
 }
 
-fn find_program() -> Result<PathBuf, DevError> {
-    if let Some(named) = env::var_os("NEARSIDE_REDIS_SERVER") {
-        let named = PathBuf::from(named);
+fn find_program(named: Option<OsString>, path: Option<OsString>) -> Result<PathBuf, DevError> {
+    if let Some(named) = named.map(PathBuf::from) {
         return if named.is_file() { Ok(named) } else { Err(DevError::NotAServer(named)) };
     }
-    let path = env::var_os("PATH").unwrap_or_default();
+    let path = path.unwrap_or_default();
     ["redis-server", "valkey-server"]
         .iter()
         .flat_map(|name| env::split_paths(&path).map(move |directory| directory.join(name)))
@@ -267,4 +270,28 @@ fn shown<A: AsRef<[u8]>>(arguments: &[A]) -> String {
     let words: Vec<String> =
         arguments.iter().take(6).map(|word| word.as_ref().escape_ascii().to_string()).collect();
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_found_where_it_is_named_or_on_the_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let valkey = directory.path().join("valkey-server");
+        let path = Some(env::join_paths(["/nowhere".into(), directory.path().to_owned()]).unwrap());
+        assert!(matches!(find_program(None, path.clone()), Err(DevError::NoServer)));
+        assert!(matches!(find_program(None, None), Err(DevError::NoServer)));
+        let named = Some(valkey.clone().into_os_string());
+        assert!(matches!(find_program(named.clone(), None), Err(DevError::NotAServer(_))));
+
+        fs::write(&valkey, "").unwrap();
+        assert_eq!(find_program(None, path.clone()).unwrap(), valkey);
+        assert_eq!(find_program(named.clone(), None).unwrap(), valkey);
+        let redis = directory.path().join("redis-server");
+        fs::write(&redis, "").unwrap();
+        assert_eq!(find_program(None, path).unwrap(), redis);
+        assert_eq!(find_program(named, None).unwrap(), valkey);
+    }
 }

@@ -64,11 +64,11 @@ mod tests {
     #[test]
     fn a_line_of_cluster_nodes_is_read() {
         let seen =
-            Seen::parse("07c3 127.0.0.1:1@2,h myself,master - 0 14 2 connected 5-9 12 [93->-ab] [7-<-cd]");
+            Seen::parse("07c3 127.0.0.1:1@2,h myself,master - 0 14 2 connected 5-9 12 [93->-ab] [77-<-cd]");
         let seen = seen.unwrap();
         assert!(seen.has("myself") && seen.has("master") && seen.primary.is_none());
         assert!(seen.owns(5) && seen.owns(9) && seen.owns(12));
-        assert!(!seen.owns(10) && !seen.owns(93) && !seen.owns(7));
+        assert!(!seen.owns(10) && !seen.owns(93) && !seen.owns(77));
         assert!(Seen::parse("").is_none());
     }
 }

@@ -1,7 +1,5 @@
 //! What no client should send gets what Redis gives it: its error, and the end of the connection.
 
-use std::io;
-
 use nearside::dev::Client;
 
 use crate::support::daemon::Daemon;
@@ -18,7 +16,8 @@ struct Outcome {
 fn malformed_requests_get_the_error_of_redis_and_the_end() {
     let cluster = shared_cluster();
     let daemon = Daemon::before(cluster);
-    let endless = vec![b'1'; 70 * 1024];
+    // One byte more than Redis takes: with more, what it leaves unread may turn its close into a reset.
+    let endless = vec![b'1'; 64 * 1024 + 1];
     let cases: [(&str, Vec<u8>); 11] = [
         ("no bulk", b"*1\r\n+PING\r\n".to_vec()),
         ("count is no number", b"*abc\r\n".to_vec()),
@@ -64,11 +63,6 @@ fn empty_requests_are_passed_over() {
 
 fn send(mut client: Client, bytes: &[u8]) -> Outcome {
     client.send_raw(bytes).unwrap();
-    let reply = match client.receive() {
-        Ok(reply) => reply.text(),
-        // The rest of an endless line is still under way when the server closes, which may reset the connection.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => String::from("Protocol error: reset"),
-        Err(error) => panic!("{error} after {:?}", bytes[..bytes.len().min(32)].escape_ascii().to_string()),
-    };
+    let reply = client.receive().unwrap().text();
     Outcome { reply, is_closed: client.is_closed().unwrap() }
 }

@@ -12,7 +12,10 @@ use std::time::Duration;
 use nearside::dev::sandbox::Sandbox;
 use nearside::dev::{Cluster, ClusterShape, Reply, Sentinel, Server, Standalone};
 use nearside::key::Slot;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
+
+use crate::support::servers::eventually;
 
 #[test]
 fn a_cluster_forms_quickly_and_moves_slots_and_fails_over() {
@@ -67,6 +70,12 @@ fn sentinels_fail_over() {
 }
 
 #[test]
+fn a_server_that_does_not_start_says_why() {
+    let error = Standalone::launch(&["--no-such-option".to_owned(), "1".to_owned()]).unwrap_err().to_string();
+    assert!(error.contains("did not start") && error.contains("no-such-option"), "{error}");
+}
+
+#[test]
 fn dropping_leaves_nothing() {
     let sandbox = Arc::new(Sandbox::new().unwrap());
     let directory = sandbox.path().to_owned();
@@ -78,22 +87,33 @@ fn dropping_leaves_nothing() {
     assert!(!is_alive(pid));
 }
 
-/// Not a test: what the next one starts as a process of its own, and kills.
+/// Set for the process that `leaves_nothing_when_it_dies_of` starts: this test binary again, with this test alone.
+const IS_CHILD: &str = "NEARSIDE_TEST_IS_CHILD";
+
 #[test]
-#[ignore = "is run by killing_the_process_leaves_nothing"]
-fn launch_and_wait() {
+fn a_killed_process_leaves_nothing() {
+    if env::var_os(IS_CHILD).is_some() {
+        launch_and_wait();
+    }
+    leaves_nothing_when_it_dies_of(Signal::KILL);
+    leaves_nothing_when_it_dies_of(Signal::INT);
+}
+
+fn launch_and_wait() -> ! {
     let sandbox = Arc::new(Sandbox::new().unwrap());
     let running = Server::launch(&sandbox, &[]).unwrap();
     let suspended = Server::launch(&sandbox, &[]).unwrap();
     suspended.stop_signal().unwrap();
     println!("\nlaunched {} {} {}", running.pid(), suspended.pid(), sandbox.path().display());
-    thread::sleep(Duration::from_secs(60));
+    loop {
+        thread::park();
+    }
 }
 
-#[test]
-fn killing_the_process_leaves_nothing() {
+fn leaves_nothing_when_it_dies_of(signal: Signal) {
     let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "launcher::launch_and_wait", "--nocapture"])
+        .args(["--exact", "launcher::a_killed_process_leaves_nothing", "--nocapture"])
+        .env(IS_CHILD, "1")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -104,13 +124,11 @@ fn killing_the_process_leaves_nothing() {
     let directory = Path::new(words[3]);
     assert!(pids.into_iter().all(is_alive) && directory.exists());
 
-    child.kill().unwrap();
+    kill_process(Pid::from_child(&child), signal).unwrap();
     child.wait().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while pids.into_iter().any(is_alive) || directory.exists() {
-        assert!(Instant::now() < deadline, "left behind: {launched}");
-        thread::sleep(Duration::from_millis(10));
-    }
+    eventually("servers and directory are gone", Duration::from_secs(5), || {
+        !pids.into_iter().any(is_alive) && !directory.exists()
+    });
 }
 
 /// Whether the process runs; one that has ended and waits to be collected does not.

@@ -4,6 +4,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use nearside::dev::{Client, Cluster, Node, Reply};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::own_primaries;
@@ -20,6 +21,7 @@ fn a_thousand_clients_at_once_are_all_answered_over_few_upstream_connections() {
     for workers in [1, 2] {
         let daemon =
             Daemon::start(&["--upstream", &upstream_url(&cluster), "--workers", &workers.to_string()]);
+        raise_open_files();
         let barrier = Barrier::new(THREADS);
         let clients: Vec<Client> = thread::scope(|scope| {
             let threads: Vec<_> = (0..THREADS)
@@ -45,6 +47,13 @@ fn a_thousand_clients_at_once_are_all_answered_over_few_upstream_connections() {
         daemon.assert_quiet();
         daemon.stop();
     }
+}
+
+/// Lets this process hold as many sockets as the system lets it; the usual limit is just above a thousand. The daemon,
+/// which was started before, has to do with the usual limit.
+fn raise_open_files() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }
 
 /// Connects all of a thread's clients before any asks, then asks with all before any reply is read.
