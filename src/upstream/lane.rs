@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -25,7 +26,7 @@ use super::queue::Queue;
 use super::redirect;
 use super::tracking::Tracking;
 use super::wire::Wire;
-use crate::clock;
+use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
 use crate::node::{Epoch, NodeId};
 
@@ -165,6 +166,11 @@ impl Lane {
         let mut ticks = time::interval(upstream.options.heartbeat_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();
+        // Never later than the earliest deadline: what comes while it runs has a later one than it was set to.
+        let mut overdue = pin!(time::sleep(upstream.options.request_timeout));
+        if let Some(deadline) = self.next_deadline(upstream) {
+            overdue.as_mut().reset(clock::instant(deadline));
+        }
         loop {
             let to_write = match self.flush(&wire) {
                 Ok(to_write) => to_write,
@@ -177,12 +183,11 @@ impl Lane {
                     }
                 }
                 () = self.wake.notified() => {}
-                _ = ticks.tick() => {
-                    if self.state.borrow().queue.is_overdue(clock::now()) {
-                        return End::Overdue;
-                    }
-                    self.beat(upstream);
-                }
+                _ = ticks.tick() => self.beat(upstream),
+                () = &mut overdue => match self.next_deadline(upstream) {
+                    Some(deadline) => overdue.as_mut().reset(clock::instant(deadline)),
+                    None => return End::Overdue,
+                },
             }
             let state = self.state.borrow();
             if state.phase == Phase::Retired && state.queue.len() == 0 {
@@ -281,6 +286,15 @@ impl Lane {
         }
     }
 
+    /// When to look for an overdue command next; `None` when there is one now.
+    fn next_deadline(&self, upstream: &Upstream) -> Option<Nanos> {
+        let now = clock::now();
+        let state = self.state.borrow();
+        let next =
+            state.queue.oldest_deadline().unwrap_or(now + clock::nanos(upstream.options.request_timeout));
+        (next > now).then_some(next)
+    }
+
     /// Sends the heartbeat. It waits in line like any command, so it also tells a node that answers nobody.
     fn beat(&self, upstream: &Upstream) {
         let now = clock::now();
@@ -292,7 +306,7 @@ impl Lane {
     fn heard(
         &self,
         tracking: &mut Tracking,
-        sent_at: clock::Nanos,
+        sent_at: Nanos,
         pulse: super::pulse::Pulse,
         upstream: &Upstream,
     ) {

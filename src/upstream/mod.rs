@@ -220,11 +220,9 @@ impl Upstream {
             self.lane(*index);
         }
         for (number, lane) in self.lanes.borrow_mut().iter_mut().enumerate() {
-            if lane.is_some() && !primaries.iter().any(|index| index.as_usize() == number) {
-                if let Some(lane) = lane.take() {
-                    tracing::info!(node = %lane.node(), worker = self.worker, "the node owns no slots any more");
-                    lane.retire();
-                }
+            if let Some(lane) = lane.take_if(|_| !primaries.iter().any(|index| index.as_usize() == number)) {
+                tracing::info!(node = %lane.node(), worker = self.worker, "the node owns no slots any more");
+                lane.retire();
             }
         }
     }

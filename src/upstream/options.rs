@@ -45,7 +45,7 @@ pub struct UpstreamOptions {
     pub track: bool,
     /// What is asked to confirm a connection.
     pub heartbeat: Heartbeat,
-    /// How often it is asked. Deadlines of commands are looked at as often.
+    /// How often it is asked.
     pub heartbeat_interval: Duration,
     /// How long a confirmation holds: L1 of a node is served so long after the heartbeat that proved it was sent.
     pub lease: Duration,

@@ -70,9 +70,9 @@ impl Queue {
         Some(waiting)
     }
 
-    /// Whether the oldest command has waited beyond its deadline.
-    pub(super) fn is_overdue(&self, now: Nanos) -> bool {
-        self.waiting.front().is_some_and(|waiting| waiting.deadline <= now)
+    /// When the oldest command stops waiting.
+    pub(super) fn oldest_deadline(&self) -> Option<Nanos> {
+        self.waiting.front().map(|waiting| waiting.deadline)
     }
 
     /// The connection was lost. Keeps the commands that may go out on the next one and returns the others.

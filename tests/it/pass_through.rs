@@ -125,7 +125,8 @@ fn order_and_digits_are_those_of_the_server() {
     for (number, score) in scores.iter().enumerate() {
         let member = format!("member{}", number * 7 % scores.len());
         writer.command(&["ZADD", "{exact}zset", score, &member]).unwrap();
-        writer.command(&["SADD", "{exact}set", &member]).unwrap();
+        // Integers: the order of a small set of them is fixed, that of strings changes while the server rehashes.
+        writer.command(&["SADD", "{exact}set", &number.to_string()]).unwrap();
         writer.command(&["HSET", "{exact}hash", &member, score]).unwrap();
     }
     let requests: [&[&str]; 12] = [
@@ -133,7 +134,7 @@ fn order_and_digits_are_those_of_the_server() {
         &["HKEYS", "{exact}hash"],
         &["HMGET", "{exact}hash", "member1", "absent"],
         &["SMEMBERS", "{exact}set"],
-        &["SISMEMBER", "{exact}set", "member1"],
+        &["SISMEMBER", "{exact}set", "1"],
         &["ZSCORE", "{exact}zset", "member0"],
         &["ZSCORE", "{exact}zset", "absent"],
         &["ZMSCORE", "{exact}zset", "member1", "absent", "member7"],
