@@ -14,12 +14,16 @@ use super::cluster::{Cluster, Node};
 use super::error::DevError;
 use super::reply::Reply;
 use super::view::field;
+use super::wait::until;
 
 /// The key that is shown.
 const KEY: &str = "nearside:greeting";
 
 /// How long an invalidation may be under way before the demonstration has failed.
 const INVALIDATION_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long nearside may take to connect to every primary.
+const TRACKED_LIMIT: Duration = Duration::from_secs(10);
 
 /// Between two looks at the counter.
 const LOOK: Duration = Duration::from_micros(50);
@@ -42,6 +46,7 @@ pub fn show(out: &mut impl Write, nearside: SocketAddr, cluster: &Cluster) -> Re
         Client::connect(&Address::Tcp(nearside)).map_err(DevError::io("connecting to nearside"))?;
 
     line(out, &format!("\n{KEY} lives on the cluster node {}.\n", owner.server().address()))?;
+    wait_until_tracked(&mut application, cluster)?;
     let before = counters(&mut application)?;
     let read = timed_read(&mut application, "hello", "first read")?;
     let missed = counters(&mut application)?;
@@ -65,6 +70,15 @@ pub fn show(out: &mut impl Write, nearside: SocketAddr, cluster: &Cluster) -> Re
     let read = timed_read(&mut application, "changed", "read after the write")?;
     step(out, "5. read again", "sees the new value", read)?;
     how_to_connect(out, nearside, cluster)
+}
+
+/// A read before its node tracks what is read is answered and not kept: the demonstration begins after that.
+fn wait_until_tracked(application: &mut Client, cluster: &Cluster) -> Result<(), DevError> {
+    let primaries = cluster.primaries()?.len();
+    until("nearside to be tracked by every primary", TRACKED_LIMIT, || {
+        let tracked = info(application)?.matches("state=tracked").count();
+        Ok(if tracked == primaries { Ok(()) } else { Err(format!("{tracked} of {primaries}")) })
+    })
 }
 
 fn write_elsewhere(out: &mut impl Write, owner: &Node) -> Result<(), DevError> {
@@ -94,9 +108,14 @@ fn timed_read(application: &mut Client, wanted: &str, step: &str) -> Result<Dura
     Ok(took)
 }
 
+fn info(application: &mut Client) -> Result<String, DevError> {
+    let reply =
+        application.command(&["INFO", "nearside"]).map_err(DevError::io("asking nearside for INFO"))?;
+    Ok(reply.text())
+}
+
 fn counters(application: &mut Client) -> Result<Counters, DevError> {
-    let info =
-        application.command(&["INFO", "nearside"]).map_err(DevError::io("asking nearside for INFO"))?.text();
+    let info = info(application)?;
     let counter = |name: &str| {
         field(&info, name).and_then(|digits| digits.trim().parse().ok()).ok_or_else(|| DevError::Shown {
             step: "INFO nearside".to_owned(),
