@@ -55,7 +55,7 @@ const REPLIES_MAX: usize = 128;
 
 /// What the store spends on an entry beside its bytes: moka's key and value nodes, its hash table, its queues.
 /// Measured as resident memory per entry minus the bytes counted here, with `cargo bench --bench memory`.
-const STORE_OVERHEAD_BYTES: usize = 320;
+const STORE_OVERHEAD_BYTES: usize = 440;
 
 /// What a reply takes beside its bytes: the head of an allocation for each part of it.
 const REPLY_OVERHEAD_BYTES: usize = size_of::<Cached>() + size_of::<Arc<Cached>>() + 64;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Nanos;
@@ -47,6 +48,8 @@ pub struct ServerFacts {
 pub struct Board {
     links: Mutex<BTreeMap<(NodeId, usize), Link>>,
     server: Mutex<Option<ServerFacts>>,
+    /// Whether the connection over which the topology is asked stands.
+    control: AtomicBool,
 }
 
 // === impl Board ===
@@ -58,6 +61,10 @@ impl Board {
 
     pub(super) fn remove(&self, node: &NodeId, worker: usize) {
         lock(&self.links).remove(&(node.clone(), worker));
+    }
+
+    pub(super) fn post_control(&self, connected: bool) {
+        self.control.store(connected, Ordering::Relaxed);
     }
 
     /// Takes the facts from the text of `INFO server`.
@@ -78,9 +85,11 @@ impl Board {
         lock(&self.server).clone()
     }
 
-    /// How many connections are up.
+    /// How many connections are up, the one over which the topology is asked among them.
     pub fn connections(&self) -> usize {
-        lock(&self.links).values().filter(|link| matches!(link, Link::Up(_) | Link::Untracked)).count()
+        let lanes =
+            lock(&self.links).values().filter(|link| matches!(link, Link::Up(_) | Link::Untracked)).count();
+        lanes + usize::from(self.control.load(Ordering::Relaxed))
     }
 
     /// The state of each node as of `now`: of the worst of its connections.

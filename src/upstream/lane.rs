@@ -28,6 +28,7 @@ use super::tracking::Tracking;
 use super::wire::Wire;
 use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
+use crate::key::Slot;
 use crate::node::{Epoch, NodeId};
 
 /// The connection to one node.
@@ -44,6 +45,9 @@ struct State {
     queue: Queue,
     /// The epoch of the present connection while it is tracked.
     epoch: Option<Epoch>,
+    /// When a command or reply that takes more than one write or read last came along. A large value may take longer
+    /// than a deadline; it is overdue only when it stands still for that long.
+    progress_at: Nanos,
 }
 
 /// Where the connection stands; the transitions are in the file's opening comment.
@@ -67,13 +71,18 @@ enum End {
 
 impl Lane {
     pub(super) fn new(node: NodeId) -> Rc<Lane> {
-        let state = State { phase: Phase::Connecting, queue: Queue::default(), epoch: None };
+        let state = State { phase: Phase::Connecting, queue: Queue::default(), epoch: None, progress_at: 0 };
         Rc::new(Lane { node, state: RefCell::new(state), wake: Notify::new() })
     }
 
     /// Whether it is connected.
     pub(super) fn is_up(&self) -> bool {
         self.state.borrow().phase == Phase::Up
+    }
+
+    /// Whether a command on `slot` has not been answered yet.
+    pub(super) fn has(&self, slot: Slot) -> bool {
+        self.state.borrow().queue.has(slot)
     }
 
     /// The node's address.
@@ -204,7 +213,11 @@ impl Lane {
         }
         let written = wire.write(state.queue.out())?;
         state.queue.note_written(written);
-        Ok(!state.queue.out().is_empty())
+        let left = !state.queue.out().is_empty();
+        if left && written > 0 {
+            state.progress_at = clock::now();
+        }
+        Ok(left)
     }
 
     /// Takes in what has arrived, in the order in which the node sent it.
@@ -223,6 +236,9 @@ impl Lane {
             } else {
                 self.replied(frame, tracking, upstream)?;
             }
+        }
+        if wire.is_amid_frame() {
+            self.state.borrow_mut().progress_at = clock::now();
         }
         Ok(())
     }
@@ -288,10 +304,12 @@ impl Lane {
 
     /// When to look for an overdue command next; `None` when there is one now.
     fn next_deadline(&self, upstream: &Upstream) -> Option<Nanos> {
-        let now = clock::now();
+        let (now, patience) = (clock::now(), clock::nanos(upstream.options.request_timeout));
         let state = self.state.borrow();
-        let next =
-            state.queue.oldest_deadline().unwrap_or(now + clock::nanos(upstream.options.request_timeout));
+        let next = match state.queue.oldest_deadline() {
+            Some(deadline) => deadline.max(state.progress_at + patience),
+            None => now + patience,
+        };
         (next > now).then_some(next)
     }
 

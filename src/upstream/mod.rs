@@ -34,7 +34,7 @@ pub use slots::{Knowledge, SlotTable};
 
 use crate::clock::Nanos;
 use crate::invalidation::Invalidation;
-use crate::key::Slot;
+use crate::key::{SLOT_COUNT, Slot};
 use crate::node::NodeId;
 use crate::resp::encode;
 use crate::stats::WorkerStats;
@@ -65,6 +65,8 @@ pub struct Upstream {
     options: UpstreamOptions,
     shared: Arc<SharedUpstream>,
     lanes: RefCell<Vec<Option<Rc<Lane>>>>,
+    /// Where the commands of each slot went last.
+    routes: RefCell<Box<[Option<NodeIndex>]>>,
     on_invalidation: OnInvalidation,
     stats: Arc<WorkerStats>,
     /// Where the next command that any node can answer begins to look for one.
@@ -82,8 +84,9 @@ impl Upstream {
         on_invalidation: OnInvalidation,
         stats: Arc<WorkerStats>,
     ) -> Rc<Upstream> {
+        let routes = RefCell::new(vec![None; SLOT_COUNT].into());
         let (lanes, turn) = (RefCell::default(), Cell::default());
-        Rc::new(Upstream { worker, options, shared, lanes, on_invalidation, stats, turn })
+        Rc::new(Upstream { worker, options, shared, lanes, routes, on_invalidation, stats, turn })
     }
 
     /// Keeps a connection to every primary, and none to nodes that left, as the slot table changes.
@@ -102,9 +105,26 @@ impl Upstream {
     /// Sends a command to the owner of `slot`, after everything that this worker sent there before.
     pub fn send(self: &Rc<Upstream>, slot: Slot, call: Call) -> Sent {
         match self.shared.table.owner(slot) {
-            Some(owner) => self.lane(owner).send(call, self),
+            Some(owner) => self.lane(self.in_order(slot, owner)).send(call, self),
             None => Sent::failed(self.no_owner(slot)),
         }
+    }
+
+    /// Where a command on `slot` goes so that it stays behind those sent before it. When the slot has another owner
+    /// than before while commands are still on their way to the former one, they will be redirected from there; what
+    /// came straight to the new owner would overtake them.
+    fn in_order(&self, slot: Slot, owner: NodeIndex) -> NodeIndex {
+        let mut routes = self.routes.borrow_mut();
+        let route = &mut routes[slot.index()];
+        if let Some(former) = route.filter(|former| *former != owner) {
+            let lanes = self.lanes.borrow();
+            let lane = lanes.get(former.as_usize()).and_then(Option::as_ref);
+            if lane.is_some_and(|lane| lane.has(slot)) {
+                return former;
+            }
+        }
+        *route = Some(owner);
+        owner
     }
 
     /// Sends a command that any node can answer.

@@ -7,6 +7,7 @@ use std::collections::{HashSet, VecDeque};
 
 use super::call::Waiting;
 use crate::clock::Nanos;
+use crate::key::Slot;
 use crate::write_queue::WriteQueue;
 
 /// The line of commands.
@@ -75,6 +76,11 @@ impl Queue {
         self.waiting.front().map(|waiting| waiting.deadline)
     }
 
+    /// Whether a command on `slot` is in the line.
+    pub(super) fn has(&self, slot: Slot) -> bool {
+        self.waiting.iter().any(|waiting| waiting.call.slot == Some(slot))
+    }
+
     /// The connection was lost. Keeps the commands that may go out on the next one and returns the others.
     ///
     /// What was not written may. What was written may only if it just reads, and nothing that writes the same slot
@@ -127,7 +133,6 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::key::Slot;
     use crate::upstream::call::{Call, Waiter};
 
     fn waiting(name: &'static str, slot: u64, reads_only: bool) -> Waiting {

@@ -63,7 +63,9 @@ pub async fn keep(options: TopologyOptions, shared: Arc<SharedUpstream>, on_move
     loop {
         let asked = shared.table.refresh_asked();
         let began = Instant::now();
-        match asker.ask().await {
+        let answer = asker.ask().await;
+        shared.board.post_control(asker.present.is_some());
+        match answer {
             Ok(owned) => {
                 let first = shared.table.refreshes() == 0;
                 let moved = shared.table.replace(&owned, asked);

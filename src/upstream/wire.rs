@@ -97,6 +97,11 @@ impl Wire {
         Ok(length.map(|length| self.arrived.split_to(length).freeze()))
     }
 
+    /// Whether a frame has arrived in part.
+    pub(super) fn is_amid_frame(&self) -> bool {
+        !self.arrived.is_empty()
+    }
+
     /// Writes `bytes` and waits for the next frame that is no push, so often as `replies` says.
     pub(super) async fn converse(&mut self, bytes: &Bytes, replies: usize) -> io::Result<Vec<Bytes>> {
         let mut queue = WriteQueue::default();

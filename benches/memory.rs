@@ -1,0 +1,82 @@
+//! What an entry of L1 takes in memory beside what it is counted as: fills a near cache to its budget, once for each
+//! size of value, and compares the resident memory with the budget. `cargo bench --bench memory`
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench ends at the first surprise, and prints"
+)]
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nearside::clock;
+use nearside::key::Slot;
+use nearside::near_cache::{CacheLimits, Lifetime, Lookup, NearCache, Question, Reply, SharedCache};
+use nearside::node::Epoch;
+use nearside::resp::request::OwnedRequest;
+use nearside::stats::Stats;
+
+const BUDGET_BYTES: u64 = 100 << 20;
+const VALUE_BYTES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
+
+fn main() {
+    // Each size gets a process of its own: what another one left in the heap would be counted otherwise.
+    if let Ok(bytes) = std::env::var("MEMORY_BENCH_VALUE_BYTES") {
+        return fill(bytes.parse().unwrap());
+    }
+    println!("value bytes     entries    counted MiB   resident MiB   resident / counted");
+    for bytes in VALUE_BYTES {
+        let this = std::env::current_exe().unwrap();
+        assert!(
+            Command::new(this).env("MEMORY_BENCH_VALUE_BYTES", bytes.to_string()).status().unwrap().success()
+        );
+    }
+}
+
+fn fill(value_bytes: usize) {
+    let stats = Stats::new(1);
+    let limits = CacheLimits {
+        bytes_max: BUDGET_BYTES,
+        entry_bytes_max: u32::MAX,
+        ttl: Duration::from_secs(3600),
+        negative_ttl: Duration::from_secs(5),
+    };
+    let before = resident_bytes();
+    let shared = Arc::new(SharedCache::new(limits, stats.worker(0)));
+    let cache = NearCache::<()>::new(shared.clone(), stats.worker(0));
+    let epoch = Epoch::begin(u64::MAX);
+    let value = vec![b'v'; value_bytes];
+    let reply = Reply {
+        resp3: [format!("${value_bytes}\r\n").as_bytes(), &value, b"\r\n"].concat().into(),
+        resp2: None,
+    };
+    for number in 0..2 * BUDGET_BYTES / (value_bytes as u64 + 400) {
+        let request = OwnedRequest::from_args(["GET", &format!("user:session:{number:08}")]);
+        let request = request.as_request();
+        let question = Question { command: "get", key: request.arg(1), tail: request.tail() };
+        let Lookup::Miss(missed) = cache.lookup(&question, clock::now(), || Slot::of(question.key)) else {
+            continue;
+        };
+        let ticket = cache.ticket(&missed, epoch.clone());
+        let reply = Reply { resp3: Bytes::copy_from_slice(&reply.resp3), resp2: None };
+        cache.commit(&ticket, &question, &reply, Lifetime::Unbounded, clock::now());
+    }
+    let (entries, bytes) = shared.size();
+    let resident = resident_bytes() - before;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!(
+        "{value_bytes:>11}  {entries:>10}  {:>13.1}  {:>13.1}  {:>19.2}",
+        mib(bytes),
+        mib(resident),
+        resident as f64 / bytes as f64
+    );
+}
+
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
