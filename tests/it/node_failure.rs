@@ -7,11 +7,14 @@ use nearside::dev::{Client, Cluster, ClusterShape, DevError, Reply, Server};
 use nearside::key::Slot;
 use tokio::time::Instant;
 
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::eventually;
 
-/// How late the error for a key of a dead or hanging node may come.
-const ERROR_LIMIT: Duration = Duration::from_secs(5);
+/// How long the daemon is told to wait for the reply of a node.
+const REQUEST_TIMEOUT: &str = "1s";
+
+/// How late the error for a key of a dead or hanging node may come: that, and the time it takes to notice.
+const ERROR_LIMIT: Duration = Duration::from_secs(2);
 
 /// How late answers of the healthy nodes may come, all but one in a hundred.
 const HEALTHY_P99: Duration = Duration::from_millis(100);
@@ -47,7 +50,8 @@ fn hurt_one_primary(hurt: fn(&Server) -> Result<(), DevError>) {
     // The nodes are to call nobody failed by themselves: with a slot uncovered they would all refuse to serve.
     let node_timeout = Duration::from_secs(30);
     let cluster = Cluster::launch(&ClusterShape { node_timeout, ..ClusterShape::default() }).unwrap();
-    let daemon = Daemon::before(&cluster);
+    let arguments = ["--upstream", &upstream_url(&cluster), "--upstream-request-timeout", REQUEST_TIMEOUT];
+    let daemon = Daemon::start(&arguments);
     let victim = cluster.primaries().unwrap()[0];
     let replica = cluster.replicas_of(victim).unwrap()[0];
     let keys = (0..150).map(|number| format!("failure:{number}"));
