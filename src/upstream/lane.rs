@@ -80,6 +80,11 @@ impl Lane {
         self.state.borrow().phase == Phase::Up
     }
 
+    /// Whether every command has been answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.borrow().queue.len() == 0
+    }
+
     /// Whether a command on `slot` has not been answered yet.
     pub(super) fn has(&self, slot: Slot) -> bool {
         self.state.borrow().queue.has(slot)
@@ -328,7 +333,7 @@ impl Lane {
         pulse: super::pulse::Pulse,
         upstream: &Upstream,
     ) {
-        if let Some(why) = tracking.heard(sent_at, pulse, &upstream.shared.table) {
+        if let Some(why) = tracking.heard(sent_at, pulse, &upstream.shared.table, clock::now()) {
             tracing::info!(node = %self.node, why, "L1 of the node is not served until the topology was read again");
         }
     }

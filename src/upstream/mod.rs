@@ -159,7 +159,7 @@ impl Upstream {
             .table
             .primaries()
             .into_iter()
-            .map(|index| self.lane(index).send(call.clone(), self))
+            .map(|index| self.lane(*index).send(call.clone(), self))
             .collect()
     }
 
@@ -236,11 +236,13 @@ impl Upstream {
 
     fn follow_table(self: &Rc<Upstream>) {
         let primaries = self.shared.table.primaries();
-        for index in &primaries {
+        for index in primaries.iter() {
             self.lane(*index);
         }
         for (number, lane) in self.lanes.borrow_mut().iter_mut().enumerate() {
-            if let Some(lane) = lane.take_if(|_| !primaries.iter().any(|index| index.as_usize() == number)) {
+            let owns_slots = primaries.iter().any(|index| index.as_usize() == number);
+            // One with commands on their way is looked at again after the next refresh.
+            if let Some(lane) = lane.take_if(|lane| !owns_slots && lane.is_idle()) {
                 tracing::info!(node = %lane.node(), worker = self.worker, "the node owns no slots any more");
                 lane.retire();
             }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -36,6 +36,8 @@ pub enum Knowledge {
 pub struct SlotTable {
     owners: Box<[AtomicU16]>,
     nodes: Mutex<Vec<NodeId>>,
+    /// Every node that owns a slot, in the order of their first slot.
+    primaries: Mutex<Arc<[NodeIndex]>>,
     /// Slots that were seen on the move, and until when they count as such.
     moving: Mutex<HashMap<Slot, Nanos>>,
     moving_count: AtomicU64,
@@ -52,6 +54,7 @@ impl Default for SlotTable {
         SlotTable {
             owners: std::iter::repeat_with(|| AtomicU16::new(NOBODY)).take(SLOT_COUNT).collect(),
             nodes: Mutex::default(),
+            primaries: Mutex::default(),
             moving: Mutex::default(),
             moving_count: AtomicU64::new(0),
             knowledge: watch::Sender::new(Knowledge::Asking),
@@ -71,7 +74,11 @@ impl SlotTable {
     }
 
     /// Every node that owns a slot, in the order of their first slot.
-    pub(super) fn primaries(&self) -> Vec<NodeIndex> {
+    pub(super) fn primaries(&self) -> Arc<[NodeIndex]> {
+        lock(&self.primaries).clone()
+    }
+
+    fn count_primaries(&self) {
         let mut primaries = Vec::new();
         for owner in &self.owners {
             let owner = NodeIndex(owner.load(Ordering::Acquire));
@@ -79,7 +86,7 @@ impl SlotTable {
                 primaries.push(owner);
             }
         }
-        primaries
+        *lock(&self.primaries) = primaries.into();
     }
 
     /// The node with this number.
@@ -102,7 +109,11 @@ impl SlotTable {
     /// One slot belongs to `node` now; whether that is news.
     pub(super) fn patch(&self, slot: Slot, node: &NodeId) -> bool {
         let index = self.index_of(node);
-        self.owners[slot.index()].swap(index.0, Ordering::AcqRel) != index.0
+        let news = self.owners[slot.index()].swap(index.0, Ordering::AcqRel) != index.0;
+        if news {
+            self.count_primaries();
+        }
+        news
     }
 
     /// Replaces the table: `owned` gives the slots of each node, `asked` what [`SlotTable::refresh_asked`] said
@@ -123,6 +134,7 @@ impl SlotTable {
                 changed.extend(Slot::from_number(number as u64));
             }
         }
+        self.count_primaries();
         self.refresh_done.fetch_max(asked, Ordering::AcqRel);
         self.knowledge.send_modify(|knowledge| {
             *knowledge =

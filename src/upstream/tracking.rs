@@ -10,9 +10,10 @@ use std::time::Duration;
 /// One connection's tracking.
 ///
 /// ```text
-/// catching up --healthy heartbeat--> tracked --lease ran out--> lost --healthy heartbeat--> tracked
+/// catching up --healthy heartbeat--> tracked
 ///      ^                                |
-///      +--- sick, or another cluster epoch: until the topology was read again and a heartbeat is healthy
+///      +--- sick, another cluster epoch, or silent for longer than the lease:
+///           until the topology was read again and a heartbeat is healthy
 /// ```
 #[derive(Debug)]
 pub(super) struct Tracking {
@@ -36,10 +37,20 @@ impl Tracking {
         self.epoch.as_ref()
     }
 
-    /// A heartbeat that was sent at `sent_at` was answered. Returns why trust was withdrawn, when it was.
-    pub(super) fn heard(&mut self, sent_at: Nanos, pulse: Pulse, table: &SlotTable) -> Option<String> {
+    /// A heartbeat that was sent at `sent_at` was answered at `now`. Returns why trust was withdrawn, when it was.
+    pub(super) fn heard(
+        &mut self,
+        sent_at: Nanos,
+        pulse: Pulse,
+        table: &SlotTable,
+        now: Nanos,
+    ) -> Option<String> {
         let distrust = match pulse {
             Pulse::Sick(why) => Some(why),
+            // A node that was stopped and goes on may not have heard yet that another one was put in its place.
+            Pulse::Healthy { .. } if self.epoch.as_ref().is_some_and(|epoch| !epoch.is_live(now)) => {
+                Some("the node was silent for longer than the lease".to_owned())
+            }
             Pulse::Healthy { epoch } => {
                 let before = self.cluster_epoch.replace(epoch);
                 let changed = before.filter(|before| *before != epoch);
@@ -103,7 +114,7 @@ mod tests {
         let table = SlotTable::default();
         let mut tracking = Tracking::new(LEASE);
         assert!(tracking.epoch().is_none());
-        tracking.heard(1_000, healthy(1), &table);
+        tracking.heard(1_000, healthy(1), &table, 1_000);
         let epoch = tracking.epoch().unwrap().clone();
         assert!(epoch.is_live(1_000 + clock::nanos(LEASE) - 1));
         assert!(!epoch.is_live(1_000 + clock::nanos(LEASE)));
@@ -114,26 +125,41 @@ mod tests {
         for alarm in [healthy(2), Pulse::Sick("cluster_state:fail".into())] {
             let table = SlotTable::default();
             let mut tracking = Tracking::new(LEASE);
-            tracking.heard(1_000, healthy(1), &table);
+            tracking.heard(1_000, healthy(1), &table, 1_000);
             let epoch = tracking.epoch().unwrap().clone();
-            assert!(tracking.heard(1_001, alarm, &table).is_some());
+            assert!(tracking.heard(1_001, alarm, &table, 1_001).is_some());
             assert!(!epoch.is_live(1_002), "I4");
-            tracking.heard(1_003, healthy(2), &table);
+            tracking.heard(1_003, healthy(2), &table, 1_003);
             if tracking.cluster_epoch == Some(2) && tracking.awaits_refresh.is_some() {
-                tracking.heard(1_004, healthy(2), &table);
+                tracking.heard(1_004, healthy(2), &table, 1_004);
             }
             assert!(tracking.epoch().is_none(), "the topology was not read yet");
             table.replace(&[], table.refresh_asked());
-            tracking.heard(1_005, healthy(2), &table);
+            tracking.heard(1_005, healthy(2), &table, 1_005);
             assert!(tracking.epoch().is_some());
         }
+    }
+
+    #[test]
+    fn a_node_that_was_silent_for_too_long_begins_anew() {
+        let table = SlotTable::default();
+        let mut tracking = Tracking::new(LEASE);
+        tracking.heard(1_000, healthy(1), &table, 1_000);
+        let before = tracking.epoch().unwrap().clone();
+        let late = 1_001 + clock::nanos(LEASE);
+        assert!(tracking.heard(late - 1, healthy(1), &table, late).is_some());
+        assert!(tracking.epoch().is_none());
+        table.replace(&[], table.refresh_asked());
+        tracking.heard(late + 1, healthy(1), &table, late + 1);
+        assert!(!before.is_live(late + 2), "I4");
+        assert!(tracking.epoch().unwrap().is_live(late + 2));
     }
 
     #[test]
     fn a_flush_ends_what_was_read_and_keeps_the_connection() {
         let table = SlotTable::default();
         let mut tracking = Tracking::new(LEASE);
-        tracking.heard(1_000, healthy(1), &table);
+        tracking.heard(1_000, healthy(1), &table, 1_000);
         let before = tracking.epoch().unwrap().clone();
         tracking.flush();
         assert!(!before.is_live(1_001));
@@ -144,7 +170,7 @@ mod tests {
     fn a_dropped_connection_takes_its_epoch_along() {
         let table = SlotTable::default();
         let mut tracking = Tracking::new(LEASE);
-        tracking.heard(1_000, healthy(1), &table);
+        tracking.heard(1_000, healthy(1), &table, 1_000);
         let epoch = tracking.epoch().unwrap().clone();
         drop(tracking);
         assert!(!epoch.is_live(1_001));
