@@ -51,7 +51,7 @@ pub(super) struct Entry {
 }
 
 /// Replies kept for one key at most; the oldest goes first. A hash read field by field has one for each field.
-const REPLIES_MAX: usize = 128;
+pub(super) const REPLIES_MAX: usize = 128;
 
 /// What the store spends on an entry beside its bytes: moka's key and value nodes, its hash table, its queues.
 /// Measured as resident memory per entry minus the bytes counted here, with `cargo bench --bench memory`.

@@ -1,1 +1,538 @@
+//! The coherence promise, number by number, and the races that it excludes. Each test is named after its number.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::entry::{Cached, Entry, REPLIES_MAX};
+use super::*;
+use crate::resp::Resp;
+
+/// The near cache of one worker; a fill ends with its reply.
+type Cache = NearCache<Reply>;
+
+/// A question that owns its parts.
+struct Asked {
+    command: &'static str,
+    key: String,
+    tail: Vec<u8>,
+}
+
+const SECOND: Nanos = 1_000_000_000;
+
+const LIMITS: CacheLimits = CacheLimits {
+    bytes_max: 1 << 20,
+    entry_bytes_max: 1 << 17,
+    ttl: Duration::from_secs(60),
+    negative_ttl: Duration::from_secs(5),
+};
+
+// === impl Asked ===
+
+impl Asked {
+    fn question(&self) -> Question<'_> {
+        Question { command: self.command, key: self.key.as_bytes(), tail: &self.tail }
+    }
+
+    fn slot(&self) -> Slot {
+        Slot::of(self.key.as_bytes())
+    }
+}
+
+fn asked(command: &'static str, args: &[&str]) -> Asked {
+    let tail = args.iter().map(|arg| format!("${}\r\n{arg}\r\n", arg.len())).collect::<String>();
+    Asked { command, key: args[0].to_owned(), tail: tail.into_bytes() }
+}
+
+fn get(key: &str) -> Asked {
+    asked("get", &[key])
+}
+
+fn shared(limits: CacheLimits) -> Arc<SharedCache> {
+    Arc::new(SharedCache::new(limits, Arc::default()))
+}
+
+fn worker(shared: &Arc<SharedCache>) -> Cache {
+    NearCache::new(shared.clone(), Arc::default())
+}
+
+fn one_worker() -> Cache {
+    worker(&shared(LIMITS))
+}
+
+/// An epoch that lasts longer than any test.
+fn live() -> Epoch {
+    Epoch::begin(clock::now() + 3_600 * SECOND)
+}
+
+fn reply(text: &str) -> Reply {
+    Reply { resp3: Bytes::copy_from_slice(text.as_bytes()), resp2: None }
+}
+
+/// What is served at `now`.
+fn served_at(cache: &Cache, asked: &Asked, now: Nanos) -> Option<String> {
+    let text = |reply: &Reply| String::from_utf8(reply.resp3.to_vec()).unwrap();
+    match cache.lookup(&asked.question(), now, || asked.slot()) {
+        Lookup::Hot(reply) => Some(text(&reply)),
+        Lookup::Stored(reply) => Some(text(&reply)),
+        Lookup::Miss(_) => None,
+    }
+}
+
+fn served(cache: &Cache, asked: &Asked) -> Option<String> {
+    served_at(cache, asked, clock::now())
+}
+
+fn miss(cache: &Cache, asked: &Asked) -> Missed {
+    match cache.lookup(&asked.question(), clock::now(), || asked.slot()) {
+        Lookup::Miss(missed) => missed,
+        hit => panic!("not a miss: {hit:?}"),
+    }
+}
+
+fn commit(cache: &Cache, asked: &Asked, ticket: &Ticket, value: &str) -> Commit {
+    cache.commit(ticket, &asked.question(), &reply(value), Lifetime::Unbounded, clock::now())
+}
+
+/// A whole fill, undisturbed.
+fn fill(cache: &Cache, asked: &Asked, value: &str, epoch: &Epoch) -> Commit {
+    let ticket = cache.ticket(&miss(cache, asked), epoch.clone());
+    commit(cache, asked, &ticket, value)
+}
+
+/// Fills, and looks up twice, so that the entry stands in the hot set as well.
+fn fill_hot(cache: &Cache, asked: &Asked, value: &str, epoch: &Epoch) {
+    assert_eq!(fill(cache, asked, value, epoch), Commit::Kept);
+    warm(cache, asked, value);
+}
+
+fn warm(cache: &Cache, asked: &Asked, value: &str) {
+    assert_eq!(served(cache, asked).as_deref(), Some(value));
+    let lookup = cache.lookup(&asked.question(), clock::now(), || asked.slot());
+    assert!(matches!(lookup, Lookup::Hot(_)), "the second hit comes from the hot set: {lookup:?}");
+}
+
+fn change(cache: &Cache, keys: &[&str]) {
+    let keys = keys.iter().map(|key| Bytes::copy_from_slice(key.as_bytes())).collect();
+    cache.shared().invalidate(&Invalidation::Keys(keys), &cache.stats);
+}
+
+#[test]
+fn i1_what_happens_between_the_lookup_and_the_ticket_kills_the_fill() {
+    let (cache, key) = (one_worker(), get("key"));
+    let missed = miss(&cache, &key);
+    change(&cache, &["key"]);
+    let ticket = cache.ticket(&missed, live());
+    assert_eq!(commit(&cache, &key, &ticket, "old"), Commit::Killed);
+    assert_eq!(served(&cache, &key), None);
+}
+
+#[test]
+fn i2_an_invalidation_kills_the_running_fill_of_its_key() {
+    let (cache, key) = (one_worker(), get("key"));
+    for invalidation in [
+        Invalidation::Keys(vec![Bytes::from_static(b"other"), Bytes::from_static(b"key")]),
+        Invalidation::Slots(vec![key.slot()]),
+        Invalidation::All,
+    ] {
+        let ticket = cache.ticket(&miss(&cache, &key), live());
+        cache.shared().invalidate(&invalidation, &cache.stats);
+        assert_eq!(commit(&cache, &key, &ticket, "old"), Commit::Killed, "{invalidation:?}");
+        assert_eq!(served(&cache, &key), None, "{invalidation:?}");
+    }
+    assert_eq!(cache.stats.l1_fills_killed.get(), 3);
+    assert_eq!(fill(&cache, &key, "new", &live()), Commit::Kept);
+    assert_eq!(served(&cache, &key).as_deref(), Some("new"));
+}
+
+#[test]
+fn i2_an_invalidation_in_the_hot_set_of_another_worker_is_a_miss() {
+    let shared = shared(LIMITS);
+    let (one, other, key) = (worker(&shared), worker(&shared), get("key"));
+    for invalidation in [
+        Invalidation::Keys(vec![Bytes::from_static(b"key")]),
+        Invalidation::Slots(vec![key.slot()]),
+        Invalidation::All,
+    ] {
+        fill_hot(&one, &key, "old", &live());
+        warm(&other, &key, "old");
+        shared.invalidate(&invalidation, &one.stats);
+        assert_eq!(served(&other, &key), None, "{invalidation:?}");
+        assert_eq!(served(&one, &key), None, "{invalidation:?}");
+    }
+}
+
+/// The interleaving that no call can make from outside: a commit has checked its ticket, an invalidation comes, and
+/// only then the commit puts its entry into the store.
+#[test]
+fn i2_an_entry_that_was_stored_right_after_an_invalidation_is_never_served() {
+    let shared = shared(LIMITS);
+    let (one, other, key) = (worker(&shared), worker(&shared), get("key"));
+    let ticket = one.ticket(&miss(&one, &key), live());
+    assert!(shared.generations.is_current(&ticket.generation), "the commit's check");
+    change(&other, &["key"]);
+    let deadline = clock::now() + SECOND;
+    let cached = Cached::new(&key.question(), &reply("old"), ticket.epoch.clone(), deadline);
+    let entry = Entry::with(None, key.key.as_bytes().into(), ticket.generation, cached, clock::now());
+    shared.store.insert(ticket.hash, Arc::new(entry));
+    for cache in [&one, &other] {
+        assert_eq!(served(cache, &key), None);
+    }
+    // Nor does a newer reply about the same key take it along.
+    assert_eq!(fill(&one, &asked("strlen", &["key"]), "3", &live()), Commit::Kept);
+    assert_eq!(served(&other, &key), None);
+}
+
+#[test]
+fn i2_one_invalidation_drops_every_reply_about_its_key_and_none_comes_back() {
+    let (cache, epoch) = (one_worker(), live());
+    let questions = [asked("hget", &["h", "a"]), asked("hget", &["h", "b"]), asked("hlen", &["h"])];
+    for question in &questions {
+        fill_hot(&cache, question, "old", &epoch);
+    }
+    assert!(questions.iter().all(|question| served(&cache, question).as_deref() == Some("old")));
+    change(&cache, &["h"]);
+    assert!(questions.iter().all(|question| served(&cache, question).is_none()));
+    // The entry that the next fill makes has nothing of the one before.
+    fill_hot(&cache, &questions[0], "new", &epoch);
+    assert_eq!(served(&cache, &questions[1]), None);
+    assert_eq!(served(&cache, &questions[2]), None);
+}
+
+#[test]
+fn i2_an_invalidation_of_one_key_leaves_the_others() {
+    let (cache, epoch) = (one_worker(), live());
+    let keys: Vec<Asked> = (0..100).map(|number| get(&format!("key:{number}"))).collect();
+    for key in &keys {
+        fill(&cache, key, &key.key, &epoch);
+    }
+    change(&cache, &["key:7"]);
+    // Two keys of a hundred may share a group of generations; more would be a group for all.
+    let gone = keys.iter().filter(|key| served(&cache, key).is_none()).count();
+    assert!((1..=2).contains(&gone), "{gone}");
+    assert_eq!(served(&cache, &keys[7]), None);
+}
+
+#[test]
+fn i3_who_asks_after_an_invalidation_does_not_join_an_older_fill() {
+    let (cache, key) = (one_worker(), get("key"));
+    let before = miss(&cache, &key);
+    let ticket = cache.ticket(&before, live());
+    let lead = cache.lead(&key.question(), ticket.clone());
+    let mut joined = cache.join(&before, &key.question(), clock::now()).expect("nothing happened yet");
+    change(&cache, &["key"]);
+
+    let after = miss(&cache, &key);
+    assert!(cache.join(&after, &key.question(), clock::now()).is_none());
+    let newer = cache.lead(&key.question(), cache.ticket(&after, live()));
+    let mut joined_newer = cache.join(&after, &key.question(), clock::now()).expect("this fill is as new");
+
+    assert_eq!(commit(&cache, &key, &ticket, "old"), Commit::Killed);
+    cache.end(lead, &reply("old"));
+    assert_eq!(joined.try_recv().unwrap().resp3, "old", "who asked before may have the older value");
+    assert!(joined_newer.try_recv().is_err(), "the older fill's end is not the newer one's");
+    // The older fill's end does not hide the newer one.
+    assert!(cache.join(&after, &key.question(), clock::now()).is_some());
+    cache.end(newer, &reply("new"));
+    assert_eq!(joined_newer.try_recv().unwrap().resp3, "new");
+    assert!(cache.join(&after, &key.question(), clock::now()).is_none(), "it has ended");
+}
+
+#[test]
+fn i3_a_fill_of_a_lost_connection_is_not_joined() {
+    let (cache, key, epoch) = (one_worker(), get("key"), live());
+    let missed = miss(&cache, &key);
+    let lead = cache.lead(&key.question(), cache.ticket(&missed, epoch.clone()));
+    epoch.end();
+    assert!(cache.join(&missed, &key.question(), clock::now()).is_none());
+    drop(lead);
+}
+
+#[test]
+fn i3_only_the_same_question_is_joined() {
+    let (cache, key) = (one_worker(), asked("getrange", &["key", "0", "1"]));
+    let missed = miss(&cache, &key);
+    let lead = cache.lead(&key.question(), cache.ticket(&missed, live()));
+    for other in [asked("getrange", &["key", "0", "2"]), asked("substr", &["key", "0", "1"]), get("key")] {
+        assert!(cache.join(&missed, &other.question(), clock::now()).is_none());
+    }
+    let mut joined = cache.join(&missed, &key.question(), clock::now()).unwrap();
+    drop(lead);
+    assert!(joined.try_recv().is_err(), "a lead that is gone leaves nobody waiting");
+    assert!(cache.join(&missed, &key.question(), clock::now()).is_none());
+}
+
+#[test]
+fn i4_an_ended_epoch_is_a_miss_everywhere_and_kills_its_fills() {
+    let shared = shared(LIMITS);
+    let (one, other, key, epoch) = (worker(&shared), worker(&shared), get("key"), live());
+    fill_hot(&one, &key, "old", &epoch);
+    warm(&other, &key, "old");
+    let unfilled = get("unfilled");
+    let ticket = one.ticket(&miss(&one, &unfilled), epoch.clone());
+    epoch.end();
+    assert_eq!(served(&one, &key), None);
+    assert_eq!(served(&other, &key), None);
+    assert_eq!(commit(&one, &unfilled, &ticket, "old"), Commit::Killed);
+    epoch.renew(u64::MAX);
+    assert_eq!(served(&one, &key), None, "an epoch that has ended stays so");
+}
+
+#[test]
+fn i4_a_lapsed_lease_is_a_miss_until_it_is_renewed() {
+    let (cache, key) = (one_worker(), get("key"));
+    let lease_until = clock::now() + 10 * SECOND;
+    let epoch = Epoch::begin(lease_until);
+    fill_hot(&cache, &key, "value", &epoch);
+    assert_eq!(served_at(&cache, &key, lease_until - 1).as_deref(), Some("value"));
+    assert_eq!(served_at(&cache, &key, lease_until), None);
+    // Everything that was pushed meanwhile has been received when a lease is renewed.
+    epoch.renew(lease_until + 10 * SECOND);
+    assert_eq!(served_at(&cache, &key, lease_until).as_deref(), Some("value"));
+    change(&cache, &["key"]);
+    assert_eq!(served_at(&cache, &key, lease_until), None);
+}
+
+#[test]
+fn i4_a_fill_over_a_lapsed_lease_is_not_kept() {
+    let (cache, key) = (one_worker(), get("key"));
+    let epoch = Epoch::begin(clock::now() - 1);
+    assert_eq!(fill(&cache, &key, "value", &epoch), Commit::Killed);
+}
+
+#[test]
+fn i4_a_slot_that_moved_takes_its_entries_along_and_no_others() {
+    let shared = shared(LIMITS);
+    let (one, other, epoch) = (worker(&shared), worker(&shared), live());
+    let (moved, stayed) = (get("{moved}key"), get("{stayed}key"));
+    fill_hot(&one, &moved, "old", &epoch);
+    fill_hot(&other, &stayed, "value", &epoch);
+    shared.invalidate(&Invalidation::Slots(vec![Slot::of(b"moved")]), &one.stats);
+    assert_eq!(served(&one, &moved), None);
+    assert_eq!(served(&other, &moved), None);
+    assert_eq!(served(&other, &stayed).as_deref(), Some("value"));
+}
+
+#[test]
+fn i4_replies_of_one_key_depend_each_on_its_own_epoch() {
+    let (cache, lost, present) = (one_worker(), live(), live());
+    let (first, second) = (get("key"), asked("strlen", &["key"]));
+    fill_hot(&cache, &first, "old", &lost);
+    fill_hot(&cache, &second, "3", &present);
+    lost.end();
+    assert_eq!(served(&cache, &first), None);
+    assert_eq!(served(&cache, &second).as_deref(), Some("3"));
+}
+
+#[test]
+fn i5_a_reply_is_served_until_its_deadline_and_not_at_it() {
+    let seconds = Duration::from_secs;
+    let cases = [
+        ("nothing but our own limit", Lifetime::Unbounded, LIMITS.ttl),
+        ("the server shortens it", Lifetime::Bounded(seconds(7)), seconds(7)),
+        ("the server never extends it", Lifetime::Bounded(seconds(700)), LIMITS.ttl),
+        ("absence is remembered for less", Lifetime::Absent, LIMITS.negative_ttl),
+    ];
+    for (why, lifetime, keep) in cases {
+        let (cache, key) = (one_worker(), get("key"));
+        let ticket = cache.ticket(&miss(&cache, &key), live());
+        // The command was sent a while ago: the time counts from then, and not from the reply.
+        let sent_at = clock::now() - SECOND / 2;
+        let deadline = sent_at + clock::nanos(keep);
+        let commit = cache.commit(&ticket, &key.question(), &reply("value"), lifetime, sent_at);
+        assert_eq!(commit, Commit::Kept, "{why}");
+        // Once from the store, and then from the hot set.
+        for _ in 0..2 {
+            assert_eq!(served_at(&cache, &key, deadline - 1).as_deref(), Some("value"), "{why}");
+        }
+        assert_eq!(served_at(&cache, &key, deadline), None, "{why}");
+        assert_eq!(served_at(&cache, &key, deadline - 1), None, "{why}: what expired is gone");
+    }
+}
+
+#[test]
+fn i5_absence_is_never_remembered_longer_than_anything_else() {
+    let limits = CacheLimits { ttl: Duration::from_secs(2), ..LIMITS };
+    let (cache, key) = (worker(&shared(limits)), get("key"));
+    let (ticket, sent_at) = (cache.ticket(&miss(&cache, &key), live()), clock::now());
+    cache.commit(&ticket, &key.question(), &reply("_\r\n"), Lifetime::Absent, sent_at);
+    assert!(served_at(&cache, &key, sent_at + 2 * SECOND - 1).is_some());
+    assert!(served_at(&cache, &key, sent_at + 2 * SECOND).is_none());
+}
+
+#[test]
+fn i5_a_reply_that_took_longer_than_its_key_lives_is_not_kept() {
+    let (cache, key) = (one_worker(), get("key"));
+    let ticket = cache.ticket(&miss(&cache, &key), live());
+    let lifetime = Lifetime::Bounded(Duration::from_millis(100));
+    let sent_at = clock::now() - SECOND / 2;
+    let commit = cache.commit(&ticket, &key.question(), &reply("value"), lifetime, sent_at);
+    assert_eq!(commit, Commit::NotKept);
+    assert_eq!(served(&cache, &key), None);
+}
+
+#[test]
+fn i5_a_newer_reply_does_not_lengthen_the_life_of_another() {
+    let (cache, epoch) = (one_worker(), live());
+    let (short, long) = (get("key"), asked("strlen", &["key"]));
+    let ticket = cache.ticket(&miss(&cache, &short), epoch.clone());
+    let sent_at = clock::now();
+    let lifetime = Lifetime::Bounded(Duration::from_secs(3));
+    cache.commit(&ticket, &short.question(), &reply("abc"), lifetime, sent_at);
+    fill_hot(&cache, &long, "3", &epoch);
+    assert_eq!(served_at(&cache, &short, sent_at + 3 * SECOND), None);
+}
+
+#[test]
+fn i6_a_fill_that_ran_beside_a_write_never_outlives_it() {
+    let shared = shared(LIMITS);
+    let (writer, reader, key) = (worker(&shared), worker(&shared), get("key"));
+    // A write drops its keys before it is sent and again before its reply leaves.
+    let before = reader.ticket(&miss(&reader, &key), live());
+    shared.invalidate_key(b"key");
+    let beside = reader.ticket(&miss(&reader, &key), live());
+    assert_eq!(commit(&reader, &key, &before, "old"), Commit::Killed);
+    assert_eq!(commit(&reader, &key, &beside, "old"), Commit::Kept, "the write has no reply yet");
+    warm(&reader, &key, "old");
+    assert!(shared.invalidate_key(b"key"));
+    assert_eq!(served(&writer, &key), None);
+    assert_eq!(served(&reader, &key), None);
+}
+
+#[test]
+fn both_versions_of_a_reply_are_kept_and_hold_no_read_buffer() {
+    let (cache, key) = (one_worker(), asked("hgetall", &["key"]));
+    let buffer = Bytes::from(vec![b'x'; 1 << 20]);
+    let both = Reply { resp3: buffer.slice(0..10), resp2: Some(buffer.slice(10..30)) };
+    let ticket = cache.ticket(&miss(&cache, &key), live());
+    cache.commit(&ticket, &key.question(), &both, Lifetime::Unbounded, clock::now());
+    drop(both);
+    assert!(buffer.is_unique(), "the entry has a copy of its own");
+    let Lookup::Stored(kept) = cache.lookup(&key.question(), clock::now(), || key.slot()) else {
+        panic!("not kept");
+    };
+    assert_eq!((kept.for_version(Resp::Three).len(), kept.for_version(Resp::Two).len()), (10, 20));
+}
+
+#[test]
+fn the_budget_of_bytes_holds() {
+    let limits = CacheLimits { bytes_max: 256 << 10, ..LIMITS };
+    let evictions: Arc<WorkerStats> = Arc::default();
+    let shared = Arc::new(SharedCache::new(limits, evictions.clone()));
+    let (cache, epoch, value) = (worker(&shared), live(), "v".repeat(1_000));
+    for number in 0..5_000 {
+        fill(&cache, &get(&format!("key:{number}")), &value, &epoch);
+    }
+    let (entries, bytes) = shared.size();
+    assert!(bytes <= limits.bytes_max, "{bytes} of {}", limits.bytes_max);
+    assert!(bytes > limits.bytes_max / 2, "the room is used: {bytes}");
+    assert!(bytes >= entries * 1_000, "{entries} entries cannot take {bytes} bytes");
+    assert!(evictions.l1_evictions.get() >= 5_000 - entries - cache.stats.l1_misses.get().min(1));
+}
+
+#[test]
+fn an_entry_that_is_too_large_is_not_kept() {
+    let limits = CacheLimits { entry_bytes_max: 4_096, ..LIMITS };
+    let (cache, epoch) = (worker(&shared(limits)), live());
+    assert_eq!(fill(&cache, &get("large"), &"v".repeat(4_096), &epoch), Commit::NotKept);
+    assert_eq!(served(&cache, &get("large")), None);
+    assert_eq!(fill(&cache, &get("small"), &"v".repeat(1_024), &epoch), Commit::Kept);
+    // All replies of a key are one entry.
+    let outcomes: Vec<Commit> = (0..8)
+        .map(|field| fill(&cache, &asked("hget", &["h", &field.to_string()]), &"v".repeat(1_024), &epoch))
+        .collect();
+    assert_eq!(outcomes.first(), Some(&Commit::Kept));
+    assert_eq!(outcomes.last(), Some(&Commit::NotKept));
+}
+
+#[test]
+fn only_so_many_replies_are_kept_of_one_key_and_the_oldest_go_first() {
+    let (cache, epoch) = (one_worker(), live());
+    let fields: Vec<Asked> =
+        (0..REPLIES_MAX + 50).map(|field| asked("hget", &["h", &field.to_string()])).collect();
+    for field in &fields {
+        assert_eq!(fill(&cache, field, "value", &epoch), Commit::Kept);
+    }
+    let kept: Vec<bool> = fields.iter().map(|field| served(&cache, field).is_some()).collect();
+    assert!(kept[..50].iter().all(|kept| !kept), "the oldest went");
+    assert!(kept[50..].iter().all(|kept| *kept), "the newest stay");
+    change(&cache, &["h"]);
+    assert!(fields.iter().all(|field| served(&cache, field).is_none()));
+}
+
+#[tokio::test]
+async fn a_sweep_gives_back_what_can_never_be_served_again() {
+    let shared = shared(LIMITS);
+    let (cache, lost, present) = (worker(&shared), live(), live());
+    fill(&cache, &get("lost"), "value", &lost);
+    fill(&cache, &get("{moved}"), "value", &present);
+    fill(&cache, &get("stays"), "value", &present);
+    lost.end();
+    shared.invalidate(&Invalidation::Slots(vec![Slot::of(b"moved")]), &cache.stats);
+    assert_eq!(shared.size().0, 3, "nothing was looked at yet");
+    shared.sweep(&cache.stats).await;
+    assert_eq!(shared.size().0, 1);
+    assert_eq!(served(&cache, &get("stays")).as_deref(), Some("value"));
+}
+
+/// The server in the stress below: the version of each key, and which version the last finished invalidation told of.
+#[derive(Default)]
+struct Versioned {
+    current: AtomicU64,
+    invalidated: AtomicU64,
+}
+
+/// One writer, two workers: no reader gets a version older than the one that was invalidated before it asked.
+#[test]
+fn i2_no_version_older_than_the_last_invalidated_one_is_served_under_stress() {
+    const KEYS: usize = 8;
+    const RUN: Duration = Duration::from_millis(400);
+    let shared = shared(LIMITS);
+    let keys: Vec<(Asked, Versioned)> =
+        (0..KEYS).map(|number| (get(&format!("key:{number}")), Versioned::default())).collect();
+    let is_over = AtomicBool::new(false);
+    let read = || {
+        let (cache, epoch, mut own_hits) = (worker(&shared), live(), 0);
+        let mut random = fastrand::Rng::with_seed(7);
+        while !is_over.load(Ordering::Relaxed) {
+            let (key, versioned) = &keys[random.usize(..KEYS)];
+            let floor = versioned.invalidated.load(Ordering::SeqCst);
+            if let Some(version) = served(&cache, key) {
+                let version: u64 = version.parse().unwrap();
+                assert!(version >= floor, "{}: served {version} after {floor} was invalidated", key.key);
+                own_hits += 1;
+                continue;
+            }
+            let Lookup::Miss(missed) = cache.lookup(&key.question(), clock::now(), || key.slot()) else {
+                continue;
+            };
+            let ticket = cache.ticket(&missed, epoch.clone());
+            let version = versioned.current.load(Ordering::SeqCst);
+            (0..random.u8(..50)).for_each(|_| std::hint::spin_loop());
+            commit(&cache, key, &ticket, &version.to_string());
+        }
+        (own_hits, cache.stats.l1_fills_killed.get())
+    };
+    let (writes, readers) = thread::scope(|scope| {
+        let readers = [scope.spawn(read), scope.spawn(read)];
+        let mut random = fastrand::Rng::with_seed(8);
+        let (begun, mut writes) = (Instant::now(), 0);
+        while begun.elapsed() < RUN {
+            let (key, versioned) = &keys[random.usize(..KEYS)];
+            let version = versioned.current.fetch_add(1, Ordering::SeqCst) + 1;
+            shared.invalidate_key(key.key.as_bytes());
+            versioned.invalidated.store(version, Ordering::SeqCst);
+            writes += 1;
+            // Long enough now and then for entries to get into the hot sets.
+            (0..random.u16(..2_000)).for_each(|_| std::hint::spin_loop());
+        }
+        is_over.store(true, Ordering::Relaxed);
+        (writes, readers.map(|reader| reader.join().unwrap()))
+    });
+    let hits: u64 = readers.iter().map(|(hits, _)| hits).sum();
+    let killed: u64 = readers.iter().map(|(_, killed)| killed).sum();
+    println!("{writes} writes, {hits} hits, {killed} fills killed");
+    assert!(writes > 100 && hits > 1_000, "{writes} writes, {hits} hits: nothing was tested");
+}
