@@ -155,12 +155,7 @@ impl Upstream {
 
     /// Sends a command to every primary; empty when none is known.
     pub fn send_every(self: &Rc<Upstream>, call: &Call) -> Vec<Sent> {
-        self.shared
-            .table
-            .primaries()
-            .into_iter()
-            .map(|index| self.lane(*index).send(call.clone(), self))
-            .collect()
+        self.shared.table.primaries().iter().map(|index| self.lane(*index).send(call.clone(), self)).collect()
     }
 
     /// Whether `slot` was seen on its way to another node a moment ago: nothing of it is kept then.

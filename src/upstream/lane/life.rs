@@ -1,0 +1,201 @@
+//! The life of one node's connection: it comes, it serves, it is lost, it comes again.
+
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+
+use tokio::time::{self, MissedTickBehavior};
+
+use super::{Lane, Phase};
+use crate::clock::{self, Nanos};
+use crate::upstream::Upstream;
+use crate::upstream::backoff::Backoff;
+use crate::upstream::board::Link;
+use crate::upstream::call::{Call, Waiter, Waiting};
+use crate::upstream::error::Failure;
+use crate::upstream::handshake;
+use crate::upstream::tracking::Tracking;
+use crate::upstream::wire::Wire;
+
+/// How a connection ended.
+enum End {
+    Lost(String),
+    Overdue,
+    Retired,
+}
+
+// === impl Lane ===
+
+impl Lane {
+    /// Connects again and again, until the node is retired.
+    pub(in crate::upstream) async fn run(self: Rc<Lane>, upstream: Rc<Upstream>) {
+        let options = &upstream.options;
+        let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
+        while self.enter(Phase::Connecting) {
+            upstream.post(&self.node, Link::Connecting);
+            match time::timeout(options.connect_timeout, self.connect(&upstream)).await {
+                Ok(Ok((wire, tracking))) => {
+                    backoff.reset();
+                    let end = self.serve(wire, tracking, &upstream).await;
+                    self.lost(end, &upstream);
+                }
+                Ok(Err(error)) => self.down(&error.to_string(), &mut backoff, &upstream).await,
+                Err(_) => {
+                    let cause = format!("no answer within {} ms", options.connect_timeout.as_millis());
+                    self.down(&cause, &mut backoff, &upstream).await;
+                }
+            }
+        }
+        let failure = self.unreachable("it is no longer part of the upstream");
+        self.fail_all(&failure);
+        upstream.shared.board.remove(&self.node, upstream.worker);
+    }
+
+    async fn connect(&self, upstream: &Upstream) -> io::Result<(Wire, Option<Tracking>)> {
+        let options = &upstream.options;
+        let mut wire = Wire::connect(&self.node, options.request_timeout).await?;
+        let greeting = handshake::greet(&mut wire, options).await?;
+        upstream.shared.board.post_server(&greeting.info);
+        if let Some(why) = greeting.untracked {
+            if options.track {
+                tracing::warn!(node = %self.node, why, "the node does not track reads: L1 is off for it");
+            }
+            return Ok((wire, None));
+        }
+        let mut tracking = Tracking::new(options.lease);
+        let (sent_at, pulse) = greeting.pulse;
+        self.heard(&mut tracking, sent_at, pulse, upstream);
+        Ok((wire, Some(tracking)))
+    }
+
+    async fn serve(&self, mut wire: Wire, mut tracking: Option<Tracking>, upstream: &Rc<Upstream>) -> End {
+        if !self.enter(Phase::Up) {
+            return End::Retired;
+        }
+        self.state.borrow_mut().queue.start();
+        self.publish(tracking.as_ref(), upstream);
+        tracing::info!(node = %self.node, worker = upstream.worker, tracked = tracking.is_some(), "connected upstream");
+        let mut ticks = time::interval(upstream.options.heartbeat_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.reset();
+        // Never later than the earliest deadline: what comes while it runs has a later one than it was set to.
+        let mut overdue = pin!(time::sleep(upstream.options.request_timeout));
+        if let Some(deadline) = self.next_deadline(upstream) {
+            overdue.as_mut().reset(clock::instant(deadline));
+        }
+        loop {
+            let to_write = match self.flush(&wire) {
+                Ok(to_write) => to_write,
+                Err(error) => return End::Lost(error.to_string()),
+            };
+            tokio::select! {
+                ready = wire.ready(to_write) => {
+                    if let Err(error) = ready.and_then(|()| self.receive(&mut wire, &mut tracking, upstream)) {
+                        return End::Lost(error.to_string());
+                    }
+                }
+                () = self.wake.notified() => {}
+                _ = ticks.tick() => self.beat(upstream),
+                () = &mut overdue => match self.next_deadline(upstream) {
+                    Some(deadline) => overdue.as_mut().reset(clock::instant(deadline)),
+                    None => return End::Overdue,
+                },
+            }
+            let state = self.state.borrow();
+            if state.phase == Phase::Retired && state.queue.len() == 0 {
+                return End::Retired;
+            }
+        }
+    }
+
+    /// Writes what waits; whether some is left.
+    fn flush(&self, wire: &Wire) -> io::Result<bool> {
+        let mut state = self.state.borrow_mut();
+        if state.queue.out().is_empty() {
+            return Ok(false);
+        }
+        let written = wire.write(state.queue.out())?;
+        state.queue.note_written(written);
+        let left = !state.queue.out().is_empty();
+        if left && written > 0 {
+            state.progress_at = clock::now();
+        }
+        Ok(left)
+    }
+
+    /// When to look for an overdue command next; `None` when there is one now.
+    fn next_deadline(&self, upstream: &Upstream) -> Option<Nanos> {
+        let (now, patience) = (clock::now(), clock::nanos(upstream.options.request_timeout));
+        let state = self.state.borrow();
+        let next = match state.queue.oldest_deadline() {
+            Some(deadline) => deadline.max(state.progress_at + patience),
+            None => now + patience,
+        };
+        (next > now).then_some(next)
+    }
+
+    /// Sends the heartbeat. It waits in line like any command, so it also tells a node that answers nobody.
+    fn beat(&self, upstream: &Upstream) {
+        let now = clock::now();
+        let call = Call { bytes: upstream.options.heartbeat.request(), slot: None, reads_only: true };
+        let deadline = now + clock::nanos(upstream.options.request_timeout);
+        self.enqueue(Waiting::new(call, Waiter::Heartbeat(now), deadline));
+    }
+
+    /// The connection has ended, and with it its epoch: `serve` dropped the tracking that held it.
+    fn lost(&self, end: End, upstream: &Upstream) {
+        let cause = match end {
+            End::Retired => return,
+            End::Lost(cause) => cause,
+            End::Overdue => "the node does not answer".to_owned(),
+        };
+        upstream.stats.upstream_losses.add(1);
+        tracing::info!(node = %self.node, worker = upstream.worker, cause, "lost an upstream connection");
+        upstream.shared.table.ask_refresh();
+        let now = clock::now();
+        let mut state = self.state.borrow_mut();
+        state.epoch = None;
+        let lost = state.queue.lose(now);
+        drop(state);
+        let after = upstream.options.request_timeout;
+        for waiting in lost {
+            let node = self.node.clone();
+            if waiting.deadline <= now {
+                upstream.stats.upstream_timeouts.add(1);
+                waiting.fail(&Failure::TimedOut { node, after });
+            } else {
+                waiting.fail(&Failure::Lost { node, cause: cause.clone() });
+            }
+        }
+    }
+
+    /// An attempt to connect failed: everything that waited fails, and so does what comes during the delay.
+    async fn down(&self, cause: &str, backoff: &mut Backoff, upstream: &Upstream) {
+        let news = self.enter(Phase::Down(cause.to_owned()));
+        let delay = backoff.next_delay();
+        tracing::info!(node = %self.node, worker = upstream.worker, cause, retry_ms = delay.as_millis() as u64, "cannot connect upstream");
+        self.fail_all(&self.unreachable(cause));
+        if news {
+            upstream.post(&self.node, Link::Down);
+            upstream.shared.table.ask_refresh();
+            time::sleep(delay).await;
+        }
+    }
+
+    fn fail_all(&self, failure: &Failure) {
+        let waiting = self.state.borrow_mut().queue.take_all();
+        for waiting in waiting {
+            waiting.fail(failure);
+        }
+    }
+
+    /// Enters a phase, unless the node is retired.
+    fn enter(&self, phase: Phase) -> bool {
+        let mut state = self.state.borrow_mut();
+        let alive = state.phase != Phase::Retired;
+        if alive {
+            state.phase = phase;
+        }
+        alive
+    }
+}

@@ -1,0 +1,131 @@
+//! One node's connection, shared by all sessions of a worker: connect, greet, send, hand out replies, start over.
+//!
+//! ```text
+//! Connecting --greeted--> Up --lost--> Connecting --failed--> Down --delay--> Connecting
+//! ```
+//! While `Connecting` commands wait for their deadline; while `Down` they fail at once. Whatever happens here touches
+//! no other node. When the connection is lost its epoch ends before anything else is done (I4).
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use tokio::sync::{Notify, oneshot};
+
+mod life;
+mod receive;
+
+use super::Upstream;
+use super::call::{Call, Sent, Waiter, Waiting};
+use super::error::Failure;
+use super::queue::Queue;
+use crate::clock::{self, Nanos};
+use crate::key::Slot;
+use crate::node::{Epoch, NodeId};
+
+/// The connection to one node. It is made and lost in `life`; what comes in on it is dealt with in `receive`.
+#[derive(Debug)]
+pub(super) struct Lane {
+    node: NodeId,
+    state: RefCell<State>,
+    wake: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    queue: Queue,
+    /// The epoch of the present connection while it is tracked.
+    epoch: Option<Epoch>,
+    /// When a command or reply that takes more than one write or read last came along. A large value may take longer
+    /// than a deadline; it is overdue only when it stands still for that long.
+    progress_at: Nanos,
+}
+
+/// Where the connection stands; the transitions are in the file's opening comment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    Connecting,
+    Up,
+    Down(String),
+    /// The node left the upstream; nothing comes after this.
+    Retired,
+}
+
+// === impl Lane ===
+
+impl Lane {
+    pub(super) fn new(node: NodeId) -> Rc<Lane> {
+        let state = State { phase: Phase::Connecting, queue: Queue::default(), epoch: None, progress_at: 0 };
+        Rc::new(Lane { node, state: RefCell::new(state), wake: Notify::new() })
+    }
+
+    /// Whether it is connected.
+    pub(super) fn is_up(&self) -> bool {
+        self.state.borrow().phase == Phase::Up
+    }
+
+    /// Whether every command has been answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.borrow().queue.len() == 0
+    }
+
+    /// Whether a command on `slot` has not been answered yet.
+    pub(super) fn has(&self, slot: Slot) -> bool {
+        self.state.borrow().queue.has(slot)
+    }
+
+    /// The node's address.
+    pub(super) fn node(&self) -> &NodeId {
+        &self.node
+    }
+
+    /// Sends a command, or has it wait for the connection that is on its way.
+    pub(super) fn send(&self, call: Call, upstream: &Upstream) -> Sent {
+        if let Some(bound) = self.bound_reached(&call, upstream) {
+            upstream.stats.upstream_refusals.add(1);
+            return Sent::failed(Failure::Overloaded { node: self.node.clone(), bound });
+        }
+        upstream.stats.upstream_commands.bump();
+        let (sender, reply) = oneshot::channel();
+        let deadline = clock::now() + clock::nanos(upstream.options.request_timeout);
+        self.enqueue(Waiting::new(call, Waiter::Caller(sender), deadline));
+        Sent { reply, epoch: self.state.borrow().epoch.clone() }
+    }
+
+    /// Puts a command at the end of the line; redirects come here from another node's line.
+    pub(super) fn enqueue(&self, waiting: Waiting) {
+        let mut state = self.state.borrow_mut();
+        match &state.phase {
+            Phase::Connecting | Phase::Up => {
+                let connected = state.phase == Phase::Up;
+                state.queue.push(waiting, connected);
+                drop(state);
+                self.wake.notify_one();
+            }
+            Phase::Down(cause) => waiting.fail(&self.unreachable(cause)),
+            Phase::Retired => waiting.fail(&self.unreachable("it is no longer part of the upstream")),
+        }
+    }
+
+    /// The node left the upstream: finishes what is in flight and ends.
+    pub(super) fn retire(&self) {
+        self.state.borrow_mut().phase = Phase::Retired;
+        self.wake.notify_one();
+    }
+
+    fn bound_reached(&self, call: &Call, upstream: &Upstream) -> Option<&'static str> {
+        let state = self.state.borrow();
+        let options = &upstream.options;
+        if state.queue.len() >= options.in_flight_max {
+            return Some("upstream_in_flight_max");
+        }
+        // One command is let through whatever its size.
+        let bytes = state.queue.bytes();
+        (bytes > 0 && bytes + call.bytes.len() > options.in_flight_bytes_max)
+            .then_some("upstream_in_flight_bytes_max")
+    }
+
+    fn unreachable(&self, cause: &str) -> Failure {
+        Failure::Unreachable { node: self.node.clone(), cause: cause.to_owned() }
+    }
+}

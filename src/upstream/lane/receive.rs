@@ -1,0 +1,118 @@
+//! What comes in on one node's connection, in the order in which the node sent it: replies, redirects and pushes.
+
+use std::io;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::Lane;
+use crate::clock::{self, Nanos};
+use crate::invalidation::Invalidation;
+use crate::upstream::Upstream;
+use crate::upstream::board::Link;
+use crate::upstream::call::{UpstreamReply, Waiter, Waiting};
+use crate::upstream::pulse::Pulse;
+use crate::upstream::push::{self, Push};
+use crate::upstream::redirect;
+use crate::upstream::tracking::Tracking;
+use crate::upstream::wire::Wire;
+
+// === impl Lane ===
+
+impl Lane {
+    /// Takes in what has arrived, in the order in which the node sent it.
+    pub(super) fn receive(
+        &self,
+        wire: &mut Wire,
+        tracking: &mut Option<Tracking>,
+        upstream: &Rc<Upstream>,
+    ) -> io::Result<()> {
+        if !wire.read()? {
+            return Ok(());
+        }
+        while let Some(frame) = wire.next_frame()? {
+            if frame.first() == Some(&b'>') {
+                self.pushed(&frame, tracking, upstream);
+            } else {
+                self.replied(frame, tracking, upstream)?;
+            }
+        }
+        if wire.is_amid_frame() {
+            self.state.borrow_mut().progress_at = clock::now();
+        }
+        Ok(())
+    }
+
+    fn pushed(&self, frame: &Bytes, tracking: &mut Option<Tracking>, upstream: &Upstream) {
+        match push::parse(frame) {
+            Push::Invalidate(keys) => (upstream.on_invalidation)(&Invalidation::Keys(keys)),
+            Push::InvalidateEverything => {
+                if let Some(tracking) = tracking {
+                    tracking.flush();
+                }
+                upstream.stats.l1_flushes.add(1);
+                self.publish(tracking.as_ref(), upstream);
+            }
+            Push::Other => tracing::debug!(node = %self.node, "a push that is not for us"),
+        }
+    }
+
+    fn replied(
+        &self,
+        frame: Bytes,
+        tracking: &mut Option<Tracking>,
+        upstream: &Rc<Upstream>,
+    ) -> io::Result<()> {
+        let Some(waiting) = self.state.borrow_mut().queue.pop() else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a reply that nobody asked for"));
+        };
+        match waiting.waiter {
+            Waiter::Caller(_) if frame.first() == Some(&b'-') => self.error_reply(frame, waiting, upstream),
+            Waiter::Caller(sender) => {
+                // A caller whose client has gone no longer listens.
+                let _ = sender.send(Ok(UpstreamReply { frame, rerouted: waiting.rerouted }));
+            }
+            Waiter::Heartbeat(sent_at) => {
+                let pulse = upstream.options.heartbeat.read(&frame);
+                if let Some(tracking) = tracking {
+                    self.heard(tracking, sent_at, pulse, upstream);
+                }
+                self.publish(tracking.as_ref(), upstream);
+            }
+            Waiter::Nobody => {}
+        }
+        Ok(())
+    }
+
+    fn error_reply(&self, frame: Bytes, waiting: Waiting, upstream: &Rc<Upstream>) {
+        let redirect = waiting.call.slot.and_then(|_| redirect::parse(&frame, &self.node));
+        match redirect {
+            Some(redirect) => upstream.redirect(redirect, waiting),
+            None => {
+                if [&b"-CLUSTERDOWN"[..], b"-READONLY", b"-MASTERDOWN"]
+                    .iter()
+                    .any(|error| frame.starts_with(error))
+                {
+                    upstream.shared.table.ask_refresh();
+                }
+                if let Waiter::Caller(sender) = waiting.waiter {
+                    let _ = sender.send(Ok(UpstreamReply { frame, rerouted: waiting.rerouted }));
+                }
+            }
+        }
+    }
+
+    pub(super) fn heard(&self, tracking: &mut Tracking, sent_at: Nanos, pulse: Pulse, upstream: &Upstream) {
+        if let Some(why) = tracking.heard(sent_at, pulse, &upstream.shared.table, clock::now()) {
+            tracing::info!(node = %self.node, why, "L1 of the node is not served until the topology was read again");
+        }
+    }
+
+    /// Makes the epoch known to those who send, and the state to those who report.
+    pub(super) fn publish(&self, tracking: Option<&Tracking>, upstream: &Upstream) {
+        let epoch = tracking.and_then(Tracking::epoch).cloned();
+        let link = if tracking.is_some() { Link::Up(epoch.clone()) } else { Link::Untracked };
+        self.state.borrow_mut().epoch = epoch;
+        upstream.post(&self.node, link);
+    }
+}
