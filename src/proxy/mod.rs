@@ -204,7 +204,7 @@ fn fault_reply(fault: Fault, request: &Request<'_>) -> Bytes {
 fn not_supported_yet(spec: &Spec) -> Bytes {
     let name = spec.name.to_ascii_uppercase().replace('|', " ");
     encode::error_reply(format!(
-        "ERR {name} is not supported by nearside yet: it needs a connection of its own for the session"
+        "ERR {name} is not supported by nearside yet: it needs state that outlives the request"
     ))
 }
 
