@@ -14,7 +14,7 @@ use crate::socket::{Socket, Stream};
 use crate::write_queue::WriteQueue;
 
 /// What one read takes in at most.
-const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 32 * 1024;
 
 /// The buffer that all connections of a worker read into. It is empty between any two polls of them.
 #[derive(Clone, Debug)]

@@ -25,6 +25,10 @@ use crate::upstream::{SharedUpstream, Upstream, UpstreamOptions};
 /// New clients of the Unix socket that may wait for a worker to take them in.
 const HANDED_OVER_MAX: usize = 1024;
 
+/// After so many turns of its sessions a busy worker looks at its sockets: what nodes push waits there. Tokio's default
+/// of 61 let a value be served for a tenth of a second after its successor was written.
+const TURNS_PER_LOOK: u32 = 8;
+
 /// Where clients that another thread accepted are handed over to a worker.
 pub(super) type HandedOver = mpsc::Sender<(ClientSocket, OwnedSemaphorePermit)>;
 
@@ -68,7 +72,9 @@ pub(super) fn spawn(seed: WorkerSeed) -> io::Result<Worker> {
     let (handed_over, receiver) = mpsc::channel(HANDED_OVER_MAX);
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let thread = thread::Builder::new().name(format!("worker-{}", seed.index)).spawn(move || {
-        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        let mut builder = Builder::new_current_thread();
+        builder.enable_all().event_interval(TURNS_PER_LOOK);
+        let runtime = builder.build_local(LocalOptions::default());
         match runtime {
             Ok(runtime) => {
                 let _ = tell.send(Ok(()));

@@ -42,6 +42,10 @@ use state::State;
 /// While so many bytes of replies wait for the client to read them, no request of it is taken.
 const UNREAD_BYTES_MAX: usize = 256 * 1024;
 
+/// A session gives way after so many reads of its socket: others want their turn, and so do the invalidations that
+/// wait in the upstream sockets. A client that waits for its replies needs one.
+const BATCHES_PER_TURN: u32 = 2;
+
 /// The bounds on one session.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionLimits {
@@ -137,6 +141,7 @@ impl Session {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let mut batches = 0;
         loop {
             let answered = self.collect_answers(cx);
             let taken = match self.take_requests(cx) {
@@ -154,6 +159,11 @@ impl Session {
                 return Poll::Ready(End::Done);
             }
             if !(answered || taken || room) {
+                return Poll::Pending;
+            }
+            batches += u32::from(taken);
+            if batches == BATCHES_PER_TURN {
+                cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
         }

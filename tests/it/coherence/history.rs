@@ -112,7 +112,10 @@ impl History {
         }
         Ok(Served {
             state,
-            stale_for: replaced_at.filter(|at| *at < asked_at).map(|at| since(asked_at, Some(at))),
+            // Which of several deletions an absent key is seen after cannot be told, so only values are measured.
+            stale_for: replaced_at
+                .filter(|at| *at < asked_at && !reply.is_nil())
+                .map(|at| since(asked_at, Some(at))),
             after_ack: since(received_at, states[state].acked_at),
         })
     }
@@ -121,7 +124,7 @@ impl History {
         let absent = || (floor..states.len()).filter(|number| states[*number].is_absent);
         let replaced_at = |number: usize| states.get(number + 1).and_then(|next| next.acked_at);
         let fresh = absent().find(|number| !self.is_overdue(replaced_at(*number), asked_at));
-        fresh.ok_or_else(|| match absent().last() {
+        fresh.ok_or_else(|| match absent().next_back() {
             Some(last) => {
                 format!("absent, {:?} after that had ended", since(asked_at, replaced_at(last)))
             }
