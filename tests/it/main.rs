@@ -7,11 +7,13 @@ mod support;
 
 mod bad_input;
 mod coherence;
+mod dev_command;
 mod launcher;
 mod lost_connection;
 mod many_clients;
 mod node_failure;
 mod pass_through;
 mod refused_start;
+mod service;
 mod show;
 mod slot_move;
