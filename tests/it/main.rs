@@ -6,6 +6,7 @@
 mod support;
 
 mod bad_input;
+mod bounds;
 mod coherence;
 mod dev_command;
 mod launcher;
@@ -17,3 +18,4 @@ mod refused_start;
 mod service;
 mod show;
 mod slot_move;
+mod upstreams;

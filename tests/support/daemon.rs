@@ -78,6 +78,28 @@ impl Daemon {
         digits.unwrap_or_else(|| panic!("no {name} in {info}")).trim().parse().unwrap()
     }
 
+    /// The nodes of the upstream and their coherence states, as INFO tells them.
+    pub(crate) fn nodes(&self) -> Vec<(String, String)> {
+        let info = self.client().command(&["INFO", "nearside"]).unwrap().text();
+        let lines = info.lines().filter(|line| line.starts_with("node"));
+        let states = lines.filter_map(|line| line.split_once("address=")?.1.split_once(",state="));
+        states.map(|(address, state)| (address.to_owned(), state.trim().to_owned())).collect()
+    }
+
+    /// Waits until reads from so many nodes are tracked, and so kept.
+    pub(crate) fn until_tracked(&self, nodes: usize) {
+        eventually("all nodes are tracked", LIMIT, || {
+            let states = self.nodes();
+            states.len() == nodes && states.iter().all(|(_, state)| state == "tracked")
+        });
+    }
+
+    /// Whether a line of the log has this message.
+    pub(crate) fn has_logged(&self, message: &str) -> bool {
+        let log = self.log.lock().unwrap();
+        log.iter().any(|line| line.get("fields").unwrap_or(line)["message"] == message)
+    }
+
     /// Fails if the log has a line that asks an operator to act.
     pub(crate) fn assert_quiet(&self) {
         let log = self.log.lock().unwrap();

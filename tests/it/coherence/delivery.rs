@@ -65,6 +65,8 @@ fn a_burst_of_invalidations_leaves_nothing_stale() {
 /// Writes the keys on their nodes, and reads them until all of them come from L1: what is read while a connection is
 /// new, or while the invalidation of the write before is under way, need not be kept.
 fn fill(cluster: &Cluster, daemon: &Daemon, keys: &[String]) {
+    // What is read before a connection is tracked is answered and not kept.
+    daemon.until_tracked(cluster.nodes().len());
     write_directly(cluster, keys, "old");
     let mut client = daemon.client();
     eventually("all keys are in L1", DELIVERY, || {

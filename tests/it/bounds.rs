@@ -1,0 +1,285 @@
+//! Every named bound is reached once: what it bounds stops there, in words, and the daemon goes on.
+
+use std::net::TcpListener;
+use std::thread;
+use std::time::Duration;
+
+use nearside::dev::{Client, Reply, Standalone};
+use tokio::time::Instant;
+
+use crate::support::daemon::Daemon;
+use crate::support::servers::eventually;
+
+/// How long anything here may take that is not told to take longer.
+const SOON: Duration = Duration::from_secs(5);
+
+/// For what must not happen: long enough that it would have happened by then.
+const A_WHILE: Duration = Duration::from_millis(300);
+
+/// One server, and a daemon in front of it that was told these bounds.
+fn bounded(bounds: &[&str]) -> (Standalone, Daemon) {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let daemon = before(&upstream, bounds);
+    daemon.until_tracked(1);
+    (upstream, daemon)
+}
+
+fn before(upstream: &Standalone, bounds: &[&str]) -> Daemon {
+    let url = format!("redis://{}", upstream.server().address());
+    Daemon::start(&[&["--upstream", &url][..], bounds].concat())
+}
+
+fn ok(client: &mut Client, request: &[&str]) {
+    let reply = client.command(request).unwrap();
+    assert!(!reply.is_error(), "{request:?} gave {reply:?}");
+}
+
+#[test]
+fn max_clients() {
+    let (_upstream, daemon) = bounded(&["--max-clients", "2"]);
+    let admitted = || {
+        let mut client = daemon.client();
+        client.command(&["PING"]).ok().filter(|pong| pong.text() == "PONG").map(|_| client)
+    };
+    let mut clients = Vec::new();
+    // Those that looked at the daemon before may still be on their way out.
+    eventually("two clients are admitted", SOON, || {
+        clients.extend(admitted());
+        clients.len() == 2
+    });
+    let mut third = daemon.client();
+    assert_eq!(third.receive().unwrap().text(), "ERR max number of clients reached");
+    assert!(third.is_closed().unwrap());
+    clients.iter_mut().for_each(|client| ok(client, &["PING"]));
+    clients.pop();
+    eventually("there is room again", SOON, || admitted().is_some());
+    assert!(daemon.has_logged("clients are refused: max_clients are connected"));
+}
+
+#[test]
+fn pipeline_depth_max() {
+    let (upstream, daemon) = bounded(&["--pipeline-depth-max", "4"]);
+    let mut client = daemon.client();
+    upstream.server().stop_signal().unwrap();
+    let before = daemon.counter("commands");
+    client.send(&["GET", "slow"]).unwrap();
+    (0..100).for_each(|number| client.send(&["ECHO", &number.to_string()]).unwrap());
+    thread::sleep(A_WHILE);
+    // The INFO that counted before is one more.
+    assert_eq!(daemon.counter("commands") - before, 4 + 1, "no more are taken than may wait");
+    upstream.server().continue_signal().unwrap();
+    assert!(client.receive().unwrap().is_nil());
+    for number in 0..100 {
+        assert_eq!(client.receive().unwrap().text(), number.to_string());
+    }
+}
+
+#[test]
+fn request_bounds() {
+    let (_upstream, daemon) = bounded(&[
+        "--request-args-max",
+        "8",
+        "--request-bulk-max",
+        "1kb",
+        "--request-inline-max",
+        "1kb",
+        "--request-bytes-max",
+        "4kb",
+    ]);
+    let (most, more) = ("v".repeat(1_024), "v".repeat(1_025));
+    let mget = |keys: usize| [vec!["MGET"], vec!["key"; keys]].concat();
+    let cases = [
+        ("request_args_max", mget(7), mget(8), "invalid multibulk length"),
+        ("request_bulk_max", vec!["SET", "key", &most], vec!["SET", "key", &more], "invalid bulk length"),
+        (
+            "request_bytes_max",
+            [vec!["MGET"], vec![&*most; 3]].concat(),
+            [vec!["MGET"], vec![&*most; 4]].concat(),
+            "",
+        ),
+    ];
+    for (bound, within, beyond, error) in cases {
+        let mut client = daemon.client();
+        ok(&mut client, &within);
+        // What follows its last length need not be sent: it is refused before.
+        let bytes = nearside::dev::client::encode(&beyond);
+        client.send_raw(&bytes[..bytes.len() - 2 - beyond[beyond.len() - 1].len()]).unwrap();
+        let reply = client.receive().unwrap();
+        assert!(reply.is_error() && reply.text().contains("Protocol error"), "{bound}: {reply:?}");
+        assert!(reply.text().contains(error), "{bound}: {reply:?}");
+        assert!(client.is_closed().unwrap(), "{bound}");
+    }
+    let mut client = daemon.client();
+    client.send_raw(format!("ECHO {}\r\n", "v".repeat(1_000)).as_bytes()).unwrap();
+    assert_eq!(client.receive().unwrap().text().len(), 1_000);
+    client.send_raw(more.as_bytes()).unwrap();
+    assert_eq!(client.receive().unwrap().text(), "ERR Protocol error: too big inline request");
+    assert!(client.is_closed().unwrap());
+    assert_eq!(daemon.counter("protocol_errors"), 4);
+}
+
+#[test]
+fn client_output_max_and_stall_timeout() {
+    let (upstream, daemon) = bounded(&["--client-output-max", "1mb", "--client-stall-timeout", "200ms"]);
+    let mut direct = upstream.server().connect().unwrap();
+    ok(&mut direct, &["SET", "large", &"v".repeat(3 << 20)]);
+    ok(&mut direct, &["SET", "small", &"v".repeat(100_000)]);
+    let mut greedy = daemon.client();
+    greedy.send(&["GET", "large"]).unwrap();
+    eventually("client_output_max drops it", SOON, || daemon.counter("clients_dropped") == 1);
+    // Never more than a few wait, but nobody takes them.
+    let mut idle = daemon.client();
+    (0..200).for_each(|_| idle.send(&["GET", "small"]).unwrap());
+    eventually("client_stall_timeout drops it", SOON, || daemon.counter("clients_dropped") == 2);
+    ok(&mut daemon.client(), &["GET", "small"]);
+}
+
+#[test]
+fn upstream_in_flight_max() {
+    let (upstream, daemon) = bounded(&["--upstream-in-flight-max", "16"]);
+    let mut client = daemon.client();
+    upstream.server().stop_signal().unwrap();
+    (0..100).for_each(|number| client.send(&["SET", &format!("key:{number}"), "value"]).unwrap());
+    eventually("commands are refused", SOON, || daemon.counter("upstream_refusals") >= 84);
+    upstream.server().continue_signal().unwrap();
+    let replies: Vec<Reply> = (0..100).map(|_| client.receive().unwrap()).collect();
+    let done = replies.iter().filter(|reply| reply.is_ok()).count();
+    // A heartbeat may be among those in flight.
+    assert!((15..=16).contains(&done), "{done} of 100 were executed");
+    for refused in replies.iter().filter(|reply| !reply.is_ok()) {
+        let text = refused.text();
+        assert!(text.contains("upstream_in_flight_max") && text.contains("was not executed"), "{text}");
+    }
+    let executed = upstream.server().command(&["DBSIZE"]).unwrap();
+    assert_eq!(executed, Reply::Integer(done as i64), "what was refused was not executed");
+    ok(&mut client, &["SET", "key", "value"]);
+}
+
+#[test]
+fn upstream_in_flight_bytes_max() {
+    let (upstream, daemon) = bounded(&["--upstream-in-flight-bytes-max", "1mb"]);
+    let mut client = daemon.client();
+    upstream.server().stop_signal().unwrap();
+    let value = "v".repeat(400_000);
+    (0..4).for_each(|number| client.send(&["SET", &format!("key:{number}"), &value]).unwrap());
+    eventually("commands are refused", SOON, || daemon.counter("upstream_refusals") == 2);
+    upstream.server().continue_signal().unwrap();
+    let texts: Vec<String> = (0..4).map(|_| client.receive().unwrap().text()).collect();
+    assert!(texts[..2].iter().all(|text| text == "OK"), "{texts:?}");
+    assert!(texts[2..].iter().all(|text| text.contains("upstream_in_flight_bytes_max")), "{texts:?}");
+    // One command is let through whatever its size.
+    ok(&mut client, &["SET", "key", &"v".repeat(2 << 20)]);
+}
+
+#[test]
+fn upstream_request_timeout() {
+    let (upstream, daemon) = bounded(&["--upstream-request-timeout", "300ms"]);
+    let mut client = daemon.client();
+    upstream.server().stop_signal().unwrap();
+    let begun = Instant::now();
+    let text = client.command(&["SET", "key", "value"]).unwrap().text();
+    let took = begun.elapsed();
+    assert!(text.contains("within 300 ms (upstream_request_timeout)"), "{text}");
+    assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(2), "{took:?}");
+    assert!(daemon.counter("upstream_timeouts") >= 1);
+    upstream.server().continue_signal().unwrap();
+    eventually("it is back", SOON, || !client.command(&["GET", "key"]).unwrap().is_error());
+}
+
+#[test]
+fn upstream_connect_timeout() {
+    // The kernel accepts for it; nobody ever answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", silent.local_addr().unwrap());
+    let daemon = Daemon::start(&["--upstream", &url, "--upstream-connect-timeout", "200ms"]);
+    let mut client = daemon.client();
+    for _ in 0..3 {
+        let begun = Instant::now();
+        let text = client.command(&["GET", "key"]).unwrap().text();
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(text.contains("no answer within 200 ms"), "{text}");
+    }
+}
+
+#[test]
+fn l1_size() {
+    let (_upstream, daemon) = bounded(&["--l1-size", "1mb"]);
+    let (mut client, value) = (daemon.client(), "v".repeat(1_000));
+    for chunk in 0..10 {
+        let keys: Vec<String> = (0..500).map(|number| format!("key:{chunk}:{number}")).collect();
+        keys.iter().for_each(|key| client.send(&["SET", key, &value]).unwrap());
+        keys.iter().for_each(|_| assert!(client.receive().unwrap().is_ok()));
+        keys.iter().for_each(|key| client.send(&["GET", key]).unwrap());
+        keys.iter().for_each(|_| assert_eq!(client.receive().unwrap(), Reply::bulk(&value)));
+        let bytes = daemon.counter("l1_bytes");
+        assert!(bytes <= 1 << 20, "{bytes}");
+    }
+    let (evictions, entries) = (daemon.counter("l1_evictions"), daemon.counter("l1_entries"));
+    assert!(evictions > 3_000 && entries > 300, "{evictions} evictions, {entries} entries");
+    assert!(daemon.counter("l1_fills") >= 5_000);
+}
+
+#[test]
+fn l1_ttl() {
+    let (upstream, daemon) =
+        bounded(&["--l1-ttl", "300ms", "--negative-ttl", "300ms", "--topology-refresh-interval", "300ms"]);
+    upstream.server().command(&["SET", "key", "value"]).unwrap();
+    assert_kept_for(&daemon, "key", Duration::from_millis(300));
+}
+
+#[test]
+fn negative_ttl() {
+    let (_upstream, daemon) = bounded(&["--negative-ttl", "300ms", "--topology-refresh-interval", "300ms"]);
+    assert_kept_for(&daemon, "absent", Duration::from_millis(300));
+}
+
+/// A key is read upstream, from memory, and after its time upstream again.
+fn assert_kept_for(daemon: &Daemon, key: &str, time: Duration) {
+    let mut client = daemon.client();
+    let counts = || (daemon.counter("l1_misses"), daemon.counter("l1_hits"));
+    let (misses, hits) = counts();
+    ok(&mut client, &["GET", key]);
+    ok(&mut client, &["GET", key]);
+    assert_eq!(counts(), (misses + 1, hits + 1), "read upstream, and from memory");
+    thread::sleep(time);
+    ok(&mut client, &["GET", key]);
+    assert_eq!(counts(), (misses + 2, hits + 1), "read upstream again");
+    assert_eq!(daemon.counter("l1_expirations"), 1);
+}
+
+#[test]
+fn drain_timeout() {
+    let (upstream, daemon) = bounded(&["--drain-timeout", "500ms"]);
+    let mut client = daemon.client();
+    upstream.server().stop_signal().unwrap();
+    client.send(&["GET", "key"]).unwrap();
+    thread::sleep(A_WHILE);
+    let begun = Instant::now();
+    daemon.stop();
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(2), "{took:?}");
+    assert!(client.receive().is_err(), "there was nothing to answer with");
+}
+
+#[test]
+fn a_drain_lets_what_runs_end() {
+    let (upstream, daemon) = bounded(&["--drain-timeout", "5s"]);
+    let (mut client, mut idle) = (daemon.client(), daemon.client());
+    ok(&mut idle, &["PING"]);
+    upstream.server().stop_signal().unwrap();
+    client.send(&["SET", "key", "value"]).unwrap();
+    thread::sleep(A_WHILE);
+    let took = thread::scope(|scope| {
+        let stopping = scope.spawn(|| {
+            let begun = Instant::now();
+            daemon.stop();
+            begun.elapsed()
+        });
+        thread::sleep(A_WHILE);
+        assert!(idle.is_closed().unwrap(), "who waits for nothing is let go at once");
+        upstream.server().continue_signal().unwrap();
+        stopping.join().unwrap()
+    });
+    assert!(client.receive().unwrap().is_ok(), "what was asked is answered");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
