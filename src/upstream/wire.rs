@@ -41,7 +41,9 @@ impl Wire {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             let socket = SockRef::from(&stream);
-            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(patience).with_interval(patience))?;
+            // The kernel counts these in whole seconds and takes no 0.
+            let seconds = patience.max(Duration::from_secs(1));
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(seconds).with_interval(seconds))?;
             socket.set_tcp_user_timeout(Some(patience))?;
             Stream::Tcp(stream)
         };

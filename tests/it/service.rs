@@ -91,23 +91,3 @@ fn a_unix_path_is_taken_over_from_the_dead_only() {
     assert_eq!(client.command(&["PING"]).unwrap().text(), "PONG");
     second.stop();
 }
-
-#[test]
-fn what_was_asked_is_answered_before_the_end() {
-    let server = Standalone::launch(&[]).unwrap();
-    let daemon = Daemon::start(&["--upstream", &format!("redis://{}", server.server().address())]);
-    let mut client = daemon.client();
-    client.command(&["SET", "asked", "1"]).unwrap();
-    server.server().stop_signal().unwrap();
-    client.send(&["INCR", "asked"]).unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            std::thread::sleep(Duration::from_millis(300));
-            server.server().continue_signal().unwrap();
-        });
-        // Waits for the end, which waits for the answer.
-        daemon.stop();
-    });
-    assert_eq!(client.receive().unwrap().integer(), Some(2));
-    assert!(client.is_closed().unwrap());
-}
