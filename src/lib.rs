@@ -14,8 +14,9 @@ pub mod stats;
 
 pub mod drain;
 
-pub mod socket;
 pub mod write_queue;
+
+pub mod socket;
 
 pub mod resp;
 
