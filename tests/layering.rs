@@ -1,0 +1,326 @@
+//! The house: which module may use which, where foreign crates may be named, and that ARCHITECTURE.md names every
+//! source file. Every failure says why the rule is there.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[path = "support/generated.rs"]
+mod generated;
+
+/// Plain values that any module below may use.
+const WORDS: &[&str] = &["clock", "key", "node", "invalidation", "stats", "drain"];
+
+/// The modules from the top of the house to the bottom, and what each may use beside the words. All of that stands
+/// above it.
+const HOUSE: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("key", &[]),
+    ("node", &[]),
+    ("invalidation", &[]),
+    ("stats", &[]),
+    ("drain", &[]),
+    ("write_queue", &[]),
+    ("socket", &["write_queue"]),
+    ("resp", &[]),
+    ("command", &["resp"]),
+    // These two are blind to each other and meet in `proxy`.
+    ("near_cache", &["resp"]),
+    ("upstream", &["write_queue", "resp"]),
+    ("proxy", &["resp", "command", "near_cache", "upstream"]),
+    ("connection", &["write_queue", "socket", "resp"]),
+    // The near cache and the upstream for INFO alone: what is about data goes through the proxy.
+    ("session", &["write_queue", "resp", "command", "near_cache", "upstream", "proxy", "connection"]),
+    ("listener", &[]),
+    ("config", &[]),
+    // The throwaway servers know nothing of the daemon: a test must not be judged by what it tests.
+    ("dev", &[]),
+    ("systemd", &[]),
+    ("telemetry", &["config"]),
+    ("cli", &["config"]),
+    // Puts everything together.
+    (
+        "daemon",
+        &[
+            "socket",
+            "resp",
+            "near_cache",
+            "upstream",
+            "proxy",
+            "connection",
+            "session",
+            "listener",
+            "config",
+            "dev",
+            "systemd",
+        ],
+    ),
+];
+
+/// Where a foreign crate may be named, and why nowhere else.
+const PLACES: &[(&str, &str, &str)] = &[
+    ("moka", "near_cache/store.rs", "correctness must not lean on what moka promises about time and order"),
+    ("fred", "upstream/topology.rs", "no user's data passes through fred"),
+    ("clap", "cli.rs", "the command line is one source of the configuration among three"),
+    (
+        "redis_protocol",
+        "resp/",
+        "it judges our scanners in tests, and bytes stay untouched on their way through",
+    ),
+    ("sd_notify", "systemd.rs", "one place that speaks to systemd"),
+    ("toml", "config/", "the form of the file is nobody else's business"),
+];
+
+/// What must not stand in the code.
+const BANNED: &[(&str, &str)] = &[
+    ("todo!(", "unfinished code answers a client with a panic"),
+    ("unimplemented!(", "unfinished code answers a client with a panic"),
+    ("dbg!(", "standard error is the log"),
+    ("TODO", "open work belongs into the issue tracker"),
+    ("FIXME", "open work belongs into the issue tracker"),
+    ("super::super", "name the module from `crate::`, where this test sees it"),
+];
+
+/// Names that say nothing about what is in a file.
+const EMPTY_NAMES: &[&str] = &["utils", "util", "helpers", "common", "misc", "types", "manager", "prelude"];
+
+/// A file under src/.
+struct Source {
+    /// With `/`, from src/ on.
+    path: String,
+    text: String,
+}
+
+// === impl Source ===
+
+impl Source {
+    /// The module of the library that it is part of: `session` for `session/info.rs`; `main` for the binary.
+    fn module(&self) -> &str {
+        self.path.split('/').next().unwrap().trim_end_matches(".rs")
+    }
+
+    /// The code of each line, without its comment.
+    fn code(&self) -> impl Iterator<Item = &str> {
+        self.text.lines().map(|line| {
+            let comment = line.match_indices("//").find(|(at, _)| !line[..*at].ends_with(':'));
+            comment.map_or(line, |(at, _)| &line[..at])
+        })
+    }
+
+    /// The modules that it names from the root of the library.
+    fn uses(&self) -> BTreeSet<String> {
+        let root = if self.module() == "main" { "nearside::" } else { "crate::" };
+        let code = self.code().collect::<Vec<_>>().join("\n");
+        let mut uses = BTreeSet::new();
+        for (at, _) in code.match_indices(root) {
+            if code[..at].ends_with(is_of_name) {
+                continue;
+            }
+            let rest = &code[at + root.len()..];
+            match rest.strip_prefix('{') {
+                Some(group) => uses.extend(first_names(group)),
+                None => uses.extend(leading_name(rest)),
+            }
+        }
+        uses
+    }
+
+    /// The first sentence of its `//!` head.
+    fn job(&self) -> Option<String> {
+        let head: Vec<&str> =
+            self.text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim).collect();
+        let paragraph = head.split(|line| line.is_empty()).next()?.join(" ");
+        let end = paragraph.find(". ").unwrap_or(paragraph.len());
+        let sentence = paragraph[..end].trim_end_matches(['.', ':']);
+        (!sentence.is_empty()).then(|| sentence.to_owned())
+    }
+}
+
+fn is_of_name(character: char) -> bool {
+    character.is_ascii_alphanumeric() || character == '_' || character == '$'
+}
+
+fn leading_name(text: &str) -> Option<String> {
+    let end = text.find(|character| !is_of_name(character)).unwrap_or(text.len());
+    (end > 0).then(|| text[..end].to_owned())
+}
+
+/// The first name of each element of `a::b, c::{d, e}, …}`.
+fn first_names(group: &str) -> Vec<String> {
+    let (mut depth, mut names, mut wanted) = (0, Vec::new(), true);
+    for (at, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => wanted = true,
+            _ if wanted && is_of_name(character) => {
+                names.extend(leading_name(&group[at..]));
+                wanted = false;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    collect(&root, &root, &mut found);
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    assert!(found.len() > 50, "only {} files under {}", found.len(), root.display());
+    found
+}
+
+fn collect(root: &Path, directory: &Path, found: &mut Vec<Source>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path: PathBuf = entry.unwrap().path();
+        if path.is_dir() {
+            collect(root, &path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+            found.push(Source { path: name, text: fs::read_to_string(&path).unwrap() });
+        }
+    }
+}
+
+/// Fails with all that was found wrong at once.
+fn none(wrong: Vec<String>) {
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_library_lists_its_modules_in_the_order_of_the_house() {
+    let library = include_str!("../src/lib.rs");
+    let listed: Vec<&str> = library
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod ").or(line.strip_prefix("mod "))?.strip_suffix(';'))
+        .collect();
+    let house: Vec<&str> = HOUSE.iter().map(|(module, _)| *module).collect();
+    assert_eq!(listed, house, "src/lib.rs is where a reader learns which module stands above which");
+}
+
+#[test]
+fn what_a_module_may_use_stands_above_it() {
+    for (index, (module, allowed)) in HOUSE.iter().enumerate() {
+        for used in *allowed {
+            let above = HOUSE[..index].iter().any(|(other, _)| other == used);
+            assert!(
+                above,
+                "the table lets {module} use {used}, which does not stand above it: that makes a circle"
+            );
+            assert!(!WORDS.contains(used), "{used} is a word, which the table need not list for {module}");
+        }
+    }
+}
+
+#[test]
+fn modules_use_only_what_the_house_lets_them() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.path != "lib.rs") {
+        let module = source.module();
+        let floor = HOUSE.iter().position(|(name, _)| *name == module);
+        if floor.is_none() && module != "main" {
+            wrong
+                .push(format!("src/{}: {module} has no place in the house (tests/layering.rs)", source.path));
+            continue;
+        }
+        for used in source.uses() {
+            let Some(other) = HOUSE.iter().position(|(name, _)| *name == used) else {
+                wrong.push(format!("src/{}: {used} has no place in the house", source.path));
+                continue;
+            };
+            // The binary stands below all of it.
+            let Some(floor) = floor else { continue };
+            let allowed = used == module
+                || other < floor && (WORDS.contains(&&*used) || HOUSE[floor].1.contains(&&*used));
+            if !allowed {
+                let why = if other > floor {
+                    "stands below it: whoever changes the lower module would have to know the upper one"
+                } else {
+                    "is not among what the table lets it use: move the code to where both are known, or say in the \
+                     table why it must be"
+                };
+                wrong.push(format!("src/{}: {module} uses {used}, which {why}", source.path));
+            }
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn the_house_lists_no_use_that_is_not_made() {
+    let sources = sources();
+    let mut wrong = Vec::new();
+    for (module, allowed) in HOUSE {
+        let used: BTreeSet<String> =
+            sources.iter().filter(|source| source.module() == *module).flat_map(Source::uses).collect();
+        for unused in allowed.iter().filter(|allowed| !used.contains(**allowed)) {
+            wrong.push(format!(
+                "{module} does not use {unused}: a permission that nobody needs hides the next one"
+            ));
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn foreign_crates_are_named_where_they_belong() {
+    let mut wrong = Vec::new();
+    let sources = sources();
+    for (name, place, why) in PLACES {
+        let path = format!("{name}::");
+        let names = |source: &&Source| {
+            source.code().any(|line| {
+                line.match_indices(&path)
+                    .any(|(at, _)| !line[..at].ends_with(is_of_name) && !line[..at].ends_with("::"))
+            })
+        };
+        let (inside, outside): (Vec<&Source>, Vec<&Source>) =
+            sources.iter().filter(names).partition(|source| source.path.starts_with(place));
+        for source in outside {
+            wrong.push(format!("src/{} names {name}, which belongs into src/{place}: {why}", source.path));
+        }
+        if inside.is_empty() {
+            wrong.push(format!("src/{place} does not name {name} any more: take it out of the table"));
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn every_file_says_its_job_and_has_a_telling_name() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        if source.job().is_none() {
+            wrong.push(format!(
+                "src/{} has no //! head: whoever opens it must learn its one job",
+                source.path
+            ));
+        }
+        let empty = source.path.trim_end_matches(".rs").split('/').find(|part| EMPTY_NAMES.contains(part));
+        if let Some(name) = empty {
+            wrong.push(format!("src/{}: {name} says nothing, and takes in everything", source.path));
+        }
+        for (number, line) in source.text.lines().enumerate() {
+            for (word, why) in BANNED.iter().filter(|(word, _)| line.contains(word)) {
+                wrong.push(format!("src/{}:{}: {word}: {why}", source.path, number + 1));
+            }
+        }
+    }
+    none(wrong);
+}
+
+/// The list of files is made from their heads, so that the two cannot differ.
+#[test]
+fn the_architecture_names_every_file() {
+    let mut list = String::new();
+    for source in sources() {
+        let job = source.job().unwrap_or_default();
+        list.push_str(&format!("- `{}`: {job}.\n", source.path));
+    }
+    generated::keep("ARCHITECTURE.md", "files", &list);
+}
