@@ -1,81 +1,126 @@
-//! `nearside dev` as a user runs it: it shows the main job, serves, and leaves nothing behind.
+//! `nearside dev` as a process: it shows the main job, can be talked to, and leaves nothing however it ends.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
-use nearside::dev::Client;
+use nearside::dev::{Address, Client};
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 
-use crate::support::servers::eventually;
+use crate::support::servers::{eventually, sandbox};
 
-const LIMIT: Duration = Duration::from_secs(20);
+/// How long the cluster may take to form, and everything to end.
+const SHOW_LIMIT: Duration = Duration::from_secs(60);
+const END_LIMIT: Duration = Duration::from_secs(15);
 
-/// What it said up to the last line of the demonstration.
-struct Shown {
+/// A running `nearside dev` that has shown everything, with a temporary directory of its own.
+struct Demonstration {
     child: Child,
+    temporary: TempDir,
     text: String,
+    nearside: SocketAddr,
+    nodes: Vec<SocketAddr>,
 }
 
-fn start() -> Shown {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_nearside"))
-        .args(["dev", "--listen", "127.0.0.1:0"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut text = String::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
-        text.push_str(&line);
-        text.push('\n');
-        if line.starts_with("replicas:") {
-            break;
-        }
-    }
-    Shown { child, text }
-}
+// === impl Demonstration ===
 
-impl Shown {
-    /// The ports of all servers that it started.
-    fn servers(&self) -> Vec<String> {
-        let lines =
-            self.text.lines().filter(|line| line.starts_with("primaries:") || line.starts_with("replicas:"));
-        lines.flat_map(|line| line.split_whitespace().skip(1)).map(str::to_owned).collect()
+impl Demonstration {
+    fn start() -> Demonstration {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_nearside"))
+            .args(["dev", "--listen", "127.0.0.1:0"])
+            .env("TMPDIR", temporary.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        sandbox().started(child.id()).unwrap();
+        let text = read_until_shown(child.stdout.take().unwrap());
+        let port = text.lines().find_map(|line| line.split_once("-p ")?.1.split(' ').next()?.parse().ok());
+        let nearside = SocketAddr::from(([127, 0, 0, 1], port.expect("how to connect")));
+        let nodes = addresses(&text, "primaries:").chain(addresses(&text, "replicas:")).collect();
+        Demonstration { child, temporary, text, nearside, nodes }
     }
 
-    fn address(&self) -> String {
-        let line = self.text.lines().find(|line| line.starts_with("Try it:")).unwrap();
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let after = |flag: &str| words[words.iter().position(|word| *word == flag).unwrap() + 1];
-        format!("{}:{}", after("-h"), after("-p"))
-    }
-
-    fn end(mut self, signal: Signal) -> bool {
+    /// Ends it by `signal`, and insists that nothing is left.
+    fn end(mut self, signal: Signal) -> ExitStatus {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
-        let status = self.child.wait().unwrap();
-        for server in self.servers() {
-            eventually("every server is gone", LIMIT, || std::net::TcpStream::connect(&server).is_err());
+        let mut status = None;
+        eventually("the demonstration ends", END_LIMIT, || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        sandbox().ended(self.child.id()).unwrap();
+        eventually("all servers are gone", END_LIMIT, || {
+            self.nodes.iter().chain([&self.nearside]).all(|address| TcpStream::connect(address).is_err())
+        });
+        eventually("the temporary directory is empty", END_LIMIT, || is_empty(self.temporary.path()));
+        status.unwrap()
+    }
+}
+
+/// Everything up to the last line of the demonstration.
+fn read_until_shown(stdout: impl Read + Send + 'static) -> String {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = String::new();
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            text.push_str(&line);
+            text.push('\n');
+            if line.starts_with("replicas:") {
+                break;
+            }
         }
-        status.success()
-    }
+        tell.send(text)
+    });
+    told.recv_timeout(SHOW_LIMIT).expect("the demonstration is shown in time")
+}
+
+fn addresses<'a>(text: &'a str, role: &str) -> impl Iterator<Item = SocketAddr> + use<'a> {
+    let line = text.lines().find_map(|line| line.strip_prefix(role)).unwrap_or_default();
+    line.split_whitespace().map(|address| address.parse().unwrap())
+}
+
+fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).unwrap().next().is_none()
 }
 
 #[test]
-fn it_shows_the_main_job_and_serves_until_interrupted() {
-    let shown = start();
-    for step in
-        ["1. first read", "2. same read again", "3. somebody else writes", "4. invalidation", "5. read again"]
-    {
-        assert!(shown.text.contains(step), "no {step:?} in:\n{}", shown.text);
+fn it_shows_the_steps_and_can_be_talked_to_and_ends_cleanly() {
+    let shown = Demonstration::start();
+    let steps = [
+        "1. first read",
+        "2. same read again",
+        "3. somebody else writes",
+        "4. invalidation",
+        "5. read again",
+    ];
+    let mut rest = &shown.text[..];
+    for step in steps {
+        rest = rest.split_once(step).unwrap_or_else(|| panic!("no {step:?} in order in:\n{}", shown.text)).1;
     }
-    assert_eq!(shown.servers().len(), 6, "{}", shown.text);
-    let mut client = Client::connect(&shown.address().parse().unwrap()).unwrap();
-    assert!(client.command(&["SET", "dev:key", "1"]).unwrap().is_ok());
-    assert_eq!(client.command(&["GET", "dev:key"]).unwrap().text(), "1");
-    assert!(shown.end(Signal::INT), "an interrupt is the ordinary end");
+    assert!(rest.contains("redis-cli -h 127.0.0.1 -p"), "{}", shown.text);
+    assert_eq!(shown.nodes.len(), 6, "{}", shown.text);
+    assert!(!is_empty(shown.temporary.path()));
+
+    let mut client = Client::connect(&Address::Tcp(shown.nearside)).unwrap();
+    for number in 0..20 {
+        let (key, value) = (format!("key:{number}"), number.to_string());
+        assert!(client.command(&["SET", &key, &value]).unwrap().is_ok());
+        assert_eq!(client.command(&["GET", &key]).unwrap().text(), value);
+    }
+    let status = shown.end(Signal::INT);
+    assert!(status.success(), "{status:?}");
 }
 
 #[test]
-fn a_crash_leaves_no_server_behind() {
-    assert!(!start().end(Signal::KILL));
+fn killed_it_leaves_nothing() {
+    Demonstration::start().end(Signal::KILL);
 }

@@ -1,93 +1,156 @@
-//! The daemon as a service manager sees it: ready when it listens, patient with an upstream that comes later, in
-//! order at the end.
+//! The daemon as a service: what its manager hears, what its command line says, and an upstream that comes late.
 
-use std::os::unix::net::UnixDatagram;
-use std::process::{Child, Command, Stdio};
+use std::fs;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Standalone};
-use rustix::process::{Pid, Signal, kill_process};
+use nearside::config::KEYS;
+use nearside::dev::{Address, Client, Standalone};
 use tokio::time::Instant;
 
-use crate::support::daemon::{Daemon, run_to_end};
-use crate::support::servers::{eventually, sandbox};
+use crate::support::daemon::{Daemon, run_to_end, upstream_url};
+use crate::support::servers::{eventually, own_primaries, shared_cluster};
 
-const LIMIT: Duration = Duration::from_secs(10);
+/// How late an error may come, and how long a node that is back may go unnoticed.
+const LIMIT: Duration = Duration::from_secs(5);
 
-/// Kills what it holds when a test fails before it ended it.
-struct Killed(Child);
+/// What ends by itself, however wrong it is called.
+fn nearside(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nearside")).args(arguments).output().unwrap()
+}
 
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-        let _ = sandbox().ended(self.0.id());
-    }
+/// Where systemd listens, in a directory that goes with the test.
+fn systemd(directory: &Path) -> (UnixDatagram, PathBuf) {
+    let path = directory.join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    (socket, path)
+}
+
+fn hear(systemd: &UnixDatagram) -> String {
+    let mut heard = [0; 256];
+    let length = systemd.recv(&mut heard).unwrap();
+    String::from_utf8_lossy(&heard[..length]).trim_end().to_owned()
 }
 
 #[test]
-fn systemd_hears_that_it_is_ready_and_that_it_stops() {
-    let directory = sandbox().make_directory().unwrap();
-    let (notify, listen) = (directory.join("notify"), directory.join("nearside.sock"));
-    let heard = UnixDatagram::bind(&notify).unwrap();
-    heard.set_read_timeout(Some(LIMIT)).unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_nearside"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--upstream", "redis://127.0.0.1:1", "--unix"])
-        .arg(&listen)
-        .env("NOTIFY_SOCKET", &notify)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut child = Killed(child);
-    sandbox().started(child.0.id()).unwrap();
-    assert!(hears(&heard, "READY=1"));
-    // Ready means that it can be spoken to, whatever the upstream does.
-    let mut client = Client::connect(&listen.to_str().unwrap().parse().unwrap()).unwrap();
-    assert_eq!(client.command(&["PING"]).unwrap().text(), "PONG");
-    kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
-    assert!(hears(&heard, "STOPPING=1"));
-    assert!(child.0.wait().unwrap().success());
-    assert!(!listen.exists(), "the path of the socket is still there");
+fn systemd_hears_when_it_serves_and_when_it_stops() {
+    let directory = tempfile::tempdir().unwrap();
+    let (systemd, notify) = systemd(directory.path());
+    let path = directory.path().join("nearside.sock");
+    let listener = thread::spawn({
+        let path = path.clone();
+        move || {
+            let state = hear(&systemd);
+            // Whoever was waiting for READY connects at once.
+            (state, UnixStream::connect(path).map(drop), systemd)
+        }
+    });
+    let daemon = Daemon::start_in(
+        &["--unix", path.to_str().unwrap(), "--upstream", &upstream_url(shared_cluster())],
+        &[("NOTIFY_SOCKET", notify.as_path())],
+    );
+    let (state, connected, systemd) = listener.join().unwrap();
+    assert_eq!(state, "READY=1");
+    connected.unwrap();
+    daemon.assert_quiet();
+    daemon.stop();
+    assert_eq!(hear(&systemd), "STOPPING=1");
+    assert!(!path.exists(), "the path goes with the daemon");
 }
 
-fn hears(socket: &UnixDatagram, wanted: &str) -> bool {
-    let mut message = [0; 256];
-    std::iter::from_fn(|| socket.recv(&mut message).ok().map(|count| message[..count].to_vec()))
-        .any(|message| String::from_utf8_lossy(&message).lines().any(|line| line == wanted))
-}
-
-#[test]
-fn an_upstream_that_comes_later_is_found() {
-    let server = Standalone::launch(&[]).unwrap();
-    server.server().kill9().unwrap();
-    let daemon = Daemon::start(&["--upstream", &format!("redis://{}", server.server().address())]);
+/// What must hold in front of a node that is dead at first: commands fail in time and say why, and succeed once the
+/// node is there.
+fn comes_late(daemon: &Daemon, revive: impl FnOnce()) {
     let mut client = daemon.client();
-    let begun = Instant::now();
-    let refused = client.command(&["SET", "later", "1"]).unwrap();
-    assert!(refused.text().starts_with("CLUSTERDOWN nearside: node"), "{refused:?}");
-    assert!(refused.text().contains("the command was not executed"), "{refused:?}");
-    assert!(begun.elapsed() < Duration::from_secs(5));
-    server.server().restart().unwrap();
-    eventually("the upstream is found", LIMIT, || client.command(&["SET", "later", "2"]).unwrap().is_ok());
-    assert_eq!(client.command(&["GET", "later"]).unwrap().text(), "2");
+    client.set_patience(LIMIT * 2).unwrap();
+    for request in [&["GET", "late"][..], &["SET", "late", "1"]] {
+        let begun = Instant::now();
+        let reply = client.command(request).unwrap();
+        assert!(reply.is_error() && reply.text().starts_with("CLUSTERDOWN nearside: "), "{reply:?}");
+        assert!(begun.elapsed() < LIMIT, "{request:?} took {:?}", begun.elapsed());
+    }
+    revive();
+    eventually("a write succeeds", LIMIT * 2, || client.command(&["SET", "late", "2"]).unwrap().is_ok());
+    assert_eq!(client.command(&["GET", "late"]).unwrap().text(), "2");
+}
+
+#[test]
+fn a_cluster_that_comes_late_is_found() {
+    let cluster = own_primaries(1);
+    let node = cluster.nodes()[0].server();
+    node.kill9().unwrap();
+    let daemon = Daemon::start(&["--upstream", &upstream_url(&cluster)]);
+    comes_late(&daemon, || node.restart().unwrap());
+    daemon.assert_logged("WARN", "the upstream cannot be asked who owns what");
+    daemon.assert_logged("INFO", "the upstream is known");
+    daemon.assert_logged("INFO", "connected upstream");
     daemon.stop();
 }
 
 #[test]
-fn a_unix_path_is_taken_over_from_the_dead_only() {
-    let path = sandbox().make_directory().unwrap().join("nearside.sock");
-    let arguments = ["--upstream", "redis://127.0.0.1:1", "--unix", path.to_str().unwrap()];
-    let first = Daemon::start(&arguments);
-    let ended = run_to_end(&[&["--listen", "127.0.0.1:0"][..], &arguments].concat());
-    assert!(!ended.status.success());
-    assert!(ended.stderr.contains(path.to_str().unwrap()), "{}", ended.stderr);
-    // Dropped is killed: the path stays behind.
-    drop(first);
+fn a_server_that_comes_late_is_found() {
+    let standalone = Standalone::launch(&[]).unwrap();
+    let server = standalone.server();
+    server.kill9().unwrap();
+    let daemon = Daemon::start(&["--upstream", &format!("redis://{}", server.address())]);
+    comes_late(&daemon, || server.restart().unwrap());
+    daemon.assert_logged("INFO", "cannot connect upstream");
+    daemon.assert_logged("INFO", "connected upstream");
+    daemon.stop();
+}
+
+#[test]
+fn a_unix_path_left_behind_is_replaced_and_one_in_use_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nearside.sock");
+    let upstream = upstream_url(shared_cluster());
+    // Closing a Unix socket leaves its path.
+    drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    let second = Daemon::start(&arguments);
-    let mut client = Client::connect(&path.to_str().unwrap().parse().unwrap()).unwrap();
+    let daemon = Daemon::start(&["--unix", path.to_str().unwrap(), "--upstream", &upstream]);
+    let mut client = Client::connect(&Address::Unix(path.clone())).unwrap();
     assert_eq!(client.command(&["PING"]).unwrap().text(), "PONG");
-    second.stop();
+
+    let arguments = ["--listen", "127.0.0.1:0", "--unix", path.to_str().unwrap(), "--upstream", &upstream];
+    let second = run_to_end(&arguments);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(second.stderr.contains(path.to_str().unwrap()), "{}", second.stderr);
+    assert!(second.stderr.contains("another process listens there"), "{}", second.stderr);
+    assert_eq!(client.command(&["PING"]).unwrap().text(), "PONG", "the first one goes on");
+    daemon.assert_quiet();
+    daemon.stop();
+}
+
+#[test]
+fn help_names_every_flag() {
+    let help = nearside(&["serve", "--help"]);
+    assert!(help.status.success() && help.stderr.is_empty(), "{help:?}");
+    let text = String::from_utf8(help.stdout).unwrap();
+    for key in KEYS {
+        assert!(text.contains(&format!("--{} <", key.flag())), "no --{} in:\n{text}", key.flag());
+    }
+}
+
+#[test]
+fn every_fault_of_a_configuration_is_named_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nearside.toml");
+    fs::write(&path, "upstream = \"redis://\"\nl1_szie = \"1mb\"\nworkers = 0\nlease = \"soon\"\n").unwrap();
+    let output = nearside(&["serve", "--config", path.to_str().unwrap(), "--max-clients", "many"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    for (fault, place) in [
+        ("upstream", ":1"),
+        ("did you mean l1_size?", ":2"),
+        ("workers", ":3"),
+        ("lease", ":4"),
+        ("many", "--max-clients"),
+    ] {
+        let named = text.lines().any(|line| line.contains(fault) && line.contains(place));
+        assert!(named, "no {fault} at {place} in:\n{text}");
+    }
 }

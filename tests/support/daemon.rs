@@ -1,6 +1,7 @@
 //! The real binary as a process: started as a service manager would, asked over its socket, judged by its log.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
@@ -34,7 +35,14 @@ const LIMIT: Duration = Duration::from_secs(10);
 impl Daemon {
     /// `nearside serve` with these arguments, on a port that the kernel gives; returns once it answers PING.
     pub(crate) fn start(arguments: &[&str]) -> Daemon {
-        let mut child = command().args(["--listen", "127.0.0.1:0"]).args(arguments).spawn().unwrap();
+        Daemon::start_in(arguments, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) fn start_in(arguments: &[&str], environment: &[(&str, &Path)]) -> Daemon {
+        let mut command = command();
+        command.args(["--listen", "127.0.0.1:0"]).args(arguments).envs(environment.iter().copied());
+        let mut child = command.spawn().unwrap();
         sandbox().started(child.id()).unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (tell_address, told_address) = mpsc::sync_channel(8);
@@ -106,6 +114,15 @@ impl Daemon {
         let loud: Vec<&Value> =
             log.iter().filter(|line| line["level"] == "WARN" || line["level"] == "ERROR").collect();
         assert!(loud.is_empty(), "unexpected in the log: {loud:#?}");
+    }
+
+    /// Fails unless the log has a line of this level whose message begins so.
+    pub(crate) fn assert_logged(&self, level: &str, message: &str) {
+        let log = self.log.lock().unwrap();
+        let is_it = |line: &Value| {
+            line["level"] == level && line["message"].as_str().is_some_and(|text| text.starts_with(message))
+        };
+        assert!(log.iter().any(is_it), "no {level} {message:?} in {log:#?}");
     }
 
     /// Ends it as a service manager does, and insists on a clean exit.
