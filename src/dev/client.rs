@@ -32,6 +32,12 @@ enum Stream {
     Unix(UnixStream),
 }
 
+/// Keeps what is read through it.
+struct Recorder<'a> {
+    from: &'a mut BufReader<Stream>,
+    seen: Vec<u8>,
+}
+
 /// How long a client waits for a connection, for room to write and for each part of a reply, unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -83,6 +89,22 @@ impl Client {
     /// The next reply or push.
     pub fn receive(&mut self) -> io::Result<Reply> {
         Reply::read(&mut self.stream)
+    }
+
+    /// The next reply or push, byte for byte as it came.
+    pub fn receive_raw(&mut self) -> io::Result<Vec<u8>> {
+        let mut recorder = Recorder { from: &mut self.stream, seen: Vec::new() };
+        Reply::read(&mut recorder)?;
+        Ok(recorder.seen)
+    }
+
+    /// All that comes until the other side closes. A reset counts as its end.
+    pub fn receive_rest(&mut self) -> io::Result<Vec<u8>> {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => Err(error),
+            _ => Ok(rest),
+        }
     }
 
     /// Whether the other side has closed: true at the end of the stream, false when bytes came instead.
@@ -176,5 +198,26 @@ impl Write for Stream {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+// === impl Recorder ===
+
+impl Read for Recorder<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(into)?;
+        self.seen.extend_from_slice(&into[..count]);
+        Ok(count)
+    }
+}
+
+impl BufRead for Recorder<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.from.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.seen.extend_from_slice(&self.from.buffer()[..count]);
+        self.from.consume(count);
     }
 }

@@ -9,6 +9,7 @@ mod bad_input;
 mod bounds;
 mod coherence;
 mod dev_command;
+mod conversations;
 mod launcher;
 mod lost_connection;
 mod many_clients;
