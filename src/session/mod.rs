@@ -229,15 +229,20 @@ impl Session {
         Ok(true)
     }
 
-    /// Writes what waits; whether the socket has room for more of what is left.
+    /// Writes what waits; whether the socket has room for more of what is left, or there is room for requests again.
     #[inline]
     fn send(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if self.connection.out.is_empty() {
             return Ok(false);
         }
+        let was_full = self.connection.out.len() >= UNREAD_BYTES_MAX;
         let progress = self.connection.flush().map_err(End::Failed)?;
         if progress || self.connection.out.is_empty() {
             self.stalled = None;
+        }
+        if was_full && self.connection.out.len() < UNREAD_BYTES_MAX {
+            // No request was looked for while it was full, so nothing would tell of the next one.
+            return Ok(true);
         }
         if self.connection.out.is_empty() {
             return Ok(false);
