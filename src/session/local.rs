@@ -90,10 +90,8 @@ fn client_reply(request: &Request<'_>, state: &mut State) -> Answer<'static> {
     if mode.eq_ignore_ascii_case(b"off") {
         state.replies = Replies::Off;
     } else if mode.eq_ignore_ascii_case(b"skip") {
-        // The session asks once for this command and once for the next.
-        if state.replies == Replies::On {
-            state.replies = Replies::SkipNext;
-            return Answer::Now(Bytes::new());
+        if state.replies != Replies::Off {
+            state.replies = Replies::SkipBoth;
         }
     } else {
         return Answer::Now(encode::error_reply("ERR syntax error"));

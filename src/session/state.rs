@@ -14,6 +14,8 @@ pub(super) enum Replies {
     On,
     /// None.
     Off,
+    /// All but those to the command at hand, which is CLIENT REPLY SKIP, and to the next.
+    SkipBoth,
     /// All but the next one.
     SkipNext,
 }
@@ -71,6 +73,10 @@ impl State {
         match self.replies {
             Replies::On => true,
             Replies::Off => false,
+            Replies::SkipBoth => {
+                self.replies = Replies::SkipNext;
+                false
+            }
             Replies::SkipNext => {
                 self.replies = Replies::On;
                 false
