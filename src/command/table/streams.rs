@@ -1,6 +1,6 @@
 //! Streams.
 
-use super::{SECOND, cached, container, read, row, write};
+use super::{NULL_ARRAY, SECOND, cached, container, read, row, write};
 use crate::{
     command::{Class, Flags, Keys, Spec},
     resp::resp2::Form,
@@ -19,10 +19,10 @@ pub(super) const ROWS: &[Spec] = &[
     container("xinfo", -2, XINFO),
     cached("xlen", 2),
     read("xpending", -3).form(Form::NullElementAt(3)),
-    cached("xrange", -4),
+    cached("xrange", -4).form(NULL_ARRAY),
     read("xread", -4).keys(Keys::Streams).flags(Flags::BLOCKING).form(Form::Streams),
     write("xreadgroup", -7).keys(Keys::Streams).flags(Flags::BLOCKING).form(Form::Streams),
-    cached("xrevrange", -4),
+    cached("xrevrange", -4).form(NULL_ARRAY),
     write("xsetid", -3),
     write("xtrim", -4),
 ];
