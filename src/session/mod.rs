@@ -28,7 +28,7 @@ mod state;
 pub use info::Report;
 
 use crate::clock;
-use crate::command::{Class, Spec, recognise};
+use crate::command::{Class, Fault, Spec, recognise};
 use crate::connection::{Connection, Ended, Flow};
 use crate::drain::Drain;
 use crate::proxy::{Answer, Caller, Proxy};
@@ -283,6 +283,12 @@ fn serve(
             Class::Local(local) => local::answer(local, spec, &request, state, context),
             class => context.proxy.call(spec, class, &request, caller),
         },
+        Err(Fault::Unknown) if is_http(&request) => {
+            context.stats.protocol_errors.bump();
+            tracing::debug!(client = state.address, "a client sent HTTP: closed");
+            state.leaving = true;
+            Answer::Now(Bytes::new())
+        }
         Err(fault) => context.proxy.fault(fault, &request, caller),
     };
     if let Answer::NotYet(until) = answer {
@@ -302,6 +308,12 @@ fn serve(
     }
     let full = pipeline.len() >= context.limits.pipeline_depth_max || out.len() >= UNREAD_BYTES_MAX;
     if state.leaving || full { Flow::Pause } else { Flow::Next }
+}
+
+/// Whether a browser was made to send this: its body could hold commands. Redis closes such a connection as well.
+fn is_http(request: &Request<'_>) -> bool {
+    let name = request.arg(0);
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
 /// The client wants no reply; what was sent upstream still comes to its end.
