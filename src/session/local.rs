@@ -76,9 +76,9 @@ fn ping(request: &Request<'_>, spec: &Spec) -> Bytes {
 fn select(index: &[u8]) -> Bytes {
     match parse_integer(index) {
         Some(0) => ok(),
-        Some(index) if i32::try_from(index).is_err() => encode::error_reply(
-            "ERR value is out of range, value must between -2147483648 and 2147483647",
-        ),
+        Some(index) if i32::try_from(index).is_err() => {
+            encode::error_reply("ERR value is out of range, value must between -2147483648 and 2147483647")
+        }
         Some(_) => encode::error_reply("ERR DB index is out of range"),
         None => encode::error_reply("ERR value is not an integer or out of range"),
     }

@@ -44,7 +44,7 @@ impl Demonstration {
         sandbox().started(child.id()).unwrap();
         let text = read_until_shown(child.stdout.take().unwrap());
         let port = text.lines().find_map(|line| line.split_once("-p ")?.1.split(' ').next()?.parse().ok());
-        let nearside = SocketAddr::from(([127, 0, 0, 1], port.expect("how to connect")));
+        let nearside = SocketAddr::from(([127, 0, 0, 1], port.unwrap()));
         let nodes = addresses(&text, "primaries:").chain(addresses(&text, "replicas:")).collect();
         Demonstration { child, temporary, text, nearside, nodes }
     }
@@ -80,7 +80,7 @@ fn read_until_shown(stdout: impl Read + Send + 'static) -> String {
         }
         tell.send(text)
     });
-    told.recv_timeout(SHOW_LIMIT).expect("the demonstration is shown in time")
+    told.recv_timeout(SHOW_LIMIT).unwrap()
 }
 
 fn addresses<'a>(text: &'a str, role: &str) -> impl Iterator<Item = SocketAddr> + use<'a> {
