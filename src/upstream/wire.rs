@@ -1,12 +1,15 @@
 //! The socket of one upstream connection: connect it, and read whole frames from it.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
+use tokio_util::io::poll_read_buf;
 
 use crate::node::NodeId;
 use crate::resp::frame::FrameScanner;
@@ -21,6 +24,15 @@ pub(super) struct Wire {
     stream: Stream,
     arrived: BytesMut,
     scanner: FrameScanner,
+}
+
+/// What happened on a wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// Something was read.
+    Read,
+    /// There may be room to write.
+    Room,
 }
 
 #[derive(Debug)]
@@ -50,14 +62,30 @@ impl Wire {
         Ok(Wire { stream, arrived: BytesMut::new(), scanner: FrameScanner::default() })
     }
 
-    /// Waits until there is something to read or, if `to_write`, room to write.
-    pub(super) async fn ready(&self, to_write: bool) -> io::Result<()> {
-        let interest = if to_write { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        match &self.stream {
-            Stream::Tcp(stream) => stream.ready(interest).await,
-            Stream::Unix(stream) => stream.ready(interest).await,
+    /// Waits until something was read or, if `to_write`, until there may be room to write. Nothing is lost when the
+    /// wait is given up.
+    pub(super) async fn event(&mut self, to_write: bool) -> io::Result<Event> {
+        poll_fn(|cx| self.poll_event(cx, to_write)).await
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>, to_write: bool) -> Poll<io::Result<Event>> {
+        self.arrived.reserve(READ_BYTES);
+        let read = match &mut self.stream {
+            Stream::Tcp(stream) => poll_read_buf(Pin::new(stream), cx, &mut self.arrived),
+            Stream::Unix(stream) => poll_read_buf(Pin::new(stream), cx, &mut self.arrived),
+        };
+        match (read, to_write) {
+            (Poll::Ready(Ok(0)), _) => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the node")))
+            }
+            (Poll::Ready(read), _) => Poll::Ready(read.map(|_| Event::Read)),
+            (Poll::Pending, false) => Poll::Pending,
+            (Poll::Pending, true) => match &self.stream {
+                Stream::Tcp(stream) => stream.poll_write_ready(cx),
+                Stream::Unix(stream) => stream.poll_write_ready(cx),
+            }
+            .map_ok(|()| Event::Room),
         }
-        .map(drop)
     }
 
     /// Writes what waits in `queue`, as far as the socket takes it; returns how many bytes it took.
@@ -75,21 +103,6 @@ impl Wire {
             }
         }
         Ok(written)
-    }
-
-    /// Reads what has arrived; `false` when nothing has.
-    pub(super) fn read(&mut self) -> io::Result<bool> {
-        self.arrived.reserve(READ_BYTES);
-        let result = match &self.stream {
-            Stream::Tcp(stream) => stream.try_read_buf(&mut self.arrived),
-            Stream::Unix(stream) => stream.try_read_buf(&mut self.arrived),
-        };
-        match result {
-            Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the node")),
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// The next whole frame of what was read.
@@ -111,8 +124,7 @@ impl Wire {
         let mut frames = Vec::with_capacity(replies);
         while frames.len() < replies {
             self.write(&mut queue)?;
-            self.ready(!queue.is_empty()).await?;
-            self.read()?;
+            self.event(!queue.is_empty()).await?;
             while let Some(frame) = self.next_frame()? {
                 if frame.first() != Some(&b'>') {
                     frames.push(frame);

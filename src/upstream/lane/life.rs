@@ -15,7 +15,7 @@ use crate::upstream::call::{Call, Waiter, Waiting};
 use crate::upstream::error::Failure;
 use crate::upstream::handshake;
 use crate::upstream::tracking::Tracking;
-use crate::upstream::wire::Wire;
+use crate::upstream::wire::{Event, Wire};
 
 /// How a connection ended.
 enum End {
@@ -89,8 +89,13 @@ impl Lane {
                 Err(error) => return End::Lost(error.to_string()),
             };
             tokio::select! {
-                ready = wire.ready(to_write) => {
-                    if let Err(error) = ready.and_then(|()| self.receive(&mut wire, &mut tracking, upstream)) {
+                event = wire.event(to_write) => {
+                    let received = match event {
+                        Ok(Event::Read) => self.receive(&mut wire, &mut tracking, upstream),
+                        Ok(Event::Room) => Ok(()),
+                        Err(error) => Err(error),
+                    };
+                    if let Err(error) = received {
                         return End::Lost(error.to_string());
                     }
                 }

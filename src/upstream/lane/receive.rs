@@ -20,16 +20,13 @@ use crate::upstream::wire::Wire;
 // === impl Lane ===
 
 impl Lane {
-    /// Takes in what has arrived, in the order in which the node sent it.
+    /// Takes in what was read, in the order in which the node sent it.
     pub(super) fn receive(
         &self,
         wire: &mut Wire,
         tracking: &mut Option<Tracking>,
         upstream: &Rc<Upstream>,
     ) -> io::Result<()> {
-        if !wire.read()? {
-            return Ok(());
-        }
         while let Some(frame) = wire.next_frame()? {
             if frame.first() == Some(&b'>') {
                 self.pushed(&frame, tracking, upstream);
