@@ -46,6 +46,8 @@ pub enum Gather {
     AnyOk,
     /// The first node's reply; the others say the same. The first error, if there is one.
     First,
+    /// Any of the replies that is not null.
+    Any,
     /// The sum of integers.
     Sum,
     /// All elements of all arrays.

@@ -59,6 +59,10 @@ impl Proxy {
     }
 }
 
+fn is_null(frame: &[u8]) -> bool {
+    matches!(cursor::head(frame), Some(cursor::Head::Null { .. }))
+}
+
 /// One reply from those of all primaries.
 fn gathered(gather: Gather, frames: &[Bytes]) -> Bytes {
     let is_error = |frame: &&Bytes| frame.starts_with(b"-");
@@ -68,6 +72,10 @@ fn gathered(gather: Gather, frames: &[Bytes]) -> Bytes {
         Gather::AnyOk => frames.iter().find(|frame| !is_error(frame)).cloned().unwrap_or_else(first),
         _ if first_error.is_some() => first_error.unwrap_or_default(),
         Gather::AllOk | Gather::First => first(),
+        Gather::Any => {
+            let keys: Vec<&Bytes> = frames.iter().filter(|frame| !is_null(frame)).collect();
+            fastrand::choice(keys).cloned().unwrap_or_else(first)
+        }
         Gather::Sum => {
             let mut out = BytesMut::new();
             encode::integer(&mut out, frames.iter().filter_map(|frame| cursor::integer(frame)).sum());
@@ -117,7 +125,7 @@ mod tests {
         let frames = |frames: &[&'static [u8]]| {
             frames.iter().map(|frame| Bytes::from_static(frame)).collect::<Vec<_>>()
         };
-        let cases: [(Gather, &[&'static [u8]], &[u8]); 8] = [
+        let cases: [(Gather, &[&'static [u8]], &[u8]); 11] = [
             (Gather::AllOk, &[b"+OK\r\n", b"+OK\r\n"], b"+OK\r\n"),
             (Gather::AllOk, &[b"+OK\r\n", b"-ERR no\r\n"], b"-ERR no\r\n"),
             (Gather::AnyOk, &[b"-NOTBUSY no\r\n", b"+OK\r\n"], b"+OK\r\n"),
@@ -129,6 +137,9 @@ mod tests {
                 b"*2\r\n$1\r\na\r\n$1\r\nb\r\n",
             ),
             (Gather::AllBits, &[b"*2\r\n:1\r\n:0\r\n", b"*2\r\n:1\r\n:1\r\n"], b"*2\r\n:1\r\n:0\r\n"),
+            (Gather::Any, &[b"_\r\n", b"$1\r\na\r\n", b"_\r\n"], b"$1\r\na\r\n"),
+            (Gather::Any, &[b"_\r\n", b"$0\r\n\r\n"], b"$0\r\n\r\n"),
+            (Gather::Any, &[b"_\r\n", b"_\r\n"], b"_\r\n"),
             (Gather::First, &[b"$1\r\na\r\n", b"$1\r\na\r\n"], b"$1\r\na\r\n"),
         ];
         for (gather, replies, expected) in cases {

@@ -23,7 +23,7 @@ pub(super) const ROWS: &[Spec] = &[
     write("pexpireat", -3),
     read("pexpiretime", 2),
     read("pttl", 2),
-    row("randomkey", 1, Class::AnyNode).flags(Flags::READ),
+    row("randomkey", 1, Class::EveryPrimary(Gather::Any)).flags(Flags::READ),
     write("rename", 3).keys(TWO),
     write("renamenx", 3).keys(TWO),
     write("restore", -4),
