@@ -108,6 +108,12 @@ impl Daemon {
         log.iter().any(|line| line.get("fields").unwrap_or(line)["message"] == message)
     }
 
+    /// The most memory that it ever held, as the kernel writes it: `12345 kB`.
+    pub(crate) fn peak_memory(&self) -> String {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().to_owned()
+    }
+
     /// Fails if the log has a line that asks an operator to act.
     pub(crate) fn assert_quiet(&self) {
         let log = self.log.lock().unwrap();

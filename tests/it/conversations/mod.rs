@@ -2,8 +2,11 @@
 //! over TCP and over the Unix socket, in RESP2 and in RESP3, with L1 and without.
 
 mod differing;
+mod fragments;
+mod large_values;
 mod script;
 mod talk;
+mod unread_replies;
 
 use std::collections::BTreeMap;
 
