@@ -314,6 +314,30 @@ fn every_file_says_its_job_and_has_a_telling_name() {
     none(wrong);
 }
 
+/// The last column of the table of bounds names the test that reaches each.
+#[test]
+fn the_tests_that_the_architecture_names_are_there() {
+    let text = include_str!("../ARCHITECTURE.md");
+    let (_, bounds) = text.split_once("## Bounds").unwrap();
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut files = sources();
+    collect(&tests, &tests, &mut files);
+    let mut named = 0;
+    let mut wrong = Vec::new();
+    for line in bounds.lines().filter(|line| line.starts_with('|')) {
+        let column = line.trim_end_matches('|').rsplit('|').next().unwrap();
+        for name in column.split('`').skip(1).step_by(2) {
+            named += 1;
+            let definition = format!("fn {name}(");
+            if !files.iter().any(|file| file.text.contains(&definition)) {
+                wrong.push(format!("ARCHITECTURE.md names the test {name}, which is nowhere: {line}"));
+            }
+        }
+    }
+    assert!(named > 10, "only {named} tests are named");
+    none(wrong);
+}
+
 /// The list of files is made from their heads, so that the two cannot differ.
 #[test]
 fn the_architecture_names_every_file() {

@@ -1,0 +1,190 @@
+//! COMPATIBILITY.md says of every command what the table says of it.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use nearside::command::{Class, Flags, Gather, Join, Keys, Local, Session, Spec, all};
+use nearside::key::Slot;
+use nearside::node::NodeId;
+use nearside::upstream::Failure;
+
+#[path = "support/generated.rs"]
+mod generated;
+
+/// What a reader wants to know of a command, in the order of the page, each with its heading.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Cached,
+    Read,
+    Write,
+    Script,
+    FanOut,
+    EveryPrimary,
+    AnyNode,
+    Local,
+    NotYet,
+    Refused,
+}
+
+const HEADINGS: [(Kind, &str); 10] = [
+    (Kind::Cached, "Identical, answered from memory when it can be"),
+    (Kind::Read, "Identical, always read from the node that owns the key"),
+    (Kind::Write, "Identical, carried out by the node that owns the key"),
+    (Kind::Script, "Identical, and the reply waits until its invalidations have come in"),
+    (Kind::FanOut, "Emulated: split by slot and joined"),
+    (Kind::EveryPrimary, "Emulated: sent to every primary and gathered"),
+    (Kind::AnyNode, "Emulated: answered by one of the nodes, for itself"),
+    (Kind::Local, "Emulated: answered by nearside"),
+    (Kind::NotYet, "Not yet: an error says so"),
+    (Kind::Refused, "Refused: an error says why"),
+];
+
+/// The kind, and a word that tells the commands of a kind apart where that matters.
+fn kind(spec: &Spec) -> (Kind, String) {
+    let plain = |kind| (kind, String::new());
+    match spec.class {
+        Class::CacheableRead => plain(Kind::Cached),
+        Class::Forward if spec.flags.has(Flags::READ) => plain(Kind::Read),
+        Class::Forward => plain(Kind::Write),
+        Class::Opaque => plain(Kind::Script),
+        Class::FanOut(join) => (Kind::FanOut, joined(join).to_owned()),
+        Class::EveryPrimary(gather) => (Kind::EveryPrimary, gathered(gather).to_owned()),
+        Class::AnyNode => plain(Kind::AnyNode),
+        Class::Local(Local::ClientList | Local::ClientKill | Local::ClientUnblock) => {
+            (Kind::NotYet, "the clients of the daemon".to_owned())
+        }
+        Class::Local(_) => plain(Kind::Local),
+        Class::Session(session) => (Kind::NotYet, needed(session).to_owned()),
+        Class::Refused(refusal) => {
+            let mut reply = BytesMut::new();
+            refusal.write(spec, &mut reply);
+            let text = String::from_utf8(reply.to_vec()).unwrap();
+            let why = text.trim_end().trim_start_matches("-ERR ");
+            let why = why.split_once("through nearside: ").map_or(why, |(_, why)| why);
+            (Kind::Refused, why.to_owned())
+        }
+    }
+}
+
+fn joined(join: Join) -> &'static str {
+    match join {
+        Join::Mget => "one element a key, in order",
+        Join::Mset => "OK once every part says so",
+        Join::Sum => "the sum",
+    }
+}
+
+fn gathered(gather: Gather) -> &'static str {
+    match gather {
+        Gather::AllOk => "the reply that all give, or the first error",
+        Gather::AnyOk => "OK if any gives it",
+        Gather::First => "the first reply; all are the same",
+        Gather::Sum => "the sum",
+        Gather::Concat => "all elements, in no order",
+        Gather::AllBits => "1 where all say 1",
+    }
+}
+
+fn needed(session: Session) -> &'static str {
+    match session {
+        Session::Blocking => "waits on the server",
+        Session::Monitor => "follows every command",
+        Session::PubSub => "subscriptions",
+        Session::Scan => "a cursor over all primaries",
+        Session::Tracking => "the client's own client-side caching",
+        Session::Transaction => "transactions",
+        Session::Wait => "waits for replicas",
+    }
+}
+
+/// Every row that a request can be recognised as: subcommands by their full names, and their container only if it is
+/// a command by itself.
+fn rows() -> impl Iterator<Item = &'static Spec> {
+    all().flat_map(|spec| {
+        let alone = spec.subcommands.is_empty() || spec.arity.unsigned_abs() == 1;
+        alone.then_some(spec).into_iter().chain(spec.subcommands)
+    })
+}
+
+fn spelled(spec: &Spec) -> String {
+    format!("`{}`", spec.name.to_ascii_uppercase().replace('|', " "))
+}
+
+#[test]
+fn the_page_lists_every_command_under_what_the_table_says_of_it() {
+    let mut lists: BTreeMap<Kind, BTreeMap<String, Vec<String>>> = BTreeMap::new();
+    for spec in rows() {
+        let (kind, detail) = kind(spec);
+        let name = spelled(spec);
+        // Only when it is told to wait does it need a connection of its own.
+        if spec.keys == Keys::Streams && spec.flags.has(Flags::BLOCKING) {
+            let waits = needed(Session::Blocking).to_owned();
+            lists
+                .entry(Kind::NotYet)
+                .or_default()
+                .entry(waits)
+                .or_default()
+                .push(format!("{name} with `BLOCK`"));
+        }
+        lists.entry(kind).or_default().entry(detail).or_default().push(name);
+    }
+    let mut page = String::new();
+    for (kind, heading) in HEADINGS {
+        page.push_str(&format!("### {heading}\n\n"));
+        for (detail, mut names) in lists.remove(&kind).unwrap_or_default() {
+            names.sort_by(|one, other| one.trim_end_matches('`').cmp(other.trim_end_matches('`')));
+            let begin = if detail.is_empty() { String::new() } else { format!("{detail}: ") };
+            page.push_str(&format!("- {begin}{}\n", names.join(", ")));
+        }
+        page.push('\n');
+    }
+    assert!(lists.is_empty(), "a kind has no heading");
+    generated::keep("COMPATIBILITY.md", "commands", &page);
+}
+
+/// One of each, with what an operator would read there.
+fn failures() -> [(Failure, &'static str); 8] {
+    let node = || NodeId::new("10.0.0.1:6379");
+    let cause = || "Connection refused (os error 111)".to_owned();
+    let slot = Slot::of(b"foo");
+    [
+        (
+            Failure::NoTopology { cause: format!("10.0.0.1:6379: {}", cause()) },
+            "no node of the upstream was reached yet",
+        ),
+        (Failure::NoOwner { slot }, "no node owns the slot"),
+        (
+            Failure::Unreachable { node: node(), cause: cause() },
+            "the node is down; it is tried again and again",
+        ),
+        (
+            Failure::Lost { node: node(), cause: "closed by the node".to_owned() },
+            "the connection broke while the command was on its way",
+        ),
+        (
+            Failure::TimedOut { node: node(), after: Duration::from_secs(5) },
+            "the node is silent; its connection is closed",
+        ),
+        (
+            Failure::Overloaded { node: node(), bound: "upstream_in_flight_max" },
+            "the node answers more slowly than it is asked",
+        ),
+        (
+            Failure::TooManyRedirects { slot, redirects_max: 5 },
+            "the cluster is being changed, or its nodes disagree",
+        ),
+        (Failure::Stopped, "the daemon ended before the reply came"),
+    ]
+}
+
+#[test]
+fn the_page_gives_the_errors_as_they_are() {
+    let mut table = "| error | why |\n|---|---|\n".to_owned();
+    for (failure, why) in failures() {
+        table.push_str(&format!("| `{failure}` | {why} |\n"));
+    }
+    generated::keep("COMPATIBILITY.md", "errors", &table);
+}
