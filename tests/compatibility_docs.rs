@@ -82,6 +82,7 @@ fn gathered(gather: Gather) -> &'static str {
         Gather::AllOk => "the reply that all give, or the first error",
         Gather::AnyOk => "OK if any gives it",
         Gather::First => "the first reply; all are the same",
+        Gather::Any => "any of the replies that is not null",
         Gather::Sum => "the sum",
         Gather::Concat => "all elements, in no order",
         Gather::AllBits => "1 where all say 1",
