@@ -94,3 +94,33 @@ impl Lessons {
         Some(lesson)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNKNOWN: Lesson = Lesson::Unknown;
+
+    #[test]
+    fn only_so_many_names_are_remembered() {
+        let mut lessons = Lessons::default();
+        for number in 0..=NAMES_MAX {
+            lessons.learn(format!("made.up{number}").into_bytes(), UNKNOWN);
+            assert!(lessons.names.len() <= NAMES_MAX);
+        }
+        assert!(lessons.recall(b"made.up0", clock::now()).is_none());
+        assert!(lessons.recall(format!("made.up{NAMES_MAX}").as_bytes(), clock::now()).is_some());
+    }
+
+    #[test]
+    fn what_was_unknown_is_asked_again_after_a_while_and_what_failed_at_once() {
+        let mut lessons = Lessons::default();
+        lessons.learn(b"module.command".to_vec(), UNKNOWN);
+        let now = clock::now();
+        assert!(lessons.recall(b"module.command", now).is_some());
+        assert!(lessons.recall(b"module.command", now + UNKNOWN_NANOS_MAX).is_none());
+        lessons.learn(b"module.command".to_vec(), Lesson::NotAnswered(Failure::Stopped));
+        assert!(lessons.recall(b"module.command", now).is_some(), "whoever asked is told why");
+        assert!(lessons.recall(b"module.command", now).is_none(), "the next one asks again");
+    }
+}

@@ -109,3 +109,25 @@ fn key(number: usize) -> String {
 fn value(number: usize, round: usize) -> String {
     format!("{number}:{round}")
 }
+
+#[test]
+fn nodes_that_send_each_other_a_slot_end_in_an_error() {
+    let cluster = own_primaries(2);
+    let daemon = Daemon::before(&cluster);
+    let mut client = daemon.client();
+    assert!(client.command(&["SET", "circle", "1"]).unwrap().is_ok());
+    let slot = Slot::of(b"circle").to_string();
+    let nodes = cluster.nodes();
+    let owned_by = owner(&cluster, b"circle").id();
+    let owner = nodes.iter().position(|node| node.id() == owned_by).unwrap();
+    let (first, second) = (&nodes[owner], &nodes[1 - owner]);
+    // The owner must not hold keys of a slot that it gives away.
+    first.server().command(&["DEL", "circle"]).unwrap();
+    for (node, other) in [(first, second), (second, first)] {
+        assert!(node.server().command(&["CLUSTER", "SETSLOT", &slot, "NODE", other.id()]).unwrap().is_ok());
+    }
+    let reply = client.command(&["SET", "circle", "2"]).unwrap();
+    assert!(reply.text().contains("redirected more than 5 times"), "{reply:?}");
+    // Nobody else is harmed.
+    assert_eq!(client.command(&["PING"]).unwrap().text(), "PONG");
+}
