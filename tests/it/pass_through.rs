@@ -1,6 +1,6 @@
 //! What passes through is what the server says: to the byte, in order, in both versions, on a miss and on a hit.
 
-use nearside::dev::Reply;
+use nearside::dev::{Reply, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::{client_of_owner, shared_cluster};
@@ -153,6 +153,31 @@ fn order_and_digits_are_those_of_the_server() {
                 assert_eq!(client.command(request).unwrap(), said, "RESP{version} {request:?}");
             }
         }
+    }
+    daemon.assert_quiet();
+}
+
+#[test]
+fn commands_that_only_the_server_knows_are_looked_up_and_forwarded() {
+    // No module is at hand; a renamed command is as unknown to the table as one, and COMMAND INFO tells of it.
+    let renamed = ["--rename-command", "getrange", "my.getrange", "--rename-command", "incrby", "my.incrby"];
+    let server = Standalone::launch(&renamed.map(str::to_owned)).unwrap();
+    let daemon = Daemon::start(&["--upstream", &format!("redis://{}", server.server().address())]);
+    let mut client = daemon.client();
+    let mut direct = server.server().connect().unwrap();
+    client.command(&["SET", "number", "41"]).unwrap();
+    let before = daemon.counter("upstream_commands");
+    for _ in 0..TWICE {
+        assert_eq!(client.command(&["MY.GETRANGE", "number", "0", "0"]).unwrap(), Reply::bulk("4"));
+    }
+    // One COMMAND INFO for both; reads of unknown commands are not kept.
+    assert_eq!(daemon.counter("upstream_commands"), before + 1 + TWICE as u64);
+    assert_eq!(client.command(&["GET", "number"]).unwrap(), Reply::bulk("41"));
+    assert_eq!(client.command(&["my.incrby", "number", "1"]).unwrap().integer(), Some(42));
+    assert_eq!(client.command(&["GET", "number"]).unwrap(), Reply::bulk("42"), "what it wrote is seen");
+    for _ in 0..TWICE {
+        let unknown = client.command(&["MY.OTHER", "x"]).unwrap();
+        assert_eq!(unknown, direct.command(&["MY.OTHER", "x"]).unwrap());
     }
     daemon.assert_quiet();
 }
