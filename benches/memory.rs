@@ -43,6 +43,7 @@ fn fill(value_bytes: usize) {
         entry_bytes_max: u32::MAX,
         ttl: Duration::from_secs(3600),
         negative_ttl: Duration::from_secs(5),
+        several_workers: false,
     };
     let before = resident_bytes();
     let shared = Arc::new(SharedCache::new(limits, stats.worker(0)));

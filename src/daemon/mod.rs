@@ -89,7 +89,7 @@ impl Daemon {
         let bound = bind(&config.listen, config.workers).map_err(DaemonError::Listen)?;
         let stats = Stats::new(config.workers);
         let upstream = Arc::<SharedUpstream>::default();
-        let cache = options::cache_limits(&config.cache)
+        let cache = options::cache_limits(&config.cache, config.workers)
             .map(|limits| Arc::new(SharedCache::new(limits, stats.worker(0))));
         let report = Arc::new(Report {
             stats: stats.clone(),

@@ -11,12 +11,13 @@ use crate::upstream::{Credentials, Deployment, Heartbeat, UpstreamOptions};
 const ENTRIES_MIN: usize = 8;
 
 /// `None` when L1 is off.
-pub(super) fn cache_limits(config: &CacheConfig) -> Option<CacheLimits> {
+pub(super) fn cache_limits(config: &CacheConfig, workers: usize) -> Option<CacheLimits> {
     config.size_bytes.map(|bytes| CacheLimits {
         bytes_max: bytes as u64,
         entry_bytes_max: u32::try_from(bytes / ENTRIES_MIN).unwrap_or(u32::MAX),
         ttl: config.ttl,
         negative_ttl: config.negative_ttl,
+        several_workers: workers > 1,
     })
 }
 

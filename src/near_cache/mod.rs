@@ -19,7 +19,7 @@
 
 use std::cell::{Ref, RefCell};
 use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -49,6 +49,9 @@ use store::Store;
 /// One in so many hits of the hot set is reported to the store.
 const HOT_HITS_PER_REPORT: u64 = 64;
 
+/// Commits of so many groups of keys may go on at once.
+const COMMIT_LOCKS: usize = 64;
+
 /// How much is kept, and how long.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheLimits {
@@ -60,6 +63,9 @@ pub struct CacheLimits {
     pub ttl: Duration,
     /// No reply about an absent key is kept longer. Nothing is pushed for an absent key whose slot moves.
     pub negative_ttl: Duration,
+    /// Whether several workers fill it, each over connections of its own: then replies of different connections are
+    /// not in one order, and have to be compared.
+    pub several_workers: bool,
 }
 
 /// What all workers share.
@@ -69,6 +75,8 @@ pub struct SharedCache {
     hasher: RandomState,
     generations: Generations,
     store: Store,
+    /// Commits of one key come one after the other. Nothing else waits for these.
+    commits: [Mutex<()>; COMMIT_LOCKS],
 }
 
 /// The near cache as one worker uses it. `T` is the outcome of a fill, as its followers get it.
@@ -126,7 +134,14 @@ impl SharedCache {
     /// An empty cache. Evictions are counted in `stats`.
     pub fn new(limits: CacheLimits, stats: Arc<WorkerStats>) -> SharedCache {
         let store = Store::new(limits.bytes_max, move || stats.l1_evictions.add(1));
-        SharedCache { limits, hasher: RandomState::default(), generations: Generations::new(), store }
+        let commits = std::array::from_fn(|_| Mutex::new(()));
+        SharedCache {
+            limits,
+            hasher: RandomState::default(),
+            generations: Generations::new(),
+            store,
+            commits,
+        }
     }
 
     /// Makes sure that nothing older than this call is served for what `invalidation` names (I2). Safe from any
@@ -158,6 +173,14 @@ impl SharedCache {
         // The order is I2: from here on a running fill cannot commit, and a hot set cannot serve.
         self.generations.raise_key(hash);
         self.store.remove(hash, key)
+    }
+
+    /// A reply about `key` that is not kept is about to leave. With several workers it may be newer than what another
+    /// one's connection brought in, or is about to: neither may be served after it.
+    pub fn answered_otherwise(&self, key: &[u8]) {
+        if self.limits.several_workers {
+            self.invalidate_key(key);
+        }
     }
 
     /// Entries and their bytes.
@@ -263,7 +286,46 @@ impl<T: Clone> NearCache<T> {
 
     /// Keeps `reply`, unless anything happened to the key since the ticket was made. `sent_at` is when the command
     /// was sent; `lifetime` what the server said of the key after it.
+    ///
+    /// With several workers, replies come over several connections and in no common order: this one may be older or
+    /// newer than what another worker has served, or is about to keep. When two differ, neither is kept, and all of
+    /// that is settled before the reply leaves: what this daemon has served is never followed by something older.
     pub fn commit(
+        &self,
+        ticket: &Ticket,
+        question: &Question<'_>,
+        reply: &Reply,
+        lifetime: Lifetime,
+        sent_at: Nanos,
+    ) -> Commit {
+        if !self.shared.limits.several_workers {
+            return self.keep(ticket, question, reply, lifetime, sent_at);
+        }
+        let lock = &self.shared.commits[ticket.hash as usize % COMMIT_LOCKS];
+        // Nobody panics while holding it, and it guards no data.
+        let _one_by_one = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let rival = self.kept_reply(ticket.hash, question);
+        let commit = match &rival {
+            Some(rival) if rival.resp3 != reply.resp3 => Commit::Killed,
+            _ => self.keep(ticket, question, reply, lifetime, sent_at),
+        };
+        if commit != Commit::Kept && rival.is_none_or(|rival| rival.resp3 != reply.resp3) {
+            self.shared.invalidate_key(question.key);
+        }
+        commit
+    }
+
+    /// What the store would serve for `question` now.
+    fn kept_reply(&self, hash: u64, question: &Question<'_>) -> Option<Reply> {
+        let entry = self.shared.store.get(hash, question.key)?;
+        let current = self.shared.generations.is_current(&entry.generation);
+        match entry.find(question, clock::now()) {
+            Found::Live(reply) if current => Some(reply.clone()),
+            _ => None,
+        }
+    }
+
+    fn keep(
         &self,
         ticket: &Ticket,
         question: &Question<'_>,

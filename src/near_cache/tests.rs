@@ -27,6 +27,7 @@ const LIMITS: CacheLimits = CacheLimits {
     entry_bytes_max: 1 << 17,
     ttl: Duration::from_secs(60),
     negative_ttl: Duration::from_secs(5),
+    several_workers: true,
 };
 
 // === impl Asked ===
@@ -387,7 +388,7 @@ fn i5_a_newer_reply_does_not_lengthen_the_life_of_another() {
 
 #[test]
 fn i6_a_fill_that_ran_beside_a_write_never_outlives_it() {
-    let shared = shared(LIMITS);
+    let shared = shared(CacheLimits { several_workers: false, ..LIMITS });
     let (writer, reader, key) = (worker(&shared), worker(&shared), get("key"));
     // A write drops its keys before it is sent and again before its reply leaves.
     let before = reader.ticket(&miss(&reader, &key), live());
@@ -434,7 +435,7 @@ fn the_budget_of_bytes_holds() {
 
 #[test]
 fn an_entry_that_is_too_large_is_not_kept() {
-    let limits = CacheLimits { entry_bytes_max: 4_096, ..LIMITS };
+    let limits = CacheLimits { entry_bytes_max: 4_096, several_workers: false, ..LIMITS };
     let (cache, epoch) = (worker(&shared(limits)), live());
     assert_eq!(fill(&cache, &get("large"), &"v".repeat(4_096), &epoch), Commit::NotKept);
     assert_eq!(served(&cache, &get("large")), None);
@@ -535,4 +536,70 @@ fn i2_no_version_older_than_the_last_invalidated_one_is_served_under_stress() {
     let killed: u64 = readers.iter().map(|(_, killed)| killed).sum();
     println!("{writes} writes, {hits} hits, {killed} fills killed");
     assert!(writes > 100 && hits > 1_000, "{writes} writes, {hits} hits: nothing was tested");
+}
+
+/// Two fills of two workers, both under way at once: the tickets of the one and of the other.
+fn two_fills(one: &Cache, other: &Cache, asked: &Asked) -> (Ticket, Ticket) {
+    let (first, second) = (miss(one, asked), miss(other, asked));
+    (one.ticket(&first, live()), other.ticket(&second, live()))
+}
+
+#[test]
+fn an_older_reply_of_another_worker_is_not_kept_over_a_newer_one() {
+    let shared = shared(LIMITS);
+    let (one, other, key) = (worker(&shared), worker(&shared), get("key"));
+    let (later, earlier) = two_fills(&one, &other, &key);
+    commit(&one, &key, &later, "new");
+    assert_eq!(served(&one, &key).as_deref(), Some("new"));
+    commit(&other, &key, &earlier, "old");
+    // The push that kills the older one is still on its way: which of the two is newer, nobody can tell.
+    assert_eq!(served(&other, &key), None);
+    assert_eq!(served(&one, &key), None);
+}
+
+#[test]
+fn a_newer_reply_of_another_worker_ends_an_older_entry_in_every_hot_set() {
+    let shared = shared(LIMITS);
+    let (one, other, key) = (worker(&shared), worker(&shared), get("key"));
+    let (later, earlier) = two_fills(&one, &other, &key);
+    commit(&other, &key, &earlier, "old");
+    assert_eq!(served(&other, &key).as_deref(), Some("old"));
+    assert_eq!(served(&other, &key).as_deref(), Some("old"), "from its hot set");
+    commit(&one, &key, &later, "new");
+    assert_eq!(served(&other, &key), None);
+}
+
+#[test]
+fn a_newer_reply_that_is_killed_leaves_no_older_fill_to_commit() {
+    let shared = shared(LIMITS);
+    let (one, other, key) = (worker(&shared), worker(&shared), get("key"));
+    let missed = miss(&one, &key);
+    let later = one.ticket(&missed, live());
+    shared.invalidate_key(b"key");
+    let missed = miss(&other, &key);
+    let earlier = other.ticket(&missed, live());
+    commit(&one, &key, &later, "new");
+    commit(&other, &key, &earlier, "old");
+    assert_eq!(served(&other, &key), None);
+}
+
+#[test]
+fn a_reply_that_is_not_kept_leaves_no_older_one_behind() {
+    let shared = shared(LIMITS);
+    let (one, other, key) = (worker(&shared), worker(&shared), get("key"));
+    let (_, earlier) = two_fills(&one, &other, &key);
+    shared.answered_otherwise(b"key");
+    commit(&other, &key, &earlier, "old");
+    assert_eq!(served(&other, &key), None);
+}
+
+#[test]
+fn equal_replies_of_two_workers_are_kept() {
+    let shared = shared(LIMITS);
+    let (one, other, key) = (worker(&shared), worker(&shared), get("key"));
+    let (first, second) = two_fills(&one, &other, &key);
+    commit(&one, &key, &first, "same");
+    commit(&other, &key, &second, "same");
+    assert_eq!(served(&one, &key).as_deref(), Some("same"));
+    assert_eq!(served(&other, &key).as_deref(), Some("same"));
 }

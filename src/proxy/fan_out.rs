@@ -12,7 +12,7 @@ use super::{Answer, Caller, Proxy, Route, failure_reply, stopped};
 use crate::clock::Nanos;
 use crate::command::{Flags, Join, Spec};
 use crate::key::Slot;
-use crate::near_cache::{Lookup, Missed, Question, Reply, Ticket};
+use crate::near_cache::{Commit, Lifetime, Lookup, Missed, Question, Reply, Ticket};
 use crate::proxy::read::{keepable, lifetime_call};
 use crate::resp::cursor;
 use crate::resp::encode;
@@ -215,15 +215,21 @@ impl Proxy {
         for (fetched, value) in batch.keys.into_iter().zip(values) {
             let value = reply.frame.slice_ref(value);
             elements[fetched.index] = Some(in_version(&value, resp));
-            if let Some((ticket, lifetime)) = fetched.fill {
-                let lifetime = lifetime.reply.await.unwrap_or_else(stopped);
-                self.keep(&ticket, &fetched.key, value, reply.rerouted, &lifetime, sent_at);
+            let kept = match fetched.fill {
+                Some((ticket, lifetime)) => {
+                    let lifetime = lifetime.reply.await.unwrap_or_else(stopped);
+                    self.keep(&ticket, &fetched.key, value, reply.rerouted, &lifetime, sent_at)
+                }
+                None => None,
+            };
+            if let (None, Some(cache)) = (kept, &self.cache) {
+                cache.shared().answered_otherwise(&fetched.key);
             }
         }
         Ok(())
     }
 
-    /// Keeps an element of an MGET as the reply to GET.
+    /// Keeps an element of an MGET as the reply to GET; `None` when it is none to keep.
     fn keep(
         &self,
         ticket: &Ticket,
@@ -232,19 +238,15 @@ impl Proxy {
         rerouted: bool,
         lifetime: &Outcome,
         sent_at: Nanos,
-    ) {
-        let Some(lifetime) = keepable(&value, rerouted, lifetime) else { return };
+    ) -> Option<Commit> {
+        let lifetime = keepable(&value, rerouted, lifetime)?;
         // MGET gives null for a key that is no string, where GET gives an error: only a missing key is kept as null.
         let is_null = cursor::head(&value).is_some_and(|head| matches!(head, cursor::Head::Null { .. }));
-        if is_null && lifetime != crate::near_cache::Lifetime::Absent {
-            return;
-        }
-        if let Some(cache) = &self.cache {
-            let resp2 = is_null.then(|| Bytes::from_static(null_reply(Resp::Two)));
-            let mut tail = BytesMut::with_capacity(key.len() + 16);
-            encode::bulk(&mut tail, key);
-            cache.commit(ticket, &get(key, &tail), &Reply { resp3: value, resp2 }, lifetime, sent_at);
-        }
+        let cache = self.cache.as_ref().filter(|_| !is_null || lifetime == Lifetime::Absent)?;
+        let resp2 = is_null.then(|| Bytes::from_static(null_reply(Resp::Two)));
+        let mut tail = BytesMut::with_capacity(key.len() + 16);
+        encode::bulk(&mut tail, key);
+        Some(cache.commit(ticket, &get(key, &tail), &Reply { resp3: value, resp2 }, lifetime, sent_at))
     }
 
     /// While a slot moves, a node refuses a command on several keys of which some have left; for each alone it says
@@ -269,6 +271,9 @@ impl Proxy {
             let value = cursor::elements(&reply.frame).and_then(|mut values| values.next()?);
             let value = value.ok_or_else(|| reply.frame.clone())?;
             elements[index] = Some(in_version(&reply.frame.slice_ref(value), resp));
+        }
+        if let Some(cache) = &self.cache {
+            keys.iter().for_each(|fetched| cache.shared().answered_otherwise(&fetched.key));
         }
         Ok(())
     }

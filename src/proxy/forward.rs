@@ -96,7 +96,7 @@ impl Proxy {
     }
 }
 
-fn keys_of(route: Route, request: &Request<'_>) -> Vec<Bytes> {
+pub(super) fn keys_of(route: Route, request: &Request<'_>) -> Vec<Bytes> {
     let positions = route.keys.positions(request).into_iter().flatten();
     positions.map(|position| Bytes::copy_from_slice(request.arg(position))).collect()
 }

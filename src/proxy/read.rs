@@ -3,6 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+
+use super::forward::keys_of;
 use super::{Answer, Cache, Caller, Proxy, Route, failure_reply, in_resp2, render, stopped};
 use crate::clock::Nanos;
 use crate::command::Spec;
@@ -63,7 +67,27 @@ impl Proxy {
     ) -> Answer<'a> {
         self.stats.l1_bypasses.bump();
         let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
-        self.wait_for_upstream().unwrap_or_else(|| self.forward(route, request, caller))
+        match self.wait_for_upstream().unwrap_or_else(|| self.forward(route, request, caller)) {
+            Answer::Later(reply) => self.not_to_keep(keys_of(route, request), reply),
+            answer => answer,
+        }
+    }
+
+    /// Sees to it that nothing older is served after a reply that L1 does not keep.
+    fn not_to_keep(
+        self: &Rc<Proxy>,
+        keys: Vec<Bytes>,
+        reply: LocalBoxFuture<'static, Bytes>,
+    ) -> Answer<'static> {
+        let Some(cache) = self.cache().filter(|_| !self.settings.alone) else { return Answer::Later(reply) };
+        let shared = cache.shared().clone();
+        Answer::Later(Box::pin(async move {
+            let reply = reply.await;
+            for key in keys {
+                shared.answered_otherwise(&key);
+            }
+            reply
+        }))
     }
 
     fn miss<'a>(
@@ -96,9 +120,11 @@ impl Proxy {
         let mut value = self.upstream.send(missed.slot(), call);
         let Some(epoch) = value.epoch.take() else {
             // The connection is not tracked at the moment: the reply is an answer and nothing to keep.
-            return Answer::Later(Box::pin(async move {
+            let key = request.arg_bytes(key_at);
+            let reply = Box::pin(async move {
                 render(value.reply.await.unwrap_or_else(stopped), spec.form, &request, resp)
-            }));
+            });
+            return self.not_to_keep(vec![key], reply);
         };
         let lifetime = self.upstream.send(missed.slot(), lifetime_call(question.key));
         let ticket = cache.ticket(&missed, epoch);
@@ -123,11 +149,14 @@ impl Proxy {
             Reply { resp3: reply.frame, resp2 }
         });
         if let Some(cache) = &self.cache {
-            if let (Ok(reply), Some(lifetime)) = (&result, kept) {
-                let request = fill.request.as_request();
-                let (key, tail) = (request.arg(fill.key_at), request.tail());
-                let question = Question { command: fill.command, key, tail };
-                cache.commit(&fill.ticket, &question, reply, lifetime, fill.sent_at);
+            let request = fill.request.as_request();
+            let (key, tail) = (request.arg(fill.key_at), request.tail());
+            match (&result, kept) {
+                (Ok(reply), Some(lifetime)) => {
+                    let question = Question { command: fill.command, key, tail };
+                    cache.commit(&fill.ticket, &question, reply, lifetime, fill.sent_at);
+                }
+                _ => cache.shared().answered_otherwise(key),
             }
             cache.end(fill.lead, &result);
         }
