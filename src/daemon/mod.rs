@@ -34,7 +34,7 @@ use worker::{HandedOver, Worker, WorkerSeed};
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// A socket could not be bound; the text names it.
-    #[error("cannot listen: {0}")]
+    #[error("{0}")]
     Listen(io::Error),
     /// The system refused a thread, a runtime or a signal handler.
     #[error("cannot start: {0}")]
