@@ -21,8 +21,8 @@ fn a_client_that_leaves_its_replies_untaken_is_dropped_after_a_while() {
 
 #[test]
 fn a_client_with_too_many_replies_untaken_is_dropped() {
-    // Without L1 all are asked for at once, and come; the timeout is far away.
-    drop_who_does_not_read(&["--client-output-max", "1mb", "--l1-size", "0"]);
+    // Without L1 as many are asked for at once as the depth allows, and all of them come; the timeout is far away.
+    drop_who_does_not_read(&["--client-output-max", "1mb", "--pipeline-depth-max", "64", "--l1-size", "0"]);
 }
 
 fn drop_who_does_not_read(bound: &[&str]) {
