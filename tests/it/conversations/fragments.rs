@@ -14,7 +14,7 @@ const PIPELINED: usize = 20_000;
 /// More than the daemon lets wait for a client before it takes no more requests of it, by far.
 const LARGE_BYTES: usize = 3_000_000;
 
-/// How often a request follows a large reply: when it was overlooked, it was so once in some ten times.
+/// How often a request follows a large reply: when it was overlooked, it was so now and then.
 const LARGE_READS: usize = 30;
 
 #[test]
