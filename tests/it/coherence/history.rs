@@ -13,6 +13,7 @@ use nearside::dev::Reply;
 /// All keys of a run.
 pub(super) struct History {
     keys: Vec<Mutex<Vec<State>>>,
+    began_at: Nanos,
     /// How long after a state was replaced it may be served.
     bound: Duration,
     /// Odd while a node is being flushed: what nobody deleted may vanish then.
@@ -47,7 +48,13 @@ impl History {
     pub(super) fn new(keys: usize, bound: Duration) -> History {
         let absent = State { is_absent: true, sent_at: 0, acked_at: Some(clock::now()) };
         let keys = (0..keys).map(|_| Mutex::new(vec![absent.clone()])).collect();
-        History { keys, bound, flushes: AtomicU64::new(0), violations: Mutex::default() }
+        History {
+            keys,
+            began_at: clock::now(),
+            bound,
+            flushes: AtomicU64::new(0),
+            violations: Mutex::default(),
+        }
     }
 
     pub(super) fn key_count(&self) -> usize {
@@ -157,8 +164,9 @@ impl History {
             .collect();
         drop(states);
         self.violated(format!(
-            "{}: {what}; states, in us before the read was asked: {shown:?}",
-            History::key(key)
+            "{}, asked {:?} into the run: {what}; states, in us before that: {shown:?}",
+            History::key(key),
+            since(asked_at, Some(self.began_at))
         ));
     }
 

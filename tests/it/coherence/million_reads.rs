@@ -64,7 +64,7 @@ fn no_read_of_a_million_is_wrong() {
             writer.run(&mut random(0), FLUSH_EVERY, &is_over);
             writer
         });
-        let faults = scope.spawn(|| make_faults(&cluster, random(1)));
+        let faults = scope.spawn(|| make_faults(&cluster, random(1), began));
         let (mut readers, mut own) = (Vec::new(), Vec::new());
         for (stream, ((name, daemon), readings)) in (2..).zip(daemons.iter().zip(&readings)) {
             let (history, is_over) = (&history, &is_over);
@@ -130,7 +130,7 @@ fn before(cluster: &Cluster, workers: usize) -> Daemon {
 }
 
 /// Kills upstream connections of the daemons now and then, and fails over once in between.
-fn make_faults(cluster: &Cluster, mut random: Rng) -> Faults {
+fn make_faults(cluster: &Cluster, mut random: Rng, began: Instant) -> Faults {
     let mut faults = Faults { kills: 0, failovers: 0 };
     for round in 0..FAULT_ROUNDS {
         thread::sleep(Duration::from_millis(random.u64(200..800)));
@@ -138,6 +138,7 @@ fn make_faults(cluster: &Cluster, mut random: Rng) -> Faults {
             let replicas = cluster.replicas().unwrap();
             cluster.failover(replicas[random.usize(..replicas.len())]).unwrap();
             faults.failovers += 1;
+            println!("failed over, {:.1?} into the run", began.elapsed());
             continue;
         }
         let primaries = cluster.primaries().unwrap();
