@@ -175,10 +175,12 @@ impl Daemon {
                 tokio::spawn(accept_unix(unix, self.admission.clone(), drain.clone(), handovers));
             }
             systemd::ready();
+            systemd::status("serving");
             let mut signalled = async || tokio::select! { _ = term.recv() => (), _ = interrupt.recv() => () };
             tokio::select! { () = signalled() => (), () = drain.begun() => () }
             tracing::info!("draining: no new clients, answering what was asked");
             systemd::stopping();
+            systemd::status("draining: answering what was asked");
             drain.begin();
             tokio::select! {
                 finished = drain.finished(drain_timeout) => if !finished {
