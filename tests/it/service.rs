@@ -56,6 +56,7 @@ fn systemd_hears_when_it_serves_and_when_it_stops() {
     let (state, connected, systemd) = listener.join().unwrap();
     assert_eq!(state, "READY=1");
     connected.unwrap();
+    assert_eq!(hear(&systemd), "STATUS=serving");
     daemon.assert_quiet();
     daemon.stop();
     assert_eq!(hear(&systemd), "STOPPING=1");
