@@ -40,6 +40,8 @@ pub enum Ended {
     Failed(io::Error),
     /// The client sent what is no request.
     Broken(ProtocolError),
+    /// The client sent more than may wait while an earlier request of it is carried out.
+    Ahead,
 }
 
 /// A connection.
@@ -50,6 +52,8 @@ pub struct Connection {
     scanner: RequestScanner,
     /// What was read and not walked yet.
     rest: Vec<u8>,
+    /// The client closed its side while nothing was looked at.
+    ended: bool,
     /// Replies on their way out.
     pub out: WriteQueue,
 }
@@ -72,7 +76,7 @@ impl Connection {
     pub fn new(stream: Stream, buffer: ReadBuffer, limits: RequestLimits) -> io::Result<Connection> {
         let socket = Socket::new(stream)?;
         let scanner = RequestScanner::new(limits);
-        Ok(Connection { socket, buffer, scanner, rest: Vec::new(), out: WriteQueue::default() })
+        Ok(Connection { socket, buffer, scanner, rest: Vec::new(), ended: false, out: WriteQueue::default() })
     }
 
     /// Reads what has arrived and shows each request in it to `handle`. Ready when something was read.
@@ -82,6 +86,9 @@ impl Connection {
         cx: &mut Context<'_>,
         handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
     ) -> Poll<Result<(), Ended>> {
+        if self.ended {
+            return Poll::Ready(Err(Ended::Closed));
+        }
         let buffer = self.buffer.clone();
         let mut buffer = buffer.0.borrow_mut();
         let count = match ready!(self.socket.poll_read(cx, &mut buffer)) {
@@ -112,6 +119,27 @@ impl Connection {
             self.rest.drain(..walked);
         }
         Ok(())
+    }
+
+    /// Reads what has arrived and keeps it for later, `bytes_max` at most. Ready, once, when the client closed its side,
+    /// or when it sent more than that: nothing of it is looked at now, and a client that leaves is noticed all the same.
+    pub fn poll_ahead(&mut self, cx: &mut Context<'_>, bytes_max: usize) -> Poll<Ended> {
+        if self.ended {
+            return Poll::Pending;
+        }
+        let buffer = self.buffer.clone();
+        let mut buffer = buffer.0.borrow_mut();
+        while self.rest.len() <= bytes_max {
+            match ready!(self.socket.poll_read(cx, &mut buffer)) {
+                Ok(0) => {
+                    self.ended = true;
+                    return Poll::Ready(Ended::Closed);
+                }
+                Ok(count) => self.rest.extend_from_slice(&buffer[..count]),
+                Err(error) => return Poll::Ready(Ended::Failed(error)),
+            }
+        }
+        Poll::Ready(Ended::Ahead)
     }
 
     /// Whether anything was read that has not been walked, if only half a request.

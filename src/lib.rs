@@ -5,6 +5,7 @@
 //! A module may use what stands above it in this list, and nothing below it. ARCHITECTURE.md follows one request
 //! through these files; `tests/layering.rs` holds the rule.
 
+pub mod clients;
 pub mod clock;
 pub mod key;
 pub mod node;
@@ -22,6 +23,7 @@ pub mod resp;
 
 pub mod command;
 
+pub mod mailbox;
 pub mod near_cache;
 
 pub mod upstream;

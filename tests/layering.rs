@@ -22,6 +22,8 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("invalidation", &[]),
     ("stats", &[]),
     ("drain", &[]),
+    ("mailbox", &[]),
+    ("clients", &["mailbox"]),
     ("write_queue", &[]),
     ("socket", &["write_queue"]),
     ("resp", &[]),
@@ -32,7 +34,20 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("proxy", &["resp", "command", "near_cache", "upstream"]),
     ("connection", &["write_queue", "socket", "resp"]),
     // The near cache and the upstream for INFO alone: what is about data goes through the proxy.
-    ("session", &["write_queue", "resp", "command", "near_cache", "upstream", "proxy", "connection"]),
+    (
+        "session",
+        &[
+            "mailbox",
+            "clients",
+            "write_queue",
+            "resp",
+            "command",
+            "near_cache",
+            "upstream",
+            "proxy",
+            "connection",
+        ],
+    ),
     ("listener", &[]),
     ("config", &[]),
     // The throwaway servers know nothing of the daemon: a test must not be judged by what it tests.
@@ -44,6 +59,7 @@ const HOUSE: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
+            "clients",
             "socket",
             "resp",
             "near_cache",

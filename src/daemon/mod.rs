@@ -17,6 +17,7 @@ pub mod dev;
 mod options;
 mod worker;
 
+use crate::clients::Clients;
 use crate::clock;
 use crate::config::{Config, ListenConfig};
 use crate::drain::Drain;
@@ -100,6 +101,7 @@ impl Daemon {
             tcp_port: bound.addresses.first().map_or(0, SocketAddr::port),
             max_clients: config.listen.max_clients,
         });
+        let clients = Arc::<Clients>::default();
         let (drain, stop) = (Drain::new(), CancellationToken::new());
         let admission = Arc::new(Admission::new(config.listen.max_clients));
         let upstream_options = options::upstream(config);
@@ -114,6 +116,7 @@ impl Daemon {
                 alone: config.workers == 1,
                 upstream: upstream.clone(),
                 cache: cache.clone(),
+                clients: clients.clone(),
                 report: report.clone(),
                 stats: stats.worker(index),
                 admission: admission.clone(),

@@ -25,6 +25,7 @@ pub(super) fn session_limits(config: &SessionConfig) -> SessionLimits {
     SessionLimits {
         pipeline_depth_max: config.pipeline_depth_max,
         output_bytes_max: config.output_bytes_max,
+        ahead_bytes_max: config.request_bytes_max,
         stall_timeout: config.stall_timeout,
     }
 }

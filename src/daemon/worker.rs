@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task;
 use tokio_util::sync::CancellationToken;
 
+use crate::clients::Clients;
 use crate::connection::{Connection, ReadBuffer};
 use crate::drain::Drain;
 use crate::listener::{self, Admission, ClientSocket, Listener};
@@ -43,6 +44,7 @@ pub(super) struct WorkerSeed {
     pub(super) alone: bool,
     pub(super) upstream: Arc<SharedUpstream>,
     pub(super) cache: Option<Arc<SharedCache>>,
+    pub(super) clients: Arc<Clients>,
     pub(super) report: Arc<Report>,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) admission: Arc<Admission>,
@@ -104,7 +106,14 @@ async fn run(seed: WorkerSeed, mut handed_over: mpsc::Receiver<(ClientSocket, Ow
     let settings = Settings { patience, alone: seed.alone };
     let proxy = Proxy::new(cache, upstream, stats.clone(), settings);
     let limits = seed.session_limits;
-    let context = SessionContext { proxy, report: seed.report, limits, drain: drain.clone(), stats };
+    let context = SessionContext {
+        proxy,
+        clients: seed.clients,
+        report: seed.report,
+        limits,
+        drain: drain.clone(),
+        stats,
+    };
     let request_limits = seed.request_limits;
     let host = Rc::new(Host { context: Rc::new(context), buffer: ReadBuffer::default(), request_limits });
     for listener in listeners {

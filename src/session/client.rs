@@ -54,7 +54,7 @@ pub(super) fn info(state: &State) -> Bytes {
     let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let line = format!(
         "id={} addr={} laddr={} name={} age={age} db=0 resp={} lib-name={} lib-ver={} user=default\n",
-        state.id,
+        state.client.id,
         state.address,
         state.local_address,
         shown(&state.name),

@@ -88,7 +88,7 @@ fn greeting(state: &State, report: &Report) -> Bytes {
     encode::bulk(&mut out, b"proto");
     encode::integer(&mut out, if state.resp == Resp::Three { 3 } else { 2 });
     encode::bulk(&mut out, b"id");
-    encode::integer(&mut out, state.id as i64);
+    encode::integer(&mut out, state.client.id as i64);
     for (name, value) in [("mode", "standalone"), ("role", "master")] {
         encode::bulk(&mut out, name.as_bytes());
         encode::bulk(&mut out, value.as_bytes());

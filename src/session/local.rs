@@ -47,7 +47,7 @@ pub(super) fn answer(
         Local::SlowlogLen => Bytes::from_static(b":0\r\n"),
         Local::SlowlogReset | Local::ClientCapa | Local::ClientImportSource => ok(),
         Local::ClientReply => return client_reply(request, state),
-        Local::ClientId => number(state.id as i64),
+        Local::ClientId => number(state.client.id as i64),
         Local::ClientGetName => client::name(state),
         Local::ClientSetName => client::set_name(request.arg(2), state),
         Local::ClientSetInfo => client::set_info(request, state),

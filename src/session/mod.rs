@@ -22,16 +22,20 @@ mod client;
 mod hello;
 mod info;
 mod local;
+mod modes;
 mod pipeline;
 mod state;
 
 pub use info::Report;
 
+use crate::clients::Clients;
 use crate::clock;
 use crate::command::{Class, Fault, Spec, recognise};
 use crate::connection::{Connection, Ended, Flow};
 use crate::drain::Drain;
+use crate::mailbox::Mail;
 use crate::proxy::{Answer, Caller, Proxy};
+use crate::resp::Resp;
 use crate::resp::encode;
 use crate::resp::request::Request;
 use crate::stats::WorkerStats;
@@ -53,6 +57,8 @@ pub struct SessionLimits {
     pub pipeline_depth_max: usize,
     /// Bytes of replies that may wait, for an earlier reply or for the client to read them.
     pub output_bytes_max: usize,
+    /// Bytes of requests that may wait while an earlier one is carried out alone.
+    pub ahead_bytes_max: usize,
     /// How long a client may leave a full socket unread.
     pub stall_timeout: Duration,
 }
@@ -62,6 +68,8 @@ pub struct SessionLimits {
 pub struct SessionContext {
     /// Answers what is about data.
     pub proxy: Rc<Proxy>,
+    /// Everybody who is connected, to whichever worker.
+    pub clients: Arc<Clients>,
     /// What INFO tells.
     pub report: Arc<Report>,
     /// The bounds.
@@ -93,6 +101,10 @@ enum End {
     Failed(io::Error),
     /// The client reads too little.
     NotReading(&'static str),
+    /// The client sends too much while it is not listened to.
+    Ahead,
+    /// Somebody ended it.
+    Told(&'static str),
 }
 
 // === impl Session ===
@@ -106,7 +118,8 @@ impl Session {
         local_address: String,
     ) -> Session {
         context.stats.connections_accepted.bump();
-        let state = State::new(address, local_address, clock::now());
+        let client = context.clients.enter(context.limits.output_bytes_max);
+        let state = State::new(client, address, local_address, clock::now());
         Session { context, connection, state, pipeline: Pipeline::default(), waiting: None, stalled: None }
     }
 
@@ -123,6 +136,16 @@ impl Session {
         .await;
         match end {
             End::Done => {}
+            End::Told(by) => tracing::info!(client = self.state.address, by, "a client was told to leave"),
+            End::Ahead => {
+                context.stats.clients_dropped.bump();
+                let bound = "request_bytes_max";
+                tracing::info!(
+                    client = self.state.address,
+                    bound,
+                    "a client sends more than can wait: dropped"
+                );
+            }
             End::Failed(error) => {
                 tracing::debug!(client = self.state.address, %error, "a client's connection failed")
             }
@@ -144,6 +167,9 @@ impl Session {
         let mut batches = 0;
         loop {
             let answered = self.collect_answers(cx);
+            if let Err(end) = self.take_mail(cx) {
+                return Poll::Ready(end);
+            }
             let taken = match self.take_requests(cx) {
                 Ok(taken) => taken,
                 Err(end) => return Poll::Ready(end),
@@ -181,6 +207,39 @@ impl Session {
         any
     }
 
+    /// Takes what has come from elsewhere.
+    #[inline]
+    fn take_mail(&mut self, cx: &Context<'_>) -> Result<(), End> {
+        let Some(taken) = self.state.client.mailbox.take(cx) else { return Ok(()) };
+        if taken.overflown {
+            return Err(End::NotReading("client_output_max"));
+        }
+        for mail in taken.mail {
+            match mail {
+                Mail::Behind(push) if !self.pipeline.is_empty() => {
+                    self.pipeline.push_now(in_version(push, self.state.resp));
+                }
+                Mail::Now(push) | Mail::Behind(push) => {
+                    self.connection.out.push(&in_version(push, self.state.resp));
+                }
+            }
+        }
+        match taken.end {
+            Some(by) => Err(End::Told(by)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for the answer to a request that is carried out alone, and for the client to leave meanwhile.
+    fn wait_alone(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        match self.connection.poll_ahead(cx, self.context.limits.ahead_bytes_max) {
+            // What it asked for before it closed its side is still answered.
+            Poll::Pending | Poll::Ready(Ended::Closed | Ended::Broken(_)) => Ok(()),
+            Poll::Ready(Ended::Failed(error)) => Err(End::Failed(error)),
+            Poll::Ready(Ended::Ahead) => Err(End::Ahead),
+        }
+    }
+
     /// Takes what requests there are; whether there were any.
     #[inline]
     fn take_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
@@ -189,6 +248,13 @@ impl Session {
                 return Ok(false);
             }
             self.waiting = None;
+        }
+        if self.state.alone {
+            if !self.pipeline.is_empty() {
+                self.wait_alone(cx)?;
+                return Ok(false);
+            }
+            self.state.alone = false;
         }
         let limits = &self.context.limits;
         let full =
@@ -217,7 +283,7 @@ impl Session {
         match result {
             Ok(()) => {}
             // What was asked before is still answered: a client may close its sending side only.
-            Err(Ended::Closed) => state.leaving = true,
+            Err(Ended::Closed | Ended::Ahead) => state.leaving = true,
             Err(Ended::Failed(error)) => return Err(End::Failed(error)),
             Err(Ended::Broken(error)) => {
                 context.stats.protocol_errors.bump();
@@ -279,9 +345,20 @@ fn serve(
     let own_writes = state.own_writes.clone();
     let caller = Caller { resp: state.resp, own_writes: &own_writes, now };
     let answer = match recognise(&request) {
-        Ok(spec) => match spec.class_of(&request) {
-            Class::Local(local) => local::answer(local, spec, &request, state, context),
-            class => context.proxy.call(spec, class, &request, caller),
+        Ok(spec) => match intercepted(spec, &request, state, context) {
+            Some(answer) => answer,
+            None => match spec.class_of(&request) {
+                Class::Local(local) => local::answer(local, spec, &request, state, context),
+                Class::Session(kind) if modes::is_alone(kind) && !pipeline.is_empty() => {
+                    state.alone = true;
+                    return Flow::Again;
+                }
+                Class::Session(kind) => {
+                    state.alone = modes::is_alone(kind);
+                    modes::answer(kind, spec, &request, state, context, caller)
+                }
+                class => context.proxy.call(spec, class, &request, caller),
+            },
         },
         Err(Fault::Unknown) if is_http(&request) => {
             context.stats.protocol_errors.bump();
@@ -307,7 +384,26 @@ fn serve(
         Answer::NotYet(_) => {}
     }
     let full = pipeline.len() >= context.limits.pipeline_depth_max || out.len() >= UNREAD_BYTES_MAX;
-    if state.leaving || full { Flow::Pause } else { Flow::Next }
+    if state.leaving || full || state.alone { Flow::Pause } else { Flow::Next }
+}
+
+#[inline]
+fn intercepted(
+    spec: &'static Spec,
+    request: &Request<'_>,
+    state: &mut State,
+    context: &SessionContext,
+) -> Option<Answer<'static>> {
+    state.modes.as_ref()?;
+    modes::intercept(spec, request, state, context)
+}
+
+/// A push as a client of this version of the protocol gets it.
+fn in_version(push: Bytes, resp: Resp) -> Bytes {
+    match (resp, push.split_first()) {
+        (Resp::Two, Some((b'>', rest))) => [b"*", rest].concat().into(),
+        _ => push,
+    }
 }
 
 /// Whether a browser was made to send this: its body could hold commands. Redis closes such a connection as well.

@@ -1,8 +1,9 @@
 //! What a session remembers of its client.
 
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::modes::Modes;
+use crate::clients::Listed;
 use crate::clock::Nanos;
 use crate::proxy::OwnWrites;
 use crate::resp::Resp;
@@ -23,8 +24,8 @@ pub(super) enum Replies {
 /// The state of one session.
 #[derive(Debug)]
 pub(super) struct State {
-    /// Unique in this process.
-    pub(super) id: u64,
+    /// How others know it, and reach it.
+    pub(super) client: Listed,
     /// Where the client is, as CLIENT INFO shows it.
     pub(super) address: String,
     /// Where it connected to.
@@ -36,18 +37,20 @@ pub(super) struct State {
     pub(super) library_version: Vec<u8>,
     pub(super) replies: Replies,
     pub(super) own_writes: Rc<OwnWrites>,
+    /// Absent in a plain session, which most are.
+    pub(super) modes: Option<Box<Modes>>,
+    /// No request is taken before all earlier ones have been answered.
+    pub(super) alone: bool,
     /// The client wants to leave: nothing is taken any more, and the connection closes when all is answered.
     pub(super) leaving: bool,
 }
 
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-
 // === impl State ===
 
 impl State {
-    pub(super) fn new(address: String, local_address: String, connected_at: Nanos) -> State {
+    pub(super) fn new(client: Listed, address: String, local_address: String, connected_at: Nanos) -> State {
         State {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            client,
             address,
             local_address,
             connected_at,
@@ -57,6 +60,8 @@ impl State {
             library_version: Vec::new(),
             replies: Replies::On,
             own_writes: Rc::default(),
+            modes: None,
+            alone: false,
             leaving: false,
         }
     }
@@ -66,6 +71,7 @@ impl State {
         self.resp = Resp::Two;
         self.name.clear();
         self.replies = Replies::On;
+        self.modes = None;
     }
 
     /// Whether the reply to the request at hand is sent.
