@@ -5,7 +5,6 @@
 //! A module may use what stands above it in this list, and nothing below it. ARCHITECTURE.md follows one request
 //! through these files; `tests/layering.rs` holds the rule.
 
-pub mod clients;
 pub mod clock;
 pub mod key;
 pub mod node;
@@ -15,6 +14,10 @@ pub mod stats;
 
 pub mod drain;
 
+pub mod mailbox;
+
+pub mod clients;
+
 pub mod write_queue;
 
 pub mod socket;
@@ -23,7 +26,6 @@ pub mod resp;
 
 pub mod command;
 
-pub mod mailbox;
 pub mod near_cache;
 
 pub mod upstream;
