@@ -54,6 +54,15 @@ impl Spec {
         }
     }
 
+    /// How its reply differs between RESP2 and RESP3 as an element of EXEC's, where it does not wait: what would have
+    /// timed out then answers like the command that it is named after.
+    pub fn form_in_transaction(&self) -> Form {
+        match self.name {
+            "blmove" | "brpoplpush" => Form::ByRule,
+            _ => self.form,
+        }
+    }
+
     /// Whether a request of this many arguments is complete. Keys that come with a value each must come in
     /// pairs.
     fn takes(&self, count: usize) -> bool {

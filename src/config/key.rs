@@ -114,6 +114,13 @@ pub static KEYS: &[Key] = &[
         Some("1gb"),
         "One whole request; client-query-buffer-limit of Redis",
     ),
+    key(
+        Bounds,
+        "transaction_bytes_max",
+        "SIZE",
+        Some("1gb"),
+        "Requests queued since MULTI; a transaction beyond it is refused",
+    ),
     key(Bounds, "request_inline_max", "SIZE", Some("64kb"), "One request typed as a plain line"),
     key(
         Bounds,

@@ -108,6 +108,8 @@ pub struct SessionConfig {
     pub request_bulk_bytes_max: usize,
     /// Bytes of one whole request.
     pub request_bytes_max: usize,
+    /// Bytes of the requests queued since MULTI.
+    pub transaction_bytes_max: usize,
     /// Bytes of one inline request.
     pub request_inline_bytes_max: usize,
     /// Bytes of replies that wait to be taken before the client is closed.
@@ -290,6 +292,7 @@ fn session(read: &mut Reader) -> SessionConfig {
         request_args_max: read.number("request_args_max", 1..=16_777_216),
         request_bulk_bytes_max,
         request_bytes_max,
+        transaction_bytes_max: read.size("transaction_bytes_max", KIB..=64 * GIB),
         request_inline_bytes_max: read.size("request_inline_max", KIB..=16 * MIB),
         output_bytes_max: read.size("client_output_max", MIB..=1024 * GIB),
         stall_timeout: read.duration("client_stall_timeout", MILLISECOND..=DAY),

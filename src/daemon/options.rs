@@ -26,6 +26,7 @@ pub(super) fn session_limits(config: &SessionConfig) -> SessionLimits {
         pipeline_depth_max: config.pipeline_depth_max,
         output_bytes_max: config.output_bytes_max,
         ahead_bytes_max: config.request_bytes_max,
+        transaction_bytes_max: config.transaction_bytes_max,
         stall_timeout: config.stall_timeout,
     }
 }

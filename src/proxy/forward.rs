@@ -88,7 +88,7 @@ impl Proxy {
 
     /// The slot of all keys; `None` when there are none, or the arguments are so broken that they cannot be told:
     /// then any node answers with the error that they deserve.
-    fn slot_of(&self, route: Route, request: &Request<'_>) -> Result<Option<Slot>, &'static [u8]> {
+    pub(super) fn slot_of(&self, route: Route, request: &Request<'_>) -> Result<Option<Slot>, &'static [u8]> {
         let Ok(positions) = route.keys.positions(request) else { return Ok(None) };
         let mut slots = positions.map(|position| Slot::of(request.arg(position)));
         let Some(first) = slots.next() else { return Ok(None) };

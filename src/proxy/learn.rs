@@ -36,10 +36,8 @@ enum Lesson {
 impl Proxy {
     /// Answers a request whose command is not in the table.
     pub(super) fn unknown<'a>(self: &'a Rc<Proxy>, request: &Request<'_>, caller: Caller<'_>) -> Answer<'a> {
-        let name = request.arg(0).to_ascii_lowercase();
-        let lesson = self.lessons.borrow_mut().recall(&name, caller.now);
-        match lesson {
-            Some(Lesson::Known(learned)) => {
+        match self.learned(request, caller.now) {
+            Ok(learned) => {
                 let route = Route { keys: learned.keys, flags: learned.flags, form: Form::ByRule };
                 if learned.flags.has(Flags::READ) {
                     self.forward(route, request, caller)
@@ -47,9 +45,22 @@ impl Proxy {
                     self.opaque(route, request, caller)
                 }
             }
-            Some(Lesson::Unknown) => Answer::Now(fault_reply(Fault::Unknown, request)),
-            Some(Lesson::NotAnswered(failure)) => Answer::Now(failure_reply(&failure)),
-            None => self.ask_about(name),
+            Err(answer) => answer,
+        }
+    }
+
+    /// What the upstream said of a command that is not in the table.
+    ///
+    /// # Errors
+    /// It knows none of this name, or has not been asked yet: then whoever asks must wait.
+    pub fn learned(self: &Rc<Proxy>, request: &Request<'_>, now: Nanos) -> Result<Learned, Answer<'static>> {
+        let name = request.arg(0).to_ascii_lowercase();
+        let lesson = self.lessons.borrow_mut().recall(&name, now);
+        match lesson {
+            Some(Lesson::Known(learned)) => Ok(learned),
+            Some(Lesson::Unknown) => Err(Answer::Now(fault_reply(Fault::Unknown, request))),
+            Some(Lesson::NotAnswered(failure)) => Err(Answer::Now(failure_reply(&failure))),
+            None => Err(self.ask_about(name)),
         }
     }
 

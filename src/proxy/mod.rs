@@ -18,8 +18,10 @@ mod forward;
 mod learn;
 mod own_writes;
 mod read;
+mod transaction;
 
 pub use own_writes::OwnWrites;
+pub use transaction::{Element, NotAPart, Part};
 
 use crate::clock::Nanos;
 use crate::command::{Class, Fault, Flags, Keys, Spec};

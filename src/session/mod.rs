@@ -25,6 +25,7 @@ mod local;
 mod modes;
 mod pipeline;
 mod state;
+mod transaction;
 
 pub use info::Report;
 
@@ -59,6 +60,8 @@ pub struct SessionLimits {
     pub output_bytes_max: usize,
     /// Bytes of requests that may wait while an earlier one is carried out alone.
     pub ahead_bytes_max: usize,
+    /// Bytes of the requests queued since MULTI.
+    pub transaction_bytes_max: usize,
     /// How long a client may leave a full socket unread.
     pub stall_timeout: Duration,
 }
@@ -349,12 +352,12 @@ fn serve(
             Some(answer) => answer,
             None => match spec.class_of(&request) {
                 Class::Local(local) => local::answer(local, spec, &request, state, context),
-                Class::Session(kind) if modes::is_alone(kind) && !pipeline.is_empty() => {
+                Class::Session(kind) if modes::is_alone(kind, spec, state) && !pipeline.is_empty() => {
                     state.alone = true;
                     return Flow::Again;
                 }
                 Class::Session(kind) => {
-                    state.alone = modes::is_alone(kind);
+                    state.alone = modes::is_alone(kind, spec, state);
                     modes::answer(kind, spec, &request, state, context, caller)
                 }
                 class => context.proxy.call(spec, class, &request, caller),
@@ -366,7 +369,10 @@ fn serve(
             state.leaving = true;
             Answer::Now(Bytes::new())
         }
-        Err(fault) => context.proxy.fault(fault, &request, caller),
+        Err(fault) => match transaction::queue_unrecognised(fault, &request, state, context, now) {
+            Some(answer) => answer,
+            None => context.proxy.fault(fault, &request, caller),
+        },
     };
     if let Answer::NotYet(until) = answer {
         *waiting = Some(until);

@@ -4,29 +4,43 @@
 
 use super::SessionContext;
 use super::state::State;
+use super::transaction::{self, Transaction};
 use crate::command::{Session, Spec};
 use crate::proxy::{Answer, Caller};
 use crate::resp::request::Request;
 
 /// The modes of one session; each is there while its client is in it.
 #[derive(Debug, Default)]
-pub(super) struct Modes {}
+pub(super) struct Modes {
+    /// Between MULTI and what ends it.
+    pub(super) transaction: Option<Transaction>,
+}
+
+// === impl Modes ===
+
+impl Modes {
+    /// Whether the session is in none.
+    pub(super) fn is_none(&self) -> bool {
+        self.transaction.is_none()
+    }
+}
 
 /// What a session in some mode does with a request before anybody else sees it; `None` when it is answered as ever.
 pub(super) fn intercept(
-    _spec: &'static Spec,
-    _request: &Request<'_>,
-    _state: &mut State,
-    _context: &SessionContext,
+    spec: &'static Spec,
+    request: &Request<'_>,
+    state: &mut State,
+    context: &SessionContext,
 ) -> Option<Answer<'static>> {
-    None
+    transaction::queue(spec, request, state, context)
 }
 
 /// Whether a command of this kind begins only when all earlier ones of its session have been answered, and ends before
 /// the next one begins: it does not take the lane that keeps the others in order, or changes what they mean.
-pub(super) fn is_alone(kind: Session) -> bool {
+pub(super) fn is_alone(kind: Session, spec: &Spec, _state: &State) -> bool {
     match kind {
-        Session::Blocking | Session::Monitor | Session::PubSub | Session::Transaction | Session::Wait => true,
+        Session::Blocking | Session::Monitor | Session::PubSub | Session::Wait => true,
+        Session::Transaction => spec.name == "watch",
         Session::Scan | Session::Tracking => false,
     }
 }
@@ -36,11 +50,14 @@ pub(super) fn answer<'a>(
     kind: Session,
     spec: &'static Spec,
     request: &Request<'_>,
-    _state: &mut State,
+    state: &mut State,
     context: &'a SessionContext,
     caller: Caller<'_>,
 ) -> Answer<'a> {
     match kind {
+        Session::Transaction if spec.name != "watch" && spec.name != "unwatch" => {
+            transaction::answer(spec, state, context, caller)
+        }
         Session::Blocking
         | Session::Monitor
         | Session::PubSub

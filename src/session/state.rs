@@ -74,6 +74,13 @@ impl State {
         self.modes = None;
     }
 
+    /// Back to a plain session when its last mode has ended.
+    pub(super) fn settle(&mut self) {
+        if self.modes.as_ref().is_some_and(|modes| modes.is_none()) {
+            self.modes = None;
+        }
+    }
+
     /// Whether the reply to the request at hand is sent.
     pub(super) fn wants_reply(&mut self) -> bool {
         match self.replies {

@@ -64,6 +64,46 @@ pub(super) struct Waiting {
     pub(super) redirects: u8,
     /// Whether it was sent before, on another connection.
     pub(super) rerouted: bool,
+    /// What stands before its last reply, if it is a transaction.
+    pub(super) parts: Option<Box<Parts>>,
+}
+
+/// The replies of a transaction before that of EXEC: MULTI and every command are answered by themselves.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// How many there are.
+    count: usize,
+    /// How many are still to come on the present connection.
+    left: usize,
+    /// The first error among them: with it, EXEC carries out nothing.
+    refusal: Option<Bytes>,
+}
+
+// === impl Parts ===
+
+impl Parts {
+    /// It is sent, for the first time or again: all replies are to come.
+    pub(super) fn start(&mut self) {
+        self.left = self.count;
+        self.refusal = None;
+    }
+
+    /// Whether `frame` is one of the replies before the last.
+    pub(super) fn take(&mut self, frame: &Bytes) -> bool {
+        let taken = self.left > 0;
+        if taken {
+            self.left -= 1;
+            if self.refusal.is_none() && frame.starts_with(b"-") {
+                self.refusal = Some(frame.clone());
+            }
+        }
+        taken
+    }
+
+    /// The error for which nothing was carried out.
+    pub(super) fn refusal(&self) -> Option<&Bytes> {
+        self.refusal.as_ref()
+    }
 }
 
 // === impl Sent ===
@@ -82,7 +122,19 @@ impl Sent {
 
 impl Waiting {
     pub(super) fn new(call: Call, waiter: Waiter, deadline: Nanos) -> Waiting {
-        Waiting { call, waiter, deadline, begins_at: None, redirects: 0, rerouted: false }
+        Waiting { call, waiter, deadline, begins_at: None, redirects: 0, rerouted: false, parts: None }
+    }
+
+    /// The same as a transaction, whose last reply comes after so many others.
+    pub(super) fn after(self, count: usize) -> Waiting {
+        Waiting { parts: Some(Box::new(Parts { count, left: count, refusal: None })), ..self }
+    }
+
+    /// Hands the reply to whoever waits; a caller whose client has gone no longer listens.
+    pub(super) fn answer(self, frame: Bytes) {
+        if let Waiter::Caller(sender) = self.waiter {
+            let _ = sender.send(Ok(UpstreamReply { frame, rerouted: self.rerouted }));
+        }
     }
 
     /// Tells whoever waits that the command failed.

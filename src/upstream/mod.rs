@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 mod backoff;
 mod board;
 mod call;
@@ -143,6 +145,23 @@ impl Upstream {
         }
     }
 
+    /// Sends a transaction in one piece: MULTI, its commands and EXEC, whose reply comes after `parts` others. It is
+    /// carried out once or not at all.
+    pub fn send_transaction(self: &Rc<Upstream>, slot: Option<Slot>, bytes: Bytes, parts: usize) -> Sent {
+        let call = Call { bytes, slot, reads_only: false };
+        let lane = match slot {
+            Some(slot) => match self.shared.table.owner(slot) {
+                Some(owner) => self.lane(self.in_order(slot, owner)),
+                None => return Sent::failed(self.no_owner(slot)),
+            },
+            None => match self.any_lane() {
+                Some(lane) => lane,
+                None => return Sent::failed(self.no_topology()),
+            },
+        };
+        lane.send_transaction(call, parts, self)
+    }
+
     /// A connection to some primary, to another one each time, and to one that is up if there is one.
     fn any_lane(self: &Rc<Upstream>) -> Option<Rc<Lane>> {
         let primaries = self.shared.table.primaries();
@@ -156,6 +175,11 @@ impl Upstream {
     /// Sends a command to every primary; empty when none is known.
     pub fn send_every(self: &Rc<Upstream>, call: &Call) -> Vec<Sent> {
         self.shared.table.primaries().iter().map(|index| self.lane(*index).send(call.clone(), self)).collect()
+    }
+
+    /// Whether all slots are one node's, as those of a standalone server are.
+    pub fn has_one_primary(&self) -> bool {
+        self.shared.table.primaries().len() == 1
     }
 
     /// Whether `slot` was seen on its way to another node a moment ago: nothing of it is kept then.
@@ -195,8 +219,7 @@ impl Upstream {
                 (slot, node, false)
             }
             Redirect::Ask(slot, node) => {
-                self.shared.table.mark_moving(slot, self.options.slot_moving);
-                (self.on_invalidation)(&Invalidation::Slots(vec![slot]));
+                self.slot_is_moving(slot);
                 (slot, node, true)
             }
         };
@@ -211,6 +234,12 @@ impl Upstream {
             lane.enqueue(call::Waiting::new(asking, Waiter::Nobody, waiting.deadline));
         }
         lane.enqueue(waiting);
+    }
+
+    /// A slot was seen on its way to another node.
+    fn slot_is_moving(&self, slot: Slot) {
+        self.shared.table.mark_moving(slot, self.options.slot_moving);
+        (self.on_invalidation)(&Invalidation::Slots(vec![slot]));
     }
 
     /// The connection to a node, which is begun if there is none.

@@ -5,6 +5,8 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use bytes::Bytes;
+
 use super::call::Waiting;
 use crate::clock::Nanos;
 use crate::key::Slot;
@@ -49,7 +51,7 @@ impl Queue {
     /// Adds a command at the end; `connected` when it may go out at once.
     pub(super) fn push(&mut self, mut waiting: Waiting, connected: bool) {
         self.bytes += waiting.call.bytes.len();
-        waiting.begins_at = connected.then(|| self.put_out(&waiting));
+        waiting.begins_at = connected.then(|| self.put_out(&mut waiting));
         self.waiting.push_back(waiting);
     }
 
@@ -62,6 +64,13 @@ impl Queue {
             waiting.begins_at = Some(self.put_out(waiting));
         }
         self.waiting = waiting;
+    }
+
+    /// Whether `frame` belongs to the command whose reply comes next without being that reply.
+    #[inline]
+    pub(super) fn take_part(&mut self, frame: &Bytes) -> bool {
+        let parts = self.waiting.front_mut().and_then(|waiting| waiting.parts.as_mut());
+        parts.is_some_and(|parts| parts.take(frame))
     }
 
     /// The command whose reply comes next.
@@ -120,7 +129,10 @@ impl Queue {
         self.waiting.drain(..).collect()
     }
 
-    fn put_out(&mut self, waiting: &Waiting) -> u64 {
+    fn put_out(&mut self, waiting: &mut Waiting) -> u64 {
+        if let Some(parts) = &mut waiting.parts {
+            parts.start();
+        }
         let begins_at = self.queued;
         self.out.push(&waiting.call.bytes);
         self.queued += waiting.call.bytes.len() as u64;

@@ -81,6 +81,15 @@ impl Lane {
 
     /// Sends a command, or has it wait for the connection that is on its way.
     pub(super) fn send(&self, call: Call, upstream: &Upstream) -> Sent {
+        self.hand_over(call, upstream, |waiting| waiting)
+    }
+
+    /// Sends a transaction, whose last reply comes after `parts` others.
+    pub(super) fn send_transaction(&self, call: Call, parts: usize, upstream: &Upstream) -> Sent {
+        self.hand_over(call, upstream, |waiting| waiting.after(parts))
+    }
+
+    fn hand_over(&self, call: Call, upstream: &Upstream, finish: impl FnOnce(Waiting) -> Waiting) -> Sent {
         if let Some(bound) = self.bound_reached(&call, upstream) {
             upstream.stats.upstream_refusals.add(1);
             return Sent::failed(Failure::Overloaded { node: self.node.clone(), bound });
@@ -88,7 +97,7 @@ impl Lane {
         upstream.stats.upstream_commands.bump();
         let (sender, reply) = oneshot::channel();
         let deadline = clock::now() + clock::nanos(upstream.options.request_timeout);
-        self.enqueue(Waiting::new(call, Waiter::Caller(sender), deadline));
+        self.enqueue(finish(Waiting::new(call, Waiter::Caller(sender), deadline)));
         Sent { reply, epoch: self.state.borrow().epoch.clone() }
     }
 

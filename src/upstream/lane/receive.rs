@@ -8,12 +8,13 @@ use bytes::Bytes;
 use super::Lane;
 use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
+use crate::resp::encode;
 use crate::upstream::Upstream;
 use crate::upstream::board::Link;
 use crate::upstream::call::{UpstreamReply, Waiter, Waiting};
 use crate::upstream::pulse::Pulse;
 use crate::upstream::push::{self, Push};
-use crate::upstream::redirect;
+use crate::upstream::redirect::{self, Redirect};
 use crate::upstream::tracking::Tracking;
 use crate::upstream::wire::Wire;
 
@@ -60,11 +61,17 @@ impl Lane {
         tracking: &mut Option<Tracking>,
         upstream: &Rc<Upstream>,
     ) -> io::Result<()> {
+        if self.state.borrow_mut().queue.take_part(&frame) {
+            return Ok(());
+        }
         let Some(waiting) = self.state.borrow_mut().queue.pop() else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a reply that nobody asked for"));
         };
         match waiting.waiter {
-            Waiter::Caller(_) if frame.first() == Some(&b'-') => self.error_reply(frame, waiting, upstream),
+            Waiter::Caller(_) if frame.first() == Some(&b'-') => match waiting.parts {
+                Some(_) => self.transaction_refused(frame, waiting, upstream),
+                None => self.error_reply(frame, waiting, upstream),
+            },
             Waiter::Caller(sender) => {
                 // A caller whose client has gone no longer listens.
                 let _ = sender.send(Ok(UpstreamReply { frame, rerouted: waiting.rerouted }));
@@ -86,15 +93,30 @@ impl Lane {
         match redirect {
             Some(redirect) => upstream.redirect(redirect, waiting),
             None => {
-                if [&b"-CLUSTERDOWN"[..], b"-READONLY", b"-MASTERDOWN"]
-                    .iter()
-                    .any(|error| frame.starts_with(error))
-                {
+                if is_about_topology(&frame) {
                     upstream.shared.table.ask_refresh();
                 }
-                if let Waiter::Caller(sender) = waiting.waiter {
-                    let _ = sender.send(Ok(UpstreamReply { frame, rerouted: waiting.rerouted }));
+                waiting.answer(frame);
+            }
+        }
+    }
+
+    /// EXEC carried out nothing. What was refused at its place in the transaction says why.
+    fn transaction_refused(&self, exec: Bytes, waiting: Waiting, upstream: &Rc<Upstream>) {
+        let refusal = waiting.parts.as_ref().and_then(|parts| parts.refusal()).cloned();
+        let cause = refusal.as_ref().unwrap_or(&exec);
+        match redirect::parse(cause, &self.node) {
+            // ASKING holds for one command and cannot be said inside MULTI, so no node can carry this out now.
+            Some(Redirect::Ask(slot, _)) => {
+                upstream.slot_is_moving(slot);
+                waiting.answer(abort("TRYAGAIN the slot of its keys is moving to another node"));
+            }
+            Some(moved) if waiting.call.slot.is_some() => upstream.redirect(moved, waiting),
+            _ => {
+                if is_about_topology(cause) {
+                    upstream.shared.table.ask_refresh();
                 }
+                waiting.answer(refusal.as_deref().map_or(exec, because_of));
             }
         }
     }
@@ -112,4 +134,19 @@ impl Lane {
         self.state.borrow_mut().epoch = epoch;
         upstream.post(&self.node, link);
     }
+}
+
+/// Whether an error says that the node is not, or not now, who the table takes it for.
+fn is_about_topology(error: &[u8]) -> bool {
+    [&b"-CLUSTERDOWN"[..], b"-READONLY", b"-MASTERDOWN"].iter().any(|prefix| error.starts_with(prefix))
+}
+
+/// What Redis answers to EXEC when it finds at that moment that nothing can be carried out.
+pub(in crate::upstream) fn because_of(error: &[u8]) -> Bytes {
+    let text = error.strip_prefix(b"-ERR ").or(error.strip_prefix(b"-")).unwrap_or(error);
+    abort(&String::from_utf8_lossy(text.strip_suffix(b"\r\n").unwrap_or(text)))
+}
+
+fn abort(cause: &str) -> Bytes {
+    encode::error_reply(format!("EXECABORT Transaction discarded because of: {cause}"))
 }

@@ -37,6 +37,7 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("sorted_sets", include_str!("scripts/sorted_sets.txt")),
     ("streams", include_str!("scripts/streams.txt")),
     ("strings", include_str!("scripts/strings.txt")),
+    ("transactions", include_str!("scripts/transactions.txt")),
 ];
 
 /// A difference is shown up to here: values may be megabytes.

@@ -1,0 +1,216 @@
+//! A transaction on its way: what was queued goes to the slot's node in one write, MULTI and EXEC around it.
+//!
+//! Nothing in it is answered from L1, and nothing that it reads is kept. It is carried out once or not at all: what was
+//! written and lost is never sent again.
+
+use std::rc::Rc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::forward::keys_of;
+use super::{Answer, Caller, Proxy, Route, failure_reply, in_resp2, stopped};
+use crate::command::{Class, Flags, Learned, Session, Spec};
+use crate::key::Slot;
+use crate::resp::request::{OwnedRequest, Request};
+use crate::resp::resp2::Form;
+use crate::resp::{Resp, cursor, encode};
+use crate::upstream::{Call, Outcome};
+
+const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
+
+/// A command of a transaction that the server carries out.
+#[derive(Debug)]
+pub struct Part {
+    request: OwnedRequest,
+    route: Route,
+    /// It may write keys that it does not name.
+    opaque: bool,
+}
+
+/// What becomes an element of EXEC's reply.
+#[derive(Debug)]
+pub enum Element {
+    /// The daemon's own answer to a command that is its own.
+    Made(Bytes),
+    /// What the server answers, in this version of the protocol.
+    Sent(Part, Resp),
+}
+
+/// Why a command cannot be part of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAPart {
+    /// Its keys are not in the slot of those before it.
+    CrossSlot,
+    /// It is about every primary, or about state that a transaction cannot reach.
+    NotOneNode,
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// The part that a command of the table is. `slot` is that of the parts so far.
+    ///
+    /// # Errors
+    /// The command cannot be carried out together with the others.
+    pub fn part(
+        &self,
+        spec: &'static Spec,
+        class: Class,
+        request: &Request<'_>,
+        slot: &mut Option<Slot>,
+    ) -> Result<Part, NotAPart> {
+        let opaque = match class {
+            Class::CacheableRead | Class::Forward | Class::FanOut(_) | Class::AnyNode => false,
+            // Inside a transaction they do not wait.
+            Class::Session(Session::Blocking | Session::Wait | Session::Transaction) => false,
+            Class::Opaque => true,
+            Class::EveryPrimary(_) if self.upstream.has_one_primary() => false,
+            Class::EveryPrimary(_) | Class::Session(_) | Class::Local(_) | Class::Refused(_) => {
+                return Err(NotAPart::NotOneNode);
+            }
+        };
+        let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form_in_transaction() };
+        self.part_by(route, opaque, request, slot)
+    }
+
+    /// The same for a command that a module brought.
+    ///
+    /// # Errors
+    /// Its keys are in another slot.
+    pub fn learned_part(
+        &self,
+        learned: &Learned,
+        request: &Request<'_>,
+        slot: &mut Option<Slot>,
+    ) -> Result<Part, NotAPart> {
+        let route = Route { keys: learned.keys, flags: learned.flags, form: Form::ByRule };
+        self.part_by(route, !learned.flags.has(Flags::READ), request, slot)
+    }
+
+    fn part_by(
+        &self,
+        route: Route,
+        opaque: bool,
+        request: &Request<'_>,
+        slot: &mut Option<Slot>,
+    ) -> Result<Part, NotAPart> {
+        let own = self.slot_of(route, request).map_err(|_| NotAPart::CrossSlot)?;
+        match (*slot, own) {
+            (Some(slot), Some(own)) if slot != own => return Err(NotAPart::CrossSlot),
+            (None, Some(own)) => *slot = Some(own),
+            _ => {}
+        }
+        Ok(Part { request: request.to_owned(), route, opaque })
+    }
+
+    /// Carries out a transaction whose keys are in `slot`; without keys any node will do.
+    pub fn transaction(
+        self: &Rc<Proxy>,
+        elements: Vec<Element>,
+        slot: Option<Slot>,
+        caller: Caller<'_>,
+    ) -> Answer<'static> {
+        let (bytes, count) = whole(&elements);
+        if count == 0 {
+            return Answer::Now(joined(std::iter::empty(), &elements));
+        }
+        let opaque = elements.iter().any(Element::is_opaque);
+        let write = self.begin_write(written_keys(&elements), caller);
+        let write = if opaque { write.of_anything() } else { write };
+        let sent = self.upstream.send_transaction(slot, bytes, count + 1);
+        let fence = slot.filter(|_| opaque).map(|slot| self.upstream.send(slot, fence()));
+        let (proxy, resp) = (self.clone(), caller.resp);
+        Answer::Later(Box::pin(async move {
+            let outcome = sent.reply.await.unwrap_or_else(stopped);
+            if opaque {
+                let fenced = match fence {
+                    Some(fence) => fence.reply.await.is_ok_and(|fenced| fenced.is_ok()),
+                    None => false,
+                };
+                let rerouted = outcome.as_ref().is_ok_and(|reply| reply.rerouted);
+                if !fenced || rerouted || !proxy.settings.alone {
+                    proxy.invalidate_all();
+                }
+            }
+            // Before the reply leaves, its keys are dropped once more (I6).
+            drop(write);
+            executed(outcome, &elements, resp)
+        }))
+    }
+}
+
+// === impl Element ===
+
+impl Element {
+    fn is_opaque(&self) -> bool {
+        matches!(self, Element::Sent(part, _) if part.opaque)
+    }
+}
+
+fn fence() -> Call {
+    Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true }
+}
+
+/// The transaction as it goes upstream, and how many commands are in it.
+fn whole(elements: &[Element]) -> (Bytes, usize) {
+    let mut out = BytesMut::new();
+    out.put_slice(MULTI);
+    let mut count = 0;
+    for element in elements {
+        if let Element::Sent(part, _) = element {
+            out.put_slice(part.request.as_request().raw());
+            count += 1;
+        }
+    }
+    out.put_slice(EXEC);
+    (out.freeze(), count)
+}
+
+fn written_keys(elements: &[Element]) -> Vec<Bytes> {
+    let mut keys = Vec::new();
+    for element in elements {
+        if let Element::Sent(part, _) = element
+            && (part.opaque || !part.route.flags.has(Flags::READ))
+        {
+            keys.extend(keys_of(part.route, &part.request.as_request()));
+        }
+    }
+    keys
+}
+
+/// The reply to EXEC.
+fn executed(outcome: Outcome, elements: &[Element], resp: Resp) -> Bytes {
+    let frame = match outcome {
+        Ok(reply) => reply.frame,
+        Err(failure) => return failure_reply(&failure),
+    };
+    match cursor::head(&frame) {
+        Some(cursor::Head::Null { .. }) if resp == Resp::Two => Bytes::from_static(b"*-1\r\n"),
+        _ => match cursor::elements(&frame) {
+            Some(replies) => joined(replies.flatten().map(|reply| frame.slice_ref(reply)), elements),
+            None => frame,
+        },
+    }
+}
+
+/// The daemon's answers and the server's, each at its place.
+fn joined(mut replies: impl Iterator<Item = Bytes>, elements: &[Element]) -> Bytes {
+    let mut out = BytesMut::new();
+    encode::array(&mut out, elements.len());
+    for element in elements {
+        match element {
+            Element::Made(reply) => out.put_slice(reply),
+            Element::Sent(part, resp) => {
+                let reply = replies.next().unwrap_or_default();
+                match resp {
+                    Resp::Three => out.put_slice(&reply),
+                    Resp::Two => {
+                        out.put_slice(&in_resp2(&reply, part.route.form, &part.request).unwrap_or(reply));
+                    }
+                }
+            }
+        }
+    }
+    out.freeze()
+}

@@ -1,0 +1,228 @@
+//! MULTI and what belongs to it: commands are queued here, and EXEC sends them off together.
+//!
+//! Redis 7.0 and Valkey say different things of a command that may not stand inside a transaction, and so does the
+//! daemon, by what the upstream is.
+
+use bytes::Bytes;
+
+use super::SessionContext;
+use super::local::{self, ok};
+use super::modes::Modes;
+use super::state::State;
+use crate::command::{Class, Fault, Flags, Spec};
+use crate::key::Slot;
+use crate::proxy::{Answer, Caller, Element, NotAPart, Part};
+use crate::resp::encode;
+use crate::resp::request::{OwnedRequest, Request};
+
+const QUEUED: &[u8] = b"+QUEUED\r\n";
+const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
+
+/// What was queued since MULTI.
+#[derive(Debug, Default)]
+pub(super) struct Transaction {
+    steps: Vec<Step>,
+    /// The slot of all keys so far.
+    slot: Option<Slot>,
+    bytes: usize,
+    /// A command was refused, so EXEC will carry out nothing.
+    aborted: bool,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// The daemon answers it, when EXEC comes.
+    Own(&'static Spec, OwnedRequest),
+    /// The server carries it out.
+    Part(Part),
+}
+
+// === impl Transaction ===
+
+impl Transaction {
+    /// A command was refused.
+    pub(super) fn abort(&mut self) {
+        self.aborted = true;
+    }
+}
+
+/// Queues a command while a transaction is open; `None` for those that end it or have their own word on it.
+pub(super) fn queue(
+    spec: &'static Spec,
+    request: &Request<'_>,
+    state: &mut State,
+    context: &SessionContext,
+) -> Option<Answer<'static>> {
+    let transaction = state.modes.as_mut()?.transaction.as_mut()?;
+    match spec.name {
+        "exec" | "discard" | "quit" | "reset" => return None,
+        "multi" | "watch" if !is_valkey(context) => return None,
+        _ => {}
+    }
+    if spec.flags.has(Flags::NO_MULTI) && !(spec.name == "client|reply" && !is_valkey(context)) {
+        transaction.abort();
+        return Some(Answer::Now(not_allowed(spec, is_valkey(context))));
+    }
+    let class = spec.class_of(request);
+    let step = match class {
+        // What is refused is refused by its element, as an error of a single command is in Redis.
+        Class::Local(_) | Class::Refused(_) => Ok(Step::Own(spec, request.to_owned())),
+        class => {
+            if let Some(wait) = context.proxy.wait_for_upstream() {
+                return Some(wait);
+            }
+            context.proxy.part(spec, class, request, &mut transaction.slot).map(Step::Part)
+        }
+    };
+    Some(Answer::Now(transaction.push(step, spec.name, request, context)))
+}
+
+/// Queues a command that the table does not have, or takes note of a request that no server would carry out.
+pub(super) fn queue_unrecognised(
+    fault: Fault,
+    request: &Request<'_>,
+    state: &mut State,
+    context: &SessionContext,
+    now: crate::clock::Nanos,
+) -> Option<Answer<'static>> {
+    if fault == Fault::Arity("exec") {
+        close(state);
+        let cause = "wrong number of arguments for 'exec' command";
+        let error = format!("EXECABORT Transaction discarded because of: {cause}");
+        return Some(Answer::Now(encode::error_reply(error)));
+    }
+    let transaction = state.modes.as_mut()?.transaction.as_mut()?;
+    if fault != Fault::Unknown {
+        transaction.abort();
+        return None;
+    }
+    if let Some(wait) = context.proxy.wait_for_upstream() {
+        return Some(wait);
+    }
+    match context.proxy.learned(request, now) {
+        Ok(learned) => {
+            let part = context.proxy.learned_part(&learned, request, &mut transaction.slot);
+            Some(Answer::Now(transaction.push(part.map(Step::Part), "", request, context)))
+        }
+        Err(Answer::NotYet(wait)) => Some(Answer::NotYet(wait)),
+        Err(refusal) => {
+            transaction.abort();
+            Some(refusal)
+        }
+    }
+}
+
+// === impl Transaction ===
+
+impl Transaction {
+    fn push(
+        &mut self,
+        step: Result<Step, NotAPart>,
+        name: &str,
+        request: &Request<'_>,
+        context: &SessionContext,
+    ) -> Bytes {
+        let bytes_max = context.limits.transaction_bytes_max;
+        let refusal = match step {
+            Ok(_) if self.bytes + request.raw().len() > bytes_max => format!(
+                "ERR nearside: the transaction is larger than {bytes_max} bytes (transaction_bytes_max); \
+                 nothing of it will be executed"
+            ),
+            Ok(step) => {
+                self.bytes += request.raw().len();
+                self.steps.push(step);
+                return Bytes::from_static(QUEUED);
+            }
+            Err(NotAPart::CrossSlot) => "CROSSSLOT Keys in request don't hash to the same slot".to_owned(),
+            Err(NotAPart::NotOneNode) => format!(
+                "ERR {} is not available inside MULTI through nearside: a transaction is carried out by one node \
+                 of the cluster",
+                name.to_ascii_uppercase().replace('|', " ")
+            ),
+        };
+        self.abort();
+        encode::error_reply(refusal)
+    }
+}
+
+/// MULTI, EXEC, DISCARD.
+pub(super) fn answer(
+    spec: &'static Spec,
+    state: &mut State,
+    context: &SessionContext,
+    caller: Caller<'_>,
+) -> Answer<'static> {
+    let open = state.modes.as_ref().is_some_and(|modes| modes.transaction.is_some());
+    match spec.name {
+        "multi" if open => error("ERR MULTI calls can not be nested"),
+        "multi" => {
+            let modes = state.modes.get_or_insert_with(Box::<Modes>::default);
+            modes.transaction = Some(Transaction::default());
+            Answer::Now(ok())
+        }
+        "exec" if !open => error("ERR EXEC without MULTI"),
+        "exec" => execute(state, context, caller),
+        "discard" if !open => error("ERR DISCARD without MULTI"),
+        _ => {
+            close(state);
+            Answer::Now(ok())
+        }
+    }
+}
+
+fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> Answer<'static> {
+    let Some(transaction) = close(state) else { return error("ERR EXEC without MULTI") };
+    if transaction.aborted {
+        return Answer::Now(Bytes::from_static(EXEC_ABORT));
+    }
+    let mut elements = Vec::with_capacity(transaction.steps.len());
+    for step in transaction.steps {
+        elements.push(match step {
+            Step::Part(part) => Element::Sent(part, state.resp),
+            Step::Own(spec, request) => Element::Made(own(spec, &request, state, context)),
+        });
+    }
+    context.proxy.transaction(elements, transaction.slot, caller)
+}
+
+/// The daemon's own answer to a command that it queued.
+fn own(spec: &'static Spec, request: &OwnedRequest, state: &mut State, context: &SessionContext) -> Bytes {
+    let request = request.as_request();
+    match spec.class_of(&request) {
+        Class::Local(local) => match local::answer(local, spec, &request, state, context) {
+            Answer::Now(reply) => reply,
+            // What is the daemon's own and takes time is about other clients, whom a transaction must not wait for.
+            _ => encode::error_reply("ERR nearside cannot do this inside MULTI: it would have to wait"),
+        },
+        Class::Refused(refusal) => {
+            let mut out = bytes::BytesMut::new();
+            refusal.write(spec, &mut out);
+            out.freeze()
+        }
+        _ => Bytes::new(),
+    }
+}
+
+/// Ends the transaction, and gives what was queued.
+fn close(state: &mut State) -> Option<Transaction> {
+    let modes = state.modes.as_mut()?;
+    let transaction = modes.transaction.take();
+    state.settle();
+    transaction
+}
+
+fn error(text: &'static str) -> Answer<'static> {
+    Answer::Now(encode::error_reply(text))
+}
+
+fn is_valkey(context: &SessionContext) -> bool {
+    context.report.server_facts().valkey_version.is_some()
+}
+
+fn not_allowed(spec: &Spec, valkey: bool) -> Bytes {
+    if valkey {
+        encode::error_reply(format!("ERR Command '{}' not allowed inside a transaction", spec.name))
+    } else {
+        encode::error_reply("ERR Command not allowed inside a transaction")
+    }
+}
