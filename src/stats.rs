@@ -76,6 +76,12 @@ counters! {
         upstream_refusals,
         /// Commands that got no reply in time.
         upstream_timeouts,
+        /// Dedicated connections that were opened.
+        dedicated_opened,
+        /// Times that one was used again for another session or command.
+        dedicated_reused,
+        /// Times that none was given because too many are in use.
+        dedicated_refusals,
     }
 }
 

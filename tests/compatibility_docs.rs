@@ -147,7 +147,7 @@ fn the_page_lists_every_command_under_what_the_table_says_of_it() {
 }
 
 /// One of each, with what an operator would read there.
-fn failures() -> [(Failure, &'static str); 8] {
+fn failures() -> [(Failure, &'static str); 9] {
     let node = || NodeId::new("10.0.0.1:6379");
     let cause = || "Connection refused (os error 111)".to_owned();
     let slot = Slot::of(b"foo");
@@ -172,6 +172,10 @@ fn failures() -> [(Failure, &'static str); 8] {
         (
             Failure::Overloaded { node: node(), bound: "upstream_in_flight_max" },
             "the node answers more slowly than it is asked",
+        ),
+        (
+            Failure::NoDedicated { bound: "upstream_dedicated_max" },
+            "it blocks, WATCHes or WAITs, and so do as many other clients as may",
         ),
         (
             Failure::TooManyRedirects { slot, redirects_max: 5 },

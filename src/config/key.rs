@@ -154,6 +154,27 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         Bounds,
+        "upstream_dedicated_max",
+        "NUMBER",
+        Some("4096"),
+        "Connections to nodes that one client each needs for itself, to block, to WATCH or to WAIT; more are refused",
+    ),
+    key(
+        Bounds,
+        "upstream_dedicated_idle_max",
+        "NUMBER",
+        Some("128"),
+        "Such connections to one node that each worker keeps for the next client that needs one",
+    ),
+    key(
+        Bounds,
+        "upstream_dedicated_idle_timeout",
+        "DURATION",
+        Some("60s"),
+        "How long such a connection is kept unused",
+    ),
+    key(
+        Bounds,
         "upstream_backoff_min",
         "DURATION",
         Some("50ms"),

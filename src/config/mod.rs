@@ -72,6 +72,12 @@ pub struct UpstreamConfig {
     pub in_flight_max: usize,
     /// Bytes of the commands in flight on one connection.
     pub in_flight_bytes_max: usize,
+    /// Connections for one client each in use at the same time.
+    pub dedicated_max: usize,
+    /// Such connections to one node that a worker keeps for reuse.
+    pub dedicated_idle_max: usize,
+    /// How long they are kept.
+    pub dedicated_idle_timeout: Duration,
     /// First wait before a lost node is tried again.
     pub backoff_min: Duration,
     /// Longest wait before a lost node is tried again.
@@ -241,7 +247,8 @@ fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig>
     let in_time = topology_refresh_gap_min <= topology_refresh_interval;
     read.rule(in_time, "topology_refresh_gap_min", "at most", "topology_refresh_interval");
     let connect_timeout = read.duration("upstream_connect_timeout", wait.clone());
-    let request_timeout = read.duration("upstream_request_timeout", wait);
+    let request_timeout = read.duration("upstream_request_timeout", wait.clone());
+    let dedicated_idle_timeout = read.duration("upstream_dedicated_idle_timeout", wait);
     let in_flight_max = read.number("upstream_in_flight_max", 1..=16_777_216);
     let in_flight_bytes_max = read.size("upstream_in_flight_bytes_max", MIB..=1024 * GIB);
     Some(UpstreamConfig {
@@ -250,6 +257,9 @@ fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig>
         request_timeout,
         in_flight_max,
         in_flight_bytes_max,
+        dedicated_max: read.number("upstream_dedicated_max", 0..=1_000_000),
+        dedicated_idle_max: read.number("upstream_dedicated_idle_max", 0..=1_000_000),
+        dedicated_idle_timeout,
         backoff_min,
         backoff_max,
         heartbeat_interval,

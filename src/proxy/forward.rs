@@ -13,7 +13,7 @@ use crate::resp::request::Request;
 use crate::upstream::Call;
 
 /// Redis Cluster's own words.
-const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
+pub(super) const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
 
 // === impl Proxy ===
 

@@ -19,9 +19,11 @@ mod learn;
 mod own_writes;
 mod read;
 mod transaction;
+mod watch;
 
 pub use own_writes::OwnWrites;
 pub use transaction::{Element, NotAPart, Part};
+pub use watch::Watched;
 
 use crate::clock::Nanos;
 use crate::command::{Class, Fault, Flags, Keys, Spec};

@@ -8,13 +8,14 @@ use std::rc::Rc;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::forward::keys_of;
+use super::watch::{Watch, Watched};
 use super::{Answer, Caller, Proxy, Route, failure_reply, in_resp2, stopped};
 use crate::command::{Class, Flags, Learned, Session, Spec};
 use crate::key::Slot;
 use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::resp2::Form;
 use crate::resp::{Resp, cursor, encode};
-use crate::upstream::{Call, Outcome};
+use crate::upstream::{Call, Dedicated, Outcome, UpstreamReply, exec_abort};
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
@@ -104,14 +105,19 @@ impl Proxy {
         Ok(Part { request: request.to_owned(), route, opaque })
     }
 
-    /// Carries out a transaction whose keys are in `slot`; without keys any node will do.
+    /// Carries out a transaction whose keys are in `slot`; without keys any node will do. With keys that are watched, no
+    /// other request of the session may be on its way.
     pub fn transaction(
         self: &Rc<Proxy>,
         elements: Vec<Element>,
         slot: Option<Slot>,
+        watched: Option<&Watched>,
         caller: Caller<'_>,
     ) -> Answer<'static> {
         let (bytes, count) = whole(&elements);
+        if let Some(watch) = watched.and_then(Watched::take) {
+            return self.watched_transaction(elements, watch, bytes, count, caller);
+        }
         if count == 0 {
             return Answer::Now(joined(std::iter::empty(), &elements));
         }
@@ -138,6 +144,56 @@ impl Proxy {
             executed(outcome, &elements, resp)
         }))
     }
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// Carries out a transaction on the connection that watches keys for it, unless one of them has changed.
+    fn watched_transaction(
+        self: &Rc<Proxy>,
+        elements: Vec<Element>,
+        watch: Watch,
+        bytes: Bytes,
+        count: usize,
+        caller: Caller<'_>,
+    ) -> Answer<'static> {
+        let opaque = elements.iter().any(Element::is_opaque);
+        let write = self.begin_write(written_keys(&elements), caller);
+        let write = if opaque { write.of_anything() } else { write };
+        let (proxy, resp) = (self.clone(), caller.resp);
+        Answer::Later(Box::pin(async move {
+            let outcome = match watch.connection {
+                Some(connection) => proxy.execute_on(connection, &bytes, count).await,
+                None => Ok(changed()),
+            };
+            if opaque {
+                // It was not on the connection that hears of it.
+                proxy.invalidate_all();
+            }
+            drop(write);
+            executed(outcome, &elements, resp)
+        }))
+    }
+
+    async fn execute_on(&self, mut connection: Dedicated, bytes: &Bytes, count: usize) -> Outcome {
+        let mut replies = connection.converse(bytes, count + 2).await?;
+        let exec = replies.pop().unwrap_or_default();
+        if !exec.starts_with(b"-") {
+            connection.give_back();
+            return Ok(UpstreamReply { frame: exec, rerouted: false });
+        }
+        let refusal = replies.iter().find(|reply| reply.starts_with(b"-")).unwrap_or(&exec);
+        let redirected = self.upstream.redirected(refusal, connection.node()).is_some();
+        let frame = if redirected { return Ok(changed()) } else { exec_abort(refusal) };
+        connection.give_back();
+        Ok(UpstreamReply { frame, rerouted: false })
+    }
+}
+
+/// What EXEC answers when a watched key has changed, or when nobody can tell any more.
+fn changed() -> UpstreamReply {
+    UpstreamReply { frame: Bytes::from_static(b"_\r\n"), rerouted: false }
 }
 
 // === impl Element ===

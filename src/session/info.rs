@@ -136,6 +136,7 @@ fn nearside(report: &Report, out: &mut String) -> std::fmt::Result {
     let upstream = &report.upstream;
     write!(out, "topology_refreshes:{}\r\n", upstream.table.refreshes())?;
     write!(out, "upstream_connections:{}\r\n", upstream.board.connections())?;
+    write!(out, "dedicated_connections:{}\r\n", upstream.dedicated.open())?;
     for (index, (node, state)) in upstream.board.nodes(clock::now()).into_iter().enumerate() {
         write!(out, "node{index}:address={node},state={state}\r\n")?;
     }

@@ -2,11 +2,13 @@
 //!
 //! A session in no mode pays one look at a pointer for all of this.
 
+use std::rc::Rc;
+
 use super::SessionContext;
 use super::state::State;
 use super::transaction::{self, Transaction};
 use crate::command::{Session, Spec};
-use crate::proxy::{Answer, Caller};
+use crate::proxy::{Answer, Caller, Watched};
 use crate::resp::request::Request;
 
 /// The modes of one session; each is there while its client is in it.
@@ -14,6 +16,8 @@ use crate::resp::request::Request;
 pub(super) struct Modes {
     /// Between MULTI and what ends it.
     pub(super) transaction: Option<Transaction>,
+    /// What WATCH named, until EXEC, DISCARD or UNWATCH.
+    pub(super) watched: Option<Rc<Watched>>,
 }
 
 // === impl Modes ===
@@ -21,7 +25,12 @@ pub(super) struct Modes {
 impl Modes {
     /// Whether the session is in none.
     pub(super) fn is_none(&self) -> bool {
-        self.transaction.is_none()
+        self.transaction.is_none() && !self.is_watching()
+    }
+
+    /// Whether keys are watched.
+    pub(super) fn is_watching(&self) -> bool {
+        self.watched.as_ref().is_some_and(|watched| watched.is_any())
     }
 }
 
@@ -37,10 +46,12 @@ pub(super) fn intercept(
 
 /// Whether a command of this kind begins only when all earlier ones of its session have been answered, and ends before
 /// the next one begins: it does not take the lane that keeps the others in order, or changes what they mean.
-pub(super) fn is_alone(kind: Session, spec: &Spec, _state: &State) -> bool {
+pub(super) fn is_alone(kind: Session, spec: &Spec, state: &State) -> bool {
     match kind {
         Session::Blocking | Session::Monitor | Session::PubSub | Session::Wait => true,
-        Session::Transaction => spec.name == "watch",
+        Session::Transaction if spec.name == "watch" => true,
+        // What is watched is watched on a connection of its own.
+        Session::Transaction => state.modes.as_ref().is_some_and(|modes| modes.is_watching()),
         Session::Scan | Session::Tracking => false,
     }
 }
@@ -55,15 +66,12 @@ pub(super) fn answer<'a>(
     caller: Caller<'_>,
 ) -> Answer<'a> {
     match kind {
-        Session::Transaction if spec.name != "watch" && spec.name != "unwatch" => {
-            transaction::answer(spec, state, context, caller)
-        }
+        Session::Transaction => transaction::answer(spec, request, state, context, caller),
         Session::Blocking
         | Session::Monitor
         | Session::PubSub
         | Session::Scan
         | Session::Tracking
-        | Session::Transaction
         | Session::Wait => context.proxy.call(spec, crate::command::Class::Session(kind), request, caller),
     }
 }

@@ -5,13 +5,15 @@
 
 use bytes::Bytes;
 
+use std::rc::Rc;
+
 use super::SessionContext;
 use super::local::{self, ok};
 use super::modes::Modes;
 use super::state::State;
 use crate::command::{Class, Fault, Flags, Spec};
 use crate::key::Slot;
-use crate::proxy::{Answer, Caller, Element, NotAPart, Part};
+use crate::proxy::{Answer, Caller, Element, NotAPart, Part, Watched};
 use crate::resp::encode;
 use crate::resp::request::{OwnedRequest, Request};
 
@@ -145,9 +147,10 @@ impl Transaction {
     }
 }
 
-/// MULTI, EXEC, DISCARD.
+/// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 pub(super) fn answer(
     spec: &'static Spec,
+    request: &Request<'_>,
     state: &mut State,
     context: &SessionContext,
     caller: Caller<'_>,
@@ -157,22 +160,34 @@ pub(super) fn answer(
         "multi" if open => error("ERR MULTI calls can not be nested"),
         "multi" => {
             let modes = state.modes.get_or_insert_with(Box::<Modes>::default);
-            modes.transaction = Some(Transaction::default());
+            // What is watched is watched on one node, and that is where the transaction will go.
+            let slot = modes.watched.as_ref().and_then(|watched| watched.slot());
+            modes.transaction = Some(Transaction { slot, ..Transaction::default() });
             Answer::Now(ok())
         }
         "exec" if !open => error("ERR EXEC without MULTI"),
         "exec" => execute(state, context, caller),
         "discard" if !open => error("ERR DISCARD without MULTI"),
+        "watch" if open => error("ERR WATCH inside MULTI is not allowed"),
+        "watch" => {
+            let modes = state.modes.get_or_insert_with(Box::<Modes>::default);
+            let watched = modes.watched.get_or_insert_with(Rc::<Watched>::default);
+            context.proxy.watch(spec, request, watched, caller)
+        }
+        // DISCARD and UNWATCH.
         _ => {
+            let watched = state.modes.as_mut().and_then(|modes| modes.watched.take());
             close(state);
-            Answer::Now(ok())
+            watched.map_or_else(|| Answer::Now(ok()), |watched| context.proxy.unwatch(&watched))
         }
     }
 }
 
 fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> Answer<'static> {
+    let watched = state.modes.as_mut().and_then(|modes| modes.watched.take());
     let Some(transaction) = close(state) else { return error("ERR EXEC without MULTI") };
     if transaction.aborted {
+        // What was watched is forgotten with the connection that watched it.
         return Answer::Now(Bytes::from_static(EXEC_ABORT));
     }
     let mut elements = Vec::with_capacity(transaction.steps.len());
@@ -182,7 +197,7 @@ fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> A
             Step::Own(spec, request) => Element::Made(own(spec, &request, state, context)),
         });
     }
-    context.proxy.transaction(elements, transaction.slot, caller)
+    context.proxy.transaction(elements, transaction.slot, watched.as_deref(), caller)
 }
 
 /// The daemon's own answer to a command that it queued.

@@ -56,6 +56,14 @@ pub enum Failure {
         /// The name of the bound.
         bound: &'static str,
     },
+    /// Too many sessions have a connection of their own already. The command was not sent.
+    #[error(
+        "ERR nearside: too many clients need a connection of their own upstream ({bound}); the command was not executed, try again later"
+    )]
+    NoDedicated {
+        /// The name of the bound.
+        bound: &'static str,
+    },
     /// The nodes disagree on who owns the slot.
     #[error(
         "CLUSTERDOWN nearside: slot {slot} was redirected more than {redirects_max} times; the cluster's nodes disagree on its owner"

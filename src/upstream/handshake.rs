@@ -8,7 +8,7 @@ use super::options::{Credentials, UpstreamOptions};
 use super::pulse::Pulse;
 use super::wire::Wire;
 use crate::clock::{self, Nanos};
-use crate::resp::encode;
+use crate::resp::{cursor, encode};
 
 /// What the node said.
 #[derive(Debug)]
@@ -43,6 +43,27 @@ pub(super) async fn greet(wire: &mut Wire, options: &UpstreamOptions) -> io::Res
     let info = String::from_utf8_lossy(&next()).into_owned();
     let pulse = options.heartbeat.read(&next());
     Ok(Greeting { untracked, info, pulse: (sent_at, pulse) })
+}
+
+/// Speaks first on the `wire` of a dedicated connection; what the node calls it.
+///
+/// # Errors
+/// The connection failed, or the node refused us; the text says which.
+pub(super) async fn introduce(wire: &mut Wire, options: &UpstreamOptions) -> io::Result<u64> {
+    let replies = wire.converse(&hello(options.credentials.as_ref()), 1).await?;
+    let greeting = replies.first().map_or(&[][..], |reply| reply);
+    if let Some(error) = error_text(greeting) {
+        return Err(refusal(&error));
+    }
+    let facts: Vec<&[u8]> = cursor::elements(greeting).into_iter().flatten().flatten().collect();
+    let id = facts
+        .chunks_exact(2)
+        .find(|fact| fact[0] == b"$2\r\nid\r\n")
+        .and_then(|fact| cursor::integer(fact[1]));
+    let id = id.and_then(|id| u64::try_from(id).ok());
+    id.ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, "the node did not say the id of the connection")
+    })
 }
 
 fn hello(credentials: Option<&Credentials>) -> Bytes {

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::{self, MissedTickBehavior};
 
 mod backoff;
 mod board;
 mod call;
+mod dedicated;
 mod error;
 mod handshake;
 mod lane;
@@ -25,14 +27,17 @@ mod redirect;
 mod slots;
 pub mod topology;
 mod tracking;
+mod transaction;
 mod wire;
 
 pub use board::{Board, Coherence, ServerFacts};
 pub use call::{Call, Outcome, Sent, UpstreamReply};
+pub use dedicated::{Dedicated, DedicatedCounts, Elsewhere};
 pub use error::Failure;
 pub use options::{Credentials, Deployment, UpstreamOptions};
 pub use pulse::Heartbeat;
 pub use slots::{Knowledge, SlotTable};
+pub use transaction::{SLOT_IS_MOVING, exec_abort};
 
 use crate::clock::Nanos;
 use crate::invalidation::Invalidation;
@@ -42,6 +47,7 @@ use crate::resp::encode;
 use crate::stats::WorkerStats;
 use board::Link;
 use call::Waiter;
+use dedicated::Idle;
 use lane::Lane;
 use redirect::Redirect;
 use slots::NodeIndex;
@@ -56,6 +62,8 @@ pub struct SharedUpstream {
     pub table: SlotTable,
     /// How the connections stand.
     pub board: Board,
+    /// How many dedicated connections there are.
+    pub dedicated: DedicatedCounts,
 }
 
 /// Called, in the order in which nodes sent them, with what may have become stale.
@@ -73,6 +81,8 @@ pub struct Upstream {
     stats: Arc<WorkerStats>,
     /// Where the next command that any node can answer begins to look for one.
     turn: Cell<usize>,
+    /// Dedicated connections that nobody uses for the moment.
+    idle: Idle,
 }
 
 // === impl Upstream ===
@@ -87,20 +97,28 @@ impl Upstream {
         stats: Arc<WorkerStats>,
     ) -> Rc<Upstream> {
         let routes = RefCell::new(vec![None; SLOT_COUNT].into());
-        let (lanes, turn) = (RefCell::default(), Cell::default());
-        Rc::new(Upstream { worker, options, shared, lanes, routes, on_invalidation, stats, turn })
+        let (lanes, turn, idle) = (RefCell::default(), Cell::default(), Idle::default());
+        Rc::new(Upstream { worker, options, shared, lanes, routes, on_invalidation, stats, turn, idle })
     }
 
-    /// Keeps a connection to every primary, and none to nodes that left, as the slot table changes.
+    /// Keeps a connection to every primary, and none to nodes that left, as the slot table changes; and none that
+    /// nobody uses for longer than it should.
     pub async fn run(self: Rc<Upstream>) {
         let mut knowledge = self.shared.table.knowledge();
+        let mut ticks = time::interval(self.options.dedicated_idle_timeout / 2);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if matches!(*knowledge.borrow_and_update(), Knowledge::Known(_)) {
                 self.follow_table();
             }
-            if knowledge.changed().await.is_err() {
-                return;
+            tokio::select! {
+                changed = knowledge.changed() => if changed.is_err() { return },
+                _ = ticks.tick() => {}
             }
+            let primaries = self.shared.table.primaries();
+            let primaries = primaries.iter().filter_map(|index| self.shared.table.node(*index));
+            let primaries: Vec<NodeId> = primaries.collect();
+            self.idle.tend(&self.options, |node| primaries.contains(node));
         }
     }
 
@@ -210,18 +228,10 @@ impl Upstream {
         self.stats.upstream_redirects.add(1);
         waiting.rerouted = true;
         waiting.redirects += 1;
+        self.note(&redirect);
         let (slot, node, asking) = match redirect {
-            Redirect::Moved(slot, node) => {
-                if self.shared.table.patch(slot, &node) {
-                    (self.on_invalidation)(&Invalidation::Slots(vec![slot]));
-                }
-                self.shared.table.ask_refresh();
-                (slot, node, false)
-            }
-            Redirect::Ask(slot, node) => {
-                self.slot_is_moving(slot);
-                (slot, node, true)
-            }
+            Redirect::Moved(slot, node) => (slot, node, false),
+            Redirect::Ask(slot, node) => (slot, node, true),
         };
         if waiting.redirects > REDIRECTS_MAX {
             return waiting.fail(&Failure::TooManyRedirects { slot, redirects_max: REDIRECTS_MAX });
@@ -236,10 +246,20 @@ impl Upstream {
         lane.enqueue(waiting);
     }
 
-    /// A slot was seen on its way to another node.
-    fn slot_is_moving(&self, slot: Slot) {
-        self.shared.table.mark_moving(slot, self.options.slot_moving);
-        (self.on_invalidation)(&Invalidation::Slots(vec![slot]));
+    /// What a redirect says of its slot.
+    fn note(&self, redirect: &Redirect) {
+        match redirect {
+            Redirect::Moved(slot, node) => {
+                if self.shared.table.patch(*slot, node) {
+                    (self.on_invalidation)(&Invalidation::Slots(vec![*slot]));
+                }
+                self.shared.table.ask_refresh();
+            }
+            Redirect::Ask(slot, _) => {
+                self.shared.table.mark_moving(*slot, self.options.slot_moving);
+                (self.on_invalidation)(&Invalidation::Slots(vec![*slot]));
+            }
+        }
     }
 
     /// The connection to a node, which is begun if there is none.

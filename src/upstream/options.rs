@@ -57,6 +57,12 @@ pub struct UpstreamOptions {
     pub in_flight_max: usize,
     /// Bytes of the commands in flight on one connection.
     pub in_flight_bytes_max: usize,
+    /// Dedicated connections in use at the same time, on all workers.
+    pub dedicated_max: usize,
+    /// Dedicated connections to one node that a worker keeps for reuse.
+    pub dedicated_idle_max: usize,
+    /// How long they are kept.
+    pub dedicated_idle_timeout: Duration,
     /// The first delay after a failed attempt to connect.
     pub backoff_min: Duration,
     /// The longest such delay.

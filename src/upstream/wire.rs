@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -115,6 +116,17 @@ impl Wire {
     /// Whether a frame has arrived in part.
     pub(super) fn is_amid_frame(&self) -> bool {
         !self.arrived.is_empty()
+    }
+
+    /// Whether nothing has come on it that was not taken, not even its end. Asks the kernel, for an event loop that has
+    /// not looked yet does not know.
+    pub(super) fn is_quiet(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = match &self.stream {
+            Stream::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Stream::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+        };
+        self.arrived.is_empty() && peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Writes `bytes` and waits for the next frame that is no push, so often as `replies` says.

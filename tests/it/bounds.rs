@@ -283,3 +283,15 @@ fn a_drain_lets_what_runs_end() {
     assert!(client.receive().unwrap().is_ok(), "what was asked is answered");
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
+
+#[test]
+fn transaction_bytes_max() {
+    let (_upstream, daemon) = bounded(&["--transaction-bytes-max", "1kb"]);
+    let mut client = daemon.client();
+    ok(&mut client, &["MULTI"]);
+    ok(&mut client, &["SET", "k", &"x".repeat(500)]);
+    let refused = client.command(&["SET", "k", &"x".repeat(500)]).unwrap().text();
+    assert!(refused.contains("(transaction_bytes_max)"), "{refused}");
+    assert!(client.command(&["EXEC"]).unwrap().text().starts_with("EXECABORT"));
+    assert!(client.command(&["GET", "k"]).unwrap().is_nil());
+}

@@ -19,4 +19,5 @@ mod refused_start;
 mod service;
 mod show;
 mod slot_move;
+mod transactions;
 mod upstreams;

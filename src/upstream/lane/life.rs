@@ -157,6 +157,7 @@ impl Lane {
         upstream.stats.upstream_losses.add(1);
         tracing::info!(node = %self.node, worker = upstream.worker, cause, "lost an upstream connection");
         upstream.shared.table.ask_refresh();
+        upstream.idle.forget(&self.node);
         let now = clock::now();
         let mut state = self.state.borrow_mut();
         state.epoch = None;

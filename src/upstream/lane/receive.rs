@@ -8,7 +8,6 @@ use bytes::Bytes;
 use super::Lane;
 use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
-use crate::resp::encode;
 use crate::upstream::Upstream;
 use crate::upstream::board::Link;
 use crate::upstream::call::{UpstreamReply, Waiter, Waiting};
@@ -16,6 +15,7 @@ use crate::upstream::pulse::Pulse;
 use crate::upstream::push::{self, Push};
 use crate::upstream::redirect::{self, Redirect};
 use crate::upstream::tracking::Tracking;
+use crate::upstream::transaction::{SLOT_IS_MOVING, exec_abort};
 use crate::upstream::wire::Wire;
 
 // === impl Lane ===
@@ -107,16 +107,16 @@ impl Lane {
         let cause = refusal.as_ref().unwrap_or(&exec);
         match redirect::parse(cause, &self.node) {
             // ASKING holds for one command and cannot be said inside MULTI, so no node can carry this out now.
-            Some(Redirect::Ask(slot, _)) => {
-                upstream.slot_is_moving(slot);
-                waiting.answer(abort("TRYAGAIN the slot of its keys is moving to another node"));
+            Some(redirect @ Redirect::Ask(..)) => {
+                upstream.note(&redirect);
+                waiting.answer(exec_abort(SLOT_IS_MOVING));
             }
             Some(moved) if waiting.call.slot.is_some() => upstream.redirect(moved, waiting),
             _ => {
                 if is_about_topology(cause) {
                     upstream.shared.table.ask_refresh();
                 }
-                waiting.answer(refusal.as_deref().map_or(exec, because_of));
+                waiting.answer(refusal.as_deref().map_or(exec, exec_abort));
             }
         }
     }
@@ -139,14 +139,4 @@ impl Lane {
 /// Whether an error says that the node is not, or not now, who the table takes it for.
 fn is_about_topology(error: &[u8]) -> bool {
     [&b"-CLUSTERDOWN"[..], b"-READONLY", b"-MASTERDOWN"].iter().any(|prefix| error.starts_with(prefix))
-}
-
-/// What Redis answers to EXEC when it finds at that moment that nothing can be carried out.
-pub(in crate::upstream) fn because_of(error: &[u8]) -> Bytes {
-    let text = error.strip_prefix(b"-ERR ").or(error.strip_prefix(b"-")).unwrap_or(error);
-    abort(&String::from_utf8_lossy(text.strip_suffix(b"\r\n").unwrap_or(text)))
-}
-
-fn abort(cause: &str) -> Bytes {
-    encode::error_reply(format!("EXECABORT Transaction discarded because of: {cause}"))
 }

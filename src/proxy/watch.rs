@@ -1,0 +1,159 @@
+//! WATCH: a dedicated connection remembers the keys, and EXEC is sent on it.
+//!
+//! While keys are watched, L1 answers nothing to their session: what it reads must not be older than the moment at which the
+//! watch began.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::own_writes::OwnWrite;
+use super::{Answer, Caller, Proxy, Route, failure_reply, forward::CROSS_SLOT};
+use crate::command::Spec;
+use crate::key::Slot;
+use crate::resp::encode;
+use crate::resp::request::Request;
+use crate::upstream::{Dedicated, Failure, SLOT_IS_MOVING};
+
+const OK: &[u8] = b"+OK\r\n";
+
+/// Redirects of one WATCH that are followed.
+const REDIRECTS_MAX: usize = 5;
+
+/// What one session watches.
+#[derive(Debug, Default)]
+pub struct Watched(RefCell<Option<Watch>>);
+
+#[derive(Debug)]
+pub(super) struct Watch {
+    slot: Slot,
+    /// Remembers the keys. `None` when it was lost: nobody knows what changed since, so EXEC will find that something did.
+    pub(super) connection: Option<Dedicated>,
+    /// As after a write of anything, reads of the session go upstream.
+    _reads: OwnWrite,
+}
+
+// === impl Watched ===
+
+impl Watched {
+    /// Whether anything is watched.
+    pub fn is_any(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    /// The slot of what is watched.
+    pub fn slot(&self) -> Option<Slot> {
+        self.0.borrow().as_ref().map(|watch| watch.slot)
+    }
+
+    pub(super) fn take(&self) -> Option<Watch> {
+        self.0.borrow_mut().take()
+    }
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// Watches more keys. To be called when no other request of the session is on its way.
+    pub fn watch(
+        self: &Rc<Proxy>,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        watched: &Rc<Watched>,
+        caller: Caller<'_>,
+    ) -> Answer<'static> {
+        if let Some(wait) = self.wait_for_upstream() {
+            return wait;
+        }
+        let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
+        let Ok(Some(slot)) = self.slot_of(route, request) else {
+            return Answer::Now(Bytes::from_static(CROSS_SLOT));
+        };
+        let watch = match watched.take() {
+            Some(watch) if watch.slot != slot => {
+                *watched.0.borrow_mut() = Some(watch);
+                return Answer::Now(Bytes::from_static(CROSS_SLOT));
+            }
+            watch => watch,
+        };
+        let reads = self.begin_write(Vec::new(), caller).of_anything();
+        let bytes = request.to_owned().bytes();
+        let (proxy, watched) = (self.clone(), watched.clone());
+        Answer::Later(Box::pin(async move {
+            let is_first = watch.is_none();
+            let (connection, reply) = match watch {
+                None => proxy.begin_watch(slot, &bytes).await,
+                Some(Watch { connection: None, .. }) => (None, Bytes::from_static(OK)),
+                Some(Watch { connection: Some(connection), .. }) => proxy.go_on(connection, &bytes).await,
+            };
+            // After an error of the first WATCH nothing is watched; what was before a later one still counts.
+            if !is_first || connection.is_some() {
+                *watched.0.borrow_mut() = Some(Watch { slot, connection, _reads: reads });
+            }
+            reply
+        }))
+    }
+
+    /// Forgets what is watched. To be called when no other request of the session is on its way.
+    pub fn unwatch(self: &Rc<Proxy>, watched: &Rc<Watched>) -> Answer<'static> {
+        let Some(watch) = watched.take() else { return Answer::Now(Bytes::from_static(OK)) };
+        Answer::Later(Box::pin(async move {
+            if let Some(mut connection) = watch.connection {
+                // One that does not say so is closed, which forgets the keys as well.
+                let forgotten = connection.converse(&encode::request(&["UNWATCH"]), 1).await;
+                if forgotten.is_ok_and(|replies| replies.iter().all(|reply| &reply[..] == OK)) {
+                    connection.give_back();
+                }
+            }
+            Bytes::from_static(OK)
+        }))
+    }
+
+    /// Watches more on a connection that watches already. When the slot has left its node, what was watched there is
+    /// lost, and EXEC will say so.
+    async fn go_on(&self, connection: Dedicated, bytes: &Bytes) -> (Option<Dedicated>, Bytes) {
+        let (connection, reply) = watch_more(connection, bytes).await;
+        match connection {
+            Some(connection) if self.upstream.redirected(&reply, connection.node()).is_some() => {
+                (None, Bytes::from_static(OK))
+            }
+            connection => (connection, reply),
+        }
+    }
+
+    async fn begin_watch(&self, slot: Slot, bytes: &Bytes) -> (Option<Dedicated>, Bytes) {
+        let mut connection = match self.upstream.dedicated(Some(slot)).await {
+            Ok(connection) => connection,
+            Err(failure) => return (None, failure_reply(&failure)),
+        };
+        for _ in 0..REDIRECTS_MAX {
+            let (kept, reply) = watch_more(connection, bytes).await;
+            let refused = match kept {
+                Some(connection) if reply.starts_with(b"-") => connection,
+                kept => return (kept, reply),
+            };
+            let Some(elsewhere) = self.upstream.redirected(&reply, refused.node()) else {
+                refused.give_back();
+                return (None, reply);
+            };
+            if elsewhere.asking {
+                refused.give_back();
+                return (None, Bytes::from_static(SLOT_IS_MOVING));
+            }
+            connection = match self.upstream.dedicated_to(&elsewhere.node).await {
+                Ok(connection) => connection,
+                Err(failure) => return (None, failure_reply(&failure)),
+            };
+        }
+        let failure = Failure::TooManyRedirects { slot, redirects_max: REDIRECTS_MAX as u8 };
+        (None, failure_reply(&failure))
+    }
+}
+
+async fn watch_more(mut connection: Dedicated, bytes: &Bytes) -> (Option<Dedicated>, Bytes) {
+    match connection.converse(bytes, 1).await {
+        Ok(mut replies) => (Some(connection), replies.pop().unwrap_or_default()),
+        Err(failure) => (None, failure_reply(&failure)),
+    }
+}

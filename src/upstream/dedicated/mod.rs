@@ -1,0 +1,265 @@
+//! A dedicated connection: one socket to one node for one session, for what a shared connection cannot carry.
+//!
+//! It is not tracked: what is read on it is never kept in L1. Nothing is sent again on it: a command whose reply did not
+//! come fails, and whoever holds the connection decides what that means. Only a connection that owes nothing is handed
+//! on to the next session; in any doubt it is closed.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::time;
+
+mod idle;
+
+pub(super) use idle::Idle;
+
+use super::Upstream;
+use super::error::Failure;
+use super::handshake;
+use super::redirect::{self, Redirect};
+use super::wire::Wire;
+use crate::key::Slot;
+use crate::node::NodeId;
+use crate::write_queue::WriteQueue;
+
+/// How many dedicated connections there are, on all workers.
+#[derive(Clone, Debug, Default)]
+pub struct DedicatedCounts {
+    /// Those that a session holds.
+    in_use: Arc<AtomicUsize>,
+    /// Those that are open, idle ones too.
+    open: Arc<AtomicUsize>,
+}
+
+/// One more in a count, until it is dropped.
+#[derive(Debug)]
+struct Counted(Arc<AtomicUsize>);
+
+/// An open connection and what is known of it.
+#[derive(Debug)]
+struct Link {
+    node: NodeId,
+    id: u64,
+    wire: Wire,
+    _open: Counted,
+}
+
+/// A connection that one session has for itself. Dropping it closes it.
+#[derive(Debug)]
+pub struct Dedicated {
+    upstream: Rc<Upstream>,
+    link: Link,
+    out: WriteQueue,
+    /// Replies that have not come yet.
+    owed: usize,
+    _in_use: Counted,
+}
+
+/// Where a redirect that came on a dedicated connection leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The node to ask.
+    pub node: NodeId,
+    /// Whether ASKING must stand before the command there.
+    pub asking: bool,
+}
+
+// === impl Upstream ===
+
+impl Upstream {
+    /// A connection to the owner of `slot`, or to any primary.
+    ///
+    /// # Errors
+    /// There is no such node, it cannot be reached, or too many are in use.
+    pub async fn dedicated(self: &Rc<Upstream>, slot: Option<Slot>) -> Result<Dedicated, Failure> {
+        let node = match slot {
+            Some(slot) => {
+                let owner = self.shared.table.owner(slot).and_then(|index| self.shared.table.node(index));
+                owner.ok_or_else(|| self.no_owner(slot))?
+            }
+            None => self.any_lane().ok_or_else(|| self.no_topology())?.node().clone(),
+        };
+        self.dedicated_to(&node).await
+    }
+
+    /// A connection to `node`: one that another session gave back, or a new one.
+    ///
+    /// # Errors
+    /// The node cannot be reached, or too many are in use.
+    pub async fn dedicated_to(self: &Rc<Upstream>, node: &NodeId) -> Result<Dedicated, Failure> {
+        let counts = &self.shared.dedicated;
+        let Some(in_use) = Counted::below(&counts.in_use, self.options.dedicated_max) else {
+            self.stats.dedicated_refusals.add(1);
+            return Err(Failure::NoDedicated { bound: "upstream_dedicated_max" });
+        };
+        let link = match self.idle.take(node) {
+            Some(link) => {
+                self.stats.dedicated_reused.add(1);
+                link
+            }
+            None => self.open(node).await?,
+        };
+        Ok(Dedicated { upstream: self.clone(), link, out: WriteQueue::default(), owed: 0, _in_use: in_use })
+    }
+
+    async fn open(&self, node: &NodeId) -> Result<Link, Failure> {
+        let patience = self.options.connect_timeout;
+        let cause = match time::timeout(patience, self.greeted(node)).await {
+            Ok(Ok((wire, id))) => {
+                self.stats.dedicated_opened.add(1);
+                let open = Counted::more(&self.shared.dedicated.open);
+                return Ok(Link { node: node.clone(), id, wire, _open: open });
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} ms", patience.as_millis()),
+        };
+        self.shared.table.ask_refresh();
+        Err(Failure::Unreachable { node: node.clone(), cause })
+    }
+
+    async fn greeted(&self, node: &NodeId) -> io::Result<(Wire, u64)> {
+        let mut wire = Wire::connect(node, self.options.request_timeout).await?;
+        let id = handshake::introduce(&mut wire, &self.options).await?;
+        Ok((wire, id))
+    }
+
+    /// Where `frame`, which `node` answered on a dedicated connection, sends its command on to, if it is a redirect.
+    /// All that follows from it for the slot has been done then.
+    pub fn redirected(&self, frame: &[u8], node: &NodeId) -> Option<Elsewhere> {
+        let redirect = redirect::parse(frame, node)?;
+        self.stats.upstream_redirects.add(1);
+        self.note(&redirect);
+        Some(match redirect {
+            Redirect::Moved(_, node) => Elsewhere { node, asking: false },
+            Redirect::Ask(_, node) => Elsewhere { node, asking: true },
+        })
+    }
+}
+
+// === impl Dedicated ===
+
+impl Dedicated {
+    /// The node at its other end.
+    pub fn node(&self) -> &NodeId {
+        &self.link.node
+    }
+
+    /// What the node calls it: CLIENT ID.
+    pub fn id(&self) -> u64 {
+        self.link.id
+    }
+
+    /// Sends `bytes`, which `replies` replies answer, and waits for them. Each wait in which nothing comes is bounded by
+    /// `upstream_request_timeout`.
+    ///
+    /// # Errors
+    /// The connection was lost, or the node is silent: what was asked may or may not have been executed.
+    pub async fn converse(&mut self, bytes: &Bytes, replies: usize) -> Result<Vec<Bytes>, Failure> {
+        self.ask(bytes, replies);
+        let mut frames = Vec::with_capacity(replies);
+        while frames.len() < replies {
+            frames.push(self.reply_in_time().await?);
+        }
+        Ok(frames)
+    }
+
+    /// Has `bytes` sent, which `replies` replies answer. They leave when a reply is waited for.
+    pub fn ask(&mut self, bytes: &Bytes, replies: usize) {
+        self.upstream.stats.upstream_commands.add(replies as u64);
+        self.out.push(bytes);
+        self.owed += replies;
+    }
+
+    /// The next reply, however long it takes. Nothing is lost when the wait is given up and begun again.
+    ///
+    /// # Errors
+    /// The connection was lost.
+    pub async fn reply(&mut self) -> Result<Bytes, Failure> {
+        loop {
+            if let Some(frame) = self.step().await.map_err(|error| self.lost(&error))? {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// The next reply. Each wait in which nothing comes is bounded by `upstream_request_timeout`.
+    ///
+    /// # Errors
+    /// The connection was lost, or the node is silent.
+    pub async fn reply_in_time(&mut self) -> Result<Bytes, Failure> {
+        let patience = self.upstream.options.request_timeout;
+        loop {
+            match time::timeout(patience, self.step()).await {
+                Ok(Ok(Some(frame))) => return Ok(frame),
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => return Err(self.lost(&error)),
+                Err(_) => {
+                    self.upstream.stats.upstream_timeouts.add(1);
+                    return Err(Failure::TimedOut { node: self.link.node.clone(), after: patience });
+                }
+            }
+        }
+    }
+
+    /// Hands it on to whoever needs one next, if it owes nothing. To be called only when it has no MULTI, no WATCH and
+    /// no other state either.
+    pub fn give_back(self) {
+        let Dedicated { upstream, link, out, owed, .. } = self;
+        if owed == 0 && out.is_empty() {
+            upstream.idle.put(link, &upstream.options);
+        }
+    }
+
+    /// A reply that has come, or `None` after one more event on the socket.
+    async fn step(&mut self) -> io::Result<Option<Bytes>> {
+        while let Some(frame) = self.link.wire.next_frame()? {
+            if frame.first() == Some(&b'>') {
+                continue;
+            }
+            self.owed = self.owed.checked_sub(1).ok_or(io::ErrorKind::InvalidData)?;
+            return Ok(Some(frame));
+        }
+        self.link.wire.write(&mut self.out)?;
+        self.link.wire.event(!self.out.is_empty()).await?;
+        Ok(None)
+    }
+
+    fn lost(&self, error: &io::Error) -> Failure {
+        self.upstream.shared.table.ask_refresh();
+        Failure::Lost { node: self.link.node.clone(), cause: error.to_string() }
+    }
+}
+
+// === impl DedicatedCounts ===
+
+impl DedicatedCounts {
+    /// Those that are open, idle ones too.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+// === impl Counted ===
+
+impl Counted {
+    fn more(count: &Arc<AtomicUsize>) -> Counted {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(count.clone())
+    }
+
+    /// `None` when there are `max` already.
+    fn below(count: &Arc<AtomicUsize>, max: usize) -> Option<Counted> {
+        let more = |present| (present < max).then_some(present + 1);
+        let counted = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        counted.is_ok().then(|| Counted(count.clone()))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,16 @@
+//! What EXEC answers when it carries out nothing: in Redis's words, with the error that a command of it met.
+
+use bytes::Bytes;
+
+use crate::resp::encode;
+
+/// ASKING holds for one command and cannot be said inside MULTI, so no node can carry out a transaction on keys that are
+/// on their way to another node.
+pub const SLOT_IS_MOVING: &[u8] = b"-TRYAGAIN the slot of its keys is moving to another node\r\n";
+
+/// The reply to EXEC of a transaction in which a command met `error`.
+pub fn exec_abort(error: &[u8]) -> Bytes {
+    let text = error.strip_prefix(b"-ERR ").or(error.strip_prefix(b"-")).unwrap_or(error);
+    let cause = String::from_utf8_lossy(text.strip_suffix(b"\r\n").unwrap_or(text));
+    encode::error_reply(format!("EXECABORT Transaction discarded because of: {cause}"))
+}
