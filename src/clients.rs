@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::mailbox::Mailbox;
+use crate::wait::Wait;
 
 /// What others may know of a client, and how they reach its session.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub struct Client {
     pub id: u64,
     /// What reaches its session from elsewhere.
     pub mailbox: Mailbox,
+    /// Whether it waits for something upstream.
+    pub wait: Arc<Wait>,
 }
 
 /// The clients of the daemon.
@@ -35,7 +38,7 @@ impl Clients {
     /// Lists a new client, whose mailbox holds so many bytes.
     pub fn enter(self: &Arc<Clients>, mailbox_bytes_max: usize) -> Listed {
         let id = self.latest_id.fetch_add(1, Ordering::Relaxed) + 1;
-        let client = Arc::new(Client { id, mailbox: Mailbox::new(mailbox_bytes_max) });
+        let client = Arc::new(Client { id, mailbox: Mailbox::new(mailbox_bytes_max), wait: Arc::default() });
         self.connected().insert(id, client.clone());
         Listed { clients: self.clone(), client }
     }

@@ -121,11 +121,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what has arrived and keeps it for later, `bytes_max` at most. Ready, once, when the client closed its side,
+    /// Reads what has arrived and keeps it for later, `bytes_max` at most. Ready when the client closed its side,
     /// or when it sent more than that: nothing of it is looked at now, and a client that leaves is noticed all the same.
     pub fn poll_ahead(&mut self, cx: &mut Context<'_>, bytes_max: usize) -> Poll<Ended> {
         if self.ended {
-            return Poll::Pending;
+            return Poll::Ready(Ended::Closed);
         }
         let buffer = self.buffer.clone();
         let mut buffer = buffer.0.borrow_mut();

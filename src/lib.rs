@@ -15,6 +15,7 @@ pub mod stats;
 pub mod drain;
 
 pub mod mailbox;
+pub mod wait;
 
 pub mod clients;
 

@@ -76,6 +76,10 @@ counters! {
         upstream_refusals,
         /// Commands that got no reply in time.
         upstream_timeouts,
+        /// Times that a client began to wait upstream: a blocking command, WAIT or WAITAOF.
+        waits_begun,
+        /// Times that such a wait ended.
+        waits_ended,
         /// Dedicated connections that were opened.
         dedicated_opened,
         /// Times that one was used again for another session or command.

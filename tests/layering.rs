@@ -23,7 +23,8 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("stats", &[]),
     ("drain", &[]),
     ("mailbox", &[]),
-    ("clients", &["mailbox"]),
+    ("wait", &[]),
+    ("clients", &["mailbox", "wait"]),
     ("write_queue", &[]),
     ("socket", &["write_queue"]),
     ("resp", &[]),
@@ -31,7 +32,7 @@ const HOUSE: &[(&str, &[&str])] = &[
     // These two are blind to each other and meet in `proxy`.
     ("near_cache", &["resp"]),
     ("upstream", &["write_queue", "resp"]),
-    ("proxy", &["resp", "command", "near_cache", "upstream"]),
+    ("proxy", &["wait", "resp", "command", "near_cache", "upstream"]),
     ("connection", &["write_queue", "socket", "resp"]),
     // The near cache and the upstream for INFO alone: what is about data goes through the proxy.
     (

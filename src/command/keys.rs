@@ -145,16 +145,16 @@ fn streams(request: &Request<'_>) -> Result<KeyPositions, KeysUnknown> {
     }
 }
 
-/// Whether BLOCK stands among the options of XREAD or XREADGROUP, and where STREAMS stands.
-pub(super) fn stream_options(request: &Request<'_>) -> (bool, Option<usize>) {
-    let mut blocks = false;
+/// Where the time stands that follows BLOCK among the options of XREAD or XREADGROUP, and where STREAMS stands.
+pub(super) fn stream_options(request: &Request<'_>) -> (Option<usize>, Option<usize>) {
+    let mut blocks = None;
     let mut at = 1;
     while at < request.len() {
         let option = request.arg(at);
         at += if option.eq_ignore_ascii_case(b"streams") {
             return (blocks, Some(at));
         } else if option.eq_ignore_ascii_case(b"block") {
-            blocks = true;
+            blocks = Some(at + 1);
             2
         } else if option.eq_ignore_ascii_case(b"count") || option.eq_ignore_ascii_case(b"claim") {
             2

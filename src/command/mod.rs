@@ -43,13 +43,33 @@ pub struct Spec {
     pub subcommands: &'static [Spec],
 }
 
+/// Which argument says how long a request may block, and in which unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// Seconds, with a fraction.
+    Seconds(usize),
+    /// Whole milliseconds.
+    Milliseconds(usize),
+}
+
+// === impl Timeout ===
+
+impl Timeout {
+    /// The position of the argument.
+    pub fn at(self) -> usize {
+        match self {
+            Timeout::Seconds(at) | Timeout::Milliseconds(at) => at,
+        }
+    }
+}
+
 // === impl Spec ===
 
 impl Spec {
     /// What is done with this request: XREAD and XREADGROUP wait only when they are told to.
     pub fn class_of(&self, request: &Request<'_>) -> Class {
         match self.keys {
-            Keys::Streams if keys::stream_options(request).0 => Class::Session(Session::Blocking),
+            Keys::Streams if keys::stream_options(request).0.is_some() => Class::Session(Session::Blocking),
             _ => self.class,
         }
     }
@@ -60,6 +80,15 @@ impl Spec {
         match self.name {
             "blmove" | "brpoplpush" => Form::ByRule,
             _ => self.form,
+        }
+    }
+
+    /// Where a request that may block says how long. The last BLOCK of several counts, as in Redis.
+    pub fn timeout_of(&self, request: &Request<'_>) -> Option<Timeout> {
+        match self.keys {
+            Keys::Streams => keys::stream_options(request).0.map(Timeout::Milliseconds),
+            Keys::Count { .. } => Some(Timeout::Seconds(1)),
+            _ => Some(Timeout::Seconds(request.len() - 1)),
         }
     }
 

@@ -12,14 +12,19 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 
+mod blocking;
 mod every;
 mod fan_out;
 mod forward;
+mod held;
 mod learn;
 mod own_writes;
+mod patience;
 mod read;
+mod replicas;
 mod transaction;
 mod watch;
+mod written;
 
 pub use own_writes::OwnWrites;
 pub use transaction::{Element, NotAPart, Part};

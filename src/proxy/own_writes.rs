@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::written::Written;
+use crate::key::Slot;
 use crate::near_cache::SharedCache;
 
 /// The unanswered writes of one session. Bounded by the answers that a session may wait for.
@@ -18,6 +20,8 @@ pub struct OwnWrites {
     keys: RefCell<HashMap<Bytes, u32>>,
     /// Writes that may touch any key.
     of_anything: Cell<u32>,
+    /// Where anything was written so far, answered or not.
+    written: Written,
 }
 
 /// A write on its way. Its keys are dropped from L1 when it begins and again when it ends.
@@ -37,6 +41,11 @@ impl OwnWrites {
     pub fn touch(&self, key: &[u8]) -> bool {
         self.of_anything.get() > 0 || !self.keys.borrow().is_empty() && self.keys.borrow().contains_key(key)
     }
+
+    /// The slots that the session may have written to since it began.
+    pub(super) fn written(&self) -> impl Iterator<Item = Slot> {
+        self.written.slots()
+    }
 }
 
 // === impl OwnWrite ===
@@ -50,6 +59,7 @@ impl OwnWrite {
     ) -> OwnWrite {
         for key in &keys {
             *session.keys.borrow_mut().entry(key.clone()).or_insert(0) += 1;
+            session.written.note(Slot::of(key));
         }
         let write = OwnWrite { session: session.clone(), keys, of_anything: false, cache };
         write.invalidate();
@@ -59,6 +69,9 @@ impl OwnWrite {
     /// The write may touch keys that it does not name.
     pub(super) fn of_anything(mut self) -> OwnWrite {
         self.of_anything = true;
+        if self.keys.is_empty() {
+            self.session.written.note_all();
+        }
         self.session.of_anything.update(|count| count + 1);
         self
     }

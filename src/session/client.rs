@@ -2,11 +2,13 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::local::{bulk, ok, text};
+use super::SessionContext;
+use super::local::{bulk, number, ok, text};
 use super::state::State;
 use crate::clock;
-use crate::resp::encode;
+use crate::proxy::Answer;
 use crate::resp::request::Request;
+use crate::resp::{encode, parse_integer};
 
 /// The name that the client gave itself, or null.
 pub(super) fn name(state: &State) -> Bytes {
@@ -63,6 +65,32 @@ pub(super) fn info(state: &State) -> Bytes {
         shown(&state.library_version),
     );
     text(&line, state.resp)
+}
+
+/// CLIENT UNBLOCK. Only the node knows whether the other client's wait was over already, so the answer takes a moment.
+pub(super) fn unblock(request: &Request<'_>, context: &SessionContext) -> Answer<'static> {
+    let answer = |reply: &'static str| Answer::Now(encode::error_reply(reply));
+    if request.len() > 4 {
+        let name = request.arg(1);
+        let error =
+            [b"ERR unknown subcommand or wrong number of arguments for '", name, b"'. Try CLIENT HELP."];
+        return Answer::Now(encode::error_reply(error.concat()));
+    }
+    let reason = request.arg(3);
+    let error = match request.len() {
+        3 => false,
+        _ if reason.eq_ignore_ascii_case(b"timeout") => false,
+        _ if reason.eq_ignore_ascii_case(b"error") => true,
+        _ => return answer("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
+    };
+    let Some(id) = parse_integer(request.arg(2)) else {
+        return answer("ERR value is not an integer or out of range");
+    };
+    let client = u64::try_from(id).ok().and_then(|id| context.clients.get(id));
+    let Some(told) = client.and_then(|client| client.wait.unblock(error)) else {
+        return Answer::Now(number(0));
+    };
+    Answer::Later(Box::pin(async move { number(i64::from(told.await.unwrap_or(false))) }))
 }
 
 /// CLIENT NO-EVICT and NO-TOUCH, which change nothing here.

@@ -97,7 +97,8 @@ fn server(report: &Report, out: &mut String) -> std::fmt::Result {
 fn clients(report: &Report, out: &mut String) -> std::fmt::Result {
     let connected = report.stats.total("connections_accepted") - report.stats.total("connections_closed");
     write!(out, "# Clients\r\nconnected_clients:{connected}\r\nmaxclients:{}\r\n", report.max_clients)?;
-    out.write_str("blocked_clients:0\r\n")
+    let blocked = report.stats.total("waits_begun") - report.stats.total("waits_ended");
+    write!(out, "blocked_clients:{blocked}\r\n")
 }
 
 fn stats(report: &Report, out: &mut String) -> std::fmt::Result {

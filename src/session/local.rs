@@ -53,7 +53,8 @@ pub(super) fn answer(
         Local::ClientSetInfo => client::set_info(request, state),
         Local::ClientInfo => client::info(state),
         Local::ClientNoEvict | Local::ClientNoTouch => client::on_or_off(request.arg(2)),
-        Local::ClientList | Local::ClientKill | Local::ClientUnblock => {
+        Local::ClientUnblock => return client::unblock(request, context),
+        Local::ClientList | Local::ClientKill => {
             encode::error_reply(format!("ERR {} is not supported by nearside yet", spelled(spec)))
         }
     };
@@ -112,7 +113,7 @@ pub(super) fn bulk(bytes: &[u8]) -> Bytes {
     out.freeze()
 }
 
-fn number(number: i64) -> Bytes {
+pub(super) fn number(number: i64) -> Bytes {
     let mut out = BytesMut::new();
     encode::integer(&mut out, number);
     out.freeze()

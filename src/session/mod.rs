@@ -133,10 +133,12 @@ impl Session {
         let end = poll_fn(|cx| {
             if !self.state.leaving && drained.as_mut().poll(cx).is_ready() {
                 self.state.leaving = true;
+                self.state.client.wait.stop();
             }
             self.poll(cx)
         })
         .await;
+        self.state.client.wait.abandon();
         match end {
             End::Done => {}
             End::Told(by) => tracing::info!(client = self.state.address, by, "a client was told to leave"),
@@ -236,6 +238,8 @@ impl Session {
     /// Waits for the answer to a request that is carried out alone, and for the client to leave meanwhile.
     fn wait_alone(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         match self.connection.poll_ahead(cx, self.context.limits.ahead_bytes_max) {
+            // Nobody waits upstream for a client that may be gone.
+            Poll::Ready(Ended::Closed) if self.state.client.wait.is_waiting() => Err(End::Done),
             // What it asked for before it closed its side is still answered.
             Poll::Pending | Poll::Ready(Ended::Closed | Ended::Broken(_)) => Ok(()),
             Poll::Ready(Ended::Failed(error)) => Err(End::Failed(error)),

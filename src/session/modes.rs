@@ -67,11 +67,10 @@ pub(super) fn answer<'a>(
 ) -> Answer<'a> {
     match kind {
         Session::Transaction => transaction::answer(spec, request, state, context, caller),
-        Session::Blocking
-        | Session::Monitor
-        | Session::PubSub
-        | Session::Scan
-        | Session::Tracking
-        | Session::Wait => context.proxy.call(spec, crate::command::Class::Session(kind), request, caller),
+        Session::Blocking => context.proxy.block(spec, request, caller, state.client.wait.begin()),
+        Session::Wait => context.proxy.wait_for_replicas(request, caller, state.client.wait.begin()),
+        Session::Monitor | Session::PubSub | Session::Scan | Session::Tracking => {
+            context.proxy.call(spec, crate::command::Class::Session(kind), request, caller)
+        }
     }
 }

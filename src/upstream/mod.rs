@@ -115,9 +115,7 @@ impl Upstream {
                 changed = knowledge.changed() => if changed.is_err() { return },
                 _ = ticks.tick() => {}
             }
-            let primaries = self.shared.table.primaries();
-            let primaries = primaries.iter().filter_map(|index| self.shared.table.node(*index));
-            let primaries: Vec<NodeId> = primaries.collect();
+            let primaries = self.primaries();
             self.idle.tend(&self.options, |node| primaries.contains(node));
         }
     }
@@ -152,6 +150,17 @@ impl Upstream {
         match self.any_lane() {
             Some(lane) => lane.send(call, self),
             None => Sent::failed(self.no_topology()),
+        }
+    }
+
+    /// Sends a command to `node`, if that is known and there is a connection to it.
+    pub fn send_to(self: &Rc<Upstream>, node: &NodeId, call: Call) -> Sent {
+        let index = self.shared.table.index_of(node).as_usize();
+        let lane = self.lanes.borrow().get(index).cloned().flatten();
+        let cause = || "it is not part of the upstream".to_owned();
+        match lane {
+            Some(lane) => lane.send(call, self),
+            None => Sent::failed(Failure::Unreachable { node: node.clone(), cause: cause() }),
         }
     }
 
@@ -221,6 +230,45 @@ impl Upstream {
     /// Who owns what, and how the connections stand.
     pub fn shared(&self) -> &Arc<SharedUpstream> {
         &self.shared
+    }
+
+    /// Every primary.
+    pub fn primaries(&self) -> Vec<NodeId> {
+        let primaries = self.shared.table.primaries();
+        primaries.iter().filter_map(|index| self.shared.table.node(*index)).collect()
+    }
+
+    /// Who owns any of `slots`.
+    ///
+    /// # Errors
+    /// Nobody owns one of them.
+    pub fn owners(&self, slots: impl Iterator<Item = Slot>) -> Result<Vec<NodeId>, Failure> {
+        let mut owners = Vec::new();
+        for slot in slots {
+            let owner = self.shared.table.owner(slot).ok_or_else(|| self.no_owner(slot))?;
+            if !owners.contains(&owner) {
+                owners.push(owner);
+            }
+        }
+        Ok(owners.into_iter().filter_map(|owner| self.shared.table.node(owner)).collect())
+    }
+
+    /// Ends when `node` is not the owner of `slot` any more; never, when there is no slot.
+    pub async fn left(&self, slot: Option<Slot>, node: &NodeId) {
+        let Some(slot) = slot else { return std::future::pending().await };
+        let owns = || self.shared.table.owner(slot).and_then(|owner| self.shared.table.node(owner));
+        let mut knowledge = self.shared.table.knowledge();
+        // The table outlives this, so it goes on telling news.
+        let _ = knowledge.wait_for(|_| owns().as_ref() != Some(node)).await;
+    }
+
+    /// Waits until it was asked anew who owns what, at most for as long as a reply may take.
+    pub async fn refreshed(&self) {
+        let table = &self.shared.table;
+        let number = table.ask_refresh();
+        let mut knowledge = table.knowledge();
+        let refreshed = knowledge.wait_for(|_| table.is_refreshed(number));
+        let _ = time::timeout(self.options.request_timeout, refreshed).await;
     }
 
     /// Follows a redirect that a node answered to `waiting`.

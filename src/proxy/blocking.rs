@@ -1,0 +1,192 @@
+//! Commands that wait on a node until there is something to answer: BLPOP and its kin, XREAD and XREADGROUP with BLOCK.
+//!
+//! Each waits on a dedicated connection. The node judges the arguments, keeps the time and says when it is over; what is
+//! added here is where to wait when the slot goes elsewhere, and how the wait ends early. While it lasts, other sessions
+//! read its keys from L1 as ever: nothing has changed. When it ends, its keys are dropped before the reply leaves (I6).
+
+use std::pin::pin;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tokio::time;
+
+use super::forward::keys_of;
+use super::held::{EndedBy, Held};
+use super::patience::Patience;
+use super::{Answer, Caller, Proxy, Route, render};
+use crate::command::{Flags, Spec};
+use crate::key::Slot;
+use crate::node::NodeId;
+use crate::resp::encode;
+use crate::resp::request::{OwnedRequest, Request};
+use crate::upstream::{Elsewhere, Failure, UpstreamReply};
+use crate::wait::Waiting;
+
+/// How often a wait goes on elsewhere before that is an error.
+const MOVES_MAX: u8 = 16;
+
+/// What a node answers to those who wait there when it becomes a replica.
+const FORCED: &[u8] = b"-UNBLOCKED force unblock";
+
+/// What a client gets whose wait ends with the daemon.
+const STOPPED: &[u8] = b"-UNBLOCKED nearside: the daemon is shutting down; the command was not executed\r\n";
+
+/// What a wait is for.
+struct Blocking {
+    request: OwnedRequest,
+    slot: Option<Slot>,
+    patience: Patience,
+    /// Whether waiting anew after a lost connection can neither do something twice nor miss something.
+    repeatable: bool,
+    waiting: Waiting,
+}
+
+/// How waiting at one node ended.
+enum Round {
+    /// With this reply.
+    Over(Bytes),
+    /// The node gave nothing, and another one is to be asked: this one, or the owner.
+    GoOn(Option<Elsewhere>),
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// Begins to wait for what `request` asks for.
+    pub fn block(
+        self: &Rc<Proxy>,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+        waiting: Waiting,
+    ) -> Answer<'static> {
+        if let Some(wait) = self.wait_for_upstream() {
+            return wait;
+        }
+        let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
+        let slot = match self.slot_of(route, request) {
+            Ok(slot) => slot,
+            Err(reply) => return Answer::Now(Bytes::from_static(reply)),
+        };
+        let writes = spec.flags.has(Flags::WRITE);
+        let write = writes.then(|| self.begin_write(keys_of(route, request), caller));
+        let latest = |argument: &[u8]| matches!(argument, b"$" | b"+");
+        let repeatable = !writes && !request.args().any(latest);
+        let patience = Patience::of(spec, request);
+        let blocking = Blocking { request: request.to_owned(), slot, patience, repeatable, waiting };
+        let (proxy, resp) = (self.clone(), caller.resp);
+        Answer::Later(Box::pin(async move {
+            proxy.stats.waits_begun.bump();
+            let outcome = proxy.wait_anywhere(&blocking).await;
+            proxy.stats.waits_ended.bump();
+            drop(write);
+            let outcome = outcome.map(|frame| UpstreamReply { frame, rerouted: true });
+            render(outcome, route.form, &blocking.request, resp)
+        }))
+    }
+
+    /// Waits at the owner, and wherever the slot goes.
+    async fn wait_anywhere(self: &Rc<Proxy>, blocking: &Blocking) -> Result<Bytes, Failure> {
+        let mut elsewhere = None;
+        for _ in 0..=MOVES_MAX {
+            let Some(request) = blocking.patience.request(&blocking.request) else {
+                return Ok(Bytes::from_static(b"_\r\n"));
+            };
+            match self.wait_at(elsewhere.as_ref(), &request, blocking).await? {
+                Round::Over(reply) => return Ok(reply),
+                Round::GoOn(next) => elsewhere = next,
+            }
+        }
+        // Only a command with keys is ever sent elsewhere.
+        let slot = blocking.slot.unwrap_or_else(|| Slot::of(b""));
+        Err(Failure::TooManyRedirects { slot, redirects_max: MOVES_MAX })
+    }
+
+    /// Waits at one node: the owner, unless a redirect named another.
+    async fn wait_at(
+        self: &Rc<Proxy>,
+        elsewhere: Option<&Elsewhere>,
+        request: &Bytes,
+        blocking: &Blocking,
+    ) -> Result<Round, Failure> {
+        let mut dedicated = match elsewhere {
+            Some(Elsewhere { node, .. }) => self.upstream.dedicated_to(node).await?,
+            None => self.upstream.dedicated(blocking.slot).await?,
+        };
+        let asking = elsewhere.is_some_and(|elsewhere| elsewhere.asking);
+        if asking {
+            dedicated.converse(&encode::request(&["ASKING"]), 1).await?;
+        }
+        let node = dedicated.node().clone();
+        let owned = blocking.slot.filter(|_| !asking);
+        let mut held = [Held::begin(dedicated, request)];
+        let ended_by = self.hold(&mut held, &node, owned, blocking).await?;
+        let [held] = held;
+        match held.finish() {
+            Ok(reply) => Ok(self.judge(reply, &node, blocking, ended_by).await),
+            Err(Failure::Lost { .. }) if blocking.repeatable && ended_by.is_none() => {
+                self.upstream.refreshed().await;
+                Ok(Round::GoOn(None))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Waits until the node has answered or somebody ended the wait; who that was.
+    async fn hold(
+        &self,
+        held: &mut [Held; 1],
+        node: &NodeId,
+        owned: Option<Slot>,
+        blocking: &Blocking,
+    ) -> Result<Option<EndedBy>, Failure> {
+        let grace = self.settings.patience;
+        let mut too_late = pin!(blocking.patience.over(grace));
+        // A node that lost the slot says so itself, unless it hangs.
+        let mut left = pin!(async {
+            self.upstream.left(owned, node).await;
+            time::sleep(grace).await;
+        });
+        loop {
+            let cause = tokio::select! {
+                biased;
+                () = held[0].wait() => return Ok(None),
+                order = blocking.waiting.order() => {
+                    let by = self.end_held(held, order).await;
+                    if by != EndedBy::Unblock || held[0].has_ended() {
+                        return Ok(Some(by));
+                    }
+                    continue;
+                }
+                () = &mut too_late => "its node does not answer though the time of the wait is over",
+                () = &mut left => "its node does not answer though the slot has another owner",
+            };
+            return Err(Failure::Lost { node: node.clone(), cause: cause.to_owned() });
+        }
+    }
+
+    /// What a reply means for the wait.
+    async fn judge(
+        &self,
+        reply: Bytes,
+        node: &NodeId,
+        blocking: &Blocking,
+        ended_by: Option<EndedBy>,
+    ) -> Round {
+        if !reply.starts_with(b"-") {
+            return Round::Over(reply);
+        }
+        if ended_by == Some(EndedBy::Stop) && reply.starts_with(b"-UNBLOCKED") {
+            return Round::Over(Bytes::from_static(STOPPED));
+        }
+        if ended_by.is_none() && reply.starts_with(FORCED) {
+            // The node was a primary and is none any more. It says so only to those to whom it gave nothing.
+            self.upstream.refreshed().await;
+            return Round::GoOn(None);
+        }
+        match blocking.slot.and_then(|_| self.upstream.redirected(&reply, node)) {
+            Some(elsewhere) => Round::GoOn(Some(elsewhere)),
+            None => Round::Over(reply),
+        }
+    }
+}

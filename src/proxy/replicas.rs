@@ -1,0 +1,147 @@
+//! WAIT and WAITAOF: whether the replicas have what this session wrote.
+//!
+//! A node counts for the connection that asks, as of the last write on that connection. The session's writes went over
+//! connections that it shares, so it asks on dedicated ones, on which first a write that changes nothing is made: the
+//! count is then as of that, behind all that the session wrote. Of several nodes the least counts.
+
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::{join_all, try_join_all};
+
+use super::held::{EndedBy, Held};
+use super::{Answer, Caller, Proxy, failure_reply};
+use crate::node::NodeId;
+use crate::resp::request::Request;
+use crate::resp::{cursor, encode};
+use crate::upstream::{Dedicated, Failure};
+use crate::wait::Waiting;
+
+/// What FUNCTION DUMP gives where there are no functions. To restore it adds none, names no key, and is replicated.
+const NO_FUNCTIONS: &[u8] = b"\n\0]\x9b\\@\x0f\x7f\xa2\xda";
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// Begins to wait for the replicas of what the session wrote.
+    pub fn wait_for_replicas(
+        self: &Rc<Proxy>,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+        waiting: Waiting,
+    ) -> Answer<'static> {
+        if let Some(wait) = self.wait_for_upstream() {
+            return wait;
+        }
+        let nodes = match self.upstream.owners(caller.own_writes.written()) {
+            Ok(nodes) => nodes,
+            Err(failure) => return Answer::Now(failure_reply(&failure)),
+        };
+        let (wrote, nodes) =
+            if nodes.is_empty() { (false, self.upstream.primaries()) } else { (true, nodes) };
+        if nodes.is_empty() {
+            return Answer::Now(failure_reply(&self.upstream.no_topology()));
+        }
+        let (proxy, request) = (self.clone(), Bytes::copy_from_slice(request.raw()));
+        Answer::Later(Box::pin(async move {
+            proxy.stats.waits_begun.bump();
+            let reply = proxy.least(&nodes, wrote, &request, &waiting).await;
+            proxy.stats.waits_ended.bump();
+            reply.unwrap_or_else(|error| error)
+        }))
+    }
+
+    /// The least of what `nodes` answer, or why there is none.
+    async fn least(
+        self: &Rc<Proxy>,
+        nodes: &[NodeId],
+        wrote: bool,
+        request: &Bytes,
+        waiting: &Waiting,
+    ) -> Result<Bytes, Bytes> {
+        let connections = nodes.iter().map(|node| self.behind_writes(node, wrote));
+        let connections = try_join_all(connections).await?;
+        let mut held: Vec<Held> =
+            connections.into_iter().map(|dedicated| Held::begin(dedicated, request)).collect();
+        loop {
+            tokio::select! {
+                biased;
+                _ = join_all(held.iter_mut().map(Held::wait)) => break,
+                order = waiting.order() => {
+                    let by = self.end_held(&mut held, order).await;
+                    if by != EndedBy::Unblock || held.iter().all(Held::has_ended) {
+                        break;
+                    }
+                }
+            }
+        }
+        let replies: Result<Vec<Bytes>, Failure> = held.into_iter().map(Held::finish).collect();
+        let replies = replies.map_err(|failure| failure_reply(&failure))?;
+        Ok(least_of(&replies))
+    }
+
+    /// A connection to `node` whose last write comes after all that the session wrote there.
+    async fn behind_writes(self: &Rc<Proxy>, node: &NodeId, wrote: bool) -> Result<Dedicated, Bytes> {
+        let failed = |failure: Failure| failure_reply(&failure);
+        let mut dedicated = self.upstream.dedicated_to(node).await.map_err(failed)?;
+        if wrote {
+            // Before Redis 7.2 every command counts as one that writes. Before 7.0 there are no functions.
+            let restore = encode::request(&[&b"FUNCTION"[..], b"RESTORE", NO_FUNCTIONS, b"APPEND"]);
+            let bytes = [encode::request(&["PING"]), restore].concat().into();
+            let replies = dedicated.converse(&bytes, 2).await.map_err(failed)?;
+            let error = replies.into_iter().find(|reply| reply.starts_with(b"-"));
+            if let Some(error) = error.filter(|error| !error.starts_with(b"-ERR unknown command")) {
+                let error = error.strip_prefix(b"-").and_then(|error| error.strip_suffix(b"\r\n"));
+                let error = String::from_utf8_lossy(error.unwrap_or_default()).into_owned();
+                return Err(encode::error_reply(format!(
+                    "ERR nearside: node {node} cannot be asked who has what this client wrote: FUNCTION RESTORE gave {error}"
+                )));
+            }
+        }
+        Ok(dedicated)
+    }
+}
+
+/// The first error; otherwise number by number the least.
+fn least_of(replies: &[Bytes]) -> Bytes {
+    if let Some(error) = replies.iter().find(|reply| reply.starts_with(b"-")) {
+        return error.clone();
+    }
+    let numbers = |reply: &Bytes| -> Vec<i64> {
+        match cursor::elements(reply) {
+            Some(elements) => elements.flatten().filter_map(cursor::integer).collect(),
+            None => cursor::integer(reply).into_iter().collect(),
+        }
+    };
+    let is_array = replies.iter().any(|reply| reply.starts_with(b"*"));
+    let least = replies
+        .iter()
+        .map(numbers)
+        .reduce(|least, other| least.into_iter().zip(other).map(|(one, other)| one.min(other)).collect());
+    let least = least.unwrap_or_default();
+    let mut out = BytesMut::new();
+    if is_array {
+        encode::array(&mut out, least.len());
+    }
+    least.into_iter().for_each(|number| encode::integer(&mut out, number));
+    out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_counts_and_an_error_comes_first() {
+        let cases: [(&[&'static [u8]], &[u8]); 4] = [
+            (&[b":2\r\n", b":1\r\n"], b":1\r\n"),
+            (&[b":2\r\n"], b":2\r\n"),
+            (&[b"*2\r\n:1\r\n:0\r\n", b"*2\r\n:0\r\n:3\r\n"], b"*2\r\n:0\r\n:0\r\n"),
+            (&[b":1\r\n", b"-ERR no\r\n"], b"-ERR no\r\n"),
+        ];
+        for (replies, expected) in cases {
+            let replies: Vec<Bytes> = replies.iter().map(|reply| Bytes::from_static(reply)).collect();
+            assert_eq!(least_of(&replies), expected);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! A client that waits for something upstream, and who may end that: CLIENT UNBLOCK, a drain, the client itself by leaving.
+//!
+//! Any thread may order the end. Whoever waits carries the order out, because only the node knows whether the wait was
+//! over already.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+/// Why a wait is to end.
+#[derive(Debug)]
+pub enum Order {
+    /// CLIENT UNBLOCK.
+    Unblock {
+        /// Whether the client is to get an error, not what it gets when its time is over.
+        error: bool,
+        /// Is told whether the order ended the wait.
+        done: oneshot::Sender<bool>,
+    },
+    /// The daemon ends.
+    Stop,
+    /// The client is gone: nobody will read the reply.
+    Abandon,
+}
+
+/// Whether a client waits. There is one for each client.
+#[derive(Debug, Default)]
+pub struct Wait {
+    state: Mutex<State>,
+    ordered: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: bool,
+    order: Option<Order>,
+}
+
+/// A wait that lasts until this is dropped.
+#[derive(Debug)]
+pub struct Waiting(Arc<Wait>);
+
+// === impl Wait ===
+
+impl Wait {
+    /// Begins a wait. A client has one at a time.
+    pub fn begin(self: &Arc<Wait>) -> Waiting {
+        *self.state() = State { waiting: true, order: None };
+        Waiting(self.clone())
+    }
+
+    /// Whether the client waits.
+    pub fn is_waiting(&self) -> bool {
+        self.state().waiting
+    }
+
+    /// Orders the end of the wait, if there is one that nobody has ended; tells later whether this ended it.
+    pub fn unblock(&self, error: bool) -> Option<oneshot::Receiver<bool>> {
+        let mut state = self.state();
+        if !state.waiting || state.order.is_some() {
+            return None;
+        }
+        let (done, told) = oneshot::channel();
+        state.order = Some(Order::Unblock { error, done });
+        self.ordered.notify_one();
+        Some(told)
+    }
+
+    /// The daemon ends.
+    pub fn stop(&self) {
+        self.order(Order::Stop);
+    }
+
+    /// The client is gone.
+    pub fn abandon(&self) {
+        self.order(Order::Abandon);
+    }
+
+    fn order(&self, order: Order) {
+        let mut state = self.state();
+        if state.waiting {
+            state.order = Some(order);
+            self.ordered.notify_one();
+        }
+    }
+
+    /// Nobody panics while holding it; if somebody does, what is in it is still whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    /// The next order. None is lost when the wait for it is given up and begun again.
+    pub async fn order(&self) -> Order {
+        loop {
+            let order = self.0.state().order.take();
+            match order {
+                Some(order) => return order,
+                None => self.0.ordered.notified().await,
+            }
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        *self.0.state() = State::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_wait_can_be_ended_and_only_once() {
+        let wait = Arc::new(Wait::default());
+        assert!(wait.unblock(false).is_none());
+        let waiting = wait.begin();
+        let told = wait.unblock(true).unwrap();
+        assert!(wait.unblock(false).is_none(), "it is ended already");
+        let Order::Unblock { error: true, done } = waiting.order().await else { panic!("another order") };
+        done.send(true).unwrap();
+        assert!(told.await.unwrap());
+        drop(waiting);
+        assert!(!wait.is_waiting());
+    }
+
+    #[tokio::test]
+    async fn who_is_gone_needs_no_other_order() {
+        let wait = Arc::new(Wait::default());
+        let waiting = wait.begin();
+        let told = wait.unblock(false).unwrap();
+        wait.abandon();
+        assert!(matches!(waiting.order().await, Order::Abandon));
+        assert!(told.await.is_err(), "it was not ended by CLIENT UNBLOCK");
+    }
+}
