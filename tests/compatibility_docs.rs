@@ -25,11 +25,12 @@ enum Kind {
     EveryPrimary,
     AnyNode,
     Local,
+    Session,
     NotYet,
     Refused,
 }
 
-const HEADINGS: [(Kind, &str); 10] = [
+const HEADINGS: [(Kind, &str); 11] = [
     (Kind::Cached, "Identical, answered from memory when it can be"),
     (Kind::Read, "Identical, always read from the node that owns the key"),
     (Kind::Write, "Identical, carried out by the node that owns the key"),
@@ -38,6 +39,7 @@ const HEADINGS: [(Kind, &str); 10] = [
     (Kind::EveryPrimary, "Emulated: sent to every primary and gathered"),
     (Kind::AnyNode, "Emulated: answered by one of the nodes, for itself"),
     (Kind::Local, "Emulated: answered by nearside"),
+    (Kind::Session, "Emulated: with state that outlives the request"),
     (Kind::NotYet, "Not yet: an error says so"),
     (Kind::Refused, "Refused: an error says why"),
 ];
@@ -57,6 +59,9 @@ fn kind(spec: &Spec) -> (Kind, String) {
             (Kind::NotYet, "the clients of the daemon".to_owned())
         }
         Class::Local(_) => plain(Kind::Local),
+        Class::Session(session @ (Session::Blocking | Session::Transaction | Session::Wait)) => {
+            (Kind::Session, needed(session).to_owned())
+        }
         Class::Session(session) => (Kind::NotYet, needed(session).to_owned()),
         Class::Refused(refusal) => {
             let mut reply = BytesMut::new();
@@ -91,12 +96,12 @@ fn gathered(gather: Gather) -> &'static str {
 
 fn needed(session: Session) -> &'static str {
     match session {
-        Session::Blocking => "waits on the server",
+        Session::Blocking => "waits on the server, on a connection of its own",
         Session::Monitor => "follows every command",
         Session::PubSub => "subscriptions",
         Session::Scan => "a cursor over all primaries",
         Session::Tracking => "the client's own client-side caching",
-        Session::Transaction => "transactions",
+        Session::Transaction => "queued by nearside, carried out by one node in one piece",
         Session::Wait => "waits for replicas",
     }
 }
@@ -124,7 +129,7 @@ fn the_page_lists_every_command_under_what_the_table_says_of_it() {
         if spec.keys == Keys::Streams && spec.flags.has(Flags::BLOCKING) {
             let waits = needed(Session::Blocking).to_owned();
             lists
-                .entry(Kind::NotYet)
+                .entry(Kind::Session)
                 .or_default()
                 .entry(waits)
                 .or_default()

@@ -21,3 +21,4 @@ mod show;
 mod slot_move;
 mod transactions;
 mod upstreams;
+mod vanishing;
