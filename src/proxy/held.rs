@@ -97,15 +97,18 @@ impl Proxy {
         let until = time::Instant::now() + self.settings.patience;
         while held.outcome.is_none() && time::Instant::now() < until {
             let call = Call { bytes: bytes.clone(), slot: None, reads_only: false };
-            let sent = self.upstream.send_to(held.dedicated.node(), call);
+            let mut told = self.upstream.send_to(held.dedicated.node(), call).reply;
             let told = tokio::select! {
                 biased;
-                () = held.wait() => return false,
-                told = sent.reply => told,
+                told = &mut told => told,
+                // Whether that is what it waited for or the end of the wait, the node says on the other connection.
+                () = held.wait() => told.await,
             };
             let Ok(Ok(reply)) = told else { return false };
             if cursor::integer(&reply.frame) == Some(1) {
-                held.outcome = Some(held.dedicated.reply_in_time().await);
+                if held.outcome.is_none() {
+                    held.outcome = Some(held.dedicated.reply_in_time().await);
+                }
                 return true;
             }
             // An error says that we may not.

@@ -6,9 +6,11 @@
 mod support;
 
 mod bad_input;
+mod blocking;
 mod bounds;
 mod coherence;
 mod conversations;
+mod dedicated;
 mod dev_command;
 mod launcher;
 mod lost_connection;
