@@ -21,6 +21,7 @@ enum Kind {
     Read,
     Write,
     Script,
+    Waits,
     FanOut,
     EveryPrimary,
     AnyNode,
@@ -30,16 +31,17 @@ enum Kind {
     Refused,
 }
 
-const HEADINGS: [(Kind, &str); 11] = [
+const HEADINGS: [(Kind, &str); 12] = [
     (Kind::Cached, "Identical, answered from memory when it can be"),
     (Kind::Read, "Identical, always read from the node that owns the key"),
     (Kind::Write, "Identical, carried out by the node that owns the key"),
     (Kind::Script, "Identical, and the reply waits until its invalidations have come in"),
+    (Kind::Waits, "Identical, on a connection of its own"),
     (Kind::FanOut, "Emulated: split by slot and joined"),
     (Kind::EveryPrimary, "Emulated: sent to every primary and gathered"),
     (Kind::AnyNode, "Emulated: answered by one of the nodes, for itself"),
     (Kind::Local, "Emulated: answered by nearside"),
-    (Kind::Session, "Emulated: with state that outlives the request"),
+    (Kind::Session, "Emulated: with state of the session"),
     (Kind::NotYet, "Not yet: an error says so"),
     (Kind::Refused, "Refused: an error says why"),
 ];
@@ -55,13 +57,14 @@ fn kind(spec: &Spec) -> (Kind, String) {
         Class::FanOut(join) => (Kind::FanOut, joined(join).to_owned()),
         Class::EveryPrimary(gather) => (Kind::EveryPrimary, gathered(gather).to_owned()),
         Class::AnyNode => plain(Kind::AnyNode),
-        Class::Local(Local::ClientList | Local::ClientKill | Local::ClientUnblock) => {
+        Class::Local(Local::ClientList | Local::ClientKill) => {
             (Kind::NotYet, "the clients of the daemon".to_owned())
         }
         Class::Local(_) => plain(Kind::Local),
-        Class::Session(session @ (Session::Blocking | Session::Transaction | Session::Wait)) => {
-            (Kind::Session, needed(session).to_owned())
+        Class::Session(session @ (Session::Blocking | Session::Wait)) => {
+            (Kind::Waits, needed(session).to_owned())
         }
+        Class::Session(Session::Transaction) => (Kind::Session, needed(Session::Transaction).to_owned()),
         Class::Session(session) => (Kind::NotYet, needed(session).to_owned()),
         Class::Refused(refusal) => {
             let mut reply = BytesMut::new();
@@ -96,7 +99,7 @@ fn gathered(gather: Gather) -> &'static str {
 
 fn needed(session: Session) -> &'static str {
     match session {
-        Session::Blocking => "waits on the server, on a connection of its own",
+        Session::Blocking => "waits on the server",
         Session::Monitor => "follows every command",
         Session::PubSub => "subscriptions",
         Session::Scan => "a cursor over all primaries",
@@ -129,7 +132,7 @@ fn the_page_lists_every_command_under_what_the_table_says_of_it() {
         if spec.keys == Keys::Streams && spec.flags.has(Flags::BLOCKING) {
             let waits = needed(Session::Blocking).to_owned();
             lists
-                .entry(Kind::Session)
+                .entry(Kind::Waits)
                 .or_default()
                 .entry(waits)
                 .or_default()

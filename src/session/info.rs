@@ -97,7 +97,7 @@ fn server(report: &Report, out: &mut String) -> std::fmt::Result {
 fn clients(report: &Report, out: &mut String) -> std::fmt::Result {
     let connected = report.stats.total("connections_accepted") - report.stats.total("connections_closed");
     write!(out, "# Clients\r\nconnected_clients:{connected}\r\nmaxclients:{}\r\n", report.max_clients)?;
-    let blocked = report.stats.total("waits_begun") - report.stats.total("waits_ended");
+    let blocked = report.stats.total("waits_begun").saturating_sub(report.stats.total("waits_ended"));
     write!(out, "blocked_clients:{blocked}\r\n")
 }
 

@@ -11,7 +11,7 @@ use nearside::dev::{Address, Client, Cluster, ClusterShape, Node, Reply, Standal
 use nearside::key::Slot;
 use tokio::time::Instant;
 
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::{client_of_owner, eventually, own_primaries, owner, shared_cluster};
 
 /// How long anything here may take that is not told to take longer.
@@ -68,7 +68,7 @@ const NOT_WOKEN: &[(&[&str], &str)] = &[
     (&[], "XREADGROUP GROUP none me BLOCK 0 STREAMS %a >"),
 ];
 
-fn words<'a>(request: &str, tag: &'a str) -> Vec<String> {
+fn words(request: &str, tag: &str) -> Vec<String> {
     request.split(' ').map(|word| word.replace('%', tag)).collect()
 }
 
@@ -233,25 +233,38 @@ fn client_unblock_ends_a_wait() {
 
 #[test]
 fn an_unblock_that_races_with_an_element_loses_nothing() {
-    let daemon = Daemon::before(shared_cluster());
+    let url = upstream_url(shared_cluster());
+    let daemon = Daemon::start(&["--workers", "2", "--upstream", &url]);
     let (mut client, mut other) = (daemon.client(), daemon.client());
     let mut direct = client_of_owner(shared_cluster(), b"{race}");
     let id = client.command(&["CLIENT", "ID"]).unwrap().integer().unwrap().to_string();
+    let mut counts = [0, 0];
     for round in 0..200 {
         let list = format!("{{race}}:{round}");
         client.send(&["BLPOP", &list, "0"]).unwrap();
         until_blocked(&daemon, 1);
-        direct.send(&["RPUSH", &list, "element"]).unwrap();
-        let unblocked = other.command(&["CLIENT", "UNBLOCK", &id]).unwrap();
+        // The order to unblock has the longer way: sometimes it gets a head start.
+        let (push, unblock) = (["RPUSH", &list, "element"], ["CLIENT", "UNBLOCK", &id]);
+        if round % 2 == 0 {
+            direct.send(&push).unwrap();
+            other.send(&unblock).unwrap();
+        } else {
+            other.send(&unblock).unwrap();
+            thread::sleep(Duration::from_micros(20 * round));
+            direct.send(&push).unwrap();
+        }
+        let unblocked = other.receive().unwrap().integer().unwrap();
         direct.receive().unwrap();
         let left = direct.command(&["LLEN", &list]).unwrap();
         let got = client.receive().unwrap();
-        if unblocked == Reply::Integer(1) {
+        counts[unblocked as usize] += 1;
+        if unblocked == 1 {
             assert!(got.is_nil() && left == Reply::Integer(1), "{got:?}, {left:?} left");
         } else {
             assert!(got.items().len() == 2 && left == Reply::Integer(0), "{got:?}, {left:?} left");
         }
     }
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?} were served and unblocked");
 }
 
 #[test]
@@ -396,7 +409,7 @@ fn a_wait_at_a_node_that_dies_is_an_error_unless_it_only_reads() {
 #[test]
 fn a_wait_at_a_node_that_hangs_ends_when_its_slot_has_another_owner() {
     let cluster = Cluster::launch(&ClusterShape::default()).unwrap();
-    let arguments = ["--upstream", &crate::support::daemon::upstream_url(&cluster)];
+    let arguments = ["--upstream", &upstream_url(&cluster)];
     let daemon = Daemon::start(&[&arguments[..], &["--upstream-request-timeout", "1s"]].concat());
     let primary = owner(&cluster, b"hangs");
     let replica = cluster.replicas_of(primary).unwrap()[0];
@@ -478,4 +491,45 @@ fn wait_tells_who_has_what_this_client_wrote() {
     assert_eq!(client.receive().unwrap(), Reply::Integer(1), "it has come");
     assert!(wait(&mut client, "x", "0").is_error());
     assert!(wait(&mut client, "1", "-1").is_error());
+}
+
+#[test]
+fn waitaof_tells_what_is_on_disk() {
+    let extra_args = ["--appendonly", "yes", "--appendfsync", "everysec"].map(str::to_owned).to_vec();
+    let shape = ClusterShape { primaries: 2, extra_args, ..ClusterShape::default() };
+    let cluster = Cluster::launch(&shape).unwrap();
+    let daemon = Daemon::before(&cluster);
+    let mut client = daemon.client();
+    client.set_patience(Duration::from_secs(20)).unwrap();
+    let written = owner(&cluster, b"on disk");
+    client.command(&["SET", "on disk", "1"]).unwrap();
+    let reply = client.command(&["WAITAOF", "1", "1", "10000"]).unwrap();
+    let direct = written.server().connect().unwrap().command(&["WAITAOF", "0", "0", "0"]).unwrap();
+    if direct.is_error() {
+        // Redis before 7.2 does not know it, and says so.
+        assert!(reply.text().starts_with("ERR unknown command 'WAITAOF'"), "{reply:?}");
+        return;
+    }
+    assert_eq!(reply.items(), [Reply::Integer(1), Reply::Integer(1)]);
+    let replica = cluster.replicas_of(written).unwrap()[0];
+    replica.server().stop_signal().unwrap();
+    client.command(&["SET", "on disk", "2"]).unwrap();
+    let reply = client.command(&["WAITAOF", "1", "1", "3000"]).unwrap();
+    assert_eq!(reply.items(), [Reply::Integer(1), Reply::Integer(0)], "its replica does not have it");
+    replica.server().continue_signal().unwrap();
+}
+
+#[test]
+fn nodes_that_send_a_wait_to_each_other_end_in_an_error() {
+    let cluster = own_primaries(2);
+    let daemon = Daemon::before(&cluster);
+    daemon.until_tracked(2);
+    let slot = Slot::of(b"circle").to_string();
+    let first = owner(&cluster, b"circle");
+    let second = cluster.nodes().iter().find(|node| node.id() != first.id()).unwrap();
+    for (node, other) in [(first, second), (second, first)] {
+        assert!(node.server().command(&["CLUSTER", "SETSLOT", &slot, "NODE", other.id()]).unwrap().is_ok());
+    }
+    let reply = daemon.client().command(&["BLPOP", "circle", "0"]).unwrap();
+    assert!(reply.text().contains("redirected more than 16 times"), "{reply:?}");
 }
