@@ -66,6 +66,8 @@ counters! {
         clients_dropped,
         /// Clients that sent what is not RESP.
         protocol_errors,
+        /// SCAN cursors that were not known any more: the walk began anew.
+        scans_restarted,
         /// Commands sent upstream.
         upstream_commands,
         /// Redirects followed.

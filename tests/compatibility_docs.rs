@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use nearside::command::{Class, Flags, Gather, Join, Keys, Local, Session, Spec, all};
+use nearside::command::{Class, Flags, Gather, Join, Keys, Keyspace, Local, Script, Session, Spec, all};
 use nearside::key::Slot;
 use nearside::node::NodeId;
 use nearside::upstream::Failure;
@@ -53,7 +53,13 @@ fn kind(spec: &Spec) -> (Kind, String) {
         Class::CacheableRead => plain(Kind::Cached),
         Class::Forward if spec.flags.has(Flags::READ) => plain(Kind::Read),
         Class::Forward => plain(Kind::Write),
-        Class::Opaque => plain(Kind::Script),
+        Class::Script(Script::Eval | Script::EvalSha | Script::Function) if spec.flags.has(Flags::READ) => {
+            plain(Kind::Read)
+        }
+        Class::Script(Script::Eval | Script::EvalSha | Script::Function) => plain(Kind::Script),
+        Class::Script(script) => (Kind::EveryPrimary, kept(script).to_owned()),
+        Class::Keyspace(keyspace) => (Kind::EveryPrimary, walked(keyspace).to_owned()),
+        Class::Database(_) => (Kind::Local, "what names another database than 0".to_owned()),
         Class::FanOut(join) => (Kind::FanOut, joined(join).to_owned()),
         Class::EveryPrimary(gather) => (Kind::EveryPrimary, gathered(gather).to_owned()),
         Class::AnyNode => plain(Kind::AnyNode),
@@ -90,10 +96,25 @@ fn gathered(gather: Gather) -> &'static str {
         Gather::AllOk => "the reply that all give, or the first error",
         Gather::AnyOk => "OK if any gives it",
         Gather::First => "the first reply; all are the same",
-        Gather::Any => "any of the replies that is not null",
         Gather::Sum => "the sum",
-        Gather::Concat => "all elements, in no order",
-        Gather::AllBits => "1 where all say 1",
+        Gather::Running => "the reply of the node that runs a script, else of any",
+    }
+}
+
+fn kept(script: Script) -> &'static str {
+    match script {
+        Script::Eval | Script::EvalSha | Script::Function => "runs where its keys are",
+        Script::Load => "kept by nearside too, which brings it to any node that lacks it",
+        Script::Exists => "1 where nearside or every node has it",
+        Script::Flush => "forgotten everywhere",
+    }
+}
+
+fn walked(keyspace: Keyspace) -> &'static str {
+    match keyspace {
+        Keyspace::Scan => "one cursor over all primaries",
+        Keyspace::Keys => "a walk over all primaries, up to a bound",
+        Keyspace::RandomKey => "a primary drawn by its number of keys, then a key of it",
     }
 }
 
@@ -102,7 +123,6 @@ fn needed(session: Session) -> &'static str {
         Session::Blocking => "waits on the server",
         Session::Monitor => "follows every command",
         Session::PubSub => "subscriptions",
-        Session::Scan => "a cursor over all primaries",
         Session::Tracking => "the client's own client-side caching",
         Session::Transaction => "queued by nearside, carried out by one node in one piece",
         Session::Wait => "waits for replicas",

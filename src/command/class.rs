@@ -9,13 +9,16 @@ pub enum Class {
     CacheableRead,
     /// Goes to the node that owns its keys, which all lie in one slot. Read or write: see the flags.
     Forward,
-    /// A script that may touch keys it does not name; goes where its named keys lie, or anywhere if it names
-    /// none.
-    Opaque,
+    /// Runs a script or a function, or is about the scripts that are kept.
+    Script(Script),
     /// Is split by slot, and the partial replies are joined.
     FanOut(Join),
     /// Goes to every primary, and the replies become one.
     EveryPrimary(Gather),
+    /// Is about all keys, wherever they are.
+    Keyspace(Keyspace),
+    /// Names another database, of which there is none.
+    Database(Database),
     /// Has no key: any node can answer.
     AnyNode,
     /// Is answered by the daemon itself.
@@ -42,18 +45,55 @@ pub enum Join {
 pub enum Gather {
     /// The one reply that all give, or the first error.
     AllOk,
-    /// `OK` if any gives it, else the first error: only one node runs the script that is to be stopped.
+    /// `OK` if any gives it, else an error: only one node runs the script that is to be stopped. Asked on connections of
+    /// their own, as that node hears nothing on the one that sent it the script.
     AnyOk,
     /// The first node's reply; the others say the same. The first error, if there is one.
     First,
-    /// Any of the replies that is not null.
-    Any,
     /// The sum of integers.
     Sum,
-    /// All elements of all arrays.
-    Concat,
-    /// Arrays of 0 and 1 of one length: 1 where every node has 1.
-    AllBits,
+    /// The reply of the node that runs something, else any.
+    Running,
+}
+
+/// What is asked about all keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyspace {
+    /// One page of a walk over them.
+    Scan,
+    /// All that match.
+    Keys,
+    /// One of them, each as likely as any other.
+    RandomKey,
+}
+
+/// What is done with scripts. Those that run one may touch keys that they do not name; they go where their named keys
+/// lie, or anywhere if they name none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// Runs a script that it brings.
+    Eval,
+    /// Runs a script that the server knows.
+    EvalSha,
+    /// Runs a function of a library.
+    Function,
+    /// Makes a script known.
+    Load,
+    /// Asks whether scripts are known.
+    Exists,
+    /// Forgets all scripts.
+    Flush,
+}
+
+/// What names another database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// COPY may.
+    Copy,
+    /// MOVE does.
+    Move,
+    /// SWAPDB names two.
+    Swap,
 }
 
 /// What the daemon answers itself.
@@ -97,8 +137,6 @@ pub enum Session {
     Monitor,
     /// Subscribes, or asks about subscriptions.
     PubSub,
-    /// A cursor that has to walk all primaries.
-    Scan,
     /// The client's own client-side caching.
     Tracking,
     /// MULTI, WATCH and what belongs to them.
@@ -116,7 +154,6 @@ impl Session {
             Session::Blocking => "blocking",
             Session::Monitor => "monitor",
             Session::PubSub => "pubsub",
-            Session::Scan => "scan",
             Session::Tracking => "tracking",
             Session::Transaction => "transaction",
             Session::Wait => "wait",

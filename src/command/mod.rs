@@ -14,7 +14,7 @@ mod lookup;
 mod refusal;
 mod table;
 
-pub use class::{Class, Gather, Join, Local, Session};
+pub use class::{Class, Database, Gather, Join, Keyspace, Local, Script, Session};
 pub use fault::Fault;
 pub use flags::Flags;
 pub use keys::{KeyPositions, Keys, KeysUnknown};

@@ -9,8 +9,6 @@ use super::Spec;
 pub enum Refusal {
     /// To its clients the daemon is a standalone Redis, and says of CLUSTER what one says.
     NoCluster,
-    /// There is one database, as in every cluster.
-    OneDatabase,
     /// It acts on the one server it is sent to, and the daemon stands for many.
     OneServer,
     /// It would change one server's settings and leave the others.
@@ -30,7 +28,6 @@ impl Refusal {
             Refusal::NoCluster => {
                 return out.extend_from_slice(b"-ERR This instance has cluster support disabled\r\n");
             }
-            Refusal::OneDatabase => "a cluster has one database",
             Refusal::OneServer => "it acts on one server, and many stand behind nearside",
             Refusal::SingleServers => "it would change one server of the cluster and leave the others",
             Refusal::Replication => "replication is between the servers of the cluster",

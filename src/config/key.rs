@@ -136,6 +136,27 @@ pub static KEYS: &[Key] = &[
         Some("60s"),
         "How long a client may leave its replies untaken before it is closed",
     ),
+    key(
+        Bounds,
+        "keyspace_bytes_max",
+        "SIZE",
+        Some("64mb"),
+        "Names of keys gathered for one KEYS, which fails beyond it, or for one page of SCAN, which ends there",
+    ),
+    key(
+        Bounds,
+        "scan_passes_max",
+        "NUMBER",
+        Some("1024"),
+        "Places that cursors of SCAN stand for, at most 4 KiB each; beyond it the one unused for longest begins anew",
+    ),
+    key(
+        Bounds,
+        "script_bytes_max",
+        "SIZE",
+        Some("8mb"),
+        "Scripts remembered for nodes that do not have them; beyond it the one unused for longest is forgotten",
+    ),
     key(Bounds, "upstream_connect_timeout", "DURATION", Some("1s"), "Wait for a connection to a node"),
     key(Bounds, "upstream_request_timeout", "DURATION", Some("5s"), "Wait for the reply of a node"),
     key(

@@ -36,6 +36,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// What one client may ask for.
     pub session: SessionConfig,
+    /// What is remembered and gathered for clients.
+    pub memory: MemoryConfig,
     /// The log.
     pub log: LogConfig,
     /// Threads that serve clients; at least 1.
@@ -124,6 +126,17 @@ pub struct SessionConfig {
     pub stall_timeout: Duration,
 }
 
+/// What is remembered and gathered for clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryConfig {
+    /// Bytes of the names of keys gathered for one request.
+    pub keyspace_bytes_max: usize,
+    /// Places that cursors of SCAN stand for.
+    pub scan_passes_max: usize,
+    /// Bytes of scripts.
+    pub script_bytes_max: usize,
+}
+
 /// The log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
@@ -200,11 +213,20 @@ fn validated(mut read: Reader) -> Result<Config, Faults> {
     let (cache, negative_ttl) = cache(&mut read);
     let upstream = upstream(&mut read, negative_ttl);
     let session = session(&mut read);
+    let memory = memory(&mut read);
     let log = log(&mut read);
     let workers = read.number("workers", 1..=256);
     let drain_timeout = read.duration("drain_timeout", Duration::ZERO..=HOUR);
-    let config =
-        upstream.map(|upstream| Config { listen, upstream, cache, session, log, workers, drain_timeout });
+    let config = upstream.map(|upstream| Config {
+        listen,
+        upstream,
+        cache,
+        session,
+        memory,
+        log,
+        workers,
+        drain_timeout,
+    });
     read.finish(config)
 }
 
@@ -306,6 +328,14 @@ fn session(read: &mut Reader) -> SessionConfig {
         request_inline_bytes_max: read.size("request_inline_max", KIB..=16 * MIB),
         output_bytes_max: read.size("client_output_max", MIB..=1024 * GIB),
         stall_timeout: read.duration("client_stall_timeout", MILLISECOND..=DAY),
+    }
+}
+
+fn memory(read: &mut Reader) -> MemoryConfig {
+    MemoryConfig {
+        keyspace_bytes_max: read.size("keyspace_bytes_max", KIB..=64 * GIB),
+        scan_passes_max: read.number("scan_passes_max", 1..=1_048_576),
+        script_bytes_max: read.size("script_bytes_max", 0..=64 * GIB),
     }
 }
 

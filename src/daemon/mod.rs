@@ -24,6 +24,7 @@ use crate::drain::Drain;
 use crate::invalidation::Invalidation;
 use crate::listener::{self, Admission, Listener, tcp, unix};
 use crate::near_cache::SharedCache;
+use crate::proxy::Memory;
 use crate::session::Report;
 use crate::stats::Stats;
 use crate::systemd;
@@ -102,6 +103,7 @@ impl Daemon {
             max_clients: config.listen.max_clients,
         });
         let clients = Arc::<Clients>::default();
+        let memory = Arc::new(Memory::new(options::memory_limits(&config.memory)));
         let (drain, stop) = (Drain::new(), CancellationToken::new());
         let admission = Arc::new(Admission::new(config.listen.max_clients));
         let upstream_options = options::upstream(config);
@@ -117,6 +119,8 @@ impl Daemon {
                 upstream: upstream.clone(),
                 cache: cache.clone(),
                 clients: clients.clone(),
+                memory: memory.clone(),
+                keyspace_bytes_max: config.memory.keyspace_bytes_max,
                 report: report.clone(),
                 stats: stats.worker(index),
                 admission: admission.clone(),

@@ -1,7 +1,8 @@
 //! From the configuration, as the user writes it, to what each part wants to be told.
 
-use crate::config::{CacheConfig, Config, SessionConfig, UpstreamConfig, UpstreamKind};
+use crate::config::{CacheConfig, Config, MemoryConfig, SessionConfig, UpstreamConfig, UpstreamKind};
 use crate::near_cache::CacheLimits;
+use crate::proxy::MemoryLimits;
 use crate::resp::scan::RequestLimits;
 use crate::session::SessionLimits;
 use crate::upstream::topology::TopologyOptions;
@@ -19,6 +20,10 @@ pub(super) fn cache_limits(config: &CacheConfig, workers: usize) -> Option<Cache
         negative_ttl: config.negative_ttl,
         several_workers: workers > 1,
     })
+}
+
+pub(super) fn memory_limits(config: &MemoryConfig) -> MemoryLimits {
+    MemoryLimits { script_bytes_max: config.script_bytes_max, scan_passes_max: config.scan_passes_max }
 }
 
 pub(super) fn session_limits(config: &SessionConfig) -> SessionLimits {

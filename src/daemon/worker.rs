@@ -16,7 +16,7 @@ use crate::connection::{Connection, ReadBuffer};
 use crate::drain::Drain;
 use crate::listener::{self, Admission, ClientSocket, Listener};
 use crate::near_cache::{NearCache, SharedCache};
-use crate::proxy::{Proxy, Settings};
+use crate::proxy::{Memory, Proxy, Settings};
 use crate::resp::scan::RequestLimits;
 use crate::session::{Report, Session, SessionContext, SessionLimits};
 use crate::socket::Stream;
@@ -45,6 +45,8 @@ pub(super) struct WorkerSeed {
     pub(super) upstream: Arc<SharedUpstream>,
     pub(super) cache: Option<Arc<SharedCache>>,
     pub(super) clients: Arc<Clients>,
+    pub(super) memory: Arc<Memory>,
+    pub(super) keyspace_bytes_max: usize,
     pub(super) report: Arc<Report>,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) admission: Arc<Admission>,
@@ -103,8 +105,8 @@ async fn run(seed: WorkerSeed, mut handed_over: mpsc::Receiver<(ClientSocket, Ow
     let upstream = Upstream::new(index, upstream_options, seed.upstream, pushed, stats.clone());
     task::spawn_local(upstream.clone().run());
     let cache = cache.map(|shared| NearCache::new(shared, stats.clone()));
-    let settings = Settings { patience, alone: seed.alone };
-    let proxy = Proxy::new(cache, upstream, stats.clone(), settings);
+    let settings = Settings { patience, alone: seed.alone, keyspace_bytes_max: seed.keyspace_bytes_max };
+    let proxy = Proxy::new(cache, upstream, seed.memory, stats.clone(), settings);
     let limits = seed.session_limits;
     let context = SessionContext {
         proxy,

@@ -125,7 +125,7 @@ impl Proxy {
         match held.finish() {
             Ok(reply) => Ok(self.judge(reply, &node, blocking, ended_by).await),
             Err(Failure::Lost { .. }) if blocking.repeatable && ended_by.is_none() => {
-                self.upstream.refreshed().await;
+                self.upstream.refreshed(self.settings.patience).await;
                 Ok(Round::GoOn(None))
             }
             Err(failure) => Err(failure),
@@ -181,7 +181,7 @@ impl Proxy {
         }
         if ended_by.is_none() && reply.starts_with(FORCED) {
             // The node was a primary and is none any more. It says so only to those to whom it gave nothing.
-            self.upstream.refreshed().await;
+            self.upstream.refreshed(self.settings.patience).await;
             return Round::GoOn(None);
         }
         match blocking.slot.and_then(|_| self.upstream.redirected(&reply, node)) {

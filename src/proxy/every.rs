@@ -1,17 +1,25 @@
-//! Commands about the whole keyspace, or about what every primary must know: sent to all, gathered into one reply.
+//! Commands that every primary must carry out: sent to all, gathered into one reply.
 
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::join_all;
+use futures_util::future::{LocalBoxFuture, join_all};
 
+use super::functions::field;
 use super::{Answer, Caller, Proxy, failure_reply, in_resp2, stopped};
 use crate::command::{Flags, Gather, Spec};
+use crate::node::NodeId;
 use crate::resp::Resp;
-use crate::resp::cursor;
+use crate::resp::cursor::{self, Head};
 use crate::resp::encode;
 use crate::resp::request::Request;
-use crate::upstream::Call;
+use crate::upstream::{Call, Failure, NodeIndex, Outcome};
+
+/// A node, and what it will answer.
+pub(super) type Asked = (NodeIndex, LocalBoxFuture<'static, Outcome>);
+
+/// A node, and its reply or why there is none.
+type Told = (NodeId, Result<Bytes, Failure>);
 
 // === impl Proxy ===
 
@@ -26,124 +34,179 @@ impl Proxy {
         let writes = spec.flags.has(Flags::WRITE);
         if writes {
             self.invalidate_all();
+            self.functions.borrow_mut().forget();
         }
         let write = writes.then(|| self.begin_write(Vec::new(), caller).of_anything());
         let request = request.to_owned();
-        let call = Call { bytes: request.bytes(), slot: None, reads_only: spec.flags.has(Flags::READ) };
-        let sent = self.upstream.send_every(&call);
-        if sent.is_empty() {
-            let failure = self.upstream.no_topology();
-            return Answer::Now(failure_reply(&failure));
+        let asked = match gather {
+            Gather::AnyOk | Gather::Running => self.ask_every_apart(&request.bytes()),
+            _ => self.ask_every(&Call {
+                bytes: request.bytes(),
+                slot: None,
+                reads_only: spec.flags.has(Flags::READ),
+            }),
+        };
+        if asked.is_empty() {
+            return Answer::Now(failure_reply(&self.upstream.no_topology()));
         }
         let (proxy, resp) = (self.clone(), caller.resp);
         Answer::Later(Box::pin(async move {
-            let outcomes = join_all(sent.into_iter().map(|sent| sent.reply)).await;
+            let told = join_all(asked.into_iter().map(|(node, outcome)| {
+                let node = proxy.upstream.node(node);
+                async move { (node, outcome.await.map(|reply| reply.frame)) }
+            }));
+            let told = told.await;
             if writes {
                 proxy.invalidate_all();
             }
             drop(write);
-            let mut frames = Vec::with_capacity(outcomes.len());
-            for outcome in outcomes {
-                match outcome.unwrap_or_else(stopped) {
-                    Ok(reply) => frames.push(reply.frame),
-                    // What the others did stands.
-                    Err(failure) => return failure_reply(&failure),
-                }
-            }
-            let reply = gathered(gather, &frames);
+            let reply = gathered(gather, spec, &told);
             match resp {
                 Resp::Three => reply,
                 Resp::Two => in_resp2(&reply, spec.form, &request).unwrap_or(reply),
             }
         }))
     }
+
+    /// Sends a command to every primary, behind what was sent there before; empty when none is known.
+    pub(super) fn ask_every(&self, call: &Call) -> Vec<Asked> {
+        let primaries = self.upstream.primaries();
+        let ask = |node: &NodeIndex| {
+            let sent = self.upstream.send_to(*node, call.clone());
+            let outcome = async move { sent.reply.await.unwrap_or_else(stopped) };
+            (*node, Box::pin(outcome) as LocalBoxFuture<'static, Outcome>)
+        };
+        primaries.iter().map(ask).collect()
+    }
+
+    /// Asks every primary, past all that it is busy with.
+    fn ask_every_apart(&self, request: &Bytes) -> Vec<Asked> {
+        let ask = |node: &NodeIndex| {
+            let outcome = self.upstream.clone().ask_apart(*node, request.clone());
+            (*node, Box::pin(outcome) as LocalBoxFuture<'static, Outcome>)
+        };
+        self.upstream.primaries().iter().map(ask).collect()
+    }
 }
 
-fn is_null(frame: &[u8]) -> bool {
-    matches!(cursor::head(frame), Some(cursor::Head::Null { .. }))
-}
-
-/// One reply from those of all primaries.
-fn gathered(gather: Gather, frames: &[Bytes]) -> Bytes {
-    let is_error = |frame: &&Bytes| frame.starts_with(b"-");
-    let first_error = frames.iter().find(is_error).cloned();
-    let first = || frames.first().cloned().unwrap_or_default();
+/// One reply from those of all primaries; there is one at least.
+fn gathered(gather: Gather, spec: &Spec, told: &[Told]) -> Bytes {
     match gather {
-        Gather::AnyOk => frames.iter().find(|frame| !is_error(frame)).cloned().unwrap_or_else(first),
-        _ if first_error.is_some() => first_error.unwrap_or_default(),
-        Gather::AllOk | Gather::First => first(),
-        Gather::Any => {
-            let keys: Vec<&Bytes> = frames.iter().filter(|frame| !is_null(frame)).collect();
-            fastrand::choice(keys).cloned().unwrap_or_else(first)
+        Gather::AllOk | Gather::First => match told.iter().find(|(_, told)| !is_done(told)) {
+            None => first(told),
+            Some(_) => not_by_all(spec, told),
+        },
+        Gather::AnyOk => stopped_by_any(told),
+        Gather::Sum => match told.iter().find(|(_, told)| !is_done(told)) {
+            None => sum(told),
+            Some((_, told)) => reply(told),
+        },
+        Gather::Running => {
+            let runs =
+                |frame: &&Bytes| field(frame, b"running_script").is_some_and(|script| !is_null(script));
+            let mut frames = told.iter().filter_map(|(_, told)| told.as_ref().ok());
+            let running = frames.clone().find(runs);
+            let any = frames.find(|frame| !frame.starts_with(b"-"));
+            running.or(any).cloned().unwrap_or_else(|| first(told))
         }
-        Gather::Sum => {
-            let mut out = BytesMut::new();
-            encode::integer(&mut out, frames.iter().filter_map(|frame| cursor::integer(frame)).sum());
-            out.freeze()
-        }
-        Gather::Concat => concatenated(frames),
-        Gather::AllBits => all_bits(frames),
     }
 }
 
-fn concatenated(frames: &[Bytes]) -> Bytes {
-    let elements: Vec<&[u8]> =
-        frames.iter().filter_map(|frame| cursor::elements(frame)).flatten().flatten().collect();
-    let mut out = BytesMut::with_capacity(frames.iter().map(Bytes::len).sum::<usize>() + 16);
-    encode::array(&mut out, elements.len());
-    for element in elements {
-        out.extend_from_slice(element);
-    }
-    out.freeze()
+fn first(told: &[Told]) -> Bytes {
+    told.first().map(|(_, told)| reply(told)).unwrap_or_default()
 }
 
-fn all_bits(frames: &[Bytes]) -> Bytes {
-    let mut all: Vec<i64> = Vec::new();
-    for frame in frames {
-        let bits = cursor::elements(frame).into_iter().flatten().flatten().filter_map(cursor::integer);
-        for (index, bit) in bits.enumerate() {
-            match all.get_mut(index) {
-                Some(so_far) => *so_far = (*so_far).min(bit),
-                None => all.push(bit),
-            }
-        }
+/// What a client is told of what one node told.
+fn reply(told: &Result<Bytes, Failure>) -> Bytes {
+    match told {
+        Ok(frame) => frame.clone(),
+        Err(failure) => failure_reply(failure),
     }
+}
+
+fn is_done(told: &Result<Bytes, Failure>) -> bool {
+    told.as_ref().is_ok_and(|frame| !frame.starts_with(b"-"))
+}
+
+pub(super) fn is_null(frame: &[u8]) -> bool {
+    matches!(cursor::head(frame), Some(Head::Null { .. }))
+}
+
+fn sum(told: &[Told]) -> Bytes {
+    let numbers = told.iter().filter_map(|(_, told)| cursor::integer(told.as_ref().ok()?));
     let mut out = BytesMut::new();
-    encode::array(&mut out, all.len());
-    for bit in all {
-        encode::integer(&mut out, bit);
-    }
+    encode::integer(&mut out, numbers.sum());
     out.freeze()
+}
+
+/// The error of a command that some primaries did not carry out. What all say alike is said in their words; otherwise
+/// the client must know where it stands.
+fn not_by_all(spec: &Spec, told: &[Told]) -> Bytes {
+    let done = told.iter().filter(|(_, told)| is_done(told)).count();
+    let words = first(told);
+    if done == 0 && told.iter().all(|(_, told)| told.is_ok() && reply(told) == words) || told.len() == 1 {
+        return words;
+    }
+    let mut text = format!(
+        "ERR nearside: {} was carried out by {done} of {} primaries.",
+        spec.name.to_ascii_uppercase().replace('|', " "),
+        told.len()
+    )
+    .into_bytes();
+    for (node, told) in told.iter().filter(|(_, told)| !is_done(told)) {
+        text.extend_from_slice(format!(" {node}: ").as_bytes());
+        let words = reply(told);
+        text.extend_from_slice(words.trim_ascii_end().strip_prefix(b"-").unwrap_or(&words));
+    }
+    encode::error_reply(text)
+}
+
+/// `OK` if any stopped what it ran; else the error of one that runs something, else of one that could not be asked.
+fn stopped_by_any(told: &[Told]) -> Bytes {
+    let rank = |told: &Result<Bytes, Failure>| match told {
+        Ok(frame) if !frame.starts_with(b"-") => 0,
+        Ok(frame) if !frame.starts_with(b"-NOTBUSY") => 1,
+        Err(_) => 2,
+        Ok(_) => 3,
+    };
+    told.iter().min_by_key(|(_, told)| rank(told)).map(|(_, told)| reply(told)).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::recognise;
+    use crate::resp::request::OwnedRequest;
 
     #[test]
     fn replies_of_all_primaries_become_one() {
-        let frames = |frames: &[&'static [u8]]| {
-            frames.iter().map(|frame| Bytes::from_static(frame)).collect::<Vec<_>>()
-        };
-        let cases: [(Gather, &[&'static [u8]], &[u8]); 11] = [
+        let spec = recognise(&OwnedRequest::from_args(["FLUSHALL"]).as_request()).unwrap();
+        let running: &[u8] = b"%1\r\n$14\r\nrunning_script\r\n%0\r\n";
+        let idle: &[u8] = b"%1\r\n$14\r\nrunning_script\r\n_\r\n";
+        let some: &[u8] =
+            b"-ERR nearside: FLUSHALL was carried out by 1 of 2 primaries. node1: MISCONF no\r\n";
+        let cases: [(Gather, &[&[u8]], &[u8]); 12] = [
             (Gather::AllOk, &[b"+OK\r\n", b"+OK\r\n"], b"+OK\r\n"),
-            (Gather::AllOk, &[b"+OK\r\n", b"-ERR no\r\n"], b"-ERR no\r\n"),
+            (Gather::AllOk, &[b"-ERR syntax error\r\n", b"-ERR syntax error\r\n"], b"-ERR syntax error\r\n"),
+            (Gather::AllOk, &[b"+OK\r\n", b"-MISCONF no\r\n"], some),
+            (Gather::AllOk, &[b"-MISCONF no\r\n"], b"-MISCONF no\r\n"),
             (Gather::AnyOk, &[b"-NOTBUSY no\r\n", b"+OK\r\n"], b"+OK\r\n"),
+            (Gather::AnyOk, &[b"-NOTBUSY no\r\n", b"-UNKILLABLE no\r\n"], b"-UNKILLABLE no\r\n"),
             (Gather::AnyOk, &[b"-NOTBUSY no\r\n"], b"-NOTBUSY no\r\n"),
             (Gather::Sum, &[b":1\r\n", b":41\r\n"], b":42\r\n"),
-            (
-                Gather::Concat,
-                &[b"*1\r\n$1\r\na\r\n", b"*0\r\n", b"*1\r\n$1\r\nb\r\n"],
-                b"*2\r\n$1\r\na\r\n$1\r\nb\r\n",
-            ),
-            (Gather::AllBits, &[b"*2\r\n:1\r\n:0\r\n", b"*2\r\n:1\r\n:1\r\n"], b"*2\r\n:1\r\n:0\r\n"),
-            (Gather::Any, &[b"_\r\n", b"$1\r\na\r\n", b"_\r\n"], b"$1\r\na\r\n"),
-            (Gather::Any, &[b"_\r\n", b"$0\r\n\r\n"], b"$0\r\n\r\n"),
-            (Gather::Any, &[b"_\r\n", b"_\r\n"], b"_\r\n"),
+            (Gather::Sum, &[b":1\r\n", b"-LOADING\r\n"], b"-LOADING\r\n"),
             (Gather::First, &[b"$1\r\na\r\n", b"$1\r\na\r\n"], b"$1\r\na\r\n"),
+            (Gather::Running, &[idle, running], running),
+            (Gather::Running, &[b"-BUSY\r\n", idle], idle),
         ];
         for (gather, replies, expected) in cases {
-            assert_eq!(gathered(gather, &frames(replies)), expected, "{gather:?}");
+            let replies = replies.iter().enumerate();
+            let told: Vec<Told> = replies
+                .map(|(number, frame)| {
+                    (NodeId::new(format!("node{number}")), Ok(Bytes::copy_from_slice(frame)))
+                })
+                .collect();
+            assert_eq!(gathered(gather, spec, &told), expected, "{gather:?} {told:?}");
         }
     }
 }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{LocalBoxFuture, join_all};
 
+use super::forward::Reach;
 use super::{Answer, Caller, Proxy, Route, failure_reply, stopped};
 use crate::clock::Nanos;
 use crate::command::{Flags, Join, Spec};
@@ -54,7 +55,7 @@ impl Proxy {
     ) -> Answer<'a> {
         let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
         let Ok(mut positions) = spec.keys.positions(request) else {
-            return self.forward(route, request, caller);
+            return self.forward(route, Reach::Named, request, caller);
         };
         match join {
             Join::Mget => self.mget(request, caller),
@@ -63,7 +64,7 @@ impl Proxy {
             Join::Sum | Join::Mset => {
                 let first = positions.next().map(|position| Slot::of(request.arg(position)));
                 if positions.all(|position| Some(Slot::of(request.arg(position))) == first) {
-                    return self.forward(route, request, caller);
+                    return self.forward(route, Reach::Named, request, caller);
                 }
                 self.split(spec, join, request, caller)
             }

@@ -4,80 +4,107 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::own_writes::OwnWrite;
 use super::{Answer, Caller, Proxy, Route, render, stopped};
 use crate::command::Flags;
 use crate::invalidation::Invalidation;
 use crate::key::Slot;
 use crate::resp::encode;
 use crate::resp::request::Request;
-use crate::upstream::Call;
+use crate::upstream::{Call, NodeIndex, Outcome, Sent};
 
 /// Redis Cluster's own words.
 pub(super) const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
 
+/// What a command may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// The keys that it names, and no others.
+    Named,
+    /// Keys that it does not name as well: a script, or a command that only a module knows.
+    Anything,
+}
+
+/// Where a command goes: to the owner of the slot of its keys or, having none, to some node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Destination {
+    pub(super) slot: Option<Slot>,
+    /// The node, as far as is known now.
+    pub(super) node: Option<NodeIndex>,
+}
+
+/// A command on its way, with all that has to happen before its reply may leave.
+#[derive(Debug)]
+pub(super) struct Errand {
+    proxy: Rc<Proxy>,
+    sent: Sent,
+    /// The PING behind a command that may touch anything.
+    fence: Option<Sent>,
+    write: Option<OwnWrite>,
+}
+
 // === impl Proxy ===
 
 impl Proxy {
-    /// Forwards a command that touches the keys that it names and no others.
+    /// Sends a command on as it is.
     pub(super) fn forward<'a>(
         self: &'a Rc<Proxy>,
         route: Route,
+        reach: Reach,
         request: &Request<'_>,
         caller: Caller<'_>,
     ) -> Answer<'a> {
-        let slot = match self.slot_of(route, request) {
-            Ok(slot) => slot,
-            Err(reply) => return Answer::Now(Bytes::from_static(reply)),
+        let to = match self.destination(route, request) {
+            Ok(to) => to,
+            Err(reply) => return Answer::Now(reply),
         };
-        let write = route.flags.has(Flags::WRITE).then(|| self.begin_write(keys_of(route, request), caller));
-        let request = request.to_owned();
-        let call = Call { bytes: request.bytes(), slot, reads_only: route.flags.has(Flags::READ) };
-        let sent = match slot {
-            Some(slot) => self.upstream.send(slot, call),
-            None => self.upstream.send_any(call),
-        };
+        let owned = request.to_owned();
+        let errand = self.errand(route, reach, to, request, owned.bytes(), caller);
         let resp = caller.resp;
-        Answer::Later(Box::pin(async move {
-            let outcome = sent.reply.await.unwrap_or_else(stopped);
-            // Before the reply leaves, its keys are dropped once more (I6).
-            drop(write);
-            render(outcome, route.form, &request, resp)
-        }))
+        Answer::Later(Box::pin(async move { render(errand.settle().await, route.form, &owned, resp) }))
     }
 
-    /// Forwards a script, or a command that only a module knows: it may write keys that it does not name.
+    /// Sends `bytes`, which stand for `request`.
     ///
-    /// The pushes that it causes come after its own reply, so that is held back until a PING sent behind it was
-    /// answered. Other workers have connections of their own, whose pushes nothing here waits for: they forget all.
-    pub(super) fn opaque<'a>(
-        self: &'a Rc<Proxy>,
+    /// The pushes that a command causes come after its own reply. Those of keys that it names are not needed. Where it
+    /// may touch others, a PING follows it, and its reply is held back until that was answered.
+    pub(super) fn errand(
+        self: &Rc<Proxy>,
+        route: Route,
+        reach: Reach,
+        to: Destination,
+        request: &Request<'_>,
+        bytes: Bytes,
+        caller: Caller<'_>,
+    ) -> Errand {
+        let begin_write = || self.begin_write(keys_of(route, request), caller);
+        let write = match reach {
+            Reach::Anything => Some(begin_write().of_anything()),
+            Reach::Named => route.flags.has(Flags::WRITE).then(begin_write),
+        };
+        let send = |call: Call| match (to.slot, to.node) {
+            (Some(slot), _) => self.upstream.send(slot, call),
+            (None, Some(node)) => self.upstream.send_to(node, call),
+            (None, None) => self.upstream.send_any(call),
+        };
+        let sent = send(Call { bytes, slot: to.slot, reads_only: route.flags.has(Flags::READ) });
+        let fence = (reach == Reach::Anything)
+            .then(|| send(Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true }));
+        Errand { proxy: self.clone(), sent, fence, write }
+    }
+
+    /// Where a command goes, or the error that it gets.
+    pub(super) fn destination(
+        self: &Rc<Proxy>,
         route: Route,
         request: &Request<'_>,
-        caller: Caller<'_>,
-    ) -> Answer<'a> {
-        let slot = match self.slot_of(route, request) {
-            Ok(slot) => slot,
-            Err(reply) => return Answer::Now(Bytes::from_static(reply)),
+    ) -> Result<Destination, Bytes> {
+        let slot = self.slot_of(route, request).map_err(Bytes::from_static)?;
+        let node = match slot {
+            Some(slot) => self.upstream.owner(slot),
+            None => self.upstream.any_node(),
         };
-        let write = self.begin_write(keys_of(route, request), caller).of_anything();
-        let request = request.to_owned();
-        let fence = Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true };
-        let call = Call { bytes: request.bytes(), slot, reads_only: false };
-        let (sent, fence) = match slot {
-            Some(slot) => (self.upstream.send(slot, call), self.upstream.send(slot, fence)),
-            None => self.upstream.send_any_pair(call, fence),
-        };
-        let (proxy, resp) = (self.clone(), caller.resp);
-        Answer::Later(Box::pin(async move {
-            let outcome = sent.reply.await.unwrap_or_else(stopped);
-            let fenced = fence.reply.await.is_ok_and(|fenced| fenced.is_ok());
-            let rerouted = outcome.as_ref().is_ok_and(|reply| reply.rerouted);
-            if !fenced || rerouted || !proxy.settings.alone {
-                proxy.invalidate_all();
-            }
-            drop(write);
-            render(outcome, route.form, &request, resp)
-        }))
+        Ok(Destination { slot, node })
     }
 
     pub(super) fn invalidate_all(&self) {
@@ -93,6 +120,26 @@ impl Proxy {
         let mut slots = positions.map(|position| Slot::of(request.arg(position)));
         let Some(first) = slots.next() else { return Ok(None) };
         if slots.all(|slot| slot == first) { Ok(Some(first)) } else { Err(CROSS_SLOT) }
+    }
+}
+
+// === impl Errand ===
+
+impl Errand {
+    /// Waits for the reply, and for all that must have happened before it leaves.
+    pub(super) async fn settle(self) -> Outcome {
+        let outcome = self.sent.reply.await.unwrap_or_else(stopped);
+        if let Some(fence) = self.fence {
+            let fenced = fence.reply.await.is_ok_and(|fenced| fenced.is_ok());
+            let rerouted = outcome.as_ref().is_ok_and(|reply| reply.rerouted);
+            // Other workers have connections of their own, whose pushes nothing here waits for: they forget all.
+            if !fenced || rerouted || !self.proxy.settings.alone {
+                self.proxy.invalidate_all();
+            }
+        }
+        // Before the reply leaves, its keys are dropped once more (I6).
+        drop(self.write);
+        outcome
     }
 }
 

@@ -20,6 +20,8 @@ const UNBLOCK_AGAIN: Duration = Duration::from_millis(10);
 pub(super) struct Held {
     dedicated: Dedicated,
     outcome: Option<Result<Bytes, Failure>>,
+    /// An order to unblock it may still be on its way, and must not find somebody else's wait on this connection.
+    haunted: bool,
 }
 
 /// Who ended a wait that the nodes did not end.
@@ -39,7 +41,7 @@ impl Held {
     /// Sends `request` on `dedicated`; its reply may take for ever.
     pub(super) fn begin(mut dedicated: Dedicated, request: &Bytes) -> Held {
         dedicated.ask(request, 1);
-        Held { dedicated, outcome: None }
+        Held { dedicated, outcome: None, haunted: false }
     }
 
     /// Waits for the reply. Nothing is lost when the wait is given up and begun again.
@@ -58,7 +60,9 @@ impl Held {
     pub(super) fn finish(self) -> Result<Bytes, Failure> {
         match self.outcome {
             Some(Ok(reply)) => {
-                self.dedicated.give_back();
+                if !self.haunted {
+                    self.dedicated.give_back();
+                }
                 Ok(reply)
             }
             Some(Err(failure)) => Err(failure),
@@ -97,14 +101,17 @@ impl Proxy {
         let until = time::Instant::now() + self.settings.patience;
         while held.outcome.is_none() && time::Instant::now() < until {
             let call = Call { bytes: bytes.clone(), slot: None, reads_only: false };
-            let mut told = self.upstream.send_to(held.dedicated.node(), call).reply;
+            let mut told = self.upstream.send_to_known(held.dedicated.node(), call).reply;
             let told = tokio::select! {
                 biased;
                 told = &mut told => told,
                 // Whether that is what it waited for or the end of the wait, the node says on the other connection.
                 () = held.wait() => told.await,
             };
-            let Ok(Ok(reply)) = told else { return false };
+            let Ok(Ok(reply)) = told else {
+                held.haunted = true;
+                return false;
+            };
             if cursor::integer(&reply.frame) == Some(1) {
                 if held.outcome.is_none() {
                     held.outcome = Some(held.dedicated.reply_in_time().await);

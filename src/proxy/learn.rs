@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::forward::Reach;
 use super::{Answer, Caller, Proxy, Route, failure_reply, fault_reply};
 use crate::clock::{self, Nanos};
 use crate::command::{Fault, Flags, Learned};
@@ -39,11 +40,8 @@ impl Proxy {
         match self.learned(request, caller.now) {
             Ok(learned) => {
                 let route = Route { keys: learned.keys, flags: learned.flags, form: Form::ByRule };
-                if learned.flags.has(Flags::READ) {
-                    self.forward(route, request, caller)
-                } else {
-                    self.opaque(route, request, caller)
-                }
+                let reach = if learned.flags.has(Flags::READ) { Reach::Named } else { Reach::Anything };
+                self.forward(route, reach, request, caller)
             }
             Err(answer) => answer,
         }

@@ -13,25 +13,34 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 
 mod blocking;
+mod database;
 mod every;
 mod fan_out;
 mod forward;
+mod functions;
 mod held;
 mod learn;
+mod memory;
 mod own_writes;
 mod patience;
+mod random_key;
 mod read;
 mod replicas;
+mod scan;
+mod script;
+mod scripts;
 mod transaction;
+mod walks;
 mod watch;
 mod written;
 
+pub use memory::{Memory, MemoryLimits};
 pub use own_writes::OwnWrites;
 pub use transaction::{Element, NotAPart, Part};
 pub use watch::Watched;
 
 use crate::clock::Nanos;
-use crate::command::{Class, Fault, Flags, Keys, Spec};
+use crate::command::{Class, Fault, Flags, Keys, Keyspace, Spec};
 use crate::near_cache::{NearCache, Reply};
 use crate::resp::Resp;
 use crate::resp::encode;
@@ -39,6 +48,8 @@ use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::resp2::{self, Form};
 use crate::stats::WorkerStats;
 use crate::upstream::{Failure, Outcome, Upstream};
+use forward::Reach;
+use functions::Functions;
 use learn::Lessons;
 use own_writes::OwnWrite;
 
@@ -75,6 +86,8 @@ pub struct Proxy {
     cache: Option<Cache>,
     upstream: Rc<Upstream>,
     lessons: RefCell<Lessons>,
+    functions: RefCell<Functions>,
+    memory: Arc<Memory>,
     stats: Arc<WorkerStats>,
     settings: Settings,
 }
@@ -86,6 +99,8 @@ pub struct Settings {
     pub patience: Duration,
     /// Whether other workers have upstream connections of their own.
     pub alone: bool,
+    /// Bytes of the names of keys that are gathered for one KEYS, or for one page of SCAN.
+    pub keyspace_bytes_max: usize,
 }
 
 /// How to go on with a request, from the table or from what the upstream said of it.
@@ -103,10 +118,12 @@ impl Proxy {
     pub fn new(
         cache: Option<Cache>,
         upstream: Rc<Upstream>,
+        memory: Arc<Memory>,
         stats: Arc<WorkerStats>,
         settings: Settings,
     ) -> Rc<Proxy> {
-        Rc::new(Proxy { cache, upstream, lessons: RefCell::default(), stats, settings })
+        let (lessons, functions) = Default::default();
+        Rc::new(Proxy { cache, upstream, lessons, functions, memory, stats, settings })
     }
 
     /// The upstream, for whoever reports about it.
@@ -134,12 +151,20 @@ impl Proxy {
         if let Some(wait) = self.wait_for_upstream() {
             return wait;
         }
+        if let Some(reply) = caller.own_writes.take_answer() {
+            return Answer::Now(reply);
+        }
+        caller.own_writes.note_sent();
         let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
         match class {
             Class::CacheableRead => self.read(spec, request, caller),
             Class::FanOut(join) => self.fan_out(spec, join, request, caller),
             Class::EveryPrimary(gather) => self.every(spec, gather, request, caller),
-            Class::Opaque => self.opaque(route, request, caller),
+            Class::Script(script) => self.script(spec, script, request, caller),
+            Class::Database(database) => self.database(spec, database, request, caller),
+            Class::Keyspace(Keyspace::Scan) => self.scan(request, caller),
+            Class::Keyspace(Keyspace::Keys) => self.keys(request, caller),
+            Class::Keyspace(Keyspace::RandomKey) => self.random_key(caller.resp),
             Class::Refused(refusal) => {
                 let mut out = BytesMut::new();
                 refusal.write(spec, &mut out);
@@ -147,7 +172,9 @@ impl Proxy {
             }
             Class::Session(_) => Answer::Now(not_supported_yet(spec)),
             // What is local never comes here; any node answers it truthfully.
-            Class::Forward | Class::AnyNode | Class::Local(_) => self.forward(route, request, caller),
+            Class::Forward | Class::AnyNode | Class::Local(_) => {
+                self.forward(route, Reach::Named, request, caller)
+            }
         }
     }
 
@@ -159,6 +186,7 @@ impl Proxy {
         caller: Caller<'_>,
     ) -> Answer<'a> {
         if fault == Fault::Unknown {
+            caller.own_writes.note_sent();
             return self.wait_for_upstream().unwrap_or_else(|| self.unknown(request, caller));
         }
         Answer::Now(fault_reply(fault, request))
@@ -172,6 +200,12 @@ impl Proxy {
         }
         let (upstream, patience) = (self.upstream.clone(), self.settings.patience);
         Some(Answer::NotYet(Box::pin(async move { upstream.settled(patience).await })))
+    }
+
+    /// Carries out `work` before anything else of the session begins; the session shows the request again for the answer.
+    fn alone(&self, caller: Caller<'_>, work: impl Future<Output = Bytes> + 'static) -> Answer<'static> {
+        let own_writes = caller.own_writes.clone();
+        Answer::NotYet(Box::pin(async move { own_writes.put_answer(work.await) }))
     }
 
     fn begin_write(&self, keys: Vec<Bytes>, caller: Caller<'_>) -> OwnWrite {

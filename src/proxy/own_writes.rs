@@ -1,4 +1,4 @@
-//! Read your writes (I6): what a session has written and has not been answered for yet.
+//! Read your writes (I6): what a session has written and has not been answered for yet, and what else keeps its order.
 //!
 //! While a write is on its way, another worker may still bring the older value into L1, and rightly so. The session
 //! itself must not read that: its reads of such a key go upstream, behind the write.
@@ -22,6 +22,10 @@ pub struct OwnWrites {
     of_anything: Cell<u32>,
     /// Where anything was written so far, answered or not.
     written: Written,
+    /// How often something was sent upstream for the session.
+    sent: Cell<u64>,
+    /// The answer to the request that everything else of the session waited for.
+    answer: RefCell<Option<Bytes>>,
 }
 
 /// A write on its way. Its keys are dropped from L1 when it begins and again when it ends.
@@ -36,6 +40,26 @@ pub(super) struct OwnWrite {
 // === impl OwnWrites ===
 
 impl OwnWrites {
+    /// Something is sent upstream for the session.
+    pub(super) fn note_sent(&self) {
+        self.sent.update(|count| count + 1);
+    }
+
+    /// A number that is another one once something more was sent upstream for the session.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
+    /// Keeps the answer to a request that the session will show again.
+    pub(super) fn put_answer(&self, answer: Bytes) {
+        *self.answer.borrow_mut() = Some(answer);
+    }
+
+    /// The answer to a request that was shown before.
+    pub(super) fn take_answer(&self) -> Option<Bytes> {
+        self.answer.borrow_mut().take()
+    }
+
     /// Whether a read of `key` must go behind a write of this session.
     #[inline]
     pub fn touch(&self, key: &[u8]) -> bool {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
-use super::forward::keys_of;
+use super::forward::{Reach, keys_of};
 use super::{Answer, Cache, Caller, Proxy, Route, failure_reply, in_resp2, render, stopped};
 use crate::clock::Nanos;
 use crate::command::Spec;
@@ -66,8 +66,9 @@ impl Proxy {
         caller: Caller<'_>,
     ) -> Answer<'a> {
         self.stats.l1_bypasses.bump();
+        caller.own_writes.note_sent();
         let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
-        match self.wait_for_upstream().unwrap_or_else(|| self.forward(route, request, caller)) {
+        match self.wait_for_upstream().unwrap_or_else(|| self.forward(route, Reach::Named, request, caller)) {
             Answer::Later(reply) => self.not_to_keep(keys_of(route, request), reply),
             answer => answer,
         }

@@ -38,7 +38,7 @@ impl Proxy {
             Err(failure) => return Answer::Now(failure_reply(&failure)),
         };
         let (wrote, nodes) =
-            if nodes.is_empty() { (false, self.upstream.primaries()) } else { (true, nodes) };
+            if nodes.is_empty() { (false, self.upstream.primary_nodes()) } else { (true, nodes) };
         if nodes.is_empty() {
             return Answer::Now(failure_reply(&self.upstream.no_topology()));
         }

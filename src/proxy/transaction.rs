@@ -8,9 +8,10 @@ use std::rc::Rc;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::forward::keys_of;
+use super::script::with_body;
 use super::watch::{Watch, Watched};
 use super::{Answer, Caller, Proxy, Route, failure_reply, in_resp2, stopped};
-use crate::command::{Class, Flags, Learned, Session, Spec};
+use crate::command::{Class, Flags, Keyspace, Learned, Script, Session, Spec};
 use crate::key::Slot;
 use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::resp2::Form;
@@ -62,17 +63,38 @@ impl Proxy {
         slot: &mut Option<Slot>,
     ) -> Result<Part, NotAPart> {
         let opaque = match class {
-            Class::CacheableRead | Class::Forward | Class::FanOut(_) | Class::AnyNode => false,
+            Class::CacheableRead
+            | Class::Forward
+            | Class::FanOut(_)
+            | Class::Database(_)
+            | Class::AnyNode => false,
             // Inside a transaction they do not wait.
             Class::Session(Session::Blocking | Session::Wait | Session::Transaction) => false,
-            Class::Opaque => true,
-            Class::EveryPrimary(_) if self.upstream.has_one_primary() => false,
-            Class::EveryPrimary(_) | Class::Session(_) | Class::Local(_) | Class::Refused(_) => {
+            Class::Script(Script::Eval | Script::EvalSha | Script::Function) => !spec.flags.has(Flags::READ),
+            Class::EveryPrimary(_)
+            | Class::Script(_)
+            | Class::Keyspace(Keyspace::Keys | Keyspace::RandomKey)
+                if self.upstream.has_one_primary() =>
+            {
+                false
+            }
+            Class::EveryPrimary(_)
+            | Class::Script(_)
+            | Class::Keyspace(_)
+            | Class::Session(_)
+            | Class::Local(_)
+            | Class::Refused(_) => {
                 return Err(NotAPart::NotOneNode);
             }
         };
         let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form_in_transaction() };
-        self.part_by(route, opaque, request, slot)
+        // A node that does not have the script would refuse it when it is too late to load it there.
+        match (class, self.script_body(request.arg(1))) {
+            (Class::Script(Script::EvalSha), Some(body)) => {
+                self.part_by(route, opaque, &with_body(request, &body).as_request(), slot)
+            }
+            _ => self.part_by(route, opaque, request, slot),
+        }
     }
 
     /// The same for a command that a module brought.

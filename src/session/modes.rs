@@ -52,7 +52,7 @@ pub(super) fn is_alone(kind: Session, spec: &Spec, state: &State) -> bool {
         Session::Transaction if spec.name == "watch" => true,
         // What is watched is watched on a connection of its own.
         Session::Transaction => state.modes.as_ref().is_some_and(|modes| modes.is_watching()),
-        Session::Scan | Session::Tracking => false,
+        Session::Tracking => false,
     }
 }
 
@@ -69,7 +69,7 @@ pub(super) fn answer<'a>(
         Session::Transaction => transaction::answer(spec, request, state, context, caller),
         Session::Blocking => context.proxy.block(spec, request, caller, state.client.wait.begin()),
         Session::Wait => context.proxy.wait_for_replicas(request, caller, state.client.wait.begin()),
-        Session::Monitor | Session::PubSub | Session::Scan | Session::Tracking => {
+        Session::Monitor | Session::PubSub | Session::Tracking => {
             context.proxy.call(spec, crate::command::Class::Session(kind), request, caller)
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Nanos;
 use crate::node::{Epoch, NodeId};
@@ -41,13 +41,15 @@ pub struct ServerFacts {
     pub server_name: Option<String>,
     /// `valkey_version`, which Valkey has.
     pub valkey_version: Option<String>,
+    /// `run_id`: another one each time that the process starts.
+    pub run_id: Arc<str>,
 }
 
 /// The connections, by node and worker.
 #[derive(Debug, Default)]
 pub struct Board {
     links: Mutex<BTreeMap<(NodeId, usize), Link>>,
-    server: Mutex<Option<ServerFacts>>,
+    servers: Mutex<BTreeMap<NodeId, ServerFacts>>,
     /// Whether the connection over which the topology is asked stands.
     control: AtomicBool,
 }
@@ -60,29 +62,39 @@ impl Board {
     }
 
     pub(super) fn remove(&self, node: &NodeId, worker: usize) {
-        lock(&self.links).remove(&(node.clone(), worker));
+        let mut links = lock(&self.links);
+        links.remove(&(node.clone(), worker));
+        if !links.keys().any(|(linked, _)| linked == node) {
+            lock(&self.servers).remove(node);
+        }
     }
 
     pub(super) fn post_control(&self, connected: bool) {
         self.control.store(connected, Ordering::Relaxed);
     }
 
-    /// Takes the facts from the text of `INFO server`.
-    pub(super) fn post_server(&self, info: &str) {
+    /// Takes the facts about `node` from the text of its `INFO server`.
+    pub(super) fn post_server(&self, node: &NodeId, info: &str) {
         let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
         if let Some(redis_version) = field("redis_version:") {
             let facts = ServerFacts {
                 redis_version,
                 server_name: field("server_name:"),
                 valkey_version: field("valkey_version:"),
+                run_id: field("run_id:").unwrap_or_default().into(),
             };
-            *lock(&self.server) = Some(facts);
+            lock(&self.servers).insert(node.clone(), facts);
         }
     }
 
     /// What the upstream's servers say they are, once one was reached.
     pub fn server(&self) -> Option<ServerFacts> {
-        lock(&self.server).clone()
+        lock(&self.servers).values().next().cloned()
+    }
+
+    /// Which process answered last at the address of `node`.
+    pub(super) fn run_id(&self, node: &NodeId) -> Option<Arc<str>> {
+        lock(&self.servers).get(node).map(|facts| facts.run_id.clone())
     }
 
     /// How many connections are up, the one over which the topology is asked among them.

@@ -66,7 +66,8 @@ pub(super) async fn introduce(wire: &mut Wire, options: &UpstreamOptions) -> io:
     })
 }
 
-fn hello(credentials: Option<&Credentials>) -> Bytes {
+/// The request that opens every connection.
+pub(super) fn hello(credentials: Option<&Credentials>) -> Bytes {
     let name = ["SETNAME", "nearside"];
     match credentials {
         None => encode::request(&[&["HELLO", "3"][..], &name].concat()),

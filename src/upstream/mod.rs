@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{self, MissedTickBehavior};
 
+mod apart;
 mod backoff;
 mod board;
 mod call;
@@ -28,6 +29,7 @@ mod slots;
 pub mod topology;
 mod tracking;
 mod transaction;
+mod view;
 mod wire;
 
 pub use board::{Board, Coherence, ServerFacts};
@@ -36,8 +38,11 @@ pub use dedicated::{Dedicated, DedicatedCounts, Elsewhere};
 pub use error::Failure;
 pub use options::{Credentials, Deployment, UpstreamOptions};
 pub use pulse::Heartbeat;
-pub use slots::{Knowledge, SlotTable};
+pub use slots::{Knowledge, NodeIndex, SlotTable};
 pub use transaction::{SLOT_IS_MOVING, exec_abort};
+pub use view::NodeView;
+
+use tokio::sync::Semaphore;
 
 use crate::clock::Nanos;
 use crate::invalidation::Invalidation;
@@ -50,7 +55,6 @@ use call::Waiter;
 use dedicated::Idle;
 use lane::Lane;
 use redirect::Redirect;
-use slots::NodeIndex;
 
 /// Redirects of one command that are followed.
 const REDIRECTS_MAX: u8 = 5;
@@ -83,6 +87,8 @@ pub struct Upstream {
     turn: Cell<usize>,
     /// Dedicated connections that nobody uses for the moment.
     idle: Idle,
+    /// Permits for connections beside the lanes.
+    apart: Semaphore,
 }
 
 // === impl Upstream ===
@@ -98,7 +104,18 @@ impl Upstream {
     ) -> Rc<Upstream> {
         let routes = RefCell::new(vec![None; SLOT_COUNT].into());
         let (lanes, turn, idle) = (RefCell::default(), Cell::default(), Idle::default());
-        Rc::new(Upstream { worker, options, shared, lanes, routes, on_invalidation, stats, turn, idle })
+        Rc::new(Upstream {
+            worker,
+            options,
+            shared,
+            lanes,
+            routes,
+            on_invalidation,
+            stats,
+            turn,
+            idle,
+            apart: apart::permits(),
+        })
     }
 
     /// Keeps a connection to every primary, and none to nodes that left, as the slot table changes; and none that
@@ -115,7 +132,7 @@ impl Upstream {
                 changed = knowledge.changed() => if changed.is_err() { return },
                 _ = ticks.tick() => {}
             }
-            let primaries = self.primaries();
+            let primaries = self.primary_nodes();
             self.idle.tend(&self.options, |node| primaries.contains(node));
         }
     }
@@ -147,28 +164,20 @@ impl Upstream {
 
     /// Sends a command that any node can answer.
     pub fn send_any(self: &Rc<Upstream>, call: Call) -> Sent {
-        match self.any_lane() {
-            Some(lane) => lane.send(call, self),
+        match self.any_node() {
+            Some(index) => self.send_to(index, call),
             None => Sent::failed(self.no_topology()),
         }
     }
 
     /// Sends a command to `node`, if that is known and there is a connection to it.
-    pub fn send_to(self: &Rc<Upstream>, node: &NodeId, call: Call) -> Sent {
+    pub fn send_to_known(self: &Rc<Upstream>, node: &NodeId, call: Call) -> Sent {
         let index = self.shared.table.index_of(node).as_usize();
         let lane = self.lanes.borrow().get(index).cloned().flatten();
         let cause = || "it is not part of the upstream".to_owned();
         match lane {
             Some(lane) => lane.send(call, self),
             None => Sent::failed(Failure::Unreachable { node: node.clone(), cause: cause() }),
-        }
-    }
-
-    /// Sends two commands to the same node, whichever that is, one right behind the other.
-    pub fn send_any_pair(self: &Rc<Upstream>, first: Call, second: Call) -> (Sent, Sent) {
-        match self.any_lane() {
-            Some(lane) => (lane.send(first, self), lane.send(second, self)),
-            None => (Sent::failed(self.no_topology()), Sent::failed(self.no_topology())),
         }
     }
 
@@ -181,27 +190,65 @@ impl Upstream {
                 Some(owner) => self.lane(self.in_order(slot, owner)),
                 None => return Sent::failed(self.no_owner(slot)),
             },
-            None => match self.any_lane() {
-                Some(lane) => lane,
+            None => match self.any_node() {
+                Some(index) => self.lane(index),
                 None => return Sent::failed(self.no_topology()),
             },
         };
         lane.send_transaction(call, parts, self)
     }
 
-    /// A connection to some primary, to another one each time, and to one that is up if there is one.
-    fn any_lane(self: &Rc<Upstream>) -> Option<Rc<Lane>> {
+    /// Some primary: another one each time, and one that is connected if there is one.
+    pub fn any_node(self: &Rc<Upstream>) -> Option<NodeIndex> {
         let primaries = self.shared.table.primaries();
         self.turn.set(self.turn.get().wrapping_add(1));
         let turn = self.turn.get();
         let candidates = || (0..primaries.len()).map(|offset| primaries[(turn + offset) % primaries.len()]);
-        let chosen = candidates().find(|index| self.lane(*index).is_up()).or_else(|| candidates().next());
-        chosen.map(|index| self.lane(index))
+        candidates().find(|index| self.lane(*index).is_up()).or_else(|| candidates().next())
     }
 
-    /// Sends a command to every primary; empty when none is known.
-    pub fn send_every(self: &Rc<Upstream>, call: &Call) -> Vec<Sent> {
-        self.shared.table.primaries().iter().map(|index| self.lane(*index).send(call.clone(), self)).collect()
+    /// Every node that owns a slot, in the order of their first slot.
+    pub fn primaries(&self) -> Arc<[NodeIndex]> {
+        self.shared.table.primaries()
+    }
+
+    /// The owner of `slot`, if it has one.
+    pub fn owner(&self, slot: Slot) -> Option<NodeIndex> {
+        self.shared.table.owner(slot)
+    }
+
+    /// The address of a node.
+    pub fn node(&self, index: NodeIndex) -> NodeId {
+        // A number is given out with a node, so there is one.
+        self.shared.table.node(index).unwrap_or_else(|| NodeId::new("?"))
+    }
+
+    /// The number of the node at this address.
+    pub fn index_of(&self, node: &NodeId) -> NodeIndex {
+        self.shared.table.index_of(node)
+    }
+
+    /// Which process answered last as this node, if any did.
+    pub fn run_id(&self, index: NodeIndex) -> Option<Arc<str>> {
+        self.shared.board.run_id(&self.node(index))
+    }
+
+    /// Whether the slots are shared out among the nodes of a cluster, which one server alone knows nothing of.
+    pub fn is_cluster(&self) -> bool {
+        self.options.heartbeat == Heartbeat::ClusterInfo
+    }
+
+    /// Sends a command to this node, after everything that this worker sent there before.
+    pub fn send_to(self: &Rc<Upstream>, index: NodeIndex, call: Call) -> Sent {
+        self.lane(index).send(call, self)
+    }
+
+    /// Waits until the owners of the slots were asked for once more, or `patience` is over.
+    pub async fn refreshed(&self, patience: Duration) {
+        let number = self.shared.table.ask_refresh();
+        let mut knowledge = self.shared.table.knowledge();
+        let refreshed = knowledge.wait_for(|_| self.shared.table.is_refreshed(number));
+        let _ = tokio::time::timeout(patience, refreshed).await;
     }
 
     /// Whether all slots are one node's, as those of a standalone server are.
@@ -232,8 +279,8 @@ impl Upstream {
         &self.shared
     }
 
-    /// Every primary.
-    pub fn primaries(&self) -> Vec<NodeId> {
+    /// The address of every primary.
+    pub fn primary_nodes(&self) -> Vec<NodeId> {
         let primaries = self.shared.table.primaries();
         primaries.iter().filter_map(|index| self.shared.table.node(*index)).collect()
     }
@@ -260,15 +307,6 @@ impl Upstream {
         let mut knowledge = self.shared.table.knowledge();
         // The table outlives this, so it goes on telling news.
         let _ = knowledge.wait_for(|_| owns().as_ref() != Some(node)).await;
-    }
-
-    /// Waits until it was asked anew who owns what, at most for as long as a reply may take.
-    pub async fn refreshed(&self) {
-        let table = &self.shared.table;
-        let number = table.ask_refresh();
-        let mut knowledge = table.knowledge();
-        let refreshed = knowledge.wait_for(|_| table.is_refreshed(number));
-        let _ = time::timeout(self.options.request_timeout, refreshed).await;
     }
 
     /// Follows a redirect that a node answered to `waiting`.
@@ -317,9 +355,7 @@ impl Upstream {
             lanes.resize(index.as_usize() + 1, None);
         }
         let lane = lanes[index.as_usize()].get_or_insert_with(|| {
-            // A number is given out with a node, so there is one.
-            let node = self.shared.table.node(index).unwrap_or_else(|| NodeId::new("?"));
-            let lane = Lane::new(node);
+            let lane = Lane::new(self.node(index));
             tokio::task::spawn_local(lane.clone().run(self.clone()));
             lane
         });
@@ -345,7 +381,8 @@ impl Upstream {
         self.shared.board.post(node, self.worker, link);
     }
 
-    fn no_owner(&self, slot: Slot) -> Failure {
+    /// That nobody is known to own `slot`, and why.
+    pub fn no_owner(&self, slot: Slot) -> Failure {
         match *self.shared.table.knowledge().borrow() {
             Knowledge::Known(_) => Failure::NoOwner { slot },
             _ => self.no_topology(),

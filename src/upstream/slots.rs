@@ -16,7 +16,7 @@ use crate::node::NodeId;
 
 /// The number of a node in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct NodeIndex(u16);
+pub struct NodeIndex(u16);
 
 const NOBODY: u16 = u16::MAX;
 
@@ -95,7 +95,7 @@ impl SlotTable {
     }
 
     /// The number of `node`, which gets one if it is new.
-    pub(super) fn index_of(&self, node: &NodeId) -> NodeIndex {
+    pub fn index_of(&self, node: &NodeId) -> NodeIndex {
         let mut nodes = lock(&self.nodes);
         let known = nodes.iter().position(|known| known == node);
         let index = known.unwrap_or_else(|| {

@@ -1,10 +1,10 @@
 //! Keys of any type.
 
-use super::{ALL, SECOND, TWO, cached, container, read, refused, row, write};
-use crate::command::{Class, Flags, Gather, Join, Keys, Refusal, Session, Spec};
+use super::{ALL, SECOND, TWO, cached, container, read, row, write};
+use crate::command::{Class, Database, Flags, Gather, Join, Keys, Keyspace, Spec};
 
 pub(super) const ROWS: &[Spec] = &[
-    write("copy", -3).keys(TWO),
+    write("copy", -3).keys(TWO).class(Class::Database(Database::Copy)),
     row("dbsize", 1, Class::EveryPrimary(Gather::Sum)).flags(Flags::READ),
     write("del", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
     read("dump", 2),
@@ -14,24 +14,24 @@ pub(super) const ROWS: &[Spec] = &[
     read("expiretime", 2),
     row("flushall", -1, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE),
     row("flushdb", -1, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE),
-    row("keys", 2, Class::EveryPrimary(Gather::Concat)).flags(Flags::READ),
+    row("keys", 2, Class::Keyspace(Keyspace::Keys)).flags(Flags::READ),
     write("migrate", -6).keys(Keys::Migrate),
-    write("move", 3).class(Class::Refused(Refusal::OneDatabase)),
+    write("move", 3).class(Class::Database(Database::Move)),
     container("object", -2, OBJECT),
     write("persist", 2),
     write("pexpire", -3),
     write("pexpireat", -3),
     read("pexpiretime", 2),
     read("pttl", 2),
-    row("randomkey", 1, Class::EveryPrimary(Gather::Any)).flags(Flags::READ),
+    row("randomkey", 1, Class::Keyspace(Keyspace::RandomKey)).flags(Flags::READ),
     write("rename", 3).keys(TWO),
     write("renamenx", 3).keys(TWO),
     write("restore", -4),
     write("restore-asking", -4),
-    row("scan", -2, Class::Session(Session::Scan)).flags(Flags::READ),
+    row("scan", -2, Class::Keyspace(Keyspace::Scan)).flags(Flags::READ),
     write("sort", -2).keys(Keys::SortStore),
     read("sort_ro", -2),
-    refused("swapdb", 3, Refusal::OneDatabase).flags(Flags::WRITE),
+    row("swapdb", 3, Class::Database(Database::Swap)).flags(Flags::WRITE),
     read("touch", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
     read("ttl", 2),
     cached("type", 2),

@@ -1,15 +1,15 @@
 //! Scripts and functions.
 
 use super::{container, count, read, refused, row};
-use crate::command::{Class, Flags, Gather, Refusal, Spec};
+use crate::command::{Class, Flags, Gather, Refusal, Script, Spec};
 
 pub(super) const ROWS: &[Spec] = &[
-    row("eval", -3, Class::Opaque).keys(count(2)),
-    read("eval_ro", -3).keys(count(2)),
-    row("evalsha", -3, Class::Opaque).keys(count(2)),
-    read("evalsha_ro", -3).keys(count(2)),
-    row("fcall", -3, Class::Opaque).keys(count(2)),
-    read("fcall_ro", -3).keys(count(2)),
+    row("eval", -3, Class::Script(Script::Eval)).keys(count(2)),
+    read("eval_ro", -3).keys(count(2)).class(Class::Script(Script::Eval)),
+    row("evalsha", -3, Class::Script(Script::EvalSha)).keys(count(2)),
+    read("evalsha_ro", -3).keys(count(2)).class(Class::Script(Script::EvalSha)),
+    row("fcall", -3, Class::Script(Script::Function)).keys(count(2)),
+    read("fcall_ro", -3).keys(count(2)).class(Class::Script(Script::Function)),
     container("function", -2, FUNCTION),
     container("script", -2, SCRIPT),
 ];
@@ -23,15 +23,15 @@ const FUNCTION: &[Spec] = &[
     row("function|list", -2, Class::AnyNode),
     row("function|load", -3, Class::EveryPrimary(Gather::First)).flags(Flags::WRITE),
     row("function|restore", -3, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE),
-    row("function|stats", 2, Class::AnyNode),
+    row("function|stats", 2, Class::EveryPrimary(Gather::Running)),
 ];
 
 const SCRIPT: &[Spec] = &[
     refused("script|debug", -3, Refusal::SingleServers),
-    row("script|exists", -3, Class::EveryPrimary(Gather::AllBits)),
-    row("script|flush", -2, Class::EveryPrimary(Gather::AllOk)),
+    row("script|exists", -3, Class::Script(Script::Exists)),
+    row("script|flush", -2, Class::Script(Script::Flush)),
     row("script|help", 2, Class::AnyNode),
     row("script|kill", 2, Class::EveryPrimary(Gather::AnyOk)),
-    row("script|load", 3, Class::EveryPrimary(Gather::First)),
+    row("script|load", 3, Class::Script(Script::Load)),
     row("script|show", 3, Class::AnyNode),
 ];

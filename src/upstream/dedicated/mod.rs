@@ -80,7 +80,7 @@ impl Upstream {
                 let owner = self.shared.table.owner(slot).and_then(|index| self.shared.table.node(index));
                 owner.ok_or_else(|| self.no_owner(slot))?
             }
-            None => self.any_lane().ok_or_else(|| self.no_topology())?.node().clone(),
+            None => self.node(self.any_node().ok_or_else(|| self.no_topology())?),
         };
         self.dedicated_to(&node).await
     }

@@ -55,7 +55,7 @@ impl Lane {
         let options = &upstream.options;
         let mut wire = Wire::connect(&self.node, options.request_timeout).await?;
         let greeting = handshake::greet(&mut wire, options).await?;
-        upstream.shared.board.post_server(&greeting.info);
+        upstream.shared.board.post_server(&self.node, &greeting.info);
         if let Some(why) = greeting.untracked {
             if options.track {
                 tracing::warn!(node = %self.node, why, "the node does not track reads: L1 is off for it");

@@ -1,0 +1,71 @@
+//! COPY, MOVE and SWAPDB: they name databases, of which there is one. The answers are those of a Redis with `databases 1`.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::forward::Reach;
+use super::{Answer, Caller, Proxy, Route};
+use crate::command::{Database, Spec};
+use crate::resp::request::Request;
+use crate::resp::{encode, parse_integer};
+
+const NO_SUCH_DATABASE: &str = "ERR DB index is out of range";
+const NO_NUMBER: &str = "ERR value is not an integer or out of range";
+
+// === impl Proxy ===
+
+impl Proxy {
+    pub(super) fn database<'a>(
+        self: &'a Rc<Proxy>,
+        spec: &'static Spec,
+        database: Database,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer<'a> {
+        let error = match database {
+            Database::Copy => copy_error(request),
+            Database::Move => Some(match number(request.arg(2)) {
+                Some(0) => "ERR source and destination objects are the same",
+                Some(_) => NO_SUCH_DATABASE,
+                None => NO_NUMBER,
+            }),
+            Database::Swap => match (number(request.arg(1)), number(request.arg(2))) {
+                (None, _) => Some("ERR invalid first DB index"),
+                (_, None) => Some("ERR invalid second DB index"),
+                (Some(0), Some(0)) => return Answer::Now(Bytes::from_static(b"+OK\r\n")),
+                _ => Some(NO_SUCH_DATABASE),
+            },
+        };
+        match error {
+            Some(error) => Answer::Now(encode::error_reply(error)),
+            None => {
+                let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
+                self.forward(route, Reach::Named, request, caller)
+            }
+        }
+    }
+}
+
+/// What is wrong with the database that COPY names, as far as a server of a cluster says it in other words.
+fn copy_error(request: &Request<'_>) -> Option<&'static str> {
+    let mut at = 3;
+    while at < request.len() {
+        if request.arg(at).eq_ignore_ascii_case(b"db") && at + 1 < request.len() {
+            match number(request.arg(at + 1)) {
+                Some(0) => at += 1,
+                Some(_) => return Some(NO_SUCH_DATABASE),
+                None => return Some(NO_NUMBER),
+            }
+        } else if !request.arg(at).eq_ignore_ascii_case(b"replace") {
+            // The server says what it thinks of it.
+            return None;
+        }
+        at += 1;
+    }
+    None
+}
+
+fn number(text: &[u8]) -> Option<i32> {
+    parse_integer(text).and_then(|number| i32::try_from(number).ok())
+}

@@ -1,0 +1,252 @@
+//! Scripts: what a client made known once runs on every node, also on one that joined later or was restarted.
+//!
+//! Where it is not certain that a node has a script whose body is known, EVAL with the body goes out in the place of
+//! EVALSHA: one command, in its order, whatever the node has.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use super::forward::{Destination, Reach};
+use super::scripts::{Host, Sha};
+use super::{Answer, Caller, Proxy, Route, failure_reply, render};
+use crate::command::{Flags, Script, Spec};
+use crate::resp::cursor::{self, Head};
+use crate::resp::encode;
+use crate::resp::request::{OwnedRequest, Request};
+use crate::upstream::{Call, Failure, NodeIndex, Outcome};
+
+/// How long the nodes are asked for a script that is not known here.
+const SEARCH_TIME_MAX: Duration = Duration::from_secs(1);
+
+// === impl Proxy ===
+
+impl Proxy {
+    pub(super) fn script<'a>(
+        self: &'a Rc<Proxy>,
+        spec: &'static Spec,
+        script: Script,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer<'a> {
+        let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
+        match script {
+            Script::Eval => self.eval(route, request, caller),
+            Script::EvalSha => self.eval_sha(route, request, caller),
+            Script::Function => self.function(route, request, caller),
+            Script::Load => self.load_script(request),
+            Script::Exists => self.scripts_exist(request),
+            Script::Flush => {
+                self.memory.scripts.flush();
+                self.every(spec, crate::command::Gather::AllOk, request, caller)
+            }
+        }
+    }
+
+    /// The body of the script that EVALSHA names `sha`, if it is known here: EVAL with it does the same, anywhere.
+    pub fn script_body(&self, sha: &[u8]) -> Option<Bytes> {
+        self.memory.scripts.body(Sha::named(sha)?)
+    }
+
+    fn eval<'a>(self: &'a Rc<Proxy>, route: Route, request: &Request<'_>, caller: Caller<'_>) -> Answer<'a> {
+        let to = match self.destination(route, request) {
+            Ok(to) => to,
+            Err(reply) => return Answer::Now(reply),
+        };
+        let owned = request.to_owned();
+        let errand = self.errand(route, reach(route), to, request, owned.bytes(), caller);
+        let (host, flushes) = (self.host(to), self.memory.scripts.flushes());
+        let (proxy, resp) = (self.clone(), caller.resp);
+        Answer::Later(Box::pin(async move {
+            let outcome = errand.settle().await;
+            if was_compiled(&outcome) {
+                proxy.memory.scripts.learn(&owned.arg_bytes(1), flushes, still_there(host, &outcome));
+            }
+            render(outcome, route.form, &owned, resp)
+        }))
+    }
+
+    fn eval_sha<'a>(
+        self: &'a Rc<Proxy>,
+        route: Route,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer<'a> {
+        let scripts = &self.memory.scripts;
+        let Some(sha) = Sha::named(request.arg(1)) else {
+            return self.forward(route, reach(route), request, caller);
+        };
+        let Some(body) = scripts.body(sha) else {
+            if scripts.may_be_asked_for(sha, caller.now) {
+                return self.search_script(sha);
+            }
+            return self.forward(route, reach(route), request, caller);
+        };
+        let to = match self.destination(route, request) {
+            Ok(to) => to,
+            Err(reply) => return Answer::Now(reply),
+        };
+        let (host, flushes) = (self.host(to), scripts.flushes());
+        let moving = to.slot.is_some_and(|slot| self.upstream.is_moving(slot, caller.now));
+        let owned = request.to_owned();
+        let with_body = with_body(request, &body).bytes();
+        let certain = !moving && host.as_ref().is_some_and(|host| scripts.is_on(sha, host));
+        let bytes = if certain { owned.bytes() } else { with_body.clone() };
+        let errand = self.errand(route, reach(route), to, request, bytes, caller);
+        let (proxy, resp, now) = (self.clone(), caller.resp, caller.now);
+        let (own_writes, sent) = (caller.own_writes.clone(), caller.own_writes.sent());
+        Answer::Later(Box::pin(async move {
+            let mut outcome = errand.settle().await;
+            if is_no_script(&outcome) {
+                host.iter().for_each(|host| proxy.memory.scripts.gone_from(sha, host));
+                // It did not run. What the session has sent since may not come before it: then the client is told.
+                if own_writes.sent() == sent {
+                    let caller = Caller { resp, own_writes: &own_writes, now };
+                    let request = owned.as_request();
+                    outcome =
+                        proxy.errand(route, reach(route), to, &request, with_body, caller).settle().await;
+                }
+            }
+            if was_compiled(&outcome) {
+                let hosts = still_there(host, &outcome);
+                hosts.into_iter().for_each(|host| proxy.memory.scripts.note(sha, flushes, host));
+            }
+            render(outcome, route.form, &owned, resp)
+        }))
+    }
+
+    /// Asks the nodes for a script that is not known here: those that can tell (SCRIPT SHOW of Valkey 8) do.
+    fn search_script(self: &Rc<Proxy>, sha: Sha) -> Answer<'static> {
+        let bytes = encode::request(&[&b"SCRIPT"[..], b"SHOW", sha.as_bytes()]);
+        let call = Call { bytes, slot: None, reads_only: true };
+        let mut asked: FuturesUnordered<_> =
+            self.ask_every(&call).into_iter().map(|(_, outcome)| outcome).collect();
+        let (proxy, flushes) = (self.clone(), self.memory.scripts.flushes());
+        Answer::NotYet(Box::pin(async move {
+            let scripts = &proxy.memory.scripts;
+            let search = async {
+                let mut silent = true;
+                while let Some(outcome) = asked.next().await {
+                    let Ok(reply) = outcome else {
+                        silent = false;
+                        continue;
+                    };
+                    if let Some(Head::Blob { kind: b'$', body }) = cursor::head(&reply.frame) {
+                        scripts.learn(body, flushes, []);
+                        return;
+                    }
+                    silent &= reply.frame.to_ascii_lowercase().starts_with(b"-err unknown subcommand");
+                }
+                if silent {
+                    scripts.nobody_tells();
+                }
+            };
+            // Whoever is too slow to answer is not waited for: the client is told that nobody knew it.
+            let _ = tokio::time::timeout(SEARCH_TIME_MAX, search).await;
+            if scripts.body(sha).is_none() {
+                scripts.nobody_knew(sha, crate::clock::now());
+            }
+        }))
+    }
+
+    /// SCRIPT LOAD: known once one node took it, since the others get it when they need it.
+    fn load_script(self: &Rc<Proxy>, request: &Request<'_>) -> Answer<'static> {
+        let owned = request.to_owned();
+        let asked = self.ask_every(&Call { bytes: owned.bytes(), slot: None, reads_only: false });
+        if asked.is_empty() {
+            return Answer::Now(failure_reply(&self.upstream.no_topology()));
+        }
+        let (proxy, flushes) = (self.clone(), self.memory.scripts.flushes());
+        Answer::Later(Box::pin(async move {
+            let (mut first, mut failed) = (None, None);
+            let mut hosts = Vec::new();
+            for (node, outcome) in asked {
+                match outcome.await {
+                    Ok(reply) if !reply.frame.starts_with(b"-") => {
+                        first.get_or_insert(reply.frame);
+                        hosts.extend(proxy.host_of(node));
+                    }
+                    Ok(reply) => drop(failed.get_or_insert(reply.frame)),
+                    Err(failure) => drop(failed.get_or_insert(failure_reply(&failure))),
+                }
+            }
+            if first.is_some() {
+                proxy.memory.scripts.learn(&owned.arg_bytes(2), flushes, hosts);
+            }
+            // A script too large to be remembered here is known to those nodes alone that took it.
+            let remembered = proxy.memory.scripts.body(Sha::of(&owned.arg_bytes(2))).is_some();
+            let failed = failed.filter(|_| !remembered);
+            failed.or(first).unwrap_or_else(|| failure_reply(&Failure::Stopped))
+        }))
+    }
+
+    /// SCRIPT EXISTS: whether EVALSHA will find each script, wherever its keys are.
+    fn scripts_exist(self: &Rc<Proxy>, request: &Request<'_>) -> Answer<'static> {
+        let scripts = &self.memory.scripts;
+        let known: Vec<bool> = request
+            .args()
+            .skip(2)
+            .map(|sha| Sha::named(sha).is_some_and(|sha| scripts.body(sha).is_some()))
+            .collect();
+        let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true };
+        let asked = if known.iter().all(|known| *known) { Vec::new() } else { self.ask_every(&call) };
+        Answer::Later(Box::pin(async move {
+            let mut everywhere = vec![!asked.is_empty(); known.len()];
+            for (_, outcome) in asked {
+                let frame = match outcome.await {
+                    Ok(reply) => reply.frame,
+                    Err(failure) => return failure_reply(&failure),
+                };
+                let Some(bits) = cursor::elements(&frame) else { return frame };
+                for (everywhere, bit) in everywhere.iter_mut().zip(bits.flatten()) {
+                    *everywhere &= cursor::integer(bit) == Some(1);
+                }
+            }
+            let mut out = BytesMut::new();
+            encode::array(&mut out, known.len());
+            for (known, everywhere) in known.into_iter().zip(everywhere) {
+                encode::integer(&mut out, i64::from(known || everywhere));
+            }
+            out.freeze()
+        }))
+    }
+
+    /// The process that a command goes to, as far as is known now.
+    pub(super) fn host(&self, to: Destination) -> Option<Host> {
+        self.host_of(to.node?)
+    }
+
+    pub(super) fn host_of(&self, node: NodeIndex) -> Option<Host> {
+        Some(Host { node, run_id: self.upstream.run_id(node)? })
+    }
+}
+
+/// A script that only reads says so, and touches no key that it does not name.
+pub(super) fn reach(route: Route) -> Reach {
+    if route.flags.has(Flags::READ) { Reach::Named } else { Reach::Anything }
+}
+
+/// EVALSHA as EVAL, and EVALSHA_RO as EVAL_RO.
+pub(super) fn with_body(request: &Request<'_>, body: &[u8]) -> OwnedRequest {
+    let name: &[u8] = if request.arg(0).eq_ignore_ascii_case(b"evalsha") { b"EVAL" } else { b"EVAL_RO" };
+    OwnedRequest::from_args([name, body].into_iter().chain(request.args().skip(2)))
+}
+
+fn is_no_script(outcome: &Outcome) -> bool {
+    outcome.as_ref().is_ok_and(|reply| reply.frame.starts_with(b"-NOSCRIPT"))
+}
+
+/// Whether the reply shows that the server took the script in. Errors that may have come before that do not count.
+fn was_compiled(outcome: &Outcome) -> bool {
+    outcome.as_ref().is_ok_and(|reply| {
+        !reply.frame.starts_with(b"-")
+            || reply.frame.starts_with(b"-ERR") && !reply.frame.starts_with(b"-ERR Error compiling")
+    })
+}
+
+/// The host that a reply came from, unless it was another one than the command was first sent to.
+fn still_there(host: Option<Host>, outcome: &Outcome) -> Option<Host> {
+    host.filter(|_| outcome.as_ref().is_ok_and(|reply| !reply.rerouted))
+}

@@ -1,0 +1,94 @@
+//! What a node of a cluster says of itself in CLUSTER NODES: the slots that it owns, gives away and takes.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
+use super::redirect::address;
+use crate::key::Slot;
+use crate::node::NodeId;
+use crate::resp::cursor::{self, Head};
+
+/// The slots of one node, in its own words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeView {
+    /// What it owns. A slot on its way to another node is still owned.
+    pub owned: Vec<RangeInclusive<u16>>,
+    /// What it gives away at the moment, and to whom.
+    pub leaving: Vec<(Slot, NodeId)>,
+    /// What it takes at the moment.
+    pub arriving: Vec<Slot>,
+}
+
+// === impl NodeView ===
+
+impl NodeView {
+    /// Reads the reply to CLUSTER NODES. A node that does not say its host has the host of `asked`, which gave it.
+    /// `None` when it is none.
+    pub fn read(frame: &[u8], asked: &NodeId) -> Option<NodeView> {
+        let text = match cursor::head(frame)? {
+            Head::Blob { kind: b'$', body } => body,
+            Head::Blob { kind: b'=', body } => body.get(4..)?,
+            _ => return None,
+        };
+        let text = std::str::from_utf8(text).ok()?;
+        let lines = || text.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let addresses: HashMap<&str, NodeId> =
+            lines().filter_map(|words| Some((*words.first()?, node_at(words.get(1)?, asked)?))).collect();
+        let own = lines()
+            .find(|words| words.get(2).is_some_and(|flags| flags.split(',').any(|flag| flag == "myself")))?;
+        let mut view = NodeView::default();
+        for word in own.iter().skip(8) {
+            view.add(word, &addresses);
+        }
+        Some(view)
+    }
+
+    /// Adds `5-9`, `12`, `[93->-id]` or `[77-<-id]`.
+    fn add(&mut self, word: &str, addresses: &HashMap<&str, NodeId>) {
+        let slot = |number: &str| Slot::from_number(number.parse().ok()?);
+        if let Some(moving) = word.strip_prefix('[').and_then(|word| word.strip_suffix(']')) {
+            if let Some((number, id)) = moving.split_once("->-") {
+                let target = addresses.get(id).cloned().unwrap_or_else(|| NodeId::new("?"));
+                self.leaving.extend(slot(number).map(|slot| (slot, target)));
+            } else if let Some((number, _)) = moving.split_once("-<-") {
+                self.arriving.extend(slot(number));
+            }
+            return;
+        }
+        let (first, last) = word.split_once('-').unwrap_or((word, word));
+        if let (Ok(first), Ok(last)) = (first.parse(), last.parse()) {
+            self.owned.push(first..=last);
+        }
+    }
+}
+
+/// The node at `host:port@bus,hostname`, whose host may be missing.
+fn node_at(text: &str, asked: &NodeId) -> Option<NodeId> {
+    let text = text.split(['@', ',']).next()?;
+    let (host, port) = text.rsplit_once(':')?;
+    let host = if host.is_empty() { asked.address().rsplit_once(':')?.0 } else { host };
+    Some(address(host, port.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_tells_of_its_slots() {
+        let text = "ab 10.0.0.2:7001@17001,name master - 0 14 2 connected 0-4\n\
+                    07 :7000@17000 myself,master - 0 14 3 connected 5-9 12 [12->-ab] [77-<-ab]\n";
+        let frame = format!("={}\r\ntxt:{text}\r\n", text.len() + 4);
+        let asked = NodeId::new("10.0.0.1:7000");
+        let slot = |number| Slot::from_number(number).unwrap();
+        let expected = NodeView {
+            owned: vec![5..=9, 12..=12],
+            leaving: vec![(slot(12), NodeId::new("10.0.0.2:7001"))],
+            arriving: vec![slot(77)],
+        };
+        assert_eq!(NodeView::read(frame.as_bytes(), &asked), Some(expected));
+        for other in [&b"-ERR no\r\n"[..], b"$2\r\nab\r\n", b"+OK\r\n"] {
+            assert_eq!(NodeView::read(other, &asked), None);
+        }
+    }
+}
