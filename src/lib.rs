@@ -6,6 +6,7 @@
 //! through these files; `tests/layering.rs` holds the rule.
 
 pub mod clock;
+pub mod glob;
 pub mod key;
 pub mod node;
 
@@ -30,6 +31,8 @@ pub mod command;
 pub mod near_cache;
 
 pub mod upstream;
+
+pub mod pubsub;
 
 pub mod proxy;
 

@@ -69,12 +69,17 @@ impl Mailbox {
 
     /// Puts something in.
     pub fn put(&self, mail: Mail) {
+        self.put_within(mail, self.bytes_max);
+    }
+
+    /// Puts something in that is held to a narrower bound than the mailbox as a whole.
+    pub fn put_within(&self, mail: Mail, bytes_max: usize) {
         let mut contents = self.contents();
         if contents.overflown {
             return;
         }
         contents.bytes += mail.len();
-        if contents.bytes > self.bytes_max {
+        if contents.bytes > bytes_max.min(self.bytes_max) {
             contents.overflown = true;
             contents.mail = Vec::new();
         } else {
@@ -96,6 +101,13 @@ impl Mailbox {
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
         }
+    }
+
+    /// Drops what is in it: nobody wants it any more.
+    pub fn discard(&self) {
+        let mut contents = self.contents();
+        contents.bytes = 0;
+        contents.mail = Vec::new();
     }
 
     /// Takes everything out; nothing when nobody stirred it. `cx` is the session's, which is woken for what comes later.

@@ -88,6 +88,12 @@ counters! {
         dedicated_reused,
         /// Times that none was given because too many are in use.
         dedicated_refusals,
+        /// Messages of channels handed to clients, once for each client.
+        pubsub_messages,
+        /// Connections lost that carried subscriptions.
+        pubsub_losses,
+        /// Subscriptions made again after they were lost, or elsewhere because their slot moved.
+        pubsub_restored,
     }
 }
 

@@ -59,6 +59,9 @@ fn kind(spec: &Spec) -> (Kind, String) {
         Class::Script(Script::Eval | Script::EvalSha | Script::Function) => plain(Kind::Script),
         Class::Script(script) => (Kind::EveryPrimary, kept(script).to_owned()),
         Class::Keyspace(keyspace) => (Kind::EveryPrimary, walked(keyspace).to_owned()),
+        Class::Publish => {
+            (Kind::Session, "counts the clients of nearside, and what the nodes count beside them".to_owned())
+        }
         Class::Database(_) => (Kind::Local, "what names another database than 0".to_owned()),
         Class::FanOut(join) => (Kind::FanOut, joined(join).to_owned()),
         Class::EveryPrimary(gather) => (Kind::EveryPrimary, gathered(gather).to_owned()),
@@ -70,7 +73,9 @@ fn kind(spec: &Spec) -> (Kind, String) {
         Class::Session(session @ (Session::Blocking | Session::Wait)) => {
             (Kind::Waits, needed(session).to_owned())
         }
-        Class::Session(Session::Transaction) => (Kind::Session, needed(Session::Transaction).to_owned()),
+        Class::Session(session @ (Session::Transaction | Session::PubSub)) => {
+            (Kind::Session, needed(session).to_owned())
+        }
         Class::Session(session) => (Kind::NotYet, needed(session).to_owned()),
         Class::Refused(refusal) => {
             let mut reply = BytesMut::new();

@@ -17,6 +17,7 @@ const WORDS: &[&str] = &["clock", "key", "node", "invalidation", "stats", "drain
 /// above it.
 const HOUSE: &[(&str, &[&str])] = &[
     ("clock", &[]),
+    ("glob", &[]),
     ("key", &[]),
     ("node", &[]),
     ("invalidation", &[]),
@@ -31,8 +32,9 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("command", &["resp"]),
     // These two are blind to each other and meet in `proxy`.
     ("near_cache", &["resp"]),
-    ("upstream", &["write_queue", "resp"]),
-    ("proxy", &["wait", "resp", "command", "near_cache", "upstream"]),
+    ("upstream", &["glob", "write_queue", "resp"]),
+    ("pubsub", &["glob", "mailbox", "clients", "upstream"]),
+    ("proxy", &["wait", "resp", "command", "near_cache", "upstream", "pubsub"]),
     ("connection", &["write_queue", "socket", "resp"]),
     // The near cache and the upstream for INFO alone: what is about data goes through the proxy.
     (
@@ -45,6 +47,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "command",
             "near_cache",
             "upstream",
+            "pubsub",
             "proxy",
             "connection",
         ],
@@ -65,6 +68,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "resp",
             "near_cache",
             "upstream",
+            "pubsub",
             "proxy",
             "connection",
             "session",

@@ -19,6 +19,8 @@ pub enum Class {
     Keyspace(Keyspace),
     /// Names another database, of which there is none.
     Database(Database),
+    /// Is a message for whoever is subscribed, our own clients among them.
+    Publish,
     /// Has no key: any node can answer.
     AnyNode,
     /// Is answered by the daemon itself.

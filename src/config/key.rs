@@ -157,6 +157,27 @@ pub static KEYS: &[Key] = &[
         Some("8mb"),
         "Scripts remembered for nodes that do not have them; beyond it the one unused for longest is forgotten",
     ),
+    key(
+        Bounds,
+        "pubsub_output_max",
+        "SIZE",
+        Some("32mb"),
+        "Messages and replies waiting for one client that is subscribed to something; a client beyond it is closed",
+    ),
+    key(
+        Bounds,
+        "pubsub_subscriptions_max",
+        "NUMBER",
+        Some("65536"),
+        "Channels and patterns that one client is subscribed to",
+    ),
+    key(
+        Bounds,
+        "pubsub_names_max",
+        "NUMBER",
+        Some("1048576"),
+        "Different channels and patterns that all clients together are subscribed to",
+    ),
     key(Bounds, "upstream_connect_timeout", "DURATION", Some("1s"), "Wait for a connection to a node"),
     key(Bounds, "upstream_request_timeout", "DURATION", Some("5s"), "Wait for the reply of a node"),
     key(

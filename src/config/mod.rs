@@ -124,6 +124,12 @@ pub struct SessionConfig {
     pub output_bytes_max: usize,
     /// How long replies may wait to be taken before the client is closed.
     pub stall_timeout: Duration,
+    /// Bytes that wait to be taken by a client that is subscribed to something, before it is closed.
+    pub pubsub_output_bytes_max: usize,
+    /// Subscriptions of one client.
+    pub pubsub_subscriptions_max: usize,
+    /// Different channels and patterns that all clients together are subscribed to.
+    pub pubsub_names_max: usize,
 }
 
 /// What is remembered and gathered for clients.
@@ -328,6 +334,9 @@ fn session(read: &mut Reader) -> SessionConfig {
         request_inline_bytes_max: read.size("request_inline_max", KIB..=16 * MIB),
         output_bytes_max: read.size("client_output_max", MIB..=1024 * GIB),
         stall_timeout: read.duration("client_stall_timeout", MILLISECOND..=DAY),
+        pubsub_output_bytes_max: read.size("pubsub_output_max", MIB..=1024 * GIB),
+        pubsub_subscriptions_max: read.number("pubsub_subscriptions_max", 1..=16_777_216),
+        pubsub_names_max: read.number("pubsub_names_max", 1..=16_777_216),
     }
 }
 

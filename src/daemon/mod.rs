@@ -25,11 +25,12 @@ use crate::invalidation::Invalidation;
 use crate::listener::{self, Admission, Listener, tcp, unix};
 use crate::near_cache::SharedCache;
 use crate::proxy::Memory;
+use crate::pubsub::Hub;
 use crate::session::Report;
 use crate::stats::Stats;
 use crate::systemd;
-use crate::upstream::SharedUpstream;
 use crate::upstream::topology::{self, TopologyOptions};
+use crate::upstream::{Feed, SharedUpstream};
 use worker::{HandedOver, Worker, WorkerSeed};
 
 /// Why the daemon did not start or did not go on.
@@ -57,6 +58,7 @@ pub struct Daemon {
     workers: Vec<Worker>,
     topology: TopologyOptions,
     upstream: Arc<SharedUpstream>,
+    pubsub: Arc<Hub>,
     cache: Option<Arc<SharedCache>>,
     stats: Stats,
 }
@@ -93,10 +95,19 @@ impl Daemon {
         let upstream = Arc::<SharedUpstream>::default();
         let cache = options::cache_limits(&config.cache, config.workers)
             .map(|limits| Arc::new(SharedCache::new(limits, stats.worker(0))));
+        let upstream_options = options::upstream(config);
+        let feed = Feed::new(
+            upstream_options.clone(),
+            upstream.clone(),
+            config.session.pubsub_names_max,
+            stats.worker(0),
+        );
+        let pubsub = Hub::new(feed, config.session.pubsub_output_bytes_max, stats.worker(0));
         let report = Arc::new(Report {
             stats: stats.clone(),
             cache: cache.clone(),
             upstream: upstream.clone(),
+            pubsub: pubsub.clone(),
             workers: config.workers,
             started_at: clock::now(),
             tcp_port: bound.addresses.first().map_or(0, SocketAddr::port),
@@ -106,14 +117,13 @@ impl Daemon {
         let memory = Arc::new(Memory::new(options::memory_limits(&config.memory)));
         let (drain, stop) = (Drain::new(), CancellationToken::new());
         let admission = Arc::new(Admission::new(config.listen.max_clients));
-        let upstream_options = options::upstream(config);
         let mut workers = Vec::with_capacity(config.workers);
         for (index, listeners) in bound.tcp.into_iter().enumerate() {
             let seed = WorkerSeed {
                 index,
                 listeners,
                 upstream_options: upstream_options.clone(),
-                session_limits: options::session_limits(&config.session),
+                session_limits: options::session_limits(config),
                 request_limits: options::request_limits(&config.session),
                 alone: config.workers == 1,
                 upstream: upstream.clone(),
@@ -121,6 +131,7 @@ impl Daemon {
                 clients: clients.clone(),
                 memory: memory.clone(),
                 keyspace_bytes_max: config.memory.keyspace_bytes_max,
+                pubsub: pubsub.clone(),
                 report: report.clone(),
                 stats: stats.worker(index),
                 admission: admission.clone(),
@@ -142,6 +153,7 @@ impl Daemon {
             workers,
             topology: options::topology(config),
             upstream,
+            pubsub,
             cache,
             stats,
         })
@@ -177,6 +189,7 @@ impl Daemon {
                 }
             };
             let topology = tokio::spawn(topology::keep(self.topology, self.upstream.clone(), moved));
+            tokio::spawn(self.pubsub.run());
             let sweeping = tokio::spawn(sweep(self.cache.clone(), self.stats.clone()));
             if let Some(unix) = self.unix {
                 tokio::spawn(accept_unix(unix, self.admission.clone(), drain.clone(), handovers));

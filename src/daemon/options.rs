@@ -26,13 +26,17 @@ pub(super) fn memory_limits(config: &MemoryConfig) -> MemoryLimits {
     MemoryLimits { script_bytes_max: config.script_bytes_max, scan_passes_max: config.scan_passes_max }
 }
 
-pub(super) fn session_limits(config: &SessionConfig) -> SessionLimits {
+pub(super) fn session_limits(config: &Config) -> SessionLimits {
+    let (config, upstream) = (&config.session, &config.upstream);
     SessionLimits {
         pipeline_depth_max: config.pipeline_depth_max,
         output_bytes_max: config.output_bytes_max,
         ahead_bytes_max: config.request_bytes_max,
         transaction_bytes_max: config.transaction_bytes_max,
         stall_timeout: config.stall_timeout,
+        subscribed_output_bytes_max: config.pubsub_output_bytes_max.min(config.output_bytes_max),
+        subscriptions_max: config.pubsub_subscriptions_max,
+        subscribe_timeout: upstream.request_timeout,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::drain::Drain;
 use crate::listener::{self, Admission, ClientSocket, Listener};
 use crate::near_cache::{NearCache, SharedCache};
 use crate::proxy::{Memory, Proxy, Settings};
+use crate::pubsub::Hub;
 use crate::resp::scan::RequestLimits;
 use crate::session::{Report, Session, SessionContext, SessionLimits};
 use crate::socket::Stream;
@@ -47,6 +48,7 @@ pub(super) struct WorkerSeed {
     pub(super) clients: Arc<Clients>,
     pub(super) memory: Arc<Memory>,
     pub(super) keyspace_bytes_max: usize,
+    pub(super) pubsub: Arc<Hub>,
     pub(super) report: Arc<Report>,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) admission: Arc<Admission>,
@@ -106,11 +108,12 @@ async fn run(seed: WorkerSeed, mut handed_over: mpsc::Receiver<(ClientSocket, Ow
     task::spawn_local(upstream.clone().run());
     let cache = cache.map(|shared| NearCache::new(shared, stats.clone()));
     let settings = Settings { patience, alone: seed.alone, keyspace_bytes_max: seed.keyspace_bytes_max };
-    let proxy = Proxy::new(cache, upstream, seed.memory, stats.clone(), settings);
+    let proxy = Proxy::new(cache, upstream, seed.pubsub.clone(), seed.memory, stats.clone(), settings);
     let limits = seed.session_limits;
     let context = SessionContext {
         proxy,
         clients: seed.clients,
+        pubsub: seed.pubsub,
         report: seed.report,
         limits,
         drain: drain.clone(),

@@ -23,12 +23,14 @@ mod learn;
 mod memory;
 mod own_writes;
 mod patience;
+mod publish;
 mod random_key;
 mod read;
 mod replicas;
 mod scan;
 mod script;
 mod scripts;
+mod subscriptions;
 mod transaction;
 mod walks;
 mod watch;
@@ -40,8 +42,9 @@ pub use transaction::{Element, NotAPart, Part};
 pub use watch::Watched;
 
 use crate::clock::Nanos;
-use crate::command::{Class, Fault, Flags, Keys, Keyspace, Spec};
+use crate::command::{Class, Fault, Flags, Keys, Keyspace, Session, Spec};
 use crate::near_cache::{NearCache, Reply};
+use crate::pubsub::Hub;
 use crate::resp::Resp;
 use crate::resp::encode;
 use crate::resp::request::{OwnedRequest, Request};
@@ -85,6 +88,8 @@ pub struct Proxy {
     /// Absent when L1 is turned off.
     cache: Option<Cache>,
     upstream: Rc<Upstream>,
+    /// What our own clients are subscribed to.
+    pubsub: Arc<Hub>,
     lessons: RefCell<Lessons>,
     functions: RefCell<Functions>,
     memory: Arc<Memory>,
@@ -118,12 +123,13 @@ impl Proxy {
     pub fn new(
         cache: Option<Cache>,
         upstream: Rc<Upstream>,
+        pubsub: Arc<Hub>,
         memory: Arc<Memory>,
         stats: Arc<WorkerStats>,
         settings: Settings,
     ) -> Rc<Proxy> {
         let (lessons, functions) = Default::default();
-        Rc::new(Proxy { cache, upstream, lessons, functions, memory, stats, settings })
+        Rc::new(Proxy { cache, upstream, pubsub, lessons, functions, memory, stats, settings })
     }
 
     /// The upstream, for whoever reports about it.
@@ -170,6 +176,8 @@ impl Proxy {
                 refusal.write(spec, &mut out);
                 Answer::Now(out.freeze())
             }
+            Class::Publish => self.publish(spec, request, caller),
+            Class::Session(Session::PubSub) => self.subscriptions(spec, request),
             Class::Session(_) => Answer::Now(not_supported_yet(spec)),
             // What is local never comes here; any node answers it truthfully.
             Class::Forward | Class::AnyNode | Class::Local(_) => {

@@ -67,6 +67,7 @@ impl Proxy {
             | Class::Forward
             | Class::FanOut(_)
             | Class::Database(_)
+            | Class::Publish
             | Class::AnyNode => false,
             // Inside a transaction they do not wait.
             Class::Session(Session::Blocking | Session::Wait | Session::Transaction) => false,

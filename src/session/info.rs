@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::local::text;
 use crate::clock::{self, Nanos};
 use crate::near_cache::SharedCache;
+use crate::pubsub::Hub;
 use crate::resp::Resp;
 use crate::resp::request::Request;
 use crate::stats::Stats;
@@ -22,6 +23,8 @@ pub struct Report {
     pub cache: Option<Arc<SharedCache>>,
     /// Who owns what, and how the connections stand.
     pub upstream: Arc<SharedUpstream>,
+    /// Who is subscribed to what.
+    pub pubsub: Arc<Hub>,
     /// How many workers there are.
     pub workers: usize,
     /// When the daemon began.
@@ -98,12 +101,16 @@ fn clients(report: &Report, out: &mut String) -> std::fmt::Result {
     let connected = report.stats.total("connections_accepted") - report.stats.total("connections_closed");
     write!(out, "# Clients\r\nconnected_clients:{connected}\r\nmaxclients:{}\r\n", report.max_clients)?;
     let blocked = report.stats.total("waits_begun").saturating_sub(report.stats.total("waits_ended"));
-    write!(out, "blocked_clients:{blocked}\r\n")
+    let subscribed = report.pubsub.sizes().clients;
+    write!(out, "blocked_clients:{blocked}\r\npubsub_clients:{subscribed}\r\n")
 }
 
 fn stats(report: &Report, out: &mut String) -> std::fmt::Result {
     write!(out, "# Stats\r\ntotal_connections_received:{}\r\n", report.stats.total("connections_accepted"))?;
-    write!(out, "total_commands_processed:{}\r\n", report.stats.total("commands"))
+    write!(out, "total_commands_processed:{}\r\n", report.stats.total("commands"))?;
+    let sizes = report.pubsub.sizes();
+    write!(out, "pubsub_channels:{}\r\npubsub_patterns:{}\r\n", sizes.channels, sizes.patterns)?;
+    write!(out, "pubsubshard_channels:{}\r\n", sizes.shard_channels)
 }
 
 fn replication(_: &Report, out: &mut String) -> std::fmt::Result {

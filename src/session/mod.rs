@@ -25,6 +25,7 @@ mod local;
 mod modes;
 mod pipeline;
 mod state;
+mod subscriber;
 mod transaction;
 
 pub use info::Report;
@@ -36,6 +37,7 @@ use crate::connection::{Connection, Ended, Flow};
 use crate::drain::Drain;
 use crate::mailbox::Mail;
 use crate::proxy::{Answer, Caller, Proxy};
+use crate::pubsub::Hub;
 use crate::resp::Resp;
 use crate::resp::encode;
 use crate::resp::request::Request;
@@ -64,6 +66,12 @@ pub struct SessionLimits {
     pub transaction_bytes_max: usize,
     /// How long a client may leave a full socket unread.
     pub stall_timeout: Duration,
+    /// Bytes that may wait for a client that is subscribed to something to read them.
+    pub subscribed_output_bytes_max: usize,
+    /// Subscriptions of one client.
+    pub subscriptions_max: usize,
+    /// How long the upstream may take to confirm a subscription.
+    pub subscribe_timeout: Duration,
 }
 
 /// What all sessions of a worker use.
@@ -73,6 +81,8 @@ pub struct SessionContext {
     pub proxy: Rc<Proxy>,
     /// Everybody who is connected, to whichever worker.
     pub clients: Arc<Clients>,
+    /// Who is subscribed to what.
+    pub pubsub: Arc<Hub>,
     /// What INFO tells.
     pub report: Arc<Report>,
     /// The bounds.
@@ -165,6 +175,7 @@ impl Session {
         }
         context.stats.connections_closed.bump();
         drop(self.connection);
+        self.state.modes = None;
         self.pipeline.run_out().await;
     }
 
@@ -179,8 +190,9 @@ impl Session {
                 Ok(taken) => taken,
                 Err(end) => return Poll::Ready(end),
             };
-            if self.connection.out.len() + self.pipeline.bytes() > self.context.limits.output_bytes_max {
-                return Poll::Ready(End::NotReading("client_output_max"));
+            let (bytes_max, bound) = self.output_bound();
+            if self.connection.out.len() + self.pipeline.bytes() > bytes_max {
+                return Poll::Ready(End::NotReading(bound));
             }
             let room = match self.send(cx) {
                 Ok(room) => room,
@@ -197,6 +209,17 @@ impl Session {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+        }
+    }
+
+    /// How many bytes may wait for the client, and what that bound is called.
+    #[inline]
+    fn output_bound(&self) -> (usize, &'static str) {
+        let limits = &self.context.limits;
+        if self.state.modes.is_some() && self.state.is_subscribed() {
+            (limits.subscribed_output_bytes_max, "pubsub_output_max")
+        } else {
+            (limits.output_bytes_max, "client_output_max")
         }
     }
 
@@ -217,7 +240,7 @@ impl Session {
     fn take_mail(&mut self, cx: &Context<'_>) -> Result<(), End> {
         let Some(taken) = self.state.client.mailbox.take(cx) else { return Ok(()) };
         if taken.overflown {
-            return Err(End::NotReading("client_output_max"));
+            return Err(End::NotReading(self.output_bound().1));
         }
         for mail in taken.mail {
             match mail {
@@ -225,7 +248,7 @@ impl Session {
                     self.pipeline.push_now(in_version(push, self.state.resp));
                 }
                 Mail::Now(push) | Mail::Behind(push) => {
-                    self.connection.out.push(&in_version(push, self.state.resp));
+                    push_in_version(&mut self.connection.out, push, self.state.resp);
                 }
             }
         }
@@ -413,6 +436,16 @@ fn in_version(push: Bytes, resp: Resp) -> Bytes {
     match (resp, push.split_first()) {
         (Resp::Two, Some((b'>', rest))) => [b"*", rest].concat().into(),
         _ => push,
+    }
+}
+
+/// The same, straight on its way: a message for many clients is not copied for each.
+fn push_in_version(out: &mut WriteQueue, push: Bytes, resp: Resp) {
+    if resp == Resp::Two && push.first() == Some(&b'>') {
+        out.push_copy(b"*");
+        out.push(&push.slice(1..));
+    } else {
+        out.push(&push);
     }
 }
 

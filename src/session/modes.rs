@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::SessionContext;
 use super::state::State;
+use super::subscriber::{self, Subscriber};
 use super::transaction::{self, Transaction};
 use crate::command::{Session, Spec};
 use crate::proxy::{Answer, Caller, Watched};
@@ -18,6 +19,8 @@ pub(super) struct Modes {
     pub(super) transaction: Option<Transaction>,
     /// What WATCH named, until EXEC, DISCARD or UNWATCH.
     pub(super) watched: Option<Rc<Watched>>,
+    /// Present while the client is subscribed to something, or about to be.
+    pub(super) subscriber: Option<Subscriber>,
 }
 
 // === impl Modes ===
@@ -25,7 +28,7 @@ pub(super) struct Modes {
 impl Modes {
     /// Whether the session is in none.
     pub(super) fn is_none(&self) -> bool {
-        self.transaction.is_none() && !self.is_watching()
+        self.transaction.is_none() && self.subscriber.is_none() && !self.is_watching()
     }
 
     /// Whether keys are watched.
@@ -41,7 +44,10 @@ pub(super) fn intercept(
     state: &mut State,
     context: &SessionContext,
 ) -> Option<Answer<'static>> {
-    transaction::queue(spec, request, state, context)
+    let subscriber = state.modes.as_ref().and_then(|modes| modes.subscriber.as_ref());
+    subscriber
+        .and_then(|subscriber| subscriber::intercept(subscriber, spec, request, state.resp))
+        .or_else(|| transaction::queue(spec, request, state, context))
 }
 
 /// Whether a command of this kind begins only when all earlier ones of its session have been answered, and ends before
@@ -69,6 +75,10 @@ pub(super) fn answer<'a>(
         Session::Transaction => transaction::answer(spec, request, state, context, caller),
         Session::Blocking => context.proxy.block(spec, request, caller, state.client.wait.begin()),
         Session::Wait => context.proxy.wait_for_replicas(request, caller, state.client.wait.begin()),
+        // PUBSUB tells of subscriptions and is none.
+        Session::PubSub if !spec.name.starts_with("pubsub") => {
+            subscriber::answer(spec, request, state, context)
+        }
         Session::Monitor | Session::PubSub | Session::Tracking => {
             context.proxy.call(spec, crate::command::Class::Session(kind), request, caller)
         }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::modes::Modes;
+use super::subscriber::Subscriber;
 use crate::clients::Listed;
 use crate::clock::Nanos;
 use crate::proxy::OwnWrites;
@@ -72,6 +73,14 @@ impl State {
         self.name.clear();
         self.replies = Replies::On;
         self.modes = None;
+        // What was on its way to one of its modes would come as a reply to something else.
+        self.client.mailbox.discard();
+    }
+
+    /// Whether the client gets messages of channels.
+    pub(super) fn is_subscribed(&self) -> bool {
+        let subscriber = self.modes.as_ref().and_then(|modes| modes.subscriber.as_ref());
+        subscriber.is_some_and(Subscriber::is_subscribed)
     }
 
     /// Back to a plain session when its last mode has ended.

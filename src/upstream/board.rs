@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Nanos;
@@ -52,6 +52,8 @@ pub struct Board {
     servers: Mutex<BTreeMap<NodeId, ServerFacts>>,
     /// Whether the connection over which the topology is asked stands.
     control: AtomicBool,
+    /// How many connections stand that do nothing but subscribe.
+    feeds: AtomicUsize,
 }
 
 // === impl Board ===
@@ -71,6 +73,15 @@ impl Board {
 
     pub(super) fn post_control(&self, connected: bool) {
         self.control.store(connected, Ordering::Relaxed);
+    }
+
+    /// A connection that does nothing but subscribe has come, or is gone.
+    pub(super) fn post_feed(&self, connected: bool) {
+        if connected {
+            self.feeds.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.feeds.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Takes the facts about `node` from the text of its `INFO server`.
@@ -97,11 +108,12 @@ impl Board {
         lock(&self.servers).get(node).map(|facts| facts.run_id.clone())
     }
 
-    /// How many connections are up, the one over which the topology is asked among them.
+    /// How many connections are up: those that carry commands, those that subscribe, and the one over which the
+    /// topology is asked.
     pub fn connections(&self) -> usize {
         let lanes =
             lock(&self.links).values().filter(|link| matches!(link, Link::Up(_) | Link::Untracked)).count();
-        lanes + usize::from(self.control.load(Ordering::Relaxed))
+        lanes + self.feeds.load(Ordering::Relaxed) + usize::from(self.control.load(Ordering::Relaxed))
     }
 
     /// The state of each node as of `now`: of the worst of its connections.

@@ -45,12 +45,12 @@ pub(super) async fn greet(wire: &mut Wire, options: &UpstreamOptions) -> io::Res
     Ok(Greeting { untracked, info, pulse: (sent_at, pulse) })
 }
 
-/// Speaks first on the `wire` of a dedicated connection; what the node calls it.
+/// Speaks first on a `wire` that is not tracked, a dedicated one or one that subscribes; what the node calls it.
 ///
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.
-pub(super) async fn introduce(wire: &mut Wire, options: &UpstreamOptions) -> io::Result<u64> {
-    let replies = wire.converse(&hello(options.credentials.as_ref()), 1).await?;
+pub(super) async fn introduce(wire: &mut Wire, credentials: Option<&Credentials>) -> io::Result<u64> {
+    let replies = wire.converse(&hello(credentials), 1).await?;
     let greeting = replies.first().map_or(&[][..], |reply| reply);
     if let Some(error) = error_text(greeting) {
         return Err(refusal(&error));

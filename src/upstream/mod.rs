@@ -18,6 +18,7 @@ mod board;
 mod call;
 mod dedicated;
 mod error;
+mod feed;
 mod handshake;
 mod lane;
 mod options;
@@ -36,6 +37,7 @@ pub use board::{Board, Coherence, ServerFacts};
 pub use call::{Call, Outcome, Sent, UpstreamReply};
 pub use dedicated::{Dedicated, DedicatedCounts, Elsewhere};
 pub use error::Failure;
+pub use feed::{Feed, Kind, OnMessage, Readiness, Topic, Wanted};
 pub use options::{Credentials, Deployment, UpstreamOptions};
 pub use pulse::Heartbeat;
 pub use slots::{Knowledge, NodeIndex, SlotTable};
@@ -254,6 +256,27 @@ impl Upstream {
     /// Whether all slots are one node's, as those of a standalone server are.
     pub fn has_one_primary(&self) -> bool {
         self.shared.table.primaries().len() == 1
+    }
+
+    /// The same, and which node each went to.
+    pub fn send_each(self: &Rc<Upstream>, call: &Call) -> Vec<(NodeId, Sent)> {
+        let lanes = self.shared.table.primaries().iter().map(|index| self.lane(*index)).collect::<Vec<_>>();
+        lanes.iter().map(|lane| (lane.node().clone(), lane.send(call.clone(), self))).collect()
+    }
+
+    /// Sends a message that any node spreads, behind those that were published on the same slot: to the slot's owner,
+    /// or to whoever is up while that is down. Also says which node it went to.
+    pub fn publish(self: &Rc<Upstream>, slot: Slot, call: Call) -> (Option<NodeId>, Sent) {
+        let owner = self.shared.table.owner(slot).map(|owner| self.lane(self.in_order(slot, owner)));
+        match owner.filter(|lane| !lane.is_down()).or_else(|| self.any_node().map(|index| self.lane(index))) {
+            Some(lane) => (Some(lane.node().clone()), lane.send(call, self)),
+            None => (None, Sent::failed(self.no_topology())),
+        }
+    }
+
+    /// The node that owns `slot`, if one does.
+    pub fn owner_node(&self, slot: Slot) -> Option<NodeId> {
+        self.shared.table.node(self.shared.table.owner(slot)?)
     }
 
     /// Whether `slot` was seen on its way to another node a moment ago: nothing of it is kept then.

@@ -5,10 +5,10 @@ use crate::command::{Class, Session, Spec};
 
 pub(super) const ROWS: &[Spec] = &[
     row("psubscribe", -2, Class::Session(Session::PubSub)),
-    row("publish", 3, Class::AnyNode),
+    row("publish", 3, Class::Publish),
     container("pubsub", -2, PUBSUB),
     row("punsubscribe", -1, Class::Session(Session::PubSub)),
-    row("spublish", 3, Class::Forward).keys(ONE),
+    row("spublish", 3, Class::Publish).keys(ONE),
     row("ssubscribe", -2, Class::Session(Session::PubSub)).keys(ALL),
     row("subscribe", -2, Class::Session(Session::PubSub)),
     row("sunsubscribe", -1, Class::Session(Session::PubSub)).keys(ALL),

@@ -122,7 +122,7 @@ impl Upstream {
 
     async fn greeted(&self, node: &NodeId) -> io::Result<(Wire, u64)> {
         let mut wire = Wire::connect(node, self.options.request_timeout).await?;
-        let id = handshake::introduce(&mut wire, &self.options).await?;
+        let id = handshake::introduce(&mut wire, self.options.credentials.as_ref()).await?;
         Ok((wire, id))
     }
 

@@ -64,6 +64,11 @@ impl Lane {
         self.state.borrow().phase == Phase::Up
     }
 
+    /// Whether it cannot be connected to for now.
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self.state.borrow().phase, Phase::Down(_))
+    }
+
     /// Whether every command has been answered.
     pub(super) fn is_idle(&self) -> bool {
         self.state.borrow().queue.len() == 0

@@ -1,0 +1,143 @@
+//! Patterns as Redis matches them: `*`, `?`, `[a-z]`, `[^a]` and `\` before a character that stands for itself.
+
+/// Whether `text` as a whole matches `pattern`.
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut rest, mut at) = (pattern, 0);
+    // Where to go on when what follows the last star does not match: the star takes one byte more.
+    let mut retry: Option<(&[u8], usize)> = None;
+    loop {
+        if rest.first() == Some(&b'*') {
+            rest = &rest[1..];
+            retry = Some((rest, at));
+            continue;
+        }
+        let step = match text.get(at) {
+            None if rest.is_empty() => return true,
+            None => return false,
+            Some(byte) => take_one(rest, *byte),
+        };
+        (rest, at) = match (step, retry) {
+            (Some(after), _) => (after, at + 1),
+            (None, Some((after_star, from))) => {
+                retry = Some((after_star, from + 1));
+                (after_star, from + 1)
+            }
+            (None, None) => return false,
+        };
+    }
+}
+
+/// Whether something that begins with `prefix` may match `pattern`. It may say so of a pattern that matches nothing.
+pub fn may_begin_with(pattern: &[u8], prefix: &[u8]) -> bool {
+    let mut rest = pattern;
+    for byte in prefix {
+        if rest.first() == Some(&b'*') {
+            return true;
+        }
+        match take_one(rest, *byte) {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
+    true
+}
+
+/// What is left of `pattern`, which does not begin with a star, when its first element matches `byte`.
+fn take_one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
+    match pattern {
+        [] => None,
+        [b'?', rest @ ..] => Some(rest),
+        [b'[', rest @ ..] => take_set(rest, byte),
+        [b'\\', literal, rest @ ..] | [literal, rest @ ..] => (*literal == byte).then_some(rest),
+    }
+}
+
+/// The same for what follows `[`. A set that does not end takes the rest of the pattern, as in Redis.
+fn take_set(set: &[u8], byte: u8) -> Option<&[u8]> {
+    let (negated, mut set) = match set {
+        [b'^', rest @ ..] => (true, rest),
+        _ => (false, set),
+    };
+    let mut found = false;
+    loop {
+        set = match set {
+            [b'\\', literal, rest @ ..] => {
+                found |= *literal == byte;
+                rest
+            }
+            [b']', rest @ ..] => return (found != negated).then_some(rest),
+            [] => return (found != negated).then_some(set),
+            [first, b'-', last, rest @ ..] => {
+                found |= (*first.min(last)..=*first.max(last)).contains(&byte);
+                rest
+            }
+            [literal, rest @ ..] => {
+                found |= *literal == byte;
+                rest
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_in_redis() {
+        let cases: [(&str, &str, bool); 24] = [
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("*", "anything", true),
+            ("a*", "abc", true),
+            ("a*c", "abc", true),
+            ("a*c", "abcd", false),
+            ("a*b*c", "aXbbYc", true),
+            ("*a*b", "aab", true),
+            ("?", "", false),
+            ("h?llo", "hello", true),
+            ("h[ae]llo", "hallo", true),
+            ("h[ae]llo", "hillo", false),
+            ("h[^e]llo", "hello", false),
+            ("h[^e]llo", "hbllo", true),
+            ("h[a-c]llo", "hbllo", true),
+            ("h[c-a]llo", "hbllo", true),
+            ("[\\]]", "]", true),
+            ("\\*", "*", true),
+            ("\\*", "a", false),
+            ("a\\", "a\\", true),
+            ("[ab", "b", true),
+            ("news.*", "news.art", true),
+            ("**", "a", true),
+        ];
+        for (pattern, text, expected) in cases {
+            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn many_stars_take_no_time() {
+        let pattern = "*a".repeat(50) + "b";
+        assert!(!matches(pattern.as_bytes(), "a".repeat(5_000).as_bytes()));
+    }
+
+    #[test]
+    fn what_a_match_may_begin_with_is_known() {
+        for (pattern, expected) in [
+            ("*", true),
+            ("__key*", true),
+            ("__key*__:foo", true),
+            ("__key?pace@0__:*", false),
+            ("__key??ace@0__:*", true),
+            ("[_]_keyspace@*", true),
+            ("[^_]*", false),
+            ("__keyevent@*", false),
+            ("__keyspace", false),
+            ("news", false),
+            ("", false),
+        ] {
+            assert_eq!(may_begin_with(pattern.as_bytes(), b"__keyspace@"), expected, "{pattern}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! One connection that subscribes: it comes, it carries what the ledger wants on its node, it is lost, it comes again.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::Notify;
+use tokio::time::{self, MissedTickBehavior};
+
+use super::ledger::{Command, Phase};
+use super::message::{self, Push};
+use super::{Feed, Kind, OnMessage};
+use crate::clock::{self, Nanos};
+use crate::node::NodeId;
+use crate::resp::encode;
+use crate::upstream::backoff::Backoff;
+use crate::upstream::handshake;
+use crate::upstream::slots::NodeIndex;
+use crate::upstream::wire::{Event, Wire};
+use crate::write_queue::WriteQueue;
+
+/// One connection, whichever life of it.
+struct Link {
+    feed: Arc<Feed>,
+    index: NodeIndex,
+    node: NodeId,
+    wake: Arc<Notify>,
+    on_message: Arc<OnMessage>,
+}
+
+/// How a connection ended.
+enum End {
+    /// Nothing was left for it to do.
+    Idle,
+    Lost(String),
+}
+
+/// Connects again and again, until nothing is left for the connection to do.
+pub(super) async fn run(
+    feed: Arc<Feed>,
+    index: NodeIndex,
+    node: NodeId,
+    wake: Arc<Notify>,
+    on_message: Arc<OnMessage>,
+) {
+    let link = Link { feed, index, node, wake, on_message };
+    let options = &link.feed.options;
+    let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
+    loop {
+        let cause = match time::timeout(options.connect_timeout, link.connect()).await {
+            Ok(Ok(wire)) => {
+                backoff.reset();
+                match link.live(wire).await {
+                    End::Idle => return,
+                    End::Lost(_) => continue,
+                }
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} ms", options.connect_timeout.as_millis()),
+        };
+        let delay = backoff.next_delay();
+        tracing::info!(node = %link.node, cause, retry_ms = delay.as_millis() as u64, "cannot connect to subscribe");
+        link.feed.ledger().enter(index, Phase::Down(cause));
+        link.feed.needed.notify_one();
+        link.feed.upstream.table.ask_refresh();
+        time::sleep(delay).await;
+        if link.feed.ledger().close_if_idle(index) {
+            return;
+        }
+    }
+}
+
+// === impl Link ===
+
+impl Link {
+    async fn connect(&self) -> io::Result<Wire> {
+        let options = &self.feed.options;
+        let mut wire = Wire::connect(&self.node, options.request_timeout).await?;
+        handshake::introduce(&mut wire, options.credentials.as_ref()).await?;
+        Ok(wire)
+    }
+
+    /// One life of the connection.
+    async fn live(&self, wire: Wire) -> End {
+        let board = &self.feed.upstream.board;
+        board.post_feed(true);
+        self.feed.ledger().enter(self.index, Phase::Up);
+        self.feed.needed.notify_one();
+        tracing::info!(node = %self.node, "connected to subscribe");
+        let end = self.serve(wire).await;
+        board.post_feed(false);
+        match &end {
+            End::Idle => tracing::info!(node = %self.node, "nothing is subscribed to any more: closed"),
+            End::Lost(cause) => {
+                let subscriptions = self.feed.ledger().lost(self.index);
+                self.feed.stats.pubsub_losses.add(1);
+                tracing::info!(node = %self.node, cause, subscriptions, "lost a connection that subscribes");
+                self.feed.upstream.table.ask_refresh();
+            }
+        }
+        end
+    }
+
+    async fn serve(&self, mut wire: Wire) -> End {
+        let mut out = WriteQueue::default();
+        let mut heard_at = clock::now();
+        let mut ticks = time::interval(self.feed.options.heartbeat_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.reset();
+        let mut is_idle = false;
+        loop {
+            self.take_commands(&mut out);
+            if let Err(error) = wire.write(&mut out) {
+                return End::Lost(error.to_string());
+            }
+            tokio::select! {
+                event = wire.event(!out.is_empty()) => {
+                    let received = event.and_then(|event| {
+                        if event == Event::Read {
+                            heard_at = clock::now();
+                            self.receive(&mut wire)?;
+                        }
+                        Ok(())
+                    });
+                    if let Err(error) = received {
+                        return End::Lost(error.to_string());
+                    }
+                }
+                () = self.wake.notified() => is_idle = false,
+                _ = ticks.tick() => {
+                    if self.is_overdue(heard_at) {
+                        return End::Lost("the node does not answer".to_owned());
+                    }
+                    let mut ledger = self.feed.ledger();
+                    // Not at once: who gives up one channel often takes another.
+                    if is_idle && ledger.close_if_idle(self.index) {
+                        return End::Idle;
+                    }
+                    is_idle = true;
+                    ledger.try_again(self.index);
+                    if ledger.wants_ping(self.index, clock::now()) {
+                        out.push(&encode::request(&["PING"]));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Queues what the ledger wants to be sent. Behind each command goes a PING: what comes before its answer is about
+    /// the command, and all that it subscribed to stands by then.
+    fn take_commands(&self, out: &mut WriteQueue) {
+        let commands = self.feed.ledger().take_commands(self.index, clock::now());
+        for command in commands {
+            out.push(&written(&command));
+            out.push(&encode::request(&["PING"]));
+        }
+    }
+
+    /// Whether the node owes an answer for too long, and said nothing else meanwhile.
+    fn is_overdue(&self, heard_at: Nanos) -> bool {
+        let patience = clock::nanos(self.feed.options.request_timeout);
+        let since = self.feed.ledger().owes_since(self.index);
+        since.is_some_and(|since| since.max(heard_at) + patience < clock::now())
+    }
+
+    /// Takes in what was read, in the order in which the node sent it.
+    fn receive(&self, wire: &mut Wire) -> io::Result<()> {
+        let mut answered = false;
+        while let Some(frame) = wire.next_frame()? {
+            match frame.first() {
+                Some(b'>') => self.pushed(&frame),
+                Some(b'-') => self.refused(&frame),
+                _ => {
+                    answered = true;
+                    if self.feed.ledger().done(self.index) > 0 {
+                        self.feed.upstream.table.ask_refresh();
+                    }
+                }
+            }
+        }
+        if answered {
+            let restored = self.feed.ledger().take_restored();
+            if restored > 0 {
+                self.feed.stats.pubsub_restored.add(restored);
+                tracing::info!(node = %self.node, subscriptions = restored, "subscriptions are restored");
+            }
+            self.feed.settled.notify_waiters();
+        }
+        Ok(())
+    }
+
+    fn pushed(&self, frame: &Bytes) {
+        match message::parse(frame) {
+            Push::Message(topic, channel) => {
+                if self.feed.ledger().accepts(self.index, &topic, &channel) {
+                    (self.on_message)(&topic, frame);
+                }
+            }
+            Push::Ended(topic) => {
+                if self.feed.ledger().ended(self.index, &topic) {
+                    tracing::info!(node = %self.node, "a shard's subscription ended: its slot has moved");
+                    self.feed.upstream.table.ask_refresh();
+                }
+            }
+            Push::Other => {}
+        }
+    }
+
+    fn refused(&self, error: &Bytes) {
+        tracing::warn!(node = %self.node, error = %error.trim_ascii_end().escape_ascii(), "a node refused to subscribe");
+        self.feed.ledger().refused(self.index, Bytes::copy_from_slice(error));
+    }
+}
+
+/// A command of the ledger as a request.
+fn written(command: &Command) -> Bytes {
+    let kind = command.topics.first().map_or(Kind::Channel, |topic| topic.kind);
+    let name = match (kind, command.subscribes) {
+        (Kind::Channel, true) => "SUBSCRIBE",
+        (Kind::Channel, false) => "UNSUBSCRIBE",
+        (Kind::Pattern, true) => "PSUBSCRIBE",
+        (Kind::Pattern, false) => "PUNSUBSCRIBE",
+        (Kind::Shard, true) => "SSUBSCRIBE",
+        (Kind::Shard, false) => "SUNSUBSCRIBE",
+    };
+    let mut out = BytesMut::new();
+    encode::array(&mut out, 1 + command.topics.len());
+    encode::bulk(&mut out, name.as_bytes());
+    command.topics.iter().for_each(|topic| encode::bulk(&mut out, &topic.name));
+    out.freeze()
+}

@@ -1,0 +1,245 @@
+//! The feed: connections to nodes that do nothing but subscribe, for the whole process.
+//!
+//! However many clients want a channel, it is subscribed to once. A connection is opened when the first subscription
+//! is wanted on its node and closed when none is left. What is lost with a connection is subscribed to again, on
+//! whichever node it belongs by then. Who wants a message is none of this module's business: a function gets it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+mod ledger;
+mod link;
+mod message;
+
+use super::slots::Knowledge;
+use super::{Failure, SharedUpstream, UpstreamOptions};
+use crate::key::Slot;
+use crate::node::NodeId;
+use crate::resp::encode;
+use crate::stats::WorkerStats;
+use ledger::{Ledger, Standing};
+
+/// What a subscription is to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// One channel: SUBSCRIBE.
+    Channel,
+    /// All channels whose names match: PSUBSCRIBE.
+    Pattern,
+    /// One channel of a shard: SSUBSCRIBE.
+    Shard,
+}
+
+/// What can be subscribed to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topic {
+    /// What the name names.
+    pub kind: Kind,
+    /// The channel or pattern.
+    pub name: Bytes,
+}
+
+/// How subscriptions that are wanted stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Everything that is published on any of them from now on comes in.
+    Ready,
+    /// Some are on their way.
+    NotYet,
+    /// One of them cannot be had; the error reply for who wants it.
+    Failed(Bytes),
+}
+
+/// Called with what was subscribed to and the message as the node pushed it, in the order in which the node did.
+pub type OnMessage = Box<dyn Fn(&Topic, &Bytes) + Send + Sync>;
+
+/// The feed. Any thread may want something; [`Feed::run`] must run on one.
+#[derive(Debug)]
+pub struct Feed {
+    options: UpstreamOptions,
+    upstream: Arc<SharedUpstream>,
+    ledger: Mutex<Ledger>,
+    /// How many different subscriptions are wanted, for those who only want to know whether there are any.
+    topics: AtomicUsize,
+    /// Tells who waits that something stands, or cannot.
+    settled: Notify,
+    /// Tells that a connection is needed.
+    needed: Notify,
+    stats: Arc<WorkerStats>,
+}
+
+/// Subscriptions that are wanted for as long as this lives.
+#[derive(Debug)]
+pub struct Wanted {
+    feed: Arc<Feed>,
+    topics: Arc<[Topic]>,
+}
+
+// === impl Topic ===
+
+impl Topic {
+    /// The channel or pattern `name`.
+    pub fn new(kind: Kind, name: Bytes) -> Topic {
+        Topic { kind, name }
+    }
+}
+
+// === impl Feed ===
+
+impl Feed {
+    /// A feed of at most `topics_max` different subscriptions.
+    pub fn new(
+        options: UpstreamOptions,
+        upstream: Arc<SharedUpstream>,
+        topics_max: usize,
+        stats: Arc<WorkerStats>,
+    ) -> Arc<Feed> {
+        let ledger = Mutex::new(Ledger::new(topics_max));
+        let (topics, settled, needed) = (AtomicUsize::new(0), Notify::new(), Notify::new());
+        Arc::new(Feed { options, upstream, ledger, topics, settled, needed, stats })
+    }
+
+    /// Keeps what is wanted subscribed to, for as long as it is polled.
+    pub async fn run(self: Arc<Feed>, on_message: OnMessage) {
+        let on_message = Arc::new(on_message);
+        let mut knowledge = self.upstream.table.knowledge();
+        knowledge.mark_changed();
+        loop {
+            if knowledge.has_changed().is_ok_and(|news| news) {
+                if matches!(*knowledge.borrow_and_update(), Knowledge::Known(_)) {
+                    self.ledger().follow(&self.upstream.table);
+                }
+                self.settled.notify_waiters();
+            }
+            for (index, wake) in self.ledger().take_new() {
+                let Some(node) = self.upstream.table.node(index) else { continue };
+                tokio::spawn(link::run(self.clone(), index, node, wake, on_message.clone()));
+            }
+            tokio::select! {
+                changed = knowledge.changed() => if changed.is_err() {
+                    return;
+                },
+                () = self.needed.notified() => {}
+            }
+        }
+    }
+
+    /// Wants `topics`; `None` if they would be too many different ones.
+    pub fn want(self: &Arc<Feed>, topics: Vec<Topic>) -> Option<Wanted> {
+        let mut ledger = self.ledger();
+        let held = ledger.hold(&topics);
+        self.topics.store(ledger.len(), Ordering::Relaxed);
+        if ledger.has_new() {
+            self.needed.notify_one();
+        }
+        drop(ledger);
+        held.then(|| Wanted { feed: self.clone(), topics: topics.into() })
+    }
+
+    /// Whether nothing at all is wanted.
+    pub fn is_idle(&self) -> bool {
+        self.topics.load(Ordering::Relaxed) == 0
+    }
+
+    /// How many of our own subscriptions `node` counts when something is published on `channel`.
+    pub fn own_receivers(&self, node: &NodeId, channel: &Topic) -> usize {
+        self.ledger().own_receivers(self.upstream.table.index_of(node), channel)
+    }
+
+    /// How many patterns of ours `node` counts.
+    pub fn own_patterns(&self, node: &NodeId) -> usize {
+        self.ledger().own_patterns(self.upstream.table.index_of(node))
+    }
+
+    /// Whether `topic` stands on `node`.
+    pub fn stands_on(&self, node: &NodeId, topic: &Topic) -> bool {
+        self.ledger().stands(self.upstream.table.index_of(node), topic)
+    }
+
+    fn release(&self, topics: &[Topic]) {
+        let mut ledger = self.ledger();
+        ledger.release(topics);
+        self.topics.store(ledger.len(), Ordering::Relaxed);
+    }
+
+    fn readiness(&self, topics: &[Topic]) -> Readiness {
+        let ledger = self.ledger();
+        let mut all = Readiness::Ready;
+        for topic in topics {
+            match ledger.standing(topic) {
+                Standing::Stands => {}
+                Standing::Waits => all = Readiness::NotYet,
+                Standing::Refused(error) => return Readiness::Failed(error),
+                Standing::Unreachable(node, cause) => {
+                    let node = self.upstream.table.node(node).unwrap_or_else(|| NodeId::new("?"));
+                    return failed(&Failure::Unreachable { node, cause });
+                }
+                Standing::Nowhere => match &*self.upstream.table.knowledge().borrow() {
+                    Knowledge::Asking => all = Readiness::NotYet,
+                    Knowledge::Unknown(cause) => {
+                        return failed(&Failure::NoTopology { cause: cause.clone() });
+                    }
+                    // It was read a moment ago, and the ledger will be told.
+                    Knowledge::Known(_) if self.upstream.table.owner(Slot::of(&topic.name)).is_some() => {
+                        all = Readiness::NotYet;
+                    }
+                    Knowledge::Known(_) => {
+                        return failed(&Failure::NoOwner { slot: Slot::of(&topic.name) });
+                    }
+                },
+            }
+        }
+        all
+    }
+
+    /// Nobody panics while holding it; if somebody does, what is in it is still whole.
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failed(failure: &Failure) -> Readiness {
+    Readiness::Failed(encode::error_reply(failure.to_string()))
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    /// What is wanted.
+    pub fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
+    /// How it stands.
+    pub fn readiness(&self) -> Readiness {
+        self.feed.readiness(&self.topics)
+    }
+
+    /// Waits until it is no longer only on its way, at most until `deadline`.
+    pub fn decided(&self, deadline: Instant) -> impl Future<Output = ()> + use<> {
+        let (feed, topics) = (self.feed.clone(), self.topics.clone());
+        async move {
+            loop {
+                let settled = feed.settled.notified();
+                tokio::pin!(settled);
+                settled.as_mut().enable();
+                if feed.readiness(&topics) != Readiness::NotYet {
+                    return;
+                }
+                if timeout_at(deadline, settled).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.feed.release(&self.topics);
+    }
+}
