@@ -17,6 +17,8 @@ mod lost_connection;
 mod many_clients;
 mod node_failure;
 mod pass_through;
+mod pubsub;
+mod pubsub_failure;
 mod refused_start;
 mod service;
 mod show;

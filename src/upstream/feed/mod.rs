@@ -107,24 +107,26 @@ impl Feed {
     pub async fn run(self: Arc<Feed>, on_message: OnMessage) {
         let on_message = Arc::new(on_message);
         let mut knowledge = self.upstream.table.knowledge();
-        knowledge.mark_changed();
+        let mut news = true;
         loop {
-            if knowledge.has_changed().is_ok_and(|news| news) {
+            if news {
                 if matches!(*knowledge.borrow_and_update(), Knowledge::Known(_)) {
                     self.ledger().follow(&self.upstream.table);
                 }
                 self.settled.notify_waiters();
             }
-            for (index, wake) in self.ledger().take_new() {
+            let new = self.ledger().take_new();
+            for (index, wake) in new {
                 let Some(node) = self.upstream.table.node(index) else { continue };
                 tokio::spawn(link::run(self.clone(), index, node, wake, on_message.clone()));
             }
-            tokio::select! {
-                changed = knowledge.changed() => if changed.is_err() {
-                    return;
+            news = tokio::select! {
+                changed = knowledge.changed() => match changed {
+                    Ok(()) => true,
+                    Err(_) => return,
                 },
-                () = self.needed.notified() => {}
-            }
+                () = self.needed.notified() => false,
+            };
         }
     }
 
