@@ -91,11 +91,16 @@ impl OwnWrite {
     }
 
     /// The write may touch keys that it does not name.
-    pub(super) fn of_anything(mut self) -> OwnWrite {
-        self.of_anything = true;
+    pub(super) fn of_anything(self) -> OwnWrite {
         if self.keys.is_empty() {
             self.session.written.note_all();
         }
+        self.before_all_reads()
+    }
+
+    /// All reads of the session go upstream until this has ended.
+    pub(super) fn before_all_reads(mut self) -> OwnWrite {
+        self.of_anything = true;
         self.session.of_anything.update(|count| count + 1);
         self
     }

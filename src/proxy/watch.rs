@@ -77,7 +77,7 @@ impl Proxy {
             }
             watch => watch,
         };
-        let reads = self.begin_write(Vec::new(), caller).of_anything();
+        let reads = self.begin_write(Vec::new(), caller).before_all_reads();
         let bytes = request.to_owned().bytes();
         let (proxy, watched) = (self.clone(), watched.clone());
         Answer::Later(Box::pin(async move {
