@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use nearside::command::{Class, Flags, Gather, Join, Keys, Keyspace, Local, Script, Session, Spec, all};
+use nearside::command::{
+    Class, Database, Flags, Gather, Join, Keys, Keyspace, Local, Script, Session, Spec, all,
+};
 use nearside::key::Slot;
 use nearside::node::NodeId;
 use nearside::upstream::Failure;
@@ -53,16 +55,13 @@ fn kind(spec: &Spec) -> (Kind, String) {
         Class::CacheableRead => plain(Kind::Cached),
         Class::Forward if spec.flags.has(Flags::READ) => plain(Kind::Read),
         Class::Forward => plain(Kind::Write),
-        Class::Script(Script::Eval | Script::EvalSha | Script::Function) if spec.flags.has(Flags::READ) => {
-            plain(Kind::Read)
-        }
-        Class::Script(Script::Eval | Script::EvalSha | Script::Function) => plain(Kind::Script),
-        Class::Script(script) => (Kind::EveryPrimary, kept(script).to_owned()),
+        Class::Script(script) => kind_of_script(script, spec),
         Class::Keyspace(keyspace) => (Kind::EveryPrimary, walked(keyspace).to_owned()),
         Class::Publish => {
             (Kind::Session, "counts the clients of nearside, and what the nodes count beside them".to_owned())
         }
-        Class::Database(_) => (Kind::Local, "what names another database than 0".to_owned()),
+        Class::Database(Database::Copy) => plain(Kind::Write),
+        Class::Database(Database::Move | Database::Swap) => plain(Kind::Local),
         Class::FanOut(join) => (Kind::FanOut, joined(join).to_owned()),
         Class::EveryPrimary(gather) => (Kind::EveryPrimary, gathered(gather).to_owned()),
         Class::AnyNode => plain(Kind::AnyNode),
@@ -98,28 +97,32 @@ fn joined(join: Join) -> &'static str {
 
 fn gathered(gather: Gather) -> &'static str {
     match gather {
-        Gather::AllOk => "the reply that all give, or the first error",
+        Gather::AllOk => "the reply that all give, or an error that says who gave which",
         Gather::AnyOk => "OK if any gives it",
         Gather::First => "the first reply; all are the same",
         Gather::Sum => "the sum",
-        Gather::Running => "the reply of the node that runs a script, else of any",
+        Gather::Running => "the reply of the primary that runs something, else any",
     }
 }
 
-fn kept(script: Script) -> &'static str {
+fn kind_of_script(script: Script, spec: &Spec) -> (Kind, String) {
+    let every = |what: &str| (Kind::EveryPrimary, what.to_owned());
     match script {
-        Script::Eval | Script::EvalSha | Script::Function => "runs where its keys are",
-        Script::Load => "kept by nearside too, which brings it to any node that lacks it",
-        Script::Exists => "1 where nearside or every node has it",
-        Script::Flush => "forgotten everywhere",
+        Script::Eval | Script::EvalSha | Script::Function if spec.flags.has(Flags::READ) => {
+            (Kind::Read, String::new())
+        }
+        Script::Eval | Script::EvalSha | Script::Function => (Kind::Script, String::new()),
+        Script::Load => every("the reply of any; the others get the script when they need it"),
+        Script::Exists => every("1 where EVALSHA finds the script on every primary"),
+        Script::Flush => every(gathered(Gather::AllOk)),
     }
 }
 
 fn walked(keyspace: Keyspace) -> &'static str {
     match keyspace {
-        Keyspace::Scan => "one cursor over all primaries",
-        Keyspace::Keys => "a walk over all primaries, up to a bound",
-        Keyspace::RandomKey => "a primary drawn by its number of keys, then a key of it",
+        Keyspace::Scan => "a page of a walk over one after the other",
+        Keyspace::Keys => "all keys of such a walk, in no order",
+        Keyspace::RandomKey => "a key of one, the likelier the more keys it has",
     }
 }
 

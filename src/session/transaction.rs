@@ -61,7 +61,7 @@ pub(super) fn queue(
         "multi" | "watch" if !is_valkey(context) => return None,
         _ => {}
     }
-    if spec.flags.has(Flags::NO_MULTI) && !(spec.name == "client|reply" && !is_valkey(context)) {
+    if spec.flags.has(Flags::NO_MULTI) && (spec.name != "client|reply" || is_valkey(context)) {
         transaction.abort();
         return Some(Answer::Now(not_allowed(spec, is_valkey(context))));
     }
