@@ -32,8 +32,8 @@ const COUNT: u64 = 10;
 /// Steps in one SCAN: then the client gets what there is, be it nothing, and a cursor to go on with.
 const STEPS_MAX: usize = 64;
 
-/// Passes of one KEYS: slots that change hands faster than that cannot be followed.
-const PASSES_MAX: usize = 1024;
+/// Passes of one KEYS that may bring it no further, because the nodes disagree on who owns a slot.
+const VAIN_PASSES_MAX: usize = 16;
 
 /// How long a step waits for the owners of the slots to be known better.
 const REFRESH_TIME_MAX: Duration = Duration::from_secs(1);
@@ -91,6 +91,7 @@ impl Proxy {
         let deadline = clock::now() + clock::nanos(self.settings.patience);
         for _ in 0..STEPS_MAX {
             let asked = left.min(COUNT_MAX);
+            let before = stand.stand.clone();
             let step = self.step(stand, position, wish, asked).await?;
             bytes += step.keys.iter().map(Bytes::len).sum::<usize>();
             let brought = step.keys.len() as u64;
@@ -98,8 +99,9 @@ impl Proxy {
             let Some((next, at)) = step.next else { return Ok(page_reply(0, &keys)) };
             // A node that has no more keys may have had few: the page goes on with the next one.
             left = left.saturating_sub(if next.stand.pass.is_some() { asked } else { brought });
+            let vain = next.stand.is_vain_after(&before);
             (stand, position) = (next, at);
-            if left == 0 || bytes >= self.settings.keyspace_bytes_max || clock::now() >= deadline {
+            if vain || left == 0 || bytes >= self.settings.keyspace_bytes_max || clock::now() >= deadline {
                 break;
             }
         }
@@ -113,8 +115,9 @@ impl Proxy {
         let bytes_max = self.settings.keyspace_bytes_max;
         let (mut stand, mut position) = (Numbered::default(), 0);
         let mut keys = HashSet::new();
-        let (mut bytes, mut passes) = (0, 0);
+        let (mut bytes, mut vain_passes) = (0, 0);
         loop {
+            let before = stand.stand.clone();
             let step = self.step(stand, position, wish, COUNT_MAX).await?;
             for key in step.keys {
                 let length = key.len();
@@ -129,10 +132,10 @@ impl Proxy {
                 )));
             }
             let Some(next) = step.next else { break };
-            passes += usize::from(next.0.stand.pass.is_none());
-            if passes > PASSES_MAX {
+            vain_passes += usize::from(next.0.stand.is_vain_after(&before));
+            if vain_passes > VAIN_PASSES_MAX {
                 return Err(encode::error_reply(
-                    "ERR nearside: slots change hands faster than KEYS can follow",
+                    "ERR nearside: the cluster's nodes disagree on who owns a slot",
                 ));
             }
             (stand, position) = next;

@@ -119,6 +119,15 @@ impl Progress {
     }
 }
 
+// === impl Stand ===
+
+impl Stand {
+    /// Whether the pass that ended here has brought the walk no further.
+    pub(super) fn is_vain_after(&self, before: &Stand) -> bool {
+        self.pass.is_none() && self.progress == before.progress
+    }
+}
+
 // === impl Walks ===
 
 impl Walks {
