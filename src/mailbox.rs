@@ -162,4 +162,17 @@ mod tests {
         let taken = mailbox.take(&cx).unwrap();
         assert!(taken.overflown && taken.mail.is_empty());
     }
+
+    #[test]
+    fn a_narrower_bound_is_held_and_what_is_discarded_is_gone() {
+        let mailbox = Mailbox::new(100);
+        let cx = Context::from_waker(Waker::noop());
+        let mail = || Mail::Now(Bytes::from_static(b"abc"));
+        mailbox.put_within(mail(), 5);
+        mailbox.discard();
+        assert!(mailbox.take(&cx).unwrap().mail.is_empty());
+        mailbox.put_within(mail(), 5);
+        mailbox.put_within(mail(), 5);
+        assert!(mailbox.take(&cx).unwrap().overflown);
+    }
 }

@@ -27,13 +27,14 @@ enum Kind {
     FanOut,
     EveryPrimary,
     AnyNode,
+    PubSub,
     Local,
     Session,
     NotYet,
     Refused,
 }
 
-const HEADINGS: [(Kind, &str); 12] = [
+const HEADINGS: [(Kind, &str); 13] = [
     (Kind::Cached, "Identical, answered from memory when it can be"),
     (Kind::Read, "Identical, always read from the node that owns the key"),
     (Kind::Write, "Identical, carried out by the node that owns the key"),
@@ -42,6 +43,7 @@ const HEADINGS: [(Kind, &str); 12] = [
     (Kind::FanOut, "Emulated: split by slot and joined"),
     (Kind::EveryPrimary, "Emulated: sent to every primary and gathered"),
     (Kind::AnyNode, "Emulated: answered by one of the nodes, for itself"),
+    (Kind::PubSub, "Emulated: one subscription upstream for all clients"),
     (Kind::Local, "Emulated: answered by nearside"),
     (Kind::Session, "Emulated: with state of the session"),
     (Kind::NotYet, "Not yet: an error says so"),
@@ -57,9 +59,6 @@ fn kind(spec: &Spec) -> (Kind, String) {
         Class::Forward => plain(Kind::Write),
         Class::Script(script) => kind_of_script(script, spec),
         Class::Keyspace(keyspace) => (Kind::EveryPrimary, walked(keyspace).to_owned()),
-        Class::Publish => {
-            (Kind::Session, "counts the clients of nearside, and what the nodes count beside them".to_owned())
-        }
         Class::Database(Database::Copy) => plain(Kind::Write),
         Class::Database(Database::Move | Database::Swap) => plain(Kind::Local),
         Class::FanOut(join) => (Kind::FanOut, joined(join).to_owned()),
@@ -72,9 +71,8 @@ fn kind(spec: &Spec) -> (Kind, String) {
         Class::Session(session @ (Session::Blocking | Session::Wait)) => {
             (Kind::Waits, needed(session).to_owned())
         }
-        Class::Session(session @ (Session::Transaction | Session::PubSub)) => {
-            (Kind::Session, needed(session).to_owned())
-        }
+        Class::Session(session @ Session::Transaction) => (Kind::Session, needed(session).to_owned()),
+        Class::Publish | Class::Session(Session::PubSub) => plain(Kind::PubSub),
         Class::Session(session) => (Kind::NotYet, needed(session).to_owned()),
         Class::Refused(refusal) => {
             let mut reply = BytesMut::new();

@@ -293,8 +293,9 @@ fn a_thousand_subscribers_are_one_upstream_and_all_are_counted() {
     // The usual limit on open files is just above a thousand.
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
-    daemon.until_tracked(3);
-    let connections = daemon.counter("upstream_connections");
+    // One for each worker and node, and the one over which the topology is asked.
+    let connections = 2 * 3 + 1;
+    eventually("all workers are connected", SOON, || daemon.counter("upstream_connections") == connections);
     let mut subscribers: Vec<Client> = (0..SUBSCRIBERS).map(|_| daemon.client()).collect();
     for subscriber in &mut subscribers {
         subscriber.send(&["SUBSCRIBE", "crowd"]).unwrap();

@@ -1,0 +1,167 @@
+//! Where subscriptions stand while nodes come and go, without a socket.
+
+use std::slice;
+
+use bytes::Bytes;
+
+use super::exchange::{BATCHES_IN_FLIGHT_MAX, Command, Phase, TOPICS_AT_ONCE_MAX};
+use super::{Kind, Ledger, Standing, Topic};
+use crate::key::Slot;
+use crate::node::NodeId;
+use crate::upstream::slots::{NodeIndex, SlotTable};
+
+struct World {
+    table: SlotTable,
+    ledger: Ledger,
+    nodes: [NodeIndex; 3],
+}
+
+/// Three primaries that share the slots, and a ledger of ten that knows them.
+fn world() -> World {
+    let table = SlotTable::default();
+    let names = ["a:1", "b:1", "c:1"].map(NodeId::new);
+    let nodes = names.each_ref().map(|name| table.index_of(name));
+    let [a, b, c] = names;
+    table.replace(&[(0..=4_999, a), (5_000..=9_999, b), (10_000..=16_383, c)], 0);
+    let mut ledger = Ledger::new(10);
+    ledger.follow(&table);
+    World { table, ledger, nodes }
+}
+
+impl World {
+    /// Every connection that is needed comes up, and carries out what it is told. What was told to whom.
+    fn run(&mut self) -> Vec<(NodeIndex, Command)> {
+        for (node, _) in self.ledger.take_new() {
+            self.ledger.enter(node, Phase::Up);
+        }
+        let mut told = Vec::new();
+        for node in self.nodes {
+            for command in self.ledger.take_commands(node, 0) {
+                told.push((node, command));
+                self.ledger.done(node);
+            }
+        }
+        told
+    }
+}
+
+fn topic(kind: Kind, name: &'static str) -> Topic {
+    Topic::new(kind, Bytes::from_static(name.as_bytes()))
+}
+
+fn command(subscribes: bool, topic: &Topic) -> Command {
+    Command { subscribes, topics: vec![topic.clone()] }
+}
+
+#[test]
+fn a_channel_stands_once_on_the_owner_of_its_slot() {
+    let mut world = world();
+    // Slot 12182.
+    let (foo, owner) = (topic(Kind::Channel, "foo"), world.nodes[2]);
+    assert!(world.ledger.hold(slice::from_ref(&foo)) && world.ledger.hold(slice::from_ref(&foo)));
+    assert_eq!(world.ledger.standing(&foo), Standing::Waits);
+    assert_eq!(world.run(), [(owner, command(true, &foo))]);
+    assert_eq!(world.ledger.standing(&foo), Standing::Stands);
+    assert!(world.ledger.accepts(owner, &foo, b"foo"));
+    assert!(!world.ledger.accepts(world.nodes[0], &foo, b"foo"));
+    assert_eq!(world.ledger.own_receivers(owner, &foo), 1);
+    world.ledger.release(slice::from_ref(&foo));
+    assert_eq!(world.run(), []);
+    assert!(!world.ledger.close_if_idle(owner));
+    world.ledger.release(slice::from_ref(&foo));
+    assert_eq!(world.run(), [(owner, command(false, &foo))]);
+    assert!(world.ledger.close_if_idle(owner));
+}
+
+#[test]
+fn what_may_notify_stands_everywhere_and_ordinary_messages_have_one_source() {
+    let mut world = world();
+    let all = topic(Kind::Pattern, "*");
+    world.ledger.hold(slice::from_ref(&all));
+    assert_eq!(world.run().len(), 3);
+    let accepting = |channel: &[u8]| {
+        world.nodes.iter().filter(|node| world.ledger.accepts(**node, &all, channel)).count()
+    };
+    assert_eq!(accepting(b"news"), 1);
+    assert_eq!(accepting(b"__keyspace@0__:key"), 3);
+}
+
+#[test]
+fn another_node_stands_in_for_one_that_is_down_and_the_shard_waits() {
+    let mut world = world();
+    let (foo, shard, owner) = (topic(Kind::Channel, "foo"), topic(Kind::Shard, "foo"), world.nodes[2]);
+    world.ledger.hold(&[foo.clone(), shard.clone()]);
+    world.run();
+    assert_eq!(world.ledger.lost(owner), 2);
+    assert_eq!(world.ledger.standing(&foo), Standing::Waits);
+    world.ledger.enter(owner, Phase::Down("why".to_owned()));
+    assert_eq!(world.ledger.standing(&shard), Standing::Unreachable(owner, "why".to_owned()));
+    let told = world.run();
+    assert!(told.iter().any(|(node, told)| *node != owner && *told == command(true, &foo)), "{told:?}");
+    assert_eq!(world.ledger.standing(&foo), Standing::Stands);
+    // It is back: what stands there is given up elsewhere, and not before.
+    world.ledger.enter(owner, Phase::Up);
+    let told = [world.run(), world.run()].concat();
+    assert!(told.iter().any(|(node, told)| *node != owner && *told == command(false, &foo)), "{told:?}");
+    assert!(world.ledger.accepts(owner, &foo, b"foo"));
+    assert_eq!(world.ledger.standing(&shard), Standing::Stands);
+}
+
+#[test]
+fn a_slot_that_moves_takes_its_channels_along() {
+    let mut world = world();
+    let (foo, shard) = (topic(Kind::Channel, "foo"), topic(Kind::Shard, "foo"));
+    world.ledger.hold(&[foo.clone(), shard.clone()]);
+    world.run();
+    assert!(world.ledger.ended(world.nodes[2], &shard));
+    assert_eq!(world.ledger.standing(&shard), Standing::Waits);
+    world.table.patch(Slot::of(b"foo"), &NodeId::new("a:1"));
+    world.ledger.follow(&world.table);
+    world.run();
+    world.run();
+    for topic in [&foo, &shard] {
+        assert!(world.ledger.accepts(world.nodes[0], topic, b"foo"));
+        assert!(!world.ledger.stands(world.nodes[2], topic));
+    }
+    assert_eq!(world.ledger.take_restored(), 2);
+}
+
+#[test]
+fn what_is_refused_together_is_asked_for_one_by_one() {
+    let mut world = world();
+    let (open, closed, owner) =
+        (topic(Kind::Channel, "{foo}open"), topic(Kind::Channel, "{foo}closed"), world.nodes[2]);
+    world.ledger.hold(&[open.clone(), closed.clone()]);
+    world.ledger.take_new().into_iter().for_each(|(node, _)| world.ledger.enter(node, Phase::Up));
+    let error = Bytes::from_static(b"-NOPERM no\r\n");
+    assert_eq!(world.ledger.take_commands(owner, 0).len(), 1);
+    world.ledger.refused(owner, error.clone());
+    world.ledger.done(owner);
+    assert_eq!(world.ledger.standing(&closed), Standing::Waits);
+    for command in world.ledger.take_commands(owner, 0) {
+        if command.topics == [closed.clone()] {
+            world.ledger.refused(owner, error.clone());
+        }
+        world.ledger.done(owner);
+    }
+    assert_eq!(world.ledger.standing(&open), Standing::Stands);
+    assert_eq!(world.ledger.standing(&closed), Standing::Refused(error));
+}
+
+#[test]
+fn only_so_much_is_sent_before_it_was_answered() {
+    let mut world = world();
+    world.ledger = Ledger::new(100_000);
+    world.ledger.follow(&world.table);
+    let name = |number: usize| Topic::new(Kind::Channel, format!("{{foo}}{number}").into());
+    let topics: Vec<Topic> = (0..50_000).map(name).collect();
+    world.ledger.hold(&topics);
+    world.ledger.take_new();
+    let owner = world.nodes[2];
+    let sent = |commands: &[Command]| commands.iter().map(|command| command.topics.len()).sum::<usize>();
+    let first = world.ledger.take_commands(owner, 0);
+    assert_eq!((first.len(), sent(&first)), (BATCHES_IN_FLIGHT_MAX, 64 * TOPICS_AT_ONCE_MAX));
+    assert_eq!(world.ledger.take_commands(owner, 0), []);
+    world.ledger.done(owner);
+    assert_eq!(world.ledger.take_commands(owner, 0).len(), 1);
+}
