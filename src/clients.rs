@@ -1,22 +1,113 @@
 //! Who is connected: every client of the daemon, whichever worker serves it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::clock::{self, Nanos};
 use crate::mailbox::Mailbox;
 use crate::wait::Wait;
 
+/// Where a client is, and where it connected to.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoints {
+    /// The address of the client; `path:0` when it came over a Unix socket, as in Redis.
+    pub address: String,
+    /// The address that it connected to.
+    pub local_address: String,
+    /// The path of the Unix socket that it came over.
+    pub unix: Option<String>,
+    /// The number of its socket in this process.
+    pub descriptor: i32,
+}
+
 /// What others may know of a client, and how they reach its session.
+///
+/// What changes from request to request is written by the client's own session alone, without a lock.
 #[derive(Debug)]
 pub struct Client {
     /// Unique in this process.
     pub id: u64,
+    /// Where it is.
+    pub endpoints: Endpoints,
+    /// When it connected.
+    pub connected_at: Nanos,
     /// What reaches its session from elsewhere.
     pub mailbox: Mailbox,
     /// Whether it waits for something upstream.
     pub wait: Arc<Wait>,
+    /// What it says of itself.
+    names: Mutex<Names>,
+    last_command: AtomicUsize,
+    last_request_at: AtomicU64,
+    marks: AtomicU32,
+    /// Whether it speaks RESP3.
+    pub speaks_resp3: AtomicBool,
+    /// The channels that it is subscribed to.
+    pub channels: AtomicUsize,
+    /// The patterns that it is subscribed to.
+    pub patterns: AtomicUsize,
+    /// The shard channels that it is subscribed to.
+    pub shard_channels: AtomicUsize,
+    /// The commands that it has queued since MULTI; -1 outside of a transaction.
+    pub queued: AtomicI64,
+    /// The keys that it watches.
+    pub watched: AtomicUsize,
+    /// The bytes of replies that it has not read, as of the last time that something was sent to it.
+    pub unread: AtomicUsize,
 }
+
+/// What a client says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// CLIENT SETNAME.
+    pub client: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub library: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub library_version: Vec<u8>,
+}
+
+/// What CLIENT LIST says of a client with one letter, in the order in which Redis writes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// It follows all commands.
+    Monitor,
+    /// It is subscribed to something.
+    PubSub,
+    /// It is between MULTI and EXEC.
+    Transaction,
+    /// It waits in a command that waits.
+    Blocked,
+    /// It is told what becomes invalid of what it read.
+    Tracking,
+    /// The client that it wants those messages sent to is gone.
+    TrackingBroken,
+    /// It is told by prefixes.
+    TrackingBroadcast,
+    /// A key that it watches was changed.
+    Dirty,
+    /// It came over a Unix socket.
+    Unix,
+    /// CLIENT NO-EVICT.
+    NoEvict,
+    /// CLIENT NO-TOUCH.
+    NoTouch,
+}
+
+const LETTERS: [(Mark, char); 11] = [
+    (Mark::Monitor, 'O'),
+    (Mark::PubSub, 'P'),
+    (Mark::Transaction, 'x'),
+    (Mark::Blocked, 'b'),
+    (Mark::Tracking, 't'),
+    (Mark::TrackingBroken, 'R'),
+    (Mark::TrackingBroadcast, 'B'),
+    (Mark::Dirty, 'd'),
+    (Mark::Unix, 'U'),
+    (Mark::NoEvict, 'e'),
+    (Mark::NoTouch, 'T'),
+];
 
 /// The clients of the daemon.
 #[derive(Debug, Default)]
@@ -36,9 +127,9 @@ pub struct Listed {
 
 impl Clients {
     /// Lists a new client, whose mailbox holds so many bytes.
-    pub fn enter(self: &Arc<Clients>, mailbox_bytes_max: usize) -> Listed {
+    pub fn enter(self: &Arc<Clients>, endpoints: Endpoints, mailbox_bytes_max: usize) -> Listed {
         let id = self.latest_id.fetch_add(1, Ordering::Relaxed) + 1;
-        let client = Arc::new(Client { id, mailbox: Mailbox::new(mailbox_bytes_max), wait: Arc::default() });
+        let client = Arc::new(Client::new(id, endpoints, mailbox_bytes_max));
         self.connected().insert(id, client.clone());
         Listed { clients: self.clone(), client }
     }
@@ -48,8 +139,86 @@ impl Clients {
         self.connected().get(&id).cloned()
     }
 
+    /// All clients, in the order in which they came.
+    pub fn all(&self) -> Vec<Arc<Client>> {
+        self.connected().values().cloned().collect()
+    }
+
     fn connected(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Client>>> {
-        self.connected.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connected)
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    fn new(id: u64, endpoints: Endpoints, mailbox_bytes_max: usize) -> Client {
+        let now = clock::now();
+        let marks = if endpoints.unix.is_some() { Mark::Unix.bit() } else { 0 };
+        Client {
+            id,
+            endpoints,
+            connected_at: now,
+            mailbox: Mailbox::new(mailbox_bytes_max),
+            wait: Arc::default(),
+            names: Mutex::default(),
+            last_command: AtomicUsize::new(0),
+            last_request_at: AtomicU64::new(now),
+            marks: AtomicU32::new(marks),
+            speaks_resp3: AtomicBool::new(false),
+            channels: AtomicUsize::new(0),
+            patterns: AtomicUsize::new(0),
+            shard_channels: AtomicUsize::new(0),
+            queued: AtomicI64::new(-1),
+            watched: AtomicUsize::new(0),
+            unread: AtomicUsize::new(0),
+        }
+    }
+
+    /// Notes a request: the number of its command (0 when it is none that is known), and when it was looked at.
+    #[inline]
+    pub fn note(&self, command: usize, now: Nanos) {
+        self.last_command.store(command, Ordering::Relaxed);
+        self.last_request_at.store(now, Ordering::Relaxed);
+    }
+
+    /// The number of its last command, and when that was looked at.
+    pub fn last_request(&self) -> (usize, Nanos) {
+        (self.last_command.load(Ordering::Relaxed), self.last_request_at.load(Ordering::Relaxed))
+    }
+
+    /// What it says of itself.
+    pub fn names(&self) -> MutexGuard<'_, Names> {
+        lock(&self.names)
+    }
+
+    /// Puts a mark on it, or takes it away.
+    pub fn mark(&self, mark: Mark, on: bool) {
+        if on {
+            self.marks.fetch_or(mark.bit(), Ordering::Relaxed);
+        } else {
+            self.marks.fetch_and(!mark.bit(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the mark is on it.
+    pub fn has(&self, mark: Mark) -> bool {
+        self.marks.load(Ordering::Relaxed) & mark.bit() != 0
+    }
+
+    /// Its marks as Redis writes them: `N` when there is none.
+    pub fn letters(&self) -> String {
+        let letters: String =
+            LETTERS.iter().filter(|(mark, _)| self.has(*mark)).map(|(_, letter)| *letter).collect();
+        if letters.is_empty() { "N".to_owned() } else { letters }
+    }
+}
+
+// === impl Mark ===
+
+impl Mark {
+    fn bit(self) -> u32 {
+        1 << self as u32
     }
 }
 
@@ -66,5 +235,29 @@ impl std::ops::Deref for Listed {
 impl Drop for Listed {
     fn drop(&mut self) {
         self.clients.connected().remove(&self.client.id);
+    }
+}
+
+/// Nobody panics while holding one of these; if somebody does, what is in it is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_written_in_the_order_of_redis() {
+        let endpoints = Endpoints { unix: Some("/run/socket".to_owned()), ..Endpoints::default() };
+        let client = Client::new(1, endpoints, 0);
+        assert_eq!(client.letters(), "U");
+        client.mark(Mark::NoEvict, true);
+        client.mark(Mark::Transaction, true);
+        assert_eq!(client.letters(), "xUe");
+        for mark in [Mark::NoEvict, Mark::Transaction, Mark::Unix] {
+            client.mark(mark, false);
+        }
+        assert_eq!(client.letters(), "N");
     }
 }

@@ -79,6 +79,11 @@ fn take_set(set: &[u8], byte: u8) -> Option<&[u8]> {
     }
 }
 
+/// Whether a name stands for itself alone.
+pub fn is_plain(pattern: &[u8]) -> bool {
+    !pattern.iter().any(|byte| b"*?[".contains(byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

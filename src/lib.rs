@@ -11,6 +11,7 @@ pub mod key;
 pub mod node;
 
 pub mod invalidation;
+pub mod settings;
 pub mod stats;
 
 pub mod drain;
@@ -38,14 +39,15 @@ pub mod proxy;
 
 pub mod connection;
 
+pub mod config;
+pub mod telemetry;
+
 pub mod session;
 
 pub mod listener;
 
-pub mod config;
 pub mod dev;
 pub mod systemd;
-pub mod telemetry;
 
 pub mod cli;
 pub mod daemon;

@@ -62,6 +62,8 @@ counters! {
         connections_accepted,
         /// Client connections closed again.
         connections_closed,
+        /// Client connections refused because `max_clients` were connected.
+        connections_refused,
         /// Clients dropped because they did not read their replies.
         clients_dropped,
         /// Clients that sent what is not RESP.

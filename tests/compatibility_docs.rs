@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use nearside::command::{
-    Class, Database, Flags, Gather, Join, Keys, Keyspace, Local, Script, Session, Spec, all,
-};
+use nearside::command::{Class, Database, Flags, Gather, Join, Keys, Keyspace, Script, Session, Spec, all};
 use nearside::key::Slot;
 use nearside::node::NodeId;
 use nearside::upstream::Failure;
@@ -64,9 +62,6 @@ fn kind(spec: &Spec) -> (Kind, String) {
         Class::FanOut(join) => (Kind::FanOut, joined(join).to_owned()),
         Class::EveryPrimary(gather) => (Kind::EveryPrimary, gathered(gather).to_owned()),
         Class::AnyNode => plain(Kind::AnyNode),
-        Class::Local(Local::ClientList | Local::ClientKill) => {
-            (Kind::NotYet, "the clients of the daemon".to_owned())
-        }
         Class::Local(_) => plain(Kind::Local),
         Class::Session(session @ (Session::Blocking | Session::Wait)) => {
             (Kind::Waits, needed(session).to_owned())

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 mod generated;
 
 /// Plain values that any module below may use.
-const WORDS: &[&str] = &["clock", "key", "node", "invalidation", "stats", "drain"];
+const WORDS: &[&str] = &["clock", "key", "node", "invalidation", "settings", "stats", "drain"];
 
 /// The modules from the top of the house to the bottom, and what each may use beside the words. All of that stands
 /// above it.
@@ -21,6 +21,7 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("key", &[]),
     ("node", &[]),
     ("invalidation", &[]),
+    ("settings", &[]),
     ("stats", &[]),
     ("drain", &[]),
     ("mailbox", &[]),
@@ -36,7 +37,9 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("pubsub", &["glob", "mailbox", "clients", "upstream"]),
     ("proxy", &["wait", "resp", "command", "near_cache", "upstream", "pubsub"]),
     ("connection", &["write_queue", "socket", "resp"]),
-    // The near cache and the upstream for INFO alone: what is about data goes through the proxy.
+    ("config", &[]),
+    ("telemetry", &["config"]),
+    // The configuration and the log for CONFIG alone, the near cache and the upstream for INFO and CONFIG: what is about data goes through the proxy.
     (
         "session",
         &[
@@ -50,14 +53,14 @@ const HOUSE: &[(&str, &[&str])] = &[
             "pubsub",
             "proxy",
             "connection",
+            "config",
+            "telemetry",
         ],
     ),
     ("listener", &[]),
-    ("config", &[]),
     // The throwaway servers know nothing of the daemon: a test must not be judged by what it tests.
     ("dev", &[]),
     ("systemd", &[]),
-    ("telemetry", &["config"]),
     ("cli", &["config"]),
     // Puts everything together.
     (

@@ -4,7 +4,7 @@ use std::ops::BitOr;
 
 /// A set of flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags(u8);
+pub struct Flags(u16);
 
 // === impl Flags ===
 
@@ -21,10 +21,22 @@ impl Flags {
     pub const NO_AUTH: Flags = Flags(1 << 3);
     /// Is refused between MULTI and EXEC (`no_multi`).
     pub const NO_MULTI: Flags = Flags(1 << 4);
+    /// Administers the server (`admin`): MONITOR does not show it.
+    pub const ADMIN: Flags = Flags(1 << 5);
+    /// Is not shown by MONITOR (`skip_monitor`): what it calls is.
+    pub const SKIP_MONITOR: Flags = Flags(1 << 6);
+    /// May have an effect that replicas must have too (`may_replicate`): waits in CLIENT PAUSE WRITE as writes do. COMMAND
+    /// does not show this flag.
+    pub const MAY_REPLICATE: Flags = Flags(1 << 7);
 
     /// These flags and `other`.
     pub const fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
+    }
+
+    /// Whether any of `other` is set.
+    pub const fn has_any(self, other: Flags) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Whether all of `other` are set.
@@ -40,6 +52,8 @@ impl Flags {
             b"blocking" => Flags::BLOCKING,
             b"no_auth" => Flags::NO_AUTH,
             b"no_multi" => Flags::NO_MULTI,
+            b"admin" => Flags::ADMIN,
+            b"skip_monitor" => Flags::SKIP_MONITOR,
             _ => Flags::NONE,
         }
     }

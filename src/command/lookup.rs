@@ -1,5 +1,7 @@
 //! Finds the row of a request: one hash of its name, and a look at the arguments for containers and arity.
 
+use std::collections::HashMap;
+
 use super::{Fault, Spec, table::FAMILIES};
 use crate::resp::request::Request;
 
@@ -23,6 +25,12 @@ pub fn recognise(request: &Request<'_>) -> Result<&'static Spec, Fault> {
 /// Every row of the table but subcommands, which hang on theirs.
 pub fn all() -> impl Iterator<Item = &'static Spec> {
     FAMILIES.iter().flat_map(|family| family.iter())
+}
+
+/// The names of all rows that [`recognise`] gives, by their numbers.
+pub fn names() -> HashMap<usize, &'static str> {
+    let rows = INDEX.iter().flatten().flat_map(|spec| std::iter::once(*spec).chain(spec.subcommands));
+    rows.map(|spec| (spec.number(), spec.name)).collect()
 }
 
 fn find(name: &[u8]) -> Option<&'static Spec> {
@@ -130,6 +138,17 @@ mod tests {
         assert_eq!(recognised("CONFIG nope"), Err(Fault::UnknownSubcommand));
         assert_eq!(recognised("COMMAND"), Ok("command"));
         assert_eq!(recognised("NOPE x"), Err(Fault::Unknown));
+    }
+
+    #[test]
+    fn every_row_has_a_number_of_its_own() {
+        let names = names();
+        for request in ["GET a", "CONFIG GET a", "CONFIG SET a b", "COMMAND", "COMMAND COUNT"] {
+            let owned = OwnedRequest::from_args(request.split(' '));
+            let spec = recognise(&owned.as_request()).unwrap();
+            assert_eq!(names.get(&spec.number()), Some(&spec.name));
+        }
+        assert!(names.len() > 400, "{}", names.len());
     }
 
     #[test]

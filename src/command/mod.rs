@@ -19,7 +19,7 @@ pub use fault::Fault;
 pub use flags::Flags;
 pub use keys::{KeyPositions, Keys, KeysUnknown};
 pub use learned::Learned;
-pub use lookup::{all, recognise};
+pub use lookup::{all, names, recognise};
 pub use refusal::Refusal;
 
 use crate::resp::{request::Request, resp2::Form};
@@ -66,6 +66,12 @@ impl Timeout {
 // === impl Spec ===
 
 impl Spec {
+    /// A number that stands for this row in an atomic; [`names`] tells which row it was.
+    #[inline]
+    pub fn number(&'static self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     /// What is done with this request: XREAD and XREADGROUP wait only when they are told to.
     pub fn class_of(&self, request: &Request<'_>) -> Class {
         match self.keys {

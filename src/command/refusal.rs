@@ -15,8 +15,8 @@ pub enum Refusal {
     SingleServers,
     /// Replication is between the servers of the cluster.
     Replication,
-    /// It would stop the clients of other daemons as well.
-    OtherClients,
+    /// The file that the daemon was configured from is the operator's.
+    OwnFile,
 }
 
 // === impl Refusal ===
@@ -31,7 +31,7 @@ impl Refusal {
             Refusal::OneServer => "it acts on one server, and many stand behind nearside",
             Refusal::SingleServers => "it would change one server of the cluster and leave the others",
             Refusal::Replication => "replication is between the servers of the cluster",
-            Refusal::OtherClients => "it would stop the clients of other daemons as well",
+            Refusal::OwnFile => "it does not write its own configuration file",
         };
         let name = spec.name.to_ascii_uppercase().replace('|', " ");
         out.extend_from_slice(format!("-ERR {name} is not available through nearside: {why}\r\n").as_bytes());
@@ -46,11 +46,11 @@ mod tests {
     #[test]
     fn a_refusal_names_the_command_and_the_reason() {
         let mut out = BytesMut::new();
-        let request = OwnedRequest::from_args(["config", "set", "maxmemory", "1"]);
+        let request = OwnedRequest::from_args(["module", "load", "path"]);
         Refusal::SingleServers.write(recognise(&request.as_request()).unwrap(), &mut out);
         assert_eq!(
             &out[..],
-            b"-ERR CONFIG SET is not available through nearside: \
+            b"-ERR MODULE LOAD is not available through nearside: \
               it would change one server of the cluster and leave the others\r\n"
         );
     }

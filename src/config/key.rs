@@ -178,6 +178,14 @@ pub static KEYS: &[Key] = &[
         Some("1048576"),
         "Different channels and patterns that all clients together are subscribed to",
     ),
+    key(
+        Bounds,
+        "slowlog_log_slower_than",
+        "MICROSECONDS",
+        Some("10000"),
+        "Commands that take longer from when they are read to their reply are kept in the slow log; -1 for none",
+    ),
+    key(Bounds, "slowlog_max_len", "NUMBER", Some("128"), "Entries of the slow log; the oldest go first"),
     key(Bounds, "upstream_connect_timeout", "DURATION", Some("1s"), "Wait for a connection to a node"),
     key(Bounds, "upstream_request_timeout", "DURATION", Some("5s"), "Wait for the reply of a node"),
     key(

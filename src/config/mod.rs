@@ -2,6 +2,7 @@
 //! over an environment variable, that over the configuration file, that over the default. What was typed becomes a
 //! [`Config`] in one place, and everything that is wrong with it is reported at once.
 
+mod change;
 mod fault;
 mod file;
 mod given;
@@ -18,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use change::Change;
 pub use fault::{Fault, Faults};
 use given::Given;
 pub use given::Source;
@@ -44,6 +46,8 @@ pub struct Config {
     pub workers: usize,
     /// How long running requests may take to end once the daemon was told to stop.
     pub drain_timeout: Duration,
+    /// Every key with its value as one would type it; the password of a URL is left out.
+    pub typed: Vec<(&'static str, String)>,
 }
 
 /// Where clients connect.
@@ -130,6 +134,10 @@ pub struct SessionConfig {
     pub pubsub_subscriptions_max: usize,
     /// Different channels and patterns that all clients together are subscribed to.
     pub pubsub_names_max: usize,
+    /// Commands that take longer, in microseconds, are kept in the slow log; none when it is negative.
+    pub slowlog_log_slower_than: i64,
+    /// Entries of the slow log.
+    pub slowlog_max_len: usize,
 }
 
 /// What is remembered and gathered for clients.
@@ -223,15 +231,14 @@ fn validated(mut read: Reader) -> Result<Config, Faults> {
     let log = log(&mut read);
     let workers = read.number("workers", 1..=256);
     let drain_timeout = read.duration("drain_timeout", Duration::ZERO..=HOUR);
-    let config = upstream.map(|upstream| Config {
-        listen,
-        upstream,
-        cache,
-        session,
-        memory,
-        log,
-        workers,
-        drain_timeout,
+    let config = upstream.map(|upstream| {
+        let mut typed = read.typed();
+        for (key, text) in &mut typed {
+            if *key == "upstream" {
+                *text = upstream.url.to_string();
+            }
+        }
+        Config { listen, upstream, cache, session, memory, log, workers, drain_timeout, typed }
     });
     read.finish(config)
 }
@@ -247,15 +254,15 @@ fn listen(read: &mut Reader) -> ListenConfig {
         unix,
         unix_mode: read.value("unix_mode", value::mode).unwrap_or_default(),
         backlog: read.number("listen_backlog", 1..=65_535) as u32,
-        max_clients: read.number("max_clients", 1..=1_000_000),
+        max_clients: read.number("max_clients", change::MAX_CLIENTS),
     }
 }
 
 /// The cache's part, and `negative_ttl` as it was typed, which bounds the refresh of the topology.
 fn cache(read: &mut Reader) -> (CacheConfig, Duration) {
     let size_bytes = Some(read.size("l1_size", 0..=1024 * GIB)).filter(|size| *size > 0);
-    let ttl = read.duration("l1_ttl", MILLISECOND..=DAY);
-    let negative_ttl = read.duration("negative_ttl", MILLISECOND..=HOUR);
+    let ttl = read.duration("l1_ttl", change::L1_TTL);
+    let negative_ttl = read.duration("negative_ttl", change::NEGATIVE_TTL);
     (CacheConfig { size_bytes, ttl, negative_ttl: negative_ttl.min(ttl) }, negative_ttl)
 }
 
@@ -332,8 +339,12 @@ fn session(read: &mut Reader) -> SessionConfig {
         request_bytes_max,
         transaction_bytes_max: read.size("transaction_bytes_max", KIB..=64 * GIB),
         request_inline_bytes_max: read.size("request_inline_max", KIB..=16 * MIB),
-        output_bytes_max: read.size("client_output_max", MIB..=1024 * GIB),
-        stall_timeout: read.duration("client_stall_timeout", MILLISECOND..=DAY),
+        output_bytes_max: read.size("client_output_max", change::CLIENT_OUTPUT_MAX),
+        stall_timeout: read.duration("client_stall_timeout", change::CLIENT_STALL_TIMEOUT),
+        slowlog_log_slower_than: read
+            .value("slowlog_log_slower_than", value::microseconds)
+            .unwrap_or_default(),
+        slowlog_max_len: read.number("slowlog_max_len", change::SLOWLOG_MAX_LEN),
         pubsub_output_bytes_max: read.size("pubsub_output_max", MIB..=1024 * GIB),
         pubsub_subscriptions_max: read.number("pubsub_subscriptions_max", 1..=16_777_216),
         pubsub_names_max: read.number("pubsub_names_max", 1..=16_777_216),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fault::{Fault, Faults};
 use super::given::Given;
-use super::key::Key;
+use super::key::{KEYS, Key};
 use super::value;
 
 /// Reads the values of a configuration.
@@ -49,6 +49,11 @@ impl Reader {
 
     pub(super) fn duration(&mut self, key: &'static str, range: RangeInclusive<Duration>) -> Duration {
         self.value(key, |text| value::duration(text, range)).unwrap_or_default()
+    }
+
+    /// Every key that has a value, with its text.
+    pub(super) fn typed(&self) -> Vec<(&'static str, String)> {
+        KEYS.iter().filter_map(|key| Some((key.name, self.given.get(key.name)?.text.clone()))).collect()
     }
 
     /// Notes that `key` as it was given is not allowed.

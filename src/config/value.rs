@@ -36,6 +36,12 @@ pub(super) fn number(text: &str, range: RangeInclusive<usize>) -> Result<usize, 
     number.ok_or_else(|| format!("a whole number from {} to {} is wanted", range.start(), range.end()))
 }
 
+/// Microseconds as in redis.conf: a whole number, and -1 for never.
+pub(super) fn microseconds(text: &str) -> Result<i64, String> {
+    let number = text.parse().ok().filter(|number| *number >= -1);
+    number.ok_or_else(|| "a whole number of microseconds is wanted, or -1 for never".to_owned())
+}
+
 /// A size in bytes within `range`, such as `100mb`.
 pub(super) fn size(text: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
     let bytes =

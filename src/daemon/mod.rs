@@ -26,7 +26,7 @@ use crate::listener::{self, Admission, Listener, tcp, unix};
 use crate::near_cache::SharedCache;
 use crate::proxy::Memory;
 use crate::pubsub::Hub;
-use crate::session::Report;
+use crate::session::{Desk, Report};
 use crate::stats::Stats;
 use crate::systemd;
 use crate::upstream::topology::{self, TopologyOptions};
@@ -110,13 +110,17 @@ impl Daemon {
             pubsub: pubsub.clone(),
             workers: config.workers,
             started_at: clock::now(),
-            tcp_port: bound.addresses.first().map_or(0, SocketAddr::port),
-            max_clients: config.listen.max_clients,
+            run_id: (0..40).map(|_| fastrand::digit(16)).collect(),
+            tcp: bound.addresses.clone(),
+            unix: config.listen.unix.clone().map(|path| (path, config.listen.unix_mode)),
+            topology_refresh_interval: config.upstream.topology_refresh_interval,
         });
+        let settings = Arc::new(options::settings(config));
+        let desk = Arc::new(Desk::new(settings.clone(), config.typed.clone()));
         let clients = Arc::<Clients>::default();
         let memory = Arc::new(Memory::new(options::memory_limits(&config.memory)));
         let (drain, stop) = (Drain::new(), CancellationToken::new());
-        let admission = Arc::new(Admission::new(config.listen.max_clients));
+        let admission = Arc::new(Admission::new(settings.max_clients.clone(), stats.worker(0)));
         let mut workers = Vec::with_capacity(config.workers);
         for (index, listeners) in bound.tcp.into_iter().enumerate() {
             let seed = WorkerSeed {
@@ -132,6 +136,7 @@ impl Daemon {
                 memory: memory.clone(),
                 keyspace_bytes_max: config.memory.keyspace_bytes_max,
                 pubsub: pubsub.clone(),
+                desk: desk.clone(),
                 report: report.clone(),
                 stats: stats.worker(index),
                 admission: admission.clone(),

@@ -1,10 +1,13 @@
 //! From the configuration, as the user writes it, to what each part wants to be told.
 
+use std::sync::Arc;
+
 use crate::config::{CacheConfig, Config, MemoryConfig, SessionConfig, UpstreamConfig, UpstreamKind};
 use crate::near_cache::CacheLimits;
 use crate::proxy::MemoryLimits;
 use crate::resp::scan::RequestLimits;
 use crate::session::SessionLimits;
+use crate::settings::{Setting, Settings};
 use crate::upstream::topology::TopologyOptions;
 use crate::upstream::{Credentials, Deployment, Heartbeat, UpstreamOptions};
 
@@ -30,13 +33,23 @@ pub(super) fn session_limits(config: &Config) -> SessionLimits {
     let (config, upstream) = (&config.session, &config.upstream);
     SessionLimits {
         pipeline_depth_max: config.pipeline_depth_max,
-        output_bytes_max: config.output_bytes_max,
         ahead_bytes_max: config.request_bytes_max,
         transaction_bytes_max: config.transaction_bytes_max,
-        stall_timeout: config.stall_timeout,
         subscribed_output_bytes_max: config.pubsub_output_bytes_max.min(config.output_bytes_max),
         subscriptions_max: config.pubsub_subscriptions_max,
         subscribe_timeout: upstream.request_timeout,
+    }
+}
+
+/// What may be changed while the daemon runs, as it is at the beginning.
+pub(super) fn settings(config: &Config) -> Settings {
+    let session = &config.session;
+    Settings {
+        max_clients: Arc::new(Setting::of_size(config.listen.max_clients)),
+        client_output_max: Setting::of_size(session.output_bytes_max),
+        client_stall_timeout: Setting::of_duration(session.stall_timeout),
+        slowlog_log_slower_than: Setting::new(session.slowlog_log_slower_than),
+        slowlog_max_len: Setting::of_size(session.slowlog_max_len),
     }
 }
 

@@ -2,24 +2,25 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::task;
 use tokio_util::sync::CancellationToken;
 
-use crate::clients::Clients;
+use crate::clients::{Clients, Endpoints};
 use crate::connection::{Connection, ReadBuffer};
 use crate::drain::Drain;
-use crate::listener::{self, Admission, ClientSocket, Listener};
+use crate::listener::{self, Admission, ClientSocket, Listener, Permit};
 use crate::near_cache::{NearCache, SharedCache};
 use crate::proxy::{Memory, Proxy, Settings};
 use crate::pubsub::Hub;
 use crate::resp::scan::RequestLimits;
-use crate::session::{Report, Session, SessionContext, SessionLimits};
+use crate::session::{Desk, Report, Session, SessionContext, SessionLimits};
 use crate::socket::Stream;
 use crate::stats::WorkerStats;
 use crate::upstream::{SharedUpstream, Upstream, UpstreamOptions};
@@ -32,7 +33,7 @@ const HANDED_OVER_MAX: usize = 1024;
 const TURNS_PER_LOOK: u32 = 8;
 
 /// Where clients that another thread accepted are handed over to a worker.
-pub(super) type HandedOver = mpsc::Sender<(ClientSocket, OwnedSemaphorePermit)>;
+pub(super) type HandedOver = mpsc::Sender<(ClientSocket, Permit)>;
 
 /// What a worker grows from; all of it can cross threads.
 #[derive(Debug)]
@@ -49,6 +50,7 @@ pub(super) struct WorkerSeed {
     pub(super) memory: Arc<Memory>,
     pub(super) keyspace_bytes_max: usize,
     pub(super) pubsub: Arc<Hub>,
+    pub(super) desk: Arc<Desk>,
     pub(super) report: Arc<Report>,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) admission: Arc<Admission>,
@@ -93,7 +95,7 @@ pub(super) fn spawn(seed: WorkerSeed) -> io::Result<Worker> {
     Ok(Worker { thread, handed_over })
 }
 
-async fn run(seed: WorkerSeed, mut handed_over: mpsc::Receiver<(ClientSocket, OwnedSemaphorePermit)>) {
+async fn run(seed: WorkerSeed, mut handed_over: mpsc::Receiver<(ClientSocket, Permit)>) {
     let WorkerSeed { index, listeners, upstream_options, stats, cache, drain, stop, admission, .. } = seed;
     let patience = upstream_options.request_timeout;
     let pushed = {
@@ -114,6 +116,7 @@ async fn run(seed: WorkerSeed, mut handed_over: mpsc::Receiver<(ClientSocket, Ow
         proxy,
         clients: seed.clients,
         pubsub: seed.pubsub,
+        desk: seed.desk,
         report: seed.report,
         limits,
         drain: drain.clone(),
@@ -162,24 +165,27 @@ impl Worker {
 
 impl Host {
     /// Begins the session of a new client.
-    fn take_in(&self, socket: ClientSocket, permit: OwnedSemaphorePermit) {
-        let (stream, address, local) = match socket {
+    fn take_in(&self, socket: ClientSocket, permit: Permit) {
+        let (stream, endpoints) = match socket {
             ClientSocket::Tcp(stream, address) => {
-                let local = stream.local_addr().map_or_else(|_| String::new(), |local| local.to_string());
-                (Stream::Tcp(stream), address.to_string(), local)
+                let local_address =
+                    stream.local_addr().map_or_else(|_| String::new(), |local| local.to_string());
+                let descriptor = stream.as_raw_fd();
+                let address = address.to_string();
+                (Stream::Tcp(stream), Endpoints { address, local_address, unix: None, descriptor })
             }
             ClientSocket::Unix(stream) => {
-                let path = stream
-                    .local_addr()
-                    .ok()
-                    .and_then(|local| local.as_pathname().map(|path| path.display().to_string()));
-                let path = format!("{}:0", path.unwrap_or_default());
-                (Stream::Unix(stream), path.clone(), path)
+                let local = stream.local_addr().ok();
+                let path = local.and_then(|local| local.as_pathname().map(|path| path.display().to_string()));
+                let path = path.unwrap_or_default();
+                let (address, descriptor) = (format!("{path}:0"), stream.as_raw_fd());
+                let local_address = address.clone();
+                (Stream::Unix(stream), Endpoints { address, local_address, unix: Some(path), descriptor })
             }
         };
         match Connection::new(stream, self.buffer.clone(), self.request_limits) {
             Ok(connection) => {
-                let session = Session::new(self.context.clone(), connection, address, local);
+                let session = Session::new(self.context.clone(), connection, endpoints);
                 let running = self.context.drain.running();
                 task::spawn_local(async move {
                     session.run().await;

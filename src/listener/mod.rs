@@ -10,12 +10,12 @@ mod tests;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 use crate::drain::Drain;
+use crate::settings::Setting;
+use crate::stats::WorkerStats;
 
 /// A socket that clients connect to.
 #[derive(Debug)]
@@ -38,9 +38,14 @@ pub enum ClientSocket {
 /// The bound on the clients of all listeners together, and the count of those refused.
 #[derive(Debug)]
 pub struct Admission {
-    permits: Arc<Semaphore>,
-    refused: AtomicU64,
+    max_clients: Arc<Setting>,
+    connected: Arc<AtomicUsize>,
+    stats: Arc<WorkerStats>,
 }
+
+/// What a client holds while it is connected.
+#[derive(Debug)]
+pub struct Permit(Arc<AtomicUsize>);
 
 /// What Redis says to a client too many.
 const REFUSAL: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -57,7 +62,7 @@ pub async fn accept(
     listener: Listener,
     admission: &Admission,
     drain: &Drain,
-    mut hand_over: impl FnMut(ClientSocket, OwnedSemaphorePermit),
+    mut hand_over: impl FnMut(ClientSocket, Permit),
 ) -> io::Result<()> {
     let listener = Registered::new(listener)?;
     let mut failing = Burst::default();
@@ -173,22 +178,26 @@ impl ClientSocket {
 // === impl Admission ===
 
 impl Admission {
-    /// Lets in `max_clients` at the same time.
-    pub fn new(max_clients: usize) -> Admission {
-        let permits = Arc::new(Semaphore::new(max_clients.min(Semaphore::MAX_PERMITS)));
-        Admission { permits, refused: AtomicU64::new(0) }
+    /// Lets in so many at the same time; those too many are counted in `stats`.
+    pub fn new(max_clients: Arc<Setting>, stats: Arc<WorkerStats>) -> Admission {
+        Admission { max_clients, connected: Arc::default(), stats }
     }
 
-    /// How many clients were refused so far.
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
-    }
-
-    fn admit(&self) -> Option<OwnedSemaphorePermit> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
-        if permit.is_none() {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+    fn admit(&self) -> Option<Permit> {
+        let max = self.max_clients.size();
+        let more = |connected| (connected < max).then_some(connected + 1);
+        if self.connected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+            self.stats.connections_refused.add(1);
+            return None;
         }
-        permit
+        Some(Permit(self.connected.clone()))
+    }
+}
+
+// === impl Permit ===
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -39,6 +39,7 @@ use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
 use crate::key::Slot;
 use crate::node::Epoch;
+use crate::settings::Setting;
 use crate::stats::WorkerStats;
 use entry::{Cached, Entry, Found};
 use fill::Fills;
@@ -72,6 +73,8 @@ pub struct CacheLimits {
 #[derive(Debug)]
 pub struct SharedCache {
     limits: CacheLimits,
+    ttl: Setting,
+    negative_ttl: Setting,
     hasher: RandomState,
     generations: Generations,
     store: Store,
@@ -136,11 +139,22 @@ impl SharedCache {
         let store = Store::new(limits.bytes_max, move || stats.l1_evictions.add(1));
         let commits = std::array::from_fn(|_| Mutex::new(()));
         SharedCache {
+            ttl: Setting::of_duration(limits.ttl),
+            negative_ttl: Setting::of_duration(limits.negative_ttl),
             limits,
             hasher: RandomState::default(),
             generations: Generations::new(),
             store,
             commits,
+        }
+    }
+
+    /// Changes how long replies are kept at most. Those that are kept already keep their time.
+    pub fn keep_for(&self, ttl: Option<Duration>, negative_ttl: Option<Duration>) {
+        for (setting, new) in [(&self.ttl, ttl), (&self.negative_ttl, negative_ttl)] {
+            if let Some(new) = new {
+                setting.set_duration(new);
+            }
         }
     }
 
@@ -334,11 +348,11 @@ impl<T: Clone> NearCache<T> {
         sent_at: Nanos,
     ) -> Commit {
         let now = clock::now();
-        let limits = &self.shared.limits;
+        let ttl = self.shared.ttl.duration();
         let keep = match lifetime {
-            Lifetime::Unbounded => limits.ttl,
-            Lifetime::Bounded(left) => left.min(limits.ttl),
-            Lifetime::Absent => limits.negative_ttl.min(limits.ttl),
+            Lifetime::Unbounded => ttl,
+            Lifetime::Bounded(left) => left.min(ttl),
+            Lifetime::Absent => self.shared.negative_ttl.duration().min(ttl),
         };
         let deadline = sent_at + clock::nanos(keep);
         if !self.shared.generations.is_current(&ticket.generation) || !ticket.epoch.is_live(now) {
@@ -352,7 +366,7 @@ impl<T: Clone> NearCache<T> {
         let key = former.as_ref().map_or_else(|| question.key.into(), |former| former.key.clone());
         let cached = Cached::new(question, reply, ticket.epoch.clone(), deadline);
         let entry = Entry::with(former.as_deref(), key, ticket.generation, cached, now);
-        if entry.weight() > limits.entry_bytes_max {
+        if entry.weight() > self.shared.limits.entry_bytes_max {
             return Commit::NotKept;
         }
         // An invalidation may come between the check above and this line, on another worker: the entry carries the

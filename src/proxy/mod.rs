@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 
+mod ask;
 mod blocking;
 mod database;
 mod every;
@@ -36,6 +37,7 @@ mod walks;
 mod watch;
 mod written;
 
+pub use ask::Asked;
 pub use memory::{Memory, MemoryLimits};
 pub use own_writes::OwnWrites;
 pub use transaction::{Element, NotAPart, Part};
@@ -262,6 +264,15 @@ fn not_supported_yet(spec: &Spec) -> Bytes {
 /// The reply to a request for which nobody will send one any more.
 fn stopped<T>(_: T) -> Outcome {
     Err(Failure::Stopped)
+}
+
+// === impl Answer ===
+
+impl Answer<'_> {
+    /// Whether the reply is still to come.
+    pub fn is_later(&self) -> bool {
+        matches!(self, Answer::Later(_))
+    }
 }
 
 impl std::fmt::Debug for Answer<'_> {

@@ -43,6 +43,14 @@ pub fn map(out: &mut BytesMut, resp: Resp, pairs: usize) {
     }
 }
 
+/// Appends the head of a set of `count` elements: a set in RESP3, an array in RESP2.
+pub fn set(out: &mut BytesMut, resp: Resp, count: usize) {
+    match resp {
+        Resp::Three => line(out, b'~', count as i64),
+        Resp::Two => array(out, count),
+    }
+}
+
 /// Appends the null of a bulk string: `_` in RESP3, `$-1` in RESP2.
 pub fn null(out: &mut BytesMut, resp: Resp) {
     out.extend_from_slice(null_reply(resp));

@@ -1,10 +1,12 @@
 //! CLIENT: what a client says of itself, and what it is told of itself.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::SessionContext;
-use super::local::{bulk, number, ok, text};
+use super::client_list::Lines;
+use super::local::{bulk, null, number, ok, text};
 use super::state::State;
+use crate::clients::Mark;
 use crate::clock;
 use crate::proxy::Answer;
 use crate::resp::request::Request;
@@ -12,32 +14,32 @@ use crate::resp::{encode, parse_integer};
 
 /// The name that the client gave itself, or null.
 pub(super) fn name(state: &State) -> Bytes {
-    if state.name.is_empty() {
-        let mut out = BytesMut::new();
-        encode::null(&mut out, state.resp);
-        return out.freeze();
+    let names = state.client.names();
+    if names.client.is_empty() {
+        return null(state.resp());
     }
-    bulk(&state.name)
+    bulk(&names.client)
 }
 
 /// CLIENT SETNAME.
-pub(super) fn set_name(name: &[u8], state: &mut State) -> Bytes {
+pub(super) fn set_name(name: &[u8], state: &State) -> Bytes {
     if !is_valid_name(name) {
         return encode::error_reply(
             "ERR Client names cannot contain spaces, newlines or special characters.",
         );
     }
-    state.name = name.to_vec();
+    state.client.names().client = name.to_vec();
     ok()
 }
 
 /// CLIENT SETINFO, which client libraries send at connect. In the words of Redis 7.2, which brought it.
-pub(super) fn set_info(request: &Request<'_>, state: &mut State) -> Bytes {
+pub(super) fn set_info(request: &Request<'_>, state: &State) -> Bytes {
     let (option, value) = (request.arg(2), request.arg(3));
+    let mut names = state.client.names();
     let field = if option.eq_ignore_ascii_case(b"lib-name") {
-        &mut state.library_name
+        &mut names.library
     } else if option.eq_ignore_ascii_case(b"lib-ver") {
-        &mut state.library_version
+        &mut names.library_version
     } else {
         let error = [&b"ERR Unrecognized option '"[..], option, b"'"].concat();
         return encode::error_reply(error);
@@ -50,21 +52,11 @@ pub(super) fn set_info(request: &Request<'_>, state: &mut State) -> Bytes {
     ok()
 }
 
-/// CLIENT INFO: the fields that Redis gives and that mean something here.
+/// CLIENT INFO: the line of CLIENT LIST about this client.
 pub(super) fn info(state: &State) -> Bytes {
-    let age = clock::now().saturating_sub(state.connected_at) / 1_000_000_000;
-    let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let line = format!(
-        "id={} addr={} laddr={} name={} age={age} db=0 resp={} lib-name={} lib-ver={} user=default\n",
-        state.client.id,
-        state.address,
-        state.local_address,
-        shown(&state.name),
-        if state.resp == crate::resp::Resp::Three { 3 } else { 2 },
-        shown(&state.library_name),
-        shown(&state.library_version),
-    );
-    text(&line, state.resp)
+    let mut lines = Lines::new(clock::now());
+    lines.add(&state.client);
+    text(lines.finish(), state.resp())
 }
 
 /// CLIENT UNBLOCK. Only the node knows whether the other client's wait was over already, so the answer takes a moment.
@@ -93,10 +85,14 @@ pub(super) fn unblock(request: &Request<'_>, context: &SessionContext) -> Answer
     Answer::Later(Box::pin(async move { number(i64::from(told.await.unwrap_or(false))) }))
 }
 
-/// CLIENT NO-EVICT and NO-TOUCH, which change nothing here.
-pub(super) fn on_or_off(mode: &[u8]) -> Bytes {
-    let known = mode.eq_ignore_ascii_case(b"on") || mode.eq_ignore_ascii_case(b"off");
-    if known { ok() } else { encode::error_reply("ERR syntax error") }
+/// CLIENT NO-EVICT and NO-TOUCH, which change nothing here but what CLIENT LIST shows.
+pub(super) fn on_or_off(mode: &[u8], mark: Mark, state: &State) -> Bytes {
+    let on = mode.eq_ignore_ascii_case(b"on");
+    if !on && !mode.eq_ignore_ascii_case(b"off") {
+        return encode::error_reply("ERR syntax error");
+    }
+    state.client.mark(mark, on);
+    ok()
 }
 
 /// Whether Redis takes this as the name of a client: printable ASCII without spaces.

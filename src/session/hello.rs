@@ -16,14 +16,19 @@ const NAME_REFUSED: &str = "ERR Client names cannot contain spaces, newlines or 
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?";
 
-/// HELLO with its options. Nothing changes unless all of it is right.
+/// HELLO with its options. But for the name, nothing changes unless all of it is right.
 pub(super) fn hello(request: &Request<'_>, state: &mut State, report: &Report) -> Bytes {
-    match read_options(request, state.resp) {
-        Ok((resp, name)) => {
-            state.resp = resp;
-            if let Some(name) = name {
-                state.name = name;
-            }
+    let mut name = None;
+    let read = read_options(request, state.resp(), &mut name);
+    // Redis 7.0 names the client when it reads the name, whatever is wrong behind it; Valkey does so at the end.
+    if let Some(name) = name
+        && (read.is_ok() || report.server_facts().valkey_version.is_none())
+    {
+        state.client.names().client = name;
+    }
+    match read {
+        Ok(resp) => {
+            state.set_resp(resp);
             greeting(state, report)
         }
         Err(error) => encode::error_reply(error),
@@ -40,11 +45,10 @@ pub(super) fn auth(request: &Request<'_>) -> Bytes {
     }
 }
 
-type Wanted = (Resp, Option<Vec<u8>>);
-
-fn read_options(request: &Request<'_>, present: Resp) -> Result<Wanted, Vec<u8>> {
+/// The version that is wanted; the name goes to `name`.
+fn read_options(request: &Request<'_>, present: Resp, name: &mut Option<Vec<u8>>) -> Result<Resp, Vec<u8>> {
     if request.len() == 1 {
-        return Ok((present, None));
+        return Ok(present);
     }
     let version =
         parse_integer(request.arg(1)).ok_or("ERR Protocol version is not an integer or out of range")?;
@@ -53,40 +57,42 @@ fn read_options(request: &Request<'_>, present: Resp) -> Result<Wanted, Vec<u8>>
         3 => Resp::Three,
         _ => return Err("NOPROTO unsupported protocol version".into()),
     };
-    let mut name = None;
+    let mut wrong_user = false;
     let mut at = 2;
     while at < request.len() {
         let option = request.arg(at);
         let following = request.len() - 1 - at;
         if option.eq_ignore_ascii_case(b"auth") && following >= 2 {
-            if request.arg(at + 1) != b"default" {
-                return Err(WRONG_PASSWORD.into());
-            }
+            wrong_user = request.arg(at + 1) != b"default";
             at += 3;
         } else if option.eq_ignore_ascii_case(b"setname") && following >= 1 {
             let wanted = request.arg(at + 1);
             if !is_valid_name(wanted) {
                 return Err(NAME_REFUSED.into());
             }
-            name = Some(wanted.to_vec());
+            *name = Some(wanted.to_vec());
             at += 2;
         } else {
             return Err([&b"ERR Syntax error in HELLO option '"[..], option, b"'"].concat());
         }
     }
-    Ok((resp, name))
+    if wrong_user { Err(WRONG_PASSWORD.into()) } else { Ok(resp) }
 }
 
 fn greeting(state: &State, report: &Report) -> Bytes {
     let mut out = BytesMut::new();
     let facts = report.server_facts();
-    encode::map(&mut out, state.resp, 7);
-    for (name, value) in [("server", "redis"), ("version", &facts.redis_version)] {
+    encode::map(&mut out, state.resp(), 7);
+    let (server, version) = match (&facts.server_name, &facts.valkey_version) {
+        (Some(name), Some(version)) => (&**name, version),
+        _ => ("redis", &facts.redis_version),
+    };
+    for (name, value) in [("server", server), ("version", version)] {
         encode::bulk(&mut out, name.as_bytes());
         encode::bulk(&mut out, value.as_bytes());
     }
     encode::bulk(&mut out, b"proto");
-    encode::integer(&mut out, if state.resp == Resp::Three { 3 } else { 2 });
+    encode::integer(&mut out, if state.resp() == Resp::Three { 3 } else { 2 });
     encode::bulk(&mut out, b"id");
     encode::integer(&mut out, state.client.id as i64);
     for (name, value) in [("mode", "standalone"), ("role", "master")] {

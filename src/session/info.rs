@@ -1,13 +1,20 @@
 //! INFO: what a client of one standalone Redis expects to read, and how the daemon is doing.
 
-use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::local::text;
-use crate::clock::{self, Nanos};
+use super::SessionContext;
+use super::desk::Desk;
+use super::info_sections::{self as sections, Facts};
+use super::local::{Haste, text};
+use super::primaries::{self, Primaries};
+use crate::clock::Nanos;
 use crate::near_cache::SharedCache;
+use crate::proxy::Answer;
 use crate::pubsub::Hub;
 use crate::resp::Resp;
 use crate::resp::request::Request;
@@ -29,43 +36,88 @@ pub struct Report {
     pub workers: usize,
     /// When the daemon began.
     pub started_at: Nanos,
-    /// The port of the first TCP listener; 0 when there is none.
-    pub tcp_port: u16,
-    /// How many clients there may be.
-    pub max_clients: usize,
+    /// Forty hexadecimal digits that no other run has.
+    pub run_id: String,
+    /// The TCP addresses that it listens on.
+    pub tcp: Vec<SocketAddr>,
+    /// The Unix socket that it listens on, and its permission bits.
+    pub unix: Option<(PathBuf, u32)>,
+    /// How often the topology is asked for; the absence of a key must not be remembered for less.
+    pub topology_refresh_interval: Duration,
 }
 
 /// The version that is reported until the upstream has told its own: the one whose commands and errors are the
 /// daemon's own.
 const VERSION_UNTIL_KNOWN: &str = "7.0.0";
 
-const SECTIONS: [(&str, fn(&Report, &mut String) -> std::fmt::Result); 7] = [
-    ("server", server),
-    ("clients", clients),
-    ("stats", stats),
-    ("replication", replication),
-    ("cluster", cluster),
-    ("keyspace", keyspace),
-    ("nearside", nearside),
+/// A section: its name, whether it is shown unasked, and what writes it.
+type Section = (&'static str, bool, fn(&Facts, &mut String) -> std::fmt::Result);
+
+/// In the order of Redis.
+const SECTIONS: [Section; 14] = [
+    ("server", true, sections::server),
+    ("clients", true, sections::clients),
+    ("memory", true, sections::memory),
+    ("persistence", true, sections::persistence),
+    ("stats", true, sections::stats),
+    ("replication", true, sections::replication),
+    ("cpu", true, sections::cpu),
+    ("modules", true, sections::modules),
+    ("commandstats", false, sections::command_stats),
+    ("errorstats", true, sections::error_stats),
+    ("latencystats", false, sections::latency_stats),
+    ("cluster", true, sections::cluster),
+    ("keyspace", true, sections::keyspace),
+    ("nearside", true, sections::nearside),
 ];
 
 /// INFO with any number of section names; a section that does not exist is empty, as in Redis.
-pub(super) fn info(request: &Request<'_>, resp: Resp, report: &Report) -> Bytes {
-    let wanted: Vec<String> =
+///
+/// Two sections are about the data: the primaries are asked for them. Inside MULTI there is no time for that.
+pub(super) fn info(
+    request: &Request<'_>,
+    resp: Resp,
+    context: &SessionContext,
+    haste: Haste,
+) -> Answer<'static> {
+    let asked: Vec<String> =
         request.args().skip(1).map(|name| String::from_utf8_lossy(name).to_ascii_lowercase()).collect();
-    let all =
-        wanted.is_empty() || wanted.iter().any(|name| matches!(&**name, "default" | "all" | "everything"));
-    let mut out = String::new();
-    for (name, write) in SECTIONS {
-        if all || wanted.iter().any(|wanted| wanted == name) {
-            if !out.is_empty() {
-                out.push_str("\r\n");
-            }
-            // Writing to a String cannot fail.
-            let _ = write(report, &mut out);
-        }
+    let has = |name: &str| asked.iter().any(|asked| asked == name);
+    let (default, all) = (asked.is_empty() || has("default"), has("all") || has("everything"));
+    let shown = |section: &&Section| all || has(section.0) || (default && section.1);
+    let wanted: Vec<&'static Section> = SECTIONS.iter().filter(shown).collect();
+    let about_data = wanted.iter().any(|section| matches!(section.0, "memory" | "keyspace"));
+    let mut facts = Facts {
+        report: context.report.clone(),
+        desk: context.desk.clone(),
+        clients: context.clients.clone(),
+        primaries: Primaries::default(),
+    };
+    if !about_data || haste == Haste::AtOnce {
+        return Answer::Now(written(&wanted, &facts, resp));
     }
-    text(&out, resp)
+    let primaries = primaries::ask(&context.proxy);
+    Answer::Later(Box::pin(async move {
+        facts.primaries = primaries.await;
+        written(&wanted, &facts, resp)
+    }))
+}
+
+fn written(sections: &[&Section], facts: &Facts, resp: Resp) -> Bytes {
+    let mut out = String::new();
+    for (_, _, write) in sections {
+        if !out.is_empty() {
+            out.push_str("\r\n");
+        }
+        // Writing to a String cannot fail.
+        let _ = write(facts, &mut out);
+    }
+    text(out, resp)
+}
+
+/// CONFIG RESETSTAT: what INFO's section stats counts begins anew. The counters of section nearside never go back.
+pub(super) fn reset_stats(report: &Report, desk: &Desk) {
+    *super::desk::lock(&desk.baseline) = report.stats.totals().into_iter().collect();
 }
 
 // === impl Report ===
@@ -78,75 +130,9 @@ impl Report {
             ..ServerFacts::default()
         })
     }
-}
 
-fn server(report: &Report, out: &mut String) -> std::fmt::Result {
-    let facts = report.server_facts();
-    let uptime = clock::now().saturating_sub(report.started_at) / 1_000_000_000;
-    write!(out, "# Server\r\nredis_version:{}\r\n", facts.redis_version)?;
-    if let (Some(name), Some(version)) = (&facts.server_name, &facts.valkey_version) {
-        write!(out, "server_name:{name}\r\nvalkey_version:{version}\r\n")?;
+    /// The port of the first TCP address; 0 when there is none.
+    pub(super) fn tcp_port(&self) -> u16 {
+        self.tcp.first().map_or(0, SocketAddr::port)
     }
-    write!(out, "redis_mode:standalone\r\nos:{}\r\narch_bits:{}\r\n", std::env::consts::OS, usize::BITS)?;
-    write!(
-        out,
-        "multiplexing_api:epoll\r\nprocess_id:{}\r\ntcp_port:{}\r\n",
-        std::process::id(),
-        report.tcp_port
-    )?;
-    write!(out, "uptime_in_seconds:{uptime}\r\nuptime_in_days:{}\r\n", uptime / 86_400)
-}
-
-fn clients(report: &Report, out: &mut String) -> std::fmt::Result {
-    let connected = report.stats.total("connections_accepted") - report.stats.total("connections_closed");
-    write!(out, "# Clients\r\nconnected_clients:{connected}\r\nmaxclients:{}\r\n", report.max_clients)?;
-    let blocked = report.stats.total("waits_begun").saturating_sub(report.stats.total("waits_ended"));
-    let subscribed = report.pubsub.sizes().clients;
-    write!(out, "blocked_clients:{blocked}\r\npubsub_clients:{subscribed}\r\n")
-}
-
-fn stats(report: &Report, out: &mut String) -> std::fmt::Result {
-    write!(out, "# Stats\r\ntotal_connections_received:{}\r\n", report.stats.total("connections_accepted"))?;
-    write!(out, "total_commands_processed:{}\r\n", report.stats.total("commands"))?;
-    let sizes = report.pubsub.sizes();
-    write!(out, "pubsub_channels:{}\r\npubsub_patterns:{}\r\n", sizes.channels, sizes.patterns)?;
-    write!(out, "pubsubshard_channels:{}\r\n", sizes.shard_channels)
-}
-
-fn replication(_: &Report, out: &mut String) -> std::fmt::Result {
-    out.write_str("# Replication\r\nrole:master\r\nconnected_slaves:0\r\n")
-}
-
-fn cluster(_: &Report, out: &mut String) -> std::fmt::Result {
-    out.write_str("# Cluster\r\ncluster_enabled:0\r\n")
-}
-
-fn keyspace(_: &Report, out: &mut String) -> std::fmt::Result {
-    out.write_str("# Keyspace\r\n")
-}
-
-fn nearside(report: &Report, out: &mut String) -> std::fmt::Result {
-    write!(
-        out,
-        "# Nearside\r\nnearside_version:{}\r\nworkers:{}\r\n",
-        env!("CARGO_PKG_VERSION"),
-        report.workers
-    )?;
-    let (entries, bytes) = report.cache.as_ref().map_or((0, 0), |cache| cache.size());
-    write!(
-        out,
-        "l1_enabled:{}\r\nl1_entries:{entries}\r\nl1_bytes:{bytes}\r\n",
-        u8::from(report.cache.is_some())
-    )?;
-    for (name, value) in report.stats.totals() {
-        write!(out, "{name}:{value}\r\n")?;
-    }
-    let upstream = &report.upstream;
-    write!(out, "topology_refreshes:{}\r\n", upstream.table.refreshes())?;
-    write!(out, "upstream_connections:{}\r\n", upstream.board.connections())?;
-    write!(out, "dedicated_connections:{}\r\n", upstream.dedicated.open())?;
-    for (index, (node, state)) in upstream.board.nodes(clock::now()).into_iter().enumerate() {
-        write!(out, "node{index}:address={node},state={state}\r\n")?;
-    }
-    Ok(())
 }

@@ -3,7 +3,11 @@
 use bytes::{Bytes, BytesMut};
 
 use super::state::{Replies, State};
-use super::{SessionContext, client, hello, info, spelled};
+use super::{
+    SessionContext, acl, client, client_kill, client_list, config, hello, info, latency, lolwut, pause,
+};
+use super::{slowlog, spelled};
+use crate::clients::Mark;
 use crate::command::{Fault, Local, Spec};
 use crate::proxy::Answer;
 use crate::resp::encode;
@@ -12,6 +16,15 @@ use crate::resp::{Resp, parse_integer};
 
 const OK: &[u8] = b"+OK\r\n";
 
+/// Whether the servers may be asked for a part of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// They may.
+    None,
+    /// The answer is an element of EXEC's, and wanted now.
+    AtOnce,
+}
+
 /// Answers `request`, which is the command `local`.
 pub(super) fn answer(
     local: Local,
@@ -19,6 +32,7 @@ pub(super) fn answer(
     request: &Request<'_>,
     state: &mut State,
     context: &SessionContext,
+    haste: Haste,
 ) -> Answer<'static> {
     if matches!(local, Local::Hello | Local::Info)
         && let Some(wait) = context.proxy.wait_for_upstream()
@@ -26,7 +40,12 @@ pub(super) fn answer(
         // Both tell the version of the upstream: the first clients wait for it a moment.
         return wait;
     }
-    let reply = match local {
+    Answer::Now(match local {
+        Local::ClientReply => return client_reply(request, state),
+        Local::ClientUnblock => return client::unblock(request, context),
+        Local::Info => return info::info(request, state.resp(), context, haste),
+        Local::ConfigGet => return config::get(request, state.resp(), context, haste),
+        Local::ConfigSet => return config::set(request, context),
         Local::Ping => ping(request, spec),
         Local::Echo => bulk(request.arg(1)),
         Local::Quit => {
@@ -40,25 +59,76 @@ pub(super) fn answer(
         Local::Select => select(request.arg(1)),
         Local::Hello => hello::hello(request, state, &context.report),
         Local::Auth => hello::auth(request),
-        Local::Info => info::info(request, state.resp, &context.report),
-        Local::AclWhoAmI => bulk(b"default"),
         Local::Role => Bytes::from_static(b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"),
-        Local::SlowlogGet => Bytes::from_static(b"*0\r\n"),
-        Local::SlowlogLen => Bytes::from_static(b":0\r\n"),
-        Local::SlowlogReset | Local::ClientCapa | Local::ClientImportSource => ok(),
-        Local::ClientReply => return client_reply(request, state),
+        Local::Lolwut => lolwut::lolwut(request, state.resp(), &context.report.server_facts().redis_version),
+        Local::AclDryRun | Local::AclGetUser | Local::AclList | Local::AclLog => {
+            about_users(local, request, state)
+        }
+        Local::AclUsers | Local::AclWhoAmI => about_users(local, request, state),
+        Local::ConfigResetStat
+        | Local::LatencyDoctor
+        | Local::LatencyGraph
+        | Local::LatencyHistogram
+        | Local::LatencyHistory
+        | Local::LatencyLatest
+        | Local::LatencyReset
+        | Local::SlowlogGet
+        | Local::SlowlogLen
+        | Local::SlowlogReset => about_daemon(local, request, state, context),
+        _ => about_clients(local, spec, request, state, context),
+    })
+}
+
+fn about_users(local: Local, request: &Request<'_>, state: &State) -> Bytes {
+    match local {
+        Local::AclDryRun => acl::dry_run(request),
+        Local::AclGetUser => acl::get_user(request.arg(2), state.resp()),
+        Local::AclList => acl::list(),
+        Local::AclLog => acl::log(request),
+        Local::AclUsers => acl::users(),
+        _ => acl::who_am_i(),
+    }
+}
+
+fn about_daemon(local: Local, request: &Request<'_>, state: &State, context: &SessionContext) -> Bytes {
+    match local {
+        Local::LatencyDoctor => latency::doctor(state.resp()),
+        Local::LatencyGraph => latency::graph(request.arg(2)),
+        Local::LatencyHistogram => latency::histogram(state.resp()),
+        Local::LatencyReset => latency::reset(),
+        Local::SlowlogGet => slowlog::get(request, &context.desk),
+        Local::SlowlogLen => slowlog::len(&context.desk),
+        Local::SlowlogReset => slowlog::reset(&context.desk),
+        Local::ConfigResetStat => {
+            info::reset_stats(&context.report, &context.desk);
+            ok()
+        }
+        _ => latency::no_events(),
+    }
+}
+
+fn about_clients(
+    local: Local,
+    spec: &Spec,
+    request: &Request<'_>,
+    state: &mut State,
+    context: &SessionContext,
+) -> Bytes {
+    match local {
         Local::ClientId => number(state.client.id as i64),
         Local::ClientGetName => client::name(state),
         Local::ClientSetName => client::set_name(request.arg(2), state),
         Local::ClientSetInfo => client::set_info(request, state),
         Local::ClientInfo => client::info(state),
-        Local::ClientNoEvict | Local::ClientNoTouch => client::on_or_off(request.arg(2)),
-        Local::ClientUnblock => return client::unblock(request, context),
-        Local::ClientList | Local::ClientKill => {
-            encode::error_reply(format!("ERR {} is not supported by nearside yet", spelled(spec)))
-        }
-    };
-    Answer::Now(reply)
+        Local::ClientList => client_list::list(request, state, &context.clients),
+        Local::ClientKill => client_kill::kill(request, state, &context.clients),
+        Local::ClientNoEvict => client::on_or_off(request.arg(2), Mark::NoEvict, state),
+        Local::ClientNoTouch => client::on_or_off(request.arg(2), Mark::NoTouch, state),
+        Local::ClientPause => pause::begin(request, &context.desk),
+        Local::ClientUnpause => pause::end(&context.desk),
+        Local::ClientCapa | Local::ClientImportSource => ok(),
+        _ => encode::error_reply(format!("ERR {} is not supported by nearside yet", spelled(spec))),
+    }
 }
 
 fn ping(request: &Request<'_>, spec: &Spec) -> Bytes {
@@ -119,14 +189,20 @@ pub(super) fn number(number: i64) -> Bytes {
     out.freeze()
 }
 
+/// The null of a bulk string.
+pub(super) fn null(resp: Resp) -> Bytes {
+    Bytes::from_static(encode::null_reply(resp))
+}
+
 /// A text for people, as INFO gives it: a verbatim string in RESP3.
-pub(super) fn text(text: &str, resp: Resp) -> Bytes {
+pub(super) fn text(text: impl AsRef<[u8]>, resp: Resp) -> Bytes {
+    let text = text.as_ref();
     match resp {
-        Resp::Two => bulk(text.as_bytes()),
+        Resp::Two => bulk(text),
         Resp::Three => {
             let mut out = BytesMut::with_capacity(text.len() + 24);
             out.extend_from_slice(format!("={}\r\ntxt:", text.len() + 4).as_bytes());
-            out.extend_from_slice(text.as_bytes());
+            out.extend_from_slice(text);
             out.extend_from_slice(b"\r\n");
             out.freeze()
         }

@@ -11,6 +11,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,21 +19,38 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use tokio::time::Sleep;
 
+mod acl;
 mod client;
+mod client_filter;
+mod client_kill;
+mod client_list;
+mod config;
+mod desk;
 mod hello;
 mod info;
+mod info_sections;
+mod latency;
 mod local;
+mod lolwut;
 mod modes;
+mod monitor;
+mod parameters;
+mod pause;
 mod pipeline;
+mod primaries;
+mod process;
+mod secrets;
+mod slowlog;
 mod state;
 mod subscriber;
 mod transaction;
 
+pub use desk::Desk;
 pub use info::Report;
 
-use crate::clients::Clients;
+use crate::clients::{Clients, Endpoints};
 use crate::clock;
-use crate::command::{Class, Fault, Spec, recognise};
+use crate::command::{self, Class, Fault, Spec, recognise};
 use crate::connection::{Connection, Ended, Flow};
 use crate::drain::Drain;
 use crate::mailbox::Mail;
@@ -43,7 +61,10 @@ use crate::resp::encode;
 use crate::resp::request::Request;
 use crate::stats::WorkerStats;
 use crate::write_queue::WriteQueue;
+use desk::Attention;
+use local::Haste;
 use pipeline::Pipeline;
+use slowlog::Stopwatch;
 use state::State;
 
 /// While so many bytes of replies wait for the client to read them, no request of it is taken.
@@ -58,14 +79,10 @@ const BATCHES_PER_TURN: u32 = 2;
 pub struct SessionLimits {
     /// Answers that may be outstanding.
     pub pipeline_depth_max: usize,
-    /// Bytes of replies that may wait, for an earlier reply or for the client to read them.
-    pub output_bytes_max: usize,
     /// Bytes of requests that may wait while an earlier one is carried out alone.
     pub ahead_bytes_max: usize,
     /// Bytes of the requests queued since MULTI.
     pub transaction_bytes_max: usize,
-    /// How long a client may leave a full socket unread.
-    pub stall_timeout: Duration,
     /// Bytes that may wait for a client that is subscribed to something to read them.
     pub subscribed_output_bytes_max: usize,
     /// Subscriptions of one client.
@@ -83,6 +100,8 @@ pub struct SessionContext {
     pub clients: Arc<Clients>,
     /// Who is subscribed to what.
     pub pubsub: Arc<Hub>,
+    /// What all of them have in common.
+    pub desk: Arc<Desk>,
     /// What INFO tells.
     pub report: Arc<Report>,
     /// The bounds.
@@ -123,16 +142,11 @@ enum End {
 // === impl Session ===
 
 impl Session {
-    /// A session over `connection`, whose client is at `address` and connected to `local_address`.
-    pub fn new(
-        context: Rc<SessionContext>,
-        connection: Connection,
-        address: String,
-        local_address: String,
-    ) -> Session {
+    /// A session over `connection`, whose ends are `endpoints`.
+    pub fn new(context: Rc<SessionContext>, connection: Connection, endpoints: Endpoints) -> Session {
         context.stats.connections_accepted.bump();
-        let client = context.clients.enter(context.limits.output_bytes_max);
-        let state = State::new(client, address, local_address, clock::now());
+        let client = context.clients.enter(endpoints, context.desk.settings.client_output_max.size());
+        let state = State::new(client);
         Session { context, connection, state, pipeline: Pipeline::default(), waiting: None, stalled: None }
     }
 
@@ -151,23 +165,25 @@ impl Session {
         self.state.client.wait.abandon();
         match end {
             End::Done => {}
-            End::Told(by) => tracing::info!(client = self.state.address, by, "a client was told to leave"),
+            End::Told(by) => {
+                tracing::info!(client = self.state.client.endpoints.address, by, "a client was told to leave")
+            }
             End::Ahead => {
                 context.stats.clients_dropped.bump();
                 let bound = "request_bytes_max";
                 tracing::info!(
-                    client = self.state.address,
+                    client = self.state.client.endpoints.address,
                     bound,
                     "a client sends more than can wait: dropped"
                 );
             }
             End::Failed(error) => {
-                tracing::debug!(client = self.state.address, %error, "a client's connection failed")
+                tracing::debug!(client = self.state.client.endpoints.address, %error, "a client's connection failed")
             }
             End::NotReading(bound) => {
                 context.stats.clients_dropped.bump();
                 tracing::info!(
-                    client = self.state.address,
+                    client = self.state.client.endpoints.address,
                     bound,
                     "a client does not read its replies: dropped"
                 );
@@ -219,7 +235,7 @@ impl Session {
         if self.state.modes.is_some() && self.state.is_subscribed() {
             (limits.subscribed_output_bytes_max, "pubsub_output_max")
         } else {
-            (limits.output_bytes_max, "client_output_max")
+            (self.context.desk.settings.client_output_max.size(), "client_output_max")
         }
     }
 
@@ -245,10 +261,10 @@ impl Session {
         for mail in taken.mail {
             match mail {
                 Mail::Behind(push) if !self.pipeline.is_empty() => {
-                    self.pipeline.push_now(in_version(push, self.state.resp));
+                    self.pipeline.push_now(in_version(push, self.state.resp()));
                 }
                 Mail::Now(push) | Mail::Behind(push) => {
-                    push_in_version(&mut self.connection.out, push, self.state.resp);
+                    push_in_version(&mut self.connection.out, push, self.state.resp());
                 }
             }
         }
@@ -317,8 +333,8 @@ impl Session {
             Err(Ended::Failed(error)) => return Err(End::Failed(error)),
             Err(Ended::Broken(error)) => {
                 context.stats.protocol_errors.bump();
-                tracing::debug!(client = state.address, %error, "a client sent what is no request");
-                pipeline.push_now(encode::error_reply(format!("ERR {error}")));
+                tracing::debug!(client = state.client.endpoints.address, %error, "a client sent what is no request");
+                pipeline.push_now(encode::error_reply([b"ERR ", &error.text()[..]].concat()));
                 state.leaving = true;
             }
         }
@@ -333,6 +349,7 @@ impl Session {
         }
         let was_full = self.connection.out.len() >= UNREAD_BYTES_MAX;
         let progress = self.connection.flush().map_err(End::Failed)?;
+        self.state.client.unread.store(self.connection.out.len(), Ordering::Relaxed);
         if progress || self.connection.out.is_empty() {
             self.stalled = None;
         }
@@ -346,7 +363,7 @@ impl Session {
         if self.connection.poll_room(cx).map_err(End::Failed)?.is_ready() {
             return Ok(true);
         }
-        let timeout = self.context.limits.stall_timeout;
+        let timeout = self.context.desk.settings.client_stall_timeout.duration();
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         match stalled.as_mut().poll(cx) {
             Poll::Ready(()) => Err(End::NotReading("client_stall_timeout")),
@@ -373,17 +390,26 @@ fn serve(
     now: clock::Nanos,
 ) -> Flow {
     let own_writes = state.own_writes.clone();
-    let caller = Caller { resp: state.resp, own_writes: &own_writes, now };
-    let answer = match recognise(&request) {
-        Ok(spec) => match intercepted(spec, &request, state, context) {
-            Some(answer) => answer,
+    let caller = Caller { resp: state.resp(), own_writes: &own_writes, now };
+    let attention = context.desk.attention();
+    let recognised = recognise(&request);
+    state.client.note(recognised.map_or(0, Spec::number), now);
+    // What is carried out is shown to MONITOR, and what is waited for is measured for SLOWLOG.
+    let (mut shown, mut measured) = (true, true);
+    let answer = match recognised {
+        Ok(spec) => match intercepted(spec, &request, state, context, attention) {
+            Some(answer) => {
+                shown = false;
+                answer
+            }
             None => match spec.class_of(&request) {
-                Class::Local(local) => local::answer(local, spec, &request, state, context),
+                Class::Local(local) => local::answer(local, spec, &request, state, context, Haste::None),
                 Class::Session(kind) if modes::is_alone(kind, spec, state) && !pipeline.is_empty() => {
                     state.alone = true;
                     return Flow::Again;
                 }
                 Class::Session(kind) => {
+                    measured = !matches!(kind, command::Session::Blocking | command::Session::Wait);
                     state.alone = modes::is_alone(kind, spec, state);
                     modes::answer(kind, spec, &request, state, context, caller)
                 }
@@ -392,20 +418,26 @@ fn serve(
         },
         Err(Fault::Unknown) if is_http(&request) => {
             context.stats.protocol_errors.bump();
-            tracing::debug!(client = state.address, "a client sent HTTP: closed");
+            tracing::debug!(client = state.client.endpoints.address, "a client sent HTTP: closed");
             state.leaving = true;
             Answer::Now(Bytes::new())
         }
-        Err(fault) => match transaction::queue_unrecognised(fault, &request, state, context, now) {
-            Some(answer) => answer,
-            None => context.proxy.fault(fault, &request, caller),
-        },
+        Err(fault) => {
+            shown = fault == Fault::Unknown;
+            match transaction::queue_unrecognised(fault, &request, state, context, now) {
+                Some(answer) => answer,
+                None => context.proxy.fault(fault, &request, caller),
+            }
+        }
     };
     if let Answer::NotYet(until) = answer {
         *waiting = Some(until);
         return Flow::Again;
     }
     context.stats.commands.bump();
+    if attention.has(Attention::MONITORED) && shown && (recognised.is_ok() || answer.is_later()) {
+        monitor::show(recognised.ok(), &request, &state.client, &context.desk);
+    }
     let wanted = state.wants_reply();
     match answer {
         _ if !wanted => discard(answer, pipeline),
@@ -413,7 +445,10 @@ fn serve(
         Answer::Lent(reply) => pipeline.push_now(reply.for_version(caller.resp).clone()),
         Answer::Now(reply) if pipeline.is_empty() => out.push(&reply),
         Answer::Now(reply) => pipeline.push_now(reply),
-        Answer::Later(reply) => pipeline.push_later(reply),
+        Answer::Later(reply) => {
+            let start = || Stopwatch::start(recognised.ok(), &request, &state.client, &context.desk, now);
+            pipeline.push_later(reply, measured.then(start).flatten());
+        }
         Answer::NotYet(_) => {}
     }
     let full = pipeline.len() >= context.limits.pipeline_depth_max || out.len() >= UNREAD_BYTES_MAX;
@@ -426,7 +461,13 @@ fn intercepted(
     request: &Request<'_>,
     state: &mut State,
     context: &SessionContext,
+    attention: Attention,
 ) -> Option<Answer<'static>> {
+    if attention.has(Attention::PAUSED)
+        && let Some(wait) = pause::wait(spec, &context.desk)
+    {
+        return Some(Answer::NotYet(wait));
+    }
     state.modes.as_ref()?;
     modes::intercept(spec, request, state, context)
 }
@@ -458,10 +499,13 @@ fn is_http(request: &Request<'_>) -> bool {
 /// The client wants no reply; what was sent upstream still comes to its end.
 fn discard(answer: Answer<'_>, pipeline: &mut Pipeline) {
     if let Answer::Later(reply) = answer {
-        pipeline.push_later(Box::pin(async move {
-            drop(reply.await);
-            Bytes::new()
-        }));
+        pipeline.push_later(
+            Box::pin(async move {
+                drop(reply.await);
+                Bytes::new()
+            }),
+            None,
+        );
     }
 }
 

@@ -5,6 +5,7 @@
 use std::rc::Rc;
 
 use super::SessionContext;
+use super::monitor::{self, Watching};
 use super::state::State;
 use super::subscriber::{self, Subscriber};
 use super::transaction::{self, Transaction};
@@ -21,6 +22,8 @@ pub(super) struct Modes {
     pub(super) watched: Option<Rc<Watched>>,
     /// Present while the client is subscribed to something, or about to be.
     pub(super) subscriber: Option<Subscriber>,
+    /// After MONITOR.
+    pub(super) monitor: Option<Watching>,
 }
 
 // === impl Modes ===
@@ -28,7 +31,10 @@ pub(super) struct Modes {
 impl Modes {
     /// Whether the session is in none.
     pub(super) fn is_none(&self) -> bool {
-        self.transaction.is_none() && self.subscriber.is_none() && !self.is_watching()
+        self.transaction.is_none()
+            && self.monitor.is_none()
+            && self.subscriber.is_none()
+            && !self.is_watching()
     }
 
     /// Whether keys are watched.
@@ -44,9 +50,13 @@ pub(super) fn intercept(
     state: &mut State,
     context: &SessionContext,
 ) -> Option<Answer<'static>> {
+    let monitors = state.modes.as_ref().is_some_and(|modes| modes.monitor.is_some());
+    if let Some(refusal) = monitors.then(|| monitor::refuse(spec)).flatten() {
+        return Some(refusal);
+    }
     let subscriber = state.modes.as_ref().and_then(|modes| modes.subscriber.as_ref());
     subscriber
-        .and_then(|subscriber| subscriber::intercept(subscriber, spec, request, state.resp))
+        .and_then(|subscriber| subscriber::intercept(subscriber, spec, request, state.resp()))
         .or_else(|| transaction::queue(spec, request, state, context))
 }
 
@@ -79,8 +89,9 @@ pub(super) fn answer<'a>(
         Session::PubSub if !spec.name.starts_with("pubsub") => {
             subscriber::answer(spec, request, state, context)
         }
-        Session::Monitor | Session::PubSub | Session::Tracking => {
+        Session::PubSub | Session::Tracking => {
             context.proxy.call(spec, crate::command::Class::Session(kind), request, caller)
         }
+        Session::Monitor => monitor::begin(state, context),
     }
 }

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
+use super::slowlog::Stopwatch;
+
 /// The answers of one session that have not left yet. All that are still to come are driven at once, so a slow one
 /// delays only the replies behind it, and nothing of other sessions.
 #[derive(Default)]
@@ -45,11 +47,17 @@ impl Pipeline {
         self.places.push_back(Some(reply));
     }
 
-    /// An answer that will come.
-    pub(super) fn push_later(&mut self, reply: LocalBoxFuture<'static, Bytes>) {
+    /// An answer that will come; how long it took is told to `measure`.
+    pub(super) fn push_later(&mut self, reply: LocalBoxFuture<'static, Bytes>, measure: Option<Stopwatch>) {
         let number = self.first + self.places.len() as u64;
         self.places.push_back(None);
-        self.coming.push(Box::pin(async move { (number, reply.await) }));
+        self.coming.push(Box::pin(async move {
+            let reply = reply.await;
+            if let Some(measure) = measure {
+                measure.stop();
+            }
+            (number, reply)
+        }));
     }
 
     /// The next answer in order, if it has come.
@@ -88,9 +96,9 @@ mod tests {
         let mut pipeline = Pipeline::default();
         let (send_first, first) = oneshot::channel();
         let (send_third, third) = oneshot::channel();
-        pipeline.push_later(Box::pin(async { first.await.unwrap() }));
+        pipeline.push_later(Box::pin(async { first.await.unwrap() }), None);
         pipeline.push_now(Bytes::from_static(b"second"));
-        pipeline.push_later(Box::pin(async { third.await.unwrap() }));
+        pipeline.push_later(Box::pin(async { third.await.unwrap() }), None);
         send_third.send(Bytes::from_static(b"third")).unwrap();
         assert!(futures_util::poll!(poll_fn(|cx| pipeline.poll_next(cx))).is_pending());
         assert_eq!(pipeline.bytes(), "secondthird".len());

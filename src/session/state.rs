@@ -1,11 +1,11 @@
 //! What a session remembers of its client.
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use super::modes::Modes;
 use super::subscriber::Subscriber;
-use crate::clients::Listed;
-use crate::clock::Nanos;
+use crate::clients::{Listed, Mark};
 use crate::proxy::OwnWrites;
 use crate::resp::Resp;
 
@@ -27,15 +27,7 @@ pub(super) enum Replies {
 pub(super) struct State {
     /// How others know it, and reach it.
     pub(super) client: Listed,
-    /// Where the client is, as CLIENT INFO shows it.
-    pub(super) address: String,
-    /// Where it connected to.
-    pub(super) local_address: String,
-    pub(super) connected_at: Nanos,
-    pub(super) resp: Resp,
-    pub(super) name: Vec<u8>,
-    pub(super) library_name: Vec<u8>,
-    pub(super) library_version: Vec<u8>,
+    resp: Resp,
     pub(super) replies: Replies,
     pub(super) own_writes: Rc<OwnWrites>,
     /// Absent in a plain session, which most are.
@@ -49,16 +41,10 @@ pub(super) struct State {
 // === impl State ===
 
 impl State {
-    pub(super) fn new(client: Listed, address: String, local_address: String, connected_at: Nanos) -> State {
+    pub(super) fn new(client: Listed) -> State {
         State {
             client,
-            address,
-            local_address,
-            connected_at,
             resp: Resp::Two,
-            name: Vec::new(),
-            library_name: Vec::new(),
-            library_version: Vec::new(),
             replies: Replies::On,
             own_writes: Rc::default(),
             modes: None,
@@ -69,8 +55,12 @@ impl State {
 
     /// Back to how a connection begins: RESET.
     pub(super) fn reset(&mut self) {
-        self.resp = Resp::Two;
-        self.name.clear();
+        self.set_resp(Resp::Two);
+        self.client.names().client.clear();
+        self.client.queued.store(-1, Ordering::Relaxed);
+        for mark in [Mark::NoEvict, Mark::NoTouch] {
+            self.client.mark(mark, false);
+        }
         self.replies = Replies::On;
         self.modes = None;
         // What was on its way to one of its modes would come as a reply to something else.
@@ -81,6 +71,17 @@ impl State {
     pub(super) fn is_subscribed(&self) -> bool {
         let subscriber = self.modes.as_ref().and_then(|modes| modes.subscriber.as_ref());
         subscriber.is_some_and(Subscriber::is_subscribed)
+    }
+
+    /// The version of the protocol that the client speaks.
+    #[inline]
+    pub(super) fn resp(&self) -> Resp {
+        self.resp
+    }
+
+    pub(super) fn set_resp(&mut self, resp: Resp) {
+        self.resp = resp;
+        self.client.speaks_resp3.store(resp == Resp::Three, Ordering::Relaxed);
     }
 
     /// Back to a plain session when its last mode has ended.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use super::SessionContext;
 use super::state::State;
-use crate::clients::Client;
+use crate::clients::{Client, Mark};
 use crate::command::Spec;
 use crate::proxy::Answer;
 use crate::pubsub::Hub;
@@ -37,7 +38,8 @@ pub(super) fn answer(
     state: &mut State,
     context: &SessionContext,
 ) -> Answer<'static> {
-    let State { modes, client, resp, .. } = state;
+    let resp = state.resp();
+    let State { modes, client, .. } = state;
     let modes = modes.get_or_insert_default();
     let subscriber = modes.subscriber.get_or_insert_with(|| Subscriber::new(&context.pubsub, client));
     let kind = match spec.name {
@@ -46,7 +48,8 @@ pub(super) fn answer(
         _ => Kind::Channel,
     };
     if spec.name.ends_with("unsubscribe") {
-        subscriber.unsubscribe(kind, request, *resp);
+        subscriber.unsubscribe(kind, request, resp);
+        subscriber.show(client);
         if !subscriber.is_subscribed() {
             modes.subscriber = None;
         }
@@ -55,7 +58,9 @@ pub(super) fn answer(
     if let Some(wait) = context.proxy.wait_for_upstream() {
         return wait;
     }
-    subscriber.subscribe(kind, request, *resp, context)
+    let answer = subscriber.subscribe(kind, request, resp, context);
+    subscriber.show(client);
+    answer
 }
 
 /// What a client of RESP2 that is subscribed gets for a request: it can tell a reply from a message only if there are
@@ -87,6 +92,14 @@ pub(super) fn intercept(
 // === impl Subscriber ===
 
 impl Subscriber {
+    /// Has CLIENT LIST tell what the client is subscribed to.
+    fn show(&self, client: &Client) {
+        client.channels.store(self.channels.len(), Ordering::Relaxed);
+        client.patterns.store(self.patterns.len(), Ordering::Relaxed);
+        client.shard_channels.store(self.shards.len(), Ordering::Relaxed);
+        client.mark(Mark::PubSub, self.is_subscribed());
+    }
+
     fn new(hub: &Arc<Hub>, client: &Arc<Client>) -> Subscriber {
         let (channels, patterns, shards) = Default::default();
         Subscriber { hub: hub.clone(), client: client.clone(), channels, patterns, shards, pending: None }

@@ -3,12 +3,14 @@
 //! Redis 7.0 and Valkey say different things of a command that may not stand inside a transaction, and so does the
 //! daemon, by what the upstream is.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 
 use std::rc::Rc;
 
 use super::SessionContext;
-use super::local::{self, ok};
+use super::local::{self, Haste, ok};
 use super::modes::Modes;
 use super::state::State;
 use crate::command::{Class, Fault, Flags, Spec};
@@ -76,7 +78,9 @@ pub(super) fn queue(
             context.proxy.part(spec, class, request, &mut transaction.slot).map(Step::Part)
         }
     };
-    Some(Answer::Now(transaction.push(step, spec.name, request, context)))
+    let reply = transaction.push(step, spec.name, request, context);
+    state.client.queued.store(transaction.steps.len() as i64, Ordering::Relaxed);
+    Some(Answer::Now(reply))
 }
 
 /// Queues a command that the table does not have, or takes note of a request that no server would carry out.
@@ -163,6 +167,7 @@ pub(super) fn answer(
             // What is watched is watched on one node, and that is where the transaction will go.
             let slot = modes.watched.as_ref().and_then(|watched| watched.slot());
             modes.transaction = Some(Transaction { slot, ..Transaction::default() });
+            state.client.queued.store(0, Ordering::Relaxed);
             Answer::Now(ok())
         }
         "exec" if !open => error("ERR EXEC without MULTI"),
@@ -193,7 +198,7 @@ fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> A
     let mut elements = Vec::with_capacity(transaction.steps.len());
     for step in transaction.steps {
         elements.push(match step {
-            Step::Part(part) => Element::Sent(part, state.resp),
+            Step::Part(part) => Element::Sent(part, state.resp()),
             Step::Own(spec, request) => Element::Made(own(spec, &request, state, context)),
         });
     }
@@ -204,7 +209,7 @@ fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> A
 fn own(spec: &'static Spec, request: &OwnedRequest, state: &mut State, context: &SessionContext) -> Bytes {
     let request = request.as_request();
     match spec.class_of(&request) {
-        Class::Local(local) => match local::answer(local, spec, &request, state, context) {
+        Class::Local(local) => match local::answer(local, spec, &request, state, context, Haste::AtOnce) {
             Answer::Now(reply) => reply,
             // What is the daemon's own and takes time is about other clients, whom a transaction must not wait for.
             _ => encode::error_reply("ERR nearside cannot do this inside MULTI: it would have to wait"),
@@ -222,6 +227,7 @@ fn own(spec: &'static Spec, request: &OwnedRequest, state: &mut State, context: 
 fn close(state: &mut State) -> Option<Transaction> {
     let modes = state.modes.as_mut()?;
     let transaction = modes.transaction.take();
+    state.client.queued.store(-1, Ordering::Relaxed);
     state.settle();
     transaction
 }

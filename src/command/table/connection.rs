@@ -1,7 +1,7 @@
 //! The connection and the client.
 
-use super::{container, refused, row};
-use crate::command::{Class, Flags, Local, Refusal, Session, Spec};
+use super::{container, row};
+use crate::command::{Class, Flags, Local, Session, Spec};
 
 pub(super) const ROWS: &[Spec] = &[
     row("auth", -2, Class::Local(Local::Auth)).flags(Flags::NO_AUTH),
@@ -25,16 +25,16 @@ const CLIENT: &[Spec] = &[
     row("client|id", 2, Class::Local(Local::ClientId)),
     row("client|import-source", 3, Class::Local(Local::ClientImportSource)),
     row("client|info", 2, Class::Local(Local::ClientInfo)),
-    row("client|kill", -3, Class::Local(Local::ClientKill)),
-    row("client|list", -2, Class::Local(Local::ClientList)),
-    row("client|no-evict", 3, Class::Local(Local::ClientNoEvict)),
+    row("client|kill", -3, Class::Local(Local::ClientKill)).flags(Flags::ADMIN),
+    row("client|list", -2, Class::Local(Local::ClientList)).flags(Flags::ADMIN),
+    row("client|no-evict", 3, Class::Local(Local::ClientNoEvict)).flags(Flags::ADMIN),
     row("client|no-touch", 3, Class::Local(Local::ClientNoTouch)),
-    refused("client|pause", -3, Refusal::OtherClients),
+    row("client|pause", -3, Class::Local(Local::ClientPause)).flags(Flags::ADMIN),
     row("client|reply", 3, Class::Local(Local::ClientReply)).flags(Flags::NO_MULTI),
     row("client|setinfo", 4, Class::Local(Local::ClientSetInfo)),
     row("client|setname", 3, Class::Local(Local::ClientSetName)),
     row("client|tracking", -3, Class::Session(Session::Tracking)),
     row("client|trackinginfo", 2, Class::Session(Session::Tracking)),
-    row("client|unblock", -3, Class::Local(Local::ClientUnblock)),
-    refused("client|unpause", 2, Refusal::OtherClients),
+    row("client|unblock", -3, Class::Local(Local::ClientUnblock)).flags(Flags::ADMIN),
+    row("client|unpause", 2, Class::Local(Local::ClientUnpause)).flags(Flags::ADMIN),
 ];

@@ -1,14 +1,14 @@
 //! Publish and subscribe.
 
 use super::{ALL, ONE, container, row};
-use crate::command::{Class, Session, Spec};
+use crate::command::{Class, Flags, Session, Spec};
 
 pub(super) const ROWS: &[Spec] = &[
     row("psubscribe", -2, Class::Session(Session::PubSub)),
-    row("publish", 3, Class::Publish),
+    row("publish", 3, Class::Publish).flags(Flags::MAY_REPLICATE),
     container("pubsub", -2, PUBSUB),
     row("punsubscribe", -1, Class::Session(Session::PubSub)),
-    row("spublish", 3, Class::Publish).keys(ONE),
+    row("spublish", 3, Class::Publish).keys(ONE).flags(Flags::MAY_REPLICATE),
     row("ssubscribe", -2, Class::Session(Session::PubSub)).keys(ALL),
     row("subscribe", -2, Class::Session(Session::PubSub)),
     row("sunsubscribe", -1, Class::Session(Session::PubSub)).keys(ALL),

@@ -5,45 +5,45 @@ use crate::command::{Class, Flags, Gather, Local, Refusal, Session, Spec};
 
 pub(super) const ROWS: &[Spec] = &[
     container("acl", -2, ACL),
-    refused("bgrewriteaof", 1, Refusal::OneServer),
-    refused("bgsave", -1, Refusal::OneServer),
+    refused("bgrewriteaof", 1, Refusal::OneServer).flags(Flags::ADMIN),
+    refused("bgsave", -1, Refusal::OneServer).flags(Flags::ADMIN),
     row("command", -1, Class::AnyNode).subcommands(COMMAND),
     container("commandlog", -2, COMMANDLOG),
     container("config", -2, CONFIG),
-    refused("debug", -2, Refusal::OneServer),
-    refused("failover", -1, Refusal::Replication),
+    refused("debug", -2, Refusal::OneServer).flags(Flags::ADMIN),
+    refused("failover", -1, Refusal::Replication).flags(Flags::ADMIN),
     row("info", -1, Class::Local(Local::Info)),
     row("lastsave", 1, Class::AnyNode),
     container("latency", -2, LATENCY),
-    row("lolwut", -1, Class::AnyNode).flags(Flags::READ),
+    row("lolwut", -1, Class::Local(Local::Lolwut)).flags(Flags::READ),
     container("memory", -2, MEMORY),
     container("module", -2, MODULE),
-    row("monitor", 1, Class::Session(Session::Monitor)),
-    refused("psync", -3, Refusal::Replication).flags(Flags::NO_MULTI),
-    refused("replconf", -1, Refusal::Replication),
-    refused("replicaof", 3, Refusal::Replication),
+    row("monitor", 1, Class::Session(Session::Monitor)).flags(Flags::ADMIN),
+    refused("psync", -3, Refusal::Replication).flags(Flags::NO_MULTI).flags(Flags::ADMIN),
+    refused("replconf", -1, Refusal::Replication).flags(Flags::ADMIN),
+    refused("replicaof", 3, Refusal::Replication).flags(Flags::ADMIN),
     row("role", 1, Class::Local(Local::Role)),
-    refused("save", 1, Refusal::OneServer).flags(Flags::NO_MULTI),
-    refused("shutdown", -1, Refusal::OneServer).flags(Flags::NO_MULTI),
-    refused("slaveof", 3, Refusal::Replication),
+    refused("save", 1, Refusal::OneServer).flags(Flags::NO_MULTI).flags(Flags::ADMIN),
+    refused("shutdown", -1, Refusal::OneServer).flags(Flags::NO_MULTI).flags(Flags::ADMIN),
+    refused("slaveof", 3, Refusal::Replication).flags(Flags::ADMIN),
     container("slowlog", -2, SLOWLOG),
-    refused("sync", 1, Refusal::Replication).flags(Flags::NO_MULTI),
+    refused("sync", 1, Refusal::Replication).flags(Flags::NO_MULTI).flags(Flags::ADMIN),
     row("time", 1, Class::AnyNode),
 ];
 
 const ACL: &[Spec] = &[
     row("acl|cat", -2, Class::AnyNode),
-    refused("acl|deluser", -3, Refusal::SingleServers),
-    row("acl|dryrun", -4, Class::AnyNode),
+    refused("acl|deluser", -3, Refusal::SingleServers).flags(Flags::ADMIN),
+    row("acl|dryrun", -4, Class::Local(Local::AclDryRun)).flags(Flags::ADMIN),
     row("acl|genpass", -2, Class::AnyNode),
-    row("acl|getuser", 3, Class::AnyNode),
+    row("acl|getuser", 3, Class::Local(Local::AclGetUser)).flags(Flags::ADMIN),
     row("acl|help", 2, Class::AnyNode),
-    row("acl|list", 2, Class::AnyNode),
-    refused("acl|load", 2, Refusal::SingleServers),
-    row("acl|log", -2, Class::AnyNode),
-    refused("acl|save", 2, Refusal::SingleServers),
-    refused("acl|setuser", -3, Refusal::SingleServers),
-    row("acl|users", 2, Class::AnyNode),
+    row("acl|list", 2, Class::Local(Local::AclList)).flags(Flags::ADMIN),
+    refused("acl|load", 2, Refusal::SingleServers).flags(Flags::ADMIN),
+    row("acl|log", -2, Class::Local(Local::AclLog)).flags(Flags::ADMIN),
+    refused("acl|save", 2, Refusal::SingleServers).flags(Flags::ADMIN),
+    refused("acl|setuser", -3, Refusal::SingleServers).flags(Flags::ADMIN),
+    row("acl|users", 2, Class::Local(Local::AclUsers)).flags(Flags::ADMIN),
     row("acl|whoami", 2, Class::Local(Local::AclWhoAmI)),
 ];
 
@@ -58,28 +58,28 @@ const COMMAND: &[Spec] = &[
 ];
 
 const COMMANDLOG: &[Spec] = &[
-    row("commandlog|get", 4, Class::AnyNode),
+    row("commandlog|get", 4, Class::AnyNode).flags(Flags::ADMIN),
     row("commandlog|help", 2, Class::AnyNode),
-    row("commandlog|len", 3, Class::AnyNode),
-    row("commandlog|reset", 3, Class::EveryPrimary(Gather::AllOk)),
+    row("commandlog|len", 3, Class::AnyNode).flags(Flags::ADMIN),
+    row("commandlog|reset", 3, Class::EveryPrimary(Gather::AllOk)).flags(Flags::ADMIN),
 ];
 
 const CONFIG: &[Spec] = &[
-    row("config|get", -3, Class::AnyNode),
+    row("config|get", -3, Class::Local(Local::ConfigGet)).flags(Flags::ADMIN),
     row("config|help", 2, Class::AnyNode),
-    refused("config|resetstat", 2, Refusal::SingleServers),
-    refused("config|rewrite", 2, Refusal::SingleServers),
-    refused("config|set", -4, Refusal::SingleServers),
+    row("config|resetstat", 2, Class::Local(Local::ConfigResetStat)).flags(Flags::ADMIN),
+    refused("config|rewrite", 2, Refusal::OwnFile).flags(Flags::ADMIN),
+    row("config|set", -4, Class::Local(Local::ConfigSet)).flags(Flags::ADMIN),
 ];
 
 const LATENCY: &[Spec] = &[
-    row("latency|doctor", 2, Class::AnyNode),
-    row("latency|graph", 3, Class::AnyNode),
+    row("latency|doctor", 2, Class::Local(Local::LatencyDoctor)).flags(Flags::ADMIN),
+    row("latency|graph", 3, Class::Local(Local::LatencyGraph)).flags(Flags::ADMIN),
     row("latency|help", 2, Class::AnyNode),
-    row("latency|histogram", -2, Class::AnyNode),
-    row("latency|history", 3, Class::AnyNode),
-    row("latency|latest", 2, Class::AnyNode),
-    row("latency|reset", -2, Class::EveryPrimary(Gather::Sum)),
+    row("latency|histogram", -2, Class::Local(Local::LatencyHistogram)).flags(Flags::ADMIN),
+    row("latency|history", 3, Class::Local(Local::LatencyHistory)).flags(Flags::ADMIN),
+    row("latency|latest", 2, Class::Local(Local::LatencyLatest)).flags(Flags::ADMIN),
+    row("latency|reset", -2, Class::Local(Local::LatencyReset)).flags(Flags::ADMIN),
 ];
 
 const MEMORY: &[Spec] = &[
@@ -93,15 +93,15 @@ const MEMORY: &[Spec] = &[
 
 const MODULE: &[Spec] = &[
     row("module|help", 2, Class::AnyNode),
-    row("module|list", 2, Class::AnyNode),
-    refused("module|load", -3, Refusal::SingleServers),
-    refused("module|loadex", -3, Refusal::SingleServers),
-    refused("module|unload", 3, Refusal::SingleServers),
+    row("module|list", 2, Class::AnyNode).flags(Flags::ADMIN),
+    refused("module|load", -3, Refusal::SingleServers).flags(Flags::ADMIN),
+    refused("module|loadex", -3, Refusal::SingleServers).flags(Flags::ADMIN),
+    refused("module|unload", 3, Refusal::SingleServers).flags(Flags::ADMIN),
 ];
 
 const SLOWLOG: &[Spec] = &[
-    row("slowlog|get", -2, Class::Local(Local::SlowlogGet)),
+    row("slowlog|get", -2, Class::Local(Local::SlowlogGet)).flags(Flags::ADMIN),
     row("slowlog|help", 2, Class::AnyNode),
-    row("slowlog|len", 2, Class::Local(Local::SlowlogLen)),
-    row("slowlog|reset", 2, Class::Local(Local::SlowlogReset)),
+    row("slowlog|len", 2, Class::Local(Local::SlowlogLen)).flags(Flags::ADMIN),
+    row("slowlog|reset", 2, Class::Local(Local::SlowlogReset)).flags(Flags::ADMIN),
 ];

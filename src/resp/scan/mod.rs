@@ -200,17 +200,25 @@ fn number_line(
 
 // === impl ProtocolError ===
 
+impl ProtocolError {
+    /// What the client is told. Redis prints the byte that it did not expect as it is, whatever it is.
+    pub fn text(&self) -> Vec<u8> {
+        match self {
+            ProtocolError::ExpectedDollar(got) => {
+                [&b"Protocol error: expected '$', got '"[..], &[*got], b"'"].concat()
+            }
+            _ => self.to_string().into_bytes(),
+        }
+    }
+}
+
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Protocol error: ")?;
         match self {
             ProtocolError::MultibulkLength => f.write_str("invalid multibulk length"),
             ProtocolError::BulkLength => f.write_str("invalid bulk length"),
-            ProtocolError::ExpectedDollar(got) => {
-                // Redis prints the byte itself, whatever it is, and a space for line ends.
-                let got = if got.is_ascii() && !got.is_ascii_control() { char::from(*got) } else { ' ' };
-                write!(f, "expected '$', got '{got}'")
-            }
+            ProtocolError::ExpectedDollar(got) => write!(f, "expected '$', got '{}'", got.escape_ascii()),
             ProtocolError::CountLine => f.write_str("too big mbulk count string"),
             ProtocolError::LengthLine => f.write_str("too big bulk count string"),
             ProtocolError::InlineLength => f.write_str("too big inline request"),

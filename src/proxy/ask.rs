@@ -1,0 +1,39 @@
+//! Questions that the daemon itself has for the servers, beside what clients ask.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+
+use super::{Proxy, failure_reply, stopped};
+use crate::resp::encode;
+use crate::upstream::{Call, Sent};
+
+/// The reply of one server, or the error that says why there is none.
+pub type Asked = LocalBoxFuture<'static, Result<Bytes, Bytes>>;
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// Asks any server something that changes nothing.
+    pub fn ask_any<A: AsRef<[u8]>>(self: &Rc<Proxy>, args: &[A]) -> Asked {
+        asked(self.upstream.send_any(Call { bytes: encode::request(args), slot: None, reads_only: true }))
+    }
+
+    /// Tells every primary something; empty when none is known.
+    pub fn tell_every<A: AsRef<[u8]>>(self: &Rc<Proxy>, args: &[A], reads_only: bool) -> Vec<Asked> {
+        let call = Call { bytes: encode::request(args), slot: None, reads_only };
+        let primaries = self.upstream.primaries();
+        primaries.iter().map(|node| asked(self.upstream.send_to(*node, call.clone()))).collect()
+    }
+}
+
+fn asked(sent: Sent) -> Asked {
+    Box::pin(async move {
+        match sent.reply.await.unwrap_or_else(stopped) {
+            Ok(reply) if reply.frame.starts_with(b"-") => Err(reply.frame),
+            Ok(reply) => Ok(reply.frame),
+            Err(failure) => Err(failure_reply(&failure)),
+        }
+    })
+}

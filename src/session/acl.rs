@@ -1,0 +1,74 @@
+//! ACL: the daemon has one user, `default`, who may do everything; what Redis says when that is so.
+
+use bytes::{Bytes, BytesMut};
+
+use super::local::{bulk, null, ok};
+use crate::command::{Fault, recognise};
+use crate::resp::encode;
+use crate::resp::request::{OwnedRequest, Request};
+use crate::resp::{Resp, parse_integer};
+
+/// ACL USERS.
+pub(super) fn users() -> Bytes {
+    Bytes::from_static(b"*1\r\n$7\r\ndefault\r\n")
+}
+
+/// ACL LIST.
+pub(super) fn list() -> Bytes {
+    Bytes::from_static(b"*1\r\n$34\r\nuser default on nopass ~* &* +@all\r\n")
+}
+
+/// ACL GETUSER.
+pub(super) fn get_user(name: &[u8], resp: Resp) -> Bytes {
+    if name != b"default" {
+        return null(resp);
+    }
+    let mut out = BytesMut::new();
+    encode::map(&mut out, resp, 6);
+    encode::bulk(&mut out, b"flags");
+    encode::set(&mut out, resp, 2);
+    encode::bulk(&mut out, b"on");
+    encode::bulk(&mut out, b"nopass");
+    encode::bulk(&mut out, b"passwords");
+    encode::array(&mut out, 0);
+    for (field, value) in [("commands", "+@all"), ("keys", "~*"), ("channels", "&*")] {
+        encode::bulk(&mut out, field.as_bytes());
+        encode::bulk(&mut out, value.as_bytes());
+    }
+    encode::bulk(&mut out, b"selectors");
+    encode::array(&mut out, 0);
+    out.freeze()
+}
+
+/// ACL LOG: nothing is refused to the one user.
+pub(super) fn log(request: &Request<'_>) -> Bytes {
+    match request.arg(2) {
+        _ if request.len() == 2 => Bytes::from_static(b"*0\r\n"),
+        option if option.eq_ignore_ascii_case(b"reset") => ok(),
+        count if parse_integer(count).is_some() => Bytes::from_static(b"*0\r\n"),
+        _ => encode::error_reply("ERR value is not an integer or out of range"),
+    }
+}
+
+/// ACL DRYRUN user command: the one user may do it, if there is such a command.
+pub(super) fn dry_run(request: &Request<'_>) -> Bytes {
+    let user = request.arg(2);
+    if user != b"default" {
+        return encode::error_reply([b"ERR User '", user, b"' not found"].concat());
+    }
+    let tried = OwnedRequest::from_args(request.args().skip(3));
+    match recognise(&tried.as_request()) {
+        Ok(_) => ok(),
+        Err(fault @ Fault::Arity(_)) => {
+            let mut out = BytesMut::new();
+            fault.write(&tried.as_request(), &mut out);
+            out.freeze()
+        }
+        Err(_) => encode::error_reply([b"ERR Command '", request.arg(3), b"' not found"].concat()),
+    }
+}
+
+/// ACL WHOAMI.
+pub(super) fn who_am_i() -> Bytes {
+    bulk(b"default")
+}

@@ -1,0 +1,82 @@
+//! CLIENT LIST: a line a client, with the fields and in the order of Redis.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+
+use super::client_filter::{Asker, Filter};
+use super::local::text;
+use super::state::State;
+use crate::clients::{Client, Clients};
+use crate::clock::{self, Nanos};
+use crate::command;
+use crate::resp::request::Request;
+
+/// Lines about clients.
+#[derive(Debug)]
+pub(super) struct Lines {
+    now: Nanos,
+    commands: HashMap<usize, &'static str>,
+    out: Vec<u8>,
+}
+
+/// CLIENT LIST with its filters.
+pub(super) fn list(request: &Request<'_>, state: &State, clients: &Clients) -> Bytes {
+    let filter = match Filter::read(request, Asker::List) {
+        Ok(filter) => filter,
+        Err(error) => return error,
+    };
+    let now = clock::now();
+    let mut lines = Lines::new(now);
+    for client in clients.all() {
+        if filter.matches(&client, state.client.id, now) {
+            lines.add(&client);
+        }
+    }
+    text(lines.finish(), state.resp())
+}
+
+// === impl Lines ===
+
+impl Lines {
+    pub(super) fn new(now: Nanos) -> Lines {
+        Lines { now, commands: command::names(), out: Vec::new() }
+    }
+
+    /// Adds the line of `client`. What a client holds of this daemon's memory is not counted, but for the replies that it
+    /// has not read; those fields are 0.
+    pub(super) fn add(&mut self, client: &Client) {
+        let names = client.names().clone();
+        let (command, last_request_at) = client.last_request();
+        let seconds = |since: Nanos| self.now.saturating_sub(since) / 1_000_000_000;
+        let ends = &client.endpoints;
+        let unread = client.unread.load(Relaxed);
+        let command = self.commands.get(&command).copied().unwrap_or("NULL");
+        self.out
+            .extend(format!("id={} addr={} laddr={} ", client.id, ends.address, ends.local_address).bytes());
+        self.out.extend(format!("fd={} name=", ends.descriptor).bytes());
+        self.out.extend(&names.client);
+        let (age, idle) = (seconds(client.connected_at), seconds(last_request_at));
+        self.out.extend(format!(" age={age} idle={idle} flags={} db=0", client.letters()).bytes());
+        for (field, count) in
+            [("sub", &client.channels), ("psub", &client.patterns), ("ssub", &client.shard_channels)]
+        {
+            self.out.extend(format!(" {field}={}", count.load(Relaxed)).bytes());
+        }
+        let queued = client.queued.load(Relaxed);
+        self.out.extend(format!(" multi={queued} watch={}", client.watched.load(Relaxed)).bytes());
+        self.out.extend_from_slice(b" qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0");
+        self.out.extend(format!(" omem={unread} tot-mem={unread} events=r cmd={command}").bytes());
+        let resp = if client.speaks_resp3.load(Relaxed) { 3 } else { 2 };
+        self.out.extend(format!(" user=default redir=-1 resp={resp} lib-name=").bytes());
+        self.out.extend(&names.library);
+        self.out.extend_from_slice(b" lib-ver=");
+        self.out.extend(&names.library_version);
+        self.out.push(b'\n');
+    }
+
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.out
+    }
+}

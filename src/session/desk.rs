@@ -1,0 +1,87 @@
+//! What the sessions of all workers have in common: who follows all commands, whether clients are paused, the slow
+//! log, and the settings that may change.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::pause::Held;
+use super::slowlog::Slowlog;
+use crate::clients::Client;
+use crate::settings::Settings;
+
+/// What a session must look at before it answers a request, as one number: nearly always there is nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Attention(u8);
+
+/// The desk.
+#[derive(Debug)]
+pub struct Desk {
+    /// What may change while the daemon runs.
+    pub settings: Arc<Settings>,
+    attention: AtomicU8,
+    pub(super) monitors: Mutex<Vec<Arc<Client>>>,
+    pub(super) pause: watch::Sender<Option<Held>>,
+    pub(super) slowlog: Mutex<Slowlog>,
+    /// The configuration as one would type it.
+    typed: Mutex<BTreeMap<&'static str, String>>,
+    /// The counters as they were when CONFIG RESETSTAT was sent last.
+    pub(super) baseline: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+// === impl Attention ===
+
+impl Attention {
+    /// Somebody follows all commands.
+    pub(super) const MONITORED: Attention = Attention(1);
+    /// Clients are paused.
+    pub(super) const PAUSED: Attention = Attention(1 << 1);
+
+    #[inline]
+    pub(super) fn has(self, other: Attention) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+// === impl Desk ===
+
+impl Desk {
+    /// A desk with these settings, for a daemon that was configured so.
+    pub fn new(settings: Arc<Settings>, typed: Vec<(&'static str, String)>) -> Desk {
+        Desk {
+            settings,
+            attention: AtomicU8::new(0),
+            monitors: Mutex::default(),
+            pause: watch::Sender::new(None),
+            slowlog: Mutex::new(Slowlog { entries: VecDeque::new(), next_id: 0 }),
+            typed: Mutex::new(typed.into_iter().collect()),
+            baseline: Mutex::default(),
+        }
+    }
+
+    /// What is to be looked at: one relaxed load.
+    #[inline]
+    pub(super) fn attention(&self) -> Attention {
+        Attention(self.attention.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn draw(&self, attention: Attention, on: bool) {
+        if on {
+            self.attention.fetch_or(attention.0, Ordering::Relaxed);
+        } else {
+            self.attention.fetch_and(!attention.0, Ordering::Relaxed);
+        }
+    }
+
+    /// The configuration as one would type it, with what was changed since.
+    pub(super) fn typed(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
+        lock(&self.typed)
+    }
+}
+
+/// Nobody panics while holding one of these; if somebody does, what is in it is still whole.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,191 @@
+//! The sections of INFO, with the names and in the order of Redis. What the daemon does not know is not there.
+
+use std::fmt::{Result, Write};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::desk::{Desk, lock};
+use super::info::Report;
+use super::primaries::Primaries;
+use super::process;
+use crate::clients::{Clients, Mark};
+use crate::clock;
+
+/// What sections are written from.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) report: Arc<Report>,
+    pub(super) desk: Arc<Desk>,
+    pub(super) clients: Arc<Clients>,
+    pub(super) primaries: Primaries,
+}
+
+pub(super) fn server(facts: &Facts, out: &mut String) -> Result {
+    let report = &facts.report;
+    let server = report.server_facts();
+    let uptime = clock::now().saturating_sub(report.started_at) / 1_000_000_000;
+    write!(out, "# Server\r\nredis_version:{}\r\n", server.redis_version)?;
+    if let (Some(name), Some(version)) = (&server.server_name, &server.valkey_version) {
+        write!(out, "server_name:{name}\r\nvalkey_version:{version}\r\nserver_mode:standalone\r\n")?;
+    }
+    write!(out, "redis_mode:standalone\r\nos:{}\r\narch_bits:{}\r\n", std::env::consts::OS, usize::BITS)?;
+    write!(out, "multiplexing_api:epoll\r\nprocess_id:{}\r\n", std::process::id())?;
+    write!(out, "run_id:{}\r\ntcp_port:{}\r\n", report.run_id, report.tcp_port())?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    write!(out, "server_time_usec:{}\r\nuptime_in_seconds:{uptime}\r\n", now.as_micros())?;
+    write!(out, "uptime_in_days:{}\r\nconfig_file:\r\nio_threads_active:0\r\n", uptime / 86_400)
+}
+
+pub(super) fn clients(facts: &Facts, out: &mut String) -> Result {
+    let clients = facts.clients.all();
+    let marked = |mark| clients.iter().filter(|client| client.has(mark)).count();
+    write!(out, "# Clients\r\nconnected_clients:{}\r\ncluster_connections:0\r\n", clients.len())?;
+    write!(out, "maxclients:{}\r\n", facts.desk.settings.max_clients.get())?;
+    let stats = &facts.report.stats;
+    let blocked = stats.total("waits_begun").saturating_sub(stats.total("waits_ended"));
+    write!(out, "blocked_clients:{blocked}\r\npubsub_clients:{}\r\n", facts.report.pubsub.sizes().clients)?;
+    write!(out, "tracking_clients:{}\r\nclients_in_timeout_table:0\r\n", marked(Mark::Tracking))
+}
+
+/// The memory of the daemon; `maxmemory` and its policy are those of the data, which the primaries hold.
+pub(super) fn memory(facts: &Facts, out: &mut String) -> Result {
+    let memory = process::memory();
+    out.push_str("# Memory\r\n");
+    for (name, bytes) in [
+        ("used_memory", memory.resident),
+        ("used_memory_rss", memory.resident),
+        ("used_memory_peak", memory.peak),
+        ("total_system_memory", memory.system),
+    ] {
+        write!(out, "{name}:{bytes}\r\n{name}_human:{}\r\n", human(bytes))?;
+    }
+    let primaries = &facts.primaries;
+    if primaries.answered > 0 {
+        write!(
+            out,
+            "maxmemory:{}\r\nmaxmemory_human:{}\r\n",
+            primaries.maxmemory,
+            human(primaries.maxmemory)
+        )?;
+    }
+    if let Some(policy) = &primaries.maxmemory_policy {
+        write!(out, "maxmemory_policy:{policy}\r\n")?;
+    }
+    Ok(())
+}
+
+/// The daemon has nothing to load and nothing to save.
+pub(super) fn persistence(_: &Facts, out: &mut String) -> Result {
+    out.write_str("# Persistence\r\nloading:0\r\nasync_loading:0\r\nrdb_bgsave_in_progress:0\r\n")?;
+    out.write_str("aof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n")
+}
+
+pub(super) fn stats(facts: &Facts, out: &mut String) -> Result {
+    let baseline = lock(&facts.desk.baseline).clone();
+    let since = |name: &str| {
+        facts.report.stats.total(name).saturating_sub(baseline.get(name).copied().unwrap_or_default())
+    };
+    write!(out, "# Stats\r\ntotal_connections_received:{}\r\n", since("connections_accepted"))?;
+    write!(out, "total_commands_processed:{}\r\n", since("commands"))?;
+    write!(out, "rejected_connections:{}\r\n", since("connections_refused"))?;
+    let sizes = facts.report.pubsub.sizes();
+    write!(out, "pubsub_channels:{}\r\npubsub_patterns:{}\r\n", sizes.channels, sizes.patterns)?;
+    write!(out, "pubsubshard_channels:{}\r\n", sizes.shard_channels)
+}
+
+pub(super) fn replication(_: &Facts, out: &mut String) -> Result {
+    out.write_str(
+        "# Replication\r\nrole:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\n",
+    )
+}
+
+pub(super) fn cpu(_: &Facts, out: &mut String) -> Result {
+    let cpu = process::cpu();
+    let (system, user) = (cpu.system.as_secs_f64(), cpu.user.as_secs_f64());
+    write!(out, "# CPU\r\nused_cpu_sys:{system:.6}\r\nused_cpu_user:{user:.6}\r\n")?;
+    out.write_str("used_cpu_sys_children:0.000000\r\nused_cpu_user_children:0.000000\r\n")
+}
+
+pub(super) fn modules(_: &Facts, out: &mut String) -> Result {
+    out.write_str("# Modules\r\n")
+}
+
+/// A hit is not timed, and what cannot be given whole is not given.
+pub(super) fn command_stats(_: &Facts, out: &mut String) -> Result {
+    out.write_str("# Commandstats\r\n")
+}
+
+pub(super) fn error_stats(_: &Facts, out: &mut String) -> Result {
+    out.write_str("# Errorstats\r\n")
+}
+
+pub(super) fn latency_stats(_: &Facts, out: &mut String) -> Result {
+    out.write_str("# Latencystats\r\n")
+}
+
+pub(super) fn cluster(_: &Facts, out: &mut String) -> Result {
+    out.write_str("# Cluster\r\ncluster_enabled:0\r\n")
+}
+
+/// All primaries together; a database without keys has no line, as in Redis.
+pub(super) fn keyspace(facts: &Facts, out: &mut String) -> Result {
+    out.push_str("# Keyspace\r\n");
+    let Primaries { keys, expires, average_ttl, .. } = facts.primaries;
+    if keys == 0 {
+        return Ok(());
+    }
+    write!(out, "db0:keys={keys},expires={expires},avg_ttl={average_ttl}\r\n")
+}
+
+pub(super) fn nearside(facts: &Facts, out: &mut String) -> Result {
+    let report = &facts.report;
+    write!(out, "# Nearside\r\nnearside_version:{}\r\n", env!("CARGO_PKG_VERSION"))?;
+    write!(out, "workers:{}\r\n", report.workers)?;
+    let (entries, bytes) = report.cache.as_ref().map_or((0, 0), |cache| cache.size());
+    let enabled = u8::from(report.cache.is_some());
+    write!(out, "l1_enabled:{enabled}\r\nl1_entries:{entries}\r\nl1_bytes:{bytes}\r\n")?;
+    for (name, value) in report.stats.totals() {
+        write!(out, "{name}:{value}\r\n")?;
+    }
+    let upstream = &report.upstream;
+    write!(out, "topology_refreshes:{}\r\n", upstream.table.refreshes())?;
+    write!(out, "upstream_connections:{}\r\n", upstream.board.connections())?;
+    write!(out, "dedicated_connections:{}\r\n", upstream.dedicated.open())?;
+    let Primaries { answered, missing, .. } = facts.primaries;
+    if answered + missing > 0 {
+        write!(out, "primaries_answered:{answered}\r\nprimaries_missing:{missing}\r\n")?;
+    }
+    for (index, (node, state)) in upstream.board.nodes(clock::now()).into_iter().enumerate() {
+        write!(out, "node{index}:address={node},state={state}\r\n")?;
+    }
+    Ok(())
+}
+
+/// Bytes as Redis writes them for people (`bytesToHuman`).
+fn human(bytes: u64) -> String {
+    let units = [(1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
+    let unit = units.iter().find(|(unit, _)| bytes >= *unit);
+    unit.map_or_else(
+        || format!("{bytes}B"),
+        |(unit, name)| format!("{:.2}{name}", bytes as f64 / *unit as f64),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::human;
+
+    #[test]
+    fn bytes_are_written_for_people_as_in_redis() {
+        let cases = [
+            (0, "0B"),
+            (1_023, "1023B"),
+            (1_024, "1.00K"),
+            (12_996_608, "12.39M"),
+            (25_276_502_016, "23.54G"),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(human(bytes), expected);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What the primaries of the upstream say of the data that they hold, added up.
+
+use std::rc::Rc;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use crate::proxy::{Asked, Proxy};
+use crate::resp::cursor::{self, Head};
+
+/// A primary that has not answered by then is left out.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// All primaries as one server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Primaries {
+    pub(super) keys: u64,
+    /// Keys with a time to live.
+    pub(super) expires: u64,
+    /// The mean of those times, in milliseconds.
+    pub(super) average_ttl: u64,
+    /// Bytes that the data may take; 0 when any primary has no bound.
+    pub(super) maxmemory: u64,
+    pub(super) maxmemory_policy: Option<String>,
+    /// How many answered.
+    pub(super) answered: usize,
+    /// How many did not.
+    pub(super) missing: usize,
+}
+
+/// Asks all primaries at once.
+pub(super) fn ask(proxy: &Rc<Proxy>) -> impl Future<Output = Primaries> + 'static + use<> {
+    let asked: Vec<Asked> = proxy.tell_every(&["INFO"], true);
+    async move {
+        let replies = asked.into_iter().map(|asked| tokio::time::timeout(PATIENCE, asked));
+        let mut primaries = Primaries::default();
+        let mut ttl_sum = 0u128;
+        for reply in join_all(replies).await {
+            match reply {
+                Ok(Ok(frame)) => primaries.add(&text(&frame), &mut ttl_sum),
+                _ => primaries.missing += 1,
+            }
+        }
+        if primaries.expires > 0 {
+            primaries.average_ttl = (ttl_sum / u128::from(primaries.expires)) as u64;
+        }
+        primaries
+    }
+}
+
+fn text(frame: &Bytes) -> String {
+    match cursor::head(frame) {
+        Some(Head::Blob { body, .. }) => String::from_utf8_lossy(body).into_owned(),
+        _ => String::new(),
+    }
+}
+
+// === impl Primaries ===
+
+impl Primaries {
+    /// Adds what one primary said with INFO.
+    fn add(&mut self, info: &str, ttl_sum: &mut u128) {
+        self.answered += 1;
+        let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let maxmemory = field("maxmemory:").and_then(|bytes| bytes.parse::<u64>().ok()).unwrap_or_default();
+        let unbounded = maxmemory == 0 || (self.answered > 1 && self.maxmemory == 0);
+        self.maxmemory = if unbounded { 0 } else { self.maxmemory + maxmemory };
+        self.maxmemory_policy =
+            self.maxmemory_policy.take().or_else(|| field("maxmemory_policy:").map(str::to_owned));
+        let database = field("db0:").unwrap_or_default();
+        let number = |name: &str| {
+            let value = database.split(',').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+            value.and_then(|value| value.parse::<u64>().ok()).unwrap_or_default()
+        };
+        self.keys += number("keys");
+        self.expires += number("expires");
+        *ttl_sum += u128::from(number("avg_ttl")) * u128::from(number("expires"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn primaries_are_added_up() {
+        let mut all = Primaries::default();
+        let mut ttl_sum = 0;
+        for info in [
+            "maxmemory:100\r\nmaxmemory_policy:allkeys-lru\r\ndb0:keys=3,expires=1,avg_ttl=1000,subexpiry=0\r\n",
+            "maxmemory:50\r\nmaxmemory_policy:noeviction\r\n",
+            "maxmemory:50\r\ndb0:keys=4,expires=3,avg_ttl=2000\r\n",
+        ] {
+            all.add(info, &mut ttl_sum);
+        }
+        assert_eq!((all.keys, all.expires, ttl_sum, all.maxmemory), (7, 4, 7_000, 200));
+        assert_eq!(all.maxmemory_policy.as_deref(), Some("allkeys-lru"));
+        all.add("maxmemory:0\r\n", &mut ttl_sum);
+        all.add("maxmemory:10\r\n", &mut ttl_sum);
+        assert_eq!((all.maxmemory, all.answered), (0, 5), "one without a bound is no bound");
+    }
+}
