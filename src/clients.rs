@@ -49,8 +49,7 @@ pub struct Client {
     pub patterns: AtomicUsize,
     /// The shard channels that it is subscribed to.
     pub shard_channels: AtomicUsize,
-    /// The commands that it has queued since MULTI; -1 outside of a transaction.
-    pub queued: AtomicI64,
+    queued: AtomicI64,
     /// The keys that it watches.
     pub watched: AtomicUsize,
     /// The bytes of replies that it has not read, as of the last time that something was sent to it.
@@ -187,6 +186,18 @@ impl Client {
         (self.last_command.load(Ordering::Relaxed), self.last_request_at.load(Ordering::Relaxed))
     }
 
+    /// Notes how many commands it has queued since MULTI, or that it is in no transaction.
+    pub fn note_queued(&self, count: Option<usize>) {
+        let count = count.map_or(-1, |count| i64::try_from(count).unwrap_or(i64::MAX));
+        self.queued.store(count, Ordering::Relaxed);
+        self.mark(Mark::Transaction, count >= 0);
+    }
+
+    /// The commands that it has queued since MULTI; -1 outside of a transaction.
+    pub fn queued(&self) -> i64 {
+        self.queued.load(Ordering::Relaxed)
+    }
+
     /// What it says of itself.
     pub fn names(&self) -> MutexGuard<'_, Names> {
         lock(&self.names)
@@ -253,9 +264,10 @@ mod tests {
         let client = Client::new(1, endpoints, 0);
         assert_eq!(client.letters(), "U");
         client.mark(Mark::NoEvict, true);
-        client.mark(Mark::Transaction, true);
+        client.note_queued(Some(0));
         assert_eq!(client.letters(), "xUe");
-        for mark in [Mark::NoEvict, Mark::Transaction, Mark::Unix] {
+        client.note_queued(None);
+        for mark in [Mark::NoEvict, Mark::Unix] {
             client.mark(mark, false);
         }
         assert_eq!(client.letters(), "N");

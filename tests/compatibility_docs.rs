@@ -68,6 +68,7 @@ fn kind(spec: &Spec) -> (Kind, String) {
         }
         Class::Session(session @ Session::Transaction) => (Kind::Session, needed(session).to_owned()),
         Class::Publish | Class::Session(Session::PubSub) => plain(Kind::PubSub),
+        Class::Session(Session::Monitor) => plain(Kind::Local),
         Class::Session(session) => (Kind::NotYet, needed(session).to_owned()),
         Class::Refused(refusal) => {
             let mut reply = BytesMut::new();

@@ -175,8 +175,8 @@ impl Host {
                 (Stream::Tcp(stream), Endpoints { address, local_address, unix: None, descriptor })
             }
             ClientSocket::Unix(stream) => {
-                let local = stream.local_addr().ok();
-                let path = local.and_then(|local| local.as_pathname().map(|path| path.display().to_string()));
+                // What the socket was bound to had another name: it was moved to this one when it listened.
+                let path = self.context.report.unix.as_ref().map(|(path, _)| path.display().to_string());
                 let path = path.unwrap_or_default();
                 let (address, descriptor) = (format!("{path}:0"), stream.as_raw_fd());
                 let local_address = address.clone();

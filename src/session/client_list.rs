@@ -64,7 +64,7 @@ impl Lines {
         {
             self.out.extend(format!(" {field}={}", count.load(Relaxed)).bytes());
         }
-        let queued = client.queued.load(Relaxed);
+        let queued = client.queued();
         self.out.extend(format!(" multi={queued} watch={}", client.watched.load(Relaxed)).bytes());
         self.out.extend_from_slice(b" qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0");
         self.out.extend(format!(" omem={unread} tot-mem={unread} events=r cmd={command}").bytes());

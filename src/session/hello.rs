@@ -18,11 +18,12 @@ const NO_PASSWORD: &str = "ERR AUTH <password> called without any password confi
 
 /// HELLO with its options. But for the name, nothing changes unless all of it is right.
 pub(super) fn hello(request: &Request<'_>, state: &mut State, report: &Report) -> Bytes {
+    // Redis 7.0 acts on each option when it reads it, whatever is wrong behind it; Valkey does so at the end.
+    let at_once = report.server_facts().valkey_version.is_none();
     let mut name = None;
-    let read = read_options(request, state.resp(), &mut name);
-    // Redis 7.0 names the client when it reads the name, whatever is wrong behind it; Valkey does so at the end.
+    let read = read_options(request, state.resp(), at_once, &mut name);
     if let Some(name) = name
-        && (read.is_ok() || report.server_facts().valkey_version.is_none())
+        && (read.is_ok() || at_once)
     {
         state.client.names().client = name;
     }
@@ -46,7 +47,12 @@ pub(super) fn auth(request: &Request<'_>) -> Bytes {
 }
 
 /// The version that is wanted; the name goes to `name`.
-fn read_options(request: &Request<'_>, present: Resp, name: &mut Option<Vec<u8>>) -> Result<Resp, Vec<u8>> {
+fn read_options(
+    request: &Request<'_>,
+    present: Resp,
+    at_once: bool,
+    name: &mut Option<Vec<u8>>,
+) -> Result<Resp, Vec<u8>> {
     if request.len() == 1 {
         return Ok(present);
     }
@@ -64,6 +70,9 @@ fn read_options(request: &Request<'_>, present: Resp, name: &mut Option<Vec<u8>>
         let following = request.len() - 1 - at;
         if option.eq_ignore_ascii_case(b"auth") && following >= 2 {
             wrong_user = request.arg(at + 1) != b"default";
+            if wrong_user && at_once {
+                break;
+            }
             at += 3;
         } else if option.eq_ignore_ascii_case(b"setname") && following >= 1 {
             let wanted = request.arg(at + 1);

@@ -34,10 +34,10 @@ pub(super) fn answer(
     context: &SessionContext,
     haste: Haste,
 ) -> Answer<'static> {
-    if matches!(local, Local::Hello | Local::Info)
+    if matches!(local, Local::ConfigGet | Local::ConfigSet | Local::Hello | Local::Info)
         && let Some(wait) = context.proxy.wait_for_upstream()
     {
-        // Both tell the version of the upstream: the first clients wait for it a moment.
+        // These tell something of the upstream: the first clients wait for it a moment.
         return wait;
     }
     Answer::Now(match local {
@@ -187,6 +187,12 @@ pub(super) fn number(number: i64) -> Bytes {
     let mut out = BytesMut::new();
     encode::integer(&mut out, number);
     out.freeze()
+}
+
+/// What Redis says of a subcommand that takes fewer arguments than it was given, where its arity alone does not tell.
+pub(super) fn wrong_number(request: &Request<'_>, command: &str) -> Bytes {
+    let begin = b"ERR unknown subcommand or wrong number of arguments for '";
+    encode::error_reply([begin, request.arg(1), b"'. Try ", command.as_bytes(), b" HELP."].concat())
 }
 
 /// The null of a bulk string.

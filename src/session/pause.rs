@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
 use super::desk::{Attention, Desk};
-use super::local::ok;
+use super::local::{ok, wrong_number};
 use crate::clock::{self, Nanos};
 use crate::command::{Flags, Spec};
 use crate::resp::encode;
@@ -23,6 +23,9 @@ pub(super) struct Held {
 
 /// CLIENT PAUSE timeout [WRITE|ALL]. Of two pauses the longer time and the stricter kind hold, as in Redis.
 pub(super) fn begin(request: &Request<'_>, desk: &Desk) -> Bytes {
+    if request.len() > 4 {
+        return wrong_number(request, "CLIENT");
+    }
     let all = match request.arg(3) {
         _ if request.len() == 3 => true,
         mode if mode.eq_ignore_ascii_case(b"all") => true,

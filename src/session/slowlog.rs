@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::{Bytes, BytesMut};
 
 use super::desk::{Desk, lock};
-use super::local::{number, ok};
+use super::local::{number, ok, wrong_number};
 use super::secrets::secrets;
 use crate::clients::Client;
 use crate::clock::{self, Nanos};
@@ -104,9 +104,7 @@ pub(super) fn get(request: &Request<'_>, desk: &Desk) -> Bytes {
             count => count.and_then(|count| usize::try_from(count).ok()),
         },
         _ => {
-            return encode::error_reply(
-                "ERR unknown subcommand or wrong number of arguments for 'get'. Try SLOWLOG HELP.",
-            );
+            return wrong_number(request, "SLOWLOG");
         }
     };
     let Some(count) = count else {

@@ -57,7 +57,7 @@ impl State {
     pub(super) fn reset(&mut self) {
         self.set_resp(Resp::Two);
         self.client.names().client.clear();
-        self.client.queued.store(-1, Ordering::Relaxed);
+        self.client.note_queued(None);
         for mark in [Mark::NoEvict, Mark::NoTouch] {
             self.client.mark(mark, false);
         }

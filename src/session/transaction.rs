@@ -3,8 +3,6 @@
 //! Redis 7.0 and Valkey say different things of a command that may not stand inside a transaction, and so does the
 //! daemon, by what the upstream is.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 
 use std::rc::Rc;
@@ -79,7 +77,7 @@ pub(super) fn queue(
         }
     };
     let reply = transaction.push(step, spec.name, request, context);
-    state.client.queued.store(transaction.steps.len() as i64, Ordering::Relaxed);
+    state.client.note_queued(Some(transaction.steps.len()));
     Some(Answer::Now(reply))
 }
 
@@ -167,7 +165,7 @@ pub(super) fn answer(
             // What is watched is watched on one node, and that is where the transaction will go.
             let slot = modes.watched.as_ref().and_then(|watched| watched.slot());
             modes.transaction = Some(Transaction { slot, ..Transaction::default() });
-            state.client.queued.store(0, Ordering::Relaxed);
+            state.client.note_queued(Some(0));
             Answer::Now(ok())
         }
         "exec" if !open => error("ERR EXEC without MULTI"),
@@ -227,7 +225,7 @@ fn own(spec: &'static Spec, request: &OwnedRequest, state: &mut State, context: 
 fn close(state: &mut State) -> Option<Transaction> {
     let modes = state.modes.as_mut()?;
     let transaction = modes.transaction.take();
-    state.client.queued.store(-1, Ordering::Relaxed);
+    state.client.note_queued(None);
     state.settle();
     transaction
 }

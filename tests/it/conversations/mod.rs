@@ -18,6 +18,7 @@ use script::Script;
 use talk::{Said, talk};
 
 const SCRIPTS: &[(&str, &str)] = &[
+    ("administration", include_str!("scripts/administration.txt")),
     ("bitmaps", include_str!("scripts/bitmaps.txt")),
     ("clients", include_str!("scripts/clients.txt")),
     ("counters", include_str!("scripts/counters.txt")),

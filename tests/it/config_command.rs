@@ -1,0 +1,186 @@
+//! CONFIG: what is told of the daemon and of the data, what may be changed while it runs, and that the change holds.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use nearside::dev::{Client, Reply, Standalone};
+
+use crate::support::daemon::{Daemon, upstream_url};
+use crate::support::servers::{eventually, own_primaries, sandbox};
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn before(upstream: &Standalone, options: &[&str]) -> Daemon {
+    let url = format!("redis://{}", upstream.server().address());
+    let daemon = Daemon::start(&[&["--upstream", &url][..], options].concat());
+    daemon.until_tracked(1);
+    daemon
+}
+
+fn say(client: &mut Client, request: &str) -> Reply {
+    client.command(&request.split(' ').collect::<Vec<_>>()).unwrap()
+}
+
+fn get(client: &mut Client, patterns: &str) -> BTreeMap<String, String> {
+    let reply = say(client, &format!("CONFIG GET {patterns}"));
+    assert!(!reply.is_error(), "{reply:?}");
+    reply.items().chunks(2).map(|pair| (pair[0].text(), pair[1].text())).collect()
+}
+
+#[test]
+fn parameters_are_those_of_the_daemon_and_of_the_data_and_no_secret() {
+    let policy = ["--maxmemory-policy", "allkeys-lfu"];
+    let upstream = Standalone::launch(&policy.map(str::to_owned)).unwrap();
+    let mut direct = upstream.server().connect().unwrap();
+    assert!(say(&mut direct, "CONFIG SET maxmemory 123mb masterauth hunter3").is_ok());
+    let unix = sandbox().make_directory().unwrap().join("nearside.sock");
+    let daemon =
+        before(&upstream, &["--unix", unix.to_str().unwrap(), "--max-clients", "77", "--l1-ttl", "7s"]);
+    let mut client = daemon.client();
+    let all = get(&mut client, "*");
+    for (name, value) in [
+        ("maxmemory", "128974848"),
+        ("maxmemory-policy", "allkeys-lfu"),
+        ("databases", "1"),
+        ("appendonly", "no"),
+        ("save", ""),
+        ("timeout", "0"),
+        ("notify-keyspace-events", ""),
+        ("maxclients", "77"),
+        ("requirepass", ""),
+        ("cluster-enabled", "no"),
+        ("unixsocket", unix.to_str().unwrap()),
+        ("unixsocketperm", "770"),
+        ("nearside-max-clients", "77"),
+        ("nearside-l1-ttl", "7s"),
+        ("nearside-workers", "1"),
+        ("loglevel", "notice"),
+    ] {
+        assert_eq!(all.get(name).map(String::as_str), Some(value), "{name}");
+    }
+    assert!(all.values().all(|value| !value.contains("hunter")), "{all:?}");
+    assert!(!all.contains_key("dir") && !all.contains_key("masterauth"), "the upstream's own stay there");
+    let mut client3 = daemon.client();
+    client3.hello(3).unwrap();
+    assert!(matches!(say(&mut client3, "CONFIG GET maxmemory*"), Reply::Map(pairs) if pairs.len() >= 3));
+    assert_eq!(get(&mut client, "nearside-l1-*").len(), 2);
+    assert_eq!(
+        get(&mut client, "MaxClients nearside-WORKERS").into_keys().collect::<Vec<_>>(),
+        ["MaxClients", "nearside-WORKERS"]
+    );
+    // With the upstream gone, what is the daemon's own is told all the same.
+    drop(upstream);
+    eventually("the daemon knows", SOON, || say(&mut client, "CONFIG GET maxmemory").is_error());
+    assert_eq!(get(&mut client, "maxclients")["maxclients"], "77");
+    assert!(get(&mut client, "max*").contains_key("maxclients"));
+}
+
+#[test]
+fn what_is_changed_holds_at_once() {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let daemon = before(&upstream, &["--topology-refresh-interval", "200ms"]);
+    let mut client = daemon.client();
+    // How long entries are kept.
+    assert!(say(&mut client, "CONFIG SET nearside-l1-ttl 300ms nearside-negative-ttl 200ms").is_ok());
+    assert_eq!(get(&mut client, "nearside-*-ttl").into_values().collect::<Vec<_>>(), ["300ms", "200ms"]);
+    say(&mut client, "SET key value");
+    let misses = daemon.counter("l1_misses");
+    say(&mut client, "GET key");
+    say(&mut client, "GET key");
+    assert_eq!(daemon.counter("l1_misses"), misses + 1);
+    thread::sleep(Duration::from_millis(310));
+    say(&mut client, "GET key");
+    assert_eq!(daemon.counter("l1_misses"), misses + 2);
+    // How many clients there may be.
+    assert!(say(&mut client, "CONFIG SET maxclients 1").is_ok());
+    eventually("one more is one too many", SOON, || {
+        daemon
+            .client()
+            .command(&["PING"])
+            .is_ok_and(|reply| reply.text() == "ERR max number of clients reached")
+    });
+    assert!(say(&mut client, "CONFIG SET nearside-max-clients 100").is_ok());
+    assert_eq!(get(&mut client, "maxclients")["maxclients"], "100");
+    eventually("there is room", SOON, || {
+        daemon.client().command(&["PING"]).is_ok_and(|reply| reply.text() == "PONG")
+    });
+    let stats = say(&mut client, "INFO stats").text();
+    assert!(
+        stats.contains("rejected_connections:") && !stats.contains("rejected_connections:0\r"),
+        "{stats}"
+    );
+    // What is logged.
+    let logged = "changed by CONFIG SET";
+    assert!(daemon.has_logged(logged));
+    assert!(say(&mut client, "CONFIG SET loglevel verbose").is_ok());
+    assert_eq!(get(&mut client, "nearside-log-level")["nearside-log-level"], "debug");
+    client.send_raw(b"*1\r\n+\r\n").unwrap();
+    eventually("details are logged", SOON, || daemon.has_logged("a client sent what is no request"));
+    // How much may wait for a client.
+    let mut client = daemon.client();
+    assert!(say(&mut client, "CONFIG SET nearside-client-output-max 1mb").is_ok());
+    assert!(get(&mut client, "client-output-buffer-limit")["client-output-buffer-limit"].contains("1048576"));
+    client.command(&["SET", "large", &"v".repeat(3 << 20)]).unwrap();
+    client.send(&["GET", "large"]).unwrap();
+    eventually("it is dropped", SOON, || daemon.counter("clients_dropped") == 1);
+}
+
+#[test]
+fn what_cannot_be_changed_is_refused_and_nothing_beside_it_is_changed() {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let daemon = before(&upstream, &[]);
+    let mut client = daemon.client();
+    let failed = |name: &str, why: &str| {
+        format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}")
+    };
+    let duration = "a duration from 1ms to 1d with its unit is wanted, such as 500ms, 5s, 2m or 1h";
+    for (pair, error) in [
+        ("nearside-workers 2", failed("nearside-workers", "can't set immutable config")),
+        ("nearside-unix /x", failed("nearside-unix", "can't set immutable config")),
+        ("port 1", failed("port", "can't set immutable config")),
+        ("nearside-l1-ttl 60", failed("nearside-l1-ttl", duration)),
+        (
+            "nearside-negative-ttl 1s",
+            failed("nearside-negative-ttl", "must be at least topology_refresh_interval = 5000 ms"),
+        ),
+        (
+            "maxmemory 1mb",
+            failed(
+                "maxmemory",
+                "it is a parameter of the upstream's servers, which nearside leaves to their operator",
+            ),
+        ),
+        (
+            "notify-keyspace-events K",
+            failed("notify-keyspace-events", "it is set on every primary of the upstream: set it alone"),
+        ),
+        ("maxclients 0", failed("maxclients", "argument must be between 1 and 1000000 inclusive")),
+        (
+            "nearside-nothing 1",
+            "ERR Unknown option or number of arguments for CONFIG SET - 'nearside-nothing'".to_owned(),
+        ),
+    ] {
+        assert_eq!(say(&mut client, &format!("CONFIG SET slowlog-max-len 7 {pair}")).text(), error);
+    }
+    assert_eq!(get(&mut client, "slowlog-max-len")["slowlog-max-len"], "128");
+    let rewrite = say(&mut client, "CONFIG REWRITE").text();
+    assert!(rewrite.starts_with("ERR CONFIG REWRITE is not available through nearside: "), "{rewrite}");
+    let url = format!("redis://{}", upstream.server().address());
+    let daemon = Daemon::start(&["--upstream", &url, "--l1-size", "0"]);
+    let text = say(&mut daemon.client(), "CONFIG SET nearside-l1-ttl 1s").text();
+    assert!(text.ends_with("there is no near cache: l1_size is 0"), "{text}");
+}
+
+#[test]
+fn keyspace_events_are_set_on_every_primary() {
+    let cluster = own_primaries(3);
+    let daemon = Daemon::start(&["--upstream", &upstream_url(&cluster)]);
+    let mut client = daemon.client();
+    assert!(say(&mut client, "CONFIG SET notify-keyspace-events Kg$").is_ok());
+    for node in cluster.nodes() {
+        let reply = node.server().command(&["CONFIG", "GET", "notify-keyspace-events"]).unwrap();
+        assert_eq!(reply.items()[1].text(), "g$K");
+    }
+    assert_eq!(get(&mut client, "notify-keyspace-events")["notify-keyspace-events"], "g$K");
+}

@@ -1,0 +1,124 @@
+//! INFO: sections as Redis names and orders them, and numbers that are true.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nearside::dev::{Client, Reply};
+
+use crate::support::daemon::{Daemon, upstream_url};
+use crate::support::servers::{eventually, own_primaries};
+
+fn info(client: &mut Client, sections: &[&str]) -> String {
+    client.command(&[&["INFO"][..], sections].concat()).unwrap().text()
+}
+
+fn headings(text: &str) -> Vec<&str> {
+    text.lines().filter_map(|line| line.strip_prefix("# ")).collect()
+}
+
+fn fields(text: &str) -> BTreeMap<&str, &str> {
+    text.lines().filter_map(|line| line.split_once(':')).collect()
+}
+
+#[test]
+fn sections_are_named_and_ordered_as_in_redis() {
+    let cluster = own_primaries(1);
+    let daemon = Daemon::before(&cluster);
+    let (mut client, mut direct) = (daemon.client(), cluster.nodes()[0].server().connect().unwrap());
+    for asked in
+        [&[][..], &["default"], &["all"], &["everything"], &["STATS", "cpu"], &["commandstats"], &["nope"]]
+    {
+        let (own, redis) = (info(&mut client, asked), info(&mut direct, asked));
+        let with_our_own = !matches!(asked, ["STATS", ..] | ["commandstats" | "nope"]);
+        let mut expected = headings(&redis);
+        // Which of them Redis shows with nothing in them differs between its versions.
+        expected.extend(with_our_own.then_some("Nearside"));
+        let mut found = headings(&own);
+        if asked == ["all"] {
+            found.retain(|name| *name != "Modules" || expected.contains(name));
+        }
+        assert_eq!(found, expected, "{asked:?}");
+    }
+}
+
+#[test]
+fn numbers_are_those_of_the_daemon_and_of_all_primaries() {
+    let cluster = own_primaries(3);
+    let daemon = Daemon::start(&["--upstream", &upstream_url(&cluster), "--max-clients", "50"]);
+    let mut client = daemon.client();
+    assert_eq!(info(&mut client, &["keyspace"]), "# Keyspace\r\n");
+    for number in 0..100 {
+        let key = format!("key:{number}");
+        client.command(&["SET", &key, "value"]).unwrap();
+        if number % 4 == 0 {
+            client.command(&["EXPIRE", &key, "1000"]).unwrap();
+        }
+    }
+    let text = info(&mut client, &["keyspace"]);
+    assert!(text.starts_with("# Keyspace\r\ndb0:keys=100,expires=25,avg_ttl="), "{text}");
+    for node in cluster.nodes() {
+        node.server()
+            .command(&["CONFIG", "SET", "maxmemory", "10mb", "maxmemory-policy", "volatile-ttl"])
+            .unwrap();
+    }
+    let text = info(&mut client, &[]);
+    let fields = fields(&text);
+    for (name, value) in [
+        ("redis_mode", "standalone"),
+        ("role", "master"),
+        ("loading", "0"),
+        ("cluster_enabled", "0"),
+        ("maxclients", "50"),
+        ("connected_clients", "1"),
+        ("maxmemory", "31457280"),
+        ("maxmemory_policy", "volatile-ttl"),
+        ("primaries_answered", "3"),
+        ("primaries_missing", "0"),
+    ] {
+        assert_eq!(fields.get(name), Some(&value), "{name} in {text}");
+    }
+    let number = |name: &str| fields[name].parse::<f64>().unwrap();
+    assert!(number("used_memory") > 1e6 && number("used_memory_peak") >= number("used_memory"));
+    let spent = || {
+        let text = info(&mut daemon.client(), &["cpu"]);
+        let spent =
+            |name| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse::<f64>().unwrap();
+        spent("used_cpu_user:") + spent("used_cpu_sys:")
+    };
+    eventually("the daemon has spent a tick of CPU", Duration::from_secs(10), || spent() > 0.0);
+    assert!(number("total_commands_processed") >= 125.0);
+    assert_eq!(fields["run_id"].len(), 40);
+    let version = cluster.nodes()[0].server().command(&["INFO", "server"]).unwrap().text();
+    assert!(version.contains(&format!("redis_version:{}\r\n", fields["redis_version"])));
+    assert!(client.command(&["CONFIG", "RESETSTAT"]).unwrap().is_ok());
+    let after = info(&mut client, &["stats"]);
+    let processed = after.lines().find_map(|line| line.strip_prefix("total_commands_processed:")).unwrap();
+    assert!(processed.parse::<u64>().unwrap() <= 1, "{after}");
+    assert!(daemon.counter("commands") > 125, "the daemon's own counters go on");
+}
+
+#[test]
+fn a_primary_that_is_away_is_left_out_and_said_to_be() {
+    let cluster = own_primaries(3);
+    let daemon = Daemon::before(&cluster);
+    let mut client = daemon.client();
+    for number in 0..50 {
+        client.command(&["SET", &format!("key:{number}"), "value"]).unwrap();
+    }
+    cluster.nodes()[2].server().stop_signal().unwrap();
+    let text = info(&mut client, &[]);
+    cluster.nodes()[2].server().continue_signal().unwrap();
+    let fields = fields(&text);
+    assert_eq!((fields["primaries_answered"], fields["primaries_missing"]), ("2", "1"));
+    let keys =
+        fields["db0"].strip_prefix("keys=").unwrap().split(',').next().unwrap().parse::<u64>().unwrap();
+    assert!((1..50).contains(&keys), "{keys}");
+    // Inside MULTI nobody is asked.
+    for request in [&["MULTI"][..], &["INFO"], &["CONFIG", "GET", "maxclients"]] {
+        client.command(request).unwrap();
+    }
+    let reply = client.command(&["EXEC"]).unwrap();
+    let [told, parameters] = reply.items() else { panic!("{reply:?}") };
+    assert!(told.text().contains("redis_mode:standalone") && !told.is_error());
+    assert_eq!(parameters.items()[0], Reply::bulk("maxclients"));
+}

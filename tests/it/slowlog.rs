@@ -1,0 +1,92 @@
+//! SLOWLOG: what took long is there, in the form of Redis, and no more of it than is wanted.
+
+use std::time::Duration;
+
+use nearside::dev::{Client, Reply, Standalone};
+
+use crate::support::daemon::Daemon;
+use crate::support::servers::eventually;
+
+fn before(upstream: &Standalone, options: &[&str]) -> Daemon {
+    let url = format!("redis://{}", upstream.server().address());
+    let daemon = Daemon::start(&[&["--upstream", &url][..], options].concat());
+    daemon.until_tracked(1);
+    daemon
+}
+
+fn say(client: &mut Client, request: &str) -> Reply {
+    client.command(&request.split(' ').collect::<Vec<_>>()).unwrap()
+}
+
+/// The entries, the newest first, each with its arguments as text.
+fn entries(client: &mut Client) -> Vec<Vec<String>> {
+    let reply = say(client, "SLOWLOG GET -1");
+    reply.items().iter().map(|entry| entry.items()[3].items().iter().map(Reply::text).collect()).collect()
+}
+
+#[test]
+fn a_slow_command_is_kept_with_who_sent_it() {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let daemon = before(&upstream, &["--slowlog-log-slower-than", "100000"]);
+    let mut client = daemon.client();
+    say(&mut client, "CLIENT SETNAME bob");
+    assert!(say(&mut client, "SET key value").is_ok());
+    upstream.server().stop_signal().unwrap();
+    let long = "v".repeat(200);
+    let many: Vec<String> = (0..40).map(|number| format!("{{k}}{number}")).collect();
+    client.send(&["SET", "key", &long]).unwrap();
+    client.send(&[&["MGET".to_owned()][..], &many[..]].concat()).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    upstream.server().continue_signal().unwrap();
+    client.receive().unwrap();
+    client.receive().unwrap();
+    let mut looker = daemon.client();
+    let reply = say(&mut looker, "SLOWLOG GET");
+    assert_eq!((reply.items().len(), say(&mut looker, "SLOWLOG LEN")), (2, Reply::Integer(2)));
+    let [mget, set] = reply.items() else { panic!("{reply:?}") };
+    let [id, at, micros, arguments, address, name] = set.items() else { panic!("{set:?}") };
+    assert_eq!(id.integer(), Some(0));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    assert!((now - 60..=now).contains(&at.integer().unwrap()));
+    assert!((100_000..10_000_000).contains(&micros.integer().unwrap()), "{micros:?}");
+    let shown: Vec<String> = arguments.items().iter().map(Reply::text).collect();
+    assert_eq!(
+        shown,
+        ["SET".to_owned(), "key".to_owned(), format!("{}... (72 more bytes)", "v".repeat(128))]
+    );
+    assert!(address.text().starts_with("127.0.0.1:"));
+    assert_eq!(name.text(), "bob");
+    assert_eq!(mget.items()[0].integer(), Some(1), "the newest first");
+    let shown: Vec<String> = mget.items()[3].items().iter().map(Reply::text).collect();
+    assert_eq!((shown.len(), &*shown[31]), (32, "... (10 more arguments)"));
+    assert_eq!(say(&mut looker, "SLOWLOG GET 1").items().len(), 1);
+    assert!(say(&mut looker, "SLOWLOG RESET").is_ok());
+    assert_eq!(say(&mut looker, "SLOWLOG LEN"), Reply::Integer(0));
+}
+
+#[test]
+fn only_so_many_are_kept_and_what_is_answered_on_the_spot_is_not_measured() {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let daemon = before(&upstream, &["--slowlog-log-slower-than", "0", "--slowlog-max-len", "3"]);
+    let mut client = daemon.client();
+    for number in 0..5 {
+        say(&mut client, &format!("SET key {number}"));
+    }
+    say(&mut client, "GET key");
+    let hits = daemon.counter("l1_hits");
+    say(&mut client, "GET key");
+    say(&mut client, "PING");
+    assert_eq!(daemon.counter("l1_hits"), hits + 1);
+    let newest = [vec!["GET", "key"], vec!["SET", "key", "4"], vec!["SET", "key", "3"]];
+    assert_eq!(entries(&mut client), newest);
+    // A pipeline that is not wanted answers is measured no more.
+    assert!(say(&mut client, "CONFIG SET slowlog-max-len 1").is_ok());
+    say(&mut client, "SET key 5");
+    assert_eq!(entries(&mut client), [vec!["SET", "key", "5"]]);
+    assert!(say(&mut client, "CONFIG SET slowlog-log-slower-than -1").is_ok());
+    say(&mut client, "SET key 6");
+    assert_eq!(entries(&mut client), [vec!["SET", "key", "5"]]);
+    assert!(say(&mut client, "CONFIG SET slowlog-log-slower-than 0 slowlog-max-len 0").is_ok());
+    say(&mut client, "SET key 7");
+    eventually("an empty bound keeps none", Duration::from_secs(5), || entries(&mut client).is_empty());
+}
