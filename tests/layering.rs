@@ -43,6 +43,7 @@ const HOUSE: &[(&str, &[&str])] = &[
     (
         "session",
         &[
+            "glob",
             "mailbox",
             "clients",
             "write_queue",

@@ -65,7 +65,8 @@ fn own(patterns: &[Vec<u8>], context: &SessionContext) -> Pairs {
     let mut pairs = Pairs::new();
     for pattern in patterns {
         for (name, value) in &known {
-            if glob::matches(pattern, name.as_bytes()) {
+            // Names have no case here.
+            if glob::matches(&pattern.to_ascii_lowercase(), &name.as_bytes().to_ascii_lowercase()) {
                 let shown = if glob::is_plain(pattern) { &pattern[..] } else { name.as_bytes() };
                 add(shown, value.as_bytes(), &mut pairs);
             }

@@ -62,7 +62,7 @@ mod tests {
         let memory = memory();
         assert!(memory.resident > 100_000 && memory.peak >= memory.resident, "{memory:?}");
         assert!(memory.system > memory.resident, "{memory:?}");
-        let began = std::time::Instant::now();
+        let began = tokio::time::Instant::now();
         while began.elapsed() < Duration::from_millis(50) {}
         let cpu = cpu();
         assert!(cpu.user + cpu.system > Duration::ZERO, "{cpu:?}");
