@@ -23,11 +23,9 @@ impl Flags {
     pub const NO_MULTI: Flags = Flags(1 << 4);
     /// Administers the server (`admin`): MONITOR does not show it.
     pub const ADMIN: Flags = Flags(1 << 5);
-    /// Is not shown by MONITOR (`skip_monitor`): what it calls is.
-    pub const SKIP_MONITOR: Flags = Flags(1 << 6);
     /// May have an effect that replicas must have too (`may_replicate`): waits in CLIENT PAUSE WRITE as writes do. COMMAND
     /// does not show this flag.
-    pub const MAY_REPLICATE: Flags = Flags(1 << 7);
+    pub const MAY_REPLICATE: Flags = Flags(1 << 6);
 
     /// These flags and `other`.
     pub const fn with(self, other: Flags) -> Flags {
@@ -53,7 +51,6 @@ impl Flags {
             b"no_auth" => Flags::NO_AUTH,
             b"no_multi" => Flags::NO_MULTI,
             b"admin" => Flags::ADMIN,
-            b"skip_monitor" => Flags::SKIP_MONITOR,
             _ => Flags::NONE,
         }
     }

@@ -30,6 +30,15 @@ pub struct Part {
     opaque: bool,
 }
 
+// === impl Part ===
+
+impl Part {
+    /// The command.
+    pub fn request(&self) -> Request<'_> {
+        self.request.as_request()
+    }
+}
+
 /// What becomes an element of EXEC's reply.
 #[derive(Debug)]
 pub enum Element {

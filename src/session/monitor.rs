@@ -70,7 +70,7 @@ pub(super) fn refuse(spec: &Spec) -> Option<Answer<'static>> {
 /// absent for a command that the table does not know.
 #[cold]
 pub(super) fn show(spec: Option<&Spec>, request: &Request<'_>, client: &Client, desk: &Desk) {
-    if spec.is_some_and(|spec| spec.flags.has_any(Flags::ADMIN.with(Flags::SKIP_MONITOR))) {
+    if spec.is_some_and(|spec| spec.flags.has(Flags::ADMIN)) {
         return;
     }
     let line = line(spec, request, client);

@@ -8,10 +8,12 @@ use bytes::Bytes;
 use std::rc::Rc;
 
 use super::SessionContext;
+use super::desk::Attention;
 use super::local::{self, Haste, ok};
 use super::modes::Modes;
+use super::monitor;
 use super::state::State;
-use crate::command::{Class, Fault, Flags, Spec};
+use crate::command::{Class, Fault, Flags, Spec, recognise};
 use crate::key::Slot;
 use crate::proxy::{Answer, Caller, Element, NotAPart, Part, Watched};
 use crate::resp::encode;
@@ -37,6 +39,17 @@ enum Step {
     Own(&'static Spec, OwnedRequest),
     /// The server carries it out.
     Part(Part),
+}
+
+// === impl Step ===
+
+impl Step {
+    fn request(&self) -> Request<'_> {
+        match self {
+            Step::Own(_, request) => request.as_request(),
+            Step::Part(part) => part.request(),
+        }
+    }
 }
 
 // === impl Transaction ===
@@ -192,6 +205,12 @@ fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> A
     if transaction.aborted {
         // What was watched is forgotten with the connection that watched it.
         return Answer::Now(Bytes::from_static(EXEC_ABORT));
+    }
+    if context.desk.attention().has(Attention::MONITORED) {
+        for step in &transaction.steps {
+            let request = step.request();
+            monitor::show(recognise(&request).ok(), &request, &state.client, &context.desk);
+        }
     }
     let mut elements = Vec::with_capacity(transaction.steps.len());
     for step in transaction.steps {

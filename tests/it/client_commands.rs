@@ -99,8 +99,10 @@ fn the_list_has_the_fields_of_redis_and_what_each_client_did() {
 #[test]
 fn the_list_is_filtered() {
     let (daemon, unix) = daemon();
-    let (mut one, mut two) = (daemon.client(), Client::connect(&unix).unwrap());
+    // They are listed in the order in which they were taken in.
+    let mut one = daemon.client();
     say(&mut one, "CLIENT SETNAME one");
+    let mut two = Client::connect(&unix).unwrap();
     say(&mut two, "CLIENT SETNAME two");
     let mut looker = daemon.client();
     say(&mut looker, "CLIENT SETNAME looker");

@@ -119,7 +119,6 @@ fn compare(description: &[u8], rows: &HashMap<&str, &Spec>, faults: &mut Vec<Str
         (Flags::NO_AUTH, "no_auth"),
         (Flags::NO_MULTI, "no_multi"),
         (Flags::ADMIN, "admin"),
-        (Flags::SKIP_MONITOR, "skip_monitor"),
     ] {
         let differs = spec.flags.has(flag) && FLAGS_DIFFER.contains(&spec.name);
         if spec.flags.has(flag) != flags.contains(name_of_flag) && !differs {

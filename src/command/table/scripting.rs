@@ -4,21 +4,12 @@ use super::{container, count, read, refused, row};
 use crate::command::{Class, Flags, Gather, Refusal, Script, Spec};
 
 pub(super) const ROWS: &[Spec] = &[
-    row("eval", -3, Class::Script(Script::Eval))
-        .keys(count(2))
-        .flags(Flags::SKIP_MONITOR)
-        .flags(Flags::MAY_REPLICATE),
-    read("eval_ro", -3).keys(count(2)).class(Class::Script(Script::Eval)).flags(Flags::SKIP_MONITOR),
-    row("evalsha", -3, Class::Script(Script::EvalSha))
-        .keys(count(2))
-        .flags(Flags::SKIP_MONITOR)
-        .flags(Flags::MAY_REPLICATE),
-    read("evalsha_ro", -3).keys(count(2)).class(Class::Script(Script::EvalSha)).flags(Flags::SKIP_MONITOR),
-    row("fcall", -3, Class::Script(Script::Function))
-        .keys(count(2))
-        .flags(Flags::SKIP_MONITOR)
-        .flags(Flags::MAY_REPLICATE),
-    read("fcall_ro", -3).keys(count(2)).class(Class::Script(Script::Function)).flags(Flags::SKIP_MONITOR),
+    row("eval", -3, Class::Script(Script::Eval)).keys(count(2)).flags(Flags::MAY_REPLICATE),
+    read("eval_ro", -3).keys(count(2)).class(Class::Script(Script::Eval)),
+    row("evalsha", -3, Class::Script(Script::EvalSha)).keys(count(2)).flags(Flags::MAY_REPLICATE),
+    read("evalsha_ro", -3).keys(count(2)).class(Class::Script(Script::EvalSha)),
+    row("fcall", -3, Class::Script(Script::Function)).keys(count(2)).flags(Flags::MAY_REPLICATE),
+    read("fcall_ro", -3).keys(count(2)).class(Class::Script(Script::Function)),
     container("function", -2, FUNCTION),
     container("script", -2, SCRIPT),
 ];
