@@ -32,5 +32,6 @@ mod show;
 mod slot_move;
 mod slowlog;
 mod transactions;
+mod tracking;
 mod upstreams;
 mod vanishing;
