@@ -62,7 +62,7 @@ fn kind(spec: &Spec) -> (Kind, String) {
         Class::FanOut(join) => (Kind::FanOut, joined(join).to_owned()),
         Class::EveryPrimary(gather) => (Kind::EveryPrimary, gathered(gather).to_owned()),
         Class::AnyNode => plain(Kind::AnyNode),
-        Class::Local(_) => plain(Kind::Local),
+        Class::Local(_) | Class::Session(Session::Tracking) => plain(Kind::Local),
         Class::Session(session @ (Session::Blocking | Session::Wait)) => {
             (Kind::Waits, needed(session).to_owned())
         }

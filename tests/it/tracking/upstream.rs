@@ -83,7 +83,9 @@ fn a_listener_that_comes_with_other_prefixes_hears_them_and_the_first_goes_on() 
 fn tracking_is_armed_when_it_is_wanted_though_there_is_no_near_cache() {
     let upstream = Standalone::launch(&[]).unwrap();
     let url = format!("redis://{}", upstream.server().address());
-    let daemon = Daemon::start(&["--upstream", &url, "--l1-size", "0"]);
+    // Armed with the next heartbeat: not before the first read.
+    let slowly = ["--heartbeat-interval", "4s", "--lease", "10s"];
+    let daemon = Daemon::start(&[&["--upstream", &url, "--l1-size", "0"], &slowly[..]].concat());
     assert!(!upstream.server().command(&["CLIENT", "LIST"]).unwrap().text().contains("flags=t"));
     let mut cacher = Cacher::new(daemon.client(), &[]);
     // Nobody would tell of this one, so it is not to be kept.
