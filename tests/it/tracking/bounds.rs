@@ -1,6 +1,7 @@
 //! What is remembered for clients that cache is bounded.
 
-use nearside::dev::Standalone;
+use nearside::dev::{Client, Standalone};
+use tokio::time::Instant;
 
 use super::{Cacher, stale};
 use crate::support::daemon::Daemon;
@@ -48,4 +49,26 @@ fn prefixes_of_one_client() {
         "ERR nearside: a client can be told of 1024 prefixes at most"
     );
     assert!(client.command(&words(1024)).unwrap().is_ok());
+}
+
+#[test]
+fn changes_of_prefixes_are_gathered() {
+    let (upstream, daemon) = daemon(&[]);
+    let connections = || {
+        let info = upstream.server().command(&["INFO", "stats"]).unwrap().text();
+        let line = info.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
+        line.parse::<u128>().unwrap()
+    };
+    let mut clients: Vec<Client> = (0..50).map(|_| daemon.client()).collect();
+    let (before, began) = (connections(), Instant::now());
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(&["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", &format!("{number}:")]).unwrap();
+    }
+    for client in &mut clients {
+        assert!(client.receive().unwrap().is_ok());
+    }
+    // One for each gap, one at its beginning, and the connection that asks for the number.
+    let most = began.elapsed().as_millis() / 100 + 2;
+    let made = connections() - before;
+    assert!(made <= most, "{made} connections for 50 changes, where {most} may be");
 }
