@@ -50,6 +50,8 @@ pub struct Client {
     /// The shard channels that it is subscribed to.
     pub shard_channels: AtomicUsize,
     queued: AtomicI64,
+    /// The client that is told what becomes invalid in its stead; 0 for none, -1 when nobody is told.
+    pub redirect: AtomicI64,
     /// The keys that it watches.
     pub watched: AtomicUsize,
     /// The bytes of replies that it has not read, as of the last time that something was sent to it.
@@ -169,6 +171,7 @@ impl Client {
             patterns: AtomicUsize::new(0),
             shard_channels: AtomicUsize::new(0),
             queued: AtomicI64::new(-1),
+            redirect: AtomicI64::new(-1),
             watched: AtomicUsize::new(0),
             unread: AtomicUsize::new(0),
         }

@@ -29,6 +29,8 @@ pub mod resp;
 
 pub mod command;
 
+pub mod tracker;
+
 pub mod near_cache;
 
 pub mod upstream;

@@ -16,6 +16,11 @@ pub enum Mail {
     Now(Bytes),
     /// The same, but behind every reply that is outstanding when it comes: what it says may be about one of them.
     Behind(Bytes),
+    /// As `Behind`, for clients of RESP3 alone: RESP2 has no form for it.
+    BehindInResp3(Bytes),
+    /// Keys that became stale in the cache of another client, which has its news sent here: an array of them, or a null
+    /// for all. Goes behind every reply that is outstanding; its form depends on this session.
+    Redirected(Bytes),
 }
 
 /// The mailbox of one session.
@@ -53,7 +58,9 @@ pub struct Taken {
 impl Mail {
     fn len(&self) -> usize {
         match self {
-            Mail::Now(bytes) | Mail::Behind(bytes) => bytes.len(),
+            Mail::Now(bytes) | Mail::Behind(bytes) | Mail::BehindInResp3(bytes) | Mail::Redirected(bytes) => {
+                bytes.len()
+            }
         }
     }
 }

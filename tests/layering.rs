@@ -31,6 +31,7 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("socket", &["write_queue"]),
     ("resp", &[]),
     ("command", &["resp"]),
+    ("tracker", &["mailbox", "clients", "resp"]),
     // These two are blind to each other and meet in `proxy`.
     ("near_cache", &["resp"]),
     ("upstream", &["glob", "write_queue", "resp"]),
@@ -49,6 +50,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "write_queue",
             "resp",
             "command",
+            "tracker",
             "near_cache",
             "upstream",
             "pubsub",
@@ -70,6 +72,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "clients",
             "socket",
             "resp",
+            "tracker",
             "near_cache",
             "upstream",
             "pubsub",

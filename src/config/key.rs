@@ -186,6 +186,14 @@ pub static KEYS: &[Key] = &[
         "Commands that take longer from when they are read to their reply are kept in the slow log; -1 for none",
     ),
     key(Bounds, "slowlog_max_len", "NUMBER", Some("128"), "Entries of the slow log; the oldest go first"),
+    key(
+        Bounds,
+        "tracking_keys_max",
+        "NUMBER",
+        Some("1000000"),
+        "Keys remembered for clients that cache them (CLIENT TRACKING); beyond it any one is forgotten and its \
+         clients are told so; tracking-table-max-keys of Redis",
+    ),
     key(Bounds, "upstream_connect_timeout", "DURATION", Some("1s"), "Wait for a connection to a node"),
     key(Bounds, "upstream_request_timeout", "DURATION", Some("5s"), "Wait for the reply of a node"),
     key(

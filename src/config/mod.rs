@@ -138,6 +138,8 @@ pub struct SessionConfig {
     pub slowlog_log_slower_than: i64,
     /// Entries of the slow log.
     pub slowlog_max_len: usize,
+    /// Keys that are remembered for clients that cache them.
+    pub tracking_keys_max: usize,
 }
 
 /// What is remembered and gathered for clients.
@@ -347,6 +349,7 @@ fn session(read: &mut Reader) -> SessionConfig {
         slowlog_max_len: read.number("slowlog_max_len", change::SLOWLOG_MAX_LEN),
         pubsub_output_bytes_max: read.size("pubsub_output_max", MIB..=1024 * GIB),
         pubsub_subscriptions_max: read.number("pubsub_subscriptions_max", 1..=16_777_216),
+        tracking_keys_max: read.number("tracking_keys_max", 1..=100_000_000),
         pubsub_names_max: read.number("pubsub_names_max", 1..=16_777_216),
     }
 }

@@ -29,8 +29,10 @@ use crate::pubsub::Hub;
 use crate::session::{Desk, Report};
 use crate::stats::Stats;
 use crate::systemd;
+use crate::tracker::Tracker;
+use crate::upstream::broadcast::{self, Heard, OnHeard};
 use crate::upstream::topology::{self, TopologyOptions};
-use crate::upstream::{Feed, SharedUpstream};
+use crate::upstream::{Feed, SharedUpstream, UpstreamOptions};
 use worker::{HandedOver, Worker, WorkerSeed};
 
 /// Why the daemon did not start or did not go on.
@@ -57,9 +59,11 @@ pub struct Daemon {
     admission: Arc<Admission>,
     workers: Vec<Worker>,
     topology: TopologyOptions,
+    upstream_options: UpstreamOptions,
     upstream: Arc<SharedUpstream>,
     pubsub: Arc<Hub>,
     cache: Option<Arc<SharedCache>>,
+    tracker: Arc<Tracker>,
     stats: Stats,
 }
 
@@ -103,11 +107,14 @@ impl Daemon {
             stats.worker(0),
         );
         let pubsub = Hub::new(feed, config.session.pubsub_output_bytes_max, stats.worker(0));
+        let clients = Arc::<Clients>::default();
+        let tracker = Arc::new(Tracker::new(clients.clone(), config.session.tracking_keys_max));
         let report = Arc::new(Report {
             stats: stats.clone(),
             cache: cache.clone(),
             upstream: upstream.clone(),
             pubsub: pubsub.clone(),
+            tracker: tracker.clone(),
             workers: config.workers,
             started_at: clock::now(),
             run_id: (0..40).map(|_| fastrand::digit(16)).collect(),
@@ -117,7 +124,6 @@ impl Daemon {
         });
         let settings = Arc::new(options::settings(config));
         let desk = Arc::new(Desk::new(settings.clone(), config.typed.clone()));
-        let clients = Arc::<Clients>::default();
         let memory = Arc::new(Memory::new(options::memory_limits(&config.memory)));
         let (drain, stop) = (Drain::new(), CancellationToken::new());
         let admission = Arc::new(Admission::new(settings.max_clients.clone(), stats.worker(0)));
@@ -137,6 +143,7 @@ impl Daemon {
                 keyspace_bytes_max: config.memory.keyspace_bytes_max,
                 pubsub: pubsub.clone(),
                 desk: desk.clone(),
+                tracker: tracker.clone(),
                 report: report.clone(),
                 stats: stats.worker(index),
                 admission: admission.clone(),
@@ -157,9 +164,11 @@ impl Daemon {
             admission,
             workers,
             topology: options::topology(config),
+            upstream_options,
             upstream,
             pubsub,
             cache,
+            tracker,
             stats,
         })
     }
@@ -186,15 +195,22 @@ impl Daemon {
         let handovers: Vec<HandedOver> = workers.iter().map(Worker::handed_over).collect();
         runtime.block_on(async {
             let moved = {
-                let (cache, stats) = (self.cache.clone(), self.stats.worker(0));
+                let (cache, stats, tracker) =
+                    (self.cache.clone(), self.stats.worker(0), self.tracker.clone());
                 move |slots| {
+                    let moved = Invalidation::Slots(slots);
                     if let Some(cache) = &cache {
-                        cache.invalidate(&Invalidation::Slots(slots), &stats);
+                        cache.invalidate(&moved, &stats);
                     }
+                    tracker.invalidate(&moved);
                 }
             };
             let topology = tokio::spawn(topology::keep(self.topology, self.upstream.clone(), moved));
             tokio::spawn(self.pubsub.run());
+            let heard = on_heard(self.cache.clone(), self.stats.clone(), self.tracker.clone());
+            let wanted = self.tracker.wanted();
+            let broadcast = broadcast::keep(self.upstream_options, self.upstream.clone(), wanted, heard);
+            let broadcast = tokio::spawn(broadcast);
             let sweeping = tokio::spawn(sweep(self.cache.clone(), self.stats.clone()));
             if let Some(unix) = self.unix {
                 tokio::spawn(accept_unix(unix, self.admission.clone(), drain.clone(), handovers));
@@ -214,6 +230,7 @@ impl Daemon {
                 () = signalled() => tracing::warn!("a second signal: closing at once"),
             }
             topology.abort();
+            broadcast.abort();
             sweeping.abort();
         });
         stop.cancel();
@@ -267,6 +284,29 @@ async fn accept_unix(
     if let Err(error) = result.await {
         tracing::error!(%error, "the Unix socket is not served");
     }
+}
+
+/// What is done with what is heard of all keys. L1 is told first: its own news comes over other connections, and who is
+/// told must not find there what it was told of.
+fn on_heard(cache: Option<Arc<SharedCache>>, stats: Stats, tracker: Arc<Tracker>) -> OnHeard {
+    Arc::new(move |heard| {
+        let stats = stats.worker(0);
+        let drop_from_cache = |invalidation| {
+            if let Some(cache) = &cache {
+                cache.invalidate(&invalidation, &stats);
+            }
+        };
+        match heard {
+            Heard::Keys(keys) => {
+                drop_from_cache(Invalidation::Keys(keys.clone()));
+                tracker.broadcast(&keys);
+            }
+            Heard::Everything => {
+                drop_from_cache(Invalidation::All);
+                tracker.broadcast_everything();
+            }
+        }
+    })
 }
 
 async fn sweep(cache: Option<Arc<SharedCache>>, stats: Stats) {

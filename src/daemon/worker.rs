@@ -23,6 +23,7 @@ use crate::resp::scan::RequestLimits;
 use crate::session::{Desk, Report, Session, SessionContext, SessionLimits};
 use crate::socket::Stream;
 use crate::stats::WorkerStats;
+use crate::tracker::Tracker;
 use crate::upstream::{SharedUpstream, Upstream, UpstreamOptions};
 
 /// New clients of the Unix socket that may wait for a worker to take them in.
@@ -51,6 +52,7 @@ pub(super) struct WorkerSeed {
     pub(super) keyspace_bytes_max: usize,
     pub(super) pubsub: Arc<Hub>,
     pub(super) desk: Arc<Desk>,
+    pub(super) tracker: Arc<Tracker>,
     pub(super) report: Arc<Report>,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) admission: Arc<Admission>,
@@ -99,11 +101,13 @@ async fn run(seed: WorkerSeed, mut handed_over: mpsc::Receiver<(ClientSocket, Pe
     let WorkerSeed { index, listeners, upstream_options, stats, cache, drain, stop, admission, .. } = seed;
     let patience = upstream_options.request_timeout;
     let pushed = {
-        let (cache, stats) = (cache.clone(), stats.clone());
+        let (cache, stats, tracker) = (cache.clone(), stats.clone(), seed.tracker.clone());
         Box::new(move |invalidation: &_| {
+            // L1 first: who is told must not find there what it was told of.
             if let Some(cache) = &cache {
                 cache.invalidate(invalidation, &stats);
             }
+            tracker.invalidate(invalidation);
         })
     };
     let upstream = Upstream::new(index, upstream_options, seed.upstream, pushed, stats.clone());
@@ -117,6 +121,7 @@ async fn run(seed: WorkerSeed, mut handed_over: mpsc::Receiver<(ClientSocket, Pe
         clients: seed.clients,
         pubsub: seed.pubsub,
         desk: seed.desk,
+        tracker: seed.tracker,
         report: seed.report,
         limits,
         drain: drain.clone(),

@@ -173,6 +173,8 @@ impl SharedCache {
                     self.generations.raise_slot(*slot);
                 }
             }
+            // The epoch that its entries carry has ended (I4).
+            Invalidation::Node => {}
             Invalidation::All => {
                 self.generations.raise_all();
                 self.store.remove_all();

@@ -80,7 +80,7 @@ impl Proxy {
             let outcome = proxy.wait_anywhere(&blocking).await;
             proxy.stats.waits_ended.bump();
             drop(write);
-            let outcome = outcome.map(|frame| UpstreamReply { frame, rerouted: true });
+            let outcome = outcome.map(|frame| UpstreamReply { frame, rerouted: true, tracked: false });
             render(outcome, route.form, &blocking.request, resp)
         }))
     }

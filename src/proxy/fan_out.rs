@@ -8,8 +8,9 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{LocalBoxFuture, join_all};
 
+use super::coverage::{self, is_tracked};
 use super::forward::Reach;
-use super::{Answer, Caller, Proxy, Route, failure_reply, stopped};
+use super::{Answer, Caller, Coverage, Proxy, Route, failure_reply, stopped};
 use crate::clock::Nanos;
 use crate::command::{Flags, Join, Spec};
 use crate::key::Slot;
@@ -98,13 +99,16 @@ impl Proxy {
                 self.upstream.send(part.slot, Call { bytes, slot: Some(part.slot), reads_only })
             })
             .collect();
+        let coverage = caller.coverage.cloned();
         Answer::Later(Box::pin(async move {
             let outcomes = join_all(sent.into_iter().map(|sent| sent.reply)).await;
             drop(write);
-            let outcomes = outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(stopped));
+            let outcomes: Vec<Outcome> =
+                outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(stopped)).collect();
+            coverage::note(coverage.as_ref(), outcomes.iter().all(is_tracked));
             match join {
-                Join::Sum => sum(outcomes),
-                Join::Mset | Join::Mget => first_error_or(outcomes, b"+OK\r\n"),
+                Join::Sum => sum(outcomes.into_iter()),
+                Join::Mset | Join::Mget => first_error_or(outcomes.into_iter(), b"+OK\r\n"),
             }
         }))
     }
@@ -129,7 +133,8 @@ impl Proxy {
         let batches =
             batches.into_iter().map(|part| self.fetch(request, part, &missed, caller.now)).collect();
         let (proxy, resp, sent_at) = (self.clone(), caller.resp, caller.now);
-        Answer::Later(Box::pin(proxy.finish_mget(batches, elements, resp, sent_at)))
+        let coverage = caller.coverage.cloned();
+        Answer::Later(Box::pin(proxy.finish_mget(batches, elements, resp, sent_at, coverage)))
     }
 
     /// Looks one key of an MGET up; what was noted for a fill when it is not there and may be brought in.
@@ -185,26 +190,29 @@ impl Proxy {
         mut elements: Vec<Option<Bytes>>,
         resp: Resp,
         sent_at: Nanos,
+        coverage: Option<Rc<Coverage>>,
     ) -> LocalBoxFuture<'static, Bytes> {
         Box::pin(async move {
-            let mut failed = None;
+            let (mut failed, mut tracked) = (None, true);
             for batch in batches {
-                if let Err(reply) = self.finish_batch(batch, &mut elements, resp, sent_at).await {
-                    failed = failed.or(Some(reply));
+                match self.finish_batch(batch, &mut elements, resp, sent_at).await {
+                    Ok(part) => tracked &= part,
+                    Err(reply) => failed = failed.or(Some(reply)),
                 }
             }
+            coverage::note(coverage.as_ref(), tracked);
             failed.unwrap_or_else(|| joined(elements))
         })
     }
 
-    /// Puts the values of a batch into their places; the error reply when there are none.
+    /// Puts the values of a batch into their places; whether they are tracked, or the error reply when there are none.
     async fn finish_batch(
         &self,
         batch: Batch,
         elements: &mut [Option<Bytes>],
         resp: Resp,
         sent_at: Nanos,
-    ) -> Result<(), Bytes> {
+    ) -> Result<bool, Bytes> {
         let outcome = batch.reply.reply.await.unwrap_or_else(stopped);
         let reply = outcome.map_err(|failure| failure_reply(&failure))?;
         if reply.frame.starts_with(b"-TRYAGAIN") {
@@ -227,7 +235,7 @@ impl Proxy {
                 cache.shared().answered_otherwise(&fetched.key);
             }
         }
-        Ok(())
+        Ok(reply.tracked)
     }
 
     /// Keeps an element of an MGET as the reply to GET; `None` when it is none to keep.
@@ -258,7 +266,7 @@ impl Proxy {
         keys: Vec<Fetched>,
         elements: &mut [Option<Bytes>],
         resp: Resp,
-    ) -> Result<(), Bytes> {
+    ) -> Result<bool, Bytes> {
         let fetches: Vec<(usize, Sent)> = keys
             .iter()
             .map(|fetched| {
@@ -266,17 +274,19 @@ impl Proxy {
                 (fetched.index, self.upstream.send(slot, Call { bytes, slot: Some(slot), reads_only: true }))
             })
             .collect();
+        let mut tracked = true;
         for (index, sent) in fetches {
             let reply =
                 sent.reply.await.unwrap_or_else(stopped).map_err(|failure| failure_reply(&failure))?;
             let value = cursor::elements(&reply.frame).and_then(|mut values| values.next()?);
             let value = value.ok_or_else(|| reply.frame.clone())?;
+            tracked &= reply.tracked;
             elements[index] = Some(in_version(&reply.frame.slice_ref(value), resp));
         }
         if let Some(cache) = &self.cache {
             keys.iter().for_each(|fetched| cache.shared().answered_otherwise(&fetched.key));
         }
-        Ok(())
+        Ok(tracked)
     }
 }
 

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::coverage::{self, Coverage, is_tracked};
 use super::own_writes::OwnWrite;
 use super::{Answer, Caller, Proxy, Route, render, stopped};
 use crate::command::Flags;
@@ -41,6 +42,7 @@ pub(super) struct Errand {
     /// The PING behind a command that may touch anything.
     fence: Option<Sent>,
     write: Option<OwnWrite>,
+    coverage: Option<Rc<Coverage>>,
 }
 
 // === impl Proxy ===
@@ -90,7 +92,7 @@ impl Proxy {
         let sent = send(Call { bytes, slot: to.slot, reads_only: route.flags.has(Flags::READ) });
         let fence = (reach == Reach::Anything)
             .then(|| send(Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true }));
-        Errand { proxy: self.clone(), sent, fence, write }
+        Errand { proxy: self.clone(), sent, fence, write, coverage: caller.coverage.cloned() }
     }
 
     /// Where a command goes, or the error that it gets.
@@ -129,6 +131,7 @@ impl Errand {
     /// Waits for the reply, and for all that must have happened before it leaves.
     pub(super) async fn settle(self) -> Outcome {
         let outcome = self.sent.reply.await.unwrap_or_else(stopped);
+        coverage::note(self.coverage.as_ref(), is_tracked(&outcome));
         if let Some(fence) = self.fence {
             let fenced = fence.reply.await.is_ok_and(|fenced| fenced.is_ok());
             let rerouted = outcome.as_ref().is_ok_and(|reply| reply.rerouted);

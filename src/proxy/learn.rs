@@ -86,6 +86,14 @@ impl Lessons {
         self.names.insert(name, (clock::now(), lesson));
     }
 
+    /// What is known of a command, if it is known.
+    pub(super) fn known(&self, name: &[u8]) -> Option<&Learned> {
+        match self.names.get(&name.to_ascii_lowercase())? {
+            (_, Lesson::Known(learned)) => Some(learned),
+            _ => None,
+        }
+    }
+
     /// What is known of a command. That the upstream could not be asked is told once.
     fn recall(&mut self, name: &[u8], now: Nanos) -> Option<Lesson> {
         let (at, lesson) = self.names.get(name)?.clone();

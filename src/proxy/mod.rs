@@ -14,6 +14,7 @@ use futures_util::future::LocalBoxFuture;
 
 mod ask;
 mod blocking;
+mod coverage;
 mod database;
 mod every;
 mod fan_out;
@@ -38,6 +39,7 @@ mod watch;
 mod written;
 
 pub use ask::Asked;
+pub use coverage::Coverage;
 pub use memory::{Memory, MemoryLimits};
 pub use own_writes::OwnWrites;
 pub use transaction::{Element, NotAPart, Part};
@@ -59,7 +61,15 @@ use learn::Lessons;
 use own_writes::OwnWrite;
 
 /// The near cache, whose fills end with a reply or with why there is none.
-pub type Cache = NearCache<Result<Reply, Failure>>;
+pub type Cache = NearCache<Result<Brought, Failure>>;
+
+/// What a fill brought in.
+#[derive(Clone, Debug)]
+pub struct Brought {
+    reply: Reply,
+    /// As in [`UpstreamReply`](crate::upstream::UpstreamReply).
+    tracked: bool,
+}
 
 /// What the proxy needs to know of the session that asks.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +80,8 @@ pub struct Caller<'a> {
     pub own_writes: &'a Rc<OwnWrites>,
     /// The time as of which lookups are made: all of the request had arrived by then.
     pub now: Nanos,
+    /// Learns whether changes to what a reply said will be told, if the session has to know.
+    pub coverage: Option<&'a Rc<Coverage>>,
 }
 
 /// What becomes of a request.

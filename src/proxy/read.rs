@@ -6,12 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
+use super::coverage::{self, is_tracked};
 use super::forward::{Reach, keys_of};
-use super::{Answer, Cache, Caller, Proxy, Route, failure_reply, in_resp2, render, stopped};
+use super::{
+    Answer, Brought, Cache, Caller, Coverage, Proxy, Route, failure_reply, in_resp2, render, stopped,
+};
 use crate::clock::Nanos;
 use crate::command::Spec;
 use crate::key::Slot;
 use crate::near_cache::{Lead, Lifetime, Lookup, Missed, Question, Reply, Ticket};
+use crate::resp::Resp;
 use crate::resp::cursor;
 use crate::resp::encode;
 use crate::resp::request::{OwnedRequest, Request};
@@ -27,7 +31,7 @@ struct Fill {
     value: Sent,
     lifetime: Sent,
     ticket: Ticket,
-    lead: Lead<Result<Reply, Failure>>,
+    lead: Lead<Result<Brought, Failure>>,
     sent_at: Nanos,
 }
 
@@ -107,13 +111,10 @@ impl Proxy {
             return self.bypass(spec, request, caller);
         }
         let question = Question { command: spec.name, key: request.arg(key_at), tail: request.tail() };
-        let resp = caller.resp;
+        let (resp, coverage) = (caller.resp, caller.coverage.cloned());
         if let Some(follower) = cache.join(&missed, &question, caller.now) {
             return Answer::Later(Box::pin(async move {
-                match follower.await.unwrap_or(Err(Failure::Stopped)) {
-                    Ok(reply) => reply.for_version(resp).clone(),
-                    Err(failure) => failure_reply(&failure),
-                }
+                brought(follower.await.unwrap_or(Err(Failure::Stopped)), resp, coverage.as_ref())
             }));
         }
         let request = request.to_owned();
@@ -123,7 +124,9 @@ impl Proxy {
             // The connection is not tracked at the moment: the reply is an answer and nothing to keep.
             let key = request.arg_bytes(key_at);
             let reply = Box::pin(async move {
-                render(value.reply.await.unwrap_or_else(stopped), spec.form, &request, resp)
+                let outcome = value.reply.await.unwrap_or_else(stopped);
+                coverage::note(coverage.as_ref(), is_tracked(&outcome));
+                render(outcome, spec.form, &request, resp)
             });
             return self.not_to_keep(vec![key], reply);
         };
@@ -133,27 +136,24 @@ impl Proxy {
         let (command, form, sent_at) = (spec.name, spec.form, caller.now);
         let fill = Fill { request, command, key_at, form, value, lifetime, ticket, lead, sent_at };
         let proxy = self.clone();
-        Answer::Later(Box::pin(async move {
-            match proxy.finish_fill(fill).await {
-                Ok(reply) => reply.for_version(resp).clone(),
-                Err(failure) => failure_reply(&failure),
-            }
-        }))
+        Answer::Later(Box::pin(
+            async move { brought(proxy.finish_fill(fill).await, resp, coverage.as_ref()) },
+        ))
     }
 
-    async fn finish_fill(&self, fill: Fill) -> Result<Reply, Failure> {
+    async fn finish_fill(&self, fill: Fill) -> Result<Brought, Failure> {
         let outcome = fill.value.reply.await.unwrap_or_else(stopped);
         let lifetime = fill.lifetime.reply.await.unwrap_or_else(stopped);
         let kept = outcome.as_ref().ok().and_then(|reply| keepable(&reply.frame, reply.rerouted, &lifetime));
         let result = outcome.map(|reply| {
             let resp2 = in_resp2(&reply.frame, fill.form, &fill.request);
-            Reply { resp3: reply.frame, resp2 }
+            Brought { reply: Reply { resp3: reply.frame, resp2 }, tracked: reply.tracked }
         });
         if let Some(cache) = &self.cache {
             let request = fill.request.as_request();
             let (key, tail) = (request.arg(fill.key_at), request.tail());
             match (&result, kept) {
-                (Ok(reply), Some(lifetime)) => {
+                (Ok(Brought { reply, .. }), Some(lifetime)) => {
                     let question = Question { command: fill.command, key, tail };
                     cache.commit(&fill.ticket, &question, reply, lifetime, fill.sent_at);
                 }
@@ -162,6 +162,17 @@ impl Proxy {
             cache.end(fill.lead, &result);
         }
         result
+    }
+}
+
+/// What a client gets of what a fill brought in.
+fn brought(outcome: Result<Brought, Failure>, resp: Resp, coverage: Option<&Rc<Coverage>>) -> Bytes {
+    match outcome {
+        Ok(Brought { reply, tracked }) => {
+            coverage::note(coverage, tracked);
+            reply.for_version(resp).clone()
+        }
+        Err(failure) => failure_reply(&failure),
     }
 }
 

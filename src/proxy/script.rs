@@ -96,6 +96,7 @@ impl Proxy {
         let bytes = if certain { owned.bytes() } else { with_body.clone() };
         let errand = self.errand(route, reach(route), to, request, bytes, caller);
         let (proxy, resp, now) = (self.clone(), caller.resp, caller.now);
+        let coverage = caller.coverage.cloned();
         let (own_writes, sent) = (caller.own_writes.clone(), caller.own_writes.sent());
         Answer::Later(Box::pin(async move {
             let mut outcome = errand.settle().await;
@@ -103,7 +104,7 @@ impl Proxy {
                 host.iter().for_each(|host| proxy.memory.scripts.gone_from(sha, host));
                 // It did not run. What the session has sent since may not come before it: then the client is told.
                 if own_writes.sent() == sent {
-                    let caller = Caller { resp, own_writes: &own_writes, now };
+                    let caller = Caller { resp, own_writes: &own_writes, now, coverage: coverage.as_ref() };
                     let request = owned.as_request();
                     outcome =
                         proxy.errand(route, reach(route), to, &request, with_body, caller).settle().await;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::coverage::{self, is_tracked};
 use super::forward::keys_of;
 use super::script::with_body;
 use super::watch::{Watch, Watched};
@@ -158,9 +159,10 @@ impl Proxy {
         let write = if opaque { write.of_anything() } else { write };
         let sent = self.upstream.send_transaction(slot, bytes, count + 1);
         let fence = slot.filter(|_| opaque).map(|slot| self.upstream.send(slot, fence()));
-        let (proxy, resp) = (self.clone(), caller.resp);
+        let (proxy, resp, coverage) = (self.clone(), caller.resp, caller.coverage.cloned());
         Answer::Later(Box::pin(async move {
             let outcome = sent.reply.await.unwrap_or_else(stopped);
+            coverage::note(coverage.as_ref(), is_tracked(&outcome));
             if opaque {
                 let fenced = match fence {
                     Some(fence) => fence.reply.await.is_ok_and(|fenced| fenced.is_ok()),
@@ -213,19 +215,19 @@ impl Proxy {
         let exec = replies.pop().unwrap_or_default();
         if !exec.starts_with(b"-") {
             connection.give_back();
-            return Ok(UpstreamReply { frame: exec, rerouted: false });
+            return Ok(UpstreamReply { frame: exec, rerouted: false, tracked: false });
         }
         let refusal = replies.iter().find(|reply| reply.starts_with(b"-")).unwrap_or(&exec);
         let redirected = self.upstream.redirected(refusal, connection.node()).is_some();
         let frame = if redirected { return Ok(changed()) } else { exec_abort(refusal) };
         connection.give_back();
-        Ok(UpstreamReply { frame, rerouted: false })
+        Ok(UpstreamReply { frame, rerouted: false, tracked: false })
     }
 }
 
 /// What EXEC answers when a watched key has changed, or when nobody can tell any more.
 fn changed() -> UpstreamReply {
-    UpstreamReply { frame: Bytes::from_static(b"_\r\n"), rerouted: false }
+    UpstreamReply { frame: Bytes::from_static(b"_\r\n"), rerouted: false, tracked: false }
 }
 
 // === impl Element ===

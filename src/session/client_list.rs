@@ -69,7 +69,8 @@ impl Lines {
         self.out.extend_from_slice(b" qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0");
         self.out.extend(format!(" omem={unread} tot-mem={unread} events=r cmd={command}").bytes());
         let resp = if client.speaks_resp3.load(Relaxed) { 3 } else { 2 };
-        self.out.extend(format!(" user=default redir=-1 resp={resp} lib-name=").bytes());
+        let redirect = client.redirect.load(Relaxed);
+        self.out.extend(format!(" user=default redir={redirect} resp={resp} lib-name=").bytes());
         self.out.extend(&names.library);
         self.out.extend_from_slice(b" lib-ver=");
         self.out.extend(&names.library_version);

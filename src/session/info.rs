@@ -19,6 +19,7 @@ use crate::pubsub::Hub;
 use crate::resp::Resp;
 use crate::resp::request::Request;
 use crate::stats::Stats;
+use crate::tracker::Tracker;
 use crate::upstream::{ServerFacts, SharedUpstream};
 
 /// Everything that is reported about the daemon.
@@ -32,6 +33,8 @@ pub struct Report {
     pub upstream: Arc<SharedUpstream>,
     /// Who is subscribed to what.
     pub pubsub: Arc<Hub>,
+    /// Which clients cache.
+    pub tracker: Arc<Tracker>,
     /// How many workers there are.
     pub workers: usize,
     /// When the daemon began.

@@ -90,7 +90,11 @@ pub(super) fn stats(facts: &Facts, out: &mut String) -> Result {
     write!(out, "rejected_connections:{}\r\n", since("connections_refused"))?;
     let sizes = facts.report.pubsub.sizes();
     write!(out, "pubsub_channels:{}\r\npubsub_patterns:{}\r\n", sizes.channels, sizes.patterns)?;
-    write!(out, "pubsubshard_channels:{}\r\n", sizes.shard_channels)
+    write!(out, "pubsubshard_channels:{}\r\n", sizes.shard_channels)?;
+    let tracked = facts.report.tracker.counts();
+    write!(out, "tracking_total_keys:{}\r\n", tracked.tracking_total_keys)?;
+    write!(out, "tracking_total_items:{}\r\n", tracked.tracking_total_items)?;
+    write!(out, "tracking_total_prefixes:{}\r\n", tracked.tracking_total_prefixes)
 }
 
 pub(super) fn replication(_: &Facts, out: &mut String) -> Result {
@@ -147,6 +151,7 @@ pub(super) fn nearside(facts: &Facts, out: &mut String) -> Result {
     for (name, value) in report.stats.totals() {
         write!(out, "{name}:{value}\r\n")?;
     }
+    write!(out, "tracking_invalidations_sent:{}\r\n", report.tracker.counts().invalidations_sent)?;
     let upstream = &report.upstream;
     write!(out, "topology_refreshes:{}\r\n", upstream.table.refreshes())?;
     write!(out, "upstream_connections:{}\r\n", upstream.board.connections())?;

@@ -43,6 +43,7 @@ mod secrets;
 mod slowlog;
 mod state;
 mod subscriber;
+mod tracking;
 mod transaction;
 
 pub use desk::Desk;
@@ -60,12 +61,14 @@ use crate::resp::Resp;
 use crate::resp::encode;
 use crate::resp::request::Request;
 use crate::stats::WorkerStats;
+use crate::tracker::Tracker;
 use crate::write_queue::WriteQueue;
 use desk::Attention;
 use local::Haste;
 use pipeline::Pipeline;
 use slowlog::Stopwatch;
 use state::State;
+use tracking::Watch;
 
 /// While so many bytes of replies wait for the client to read them, no request of it is taken.
 const UNREAD_BYTES_MAX: usize = 256 * 1024;
@@ -87,7 +90,7 @@ pub struct SessionLimits {
     pub subscribed_output_bytes_max: usize,
     /// Subscriptions of one client.
     pub subscriptions_max: usize,
-    /// How long the upstream may take to confirm a subscription.
+    /// How long the upstream may take to confirm a subscription, or that it tells of all keys.
     pub subscribe_timeout: Duration,
 }
 
@@ -102,6 +105,8 @@ pub struct SessionContext {
     pub pubsub: Arc<Hub>,
     /// What all of them have in common.
     pub desk: Arc<Desk>,
+    /// Those of them who cache, whichever worker serves them.
+    pub tracker: Arc<Tracker>,
     /// What INFO tells.
     pub report: Arc<Report>,
     /// The bounds.
@@ -260,17 +265,29 @@ impl Session {
         }
         for mail in taken.mail {
             match mail {
-                Mail::Behind(push) if !self.pipeline.is_empty() => {
-                    self.pipeline.push_now(in_version(push, self.state.resp()));
-                }
-                Mail::Now(push) | Mail::Behind(push) => {
-                    push_in_version(&mut self.connection.out, push, self.state.resp());
+                Mail::Now(push) => push_in_version(&mut self.connection.out, push, self.state.resp()),
+                Mail::Behind(push) => self.push_behind(push),
+                Mail::BehindInResp3(push) if self.state.resp() == Resp::Three => self.push_behind(push),
+                Mail::BehindInResp3(_) => {}
+                Mail::Redirected(keys) => {
+                    if let Some(push) = tracking::redirected(&keys, &self.state) {
+                        self.push_behind(push);
+                    }
                 }
             }
         }
         match taken.end {
             Some(by) => Err(End::Told(by)),
             None => Ok(()),
+        }
+    }
+
+    /// Sends `push` behind every reply that is outstanding.
+    fn push_behind(&mut self, push: Bytes) {
+        if self.pipeline.is_empty() {
+            push_in_version(&mut self.connection.out, push, self.state.resp());
+        } else {
+            self.pipeline.push_now(in_version(push, self.state.resp()));
         }
     }
 
@@ -390,10 +407,12 @@ fn serve(
     now: clock::Nanos,
 ) -> Flow {
     let own_writes = state.own_writes.clone();
-    let caller = Caller { resp: state.resp(), own_writes: &own_writes, now };
     let attention = context.desk.attention();
     let recognised = recognise(&request);
     state.client.note(recognised.map_or(0, Spec::number), now);
+    let watch = Watch::begin(recognised, &request, state, context);
+    let coverage = watch.as_ref().map(Watch::coverage);
+    let caller = Caller { resp: state.resp(), own_writes: &own_writes, now, coverage };
     // What is carried out is shown to MONITOR, and what is waited for is measured for SLOWLOG.
     let (mut shown, mut measured) = (true, true);
     let answer = match recognised {
@@ -429,6 +448,10 @@ fn serve(
                 None => context.proxy.fault(fault, &request, caller),
             }
         }
+    };
+    let answer = match &watch {
+        Some(watch) => watch.follow(answer, &request, state),
+        None => answer,
     };
     if let Answer::NotYet(until) = answer {
         *waiting = Some(until);

@@ -8,6 +8,7 @@ use super::SessionContext;
 use super::monitor::{self, Watching};
 use super::state::State;
 use super::subscriber::{self, Subscriber};
+use super::tracking::{self, Tracking};
 use super::transaction::{self, Transaction};
 use crate::command::{Session, Spec};
 use crate::proxy::{Answer, Caller, Watched};
@@ -24,6 +25,8 @@ pub(super) struct Modes {
     pub(super) subscriber: Option<Subscriber>,
     /// After MONITOR.
     pub(super) monitor: Option<Watching>,
+    /// CLIENT TRACKING: the client caches what it reads.
+    pub(super) tracking: Option<Tracking>,
 }
 
 // === impl Modes ===
@@ -34,6 +37,7 @@ impl Modes {
         self.transaction.is_none()
             && self.monitor.is_none()
             && self.subscriber.is_none()
+            && self.tracking.is_none()
             && !self.is_watching()
     }
 
@@ -89,9 +93,8 @@ pub(super) fn answer<'a>(
         Session::PubSub if !spec.name.starts_with("pubsub") => {
             subscriber::answer(spec, request, state, context)
         }
-        Session::PubSub | Session::Tracking => {
-            context.proxy.call(spec, crate::command::Class::Session(kind), request, caller)
-        }
+        Session::Tracking => tracking::answer(spec, request, state, context),
+        Session::PubSub => context.proxy.call(spec, crate::command::Class::Session(kind), request, caller),
         Session::Monitor => monitor::begin(state, context),
     }
 }

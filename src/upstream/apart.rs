@@ -33,7 +33,7 @@ impl Upstream {
             let replies = wire.converse(&bytes.freeze(), 2).await;
             let lost = |cause: String| Failure::Lost { node: node.clone(), cause };
             let frame = replies.map_err(|error| lost(error.to_string()))?.pop().unwrap_or_default();
-            Ok(UpstreamReply { frame, rerouted: false })
+            Ok(UpstreamReply { frame, rerouted: false, tracked: false })
         };
         let in_time = time::timeout(patience, asked).await;
         in_time.unwrap_or_else(|_| Err(Failure::TimedOut { node: node.clone(), after: patience }))

@@ -26,6 +26,9 @@ pub struct UpstreamReply {
     pub frame: Bytes,
     /// Whether it came from another connection than the command was first sent on: such a reply is not kept.
     pub rerouted: bool,
+    /// Whether it came over a connection that is tracked and trusted: the node will tell when it is not true any more, or
+    /// the loss of the connection will be told.
+    pub tracked: bool,
 }
 
 /// What becomes of a command.
@@ -45,6 +48,8 @@ pub struct Sent {
 pub(super) enum Waiter {
     /// A session.
     Caller(oneshot::Sender<Outcome>),
+    /// The connection itself: from this command on the node tracks what is read.
+    Arming,
     /// Nobody: the command was sent for its effect on the connection.
     Nobody,
     /// The connection itself; the heartbeat was sent at this time.
@@ -131,9 +136,9 @@ impl Waiting {
     }
 
     /// Hands the reply to whoever waits; a caller whose client has gone no longer listens.
-    pub(super) fn answer(self, frame: Bytes) {
+    pub(super) fn answer(self, frame: Bytes, tracked: bool) {
         if let Waiter::Caller(sender) = self.waiter {
-            let _ = sender.send(Ok(UpstreamReply { frame, rerouted: self.rerouted }));
+            let _ = sender.send(Ok(UpstreamReply { frame, rerouted: self.rerouted, tracked }));
         }
     }
 

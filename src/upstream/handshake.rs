@@ -21,25 +21,28 @@ pub(super) struct Greeting {
     pub(super) pulse: (Nanos, Pulse),
 }
 
-/// Speaks first on `wire`.
+/// From here on the node tells of changes to what was read on this connection.
+pub(super) const TRACK: [&str; 3] = ["CLIENT", "TRACKING", "ON"];
+
+/// Speaks first on `wire`, and asks for tracking if `track`.
 ///
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.
-pub(super) async fn greet(wire: &mut Wire, options: &UpstreamOptions) -> io::Result<Greeting> {
+pub(super) async fn greet(wire: &mut Wire, options: &UpstreamOptions, track: bool) -> io::Result<Greeting> {
     let sent_at = clock::now();
     let mut bytes = BytesMut::from(&hello(options.credentials.as_ref())[..]);
-    if options.track {
-        bytes.extend_from_slice(&encode::request(&["CLIENT", "TRACKING", "ON"]));
+    if track {
+        bytes.extend_from_slice(&encode::request(&TRACK));
     }
     bytes.extend_from_slice(&encode::request(&["INFO", "server"]));
     bytes.extend_from_slice(&options.heartbeat.request());
-    let replies = wire.converse(&bytes.freeze(), if options.track { 4 } else { 3 }).await?;
+    let replies = wire.converse(&bytes.freeze(), if track { 4 } else { 3 }).await?;
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_default();
     if let Some(error) = error_text(&next()) {
         return Err(refusal(&error));
     }
-    let untracked = if options.track { error_text(&next()) } else { Some("L1 is off".to_owned()) };
+    let untracked = if track { error_text(&next()) } else { Some("L1 is off".to_owned()) };
     let info = String::from_utf8_lossy(&next()).into_owned();
     let pulse = options.heartbeat.read(&next());
     Ok(Greeting { untracked, info, pulse: (sent_at, pulse) })
@@ -78,7 +81,8 @@ pub(super) fn hello(credentials: Option<&Credentials>) -> Bytes {
     }
 }
 
-fn refusal(error: &str) -> io::Error {
+/// Why the node refused us.
+pub(super) fn refusal(error: &str) -> io::Error {
     let hint = if error.starts_with("ERR unknown command") || error.starts_with("NOPROTO") {
         "; nearside needs a server that speaks RESP3 (Redis 6 or later, or Valkey)"
     } else {
@@ -88,7 +92,7 @@ fn refusal(error: &str) -> io::Error {
 }
 
 /// The text of an error reply.
-fn error_text(reply: &[u8]) -> Option<String> {
+pub(super) fn error_text(reply: &[u8]) -> Option<String> {
     let line = reply.strip_prefix(b"-")?;
     Some(String::from_utf8_lossy(line.strip_suffix(b"\r\n").unwrap_or(line)).into_owned())
 }

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use tokio::time::{self, MissedTickBehavior};
 mod apart;
 mod backoff;
 mod board;
+pub mod broadcast;
 mod call;
 mod dedicated;
 mod error;
@@ -53,6 +55,7 @@ use crate::node::NodeId;
 use crate::resp::encode;
 use crate::stats::WorkerStats;
 use board::Link;
+use broadcast::Broadcast;
 use call::Waiter;
 use dedicated::Idle;
 use lane::Lane;
@@ -70,6 +73,10 @@ pub struct SharedUpstream {
     pub board: Board,
     /// How many dedicated connections there are.
     pub dedicated: DedicatedCounts,
+    /// What is listened to on all keys, whoever read them.
+    pub broadcast: Broadcast,
+    /// A client caches what it reads: nodes are asked to track even when L1 is off.
+    pub tracking_wanted: AtomicBool,
 }
 
 /// Called, in the order in which nodes sent them, with what may have become stale.
@@ -118,6 +125,11 @@ impl Upstream {
             idle,
             apart: apart::permits(),
         })
+    }
+
+    /// Whether nodes are asked to track what is read.
+    fn tracks(&self) -> bool {
+        self.options.track || self.shared.tracking_wanted.load(Ordering::Relaxed)
     }
 
     /// Keeps a connection to every primary, and none to nodes that left, as the slot table changes; and none that

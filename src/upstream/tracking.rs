@@ -76,6 +76,17 @@ impl Tracking {
         None
     }
 
+    /// Withdraws the trust in a connection whose lease has run out by `now`; whether it had to. Its entries of L1 are
+    /// misses by the clock alone; those who were served from them have to be told.
+    pub(super) fn lapse(&mut self, table: &SlotTable, now: Nanos) -> bool {
+        let lapsed = self.epoch.as_ref().is_some_and(|epoch| !epoch.is_live(now));
+        if lapsed {
+            self.end();
+            self.awaits_refresh = Some(table.ask_refresh());
+        }
+        lapsed
+    }
+
     /// The node dropped everything that it tracked for us: what was read before is stale, the connection is not.
     pub(super) fn flush(&mut self) {
         if let Some(epoch) = self.epoch.take() {
@@ -153,6 +164,19 @@ mod tests {
         tracking.heard(late + 1, healthy(1), &table, late + 1);
         assert!(!before.is_live(late + 2), "I4");
         assert!(tracking.epoch().unwrap().is_live(late + 2));
+    }
+
+    #[test]
+    fn a_lease_that_ran_out_is_noticed_once_without_the_node() {
+        let table = SlotTable::default();
+        let mut tracking = Tracking::new(LEASE);
+        tracking.heard(1_000, healthy(1), &table, 1_000);
+        let late = 1_000 + clock::nanos(LEASE);
+        assert!(!tracking.lapse(&table, late - 1));
+        assert!(tracking.lapse(&table, late));
+        assert!(!tracking.lapse(&table, late + 1));
+        tracking.heard(late + 2, healthy(1), &table, late + 2);
+        assert!(tracking.epoch().is_none(), "the topology was not read yet");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use tokio::time::{self, MissedTickBehavior};
 
 use super::{Lane, Phase};
 use crate::clock::{self, Nanos};
+use crate::invalidation::Invalidation;
+use crate::resp::encode;
 use crate::upstream::Upstream;
 use crate::upstream::backoff::Backoff;
 use crate::upstream::board::Link;
@@ -38,6 +40,8 @@ impl Lane {
                     backoff.reset();
                     let end = self.serve(wire, tracking, &upstream).await;
                     self.lost(end, &upstream);
+                    // Behind the end of its epoch: whoever asks from here on is not served from it.
+                    (upstream.on_invalidation)(&Invalidation::Node);
                 }
                 Ok(Err(error)) => self.down(&error.to_string(), &mut backoff, &upstream).await,
                 Err(_) => {
@@ -54,10 +58,12 @@ impl Lane {
     async fn connect(&self, upstream: &Upstream) -> io::Result<(Wire, Option<Tracking>)> {
         let options = &upstream.options;
         let mut wire = Wire::connect(&self.node, options.request_timeout).await?;
-        let greeting = handshake::greet(&mut wire, options).await?;
+        let track = upstream.tracks();
+        let greeting = handshake::greet(&mut wire, options, track).await?;
         upstream.shared.board.post_server(&self.node, &greeting.info);
+        self.state.borrow_mut().refuses_tracking = track && greeting.untracked.is_some();
         if let Some(why) = greeting.untracked {
-            if options.track {
+            if track {
                 tracing::warn!(node = %self.node, why, "the node does not track reads: L1 is off for it");
             }
             return Ok((wire, None));
@@ -100,7 +106,10 @@ impl Lane {
                     }
                 }
                 () = self.wake.notified() => {}
-                _ = ticks.tick() => self.beat(upstream),
+                _ = ticks.tick() => {
+                    self.look_at_lease(&mut tracking, upstream);
+                    self.beat(tracking.is_some(), upstream);
+                }
                 () = &mut overdue => match self.next_deadline(upstream) {
                     Some(deadline) => overdue.as_mut().reset(clock::instant(deadline)),
                     None => return End::Overdue,
@@ -139,12 +148,18 @@ impl Lane {
         (next > now).then_some(next)
     }
 
-    /// Sends the heartbeat. It waits in line like any command, so it also tells a node that answers nobody.
-    fn beat(&self, upstream: &Upstream) {
+    /// Sends the heartbeat. It waits in line like any command, so it also tells a node that answers nobody. If tracking
+    /// is wanted only now, because a client wants to cache while L1 is off, the node is told before that.
+    fn beat(&self, tracked: bool, upstream: &Upstream) {
         let now = clock::now();
-        let call = Call { bytes: upstream.options.heartbeat.request(), slot: None, reads_only: true };
         let deadline = now + clock::nanos(upstream.options.request_timeout);
-        self.enqueue(Waiting::new(call, Waiter::Heartbeat(now), deadline));
+        let call = |bytes| Call { bytes, slot: None, reads_only: true };
+        if !tracked && upstream.tracks() && !self.state.borrow().refuses_tracking {
+            let arming = call(encode::request(&handshake::TRACK));
+            self.enqueue(Waiting::new(arming, Waiter::Arming, deadline));
+        }
+        let heartbeat = call(upstream.options.heartbeat.request());
+        self.enqueue(Waiting::new(heartbeat, Waiter::Heartbeat(now), deadline));
     }
 
     /// The connection has ended, and with it its epoch: `serve` dropped the tracking that held it.

@@ -36,6 +36,8 @@ struct State {
     queue: Queue,
     /// The epoch of the present connection while it is tracked.
     epoch: Option<Epoch>,
+    /// The node was asked to track and would not.
+    refuses_tracking: bool,
     /// When a command or reply that takes more than one write or read last came along. A large value may take longer
     /// than a deadline; it is overdue only when it stands still for that long.
     progress_at: Nanos,
@@ -55,7 +57,8 @@ enum Phase {
 
 impl Lane {
     pub(super) fn new(node: NodeId) -> Rc<Lane> {
-        let state = State { phase: Phase::Connecting, queue: Queue::default(), epoch: None, progress_at: 0 };
+        let (phase, queue) = (Phase::Connecting, Queue::default());
+        let state = State { phase, queue, epoch: None, refuses_tracking: false, progress_at: 0 };
         Rc::new(Lane { node, state: RefCell::new(state), wake: Notify::new() })
     }
 

@@ -50,6 +50,7 @@ impl Lane {
                 }
                 upstream.stats.l1_flushes.add(1);
                 self.publish(tracking.as_ref(), upstream);
+                (upstream.on_invalidation)(&Invalidation::Node);
             }
             Push::Other => tracing::debug!(node = %self.node, "a push that is not for us"),
         }
@@ -67,14 +68,24 @@ impl Lane {
         let Some(waiting) = self.state.borrow_mut().queue.pop() else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a reply that nobody asked for"));
         };
+        let is_error = frame.first() == Some(&b'-');
         match waiting.waiter {
-            Waiter::Caller(_) if frame.first() == Some(&b'-') => match waiting.parts {
+            Waiter::Caller(_) if is_error => match waiting.parts {
                 Some(_) => self.transaction_refused(frame, waiting, upstream),
-                None => self.error_reply(frame, waiting, upstream),
+                None => self.error_reply(frame, waiting, tracking.as_ref(), upstream),
             },
             Waiter::Caller(sender) => {
+                let tracked = is_trusted(tracking.as_ref());
                 // A caller whose client has gone no longer listens.
-                let _ = sender.send(Ok(UpstreamReply { frame, rerouted: waiting.rerouted }));
+                let _ = sender.send(Ok(UpstreamReply { frame, rerouted: waiting.rerouted, tracked }));
+            }
+            Waiter::Arming if is_error => {
+                let why = String::from_utf8_lossy(frame.trim_ascii_end());
+                tracing::warn!(node = %self.node, %why, "the node does not track reads: clients that cache are told so");
+                self.state.borrow_mut().refuses_tracking = true;
+            }
+            Waiter::Arming => {
+                tracking.get_or_insert_with(|| Tracking::new(upstream.options.lease));
             }
             Waiter::Heartbeat(sent_at) => {
                 let pulse = upstream.options.heartbeat.read(&frame);
@@ -88,7 +99,13 @@ impl Lane {
         Ok(())
     }
 
-    fn error_reply(&self, frame: Bytes, waiting: Waiting, upstream: &Rc<Upstream>) {
+    fn error_reply(
+        &self,
+        frame: Bytes,
+        waiting: Waiting,
+        tracking: Option<&Tracking>,
+        upstream: &Rc<Upstream>,
+    ) {
         let redirect = waiting.call.slot.and_then(|_| redirect::parse(&frame, &self.node));
         match redirect {
             Some(redirect) => upstream.redirect(redirect, waiting),
@@ -96,7 +113,7 @@ impl Lane {
                 if is_about_topology(&frame) {
                     upstream.shared.table.ask_refresh();
                 }
-                waiting.answer(frame);
+                waiting.answer(frame, is_trusted(tracking));
             }
         }
     }
@@ -109,14 +126,14 @@ impl Lane {
             // ASKING holds for one command and cannot be said inside MULTI, so no node can carry this out now.
             Some(redirect @ Redirect::Ask(..)) => {
                 upstream.note(&redirect);
-                waiting.answer(exec_abort(SLOT_IS_MOVING));
+                waiting.answer(exec_abort(SLOT_IS_MOVING), false);
             }
             Some(moved) if waiting.call.slot.is_some() => upstream.redirect(moved, waiting),
             _ => {
                 if is_about_topology(cause) {
                     upstream.shared.table.ask_refresh();
                 }
-                waiting.answer(refusal.as_deref().map_or(exec, exec_abort));
+                waiting.answer(refusal.as_deref().map_or(exec, exec_abort), false);
             }
         }
     }
@@ -124,6 +141,17 @@ impl Lane {
     pub(super) fn heard(&self, tracking: &mut Tracking, sent_at: Nanos, pulse: Pulse, upstream: &Upstream) {
         if let Some(why) = tracking.heard(sent_at, pulse, &upstream.shared.table, clock::now()) {
             tracing::info!(node = %self.node, why, "L1 of the node is not served until the topology was read again");
+            (upstream.on_invalidation)(&Invalidation::Node);
+        }
+    }
+
+    /// Whether the lease has run out is looked at without waiting for the node, which may be silent for long.
+    pub(super) fn look_at_lease(&self, tracking: &mut Option<Tracking>, upstream: &Upstream) {
+        let table = &upstream.shared.table;
+        if tracking.as_mut().is_some_and(|tracking| tracking.lapse(table, clock::now())) {
+            tracing::info!(node = %self.node, "the node is silent: its L1 is not served until the topology was read again");
+            self.publish(tracking.as_ref(), upstream);
+            (upstream.on_invalidation)(&Invalidation::Node);
         }
     }
 
@@ -139,4 +167,9 @@ impl Lane {
 /// Whether an error says that the node is not, or not now, who the table takes it for.
 fn is_about_topology(error: &[u8]) -> bool {
     [&b"-CLUSTERDOWN"[..], b"-READONLY", b"-MASTERDOWN"].iter().any(|prefix| error.starts_with(prefix))
+}
+
+/// Whether what was just read on a connection is covered: it is tracked, and trusted for now.
+fn is_trusted(tracking: Option<&Tracking>) -> bool {
+    tracking.and_then(Tracking::epoch).is_some_and(|epoch| epoch.is_live(clock::now()))
 }

@@ -1,0 +1,163 @@
+//! CLIENT TRACKING, CACHING, TRACKINGINFO and GETREDIR.
+
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+
+use super::Tracking;
+use super::terms::{self, Mode, Wanted};
+use crate::clients::Mark;
+use crate::command::Spec;
+use crate::proxy::Answer;
+use crate::resp::encode;
+use crate::resp::request::Request;
+use crate::session::SessionContext;
+use crate::session::local::ok;
+use crate::session::state::State;
+use crate::tracker::Terms;
+
+/// Answers a command about the client's own caching.
+pub(in crate::session) fn answer(
+    spec: &'static Spec,
+    request: &Request<'_>,
+    state: &mut State,
+    context: &SessionContext,
+) -> Answer<'static> {
+    let reply = match spec.name {
+        "client|tracking" => return tracking(request, state, context),
+        "client|caching" => match present_mut(state) {
+            Some(tracking) => caching(request.arg(2), tracking),
+            None => encode::error_reply(NOT_TRACKING),
+        },
+        "client|getredir" => {
+            let mut out = BytesMut::new();
+            encode::integer(&mut out, present(state).map_or(-1, |tracking| tracking.redirect));
+            out.freeze()
+        }
+        _ => info(state),
+    };
+    Answer::Now(reply)
+}
+
+const NOT_TRACKING: &str = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled";
+
+fn present(state: &State) -> Option<&Tracking> {
+    state.modes.as_ref()?.tracking.as_ref().filter(|tracking| tracking.on)
+}
+
+fn present_mut(state: &mut State) -> Option<&mut Tracking> {
+    state.modes.as_mut()?.tracking.as_mut().filter(|tracking| tracking.on)
+}
+
+fn tracking(request: &Request<'_>, state: &mut State, context: &SessionContext) -> Answer<'static> {
+    let wanted = match terms::read(request, present(state), &context.clients) {
+        Ok(wanted) => wanted,
+        Err(error) => return Answer::Now(encode::error_reply(error)),
+    };
+    if !wanted.on {
+        if let Some(modes) = &mut state.modes {
+            modes.tracking = None;
+        }
+        return Answer::Now(ok());
+    }
+    let tracking = state.modes.get_or_insert_default().tracking.get_or_insert_with(|| Tracking {
+        tracker: context.tracker.clone(),
+        id: state.client.id,
+        mode: wanted.mode,
+        on: false,
+        waited: false,
+        redirect: 0,
+        no_loop: false,
+        prefixes: Default::default(),
+        caching: false,
+        queued: Vec::new(),
+    });
+    if wanted.mode == Mode::Broadcast
+        && let Some(wait) = listen(tracking, &wanted, context)
+    {
+        return wait;
+    }
+    if wanted.mode != Mode::Broadcast {
+        context.proxy.upstream().shared().tracking_wanted.store(true, Ordering::Relaxed);
+    }
+    turn_on(tracking, wanted);
+    let terms = Terms {
+        redirect: u64::try_from(tracking.redirect).ok().filter(|id| *id != 0),
+        prefixes: (tracking.mode == Mode::Broadcast).then(|| tracking.prefixes.clone()),
+        no_loop: tracking.no_loop,
+    };
+    context.tracker.join(&state.client, terms);
+    Answer::Now(ok())
+}
+
+/// Asks the upstream to tell of all keys with these prefixes. What must be waited for until it does, unless it was waited
+/// for already: then the client is told everything once it does.
+fn listen(tracking: &mut Tracking, wanted: &Wanted, context: &SessionContext) -> Option<Answer<'static>> {
+    let shared = context.proxy.upstream().shared().clone();
+    tracking.tracker.want(tracking.id, &wanted.prefixes);
+    if std::mem::take(&mut tracking.waited) || shared.broadcast.covers(&wanted.prefixes) {
+        return None;
+    }
+    tracking.waited = true;
+    let (prefixes, patience) = (wanted.prefixes.clone(), context.limits.subscribe_timeout);
+    Some(Answer::NotYet(Box::pin(async move { shared.broadcast.covering(&prefixes, patience).await })))
+}
+
+fn turn_on(tracking: &mut Tracking, wanted: Wanted) {
+    let Wanted { mode, redirect, no_loop, prefixes, .. } = wanted;
+    (tracking.on, tracking.mode) = (true, mode);
+    (tracking.redirect, tracking.no_loop) = (redirect, no_loop);
+    tracking.prefixes.extend(prefixes);
+}
+
+fn caching(choice: &[u8], tracking: &mut Tracking) -> Bytes {
+    let (mode, error) = if choice.eq_ignore_ascii_case(b"yes") {
+        (Mode::OptIn, "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.")
+    } else if choice.eq_ignore_ascii_case(b"no") {
+        (Mode::OptOut, "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.")
+    } else {
+        return encode::error_reply("ERR syntax error");
+    };
+    if tracking.mode != mode {
+        return encode::error_reply(error);
+    }
+    tracking.caching = true;
+    ok()
+}
+
+fn info(state: &State) -> Bytes {
+    let (tracking, resp) = (present(state), state.resp());
+    let mut out = BytesMut::new();
+    encode::map(&mut out, resp, 3);
+    encode::bulk(&mut out, b"flags");
+    let mut flags = tracking.map_or_else(|| vec!["off"], flags);
+    if state.client.has(Mark::TrackingBroken) {
+        flags.push("broken_redirect");
+    }
+    encode::set(&mut out, resp, flags.len());
+    for flag in flags {
+        encode::bulk(&mut out, flag.as_bytes());
+    }
+    encode::bulk(&mut out, b"redirect");
+    encode::integer(&mut out, tracking.map_or(-1, |tracking| tracking.redirect));
+    encode::bulk(&mut out, b"prefixes");
+    encode::array(&mut out, tracking.map_or(0, |tracking| tracking.prefixes.len()));
+    for prefix in tracking.into_iter().flat_map(|tracking| &tracking.prefixes) {
+        encode::bulk(&mut out, prefix);
+    }
+    out.freeze()
+}
+
+fn flags(tracking: &Tracking) -> Vec<&'static str> {
+    let mut flags = vec!["on"];
+    match tracking.mode {
+        Mode::Default => {}
+        Mode::Broadcast => flags.push("bcast"),
+        Mode::OptIn => flags.extend(["optin"].into_iter().chain(tracking.caching.then_some("caching-yes"))),
+        Mode::OptOut => flags.extend(["optout"].into_iter().chain(tracking.caching.then_some("caching-no"))),
+    }
+    if tracking.no_loop {
+        flags.push("noloop");
+    }
+    flags
+}

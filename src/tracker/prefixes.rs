@@ -1,0 +1,89 @@
+//! The prefixes that clients in BCAST mode want to hear of, and the fewest that cover them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// Prefixes of keys, none of which begins with another one.
+pub type Prefixes = Arc<[Bytes]>;
+
+/// The upstream is asked for so many prefixes at most; beyond it, for all keys.
+const PREFIXES_MAX: usize = 1024;
+
+/// Who wants which prefix.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    prefixes: BTreeMap<Bytes, BTreeSet<u64>>,
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    /// How many prefixes there are.
+    pub(super) fn len(&self) -> usize {
+        self.prefixes.len()
+    }
+
+    pub(super) fn add(&mut self, id: u64, prefixes: &[Bytes]) {
+        for prefix in prefixes {
+            self.prefixes.entry(prefix.clone()).or_default().insert(id);
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: u64) {
+        self.prefixes.retain(|_, ids| {
+            ids.remove(&id);
+            !ids.is_empty()
+        });
+    }
+
+    /// The fewest prefixes that cover all.
+    pub(super) fn prefixes(&self) -> Prefixes {
+        let mut fewest: Vec<Bytes> = Vec::new();
+        // In their order a prefix comes right before what begins with it.
+        for prefix in self.prefixes.keys() {
+            if fewest.last().is_none_or(|last| !prefix.starts_with(last)) {
+                fewest.push(prefix.clone());
+            }
+        }
+        if fewest.len() > PREFIXES_MAX {
+            fewest = vec![Bytes::new()];
+        }
+        fewest.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(prefixes: &[&'static str]) -> Vec<Bytes> {
+        prefixes.iter().map(|prefix| Bytes::from_static(prefix.as_bytes())).collect()
+    }
+
+    #[test]
+    fn the_fewest_prefixes_cover_all() {
+        let mut wanted = Wanted::default();
+        assert!(wanted.prefixes().is_empty());
+        wanted.add(1, &of(&["user:1", "user:2", "order"]));
+        assert_eq!(*wanted.prefixes(), of(&["order", "user:1", "user:2"]));
+        wanted.add(2, &of(&["user:", "order"]));
+        assert_eq!(*wanted.prefixes(), of(&["order", "user:"]));
+        wanted.add(3, &of(&[""]));
+        assert_eq!(*wanted.prefixes(), of(&[""]));
+        wanted.remove(3);
+        wanted.remove(2);
+        assert_eq!(*wanted.prefixes(), of(&["order", "user:1", "user:2"]));
+    }
+
+    #[test]
+    fn too_many_prefixes_become_all_keys() {
+        let mut wanted = Wanted::default();
+        let prefixes: Vec<Bytes> = (0..=PREFIXES_MAX).map(|number| format!("{number:05}").into()).collect();
+        wanted.add(1, &prefixes[1..]);
+        assert_eq!(wanted.prefixes().len(), PREFIXES_MAX);
+        wanted.add(1, &prefixes);
+        assert_eq!(*wanted.prefixes(), of(&[""]));
+    }
+}
