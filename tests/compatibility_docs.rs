@@ -28,11 +28,10 @@ enum Kind {
     PubSub,
     Local,
     Session,
-    NotYet,
     Refused,
 }
 
-const HEADINGS: [(Kind, &str); 13] = [
+const HEADINGS: [(Kind, &str); 12] = [
     (Kind::Cached, "Identical, answered from memory when it can be"),
     (Kind::Read, "Identical, always read from the node that owns the key"),
     (Kind::Write, "Identical, carried out by the node that owns the key"),
@@ -44,7 +43,6 @@ const HEADINGS: [(Kind, &str); 13] = [
     (Kind::PubSub, "Emulated: one subscription upstream for all clients"),
     (Kind::Local, "Emulated: answered by nearside"),
     (Kind::Session, "Emulated: with state of the session"),
-    (Kind::NotYet, "Not yet: an error says so"),
     (Kind::Refused, "Refused: an error says why"),
 ];
 
@@ -69,7 +67,6 @@ fn kind(spec: &Spec) -> (Kind, String) {
         Class::Session(session @ Session::Transaction) => (Kind::Session, needed(session).to_owned()),
         Class::Publish | Class::Session(Session::PubSub) => plain(Kind::PubSub),
         Class::Session(Session::Monitor) => plain(Kind::Local),
-        Class::Session(session) => (Kind::NotYet, needed(session).to_owned()),
         Class::Refused(refusal) => {
             let mut reply = BytesMut::new();
             refusal.write(spec, &mut reply);

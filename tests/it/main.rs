@@ -31,7 +31,7 @@ mod service;
 mod show;
 mod slot_move;
 mod slowlog;
-mod transactions;
 mod tracking;
+mod transactions;
 mod upstreams;
 mod vanishing;
