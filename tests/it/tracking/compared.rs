@@ -193,6 +193,61 @@ const REDIRECTED: Script = &[
     (1, "SET k 5"),
 ];
 
+/// As `REDIRECTED`, where client 2 speaks RESP2: it has to be subscribed to something.
+const SUBSCRIBED: Script = &[
+    (0, "CLIENT TRACKING ON REDIRECT {2}"),
+    (0, "GET k"),
+    (1, "SET k 1"),
+    (2, "SUBSCRIBE __redis__:invalidate"),
+    (0, "GET k"),
+    (1, "SET k 2"),
+    (0, "MGET k l"),
+    (1, "MSET k 3 l 3"),
+    (0, "GET k"),
+    (1, "FLUSHALL"),
+    (1, "PUBLISH __redis__:invalidate hello"),
+    (2, "UNSUBSCRIBE"),
+    (0, "GET k"),
+    (1, "SET k 4"),
+    (2, "PSUBSCRIBE any*"),
+    (0, "GET k"),
+    (1, "SET k 5"),
+];
+
+const TRANSACTIONS: Script = &[
+    (0, "HELLO 3"),
+    (0, "CLIENT TRACKING ON"),
+    (0, "MULTI"),
+    (0, "GET {t}a"),
+    (1, "SET {t}a 1"),
+    (0, "MGET {t}b {t}c"),
+    (0, "EXEC"),
+    (1, "SET {t}a 2"),
+    (1, "SET {t}c 2"),
+    (0, "MULTI"),
+    (0, "GET {t}a"),
+    (0, "DISCARD"),
+    (1, "SET {t}a 3"),
+    (0, "GET {t}b"),
+    (1, "SET {t}b 3"),
+    (0, "MULTI"),
+    (0, "GET {t}a"),
+    (0, "EXEC x"),
+    (0, "GET {t}b"),
+    (1, "MSET {t}a 4 {t}b 4"),
+    (0, "CLIENT TRACKING OFF"),
+    (0, "CLIENT TRACKING ON OPTIN"),
+    (0, "CLIENT CACHING YES"),
+    (0, "MULTI"),
+    (0, "GET {t}a"),
+    (0, "GET {t}b"),
+    (0, "EXEC"),
+    (0, "GET {t}c"),
+    (1, "SET {t}a 5"),
+    (1, "SET {t}b 5"),
+    (1, "SET {t}c 5"),
+];
+
 /// RESP2 without a redirect has no way to be told.
 const UNTOLD: Script = &[
     (0, "CLIENT TRACKING ON"),
@@ -254,14 +309,15 @@ impl Talk {
         }
     }
 
-    /// What has come by now stands before the reply to one more command. CLIENT ID leaves CLIENT CACHING alone.
+    /// What has come by now stands before the reply to one more command: to one that leaves CLIENT CACHING alone, or to
+    /// one that a client of RESP2 may say that is subscribed.
     fn listen(&mut self, seen: &mut Seen) {
-        for (client, seen) in self.clients.iter_mut().zip(seen) {
+        for (index, (client, seen)) in self.clients.iter_mut().zip(seen).enumerate() {
             let Some(client) = client else { continue };
-            client.send(&["CLIENT", "ID"]).unwrap();
+            client.send(if index == 0 { &["CLIENT", "ID"] } else { &["PING", "that's all"] }).unwrap();
             loop {
                 let frame = client.receive_raw().unwrap();
-                if frame.starts_with(b":") {
+                if frame.starts_with(b":") || frame.ends_with(b"that's all\r\n") || frame == b"+QUEUED\r\n" {
                     break;
                 }
                 seen.extend_from_slice(&frame);
@@ -312,15 +368,15 @@ fn replies_and_errors_are_those_of_redis() {
 
 #[test]
 fn what_was_read_is_told_as_redis_tells_it() {
-    compare(&[DEFAULT, CHOSEN, NO_LOOP], &[]);
+    compare(&[DEFAULT, CHOSEN, NO_LOOP, TRANSACTIONS], &[]);
 }
 
 #[test]
 fn prefixes_and_redirects_are_served_as_by_redis() {
-    compare(&[BROADCAST, REDIRECTED], &[]);
+    compare(&[BROADCAST, REDIRECTED, SUBSCRIBED], &[]);
 }
 
 #[test]
 fn several_workers_tell_the_same() {
-    compare(&[CHOSEN, BROADCAST, REDIRECTED], &["--workers", "3"]);
+    compare(&[CHOSEN, BROADCAST, REDIRECTED, TRANSACTIONS], &["--workers", "3"]);
 }

@@ -98,6 +98,25 @@ fn tracking_is_armed_when_it_is_wanted_though_there_is_no_near_cache() {
 }
 
 #[test]
+fn what_is_read_on_another_connection_is_not_to_be_kept() {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let url = format!("redis://{}", upstream.server().address());
+    let daemon = Daemon::start(&["--upstream", &url]);
+    daemon.until_tracked(1);
+    let mut cacher = Cacher::new(daemon.client(), &[]);
+    // What is watched is watched, and carried out, on a connection of its own.
+    for command in [&["WATCH", "key"][..], &["MULTI"], &["GET", "key"]] {
+        assert!(!cacher.ask(command).is_error());
+    }
+    assert_eq!(cacher.ask(&["EXEC"]).items(), [Reply::Nil(b'_')]);
+    assert_eq!(cacher.next_pushes(), [stale(&["key"])]);
+    // So is what waits.
+    upstream.server().command(&["XADD", "stream", "1-1", "field", "value"]).unwrap();
+    assert!(!cacher.ask(&["XREAD", "BLOCK", "1000", "STREAMS", "stream", "0"]).is_nil());
+    assert_eq!(cacher.next_pushes(), [stale(&["stream"])]);
+}
+
+#[test]
 fn a_server_that_refuses_tracking_gives_nothing_to_keep() {
     let upstream = Standalone::launch(&[]).unwrap();
     let user = ["ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", "-client|tracking"];
