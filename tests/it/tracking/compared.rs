@@ -262,6 +262,8 @@ const UNTOLD: Script = &[
 struct Talk {
     clients: Vec<Option<Client>>,
     ids: Vec<String>,
+    /// Client 0 is between MULTI and EXEC.
+    in_transaction: bool,
 }
 
 /// What came to each client because of one line.
@@ -275,7 +277,7 @@ impl Talk {
         let id =
             |client: &mut Client| client.command(&["CLIENT", "ID"]).unwrap().integer().unwrap().to_string();
         let ids = clients.iter_mut().map(id).collect();
-        Talk { clients: clients.into_iter().map(Some).collect(), ids }
+        Talk { clients: clients.into_iter().map(Some).collect(), ids, in_transaction: false }
     }
 
     /// Says a line, and listens until what came is as much as `expected`, or for as long as that may take.
@@ -291,6 +293,11 @@ impl Talk {
             seen[who].extend_from_slice(&frame);
             frame.starts_with(b">")
         } {}
+        match words[0] {
+            "MULTI" => self.in_transaction = true,
+            "EXEC" | "DISCARD" => self.in_transaction = false,
+            _ => {}
+        }
         if line == "QUIT" {
             assert!(speaker.is_closed().unwrap());
             self.clients[who] = None;
@@ -309,15 +316,18 @@ impl Talk {
         }
     }
 
-    /// What has come by now stands before the reply to one more command: to one that leaves CLIENT CACHING alone, or to
-    /// one that a client of RESP2 may say that is subscribed.
+    /// What has come by now stands before the reply to one more command. CLIENT HELP leaves CLIENT CACHING alone, and
+    /// nearside asks upstream for it: its reply comes behind what the server had to tell of the line. A client of RESP2
+    /// that is subscribed may say PING.
     fn listen(&mut self, seen: &mut Seen) {
         for (index, (client, seen)) in self.clients.iter_mut().zip(seen).enumerate() {
-            let Some(client) = client else { continue };
-            client.send(if index == 0 { &["CLIENT", "ID"] } else { &["PING", "that's all"] }).unwrap();
+            let Some(client) = client.as_mut().filter(|_| index != 0 || !self.in_transaction) else {
+                continue;
+            };
+            client.send(if index == 2 { &["PING", "that's all"] } else { &["CLIENT", "HELP"] }).unwrap();
             loop {
                 let frame = client.receive_raw().unwrap();
-                if frame.starts_with(b":") || frame.ends_with(b"that's all\r\n") || frame == b"+QUEUED\r\n" {
+                if frame.ends_with(b"that's all\r\n") || frame.windows(9).any(|part| part == b"+CLIENT <") {
                     break;
                 }
                 seen.extend_from_slice(&frame);

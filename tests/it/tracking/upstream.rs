@@ -86,6 +86,7 @@ fn tracking_is_armed_when_it_is_wanted_though_there_is_no_near_cache() {
     // Armed with the next heartbeat: not before the first read.
     let slowly = ["--heartbeat-interval", "4s", "--lease", "10s"];
     let daemon = Daemon::start(&[&["--upstream", &url, "--l1-size", "0"], &slowly[..]].concat());
+    eventually("the daemon is connected", SOON, || daemon.counter("upstream_connections") > 0);
     assert!(!upstream.server().command(&["CLIENT", "LIST"]).unwrap().text().contains("flags=t"));
     let mut cacher = Cacher::new(daemon.client(), &[]);
     // Nobody would tell of this one, so it is not to be kept.
@@ -125,6 +126,10 @@ fn a_server_that_refuses_tracking_gives_nothing_to_keep() {
     let daemon = Daemon::start(&["--upstream", &url]);
     let mut cacher = Cacher::new(daemon.client(), &[]);
     upstream.server().command(&["MSET", "key", "1", "other", "2"]).unwrap();
+    eventually("nothing else is told any more", SOON, || {
+        cacher.ask(&["GET", "key"]);
+        cacher.pushed() == [stale(&["key"])]
+    });
     for _ in 0..3 {
         assert_eq!(cacher.ask(&["GET", "key"]), Reply::bulk("1"));
         assert_eq!(cacher.next_pushes(), [stale(&["key"])]);
