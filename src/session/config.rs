@@ -29,6 +29,11 @@ pub(super) fn get(
 ) -> Answer<'static> {
     let patterns: Vec<Vec<u8>> = request.args().skip(2).map(<[u8]>::to_vec).collect();
     let mut pairs = own(&patterns, context);
+    let of_data = |pattern: &Vec<u8>| glob::is_plain(pattern) && may_be_about_data(pattern);
+    if haste == Haste::AtOnce && patterns.iter().any(of_data) {
+        let error = "ERR nearside cannot do this inside MULTI: it would have to ask the upstream";
+        return Answer::Now(encode::error_reply(error));
+    }
     let asked: Vec<Asked> = patterns
         .iter()
         .filter(|pattern| haste == Haste::None && may_be_about_data(pattern))
@@ -64,9 +69,9 @@ fn own(patterns: &[Vec<u8>], context: &SessionContext) -> Pairs {
         DAEMON.iter().map(|(name, value)| ((*name).to_owned(), value(context))).chain(typed).collect();
     let mut pairs = Pairs::new();
     for pattern in patterns {
+        let lower = pattern.to_ascii_lowercase();
         for (name, value) in &known {
-            // Names have no case here.
-            if glob::matches(&pattern.to_ascii_lowercase(), &name.as_bytes().to_ascii_lowercase()) {
+            if glob::matches(&lower, name.as_bytes()) {
                 let shown = if glob::is_plain(pattern) { &pattern[..] } else { name.as_bytes() };
                 add(shown, value.as_bytes(), &mut pairs);
             }

@@ -51,6 +51,7 @@ const DATA: &[&str] = &[
     "hash-max-ziplist-entries",
     "hash-max-ziplist-value",
     "hll-sparse-max-bytes",
+    "hz",
     "lazyfree-lazy-eviction",
     "lazyfree-lazy-expire",
     "lazyfree-lazy-server-del",

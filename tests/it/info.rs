@@ -117,11 +117,14 @@ fn a_primary_that_is_away_is_left_out_and_said_to_be() {
         fields["db0"].strip_prefix("keys=").unwrap().split(',').next().unwrap().parse::<u64>().unwrap();
     assert!((1..50).contains(&keys), "{keys}");
     // Inside MULTI nobody is asked.
-    for request in [&["MULTI"][..], &["INFO"], &["CONFIG", "GET", "maxclients"]] {
+    for request in
+        [&["MULTI"][..], &["INFO"], &["CONFIG", "GET", "maxclients"], &["CONFIG", "GET", "maxmemory"]]
+    {
         client.command(request).unwrap();
     }
     let reply = client.command(&["EXEC"]).unwrap();
-    let [told, parameters] = reply.items() else { panic!("{reply:?}") };
+    let [told, parameters, refused] = reply.items() else { panic!("{reply:?}") };
     assert!(told.text().contains("redis_mode:standalone") && !told.is_error());
     assert_eq!(parameters.items()[0], Reply::bulk("maxclients"));
+    assert!(refused.is_error());
 }
