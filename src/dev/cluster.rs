@@ -1,5 +1,6 @@
 //! A real cluster on loopback, formed by its own conversation with the nodes.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct ClusterShape {
     pub extra_args: Vec<String>,
     /// `cluster-node-timeout`: how long a node may be silent before the others call it failed.
     pub node_timeout: Duration,
+    /// The server program; without one, that of every other server.
+    pub program: Option<PathBuf>,
 }
 
 /// A running cluster. Dropping it ends its nodes and removes their files.
@@ -53,6 +56,7 @@ impl Default for ClusterShape {
             replicas_each: 1,
             extra_args: Vec::new(),
             node_timeout: Duration::from_secs(2),
+            program: None,
         }
     }
 }
@@ -80,7 +84,7 @@ impl Cluster {
         let count = shape.primaries * (1 + shape.replicas_each);
         let arguments = node_arguments(shape);
         let nodes = (0..count).map(|_| {
-            let server = Server::launch(&sandbox, &arguments)?;
+            let server = Server::launch_program(&sandbox, shape.program.as_deref(), &arguments)?;
             let id = server.command(&["CLUSTER", "MYID"])?.text();
             Ok(Node { id, server })
         });

@@ -58,11 +58,22 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 // === impl Server ===
 
 impl Server {
-    /// Starts a server that stores nothing on disk, with these arguments on top (`["--maxmemory", "1mb"]`).
+    /// Starts a server that stores nothing on disk, with these arguments on top (`["--maxmemory", "1mb"]`): the program
+    /// that NEARSIDE_REDIS_SERVER names or the PATH has.
     pub fn launch(sandbox: &Arc<Sandbox>, arguments: &[String]) -> Result<Server, DevError> {
+        Server::launch_program(sandbox, None, arguments)
+    }
+
+    /// The same with this program, if one is named.
+    pub fn launch_program(
+        sandbox: &Arc<Sandbox>,
+        program: Option<&Path>,
+        arguments: &[String],
+    ) -> Result<Server, DevError> {
         let mut all: Vec<String> = ["--save", "", "--appendonly", "no"].map(str::to_owned).to_vec();
         all.extend_from_slice(arguments);
-        Server::launch_anywhere(sandbox, sandbox.make_directory()?, all)
+        let program = program.map_or_else(found_program, |program| Ok(program.to_owned()))?;
+        Server::launch_anywhere(sandbox, program, sandbox.make_directory()?, all)
     }
 
     /// Starts a server as a sentinel, which insists on a configuration file that it may rewrite.
@@ -71,15 +82,15 @@ impl Server {
         let path = directory.join(CONFIG);
         fs::write(&path, config).map_err(DevError::io(format!("writing {}", path.display())))?;
         let arguments = vec![path.display().to_string(), "--sentinel".to_owned()];
-        Server::launch_anywhere(sandbox, directory, arguments)
+        Server::launch_anywhere(sandbox, found_program()?, directory, arguments)
     }
 
     fn launch_anywhere(
         sandbox: &Arc<Sandbox>,
+        program: PathBuf,
         directory: PathBuf,
         arguments: Vec<String>,
     ) -> Result<Server, DevError> {
-        let program = find_program(env::var_os("NEARSIDE_REDIS_SERVER"), env::var_os("PATH"))?;
         let mut races = 0;
         loop {
             let port = ports::free_port().map_err(DevError::io("looking for a free port"))?;
@@ -252,6 +263,10 @@ fn spawn(
         .map_err(DevError::io(format!("starting {}", program.display())))?;
     sandbox.started(child.id())?;
     Ok(child)
+}
+
+fn found_program() -> Result<PathBuf, DevError> {
+    find_program(env::var_os("NEARSIDE_REDIS_SERVER"), env::var_os("PATH"))
 }
 
 fn find_program(named: Option<OsString>, path: Option<OsString>) -> Result<PathBuf, DevError> {

@@ -19,11 +19,16 @@ pub struct Standalone {
 impl Standalone {
     /// Starts it, with these arguments on top (`["--requirepass", "secret"]`).
     pub fn launch(extra_args: &[String]) -> Result<Standalone, DevError> {
+        Standalone::launch_program(None, extra_args)
+    }
+
+    /// The same with this server program, if one is named.
+    pub fn launch_program(program: Option<&Path>, extra_args: &[String]) -> Result<Standalone, DevError> {
         let sandbox = Arc::new(Sandbox::new()?);
         let unix_socket = sandbox.path().join("redis.sock");
         let mut arguments = vec!["--unixsocket".to_owned(), unix_socket.display().to_string()];
         arguments.extend_from_slice(extra_args);
-        Ok(Standalone { server: Server::launch(&sandbox, &arguments)?, unix_socket })
+        Ok(Standalone { server: Server::launch_program(&sandbox, program, &arguments)?, unix_socket })
     }
 
     /// Its process.
