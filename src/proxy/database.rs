@@ -11,6 +11,7 @@ use crate::resp::request::Request;
 use crate::resp::{encode, parse_integer};
 
 const NO_SUCH_DATABASE: &str = "ERR DB index is out of range";
+const NO_INDEX: &str = "ERR value is out of range, value must between -2147483648 and 2147483647";
 const NO_NUMBER: &str = "ERR value is not an integer or out of range";
 
 // === impl Proxy ===
@@ -26,14 +27,14 @@ impl Proxy {
         let error = match database {
             Database::Copy => copy_error(request),
             Database::Move => Some(match number(request.arg(2)) {
-                Some(0) => "ERR source and destination objects are the same",
-                Some(_) => NO_SUCH_DATABASE,
-                None => NO_NUMBER,
+                Ok(0) => "ERR source and destination objects are the same",
+                Ok(_) => NO_SUCH_DATABASE,
+                Err(error) => error,
             }),
             Database::Swap => match (number(request.arg(1)), number(request.arg(2))) {
-                (None, _) => Some("ERR invalid first DB index"),
-                (_, None) => Some("ERR invalid second DB index"),
-                (Some(0), Some(0)) => return Answer::Now(Bytes::from_static(b"+OK\r\n")),
+                (Err(_), _) => Some("ERR invalid first DB index"),
+                (_, Err(_)) => Some("ERR invalid second DB index"),
+                (Ok(0), Ok(0)) => return Answer::Now(Bytes::from_static(b"+OK\r\n")),
                 _ => Some(NO_SUCH_DATABASE),
             },
         };
@@ -53,9 +54,9 @@ fn copy_error(request: &Request<'_>) -> Option<&'static str> {
     while at < request.len() {
         if request.arg(at).eq_ignore_ascii_case(b"db") && at + 1 < request.len() {
             match number(request.arg(at + 1)) {
-                Some(0) => at += 1,
-                Some(_) => return Some(NO_SUCH_DATABASE),
-                None => return Some(NO_NUMBER),
+                Ok(0) => at += 1,
+                Ok(_) => return Some(NO_SUCH_DATABASE),
+                Err(error) => return Some(error),
             }
         } else if !request.arg(at).eq_ignore_ascii_case(b"replace") {
             // The server says what it thinks of it.
@@ -66,6 +67,8 @@ fn copy_error(request: &Request<'_>) -> Option<&'static str> {
     None
 }
 
-fn number(text: &[u8]) -> Option<i32> {
-    parse_integer(text).and_then(|number| i32::try_from(number).ok())
+/// The index of a database, or what Redis says of what is none.
+fn number(text: &[u8]) -> Result<i32, &'static str> {
+    let number = parse_integer(text).ok_or(NO_NUMBER)?;
+    i32::try_from(number).map_err(|_| NO_INDEX)
 }

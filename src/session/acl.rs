@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::local::{bulk, null, ok};
+use super::local::{bulk, null, ok, printed};
 use crate::command::{Fault, recognise};
 use crate::resp::encode;
 use crate::resp::request::{OwnedRequest, Request};
@@ -44,6 +44,10 @@ pub(super) fn get_user(name: &[u8], resp: Resp) -> Bytes {
 pub(super) fn log(request: &Request<'_>) -> Bytes {
     match request.arg(2) {
         _ if request.len() == 2 => Bytes::from_static(b"*0\r\n"),
+        _ if request.len() > 3 => {
+            let error = &b"ERR unknown subcommand or wrong number of arguments for '"[..];
+            encode::error_reply([error, request.arg(1), b"'. Try ACL HELP."].concat())
+        }
         option if option.eq_ignore_ascii_case(b"reset") => ok(),
         count if parse_integer(count).is_some() => Bytes::from_static(b"*0\r\n"),
         _ => encode::error_reply("ERR value is not an integer or out of range"),
@@ -54,7 +58,7 @@ pub(super) fn log(request: &Request<'_>) -> Bytes {
 pub(super) fn dry_run(request: &Request<'_>) -> Bytes {
     let user = request.arg(2);
     if user != b"default" {
-        return encode::error_reply([b"ERR User '", user, b"' not found"].concat());
+        return encode::error_reply([b"ERR User '", printed(user), b"' not found"].concat());
     }
     let tried = OwnedRequest::from_args(request.args().skip(3));
     match recognise(&tried.as_request()) {
@@ -64,7 +68,7 @@ pub(super) fn dry_run(request: &Request<'_>) -> Bytes {
             fault.write(&tried.as_request(), &mut out);
             out.freeze()
         }
-        Err(_) => encode::error_reply([b"ERR Command '", request.arg(3), b"' not found"].concat()),
+        Err(_) => encode::error_reply([b"ERR Command '", printed(request.arg(3)), b"' not found"].concat()),
     }
 }
 

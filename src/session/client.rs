@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::SessionContext;
 use super::client_list::Lines;
-use super::local::{bulk, null, number, ok, text};
+use super::local::{bulk, null, number, ok, printed, text};
 use super::state::State;
 use crate::clients::Mark;
 use crate::clock;
@@ -41,11 +41,12 @@ pub(super) fn set_info(request: &Request<'_>, state: &State) -> Bytes {
     } else if option.eq_ignore_ascii_case(b"lib-ver") {
         &mut names.library_version
     } else {
-        let error = [&b"ERR Unrecognized option '"[..], option, b"'"].concat();
+        let error = [&b"ERR Unrecognized option '"[..], printed(option), b"'"].concat();
         return encode::error_reply(error);
     };
     if !is_valid_name(value) {
-        let error = [option, &b" cannot contain spaces, newlines or special characters."[..]].concat();
+        let error =
+            [printed(option), &b" cannot contain spaces, newlines or special characters."[..]].concat();
         return encode::error_reply([b"ERR ", &error[..]].concat());
     }
     *field = value.to_vec();
@@ -83,6 +84,15 @@ pub(super) fn unblock(request: &Request<'_>, context: &SessionContext) -> Answer
         return Answer::Now(number(0));
     };
     Answer::Later(Box::pin(async move { number(i64::from(told.await.unwrap_or(false))) }))
+}
+
+/// CLIENT IMPORT-SOURCE of Valkey: nothing is imported through the daemon.
+pub(super) fn import_source(mode: &[u8]) -> Bytes {
+    if mode.eq_ignore_ascii_case(b"off") {
+        ok()
+    } else {
+        encode::error_reply("ERR Server is not in import mode")
+    }
 }
 
 /// CLIENT NO-EVICT and NO-TOUCH, which change nothing here but what CLIENT LIST shows.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
+use super::local::printed;
 use crate::clients::{Client, Mark};
 use crate::clock::Nanos;
 use crate::resp::encode;
@@ -138,7 +139,7 @@ fn test(name: &[u8], value: &[u8], negated: bool) -> Result<Test, Bytes> {
         b"laddr" => Test::LocalAddress(value.to_vec()),
         b"ip" => Test::Ip(value.to_vec()),
         b"user" if value == b"default" => Test::User,
-        b"user" => return Err(encode::error_reply([b"ERR No such user '", value, b"'"].concat())),
+        b"user" => return Err(encode::error_reply([b"ERR No such user '", printed(value), b"'"].concat())),
         b"name" => Test::Name(value.to_vec()),
         b"lib-name" => Test::Library(value.to_vec()),
         b"lib-ver" => Test::LibraryVersion(value.to_vec()),
@@ -155,7 +156,7 @@ fn kind(value: &[u8]) -> Result<Kind, Bytes> {
         b"normal" => Ok(Kind::Normal),
         b"pubsub" => Ok(Kind::PubSub),
         b"master" | b"primary" | b"replica" | b"slave" => Ok(Kind::Replication),
-        _ => Err(encode::error_reply([b"ERR Unknown client type '", value, b"'"].concat())),
+        _ => Err(encode::error_reply([b"ERR Unknown client type '", printed(value), b"'"].concat())),
     }
 }
 

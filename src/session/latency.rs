@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::local::{number, text};
+use super::local::{number, printed, text};
 use crate::resp::Resp;
 use crate::resp::encode;
 
@@ -26,7 +26,7 @@ pub(super) fn doctor(resp: Resp) -> Bytes {
 
 /// LATENCY GRAPH.
 pub(super) fn graph(event: &[u8]) -> Bytes {
-    encode::error_reply([b"ERR No samples available for event '", event, b"'"].concat())
+    encode::error_reply([b"ERR No samples available for event '", printed(event), b"'"].concat())
 }
 
 /// LATENCY HISTOGRAM: of no command.

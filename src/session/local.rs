@@ -126,7 +126,8 @@ fn about_clients(
         Local::ClientNoTouch => client::on_or_off(request.arg(2), Mark::NoTouch, state),
         Local::ClientPause => pause::begin(request, &context.desk),
         Local::ClientUnpause => pause::end(&context.desk),
-        Local::ClientCapa | Local::ClientImportSource => ok(),
+        Local::ClientCapa => ok(),
+        Local::ClientImportSource => client::import_source(request.arg(2)),
         _ => encode::error_reply(format!("ERR {} is not supported by nearside yet", spelled(spec))),
     }
 }
@@ -175,6 +176,11 @@ fn client_reply(request: &Request<'_>, state: &mut State) -> Answer<'static> {
 
 pub(super) fn ok() -> Bytes {
     Bytes::from_static(OK)
+}
+
+/// What C's `%s` prints of `text`: nothing from a zero byte on. Redis makes many of its errors with it.
+pub(super) fn printed(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 pub(super) fn bulk(bytes: &[u8]) -> Bytes {

@@ -82,10 +82,13 @@ pub(super) fn intercept(
         }
         "ping" | "subscribe" | "psubscribe" | "ssubscribe" | "unsubscribe" | "punsubscribe"
         | "sunsubscribe" | "quit" | "reset" => None,
-        name => Some(Answer::Now(encode::error_reply(format!(
-            "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
-             this context"
-        )))),
+        name => {
+            let code = if name == "exec" { "EXECABORT Transaction discarded because of:" } else { "ERR" };
+            Some(Answer::Now(encode::error_reply(format!(
+                "{code} Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
+                 allowed in this context"
+            ))))
+        }
     }
 }
 
