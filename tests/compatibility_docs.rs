@@ -11,8 +11,12 @@ use nearside::key::Slot;
 use nearside::node::NodeId;
 use nearside::upstream::Failure;
 
+#[path = "differential/differences.rs"]
+mod differences;
 #[path = "support/generated.rs"]
 mod generated;
+
+use differences::{DIFFERENCES, Difference, How};
 
 /// What a reader wants to know of a command, in the order of the page, each with its heading.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -219,4 +223,38 @@ fn the_page_gives_the_errors_as_they_are() {
         table.push_str(&format!("| `{failure}` | {why} |\n"));
     }
     generated::keep("COMPATIBILITY.md", "errors", &table);
+}
+
+/// What may differ, in words.
+fn what_differs(difference: &Difference) -> String {
+    let quoted = |text: &str| format!("`{}`", text.trim_start_matches('-').trim_end().replace("\r\n", " "));
+    match &difference.how {
+        How::Order => "the order".to_owned(),
+        How::Near(i64::MAX) => "the number".to_owned(),
+        How::Near(most) => format!("numbers, by up to {most}"),
+        How::Moment(most) => format!("moments, by up to {most}"),
+        How::Choice => "what is chosen, not how much".to_owned(),
+        How::Fields(names) => format!("the fields `{}`", names.join("`, `")),
+        How::Answer => "the reply".to_owned(),
+        How::Instead("", nearside) => format!("nearside says {}", quoted(nearside)),
+        How::Instead(plain, "") => format!("Redis or Valkey says {}", quoted(plain)),
+        How::Instead(plain, nearside) => {
+            format!("Redis or Valkey says {}, nearside says {}", quoted(plain), quoted(nearside))
+        }
+    }
+}
+
+#[test]
+fn the_page_gives_the_differences_that_the_differential_suite_allows() {
+    let mut table = "| command | what may differ | why |\n|---|---|---|\n".to_owned();
+    for difference in DIFFERENCES {
+        let names: Vec<String> = difference
+            .commands
+            .iter()
+            .map(|name| format!("`{}`", name.to_ascii_uppercase().replace('|', " ")))
+            .collect();
+        let names = if names.is_empty() { "any".to_owned() } else { names.join(", ") };
+        table.push_str(&format!("| {names} | {} | {} |\n", what_differs(difference), difference.why));
+    }
+    generated::keep("COMPATIBILITY.md", "differences", &table);
 }

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::client::is_valid_name;
 use super::info::Report;
-use super::local::ok;
+use super::local::{ok, printed};
 use super::state::State;
 use crate::resp::encode;
 use crate::resp::request::Request;
@@ -82,7 +82,7 @@ fn read_options(
             *name = Some(wanted.to_vec());
             at += 2;
         } else {
-            return Err([&b"ERR Syntax error in HELLO option '"[..], option, b"'"].concat());
+            return Err([&b"ERR Syntax error in HELLO option '"[..], printed(option), b"'"].concat());
         }
     }
     if wrong_user { Err(WRONG_PASSWORD.into()) } else { Ok(resp) }
