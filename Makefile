@@ -1,13 +1,13 @@
 # The four things to do with this repository. `make run` is the place to begin.
 
-.PHONY: run test bench lint setup
+.PHONY: run test bench lint setup setup-clients
 
 # A throwaway cluster with nearside in front of it, and a demonstration. Ctrl-C ends all of it.
 run: setup
 	cargo run --release -- dev
 
 # Everything, against real servers on loopback.
-test: setup
+test: setup setup-clients
 	cargo test
 
 bench: setup
@@ -20,3 +20,7 @@ lint:
 # The servers and tools that the tests and the demonstration start.
 setup:
 	@scripts/setup
+
+# The clients that the programs of tests/clients are written with.
+setup-clients:
+	@scripts/setup-clients

@@ -1,0 +1,124 @@
+//! Runs one program with a daemon of its own in front of the shared cluster, and judges how it ended.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nearside::dev::{Address, Standalone};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::support::daemon::{Daemon, upstream_url};
+use crate::support::servers::{sandbox, shared_cluster};
+
+/// How long a program may take. It is there to end one that hangs; none needs more than a small part of it.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A Redis as a program finds it.
+struct Endpoint<'a> {
+    address: &'a Address,
+    unix_socket: &'a Path,
+}
+
+/// How a run ended.
+struct Run {
+    /// None: it was still running when its time was over.
+    status: Option<ExitStatus>,
+    output: String,
+}
+
+// === impl Run ===
+
+impl Run {
+    /// It ended well, and its last line says that it checked something.
+    fn has_passed(&self) -> bool {
+        let last = self.output.lines().last().unwrap_or_default();
+        let checks = last.strip_prefix("passed: ").and_then(|rest| rest.strip_suffix(" checks"));
+        self.status.is_some_and(|status| status.success())
+            && checks.is_some_and(|checks| checks.parse::<u32>().is_ok_and(|checks| checks > 0))
+    }
+
+    fn describe(&self) -> String {
+        let mut text = match self.status {
+            Some(status) => format!("{status}"),
+            None => format!("not done after {LIMIT:?}"),
+        };
+        let _ = write!(text, ", output:\n{}", self.output);
+        text
+    }
+}
+
+/// What the script `setup` of this ecosystem prints: where its packages are. It installs them when they are not there.
+pub(crate) fn packages(ecosystem: &str) -> PathBuf {
+    let output = Command::new(directory(ecosystem).join("setup")).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{ecosystem}/setup: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim_end().into()
+}
+
+/// Where the programs of this ecosystem are.
+pub(crate) fn directory(ecosystem: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(ecosystem)
+}
+
+/// Fails unless `program` passes. It finds the daemon by `NEARSIDE_HOST` and `NEARSIDE_PORT`, or by
+/// `NEARSIDE_SOCKET`, and runs in an empty directory.
+///
+/// One that fails is run once more, against a plain Redis: whether it passes there says whose fault it is.
+pub(crate) fn passes(mut program: Command) {
+    let unix_socket = sandbox().make_directory().unwrap().join("nearside.sock");
+    let cluster = shared_cluster();
+    let daemon =
+        Daemon::start(&["--upstream", &upstream_url(cluster), "--unix", unix_socket.to_str().unwrap()]);
+    daemon.until_tracked(cluster.primaries().unwrap().len());
+    let run = run(&mut program, &Endpoint { address: daemon.address(), unix_socket: &unix_socket });
+    if run.has_passed() {
+        daemon.stop();
+        return;
+    }
+    panic!("{program:?}\nagainst nearside: {}\n{}", run.describe(), on_plain_redis(&mut program));
+}
+
+/// What a program that failed does without a daemon and a cluster.
+fn on_plain_redis(program: &mut Command) -> String {
+    let redis = Standalone::launch(&[]).unwrap();
+    let address = Address::from(redis.server().address());
+    let run = run(program, &Endpoint { address: &address, unix_socket: redis.unix_socket() });
+    match run.has_passed() {
+        true => "against a plain Redis: passed".to_owned(),
+        false => format!("against a plain Redis, too: {}", run.describe()),
+    }
+}
+
+fn run(program: &mut Command, endpoint: &Endpoint<'_>) -> Run {
+    let directory = sandbox().make_directory().unwrap();
+    let output = directory.join("output");
+    let file = File::create(&output).unwrap();
+    let Address::Tcp(tcp) = endpoint.address else { panic!("not over TCP: {:?}", endpoint.address) };
+    let run = program
+        .env("NEARSIDE_HOST", tcp.ip().to_string())
+        .env("NEARSIDE_PORT", tcp.port().to_string())
+        .env("NEARSIDE_SOCKET", endpoint.unix_socket)
+        .current_dir(&directory)
+        // Workers that it starts end with it.
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(file.try_clone().unwrap())
+        .stderr(file);
+    let mut child = run.spawn().unwrap();
+    sandbox().started(child.id()).unwrap();
+    let group = Pid::from_child(&child);
+    let deadline = Instant::now() + LIMIT;
+    let mut status = None;
+    while status.is_none() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+        status = child.try_wait().unwrap();
+    }
+    // Nobody may be left in it, which is the ordinary end.
+    let _ = kill_process_group(group, Signal::KILL);
+    let _ = child.wait();
+    sandbox().ended(child.id()).unwrap();
+    Run { status, output: String::from_utf8_lossy(&fs::read(&output).unwrap()).into_owned() }
+}

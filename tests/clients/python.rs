@@ -1,0 +1,22 @@
+//! Python: what is in tests/clients/python.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use crate::harness::{directory, packages, passes};
+
+static PACKAGES: LazyLock<PathBuf> = LazyLock::new(|| packages("python"));
+
+#[test]
+fn redis_py() {
+    passes(python("redis_py.py"));
+}
+
+fn python(program: &str) -> Command {
+    let mut command = Command::new("python3");
+    // Nothing is written beside the programs, and what a killed program said last is not lost.
+    command.env("PYTHONPATH", &*PACKAGES).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
+    command.arg(directory("python").join(program));
+    command
+}
