@@ -13,6 +13,36 @@ fn redis_py() {
     passes(python("redis_py.py"));
 }
 
+#[test]
+fn redis_py_asyncio() {
+    passes(python("redis_py_asyncio.py"));
+}
+
+#[test]
+fn valkey_glide() {
+    passes(python("valkey_glide.py"));
+}
+
+#[test]
+fn rq_jobs() {
+    passes(python("rq_jobs.py"));
+}
+
+#[test]
+fn celery_jobs() {
+    passes(python("celery_jobs.py"));
+}
+
+#[test]
+fn django_site() {
+    passes(python("django_site.py"));
+}
+
+#[test]
+fn limits_and_locks() {
+    passes(python("limits_and_locks.py"));
+}
+
 fn python(program: &str) -> Command {
     let mut command = Command::new("python3");
     // Nothing is written beside the programs, and what a killed program said last is not lost.

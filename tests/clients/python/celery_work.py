@@ -1,0 +1,45 @@
+"""The Celery application of celery_jobs.py: its settings and its tasks."""
+
+import os
+
+import redis
+from celery import Celery
+
+url = f"redis://{os.environ['NEARSIDE_HOST']}:{os.environ['NEARSIDE_PORT']}/0"
+app = Celery("celery_work", broker=url, backend=url)
+app.conf.update(
+    # Celery moves messages between keys in transactions; before a cluster all of them belong into one slot.
+    broker_transport_options={"global_keyprefix": "{celery}:", "fanout_prefix": True},
+    result_backend_transport_options={"global_keyprefix": "{celery}:"},
+    broker_connection_retry_on_startup=True,
+    worker_hijack_root_logger=False,
+)
+client = redis.Redis.from_url(url)
+
+
+@app.task
+def add(one, other):
+    return one + other
+
+
+@app.task
+def count(key):
+    return client.incr(key)
+
+
+@app.task
+def total(numbers):
+    return sum(numbers)
+
+
+@app.task(bind=True)
+def retried(self, key):
+    tries = client.incr(key)
+    if tries < 3:
+        raise self.retry(countdown=0, max_retries=5)
+    return tries
+
+
+@app.task
+def fail():
+    raise ValueError("nothing to be done")

@@ -1,0 +1,80 @@
+"""Rate limits (limits) and locks (python-redis-lock), shared by several processes' worth of clients."""
+
+import threading
+import time
+
+import redis_lock
+from limits import parse
+from limits.storage import RedisStorage, storage_from_string
+from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
+from redis import Redis
+
+from checks import HOST, PORT, SOCKET, check, equal, eventually, in_threads, passed, raises
+
+
+def rate_limits(strategy, url):
+    storage = storage_from_string(url, key_prefix=f"{{limits:{strategy.__name__}}}")
+    check(isinstance(storage, RedisStorage) and storage.check(), "the storage answers")
+    limiter, limit = strategy(storage), parse("40/minute")
+    allowed, guard = [], threading.Lock()
+
+    def visitor(_):
+        for _ in range(20):
+            if limiter.hit(limit, "visitor"):
+                with guard:
+                    allowed.append(1)
+
+    in_threads(4, visitor)
+    equal(len(allowed), 40, f"{strategy.__name__}: of eighty hits at once, as many as are allowed")
+    equal(limiter.test(limit, "visitor"), False, "no more")
+    equal(limiter.hit(limit, "another"), True, "another visitor has a limit of his own")
+    window = limiter.get_window_stats(limit, "visitor")
+    equal(window.remaining, 0, "nothing remains")
+    check(time.time() - 1 < window.reset_time <= time.time() + 61, "until the window ends")
+    limiter.clear(limit, "visitor")
+    equal(limiter.hit(limit, "visitor"), True, "a new beginning")
+
+
+def short_window():
+    limiter = FixedWindowRateLimiter(storage_from_string(f"redis://{HOST}:{PORT}", key_prefix="limits:short"))
+    limit = parse("3/second")
+    eventually(lambda: not limiter.hit(limit, "visitor"), "it is used up")
+    eventually(lambda: limiter.hit(limit, "visitor"), "the next second brings more")
+
+
+def locks(client):
+    balance = [0]
+
+    # A lock is two keys that its scripts change together: the hash tag puts them into one slot.
+    def deposit(_):
+        for _ in range(8):
+            with redis_lock.Lock(client, "{lock:balance}", expire=20):
+                seen = balance[0]
+                time.sleep(0.001)
+                balance[0] = seen + 1
+
+    in_threads(4, deposit)
+    equal(balance[0], 32, "nobody was in the lock together with another")
+    first, second = redis_lock.Lock(client, "{lock:a}", expire=20), redis_lock.Lock(client, "{lock:a}", expire=20)
+    equal((first.acquire(), second.acquire(blocking=False)), (True, False), "a taken lock")
+    raises(redis_lock.NotAcquired, second.release, "it is not released by another")
+    started = threading.Thread(target=lambda: (time.sleep(0.1), first.release()))
+    started.start()
+    equal(second.acquire(timeout=10), True, "who waits is woken by BLPOP")
+    started.join()
+    second.extend(50)
+    check(client.ttl("lock:{lock:a}") > 20, "it is extended")
+    second.release()
+    renewed = redis_lock.Lock(client, "{lock:b}", expire=1, auto_renewal=True)
+    with renewed:
+        time.sleep(1.5)
+        equal(renewed.locked(), True, "a renewed lock outlives its first term")
+    equal(renewed.locked(), False, "it is released")
+
+
+for kind in (FixedWindowRateLimiter, MovingWindowRateLimiter, SlidingWindowCounterRateLimiter):
+    rate_limits(kind, f"redis://{HOST}:{PORT}")
+short_window()
+locks(Redis(host=HOST, port=PORT))
+locks(Redis(unix_socket_path=SOCKET))
+passed()
