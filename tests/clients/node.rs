@@ -26,6 +26,31 @@ fn ioredis() {
     passes(node("ioredis.mjs"));
 }
 
+#[test]
+fn node_redis() {
+    passes(node("node_redis.mjs"));
+}
+
+#[test]
+fn bullmq() {
+    passes(node("bullmq.mjs"));
+}
+
+#[test]
+fn express_site() {
+    passes(node("express_site.mjs"));
+}
+
+#[test]
+fn limits_and_locks() {
+    passes(node("limits_and_locks.mjs"));
+}
+
+#[test]
+fn socket_io() {
+    passes(node("socket_io.mjs"));
+}
+
 fn node(program: &str) -> Command {
     let mut command = Command::new("node");
     command.arg(PROGRAMS.join(program));
