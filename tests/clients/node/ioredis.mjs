@@ -66,22 +66,22 @@ async function queue({ redis, connect }) {
 }
 
 async function pubSub({ redis, connect, prefix }) {
+  // The library puts its prefix before keys alone.
+  const channel = (name) => prefix + name;
   const subscriber = connect();
   const heard = [];
   subscriber.on('message', (channel, message) => heard.push([channel, message]));
   subscriber.on('pmessage', (pattern, channel, message) => heard.push([pattern, channel, message]));
-  equal(await subscriber.subscribe('news', 'sport'), 2, 'two channels');
-  equal(await subscriber.psubscribe('room:*'), 3, 'and a pattern');
-  // The library puts its prefix before names of channels, and leaves it on what is heard.
-  const channel = (name) => prefix + name;
-  const receivers = await Promise.all(range(50).map((n) => redis.publish('news', n)));
+  equal(await subscriber.subscribe(channel('news'), channel('sport')), 2, 'two channels');
+  equal(await subscriber.psubscribe(channel('room:*')), 3, 'and a pattern');
+  const receivers = await Promise.all(range(50).map((n) => redis.publish(channel('news'), n)));
   equal(receivers, Array(50).fill(1), 'one receiver each');
-  await redis.publish('room:1', 'hello');
+  await redis.publish(channel('room:1'), 'hello');
   await eventually(() => heard.length === 51, 'all messages come');
   equal(heard.slice(0, 50), range(50).map((n) => [channel('news'), String(n)]), 'in order');
   equal(heard[50], [channel('room:*'), channel('room:1'), 'hello'], 'one by its pattern');
-  equal(await subscriber.unsubscribe('news'), 2, 'one less');
-  equal(await redis.publish('news', 'unheard'), 0, 'nobody listens');
+  equal(await subscriber.unsubscribe(channel('news')), 2, 'one less');
+  equal(await redis.publish(channel('news'), 'unheard'), 0, 'nobody listens');
   await subscriber.quit();
 }
 
@@ -137,27 +137,30 @@ async function pipelines({ redis }) {
   equal(replies.map(([, reply]) => reply), range(200).flatMap((n) => ['OK', String(n), n + 1]), 'in their places');
 }
 
-async function streams({ redis, connect }) {
-  equal(await redis.xgroup('CREATE', 'orders', 'shipping', '0', 'MKSTREAM'), 'OK', 'a group');
-  await rejects(redis.xgroup('CREATE', 'orders', 'shipping', '0'), /^BUSYGROUP/, 'it is there');
+async function streams({ connect, prefix }) {
+  // The library does not put its prefix before the key of XGROUP.
+  const plain = () => connect({ keyPrefix: '' });
+  const [redis, orders] = [plain(), `${prefix}orders`];
+  equal(await redis.xgroup('CREATE', orders, 'shipping', '0', 'MKSTREAM'), 'OK', 'a group');
+  await rejects(redis.xgroup('CREATE', orders, 'shipping', '0'), /^BUSYGROUP/, 'it is there');
   const done = [];
   const consumer = async (name) => {
-    const own = connect();
+    const own = plain();
     while (done.length < 60) {
       const found = await own.xreadgroup(
-        'GROUP', 'shipping', name, 'COUNT', 7, 'BLOCK', 200, 'STREAMS', 'orders', '>');
+        'GROUP', 'shipping', name, 'COUNT', 7, 'BLOCK', 200, 'STREAMS', orders, '>');
       for (const [id, [, order]] of found?.[0][1] ?? []) {
         done.push(Number(order));
-        equal(await own.xack('orders', 'shipping', id), 1, 'an order is acknowledged');
+        equal(await own.xack(orders, 'shipping', id), 1, 'an order is acknowledged');
       }
     }
     await own.quit();
   };
   const consumers = Promise.all(['a', 'b', 'c'].map(consumer));
-  for (const number of range(60)) await redis.xadd('orders', '*', 'order', number);
+  for (const number of range(60)) await redis.xadd(orders, '*', 'order', number);
   await consumers;
   equal(done.sort((a, b) => a - b), range(60), 'every order once');
-  equal((await redis.xpending('orders', 'shipping'))[0], 0, 'all are acknowledged');
+  equal((await redis.xpending(orders, 'shipping'))[0], 0, 'all are acknowledged');
 }
 
 const places = {
@@ -171,7 +174,7 @@ for (const [name, place] of Object.entries(places)) {
     if (place.enableAutoPipelining && part === transactions) continue;
     const prefix = `ioredis:${name}:${part.name}:`;
     const opened = [];
-    const connect = () => opened[opened.push(new Redis({ ...place, keyPrefix: prefix })) - 1];
+    const connect = (more) => opened[opened.push(new Redis({ ...place, keyPrefix: prefix, ...more })) - 1];
     await part({ redis: connect(), another: connect(), connect, prefix });
     for (const redis of opened) redis.disconnect();
   }
