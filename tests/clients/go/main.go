@@ -1,4 +1,4 @@
-// Scenarios with redigo, run as `program HOST PORT` against one Redis; the last line says how many checks held.
+// Scenarios with redigo, against the Redis at NEARSIDE_HOST and NEARSIDE_PORT.
 package main
 
 import (
@@ -18,10 +18,7 @@ const prefix = "redigo:"
 var passed int64
 
 func main() {
-	if len(os.Args) != 3 {
-		fail("usage: %s HOST PORT", os.Args[0])
-	}
-	address := net.JoinHostPort(os.Args[1], os.Args[2])
+	address := net.JoinHostPort(os.Getenv("NEARSIDE_HOST"), os.Getenv("NEARSIDE_PORT"))
 	pool := &redis.Pool{
 		MaxIdle:   8,
 		MaxActive: 32,
