@@ -2,16 +2,17 @@
 
 use std::process::Command;
 
-use crate::harness::{build_directory, built, directory, passes};
+use crate::compiled::{compile, place};
+use crate::harness::{directory, passes};
 
 #[test]
 fn redigo() {
-    let program = build_directory().join("redigo");
+    let program = place().join("redigo");
     let mut go = Command::new("go");
-    // Debian keeps the sources of packages where a GOPATH has them; nothing is fetched.
+    // Debian keeps the sources of packages as a GOPATH does; nothing is fetched.
     go.env("GO111MODULE", "off").env("GOPATH", "/usr/share/gocode").env("GOFLAGS", "");
-    go.env("GOCACHE", build_directory().join("go-cache"));
+    go.env("GOCACHE", place().join("go-cache"));
     go.arg("build").arg("-o").arg(&program).current_dir(directory("go"));
-    built(go);
+    compile(go);
     passes(Command::new(program));
 }

@@ -6,6 +6,14 @@
 #[expect(dead_code, reason = "the programs need the daemon and the servers, and break neither")]
 mod support;
 
+mod c;
+mod compiled;
+mod go;
 mod harness;
 mod node;
+mod perl;
+mod php;
 mod python;
+mod ruby;
+mod rust;
+mod tools;

@@ -16,7 +16,7 @@ cache() {
     check 'MSET' "$(cli MSET ${prefix}1 one ${prefix}2 two ${prefix}3 three)" OK
     check 'MGET as CSV' "$(cli --csv MGET ${prefix}1 ${prefix}2 ${prefix}absent)" '"one","two",NULL'
     check 'an error' "$(cli LPUSH ${prefix}1 x 2>&1 || echo "exit $?")" \
-        $'WRONGTYPE Operation against a key holding the wrong kind of value\n\nexit 1'
+        $'WRONGTYPE Operation against a key holding the wrong kind of value\nexit 1'
 }
 
 resp3() {
@@ -110,7 +110,6 @@ pipe() {
 
 scan() {
     check '--scan' "$(cli --scan --pattern "${prefix}scan:*" | sort -u)" "$(seq -f "${prefix}scan:%g" 300 | sort)"
-    check '--scan --count' "$(cli --scan --pattern "${prefix}scan:*" --count 7 | sort -u | wc -l)" 300
 }
 
 samples() {
@@ -135,7 +134,7 @@ watching() {
     matches '--latency' "$(timeout 5 redis-cli -h "$NEARSIDE_HOST" -p "$NEARSIDE_PORT" --latency)" \
         '^[0-9]+ [0-9]+ [0-9.]+ [1-9][0-9]*$'
     local stat
-    stat=$(timeout 1 redis-cli -h "$NEARSIDE_HOST" -p "$NEARSIDE_PORT" --stat -i 0.2 || true)
+    stat=$(timeout 1 stdbuf -oL redis-cli -h "$NEARSIDE_HOST" -p "$NEARSIDE_PORT" --stat -i 0.2 || true)
     matches '--stat has its head' "$stat" '^keys +mem +clients'
     matches '--stat has numbers' "$stat" '^[0-9]+ +[0-9.]+[BKMG] +[1-9][0-9]* '
 }
