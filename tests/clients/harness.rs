@@ -6,10 +6,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nearside::dev::{Address, Standalone};
 use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::time::Instant;
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::{sandbox, shared_cluster};
