@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, AsyncConnectionConfig, Client, PushInfo, PushKind, from_redis_value, pipe};
-use tokio::sync::mpsc;
+use tokio::sync::broadcast;
 use tokio::time::timeout;
 
 /// How long anything may take that is waited for.
@@ -86,7 +86,7 @@ pub(super) async fn messages(client: &Client, prefix: &str) {
 
 /// With RESP3, commands and messages on one connection.
 pub(super) async fn pushed_messages(client: &Client, prefix: &str) {
-    let (push, mut pushed) = mpsc::unbounded_channel::<PushInfo>();
+    let (push, mut pushed) = broadcast::channel::<PushInfo>(256);
     let config = AsyncConnectionConfig::new().set_response_timeout(Some(LIMIT)).set_push_sender(push);
     let mut redis = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
     let (channel, key) = (format!("{prefix}pushed"), format!("{prefix}pushed:value"));
