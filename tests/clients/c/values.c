@@ -58,9 +58,9 @@ void cache(redisContext *redis) {
         run_expect(other, value, "GET %s", PREFIX "page:1");
     }
 
-    run_expect(redis, "OK", "SET %s %s PX 120", PREFIX "short", "soon gone");
+    run_expect(redis, "OK", "SET %s %s PX 1000", PREFIX "short", "soon gone");
     run_expect(other, "soon gone", "GET %s", PREFIX "short");
-    usleep(200000);
+    usleep(1100000);
     run_expect(other, NULL, "GET %s", PREFIX "short");
     redisFree(other);
     many_keys(redis);

@@ -43,12 +43,12 @@ func cache(pool *redis.Pool) {
 		reader.Close()
 	}
 
-	_, err = do(pool, "SET", prefix+"short", "soon gone", "PX", 120)
+	_, err = do(pool, "SET", prefix+"short", "soon gone", "PX", 1000)
 	must("SET PX", err)
 	got, err := redis.String(do(pool, "GET", prefix+"short"))
 	must("GET", err)
 	check("GET before it expires", got, "soon gone")
-	time.Sleep(200 * time.Millisecond)
+	time.Sleep(1100 * time.Millisecond)
 	_, err = redis.String(do(pool, "GET", prefix+"short"))
 	check("GET after it expired", err, redis.ErrNil)
 

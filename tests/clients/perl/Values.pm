@@ -20,9 +20,9 @@ sub cache {
         check('GET after SET', [map { $_->get($key) } $other, $redis, $other], [("version $round") x 3]);
     }
 
-    $redis->set(PREFIX . 'short', 'soon gone', PX => 120);
+    $redis->set(PREFIX . 'short', 'soon gone', PX => 1000);
     check('GET before it expires', $other->get(PREFIX . 'short'), 'soon gone');
-    sleep 0.2;
+    sleep 1.1;
     check('GET after it expired', $other->get(PREFIX . 'short'), undef);
 
     my @keys = map { PREFIX . "item:$_" } 0 .. 39;

@@ -13,9 +13,9 @@ def cache(redis)
     check('GET after SET', [other.get(key), redis.get(key), other.get(key)], ["version #{round}"] * 3)
   end
 
-  redis.set("#{PREFIX}short", 'soon gone', px: 120)
+  redis.set("#{PREFIX}short", 'soon gone', px: 1000)
   check('GET before it expires', other.get("#{PREFIX}short"), 'soon gone')
-  sleep 0.2
+  sleep 1.1
   check('GET after it expired', other.get("#{PREFIX}short"), nil)
 
   items = (0...40).to_h { |number| ["#{PREFIX}item:#{number}", "value #{number}\r\n\0"] }

@@ -21,10 +21,10 @@ pub(super) fn values(client: &Client, prefix: &str) {
     assert!((58..=60).contains(&left), "{left}");
 
     let short = format!("{prefix}short");
-    let briefly = SetOptions::default().with_expiration(SetExpiry::PX(120));
+    let briefly = SetOptions::default().with_expiration(SetExpiry::PX(1000));
     () = redis.set_options(&short, "soon gone", briefly).unwrap();
     assert_eq!(other.get::<_, String>(&short).unwrap(), "soon gone");
-    thread::sleep(Duration::from_millis(200));
+    thread::sleep(Duration::from_millis(1100));
     assert_eq!(other.get::<_, Option<String>>(&short).unwrap(), None);
 
     let items: Vec<(String, Vec<u8>)> =

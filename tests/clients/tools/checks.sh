@@ -24,14 +24,14 @@ matches() {
 eventually() {
     local what=$1 try
     shift
-    for try in $(seq 100); do
+    for try in $(seq 200); do
         if "$@"; then
             passed=$((passed + 1))
             return
         fi
         sleep 0.05
     done
-    echo "not within 5 s: $what" >&2
+    echo "not within 10 s: $what" >&2
     exit 1
 }
 

@@ -81,13 +81,14 @@ publish_and_subscribe() {
 transaction() {
     check 'MULTI, EXEC' "$(printf '%s\n' MULTI "SET ${prefix}account 100" "INCRBY ${prefix}account 5" EXEC | cli)" \
         $'OK\nQUEUED\nQUEUED\nOK\n105'
-    check 'a watched key that changes' "$({
-        printf '%s\n' "WATCH ${prefix}account"
+    {
+        echo "WATCH ${prefix}account"
         # The other change is made while this client waits for its next line.
-        sleep 0.3
+        eventually 'WATCH is answered' grep -q OK watched
         cli INCRBY ${prefix}account 50 >/dev/null
         printf '%s\n' MULTI "SET ${prefix}account 0" EXEC "GET ${prefix}account"
-    } | cli --csv)" $'"OK"\n"OK"\n"QUEUED"\nNULL\n"155"'
+    } | stdbuf -oL redis-cli -h "$NEARSIDE_HOST" -p "$NEARSIDE_PORT" --csv >watched
+    check 'a watched key that changed' "$(cat watched)" $'"OK"\n"OK"\n"QUEUED"\nNULL\n"155"'
 }
 
 script() {
@@ -134,7 +135,7 @@ watching() {
     matches '--latency' "$(timeout 5 redis-cli -h "$NEARSIDE_HOST" -p "$NEARSIDE_PORT" --latency)" \
         '^[0-9]+ [0-9]+ [0-9.]+ [1-9][0-9]*$'
     local stat
-    stat=$(timeout 1 stdbuf -oL redis-cli -h "$NEARSIDE_HOST" -p "$NEARSIDE_PORT" --stat -i 0.2 || true)
+    stat=$(timeout 2 stdbuf -oL redis-cli -h "$NEARSIDE_HOST" -p "$NEARSIDE_PORT" --stat -i 0.2 || true)
     matches '--stat has its head' "$stat" '^keys +mem +clients'
     matches '--stat has numbers' "$stat" '^[0-9]+ +[0-9.]+[BKMG] +[1-9][0-9]* '
 }
