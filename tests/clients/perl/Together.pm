@@ -73,8 +73,8 @@ sub publish_and_subscribe {
     my $subscriber = work(sub {
         my $mine = connect_redis();
         my (@plain, @matched);
-        my $hear_plain   = sub { push @plain,   [@_[0, 1]] };
-        my $hear_matched = sub { push @matched, [@_[0, 1]] };
+        my $hear_plain   = sub { push @plain,   [@_[0, 1]] if $_[0] ne 'anybody there?' };
+        my $hear_matched = sub { push @matched, [@_[0, 1]] if $_[0] ne 'anybody there?' };
         $mine->subscribe($channel, $hear_plain);
         $mine->psubscribe($pattern, $hear_matched);
         my $deadline = time + 5;
@@ -87,12 +87,13 @@ sub publish_and_subscribe {
         $mine->quit;
     });
     my $deadline = time + 5;
-    while (({ $redis->pubsub('NUMSUB', $channel) }->{$channel} || 0) < 1 || $redis->pubsub('NUMPAT') < 1) {
+    while ($redis->publish($channel, 'anybody there?') < 2) {
         check('the subscriber is there in time', time < $deadline, 1);
         sleep 0.005;
     }
     check('PUBLISH counts who hears', $redis->publish($channel, $_), 2) for 0 .. 39;
     join_all($subscriber);
+    check('PUBSUB NUMSUB', [$redis->pubsub('NUMSUB', $channel)], [$channel, 0]);
 }
 
 sub transaction {
