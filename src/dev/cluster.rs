@@ -45,7 +45,7 @@ pub struct Node {
 type Owners = Vec<(String, Vec<(u16, u16)>)>;
 
 /// How long the nodes may take to find each other, or to agree after a change.
-const SETTLE_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(20);
 
 // === impl ClusterShape ===
 

@@ -2,9 +2,11 @@
 
 use crate::key::Slot;
 
-use super::cluster::{Cluster, Node};
+use super::cluster::{Cluster, Node, SETTLE_LIMIT};
 use super::error::DevError;
 use super::reply::Reply;
+use super::view::view;
+use super::wait;
 
 /// A slot on the move: keys that are gone from the owner are answered with ASK.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ impl Cluster {
     /// Opens the move of `slot` to `to`; no key has moved yet.
     pub fn begin_migration<'a>(&'a self, slot: Slot, to: &'a Node) -> Result<Migration<'a>, DevError> {
         let from = self.owner_of(slot)?;
+        until_known(from, to)?;
         let number = slot.to_string();
         to.server().command(&["CLUSTER", "SETSLOT", &number, "IMPORTING", from.id()])?;
         from.server().command(&["CLUSTER", "SETSLOT", &number, "MIGRATING", to.id()])?;
@@ -34,6 +37,18 @@ impl Cluster {
     pub fn migrate(&self, slot: Slot, to: &Node) -> Result<(), DevError> {
         self.begin_migration(slot, to)?.finish()
     }
+}
+
+/// Waits until the taker knows the giver's latest epoch. It claims the slot with an epoch above all that it knows: were
+/// the giver's above that, an older message of the giver would take the slot back, and nobody would own it.
+fn until_known(giver: &Node, taker: &Node) -> Result<(), DevError> {
+    let epoch = |of: &Node, seen_by: &Node| -> Result<Option<u64>, DevError> {
+        Ok(view(seen_by.server())?.iter().find(|seen| seen.id == of.id()).map(|seen| seen.epoch))
+    };
+    wait::until("the taker of a slot knows the epoch of its owner", SETTLE_LIMIT, || {
+        let (own, known) = (epoch(giver, giver)?, epoch(giver, taker)?);
+        Ok(if known >= own { Ok(()) } else { Err(format!("{known:?} of {own:?}")) })
+    })
 }
 
 // === impl Migration ===

@@ -11,6 +11,8 @@ pub(super) struct Seen {
     pub(super) flags: Vec<String>,
     /// The id of its primary, if it is a replica.
     pub(super) primary: Option<String>,
+    /// Its configuration epoch: of two that claim a slot, the one with the higher has it.
+    pub(super) epoch: u64,
     /// The slots it owns, first and last of each range.
     pub(super) slots: Vec<(u16, u16)>,
 }
@@ -30,13 +32,14 @@ impl Seen {
     /// still belongs to whoever lists it without them.
     fn parse(line: &str) -> Option<Seen> {
         let words: Vec<&str> = line.split(' ').collect();
-        let [id, _address, flags, primary, _ping, _pong, _epoch, _link, slots @ ..] = words.as_slice() else {
+        let [id, _address, flags, primary, _ping, _pong, epoch, _link, slots @ ..] = words.as_slice() else {
             return None;
         };
         Some(Seen {
             id: (*id).to_owned(),
             flags: flags.split(',').map(str::to_owned).collect(),
             primary: (*primary != "-").then(|| (*primary).to_owned()),
+            epoch: epoch.parse().ok()?,
             slots: slots.iter().filter_map(|range| parse_range(range)).collect(),
         })
     }
@@ -67,6 +70,7 @@ mod tests {
             Seen::parse("07c3 127.0.0.1:1@2,h myself,master - 0 14 2 connected 5-9 12 [93->-ab] [77-<-cd]");
         let seen = seen.unwrap();
         assert!(seen.has("myself") && seen.has("master") && seen.primary.is_none());
+        assert_eq!(seen.epoch, 2);
         assert!(seen.owns(5) && seen.owns(9) && seen.owns(12));
         assert!(!seen.owns(10) && !seen.owns(93) && !seen.owns(77));
         assert!(Seen::parse("").is_none());
