@@ -1,8 +1,8 @@
 //! Publish and subscribe for all clients of the daemon: who wants which messages, and handing them out.
 //!
 //! Upstream each channel or pattern is subscribed to once, whatever the number of clients. A message is one piece of
-//! memory for all who get it. Whoever begins or ends a subscription gets the confirmation in the same step, so that no
-//! message comes before the one or after the other.
+//! memory for all who get it. Whoever begins a subscription gets the confirmation in the same step, so that no message
+//! comes before it; whoever ends one gets it after that, so that none comes behind it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -96,9 +96,9 @@ impl Hub {
         client.mailbox.put(Mail::Now(confirmation));
     }
 
-    /// Takes `client` out of the subscribers of `topics`, all of which it was subscribed to, and confirms it, if there
-    /// is anybody to tell.
-    pub fn unsubscribe(&self, client: &Client, topics: &[Topic], confirmation: Option<Bytes>) {
+    /// Takes `client` out of the subscribers of `topics`, all of which it was subscribed to. No message comes to it
+    /// after this.
+    pub fn unsubscribe(&self, client: &Client, topics: &[Topic]) {
         let mut ended = Vec::new();
         let mut registry = self.registry();
         for topic in topics {
@@ -114,9 +114,6 @@ impl Hub {
             if *count == 0 {
                 registry.clients.remove(&client.id);
             }
-        }
-        if let Some(confirmation) = confirmation {
-            client.mailbox.put(Mail::Now(confirmation));
         }
         drop(registry);
         // Nobody has to wait until the feed knows.

@@ -11,6 +11,7 @@ use super::SessionContext;
 use super::state::State;
 use crate::clients::{Client, Mark};
 use crate::command::Spec;
+use crate::mailbox::Mail;
 use crate::proxy::Answer;
 use crate::pubsub::Hub;
 use crate::resp::Resp;
@@ -28,6 +29,16 @@ pub(super) struct Subscriber {
     shards: BTreeSet<Bytes>,
     /// What the request at hand subscribes to, until that stands upstream; and how long it may take.
     pending: Option<(Wanted, Instant)>,
+    /// What the request at hand has ended, until no node counts it any more.
+    leaving: Option<Leaving>,
+}
+
+/// Subscriptions that have ended here.
+#[derive(Debug)]
+struct Leaving {
+    topics: Arc<[Topic]>,
+    confirmation: Bytes,
+    deadline: Instant,
 }
 
 /// Answers SUBSCRIBE, UNSUBSCRIBE and their like. What a client subscribes to is confirmed in its mailbox, in one step
@@ -48,12 +59,12 @@ pub(super) fn answer(
         _ => Kind::Channel,
     };
     if spec.name.ends_with("unsubscribe") {
-        subscriber.unsubscribe(kind, request, resp);
+        let answer = subscriber.unsubscribe(kind, request, resp, context);
         subscriber.show(client);
-        if !subscriber.is_subscribed() {
+        if !subscriber.is_subscribed() && subscriber.leaving.is_none() {
             modes.subscriber = None;
         }
-        return Answer::Now(Bytes::new());
+        return answer;
     }
     if let Some(wait) = context.proxy.wait_for_upstream() {
         return wait;
@@ -105,7 +116,8 @@ impl Subscriber {
 
     fn new(hub: &Arc<Hub>, client: &Arc<Client>) -> Subscriber {
         let (channels, patterns, shards) = Default::default();
-        Subscriber { hub: hub.clone(), client: client.clone(), channels, patterns, shards, pending: None }
+        let (hub, client) = (hub.clone(), client.clone());
+        Subscriber { hub, client, channels, patterns, shards, pending: None, leaving: None }
     }
 
     /// Whether its client gets messages.
@@ -183,7 +195,35 @@ impl Subscriber {
         self.hub.subscribe(&self.client, &new, confirmation.freeze());
     }
 
-    fn unsubscribe(&mut self, kind: Kind, request: &Request<'_>, resp: Resp) {
+    /// Confirms the end once no node counts it any more: whoever publishes after that gets the right number.
+    fn unsubscribe(
+        &mut self,
+        kind: Kind,
+        request: &Request<'_>,
+        resp: Resp,
+        context: &SessionContext,
+    ) -> Answer<'static> {
+        let leaving = match self.leaving.take() {
+            Some(leaving) => leaving,
+            None => {
+                let (topics, confirmation) = self.leave(kind, request, resp);
+                let deadline = Instant::now() + context.limits.subscribe_timeout;
+                Leaving { topics: topics.into(), confirmation, deadline }
+            }
+        };
+        let feed = self.hub.feed();
+        if Instant::now() < leaving.deadline && feed.is_leaving(&leaving.topics) {
+            let topics = leaving.topics.clone();
+            let left = feed.settled(leaving.deadline, move |feed| !feed.is_leaving(&topics));
+            self.leaving = Some(leaving);
+            return Answer::NotYet(Box::pin(left));
+        }
+        self.client.mailbox.put(Mail::Now(leaving.confirmation));
+        Answer::Now(Bytes::new())
+    }
+
+    /// Ends what the request names; what was subscribed to of it, and the confirmation.
+    fn leave(&mut self, kind: Kind, request: &Request<'_>, resp: Resp) -> (Vec<Topic>, Bytes) {
         let names: Vec<Bytes> = match request.len() {
             1 => self.of(kind).iter().cloned().collect(),
             _ => request.args().skip(1).map(Bytes::copy_from_slice).collect(),
@@ -199,7 +239,8 @@ impl Subscriber {
         if names.is_empty() {
             self.write(&mut confirmation, kind, "unsubscribe", None, resp);
         }
-        self.hub.unsubscribe(&self.client, &ended, Some(confirmation.freeze()));
+        self.hub.unsubscribe(&self.client, &ended);
+        (ended, confirmation.freeze())
     }
 
     /// Appends the confirmation of one subscription, with the number of those that are left of its sort.
@@ -242,7 +283,7 @@ impl Drop for Subscriber {
             topics.extend(self.of(kind).iter().map(|name| Topic::new(kind, name.clone())));
         }
         if !topics.is_empty() {
-            self.hub.unsubscribe(&self.client, &topics, None);
+            self.hub.unsubscribe(&self.client, &topics);
         }
     }
 }

@@ -354,6 +354,25 @@ fn receivers_and_subscriptions_are_counted_as_by_one_server() {
 }
 
 #[test]
+fn who_has_unsubscribed_is_not_counted_any_more() {
+    let cluster = own_primaries(3);
+    let daemon = Daemon::before(&cluster);
+    let (mut subscriber, mut publisher) = (daemon.client(), daemon.client());
+    for number in 0..300 {
+        let (channel, pattern) = (format!("left:{number}"), format!("left:{number}*"));
+        subscriber.command(&["SUBSCRIBE", &channel]).unwrap();
+        subscriber.command(&["PSUBSCRIBE", &pattern]).unwrap();
+        assert_eq!(publisher.command(&["PUBLISH", &channel, "heard"]).unwrap(), Reply::Integer(2));
+        subscriber.receive().unwrap();
+        subscriber.receive().unwrap();
+        subscriber.command(&["UNSUBSCRIBE", &channel]).unwrap();
+        subscriber.command(&["PUNSUBSCRIBE"]).unwrap();
+        assert_eq!(publisher.command(&["PUBLISH", &channel, "unheard"]).unwrap(), Reply::Integer(0));
+        assert_eq!(publisher.command(&["PUBSUB", "NUMPAT"]).unwrap(), Reply::Integer(0));
+    }
+}
+
+#[test]
 fn commands_and_messages_share_a_session_of_resp3() {
     let daemon = Daemon::before(shared_cluster());
     let mut client = subscribed(&daemon, 3, &["SUBSCRIBE", "beside"]);

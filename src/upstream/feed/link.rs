@@ -93,6 +93,7 @@ impl Link {
             End::Idle => tracing::info!(node = %self.node, "nothing is subscribed to any more: closed"),
             End::Lost(cause) => {
                 let subscriptions = self.feed.ledger().lost(self.index);
+                self.feed.settled.notify_waiters();
                 self.feed.stats.pubsub_losses.add(1);
                 tracing::info!(node = %self.node, cause, subscriptions, "lost a connection that subscribes");
                 self.feed.upstream.table.ask_refresh();

@@ -162,6 +162,29 @@ impl Feed {
         self.ledger().stands(self.upstream.table.index_of(node), topic)
     }
 
+    /// Whether a node may still count any of `topics` that nobody wants any more.
+    pub fn is_leaving(&self, topics: &[Topic]) -> bool {
+        self.ledger().is_leaving(topics)
+    }
+
+    /// Waits until `is_over`, at most until `deadline`.
+    pub fn settled<F>(self: &Arc<Feed>, deadline: Instant, is_over: F) -> impl Future<Output = ()> + use<F>
+    where
+        F: Fn(&Feed) -> bool,
+    {
+        let feed = self.clone();
+        async move {
+            loop {
+                let settled = feed.settled.notified();
+                tokio::pin!(settled);
+                settled.as_mut().enable();
+                if is_over(&feed) || timeout_at(deadline, settled).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
     fn release(&self, topics: &[Topic]) {
         let mut ledger = self.ledger();
         ledger.release(topics);
@@ -223,20 +246,8 @@ impl Wanted {
 
     /// Waits until it is no longer only on its way, at most until `deadline`.
     pub fn decided(&self, deadline: Instant) -> impl Future<Output = ()> + use<> {
-        let (feed, topics) = (self.feed.clone(), self.topics.clone());
-        async move {
-            loop {
-                let settled = feed.settled.notified();
-                tokio::pin!(settled);
-                settled.as_mut().enable();
-                if feed.readiness(&topics) != Readiness::NotYet {
-                    return;
-                }
-                if timeout_at(deadline, settled).await.is_err() {
-                    return;
-                }
-            }
-        }
+        let topics = self.topics.clone();
+        self.feed.settled(deadline, move |feed| feed.readiness(&topics) != Readiness::NotYet)
     }
 }
 

@@ -60,7 +60,8 @@ pub(super) enum Held {
 #[derive(Debug)]
 pub(super) struct Batch {
     number: u64,
-    /// What it subscribes to.
+    /// Whether it subscribes; otherwise it unsubscribes, or it is a PING alone.
+    subscribes: bool,
     topics: Vec<Topic>,
     error: Option<Bytes>,
     sent_at: Nanos,
@@ -187,8 +188,7 @@ impl Ledger {
 
     fn note_sent(&mut self, node: NodeIndex, command: &Command, now: Nanos) {
         let Some(link) = self.links.get_mut(&node) else { return };
-        let number =
-            link.begin_batch(if command.subscribes { command.topics.clone() } else { Vec::new() }, now);
+        let number = link.begin_batch(command.subscribes, command.topics.clone(), now);
         for topic in &command.topics {
             if command.subscribes {
                 link.held.insert(topic.clone(), Held::Asked(number));
@@ -203,7 +203,7 @@ impl Ledger {
         let Some(link) = self.links.get_mut(&node).filter(|link| link.in_flight.is_empty()) else {
             return false;
         };
-        link.begin_batch(Vec::new(), now);
+        link.begin_batch(false, Vec::new(), now);
         true
     }
 
@@ -224,7 +224,7 @@ impl Ledger {
     pub(in crate::upstream::feed) fn done(&mut self, node: NodeIndex) -> usize {
         let Some(link) = self.links.get_mut(&node) else { return 0 };
         let Some(batch) = link.in_flight.pop_front() else { return 0 };
-        let mut asked = batch.topics;
+        let mut asked = if batch.subscribes { batch.topics } else { Vec::new() };
         // Since then it may have ended, or have been given up and asked for anew.
         asked.retain(|topic| link.held.get(topic) == Some(&Held::Asked(batch.number)));
         let alone = asked.len() == 1;
@@ -289,10 +289,16 @@ impl Line {
         self.wake.notify_one();
     }
 
-    fn begin_batch(&mut self, topics: Vec<Topic>, sent_at: Nanos) -> u64 {
+    fn begin_batch(&mut self, subscribes: bool, topics: Vec<Topic>, sent_at: Nanos) -> u64 {
         self.batches += 1;
-        self.in_flight.push_back(Batch { number: self.batches, topics, error: None, sent_at });
+        self.in_flight.push_back(Batch { number: self.batches, subscribes, topics, error: None, sent_at });
         self.batches
+    }
+
+    /// Whether the node may still count `topic`, which nobody wants any more.
+    pub(super) fn may_count(&self, topic: &Topic) -> bool {
+        let leaves = |batch: &Batch| !batch.subscribes && batch.topics.contains(topic);
+        self.held.contains_key(topic) || self.in_flight.iter().any(leaves)
     }
 }
 

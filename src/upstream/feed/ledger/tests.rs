@@ -74,6 +74,22 @@ fn a_channel_stands_once_on_the_owner_of_its_slot() {
 }
 
 #[test]
+fn a_channel_that_nobody_wants_leaves_when_the_node_has_carried_it_out() {
+    let mut world = world();
+    let (foo, owner) = (topic(Kind::Channel, "foo"), world.nodes[2]);
+    let topics = slice::from_ref(&foo);
+    world.ledger.hold(topics);
+    world.run();
+    assert!(!world.ledger.is_leaving(topics), "it is wanted");
+    world.ledger.release(topics);
+    assert!(world.ledger.is_leaving(topics), "the node was not told");
+    assert_eq!(world.ledger.take_commands(owner, 0), [command(false, &foo)]);
+    assert!(world.ledger.is_leaving(topics), "the node has not answered");
+    world.ledger.done(owner);
+    assert!(!world.ledger.is_leaving(topics));
+}
+
+#[test]
 fn what_may_notify_stands_everywhere_and_ordinary_messages_have_one_source() {
     let mut world = world();
     let all = topic(Kind::Pattern, "*");
