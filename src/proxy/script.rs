@@ -16,7 +16,7 @@ use crate::command::{Flags, Script, Spec};
 use crate::resp::cursor::{self, Head};
 use crate::resp::encode;
 use crate::resp::request::{OwnedRequest, Request};
-use crate::upstream::{Call, Failure, NodeIndex, Outcome};
+use crate::upstream::{Call, Failure, NodeIndex, Outcome, UpstreamReply};
 
 /// How long the nodes are asked for a script that is not known here.
 const SEARCH_TIME_MAX: Duration = Duration::from_secs(1);
@@ -59,10 +59,13 @@ impl Proxy {
         let errand = self.errand(route, reach(route), to, request, owned.bytes(), caller);
         let (host, flushes) = (self.host(to), self.memory.scripts.flushes());
         let (proxy, resp) = (self.clone(), caller.resp);
+        // A wrong number of keys is found before the script is looked at.
+        let is_read = route.keys.positions(request).is_ok();
         Answer::Later(Box::pin(async move {
             let outcome = errand.settle().await;
-            if was_compiled(&outcome) {
-                proxy.memory.scripts.learn(&owned.arg_bytes(1), flushes, still_there(host, &outcome));
+            let body = owned.arg_bytes(1);
+            if is_read && was_compiled(&outcome, &body) {
+                proxy.memory.scripts.learn(&body, flushes, still_there(host, &outcome));
             }
             render(outcome, route.form, &owned, resp)
         }))
@@ -110,7 +113,7 @@ impl Proxy {
                         proxy.errand(route, reach(route), to, &request, with_body, caller).settle().await;
                 }
             }
-            if was_compiled(&outcome) {
+            if was_compiled(&outcome, &body) {
                 let hosts = still_there(host, &outcome);
                 hosts.into_iter().for_each(|host| proxy.memory.scripts.note(sha, flushes, host));
             }
@@ -173,13 +176,14 @@ impl Proxy {
                     Err(failure) => drop(failed.get_or_insert(failure_reply(&failure))),
                 }
             }
-            if first.is_some() {
-                proxy.memory.scripts.learn(&owned.arg_bytes(2), flushes, hosts);
-            }
+            let Some(first) = first else {
+                return failed.unwrap_or_else(|| failure_reply(&Failure::Stopped));
+            };
+            let body = owned.arg_bytes(2);
+            proxy.memory.scripts.learn(&body, flushes, hosts);
             // A script too large to be remembered here is known to those nodes alone that took it.
-            let remembered = proxy.memory.scripts.body(Sha::of(&owned.arg_bytes(2))).is_some();
-            let failed = failed.filter(|_| !remembered);
-            failed.or(first).unwrap_or_else(|| failure_reply(&Failure::Stopped))
+            let is_remembered = proxy.memory.scripts.body(Sha::of(&body)).is_some();
+            failed.filter(|_| !is_remembered).unwrap_or(first)
         }))
     }
 
@@ -239,11 +243,13 @@ fn is_no_script(outcome: &Outcome) -> bool {
     outcome.as_ref().is_ok_and(|reply| reply.frame.starts_with(b"-NOSCRIPT"))
 }
 
-/// Whether the reply shows that the server took the script in. Errors that may have come before that do not count.
-fn was_compiled(outcome: &Outcome) -> bool {
-    outcome.as_ref().is_ok_and(|reply| {
-        !reply.frame.starts_with(b"-")
-            || reply.frame.starts_with(b"-ERR") && !reply.frame.starts_with(b"-ERR Error compiling")
+/// Whether the reply shows that the server took the script in. Errors that may have come before that do not count: of
+/// a script with flags (`#!lua flags=`) those that do not name the script.
+fn was_compiled(outcome: &Outcome, body: &[u8]) -> bool {
+    outcome.as_ref().is_ok_and(|UpstreamReply { frame, .. }| {
+        let is_running = frame.starts_with(b"-ERR") && !frame.starts_with(b"-ERR Error compiling");
+        let is_named = || frame.windows(8).any(|part| part == b"script: ");
+        !frame.starts_with(b"-") || is_running && (!body.starts_with(b"#!") || is_named())
     })
 }
 

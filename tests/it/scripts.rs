@@ -119,7 +119,7 @@ fn a_script_that_nobody_knows_is_not_found() {
     let (mut client, mut direct) = (daemon.client(), plain.server().connect().unwrap());
     let sha = load(&mut client);
     assert_eq!(load(&mut direct), sha);
-    let requests: [&[&str]; 12] = [
+    let requests: [&[&str]; 19] = [
         &["EVALSHA", &sha, "1", "k"],
         &["SCRIPT", "EXISTS", &sha],
         &["SCRIPT", "FLUSH", "SYNC"],
@@ -130,6 +130,14 @@ fn a_script_that_nobody_knows_is_not_found() {
         &["EVAL", SCRIPT, "1", "k"],
         &["EVALSHA", &sha, "1", "k"],
         &["SCRIPT", "LOAD", "this is no lua"],
+        // Nobody looks at a script whose keys are miscounted.
+        &["EVAL", "-1", "-1"],
+        &["EVAL", "-1", "2", "k"],
+        &["SCRIPT", "LOAD", "-1"],
+        &["EVALSHA", "7984b0a0e139cabadb5afc7756d473fb34d23819", "0"],
+        &["EVAL", "#!lua flags=any\nreturn 1", "0"],
+        &["SCRIPT", "EXISTS", "01abcdfc94d55ea871bc74e50402334334c16e14"],
+        &["SCRIPT", "LOAD", "#!lua flags=any\nreturn 1"],
         &["SCRIPT", "FLUSH", "FOO"],
         &["SCRIPT", "KILL"],
     ];
