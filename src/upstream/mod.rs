@@ -13,7 +13,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{self, MissedTickBehavior};
 
-mod apart;
 mod backoff;
 mod board;
 pub mod broadcast;
@@ -45,8 +44,6 @@ pub use pulse::Heartbeat;
 pub use slots::{Knowledge, NodeIndex, SlotTable};
 pub use transaction::{SLOT_IS_MOVING, exec_abort};
 pub use view::NodeView;
-
-use tokio::sync::Semaphore;
 
 use crate::clock::Nanos;
 use crate::invalidation::Invalidation;
@@ -96,8 +93,6 @@ pub struct Upstream {
     turn: Cell<usize>,
     /// Dedicated connections that nobody uses for the moment.
     idle: Idle,
-    /// Permits for connections beside the lanes.
-    apart: Semaphore,
 }
 
 // === impl Upstream ===
@@ -113,18 +108,7 @@ impl Upstream {
     ) -> Rc<Upstream> {
         let routes = RefCell::new(vec![None; SLOT_COUNT].into());
         let (lanes, turn, idle) = (RefCell::default(), Cell::default(), Idle::default());
-        Rc::new(Upstream {
-            worker,
-            options,
-            shared,
-            lanes,
-            routes,
-            on_invalidation,
-            stats,
-            turn,
-            idle,
-            apart: apart::permits(),
-        })
+        Rc::new(Upstream { worker, options, shared, lanes, routes, on_invalidation, stats, turn, idle })
     }
 
     /// Whether nodes are asked to track what is read.

@@ -17,9 +17,11 @@ mod idle;
 pub(super) use idle::Idle;
 
 use super::Upstream;
+use super::call::{Outcome, UpstreamReply};
 use super::error::Failure;
 use super::handshake;
 use super::redirect::{self, Redirect};
+use super::slots::NodeIndex;
 use super::wire::Wire;
 use crate::key::Slot;
 use crate::node::NodeId;
@@ -103,6 +105,17 @@ impl Upstream {
             None => self.open(node).await?,
         };
         Ok(Dedicated { upstream: self.clone(), link, out: WriteQueue::default(), owed: 0, _in_use: in_use })
+    }
+
+    /// Asks a node on a dedicated connection: one that runs a script hears nothing on the connection that sent it.
+    ///
+    /// # Errors
+    /// The node cannot be reached or is silent, or too many of these connections are in use.
+    pub async fn ask_apart(self: Rc<Upstream>, index: NodeIndex, request: Bytes) -> Outcome {
+        let mut dedicated = self.dedicated_to(&self.node(index)).await?;
+        let frame = dedicated.converse(&request, 1).await?.pop().unwrap_or_default();
+        dedicated.give_back();
+        Ok(UpstreamReply { frame, rerouted: false, tracked: false })
     }
 
     async fn open(&self, node: &NodeId) -> Result<Link, Failure> {
