@@ -277,9 +277,8 @@ async fn accept_unix(
     let mut turn = 0;
     let result = listener::accept(Listener::Unix(listener), &admission, &drain, |socket, permit| {
         turn = (turn + 1) % handovers.len();
-        if handovers[turn].try_send((socket, permit)).is_err() {
-            tracing::warn!("a worker has too many new clients to take in: one was closed");
-        }
+        // A worker that has ended takes nobody in: the client is closed.
+        drop(handovers[turn].send((socket, permit)));
     });
     if let Err(error) = result.await {
         tracing::error!(%error, "the Unix socket is not served");

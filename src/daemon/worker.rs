@@ -26,15 +26,13 @@ use crate::stats::WorkerStats;
 use crate::tracker::Tracker;
 use crate::upstream::{SharedUpstream, Upstream, UpstreamOptions};
 
-/// New clients of the Unix socket that may wait for a worker to take them in.
-const HANDED_OVER_MAX: usize = 1024;
-
 /// After so many turns of its sessions a busy worker looks at its sockets: what nodes push waits there. Tokio's default
 /// of 61 let a value be served for a tenth of a second after its successor was written.
 const TURNS_PER_LOOK: u32 = 8;
 
-/// Where clients that another thread accepted are handed over to a worker.
-pub(super) type HandedOver = mpsc::Sender<(ClientSocket, Permit)>;
+/// Where clients that another thread accepted are handed over to a worker. Each has its permit, so no more than
+/// `max_clients` wait there.
+pub(super) type HandedOver = mpsc::UnboundedSender<(ClientSocket, Permit)>;
 
 /// What a worker grows from; all of it can cross threads.
 #[derive(Debug)]
@@ -79,7 +77,7 @@ struct Host {
 /// # Errors
 /// The system refused the thread or its event loop.
 pub(super) fn spawn(seed: WorkerSeed) -> io::Result<Worker> {
-    let (handed_over, receiver) = mpsc::channel(HANDED_OVER_MAX);
+    let (handed_over, receiver) = mpsc::unbounded_channel();
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let thread = thread::Builder::new().name(format!("worker-{}", seed.index)).spawn(move || {
         let mut builder = Builder::new_current_thread();
@@ -97,7 +95,7 @@ pub(super) fn spawn(seed: WorkerSeed) -> io::Result<Worker> {
     Ok(Worker { thread, handed_over })
 }
 
-async fn run(seed: WorkerSeed, mut handed_over: mpsc::Receiver<(ClientSocket, Permit)>) {
+async fn run(seed: WorkerSeed, mut handed_over: mpsc::UnboundedReceiver<(ClientSocket, Permit)>) {
     let WorkerSeed { index, listeners, upstream_options, stats, cache, drain, stop, admission, .. } = seed;
     let patience = upstream_options.request_timeout;
     let pushed = {

@@ -119,6 +119,27 @@ fn request_bounds() {
 }
 
 #[test]
+fn requests_read_ahead() {
+    let (_upstream, daemon) = bounded(&["--request-bulk-max", "4kb", "--request-bytes-max", "4kb"]);
+    let mut patient = daemon.client();
+    patient.send(&["BLPOP", "list", "0"]).unwrap();
+    // What fits is answered when the wait is over.
+    patient.send(&["ECHO", &"e".repeat(3_000)]).unwrap();
+    thread::sleep(A_WHILE);
+    ok(&mut daemon.client(), &["RPUSH", "list", "element"]);
+    assert_eq!(patient.receive().unwrap().items().len(), 2);
+    assert_eq!(patient.receive().unwrap().text().len(), 3_000);
+    let mut greedy = daemon.client();
+    greedy.send(&["BLPOP", "list", "0"]).unwrap();
+    // More than the bound and one read.
+    (0..40).for_each(|_| greedy.send(&["ECHO", &"e".repeat(1_000)]).unwrap());
+    eventually("it is dropped", SOON, || daemon.counter("clients_dropped") == 1);
+    assert!(greedy.receive().is_err(), "there was nothing to answer with");
+    ok(&mut daemon.client(), &["RPUSH", "list", "element"]);
+    assert_eq!(daemon.client().command(&["LLEN", "list"]).unwrap(), Reply::Integer(1), "it waits no more");
+}
+
+#[test]
 fn client_output_max_and_stall_timeout() {
     let (upstream, daemon) = bounded(&["--client-output-max", "1mb", "--client-stall-timeout", "200ms"]);
     let mut direct = upstream.server().connect().unwrap();
@@ -236,15 +257,17 @@ fn negative_ttl() {
 /// A key is read upstream, from memory, and after its time upstream again.
 fn assert_kept_for(daemon: &Daemon, key: &str, time: Duration) {
     let mut client = daemon.client();
-    let counts = || (daemon.counter("l1_misses"), daemon.counter("l1_hits"));
-    let (misses, hits) = counts();
+    let begun = Instant::now();
+    // On a busy machine it may be over at any read, or the trust in the connection may be: it is read again then.
+    for (what, counter) in [("it is kept", "l1_hits"), ("its time comes", "l1_expirations")] {
+        eventually(what, SOON, || {
+            ok(&mut client, &["GET", key]);
+            daemon.counter(counter) > 0
+        });
+    }
+    assert!(begun.elapsed() >= time, "{:?}", begun.elapsed());
     ok(&mut client, &["GET", key]);
-    ok(&mut client, &["GET", key]);
-    assert_eq!(counts(), (misses + 1, hits + 1), "read upstream, and from memory");
-    thread::sleep(time);
-    ok(&mut client, &["GET", key]);
-    assert_eq!(counts(), (misses + 2, hits + 1), "read upstream again");
-    assert_eq!(daemon.counter("l1_expirations"), 1);
+    assert!(daemon.counter("l1_misses") >= 2, "it is read upstream again");
 }
 
 #[test]

@@ -264,6 +264,50 @@ fn a_page_and_keys_end_at_their_bound() {
 }
 
 #[test]
+fn one_scan_takes_only_so_many_steps() {
+    const MANY: usize = 700_000;
+    let plain = Standalone::launch(&[]).unwrap();
+    let fill = format!("for n = 1, {MANY} do redis.call('SET', n, '') end");
+    assert!(!plain.server().command(&["EVAL", &fill, "0"]).unwrap().is_error());
+    let url = format!("redis://{}", plain.server().address());
+    // Time is a bound too, and not the one that is meant to be reached.
+    let daemon = Daemon::start(&["--upstream", &url, "--upstream-request-timeout", "1m"]);
+    let steps = || {
+        let stats = plain.server().command(&["INFO", "commandstats"]).unwrap().text();
+        let calls =
+            stats.lines().find_map(|line| line.strip_prefix("cmdstat_scan:calls=")?.split(',').next());
+        calls.map_or(0, |calls| calls.parse::<usize>().unwrap())
+    };
+    let (mut client, options) = (daemon.client(), ["COUNT", "10000000", "MATCH", "none"]);
+    let (cursor, keys) = page(&scan(&mut client, "0", &options));
+    assert!(cursor != "0" && keys.is_empty(), "{cursor} {keys:?}");
+    assert_eq!(steps(), 64);
+    let (cursor, _) = page(&scan(&mut client, &cursor, &options));
+    assert_eq!(cursor, "0", "the next one goes on to the end");
+    assert!((70..128).contains(&steps()), "{}", steps());
+}
+
+#[test]
+fn keys_ends_when_nodes_disagree_on_a_slot() {
+    let cluster = own_primaries(2);
+    let url = upstream_url(&cluster);
+    let daemon = Daemon::start(&["--upstream", &url, "--topology-refresh-gap-min", "10ms"]);
+    let mut client = daemon.client();
+    assert!(client.command(&["KEYS", "*"]).unwrap().items().is_empty());
+    let (slot, [first, second]) = (Slot::of(b"disputed"), cluster.nodes()) else { panic!("two nodes") };
+    let (owner, other) =
+        if cluster.owner_of(slot).unwrap().id() == first.id() { (first, second) } else { (second, first) };
+    // The owner says that it is the other's, who does not know of it.
+    let said =
+        owner.server().command(&["CLUSTER", "SETSLOT", &slot.number().to_string(), "NODE", other.id()]);
+    assert!(said.unwrap().is_ok());
+    let said = client.command(&["KEYS", "*"]).unwrap();
+    assert_eq!(said.text(), "ERR nearside: the cluster's nodes disagree on who owns a slot");
+    let (cursor, _) = page(&scan(&mut client, "0", &["COUNT", "100"]));
+    assert_ne!(cursor, "0", "a walk that has not seen all is not at its end");
+}
+
+#[test]
 fn what_is_no_scan_gets_the_words_of_redis() {
     let cluster = own_primaries(3);
     let daemon = Daemon::before(&cluster);
