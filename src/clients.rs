@@ -52,8 +52,8 @@ pub struct Client {
     queued: AtomicI64,
     /// The client that is told what becomes invalid in its stead; 0 for none, -1 when nobody is told.
     pub redirect: AtomicI64,
-    /// The keys that it watches.
-    pub watched: AtomicUsize,
+    /// The keys that it watches; told by whoever remembers them.
+    pub watched: Arc<AtomicUsize>,
     /// The bytes of replies that it has not read, as of the last time that something was sent to it.
     pub unread: AtomicUsize,
 }
@@ -78,7 +78,7 @@ pub enum Mark {
     PubSub,
     /// It is between MULTI and EXEC.
     Transaction,
-    /// It waits in a command that waits.
+    /// It waits in a command that waits. Never put on it: [`Client::wait`] knows.
     Blocked,
     /// It is told what becomes invalid of what it read.
     Tracking,
@@ -86,17 +86,17 @@ pub enum Mark {
     TrackingBroken,
     /// It is told by prefixes.
     TrackingBroadcast,
-    /// A key that it watches was changed.
-    Dirty,
     /// It came over a Unix socket.
     Unix,
     /// CLIENT NO-EVICT.
     NoEvict,
     /// CLIENT NO-TOUCH.
     NoTouch,
+    /// CLIENT CAPA REDIRECT, which has no letter.
+    CanRedirect,
 }
 
-const LETTERS: [(Mark, char); 11] = [
+const LETTERS: [(Mark, char); 10] = [
     (Mark::Monitor, 'O'),
     (Mark::PubSub, 'P'),
     (Mark::Transaction, 'x'),
@@ -104,7 +104,6 @@ const LETTERS: [(Mark, char); 11] = [
     (Mark::Tracking, 't'),
     (Mark::TrackingBroken, 'R'),
     (Mark::TrackingBroadcast, 'B'),
-    (Mark::Dirty, 'd'),
     (Mark::Unix, 'U'),
     (Mark::NoEvict, 'e'),
     (Mark::NoTouch, 'T'),
@@ -172,7 +171,7 @@ impl Client {
             shard_channels: AtomicUsize::new(0),
             queued: AtomicI64::new(-1),
             redirect: AtomicI64::new(-1),
-            watched: AtomicUsize::new(0),
+            watched: Arc::default(),
             unread: AtomicUsize::new(0),
         }
     }
@@ -217,7 +216,10 @@ impl Client {
 
     /// Whether the mark is on it.
     pub fn has(&self, mark: Mark) -> bool {
-        self.marks.load(Ordering::Relaxed) & mark.bit() != 0
+        match mark {
+            Mark::Blocked => self.wait.is_waiting(),
+            mark => self.marks.load(Ordering::Relaxed) & mark.bit() != 0,
+        }
     }
 
     /// Its marks as Redis writes them: `N` when there is none.
@@ -270,6 +272,9 @@ mod tests {
         client.note_queued(Some(0));
         assert_eq!(client.letters(), "xUe");
         client.note_queued(None);
+        let waiting = client.wait.begin();
+        assert_eq!(client.letters(), "bUe");
+        drop(waiting);
         for mark in [Mark::NoEvict, Mark::Unix] {
             client.mark(mark, false);
         }

@@ -4,9 +4,14 @@
 //! watch began.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
+use std::hash::BuildHasher;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use foldhash::fast::FixedState;
 
 use super::own_writes::OwnWrite;
 use super::{Answer, Caller, Proxy, Route, failure_reply, forward::CROSS_SLOT};
@@ -21,34 +26,74 @@ const OK: &[u8] = b"+OK\r\n";
 /// Redirects of one WATCH that are followed.
 const REDIRECTS_MAX: usize = 5;
 
+/// More watched keys of a session are not told apart when they are counted for CLIENT LIST.
+const KEYS_COUNTED_MAX: usize = 65_536;
+
 /// What one session watches.
-#[derive(Debug, Default)]
-pub struct Watched(RefCell<Option<Watch>>);
+#[derive(Debug)]
+pub struct Watched {
+    watch: RefCell<Option<Watch>>,
+    /// Where others see how many keys that is.
+    count: Arc<AtomicUsize>,
+}
 
 #[derive(Debug)]
 pub(super) struct Watch {
     slot: Slot,
     /// Remembers the keys. `None` when it was lost: nobody knows what changed since, so EXEC will find that something did.
     pub(super) connection: Option<Dedicated>,
+    keys: WatchedKeys,
     /// As after a write of anything, reads of the session go upstream.
     _reads: OwnWrite,
+}
+
+/// Which keys are watched, by hash, as far as they are counted; none once this is dropped.
+#[derive(Debug)]
+struct WatchedKeys {
+    hashes: HashSet<u64>,
+    count: Arc<AtomicUsize>,
+}
+
+// === impl WatchedKeys ===
+
+impl WatchedKeys {
+    fn add(&mut self, hashes: Vec<u64>) {
+        for hash in hashes {
+            if self.hashes.len() == KEYS_COUNTED_MAX {
+                break;
+            }
+            self.hashes.insert(hash);
+        }
+        self.count.store(self.hashes.len(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for WatchedKeys {
+    fn drop(&mut self) {
+        self.count.store(0, Ordering::Relaxed);
+    }
 }
 
 // === impl Watched ===
 
 impl Watched {
+    /// Nothing yet; how many keys are watched will be told by `count`.
+    pub fn new(count: Arc<AtomicUsize>) -> Watched {
+        Watched { watch: RefCell::new(None), count }
+    }
+
     /// Whether anything is watched.
     pub fn is_any(&self) -> bool {
-        self.0.borrow().is_some()
+        self.watch.borrow().is_some()
     }
 
     /// The slot of what is watched.
     pub fn slot(&self) -> Option<Slot> {
-        self.0.borrow().as_ref().map(|watch| watch.slot)
+        self.watch.borrow().as_ref().map(|watch| watch.slot)
     }
 
     pub(super) fn take(&self) -> Option<Watch> {
-        self.0.borrow_mut().take()
+        self.watch.borrow_mut().take()
     }
 }
 
@@ -72,24 +117,32 @@ impl Proxy {
         };
         let watch = match watched.take() {
             Some(watch) if watch.slot != slot => {
-                *watched.0.borrow_mut() = Some(watch);
+                *watched.watch.borrow_mut() = Some(watch);
                 return Answer::Now(Bytes::from_static(CROSS_SLOT));
             }
             watch => watch,
         };
         let reads = self.begin_write(Vec::new(), caller).before_all_reads();
         let bytes = request.to_owned().bytes();
+        let hash = |key| FixedState::default().hash_one(key);
+        let hashes = request.args().skip(1).map(hash).collect();
         let (proxy, watched) = (self.clone(), watched.clone());
         Answer::Later(Box::pin(async move {
             let is_first = watch.is_none();
-            let (connection, reply) = match watch {
-                None => proxy.begin_watch(slot, &bytes).await,
-                Some(Watch { connection: None, .. }) => (None, Bytes::from_static(OK)),
-                Some(Watch { connection: Some(connection), .. }) => proxy.go_on(connection, &bytes).await,
+            let new = || WatchedKeys { hashes: HashSet::new(), count: watched.count.clone() };
+            let (connection, mut keys) =
+                watch.map_or_else(|| (None, new()), |watch| (watch.connection, watch.keys));
+            let (connection, reply) = match connection {
+                None if is_first => proxy.begin_watch(slot, &bytes).await,
+                None => (None, Bytes::from_static(OK)),
+                Some(connection) => proxy.go_on(connection, &bytes).await,
             };
             // After an error of the first WATCH nothing is watched; what was before a later one still counts.
             if !is_first || connection.is_some() {
-                *watched.0.borrow_mut() = Some(Watch { slot, connection, _reads: reads });
+                if !reply.starts_with(b"-") {
+                    keys.add(hashes);
+                }
+                *watched.watch.borrow_mut() = Some(Watch { slot, connection, keys, _reads: reads });
             }
             reply
         }))
@@ -155,5 +208,22 @@ async fn watch_more(mut connection: Dedicated, bytes: &Bytes) -> (Option<Dedicat
     match connection.converse(bytes, 1).await {
         Ok(mut replies) => (Some(connection), replies.pop().unwrap_or_default()),
         Err(failure) => (None, failure_reply(&failure)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watched_keys_are_counted_once_and_up_to_a_bound() {
+        let count = Arc::<AtomicUsize>::default();
+        let mut keys = WatchedKeys { hashes: HashSet::new(), count: count.clone() };
+        keys.add(vec![1, 2, 1]);
+        assert_eq!(count.load(Ordering::Relaxed), 2);
+        keys.add((0..70_000).collect());
+        assert_eq!(count.load(Ordering::Relaxed), KEYS_COUNTED_MAX);
+        drop(keys);
+        assert_eq!(count.load(Ordering::Relaxed), 0);
     }
 }

@@ -54,8 +54,8 @@ pub(super) fn set_info(request: &Request<'_>, state: &State) -> Bytes {
 }
 
 /// CLIENT INFO: the line of CLIENT LIST about this client.
-pub(super) fn info(state: &State) -> Bytes {
-    let mut lines = Lines::new(clock::now());
+pub(super) fn info(state: &State, context: &SessionContext) -> Bytes {
+    let mut lines = Lines::new(clock::now(), &context.report.server_facts());
     lines.add(&state.client);
     text(lines.finish(), state.resp())
 }
@@ -84,6 +84,14 @@ pub(super) fn unblock(request: &Request<'_>, context: &SessionContext) -> Answer
         return Answer::Now(number(0));
     };
     Answer::Later(Box::pin(async move { number(i64::from(told.await.unwrap_or(false))) }))
+}
+
+/// CLIENT CAPA of Valkey: what a client is capable of, as far as it has a name. No client is redirected here.
+pub(super) fn capa(request: &Request<'_>, state: &State) -> Bytes {
+    if request.args().skip(2).any(|capability| capability.eq_ignore_ascii_case(b"redirect")) {
+        state.client.mark(Mark::CanRedirect, true);
+    }
+    ok()
 }
 
 /// CLIENT IMPORT-SOURCE of Valkey: nothing is imported through the daemon.

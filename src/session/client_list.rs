@@ -5,31 +5,36 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
+use super::SessionContext;
 use super::client_filter::{Asker, Filter};
 use super::local::text;
 use super::state::State;
-use crate::clients::{Client, Clients};
+use crate::clients::{Client, Mark};
 use crate::clock::{self, Nanos};
 use crate::command;
 use crate::resp::request::Request;
+use crate::upstream::ServerFacts;
 
 /// Lines about clients.
 #[derive(Debug)]
 pub(super) struct Lines {
     now: Nanos,
+    /// Fields that not all servers have: these are shown in front of those that do.
+    capa: bool,
+    watch: bool,
     commands: HashMap<usize, &'static str>,
     out: Vec<u8>,
 }
 
 /// CLIENT LIST with its filters.
-pub(super) fn list(request: &Request<'_>, state: &State, clients: &Clients) -> Bytes {
+pub(super) fn list(request: &Request<'_>, state: &State, context: &SessionContext) -> Bytes {
     let filter = match Filter::read(request, Asker::List) {
         Ok(filter) => filter,
         Err(error) => return error,
     };
     let now = clock::now();
-    let mut lines = Lines::new(now);
-    for client in clients.all() {
+    let mut lines = Lines::new(now, &context.report.server_facts());
+    for client in context.clients.all() {
         if filter.matches(&client, state.client.id, now) {
             lines.add(&client);
         }
@@ -40,8 +45,12 @@ pub(super) fn list(request: &Request<'_>, state: &State, clients: &Clients) -> B
 // === impl Lines ===
 
 impl Lines {
-    pub(super) fn new(now: Nanos) -> Lines {
-        Lines { now, commands: command::names(), out: Vec::new() }
+    pub(super) fn new(now: Nanos, server: &ServerFacts) -> Lines {
+        let (capa, watch) = match &server.valkey_version {
+            Some(version) => (is_since(version, (8, 1)), is_since(version, (8, 0))),
+            None => (false, is_since(&server.redis_version, (7, 4))),
+        };
+        Lines { now, capa, watch, commands: command::names(), out: Vec::new() }
     }
 
     /// Adds the line of `client`. What a client holds of this daemon's memory is not counted, but for the replies that it
@@ -58,14 +67,21 @@ impl Lines {
         self.out.extend(format!("fd={} name=", ends.descriptor).bytes());
         self.out.extend(&names.client);
         let (age, idle) = (seconds(client.connected_at), seconds(last_request_at));
-        self.out.extend(format!(" age={age} idle={idle} flags={} db=0", client.letters()).bytes());
+        self.out.extend(format!(" age={age} idle={idle} flags={}", client.letters()).bytes());
+        if self.capa {
+            let letter = if client.has(Mark::CanRedirect) { "r" } else { "" };
+            self.out.extend(format!(" capa={letter}").bytes());
+        }
+        self.out.extend_from_slice(b" db=0");
         for (field, count) in
             [("sub", &client.channels), ("psub", &client.patterns), ("ssub", &client.shard_channels)]
         {
             self.out.extend(format!(" {field}={}", count.load(Relaxed)).bytes());
         }
-        let queued = client.queued();
-        self.out.extend(format!(" multi={queued} watch={}", client.watched.load(Relaxed)).bytes());
+        self.out.extend(format!(" multi={}", client.queued()).bytes());
+        if self.watch {
+            self.out.extend(format!(" watch={}", client.watched.load(Relaxed)).bytes());
+        }
         self.out.extend_from_slice(b" qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0");
         self.out.extend(format!(" omem={unread} tot-mem={unread} events=r cmd={command}").bytes());
         let resp = if client.speaks_resp3.load(Relaxed) { 3 } else { 2 };
@@ -80,4 +96,10 @@ impl Lines {
     pub(super) fn finish(self) -> Vec<u8> {
         self.out
     }
+}
+
+/// Whether a version such as `7.4.1` is this one or a later one.
+fn is_since(version: &str, (major, minor): (u32, u32)) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) >= (major, minor)
 }

@@ -187,7 +187,8 @@ pub(super) fn answer(
         "watch" if open => error("ERR WATCH inside MULTI is not allowed"),
         "watch" => {
             let modes = state.modes.get_or_insert_with(Box::<Modes>::default);
-            let watched = modes.watched.get_or_insert_with(Rc::<Watched>::default);
+            let watched =
+                modes.watched.get_or_insert_with(|| Rc::new(Watched::new(state.client.watched.clone())));
             context.proxy.watch(spec, request, watched, caller)
         }
         // DISCARD and UNWATCH.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Address, Client, Reply};
+use nearside::dev::{Address, Client, Reply, Standalone};
 use tokio::time::Instant;
 
 use crate::support::daemon::{Daemon, upstream_url};
@@ -59,7 +59,7 @@ fn the_list_has_the_fields_of_redis_and_what_each_client_did() {
     say(&mut local, "MULTI");
     say(&mut local, "PING");
     let mut looker = daemon.client();
-    let expected = "id addr laddr fd name age idle flags db sub psub ssub multi watch qbuf qbuf-free argv-mem multi-mem rbs \
+    let expected = "id addr laddr fd name age idle flags db sub psub ssub multi qbuf qbuf-free argv-mem multi-mem rbs \
                     rbp obl oll omem tot-mem events cmd user redir resp lib-name lib-ver";
     let line = say(&mut looker, "CLIENT LIST").text();
     let order: Vec<&str> =
@@ -94,6 +94,64 @@ fn the_list_has_the_fields_of_redis_and_what_each_client_did() {
     );
     drop(tcp);
     eventually("who left is not listed", SOON, || list(&mut looker, &format!(" ID {tcp_id}")).is_empty());
+}
+
+/// Which fields there are, and which say the same, is up to the server that stands behind it.
+#[test]
+fn each_client_is_listed_as_by_a_plain_server() {
+    let plain = Standalone::launch(&["--databases", "1"].map(str::to_owned)).unwrap();
+    let behind = Standalone::launch(&[]).unwrap();
+    let daemon = Daemon::start(&["--upstream", &format!("redis://{}", behind.server().address())]);
+    daemon.until_tracked(1);
+    let states = [
+        ("plain", vec!["GET key"]),
+        ("blocked", vec![]),
+        ("watching", vec!["WATCH {k}a {k}b {k}a", "WATCH {k}c"]),
+        ("queueing", vec!["WATCH a", "MULTI", "SET a 1", "GET a"]),
+        ("over", vec!["WATCH a", "MULTI", "EXEC"]),
+        ("forgetful", vec!["WATCH a", "UNWATCH"]),
+        ("subscribed", vec!["SUBSCRIBE x", "PSUBSCRIBE y*"]),
+        ("kept", vec!["CLIENT NO-EVICT ON"]),
+        ("wrong", vec!["NOSUCH"]),
+    ];
+    let listed = |connect: &dyn Fn() -> Client| {
+        let mut clients: Vec<Client> = Vec::new();
+        for (name, requests) in &states {
+            let mut client = connect();
+            say(&mut client, &format!("CLIENT SETNAME {name}"));
+            requests.iter().for_each(|request| drop(say(&mut client, request)));
+            clients.push(client);
+        }
+        clients[1].send(&["BLPOP", "list", "0"]).unwrap();
+        let mut looker = connect();
+        let blocked = |fields: &BTreeMap<String, String>| fields["flags"] == "b";
+        eventually("one is blocked", SOON, || list(&mut looker, "").iter().any(blocked));
+        let line = say(&mut looker, "CLIENT LIST").text();
+        let order = line.lines().next().unwrap().split(' ').map(|field| field.split_once('=').unwrap().0);
+        // Redis 7.0 has no names of libraries, and Valkey counts bytes of clients.
+        let order = order.filter(|field| !field.starts_with("lib-") && !field.starts_with("tot-"));
+        let order: Vec<String> = order.map(str::to_owned).collect();
+        let different =
+            ["id", "addr", "laddr", "fd", "age", "idle", "qbuf", "qbuf-free", "argv-mem", "multi-mem"];
+        let different = [&different[..], &["rbs", "rbp", "tot-mem"]].concat();
+        let mut lines: Vec<Vec<String>> = list(&mut looker, "")
+            .iter()
+            .filter(|fields| states.iter().any(|(name, _)| fields["name"] == *name))
+            .map(|fields| {
+                let said = order.iter().filter(|field| !different.contains(&&***field));
+                // Once it has watched, Valkey shows a client outside of a transaction as one with nothing queued.
+                let outside = |field: &str| field == "multi" && fields["flags"] != "x";
+                said.filter(|field| !outside(field))
+                    .map(|field| format!("{field}={}", fields[field]))
+                    .collect()
+            })
+            .collect();
+        lines.sort();
+        (order, lines)
+    };
+    let expected = listed(&|| plain.server().connect().unwrap());
+    assert_eq!(expected.1.len(), states.len());
+    assert_eq!(listed(&|| daemon.client()), expected);
 }
 
 #[test]
