@@ -79,6 +79,11 @@ impl Connection {
         Ok(Connection { socket, buffer, scanner, rest: Vec::new(), ended: false, out: WriteQueue::default() })
     }
 
+    /// Holds the client, from its next request on, to what one may send that has a password to say yet; or no more.
+    pub fn restrain(&mut self, restrained: bool) {
+        self.scanner.restrain(restrained);
+    }
+
     /// Reads what has arrived and shows each request in it to `handle`. Ready when something was read.
     #[inline]
     pub fn poll_requests(

@@ -45,6 +45,13 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         Main,
+        "password_file",
+        "PATH",
+        None,
+        "File that holds the password that clients must give; one newline at its end is ignored; requirepass of Redis",
+    ),
+    key(
+        Main,
         "upstream",
         "URL",
         None,

@@ -61,6 +61,8 @@ pub struct ListenConfig {
     pub unix_mode: u32,
     /// Connections that the kernel holds until they are accepted.
     pub backlog: u32,
+    /// What clients have to say first.
+    pub password: Option<Secret>,
     /// Clients connected at the same time, over all listeners.
     pub max_clients: usize,
 }
@@ -255,6 +257,7 @@ fn listen(read: &mut Reader) -> ListenConfig {
         tcp: tcp.unwrap_or_default(),
         unix,
         unix_mode: read.value("unix_mode", value::mode).unwrap_or_default(),
+        password: read.value("password_file", value::secret_file),
         backlog: read.number("listen_backlog", 1..=65_535) as u32,
         max_clients: read.number("max_clients", change::MAX_CLIENTS),
     }

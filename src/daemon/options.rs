@@ -6,7 +6,7 @@ use crate::config::{CacheConfig, Config, MemoryConfig, SessionConfig, UpstreamCo
 use crate::near_cache::CacheLimits;
 use crate::proxy::MemoryLimits;
 use crate::resp::scan::RequestLimits;
-use crate::session::SessionLimits;
+use crate::session::{Password, SessionLimits};
 use crate::settings::{Setting, Settings};
 use crate::upstream::topology::TopologyOptions;
 use crate::upstream::{Credentials, Deployment, Heartbeat, UpstreamOptions};
@@ -39,6 +39,11 @@ pub(super) fn session_limits(config: &Config) -> SessionLimits {
         subscriptions_max: config.pubsub_subscriptions_max,
         subscribe_timeout: upstream.request_timeout,
     }
+}
+
+/// What clients have to say first.
+pub(super) fn password(config: &Config) -> Option<Password> {
+    config.listen.password.as_ref().map(|password| Password::new(password.expose().as_bytes()))
 }
 
 /// What may be changed while the daemon runs, as it is at the beginning.

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::local::{bulk, null, ok, printed};
+use super::password::Password;
 use crate::command::{Fault, recognise};
 use crate::resp::encode;
 use crate::resp::request::{OwnedRequest, Request};
@@ -14,23 +15,32 @@ pub(super) fn users() -> Bytes {
 }
 
 /// ACL LIST.
-pub(super) fn list() -> Bytes {
-    Bytes::from_static(b"*1\r\n$34\r\nuser default on nopass ~* &* +@all\r\n")
+pub(super) fn list(password: Option<&Password>) -> Bytes {
+    let password = password.map_or_else(|| "nopass".to_owned(), |password| format!("#{}", password.digest()));
+    let mut out = BytesMut::new();
+    encode::array(&mut out, 1);
+    encode::bulk(&mut out, format!("user default on {password} ~* &* +@all").as_bytes());
+    out.freeze()
 }
 
 /// ACL GETUSER.
-pub(super) fn get_user(name: &[u8], resp: Resp) -> Bytes {
+pub(super) fn get_user(name: &[u8], password: Option<&Password>, resp: Resp) -> Bytes {
     if name != b"default" {
         return null(resp);
     }
     let mut out = BytesMut::new();
     encode::map(&mut out, resp, 6);
     encode::bulk(&mut out, b"flags");
-    encode::set(&mut out, resp, 2);
+    encode::set(&mut out, resp, if password.is_none() { 2 } else { 1 });
     encode::bulk(&mut out, b"on");
-    encode::bulk(&mut out, b"nopass");
+    if password.is_none() {
+        encode::bulk(&mut out, b"nopass");
+    }
     encode::bulk(&mut out, b"passwords");
-    encode::array(&mut out, 0);
+    encode::array(&mut out, usize::from(password.is_some()));
+    if let Some(password) = password {
+        encode::bulk(&mut out, password.digest().as_bytes());
+    }
     for (field, value) in [("commands", "+@all"), ("keys", "~*"), ("channels", "&*")] {
         encode::bulk(&mut out, field.as_bytes());
         encode::bulk(&mut out, value.as_bytes());

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::password::Password;
 use super::pause::Held;
 use super::slowlog::Slowlog;
 use crate::clients::Client;
@@ -21,6 +22,8 @@ pub(super) struct Attention(u8);
 pub struct Desk {
     /// What may change while the daemon runs.
     pub settings: Arc<Settings>,
+    /// What clients have to say first.
+    pub(super) password: Option<Password>,
     attention: AtomicU8,
     pub(super) monitors: Mutex<Vec<Arc<Client>>>,
     pub(super) pause: watch::Sender<Option<Held>>,
@@ -49,9 +52,14 @@ impl Attention {
 
 impl Desk {
     /// A desk with these settings, for a daemon that was configured so.
-    pub fn new(settings: Arc<Settings>, typed: Vec<(&'static str, String)>) -> Desk {
+    pub fn new(
+        settings: Arc<Settings>,
+        password: Option<Password>,
+        typed: Vec<(&'static str, String)>,
+    ) -> Desk {
         Desk {
             settings,
+            password,
             attention: AtomicU8::new(0),
             monitors: Mutex::default(),
             pause: watch::Sender::new(None),
@@ -59,6 +67,11 @@ impl Desk {
             typed: Mutex::new(typed.into_iter().collect()),
             baseline: Mutex::default(),
         }
+    }
+
+    /// Whether a user may come in with this password.
+    pub(super) fn admits(&self, user: &[u8], password: &[u8]) -> bool {
+        user == b"default" && self.password.is_none_or(|wanted| wanted.is(password))
     }
 
     /// What is to be looked at: one relaxed load.

@@ -1,10 +1,12 @@
 //! HELLO and AUTH: which version of the protocol, and who.
 //!
-//! The daemon has one user without a password, as a fresh Redis has: the errors are those of Redis in that state.
+//! The daemon has one user, with the password of `password_file` or without one, as a Redis with `requirepass` or a fresh one.
 
 use bytes::{Bytes, BytesMut};
 
+use super::SessionContext;
 use super::client::is_valid_name;
+use super::desk::Desk;
 use super::info::Report;
 use super::local::{ok, printed};
 use super::state::State;
@@ -14,15 +16,28 @@ use crate::resp::{Resp, parse_integer};
 
 const NAME_REFUSED: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+const HELLO_NO_AUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
+const VALKEY_HELLO_NO_AUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
 const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?";
 
 /// HELLO with its options. But for the name, nothing changes unless all of it is right.
-pub(super) fn hello(request: &Request<'_>, state: &mut State, report: &Report) -> Bytes {
+pub(super) fn hello(request: &Request<'_>, state: &mut State, context: &SessionContext) -> Bytes {
+    let report = &context.report;
     // Redis 7.0 acts on each option when it reads it, whatever is wrong behind it; Valkey does so at the end.
     let at_once = report.server_facts().valkey_version.is_none();
-    let mut name = None;
-    let read = read_options(request, state.resp(), at_once, &mut name);
-    if let Some(name) = name
+    let mut options = Options::default();
+    let mut read = read_options(request, state.resp(), at_once, &context.desk, &mut options);
+    let right = options.login.unwrap_or(false);
+    if right && (read.is_ok() || at_once) {
+        state.unlock();
+    }
+    if options.login == Some(false) && read.is_ok() {
+        read = Err(WRONG_PASSWORD.into());
+    }
+    if state.is_locked() && read.is_ok() {
+        read = Err(if at_once { HELLO_NO_AUTH } else { VALKEY_HELLO_NO_AUTH }.into());
+    }
+    if let Some(name) = options.name
         && (read.is_ok() || at_once)
     {
         state.client.names().client = name;
@@ -37,21 +52,35 @@ pub(super) fn hello(request: &Request<'_>, state: &mut State, report: &Report) -
 }
 
 /// AUTH password, and AUTH user password.
-pub(super) fn auth(request: &Request<'_>) -> Bytes {
-    match request.len() {
-        2 => encode::error_reply(NO_PASSWORD),
-        3 if request.arg(1) == b"default" => ok(),
-        3 => encode::error_reply(WRONG_PASSWORD),
-        _ => encode::error_reply("ERR syntax error"),
+pub(super) fn auth(request: &Request<'_>, state: &mut State, desk: &Desk) -> Bytes {
+    let admitted = match request.len() {
+        2 if desk.password.is_none() => return encode::error_reply(NO_PASSWORD),
+        2 => desk.admits(b"default", request.arg(1)),
+        3 => desk.admits(request.arg(1), request.arg(2)),
+        _ => return encode::error_reply("ERR syntax error"),
+    };
+    if !admitted {
+        return encode::error_reply(WRONG_PASSWORD);
     }
+    state.unlock();
+    ok()
 }
 
-/// The version that is wanted; the name goes to `name`.
+/// What the options of HELLO want.
+#[derive(Debug, Default)]
+struct Options {
+    name: Option<Vec<u8>>,
+    /// Whether user and password are right, if they were given.
+    login: Option<bool>,
+}
+
+/// The version that is wanted; what else is, goes to `options`.
 fn read_options(
     request: &Request<'_>,
     present: Resp,
     at_once: bool,
-    name: &mut Option<Vec<u8>>,
+    desk: &Desk,
+    options: &mut Options,
 ) -> Result<Resp, Vec<u8>> {
     if request.len() == 1 {
         return Ok(present);
@@ -63,14 +92,14 @@ fn read_options(
         3 => Resp::Three,
         _ => return Err("NOPROTO unsupported protocol version".into()),
     };
-    let mut wrong_user = false;
     let mut at = 2;
     while at < request.len() {
         let option = request.arg(at);
         let following = request.len() - 1 - at;
         if option.eq_ignore_ascii_case(b"auth") && following >= 2 {
-            wrong_user = request.arg(at + 1) != b"default";
-            if wrong_user && at_once {
+            let admitted = desk.admits(request.arg(at + 1), request.arg(at + 2));
+            options.login = Some(admitted);
+            if !admitted && at_once {
                 break;
             }
             at += 3;
@@ -79,13 +108,13 @@ fn read_options(
             if !is_valid_name(wanted) {
                 return Err(NAME_REFUSED.into());
             }
-            *name = Some(wanted.to_vec());
+            options.name = Some(wanted.to_vec());
             at += 2;
         } else {
             return Err([&b"ERR Syntax error in HELLO option '"[..], printed(option), b"'"].concat());
         }
     }
-    if wrong_user { Err(WRONG_PASSWORD.into()) } else { Ok(resp) }
+    Ok(resp)
 }
 
 fn greeting(state: &State, report: &Report) -> Bytes {

@@ -57,14 +57,14 @@ pub(super) fn answer(
             Bytes::from_static(b"+RESET\r\n")
         }
         Local::Select => select(request.arg(1)),
-        Local::Hello => hello::hello(request, state, &context.report),
-        Local::Auth => hello::auth(request),
+        Local::Hello => hello::hello(request, state, context),
+        Local::Auth => hello::auth(request, state, &context.desk),
         Local::Role => Bytes::from_static(b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"),
         Local::Lolwut => lolwut::lolwut(request, state.resp(), &context.report.server_facts().redis_version),
         Local::AclDryRun | Local::AclGetUser | Local::AclList | Local::AclLog => {
-            about_users(local, request, state)
+            about_users(local, request, state, context)
         }
-        Local::AclUsers | Local::AclWhoAmI => about_users(local, request, state),
+        Local::AclUsers | Local::AclWhoAmI => about_users(local, request, state, context),
         Local::ConfigResetStat
         | Local::LatencyDoctor
         | Local::LatencyGraph
@@ -79,11 +79,11 @@ pub(super) fn answer(
     })
 }
 
-fn about_users(local: Local, request: &Request<'_>, state: &State) -> Bytes {
+fn about_users(local: Local, request: &Request<'_>, state: &State, context: &SessionContext) -> Bytes {
     match local {
         Local::AclDryRun => acl::dry_run(request),
-        Local::AclGetUser => acl::get_user(request.arg(2), state.resp()),
-        Local::AclList => acl::list(),
+        Local::AclGetUser => acl::get_user(request.arg(2), context.desk.password.as_ref(), state.resp()),
+        Local::AclList => acl::list(context.desk.password.as_ref()),
         Local::AclLog => acl::log(request),
         Local::AclUsers => acl::users(),
         _ => acl::who_am_i(),

@@ -35,6 +35,7 @@ mod lolwut;
 mod modes;
 mod monitor;
 mod parameters;
+mod password;
 mod pause;
 mod pipeline;
 mod primaries;
@@ -48,6 +49,7 @@ mod transaction;
 
 pub use desk::Desk;
 pub use info::Report;
+pub use password::Password;
 
 use crate::clients::{Clients, Endpoints};
 use crate::clock;
@@ -151,7 +153,7 @@ impl Session {
     pub fn new(context: Rc<SessionContext>, connection: Connection, endpoints: Endpoints) -> Session {
         context.stats.connections_accepted.bump();
         let client = context.clients.enter(endpoints, context.desk.settings.client_output_max.size());
-        let state = State::new(client);
+        let state = State::new(client, context.desk.password.is_some());
         Session { context, connection, state, pipeline: Pipeline::default(), waiting: None, stalled: None }
     }
 
@@ -318,6 +320,7 @@ impl Session {
                 return Ok(false);
             }
             self.state.alone = false;
+            self.connection.restrain(self.state.is_locked());
         }
         let limits = &self.context.limits;
         let full =
@@ -441,6 +444,10 @@ fn serve(
             state.leaving = true;
             Answer::Now(Bytes::new())
         }
+        Err(fault) if state.is_locked() => {
+            shown = false;
+            password::refuse_unrecognised(fault, &request, context)
+        }
         Err(fault) => {
             shown = fault == Fault::Unknown;
             match transaction::queue_unrecognised(fault, &request, state, context, now) {
@@ -487,6 +494,7 @@ fn intercepted(
     attention: Attention,
 ) -> Option<Answer<'static>> {
     if attention.has(Attention::PAUSED)
+        && !state.is_locked()
         && let Some(wait) = pause::wait(spec, &context.desk)
     {
         return Some(Answer::NotYet(wait));

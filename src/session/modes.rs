@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::SessionContext;
 use super::monitor::{self, Watching};
+use super::password;
 use super::state::State;
 use super::subscriber::{self, Subscriber};
 use super::tracking::{self, Tracking};
@@ -17,6 +18,8 @@ use crate::resp::request::Request;
 /// The modes of one session; each is there while its client is in it.
 #[derive(Debug, Default)]
 pub(super) struct Modes {
+    /// The client has not said the password yet.
+    pub(super) locked: bool,
     /// Between MULTI and what ends it.
     pub(super) transaction: Option<Transaction>,
     /// What WATCH named, until EXEC, DISCARD or UNWATCH.
@@ -34,7 +37,8 @@ pub(super) struct Modes {
 impl Modes {
     /// Whether the session is in none.
     pub(super) fn is_none(&self) -> bool {
-        self.transaction.is_none()
+        !self.locked
+            && self.transaction.is_none()
             && self.monitor.is_none()
             && self.subscriber.is_none()
             && self.tracking.is_none()
@@ -54,6 +58,9 @@ pub(super) fn intercept(
     state: &mut State,
     context: &SessionContext,
 ) -> Option<Answer<'static>> {
+    if state.is_locked() {
+        return password::refuse(spec).map(Answer::Now);
+    }
     let monitors = state.modes.as_ref().is_some_and(|modes| modes.monitor.is_some());
     if let Some(refusal) = monitors.then(|| monitor::refuse(spec)).flatten() {
         return Some(refusal);

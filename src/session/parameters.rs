@@ -26,7 +26,10 @@ pub(super) const DAEMON: &[(&str, fn(&SessionContext) -> String)] = &[
     ("maxclients", |context| context.desk.settings.max_clients.get().to_string()),
     ("port", |context| context.report.tcp_port().to_string()),
     ("replicaof", |_| String::new()),
-    ("requirepass", |_| String::new()),
+    ("requirepass", |context| {
+        // That there is one may be known; which it is stays where it was read.
+        if context.desk.password.is_some() { "(redacted)".to_owned() } else { String::new() }
+    }),
     ("slaveof", |_| String::new()),
     ("slowlog-log-slower-than", |context| context.desk.settings.slowlog_log_slower_than.get().to_string()),
     ("slowlog-max-len", |context| context.desk.settings.slowlog_max_len.get().to_string()),

@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) own_writes: Rc<OwnWrites>,
     /// Absent in a plain session, which most are.
     pub(super) modes: Option<Box<Modes>>,
+    /// The client has to say a password before it may do anything.
+    has_password: bool,
     /// No request is taken before all earlier ones have been answered.
     pub(super) alone: bool,
     /// The client wants to leave: nothing is taken any more, and the connection closes when all is answered.
@@ -41,16 +43,19 @@ pub(super) struct State {
 // === impl State ===
 
 impl State {
-    pub(super) fn new(client: Listed) -> State {
-        State {
+    pub(super) fn new(client: Listed, has_password: bool) -> State {
+        let mut state = State {
             client,
             resp: Resp::Two,
             replies: Replies::On,
             own_writes: Rc::default(),
             modes: None,
+            has_password,
             alone: false,
             leaving: false,
-        }
+        };
+        state.lock();
+        state
     }
 
     /// Back to how a connection begins: RESET.
@@ -63,8 +68,32 @@ impl State {
         }
         self.replies = Replies::On;
         self.modes = None;
+        self.lock();
         // What was on its way to one of its modes would come as a reply to something else.
         self.client.mailbox.discard();
+    }
+
+    /// Back to what a client may do before it has said the password, if there is one.
+    fn lock(&mut self) {
+        if self.has_password {
+            self.modes.get_or_insert_default().locked = true;
+            // The next request is held to other bounds.
+            self.alone = true;
+        }
+    }
+
+    /// The client has said the password.
+    pub(super) fn unlock(&mut self) {
+        if let Some(modes) = self.modes.as_mut().filter(|modes| modes.locked) {
+            modes.locked = false;
+            self.alone = true;
+            self.settle();
+        }
+    }
+
+    /// Whether the client has a password to say yet.
+    pub(super) fn is_locked(&self) -> bool {
+        self.modes.as_ref().is_some_and(|modes| modes.locked)
     }
 
     /// Whether the client gets messages of channels.

@@ -254,7 +254,8 @@ fn error(text: &'static str) -> Answer<'static> {
     Answer::Now(encode::error_reply(text))
 }
 
-fn is_valkey(context: &SessionContext) -> bool {
+/// Whether the upstream is Valkey.
+pub(super) fn is_valkey(context: &SessionContext) -> bool {
     context.report.server_facts().valkey_version.is_some()
 }
 

@@ -26,6 +26,10 @@ pub struct RequestLimits {
     pub inline_bytes_max: usize,
 }
 
+/// The arguments, and the bytes of one, of a client that has a password to say yet; as in Redis.
+const RESTRAINED_ARGS_MAX: usize = 10;
+const RESTRAINED_BULK_BYTES_MAX: usize = 16 * 1024;
+
 /// What stands at the beginning of the buffer.
 #[derive(Debug)]
 pub enum Scan {
@@ -42,6 +46,10 @@ pub enum Scan {
 /// What is wrong with a request, in Redis's words. The connection cannot go on after it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ProtocolError {
+    /// More arguments than a client may send that has a password to say yet.
+    RestrainedMultibulkLength,
+    /// A longer argument than such a client may send.
+    RestrainedBulkLength,
     /// The count of arguments is no number, or above the limit.
     MultibulkLength,
     /// The length of an argument is no number, or above the limit.
@@ -64,6 +72,8 @@ pub enum ProtocolError {
 #[derive(Debug)]
 pub struct RequestScanner {
     limits: RequestLimits,
+    /// What they are while the client is not restrained.
+    full: RequestLimits,
     args: Vec<Range<usize>>,
     /// How far the current request has been walked, from its beginning.
     at: usize,
@@ -76,7 +86,16 @@ pub struct RequestScanner {
 impl RequestScanner {
     /// A scanner that holds requests to these limits.
     pub fn new(limits: RequestLimits) -> RequestScanner {
-        RequestScanner { limits, args: Vec::new(), at: 0, missing: None }
+        RequestScanner { limits, full: limits, args: Vec::new(), at: 0, missing: None }
+    }
+
+    /// From the next request on, the client is held to what one may send that has a password to say yet, or is not.
+    pub fn restrain(&mut self, restrained: bool) {
+        self.limits = self.full;
+        if restrained {
+            self.limits.args_max = self.full.args_max.min(RESTRAINED_ARGS_MAX);
+            self.limits.bulk_bytes_max = self.full.bulk_bytes_max.min(RESTRAINED_BULK_BYTES_MAX);
+        }
     }
 
     /// Looks at `buf`, which begins where the last request ended (or did not end yet). A request whose end is not
@@ -113,7 +132,11 @@ impl RequestScanner {
                 }
                 let count = usize::try_from(count).map_err(|_| ProtocolError::MultibulkLength)?;
                 if count > self.limits.args_max {
-                    return Err(ProtocolError::MultibulkLength);
+                    let restrained = count <= self.full.args_max;
+                    return Err(match restrained {
+                        true => ProtocolError::RestrainedMultibulkLength,
+                        false => ProtocolError::MultibulkLength,
+                    });
                 }
                 self.args.clear();
                 self.at = line.end;
@@ -129,7 +152,11 @@ impl RequestScanner {
             let length = line.value.and_then(|length| usize::try_from(length).ok());
             let length = length.ok_or(ProtocolError::BulkLength)?;
             if length > self.limits.bulk_bytes_max {
-                return Err(ProtocolError::BulkLength);
+                let restrained = length <= self.full.bulk_bytes_max;
+                return Err(match restrained {
+                    true => ProtocolError::RestrainedBulkLength,
+                    false => ProtocolError::BulkLength,
+                });
             }
             let end = line.end + length + 2;
             if end > self.limits.request_bytes_max {
@@ -216,6 +243,8 @@ impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Protocol error: ")?;
         match self {
+            ProtocolError::RestrainedMultibulkLength => f.write_str("unauthenticated multibulk length"),
+            ProtocolError::RestrainedBulkLength => f.write_str("unauthenticated bulk length"),
             ProtocolError::MultibulkLength => f.write_str("invalid multibulk length"),
             ProtocolError::BulkLength => f.write_str("invalid bulk length"),
             ProtocolError::ExpectedDollar(got) => write!(f, "expected '$', got '{}'", got.escape_ascii()),

@@ -4,6 +4,7 @@
 mod differing;
 mod fragments;
 mod large_values;
+mod password;
 mod script;
 mod talk;
 mod unread_replies;

@@ -1,0 +1,84 @@
+//! The password of the daemon's own clients, and what one may do before it has said it.
+
+use bytes::{Bytes, BytesMut};
+use subtle::ConstantTimeEq;
+
+use super::SessionContext;
+use super::transaction::is_valkey;
+use crate::command::{Fault, Flags, Spec};
+use crate::proxy::Answer;
+use crate::resp::encode;
+use crate::resp::request::Request;
+
+const NO_AUTH: &[u8] = b"-NOAUTH Authentication required.\r\n";
+const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of: NOAUTH Authentication required.\r\n";
+
+/// What is remembered of the password: its SHA-256, which is what ACL LIST shows of one.
+#[derive(Clone, Copy, Debug)]
+pub struct Password([u8; 32]);
+
+// === impl Password ===
+
+impl Password {
+    /// Remembers `password`.
+    pub fn new(password: &[u8]) -> Password {
+        Password(hmac_sha256::Hash::hash(password))
+    }
+
+    /// Whether `text` is the password. How long that takes tells nothing of either.
+    pub(super) fn is(&self, text: &[u8]) -> bool {
+        hmac_sha256::Hash::hash(text).ct_eq(&self.0).into()
+    }
+
+    /// The SHA-256 in hexadecimal digits.
+    pub(super) fn digest(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// What a client that has not said the password is told of a command; `None` for those that are open to it.
+pub(super) fn refuse(spec: &Spec) -> Option<Bytes> {
+    let refused = !spec.flags.has(Flags::NO_AUTH);
+    refused.then(|| Bytes::from_static(if spec.name == "exec" { EXEC_ABORT } else { NO_AUTH }))
+}
+
+/// What it is told of what is no command. No server is asked whether a module of it knows it.
+pub(super) fn refuse_unrecognised(
+    fault: Fault,
+    request: &Request<'_>,
+    context: &SessionContext,
+) -> Answer<'static> {
+    if let Some(wait) = context.proxy.wait_for_upstream() {
+        // Redis and Valkey say different things: the first clients wait a moment until it is known which it is.
+        return wait;
+    }
+    let open = matches!(fault, Fault::Arity("auth" | "hello" | "quit" | "reset"));
+    if is_valkey(context) && !open {
+        let error = if fault == Fault::Arity("exec") { EXEC_ABORT } else { NO_AUTH };
+        return Answer::Now(Bytes::from_static(error));
+    }
+    if fault == Fault::Arity("exec") {
+        let cause = "wrong number of arguments for 'exec' command";
+        let error = format!("EXECABORT Transaction discarded because of: {cause}");
+        return Answer::Now(encode::error_reply(error));
+    }
+    let mut out = BytesMut::new();
+    fault.write(request, &mut out);
+    Answer::Now(out.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Password;
+
+    #[test]
+    fn only_the_password_is_the_password() {
+        let password = Password::new(b"secret");
+        assert!(password.is(b"secret"));
+        for wrong in [&b""[..], b"secre", b"secret\n", b"Secret", b"secret\0"] {
+            assert!(!password.is(wrong), "{wrong:?}");
+        }
+        let digest = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+        assert_eq!(password.digest(), digest, "as ACL LIST of Redis has it");
+    }
+}
