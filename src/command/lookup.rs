@@ -1,7 +1,5 @@
 //! Finds the row of a request: one hash of its name, and a look at the arguments for containers and arity.
 
-use std::collections::HashMap;
-
 use super::{Fault, Spec, table::FAMILIES};
 use crate::resp::request::Request;
 
@@ -9,7 +7,19 @@ use crate::resp::request::Request;
 const PLACES: usize = 1024;
 
 /// Every row by the hash of its name, the next free place being taken where two collide.
-static INDEX: [Option<&'static Spec>; PLACES] = index();
+static INDEX: [Option<&'static Spec>; PLACES] = index(&ROWS);
+
+/// Every row of the table but subcommands, numbered from 1.
+static ROWS: [Spec; ROW_COUNT] = rows(&SUBROWS);
+
+/// The subcommands of all of them, numbered from there on.
+static SUBROWS: [Spec; SUBROW_COUNT] = subrows();
+
+const ROW_COUNT: usize = counts().0;
+const SUBROW_COUNT: usize = counts().1;
+
+/// All numbers of rows are less than this.
+pub const NUMBERS: usize = ROW_COUNT + SUBROW_COUNT + 1;
 
 /// The row of `request`, or what Redis says of a request that has none.
 pub fn recognise(request: &Request<'_>) -> Result<&'static Spec, Fault> {
@@ -24,13 +34,22 @@ pub fn recognise(request: &Request<'_>) -> Result<&'static Spec, Fault> {
 
 /// Every row of the table but subcommands, which hang on theirs.
 pub fn all() -> impl Iterator<Item = &'static Spec> {
-    FAMILIES.iter().flat_map(|family| family.iter())
+    ROWS.iter()
 }
 
-/// The names of all rows that [`recognise`] gives, by their numbers.
-pub fn names() -> HashMap<usize, &'static str> {
-    let rows = INDEX.iter().flatten().flat_map(|spec| std::iter::once(*spec).chain(spec.subcommands));
-    rows.map(|spec| (spec.number(), spec.name)).collect()
+/// The name of the row that has this number.
+pub fn named(number: usize) -> Option<&'static str> {
+    let row = number.checked_sub(1)?;
+    ROWS.get(row).or_else(|| SUBROWS.get(row - ROW_COUNT)).map(|spec| spec.name)
+}
+
+/// The number of the row that has this name; 0 when there is none.
+pub fn number_of(name: &str) -> usize {
+    let row = match name.split_once('|') {
+        None => find(name.as_bytes()),
+        Some((command, sub)) => find(command.as_bytes()).and_then(|spec| subcommand(spec, sub.as_bytes())),
+    };
+    row.map_or(0, Spec::number)
 }
 
 fn find(name: &[u8]) -> Option<&'static Spec> {
@@ -75,21 +94,72 @@ const fn short(name: &[u8]) -> u64 {
     number
 }
 
-const fn index() -> [Option<&'static Spec>; PLACES] {
-    let mut index = [None; PLACES];
+/// How many rows there are, and how many subcommands they have.
+const fn counts() -> (usize, usize) {
+    let (mut rows, mut subrows) = (0, 0);
     let mut family = 0;
     while family < FAMILIES.len() {
         let mut row = 0;
         while row < FAMILIES[family].len() {
-            let spec = &FAMILIES[family][row];
-            let mut place = place(spec.name.as_bytes());
-            while index[place].is_some() {
-                place = (place + 1) % PLACES;
-            }
-            index[place] = Some(spec);
+            subrows += FAMILIES[family][row].subcommands.len();
+            row += 1;
+        }
+        rows += row;
+        family += 1;
+    }
+    (rows, subrows)
+}
+
+/// The rows of all families, each with the part of `subrows` that is its own.
+const fn rows(mut subrows: &'static [Spec]) -> [Spec; ROW_COUNT] {
+    let mut rows = [FAMILIES[0][0]; ROW_COUNT];
+    let (mut family, mut at) = (0, 0);
+    while family < FAMILIES.len() {
+        let mut row = 0;
+        while row < FAMILIES[family].len() {
+            let spec = FAMILIES[family][row];
+            let (subcommands, rest) = subrows.split_at(spec.subcommands.len());
+            subrows = rest;
+            rows[at] = Spec { number: at as u16 + 1, subcommands, ..spec };
+            at += 1;
             row += 1;
         }
         family += 1;
+    }
+    rows
+}
+
+/// The subcommands of all families, in the order of their rows.
+const fn subrows() -> [Spec; SUBROW_COUNT] {
+    let mut subrows = [FAMILIES[0][0]; SUBROW_COUNT];
+    let (mut family, mut at) = (0, 0);
+    while family < FAMILIES.len() {
+        let mut row = 0;
+        while row < FAMILIES[family].len() {
+            let subcommands = FAMILIES[family][row].subcommands;
+            let mut sub = 0;
+            while sub < subcommands.len() {
+                subrows[at] = Spec { number: (ROW_COUNT + at) as u16 + 1, ..subcommands[sub] };
+                at += 1;
+                sub += 1;
+            }
+            row += 1;
+        }
+        family += 1;
+    }
+    subrows
+}
+
+const fn index(rows: &'static [Spec]) -> [Option<&'static Spec>; PLACES] {
+    let mut index = [None; PLACES];
+    let mut row = 0;
+    while row < rows.len() {
+        let mut place = place(rows[row].name.as_bytes());
+        while index[place].is_some() {
+            place = (place + 1) % PLACES;
+        }
+        index[place] = Some(&rows[row]);
+        row += 1;
     }
     index
 }
@@ -142,13 +212,17 @@ mod tests {
 
     #[test]
     fn every_row_has_a_number_of_its_own() {
-        let names = names();
-        for request in ["GET a", "CONFIG GET a", "CONFIG SET a b", "COMMAND", "COMMAND COUNT"] {
-            let owned = OwnedRequest::from_args(request.split(' '));
-            let spec = recognise(&owned.as_request()).unwrap();
-            assert_eq!(names.get(&spec.number()), Some(&spec.name));
+        let mut numbers = HashSet::new();
+        for spec in all().flat_map(|spec| std::iter::once(spec).chain(spec.subcommands)) {
+            assert!(numbers.insert(spec.number()) && (1..NUMBERS).contains(&spec.number()), "{spec:?}");
+            assert_eq!(named(spec.number()), Some(spec.name));
+            assert_eq!(number_of(spec.name), spec.number());
         }
-        assert!(names.len() > 400, "{}", names.len());
+        assert_eq!(numbers.len(), NUMBERS - 1);
+        assert!(named(0).is_none() && named(NUMBERS).is_none());
+        assert_eq!(number_of("nope"), 0);
+        let owned = OwnedRequest::from_args(["CONFIG", "GET", "a"]);
+        assert_eq!(recognise(&owned.as_request()).unwrap().number(), number_of("config|get"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub use fault::Fault;
 pub use flags::Flags;
 pub use keys::{KeyPositions, Keys, KeysUnknown};
 pub use learned::Learned;
-pub use lookup::{all, names, recognise};
+pub use lookup::{NUMBERS, all, named, number_of, recognise};
 pub use refusal::Refusal;
 
 use crate::resp::{request::Request, resp2::Form};
@@ -27,6 +27,8 @@ use crate::resp::{request::Request, resp2::Form};
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
+    /// Stands for this row in an atomic or a table; no row has number 0.
+    pub number: u16,
     /// The name in lower case; that of a subcommand is the full one, as in `config|get`.
     pub name: &'static str,
     /// How many arguments it takes, with its name: exactly this many, or if negative at least as many.
@@ -66,10 +68,10 @@ impl Timeout {
 // === impl Spec ===
 
 impl Spec {
-    /// A number that stands for this row in an atomic; [`names`] tells which row it was.
+    /// The number of this row, less than [`NUMBERS`]; [`named`] tells which row it was.
     #[inline]
-    pub fn number(&'static self) -> usize {
-        std::ptr::from_ref(self).addr()
+    pub fn number(&self) -> usize {
+        usize::from(self.number)
     }
 
     /// What is done with this request: XREAD and XREADGROUP wait only when they are told to.

@@ -123,7 +123,12 @@ impl Daemon {
             topology_refresh_interval: config.upstream.topology_refresh_interval,
         });
         let settings = Arc::new(options::settings(config));
-        let desk = Arc::new(Desk::new(settings.clone(), options::password(config), config.typed.clone()));
+        let desk = Arc::new(Desk::new(
+            settings.clone(),
+            options::password(config),
+            config.workers,
+            config.typed.clone(),
+        ));
         let memory = Arc::new(Memory::new(options::memory_limits(&config.memory)));
         let (drain, stop) = (Drain::new(), CancellationToken::new());
         let admission = Arc::new(Admission::new(settings.max_clients.clone(), stats.worker(0)));

@@ -118,6 +118,7 @@ async fn run(seed: WorkerSeed, mut handed_over: mpsc::UnboundedReceiver<(ClientS
         proxy,
         clients: seed.clients,
         pubsub: seed.pubsub,
+        tally: seed.desk.tally(index),
         desk: seed.desk,
         tracker: seed.tracker,
         report: seed.report,

@@ -1,6 +1,5 @@
 //! CLIENT LIST: a line a client, with the fields and in the order of Redis.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
@@ -22,7 +21,6 @@ pub(super) struct Lines {
     /// Fields that not all servers have: these are shown in front of those that do.
     capa: bool,
     watch: bool,
-    commands: HashMap<usize, &'static str>,
     out: Vec<u8>,
 }
 
@@ -50,7 +48,7 @@ impl Lines {
             Some(version) => (is_since(version, (8, 1)), is_since(version, (8, 0))),
             None => (false, is_since(&server.redis_version, (7, 4))),
         };
-        Lines { now, capa, watch, commands: command::names(), out: Vec::new() }
+        Lines { now, capa, watch, out: Vec::new() }
     }
 
     /// Adds the line of `client`. What a client holds of this daemon's memory is not counted, but for the replies that it
@@ -61,7 +59,7 @@ impl Lines {
         let seconds = |since: Nanos| self.now.saturating_sub(since) / 1_000_000_000;
         let ends = &client.endpoints;
         let unread = client.unread.load(Relaxed);
-        let command = self.commands.get(&command).copied().unwrap_or("NULL");
+        let command = command::named(command).unwrap_or("NULL");
         self.out
             .extend(format!("id={} addr={} laddr={} ", client.id, ends.address, ends.local_address).bytes());
         self.out.extend(format!("fd={} name=", ends.descriptor).bytes());

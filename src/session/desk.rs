@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::password::Password;
 use super::pause::Held;
 use super::slowlog::Slowlog;
+use super::tally::{Tallies, Tally};
 use crate::clients::Client;
 use crate::settings::Settings;
 
@@ -28,6 +29,8 @@ pub struct Desk {
     pub(super) monitors: Mutex<Vec<Arc<Client>>>,
     pub(super) pause: watch::Sender<Option<Held>>,
     pub(super) slowlog: Mutex<Slowlog>,
+    /// What was sent and failed.
+    pub(super) tallies: Tallies,
     /// The configuration as one would type it.
     typed: Mutex<BTreeMap<&'static str, String>>,
     /// The counters as they were when CONFIG RESETSTAT was sent last.
@@ -51,10 +54,11 @@ impl Attention {
 // === impl Desk ===
 
 impl Desk {
-    /// A desk with these settings, for a daemon that was configured so.
+    /// A desk with these settings, for so many workers of a daemon that was configured so.
     pub fn new(
         settings: Arc<Settings>,
         password: Option<Password>,
+        workers: usize,
         typed: Vec<(&'static str, String)>,
     ) -> Desk {
         Desk {
@@ -64,9 +68,15 @@ impl Desk {
             monitors: Mutex::default(),
             pause: watch::Sender::new(None),
             slowlog: Mutex::new(Slowlog { entries: VecDeque::new(), next_id: 0 }),
+            tallies: Tallies::new(workers),
             typed: Mutex::new(typed.into_iter().collect()),
             baseline: Mutex::default(),
         }
+    }
+
+    /// Where worker `index` counts commands.
+    pub fn tally(&self, index: usize) -> Arc<Tally> {
+        self.tallies.workers[index].clone()
     }
 
     /// Whether a user may come in with this password.

@@ -118,8 +118,9 @@ fn written(sections: &[&Section], facts: &Facts, resp: Resp) -> Bytes {
     text(out, resp)
 }
 
-/// CONFIG RESETSTAT: what INFO's section stats counts begins anew. The counters of section nearside never go back.
+/// CONFIG RESETSTAT: what INFO's sections stats, commandstats and errorstats count begins anew. The counters of section nearside never go back.
 pub(super) fn reset_stats(report: &Report, desk: &Desk) {
+    desk.tallies.reset();
     *super::desk::lock(&desk.baseline) = report.stats.totals().into_iter().collect();
 }
 

@@ -8,6 +8,7 @@ use super::desk::{Desk, lock};
 use super::info::Report;
 use super::primaries::Primaries;
 use super::process;
+use super::tally::Sums;
 use crate::clients::{Clients, Mark};
 use crate::clock;
 
@@ -94,7 +95,8 @@ pub(super) fn stats(facts: &Facts, out: &mut String) -> Result {
     let tracked = facts.report.tracker.counts();
     write!(out, "tracking_total_keys:{}\r\n", tracked.tracking_total_keys)?;
     write!(out, "tracking_total_items:{}\r\n", tracked.tracking_total_items)?;
-    write!(out, "tracking_total_prefixes:{}\r\n", tracked.tracking_total_prefixes)
+    write!(out, "tracking_total_prefixes:{}\r\n", tracked.tracking_total_prefixes)?;
+    write!(out, "total_error_replies:{}\r\n", facts.desk.tallies.all_errors())
 }
 
 pub(super) fn replication(_: &Facts, out: &mut String) -> Result {
@@ -114,15 +116,25 @@ pub(super) fn modules(_: &Facts, out: &mut String) -> Result {
     out.write_str("# Modules\r\n")
 }
 
-/// A hit is not timed, and what cannot be given whole is not given.
-pub(super) fn command_stats(_: &Facts, out: &mut String) -> Result {
-    out.write_str("# Commandstats\r\n")
+/// Times are 0: a hit is not timed, and those who read this look for the fields.
+pub(super) fn command_stats(facts: &Facts, out: &mut String) -> Result {
+    out.write_str("# Commandstats\r\n")?;
+    for (name, Sums { calls, rejected, failed }) in facts.desk.tallies.commands() {
+        write!(out, "cmdstat_{name}:calls={calls},usec=0,usec_per_call=0.00,")?;
+        write!(out, "rejected_calls={rejected},failed_calls={failed}\r\n")?;
+    }
+    Ok(())
 }
 
-pub(super) fn error_stats(_: &Facts, out: &mut String) -> Result {
-    out.write_str("# Errorstats\r\n")
+pub(super) fn error_stats(facts: &Facts, out: &mut String) -> Result {
+    out.write_str("# Errorstats\r\n")?;
+    for (code, count) in facts.desk.tallies.codes() {
+        write!(out, "errorstat_{code}:count={count}\r\n")?;
+    }
+    Ok(())
 }
 
+/// Nothing is timed.
 pub(super) fn latency_stats(_: &Facts, out: &mut String) -> Result {
     out.write_str("# Latencystats\r\n")
 }

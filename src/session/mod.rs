@@ -44,12 +44,14 @@ mod secrets;
 mod slowlog;
 mod state;
 mod subscriber;
+mod tally;
 mod tracking;
 mod transaction;
 
 pub use desk::Desk;
 pub use info::Report;
 pub use password::Password;
+pub use tally::Tally;
 
 use crate::clients::{Clients, Endpoints};
 use crate::clock;
@@ -117,6 +119,8 @@ pub struct SessionContext {
     pub drain: Drain,
     /// Where this worker counts.
     pub stats: Arc<WorkerStats>,
+    /// Where it counts what each command did.
+    pub tally: Arc<Tally>,
 }
 
 /// A session.
@@ -251,7 +255,10 @@ impl Session {
     fn collect_answers(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
         while !self.pipeline.is_empty() {
-            let Poll::Ready(reply) = self.pipeline.poll_next(cx) else { break };
+            let Poll::Ready((command, reply)) = self.pipeline.poll_next(cx) else { break };
+            if command > 0 && reply.first() == Some(&b'-') {
+                self.context.desk.tallies.failed(&self.context.tally, command, false, &reply);
+            }
             self.connection.out.push(&reply);
             any = true;
         }
@@ -412,16 +419,20 @@ fn serve(
     let own_writes = state.own_writes.clone();
     let attention = context.desk.attention();
     let recognised = recognise(&request);
-    state.client.note(recognised.map_or(0, Spec::number), now);
+    let command = recognised.map_or(0, Spec::number);
+    state.client.note(command, now);
     let watch = Watch::begin(recognised, &request, state, context);
     let coverage = watch.as_ref().map(Watch::coverage);
     let caller = Caller { resp: state.resp(), own_writes: &own_writes, now, coverage };
     // What is carried out is shown to MONITOR, and what is waited for is measured for SLOWLOG.
     let (mut shown, mut measured) = (true, true);
+    // Number 0 counts what is not carried out, or not now.
+    let mut called = command;
     let answer = match recognised {
         Ok(spec) => match intercepted(spec, &request, state, context, attention) {
             Some(answer) => {
                 shown = false;
+                called = 0;
                 answer
             }
             None => match spec.class_of(&request) {
@@ -465,6 +476,7 @@ fn serve(
         return Flow::Again;
     }
     context.stats.commands.bump();
+    context.tally.call(called);
     if attention.has(Attention::MONITORED) && shown && (recognised.is_ok() || answer.is_later()) {
         monitor::show(recognised.ok(), &request, &state.client, &context.desk);
     }
@@ -473,11 +485,15 @@ fn serve(
         _ if !wanted => discard(answer, pipeline),
         Answer::Lent(reply) if pipeline.is_empty() => out.push(reply.for_version(caller.resp)),
         Answer::Lent(reply) => pipeline.push_now(reply.for_version(caller.resp).clone()),
-        Answer::Now(reply) if pipeline.is_empty() => out.push(&reply),
-        Answer::Now(reply) => pipeline.push_now(reply),
+        Answer::Now(reply) => {
+            if reply.first() == Some(&b'-') {
+                refused(recognised, called == 0, &reply, context);
+            }
+            if pipeline.is_empty() { out.push(&reply) } else { pipeline.push_now(reply) }
+        }
         Answer::Later(reply) => {
             let start = || Stopwatch::start(recognised.ok(), &request, &state.client, &context.desk, now);
-            pipeline.push_later(reply, measured.then(start).flatten());
+            pipeline.push_later(command, reply, measured.then(start).flatten());
         }
         Answer::NotYet(_) => {}
     }
@@ -501,6 +517,17 @@ fn intercepted(
     }
     state.modes.as_ref()?;
     modes::intercept(spec, request, state, context)
+}
+
+/// Counts an error that was answered on the spot, `rejected` or not, for the command that it was about.
+#[cold]
+fn refused(recognised: Result<&'static Spec, Fault>, rejected: bool, reply: &[u8], context: &SessionContext) {
+    let command = match recognised {
+        Ok(spec) => spec.number(),
+        Err(Fault::Arity(name)) => command::number_of(name),
+        Err(_) => 0,
+    };
+    context.desk.tallies.failed(&context.tally, command, rejected, reply);
 }
 
 /// A push as a client of this version of the protocol gets it.
@@ -531,6 +558,7 @@ fn is_http(request: &Request<'_>) -> bool {
 fn discard(answer: Answer<'_>, pipeline: &mut Pipeline) {
     if let Answer::Later(reply) = answer {
         pipeline.push_later(
+            0,
             Box::pin(async move {
                 drop(reply.await);
                 Bytes::new()

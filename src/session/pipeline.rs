@@ -14,12 +14,19 @@ use super::slowlog::Stopwatch;
 #[derive(Default)]
 pub(super) struct Pipeline {
     /// One place for each answer; empty while it is still to come.
-    places: VecDeque<Option<Bytes>>,
+    places: VecDeque<Place>,
     /// The number of the first place.
     first: u64,
     coming: FuturesUnordered<LocalBoxFuture<'static, (u64, Bytes)>>,
     /// Bytes of the answers that wait for an earlier one.
     bytes: usize,
+}
+
+/// The place of one answer.
+struct Place {
+    reply: Option<Bytes>,
+    /// The number of the command whose reply was still to come; 0 for one that was there already.
+    command: usize,
 }
 
 // === impl Pipeline ===
@@ -44,13 +51,18 @@ impl Pipeline {
     /// An answer that is there already, behind those outstanding.
     pub(super) fn push_now(&mut self, reply: Bytes) {
         self.bytes += reply.len();
-        self.places.push_back(Some(reply));
+        self.places.push_back(Place { reply: Some(reply), command: 0 });
     }
 
-    /// An answer that will come; how long it took is told to `measure`.
-    pub(super) fn push_later(&mut self, reply: LocalBoxFuture<'static, Bytes>, measure: Option<Stopwatch>) {
+    /// An answer to `command` that will come; how long it took is told to `measure`.
+    pub(super) fn push_later(
+        &mut self,
+        command: usize,
+        reply: LocalBoxFuture<'static, Bytes>,
+        measure: Option<Stopwatch>,
+    ) {
         let number = self.first + self.places.len() as u64;
-        self.places.push_back(None);
+        self.places.push_back(Place { reply: None, command });
         self.coming.push(Box::pin(async move {
             let reply = reply.await;
             if let Some(measure) = measure {
@@ -60,20 +72,23 @@ impl Pipeline {
         }));
     }
 
-    /// The next answer in order, if it has come.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+    /// The next answer in order, if it has come, and to which command if it had to come.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(usize, Bytes)> {
         while let Poll::Ready(Some((number, reply))) = self.coming.poll_next_unpin(cx) {
             // A place is removed only when its answer has come, so its number is at least `first`.
             if let Some(place) = self.places.get_mut((number - self.first) as usize) {
                 self.bytes += reply.len();
-                *place = Some(reply);
+                place.reply = Some(reply);
             }
         }
-        let Some(reply) = self.places.front_mut().and_then(Option::take) else { return Poll::Pending };
-        self.places.pop_front();
+        let Some(Place { reply: Some(reply), command }) =
+            self.places.pop_front_if(|place| place.reply.is_some())
+        else {
+            return Poll::Pending;
+        };
         self.first += 1;
         self.bytes -= reply.len();
-        Poll::Ready(reply)
+        Poll::Ready((command, reply))
     }
 
     /// Lets everything that was sent upstream come to its end, though nobody reads the replies any more: fills that
@@ -96,14 +111,14 @@ mod tests {
         let mut pipeline = Pipeline::default();
         let (send_first, first) = oneshot::channel();
         let (send_third, third) = oneshot::channel();
-        pipeline.push_later(Box::pin(async { first.await.unwrap() }), None);
+        pipeline.push_later(1, Box::pin(async { first.await.unwrap() }), None);
         pipeline.push_now(Bytes::from_static(b"second"));
-        pipeline.push_later(Box::pin(async { third.await.unwrap() }), None);
+        pipeline.push_later(3, Box::pin(async { third.await.unwrap() }), None);
         send_third.send(Bytes::from_static(b"third")).unwrap();
         assert!(futures_util::poll!(poll_fn(|cx| pipeline.poll_next(cx))).is_pending());
         assert_eq!(pipeline.bytes(), "secondthird".len());
         send_first.send(Bytes::from_static(b"first")).unwrap();
-        for expected in ["first", "second", "third"] {
+        for expected in [(1, "first".into()), (0, "second".into()), (3, "third".into())] {
             assert_eq!(poll_fn(|cx| pipeline.poll_next(cx)).await, expected);
         }
         assert!(pipeline.is_empty());

@@ -215,6 +215,7 @@ fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> A
     }
     let mut elements = Vec::with_capacity(transaction.steps.len());
     for step in transaction.steps {
+        context.tally.call(recognise(&step.request()).map_or(0, Spec::number));
         elements.push(match step {
             Step::Part(part) => Element::Sent(part, state.resp()),
             Step::Own(spec, request) => Element::Made(own(spec, &request, state, context)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply};
+use nearside::dev::{Client, Reply, Standalone};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::{eventually, own_primaries};
@@ -98,6 +98,53 @@ fn numbers_are_those_of_the_daemon_and_of_all_primaries() {
     let processed = after.lines().find_map(|line| line.strip_prefix("total_commands_processed:")).unwrap();
     assert!(processed.parse::<u64>().unwrap() <= 1, "{after}");
     assert!(daemon.counter("commands") > 125, "the daemon's own counters go on");
+}
+
+/// Each command with how often it was sent, refused and failed, and the codes of errors; no times.
+fn counted(client: &mut Client) -> Vec<String> {
+    let text = info(client, &["commandstats", "errorstats"]);
+    let lines = text.lines().filter(|line| line.contains("stat_") && !line.starts_with("cmdstat_info:"));
+    let untimed = lines.map(|line| match line.split_once(",usec=") {
+        Some((calls, rest)) => format!("{calls},{}", &rest[rest.find("rejected").unwrap()..]),
+        None => line.to_owned(),
+    });
+    let mut lines: Vec<String> = untimed.collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn commands_and_errors_are_counted_as_by_a_plain_server() {
+    let plain = Standalone::launch(&["--databases", "1"].map(str::to_owned)).unwrap();
+    let behind = Standalone::launch(&[]).unwrap();
+    let url = format!("redis://{}", behind.server().address());
+    let daemon = Daemon::start(&["--upstream", &url, "--workers", "2"]);
+    daemon.until_tracked(1);
+    let requests = "SET a 1\nGET a\nGET a\nGET a\nGET\nGET a b\nLPUSH a x\nINCR a\nINCR a b\nMGET a b\nFOO\nFOO bar\nCONFIG\n\
+                    CONFIG GET\nCONFIG GET maxclients\nCLIENT FOO\nCLIENT ID\nSELECT 1\nSELECT x\nEVAL nonsense 0\n\
+                    EVALSHA 0 0\nMULTI\nSET a 1\nGET a\nGET a\nEXEC\nMULTI\nGET\nEXEC\nMULTI\nGET a\nDISCARD\nDISCARD\n\
+                    EXEC\nAUTH x\nHELLO 9\nXADD s 0-0 a b\nSUBSCRIBE a\nUNSUBSCRIBE a\nPING";
+    let talk = |client: &mut Client| {
+        assert!(client.command(&["CONFIG", "RESETSTAT"]).unwrap().is_ok());
+        assert_eq!(counted(client), ["cmdstat_config|resetstat:calls=1,rejected_calls=0,failed_calls=0"]);
+        for request in requests.lines().map(str::trim) {
+            client.command(&request.split(' ').collect::<Vec<_>>()).unwrap();
+        }
+        let errors = info(client, &["stats"]);
+        let errors = errors.lines().find(|line| line.starts_with("total_error_replies:")).unwrap().to_owned();
+        (counted(client), errors)
+    };
+    let expected = talk(&mut plain.server().connect().unwrap());
+    assert!(expected.0.iter().any(|line| line == "errorstat_WRONGTYPE:count=1"), "{expected:?}");
+    assert_eq!(talk(&mut daemon.client()), expected);
+    // Whichever worker serves them.
+    let mut clients: Vec<Client> = (0..8).map(|_| daemon.client()).collect();
+    clients[0].command(&["CONFIG", "RESETSTAT"]).unwrap();
+    clients.iter_mut().for_each(|client| drop(client.command(&["GET", "a"]).unwrap()));
+    let counts = counted(&mut clients[7]);
+    assert!(counts.contains(&"cmdstat_get:calls=8,rejected_calls=0,failed_calls=0".to_owned()), "{counts:?}");
+    let times = info(&mut clients[0], &["commandstats"]);
+    assert!(times.contains("cmdstat_get:calls=8,usec=0,usec_per_call=0.00,rejected_calls=0"), "{times}");
 }
 
 #[test]

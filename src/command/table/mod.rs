@@ -69,7 +69,16 @@ const fn count(at: usize) -> Keys {
 
 /// A command without keys.
 const fn row(name: &'static str, arity: i8, class: Class) -> Spec {
-    Spec { name, arity, flags: Flags::NONE, keys: Keys::None, class, form: Form::ByRule, subcommands: &[] }
+    Spec {
+        number: 0,
+        name,
+        arity,
+        flags: Flags::NONE,
+        keys: Keys::None,
+        class,
+        form: Form::ByRule,
+        subcommands: &[],
+    }
 }
 
 /// A command whose subcommands have rows of their own.
