@@ -77,6 +77,10 @@ struct Host {
 /// # Errors
 /// The system refused the thread or its event loop.
 pub(super) fn spawn(seed: WorkerSeed) -> io::Result<Worker> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "each client has its permit: no more than max_clients wait"
+    )]
     let (handed_over, receiver) = mpsc::unbounded_channel();
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let thread = thread::Builder::new().name(format!("worker-{}", seed.index)).spawn(move || {

@@ -81,11 +81,9 @@ impl Pipeline {
                 place.reply = Some(reply);
             }
         }
-        let Some(Place { reply: Some(reply), command }) =
-            self.places.pop_front_if(|place| place.reply.is_some())
-        else {
-            return Poll::Pending;
-        };
+        let Some(place) = self.places.front_mut() else { return Poll::Pending };
+        let (command, Some(reply)) = (place.command, place.reply.take()) else { return Poll::Pending };
+        self.places.pop_front();
         self.first += 1;
         self.bytes -= reply.len();
         Poll::Ready((command, reply))
