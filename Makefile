@@ -1,13 +1,13 @@
 # The four things to do with this repository. `make run` is the place to begin.
 
-.PHONY: run test bench lint setup setup-clients
+.PHONY: run test bench lint setup setup-tests
 
 # A throwaway cluster with nearside in front of it, and a demonstration. Ctrl-C ends all of it.
 run: setup
 	cargo run --release -- dev
 
 # Everything, against real servers on loopback.
-test: setup setup-clients
+test: setup setup-tests
 	cargo test
 
 bench: setup
@@ -21,6 +21,6 @@ lint:
 setup:
 	@scripts/setup
 
-# The clients that the programs of tests/clients are written with.
-setup-clients:
-	@scripts/setup-clients
+# What the tests compare with, and the clients that their programs are written with.
+setup-tests:
+	@scripts/setup-tests

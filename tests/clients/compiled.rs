@@ -15,7 +15,7 @@ pub(crate) fn place() -> PathBuf {
 pub(crate) fn compile(mut compiler: Command) {
     let output = compiler.stdin(Stdio::null()).output();
     let output =
-        output.unwrap_or_else(|error| panic!("{compiler:?}: {error}; `make setup-clients` installs it"));
+        output.unwrap_or_else(|error| panic!("{compiler:?}: {error}; `make setup-tests` installs it"));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{compiler:?}: {}\n{said}", output.status);
 }

@@ -123,7 +123,7 @@ fn valkey_server() -> PathBuf {
     let program = cache.join("nearside").join(VALKEY).join("valkey-server");
     assert!(
         program.is_file(),
-        "{} is not there: run scripts/setup, or name a valkey-server of version 9 in NEARSIDE_VALKEY_SERVER",
+        "{} is not there: run `make setup-tests`, or name a valkey-server of version 9 in NEARSIDE_VALKEY_SERVER",
         program.display()
     );
     program
