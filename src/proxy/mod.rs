@@ -192,7 +192,7 @@ impl Proxy {
             }
             Class::Publish => self.publish(spec, request, caller),
             Class::Session(Session::PubSub) => self.subscriptions(spec, request),
-            Class::Session(_) => Answer::Now(not_supported_yet(spec)),
+            Class::Session(_) => Answer::Now(out_of_place(spec)),
             // What is local never comes here; any node answers it truthfully.
             Class::Forward | Class::AnyNode | Class::Local(_) => {
                 self.forward(route, Reach::Named, request, caller)
@@ -266,10 +266,10 @@ fn fault_reply(fault: Fault, request: &Request<'_>) -> Bytes {
     out.freeze()
 }
 
-fn not_supported_yet(spec: &Spec) -> Bytes {
+fn out_of_place(spec: &Spec) -> Bytes {
     let name = spec.name.to_ascii_uppercase().replace('|', " ");
     encode::error_reply(format!(
-        "ERR {name} is not supported by nearside yet: it needs state that outlives the request"
+        "ERR {name} is not available here through nearside: it needs state that outlives the request"
     ))
 }
 

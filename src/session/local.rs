@@ -128,7 +128,7 @@ fn about_clients(
         Local::ClientUnpause => pause::end(&context.desk),
         Local::ClientCapa => client::capa(request, state),
         Local::ClientImportSource => client::import_source(request.arg(2)),
-        _ => encode::error_reply(format!("ERR {} is not supported by nearside yet", spelled(spec))),
+        _ => encode::error_reply(format!("ERR {} is not available here through nearside", spelled(spec))),
     }
 }
 
