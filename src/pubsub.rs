@@ -1,8 +1,9 @@
 //! Publish and subscribe for all clients of the daemon: who wants which messages, and handing them out.
 //!
 //! Upstream each channel or pattern is subscribed to once, whatever the number of clients. A message is one piece of
-//! memory for all who get it. Whoever begins a subscription gets the confirmation in the same step, so that no message
-//! comes before it; whoever ends one gets it after that, so that none comes behind it.
+//! memory for all who get it. A client is among the subscribers as soon as it asks to be, so that it misses nothing; what
+//! comes before the confirmation is kept behind it by its session. Whoever ends a subscription is taken out first and
+//! gets the confirmation after that, so that no message comes behind it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -78,8 +79,8 @@ impl Hub {
         &self.feed
     }
 
-    /// Adds `client` to the subscribers of `topics`, none of which it was subscribed to, and confirms it.
-    pub fn subscribe(&self, client: &Arc<Client>, topics: &[Topic], confirmation: Bytes) {
+    /// Adds `client` to the subscribers of `topics`, none of which it was subscribed to and all of which are wanted.
+    pub fn subscribe(&self, client: &Arc<Client>, topics: &[Topic]) {
         let mut registry = self.registry();
         for topic in topics {
             let audience =
@@ -93,7 +94,6 @@ impl Hub {
         if !topics.is_empty() {
             *registry.clients.entry(client.id).or_default() += topics.len();
         }
-        client.mailbox.put(Mail::Now(confirmation));
     }
 
     /// Takes `client` out of the subscribers of `topics`, all of which it was subscribed to. No message comes to it
@@ -120,16 +120,22 @@ impl Hub {
         drop(ended);
     }
 
-    /// How many subscriptions of our clients get what is published on `channel`.
+    /// How many subscriptions of our clients get what is published on `channel`. Those that do not stand upstream yet
+    /// get nothing.
     pub fn receivers(&self, channel: &Topic) -> usize {
         let registry = self.registry();
-        let count = |audience: &Audience| audience.clients.len();
-        let exact = registry.of(channel.kind).get(&channel.name).map_or(0, count);
+        let count = |topic: &Topic, audience: &Audience| match self.feed.stands(topic) {
+            true => audience.clients.len(),
+            false => 0,
+        };
+        let exact = registry.of(channel.kind).get(&channel.name);
+        let exact = exact.map_or(0, |audience| count(channel, audience));
         if channel.kind == Kind::Shard {
             return exact;
         }
         let matching = registry.patterns.iter().filter(|(pattern, _)| glob::matches(pattern, &channel.name));
-        exact + matching.map(|(_, audience)| count(audience)).sum::<usize>()
+        let topic = |pattern: &Bytes| Topic::new(Kind::Pattern, pattern.clone());
+        exact + matching.map(|(pattern, audience)| count(&topic(pattern), audience)).sum::<usize>()
     }
 
     /// How many of our clients are subscribed to `topic` by its very name.

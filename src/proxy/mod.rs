@@ -92,6 +92,10 @@ pub enum Answer<'a> {
     Now(Bytes),
     /// The reply will come. The request was sent upstream already; dropping the future drops only the reply.
     Later(LocalBoxFuture<'static, Bytes>),
+    /// The reply will come, whatever the client says of replies. What is pushed to the client meanwhile comes behind it.
+    Confirmation(LocalBoxFuture<'static, Bytes>),
+    /// The reply is in the mailbox of the client, behind what came before it, and goes out before another is given.
+    Mailed,
     /// Nothing can be done yet: whoever asked must wait, and then ask the same again before anything else.
     NotYet(LocalBoxFuture<'static, ()>),
 }
@@ -191,7 +195,7 @@ impl Proxy {
                 Answer::Now(out.freeze())
             }
             Class::Publish => self.publish(spec, request, caller),
-            Class::Session(Session::PubSub) => self.subscriptions(spec, request),
+            Class::Session(Session::PubSub) => self.subscriptions(spec, request, caller),
             Class::Session(_) => Answer::Now(out_of_place(spec)),
             // What is local never comes here; any node answers it truthfully.
             Class::Forward | Class::AnyNode | Class::Local(_) => {
@@ -293,6 +297,8 @@ impl std::fmt::Debug for Answer<'_> {
             Answer::Lent(_) => "Lent",
             Answer::Now(_) => "Now",
             Answer::Later(_) => "Later",
+            Answer::Confirmation(_) => "Confirmation",
+            Answer::Mailed => "Mailed",
             Answer::NotYet(_) => "NotYet",
         })
     }

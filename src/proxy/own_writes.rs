@@ -26,6 +26,8 @@ pub struct OwnWrites {
     sent: Cell<u64>,
     /// The answer to the request that everything else of the session waited for.
     answer: RefCell<Option<Bytes>>,
+    /// The request at hand has waited for what it had to wait for.
+    waited: Cell<bool>,
 }
 
 /// A write on its way. Its keys are dropped from L1 when it begins and again when it ends.
@@ -48,6 +50,16 @@ impl OwnWrites {
     /// A number that is another one once something more was sent upstream for the session.
     pub(super) fn sent(&self) -> u64 {
         self.sent.get()
+    }
+
+    /// The request that the session will show again has waited.
+    pub(super) fn note_waited(&self) {
+        self.waited.set(true);
+    }
+
+    /// Whether the request at hand has waited already.
+    pub(super) fn take_waited(&self) -> bool {
+        self.waited.take()
     }
 
     /// Keeps the answer to a request that the session will show again.

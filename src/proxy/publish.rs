@@ -1,11 +1,12 @@
 //! PUBLISH and SPUBLISH: one node gets the message, and the number of receivers is put right.
 //!
 //! To that node this daemon is one subscriber, however many clients it has. So its count is taken without ours, and
-//! our clients are counted instead.
+//! our clients are counted instead. Both is right only if the node has heard of all that they began and ended.
 
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
 
 use super::{Answer, Caller, Proxy, render, stopped};
 use crate::command::{Flags, Keys, Spec};
@@ -15,6 +16,15 @@ use crate::resp::cursor;
 use crate::resp::encode;
 use crate::resp::request::Request;
 use crate::upstream::{Call, Kind, Topic};
+
+/// What there was of ours when a message was sent.
+#[derive(Clone, Copy, Debug)]
+struct Ours {
+    /// How many receivers the node takes us for.
+    counted: usize,
+    /// How many of our clients get the message.
+    clients: usize,
+}
 
 // === impl Proxy ===
 
@@ -27,16 +37,20 @@ impl Proxy {
     ) -> Answer<'a> {
         let name = Bytes::copy_from_slice(request.arg(1));
         let slot = Slot::of(&name);
-        let request = request.to_owned();
-        let call = Call { bytes: request.bytes(), slot: Some(slot), reads_only: spec.flags.has(Flags::READ) };
         // A channel of a shard is a key: it is published where it lives, and redirects are followed.
         let sharded = spec.keys != Keys::None;
+        let channel = Topic::new(if sharded { Kind::Shard } else { Kind::Channel }, name);
+        if let Some(wait) = self.wait_for_subscriptions(Some(&channel), caller) {
+            return wait;
+        }
+        let request = request.to_owned();
+        let call = Call { bytes: request.bytes(), slot: Some(slot), reads_only: spec.flags.has(Flags::READ) };
         let (node, sent) = if sharded {
             (self.upstream.owner_node(slot), self.upstream.send(slot, call))
         } else {
             self.upstream.publish(slot, call)
         };
-        let channel = Topic::new(if sharded { Kind::Shard } else { Kind::Channel }, name);
+        let ours = (!self.pubsub.feed().is_idle()).then(|| self.ours(node.as_ref(), &channel));
         let (proxy, resp) = (self.clone(), caller.resp);
         Answer::Later(Box::pin(async move {
             let outcome = sent.reply.await.unwrap_or_else(stopped);
@@ -44,21 +58,41 @@ impl Proxy {
                 Ok(reply) => cursor::integer(&reply.frame).map(|count| (count, reply.rerouted)),
                 Err(_) => None,
             };
-            match counted.filter(|_| !proxy.pubsub.feed().is_idle()) {
-                Some((count, rerouted)) => {
-                    let node = if rerouted { proxy.upstream.owner_node(slot) } else { node };
-                    proxy.receivers(count, node.as_ref(), &channel)
+            match counted.zip(ours) {
+                Some(((count, rerouted), ours)) => {
+                    let elsewhere = || proxy.ours(proxy.upstream.owner_node(slot).as_ref(), &channel);
+                    let ours = if rerouted { elsewhere() } else { ours };
+                    let mut out = BytesMut::new();
+                    encode::integer(&mut out, (count - ours.counted as i64).max(0) + ours.clients as i64);
+                    out.freeze()
                 }
                 None => render(outcome, spec.form, &request, resp),
             }
         }))
     }
 
-    /// The number of receivers of a message of which `node` says that `count` got it.
-    fn receivers(&self, count: i64, node: Option<&NodeId>, channel: &Topic) -> Bytes {
-        let own = node.map_or(0, |node| self.pubsub.feed().own_receivers(node, channel));
-        let mut out = BytesMut::new();
-        encode::integer(&mut out, (count - own as i64).max(0) + self.pubsub.receivers(channel) as i64);
-        out.freeze()
+    /// Has the request wait, once, while a node is told what our clients began or ended: of what gets the messages of
+    /// `channel`, or of anything. Until it has answered nobody knows what it counts.
+    pub(super) fn wait_for_subscriptions(
+        &self,
+        channel: Option<&Topic>,
+        caller: Caller<'_>,
+    ) -> Option<Answer<'static>> {
+        let feed = self.pubsub.feed();
+        if caller.own_writes.take_waited() || !feed.is_changing(channel) {
+            return None;
+        }
+        let (feed, channel, own_writes) = (feed.clone(), channel.cloned(), caller.own_writes.clone());
+        let deadline = Instant::now() + self.settings.patience;
+        Some(Answer::NotYet(Box::pin(async move {
+            feed.settled(deadline, move |feed| !feed.is_changing(channel.as_ref())).await;
+            own_writes.note_waited();
+        })))
+    }
+
+    /// What there is of ours for a message that `node` gets for `channel`.
+    fn ours(&self, node: Option<&NodeId>, channel: &Topic) -> Ours {
+        let counted = node.map_or(0, |node| self.pubsub.feed().own_receivers(node, channel));
+        Ours { counted, clients: self.pubsub.receivers(channel) }
     }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 
-use super::{Answer, Proxy, failure_reply, stopped};
+use super::{Answer, Caller, Proxy, failure_reply, stopped};
 use crate::command::Spec;
 use crate::node::NodeId;
 use crate::resp::cursor::{self, Head};
@@ -23,7 +23,11 @@ impl Proxy {
         self: &'a Rc<Proxy>,
         spec: &'static Spec,
         request: &Request<'_>,
+        caller: Caller<'_>,
     ) -> Answer<'a> {
+        if let Some(wait) = self.wait_for_subscriptions(None, caller) {
+            return wait;
+        }
         let request = request.to_owned();
         let call = Call { bytes: request.bytes(), slot: None, reads_only: true };
         let (nodes, sent): (Vec<NodeId>, Vec<_>) = self.upstream.send_each(&call).into_iter().unzip();

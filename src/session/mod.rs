@@ -43,6 +43,7 @@ mod process;
 mod secrets;
 mod slowlog;
 mod state;
+mod subscribed;
 mod subscriber;
 mod tally;
 mod tracking;
@@ -274,6 +275,8 @@ impl Session {
         }
         for mail in taken.mail {
             match mail {
+                // No message comes before its subscription is confirmed.
+                Mail::Now(push) if self.pipeline.is_confirming() => self.push_behind(push),
                 Mail::Now(push) => push_in_version(&mut self.connection.out, push, self.state.resp()),
                 Mail::Behind(push) => self.push_behind(push),
                 Mail::BehindInResp3(push) if self.state.resp() == Resp::Three => self.push_behind(push),
@@ -481,7 +484,10 @@ fn serve(
         monitor::show(recognised.ok(), &request, &state.client, &context.desk);
     }
     let wanted = state.wants_reply();
+    let mailed = matches!(answer, Answer::Mailed);
     match answer {
+        Answer::Confirmation(reply) => pipeline.push_confirmation(command, reply),
+        Answer::Mailed => {}
         _ if !wanted => discard(answer, pipeline),
         Answer::Lent(reply) if pipeline.is_empty() => out.push(reply.for_version(caller.resp)),
         Answer::Lent(reply) => pipeline.push_now(reply.for_version(caller.resp).clone()),
@@ -498,7 +504,7 @@ fn serve(
         Answer::NotYet(_) => {}
     }
     let full = pipeline.len() >= context.limits.pipeline_depth_max || out.len() >= UNREAD_BYTES_MAX;
-    if state.leaving || full || state.alone { Flow::Pause } else { Flow::Next }
+    if state.leaving || full || state.alone || mailed { Flow::Pause } else { Flow::Next }
 }
 
 #[inline]

@@ -20,6 +20,8 @@ pub(super) struct Pipeline {
     coming: FuturesUnordered<LocalBoxFuture<'static, (u64, Bytes)>>,
     /// Bytes of the answers that wait for an earlier one.
     bytes: usize,
+    /// Confirmations that have not left yet.
+    confirmations: usize,
 }
 
 /// The place of one answer.
@@ -27,6 +29,8 @@ struct Place {
     reply: Option<Bytes>,
     /// The number of the command whose reply was still to come; 0 for one that was there already.
     command: usize,
+    /// Whether what is pushed to the client has to come behind it.
+    confirms: bool,
 }
 
 // === impl Pipeline ===
@@ -48,10 +52,16 @@ impl Pipeline {
         self.bytes
     }
 
+    /// Whether a confirmation has not left yet.
+    #[inline]
+    pub(super) fn is_confirming(&self) -> bool {
+        self.confirmations > 0
+    }
+
     /// An answer that is there already, behind those outstanding.
     pub(super) fn push_now(&mut self, reply: Bytes) {
         self.bytes += reply.len();
-        self.places.push_back(Place { reply: Some(reply), command: 0 });
+        self.places.push_back(Place { reply: Some(reply), command: 0, confirms: false });
     }
 
     /// An answer to `command` that will come; how long it took is told to `measure`.
@@ -61,8 +71,7 @@ impl Pipeline {
         reply: LocalBoxFuture<'static, Bytes>,
         measure: Option<Stopwatch>,
     ) {
-        let number = self.first + self.places.len() as u64;
-        self.places.push_back(Place { reply: None, command });
+        let number = self.place(command, false);
         self.coming.push(Box::pin(async move {
             let reply = reply.await;
             if let Some(measure) = measure {
@@ -70,6 +79,19 @@ impl Pipeline {
             }
             (number, reply)
         }));
+    }
+
+    /// A confirmation of `command` that will come.
+    pub(super) fn push_confirmation(&mut self, command: usize, reply: LocalBoxFuture<'static, Bytes>) {
+        let number = self.place(command, true);
+        self.confirmations += 1;
+        self.coming.push(Box::pin(async move { (number, reply.await) }));
+    }
+
+    /// Gives an answer that will come its place; its number.
+    fn place(&mut self, command: usize, confirms: bool) -> u64 {
+        self.places.push_back(Place { reply: None, command, confirms });
+        self.first + self.places.len() as u64 - 1
     }
 
     /// The next answer in order, if it has come, and to which command if it had to come.
@@ -83,6 +105,7 @@ impl Pipeline {
         }
         let Some(place) = self.places.front_mut() else { return Poll::Pending };
         let (command, Some(reply)) = (place.command, place.reply.take()) else { return Poll::Pending };
+        self.confirmations -= usize::from(place.confirms);
         self.places.pop_front();
         self.first += 1;
         self.bytes -= reply.len();

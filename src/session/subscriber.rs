@@ -1,15 +1,18 @@
 //! Subscribing and unsubscribing: what one client is subscribed to, and what it may do meanwhile.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use super::SessionContext;
 use super::state::State;
-use crate::clients::{Client, Mark};
+use super::subscribed::Subscribed;
+use crate::clients::Client;
 use crate::command::Spec;
 use crate::mailbox::Mail;
 use crate::proxy::Answer;
@@ -24,25 +27,12 @@ use crate::upstream::{Kind, Readiness, Topic, Wanted};
 pub(super) struct Subscriber {
     hub: Arc<Hub>,
     client: Arc<Client>,
-    channels: BTreeSet<Bytes>,
-    patterns: BTreeSet<Bytes>,
-    shards: BTreeSet<Bytes>,
-    /// What the request at hand subscribes to, until that stands upstream; and how long it may take.
-    pending: Option<(Wanted, Instant)>,
-    /// What the request at hand has ended, until no node counts it any more.
-    leaving: Option<Leaving>,
+    /// Shared with the confirmations that are still to come.
+    subscribed: Rc<RefCell<Subscribed>>,
 }
 
-/// Subscriptions that have ended here.
-#[derive(Debug)]
-struct Leaving {
-    topics: Arc<[Topic]>,
-    confirmation: Bytes,
-    deadline: Instant,
-}
-
-/// Answers SUBSCRIBE, UNSUBSCRIBE and their like. What a client subscribes to is confirmed in its mailbox, in one step
-/// with the messages that come from then on, so the reply itself is empty.
+/// Answers SUBSCRIBE, UNSUBSCRIBE and their like. The session goes on with the next request meanwhile: whoever sends
+/// many of them does not wait for each.
 pub(super) fn answer(
     spec: &'static Spec,
     request: &Request<'_>,
@@ -59,9 +49,9 @@ pub(super) fn answer(
         _ => Kind::Channel,
     };
     if spec.name.ends_with("unsubscribe") {
-        let answer = subscriber.unsubscribe(kind, request, resp, context);
-        subscriber.show(client);
-        if !subscriber.is_subscribed() && subscriber.leaving.is_none() {
+        let answer = subscriber.unsubscribe(kind, request, resp);
+        subscriber.subscribed.borrow().show(client);
+        if !subscriber.is_subscribed() {
             modes.subscriber = None;
         }
         return answer;
@@ -70,7 +60,7 @@ pub(super) fn answer(
         return wait;
     }
     let answer = subscriber.subscribe(kind, request, resp, context);
-    subscriber.show(client);
+    subscriber.subscribed.borrow().show(client);
     answer
 }
 
@@ -106,25 +96,17 @@ pub(super) fn intercept(
 // === impl Subscriber ===
 
 impl Subscriber {
-    /// Has CLIENT LIST tell what the client is subscribed to.
-    fn show(&self, client: &Client) {
-        client.channels.store(self.channels.len(), Ordering::Relaxed);
-        client.patterns.store(self.patterns.len(), Ordering::Relaxed);
-        client.shard_channels.store(self.shards.len(), Ordering::Relaxed);
-        client.mark(Mark::PubSub, self.is_subscribed());
-    }
-
     fn new(hub: &Arc<Hub>, client: &Arc<Client>) -> Subscriber {
-        let (channels, patterns, shards) = Default::default();
-        let (hub, client) = (hub.clone(), client.clone());
-        Subscriber { hub, client, channels, patterns, shards, pending: None, leaving: None }
+        Subscriber { hub: hub.clone(), client: client.clone(), subscribed: Rc::default() }
     }
 
     /// Whether its client gets messages.
     pub(super) fn is_subscribed(&self) -> bool {
-        !(self.channels.is_empty() && self.patterns.is_empty() && self.shards.is_empty())
+        self.subscribed.borrow().is_any()
     }
 
+    /// Subscribes at once, so that nothing is missed, and confirms it when it stands upstream; what does not come to
+    /// stand there is taken back.
     fn subscribe(
         &mut self,
         kind: Kind,
@@ -132,158 +114,126 @@ impl Subscriber {
         resp: Resp,
         context: &SessionContext,
     ) -> Answer<'static> {
-        if self.pending.is_none() {
-            match self.want(kind, request, context) {
-                Ok(pending) => self.pending = Some(pending),
-                Err(error) => return Answer::Now(encode::error_reply(error)),
-            }
-        }
-        let Some((wanted, deadline)) = self.pending.take() else { return Answer::Now(Bytes::new()) };
-        match wanted.readiness() {
-            Readiness::Ready => self.confirm(kind, &wanted, resp),
-            Readiness::Failed(error) => return Answer::Now(error),
-            Readiness::NotYet if Instant::now() >= deadline => {
-                return Answer::Now(encode::error_reply(format!(
-                    "ERR nearside: the upstream did not confirm the subscription within {} ms \
-                     (upstream_request_timeout)",
-                    context.limits.subscribe_timeout.as_millis()
-                )));
-            }
-            Readiness::NotYet => {
-                let decided = wanted.decided(deadline);
-                self.pending = Some((wanted, deadline));
-                return Answer::NotYet(Box::pin(decided));
-            }
-        }
-        Answer::Now(Bytes::new())
-    }
-
-    /// Begins to want what the request names.
-    fn want(
-        &self,
-        kind: Kind,
-        request: &Request<'_>,
-        context: &SessionContext,
-    ) -> Result<(Wanted, Instant), String> {
-        let limits = &context.limits;
-        let names = request.args().skip(1);
-        let topics: Vec<Topic> = names.map(|name| Topic::new(kind, Bytes::copy_from_slice(name))).collect();
-        let new: BTreeSet<&Bytes> =
-            topics.iter().map(|topic| &topic.name).filter(|name| !self.of(kind).contains(*name)).collect();
-        let present = self.channels.len() + self.patterns.len() + self.shards.len();
-        if present + new.len() > limits.subscriptions_max {
-            return Err(format!(
-                "ERR nearside: a client may have {} subscriptions (pubsub_subscriptions_max)",
-                limits.subscriptions_max
-            ));
-        }
-        let wanted = self.hub.feed().want(topics).ok_or(
-            "ERR nearside: too many different channels and patterns are subscribed to (pubsub_names_max)",
-        )?;
-        Ok((wanted, Instant::now() + limits.subscribe_timeout))
-    }
-
-    fn confirm(&mut self, kind: Kind, wanted: &Wanted, resp: Resp) {
+        let wanted = match self.want(kind, request, context) {
+            Ok(wanted) => wanted,
+            Err(error) => return Answer::Now(encode::error_reply(error)),
+        };
+        let mut subscribed = self.subscribed.borrow_mut();
+        let number = subscribed.begin();
         let mut new = Vec::new();
         let mut confirmation = BytesMut::new();
         for topic in wanted.topics() {
-            if self.of_mut(kind).insert(topic.name.clone()) {
+            if subscribed.add(topic, number) {
                 new.push(topic.clone());
             }
-            self.write(&mut confirmation, kind, "subscribe", Some(&topic.name), resp);
+            write(&mut confirmation, &subscribed, kind, "subscribe", Some(&topic.name), resp);
         }
-        self.hub.subscribe(&self.client, &new, confirmation.freeze());
+        drop(subscribed);
+        self.hub.subscribe(&self.client, &new);
+        let (hub, client, subscribed) = (self.hub.clone(), self.client.clone(), self.subscribed.clone());
+        let timeout = context.limits.subscribe_timeout;
+        let deadline = Instant::now() + timeout;
+        Answer::Confirmation(Box::pin(async move {
+            let Err(error) = stand(&wanted, deadline, timeout).await else {
+                subscribed.borrow_mut().confirm(wanted.topics(), number);
+                return confirmation.freeze();
+            };
+            let mut subscribed = subscribed.borrow_mut();
+            hub.unsubscribe(&client, &subscribed.take_back(wanted.topics(), number));
+            subscribed.show(&client);
+            error
+        }))
     }
 
-    /// Confirms the end once no node counts it any more: whoever publishes after that gets the right number.
-    fn unsubscribe(
-        &mut self,
-        kind: Kind,
-        request: &Request<'_>,
-        resp: Resp,
-        context: &SessionContext,
-    ) -> Answer<'static> {
-        let leaving = match self.leaving.take() {
-            Some(leaving) => leaving,
-            None => {
-                let (topics, confirmation) = self.leave(kind, request, resp);
-                let deadline = Instant::now() + context.limits.subscribe_timeout;
-                Leaving { topics: topics.into(), confirmation, deadline }
-            }
-        };
-        let feed = self.hub.feed();
-        if Instant::now() < leaving.deadline && feed.is_leaving(&leaving.topics) {
-            let topics = leaving.topics.clone();
-            let left = feed.settled(leaving.deadline, move |feed| !feed.is_leaving(&topics));
-            self.leaving = Some(leaving);
-            return Answer::NotYet(Box::pin(left));
+    /// Begins to want what the request names.
+    fn want(&self, kind: Kind, request: &Request<'_>, context: &SessionContext) -> Result<Wanted, String> {
+        let names = request.args().skip(1);
+        let topics: Vec<Topic> = names.map(|name| Topic::new(kind, Bytes::copy_from_slice(name))).collect();
+        let subscribed = self.subscribed.borrow();
+        let new: BTreeSet<&Topic> = topics.iter().filter(|topic| !subscribed.contains(topic)).collect();
+        let max = context.limits.subscriptions_max;
+        if subscribed.len() + new.len() > max {
+            return Err(format!(
+                "ERR nearside: a client may have {max} subscriptions (pubsub_subscriptions_max)"
+            ));
         }
-        self.client.mailbox.put(Mail::Now(leaving.confirmation));
-        Answer::Now(Bytes::new())
+        self.hub.feed().want(topics).ok_or_else(|| {
+            "ERR nearside: too many different channels and patterns are subscribed to (pubsub_names_max)"
+                .to_owned()
+        })
     }
 
-    /// Ends what the request names; what was subscribed to of it, and the confirmation.
-    fn leave(&mut self, kind: Kind, request: &Request<'_>, resp: Resp) -> (Vec<Topic>, Bytes) {
+    /// Ends what the request names. The confirmation goes to the mailbox: what came before the end is in it already.
+    fn unsubscribe(&mut self, kind: Kind, request: &Request<'_>, resp: Resp) -> Answer<'static> {
+        let mut subscribed = self.subscribed.borrow_mut();
         let names: Vec<Bytes> = match request.len() {
-            1 => self.of(kind).iter().cloned().collect(),
+            1 => subscribed.names(kind),
             _ => request.args().skip(1).map(Bytes::copy_from_slice).collect(),
         };
         let mut ended = Vec::new();
         let mut confirmation = BytesMut::new();
         for name in &names {
-            if self.of_mut(kind).remove(name) {
-                ended.push(Topic::new(kind, name.clone()));
+            let topic = Topic::new(kind, name.clone());
+            if subscribed.remove(&topic) {
+                ended.push(topic);
             }
-            self.write(&mut confirmation, kind, "unsubscribe", Some(name), resp);
+            write(&mut confirmation, &subscribed, kind, "unsubscribe", Some(name), resp);
         }
         if names.is_empty() {
-            self.write(&mut confirmation, kind, "unsubscribe", None, resp);
+            write(&mut confirmation, &subscribed, kind, "unsubscribe", None, resp);
         }
         self.hub.unsubscribe(&self.client, &ended);
-        (ended, confirmation.freeze())
-    }
-
-    /// Appends the confirmation of one subscription, with the number of those that are left of its sort.
-    fn write(&self, out: &mut BytesMut, kind: Kind, what: &str, name: Option<&Bytes>, resp: Resp) {
-        let (initial, count) = match kind {
-            Kind::Channel => ("", self.channels.len() + self.patterns.len()),
-            Kind::Pattern => ("p", self.channels.len() + self.patterns.len()),
-            Kind::Shard => ("s", self.shards.len()),
-        };
-        out.extend_from_slice(if resp == Resp::Three { b">3\r\n" } else { b"*3\r\n" });
-        encode::bulk(out, format!("{initial}{what}").as_bytes());
-        match name {
-            Some(name) => encode::bulk(out, name),
-            None => encode::null(out, resp),
-        }
-        encode::integer(out, count as i64);
-    }
-
-    fn of(&self, kind: Kind) -> &BTreeSet<Bytes> {
-        match kind {
-            Kind::Channel => &self.channels,
-            Kind::Pattern => &self.patterns,
-            Kind::Shard => &self.shards,
-        }
-    }
-
-    fn of_mut(&mut self, kind: Kind) -> &mut BTreeSet<Bytes> {
-        match kind {
-            Kind::Channel => &mut self.channels,
-            Kind::Pattern => &mut self.patterns,
-            Kind::Shard => &mut self.shards,
-        }
+        self.client.mailbox.put(Mail::Behind(confirmation.freeze()));
+        Answer::Mailed
     }
 }
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        let mut topics = Vec::new();
-        for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
-            topics.extend(self.of(kind).iter().map(|name| Topic::new(kind, name.clone())));
-        }
+        let topics = self.subscribed.borrow_mut().take_all();
         if !topics.is_empty() {
             self.hub.unsubscribe(&self.client, &topics);
         }
     }
+}
+
+/// Waits until what is wanted stands upstream; the error reply if it does not.
+async fn stand(wanted: &Wanted, deadline: Instant, timeout: Duration) -> Result<(), Bytes> {
+    loop {
+        match wanted.readiness() {
+            Readiness::Ready => return Ok(()),
+            Readiness::Failed(error) => return Err(error),
+            Readiness::NotYet if Instant::now() >= deadline => {
+                return Err(encode::error_reply(format!(
+                    "ERR nearside: the upstream did not confirm the subscription within {} ms \
+                     (upstream_request_timeout)",
+                    timeout.as_millis()
+                )));
+            }
+            Readiness::NotYet => wanted.decided(deadline).await,
+        }
+    }
+}
+
+/// Appends the confirmation of one subscription, with the number of those that are left of its sort.
+fn write(
+    out: &mut BytesMut,
+    subscribed: &Subscribed,
+    kind: Kind,
+    what: &str,
+    name: Option<&Bytes>,
+    resp: Resp,
+) {
+    let initial = match kind {
+        Kind::Channel => "",
+        Kind::Pattern => "p",
+        Kind::Shard => "s",
+    };
+    out.extend_from_slice(if resp == Resp::Three { b">3\r\n" } else { b"*3\r\n" });
+    encode::bulk(out, format!("{initial}{what}").as_bytes());
+    match name {
+        Some(name) => encode::bulk(out, name),
+        None => encode::null(out, resp),
+    }
+    encode::integer(out, subscribed.count(kind) as i64);
 }

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
+use nearside::dev::client::encode;
 use nearside::dev::sentinel::SERVICE;
 use nearside::dev::{Client, Cluster, ClusterShape, Reply, Sentinel, Standalone};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -144,6 +145,43 @@ fn a_pipeline_of_subscriptions_is_answered_in_order() {
         })
         .collect();
     assert_eq!(said[0], said[1]);
+}
+
+#[test]
+fn many_changes_of_subscriptions_in_one_pipeline_are_answered_in_order() {
+    const STEPS: usize = 400;
+    let plain = Standalone::launch(&[]).unwrap();
+    let daemon = Daemon::before(shared_cluster());
+    for version in ["2", "3"] {
+        let said: Vec<String> = [plain.server().connect().unwrap(), daemon.client()]
+            .into_iter()
+            .map(|mut client| {
+                client.command(&["HELLO", version]).unwrap();
+                let mut pipeline = Vec::new();
+                for step in 0..STEPS {
+                    // Names return, so that what is wanted, stands and is given up meets each other.
+                    let name = format!("many:{}", step * 7 % 11);
+                    let request = match step % 8 {
+                        0 => vec!["SUBSCRIBE", &name, "many:0"],
+                        1 => vec!["PING", &name],
+                        2 => vec!["UNSUBSCRIBE", &name],
+                        3 => vec!["PSUBSCRIBE", &name],
+                        4 => vec!["INCR", "pubsub:many"],
+                        5 if step % 3 == 0 => vec!["UNSUBSCRIBE"],
+                        5 => vec!["SSUBSCRIBE", &name],
+                        6 => vec!["PUNSUBSCRIBE"],
+                        _ => vec!["SUNSUBSCRIBE"],
+                    };
+                    pipeline.extend(encode(&request));
+                }
+                pipeline.extend(encode(&["DEL", "pubsub:many"]));
+                pipeline.extend(encode(&["QUIT"]));
+                client.send_raw(&pipeline).unwrap();
+                client.receive_rest().unwrap().escape_ascii().to_string()
+            })
+            .collect();
+        assert_eq!(said[0], said[1]);
+    }
 }
 
 #[test]

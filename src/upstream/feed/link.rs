@@ -61,6 +61,7 @@ pub(super) async fn run(
         let delay = backoff.next_delay();
         tracing::info!(node = %link.node, cause, retry_ms = delay.as_millis() as u64, "cannot connect to subscribe");
         link.feed.ledger().enter(index, Phase::Down(cause));
+        link.feed.settled.notify_waiters();
         link.feed.needed.notify_one();
         link.feed.upstream.table.ask_refresh();
         time::sleep(delay).await;

@@ -17,6 +17,7 @@ mod message;
 
 use super::slots::Knowledge;
 use super::{Failure, SharedUpstream, UpstreamOptions};
+use crate::glob;
 use crate::key::Slot;
 use crate::node::NodeId;
 use crate::resp::encode;
@@ -85,6 +86,14 @@ impl Topic {
     /// The channel or pattern `name`.
     pub fn new(kind: Kind, name: Bytes) -> Topic {
         Topic { kind, name }
+    }
+
+    /// Whether it gets what is published on `channel`.
+    fn gets(&self, channel: &Topic) -> bool {
+        match self.kind {
+            Kind::Pattern => channel.kind == Kind::Channel && glob::matches(&self.name, &channel.name),
+            Kind::Channel | Kind::Shard => self == channel,
+        }
     }
 }
 
@@ -162,9 +171,15 @@ impl Feed {
         self.ledger().stands(self.upstream.table.index_of(node), topic)
     }
 
-    /// Whether a node may still count any of `topics` that nobody wants any more.
-    pub fn is_leaving(&self, topics: &[Topic]) -> bool {
-        self.ledger().is_leaving(topics)
+    /// Whether messages for `topic` come in.
+    pub fn stands(&self, topic: &Topic) -> bool {
+        self.ledger().standing(topic) == Standing::Stands
+    }
+
+    /// Whether a node is being told of, or to forget, a subscription that it counts when something is published on
+    /// `channel`; any subscription if there is none.
+    pub fn is_changing(&self, channel: Option<&Topic>) -> bool {
+        self.ledger().is_changing(|topic| channel.is_none_or(|channel| topic.gets(channel)))
     }
 
     /// Waits until `is_over`, at most until `deadline`.
@@ -189,6 +204,9 @@ impl Feed {
         let mut ledger = self.ledger();
         ledger.release(topics);
         self.topics.store(ledger.len(), Ordering::Relaxed);
+        drop(ledger);
+        // What nobody had been told yet is no change any more.
+        self.settled.notify_waiters();
     }
 
     fn readiness(&self, topics: &[Topic]) -> Readiness {

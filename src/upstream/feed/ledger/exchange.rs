@@ -173,17 +173,29 @@ impl Ledger {
         let mut groups: BTreeMap<_, Vec<Topic>> = BTreeMap::new();
         let Some(link) = self.links.get(&node) else { return groups };
         for topic in topics {
-            let wanted = self.is_wanted(node, &topic);
-            let source = self.topics.get(&topic).is_some_and(|entry| entry.source == Some(node));
-            // What is wanted elsewhere stays until it stands there.
-            if wanted == link.held.contains_key(&topic) || (!wanted && source) {
-                continue;
-            }
+            let Some(wanted) = self.change(node, link, &topic) else { continue };
             let slot = (topic.kind == Kind::Shard).then(|| Slot::of(&topic.name));
             let apart = link.apart.get(&topic).map(|topic| topic.name.clone());
             groups.entry((wanted, topic.kind, slot, apart)).or_default().push(topic);
         }
         groups
+    }
+
+    /// Whether `topic` has to be subscribed to on `node`, or given up there; `None` if it may stay as it is.
+    fn change(&self, node: NodeIndex, link: &Line, topic: &Topic) -> Option<bool> {
+        let wanted = self.is_wanted(node, topic);
+        // What is wanted elsewhere stays until it stands there.
+        let stays = || self.topics.get(topic).is_some_and(|entry| entry.source == Some(node));
+        (wanted != link.held.contains_key(topic) && (wanted || !stays())).then_some(wanted)
+    }
+
+    /// Whether a node that is not down has yet to be told of any of those that `concern`, or to answer.
+    pub(in crate::upstream::feed) fn is_changing(&self, concern: impl Fn(&Topic) -> bool) -> bool {
+        self.links.iter().filter(|(_, link)| !matches!(link.phase, Phase::Down(_))).any(|(node, link)| {
+            let mut dirty = link.dirty.iter();
+            dirty.any(|topic| concern(topic) && self.change(*node, link, topic).is_some())
+                || link.in_flight.iter().flat_map(|batch| &batch.topics).any(&concern)
+        })
     }
 
     fn note_sent(&mut self, node: NodeIndex, command: &Command, now: Nanos) {
@@ -293,12 +305,6 @@ impl Line {
         self.batches += 1;
         self.in_flight.push_back(Batch { number: self.batches, subscribes, topics, error: None, sent_at });
         self.batches
-    }
-
-    /// Whether the node may still count `topic`, which nobody wants any more.
-    pub(super) fn may_count(&self, topic: &Topic) -> bool {
-        let leaves = |batch: &Batch| !batch.subscribes && batch.topics.contains(topic);
-        self.held.contains_key(topic) || self.in_flight.iter().any(leaves)
     }
 }
 

@@ -136,12 +136,6 @@ impl Ledger {
         }
     }
 
-    /// Whether a node may still count any of `topics` that nobody wants any more.
-    pub(super) fn is_leaving(&self, topics: &[Topic]) -> bool {
-        let mut unwanted = topics.iter().filter(|topic| !self.topics.contains_key(*topic));
-        unwanted.any(|topic| self.links.values().any(|link| link.may_count(topic)))
-    }
-
     /// Whether a message for `topic`, published on `channel`, that came from `node` is for us.
     pub(super) fn accepts(&self, node: NodeIndex, topic: &Topic, channel: &[u8]) -> bool {
         self.topics.get(topic).is_some_and(|entry| {

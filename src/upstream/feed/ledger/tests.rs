@@ -74,19 +74,26 @@ fn a_channel_stands_once_on_the_owner_of_its_slot() {
 }
 
 #[test]
-fn a_channel_that_nobody_wants_leaves_when_the_node_has_carried_it_out() {
+fn what_a_node_was_not_told_or_has_not_answered_is_changing() {
     let mut world = world();
     let (foo, owner) = (topic(Kind::Channel, "foo"), world.nodes[2]);
     let topics = slice::from_ref(&foo);
+    let changing = |world: &World| world.ledger.is_changing(|topic| *topic == foo);
+    assert!(!changing(&world));
+    world.ledger.hold(topics);
+    assert!(changing(&world), "the node was not told of it");
+    world.ledger.release(topics);
+    assert!(!changing(&world), "it need not be told any more");
     world.ledger.hold(topics);
     world.run();
-    assert!(!world.ledger.is_leaving(topics), "it is wanted");
+    assert!(!changing(&world), "it stands");
     world.ledger.release(topics);
-    assert!(world.ledger.is_leaving(topics), "the node was not told");
+    assert!(changing(&world), "the node was not told that it ended");
     assert_eq!(world.ledger.take_commands(owner, 0), [command(false, &foo)]);
-    assert!(world.ledger.is_leaving(topics), "the node has not answered");
+    assert!(changing(&world), "the node has not answered");
+    assert!(!world.ledger.is_changing(|topic| topic.name == "bar"), "another topic");
     world.ledger.done(owner);
-    assert!(!world.ledger.is_leaving(topics));
+    assert!(!changing(&world));
 }
 
 #[test]

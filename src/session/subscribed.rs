@@ -1,0 +1,160 @@
+//! What one client is subscribed to, and which of it does not stand upstream yet.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::clients::{Client, Mark};
+use crate::upstream::{Kind, Topic};
+
+/// What each name waits for: the request of this number, whose fate is the name's, or nothing any more.
+type Names = BTreeMap<Bytes, Option<u64>>;
+
+/// What one client is subscribed to.
+#[derive(Debug, Default)]
+pub(super) struct Subscribed {
+    channels: Names,
+    patterns: Names,
+    shards: Names,
+    requests: u64,
+}
+
+// === impl Subscribed ===
+
+impl Subscribed {
+    /// Whether it is anything.
+    pub(super) fn is_any(&self) -> bool {
+        self.len() > 0
+    }
+
+    /// How many subscriptions there are.
+    pub(super) fn len(&self) -> usize {
+        self.channels.len() + self.patterns.len() + self.shards.len()
+    }
+
+    /// How many there are of the sort of `kind`, as confirmations tell it.
+    pub(super) fn count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Channel | Kind::Pattern => self.channels.len() + self.patterns.len(),
+            Kind::Shard => self.shards.len(),
+        }
+    }
+
+    /// The names of `kind`, in order.
+    pub(super) fn names(&self, kind: Kind) -> Vec<Bytes> {
+        self.of(kind).keys().cloned().collect()
+    }
+
+    /// Whether `topic` is among it.
+    pub(super) fn contains(&self, topic: &Topic) -> bool {
+        self.of(topic.kind).contains_key(&topic.name)
+    }
+
+    /// The number of a new request to subscribe.
+    pub(super) fn begin(&mut self) -> u64 {
+        self.requests += 1;
+        self.requests
+    }
+
+    /// Adds `topic` for `request`; whether it is new.
+    pub(super) fn add(&mut self, topic: &Topic, request: u64) -> bool {
+        let names = self.of_mut(topic.kind);
+        match names.get_mut(&topic.name) {
+            Some(waits) => {
+                // The later request decides.
+                *waits = waits.map(|_| request);
+                false
+            }
+            None => names.insert(topic.name.clone(), Some(request)).is_none(),
+        }
+    }
+
+    /// What waited for `request` waits no more.
+    pub(super) fn confirm(&mut self, topics: &[Topic], request: u64) {
+        for topic in topics {
+            if let Some(waits) = self.of_mut(topic.kind).get_mut(&topic.name).filter(|w| **w == Some(request))
+            {
+                *waits = None;
+            }
+        }
+    }
+
+    /// Takes out what waited for `request` in vain.
+    pub(super) fn take_back(&mut self, topics: &[Topic], request: u64) -> Vec<Topic> {
+        let waits = |topic: &&Topic| self.of(topic.kind).get(&topic.name) == Some(&Some(request));
+        let back: Vec<Topic> = topics.iter().filter(waits).cloned().collect();
+        back.into_iter().filter(|topic| self.remove(topic)).collect()
+    }
+
+    /// Takes `topic` out; whether it was there.
+    pub(super) fn remove(&mut self, topic: &Topic) -> bool {
+        self.of_mut(topic.kind).remove(&topic.name).is_some()
+    }
+
+    /// Takes everything out.
+    pub(super) fn take_all(&mut self) -> Vec<Topic> {
+        let kinds = [Kind::Channel, Kind::Pattern, Kind::Shard].into_iter();
+        kinds
+            .flat_map(|kind| {
+                let names = mem::take(self.of_mut(kind));
+                names.into_keys().map(move |name| Topic::new(kind, name))
+            })
+            .collect()
+    }
+
+    /// Has CLIENT LIST tell of it.
+    pub(super) fn show(&self, client: &Client) {
+        client.channels.store(self.channels.len(), Ordering::Relaxed);
+        client.patterns.store(self.patterns.len(), Ordering::Relaxed);
+        client.shard_channels.store(self.shards.len(), Ordering::Relaxed);
+        client.mark(Mark::PubSub, self.is_any());
+    }
+
+    fn of(&self, kind: Kind) -> &Names {
+        match kind {
+            Kind::Channel => &self.channels,
+            Kind::Pattern => &self.patterns,
+            Kind::Shard => &self.shards,
+        }
+    }
+
+    fn of_mut(&mut self, kind: Kind) -> &mut Names {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+            Kind::Shard => &mut self.shards,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(name: &'static str) -> Topic {
+        Topic::new(Kind::Channel, Bytes::from_static(name.as_bytes()))
+    }
+
+    #[test]
+    fn a_request_that_fails_takes_back_what_waits_for_it_alone() {
+        let mut subscribed = Subscribed::default();
+        let topics = [topic("stands"), topic("asked again"), topic("ended"), topic("alone")];
+        let first = subscribed.begin();
+        assert!(subscribed.add(&topics[0], first));
+        subscribed.confirm(&topics, first);
+        let second = subscribed.begin();
+        let new: Vec<bool> = topics.iter().map(|topic| subscribed.add(topic, second)).collect();
+        assert_eq!(new, [false, true, true, true]);
+        assert!(subscribed.remove(&topics[2]));
+        let third = subscribed.begin();
+        assert!(!subscribed.add(&topics[1], third));
+        assert_eq!(subscribed.take_back(&topics, second), [topic("alone")]);
+        assert_eq!(subscribed.names(Kind::Channel), ["asked again", "stands"]);
+        subscribed.confirm(&topics, third);
+        assert_eq!(subscribed.take_back(&topics, third), []);
+        assert_eq!(subscribed.take_all().len(), 2);
+        assert!(!subscribed.is_any());
+    }
+}
