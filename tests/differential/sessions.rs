@@ -58,8 +58,12 @@ pub(crate) fn hold_all(
         if is_mute && line.iter().any(|request| matches!(&*split(request)[0], "MULTI" | "QUIT" | "RESET")) {
             continue;
         }
-        // Neither is part of a transaction.
-        let is_refused = |request: &&str| request.contains("SUBSCRIBE") || request.starts_with("CLIENT ");
+        // None of these is part of a transaction; CONFIG GET is, but for what only the servers know.
+        let is_refused = |request: &&str| {
+            request.contains("SUBSCRIBE")
+                || request.starts_with("CLIENT ")
+                || request.starts_with("CONFIG GET")
+        };
         if line.iter().any(is_refused) && line.contains(&"MULTI") {
             continue;
         }
