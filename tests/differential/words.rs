@@ -73,13 +73,13 @@ fn one<'a>(rng: &mut Rng, words: &[&'a str]) -> &'a str {
     words[rng.usize(..words.len())]
 }
 
-/// The words of a line; in quotes, `\n` is a line break.
+/// The words of a line; in quotes, `\n` is a line break and `\0` a zero byte.
 pub(crate) fn split(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = line;
     while !rest.is_empty() {
         let (word, after) = match rest.strip_prefix('"').and_then(|quoted| quoted.split_once('"')) {
-            Some((word, after)) => (word.replace("\\n", "\n"), after),
+            Some((word, after)) => (word.replace("\\n", "\n").replace("\\0", "\0"), after),
             None => {
                 let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
                 (word.to_owned(), after)
