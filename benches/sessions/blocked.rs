@@ -1,6 +1,6 @@
 //! A thousand clients that wait in BLPOP, each for a list of its own, and how fast each is woken.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use crate::figures::{Latencies, kib_each};
 use crate::member::{self, Member};

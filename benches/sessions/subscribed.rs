@@ -2,10 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, LocalSet};
+use tokio::time::Instant;
 
 use crate::figures::{Latencies, kib_each};
 use crate::member::{self, Member};
