@@ -83,10 +83,10 @@ async def pub_sub(client, key):
         equal([(await message(subscriber))["type"] for _ in range(2)], ["subscribe", "psubscribe"], "confirmed")
         for number in range(50):
             await client.publish(key("news"), str(number))
+        heard = [(await message(subscriber))["data"] for _ in range(50)]
+        equal(heard, [*map(str, range(50))], "messages in order")
         await client.publish(key("room:1"), "hello")
-        heard = [await message(subscriber) for _ in range(51)]
-        equal([m["data"] for m in heard], [*map(str, range(50)), "hello"], "messages in order")
-        equal(heard[50]["pattern"], key("room:*"), "the last by its pattern")
+        equal((await message(subscriber))["pattern"], key("room:*"), "a message by its pattern")
         await subscriber.unsubscribe()
         await subscriber.punsubscribe()
         equal([(await message(subscriber))["type"] for _ in range(2)], ["unsubscribe", "punsubscribe"], "the end")
