@@ -72,8 +72,9 @@ impl Proxy {
     }
 
     /// Has the request wait, once, while a node is told what our clients began or ended: of what gets the messages of
-    /// `channel`, or of anything. Until it has answered nobody knows what it counts.
-    pub(super) fn wait_for_subscriptions(
+    /// `channel`, or of anything. Until it has answered nobody knows what it counts, and who has sent SUBSCRIBE before
+    /// would miss a message, which no client of a plain server would.
+    pub fn wait_for_subscriptions(
         &self,
         channel: Option<&Topic>,
         caller: Caller<'_>,

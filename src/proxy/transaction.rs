@@ -29,6 +29,8 @@ pub struct Part {
     route: Route,
     /// It may write keys that it does not name.
     opaque: bool,
+    /// It publishes a message.
+    publishes: bool,
 }
 
 // === impl Part ===
@@ -37,6 +39,11 @@ impl Part {
     /// The command.
     pub fn request(&self) -> Request<'_> {
         self.request.as_request()
+    }
+
+    /// Whether it publishes a message.
+    pub fn publishes(&self) -> bool {
+        self.publishes
     }
 }
 
@@ -100,12 +107,13 @@ impl Proxy {
         };
         let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form_in_transaction() };
         // A node that does not have the script would refuse it when it is too late to load it there.
-        match (class, self.script_body(request.arg(1))) {
+        let part = match (class, self.script_body(request.arg(1))) {
             (Class::Script(Script::EvalSha), Some(body)) => {
-                self.part_by(route, opaque, &with_body(request, &body).as_request(), slot)
+                self.part_by(route, opaque, &with_body(request, &body).as_request(), slot)?
             }
-            _ => self.part_by(route, opaque, request, slot),
-        }
+            _ => self.part_by(route, opaque, request, slot)?,
+        };
+        Ok(Part { publishes: class == Class::Publish, ..part })
     }
 
     /// The same for a command that a module brought.
@@ -135,7 +143,7 @@ impl Proxy {
             (None, Some(own)) => *slot = Some(own),
             _ => {}
         }
-        Ok(Part { request: request.to_owned(), route, opaque })
+        Ok(Part { request: request.to_owned(), route, opaque, publishes: false })
     }
 
     /// Carries out a transaction whose keys are in `slot`; without keys any node will do. With keys that are watched, no

@@ -59,6 +59,11 @@ impl Transaction {
     pub(super) fn abort(&mut self) {
         self.aborted = true;
     }
+
+    /// Whether EXEC will publish a message.
+    fn publishes(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Part(part) if part.publishes()))
+    }
 }
 
 /// Queues a command while a transaction is open; `None` for those that end it or have their own word on it.
@@ -201,6 +206,12 @@ pub(super) fn answer(
 }
 
 fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> Answer<'static> {
+    let transaction = state.modes.as_ref().and_then(|modes| modes.transaction.as_ref());
+    if transaction.is_some_and(Transaction::publishes)
+        && let Some(wait) = context.proxy.wait_for_subscriptions(None, caller)
+    {
+        return wait;
+    }
     let watched = state.modes.as_mut().and_then(|modes| modes.watched.take());
     let Some(transaction) = close(state) else { return error("ERR EXEC without MULTI") };
     if transaction.aborted {

@@ -305,6 +305,30 @@ fn nothing_that_is_published_after_the_confirmation_is_missed() {
 }
 
 #[test]
+fn what_is_published_behind_an_unconfirmed_subscription_is_heard() {
+    let daemon = Daemon::before(shared_cluster());
+    let mut publisher = daemon.client();
+    for round in 0..100 {
+        let channel = format!("behind:{round}");
+        let mut subscriber = daemon.client();
+        subscriber.send(&["SUBSCRIBE", &channel]).unwrap();
+        // The daemon has read it: from here on a plain server would deliver.
+        let listed = || daemon.client().command(&["CLIENT", "LIST", "TYPE", "PUBSUB"]).unwrap().text();
+        eventually("the subscription is begun", SOON, || listed().contains("sub=1 "));
+        if round % 2 == 0 {
+            publisher.command(&["MULTI"]).unwrap();
+            publisher.command(&["PUBLISH", &channel, "hello"]).unwrap();
+            publisher.command(&["EXEC"]).unwrap();
+        } else {
+            assert_eq!(publisher.command(&["PUBLISH", &channel, "hello"]).unwrap(), Reply::Integer(1));
+        }
+        assert_eq!(words(&subscriber.receive().unwrap()), ["subscribe", &channel, "1"]);
+        assert_eq!(words(&subscriber.receive().unwrap()), ["message", &channel, "hello"]);
+        confirm(&mut subscriber, &["UNSUBSCRIBE", &channel]);
+    }
+}
+
+#[test]
 fn messages_of_shards_come_from_wherever_they_live() {
     let cluster = own_primaries(3);
     let daemon = Daemon::before(&cluster);
