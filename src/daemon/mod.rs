@@ -11,29 +11,21 @@ use std::time::Duration;
 
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 pub mod dev;
+pub mod house;
 mod options;
 mod worker;
 
-use crate::clients::Clients;
-use crate::clock;
 use crate::config::{Config, ListenConfig};
 use crate::drain::Drain;
-use crate::invalidation::Invalidation;
 use crate::listener::{self, Admission, Listener, tcp, unix};
 use crate::near_cache::SharedCache;
-use crate::proxy::Memory;
-use crate::pubsub::Hub;
-use crate::session::{Desk, Report};
 use crate::stats::Stats;
 use crate::systemd;
-use crate::tracker::Tracker;
-use crate::upstream::broadcast::{self, Heard, OnHeard};
-use crate::upstream::topology::{self, TopologyOptions};
-use crate::upstream::{Feed, SharedUpstream, UpstreamOptions};
-use worker::{HandedOver, Worker, WorkerSeed};
+use crate::upstream::broadcast;
+use house::House;
+use worker::{HandedOver, Worker};
 
 /// Why the daemon did not start or did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -51,20 +43,11 @@ pub enum DaemonError {
 pub struct Daemon {
     runtime: runtime::Runtime,
     signals: (Signal, Signal),
-    drain: Drain,
-    stop: CancellationToken,
     drain_timeout: Duration,
     tcp: Vec<SocketAddr>,
     unix: Option<unix::UnixListener>,
-    admission: Arc<Admission>,
+    house: House,
     workers: Vec<Worker>,
-    topology: TopologyOptions,
-    upstream_options: UpstreamOptions,
-    upstream: Arc<SharedUpstream>,
-    pubsub: Arc<Hub>,
-    cache: Option<Arc<SharedCache>>,
-    tracker: Arc<Tracker>,
-    stats: Stats,
 }
 
 /// Everything that was bound, before anything is served.
@@ -95,86 +78,20 @@ impl Daemon {
             (term, signal(SignalKind::interrupt()).map_err(DaemonError::Start)?)
         };
         let bound = bind(&config.listen, config.workers).map_err(DaemonError::Listen)?;
-        let stats = Stats::new(config.workers);
-        let upstream = Arc::<SharedUpstream>::default();
-        let cache = options::cache_limits(&config.cache, config.workers)
-            .map(|limits| Arc::new(SharedCache::new(limits, stats.worker(0))));
-        let upstream_options = options::upstream(config);
-        let feed = Feed::new(
-            upstream_options.clone(),
-            upstream.clone(),
-            config.session.pubsub_names_max,
-            stats.worker(0),
-        );
-        let pubsub = Hub::new(feed, config.session.pubsub_output_bytes_max, stats.worker(0));
-        let clients = Arc::<Clients>::default();
-        let tracker = Arc::new(Tracker::new(clients.clone(), config.session.tracking_keys_max));
-        let report = Arc::new(Report {
-            stats: stats.clone(),
-            cache: cache.clone(),
-            upstream: upstream.clone(),
-            pubsub: pubsub.clone(),
-            tracker: tracker.clone(),
-            workers: config.workers,
-            started_at: clock::now(),
-            run_id: (0..40).map(|_| fastrand::digit(16)).collect(),
-            tcp: bound.addresses.clone(),
-            unix: config.listen.unix.clone().map(|path| (path, config.listen.unix_mode)),
-            topology_refresh_interval: config.upstream.topology_refresh_interval,
-        });
-        let settings = Arc::new(options::settings(config));
-        let desk = Arc::new(Desk::new(
-            settings.clone(),
-            options::password(config),
-            config.workers,
-            config.typed.clone(),
-        ));
-        let memory = Arc::new(Memory::new(options::memory_limits(&config.memory)));
-        let (drain, stop) = (Drain::new(), CancellationToken::new());
-        let admission = Arc::new(Admission::new(settings.max_clients.clone(), stats.worker(0)));
+        let house = House::new(config, &bound.addresses);
         let mut workers = Vec::with_capacity(config.workers);
         for (index, listeners) in bound.tcp.into_iter().enumerate() {
-            let seed = WorkerSeed {
-                index,
-                listeners,
-                upstream_options: upstream_options.clone(),
-                session_limits: options::session_limits(config),
-                request_limits: options::request_limits(&config.session),
-                alone: config.workers == 1,
-                upstream: upstream.clone(),
-                cache: cache.clone(),
-                clients: clients.clone(),
-                memory: memory.clone(),
-                keyspace_bytes_max: config.memory.keyspace_bytes_max,
-                pubsub: pubsub.clone(),
-                desk: desk.clone(),
-                tracker: tracker.clone(),
-                report: report.clone(),
-                stats: stats.worker(index),
-                admission: admission.clone(),
-                drain: drain.clone(),
-                stop: stop.clone(),
-            };
-            workers.push(worker::spawn(seed).map_err(DaemonError::Start)?);
+            workers.push(worker::spawn(house.seed(index, listeners)).map_err(DaemonError::Start)?);
         }
         announce(&bound.addresses, config.listen.unix.as_ref(), &config.upstream.url.to_string());
         Ok(Daemon {
             runtime,
             signals,
-            drain,
-            stop,
             drain_timeout: config.drain_timeout,
             tcp: bound.addresses,
             unix: bound.unix,
-            admission,
+            house,
             workers,
-            topology: options::topology(config),
-            upstream_options,
-            upstream,
-            pubsub,
-            cache,
-            tracker,
-            stats,
         })
     }
 
@@ -185,7 +102,7 @@ impl Daemon {
 
     /// Ends the daemon from elsewhere, as a signal would.
     pub fn drain(&self) -> Drain {
-        self.drain.clone()
+        self.house.drain.clone()
     }
 
     /// Serves until SIGTERM or SIGINT, then finishes what runs, within the drain timeout. A second signal ends it at
@@ -194,31 +111,18 @@ impl Daemon {
     /// # Errors
     /// The system refused a thread.
     pub fn run(self) -> Result<(), DaemonError> {
-        let Daemon {
-            runtime, signals: (mut term, mut interrupt), drain, stop, drain_timeout, workers, ..
-        } = self;
+        let Daemon { runtime, signals: (mut term, mut interrupt), drain_timeout, house, workers, .. } = self;
+        let (drain, stop) = (house.drain.clone(), house.stop.clone());
         let handovers: Vec<HandedOver> = workers.iter().map(Worker::handed_over).collect();
         runtime.block_on(async {
-            let moved = {
-                let (cache, stats, tracker) =
-                    (self.cache.clone(), self.stats.worker(0), self.tracker.clone());
-                move |slots| {
-                    let moved = Invalidation::Slots(slots);
-                    if let Some(cache) = &cache {
-                        cache.invalidate(&moved, &stats);
-                    }
-                    tracker.invalidate(&moved);
-                }
-            };
-            let topology = tokio::spawn(topology::keep(self.topology, self.upstream.clone(), moved));
-            tokio::spawn(self.pubsub.run());
-            let heard = on_heard(self.cache.clone(), self.stats.clone(), self.tracker.clone());
-            let wanted = self.tracker.wanted();
-            let broadcast = broadcast::keep(self.upstream_options, self.upstream.clone(), wanted, heard);
+            let topology = tokio::spawn(house.keep_topology());
+            tokio::spawn(house.pubsub.clone().run());
+            let (options, wanted) = (house.upstream_options.clone(), house.tracker.wanted());
+            let broadcast = broadcast::keep(options, house.upstream.clone(), wanted, house.on_heard());
             let broadcast = tokio::spawn(broadcast);
-            let sweeping = tokio::spawn(sweep(self.cache.clone(), self.stats.clone()));
+            let sweeping = tokio::spawn(sweep(house.cache.clone(), house.stats.clone()));
             if let Some(unix) = self.unix {
-                tokio::spawn(accept_unix(unix, self.admission.clone(), drain.clone(), handovers));
+                tokio::spawn(accept_unix(unix, house.admission.clone(), drain.clone(), handovers));
             }
             systemd::ready();
             systemd::status("serving");
@@ -288,29 +192,6 @@ async fn accept_unix(
     if let Err(error) = result.await {
         tracing::error!(%error, "the Unix socket is not served");
     }
-}
-
-/// What is done with what is heard of all keys. L1 is told first: its own news comes over other connections, and who is
-/// told must not find there what it was told of.
-fn on_heard(cache: Option<Arc<SharedCache>>, stats: Stats, tracker: Arc<Tracker>) -> OnHeard {
-    Arc::new(move |heard| {
-        let stats = stats.worker(0);
-        let drop_from_cache = |invalidation| {
-            if let Some(cache) = &cache {
-                cache.invalidate(&invalidation, &stats);
-            }
-        };
-        match heard {
-            Heard::Keys(keys) => {
-                drop_from_cache(Invalidation::Keys(keys.clone()));
-                tracker.broadcast(&keys);
-            }
-            Heard::Everything => {
-                drop_from_cache(Invalidation::All);
-                tracker.broadcast_everything();
-            }
-        }
-    })
 }
 
 async fn sweep(cache: Option<Arc<SharedCache>>, stats: Stats) {

@@ -99,7 +99,8 @@ pub(super) fn spawn(seed: WorkerSeed) -> io::Result<Worker> {
     Ok(Worker { thread, handed_over })
 }
 
-async fn run(seed: WorkerSeed, mut handed_over: mpsc::UnboundedReceiver<(ClientSocket, Permit)>) {
+/// Is a worker, on the calling thread, until it is told to stop.
+pub(super) async fn run(seed: WorkerSeed, mut handed_over: mpsc::UnboundedReceiver<(ClientSocket, Permit)>) {
     let WorkerSeed { index, listeners, upstream_options, stats, cache, drain, stop, admission, .. } = seed;
     let patience = upstream_options.request_timeout;
     let pushed = {

@@ -183,7 +183,8 @@ impl Admission {
         Admission { max_clients, connected: Arc::default(), stats }
     }
 
-    fn admit(&self) -> Option<Permit> {
+    /// What one more client holds; `None` when there are too many.
+    pub fn admit(&self) -> Option<Permit> {
         let max = self.max_clients.size();
         let more = |connected| (connected < max).then_some(connected + 1);
         if self.connected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {

@@ -19,10 +19,11 @@
 
 use std::cell::{Ref, RefCell};
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use foldhash::fast::RandomState;
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
 use tokio::sync::oneshot;
 
 mod entry;
@@ -53,6 +54,10 @@ const HOT_HITS_PER_REPORT: u64 = 64;
 /// Commits of so many groups of keys may go on at once.
 const COMMIT_LOCKS: usize = 64;
 
+/// What the hashes of a process have in common. All chance in the daemon is drawn from `fastrand`, so that the simulator,
+/// which seeds that, sees the same run twice.
+static HASH_SEED: LazyLock<SharedSeed> = LazyLock::new(|| SharedSeed::from_u64(fastrand::u64(..)));
+
 /// How much is kept, and how long.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheLimits {
@@ -75,7 +80,7 @@ pub struct SharedCache {
     limits: CacheLimits,
     ttl: Setting,
     negative_ttl: Setting,
-    hasher: RandomState,
+    hasher: SeedableRandomState,
     generations: Generations,
     store: Store,
     /// Commits of one key come one after the other. Nothing else waits for these.
@@ -142,7 +147,7 @@ impl SharedCache {
             ttl: Setting::of_duration(limits.ttl),
             negative_ttl: Setting::of_duration(limits.negative_ttl),
             limits,
-            hasher: RandomState::default(),
+            hasher: SeedableRandomState::with_seed(fastrand::u64(..), &HASH_SEED),
             generations: Generations::new(),
             store,
             commits,

@@ -127,6 +127,7 @@ impl Upstream {
                 self.follow_table();
             }
             tokio::select! {
+                biased;
                 changed = knowledge.changed() => if changed.is_err() { return },
                 _ = ticks.tick() => {}
             }

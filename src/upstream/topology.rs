@@ -42,7 +42,7 @@ pub struct TopologyOptions {
 }
 
 /// Slots and the node that owns them.
-type Owned = Vec<(RangeInclusive<u16>, NodeId)>;
+pub type Owned = Vec<(RangeInclusive<u16>, NodeId)>;
 
 /// Asks one node after another, and stays with the one that answered.
 struct Asker {
@@ -53,43 +53,91 @@ struct Asker {
     known: Vec<NodeId>,
 }
 
+/// Puts what was answered into the slot table, and says when to ask again.
+struct Keeper<F> {
+    shared: Arc<SharedUpstream>,
+    refresh_interval: Duration,
+    refresh_gap_min: Duration,
+    backoff: Backoff,
+    failing: bool,
+    on_moved: F,
+}
+
 /// Fills the slot table and keeps it true, for as long as it is polled. `on_moved` is called with the slots that have
 /// another owner than before, after the table says so.
 pub async fn keep(options: TopologyOptions, shared: Arc<SharedUpstream>, on_moved: impl Fn(Vec<Slot>)) {
-    let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
-    let (interval, gap) = (options.refresh_interval, options.refresh_gap_min);
+    let mut keeper = Keeper::new(&options, shared, on_moved);
     let mut asker = Asker { options, present: None, known: Vec::new() };
-    let mut failing = false;
     loop {
-        let asked = shared.table.refresh_asked();
-        let began = Instant::now();
+        let (asked, began) = keeper.begin();
         let answer = asker.ask().await;
-        shared.board.post_control(asker.present.is_some());
+        keeper.shared.board.post_control(asker.present.is_some());
+        keeper.take(asked, began, answer).await;
+    }
+}
+
+/// The same, asking whoever `ask` asks: the nodes of the simulator are none that fred could reach.
+pub async fn keep_by(
+    options: TopologyOptions,
+    shared: Arc<SharedUpstream>,
+    mut ask: impl AsyncFnMut() -> Result<Owned, String>,
+    on_moved: impl Fn(Vec<Slot>),
+) {
+    let mut keeper = Keeper::new(&options, shared, on_moved);
+    loop {
+        let (asked, began) = keeper.begin();
+        let answer = ask().await;
+        keeper.take(asked, began, answer).await;
+    }
+}
+
+// === impl Keeper ===
+
+impl<F: Fn(Vec<Slot>)> Keeper<F> {
+    fn new(options: &TopologyOptions, shared: Arc<SharedUpstream>, on_moved: F) -> Keeper<F> {
+        Keeper {
+            shared,
+            refresh_interval: options.refresh_interval,
+            refresh_gap_min: options.refresh_gap_min,
+            backoff: Backoff::new(options.backoff_min, options.backoff_max),
+            failing: false,
+            on_moved,
+        }
+    }
+
+    /// To be called before anybody is asked.
+    fn begin(&self) -> (u64, Instant) {
+        (self.shared.table.refresh_asked(), Instant::now())
+    }
+
+    /// Takes an answer to what was asked since `begin`, and waits until it is time to ask again.
+    async fn take(&mut self, asked: u64, began: Instant, answer: Result<Owned, String>) {
+        let table = &self.shared.table;
         match answer {
             Ok(owned) => {
-                let first = shared.table.refreshes() == 0;
-                let moved = shared.table.replace(&owned, asked);
-                if first || failing {
+                let first = table.refreshes() == 0;
+                let moved = table.replace(&owned, asked);
+                if first || self.failing {
                     tracing::info!(slots = moved.len(), "the upstream is known");
                 } else if !moved.is_empty() {
                     tracing::info!(slots = moved.len(), "slots have another owner");
                 }
-                on_moved(moved);
-                failing = false;
-                backoff.reset();
-                let _ = time::timeout(interval, shared.table.refresh_wanted()).await;
-                time::sleep_until(began + gap).await;
+                (self.on_moved)(moved);
+                self.failing = false;
+                self.backoff.reset();
+                let _ = time::timeout(self.refresh_interval, table.refresh_wanted()).await;
+                time::sleep_until(began + self.refresh_gap_min).await;
             }
             Err(cause) => {
-                if !failing {
+                if !self.failing {
                     tracing::warn!(
                         cause,
                         "the upstream cannot be asked who owns what; trying again and again"
                     );
                 }
-                failing = true;
-                shared.table.attempt_failed(cause);
-                time::sleep(backoff.next_delay()).await;
+                self.failing = true;
+                table.attempt_failed(cause);
+                time::sleep(self.backoff.next_delay()).await;
             }
         }
     }

@@ -95,6 +95,14 @@ impl Lane {
                 Err(error) => return End::Lost(error.to_string()),
             };
             tokio::select! {
+                // What comes seldom is looked at first, so that the rest cannot starve it; and in one order always, so
+                // that a simulated run can be repeated.
+                biased;
+                _ = ticks.tick() => {
+                    self.look_at_lease(&mut tracking, upstream);
+                    self.beat(tracking.is_some(), upstream);
+                }
+                () = self.wake.notified() => {}
                 event = wire.event(to_write) => {
                     let received = match event {
                         Ok(Event::Read) => self.receive(&mut wire, &mut tracking, upstream),
@@ -104,11 +112,6 @@ impl Lane {
                     if let Err(error) = received {
                         return End::Lost(error.to_string());
                     }
-                }
-                () = self.wake.notified() => {}
-                _ = ticks.tick() => {
-                    self.look_at_lease(&mut tracking, upstream);
-                    self.beat(tracking.is_some(), upstream);
                 }
                 () = &mut overdue => match self.next_deadline(upstream) {
                     Some(deadline) => overdue.as_mut().reset(clock::instant(deadline)),

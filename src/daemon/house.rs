@@ -1,0 +1,187 @@
+//! What all workers of a daemon share, and what is done for all of them: put together from the configuration, before
+//! there is a socket or a thread.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::options;
+use super::worker::{self, WorkerSeed};
+use crate::clients::Clients;
+use crate::clock;
+use crate::config::Config;
+use crate::drain::Drain;
+use crate::invalidation::Invalidation;
+use crate::listener::{Admission, ClientSocket, Permit};
+use crate::near_cache::SharedCache;
+use crate::proxy::Memory;
+use crate::pubsub::Hub;
+use crate::session::{Desk, Report, SessionLimits};
+use crate::stats::Stats;
+use crate::tracker::Tracker;
+use crate::upstream::broadcast::{Heard, OnHeard};
+use crate::upstream::topology::{self, Owned, TopologyOptions};
+use crate::upstream::{Feed, SharedUpstream, UpstreamOptions};
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct House {
+    /// Lets clients in.
+    pub admission: Arc<Admission>,
+    /// Tells all when to stop.
+    pub drain: Drain,
+    /// What is counted.
+    pub stats: Stats,
+    /// L1; `None` when it is off.
+    pub cache: Option<Arc<SharedCache>>,
+    pub(super) stop: CancellationToken,
+    pub(super) upstream_options: UpstreamOptions,
+    pub(super) upstream: Arc<SharedUpstream>,
+    pub(super) pubsub: Arc<Hub>,
+    pub(super) tracker: Arc<Tracker>,
+    topology: TopologyOptions,
+    session_limits: SessionLimits,
+    request_limits: crate::resp::scan::RequestLimits,
+    alone: bool,
+    clients: Arc<Clients>,
+    memory: Arc<Memory>,
+    keyspace_bytes_max: usize,
+    desk: Arc<Desk>,
+    report: Arc<Report>,
+}
+
+// === impl House ===
+
+impl House {
+    /// The house of a daemon that is configured so and listens on these TCP addresses.
+    pub fn new(config: &Config, tcp: &[SocketAddr]) -> House {
+        let stats = Stats::new(config.workers);
+        let upstream = Arc::<SharedUpstream>::default();
+        let cache = options::cache_limits(&config.cache, config.workers)
+            .map(|limits| Arc::new(SharedCache::new(limits, stats.worker(0))));
+        let upstream_options = options::upstream(config);
+        let names_max = config.session.pubsub_names_max;
+        let feed = Feed::new(upstream_options.clone(), upstream.clone(), names_max, stats.worker(0));
+        let pubsub = Hub::new(feed, config.session.pubsub_output_bytes_max, stats.worker(0));
+        let clients = Arc::<Clients>::default();
+        let tracker = Arc::new(Tracker::new(clients.clone(), config.session.tracking_keys_max));
+        let report = Arc::new(Report {
+            stats: stats.clone(),
+            cache: cache.clone(),
+            upstream: upstream.clone(),
+            pubsub: pubsub.clone(),
+            tracker: tracker.clone(),
+            workers: config.workers,
+            started_at: clock::now(),
+            run_id: (0..40).map(|_| fastrand::digit(16)).collect(),
+            tcp: tcp.to_vec(),
+            unix: config.listen.unix.clone().map(|path| (path, config.listen.unix_mode)),
+            topology_refresh_interval: config.upstream.topology_refresh_interval,
+        });
+        let settings = Arc::new(options::settings(config));
+        House {
+            admission: Arc::new(Admission::new(settings.max_clients.clone(), stats.worker(0))),
+            drain: Drain::new(),
+            stop: CancellationToken::new(),
+            upstream_options,
+            upstream,
+            pubsub,
+            tracker,
+            topology: options::topology(config),
+            session_limits: options::session_limits(config),
+            request_limits: options::request_limits(&config.session),
+            alone: config.workers == 1,
+            clients,
+            memory: Arc::new(Memory::new(options::memory_limits(&config.memory))),
+            keyspace_bytes_max: config.memory.keyspace_bytes_max,
+            desk: Arc::new(Desk::new(
+                settings,
+                options::password(config),
+                config.workers,
+                config.typed.clone(),
+            )),
+            report,
+            stats,
+            cache,
+        }
+    }
+
+    /// What worker `index` grows from.
+    pub(super) fn seed(&self, index: usize, listeners: Vec<TcpListener>) -> WorkerSeed {
+        WorkerSeed {
+            index,
+            listeners,
+            upstream_options: self.upstream_options.clone(),
+            session_limits: self.session_limits,
+            request_limits: self.request_limits,
+            alone: self.alone,
+            upstream: self.upstream.clone(),
+            cache: self.cache.clone(),
+            clients: self.clients.clone(),
+            memory: self.memory.clone(),
+            keyspace_bytes_max: self.keyspace_bytes_max,
+            pubsub: self.pubsub.clone(),
+            desk: self.desk.clone(),
+            tracker: self.tracker.clone(),
+            report: self.report.clone(),
+            stats: self.stats.worker(index),
+            admission: self.admission.clone(),
+            drain: self.drain.clone(),
+            stop: self.stop.clone(),
+        }
+    }
+
+    /// Is worker `index` on the calling thread, for clients that are handed over: the simulator has one thread and its
+    /// own time.
+    pub async fn work(&self, index: usize, handed_over: mpsc::UnboundedReceiver<(ClientSocket, Permit)>) {
+        worker::run(self.seed(index, Vec::new()), handed_over).await;
+    }
+
+    /// Keeps the slot table true by asking the nodes.
+    pub(super) fn keep_topology(&self) -> impl Future<Output = ()> + Send + use<> {
+        topology::keep(self.topology.clone(), self.upstream.clone(), self.on_moved())
+    }
+
+    /// The same, asking whoever `ask` asks.
+    pub async fn keep_topology_by(&self, ask: impl AsyncFnMut() -> Result<Owned, String>) {
+        topology::keep_by(self.topology.clone(), self.upstream.clone(), ask, self.on_moved()).await;
+    }
+
+    /// What is done when slots have another owner.
+    fn on_moved(&self) -> impl Fn(Vec<crate::key::Slot>) + Send + use<> {
+        let (cache, stats, tracker) = (self.cache.clone(), self.stats.worker(0), self.tracker.clone());
+        move |slots| {
+            let moved = Invalidation::Slots(slots);
+            if let Some(cache) = &cache {
+                cache.invalidate(&moved, &stats);
+            }
+            tracker.invalidate(&moved);
+        }
+    }
+
+    /// What is done with what is heard of all keys. L1 is told first: its own news comes over other connections, and who
+    /// is told must not find there what it was told of.
+    pub(super) fn on_heard(&self) -> OnHeard {
+        let (cache, stats, tracker) = (self.cache.clone(), self.stats.clone(), self.tracker.clone());
+        Arc::new(move |heard| {
+            let stats = stats.worker(0);
+            let drop_from_cache = |invalidation| {
+                if let Some(cache) = &cache {
+                    cache.invalidate(&invalidation, &stats);
+                }
+            };
+            match heard {
+                Heard::Keys(keys) => {
+                    drop_from_cache(Invalidation::Keys(keys.clone()));
+                    tracker.broadcast(&keys);
+                }
+                Heard::Everything => {
+                    drop_from_cache(Invalidation::All);
+                    tracker.broadcast_everything();
+                }
+            }
+        })
+    }
+}
