@@ -18,17 +18,15 @@
 //! that instant nothing older is served, wherever it lives. Removing the entry only frees its memory.
 
 use std::cell::{Ref, RefCell};
-use std::hash::BuildHasher;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use foldhash::SharedSeed;
-use foldhash::fast::SeedableRandomState;
 use tokio::sync::oneshot;
 
 mod entry;
 mod fill;
 mod generations;
+mod hashing;
 mod hot_set;
 mod store;
 mod sweep;
@@ -45,6 +43,7 @@ use crate::stats::WorkerStats;
 use entry::{Cached, Entry, Found};
 use fill::Fills;
 use generations::{Generation, Generations};
+use hashing::Hashing;
 use hot_set::HotSet;
 use store::Store;
 
@@ -53,10 +52,6 @@ const HOT_HITS_PER_REPORT: u64 = 64;
 
 /// Commits of so many groups of keys may go on at once.
 const COMMIT_LOCKS: usize = 64;
-
-/// What the hashes of a process have in common. All chance in the daemon is drawn from `fastrand`, so that the simulator,
-/// which seeds that, sees the same run twice.
-static HASH_SEED: LazyLock<SharedSeed> = LazyLock::new(|| SharedSeed::from_u64(fastrand::u64(..)));
 
 /// How much is kept, and how long.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +75,7 @@ pub struct SharedCache {
     limits: CacheLimits,
     ttl: Setting,
     negative_ttl: Setting,
-    hasher: SeedableRandomState,
+    hashing: Hashing,
     generations: Generations,
     store: Store,
     /// Commits of one key come one after the other. Nothing else waits for these.
@@ -147,7 +142,7 @@ impl SharedCache {
             ttl: Setting::of_duration(limits.ttl),
             negative_ttl: Setting::of_duration(limits.negative_ttl),
             limits,
-            hasher: SeedableRandomState::with_seed(fastrand::u64(..), &HASH_SEED),
+            hashing: Hashing::new(),
             generations: Generations::new(),
             store,
             commits,
@@ -190,7 +185,7 @@ impl SharedCache {
 
     /// Makes sure that nothing older than this call is served for `key`; whether an entry went.
     pub fn invalidate_key(&self, key: &[u8]) -> bool {
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hashing.hash(key);
         // The order is I2: from here on a running fill cannot commit, and a hot set cannot serve.
         self.generations.raise_key(hash);
         self.store.remove(hash, key)
@@ -231,7 +226,7 @@ impl<T: Clone> NearCache<T> {
     /// Looks `question` up as of `now`. `slot` is asked for only on a miss.
     #[inline]
     pub fn lookup(&self, question: &Question<'_>, now: Nanos, slot: impl FnOnce() -> Slot) -> Lookup<'_> {
-        let hash = self.shared.hasher.hash_one(question.key);
+        let hash = self.shared.hashing.hash(question.key);
         if let Some(reply) = self.lookup_hot(hash, question, now) {
             return Lookup::Hot(reply);
         }
@@ -384,7 +379,7 @@ impl<T: Clone> NearCache<T> {
     }
 
     fn question_hash(&self, question: &Question<'_>) -> u64 {
-        self.shared.hasher.hash_one((question.command, question.tail))
+        self.shared.hashing.hash((question.command, question.tail))
     }
 }
 

@@ -100,7 +100,7 @@ pub async fn keep(
     on_heard: OnHeard,
 ) {
     let context = Arc::new(Context { options, on_heard, stirred: Notify::new() });
-    let mut knowledge = shared.table.knowledge();
+    let mut knowledge = shared.table.follow();
     let mut prefixes = Prefixes::default();
     let mut listeners: BTreeMap<NodeId, Listener> = BTreeMap::new();
     let mut changed_at = Instant::now();
@@ -112,7 +112,7 @@ pub async fn keep(
             listeners.clear();
             (prefixes, changed_at) = (latest, Instant::now());
         }
-        knowledge.borrow_and_update();
+        knowledge.latest();
         let primaries = if prefixes.is_empty() { Vec::new() } else { primaries(&shared) };
         listeners.retain(|node, _| primaries.contains(node));
         if listeners.len() < before {
@@ -126,7 +126,7 @@ pub async fn keep(
         shared.broadcast.armed.send_replace(if all { prefixes.clone() } else { Prefixes::default() });
         tokio::select! {
             changed = wanted.changed() => if changed.is_err() { return },
-            changed = knowledge.changed() => if changed.is_err() { return },
+            () = knowledge.changed() => {}
             () = context.stirred.notified() => {}
         }
     }

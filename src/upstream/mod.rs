@@ -22,6 +22,7 @@ mod error;
 mod feed;
 mod handshake;
 mod lane;
+mod news;
 mod options;
 mod pulse;
 mod push;
@@ -119,16 +120,16 @@ impl Upstream {
     /// Keeps a connection to every primary, and none to nodes that left, as the slot table changes; and none that
     /// nobody uses for longer than it should.
     pub async fn run(self: Rc<Upstream>) {
-        let mut knowledge = self.shared.table.knowledge();
+        let mut knowledge = self.shared.table.follow();
         let mut ticks = time::interval(self.options.dedicated_idle_timeout / 2);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if matches!(*knowledge.borrow_and_update(), Knowledge::Known(_)) {
+            if matches!(knowledge.latest(), Knowledge::Known(_)) {
                 self.follow_table();
             }
             tokio::select! {
                 biased;
-                changed = knowledge.changed() => if changed.is_err() { return },
+                () = knowledge.changed() => {}
                 _ = ticks.tick() => {}
             }
             let primaries = self.primary_nodes();
@@ -245,7 +246,7 @@ impl Upstream {
     /// Waits until the owners of the slots were asked for once more, or `patience` is over.
     pub async fn refreshed(&self, patience: Duration) {
         let number = self.shared.table.ask_refresh();
-        let mut knowledge = self.shared.table.knowledge();
+        let mut knowledge = self.shared.table.follow();
         let refreshed = knowledge.wait_for(|_| self.shared.table.is_refreshed(number));
         let _ = tokio::time::timeout(patience, refreshed).await;
     }
@@ -283,12 +284,12 @@ impl Upstream {
 
     /// Whether it is known yet who owns what, or that this cannot be found out for now.
     pub fn is_settled(&self) -> bool {
-        self.shared.table.refreshes() > 0 || *self.shared.table.knowledge().borrow() != Knowledge::Asking
+        self.shared.table.refreshes() > 0 || self.shared.table.knowledge() != Knowledge::Asking
     }
 
     /// Waits until it is known who owns what, or the first attempt to find out has failed, or `patience` is over.
     pub async fn settled(&self, patience: Duration) {
-        let mut knowledge = self.shared.table.knowledge();
+        let mut knowledge = self.shared.table.follow();
         let settled = knowledge.wait_for(|knowledge| *knowledge != Knowledge::Asking);
         // Whoever waited goes on in either case: what cannot be reached fails with its own error.
         let _ = tokio::time::timeout(patience, settled).await;
@@ -324,9 +325,8 @@ impl Upstream {
     pub async fn left(&self, slot: Option<Slot>, node: &NodeId) {
         let Some(slot) = slot else { return std::future::pending().await };
         let owns = || self.shared.table.owner(slot).and_then(|owner| self.shared.table.node(owner));
-        let mut knowledge = self.shared.table.knowledge();
-        // The table outlives this, so it goes on telling news.
-        let _ = knowledge.wait_for(|_| owns().as_ref() != Some(node)).await;
+        let mut knowledge = self.shared.table.follow();
+        knowledge.wait_for(|_| owns().as_ref() != Some(node)).await;
     }
 
     /// Follows a redirect that a node answered to `waiting`.
@@ -403,7 +403,7 @@ impl Upstream {
 
     /// That nobody is known to own `slot`, and why.
     pub fn no_owner(&self, slot: Slot) -> Failure {
-        match *self.shared.table.knowledge().borrow() {
+        match self.shared.table.knowledge() {
             Knowledge::Known(_) => Failure::NoOwner { slot },
             _ => self.no_topology(),
         }
@@ -411,7 +411,7 @@ impl Upstream {
 
     /// That no node is known, and why.
     pub fn no_topology(&self) -> Failure {
-        let cause = match &*self.shared.table.knowledge().borrow() {
+        let cause = match &self.shared.table.knowledge() {
             Knowledge::Unknown(cause) => cause.clone(),
             _ => "no node has answered".to_owned(),
         };

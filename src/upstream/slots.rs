@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
+use super::news::{News, Reader};
 use crate::clock::{self, Nanos};
 use crate::key::{SLOT_COUNT, Slot};
 use crate::node::NodeId;
@@ -41,7 +42,7 @@ pub struct SlotTable {
     /// Slots that were seen on the move, and until when they count as such.
     moving: Mutex<HashMap<Slot, Nanos>>,
     moving_count: AtomicU64,
-    knowledge: watch::Sender<Knowledge>,
+    knowledge: News<Knowledge>,
     refresh_asked: AtomicU64,
     refresh_done: AtomicU64,
     refresh_wanted: Notify,
@@ -57,7 +58,7 @@ impl Default for SlotTable {
             primaries: Mutex::default(),
             moving: Mutex::default(),
             moving_count: AtomicU64::new(0),
-            knowledge: watch::Sender::new(Knowledge::Asking),
+            knowledge: News::new(Knowledge::Asking),
             refresh_asked: AtomicU64::new(0),
             refresh_done: AtomicU64::new(0),
             refresh_wanted: Notify::new(),
@@ -136,32 +137,32 @@ impl SlotTable {
         }
         self.count_primaries();
         self.refresh_done.fetch_max(asked, Ordering::AcqRel);
-        self.knowledge.send_modify(|knowledge| {
-            *knowledge =
-                Knowledge::Known(if let Knowledge::Known(times) = knowledge { *times + 1 } else { 1 });
+        self.knowledge.tell(|knowledge| {
+            Some(Knowledge::Known(if let Knowledge::Known(times) = knowledge { *times + 1 } else { 1 }))
         });
         changed
     }
 
     /// An attempt to ask the upstream failed. What is known already stays.
     pub(super) fn attempt_failed(&self, cause: String) {
-        self.knowledge.send_if_modified(|knowledge| {
-            let news = !matches!(knowledge, Knowledge::Known(_));
-            if news {
-                *knowledge = Knowledge::Unknown(cause);
-            }
-            news
+        self.knowledge.tell(|knowledge| {
+            (!matches!(knowledge, Knowledge::Known(_))).then_some(Knowledge::Unknown(cause))
         });
     }
 
-    /// How far the upstream is known, and news of it.
-    pub(super) fn knowledge(&self) -> watch::Receiver<Knowledge> {
-        self.knowledge.subscribe()
+    /// How far the upstream is known.
+    pub(super) fn knowledge(&self) -> Knowledge {
+        self.knowledge.latest()
+    }
+
+    /// The same, for whoever waits for news of it.
+    pub(super) fn follow(&self) -> Reader<'_, Knowledge> {
+        self.knowledge.reader()
     }
 
     /// How often the table was filled from the upstream.
     pub fn refreshes(&self) -> u64 {
-        if let Knowledge::Known(times) = *self.knowledge.borrow() { times } else { 0 }
+        if let Knowledge::Known(times) = self.knowledge() { times } else { 0 }
     }
 
     /// Asks for a refresh; returns the number to give to [`SlotTable::is_refreshed`].

@@ -115,11 +115,11 @@ impl Feed {
     /// Keeps what is wanted subscribed to, for as long as it is polled.
     pub async fn run(self: Arc<Feed>, on_message: OnMessage) {
         let on_message = Arc::new(on_message);
-        let mut knowledge = self.upstream.table.knowledge();
+        let mut knowledge = self.upstream.table.follow();
         let mut news = true;
         loop {
             if news {
-                if matches!(*knowledge.borrow_and_update(), Knowledge::Known(_)) {
+                if matches!(knowledge.latest(), Knowledge::Known(_)) {
                     self.ledger().follow(&self.upstream.table);
                 }
                 self.settled.notify_waiters();
@@ -130,10 +130,7 @@ impl Feed {
                 tokio::spawn(link::run(self.clone(), index, node, wake, on_message.clone()));
             }
             news = tokio::select! {
-                changed = knowledge.changed() => match changed {
-                    Ok(()) => true,
-                    Err(_) => return,
-                },
+                () = knowledge.changed() => true,
                 () = self.needed.notified() => false,
             };
         }
@@ -221,7 +218,7 @@ impl Feed {
                     let node = self.upstream.table.node(node).unwrap_or_else(|| NodeId::new("?"));
                     return failed(&Failure::Unreachable { node, cause });
                 }
-                Standing::Nowhere => match &*self.upstream.table.knowledge().borrow() {
+                Standing::Nowhere => match &self.upstream.table.knowledge() {
                     Knowledge::Asking => all = Readiness::NotYet,
                     Knowledge::Unknown(cause) => {
                         return failed(&Failure::NoTopology { cause: cause.clone() });

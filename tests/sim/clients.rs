@@ -1,0 +1,273 @@
+//! Clients of the daemon: each has one session at a time, sends pipelines, and gives every reply to the oracle.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+
+use crate::cluster::{Cluster, Deed};
+use crate::history::{Ms, NEVER, Token};
+use crate::oracle::{Asked, Oracle, Promise};
+use crate::words::{self, Word};
+
+/// What was asked.
+#[derive(Clone, Debug)]
+enum Question {
+    Hello,
+    Get(usize),
+    Mget(Vec<usize>),
+    /// A write of one key, and what it is called.
+    Write(usize, Deed),
+    Flushall,
+}
+
+#[derive(Clone, Debug)]
+struct Outstanding {
+    question: Question,
+    number: u64,
+    /// How many bytes of the session have been sent when its last one has.
+    ends_at: usize,
+    sent: Ms,
+}
+
+/// One client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    id: usize,
+    stream: Option<UnixStream>,
+    arrived: Vec<u8>,
+    leaving: Vec<u8>,
+    /// Bytes of the session that were put into `leaving`, and those that have left.
+    queued: usize,
+    left: usize,
+    outstanding: VecDeque<Outstanding>,
+    number: u64,
+    next_at: Ms,
+    /// The keys that it likes; the others it asks for seldom.
+    pause: Ms,
+    pub(crate) answers: u64,
+    pub(crate) errors: u64,
+}
+
+// === impl Client ===
+
+impl Client {
+    pub(crate) fn new(id: usize, rng: &mut fastrand::Rng) -> Client {
+        Client {
+            id,
+            stream: None,
+            arrived: Vec::new(),
+            leaving: Vec::new(),
+            queued: 0,
+            left: 0,
+            outstanding: VecDeque::new(),
+            number: 0,
+            next_at: rng.u64(0..100),
+            pause: 1 << rng.u32(1..7),
+            answers: 0,
+            errors: 0,
+        }
+    }
+
+    /// One millisecond; `connect` gives the client's end of a new session.
+    pub(crate) fn step(&mut self, cluster: &mut Cluster, oracle: &mut Oracle, connect: impl FnOnce() -> UnixStream) {
+        self.receive(cluster, oracle);
+        if cluster.now >= self.next_at {
+            self.next_at = cluster.now + cluster.rng.u64(0..self.pause);
+            if self.stream.is_none() {
+                self.begin(connect(), cluster);
+            } else if cluster.rng.u32(..2_000) == 0 {
+                self.leave(oracle);
+            } else if self.outstanding.len() < 32 {
+                self.ask(cluster, oracle);
+            }
+        }
+        self.send(cluster);
+    }
+
+    fn begin(&mut self, stream: UnixStream, cluster: &mut Cluster) {
+        stream.set_nonblocking(true).expect("a socket can be made nonblocking");
+        self.stream = Some(stream);
+        (self.queued, self.left) = (0, 0);
+        if cluster.rng.bool() {
+            self.put(&["HELLO", "3"], Question::Hello);
+        }
+    }
+
+    /// Goes away without waiting for anything.
+    fn leave(&mut self, oracle: &mut Oracle) {
+        self.stream = None;
+        self.arrived.clear();
+        self.leaving.clear();
+        self.outstanding.clear();
+        oracle.session_over(self.id);
+    }
+
+    fn put(&mut self, args: &[&str], question: Question) {
+        let bytes = words::request(args);
+        self.queued += bytes.len();
+        self.leaving.extend(bytes);
+        self.number += 1;
+        let (number, ends_at) = (self.number, self.queued);
+        self.outstanding.push_back(Outstanding { question, number, ends_at, sent: NEVER });
+    }
+
+    /// A pipeline of a few requests.
+    fn ask(&mut self, cluster: &mut Cluster, oracle: &mut Oracle) {
+        let count = if cluster.rng.bool() { 1 } else { cluster.rng.usize(1..8) };
+        let favourite = cluster.rng.usize(..cluster.keys.len());
+        for _ in 0..count {
+            let other = cluster.rng.usize(..cluster.keys.len());
+            let key = if cluster.rng.u8(..4) == 0 { other } else { favourite };
+            self.ask_once(key, cluster, oracle);
+        }
+    }
+
+    fn ask_once(&mut self, key: usize, cluster: &mut Cluster, oracle: &mut Oracle) {
+        let name = cluster.keys[key].name.clone();
+        match cluster.rng.u8(..32) {
+            0..4 => {
+                let token = cluster.token();
+                oracle.writes(token, self.id, self.number + 1);
+                let (value, ms) = (format!("v{token}"), cluster.rng.u64(20..3_000).to_string());
+                let set = ["SET", &name, &value, "PX", &ms];
+                let words = if cluster.rng.bool() { &set[..] } else { &set[..3] };
+                self.put(words, Question::Write(key, Deed::Set(token)));
+            }
+            4 => {
+                // A key that is never there tells one DEL from another.
+                let tag = if name.contains('{') { name.clone() } else { format!("{{{name}}}") };
+                let marker = format!("{tag}#{}-{}", self.id, self.number);
+                self.put(&["DEL", &name, &marker], Question::Write(key, Deed::Del(marker.clone())));
+            }
+            5 => {
+                let mut ms = cluster.rng.u64(20..6_000);
+                while cluster.deeds.contains_key(&Deed::Expire(key, ms)) {
+                    ms += 1;
+                }
+                self.put(&["PEXPIRE", &name, &ms.to_string()], Question::Write(key, Deed::Expire(key, ms)));
+            }
+            6..11 => {
+                let count = cluster.rng.usize(1..5);
+                let mut keys: Vec<usize> = (0..count).map(|_| cluster.rng.usize(..cluster.keys.len())).collect();
+                keys.push(key);
+                let names: Vec<&str> = keys.iter().map(|key| &*cluster.keys[*key].name).collect();
+                let words: Vec<&str> = std::iter::once("MGET").chain(names).collect();
+                self.put(&words, Question::Mget(keys.clone()));
+            }
+            11 if cluster.rng.u8(..50) == 0 => self.put(&["FLUSHALL"], Question::Flushall),
+            _ => self.put(&["GET", &name], Question::Get(key)),
+        }
+    }
+
+    /// Writes what waits, now and then only a part of it.
+    fn send(&mut self, cluster: &mut Cluster) {
+        let Some(stream) = &mut self.stream else { return };
+        if self.leaving.is_empty() {
+            return;
+        }
+        let whole = self.leaving.len();
+        let part = if cluster.rng.u8(..8) == 0 { cluster.rng.usize(1..=whole) } else { whole };
+        match stream.write(&self.leaving[..part]) {
+            Ok(count) => {
+                self.leaving.drain(..count);
+                self.left += count;
+                let unsent = |asked: &&mut Outstanding| asked.sent == NEVER;
+                for asked in self.outstanding.iter_mut().filter(unsent) {
+                    if asked.ends_at <= self.left {
+                        asked.sent = cluster.now;
+                    }
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => panic!("the daemon closed the session of client {}: {error}", self.id),
+        }
+    }
+
+    fn receive(&mut self, cluster: &mut Cluster, oracle: &mut Oracle) {
+        let mut buffer = [0; 16 * 1024];
+        while let Some(stream) = &mut self.stream {
+            match stream.read(&mut buffer) {
+                Ok(0) => panic!("the daemon closed the session of client {}", self.id),
+                Ok(count) => self.arrived.extend(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("the daemon closed the session of client {}: {error}", self.id),
+            }
+        }
+        while let Some(reply) = words::take_reply(&mut self.arrived) {
+            let Some(outstanding) = self.outstanding.pop_front() else {
+                return oracle.object(Promise::Answer, cluster.now, format!("nobody asked for {reply:?}"));
+            };
+            let (id, number) = (self.id, outstanding.number);
+            cluster.log.note(cluster.now, format_args!("client {id} {outstanding:?}: {reply:?}"));
+            let asked = Asked { client: id, number, sent: outstanding.sent, received: cluster.now };
+            self.answers += 1;
+            if let Word::Error(_) = &reply {
+                self.errors += 1;
+                continue;
+            }
+            answered(outstanding.question, &reply, asked, cluster, oracle);
+        }
+    }
+}
+
+fn answered(question: Question, reply: &Word, asked: Asked, cluster: &Cluster, oracle: &mut Oracle) {
+    match (question, reply) {
+        (Question::Hello, Word::Array(_)) => {}
+        (Question::Get(key), word) => match value(word) {
+            Some(value) => oracle.read(cluster, key, value, asked),
+            None => wrong(reply, asked, oracle),
+        },
+        (Question::Mget(keys), Word::Array(words)) if keys.len() == words.len() => {
+            for (key, word) in keys.into_iter().zip(words) {
+                match value(word) {
+                    Some(value) => oracle.read(cluster, key, value, asked),
+                    None => wrong(reply, asked, oracle),
+                }
+            }
+        }
+        (Question::Write(key, deed), Word::Simple(_) | Word::Integer(_)) => match cluster.deeds.get(&deed) {
+            Some((state, 1)) => oracle.written(key, *state, asked),
+            Some((_, times)) => {
+                let text = format!("{deed:?} was carried out {times} times");
+                oracle.object(Promise::Answer, asked.received, text);
+            }
+            // PEXPIRE of a key that is not there does nothing.
+            None if matches!((&deed, reply), (Deed::Expire(..), Word::Integer(0))) => {}
+            None => wrong(reply, asked, oracle),
+        },
+        (Question::Flushall, Word::Simple(_)) => {
+            for (key, flushed) in cluster.flushed_since(asked.sent) {
+                oracle.written(key, flushed, asked);
+            }
+        }
+        _ => wrong(reply, asked, oracle),
+    }
+}
+
+fn wrong(reply: &Word, asked: Asked, oracle: &mut Oracle) {
+    let text = format!("client {} got {reply:?} to request {}", asked.client, asked.number);
+    oracle.object(Promise::Answer, asked.received, text);
+}
+
+/// A value, or that there is none; `None` when it is neither.
+fn value(word: &Word) -> Option<Option<Token>> {
+    match word {
+        Word::Nil => Some(None),
+        Word::Bulk(text) => Some(Some(text.strip_prefix('v')?.parse().ok()?)),
+        _ => None,
+    }
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// What a FLUSHALL that came through the daemon since `since` made of each key.
+    fn flushed_since(&self, since: Ms) -> Vec<(usize, usize)> {
+        let keys = self.keys.iter().enumerate();
+        keys.filter_map(|(index, key)| {
+            let flushed = key.history.states.iter().rposition(|state| state.by_flush && state.since >= since);
+            Some((index, flushed?))
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,307 @@
+//! The model of a cluster: nodes, slots, keys, and who tracks what. The truth is kept in one place, whichever node
+//! holds a key at the moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use nearside::key::{SLOT_COUNT, Slot};
+use nearside::node::NodeId;
+
+use crate::conn::{Conn, Mark};
+use crate::history::{ConnId, History, Ms, NEVER, Token};
+use crate::log::Log;
+use crate::pipe::Lag;
+use crate::words;
+
+/// Parts of the cluster, each with a primary and a replica.
+pub(crate) const SHARDS: usize = 3;
+
+/// A key.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: String,
+    pub(crate) slot: u16,
+    /// The shard that has it, or would have it if it were there.
+    pub(crate) holder: usize,
+    pub(crate) history: History,
+    /// It has expired, and nobody was told yet: when that happens at the latest.
+    pub(crate) untold_until: Ms,
+}
+
+/// A node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) address: String,
+    pub(crate) listener: Option<UnixListener>,
+    pub(crate) shard: usize,
+    /// Carries nothing out before this.
+    pub(crate) stopped_until: Ms,
+    /// New connections to it are accepted and never answered.
+    pub(crate) swallows: bool,
+    /// Which connections have read each key since it was last told of.
+    pub(crate) table: BTreeMap<usize, BTreeSet<ConnId>>,
+}
+
+/// What a write was called by its client, so that its reply can be matched with what it did.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Deed {
+    Set(Token),
+    Del(String),
+    Expire(usize, u64),
+}
+
+/// The cluster.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) now: Ms,
+    pub(crate) rng: fastrand::Rng,
+    pub(crate) log: Log,
+    pub(crate) keys: Vec<Key>,
+    pub(crate) nodes: Vec<Node>,
+    /// The node that is the primary of each shard.
+    pub(crate) primaries: [usize; SHARDS],
+    /// Slots that another shard owns than the one that their number says.
+    pub(crate) moved: BTreeMap<u16, usize>,
+    /// Slots on their way to another shard.
+    pub(crate) moving: BTreeMap<u16, usize>,
+    pub(crate) epoch: u64,
+    pub(crate) conns: Vec<Conn>,
+    pub(crate) lag: Lag,
+    /// What each write made of its key, and how often it was carried out.
+    pub(crate) deeds: BTreeMap<Deed, (usize, u32)>,
+    pub(crate) next_token: Token,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    pub(crate) fn new(directory: &Path, mut rng: fastrand::Rng, log: Log) -> Cluster {
+        let keys = ["{a}1", "{a}2", "{b}1", "{b}2", "c", "d", "e", "f", "{g}1", "{g}2"];
+        let keys = keys.map(|name| {
+            let slot = Slot::of(name.as_bytes()).number();
+            let holder = native_shard(slot);
+            Key { name: name.to_owned(), slot, holder, history: History::default(), untold_until: NEVER }
+        });
+        let nodes = (0..2 * SHARDS).map(|index| {
+            let address = format!("{}/n:{}", directory.display(), 7000 + index);
+            Node {
+                listener: Some(listen(&address)),
+                address,
+                shard: index % SHARDS,
+                stopped_until: 0,
+                swallows: false,
+                table: BTreeMap::new(),
+            }
+        });
+        let lag = Lag { min: 0, max: rng.u64(0..6), stalled_until: 0 };
+        Cluster {
+            now: 0,
+            rng,
+            log,
+            keys: keys.into(),
+            nodes: nodes.collect(),
+            primaries: [0, 1, 2],
+            moved: BTreeMap::new(),
+            moving: BTreeMap::new(),
+            epoch: 1,
+            conns: Vec::new(),
+            lag,
+            deeds: BTreeMap::new(),
+            next_token: 1,
+        }
+    }
+
+    /// One millisecond: what has arrived is carried out, and what is due is delivered.
+    pub(crate) fn step(&mut self, now: Ms) {
+        self.now = now;
+        self.accept();
+        self.expire();
+        let mut order: Vec<ConnId> = (0..self.conns.len()).filter(|id| !self.conns[*id].is_spent()).collect();
+        self.rng.shuffle(&mut order);
+        for id in order {
+            self.conns[id].read(now, &mut self.rng);
+            self.serve(id);
+            for mark in self.conns[id].write(now) {
+                self.delivered(id, mark);
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        for index in 0..self.nodes.len() {
+            let node = &self.nodes[index];
+            while let Some(Ok((stream, _))) = node.listener.as_ref().map(UnixListener::accept) {
+                let mut conn = Conn::new(index, stream, self.lag);
+                if node.swallows {
+                    conn.replies.kill();
+                    conn.requests.kill();
+                }
+                self.log.note(self.now, format_args!("#{} to node {index}", self.conns.len()));
+                self.conns.push(conn);
+            }
+        }
+    }
+
+    fn serve(&mut self, id: ConnId) {
+        let conn = &mut self.conns[id];
+        if self.nodes[conn.node].stopped_until > self.now || self.nodes[conn.node].listener.is_none() {
+            return;
+        }
+        while let Some((bytes, _)) = conn.requests.take(self.now) {
+            conn.arrived.extend(bytes);
+        }
+        while let Some(args) = words::take_request(&mut self.conns[id].arrived) {
+            self.carry_out(id, &args);
+        }
+    }
+
+    fn delivered(&mut self, id: ConnId, mark: Mark) {
+        let now = self.now;
+        match mark {
+            Mark::Key { key, sent } => {
+                self.log.note(now, format_args!("#{id} told of {key}, sent {sent}"));
+                self.keys[key].history.told(sent, now);
+            }
+            Mark::Everything { sent } => {
+                self.log.note(now, format_args!("#{id} told of everything, sent {sent}"));
+                self.conns[id].flushes.push((sent, now));
+            }
+            Mark::Lifetime(fill) => {
+                self.keys[fill.key].history.states[fill.state].sources[fill.source].settled = now;
+            }
+        }
+    }
+
+    /// Keys whose time has come are gone; who read them is told some time later, or when somebody looks for them.
+    fn expire(&mut self) {
+        for key in 0..self.keys.len() {
+            let expires = self.keys[key].history.now().expires;
+            if expires <= self.now {
+                self.keys[key].history.become_at(expires, None, NEVER);
+                self.keys[key].untold_until = self.now + self.rng.u64(0..300);
+                self.log.note(self.now, format_args!("{key} expired"));
+            }
+            if self.keys[key].untold_until <= self.now {
+                self.look_for(key);
+            }
+        }
+    }
+
+    /// What has expired is found out when somebody looks.
+    pub(crate) fn look_for(&mut self, key: usize) {
+        if self.keys[key].untold_until != NEVER {
+            self.keys[key].untold_until = NEVER;
+            self.tell(key, None);
+        }
+    }
+
+    /// Tells those who read a key that it changed. Who changed it hears after its own reply: returns whether it has to.
+    pub(crate) fn tell(&mut self, key: usize, by: Option<ConnId>) -> bool {
+        let node = self.primaries[self.keys[key].holder];
+        let Some(readers) = self.nodes[node].table.remove(&key) else { return false };
+        let mut own = false;
+        for id in readers {
+            if Some(id) == by {
+                own = true;
+            } else {
+                self.push_key(id, key);
+            }
+        }
+        own
+    }
+
+    /// Sends the invalidation of one key.
+    pub(crate) fn push_key(&mut self, id: ConnId, key: usize) {
+        let bytes = format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n{}", words::bulk(&self.keys[key].name));
+        let mark = Mark::Key { key, sent: self.now };
+        self.conns[id].say(bytes.into_bytes(), Some(mark), self.now, &mut self.rng);
+    }
+
+    /// A write, by a connection of the daemon or by somebody else.
+    pub(crate) fn write(&mut self, key: usize, value: Option<Token>, expires: Ms, by: Option<ConnId>) -> bool {
+        self.look_for(key);
+        let elsewhere = self.moving.contains_key(&self.keys[key].slot)
+            && self.keys[key].history.now().value.is_none()
+            && value.is_some();
+        if elsewhere {
+            // Whoever read at the former owner that there is none is not told: that node knows nothing of this.
+            self.keys[key].holder = self.moving[&self.keys[key].slot];
+        }
+        let own = self.tell(key, by);
+        let state = self.keys[key].history.become_at(self.now, value, expires);
+        state.elsewhere = elsewhere;
+        self.log.note(self.now, format_args!("{key} is {value:?} until {expires}, by {by:?}"));
+        own
+    }
+
+    /// All keys of a shard go. Returns whether `by` has to be told after its reply.
+    pub(crate) fn flush(&mut self, shard: usize, by: Option<ConnId>) -> bool {
+        for key in 0..self.keys.len() {
+            if self.keys[key].holder == shard && self.keys[key].history.now().value.is_some() {
+                let state = self.keys[key].history.become_at(self.now, None, NEVER);
+                state.by_flush = by.is_some();
+                self.keys[key].untold_until = NEVER;
+            }
+        }
+        self.log.note(self.now, format_args!("shard {shard} is flushed, by {by:?}"));
+        let node = self.primaries[shard];
+        self.nodes[node].table.clear();
+        let mut own = false;
+        for id in 0..self.conns.len() {
+            if self.conns[id].node == node && self.conns[id].tracking {
+                if Some(id) == by {
+                    own = true;
+                } else {
+                    self.push_everything(id);
+                }
+            }
+        }
+        own
+    }
+
+    /// Sends the invalidation of everything.
+    pub(crate) fn push_everything(&mut self, id: ConnId) {
+        let mark = Mark::Everything { sent: self.now };
+        self.conns[id].say(b">2\r\n$10\r\ninvalidate\r\n_\r\n".to_vec(), Some(mark), self.now, &mut self.rng);
+    }
+
+    /// The shard that owns a slot.
+    pub(crate) fn shard(&self, slot: u16) -> usize {
+        self.moved.get(&slot).copied().unwrap_or_else(|| native_shard(slot))
+    }
+
+    /// The key with this name; markers are none.
+    pub(crate) fn key(&self, name: &str) -> Option<usize> {
+        self.keys.iter().position(|key| key.name == name)
+    }
+
+    /// A value that was never written before.
+    pub(crate) fn token(&mut self) -> Token {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    /// Who owns what, as CLUSTER SLOTS would say; later ranges win.
+    pub(crate) fn slots(&self) -> Vec<(std::ops::RangeInclusive<u16>, NodeId)> {
+        let node = |shard: usize| NodeId::new(&*self.nodes[self.primaries[shard]].address);
+        let native = (0..SHARDS).map(|shard| (first_slot(shard)..=first_slot(shard + 1) - 1, node(shard)));
+        native.chain(self.moved.iter().map(|(slot, shard)| (*slot..=*slot, node(*shard)))).collect()
+    }
+}
+
+/// Listens at the address of a node.
+pub(crate) fn listen(address: &str) -> UnixListener {
+    let _ = std::fs::remove_file(address);
+    let listener = UnixListener::bind(address).expect("a socket in a directory of its own");
+    listener.set_nonblocking(true).expect("a socket can be made nonblocking");
+    listener
+}
+
+fn first_slot(shard: usize) -> u16 {
+    (SLOT_COUNT * shard / SHARDS) as u16
+}
+
+fn native_shard(slot: u16) -> usize {
+    (0..SHARDS).rev().find(|shard| first_slot(*shard) <= slot).unwrap_or(0)
+}

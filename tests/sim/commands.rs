@@ -1,0 +1,216 @@
+//! What a node of the model answers.
+
+use crate::cluster::{Cluster, Deed};
+use crate::conn::{Fill, Mark};
+use crate::history::{ConnId, NEVER, Source};
+use crate::words::bulk;
+
+use nearside::key::Slot;
+
+/// What the node that carried a command out tells the connection that it came on, behind the reply.
+#[derive(Default)]
+struct Aftermath {
+    keys: Vec<usize>,
+    everything: bool,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Carries one command of the daemon out, and sends the reply.
+    pub(crate) fn carry_out(&mut self, id: ConnId, args: &[String]) {
+        let now = self.now;
+        self.log.note(now, format_args!("#{id} > {args:?}"));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        if args[0] != "PTTL" {
+            self.close_fills(id);
+        }
+        let asking = std::mem::take(&mut self.conns[id].asking);
+        let (mut after, mut mark) = (Aftermath::default(), None);
+        let reply = match (args[0], &args[1..]) {
+            ("HELLO", _) => format!("%2\r\n{}:{id}\r\n{}:3\r\n", bulk("id"), bulk("proto")),
+            ("CLIENT", ["TRACKING", "ON"]) => {
+                self.conns[id].tracking = true;
+                "+OK\r\n".to_owned()
+            }
+            ("INFO", _) => bulk(&format!("run_id:{id}\r\n")),
+            ("CLUSTER", ["INFO"]) => {
+                bulk(&format!("cluster_state:ok\r\ncluster_current_epoch:{}\r\n", self.epoch))
+            }
+            ("PING", _) => "+PONG\r\n".to_owned(),
+            ("ASKING", _) => {
+                self.conns[id].asking = true;
+                "+OK\r\n".to_owned()
+            }
+            ("FLUSHALL", _) => self.flushall(id, &mut after),
+            (name, rest) => match self.refusal(id, name, rest, asking) {
+                Some(refusal) => refusal,
+                None => self.on_keys(id, name, rest, &mut after, &mut mark),
+            },
+        };
+        // Redis tells a client of its own writes after the reply. Nothing may depend on that.
+        let first = self.rng.u8(..4) == 0;
+        if !first {
+            self.reply(id, &reply, mark);
+        }
+        for key in after.keys {
+            self.push_key(id, key);
+        }
+        if after.everything {
+            self.push_everything(id);
+        }
+        if first {
+            self.reply(id, &reply, mark);
+        }
+    }
+
+    fn reply(&mut self, id: ConnId, reply: &str, mark: Option<Mark>) {
+        self.conns[id].say(reply.as_bytes().to_vec(), mark, self.now, &mut self.rng);
+    }
+
+    /// Whose lifetime nobody asked for right behind it, is none to keep.
+    fn close_fills(&mut self, id: ConnId) {
+        for fill in std::mem::take(&mut self.conns[id].open) {
+            self.keys[fill.key].history.states[fill.state].sources[fill.source].bypass = true;
+        }
+    }
+
+    fn flushall(&mut self, id: ConnId, after: &mut Aftermath) -> String {
+        let node = self.conns[id].node;
+        let shard = self.nodes[node].shard;
+        if self.primaries[shard] != node {
+            return "-READONLY You can't write against a read only replica.\r\n".to_owned();
+        }
+        after.everything = self.flush(shard, Some(id));
+        "+OK\r\n".to_owned()
+    }
+
+    /// Why the node does not carry out a command on these keys, if it does not.
+    fn refusal(&self, id: ConnId, name: &str, rest: &[&str], asking: bool) -> Option<String> {
+        let names = if matches!(name, "MGET" | "DEL") { rest } else { &rest[..1] };
+        let slot = Slot::of(names[0].as_bytes()).number();
+        assert!(names.iter().all(|name| Slot::of(name.as_bytes()).number() == slot), "{name} {rest:?}");
+        let (node, owner) = (self.conns[id].node, self.shard(slot));
+        let taker = self.moving.get(&slot).copied();
+        let to = |shard: usize| &self.nodes[self.primaries[shard]].address;
+        // A marker is a key that is never there; it goes with the others.
+        let keys: Vec<usize> = names.iter().filter_map(|name| self.key(name)).collect();
+        let here = |key: &usize| self.holds(node, *key);
+        if self.primaries[owner] == node {
+            let taker = taker?;
+            let all = keys.iter().all(here) && keys.len() == names.len();
+            return match keys.iter().any(here) {
+                _ if all => None,
+                true => Some("-TRYAGAIN Multiple keys request during rehashing of slot\r\n".to_owned()),
+                false => Some(format!("-ASK {slot} {}\r\n", to(taker))),
+            };
+        }
+        let takes = taker.is_some_and(|taker| self.primaries[taker] == node);
+        if !(takes && asking) {
+            return Some(format!("-MOVED {slot} {}\r\n", to(owner)));
+        }
+        let torn = names.len() > 1 && !keys.iter().all(here);
+        torn.then(|| "-TRYAGAIN Multiple keys request during rehashing of slot\r\n".to_owned())
+    }
+
+    fn holds(&self, node: usize, key: usize) -> bool {
+        let key = &self.keys[key];
+        self.primaries[key.holder] == node
+            && key.history.states.last().is_some_and(|state| state.value.is_some())
+    }
+
+    fn on_keys(
+        &mut self,
+        id: ConnId,
+        name: &str,
+        rest: &[&str],
+        after: &mut Aftermath,
+        mark: &mut Option<Mark>,
+    ) -> String {
+        match (name, rest) {
+            ("GET", [key]) => self.read(id, key),
+            ("MGET", keys) => {
+                let values: String = keys.iter().map(|key| self.read(id, key)).collect();
+                format!("*{}\r\n{values}", keys.len())
+            }
+            ("PTTL", [key]) => self.lifetime(id, key, mark),
+            ("SET", [key, value, options @ ..]) => {
+                let key = self.key(key).expect("only keys are set");
+                let token = value.strip_prefix('v').and_then(|token| token.parse().ok()).expect("a token");
+                let expires = match options {
+                    ["PX", ms] => self.now + ms.parse::<u64>().expect("a number"),
+                    _ => NEVER,
+                };
+                if self.write(key, Some(token), expires, Some(id)) {
+                    after.keys.push(key);
+                }
+                self.done(Deed::Set(token), key);
+                "+OK\r\n".to_owned()
+            }
+            ("DEL", [key, marker]) => {
+                let key = self.key(key).expect("a key and its marker");
+                self.look_for(key);
+                let there = self.keys[key].history.now().value.is_some();
+                if there && self.write(key, None, NEVER, Some(id)) {
+                    after.keys.push(key);
+                }
+                self.done(Deed::Del((*marker).to_owned()), key);
+                format!(":{}\r\n", u8::from(there))
+            }
+            ("PEXPIRE", [key, ms]) => {
+                let key = self.key(key).expect("only keys expire");
+                let ms: u64 = ms.parse().expect("a number");
+                self.look_for(key);
+                let Some(value) = self.keys[key].history.now().value else { return ":0\r\n".to_owned() };
+                if self.write(key, Some(value), self.now + ms, Some(id)) {
+                    after.keys.push(key);
+                }
+                self.done(Deed::Expire(key, ms), key);
+                ":1\r\n".to_owned()
+            }
+            other => panic!("the model knows no {other:?}"),
+        }
+    }
+
+    fn done(&mut self, deed: Deed, key: usize) {
+        let state = self.keys[key].history.latest();
+        let times = self.deeds.get(&deed).map_or(0, |(_, times)| *times);
+        self.deeds.insert(deed, (state, times + 1));
+    }
+
+    fn track(&mut self, id: ConnId, key: usize) {
+        if self.conns[id].tracking {
+            let node = self.conns[id].node;
+            self.nodes[node].table.entry(key).or_default().insert(id);
+        }
+    }
+
+    fn read(&mut self, id: ConnId, name: &str) -> String {
+        let key = self.key(name).expect("only keys are read");
+        self.look_for(key);
+        self.track(id, key);
+        let state = self.keys[key].history.latest();
+        let now = self.keys[key].history.now();
+        now.sources.push(Source { conn: id, settled: NEVER, bypass: false });
+        let fill = Fill { key, state, source: now.sources.len() - 1 };
+        let reply = now.value.map_or_else(|| "_\r\n".to_owned(), |token| bulk(&format!("v{token}")));
+        self.conns[id].open.push(fill);
+        reply
+    }
+
+    fn lifetime(&mut self, id: ConnId, name: &str, mark: &mut Option<Mark>) -> String {
+        let key = self.key(name).expect("only keys have a lifetime");
+        self.look_for(key);
+        self.track(id, key);
+        if let Some(at) = self.conns[id].open.iter().position(|fill| fill.key == key) {
+            *mark = Some(Mark::Lifetime(self.conns[id].open.remove(at)));
+        }
+        let now = self.now;
+        let state = self.keys[key].history.now();
+        match (state.value, state.expires) {
+            (None, _) => ":-2\r\n".to_owned(),
+            (_, NEVER) => ":-1\r\n".to_owned(),
+            (_, expires) => format!(":{}\r\n", expires - now),
+        }
+    }
+}

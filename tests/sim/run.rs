@@ -1,0 +1,225 @@
+//! One run: the real daemon on one thread with virtual time, the model behind it, clients before it.
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nearside::config::{Config, Sources};
+use nearside::daemon::house::House;
+use nearside::listener::{ClientSocket, Permit};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc;
+use tokio::time::{self, Instant};
+
+use crate::clients::Client;
+use crate::cluster::Cluster;
+use crate::faults::{Faults, Weather};
+use crate::history::Ms;
+use crate::log::Log;
+use crate::oracle::{Breach, Oracle};
+
+/// How long a run is, in virtual time.
+const LENGTH: Ms = 12_000;
+
+const LEASE: Ms = 700;
+const NEGATIVE_TTL: Ms = 1_500;
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) fingerprint: u64,
+    pub(crate) breaches: Vec<Breach>,
+    pub(crate) lines: Vec<String>,
+    pub(crate) counts: Counts,
+}
+
+/// What happened in it, so that nobody takes a run in which nothing happened for one that went well.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) reads: u64,
+    /// Reads that were answered with what was not the truth any more, as the promises allow.
+    pub(crate) behind: u64,
+    pub(crate) answers: u64,
+    pub(crate) errors: u64,
+    pub(crate) hits: u64,
+    pub(crate) fills: u64,
+    pub(crate) killed: u64,
+    pub(crate) coalesced: u64,
+    pub(crate) evictions: u64,
+    pub(crate) expirations: u64,
+    pub(crate) connections: u64,
+    pub(crate) redirects: u64,
+}
+
+// === impl Counts ===
+
+impl Counts {
+    pub(crate) fn named(&self) -> [(&'static str, u64); 12] {
+        [
+            ("read", self.reads),
+            ("read of what was over", self.behind),
+            ("answer", self.answers),
+            ("error", self.errors),
+            ("hit", self.hits),
+            ("fill", self.fills),
+            ("killed fill", self.killed),
+            ("joined fill", self.coalesced),
+            ("eviction", self.evictions),
+            ("expiration", self.expirations),
+            ("connection", self.connections),
+            ("redirect", self.redirects),
+        ]
+    }
+
+    pub(crate) fn add(&mut self, other: Counts) {
+        self.reads += other.reads;
+        self.behind += other.behind;
+        self.answers += other.answers;
+        self.errors += other.errors;
+        self.hits += other.hits;
+        self.fills += other.fills;
+        self.killed += other.killed;
+        self.coalesced += other.coalesced;
+        self.evictions += other.evictions;
+        self.expirations += other.expirations;
+        self.connections += other.connections;
+        self.redirects += other.redirects;
+    }
+}
+
+/// Carries out the run of `seed`.
+pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
+    // All chance of the daemon is drawn from here.
+    fastrand::seed(seed);
+    let directory = tempfile::Builder::new().prefix("sim").tempdir().expect("a temporary directory");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let weather = Weather::draw(&mut rng);
+    let config = config(&mut rng);
+    let clients: Vec<Client> = (0..rng.usize(2..7)).map(|id| Client::new(id, &mut rng)).collect();
+    let cluster = Cluster::new(directory.path(), rng, Log::new(traced));
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(true).event_interval(8).build_local(LocalOptions::default());
+    runtime.expect("a runtime").block_on(live(config, Rc::new(RefCell::new(cluster)), clients, Faults::new(weather)))
+}
+
+/// The configuration of the daemon: as in production, but quicker, so that a run of seconds meets every bound.
+fn config(rng: &mut fastrand::Rng) -> Config {
+    let l1 = ["64kb", "4mb"][rng.usize(..2)];
+    let ttl = ["400ms", "60s"][rng.usize(..2)];
+    let (lease, negative_ttl) = (format!("{LEASE}ms"), format!("{NEGATIVE_TTL}ms"));
+    let environment = [
+        ("UPSTREAM", "redis-cluster://127.0.0.1:1"),
+        ("WORKERS", ["1", "1", "2"][rng.usize(..3)]),
+        ("L1_SIZE", l1),
+        ("L1_TTL", if ttl == "400ms" { &*negative_ttl } else { ttl }),
+        ("NEGATIVE_TTL", &negative_ttl),
+        ("HEARTBEAT_INTERVAL", "200ms"),
+        ("LEASE", &lease),
+        ("TOPOLOGY_REFRESH_INTERVAL", "1s"),
+        ("TOPOLOGY_REFRESH_GAP_MIN", "50ms"),
+        ("UPSTREAM_CONNECT_TIMEOUT", "300ms"),
+        ("UPSTREAM_REQUEST_TIMEOUT", ["400ms", "1500ms"][rng.usize(..2)]),
+        ("UPSTREAM_BACKOFF_MIN", "20ms"),
+        ("UPSTREAM_BACKOFF_MAX", "200ms"),
+    ];
+    let name = |name: &str| OsString::from(format!("NEARSIDE_{name}"));
+    let environment = environment.map(|(key, value)| (name(key), OsString::from(value))).into();
+    let sources = Sources { environment, ..Sources::default() };
+    Config::load(&sources).unwrap_or_else(|faults| panic!("{faults:?}"))
+}
+
+/// Where clients are handed over to one worker.
+type Door = mpsc::Sender<(ClientSocket, Permit)>;
+
+async fn live(config: Config, cluster: Rc<RefCell<Cluster>>, clients: Vec<Client>, faults: Faults) -> Outcome {
+    let house = Rc::new(House::new(&config, &[]));
+    let mut doors: Vec<Door> = Vec::new();
+    for index in 0..config.workers {
+        let (door, handed_over) = mpsc::channel(16);
+        doors.push(door);
+        let house = house.clone();
+        tokio::task::spawn_local(async move { house.work(index, handed_over).await });
+    }
+    tokio::task::spawn_local(keep_topology(house.clone(), cluster.clone()));
+    let mut oracle = Oracle::new(LEASE, NEGATIVE_TTL);
+    let mut clients = clients;
+    drive(&house, &doors, &cluster, &mut clients, faults, &mut oracle).await;
+    let mut cluster = cluster.borrow_mut();
+    let total = |name| house.stats.total(name);
+    let sum = |count: fn(&Client) -> u64| clients.iter().map(count).sum();
+    let counts = Counts {
+        reads: oracle.reads,
+        behind: oracle.behind,
+        answers: sum(|client| client.answers),
+        errors: sum(|client| client.errors),
+        hits: total("l1_hits"),
+        fills: total("l1_fills"),
+        killed: total("l1_fills_killed"),
+        coalesced: total("l1_coalesced"),
+        evictions: total("l1_evictions"),
+        expirations: total("l1_expirations"),
+        connections: cluster.conns.len() as u64,
+        redirects: total("upstream_redirects"),
+    };
+    let lines = std::mem::take(&mut cluster.log.lines);
+    Outcome { fingerprint: cluster.log.fingerprint, breaches: oracle.breaches, lines, counts }
+}
+
+/// Steps model and clients through the time of the run, millisecond by millisecond. While this sleeps, the daemon does
+/// all that it can do without more time.
+async fn drive(
+    house: &House,
+    doors: &[Door],
+    cluster: &RefCell<Cluster>,
+    clients: &mut [Client],
+    mut faults: Faults,
+    oracle: &mut Oracle,
+) {
+    let began = Instant::now();
+    let mut turn = 0;
+    loop {
+        let now = began.elapsed().as_millis() as Ms;
+        if now >= LENGTH {
+            return;
+        }
+        let mut cluster = cluster.borrow_mut();
+        cluster.step(now);
+        faults.step(&mut cluster);
+        for client in clients.iter_mut() {
+            client.step(&mut cluster, oracle, || {
+                turn += 1;
+                admit(house, &doors[turn % doors.len()])
+            });
+        }
+        drop(cluster);
+        // What moka has put off is done now: left to itself it looks at the clock on the wall.
+        if let Some(cache) = &house.cache {
+            cache.size();
+        }
+        time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn admit(house: &House, door: &Door) -> UnixStream {
+    let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+    theirs.set_nonblocking(true).expect("a socket can be made nonblocking");
+    let permit = house.admission.admit().expect("few clients");
+    door.try_send((ClientSocket::Unix(theirs), permit)).expect("the worker takes clients in");
+    ours
+}
+
+/// Answers the daemon's questions of who owns what, some time after they were asked, or not at all.
+async fn keep_topology(house: Rc<House>, cluster: Rc<RefCell<Cluster>>) {
+    let ask = async || {
+        let (slots, delay, lost) = {
+            let mut cluster = cluster.borrow_mut();
+            let delay = cluster.rng.u64(0..100);
+            (cluster.slots(), delay, cluster.rng.u8(..10) == 0)
+        };
+        time::sleep(Duration::from_millis(delay)).await;
+        if lost { Err("nobody answered".to_owned()) } else { Ok(slots) }
+    };
+    house.keep_topology_by(ask).await;
+}
