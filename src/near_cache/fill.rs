@@ -30,6 +30,8 @@ type Followers<T> = RefCell<Vec<oneshot::Sender<T>>>;
 #[derive(Debug)]
 pub(super) struct Fills<T> {
     running: HashMap<u64, Fill<T>>,
+    /// The latest number that was given out.
+    latest: u64,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,7 @@ struct Fill<T> {
     command: &'static str,
     tail: Box<[u8]>,
     ticket: Ticket,
+    number: u64,
     followers: Weak<Followers<T>>,
 }
 
@@ -51,23 +54,30 @@ pub struct Lead<T> {
 
 impl<T: Clone> Fills<T> {
     pub(super) fn new() -> Fills<T> {
-        Fills { running: HashMap::new() }
+        Fills { running: HashMap::new(), latest: 0 }
+    }
+
+    /// A higher number than any before.
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.latest += 1;
+        self.latest
     }
 
     /// Joins the fill of `question`, if one runs whose ticket is still good: who asks after an invalidation never
-    /// joins a fill that began before it (I3).
+    /// joins a fill that began before it (I3). Nor does it join one with a lower number than `behind`.
     pub(super) fn join(
         &mut self,
         question_hash: u64,
         question: &Question<'_>,
+        behind: u64,
         is_good: impl FnOnce(&Ticket) -> bool,
-    ) -> Option<oneshot::Receiver<T>> {
+    ) -> Option<(oneshot::Receiver<T>, u64)> {
         let fill = self.running.get(&question_hash)?;
-        let same = fill.command == question.command && *fill.tail == *question.tail;
+        let same = fill.command == question.command && *fill.tail == *question.tail && fill.number >= behind;
         let followers = fill.followers.upgrade().filter(|_| same && is_good(&fill.ticket))?;
         let (sender, receiver) = oneshot::channel();
         followers.borrow_mut().push(sender);
-        Some(receiver)
+        Some((receiver, fill.number))
     }
 
     /// Registers a fill for others to join. One that already runs for the same question goes on with the followers
@@ -78,6 +88,7 @@ impl<T: Clone> Fills<T> {
             command: question.command,
             tail: question.tail.into(),
             ticket,
+            number: self.latest,
             followers: Rc::downgrade(&followers),
         };
         self.running.insert(question_hash, fill);

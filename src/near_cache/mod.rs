@@ -107,6 +107,8 @@ pub enum Lookup<'a> {
 pub struct Missed {
     hash: u64,
     generation: Generation,
+    /// A fill that was sent before this is none to join.
+    behind: u64,
 }
 
 /// How long the key that a reply speaks of will live, as the server said after it.
@@ -234,7 +236,7 @@ impl<T: Clone> NearCache<T> {
             return Lookup::Stored(reply);
         }
         self.stats.l1_misses.bump();
-        Lookup::Miss(Missed { hash, generation: self.shared.generations.of(hash, slot()) })
+        Lookup::Miss(Missed { hash, generation: self.shared.generations.of(hash, slot()), behind: 0 })
     }
 
     #[inline]
@@ -276,12 +278,30 @@ impl<T: Clone> NearCache<T> {
         }
     }
 
-    /// Joins the fill that runs for `question` in this worker, if there is one to join (I3).
-    pub fn join(&self, missed: &Missed, question: &Question<'_>, now: Nanos) -> Option<oneshot::Receiver<T>> {
+    /// What a lookup would have noted that is not made: the answer must be none that was sent for before `behind`.
+    pub fn pass_over(&self, key: &[u8], slot: Slot, behind: u64) -> Missed {
+        self.stats.l1_misses.bump();
+        let hash = self.shared.hashing.hash(key);
+        Missed { hash, generation: self.shared.generations.of(hash, slot), behind }
+    }
+
+    /// Joins the fill that runs for `question` in this worker, if there is one to join (I3). Also says when it was sent.
+    pub fn join(
+        &self,
+        missed: &Missed,
+        question: &Question<'_>,
+        now: Nanos,
+    ) -> Option<(oneshot::Receiver<T>, u64)> {
         let is_good = |ticket: &Ticket| ticket.generation == missed.generation && ticket.epoch.is_live(now);
-        let receiver = self.fills.borrow_mut().join(self.question_hash(question), question, is_good)?;
+        let mut fills = self.fills.borrow_mut();
+        let joined = fills.join(self.question_hash(question), question, missed.behind, is_good)?;
         self.stats.l1_coalesced.add(1);
-        Some(receiver)
+        Some(joined)
+    }
+
+    /// Counts what is sent upstream in this worker: whoever gets a higher number is sent later.
+    pub fn next_number(&self) -> u64 {
+        self.fills.borrow_mut().next_number()
     }
 
     /// The ticket of a fill whose command goes out on the connection of `epoch`. `missed` must be from before the

@@ -222,13 +222,15 @@ fn i3_who_asks_after_an_invalidation_does_not_join_an_older_fill() {
     let before = miss(&cache, &key);
     let ticket = cache.ticket(&before, live());
     let lead = cache.lead(&key.question(), ticket.clone());
-    let mut joined = cache.join(&before, &key.question(), clock::now()).expect("nothing happened yet");
+    let (mut joined, _) =
+        cache.join(&before, &key.question(), clock::now()).expect("nothing happened yet");
     change(&cache, &["key"]);
 
     let after = miss(&cache, &key);
     assert!(cache.join(&after, &key.question(), clock::now()).is_none());
     let newer = cache.lead(&key.question(), cache.ticket(&after, live()));
-    let mut joined_newer = cache.join(&after, &key.question(), clock::now()).expect("this fill is as new");
+    let (mut joined_newer, _) =
+        cache.join(&after, &key.question(), clock::now()).expect("this fill is as new");
 
     assert_eq!(commit(&cache, &key, &ticket, "old"), Commit::Killed);
     cache.end(lead, &reply("old"));
@@ -252,6 +254,20 @@ fn i3_a_fill_of_a_lost_connection_is_not_joined() {
 }
 
 #[test]
+fn i6_a_read_behind_another_one_joins_no_fill_that_was_sent_before_that() {
+    let (cache, key) = (one_worker(), get("key"));
+    let missed = miss(&cache, &key);
+    let sent = cache.next_number();
+    let lead = cache.lead(&key.question(), cache.ticket(&missed, live()));
+    let behind = |number| cache.pass_over(key.key.as_bytes(), Slot::of(key.key.as_bytes()), number);
+    let joined = cache.join(&behind(sent), &key.question(), clock::now());
+    assert_eq!(joined.map(|(_, number)| number), Some(sent));
+    let later = cache.next_number();
+    assert!(cache.join(&behind(later), &key.question(), clock::now()).is_none());
+    drop(lead);
+}
+
+#[test]
 fn i3_only_the_same_question_is_joined() {
     let (cache, key) = (one_worker(), asked("getrange", &["key", "0", "1"]));
     let missed = miss(&cache, &key);
@@ -259,7 +275,7 @@ fn i3_only_the_same_question_is_joined() {
     for other in [asked("getrange", &["key", "0", "2"]), asked("substr", &["key", "0", "1"]), get("key")] {
         assert!(cache.join(&missed, &other.question(), clock::now()).is_none());
     }
-    let mut joined = cache.join(&missed, &key.question(), clock::now()).unwrap();
+    let (mut joined, _) = cache.join(&missed, &key.question(), clock::now()).unwrap();
     drop(lead);
     assert!(joined.try_recv().is_err(), "a lead that is gone leaves nobody waiting");
     assert!(cache.join(&missed, &key.question(), clock::now()).is_none());

@@ -10,6 +10,7 @@ use futures_util::future::{LocalBoxFuture, join_all};
 
 use super::coverage::{self, is_tracked};
 use super::forward::Reach;
+use super::own_writes::{Behind, OwnRead};
 use super::{Answer, Caller, Coverage, Proxy, Route, failure_reply, stopped};
 use crate::clock::Nanos;
 use crate::command::{Flags, Join, Spec};
@@ -42,6 +43,7 @@ struct Batch {
     slot: Slot,
     reply: Sent,
     keys: Vec<Fetched>,
+    read: OwnRead,
 }
 
 // === impl Proxy ===
@@ -129,9 +131,8 @@ impl Proxy {
             return Answer::Now(joined(elements));
         }
         let wanted = (0..count).filter(|index| elements[*index].is_none()).map(|index| index + 1);
-        let batches = parts(request, wanted);
-        let batches =
-            batches.into_iter().map(|part| self.fetch(request, part, &missed, caller.now)).collect();
+        let batches = parts(request, wanted).into_iter().flat_map(|part| self.untorn(part, caller.now));
+        let batches = batches.map(|part| self.fetch(request, part, &missed, caller)).collect();
         let (proxy, resp, sent_at) = (self.clone(), caller.resp, caller.now);
         let coverage = caller.coverage.cloned();
         Answer::Later(Box::pin(proxy.finish_mget(batches, elements, resp, sent_at, coverage)))
@@ -145,10 +146,15 @@ impl Proxy {
         caller: Caller<'_>,
     ) -> Result<Bytes, Option<Missed>> {
         let key = request.arg(position);
-        let cache = self.cache.as_ref().filter(|_| !caller.own_writes.touch(key));
-        let Some(cache) = cache else {
-            self.stats.l1_bypasses.bump();
-            return Err(None);
+        let cache = match (&self.cache, caller.own_writes.behind(key)) {
+            (Some(cache), Behind::Nothing) => cache,
+            (Some(cache), Behind::Read(number)) => {
+                return Err(Some(cache.pass_over(key, Slot::of(key), number)));
+            }
+            _ => {
+                self.stats.l1_bypasses.bump();
+                return Err(None);
+            }
         };
         match cache.lookup(&get(key, request.encoded(position)), caller.now, || Slot::of(key)) {
             Lookup::Hot(reply) => Ok(reply.for_version(caller.resp).clone()),
@@ -163,9 +169,9 @@ impl Proxy {
         request: &Request<'_>,
         part: Part,
         missed: &HashMap<usize, Missed>,
-        now: Nanos,
+        caller: Caller<'_>,
     ) -> Batch {
-        let slot = part.slot;
+        let (slot, now) = (part.slot, caller.now);
         let args = part.positions.iter().map(|position| request.arg(*position));
         let bytes = OwnedRequest::from_args(std::iter::once(&b"MGET"[..]).chain(args)).bytes();
         let mut reply = self.upstream.send(slot, Call { bytes, slot: Some(slot), reads_only: true });
@@ -180,8 +186,20 @@ impl Proxy {
             };
             Fetched { index, key, fill }
         });
-        let keys = keys.collect();
-        Batch { slot, reply, keys }
+        let keys: Vec<Fetched> = keys.collect();
+        let names = keys.iter().map(|fetched| fetched.key.clone()).collect();
+        let number = self.cache.as_ref().map_or(0, |cache| cache.next_number());
+        let read = OwnRead::begin(caller.own_writes, names, number);
+        Batch { slot, reply, keys, read }
+    }
+
+    /// While a slot moves, a node refuses a command on several keys of which some have left, so each is asked for alone.
+    fn untorn(&self, part: Part, now: Nanos) -> Vec<Part> {
+        if !self.upstream.is_moving(part.slot, now) {
+            return vec![part];
+        }
+        let alone = |position| Part { slot: part.slot, positions: vec![position] };
+        part.positions.iter().copied().map(alone).collect()
     }
 
     fn finish_mget(
@@ -213,9 +231,15 @@ impl Proxy {
         resp: Resp,
         sent_at: Nanos,
     ) -> Result<bool, Bytes> {
+        let read = batch.read;
         let outcome = batch.reply.reply.await.unwrap_or_else(stopped);
         let reply = outcome.map_err(|failure| failure_reply(&failure))?;
         if reply.frame.starts_with(b"-TRYAGAIN") {
+            self.upstream.note_moving(batch.slot);
+            if !read.is_latest() {
+                // What is asked again now would come behind what the session sent after it (I6).
+                return Err(reply.frame);
+            }
             return self.fetch_one_by_one(batch.slot, batch.keys, elements, resp).await;
         }
         let values: Option<Vec<&[u8]>> = cursor::elements(&reply.frame).and_then(Iterator::collect);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::coverage::{self, Coverage, is_tracked};
-use super::own_writes::OwnWrite;
+use super::own_writes::{OwnRead, OwnWrite};
 use super::{Answer, Caller, Proxy, Route, render, stopped};
 use crate::command::Flags;
 use crate::invalidation::Invalidation;
@@ -42,6 +42,7 @@ pub(super) struct Errand {
     /// The PING behind a command that may touch anything.
     fence: Option<Sent>,
     write: Option<OwnWrite>,
+    read: Option<OwnRead>,
     coverage: Option<Rc<Coverage>>,
 }
 
@@ -84,6 +85,7 @@ impl Proxy {
             Reach::Anything => Some(begin_write().of_anything()),
             Reach::Named => route.flags.has(Flags::WRITE).then(begin_write),
         };
+        let read = write.is_none().then(|| self.begin_read(keys_of(route, request), caller)).flatten();
         let send = |call: Call| match (to.slot, to.node) {
             (Some(slot), _) => self.upstream.send(slot, call),
             (None, Some(node)) => self.upstream.send_to(node, call),
@@ -92,7 +94,7 @@ impl Proxy {
         let sent = send(Call { bytes, slot: to.slot, reads_only: route.flags.has(Flags::READ) });
         let fence = (reach == Reach::Anything)
             .then(|| send(Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true }));
-        Errand { proxy: self.clone(), sent, fence, write, coverage: caller.coverage.cloned() }
+        Errand { proxy: self.clone(), sent, fence, write, read, coverage: caller.coverage.cloned() }
     }
 
     /// Where a command goes, or the error that it gets.
@@ -141,7 +143,7 @@ impl Errand {
             }
         }
         // Before the reply leaves, its keys are dropped once more (I6).
-        drop(self.write);
+        drop((self.write, self.read));
         outcome
     }
 }

@@ -58,7 +58,7 @@ use crate::upstream::{Failure, Outcome, Upstream};
 use forward::Reach;
 use functions::Functions;
 use learn::Lessons;
-use own_writes::OwnWrite;
+use own_writes::{OwnRead, OwnWrite};
 
 /// The near cache, whose fills end with a reply or with why there is none.
 pub type Cache = NearCache<Result<Brought, Failure>>;
@@ -232,6 +232,12 @@ impl Proxy {
     fn alone(&self, caller: Caller<'_>, work: impl Future<Output = Bytes> + 'static) -> Answer<'static> {
         let own_writes = caller.own_writes.clone();
         Answer::NotYet(Box::pin(async move { own_writes.put_answer(work.await) }))
+    }
+
+    /// Nothing older may be read in L1 while this is on its way. Nobody has to know where there is no L1.
+    fn begin_read(&self, keys: Vec<Bytes>, caller: Caller<'_>) -> Option<OwnRead> {
+        let cache = self.cache.as_ref().filter(|_| !keys.is_empty())?;
+        Some(OwnRead::begin(caller.own_writes, keys, cache.next_number()))
     }
 
     fn begin_write(&self, keys: Vec<Bytes>, caller: Caller<'_>) -> OwnWrite {

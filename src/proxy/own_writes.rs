@@ -2,6 +2,10 @@
 //!
 //! While a write is on its way, another worker may still bring the older value into L1, and rightly so. The session
 //! itself must not read that: its reads of such a key go upstream, behind the write.
+//!
+//! The same holds for what it reads: the reply to a read that is on its way may be newer than what L1 has now, and a
+//! later read of its pipeline must not be answered with something older. It goes upstream as well, or joins a fill that
+//! was not sent before that read.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -14,20 +18,53 @@ use super::written::Written;
 use crate::key::Slot;
 use crate::near_cache::SharedCache;
 
-/// The unanswered writes of one session. Bounded by the answers that a session may wait for.
+/// The unanswered writes of one session, and its unanswered reads. Bounded by the answers that a session may wait for.
 #[derive(Debug, Default)]
 pub struct OwnWrites {
-    keys: RefCell<HashMap<Bytes, u32>>,
+    keys: RefCell<HashMap<Bytes, Unanswered>>,
     /// Writes that may touch any key.
     of_anything: Cell<u32>,
     /// Where anything was written so far, answered or not.
     written: Written,
     /// How often something was sent upstream for the session.
     sent: Cell<u64>,
+    /// How many writes of anything were begun.
+    begun: Cell<u64>,
     /// The answer to the request that everything else of the session waited for.
     answer: RefCell<Option<Bytes>>,
     /// The request at hand has waited for what it had to wait for.
     waited: Cell<bool>,
+}
+
+/// What of one key has not been answered.
+#[derive(Debug, Default)]
+struct Unanswered {
+    writes: u32,
+    reads: u32,
+    /// When the latest of the reads was sent, as the near cache counts.
+    latest_read: u64,
+    /// How many reads and writes of it were begun since one has been unanswered.
+    begun: u64,
+}
+
+/// What a read of a key must come behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// Nothing: L1 may answer it.
+    Nothing,
+    /// A read that was sent then.
+    Read(u64),
+    /// A write.
+    Write,
+}
+
+/// Reads on their way.
+#[derive(Debug)]
+pub(super) struct OwnRead {
+    session: Rc<OwnWrites>,
+    keys: Vec<Bytes>,
+    /// What had been begun of them, and of anything, when these were.
+    begun: u64,
 }
 
 /// A write on its way. Its keys are dropped from L1 when it begins and again when it ends.
@@ -72,15 +109,84 @@ impl OwnWrites {
         self.answer.borrow_mut().take()
     }
 
-    /// Whether a read of `key` must go behind a write of this session.
+    /// What of this session a read of `key` must come behind.
     #[inline]
-    pub fn touch(&self, key: &[u8]) -> bool {
-        self.of_anything.get() > 0 || !self.keys.borrow().is_empty() && self.keys.borrow().contains_key(key)
+    pub(super) fn behind(&self, key: &[u8]) -> Behind {
+        if self.of_anything.get() > 0 {
+            return Behind::Write;
+        }
+        let keys = self.keys.borrow();
+        if keys.is_empty() {
+            return Behind::Nothing;
+        }
+        match keys.get(key) {
+            None => Behind::Nothing,
+            Some(unanswered) if unanswered.writes > 0 => Behind::Write,
+            Some(unanswered) => Behind::Read(unanswered.latest_read),
+        }
+    }
+
+    /// Something of `key` is begun.
+    fn begin(&self, key: &Bytes, begin: impl FnOnce(&mut Unanswered)) {
+        let mut keys = self.keys.borrow_mut();
+        let unanswered = keys.entry(key.clone()).or_default();
+        unanswered.begun += 1;
+        begin(unanswered);
+    }
+
+    /// Something of `key` was answered, or failed.
+    fn answered(&self, key: &[u8], answered: impl FnOnce(&mut Unanswered)) {
+        let mut keys = self.keys.borrow_mut();
+        if let Some(unanswered) = keys.get_mut(key) {
+            answered(unanswered);
+            if unanswered.writes == 0 && unanswered.reads == 0 {
+                keys.remove(key);
+            }
+        }
     }
 
     /// The slots that the session may have written to since it began.
     pub(super) fn written(&self) -> impl Iterator<Item = Slot> {
         self.written.slots()
+    }
+}
+
+// === impl OwnRead ===
+
+impl OwnRead {
+    /// Begins a read of `keys`, which was sent at `number`, as the near cache counts.
+    pub(super) fn begin(session: &Rc<OwnWrites>, keys: Vec<Bytes>, number: u64) -> OwnRead {
+        for key in &keys {
+            session.begin(key, |unanswered| {
+                unanswered.reads += 1;
+                unanswered.latest_read = unanswered.latest_read.max(number);
+            });
+        }
+        let mut read = OwnRead { session: session.clone(), keys, begun: 0 };
+        read.begun = read.begun_by_now();
+        read
+    }
+
+    /// Whether the session has begun nothing since that touches these keys: they may be read once more, as if for the
+    /// first time.
+    pub(super) fn is_latest(&self) -> bool {
+        self.begun == self.begun_by_now()
+    }
+
+    /// Grows with all that is begun. The keys are unanswered as long as this lives, so their counts are kept.
+    fn begun_by_now(&self) -> u64 {
+        let keys = self.session.keys.borrow();
+        let of_keys = self.keys.iter().filter_map(|key| keys.get(key)).map(|unanswered| unanswered.begun);
+        of_keys.sum::<u64>() + self.session.begun.get()
+    }
+}
+
+impl Drop for OwnRead {
+    /// The reads have been answered, or failed. What L1 has from here on is no older.
+    fn drop(&mut self) {
+        for key in &self.keys {
+            self.session.answered(key, |unanswered| unanswered.reads -= 1);
+        }
     }
 }
 
@@ -94,7 +200,7 @@ impl OwnWrite {
         cache: Option<Arc<SharedCache>>,
     ) -> OwnWrite {
         for key in &keys {
-            *session.keys.borrow_mut().entry(key.clone()).or_insert(0) += 1;
+            session.begin(key, |unanswered| unanswered.writes += 1);
             session.written.note(Slot::of(key));
         }
         let write = OwnWrite { session: session.clone(), keys, of_anything: false, cache };
@@ -114,6 +220,7 @@ impl OwnWrite {
     pub(super) fn before_all_reads(mut self) -> OwnWrite {
         self.of_anything = true;
         self.session.of_anything.update(|count| count + 1);
+        self.session.begun.update(|count| count + 1);
         self
     }
 
@@ -130,14 +237,8 @@ impl Drop for OwnWrite {
     /// The write has been answered, or failed, or its session is over: whatever was read meanwhile may be older.
     fn drop(&mut self) {
         self.invalidate();
-        let mut counts = self.session.keys.borrow_mut();
         for key in &self.keys {
-            if let Some(count) = counts.get_mut(key) {
-                *count -= 1;
-                if *count == 0 {
-                    counts.remove(key);
-                }
-            }
+            self.session.answered(key, |unanswered| unanswered.writes -= 1);
         }
         if self.of_anything {
             self.session.of_anything.update(|count| count - 1);

@@ -8,6 +8,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::coverage::{self, is_tracked};
 use super::forward::{Reach, keys_of};
+use super::own_writes::{Behind, OwnRead};
 use super::{
     Answer, Brought, Cache, Caller, Coverage, Proxy, Route, failure_reply, in_resp2, render, stopped,
 };
@@ -52,15 +53,17 @@ impl Proxy {
             return self.bypass(spec, request, caller);
         };
         let key = request.arg(key_at);
-        if caller.own_writes.touch(key) {
-            return self.bypass(spec, request, caller);
-        }
         let question = Question { command: spec.name, key, tail: request.tail() };
-        match cache.lookup(&question, caller.now, || Slot::of(key)) {
-            Lookup::Hot(reply) => Answer::Lent(reply),
-            Lookup::Stored(reply) => Answer::Now(reply.for_version(caller.resp).clone()),
-            Lookup::Miss(missed) => self.miss(cache, spec, request, key_at, missed, caller),
-        }
+        let missed = match caller.own_writes.behind(key) {
+            Behind::Write => return self.bypass(spec, request, caller),
+            Behind::Read(number) => cache.pass_over(key, Slot::of(key), number),
+            Behind::Nothing => match cache.lookup(&question, caller.now, || Slot::of(key)) {
+                Lookup::Hot(reply) => return Answer::Lent(reply),
+                Lookup::Stored(reply) => return Answer::Now(reply.for_version(caller.resp).clone()),
+                Lookup::Miss(missed) => missed,
+            },
+        };
+        self.miss(cache, spec, request, key_at, missed, caller)
     }
 
     fn bypass<'a>(
@@ -112,12 +115,17 @@ impl Proxy {
         }
         let question = Question { command: spec.name, key: request.arg(key_at), tail: request.tail() };
         let (resp, coverage) = (caller.resp, caller.coverage.cloned());
-        if let Some(follower) = cache.join(&missed, &question, caller.now) {
+        let begin_read = |key, number| OwnRead::begin(caller.own_writes, vec![key], number);
+        if let Some((follower, number)) = cache.join(&missed, &question, caller.now) {
+            let read = begin_read(Bytes::copy_from_slice(question.key), number);
             return Answer::Later(Box::pin(async move {
-                brought(follower.await.unwrap_or(Err(Failure::Stopped)), resp, coverage.as_ref())
+                let outcome = follower.await.unwrap_or(Err(Failure::Stopped));
+                drop(read);
+                brought(outcome, resp, coverage.as_ref())
             }));
         }
         let request = request.to_owned();
+        let read = begin_read(request.arg_bytes(key_at), cache.next_number());
         let call = Call { bytes: request.bytes(), slot: Some(missed.slot()), reads_only: true };
         let mut value = self.upstream.send(missed.slot(), call);
         let Some(epoch) = value.epoch.take() else {
@@ -125,6 +133,7 @@ impl Proxy {
             let key = request.arg_bytes(key_at);
             let reply = Box::pin(async move {
                 let outcome = value.reply.await.unwrap_or_else(stopped);
+                drop(read);
                 coverage::note(coverage.as_ref(), is_tracked(&outcome));
                 render(outcome, spec.form, &request, resp)
             });
@@ -136,9 +145,11 @@ impl Proxy {
         let (command, form, sent_at) = (spec.name, spec.form, caller.now);
         let fill = Fill { request, command, key_at, form, value, lifetime, ticket, lead, sent_at };
         let proxy = self.clone();
-        Answer::Later(Box::pin(
-            async move { brought(proxy.finish_fill(fill).await, resp, coverage.as_ref()) },
-        ))
+        Answer::Later(Box::pin(async move {
+            let outcome = proxy.finish_fill(fill).await;
+            drop(read);
+            brought(outcome, resp, coverage.as_ref())
+        }))
     }
 
     async fn finish_fill(&self, fill: Fill) -> Result<Brought, Failure> {

@@ -361,11 +361,14 @@ impl Upstream {
                 }
                 self.shared.table.ask_refresh();
             }
-            Redirect::Ask(slot, _) => {
-                self.shared.table.mark_moving(*slot, self.options.slot_moving);
-                (self.on_invalidation)(&Invalidation::Slots(vec![*slot]));
-            }
+            Redirect::Ask(slot, _) => self.note_moving(*slot),
         }
+    }
+
+    /// `slot` was seen on its way to another node.
+    pub fn note_moving(&self, slot: Slot) {
+        self.shared.table.mark_moving(slot, self.options.slot_moving);
+        (self.on_invalidation)(&Invalidation::Slots(vec![slot]));
     }
 
     /// The connection to a node, which is begun if there is none.

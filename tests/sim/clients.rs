@@ -154,7 +154,11 @@ impl Client {
                 let words: Vec<&str> = std::iter::once("MGET").chain(names).collect();
                 self.put(&words, Question::Mget(keys.clone()));
             }
-            11 if cluster.rng.u8(..50) == 0 => self.put(&["FLUSHALL"], Question::Flushall),
+            // One at a time, so that it is known which one it was that a key fell to.
+            11 if cluster.now >= cluster.next_flush_at && cluster.rng.u8(..10) == 0 => {
+                cluster.next_flush_at = cluster.now + 4_000;
+                self.put(&["FLUSHALL"], Question::Flushall);
+            }
             _ => self.put(&["GET", &name], Question::Get(key)),
         }
     }
@@ -265,7 +269,7 @@ impl Cluster {
     fn flushed_since(&self, since: Ms) -> Vec<(usize, usize)> {
         let keys = self.keys.iter().enumerate();
         keys.filter_map(|(index, key)| {
-            let flushed = key.history.states.iter().rposition(|state| state.by_flush && state.since >= since);
+            let flushed = key.history.states.iter().position(|state| state.by_flush && state.since >= since);
             Some((index, flushed?))
         })
         .collect()

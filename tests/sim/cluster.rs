@@ -71,6 +71,8 @@ pub(crate) struct Cluster {
     /// What each write made of its key, and how often it was carried out.
     pub(crate) deeds: BTreeMap<Deed, (usize, u32)>,
     pub(crate) next_token: Token,
+    /// No client sends FLUSHALL before.
+    pub(crate) next_flush_at: Ms,
 }
 
 // === impl Cluster ===
@@ -109,6 +111,7 @@ impl Cluster {
             lag,
             deeds: BTreeMap::new(),
             next_token: 1,
+            next_flush_at: 1_000,
         }
     }
 

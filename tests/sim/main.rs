@@ -16,6 +16,7 @@ mod pipe;
 mod run;
 mod words;
 
+use std::collections::BTreeMap;
 use std::env;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,24 @@ fn the_promises_hold_whatever_happens() {
     for (what, count) in total.named() {
         assert!(count > 0, "in {runs} runs there was no {what}: nothing was tested");
     }
+}
+
+/// Tries seeds until one breaks the promise that NEARSIDE_SIM_SEEK names: the code was made wrong on purpose.
+#[test]
+fn a_promise_that_is_not_kept_is_seen() {
+    let Ok(promise) = env::var("NEARSIDE_SIM_SEEK") else { return };
+    nearside::clock::now();
+    let patience = Duration::from_secs(number("NEARSIDE_SIM_SECONDS").unwrap_or(60));
+    let (began, mut seed) = (Instant::now(), 0);
+    let mut seen: BTreeMap<String, (u32, u64)> = BTreeMap::new();
+    while began.elapsed() < patience && !seen.contains_key(&promise) {
+        for breach in run(seed, false).breaches {
+            seen.entry(format!("{:?}", breach.promise)).or_insert((0, seed)).0 += 1;
+        }
+        seed += 1;
+    }
+    println!("{seed} runs broke, with the first seed of each: {seen:?}");
+    assert!(seen.contains_key(&promise), "{promise} is broken, and nobody saw it");
 }
 
 #[test]
