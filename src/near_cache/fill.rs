@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::entry::Question;
 use super::generations::Generation;
+use crate::clock::Nanos;
 use crate::node::Epoch;
 
 /// Registered before the command is sent (I1): what must not have changed when the reply is kept.
@@ -20,6 +21,7 @@ pub struct Ticket {
     pub(super) hash: u64,
     pub(super) generation: Generation,
     pub(super) epoch: Epoch,
+    pub(super) began: Nanos,
 }
 
 /// Those who wait for the reply that a lead asked for. Dropped with the lead, which tells them so.

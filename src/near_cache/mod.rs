@@ -50,6 +50,10 @@ use store::Store;
 /// One in so many hits of the hot set is reported to the store.
 const HOT_HITS_PER_REPORT: u64 = 64;
 
+/// How long a fill is joined. The key may have expired since the node read it, and until the fill ends nobody here
+/// knows: who asks later asks anew (I5).
+pub const JOINABLE: Duration = Duration::from_millis(10);
+
 /// Commits of so many groups of keys may go on at once.
 const COMMIT_LOCKS: usize = 64;
 
@@ -107,6 +111,8 @@ pub enum Lookup<'a> {
 pub struct Missed {
     hash: u64,
     generation: Generation,
+    /// When it was looked for.
+    at: Nanos,
     /// A fill that was sent before this is none to join.
     behind: u64,
 }
@@ -236,7 +242,8 @@ impl<T: Clone> NearCache<T> {
             return Lookup::Stored(reply);
         }
         self.stats.l1_misses.bump();
-        Lookup::Miss(Missed { hash, generation: self.shared.generations.of(hash, slot()), behind: 0 })
+        let generation = self.shared.generations.of(hash, slot());
+        Lookup::Miss(Missed { hash, generation, at: now, behind: 0 })
     }
 
     #[inline]
@@ -279,10 +286,10 @@ impl<T: Clone> NearCache<T> {
     }
 
     /// What a lookup would have noted that is not made: the answer must be none that was sent for before `behind`.
-    pub fn pass_over(&self, key: &[u8], slot: Slot, behind: u64) -> Missed {
+    pub fn pass_over(&self, key: &[u8], now: Nanos, slot: Slot, behind: u64) -> Missed {
         self.stats.l1_misses.bump();
         let hash = self.shared.hashing.hash(key);
-        Missed { hash, generation: self.shared.generations.of(hash, slot), behind }
+        Missed { hash, generation: self.shared.generations.of(hash, slot), at: now, behind }
     }
 
     /// Joins the fill that runs for `question` in this worker, if there is one to join (I3). Also says when it was sent.
@@ -292,7 +299,10 @@ impl<T: Clone> NearCache<T> {
         question: &Question<'_>,
         now: Nanos,
     ) -> Option<(oneshot::Receiver<T>, u64)> {
-        let is_good = |ticket: &Ticket| ticket.generation == missed.generation && ticket.epoch.is_live(now);
+        let is_good = |ticket: &Ticket| {
+            let young = now < ticket.began + clock::nanos(JOINABLE);
+            young && ticket.generation == missed.generation && ticket.epoch.is_live(now)
+        };
         let mut fills = self.fills.borrow_mut();
         let joined = fills.join(self.question_hash(question), question, missed.behind, is_good)?;
         self.stats.l1_coalesced.add(1);
@@ -307,7 +317,7 @@ impl<T: Clone> NearCache<T> {
     /// The ticket of a fill whose command goes out on the connection of `epoch`. `missed` must be from before the
     /// command was sent (I1).
     pub fn ticket(&self, missed: &Missed, epoch: Epoch) -> Ticket {
-        Ticket { hash: missed.hash, generation: missed.generation, epoch }
+        Ticket { hash: missed.hash, generation: missed.generation, epoch, began: missed.at }
     }
 
     /// Makes the caller the lead of the fill of `question`.

@@ -222,8 +222,7 @@ fn i3_who_asks_after_an_invalidation_does_not_join_an_older_fill() {
     let before = miss(&cache, &key);
     let ticket = cache.ticket(&before, live());
     let lead = cache.lead(&key.question(), ticket.clone());
-    let (mut joined, _) =
-        cache.join(&before, &key.question(), clock::now()).expect("nothing happened yet");
+    let (mut joined, _) = cache.join(&before, &key.question(), clock::now()).expect("nothing happened yet");
     change(&cache, &["key"]);
 
     let after = miss(&cache, &key);
@@ -259,11 +258,23 @@ fn i6_a_read_behind_another_one_joins_no_fill_that_was_sent_before_that() {
     let missed = miss(&cache, &key);
     let sent = cache.next_number();
     let lead = cache.lead(&key.question(), cache.ticket(&missed, live()));
-    let behind = |number| cache.pass_over(key.key.as_bytes(), Slot::of(key.key.as_bytes()), number);
+    let (name, now) = (key.key.as_bytes(), clock::now());
+    let behind = |number| cache.pass_over(name, now, Slot::of(name), number);
     let joined = cache.join(&behind(sent), &key.question(), clock::now());
     assert_eq!(joined.map(|(_, number)| number), Some(sent));
     let later = cache.next_number();
     assert!(cache.join(&behind(later), &key.question(), clock::now()).is_none());
+    drop(lead);
+}
+
+#[test]
+fn i5_a_fill_that_runs_for_long_is_not_joined_any_more() {
+    let (cache, key) = (one_worker(), get("key"));
+    let missed = miss(&cache, &key);
+    let lead = cache.lead(&key.question(), cache.ticket(&missed, live()));
+    let (soon, late) = (missed.at + clock::nanos(JOINABLE) - 1, missed.at + clock::nanos(JOINABLE));
+    assert!(cache.join(&missed, &key.question(), soon).is_some());
+    assert!(cache.join(&missed, &key.question(), late).is_none());
     drop(lead);
 }
 

@@ -149,7 +149,7 @@ impl Proxy {
         let cache = match (&self.cache, caller.own_writes.behind(key)) {
             (Some(cache), Behind::Nothing) => cache,
             (Some(cache), Behind::Read(number)) => {
-                return Err(Some(cache.pass_over(key, Slot::of(key), number)));
+                return Err(Some(cache.pass_over(key, caller.now, Slot::of(key), number)));
             }
             _ => {
                 self.stats.l1_bypasses.bump();

@@ -56,7 +56,7 @@ impl Proxy {
         let question = Question { command: spec.name, key, tail: request.tail() };
         let missed = match caller.own_writes.behind(key) {
             Behind::Write => return self.bypass(spec, request, caller),
-            Behind::Read(number) => cache.pass_over(key, Slot::of(key), number),
+            Behind::Read(number) => cache.pass_over(key, caller.now, Slot::of(key), number),
             Behind::Nothing => match cache.lookup(&question, caller.now, || Slot::of(key)) {
                 Lookup::Hot(reply) => return Answer::Lent(reply),
                 Lookup::Stored(reply) => return Answer::Now(reply.for_version(caller.resp).clone()),

@@ -69,7 +69,12 @@ impl Client {
     }
 
     /// One millisecond; `connect` gives the client's end of a new session.
-    pub(crate) fn step(&mut self, cluster: &mut Cluster, oracle: &mut Oracle, connect: impl FnOnce() -> UnixStream) {
+    pub(crate) fn step(
+        &mut self,
+        cluster: &mut Cluster,
+        oracle: &mut Oracle,
+        connect: impl FnOnce() -> UnixStream,
+    ) {
         self.receive(cluster, oracle);
         if cluster.now >= self.next_at {
             self.next_at = cluster.now + cluster.rng.u64(0..self.pause);
@@ -141,14 +146,15 @@ impl Client {
             }
             5 => {
                 let mut ms = cluster.rng.u64(20..6_000);
-                while cluster.deeds.contains_key(&Deed::Expire(key, ms)) {
+                while !cluster.lifetimes.insert((key, ms)) {
                     ms += 1;
                 }
                 self.put(&["PEXPIRE", &name, &ms.to_string()], Question::Write(key, Deed::Expire(key, ms)));
             }
             6..11 => {
                 let count = cluster.rng.usize(1..5);
-                let mut keys: Vec<usize> = (0..count).map(|_| cluster.rng.usize(..cluster.keys.len())).collect();
+                let mut keys: Vec<usize> =
+                    (0..count).map(|_| cluster.rng.usize(..cluster.keys.len())).collect();
                 keys.push(key);
                 let names: Vec<&str> = keys.iter().map(|key| &*cluster.keys[*key].name).collect();
                 let words: Vec<&str> = std::iter::once("MGET").chain(names).collect();

@@ -71,6 +71,8 @@ pub(crate) struct Cluster {
     /// What each write made of its key, and how often it was carried out.
     pub(crate) deeds: BTreeMap<Deed, (usize, u32)>,
     pub(crate) next_token: Token,
+    /// What clients asked for with PEXPIRE: no two ask for the same of one key.
+    pub(crate) lifetimes: BTreeSet<(usize, u64)>,
     /// No client sends FLUSHALL before.
     pub(crate) next_flush_at: Ms,
 }
@@ -111,6 +113,7 @@ impl Cluster {
             lag,
             deeds: BTreeMap::new(),
             next_token: 1,
+            lifetimes: BTreeSet::new(),
             next_flush_at: 1_000,
         }
     }
@@ -222,7 +225,13 @@ impl Cluster {
     }
 
     /// A write, by a connection of the daemon or by somebody else.
-    pub(crate) fn write(&mut self, key: usize, value: Option<Token>, expires: Ms, by: Option<ConnId>) -> bool {
+    pub(crate) fn write(
+        &mut self,
+        key: usize,
+        value: Option<Token>,
+        expires: Ms,
+        by: Option<ConnId>,
+    ) -> bool {
         self.look_for(key);
         let elsewhere = self.moving.contains_key(&self.keys[key].slot)
             && self.keys[key].history.now().value.is_none()

@@ -137,8 +137,7 @@ impl Faults {
     }
 
     fn some_conn(cluster: &mut Cluster) -> Option<usize> {
-        let open: Vec<usize> =
-            (0..cluster.conns.len()).filter(|id| cluster.conns[*id].is_open()).collect();
+        let open: Vec<usize> = (0..cluster.conns.len()).filter(|id| cluster.conns[*id].is_open()).collect();
         cluster.rng.choice(open)
     }
 
@@ -251,7 +250,9 @@ impl Faults {
 impl Cluster {
     /// Whether a node can be reached at all.
     pub(crate) fn is_up(&self, node: usize) -> bool {
-        self.nodes[node].listener.is_some() && !self.nodes[node].swallows && self.nodes[node].stopped_until <= self.now
+        self.nodes[node].listener.is_some()
+            && !self.nodes[node].swallows
+            && self.nodes[node].stopped_until <= self.now
     }
 
     /// The replica takes over. What it had not heard is lost.
@@ -285,7 +286,9 @@ impl Cluster {
         let (from, to) = (self.shard(slot), self.moving[&slot]);
         let left = (0..self.keys.len()).find(|key| {
             let key = &self.keys[*key];
-            key.slot == slot && key.holder == from && key.history.states.last().is_some_and(|state| state.value.is_some())
+            key.slot == slot
+                && key.holder == from
+                && key.history.states.last().is_some_and(|state| state.value.is_some())
         });
         if let Some(key) = left {
             self.look_for(key);

@@ -1,7 +1,7 @@
 //! The simulator: the real daemon against a model of a cluster, in virtual time, with everything that goes wrong drawn from
 //! a seed. docs/coherence.md says what is simulated, what is not, and how to run it for longer.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+#![expect(clippy::expect_used, reason = "a panic is how a test fails")]
 #![expect(clippy::print_stdout, reason = "the seed of a failure goes to whoever runs the test")]
 
 mod clients;
@@ -18,7 +18,9 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use run::{Counts, Outcome, run};
 

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use nearside::near_cache::JOINABLE;
+
 use crate::cluster::Cluster;
 use crate::conn::Conn;
-use crate::history::{Ms, NEVER, State, Token};
+use crate::history::{Ms, NEVER, Source, State, Token};
 
 /// What was written into the daemon's sockets has been read by it so many milliseconds later.
 const READ_BY: Ms = 2;
@@ -133,7 +135,8 @@ impl Oracle {
         }
         let states = &cluster.keys[key].history.states;
         let known = states.iter().enumerate();
-        let mut known = known.filter(|(_, state)| state.value == value && state.since <= asked.received).peekable();
+        let mut known =
+            known.filter(|(_, state)| state.value == value && state.since <= asked.received).peekable();
         if known.peek().is_none() {
             let text = "no such value of this key was ever written".to_owned();
             return self.breach(Promise::Answer, key, value, asked, text, cluster);
@@ -167,7 +170,10 @@ impl Oracle {
     ) -> Option<(Promise, String)> {
         let sent = asked.sent;
         let after = |at: Ms, grace: Ms| at != NEVER && sent > at.saturating_add(grace);
-        if after(state.expires, READ_BY) {
+        // Who joins a fill learns when its key expires no sooner than the fill ends.
+        let runs = |source: &Source| !source.bypass && source.settled >= sent;
+        let joinable = if state.sources.iter().any(runs) { JOINABLE.as_millis() as Ms } else { 0 };
+        if after(state.expires, READ_BY + joinable) {
             return Some((Promise::I5, format!("its key had expired at {}", state.expires)));
         }
         if after(state.told_at, READ_BY - 1) {
@@ -179,14 +185,20 @@ impl Oracle {
                 settled if settled >= state.told_at => (Promise::I1, "kept by a fill that ran then"),
                 _ => (Promise::I2, "kept before"),
             };
-            return Some((promise, format!("the daemon had read its invalidation at {}: {how}", state.told_at)));
+            return Some((
+                promise,
+                format!("the daemon had read its invalidation at {}: {how}", state.told_at),
+            ));
         }
         let over = |conn: &Conn| after(conn.over_at, READ_BY - 1);
         let flushed = |conn: &Conn| {
             conn.flushes.iter().any(|(said, told)| *said >= state.until && after(*told, READ_BY - 1))
         };
         let conns = || state.sources.iter().map(|source| &cluster.conns[source.conn]);
-        if after(state.until, 0) && !state.sources.is_empty() && conns().all(|conn| over(conn) || flushed(conn)) {
+        if after(state.until, 0)
+            && !state.sources.is_empty()
+            && conns().all(|conn| over(conn) || flushed(conn))
+        {
             let promise = if conns().all(over) { Promise::I4 } else { Promise::I2 };
             return Some((promise, "every connection that brought it was lost or flushed".to_owned()));
         }

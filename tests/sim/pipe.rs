@@ -41,7 +41,14 @@ impl<M> Pipe<M> {
     }
 
     /// Puts bytes in at `now`; now and then they arrive in two pieces.
-    pub(crate) fn put(&mut self, mut bytes: Vec<u8>, mark: Option<M>, now: Ms, lag: Lag, rng: &mut fastrand::Rng) {
+    pub(crate) fn put(
+        &mut self,
+        mut bytes: Vec<u8>,
+        mark: Option<M>,
+        now: Ms,
+        lag: Lag,
+        rng: &mut fastrand::Rng,
+    ) {
         if self.dead || bytes.is_empty() {
             return;
         }

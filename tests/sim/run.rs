@@ -100,8 +100,14 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
     let clients: Vec<Client> = (0..rng.usize(2..7)).map(|id| Client::new(id, &mut rng)).collect();
     let cluster = Cluster::new(directory.path(), rng, Log::new(traced));
     let mut builder = Builder::new_current_thread();
-    let runtime = builder.enable_all().start_paused(true).event_interval(8).build_local(LocalOptions::default());
-    runtime.expect("a runtime").block_on(live(config, Rc::new(RefCell::new(cluster)), clients, Faults::new(weather)))
+    let runtime =
+        builder.enable_all().start_paused(true).event_interval(8).build_local(LocalOptions::default());
+    runtime.expect("a runtime").block_on(live(
+        config,
+        Rc::new(RefCell::new(cluster)),
+        clients,
+        Faults::new(weather),
+    ))
 }
 
 /// The configuration of the daemon: as in production, but quicker, so that a run of seconds meets every bound.
@@ -131,13 +137,19 @@ fn config(rng: &mut fastrand::Rng) -> Config {
 }
 
 /// Where clients are handed over to one worker.
-type Door = mpsc::Sender<(ClientSocket, Permit)>;
+type Door = mpsc::UnboundedSender<(ClientSocket, Permit)>;
 
-async fn live(config: Config, cluster: Rc<RefCell<Cluster>>, clients: Vec<Client>, faults: Faults) -> Outcome {
+async fn live(
+    config: Config,
+    cluster: Rc<RefCell<Cluster>>,
+    clients: Vec<Client>,
+    faults: Faults,
+) -> Outcome {
     let house = Rc::new(House::new(&config, &[]));
     let mut doors: Vec<Door> = Vec::new();
     for index in 0..config.workers {
-        let (door, handed_over) = mpsc::channel(16);
+        #[expect(clippy::disallowed_methods, reason = "the few clients of a run")]
+        let (door, handed_over) = mpsc::unbounded_channel();
         doors.push(door);
         let house = house.clone();
         tokio::task::spawn_local(async move { house.work(index, handed_over).await });
@@ -184,16 +196,17 @@ async fn drive(
         if now >= LENGTH {
             return;
         }
-        let mut cluster = cluster.borrow_mut();
-        cluster.step(now);
-        faults.step(&mut cluster);
-        for client in clients.iter_mut() {
-            client.step(&mut cluster, oracle, || {
-                turn += 1;
-                admit(house, &doors[turn % doors.len()])
-            });
+        {
+            let mut cluster = cluster.borrow_mut();
+            cluster.step(now);
+            faults.step(&mut cluster);
+            for client in clients.iter_mut() {
+                client.step(&mut cluster, oracle, || {
+                    turn += 1;
+                    admit(house, &doors[turn % doors.len()])
+                });
+            }
         }
-        drop(cluster);
         // What moka has put off is done now: left to itself it looks at the clock on the wall.
         if let Some(cache) = &house.cache {
             cache.size();
@@ -206,7 +219,7 @@ fn admit(house: &House, door: &Door) -> UnixStream {
     let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
     theirs.set_nonblocking(true).expect("a socket can be made nonblocking");
     let permit = house.admission.admit().expect("few clients");
-    door.try_send((ClientSocket::Unix(theirs), permit)).expect("the worker takes clients in");
+    door.send((ClientSocket::Unix(theirs), permit)).expect("the worker takes clients in");
     ours
 }
 
