@@ -42,8 +42,12 @@ pub(crate) struct Client {
     outstanding: VecDeque<Outstanding>,
     number: u64,
     next_at: Ms,
-    /// The keys that it likes; the others it asks for seldom.
+    /// The longest time between two pipelines.
     pause: Ms,
+    /// How long it waits for a reply before it begins a new session.
+    patience: Ms,
+    /// The first kind of request that it sends: the writes come first.
+    kinds: u8,
     pub(crate) answers: u64,
     pub(crate) errors: u64,
 }
@@ -63,6 +67,9 @@ impl Client {
             number: 0,
             next_at: rng.u64(0..100),
             pause: 1 << rng.u32(1..7),
+            patience: 1 << rng.u32(6..12),
+            // Some only read.
+            kinds: if rng.u8(..3) == 0 { 6 } else { 0 },
             answers: 0,
             errors: 0,
         }
@@ -80,7 +87,7 @@ impl Client {
             self.next_at = cluster.now + cluster.rng.u64(0..self.pause);
             if self.stream.is_none() {
                 self.begin(connect(), cluster);
-            } else if cluster.rng.u32(..2_000) == 0 {
+            } else if cluster.rng.u32(..2_000) == 0 || self.is_tired(cluster.now) {
                 self.leave(oracle);
             } else if self.outstanding.len() < 32 {
                 self.ask(cluster, oracle);
@@ -96,6 +103,12 @@ impl Client {
         if cluster.rng.bool() {
             self.put(&["HELLO", "3"], Question::Hello);
         }
+    }
+
+    fn is_tired(&self, now: Ms) -> bool {
+        self.outstanding
+            .front()
+            .is_some_and(|oldest| oldest.sent != NEVER && oldest.sent + self.patience < now)
     }
 
     /// Goes away without waiting for anything.
@@ -129,7 +142,7 @@ impl Client {
 
     fn ask_once(&mut self, key: usize, cluster: &mut Cluster, oracle: &mut Oracle) {
         let name = cluster.keys[key].name.clone();
-        match cluster.rng.u8(..32) {
+        match cluster.rng.u8(self.kinds..32) {
             0..4 => {
                 let token = cluster.token();
                 oracle.writes(token, self.id, self.number + 1);

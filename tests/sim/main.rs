@@ -20,9 +20,9 @@ use std::collections::BTreeMap;
 use std::env;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use run::{Counts, Outcome, run};
+// Outside of a run it is the time on the wall.
+use tokio::time::Instant;
 
 /// How long seeds are tried when nobody says how long.
 const SECONDS: u64 = 20;

@@ -1,0 +1,119 @@
+//! The test of the simulator: for each promise, code that breaks it, and whether the simulator sees that.
+//!
+//! A mutation is a file beside this one: the promise, a sentence, the source file, what stands there, and what is put
+//! in its place. It is applied to a copy of the sources, which is built with the dependencies that are built already.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tokio::time::Instant;
+
+/// The simulator must have seen a mutation so soon.
+const SECONDS: &str = "60";
+
+/// One change of the sources.
+struct Mutation {
+    name: String,
+    promise: String,
+    file: PathBuf,
+    before: String,
+    after: String,
+}
+
+#[test]
+fn the_simulator_sees_every_promise_broken() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let copy = temporary.join("mutant");
+    let mutations = mutations(&root.join("tests/mutations"));
+    for promise in ["I1", "I2", "I3", "I4", "I5", "I6", "Monotonic"] {
+        assert!(mutations.iter().any(|mutation| mutation.promise == promise), "nothing breaks {promise}");
+    }
+    mirror(root, &copy);
+    for mutation in &mutations {
+        let began = Instant::now();
+        let path = copy.join(&mutation.file);
+        let source = fs::read_to_string(&path).unwrap();
+        assert_eq!(
+            source.matches(&mutation.before).count(),
+            1,
+            "{} does not fit its source any more",
+            mutation.name
+        );
+        fs::write(&path, source.replace(&mutation.before, &mutation.after)).unwrap();
+        let output = Command::new(env!("CARGO"))
+            .args(["test", "--offline", "--locked", "--test", "sim", "a_promise", "--", "--nocapture"])
+            .current_dir(&copy)
+            .env("CARGO_TARGET_DIR", temporary.parent().unwrap())
+            .env("NEARSIDE_SIM_SEEK", &mutation.promise)
+            .env("NEARSIDE_SIM_SECONDS", SECONDS)
+            .output()
+            .unwrap();
+        fs::write(&path, source).unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "nobody saw {}:\n{said}\n{errors}", mutation.name);
+        let seen = said.lines().find(|line| line.contains("runs broke")).unwrap();
+        println!("{}: {seen} ({} s with the build)", mutation.name, began.elapsed().as_secs());
+    }
+}
+
+/// All mutations, by name.
+fn mutations(directory: &Path) -> Vec<Mutation> {
+    let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|end| end == "txt")).collect();
+    paths.sort();
+    paths.iter().map(|path| Mutation::read(path)).collect()
+}
+
+/// Makes `copy` hold the sources and the simulator as they are in `root`. What is the same is left alone, so that it is not
+/// built again.
+fn mirror(root: &Path, copy: &Path) {
+    fs::create_dir_all(copy.join("tests")).unwrap();
+    for name in ["Cargo.toml", "Cargo.lock", "src", "benches", "tests/sim"] {
+        mirror_one(&root.join(name), &copy.join(name));
+    }
+}
+
+fn mirror_one(from: &Path, to: &Path) {
+    if !from.is_dir() {
+        let text = fs::read(from).unwrap();
+        if fs::read(to).ok().as_ref() != Some(&text) {
+            fs::write(to, text).unwrap();
+        }
+        return;
+    }
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(to).unwrap() {
+        let entry = entry.unwrap();
+        match from.join(entry.file_name()).exists() {
+            true => {}
+            false if entry.path().is_dir() => fs::remove_dir_all(entry.path()).unwrap(),
+            false => fs::remove_file(entry.path()).unwrap(),
+        }
+    }
+    for entry in fs::read_dir(from).unwrap() {
+        let name = entry.unwrap().file_name();
+        mirror_one(&from.join(&name), &to.join(&name));
+    }
+}
+
+// === impl Mutation ===
+
+impl Mutation {
+    /// Reads `I1 what it breaks`, the path, and the two texts behind the lines `before:` and `after:`.
+    fn read(path: &Path) -> Mutation {
+        let text = fs::read_to_string(path).unwrap();
+        let (head, texts) = text.split_once("before:\n").unwrap();
+        let (before, after) = texts.split_once("after:\n").unwrap();
+        let mut lines = head.lines();
+        let promise = lines.next().unwrap().split(' ').next().unwrap().to_owned();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let file = lines.next().unwrap().into();
+        Mutation { name, promise, file, before: before.to_owned(), after: after.to_owned() }
+    }
+}
