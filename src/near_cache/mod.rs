@@ -18,6 +18,7 @@
 //! that instant nothing older is served, wherever it lives. Removing the entry only frees its memory.
 
 use std::cell::{Ref, RefCell};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -82,8 +83,16 @@ pub struct SharedCache {
     hashing: Hashing,
     generations: Generations,
     store: Store,
-    /// Commits of one key come one after the other. Nothing else waits for these.
-    commits: [Mutex<()>; COMMIT_LOCKS],
+    commits: [Commits; COMMIT_LOCKS],
+}
+
+/// The commits of a group of keys, when there are several workers.
+#[derive(Debug, Default)]
+struct Commits {
+    /// They come one after the other. Nothing else waits for this.
+    one_by_one: Mutex<()>,
+    /// When the latest one was that kept its reply.
+    latest: AtomicU64,
 }
 
 /// The near cache as one worker uses it. `T` is the outcome of a fill, as its followers get it.
@@ -145,7 +154,7 @@ impl SharedCache {
     /// An empty cache. Evictions are counted in `stats`.
     pub fn new(limits: CacheLimits, stats: Arc<WorkerStats>) -> SharedCache {
         let store = Store::new(limits.bytes_max, move || stats.l1_evictions.add(1));
-        let commits = std::array::from_fn(|_| Mutex::new(()));
+        let commits = std::array::from_fn(|_| Commits::default());
         SharedCache {
             ttl: Setting::of_duration(limits.ttl),
             negative_ttl: Setting::of_duration(limits.negative_ttl),
@@ -205,6 +214,10 @@ impl SharedCache {
         if self.limits.several_workers {
             self.invalidate_key(key);
         }
+    }
+
+    fn commits_of(&self, hash: u64) -> &Commits {
+        &self.commits[hash as usize % COMMIT_LOCKS]
     }
 
     /// Entries and their bytes.
@@ -293,6 +306,9 @@ impl<T: Clone> NearCache<T> {
     }
 
     /// Joins the fill that runs for `question` in this worker, if there is one to join (I3). Also says when it was sent.
+    ///
+    /// With several workers, one that was committed since may have brought in something newer, and it may have been
+    /// served already.
     pub fn join(
         &self,
         missed: &Missed,
@@ -301,7 +317,10 @@ impl<T: Clone> NearCache<T> {
     ) -> Option<(oneshot::Receiver<T>, u64)> {
         let is_good = |ticket: &Ticket| {
             let young = now < ticket.began + clock::nanos(JOINABLE);
-            young && ticket.generation == missed.generation && ticket.epoch.is_live(now)
+            young
+                && ticket.generation == missed.generation
+                && ticket.epoch.is_live(now)
+                && ticket.began > self.shared.commits_of(missed.hash).latest.load(Ordering::Acquire)
         };
         let mut fills = self.fills.borrow_mut();
         let joined = fills.join(self.question_hash(question), question, missed.behind, is_good)?;
@@ -347,14 +366,17 @@ impl<T: Clone> NearCache<T> {
         if !self.shared.limits.several_workers {
             return self.keep(ticket, question, reply, lifetime, sent_at);
         }
-        let lock = &self.shared.commits[ticket.hash as usize % COMMIT_LOCKS];
+        let commits = self.shared.commits_of(ticket.hash);
         // Nobody panics while holding it, and it guards no data.
-        let _one_by_one = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_by_one = commits.one_by_one.lock().unwrap_or_else(PoisonError::into_inner);
         let rival = self.kept_reply(ticket.hash, question);
         let commit = match &rival {
             Some(rival) if rival.resp3 != reply.resp3 => Commit::Killed,
             _ => self.keep(ticket, question, reply, lifetime, sent_at),
         };
+        if commit == Commit::Kept {
+            commits.latest.fetch_max(clock::now(), Ordering::AcqRel);
+        }
         if commit != Commit::Kept && rival.is_none_or(|rival| rival.resp3 != reply.resp3) {
             self.shared.invalidate_key(question.key);
         }

@@ -279,6 +279,19 @@ fn i5_a_fill_that_runs_for_long_is_not_joined_any_more() {
 }
 
 #[test]
+fn i3_a_fill_that_began_before_another_worker_brought_something_in_is_not_joined() {
+    let (shared, asked, epoch) = (shared(LIMITS), get("key"), live());
+    let (one, other) = (worker(&shared), worker(&shared));
+    let missed = miss(&one, &asked);
+    let _lead = one.lead(&asked.question(), one.ticket(&missed, epoch.clone()));
+    assert!(one.join(&missed, &asked.question(), clock::now()).is_some());
+    assert_eq!(fill(&other, &asked, "newer", &epoch), Commit::Kept);
+    // What its session asked for before keeps it from being answered from L1.
+    let behind = one.pass_over(b"key", clock::now(), asked.slot(), 0);
+    assert!(one.join(&behind, &asked.question(), clock::now()).is_none());
+}
+
+#[test]
 fn i3_only_the_same_question_is_joined() {
     let (cache, key) = (one_worker(), asked("getrange", &["key", "0", "1"]));
     let missed = miss(&cache, &key);
