@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::error::Failure;
+use super::transaction::{SLOT_IS_MOVING, exec_abort};
 use crate::clock::Nanos;
 use crate::key::Slot;
 use crate::node::Epoch;
@@ -65,6 +66,8 @@ pub(super) struct Waiting {
     pub(super) deadline: Nanos,
     /// Where it begins in the bytes of the present connection; `None` before it was queued there.
     pub(super) begins_at: Option<u64>,
+    /// Which one it is of those on its slot.
+    pub(super) number: u32,
     /// How often it was redirected.
     pub(super) redirects: u8,
     /// Whether it was sent before, on another connection.
@@ -127,7 +130,16 @@ impl Sent {
 
 impl Waiting {
     pub(super) fn new(call: Call, waiter: Waiter, deadline: Nanos) -> Waiting {
-        Waiting { call, waiter, deadline, begins_at: None, redirects: 0, rerouted: false, parts: None }
+        Waiting {
+            call,
+            waiter,
+            deadline,
+            begins_at: None,
+            number: 0,
+            redirects: 0,
+            rerouted: false,
+            parts: None,
+        }
     }
 
     /// The same as a transaction, whose last reply comes after so many others.
@@ -140,6 +152,13 @@ impl Waiting {
         if let Waiter::Caller(sender) = self.waiter {
             let _ = sender.send(Ok(UpstreamReply { frame, rerouted: self.rerouted, tracked }));
         }
+    }
+
+    /// Refuses it, because its slot moves.
+    pub(super) fn answer_moving(self) {
+        let reply = Bytes::from_static(SLOT_IS_MOVING);
+        let reply = if self.parts.is_some() { exec_abort(&reply) } else { reply };
+        self.answer(reply, false);
     }
 
     /// Tells whoever waits that the command failed.

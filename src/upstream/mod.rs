@@ -54,7 +54,7 @@ use crate::resp::encode;
 use crate::stats::WorkerStats;
 use board::Link;
 use broadcast::Broadcast;
-use call::Waiter;
+use call::{Waiter, Waiting};
 use dedicated::Idle;
 use lane::Lane;
 use redirect::Redirect;
@@ -86,14 +86,22 @@ pub struct Upstream {
     options: UpstreamOptions,
     shared: Arc<SharedUpstream>,
     lanes: RefCell<Vec<Option<Rc<Lane>>>>,
-    /// Where the commands of each slot went last.
-    routes: RefCell<Box<[Option<NodeIndex>]>>,
+    routes: RefCell<Box<[Route]>>,
     on_invalidation: OnInvalidation,
     stats: Arc<WorkerStats>,
     /// Where the next command that any node can answer begins to look for one.
     turn: Cell<usize>,
     /// Dedicated connections that nobody uses for the moment.
     idle: Idle,
+}
+
+/// How the commands of one slot go.
+#[derive(Clone, Copy, Debug, Default)]
+struct Route {
+    /// Where the last one went.
+    node: Option<NodeIndex>,
+    /// Counts them. It starts anew when it has to: what is compared is never so far apart.
+    sent: u32,
 }
 
 // === impl Upstream ===
@@ -107,7 +115,7 @@ impl Upstream {
         on_invalidation: OnInvalidation,
         stats: Arc<WorkerStats>,
     ) -> Rc<Upstream> {
-        let routes = RefCell::new(vec![None; SLOT_COUNT].into());
+        let routes = RefCell::new(vec![Route::default(); SLOT_COUNT].into());
         let (lanes, turn, idle) = (RefCell::default(), Cell::default(), Idle::default());
         Rc::new(Upstream { worker, options, shared, lanes, routes, on_invalidation, stats, turn, idle })
     }
@@ -150,7 +158,7 @@ impl Upstream {
     /// came straight to the new owner would overtake them.
     fn in_order(&self, slot: Slot, owner: NodeIndex) -> NodeIndex {
         let mut routes = self.routes.borrow_mut();
-        let route = &mut routes[slot.index()];
+        let route = &mut routes[slot.index()].node;
         if let Some(former) = route.filter(|former| *former != owner) {
             let lanes = self.lanes.borrow();
             let lane = lanes.get(former.as_usize()).and_then(Option::as_ref);
@@ -160,6 +168,19 @@ impl Upstream {
         }
         *route = Some(owner);
         owner
+    }
+
+    /// The number of a command on `slot` that is sent now.
+    fn number(&self, slot: Option<Slot>) -> u32 {
+        let Some(slot) = slot else { return 0 };
+        let sent = &mut self.routes.borrow_mut()[slot.index()].sent;
+        *sent = sent.wrapping_add(1);
+        *sent
+    }
+
+    /// Whether nothing was sent on the slot of `waiting` after it.
+    fn is_latest(&self, waiting: &Waiting) -> bool {
+        waiting.call.slot.is_none_or(|slot| self.routes.borrow()[slot.index()].sent == waiting.number)
     }
 
     /// Sends a command that any node can answer.
@@ -330,7 +351,7 @@ impl Upstream {
     }
 
     /// Follows a redirect that a node answered to `waiting`.
-    fn redirect(self: &Rc<Upstream>, redirect: Redirect, mut waiting: call::Waiting) {
+    fn redirect(self: &Rc<Upstream>, redirect: Redirect, mut waiting: Waiting) {
         self.stats.upstream_redirects.add(1);
         waiting.rerouted = true;
         waiting.redirects += 1;
@@ -342,12 +363,17 @@ impl Upstream {
         if waiting.redirects > REDIRECTS_MAX {
             return waiting.fail(&Failure::TooManyRedirects { slot, redirects_max: REDIRECTS_MAX });
         }
+        if waiting.redirects > 1 && !self.is_latest(&waiting) {
+            // A slot came back to a node that had it before. What was sent after this command is on its way there,
+            // or was carried out: this one would come behind it (I6).
+            return waiting.answer_moving();
+        }
         let lane = self.lane(self.shared.table.index_of(&node));
         if asking {
             // The two must arrive together: neither is sent again after a loss.
             waiting.call.reads_only = false;
             let asking = Call { bytes: encode::request(&["ASKING"]), slot: None, reads_only: false };
-            lane.enqueue(call::Waiting::new(asking, Waiter::Nobody, waiting.deadline));
+            lane.enqueue(Waiting::new(asking, Waiter::Nobody, waiting.deadline));
         }
         lane.enqueue(waiting);
     }

@@ -105,7 +105,9 @@ impl Lane {
         upstream.stats.upstream_commands.bump();
         let (sender, reply) = oneshot::channel();
         let deadline = clock::now() + clock::nanos(upstream.options.request_timeout);
-        self.enqueue(finish(Waiting::new(call, Waiter::Caller(sender), deadline)));
+        let number = upstream.number(call.slot);
+        let waiting = Waiting { number, ..Waiting::new(call, Waiter::Caller(sender), deadline) };
+        self.enqueue(finish(waiting));
         Sent { reply, epoch: self.state.borrow().epoch.clone() }
     }
 

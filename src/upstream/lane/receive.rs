@@ -15,7 +15,7 @@ use crate::upstream::pulse::Pulse;
 use crate::upstream::push::{self, Push};
 use crate::upstream::redirect::{self, Redirect};
 use crate::upstream::tracking::Tracking;
-use crate::upstream::transaction::{SLOT_IS_MOVING, exec_abort};
+use crate::upstream::transaction::exec_abort;
 use crate::upstream::wire::Wire;
 
 // === impl Lane ===
@@ -126,7 +126,7 @@ impl Lane {
             // ASKING holds for one command and cannot be said inside MULTI, so no node can carry this out now.
             Some(redirect @ Redirect::Ask(..)) => {
                 upstream.note(&redirect);
-                waiting.answer(exec_abort(SLOT_IS_MOVING), false);
+                waiting.answer_moving();
             }
             Some(moved) if waiting.call.slot.is_some() => upstream.redirect(moved, waiting),
             _ => {
