@@ -1,6 +1,6 @@
 //! What happened in a run: a fingerprint of all of it, and the lines themselves when somebody wants to read them.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use crate::history::Ms;
 
@@ -12,28 +12,27 @@ pub(crate) struct Log {
     /// Kept only when the run is traced.
     pub(crate) lines: Vec<String>,
     traced: bool,
+    /// Where the nodes listen, which is another place in each run: errors name it, and the log leaves it out.
+    directory: String,
 }
 
 // === impl Log ===
 
 impl Log {
-    pub(crate) fn new(traced: bool) -> Log {
-        Log { fingerprint: 0xcbf2_9ce4_8422_2325, lines: Vec::new(), traced }
+    pub(crate) fn new(traced: bool, directory: String) -> Log {
+        Log { fingerprint: 0xcbf2_9ce4_8422_2325, lines: Vec::new(), traced, directory }
     }
 
     pub(crate) fn note(&mut self, now: Ms, event: fmt::Arguments<'_>) {
-        write!(self, "{now} {event}").expect("a fingerprint takes anything");
-        if self.traced {
-            self.lines.push(format!("{now:>6} {event}"));
+        let mut line = format!("{now:>6} {event}");
+        if line.contains(&self.directory) {
+            line = line.replace(&self.directory, "");
         }
-    }
-}
-
-impl Write for Log {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
+        for byte in line.bytes() {
             self.fingerprint = (self.fingerprint ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
-        Ok(())
+        if self.traced {
+            self.lines.push(line);
+        }
     }
 }

@@ -98,7 +98,8 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
     let weather = Weather::draw(&mut rng);
     let config = config(&mut rng);
     let clients: Vec<Client> = (0..rng.usize(2..7)).map(|id| Client::new(id, &mut rng)).collect();
-    let cluster = Cluster::new(directory.path(), rng, Log::new(traced));
+    let cluster =
+        Cluster::new(directory.path(), rng, Log::new(traced, directory.path().display().to_string()));
     let mut builder = Builder::new_current_thread();
     let runtime =
         builder.enable_all().start_paused(true).event_interval(8).build_local(LocalOptions::default());
@@ -112,7 +113,8 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
 
 /// The configuration of the daemon: as in production, but quicker, so that a run of seconds meets every bound.
 fn config(rng: &mut fastrand::Rng) -> Config {
-    let l1 = ["64kb", "4mb"][rng.usize(..2)];
+    // Nearly all keys fit into the smaller one, so that some are evicted.
+    let l1 = ["6400", "4mb"][rng.usize(..2)];
     let ttl = ["400ms", "60s"][rng.usize(..2)];
     let (lease, negative_ttl) = (format!("{LEASE}ms"), format!("{NEGATIVE_TTL}ms"));
     let environment = [
