@@ -1,7 +1,8 @@
 //! The test of the simulator: for each promise, code that breaks it, and whether the simulator sees that.
 //!
 //! A mutation is a file beside this one: the promise, a sentence, the source file, what stands there, and what is put
-//! in its place. It is applied to a copy of the sources, which is built with the dependencies that are built already.
+//! in its place. It is applied to a copy of the sources, which is built apart: cargo would take what was built of the copy
+//! for what was built of the sources, and the other tests would test a mutant.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -24,7 +25,7 @@ struct Mutation {
 fn the_simulator_sees_every_promise_broken() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let copy = temporary.join("mutant");
+    let (copy, builds) = (temporary.join("mutant"), temporary.join("mutant-target"));
     let mutations = mutations(&root.join("tests/mutations"));
     for promise in ["I1", "I2", "I3", "I4", "I5", "I6", "Monotonic"] {
         assert!(mutations.iter().any(|mutation| mutation.promise == promise), "nothing breaks {promise}");
@@ -45,7 +46,7 @@ fn the_simulator_sees_every_promise_broken() {
             .args(["test", "--offline", "--locked", "--test", "sim"])
             .args(["--", "--ignored", "--exact", "a_promise_that_is_not_kept_is_seen", "--nocapture"])
             .current_dir(&copy)
-            .env("CARGO_TARGET_DIR", temporary.parent().unwrap())
+            .env("CARGO_TARGET_DIR", &builds)
             .env("NEARSIDE_SIM_SEEK", &mutation.promise)
             .output()
             .unwrap();
