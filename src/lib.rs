@@ -29,6 +29,8 @@ pub mod resp;
 
 pub mod command;
 
+pub mod policy;
+
 pub mod tracker;
 
 pub mod near_cache;

@@ -42,6 +42,8 @@ counters! {
         l1_misses,
         /// Reads of cacheable commands that did not look: L1 off, own write under way, slot moving.
         l1_bypasses,
+        /// Misses of keys that a policy keeps out of L1.
+        l1_kept_out,
         /// Replies brought in.
         l1_fills,
         /// Fills that were killed by an invalidation, a lost connection or a moved slot while they ran.

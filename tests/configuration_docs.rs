@@ -16,10 +16,15 @@ fn load(file: &str) -> Config {
     Config::load(&sources).expect("no faults")
 }
 
+/// The part of the example that is about keys, and that about policies.
+fn parts() -> (&'static str, &'static str) {
+    EXAMPLE.split_once("# === Policies ===").unwrap()
+}
+
 /// The example with the lines of those keys uncommented that have a default.
 fn with_defaults_uncommented() -> String {
     let mut text = String::new();
-    for line in EXAMPLE.lines() {
+    for line in parts().0.lines() {
         let name = line.strip_prefix('#').and_then(|line| line.split_once(" = "));
         let has_default = |name: &str| KEYS.iter().any(|key| key.name == name && key.default.is_some());
         let comment = !name.is_some_and(|(name, _)| has_default(name));
@@ -50,11 +55,26 @@ fn the_examples_without_a_default_are_accepted() {
     };
     let mut secret = tempfile::NamedTempFile::new().unwrap();
     secret.write_all(b"secret").unwrap();
-    let text: Vec<String> = EXAMPLE.lines().map(uncommented).collect();
+    let text: Vec<String> = parts().0.lines().map(uncommented).collect();
     let file = format!("{}\nupstream_password_file = {:?}\n", text.join("\n"), secret.path());
     let config = load(&file);
     assert_eq!(config.listen.unix, Some("/run/nearside/nearside.sock".into()));
     assert_eq!(config.upstream.url.username.as_deref(), Some("app"));
+}
+
+#[test]
+fn the_example_of_a_policy_is_accepted_and_has_every_key_of_the_page() {
+    let example: Vec<&str> = parts().1.lines().filter_map(|line| line.strip_prefix('#')).collect();
+    let is_code = |line: &&str| !line.starts_with(' ');
+    let example: Vec<&str> = example.into_iter().filter(is_code).collect();
+    let config = load(&format!("upstream = 'redis://h'\n{}", example.join("\n")));
+    assert_eq!(config.policies.len(), 1);
+    let section = PAGE.split_once("## Policies").unwrap().1.split_once("\n## ").unwrap().0;
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let rows: Vec<&str> = rows.map(|(name, _)| name).collect();
+    let keys = example.iter().filter_map(|line| line.split_once(" = "));
+    assert_eq!(keys.map(|(name, _)| name).collect::<Vec<_>>(), rows);
+    assert_eq!(rows.len(), 7, "{rows:?}");
 }
 
 #[test]

@@ -31,14 +31,15 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("socket", &["write_queue"]),
     ("resp", &[]),
     ("command", &["resp"]),
+    ("policy", &[]),
     ("tracker", &["mailbox", "clients", "resp"]),
     // These two are blind to each other and meet in `proxy`.
-    ("near_cache", &["resp"]),
+    ("near_cache", &["resp", "policy"]),
     ("upstream", &["glob", "write_queue", "resp"]),
     ("pubsub", &["glob", "mailbox", "clients", "upstream"]),
-    ("proxy", &["wait", "resp", "command", "near_cache", "upstream", "pubsub"]),
+    ("proxy", &["wait", "resp", "command", "policy", "near_cache", "upstream", "pubsub"]),
     ("connection", &["write_queue", "socket", "resp"]),
-    ("config", &[]),
+    ("config", &["policy"]),
     ("telemetry", &["config"]),
     // The configuration and the log for CONFIG alone, the near cache and the upstream for INFO and CONFIG: what is about data goes through the proxy.
     (
@@ -72,6 +73,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "clients",
             "socket",
             "resp",
+            "policy",
             "tracker",
             "near_cache",
             "upstream",

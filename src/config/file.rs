@@ -1,4 +1,4 @@
-//! The configuration file: TOML without tables, every value with the line that it stands on.
+//! The configuration file: TOML, without tables but those of the policies, every value with the line that it stands on.
 
 use std::ops::Range;
 use std::path::Path;
@@ -9,26 +9,31 @@ use toml::de::{DeTable, DeValue};
 use super::fault::Fault;
 use super::given::{Given, Source};
 use super::key::Key;
+use super::policy;
+use crate::policy::Policy;
 
 /// Reads the file at `path` into `given`. What is wrong with it goes to `faults`; the rest is taken all the same,
-/// so that one run shows every fault.
-pub(super) fn read(path: &Path, given: &mut Given, faults: &mut Vec<Fault>) {
+/// so that one run shows every fault. Returns the policies in it.
+pub(super) fn read(path: &Path, given: &mut Given, faults: &mut Vec<Fault>) -> Vec<Policy> {
     match std::fs::read_to_string(path) {
         Ok(text) => File { path, text: &text }.take(given, faults),
         Err(error) => {
             let message = format!("cannot read the configuration file: {error}");
             faults.push(Fault::new(&path.display().to_string(), None, None, message));
+            Vec::new()
         }
     }
 }
 
-struct File<'a> {
+/// A file that was read.
+pub(super) struct File<'a> {
     path: &'a Path,
-    text: &'a str,
+    pub(super) text: &'a str,
 }
 
 impl File<'_> {
-    fn take(&self, given: &mut Given, faults: &mut Vec<Fault>) {
+    fn take(&self, given: &mut Given, faults: &mut Vec<Fault>) -> Vec<Policy> {
+        let mut policies = Vec::new();
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in errors {
             let source = error.span().map(|span| self.at(span));
@@ -38,6 +43,7 @@ impl File<'_> {
             let source = self.at(name.span());
             let name: &str = name.get_ref();
             match Key::named(name) {
+                None if name == "policy" => policies = policy::read(self, value, faults),
                 None => faults.push(unknown(name, source)),
                 Some(key) => match self.typed(key, value) {
                     Ok(text) => given.set(key, text, source),
@@ -48,6 +54,7 @@ impl File<'_> {
                 },
             }
         }
+        policies
     }
 
     /// The value as one would type it for a flag. A bare number stays as it is written: what it means is not
@@ -68,9 +75,15 @@ impl File<'_> {
         }
     }
 
-    fn at(&self, span: Range<usize>) -> Source {
+    /// Where something stands.
+    pub(super) fn at(&self, span: Range<usize>) -> Source {
+        Source::File(self.path.to_owned(), self.line(span))
+    }
+
+    /// The line that something begins on, counted from 1.
+    pub(super) fn line(&self, span: Range<usize>) -> usize {
         let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-        Source::File(self.path.to_owned(), 1 + before.iter().filter(|byte| **byte == b'\n').count())
+        1 + before.iter().filter(|byte| **byte == b'\n').count()
     }
 }
 

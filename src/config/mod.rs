@@ -7,6 +7,7 @@ mod fault;
 mod file;
 mod given;
 mod key;
+mod policy;
 mod reader;
 mod upstream_url;
 mod value;
@@ -19,6 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::policy::Policy;
 pub use change::Change;
 pub use fault::{Fault, Faults};
 use given::Given;
@@ -40,6 +42,8 @@ pub struct Config {
     pub session: SessionConfig,
     /// What is remembered and gathered for clients.
     pub memory: MemoryConfig,
+    /// What differs for the keys of some prefixes.
+    pub policies: Vec<Policy>,
     /// The log.
     pub log: LogConfig,
     /// Threads that serve clients; at least 1.
@@ -202,14 +206,14 @@ impl Config {
     /// Reads the configuration from its sources.
     pub fn load(sources: &Sources) -> Result<Config, Faults> {
         let mut given = Given::defaults();
-        let mut faults = Vec::new();
+        let (mut faults, mut policies) = (Vec::new(), Vec::new());
         let variable = sources.environment.iter().find(|(name, _)| name == FILE_VARIABLE);
         if let Some(path) = sources.file.clone().or_else(|| variable.map(|(_, path)| path.into())) {
-            file::read(&path, &mut given, &mut faults);
+            policies = file::read(&path, &mut given, &mut faults);
         }
         given.take_environment(&sources.environment, &mut faults);
         given.take_flags(&sources.flags);
-        validated(Reader::new(given, faults))
+        validated(Reader::new(given, faults), policies)
     }
 }
 
@@ -226,7 +230,7 @@ impl ListenConfig {
     }
 }
 
-fn validated(mut read: Reader) -> Result<Config, Faults> {
+fn validated(mut read: Reader, policies: Vec<Policy>) -> Result<Config, Faults> {
     let listen = listen(&mut read);
     let (cache, negative_ttl) = cache(&mut read);
     let upstream = upstream(&mut read, negative_ttl);
@@ -242,7 +246,7 @@ fn validated(mut read: Reader) -> Result<Config, Faults> {
                 *text = upstream.url.to_string();
             }
         }
-        Config { listen, upstream, cache, session, memory, log, workers, drain_timeout, typed }
+        Config { listen, upstream, cache, session, memory, policies, log, workers, drain_timeout, typed }
     });
     read.finish(config)
 }

@@ -42,6 +42,11 @@ pub(super) fn microseconds(text: &str) -> Result<i64, String> {
     number.ok_or_else(|| "a whole number of microseconds is wanted, or -1 for never".to_owned())
 }
 
+/// Whether something is on.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "true or false is wanted".to_owned())
+}
+
 /// A size in bytes within `range`, such as `100mb`.
 pub(super) fn size(text: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
     let bytes =

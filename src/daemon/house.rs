@@ -16,6 +16,7 @@ use crate::drain::Drain;
 use crate::invalidation::Invalidation;
 use crate::listener::{Admission, ClientSocket, Permit};
 use crate::near_cache::SharedCache;
+use crate::policy::{CurrentPolicies, Policies};
 use crate::proxy::Memory;
 use crate::pubsub::Hub;
 use crate::session::{Desk, Report, SessionLimits};
@@ -47,6 +48,7 @@ pub struct House {
     alone: bool,
     clients: Arc<Clients>,
     memory: Arc<Memory>,
+    policies: Arc<CurrentPolicies>,
     keyspace_bytes_max: usize,
     desk: Arc<Desk>,
     report: Arc<Report>,
@@ -94,6 +96,7 @@ impl House {
             request_limits: options::request_limits(&config.session),
             alone: config.workers == 1,
             clients,
+            policies: Arc::new(CurrentPolicies::new(Policies::new(config.policies.clone()))),
             memory: Arc::new(Memory::new(options::memory_limits(&config.memory))),
             keyspace_bytes_max: config.memory.keyspace_bytes_max,
             desk: Arc::new(Desk::new(
@@ -121,6 +124,7 @@ impl House {
             cache: self.cache.clone(),
             clients: self.clients.clone(),
             memory: self.memory.clone(),
+            policies: self.policies.clone(),
             keyspace_bytes_max: self.keyspace_bytes_max,
             pubsub: self.pubsub.clone(),
             desk: self.desk.clone(),

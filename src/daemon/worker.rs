@@ -17,6 +17,7 @@ use crate::connection::{Connection, ReadBuffer};
 use crate::drain::Drain;
 use crate::listener::{self, Admission, ClientSocket, Listener, Permit};
 use crate::near_cache::{NearCache, SharedCache};
+use crate::policy::CurrentPolicies;
 use crate::proxy::{Memory, Proxy, Settings};
 use crate::pubsub::Hub;
 use crate::resp::scan::RequestLimits;
@@ -47,6 +48,7 @@ pub(super) struct WorkerSeed {
     pub(super) cache: Option<Arc<SharedCache>>,
     pub(super) clients: Arc<Clients>,
     pub(super) memory: Arc<Memory>,
+    pub(super) policies: Arc<CurrentPolicies>,
     pub(super) keyspace_bytes_max: usize,
     pub(super) pubsub: Arc<Hub>,
     pub(super) desk: Arc<Desk>,
@@ -117,7 +119,8 @@ pub(super) async fn run(seed: WorkerSeed, mut handed_over: mpsc::UnboundedReceiv
     task::spawn_local(upstream.clone().run());
     let cache = cache.map(|shared| NearCache::new(shared, stats.clone()));
     let settings = Settings { patience, alone: seed.alone, keyspace_bytes_max: seed.keyspace_bytes_max };
-    let proxy = Proxy::new(cache, upstream, seed.pubsub.clone(), seed.memory, stats.clone(), settings);
+    let (pubsub, memory, policies) = (seed.pubsub.clone(), seed.memory, seed.policies);
+    let proxy = Proxy::new(cache, upstream, pubsub, memory, policies, stats.clone(), settings);
     let limits = seed.session_limits;
     let context = SessionContext {
         proxy,

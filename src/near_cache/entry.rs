@@ -9,6 +9,7 @@ use super::generations::Generation;
 use crate::clock::Nanos;
 use crate::node::Epoch;
 use crate::resp::Resp;
+use crate::resp::cursor::{self, Head};
 
 /// What is asked about a key: the command, and all that follows it.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +75,14 @@ impl Reply {
 
     fn len(&self) -> usize {
         self.resp3.len() + self.resp2.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// The bytes of a string alone; of anything else, those of the whole reply.
+    pub(super) fn value_len(&self) -> usize {
+        match cursor::head(&self.resp3) {
+            Some(Head::Blob { body, .. }) => body.len(),
+            _ => self.resp3.len(),
+        }
     }
 
     /// A copy that holds its bytes alone: a slice of a read buffer would pin the whole buffer.

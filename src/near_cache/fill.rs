@@ -14,6 +14,7 @@ use super::entry::Question;
 use super::generations::Generation;
 use crate::clock::Nanos;
 use crate::node::Epoch;
+use crate::policy::Terms;
 
 /// Registered before the command is sent (I1): what must not have changed when the reply is kept.
 #[derive(Clone, Debug)]
@@ -22,6 +23,7 @@ pub struct Ticket {
     pub(super) generation: Generation,
     pub(super) epoch: Epoch,
     pub(super) began: Nanos,
+    pub(super) terms: Terms,
 }
 
 /// Those who wait for the reply that a lead asked for. Dropped with the lead, which tells them so.
@@ -50,6 +52,15 @@ struct Fill<T> {
 pub struct Lead<T> {
     question_hash: u64,
     followers: Rc<Followers<T>>,
+}
+
+// === impl Ticket ===
+
+impl Ticket {
+    /// The same for a reply that is kept on these terms.
+    pub fn on(self, terms: Terms) -> Ticket {
+        Ticket { terms, ..self }
+    }
 }
 
 // === impl Fills ===

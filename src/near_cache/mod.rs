@@ -9,7 +9,8 @@
 //! - **I4** A lost or silent upstream connection, a slot that moved, a failover, lag anywhere in our own queues: the
 //!   epoch of what may be stale ends, and entries of it are misses.
 //! - **I5** An entry never outlives its key: the server's TTL may only shorten ours, deadlines are monotonic, the
-//!   round trip is subtracted.
+//!   round trip is subtracted. Where a policy is `capped` the server's TTL is not asked for: such an entry ends with the
+//!   push of its key's removal, and at our own limit.
 //! - **I6** Read your writes: once a session has its write's reply, no session of this daemon reads the older value;
 //!   within one session's pipeline a read sees the writes before it and not the writes after it.
 //!
@@ -39,6 +40,7 @@ use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
 use crate::key::Slot;
 use crate::node::Epoch;
+use crate::policy::Terms;
 use crate::settings::Setting;
 use crate::stats::WorkerStats;
 use entry::{Cached, Entry, Found};
@@ -144,7 +146,7 @@ pub enum Commit {
     Kept,
     /// Something changed while it ran: the reply is an answer, but not one to keep.
     Killed,
-    /// It would outlive its time, or is larger than an entry may be.
+    /// It would outlive its time, or is larger than an entry or, by its policy, a value may be.
     NotKept,
 }
 
@@ -218,6 +220,20 @@ impl SharedCache {
 
     fn commits_of(&self, hash: u64) -> &Commits {
         &self.commits[hash as usize % COMMIT_LOCKS]
+    }
+
+    /// How long a reply may be kept from when its command was sent.
+    fn time_to_keep(&self, terms: &Terms, lifetime: Lifetime) -> Duration {
+        let cap = terms.ttl.unwrap_or_else(|| self.ttl.duration());
+        let cap = match lifetime {
+            Lifetime::Absent => terms.negative_ttl.unwrap_or_else(|| self.negative_ttl.duration()).min(cap),
+            Lifetime::Unbounded | Lifetime::Bounded(_) => cap,
+        };
+        let cap = match terms.ttl_jitter {
+            0 => cap,
+            jitter => cap.mul_f64(1.0 - f64::from(jitter) / 1_000.0 * fastrand::f64()),
+        };
+        if let Lifetime::Bounded(left) = lifetime { left.min(cap) } else { cap }
     }
 
     /// Entries and their bytes.
@@ -336,7 +352,8 @@ impl<T: Clone> NearCache<T> {
     /// The ticket of a fill whose command goes out on the connection of `epoch`. `missed` must be from before the
     /// command was sent (I1).
     pub fn ticket(&self, missed: &Missed, epoch: Epoch) -> Ticket {
-        Ticket { hash: missed.hash, generation: missed.generation, epoch, began: missed.at }
+        let terms = Terms::default();
+        Ticket { hash: missed.hash, generation: missed.generation, epoch, began: missed.at, terms }
     }
 
     /// Makes the caller the lead of the fill of `question`.
@@ -402,18 +419,12 @@ impl<T: Clone> NearCache<T> {
         sent_at: Nanos,
     ) -> Commit {
         let now = clock::now();
-        let ttl = self.shared.ttl.duration();
-        let keep = match lifetime {
-            Lifetime::Unbounded => ttl,
-            Lifetime::Bounded(left) => left.min(ttl),
-            Lifetime::Absent => self.shared.negative_ttl.duration().min(ttl),
-        };
-        let deadline = sent_at + clock::nanos(keep);
+        let deadline = sent_at + clock::nanos(self.shared.time_to_keep(&ticket.terms, lifetime));
         if !self.shared.generations.is_current(&ticket.generation) || !ticket.epoch.is_live(now) {
             self.stats.l1_fills_killed.add(1);
             return Commit::Killed;
         }
-        if now >= deadline {
+        if now >= deadline || ticket.terms.value_max.is_some_and(|max| reply.value_len() > max) {
             return Commit::NotKept;
         }
         let former = self.shared.store.get(ticket.hash, question.key);

@@ -427,6 +427,36 @@ fn i5_a_newer_reply_does_not_lengthen_the_life_of_another() {
 }
 
 #[test]
+fn a_policy_has_its_own_limits_and_the_server_still_shortens_them() {
+    let seconds = Duration::from_secs;
+    let terms = Terms { ttl: Some(seconds(100)), negative_ttl: Some(seconds(200)), ..Terms::default() };
+    let brief = Terms { ttl: Some(seconds(1)), ..Terms::default() };
+    let shaken = Terms { ttl_jitter: 500, ..terms };
+    let shared = shared(LIMITS);
+    let cases = [
+        (terms, Lifetime::Unbounded, 100..=100),
+        (terms, Lifetime::Bounded(seconds(7)), 7..=7),
+        (terms, Lifetime::Absent, 100..=100),
+        (brief, Lifetime::Unbounded, 1..=1),
+        (brief, Lifetime::Absent, 1..=1),
+        (shaken, Lifetime::Unbounded, 50..=100),
+        (shaken, Lifetime::Bounded(seconds(7)), 7..=7),
+        (Terms::default(), Lifetime::Unbounded, 60..=60),
+        (Terms::default(), Lifetime::Absent, 5..=5),
+    ];
+    for (terms, lifetime, wanted) in cases {
+        let times: Vec<Duration> = (0..200).map(|_| shared.time_to_keep(&terms, lifetime)).collect();
+        let (least, most) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+        let bounds = seconds(*wanted.start())..=seconds(*wanted.end());
+        assert!(
+            bounds.contains(least) && bounds.contains(most),
+            "{terms:?}, {lifetime:?}: {least:?}, {most:?}"
+        );
+        assert_eq!(least < most, wanted.start() < wanted.end(), "{terms:?}, {lifetime:?}");
+    }
+}
+
+#[test]
 fn i6_a_fill_that_ran_beside_a_write_never_outlives_it() {
     let shared = shared(CacheLimits { several_workers: false, ..LIMITS });
     let (writer, reader, key) = (worker(&shared), worker(&shared), get("key"));

@@ -16,7 +16,8 @@ use crate::clock::Nanos;
 use crate::command::{Flags, Join, Spec};
 use crate::key::Slot;
 use crate::near_cache::{Commit, Lifetime, Lookup, Missed, Question, Reply, Ticket};
-use crate::proxy::read::{keepable, lifetime_call};
+use crate::policy::Terms;
+use crate::proxy::read::{answered, keepable};
 use crate::resp::cursor;
 use crate::resp::encode;
 use crate::resp::request::{OwnedRequest, Request};
@@ -34,8 +35,19 @@ struct Fetched {
     /// Which key of the request it is, counted from 0.
     index: usize,
     key: Bytes,
-    /// What keeps its value, if that may be kept: the ticket, and the lifetime that was asked for behind the value.
-    fill: Option<(Ticket, Sent)>,
+    /// What keeps its value, if that may be kept: the ticket, and the lifetime if it was asked for behind the value.
+    fill: Option<(Ticket, Option<Sent>)>,
+}
+
+/// Why a key of an MGET goes upstream.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// To be brought in, on these terms.
+    Fill(Missed, Terms),
+    /// Its policy keeps it out of L1.
+    KeptOut,
+    /// It was not looked up, for another reason.
+    Bypass,
 }
 
 /// The keys of an MGET that share a slot and went upstream together.
@@ -119,48 +131,49 @@ impl Proxy {
     fn mget(self: &Rc<Proxy>, request: &Request<'_>, caller: Caller<'_>) -> Answer<'static> {
         let count = request.len() - 1;
         let mut elements: Vec<Option<Bytes>> = Vec::with_capacity(count);
-        let mut missed = HashMap::new();
+        let mut wanted = HashMap::new();
         for index in 0..count {
             let found = self.look(request, index + 1, caller);
-            if let Err(Some(note)) = &found {
-                missed.insert(index, *note);
+            if let Err(why) = found {
+                wanted.insert(index, why);
             }
             elements.push(found.ok());
         }
         if elements.iter().all(Option::is_some) {
             return Answer::Now(joined(elements));
         }
-        let wanted = (0..count).filter(|index| elements[*index].is_none()).map(|index| index + 1);
-        let batches = parts(request, wanted).into_iter().flat_map(|part| self.untorn(part, caller.now));
-        let batches = batches.map(|part| self.fetch(request, part, &missed, caller)).collect();
+        let missing = (0..count).filter(|index| elements[*index].is_none()).map(|index| index + 1);
+        let batches = parts(request, missing).into_iter().flat_map(|part| self.untorn(part, caller.now));
+        let batches = batches.map(|part| self.fetch(request, part, &wanted, caller)).collect();
         let (proxy, resp, sent_at) = (self.clone(), caller.resp, caller.now);
         let coverage = caller.coverage.cloned();
         Answer::Later(Box::pin(proxy.finish_mget(batches, elements, resp, sent_at, coverage)))
     }
 
-    /// Looks one key of an MGET up; what was noted for a fill when it is not there and may be brought in.
-    fn look(
-        &self,
-        request: &Request<'_>,
-        position: usize,
-        caller: Caller<'_>,
-    ) -> Result<Bytes, Option<Missed>> {
+    /// Looks one key of an MGET up; why it is wanted from upstream when it is not there.
+    fn look(&self, request: &Request<'_>, position: usize, caller: Caller<'_>) -> Result<Bytes, Wanted> {
         let key = request.arg(position);
         let cache = match (&self.cache, caller.own_writes.behind(key)) {
             (Some(cache), Behind::Nothing) => cache,
             (Some(cache), Behind::Read(number)) => {
-                return Err(Some(cache.pass_over(key, caller.now, Slot::of(key), number)));
+                let missed = cache.pass_over(key, caller.now, Slot::of(key), number);
+                return Err(self.wanted(key, missed));
             }
             _ => {
                 self.stats.l1_bypasses.bump();
-                return Err(None);
+                return Err(if self.uncached(key).is_some() { Wanted::KeptOut } else { Wanted::Bypass });
             }
         };
         match cache.lookup(&get(key, request.encoded(position)), caller.now, || Slot::of(key)) {
             Lookup::Hot(reply) => Ok(reply.for_version(caller.resp).clone()),
             Lookup::Stored(reply) => Ok(reply.for_version(caller.resp).clone()),
-            Lookup::Miss(missed) => Err(Some(missed)),
+            Lookup::Miss(missed) => Err(self.wanted(key, missed)),
         }
+    }
+
+    /// Why a key is wanted from upstream that was not found.
+    fn wanted(&self, key: &[u8], missed: Missed) -> Wanted {
+        self.terms(key).map_or(Wanted::KeptOut, |terms| Wanted::Fill(missed, terms))
     }
 
     /// Sends the MGET of one slot, and behind it the questions for the lifetimes of its keys.
@@ -168,19 +181,25 @@ impl Proxy {
         self: &Rc<Proxy>,
         request: &Request<'_>,
         part: Part,
-        missed: &HashMap<usize, Missed>,
+        wanted: &HashMap<usize, Wanted>,
         caller: Caller<'_>,
     ) -> Batch {
-        let (slot, now) = (part.slot, caller.now);
+        let slot = part.slot;
         let args = part.positions.iter().map(|position| request.arg(*position));
         let bytes = OwnedRequest::from_args(std::iter::once(&b"MGET"[..]).chain(args)).bytes();
-        let mut reply = self.upstream.send(slot, Call { bytes, slot: Some(slot), reads_only: true });
-        let epoch = reply.epoch.take().filter(|_| !self.upstream.is_moving(slot, now));
+        let call = Call { bytes, slot: Some(slot), reads_only: true };
+        let is_kept_out = |position: &usize| matches!(wanted.get(&(position - 1)), Some(Wanted::KeptOut));
+        let mut reply = match part.positions.iter().all(is_kept_out) {
+            true => self.send_unkept(slot, call, caller),
+            false => self.upstream.send(slot, call),
+        };
+        let epoch = reply.epoch.take().filter(|_| !self.upstream.is_moving(slot, caller.now));
         let keys = part.positions.iter().map(|position| {
             let (index, key) = (position - 1, Bytes::copy_from_slice(request.arg(*position)));
-            let fill = match (&self.cache, missed.get(&index), &epoch) {
-                (Some(cache), Some(missed), Some(epoch)) => {
-                    Some((cache.ticket(missed, epoch.clone()), self.upstream.send(slot, lifetime_call(&key))))
+            let fill = match (&self.cache, wanted.get(&index), &epoch) {
+                (Some(cache), Some(Wanted::Fill(missed, terms)), Some(epoch)) => {
+                    let ticket = cache.ticket(missed, epoch.clone()).on(*terms);
+                    Some((ticket, self.ask_lifetime(terms, slot, &key)))
                 }
                 _ => None,
             };
@@ -250,8 +269,8 @@ impl Proxy {
             elements[fetched.index] = Some(in_version(&value, resp));
             let kept = match fetched.fill {
                 Some((ticket, lifetime)) => {
-                    let lifetime = lifetime.reply.await.unwrap_or_else(stopped);
-                    self.keep(&ticket, &fetched.key, value, reply.rerouted, &lifetime, sent_at)
+                    let lifetime = answered(lifetime).await;
+                    self.keep(&ticket, &fetched.key, value, reply.rerouted, lifetime.as_ref(), sent_at)
                 }
                 None => None,
             };
@@ -269,13 +288,15 @@ impl Proxy {
         key: &Bytes,
         value: Bytes,
         rerouted: bool,
-        lifetime: &Outcome,
+        lifetime: Option<&Outcome>,
         sent_at: Nanos,
     ) -> Option<Commit> {
+        let asked = lifetime.is_some();
         let lifetime = keepable(&value, rerouted, lifetime)?;
         // MGET gives null for a key that is no string, where GET gives an error: only a missing key is kept as null.
         let is_null = cursor::head(&value).is_some_and(|head| matches!(head, cursor::Head::Null { .. }));
-        let cache = self.cache.as_ref().filter(|_| !is_null || lifetime == Lifetime::Absent)?;
+        let is_absent = asked && lifetime == Lifetime::Absent;
+        let cache = self.cache.as_ref().filter(|_| !is_null || is_absent)?;
         let resp2 = is_null.then(|| Bytes::from_static(null_reply(Resp::Two)));
         let mut tail = BytesMut::with_capacity(key.len() + 16);
         encode::bulk(&mut tail, key);

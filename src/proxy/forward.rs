@@ -86,7 +86,9 @@ impl Proxy {
             Reach::Named => route.flags.has(Flags::WRITE).then(begin_write),
         };
         let read = write.is_none().then(|| self.begin_read(keys_of(route, request), caller)).flatten();
+        let unkept = reach == Reach::Named && self.is_unkept(route, request);
         let send = |call: Call| match (to.slot, to.node) {
+            (Some(slot), _) if unkept => self.send_unkept(slot, call, caller),
             (Some(slot), _) => self.upstream.send(slot, call),
             (None, Some(node)) => self.upstream.send_to(node, call),
             (None, None) => self.upstream.send_any(call),

@@ -25,6 +25,7 @@ mod learn;
 mod memory;
 mod own_writes;
 mod patience;
+mod policy;
 mod publish;
 mod random_key;
 mod read;
@@ -48,6 +49,7 @@ pub use watch::Watched;
 use crate::clock::Nanos;
 use crate::command::{Class, Fault, Flags, Keys, Keyspace, Session, Spec};
 use crate::near_cache::{NearCache, Reply};
+use crate::policy::CurrentPolicies;
 use crate::pubsub::Hub;
 use crate::resp::Resp;
 use crate::resp::encode;
@@ -111,6 +113,7 @@ pub struct Proxy {
     lessons: RefCell<Lessons>,
     functions: RefCell<Functions>,
     memory: Arc<Memory>,
+    policies: Arc<CurrentPolicies>,
     stats: Arc<WorkerStats>,
     settings: Settings,
 }
@@ -143,11 +146,12 @@ impl Proxy {
         upstream: Rc<Upstream>,
         pubsub: Arc<Hub>,
         memory: Arc<Memory>,
+        policies: Arc<CurrentPolicies>,
         stats: Arc<WorkerStats>,
         settings: Settings,
     ) -> Rc<Proxy> {
         let (lessons, functions) = Default::default();
-        Rc::new(Proxy { cache, upstream, pubsub, lessons, functions, memory, stats, settings })
+        Rc::new(Proxy { cache, upstream, pubsub, lessons, functions, memory, policies, stats, settings })
     }
 
     /// The upstream, for whoever reports about it.

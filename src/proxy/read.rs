@@ -18,7 +18,6 @@ use crate::key::Slot;
 use crate::near_cache::{Lead, Lifetime, Lookup, Missed, Question, Reply, Ticket};
 use crate::resp::Resp;
 use crate::resp::cursor;
-use crate::resp::encode;
 use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::resp2::Form;
 use crate::upstream::{Call, Failure, Outcome, Sent};
@@ -30,7 +29,8 @@ struct Fill {
     key_at: usize,
     form: Form,
     value: Sent,
-    lifetime: Sent,
+    /// Not asked for when the policy of the key does not want it.
+    lifetime: Option<Sent>,
     ticket: Ticket,
     lead: Lead<Result<Brought, Failure>>,
     sent_at: Nanos,
@@ -116,7 +116,10 @@ impl Proxy {
         let question = Question { command: spec.name, key: request.arg(key_at), tail: request.tail() };
         let (resp, coverage) = (caller.resp, caller.coverage.cloned());
         let begin_read = |key, number| OwnRead::begin(caller.own_writes, vec![key], number);
-        if let Some((follower, number)) = cache.join(&missed, &question, caller.now) {
+        // Behind the lookup, which noted the generation: what is kept by policies that are replaced now is killed.
+        let terms = self.terms(question.key);
+        let joined = terms.and_then(|_| cache.join(&missed, &question, caller.now));
+        if let Some((follower, number)) = joined {
             let read = begin_read(Bytes::copy_from_slice(question.key), number);
             return Answer::Later(Box::pin(async move {
                 let outcome = follower.await.unwrap_or(Err(Failure::Stopped));
@@ -127,9 +130,13 @@ impl Proxy {
         let request = request.to_owned();
         let read = begin_read(request.arg_bytes(key_at), cache.next_number());
         let call = Call { bytes: request.bytes(), slot: Some(missed.slot()), reads_only: true };
-        let mut value = self.upstream.send(missed.slot(), call);
-        let Some(epoch) = value.epoch.take() else {
-            // The connection is not tracked at the moment: the reply is an answer and nothing to keep.
+        let mut value = match terms {
+            Some(_) => self.upstream.send(missed.slot(), call),
+            None => self.send_unkept(missed.slot(), call, caller),
+        };
+        let (Some(terms), Some(epoch)) = (terms, value.epoch.take()) else {
+            // The policy keeps it out, or the connection is not tracked at the moment: the reply is an answer and
+            // nothing to keep.
             let key = request.arg_bytes(key_at);
             let reply = Box::pin(async move {
                 let outcome = value.reply.await.unwrap_or_else(stopped);
@@ -139,8 +146,8 @@ impl Proxy {
             });
             return self.not_to_keep(vec![key], reply);
         };
-        let lifetime = self.upstream.send(missed.slot(), lifetime_call(question.key));
-        let ticket = cache.ticket(&missed, epoch);
+        let lifetime = self.ask_lifetime(&terms, missed.slot(), question.key);
+        let ticket = cache.ticket(&missed, epoch).on(terms);
         let lead = cache.lead(&question, ticket.clone());
         let (command, form, sent_at) = (spec.name, spec.form, caller.now);
         let fill = Fill { request, command, key_at, form, value, lifetime, ticket, lead, sent_at };
@@ -154,8 +161,9 @@ impl Proxy {
 
     async fn finish_fill(&self, fill: Fill) -> Result<Brought, Failure> {
         let outcome = fill.value.reply.await.unwrap_or_else(stopped);
-        let lifetime = fill.lifetime.reply.await.unwrap_or_else(stopped);
-        let kept = outcome.as_ref().ok().and_then(|reply| keepable(&reply.frame, reply.rerouted, &lifetime));
+        let lifetime = answered(fill.lifetime).await;
+        let kept =
+            outcome.as_ref().ok().and_then(|reply| keepable(&reply.frame, reply.rerouted, lifetime.as_ref()));
         let result = outcome.map(|reply| {
             let resp2 = in_resp2(&reply.frame, fill.form, &fill.request);
             Brought { reply: Reply { resp3: reply.frame, resp2 }, tracked: reply.tracked }
@@ -187,18 +195,24 @@ fn brought(outcome: Result<Brought, Failure>, resp: Resp, coverage: Option<&Rc<C
     }
 }
 
-/// Asks how long a key will live. It follows the read on the same connection; a redirect would make it pointless.
-pub(super) fn lifetime_call(key: &[u8]) -> Call {
-    Call { bytes: encode::request(&[b"PTTL", key]), slot: None, reads_only: true }
+/// The outcome of a command, if it was sent.
+pub(super) async fn answered(sent: Option<Sent>) -> Option<Outcome> {
+    match sent {
+        Some(sent) => Some(sent.reply.await.unwrap_or_else(stopped)),
+        None => None,
+    }
 }
 
 /// How long a reply may be kept, given what the server said right after it of the lifetime of its key; `None` when
 /// it may not be kept at all. EXPIRE and PERSIST push an invalidation, so if either came between the two replies the
-/// fill is killed anyway.
-pub(super) fn keepable(frame: &[u8], rerouted: bool, lifetime: &Outcome) -> Option<Lifetime> {
+/// fill is killed anyway. A server that was not asked says nothing: then what looks absent counts as absent.
+pub(super) fn keepable(frame: &[u8], rerouted: bool, lifetime: Option<&Outcome>) -> Option<Lifetime> {
     if rerouted || frame.starts_with(b"-") {
         return None;
     }
+    let Some(lifetime) = lifetime else {
+        return Some(if cursor::is_absent_form(frame) { Lifetime::Absent } else { Lifetime::Unbounded });
+    };
     let lifetime = lifetime.as_ref().ok().filter(|reply| !reply.rerouted)?;
     match cursor::integer(&lifetime.frame)? {
         -1 => Some(Lifetime::Unbounded),

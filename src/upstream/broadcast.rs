@@ -188,8 +188,7 @@ impl Context {
     async fn arm(&self, node: &NodeId, prefixes: &[Bytes]) -> io::Result<Wire> {
         let mut wire = Wire::connect(node, self.options.request_timeout).await?;
         let mut bytes = BytesMut::from(&handshake::hello(self.options.credentials.as_ref())[..]);
-        let mut arming: Vec<&[u8]> = handshake::TRACK.iter().map(|word| word.as_bytes()).collect();
-        arming.push(b"BCAST");
+        let mut arming: Vec<&[u8]> = vec![b"CLIENT", b"TRACKING", b"ON", b"BCAST"];
         for prefix in prefixes {
             arming.extend([b"PREFIX", &prefix[..]]);
         }

@@ -21,8 +21,11 @@ pub(super) struct Greeting {
     pub(super) pulse: (Nanos, Pulse),
 }
 
-/// From here on the node tells of changes to what was read on this connection.
-pub(super) const TRACK: [&str; 3] = ["CLIENT", "TRACKING", "ON"];
+/// From here on the node tells of changes to what was read on this connection, but for reads behind [`UNTRACKED`].
+pub(super) const TRACK: [&str; 4] = ["CLIENT", "TRACKING", "ON", "OPTOUT"];
+
+/// The node does not track what the next command on the connection reads.
+pub(super) const UNTRACKED: [&str; 3] = ["CLIENT", "CACHING", "NO"];
 
 /// Speaks first on `wire`, and asks for tracking if `track`.
 ///

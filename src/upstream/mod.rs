@@ -153,6 +153,14 @@ impl Upstream {
         }
     }
 
+    /// Sends a read whose reply is not kept: the node does not track it, as far as it can be told so.
+    pub fn send_untracked(self: &Rc<Upstream>, slot: Slot, call: Call) -> Sent {
+        match self.shared.table.owner(slot) {
+            Some(owner) => self.lane(self.in_order(slot, owner)).send_untracked(call, self),
+            None => Sent::failed(self.no_owner(slot)),
+        }
+    }
+
     /// Where a command on `slot` goes so that it stays behind those sent before it. When the slot has another owner
     /// than before while commands are still on their way to the former one, they will be redirected from there; what
     /// came straight to the new owner would overtake them.

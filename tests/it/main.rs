@@ -22,6 +22,7 @@ mod many_clients;
 mod monitor;
 mod node_failure;
 mod pass_through;
+mod policies;
 mod pubsub;
 mod pubsub_failure;
 mod refused_start;

@@ -17,10 +17,12 @@ mod receive;
 use super::Upstream;
 use super::call::{Call, Sent, Waiter, Waiting};
 use super::error::Failure;
+use super::handshake::UNTRACKED;
 use super::queue::Queue;
 use crate::clock::{self, Nanos};
 use crate::key::Slot;
 use crate::node::{Epoch, NodeId};
+use crate::resp::encode;
 
 /// The connection to one node. It is made and lost in `life`; what comes in on it is dealt with in `receive`.
 #[derive(Debug)]
@@ -97,14 +99,41 @@ impl Lane {
         self.hand_over(call, upstream, |waiting| waiting.after(parts))
     }
 
+    /// Sends a read that the node is not to track: nobody will ask whether its reply is still true.
+    ///
+    /// What says so goes right before the read, and neither is ever kept for another connection without the other
+    /// behind it: they have one deadline, and what was written is sent again only if it reads. A read that is sent again
+    /// or redirected is tracked, which costs the node a little memory and nobody the truth.
+    pub(super) fn send_untracked(&self, call: Call, upstream: &Upstream) -> Sent {
+        let tracked = self.state.borrow().epoch.is_some();
+        if !tracked || self.bound_reached(&call, upstream).is_some() {
+            return self.send(call, upstream);
+        }
+        let deadline = clock::now() + clock::nanos(upstream.options.request_timeout);
+        let untracked = Call { bytes: encode::request(&UNTRACKED), slot: None, reads_only: false };
+        self.enqueue(Waiting::new(untracked, Waiter::Nobody, deadline));
+        // Not looked at the bounds again: the read must follow.
+        Sent { epoch: None, ..self.put(call, deadline, upstream, |waiting| waiting) }
+    }
+
     fn hand_over(&self, call: Call, upstream: &Upstream, finish: impl FnOnce(Waiting) -> Waiting) -> Sent {
         if let Some(bound) = self.bound_reached(&call, upstream) {
             upstream.stats.upstream_refusals.add(1);
             return Sent::failed(Failure::Overloaded { node: self.node.clone(), bound });
         }
+        let deadline = clock::now() + clock::nanos(upstream.options.request_timeout);
+        self.put(call, deadline, upstream, finish)
+    }
+
+    fn put(
+        &self,
+        call: Call,
+        deadline: Nanos,
+        upstream: &Upstream,
+        finish: impl FnOnce(Waiting) -> Waiting,
+    ) -> Sent {
         upstream.stats.upstream_commands.bump();
         let (sender, reply) = oneshot::channel();
-        let deadline = clock::now() + clock::nanos(upstream.options.request_timeout);
         let number = upstream.number(call.slot);
         let waiting = Waiting { number, ..Waiting::new(call, Waiter::Caller(sender), deadline) };
         self.enqueue(finish(waiting));

@@ -1,0 +1,253 @@
+//! The tables `[[policy]]` of the configuration file: what holds for the keys of one prefix.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::fault::Fault;
+use super::file::File;
+use super::{GIB, change, value};
+use crate::policy::{Mode, POLICIES_MAX, PREFIX_BYTES_MAX, Policy};
+
+/// The keys of a policy.
+const KEYS: [&str; 7] = ["prefix", "cache", "ttl", "ttl_jitter", "negative_ttl", "mode", "value_max"];
+
+/// Those that say how something is kept, which contradicts that nothing is.
+const OF_KEEPING: [&str; 5] = ["ttl", "ttl_jitter", "negative_ttl", "mode", "value_max"];
+
+const VALUE_MAX: RangeInclusive<usize> = 1..=1024 * GIB;
+
+/// Reads all policies. What is wrong with them goes to `faults`.
+pub(super) fn read(file: &File<'_>, value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Vec<Policy> {
+    let tables = value.get_ref().as_array();
+    let tables: Option<Vec<&DeTable<'_>>> =
+        tables.and_then(|tables| tables.iter().map(|table| table.get_ref().as_table()).collect());
+    let fault = |message: String| Fault::new("policy", Some(file.at(value.span())), None, message);
+    let Some(tables) = tables else {
+        faults.push(fault("tables are wanted, each under a line [[policy]]".to_owned()));
+        return Vec::new();
+    };
+    if tables.len() > POLICIES_MAX {
+        faults.push(fault(format!("there are {}, and at most {POLICIES_MAX} are allowed", tables.len())));
+    }
+    let mut prefixes = BTreeMap::new();
+    let mut policies = Vec::new();
+    for (table, item) in tables.into_iter().zip(value.get_ref().as_array().into_iter().flatten()) {
+        let mut read = Table { file, table, faults };
+        let Some((prefix, line)) = read.prefix() else {
+            if !table.contains_key("prefix") {
+                let source = Some(file.at(item.span()));
+                faults.push(Fault::new("policy.prefix", source, None, "is not given"));
+            }
+            continue;
+        };
+        if let Some(former) = prefixes.insert(prefix.clone(), line) {
+            read.fault("prefix", format!("line {former} has a policy for this prefix already"));
+        }
+        policies.push(read.policy(&prefix));
+    }
+    policies
+}
+
+/// One table.
+struct Table<'a> {
+    file: &'a File<'a>,
+    table: &'a DeTable<'a>,
+    faults: &'a mut Vec<Fault>,
+}
+
+// === impl Table ===
+
+impl Table<'_> {
+    /// The prefix and the line that it stands on.
+    fn prefix(&mut self) -> Option<(String, usize)> {
+        let value = self.table.get("prefix")?;
+        let line = self.file.line(value.span());
+        let Some(prefix) = value.get_ref().as_str() else {
+            self.fault("prefix", "a string is wanted");
+            return None;
+        };
+        if prefix.is_empty() {
+            let message = "is empty: what holds for all keys is said outside of the policies";
+            self.fault("prefix", message);
+            return None;
+        }
+        if prefix.len() > PREFIX_BYTES_MAX {
+            let message = format!("has {} bytes, and at most {PREFIX_BYTES_MAX} are allowed", prefix.len());
+            self.faults.push(Fault::new("policy.prefix", Some(self.file.at(value.span())), None, message));
+            return None;
+        }
+        Some((prefix.to_owned(), line))
+    }
+
+    fn policy(&mut self, prefix: &str) -> Policy {
+        let mut policy = Policy::new(prefix.as_bytes());
+        self.names();
+        policy.cache = self.read("cache", value::switch).unwrap_or(true);
+        let terms = &mut policy.terms;
+        terms.ttl = self.read("ttl", |text| value::duration(text, change::L1_TTL));
+        terms.ttl_jitter = self.read("ttl_jitter", jitter).unwrap_or_default();
+        terms.negative_ttl = self.read("negative_ttl", |text| value::duration(text, change::NEGATIVE_TTL));
+        terms.mode = self.read("mode", mode).unwrap_or_default();
+        terms.value_max = self.read("value_max", |text| value::size(text, VALUE_MAX));
+        if !policy.cache {
+            for name in OF_KEEPING.iter().filter(|name| self.table.contains_key(**name)) {
+                self.fault(name, "contradicts cache = false, with which nothing is kept");
+            }
+        }
+        policy
+    }
+
+    /// Notes the names that no key of a policy has.
+    fn names(&mut self) {
+        for (name, _) in self.table {
+            let text: &str = name.get_ref();
+            if KEYS.contains(&text) {
+                continue;
+            }
+            let near = KEYS.iter().find(|key| strsim::damerau_levenshtein(key, text) <= 2);
+            let hint = near.map(|key| format!("; did you mean {key}?")).unwrap_or_default();
+            let message = format!("no key of a policy has this name{hint}");
+            let source = Some(self.file.at(name.span()));
+            self.faults.push(Fault::new(&format!("policy.{text}"), source, None, message));
+        }
+    }
+
+    /// The value of one key, if it is given and `parse` takes it.
+    fn read<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let value = self.table.get(name)?;
+        let text = match value.get_ref() {
+            DeValue::String(text) => text,
+            _ => &self.file.text[value.span()],
+        };
+        parse(text).map_err(|message| self.fault(name, message)).ok()
+    }
+
+    fn fault(&mut self, name: &str, message: impl Into<String>) {
+        let value = self.table.get(name);
+        let source = value.map(|value| self.file.at(value.span()));
+        let given = value.map(|value| match value.get_ref() {
+            DeValue::String(text) => text,
+            _ => &self.file.text[value.span()],
+        });
+        self.faults.push(Fault::new(&format!("policy.{name}"), source, given, message));
+    }
+}
+
+/// A fraction of a time, in thousandths. Not all of it: then nothing would be kept.
+fn jitter(text: &str) -> Result<u16, String> {
+    let fraction = text.parse().ok().filter(|fraction: &f64| (0.0..=0.9).contains(fraction));
+    let fraction = fraction.ok_or("a fraction from 0 to 0.9 is wanted, such as 0.1")?;
+    Ok((fraction * 1_000.0).round() as u16)
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "exact" => Ok(Mode::Exact),
+        "capped" => Ok(Mode::Capped),
+        _ => Err("exact or capped is wanted".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{Config, Sources};
+    use crate::policy::{Policies, Terms};
+
+    /// The policies of a file, or its faults, one a line, without its directory.
+    fn load(policies: &str) -> Result<Vec<Policy>, Vec<String>> {
+        let mut file = tempfile::Builder::new().prefix("n").suffix(".toml").tempfile().unwrap();
+        write!(file, "upstream = 'redis://h'\n{policies}").unwrap();
+        let name = format!("{}:", file.path().display());
+        let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
+        let shown = |fault: &Fault| fault.to_string().replace(&name, "");
+        Config::load(&sources)
+            .map(|config| config.policies)
+            .map_err(|faults| faults.0.iter().map(shown).collect())
+    }
+
+    #[test]
+    fn every_key_of_a_policy_is_read() {
+        let policies = load(
+            "[[policy]]\nprefix = 'a'\ncache = false\n[[policy]]\nprefix = 'b'\nttl = '2s'\nttl_jitter = 0.25\n\
+             negative_ttl = '1s'\nmode = 'capped'\nvalue_max = '1kb'\n[[policy]]\nprefix = 'b\u{e9}'\n",
+        )
+        .unwrap();
+        assert_eq!(policies[0], Policy { cache: false, ..Policy::new(b"a") });
+        let terms = Terms {
+            ttl: Some(Duration::from_secs(2)),
+            ttl_jitter: 250,
+            negative_ttl: Some(Duration::from_secs(1)),
+            mode: Mode::Capped,
+            value_max: Some(1024),
+        };
+        assert_eq!(policies[1], Policy { terms, ..Policy::new(b"b") });
+        assert_eq!(Policies::new(policies).of("b\u{e9}t\u{e9}".as_bytes()).prefix.len(), 3);
+        assert_eq!(load(""), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn every_fault_is_named_with_its_line() {
+        let long = "x".repeat(PREFIX_BYTES_MAX + 1);
+        let text = format!(
+            "l1_ttl = '2'\n[[policy]]\nprefix = 'a'\nttl = '2d'\nnegative_ttl = 5\nttl_jitter = 1\n[[policy]]\n\
+             prefix = 'a'\nmode = 'x'\nvalue_max = 0\ncache = 'x'\n[[policy]]\nprefix = ''\n[[policy]]\n\
+             prefix = '{long}'\n[[policy]]\nttl = '1s'\n[[policy]]\nprefix = 5\n[[policy]]\nprefix = 'c'\n\
+             cache = false\nttl = '1s'\nmodus = 'x'\ntracking = 'bcast'\n[policy.sub]\n"
+        );
+        let faults = load(&text).unwrap_err();
+        let wanted = [
+            "policy.ttl = \"2d\" (5): a duration from 1ms to 1d",
+            "policy.negative_ttl = \"5\" (6): a duration from 1ms to 1h",
+            "policy.ttl_jitter = \"1\" (7): a fraction from 0 to 0.9",
+            "policy.prefix = \"a\" (9): line 4 has a policy for this prefix already",
+            "policy.mode = \"x\" (10): exact or capped is wanted",
+            "policy.value_max = \"0\" (11): a size from 1 to",
+            "policy.cache = \"x\" (12): true or false is wanted",
+            "policy.prefix = \"\" (14): is empty: what holds for all keys",
+            "policy.prefix (16): has 513 bytes, and at most 512 are allowed",
+            "policy.prefix (17): is not given",
+            "policy.prefix = \"5\" (20): a string is wanted",
+            "policy.ttl = \"1s\" (24): contradicts cache = false",
+            "policy.modus (25): no key of a policy has this name; did you mean mode?",
+            "policy.tracking (26): no key of a policy has this name",
+            "policy.sub (27): no key of a policy has this name",
+            "l1_ttl = \"2\" (2): a duration from",
+        ];
+        for wanted in wanted {
+            let count = faults.iter().filter(|fault| fault.starts_with(wanted)).count();
+            assert_eq!(count, 1, "{wanted}: {faults:#?}");
+        }
+        assert_eq!(faults.len(), wanted.len(), "{faults:#?}");
+    }
+
+    #[test]
+    fn policies_are_tables_and_not_too_many() {
+        for text in ["policy = 'x'\n", "[policy]\nprefix = 'x'\n", "policy = [1]\n"] {
+            let faults = load(text).unwrap_err();
+            assert!(faults.len() == 1 && faults[0].contains("tables are wanted"), "{faults:?}");
+        }
+        let many = |count: usize| -> String {
+            (0..count).map(|number| format!("[[policy]]\nprefix = '{number}'\n")).collect()
+        };
+        assert_eq!(load(&many(POLICIES_MAX)).unwrap().len(), POLICIES_MAX);
+        let faults = load(&many(POLICIES_MAX + 1)).unwrap_err();
+        assert!(faults[0].contains("there are 257, and at most 256 are allowed"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_fraction_is_read_in_thousandths() {
+        for (text, thousandths) in [("0", 0), ("0.1", 100), ("0.25", 250), ("0.9", 900), ("1e-3", 1)] {
+            assert_eq!(jitter(text), Ok(thousandths));
+        }
+        for wrong in ["", "10%", "0.95", "1", "-0.1", "nan", "inf"] {
+            assert!(jitter(wrong).is_err(), "{wrong}");
+        }
+    }
+}

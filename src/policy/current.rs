@@ -1,0 +1,56 @@
+//! The policies that hold now: read by all workers on a miss, replaced as a whole.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::{Policies, Terms, Uncached};
+
+/// The policies that hold now.
+#[derive(Debug)]
+pub struct CurrentPolicies {
+    /// Whether there are any: without them a miss pays this look.
+    exist: AtomicBool,
+    policies: RwLock<Arc<Policies>>,
+}
+
+// === impl CurrentPolicies ===
+
+impl CurrentPolicies {
+    /// Begins with these.
+    pub fn new(policies: Policies) -> CurrentPolicies {
+        CurrentPolicies { exist: (!policies.is_empty()).into(), policies: RwLock::new(Arc::new(policies)) }
+    }
+
+    /// All of them.
+    pub fn get(&self) -> Arc<Policies> {
+        // Nobody panics while holding it.
+        self.policies.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts others in their place; whether they differ. Whoever does this drops all of L1 right after it: a fill that
+    /// went by the former ones has noted its generation before it looked, and does not commit any more.
+    pub fn replace(&self, policies: Policies) -> bool {
+        let mut current = self.policies.write().unwrap_or_else(PoisonError::into_inner);
+        let differ = **current != policies;
+        self.exist.store(!policies.is_empty(), Ordering::Relaxed);
+        *current = Arc::new(policies);
+        differ
+    }
+
+    /// Whether there are any.
+    #[inline]
+    pub fn exist(&self) -> bool {
+        self.exist.load(Ordering::Relaxed)
+    }
+
+    /// On which terms a reply about `key` is kept, or why it is not.
+    #[inline]
+    pub fn terms(&self, key: &[u8]) -> Result<Terms, Uncached> {
+        if !self.exist() {
+            return Ok(Terms::default());
+        }
+        let policies = self.policies.read().unwrap_or_else(PoisonError::into_inner);
+        let policy = policies.of(key);
+        policy.uncached().map_or(Ok(policy.terms), Err)
+    }
+}

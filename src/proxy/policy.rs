@@ -1,0 +1,59 @@
+//! What policies keep out of L1, and on which terms the rest is kept. Asked on a miss, and of reads that are not cached.
+
+use std::rc::Rc;
+
+use super::{Caller, Proxy, Route};
+use crate::command::Flags;
+use crate::key::Slot;
+use crate::policy::{CurrentPolicies, Mode, Terms, Uncached};
+use crate::resp::encode;
+use crate::resp::request::Request;
+use crate::upstream::{Call, Sent};
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// The policies that hold now.
+    pub fn policies(&self) -> &CurrentPolicies {
+        &self.policies
+    }
+
+    /// Why replies about `key` are not kept at present, if they are not: because of the key, whatever else may be in
+    /// the way.
+    pub fn uncached(&self, key: &[u8]) -> Option<Uncached> {
+        self.policies.terms(key).err()
+    }
+
+    /// On which terms a reply about `key` is kept; `None` when it is not.
+    pub(super) fn terms(&self, key: &[u8]) -> Option<Terms> {
+        let terms = self.policies.terms(key).ok();
+        if terms.is_none() {
+            self.stats.l1_kept_out.bump();
+        }
+        terms
+    }
+
+    /// Asks how long a key will live, unless its policy does not want to know. It follows the read on the same
+    /// connection; a redirect would make it pointless.
+    pub(super) fn ask_lifetime(self: &Rc<Proxy>, terms: &Terms, slot: Slot, key: &[u8]) -> Option<Sent> {
+        let call = || Call { bytes: encode::request(&[b"PTTL", key]), slot: None, reads_only: true };
+        (terms.mode == Mode::Exact).then(|| self.upstream.send(slot, call()))
+    }
+
+    /// Sends a read whose reply L1 does not keep. The node tracks it only if the client itself has to hear of changes.
+    pub(super) fn send_unkept(self: &Rc<Proxy>, slot: Slot, call: Call, caller: Caller<'_>) -> Sent {
+        match caller.coverage {
+            Some(_) => self.upstream.send(slot, call),
+            None => self.upstream.send_untracked(slot, call),
+        }
+    }
+
+    /// Whether a request only reads keys whose policies keep them out of L1.
+    pub(super) fn is_unkept(&self, route: Route, request: &Request<'_>) -> bool {
+        if !self.policies.exist() || !route.flags.has(Flags::READ) {
+            return false;
+        }
+        let mut positions = route.keys.positions(request).into_iter().flatten();
+        positions.all(|position| self.policies.terms(request.arg(position)).is_err())
+    }
+}
