@@ -65,11 +65,12 @@ fn main() -> ExitCode {
     ];
     let flags =
         settings.into_iter().map(|(name, value)| (KEYS.iter().find(|key| key.name == name).unwrap(), value));
-    let config = Config::load(&Sources { flags: flags.collect(), ..Sources::default() }).unwrap();
+    let sources = Sources { flags: flags.collect(), ..Sources::default() };
+    let config = Config::load(&sources).unwrap();
     let daemon = Daemon::start(&config).unwrap();
     let tcp = daemon.addresses()[0];
     let drain = daemon.drain();
-    let serving = thread::spawn(move || daemon.run());
+    let serving = thread::spawn(move || daemon.run(sources));
 
     let mut client = Client::connect(&Address::Tcp(tcp)).unwrap();
     client.command(&["SET", "key:1", std::str::from_utf8(&VALUE[6..106]).unwrap()]).unwrap();

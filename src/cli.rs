@@ -11,8 +11,8 @@ use crate::config::{Config, Faults, Group, KEYS, Key, ListenConfig, Sources};
 /// What the user wants.
 #[derive(Debug)]
 pub enum Invocation {
-    /// Run the daemon.
-    Serve(Box<Config>),
+    /// Run the daemon with this configuration, which was read from these sources.
+    Serve(Box<Config>, Sources),
     /// Run the daemon in front of a throwaway cluster on this machine.
     Dev(ListenConfig),
 }
@@ -51,7 +51,8 @@ impl Invocation {
                 let file = matches.remove_one::<PathBuf>("config");
                 let environment = environment.into_iter().collect();
                 let sources = Sources { flags: flags(&mut matches), environment, file };
-                Config::load(&sources).map(|config| Invocation::Serve(config.into())).map_err(Refusal::Faults)
+                let config = Config::load(&sources).map_err(Refusal::Faults)?;
+                Ok(Invocation::Serve(config.into(), sources))
             }
             None => Err(Refusal::Usage(
                 command()
@@ -156,7 +157,7 @@ mod tests {
     #[test]
     fn serve_takes_flags_and_environment() {
         let line = "nearside serve --listen 127.0.0.1:1 --listen [::1]:2 --l1-size 1mb --workers=2";
-        let Ok(Invocation::Serve(config)) = parse(line) else { panic!("serve") };
+        let Ok(Invocation::Serve(config, _)) = parse(line) else { panic!("serve") };
         let addresses: [SocketAddr; 2] = ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()];
         assert_eq!(config.listen.tcp, addresses);
         assert_eq!((config.cache.size_bytes, config.workers), (Some(1 << 20), 2));

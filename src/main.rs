@@ -12,9 +12,11 @@ use nearside::telemetry;
 fn main() -> ExitCode {
     match Invocation::of_process() {
         Err(refusal) => ExitCode::from(refusal.report()),
-        Ok(Invocation::Serve(config)) => {
+        Ok(Invocation::Serve(config, sources)) => {
             finish(telemetry::init(&config.log).map_err(|error| error.to_string()).and_then(|()| {
-                Daemon::start(&config).and_then(Daemon::run).map_err(|error| error.to_string())
+                Daemon::start(&config)
+                    .and_then(|daemon| daemon.run(sources))
+                    .map_err(|error| error.to_string())
             }))
         }
         Ok(Invocation::Dev(listen)) => {

@@ -36,11 +36,13 @@ pub enum ShowError {
 pub fn dev(listen: ListenConfig, mut out: impl Write + Send + 'static) -> Result<(), ShowError> {
     writeln!(out, "Starting three primaries and three replicas ...")?;
     let cluster = Cluster::launch(&ClusterShape::default())?;
-    let daemon = Daemon::start(&config(listen, &cluster)?)?;
+    let sources = sources(&cluster);
+    let config = Config::load(&sources).map_err(ShowError::Config)?;
+    let daemon = Daemon::start(&Config { listen, ..config })?;
     let address = daemon.addresses().first().copied().ok_or(ShowError::NoAddress)?;
     let drain = daemon.drain();
     let showing = thread::spawn(move || present(out, address, &cluster, &drain).map(|()| cluster));
-    daemon.run()?;
+    daemon.run(sources)?;
     // The cluster goes only after the daemon.
     showing.join().map_err(|_| io::Error::other("the demonstration panicked"))?.map(drop)
 }
@@ -59,9 +61,8 @@ fn present(
     Ok(shown?)
 }
 
-fn config(listen: ListenConfig, cluster: &Cluster) -> Result<Config, ShowError> {
+fn sources(cluster: &Cluster) -> Sources {
     let url = format!("redis-cluster://{}", cluster.addresses());
     let flags = KEYS.iter().filter(|key| key.name == "upstream").map(|key| (key, url.clone())).collect();
-    let config = Config::load(&Sources { flags, ..Sources::default() }).map_err(ShowError::Config)?;
-    Ok(Config { listen, ..config })
+    Sources { flags, ..Sources::default() }
 }

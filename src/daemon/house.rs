@@ -8,10 +8,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::options;
+use super::reload::Reload;
 use super::worker::{self, WorkerSeed};
 use crate::clients::Clients;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Sources};
 use crate::drain::Drain;
 use crate::invalidation::Invalidation;
 use crate::listener::{Admission, ClientSocket, Permit};
@@ -151,6 +152,12 @@ impl House {
     /// The same, asking whoever `ask` asks.
     pub async fn keep_topology_by(&self, ask: impl AsyncFnMut() -> Result<Owned, String>) {
         topology::keep_by(self.topology.clone(), self.upstream.clone(), ask, self.on_moved()).await;
+    }
+
+    /// How the policies are read again.
+    pub(super) fn reload(&self, sources: Sources) -> Reload {
+        let (policies, cache) = (self.policies.clone(), self.cache.clone());
+        Reload { sources, policies, cache, stats: self.stats.worker(0) }
     }
 
     /// What is done when slots have another owner.

@@ -15,9 +15,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub mod dev;
 pub mod house;
 mod options;
+mod reload;
 mod worker;
 
-use crate::config::{Config, ListenConfig};
+use crate::config::{Config, ListenConfig, Sources};
 use crate::drain::Drain;
 use crate::listener::{self, Admission, Listener, tcp, unix};
 use crate::near_cache::SharedCache;
@@ -42,12 +43,20 @@ pub enum DaemonError {
 #[derive(Debug)]
 pub struct Daemon {
     runtime: runtime::Runtime,
-    signals: (Signal, Signal),
+    signals: Signals,
     drain_timeout: Duration,
     tcp: Vec<SocketAddr>,
     unix: Option<unix::UnixListener>,
     house: House,
     workers: Vec<Worker>,
+}
+
+/// What the daemon is told by its service manager.
+#[derive(Debug)]
+struct Signals {
+    term: Signal,
+    interrupt: Signal,
+    hangup: Signal,
 }
 
 /// Everything that was bound, before anything is served.
@@ -60,6 +69,19 @@ struct Bound {
 
 /// How often entries that can never be served again are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+
+// === impl Signals ===
+
+impl Signals {
+    /// Only inside of a runtime.
+    fn listen() -> io::Result<Signals> {
+        Ok(Signals {
+            term: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
 
 // === impl Daemon ===
 
@@ -74,8 +96,7 @@ impl Daemon {
             runtime::Builder::new_current_thread().enable_all().build().map_err(DaemonError::Start)?;
         let signals = {
             let _inside = runtime.enter();
-            let term = signal(SignalKind::terminate()).map_err(DaemonError::Start)?;
-            (term, signal(SignalKind::interrupt()).map_err(DaemonError::Start)?)
+            Signals::listen().map_err(DaemonError::Start)?
         };
         let bound = bind(&config.listen, config.workers).map_err(DaemonError::Listen)?;
         let house = House::new(config, &bound.addresses);
@@ -106,12 +127,13 @@ impl Daemon {
     }
 
     /// Serves until SIGTERM or SIGINT, then finishes what runs, within the drain timeout. A second signal ends it at
-    /// once.
+    /// once. SIGHUP has the policies read again from `sources`, which the configuration was read from.
     ///
     /// # Errors
     /// The system refused a thread.
-    pub fn run(self) -> Result<(), DaemonError> {
-        let Daemon { runtime, signals: (mut term, mut interrupt), drain_timeout, house, workers, .. } = self;
+    pub fn run(self, sources: Sources) -> Result<(), DaemonError> {
+        let Daemon { runtime, signals, drain_timeout, house, workers, .. } = self;
+        let Signals { mut term, mut interrupt, hangup } = signals;
         let (drain, stop) = (house.drain.clone(), house.stop.clone());
         let handovers: Vec<HandedOver> = workers.iter().map(Worker::handed_over).collect();
         runtime.block_on(async {
@@ -121,6 +143,7 @@ impl Daemon {
             let broadcast = broadcast::keep(options, house.upstream.clone(), wanted, house.on_heard());
             let broadcast = tokio::spawn(broadcast);
             let sweeping = tokio::spawn(sweep(house.cache.clone(), house.stats.clone()));
+            let reloading = tokio::spawn(house.reload(sources).at_each(hangup));
             if let Some(unix) = self.unix {
                 tokio::spawn(accept_unix(unix, house.admission.clone(), drain.clone(), handovers));
             }
@@ -141,6 +164,7 @@ impl Daemon {
             topology.abort();
             broadcast.abort();
             sweeping.abort();
+            reloading.abort();
         });
         stop.cancel();
         for worker in workers {

@@ -13,10 +13,11 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// A server, a daemon before it that has these policies, and the file that says so.
 struct Setup {
-    _upstream: Standalone,
+    upstream: Standalone,
     direct: Client,
     daemon: Daemon,
     client: Client,
+    file: PathBuf,
 }
 
 // === impl Setup ===
@@ -30,7 +31,15 @@ impl Setup {
         daemon.until_tracked(1);
         let direct = upstream.server().connect().unwrap();
         let client = daemon.client();
-        Setup { _upstream: upstream, direct, daemon, client }
+        Setup { upstream, direct, daemon, client, file }
+    }
+
+    /// Puts other policies into the file and has them read, until this is logged.
+    fn reload(&mut self, policies: &str, wanted: &str) {
+        let before = self.daemon.times_logged(wanted);
+        write(&self.file, &self.upstream, policies);
+        self.daemon.reload();
+        eventually(wanted, SOON, || self.daemon.times_logged(wanted) > before);
     }
 
     fn set(&mut self, key: &str, value: &str) {
@@ -231,4 +240,30 @@ fn faults_of_policies_are_all_named_at_the_start() {
     for wanted in ["policy.prefix = \"\"", "policy.ttl = \"5\"", "policy.tracking", "nearside.toml:6"] {
         assert!(ended.stderr.contains(wanted), "{wanted}: {}", ended.stderr);
     }
+}
+
+#[test]
+fn policies_are_read_again_at_sighup_and_former_ones_hold_when_they_are_wrong() {
+    let mut setup = Setup::with("[[policy]]\nprefix = 'a:'\ncache = false\n");
+    for key in ["a:1", "b:1"] {
+        setup.set(key, "value");
+    }
+    assert!(!setup.is_kept("GET a:1"));
+    assert!(setup.is_kept("GET b:1"));
+    setup.reload("[[policy]]\nprefix = 'b:'\ncache = false\n", "reload: the policies were replaced");
+    assert!(!setup.is_hit("GET b:1"), "what was kept under the former policies is gone");
+    assert!(!setup.is_kept("GET b:1"));
+    assert!(setup.is_kept("GET a:1"));
+
+    let wrong = "[[policy]]\nprefix = 'a:'\ncache = false\n[[policy]]\nprefix = 'a:'\nttl = 'x'\n";
+    setup.reload(wrong, "reload: nothing was changed");
+    assert_eq!(setup.daemon.times_logged("reload: the configuration is wrong"), 2, "each fault");
+    assert!(setup.is_hit("GET a:1"), "nothing was dropped");
+    assert!(!setup.is_kept("GET b:1"));
+
+    setup.reload("[[policy]]\nprefix = 'b:'\ncache = false\n", "reload: the policies are as they were");
+    assert!(setup.is_hit("GET a:1"));
+    setup.reload("", "reload: the policies were replaced");
+    assert!(setup.is_kept("GET a:1") && setup.is_kept("GET b:1"));
+    setup.daemon.stop();
 }

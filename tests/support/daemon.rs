@@ -131,6 +131,18 @@ impl Daemon {
         assert!(log.iter().any(is_it), "no {level} {message:?} in {log:#?}");
     }
 
+    /// Has it read its configuration again, as a service manager does.
+    pub(crate) fn reload(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
+    }
+
+    /// How many lines of the log have a message that begins so.
+    pub(crate) fn times_logged(&self, message: &str) -> usize {
+        let log = self.log.lock().unwrap();
+        let is_it = |line: &&Value| line["message"].as_str().is_some_and(|text| text.starts_with(message));
+        log.iter().filter(is_it).count()
+    }
+
     /// Ends it as a service manager does, and insists on a clean exit.
     pub(crate) fn stop(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();

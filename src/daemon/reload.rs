@@ -1,0 +1,61 @@
+//! Reads the policies again when SIGHUP says so: the one part of the configuration that changes while the daemon runs as a
+//! whole.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::Signal;
+
+use crate::config::{Config, Sources};
+use crate::invalidation::Invalidation;
+use crate::near_cache::SharedCache;
+use crate::policy::{CurrentPolicies, Policies};
+use crate::stats::WorkerStats;
+
+/// What a reload reads, and what it changes.
+pub(super) struct Reload {
+    /// Where the configuration was read from.
+    pub(super) sources: Sources,
+    pub(super) policies: Arc<CurrentPolicies>,
+    pub(super) cache: Option<Arc<SharedCache>>,
+    pub(super) stats: Arc<WorkerStats>,
+}
+
+// === impl Reload ===
+
+impl Reload {
+    /// Reads again at each SIGHUP. Does not end by itself.
+    pub(super) async fn at_each(self, mut hangup: Signal) {
+        while hangup.recv().await.is_some() {
+            self.read_again();
+        }
+    }
+
+    /// Takes the policies of the file, or none of them when anything in the configuration is wrong: half of a change may
+    /// be worse than none.
+    fn read_again(&self) {
+        let config = match Config::load(&self.sources) {
+            Ok(config) => config,
+            Err(faults) => {
+                for fault in &faults.0 {
+                    tracing::error!(%fault, "reload: the configuration is wrong");
+                }
+                tracing::error!("reload: nothing was changed, the former policies hold");
+                return;
+            }
+        };
+        let policies = Policies::new(config.policies);
+        let count = policies.len();
+        if !self.policies.replace(policies) {
+            tracing::info!(policies = count, "reload: the policies are as they were");
+            return;
+        }
+        // What was kept under the former policies goes, and what is being filled under them is not kept.
+        if let Some(cache) = &self.cache {
+            cache.invalidate(&Invalidation::All, &self.stats);
+        }
+        tracing::info!(
+            policies = count,
+            "reload: the policies were replaced and L1 was emptied; all else takes a restart or CONFIG SET"
+        );
+    }
+}
