@@ -1,10 +1,13 @@
 //! A relay in front of one real cluster node, which loses, delays and cuts on demand.
+//!
+//! Its node's replicas copy through it as well, because the node announces it; what they copy is never held back.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use nearside::dev::Node;
 
@@ -19,6 +22,8 @@ struct Controls {
     /// A request with these bytes is carried out, but its reply is lost together with the connection.
     lose_reply_to: Mutex<Option<Vec<u8>>>,
     is_paused: Mutex<bool>,
+    /// How long every piece is held back in each direction, in milliseconds.
+    delay: AtomicU64,
     resumed: Condvar,
     /// Both sides of every connection.
     open: Mutex<Vec<TcpStream>>,
@@ -41,9 +46,15 @@ impl Relay {
                 }
             }
         });
-        let port = address.port().to_string();
+        let relay = Relay { address, controls };
+        relay.announce(node);
+        relay
+    }
+
+    /// Makes `node` announce the relay's port as its own; it forgets that when it is restarted.
+    pub(crate) fn announce(&self, node: &Node) {
+        let port = self.address.port().to_string();
         node.server().command(&["CONFIG", "SET", "cluster-announce-port", &port]).unwrap();
-        Relay { address, controls }
     }
 
     /// Where it listens.
@@ -73,6 +84,11 @@ impl Relay {
         *self.controls.is_paused.lock().unwrap() = true;
     }
 
+    /// Holds every piece back for so long, in each direction.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.controls.delay.store(delay.as_millis() as u64, Ordering::SeqCst);
+    }
+
     /// Carries on, with what was held back first.
     pub(crate) fn resume(&self) {
         *self.controls.is_paused.lock().unwrap() = false;
@@ -83,7 +99,8 @@ impl Relay {
 // === impl Controls ===
 
 impl Controls {
-    fn wait_while_paused(&self) {
+    fn hold(&self) {
+        thread::sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst)));
         let paused = self.is_paused.lock().unwrap();
         drop(self.resumed.wait_while(paused, |paused| *paused).unwrap());
     }
@@ -103,30 +120,48 @@ impl Controls {
 fn carry(client: TcpStream, target: SocketAddr, controls: &Arc<Controls>) {
     // A node that is down looks through the relay as it looks without: the connection ends at once.
     let Ok(server) = TcpStream::connect(target) else { return };
-    let loses_reply = Arc::new(AtomicBool::new(false));
     let ends = [client.try_clone().unwrap(), server.try_clone().unwrap()];
     controls.open.lock().unwrap().extend(ends);
-    let ends = (client.try_clone().unwrap(), server.try_clone().unwrap());
-    thread::spawn({
-        let (controls, loses_reply) = (Arc::clone(controls), Arc::clone(&loses_reply));
-        move || {
-            pump(client, server, &controls, |bytes| {
-                if controls.takes_bait(bytes) {
-                    loses_reply.store(true, Ordering::SeqCst);
-                }
-                true
-            });
-        }
-    });
     let controls = Arc::clone(controls);
-    thread::spawn(move || pump(ends.1, ends.0, &controls, |_| !loses_reply.load(Ordering::SeqCst)));
+    thread::spawn(move || {
+        let is_replica = speaks_as_replica(&client);
+        let hold = move |controls: &Controls| {
+            if !is_replica {
+                controls.hold();
+            }
+        };
+        let loses_reply = Arc::new(AtomicBool::new(false));
+        let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
+        thread::spawn({
+            let (controls, loses_reply) = (Arc::clone(&controls), Arc::clone(&loses_reply));
+            move || {
+                pump(back.0, back.1, |_| {
+                    hold(&controls);
+                    !loses_reply.load(Ordering::SeqCst)
+                });
+            }
+        });
+        pump(client, server, |bytes| {
+            hold(&controls);
+            if controls.takes_bait(bytes) {
+                loses_reply.store(true, Ordering::SeqCst);
+            }
+            true
+        });
+    });
+}
+
+/// A replica begins with PING and nothing else; the daemon greets.
+fn speaks_as_replica(client: &TcpStream) -> bool {
+    const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+    let mut first = [0; 64];
+    client.peek(&mut first).is_ok_and(|count| &first[..count] == PING)
 }
 
 /// Carries bytes until one side ends or `may_pass` says that they may not; then ends both.
-fn pump(mut from: TcpStream, mut to: TcpStream, controls: &Controls, may_pass: impl Fn(&[u8]) -> bool) {
+fn pump(mut from: TcpStream, mut to: TcpStream, may_pass: impl Fn(&[u8]) -> bool) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        controls.wait_while_paused();
         if !may_pass(&buffer[..count]) || to.write_all(&buffer[..count]).is_err() {
             break;
         }

@@ -1,0 +1,93 @@
+//! Rounds of faults: something happens to the cluster, something to the network, all is made whole, and it is calm.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::audit;
+use crate::deck::Deck;
+use crate::world::{BOUNDS, World};
+
+mod cluster;
+mod network;
+
+use cluster::Happening;
+use network::Trouble;
+
+/// Makes the faults of a run, round by round.
+pub(crate) struct Faults<'a> {
+    world: &'a World,
+    random: Rng,
+    happenings: Deck<Happening>,
+    troubles: Deck<Trouble>,
+    pub(crate) counts: Counts,
+}
+
+/// How often each kind happened.
+#[derive(Default)]
+pub(crate) struct Counts(BTreeMap<String, u64>);
+
+/// After a round everything stays whole so much longer than a stale reply may.
+const CALM: Duration = Duration::from_secs(1);
+
+// === impl Faults ===
+
+impl<'a> Faults<'a> {
+    pub(crate) fn new(world: &'a World, random: Rng) -> Faults<'a> {
+        let (happenings, troubles) = (Deck::of(cluster::ALL), Deck::of(network::ALL));
+        Faults { world, random, happenings, troubles, counts: Counts::default() }
+    }
+
+    /// One happening beside one or two troubles; then it is calm, and what was in doubt is asked for.
+    pub(crate) fn round(&mut self) {
+        let (world, random) = (self.world, &mut self.random);
+        let happening = self.happenings.draw(random);
+        let troubles: Vec<Trouble> = (0..random.usize(1..=2)).map(|_| self.troubles.draw(random)).collect();
+        world.tell(&format!("{happening:?} with {troubles:?}"));
+        world.weather.breaks();
+        let (mut own, is_over) = (random.fork(), AtomicBool::new(false));
+        let mut did = thread::scope(|scope| {
+            let is_over = &is_over;
+            let making = scope.spawn(move || {
+                let mut did = Vec::new();
+                for trouble in troubles {
+                    did.push((format!("{trouble:?}"), network::make(world, trouble, &mut own)));
+                    if is_over.load(Ordering::SeqCst) {
+                        break;
+                    }
+                }
+                did
+            });
+            cluster::happen(world, happening, random);
+            is_over.store(true, Ordering::SeqCst);
+            making.join().unwrap()
+        });
+        did.push((format!("{happening:?}"), 1));
+        did.into_iter().for_each(|(kind, count)| *self.counts.0.entry(kind).or_default() += count);
+        world.cluster.settle().unwrap();
+        world.weather.clears();
+        thread::sleep(BOUNDS.stale);
+        let settled = audit::settle(world);
+        world.tell(&format!("calm, {settled} keys asked for"));
+        thread::sleep(CALM);
+    }
+}
+
+// === impl Counts ===
+
+impl Counts {
+    pub(crate) fn shown(&self) -> String {
+        let all: Vec<String> = self.0.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        all.join(", ")
+    }
+
+    /// The kinds that never happened.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let happenings = cluster::ALL.iter().map(|kind| format!("{kind:?}"));
+        let troubles = network::ALL.iter().map(|kind| format!("{kind:?}"));
+        happenings.chain(troubles).filter(|kind| self.0.get(kind).is_none_or(|count| *count == 0)).collect()
+    }
+}

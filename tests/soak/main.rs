@@ -1,0 +1,84 @@
+//! The soak: a checked load on a real cluster of six nodes and two daemons, while all that can break breaks.
+//!
+//! `make soak` runs it for NEARSIDE_SOAK_SECONDS, from NEARSIDE_TEST_SEED; `cargo test --test soak` for a minute from a
+//! fixed seed. The seed decides what is written, read and broken, and when; servers and threads keep time of their own,
+//! so a run is repeated as far as these repeat themselves.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in what tests share as well")]
+#![expect(clippy::print_stdout, reason = "what a run did is printed where cargo shows it")]
+
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "not all of what tests share is needed here")]
+mod support;
+
+mod audit;
+mod deck;
+mod faults;
+mod oracle;
+mod reader;
+mod report;
+mod vanisher;
+mod world;
+mod writer;
+
+use std::env;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::time::Instant;
+
+use faults::Faults;
+use report::Report;
+use world::World;
+
+const SEED: &str = "NEARSIDE_TEST_SEED";
+const SECONDS: &str = "NEARSIDE_SOAK_SECONDS";
+
+const SEED_DEFAULT: u64 = 20;
+const SECONDS_DEFAULT: u64 = 60;
+
+const WRITERS: u64 = 4;
+
+/// Streams of random numbers of readers begin here, so that no two threads share one.
+const READER_STREAMS: u64 = 100;
+
+#[test]
+fn nothing_that_is_served_is_wrong() {
+    let number = |name: &str, default| env::var(name).map_or(default, |text| text.parse().unwrap());
+    let (seed, seconds) = (number(SEED, SEED_DEFAULT), number(SECONDS, SECONDS_DEFAULT));
+    println!("{SECONDS}={seconds} {SEED}={seed} make soak");
+    let world = World::launch();
+    let mut report = Report::new(seed, seconds);
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let random = |stream: u64| Rng::with_seed(seed.wrapping_mul(1_000).wrapping_add(stream));
+
+    let faults = thread::scope(|scope| {
+        let world = &world;
+        for number in 0..WRITERS {
+            scope.spawn(move || writer::run(world, number as usize, WRITERS as usize, random(number)));
+        }
+        let readers: Vec<_> = (0..world.daemons.len() * 2)
+            .map(|number| {
+                let random = random(READER_STREAMS + number as u64);
+                scope.spawn(move || reader::run(world, number / 2, 2 + (number % 2) as u8, random))
+            })
+            .collect();
+        scope.spawn(move || vanisher::run(world, random(WRITERS + 1)));
+        let mut faults = Faults::new(world, random(WRITERS + 2));
+        while Instant::now() < deadline && !world.is_violated_enough() {
+            faults.round();
+        }
+        world.is_over.store(true, Ordering::SeqCst);
+        for reader in readers {
+            report.add(&reader.join().unwrap());
+        }
+        faults.counts
+    });
+    audit::audit_all(&world);
+    report.print_and_judge(&world, &faults);
+    for daemon in world.daemons {
+        daemon.stop();
+    }
+}

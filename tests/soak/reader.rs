@@ -1,0 +1,158 @@
+//! Reads through one daemon, one by one, in pipelines and by MGET, and has every value judged by the log of its key.
+
+use std::collections::HashMap;
+use std::slice;
+
+use std::thread;
+use std::time::Duration;
+
+use fastrand::Rng;
+use nearside::clock::{self, Nanos};
+use nearside::dev::Reply;
+use nearside::dev::client::encode;
+
+use crate::oracle::{Glance, Judged};
+use crate::report::Readings;
+use crate::world::{BOUNDS, World};
+
+/// Requests in one pipeline at most, and keys of one MGET.
+const DEPTH_MAX: usize = 32;
+const MGET_MAX: usize = 12;
+
+const PAUSE_MAX_MICROS: u64 = 1_500;
+
+/// One reader: a session of one daemon.
+struct Reader<'a> {
+    world: &'a World,
+    daemon: usize,
+    version: u8,
+    readings: Readings,
+    /// What this session was last served of each key, and how late that was.
+    last: HashMap<usize, Last>,
+}
+
+#[derive(Clone, Copy)]
+struct Last {
+    state: usize,
+    stale_for: Nanos,
+}
+
+/// One request: its keys by number, each with what it must heed.
+struct Asked {
+    keys: Vec<(usize, Glance)>,
+    is_mget: bool,
+}
+
+/// Reads until it is over.
+pub(crate) fn run(world: &World, daemon: usize, version: u8, mut random: Rng) -> Readings {
+    let mut reader = Reader { world, daemon, version, readings: Readings::new(), last: HashMap::new() };
+    let mut client = world.client(daemon, version);
+    while !world.is_over() {
+        let depth = if random.bool() { 1 } else { random.usize(1..=DEPTH_MAX) };
+        let pipeline: Vec<Asked> = (0..depth).map(|_| reader.ask(&mut random)).collect();
+        let bytes: Vec<u8> = pipeline.iter().flat_map(|asked| asked.bytes(world)).collect();
+        let asked_at = clock::now();
+        let mut is_lost = client.send_raw(&bytes).is_err();
+        let mut earlier = HashMap::new();
+        for asked in &pipeline {
+            let Some(reply) = (!is_lost).then(|| client.receive().ok()).flatten() else {
+                is_lost = true;
+                break;
+            };
+            reader.check(asked, &reply, asked_at, &mut earlier);
+        }
+        if is_lost {
+            world.violated(&format!("daemon {daemon} gave no reply, or closed a session"));
+            client = world.client(daemon, version);
+        }
+        thread::sleep(Duration::from_micros(random.u64(..PAUSE_MAX_MICROS)));
+    }
+    reader.readings
+}
+
+// === impl Reader ===
+
+impl Reader<'_> {
+    fn ask(&self, random: &mut Rng) -> Asked {
+        let keys = &self.world.keys;
+        let is_mget = random.u8(..3) == 0;
+        let count = if is_mget { random.usize(1..=MGET_MAX) } else { 1 };
+        // Half of all reads are of few keys, so that they meet each other.
+        let limit = if random.bool() { keys.len() } else { keys.len() / 10 };
+        let ask = |key: usize| (key, keys[key].log.lock().unwrap().glance(self.daemon));
+        Asked { keys: (0..count).map(|_| ask(random.usize(..limit))).collect(), is_mget }
+    }
+
+    fn check(&mut self, asked: &Asked, reply: &Reply, asked_at: Nanos, earlier: &mut HashMap<usize, usize>) {
+        let received_at = clock::now();
+        if reply.is_error() {
+            self.readings.errors += 1;
+            return;
+        }
+        let values = if asked.is_mget { reply.items() } else { slice::from_ref(reply) };
+        if values.len() != asked.keys.len() {
+            self.world.violated(&format!("{} keys gave {reply:?}", asked.keys.len()));
+            return;
+        }
+        for ((number, glance), value) in asked.keys.iter().zip(values) {
+            let outcome =
+                self.judge(*number, *glance, earlier.get(number).copied(), value, (asked_at, received_at));
+            match outcome {
+                Ok(Judged::Spared) => self.readings.spared += 1,
+                Ok(Judged::State { number: state, .. }) => {
+                    earlier.insert(*number, state);
+                    self.readings.reads += 1;
+                }
+                Err(what) => self.tell(asked, *number, &what, (asked_at, received_at)),
+            }
+        }
+    }
+
+    fn judge(
+        &mut self,
+        number: usize,
+        glance: Glance,
+        earlier: Option<usize>,
+        value: &Reply,
+        times: (Nanos, Nanos),
+    ) -> Result<Judged, String> {
+        let key = &self.world.keys[number];
+        let seen = key.read(value)?;
+        let mut log = key.log.lock().unwrap();
+        let judged = log.judge(self.daemon, glance, earlier, seen, times, BOUNDS)?;
+        if let Judged::State { number: state, replaced_at } = judged {
+            let stale_for = replaced_at.map_or(0, |at| times.0 - at);
+            let last = self.last.entry(number).or_insert(Last { state, stale_for });
+            if state > last.state {
+                if let Some(at) = log.replaced_elsewhere(last.state, self.daemon) {
+                    self.readings.note(last.stale_for, self.world.weather.was_bad(at));
+                }
+                *last = Last { state, stale_for };
+            } else if state == last.state {
+                last.stale_for = last.stale_for.max(stale_for);
+            }
+        }
+        Ok(judged)
+    }
+
+    fn tell(&self, asked: &Asked, number: usize, what: &str, (asked_at, received_at): (Nanos, Nanos)) {
+        let key = &self.world.keys[number];
+        let command = if asked.is_mget { "MGET" } else { "GET" };
+        let took = Duration::from_nanos(received_at - asked_at);
+        let states = key.log.lock().unwrap().shown(asked_at);
+        self.world.violated(&format!(
+            "{} by {command} through daemon {}, RESP{}: {what}. The reply took {took:.3?}. States, ms before the read: {states}",
+            key.name, self.daemon, self.version
+        ));
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    fn bytes(&self, world: &World) -> Vec<u8> {
+        let name = if self.is_mget { "MGET" } else { "GET" };
+        let keys = self.keys.iter().map(|(key, _)| world.keys[*key].name.as_str());
+        encode(&std::iter::once(name).chain(keys).collect::<Vec<_>>())
+    }
+}
