@@ -1,6 +1,6 @@
-# The four things to do with this repository. `make run` is the place to begin.
+# The five things to do with this repository. `make run` is the place to begin.
 
-.PHONY: run test bench lint setup setup-tests
+.PHONY: run test soak bench lint setup setup-tests
 
 # A throwaway cluster with nearside in front of it, and a demonstration. Ctrl-C ends all of it.
 run: setup
@@ -9,6 +9,10 @@ run: setup
 # Everything, against real servers on loopback.
 test: setup setup-tests
 	cargo test
+
+# A checked load while everything breaks, for NEARSIDE_SOAK_SECONDS (60) from NEARSIDE_TEST_SEED.
+soak: setup
+	cargo test --release --test soak -- --nocapture
 
 bench: setup
 	cargo bench

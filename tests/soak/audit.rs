@@ -6,12 +6,10 @@ use std::time::Duration;
 use nearside::clock;
 use nearside::dev::Client;
 use nearside::key::Slot;
+use tokio::time::Instant;
 
 use crate::oracle::Seen;
 use crate::world::{BOUNDS, Key, World};
-
-/// A key may expire between two looks; not so often.
-const LOOKS_MAX: usize = 10;
 
 /// Settles the keys that are spared or in doubt; how many they were.
 pub(crate) fn settle(world: &World) -> usize {
@@ -35,46 +33,37 @@ fn audit(world: &World, keys: &[&Key]) {
     let mut daemons: Vec<Client> = (0..world.daemons.len()).map(|daemon| world.client(daemon, 3)).collect();
     for key in keys {
         let _alone = key.writing.lock().unwrap();
-        if !(0..LOOKS_MAX).any(|_| look(world, key, &mut daemons)) {
-            world.violated(&format!(
-                "{}: its owner never said the same twice, though nobody writes",
-                key.name
-            ));
+        // What was written just before may be on its way to a daemon.
+        let deadline = Instant::now() + BOUNDS.stale;
+        while let Err(what) = look(world, key, &mut daemons) {
+            if Instant::now() > deadline {
+                let shown = key.log.lock().unwrap().shown(clock::now());
+                world.violated(&format!("{}, though nothing is under way: {what}; {shown}", key.name));
+                break;
+            }
+            thread::sleep(Duration::from_millis(5));
         }
     }
 }
 
-/// Asks the owner, every daemon, and the owner again; whether the owner said the same both times.
-fn look(world: &World, key: &Key, daemons: &mut [Client]) -> bool {
+/// Asks the owner, every daemon, and the owner again; if all say the same, the key begins anew from there.
+fn look(world: &World, key: &Key, daemons: &mut [Client]) -> Result<(), String> {
     let node = world.cluster.owner_of(Slot::of(key.name.as_bytes())).unwrap();
     let mut owner = node.server().connect().unwrap();
-    let mut truth = || key.read(&owner.command(&["GET", &key.name]).unwrap());
-    let before = truth();
-    let served: Vec<_> =
-        daemons.iter_mut().map(|daemon| daemon.command(&["GET", &key.name]).unwrap()).collect();
-    if before != truth() {
-        return false;
-    }
-    let Ok(truth) = before else {
-        world.violated(&format!("{}: the owner has {before:?}", key.name));
-        return true;
-    };
-    let was_open = {
-        let log = key.log.lock().unwrap();
-        log.is_spared() || log.is_in_doubt()
-    };
-    for (daemon, reply) in served.iter().enumerate() {
-        if key.read(reply) != Ok(truth) {
-            let shown = key.log.lock().unwrap().shown(clock::now());
-            let text = format!("{:.80?}", key.read(reply));
-            world.violated(&format!(
-                "{}: nothing is under way, and daemon {daemon} says {text} where the owner says {truth:?}; was open {was_open}; {shown}",
-                key.name
-            ));
+    let ask = |client: &mut Client| key.read(&client.command(&["GET", &key.name]).unwrap());
+    let truth = ask(&mut owner)?;
+    for (daemon, client) in daemons.iter_mut().enumerate() {
+        let served = ask(client)?;
+        if served != truth {
+            return Err(format!("daemon {daemon} says {served:?} and the owner {truth:?}"));
         }
     }
+    let again = ask(&mut owner)?;
+    if again != truth {
+        return Err(format!("the owner says {truth:?} and then {again:?}"));
+    }
     rebase(world, key, &mut owner, truth);
-    true
+    Ok(())
 }
 
 fn rebase(world: &World, key: &Key, owner: &mut Client, truth: Seen) {

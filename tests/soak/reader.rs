@@ -11,7 +11,7 @@ use nearside::clock::{self, Nanos};
 use nearside::dev::Reply;
 use nearside::dev::client::encode;
 
-use crate::oracle::{Glance, Judged};
+use crate::oracle::{Glance, Judged, Seen};
 use crate::report::Readings;
 use crate::world::{BOUNDS, World};
 
@@ -34,6 +34,8 @@ struct Reader<'a> {
 #[derive(Clone, Copy)]
 struct Last {
     state: usize,
+    /// Which of several absences was seen cannot be told, so how late one ends is not measured.
+    is_value: bool,
     stale_for: Nanos,
 }
 
@@ -122,12 +124,14 @@ impl Reader<'_> {
         let judged = log.judge(self.daemon, glance, earlier, seen, times, BOUNDS)?;
         if let Judged::State { number: state, replaced_at } = judged {
             let stale_for = replaced_at.map_or(0, |at| times.0 - at);
-            let last = self.last.entry(number).or_insert(Last { state, stale_for });
+            let now = Last { state, is_value: seen != Seen::Absent, stale_for };
+            let last = self.last.entry(number).or_insert(now);
             if state > last.state {
-                if let Some(at) = log.replaced_elsewhere(last.state, self.daemon) {
+                let replaced = log.replaced_elsewhere(last.state, self.daemon).filter(|_| last.is_value);
+                if let Some(at) = replaced {
                     self.readings.note(last.stale_for, self.world.weather.was_bad(at));
                 }
-                *last = Last { state, stale_for };
+                *last = now;
             } else if state == last.state {
                 last.stale_for = last.stale_for.max(stale_for);
             }

@@ -80,6 +80,10 @@ impl Writer<'_> {
         if log.is_in_doubt() && !log.is_spared() {
             return;
         }
+        let change = match change {
+            Change::Expire(_) if log.may_expire() => Change::Delete,
+            change => change,
+        };
         let sent_at = clock::now();
         let state = match change {
             Change::Expire(_) => None,
@@ -166,15 +170,14 @@ impl Writer<'_> {
 
 fn request(key: &Key, change: Change, state: Option<usize>) -> Vec<String> {
     let value = || key.value(state.unwrap_or_default());
-    let words = match change {
+    match change {
         Change::Set => vec!["SET".into(), key.name.clone(), value()],
         Change::SetForAWhile(millis) => {
             vec!["SET".into(), key.name.clone(), value(), "PX".into(), millis.to_string()]
         }
         Change::Expire(millis) => vec!["PEXPIRE".into(), key.name.clone(), millis.to_string()],
         Change::Delete => vec!["DEL".into(), key.name.clone()],
-    };
-    words
+    }
 }
 
 /// The port in `MOVED 1 host:port` or `ASK 1 host:port`.
@@ -184,10 +187,9 @@ fn direction(error: &str) -> Option<u16> {
     address.rsplit_once(':')?.1.parse().ok()
 }
 
-/// What a reply to a write means. An error is a refusal only if it says so.
-pub(crate) fn refuses(error: &str) -> bool {
-    const CODES: [&str; 8] =
-        ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED"];
+/// Whether this error says that nothing was written.
+fn refuses(error: &str) -> bool {
+    const CODES: [&str; 7] = ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN"];
     let code = error.split(' ').next().unwrap_or_default();
     CODES.contains(&code) || error.contains("was not executed")
 }

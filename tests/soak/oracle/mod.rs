@@ -113,6 +113,11 @@ impl KeyLog {
         self.push(State { is_expiry: true, ..State::new(true, earliest) })
     }
 
+    /// Whether it may expire by itself. Who gives it another time then makes the first one void before the log knows.
+    pub(crate) fn may_expire(&self) -> bool {
+        self.states.iter().rev().find(|state| !state.never).is_some_and(|state| state.is_expiry)
+    }
+
     /// The expiry of `number` was acknowledged: it will have happened by `latest`.
     pub(crate) fn expires_by(&mut self, number: usize, latest: Nanos) {
         self.states[number].by = Some(latest);
