@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "the log of a failed test is shown where cargo shows it")]
 
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "only the soak delays what passes a relay")]
 mod support;
 
 mod bad_input;
