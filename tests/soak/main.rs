@@ -30,6 +30,7 @@ use fastrand::Rng;
 use tokio::time::Instant;
 
 use faults::Faults;
+use reader::Manner;
 use report::Report;
 use world::World;
 
@@ -59,10 +60,12 @@ fn nothing_that_is_served_is_wrong() {
         for number in 0..WRITERS {
             scope.spawn(move || writer::run(world, number as usize, WRITERS as usize, random(number)));
         }
-        let readers: Vec<_> = (0..world.daemons.len() * 2)
+        let readers: Vec<_> = (0..world.daemons.len() * 4)
             .map(|number| {
                 let random = random(READER_STREAMS + number as u64);
-                scope.spawn(move || reader::run(world, number / 2, 2 + (number % 2) as u8, random))
+                let (daemon, version) = (number / 4, 2 + (number % 2) as u8);
+                let manner = if number % 4 < 2 { Manner::Waits } else { Manner::Leaves };
+                scope.spawn(move || reader::run(world, daemon, version, manner, random))
             })
             .collect();
         scope.spawn(move || vanisher::run(world, random(WRITERS + 1)));

@@ -21,6 +21,18 @@ const MGET_MAX: usize = 12;
 
 const PAUSE_MAX_MICROS: u64 = 1_500;
 
+/// How long a reader waits for a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// As long as the daemon may take. No reply is a violation.
+    Waits,
+    /// Not at all, and one key at a time: who waited for a node that is away would see nothing of what is served meanwhile
+    /// of others of its keys.
+    Leaves,
+}
+
+const IMPATIENCE: Duration = Duration::from_millis(15);
+
 /// One reader: a session of one daemon.
 struct Reader<'a> {
     world: &'a World,
@@ -46,12 +58,19 @@ struct Asked {
 }
 
 /// Reads until it is over.
-pub(crate) fn run(world: &World, daemon: usize, version: u8, mut random: Rng) -> Readings {
+pub(crate) fn run(world: &World, daemon: usize, version: u8, manner: Manner, mut random: Rng) -> Readings {
     let mut reader = Reader { world, daemon, version, readings: Readings::new(), last: HashMap::new() };
-    let mut client = world.client(daemon, version);
+    let connect = || {
+        let client = world.client(daemon, version);
+        if manner == Manner::Leaves {
+            client.set_patience(IMPATIENCE).unwrap();
+        }
+        client
+    };
+    let mut client = connect();
     while !world.is_over() {
-        let depth = if random.bool() { 1 } else { random.usize(1..=DEPTH_MAX) };
-        let pipeline: Vec<Asked> = (0..depth).map(|_| reader.ask(&mut random)).collect();
+        let depth = if manner == Manner::Leaves || random.bool() { 1 } else { random.usize(1..=DEPTH_MAX) };
+        let pipeline: Vec<Asked> = (0..depth).map(|_| reader.ask(manner, &mut random)).collect();
         let bytes: Vec<u8> = pipeline.iter().flat_map(|asked| asked.bytes(world)).collect();
         let asked_at = clock::now();
         let mut is_lost = client.send_raw(&bytes).is_err();
@@ -64,8 +83,13 @@ pub(crate) fn run(world: &World, daemon: usize, version: u8, mut random: Rng) ->
             reader.check(asked, &reply, asked_at, &mut earlier);
         }
         if is_lost {
-            world.violated(&format!("daemon {daemon} gave no reply, or closed a session"));
-            client = world.client(daemon, version);
+            match manner {
+                Manner::Waits => {
+                    world.violated(&format!("daemon {daemon} gave no reply, or closed a session"));
+                }
+                Manner::Leaves => reader.readings.left += 1,
+            }
+            client = connect();
         }
         thread::sleep(Duration::from_micros(random.u64(..PAUSE_MAX_MICROS)));
     }
@@ -75,9 +99,9 @@ pub(crate) fn run(world: &World, daemon: usize, version: u8, mut random: Rng) ->
 // === impl Reader ===
 
 impl Reader<'_> {
-    fn ask(&self, random: &mut Rng) -> Asked {
+    fn ask(&self, manner: Manner, random: &mut Rng) -> Asked {
         let keys = &self.world.keys;
-        let is_mget = random.u8(..3) == 0;
+        let is_mget = manner == Manner::Waits && random.u8(..3) == 0;
         let count = if is_mget { random.usize(1..=MGET_MAX) } else { 1 };
         // Half of all reads are of few keys, so that they meet each other.
         let limit = if random.bool() { keys.len() } else { keys.len() / 10 };

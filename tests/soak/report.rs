@@ -13,6 +13,8 @@ pub(crate) struct Readings {
     pub(crate) reads: u64,
     pub(crate) spared: u64,
     pub(crate) errors: u64,
+    /// Replies that a reader did not wait for.
+    pub(crate) left: u64,
     /// How long what was written elsewhere was not seen, in microseconds: in calm times and in others.
     calm: Histogram<u64>,
     faulty: Histogram<u64>,
@@ -33,7 +35,7 @@ const LONG_SECONDS: u64 = 300;
 impl Readings {
     pub(crate) fn new() -> Readings {
         let histogram = || Histogram::new(3).unwrap();
-        Readings { reads: 0, spared: 0, errors: 0, calm: histogram(), faulty: histogram() }
+        Readings { reads: 0, spared: 0, errors: 0, left: 0, calm: histogram(), faulty: histogram() }
     }
 
     /// For so long after it was replaced elsewhere a state was still served.
@@ -55,6 +57,7 @@ impl Report {
         self.all.reads += one.reads;
         self.all.spared += one.spared;
         self.all.errors += one.errors;
+        self.all.left += one.left;
         self.all.calm.add(&one.calm).unwrap();
         self.all.faulty.add(&one.faulty).unwrap();
     }
@@ -65,8 +68,8 @@ impl Report {
         let hits: u64 = world.daemons.iter().map(|daemon| daemon.counter("l1_hits")).sum();
         println!("command: {}", self.command);
         println!(
-            "reads: {} judged, {} spared (keys of a failover, until their new owner was asked), {} refused; {hits} hits of L1",
-            all.reads, all.spared, all.errors
+            "reads: {} judged, {} spared (keys of a failover, until their new owner was asked), {} refused, {} not waited for; {hits} hits of L1",
+            all.reads, all.spared, all.errors, all.left
         );
         println!(
             "writes: {} acknowledged, {} refused, {} in doubt",

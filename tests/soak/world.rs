@@ -47,7 +47,7 @@ const TAGS: usize = 40;
 const KEYS_PER_TAG: usize = 6;
 
 /// What a daemon promises when it is configured as it comes: the lease, and what a loaded machine takes on top.
-pub(crate) const LEASE: Duration = Duration::from_secs(3);
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
 pub(crate) const BOUNDS: Bounds = Bounds {
     stale: LEASE.saturating_add(Duration::from_secs(1)),
     // The move of a slot restarts the time that a key has left when it arrives.

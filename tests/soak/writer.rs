@@ -109,7 +109,12 @@ impl Writer<'_> {
                 match (expiry, life) {
                     // There was nothing to expire.
                     (Some(expiry), _) if reply == Reply::Integer(0) => log.refuse(expiry),
-                    (Some(expiry), Some(life)) => log.expires_by(expiry, acked_at + clock::nanos(life)),
+                    (Some(expiry), Some(life)) => {
+                        log.expires_by(expiry, acked_at + clock::nanos(life));
+                        if state.is_none() {
+                            log.expiry_set(expiry, acked_at, through);
+                        }
+                    }
                     _ => {}
                 }
             }

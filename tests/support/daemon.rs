@@ -91,7 +91,8 @@ impl Daemon {
         let info = self.client().command(&["INFO", "nearside"]).unwrap().text();
         let lines = info.lines().filter(|line| line.starts_with("node"));
         let states = lines.filter_map(|line| line.split_once("address=")?.1.split_once(",state="));
-        states.map(|(address, state)| (address.to_owned(), state.trim().to_owned())).collect()
+        let state = |rest: &str| rest.split_once(',').map_or(rest, |(state, _)| state).to_owned();
+        states.map(|(address, rest)| (address.to_owned(), state(rest))).collect()
     }
 
     /// Waits until reads from so many nodes are tracked, and so kept.

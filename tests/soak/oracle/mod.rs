@@ -47,8 +47,11 @@ struct State {
     never: bool,
     /// It came by itself: the key's time was over.
     is_expiry: bool,
-    /// The daemon that acknowledged it, if one did.
+    /// The daemon that acknowledged it, if one did; of an expiry, the EXPIRE that set it.
     through: Option<usize>,
+    /// Of an expiry that a value got later: when the EXPIRE was acknowledged. Who had read the value before may not have
+    /// heard of it.
+    set_at: Option<Nanos>,
 }
 
 /// What a read must heed that is sent now.
@@ -83,7 +86,7 @@ pub(crate) enum Judged {
 
 impl State {
     fn new(is_absent: bool, from: Nanos) -> State {
-        State { is_absent, from, by: None, never: false, is_expiry: false, through: None }
+        State { is_absent, from, by: None, never: false, is_expiry: false, through: None, set_at: None }
     }
 }
 
@@ -121,6 +124,12 @@ impl KeyLog {
     /// The expiry of `number` was acknowledged: it will have happened by `latest`.
     pub(crate) fn expires_by(&mut self, number: usize, latest: Nanos) {
         self.states[number].by = Some(latest);
+    }
+
+    /// The expiry `number` was given to a value that was there already, by a daemon if one is named.
+    pub(crate) fn expiry_set(&mut self, number: usize, now: Nanos, through: Option<usize>) {
+        self.states[number].set_at = Some(now);
+        self.states[number].through = through;
     }
 
     fn push(&mut self, state: State) -> usize {
@@ -237,7 +246,7 @@ impl KeyLog {
         let floor = glance.floor.max(earlier.unwrap_or(0));
         let number = match seen {
             Seen::Value(value) => self.number_of(value),
-            Seen::Absent => self.oldest_absent(floor, asked_at, received_at, bounds)?,
+            Seen::Absent => self.oldest_absent(floor, daemon, (asked_at, received_at), bounds)?,
         };
         let state = self.states[number];
         if state.never {
@@ -252,7 +261,7 @@ impl KeyLog {
         if number < floor {
             return Err(format!("state {number} behind {floor} in one pipeline"));
         }
-        let overdue = self.overdue(number, asked_at, bounds);
+        let overdue = self.overdue(number, daemon, asked_at, bounds);
         if let Some(by) = overdue {
             let ago = Duration::from_nanos(by);
             return Err(format!("state {number} was over {ago:?} before the read was sent"));
@@ -270,8 +279,8 @@ impl KeyLog {
     fn oldest_absent(
         &self,
         floor: usize,
-        asked_at: Nanos,
-        received_at: Nanos,
+        daemon: usize,
+        (asked_at, received_at): (Nanos, Nanos),
         bounds: Bounds,
     ) -> Result<usize, String> {
         let from = floor.max(self.base);
@@ -282,14 +291,14 @@ impl KeyLog {
         let candidates = (from..self.states.len()).filter(absent);
         let mut newest = None;
         for number in candidates {
-            if self.overdue(number, asked_at, bounds).is_none() {
+            if self.overdue(number, daemon, asked_at, bounds).is_none() {
                 return Ok(number);
             }
             newest = Some(number);
         }
         match newest {
             Some(number) => {
-                let ago = self.overdue(number, asked_at, bounds).unwrap_or_default();
+                let ago = self.overdue(number, daemon, asked_at, bounds).unwrap_or_default();
                 let ago = Duration::from_nanos(ago);
                 Err(format!("absent, which had ended with state {number} {ago:?} before the read was sent"))
             }
@@ -299,14 +308,23 @@ impl KeyLog {
         }
     }
 
-    /// How long before `asked_at` a state was certainly over, if that is longer than it may be.
-    fn overdue(&self, number: usize, asked_at: Nanos, bounds: Bounds) -> Option<Nanos> {
+    /// How long before `asked_at` a state was certainly over, if that is longer than `daemon` may serve it.
+    fn overdue(&self, number: usize, daemon: usize, asked_at: Nanos, bounds: Bounds) -> Option<Nanos> {
+        let (stale, expired) = (clock::nanos(bounds.stale), clock::nanos(bounds.expired));
         let later = self.states[number + 1..].iter().filter(|state| !state.never);
         later
-            .filter_map(|state| {
-                let bound = if state.is_expiry { bounds.expired } else { bounds.stale };
-                let ago = asked_at.saturating_sub(state.by?);
-                (ago > clock::nanos(bound)).then_some(ago)
+            .enumerate()
+            .filter_map(|(distance, state)| {
+                let over_at = state.by?;
+                // When it expires itself is known with a value, unless that was set later. Of the end of one that
+                // replaced it a daemon hears no sooner than of that one.
+                let is_own_end = state.is_expiry && distance == 0;
+                let until = match state.set_at.filter(|_| state.through != Some(daemon)) {
+                    _ if !is_own_end => over_at + stale,
+                    Some(set_at) => (over_at + expired).max(set_at + stale),
+                    None => over_at + expired,
+                };
+                (asked_at > until).then(|| asked_at - over_at)
             })
             .max()
     }

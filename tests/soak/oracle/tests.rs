@@ -106,6 +106,29 @@ fn an_absence_ends_when_the_key_appears() {
 }
 
 #[test]
+fn what_was_replaced_by_what_expired_is_over_after_the_bound() {
+    let mut log = written();
+    let brief = log.begin(false, 40 * MS);
+    log.acknowledge(brief, 41 * MS, None);
+    let expiry = log.begin_expiry(50 * MS);
+    log.expires_by(expiry, 52 * MS);
+    accept(&mut log, 0, Seen::Value(3), 120, 3);
+    reject(&mut log, 0, Seen::Value(3), 143, "was over");
+    reject(&mut log, 0, Seen::Value(brief), 63, "was over");
+}
+
+#[test]
+fn who_has_not_heard_of_an_expire_serves_the_value_until_the_bound() {
+    let mut log = written();
+    let expiry = log.begin_expiry(50 * MS);
+    log.expires_by(expiry, 52 * MS);
+    log.expiry_set(expiry, 40 * MS, Some(1));
+    accept(&mut log, 0, Seen::Value(3), 139, 3);
+    reject(&mut log, 0, Seen::Value(3), 141, "was over");
+    reject(&mut log, 1, Seen::Value(3), 63, "was over");
+}
+
+#[test]
 fn what_expired_is_over_at_once() {
     let mut log = written();
     let expiry = log.begin_expiry(50 * MS);
