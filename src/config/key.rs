@@ -263,7 +263,7 @@ pub static KEYS: &[Key] = &[
         Bounds,
         "lease",
         "DURATION",
-        Some("3s"),
+        Some("2s"),
         "How long after the last such proof the near cache serves entries of that node; more than \
          heartbeat_interval",
     ),

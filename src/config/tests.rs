@@ -31,7 +31,7 @@ fn the_defaults_need_only_an_upstream() {
     assert_eq!((config.listen.unix, config.listen.unix_mode), (None, 0o770));
     assert_eq!(config.cache.size_bytes, Some(100 << 20));
     assert_eq!(config.cache.ttl, Duration::from_secs(60));
-    assert_eq!(config.upstream.lease, Duration::from_secs(3));
+    assert_eq!(config.upstream.lease, Duration::from_secs(2));
     assert_eq!(config.session.request_bulk_bytes_max, 512 << 20);
     assert_eq!(config.workers, 1);
     assert_eq!(

@@ -82,6 +82,7 @@ impl House {
             tcp: tcp.to_vec(),
             unix: config.listen.unix.clone().map(|path| (path, config.listen.unix_mode)),
             topology_refresh_interval: config.upstream.topology_refresh_interval,
+            lease: config.upstream.lease,
         });
         let settings = Arc::new(options::settings(config));
         House {

@@ -47,6 +47,8 @@ pub struct Report {
     pub unix: Option<(PathBuf, u32)>,
     /// How often the topology is asked for; the absence of a key must not be remembered for less.
     pub topology_refresh_interval: Duration,
+    /// How long L1 serves what was read over a connection that has fallen silent, at most.
+    pub lease: Duration,
 }
 
 /// The version that is reported until the upstream has told its own: the one whose commands and errors are the

@@ -172,8 +172,11 @@ pub(super) fn nearside(facts: &Facts, out: &mut String) -> Result {
     if answered + missing > 0 {
         write!(out, "primaries_answered:{answered}\r\nprimaries_missing:{missing}\r\n")?;
     }
-    for (index, (node, state)) in upstream.board.nodes(clock::now()).into_iter().enumerate() {
-        write!(out, "node{index}:address={node},state={state}\r\n")?;
+    write!(out, "lease_ms:{}\r\n", report.lease.as_millis())?;
+    let now = clock::now();
+    for (index, (node, standing)) in upstream.board.nodes(now).into_iter().enumerate() {
+        let (state, seconds) = (standing.state, now.saturating_sub(standing.since) / 1_000_000_000);
+        write!(out, "node{index}:address={node},state={state},state_seconds={seconds}\r\n")?;
     }
     Ok(())
 }

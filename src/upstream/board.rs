@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::clock::Nanos;
+use crate::clock::{self, Nanos};
 use crate::node::{Epoch, NodeId};
 
 /// The coherence state of a node: whether L1 serves what was read from it.
@@ -32,6 +32,23 @@ pub(super) enum Link {
     Down,
 }
 
+/// A connection as it was posted last.
+#[derive(Clone, Debug)]
+struct Posted {
+    link: Link,
+    /// Since when its coherence state has been the same.
+    since: Nanos,
+}
+
+/// How a node stands, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The state of the worst of its connections.
+    pub state: Coherence,
+    /// Since when all of them have been tracked; otherwise since when the first has been in this state.
+    pub since: Nanos,
+}
+
 /// What the server says it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerFacts {
@@ -48,7 +65,7 @@ pub struct ServerFacts {
 /// The connections, by node and worker.
 #[derive(Debug, Default)]
 pub struct Board {
-    links: Mutex<BTreeMap<(NodeId, usize), Link>>,
+    links: Mutex<BTreeMap<(NodeId, usize), Posted>>,
     servers: Mutex<BTreeMap<NodeId, ServerFacts>>,
     /// Whether the connection over which the topology is asked stands.
     control: AtomicBool,
@@ -60,7 +77,12 @@ pub struct Board {
 
 impl Board {
     pub(super) fn post(&self, node: &NodeId, worker: usize, link: Link) {
-        lock(&self.links).insert((node.clone(), worker), link);
+        let now = clock::now();
+        let mut links = lock(&self.links);
+        let former = links.get(&(node.clone(), worker)).map(|posted| posted.standing(now));
+        let same = former.filter(|former| former.state == link.coherence(now));
+        let since = same.map_or(now, |former| former.since);
+        links.insert((node.clone(), worker), Posted { link, since });
     }
 
     pub(super) fn remove(&self, node: &NodeId, worker: usize) {
@@ -111,19 +133,51 @@ impl Board {
     /// How many connections are up: those that carry commands, those that subscribe, and the one over which the
     /// topology is asked.
     pub fn connections(&self) -> usize {
-        let lanes =
-            lock(&self.links).values().filter(|link| matches!(link, Link::Up(_) | Link::Untracked)).count();
+        let lanes = lock(&self.links)
+            .values()
+            .filter(|posted| matches!(posted.link, Link::Up(_) | Link::Untracked))
+            .count();
         lanes + self.feeds.load(Ordering::Relaxed) + usize::from(self.control.load(Ordering::Relaxed))
     }
 
-    /// The state of each node as of `now`: of the worst of its connections.
-    pub fn nodes(&self, now: Nanos) -> BTreeMap<NodeId, Coherence> {
-        let mut nodes = BTreeMap::new();
-        for ((node, _), link) in lock(&self.links).iter() {
-            let state = nodes.entry(node.clone()).or_insert(Coherence::Tracked);
-            *state = (*state).max(link.coherence(now));
+    /// How each node stands as of `now`.
+    pub fn nodes(&self, now: Nanos) -> BTreeMap<NodeId, Standing> {
+        let mut nodes: BTreeMap<NodeId, Standing> = BTreeMap::new();
+        for ((node, _), posted) in lock(&self.links).iter() {
+            let standing = posted.standing(now);
+            nodes.entry(node.clone()).and_modify(|worst| *worst = worst.and(standing)).or_insert(standing);
         }
         nodes
+    }
+}
+
+// === impl Posted ===
+
+impl Posted {
+    fn standing(&self, now: Nanos) -> Standing {
+        let since = match &self.link {
+            // Its lease ran out, which nobody posted.
+            Link::Up(Some(epoch)) if !epoch.is_live(now) => epoch.lease_until().max(self.since),
+            _ => self.since,
+        };
+        Standing { state: self.link.coherence(now), since }
+    }
+}
+
+// === impl Standing ===
+
+impl Standing {
+    /// How a node stands that has one connection like this and one like `other`.
+    fn and(self, other: Standing) -> Standing {
+        let state = self.state.max(other.state);
+        if self.state != other.state {
+            return if self.state == state { self } else { other };
+        }
+        let since = match state {
+            Coherence::Tracked => self.since.max(other.since),
+            Coherence::CatchingUp | Coherence::Lost => self.since.min(other.since),
+        };
+        Standing { state, since }
     }
 }
 
@@ -154,4 +208,44 @@ impl fmt::Display for Coherence {
 /// Nobody panics while holding one of these; if somebody does, the data is still whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stands(board: &Board, now: Nanos) -> Standing {
+        *board.nodes(now).values().next().unwrap()
+    }
+
+    #[test]
+    fn a_node_stands_as_its_worst_connection_and_since_then() {
+        let (board, node) = (Board::default(), NodeId::new("h:1"));
+        board.post(&node, 0, Link::Connecting);
+        let first = stands(&board, clock::now());
+        assert_eq!(first.state, Coherence::CatchingUp);
+        board.post(&node, 0, Link::Up(None));
+        assert_eq!(stands(&board, clock::now()), first, "as before: it is still catching up");
+
+        let lease_until = clock::now() + 1_000_000_000;
+        let epoch = Epoch::begin(lease_until);
+        board.post(&node, 0, Link::Up(Some(epoch.clone())));
+        let tracked = stands(&board, clock::now());
+        assert_eq!(tracked.state, Coherence::Tracked);
+        assert!(tracked.since >= first.since);
+        assert_eq!(
+            stands(&board, lease_until + 5),
+            Standing { state: Coherence::Lost, since: lease_until },
+            "nobody posts that a lease ran out"
+        );
+
+        board.post(&node, 1, Link::Up(Some(epoch)));
+        let both = stands(&board, clock::now());
+        assert!(both.state == Coherence::Tracked && both.since >= tracked.since, "since the later one");
+        board.post(&node, 1, Link::Down);
+        let lost = stands(&board, clock::now());
+        assert!(lost.state == Coherence::Lost && lost.since >= both.since);
+        board.remove(&node, 1);
+        assert_eq!(stands(&board, clock::now()), tracked);
+    }
 }
