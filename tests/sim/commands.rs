@@ -26,11 +26,16 @@ impl Cluster {
             self.close_fills(id);
         }
         let asking = std::mem::take(&mut self.conns[id].asking);
+        self.conns[id].untracked = std::mem::take(&mut self.conns[id].opted_out);
         let (mut after, mut mark) = (Aftermath::default(), None);
         let reply = match (args[0], &args[1..]) {
             ("HELLO", _) => format!("%2\r\n{}:{id}\r\n{}:3\r\n", bulk("id"), bulk("proto")),
-            ("CLIENT", ["TRACKING", "ON"]) => {
+            ("CLIENT", ["TRACKING", "ON", "OPTOUT"]) => {
                 self.conns[id].tracking = true;
+                "+OK\r\n".to_owned()
+            }
+            ("CLIENT", ["CACHING", "NO"]) => {
+                self.conns[id].opted_out = true;
                 "+OK\r\n".to_owned()
             }
             ("INFO", _) => bulk(&format!("run_id:{id}\r\n")),
@@ -179,7 +184,7 @@ impl Cluster {
     }
 
     fn track(&mut self, id: ConnId, key: usize) {
-        if self.conns[id].tracking {
+        if self.conns[id].tracking && !self.conns[id].untracked {
             let node = self.conns[id].node;
             self.nodes[node].table.entry(key).or_default().insert(id);
         }

@@ -43,6 +43,10 @@ pub(crate) struct Conn {
     leaving: Vec<u8>,
     pub(crate) tracking: bool,
     pub(crate) asking: bool,
+    /// The next command is not tracked.
+    pub(crate) opted_out: bool,
+    /// The command at hand is not.
+    pub(crate) untracked: bool,
     /// Fills whose lifetime was not asked for yet.
     pub(crate) open: Vec<Fill>,
     /// When the daemon could see that the connection is over.
@@ -67,6 +71,8 @@ impl Conn {
             leaving: Vec::new(),
             tracking: false,
             asking: false,
+            opted_out: false,
+            untracked: false,
             open: Vec::new(),
             over_at: NEVER,
             flushes: Vec::new(),

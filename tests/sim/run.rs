@@ -9,6 +9,7 @@ use std::time::Duration;
 use nearside::config::{Config, Sources};
 use nearside::daemon::house::House;
 use nearside::listener::{ClientSocket, Permit};
+use nearside::policy::Policy;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::time::{self, Instant};
@@ -96,7 +97,10 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
     let directory = tempfile::Builder::new().prefix("sim").tempdir().expect("a temporary directory");
     let mut rng = fastrand::Rng::with_seed(seed);
     let weather = Weather::draw(&mut rng);
-    let config = config(&mut rng);
+    let mut config = config(&mut rng);
+    if seed % 4 == 1 {
+        config.policies = KEPT_OUT.map(|prefix| Policy { cache: false, ..Policy::new(prefix) }).into();
+    }
     let clients: Vec<Client> = (0..rng.usize(2..7)).map(|id| Client::new(id, &mut rng)).collect();
     let cluster =
         Cluster::new(directory.path(), rng, Log::new(traced, directory.path().display().to_string()));
@@ -110,6 +114,9 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
         Faults::new(weather),
     ))
 }
+
+/// What policies keep out of L1 in some of the runs.
+const KEPT_OUT: [&[u8]; 2] = [b"{a}", b"c"];
 
 /// The configuration of the daemon: as in production, but quicker, so that a run of seconds meets every bound.
 fn config(rng: &mut fastrand::Rng) -> Config {
