@@ -16,7 +16,17 @@ pub struct NodeId(Arc<str>);
 /// been received; an entry is served only while the lease of its epoch runs (I4). So a connection that fell
 /// silent, or a daemon that was stopped and resumed, stops serving by the clock alone, without anybody's action.
 #[derive(Clone)]
-pub struct Epoch(Arc<AtomicU64>);
+pub struct Epoch(Arc<Life>);
+
+#[derive(Debug)]
+struct Life {
+    /// Which one it is of all of this daemon, for people.
+    number: u64,
+    lease_until: AtomicU64,
+}
+
+/// How many epochs have begun.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
 
 /// The lease of an epoch that has ended. No clock reading is below it.
 const ENDED: Nanos = 0;
@@ -52,30 +62,36 @@ impl fmt::Display for NodeId {
 impl Epoch {
     /// A new life, confirmed until `lease_until`.
     pub fn begin(lease_until: Nanos) -> Epoch {
-        Epoch(Arc::new(AtomicU64::new(lease_until.max(1))))
+        let number = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
+        Epoch(Arc::new(Life { number, lease_until: AtomicU64::new(lease_until.max(1)) }))
     }
 
     /// Whether entries of this epoch may be served at `now`.
     pub fn is_live(&self, now: Nanos) -> bool {
-        now < self.0.load(Ordering::Acquire)
+        now < self.0.lease_until.load(Ordering::Acquire)
     }
 
     /// Extends the lease to `lease_until`; does nothing once the epoch has ended.
     pub fn renew(&self, lease_until: Nanos) {
         // An ended epoch stays ended: only a value that is not ENDED is replaced.
-        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |current| {
+        let _ = self.0.lease_until.fetch_update(Ordering::AcqRel, Ordering::Acquire, |current| {
             (current != ENDED).then_some(current.max(lease_until))
         });
     }
 
     /// Until when the lease runs; 0 once the epoch has ended.
     pub fn lease_until(&self) -> Nanos {
-        self.0.load(Ordering::Acquire)
+        self.0.lease_until.load(Ordering::Acquire)
+    }
+
+    /// Which one it is of all that this daemon began, from 1.
+    pub fn number(&self) -> u64 {
+        self.0.number
     }
 
     /// Ends the epoch: every entry that carries it is a miss from now on.
     pub fn end(&self) {
-        self.0.store(ENDED, Ordering::Release);
+        self.0.lease_until.store(ENDED, Ordering::Release);
     }
 }
 

@@ -52,6 +52,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "resp",
             "command",
             "tracker",
+            "policy",
             "near_cache",
             "upstream",
             "pubsub",

@@ -145,6 +145,10 @@ pub enum Local {
     SlowlogGet,
     SlowlogLen,
     SlowlogReset,
+    NearsideExplain,
+    NearsideFlush,
+    NearsideFresh,
+    NearsideHelp,
 }
 
 /// Which state a command needs.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::explain::KeptReply;
 use super::generations::Generation;
 use crate::clock::Nanos;
 use crate::node::Epoch;
@@ -39,6 +40,7 @@ pub(super) struct Cached {
     tail: Box<[u8]>,
     reply: Reply,
     epoch: Epoch,
+    since: Nanos,
     deadline: Nanos,
 }
 
@@ -97,9 +99,15 @@ impl Reply {
 // === impl Cached ===
 
 impl Cached {
-    pub(super) fn new(question: &Question<'_>, reply: &Reply, epoch: Epoch, deadline: Nanos) -> Cached {
+    pub(super) fn new(
+        question: &Question<'_>,
+        reply: &Reply,
+        epoch: Epoch,
+        since: Nanos,
+        deadline: Nanos,
+    ) -> Cached {
         let Question { command, tail, .. } = *question;
-        Cached { command, tail: tail.into(), reply: reply.detached(), epoch, deadline }
+        Cached { command, tail: tail.into(), reply: reply.detached(), epoch, since, deadline }
     }
 
     /// Whether it may be served at `now`, as far as its connection and its time go (I4, I5).
@@ -113,6 +121,18 @@ impl Cached {
         self.tail.len() == question.tail.len()
             && *self.tail == *question.tail
             && self.command == question.command
+    }
+
+    fn explained(&self) -> KeptReply {
+        KeptReply {
+            command: self.command,
+            arguments: cursor::strings(&self.tail).map(<[u8]>::to_vec).collect(),
+            since: self.since,
+            deadline: self.deadline,
+            epoch: self.epoch.number(),
+            lease_until: self.epoch.lease_until(),
+            bytes: self.reply.resp3.len(),
+        }
     }
 
     fn weight(&self) -> usize {
@@ -175,13 +195,22 @@ impl Entry {
         }
     }
 
+    /// The replies that may be served at `now`. Its generation is the caller's to check.
+    pub(super) fn kept(&self, now: Nanos) -> Vec<KeptReply> {
+        self.replies.iter().filter(|cached| cached.is_live(now)).map(|cached| cached.explained()).collect()
+    }
+
+    /// Whether the time of all its replies is over.
+    pub(super) fn is_over(&self, now: Nanos) -> bool {
+        self.replies.iter().all(|cached| now >= cached.deadline)
+    }
+
     /// Whether any of its replies may still be served at `now`; if none, whether time alone ended it.
     pub(super) fn remains(&self, now: Nanos) -> Result<(), Gone> {
         if self.replies.iter().any(|cached| cached.is_live(now)) {
             return Ok(());
         }
-        let expired = self.replies.iter().all(|cached| now >= cached.deadline);
-        Err(if expired { Gone::Expired } else { Gone::Lost })
+        Err(if self.is_over(now) { Gone::Expired } else { Gone::Lost })
     }
 }
 

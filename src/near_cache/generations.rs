@@ -7,6 +7,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::why::Why;
 use crate::key::{SLOT_COUNT, Slot};
 
 /// Groups of keys: 512 KiB. With 10,000 writes a second through one daemon, a key that nobody writes is dropped
@@ -55,6 +56,15 @@ impl Generations {
             && self.slots[generation.slot.index()].load(Ordering::Acquire) == generation.slot_number
     }
 
+    /// Which of the numbers has changed since `generation` was noted, in terms of why an entry that is still there is not
+    /// served. One whose own key was invalidated is not there any more.
+    pub(super) fn changed(&self, generation: &Generation) -> Option<Why> {
+        if self.slots[generation.slot.index()].load(Ordering::Acquire) != generation.slot_number {
+            return Some(Why::Moved);
+        }
+        (!self.is_current(generation)).then_some(Why::Neighbour)
+    }
+
     /// The key with this hash changed.
     pub(super) fn raise_key(&self, hash: u64) {
         self.keys[group(hash) as usize].fetch_add(1, Ordering::AcqRel);
@@ -78,6 +88,11 @@ impl Generations {
 impl Generation {
     pub(super) fn slot(&self) -> Slot {
         self.slot
+    }
+
+    /// The number of the group, and that of the slot.
+    pub(super) fn numbers(&self) -> (u32, u32) {
+        (self.key_number, self.slot_number)
     }
 }
 

@@ -26,15 +26,19 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 mod entry;
+mod explain;
 mod fill;
 mod generations;
 mod hashing;
 mod hot_set;
 mod store;
 mod sweep;
+mod why;
 
 pub use entry::{Question, Reply};
+pub use explain::{Explained, KeptReply};
 pub use fill::{Lead, Ticket};
+pub use why::{Noted, REASONS_MAX, Why};
 
 use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
@@ -49,6 +53,7 @@ use generations::{Generation, Generations};
 use hashing::Hashing;
 use hot_set::HotSet;
 use store::Store;
+use why::Reasons;
 
 /// One in so many hits of the hot set is reported to the store.
 const HOT_HITS_PER_REPORT: u64 = 64;
@@ -85,6 +90,10 @@ pub struct SharedCache {
     hashing: Hashing,
     generations: Generations,
     store: Store,
+    /// Why keys are not here.
+    reasons: Arc<Reasons>,
+    /// When everything was dropped last; 0 if never.
+    emptied_at: AtomicU64,
     commits: [Commits; COMMIT_LOCKS],
 }
 
@@ -155,7 +164,12 @@ pub enum Commit {
 impl SharedCache {
     /// An empty cache. Evictions are counted in `stats`.
     pub fn new(limits: CacheLimits, stats: Arc<WorkerStats>) -> SharedCache {
-        let store = Store::new(limits.bytes_max, move || stats.l1_evictions.add(1));
+        let reasons = Arc::new(Reasons::new());
+        let noting = reasons.clone();
+        let store = Store::new(limits.bytes_max, move |hash| {
+            stats.l1_evictions.add(1);
+            noting.note(hash, Why::Evicted);
+        });
         let commits = std::array::from_fn(|_| Commits::default());
         SharedCache {
             ttl: Setting::of_duration(limits.ttl),
@@ -164,6 +178,8 @@ impl SharedCache {
             hashing: Hashing::new(),
             generations: Generations::new(),
             store,
+            reasons,
+            emptied_at: AtomicU64::new(0),
             commits,
         }
     }
@@ -183,7 +199,7 @@ impl SharedCache {
         match invalidation {
             Invalidation::Keys(keys) => {
                 for key in keys {
-                    self.invalidate_key(key);
+                    self.invalidate_key(key, Some(Why::Invalidated));
                 }
                 stats.l1_invalidations.add(keys.len() as u64);
             }
@@ -197,24 +213,29 @@ impl SharedCache {
             Invalidation::All => {
                 self.generations.raise_all();
                 self.store.remove_all();
+                self.emptied_at.store(clock::now(), Ordering::Relaxed);
                 stats.l1_flushes.add(1);
             }
         }
     }
 
-    /// Makes sure that nothing older than this call is served for `key`; whether an entry went.
-    pub fn invalidate_key(&self, key: &[u8]) -> bool {
+    /// Makes sure that nothing older than this call is served for `key`; whether an entry went, because of `why`.
+    pub fn invalidate_key(&self, key: &[u8], why: Option<Why>) -> bool {
         let hash = self.hashing.hash(key);
         // The order is I2: from here on a running fill cannot commit, and a hot set cannot serve.
         self.generations.raise_key(hash);
-        self.store.remove(hash, key)
+        let went = self.store.remove(hash, key);
+        if let Some(why) = why.filter(|_| went) {
+            self.reasons.note(hash, why);
+        }
+        went
     }
 
     /// A reply about `key` that is not kept is about to leave. With several workers it may be newer than what another
     /// one's connection brought in, or is about to: neither may be served after it.
     pub fn answered_otherwise(&self, key: &[u8]) {
         if self.limits.several_workers {
-            self.invalidate_key(key);
+            self.invalidate_key(key, None);
         }
     }
 
@@ -236,6 +257,11 @@ impl SharedCache {
         if let Lifetime::Bounded(left) = lifetime { left.min(cap) } else { cap }
     }
 
+    /// How long replies are kept at most, and those about absent keys.
+    pub fn times(&self) -> (Duration, Duration) {
+        (self.ttl.duration(), self.negative_ttl.duration())
+    }
+
     /// Entries and their bytes.
     pub fn size(&self) -> (u64, u64) {
         self.store.size()
@@ -243,7 +269,7 @@ impl SharedCache {
 
     /// Drops the entries that can never be served again, a few at a time, and gives way in between.
     pub async fn sweep(&self, stats: &WorkerStats) {
-        sweep::sweep(&self.store, &self.generations, stats).await;
+        sweep::sweep(self, stats).await;
     }
 }
 
@@ -296,6 +322,7 @@ impl<T: Clone> NearCache<T> {
     fn lookup_stored(&self, hash: u64, question: &Question<'_>, now: Nanos) -> Option<Reply> {
         let entry = self.shared.store.get(hash, question.key)?;
         if !self.shared.generations.is_current(&entry.generation) {
+            self.shared.reasons.note(hash, self.shared.why_dead(&entry, now));
             return None;
         }
         match entry.find(question, now) {
@@ -308,9 +335,14 @@ impl<T: Clone> NearCache<T> {
                 self.stats.l1_expirations.add(1);
                 self.hot.borrow_mut().clear(hash);
                 self.shared.store.remove(hash, question.key);
+                self.shared.reasons.note(hash, Why::Expired);
                 None
             }
-            Found::Lost | Found::Nothing => None,
+            Found::Lost => {
+                self.shared.reasons.note(hash, Why::Lost);
+                None
+            }
+            Found::Nothing => None,
         }
     }
 
@@ -388,14 +420,17 @@ impl<T: Clone> NearCache<T> {
         let _one_by_one = commits.one_by_one.lock().unwrap_or_else(PoisonError::into_inner);
         let rival = self.kept_reply(ticket.hash, question);
         let commit = match &rival {
-            Some(rival) if rival.resp3 != reply.resp3 => Commit::Killed,
+            Some(rival) if rival.resp3 != reply.resp3 => {
+                self.note(ticket.hash, Why::Differed);
+                Commit::Killed
+            }
             _ => self.keep(ticket, question, reply, lifetime, sent_at),
         };
         if commit == Commit::Kept {
             commits.latest.fetch_max(clock::now(), Ordering::AcqRel);
         }
         if commit != Commit::Kept && rival.is_none_or(|rival| rival.resp3 != reply.resp3) {
-            self.shared.invalidate_key(question.key);
+            self.shared.invalidate_key(question.key, None);
         }
         commit
     }
@@ -422,16 +457,24 @@ impl<T: Clone> NearCache<T> {
         let deadline = sent_at + clock::nanos(self.shared.time_to_keep(&ticket.terms, lifetime));
         if !self.shared.generations.is_current(&ticket.generation) || !ticket.epoch.is_live(now) {
             self.stats.l1_fills_killed.add(1);
+            let is_changed = !self.shared.generations.is_current(&ticket.generation);
+            self.note(ticket.hash, if is_changed { Why::Changed } else { Why::EpochEnded });
             return Commit::Killed;
         }
-        if now >= deadline || ticket.terms.value_max.is_some_and(|max| reply.value_len() > max) {
+        if now >= deadline {
+            self.note(ticket.hash, Why::TooShort);
+            return Commit::NotKept;
+        }
+        if ticket.terms.value_max.is_some_and(|max| reply.value_len() > max) {
+            self.note(ticket.hash, Why::TooLarge);
             return Commit::NotKept;
         }
         let former = self.shared.store.get(ticket.hash, question.key);
         let key = former.as_ref().map_or_else(|| question.key.into(), |former| former.key.clone());
-        let cached = Cached::new(question, reply, ticket.epoch.clone(), deadline);
+        let cached = Cached::new(question, reply, ticket.epoch.clone(), now, deadline);
         let entry = Entry::with(former.as_deref(), key, ticket.generation, cached, now);
         if entry.weight() > self.shared.limits.entry_bytes_max {
+            self.note(ticket.hash, Why::TooLarge);
             return Commit::NotKept;
         }
         // An invalidation may come between the check above and this line, on another worker: the entry carries the
@@ -439,6 +482,10 @@ impl<T: Clone> NearCache<T> {
         self.shared.store.insert(ticket.hash, Arc::new(entry));
         self.stats.l1_fills.add(1);
         Commit::Kept
+    }
+
+    fn note(&self, hash: u64, why: Why) {
+        self.shared.reasons.note(hash, why);
     }
 
     fn question_hash(&self, question: &Question<'_>) -> u64 {

@@ -38,15 +38,15 @@ struct AlreadyHashed(u64);
 // === impl Store ===
 
 impl Store {
-    /// A store of at most `bytes_max`; `on_eviction` is called for each entry that went for room.
-    pub(super) fn new(bytes_max: u64, on_eviction: impl Fn() + Send + Sync + 'static) -> Store {
+    /// A store of at most `bytes_max`; `on_eviction` is called with the hash of each entry that went for room.
+    pub(super) fn new(bytes_max: u64, on_eviction: impl Fn(u64) + Send + Sync + 'static) -> Store {
         let entries = Cache::builder()
             .name("l1")
             .max_capacity(bytes_max)
             .weigher(|_: &StoreKey, entry: &Arc<Entry>| entry.weight())
-            .eviction_listener(move |_, _, cause| {
+            .eviction_listener(move |key: Arc<StoreKey>, _, cause| {
                 if cause == RemovalCause::Size {
-                    on_eviction();
+                    on_eviction(key.hash);
                 }
             })
             .build_with_hasher(BuildHasherDefault::default());

@@ -2,24 +2,22 @@
 //!
 //! Lookups pass such entries over, so this is about memory and truthful counts, not about correctness.
 
+use super::SharedCache;
 use super::entry::Gone;
-use super::generations::Generations;
-use super::store::Store;
 use crate::clock;
 use crate::stats::WorkerStats;
 
 /// Entries looked at before others get their turn.
 const BATCH: usize = 256;
 
-pub(super) async fn sweep(store: &Store, generations: &Generations, stats: &WorkerStats) {
-    for (index, (hash, entry)) in store.iter().enumerate() {
-        let stale = !generations.is_current(&entry.generation);
-        match entry.remains(clock::now()) {
-            Ok(()) if !stale => {}
-            outcome => {
-                if store.remove(hash, &entry.key) && outcome == Err(Gone::Expired) {
-                    stats.l1_expirations.add(1);
-                }
+pub(super) async fn sweep(cache: &SharedCache, stats: &WorkerStats) {
+    for (index, (hash, entry)) in cache.store.iter().enumerate() {
+        let (now, stale) = (clock::now(), !cache.generations.is_current(&entry.generation));
+        let remains = entry.remains(now);
+        if (stale || remains.is_err()) && cache.store.remove(hash, &entry.key) {
+            cache.reasons.note(hash, cache.why_dead(&entry, now));
+            if remains == Err(Gone::Expired) {
+                stats.l1_expirations.add(1);
             }
         }
         if index % BATCH == BATCH - 1 {

@@ -11,10 +11,10 @@ use super::*;
 use crate::resp::Resp;
 
 /// The near cache of one worker; a fill ends with its reply.
-type Cache = NearCache<Reply>;
+pub(super) type Cache = NearCache<Reply>;
 
 /// A question that owns its parts.
-struct Asked {
+pub(super) struct Asked {
     command: &'static str,
     key: String,
     tail: Vec<u8>,
@@ -22,7 +22,7 @@ struct Asked {
 
 const SECOND: Nanos = 1_000_000_000;
 
-const LIMITS: CacheLimits = CacheLimits {
+pub(super) const LIMITS: CacheLimits = CacheLimits {
     bytes_max: 1 << 20,
     entry_bytes_max: 1 << 17,
     ttl: Duration::from_secs(60),
@@ -33,11 +33,15 @@ const LIMITS: CacheLimits = CacheLimits {
 // === impl Asked ===
 
 impl Asked {
-    fn question(&self) -> Question<'_> {
+    pub(super) fn question(&self) -> Question<'_> {
         Question { command: self.command, key: self.key.as_bytes(), tail: &self.tail }
     }
 
-    fn slot(&self) -> Slot {
+    pub(super) fn key(&self) -> &[u8] {
+        self.key.as_bytes()
+    }
+
+    pub(super) fn slot(&self) -> Slot {
         Slot::of(self.key.as_bytes())
     }
 }
@@ -47,28 +51,28 @@ fn asked(command: &'static str, args: &[&str]) -> Asked {
     Asked { command, key: args[0].to_owned(), tail: tail.into_bytes() }
 }
 
-fn get(key: &str) -> Asked {
+pub(super) fn get(key: &str) -> Asked {
     asked("get", &[key])
 }
 
-fn shared(limits: CacheLimits) -> Arc<SharedCache> {
+pub(super) fn shared(limits: CacheLimits) -> Arc<SharedCache> {
     Arc::new(SharedCache::new(limits, Arc::default()))
 }
 
-fn worker(shared: &Arc<SharedCache>) -> Cache {
+pub(super) fn worker(shared: &Arc<SharedCache>) -> Cache {
     NearCache::new(shared.clone(), Arc::default())
 }
 
-fn one_worker() -> Cache {
+pub(super) fn one_worker() -> Cache {
     worker(&shared(LIMITS))
 }
 
 /// An epoch that lasts longer than any test.
-fn live() -> Epoch {
+pub(super) fn live() -> Epoch {
     Epoch::begin(clock::now() + 3_600 * SECOND)
 }
 
-fn reply(text: &str) -> Reply {
+pub(super) fn reply(text: &str) -> Reply {
     Reply { resp3: Bytes::copy_from_slice(text.as_bytes()), resp2: None }
 }
 
@@ -82,23 +86,23 @@ fn served_at(cache: &Cache, asked: &Asked, now: Nanos) -> Option<String> {
     }
 }
 
-fn served(cache: &Cache, asked: &Asked) -> Option<String> {
+pub(super) fn served(cache: &Cache, asked: &Asked) -> Option<String> {
     served_at(cache, asked, clock::now())
 }
 
-fn miss(cache: &Cache, asked: &Asked) -> Missed {
+pub(super) fn miss(cache: &Cache, asked: &Asked) -> Missed {
     match cache.lookup(&asked.question(), clock::now(), || asked.slot()) {
         Lookup::Miss(missed) => missed,
         hit => panic!("not a miss: {hit:?}"),
     }
 }
 
-fn commit(cache: &Cache, asked: &Asked, ticket: &Ticket, value: &str) -> Commit {
+pub(super) fn commit(cache: &Cache, asked: &Asked, ticket: &Ticket, value: &str) -> Commit {
     cache.commit(ticket, &asked.question(), &reply(value), Lifetime::Unbounded, clock::now())
 }
 
 /// A whole fill, undisturbed.
-fn fill(cache: &Cache, asked: &Asked, value: &str, epoch: &Epoch) -> Commit {
+pub(super) fn fill(cache: &Cache, asked: &Asked, value: &str, epoch: &Epoch) -> Commit {
     let ticket = cache.ticket(&miss(cache, asked), epoch.clone());
     commit(cache, asked, &ticket, value)
 }
@@ -115,7 +119,7 @@ fn warm(cache: &Cache, asked: &Asked, value: &str) {
     assert!(matches!(lookup, Lookup::Hot(_)), "the second hit comes from the hot set: {lookup:?}");
 }
 
-fn change(cache: &Cache, keys: &[&str]) {
+pub(super) fn change(cache: &Cache, keys: &[&str]) {
     let keys = keys.iter().map(|key| Bytes::copy_from_slice(key.as_bytes())).collect();
     cache.shared().invalidate(&Invalidation::Keys(keys), &cache.stats);
 }
@@ -175,7 +179,7 @@ fn i2_an_entry_that_was_stored_right_after_an_invalidation_is_never_served() {
     assert!(shared.generations.is_current(&ticket.generation), "the commit's check");
     change(&other, &["key"]);
     let deadline = clock::now() + SECOND;
-    let cached = Cached::new(&key.question(), &reply("old"), ticket.epoch.clone(), deadline);
+    let cached = Cached::new(&key.question(), &reply("old"), ticket.epoch.clone(), 0, deadline);
     let entry = Entry::with(None, key.key.as_bytes().into(), ticket.generation, cached, clock::now());
     shared.store.insert(ticket.hash, Arc::new(entry));
     for cache in [&one, &other] {
@@ -462,12 +466,12 @@ fn i6_a_fill_that_ran_beside_a_write_never_outlives_it() {
     let (writer, reader, key) = (worker(&shared), worker(&shared), get("key"));
     // A write drops its keys before it is sent and again before its reply leaves.
     let before = reader.ticket(&miss(&reader, &key), live());
-    shared.invalidate_key(b"key");
+    shared.invalidate_key(b"key", None);
     let beside = reader.ticket(&miss(&reader, &key), live());
     assert_eq!(commit(&reader, &key, &before, "old"), Commit::Killed);
     assert_eq!(commit(&reader, &key, &beside, "old"), Commit::Kept, "the write has no reply yet");
     warm(&reader, &key, "old");
-    assert!(shared.invalidate_key(b"key"));
+    assert!(shared.invalidate_key(b"key", None));
     assert_eq!(served(&writer, &key), None);
     assert_eq!(served(&reader, &key), None);
 }
@@ -593,7 +597,7 @@ fn i2_no_version_older_than_the_last_invalidated_one_is_served_under_stress() {
         while begun.elapsed() < RUN {
             let (key, versioned) = &keys[random.usize(..KEYS)];
             let version = versioned.current.fetch_add(1, Ordering::SeqCst) + 1;
-            shared.invalidate_key(key.key.as_bytes());
+            shared.invalidate_key(key.key.as_bytes(), None);
             versioned.invalidated.store(version, Ordering::SeqCst);
             writes += 1;
             // Long enough now and then for entries to get into the hot sets.
@@ -645,7 +649,7 @@ fn a_newer_reply_that_is_killed_leaves_no_older_fill_to_commit() {
     let (one, other, key) = (worker(&shared), worker(&shared), get("key"));
     let missed = miss(&one, &key);
     let later = one.ticket(&missed, live());
-    shared.invalidate_key(b"key");
+    shared.invalidate_key(b"key", None);
     let missed = miss(&other, &key);
     let earlier = other.ticket(&missed, live());
     commit(&one, &key, &later, "new");

@@ -15,7 +15,7 @@ use super::{Answer, Caller, Coverage, Proxy, Route, failure_reply, stopped};
 use crate::clock::Nanos;
 use crate::command::{Flags, Join, Spec};
 use crate::key::Slot;
-use crate::near_cache::{Commit, Lifetime, Lookup, Missed, Question, Reply, Ticket};
+use crate::near_cache::{Lifetime, Lookup, Missed, Question, Reply, Ticket, Why};
 use crate::policy::Terms;
 use crate::proxy::read::{answered, keepable};
 use crate::resp::cursor;
@@ -161,6 +161,7 @@ impl Proxy {
             }
             _ => {
                 self.stats.l1_bypasses.bump();
+                self.note(key, caller.own_writes.why_behind());
                 return Err(if self.uncached(key).is_some() { Wanted::KeptOut } else { Wanted::Bypass });
             }
         };
@@ -173,7 +174,13 @@ impl Proxy {
 
     /// Why a key is wanted from upstream that was not found.
     fn wanted(&self, key: &[u8], missed: Missed) -> Wanted {
-        self.terms(key).map_or(Wanted::KeptOut, |terms| Wanted::Fill(missed, terms))
+        match self.terms(key) {
+            Some(terms) => Wanted::Fill(missed, terms),
+            None => {
+                self.note(key, Why::Policy);
+                Wanted::KeptOut
+            }
+        }
     }
 
     /// Sends the MGET of one slot, and behind it the questions for the lifetimes of its keys.
@@ -193,13 +200,18 @@ impl Proxy {
             true => self.send_unkept(slot, call, caller),
             false => self.upstream.send(slot, call),
         };
-        let epoch = reply.epoch.take().filter(|_| !self.upstream.is_moving(slot, caller.now));
+        let is_moving = self.upstream.is_moving(slot, caller.now);
+        let epoch = reply.epoch.take().filter(|_| !is_moving);
         let keys = part.positions.iter().map(|position| {
             let (index, key) = (position - 1, Bytes::copy_from_slice(request.arg(*position)));
             let fill = match (&self.cache, wanted.get(&index), &epoch) {
                 (Some(cache), Some(Wanted::Fill(missed, terms)), Some(epoch)) => {
                     let ticket = cache.ticket(missed, epoch.clone()).on(*terms);
                     Some((ticket, self.ask_lifetime(terms, slot, &key)))
+                }
+                (_, Some(Wanted::Fill(..)), None) => {
+                    self.note(&key, if is_moving { Why::Moving } else { Why::NotTracked });
+                    None
                 }
                 _ => None,
             };
@@ -267,21 +279,22 @@ impl Proxy {
         for (fetched, value) in batch.keys.into_iter().zip(values) {
             let value = reply.frame.slice_ref(value);
             elements[fetched.index] = Some(in_version(&value, resp));
-            let kept = match fetched.fill {
-                Some((ticket, lifetime)) => {
-                    let lifetime = answered(lifetime).await;
-                    self.keep(&ticket, &fetched.key, value, reply.rerouted, lifetime.as_ref(), sent_at)
-                }
-                None => None,
-            };
-            if let (None, Some(cache)) = (kept, &self.cache) {
+            let Some(cache) = &self.cache else { continue };
+            let Some((ticket, lifetime)) = fetched.fill else {
                 cache.shared().answered_otherwise(&fetched.key);
+                continue;
+            };
+            let lifetime = answered(lifetime).await;
+            let kept = self.keep(&ticket, &fetched.key, value, reply.rerouted, lifetime.as_ref(), sent_at);
+            if let Err(why) = kept {
+                cache.shared().answered_otherwise(&fetched.key);
+                cache.shared().note(&fetched.key, why);
             }
         }
         Ok(reply.tracked)
     }
 
-    /// Keeps an element of an MGET as the reply to GET; `None` when it is none to keep.
+    /// Keeps an element of an MGET as the reply to GET, or says why it is none to keep.
     fn keep(
         &self,
         ticket: &Ticket,
@@ -290,17 +303,18 @@ impl Proxy {
         rerouted: bool,
         lifetime: Option<&Outcome>,
         sent_at: Nanos,
-    ) -> Option<Commit> {
+    ) -> Result<(), Why> {
         let asked = lifetime.is_some();
         let lifetime = keepable(&value, rerouted, lifetime)?;
         // MGET gives null for a key that is no string, where GET gives an error: only a missing key is kept as null.
         let is_null = cursor::head(&value).is_some_and(|head| matches!(head, cursor::Head::Null { .. }));
         let is_absent = asked && lifetime == Lifetime::Absent;
-        let cache = self.cache.as_ref().filter(|_| !is_null || is_absent)?;
+        let cache = self.cache.as_ref().filter(|_| !is_null || is_absent).ok_or(Why::Torn)?;
         let resp2 = is_null.then(|| Bytes::from_static(null_reply(Resp::Two)));
         let mut tail = BytesMut::with_capacity(key.len() + 16);
         encode::bulk(&mut tail, key);
-        Some(cache.commit(ticket, &get(key, &tail), &Reply { resp3: value, resp2 }, lifetime, sent_at))
+        cache.commit(ticket, &get(key, &tail), &Reply { resp3: value, resp2 }, lifetime, sent_at);
+        Ok(())
     }
 
     /// While a slot moves, a node refuses a command on several keys of which some have left; for each alone it says
@@ -329,7 +343,10 @@ impl Proxy {
             elements[index] = Some(in_version(&reply.frame.slice_ref(value), resp));
         }
         if let Some(cache) = &self.cache {
-            keys.iter().for_each(|fetched| cache.shared().answered_otherwise(&fetched.key));
+            for fetched in &keys {
+                cache.shared().answered_otherwise(&fetched.key);
+                cache.shared().note(&fetched.key, Why::Moving);
+            }
         }
         Ok(tracked)
     }

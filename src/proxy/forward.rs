@@ -10,6 +10,7 @@ use super::{Answer, Caller, Proxy, Route, render, stopped};
 use crate::command::Flags;
 use crate::invalidation::Invalidation;
 use crate::key::Slot;
+use crate::near_cache::Why;
 use crate::resp::encode;
 use crate::resp::request::Request;
 use crate::upstream::{Call, NodeIndex, Outcome, Sent};
@@ -86,6 +87,9 @@ impl Proxy {
             Reach::Named => route.flags.has(Flags::WRITE).then(begin_write),
         };
         let read = write.is_none().then(|| self.begin_read(keys_of(route, request), caller)).flatten();
+        if let Some(read) = &read {
+            read.keys().iter().for_each(|key| self.note(key, Why::Command));
+        }
         let unkept = reach == Reach::Named && self.is_unkept(route, request);
         let send = |call: Call| match (to.slot, to.node) {
             (Some(slot), _) if unkept => self.send_unkept(slot, call, caller),
@@ -113,7 +117,8 @@ impl Proxy {
         Ok(Destination { slot, node })
     }
 
-    pub(super) fn invalidate_all(&self) {
+    /// Empties L1, and keeps nothing of what is on its way.
+    pub fn invalidate_all(&self) {
         if let Some(cache) = &self.cache {
             cache.shared().invalidate(&Invalidation::All, &self.stats);
         }

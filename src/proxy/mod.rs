@@ -48,7 +48,7 @@ pub use watch::Watched;
 
 use crate::clock::Nanos;
 use crate::command::{Class, Fault, Flags, Keys, Keyspace, Session, Spec};
-use crate::near_cache::{NearCache, Reply};
+use crate::near_cache::{NearCache, Reply, Why};
 use crate::policy::CurrentPolicies;
 use crate::pubsub::Hub;
 use crate::resp::Resp;
@@ -242,6 +242,13 @@ impl Proxy {
     fn begin_read(&self, keys: Vec<Bytes>, caller: Caller<'_>) -> Option<OwnRead> {
         let cache = self.cache.as_ref().filter(|_| !keys.is_empty())?;
         Some(OwnRead::begin(caller.own_writes, keys, cache.next_number()))
+    }
+
+    /// Remembers why a read of `key` is not answered from L1.
+    fn note(&self, key: &[u8], why: Why) {
+        if let Some(cache) = &self.cache {
+            cache.shared().note(key, why);
+        }
     }
 
     fn begin_write(&self, keys: Vec<Bytes>, caller: Caller<'_>) -> OwnWrite {

@@ -16,12 +16,14 @@ use bytes::Bytes;
 
 use super::written::Written;
 use crate::key::Slot;
-use crate::near_cache::SharedCache;
+use crate::near_cache::{SharedCache, Why};
 
 /// The unanswered writes of one session, and its unanswered reads. Bounded by the answers that a session may wait for.
 #[derive(Debug, Default)]
 pub struct OwnWrites {
     keys: RefCell<HashMap<Bytes, Unanswered>>,
+    /// The session wants nothing from L1.
+    fresh: Cell<bool>,
     /// Writes that may touch any key.
     of_anything: Cell<u32>,
     /// Where anything was written so far, answered or not.
@@ -109,6 +111,21 @@ impl OwnWrites {
         self.answer.borrow_mut().take()
     }
 
+    /// From now on the session wants nothing from L1, or what it has.
+    pub fn want_fresh(&self, fresh: bool) {
+        // It is as if it waited for the reply to a write of anything.
+        match (self.fresh.replace(fresh), fresh) {
+            (false, true) => self.of_anything.update(|count| count + 1),
+            (true, false) => self.of_anything.update(|count| count - 1),
+            _ => {}
+        }
+    }
+
+    /// Why a read of the session that comes behind a write is not answered from L1.
+    pub(super) fn why_behind(&self) -> Why {
+        if self.fresh.get() { Why::Fresh } else { Why::OwnWrite }
+    }
+
     /// What of this session a read of `key` must come behind.
     #[inline]
     pub(super) fn behind(&self, key: &[u8]) -> Behind {
@@ -165,6 +182,11 @@ impl OwnRead {
         let mut read = OwnRead { session: session.clone(), keys, begun: 0 };
         read.begun = read.begun_by_now();
         read
+    }
+
+    /// What is read.
+    pub(super) fn keys(&self) -> &[Bytes] {
+        &self.keys
     }
 
     /// Whether the session has begun nothing since that touches these keys: they may be read once more, as if for the
@@ -227,7 +249,7 @@ impl OwnWrite {
     fn invalidate(&self) {
         if let Some(cache) = &self.cache {
             for key in &self.keys {
-                cache.invalidate_key(key);
+                cache.invalidate_key(key, Some(Why::Written));
             }
         }
     }

@@ -15,7 +15,7 @@ use super::{
 use crate::clock::Nanos;
 use crate::command::Spec;
 use crate::key::Slot;
-use crate::near_cache::{Lead, Lifetime, Lookup, Missed, Question, Reply, Ticket};
+use crate::near_cache::{Lead, Lifetime, Lookup, Missed, Question, Reply, Ticket, Why};
 use crate::resp::Resp;
 use crate::resp::cursor;
 use crate::resp::request::{OwnedRequest, Request};
@@ -50,12 +50,15 @@ impl Proxy {
         // The table gives such commands exactly one key; one without it is the server's to judge.
         let key_at = spec.keys.positions(request).ok().and_then(|mut positions| positions.next());
         let (Some(cache), Some(key_at)) = (&self.cache, key_at) else {
-            return self.bypass(spec, request, caller);
+            return self.bypass(spec, request, None, caller);
         };
         let key = request.arg(key_at);
         let question = Question { command: spec.name, key, tail: request.tail() };
         let missed = match caller.own_writes.behind(key) {
-            Behind::Write => return self.bypass(spec, request, caller),
+            Behind::Write => {
+                let why = caller.own_writes.why_behind();
+                return self.bypass(spec, request, Some((key_at, why)), caller);
+            }
             Behind::Read(number) => cache.pass_over(key, caller.now, Slot::of(key), number),
             Behind::Nothing => match cache.lookup(&question, caller.now, || Slot::of(key)) {
                 Lookup::Hot(reply) => return Answer::Lent(reply),
@@ -66,16 +69,23 @@ impl Proxy {
         self.miss(cache, spec, request, key_at, missed, caller)
     }
 
+    /// Answers a read from upstream alone; `why` with the place of the key, if there is one.
     fn bypass<'a>(
         self: &'a Rc<Proxy>,
         spec: &'static Spec,
         request: &Request<'_>,
+        why: Option<(usize, Why)>,
         caller: Caller<'_>,
     ) -> Answer<'a> {
         self.stats.l1_bypasses.bump();
         caller.own_writes.note_sent();
         let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
-        match self.wait_for_upstream().unwrap_or_else(|| self.forward(route, Reach::Named, request, caller)) {
+        let answer =
+            self.wait_for_upstream().unwrap_or_else(|| self.forward(route, Reach::Named, request, caller));
+        if let Some((key_at, why)) = why {
+            self.note(request.arg(key_at), why);
+        }
+        match answer {
             Answer::Later(reply) => self.not_to_keep(keys_of(route, request), reply),
             answer => answer,
         }
@@ -111,7 +121,7 @@ impl Proxy {
             return wait;
         }
         if self.upstream.is_moving(missed.slot(), caller.now) {
-            return self.bypass(spec, request, caller);
+            return self.bypass(spec, request, Some((key_at, Why::Moving)), caller);
         }
         let question = Question { command: spec.name, key: request.arg(key_at), tail: request.tail() };
         let (resp, coverage) = (caller.resp, caller.coverage.cloned());
@@ -135,6 +145,7 @@ impl Proxy {
             None => self.send_unkept(missed.slot(), call, caller),
         };
         let (Some(terms), Some(epoch)) = (terms, value.epoch.take()) else {
+            self.note(question.key, terms.map_or(Why::Policy, |_| Why::NotTracked));
             // The policy keeps it out, or the connection is not tracked at the moment: the reply is an answer and
             // nothing to keep.
             let key = request.arg_bytes(key_at);
@@ -162,8 +173,9 @@ impl Proxy {
     async fn finish_fill(&self, fill: Fill) -> Result<Brought, Failure> {
         let outcome = fill.value.reply.await.unwrap_or_else(stopped);
         let lifetime = answered(fill.lifetime).await;
-        let kept =
-            outcome.as_ref().ok().and_then(|reply| keepable(&reply.frame, reply.rerouted, lifetime.as_ref()));
+        let kept = outcome
+            .as_ref()
+            .map_or(Err(Why::Failed), |reply| keepable(&reply.frame, reply.rerouted, lifetime.as_ref()));
         let result = outcome.map(|reply| {
             let resp2 = in_resp2(&reply.frame, fill.form, &fill.request);
             Brought { reply: Reply { resp3: reply.frame, resp2 }, tracked: reply.tracked }
@@ -172,11 +184,14 @@ impl Proxy {
             let request = fill.request.as_request();
             let (key, tail) = (request.arg(fill.key_at), request.tail());
             match (&result, kept) {
-                (Ok(Brought { reply, .. }), Some(lifetime)) => {
+                (Ok(Brought { reply, .. }), Ok(lifetime)) => {
                     let question = Question { command: fill.command, key, tail };
                     cache.commit(&fill.ticket, &question, reply, lifetime, fill.sent_at);
                 }
-                _ => cache.shared().answered_otherwise(key),
+                (_, kept) => {
+                    cache.shared().answered_otherwise(key);
+                    kept.err().into_iter().for_each(|why| cache.shared().note(key, why));
+                }
             }
             cache.end(fill.lead, &result);
         }
@@ -203,21 +218,62 @@ pub(super) async fn answered(sent: Option<Sent>) -> Option<Outcome> {
     }
 }
 
-/// How long a reply may be kept, given what the server said right after it of the lifetime of its key; `None` when
-/// it may not be kept at all. EXPIRE and PERSIST push an invalidation, so if either came between the two replies the
+/// How long a reply may be kept, given what the server said right after it of the lifetime of its key, or why it may
+/// not be kept at all. EXPIRE and PERSIST push an invalidation, so if either came between the two replies the
 /// fill is killed anyway. A server that was not asked says nothing: then what looks absent counts as absent.
-pub(super) fn keepable(frame: &[u8], rerouted: bool, lifetime: Option<&Outcome>) -> Option<Lifetime> {
-    if rerouted || frame.starts_with(b"-") {
-        return None;
+pub(super) fn keepable(frame: &[u8], rerouted: bool, lifetime: Option<&Outcome>) -> Result<Lifetime, Why> {
+    if rerouted || lifetime.is_some_and(|reply| reply.as_ref().is_ok_and(|reply| reply.rerouted)) {
+        return Err(Why::Rerouted);
+    }
+    if frame.starts_with(b"-") {
+        return Err(Why::Error);
     }
     let Some(lifetime) = lifetime else {
-        return Some(if cursor::is_absent_form(frame) { Lifetime::Absent } else { Lifetime::Unbounded });
+        return Ok(if cursor::is_absent_form(frame) { Lifetime::Absent } else { Lifetime::Unbounded });
     };
-    let lifetime = lifetime.as_ref().ok().filter(|reply| !reply.rerouted)?;
-    match cursor::integer(&lifetime.frame)? {
-        -1 => Some(Lifetime::Unbounded),
+    let lifetime = lifetime.as_ref().map_err(|_| Why::Failed)?;
+    match cursor::integer(&lifetime.frame).ok_or(Why::Failed)? {
+        -1 => Ok(Lifetime::Unbounded),
         // The key expired between the two replies, unless the first looks as it does for an absent key.
-        -2 => cursor::is_absent_form(frame).then_some(Lifetime::Absent),
-        milliseconds => Some(Lifetime::Bounded(Duration::from_millis(u64::try_from(milliseconds).ok()?))),
+        -2 if cursor::is_absent_form(frame) => Ok(Lifetime::Absent),
+        milliseconds => {
+            let milliseconds = u64::try_from(milliseconds).map_err(|_| Why::Torn)?;
+            Ok(Lifetime::Bounded(Duration::from_millis(milliseconds)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::UpstreamReply;
+
+    fn said(frame: &'static str, rerouted: bool) -> Outcome {
+        Ok(UpstreamReply { frame: Bytes::from_static(frame.as_bytes()), rerouted, tracked: true })
+    }
+
+    #[test]
+    fn what_may_be_kept_and_why_the_rest_may_not() {
+        let (value, absent) = ("$5\r\nvalue\r\n", "_\r\n");
+        let cases = [
+            (value, false, Some(said(":-1\r\n", false)), Ok(Lifetime::Unbounded)),
+            (value, false, Some(said(":70\r\n", false)), Ok(Lifetime::Bounded(Duration::from_millis(70)))),
+            (absent, false, Some(said(":-2\r\n", false)), Ok(Lifetime::Absent)),
+            (absent, false, None, Ok(Lifetime::Absent)),
+            (value, false, None, Ok(Lifetime::Unbounded)),
+            (value, false, Some(said(":-2\r\n", false)), Err(Why::Torn)),
+            (value, true, Some(said(":-1\r\n", false)), Err(Why::Rerouted)),
+            (value, false, Some(said(":-1\r\n", true)), Err(Why::Rerouted)),
+            ("-WRONGTYPE x\r\n", false, Some(said(":-1\r\n", false)), Err(Why::Error)),
+            (value, false, Some(said("-NOPERM x\r\n", false)), Err(Why::Failed)),
+            (value, false, Some(Err(Failure::Stopped)), Err(Why::Failed)),
+        ];
+        for (frame, rerouted, lifetime, wanted) in cases {
+            assert_eq!(
+                keepable(frame.as_bytes(), rerouted, lifetime.as_ref()),
+                wanted,
+                "{frame} {lifetime:?}"
+            );
+        }
     }
 }

@@ -151,6 +151,15 @@ pub fn elements(reply: &[u8]) -> Option<Elements<'_>> {
     }
 }
 
+/// The strings that stand one after the other in `bulks`, as those of a request do.
+pub fn strings(bulks: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut cursor = Cursor::new(bulks);
+    std::iter::from_fn(move || match cursor.head()? {
+        Head::Blob { body, .. } => Some(body),
+        _ => None,
+    })
+}
+
 /// The number, if `reply` is an integer.
 pub fn integer(reply: &[u8]) -> Option<i64> {
     match head(reply)? {

@@ -6,7 +6,7 @@ use super::state::{Replies, State};
 use super::{
     SessionContext, acl, client, client_kill, client_list, config, hello, info, latency, lolwut, pause,
 };
-use super::{slowlog, spelled};
+use super::{nearside, slowlog, spelled};
 use crate::clients::Mark;
 use crate::command::{Fault, Local, Spec};
 use crate::proxy::Answer;
@@ -34,8 +34,10 @@ pub(super) fn answer(
     context: &SessionContext,
     haste: Haste,
 ) -> Answer<'static> {
-    if matches!(local, Local::ConfigGet | Local::ConfigSet | Local::Hello | Local::Info)
-        && let Some(wait) = context.proxy.wait_for_upstream()
+    if matches!(
+        local,
+        Local::ConfigGet | Local::ConfigSet | Local::Hello | Local::Info | Local::NearsideExplain
+    ) && let Some(wait) = context.proxy.wait_for_upstream()
     {
         // These tell something of the upstream: the first clients wait for it a moment.
         return wait;
@@ -72,6 +74,10 @@ pub(super) fn answer(
         | Local::LatencyHistory
         | Local::LatencyLatest
         | Local::LatencyReset
+        | Local::NearsideExplain
+        | Local::NearsideFlush
+        | Local::NearsideFresh
+        | Local::NearsideHelp
         | Local::SlowlogGet
         | Local::SlowlogLen
         | Local::SlowlogReset => about_daemon(local, request, state, context),
@@ -96,6 +102,10 @@ fn about_daemon(local: Local, request: &Request<'_>, state: &State, context: &Se
         Local::LatencyGraph => latency::graph(request.arg(2)),
         Local::LatencyHistogram => latency::histogram(state.resp()),
         Local::LatencyReset => latency::reset(),
+        Local::NearsideExplain => nearside::explain(request, state.resp(), context),
+        Local::NearsideFlush => nearside::flush(request, context),
+        Local::NearsideFresh => nearside::fresh(request, state),
+        Local::NearsideHelp => nearside::help(),
         Local::SlowlogGet => slowlog::get(request, &context.desk),
         Local::SlowlogLen => slowlog::len(&context.desk),
         Local::SlowlogReset => slowlog::reset(&context.desk),

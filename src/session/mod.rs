@@ -34,6 +34,7 @@ mod local;
 mod lolwut;
 mod modes;
 mod monitor;
+mod nearside;
 mod parameters;
 mod password;
 mod pause;

@@ -67,6 +67,7 @@ impl State {
             self.client.mark(mark, false);
         }
         self.replies = Replies::On;
+        self.own_writes.want_fresh(false);
         self.modes = None;
         self.lock();
         // What was on its way to one of its modes would come as a reply to something else.

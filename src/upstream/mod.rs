@@ -35,7 +35,7 @@ mod transaction;
 mod view;
 mod wire;
 
-pub use board::{Board, Coherence, ServerFacts};
+pub use board::{Board, Coherence, ServerFacts, Standing};
 pub use call::{Call, Outcome, Sent, UpstreamReply};
 pub use dedicated::{Dedicated, DedicatedCounts, Elsewhere};
 pub use error::Failure;

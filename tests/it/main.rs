@@ -3,7 +3,6 @@
 #![expect(clippy::print_stdout, reason = "the log of a failed test is shown where cargo shows it")]
 
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "only the soak delays what passes a relay")]
 mod support;
 
 mod bad_input;
@@ -15,6 +14,7 @@ mod config_command;
 mod conversations;
 mod dedicated;
 mod dev_command;
+mod explain;
 mod info;
 mod keyspace;
 mod launcher;

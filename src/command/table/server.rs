@@ -19,6 +19,7 @@ pub(super) const ROWS: &[Spec] = &[
     container("memory", -2, MEMORY),
     container("module", -2, MODULE),
     row("monitor", 1, Class::Session(Session::Monitor)).flags(Flags::ADMIN),
+    container("nearside", -2, NEARSIDE),
     refused("psync", -3, Refusal::Replication).flags(Flags::NO_MULTI).flags(Flags::ADMIN),
     refused("replconf", -1, Refusal::Replication).flags(Flags::ADMIN),
     refused("replicaof", 3, Refusal::Replication).flags(Flags::ADMIN),
@@ -97,6 +98,14 @@ const MODULE: &[Spec] = &[
     refused("module|load", -3, Refusal::SingleServers).flags(Flags::ADMIN),
     refused("module|loadex", -3, Refusal::SingleServers).flags(Flags::ADMIN),
     refused("module|unload", 3, Refusal::SingleServers).flags(Flags::ADMIN),
+];
+
+/// What Redis does not have.
+const NEARSIDE: &[Spec] = &[
+    row("nearside|explain", 3, Class::Local(Local::NearsideExplain)),
+    row("nearside|flush", -2, Class::Local(Local::NearsideFlush)).flags(Flags::ADMIN),
+    row("nearside|fresh", 3, Class::Local(Local::NearsideFresh)),
+    row("nearside|help", 2, Class::Local(Local::NearsideHelp)),
 ];
 
 const SLOWLOG: &[Spec] = &[

@@ -1,0 +1,201 @@
+//! Why keys were not answered from L1, or went out of it: the last reason for each, in a table of fixed size.
+//!
+//! It is written on misses, invalidations and evictions, never on a hit.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::clock::{self, Nanos};
+
+/// Places of the table: 64 KiB. Two keys with one place take it from each other.
+pub const REASONS_MAX: usize = 1 << 13;
+
+/// Why a read of a key was not answered from L1 or its reply not kept, or why what was kept went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Why {
+    /// It was read by a command whose replies are not kept.
+    Command = 1,
+    /// Its policy keeps it out.
+    Policy,
+    /// The connection to its node is not tracked.
+    NotTracked,
+    /// Its slot is on its way to another node.
+    Moving,
+    /// The session that read it has written it, and has no reply to that yet.
+    OwnWrite,
+    /// The session that read it wants nothing from L1.
+    Fresh,
+    /// No reply came from upstream.
+    Failed,
+    /// The reply was an error.
+    Error,
+    /// The read was redirected, or sent again over another connection.
+    Rerouted,
+    /// What the server said of its time to live does not fit to the reply: it expired or appeared in between.
+    Torn,
+    /// An invalidation came while the reply was on its way.
+    Changed,
+    /// Another worker had brought in something else.
+    Differed,
+    /// The connection was lost or silent while the reply was on its way.
+    EpochEnded,
+    /// The time of the reply was over when it came.
+    TooShort,
+    /// The value, or all of the entry, is larger than what is kept.
+    TooLarge,
+    /// It was kept, and its time was over.
+    Expired,
+    /// It was kept, and the connection that it came over was lost or silent.
+    Lost,
+    /// It was kept, and the server said that it changed.
+    Invalidated,
+    /// It was kept, and a client of this daemon wrote it.
+    Written,
+    /// It was kept, and its slot moved.
+    Moved,
+    /// It was kept, and a key of the same group of generations was invalidated.
+    Neighbour,
+    /// It was kept, or to be kept, and there was no room.
+    Evicted,
+    /// It was kept, and NEARSIDE FLUSH named a prefix of it.
+    Flushed,
+}
+
+/// All of them, by number.
+const ALL: [Why; 23] = [
+    Why::Command,
+    Why::Policy,
+    Why::NotTracked,
+    Why::Moving,
+    Why::OwnWrite,
+    Why::Fresh,
+    Why::Failed,
+    Why::Error,
+    Why::Rerouted,
+    Why::Torn,
+    Why::Changed,
+    Why::Differed,
+    Why::EpochEnded,
+    Why::TooShort,
+    Why::TooLarge,
+    Why::Expired,
+    Why::Lost,
+    Why::Invalidated,
+    Why::Written,
+    Why::Moved,
+    Why::Neighbour,
+    Why::Evicted,
+    Why::Flushed,
+];
+
+/// What is remembered of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// Nothing, since the daemon started.
+    Nothing,
+    /// Another key took its place in the table, and it may have had a reason.
+    Forgotten,
+    /// The last reason, and when it was, to the second.
+    Reason(Why, Nanos),
+}
+
+/// The table. A place is a part of the key's hash, a time in seconds and a reason, written as one.
+#[derive(Debug)]
+pub(super) struct Reasons {
+    places: Box<[AtomicU64]>,
+    began: Nanos,
+}
+
+const SECOND: Nanos = 1_000_000_000;
+/// The time wraps around after half a year.
+const SECONDS_MASK: u64 = (1 << 24) - 1;
+
+// === impl Why ===
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Why::Command => "it was read by a command whose replies are not kept",
+            Why::Policy => "its policy keeps it out",
+            Why::NotTracked => "the connection to its node was not tracked",
+            Why::Moving => "its slot was on its way to another node",
+            Why::OwnWrite => "the session that read it was waiting for the reply to its own write",
+            Why::Fresh => "the session that read it wants fresh replies (NEARSIDE FRESH ON)",
+            Why::Failed => "no reply came from upstream",
+            Why::Error => "the reply was an error",
+            Why::Rerouted => "the read was redirected, or sent again over another connection",
+            Why::Torn => "it expired, or appeared, while it was read",
+            Why::Changed => "it was invalidated while the reply was on its way",
+            Why::Differed => "another worker had read something else",
+            Why::EpochEnded => "the connection was lost or silent while the reply was on its way",
+            Why::TooShort => "the time of the reply was over when it came",
+            Why::TooLarge => "it is larger than what is kept",
+            Why::Expired => "the time of the entry was over",
+            Why::Lost => "the connection that the entry came over was lost or silent",
+            Why::Invalidated => "the server said that the key changed",
+            Why::Written => "a client of this daemon wrote the key",
+            Why::Moved => "its slot moved",
+            Why::Neighbour => "a key of the same group was invalidated",
+            Why::Evicted => "there was no room",
+            Why::Flushed => "NEARSIDE FLUSH",
+        })
+    }
+}
+
+// === impl Reasons ===
+
+impl Reasons {
+    pub(super) fn new() -> Reasons {
+        let places = std::iter::repeat_with(AtomicU64::default).take(REASONS_MAX).collect();
+        Reasons { places, began: clock::now() }
+    }
+
+    /// Remembers why for the key with this hash.
+    pub(super) fn note(&self, hash: u64, why: Why) {
+        let seconds = (clock::now().saturating_sub(self.began) / SECOND) & SECONDS_MASK;
+        let packed = tag(hash) | seconds << 8 | u64::from(why as u8);
+        self.places[place(hash)].store(packed, Ordering::Relaxed);
+    }
+
+    /// What is remembered of the key with this hash.
+    pub(super) fn of(&self, hash: u64) -> Noted {
+        let packed = self.places[place(hash)].load(Ordering::Relaxed);
+        let why = (packed & 0xff).checked_sub(1).and_then(|number| ALL.get(number as usize));
+        match why {
+            None => Noted::Nothing,
+            Some(_) if tag(packed) != tag(hash) => Noted::Forgotten,
+            Some(why) => Noted::Reason(*why, self.began + (packed >> 8 & SECONDS_MASK) * SECOND),
+        }
+    }
+}
+
+/// The lower bits choose the place, the upper ones tell those apart that share it.
+fn place(hash: u64) -> usize {
+    hash as usize % REASONS_MAX
+}
+
+fn tag(hash: u64) -> u64 {
+    hash & !0xffff_ffff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_reason_of_a_key_is_remembered_and_never_taken_for_anothers() {
+        let reasons = Reasons::new();
+        let key = 0x1234_5678_9abc_def0;
+        assert_eq!(reasons.of(key), Noted::Nothing);
+        for (number, why) in ALL.into_iter().enumerate() {
+            assert_eq!(why as usize, number + 1);
+            reasons.note(key, why);
+            assert!(matches!(reasons.of(key), Noted::Reason(noted, _) if noted == why), "{why}");
+        }
+        let same_place = key ^ 1 << 40;
+        assert_eq!(reasons.of(same_place), Noted::Forgotten);
+        reasons.note(same_place, Why::Evicted);
+        assert_eq!(reasons.of(key), Noted::Forgotten);
+    }
+}
