@@ -31,6 +31,8 @@ pub mod command;
 
 pub mod policy;
 
+pub mod warm;
+
 pub mod tracker;
 
 pub mod near_cache;

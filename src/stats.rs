@@ -58,6 +58,12 @@ counters! {
         l1_evictions,
         /// Entries dropped because their time came.
         l1_expirations,
+        /// Reads of the warm file that were made.
+        warm_reads,
+        /// Times that the warm file was written.
+        warm_saves,
+        /// Times that the warm file could not be read or written.
+        warm_failures,
         /// Commands received from clients.
         commands,
         /// Client connections accepted.

@@ -32,6 +32,7 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("resp", &[]),
     ("command", &["resp"]),
     ("policy", &[]),
+    ("warm", &["resp", "command"]),
     ("tracker", &["mailbox", "clients", "resp"]),
     // These two are blind to each other and meet in `proxy`.
     ("near_cache", &["resp", "policy"]),
@@ -74,6 +75,8 @@ const HOUSE: &[(&str, &[&str])] = &[
             "clients",
             "socket",
             "resp",
+            "command",
+            "warm",
             "policy",
             "tracker",
             "near_cache",

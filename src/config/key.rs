@@ -83,6 +83,13 @@ pub static KEYS: &[Key] = &[
         Some("5s"),
         "How long the near cache remembers that a key is absent; never longer than l1_ttl",
     ),
+    key(
+        Main,
+        "warm_file",
+        "PATH",
+        None,
+        "File that the names of the hottest reads are kept in, to be read again after a restart; no values",
+    ),
     key(Main, "log_format", "human|json", Some("human"), "Form of the log, which goes to standard error"),
     key(
         Main,
@@ -258,6 +265,21 @@ pub static KEYS: &[Key] = &[
         "DURATION",
         Some("1s"),
         "How often a connection to a node is proved to be alive and its invalidations to have arrived",
+    ),
+    key(Bounds, "warm_keys", "NUMBER", Some("10000"), "Keys that warm_file has at most"),
+    key(
+        Bounds,
+        "warm_interval",
+        "DURATION",
+        Some("5m"),
+        "How often warm_file is written, besides at the end",
+    ),
+    key(
+        Bounds,
+        "warm_rate",
+        "NUMBER",
+        Some("1000"),
+        "Reads a second at the start, until all of warm_file are done",
     ),
     key(
         Bounds,

@@ -113,6 +113,21 @@ pub struct CacheConfig {
     pub ttl: Duration,
     /// How long the absence of a key is remembered; at most `ttl`.
     pub negative_ttl: Duration,
+    /// What survives a restart, if anything.
+    pub warm: Option<WarmConfig>,
+}
+
+/// Which names of hot reads survive a restart, and how they are read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WarmConfig {
+    /// The file.
+    pub file: PathBuf,
+    /// Keys in it at most.
+    pub keys: usize,
+    /// How often it is written.
+    pub interval: Duration,
+    /// Reads a second when it is read.
+    pub rate: usize,
 }
 
 /// What one client may ask for.
@@ -196,6 +211,7 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -272,7 +288,12 @@ fn cache(read: &mut Reader) -> (CacheConfig, Duration) {
     let size_bytes = Some(read.size("l1_size", 0..=1024 * GIB)).filter(|size| *size > 0);
     let ttl = read.duration("l1_ttl", change::L1_TTL);
     let negative_ttl = read.duration("negative_ttl", change::NEGATIVE_TTL);
-    (CacheConfig { size_bytes, ttl, negative_ttl: negative_ttl.min(ttl) }, negative_ttl)
+    let file = read.value("warm_file", value::path);
+    let keys = read.number("warm_keys", 1..=1_000_000);
+    let interval = read.duration("warm_interval", SECOND..=DAY);
+    let rate = read.number("warm_rate", 1..=1_000_000);
+    let warm = file.map(|file| WarmConfig { file, keys, interval, rate });
+    (CacheConfig { size_bytes, ttl, negative_ttl: negative_ttl.min(ttl), warm }, negative_ttl)
 }
 
 fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig> {

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::options;
 use super::reload::Reload;
+use super::warm::{Warm, WarmUp};
 use super::worker::{self, WorkerSeed};
 use crate::clients::Clients;
 use crate::clock;
@@ -50,6 +51,8 @@ pub struct House {
     clients: Arc<Clients>,
     memory: Arc<Memory>,
     policies: Arc<CurrentPolicies>,
+    /// The file with the names of what is hot, if there is to be one.
+    pub(super) warm: Option<Warm>,
     keyspace_bytes_max: usize,
     desk: Arc<Desk>,
     report: Arc<Report>,
@@ -64,6 +67,12 @@ impl House {
         let upstream = Arc::<SharedUpstream>::default();
         let cache = options::cache_limits(&config.cache, config.workers)
             .map(|limits| Arc::new(SharedCache::new(limits, stats.worker(0))));
+        let warm = cache.clone().zip(config.cache.warm.clone()).map(|(cache, warm)| Warm {
+            config: warm,
+            upstream: config.upstream.url.to_string(),
+            cache,
+            stats: stats.worker(0),
+        });
         let upstream_options = options::upstream(config);
         let names_max = config.session.pubsub_names_max;
         let feed = Feed::new(upstream_options.clone(), upstream.clone(), names_max, stats.worker(0));
@@ -110,11 +119,12 @@ impl House {
             report,
             stats,
             cache,
+            warm,
         }
     }
 
-    /// What worker `index` grows from.
-    pub(super) fn seed(&self, index: usize, listeners: Vec<TcpListener>) -> WorkerSeed {
+    /// What worker `index` grows from; `warm` is what it reads at once.
+    pub(super) fn seed(&self, index: usize, listeners: Vec<TcpListener>, warm: Option<WarmUp>) -> WorkerSeed {
         WorkerSeed {
             index,
             listeners,
@@ -134,6 +144,7 @@ impl House {
             report: self.report.clone(),
             stats: self.stats.worker(index),
             admission: self.admission.clone(),
+            warm,
             drain: self.drain.clone(),
             stop: self.stop.clone(),
         }
@@ -142,7 +153,7 @@ impl House {
     /// Is worker `index` on the calling thread, for clients that are handed over: the simulator has one thread and its
     /// own time.
     pub async fn work(&self, index: usize, handed_over: mpsc::UnboundedReceiver<(ClientSocket, Permit)>) {
-        worker::run(self.seed(index, Vec::new()), handed_over).await;
+        worker::run(self.seed(index, Vec::new(), None), handed_over).await;
     }
 
     /// Keeps the slot table true by asking the nodes.

@@ -16,6 +16,7 @@ pub mod dev;
 pub mod house;
 mod options;
 mod reload;
+mod warm;
 mod worker;
 
 use crate::config::{Config, ListenConfig, Sources};
@@ -26,6 +27,7 @@ use crate::stats::Stats;
 use crate::systemd;
 use crate::upstream::broadcast;
 use house::House;
+use warm::Warm;
 use worker::{HandedOver, Worker};
 
 /// Why the daemon did not start or did not go on.
@@ -101,8 +103,11 @@ impl Daemon {
         let bound = bind(&config.listen, config.workers).map_err(DaemonError::Listen)?;
         let house = House::new(config, &bound.addresses);
         let mut workers = Vec::with_capacity(config.workers);
+        let mut warm_up = house.warm.as_ref().and_then(Warm::read);
         for (index, listeners) in bound.tcp.into_iter().enumerate() {
-            workers.push(worker::spawn(house.seed(index, listeners)).map_err(DaemonError::Start)?);
+            // The first worker alone: the others share L1 with it.
+            let warm_up = warm_up.take();
+            workers.push(worker::spawn(house.seed(index, listeners, warm_up)).map_err(DaemonError::Start)?);
         }
         announce(&bound.addresses, config.listen.unix.as_ref(), &config.upstream.url.to_string());
         Ok(Daemon {
@@ -143,6 +148,7 @@ impl Daemon {
             let broadcast = broadcast::keep(options, house.upstream.clone(), wanted, house.on_heard());
             let broadcast = tokio::spawn(broadcast);
             let sweeping = tokio::spawn(sweep(house.cache.clone(), house.stats.clone()));
+            let saving = tokio::spawn(save_now_and_then(house.warm.clone()));
             let reloading = tokio::spawn(house.reload(sources).at_each(hangup));
             if let Some(unix) = self.unix {
                 tokio::spawn(accept_unix(unix, house.admission.clone(), drain.clone(), handovers));
@@ -165,7 +171,10 @@ impl Daemon {
             broadcast.abort();
             sweeping.abort();
             reloading.abort();
+            saving.abort();
         });
+        // What L1 has is still true, and all that was hot has been asked for.
+        house.warm.iter().for_each(Warm::save);
         stop.cancel();
         for worker in workers {
             worker.join();
@@ -197,6 +206,13 @@ fn announce(tcp: &[SocketAddr], unix: Option<&PathBuf>, upstream: &str) {
     }
     if let Some(path) = unix {
         tracing::info!(address = %path.display(), upstream, "listening");
+    }
+}
+
+/// Saves what is to survive a restart, if anything is.
+async fn save_now_and_then(warm: Option<Warm>) {
+    if let Some(warm) = warm {
+        warm.save_now_and_then().await;
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task;
 use tokio_util::sync::CancellationToken;
 
+use super::warm::WarmUp;
 use crate::clients::{Clients, Endpoints};
 use crate::connection::{Connection, ReadBuffer};
 use crate::drain::Drain;
@@ -56,6 +57,8 @@ pub(super) struct WorkerSeed {
     pub(super) report: Arc<Report>,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) admission: Arc<Admission>,
+    /// What this worker reads as soon as it can.
+    pub(super) warm: Option<WarmUp>,
     pub(super) drain: Drain,
     pub(super) stop: CancellationToken,
 }
@@ -121,6 +124,9 @@ pub(super) async fn run(seed: WorkerSeed, mut handed_over: mpsc::UnboundedReceiv
     let settings = Settings { patience, alone: seed.alone, keyspace_bytes_max: seed.keyspace_bytes_max };
     let (pubsub, memory, policies) = (seed.pubsub.clone(), seed.memory, seed.policies);
     let proxy = Proxy::new(cache, upstream, pubsub, memory, policies, stats.clone(), settings);
+    if let Some(warm) = seed.warm {
+        task::spawn_local(warm.run(proxy.clone(), seed.report.clone(), drain.clone()));
+    }
     let limits = seed.session_limits;
     let context = SessionContext {
         proxy,

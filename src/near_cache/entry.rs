@@ -2,6 +2,7 @@
 
 use std::mem::size_of;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 
@@ -51,6 +52,8 @@ pub(super) struct Entry {
     pub(super) generation: Generation,
     replies: Box<[Arc<Cached>]>,
     weight: u32,
+    /// How often it was hit, as far as that is counted.
+    hits: AtomicU32,
 }
 
 /// Replies kept for one key at most; the oldest goes first. A hash read field by field has one for each field.
@@ -176,7 +179,23 @@ impl Entry {
         let bytes = replies.iter().map(|cached| cached.weight()).sum::<usize>();
         let weight = bytes + key.len() + size_of::<Entry>() + STORE_OVERHEAD_BYTES;
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        Entry { key, generation, replies: replies.into(), weight }
+        let hits = former.map_or(0, |former| former.hits.load(Ordering::Relaxed)).into();
+        Entry { key, generation, replies: replies.into(), weight, hits }
+    }
+
+    /// It was hit so often.
+    pub(super) fn note_hits(&self, hits: u32) {
+        // Far too many are as good as many.
+        let _ = self
+            .hits
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| Some(count.saturating_add(hits)));
+    }
+
+    /// How often it was hit; from here on that counts half.
+    pub(super) fn cool(&self) -> u32 {
+        let hits = self.hits.load(Ordering::Relaxed);
+        self.hits.store(hits / 2, Ordering::Relaxed);
+        hits
     }
 
     /// The bytes of memory that keeping it takes, all included.

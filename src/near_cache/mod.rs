@@ -31,6 +31,7 @@ mod fill;
 mod generations;
 mod hashing;
 mod hot_set;
+mod hottest;
 mod store;
 mod sweep;
 mod why;
@@ -314,7 +315,9 @@ impl<T: Clone> NearCache<T> {
         self.stats.l1_hits.bump();
         if self.stats.l1_hits.get().is_multiple_of(HOT_HITS_PER_REPORT) {
             // The store's policy must still see which keys are hot.
-            let _ = self.shared.store.get(hash, question.key);
+            if let Some(entry) = self.shared.store.get(hash, question.key) {
+                entry.note_hits(HOT_HITS_PER_REPORT as u32);
+            }
         }
         Some(reply)
     }
@@ -328,6 +331,7 @@ impl<T: Clone> NearCache<T> {
         match entry.find(question, now) {
             Found::Live(reply) => {
                 self.stats.l1_hits.bump();
+                entry.note_hits(1);
                 self.hot.borrow_mut().put(hash, &entry);
                 Some(reply.clone())
             }

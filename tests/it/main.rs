@@ -37,3 +37,4 @@ mod tracking;
 mod transactions;
 mod upstreams;
 mod vanishing;
+mod warm;

@@ -42,6 +42,20 @@ impl Daemon {
     pub(crate) fn start_in(arguments: &[&str], environment: &[(&str, &Path)]) -> Daemon {
         let mut command = command();
         command.args(["--listen", "127.0.0.1:0"]).args(arguments).envs(environment.iter().copied());
+        Daemon::spawn(command)
+    }
+
+    /// The same where no file can be written: the kernel says so as it says that a disk is full.
+    pub(crate) fn start_without_disk(arguments: &[&str]) -> Daemon {
+        const WITHOUT_DISK: &str = r#"trap '' XFSZ; ulimit -f 0; exec "$0" "$@""#;
+        let mut command = Command::new("sh");
+        command.args(["-c", WITHOUT_DISK, env!("CARGO_BIN_EXE_nearside"), "serve", "--log-format", "json"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args(["--listen", "127.0.0.1:0"]).args(arguments);
+        Daemon::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Daemon {
         let mut child = command.spawn().unwrap();
         sandbox().started(child.id()).unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));

@@ -1,0 +1,174 @@
+//! Warm restart: saves the names of the hottest reads now and then and at the end, and makes those reads again at the start.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::task;
+use tokio::time::{self, MissedTickBehavior};
+
+use crate::clock;
+use crate::command::{Class, recognise};
+use crate::config::WarmConfig;
+use crate::drain::Drain;
+use crate::near_cache::SharedCache;
+use crate::proxy::{Answer, Caller, OwnWrites, Proxy};
+use crate::resp::Resp;
+use crate::resp::request::OwnedRequest;
+use crate::session::Report;
+use crate::stats::WorkerStats;
+use crate::upstream::Coherence;
+use crate::warm::{READ_BYTES_MAX, READS_PER_KEY_MAX, Snapshot};
+
+/// Reads of the file whose replies are waited for at a time.
+const OUTSTANDING_MAX: usize = 64;
+
+/// How long the nodes may take to be tracked before the reads begin all the same: what is read over a connection that is
+/// not tracked is not kept.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Reads go out in as many small lots each second.
+const LOTS_PER_SECOND: usize = 50;
+
+/// The file, and what goes into it.
+#[derive(Clone, Debug)]
+pub(super) struct Warm {
+    pub(super) config: WarmConfig,
+    /// The upstream, as it is named in the file.
+    pub(super) upstream: String,
+    pub(super) cache: Arc<SharedCache>,
+    pub(super) stats: Arc<WorkerStats>,
+}
+
+/// The reads to make at the start.
+#[derive(Debug)]
+pub(super) struct WarmUp {
+    reads: Vec<Vec<Bytes>>,
+    rate: usize,
+}
+
+// === impl Warm ===
+
+impl Warm {
+    /// What the file has; nothing when it cannot be used, which is logged: then the start is a cold one.
+    pub(super) fn read(&self) -> Option<WarmUp> {
+        let reads_max = self.reads_max();
+        match Snapshot::read(&self.config.file, &self.upstream, reads_max) {
+            Ok(Some(snapshot)) => Some(WarmUp { reads: snapshot.reads, rate: self.config.rate }),
+            Ok(None) => {
+                tracing::info!(file = %self.config.file.display(), "warm_file is not there yet: a cold start");
+                None
+            }
+            Err(error) => {
+                self.stats.warm_failures.add(1);
+                tracing::warn!(
+                    file = %self.config.file.display(), %error,
+                    "warm_file is not used: a cold start; it will be written anew"
+                );
+                None
+            }
+        }
+    }
+
+    /// Saves at each interval. Does not end by itself.
+    pub(super) async fn save_now_and_then(self) {
+        loop {
+            time::sleep(self.config.interval).await;
+            let warm = self.clone();
+            // It waits for a disk.
+            let _ = task::spawn_blocking(move || warm.save()).await;
+        }
+    }
+
+    /// Writes the file. One that cannot be written is logged, and what was there stays.
+    pub(super) fn save(&self) {
+        let reads = self.cache.hottest(self.config.keys, READS_PER_KEY_MAX, READ_BYTES_MAX);
+        let count = reads.len();
+        match (Snapshot { upstream: self.upstream.clone(), reads }).write(&self.config.file) {
+            Ok(()) => {
+                self.stats.warm_saves.add(1);
+                tracing::debug!(file = %self.config.file.display(), reads = count, "warm_file is written");
+            }
+            Err(error) => {
+                self.stats.warm_failures.add(1);
+                tracing::warn!(
+                    file = %self.config.file.display(), %error,
+                    "warm_file cannot be written; what was there stays"
+                );
+            }
+        }
+    }
+
+    fn reads_max(&self) -> usize {
+        self.config.keys * READS_PER_KEY_MAX
+    }
+}
+
+// === impl WarmUp ===
+
+impl WarmUp {
+    /// Makes the reads as a client would, at their rate, until all are done or the daemon is to end.
+    pub(super) async fn run(self, proxy: Rc<Proxy>, report: Arc<Report>, drain: Drain) {
+        let reading = async {
+            until_tracked(&report).await;
+            self.read_all(&proxy, &report).await;
+        };
+        tokio::select! { () = reading => (), () = drain.begun() => () }
+    }
+
+    async fn read_all(self, proxy: &Rc<Proxy>, report: &Report) {
+        let (stats, total) = (report.stats.worker(0), self.reads.len());
+        let lot = self.rate.div_ceil(LOTS_PER_SECOND);
+        let mut lots = time::interval(Duration::from_secs(1) * lot as u32 / self.rate as u32);
+        lots.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut outstanding = FuturesUnordered::new();
+        for (index, read) in self.reads.into_iter().enumerate() {
+            if index % lot == 0 {
+                lots.tick().await;
+            }
+            if outstanding.len() >= OUTSTANDING_MAX {
+                outstanding.next().await;
+            }
+            outstanding.push(make(proxy.clone(), OwnedRequest::from_args(&read)));
+            stats.warm_reads.add(1);
+        }
+        while outstanding.next().await.is_some() {}
+        tracing::info!(reads = total, "what was hot before the restart was read again");
+    }
+}
+
+/// Waits until what is read can be kept, or for long enough.
+async fn until_tracked(report: &Report) {
+    let tracked = async {
+        loop {
+            let nodes = report.upstream.board.nodes(clock::now());
+            if !nodes.is_empty() && nodes.values().all(|node| node.state == Coherence::Tracked) {
+                return;
+            }
+            time::sleep(LOOK_INTERVAL).await;
+        }
+    };
+    // Then some will be kept, and the others not.
+    let _ = time::timeout(PATIENCE, tracked).await;
+}
+
+/// Makes one read. Its reply is for L1 alone.
+async fn make(proxy: Rc<Proxy>, request: OwnedRequest) {
+    let own_writes = Rc::<OwnWrites>::default();
+    loop {
+        let request = request.as_request();
+        let Ok(spec) = recognise(&request) else { return };
+        let caller = Caller { resp: Resp::Three, own_writes: &own_writes, now: clock::now(), coverage: None };
+        match proxy.call(spec, Class::CacheableRead, &request, caller) {
+            Answer::NotYet(until) => until.await,
+            Answer::Later(reply) => {
+                reply.await;
+                return;
+            }
+            _ => return,
+        }
+    }
+}
