@@ -219,6 +219,11 @@ impl Entry {
         self.replies.iter().filter(|cached| cached.is_live(now)).map(|cached| cached.explained()).collect()
     }
 
+    /// All its replies, whether they may be served or not.
+    pub(super) fn all(&self) -> Vec<KeptReply> {
+        self.replies.iter().map(|cached| cached.explained()).collect()
+    }
+
     /// Whether the time of all its replies is over.
     pub(super) fn is_over(&self, now: Nanos) -> bool {
         self.replies.iter().all(|cached| now >= cached.deadline)
