@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::SharedCache;
 use super::entry::Entry;
 use super::why::{Noted, Why};
+use super::{NearCache, SharedCache};
 use crate::clock::Nanos;
 use crate::key::Slot;
 
@@ -42,6 +42,19 @@ pub struct KeptReply {
     pub bytes: usize,
 }
 
+// === impl NearCache ===
+
+impl<T: Clone> NearCache<T> {
+    /// What is known of `key`, as of `now`. Changes nothing. What other workers have in their hot sets, and the store not
+    /// any more, is not seen.
+    pub fn explain(&self, key: &[u8], slot: Slot, now: Nanos) -> Explained {
+        let hash = self.shared.hashing.hash(key);
+        let hot = || self.hot.borrow().get(hash).filter(|entry| *entry.key == *key).cloned();
+        let entry = self.shared.store.get(hash, key).or_else(hot);
+        self.shared.explain(entry.as_deref(), hash, slot, now)
+    }
+}
+
 // === impl SharedCache ===
 
 impl SharedCache {
@@ -50,13 +63,10 @@ impl SharedCache {
         self.reasons.note(self.hashing.hash(key), why);
     }
 
-    /// What is known of `key`, as of `now`. Changes nothing.
-    pub fn explain(&self, key: &[u8], slot: Slot, now: Nanos) -> Explained {
-        let hash = self.hashing.hash(key);
-        let entry = self.store.get(hash, key);
-        let replies = entry.as_deref().filter(|entry| self.generations.is_current(&entry.generation));
+    fn explain(&self, entry: Option<&Entry>, hash: u64, slot: Slot, now: Nanos) -> Explained {
+        let replies = entry.filter(|entry| self.generations.is_current(&entry.generation));
         let replies = replies.map(|entry| entry.kept(now)).unwrap_or_default();
-        let noted = match entry.as_deref().filter(|_| replies.is_empty()) {
+        let noted = match entry.filter(|_| replies.is_empty()) {
             // It is there, and not served: what it carries says why.
             Some(entry) => Noted::Reason(self.why_dead(entry, now), now),
             None => self.reasons.of(hash),
@@ -98,7 +108,7 @@ mod tests {
     use crate::node::Epoch;
 
     fn explained(cache: &Cache, asked: &Asked) -> Explained {
-        cache.shared().explain(asked.key(), asked.slot(), clock::now())
+        cache.explain(asked.key(), asked.slot(), clock::now())
     }
 
     #[track_caller]

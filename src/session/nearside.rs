@@ -82,7 +82,7 @@ pub(super) fn explain(request: &Request<'_>, resp: Resp, context: &SessionContex
     node(&mut fields, slot, now, context);
     let policies = context.proxy.policies().get();
     policy(&mut fields, policies.of(key), context);
-    match &context.report.cache {
+    match context.proxy.cache() {
         Some(cache) => l1(&mut fields, &cache.explain(key, slot, now), now),
         None => {
             fields.number("cached", 0);

@@ -30,6 +30,9 @@ pub(crate) struct Faults<'a> {
 #[derive(Default)]
 pub(crate) struct Counts(BTreeMap<String, u64>);
 
+/// Each waits for 20 s.
+const SETTLE_ATTEMPTS: usize = 6;
+
 /// After a round everything stays whole so much longer than a stale reply may.
 const CALM: Duration = Duration::from_secs(1);
 
@@ -67,12 +70,23 @@ impl<'a> Faults<'a> {
         });
         did.push((format!("{happening:?}"), 1));
         did.into_iter().for_each(|(kind, count)| *self.counts.0.entry(kind).or_default() += count);
-        world.cluster.settle().unwrap();
+        settle(world);
         world.weather.clears();
         thread::sleep(BOUNDS.stale);
         let settled = audit::settle(world);
         world.tell(&format!("calm, {settled} keys asked for"));
         thread::sleep(CALM);
+    }
+}
+
+/// Waits until the cluster is whole again, which after some faults takes a busy machine long.
+fn settle(world: &World) {
+    for attempt in 1..=SETTLE_ATTEMPTS {
+        match world.cluster.settle() {
+            Ok(()) => return,
+            Err(error) if attempt == SETTLE_ATTEMPTS => panic!("the cluster is not whole again: {error}"),
+            Err(error) => world.tell(&format!("not whole yet: {error}")),
+        }
     }
 }
 
