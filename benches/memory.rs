@@ -16,6 +16,7 @@ use nearside::clock;
 use nearside::key::Slot;
 use nearside::near_cache::{CacheLimits, Lifetime, Lookup, NearCache, Question, Reply, SharedCache};
 use nearside::node::Epoch;
+use nearside::policy::Admission;
 use nearside::resp::request::OwnedRequest;
 use nearside::stats::Stats;
 
@@ -43,6 +44,7 @@ fn fill(value_bytes: usize) {
         entry_bytes_max: u32::MAX,
         ttl: Duration::from_secs(3600),
         negative_ttl: Duration::from_secs(5),
+        admission: Admission::Always,
         several_workers: false,
     };
     let before = resident_bytes();

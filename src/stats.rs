@@ -44,6 +44,8 @@ counters! {
         l1_bypasses,
         /// Misses of keys that a policy keeps out of L1.
         l1_kept_out,
+        /// Misses of keys that are invalidated more often than they are read, and so not kept.
+        l1_unworthy,
         /// Replies brought in.
         l1_fills,
         /// Fills that were killed by an invalidation, a lost connection or a moved slot while they ran.

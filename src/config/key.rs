@@ -85,6 +85,13 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         Main,
+        "admission",
+        "adaptive|always",
+        Some("adaptive"),
+        "adaptive: a key that is invalidated more often than it is read is not kept until that changes",
+    ),
+    key(
+        Main,
         "warm_file",
         "PATH",
         None,

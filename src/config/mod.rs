@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::policy::Policy;
+use crate::policy::{Admission, Policy};
 pub use change::Change;
 pub use fault::{Fault, Faults};
 use given::Given;
@@ -113,6 +113,8 @@ pub struct CacheConfig {
     pub ttl: Duration,
     /// How long the absence of a key is remembered; at most `ttl`.
     pub negative_ttl: Duration,
+    /// Whether keys are kept that are invalidated more often than they are read.
+    pub admission: Admission,
     /// What survives a restart, if anything.
     pub warm: Option<WarmConfig>,
 }
@@ -293,7 +295,8 @@ fn cache(read: &mut Reader) -> (CacheConfig, Duration) {
     let interval = read.duration("warm_interval", SECOND..=DAY);
     let rate = read.number("warm_rate", 1..=1_000_000);
     let warm = file.map(|file| WarmConfig { file, keys, interval, rate });
-    (CacheConfig { size_bytes, ttl, negative_ttl: negative_ttl.min(ttl), warm }, negative_ttl)
+    let admission = read.value("admission", value::admission).unwrap_or_default();
+    (CacheConfig { size_bytes, ttl, negative_ttl: negative_ttl.min(ttl), admission, warm }, negative_ttl)
 }
 
 fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig> {

@@ -12,10 +12,11 @@ use super::{GIB, change, value};
 use crate::policy::{Mode, POLICIES_MAX, PREFIX_BYTES_MAX, Policy};
 
 /// The keys of a policy.
-const KEYS: [&str; 7] = ["prefix", "cache", "ttl", "ttl_jitter", "negative_ttl", "mode", "value_max"];
+const KEYS: [&str; 8] =
+    ["prefix", "cache", "ttl", "ttl_jitter", "negative_ttl", "mode", "value_max", "admission"];
 
 /// Those that say how something is kept, which contradicts that nothing is.
-const OF_KEEPING: [&str; 5] = ["ttl", "ttl_jitter", "negative_ttl", "mode", "value_max"];
+const OF_KEEPING: [&str; 6] = ["ttl", "ttl_jitter", "negative_ttl", "mode", "value_max", "admission"];
 
 const VALUE_MAX: RangeInclusive<usize> = 1..=1024 * GIB;
 
@@ -92,6 +93,7 @@ impl Table<'_> {
         terms.negative_ttl = self.read("negative_ttl", |text| value::duration(text, change::NEGATIVE_TTL));
         terms.mode = self.read("mode", mode).unwrap_or_default();
         terms.value_max = self.read("value_max", |text| value::size(text, VALUE_MAX));
+        terms.admission = self.read("admission", value::admission);
         if !policy.cache {
             for name in OF_KEEPING.iter().filter(|name| self.table.contains_key(**name)) {
                 self.fault(name, "contradicts cache = false, with which nothing is kept");
@@ -158,7 +160,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, Sources};
-    use crate::policy::{Policies, Terms};
+    use crate::policy::{Admission, Policies, Terms};
 
     /// The policies of a file, or its faults, one a line, without its directory.
     fn load(policies: &str) -> Result<Vec<Policy>, Vec<String>> {
@@ -176,7 +178,7 @@ mod tests {
     fn every_key_of_a_policy_is_read() {
         let policies = load(
             "[[policy]]\nprefix = 'a'\ncache = false\n[[policy]]\nprefix = 'b'\nttl = '2s'\nttl_jitter = 0.25\n\
-             negative_ttl = '1s'\nmode = 'capped'\nvalue_max = '1kb'\n[[policy]]\nprefix = 'b\u{e9}'\n",
+             negative_ttl = '1s'\nmode = 'capped'\nvalue_max = '1kb'\nadmission = 'always'\n[[policy]]\nprefix = 'b\u{e9}'\n",
         )
         .unwrap();
         assert_eq!(policies[0], Policy { cache: false, ..Policy::new(b"a") });
@@ -186,6 +188,7 @@ mod tests {
             negative_ttl: Some(Duration::from_secs(1)),
             mode: Mode::Capped,
             value_max: Some(1024),
+            admission: Some(Admission::Always),
         };
         assert_eq!(policies[1], Policy { terms, ..Policy::new(b"b") });
         assert_eq!(Policies::new(policies).of("b\u{e9}t\u{e9}".as_bytes()).prefix.len(), 3);
@@ -199,7 +202,7 @@ mod tests {
             "l1_ttl = '2'\n[[policy]]\nprefix = 'a'\nttl = '2d'\nnegative_ttl = 5\nttl_jitter = 1\n[[policy]]\n\
              prefix = 'a'\nmode = 'x'\nvalue_max = 0\ncache = 'x'\n[[policy]]\nprefix = ''\n[[policy]]\n\
              prefix = '{long}'\n[[policy]]\nttl = '1s'\n[[policy]]\nprefix = 5\n[[policy]]\nprefix = 'c'\n\
-             cache = false\nttl = '1s'\nmodus = 'x'\ntracking = 'bcast'\n[policy.sub]\n"
+             cache = false\nttl = '1s'\nadmission = 'never'\nmodus = 'x'\ntracking = 'bcast'\n[policy.sub]\n"
         );
         let faults = load(&text).unwrap_err();
         let wanted = [
@@ -215,9 +218,11 @@ mod tests {
             "policy.prefix (17): is not given",
             "policy.prefix = \"5\" (20): a string is wanted",
             "policy.ttl = \"1s\" (24): contradicts cache = false",
-            "policy.modus (25): no key of a policy has this name; did you mean mode?",
-            "policy.tracking (26): no key of a policy has this name",
-            "policy.sub (27): no key of a policy has this name",
+            "policy.admission = \"never\" (25): adaptive or always is wanted",
+            "policy.admission = \"never\" (25): contradicts cache = false",
+            "policy.modus (26): no key of a policy has this name; did you mean mode?",
+            "policy.tracking (27): no key of a policy has this name",
+            "policy.sub (28): no key of a policy has this name",
             "l1_ttl = \"2\" (2): a duration from",
         ];
         for wanted in wanted {

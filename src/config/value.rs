@@ -1,6 +1,7 @@
 //! How single values are written: addresses, sizes, durations, numbers, permission bits. Each function takes the
 //! text that was typed and returns the value, or a sentence that says what is allowed.
 
+use crate::policy::Admission;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -45,6 +46,15 @@ pub(super) fn microseconds(text: &str) -> Result<i64, String> {
 /// Whether something is on.
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "true or false is wanted".to_owned())
+}
+
+/// What becomes of keys that are invalidated more often than they are read.
+pub(super) fn admission(text: &str) -> Result<Admission, String> {
+    match text {
+        "adaptive" => Ok(Admission::Adaptive),
+        "always" => Ok(Admission::Always),
+        _ => Err("adaptive or always is wanted".to_owned()),
+    }
 }
 
 /// A size in bytes within `range`, such as `100mb`.

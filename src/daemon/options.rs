@@ -21,6 +21,7 @@ pub(super) fn cache_limits(config: &CacheConfig, workers: usize) -> Option<Cache
         entry_bytes_max: u32::try_from(bytes / ENTRIES_MIN).unwrap_or(u32::MAX),
         ttl: config.ttl,
         negative_ttl: config.negative_ttl,
+        admission: config.admission,
         several_workers: workers > 1,
     })
 }

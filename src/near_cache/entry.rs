@@ -191,10 +191,15 @@ impl Entry {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| Some(count.saturating_add(hits)));
     }
 
+    /// Whether it was ever hit: the first hit is always counted.
+    pub(super) fn was_hit(&self) -> bool {
+        self.hits.load(Ordering::Relaxed) > 0
+    }
+
     /// How often it was hit; from here on that counts half.
     pub(super) fn cool(&self) -> u32 {
         let hits = self.hits.load(Ordering::Relaxed);
-        self.hits.store(hits / 2, Ordering::Relaxed);
+        self.hits.store(hits.div_ceil(2), Ordering::Relaxed);
         hits
     }
 

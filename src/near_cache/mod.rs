@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+mod admission;
 mod entry;
 mod explain;
 mod fill;
@@ -45,9 +46,10 @@ use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
 use crate::key::Slot;
 use crate::node::Epoch;
-use crate::policy::Terms;
+use crate::policy::{Admission, Terms};
 use crate::settings::Setting;
 use crate::stats::WorkerStats;
+use admission::Scores;
 use entry::{Cached, Entry, Found};
 use fill::Fills;
 use generations::{Generation, Generations};
@@ -77,6 +79,8 @@ pub struct CacheLimits {
     pub ttl: Duration,
     /// No reply about an absent key is kept longer. Nothing is pushed for an absent key whose slot moves.
     pub negative_ttl: Duration,
+    /// Whether keys are kept that are invalidated more often than they are read, where no policy says otherwise.
+    pub admission: Admission,
     /// Whether several workers fill it, each over connections of its own: then replies of different connections are
     /// not in one order, and have to be compared.
     pub several_workers: bool,
@@ -91,6 +95,8 @@ pub struct SharedCache {
     hashing: Hashing,
     generations: Generations,
     store: Store,
+    /// Which keys are not worth an entry.
+    scores: Scores,
     /// Why keys are not here.
     reasons: Arc<Reasons>,
     /// When everything was dropped last; 0 if never.
@@ -179,6 +185,7 @@ impl SharedCache {
             hashing: Hashing::new(),
             generations: Generations::new(),
             store,
+            scores: Scores::new(),
             reasons,
             emptied_at: AtomicU64::new(0),
             commits,
@@ -225,11 +232,14 @@ impl SharedCache {
         let hash = self.hashing.hash(key);
         // The order is I2: from here on a running fill cannot commit, and a hot set cannot serve.
         self.generations.raise_key(hash);
-        let went = self.store.remove(hash, key);
-        if let Some(why) = why.filter(|_| went) {
+        let Some(entry) = self.store.remove(hash, key) else { return false };
+        if let Some(why) = why {
             self.reasons.note(hash, why);
         }
-        went
+        if matches!(why, Some(Why::Invalidated | Why::Written)) {
+            self.scores.note_end(hash, entry.was_hit());
+        }
+        true
     }
 
     /// A reply about `key` that is not kept is about to leave. With several workers it may be newer than what another
@@ -377,12 +387,26 @@ impl<T: Clone> NearCache<T> {
         let mut fills = self.fills.borrow_mut();
         let joined = fills.join(self.question_hash(question), question, missed.behind, is_good)?;
         self.stats.l1_coalesced.add(1);
+        self.shared.scores.note_end(missed.hash, true);
         Some(joined)
     }
 
     /// Counts what is sent upstream in this worker: whoever gets a higher number is sent later.
     pub fn next_number(&self) -> u64 {
         self.fills.borrow_mut().next_number()
+    }
+
+    /// Whether a reply to what was missed is worth keeping on these terms. Counts, so it is asked once for each miss.
+    pub fn admits(&self, missed: &Missed, terms: &Terms) -> bool {
+        let admits = match terms.admission.unwrap_or(self.shared.limits.admission) {
+            Admission::Always => true,
+            Admission::Adaptive => self.shared.scores.admits(missed.hash),
+        };
+        if !admits {
+            self.stats.l1_unworthy.add(1);
+            self.note(missed.hash, Why::Unworthy);
+        }
+        admits
     }
 
     /// The ticket of a fill whose command goes out on the connection of `epoch`. `missed` must be from before the

@@ -61,9 +61,9 @@ impl Store {
         self.entries.insert(StoreKey { hash, bytes: entry.key.clone() }, entry);
     }
 
-    /// Removes the entry of `key`; whether there was one.
-    pub(super) fn remove(&self, hash: u64, key: &[u8]) -> bool {
-        self.entries.remove(&Borrowed { hash, bytes: key }).is_some()
+    /// Removes the entry of `key`, and gives it if there was one.
+    pub(super) fn remove(&self, hash: u64, key: &[u8]) -> Option<Arc<Entry>> {
+        self.entries.remove(&Borrowed { hash, bytes: key })
     }
 
     pub(super) fn remove_all(&self) {

@@ -27,6 +27,7 @@ pub(super) const LIMITS: CacheLimits = CacheLimits {
     entry_bytes_max: 1 << 17,
     ttl: Duration::from_secs(60),
     negative_ttl: Duration::from_secs(5),
+    admission: Admission::Always,
     several_workers: true,
 };
 

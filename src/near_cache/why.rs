@@ -18,6 +18,8 @@ pub enum Why {
     Command = 1,
     /// Its policy keeps it out.
     Policy,
+    /// It is invalidated more often than it is read.
+    Unworthy,
     /// The connection to its node is not tracked.
     NotTracked,
     /// Its slot is on its way to another node.
@@ -63,9 +65,10 @@ pub enum Why {
 }
 
 /// All of them, by number.
-const ALL: [Why; 23] = [
+const ALL: [Why; 24] = [
     Why::Command,
     Why::Policy,
+    Why::Unworthy,
     Why::NotTracked,
     Why::Moving,
     Why::OwnWrite,
@@ -118,6 +121,7 @@ impl fmt::Display for Why {
         f.write_str(match self {
             Why::Command => "it was read by a command whose replies are not kept",
             Why::Policy => "its policy keeps it out",
+            Why::Unworthy => "it is changed more often than it is read",
             Why::NotTracked => "the connection to its node was not tracked",
             Why::Moving => "its slot was on its way to another node",
             Why::OwnWrite => "the session that read it was waiting for the reply to its own write",

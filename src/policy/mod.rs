@@ -40,6 +40,18 @@ pub struct Terms {
     pub mode: Mode,
     /// The largest value that is kept, in bytes.
     pub value_max: Option<usize>,
+    /// Whether keys that are not worth it are kept, where that differs from what holds for all.
+    pub admission: Option<Admission>,
+}
+
+/// Whether a key is kept that is invalidated more often than it is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Admission {
+    /// Not until that changes.
+    #[default]
+    Adaptive,
+    /// It is.
+    Always,
 }
 
 /// Whether the server is asked how long a key will live.

@@ -11,7 +11,7 @@ use futures_util::future::{LocalBoxFuture, join_all};
 use super::coverage::{self, is_tracked};
 use super::forward::Reach;
 use super::own_writes::{Behind, OwnRead};
-use super::{Answer, Caller, Coverage, Proxy, Route, failure_reply, stopped};
+use super::{Answer, Cache, Caller, Coverage, Proxy, Route, failure_reply, stopped};
 use crate::clock::Nanos;
 use crate::command::{Flags, Join, Spec};
 use crate::key::Slot;
@@ -157,7 +157,7 @@ impl Proxy {
             (Some(cache), Behind::Nothing) => cache,
             (Some(cache), Behind::Read(number)) => {
                 let missed = cache.pass_over(key, caller.now, Slot::of(key), number);
-                return Err(self.wanted(key, missed));
+                return Err(self.wanted(cache, key, missed));
             }
             _ => {
                 self.stats.l1_bypasses.bump();
@@ -168,14 +168,15 @@ impl Proxy {
         match cache.lookup(&get(key, request.encoded(position)), caller.now, || Slot::of(key)) {
             Lookup::Hot(reply) => Ok(reply.for_version(caller.resp).clone()),
             Lookup::Stored(reply) => Ok(reply.for_version(caller.resp).clone()),
-            Lookup::Miss(missed) => Err(self.wanted(key, missed)),
+            Lookup::Miss(missed) => Err(self.wanted(cache, key, missed)),
         }
     }
 
     /// Why a key is wanted from upstream that was not found.
-    fn wanted(&self, key: &[u8], missed: Missed) -> Wanted {
+    fn wanted(&self, cache: &Cache, key: &[u8], missed: Missed) -> Wanted {
         match self.terms(key) {
-            Some(terms) => Wanted::Fill(missed, terms),
+            Some(terms) if cache.admits(&missed, &terms) => Wanted::Fill(missed, terms),
+            Some(_) => Wanted::KeptOut,
             None => {
                 self.note(key, Why::Policy);
                 Wanted::KeptOut

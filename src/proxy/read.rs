@@ -128,6 +128,10 @@ impl Proxy {
         let begin_read = |key, number| OwnRead::begin(caller.own_writes, vec![key], number);
         // Behind the lookup, which noted the generation: what is kept by policies that are replaced now is killed.
         let terms = self.terms(question.key);
+        if terms.is_none() {
+            self.note(question.key, Why::Policy);
+        }
+        let terms = terms.filter(|terms| cache.admits(&missed, terms));
         let joined = terms.and_then(|_| cache.join(&missed, &question, caller.now));
         if let Some((follower, number)) = joined {
             let read = begin_read(Bytes::copy_from_slice(question.key), number);
@@ -145,7 +149,9 @@ impl Proxy {
             None => self.send_unkept(missed.slot(), call, caller),
         };
         let (Some(terms), Some(epoch)) = (terms, value.epoch.take()) else {
-            self.note(question.key, terms.map_or(Why::Policy, |_| Why::NotTracked));
+            if terms.is_some() {
+                self.note(question.key, Why::NotTracked);
+            }
             // The policy keeps it out, or the connection is not tracked at the moment: the reply is an answer and
             // nothing to keep.
             let key = request.arg_bytes(key_at);

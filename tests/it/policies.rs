@@ -267,3 +267,39 @@ fn policies_are_read_again_at_sighup_and_former_ones_hold_when_they_are_wrong() 
     assert!(setup.is_kept("GET a:1") && setup.is_kept("GET b:1"));
     setup.daemon.stop();
 }
+
+#[test]
+fn a_key_that_is_changed_more_often_than_it_is_read_is_not_kept_until_that_changes() {
+    let mut setup = Setup::with("[[policy]]\nprefix = 'always:'\nadmission = 'always'\n");
+    let changes = |setup: &mut Setup, key: &str| {
+        for number in 0..12 {
+            setup.set(key, &number.to_string());
+            // Until the change is heard of; a read that is a hit would be one for the key.
+            eventually("the entry goes", SOON, || {
+                let info = setup.client.command(&["NEARSIDE", "EXPLAIN", key]).unwrap();
+                let items = info.items();
+                let cached = items.chunks(2).find(|field| field[0].text() == "cached").unwrap();
+                cached[1].integer() == Some(0)
+            });
+            assert_eq!(setup.say(&format!("GET {key}")), number.to_string());
+        }
+    };
+    changes(&mut setup, "often");
+    let unworthy = setup.daemon.counter("l1_unworthy");
+    assert!(unworthy >= 6, "{unworthy}");
+    assert_eq!(setup.tracked_keys(), 0, "the server remembers nothing of it");
+    let explained = format!("{:?}", setup.client.command(&["NEARSIDE", "EXPLAIN", "often"]).unwrap());
+    assert!(explained.contains("it is changed more often than it is read"), "{explained}");
+    // Now it is read and not changed: one of the reads is a trial, and the next one hits.
+    let reads = (0..40).position(|_| setup.is_hit("GET often"));
+    assert!(reads.is_some_and(|reads| (1..20).contains(&reads)), "{reads:?}");
+    setup.set("often", "changed");
+    eventually("it is told of", SOON, || setup.say("GET often") == "changed");
+    assert!(setup.is_kept("GET often"), "it is kept as before");
+
+    let before = setup.daemon.counter("l1_unworthy");
+    changes(&mut setup, "always:1");
+    assert_eq!(setup.daemon.counter("l1_unworthy"), before);
+    assert!(setup.is_hit("GET always:1"));
+    setup.daemon.stop();
+}

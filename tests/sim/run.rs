@@ -9,7 +9,7 @@ use std::time::Duration;
 use nearside::config::{Config, Sources};
 use nearside::daemon::house::House;
 use nearside::listener::{ClientSocket, Permit};
-use nearside::policy::Policy;
+use nearside::policy::{Admission, Policy};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::time::{self, Instant};
@@ -98,6 +98,10 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
     let mut rng = fastrand::Rng::with_seed(seed);
     let weather = Weather::draw(&mut rng);
     let mut config = config(&mut rng);
+    if seed % 3 != 2 {
+        // Or keys that are written all the time would hardly ever be kept.
+        config.cache.admission = Admission::Always;
+    }
     if seed % 4 == 1 {
         config.policies = KEPT_OUT.map(|prefix| Policy { cache: false, ..Policy::new(prefix) }).into();
     }

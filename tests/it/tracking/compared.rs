@@ -351,7 +351,8 @@ fn compare(scripts: &[Script], arguments: &[&str]) {
         let plain = Standalone::launch(&[]).unwrap();
         let behind = Standalone::launch(&[]).unwrap();
         let url = format!("redis://{}", behind.server().address());
-        let daemon = Daemon::start(&[&["--upstream", &url], arguments].concat());
+        // On a busy machine a heartbeat may be late, and clients that cache would be told of that.
+        let daemon = Daemon::start(&[&["--upstream", &url, "--lease", "60s"], arguments].concat());
         daemon.until_tracked(1);
         let mut reference = Talk::new(|| plain.server().connect().unwrap());
         let mut talk = Talk::new(|| daemon.client());
