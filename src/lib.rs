@@ -39,6 +39,8 @@ pub mod near_cache;
 
 pub mod upstream;
 
+pub mod canary;
+
 pub mod pubsub;
 
 pub mod proxy;

@@ -37,6 +37,7 @@ const HOUSE: &[(&str, &[&str])] = &[
     // These two are blind to each other and meet in `proxy`.
     ("near_cache", &["resp", "policy"]),
     ("upstream", &["glob", "write_queue", "resp"]),
+    ("canary", &["resp", "upstream"]),
     ("pubsub", &["glob", "mailbox", "clients", "upstream"]),
     ("proxy", &["wait", "resp", "command", "policy", "near_cache", "upstream", "pubsub"]),
     ("connection", &["write_queue", "socket", "resp"]),
@@ -56,6 +57,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "policy",
             "near_cache",
             "upstream",
+            "canary",
             "pubsub",
             "proxy",
             "connection",
@@ -81,6 +83,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "tracker",
             "near_cache",
             "upstream",
+            "canary",
             "pubsub",
             "proxy",
             "connection",

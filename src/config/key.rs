@@ -273,6 +273,13 @@ pub static KEYS: &[Key] = &[
         Some("1s"),
         "How often a connection to a node is proved to be alive and its invalidations to have arrived",
     ),
+    key(
+        Bounds,
+        "canary_interval",
+        "DURATION",
+        None,
+        "How often a key of each node is written to measure until that is heard of; not at all unless given",
+    ),
     key(Bounds, "warm_keys", "NUMBER", Some("10000"), "Keys that warm_file has at most"),
     key(
         Bounds,

@@ -115,6 +115,8 @@ pub struct CacheConfig {
     pub negative_ttl: Duration,
     /// Whether keys are kept that are invalidated more often than they are read.
     pub admission: Admission,
+    /// How often a key of each node is written to measure until that is heard of, if at all.
+    pub canary_interval: Option<Duration>,
     /// What survives a restart, if anything.
     pub warm: Option<WarmConfig>,
 }
@@ -296,7 +298,17 @@ fn cache(read: &mut Reader) -> (CacheConfig, Duration) {
     let rate = read.number("warm_rate", 1..=1_000_000);
     let warm = file.map(|file| WarmConfig { file, keys, interval, rate });
     let admission = read.value("admission", value::admission).unwrap_or_default();
-    (CacheConfig { size_bytes, ttl, negative_ttl: negative_ttl.min(ttl), admission, warm }, negative_ttl)
+    let canary_interval =
+        read.value("canary_interval", |text| value::duration(text, 10 * MILLISECOND..=HOUR));
+    let config = CacheConfig {
+        size_bytes,
+        ttl,
+        negative_ttl: negative_ttl.min(ttl),
+        admission,
+        canary_interval,
+        warm,
+    };
+    (config, negative_ttl)
 }
 
 fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig> {

@@ -11,6 +11,7 @@ use super::options;
 use super::reload::Reload;
 use super::warm::{Warm, WarmUp};
 use super::worker::{self, WorkerSeed};
+use crate::canary::Canary;
 use crate::clients::Clients;
 use crate::clock;
 use crate::config::{Config, Sources};
@@ -51,6 +52,7 @@ pub struct House {
     clients: Arc<Clients>,
     memory: Arc<Memory>,
     policies: Arc<CurrentPolicies>,
+    canary: Option<Arc<Canary>>,
     /// The file with the names of what is hot, if there is to be one.
     pub(super) warm: Option<Warm>,
     keyspace_bytes_max: usize,
@@ -73,6 +75,8 @@ impl House {
             cache,
             stats: stats.worker(0),
         });
+        let canary = config.cache.canary_interval.filter(|_| cache.is_some());
+        let canary = canary.map(|interval| Arc::new(Canary::new(interval, config.upstream.lease)));
         let upstream_options = options::upstream(config);
         let names_max = config.session.pubsub_names_max;
         let feed = Feed::new(upstream_options.clone(), upstream.clone(), names_max, stats.worker(0));
@@ -92,6 +96,7 @@ impl House {
             unix: config.listen.unix.clone().map(|path| (path, config.listen.unix_mode)),
             topology_refresh_interval: config.upstream.topology_refresh_interval,
             lease: config.upstream.lease,
+            canary: canary.clone(),
         });
         let settings = Arc::new(options::settings(config));
         House {
@@ -119,6 +124,7 @@ impl House {
             report,
             stats,
             cache,
+            canary,
             warm,
         }
     }
@@ -145,6 +151,8 @@ impl House {
             stats: self.stats.worker(index),
             admission: self.admission.clone(),
             warm,
+            // Invalidations come over the connections that it reads on: those of one worker.
+            canary: self.canary.clone().filter(|_| index == 0),
             drain: self.drain.clone(),
             stop: self.stop.clone(),
         }

@@ -13,6 +13,7 @@ use tokio::task;
 use tokio_util::sync::CancellationToken;
 
 use super::warm::WarmUp;
+use crate::canary::Canary;
 use crate::clients::{Clients, Endpoints};
 use crate::connection::{Connection, ReadBuffer};
 use crate::drain::Drain;
@@ -59,6 +60,8 @@ pub(super) struct WorkerSeed {
     pub(super) admission: Arc<Admission>,
     /// What this worker reads as soon as it can.
     pub(super) warm: Option<WarmUp>,
+    /// The canaries of this worker's connections.
+    pub(super) canary: Option<Arc<Canary>>,
     pub(super) drain: Drain,
     pub(super) stop: CancellationToken,
 }
@@ -110,16 +113,23 @@ pub(super) async fn run(seed: WorkerSeed, mut handed_over: mpsc::UnboundedReceiv
     let patience = upstream_options.request_timeout;
     let pushed = {
         let (cache, stats, tracker) = (cache.clone(), stats.clone(), seed.tracker.clone());
+        let canary = seed.canary.clone();
         Box::new(move |invalidation: &_| {
             // L1 first: who is told must not find there what it was told of.
             if let Some(cache) = &cache {
                 cache.invalidate(invalidation, &stats);
             }
             tracker.invalidate(invalidation);
+            if let Some(canary) = &canary {
+                canary.hear(invalidation);
+            }
         })
     };
     let upstream = Upstream::new(index, upstream_options, seed.upstream, pushed, stats.clone());
     task::spawn_local(upstream.clone().run());
+    if let Some(canary) = seed.canary {
+        task::spawn_local(canary.sing(upstream.clone()));
+    }
     let cache = cache.map(|shared| NearCache::new(shared, stats.clone()));
     let settings = Settings { patience, alone: seed.alone, keyspace_bytes_max: seed.keyspace_bytes_max };
     let (pubsub, memory, policies) = (seed.pubsub.clone(), seed.memory, seed.policies);

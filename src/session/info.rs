@@ -12,6 +12,7 @@ use super::desk::Desk;
 use super::info_sections::{self as sections, Facts};
 use super::local::{Haste, text};
 use super::primaries::{self, Primaries};
+use crate::canary::Canary;
 use crate::clock::Nanos;
 use crate::near_cache::SharedCache;
 use crate::proxy::Answer;
@@ -49,6 +50,8 @@ pub struct Report {
     pub topology_refresh_interval: Duration,
     /// How long L1 serves what was read over a connection that has fallen silent, at most.
     pub lease: Duration,
+    /// What the canaries measure, if there are any.
+    pub canary: Option<Arc<Canary>>,
 }
 
 /// The version that is reported until the upstream has told its own: the one whose commands and errors are the

@@ -9,6 +9,7 @@ use super::info::Report;
 use super::primaries::Primaries;
 use super::process;
 use super::tally::Sums;
+use crate::canary::Song;
 use crate::clients::{Clients, Mark};
 use crate::clock;
 
@@ -177,6 +178,14 @@ pub(super) fn nearside(facts: &Facts, out: &mut String) -> Result {
     for (index, (node, standing)) in upstream.board.nodes(now).into_iter().enumerate() {
         let (state, seconds) = (standing.state, now.saturating_sub(standing.since) / 1_000_000_000);
         write!(out, "node{index}:address={node},state={state},state_seconds={seconds}\r\n")?;
+    }
+    let songs = report.canary.as_ref().map(|canary| canary.songs()).unwrap_or_default();
+    for (index, (node, song)) in songs.into_iter().enumerate() {
+        let at = |quantile| song.micros.as_ref().map_or(0, |micros| micros.value_at_quantile(quantile));
+        let count = song.micros.as_ref().map_or(0, |micros| micros.len());
+        write!(out, "canary{index}:address={node},count={count},p50_us={},p99_us={},", at(0.5), at(0.99))?;
+        let Song { last, missed, refused, .. } = song;
+        write!(out, "max_us={},last_us={last},missed={missed},refused={refused}\r\n", at(1.0))?;
     }
     Ok(())
 }

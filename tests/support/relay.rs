@@ -2,6 +2,7 @@
 //!
 //! Its node's replicas copy through it as well, because the node announces it; what they copy is never held back.
 
+use std::borrow::Cow;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,6 +22,8 @@ pub(crate) struct Relay {
 struct Controls {
     /// A request with these bytes is carried out, but its reply is lost together with the connection.
     lose_reply_to: Mutex<Option<Vec<u8>>>,
+    /// Pieces from the node with these bytes are lost, and the connection goes on; none while it is empty.
+    lose_with: Mutex<Vec<u8>>,
     is_paused: Mutex<bool>,
     /// How long every piece is held back in each direction, in milliseconds.
     delay: AtomicU64,
@@ -72,6 +75,11 @@ impl Relay {
         self.controls.lose_reply_to.lock().unwrap().is_some()
     }
 
+    /// The pushes in which `needle` stands are lost, as those of a node that forgets to tell; an empty one ends that.
+    pub(crate) fn lose_pushes_with(&self, needle: &[u8]) {
+        *self.controls.lose_with.lock().unwrap() = needle.to_vec();
+    }
+
     /// Ends every connection there is; new ones are carried.
     pub(crate) fn cut(&self) {
         for stream in self.controls.open.lock().unwrap().drain(..) {
@@ -105,6 +113,28 @@ impl Controls {
         drop(self.resumed.wait_while(paused, |paused| *paused).unwrap());
     }
 
+    /// What is left of bytes from the node when the pushes that are to be lost are cut out.
+    fn without_lost_pushes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n";
+        let needle = self.lose_with.lock().unwrap();
+        if needle.is_empty() || memchr::memmem::find(bytes, &needle).is_none() {
+            return Cow::Borrowed(bytes);
+        }
+        let (mut left, mut rest) = (Vec::new(), bytes);
+        while let Some(at) = memchr::memmem::find(rest, PUSH) {
+            left.extend_from_slice(&rest[..at]);
+            // `*1`, the length of the key, and the key: a push of one key, as a write of one makes it.
+            let lines = memchr::memchr_iter(b'\n', &rest[at + PUSH.len()..]).nth(2);
+            let end = lines.map_or(rest.len(), |line| at + PUSH.len() + line + 1);
+            if memchr::memmem::find(&rest[at..end], &needle).is_none() {
+                left.extend_from_slice(&rest[at..end]);
+            }
+            rest = &rest[end..];
+        }
+        left.extend_from_slice(rest);
+        Cow::Owned(left)
+    }
+
     /// Whether these bytes ask for the reply that is to be lost. It is lost once.
     fn takes_bait(&self, bytes: &[u8]) -> bool {
         let mut bait = self.lose_reply_to.lock().unwrap();
@@ -135,9 +165,9 @@ fn carry(client: TcpStream, target: SocketAddr, controls: &Arc<Controls>) {
         thread::spawn({
             let (controls, loses_reply) = (Arc::clone(&controls), Arc::clone(&loses_reply));
             move || {
-                pump(back.0, back.1, |_| {
+                pump(back.0, back.1, |bytes| {
                     hold(&controls);
-                    !loses_reply.load(Ordering::SeqCst)
+                    (!loses_reply.load(Ordering::SeqCst)).then(|| controls.without_lost_pushes(bytes))
                 });
             }
         });
@@ -146,7 +176,7 @@ fn carry(client: TcpStream, target: SocketAddr, controls: &Arc<Controls>) {
             if controls.takes_bait(bytes) {
                 loses_reply.store(true, Ordering::SeqCst);
             }
-            true
+            Some(Cow::Borrowed(bytes))
         });
     });
 }
@@ -158,11 +188,12 @@ fn speaks_as_replica(client: &TcpStream) -> bool {
     client.peek(&mut first).is_ok_and(|count| &first[..count] == PING)
 }
 
-/// Carries bytes until one side ends or `may_pass` says that they may not; then ends both.
-fn pump(mut from: TcpStream, mut to: TcpStream, may_pass: impl Fn(&[u8]) -> bool) {
+/// Carries what `passed` makes of the bytes, until one side ends or it says that nothing may pass; then ends both.
+fn pump(mut from: TcpStream, mut to: TcpStream, passed: impl for<'a> Fn(&'a [u8]) -> Option<Cow<'a, [u8]>>) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        if !may_pass(&buffer[..count]) || to.write_all(&buffer[..count]).is_err() {
+        let Some(bytes) = passed(&buffer[..count]) else { break };
+        if to.write_all(&bytes).is_err() {
             break;
         }
     }
