@@ -45,6 +45,7 @@ fn fill(value_bytes: usize) {
         ttl: Duration::from_secs(3600),
         negative_ttl: Duration::from_secs(5),
         admission: Admission::Always,
+        sampled: None,
         several_workers: false,
     };
     let before = resident_bytes();

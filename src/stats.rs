@@ -60,6 +60,14 @@ counters! {
         l1_evictions,
         /// Entries dropped because their time came.
         l1_expirations,
+        /// Hits that were asked upstream as well and were right.
+        shadow_verified,
+        /// Those that differed because the key was changing.
+        shadow_changed,
+        /// Those that could not be asked, or were too many.
+        shadow_skipped,
+        /// Those that were wrong: the promise was broken.
+        shadow_mismatches,
         /// Reads of the warm file that were made.
         warm_reads,
         /// Times that the warm file was written.

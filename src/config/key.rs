@@ -275,6 +275,13 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         Bounds,
+        "shadow_verify",
+        "FRACTION",
+        Some("0"),
+        "Part of the hits that are asked upstream as well and compared: 0.01 for 1 %",
+    ),
+    key(
+        Bounds,
         "canary_interval",
         "DURATION",
         None,

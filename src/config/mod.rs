@@ -115,6 +115,8 @@ pub struct CacheConfig {
     pub negative_ttl: Duration,
     /// Whether keys are kept that are invalidated more often than they are read.
     pub admission: Admission,
+    /// One in so many hits is asked upstream as well, if any are.
+    pub shadow_one_in: Option<u64>,
     /// How often a key of each node is written to measure until that is heard of, if at all.
     pub canary_interval: Option<Duration>,
     /// What survives a restart, if anything.
@@ -298,6 +300,7 @@ fn cache(read: &mut Reader) -> (CacheConfig, Duration) {
     let rate = read.number("warm_rate", 1..=1_000_000);
     let warm = file.map(|file| WarmConfig { file, keys, interval, rate });
     let admission = read.value("admission", value::admission).unwrap_or_default();
+    let shadow_one_in = read.value("shadow_verify", value::one_in).flatten();
     let canary_interval =
         read.value("canary_interval", |text| value::duration(text, 10 * MILLISECOND..=HOUR));
     let config = CacheConfig {
@@ -305,6 +308,7 @@ fn cache(read: &mut Reader) -> (CacheConfig, Duration) {
         ttl,
         negative_ttl: negative_ttl.min(ttl),
         admission,
+        shadow_one_in,
         canary_interval,
         warm,
     };

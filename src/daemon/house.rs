@@ -52,6 +52,7 @@ pub struct House {
     clients: Arc<Clients>,
     memory: Arc<Memory>,
     policies: Arc<CurrentPolicies>,
+    shadow: bool,
     canary: Option<Arc<Canary>>,
     /// The file with the names of what is hot, if there is to be one.
     pub(super) warm: Option<Warm>,
@@ -124,6 +125,7 @@ impl House {
             report,
             stats,
             cache,
+            shadow: config.cache.shadow_one_in.is_some(),
             canary,
             warm,
         }
@@ -151,6 +153,7 @@ impl House {
             stats: self.stats.worker(index),
             admission: self.admission.clone(),
             warm,
+            shadow: self.shadow,
             // Invalidations come over the connections that it reads on: those of one worker.
             canary: self.canary.clone().filter(|_| index == 0),
             drain: self.drain.clone(),

@@ -60,6 +60,8 @@ pub(super) struct WorkerSeed {
     pub(super) admission: Arc<Admission>,
     /// What this worker reads as soon as it can.
     pub(super) warm: Option<WarmUp>,
+    /// Whether some of the hits are verified.
+    pub(super) shadow: bool,
     /// The canaries of this worker's connections.
     pub(super) canary: Option<Arc<Canary>>,
     pub(super) drain: Drain,
@@ -136,6 +138,9 @@ pub(super) async fn run(seed: WorkerSeed, mut handed_over: mpsc::UnboundedReceiv
     let proxy = Proxy::new(cache, upstream, pubsub, memory, policies, stats.clone(), settings);
     if let Some(warm) = seed.warm {
         task::spawn_local(warm.run(proxy.clone(), seed.report.clone(), drain.clone()));
+    }
+    if seed.shadow {
+        task::spawn_local(proxy.clone().verify_samples(seed.report.lease));
     }
     let limits = seed.session_limits;
     let context = SessionContext {

@@ -19,6 +19,7 @@
 //! that instant nothing older is served, wherever it lives. Removing the entry only frees its memory.
 
 use std::cell::{Ref, RefCell};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,6 +34,7 @@ mod generations;
 mod hashing;
 mod hot_set;
 mod hottest;
+mod samples;
 mod store;
 mod sweep;
 mod why;
@@ -40,6 +42,7 @@ mod why;
 pub use entry::{Question, Reply};
 pub use explain::{Explained, KeptReply};
 pub use fill::{Lead, Ticket};
+pub use samples::{SAMPLES_MAX, Sample};
 pub use why::{Noted, REASONS_MAX, Why};
 
 use crate::clock::{self, Nanos};
@@ -55,6 +58,7 @@ use fill::Fills;
 use generations::{Generation, Generations};
 use hashing::Hashing;
 use hot_set::HotSet;
+use samples::Samples;
 use store::Store;
 use why::Reasons;
 
@@ -64,6 +68,10 @@ const HOT_HITS_PER_REPORT: u64 = 64;
 /// How long a fill is joined. The key may have expired since the node read it, and until the fill ends nobody here
 /// knows: who asks later asks anew (I5).
 pub const JOINABLE: Duration = Duration::from_millis(10);
+
+/// Keys that were served wrong, of which the last are shown, and how much of each.
+const MISMATCHES_MAX: usize = 8;
+const MISMATCH_CHARS_MAX: usize = 128;
 
 /// Commits of so many groups of keys may go on at once.
 const COMMIT_LOCKS: usize = 64;
@@ -81,6 +89,8 @@ pub struct CacheLimits {
     pub negative_ttl: Duration,
     /// Whether keys are kept that are invalidated more often than they are read, where no policy says otherwise.
     pub admission: Admission,
+    /// Which hits are sampled, if any: one in so many, a power of two.
+    pub sampled: Option<u64>,
     /// Whether several workers fill it, each over connections of its own: then replies of different connections are
     /// not in one order, and have to be compared.
     pub several_workers: bool,
@@ -97,6 +107,8 @@ pub struct SharedCache {
     store: Store,
     /// Which keys are not worth an entry.
     scores: Scores,
+    /// The last keys that were served though the server had something else, escaped; the newest first.
+    mismatches: Mutex<VecDeque<String>>,
     /// Why keys are not here.
     reasons: Arc<Reasons>,
     /// When everything was dropped last; 0 if never.
@@ -119,6 +131,10 @@ pub struct NearCache<T> {
     shared: Arc<SharedCache>,
     hot: RefCell<HotSet>,
     fills: RefCell<Fills<T>>,
+    /// Hits to be checked, if any are.
+    samples: Option<Samples>,
+    /// A hit is looked at more closely when none of these bits is set in the number of hits.
+    closer_mask: u64,
     stats: Arc<WorkerStats>,
 }
 
@@ -186,6 +202,7 @@ impl SharedCache {
             generations: Generations::new(),
             store,
             scores: Scores::new(),
+            mismatches: Mutex::default(),
             reasons,
             emptied_at: AtomicU64::new(0),
             commits,
@@ -242,6 +259,21 @@ impl SharedCache {
         true
     }
 
+    /// What was served of `key` was wrong: it goes, and is remembered for whoever reports.
+    pub fn note_mismatch(&self, key: &[u8]) {
+        self.invalidate_key(key, Some(Why::Mismatch));
+        let shown = key.escape_ascii().to_string().chars().take(MISMATCH_CHARS_MAX).collect();
+        // Nobody panics while holding it.
+        let mut mismatches = self.mismatches.lock().unwrap_or_else(PoisonError::into_inner);
+        mismatches.push_front(shown);
+        mismatches.truncate(MISMATCHES_MAX);
+    }
+
+    /// The last keys that were served wrong, the newest first.
+    pub fn mismatches(&self) -> Vec<String> {
+        self.mismatches.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
     /// A reply about `key` that is not kept is about to leave. With several workers it may be newer than what another
     /// one's connection brought in, or is about to: neither may be served after it.
     pub fn answered_otherwise(&self, key: &[u8]) {
@@ -289,7 +321,11 @@ impl SharedCache {
 impl<T: Clone> NearCache<T> {
     /// One worker's view of `shared`, counting in `stats`.
     pub fn new(shared: Arc<SharedCache>, stats: Arc<WorkerStats>) -> NearCache<T> {
-        NearCache { shared, hot: RefCell::new(HotSet::new()), fills: RefCell::new(Fills::new()), stats }
+        let samples = shared.limits.sampled.map(|one_in| Samples::new(one_in.next_power_of_two() - 1));
+        let one_in = shared.limits.sampled.map_or(HOT_HITS_PER_REPORT, u64::next_power_of_two);
+        let closer_mask = one_in.min(HOT_HITS_PER_REPORT) - 1;
+        let (hot, fills) = (RefCell::new(HotSet::new()), RefCell::new(Fills::new()));
+        NearCache { shared, hot, fills, samples, closer_mask, stats }
     }
 
     /// What all workers share.
@@ -323,13 +359,46 @@ impl<T: Clone> NearCache<T> {
         });
         let reply = reply.ok()?;
         self.stats.l1_hits.bump();
-        if self.stats.l1_hits.get().is_multiple_of(HOT_HITS_PER_REPORT) {
+        if self.stats.l1_hits.get() & self.closer_mask == 0 {
+            self.look_closer(hash, question, &reply);
+        }
+        Some(reply)
+    }
+
+    /// What is done for a few hits of the hot set alone.
+    #[cold]
+    fn look_closer(&self, hash: u64, question: &Question<'_>, reply: &Reply) {
+        let hits = self.stats.l1_hits.get();
+        if hits.is_multiple_of(HOT_HITS_PER_REPORT) {
             // The store's policy must still see which keys are hot.
             if let Some(entry) = self.shared.store.get(hash, question.key) {
                 entry.note_hits(HOT_HITS_PER_REPORT as u32);
             }
         }
-        Some(reply)
+        if let Some(entry) = self.hot.borrow().get(hash) {
+            self.sample(question, reply, entry);
+        }
+    }
+
+    fn sample(&self, question: &Question<'_>, reply: &Reply, entry: &Arc<Entry>) {
+        if let Some(samples) = &self.samples
+            && samples.look(self.stats.l1_hits.get(), question, reply, entry)
+        {
+            self.stats.shadow_skipped.add(1);
+        }
+    }
+
+    /// The next hit that is to be checked, when there is one; never, where none are sampled.
+    pub async fn next_sample(&self) -> Sample {
+        match &self.samples {
+            Some(samples) => samples.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether what a sample served may still be served at `now`: nothing was heard that speaks against it.
+    pub fn is_still_served(&self, sample: &Sample, now: Nanos) -> bool {
+        self.shared.generations.is_current(&sample.entry.generation) && sample.is_live(now)
     }
 
     fn lookup_stored(&self, hash: u64, question: &Question<'_>, now: Nanos) -> Option<Reply> {
@@ -342,6 +411,7 @@ impl<T: Clone> NearCache<T> {
             Found::Live(reply) => {
                 self.stats.l1_hits.bump();
                 entry.note_hits(1);
+                self.sample(question, reply, &entry);
                 self.hot.borrow_mut().put(hash, &entry);
                 Some(reply.clone())
             }

@@ -28,6 +28,7 @@ pub(super) const LIMITS: CacheLimits = CacheLimits {
     ttl: Duration::from_secs(60),
     negative_ttl: Duration::from_secs(5),
     admission: Admission::Always,
+    sampled: None,
     several_workers: true,
 };
 

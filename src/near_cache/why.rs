@@ -62,10 +62,12 @@ pub enum Why {
     Evicted,
     /// It was kept, and NEARSIDE FLUSH named a prefix of it.
     Flushed,
+    /// It was kept, and found to be wrong.
+    Mismatch,
 }
 
 /// All of them, by number.
-const ALL: [Why; 24] = [
+const ALL: [Why; 25] = [
     Why::Command,
     Why::Policy,
     Why::Unworthy,
@@ -90,6 +92,7 @@ const ALL: [Why; 24] = [
     Why::Neighbour,
     Why::Evicted,
     Why::Flushed,
+    Why::Mismatch,
 ];
 
 /// What is remembered of a key.
@@ -142,6 +145,7 @@ impl fmt::Display for Why {
             Why::Moved => "its slot moved",
             Why::Neighbour => "a key of the same group was invalidated",
             Why::Evicted => "there was no room",
+            Why::Mismatch => "shadow verification found that the server had something else",
             Why::Flushed => "NEARSIDE FLUSH",
         })
     }

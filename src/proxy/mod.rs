@@ -33,6 +33,7 @@ mod replicas;
 mod scan;
 mod script;
 mod scripts;
+mod shadow;
 mod subscriptions;
 mod transaction;
 mod walks;

@@ -179,6 +179,10 @@ pub(super) fn nearside(facts: &Facts, out: &mut String) -> Result {
         let (state, seconds) = (standing.state, now.saturating_sub(standing.since) / 1_000_000_000);
         write!(out, "node{index}:address={node},state={state},state_seconds={seconds}\r\n")?;
     }
+    let mismatches = report.cache.as_ref().map(|cache| cache.mismatches()).unwrap_or_default();
+    for (index, key) in mismatches.into_iter().enumerate() {
+        write!(out, "shadow_mismatch{index}:{key}\r\n")?;
+    }
     let songs = report.canary.as_ref().map(|canary| canary.songs()).unwrap_or_default();
     for (index, (node, song)) in songs.into_iter().enumerate() {
         let at = |quantile| song.micros.as_ref().map_or(0, |micros| micros.value_at_quantile(quantile));

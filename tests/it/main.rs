@@ -31,6 +31,7 @@ mod refused_start;
 mod scan;
 mod scripts;
 mod service;
+mod shadow;
 mod show;
 mod slot_move;
 mod slowlog;
