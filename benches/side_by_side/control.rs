@@ -4,7 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use crate::socket::{Address, Socket};
-use crate::workload::{self, KEYS, Replies, Script};
+use crate::workload::{self, Batch, Replies, Script};
+
+/// Requests that are sent together; every count of keys is a multiple of it.
+const DEPTH: usize = 100;
 
 /// One blocking conversation.
 pub(crate) struct Control {
@@ -24,17 +27,21 @@ impl Control {
         self.exchange(b"*1\r\n$4\r\nPING\r\n", b"+PONG\r\n")
     }
 
-    /// Stores the hot set.
-    pub(crate) fn fill(&self) -> io::Result<()> {
-        (0..KEYS).try_for_each(|key| self.exchange(&workload::set_request(key), b"+OK\r\n"))
+    /// Stores so many keys.
+    pub(crate) fn fill(&self, keys: usize) -> io::Result<()> {
+        (0..keys).step_by(DEPTH).try_for_each(|first| {
+            let requests: Vec<u8> = (first..first + DEPTH).flat_map(workload::set_request).collect();
+            self.exchange(&requests, &b"+OK\r\n".repeat(DEPTH))
+        })
     }
 
-    /// Reads every key once, so that a cache holds them all.
-    pub(crate) fn read_every_key(&self, replies: Replies) -> io::Result<()> {
-        let script = Script::every_key(replies);
-        (0..script.batches()).try_for_each(|batch| {
-            let (request, reply) = script.batch(batch);
-            self.exchange(request, reply)
+    /// Reads so many keys once, so that a cache holds them all.
+    pub(crate) fn read_every_key(&self, keys: usize, replies: Replies) -> io::Result<()> {
+        let script = Script::every_key(keys, replies);
+        let mut batch = Batch::new(DEPTH);
+        (0..script.batches(DEPTH)).try_for_each(|number| {
+            script.write(number, &mut batch);
+            self.exchange(&batch.requests, &batch.replies)
         })
     }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::control::wrong_reply;
 use crate::socket::{Address, Socket};
-use crate::workload::Script;
+use crate::workload::{Batch, Script};
 
 const LATENCY_MAX: Duration = Duration::from_secs(10);
 /// A server that has not answered by this long after the window is taken for dead.
@@ -22,6 +22,8 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) connections: usize,
+    /// GETs in a pipeline.
+    pub(crate) depth: usize,
     /// Runs at full load before anything is counted, so that buffers and branch predictors have settled.
     pub(crate) warm_up: Duration,
     /// What is counted.
@@ -65,8 +67,8 @@ impl Load {
         let clients = FuturesUnordered::new();
         for number in 0..self.connections {
             let socket = address.connect()?.register()?;
-            let first_batch = number * script.batches() / self.connections;
-            clients.push(client(socket, script, first_batch, &tally));
+            let first_batch = number * script.batches(self.depth) / self.connections;
+            clients.push(client(socket, script, self.depth, first_batch, &tally));
         }
         let measured = async {
             sleep(self.warm_up).await;
@@ -87,18 +89,19 @@ impl Load {
 async fn client(
     socket: AsyncFd<Socket>,
     script: &Script,
+    depth: usize,
     first_batch: usize,
     tally: &Tally,
 ) -> io::Result<()> {
     let mut buffer = [0; 16 * 1024];
-    let mut batch = first_batch;
+    let (mut number, mut batch) = (first_batch, Batch::new(depth));
     while !tally.stopped.get() {
-        let (requests, replies) = script.batch(batch);
+        script.write(number, &mut batch);
         let sent = Instant::now();
-        socket.get_ref().write_all(requests)?;
-        expect(&socket, replies, &mut buffer).await?;
-        tally.add(script.requests_in_batch() as u64, sent.elapsed());
-        batch += 1;
+        socket.get_ref().write_all(&batch.requests)?;
+        expect(&socket, &batch.replies, &mut buffer).await?;
+        tally.add(depth as u64, sent.elapsed());
+        number += 1;
     }
     Ok(())
 }

@@ -83,7 +83,7 @@ fn compare(pace: Pace, rows: &[Row]) -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let redis = Server::start_redis(directory.path())?;
     let control = Control::connect(&redis.address(Transport::Tcp))?;
-    control.fill()?;
+    control.fill(rows.iter().map(|row| row.key_count()).max().unwrap_or_default())?;
     let redis_version = control.info("server", "redis_version")?;
     let nearside = Server::start_nearside(directory.path(), redis.tcp());
     let fixed_reply = Server::start_fixed_reply(directory.path())?;

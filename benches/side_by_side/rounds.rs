@@ -12,7 +12,7 @@ use crate::cpu;
 use crate::load::{Load, Outcome};
 use crate::servers::{Kind, Server};
 use crate::socket::Transport;
-use crate::workload::Script;
+use crate::workload::{Keys, Script};
 
 /// One load, the same for all servers: a block of the table.
 #[derive(Clone, Copy)]
@@ -20,16 +20,24 @@ pub(crate) struct Row {
     transport: Transport,
     connections: usize,
     depth: usize,
+    keys: Keys,
 }
 
-pub(crate) const ROWS: [Row; 7] = [
-    Row { transport: Transport::Tcp, connections: 50, depth: 1 },
-    Row { transport: Transport::Tcp, connections: 50, depth: 16 },
-    Row { transport: Transport::Tcp, connections: 50, depth: 64 },
-    Row { transport: Transport::Unix, connections: 50, depth: 1 },
-    Row { transport: Transport::Unix, connections: 50, depth: 16 },
-    Row { transport: Transport::Tcp, connections: 1, depth: 1 },
-    Row { transport: Transport::Unix, connections: 1, depth: 1 },
+pub(crate) const ROWS: [Row; 14] = [
+    Row { transport: Transport::Tcp, connections: 50, depth: 1, keys: Keys::Few },
+    Row { transport: Transport::Tcp, connections: 50, depth: 16, keys: Keys::Few },
+    Row { transport: Transport::Tcp, connections: 50, depth: 64, keys: Keys::Few },
+    Row { transport: Transport::Unix, connections: 50, depth: 1, keys: Keys::Few },
+    Row { transport: Transport::Unix, connections: 50, depth: 16, keys: Keys::Few },
+    Row { transport: Transport::Tcp, connections: 1, depth: 1, keys: Keys::Few },
+    Row { transport: Transport::Unix, connections: 1, depth: 1, keys: Keys::Few },
+    Row { transport: Transport::Tcp, connections: 50, depth: 1, keys: Keys::Zipf },
+    Row { transport: Transport::Tcp, connections: 50, depth: 16, keys: Keys::Zipf },
+    Row { transport: Transport::Tcp, connections: 50, depth: 64, keys: Keys::Zipf },
+    Row { transport: Transport::Unix, connections: 50, depth: 1, keys: Keys::Zipf },
+    Row { transport: Transport::Tcp, connections: 50, depth: 1, keys: Keys::Uniform },
+    Row { transport: Transport::Tcp, connections: 50, depth: 16, keys: Keys::Uniform },
+    Row { transport: Transport::Tcp, connections: 50, depth: 64, keys: Keys::Uniform },
 ];
 
 /// How long the bench takes its time.
@@ -56,6 +64,11 @@ pub(crate) struct Series {
 // === impl Row ===
 
 impl Row {
+    /// How many keys the servers must have.
+    pub(crate) fn key_count(self) -> usize {
+        self.keys.count()
+    }
+
     /// Measures every server at this load.
     pub(crate) fn measure(
         self,
@@ -65,30 +78,35 @@ impl Row {
     ) -> io::Result<Vec<Series>> {
         let mut series: Vec<Series> =
             servers.iter().map(|server| Series { kind: server.kind, rounds: Vec::new() }).collect();
+        for server in servers {
+            let control = Control::connect(&server.address(self.transport))?;
+            control.read_every_key(self.keys.count(), server.kind.replies())?;
+        }
+        let scripts: Vec<Script> =
+            servers.iter().map(|server| Script::drawn(self.keys, server.kind.replies())).collect();
         for round in 0..pace.rounds {
             // Who goes first changes, so that no server always follows the same one.
             for turn in 0..servers.len() {
                 let number = (round + turn) % servers.len();
-                let outcome = self.round(runtime, &servers[number], pace).map_err(|error| {
-                    io::Error::new(
-                        error.kind(),
-                        format!("{} at {self}: {error}", servers[number].kind.name()),
-                    )
-                })?;
+                let outcome =
+                    self.round(runtime, &servers[number], &scripts[number], pace).map_err(|error| {
+                        io::Error::new(
+                            error.kind(),
+                            format!("{} at {self}: {error}", servers[number].kind.name()),
+                        )
+                    })?;
                 series[number].rounds.push(outcome);
             }
         }
         Ok(series)
     }
 
-    fn round(self, runtime: &Runtime, server: &Server, pace: Pace) -> io::Result<Round> {
+    fn round(self, runtime: &Runtime, server: &Server, script: &Script, pace: Pace) -> io::Result<Round> {
         let address = server.address(self.transport);
-        let replies = server.kind.replies();
-        Control::connect(&address)?.read_every_key(replies)?;
-        let script = Script::random(self.depth, replies);
-        let load = Load { connections: self.connections, warm_up: pace.warm_up, window: pace.window };
+        let Row { connections, depth, .. } = self;
+        let load = Load { connections, depth, warm_up: pace.warm_up, window: pace.window };
         let hits_before = server.l1_hits()?;
-        let outcome = runtime.block_on(load.run(&address, &script, || cpu::used_by(server.pid())))?;
+        let outcome = runtime.block_on(load.run(&address, script, || cpu::used_by(server.pid())))?;
         let hits_after = server.l1_hits()?;
         let hit_share = hits_after
             .zip(hits_before)
@@ -100,7 +118,8 @@ impl Row {
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.connections == 1 { "" } else { "s" };
-        write!(f, "{} depth {}, {} connection{plural}", self.transport, self.depth, self.connections)
+        let Row { transport, connections, depth, keys } = self;
+        write!(f, "{transport} depth {depth}, {connections} connection{plural}, {keys}")
     }
 }
 

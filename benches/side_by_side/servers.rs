@@ -87,6 +87,8 @@ impl Server {
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--unix"])
             .arg(&unix_path)
+            // Nothing is to go for room or because of its age while it is measured.
+            .args(["--l1-size", "2gib", "--l1-ttl", "1h"])
             .args(["--upstream", &format!("redis://{upstream}")])
             .stderr(File::create(&log_path)?);
         let mut process = Process::start(&mut command)?;

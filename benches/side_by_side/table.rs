@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use crate::rounds::{Pace, Round, Row, Series};
 use crate::servers::Kind;
-use crate::workload::{KEYS, VALUE_BYTES};
+use crate::workload::VALUE_BYTES;
 
 /// Fewer hits than this and a round did not measure hits.
 const HIT_SHARE_MIN: f64 = 0.99;
@@ -25,8 +25,11 @@ pub(crate) fn print_heading(out: &mut impl Write, redis_version: &str, pace: Pac
     writeln!(out, "servers    redis-server {redis_version}, nearside {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(
         out,
-        "load       {KEYS} keys drawn evenly, values of {VALUE_BYTES} bytes, each connection in a closed loop, one \
-         thread drives them all"
+        "load       values of {VALUE_BYTES} bytes, each connection in a closed loop, one thread drives them all"
+    )?;
+    writeln!(
+        out,
+        "keys       few: 1,000 drawn evenly; zipf: 100,000 with exponent 0.99; uniform: 1,000,000 drawn evenly"
     )?;
     writeln!(
         out,

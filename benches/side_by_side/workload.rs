@@ -1,14 +1,27 @@
-//! What is asked and what must come back: a hot set of keys, and a script of GETs over it with the exact replies.
+//! What is asked and what must come back: sets of keys, and endless GETs over one of them with the exact replies.
 //!
-//! All keys have one length and all values have one length, so a batch of any depth is a slice of the script.
+//! All keys have one length and all values have one length, so only digits differ between one request and another.
 
-/// The hot set. Small enough that every key is a hit, large enough that no server answers from one cache line.
-pub(crate) const KEYS: usize = 1_000;
+use std::fmt;
+
 pub(crate) const VALUE_BYTES: usize = 100;
 
-/// Requests in a script before it starts again; a multiple of every depth.
-const SCRIPT_REQUESTS: usize = 16_384;
+/// GETs in a script before it starts again; a multiple of every depth.
+const SCRIPT_REQUESTS: usize = 1 << 20;
+/// How steeply the draws of [`Keys::Zipf`] fall off: the figure of YCSB.
+const ZIPF_EXPONENT: f64 = 0.99;
 const SEED: u64 = 0x6e65_6172_7369_6465;
+
+/// Which keys are asked for, and how often each.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// A thousand, evenly: everything that a server touches stays in the caches of the CPU.
+    Few,
+    /// A hundred thousand, some far more often than others, as in a cache that is used.
+    Zipf,
+    /// A million, evenly: hardly anything is in the caches of the CPU.
+    Uniform,
+}
 
 /// How the replies of a server depend on the key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,12 +32,17 @@ pub(crate) enum Replies {
     Fixed,
 }
 
-/// GETs in a row and the bytes that answer them, cut into batches of one pipeline each.
+/// GETs in a row, cut into batches of one pipeline each.
 pub(crate) struct Script {
-    requests: Vec<u8>,
-    replies: Vec<u8>,
-    requests_in_batch: usize,
-    requests_total: usize,
+    keys: Vec<u32>,
+    replies: Replies,
+}
+
+/// One pipeline: its requests, and the replies to expect.
+pub(crate) struct Batch {
+    pub(crate) requests: Vec<u8>,
+    pub(crate) replies: Vec<u8>,
+    depth: usize,
 }
 
 /// The reply to a GET of key number `key`.
@@ -44,60 +62,113 @@ fn get_request(key: usize) -> Vec<u8> {
 }
 
 fn name(key: usize) -> String {
-    format!("session:user:{key:06}")
+    format!("session:user:{key:08}")
 }
 
 /// Different for each key in every eight bytes, so that a reply that belongs to another key is seen.
 fn value(key: usize) -> String {
-    let mut value = format!("{key:07}.").repeat(VALUE_BYTES.div_ceil(8));
+    let mut value = format!("{key:08}").repeat(VALUE_BYTES.div_ceil(8));
     value.truncate(VALUE_BYTES);
     value
+}
+
+// === impl Keys ===
+
+impl Keys {
+    pub(crate) fn count(self) -> usize {
+        match self {
+            Keys::Few => 1_000,
+            Keys::Zipf => 100_000,
+            Keys::Uniform => 1_000_000,
+        }
+    }
+
+    /// Keys as they are asked for, the same ones in every run.
+    fn draws(self) -> Vec<u32> {
+        let mut state = SEED;
+        let mut draw = || split_mix(&mut state);
+        match self {
+            Keys::Few | Keys::Uniform => {
+                (0..SCRIPT_REQUESTS).map(|_| (draw() % self.count() as u64) as u32).collect()
+            }
+            Keys::Zipf => {
+                let mut sum = 0.0;
+                let weights = (1..=self.count()).map(|rank| (rank as f64).powf(-ZIPF_EXPONENT));
+                let sums: Vec<f64> = weights.map(|weight| (sum += weight, sum).1).collect();
+                let mut point = || (draw() >> 11) as f64 / (1_u64 << 53) as f64 * sum;
+                (0..SCRIPT_REQUESTS)
+                    .map(|_| {
+                        let point = point();
+                        sums.partition_point(|sum| *sum < point).min(self.count() - 1) as u32
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Keys::Few => "few keys",
+            Keys::Zipf => "zipf keys",
+            Keys::Uniform => "uniform keys",
+        })
+    }
 }
 
 // === impl Script ===
 
 impl Script {
-    /// GETs of keys drawn evenly from the hot set, the same ones in every run.
-    pub(crate) fn random(depth: usize, replies: Replies) -> Script {
-        let mut state = SEED;
-        let keys = (0..SCRIPT_REQUESTS).map(|_| (split_mix(&mut state) % KEYS as u64) as usize);
-        Script::of(keys, depth, replies)
+    /// GETs of keys drawn from `keys`.
+    pub(crate) fn drawn(keys: Keys, replies: Replies) -> Script {
+        Script { keys: keys.draws(), replies }
     }
 
-    /// A GET of every key, in order, one at a time.
-    pub(crate) fn every_key(replies: Replies) -> Script {
-        Script::of(0..KEYS, 1, replies)
+    /// A GET of every one of so many keys, in order.
+    pub(crate) fn every_key(count: usize, replies: Replies) -> Script {
+        Script { keys: (0..count as u32).collect(), replies }
     }
 
-    fn of(keys: impl Iterator<Item = usize>, depth: usize, replies: Replies) -> Script {
-        let mut script =
-            Script { requests: Vec::new(), replies: Vec::new(), requests_in_batch: depth, requests_total: 0 };
-        for key in keys {
-            script.requests.extend(get_request(key));
-            script.replies.extend(reply(if replies == Replies::Fixed { 0 } else { key }));
-            script.requests_total += 1;
+    /// How many batches of this depth there are before the script starts again.
+    pub(crate) fn batches(&self, depth: usize) -> usize {
+        self.keys.len() / depth
+    }
+
+    /// Makes `batch` number `number` of this script.
+    pub(crate) fn write(&self, number: usize, batch: &mut Batch) {
+        let depth = batch.depth;
+        let begin = number % self.batches(depth) * depth;
+        let (request_bytes, reply_bytes) = (batch.requests.len() / depth, batch.replies.len() / depth);
+        let requests = batch.requests.chunks_exact_mut(request_bytes);
+        let replies = batch.replies.chunks_exact_mut(reply_bytes);
+        for ((key, request), reply) in self.keys[begin..begin + depth].iter().zip(requests).zip(replies) {
+            let digits = digits(*key);
+            request[request_bytes - 10..request_bytes - 2].copy_from_slice(&digits);
+            if self.replies == Replies::OfTheKey {
+                let body = &mut reply[reply_bytes - 2 - VALUE_BYTES..reply_bytes - 2];
+                body.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&digits[..chunk.len()]));
+            }
         }
-        script
     }
+}
 
-    pub(crate) fn requests_in_batch(&self) -> usize {
-        self.requests_in_batch
-    }
+// === impl Batch ===
 
-    pub(crate) fn batches(&self) -> usize {
-        self.requests_total / self.requests_in_batch
+impl Batch {
+    /// `depth` GETs of key 0.
+    pub(crate) fn new(depth: usize) -> Batch {
+        Batch { requests: get_request(0).repeat(depth), replies: reply(0).repeat(depth), depth }
     }
+}
 
-    /// Batch number `batch`: the requests to send and the replies to expect. The script starts again at its end.
-    pub(crate) fn batch(&self, batch: usize) -> (&[u8], &[u8]) {
-        let batch = batch % self.batches();
-        (self.cut(&self.requests, batch), self.cut(&self.replies, batch))
+fn digits(mut number: u32) -> [u8; 8] {
+    let mut digits = [b'0'; 8];
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
-
-    fn cut<'a>(&self, bytes: &'a [u8], batch: usize) -> &'a [u8] {
-        let length = bytes.len() / self.requests_total * self.requests_in_batch;
-        &bytes[batch * length..(batch + 1) * length]
-    }
+    digits
 }
 
 /// SplitMix64: even enough to draw keys with, and no dependency.
