@@ -50,10 +50,16 @@ impl WriteQueue {
     /// Appends `bytes`, without a copy when they are many.
     #[inline]
     pub fn push(&mut self, bytes: &Bytes) {
+        self.push_lent(bytes, || bytes.clone());
+    }
+
+    /// Appends `bytes`; when they are many it takes what `share` makes of them, and does not copy.
+    #[inline]
+    pub fn push_lent(&mut self, bytes: &[u8], share: impl FnOnce() -> Bytes) {
         if bytes.len() < SHARED_BYTES_MIN {
             self.push_copy(bytes);
         } else {
-            self.push_shared(bytes.clone());
+            self.push_shared(share());
         }
     }
 

@@ -98,7 +98,11 @@ const HOUSE: &[(&str, &[&str])] = &[
 
 /// Where a foreign crate may be named, and why nowhere else.
 const PLACES: &[(&str, &str, &str)] = &[
-    ("moka", "near_cache/store.rs", "correctness must not lean on what moka promises about time and order"),
+    (
+        "quick_cache",
+        "near_cache/store.rs",
+        "correctness must not lean on what a library keeps, and for how long",
+    ),
     ("fred", "upstream/topology.rs", "no user's data passes through fred"),
     ("clap", "cli.rs", "the command line is one source of the configuration among three"),
     (

@@ -1,6 +1,8 @@
 //! What L1 keeps of one key: its replies, one for each distinct request, and what each depends on.
 
+use std::cell::Ref;
 use std::mem::size_of;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -35,11 +37,16 @@ pub struct Reply {
 }
 
 /// One reply that L1 keeps.
-#[derive(Debug)]
+///
+/// A hit pays for every line of memory that it touches: what was asked and what is answered lie in one piece.
+#[derive(Clone, Debug)]
 pub(super) struct Cached {
     command: &'static str,
-    tail: Box<[u8]>,
-    reply: Reply,
+    /// What is asked, the reply, the reply for clients of RESP2 when that differs, and the key.
+    bytes: Arc<[u8]>,
+    tail_end: usize,
+    resp3_end: usize,
+    resp2_end: usize,
     epoch: Epoch,
     since: Nanos,
     deadline: Nanos,
@@ -48,23 +55,37 @@ pub(super) struct Cached {
 /// All that L1 keeps of one key. Never changed: a new reply makes a new entry.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) key: Arc<[u8]>,
     pub(super) generation: Generation,
-    replies: Box<[Arc<Cached>]>,
+    /// Most keys have one reply, so the latest is not a pointer away.
+    latest: Cached,
+    /// The replies before it, the oldest first.
+    earlier: Box<[Cached]>,
     weight: u32,
     /// How often it was hit, as far as that is counted.
     hits: AtomicU32,
 }
 
+/// A reply that may be served.
+#[derive(Debug)]
+pub struct Hit<'a>(Held<'a>);
+
+#[derive(Debug)]
+enum Held<'a> {
+    /// Lent from the hot set.
+    Hot(Ref<'a, Cached>),
+    /// The reply of this entry at this place.
+    Stored(Arc<Entry>, usize),
+}
+
 /// Replies kept for one key at most; the oldest goes first. A hash read field by field has one for each field.
 pub(super) const REPLIES_MAX: usize = 128;
 
-/// What the store spends on an entry beside its bytes: moka's key and value nodes, its hash table, its queues.
+/// What the store spends on an entry beside its bytes: its hash table, its queues, what it remembers of those that went.
 /// Measured as resident memory per entry minus the bytes counted here, with `cargo bench --bench memory`.
-const STORE_OVERHEAD_BYTES: usize = 440;
+const STORE_OVERHEAD_BYTES: usize = 160;
 
-/// What a reply takes beside its bytes: the head of an allocation for each part of it.
-const REPLY_OVERHEAD_BYTES: usize = size_of::<Cached>() + size_of::<Arc<Cached>>() + 64;
+/// What a reply takes beside its bytes: the head of their allocation.
+const REPLY_OVERHEAD_BYTES: usize = 32;
 
 // === impl Reply ===
 
@@ -78,7 +99,7 @@ impl Reply {
         }
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.resp3.len() + self.resp2.as_ref().map_or(0, Bytes::len)
     }
 
@@ -89,19 +110,12 @@ impl Reply {
             _ => self.resp3.len(),
         }
     }
-
-    /// A copy that holds its bytes alone: a slice of a read buffer would pin the whole buffer.
-    fn detached(&self) -> Reply {
-        Reply {
-            resp3: Bytes::copy_from_slice(&self.resp3),
-            resp2: self.resp2.as_deref().map(Bytes::copy_from_slice),
-        }
-    }
 }
 
 // === impl Cached ===
 
 impl Cached {
+    /// Copies what it keeps: a slice of a read buffer would pin the whole buffer.
     pub(super) fn new(
         question: &Question<'_>,
         reply: &Reply,
@@ -109,8 +123,30 @@ impl Cached {
         since: Nanos,
         deadline: Nanos,
     ) -> Cached {
-        let Question { command, tail, .. } = *question;
-        Cached { command, tail: tail.into(), reply: reply.detached(), epoch, since, deadline }
+        let Question { command, key, tail } = *question;
+        let resp2 = reply.resp2.as_deref().unwrap_or_default();
+        let bytes = [tail, &reply.resp3, resp2, key].concat().into();
+        let tail_end = tail.len();
+        let resp3_end = tail_end + reply.resp3.len();
+        let resp2_end = resp3_end + resp2.len();
+        Cached { command, bytes, tail_end, resp3_end, resp2_end, epoch, since, deadline }
+    }
+
+    fn tail(&self) -> &[u8] {
+        &self.bytes[..self.tail_end]
+    }
+
+    fn key(&self) -> &[u8] {
+        &self.bytes[self.resp2_end..]
+    }
+
+    /// Where the reply for a client of this version lies.
+    #[inline]
+    fn range(&self, resp: Resp) -> Range<usize> {
+        match resp {
+            Resp::Two if self.resp2_end > self.resp3_end => self.resp3_end..self.resp2_end,
+            _ => self.tail_end..self.resp3_end,
+        }
     }
 
     /// Whether it may be served at `now`, as far as its connection and its time go (I4, I5).
@@ -121,33 +157,33 @@ impl Cached {
 
     fn answers(&self, question: &Question<'_>) -> bool {
         // The names come from one table, but their addresses may differ between compilation units.
-        self.tail.len() == question.tail.len()
-            && *self.tail == *question.tail
+        self.tail_end == question.tail.len()
+            && *self.tail() == *question.tail
             && self.command == question.command
     }
 
     fn explained(&self) -> KeptReply {
         KeptReply {
             command: self.command,
-            arguments: cursor::strings(&self.tail).map(<[u8]>::to_vec).collect(),
+            arguments: cursor::strings(self.tail()).map(<[u8]>::to_vec).collect(),
             since: self.since,
             deadline: self.deadline,
             epoch: self.epoch.number(),
             lease_until: self.epoch.lease_until(),
-            bytes: self.reply.resp3.len(),
+            bytes: self.range(Resp::Three).len(),
         }
     }
 
     fn weight(&self) -> usize {
-        self.tail.len() + self.reply.len() + REPLY_OVERHEAD_BYTES
+        self.bytes.len() + REPLY_OVERHEAD_BYTES
     }
 }
 
 /// What an entry has to say to a question.
 #[derive(Debug)]
 pub(super) enum Found<'a> {
-    /// The reply.
-    Live(&'a Reply),
+    /// The reply, and at which place it is.
+    Live(&'a Cached, usize),
     /// It had the reply, but its time is over.
     Expired,
     /// It had the reply, but the connection that filled it is lost or silent.
@@ -156,39 +192,93 @@ pub(super) enum Found<'a> {
     Nothing,
 }
 
+// === impl Hit ===
+
+impl<'a> Hit<'a> {
+    pub(super) fn hot(reply: Ref<'a, Cached>) -> Hit<'a> {
+        Hit(Held::Hot(reply))
+    }
+
+    /// What stands at `place` of `entry`, which said so.
+    pub(super) fn stored(entry: Arc<Entry>, place: usize) -> Hit<'a> {
+        Hit(Held::Stored(entry, place))
+    }
+
+    /// The reply for a client of this version.
+    #[inline]
+    pub fn for_version(&self, resp: Resp) -> &[u8] {
+        let cached = self.cached();
+        &cached.bytes[cached.range(resp)]
+    }
+
+    /// The same, not copied, for as long as it is wanted.
+    pub fn shared(&self, resp: Resp) -> Bytes {
+        let cached = self.cached();
+        Bytes::from_owner(cached.bytes.clone()).slice(cached.range(resp))
+    }
+
+    #[inline]
+    fn cached(&self) -> &Cached {
+        match &self.0 {
+            Held::Hot(cached) => cached,
+            Held::Stored(entry, place) => entry.at(*place),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_hot(&self) -> bool {
+        matches!(self.0, Held::Hot(_))
+    }
+}
+
+impl Cached {
+    /// Both versions of the reply.
+    pub(super) fn reply(&self) -> Reply {
+        let bytes = |range: Range<usize>| Bytes::copy_from_slice(&self.bytes[range]);
+        let resp2 = (self.resp2_end > self.resp3_end).then(|| bytes(self.range(Resp::Two)));
+        Reply { resp3: bytes(self.range(Resp::Three)), resp2 }
+    }
+}
+
 // === impl Entry ===
 
 impl Entry {
-    /// The entry that has `added` beside those replies of `former` that are of the same generation and still live.
-    pub(super) fn with(
-        former: Option<&Entry>,
-        key: Arc<[u8]>,
-        generation: Generation,
-        added: Cached,
-        now: Nanos,
-    ) -> Entry {
-        let kept =
-            former.filter(|former| former.generation == generation).map_or(&[][..], |former| &former.replies);
-        let same = |cached: &Cached| cached.command == added.command && cached.tail == added.tail;
-        let mut replies: Vec<Arc<Cached>> =
-            kept.iter().filter(|cached| cached.is_live(now) && !same(cached)).cloned().collect();
-        if replies.len() >= REPLIES_MAX {
-            replies.remove(0);
+    /// The entry that has `added` beside those replies of `former`, of the same key, that are of the same generation and
+    /// still live.
+    pub(super) fn with(former: Option<&Entry>, generation: Generation, added: Cached, now: Nanos) -> Entry {
+        let kept = former.filter(|former| former.generation == generation);
+        let same = |cached: &Cached| cached.command == added.command && cached.tail() == added.tail();
+        let kept = kept.into_iter().flat_map(Entry::replies);
+        let mut earlier: Vec<Cached> =
+            kept.filter(|cached| cached.is_live(now) && !same(cached)).cloned().collect();
+        if earlier.len() >= REPLIES_MAX {
+            earlier.remove(0);
         }
-        replies.push(Arc::new(added));
-        let bytes = replies.iter().map(|cached| cached.weight()).sum::<usize>();
-        let weight = bytes + key.len() + size_of::<Entry>() + STORE_OVERHEAD_BYTES;
+        let bytes = earlier.iter().map(|cached| cached.weight() + size_of::<Cached>()).sum::<usize>();
+        let weight = bytes + added.weight() + size_of::<Entry>() + STORE_OVERHEAD_BYTES;
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let hits = former.map_or(0, |former| former.hits.load(Ordering::Relaxed)).into();
-        Entry { key, generation, replies: replies.into(), weight, hits }
+        Entry { generation, latest: added, earlier: earlier.into(), weight, hits }
+    }
+
+    /// The key. Not to be asked for on a hit: what was asked has it as well, and lies at hand.
+    pub(super) fn key(&self) -> &[u8] {
+        self.latest.key()
+    }
+
+    /// The oldest first.
+    fn replies(&self) -> impl DoubleEndedIterator<Item = &Cached> {
+        self.earlier.iter().chain(std::iter::once(&self.latest))
+    }
+
+    fn at(&self, place: usize) -> &Cached {
+        self.earlier.get(place).unwrap_or(&self.latest)
     }
 
     /// It was hit so often.
     pub(super) fn note_hits(&self, hits: u32) {
-        // Far too many are as good as many.
-        let _ = self
-            .hits
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| Some(count.saturating_add(hits)));
+        // Far too many are as good as many, and one that another worker counts in the same instant may be lost.
+        self.hits.store(self.hits.load(Ordering::Relaxed).saturating_add(hits), Ordering::Relaxed);
     }
 
     /// Whether it was ever hit: the first hit is always counted.
@@ -211,9 +301,14 @@ impl Entry {
     /// The reply to `question`, if it has one that may be served at `now`. Its generation is the caller's to check.
     #[inline]
     pub(super) fn find(&self, question: &Question<'_>, now: Nanos) -> Found<'_> {
-        match self.replies.iter().find(|cached| cached.answers(question)) {
-            Some(cached) if cached.is_live(now) => Found::Live(&cached.reply),
-            Some(cached) if now >= cached.deadline => Found::Expired,
+        let found = if self.latest.answers(question) {
+            Some((self.earlier.len(), &self.latest))
+        } else {
+            self.earlier.iter().enumerate().find(|(_, cached)| cached.answers(question))
+        };
+        match found {
+            Some((place, cached)) if cached.is_live(now) => Found::Live(cached, place),
+            Some((_, cached)) if now >= cached.deadline => Found::Expired,
             Some(_) => Found::Lost,
             None => Found::Nothing,
         }
@@ -221,22 +316,22 @@ impl Entry {
 
     /// The replies that may be served at `now`. Its generation is the caller's to check.
     pub(super) fn kept(&self, now: Nanos) -> Vec<KeptReply> {
-        self.replies.iter().filter(|cached| cached.is_live(now)).map(|cached| cached.explained()).collect()
+        self.replies().filter(|cached| cached.is_live(now)).map(|cached| cached.explained()).collect()
     }
 
     /// All its replies, whether they may be served or not.
     pub(super) fn all(&self) -> Vec<KeptReply> {
-        self.replies.iter().map(|cached| cached.explained()).collect()
+        self.replies().map(|cached| cached.explained()).collect()
     }
 
     /// Whether the time of all its replies is over.
     pub(super) fn is_over(&self, now: Nanos) -> bool {
-        self.replies.iter().all(|cached| now >= cached.deadline)
+        self.replies().all(|cached| now >= cached.deadline)
     }
 
     /// Whether any of its replies may still be served at `now`; if none, whether time alone ended it.
     pub(super) fn remains(&self, now: Nanos) -> Result<(), Gone> {
-        if self.replies.iter().any(|cached| cached.is_live(now)) {
+        if self.replies().any(|cached| cached.is_live(now)) {
             return Ok(());
         }
         Err(if self.is_over(now) { Gone::Expired } else { Gone::Lost })

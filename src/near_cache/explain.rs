@@ -49,8 +49,8 @@ impl<T: Clone> NearCache<T> {
     /// any more, is not seen.
     pub fn explain(&self, key: &[u8], slot: Slot, now: Nanos) -> Explained {
         let hash = self.shared.hashing.hash(key);
-        let hot = || self.hot.borrow().get(hash).filter(|entry| *entry.key == *key).cloned();
-        let entry = self.shared.store.get(hash, key).or_else(hot);
+        let hot = || self.hot.borrow().get(hash).cloned();
+        let entry = self.shared.store.get(hash).or_else(hot).filter(|entry| *entry.key() == *key);
         self.shared.explain(entry.as_deref(), hash, slot, now)
     }
 }
@@ -79,8 +79,8 @@ impl SharedCache {
 
     /// Drops the entries of all keys that begin with `prefix`; how many went. What is being read meanwhile may be kept.
     pub fn flush(&self, prefix: &[u8]) -> u64 {
-        let named = self.store.iter().filter(|(_, entry)| entry.key.starts_with(prefix));
-        named.filter(|(_, entry)| self.invalidate_key(&entry.key, Some(Why::Flushed))).count() as u64
+        let named = self.store.iter().filter(|(_, entry)| entry.key().starts_with(prefix));
+        named.filter(|(_, entry)| self.invalidate_key(entry.key(), Some(Why::Flushed))).count() as u64
     }
 
     /// Why nothing of an entry may be served.

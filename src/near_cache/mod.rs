@@ -39,7 +39,7 @@ mod store;
 mod sweep;
 mod why;
 
-pub use entry::{Question, Reply};
+pub use entry::{Hit, Question, Reply};
 pub use explain::{Explained, KeptReply};
 pub use fill::{Lead, Ticket};
 pub use samples::{SAMPLES_MAX, Sample};
@@ -50,6 +50,7 @@ use crate::invalidation::Invalidation;
 use crate::key::Slot;
 use crate::node::Epoch;
 use crate::policy::{Admission, Terms};
+use crate::resp::Resp;
 use crate::settings::Setting;
 use crate::stats::WorkerStats;
 use admission::Scores;
@@ -141,10 +142,8 @@ pub struct NearCache<T> {
 /// The answer to a lookup.
 #[derive(Debug)]
 pub enum Lookup<'a> {
-    /// The reply, lent from the hot set.
-    Hot(Ref<'a, Reply>),
-    /// The reply, from the store.
-    Stored(Reply),
+    /// The reply.
+    Hit(Hit<'a>),
     /// Not here. What was noted for a fill.
     Miss(Missed),
 }
@@ -338,10 +337,10 @@ impl<T: Clone> NearCache<T> {
     pub fn lookup(&self, question: &Question<'_>, now: Nanos, slot: impl FnOnce() -> Slot) -> Lookup<'_> {
         let hash = self.shared.hashing.hash(question.key);
         if let Some(reply) = self.lookup_hot(hash, question, now) {
-            return Lookup::Hot(reply);
+            return Lookup::Hit(Hit::hot(reply));
         }
-        if let Some(reply) = self.lookup_stored(hash, question, now) {
-            return Lookup::Stored(reply);
+        if let Some(hit) = self.lookup_stored(hash, question, now) {
+            return Lookup::Hit(hit);
         }
         self.stats.l1_misses.bump();
         let generation = self.shared.generations.of(hash, slot());
@@ -349,13 +348,13 @@ impl<T: Clone> NearCache<T> {
     }
 
     #[inline]
-    fn lookup_hot(&self, hash: u64, question: &Question<'_>, now: Nanos) -> Option<Ref<'_, Reply>> {
+    fn lookup_hot(&self, hash: u64, question: &Question<'_>, now: Nanos) -> Option<Ref<'_, Cached>> {
         let hot = self.hot.borrow();
         let reply = Ref::filter_map(hot, |hot| {
             let entry = hot.get(hash)?;
             let found =
                 self.shared.generations.is_current(&entry.generation).then(|| entry.find(question, now));
-            if let Some(Found::Live(reply)) = found { Some(reply) } else { None }
+            if let Some(Found::Live(reply, _)) = found { Some(reply) } else { None }
         });
         let reply = reply.ok()?;
         self.stats.l1_hits.bump();
@@ -367,11 +366,11 @@ impl<T: Clone> NearCache<T> {
 
     /// What is done for a few hits of the hot set alone.
     #[cold]
-    fn look_closer(&self, hash: u64, question: &Question<'_>, reply: &Reply) {
+    fn look_closer(&self, hash: u64, question: &Question<'_>, reply: &Cached) {
         let hits = self.stats.l1_hits.get();
         if hits.is_multiple_of(HOT_HITS_PER_REPORT) {
             // The store's policy must still see which keys are hot.
-            if let Some(entry) = self.shared.store.get(hash, question.key) {
+            if let Some(entry) = self.shared.store.get(hash) {
                 entry.note_hits(HOT_HITS_PER_REPORT as u32);
             }
         }
@@ -380,7 +379,7 @@ impl<T: Clone> NearCache<T> {
         }
     }
 
-    fn sample(&self, question: &Question<'_>, reply: &Reply, entry: &Arc<Entry>) {
+    fn sample(&self, question: &Question<'_>, reply: &Cached, entry: &Arc<Entry>) {
         if let Some(samples) = &self.samples
             && samples.look(self.stats.l1_hits.get(), question, reply, entry)
         {
@@ -401,19 +400,19 @@ impl<T: Clone> NearCache<T> {
         self.shared.generations.is_current(&sample.entry.generation) && sample.is_live(now)
     }
 
-    fn lookup_stored(&self, hash: u64, question: &Question<'_>, now: Nanos) -> Option<Reply> {
-        let entry = self.shared.store.get(hash, question.key)?;
+    fn lookup_stored(&self, hash: u64, question: &Question<'_>, now: Nanos) -> Option<Hit<'_>> {
+        let entry = self.shared.store.get(hash)?;
         if !self.shared.generations.is_current(&entry.generation) {
             self.shared.reasons.note(hash, self.shared.why_dead(&entry, now));
             return None;
         }
         match entry.find(question, now) {
-            Found::Live(reply) => {
+            Found::Live(reply, place) => {
                 self.stats.l1_hits.bump();
                 entry.note_hits(1);
                 self.sample(question, reply, &entry);
                 self.hot.borrow_mut().put(hash, &entry);
-                Some(reply.clone())
+                Some(Hit::stored(entry, place))
             }
             Found::Expired => {
                 self.stats.l1_expirations.add(1);
@@ -517,8 +516,9 @@ impl<T: Clone> NearCache<T> {
         // Nobody panics while holding it, and it guards no data.
         let _one_by_one = commits.one_by_one.lock().unwrap_or_else(PoisonError::into_inner);
         let rival = self.kept_reply(ticket.hash, question);
+        let differs = |rival: &Hit<'_>| *rival.for_version(Resp::Three) != *reply.resp3;
         let commit = match &rival {
-            Some(rival) if rival.resp3 != reply.resp3 => {
+            Some(rival) if differs(rival) => {
                 self.note(ticket.hash, Why::Differed);
                 Commit::Killed
             }
@@ -527,18 +527,18 @@ impl<T: Clone> NearCache<T> {
         if commit == Commit::Kept {
             commits.latest.fetch_max(clock::now(), Ordering::AcqRel);
         }
-        if commit != Commit::Kept && rival.is_none_or(|rival| rival.resp3 != reply.resp3) {
+        if commit != Commit::Kept && rival.is_none_or(|rival| differs(&rival)) {
             self.shared.invalidate_key(question.key, None);
         }
         commit
     }
 
     /// What the store would serve for `question` now.
-    fn kept_reply(&self, hash: u64, question: &Question<'_>) -> Option<Reply> {
-        let entry = self.shared.store.get(hash, question.key)?;
+    fn kept_reply(&self, hash: u64, question: &Question<'_>) -> Option<Hit<'_>> {
+        let entry = self.shared.store.get(hash)?;
         let current = self.shared.generations.is_current(&entry.generation);
         match entry.find(question, clock::now()) {
-            Found::Live(reply) if current => Some(reply.clone()),
+            Found::Live(_, place) if current => Some(Hit::stored(entry.clone(), place)),
             _ => None,
         }
     }
@@ -567,10 +567,13 @@ impl<T: Clone> NearCache<T> {
             self.note(ticket.hash, Why::TooLarge);
             return Commit::NotKept;
         }
-        let former = self.shared.store.get(ticket.hash, question.key);
-        let key = former.as_ref().map_or_else(|| question.key.into(), |former| former.key.clone());
+        if reply.len() > self.shared.limits.entry_bytes_max as usize {
+            self.note(ticket.hash, Why::TooLarge);
+            return Commit::NotKept;
+        }
+        let former = self.shared.store.get(ticket.hash).filter(|former| *former.key() == *question.key);
         let cached = Cached::new(question, reply, ticket.epoch.clone(), now, deadline);
-        let entry = Entry::with(former.as_deref(), key, ticket.generation, cached, now);
+        let entry = Entry::with(former.as_deref(), ticket.generation, cached, now);
         if entry.weight() > self.shared.limits.entry_bytes_max {
             self.note(ticket.hash, Why::TooLarge);
             return Commit::NotKept;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::entry::{Entry, Found, Question, Reply};
+use super::entry::{Cached, Entry, Found, Question, Reply};
 use crate::clock::Nanos;
 
 /// Samples that wait to be taken at most; more are passed over.
@@ -38,13 +38,13 @@ pub(super) struct Samples {
 impl Sample {
     /// The key.
     pub fn key(&self) -> &[u8] {
-        &self.entry.key
+        self.entry.key()
     }
 
     /// Whether the entry still had the reply at `now`, as far as its connection and its time go.
     pub(super) fn is_live(&self, now: Nanos) -> bool {
-        let question = Question { command: self.command, key: &self.entry.key, tail: &self.tail };
-        matches!(self.entry.find(&question, now), Found::Live(_))
+        let question = Question { command: self.command, key: self.entry.key(), tail: &self.tail };
+        matches!(self.entry.find(&question, now), Found::Live(..))
     }
 }
 
@@ -56,7 +56,13 @@ impl Samples {
     }
 
     /// Takes the hit of this number, if it is its turn; whether there was no room for it.
-    pub(super) fn look(&self, hits: u64, question: &Question<'_>, reply: &Reply, entry: &Arc<Entry>) -> bool {
+    pub(super) fn look(
+        &self,
+        hits: u64,
+        question: &Question<'_>,
+        reply: &Cached,
+        entry: &Arc<Entry>,
+    ) -> bool {
         if hits & self.mask != 0 {
             return false;
         }
@@ -65,7 +71,7 @@ impl Samples {
             return true;
         }
         let (command, tail) = (question.command, question.tail.into());
-        waiting.push_back(Sample { command, tail, served: reply.clone(), entry: entry.clone() });
+        waiting.push_back(Sample { command, tail, served: reply.reply(), entry: entry.clone() });
         self.news.notify_one();
         false
     }

@@ -14,7 +14,7 @@ pub(super) async fn sweep(cache: &SharedCache, stats: &WorkerStats) {
     for (index, (hash, entry)) in cache.store.iter().enumerate() {
         let (now, stale) = (clock::now(), !cache.generations.is_current(&entry.generation));
         let remains = entry.remains(now);
-        if (stale || remains.is_err()) && cache.store.remove(hash, &entry.key).is_some() {
+        if (stale || remains.is_err()) && cache.store.remove(hash, entry.key()).is_some() {
             cache.reasons.note(hash, cache.why_dead(&entry, now));
             if remains == Err(Gone::Expired) {
                 stats.l1_expirations.add(1);

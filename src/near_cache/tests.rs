@@ -80,10 +80,8 @@ pub(super) fn reply(text: &str) -> Reply {
 
 /// What is served at `now`.
 fn served_at(cache: &Cache, asked: &Asked, now: Nanos) -> Option<String> {
-    let text = |reply: &Reply| String::from_utf8(reply.resp3.to_vec()).unwrap();
     match cache.lookup(&asked.question(), now, || asked.slot()) {
-        Lookup::Hot(reply) => Some(text(&reply)),
-        Lookup::Stored(reply) => Some(text(&reply)),
+        Lookup::Hit(hit) => Some(String::from_utf8(hit.for_version(Resp::Three).to_vec()).unwrap()),
         Lookup::Miss(_) => None,
     }
 }
@@ -118,7 +116,10 @@ fn fill_hot(cache: &Cache, asked: &Asked, value: &str, epoch: &Epoch) {
 fn warm(cache: &Cache, asked: &Asked, value: &str) {
     assert_eq!(served(cache, asked).as_deref(), Some(value));
     let lookup = cache.lookup(&asked.question(), clock::now(), || asked.slot());
-    assert!(matches!(lookup, Lookup::Hot(_)), "the second hit comes from the hot set: {lookup:?}");
+    assert!(
+        matches!(&lookup, Lookup::Hit(hit) if hit.is_hot()),
+        "the second hit comes from the hot set: {lookup:?}"
+    );
 }
 
 pub(super) fn change(cache: &Cache, keys: &[&str]) {
@@ -182,7 +183,7 @@ fn i2_an_entry_that_was_stored_right_after_an_invalidation_is_never_served() {
     change(&other, &["key"]);
     let deadline = clock::now() + SECOND;
     let cached = Cached::new(&key.question(), &reply("old"), ticket.epoch.clone(), 0, deadline);
-    let entry = Entry::with(None, key.key.as_bytes().into(), ticket.generation, cached, clock::now());
+    let entry = Entry::with(None, ticket.generation, cached, clock::now());
     shared.store.insert(ticket.hash, Arc::new(entry));
     for cache in [&one, &other] {
         assert_eq!(served(cache, &key), None);
@@ -487,7 +488,7 @@ fn both_versions_of_a_reply_are_kept_and_hold_no_read_buffer() {
     cache.commit(&ticket, &key.question(), &both, Lifetime::Unbounded, clock::now());
     drop(both);
     assert!(buffer.is_unique(), "the entry has a copy of its own");
-    let Lookup::Stored(kept) = cache.lookup(&key.question(), clock::now(), || key.slot()) else {
+    let Lookup::Hit(kept) = cache.lookup(&key.question(), clock::now(), || key.slot()) else {
         panic!("not kept");
     };
     assert_eq!((kept.for_version(Resp::Three).len(), kept.for_version(Resp::Two).len()), (10, 20));

@@ -130,18 +130,24 @@ impl Proxy {
     /// MGET: from L1 what is there, and one MGET upstream for each slot of the rest.
     fn mget(self: &Rc<Proxy>, request: &Request<'_>, caller: Caller<'_>) -> Answer<'static> {
         let count = request.len() - 1;
-        let mut elements: Vec<Option<Bytes>> = Vec::with_capacity(count);
+        // The hits, one behind the other, and where each of them lies. When there is nothing else, that is the reply.
+        let (mut hits, mut places) = (BytesMut::new(), Vec::with_capacity(count));
+        encode::array(&mut hits, count);
         let mut wanted = HashMap::new();
         for index in 0..count {
-            let found = self.look(request, index + 1, caller);
-            if let Err(why) = found {
+            let begin = hits.len();
+            let missed = self.look(request, index + 1, caller, &mut hits).err();
+            places.push(missed.is_none().then_some(begin..hits.len()));
+            if let Some(why) = missed {
                 wanted.insert(index, why);
             }
-            elements.push(found.ok());
         }
-        if elements.iter().all(Option::is_some) {
-            return Answer::Now(joined(elements));
+        let hits = hits.freeze();
+        if wanted.is_empty() {
+            return Answer::Now(hits);
         }
+        let elements: Vec<Option<Bytes>> =
+            places.into_iter().map(|place| place.map(|place| hits.slice(place))).collect();
         let missing = (0..count).filter(|index| elements[*index].is_none()).map(|index| index + 1);
         let batches = parts(request, missing).into_iter().flat_map(|part| self.untorn(part, caller.now));
         let batches = batches.map(|part| self.fetch(request, part, &wanted, caller)).collect();
@@ -150,8 +156,14 @@ impl Proxy {
         Answer::Later(Box::pin(proxy.finish_mget(batches, elements, resp, sent_at, coverage)))
     }
 
-    /// Looks one key of an MGET up; why it is wanted from upstream when it is not there.
-    fn look(&self, request: &Request<'_>, position: usize, caller: Caller<'_>) -> Result<Bytes, Wanted> {
+    /// Looks one key of an MGET up and appends its value to `out`; why it is wanted from upstream when it is not there.
+    fn look(
+        &self,
+        request: &Request<'_>,
+        position: usize,
+        caller: Caller<'_>,
+        out: &mut BytesMut,
+    ) -> Result<(), Wanted> {
         let key = request.arg(position);
         let cache = match (&self.cache, caller.own_writes.behind(key)) {
             (Some(cache), Behind::Nothing) => cache,
@@ -166,8 +178,10 @@ impl Proxy {
             }
         };
         match cache.lookup(&get(key, request.encoded(position)), caller.now, || Slot::of(key)) {
-            Lookup::Hot(reply) => Ok(reply.for_version(caller.resp).clone()),
-            Lookup::Stored(reply) => Ok(reply.for_version(caller.resp).clone()),
+            Lookup::Hit(hit) => {
+                out.extend_from_slice(hit.for_version(caller.resp));
+                Ok(())
+            }
             Lookup::Miss(missed) => Err(self.wanted(cache, key, missed)),
         }
     }

@@ -4,7 +4,7 @@
 //! which the session asked, and answered later. The proxy knows commands, the near cache and the upstream; it must
 //! never know sockets or what a session is beside its version of the protocol and its own unanswered writes.
 
-use std::cell::{Ref, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub use watch::Watched;
 
 use crate::clock::Nanos;
 use crate::command::{Class, Fault, Flags, Keys, Keyspace, Session, Spec};
-use crate::near_cache::{NearCache, Reply, Why};
+use crate::near_cache::{Hit, NearCache, Reply, Why};
 use crate::policy::CurrentPolicies;
 use crate::pubsub::Hub;
 use crate::resp::Resp;
@@ -90,7 +90,7 @@ pub struct Caller<'a> {
 /// What becomes of a request.
 pub enum Answer<'a> {
     /// The reply, lent by the near cache.
-    Lent(Ref<'a, Reply>),
+    Lent(Hit<'a>),
     /// The reply.
     Now(Bytes),
     /// The reply will come. The request was sent upstream already; dropping the future drops only the reply.

@@ -61,8 +61,7 @@ impl Proxy {
             }
             Behind::Read(number) => cache.pass_over(key, caller.now, Slot::of(key), number),
             Behind::Nothing => match cache.lookup(&question, caller.now, || Slot::of(key)) {
-                Lookup::Hot(reply) => return Answer::Lent(reply),
-                Lookup::Stored(reply) => return Answer::Now(reply.for_version(caller.resp).clone()),
+                Lookup::Hit(hit) => return Answer::Lent(hit),
                 Lookup::Miss(missed) => missed,
             },
         };

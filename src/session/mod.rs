@@ -490,8 +490,10 @@ fn serve(
         Answer::Confirmation(reply) => pipeline.push_confirmation(command, reply),
         Answer::Mailed => {}
         _ if !wanted => discard(answer, pipeline),
-        Answer::Lent(reply) if pipeline.is_empty() => out.push(reply.for_version(caller.resp)),
-        Answer::Lent(reply) => pipeline.push_now(reply.for_version(caller.resp).clone()),
+        Answer::Lent(hit) if pipeline.is_empty() => {
+            out.push_lent(hit.for_version(caller.resp), || hit.shared(caller.resp));
+        }
+        Answer::Lent(hit) => pipeline.push_now(hit.shared(caller.resp)),
         Answer::Now(reply) => {
             if reply.first() == Some(&b'-') {
                 refused(recognised, called == 0, &reply, context);
