@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use crate::resp::request::Request;
-use crate::resp::scan::{ProtocolError, RequestLimits, RequestScanner, Scan};
+use crate::resp::scan::{AHEAD_MAX, ProtocolError, RequestLimits, RequestScanner, Scan};
 use crate::socket::{Socket, Stream};
 use crate::write_queue::WriteQueue;
 
@@ -85,10 +85,13 @@ impl Connection {
     }
 
     /// Reads what has arrived and shows each request in it to `handle`. Ready when something was read.
+    ///
+    /// Now and then `ahead` gets the bytes that are walked next; what it gives is held until it is called again.
     #[inline]
-    pub fn poll_requests(
+    pub fn poll_requests<A>(
         &mut self,
         cx: &mut Context<'_>,
+        ahead: impl FnMut(&[u8]) -> A,
         handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
     ) -> Poll<Result<(), Ended>> {
         if self.ended {
@@ -103,9 +106,9 @@ impl Connection {
         };
         if !self.rest.is_empty() {
             self.rest.extend_from_slice(&buffer[..count]);
-            return Poll::Ready(self.walk_rest(handle));
+            return Poll::Ready(self.walk_rest(ahead, handle));
         }
-        let walked = walk(&mut self.scanner, &buffer[..count], &mut self.out, handle);
+        let walked = walk(&mut self.scanner, &buffer[..count], &mut self.out, ahead, handle);
         Poll::Ready(walked.map(|walked| self.rest.extend_from_slice(&buffer[walked..count])))
     }
 
@@ -113,11 +116,12 @@ impl Connection {
     ///
     /// # Errors
     /// What was read is no request.
-    pub fn walk_rest(
+    pub fn walk_rest<A>(
         &mut self,
+        ahead: impl FnMut(&[u8]) -> A,
         handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
     ) -> Result<(), Ended> {
-        let walked = walk(&mut self.scanner, &self.rest, &mut self.out, handle)?;
+        let walked = walk(&mut self.scanner, &self.rest, &mut self.out, ahead, handle)?;
         if walked == self.rest.len() {
             self.rest = Vec::new();
         } else {
@@ -171,14 +175,21 @@ impl Connection {
 
 /// Shows the requests in `bytes` to `handle`; returns how many bytes are done with.
 #[inline]
-fn walk(
+fn walk<A>(
     scanner: &mut RequestScanner,
     bytes: &[u8],
     out: &mut WriteQueue,
+    mut ahead: impl FnMut(&[u8]) -> A,
     mut handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
 ) -> Result<usize, Ended> {
-    let mut at = 0;
+    let (mut at, mut walked) = (0, 0);
+    let mut looking = None;
     loop {
+        if walked % AHEAD_MAX == 0 {
+            drop(looking.take());
+            looking = Some(ahead(&bytes[at..]));
+        }
+        walked += 1;
         let (length, flow) = match scanner.scan(&bytes[at..]).map_err(Ended::Broken)? {
             Scan::Incomplete => return Ok(at),
             Scan::Nothing(length) => (length, Flow::Next),

@@ -65,6 +65,12 @@ impl Generations {
         (!self.is_current(generation)).then_some(Why::Neighbour)
     }
 
+    /// Brings the number of this hash's group into the cache of the CPU. It may be another one at the next look.
+    #[inline]
+    pub(super) fn touch(&self, hash: u64) -> u64 {
+        u64::from(self.keys[group(hash) as usize].load(Ordering::Relaxed))
+    }
+
     /// The key with this hash changed.
     pub(super) fn raise_key(&self, hash: u64) {
         self.keys[group(hash) as usize].fetch_add(1, Ordering::AcqRel);

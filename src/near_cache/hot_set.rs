@@ -48,6 +48,12 @@ impl HotSet {
         place.entry.as_ref().filter(|_| place.hash == hash)
     }
 
+    /// Brings the place of this hash into the cache of the CPU. The number means nothing.
+    #[inline]
+    pub(super) fn touch(&self, hash: u64) -> u64 {
+        self.places[index(hash)].hash
+    }
+
     /// Puts `entry` into its place, unless it is too large or it is not its turn.
     pub(super) fn put(&mut self, hash: u64, entry: &Arc<Entry>) {
         if entry.weight() > ENTRY_BYTES_MAX {

@@ -27,6 +27,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 mod admission;
+mod ahead;
 mod entry;
 mod explain;
 mod fill;
@@ -39,6 +40,7 @@ mod store;
 mod sweep;
 mod why;
 
+pub use ahead::LookingAhead;
 pub use entry::{Hit, Question, Reply};
 pub use explain::{Explained, KeptReply};
 pub use fill::{Lead, Ticket};
@@ -54,6 +56,7 @@ use crate::resp::Resp;
 use crate::settings::Setting;
 use crate::stats::WorkerStats;
 use admission::Scores;
+use ahead::Ahead;
 use entry::{Cached, Entry, Found};
 use fill::Fills;
 use generations::{Generation, Generations};
@@ -131,6 +134,7 @@ struct Commits {
 pub struct NearCache<T> {
     shared: Arc<SharedCache>,
     hot: RefCell<HotSet>,
+    ahead: Ahead,
     fills: RefCell<Fills<T>>,
     /// Hits to be checked, if any are.
     samples: Option<Samples>,
@@ -324,7 +328,7 @@ impl<T: Clone> NearCache<T> {
         let one_in = shared.limits.sampled.map_or(HOT_HITS_PER_REPORT, u64::next_power_of_two);
         let closer_mask = one_in.min(HOT_HITS_PER_REPORT) - 1;
         let (hot, fills) = (RefCell::new(HotSet::new()), RefCell::new(Fills::new()));
-        NearCache { shared, hot, fills, samples, closer_mask, stats }
+        NearCache { shared, hot, ahead: Ahead::default(), fills, samples, closer_mask, stats }
     }
 
     /// What all workers share.
@@ -401,7 +405,7 @@ impl<T: Clone> NearCache<T> {
     }
 
     fn lookup_stored(&self, hash: u64, question: &Question<'_>, now: Nanos) -> Option<Hit<'_>> {
-        let entry = self.shared.store.get(hash)?;
+        let entry = self.ahead.take(hash).or_else(|| self.shared.store.get(hash))?;
         if !self.shared.generations.is_current(&entry.generation) {
             self.shared.reasons.note(hash, self.shared.why_dead(&entry, now));
             return None;

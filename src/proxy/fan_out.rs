@@ -21,6 +21,7 @@ use crate::proxy::read::{answered, keepable};
 use crate::resp::cursor;
 use crate::resp::encode;
 use crate::resp::request::{OwnedRequest, Request};
+use crate::resp::scan::AHEAD_MAX;
 use crate::resp::{Resp, encode::null_reply};
 use crate::upstream::{Call, Outcome, Sent};
 
@@ -134,7 +135,11 @@ impl Proxy {
         let (mut hits, mut places) = (BytesMut::new(), Vec::with_capacity(count));
         encode::array(&mut hits, count);
         let mut wanted = HashMap::new();
+        let mut looking = None;
         for index in 0..count {
+            if index % AHEAD_MAX == 0 {
+                looking = self.cache.as_ref().map(|cache| cache.look_ahead(request.args().skip(index + 1)));
+            }
             let begin = hits.len();
             let missed = self.look(request, index + 1, caller, &mut hits).err();
             places.push(missed.is_none().then_some(begin..hits.len()));
@@ -142,6 +147,7 @@ impl Proxy {
                 wanted.insert(index, why);
             }
         }
+        drop(looking);
         let hits = hits.freeze();
         if wanted.is_empty() {
             return Answer::Now(hits);

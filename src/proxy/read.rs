@@ -15,11 +15,12 @@ use super::{
 use crate::clock::Nanos;
 use crate::command::Spec;
 use crate::key::Slot;
-use crate::near_cache::{Lead, Lifetime, Lookup, Missed, Question, Reply, Ticket, Why};
+use crate::near_cache::{Lead, Lifetime, LookingAhead, Lookup, Missed, Question, Reply, Ticket, Why};
 use crate::resp::Resp;
 use crate::resp::cursor;
 use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::resp2::Form;
+use crate::resp::scan::keys_ahead;
 use crate::upstream::{Call, Failure, Outcome, Sent};
 
 /// A fill on its way: the value and, right behind it, the lifetime of its key.
@@ -39,6 +40,12 @@ struct Fill {
 // === impl Proxy ===
 
 impl Proxy {
+    /// Fetches what the lookups for the requests in `bytes` will need; they are to be made while the result is held.
+    #[inline]
+    pub fn look_ahead(&self, bytes: &[u8]) -> Option<LookingAhead<'_>> {
+        self.cache.as_ref().map(|cache| cache.look_ahead(keys_ahead(bytes)))
+    }
+
     /// Answers a read of one key.
     #[inline]
     pub(super) fn read<'a>(

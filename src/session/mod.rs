@@ -349,10 +349,12 @@ impl Session {
             put_off.set(flow != Flow::Next);
             flow
         };
-        let mut result = if connection.has_rest() { connection.walk_rest(&mut handle) } else { Ok(()) };
+        let mut ahead = |bytes: &[u8]| context.proxy.look_ahead(bytes);
+        let mut result =
+            if connection.has_rest() { connection.walk_rest(&mut ahead, &mut handle) } else { Ok(()) };
         if result.is_ok() && !put_off.get() {
             // At most half a request is left: more is needed from the socket.
-            match connection.poll_requests(cx, handle) {
+            match connection.poll_requests(cx, ahead, handle) {
                 Poll::Ready(read) => result = read,
                 Poll::Pending => return Ok(now.get().is_some()),
             }

@@ -7,6 +7,10 @@
 use std::fmt;
 use std::ops::Range;
 
+mod ahead;
+
+pub use ahead::{AHEAD_MAX, keys_ahead};
+
 use super::inline;
 use super::request::OwnedRequest;
 
