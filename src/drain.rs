@@ -1,6 +1,8 @@
 //! Draining: tell all to stop, know when all have.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -11,6 +13,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// [`Running`] until it is done.
 #[derive(Clone, Debug, Default)]
 pub struct Drain {
+    /// The same as `told` without a lock, set before it.
+    begun: Arc<AtomicBool>,
     told: CancellationToken,
     running: TaskTracker,
 }
@@ -31,13 +35,15 @@ impl Drain {
 
     /// Tells all to finish what runs and to take nothing new. Does nothing the second time.
     pub fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
         self.told.cancel();
         self.running.close();
     }
 
-    /// Whether the drain has begun.
+    /// Whether the drain has begun. Who waits for [`Drain::begun`] is woken after this is so.
+    #[inline]
     pub fn has_begun(&self) -> bool {
-        self.told.is_cancelled()
+        self.begun.load(Ordering::Acquire)
     }
 
     /// Ends when the drain begins.

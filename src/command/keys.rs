@@ -61,6 +61,15 @@ pub struct KeysUnknown;
 // === impl Keys ===
 
 impl Keys {
+    /// The position of the first key of `request`.
+    #[inline]
+    pub fn first(self, request: &Request<'_>) -> Option<usize> {
+        match self {
+            Keys::Range { first, .. } => (first < request.len()).then_some(first),
+            _ => self.positions(request).ok()?.next(),
+        }
+    }
+
     /// The positions of the keys of `request`.
     pub fn positions(self, request: &Request<'_>) -> Result<KeyPositions, KeysUnknown> {
         match self {

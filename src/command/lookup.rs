@@ -85,13 +85,14 @@ const fn place(name: &[u8]) -> usize {
 
 /// Fewer than eight bytes as one number.
 const fn short(name: &[u8]) -> u64 {
-    let mut number = 0;
-    let mut at = 0;
-    while at < name.len() {
-        number = number << 8 | name[at] as u64;
-        at += 1;
+    if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        return (u32::from_le_bytes(*first) as u64) << 32 | u32::from_le_bytes(*last) as u64;
     }
-    number
+    match name {
+        [first, .., last] => (*first as u64) << 16 | (name[name.len() / 2] as u64) << 8 | *last as u64,
+        [only] => *only as u64,
+        [] => 0,
+    }
 }
 
 /// How many rows there are, and how many subcommands they have.

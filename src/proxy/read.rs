@@ -55,7 +55,7 @@ impl Proxy {
         caller: Caller<'_>,
     ) -> Answer<'a> {
         // The table gives such commands exactly one key; one without it is the server's to judge.
-        let key_at = spec.keys.positions(request).ok().and_then(|mut positions| positions.next());
+        let key_at = spec.keys.first(request);
         let (Some(cache), Some(key_at)) = (&self.cache, key_at) else {
             return self.bypass(spec, request, None, caller);
         };

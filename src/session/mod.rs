@@ -5,7 +5,7 @@
 //! while too many answers are outstanding or too many bytes wait to be read, and a client that reads nothing for too
 //! long is dropped.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -166,9 +166,14 @@ impl Session {
     /// Runs until the client leaves, the connection fails, or the drain has begun and all is answered.
     pub async fn run(mut self) {
         let context = self.context.clone();
-        let mut drained = pin!(context.drain.begun());
+        let (mut drained, mut listens) = (pin!(context.drain.begun()), false);
         let end = poll_fn(|cx| {
-            if !self.state.leaving && drained.as_mut().poll(cx).is_ready() {
+            // The task is the same from beginning to end, so to ask once to be woken is enough.
+            if !listens {
+                listens = true;
+                let _ = drained.as_mut().poll(cx);
+            }
+            if context.drain.has_begun() && !self.state.leaving {
                 self.state.leaving = true;
                 self.state.client.wait.stop();
             }
@@ -341,10 +346,11 @@ impl Session {
         }
         let Session { context, connection, state, pipeline, waiting, .. } = self;
         // The clock is read once, after the bytes were: all that is shown had arrived by then.
-        let now = OnceCell::new();
+        let clock = Cell::new(None);
         let put_off = Cell::new(false);
         let mut handle = |request: Request<'_>, out: &mut WriteQueue| {
-            let now = *now.get_or_init(clock::now);
+            let now = clock.get().unwrap_or_else(clock::now);
+            clock.set(Some(now));
             let flow = serve(context, state, pipeline, waiting, request, out, now);
             put_off.set(flow != Flow::Next);
             flow
@@ -356,7 +362,7 @@ impl Session {
             // At most half a request is left: more is needed from the socket.
             match connection.poll_requests(cx, ahead, handle) {
                 Poll::Ready(read) => result = read,
-                Poll::Pending => return Ok(now.get().is_some()),
+                Poll::Pending => return Ok(clock.get().is_some()),
             }
         }
         match result {

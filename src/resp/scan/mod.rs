@@ -111,7 +111,10 @@ impl RequestScanner {
     pub fn scan(&mut self, buf: &[u8]) -> Result<Scan, ProtocolError> {
         match buf.first() {
             None => Ok(Scan::Incomplete),
-            Some(b'*') => self.scan_array(buf),
+            Some(b'*') => match self.scan_plain(buf) {
+                Some(length) => Ok(Scan::Request(length)),
+                None => self.scan_array(buf),
+            },
             Some(_) => scan_inline(buf, self.limits.inline_bytes_max),
         }
     }
@@ -122,7 +125,36 @@ impl RequestScanner {
         &self.args
     }
 
+    /// A request as nearly all are: a few arguments, none of them long, and all there. `None` is for anything else, and
+    /// has changed nothing that matters.
     #[inline]
+    fn scan_plain(&mut self, buf: &[u8]) -> Option<usize> {
+        let &[b'*', count @ b'1'..=b'9', b'\r', _, ..] = buf else { return None };
+        let digit = |byte: u8| usize::from(byte - b'0');
+        if self.missing.is_some() || digit(count) > self.limits.args_max {
+            return None;
+        }
+        self.args.clear();
+        let mut at = 4;
+        for _ in 0..digit(count) {
+            let (length, begin) = match *buf.get(at..at + 4)? {
+                [b'$', ones @ b'0'..=b'9', b'\r', _] => (digit(ones), at + 4),
+                [b'$', tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r'] => {
+                    (digit(tens) * 10 + digit(ones), at + 5)
+                }
+                _ => return None,
+            };
+            let end = begin + length;
+            let bytes_max = buf.len().min(self.limits.request_bytes_max);
+            if end + 2 > bytes_max || length > self.limits.bulk_bytes_max {
+                return None;
+            }
+            self.args.push(begin..end);
+            at = end + 2;
+        }
+        Some(at)
+    }
+
     fn scan_array(&mut self, buf: &[u8]) -> Result<Scan, ProtocolError> {
         let mut missing = match self.missing {
             Some(missing) => missing,
