@@ -86,12 +86,12 @@ impl Connection {
 
     /// Reads what has arrived and shows each request in it to `handle`. Ready when something was read.
     ///
-    /// Now and then `ahead` gets the bytes that are walked next; what it gives is held until it is called again.
+    /// Now and then `ahead` gets the bytes that are walked next.
     #[inline]
-    pub fn poll_requests<A>(
+    pub fn poll_requests(
         &mut self,
         cx: &mut Context<'_>,
-        ahead: impl FnMut(&[u8]) -> A,
+        ahead: impl FnMut(&[u8]),
         handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
     ) -> Poll<Result<(), Ended>> {
         if self.ended {
@@ -116,9 +116,9 @@ impl Connection {
     ///
     /// # Errors
     /// What was read is no request.
-    pub fn walk_rest<A>(
+    pub fn walk_rest(
         &mut self,
-        ahead: impl FnMut(&[u8]) -> A,
+        ahead: impl FnMut(&[u8]),
         handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
     ) -> Result<(), Ended> {
         let walked = walk(&mut self.scanner, &self.rest, &mut self.out, ahead, handle)?;
@@ -175,19 +175,17 @@ impl Connection {
 
 /// Shows the requests in `bytes` to `handle`; returns how many bytes are done with.
 #[inline]
-fn walk<A>(
+fn walk(
     scanner: &mut RequestScanner,
     bytes: &[u8],
     out: &mut WriteQueue,
-    mut ahead: impl FnMut(&[u8]) -> A,
+    mut ahead: impl FnMut(&[u8]),
     mut handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
 ) -> Result<usize, Ended> {
     let (mut at, mut walked) = (0, 0);
-    let mut looking = None;
     loop {
         if walked % AHEAD_MAX == 0 {
-            drop(looking.take());
-            looking = Some(ahead(&bytes[at..]));
+            ahead(&bytes[at..]);
         }
         walked += 1;
         let (length, flow) = match scanner.scan(&bytes[at..]).map_err(Ended::Broken)? {

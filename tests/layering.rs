@@ -98,11 +98,7 @@ const HOUSE: &[(&str, &[&str])] = &[
 
 /// Where a foreign crate may be named, and why nowhere else.
 const PLACES: &[(&str, &str, &str)] = &[
-    (
-        "quick_cache",
-        "near_cache/store.rs",
-        "correctness must not lean on what a library keeps, and for how long",
-    ),
+    ("moka", "near_cache/store.rs", "correctness must not lean on what moka promises about time and order"),
     ("fred", "upstream/topology.rs", "no user's data passes through fred"),
     ("clap", "cli.rs", "the command line is one source of the configuration among three"),
     (

@@ -1,30 +1,32 @@
-//! The entries that one worker hit last, in a directly mapped table before the store.
+//! The entries that one worker hit last, in a table of pairs of places before the store.
 //!
-//! A look costs an index and a comparison, where the store takes a lock that all workers share. Nothing is removed from
-//! here: an entry carries all that decides whether it may be served, so a place holds a stale one until it is hit or
-//! replaced.
+//! A look costs an index and a comparison, where moka's `get` keeps a log of reads that all workers share. An entry
+//! carries all that decides whether it may be served, so the table may be late in hearing what the store let go; until it
+//! has, such an entry takes memory, and how many there are is bounded ([`GONE_MAX`](super::gone::GONE_MAX)).
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::entry::Entry;
+use super::gone::Taken;
 
-/// Places in the table: 256 KiB.
-const PLACES: usize = 1 << 14;
+/// A larger entry is not held here, so that what the store let go and the table still holds stays under 16 MiB.
+const ENTRY_BYTES_MAX: u32 = 16 * 1024;
 
-/// A larger entry is not held here, so that what the table keeps alive beyond the budget of the store stays
-/// under 16 MiB.
-const ENTRY_BYTES_MAX: u32 = 1024;
+/// One place for so many bytes of L1: about two for each small entry, which take 6 % of what L1 may take.
+const BYTES_PER_PLACE: u64 = 256;
 
-/// One in so many entries takes the place of another. Of keys that share a place the one that is hit most is there most of
-/// the time; and where far more keys are hit than there are places, few entries are moved in and out in vain.
-const NEWCOMERS_PER_CHANGE: u32 = 4;
+/// How many places there are: 64 KiB of them at first, and 32 MiB at most.
+const PLACES: RangeInclusive<usize> = 1 << 12..=1 << 21;
 
 /// The table of one worker.
 #[derive(Debug)]
 pub(super) struct HotSet {
+    /// A power of two. An entry stands in one of two that are next to each other.
     places: Box<[Place]>,
-    /// How many entries came that found another one in their place.
-    newcomers: u32,
+    places_max: usize,
+    /// How many of them are taken.
+    taken: usize,
 }
 
 #[derive(Debug, Default)]
@@ -37,44 +39,84 @@ struct Place {
 // === impl HotSet ===
 
 impl HotSet {
-    pub(super) fn new() -> HotSet {
-        HotSet { places: std::iter::repeat_with(Place::default).take(PLACES).collect(), newcomers: 0 }
+    /// A table for an L1 of so many bytes. It grows with what is hit.
+    pub(super) fn new(bytes_max: u64) -> HotSet {
+        let wanted = usize::try_from(bytes_max / BYTES_PER_PLACE).unwrap_or(usize::MAX);
+        let places_max = 1 << wanted.clamp(*PLACES.start(), *PLACES.end()).ilog2();
+        HotSet { places: places(*PLACES.start()), places_max, taken: 0 }
     }
 
     /// The entry with this hash, if it is here.
     #[inline]
     pub(super) fn get(&self, hash: u64) -> Option<&Arc<Entry>> {
-        let place = &self.places[index(hash)];
+        let first = self.first(hash);
+        let at = |place: &Place| place.hash == hash && place.entry.is_some();
+        let pair = &self.places[first..first + 2];
+        let place = if at(&pair[0]) { &pair[0] } else { &pair[1] };
         place.entry.as_ref().filter(|_| place.hash == hash)
     }
 
-    /// Brings the place of this hash into the cache of the CPU. The number means nothing.
+    /// Brings the places of this hash into the cache of the CPU. The number means nothing.
     #[inline]
     pub(super) fn touch(&self, hash: u64) -> u64 {
-        self.places[index(hash)].hash
+        self.places[self.first(hash)].hash
     }
 
-    /// Puts `entry` into its place, unless it is too large or it is not its turn.
+    /// Puts `entry` into the first of its places, unless it is too large. What stood there moves over.
     pub(super) fn put(&mut self, hash: u64, entry: &Arc<Entry>) {
         if entry.weight() > ENTRY_BYTES_MAX {
             return;
         }
-        let place = &mut self.places[index(hash)];
-        if place.entry.is_some() && place.hash != hash {
-            self.newcomers = self.newcomers.wrapping_add(1);
-            if !self.newcomers.is_multiple_of(NEWCOMERS_PER_CHANGE) {
-                return;
-            }
+        if self.taken > self.places.len() / 2 && self.places.len() < self.places_max {
+            self.grow();
         }
-        *place = Place { hash, entry: Some(entry.clone()) };
+        self.take(Place { hash, entry: Some(entry.clone()) });
     }
 
-    /// Empties the place of this hash.
+    /// Lets go of what has gone from the store.
+    pub(super) fn let_go(&mut self, gone: Taken<'_>) {
+        match gone {
+            Taken::Some(hashes) => hashes.iter().for_each(|hash| self.clear(*hash)),
+            Taken::All => {
+                self.places = places(*PLACES.start());
+                self.taken = 0;
+            }
+        }
+    }
+
+    /// Lets the entry with this hash go.
     pub(super) fn clear(&mut self, hash: u64) {
-        self.places[index(hash)] = Place::default();
+        let first = self.first(hash);
+        for place in &mut self.places[first..first + 2] {
+            if place.hash == hash && place.entry.take().is_some() {
+                self.taken -= 1;
+            }
+        }
+    }
+
+    fn take(&mut self, place: Place) {
+        let first = self.first(place.hash);
+        if self.places[first].hash != place.hash {
+            self.places.swap(first, first + 1);
+        }
+        let former = std::mem::replace(&mut self.places[first], place);
+        self.taken += usize::from(former.entry.is_none());
+    }
+
+    /// Twice as many places. Takes a millisecond or so where there are many, and happens a few times in all.
+    fn grow(&mut self) {
+        let twice = places(self.places.len() * 2);
+        let former = std::mem::replace(&mut self.places, twice);
+        self.taken = 0;
+        former.into_iter().filter(|place| place.entry.is_some()).for_each(|place| self.take(place));
+    }
+
+    #[inline]
+    fn first(&self, hash: u64) -> usize {
+        hash as usize & (self.places.len() - 2)
     }
 }
 
-fn index(hash: u64) -> usize {
-    hash as usize % PLACES
+fn places(count: usize) -> Box<[Place]> {
+    std::iter::repeat_with(Place::default).take(count).collect()
 }

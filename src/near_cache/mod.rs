@@ -32,6 +32,7 @@ mod entry;
 mod explain;
 mod fill;
 mod generations;
+mod gone;
 mod hashing;
 mod hot_set;
 mod hottest;
@@ -40,7 +41,6 @@ mod store;
 mod sweep;
 mod why;
 
-pub use ahead::LookingAhead;
 pub use entry::{Hit, Question, Reply};
 pub use explain::{Explained, KeptReply};
 pub use fill::{Lead, Ticket};
@@ -56,10 +56,10 @@ use crate::resp::Resp;
 use crate::settings::Setting;
 use crate::stats::WorkerStats;
 use admission::Scores;
-use ahead::Ahead;
 use entry::{Cached, Entry, Found};
 use fill::Fills;
 use generations::{Generation, Generations};
+use gone::{Gone, Listeners};
 use hashing::Hashing;
 use hot_set::HotSet;
 use samples::Samples;
@@ -109,6 +109,8 @@ pub struct SharedCache {
     hashing: Hashing,
     generations: Generations,
     store: Store,
+    /// The hot sets of all workers.
+    listeners: Arc<Listeners>,
     /// Which keys are not worth an entry.
     scores: Scores,
     /// The last keys that were served though the server had something else, escaped; the newest first.
@@ -134,7 +136,8 @@ struct Commits {
 pub struct NearCache<T> {
     shared: Arc<SharedCache>,
     hot: RefCell<HotSet>,
-    ahead: Ahead,
+    /// What the store let go and the hot set may still have.
+    gone: Arc<Gone>,
     fills: RefCell<Fills<T>>,
     /// Hits to be checked, if any are.
     samples: Option<Samples>,
@@ -192,9 +195,14 @@ impl SharedCache {
     pub fn new(limits: CacheLimits, stats: Arc<WorkerStats>) -> SharedCache {
         let reasons = Arc::new(Reasons::new());
         let noting = reasons.clone();
-        let store = Store::new(limits.bytes_max, move |hash| {
-            stats.l1_evictions.add(1);
-            noting.note(hash, Why::Evicted);
+        let listeners = Arc::<Listeners>::default();
+        let telling = listeners.clone();
+        let store = Store::new(limits.bytes_max, move |hash, for_room| {
+            if for_room {
+                stats.l1_evictions.add(1);
+                noting.note(hash, Why::Evicted);
+            }
+            telling.each(|gone| gone.note(hash));
         });
         let commits = std::array::from_fn(|_| Commits::default());
         SharedCache {
@@ -204,6 +212,7 @@ impl SharedCache {
             hashing: Hashing::new(),
             generations: Generations::new(),
             store,
+            listeners,
             scores: Scores::new(),
             mismatches: Mutex::default(),
             reasons,
@@ -241,6 +250,7 @@ impl SharedCache {
             Invalidation::All => {
                 self.generations.raise_all();
                 self.store.remove_all();
+                self.listeners.each(Gone::note_all);
                 self.emptied_at.store(clock::now(), Ordering::Relaxed);
                 stats.l1_flushes.add(1);
             }
@@ -327,8 +337,10 @@ impl<T: Clone> NearCache<T> {
         let samples = shared.limits.sampled.map(|one_in| Samples::new(one_in.next_power_of_two() - 1));
         let one_in = shared.limits.sampled.map_or(HOT_HITS_PER_REPORT, u64::next_power_of_two);
         let closer_mask = one_in.min(HOT_HITS_PER_REPORT) - 1;
-        let (hot, fills) = (RefCell::new(HotSet::new()), RefCell::new(Fills::new()));
-        NearCache { shared, hot, ahead: Ahead::default(), fills, samples, closer_mask, stats }
+        let (hot, fills) = (HotSet::new(shared.limits.bytes_max), Fills::new());
+        let gone = shared.listeners.add();
+        let (hot, fills) = (RefCell::new(hot), RefCell::new(fills));
+        NearCache { shared, hot, gone, fills, samples, closer_mask, stats }
     }
 
     /// What all workers share.
@@ -383,6 +395,19 @@ impl<T: Clone> NearCache<T> {
         }
     }
 
+    /// Lets go of what the store has let go, even if nothing is looked up. Does not end.
+    pub async fn let_go(&self) {
+        loop {
+            self.gone.many().await;
+            self.tidy();
+        }
+    }
+
+    #[inline]
+    fn tidy(&self) {
+        self.gone.take(|gone| self.hot.borrow_mut().let_go(gone));
+    }
+
     fn sample(&self, question: &Question<'_>, reply: &Cached, entry: &Arc<Entry>) {
         if let Some(samples) = &self.samples
             && samples.look(self.stats.l1_hits.get(), question, reply, entry)
@@ -405,7 +430,8 @@ impl<T: Clone> NearCache<T> {
     }
 
     fn lookup_stored(&self, hash: u64, question: &Question<'_>, now: Nanos) -> Option<Hit<'_>> {
-        let entry = self.ahead.take(hash).or_else(|| self.shared.store.get(hash))?;
+        self.tidy();
+        let entry = self.shared.store.get(hash)?;
         if !self.shared.generations.is_current(&entry.generation) {
             self.shared.reasons.note(hash, self.shared.why_dead(&entry, now));
             return None;

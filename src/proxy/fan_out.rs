@@ -135,10 +135,9 @@ impl Proxy {
         let (mut hits, mut places) = (BytesMut::new(), Vec::with_capacity(count));
         encode::array(&mut hits, count);
         let mut wanted = HashMap::new();
-        let mut looking = None;
         for index in 0..count {
             if index % AHEAD_MAX == 0 {
-                looking = self.cache.as_ref().map(|cache| cache.look_ahead(request.args().skip(index + 1)));
+                self.cache.iter().for_each(|cache| cache.look_ahead(request.args().skip(index + 1)));
             }
             let begin = hits.len();
             let missed = self.look(request, index + 1, caller, &mut hits).err();
@@ -147,7 +146,6 @@ impl Proxy {
                 wanted.insert(index, why);
             }
         }
-        drop(looking);
         let hits = hits.freeze();
         if wanted.is_empty() {
             return Answer::Now(hits);

@@ -15,7 +15,7 @@ use super::{
 use crate::clock::Nanos;
 use crate::command::Spec;
 use crate::key::Slot;
-use crate::near_cache::{Lead, Lifetime, LookingAhead, Lookup, Missed, Question, Reply, Ticket, Why};
+use crate::near_cache::{Lead, Lifetime, Lookup, Missed, Question, Reply, Ticket, Why};
 use crate::resp::Resp;
 use crate::resp::cursor;
 use crate::resp::request::{OwnedRequest, Request};
@@ -40,10 +40,12 @@ struct Fill {
 // === impl Proxy ===
 
 impl Proxy {
-    /// Fetches what the lookups for the requests in `bytes` will need; they are to be made while the result is held.
+    /// Fetches what the lookups for the requests in `bytes` will need.
     #[inline]
-    pub fn look_ahead(&self, bytes: &[u8]) -> Option<LookingAhead<'_>> {
-        self.cache.as_ref().map(|cache| cache.look_ahead(keys_ahead(bytes)))
+    pub fn look_ahead(&self, bytes: &[u8]) {
+        if let Some(cache) = &self.cache {
+            cache.look_ahead(keys_ahead(bytes));
+        }
     }
 
     /// Answers a read of one key.
