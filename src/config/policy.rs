@@ -9,14 +9,15 @@ use toml::de::{DeTable, DeValue};
 use super::fault::Fault;
 use super::file::File;
 use super::{GIB, change, value};
-use crate::policy::{Mode, POLICIES_MAX, PREFIX_BYTES_MAX, Policy};
+use crate::policy::{Mode, POLICIES_MAX, PREFIX_BYTES_MAX, Policy, Tracking};
 
 /// The keys of a policy.
-const KEYS: [&str; 8] =
-    ["prefix", "cache", "ttl", "ttl_jitter", "negative_ttl", "mode", "value_max", "admission"];
+const KEYS: [&str; 9] =
+    ["prefix", "cache", "ttl", "ttl_jitter", "negative_ttl", "mode", "tracking", "value_max", "admission"];
 
 /// Those that say how something is kept, which contradicts that nothing is.
-const OF_KEEPING: [&str; 6] = ["ttl", "ttl_jitter", "negative_ttl", "mode", "value_max", "admission"];
+const OF_KEEPING: [&str; 7] =
+    ["ttl", "ttl_jitter", "negative_ttl", "mode", "tracking", "value_max", "admission"];
 
 const VALUE_MAX: RangeInclusive<usize> = 1..=1024 * GIB;
 
@@ -92,6 +93,7 @@ impl Table<'_> {
         terms.ttl_jitter = self.read("ttl_jitter", jitter).unwrap_or_default();
         terms.negative_ttl = self.read("negative_ttl", |text| value::duration(text, change::NEGATIVE_TTL));
         terms.mode = self.read("mode", mode).unwrap_or_default();
+        terms.tracking = self.read("tracking", tracking).unwrap_or_default();
         terms.value_max = self.read("value_max", |text| value::size(text, VALUE_MAX));
         terms.admission = self.read("admission", value::admission);
         if !policy.cache {
@@ -153,6 +155,14 @@ fn mode(text: &str) -> Result<Mode, String> {
     }
 }
 
+fn tracking(text: &str) -> Result<Tracking, String> {
+    match text {
+        "default" => Ok(Tracking::ByKey),
+        "broadcast" => Ok(Tracking::Broadcast),
+        _ => Err("default or broadcast is wanted".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -178,7 +188,7 @@ mod tests {
     fn every_key_of_a_policy_is_read() {
         let policies = load(
             "[[policy]]\nprefix = 'a'\ncache = false\n[[policy]]\nprefix = 'b'\nttl = '2s'\nttl_jitter = 0.25\n\
-             negative_ttl = '1s'\nmode = 'capped'\nvalue_max = '1kb'\nadmission = 'always'\n[[policy]]\nprefix = 'b\u{e9}'\n",
+             negative_ttl = '1s'\nmode = 'capped'\ntracking = 'broadcast'\nvalue_max = '1kb'\nadmission = 'always'\n[[policy]]\nprefix = 'b\u{e9}'\n",
         )
         .unwrap();
         assert_eq!(policies[0], Policy { cache: false, ..Policy::new(b"a") });
@@ -187,6 +197,7 @@ mod tests {
             ttl_jitter: 250,
             negative_ttl: Some(Duration::from_secs(1)),
             mode: Mode::Capped,
+            tracking: Tracking::Broadcast,
             value_max: Some(1024),
             admission: Some(Admission::Always),
         };
@@ -221,7 +232,8 @@ mod tests {
             "policy.admission = \"never\" (25): adaptive or always is wanted",
             "policy.admission = \"never\" (25): contradicts cache = false",
             "policy.modus (26): no key of a policy has this name; did you mean mode?",
-            "policy.tracking (27): no key of a policy has this name",
+            "policy.tracking = \"bcast\" (27): default or broadcast is wanted",
+            "policy.tracking = \"bcast\" (27): contradicts cache = false",
             "policy.sub (28): no key of a policy has this name",
             "l1_ttl = \"2\" (2): a duration from",
         ];

@@ -10,6 +10,8 @@ use super::{Policies, Terms, Uncached};
 pub struct CurrentPolicies {
     /// Whether there are any: without them a miss pays this look.
     exist: AtomicBool,
+    /// Whether one of them wants the server to tell of every change.
+    broadcast: AtomicBool,
     policies: RwLock<Arc<Policies>>,
 }
 
@@ -18,7 +20,9 @@ pub struct CurrentPolicies {
 impl CurrentPolicies {
     /// Begins with these.
     pub fn new(policies: Policies) -> CurrentPolicies {
-        CurrentPolicies { exist: (!policies.is_empty()).into(), policies: RwLock::new(Arc::new(policies)) }
+        let broadcast = policies.broadcast().next().is_some().into();
+        let exist = (!policies.is_empty()).into();
+        CurrentPolicies { exist, broadcast, policies: RwLock::new(Arc::new(policies)) }
     }
 
     /// All of them.
@@ -33,6 +37,7 @@ impl CurrentPolicies {
         let mut current = self.policies.write().unwrap_or_else(PoisonError::into_inner);
         let differ = **current != policies;
         self.exist.store(!policies.is_empty(), Ordering::Relaxed);
+        self.broadcast.store(policies.broadcast().next().is_some(), Ordering::Relaxed);
         *current = Arc::new(policies);
         differ
     }
@@ -41,6 +46,12 @@ impl CurrentPolicies {
     #[inline]
     pub fn exist(&self) -> bool {
         self.exist.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server is to tell of every change below any prefix.
+    #[inline]
+    pub fn broadcast(&self) -> bool {
+        self.broadcast.load(Ordering::Relaxed)
     }
 
     /// On which terms a reply about `key` is kept, or why it is not.

@@ -38,6 +38,8 @@ pub struct Terms {
     pub negative_ttl: Option<Duration>,
     /// What else ends it.
     pub mode: Mode,
+    /// How the server is asked to tell of changes.
+    pub tracking: Tracking,
     /// The largest value that is kept, in bytes.
     pub value_max: Option<usize>,
     /// Whether keys that are not worth it are kept, where that differs from what holds for all.
@@ -62,6 +64,16 @@ pub enum Mode {
     Exact,
     /// It is not: a reply may be served after its key expired, until the server removes the key and says so.
     Capped,
+}
+
+/// How the server knows whom to tell that a key has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tracking {
+    /// It remembers who has read the key.
+    #[default]
+    ByKey,
+    /// It tells of every change below the prefix, whoever has read what, and remembers nothing.
+    Broadcast,
 }
 
 /// Why the replies about a key are not kept.
@@ -125,6 +137,12 @@ impl Policies {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.sorted.len()
+    }
+
+    /// The prefixes below which the server is to tell of every change.
+    pub fn broadcast(&self) -> impl Iterator<Item = &[u8]> {
+        let broadcast = |policy: &&Policy| policy.cache && policy.terms.tracking == Tracking::Broadcast;
+        self.sorted.iter().filter(broadcast).map(|policy| &*policy.prefix)
     }
 
     /// The policy of `key`: the one with the longest prefix that it begins with.

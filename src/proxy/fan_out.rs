@@ -16,7 +16,7 @@ use crate::clock::Nanos;
 use crate::command::{Flags, Join, Spec};
 use crate::key::Slot;
 use crate::near_cache::{Lifetime, Lookup, Missed, Question, Reply, Ticket, Why};
-use crate::policy::Terms;
+use crate::policy::{Terms, Tracking};
 use crate::proxy::read::{answered, keepable};
 use crate::resp::cursor;
 use crate::resp::encode;
@@ -196,10 +196,20 @@ impl Proxy {
         let args = part.positions.iter().map(|position| request.arg(*position));
         let bytes = OwnedRequest::from_args(std::iter::once(&b"MGET"[..]).chain(args)).bytes();
         let call = Call { bytes, slot: Some(slot), reads_only: true };
-        let is_kept_out = |position: &usize| matches!(wanted.get(&(position - 1)), Some(Wanted::KeptOut));
-        let mut reply = match part.positions.iter().all(is_kept_out) {
-            true => self.send_unkept(slot, call, caller),
-            false => self.upstream.send(slot, call),
+        let wants = |position: &usize| wanted.get(&(position - 1));
+        let is_kept_out = |position: &usize| matches!(wants(position), Some(Wanted::KeptOut));
+        let is_heard = |position: &usize| match wants(position) {
+            Some(Wanted::Fill(_, terms)) => terms.tracking == Tracking::Broadcast,
+            _ => false,
+        };
+        let (mut reply, tracking) = if part.positions.iter().all(is_kept_out) {
+            (self.send_unkept(slot, call, caller), Tracking::ByKey)
+        } else if part.positions.iter().all(is_heard) {
+            let keys = part.positions.iter().map(|position| request.arg(*position));
+            self.send_to_keep(Tracking::Broadcast, slot, keys, call, caller)
+        } else {
+            // What one of them needs does for all.
+            (self.upstream.send(slot, call), Tracking::ByKey)
         };
         let is_moving = self.upstream.is_moving(slot, caller.now);
         let epoch = reply.epoch.take().filter(|_| !is_moving);
@@ -208,7 +218,7 @@ impl Proxy {
             let fill = match (&self.cache, wanted.get(&index), &epoch) {
                 (Some(cache), Some(Wanted::Fill(missed, terms)), Some(epoch)) => {
                     let ticket = cache.ticket(missed, epoch.clone()).on(*terms);
-                    Some((ticket, self.ask_lifetime(terms, slot, &key)))
+                    Some((ticket, self.ask_lifetime(terms, tracking, slot, &key)))
                 }
                 (_, Some(Wanted::Fill(..)), None) => {
                     self.note(&key, if is_moving { Why::Moving } else { Why::NotTracked });

@@ -17,7 +17,7 @@ use crate::key::Slot;
 use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::resp2::Form;
 use crate::resp::{Resp, cursor, encode};
-use crate::upstream::{Call, Dedicated, Outcome, UpstreamReply, exec_abort};
+use crate::upstream::{Dedicated, Outcome, UpstreamReply, exec_abort};
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
@@ -166,20 +166,13 @@ impl Proxy {
         let write = self.begin_write(written_keys(&elements), caller);
         let write = if opaque { write.of_anything() } else { write };
         let sent = self.upstream.send_transaction(slot, bytes, count + 1);
-        let fence = slot.filter(|_| opaque).map(|slot| self.upstream.send(slot, fence()));
+        let fence = slot.filter(|_| opaque).map(|slot| self.fence(Some(slot), None));
         let (proxy, resp, coverage) = (self.clone(), caller.resp, caller.coverage.cloned());
         Answer::Later(Box::pin(async move {
             let outcome = sent.reply.await.unwrap_or_else(stopped);
             coverage::note(coverage.as_ref(), is_tracked(&outcome));
             if opaque {
-                let fenced = match fence {
-                    Some(fence) => fence.reply.await.is_ok_and(|fenced| fenced.is_ok()),
-                    None => false,
-                };
-                let rerouted = outcome.as_ref().is_ok_and(|reply| reply.rerouted);
-                if !fenced || rerouted || !proxy.settings.alone {
-                    proxy.invalidate_all();
-                }
+                proxy.hear_out(fence, &outcome).await;
             }
             // Before the reply leaves, its keys are dropped once more (I6).
             drop(write);
@@ -244,10 +237,6 @@ impl Element {
     fn is_opaque(&self) -> bool {
         matches!(self, Element::Sent(part, _) if part.opaque)
     }
-}
-
-fn fence() -> Call {
-    Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true }
 }
 
 /// The transaction as it goes upstream, and how many commands are in it.

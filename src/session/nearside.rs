@@ -8,7 +8,7 @@ use super::state::State;
 use crate::clock::{self, Nanos};
 use crate::key::Slot;
 use crate::near_cache::{Explained, KeptReply, Noted, REASONS_MAX};
-use crate::policy::{Mode, Policy};
+use crate::policy::{Mode, Policy, Tracking};
 use crate::resp::Resp;
 use crate::resp::encode;
 use crate::resp::request::Request;
@@ -115,6 +115,8 @@ fn policy(fields: &mut Fields, policy: &Policy, context: &SessionContext) {
     fields.number("policy_ttl_ms", millis(terms.ttl, ttl));
     fields.number("policy_negative_ttl_ms", millis(terms.negative_ttl, negative_ttl));
     fields.text("policy_mode", if terms.mode == Mode::Exact { "exact" } else { "capped" });
+    let by_key = terms.tracking == Tracking::ByKey;
+    fields.text("policy_tracking", if by_key { "default" } else { "broadcast" });
 }
 
 fn l1(fields: &mut Fields, explained: &Explained, now: Nanos) {

@@ -8,6 +8,7 @@ mod support;
 mod bad_input;
 mod blocking;
 mod bounds;
+mod broadcast_policy;
 mod canary;
 mod client_commands;
 mod coherence;
