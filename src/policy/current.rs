@@ -1,4 +1,4 @@
-//! The policies that hold now: read by all workers on a miss, replaced as a whole.
+//! The policies that hold now: read by all workers on a miss or a write, replaced as a whole.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,6 +10,8 @@ use super::{Policies, Terms, Uncached};
 pub struct CurrentPolicies {
     /// Whether there are any: without them a miss pays this look.
     exist: AtomicBool,
+    /// Whether any has a default time to live: if none has, a write pays this look.
+    give_ttl: AtomicBool,
     policies: RwLock<Arc<Policies>>,
 }
 
@@ -18,7 +20,11 @@ pub struct CurrentPolicies {
 impl CurrentPolicies {
     /// Begins with these.
     pub fn new(policies: Policies) -> CurrentPolicies {
-        CurrentPolicies { exist: (!policies.is_empty()).into(), policies: RwLock::new(Arc::new(policies)) }
+        CurrentPolicies {
+            exist: (!policies.is_empty()).into(),
+            give_ttl: policies.give_ttl().into(),
+            policies: RwLock::new(Arc::new(policies)),
+        }
     }
 
     /// All of them.
@@ -33,6 +39,7 @@ impl CurrentPolicies {
         let mut current = self.policies.write().unwrap_or_else(PoisonError::into_inner);
         let differ = **current != policies;
         self.exist.store(!policies.is_empty(), Ordering::Relaxed);
+        self.give_ttl.store(policies.give_ttl(), Ordering::Relaxed);
         *current = Arc::new(policies);
         differ
     }
@@ -41,6 +48,12 @@ impl CurrentPolicies {
     #[inline]
     pub fn exist(&self) -> bool {
         self.exist.load(Ordering::Relaxed)
+    }
+
+    /// Whether any has a default time to live.
+    #[inline]
+    pub fn give_ttl(&self) -> bool {
+        self.give_ttl.load(Ordering::Relaxed)
     }
 
     /// On which terms a reply about `key` is kept, or why it is not.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::coverage::{self, Coverage, is_tracked};
+use super::default_ttl::Following;
 use super::own_writes::{OwnRead, OwnWrite};
 use super::{Answer, Caller, Proxy, Route, render, stopped};
 use crate::command::Flags;
@@ -40,6 +41,8 @@ pub(super) struct Destination {
 pub(super) struct Errand {
     proxy: Rc<Proxy>,
     sent: Sent,
+    /// What gives its keys a time to live.
+    following: Option<Following>,
     /// The PING behind a command that may touch anything.
     fence: Option<Sent>,
     write: Option<OwnWrite>,
@@ -97,10 +100,13 @@ impl Proxy {
             (None, Some(node)) => self.upstream.send_to(node, call),
             (None, None) => self.upstream.send_any(call),
         };
+        let (bytes, due) = self.with_default_ttl(route, request, bytes);
         let sent = send(Call { bytes, slot: to.slot, reads_only: route.flags.has(Flags::READ) });
+        let following = self.follow(&sent, to.slot, due, caller.own_writes);
         let fence = (reach == Reach::Anything)
             .then(|| send(Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true }));
-        Errand { proxy: self.clone(), sent, fence, write, read, coverage: caller.coverage.cloned() }
+        let (proxy, coverage) = (self.clone(), caller.coverage.cloned());
+        Errand { proxy, sent, following, fence, write, read, coverage }
     }
 
     /// Where a command goes, or the error that it gets.
@@ -141,6 +147,9 @@ impl Errand {
     pub(super) async fn settle(self) -> Outcome {
         let outcome = self.sent.reply.await.unwrap_or_else(stopped);
         coverage::note(self.coverage.as_ref(), is_tracked(&outcome));
+        if let Some(following) = self.following {
+            following.settle(&outcome).await;
+        }
         if let Some(fence) = self.fence {
             let fenced = fence.reply.await.is_ok_and(|fenced| fenced.is_ok());
             let rerouted = outcome.as_ref().is_ok_and(|reply| reply.rerouted);
