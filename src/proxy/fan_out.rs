@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::{LocalBoxFuture, join_all};
 
 use super::coverage::{self, is_tracked};
-use super::forward::Reach;
+use super::default_ttl::Following;
+use super::forward::{Reach, keys_of};
 use super::own_writes::{Behind, OwnRead};
 use super::{Answer, Cache, Caller, Coverage, Proxy, Route, failure_reply, stopped};
 use crate::clock::Nanos;
@@ -68,7 +69,7 @@ impl Proxy {
         request: &Request<'_>,
         caller: Caller<'_>,
     ) -> Answer<'a> {
-        let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
+        let route = Route::of(spec);
         let Ok(mut positions) = spec.keys.positions(request) else {
             return self.forward(route, Reach::Named, request, caller);
         };
@@ -81,7 +82,7 @@ impl Proxy {
                 if positions.all(|position| Some(Slot::of(request.arg(position))) == first) {
                     return self.forward(route, Reach::Named, request, caller);
                 }
-                self.split(spec, join, request, caller)
+                self.split(route, join, request, caller)
             }
         }
     }
@@ -89,36 +90,38 @@ impl Proxy {
     /// Sends one command for each slot.
     fn split(
         self: &Rc<Proxy>,
-        spec: &'static Spec,
+        route: Route,
         join: Join,
         request: &Request<'_>,
         caller: Caller<'_>,
     ) -> Answer<'static> {
-        let reads_only = spec.flags.has(Flags::READ);
+        let reads_only = route.flags.has(Flags::READ);
         let values = if join == Join::Mset { 1 } else { 0 };
-        let positions = spec.keys.positions(request).into_iter().flatten();
-        let keys = || spec.keys.positions(request).into_iter().flatten();
-        let write = (!reads_only).then(|| {
-            self.begin_write(
-                keys().map(|position| Bytes::copy_from_slice(request.arg(position))).collect(),
-                caller,
-            )
-        });
-        let sent: Vec<Sent> = parts(request, positions)
+        let positions = route.keys.positions(request).into_iter().flatten();
+        let write = (!reads_only).then(|| self.begin_write(keys_of(route, request), caller));
+        let (sent, following): (Vec<Sent>, Vec<Option<Following>>) = parts(request, positions)
             .into_iter()
             .map(|part| {
                 let args = part.positions.iter().flat_map(|position| *position..=position + values);
                 let args = std::iter::once(0).chain(args).map(|index| request.arg(index));
-                let bytes = OwnedRequest::from_args(args).bytes();
-                self.upstream.send(part.slot, Call { bytes, slot: Some(part.slot), reads_only })
+                let request = OwnedRequest::from_args(args);
+                let (bytes, due) = self.with_default_ttl(route, &request.as_request(), request.bytes());
+                let sent = self.upstream.send(part.slot, Call { bytes, slot: Some(part.slot), reads_only });
+                let following = self.follow(&sent, Some(part.slot), due, caller.own_writes);
+                (sent, following)
             })
-            .collect();
+            .unzip();
         let coverage = caller.coverage.cloned();
         Answer::Later(Box::pin(async move {
             let outcomes = join_all(sent.into_iter().map(|sent| sent.reply)).await;
-            drop(write);
             let outcomes: Vec<Outcome> =
                 outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(stopped)).collect();
+            for (following, outcome) in following.into_iter().zip(&outcomes) {
+                if let Some(following) = following {
+                    following.settle(outcome).await;
+                }
+            }
+            drop(write);
             coverage::note(coverage.as_ref(), outcomes.iter().all(is_tracked));
             match join {
                 Join::Sum => sum(outcomes.into_iter()),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::coverage::{self, Coverage, is_tracked};
+use super::default_ttl::Following;
 use super::own_writes::{OwnRead, OwnWrite};
 use super::{Answer, Caller, Proxy, Route, render, stopped};
 use crate::command::Flags;
@@ -49,6 +50,8 @@ pub(super) struct Fence {
 pub(super) struct Errand {
     proxy: Rc<Proxy>,
     sent: Sent,
+    /// What gives its keys a time to live.
+    following: Option<Following>,
     /// What is waited for behind a command that may touch anything.
     fence: Option<Fence>,
     write: Option<OwnWrite>,
@@ -106,9 +109,12 @@ impl Proxy {
             (None, Some(node)) => self.upstream.send_to(node, call),
             (None, None) => self.upstream.send_any(call),
         };
+        let (bytes, due) = self.with_default_ttl(route, request, bytes);
         let sent = send(Call { bytes, slot: to.slot, reads_only: route.flags.has(Flags::READ) });
+        let following = self.follow(&sent, to.slot, due, caller.own_writes);
         let fence = (reach == Reach::Anything).then(|| self.fence(to.slot, to.node));
-        Errand { proxy: self.clone(), sent, fence, write, read, coverage: caller.coverage.cloned() }
+        let (proxy, coverage) = (self.clone(), caller.coverage.cloned());
+        Errand { proxy, sent, following, fence, write, read, coverage }
     }
 
     /// Sends a PING behind what was just sent to the owner of `slot`, or to `node`.
@@ -176,6 +182,9 @@ impl Errand {
     pub(super) async fn settle(self) -> Outcome {
         let outcome = self.sent.reply.await.unwrap_or_else(stopped);
         coverage::note(self.coverage.as_ref(), is_tracked(&outcome));
+        if let Some(following) = self.following {
+            following.settle(&outcome).await;
+        }
         if self.fence.is_some() {
             self.proxy.hear_out(self.fence, &outcome).await;
         }

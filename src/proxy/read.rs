@@ -81,7 +81,7 @@ impl Proxy {
     ) -> Answer<'a> {
         self.stats.l1_bypasses.bump();
         caller.own_writes.note_sent();
-        let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
+        let route = Route::of(spec);
         let answer =
             self.wait_for_upstream().unwrap_or_else(|| self.forward(route, Reach::Named, request, caller));
         if let Some((key_at, why)) = why {

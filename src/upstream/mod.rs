@@ -257,6 +257,16 @@ impl Upstream {
         lane.send_transaction(call, parts, self)
     }
 
+    /// Sends what belongs to a command on `slot` that was let through right before: the bounds, which that one may have
+    /// reached, are not looked at again. The reply comes after `parts` others, if it is that of a transaction.
+    pub fn send_behind(self: &Rc<Upstream>, slot: Slot, bytes: Bytes, parts: usize) -> Sent {
+        let call = Call { bytes, slot: Some(slot), reads_only: false };
+        match self.shared.table.owner(slot) {
+            Some(owner) => self.lane(self.in_order(slot, owner)).send_behind(call, parts, self),
+            None => Sent::failed(self.no_owner(slot)),
+        }
+    }
+
     /// Some primary: another one each time, and one that is connected if there is one.
     pub fn any_node(self: &Rc<Upstream>) -> Option<NodeIndex> {
         let primaries = self.shared.table.primaries();

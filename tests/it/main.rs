@@ -15,6 +15,7 @@ mod coherence;
 mod config_command;
 mod conversations;
 mod dedicated;
+mod default_ttl;
 mod dev_command;
 mod explain;
 mod info;

@@ -114,6 +114,12 @@ impl Lane {
         self.hand_over(call, upstream, |waiting| waiting.after(parts))
     }
 
+    /// Sends what belongs to a command that was let through right before, whatever the bounds say now.
+    pub(super) fn send_behind(&self, call: Call, parts: usize, upstream: &Upstream) -> Sent {
+        let deadline = clock::now() + clock::nanos(upstream.options.request_timeout);
+        self.put(call, deadline, upstream, |waiting| if parts > 0 { waiting.after(parts) } else { waiting })
+    }
+
     /// Sends a read that the node is not to track: nobody will ask whether its reply is still true.
     ///
     /// What says so goes right before the read, and neither is ever kept for another connection without the other
