@@ -46,6 +46,10 @@ counters! {
         l1_kept_out,
         /// Misses of keys that are invalidated more often than they are read, and so not kept.
         l1_unworthy,
+        /// Keys whose policy gave a time to live to a write without one: so many were sent.
+        default_ttl_sent,
+        /// Those that may have none all the same: the server refused it, or did not answer.
+        default_ttl_failures,
         /// Replies brought in.
         l1_fills,
         /// Fills that were killed by an invalidation, a lost connection or a moved slot while they ran.

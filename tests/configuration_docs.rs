@@ -74,7 +74,7 @@ fn the_example_of_a_policy_is_accepted_and_has_every_key_of_the_page() {
     let rows: Vec<&str> = rows.map(|(name, _)| name).collect();
     let keys = example.iter().filter_map(|line| line.split_once(" = "));
     assert_eq!(keys.map(|(name, _)| name).collect::<Vec<_>>(), rows);
-    assert_eq!(rows.len(), 8, "{rows:?}");
+    assert_eq!(rows.len(), 10, "{rows:?}");
 }
 
 #[test]

@@ -37,6 +37,10 @@ pub enum Keys {
     SortStore,
     /// GEORADIUS and GEORADIUSBYMEMBER: argument 1, and the one after STORE or STOREDIST.
     GeoStore,
+    /// SORT: the one after STORE alone.
+    SortDestination,
+    /// GEORADIUS and GEORADIUSBYMEMBER: the one after STORE or STOREDIST alone.
+    GeoDestination,
     /// MIGRATE: argument 3, or if that is empty all that follow KEYS.
     Migrate,
     /// Only the server can tell.
@@ -80,6 +84,8 @@ impl Keys {
             Keys::Streams => streams(request),
             Keys::SortStore => Ok(KeyPositions::evenly(1, 1, 1).and(sort_destination(request))),
             Keys::GeoStore => Ok(KeyPositions::evenly(1, 1, 1).and(geo_destination(request))),
+            Keys::SortDestination => Ok(KeyPositions::evenly(0, 0, 1).and(sort_destination(request))),
+            Keys::GeoDestination => Ok(KeyPositions::evenly(0, 0, 1).and(geo_destination(request))),
             Keys::Migrate => migrate(request),
             Keys::Movable => Err(KeysUnknown),
         }
@@ -293,6 +299,9 @@ mod tests {
     fn destinations_behind_keywords_are_keys() {
         assert_eq!(positions(Keys::SortStore, "SORT k BY store GET store STORE d"), Ok(vec![1, 7]));
         assert_eq!(positions(Keys::SortStore, "SORT k STORE"), Ok(vec![1]));
+        assert_eq!(positions(Keys::SortDestination, "SORT k STORE d"), Ok(vec![3]));
+        assert_eq!(positions(Keys::SortDestination, "SORT k"), Ok(vec![]));
+        assert_eq!(positions(Keys::GeoDestination, "GEORADIUS k 1 2 3 km STORE d"), Ok(vec![7]));
         assert_eq!(positions(Keys::GeoStore, "GEORADIUS k 1 2 3 km STOREDIST d"), Ok(vec![1, 7]));
         assert_eq!(positions(Keys::GeoStore, "GEORADIUSBYMEMBER k store 3 km STORE d"), Ok(vec![1, 6]));
         assert_eq!(positions(Keys::Migrate, "MIGRATE h 1 k 0 9 REPLACE"), Ok(vec![3]));

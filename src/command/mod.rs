@@ -9,6 +9,7 @@ mod class;
 mod fault;
 mod flags;
 mod keys;
+mod lasting;
 mod learned;
 mod lookup;
 mod refusal;
@@ -18,6 +19,7 @@ pub use class::{Class, Database, Gather, Join, Keyspace, Local, Script, Session}
 pub use fault::Fault;
 pub use flags::Flags;
 pub use keys::{KeyPositions, Keys, KeysUnknown};
+pub use lasting::{Lasting, is_silent};
 pub use learned::Learned;
 pub use lookup::{NUMBERS, all, named, number_of, recognise};
 pub use refusal::Refusal;
@@ -37,6 +39,8 @@ pub struct Spec {
     pub flags: Flags,
     /// Which arguments are keys.
     pub keys: Keys,
+    /// Which of them it may leave without a time to live.
+    pub lasting: Lasting,
     /// What is done with it; [`Spec::class_of`] looks at the arguments too.
     pub class: Class,
     /// How its reply differs between RESP2 and RESP3.

@@ -2,23 +2,37 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::Fault;
 use super::file::File;
-use super::{GIB, change, value};
-use crate::policy::{Mode, POLICIES_MAX, PREFIX_BYTES_MAX, Policy};
+use super::{DAY, GIB, MILLISECOND, change, value};
+use crate::policy::{Mode, POLICIES_MAX, PREFIX_BYTES_MAX, Policy, Tracking};
 
 /// The keys of a policy.
-const KEYS: [&str; 8] =
-    ["prefix", "cache", "ttl", "ttl_jitter", "negative_ttl", "mode", "value_max", "admission"];
+const KEYS: [&str; 10] = [
+    "prefix",
+    "cache",
+    "ttl",
+    "ttl_jitter",
+    "negative_ttl",
+    "mode",
+    "tracking",
+    "value_max",
+    "admission",
+    "default_ttl",
+];
 
 /// Those that say how something is kept, which contradicts that nothing is.
-const OF_KEEPING: [&str; 6] = ["ttl", "ttl_jitter", "negative_ttl", "mode", "value_max", "admission"];
+const OF_KEEPING: [&str; 7] =
+    ["ttl", "ttl_jitter", "negative_ttl", "mode", "tracking", "value_max", "admission"];
 
 const VALUE_MAX: RangeInclusive<usize> = 1..=1024 * GIB;
+
+const DEFAULT_TTL: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(366 * DAY.as_secs());
 
 /// Reads all policies. What is wrong with them goes to `faults`.
 pub(super) fn read(file: &File<'_>, value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Vec<Policy> {
@@ -92,8 +106,10 @@ impl Table<'_> {
         terms.ttl_jitter = self.read("ttl_jitter", jitter).unwrap_or_default();
         terms.negative_ttl = self.read("negative_ttl", |text| value::duration(text, change::NEGATIVE_TTL));
         terms.mode = self.read("mode", mode).unwrap_or_default();
+        terms.tracking = self.read("tracking", tracking).unwrap_or_default();
         terms.value_max = self.read("value_max", |text| value::size(text, VALUE_MAX));
         terms.admission = self.read("admission", value::admission);
+        policy.default_ttl = self.read("default_ttl", |text| value::duration(text, DEFAULT_TTL));
         if !policy.cache {
             for name in OF_KEEPING.iter().filter(|name| self.table.contains_key(**name)) {
                 self.fault(name, "contradicts cache = false, with which nothing is kept");
@@ -153,10 +169,17 @@ fn mode(text: &str) -> Result<Mode, String> {
     }
 }
 
+fn tracking(text: &str) -> Result<Tracking, String> {
+    match text {
+        "default" => Ok(Tracking::ByKey),
+        "broadcast" => Ok(Tracking::Broadcast),
+        _ => Err("default or broadcast is wanted".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::time::Duration;
 
     use super::*;
     use crate::config::{Config, Sources};
@@ -177,16 +200,18 @@ mod tests {
     #[test]
     fn every_key_of_a_policy_is_read() {
         let policies = load(
-            "[[policy]]\nprefix = 'a'\ncache = false\n[[policy]]\nprefix = 'b'\nttl = '2s'\nttl_jitter = 0.25\n\
-             negative_ttl = '1s'\nmode = 'capped'\nvalue_max = '1kb'\nadmission = 'always'\n[[policy]]\nprefix = 'b\u{e9}'\n",
+            "[[policy]]\nprefix = 'a'\ncache = false\ndefault_ttl = '1h'\n[[policy]]\nprefix = 'b'\nttl = '2s'\nttl_jitter = 0.25\n\
+             negative_ttl = '1s'\nmode = 'capped'\ntracking = 'broadcast'\nvalue_max = '1kb'\nadmission = 'always'\n[[policy]]\nprefix = 'b\u{e9}'\n",
         )
         .unwrap();
-        assert_eq!(policies[0], Policy { cache: false, ..Policy::new(b"a") });
+        let default_ttl = Some(Duration::from_secs(3600));
+        assert_eq!(policies[0], Policy { cache: false, default_ttl, ..Policy::new(b"a") });
         let terms = Terms {
             ttl: Some(Duration::from_secs(2)),
             ttl_jitter: 250,
             negative_ttl: Some(Duration::from_secs(1)),
             mode: Mode::Capped,
+            tracking: Tracking::Broadcast,
             value_max: Some(1024),
             admission: Some(Admission::Always),
         };
@@ -202,7 +227,7 @@ mod tests {
             "l1_ttl = '2'\n[[policy]]\nprefix = 'a'\nttl = '2d'\nnegative_ttl = 5\nttl_jitter = 1\n[[policy]]\n\
              prefix = 'a'\nmode = 'x'\nvalue_max = 0\ncache = 'x'\n[[policy]]\nprefix = ''\n[[policy]]\n\
              prefix = '{long}'\n[[policy]]\nttl = '1s'\n[[policy]]\nprefix = 5\n[[policy]]\nprefix = 'c'\n\
-             cache = false\nttl = '1s'\nadmission = 'never'\nmodus = 'x'\ntracking = 'bcast'\n[policy.sub]\n"
+             cache = false\nttl = '1s'\nadmission = 'never'\nmodus = 'x'\ntracking = 'bcast'\ndefault_ttl = 3600\n[policy.sub]\n"
         );
         let faults = load(&text).unwrap_err();
         let wanted = [
@@ -221,8 +246,10 @@ mod tests {
             "policy.admission = \"never\" (25): adaptive or always is wanted",
             "policy.admission = \"never\" (25): contradicts cache = false",
             "policy.modus (26): no key of a policy has this name; did you mean mode?",
-            "policy.tracking (27): no key of a policy has this name",
-            "policy.sub (28): no key of a policy has this name",
+            "policy.tracking = \"bcast\" (27): default or broadcast is wanted",
+            "policy.tracking = \"bcast\" (27): contradicts cache = false",
+            "policy.default_ttl = \"3600\" (28): a duration from 1ms to 366d",
+            "policy.sub (29): no key of a policy has this name",
             "l1_ttl = \"2\" (2): a duration from",
         ];
         for wanted in wanted {

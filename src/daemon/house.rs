@@ -4,6 +4,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +26,7 @@ use crate::pubsub::Hub;
 use crate::session::{Desk, Report, SessionLimits};
 use crate::stats::Stats;
 use crate::tracker::Tracker;
-use crate::upstream::broadcast::{Heard, OnHeard};
+use crate::upstream::broadcast::{self, Heard, OnHeard};
 use crate::upstream::topology::{self, Owned, TopologyOptions};
 use crate::upstream::{Feed, SharedUpstream, UpstreamOptions};
 
@@ -100,6 +101,11 @@ impl House {
             canary: canary.clone(),
         });
         let settings = Arc::new(options::settings(config));
+        let policies = Arc::new(CurrentPolicies::new(Policies::new(config.policies.clone())));
+        if let Some(cache) = &cache {
+            cache.hear_elsewhere(policies.broadcast());
+            tracker.want_for_l1(broadcast_prefixes(&policies));
+        }
         House {
             admission: Arc::new(Admission::new(settings.max_clients.clone(), stats.worker(0))),
             drain: Drain::new(),
@@ -113,7 +119,7 @@ impl House {
             request_limits: options::request_limits(&config.session),
             alone: config.workers == 1,
             clients,
-            policies: Arc::new(CurrentPolicies::new(Policies::new(config.policies.clone()))),
+            policies,
             memory: Arc::new(Memory::new(options::memory_limits(&config.memory))),
             keyspace_bytes_max: config.memory.keyspace_bytes_max,
             desk: Arc::new(Desk::new(
@@ -179,8 +185,8 @@ impl House {
 
     /// How the policies are read again.
     pub(super) fn reload(&self, sources: Sources) -> Reload {
-        let (policies, cache) = (self.policies.clone(), self.cache.clone());
-        Reload { sources, policies, cache, stats: self.stats.worker(0) }
+        let (policies, cache, tracker) = (self.policies.clone(), self.cache.clone(), self.tracker.clone());
+        Reload { sources, policies, cache, tracker, stats: self.stats.worker(0) }
     }
 
     /// What is done when slots have another owner.
@@ -195,27 +201,50 @@ impl House {
         }
     }
 
-    /// What is done with what is heard of all keys. L1 is told first: its own news comes over other connections, and who
-    /// is told must not find there what it was told of.
-    pub(super) fn on_heard(&self) -> OnHeard {
+    /// Listens to all keys of which clients or L1 want to hear.
+    pub fn listen(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (options, wanted) = (self.upstream_options.clone(), self.tracker.wanted());
+        broadcast::keep(options, self.upstream.clone(), wanted, self.on_heard())
+    }
+
+    /// What is done with what is heard of all keys. L1 is told first: its own news may come over other connections, and
+    /// who is told must not find there what it was told of.
+    fn on_heard(&self) -> OnHeard {
         let (cache, stats, tracker) = (self.cache.clone(), self.stats.clone(), self.tracker.clone());
+        let policies = self.policies.clone();
         Arc::new(move |heard| {
-            let stats = stats.worker(0);
-            let drop_from_cache = |invalidation| {
+            let drop_from_cache = |invalidation: &Invalidation| {
                 if let Some(cache) = &cache {
-                    cache.invalidate(&invalidation, &stats);
+                    cache.invalidate(invalidation, &stats.worker(0));
+                }
+            };
+            let tell_who_has_read = |invalidation: &Invalidation| {
+                // What L1 keeps because its changes are heard here, no lane is told of.
+                if policies.broadcast() {
+                    tracker.invalidate(invalidation);
                 }
             };
             match heard {
                 Heard::Keys(keys) => {
-                    drop_from_cache(Invalidation::Keys(keys.clone()));
+                    let changed = Invalidation::Keys(keys.clone());
+                    drop_from_cache(&changed);
+                    tell_who_has_read(&changed);
                     tracker.broadcast(&keys);
                 }
                 Heard::Everything => {
-                    drop_from_cache(Invalidation::All);
+                    // What L1 keeps has an epoch, which has ended; clients have none.
+                    if tracker.has_listeners() {
+                        drop_from_cache(&Invalidation::All);
+                    }
+                    tell_who_has_read(&Invalidation::Node);
                     tracker.broadcast_everything();
                 }
             }
         })
     }
+}
+
+/// What L1 wants to hear of.
+pub(super) fn broadcast_prefixes(policies: &CurrentPolicies) -> Vec<Bytes> {
+    policies.get().broadcast().map(Bytes::copy_from_slice).collect()
 }

@@ -25,7 +25,6 @@ use crate::listener::{self, Admission, Listener, tcp, unix};
 use crate::near_cache::SharedCache;
 use crate::stats::Stats;
 use crate::systemd;
-use crate::upstream::broadcast;
 use house::House;
 use warm::Warm;
 use worker::{HandedOver, Worker};
@@ -144,9 +143,7 @@ impl Daemon {
         runtime.block_on(async {
             let topology = tokio::spawn(house.keep_topology());
             tokio::spawn(house.pubsub.clone().run());
-            let (options, wanted) = (house.upstream_options.clone(), house.tracker.wanted());
-            let broadcast = broadcast::keep(options, house.upstream.clone(), wanted, house.on_heard());
-            let broadcast = tokio::spawn(broadcast);
+            let listening = tokio::spawn(house.listen());
             let sweeping = tokio::spawn(sweep(house.cache.clone(), house.stats.clone()));
             let saving = tokio::spawn(save_now_and_then(house.warm.clone()));
             let reloading = tokio::spawn(house.reload(sources).at_each(hangup));
@@ -168,7 +165,7 @@ impl Daemon {
                 () = signalled() => tracing::warn!("a second signal: closing at once"),
             }
             topology.abort();
-            broadcast.abort();
+            listening.abort();
             sweeping.abort();
             reloading.abort();
             saving.abort();

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use tokio::signal::unix::Signal;
 
+use super::house::broadcast_prefixes;
 use crate::config::{Config, Sources};
 use crate::invalidation::Invalidation;
 use crate::near_cache::SharedCache;
 use crate::policy::{CurrentPolicies, Policies};
 use crate::stats::WorkerStats;
+use crate::tracker::Tracker;
 
 /// What a reload reads, and what it changes.
 pub(super) struct Reload {
@@ -17,6 +19,7 @@ pub(super) struct Reload {
     pub(super) sources: Sources,
     pub(super) policies: Arc<CurrentPolicies>,
     pub(super) cache: Option<Arc<SharedCache>>,
+    pub(super) tracker: Arc<Tracker>,
     pub(super) stats: Arc<WorkerStats>,
 }
 
@@ -45,13 +48,19 @@ impl Reload {
         };
         let policies = Policies::new(config.policies);
         let count = policies.len();
-        if !self.policies.replace(policies) {
+        // As long as anything may be there that was kept under the former ones.
+        let hear_elsewhere = |elsewhere| self.cache.iter().for_each(|cache| cache.hear_elsewhere(elsewhere));
+        hear_elsewhere(true);
+        let differ = self.policies.replace(policies);
+        if differ && let Some(cache) = &self.cache {
+            self.tracker.want_for_l1(broadcast_prefixes(&self.policies));
+            // What was kept under the former policies goes, and what is being filled under them is not kept.
+            cache.invalidate(&Invalidation::All, &self.stats);
+        }
+        hear_elsewhere(self.policies.broadcast());
+        if !differ {
             tracing::info!(policies = count, "reload: the policies are as they were");
             return;
-        }
-        // What was kept under the former policies goes, and what is being filled under them is not kept.
-        if let Some(cache) = &self.cache {
-            cache.invalidate(&Invalidation::All, &self.stats);
         }
         tracing::info!(
             policies = count,

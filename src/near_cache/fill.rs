@@ -57,6 +57,11 @@ pub struct Lead<T> {
 // === impl Ticket ===
 
 impl Ticket {
+    /// Whether the connection that tells of changes was not lost by `now`.
+    pub fn is_live(&self, now: Nanos) -> bool {
+        self.epoch.is_live(now)
+    }
+
     /// The same for a reply that is kept on these terms.
     pub fn on(self, terms: Terms) -> Ticket {
         Ticket { terms, ..self }

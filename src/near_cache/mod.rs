@@ -20,7 +20,7 @@
 
 use std::cell::{Ref, RefCell};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -117,6 +117,8 @@ pub struct SharedCache {
     mismatches: Mutex<VecDeque<String>>,
     /// Why keys are not here.
     reasons: Arc<Reasons>,
+    /// Whether invalidations come over other connections than the replies that they are about.
+    heard_elsewhere: AtomicBool,
     /// When everything was dropped last; 0 if never.
     emptied_at: AtomicU64,
     commits: [Commits; COMMIT_LOCKS],
@@ -216,6 +218,7 @@ impl SharedCache {
             scores: Scores::new(),
             mismatches: Mutex::default(),
             reasons,
+            heard_elsewhere: AtomicBool::new(false),
             emptied_at: AtomicU64::new(0),
             commits,
         }
@@ -287,10 +290,22 @@ impl SharedCache {
         self.mismatches.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// A reply about `key` that is not kept is about to leave. With several workers it may be newer than what another
-    /// one's connection brought in, or is about to: neither may be served after it.
+    /// Whether replies have to be compared with what is kept, because they and the invalidations come over several
+    /// connections and in no common order.
+    pub fn compares(&self) -> bool {
+        self.limits.several_workers || self.heard_elsewhere.load(Ordering::Relaxed)
+    }
+
+    /// From now on invalidations come over other connections than the replies that they are about, or not any more:
+    /// then all that was kept before must have been dropped.
+    pub fn hear_elsewhere(&self, elsewhere: bool) {
+        self.heard_elsewhere.store(elsewhere, Ordering::Relaxed);
+    }
+
+    /// A reply about `key` that is not kept is about to leave. With several connections it may be newer than what another
+    /// one brought in, or is about to: neither may be served after it.
     pub fn answered_otherwise(&self, key: &[u8]) {
-        if self.limits.several_workers {
+        if self.compares() {
             self.invalidate_key(key, None);
         }
     }
@@ -528,8 +543,8 @@ impl<T: Clone> NearCache<T> {
     /// Keeps `reply`, unless anything happened to the key since the ticket was made. `sent_at` is when the command
     /// was sent; `lifetime` what the server said of the key after it.
     ///
-    /// With several workers, replies come over several connections and in no common order: this one may be older or
-    /// newer than what another worker has served, or is about to keep. When two differ, neither is kept, and all of
+    /// With several workers, or where a policy has changes broadcast, replies and invalidations come over several
+    /// connections and in no common order: this one may be older or newer than what was served, or is about to be kept. When two differ, neither is kept, and all of
     /// that is settled before the reply leaves: what this daemon has served is never followed by something older.
     pub fn commit(
         &self,
@@ -539,7 +554,7 @@ impl<T: Clone> NearCache<T> {
         lifetime: Lifetime,
         sent_at: Nanos,
     ) -> Commit {
-        if !self.shared.limits.several_workers {
+        if !self.shared.compares() {
             return self.keep(ticket, question, reply, lifetime, sent_at);
         }
         let commits = self.shared.commits_of(ticket.hash);

@@ -1,4 +1,4 @@
-//! The policies that hold now: read by all workers on a miss, replaced as a whole.
+//! The policies that hold now: read by all workers on a miss or a write, replaced as a whole.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,6 +10,10 @@ use super::{Policies, Terms, Uncached};
 pub struct CurrentPolicies {
     /// Whether there are any: without them a miss pays this look.
     exist: AtomicBool,
+    /// Whether one of them wants the server to tell of every change.
+    broadcast: AtomicBool,
+    /// Whether any has a default time to live: if none has, a write pays this look.
+    give_ttl: AtomicBool,
     policies: RwLock<Arc<Policies>>,
 }
 
@@ -18,7 +22,12 @@ pub struct CurrentPolicies {
 impl CurrentPolicies {
     /// Begins with these.
     pub fn new(policies: Policies) -> CurrentPolicies {
-        CurrentPolicies { exist: (!policies.is_empty()).into(), policies: RwLock::new(Arc::new(policies)) }
+        CurrentPolicies {
+            exist: (!policies.is_empty()).into(),
+            broadcast: policies.broadcasts().into(),
+            give_ttl: policies.give_ttl().into(),
+            policies: RwLock::new(Arc::new(policies)),
+        }
     }
 
     /// All of them.
@@ -33,6 +42,8 @@ impl CurrentPolicies {
         let mut current = self.policies.write().unwrap_or_else(PoisonError::into_inner);
         let differ = **current != policies;
         self.exist.store(!policies.is_empty(), Ordering::Relaxed);
+        self.broadcast.store(policies.broadcasts(), Ordering::Relaxed);
+        self.give_ttl.store(policies.give_ttl(), Ordering::Relaxed);
         *current = Arc::new(policies);
         differ
     }
@@ -41,6 +52,18 @@ impl CurrentPolicies {
     #[inline]
     pub fn exist(&self) -> bool {
         self.exist.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server is to tell of every change below any prefix.
+    #[inline]
+    pub fn broadcast(&self) -> bool {
+        self.broadcast.load(Ordering::Relaxed)
+    }
+
+    /// Whether any has a default time to live.
+    #[inline]
+    pub fn give_ttl(&self) -> bool {
+        self.give_ttl.load(Ordering::Relaxed)
     }
 
     /// On which terms a reply about `key` is kept, or why it is not.

@@ -1,7 +1,7 @@
 //! Policies: what holds for the keys that begin with some prefix, where that differs from what holds for all.
 //!
-//! The longest prefix of a key decides alone: policies do not add up. They are asked on a miss, never on a hit; what is
-//! already in L1 when they change is dropped by whoever changes them.
+//! The longest prefix of a key decides alone: policies do not add up. They are asked on a miss, never on a hit, and on a write if
+//! any has a default time to live; what is already in L1 when they change is dropped by whoever changes them.
 
 use std::fmt;
 use std::time::Duration;
@@ -25,6 +25,8 @@ pub struct Policy {
     pub cache: bool,
     /// On which terms they are kept.
     pub terms: Terms,
+    /// How long a key lives that a write would leave without a time to live.
+    pub default_ttl: Option<Duration>,
 }
 
 /// On which terms a reply is kept.
@@ -38,6 +40,8 @@ pub struct Terms {
     pub negative_ttl: Option<Duration>,
     /// What else ends it.
     pub mode: Mode,
+    /// How the server is asked to tell of changes.
+    pub tracking: Tracking,
     /// The largest value that is kept, in bytes.
     pub value_max: Option<usize>,
     /// Whether keys that are not worth it are kept, where that differs from what holds for all.
@@ -64,6 +68,16 @@ pub enum Mode {
     Capped,
 }
 
+/// How the server knows whom to tell that a key has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tracking {
+    /// It remembers who has read the key.
+    #[default]
+    ByKey,
+    /// It tells of every change below the prefix, whoever has read what, and remembers nothing.
+    Broadcast,
+}
+
 /// Why the replies about a key are not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Uncached {
@@ -87,7 +101,7 @@ pub struct Policies {
 impl Policy {
     /// The policy of the keys that begin with `prefix`, which says nothing yet.
     pub fn new(prefix: &[u8]) -> Policy {
-        Policy { prefix: prefix.into(), cache: true, terms: Terms::default() }
+        Policy { prefix: prefix.into(), cache: true, terms: Terms::default(), default_ttl: None }
     }
 
     /// Why the replies about its keys are not kept, if they are not.
@@ -125,6 +139,22 @@ impl Policies {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.sorted.len()
+    }
+
+    /// The prefixes below which the server is to tell of every change.
+    pub fn broadcast(&self) -> impl Iterator<Item = &[u8]> {
+        let broadcast = |policy: &&Policy| policy.cache && policy.terms.tracking == Tracking::Broadcast;
+        self.sorted.iter().filter(broadcast).map(|policy| &*policy.prefix)
+    }
+
+    /// Whether there is such a prefix.
+    pub fn broadcasts(&self) -> bool {
+        self.broadcast().next().is_some()
+    }
+
+    /// Whether any has a default time to live.
+    pub fn give_ttl(&self) -> bool {
+        self.sorted.iter().any(|policy| policy.default_ttl.is_some())
     }
 
     /// The policy of `key`: the one with the longest prefix that it begins with.

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use tokio::time;
 
+use super::default_ttl::may_have_written;
 use super::forward::keys_of;
 use super::held::{EndedBy, Held};
 use super::patience::Patience;
@@ -63,24 +64,30 @@ impl Proxy {
         if let Some(wait) = self.wait_for_upstream() {
             return wait;
         }
-        let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
+        let route = Route::of(spec);
         let slot = match self.slot_of(route, request) {
             Ok(slot) => slot,
             Err(reply) => return Answer::Now(Bytes::from_static(reply)),
         };
+        let (_, due) = self.with_default_ttl(route, request, Bytes::new());
         let writes = spec.flags.has(Flags::WRITE);
         let write = writes.then(|| self.begin_write(keys_of(route, request), caller));
         let latest = |argument: &[u8]| matches!(argument, b"$" | b"+");
         let repeatable = !writes && !request.args().any(latest);
         let patience = Patience::of(spec, request);
         let blocking = Blocking { request: request.to_owned(), slot, patience, repeatable, waiting };
-        let (proxy, resp) = (self.clone(), caller.resp);
+        let (proxy, resp, own_writes) = (self.clone(), caller.resp, caller.own_writes.clone());
         Answer::Later(Box::pin(async move {
             proxy.stats.waits_begun.bump();
             let outcome = proxy.wait_anywhere(&blocking).await;
             proxy.stats.waits_ended.bump();
-            drop(write);
             let outcome = outcome.map(|frame| UpstreamReply { frame, rerouted: true, tracked: false });
+            if let (Some(slot), Some(due)) = (slot, due)
+                && may_have_written(&outcome)
+            {
+                proxy.give_ttl(slot, due, &own_writes).settle(&outcome).await;
+            }
+            drop(write);
             render(outcome, route.form, &blocking.request, resp)
         }))
     }

@@ -9,7 +9,6 @@ use super::forward::keys_of;
 use super::{Proxy, Route};
 use crate::command::{Class, Fault, Flags, Spec};
 use crate::resp::request::Request;
-use crate::resp::resp2::Form;
 use crate::upstream::Outcome;
 
 /// Whether the upstream will tell when what a reply said is not true any more. An answer that is there at once is covered:
@@ -50,12 +49,10 @@ impl Proxy {
     pub fn keys_read(&self, recognised: Result<&'static Spec, Fault>, request: &Request<'_>) -> Vec<Bytes> {
         let route = match recognised {
             Ok(spec) if spec.flags.has(Flags::READ) || matches!(spec.class, Class::Script(_)) => {
-                Route { keys: spec.keys, flags: spec.flags, form: spec.form }
+                Route::of(spec)
             }
             Err(Fault::Unknown) => match self.lessons.borrow().known(request.arg(0)) {
-                Some(learned) if learned.flags.has(Flags::READ) => {
-                    Route { keys: learned.keys, flags: learned.flags, form: Form::ByRule }
-                }
+                Some(learned) if learned.flags.has(Flags::READ) => Route::learned(learned),
                 _ => return Vec::new(),
             },
             _ => return Vec::new(),

@@ -41,7 +41,7 @@ impl Proxy {
         match error {
             Some(error) => Answer::Now(encode::error_reply(error)),
             None => {
-                let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
+                let route = Route::of(spec);
                 self.forward(route, Reach::Named, request, caller)
             }
         }

@@ -9,14 +9,15 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::{LocalBoxFuture, join_all};
 
 use super::coverage::{self, is_tracked};
-use super::forward::Reach;
+use super::default_ttl::Following;
+use super::forward::{Reach, keys_of};
 use super::own_writes::{Behind, OwnRead};
 use super::{Answer, Cache, Caller, Coverage, Proxy, Route, failure_reply, stopped};
 use crate::clock::Nanos;
 use crate::command::{Flags, Join, Spec};
 use crate::key::Slot;
 use crate::near_cache::{Lifetime, Lookup, Missed, Question, Reply, Ticket, Why};
-use crate::policy::Terms;
+use crate::policy::{Terms, Tracking};
 use crate::proxy::read::{answered, keepable};
 use crate::resp::cursor;
 use crate::resp::encode;
@@ -69,7 +70,7 @@ impl Proxy {
         request: &Request<'_>,
         caller: Caller<'_>,
     ) -> Answer<'a> {
-        let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
+        let route = Route::of(spec);
         let Ok(mut positions) = spec.keys.positions(request) else {
             return self.forward(route, Reach::Named, request, caller);
         };
@@ -82,7 +83,7 @@ impl Proxy {
                 if positions.all(|position| Some(Slot::of(request.arg(position))) == first) {
                     return self.forward(route, Reach::Named, request, caller);
                 }
-                self.split(spec, join, request, caller)
+                self.split(route, join, request, caller)
             }
         }
     }
@@ -90,36 +91,38 @@ impl Proxy {
     /// Sends one command for each slot.
     fn split(
         self: &Rc<Proxy>,
-        spec: &'static Spec,
+        route: Route,
         join: Join,
         request: &Request<'_>,
         caller: Caller<'_>,
     ) -> Answer<'static> {
-        let reads_only = spec.flags.has(Flags::READ);
+        let reads_only = route.flags.has(Flags::READ);
         let values = if join == Join::Mset { 1 } else { 0 };
-        let positions = spec.keys.positions(request).into_iter().flatten();
-        let keys = || spec.keys.positions(request).into_iter().flatten();
-        let write = (!reads_only).then(|| {
-            self.begin_write(
-                keys().map(|position| Bytes::copy_from_slice(request.arg(position))).collect(),
-                caller,
-            )
-        });
-        let sent: Vec<Sent> = parts(request, positions)
+        let positions = route.keys.positions(request).into_iter().flatten();
+        let write = (!reads_only).then(|| self.begin_write(keys_of(route, request), caller));
+        let (sent, following): (Vec<Sent>, Vec<Option<Following>>) = parts(request, positions)
             .into_iter()
             .map(|part| {
                 let args = part.positions.iter().flat_map(|position| *position..=position + values);
                 let args = std::iter::once(0).chain(args).map(|index| request.arg(index));
-                let bytes = OwnedRequest::from_args(args).bytes();
-                self.upstream.send(part.slot, Call { bytes, slot: Some(part.slot), reads_only })
+                let request = OwnedRequest::from_args(args);
+                let (bytes, due) = self.with_default_ttl(route, &request.as_request(), request.bytes());
+                let sent = self.upstream.send(part.slot, Call { bytes, slot: Some(part.slot), reads_only });
+                let following = self.follow(&sent, Some(part.slot), due, caller.own_writes);
+                (sent, following)
             })
-            .collect();
+            .unzip();
         let coverage = caller.coverage.cloned();
         Answer::Later(Box::pin(async move {
             let outcomes = join_all(sent.into_iter().map(|sent| sent.reply)).await;
-            drop(write);
             let outcomes: Vec<Outcome> =
                 outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(stopped)).collect();
+            for (following, outcome) in following.into_iter().zip(&outcomes) {
+                if let Some(following) = following {
+                    following.settle(outcome).await;
+                }
+            }
+            drop(write);
             coverage::note(coverage.as_ref(), outcomes.iter().all(is_tracked));
             match join {
                 Join::Sum => sum(outcomes.into_iter()),
@@ -214,10 +217,20 @@ impl Proxy {
         let args = part.positions.iter().map(|position| request.arg(*position));
         let bytes = OwnedRequest::from_args(std::iter::once(&b"MGET"[..]).chain(args)).bytes();
         let call = Call { bytes, slot: Some(slot), reads_only: true };
-        let is_kept_out = |position: &usize| matches!(wanted.get(&(position - 1)), Some(Wanted::KeptOut));
-        let mut reply = match part.positions.iter().all(is_kept_out) {
-            true => self.send_unkept(slot, call, caller),
-            false => self.upstream.send(slot, call),
+        let wants = |position: &usize| wanted.get(&(position - 1));
+        let is_kept_out = |position: &usize| matches!(wants(position), Some(Wanted::KeptOut));
+        let is_heard = |position: &usize| match wants(position) {
+            Some(Wanted::Fill(_, terms)) => terms.tracking == Tracking::Broadcast,
+            _ => false,
+        };
+        let (mut reply, tracking) = if part.positions.iter().all(is_kept_out) {
+            (self.send_unkept(slot, call, caller), Tracking::ByKey)
+        } else if part.positions.iter().all(is_heard) {
+            let keys = part.positions.iter().map(|position| request.arg(*position));
+            self.send_to_keep(Tracking::Broadcast, slot, keys, call, caller)
+        } else {
+            // What one of them needs does for all.
+            (self.upstream.send(slot, call), Tracking::ByKey)
         };
         let is_moving = self.upstream.is_moving(slot, caller.now);
         let epoch = reply.epoch.take().filter(|_| !is_moving);
@@ -226,7 +239,7 @@ impl Proxy {
             let fill = match (&self.cache, wanted.get(&index), &epoch) {
                 (Some(cache), Some(Wanted::Fill(missed, terms)), Some(epoch)) => {
                     let ticket = cache.ticket(missed, epoch.clone()).on(*terms);
-                    Some((ticket, self.ask_lifetime(terms, slot, &key)))
+                    Some((ticket, self.ask_lifetime(terms, tracking, slot, &key)))
                 }
                 (_, Some(Wanted::Fill(..)), None) => {
                     self.note(&key, if is_moving { Why::Moving } else { Why::NotTracked });

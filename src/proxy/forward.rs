@@ -5,6 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::coverage::{self, Coverage, is_tracked};
+use super::default_ttl::Following;
 use super::own_writes::{OwnRead, OwnWrite};
 use super::{Answer, Caller, Proxy, Route, render, stopped};
 use crate::command::Flags;
@@ -35,13 +36,24 @@ pub(super) struct Destination {
     pub(super) node: Option<NodeIndex>,
 }
 
+/// What is waited for behind a command that may touch anything, so that what it changed was heard of.
+#[derive(Debug)]
+pub(super) struct Fence {
+    /// The PING behind it.
+    sent: Sent,
+    /// Where both go to.
+    node: Option<NodeIndex>,
+}
+
 /// A command on its way, with all that has to happen before its reply may leave.
 #[derive(Debug)]
 pub(super) struct Errand {
     proxy: Rc<Proxy>,
     sent: Sent,
-    /// The PING behind a command that may touch anything.
-    fence: Option<Sent>,
+    /// What gives its keys a time to live.
+    following: Option<Following>,
+    /// What is waited for behind a command that may touch anything.
+    fence: Option<Fence>,
     write: Option<OwnWrite>,
     read: Option<OwnRead>,
     coverage: Option<Rc<Coverage>>,
@@ -97,10 +109,39 @@ impl Proxy {
             (None, Some(node)) => self.upstream.send_to(node, call),
             (None, None) => self.upstream.send_any(call),
         };
+        let (bytes, due) = self.with_default_ttl(route, request, bytes);
         let sent = send(Call { bytes, slot: to.slot, reads_only: route.flags.has(Flags::READ) });
-        let fence = (reach == Reach::Anything)
-            .then(|| send(Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true }));
-        Errand { proxy: self.clone(), sent, fence, write, read, coverage: caller.coverage.cloned() }
+        let following = self.follow(&sent, to.slot, due, caller.own_writes);
+        let fence = (reach == Reach::Anything).then(|| self.fence(to.slot, to.node));
+        let (proxy, coverage) = (self.clone(), caller.coverage.cloned());
+        Errand { proxy, sent, following, fence, write, read, coverage }
+    }
+
+    /// Sends a PING behind what was just sent to the owner of `slot`, or to `node`.
+    pub(super) fn fence(self: &Rc<Proxy>, slot: Option<Slot>, node: Option<NodeIndex>) -> Fence {
+        let ping = Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true };
+        match (slot, node) {
+            (Some(slot), _) => Fence { node: self.upstream.way(slot), sent: self.upstream.send(slot, ping) },
+            (None, Some(node)) => Fence { node: Some(node), sent: self.upstream.send_to(node, ping) },
+            (None, None) => Fence { node: None, sent: self.upstream.send_any(ping) },
+        }
+    }
+
+    /// Waits until all was heard of that the command before the `fence` changed, which has had this `outcome`; if nobody
+    /// can tell, empties L1.
+    pub(super) async fn hear_out(&self, fence: Option<Fence>, outcome: &Outcome) {
+        let Some(Fence { sent, node }) = fence else { return self.invalidate_all() };
+        let fenced = sent.reply.await.is_ok_and(|fenced| fenced.is_ok());
+        let rerouted = outcome.as_ref().is_ok_and(|reply| reply.rerouted);
+        match node {
+            Some(node) if fenced && !rerouted && self.settings.alone => {
+                if self.policies.broadcast() {
+                    self.upstream.heard_out(node).await;
+                }
+            }
+            // Other workers have connections of their own, whose pushes nothing here waits for: they forget all.
+            _ => self.invalidate_all(),
+        }
     }
 
     /// Where a command goes, or the error that it gets.
@@ -141,13 +182,11 @@ impl Errand {
     pub(super) async fn settle(self) -> Outcome {
         let outcome = self.sent.reply.await.unwrap_or_else(stopped);
         coverage::note(self.coverage.as_ref(), is_tracked(&outcome));
-        if let Some(fence) = self.fence {
-            let fenced = fence.reply.await.is_ok_and(|fenced| fenced.is_ok());
-            let rerouted = outcome.as_ref().is_ok_and(|reply| reply.rerouted);
-            // Other workers have connections of their own, whose pushes nothing here waits for: they forget all.
-            if !fenced || rerouted || !self.proxy.settings.alone {
-                self.proxy.invalidate_all();
-            }
+        if let Some(following) = self.following {
+            following.settle(&outcome).await;
+        }
+        if self.fence.is_some() {
+            self.proxy.hear_out(self.fence, &outcome).await;
         }
         // Before the reply leaves, its keys are dropped once more (I6).
         drop((self.write, self.read));

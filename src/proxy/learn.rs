@@ -9,7 +9,6 @@ use crate::clock::{self, Nanos};
 use crate::command::{Fault, Flags, Learned};
 use crate::resp::encode;
 use crate::resp::request::Request;
-use crate::resp::resp2::Form;
 use crate::upstream::{Call, Failure};
 
 /// Names that are remembered; beyond it all are forgotten, since clients can make names up.
@@ -39,7 +38,7 @@ impl Proxy {
     pub(super) fn unknown<'a>(self: &'a Rc<Proxy>, request: &Request<'_>, caller: Caller<'_>) -> Answer<'a> {
         match self.learned(request, caller.now) {
             Ok(learned) => {
-                let route = Route { keys: learned.keys, flags: learned.flags, form: Form::ByRule };
+                let route = Route::learned(&learned);
                 let reach = if learned.flags.has(Flags::READ) { Reach::Named } else { Reach::Anything };
                 self.forward(route, reach, request, caller)
             }

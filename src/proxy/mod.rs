@@ -16,6 +16,7 @@ mod ask;
 mod blocking;
 mod coverage;
 mod database;
+mod default_ttl;
 mod every;
 mod fan_out;
 mod forward;
@@ -48,7 +49,7 @@ pub use transaction::{Element, NotAPart, Part};
 pub use watch::Watched;
 
 use crate::clock::Nanos;
-use crate::command::{Class, Fault, Flags, Keys, Keyspace, Session, Spec};
+use crate::command::{Class, Fault, Flags, Keys, Keyspace, Lasting, Learned, Session, Spec};
 use crate::near_cache::{Hit, NearCache, Reply, Why};
 use crate::policy::CurrentPolicies;
 use crate::pubsub::Hub;
@@ -58,6 +59,7 @@ use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::resp2::{self, Form};
 use crate::stats::WorkerStats;
 use crate::upstream::{Failure, Outcome, Upstream};
+use default_ttl::Misses;
 use forward::Reach;
 use functions::Functions;
 use learn::Lessons;
@@ -115,6 +117,7 @@ pub struct Proxy {
     functions: RefCell<Functions>,
     memory: Arc<Memory>,
     policies: Arc<CurrentPolicies>,
+    missed_ttl: Misses,
     stats: Arc<WorkerStats>,
     settings: Settings,
 }
@@ -134,8 +137,25 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug)]
 struct Route {
     keys: Keys,
+    lasting: Lasting,
     flags: Flags,
     form: Form,
+}
+
+// === impl Route ===
+
+impl Route {
+    /// That of a command of the table.
+    fn of(spec: &Spec) -> Route {
+        Route { keys: spec.keys, lasting: spec.lasting, flags: spec.flags, form: spec.form }
+    }
+
+    /// That of a command that a module brought: which of the keys it writes nobody says.
+    fn learned(learned: &Learned) -> Route {
+        let Learned { keys, flags } = *learned;
+        let lasting = if flags.has(Flags::WRITE) { Lasting::Keys(keys) } else { Lasting::Nothing };
+        Route { keys, lasting, flags, form: Form::ByRule }
+    }
 }
 
 // === impl Proxy ===
@@ -151,8 +171,19 @@ impl Proxy {
         stats: Arc<WorkerStats>,
         settings: Settings,
     ) -> Rc<Proxy> {
-        let (lessons, functions) = Default::default();
-        Rc::new(Proxy { cache, upstream, pubsub, lessons, functions, memory, policies, stats, settings })
+        let (lessons, functions, missed_ttl) = Default::default();
+        Rc::new(Proxy {
+            cache,
+            upstream,
+            pubsub,
+            lessons,
+            functions,
+            memory,
+            policies,
+            missed_ttl,
+            stats,
+            settings,
+        })
     }
 
     /// The upstream, for whoever reports about it.
@@ -191,7 +222,7 @@ impl Proxy {
             return Answer::Now(reply);
         }
         caller.own_writes.note_sent();
-        let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
+        let route = Route::of(spec);
         match class {
             Class::CacheableRead => self.read(spec, request, caller),
             Class::FanOut(join) => self.fan_out(spec, join, request, caller),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::{Caller, Proxy, Route};
 use crate::command::Flags;
 use crate::key::Slot;
-use crate::policy::{CurrentPolicies, Mode, Terms, Uncached};
+use crate::policy::{CurrentPolicies, Mode, Terms, Tracking, Uncached};
 use crate::resp::encode;
 use crate::resp::request::Request;
 use crate::upstream::{Call, Sent};
@@ -33,11 +33,39 @@ impl Proxy {
         terms
     }
 
+    /// Sends a read whose reply L1 may keep, and says how the node will tell of changes of `keys`. What `tracking` wants
+    /// is done if the node is listened to, and if the client itself need not be told.
+    pub(super) fn send_to_keep<'a>(
+        self: &Rc<Proxy>,
+        tracking: Tracking,
+        slot: Slot,
+        keys: impl Iterator<Item = &'a [u8]>,
+        call: Call,
+        caller: Caller<'_>,
+    ) -> (Sent, Tracking) {
+        if tracking == Tracking::ByKey || caller.coverage.is_some() {
+            return (self.upstream.send(slot, call), Tracking::ByKey);
+        }
+        match self.upstream.send_heard(slot, keys, call) {
+            Ok(sent) => (sent, Tracking::Broadcast),
+            Err(call) => (self.upstream.send(slot, call), Tracking::ByKey),
+        }
+    }
+
     /// Asks how long a key will live, unless its policy does not want to know. It follows the read on the same
     /// connection; a redirect would make it pointless.
-    pub(super) fn ask_lifetime(self: &Rc<Proxy>, terms: &Terms, slot: Slot, key: &[u8]) -> Option<Sent> {
+    pub(super) fn ask_lifetime(
+        self: &Rc<Proxy>,
+        terms: &Terms,
+        tracking: Tracking,
+        slot: Slot,
+        key: &[u8],
+    ) -> Option<Sent> {
         let call = || Call { bytes: encode::request(&[b"PTTL", key]), slot: None, reads_only: true };
-        (terms.mode == Mode::Exact).then(|| self.upstream.send(slot, call()))
+        (terms.mode == Mode::Exact).then(|| match tracking {
+            Tracking::ByKey => self.upstream.send(slot, call()),
+            Tracking::Broadcast => self.upstream.send_untracked(slot, call()),
+        })
     }
 
     /// Sends a read whose reply L1 does not keep. The node tracks it only if the client itself has to hear of changes.

@@ -12,10 +12,11 @@ use super::own_writes::{Behind, OwnRead};
 use super::{
     Answer, Brought, Cache, Caller, Coverage, Proxy, Route, failure_reply, in_resp2, render, stopped,
 };
-use crate::clock::Nanos;
+use crate::clock::{self, Nanos};
 use crate::command::Spec;
 use crate::key::Slot;
 use crate::near_cache::{Lead, Lifetime, Lookup, Missed, Question, Reply, Ticket, Why};
+use crate::policy::Tracking;
 use crate::resp::Resp;
 use crate::resp::cursor;
 use crate::resp::request::{OwnedRequest, Request};
@@ -32,6 +33,7 @@ struct Fill {
     value: Sent,
     /// Not asked for when the policy of the key does not want it.
     lifetime: Option<Sent>,
+    tracking: Tracking,
     ticket: Ticket,
     lead: Lead<Result<Brought, Failure>>,
     sent_at: Nanos,
@@ -87,7 +89,7 @@ impl Proxy {
     ) -> Answer<'a> {
         self.stats.l1_bypasses.bump();
         caller.own_writes.note_sent();
-        let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
+        let route = Route::of(spec);
         let answer =
             self.wait_for_upstream().unwrap_or_else(|| self.forward(route, Reach::Named, request, caller));
         if let Some((key_at, why)) = why {
@@ -105,7 +107,9 @@ impl Proxy {
         keys: Vec<Bytes>,
         reply: LocalBoxFuture<'static, Bytes>,
     ) -> Answer<'static> {
-        let Some(cache) = self.cache().filter(|_| !self.settings.alone) else { return Answer::Later(reply) };
+        let Some(cache) = self.cache().filter(|cache| cache.shared().compares()) else {
+            return Answer::Later(reply);
+        };
         let shared = cache.shared().clone();
         Answer::Later(Box::pin(async move {
             let reply = reply.await;
@@ -152,9 +156,12 @@ impl Proxy {
         let request = request.to_owned();
         let read = begin_read(request.arg_bytes(key_at), cache.next_number());
         let call = Call { bytes: request.bytes(), slot: Some(missed.slot()), reads_only: true };
-        let mut value = match terms {
-            Some(_) => self.upstream.send(missed.slot(), call),
-            None => self.send_unkept(missed.slot(), call, caller),
+        let (mut value, tracking) = match terms {
+            Some(terms) => {
+                let keys = std::iter::once(question.key);
+                self.send_to_keep(terms.tracking, missed.slot(), keys, call, caller)
+            }
+            None => (self.send_unkept(missed.slot(), call, caller), Tracking::ByKey),
         };
         let (Some(terms), Some(epoch)) = (terms, value.epoch.take()) else {
             if terms.is_some() {
@@ -171,11 +178,11 @@ impl Proxy {
             });
             return self.not_to_keep(vec![key], reply);
         };
-        let lifetime = self.ask_lifetime(&terms, missed.slot(), question.key);
+        let lifetime = self.ask_lifetime(&terms, tracking, missed.slot(), question.key);
         let ticket = cache.ticket(&missed, epoch).on(terms);
         let lead = cache.lead(&question, ticket.clone());
         let (command, form, sent_at) = (spec.name, spec.form, caller.now);
-        let fill = Fill { request, command, key_at, form, value, lifetime, ticket, lead, sent_at };
+        let fill = Fill { request, command, key_at, form, value, lifetime, tracking, ticket, lead, sent_at };
         let proxy = self.clone();
         Answer::Later(Box::pin(async move {
             let outcome = proxy.finish_fill(fill).await;
@@ -192,7 +199,11 @@ impl Proxy {
             .map_or(Err(Why::Failed), |reply| keepable(&reply.frame, reply.rerouted, lifetime.as_ref()));
         let result = outcome.map(|reply| {
             let resp2 = in_resp2(&reply.frame, fill.form, &fill.request);
-            Brought { reply: Reply { resp3: reply.frame, resp2 }, tracked: reply.tracked }
+            let tracked = match fill.tracking {
+                Tracking::ByKey => reply.tracked,
+                Tracking::Broadcast => !reply.rerouted && fill.ticket.is_live(clock::now()),
+            };
+            Brought { reply: Reply { resp3: reply.frame, resp2 }, tracked }
         });
         if let Some(cache) = &self.cache {
             let request = fill.request.as_request();

@@ -31,7 +31,7 @@ impl Proxy {
         request: &Request<'_>,
         caller: Caller<'_>,
     ) -> Answer<'a> {
-        let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
+        let route = Route::of(spec);
         match script {
             Script::Eval => self.eval(route, request, caller),
             Script::EvalSha => self.eval_sha(route, request, caller),

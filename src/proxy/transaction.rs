@@ -8,19 +8,19 @@ use std::rc::Rc;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::coverage::{self, is_tracked};
+use super::default_ttl::{Due, may_have_written};
 use super::forward::keys_of;
 use super::script::with_body;
 use super::watch::{Watch, Watched};
 use super::{Answer, Caller, Proxy, Route, failure_reply, in_resp2, stopped};
-use crate::command::{Class, Flags, Keyspace, Learned, Script, Session, Spec};
+use crate::command::{Class, Flags, Keyspace, Lasting, Learned, Script, Session, Spec};
 use crate::key::Slot;
 use crate::resp::request::{OwnedRequest, Request};
-use crate::resp::resp2::Form;
 use crate::resp::{Resp, cursor, encode};
-use crate::upstream::{Call, Dedicated, Outcome, UpstreamReply, exec_abort};
+use crate::upstream::{Dedicated, Outcome, UpstreamReply, exec_abort};
 
-const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
-const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
+pub(super) const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+pub(super) const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
 /// A command of a transaction that the server carries out.
 #[derive(Debug)]
@@ -54,6 +54,15 @@ pub enum Element {
     Made(Bytes),
     /// What the server answers, in this version of the protocol.
     Sent(Part, Resp),
+}
+
+/// A transaction as it goes upstream.
+struct Whole {
+    bytes: Bytes,
+    /// How many commands are in it.
+    count: usize,
+    /// What is to have a time to live behind it.
+    due: Option<Due>,
 }
 
 /// Why a command cannot be part of a transaction.
@@ -105,7 +114,7 @@ impl Proxy {
                 return Err(NotAPart::NotOneNode);
             }
         };
-        let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form_in_transaction() };
+        let route = Route { form: spec.form_in_transaction(), ..Route::of(spec) };
         // A node that does not have the script would refuse it when it is too late to load it there.
         let part = match (class, self.script_body(request.arg(1))) {
             (Class::Script(Script::EvalSha), Some(body)) => {
@@ -126,7 +135,7 @@ impl Proxy {
         request: &Request<'_>,
         slot: &mut Option<Slot>,
     ) -> Result<Part, NotAPart> {
-        let route = Route { keys: learned.keys, flags: learned.flags, form: Form::ByRule };
+        let route = Route::learned(learned);
         self.part_by(route, !learned.flags.has(Flags::READ), request, slot)
     }
 
@@ -155,31 +164,30 @@ impl Proxy {
         watched: Option<&Watched>,
         caller: Caller<'_>,
     ) -> Answer<'static> {
-        let (bytes, count) = whole(&elements);
+        let whole = self.whole(&elements);
         if let Some(watch) = watched.and_then(Watched::take) {
-            return self.watched_transaction(elements, watch, bytes, count, caller);
+            return self.watched_transaction(elements, watch, slot, whole, caller);
         }
+        let Whole { bytes, count, due } = whole;
         if count == 0 {
             return Answer::Now(joined(std::iter::empty(), &elements));
         }
+        caller.own_writes.note_sent();
         let opaque = elements.iter().any(Element::is_opaque);
         let write = self.begin_write(written_keys(&elements), caller);
         let write = if opaque { write.of_anything() } else { write };
         let sent = self.upstream.send_transaction(slot, bytes, count + 1);
-        let fence = slot.filter(|_| opaque).map(|slot| self.upstream.send(slot, fence()));
+        let following = self.follow(&sent, slot, due, caller.own_writes);
+        let fence = slot.filter(|_| opaque).map(|slot| self.fence(Some(slot), None));
         let (proxy, resp, coverage) = (self.clone(), caller.resp, caller.coverage.cloned());
         Answer::Later(Box::pin(async move {
             let outcome = sent.reply.await.unwrap_or_else(stopped);
             coverage::note(coverage.as_ref(), is_tracked(&outcome));
+            if let Some(following) = following {
+                following.settle(&outcome).await;
+            }
             if opaque {
-                let fenced = match fence {
-                    Some(fence) => fence.reply.await.is_ok_and(|fenced| fenced.is_ok()),
-                    None => false,
-                };
-                let rerouted = outcome.as_ref().is_ok_and(|reply| reply.rerouted);
-                if !fenced || rerouted || !proxy.settings.alone {
-                    proxy.invalidate_all();
-                }
+                proxy.hear_out(fence, &outcome).await;
             }
             // Before the reply leaves, its keys are dropped once more (I6).
             drop(write);
@@ -196,19 +204,26 @@ impl Proxy {
         self: &Rc<Proxy>,
         elements: Vec<Element>,
         watch: Watch,
-        bytes: Bytes,
-        count: usize,
+        slot: Option<Slot>,
+        whole: Whole,
         caller: Caller<'_>,
     ) -> Answer<'static> {
         let opaque = elements.iter().any(Element::is_opaque);
         let write = self.begin_write(written_keys(&elements), caller);
         let write = if opaque { write.of_anything() } else { write };
-        let (proxy, resp) = (self.clone(), caller.resp);
+        let Whole { bytes, count, due } = whole;
+        let (proxy, resp, own_writes) = (self.clone(), caller.resp, caller.own_writes.clone());
         Answer::Later(Box::pin(async move {
             let outcome = match watch.connection {
                 Some(connection) => proxy.execute_on(connection, &bytes, count).await,
                 None => Ok(changed()),
             };
+            // No other request of the session is on its way: nothing comes in between on another connection.
+            if let (Some(slot), Some(due)) = (slot, due)
+                && may_have_written(&outcome)
+            {
+                proxy.give_ttl(slot, due, &own_writes).settle(&outcome).await;
+            }
             if opaque {
                 // It was not on the connection that hears of it.
                 proxy.invalidate_all();
@@ -216,6 +231,28 @@ impl Proxy {
             drop(write);
             executed(outcome, &elements, resp)
         }))
+    }
+
+    fn whole(&self, elements: &[Element]) -> Whole {
+        let mut out = BytesMut::new();
+        out.put_slice(MULTI);
+        let (mut count, mut due) = (0, Due::new());
+        for element in elements {
+            let Element::Sent(part, _) = element else { continue };
+            let (bytes, of_part) =
+                self.with_default_ttl(part.route, &part.request.as_request(), part.request.bytes());
+            out.put_slice(&bytes);
+            count += 1;
+            // The last word on a key counts.
+            if !due.is_empty() && matches!(part.route.lasting, Lasting::Told | Lasting::Options) {
+                for key in keys_of(part.route, &part.request.as_request()) {
+                    due.remove(&key);
+                }
+            }
+            due.extend(of_part.into_iter().flatten());
+        }
+        out.put_slice(EXEC);
+        Whole { bytes: out.freeze(), count, due: (!due.is_empty()).then_some(due) }
     }
 
     async fn execute_on(&self, mut connection: Dedicated, bytes: &Bytes, count: usize) -> Outcome {
@@ -244,25 +281,6 @@ impl Element {
     fn is_opaque(&self) -> bool {
         matches!(self, Element::Sent(part, _) if part.opaque)
     }
-}
-
-fn fence() -> Call {
-    Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true }
-}
-
-/// The transaction as it goes upstream, and how many commands are in it.
-fn whole(elements: &[Element]) -> (Bytes, usize) {
-    let mut out = BytesMut::new();
-    out.put_slice(MULTI);
-    let mut count = 0;
-    for element in elements {
-        if let Element::Sent(part, _) = element {
-            out.put_slice(part.request.as_request().raw());
-            count += 1;
-        }
-    }
-    out.put_slice(EXEC);
-    (out.freeze(), count)
 }
 
 fn written_keys(elements: &[Element]) -> Vec<Bytes> {

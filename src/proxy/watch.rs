@@ -111,7 +111,7 @@ impl Proxy {
         if let Some(wait) = self.wait_for_upstream() {
             return wait;
         }
-        let route = Route { keys: spec.keys, flags: spec.flags, form: spec.form };
+        let route = Route::of(spec);
         let Ok(Some(slot)) = self.slot_of(route, request) else {
             return Answer::Now(Bytes::from_static(CROSS_SLOT));
         };

@@ -175,9 +175,12 @@ pub(super) fn nearside(facts: &Facts, out: &mut String) -> Result {
     }
     write!(out, "lease_ms:{}\r\n", report.lease.as_millis())?;
     let now = clock::now();
-    for (index, (node, standing)) in upstream.board.nodes(now).into_iter().enumerate() {
-        let (state, seconds) = (standing.state, now.saturating_sub(standing.since) / 1_000_000_000);
-        write!(out, "node{index}:address={node},state={state},state_seconds={seconds}\r\n")?;
+    let connections = [("node", upstream.board.nodes(now)), ("listener", upstream.board.listeners(now))];
+    for (kind, standings) in connections {
+        for (index, (node, standing)) in standings.into_iter().enumerate() {
+            let (state, seconds) = (standing.state, now.saturating_sub(standing.since) / 1_000_000_000);
+            write!(out, "{kind}{index}:address={node},state={state},state_seconds={seconds}\r\n")?;
+        }
     }
     let mismatches = report.cache.as_ref().map(|cache| cache.mismatches()).unwrap_or_default();
     for (index, key) in mismatches.into_iter().enumerate() {

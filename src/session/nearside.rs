@@ -8,7 +8,7 @@ use super::state::State;
 use crate::clock::{self, Nanos};
 use crate::key::Slot;
 use crate::near_cache::{Explained, KeptReply, Noted, REASONS_MAX};
-use crate::policy::{Mode, Policy};
+use crate::policy::{Mode, Policy, Tracking};
 use crate::resp::Resp;
 use crate::resp::encode;
 use crate::resp::request::Request;
@@ -115,6 +115,10 @@ fn policy(fields: &mut Fields, policy: &Policy, context: &SessionContext) {
     fields.number("policy_ttl_ms", millis(terms.ttl, ttl));
     fields.number("policy_negative_ttl_ms", millis(terms.negative_ttl, negative_ttl));
     fields.text("policy_mode", if terms.mode == Mode::Exact { "exact" } else { "capped" });
+    let by_key = terms.tracking == Tracking::ByKey;
+    fields.text("policy_tracking", if by_key { "default" } else { "broadcast" });
+    let default_ttl = policy.default_ttl.map(|default_ttl| default_ttl.as_millis() as i64);
+    fields.optional_number("policy_default_ttl_ms", default_ttl);
 }
 
 fn l1(fields: &mut Fields, explained: &Explained, now: Nanos) {
@@ -205,8 +209,15 @@ impl Fields {
     }
 
     fn number(&mut self, name: &str, value: i64) {
+        self.optional_number(name, Some(value));
+    }
+
+    fn optional_number(&mut self, name: &str, value: Option<i64>) {
         self.name(name);
-        encode::integer(&mut self.out, value);
+        match value {
+            Some(value) => encode::integer(&mut self.out, value),
+            None => encode::null(&mut self.out, self.resp),
+        }
     }
 
     fn into_map(self) -> Bytes {

@@ -89,6 +89,18 @@ impl Tracker {
         self.publish(&inner);
     }
 
+    /// L1 is to hear of everything with these prefixes, and not of what it wanted before.
+    pub fn want_for_l1(&self, prefixes: Vec<Bytes>) {
+        let mut inner = self.lock();
+        inner.wanted.for_l1(prefixes.into_iter().collect());
+        self.publish(&inner);
+    }
+
+    /// Whether any client is in BCAST mode, or about to be.
+    pub fn has_listeners(&self) -> bool {
+        self.lock().wanted.len() > 0
+    }
+
     /// A client caches from here on, on these terms; it may do so already, on others.
     pub fn join(&self, client: &Arc<Client>, terms: Terms) {
         let mut inner = self.lock();

@@ -1,4 +1,4 @@
-//! The prefixes that clients in BCAST mode want to hear of, and the fewest that cover them.
+//! The prefixes that clients in BCAST mode and L1 want to hear of, and the fewest that cover them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,12 +15,19 @@ const PREFIXES_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     prefixes: BTreeMap<Bytes, BTreeSet<u64>>,
+    /// Those of L1, in order.
+    of_l1: BTreeSet<Bytes>,
 }
 
 // === impl Wanted ===
 
 impl Wanted {
-    /// How many prefixes there are.
+    /// L1 wants these, and no others any more.
+    pub(super) fn for_l1(&mut self, prefixes: BTreeSet<Bytes>) {
+        self.of_l1 = prefixes;
+    }
+
+    /// How many prefixes clients want.
     pub(super) fn len(&self) -> usize {
         self.prefixes.len()
     }
@@ -42,7 +49,8 @@ impl Wanted {
     pub(super) fn prefixes(&self) -> Prefixes {
         let mut fewest: Vec<Bytes> = Vec::new();
         // In their order a prefix comes right before what begins with it.
-        for prefix in self.prefixes.keys() {
+        let all: BTreeSet<&Bytes> = self.prefixes.keys().chain(&self.of_l1).collect();
+        for prefix in all {
             if fewest.last().is_none_or(|last| !prefix.starts_with(last)) {
                 fewest.push(prefix.clone());
             }
@@ -68,6 +76,10 @@ mod tests {
         assert!(wanted.prefixes().is_empty());
         wanted.add(1, &of(&["user:1", "user:2", "order"]));
         assert_eq!(*wanted.prefixes(), of(&["order", "user:1", "user:2"]));
+        wanted.for_l1(of(&["ord", "user:10", "x"]).into_iter().collect());
+        assert_eq!(*wanted.prefixes(), of(&["ord", "user:1", "user:2", "x"]));
+        assert_eq!(wanted.len(), 3, "clients want no more than before");
+        wanted.for_l1(BTreeSet::new());
         wanted.add(2, &of(&["user:", "order"]));
         assert_eq!(*wanted.prefixes(), of(&["order", "user:"]));
         wanted.add(3, &of(&[""]));

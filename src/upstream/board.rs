@@ -66,6 +66,8 @@ pub struct ServerFacts {
 #[derive(Debug, Default)]
 pub struct Board {
     links: Mutex<BTreeMap<(NodeId, usize), Posted>>,
+    /// The connections that listen to all keys.
+    listeners: Mutex<BTreeMap<NodeId, Posted>>,
     servers: Mutex<BTreeMap<NodeId, ServerFacts>>,
     /// Whether the connection over which the topology is asked stands.
     control: AtomicBool,
@@ -77,12 +79,24 @@ pub struct Board {
 
 impl Board {
     pub(super) fn post(&self, node: &NodeId, worker: usize, link: Link) {
-        let now = clock::now();
         let mut links = lock(&self.links);
-        let former = links.get(&(node.clone(), worker)).map(|posted| posted.standing(now));
-        let same = former.filter(|former| former.state == link.coherence(now));
-        let since = same.map_or(now, |former| former.since);
-        links.insert((node.clone(), worker), Posted { link, since });
+        let posted = Posted::after(links.get(&(node.clone(), worker)), link, clock::now());
+        links.insert((node.clone(), worker), posted);
+    }
+
+    pub(super) fn post_listener(&self, node: &NodeId, link: Link) {
+        let mut listeners = lock(&self.listeners);
+        let posted = Posted::after(listeners.get(node), link, clock::now());
+        listeners.insert(node.clone(), posted);
+    }
+
+    pub(super) fn remove_listener(&self, node: &NodeId) {
+        lock(&self.listeners).remove(node);
+    }
+
+    /// How the connections stand that listen to all keys.
+    pub fn listeners(&self, now: Nanos) -> BTreeMap<NodeId, Standing> {
+        lock(&self.listeners).iter().map(|(node, posted)| (node.clone(), posted.standing(now))).collect()
     }
 
     pub(super) fn remove(&self, node: &NodeId, worker: usize) {
@@ -106,18 +120,20 @@ impl Board {
         }
     }
 
-    /// Takes the facts about `node` from the text of its `INFO server`.
-    pub(super) fn post_server(&self, node: &NodeId, info: &str) {
+    /// Takes the facts about `node` from the text of its `INFO server`. Returns its `run_id`, empty if it has none.
+    pub(super) fn post_server(&self, node: &NodeId, info: &str) -> Arc<str> {
         let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        let run_id: Arc<str> = field("run_id:").unwrap_or_default().into();
         if let Some(redis_version) = field("redis_version:") {
             let facts = ServerFacts {
                 redis_version,
                 server_name: field("server_name:"),
                 valkey_version: field("valkey_version:"),
-                run_id: field("run_id:").unwrap_or_default().into(),
+                run_id: run_id.clone(),
             };
             lock(&self.servers).insert(node.clone(), facts);
         }
+        run_id
     }
 
     /// What the upstream's servers say they are, once one was reached.
@@ -154,6 +170,13 @@ impl Board {
 // === impl Posted ===
 
 impl Posted {
+    /// A connection that was posted as `former` before.
+    fn after(former: Option<&Posted>, link: Link, now: Nanos) -> Posted {
+        let former = former.map(|posted| posted.standing(now));
+        let same = former.filter(|former| former.state == link.coherence(now));
+        Posted { link, since: same.map_or(now, |former| former.since) }
+    }
+
     fn standing(&self, now: Nanos) -> Standing {
         let since = match &self.link {
             // Its lease ran out, which nobody posted.

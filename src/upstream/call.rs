@@ -117,6 +117,11 @@ impl Parts {
 // === impl Sent ===
 
 impl Sent {
+    /// Whether it has been answered, or has failed, and nobody took that yet: right after it was sent, that it was not.
+    pub fn has_outcome(&self) -> bool {
+        !self.reply.is_empty()
+    }
+
     /// A command that failed before it was sent.
     pub(super) fn failed(failure: Failure) -> Sent {
         let (sender, reply) = oneshot::channel();

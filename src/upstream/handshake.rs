@@ -27,28 +27,58 @@ pub(super) const TRACK: [&str; 4] = ["CLIENT", "TRACKING", "ON", "OPTOUT"];
 /// The node does not track what the next command on the connection reads.
 pub(super) const UNTRACKED: [&str; 3] = ["CLIENT", "CACHING", "NO"];
 
-/// Speaks first on `wire`, and asks for tracking if `track`.
+/// Which changes the node is asked to tell of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Track<'a> {
+    /// None.
+    Nothing,
+    /// Those of keys that are read on the connection.
+    Reads,
+    /// Those of all keys with these prefixes.
+    Prefixes(&'a [Bytes]),
+}
+
+/// Speaks first on `wire`, and asks for what is to be tracked.
 ///
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.
-pub(super) async fn greet(wire: &mut Wire, options: &UpstreamOptions, track: bool) -> io::Result<Greeting> {
+pub(super) async fn greet(
+    wire: &mut Wire,
+    options: &UpstreamOptions,
+    track: Track<'_>,
+) -> io::Result<Greeting> {
     let sent_at = clock::now();
     let mut bytes = BytesMut::from(&hello(options.credentials.as_ref())[..]);
-    if track {
-        bytes.extend_from_slice(&encode::request(&TRACK));
-    }
+    let arming = track.request();
+    bytes.extend_from_slice(arming.as_deref().unwrap_or_default());
     bytes.extend_from_slice(&encode::request(&["INFO", "server"]));
     bytes.extend_from_slice(&options.heartbeat.request());
-    let replies = wire.converse(&bytes.freeze(), if track { 4 } else { 3 }).await?;
+    let replies = wire.converse(&bytes.freeze(), if arming.is_some() { 4 } else { 3 }).await?;
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_default();
     if let Some(error) = error_text(&next()) {
         return Err(refusal(&error));
     }
-    let untracked = if track { error_text(&next()) } else { Some("L1 is off".to_owned()) };
+    let untracked = if arming.is_some() { error_text(&next()) } else { Some("L1 is off".to_owned()) };
     let info = String::from_utf8_lossy(&next()).into_owned();
     let pulse = options.heartbeat.read(&next());
     Ok(Greeting { untracked, info, pulse: (sent_at, pulse) })
+}
+
+// === impl Track ===
+
+impl Track<'_> {
+    fn request(self) -> Option<Bytes> {
+        match self {
+            Track::Nothing => None,
+            Track::Reads => Some(encode::request(&TRACK)),
+            Track::Prefixes(prefixes) => {
+                let arming = [&b"CLIENT"[..], b"TRACKING", b"ON", b"BCAST"];
+                let prefixes = prefixes.iter().flat_map(|prefix| [&b"PREFIX"[..], &prefix[..]]);
+                Some(encode::request(&arming.into_iter().chain(prefixes).collect::<Vec<_>>()))
+            }
+        }
+    }
 }
 
 /// Speaks first on a `wire` that is not tracked, a dedicated one or one that subscribes; what the node calls it.

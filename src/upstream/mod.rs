@@ -161,6 +161,36 @@ impl Upstream {
         }
     }
 
+    /// Sends a read that the node does not track, if every change of `keys` is heard of anyway: then the reply may be
+    /// kept in the epoch of the connection that listens. Gives the call back otherwise.
+    ///
+    /// # Errors
+    /// They are not heard of at present.
+    pub fn send_heard<'a>(
+        self: &Rc<Upstream>,
+        slot: Slot,
+        keys: impl Iterator<Item = &'a [u8]>,
+        call: Call,
+    ) -> Result<Sent, Call> {
+        let Some(owner) = self.shared.table.owner(slot) else { return Err(call) };
+        let lane = self.lane(self.in_order(slot, owner));
+        // Before it is sent: all that happens to the keys from here on is heard in this epoch, or ends it.
+        match self.shared.broadcast.epoch(lane.node(), &lane.run_id(), keys) {
+            Some(epoch) => Ok(Sent { epoch: Some(epoch), ..lane.send_untracked(call, self) }),
+            None => Err(call),
+        }
+    }
+
+    /// Waits until all that the node has pushed by now to whoever listens to it was heard.
+    pub async fn heard_out(&self, node: NodeIndex) {
+        self.shared.broadcast.heard_out(&self.node(node)).await;
+    }
+
+    /// The node that the next command on `slot` goes to, if the slot has an owner.
+    pub fn way(&self, slot: Slot) -> Option<NodeIndex> {
+        self.shared.table.owner(slot).map(|owner| self.in_order(slot, owner))
+    }
+
     /// Where a command on `slot` goes so that it stays behind those sent before it. When the slot has another owner
     /// than before while commands are still on their way to the former one, they will be redirected from there; what
     /// came straight to the new owner would overtake them.
@@ -225,6 +255,16 @@ impl Upstream {
             },
         };
         lane.send_transaction(call, parts, self)
+    }
+
+    /// Sends what belongs to a command on `slot` that was let through right before: the bounds, which that one may have
+    /// reached, are not looked at again. The reply comes after `parts` others, if it is that of a transaction.
+    pub fn send_behind(self: &Rc<Upstream>, slot: Slot, bytes: Bytes, parts: usize) -> Sent {
+        let call = Call { bytes, slot: Some(slot), reads_only: false };
+        match self.shared.table.owner(slot) {
+            Some(owner) => self.lane(self.in_order(slot, owner)).send_behind(call, parts, self),
+            None => Sent::failed(self.no_owner(slot)),
+        }
     }
 
     /// Some primary: another one each time, and one that is connected if there is one.

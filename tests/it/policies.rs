@@ -12,20 +12,25 @@ use crate::support::servers::{eventually, sandbox};
 const SOON: Duration = Duration::from_secs(10);
 
 /// A server, a daemon before it that has these policies, and the file that says so.
-struct Setup {
+pub(crate) struct Setup {
     upstream: Standalone,
-    direct: Client,
-    daemon: Daemon,
-    client: Client,
+    pub(crate) direct: Client,
+    pub(crate) daemon: Daemon,
+    pub(crate) client: Client,
     file: PathBuf,
 }
 
 // === impl Setup ===
 
 impl Setup {
-    fn with(policies: &str) -> Setup {
-        let debug = ["--enable-debug-command", "yes"].map(str::to_owned);
-        let upstream = Standalone::launch(&debug).unwrap();
+    pub(crate) fn with(policies: &str) -> Setup {
+        Setup::before(&["--enable-debug-command", "yes"], policies)
+    }
+
+    /// The same with a server that was started with these arguments.
+    pub(crate) fn before(arguments: &[&str], policies: &str) -> Setup {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let upstream = Standalone::launch(&arguments).unwrap();
         let file = written(&upstream, policies);
         let daemon = Daemon::start(&["--config", file.to_str().unwrap()]);
         daemon.until_tracked(1);
@@ -35,7 +40,7 @@ impl Setup {
     }
 
     /// Puts other policies into the file and has them read, until this is logged.
-    fn reload(&mut self, policies: &str, wanted: &str) {
+    pub(crate) fn reload(&mut self, policies: &str, wanted: &str) {
         let before = self.daemon.times_logged(wanted);
         write(&self.file, &self.upstream, policies);
         self.daemon.reload();
@@ -46,7 +51,7 @@ impl Setup {
         assert!(self.direct.command(&["SET", key, value]).unwrap().is_ok());
     }
 
-    fn say(&mut self, request: &str) -> String {
+    pub(crate) fn say(&mut self, request: &str) -> String {
         self.client.command(&request.split(' ').collect::<Vec<_>>()).unwrap().text()
     }
 

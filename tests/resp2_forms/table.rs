@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use bytes::BytesMut;
 use nearside::{
-    command::{self, Flags, Keys, Learned, Spec, recognise},
+    command::{self, Class, Flags, Keys, Lasting, Learned, Spec, recognise},
     resp::{
         cursor::{self, Head},
         request::OwnedRequest,
@@ -22,6 +22,11 @@ const ARITY_DIFFERS: [&str; 6] =
 
 /// Redis 7.0 does not have these flags yet, though it behaves so.
 const FLAGS_DIFFER: [&str; 4] = ["client|reply", "multi", "wait", "watch"];
+
+/// They put something into a key, but never here: one moves keys to another database, of which there is none, and the others
+/// say of the fields of a hash how long they stay.
+const PUTS_NOTHING: [&str; 8] =
+    ["move", "hexpire", "hexpireat", "hgetex", "hpersist", "hpexpire", "hpexpireat", "hsetex"];
 
 /// Requests whose keys are asked for; `!` marks those whose arguments do not tell.
 const KEY_SAMPLES: &str = "GET k
@@ -134,6 +139,50 @@ fn compare(description: &[u8], rows: &HashMap<&str, &Spec>, faults: &mut Vec<Str
     if !agree {
         faults.push(format!("{name}: keys {:?} instead of {first}, {last}, {step}", spec.keys));
     }
+    compare_lasting(spec, parts(fields[8]), faults);
+}
+
+/// What a command may leave without a time to live are the keys that it inserts or updates something in.
+fn compare_lasting(spec: &Spec, key_specs: Vec<&[u8]>, faults: &mut Vec<String>) {
+    let is_put_into = |key_spec: &&[u8]| {
+        let flags: BTreeSet<String> = parts(field(key_spec, "flags")).into_iter().map(text).collect();
+        let is_written = flags.contains("RW") || flags.contains("OW");
+        is_written && (flags.contains("insert") || flags.contains("update"))
+    };
+    let put_into: Vec<String> = key_specs.into_iter().filter(is_put_into).map(begin_of).collect();
+    let of_range = |at: usize| vec![at.to_string()];
+    let in_table = match spec.lasting {
+        Lasting::Told => return,
+        Lasting::Options => of_range(1),
+        Lasting::Keys(Keys::Range { first, .. }) => of_range(first),
+        Lasting::Keys(Keys::SortDestination) => vec!["unknown".to_owned()],
+        Lasting::Keys(Keys::GeoDestination) => vec!["STORE".to_owned(), "STOREDIST".to_owned()],
+        Lasting::Nothing if PUTS_NOTHING.contains(&spec.name) => return,
+        // Of scripts nobody knows what they write.
+        Lasting::Nothing if matches!(spec.class, Class::Script(_)) => return,
+        Lasting::Nothing => Vec::new(),
+        Lasting::Keys(other) => return faults.push(format!("{}: {other:?} is not compared", spec.name)),
+    };
+    if in_table != put_into {
+        faults.push(format!("{}: puts something into {in_table:?}, the server says {put_into:?}", spec.name));
+    }
+}
+
+/// Where the keys of a key specification begin: an argument, a keyword, or nobody says.
+fn begin_of(key_spec: &[u8]) -> String {
+    let begin = field(key_spec, "begin_search");
+    let spec = || field(begin, "spec");
+    match text(field(begin, "type")).as_str() {
+        "index" => cursor::integer(field(spec(), "index")).unwrap().to_string(),
+        "keyword" => text(field(spec(), "keyword")),
+        other => other.to_owned(),
+    }
+}
+
+/// The value of a field of a map, which RESP2 writes as an array.
+fn field<'a>(map: &'a [u8], name: &str) -> &'a [u8] {
+    let parts = parts(map);
+    parts.chunks(2).find(|pair| text(pair[0]) == name).unwrap()[1]
 }
 
 #[test]

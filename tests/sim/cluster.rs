@@ -39,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) stopped_until: Ms,
     /// New connections to it are accepted and never answered.
     pub(crate) swallows: bool,
+    /// How often it was started.
+    pub(crate) starts: u32,
     /// Which connections have read each key since it was last told of.
     pub(crate) table: BTreeMap<usize, BTreeSet<ConnId>>,
 }
@@ -95,6 +97,7 @@ impl Cluster {
                 shard: index % SHARDS,
                 stopped_until: 0,
                 swallows: false,
+                starts: 1,
                 table: BTreeMap::new(),
             }
         });
@@ -205,9 +208,10 @@ impl Cluster {
     /// Tells those who read a key that it changed. Who changed it hears after its own reply: returns whether it has to.
     pub(crate) fn tell(&mut self, key: usize, by: Option<ConnId>) -> bool {
         let node = self.primaries[self.keys[key].holder];
-        let Some(readers) = self.nodes[node].table.remove(&key) else { return false };
+        let mut told = self.nodes[node].table.remove(&key).unwrap_or_default();
+        told.extend((0..self.conns.len()).filter(|id| self.listens(*id, node, key)));
         let mut own = false;
-        for id in readers {
+        for id in told {
             if Some(id) == by {
                 own = true;
             } else {
@@ -215,6 +219,17 @@ impl Cluster {
             }
         }
         own
+    }
+
+    /// Whether a node tells a connection of every change of a key.
+    fn listens(&self, id: ConnId, node: usize, key: usize) -> bool {
+        let (conn, name) = (&self.conns[id], &self.keys[key].name);
+        conn.node == node && conn.is_open() && conn.prefixes.iter().any(|prefix| name.starts_with(prefix))
+    }
+
+    /// The connection that a node tells of every change of a key, if there is one.
+    pub(crate) fn listener(&self, node: usize, key: usize) -> Option<ConnId> {
+        (0..self.conns.len()).rev().find(|id| self.listens(*id, node, key))
     }
 
     /// Sends the invalidation of one key.

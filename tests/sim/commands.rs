@@ -22,7 +22,7 @@ impl Cluster {
         let now = self.now;
         self.log.note(now, format_args!("#{id} > {args:?}"));
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        if args[0] != "PTTL" {
+        if !matches!(args[0], "PTTL" | "CLIENT") {
             self.close_fills(id);
         }
         let asking = std::mem::take(&mut self.conns[id].asking);
@@ -34,11 +34,19 @@ impl Cluster {
                 self.conns[id].tracking = true;
                 "+OK\r\n".to_owned()
             }
+            ("CLIENT", ["TRACKING", "ON", "BCAST", prefixes @ ..]) => {
+                let prefixes = prefixes.chunks(2).map(|pair| pair[1].to_owned()).collect();
+                (self.conns[id].tracking, self.conns[id].prefixes) = (true, prefixes);
+                "+OK\r\n".to_owned()
+            }
             ("CLIENT", ["CACHING", "NO"]) => {
                 self.conns[id].opted_out = true;
                 "+OK\r\n".to_owned()
             }
-            ("INFO", _) => bulk(&format!("run_id:{id}\r\n")),
+            ("INFO", _) => {
+                let node = self.conns[id].node;
+                bulk(&format!("run_id:{node}-{}\r\n", self.nodes[node].starts))
+            }
             ("CLUSTER", ["INFO"]) => {
                 bulk(&format!("cluster_state:ok\r\ncluster_current_epoch:{}\r\n", self.epoch))
             }
@@ -195,8 +203,12 @@ impl Cluster {
         self.look_for(key);
         self.track(id, key);
         let state = self.keys[key].history.latest();
+        // What the node does not track is kept for as long as another connection is told of all changes.
+        let heard = self.conns[id].untracked.then(|| self.listener(self.conns[id].node, key));
+        let (conn, bypass) =
+            heard.map_or((id, false), |listener| (listener.unwrap_or(id), listener.is_none()));
         let now = self.keys[key].history.now();
-        now.sources.push(Source { conn: id, settled: NEVER, bypass: false });
+        now.sources.push(Source { conn, settled: NEVER, bypass });
         let fill = Fill { key, state, source: now.sources.len() - 1 };
         let reply = now.value.map_or_else(|| "_\r\n".to_owned(), |token| bulk(&format!("v{token}")));
         self.conns[id].open.push(fill);

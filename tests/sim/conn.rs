@@ -42,6 +42,8 @@ pub(crate) struct Conn {
     /// What has arrived at the daemon, but for its socket being full.
     leaving: Vec<u8>,
     pub(crate) tracking: bool,
+    /// It is told of every change of keys with these prefixes, and of no others.
+    pub(crate) prefixes: Vec<String>,
     pub(crate) asking: bool,
     /// The next command is not tracked.
     pub(crate) opted_out: bool,
@@ -70,6 +72,7 @@ impl Conn {
             arrived: Vec::new(),
             leaving: Vec::new(),
             tracking: false,
+            prefixes: Vec::new(),
             asking: false,
             opted_out: false,
             untracked: false,

@@ -234,6 +234,7 @@ impl Faults {
             Plan::Restart { node } => {
                 let address = cluster.nodes[node].address.clone();
                 cluster.nodes[node].swallows = false;
+                cluster.nodes[node].starts += 1;
                 cluster.nodes[node].listener = Some(listen(&address));
             }
             Plan::Move { slot } => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nearside::config::{Config, Sources};
 use nearside::daemon::house::House;
 use nearside::listener::{ClientSocket, Permit};
-use nearside::policy::{Admission, Policy};
+use nearside::policy::{Admission, Policy, Tracking};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::time::{self, Instant};
@@ -102,8 +102,15 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
         // Or keys that are written all the time would hardly ever be kept.
         config.cache.admission = Admission::Always;
     }
-    if seed % 4 == 1 {
-        config.policies = KEPT_OUT.map(|prefix| Policy { cache: false, ..Policy::new(prefix) }).into();
+    let policies = |change: fn(&mut Policy)| {
+        let mut policies = PREFIXES.map(Policy::new);
+        policies.iter_mut().for_each(change);
+        policies.into()
+    };
+    match seed % 4 {
+        1 => config.policies = policies(|policy| policy.cache = false),
+        3 => config.policies = policies(|policy| policy.terms.tracking = Tracking::Broadcast),
+        _ => {}
     }
     let clients: Vec<Client> = (0..rng.usize(2..7)).map(|id| Client::new(id, &mut rng)).collect();
     let cluster =
@@ -119,8 +126,8 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
     ))
 }
 
-/// What policies keep out of L1 in some of the runs.
-const KEPT_OUT: [&[u8]; 2] = [b"{a}", b"c"];
+/// The keys that have policies in some of the runs.
+const PREFIXES: [&[u8]; 2] = [b"{a}", b"c"];
 
 /// The configuration of the daemon: as in production, but quicker, so that a run of seconds meets every bound.
 fn config(rng: &mut fastrand::Rng) -> Config {
@@ -168,6 +175,7 @@ async fn live(
         tokio::task::spawn_local(async move { house.work(index, handed_over).await });
     }
     tokio::task::spawn_local(keep_topology(house.clone(), cluster.clone()));
+    tokio::task::spawn_local(house.listen());
     let mut oracle = Oracle::new(LEASE, NEGATIVE_TTL);
     let mut clients = clients;
     drive(&house, &doors, &cluster, &mut clients, faults, &mut oracle).await;

@@ -1,5 +1,6 @@
 //! What all threads of a run share: the cluster behind its relays, the daemons, the log of every key, what went wrong.
 
+use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use nearside::dev::{Address, Client, Cluster, ClusterShape, Node, Reply};
 use crate::oracle::{Bounds, KeyLog, Seen};
 use crate::support::daemon::Daemon;
 use crate::support::relay::Relay;
+use crate::support::servers;
 
 /// One cluster, several daemons in front of it, and what is known of them.
 pub(crate) struct World {
@@ -46,6 +48,9 @@ pub(crate) struct Weather {
 const TAGS: usize = 40;
 const KEYS_PER_TAG: usize = 6;
 
+/// A quarter of the keys is heard of by listening to all changes.
+const POLICY: &str = "[[policy]]\nprefix = 'soak:{1'\ntracking = 'broadcast'\n";
+
 /// What a daemon promises when it is configured as it comes: the lease, and what a loaded machine takes on top.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
 pub(crate) const BOUNDS: Bounds = Bounds {
@@ -72,7 +77,10 @@ impl World {
         let relays: Vec<Relay> = cluster.nodes().iter().map(Relay::before).collect();
         let addresses: Vec<String> = relays.iter().map(|relay| relay.address().to_string()).collect();
         let url = format!("redis-cluster://{}", addresses.join(","));
-        let start = |workers| Daemon::start(&["--upstream", &url, "--workers", workers]);
+        let config = servers::sandbox().make_directory().unwrap().join("nearside.toml");
+        fs::write(&config, POLICY).unwrap();
+        let config = config.to_str().unwrap();
+        let start = |workers| Daemon::start(&["--config", config, "--upstream", &url, "--workers", workers]);
         let daemons = vec![start("1"), start("2")];
         daemons.iter().for_each(|daemon| daemon.until_tracked(3));
         let now = clock::now();

@@ -2,7 +2,7 @@
 
 use super::{TWO, cached, write};
 use crate::{
-    command::{Keys, Spec},
+    command::{Keys, Lasting, Spec},
     resp::resp2::Form,
 };
 
@@ -11,9 +11,9 @@ pub(super) const ROWS: &[Spec] = &[
     cached("geodist", -4),
     cached("geohash", -2),
     cached("geopos", -2).form(Form::NullElements),
-    write("georadius", -6).keys(Keys::GeoStore),
+    write("georadius", -6).keys(Keys::GeoStore).lasting(Lasting::Keys(Keys::GeoDestination)),
     cached("georadius_ro", -6),
-    write("georadiusbymember", -5).keys(Keys::GeoStore),
+    write("georadiusbymember", -5).keys(Keys::GeoStore).lasting(Lasting::Keys(Keys::GeoDestination)),
     cached("georadiusbymember_ro", -5),
     cached("geosearch", -7),
     write("geosearchstore", -8).keys(TWO),

@@ -1,12 +1,12 @@
 //! HyperLogLogs.
 
-use super::{ALL, SECOND, read, row, write};
+use super::{ALL, SECOND, read, row, takes, write};
 use crate::command::{Class, Flags, Spec};
 
 pub(super) const ROWS: &[Spec] = &[
     write("pfadd", -2),
     read("pfcount", -2).keys(ALL).flags(Flags::MAY_REPLICATE),
-    write("pfdebug", 3).keys(SECOND).flags(Flags::ADMIN),
+    takes("pfdebug", 3).keys(SECOND).flags(Flags::ADMIN),
     write("pfmerge", -2).keys(ALL),
     row("pfselftest", 1, Class::AnyNode).flags(Flags::ADMIN),
 ];

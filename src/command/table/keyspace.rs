@@ -1,41 +1,41 @@
 //! Keys of any type.
 
-use super::{ALL, SECOND, TWO, cached, container, read, row, write};
-use crate::command::{Class, Database, Flags, Gather, Join, Keys, Keyspace, Spec};
+use super::{ALL, SECOND, TWO, cached, container, read, row, takes, tells, write};
+use crate::command::{Class, Database, Flags, Gather, Join, Keys, Keyspace, Lasting, Spec};
 
 pub(super) const ROWS: &[Spec] = &[
-    write("copy", -3).keys(TWO).class(Class::Database(Database::Copy)),
+    write("copy", -3).keys(TWO).class(Class::Database(Database::Copy)).into_second(),
     row("dbsize", 1, Class::EveryPrimary(Gather::Sum)).flags(Flags::READ),
-    write("del", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
+    takes("del", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
     read("dump", 2),
     read("exists", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
-    write("expire", -3),
-    write("expireat", -3),
+    tells("expire", -3),
+    tells("expireat", -3),
     read("expiretime", 2),
     row("flushall", -1, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE),
     row("flushdb", -1, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE),
     row("keys", 2, Class::Keyspace(Keyspace::Keys)).flags(Flags::READ),
-    write("migrate", -6).keys(Keys::Migrate),
-    write("move", 3).class(Class::Database(Database::Move)),
+    takes("migrate", -6).keys(Keys::Migrate),
+    takes("move", 3).class(Class::Database(Database::Move)),
     container("object", -2, OBJECT),
-    write("persist", 2),
-    write("pexpire", -3),
-    write("pexpireat", -3),
+    tells("persist", 2),
+    tells("pexpire", -3),
+    tells("pexpireat", -3),
     read("pexpiretime", 2),
     read("pttl", 2),
     row("randomkey", 1, Class::Keyspace(Keyspace::RandomKey)).flags(Flags::READ),
-    write("rename", 3).keys(TWO),
-    write("renamenx", 3).keys(TWO),
+    write("rename", 3).keys(TWO).into_second(),
+    write("renamenx", 3).keys(TWO).into_second(),
     write("restore", -4),
     write("restore-asking", -4),
     row("scan", -2, Class::Keyspace(Keyspace::Scan)).flags(Flags::READ),
-    write("sort", -2).keys(Keys::SortStore),
+    write("sort", -2).keys(Keys::SortStore).lasting(Lasting::Keys(Keys::SortDestination)),
     read("sort_ro", -2),
     row("swapdb", 3, Class::Database(Database::Swap)).flags(Flags::WRITE),
     read("touch", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
     read("ttl", 2),
     cached("type", 2),
-    write("unlink", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
+    takes("unlink", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
 ];
 
 const OBJECT: &[Spec] = &[

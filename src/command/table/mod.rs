@@ -22,7 +22,7 @@ mod strings;
 mod transactions;
 mod vector_sets;
 
-use super::{Class, Flags, Keys, Refusal, Session, Spec};
+use super::{Class, Flags, Keys, Lasting, Refusal, Session, Spec};
 use crate::resp::resp2::Form;
 
 /// All rows, by family.
@@ -52,6 +52,8 @@ const ONE: Keys = range(1, 1, 1);
 const SECOND: Keys = range(2, 2, 1);
 /// Arguments 1 and 2 are keys.
 const TWO: Keys = range(1, 2, 1);
+/// Every other argument is a key, and each is followed by its value.
+const PAIRS: Keys = range(1, -1, 2);
 /// All arguments are keys.
 const ALL: Keys = range(1, -1, 1);
 /// A destination, how many keys, the keys.
@@ -75,6 +77,7 @@ const fn row(name: &'static str, arity: i8, class: Class) -> Spec {
         arity,
         flags: Flags::NONE,
         keys: Keys::None,
+        lasting: Lasting::Nothing,
         class,
         form: Form::ByRule,
         subcommands: &[],
@@ -101,14 +104,24 @@ const fn cached(name: &'static str, arity: i8) -> Spec {
     read(name, arity).class(Class::CacheableRead)
 }
 
-/// A write to the key in argument 1.
+/// A write that puts something into the key in argument 1.
 const fn write(name: &'static str, arity: i8) -> Spec {
+    takes(name, arity).lasting(Lasting::Keys(ONE))
+}
+
+/// A write that takes something from the key in argument 1, or says of its parts how long they stay.
+const fn takes(name: &'static str, arity: i8) -> Spec {
     row(name, arity, Class::Forward).keys(ONE).flags(Flags::WRITE)
 }
 
-/// A write to the key in argument 1 that may wait for one.
+/// A write that says itself how long the key in argument 1 is to live.
+const fn tells(name: &'static str, arity: i8) -> Spec {
+    takes(name, arity).lasting(Lasting::Told)
+}
+
+/// A write that takes something from the key in argument 1, and may wait for it.
 const fn blocking(name: &'static str, arity: i8) -> Spec {
-    write(name, arity).class(Class::Session(Session::Blocking)).flags(Flags::BLOCKING)
+    takes(name, arity).class(Class::Session(Session::Blocking)).flags(Flags::BLOCKING)
 }
 
 // === impl Spec ===
@@ -116,6 +129,15 @@ const fn blocking(name: &'static str, arity: i8) -> Spec {
 impl Spec {
     const fn keys(self, keys: Keys) -> Spec {
         Spec { keys, ..self }
+    }
+
+    const fn lasting(self, lasting: Lasting) -> Spec {
+        Spec { lasting, ..self }
+    }
+
+    /// It puts something into the key in argument 2 alone.
+    const fn into_second(self) -> Spec {
+        self.lasting(Lasting::Keys(SECOND))
     }
 
     const fn class(self, class: Class) -> Spec {

@@ -1,6 +1,6 @@
 //! Sets.
 
-use super::{ALL, TWO, cached, count, read, write};
+use super::{ALL, TWO, cached, count, read, takes, write};
 use crate::command::Spec;
 
 pub(super) const ROWS: &[Spec] = &[
@@ -14,10 +14,10 @@ pub(super) const ROWS: &[Spec] = &[
     cached("sismember", 3),
     cached("smembers", 2),
     cached("smismember", -3),
-    write("smove", 4).keys(TWO),
-    write("spop", -2),
+    write("smove", 4).keys(TWO).into_second(),
+    takes("spop", -2),
     read("srandmember", -2),
-    write("srem", -3),
+    takes("srem", -3),
     read("sscan", -3),
     read("sunion", -2).keys(ALL),
     write("sunionstore", -3).keys(ALL),

@@ -1,6 +1,6 @@
 //! Sorted sets.
 
-use super::{NULL_ARRAY, STORE, TWO, blocking, cached, count, range, read, write};
+use super::{NULL_ARRAY, STORE, TWO, blocking, cached, count, range, read, takes, write};
 use crate::{command::Spec, resp::resp2::Form};
 
 pub(super) const ROWS: &[Spec] = &[
@@ -17,20 +17,20 @@ pub(super) const ROWS: &[Spec] = &[
     read("zintercard", -3).keys(count(1)),
     write("zinterstore", -4).keys(STORE),
     cached("zlexcount", 4),
-    write("zmpop", -4).keys(count(1)).form(NULL_ARRAY),
+    takes("zmpop", -4).keys(count(1)).form(NULL_ARRAY),
     cached("zmscore", -3),
-    write("zpopmax", -2).form(Form::Flattened),
-    write("zpopmin", -2).form(Form::Flattened),
+    takes("zpopmax", -2).form(Form::Flattened),
+    takes("zpopmin", -2).form(Form::Flattened),
     read("zrandmember", -2).form(Form::Flattened),
     cached("zrange", -4).form(Form::Flattened),
     cached("zrangebylex", -4),
     cached("zrangebyscore", -4).form(Form::Flattened),
     write("zrangestore", -5).keys(TWO),
     cached("zrank", -3).form(Form::NullArrayFrom(4)),
-    write("zrem", -3),
-    write("zremrangebylex", 4),
-    write("zremrangebyrank", 4),
-    write("zremrangebyscore", 4),
+    takes("zrem", -3),
+    takes("zremrangebylex", 4),
+    takes("zremrangebyrank", 4),
+    takes("zremrangebyscore", 4),
     cached("zrevrange", -4).form(Form::Flattened),
     cached("zrevrangebylex", -4),
     cached("zrevrangebyscore", -4).form(Form::Flattened),

@@ -1,6 +1,6 @@
 //! Streams.
 
-use super::{NULL_ARRAY, SECOND, cached, container, read, row, write};
+use super::{NULL_ARRAY, SECOND, cached, container, read, row, takes, write};
 use crate::{
     command::{Class, Flags, Keys, Spec},
     resp::resp2::Form,
@@ -8,32 +8,32 @@ use crate::{
 
 pub(super) const ROWS: &[Spec] = &[
     write("xack", -4),
-    write("xackdel", -2),
+    takes("xackdel", -2),
     write("xadd", -5),
-    write("xautoclaim", -6),
+    takes("xautoclaim", -6),
     write("xcfgset", -2),
     write("xclaim", -6),
-    write("xdel", -3),
-    write("xdelex", -2),
+    takes("xdel", -3),
+    takes("xdelex", -2),
     container("xgroup", -2, XGROUP),
     container("xinfo", -2, XINFO),
     cached("xlen", 2),
     read("xpending", -3).form(Form::NullElementAt(3)),
     cached("xrange", -4).form(NULL_ARRAY),
     read("xread", -4).keys(Keys::Streams).flags(Flags::BLOCKING).form(Form::Streams),
-    write("xreadgroup", -7).keys(Keys::Streams).flags(Flags::BLOCKING).form(Form::Streams),
+    takes("xreadgroup", -7).keys(Keys::Streams).flags(Flags::BLOCKING).form(Form::Streams),
     cached("xrevrange", -4).form(NULL_ARRAY),
     write("xsetid", -3),
-    write("xtrim", -4),
+    takes("xtrim", -4),
 ];
 
 const XGROUP: &[Spec] = &[
-    write("xgroup|create", -5).keys(SECOND),
-    write("xgroup|createconsumer", 5).keys(SECOND),
-    write("xgroup|delconsumer", 5).keys(SECOND),
-    write("xgroup|destroy", 4).keys(SECOND),
+    write("xgroup|create", -5).keys(SECOND).into_second(),
+    write("xgroup|createconsumer", 5).keys(SECOND).into_second(),
+    takes("xgroup|delconsumer", 5).keys(SECOND),
+    takes("xgroup|destroy", 4).keys(SECOND),
     row("xgroup|help", 2, Class::AnyNode),
-    write("xgroup|setid", -5).keys(SECOND),
+    write("xgroup|setid", -5).keys(SECOND).into_second(),
 ];
 
 const XINFO: &[Spec] = &[

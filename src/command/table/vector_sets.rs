@@ -1,6 +1,6 @@
 //! Vector sets of Redis 8. Its module checks the arity itself, so the rows ask only for a key.
 
-use super::{NULL_ARRAY, read, write};
+use super::{NULL_ARRAY, read, takes, write};
 use crate::{command::Spec, resp::resp2::Form};
 
 pub(super) const ROWS: &[Spec] = &[
@@ -14,7 +14,7 @@ pub(super) const ROWS: &[Spec] = &[
     read("vlinks", -2),
     read("vrandmember", -2),
     read("vrange", -2),
-    write("vrem", -2),
+    takes("vrem", -2),
     write("vsetattr", -2),
     read("vsim", -2).form(Form::Flattened),
 ];

@@ -15,7 +15,7 @@ use crate::upstream::backoff::Backoff;
 use crate::upstream::board::Link;
 use crate::upstream::call::{Call, Waiter, Waiting};
 use crate::upstream::error::Failure;
-use crate::upstream::handshake;
+use crate::upstream::handshake::{self, Track};
 use crate::upstream::tracking::Tracking;
 use crate::upstream::wire::{Event, Wire};
 
@@ -59,9 +59,14 @@ impl Lane {
         let options = &upstream.options;
         let mut wire = Wire::connect(&self.node, options.request_timeout).await?;
         let track = upstream.tracks();
-        let greeting = handshake::greet(&mut wire, options, track).await?;
-        upstream.shared.board.post_server(&self.node, &greeting.info);
-        self.state.borrow_mut().refuses_tracking = track && greeting.untracked.is_some();
+        let asked = if track { Track::Reads } else { Track::Nothing };
+        let greeting = handshake::greet(&mut wire, options, asked).await?;
+        let run_id = upstream.shared.board.post_server(&self.node, &greeting.info);
+        let refuses_tracking = track && greeting.untracked.is_some();
+        {
+            let mut state = self.state.borrow_mut();
+            (state.run_id, state.refuses_tracking) = (run_id, refuses_tracking);
+        }
         if let Some(why) = greeting.untracked {
             if track {
                 tracing::warn!(node = %self.node, why, "the node does not track reads: L1 is off for it");
@@ -178,7 +183,7 @@ impl Lane {
         upstream.idle.forget(&self.node);
         let now = clock::now();
         let mut state = self.state.borrow_mut();
-        state.epoch = None;
+        (state.epoch, state.run_id) = (None, Default::default());
         let lost = state.queue.lose(now);
         drop(state);
         let after = upstream.options.request_timeout;

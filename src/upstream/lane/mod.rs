@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::sync::{Notify, oneshot};
 
@@ -38,6 +39,8 @@ struct State {
     queue: Queue,
     /// The epoch of the present connection while it is tracked.
     epoch: Option<Epoch>,
+    /// Who is on the present connection, as it calls itself; empty when it does not say.
+    run_id: Arc<str>,
     /// The node was asked to track and would not.
     refuses_tracking: bool,
     /// When a command or reply that takes more than one write or read last came along. A large value may take longer
@@ -60,8 +63,20 @@ enum Phase {
 impl Lane {
     pub(super) fn new(node: NodeId) -> Rc<Lane> {
         let (phase, queue) = (Phase::Connecting, Queue::default());
-        let state = State { phase, queue, epoch: None, refuses_tracking: false, progress_at: 0 };
+        let state = State {
+            phase,
+            queue,
+            epoch: None,
+            run_id: Arc::default(),
+            refuses_tracking: false,
+            progress_at: 0,
+        };
         Rc::new(Lane { node, state: RefCell::new(state), wake: Notify::new() })
+    }
+
+    /// Who answers on the present connection, as it calls itself; empty when that is not known.
+    pub(super) fn run_id(&self) -> Arc<str> {
+        self.state.borrow().run_id.clone()
     }
 
     /// Whether it is connected.
@@ -97,6 +112,12 @@ impl Lane {
     /// Sends a transaction, whose last reply comes after `parts` others.
     pub(super) fn send_transaction(&self, call: Call, parts: usize, upstream: &Upstream) -> Sent {
         self.hand_over(call, upstream, |waiting| waiting.after(parts))
+    }
+
+    /// Sends what belongs to a command that was let through right before, whatever the bounds say now.
+    pub(super) fn send_behind(&self, call: Call, parts: usize, upstream: &Upstream) -> Sent {
+        let deadline = clock::now() + clock::nanos(upstream.options.request_timeout);
+        self.put(call, deadline, upstream, |waiting| if parts > 0 { waiting.after(parts) } else { waiting })
     }
 
     /// Sends a read that the node is not to track: nobody will ask whether its reply is still true.

@@ -86,7 +86,10 @@ fn tracking_is_armed_when_it_is_wanted_though_there_is_no_near_cache() {
     // Armed with the next heartbeat: not before the first read.
     let slowly = ["--heartbeat-interval", "4s", "--lease", "10s"];
     let daemon = Daemon::start(&[&["--upstream", &url, "--l1-size", "0"], &slowly[..]].concat());
-    eventually("the daemon is connected", SOON, || daemon.counter("upstream_connections") > 0);
+    // Whoever connects later than the client comes tracks at once.
+    eventually("the node is connected, and does not track", SOON, || {
+        daemon.counter("upstream_connections") > 0 && daemon.nodes().iter().any(|(_, state)| state == "lost")
+    });
     assert!(!upstream.server().command(&["CLIENT", "LIST"]).unwrap().text().contains("flags=t"));
     let mut cacher = Cacher::new(daemon.client(), &[]);
     // Nobody would tell of this one, so it is not to be kept.

@@ -1,0 +1,261 @@
+//! The connection that listens to one node: it comes, it is lost, it comes again.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{self, MissedTickBehavior};
+
+use super::ear::Ear;
+use super::{Heard, OnHeard, Prefixes};
+use crate::clock::{self, Nanos};
+use crate::node::NodeId;
+use crate::resp::encode;
+use crate::upstream::SharedUpstream;
+use crate::upstream::backoff::Backoff;
+use crate::upstream::board::Link;
+use crate::upstream::handshake::{self, Greeting, Track};
+use crate::upstream::options::UpstreamOptions;
+use crate::upstream::push::{self, Push};
+use crate::upstream::tracking::Tracking;
+use crate::upstream::wire::{Event, Wire};
+use crate::write_queue::WriteQueue;
+
+/// One node that is listened to. Ends with this.
+#[derive(Debug)]
+pub(super) struct Listener {
+    ear: Arc<Ear>,
+    shared: Arc<SharedUpstream>,
+    node: NodeId,
+    task: JoinHandle<()>,
+}
+
+/// What it works with.
+struct Work {
+    node: NodeId,
+    ear: Arc<Ear>,
+    options: UpstreamOptions,
+    shared: Arc<SharedUpstream>,
+    on_heard: OnHeard,
+    /// Told when the node is trusted, and when it is not any more.
+    stirred: Arc<Notify>,
+}
+
+/// One connection.
+struct Hearing<'a> {
+    work: &'a Work,
+    tracking: Tracking,
+    run_id: Arc<str>,
+    /// All that was said before the latest heartbeat that was answered has been heard.
+    heard_until: Nanos,
+    /// What was not answered yet: one of each kind at most.
+    asked: VecDeque<Asked>,
+}
+
+/// What the node was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// The heartbeat, which was sent then.
+    Heartbeat(Nanos),
+    /// A PING, behind all that it had said when this question was asked.
+    WasAllHeard(u64),
+}
+
+// === impl Listener ===
+
+impl Listener {
+    /// Listens to `node`.
+    pub(super) fn start(
+        node: NodeId,
+        prefixes: Prefixes,
+        options: UpstreamOptions,
+        shared: Arc<SharedUpstream>,
+        on_heard: OnHeard,
+        stirred: Arc<Notify>,
+    ) -> Listener {
+        let ear = Arc::new(Ear::new(prefixes));
+        let work =
+            Work { node: node.clone(), ear: ear.clone(), options, shared: shared.clone(), on_heard, stirred };
+        Listener { ear, shared, node, task: tokio::spawn(work.run()) }
+    }
+
+    pub(super) fn ear(&self) -> &Arc<Ear> {
+        &self.ear
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.ear.set(None);
+        self.shared.board.remove_listener(&self.node);
+    }
+}
+
+// === impl Work ===
+
+impl Work {
+    /// Listens over one connection after the other.
+    async fn run(self) {
+        let mut backoff = Backoff::new(self.options.backoff_min, self.options.backoff_max);
+        loop {
+            self.shared.board.post_listener(&self.node, Link::Connecting);
+            let cause = match time::timeout(self.options.connect_timeout, self.arm()).await {
+                Ok(Ok((wire, greeting))) => {
+                    backoff.reset();
+                    let prefixes = self.ear.prefixes().len();
+                    tracing::info!(node = %self.node, prefixes, "listening to all changes of keys");
+                    let mut hearing = Hearing::new(&self, &greeting);
+                    let error = hearing.hear(wire).await;
+                    hearing.distrust();
+                    error.to_string()
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer within {} ms", self.options.connect_timeout.as_millis()),
+            };
+            self.shared.board.post_listener(&self.node, Link::Down);
+            let delay = backoff.next_delay();
+            tracing::info!(node = %self.node, cause, "the node is not listened to; trying again");
+            time::sleep(delay).await;
+        }
+    }
+
+    async fn arm(&self) -> io::Result<(Wire, Greeting)> {
+        let mut wire = Wire::connect(&self.node, self.options.request_timeout).await?;
+        let track = Track::Prefixes(self.ear.prefixes());
+        let greeting = handshake::greet(&mut wire, &self.options, track).await?;
+        match &greeting.untracked {
+            Some(why) => Err(handshake::refusal(why)),
+            None => Ok((wire, greeting)),
+        }
+    }
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Work({})", self.node)
+    }
+}
+
+// === impl Hearing ===
+
+impl Hearing<'_> {
+    fn new<'a>(work: &'a Work, greeting: &Greeting) -> Hearing<'a> {
+        let mut hearing = Hearing {
+            work,
+            tracking: Tracking::new(work.options.lease),
+            run_id: work.shared.board.post_server(&work.node, &greeting.info),
+            heard_until: clock::now(),
+            asked: VecDeque::new(),
+        };
+        let (sent_at, pulse) = &greeting.pulse;
+        hearing.tracking.heard(*sent_at, pulse.clone(), &work.shared.table, clock::now());
+        hearing.publish();
+        hearing
+    }
+
+    /// Hears the node out until its connection is lost, or it is silent for longer than the lease; returns why.
+    async fn hear(&mut self, mut wire: Wire) -> io::Error {
+        let mut out = WriteQueue::default();
+        let mut ticks = time::interval(self.work.options.heartbeat_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // What comes seldom is looked at first; and in one order always, so that a simulated run can be repeated.
+                biased;
+                _ = ticks.tick() => {
+                    if clock::now() > self.heard_until + clock::nanos(self.work.options.lease) {
+                        return io::Error::new(io::ErrorKind::TimedOut, "the node is silent");
+                    }
+                    self.beat(&mut out);
+                }
+                () = self.work.ear.wanted.notified() => self.ask(&mut out),
+                event = wire.event(!out.is_empty()) => match event {
+                    Ok(Event::Read) => if let Err(error) = self.take(&mut wire, &mut out) { return error },
+                    Ok(Event::Room) => {}
+                    Err(error) => return error,
+                },
+            }
+            if let Err(error) = wire.write(&mut out) {
+                return error;
+            }
+        }
+    }
+
+    fn beat(&mut self, out: &mut WriteQueue) {
+        if !self.asked.iter().any(|asked| matches!(asked, Asked::Heartbeat(_))) {
+            self.asked.push_back(Asked::Heartbeat(clock::now()));
+            out.push(&self.work.options.heartbeat.request());
+        }
+    }
+
+    /// Asks whether all was heard, if anybody wants to know. One question stands for all that have come until then.
+    fn ask(&mut self, out: &mut WriteQueue) {
+        if self.asked.iter().any(|asked| matches!(asked, Asked::WasAllHeard(_))) {
+            return;
+        }
+        if let Some(number) = self.work.ear.unanswered() {
+            self.asked.push_back(Asked::WasAllHeard(number));
+            out.push(&encode::request(&["PING"]));
+        }
+    }
+
+    /// Takes in what was read.
+    fn take(&mut self, wire: &mut Wire, out: &mut WriteQueue) -> io::Result<()> {
+        while let Some(frame) = wire.next_frame()? {
+            if frame.first() == Some(&b'>') {
+                match push::parse(&frame) {
+                    Push::Invalidate(keys) => (self.work.on_heard)(Heard::Keys(keys)),
+                    Push::InvalidateEverything => {
+                        self.tracking.flush();
+                        self.publish();
+                        (self.work.on_heard)(Heard::Everything);
+                    }
+                    Push::Other => {}
+                }
+                continue;
+            }
+            match self.asked.pop_front() {
+                Some(Asked::Heartbeat(sent_at)) => self.heard(sent_at, &frame),
+                Some(Asked::WasAllHeard(number)) => {
+                    self.work.ear.answer(number);
+                    self.ask(out);
+                }
+                None => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a reply that nobody asked for"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self, sent_at: Nanos, frame: &[u8]) {
+        self.heard_until = sent_at;
+        let (table, pulse) = (&self.work.shared.table, self.work.options.heartbeat.read(frame));
+        if let Some(why) = self.tracking.heard(sent_at, pulse, table, clock::now()) {
+            tracing::info!(node = %self.work.node, why, "what was heard is not relied on until the topology was read again");
+        }
+        self.publish();
+    }
+
+    /// Makes known in which epoch the node is heard, if it is. Whenever that begins or ends, something may have been missed.
+    fn publish(&self) {
+        let epoch = self.tracking.epoch().cloned();
+        let stirred = self.work.ear.is_armed() != epoch.is_some();
+        self.work.shared.board.post_listener(&self.work.node, Link::Up(epoch.clone()));
+        self.work.ear.set(epoch.map(|epoch| (self.run_id.clone(), epoch)));
+        if stirred {
+            (self.work.on_heard)(Heard::Everything);
+            self.work.stirred.notify_one();
+        }
+    }
+
+    /// The connection is over, and its epoch with it.
+    fn distrust(&mut self) {
+        self.tracking.end();
+        self.publish();
+    }
+}
