@@ -14,7 +14,7 @@ test: setup setup-tests
 soak: setup
 	cargo test --release --test soak -- --nocapture
 
-# Every measurement there is; nothing is asserted. About 35 minutes.
+# Every measurement there is; nothing is asserted.
 bench: setup
 	cargo bench
 

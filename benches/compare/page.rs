@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::figures;
 use crate::ground::Ground;
@@ -61,12 +61,12 @@ impl Row {
     pub(crate) fn figure(what: &str, unit: &str, bound: Bound, spread: Spread) -> Row {
         let verdict = bound.verdict(spread);
         let (what, figure) = (what.to_owned(), unit.to_owned());
-        Row { what, figure, bound, spread, ours: None, theirs: None, verdict }
+        Row { what, figure, bound, spread, ours: Some(spread.median), theirs: None, verdict }
     }
 
     /// With that of redis-server, to compare.
     pub(crate) fn beside(mut self, theirs: Spread) -> Row {
-        (self.ours, self.theirs) = (Some(self.spread.median), Some(theirs.median));
+        self.theirs = Some(theirs.median);
         self
     }
 

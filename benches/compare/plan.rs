@@ -66,12 +66,12 @@ const PROXIES: &[Kind] = &[Kind::Envoy, Kind::Twemproxy, Kind::Nearside];
 /// All of them, in the order of the table.
 pub(crate) fn cells() -> Vec<Cell> {
     let mut cells = vec![
-        zipf(1, 100_000, &[(Kind::Redis, 0.85), (Kind::Valkey, 0.85), (Kind::FixedReply, 1.15)]),
-        zipf(4, 250_000, &[]),
-        zipf(16, 600_000, &[(Kind::Redis, 0.60), (Kind::Valkey, 0.75), (Kind::FixedReply, 1.7)]),
-        zipf(64, 1_200_000, &[(Kind::Redis, 0.45), (Kind::Valkey, 0.70), (Kind::FixedReply, 2.5)]),
+        zipf(1, 80_000, &[(Kind::Redis, 0.85), (Kind::Valkey, 0.85), (Kind::FixedReply, 1.15)]),
+        zipf(4, 200_000, &[]),
+        zipf(16, 400_000, &[(Kind::Redis, 0.60), (Kind::Valkey, 0.75), (Kind::FixedReply, 1.7)]),
+        zipf(64, 800_000, &[(Kind::Redis, 0.45), (Kind::Valkey, 0.70), (Kind::FixedReply, 2.5)]),
     ];
-    for (depth, requests, most) in [(1, 100_000, 0.85), (16, 600_000, 0.60), (64, 1_200_000, 0.45)] {
+    for (depth, requests, most) in [(1, 100_000, 0.85), (16, 400_000, 0.60), (64, 800_000, 0.45)] {
         let name = format!("GET hit, uniform over 100,000 keys, TCP, depth {depth}");
         cells.push(hits(name, "GET key:__rand_int__", depth, requests, most));
     }
@@ -80,8 +80,8 @@ pub(crate) fn cells() -> Vec<Cell> {
     cells.push(unix);
     cells.push(many_keys());
     cells.extend(large_answers());
-    cells.extend([(1, 60_000), (4, 200_000), (16, 400_000)].map(|(depth, requests)| miss(depth, requests)));
-    cells.extend([(1, 60_000), (4, 200_000), (16, 400_000)].map(|(depth, requests)| set(depth, requests)));
+    cells.extend([(1, 60_000), (4, 120_000), (16, 200_000)].map(|(depth, requests)| miss(depth, requests)));
+    cells.extend([(1, 60_000), (4, 120_000), (16, 200_000)].map(|(depth, requests)| set(depth, requests)));
     cells.push(two_workers());
     cells.extend([0.1, 0.3, 0.5, 0.7, 0.9].map(paced));
     cells
@@ -135,7 +135,7 @@ fn hits(name: impl Into<String>, command: &str, depth: usize, requests: u64, mos
 
 /// More keys than any cache of the CPU and the hot set hold.
 fn many_keys() -> Cell {
-    let mut cell = zipf(16, 600_000, &[(Kind::Redis, 1.0)]);
+    let mut cell = zipf(16, 400_000, &[(Kind::Redis, 1.0)]);
     cell.name = "GET hit, uniform over 1 million keys in L1, TCP, depth 16".to_owned();
     cell.family = Family::None;
     cell.servers = REDIS;
@@ -147,14 +147,14 @@ fn many_keys() -> Cell {
 
 fn large_answers() -> Vec<Cell> {
     let many = format!("MGET{}", " key:__rand_int__".repeat(50));
-    let mut mget = hits("MGET of 50 hits, TCP, depth 1", &many, 1, 30_000, 1.0);
+    let mut mget = hits("MGET of 50 hits, TCP, depth 1", &many, 1, 15_000, 1.0);
     mget.lookups = 50;
     let mut hash = hits("HGETALL of 20 fields, TCP, depth 1", "HGETALL key:__rand_int__", 1, 80_000, 1.0);
     (hash.keys.count, hash.keys.shape) = (10_000, Shape::Hash(20));
     let get = "GET key:__rand_int__";
     let mut page = hits("GET hit, values of 4 KiB, TCP, depth 1", get, 1, 60_000, 1.0);
     (page.keys.count, page.keys.shape) = (10_000, Shape::String(4 << 10));
-    let mut large = hits("GET hit, values of 64 KiB, TCP, depth 1", get, 1, 20_000, 1.0);
+    let mut large = hits("GET hit, values of 64 KiB, TCP, depth 1", get, 1, 10_000, 1.0);
     (large.keys.count, large.keys.shape) = (500, Shape::String(64 << 10));
     vec![mget, hash, page, large]
 }
@@ -199,7 +199,7 @@ fn against_proxies(depth: usize) -> Vec<Goal> {
 /// costs can: workers that share nothing pay little more for it than one.
 fn two_workers() -> Cell {
     const AT_LEAST: f64 = 1.7;
-    let mut cell = zipf(16, 600_000, &[]);
+    let mut cell = zipf(16, 400_000, &[]);
     cell.name = "GET hit, two workers against one, TCP, depth 16".to_owned();
     cell.family = Family::None;
     cell.servers = &[Kind::Nearside, Kind::TwoWorkers];
@@ -220,7 +220,7 @@ fn two_workers() -> Cell {
 
 /// GETs at a share of the most that nearside does.
 fn paced(share: f64) -> Cell {
-    let mut cell = zipf(1, 100_000, &[]);
+    let mut cell = zipf(1, 80_000, &[]);
     cell.name = format!("GET hit, at {:.0} % of the throughput of nearside, TCP, depth 1", share * 100.0);
     cell.family = Family::Paced;
     cell.servers = &[Kind::Redis, Kind::Valkey, Kind::Nearside];

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use plotters::prelude::RGBColor;
+use plotters::prelude::{RGBColor, SeriesLabelPosition};
 
 use crate::memory::{Curve, VALUE_BYTES};
 use crate::page::Found;
@@ -71,7 +71,9 @@ fn lines(cells: &[&Found], metric: Metric, x: impl Fn(&Found, Kind) -> f64) -> V
     let Some(first) = cells.first() else { return Vec::new() };
     let of_server = |kind: Kind| {
         let point = |found: &&Found| (x(found, kind), found.measured.of(kind).spread(metric).median);
-        line(kind, cells.iter().map(point).collect())
+        let mut points: Vec<(f64, f64)> = cells.iter().map(point).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        line(kind, points)
     };
     first.measured.series.iter().map(|series| of_server(series.kind)).collect()
 }
@@ -113,7 +115,15 @@ fn plot(
         values: line.values.clone(),
     });
     let (title, points, limits) = (title.to_owned(), points.collect(), Vec::new());
-    Plot { file, title, x, y, lines, points, limits }.draw(directory);
+    // What falls leaves room at its end, what rises at its beginning.
+    let falls =
+        |series: &Series| series.values.first().zip(series.values.last()).is_some_and(|(a, b)| a.1 > b.1);
+    let legend = if lines.iter().all(falls) {
+        SeriesLabelPosition::UpperRight
+    } else {
+        SeriesLabelPosition::UpperLeft
+    };
+    Plot { file, title, x, y, lines, points, limits, legend }.draw(directory);
 }
 
 /// A bit more than all of the values.

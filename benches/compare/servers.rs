@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nearside::dev::sandbox::Sandbox;
 use nearside::dev::{Address, Client};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::ground::Ground;
 use crate::launch;

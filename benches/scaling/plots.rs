@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use plotters::prelude::RGBColor;
+use plotters::prelude::{RGBColor, SeriesLabelPosition};
 
 use crate::measure::{Mode, Point};
 use crate::model::{Cost, Load, Model};
@@ -33,6 +33,7 @@ pub(crate) fn draw(points: &[Point], model: &Model) {
             (format!("{} (measured)", mode.name()), values)
         }),
         limits: Vec::new(),
+        legend: SeriesLabelPosition::UpperLeft,
     }
     .draw(&directory());
     let title = |what: &str| format!("{what}, {READS} reads/s by each sidecar");
@@ -84,7 +85,16 @@ fn modelled(
             lines.push(Series { name, color, is_dashed, values: curve(SIDECARS, value) });
         }
     }
-    Plot { file, title, x: ("sidecars", SIDECARS), y, lines, points: Vec::new(), limits }
+    Plot {
+        file,
+        title,
+        x: ("sidecars", SIDECARS),
+        y,
+        lines,
+        points: Vec::new(),
+        limits,
+        legend: SeriesLabelPosition::UpperLeft,
+    }
 }
 
 fn both(series: impl Fn(Mode) -> (String, Vec<(f64, f64)>)) -> Vec<Series> {

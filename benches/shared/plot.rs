@@ -25,6 +25,8 @@ pub(crate) struct Plot {
     pub(crate) points: Vec<Series>,
     /// Horizontal lines that mark a limit.
     pub(crate) limits: Vec<(String, f64)>,
+    /// Where the names of the curves are not in their way.
+    pub(crate) legend: SeriesLabelPosition,
 }
 
 /// Where plots are kept.
@@ -91,7 +93,7 @@ impl Plot {
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
+            .position(self.legend)
             .background_style(WHITE.mix(0.9))
             .border_style(RGBColor(200, 200, 200))
             .label_font(("sans-serif", 14))
