@@ -1,6 +1,6 @@
-# The five things to do with this repository. `make run` is the place to begin.
+# The things to do with this repository. `make run` is the place to begin.
 
-.PHONY: run test soak bench lint setup setup-tests
+.PHONY: run test soak bench compare lint setup setup-tests
 
 # A throwaway cluster with nearside in front of it, and a demonstration. Ctrl-C ends all of it.
 run: setup
@@ -14,8 +14,13 @@ test: setup setup-tests
 soak: setup
 	cargo test --release --test soak -- --nocapture
 
+# Every measurement there is; nothing is asserted.
 bench: setup
 	cargo bench
+
+# The goals for speed and size beside the peers: writes docs/performance.md. Fetches the peers when they are missing.
+compare: setup
+	cargo bench --bench compare
 
 lint:
 	cargo fmt --check

@@ -7,13 +7,19 @@
     reason = "a bench ends at the first surprise, and prints"
 )]
 
-#[path = "../side_by_side/cpu.rs"]
+#[path = "../shared/cpu.rs"]
 mod cpu;
 mod crowd;
 mod daemons;
+#[path = "../shared/figures.rs"]
+mod figures;
+#[path = "../shared/machine.rs"]
+mod machine;
 mod measure;
 mod model;
 mod page;
+#[path = "../shared/plot.rs"]
+mod plot;
 mod plots;
 mod simulate;
 
@@ -41,7 +47,7 @@ fn main() {
     checks.iter().for_each(|check| println!("{check:?}"));
     let daemons = daemons::look();
     println!("{daemons:?}");
-    let figures = page::figures(&points, &model, &checks, &daemons);
+    let figures = page::tables(&points, &model, &checks, &daemons);
     plots::draw(&points, &model);
     page::write(&figures, &points, &model);
 }

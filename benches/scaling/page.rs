@@ -7,13 +7,13 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::daemons::Look;
+use crate::figures;
+use crate::machine;
 use crate::measure::{Mode, Point};
 use crate::model::{Load, Model};
-use crate::plots::{READS, WRITES, directory};
+use crate::plot::directory;
+use crate::plots::{READS, WRITES};
 use crate::simulate::Check;
-
-const BEGIN: &str = "<!-- begin: figures -->\n";
-const END: &str = "<!-- end: figures -->\n";
 
 /// One point, for who watches.
 pub(crate) fn line(point: &Point) -> String {
@@ -23,9 +23,14 @@ pub(crate) fn line(point: &Point) -> String {
 }
 
 /// The tables.
-pub(crate) fn figures(points: &[Point], model: &Model, checks: &[Check], look: &Look) -> String {
+pub(crate) fn tables(points: &[Point], model: &Model, checks: &[Check], look: &Look) -> String {
     let mut out = String::new();
-    writeln!(out, "`cargo bench --bench scaling` printed this on {}.\n", machine()).unwrap();
+    writeln!(
+        out,
+        "`cargo bench --bench scaling` printed this on {}, redis-server of the PATH.\n",
+        machine::described().unwrap()
+    )
+    .unwrap();
     measured(&mut out, points, model);
     costs(&mut out, model);
     limits(&mut out, model);
@@ -117,24 +122,8 @@ fn simulated(out: &mut String, checks: &[Check]) {
 /// Puts the figures into the page, and all that was measured beside the plots.
 pub(crate) fn write(figures: &str, points: &[Point], model: &Model) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/scaling.md");
-    let page = fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once(BEGIN).unwrap();
-    let (_, after) = rest.split_once(END).unwrap();
-    fs::write(&path, format!("{before}{BEGIN}{figures}{END}{after}")).unwrap();
-    let json = json!({ "machine": machine(), "points": points, "model": model });
+    figures::put(&path, figures).unwrap();
+    let json = json!({ "machine": machine::described().unwrap(), "points": points, "model": model });
     let text = serde_json::to_string_pretty(&json).unwrap();
     fs::write(directory().join("scaling.json"), text + "\n").unwrap();
-}
-
-/// What the figures are from.
-fn machine() -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let cpu = read("/proc/cpuinfo");
-    let field = |name: &str| {
-        let line = cpu.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| Some(line.split_once(": ")?.1.trim().to_owned())).unwrap_or_default()
-    };
-    let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
-    let kernel = read("/proc/sys/kernel/osrelease");
-    format!("{cores} cores of {}, Linux {}, redis-server of the PATH", field("model name"), kernel.trim())
 }

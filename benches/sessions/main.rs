@@ -8,7 +8,7 @@
 )]
 
 mod blocked;
-#[path = "../side_by_side/cpu.rs"]
+#[path = "../shared/cpu.rs"]
 mod cpu;
 mod figures;
 mod hits;

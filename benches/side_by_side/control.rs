@@ -1,9 +1,9 @@
 //! What is said to a server outside the measured time: fill it, read every key once, ask for its counters.
 
 use std::io;
-use std::time::Duration;
 
-use crate::socket::{Address, Socket};
+use crate::address::Address;
+use crate::socket::Socket;
 use crate::workload::{self, Batch, Replies, Script};
 
 /// Requests that are sent together; every count of keys is a multiple of it.
@@ -18,9 +18,7 @@ pub(crate) struct Control {
 
 impl Control {
     pub(crate) fn connect(address: &Address) -> io::Result<Control> {
-        let socket = address.connect()?;
-        socket.set_read_timeout(Duration::from_secs(5))?;
-        Ok(Control { socket })
+        Ok(Control { socket: address.connect()? })
     }
 
     pub(crate) fn ping(&self) -> io::Result<()> {

@@ -10,8 +10,9 @@ use hdrhistogram::Histogram;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::address::Address;
 use crate::control::wrong_reply;
-use crate::socket::{Address, Socket};
+use crate::socket::Socket;
 use crate::workload::{Batch, Script};
 
 const LATENCY_MAX: Duration = Duration::from_secs(10);

@@ -1,12 +1,18 @@
 //! Side by side: what a GET that hits costs on redis-server, on nearside and on a server that only answers, with the
 //! same load in the same run. `benches/README.md` says how to read the table.
 
+mod address;
 mod control;
+#[path = "../shared/cpu.rs"]
 mod cpu;
+#[path = "../shared/fixed_reply.rs"]
 mod fixed_reply;
 mod load;
+#[path = "../shared/machine.rs"]
+mod machine;
 mod rounds;
 mod servers;
+#[path = "../shared/socket.rs"]
 mod socket;
 mod table;
 mod workload;
@@ -17,10 +23,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::address::Transport;
 use crate::control::Control;
 use crate::rounds::{Pace, ROWS, Row};
 use crate::servers::Server;
-use crate::socket::Transport;
 
 /// Hidden: makes this process the fixed-reply server, on the Unix path that follows.
 const FIXED_REPLY_ARGUMENT: &str = "--fixed-reply";
@@ -42,7 +48,7 @@ enum Job {
 fn main() -> ExitCode {
     let done = job(std::env::args().skip(1)).and_then(|job| match job {
         Job::Compare { pace, rows } => compare(pace, &rows),
-        Job::ServeFixedReply(unix_path) => Ok(fixed_reply::serve(&unix_path)?),
+        Job::ServeFixedReply(unix_path) => Ok(fixed_reply::serve(&unix_path, &workload::reply(0))?),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
+use crate::address::Transport;
 use crate::control::Control;
 use crate::cpu;
 use crate::load::{Load, Outcome};
 use crate::servers::{Kind, Server};
-use crate::socket::Transport;
 use crate::workload::{Keys, Script};
 
 /// One load, the same for all servers: a block of the table.

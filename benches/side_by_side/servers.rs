@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use crate::address::{Address, Transport};
 use crate::control::Control;
-use crate::socket::{Address, Transport};
 use crate::workload::Replies;
 
 const START_POLL: Duration = Duration::from_millis(20);

@@ -1,9 +1,9 @@
 //! The table: medians of the rounds with the least and the greatest beside them.
 
 use std::fmt;
-use std::fs;
 use std::io::{self, Write};
 
+use crate::machine;
 use crate::rounds::{Pace, Round, Row, Series};
 use crate::servers::Kind;
 use crate::workload::VALUE_BYTES;
@@ -21,7 +21,7 @@ struct Spread {
 /// What was compared, on what, and how: everything that somebody needs to doubt the numbers.
 pub(crate) fn print_heading(out: &mut impl Write, redis_version: &str, pace: Pace) -> io::Result<()> {
     writeln!(out, "\nA GET that hits, side by side")?;
-    writeln!(out, "machine    {}", machine()?)?;
+    writeln!(out, "machine    {}", machine::described()?)?;
     writeln!(out, "servers    redis-server {redis_version}, nearside {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(
         out,
@@ -67,20 +67,6 @@ pub(crate) fn print_row(out: &mut impl Write, row: Row, all: &[Series]) -> io::R
         writeln!(out, "{rate:>12.0}{p50:>10.1}{p99:>10.1}")?;
     }
     out.flush()
-}
-
-fn machine() -> io::Result<String> {
-    let cpus = fs::read_to_string("/proc/cpuinfo")?;
-    let models: Vec<&str> = cpus
-        .lines()
-        .filter(|line| line.starts_with("model name"))
-        .filter_map(|line| line.split_once(": "))
-        .map(|(_, model)| model)
-        .collect();
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let model = models.first().unwrap_or(&"unknown CPU");
-    let count = std::thread::available_parallelism()?;
-    Ok(format!("{count} CPUs of {model}, Linux {}", kernel.trim()))
 }
 
 // === impl Series ===

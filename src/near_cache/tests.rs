@@ -78,6 +78,14 @@ pub(super) fn reply(text: &str) -> Reply {
     Reply { resp3: Bytes::copy_from_slice(text.as_bytes()), resp2: None }
 }
 
+/// An entry of few bytes.
+pub(super) fn small_entry() -> Arc<Entry> {
+    let (key, epoch) = (get("key"), Epoch::begin(SECOND));
+    let generation = Generations::new().of(0, key.slot());
+    let cached = Cached::new(&key.question(), &reply("value"), epoch, 0, SECOND);
+    Arc::new(Entry::with(None, generation, cached, 0))
+}
+
 /// What is served at `now`.
 fn served_at(cache: &Cache, asked: &Asked, now: Nanos) -> Option<String> {
     match cache.lookup(&asked.question(), now, || asked.slot()) {

@@ -1,6 +1,6 @@
-//! The limit: a server that reads, counts complete requests and writes one constant reply for each. No parsing, no
-//! lookup, no allocation per request. It stands for what sockets and the event loop alone cost a server built like
-//! nearside: one thread, tokio, sockets registered for reads only.
+//! The limit: a server that reads, counts requests and writes one constant reply for each. No parsing, no lookup, no
+//! allocation per request. It stands for what sockets and the event loop alone cost a server built like nearside: one
+//! thread, tokio, sockets registered for reads only.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -10,16 +10,17 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
 use crate::socket::Socket;
-use crate::workload;
 
-/// A GET is `*2`, `$3`, `GET`, `$n` and the key, each on a line of its own; keys hold no line ends.
-const LINES_IN_REQUEST: usize = 5;
+/// Every request begins with one, and what the loads send holds no other.
+const REQUEST_MARK: u8 = b'*';
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 /// Replies ready to be written at once; a deeper pipeline takes several writes.
 const REPLIES_READY: usize = 128;
 
-/// Serves until the process is ended. Says its TCP address on stdout once both listeners are open.
-pub(crate) fn serve(unix_path: &Path) -> io::Result<()> {
+/// Serves `reply` until the process is ended. Says its TCP address on stdout once both listeners are open.
+pub(crate) fn serve(unix_path: &Path, reply: &[u8]) -> io::Result<()> {
+    // For life, as the process serves for life.
+    let replies: &'static [u8] = reply.repeat(REPLIES_READY).leak();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let tcp = TcpListener::bind("127.0.0.1:0").await?;
@@ -36,17 +37,15 @@ pub(crate) fn serve(unix_path: &Path) -> io::Result<()> {
                 accepted = unix.accept() => Socket::Unix(accepted?.0.into_std()?),
                 Some(_) = sessions.join_next() => continue,
             };
-            sessions.spawn(session(socket.register()?));
+            sessions.spawn(session(socket.register()?, replies));
         }
     })
 }
 
 /// One client, until it leaves or its socket fails; either way there is nobody left to tell.
-async fn session(socket: AsyncFd<Socket>) -> io::Result<()> {
-    let reply = workload::reply(0);
-    let replies = reply.repeat(REPLIES_READY);
+async fn session(socket: AsyncFd<Socket>, replies: &'static [u8]) -> io::Result<()> {
+    let reply_bytes = replies.len() / REPLIES_READY;
     let mut buffer = [0; READ_BUFFER_BYTES];
-    let mut lines = 0;
     loop {
         let mut ready = socket.readable().await?;
         match socket.get_ref().read(&mut buffer) {
@@ -55,13 +54,11 @@ async fn session(socket: AsyncFd<Socket>) -> io::Result<()> {
                 if count < buffer.len() {
                     ready.clear_ready();
                 }
-                lines += buffer[..count].iter().filter(|byte| **byte == b'\n').count();
-                let mut complete = lines / LINES_IN_REQUEST;
-                lines %= LINES_IN_REQUEST;
-                while complete > 0 {
-                    let now = complete.min(REPLIES_READY);
-                    socket.get_ref().write_all(&replies[..now * reply.len()])?;
-                    complete -= now;
+                let mut requests = buffer[..count].iter().filter(|byte| **byte == REQUEST_MARK).count();
+                while requests > 0 {
+                    let now = requests.min(REPLIES_READY);
+                    socket.get_ref().write_all(&replies[..now * reply_bytes])?;
+                    requests -= now;
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
