@@ -86,7 +86,7 @@ impl Connection {
 
     /// Reads what has arrived and shows each request in it to `handle`. Ready when something was read.
     ///
-    /// Now and then `ahead` gets the bytes that are walked next.
+    /// Where more than one came, `ahead` gets the bytes that are walked next.
     #[inline]
     pub fn poll_requests(
         &mut self,
@@ -184,17 +184,20 @@ fn walk(
 ) -> Result<usize, Ended> {
     let (mut at, mut walked) = (0, 0);
     loop {
-        if walked % AHEAD_MAX == 0 {
+        let scanned = scanner.scan(&bytes[at..]).map_err(Ended::Broken)?;
+        let length = match &scanned {
+            Scan::Incomplete => return Ok(at),
+            Scan::Nothing(length) | Scan::Request(length) | Scan::Inline(length, _) => *length,
+        };
+        // A request that came alone has nothing to be fetched together with.
+        if walked % AHEAD_MAX == 0 && at + length < bytes.len() {
             ahead(&bytes[at..]);
         }
         walked += 1;
-        let (length, flow) = match scanner.scan(&bytes[at..]).map_err(Ended::Broken)? {
-            Scan::Incomplete => return Ok(at),
-            Scan::Nothing(length) => (length, Flow::Next),
-            Scan::Request(length) => {
-                (length, handle(Request::new(&bytes[at..at + length], scanner.args()), out))
-            }
-            Scan::Inline(length, request) => (length, handle(request.as_request(), out)),
+        let flow = match scanned {
+            Scan::Incomplete | Scan::Nothing(_) => Flow::Next,
+            Scan::Request(_) => handle(Request::new(&bytes[at..at + length], scanner.args()), out),
+            Scan::Inline(_, request) => handle(request.as_request(), out),
         };
         match flow {
             Flow::Next => at += length,

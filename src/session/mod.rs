@@ -346,7 +346,7 @@ impl Session {
         }
         let Session { context, connection, state, pipeline, waiting, .. } = self;
         // The clock is read once, after the bytes were: all that is shown had arrived by then.
-        let clock = Cell::new(None);
+        let (clock, locked) = (Cell::new(None), state.is_locked());
         let put_off = Cell::new(false);
         let mut handle = |request: Request<'_>, out: &mut WriteQueue| {
             let now = clock.get().unwrap_or_else(clock::now);
@@ -355,7 +355,7 @@ impl Session {
             put_off.set(flow != Flow::Next);
             flow
         };
-        let mut ahead = |bytes: &[u8]| context.proxy.look_ahead(bytes);
+        let mut ahead = |bytes: &[u8]| if locked { None } else { context.proxy.look_ahead(bytes) };
         let mut result =
             if connection.has_rest() { connection.walk_rest(&mut ahead, &mut handle) } else { Ok(()) };
         if result.is_ok() && !put_off.get() {
