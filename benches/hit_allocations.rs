@@ -10,45 +10,18 @@
     reason = "a bench ends at the first surprise, and prints"
 )]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "support/allocations.rs"]
+mod allocations;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use nearside::config::{Config, KEYS, Sources};
 use nearside::daemon::Daemon;
 use nearside::dev::{Address, Client, Standalone};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-#[expect(unsafe_code, reason = "an allocator can be written in no other way; this one only counts")]
-// SAFETY: every call is passed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, bytes) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const HITS: usize = 200_000;
 const VALUE: &[u8] = b"$100\r\n0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\r\n";
@@ -99,9 +72,9 @@ fn report(name: &str, depth: usize, stream: &mut (impl Read + Write)) -> bool {
     };
     // The first reads bring the key in and let every buffer grow to its size.
     exchange(1_000);
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations::so_far();
     exchange(HITS / depth);
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
-    println!("{name:<24} {allocations:>6} allocations of the whole process in {HITS} hits");
-    allocations < HITS as u64 / 1_000
+    let made = allocations::so_far() - before;
+    println!("{name:<24} {made:>6} allocations of the whole process in {HITS} hits");
+    made < HITS as u64 / 1_000
 }

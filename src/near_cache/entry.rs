@@ -228,8 +228,8 @@ impl<'a> Hit<'a> {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn is_hot(&self) -> bool {
+    /// Whether it was lent from the hot set, for whoever measures that.
+    pub fn is_hot(&self) -> bool {
         matches!(self.0, Held::Hot(_))
     }
 }

@@ -355,7 +355,11 @@ impl Session {
             put_off.set(flow != Flow::Next);
             flow
         };
-        let mut ahead = |bytes: &[u8]| if locked { None } else { context.proxy.look_ahead(bytes) };
+        let mut ahead = |bytes: &[u8]| {
+            if !locked {
+                context.proxy.look_ahead(bytes);
+            }
+        };
         let mut result =
             if connection.has_rest() { connection.walk_rest(&mut ahead, &mut handle) } else { Ok(()) };
         if result.is_ok() && !put_off.get() {
