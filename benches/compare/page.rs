@@ -195,6 +195,10 @@ impl Report {
         for found in &self.cells {
             out.push_str(&found.lines());
         }
+        for (text, name) in plots::ALL {
+            write!(out, "\n![{text}](plots/{name})\n").unwrap();
+        }
+        out.push_str("\nEvery round is in [plots/performance.json](plots/performance.json).\n");
         out
     }
 

@@ -12,6 +12,15 @@ use crate::plot::{Plot, Series};
 use crate::rounds::Metric;
 use crate::servers::Kind;
 
+/// What they show, and their files.
+pub(crate) const ALL: [(&str, &str); 5] = [
+    ("CPU of a GET that hits, over depth", "performance-cpu.svg"),
+    ("CPU of a GET that misses, over depth", "performance-miss.svg"),
+    ("CPU of a SET, over depth", "performance-set.svg"),
+    ("p99 of a GET that hits, over load", "performance-latency.svg"),
+    ("Resident memory over entries", "performance-memory.svg"),
+];
+
 /// Draws those for which something was measured.
 pub(crate) fn draw(cells: &[Found], memory: &[Curve], directory: &Path) {
     let depth = |found: &Found, _: Kind| found.depth as f64;

@@ -488,6 +488,28 @@ fn i6_a_fill_that_ran_beside_a_write_never_outlives_it() {
 }
 
 #[test]
+fn what_is_heard_of_over_another_connection_is_compared_before_a_reply_leaves() {
+    for (elsewhere, served_then) in [(true, None), (false, Some("old"))] {
+        let shared = shared(CacheLimits { several_workers: false, ..LIMITS });
+        let (cache, key) = (worker(&shared), get("key"));
+        shared.hear_elsewhere(elsewhere);
+        let (first, second) = (miss(&cache, &key), miss(&cache, &key));
+        assert_eq!(commit(&cache, &key, &cache.ticket(&first, live()), "old"), Commit::Kept);
+        // The newer one is no reply to keep, and the change was not heard of yet.
+        let now = clock::now();
+        let over = cache.ticket(&second, live());
+        let over =
+            cache.commit(&over, &key.question(), &reply("new"), Lifetime::Bounded(Duration::ZERO), now);
+        assert_ne!(over, Commit::Kept);
+        assert_eq!(
+            served(&cache, &key).as_deref(),
+            served_then,
+            "what was served is never followed by older"
+        );
+    }
+}
+
+#[test]
 fn both_versions_of_a_reply_are_kept_and_hold_no_read_buffer() {
     let (cache, key) = (one_worker(), asked("hgetall", &["key"]));
     let buffer = Bytes::from(vec![b'x'; 1 << 20]);

@@ -176,8 +176,11 @@ impl Upstream {
         let lane = self.lane(self.in_order(slot, owner));
         // Before it is sent: all that happens to the keys from here on is heard in this epoch, or ends it.
         match self.shared.broadcast.epoch(lane.node(), &lane.run_id(), keys) {
-            Some(epoch) => Ok(Sent { epoch: Some(epoch), ..lane.send_untracked(call, self) }),
-            None => Err(call),
+            // A connection that is not trusted itself cannot be told what not to track.
+            Some(epoch) if lane.is_trusted() => {
+                Ok(Sent { epoch: Some(epoch), ..lane.send_untracked(call, self) })
+            }
+            _ => Err(call),
         }
     }
 

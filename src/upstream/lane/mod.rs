@@ -79,6 +79,11 @@ impl Lane {
         self.state.borrow().run_id.clone()
     }
 
+    /// Whether what is read on it is tracked, as far as it knows.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.state.borrow().epoch.is_some()
+    }
+
     /// Whether it is connected.
     pub(super) fn is_up(&self) -> bool {
         self.state.borrow().phase == Phase::Up
@@ -126,8 +131,7 @@ impl Lane {
     /// behind it: they have one deadline, and what was written is sent again only if it reads. A read that is sent again
     /// or redirected is tracked, which costs the node a little memory and nobody the truth.
     pub(super) fn send_untracked(&self, call: Call, upstream: &Upstream) -> Sent {
-        let tracked = self.state.borrow().epoch.is_some();
-        if !tracked || self.bound_reached(&call, upstream).is_some() {
+        if !self.is_trusted() || self.bound_reached(&call, upstream).is_some() {
             return self.send(call, upstream);
         }
         let deadline = clock::now() + clock::nanos(upstream.options.request_timeout);
