@@ -114,7 +114,8 @@ impl Stage {
     fn silent_cuts(&self) -> Histogram<u64> {
         let mut stale = Histogram::new(3).unwrap();
         for number in 0..CUTS {
-            let (key, node, relay) = self.key(number);
+            // Not the key of the calm part, whose numbers are higher.
+            let (key, node, relay) = self.key(1 + number);
             let mut direct = node.server().connect().unwrap();
             write(&mut direct, &key, 1);
             self.until_tracked();

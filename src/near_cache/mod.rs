@@ -544,8 +544,8 @@ impl<T: Clone> NearCache<T> {
     /// was sent; `lifetime` what the server said of the key after it.
     ///
     /// With several workers, or where a policy has changes broadcast, replies and invalidations come over several
-    /// connections and in no common order: this one may be older or newer than what was served, or is about to be kept. When two differ, neither is kept, and all of
-    /// that is settled before the reply leaves: what this daemon has served is never followed by something older.
+    /// connections and in no common order: this one may be older or newer than what was served, or is about to be kept.
+    /// When two differ, neither is kept, and all of that is settled before the reply leaves: what this daemon has served is never followed by something older.
     pub fn commit(
         &self,
         ticket: &Ticket,
