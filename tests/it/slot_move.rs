@@ -3,13 +3,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nearside::dev::client::encode;
 use nearside::dev::{Client, Cluster, Node, Reply};
 use nearside::key::Slot;
 
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::{own_primaries, owner};
 
 const KEYS: usize = 2_000;
@@ -47,9 +47,10 @@ fn a_migrating_slot_is_read_and_written_right() {
 }
 
 #[test]
-fn a_storm_of_moved_is_one_refresh() {
+fn a_storm_of_moved_is_no_storm_of_refreshes() {
+    const GAP: Duration = Duration::from_secs(2);
     let cluster = own_primaries(3);
-    let daemon = Daemon::before(&cluster);
+    let daemon = Daemon::start(&["--upstream", &upstream_url(&cluster), "--topology-refresh-gap-min", "2s"]);
     let mut clients: Vec<Client> = (0..200).map(|_| daemon.client()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         assert!(client.command(&["SET", &key(number), &value(number, 0)]).unwrap().is_ok());
@@ -57,6 +58,7 @@ fn a_storm_of_moved_is_one_refresh() {
     let from = owner(&cluster, b"mover");
     cluster.migrate(Slot::of(b"mover"), other_primary(&cluster, from)).unwrap();
 
+    let began = Instant::now();
     let before = daemon.counter("topology_refreshes");
     for (number, client) in clients.iter_mut().enumerate() {
         client.send(&["GET", &key(number)]).unwrap();
@@ -66,8 +68,9 @@ fn a_storm_of_moved_is_one_refresh() {
     }
     thread::sleep(Duration::from_millis(500));
     let refreshes = daemon.counter("topology_refreshes") - before;
-    // One for the storm; a second may be the timer's.
-    assert!(refreshes <= 2, "{refreshes} refreshes");
+    // One that had begun before, one for the storm, and one more for each gap that a slow machine takes.
+    let gaps = began.elapsed().as_secs() / GAP.as_secs();
+    assert!(refreshes <= 2 + gaps, "{refreshes} refreshes");
 }
 
 /// Until it is over: writes keys that nobody else writes, and reads them back along with keys of the others. How many
