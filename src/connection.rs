@@ -3,7 +3,7 @@
 //! Requests are walked in the buffer that all connections of a worker read into, so an idle connection holds no
 //! memory for reading; only what is left of an incomplete request is kept here.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -196,7 +196,10 @@ fn walk(
         walked += 1;
         let flow = match scanned {
             Scan::Incomplete | Scan::Nothing(_) => Flow::Next,
-            Scan::Request(_) => handle(Request::new(&bytes[at..at + length], scanner.args()), out),
+            Scan::Request(_) => {
+                let copy = OnceCell::new();
+                handle(Request::new(&bytes[at..at + length], scanner.args(), &copy), out)
+            }
             Scan::Inline(_, request) => handle(request.as_request(), out),
         };
         match flow {

@@ -244,7 +244,7 @@ impl Cache {
             panic!("it was not to be there")
         };
         let ticket = self.near.ticket(&missed, self.epoch.clone());
-        let lead = self.near.lead(&question, ticket.clone());
+        let lead = self.near.lead(&question, Bytes::copy_from_slice(question.tail), ticket.clone());
         let commit = self.near.commit(&ticket, &question, &self.reply, Lifetime::Unbounded, now);
         assert_eq!(commit, Commit::Kept);
         self.near.end(lead, &());

@@ -8,6 +8,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
+use bytes::Bytes;
+use foldhash::fast::RandomState;
 use tokio::sync::oneshot;
 
 use super::entry::Question;
@@ -33,7 +35,7 @@ type Followers<T> = RefCell<Vec<oneshot::Sender<T>>>;
 /// flight there; their followers are bounded by what each session may wait for.
 #[derive(Debug)]
 pub(super) struct Fills<T> {
-    running: HashMap<u64, Fill<T>>,
+    running: HashMap<u64, Fill<T>, RandomState>,
     /// The latest number that was given out.
     latest: u64,
 }
@@ -41,7 +43,7 @@ pub(super) struct Fills<T> {
 #[derive(Debug)]
 struct Fill<T> {
     command: &'static str,
-    tail: Box<[u8]>,
+    tail: Bytes,
     ticket: Ticket,
     number: u64,
     followers: Weak<Followers<T>>,
@@ -72,7 +74,7 @@ impl Ticket {
 
 impl<T: Clone> Fills<T> {
     pub(super) fn new() -> Fills<T> {
-        Fills { running: HashMap::new(), latest: 0 }
+        Fills { running: HashMap::default(), latest: 0 }
     }
 
     /// A higher number than any before.
@@ -100,15 +102,15 @@ impl<T: Clone> Fills<T> {
 
     /// Registers a fill for others to join. One that already runs for the same question goes on with the followers
     /// that it has, and nobody joins it any more.
-    pub(super) fn lead(&mut self, question_hash: u64, question: &Question<'_>, ticket: Ticket) -> Lead<T> {
+    pub(super) fn lead(
+        &mut self,
+        question_hash: u64,
+        command: &'static str,
+        tail: Bytes,
+        ticket: Ticket,
+    ) -> Lead<T> {
         let followers = Rc::default();
-        let fill = Fill {
-            command: question.command,
-            tail: question.tail.into(),
-            ticket,
-            number: self.latest,
-            followers: Rc::downgrade(&followers),
-        };
+        let fill = Fill { command, tail, ticket, number: self.latest, followers: Rc::downgrade(&followers) };
         self.running.insert(question_hash, fill);
         Lead { question_hash, followers }
     }

@@ -47,6 +47,8 @@ pub use fill::{Lead, Ticket};
 pub use samples::{SAMPLES_MAX, Sample};
 pub use why::{Noted, REASONS_MAX, Why};
 
+use bytes::Bytes;
+
 use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
 use crate::key::Slot;
@@ -55,7 +57,7 @@ use crate::policy::{Admission, Terms};
 use crate::resp::Resp;
 use crate::settings::Setting;
 use crate::stats::WorkerStats;
-use admission::Scores;
+use admission::{Firsts, Scores};
 use entry::{Cached, Entry, Found};
 use fill::Fills;
 use generations::{Generation, Generations};
@@ -113,6 +115,8 @@ pub struct SharedCache {
     listeners: Arc<Listeners>,
     /// Which keys are not worth an entry.
     scores: Scores,
+    /// Which keys were read for the first time while it was full.
+    firsts: Firsts,
     /// The last keys that were served though the server had something else, escaped; the newest first.
     mismatches: Mutex<VecDeque<String>>,
     /// Why keys are not here.
@@ -216,6 +220,7 @@ impl SharedCache {
             store,
             listeners,
             scores: Scores::new(),
+            firsts: Firsts::new(limits.bytes_max),
             mismatches: Mutex::default(),
             reasons,
             heard_elsewhere: AtomicBool::new(false),
@@ -512,15 +517,20 @@ impl<T: Clone> NearCache<T> {
 
     /// Whether a reply to what was missed is worth keeping on these terms. Counts, so it is asked once for each miss.
     pub fn admits(&self, missed: &Missed, terms: &Terms) -> bool {
-        let admits = match terms.admission.unwrap_or(self.shared.limits.admission) {
-            Admission::Always => true,
-            Admission::Adaptive => self.shared.scores.admits(missed.hash),
-        };
-        if !admits {
+        if terms.admission.unwrap_or(self.shared.limits.admission) == Admission::Always {
+            return true;
+        }
+        if !self.shared.scores.admits(missed.hash) {
             self.stats.l1_unworthy.add(1);
             self.note(missed.hash, Why::Unworthy);
+            return false;
         }
-        admits
+        if self.shared.store.is_full() && !self.shared.firsts.was_read(missed.hash) {
+            self.stats.l1_read_once.add(1);
+            self.note(missed.hash, Why::ReadOnce);
+            return false;
+        }
+        true
     }
 
     /// The ticket of a fill whose command goes out on the connection of `epoch`. `missed` must be from before the
@@ -530,9 +540,9 @@ impl<T: Clone> NearCache<T> {
         Ticket { hash: missed.hash, generation: missed.generation, epoch, began: missed.at, terms }
     }
 
-    /// Makes the caller the lead of the fill of `question`.
-    pub fn lead(&self, question: &Question<'_>, ticket: Ticket) -> Lead<T> {
-        self.fills.borrow_mut().lead(self.question_hash(question), question, ticket)
+    /// Makes the caller the lead of the fill of `question`, whose tail is `tail`.
+    pub fn lead(&self, question: &Question<'_>, tail: Bytes, ticket: Ticket) -> Lead<T> {
+        self.fills.borrow_mut().lead(self.question_hash(question), question.command, tail, ticket)
     }
 
     /// Ends a fill: all followers get `outcome`.

@@ -18,7 +18,11 @@ use super::entry::Entry;
 #[derive(Debug)]
 pub(super) struct Store {
     entries: Cache<u64, Arc<Entry>, BuildHasherDefault<AlreadyHashed>>,
+    full_at: u64,
 }
+
+/// It is full when what is left is less than one in so many parts of the whole.
+const FULL_WITHIN: u64 = 16;
 
 /// Passes a hash through.
 #[derive(Default)]
@@ -36,7 +40,7 @@ impl Store {
             .weigher(|_: &u64, entry: &Arc<Entry>| entry.weight())
             .eviction_listener(move |hash: Arc<u64>, _, cause| on_removal(*hash, cause == RemovalCause::Size))
             .build_with_hasher(BuildHasherDefault::default());
-        Store { entries }
+        Store { entries, full_at: bytes_max - bytes_max / FULL_WITHIN }
     }
 
     /// The entry that has this hash: nearly always that of the key which was hashed, as what is asked of it shows.
@@ -60,6 +64,11 @@ impl Store {
     /// The entries there are, with their hashes; what comes and goes meanwhile may be among them or not.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, Arc<Entry>)> + '_ {
         self.entries.iter().map(|(hash, entry)| (*hash, entry))
+    }
+
+    /// Whether there is no room for another entry of common size, as far as moka has counted.
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.weighted_size() >= self.full_at
     }
 
     /// Entries and their bytes, after all that is pending inside moka was done.

@@ -236,13 +236,17 @@ fn i3_who_asks_after_an_invalidation_does_not_join_an_older_fill() {
     let (cache, key) = (one_worker(), get("key"));
     let before = miss(&cache, &key);
     let ticket = cache.ticket(&before, live());
-    let lead = cache.lead(&key.question(), ticket.clone());
+    let lead = cache.lead(&key.question(), Bytes::copy_from_slice(key.question().tail), ticket.clone());
     let (mut joined, _) = cache.join(&before, &key.question(), clock::now()).expect("nothing happened yet");
     change(&cache, &["key"]);
 
     let after = miss(&cache, &key);
     assert!(cache.join(&after, &key.question(), clock::now()).is_none());
-    let newer = cache.lead(&key.question(), cache.ticket(&after, live()));
+    let newer = cache.lead(
+        &key.question(),
+        Bytes::copy_from_slice(key.question().tail),
+        cache.ticket(&after, live()),
+    );
     let (mut joined_newer, _) =
         cache.join(&after, &key.question(), clock::now()).expect("this fill is as new");
 
@@ -261,7 +265,11 @@ fn i3_who_asks_after_an_invalidation_does_not_join_an_older_fill() {
 fn i3_a_fill_of_a_lost_connection_is_not_joined() {
     let (cache, key, epoch) = (one_worker(), get("key"), live());
     let missed = miss(&cache, &key);
-    let lead = cache.lead(&key.question(), cache.ticket(&missed, epoch.clone()));
+    let lead = cache.lead(
+        &key.question(),
+        Bytes::copy_from_slice(key.question().tail),
+        cache.ticket(&missed, epoch.clone()),
+    );
     epoch.end();
     assert!(cache.join(&missed, &key.question(), clock::now()).is_none());
     drop(lead);
@@ -272,7 +280,11 @@ fn i6_a_read_behind_another_one_joins_no_fill_that_was_sent_before_that() {
     let (cache, key) = (one_worker(), get("key"));
     let missed = miss(&cache, &key);
     let sent = cache.next_number();
-    let lead = cache.lead(&key.question(), cache.ticket(&missed, live()));
+    let lead = cache.lead(
+        &key.question(),
+        Bytes::copy_from_slice(key.question().tail),
+        cache.ticket(&missed, live()),
+    );
     let (name, now) = (key.key.as_bytes(), clock::now());
     let behind = |number| cache.pass_over(name, now, Slot::of(name), number);
     let joined = cache.join(&behind(sent), &key.question(), clock::now());
@@ -286,7 +298,11 @@ fn i6_a_read_behind_another_one_joins_no_fill_that_was_sent_before_that() {
 fn i5_a_fill_that_runs_for_long_is_not_joined_any_more() {
     let (cache, key) = (one_worker(), get("key"));
     let missed = miss(&cache, &key);
-    let lead = cache.lead(&key.question(), cache.ticket(&missed, live()));
+    let lead = cache.lead(
+        &key.question(),
+        Bytes::copy_from_slice(key.question().tail),
+        cache.ticket(&missed, live()),
+    );
     let (soon, late) = (missed.at + clock::nanos(JOINABLE) - 1, missed.at + clock::nanos(JOINABLE));
     assert!(cache.join(&missed, &key.question(), soon).is_some());
     assert!(cache.join(&missed, &key.question(), late).is_none());
@@ -298,7 +314,11 @@ fn i3_a_fill_that_began_before_another_worker_brought_something_in_is_not_joined
     let (shared, asked, epoch) = (shared(LIMITS), get("key"), live());
     let (one, other) = (worker(&shared), worker(&shared));
     let missed = miss(&one, &asked);
-    let _lead = one.lead(&asked.question(), one.ticket(&missed, epoch.clone()));
+    let _lead = one.lead(
+        &asked.question(),
+        Bytes::copy_from_slice(asked.question().tail),
+        one.ticket(&missed, epoch.clone()),
+    );
     assert!(one.join(&missed, &asked.question(), clock::now()).is_some());
     assert_eq!(fill(&other, &asked, "newer", &epoch), Commit::Kept);
     // What its session asked for before keeps it from being answered from L1.
@@ -310,7 +330,11 @@ fn i3_a_fill_that_began_before_another_worker_brought_something_in_is_not_joined
 fn i3_only_the_same_question_is_joined() {
     let (cache, key) = (one_worker(), asked("getrange", &["key", "0", "1"]));
     let missed = miss(&cache, &key);
-    let lead = cache.lead(&key.question(), cache.ticket(&missed, live()));
+    let lead = cache.lead(
+        &key.question(),
+        Bytes::copy_from_slice(key.question().tail),
+        cache.ticket(&missed, live()),
+    );
     for other in [asked("getrange", &["key", "0", "2"]), asked("substr", &["key", "0", "1"]), get("key")] {
         assert!(cache.join(&missed, &other.question(), clock::now()).is_none());
     }

@@ -20,6 +20,8 @@ pub enum Why {
     Policy,
     /// It is invalidated more often than it is read.
     Unworthy,
+    /// There was no room, and it had not been read before.
+    ReadOnce,
     /// The connection to its node is not tracked.
     NotTracked,
     /// Its slot is on its way to another node.
@@ -67,10 +69,11 @@ pub enum Why {
 }
 
 /// All of them, by number.
-const ALL: [Why; 25] = [
+const ALL: [Why; 26] = [
     Why::Command,
     Why::Policy,
     Why::Unworthy,
+    Why::ReadOnce,
     Why::NotTracked,
     Why::Moving,
     Why::OwnWrite,
@@ -125,6 +128,7 @@ impl fmt::Display for Why {
             Why::Command => "it was read by a command whose replies are not kept",
             Why::Policy => "its policy keeps it out",
             Why::Unworthy => "it is changed more often than it is read",
+            Why::ReadOnce => "there was no room, and it had not been read before",
             Why::NotTracked => "the connection to its node was not tracked",
             Why::Moving => "its slot was on its way to another node",
             Why::OwnWrite => "the session that read it was waiting for the reply to its own write",

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::forward::keys_of;
+use super::forward::copied_keys_of;
 use super::{Proxy, Route};
 use crate::command::{Class, Fault, Flags, Spec};
 use crate::resp::request::Request;
@@ -57,6 +57,6 @@ impl Proxy {
             },
             _ => return Vec::new(),
         };
-        keys_of(route, request)
+        copied_keys_of(route, request)
     }
 }

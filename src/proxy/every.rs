@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::{LocalBoxFuture, join_all};
 
 use super::functions::field;
+use super::own_writes::Names;
 use super::{Answer, Caller, Proxy, failure_reply, in_resp2, stopped};
 use crate::command::{Flags, Gather, Spec};
 use crate::node::NodeId;
@@ -36,7 +37,7 @@ impl Proxy {
             self.invalidate_all();
             self.functions.borrow_mut().forget();
         }
-        let write = writes.then(|| self.begin_write(Vec::new(), caller).of_anything());
+        let write = writes.then(|| self.begin_write(Names::new(), caller).of_anything());
         let request = request.to_owned();
         let asked = match gather {
             Gather::AnyOk | Gather::Running => self.ask_every_apart(&request.bytes()),

@@ -10,7 +10,7 @@ use futures_util::future::{LocalBoxFuture, join_all};
 
 use super::coverage::{self, is_tracked};
 use super::default_ttl::Following;
-use super::forward::{Reach, keys_of};
+use super::forward::{Reach, copied_keys_of};
 use super::own_writes::{Behind, OwnRead};
 use super::{Answer, Cache, Caller, Coverage, Proxy, Route, failure_reply, stopped};
 use crate::clock::Nanos;
@@ -99,7 +99,7 @@ impl Proxy {
         let reads_only = route.flags.has(Flags::READ);
         let values = if join == Join::Mset { 1 } else { 0 };
         let positions = route.keys.positions(request).into_iter().flatten();
-        let write = (!reads_only).then(|| self.begin_write(keys_of(route, request), caller));
+        let write = (!reads_only).then(|| self.begin_write(copied_keys_of(route, request), caller));
         let (sent, following): (Vec<Sent>, Vec<Option<Following>>) = parts(request, positions)
             .into_iter()
             .map(|part| {

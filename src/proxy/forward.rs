@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::coverage::{self, Coverage, is_tracked};
 use super::default_ttl::Following;
-use super::own_writes::{OwnRead, OwnWrite};
+use super::own_writes::{Names, OwnRead, OwnWrite};
 use super::{Answer, Caller, Proxy, Route, render, stopped};
 use crate::command::Flags;
 use crate::invalidation::Invalidation;
@@ -194,7 +194,14 @@ impl Errand {
     }
 }
 
-pub(super) fn keys_of(route: Route, request: &Request<'_>) -> Vec<Bytes> {
+/// The keys of a request, for as long as it is on its way: they share its copy.
+pub(super) fn keys_of(route: Route, request: &Request<'_>) -> Names {
+    let positions = route.keys.positions(request).into_iter().flatten();
+    positions.map(|position| request.arg_bytes(position)).collect()
+}
+
+/// The same for longer, or where nobody needs a copy of the rest.
+pub(super) fn copied_keys_of<K: FromIterator<Bytes>>(route: Route, request: &Request<'_>) -> K {
     let positions = route.keys.positions(request).into_iter().flatten();
     positions.map(|position| Bytes::copy_from_slice(request.arg(position))).collect()
 }

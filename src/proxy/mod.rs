@@ -63,7 +63,7 @@ use default_ttl::Misses;
 use forward::Reach;
 use functions::Functions;
 use learn::Lessons;
-use own_writes::{OwnRead, OwnWrite};
+use own_writes::{Names, OwnRead, OwnWrite};
 
 /// The near cache, whose fills end with a reply or with why there is none.
 pub type Cache = NearCache<Result<Brought, Failure>>;
@@ -278,7 +278,7 @@ impl Proxy {
     }
 
     /// Nothing older may be read in L1 while this is on its way. Nobody has to know where there is no L1.
-    fn begin_read(&self, keys: Vec<Bytes>, caller: Caller<'_>) -> Option<OwnRead> {
+    fn begin_read(&self, keys: Names, caller: Caller<'_>) -> Option<OwnRead> {
         let cache = self.cache.as_ref().filter(|_| !keys.is_empty())?;
         Some(OwnRead::begin(caller.own_writes, keys, cache.next_number()))
     }
@@ -290,7 +290,7 @@ impl Proxy {
         }
     }
 
-    fn begin_write(&self, keys: Vec<Bytes>, caller: Caller<'_>) -> OwnWrite {
+    fn begin_write(&self, keys: Names, caller: Caller<'_>) -> OwnWrite {
         OwnWrite::begin(caller.own_writes, keys, self.cache.as_ref().map(|cache| cache.shared().clone()))
     }
 }

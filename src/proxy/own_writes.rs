@@ -13,6 +13,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
+use smallvec::SmallVec;
 
 use super::written::Written;
 use crate::key::Slot;
@@ -21,7 +23,7 @@ use crate::near_cache::{SharedCache, Why};
 /// The unanswered writes of one session, and its unanswered reads. Bounded by the answers that a session may wait for.
 #[derive(Debug, Default)]
 pub struct OwnWrites {
-    keys: RefCell<HashMap<Bytes, Unanswered>>,
+    keys: RefCell<HashMap<Bytes, Unanswered, RandomState>>,
     /// The session wants nothing from L1.
     fresh: Cell<bool>,
     /// Writes that may touch any key.
@@ -37,6 +39,9 @@ pub struct OwnWrites {
     /// The request at hand has waited for what it had to wait for.
     waited: Cell<bool>,
 }
+
+/// Keys of one command: most have one.
+pub(super) type Names = SmallVec<[Bytes; 1]>;
 
 /// What of one key has not been answered.
 #[derive(Debug, Default)]
@@ -64,7 +69,7 @@ pub(super) enum Behind {
 #[derive(Debug)]
 pub(super) struct OwnRead {
     session: Rc<OwnWrites>,
-    keys: Vec<Bytes>,
+    keys: Names,
     /// What had been begun of them, and of anything, when these were.
     begun: u64,
 }
@@ -73,7 +78,7 @@ pub(super) struct OwnRead {
 #[derive(Debug)]
 pub(super) struct OwnWrite {
     session: Rc<OwnWrites>,
-    keys: Vec<Bytes>,
+    keys: Names,
     of_anything: bool,
     cache: Option<Arc<SharedCache>>,
 }
@@ -172,7 +177,7 @@ impl OwnWrites {
 
 impl OwnRead {
     /// Begins a read of `keys`, which was sent at `number`, as the near cache counts.
-    pub(super) fn begin(session: &Rc<OwnWrites>, keys: Vec<Bytes>, number: u64) -> OwnRead {
+    pub(super) fn begin(session: &Rc<OwnWrites>, keys: Names, number: u64) -> OwnRead {
         for key in &keys {
             session.begin(key, |unanswered| {
                 unanswered.reads += 1;
@@ -216,11 +221,7 @@ impl Drop for OwnRead {
 
 impl OwnWrite {
     /// Begins a write of `keys`: from here on no running fill of them commits, and nobody joins one.
-    pub(super) fn begin(
-        session: &Rc<OwnWrites>,
-        keys: Vec<Bytes>,
-        cache: Option<Arc<SharedCache>>,
-    ) -> OwnWrite {
+    pub(super) fn begin(session: &Rc<OwnWrites>, keys: Names, cache: Option<Arc<SharedCache>>) -> OwnWrite {
         for key in &keys {
             session.begin(key, |unanswered| unanswered.writes += 1);
             session.written.note(Slot::of(key));

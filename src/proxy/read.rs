@@ -8,7 +8,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::coverage::{self, is_tracked};
 use super::forward::{Reach, keys_of};
-use super::own_writes::{Behind, OwnRead};
+use super::own_writes::{Behind, Names, OwnRead};
 use super::{
     Answer, Brought, Cache, Caller, Coverage, Proxy, Route, failure_reply, in_resp2, render, stopped,
 };
@@ -102,11 +102,7 @@ impl Proxy {
     }
 
     /// Sees to it that nothing older is served after a reply that L1 does not keep.
-    fn not_to_keep(
-        self: &Rc<Proxy>,
-        keys: Vec<Bytes>,
-        reply: LocalBoxFuture<'static, Bytes>,
-    ) -> Answer<'static> {
+    fn not_to_keep(self: &Rc<Proxy>, keys: Names, reply: LocalBoxFuture<'static, Bytes>) -> Answer<'static> {
         let Some(cache) = self.cache().filter(|cache| cache.shared().compares()) else {
             return Answer::Later(reply);
         };
@@ -137,7 +133,7 @@ impl Proxy {
         }
         let question = Question { command: spec.name, key: request.arg(key_at), tail: request.tail() };
         let (resp, coverage) = (caller.resp, caller.coverage.cloned());
-        let begin_read = |key, number| OwnRead::begin(caller.own_writes, vec![key], number);
+        let begin_read = |key, number| OwnRead::begin(caller.own_writes, Names::from_buf([key]), number);
         // Behind the lookup, which noted the generation: what is kept by policies that are replaced now is killed.
         let terms = self.terms(question.key);
         if terms.is_none() {
@@ -146,7 +142,7 @@ impl Proxy {
         let terms = terms.filter(|terms| cache.admits(&missed, terms));
         let joined = terms.and_then(|_| cache.join(&missed, &question, caller.now));
         if let Some((follower, number)) = joined {
-            let read = begin_read(Bytes::copy_from_slice(question.key), number);
+            let read = begin_read(request.arg_bytes(key_at), number);
             return Answer::Later(Box::pin(async move {
                 let outcome = follower.await.unwrap_or(Err(Failure::Stopped));
                 drop(read);
@@ -176,11 +172,11 @@ impl Proxy {
                 coverage::note(coverage.as_ref(), is_tracked(&outcome));
                 render(outcome, spec.form, &request, resp)
             });
-            return self.not_to_keep(vec![key], reply);
+            return self.not_to_keep(Names::from_buf([key]), reply);
         };
         let lifetime = self.ask_lifetime(&terms, tracking, missed.slot(), question.key);
         let ticket = cache.ticket(&missed, epoch).on(terms);
-        let lead = cache.lead(&question, ticket.clone());
+        let lead = cache.lead(&question, request.tail_bytes(), ticket.clone());
         let (command, form, sent_at) = (spec.name, spec.form, caller.now);
         let fill = Fill { request, command, key_at, form, value, lifetime, tracking, ticket, lead, sent_at };
         let proxy = self.clone();

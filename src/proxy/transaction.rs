@@ -10,6 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::coverage::{self, is_tracked};
 use super::default_ttl::{Due, may_have_written};
 use super::forward::keys_of;
+use super::own_writes::Names;
 use super::script::with_body;
 use super::watch::{Watch, Watched};
 use super::{Answer, Caller, Proxy, Route, failure_reply, in_resp2, stopped};
@@ -283,8 +284,8 @@ impl Element {
     }
 }
 
-fn written_keys(elements: &[Element]) -> Vec<Bytes> {
-    let mut keys = Vec::new();
+fn written_keys(elements: &[Element]) -> Names {
+    let mut keys = Names::new();
     for element in elements {
         if let Element::Sent(part, _) = element
             && (part.opaque || !part.route.flags.has(Flags::READ))

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 
-use super::own_writes::OwnWrite;
+use super::own_writes::{Names, OwnWrite};
 use super::{Answer, Caller, Proxy, Route, failure_reply, forward::CROSS_SLOT};
 use crate::command::Spec;
 use crate::key::Slot;
@@ -122,7 +122,7 @@ impl Proxy {
             }
             watch => watch,
         };
-        let reads = self.begin_write(Vec::new(), caller).before_all_reads();
+        let reads = self.begin_write(Names::new(), caller).before_all_reads();
         let bytes = request.to_owned().bytes();
         let hash = |key| FixedState::default().hash_one(key);
         let hashes = request.args().skip(1).map(hash).collect();

@@ -4,6 +4,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Resp;
 
+/// Room for the head of what is shorter than a million bytes, and for both line ends.
+const HEAD_BYTES: usize = 11;
+
 /// Appends `-<text>\r\n`. Line ends in the text become spaces, as in Redis.
 pub fn error(out: &mut BytesMut, text: impl AsRef<[u8]>) {
     out.put_u8(b'-');
@@ -66,7 +69,8 @@ pub fn null_reply(resp: Resp) -> &'static [u8] {
 
 /// A request with these arguments, the command's name first.
 pub fn request<A: AsRef<[u8]>>(args: &[A]) -> Bytes {
-    let mut out = BytesMut::new();
+    let bytes: usize = args.iter().map(|arg| arg.as_ref().len() + HEAD_BYTES).sum();
+    let mut out = BytesMut::with_capacity(HEAD_BYTES + bytes);
     array(&mut out, args.len());
     for arg in args {
         bulk(&mut out, arg.as_ref());
@@ -76,6 +80,6 @@ pub fn request<A: AsRef<[u8]>>(args: &[A]) -> Bytes {
 
 fn line(out: &mut BytesMut, kind: u8, number: i64) {
     out.put_u8(kind);
-    // Writing to a BytesMut cannot fail.
-    let _ = std::fmt::Write::write_fmt(out, format_args!("{number}\r\n"));
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    out.extend_from_slice(b"\r\n");
 }

@@ -1,30 +1,46 @@
 //! One request: its raw bytes and where each argument stands in them.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 /// A request as a client sent it, in the form of a RESP array of bulk strings. Borrowed: nothing is copied.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     raw: &'a [u8],
     args: &'a [Range<usize>],
+    copy: Copied<'a>,
 }
 
-/// A request that outlives the buffer it was read into.
+/// Where the copy of a request is that whoever needs one shares.
+#[derive(Clone, Copy)]
+enum Copied<'a> {
+    /// Here, once somebody has needed it.
+    Cell(&'a OnceCell<OwnedRequest>),
+    /// It is that of this one.
+    Made(&'a OwnedRequest),
+}
+
+/// A request that outlives the buffer it was read into. A clone shares its bytes.
 #[derive(Clone, Debug)]
 pub struct OwnedRequest {
     raw: Bytes,
-    args: Box<[Range<usize>]>,
+    args: SmallVec<[Range<usize>; ARGS_INLINE]>,
 }
+
+/// So many arguments of a request take no allocation of their own: a SET with an expiry has five.
+const ARGS_INLINE: usize = 5;
 
 // === impl Request ===
 
 impl<'a> Request<'a> {
-    /// The request in `raw`, whose arguments (command name first) lie at `args`, relative to its beginning.
-    pub fn new(raw: &'a [u8], args: &'a [Range<usize>]) -> Request<'a> {
+    /// The request in `raw`, whose arguments (command name first) lie at `args`, relative to its beginning. A copy of it
+    /// that somebody needs is made in `copy`, once.
+    pub fn new(raw: &'a [u8], args: &'a [Range<usize>], copy: &'a OnceCell<OwnedRequest>) -> Request<'a> {
         debug_assert!(!args.is_empty(), "an empty request is no request");
-        Request { raw, args }
+        Request { raw, args, copy: Copied::Cell(copy) }
     }
 
     /// How many arguments there are, the command's name included; at least 1.
@@ -65,9 +81,22 @@ impl<'a> Request<'a> {
         self.raw
     }
 
-    /// A copy that owns its bytes.
+    /// A copy that owns its bytes, the same for everybody who needs one.
     pub fn to_owned(&self) -> OwnedRequest {
-        OwnedRequest { raw: Bytes::copy_from_slice(self.raw), args: self.args.into() }
+        self.copied().clone()
+    }
+
+    /// Argument `index` in the copy that owns its bytes; empty when there is none.
+    pub fn arg_bytes(&self, index: usize) -> Bytes {
+        self.copied().arg_bytes(index)
+    }
+
+    fn copied(&self) -> &'a OwnedRequest {
+        let copy = || OwnedRequest { raw: Bytes::copy_from_slice(self.raw), args: self.args.into() };
+        match self.copy {
+            Copied::Cell(cell) => cell.get_or_init(copy),
+            Copied::Made(owned) => owned,
+        }
     }
 }
 
@@ -101,7 +130,7 @@ impl OwnedRequest {
 
     /// The request, borrowed.
     pub fn as_request(&self) -> Request<'_> {
-        Request::new(&self.raw, &self.args)
+        Request { raw: &self.raw, args: &self.args, copy: Copied::Made(self) }
     }
 
     /// The bytes as they go upstream, shared, not copied.
@@ -112,5 +141,10 @@ impl OwnedRequest {
     /// Argument `index`, shared, not copied; empty when there is none.
     pub fn arg_bytes(&self, index: usize) -> Bytes {
         self.args.get(index).map_or_else(Bytes::new, |range| self.raw.slice(range.clone()))
+    }
+
+    /// What [`Request::tail`] gives, shared, not copied.
+    pub fn tail_bytes(&self) -> Bytes {
+        self.raw.slice(self.args[0].end + 2..)
     }
 }

@@ -1,7 +1,8 @@
 //! Answers in the order of their requests, whenever they come.
 
 use std::collections::VecDeque;
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -17,11 +18,18 @@ pub(super) struct Pipeline {
     places: VecDeque<Place>,
     /// The number of the first place.
     first: u64,
-    coming: FuturesUnordered<LocalBoxFuture<'static, (u64, Bytes)>>,
+    coming: FuturesUnordered<Coming>,
     /// Bytes of the answers that wait for an earlier one.
     bytes: usize,
     /// Confirmations that have not left yet.
     confirmations: usize,
+}
+
+/// An answer that will come, and the number of its place.
+struct Coming {
+    number: u64,
+    reply: LocalBoxFuture<'static, Bytes>,
+    measure: Option<Stopwatch>,
 }
 
 /// The place of one answer.
@@ -72,20 +80,14 @@ impl Pipeline {
         measure: Option<Stopwatch>,
     ) {
         let number = self.place(command, false);
-        self.coming.push(Box::pin(async move {
-            let reply = reply.await;
-            if let Some(measure) = measure {
-                measure.stop();
-            }
-            (number, reply)
-        }));
+        self.coming.push(Coming { number, reply, measure });
     }
 
     /// A confirmation of `command` that will come.
     pub(super) fn push_confirmation(&mut self, command: usize, reply: LocalBoxFuture<'static, Bytes>) {
         let number = self.place(command, true);
         self.confirmations += 1;
-        self.coming.push(Box::pin(async move { (number, reply.await) }));
+        self.coming.push(Coming { number, reply, measure: None });
     }
 
     /// Gives an answer that will come its place; its number.
@@ -116,6 +118,20 @@ impl Pipeline {
     /// others joined are completed, and the keys of writes are dropped once more.
     pub(super) async fn run_out(mut self) {
         while self.coming.next().await.is_some() {}
+    }
+}
+
+// === impl Coming ===
+
+impl Future for Coming {
+    type Output = (u64, Bytes);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(u64, Bytes)> {
+        let reply = ready!(self.reply.as_mut().poll(cx));
+        if let Some(measure) = self.measure.take() {
+            measure.stop();
+        }
+        Poll::Ready((self.number, reply))
     }
 }
 

@@ -15,11 +15,14 @@ use crate::clock::{self, Nanos};
 use crate::command::Spec;
 use crate::resp::encode;
 use crate::resp::parse_integer;
-use crate::resp::request::Request;
+use crate::resp::request::{OwnedRequest, Request};
 
 /// Arguments of a command that an entry shows, and bytes of each; as in Redis.
 const ARGUMENTS_MAX: usize = 32;
 const ARGUMENT_BYTES_MAX: usize = 128;
+
+/// A request of more bytes is not kept whole until its reply is there, but what an entry would show of it.
+const WHOLE_BYTES_MAX: usize = 4 * 1024;
 
 /// Entries that SLOWLOG GET gives when it is not told how many.
 const SHOWN: usize = 10;
@@ -49,8 +52,17 @@ pub(super) struct Entry {
 pub(super) struct Stopwatch {
     desk: Arc<Desk>,
     client: Arc<Client>,
-    arguments: Bytes,
+    arguments: Arguments,
     begun: Nanos,
+}
+
+/// What an entry will show, if there is to be one: most commands are not slow.
+#[derive(Debug)]
+enum Arguments {
+    /// These, once it is known that they are wanted.
+    Of(OwnedRequest, Option<&'static Spec>),
+    /// An array of what is shown.
+    Shown(Bytes),
 }
 
 // === impl Stopwatch ===
@@ -58,7 +70,7 @@ pub(super) struct Stopwatch {
 impl Stopwatch {
     /// Starts for a command that was read at `now`; none when no command is to be kept.
     pub(super) fn start(
-        spec: Option<&Spec>,
+        spec: Option<&'static Spec>,
         request: &Request<'_>,
         client: &Arc<Client>,
         desk: &Arc<Desk>,
@@ -67,7 +79,10 @@ impl Stopwatch {
         if desk.settings.slowlog_log_slower_than.get() < 0 {
             return None;
         }
-        let arguments = shown(spec, request);
+        let arguments = match request.raw().len() <= WHOLE_BYTES_MAX {
+            true => Arguments::Of(request.to_owned(), spec),
+            false => Arguments::Shown(shown(spec, request)),
+        };
         Some(Stopwatch { desk: desk.clone(), client: client.clone(), arguments, begun: now })
     }
 
@@ -80,12 +95,16 @@ impl Stopwatch {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = self.client.names().client.clone();
+        let arguments = match self.arguments {
+            Arguments::Of(request, spec) => shown(spec, &request.as_request()),
+            Arguments::Shown(shown) => shown,
+        };
         let mut log = lock(&self.desk.slowlog);
         let entry = Entry {
             id: log.next_id,
             at: now.as_secs() as i64,
             micros,
-            arguments: self.arguments,
+            arguments,
             address: self.client.endpoints.address.clone(),
             name,
         };

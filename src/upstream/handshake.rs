@@ -25,7 +25,7 @@ pub(super) struct Greeting {
 pub(super) const TRACK: [&str; 4] = ["CLIENT", "TRACKING", "ON", "OPTOUT"];
 
 /// The node does not track what the next command on the connection reads.
-pub(super) const UNTRACKED: [&str; 3] = ["CLIENT", "CACHING", "NO"];
+pub(super) const UNTRACKED: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$2\r\nNO\r\n";
 
 /// Which changes the node is asked to tell of.
 #[derive(Clone, Copy, Debug)]

@@ -189,12 +189,18 @@ fn why_what_was_kept_went() {
 
     keep(&mut client, "told");
     let filler = "x".repeat(2_000);
-    for number in 0..3_000 {
+    for number in 0..1_000 {
         say(&mut client, &format!("SET many:{number} {filler}"));
         say(&mut client, &format!("GET many:{number}"));
     }
-    let mut evicted = (0..3_000).rev().map(|number| Explained::of(&mut client, &format!("many:{number}")));
-    assert!(evicted.any(|many| !many.is_cached() && many.why().contains("there was no room")));
+    let once = Explained::of(&mut client, "many:999");
+    assert!(!once.is_cached() && once.why().contains("there was no room, and it had not been read before"));
+    // What is read for the second time is kept, as far as moka takes it, and others go for it.
+    for number in 0..1_000 {
+        say(&mut client, &format!("GET many:{number}"));
+    }
+    let mut evicted = (0..1_000).map(|number| Explained::of(&mut client, &format!("many:{number}")));
+    assert!(evicted.any(|many| !many.is_cached() && many.why().ends_with("there was no room")));
     daemon.stop();
 }
 

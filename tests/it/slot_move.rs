@@ -3,11 +3,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nearside::dev::client::encode;
 use nearside::dev::{Client, Cluster, Node, Reply};
 use nearside::key::Slot;
+use tokio::time::Instant;
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::{own_primaries, owner};

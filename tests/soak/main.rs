@@ -22,7 +22,7 @@ mod world;
 mod writer;
 
 use std::env;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -45,6 +45,15 @@ const WRITERS: u64 = 4;
 /// Streams of random numbers of readers begin here, so that no two threads share one.
 const READER_STREAMS: u64 = 100;
 
+/// Ends the work of all threads when it goes, though it goes because this one has panicked: the scope waits for them.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn nothing_that_is_served_is_wrong() {
     let number = |name: &str, default| env::var(name).map_or(default, |text| text.parse().unwrap());
@@ -57,6 +66,7 @@ fn nothing_that_is_served_is_wrong() {
 
     let faults = thread::scope(|scope| {
         let world = &world;
+        let ending = Ending(&world.is_over);
         for number in 0..WRITERS {
             scope.spawn(move || writer::run(world, number as usize, WRITERS as usize, random(number)));
         }
@@ -73,7 +83,7 @@ fn nothing_that_is_served_is_wrong() {
         while Instant::now() < deadline && !world.is_violated_enough() {
             faults.round();
         }
-        world.is_over.store(true, Ordering::SeqCst);
+        drop(ending);
         for reader in readers {
             report.add(&reader.join().unwrap());
         }

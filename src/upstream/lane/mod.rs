@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
 mod life;
@@ -23,7 +24,6 @@ use super::queue::Queue;
 use crate::clock::{self, Nanos};
 use crate::key::Slot;
 use crate::node::{Epoch, NodeId};
-use crate::resp::encode;
 
 /// The connection to one node. It is made and lost in `life`; what comes in on it is dealt with in `receive`.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ impl Lane {
             return self.send(call, upstream);
         }
         let deadline = clock::now() + clock::nanos(upstream.options.request_timeout);
-        let untracked = Call { bytes: encode::request(&UNTRACKED), slot: None, reads_only: false };
+        let untracked = Call { bytes: Bytes::from_static(UNTRACKED), slot: None, reads_only: false };
         self.enqueue(Waiting::new(untracked, Waiter::Nobody, deadline));
         // Not looked at the bounds again: the read must follow.
         Sent { epoch: None, ..self.put(call, deadline, upstream, |waiting| waiting) }

@@ -67,7 +67,12 @@ pub(crate) fn happen(world: &World, happening: Happening, random: &mut Rng) {
             wait(random, 100..2_000);
             restart(world, replica);
         }
-        Happening::Failover => world.cluster.failover(replica).unwrap(),
+        // Whether the cluster is whole behind it is waited for as behind any other fault.
+        Happening::Failover => {
+            if let Err(error) = world.cluster.failover(replica) {
+                world.tell(&format!("not whole yet: {error}"));
+            }
+        }
         Happening::MoveSlots => (0..SLOTS_MOVED).for_each(|_| move_slot(world, random)),
         Happening::FlushAll => (0..FLUSHES).for_each(|_| {
             flush_all(world, random);
