@@ -41,6 +41,9 @@ struct Fetched {
     fill: Option<(Ticket, Option<Sent>)>,
 }
 
+/// Room that is made for each value of an MGET: more than most take, so that few replies have to move as they grow.
+const HIT_BYTES: usize = 128;
+
 /// Why a key of an MGET goes upstream.
 #[derive(Clone, Copy)]
 enum Wanted {
@@ -134,27 +137,28 @@ impl Proxy {
     /// MGET: from L1 what is there, and one MGET upstream for each slot of the rest.
     fn mget(self: &Rc<Proxy>, request: &Request<'_>, caller: Caller<'_>) -> Answer<'static> {
         let count = request.len() - 1;
-        // The hits, one behind the other, and where each of them lies. When there is nothing else, that is the reply.
-        let (mut hits, mut places) = (BytesMut::new(), Vec::with_capacity(count));
+        // The hits, one behind the other, and where each of them ends. When there is nothing else, that is the reply.
+        let (mut hits, mut ends) = (BytesMut::with_capacity(count * HIT_BYTES), Vec::with_capacity(count));
         encode::array(&mut hits, count);
+        let head = hits.len();
         let mut wanted = HashMap::new();
         for index in 0..count {
             if index % AHEAD_MAX == 0 {
                 self.cache.iter().for_each(|cache| cache.look_ahead(request.args().skip(index + 1)));
             }
-            let begin = hits.len();
-            let missed = self.look(request, index + 1, caller, &mut hits).err();
-            places.push(missed.is_none().then_some(begin..hits.len()));
-            if let Some(why) = missed {
+            if let Err(why) = self.look(request, index + 1, caller, &mut hits) {
                 wanted.insert(index, why);
             }
+            ends.push(hits.len());
         }
         let hits = hits.freeze();
         if wanted.is_empty() {
             return Answer::Now(hits);
         }
+        let begins = std::iter::once(head).chain(ends.iter().copied());
+        let places = begins.zip(&ends).map(|(begin, end)| begin..*end);
         let elements: Vec<Option<Bytes>> =
-            places.into_iter().map(|place| place.map(|place| hits.slice(place))).collect();
+            places.map(|place| (!place.is_empty()).then(|| hits.slice(place))).collect();
         let missing = (0..count).filter(|index| elements[*index].is_none()).map(|index| index + 1);
         let batches = parts(request, missing).into_iter().flat_map(|part| self.untorn(part, caller.now));
         let batches = batches.map(|part| self.fetch(request, part, &wanted, caller)).collect();

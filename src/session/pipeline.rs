@@ -9,6 +9,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::slowlog::Stopwatch;
+use crate::clock;
 
 /// The answers of one session that have not left yet. All that are still to come are driven at once, so a slow one
 /// delays only the replies behind it, and nothing of other sessions.
@@ -98,7 +99,11 @@ impl Pipeline {
 
     /// The next answer in order, if it has come, and to which command if it had to come.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(usize, Bytes)> {
-        while let Poll::Ready(Some((number, reply))) = self.coming.poll_next_unpin(cx) {
+        let mut now = None;
+        while let Poll::Ready(Some((number, reply, measure))) = self.coming.poll_next_unpin(cx) {
+            if let Some(measure) = measure {
+                measure.stop(*now.get_or_insert_with(clock::now));
+            }
             // A place is removed only when its answer has come, so its number is at least `first`.
             if let Some(place) = self.places.get_mut((number - self.first) as usize) {
                 self.bytes += reply.len();
@@ -117,21 +122,20 @@ impl Pipeline {
     /// Lets everything that was sent upstream come to its end, though nobody reads the replies any more: fills that
     /// others joined are completed, and the keys of writes are dropped once more.
     pub(super) async fn run_out(mut self) {
-        while self.coming.next().await.is_some() {}
+        while let Some((_, _, measure)) = self.coming.next().await {
+            measure.into_iter().for_each(|measure| measure.stop(clock::now()));
+        }
     }
 }
 
 // === impl Coming ===
 
 impl Future for Coming {
-    type Output = (u64, Bytes);
+    type Output = (u64, Bytes, Option<Stopwatch>);
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(u64, Bytes)> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let reply = ready!(self.reply.as_mut().poll(cx));
-        if let Some(measure) = self.measure.take() {
-            measure.stop();
-        }
-        Poll::Ready((self.number, reply))
+        Poll::Ready((self.number, reply, self.measure.take()))
     }
 }
 

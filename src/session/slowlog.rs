@@ -11,7 +11,7 @@ use super::desk::{Desk, lock};
 use super::local::{number, ok, wrong_number};
 use super::secrets::secrets;
 use crate::clients::Client;
-use crate::clock::{self, Nanos};
+use crate::clock::Nanos;
 use crate::command::Spec;
 use crate::resp::encode;
 use crate::resp::parse_integer;
@@ -86,10 +86,10 @@ impl Stopwatch {
         Some(Stopwatch { desk: desk.clone(), client: client.clone(), arguments, begun: now })
     }
 
-    /// The reply is there: keeps the command if it took long.
-    pub(super) fn stop(self) {
+    /// The reply is there at `now`: keeps the command if it took long.
+    pub(super) fn stop(self, now: Nanos) {
         let slower_than = self.desk.settings.slowlog_log_slower_than.get();
-        let micros = (clock::now().saturating_sub(self.begun) / 1_000) as i64;
+        let micros = (now.saturating_sub(self.begun) / 1_000) as i64;
         if slower_than < 0 || micros < slower_than {
             return;
         }

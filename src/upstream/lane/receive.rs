@@ -28,15 +28,17 @@ impl Lane {
         tracking: &mut Option<Tracking>,
         upstream: &Rc<Upstream>,
     ) -> io::Result<()> {
+        // All of it had arrived by now.
+        let now = clock::now();
         while let Some(frame) = wire.next_frame()? {
             if frame.first() == Some(&b'>') {
                 self.pushed(&frame, tracking, upstream);
             } else {
-                self.replied(frame, tracking, upstream)?;
+                self.replied(frame, tracking, now, upstream)?;
             }
         }
         if wire.is_amid_frame() {
-            self.state.borrow_mut().progress_at = clock::now();
+            self.state.borrow_mut().progress_at = now;
         }
         Ok(())
     }
@@ -60,6 +62,7 @@ impl Lane {
         &self,
         frame: Bytes,
         tracking: &mut Option<Tracking>,
+        now: Nanos,
         upstream: &Rc<Upstream>,
     ) -> io::Result<()> {
         if self.state.borrow_mut().queue.take_part(&frame) {
@@ -72,10 +75,10 @@ impl Lane {
         match waiting.waiter {
             Waiter::Caller(_) if is_error => match waiting.parts {
                 Some(_) => self.transaction_refused(frame, waiting, upstream),
-                None => self.error_reply(frame, waiting, tracking.as_ref(), upstream),
+                None => self.error_reply(frame, waiting, is_trusted(tracking.as_ref(), now), upstream),
             },
             Waiter::Caller(sender) => {
-                let tracked = is_trusted(tracking.as_ref());
+                let tracked = is_trusted(tracking.as_ref(), now);
                 // A caller whose client has gone no longer listens.
                 let _ = sender.send(Ok(UpstreamReply { frame, rerouted: waiting.rerouted, tracked }));
             }
@@ -103,7 +106,7 @@ impl Lane {
         &self,
         frame: Bytes,
         waiting: Waiting,
-        tracking: Option<&Tracking>,
+        tracked: bool,
         upstream: &Rc<Upstream>,
     ) {
         let redirect = waiting.call.slot.and_then(|_| redirect::parse(&frame, &self.node));
@@ -113,7 +116,7 @@ impl Lane {
                 if is_about_topology(&frame) {
                     upstream.shared.table.ask_refresh();
                 }
-                waiting.answer(frame, is_trusted(tracking));
+                waiting.answer(frame, tracked);
             }
         }
     }
@@ -169,7 +172,7 @@ fn is_about_topology(error: &[u8]) -> bool {
     [&b"-CLUSTERDOWN"[..], b"-READONLY", b"-MASTERDOWN"].iter().any(|prefix| error.starts_with(prefix))
 }
 
-/// Whether what was just read on a connection is covered: it is tracked, and trusted for now.
-fn is_trusted(tracking: Option<&Tracking>) -> bool {
-    tracking.and_then(Tracking::epoch).is_some_and(|epoch| epoch.is_live(clock::now()))
+/// Whether what was read on a connection by `now` is covered: it is tracked, and trusted.
+fn is_trusted(tracking: Option<&Tracking>, now: Nanos) -> bool {
+    tracking.and_then(Tracking::epoch).is_some_and(|epoch| epoch.is_live(now))
 }
