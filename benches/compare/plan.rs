@@ -66,10 +66,10 @@ const PROXIES: &[Kind] = &[Kind::Envoy, Kind::Twemproxy, Kind::Nearside];
 /// All of them, in the order of the table.
 pub(crate) fn cells() -> Vec<Cell> {
     let mut cells = vec![
-        zipf(1, 80_000, &[(Kind::Redis, 0.85), (Kind::Valkey, 0.85), (Kind::FixedReply, 1.15)]),
-        zipf(4, 200_000, &[]),
-        zipf(16, 400_000, &[(Kind::Redis, 0.60), (Kind::Valkey, 0.75), (Kind::FixedReply, 1.7)]),
-        zipf(64, 800_000, &[(Kind::Redis, 0.45), (Kind::Valkey, 0.70), (Kind::FixedReply, 2.5)]),
+        zipf(1, 150_000, &[(Kind::Redis, 0.85), (Kind::Valkey, 0.85), (Kind::FixedReply, 1.15)]),
+        zipf(4, 400_000, &[]),
+        zipf(16, 1_200_000, &[(Kind::Redis, 0.60), (Kind::Valkey, 0.75), (Kind::FixedReply, 1.7)]),
+        zipf(64, 2_000_000, &[(Kind::Redis, 0.45), (Kind::Valkey, 0.70), (Kind::FixedReply, 2.5)]),
     ];
     for (depth, requests, most) in [(1, 100_000, 0.85), (16, 400_000, 0.60), (64, 800_000, 0.45)] {
         let name = format!("GET hit, uniform over 100,000 keys, TCP, depth {depth}");
@@ -87,7 +87,7 @@ pub(crate) fn cells() -> Vec<Cell> {
     cells
 }
 
-/// GETs by Zipf's law, all of them hits.
+/// GETs by Zipf's law, all of them hits. resp-benchmark says nothing of its throughput unless it runs for a second.
 fn zipf(depth: usize, requests: u64, goals: &[(Kind, f64)]) -> Cell {
     Cell {
         name: format!("GET hit, zipf over 100,000 keys, TCP, depth {depth}"),
@@ -135,7 +135,7 @@ fn hits(name: impl Into<String>, command: &str, depth: usize, requests: u64, mos
 
 /// More keys than any cache of the CPU and the hot set hold.
 fn many_keys() -> Cell {
-    let mut cell = zipf(16, 400_000, &[(Kind::Redis, 1.0)]);
+    let mut cell = zipf(16, 1_000_000, &[(Kind::Redis, 1.0)]);
     cell.name = "GET hit, uniform over 1 million keys in L1, TCP, depth 16".to_owned();
     cell.family = Family::None;
     cell.servers = REDIS;
@@ -199,7 +199,7 @@ fn against_proxies(depth: usize) -> Vec<Goal> {
 /// costs can: workers that share nothing pay little more for it than one.
 fn two_workers() -> Cell {
     const AT_LEAST: f64 = 1.7;
-    let mut cell = zipf(16, 400_000, &[]);
+    let mut cell = zipf(16, 1_200_000, &[]);
     cell.name = "GET hit, two workers against one, TCP, depth 16".to_owned();
     cell.family = Family::None;
     cell.servers = &[Kind::Nearside, Kind::TwoWorkers];
@@ -220,7 +220,7 @@ fn two_workers() -> Cell {
 
 /// GETs at a share of the most that nearside does.
 fn paced(share: f64) -> Cell {
-    let mut cell = zipf(1, 80_000, &[]);
+    let mut cell = zipf(1, 150_000, &[]);
     cell.name = format!("GET hit, at {:.0} % of the throughput of nearside, TCP, depth 1", share * 100.0);
     cell.family = Family::Paced;
     cell.servers = &[Kind::Redis, Kind::Valkey, Kind::Nearside];

@@ -32,6 +32,38 @@ pub fn recognise(request: &Request<'_>) -> Result<&'static Spec, Fault> {
     if spec.takes(request.len()) { Ok(spec) } else { Err(Fault::Arity(spec.name)) }
 }
 
+/// Finds the rows of requests of which most have the row of the one before.
+#[derive(Debug, Default)]
+pub struct Recogniser {
+    /// The name of the last one as it was spelled, and its row: no container, so the name alone says what it is.
+    last: Option<(Spelling, &'static Spec)>,
+}
+
+/// The length of a name of at most 16 bytes, and its first and last bytes: all that it is.
+type Spelling = (usize, u64, u64);
+
+impl Recogniser {
+    /// The same as [`recognise`].
+    #[inline]
+    pub fn recognise(&mut self, request: &Request<'_>) -> Result<&'static Spec, Fault> {
+        let name = request.arg(0);
+        let (first, last) = ends(name);
+        let spelling = (name.len(), first, last);
+        if let Some((known, spec)) = self.last
+            && known == spelling
+            && spec.takes(request.len())
+        {
+            return Ok(spec);
+        }
+        let recognised = recognise(request);
+        // The row of a subcommand has another name than its request.
+        let by_name = |spec: &&Spec| spec.subcommands.is_empty() && spec.name.len() == name.len();
+        let spec = recognised.ok().filter(by_name).filter(|_| name.len() <= 16);
+        self.last = spec.map(|spec| (spelling, spec));
+        recognised
+    }
+}
+
 /// Every row of the table but subcommands, which hang on theirs.
 pub fn all() -> impl Iterator<Item = &'static Spec> {
     ROWS.iter()
@@ -71,19 +103,24 @@ fn subcommand(command: &'static Spec, name: &[u8]) -> Option<&'static Spec> {
 /// Where a name is looked for first: its length and its first and last eight bytes, in lower case, mixed by
 /// one multiplication. Two names that agree in all of that only share a place.
 const fn place(name: &[u8]) -> usize {
-    let first = name.first_chunk::<8>();
-    let last = name.last_chunk::<8>();
-    let (first, last) = match (first, last) {
-        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-        _ => (short(name), 0),
-    };
+    let (first, last) = ends(name);
     let lower = 0x2020_2020_2020_2020;
     let mixed = ((first | lower) ^ (last | lower).rotate_left(29) ^ ((name.len() as u64) << 59))
         .wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed >> (u64::BITS - PLACES.ilog2())) as usize
 }
 
+/// The first and the last eight bytes; of fewer than eight, all of them and 0.
+#[inline]
+const fn ends(name: &[u8]) -> (u64, u64) {
+    match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => (short(name), 0),
+    }
+}
+
 /// Fewer than eight bytes as one number.
+#[inline]
 const fn short(name: &[u8]) -> u64 {
     if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
         return (u32::from_le_bytes(*first) as u64) << 32 | u32::from_le_bytes(*last) as u64;
@@ -175,6 +212,21 @@ mod tests {
     fn recognised(request: &str) -> Result<&'static str, Fault> {
         let request = OwnedRequest::from_args(request.split(' '));
         recognise(&request.as_request()).map(|spec| spec.name)
+    }
+
+    #[test]
+    fn what_came_before_changes_nothing() {
+        let mut recogniser = Recogniser::default();
+        let requests =
+            ["GET a", "get b", "GET", "SET a b", "CONFIG GET a", "CONFIG SET a b", "CONFIG", "COMMAND"];
+        let requests =
+            requests.into_iter().chain(["COMMAND COUNT", "config|get a b", "GET a b", "GETS", "GET c"]);
+        for text in requests.clone().flat_map(|one| requests.clone().flat_map(move |other| [one, other])) {
+            let request = OwnedRequest::from_args(text.split(' '));
+            let name = |recognised: Result<&'static Spec, Fault>| recognised.map(|spec| spec.name);
+            let request = request.as_request();
+            assert_eq!(name(recogniser.recognise(&request)), name(recognise(&request)), "{text}");
+        }
     }
 
     #[test]

@@ -21,7 +21,8 @@ pub use flags::Flags;
 pub use keys::{KeyPositions, Keys, KeysUnknown};
 pub use lasting::{Lasting, is_silent};
 pub use learned::Learned;
-pub use lookup::{NUMBERS, all, named, number_of, recognise};
+pub use lookup::{NUMBERS, Recogniser, all, named, number_of, recognise};
+
 pub use refusal::Refusal;
 
 use crate::resp::{request::Request, resp2::Form};
@@ -106,6 +107,7 @@ impl Spec {
 
     /// Whether a request of this many arguments is complete. Keys that come with a value each must come in
     /// pairs.
+    #[inline]
     fn takes(&self, count: usize) -> bool {
         let least = usize::from(self.arity.unsigned_abs());
         let fits = if self.arity < 0 { count >= least } else { count == least };

@@ -57,7 +57,7 @@ pub use tally::Tally;
 
 use crate::clients::{Clients, Endpoints};
 use crate::clock;
-use crate::command::{self, Class, Fault, Spec, recognise};
+use crate::command::{self, Class, Fault, Spec};
 use crate::connection::{Connection, Ended, Flow};
 use crate::drain::Drain;
 use crate::mailbox::Mail;
@@ -434,7 +434,7 @@ fn serve(
 ) -> Flow {
     let own_writes = state.own_writes.clone();
     let attention = context.desk.attention();
-    let recognised = recognise(&request);
+    let recognised = state.recogniser.recognise(&request);
     let command = recognised.map_or(0, Spec::number);
     state.client.note(command, now);
     let watch = Watch::begin(recognised, &request, state, context);

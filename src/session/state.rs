@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::modes::Modes;
 use super::subscriber::Subscriber;
 use crate::clients::{Listed, Mark};
+use crate::command::Recogniser;
 use crate::proxy::OwnWrites;
 use crate::resp::Resp;
 
@@ -29,6 +30,7 @@ pub(super) struct State {
     pub(super) client: Listed,
     resp: Resp,
     pub(super) replies: Replies,
+    pub(super) recogniser: Recogniser,
     pub(super) own_writes: Rc<OwnWrites>,
     /// Absent in a plain session, which most are.
     pub(super) modes: Option<Box<Modes>>,
@@ -48,6 +50,7 @@ impl State {
             client,
             resp: Resp::Two,
             replies: Replies::On,
+            recogniser: Recogniser::default(),
             own_writes: Rc::default(),
             modes: None,
             has_password,

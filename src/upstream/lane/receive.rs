@@ -102,13 +102,7 @@ impl Lane {
         Ok(())
     }
 
-    fn error_reply(
-        &self,
-        frame: Bytes,
-        waiting: Waiting,
-        tracked: bool,
-        upstream: &Rc<Upstream>,
-    ) {
+    fn error_reply(&self, frame: Bytes, waiting: Waiting, tracked: bool, upstream: &Rc<Upstream>) {
         let redirect = waiting.call.slot.and_then(|_| redirect::parse(&frame, &self.node));
         match redirect {
             Some(redirect) => upstream.redirect(redirect, waiting),
