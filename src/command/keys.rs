@@ -74,6 +74,17 @@ impl Keys {
         }
     }
 
+    /// The position of the key of a command that has just one, if `request` has it.
+    #[inline]
+    pub fn only(self, request: &Request<'_>) -> Option<usize> {
+        match self {
+            Keys::Range { first, last, .. } => {
+                (first as isize == last && first < request.len()).then_some(first)
+            }
+            _ => None,
+        }
+    }
+
     /// The positions of the keys of `request`.
     pub fn positions(self, request: &Request<'_>) -> Result<KeyPositions, KeysUnknown> {
         match self {

@@ -168,6 +168,9 @@ impl Proxy {
     /// The slot of all keys; `None` when there are none, or the arguments are so broken that they cannot be told:
     /// then any node answers with the error that they deserve.
     pub(super) fn slot_of(&self, route: Route, request: &Request<'_>) -> Result<Option<Slot>, &'static [u8]> {
+        if let Some(only) = route.keys.only(request) {
+            return Ok(Some(Slot::of(request.arg(only))));
+        }
         let Ok(positions) = route.keys.positions(request) else { return Ok(None) };
         let mut slots = positions.map(|position| Slot::of(request.arg(position)));
         let Some(first) = slots.next() else { return Ok(None) };
@@ -196,6 +199,9 @@ impl Errand {
 
 /// The keys of a request, for as long as it is on its way: they share its copy.
 pub(super) fn keys_of(route: Route, request: &Request<'_>) -> Names {
+    if let Some(only) = route.keys.only(request) {
+        return Names::from_buf([request.arg_bytes(only)]);
+    }
     let positions = route.keys.positions(request).into_iter().flatten();
     positions.map(|position| request.arg_bytes(position)).collect()
 }

@@ -134,14 +134,18 @@ impl OwnWrites {
     /// What of this session a read of `key` must come behind.
     #[inline]
     pub(super) fn behind(&self, key: &[u8]) -> Behind {
+        match self.of_anything.get() == 0 && self.keys.borrow().is_empty() {
+            true => Behind::Nothing,
+            false => self.behind_any(key),
+        }
+    }
+
+    #[inline(never)]
+    fn behind_any(&self, key: &[u8]) -> Behind {
         if self.of_anything.get() > 0 {
             return Behind::Write;
         }
-        let keys = self.keys.borrow();
-        if keys.is_empty() {
-            return Behind::Nothing;
-        }
-        match keys.get(key) {
+        match self.keys.borrow().get(key) {
             None => Behind::Nothing,
             Some(unanswered) if unanswered.writes > 0 => Behind::Write,
             Some(unanswered) => Behind::Read(unanswered.latest_read),

@@ -19,6 +19,9 @@ pub(super) struct Pipeline {
     places: VecDeque<Place>,
     /// The number of the first place.
     first: u64,
+    /// What came while nothing else was to come: a client that waits for each reply has no other, and is spared what it
+    /// takes to drive several.
+    lone: Option<Coming>,
     coming: FuturesUnordered<Coming>,
     /// Bytes of the answers that wait for an earlier one.
     bytes: usize,
@@ -81,14 +84,39 @@ impl Pipeline {
         measure: Option<Stopwatch>,
     ) {
         let number = self.place(command, false);
-        self.coming.push(Coming { number, reply, measure });
+        self.drive(Coming { number, reply, measure });
     }
 
     /// A confirmation of `command` that will come.
     pub(super) fn push_confirmation(&mut self, command: usize, reply: LocalBoxFuture<'static, Bytes>) {
         let number = self.place(command, true);
         self.confirmations += 1;
-        self.coming.push(Coming { number, reply, measure: None });
+        self.drive(Coming { number, reply, measure: None });
+    }
+
+    fn drive(&mut self, coming: Coming) {
+        if self.lone.is_none() && self.coming.is_empty() {
+            self.lone = Some(coming);
+        } else {
+            self.coming.push(coming);
+        }
+    }
+
+    /// What has come of the answers that are still to come.
+    fn poll_coming(&mut self, cx: &mut Context<'_>) -> Option<<Coming as Future>::Output> {
+        if let Some(lone) = &mut self.lone
+            && let Poll::Ready(came) = Pin::new(lone).poll(cx)
+        {
+            self.lone = None;
+            return Some(came);
+        }
+        match self.coming.is_empty() {
+            true => None,
+            false => match self.coming.poll_next_unpin(cx) {
+                Poll::Ready(came) => came,
+                Poll::Pending => None,
+            },
+        }
     }
 
     /// Gives an answer that will come its place; its number.
@@ -100,7 +128,7 @@ impl Pipeline {
     /// The next answer in order, if it has come, and to which command if it had to come.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(usize, Bytes)> {
         let mut now = None;
-        while let Poll::Ready(Some((number, reply, measure))) = self.coming.poll_next_unpin(cx) {
+        while let Some((number, reply, measure)) = self.poll_coming(cx) {
             if let Some(measure) = measure {
                 measure.stop(*now.get_or_insert_with(clock::now));
             }
@@ -122,9 +150,11 @@ impl Pipeline {
     /// Lets everything that was sent upstream come to its end, though nobody reads the replies any more: fills that
     /// others joined are completed, and the keys of writes are dropped once more.
     pub(super) async fn run_out(mut self) {
-        while let Some((_, _, measure)) = self.coming.next().await {
+        let measured = |(_, _, measure): <Coming as Future>::Output| {
             measure.into_iter().for_each(|measure| measure.stop(clock::now()));
-        }
+        };
+        self.coming.extend(self.lone.take());
+        self.coming.for_each(async |came| measured(came)).await;
     }
 }
 

@@ -118,7 +118,8 @@ impl SlotTable {
     }
 
     /// Replaces the table: `owned` gives the slots of each node, `asked` what [`SlotTable::refresh_asked`] said
-    /// before the upstream was asked. Returns the slots whose owner is another one than before.
+    /// before the upstream was asked. Returns the slots whose owner is not the one that they had before: of what is
+    /// known for the first time nothing was read.
     pub(super) fn replace(&self, owned: &[(std::ops::RangeInclusive<u16>, NodeId)], asked: u64) -> Vec<Slot> {
         let mut owners = vec![NOBODY; SLOT_COUNT];
         for (slots, node) in owned {
@@ -131,7 +132,8 @@ impl SlotTable {
         }
         let mut changed = Vec::new();
         for (number, owner) in owners.into_iter().enumerate() {
-            if self.owners[number].swap(owner, Ordering::AcqRel) != owner {
+            let former = self.owners[number].swap(owner, Ordering::AcqRel);
+            if former != NOBODY && former != owner {
                 changed.extend(Slot::from_number(number as u64));
             }
         }
@@ -225,7 +227,7 @@ mod tests {
     fn a_table_tells_which_slots_changed_hands() {
         let table = SlotTable::default();
         let (a, b) = (NodeId::new("a:1"), NodeId::new("b:1"));
-        assert_eq!(table.replace(&[(0..=9, a.clone()), (10..=19, b.clone())], 0).len(), 20);
+        assert_eq!(table.replace(&[(0..=9, a.clone()), (10..=19, b.clone())], 0), []);
         assert_eq!(table.refreshes(), 1);
         assert_eq!(
             table.replace(&[(0..=8, a.clone()), (9..=19, b.clone())], 0),
@@ -233,6 +235,8 @@ mod tests {
         );
         assert!(!table.patch(Slot::from_number(9).unwrap(), &b));
         assert!(table.patch(Slot::from_number(9).unwrap(), &a));
+        assert_eq!(table.replace(&[(0..=9, a.clone())], 0).len(), 10, "nobody owns the rest now");
+        assert_eq!(table.replace(&[(0..=9, a.clone()), (10..=19, b.clone())], 0), []);
         assert_eq!(table.primaries().len(), 2);
         assert_eq!(table.owner(Slot::from_number(20).unwrap()), None);
     }

@@ -118,7 +118,8 @@ impl<F: Fn(Vec<Slot>)> Keeper<F> {
                 let first = table.refreshes() == 0;
                 let moved = table.replace(&owned, asked);
                 if first || self.failing {
-                    tracing::info!(slots = moved.len(), "the upstream is known");
+                    let slots: usize = owned.iter().map(|(slots, _)| slots.len()).sum();
+                    tracing::info!(slots, "the upstream is known");
                 } else if !moved.is_empty() {
                     tracing::info!(slots = moved.len(), "slots have another owner");
                 }
