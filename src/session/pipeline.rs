@@ -20,8 +20,8 @@ pub(super) struct Pipeline {
     /// The number of the first place.
     first: u64,
     /// What came while nothing else was to come: a client that waits for each reply has no other, and is spared what it
-    /// takes to drive several.
-    lone: Option<Coming>,
+    /// takes to drive several. A session that waits for nothing holds no room for it.
+    lone: Option<Box<Coming>>,
     coming: FuturesUnordered<Coming>,
     /// Bytes of the answers that wait for an earlier one.
     bytes: usize,
@@ -96,7 +96,7 @@ impl Pipeline {
 
     fn drive(&mut self, coming: Coming) {
         if self.lone.is_none() && self.coming.is_empty() {
-            self.lone = Some(coming);
+            self.lone = Some(Box::new(coming));
         } else {
             self.coming.push(coming);
         }
@@ -153,7 +153,7 @@ impl Pipeline {
         let measured = |(_, _, measure): <Coming as Future>::Output| {
             measure.into_iter().for_each(|measure| measure.stop(clock::now()));
         };
-        self.coming.extend(self.lone.take());
+        self.coming.extend(self.lone.take().map(|lone| *lone));
         self.coming.for_each(async |came| measured(came)).await;
     }
 }
