@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
+use nearside::dev::DevError;
 
 use crate::audit;
 use crate::deck::Deck;
@@ -45,7 +46,10 @@ impl<'a> Faults<'a> {
     }
 
     /// One happening beside one or two troubles; then it is calm, and what was in doubt is asked for.
-    pub(crate) fn round(&mut self) {
+    ///
+    /// # Errors
+    /// The cluster is not whole again, and so nothing can be said of what comes after.
+    pub(crate) fn round(&mut self) -> Result<(), DevError> {
         let (world, random) = (self.world, &mut self.random);
         let happening = self.happenings.draw(random);
         let troubles: Vec<Trouble> = (0..random.usize(1..=2)).map(|_| self.troubles.draw(random)).collect();
@@ -70,24 +74,31 @@ impl<'a> Faults<'a> {
         });
         did.push((format!("{happening:?}"), 1));
         did.into_iter().for_each(|(kind, count)| *self.counts.0.entry(kind).or_default() += count);
-        settle(world);
+        settle(world)?;
         world.weather.clears();
         thread::sleep(BOUNDS.stale);
         let settled = audit::settle(world);
         world.tell(&format!("calm, {settled} keys asked for"));
         thread::sleep(CALM);
+        Ok(())
     }
 }
 
 /// Waits until the cluster is whole again, which after some faults takes a busy machine long.
-fn settle(world: &World) {
-    for attempt in 1..=SETTLE_ATTEMPTS {
-        match world.cluster.settle() {
-            Ok(()) => return,
-            Err(error) if attempt == SETTLE_ATTEMPTS => panic!("the cluster is not whole again: {error}"),
-            Err(error) => world.tell(&format!("not whole yet: {error}")),
+fn settle(world: &World) -> Result<(), DevError> {
+    let mut settled = world.cluster.settle();
+    for _ in 1..SETTLE_ATTEMPTS {
+        let Err(error) = &settled else { break };
+        world.tell(&format!("not whole yet: {error}"));
+        settled = world.cluster.settle();
+    }
+    if settled.is_err() {
+        for node in world.cluster.nodes() {
+            let seen = node.server().command(&["CLUSTER", "NODES"]).map(|seen| seen.text());
+            world.tell(&format!("{} sees {seen:?}", node.server().address()));
         }
     }
+    settled
 }
 
 // === impl Counts ===
