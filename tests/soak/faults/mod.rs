@@ -90,6 +90,7 @@ fn settle(world: &World) -> Result<(), DevError> {
     for _ in 1..SETTLE_ATTEMPTS {
         let Err(error) = &settled else { break };
         world.tell(&format!("not whole yet: {error}"));
+        close_slots(world);
         settled = world.cluster.settle();
     }
     if settled.is_err() {
@@ -99,6 +100,23 @@ fn settle(world: &World) -> Result<(), DevError> {
         }
     }
     settled
+}
+
+/// Ends what a node still believes of a slot's way to it or away, as `redis-cli --cluster fix` does. A node that was killed
+/// comes back with what it believed of that before, and takes no other owner for a slot on its way to it.
+fn close_slots(world: &World) {
+    for node in world.cluster.nodes() {
+        let Ok(seen) = node.server().command(&["CLUSTER", "NODES"]) else { continue };
+        let text = seen.text();
+        let open = text.split_whitespace().filter_map(|word| {
+            let way = word.strip_prefix('[')?;
+            way.split_once("-<-").or_else(|| way.split_once("->-")).map(|(slot, _)| slot)
+        });
+        for slot in open {
+            let closed = node.server().command(&["CLUSTER", "SETSLOT", slot, "STABLE"]);
+            world.tell(&format!("{} forgets that {slot} moves: {closed:?}", node.server().address()));
+        }
+    }
 }
 
 // === impl Counts ===
