@@ -26,7 +26,7 @@ pub(super) const SCORES_MAX: usize = 1 << 12;
 const BYTES_PER_FIRST: u64 = 512;
 
 /// First reads that are remembered at most: 512 KiB.
-pub(super) const FIRSTS_MAX: u64 = 1 << 18;
+const FIRSTS_MAX: u64 = 1 << 18;
 
 /// What counts against each key. A place is a part of the key's hash, its score and how many reads were turned away since
 /// the last trial, written as one.
