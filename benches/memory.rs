@@ -20,6 +20,10 @@ use nearside::policy::Admission;
 use nearside::resp::request::OwnedRequest;
 use nearside::stats::Stats;
 
+/// That of the daemon.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const BUDGET_BYTES: u64 = 100 << 20;
 const VALUE_BYTES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
 

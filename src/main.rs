@@ -9,6 +9,9 @@ use nearside::config::{LogConfig, LogFormat};
 use nearside::daemon::{Daemon, dev};
 use nearside::telemetry;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match Invocation::of_process() {
         Err(refusal) => ExitCode::from(refusal.report()),

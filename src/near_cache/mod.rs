@@ -68,7 +68,7 @@ use samples::Samples;
 use store::Store;
 use why::Reasons;
 
-/// One in so many hits of the hot set is reported to the store.
+/// One in so many hits of the hot set is counted, and reported to the store.
 const HOT_HITS_PER_REPORT: u64 = 64;
 
 /// How long a fill is joined. The key may have expired since the node read it, and until the fill ends nobody here
@@ -403,16 +403,17 @@ impl<T: Clone> NearCache<T> {
     /// What is done for a few hits of the hot set alone.
     #[cold]
     fn look_closer(&self, hash: u64, question: &Question<'_>, reply: &Cached) {
-        let hits = self.stats.l1_hits.get();
-        if hits.is_multiple_of(HOT_HITS_PER_REPORT) {
-            // The store's policy must still see which keys are hot.
-            if let Some(entry) = self.shared.store.get(hash) {
-                entry.note_hits(HOT_HITS_PER_REPORT as u32);
+        let hot = self.hot.borrow();
+        let Some(entry) = hot.get(hash) else { return };
+        if self.stats.l1_hits.get().is_multiple_of(HOT_HITS_PER_REPORT) {
+            entry.note_hits(HOT_HITS_PER_REPORT as u32);
+            // Where something has to go, the store's policy must see which keys are hot. That costs several
+            // times what the hit did.
+            if self.shared.store.is_full() {
+                self.shared.store.get(hash);
             }
         }
-        if let Some(entry) = self.hot.borrow().get(hash) {
-            self.sample(question, reply, entry);
-        }
+        self.sample(question, reply, entry);
     }
 
     /// Lets go of what the store has let go, even if nothing is looked up. Does not end.
@@ -622,7 +623,7 @@ impl<T: Clone> NearCache<T> {
             self.note(ticket.hash, Why::TooLarge);
             return Commit::NotKept;
         }
-        if reply.len() > self.shared.limits.entry_bytes_max as usize {
+        if question.len() + reply.len() > self.shared.limits.entry_bytes_max as usize {
             self.note(ticket.hash, Why::TooLarge);
             return Commit::NotKept;
         }

@@ -54,6 +54,10 @@ impl Store {
 
     /// Removes the entry of `key`, and gives it if there was one.
     pub(super) fn remove(&self, hash: u64, key: &[u8]) -> Option<Arc<Entry>> {
+        // Most keys that are written are not here, and moka looks twice before it says so.
+        if !self.entries.contains_key(&hash) {
+            return None;
+        }
         self.entries.remove(&hash).filter(|entry| *entry.key() == *key)
     }
 
