@@ -78,7 +78,7 @@ fn the_example_of_a_policy_is_accepted_and_has_every_key_of_the_page() {
 }
 
 #[test]
-fn the_page_has_a_row_for_every_key_and_none_for_another() {
+fn the_page_says_of_every_key_what_the_help_says_and_has_no_other() {
     let rows: Vec<&str> = PAGE.lines().filter(|line| line.starts_with("| `--")).collect();
     for key in KEYS {
         let default = match (key.default, key.name) {
@@ -86,9 +86,12 @@ fn the_page_has_a_row_for_every_key_and_none_for_another() {
             (None, "upstream") => "must be given".to_owned(),
             (None, _) => "none".to_owned(),
         };
-        let begin = format!("| `--{}` | `{}` | `{}` | {default} |", key.flag(), key.variable(), key.name);
-        let count = rows.iter().filter(|row| row.starts_with(&begin)).count();
-        assert_eq!(count, 1, "rows that begin with {begin}");
+        let (flag, variable, name) = (key.flag(), key.variable(), key.name);
+        // The columns divide at every `|` that is not escaped.
+        let help = key.help.replace('|', "\\|");
+        let wanted = format!("| `--{flag}` | `{variable}` | `{name}` | {default} | {help} |");
+        let count = rows.iter().filter(|row| **row == wanted).count();
+        assert_eq!(count, 1, "rows that are {wanted}");
     }
     assert_eq!(rows.len(), KEYS.len());
 }

@@ -205,7 +205,7 @@ pub static KEYS: &[Key] = &[
         "slowlog_log_slower_than",
         "MICROSECONDS",
         Some("10000"),
-        "Commands that take longer from when they are read to their reply are kept in the slow log; -1 for none",
+        "Commands that take longer from when they are read to their reply, in microseconds, are kept in the slow log; -1 for none",
     ),
     key(Bounds, "slowlog_max_len", "NUMBER", Some("128"), "Entries of the slow log; the oldest go first"),
     key(
