@@ -1,6 +1,7 @@
 //! What all measurements of a run have in common: the programs, the CPUs, and how long it takes its time.
 
 use std::ops::Range;
+use std::process::Command;
 use std::sync::Arc;
 
 use nearside::dev::sandbox::Sandbox;
@@ -12,6 +13,8 @@ pub(crate) struct Ground {
     /// Ends all servers when this process ends, however it does.
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) pace: Pace,
+    /// Whether a program may be put before all others on its CPU.
+    pub(crate) is_privileged: bool,
     cpus: usize,
 }
 
@@ -45,10 +48,12 @@ impl Pace {
 
 impl Ground {
     pub(crate) fn set_up(pace: Pace) -> Ground {
+        let chrt = Command::new("chrt").args(["--fifo", "1", "true"]).output();
         Ground {
             peers: Peers::set_up(),
             sandbox: Arc::new(Sandbox::new().unwrap()),
             pace,
+            is_privileged: chrt.is_ok_and(|output| output.status.success()),
             cpus: std::thread::available_parallelism().unwrap().get(),
         }
     }

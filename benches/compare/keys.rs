@@ -28,6 +28,9 @@ pub(crate) enum Shape {
     Hash(usize),
 }
 
+/// A key that resp-benchmark asks for.
+pub(crate) const ONE_KEY: &str = "key_0000000042";
+
 const FIELD_VALUE_BYTES: usize = 16;
 
 /// Bytes that are asked for in one write.

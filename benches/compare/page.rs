@@ -85,6 +85,9 @@ impl Row {
             _ if goal.needs_room && !measured.has_room => {
                 Verdict::Invalid("too few CPUs: the load has none to itself".to_owned())
             }
+            _ if measured.probe_waited => {
+                Verdict::Invalid("only root may put the probe before the load".to_owned())
+            }
             _ => goal.bound.verdict(spread),
         };
         Row {
@@ -138,6 +141,7 @@ impl Report {
         }
         let generator = match cell.load.generator {
             Generator::RedisBenchmark => "redis-benchmark",
+            Generator::RespBenchmark if measured.offered.is_some() => "resp-benchmark and a probe",
             Generator::RespBenchmark => "resp-benchmark",
         };
         let (name, family, depth) = (cell.name.clone(), cell.family, cell.load.depth);

@@ -17,6 +17,8 @@ pub(crate) struct Measured {
     pub(crate) offered: Option<u64>,
     /// Whether the load had CPUs enough to itself.
     pub(crate) has_room: bool,
+    /// Whether a probe had to wait for the load on their CPU, so that its latencies are not those of the server.
+    pub(crate) probe_waited: bool,
     /// Round `n` of each server ran beside round `n` of the others.
     pub(crate) series: Vec<Series>,
 }
@@ -51,7 +53,7 @@ pub(crate) enum Metric {
 /// How often it is tried what nearside does at most.
 const PEAK_RUNS: usize = 3;
 /// For how long the load runs when it holds a rate.
-const PACED_SECONDS: f64 = 2.0;
+const PACED_SECONDS: f64 = 3.0;
 /// Fewer lookups than this that went as they should, and a turn did not measure what the cell says.
 pub(crate) const SHARE_MIN: f64 = 0.99;
 /// How often such a turn is measured again: a machine that stands still for longer than the lease costs nearside all that it
@@ -92,7 +94,8 @@ pub(crate) fn measure(ground: &Ground, cell: &Cell) -> Measured {
             series[number].rounds.push(turn);
         }
     }
-    Measured { offered: rate, has_room: split.has_room, series }
+    let probe_waited = rate.is_some() && !ground.is_privileged;
+    Measured { offered: rate, has_room: split.has_room, probe_waited, series }
 }
 
 /// Gives a server its keys, and compares what it answers with them.
@@ -130,7 +133,7 @@ fn turn_of(
     let counter = cell.l1.counter().filter(|_| server.kind.is_nearside());
     let count = || counter.map(|name| server.counter(name));
     let (counted_before, cpu_before) = (count(), cpu::used_by(server.pid()).unwrap());
-    let Outcome { per_second, p50, p99 } =
+    let Outcome { requests, per_second, p50, p99 } =
         cell.load.run(ground, split, server, cell.keys.count, requests, rate);
     let cpu = cpu::used_by(server.pid()).unwrap() - cpu_before;
     let l1_share = count()
