@@ -70,3 +70,10 @@ impl Ground {
         }
     }
 }
+
+/// Runs what is appended on these CPUs, in its own place: the process is the program.
+pub(crate) fn on_cpus(cpus: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", cpus]);
+    command
+}

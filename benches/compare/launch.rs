@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::ground::Ground;
+use crate::ground::{Ground, on_cpus};
 use crate::servers::{Kind, read_log};
 
 /// Longer than a run, so that hits are hits.
@@ -34,9 +34,8 @@ pub(crate) fn command(
         Kind::Envoy => ground.peers.path("envoy").to_owned(),
         Kind::Twemproxy => ground.peers.path("nutcracker").to_owned(),
     };
-    // It executes the program in its own place, so the process is the program's.
-    let mut command = Command::new("taskset");
-    command.args(["-c", cpus]).arg(program).stdin(Stdio::null());
+    let mut command = on_cpus(cpus);
+    command.arg(program).stdin(Stdio::null());
     match kind {
         Kind::Redis | Kind::Valkey => {
             command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::ground::{Ground, Split};
+use crate::ground::{Ground, Split, on_cpus};
 use crate::keys::ONE_KEY;
 use crate::servers::Server;
 
@@ -82,7 +82,8 @@ impl Load {
     ) -> Outcome {
         match (self.generator, rate) {
             (Generator::RedisBenchmark, _) => {
-                let command = &mut self.redis_benchmark(ground, split, server, CONNECTIONS, requests);
+                let command = &mut self.redis_benchmark(on_cpus(&split.load), ground, server, requests);
+                command.args(["-c", &CONNECTIONS.to_string()]);
                 command.args(["-P", &self.depth.to_string(), "-r", &keys.to_string()]);
                 said_by_redis_benchmark(command.args(self.command.split(' ')), requests)
             }
@@ -109,8 +110,12 @@ impl Load {
             output.read_line(&mut ready).unwrap();
             assert_eq!(ready.trim(), "ready");
             sleep(LOAD_BEGINS / ground.pace.divisor as u32);
-            let mut probe = self.redis_benchmark(ground, split, server, 1, probes);
-            let seen = said_by_redis_benchmark(probe.args(["GET", ONE_KEY]), probes);
+            let mut launch = on_cpus(&split.load);
+            if ground.is_privileged {
+                launch.args(["chrt", "--fifo", "1"]);
+            }
+            let mut probe = self.redis_benchmark(launch, ground, server, probes);
+            let seen = said_by_redis_benchmark(probe.args(["-c", "1", "GET", ONE_KEY]), probes);
             let outlasted = load.try_wait().unwrap().is_some();
             output.read_to_string(&mut said).unwrap();
             assert!(load.wait().unwrap().success(), "resp-benchmark failed: {said}");
@@ -122,28 +127,21 @@ impl Load {
         panic!("the probe outlasted its load {PROBES_MAX} times")
     }
 
-    /// Without what is asked.
+    /// Behind what `command` launches it with; without what is asked, and over how many connections.
     fn redis_benchmark(
         &self,
+        mut command: Command,
         ground: &Ground,
-        split: &Split,
         server: &Server,
-        connections: usize,
         requests: u64,
     ) -> Command {
-        let mut command = Command::new("taskset");
-        command.args(["-c", &split.load]);
-        if connections == 1 && ground.is_privileged {
-            command.args(["chrt", "--fifo", "1"]);
-        }
         command.arg(ground.peers.path("redis-benchmark"));
         if self.is_unix {
             command.arg("-s").arg(server.unix());
         } else {
             command.args(["-h", "127.0.0.1", "-p", &server.address().port().to_string()]);
         }
-        command.args(["--csv", "--precision", "3", "-c", &connections.to_string()]);
-        command.args(["-n", &requests.to_string()]);
+        command.args(["--csv", "--precision", "3", "-n", &requests.to_string()]);
         command
     }
 
