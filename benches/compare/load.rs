@@ -61,7 +61,7 @@ print(run.qps, run.p99_latency_ms)
 ";
 
 /// Requests of the probe beside a load that holds a rate.
-const PROBE_REQUESTS: u64 = 5_000;
+const PROBE_REQUESTS: u64 = 15_000;
 /// After this a load that says that it is ready has opened its connections.
 const LOAD_BEGINS: Duration = Duration::from_millis(300);
 /// How often a probe may outlast its load, on a machine that stands still meanwhile.

@@ -13,6 +13,7 @@ use tokio::time;
 use super::default_ttl::may_have_written;
 use super::forward::keys_of;
 use super::held::{EndedBy, Held};
+use super::own_writes::Names;
 use super::patience::Patience;
 use super::{Answer, Caller, Proxy, Route, render};
 use crate::command::{Flags, Spec};
@@ -71,7 +72,9 @@ impl Proxy {
         };
         let (_, due) = self.with_default_ttl(route, request, Bytes::new());
         let writes = spec.flags.has(Flags::WRITE);
-        let write = writes.then(|| self.begin_write(keys_of(route, request), caller));
+        let keys = keys_of(route, request);
+        let read = if writes { Names::new() } else { keys.clone() };
+        let write = writes.then(|| self.begin_write(keys, caller));
         let latest = |argument: &[u8]| matches!(argument, b"$" | b"+");
         let repeatable = !writes && !request.args().any(latest);
         let patience = Patience::of(spec, request);
@@ -87,6 +90,7 @@ impl Proxy {
             {
                 proxy.give_ttl(slot, due, &own_writes).settle(&outcome).await;
             }
+            proxy.answered_past_lane(&read);
             drop(write);
             render(outcome, route.form, &blocking.request, resp)
         }))

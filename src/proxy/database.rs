@@ -24,28 +24,30 @@ impl Proxy {
         request: &Request<'_>,
         caller: Caller<'_>,
     ) -> Answer<'a> {
-        let error = match database {
-            Database::Copy => copy_error(request),
-            Database::Move => Some(match number(request.arg(2)) {
-                Ok(0) => "ERR source and destination objects are the same",
-                Ok(_) => NO_SUCH_DATABASE,
-                Err(error) => error,
-            }),
-            Database::Swap => match (number(request.arg(1)), number(request.arg(2))) {
-                (Err(_), _) => Some("ERR invalid first DB index"),
-                (_, Err(_)) => Some("ERR invalid second DB index"),
-                (Ok(0), Ok(0)) => return Answer::Now(Bytes::from_static(b"+OK\r\n")),
-                _ => Some(NO_SUCH_DATABASE),
-            },
-        };
-        match error {
-            Some(error) => Answer::Now(encode::error_reply(error)),
-            None => {
-                let route = Route::of(spec);
-                self.forward(route, Reach::Named, request, caller)
-            }
+        match without_server(database, request) {
+            Some(reply) => Answer::Now(reply),
+            None => self.forward(Route::of(spec), Reach::Named, request, caller),
         }
     }
+}
+
+/// The answer to a request that no server must carry out, because it names another database or changes nothing.
+pub fn without_server(database: Database, request: &Request<'_>) -> Option<Bytes> {
+    let error = match database {
+        Database::Copy => copy_error(request)?,
+        Database::Move => match number(request.arg(2)) {
+            Ok(0) => "ERR source and destination objects are the same",
+            Ok(_) => NO_SUCH_DATABASE,
+            Err(error) => error,
+        },
+        Database::Swap => match (number(request.arg(1)), number(request.arg(2))) {
+            (Err(_), _) => "ERR invalid first DB index",
+            (_, Err(_)) => "ERR invalid second DB index",
+            (Ok(0), Ok(0)) => return Some(Bytes::from_static(b"+OK\r\n")),
+            _ => NO_SUCH_DATABASE,
+        },
+    };
+    Some(encode::error_reply(error))
 }
 
 /// What is wrong with the database that COPY names, as far as a server of a cluster says it in other words.

@@ -96,7 +96,7 @@ impl Proxy {
         let begin_write = || self.begin_write(keys_of(route, request), caller);
         let write = match reach {
             Reach::Anything => Some(begin_write().of_anything()),
-            Reach::Named => route.flags.has(Flags::WRITE).then(begin_write),
+            Reach::Named => route.may_write().then(begin_write),
         };
         let read = write.is_none().then(|| self.begin_read(keys_of(route, request), caller)).flatten();
         if let Some(read) = &read {
@@ -156,6 +156,14 @@ impl Proxy {
             None => self.upstream.any_node(),
         };
         Ok(Destination { slot, node })
+    }
+
+    /// A reply that read `keys` over a dedicated connection is about to leave. It may be newer than what L1 has: the
+    /// lane, which hears of changes, may not have heard of that one yet.
+    pub(super) fn answered_past_lane(&self, keys: &[Bytes]) {
+        if let Some(cache) = &self.cache {
+            keys.iter().for_each(|key| _ = cache.shared().invalidate_key(key, None));
+        }
     }
 
     /// Empties L1, and keeps nothing of what is on its way.

@@ -20,6 +20,9 @@ use crate::upstream::{Call, NodeIndex};
 /// Functions that are remembered to be on a node; beyond it all are forgotten, since clients can make names up.
 const FUNCTIONS_MAX: usize = 1024;
 
+/// A longer name is not looked for, nor remembered: the node that the call goes to says that it does not have it.
+const NAME_BYTES_MAX: usize = 128;
+
 /// How long it is remembered that no node has a function.
 const ABSENT_NANOS_MAX: Nanos = 1_000_000_000;
 
@@ -52,7 +55,7 @@ impl Proxy {
         };
         // The names of functions do not tell capitals from small letters.
         let name = request.arg(1).to_ascii_lowercase();
-        let host = self.host(to);
+        let host = self.host(to).filter(|_| name.len() <= NAME_BYTES_MAX);
         if let Some(host) =
             host.clone().filter(|host| !self.functions.borrow().covers(host, &name, caller.now))
         {

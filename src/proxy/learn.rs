@@ -14,6 +14,9 @@ use crate::upstream::{Call, Failure};
 /// Names that are remembered; beyond it all are forgotten, since clients can make names up.
 const NAMES_MAX: usize = 1024;
 
+/// A longer name is no command's, and is not asked about.
+const NAME_BYTES_MAX: usize = 128;
+
 /// How long a name that the upstream does not know, or could not be asked about, is remembered: a module may be
 /// loaded meanwhile.
 const UNKNOWN_NANOS_MAX: Nanos = 10_000_000_000;
@@ -51,6 +54,9 @@ impl Proxy {
     /// # Errors
     /// It knows none of this name, or has not been asked yet: then whoever asks must wait.
     pub fn learned(self: &Rc<Proxy>, request: &Request<'_>, now: Nanos) -> Result<Learned, Answer<'static>> {
+        if request.arg(0).len() > NAME_BYTES_MAX {
+            return Err(Answer::Now(fault_reply(Fault::Unknown, request)));
+        }
         let name = request.arg(0).to_ascii_lowercase();
         let lesson = self.lessons.borrow_mut().recall(&name, now);
         match lesson {

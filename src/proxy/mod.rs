@@ -43,6 +43,7 @@ mod written;
 
 pub use ask::Asked;
 pub use coverage::Coverage;
+pub use database::without_server;
 pub use memory::{Memory, MemoryLimits};
 pub use own_writes::OwnWrites;
 pub use transaction::{Element, NotAPart, Part};
@@ -148,6 +149,11 @@ impl Route {
     /// That of a command of the table.
     fn of(spec: &Spec) -> Route {
         Route { keys: spec.keys, lasting: spec.lasting, flags: spec.flags, form: spec.form }
+    }
+
+    /// Whether it changes its keys. PFCOUNT is a read that may: it leaves in the key what it counted.
+    fn may_write(self) -> bool {
+        self.flags.has(Flags::WRITE) || self.flags.has(Flags::READ.with(Flags::MAY_REPLICATE))
     }
 
     /// That of a command that a module brought: which of the keys it writes nobody says.

@@ -42,6 +42,10 @@ impl Part {
         self.request.as_request()
     }
 
+    fn only_reads(&self) -> bool {
+        !self.opaque && self.route.flags.has(Flags::READ) && !self.route.may_write()
+    }
+
     /// Whether it publishes a message.
     pub fn publishes(&self) -> bool {
         self.publishes
@@ -99,12 +103,13 @@ impl Proxy {
             // Inside a transaction they do not wait.
             Class::Session(Session::Blocking | Session::Wait | Session::Transaction) => false,
             Class::Script(Script::Eval | Script::EvalSha | Script::Function) => !spec.flags.has(Flags::READ),
+            // FLUSHALL names none of the keys that it removes.
             Class::EveryPrimary(_)
             | Class::Script(_)
             | Class::Keyspace(Keyspace::Keys | Keyspace::RandomKey)
                 if self.upstream.has_one_primary() =>
             {
-                false
+                spec.flags.has(Flags::WRITE)
             }
             Class::EveryPrimary(_)
             | Class::Script(_)
@@ -210,7 +215,8 @@ impl Proxy {
         caller: Caller<'_>,
     ) -> Answer<'static> {
         let opaque = elements.iter().any(Element::is_opaque);
-        let write = self.begin_write(written_keys(&elements), caller);
+        let (written, read) = (written_keys(&elements), keys_read(&elements));
+        let write = self.begin_write(written, caller);
         let write = if opaque { write.of_anything() } else { write };
         let Whole { bytes, count, due } = whole;
         let (proxy, resp, own_writes) = (self.clone(), caller.resp, caller.own_writes.clone());
@@ -229,6 +235,7 @@ impl Proxy {
                 // It was not on the connection that hears of it.
                 proxy.invalidate_all();
             }
+            proxy.answered_past_lane(&read);
             drop(write);
             executed(outcome, &elements, resp)
         }))
@@ -285,10 +292,18 @@ impl Element {
 }
 
 fn written_keys(elements: &[Element]) -> Names {
+    keys_in(elements, |part| !part.only_reads())
+}
+
+fn keys_read(elements: &[Element]) -> Names {
+    keys_in(elements, Part::only_reads)
+}
+
+fn keys_in(elements: &[Element], of: impl Fn(&Part) -> bool) -> Names {
     let mut keys = Names::new();
     for element in elements {
         if let Element::Sent(part, _) = element
-            && (part.opaque || !part.route.flags.has(Flags::READ))
+            && of(part)
         {
             keys.extend(keys_of(part.route, &part.request.as_request()));
         }

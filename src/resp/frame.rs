@@ -2,6 +2,8 @@
 //!
 //! Knows every type of RESP2 and RESP3, null forms of RESP2 inside RESP3 (`$-1`, `*-1`, as Redis 7.0 really sends
 //! them) and error lines of any bytes. Streamed aggregates (`$?`, `*?`) are refused: no server sends them unasked.
+//! So is a push inside a reply, as Redis before 7.0.5 sends them (redis issues 8206, 8935 and 11038): it is counted as
+//! an element there, so nobody can tell what is still to come, and each later reply would go to somebody else.
 
 /// The scanner of one connection. It resumes where it stopped, so a large reply is walked once.
 #[derive(Debug, Default)]
@@ -21,6 +23,9 @@ pub enum FrameError {
     /// A length or count that is no number, or absurd.
     #[error("bad RESP length")]
     BadLength,
+    /// A push inside a reply.
+    #[error("a push inside a reply, as Redis before 7.0.5 may send it; a newer server does not")]
+    PushInside,
 }
 
 /// No server sends a longer blob or a larger aggregate; beyond it, the peer does not speak RESP.
@@ -52,6 +57,7 @@ impl FrameScanner {
                     Ok(blob) => (line + blob as usize + 2, 0),
                     Err(_) => (line, 0),
                 },
+                b'>' if self.at > 0 => return Err(FrameError::PushInside),
                 b'*' | b'~' | b'>' => (line, number()?.max(0) as u64),
                 b'%' => (line, 2 * number()?.max(0) as u64),
                 // An attribute comes before the value that it describes, and does not count as one.
@@ -123,13 +129,14 @@ mod tests {
 
     #[test]
     fn what_is_not_resp_is_an_error() {
-        let cases: [(&[u8], FrameError); 6] = [
+        let cases: [(&[u8], FrameError); 7] = [
             (b"HTTP/1.1 200 OK\r\n", FrameError::UnknownType(b'H')),
             (b"$abc\r\n", FrameError::BadLength),
             (b"$?\r\n", FrameError::BadLength),
             (b"*-2\r\n", FrameError::BadLength),
             (b"$99999999999999999999\r\n", FrameError::BadLength),
             (b"*1\r\n\0\r\n", FrameError::UnknownType(0)),
+            (b"*2\r\n$1\r\na\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nb\r\n_\r\n", FrameError::PushInside),
         ];
         for (bytes, error) in cases {
             assert_eq!(FrameScanner::default().scan(bytes), Err(error), "{}", bytes.escape_ascii());

@@ -15,7 +15,7 @@ use super::monitor;
 use super::state::State;
 use crate::command::{Class, Fault, Flags, Spec, recognise};
 use crate::key::Slot;
-use crate::proxy::{Answer, Caller, Element, NotAPart, Part, Watched};
+use crate::proxy::{Answer, Caller, Element, NotAPart, Part, Watched, without_server};
 use crate::resp::encode;
 use crate::resp::request::{OwnedRequest, Request};
 
@@ -87,6 +87,9 @@ pub(super) fn queue(
     let step = match class {
         // What is refused is refused by its element, as an error of a single command is in Redis.
         Class::Local(_) | Class::Refused(_) => Ok(Step::Own(spec, request.to_owned())),
+        Class::Database(database) if without_server(database, request).is_some() => {
+            Ok(Step::Own(spec, request.to_owned()))
+        }
         class => {
             if let Some(wait) = context.proxy.wait_for_upstream() {
                 return Some(wait);
@@ -249,6 +252,7 @@ fn own(spec: &'static Spec, request: &OwnedRequest, state: &mut State, context: 
             refusal.write(spec, &mut out);
             out.freeze()
         }
+        Class::Database(database) => without_server(database, &request).unwrap_or_default(),
         _ => Bytes::new(),
     }
 }

@@ -113,7 +113,7 @@ impl Tracker {
         fence(Ordering::SeqCst);
     }
 
-    /// A client does not cache any more, or has gone. Keys that it had read are forgotten when their time comes.
+    /// A client does not cache any more, or has gone. That it read keys is forgotten when they change, or when many have gone.
     pub fn leave(&self, id: u64) {
         let mut inner = self.lock();
         if let Some(member) = inner.members.remove(&id) {
@@ -139,6 +139,7 @@ impl Tracker {
         for key in keys {
             inner.table.add(key, id);
         }
+        inner.table.sweep(|id| inner.members.contains_key(&id));
         while inner.table.keys() > self.keys_max {
             let Some((key, ids)) = inner.table.take_any() else { break };
             self.tell_key(&mut inner.members, &key, &ids);

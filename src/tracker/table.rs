@@ -6,13 +6,18 @@ use bytes::Bytes;
 
 use crate::key::{SLOT_COUNT, Slot};
 
-/// The keys and their readers.
+/// The keys and their readers. Readers that have gone are among them, at most as many as there are others.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     slots: BTreeMap<Slot, HashMap<Bytes, Vec<u64>>>,
     keys: usize,
     items: usize,
+    /// With so many items it is looked whose readers have gone.
+    sweep_at: usize,
 }
+
+/// With fewer items than these it is not worth while to look.
+const SWEPT_ITEMS_MIN: usize = 1_024;
 
 // === impl Table ===
 
@@ -41,6 +46,24 @@ impl Table {
             self.items += 1;
             ids.insert(place, id);
         }
+    }
+
+    /// Forgets the readers that are not here any more, if there are twice as many items as after the last time: so it costs
+    /// each read no more than a few steps.
+    pub(super) fn sweep(&mut self, is_here: impl Fn(u64) -> bool) {
+        if self.items < self.sweep_at {
+            return;
+        }
+        for keys in self.slots.values_mut() {
+            keys.retain(|_, ids| {
+                ids.retain(|id| is_here(*id));
+                !ids.is_empty()
+            });
+        }
+        self.slots.retain(|_, keys| !keys.is_empty());
+        self.keys = self.slots.values().map(HashMap::len).sum();
+        self.items = self.slots.values().flat_map(HashMap::values).map(Vec::len).sum();
+        self.sweep_at = (2 * self.items).max(SWEPT_ITEMS_MIN);
     }
 
     /// Takes the readers of `key` out.

@@ -102,6 +102,25 @@ fn over_the_bound_keys_are_forgotten_and_told() {
 }
 
 #[test]
+fn what_clients_read_that_have_gone_does_not_pile_up() {
+    let (clients, tracker) = tracker(10_000);
+    let stays = enter(&clients, 1_000_000);
+    tracker.join(&stays, Terms::default());
+    let read: Vec<Bytes> = (0..1_000).map(|number| key(&format!("key{number}"))).collect();
+    tracker.reads(stays.id, &read);
+    for _ in 0..20 {
+        let goes = enter(&clients, 1_000);
+        tracker.join(&goes, Terms::default());
+        tracker.reads(goes.id, &read);
+        tracker.leave(goes.id);
+        assert!(tracker.counts().tracking_total_items <= 4 * read.len());
+    }
+    assert_eq!(tracker.counts().tracking_total_keys, read.len());
+    tracker.invalidate(&stale(&["key7"]));
+    assert_eq!(told(&stays), [push("key7")]);
+}
+
+#[test]
 fn an_own_overwrite_is_not_told_unless_it_fails_or_the_key_was_read_behind_it() {
     let (clients, tracker) = tracker(100);
     let client = enter(&clients, 1_000);

@@ -123,8 +123,9 @@ impl Controls {
         let (mut left, mut rest) = (Vec::new(), bytes);
         while let Some(at) = memchr::memmem::find(rest, PUSH) {
             left.extend_from_slice(&rest[..at]);
-            // `*1`, the length of the key, and the key: a push of one key, as a write of one makes it.
-            let lines = memchr::memchr_iter(b'\n', &rest[at + PUSH.len()..]).nth(2);
+            // `*1`, the length of the key, and the key: a push of one key, as a write of one makes it. Or a null.
+            let last = if rest[at + PUSH.len()..].starts_with(b"_") { 0 } else { 2 };
+            let lines = memchr::memchr_iter(b'\n', &rest[at + PUSH.len()..]).nth(last);
             let end = lines.map_or(rest.len(), |line| at + PUSH.len() + line + 1);
             if memchr::memmem::find(&rest[at..end], &needle).is_none() {
                 left.extend_from_slice(&rest[at..end]);

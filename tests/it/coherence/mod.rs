@@ -4,5 +4,6 @@ mod delivery;
 mod history;
 mod million_reads;
 mod own_writes;
+mod past_lane;
 mod reader;
 mod writer;
