@@ -26,6 +26,9 @@ impl Flags {
     /// May have an effect that replicas must have too (`may_replicate`): waits in CLIENT PAUSE WRITE as writes do. COMMAND
     /// does not show this flag.
     pub const MAY_REPLICATE: Flags = Flags(1 << 6);
+    /// Says something of fields of a hash, of those that follow the key or of all, which may end before the key does.
+    /// COMMAND does not show this flag.
+    pub const FIELDS: Flags = Flags(1 << 7);
 
     /// These flags and `other`.
     pub const fn with(self, other: Flags) -> Flags {

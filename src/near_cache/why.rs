@@ -32,6 +32,8 @@ pub enum Why {
     Fresh,
     /// No reply came from upstream.
     Failed,
+    /// What the server was asked of its lifetime had no answer that says it.
+    NoLifetime,
     /// The reply was an error.
     Error,
     /// The read was redirected, or sent again over another connection.
@@ -69,7 +71,7 @@ pub enum Why {
 }
 
 /// All of them, by number.
-const ALL: [Why; 26] = [
+const ALL: [Why; 27] = [
     Why::Command,
     Why::Policy,
     Why::Unworthy,
@@ -79,6 +81,7 @@ const ALL: [Why; 26] = [
     Why::OwnWrite,
     Why::Fresh,
     Why::Failed,
+    Why::NoLifetime,
     Why::Error,
     Why::Rerouted,
     Why::Torn,
@@ -134,6 +137,7 @@ impl fmt::Display for Why {
             Why::OwnWrite => "the session that read it was waiting for the reply to its own write",
             Why::Fresh => "the session that read it wants fresh replies (NEARSIDE FRESH ON)",
             Why::Failed => "no reply came from upstream",
+            Why::NoLifetime => "the server did not say how long it will live",
             Why::Error => "the reply was an error",
             Why::Rerouted => "the read was redirected, or sent again over another connection",
             Why::Torn => "it expired, or appeared, while it was read",

@@ -11,6 +11,7 @@ use futures_util::future::{LocalBoxFuture, join_all};
 use super::coverage::{self, is_tracked};
 use super::default_ttl::Following;
 use super::forward::{Reach, copied_keys_of};
+use super::lifetime;
 use super::own_writes::{Behind, OwnRead};
 use super::{Answer, Cache, Caller, Coverage, Proxy, Route, failure_reply, stopped};
 use crate::clock::Nanos;
@@ -243,7 +244,7 @@ impl Proxy {
             let fill = match (&self.cache, wanted.get(&index), &epoch) {
                 (Some(cache), Some(Wanted::Fill(missed, terms)), Some(epoch)) => {
                     let ticket = cache.ticket(missed, epoch.clone()).on(*terms);
-                    Some((ticket, self.ask_lifetime(terms, tracking, slot, &key)))
+                    Some((ticket, self.ask_lifetime(terms, tracking, slot, || lifetime::of_key(&key))))
                 }
                 (_, Some(Wanted::Fill(..)), None) => {
                     self.note(&key, if is_moving { Why::Moving } else { Why::NotTracked });

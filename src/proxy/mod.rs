@@ -23,6 +23,7 @@ mod forward;
 mod functions;
 mod held;
 mod learn;
+mod lifetime;
 mod memory;
 mod own_writes;
 mod patience;

@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 use super::{Caller, Proxy, Route};
 use crate::command::Flags;
 use crate::key::Slot;
 use crate::policy::{CurrentPolicies, Mode, Terms, Tracking, Uncached};
-use crate::resp::encode;
 use crate::resp::request::Request;
 use crate::upstream::{Call, Sent};
 
@@ -52,16 +53,16 @@ impl Proxy {
         }
     }
 
-    /// Asks how long a key will live, unless its policy does not want to know. It follows the read on the same
+    /// Asks how long what a read said will hold ([`lifetime`](super::lifetime)), unless its policy does not want to know. It follows the read on the same
     /// connection; a redirect would make it pointless.
     pub(super) fn ask_lifetime(
         self: &Rc<Proxy>,
         terms: &Terms,
         tracking: Tracking,
         slot: Slot,
-        key: &[u8],
+        question: impl FnOnce() -> Bytes,
     ) -> Option<Sent> {
-        let call = || Call { bytes: encode::request(&[b"PTTL", key]), slot: None, reads_only: true };
+        let call = || Call { bytes: question(), slot: None, reads_only: true };
         (terms.mode == Mode::Exact).then(|| match tracking {
             Tracking::ByKey => self.upstream.send(slot, call()),
             Tracking::Broadcast => self.upstream.send_untracked(slot, call()),

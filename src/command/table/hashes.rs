@@ -1,23 +1,24 @@
 //! Hashes, their fields with a time to live included.
 
 use super::{cached, read, takes, write};
-use crate::{command::Spec, resp::resp2::Form};
+use crate::command::{Flags, Spec};
+use crate::resp::resp2::Form;
 
 pub(super) const ROWS: &[Spec] = &[
     takes("hdel", -3),
-    cached("hexists", 3),
+    of_fields("hexists", 3),
     takes("hexpire", -6),
     takes("hexpireat", -6),
     read("hexpiretime", -5),
-    cached("hget", 3),
-    cached("hgetall", 2),
+    of_fields("hget", 3),
+    of_fields("hgetall", 2),
     takes("hgetdel", -5),
     takes("hgetex", -5),
     write("hincrby", 4),
     write("hincrbyfloat", 4),
-    cached("hkeys", 2),
-    cached("hlen", 2),
-    cached("hmget", -3),
+    of_fields("hkeys", 2),
+    of_fields("hlen", 2),
+    of_fields("hmget", -3),
     write("hmset", -4),
     takes("hpersist", -5),
     takes("hpexpire", -6),
@@ -29,7 +30,12 @@ pub(super) const ROWS: &[Spec] = &[
     write("hset", -4),
     takes("hsetex", -6),
     write("hsetnx", 4),
-    cached("hstrlen", 3),
+    of_fields("hstrlen", 3),
     read("httl", -5),
-    cached("hvals", 2),
+    of_fields("hvals", 2),
 ];
+
+/// A read of fields that L1 may answer.
+const fn of_fields(name: &'static str, arity: i8) -> Spec {
+    cached(name, arity).flags(Flags::FIELDS)
+}
