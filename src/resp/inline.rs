@@ -31,7 +31,9 @@ fn read_word(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<usize> {
                 // A closing quote must end the word.
                 return line.get(at).is_none_or(|byte| is_space(*byte)).then_some(at);
             }
-            byte if is_space(byte) || byte == 0 => return Some(at + usize::from(byte == 0)),
+            0 => return Some(at + 1),
+            // Between words `isspace` counts, but these alone end one.
+            b' ' | b'\t' | b'\n' | b'\r' => return Some(at),
             byte => word.push(byte),
         }
         at += 1;
@@ -103,7 +105,7 @@ mod tests {
 
     #[test]
     fn words_are_split_as_redis_splits_them() {
-        let cases: [(&[u8], Option<&[&[u8]]>); 12] = [
+        let cases: [(&[u8], Option<&[&[u8]]>); 13] = [
             (b"", Some(&[])),
             (b"  get   foo ", Some(&[b"get", b"foo"])),
             (b"set k \"a b\\n\\x41\\\"\"", Some(&[b"set", b"k", b"a b\nA\""])),
@@ -115,6 +117,7 @@ mod tests {
             (b"set k 'a'b", None),
             (b"set k a\"b\"", Some(&[b"set", b"k", b"ab"])),
             (b"set k \"\\xzz\"", Some(&[b"set", b"k", b"xzz"])),
+            (b"set \x0b\x0ck a\x0bb\x0cc", Some(&[b"set", b"k", b"a\x0bb\x0cc"])),
             (b"set \xff\xfe \t v", Some(&[b"set", b"\xff\xfe", b"v"])),
         ];
         for (line, expected) in cases {
