@@ -2,6 +2,7 @@
 //! configuration; this is also the one place where the environment is read.
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -66,7 +67,6 @@ impl Invocation {
 
 impl Refusal {
     /// Says why on the terminal, and returns the exit code of the process.
-    #[expect(clippy::print_stderr, reason = "there is no log yet: its form is part of the configuration")]
     pub fn report(&self) -> u8 {
         match self {
             Refusal::Usage(error) => {
@@ -75,7 +75,8 @@ impl Refusal {
                 u8::try_from(error.exit_code()).unwrap_or(UNUSABLE)
             }
             Refusal::Faults(faults) => {
-                eprintln!("nearside: {faults}");
+                // There is no log yet: its form is part of the configuration. Who is not there need not be told.
+                let _ = writeln!(io::stderr(), "nearside: {faults}");
                 UNUSABLE
             }
         }

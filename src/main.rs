@@ -1,7 +1,7 @@
 //! The thin binary: reads what the user wants, does it, and turns errors into exit codes.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use nearside::cli::Invocation;
@@ -11,6 +11,9 @@ use nearside::telemetry;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Lines of the log of `dev`, which warns and no more.
+const DEV_LOG_QUEUE_MAX: usize = 128;
 
 fn main() -> ExitCode {
     match Invocation::of_process() {
@@ -23,7 +26,11 @@ fn main() -> ExitCode {
             }))
         }
         Ok(Invocation::Dev(listen)) => {
-            let log = LogConfig { format: LogFormat::Human, filter: "warn".to_owned() };
+            let log = LogConfig {
+                format: LogFormat::Human,
+                filter: "warn".to_owned(),
+                queue_max: DEV_LOG_QUEUE_MAX,
+            };
             finish(
                 telemetry::init(&log)
                     .map_err(|error| error.to_string())
@@ -35,10 +42,12 @@ fn main() -> ExitCode {
 
 fn finish(result: Result<(), impl Display>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            telemetry::finish(None);
+            ExitCode::SUCCESS
+        }
         Err(error) => {
-            // Nobody is left to tell if this fails.
-            let _ = writeln!(io::stderr(), "nearside: {error}");
+            telemetry::finish(Some(&format!("nearside: {error}")));
             ExitCode::FAILURE
         }
     }

@@ -328,6 +328,13 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         Bounds,
+        "log_queue_max",
+        "NUMBER",
+        Some("1024"),
+        "Lines of the log that wait for whoever reads it; what comes beyond is dropped and counted",
+    ),
+    key(
+        Bounds,
         "drain_timeout",
         "DURATION",
         Some("10s"),

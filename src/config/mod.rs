@@ -187,6 +187,8 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// Which events it shows, as filter directives that are known to parse.
     pub filter: String,
+    /// Lines that wait to be written.
+    pub queue_max: usize,
 }
 
 /// The form of the log.
@@ -413,5 +415,6 @@ fn log(read: &mut Reader) -> LogConfig {
     LogConfig {
         format: read.value("log_format", value::log_format).unwrap_or_default(),
         filter: read.value("log_level", value::log_filter).unwrap_or_default(),
+        queue_max: read.number("log_queue_max", 1..=1_048_576),
     }
 }

@@ -12,6 +12,7 @@ use super::tally::Sums;
 use crate::canary::Song;
 use crate::clients::{Clients, Mark};
 use crate::clock;
+use crate::telemetry;
 
 /// What sections are written from.
 #[derive(Debug)]
@@ -164,6 +165,7 @@ pub(super) fn nearside(facts: &Facts, out: &mut String) -> Result {
     for (name, value) in report.stats.totals() {
         write!(out, "{name}:{value}\r\n")?;
     }
+    write!(out, "log_dropped:{}\r\n", telemetry::dropped())?;
     write!(out, "tracking_invalidations_sent:{}\r\n", report.tracker.counts().invalidations_sent)?;
     let upstream = &report.upstream;
     write!(out, "topology_refreshes:{}\r\n", upstream.table.refreshes())?;

@@ -112,7 +112,7 @@ fn what_is_changed_holds_at_once() {
     );
     // What is logged.
     let logged = "changed by CONFIG SET";
-    assert!(daemon.has_logged(logged));
+    eventually(logged, SOON, || daemon.has_logged(logged));
     assert!(say(&mut client, "CONFIG SET loglevel verbose").is_ok());
     assert_eq!(get(&mut client, "nearside-log-level")["nearside-log-level"], "debug");
     client.send_raw(b"*1\r\n+\r\n").unwrap();

@@ -22,6 +22,7 @@ mod field_times;
 mod info;
 mod keyspace;
 mod launcher;
+mod log;
 mod lost_connection;
 mod many_clients;
 mod monitor;

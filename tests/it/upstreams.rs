@@ -78,7 +78,9 @@ fn a_user_who_may_not_track_gets_everything_but_l1() {
         }
         assert_eq!((daemon.counter("l1_hits"), daemon.counter("l1_fills")), (0, 0));
         assert_eq!(daemon.nodes(), [(address.to_string(), "lost".to_owned())]);
-        assert!(daemon.has_logged("the node does not track reads: L1 is off for it"));
+        eventually("it is logged", NOTICE, || {
+            daemon.has_logged("the node does not track reads: L1 is off for it")
+        });
         daemon.stop();
     }
 }

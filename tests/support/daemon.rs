@@ -137,13 +137,15 @@ impl Daemon {
         assert!(loud.is_empty(), "unexpected in the log: {loud:#?}");
     }
 
-    /// Fails unless the log has a line of this level whose message begins so.
+    /// Fails unless the log has a line of this level whose message begins so, or soon has: it is written by a thread of its
+    /// own.
     pub(crate) fn assert_logged(&self, level: &str, message: &str) {
-        let log = self.log.lock().unwrap();
         let is_it = |line: &Value| {
             line["level"] == level && line["message"].as_str().is_some_and(|text| text.starts_with(message))
         };
-        assert!(log.iter().any(is_it), "no {level} {message:?} in {log:#?}");
+        eventually(&format!("{level} {message:?} is in the log"), LIMIT, || {
+            self.log.lock().unwrap().iter().any(is_it)
+        });
     }
 
     /// Has it read its configuration again, as a service manager does.

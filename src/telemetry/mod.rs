@@ -1,6 +1,8 @@
 //! The log: what the program traces, as lines for people or as JSON, to standard error.
 
-use std::io::{self, IsTerminal};
+mod line_queue;
+
+use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 
 use tracing::Subscriber;
@@ -8,25 +10,49 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::{LogConfig, LogFormat};
+use line_queue::LineQueue;
 
 /// Changes the filter of the process's log.
 type Filtering = Box<dyn Fn(&str) -> io::Result<()> + Send + Sync>;
 
-static FILTERING: OnceLock<Filtering> = OnceLock::new();
+/// The log of the process.
+struct Log {
+    set_filter: Filtering,
+    lines: LineQueue,
+}
+
+static LOG: OnceLock<Log> = OnceLock::new();
 
 /// Logs from now on. Fails if somebody in this process does so already.
 pub fn init(config: &LogConfig) -> io::Result<()> {
-    let (subscriber, filtering) = subscriber(config, io::stderr, io::stderr().is_terminal())?;
+    let lines = LineQueue::start(config.queue_max, io::stderr())?;
+    let (subscriber, set_filter) = subscriber(config, lines.clone(), io::stderr().is_terminal())?;
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
     // The default was set by us, so nobody else has set this.
-    let _ = FILTERING.set(filtering);
+    let _ = LOG.set(Log { set_filter, lines });
     Ok(())
+}
+
+/// How many lines of the log were dropped because nobody took them.
+pub fn dropped() -> u64 {
+    LOG.get().map_or(0, |log| log.lines.dropped())
+}
+
+/// To be called before the process ends: has what was logged written, and `last` behind it if there is such a line. Where
+/// nobody takes it, the end does not wait for long.
+pub fn finish(last: Option<&str>) {
+    let last = last.map(|line| format!("{line}\n").into_bytes());
+    match LOG.get() {
+        Some(log) => log.lines.finish(last),
+        // Nobody is left to tell if this fails.
+        None => drop(last.map(|line| io::stderr().write_all(&line))),
+    }
 }
 
 /// Shows from now on what `filter` says, which was read as the key `log_level` is. Without a log nothing happens.
 pub fn set_filter(filter: &str) {
-    let Some(set) = FILTERING.get() else { return };
-    if let Err(error) = set(filter) {
+    let Some(log) = LOG.get() else { return };
+    if let Err(error) = (log.set_filter)(filter) {
         tracing::warn!(%error, filter, "the filter of the log cannot be changed");
     }
 }
@@ -41,6 +67,8 @@ where
 {
     let filter = parsed(&config.filter)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(coloured);
+    // Otherwise it says on standard error, and panics where that fails, that it could not write to standard error.
+    let builder = builder.log_internal_errors(false);
     Ok(match config.format {
         LogFormat::Human => {
             let builder = builder.with_filter_reloading();
@@ -70,7 +98,7 @@ mod tests {
 
     fn logged(format: LogFormat, filter: &str) -> String {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let config = LogConfig { format, filter: filter.to_owned() };
+        let config = LogConfig { format, filter: filter.to_owned(), queue_max: 1 };
         let (subscriber, _) = subscriber(&config, Mutex::new(file.reopen().unwrap()), false).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(node = "10.0.0.1:6379", "connected");
