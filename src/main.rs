@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use nearside::cli::Invocation;
 use nearside::config::{LogConfig, LogFormat};
-use nearside::daemon::{Daemon, dev};
+use nearside::daemon::{Daemon, dev, end_on_panic};
 use nearside::telemetry;
 
 #[global_allocator]
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Err(refusal) => ExitCode::from(refusal.report()),
         Ok(Invocation::Serve(config, sources)) => {
             finish(telemetry::init(&config.log).map_err(|error| error.to_string()).and_then(|()| {
+                end_on_panic();
                 Daemon::start(&config)
                     .and_then(|daemon| daemon.run(sources))
                     .map_err(|error| error.to_string())

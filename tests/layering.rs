@@ -90,6 +90,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "session",
             "listener",
             "config",
+            "telemetry",
             "dev",
             "systemd",
         ],

@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub mod dev;
 pub mod house;
 mod options;
+mod panics;
 mod reload;
 mod warm;
 mod worker;
@@ -26,6 +27,7 @@ use crate::near_cache::SharedCache;
 use crate::stats::Stats;
 use crate::systemd;
 use house::House;
+pub use panics::end_on_panic;
 use warm::Warm;
 use worker::{HandedOver, Worker};
 

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task;
 use tokio_util::sync::CancellationToken;
 
+use super::panics;
 use super::warm::WarmUp;
 use crate::canary::Canary;
 use crate::clients::{Clients, Endpoints};
@@ -222,7 +223,7 @@ impl Host {
                 let session = Session::new(self.context.clone(), connection, endpoints);
                 let running = self.context.drain.running();
                 task::spawn_local(async move {
-                    session.run().await;
+                    panics::session(session.run()).await;
                     drop((permit, running));
                 });
             }
