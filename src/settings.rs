@@ -15,6 +15,8 @@ pub struct Setting(AtomicI64);
 pub struct Settings {
     /// Clients connected at the same time.
     pub max_clients: Arc<Setting>,
+    /// As many as the process has file descriptors for; `max_clients` is not set higher.
+    pub clients_possible: usize,
     /// Bytes of replies that may wait for one client.
     pub client_output_max: Setting,
     /// How long a client may leave a full socket unread, in nanoseconds.

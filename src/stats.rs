@@ -84,6 +84,8 @@ counters! {
         commands,
         /// Client connections accepted.
         connections_accepted,
+        /// Times that no client could be accepted, as when no file descriptor was left.
+        accept_failures,
         /// Client connections closed again.
         connections_closed,
         /// Client connections refused because `max_clients` were connected.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+mod descriptors;
 pub mod dev;
 pub mod house;
 mod options;
@@ -37,6 +38,17 @@ pub enum DaemonError {
     /// A socket could not be bound; the text names it.
     #[error("{0}")]
     Listen(io::Error),
+    /// The system lets the process open too few files for a single client.
+    #[error(
+        "only {limit} files may be open, too few for any client: set LimitNOFILE= of the unit, or ulimit -n, to {wanted} \
+         at least"
+    )]
+    Descriptors {
+        /// What it lets it open.
+        limit: usize,
+        /// What is wanted for all clients.
+        wanted: usize,
+    },
     /// The system refused a thread, a runtime or a signal handler.
     #[error("cannot start: {0}")]
     Start(io::Error),
@@ -93,8 +105,10 @@ impl Daemon {
     /// not.
     ///
     /// # Errors
-    /// A socket cannot be bound, or the system refuses a thread.
+    /// A socket cannot be bound, or the system refuses a thread or enough file descriptors.
     pub fn start(config: &Config) -> Result<Daemon, DaemonError> {
+        descriptors::raise();
+        let config = &descriptors::fitted(config, descriptors::limit())?;
         let runtime =
             runtime::Builder::new_current_thread().enable_all().build().map_err(DaemonError::Start)?;
         let signals = {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::descriptors;
 use crate::config::{CacheConfig, Config, MemoryConfig, SessionConfig, UpstreamConfig, UpstreamKind};
 use crate::near_cache::CacheLimits;
 use crate::proxy::MemoryLimits;
@@ -53,6 +54,7 @@ pub(super) fn settings(config: &Config) -> Settings {
     let session = &config.session;
     Settings {
         max_clients: Arc::new(Setting::of_size(config.listen.max_clients)),
+        clients_possible: descriptors::clients_possible(config, descriptors::limit()),
         client_output_max: Setting::of_size(session.output_bytes_max),
         client_stall_timeout: Setting::of_duration(session.stall_timeout),
         slowlog_log_slower_than: Setting::new(session.slowlog_log_slower_than),

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use crate::drain::Drain;
 use crate::settings::Setting;
 use crate::stats::WorkerStats;
@@ -94,8 +96,9 @@ pub async fn accept(
             // The client went away before it was accepted: nobody's failure.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
+                admission.stats.accept_failures.add(1);
                 if failing.begins() {
-                    tracing::warn!(%error, "cannot accept clients; trying again");
+                    tracing::warn!(%error, "cannot accept clients; trying again{}", advice(&error));
                 }
                 tokio::select! {
                     () = drain.begun() => return Ok(()),
@@ -104,6 +107,18 @@ pub async fn accept(
                 retry = (retry * 2).min(RETRY_MAX);
             }
         }
+    }
+}
+
+/// What to do about an accept that failed, where that is known.
+fn advice(error: &io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE) => {
+            ": this process has no file descriptor left; set LimitNOFILE= of its unit, or ulimit -n, higher, or max_clients \
+             lower"
+        }
+        Some(Errno::NFILE) => ": this system has no file descriptor left; see the sysctl fs.file-max",
+        _ => "",
     }
 }
 

@@ -199,6 +199,10 @@ fn broken_rule(change: &Change, context: &SessionContext) -> Option<String> {
         Change::NegativeTtl(ttl) if *ttl < interval => {
             Some(format!("must be at least topology_refresh_interval = {} ms", interval.as_millis()))
         }
+        Change::MaxClients(count) if *count > context.desk.settings.clients_possible => Some(format!(
+            "The operating system is not able to handle the specified number of clients, try with {}",
+            context.desk.settings.clients_possible
+        )),
         _ => None,
     }
 }

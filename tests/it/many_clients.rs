@@ -1,13 +1,17 @@
 //! Many clients at once are all served, over few upstream connections.
 
+use std::fs;
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 
 use nearside::dev::{Client, Cluster, Node, Reply};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 use crate::support::daemon::{Daemon, upstream_url};
-use crate::support::servers::own_primaries;
+use crate::support::servers::{eventually, own_primaries};
+
+const SOON: Duration = Duration::from_secs(10);
 
 const THREADS: usize = 8;
 const CLIENTS_EACH: usize = 125;
@@ -76,4 +80,59 @@ fn connect_and_ask(daemon: &Daemon, barrier: &Barrier, thread: usize) -> Vec<Cli
 fn connections_to(cluster: &Cluster, node: &Node) -> usize {
     let list = cluster.command(node, &["CLIENT", "LIST"]).unwrap().text();
     list.lines().count() - 1
+}
+
+#[test]
+fn too_few_file_descriptors_lower_max_clients() {
+    let cluster = own_primaries(1);
+    let url = upstream_url(&cluster);
+    // What is left behind the reserve of 160, and a fourth of that for dedicated connections.
+    let daemon = Daemon::start_after("ulimit -Sn 100; ulimit -Hn 200", &["--upstream", &url]);
+    daemon.assert_logged("WARN", "max_clients is lowered: 200 files may be open, and 14256 are wanted");
+    let mut client = daemon.client();
+    let mut say = |request: &[&str]| client.command(request).unwrap();
+    assert_eq!(say(&["CONFIG", "GET", "maxclients"]).items()[1].text(), "30");
+    assert_eq!(say(&["CONFIG", "GET", "nearside-max-clients"]).items()[1].text(), "30");
+    assert_eq!(
+        say(&["CONFIG", "SET", "maxclients", "31"]).text(),
+        "ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system is not able to \
+         handle the specified number of clients, try with 30"
+    );
+    assert!(say(&["CONFIG", "SET", "maxclients", "30"]).is_ok());
+    let others: Vec<Client> = (0..60).map(|_| daemon.client()).collect();
+    let refused = others.into_iter().map(|mut other| other.command(&["PING"]));
+    let refused = refused.filter(|reply| !reply.as_ref().is_ok_and(|pong| pong.text() == "PONG")).count();
+    assert_eq!(refused, 60 - 29, "all others are told, and none waits");
+    assert_eq!(daemon.counter_by(&mut client, "accept_failures"), 0);
+    daemon.stop();
+
+    // What few clients can use of the dedicated connections is enough.
+    let daemon =
+        Daemon::start_after("ulimit -Sn 100; ulimit -Hn 400", &["--upstream", &url, "--max-clients", "100"]);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
+    let open_files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    assert_eq!(open_files.split_whitespace().next(), Some("400"), "the limit is raised");
+    daemon.assert_quiet();
+    daemon.stop();
+}
+
+#[test]
+fn clients_wait_while_no_file_descriptor_is_left() {
+    let cluster = own_primaries(1);
+    let daemon = Daemon::before(&cluster);
+    let mut client = daemon.client();
+    assert_eq!(client.command(&["PING"]).unwrap().text(), "PONG");
+    let own = getrlimit(Resource::Nofile);
+    let limit = |current| prlimit(Some(daemon.pid()), Resource::Nofile, Rlimit { current, ..own }).unwrap();
+    limit(Some(0));
+    let mut other = daemon.client();
+    other.send(&["PING"]).unwrap();
+    eventually("it is counted", SOON, || daemon.counter_by(&mut client, "accept_failures") > 1);
+    daemon.assert_logged(
+        "WARN",
+        "cannot accept clients; trying again: this process has no file descriptor left",
+    );
+    limit(own.maximum);
+    assert_eq!(other.receive().unwrap().text(), "PONG", "there is room again");
+    daemon.stop();
 }

@@ -47,9 +47,14 @@ impl Daemon {
 
     /// The same where no file can be written: the kernel says so as it says that a disk is full.
     pub(crate) fn start_without_disk(arguments: &[&str]) -> Daemon {
-        const WITHOUT_DISK: &str = r#"trap '' XFSZ; ulimit -f 0; exec "$0" "$@""#;
+        Daemon::start_after("trap '' XFSZ; ulimit -f 0", arguments)
+    }
+
+    /// The same from a shell that has carried out `preparation`.
+    pub(crate) fn start_after(preparation: &str, arguments: &[&str]) -> Daemon {
+        let script = format!(r#"{preparation}; exec "$0" "$@""#);
         let mut command = Command::new("sh");
-        command.args(["-c", WITHOUT_DISK, env!("CARGO_BIN_EXE_nearside"), "serve", "--log-format", "json"]);
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_nearside"), "serve", "--log-format", "json"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.args(["--listen", "127.0.0.1:0"]).args(arguments);
         Daemon::spawn(command)
@@ -88,6 +93,11 @@ impl Daemon {
         &self.address
     }
 
+    /// The process.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// A new client that speaks RESP2.
     pub(crate) fn client(&self) -> Client {
         Client::connect(&self.address).unwrap()
@@ -95,7 +105,12 @@ impl Daemon {
 
     /// A number from INFO's section Nearside.
     pub(crate) fn counter(&self, name: &str) -> u64 {
-        let info = self.client().command(&["INFO", "nearside"]).unwrap().text();
+        self.counter_by(&mut self.client(), name)
+    }
+
+    /// The same, asked by a client that is there already.
+    pub(crate) fn counter_by(&self, client: &mut Client, name: &str) -> u64 {
+        let info = client.command(&["INFO", "nearside"]).unwrap().text();
         let digits = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         digits.unwrap_or_else(|| panic!("no {name} in {info}")).trim().parse().unwrap()
     }
