@@ -2,16 +2,25 @@
 //! whole.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::Signal;
+use tokio::task::{self, JoinHandle};
+use tokio::time;
 
 use super::house::broadcast_prefixes;
-use crate::config::{Config, Sources};
+use crate::config::{Config, Faults, Sources};
 use crate::invalidation::Invalidation;
 use crate::near_cache::SharedCache;
 use crate::policy::{CurrentPolicies, Policies};
 use crate::stats::WorkerStats;
 use crate::tracker::Tracker;
+
+/// How long the files may take to be read: one may be a pipe, or on a disk that hangs.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A configuration that is being read.
+type Reading = JoinHandle<Result<Config, Faults>>;
 
 /// What a reload reads, and what it changes.
 pub(super) struct Reload {
@@ -28,21 +37,52 @@ pub(super) struct Reload {
 impl Reload {
     /// Reads again at each SIGHUP. Does not end by itself.
     pub(super) async fn at_each(self, mut hangup: Signal) {
+        let mut late: Option<Reading> = None;
         while hangup.recv().await.is_some() {
-            self.read_again();
+            late = match late.take().filter(|reading| !reading.is_finished()) {
+                // Otherwise each signal would take one more thread.
+                Some(reading) => {
+                    tracing::error!("reload: the configuration is still being read, since an earlier signal");
+                    unchanged();
+                    Some(reading)
+                }
+                None => self.read_again().await,
+            };
         }
     }
 
-    /// Takes the policies of the file, or none of them when anything in the configuration is wrong: half of a change may
-    /// be worse than none.
-    fn read_again(&self) {
-        let config = match Config::load(&self.sources) {
+    /// Reads on a thread of its own: this one has other work. What comes too late is not used; it is returned.
+    async fn read_again(&self) -> Option<Reading> {
+        let sources = self.sources.clone();
+        let mut reading = task::spawn_blocking(move || Config::load(&sources));
+        match time::timeout(READ_TIMEOUT, &mut reading).await {
+            Ok(Ok(read)) => self.take(read),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "reload: the configuration was not read");
+                unchanged();
+            }
+            Err(_) => {
+                tracing::error!(
+                    "reload: the configuration could not be read within {READ_TIMEOUT:?}: is one of its files a pipe that \
+                     nobody writes to, or on a disk that does not answer?"
+                );
+                unchanged();
+                return Some(reading);
+            }
+        }
+        None
+    }
+
+    /// Takes the policies of what was read, or none of them when anything in the configuration is wrong: half of a change
+    /// may be worse than none.
+    fn take(&self, read: Result<Config, Faults>) {
+        let config = match read {
             Ok(config) => config,
             Err(faults) => {
                 for fault in &faults.0 {
                     tracing::error!(%fault, "reload: the configuration is wrong");
                 }
-                tracing::error!("reload: nothing was changed, the former policies hold");
+                unchanged();
                 return;
             }
         };
@@ -67,4 +107,8 @@ impl Reload {
             "reload: the policies were replaced and L1 was emptied; all else takes a restart or CONFIG SET"
         );
     }
+}
+
+fn unchanged() {
+    tracing::error!("reload: nothing was changed, the former policies hold");
 }

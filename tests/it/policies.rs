@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use nearside::dev::{Client, Standalone};
@@ -306,5 +308,49 @@ fn a_key_that_is_changed_more_often_than_it_is_read_is_not_kept_until_that_chang
     changes(&mut setup, "always:1");
     assert_eq!(setup.daemon.counter("l1_unworthy"), before);
     assert!(setup.is_hit("GET always:1"));
+    setup.daemon.stop();
+}
+
+#[test]
+fn a_configuration_that_does_not_come_holds_nobody_up() {
+    let mut setup = Setup::with("[[policy]]\nprefix = 'a:'\ncache = false\n");
+    let kept = setup.file.with_extension("kept");
+    fs::rename(&setup.file, &kept).unwrap();
+    // A pipe that nobody writes to.
+    assert!(Command::new("mkfifo").arg(&setup.file).status().unwrap().success());
+    setup.daemon.reload();
+    let late = "reload: the configuration could not be read within 5s";
+    eventually(late, SOON, || setup.daemon.times_logged(late) == 1);
+    // The main thread does the rest of its work meanwhile.
+    let mut subscriber = setup.daemon.client();
+    subscriber.set_patience(SOON).unwrap();
+    assert_eq!(subscriber.command(&["SUBSCRIBE", "channel"]).unwrap().items()[0].text(), "subscribe");
+    let published = setup.client.command(&["PUBLISH", "channel", "message"]).unwrap();
+    assert_eq!(published.integer(), Some(1));
+    assert_eq!(subscriber.receive().unwrap().items()[2].text(), "message");
+    // One is waited for at a time.
+    setup.daemon.reload();
+    let again = "reload: the configuration is still being read";
+    eventually(again, SOON, || setup.daemon.times_logged(again) == 1);
+    assert!(!setup.is_kept("GET a:1"), "the former policies hold");
+    setup.daemon.stop();
+
+    // Once it can be read, it is.
+    let setup = Setup::with("");
+    fs::rename(&setup.file, &kept).unwrap();
+    assert!(Command::new("mkfifo").arg(&setup.file).status().unwrap().success());
+    setup.daemon.reload();
+    eventually(late, SOON, || setup.daemon.times_logged(late) == 1);
+    fs::write(&setup.file, "not a configuration").unwrap();
+    fs::rename(&kept, &setup.file).unwrap();
+    let policies = "[[policy]]\nprefix = 'a:'\ncache = false\n";
+    write(&setup.file, &setup.upstream, policies);
+    let replaced = "reload: the policies were replaced";
+    eventually(replaced, SOON, || {
+        setup.daemon.reload();
+        thread::sleep(Duration::from_millis(100));
+        setup.daemon.times_logged(replaced) > 0
+    });
+    assert_eq!(setup.daemon.times_logged("reload: the configuration is wrong"), 0, "what came too late");
     setup.daemon.stop();
 }
