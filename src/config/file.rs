@@ -6,16 +6,20 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::bounded_file;
 use super::fault::Fault;
 use super::given::{Given, Source};
 use super::key::Key;
-use super::policy;
+use super::{MIB, policy};
 use crate::policy::Policy;
+
+/// Bytes of the file: far more than all policies take.
+const BYTES_MAX: usize = 16 * MIB;
 
 /// Reads the file at `path` into `given`. What is wrong with it goes to `faults`; the rest is taken all the same,
 /// so that one run shows every fault. Returns the policies in it.
 pub(super) fn read(path: &Path, given: &mut Given, faults: &mut Vec<Fault>) -> Vec<Policy> {
-    match std::fs::read_to_string(path) {
+    match bounded_file::read(path, BYTES_MAX) {
         Ok(text) => File { path, text: &text }.take(given, faults),
         Err(error) => {
             let message = format!("cannot read the configuration file: {error}");

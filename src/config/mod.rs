@@ -2,6 +2,7 @@
 //! over an environment variable, that over the configuration file, that over the default. What was typed becomes a
 //! [`Config`] in one place, and everything that is wrong with it is reported at once.
 
+mod bounded_file;
 mod change;
 mod fault;
 mod file;
@@ -296,7 +297,7 @@ fn cache(read: &mut Reader) -> (CacheConfig, Duration) {
     let size_bytes = Some(read.size("l1_size", 0..=1024 * GIB)).filter(|size| *size > 0);
     let ttl = read.duration("l1_ttl", change::L1_TTL);
     let negative_ttl = read.duration("negative_ttl", change::NEGATIVE_TTL);
-    let file = read.value("warm_file", value::path);
+    let file = read.value("warm_file", value::regular_file);
     let keys = read.number("warm_keys", 1..=1_000_000);
     let interval = read.duration("warm_interval", SECOND..=DAY);
     let rate = read.number("warm_rate", 1..=1_000_000);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{LogFormat, Secret};
+use super::{KIB, LogFormat, Secret, bounded_file};
 
 /// The units of redis.conf, those with an `i` as everybody reads them, and what they stand for in bytes.
 const SIZE_UNITS: [(&str, u64); 11] = [
@@ -115,16 +115,25 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() || text.contains('\0') { Err("a path is wanted".to_owned()) } else { Ok(text.into()) }
 }
 
+/// A path at which a file is, or nothing yet.
+pub(super) fn regular_file(text: &str) -> Result<PathBuf, String> {
+    let path = path(text)?;
+    bounded_file::regular_or_none(&path).map(|()| path)
+}
+
 /// A name: not empty, and nothing in it that is not seen.
 pub(super) fn name(text: &str) -> Result<String, String> {
     let wrong = text.is_empty() || text.contains(char::is_control);
     if wrong { Err("a name is wanted".to_owned()) } else { Ok(text.to_owned()) }
 }
 
+/// Bytes of a file with a secret.
+const SECRET_BYTES_MAX: usize = 64 * KIB;
+
 /// The secret in the file that `text` names, without one newline at its end.
 pub(super) fn secret_file(text: &str) -> Result<Secret, String> {
-    let secret =
-        std::fs::read_to_string(path(text)?).map_err(|error| format!("cannot read the file: {error}"))?;
+    let secret = bounded_file::read(&path(text)?, SECRET_BYTES_MAX)
+        .map_err(|error| format!("cannot read the file: {error}"))?;
     let secret =
         secret.strip_suffix('\n').map_or(&*secret, |secret| secret.strip_suffix('\r').unwrap_or(secret));
     if secret.is_empty() { Err("the file is empty".to_owned()) } else { Ok(Secret::new(secret)) }

@@ -1,6 +1,6 @@
 //! The file with the names: MessagePack, with a checksum, written whole or not at all.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -35,6 +35,9 @@ pub enum SnapshotError {
     /// It cannot be read or written.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// It is a directory, a pipe or a device.
+    #[error("there is something that is not a regular file")]
+    NotRegular,
     /// It is longer than one of so many reads can be.
     #[error("it has {length} bytes, and {max} are the most that it may have (warm_keys)")]
     TooLong {
@@ -69,6 +72,8 @@ const READ_FRAME_BYTES: u64 = 512;
 impl Snapshot {
     /// Reads the file at `path`, of at most `reads_max` reads of `upstream`; `None` when there is none.
     pub fn read(path: &Path, upstream: &str, reads_max: usize) -> Result<Option<Snapshot>, SnapshotError> {
+        // To open a pipe would be to wait for who writes to it.
+        regular_or_none(path)?;
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -95,6 +100,7 @@ impl Snapshot {
 
     /// Writes it to `path` in place of what is there: all of it, or nothing.
     pub fn write(&self, path: &Path) -> Result<(), SnapshotError> {
+        regular_or_none(path)?;
         let bytes = self.encode()?;
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
@@ -142,6 +148,14 @@ fn whole<'de, T: Deserialize<'de>>(mut bytes: &'de [u8]) -> Result<T, rmp_serde:
         Ok(value)
     } else {
         Err(rmp_serde::decode::Error::Uncategorized("there is more behind it".to_owned()))
+    }
+}
+
+fn regular_or_none(path: &Path) -> Result<(), SnapshotError> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(SnapshotError::NotRegular),
+        // What cannot be looked at cannot be opened either, and that says why.
+        _ => Ok(()),
     }
 }
 
@@ -245,12 +259,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let missing = directory.path().join("missing").join("warm");
         assert!(matches!(snapshot().write(&missing), Err(SnapshotError::Io(_))));
-        assert!(matches!(Snapshot::read(directory.path(), "u", 1), Err(SnapshotError::Io(_))));
+        assert!(matches!(Snapshot::read(directory.path(), "u", 1), Err(SnapshotError::NotRegular)));
         let long = directory.path().join("long");
         File::create(&long).unwrap().set_len(1 << 40).unwrap();
         assert!(matches!(Snapshot::read(&long, "u", 1), Err(SnapshotError::TooLong { .. })));
         snapshot().write(&long).unwrap();
         assert!(Snapshot::read(&long, "redis://h:1", 3).unwrap().is_some());
-        assert!(matches!(snapshot().write(directory.path()), Err(SnapshotError::Io(_))));
+        assert!(matches!(snapshot().write(directory.path()), Err(SnapshotError::NotRegular)));
     }
 }
