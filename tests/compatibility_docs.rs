@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use nearside::command::{Class, Database, Flags, Gather, Join, Keys, Keyspace, Script, Session, Spec, all};
 use nearside::key::Slot;
 use nearside::node::NodeId;
+use nearside::resp::frame::FrameError;
 use nearside::upstream::Failure;
 
 #[path = "differential/differences.rs"]
@@ -178,7 +179,7 @@ fn the_page_lists_every_command_under_what_the_table_says_of_it() {
 }
 
 /// One of each, with what an operator would read there.
-fn failures() -> [(Failure, &'static str); 9] {
+fn failures() -> [(Failure, &'static str); 10] {
     let node = || NodeId::new("10.0.0.1:6379");
     let cause = || "Connection refused (os error 111)".to_owned();
     let slot = Slot::of(b"foo");
@@ -195,6 +196,10 @@ fn failures() -> [(Failure, &'static str); 9] {
         (
             Failure::Lost { node: node(), cause: "closed by the node".to_owned() },
             "the connection broke while the command was on its way",
+        ),
+        (
+            Failure::Lost { node: node(), cause: FrameError::TooLong.to_string() },
+            "the reply is longer than nearside takes; ask for it in parts, or raise the bound",
         ),
         (
             Failure::TimedOut { node: node(), after: Duration::from_secs(5) },

@@ -234,6 +234,13 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         Bounds,
+        "upstream_reply_bytes_max",
+        "SIZE",
+        Some("1gb"),
+        "One whole reply or push of a node; beyond it the connection is closed and who asked for it gets an error",
+    ),
+    key(
+        Bounds,
         "upstream_dedicated_max",
         "NUMBER",
         Some("4096"),

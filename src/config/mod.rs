@@ -85,6 +85,8 @@ pub struct UpstreamConfig {
     pub in_flight_max: usize,
     /// Bytes of the commands in flight on one connection.
     pub in_flight_bytes_max: usize,
+    /// Bytes of one whole reply.
+    pub reply_bytes_max: usize,
     /// Connections for one client each in use at the same time.
     pub dedicated_max: usize,
     /// Such connections to one node that a worker keeps for reuse.
@@ -338,12 +340,14 @@ fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig>
     let dedicated_idle_timeout = read.duration("upstream_dedicated_idle_timeout", wait);
     let in_flight_max = read.number("upstream_in_flight_max", 1..=16_777_216);
     let in_flight_bytes_max = read.size("upstream_in_flight_bytes_max", MIB..=1024 * GIB);
+    let reply_bytes_max = read.size("upstream_reply_bytes_max", MIB..=64 * GIB);
     Some(UpstreamConfig {
         url: url?,
         connect_timeout,
         request_timeout,
         in_flight_max,
         in_flight_bytes_max,
+        reply_bytes_max,
         dedicated_max: read.number("upstream_dedicated_max", 0..=1_000_000),
         dedicated_idle_max: read.number("upstream_dedicated_idle_max", 0..=1_000_000),
         dedicated_idle_timeout,

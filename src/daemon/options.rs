@@ -87,6 +87,7 @@ pub(super) fn upstream(config: &Config) -> UpstreamOptions {
         request_timeout: upstream.request_timeout,
         in_flight_max: upstream.in_flight_max,
         in_flight_bytes_max: upstream.in_flight_bytes_max,
+        reply_bytes_max: upstream.reply_bytes_max,
         dedicated_max: upstream.dedicated_max,
         dedicated_idle_max: upstream.dedicated_idle_max,
         dedicated_idle_timeout: upstream.dedicated_idle_timeout,

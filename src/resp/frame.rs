@@ -6,8 +6,10 @@
 //! an element there, so nobody can tell what is still to come, and each later reply would go to somebody else.
 
 /// The scanner of one connection. It resumes where it stopped, so a large reply is walked once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FrameScanner {
+    /// Bytes of one frame.
+    bytes_max: usize,
     /// How far the current frame has been walked.
     at: usize,
     /// Elements of the current frame still to come; 0 before its first byte was looked at.
@@ -26,6 +28,9 @@ pub enum FrameError {
     /// A push inside a reply.
     #[error("a push inside a reply, as Redis before 7.0.5 may send it; a newer server does not")]
     PushInside,
+    /// A frame that is longer than the bound, as far as it has come or by what it says of itself.
+    #[error("a reply is longer than upstream_reply_bytes_max")]
+    TooLong,
 }
 
 /// No server sends a longer blob or a larger aggregate; beyond it, the peer does not speak RESP.
@@ -34,19 +39,26 @@ const LENGTH_MAX: i64 = 4 << 30;
 // === impl FrameScanner ===
 
 impl FrameScanner {
+    /// A scanner of frames of so many bytes at most.
+    pub fn new(bytes_max: usize) -> FrameScanner {
+        FrameScanner { bytes_max, at: 0, missing: 0 }
+    }
+
     /// The length of the frame that `buf` begins with, or `None` when its end has not arrived; then the next call
     /// must get a `buf` that begins at the same byte.
     ///
     /// # Errors
-    /// The bytes are not RESP.
+    /// The bytes are not RESP, or the frame is too long.
     pub fn scan(&mut self, buf: &[u8]) -> Result<Option<usize>, FrameError> {
         if self.missing == 0 {
             self.missing = 1;
             self.at = 0;
         }
         while self.missing > 0 {
-            let Some(rest) = buf.get(self.at..).filter(|rest| !rest.is_empty()) else { return Ok(None) };
-            let Some(line) = line_end(rest) else { return Ok(None) };
+            let Some(rest) = buf.get(self.at..).filter(|rest| !rest.is_empty()) else {
+                return self.unfinished(buf.len());
+            };
+            let Some(line) = line_end(rest) else { return self.unfinished(buf.len()) };
             let number = || {
                 let number = super::parse_integer(&rest[1..line - 2]).ok_or(FrameError::BadLength)?;
                 if (-1..=LENGTH_MAX).contains(&number) { Ok(number) } else { Err(FrameError::BadLength) }
@@ -65,12 +77,17 @@ impl FrameScanner {
                 other => return Err(FrameError::UnknownType(other)),
             };
             if self.at + length > buf.len() {
-                return Ok(None);
+                return self.unfinished(self.at + length);
             }
             self.at += length;
             self.missing = self.missing - 1 + children;
         }
-        Ok(Some(self.at))
+        if self.at > self.bytes_max { Err(FrameError::TooLong) } else { Ok(Some(self.at)) }
+    }
+
+    /// A frame of at least so many bytes, which have not all arrived.
+    fn unfinished(&self, bytes_min: usize) -> Result<Option<usize>, FrameError> {
+        if bytes_min > self.bytes_max { Err(FrameError::TooLong) } else { Ok(None) }
     }
 }
 
@@ -118,13 +135,25 @@ mod tests {
         for frame in FRAMES {
             let mut with_more = frame.to_vec();
             with_more.extend_from_slice(b":99\r\n");
-            assert_eq!(FrameScanner::default().scan(&with_more), Ok(Some(frame.len())));
-            let mut scanner = FrameScanner::default();
+            assert_eq!(FrameScanner::new(usize::MAX).scan(&with_more), Ok(Some(frame.len())));
+            let mut scanner = FrameScanner::new(usize::MAX);
             for end in 0..frame.len() {
                 assert_eq!(scanner.scan(&frame[..end]), Ok(None), "{}", frame[..end].escape_ascii());
             }
             assert_eq!(scanner.scan(frame), Ok(Some(frame.len())), "{}", frame.escape_ascii());
         }
+    }
+
+    #[test]
+    fn a_frame_has_so_many_bytes_at_most_whole_or_in_part_or_by_its_own_word() {
+        for frame in FRAMES {
+            assert_eq!(FrameScanner::new(frame.len()).scan(frame), Ok(Some(frame.len())));
+            let too_long = Err(FrameError::TooLong);
+            assert_eq!(FrameScanner::new(frame.len() - 1).scan(frame), too_long, "{}", frame.escape_ascii());
+        }
+        assert_eq!(FrameScanner::new(10).scan(b"$5\r\n"), Err(FrameError::TooLong), "it will be 11");
+        assert_eq!(FrameScanner::new(10).scan(b"*2\r\n:1\r\n:2"), Ok(None));
+        assert_eq!(FrameScanner::new(10).scan(b"*2\r\n:1\r\n:22"), Err(FrameError::TooLong));
     }
 
     #[test]
@@ -139,7 +168,7 @@ mod tests {
             (b"*2\r\n$1\r\na\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nb\r\n_\r\n", FrameError::PushInside),
         ];
         for (bytes, error) in cases {
-            assert_eq!(FrameScanner::default().scan(bytes), Err(error), "{}", bytes.escape_ascii());
+            assert_eq!(FrameScanner::new(usize::MAX).scan(bytes), Err(error), "{}", bytes.escape_ascii());
         }
     }
 }

@@ -45,6 +45,7 @@ pub use pulse::Heartbeat;
 pub use slots::{Knowledge, NodeIndex, SlotTable};
 pub use transaction::{SLOT_IS_MOVING, exec_abort};
 pub use view::NodeView;
+pub use wire::ReplyBytes;
 
 use crate::clock::Nanos;
 use crate::invalidation::Invalidation;
@@ -71,6 +72,8 @@ pub struct SharedUpstream {
     pub board: Board,
     /// How many dedicated connections there are.
     pub dedicated: DedicatedCounts,
+    /// How much of replies has arrived that are not whole yet.
+    pub arriving: ReplyBytes,
     /// What is listened to on all keys, whoever read them.
     pub broadcast: Broadcast,
     /// A client caches what it reads: nodes are asked to track even when L1 is off.

@@ -57,6 +57,8 @@ pub struct UpstreamOptions {
     pub in_flight_max: usize,
     /// Bytes of the commands in flight on one connection.
     pub in_flight_bytes_max: usize,
+    /// Bytes of one whole reply or push. A connection on which a longer one comes is closed.
+    pub reply_bytes_max: usize,
     /// Dedicated connections in use at the same time, on all workers.
     pub dedicated_max: usize,
     /// Dedicated connections to one node that a worker keeps for reuse.

@@ -26,7 +26,7 @@ fn read_keys(frame: &Bytes, mut at: usize) -> Option<Vec<Bytes>> {
     at += end;
     let mut keys = Vec::with_capacity(count.min(frame.len()));
     for _ in 0..count {
-        let length = FrameScanner::default().scan(&frame[at..]).ok()??;
+        let length = FrameScanner::new(usize::MAX).scan(&frame[at..]).ok()??;
         let (bytes, start) = length_line(&frame[at..], b'$')?;
         keys.push(frame.slice(at + start..at + start + bytes));
         at += length;

@@ -4,6 +4,8 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,8 +14,9 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::io::poll_read_buf;
 
+use super::options::UpstreamOptions;
 use crate::node::NodeId;
-use crate::resp::frame::FrameScanner;
+use crate::resp::frame::{FrameError, FrameScanner};
 use crate::write_queue::WriteQueue;
 
 /// Room made before each read.
@@ -25,6 +28,18 @@ pub(super) struct Wire {
     stream: Stream,
     arrived: BytesMut,
     scanner: FrameScanner,
+    partial: Partial,
+}
+
+/// Bytes of replies and pushes that have arrived in part, on all connections to nodes.
+#[derive(Clone, Debug, Default)]
+pub struct ReplyBytes(Arc<AtomicUsize>);
+
+/// What one connection has its part of in that.
+#[derive(Debug)]
+struct Partial {
+    all: ReplyBytes,
+    bytes: usize,
 }
 
 /// What happened on a wire.
@@ -45,9 +60,14 @@ enum Stream {
 // === impl Wire ===
 
 impl Wire {
-    /// Connects to `node`. A dead peer is noticed by the kernel within about `patience`.
-    pub(super) async fn connect(node: &NodeId, patience: Duration) -> io::Result<Wire> {
-        let address = node.address();
+    /// Connects to `node`. A dead peer is noticed by the kernel within about the time that a reply may take. What has
+    /// arrived in part is counted in `arriving`.
+    pub(super) async fn connect(
+        node: &NodeId,
+        options: &UpstreamOptions,
+        arriving: &ReplyBytes,
+    ) -> io::Result<Wire> {
+        let (address, patience) = (node.address(), options.request_timeout);
         let stream = if address.starts_with('/') {
             Stream::Unix(UnixStream::connect(address).await?)
         } else {
@@ -60,7 +80,16 @@ impl Wire {
             socket.set_tcp_user_timeout(Some(patience))?;
             Stream::Tcp(stream)
         };
-        Ok(Wire { stream, arrived: BytesMut::new(), scanner: FrameScanner::default() })
+        Ok(Wire::new(stream, options.reply_bytes_max, arriving))
+    }
+
+    fn new(stream: Stream, reply_bytes_max: usize, arriving: &ReplyBytes) -> Wire {
+        Wire {
+            stream,
+            arrived: BytesMut::new(),
+            scanner: FrameScanner::new(reply_bytes_max),
+            partial: Partial { all: arriving.clone(), bytes: 0 },
+        }
     }
 
     /// Waits until something was read or, if `to_write`, until there may be room to write. Nothing is lost when the
@@ -110,6 +139,9 @@ impl Wire {
     pub(super) fn next_frame(&mut self) -> io::Result<Option<Bytes>> {
         let length = self.scanner.scan(&self.arrived);
         let length = length.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if length.is_none() {
+            self.partial.set(self.arrived.len());
+        }
         Ok(length.map(|length| self.arrived.split_to(length).freeze()))
     }
 
@@ -129,6 +161,12 @@ impl Wire {
         self.arrived.is_empty() && peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Whether a connection ended because a reply on it was too long: it would be as long the next time.
+    pub(super) fn is_about_length(error: &io::Error) -> bool {
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+        cause == Some(&FrameError::TooLong)
+    }
+
     /// Writes `bytes` and waits for the next frame that is no push, so often as `replies` says.
     pub(super) async fn converse(&mut self, bytes: &Bytes, replies: usize) -> io::Result<Vec<Bytes>> {
         let mut queue = WriteQueue::default();
@@ -144,5 +182,81 @@ impl Wire {
             }
         }
         Ok(frames)
+    }
+}
+
+// === impl ReplyBytes ===
+
+impl ReplyBytes {
+    /// How many there are.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+// === impl Partial ===
+
+impl Partial {
+    /// Most of the time there were none before and are none now.
+    fn set(&mut self, bytes: usize) {
+        if bytes != self.bytes {
+            // In one step, which may wrap around: another connection's share may be looked at in between.
+            self.all.0.fetch_add(bytes.wrapping_sub(self.bytes), Ordering::Relaxed);
+            self.bytes = bytes;
+        }
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    fn pair(reply_bytes_max: usize, arriving: &ReplyBytes) -> (UnixStream, Wire) {
+        let (node, ours) = UnixStream::pair().unwrap();
+        (node, Wire::new(Stream::Unix(ours), reply_bytes_max, arriving))
+    }
+
+    #[tokio::test]
+    async fn what_has_arrived_in_part_is_counted_until_it_is_whole_or_given_up() {
+        let arriving = ReplyBytes::default();
+        let (mut node, mut wire) = pair(100, &arriving);
+        let (mut other_node, mut other) = pair(100, &arriving);
+        node.write_all(b"$5\r\nhe").await.unwrap();
+        wire.event(false).await.unwrap();
+        assert_eq!(wire.next_frame().unwrap(), None);
+        assert_eq!(arriving.get(), 6);
+        other_node.write_all(b":1").await.unwrap();
+        other.event(false).await.unwrap();
+        assert_eq!(other.next_frame().unwrap(), None);
+        assert_eq!(arriving.get(), 8);
+        drop(other);
+        assert_eq!(arriving.get(), 6);
+        node.write_all(b"llo\r\n").await.unwrap();
+        wire.event(false).await.unwrap();
+        assert_eq!(wire.next_frame().unwrap().unwrap(), "$5\r\nhello\r\n");
+        assert_eq!(wire.next_frame().unwrap(), None);
+        assert_eq!(arriving.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_reply_beyond_the_bound_ends_the_connection() {
+        let (mut node, mut wire) = pair(10, &ReplyBytes::default());
+        node.write_all(b"$4\r\nfour\r\n$5\r\n").await.unwrap();
+        wire.event(false).await.unwrap();
+        assert_eq!(wire.next_frame().unwrap().unwrap(), "$4\r\nfour\r\n");
+        let error = wire.next_frame().unwrap_err();
+        assert!(
+            Wire::is_about_length(&error) && error.to_string().contains("upstream_reply_bytes_max"),
+            "{error}"
+        );
+        assert!(!Wire::is_about_length(&io::ErrorKind::InvalidData.into()));
     }
 }

@@ -194,6 +194,29 @@ fn upstream_in_flight_bytes_max() {
 }
 
 #[test]
+fn upstream_reply_bytes_max() {
+    let (upstream, daemon) = bounded(&["--upstream-reply-bytes-max", "1mb"]);
+    let (within, beyond) = ("v".repeat((1 << 20) - 16), "v".repeat((1 << 20) + 1));
+    upstream.server().command(&["SET", "within", &within]).unwrap();
+    upstream.server().command(&["SET", "beyond", &beyond]).unwrap();
+    let half = &beyond[..beyond.len() / 2 + 1];
+    upstream.server().command(&["RPUSH", "list", half, half]).unwrap();
+    let mut client = daemon.client();
+    for (losses, request) in [["GET", "beyond"].as_slice(), &["LRANGE", "list", "0", "-1"]].iter().enumerate()
+    {
+        let text = client.command(request).unwrap().text();
+        assert!(text.contains("a reply is longer than upstream_reply_bytes_max"), "{text}");
+        assert_eq!(daemon.counter("upstream_losses"), losses as u64 + 1, "it is asked for once");
+        assert_eq!(client.command(&["GET", "within"]).unwrap(), Reply::bulk(&within));
+    }
+    // The same on a connection of its own.
+    upstream.server().command(&["RPUSH", "queue", &beyond]).unwrap();
+    let text = client.command(&["BLPOP", "queue", "1"]).unwrap().text();
+    assert!(text.contains("a reply is longer than upstream_reply_bytes_max"), "{text}");
+    eventually("nothing is left of them", SOON, || daemon.counter("upstream_reply_bytes") == 0);
+}
+
+#[test]
 fn upstream_request_timeout() {
     let (upstream, daemon) = bounded(&["--upstream-request-timeout", "300ms"]);
     let mut client = daemon.client();

@@ -124,7 +124,7 @@ impl Work {
     }
 
     async fn arm(&self) -> io::Result<(Wire, Greeting)> {
-        let mut wire = Wire::connect(&self.node, self.options.request_timeout).await?;
+        let mut wire = Wire::connect(&self.node, &self.options, &self.shared.arriving).await?;
         let track = Track::Prefixes(self.ear.prefixes());
         let greeting = handshake::greet(&mut wire, &self.options, track).await?;
         match &greeting.untracked {

@@ -134,7 +134,7 @@ impl Upstream {
     }
 
     async fn greeted(&self, node: &NodeId) -> io::Result<(Wire, u64)> {
-        let mut wire = Wire::connect(node, self.options.request_timeout).await?;
+        let mut wire = Wire::connect(node, &self.options, &self.shared.arriving).await?;
         let id = handshake::introduce(&mut wire, self.options.credentials.as_ref()).await?;
         Ok((wire, id))
     }

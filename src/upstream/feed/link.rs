@@ -76,7 +76,7 @@ pub(super) async fn run(
 impl Link {
     async fn connect(&self) -> io::Result<Wire> {
         let options = &self.feed.options;
-        let mut wire = Wire::connect(&self.node, options.request_timeout).await?;
+        let mut wire = Wire::connect(&self.node, options, &self.feed.upstream.arriving).await?;
         handshake::introduce(&mut wire, options.credentials.as_ref()).await?;
         Ok(wire)
     }

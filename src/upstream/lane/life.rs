@@ -57,7 +57,7 @@ impl Lane {
 
     async fn connect(&self, upstream: &Upstream) -> io::Result<(Wire, Option<Tracking>)> {
         let options = &upstream.options;
-        let mut wire = Wire::connect(&self.node, options.request_timeout).await?;
+        let mut wire = Wire::connect(&self.node, options, &upstream.shared.arriving).await?;
         let track = upstream.tracks();
         let asked = if track { Track::Reads } else { Track::Nothing };
         let greeting = handshake::greet(&mut wire, options, asked).await?;

@@ -11,6 +11,7 @@ use crate::invalidation::Invalidation;
 use crate::upstream::Upstream;
 use crate::upstream::board::Link;
 use crate::upstream::call::{UpstreamReply, Waiter, Waiting};
+use crate::upstream::error::Failure;
 use crate::upstream::pulse::Pulse;
 use crate::upstream::push::{self, Push};
 use crate::upstream::redirect::{self, Redirect};
@@ -30,7 +31,7 @@ impl Lane {
     ) -> io::Result<()> {
         // All of it had arrived by now.
         let now = clock::now();
-        while let Some(frame) = wire.next_frame()? {
+        while let Some(frame) = wire.next_frame().inspect_err(|error| self.refuse_length(error))? {
             if frame.first() == Some(&b'>') {
                 self.pushed(&frame, tracking, upstream);
             } else {
@@ -41,6 +42,15 @@ impl Lane {
             self.state.borrow_mut().progress_at = now;
         }
         Ok(())
+    }
+
+    /// Whoever asked for a reply that is too long is told so, and nobody asks for it again on the next connection.
+    fn refuse_length(&self, error: &io::Error) {
+        if Wire::is_about_length(error)
+            && let Some(waiting) = self.state.borrow_mut().queue.pop()
+        {
+            waiting.fail(&Failure::Lost { node: self.node.clone(), cause: error.to_string() });
+        }
     }
 
     fn pushed(&self, frame: &Bytes, tracking: &mut Option<Tracking>, upstream: &Upstream) {
