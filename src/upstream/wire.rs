@@ -22,11 +22,16 @@ use crate::write_queue::WriteQueue;
 /// Room made before each read.
 const READ_BYTES: usize = 16 * 1024;
 
+/// The buffer is given back once it has grown for a reply longer than this, and little is left in it.
+const KEPT_CAPACITY_BYTES_MAX: usize = 256 * 1024;
+
 /// A connected socket with what has arrived on it.
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: Stream,
     arrived: BytesMut,
+    /// A long reply stood in the buffer, which has been that large since.
+    is_outgrown: bool,
     scanner: FrameScanner,
     partial: Partial,
 }
@@ -87,6 +92,7 @@ impl Wire {
         Wire {
             stream,
             arrived: BytesMut::new(),
+            is_outgrown: false,
             scanner: FrameScanner::new(reply_bytes_max),
             partial: Partial { all: arriving.clone(), bytes: 0 },
         }
@@ -139,10 +145,18 @@ impl Wire {
     pub(super) fn next_frame(&mut self) -> io::Result<Option<Bytes>> {
         let length = self.scanner.scan(&self.arrived);
         let length = length.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        if length.is_none() {
+        let Some(length) = length else {
             self.partial.set(self.arrived.len());
+            return Ok(None);
+        };
+        let frame = self.arrived.split_to(length).freeze();
+        self.is_outgrown |= length > KEPT_CAPACITY_BYTES_MAX;
+        if self.is_outgrown && self.arrived.len() <= KEPT_CAPACITY_BYTES_MAX {
+            // Otherwise the buffer would take the memory of the frame again once that is dropped, and keep it.
+            self.arrived = BytesMut::from(&self.arrived[..]);
+            self.is_outgrown = false;
         }
-        Ok(length.map(|length| self.arrived.split_to(length).freeze()))
+        Ok(Some(frame))
     }
 
     /// Whether a frame has arrived in part.
@@ -244,6 +258,37 @@ mod tests {
         assert_eq!(wire.next_frame().unwrap().unwrap(), "$5\r\nhello\r\n");
         assert_eq!(wire.next_frame().unwrap(), None);
         assert_eq!(arriving.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_memory_of_a_large_reply_is_given_back() {
+        let (mut node, mut wire) = pair(1 << 30, &ReplyBytes::default());
+        let large = [&b"$4000000\r\n"[..], &vec![b'v'; 4_000_000], b"\r\n"].concat();
+        // What stands behind it in the same read is not lost.
+        let sent = [&large[..], b":1\r\n:", b"22\r\n"].concat();
+        let (sent, late) = sent.split_at(sent.len() - 4);
+        let sending = async {
+            node.write_all(sent).await.unwrap();
+        };
+        let receiving = async {
+            let mut frames = Vec::new();
+            while frames.len() < 2 {
+                wire.event(false).await.unwrap();
+                while let Some(frame) = wire.next_frame().unwrap() {
+                    frames.push(frame);
+                }
+            }
+            frames
+        };
+        let ((), frames) = tokio::join!(sending, receiving);
+        assert!(frames[0] == large && frames[1] == ":1\r\n");
+        drop(frames);
+        node.write_all(late).await.unwrap();
+        wire.event(false).await.unwrap();
+        assert_eq!(wire.next_frame().unwrap().unwrap(), ":22\r\n");
+        // What the buffer stands in is seen when it is full: it takes the whole of that again.
+        wire.arrived.reserve(wire.arrived.capacity() + 1);
+        assert!(wire.arrived.capacity() <= 2 * KEPT_CAPACITY_BYTES_MAX, "{}", wire.arrived.capacity());
     }
 
     #[tokio::test]
