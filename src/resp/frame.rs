@@ -25,6 +25,9 @@ pub enum FrameError {
     /// A length or count that is no number, or absurd.
     #[error("bad RESP length")]
     BadLength,
+    /// A blob that does not end where its length says.
+    #[error("a RESP blob of another length than it says")]
+    BadEnd,
     /// A push inside a reply.
     #[error("a push inside a reply, as Redis before 7.0.5 may send it; a newer server does not")]
     PushInside,
@@ -78,6 +81,10 @@ impl FrameScanner {
             };
             if self.at + length > buf.len() {
                 return self.unfinished(self.at + length);
+            }
+            // A line ends by how it was found, a blob by what it says.
+            if length > line && !buf[..self.at + length].ends_with(b"\r\n") {
+                return Err(FrameError::BadEnd);
             }
             self.at += length;
             self.missing = self.missing - 1 + children;
@@ -158,17 +165,26 @@ mod tests {
 
     #[test]
     fn what_is_not_resp_is_an_error() {
-        let cases: [(&[u8], FrameError); 7] = [
+        let cases: [(&[u8], FrameError); 11] = [
             (b"HTTP/1.1 200 OK\r\n", FrameError::UnknownType(b'H')),
             (b"$abc\r\n", FrameError::BadLength),
             (b"$?\r\n", FrameError::BadLength),
             (b"*-2\r\n", FrameError::BadLength),
             (b"$99999999999999999999\r\n", FrameError::BadLength),
+            (b"$3\r\nabcXX", FrameError::BadEnd),
+            (b"$3\r\nabc\r\r", FrameError::BadEnd),
+            (b"$0\r\n:1\r\n", FrameError::BadEnd),
+            (b"*2\r\n$1\r\na\r\n=7\r\ntxt:abcd\r\n", FrameError::BadEnd),
             (b"*1\r\n\0\r\n", FrameError::UnknownType(0)),
             (b"*2\r\n$1\r\na\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nb\r\n_\r\n", FrameError::PushInside),
         ];
         for (bytes, error) in cases {
             assert_eq!(FrameScanner::new(usize::MAX).scan(bytes), Err(error), "{}", bytes.escape_ascii());
+            // In pieces it is one as soon as that can be seen, and no frame before.
+            let mut scanner = FrameScanner::new(usize::MAX);
+            let first =
+                (1..=bytes.len()).map(|end| scanner.scan(&bytes[..end])).find(|seen| *seen != Ok(None));
+            assert_eq!(first, Some(Err(error)), "{}", bytes.escape_ascii());
         }
     }
 }
