@@ -5,6 +5,7 @@
 //! user's data. It is a client of one server even in a cluster: fred's own cluster client would open a connection to
 //! every node, cannot be told which node to ask, and waits for dead ones.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,9 @@ pub struct TopologyOptions {
     /// The longest such delay.
     pub backoff_max: Duration,
 }
+
+/// Nodes of one cluster, replicas too. Redis is made for a thousand.
+const NODES_MAX: usize = 4096;
 
 /// Slots and the node that owns them.
 pub type Owned = Vec<(RangeInclusive<u16>, NodeId)>;
@@ -182,16 +186,11 @@ impl Asker {
             Deployment::Single { .. } => &[],
         };
         let present = self.present.iter().map(|(node, _)| node.clone());
-        let mut candidates = Vec::new();
-        for node in present
+        let all = present
             .chain(self.known.iter().cloned())
-            .chain(configured.iter().map(|seed| NodeId::new(&**seed)))
-        {
-            if !candidates.contains(&node) {
-                candidates.push(node);
-            }
-        }
-        candidates
+            .chain(configured.iter().map(|seed| NodeId::new(&**seed)));
+        let mut seen = HashSet::new();
+        all.filter(|node| seen.insert(node.clone())).collect()
     }
 
     /// What one node says, and why it may be wrong, if it may.
@@ -255,7 +254,7 @@ async fn ask_cluster(
 ) -> Result<(Owned, Option<String>), String> {
     let info: String = client.cluster_info().await.map_err(|error| error.to_string())?;
     let slots: Value = client.cluster_slots().await.map_err(|error| error.to_string())?;
-    let (owned, nodes) = read_slots(&slots, asked).ok_or("CLUSTER SLOTS has an unknown shape")?;
+    let (owned, nodes) = read_slots(&slots, asked)?;
     *known = nodes;
     let ok = info.lines().any(|line| line.trim_start_matches("txt:") == "cluster_state:ok");
     let doubt = (!ok).then(|| "the node says that the cluster is not ok".to_owned());
@@ -265,27 +264,43 @@ async fn ask_cluster(
     Ok((owned, doubt))
 }
 
-/// Reads the reply of CLUSTER SLOTS: who owns what, and every node in it, replicas too.
-fn read_slots(reply: &Value, asked: &NodeId) -> Option<(Owned, Vec<NodeId>)> {
-    let Value::Array(ranges) = reply else { return None };
-    let (mut owned, mut nodes) = (Vec::new(), Vec::new());
+/// Reads the reply of CLUSTER SLOTS: who owns what, and every node in it, replicas too. If anything in it cannot be, none
+/// of it is taken.
+fn read_slots(reply: &Value, asked: &NodeId) -> Result<(Owned, Vec<NodeId>), String> {
+    let wrong = |what: &str| format!("CLUSTER SLOTS has {what}");
+    let unknown = || wrong("an unknown shape");
+    let Value::Array(ranges) = reply else { return Err(unknown()) };
+    let (mut owned, mut count) = (Vec::new(), 0);
+    let (mut nodes, mut seen) = (Vec::new(), HashSet::new());
     for range in ranges {
-        let Value::Array(range) = range else { return None };
-        let number =
-            |index: usize| range.get(index).and_then(Value::as_u64).and_then(|slot| u16::try_from(slot).ok());
-        let slots = number(0)?..=number(1)?;
+        let Value::Array(range) = range else { return Err(unknown()) };
+        let number = |index: usize| range.get(index).and_then(Value::as_u64);
+        let (Some(first), Some(last)) = (number(0), number(1)) else {
+            return Err(wrong("a slot that is no number"));
+        };
+        if first > last || last >= SLOT_COUNT as u64 {
+            return Err(wrong(&format!("slots {first} to {last}")));
+        }
+        let slots = first as u16..=last as u16;
+        count += slots.len();
+        if count > SLOT_COUNT {
+            return Err(wrong(&format!("more than {SLOT_COUNT} slots")));
+        }
         for (index, node) in range.iter().skip(2).enumerate() {
-            let Value::Array(node) = node else { return None };
-            let node = endpoint(node, asked)?;
+            let Value::Array(node) = node else { return Err(wrong("a node that has no address")) };
+            let node = endpoint(node, asked).ok_or_else(|| wrong("a node that has no address"))?;
             if index == 0 {
                 owned.push((slots.clone(), node.clone()));
             }
-            if !nodes.contains(&node) {
+            if seen.insert(node.clone()) {
                 nodes.push(node);
+            }
+            if nodes.len() > NODES_MAX {
+                return Err(wrong(&format!("more than {NODES_MAX} nodes, which are too many (NODES_MAX)")));
             }
         }
     }
-    Some((owned, nodes))
+    Ok((owned, nodes))
 }
 
 /// The node of `[host, port, …]`; a host that is not given is that of the node that was asked.
@@ -294,4 +309,68 @@ fn endpoint(parts: &[Value], asked: &NodeId) -> Option<NodeId> {
     let host = host.or_else(|| asked.address().rsplit_once(':').map(|(host, _)| host.to_owned()))?;
     let port = u16::try_from(parts.get(1)?.as_u64()?).ok()?;
     Some(address(&host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(host: &str, port: i64) -> Value {
+        Value::Array(vec![Value::from(host), Value::from(port), Value::from("id")])
+    }
+
+    fn range(first: i64, last: i64, nodes: Vec<Value>) -> Value {
+        Value::Array([vec![Value::from(first), Value::from(last)], nodes].concat())
+    }
+
+    fn read(ranges: Vec<Value>) -> Result<(Owned, Vec<NodeId>), String> {
+        read_slots(&Value::Array(ranges), &NodeId::new("10.0.0.1:7000"))
+    }
+
+    #[test]
+    fn the_slots_are_read_and_every_node_once() {
+        let (first, second, replica) = (node("10.0.0.1", 7000), node("", 7001), node("::1", 7002));
+        let ranges = vec![
+            range(0, 8_191, vec![first.clone(), replica.clone()]),
+            range(8_192, 16_382, vec![second, replica]),
+            range(16_383, 16_383, vec![first]),
+        ];
+        let to = NodeId::new;
+        let owned = vec![
+            (0..=8_191, to("10.0.0.1:7000")),
+            (8_192..=16_382, to("10.0.0.1:7001")),
+            (16_383..=16_383, to("10.0.0.1:7000")),
+        ];
+        let nodes = vec![to("10.0.0.1:7000"), to("[::1]:7002"), to("10.0.0.1:7001")];
+        assert_eq!(read(ranges), Ok((owned, nodes)));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_as_a_whole_and_said() {
+        let one = || node("10.0.0.1", 7000);
+        let fine = || range(0, 1, vec![one()]);
+        let cases = [
+            (range(5, 4, vec![one()]), "slots 5 to 4"),
+            (range(16_000, 16_384, vec![one()]), "slots 16000 to 16384"),
+            (range(-1, 4, vec![one()]), "a slot that is no number"),
+            (range(2, 70_000, vec![one()]), "slots 2 to 70000"),
+            (range(0, 16_383, vec![one()]), "more than 16384 slots"),
+            (range(2, 4, vec![Value::from("node")]), "a node that has no address"),
+            (range(2, 4, vec![node("h", 70_000)]), "a node that has no address"),
+            (Value::from(5), "unknown shape"),
+        ];
+        for (bad, why) in cases {
+            let said = read(vec![fine(), bad]).unwrap_err();
+            assert!(said.contains("CLUSTER SLOTS") && said.contains(why), "{said}");
+        }
+    }
+
+    #[test]
+    fn only_so_many_nodes_are_taken() {
+        let replicas = |count: i64| (0..count).map(|number| node("h", 1 + number)).collect::<Vec<_>>();
+        let most = NODES_MAX as i64;
+        assert_eq!(read(vec![range(0, 1, replicas(most))]).unwrap().1.len(), NODES_MAX);
+        let said = read(vec![range(0, 1, replicas(most + 1))]).unwrap_err();
+        assert!(said.contains("more than 4096 nodes"), "{said}");
+    }
 }
