@@ -28,14 +28,20 @@ pub(super) fn parse(frame: &[u8], asked: &NodeId) -> Option<Redirect> {
         "" | "?" => asked.address().rsplit_once(':')?.0,
         host => host,
     };
-    let node = address(host, port);
+    let node = address(host, port, asked)?;
     Some(if kind == "MOVED" { Redirect::Moved(slot, node) } else { Redirect::Ask(slot, node) })
 }
 
-/// The node at this host and port; IPv6 addresses get their brackets.
-pub(super) fn address(host: &str, port: u16) -> NodeId {
+/// The node that `asked` says is at this host and port, if we may go there; IPv6 addresses get their brackets.
+///
+/// What begins with `/` would be a Unix socket of this machine. Those are named by the configuration, or by a server that
+/// is on one itself.
+pub(super) fn address(host: &str, port: u16, asked: &NodeId) -> Option<NodeId> {
+    if host.starts_with('/') && !asked.address().starts_with('/') {
+        return None;
+    }
     let bare_ipv6 = host.contains(':') && !host.starts_with('[');
-    NodeId::new(if bare_ipv6 { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+    Some(NodeId::new(if bare_ipv6 { format!("[{host}]:{port}") } else { format!("{host}:{port}") }))
 }
 
 #[cfg(test)]
@@ -47,12 +53,13 @@ mod tests {
         let asked = NodeId::new("10.0.0.1:7000");
         let slot = Slot::from_number(3999).unwrap();
         let to = |address: &str| NodeId::new(address);
-        let cases: [(&[u8], Option<Redirect>); 9] = [
+        let cases: [(&[u8], Option<Redirect>); 10] = [
             (b"-MOVED 3999 10.0.0.2:7001\r\n", Some(Redirect::Moved(slot, to("10.0.0.2:7001")))),
             (b"-ASK 3999 10.0.0.2:7001\r\n", Some(Redirect::Ask(slot, to("10.0.0.2:7001")))),
             (b"-MOVED 3999 :7001\r\n", Some(Redirect::Moved(slot, to("10.0.0.1:7001")))),
             (b"-MOVED 3999 ::1:7001\r\n", Some(Redirect::Moved(slot, to("[::1]:7001")))),
             (b"-MOVED 99999 10.0.0.2:7001\r\n", None),
+            (b"-MOVED 3999 /run/other.sock:1\r\n", None),
             (b"-MOVED\r\n", None),
             (b"-ERR MOVED 3999 10.0.0.2:7001\r\n", None),
             (b"+MOVED 3999 10.0.0.2:7001\r\n", None),

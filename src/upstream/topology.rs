@@ -308,7 +308,7 @@ fn endpoint(parts: &[Value], asked: &NodeId) -> Option<NodeId> {
     let host = parts.first()?.as_string().filter(|host| !host.is_empty() && host != "?");
     let host = host.or_else(|| asked.address().rsplit_once(':').map(|(host, _)| host.to_owned()))?;
     let port = u16::try_from(parts.get(1)?.as_u64()?).ok()?;
-    Some(address(&host, port))
+    address(&host, port, asked)
 }
 
 #[cfg(test)]
@@ -356,6 +356,7 @@ mod tests {
             (range(2, 70_000, vec![one()]), "slots 2 to 70000"),
             (range(0, 16_383, vec![one()]), "more than 16384 slots"),
             (range(2, 4, vec![Value::from("node")]), "a node that has no address"),
+            (range(2, 4, vec![node("/run/other.sock", 1)]), "a node that has no address"),
             (range(2, 4, vec![node("h", 70_000)]), "a node that has no address"),
             (Value::from(5), "unknown shape"),
         ];

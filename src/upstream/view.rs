@@ -67,7 +67,7 @@ fn node_at(text: &str, asked: &NodeId) -> Option<NodeId> {
     let text = text.split(['@', ',']).next()?;
     let (host, port) = text.rsplit_once(':')?;
     let host = if host.is_empty() { asked.address().rsplit_once(':')?.0 } else { host };
-    Some(address(host, port.parse().ok()?))
+    address(host, port.parse().ok()?, asked)
 }
 
 #[cfg(test)]

@@ -171,9 +171,12 @@ impl Lane {
     }
 }
 
-/// Whether an error says that the node is not, or not now, who the table takes it for.
+/// Whether an error says that the node is not, or not now, who the table takes it for. A MOVED gets here only if it names
+/// nobody whom we may ask.
 fn is_about_topology(error: &[u8]) -> bool {
-    [&b"-CLUSTERDOWN"[..], b"-READONLY", b"-MASTERDOWN"].iter().any(|prefix| error.starts_with(prefix))
+    [&b"-CLUSTERDOWN"[..], b"-READONLY", b"-MASTERDOWN", b"-MOVED"]
+        .iter()
+        .any(|prefix| error.starts_with(prefix))
 }
 
 /// Whether what was read on a connection by `now` is covered: it is tracked, and trusted.
