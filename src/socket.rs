@@ -15,6 +15,9 @@ use tokio::io::unix::AsyncFd;
 
 use crate::write_queue::WriteQueue;
 
+/// What is written in one turn, as far as it goes; a single write may take more.
+const WRITE_BYTES: usize = 1024 * 1024;
+
 /// A connected stream, not blocking.
 #[derive(Debug)]
 pub enum Stream {
@@ -66,16 +69,22 @@ impl Socket {
     }
 
     /// Writes what waits in `queue`, as far as the socket takes it, and returns whether any was taken. Afterwards
-    /// either the queue is empty, or the socket is full and [`Socket::poll_room`] says when it is not.
+    /// either the queue is empty, or [`Socket::poll_room`] says when to go on: when the socket is not full any more, or at
+    /// once, because so much was written that others are to have their turn.
     ///
     /// # Errors
     /// The socket failed.
     pub fn write(&mut self, queue: &mut WriteQueue) -> io::Result<bool> {
         let stream = self.stream.get_ref();
-        let mut progress = false;
+        let (mut progress, waited) = (false, queue.len());
         while !queue.is_empty() {
             match queue.write_with(|slices| stream.write_vectored(slices)) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                // A client that takes its replies as fast as they are written would keep everybody else waiting.
+                Ok(_) if waited - queue.len() >= WRITE_BYTES && !queue.is_empty() => {
+                    self.full = None;
+                    return Ok(true);
+                }
                 Ok(_) => progress = true,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.full.is_none() {

@@ -8,8 +8,12 @@ use bytes::Bytes;
 /// From this size on a piece is queued by reference: below it a copy is cheaper than another slice in the write.
 const SHARED_BYTES_MIN: usize = 16 * 1024;
 
-/// The joining buffer is given back when it has grown beyond this and is empty again.
+/// The joining buffer is given back when it has grown beyond this and is empty again. What it holds beyond this when the
+/// socket takes no more becomes a piece of its own, whose memory goes as soon as it was written.
 const KEPT_CAPACITY_BYTES_MAX: usize = 64 * 1024;
+
+/// Room for so many pieces is kept when none waits.
+const KEPT_PIECES_MAX: usize = 64;
 
 /// Slices handed to one vectored write.
 const SLICES_MAX: usize = 16;
@@ -83,9 +87,9 @@ impl WriteQueue {
             *slot = IoSlice::new(&piece[skip..]);
             count += 1;
         }
-        let taken = write(&slices[..count])?;
-        self.advance(taken);
-        Ok(taken)
+        let taken = write(&slices[..count]);
+        self.advance(*taken.as_ref().unwrap_or(&0));
+        taken
     }
 
     /// Drops everything that waits.
@@ -98,10 +102,17 @@ impl WriteQueue {
 
     fn push_shared(&mut self, bytes: Bytes) {
         if !self.joined.is_empty() {
-            self.before.push_back(Bytes::from(std::mem::take(&mut self.joined)));
+            self.close_joined();
         }
         self.len += bytes.len();
         self.before.push_back(bytes);
+    }
+
+    /// What was joined so far waits as a piece, in no more memory than it takes.
+    fn close_joined(&mut self) {
+        let mut joined = std::mem::take(&mut self.joined);
+        joined.shrink_to_fit();
+        self.before.push_back(Bytes::from(joined));
     }
 
     fn advance(&mut self, taken: usize) {
@@ -109,10 +120,16 @@ impl WriteQueue {
         self.written += taken;
         while let Some(first) = self.before.front() {
             if self.written < first.len() {
+                if self.joined.len() > KEPT_CAPACITY_BYTES_MAX {
+                    self.close_joined();
+                }
                 return;
             }
             self.written -= first.len();
             self.before.pop_front();
+            if self.before.is_empty() && self.before.capacity() > KEPT_PIECES_MAX {
+                self.before = VecDeque::new();
+            }
         }
         if self.written == self.joined.len() {
             self.written = 0;
@@ -120,6 +137,8 @@ impl WriteQueue {
             if self.joined.capacity() > KEPT_CAPACITY_BYTES_MAX {
                 self.joined = Vec::new();
             }
+        } else if self.joined.len() > KEPT_CAPACITY_BYTES_MAX {
+            self.close_joined();
         }
     }
 }
@@ -161,6 +180,34 @@ mod tests {
         }
         assert!(queue.is_empty());
         assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn what_waits_long_gives_its_memory_back_as_it_leaves() {
+        const REPLIES: usize = 1_000_000;
+        let mut queue = WriteQueue::default();
+        let full = |_: &[IoSlice<'_>]| Err(io::ErrorKind::WouldBlock.into());
+        for number in 0..REPLIES {
+            queue.push_copy(b"reply\r\n");
+            // Now and then it is tried, and the socket is full.
+            if number % 20_000 == 0 {
+                assert!(queue.write_with(full).is_err());
+            }
+            assert!(queue.joined.len() <= 20_000 * 7 + KEPT_CAPACITY_BYTES_MAX, "it grows in one piece");
+        }
+        assert_eq!(queue.len(), REPLIES * 7);
+        let held =
+            |queue: &WriteQueue| queue.before.iter().map(Bytes::len).sum::<usize>() + queue.joined.len();
+        let (mut written, mut writes) = (0, 0);
+        while !queue.is_empty() {
+            written += queue.write_with(|slices| Ok(slices[0].len().min(100_000))).unwrap();
+            writes += 1;
+            assert!(held(&queue) - queue.len() < 300_000, "what was written is still held");
+        }
+        assert_eq!(written, REPLIES * 7);
+        assert!(writes < 200, "{writes}");
+        assert!(queue.before.capacity() <= KEPT_PIECES_MAX);
+        assert!(queue.joined.capacity() <= KEPT_CAPACITY_BYTES_MAX);
     }
 
     #[test]

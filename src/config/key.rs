@@ -156,7 +156,7 @@ pub static KEYS: &[Key] = &[
         "client_stall_timeout",
         "DURATION",
         Some("60s"),
-        "How long a client may leave its replies untaken before it is closed",
+        "How long a client may leave its replies untaken and ask nothing before it is closed",
     ),
     key(
         Bounds,

@@ -2,8 +2,8 @@
 //!
 //! A hit goes from the bytes to the reply without leaving [`Session::poll`]. What cannot be answered on the spot has a
 //! place in the pipeline, and the session goes on with the next request. Both sides are bounded: no request is taken
-//! while too many answers are outstanding or too many bytes wait to be read, and a client that reads nothing for too
-//! long is dropped.
+//! while too many answers are outstanding, and a client is dropped for which too many bytes wait, or that reads nothing
+//! for too long. Until then its requests are taken, read or not: it may write all of them before it reads anything.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -76,10 +76,10 @@ use slowlog::Stopwatch;
 use state::State;
 use tracking::Watch;
 
-/// While so many bytes of replies wait for the client to read them, no request of it is taken.
-const UNREAD_BYTES_MAX: usize = 256 * 1024;
+/// After so many bytes of replies the session writes before it looks at the next request.
+const BATCH_BYTES: usize = 256 * 1024;
 
-/// A session gives way after so many reads of its socket: others want their turn, and so do the invalidations that
+/// A session gives way after so many batches, read or written: others want their turn, and so do the invalidations that
 /// wait in the upstream sockets. A client that waits for its replies needs one.
 const BATCHES_PER_TURN: u32 = 2;
 
@@ -228,7 +228,7 @@ impl Session {
             if self.connection.out.len() + self.pipeline.bytes() > bytes_max {
                 return Poll::Ready(End::NotReading(bound));
             }
-            let room = match self.send(cx) {
+            let room = match self.send(cx, taken) {
                 Ok(room) => room,
                 Err(end) => return Poll::Ready(end),
             };
@@ -238,7 +238,7 @@ impl Session {
             if !(answered || taken || room) {
                 return Poll::Pending;
             }
-            batches += u32::from(taken);
+            batches += u32::from(taken || room);
             if batches == BATCHES_PER_TURN {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -338,12 +338,10 @@ impl Session {
             self.state.alone = false;
             self.connection.restrain(self.state.is_locked());
         }
-        let limits = &self.context.limits;
-        let full =
-            self.pipeline.len() >= limits.pipeline_depth_max || self.connection.out.len() >= UNREAD_BYTES_MAX;
-        if self.state.leaving || full {
+        if self.state.leaving || self.pipeline.len() >= self.context.limits.pipeline_depth_max {
             return Ok(false);
         }
+        let batch_end = self.connection.out.len() + self.pipeline.bytes() + BATCH_BYTES;
         let Session { context, connection, state, pipeline, waiting, .. } = self;
         // The clock is read once, after the bytes were: all that is shown had arrived by then.
         let (clock, locked) = (Cell::new(None), state.is_locked());
@@ -351,7 +349,10 @@ impl Session {
         let mut handle = |request: Request<'_>, out: &mut WriteQueue| {
             let now = clock.get().unwrap_or_else(clock::now);
             clock.set(Some(now));
-            let flow = serve(context, state, pipeline, waiting, request, out, now);
+            let mut flow = serve(context, state, pipeline, waiting, request, out, now);
+            if flow == Flow::Next && out.len() + pipeline.bytes() >= batch_end {
+                flow = Flow::Pause;
+            }
             put_off.set(flow != Flow::Next);
             flow
         };
@@ -384,21 +385,17 @@ impl Session {
         Ok(true)
     }
 
-    /// Writes what waits; whether the socket has room for more of what is left, or there is room for requests again.
+    /// Writes what waits; whether the socket has room for more of what is left. `taken` says whether the client has just
+    /// asked something: one that asks is not idle, read or not.
     #[inline]
-    fn send(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+    fn send(&mut self, cx: &mut Context<'_>, taken: bool) -> Result<bool, End> {
         if self.connection.out.is_empty() {
             return Ok(false);
         }
-        let was_full = self.connection.out.len() >= UNREAD_BYTES_MAX;
         let progress = self.connection.flush().map_err(End::Failed)?;
         self.state.client.unread.store(self.connection.out.len(), Ordering::Relaxed);
-        if progress || self.connection.out.is_empty() {
+        if progress || taken {
             self.stalled = None;
-        }
-        if was_full && self.connection.out.len() < UNREAD_BYTES_MAX {
-            // No request was looked for while it was full, so nothing would tell of the next one.
-            return Ok(true);
         }
         if self.connection.out.is_empty() {
             return Ok(false);
@@ -518,7 +515,7 @@ fn serve(
         }
         Answer::NotYet(_) => {}
     }
-    let full = pipeline.len() >= context.limits.pipeline_depth_max || out.len() >= UNREAD_BYTES_MAX;
+    let full = pipeline.len() >= context.limits.pipeline_depth_max;
     if state.leaving || full || state.alone || mailed { Flow::Pause } else { Flow::Next }
 }
 

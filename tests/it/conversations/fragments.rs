@@ -11,7 +11,7 @@ use crate::support::servers::{sandbox, shared_cluster};
 
 const PIPELINED: usize = 20_000;
 
-/// More than the daemon lets wait for a client before it takes no more requests of it, by far.
+/// More than the daemon writes before it looks at the next request, by far.
 const LARGE_BYTES: usize = 3_000_000;
 
 /// How often a request follows a large reply: when it was overlooked, it was so now and then.
@@ -74,6 +74,35 @@ fn a_request_after_a_large_reply_is_not_overlooked() {
         for _ in 0..LARGE_READS {
             assert_eq!(client.command(&["GET", "fragments:large"]).unwrap(), Reply::bulk(&value));
             assert_eq!(client.command(&["PING"]).unwrap().text(), "PONG");
+        }
+    }
+    daemon.assert_quiet();
+}
+
+#[test]
+fn a_client_that_writes_all_before_it_reads_anything_is_answered() {
+    let unix = sandbox().make_directory().unwrap().join("nearside.sock");
+    let unix_path = unix.to_str().unwrap();
+    let upstream = upstream_url(shared_cluster());
+    let daemon =
+        Daemon::start(&["--upstream", &upstream, "--unix", unix_path, "--client-stall-timeout", "2s"]);
+    let value = "v".repeat(1_000);
+    let requests: [(&[&str], usize); 2] =
+        [(&["GET", "fragments:unread"], 10_000), (&["INCR", "fragments:counted"], 40_000)];
+    for address in [daemon.address().clone(), Address::Unix(unix.clone())] {
+        let mut client = Client::connect(&address).unwrap();
+        client.command(&["SET", "fragments:unread", &value]).unwrap();
+        client.command(&["DEL", "fragments:counted"]).unwrap();
+        for (request, times) in requests {
+            // Far more than the sockets hold, in both directions.
+            client.send_raw(&client::encode(request).repeat(times)).unwrap();
+            for number in 1..=times as i64 {
+                let reply = client.receive().unwrap();
+                match request[0] {
+                    "GET" => assert_eq!(reply, Reply::bulk(&value), "reply {number}"),
+                    _ => assert_eq!(reply, Reply::Integer(number)),
+                }
+            }
         }
     }
     daemon.assert_quiet();
