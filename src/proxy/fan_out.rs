@@ -145,7 +145,7 @@ impl Proxy {
         let mut wanted = HashMap::new();
         for index in 0..count {
             if index % AHEAD_MAX == 0 {
-                self.cache.iter().for_each(|cache| cache.look_ahead(request.args().skip(index + 1)));
+                self.cache.iter().for_each(|cache| cache.look_ahead(request.args_from(index + 1)));
             }
             if let Err(why) = self.look(request, index + 1, caller, &mut hits) {
                 wanted.insert(index, why);

@@ -61,8 +61,13 @@ impl<'a> Request<'a> {
 
     /// All arguments, the command's name first.
     pub fn args(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        self.args_from(0)
+    }
+
+    /// Those from argument `index` on, without a walk over the ones before it.
+    pub fn args_from(&self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         let raw = self.raw;
-        self.args.iter().map(move |range| &raw[range.clone()])
+        self.args[index.min(self.args.len())..].iter().map(move |range| &raw[range.clone()])
     }
 
     /// Argument `index` as it stands in the request, `$<length>\r\n<bytes>\r\n`; `index` is at least 1.
@@ -146,5 +151,20 @@ impl OwnedRequest {
     /// What [`Request::tail`] gives, shared, not copied.
     pub fn tail_bytes(&self) -> Bytes {
         self.raw.slice(self.args[0].end + 2..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_given_from_any_of_them_on() {
+        let request = OwnedRequest::from_args(["MGET", "a", "", "b"]);
+        let from = |index| request.as_request().args_from(index).collect::<Vec<_>>();
+        assert_eq!(from(0), [&b"MGET"[..], b"a", b"", b"b"]);
+        assert_eq!(from(2), [&b""[..], b"b"]);
+        assert!(from(4).is_empty());
+        assert!(from(5).is_empty());
     }
 }

@@ -157,6 +157,26 @@ fn client_output_max_and_stall_timeout() {
 }
 
 #[test]
+fn commands_on_very_many_keys_take_time_in_proportion() {
+    let (_upstream, daemon) = bounded(&[]);
+    let mut client = daemon.client();
+    ok(&mut client, &["SET", "key", "v"]);
+    ok(&mut client, &["GET", "key"]);
+    let mut fastest = |keys: usize| {
+        let request = nearside::dev::client::encode(&[vec!["MGET"], vec!["key"; keys]].concat());
+        let times = (0..3).map(|_| {
+            let begun = Instant::now();
+            client.send_raw(&request).unwrap();
+            assert_eq!(client.receive().unwrap().items().len(), keys);
+            begun.elapsed()
+        });
+        times.min().unwrap()
+    };
+    let (few, many) = (fastest(20_000), fastest(320_000));
+    assert!(many < few * 64, "20,000 keys took {few:?}, 16 times as many {many:?}");
+}
+
+#[test]
 fn upstream_in_flight_max() {
     let (upstream, daemon) = bounded(&["--upstream-in-flight-max", "16"]);
     let mut client = daemon.client();
