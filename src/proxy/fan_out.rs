@@ -45,6 +45,18 @@ struct Fetched {
 /// Room that is made for each value of an MGET: more than most take, so that few replies have to move as they grow.
 const HIT_BYTES: usize = 128;
 
+/// For so many values room is made before they are looked up.
+const HITS_AT_ONCE: usize = 1024;
+
+/// What a reply that is joined of many may have: nobody could take more.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyBound {
+    /// Bytes.
+    pub bytes: usize,
+    /// The key that sets it.
+    pub name: &'static str,
+}
+
 /// Why a key of an MGET goes upstream.
 #[derive(Clone, Copy)]
 enum Wanted {
@@ -67,19 +79,25 @@ struct Batch {
 // === impl Proxy ===
 
 impl Proxy {
-    pub(super) fn fan_out<'a>(
+    /// Answers a command on many keys; what is joined of their values is held to `bound`.
+    pub fn fan_out<'a>(
         self: &'a Rc<Proxy>,
         spec: &'static Spec,
         join: Join,
         request: &Request<'_>,
         caller: Caller<'_>,
+        bound: ReplyBound,
     ) -> Answer<'a> {
+        if let Some(wait) = self.wait_for_upstream() {
+            return wait;
+        }
+        caller.own_writes.note_sent();
         let route = Route::of(spec);
         let Ok(mut positions) = spec.keys.positions(request) else {
             return self.forward(route, Reach::Named, request, caller);
         };
         match join {
-            Join::Mget => self.mget(request, caller),
+            Join::Mget => self.mget(request, caller, bound),
             // EXISTS of one key is a read like any other.
             Join::Sum if spec.name == "exists" && positions.len() == 1 => self.read(spec, request, caller),
             Join::Sum | Join::Mset => {
@@ -136,10 +154,16 @@ impl Proxy {
     }
 
     /// MGET: from L1 what is there, and one MGET upstream for each slot of the rest.
-    fn mget(self: &Rc<Proxy>, request: &Request<'_>, caller: Caller<'_>) -> Answer<'static> {
+    fn mget(
+        self: &Rc<Proxy>,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+        bound: ReplyBound,
+    ) -> Answer<'static> {
         let count = request.len() - 1;
         // The hits, one behind the other, and where each of them ends. When there is nothing else, that is the reply.
-        let (mut hits, mut ends) = (BytesMut::with_capacity(count * HIT_BYTES), Vec::with_capacity(count));
+        let mut hits = BytesMut::with_capacity(count.min(HITS_AT_ONCE) * HIT_BYTES);
+        let mut ends = Vec::with_capacity(count);
         encode::array(&mut hits, count);
         let head = hits.len();
         let mut wanted = HashMap::new();
@@ -149,6 +173,9 @@ impl Proxy {
             }
             if let Err(why) = self.look(request, index + 1, caller, &mut hits) {
                 wanted.insert(index, why);
+            }
+            if hits.len() > bound.bytes {
+                return Answer::Now(bound.exceeded());
             }
             ends.push(hits.len());
         }
@@ -165,7 +192,10 @@ impl Proxy {
         let batches = batches.map(|part| self.fetch(request, part, &wanted, caller)).collect();
         let (proxy, resp, sent_at) = (self.clone(), caller.resp, caller.now);
         let coverage = caller.coverage.cloned();
-        Answer::Later(Box::pin(proxy.finish_mget(batches, elements, resp, sent_at, coverage)))
+        let elements = proxy.finish_mget(batches, elements, resp, sent_at, coverage);
+        Answer::Later(Box::pin(async move {
+            elements.await.map_or_else(|failed| failed, |elements| joined(elements, bound))
+        }))
     }
 
     /// Looks one key of an MGET up and appends its value to `out`; why it is wanted from upstream when it is not there.
@@ -277,7 +307,7 @@ impl Proxy {
         resp: Resp,
         sent_at: Nanos,
         coverage: Option<Rc<Coverage>>,
-    ) -> LocalBoxFuture<'static, Bytes> {
+    ) -> LocalBoxFuture<'static, Result<Vec<Option<Bytes>>, Bytes>> {
         Box::pin(async move {
             let (mut failed, mut tracked) = (None, true);
             for batch in batches {
@@ -287,7 +317,7 @@ impl Proxy {
                 }
             }
             coverage::note(coverage.as_ref(), tracked);
-            failed.unwrap_or_else(|| joined(elements))
+            failed.map_or(Ok(elements), Err)
         })
     }
 
@@ -416,9 +446,22 @@ fn in_version(value: &Bytes, resp: Resp) -> Bytes {
     }
 }
 
+// === impl ReplyBound ===
+
+impl ReplyBound {
+    /// What is answered in place of a reply beyond it.
+    fn exceeded(self) -> Bytes {
+        let ReplyBound { bytes, name } = self;
+        encode::error_reply(format!("ERR nearside: the reply is larger than {bytes} bytes ({name})"))
+    }
+}
+
 /// The array of all elements; every one of them is there.
-fn joined(elements: Vec<Option<Bytes>>) -> Bytes {
+fn joined(elements: Vec<Option<Bytes>>, bound: ReplyBound) -> Bytes {
     let bytes = elements.iter().flatten().map(Bytes::len).sum::<usize>();
+    if bytes > bound.bytes {
+        return bound.exceeded();
+    }
     let mut out = BytesMut::with_capacity(bytes + 16);
     encode::array(&mut out, elements.len());
     for element in elements.iter().flatten() {

@@ -45,6 +45,7 @@ mod written;
 pub use ask::Asked;
 pub use coverage::Coverage;
 pub use database::without_server;
+pub use fan_out::ReplyBound;
 pub use memory::{Memory, MemoryLimits};
 pub use own_writes::OwnWrites;
 pub use transaction::{Element, NotAPart, Part};
@@ -210,7 +211,8 @@ impl Proxy {
         }
     }
 
-    /// Answers a request whose command is in the table and is about data: `class` is what the table says of it.
+    /// Answers a request whose command is in the table and is about data, but is not split over slots
+    /// ([`Proxy::fan_out`]): `class` is what the table says of it.
     #[inline]
     pub fn call<'a>(
         self: &'a Rc<Proxy>,
@@ -232,7 +234,6 @@ impl Proxy {
         let route = Route::of(spec);
         match class {
             Class::CacheableRead => self.read(spec, request, caller),
-            Class::FanOut(join) => self.fan_out(spec, join, request, caller),
             Class::EveryPrimary(gather) => self.every(spec, gather, request, caller),
             Class::Script(script) => self.script(spec, script, request, caller),
             Class::Database(database) => self.database(spec, database, request, caller),
@@ -246,7 +247,7 @@ impl Proxy {
             }
             Class::Publish => self.publish(spec, request, caller),
             Class::Session(Session::PubSub) => self.subscriptions(spec, request, caller),
-            Class::Session(_) => Answer::Now(out_of_place(spec)),
+            Class::Session(_) | Class::FanOut(_) => Answer::Now(out_of_place(spec)),
             // What is local never comes here; any node answers it truthfully.
             Class::Forward | Class::AnyNode | Class::Local(_) => {
                 self.forward(route, Reach::Named, request, caller)

@@ -61,7 +61,7 @@ use crate::command::{self, Class, Fault, Spec};
 use crate::connection::{Connection, Ended, Flow};
 use crate::drain::Drain;
 use crate::mailbox::Mail;
-use crate::proxy::{Answer, Caller, Proxy};
+use crate::proxy::{Answer, Caller, Proxy, ReplyBound};
 use crate::pubsub::Hub;
 use crate::resp::Resp;
 use crate::resp::encode;
@@ -224,9 +224,9 @@ impl Session {
                 Ok(taken) => taken,
                 Err(end) => return Poll::Ready(end),
             };
-            let (bytes_max, bound) = self.output_bound();
-            if self.connection.out.len() + self.pipeline.bytes() > bytes_max {
-                return Poll::Ready(End::NotReading(bound));
+            let bound = output_bound(&self.state, &self.context);
+            if self.connection.out.len() + self.pipeline.bytes() > bound.bytes {
+                return Poll::Ready(End::NotReading(bound.name));
             }
             let room = match self.send(cx, taken) {
                 Ok(room) => room,
@@ -243,17 +243,6 @@ impl Session {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-        }
-    }
-
-    /// How many bytes may wait for the client, and what that bound is called.
-    #[inline]
-    fn output_bound(&self) -> (usize, &'static str) {
-        let limits = &self.context.limits;
-        if self.state.modes.is_some() && self.state.is_subscribed() {
-            (limits.subscribed_output_bytes_max, "pubsub_output_max")
-        } else {
-            (self.context.desk.settings.client_output_max.size(), "client_output_max")
         }
     }
 
@@ -277,7 +266,7 @@ impl Session {
     fn take_mail(&mut self, cx: &Context<'_>) -> Result<(), End> {
         let Some(taken) = self.state.client.mailbox.take(cx) else { return Ok(()) };
         if taken.overflown {
-            return Err(End::NotReading(self.output_bound().1));
+            return Err(End::NotReading(output_bound(&self.state, &self.context).name));
         }
         for mail in taken.mail {
             match mail {
@@ -418,6 +407,16 @@ impl std::fmt::Debug for Session {
     }
 }
 
+/// How many bytes may wait for the client.
+#[inline]
+fn output_bound(state: &State, context: &SessionContext) -> ReplyBound {
+    if state.modes.is_some() && state.is_subscribed() {
+        ReplyBound { bytes: context.limits.subscribed_output_bytes_max, name: "pubsub_output_max" }
+    } else {
+        ReplyBound { bytes: context.desk.settings.client_output_max.size(), name: "client_output_max" }
+    }
+}
+
 /// Answers one request, or gives the answer its place.
 #[inline]
 fn serve(
@@ -458,6 +457,10 @@ fn serve(
                     measured = !matches!(kind, command::Session::Blocking | command::Session::Wait);
                     state.alone = modes::is_alone(kind, spec, state);
                     modes::answer(kind, spec, &request, state, context, caller)
+                }
+                Class::FanOut(join) => {
+                    let bound = output_bound(state, context);
+                    context.proxy.fan_out(spec, join, &request, caller, bound)
                 }
                 class => context.proxy.call(spec, class, &request, caller),
             },

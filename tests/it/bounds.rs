@@ -157,6 +157,34 @@ fn client_output_max_and_stall_timeout() {
 }
 
 #[test]
+fn one_reply_is_bounded_by_client_output_max_before_it_is_built() {
+    for l1 in ["64mb", "0"] {
+        let upstream = Standalone::launch(&[]).unwrap();
+        let daemon = before(&upstream, &["--client-output-max", "4mb", "--l1-size", l1]);
+        let mut client = daemon.client();
+        ok(&mut client, &["SET", "large", &"v".repeat(100_000)]);
+        ok(&mut client, &["GET", "large"]);
+        let mget = |times: usize| [vec!["MGET"], vec!["large"; times]].concat();
+        assert_eq!(client.command(&mget(30)).unwrap().items().len(), 30);
+        // Without L1 it is the server that builds it, and sends it whole.
+        let many = if l1 == "0" { 100 } else { 10_000 };
+        let refused = client.command(&mget(many)).unwrap();
+        assert!(refused.is_error() && refused.text().contains("(client_output_max)"), "{refused:?}");
+        // What waits for the client already counts.
+        let requests = nearside::dev::client::encode(&mget(30)).repeat(if l1 == "0" { 20 } else { 1_000 });
+        let mut greedy = daemon.client();
+        greedy.send_raw(&requests).unwrap();
+        eventually("a client with too many of them is dropped", SOON, || {
+            daemon.counter("clients_dropped") == 1
+        });
+        let memory = daemon.peak_memory();
+        let kilobytes: u64 = memory.trim_end_matches(" kB").parse().unwrap();
+        assert!(kilobytes < 256 * 1024, "the daemon took {memory}");
+        assert_eq!(client.command(&mget(2)).unwrap().items().len(), 2);
+    }
+}
+
+#[test]
 fn commands_on_very_many_keys_take_time_in_proportion() {
     let (_upstream, daemon) = bounded(&[]);
     let mut client = daemon.client();
