@@ -68,6 +68,8 @@ pub enum Why {
     Flushed,
     /// It was kept, and found to be wrong.
     Mismatch,
+    /// It was one of very many in an MGET, and there was no room upstream to ask for the times to live of all.
+    Crowded,
 }
 
 /// All of them, by number.
@@ -99,6 +101,7 @@ const ALL: [Why; 27] = [
     Why::Evicted,
     Why::Flushed,
     Why::Mismatch,
+    Why::Crowded,
 ];
 
 /// What is remembered of a key.
@@ -155,6 +158,7 @@ impl fmt::Display for Why {
             Why::Evicted => "there was no room",
             Why::Mismatch => "shadow verification found that the server had something else",
             Why::Flushed => "NEARSIDE FLUSH",
+            Why::Crowded => "there was no room upstream to ask for its time to live",
         })
     }
 }

@@ -18,7 +18,7 @@ use crate::clock::Nanos;
 use crate::command::{Flags, Join, Spec};
 use crate::key::Slot;
 use crate::near_cache::{Lifetime, Lookup, Missed, Question, Reply, Ticket, Why};
-use crate::policy::{Terms, Tracking};
+use crate::policy::{Mode, Terms, Tracking};
 use crate::proxy::read::{answered, keepable};
 use crate::resp::cursor;
 use crate::resp::encode;
@@ -252,15 +252,30 @@ impl Proxy {
         let args = part.positions.iter().map(|position| request.arg(*position));
         let bytes = OwnedRequest::from_args(std::iter::once(&b"MGET"[..]).chain(args)).bytes();
         let call = Call { bytes, slot: Some(slot), reads_only: true };
-        let wants = |position: &usize| wanted.get(&(position - 1));
-        let is_kept_out = |position: &usize| matches!(wants(position), Some(Wanted::KeptOut));
-        let is_heard = |position: &usize| match wants(position) {
-            Some(Wanted::Fill(_, terms)) => terms.tracking == Tracking::Broadcast,
+        // Each lifetime is a question of its own, and so many keys may be asked for that there is no room for all.
+        let mut room = self.upstream.spare_room(slot);
+        let wants = part.positions.iter().map(|position| match wanted.get(&(position - 1)).copied() {
+            Some(Wanted::Fill(missed, terms)) if terms.mode == Mode::Exact => match room.checked_sub(1) {
+                Some(rest) => {
+                    room = rest;
+                    Wanted::Fill(missed, terms)
+                }
+                None => {
+                    self.note(request.arg(*position), Why::Crowded);
+                    Wanted::KeptOut
+                }
+            },
+            wants => wants.unwrap_or(Wanted::Bypass),
+        });
+        let wants: Vec<Wanted> = wants.collect();
+        let is_kept_out = |wants: &Wanted| matches!(wants, Wanted::KeptOut);
+        let is_heard = |wants: &Wanted| match wants {
+            Wanted::Fill(_, terms) => terms.tracking == Tracking::Broadcast,
             _ => false,
         };
-        let (mut reply, tracking) = if part.positions.iter().all(is_kept_out) {
+        let (mut reply, tracking) = if wants.iter().all(is_kept_out) {
             (self.send_unkept(slot, call, caller), Tracking::ByKey)
-        } else if part.positions.iter().all(is_heard) {
+        } else if wants.iter().all(is_heard) {
             let keys = part.positions.iter().map(|position| request.arg(*position));
             self.send_to_keep(Tracking::Broadcast, slot, keys, call, caller)
         } else {
@@ -269,14 +284,14 @@ impl Proxy {
         };
         let is_moving = self.upstream.is_moving(slot, caller.now);
         let epoch = reply.epoch.take().filter(|_| !is_moving);
-        let keys = part.positions.iter().map(|position| {
+        let keys = part.positions.iter().zip(&wants).map(|(position, wants)| {
             let (index, key) = (position - 1, Bytes::copy_from_slice(request.arg(*position)));
-            let fill = match (&self.cache, wanted.get(&index), &epoch) {
-                (Some(cache), Some(Wanted::Fill(missed, terms)), Some(epoch)) => {
+            let fill = match (&self.cache, wants, &epoch) {
+                (Some(cache), Wanted::Fill(missed, terms), Some(epoch)) => {
                     let ticket = cache.ticket(missed, epoch.clone()).on(*terms);
                     Some((ticket, self.ask_lifetime(terms, tracking, slot, || lifetime::of_key(&key))))
                 }
-                (_, Some(Wanted::Fill(..)), None) => {
+                (_, Wanted::Fill(..), None) => {
                     self.note(&key, if is_moving { Why::Moving } else { Why::NotTracked });
                     None
                 }

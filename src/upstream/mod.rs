@@ -63,6 +63,9 @@ use redirect::Redirect;
 /// Redirects of one command that are followed.
 const REDIRECTS_MAX: u8 = 5;
 
+/// Of the commands that may be in flight to a node, one in so many may be one that can do without.
+const SPARE_SHARE: usize = 4;
+
 /// What all workers share of the upstream.
 #[derive(Debug, Default)]
 pub struct SharedUpstream {
@@ -185,6 +188,14 @@ impl Upstream {
             }
             _ => Err(call),
         }
+    }
+
+    /// How many commands that can do without may go to the owner of `slot` now: they leave most of the room to others.
+    pub fn spare_room(&self, slot: Slot) -> usize {
+        let spare = self.options.in_flight_max / SPARE_SHARE;
+        let lanes = self.lanes.borrow();
+        let lane = self.way(slot).and_then(|node| lanes.get(node.as_usize())?.as_ref());
+        lane.map_or(spare, |lane| spare.saturating_sub(lane.waiting()))
     }
 
     /// Waits until all that the node has pushed by now to whoever listens to it was heard.

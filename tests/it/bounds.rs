@@ -185,6 +185,34 @@ fn one_reply_is_bounded_by_client_output_max_before_it_is_built() {
 }
 
 #[test]
+fn an_mget_of_more_keys_than_may_be_in_flight_is_answered() {
+    let (_upstream, daemon) = bounded(&["--upstream-in-flight-max", "256"]);
+    let mut client = daemon.client();
+    let tags = ["a", "b", "c"];
+    let keys: Vec<String> =
+        tags.iter().flat_map(|tag| (0..2_000).map(move |number| format!("{{{tag}}}:{number}"))).collect();
+    for number in [0, 2_001, 4_002] {
+        ok(&mut client, &["SET", &keys[number], &number.to_string()]);
+    }
+    let mget: Vec<&str> = ["MGET"].into_iter().chain(keys.iter().map(String::as_str)).collect();
+    for round in ["from the server", "once more"] {
+        let reply = client.command(&mget).unwrap();
+        assert!(!reply.is_error(), "{round}: {reply:?}");
+        let values: Vec<(usize, String)> = reply
+            .items()
+            .iter()
+            .enumerate()
+            .filter(|(_, value)| !value.is_nil())
+            .map(|(at, value)| (at, value.text()))
+            .collect();
+        let expected = [0, 2_001, 4_002].map(|number| (number, number.to_string()));
+        assert_eq!(values, expected, "{round}");
+    }
+    assert!(daemon.counter("l1_hits") > 0, "as many are kept as there is room for");
+    assert_eq!(daemon.counter("upstream_refusals"), 0);
+}
+
+#[test]
 fn commands_on_very_many_keys_take_time_in_proportion() {
     let (_upstream, daemon) = bounded(&[]);
     let mut client = daemon.client();

@@ -186,6 +186,11 @@ impl Lane {
         self.wake.notify_one();
     }
 
+    /// How many commands wait to be sent, or for a reply.
+    pub(super) fn waiting(&self) -> usize {
+        self.state.borrow().queue.len()
+    }
+
     fn bound_reached(&self, call: &Call, upstream: &Upstream) -> Option<&'static str> {
         let state = self.state.borrow();
         let options = &upstream.options;
