@@ -34,6 +34,10 @@ pub struct Wait {
 struct State {
     waiting: bool,
     order: Option<Order>,
+    /// The client is gone, and begins no other wait.
+    gone: bool,
+    /// Those who want to know when it is gone and waits no more: they hear of it when these are dropped.
+    told: Vec<oneshot::Sender<()>>,
 }
 
 /// A wait that lasts until this is dropped.
@@ -45,7 +49,9 @@ pub struct Waiting(Arc<Wait>);
 impl Wait {
     /// Begins a wait. A client has one at a time.
     pub fn begin(self: &Arc<Wait>) -> Waiting {
-        *self.state() = State { waiting: true, order: None };
+        let mut state = self.state();
+        (state.waiting, state.order) = (true, None);
+        drop(state);
         Waiting(self.clone())
     }
 
@@ -74,6 +80,18 @@ impl Wait {
     /// The client is gone.
     pub fn abandon(&self) {
         self.order(Order::Abandon);
+        let mut state = self.state();
+        state.gone = true;
+        state.tell();
+    }
+
+    /// Comes to its end when the client is gone and nothing waits for it upstream any more: then nothing is given to it.
+    pub fn over(&self) -> impl Future<Output = ()> + use<> {
+        let (told, over) = oneshot::channel();
+        let mut state = self.state();
+        state.told.push(told);
+        state.tell();
+        async move { drop(over.await) }
     }
 
     fn order(&self, order: Order) {
@@ -87,6 +105,17 @@ impl Wait {
     /// Nobody panics while holding it; if somebody does, what is in it is still whole.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Tells those who want to know, if it has come to that.
+    fn tell(&mut self) {
+        if self.gone && !self.waiting {
+            self.told.clear();
+        }
     }
 }
 
@@ -107,7 +136,9 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        *self.0.state() = State::default();
+        let mut state = self.0.state();
+        (state.waiting, state.order) = (false, None);
+        state.tell();
     }
 }
 
@@ -127,6 +158,23 @@ mod tests {
         assert!(told.await.unwrap());
         drop(waiting);
         assert!(!wait.is_waiting());
+    }
+
+    #[tokio::test]
+    async fn it_is_over_when_the_client_is_gone_and_waits_no_more() {
+        let wait = Arc::new(Wait::default());
+        let waiting = wait.begin();
+        let mut over = Box::pin(wait.over());
+        assert!(futures_util::poll!(&mut over).is_pending());
+        wait.abandon();
+        assert!(futures_util::poll!(&mut over).is_pending(), "something may still be given to it");
+        drop(waiting);
+        over.await;
+        wait.over().await;
+        let idle = Wait::default();
+        let over = idle.over();
+        idle.abandon();
+        over.await;
     }
 
     #[tokio::test]

@@ -107,12 +107,12 @@ impl OwnWrites {
     }
 
     /// Keeps the answer to a request that the session will show again.
-    pub(super) fn put_answer(&self, answer: Bytes) {
+    pub fn put_answer(&self, answer: Bytes) {
         *self.answer.borrow_mut() = Some(answer);
     }
 
     /// The answer to a request that was shown before.
-    pub(super) fn take_answer(&self) -> Option<Bytes> {
+    pub fn take_answer(&self) -> Option<Bytes> {
         self.answer.borrow_mut().take()
     }
 

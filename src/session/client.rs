@@ -60,8 +60,12 @@ pub(super) fn info(state: &State, context: &SessionContext) -> Bytes {
     text(lines.finish(), state.resp())
 }
 
-/// CLIENT UNBLOCK. Only the node knows whether the other client's wait was over already, so the answer takes a moment.
-pub(super) fn unblock(request: &Request<'_>, context: &SessionContext) -> Answer<'static> {
+/// CLIENT UNBLOCK. Only the node knows whether the other client's wait was over already, so the answer takes a moment, and
+/// what the client asks behind it waits for that: it might be what the other one waits for.
+pub(super) fn unblock(request: &Request<'_>, state: &State, context: &SessionContext) -> Answer<'static> {
+    if let Some(reply) = state.own_writes.take_answer() {
+        return Answer::Now(reply);
+    }
     let answer = |reply: &'static str| Answer::Now(encode::error_reply(reply));
     if request.len() > 4 {
         let name = request.arg(1);
@@ -83,7 +87,10 @@ pub(super) fn unblock(request: &Request<'_>, context: &SessionContext) -> Answer
     let Some(told) = client.and_then(|client| client.wait.unblock(error)) else {
         return Answer::Now(number(0));
     };
-    Answer::Later(Box::pin(async move { number(i64::from(told.await.unwrap_or(false))) }))
+    let own_writes = state.own_writes.clone();
+    Answer::NotYet(Box::pin(async move {
+        own_writes.put_answer(number(i64::from(told.await.unwrap_or(false))));
+    }))
 }
 
 /// CLIENT CAPA of Valkey: what a client is capable of, as far as it has a name. No client is redirected here.

@@ -44,7 +44,8 @@ pub(super) fn answer(
     }
     Answer::Now(match local {
         Local::ClientReply => return client_reply(request, state),
-        Local::ClientUnblock => return client::unblock(request, context),
+        Local::ClientKill => return client_kill::answer(request, state, context),
+        Local::ClientUnblock => return client::unblock(request, state, context),
         Local::Info => return info::info(request, state.resp(), context, haste),
         Local::ConfigGet => return config::get(request, state.resp(), context, haste),
         Local::ConfigSet => return config::set(request, context),
@@ -131,7 +132,6 @@ fn about_clients(
         Local::ClientSetInfo => client::set_info(request, state),
         Local::ClientInfo => client::info(state, context),
         Local::ClientList => client_list::list(request, state, context),
-        Local::ClientKill => client_kill::kill(request, state, &context.clients),
         Local::ClientNoEvict => client::on_or_off(request.arg(2), Mark::NoEvict, state),
         Local::ClientNoTouch => client::on_or_off(request.arg(2), Mark::NoTouch, state),
         Local::ClientPause => pause::begin(request, &context.desk),

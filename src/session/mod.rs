@@ -180,7 +180,6 @@ impl Session {
             self.poll(cx)
         })
         .await;
-        self.state.client.wait.abandon();
         match end {
             End::Done => {}
             End::Told(by) => {
@@ -210,6 +209,8 @@ impl Session {
         context.stats.connections_closed.bump();
         drop(self.connection);
         self.state.modes = None;
+        // Behind all that others may count: whoever ended this session hears of it now.
+        self.state.client.wait.abandon();
         self.pipeline.run_out().await;
     }
 

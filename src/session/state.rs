@@ -38,6 +38,8 @@ pub(super) struct State {
     has_password: bool,
     /// No request is taken before all earlier ones have been answered.
     pub(super) alone: bool,
+    /// The client has killed itself, among others, and leaves when that is answered.
+    pub(super) killed_itself: bool,
     /// The client wants to leave: nothing is taken any more, and the connection closes when all is answered.
     pub(super) leaving: bool,
 }
@@ -55,6 +57,7 @@ impl State {
             modes: None,
             has_password,
             alone: false,
+            killed_itself: false,
             leaving: false,
         };
         state.lock();

@@ -3,11 +3,13 @@
 //! Redis 7.0 and Valkey say different things of a command that may not stand inside a transaction, and so does the
 //! daemon, by what the upstream is.
 
-use bytes::Bytes;
-
 use std::rc::Rc;
 
+use bytes::Bytes;
+use futures_util::future::{LocalBoxFuture, join_all};
+
 use super::SessionContext;
+use super::client_kill::{self, Killed};
 use super::desk::Attention;
 use super::local::{self, Haste, ok};
 use super::modes::Modes;
@@ -39,6 +41,8 @@ enum Step {
     Own(&'static Spec, OwnedRequest),
     /// The server carries it out.
     Part(Part),
+    /// The daemon has carried it out before the others, and this is the answer.
+    Done(OwnedRequest, Bytes),
 }
 
 // === impl Step ===
@@ -46,7 +50,7 @@ enum Step {
 impl Step {
     fn request(&self) -> Request<'_> {
         match self {
-            Step::Own(_, request) => request.as_request(),
+            Step::Own(_, request) | Step::Done(request, _) => request.as_request(),
             Step::Part(part) => part.request(),
         }
     }
@@ -215,6 +219,9 @@ fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> A
     {
         return wait;
     }
+    if let Some(over) = kill_first(state, context) {
+        return Answer::NotYet(over);
+    }
     let watched = state.modes.as_mut().and_then(|modes| modes.watched.take());
     let Some(transaction) = close(state) else { return error("ERR EXEC without MULTI") };
     if transaction.aborted {
@@ -233,9 +240,34 @@ fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> A
         elements.push(match step {
             Step::Part(part) => Element::Sent(part, state.resp()),
             Step::Own(spec, request) => Element::Made(own(spec, &request, state, context)),
+            Step::Done(_, reply) => {
+                client_kill::leave(state);
+                Element::Made(reply)
+            }
         });
     }
     context.proxy.transaction(elements, transaction.slot, watched.as_deref(), caller)
+}
+
+/// Carries out every CLIENT KILL of the transaction: nothing of it goes to the server before those who are killed are gone.
+/// Lasts until they are.
+fn kill_first(state: &mut State, context: &SessionContext) -> Option<LocalBoxFuture<'static, ()>> {
+    let mut transaction = state.modes.as_mut()?.transaction.take()?;
+    let mut gone = Vec::new();
+    if !transaction.aborted {
+        for step in &mut transaction.steps {
+            if let Step::Own(spec, request) = step
+                && spec.name == "client|kill"
+            {
+                let Killed { reply, over } = client_kill::kill(&request.as_request(), state, context);
+                gone.extend(over);
+                *step = Step::Done(request.clone(), reply);
+            }
+        }
+    }
+    state.modes.as_mut()?.transaction = Some(transaction);
+    (!gone.is_empty())
+        .then(|| -> LocalBoxFuture<'static, ()> { Box::pin(async move { drop(join_all(gone).await) }) })
 }
 
 /// The daemon's own answer to a command that it queued.

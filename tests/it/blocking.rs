@@ -268,6 +268,46 @@ fn an_unblock_that_races_with_an_element_loses_nothing() {
 }
 
 #[test]
+fn who_is_killed_or_unblocked_takes_nothing_that_is_pushed_behind_that() {
+    let daemon = Daemon::before(shared_cluster());
+    let mut other = daemon.client();
+    for round in 0..60 {
+        let list = format!("killed:{round}");
+        let mut waiting = daemon.client();
+        let id = waiting.command(&["CLIENT", "ID"]).unwrap();
+        let Reply::Integer(id) = id else { panic!("{id:?}") };
+        let id = id.to_string();
+        waiting.send(&["BLPOP", &list, "0"]).unwrap();
+        until_blocked(&daemon, 1);
+        until_held(owner(shared_cluster(), list.as_bytes()), 1);
+        let kill = encode(&["CLIENT", "KILL", "ID", &id]);
+        let push = encode(&["RPUSH", &list, "element"]);
+        let (bytes, replies) = match round % 4 {
+            0 => ([kill, push].concat(), 2),
+            1 => ([encode(&["MULTI"]), kill, push, encode(&["EXEC"])].concat(), 4),
+            2 => ([encode(&["CLIENT", "UNBLOCK", &id]), push].concat(), 2),
+            _ => {
+                assert_eq!(other.command(&["CLIENT", "KILL", "ID", &id]).unwrap(), Reply::Integer(1));
+                (push, 1)
+            }
+        };
+        other.send_raw(&bytes).unwrap();
+        let replies: Vec<Reply> = (0..replies).map(|_| other.receive().unwrap()).collect();
+        assert!(replies.iter().all(|reply| !reply.is_error()), "{replies:?}");
+        if round % 4 == 1 {
+            assert_eq!(replies[3].items(), [Reply::Integer(1), Reply::Integer(1)]);
+        }
+        assert_eq!(other.command(&["LLEN", &list]).unwrap(), Reply::Integer(1), "round {round}: it is lost");
+        match round % 4 {
+            2 => assert!(waiting.receive().unwrap().is_nil()),
+            _ => assert!(waiting.is_closed().unwrap()),
+        }
+        assert_eq!(blocked(&daemon), 0);
+    }
+    daemon.assert_quiet();
+}
+
+#[test]
 fn who_vanishes_takes_nothing_with_him() {
     let daemon = Daemon::before(shared_cluster());
     let node = owner(shared_cluster(), b"vanish");

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
+use nearside::dev::client::encode;
 use nearside::dev::{Address, Client, Reply, Standalone};
 use tokio::time::Instant;
 
@@ -224,6 +225,22 @@ fn clients_are_killed_wherever_they_are() {
     killer.send(&["PING"]).unwrap();
     assert_eq!(killer.receive().unwrap(), Reply::Integer(1));
     assert!(killer.is_closed().unwrap());
+}
+
+#[test]
+fn a_subscriber_that_was_killed_is_counted_no_more() {
+    let (daemon, _) = daemon();
+    let mut killer = daemon.client();
+    for round in 0..20 {
+        let mut subscriber = daemon.client();
+        let id = id(&mut subscriber).to_string();
+        subscriber.command(&["SUBSCRIBE", "killed"]).unwrap();
+        let kill = encode(&["CLIENT", "KILL", "ID", &id]);
+        killer.send_raw(&[kill, encode(&["PUBSUB", "NUMSUB", "killed"])].concat()).unwrap();
+        assert_eq!(killer.receive().unwrap(), Reply::Integer(1));
+        assert_eq!(killer.receive().unwrap().items()[1], Reply::Integer(0), "round {round}");
+        assert!(subscriber.is_closed().unwrap());
+    }
 }
 
 #[test]
