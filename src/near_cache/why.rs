@@ -73,7 +73,7 @@ pub enum Why {
 }
 
 /// All of them, by number.
-const ALL: [Why; 27] = [
+const ALL: [Why; 28] = [
     Why::Command,
     Why::Policy,
     Why::Unworthy,
