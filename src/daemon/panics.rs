@@ -92,17 +92,18 @@ mod tests {
     use super::*;
     use crate::config::{LogConfig, LogFormat};
 
-    const LONG: Duration = Duration::from_millis(500);
+    /// Longer than it takes to write down a panic and to end, on a busy machine too.
+    const FOR_EVER: Duration = Duration::from_secs(60);
 
-    /// What goes on when `panicking` has panicked, in a process of its own.
-    fn go_on_after(panicking: impl Future<Output = ()> + 'static) {
+    /// What goes on for so long beside what panics, in a process of its own.
+    fn go_on_beside(panicking: impl Future<Output = ()> + 'static, time: Duration) {
         let config = LogConfig { format: LogFormat::Json, filter: "info".to_owned(), queue_max: 16 };
         telemetry::init(&config).unwrap();
         end_on_panic();
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, async {
             task::spawn_local(panicking);
-            time::sleep(LONG).await;
+            time::sleep(time).await;
         });
         tracing::info!("went on");
         telemetry::finish(None);
@@ -117,19 +118,19 @@ mod tests {
     #[test]
     #[ignore = "run by a_panic_ends_the_process in a process of its own"]
     fn a_task_panics() {
-        go_on_after(panicking());
+        go_on_beside(panicking(), FOR_EVER);
     }
 
     #[test]
     #[ignore = "run by a_panic_ends_the_process in a process of its own"]
     fn a_thread_panics() {
-        go_on_after(async { drop(thread::spawn(|| panic!("number {}", 7))) });
+        go_on_beside(async { drop(thread::spawn(|| panic!("number {}", 7))) }, FOR_EVER);
     }
 
     #[test]
     #[ignore = "run by a_session_that_panics_ends_alone in a process of its own"]
     fn a_session_panics() {
-        go_on_after(session(panicking()));
+        go_on_beside(session(panicking()), Duration::from_millis(500));
     }
 
     fn run(test: &str) -> (Output, String) {
