@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::words;
 use crate::clock::{self, Nanos};
 use crate::node::{Epoch, NodeId};
 
@@ -124,7 +125,9 @@ impl Board {
 
     /// Takes the facts about `node` from the text of its `INFO server`. Returns its `run_id`, empty if it has none.
     pub(super) fn post_server(&self, node: &NodeId, info: &str) -> Arc<str> {
-        let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        let field = |name: &str| {
+            info.lines().find_map(|line| line.strip_prefix(name)).map(|value| words::cut(value.as_bytes()))
+        };
         let run_id: Arc<str> = field("run_id:").unwrap_or_default().into();
         if let Some(redis_version) = field("redis_version:") {
             let facts = ServerFacts {

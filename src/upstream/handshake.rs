@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::options::{Credentials, UpstreamOptions};
 use super::pulse::Pulse;
 use super::wire::Wire;
+use super::words;
 use crate::clock::{self, Nanos};
 use crate::resp::{cursor, encode};
 
@@ -124,8 +125,8 @@ pub(super) fn refusal(error: &str) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, format!("{error}{hint}"))
 }
 
-/// The text of an error reply.
+/// The text of an error reply, or the beginning of it.
 pub(super) fn error_text(reply: &[u8]) -> Option<String> {
     let line = reply.strip_prefix(b"-")?;
-    Some(String::from_utf8_lossy(line.strip_suffix(b"\r\n").unwrap_or(line)).into_owned())
+    Some(words::cut(line.strip_suffix(b"\r\n").unwrap_or(line)))
 }

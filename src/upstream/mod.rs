@@ -34,6 +34,7 @@ mod tracking;
 mod transaction;
 mod view;
 mod wire;
+mod words;
 
 pub use board::{Board, Coherence, ServerFacts, Standing};
 pub use call::{Call, Outcome, Sent, UpstreamReply};

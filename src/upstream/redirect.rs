@@ -12,6 +12,9 @@ pub(super) enum Redirect {
     Ask(Slot, NodeId),
 }
 
+/// No name of a host is longer. It is repeated in the log and to clients.
+const HOST_BYTES_MAX: usize = 255;
+
 /// Reads an error reply (`-MOVED 3999 127.0.0.1:6381`) as a redirect. A node that does not say its host
 /// (`-MOVED 3999 :6381`) has the host of `asked`. Values that merely look like one are not error replies.
 pub(super) fn parse(frame: &[u8], asked: &NodeId) -> Option<Redirect> {
@@ -34,10 +37,11 @@ pub(super) fn parse(frame: &[u8], asked: &NodeId) -> Option<Redirect> {
 
 /// The node that `asked` says is at this host and port, if we may go there; IPv6 addresses get their brackets.
 ///
-/// What begins with `/` would be a Unix socket of this machine. Those are named by the configuration, or by a server that
+/// Nobody is at a host with a name that no host can have. What begins with `/` would be a Unix socket of this machine. Those are named by the configuration, or by a server that
 /// is on one itself.
 pub(super) fn address(host: &str, port: u16, asked: &NodeId) -> Option<NodeId> {
-    if host.starts_with('/') && !asked.address().starts_with('/') {
+    let is_socket = host.starts_with('/') && !asked.address().starts_with('/');
+    if is_socket || host.len() > HOST_BYTES_MAX {
         return None;
     }
     let bare_ipv6 = host.contains(':') && !host.starts_with('[');
@@ -53,13 +57,18 @@ mod tests {
         let asked = NodeId::new("10.0.0.1:7000");
         let slot = Slot::from_number(3999).unwrap();
         let to = |address: &str| NodeId::new(address);
-        let cases: [(&[u8], Option<Redirect>); 10] = [
+        let longest = "h".repeat(HOST_BYTES_MAX);
+        let (long, too_long) =
+            (format!("-MOVED 3999 {longest}:1\r\n"), format!("-ASK 3999 {longest}h:1\r\n"));
+        let cases: [(&[u8], Option<Redirect>); 12] = [
             (b"-MOVED 3999 10.0.0.2:7001\r\n", Some(Redirect::Moved(slot, to("10.0.0.2:7001")))),
             (b"-ASK 3999 10.0.0.2:7001\r\n", Some(Redirect::Ask(slot, to("10.0.0.2:7001")))),
             (b"-MOVED 3999 :7001\r\n", Some(Redirect::Moved(slot, to("10.0.0.1:7001")))),
             (b"-MOVED 3999 ::1:7001\r\n", Some(Redirect::Moved(slot, to("[::1]:7001")))),
             (b"-MOVED 99999 10.0.0.2:7001\r\n", None),
             (b"-MOVED 3999 /run/other.sock:1\r\n", None),
+            (long.as_bytes(), Some(Redirect::Moved(slot, to(&format!("{longest}:1"))))),
+            (too_long.as_bytes(), None),
             (b"-MOVED\r\n", None),
             (b"-ERR MOVED 3999 10.0.0.2:7001\r\n", None),
             (b"+MOVED 3999 10.0.0.2:7001\r\n", None),

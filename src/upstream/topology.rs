@@ -20,6 +20,7 @@ use super::SharedUpstream;
 use super::backoff::Backoff;
 use super::options::{Credentials, Deployment};
 use super::redirect::address;
+use super::words;
 use crate::key::{SLOT_COUNT, Slot};
 use crate::node::NodeId;
 
@@ -168,7 +169,8 @@ impl Asker {
                     doubtful = doubtful.or(Some(owned));
                     doubt
                 }
-                Ok(Err(cause)) => cause,
+                // It may be what the node said.
+                Ok(Err(cause)) => words::cut(cause.as_bytes()),
                 Err(_) => format!("no answer within {} ms", self.options.attempt_timeout.as_millis()),
             };
             causes.push(format!("{node}: {cause}"));
@@ -176,7 +178,7 @@ impl Asker {
         }
         // When every node doubts itself, what they say is still the best there is: the nodes themselves refuse what
         // they do not serve, and no connection to them is trusted for L1.
-        doubtful.ok_or_else(|| causes.join("; "))
+        doubtful.ok_or_else(|| words::joined(&causes))
     }
 
     fn candidates(&self) -> Vec<NodeId> {

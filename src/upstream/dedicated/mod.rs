@@ -23,6 +23,7 @@ use super::handshake;
 use super::redirect::{self, Redirect};
 use super::slots::NodeIndex;
 use super::wire::Wire;
+use super::words;
 use crate::key::Slot;
 use crate::node::NodeId;
 use crate::write_queue::WriteQueue;
@@ -233,7 +234,7 @@ impl Dedicated {
                 continue;
             }
             self.owed = self.owed.checked_sub(1).ok_or(io::ErrorKind::InvalidData)?;
-            return Ok(Some(frame));
+            return Ok(Some(words::redirect_cut(frame)));
         }
         self.link.wire.write(&mut self.out)?;
         self.link.wire.event(!self.out.is_empty()).await?;

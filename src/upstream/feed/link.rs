@@ -17,6 +17,7 @@ use crate::upstream::backoff::Backoff;
 use crate::upstream::handshake;
 use crate::upstream::slots::NodeIndex;
 use crate::upstream::wire::{Event, Wire};
+use crate::upstream::words;
 use crate::write_queue::WriteQueue;
 
 /// One connection, whichever life of it.
@@ -209,8 +210,10 @@ impl Link {
     }
 
     fn refused(&self, error: &Bytes) {
-        tracing::warn!(node = %self.node, error = %error.trim_ascii_end().escape_ascii(), "a node refused to subscribe");
-        self.feed.ledger().refused(self.index, Bytes::copy_from_slice(error));
+        let why = words::cut(error.trim_ascii_end());
+        tracing::warn!(node = %self.node, error = %why.as_bytes().escape_ascii(), "a node refused to subscribe");
+        let error = words::redirect_cut(Bytes::copy_from_slice(error));
+        self.feed.ledger().refused(self.index, error);
     }
 }
 

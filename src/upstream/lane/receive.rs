@@ -18,6 +18,7 @@ use crate::upstream::redirect::{self, Redirect};
 use crate::upstream::tracking::Tracking;
 use crate::upstream::transaction::exec_abort;
 use crate::upstream::wire::Wire;
+use crate::upstream::words;
 
 // === impl Lane ===
 
@@ -93,7 +94,7 @@ impl Lane {
                 let _ = sender.send(Ok(UpstreamReply { frame, rerouted: waiting.rerouted, tracked }));
             }
             Waiter::Arming if is_error => {
-                let why = String::from_utf8_lossy(frame.trim_ascii_end());
+                let why = words::cut(frame.trim_ascii_end());
                 tracing::warn!(node = %self.node, %why, "the node does not track reads: clients that cache are told so");
                 self.state.borrow_mut().refuses_tracking = true;
             }
@@ -120,7 +121,7 @@ impl Lane {
                 if is_about_topology(&frame) {
                     upstream.shared.table.ask_refresh();
                 }
-                waiting.answer(frame, tracked);
+                waiting.answer(words::redirect_cut(frame), tracked);
             }
         }
     }
@@ -140,7 +141,8 @@ impl Lane {
                 if is_about_topology(cause) {
                     upstream.shared.table.ask_refresh();
                 }
-                waiting.answer(refusal.as_deref().map_or(exec, exec_abort), false);
+                let aborted = refusal.map(|refusal| exec_abort(&words::redirect_cut(refusal)));
+                waiting.answer(aborted.unwrap_or(exec), false);
             }
         }
     }
