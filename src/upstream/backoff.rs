@@ -9,6 +9,7 @@ pub(super) struct Backoff {
     min: Duration,
     max: Duration,
     next: Duration,
+    failing: bool,
 }
 
 // === impl Backoff ===
@@ -16,11 +17,12 @@ pub(super) struct Backoff {
 impl Backoff {
     /// Delays from `min` to `max`.
     pub(super) fn new(min: Duration, max: Duration) -> Backoff {
-        Backoff { min, max, next: min }
+        Backoff { min, max, next: min, failing: false }
     }
 
     /// The delay before the next attempt.
     pub(super) fn next_delay(&mut self) -> Duration {
+        self.failing = true;
         let whole = self.next;
         self.next = (whole * 2).min(self.max);
         whole.mul_f64(0.5 + fastrand::f64() / 2.0)
@@ -28,7 +30,12 @@ impl Backoff {
 
     /// An attempt succeeded: the next failure begins anew.
     pub(super) fn reset(&mut self) {
-        self.next = self.min;
+        (self.next, self.failing) = (self.min, false);
+    }
+
+    /// Whether an attempt failed before, and none has succeeded since: what was logged then need not be logged again.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing
     }
 }
 
@@ -44,7 +51,9 @@ mod tests {
             let whole = Duration::from_millis(whole);
             assert!(delay >= whole / 2 && delay <= whole, "{delay:?} of {whole:?}");
         }
+        assert!(backoff.is_failing());
         backoff.reset();
+        assert!(!backoff.is_failing());
         assert!(backoff.next_delay() <= Duration::from_millis(50));
     }
 }

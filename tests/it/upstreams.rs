@@ -1,6 +1,7 @@
 //! Every kind of upstream, and what INFO says of it.
 
 use std::fs;
+use std::thread;
 use std::time::Duration;
 
 use nearside::dev::sentinel::SERVICE;
@@ -50,6 +51,23 @@ fn a_node_that_is_gone_is_lost_and_tracked_again_once_it_is_back() {
     eventually("the node is tracked again", NOTICE, || state("tracked"));
     cluster.settle().unwrap();
     daemon.until_tracked(3);
+}
+
+#[test]
+fn a_node_that_stays_away_is_logged_once_each_time() {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let url = format!("redis://{}", upstream.server().address());
+    let bounds = ["--upstream-backoff-min", "10ms", "--upstream-backoff-max", "20ms"];
+    let daemon = Daemon::start(&[&["--upstream", &url][..], &bounds].concat());
+    for times in 1..=2 {
+        daemon.until_tracked(1);
+        upstream.server().kill9().unwrap();
+        eventually("it is logged", NOTICE, || daemon.times_logged("cannot connect upstream") == times);
+        // Long enough for many attempts.
+        thread::sleep(Duration::from_millis(500));
+        assert_eq!(daemon.times_logged("cannot connect upstream"), times);
+        upstream.server().restart().unwrap();
+    }
 }
 
 #[test]

@@ -117,8 +117,12 @@ impl Work {
                 Err(_) => format!("no answer within {} ms", self.options.connect_timeout.as_millis()),
             };
             self.shared.board.post_listener(&self.node, Link::Down);
+            if backoff.is_failing() {
+                tracing::debug!(node = %self.node, cause, "the node is still not listened to");
+            } else {
+                tracing::info!(node = %self.node, cause, "the node is not listened to; trying again");
+            }
             let delay = backoff.next_delay();
-            tracing::info!(node = %self.node, cause, "the node is not listened to; trying again");
             time::sleep(delay).await;
         }
     }

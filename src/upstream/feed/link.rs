@@ -59,8 +59,12 @@ pub(super) async fn run(
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {} ms", options.connect_timeout.as_millis()),
         };
+        if backoff.is_failing() {
+            tracing::debug!(node = %link.node, cause, "still cannot connect to subscribe");
+        } else {
+            tracing::info!(node = %link.node, cause, "cannot connect to subscribe");
+        }
         let delay = backoff.next_delay();
-        tracing::info!(node = %link.node, cause, retry_ms = delay.as_millis() as u64, "cannot connect to subscribe");
         link.feed.ledger().enter(index, Phase::Down(cause));
         link.feed.settled.notify_waiters();
         link.feed.needed.notify_one();

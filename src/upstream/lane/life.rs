@@ -201,8 +201,12 @@ impl Lane {
     /// An attempt to connect failed: everything that waited fails, and so does what comes during the delay.
     async fn down(&self, cause: &str, backoff: &mut Backoff, upstream: &Upstream) {
         let news = self.enter(Phase::Down(cause.to_owned()));
+        if backoff.is_failing() {
+            tracing::debug!(node = %self.node, worker = upstream.worker, cause, "still cannot connect upstream");
+        } else {
+            tracing::info!(node = %self.node, worker = upstream.worker, cause, "cannot connect upstream");
+        }
         let delay = backoff.next_delay();
-        tracing::info!(node = %self.node, worker = upstream.worker, cause, retry_ms = delay.as_millis() as u64, "cannot connect upstream");
         self.fail_all(&self.unreachable(cause));
         if news {
             upstream.post(&self.node, Link::Down);
