@@ -187,7 +187,8 @@ fn walk(
         let scanned = scanner.scan(&bytes[at..]).map_err(Ended::Broken)?;
         let length = match &scanned {
             Scan::Incomplete => return Ok(at),
-            Scan::Nothing(length) | Scan::Request(length) | Scan::Inline(length, _) => *length,
+            Scan::Nothing(length) | Scan::Request(length) => *length,
+            Scan::LargeRequest(length, _) | Scan::Inline(length, _) => *length,
         };
         // A request that came alone has nothing to be fetched together with.
         if walked % AHEAD_MAX == 0 && at + length < bytes.len() {
@@ -199,6 +200,10 @@ fn walk(
             Scan::Request(_) => {
                 let copy = OnceCell::new();
                 handle(Request::new(&bytes[at..at + length], scanner.args(), &copy), out)
+            }
+            Scan::LargeRequest(_, args) => {
+                let copy = OnceCell::new();
+                handle(Request::new(&bytes[at..at + length], &args, &copy), out)
             }
             Scan::Inline(_, request) => handle(request.as_request(), out),
         };

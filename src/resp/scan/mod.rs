@@ -14,6 +14,9 @@ pub use ahead::{AHEAD_MAX, keys_ahead};
 use super::inline;
 use super::request::OwnedRequest;
 
+/// The scanner keeps the memory for the places of so many arguments, for the next request.
+const KEPT_ARGS_MAX: usize = 1024;
+
 /// The longest line with a count or a length that is waited for, as in Redis.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -43,6 +46,8 @@ pub enum Scan {
     Nothing(usize),
     /// A request of so many bytes; [`RequestScanner::args`] says where its arguments lie.
     Request(usize),
+    /// A request of so many bytes with very many arguments, and where they lie: the scanner does not keep the memory.
+    LargeRequest(usize, Vec<Range<usize>>),
     /// An inline command, so many bytes long, as the request that it means.
     Inline(usize, OwnedRequest),
 }
@@ -210,6 +215,9 @@ impl RequestScanner {
             return Ok(Scan::Incomplete);
         }
         self.missing = None;
+        if self.args.len() > KEPT_ARGS_MAX {
+            return Ok(Scan::LargeRequest(self.at, std::mem::take(&mut self.args)));
+        }
         Ok(Scan::Request(self.at))
     }
 }

@@ -29,6 +29,24 @@ impl Random {
 }
 
 #[test]
+fn the_places_of_very_many_arguments_are_not_kept() {
+    let mut scanner = RequestScanner::new(RequestLimits { args_max: 100_000, ..LIMITS });
+    let bytes = [b"*100000\r\n".to_vec(), b"$1\r\na\r\n".repeat(100_000)].concat();
+    // In two pieces, as a request that large comes.
+    assert!(matches!(scanner.scan(&bytes[..bytes.len() / 2]), Ok(Scan::Incomplete)));
+    match scanner.scan(&bytes) {
+        Ok(Scan::LargeRequest(length, args)) => {
+            assert_eq!((length, args.len()), (bytes.len(), 100_000));
+            assert!(args.iter().all(|range| &bytes[range.clone()] == b"a"));
+        }
+        scanned => panic!("{scanned:?}"),
+    }
+    assert!(scanner.args.capacity() <= KEPT_ARGS_MAX);
+    assert!(matches!(scanner.scan(b"*1\r\n$4\r\nPING\r\n"), Ok(Scan::Request(14))));
+    assert_eq!(scanner.args().first(), Some(&(8..12)));
+}
+
+#[test]
 fn a_request_is_found_with_its_arguments() {
     let mut scanner = RequestScanner::new(LIMITS);
     let bytes = b"*2\r\n$3\r\nGET\r\n$4\r\na\r\nb\r\n*1\r\n";
