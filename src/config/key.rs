@@ -141,7 +141,7 @@ pub static KEYS: &[Key] = &[
         "transaction_bytes_max",
         "SIZE",
         Some("1gb"),
-        "Requests queued since MULTI; a transaction beyond it is refused",
+        "Memory that the requests queued since MULTI take; a transaction beyond it is refused",
     ),
     key(Bounds, "request_inline_max", "SIZE", Some("64kb"), "One request typed as a plain line"),
     key(

@@ -90,7 +90,7 @@ pub struct SessionLimits {
     pub pipeline_depth_max: usize,
     /// Bytes of requests that may wait while an earlier one is carried out alone.
     pub ahead_bytes_max: usize,
-    /// Bytes of the requests queued since MULTI.
+    /// Bytes that the requests queued since MULTI take.
     pub transaction_bytes_max: usize,
     /// Bytes that may wait for a client that is subscribed to something to read them.
     pub subscribed_output_bytes_max: usize,

@@ -3,6 +3,7 @@
 //! Redis 7.0 and Valkey say different things of a command that may not stand inside a transaction, and so does the
 //! daemon, by what the upstream is.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -24,12 +25,18 @@ use crate::resp::request::{OwnedRequest, Request};
 const QUEUED: &[u8] = b"+QUEUED\r\n";
 const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
 
+/// What a queued command takes beside its bytes: its place in a list that has grown, and its allocations.
+const STEP_BYTES: usize = size_of::<Step>() + 64;
+
 /// What was queued since MULTI.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
     steps: Vec<Step>,
+    /// How many were queued, also when they are not kept because the transaction is aborted.
+    queued: usize,
     /// The slot of all keys so far.
     slot: Option<Slot>,
+    /// What they take.
     bytes: usize,
     /// A command was refused, so EXEC will carry out nothing.
     aborted: bool,
@@ -59,9 +66,10 @@ impl Step {
 // === impl Transaction ===
 
 impl Transaction {
-    /// A command was refused.
+    /// A command was refused: nothing will be carried out, so nothing is kept.
     pub(super) fn abort(&mut self) {
         self.aborted = true;
+        self.steps = Vec::new();
     }
 
     /// Whether EXEC will publish a message.
@@ -102,7 +110,7 @@ pub(super) fn queue(
         }
     };
     let reply = transaction.push(step, spec.name, request, context);
-    state.client.note_queued(Some(transaction.steps.len()));
+    state.client.note_queued(Some(transaction.queued));
     Some(Answer::Now(reply))
 }
 
@@ -152,13 +160,17 @@ impl Transaction {
         context: &SessionContext,
     ) -> Bytes {
         let bytes_max = context.limits.transaction_bytes_max;
+        let bytes = self.bytes + request.raw().len() + request.len() * size_of::<Range<usize>>() + STEP_BYTES;
         let refusal = match step {
-            Ok(_) if self.bytes + request.raw().len() > bytes_max => format!(
-                "ERR nearside: the transaction is larger than {bytes_max} bytes (transaction_bytes_max); \
+            // As in Redis, what comes behind a refusal is no longer queued, and told that it was.
+            Ok(_) if self.aborted => return Bytes::from_static(QUEUED),
+            Ok(_) if bytes > bytes_max => format!(
+                "ERR nearside: the transaction takes more than {bytes_max} bytes (transaction_bytes_max); \
                  nothing of it will be executed"
             ),
             Ok(step) => {
-                self.bytes += request.raw().len();
+                self.bytes = bytes;
+                self.queued += 1;
                 self.steps.push(step);
                 return Bytes::from_static(QUEUED);
             }

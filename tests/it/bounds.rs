@@ -421,4 +421,13 @@ fn transaction_bytes_max() {
     assert!(refused.contains("(transaction_bytes_max)"), "{refused}");
     assert!(client.command(&["EXEC"]).unwrap().text().starts_with("EXECABORT"));
     assert!(client.command(&["GET", "k"]).unwrap().is_nil());
+    // A command takes more memory than it has bytes, and that counts.
+    ok(&mut client, &["MULTI"]);
+    let refused = (0..40).map(|_| client.command(&["GET", "k"]).unwrap()).position(|reply| reply.is_error());
+    assert!(refused.is_some_and(|taken| (2..10).contains(&taken)), "{refused:?}");
+    // What will not be executed is not kept, and CLIENT LIST still counts it.
+    let queued = refused.map(|taken| format!(" multi={taken} "));
+    let line = daemon.client().command(&["CLIENT", "LIST"]).unwrap().text();
+    assert!(queued.is_some_and(|queued| line.contains(&queued)), "{line}");
+    assert!(client.command(&["EXEC"]).unwrap().text().starts_with("EXECABORT"));
 }
