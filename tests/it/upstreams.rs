@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nearside::dev::sentinel::SERVICE;
 use nearside::dev::{Client, Reply, Sentinel, Standalone};
+use tokio::time::Instant;
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::{eventually, own_primaries, shared_cluster};
@@ -68,6 +69,33 @@ fn a_node_that_stays_away_is_logged_once_each_time() {
         assert_eq!(daemon.times_logged("cannot connect upstream"), times);
         upstream.server().restart().unwrap();
     }
+}
+
+#[test]
+fn a_server_that_became_a_replica_is_connected_to_anew_now_and_then() {
+    let (upstream, primary) = (Standalone::launch(&[]).unwrap(), Standalone::launch(&[]).unwrap());
+    let server = upstream.server();
+    let daemon = Daemon::start(&["--upstream", &format!("redis://{}", server.address())]);
+    daemon.until_tracked(1);
+    let mut client = daemon.client();
+    assert!(client.command(&["SET", "key", "value"]).unwrap().is_ok());
+    let (host, port) =
+        (primary.server().address().ip().to_string(), primary.server().address().port().to_string());
+    assert!(server.command(&["REPLICAOF", &host, &port]).unwrap().is_ok());
+    let begun = Instant::now();
+    let told = client.command(&["SET", "key", "value"]).unwrap().text();
+    assert!(told.starts_with("READONLY"), "{told}");
+    eventually("its name is resolved anew", NOTICE, || daemon.counter("upstream_losses") == 1);
+    daemon.until_tracked(1);
+    // Who has one server that takes no writes keeps the connection, whatever is written.
+    for _ in 0..100 {
+        let told = client.command(&["SET", "key", "value"]).unwrap().text();
+        assert!(told.starts_with("READONLY"), "{told}");
+    }
+    let (losses, seconds) = (daemon.counter("upstream_losses"), begun.elapsed().as_secs());
+    assert!(losses <= 1 + seconds / 5, "{losses} in {seconds} s");
+    assert!(server.command(&["REPLICAOF", "NO", "ONE"]).unwrap().is_ok());
+    assert!(client.command(&["SET", "key", "value"]).unwrap().is_ok());
 }
 
 #[test]

@@ -46,6 +46,10 @@ struct State {
     /// When a command or reply that takes more than one write or read last came along. A large value may take longer
     /// than a deadline; it is overdue only when it stands still for that long.
     progress_at: Nanos,
+    /// The one server that there is takes no writes.
+    takes_no_writes: bool,
+    /// Not before is the connection ended for that again.
+    stays_until: Nanos,
 }
 
 /// Where the connection stands; the transitions are in the file's opening comment.
@@ -70,6 +74,8 @@ impl Lane {
             run_id: Arc::default(),
             refuses_tracking: false,
             progress_at: 0,
+            takes_no_writes: false,
+            stays_until: 0,
         };
         Rc::new(Lane { node, state: RefCell::new(state), wake: Notify::new() })
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -12,13 +13,16 @@ use crate::upstream::Upstream;
 use crate::upstream::board::Link;
 use crate::upstream::call::{UpstreamReply, Waiter, Waiting};
 use crate::upstream::error::Failure;
-use crate::upstream::pulse::Pulse;
+use crate::upstream::pulse::{Heartbeat, Pulse};
 use crate::upstream::push::{self, Push};
 use crate::upstream::redirect::{self, Redirect};
 use crate::upstream::tracking::Tracking;
 use crate::upstream::transaction::exec_abort;
 use crate::upstream::wire::Wire;
 use crate::upstream::words;
+
+/// How long a connection to one server is kept that takes no writes, at least.
+const STAY: Duration = Duration::from_secs(5);
 
 // === impl Lane ===
 
@@ -42,7 +46,28 @@ impl Lane {
         if wire.is_amid_frame() {
             self.state.borrow_mut().progress_at = now;
         }
-        Ok(())
+        self.look_elsewhere(now)
+    }
+
+    /// Nobody else tells where one server went that became a replica: its name does, when it is resolved anew. A server
+    /// that never takes writes keeps its connection for most of the time.
+    fn look_elsewhere(&self, now: Nanos) -> io::Result<()> {
+        let mut state = self.state.borrow_mut();
+        if !std::mem::take(&mut state.takes_no_writes) || now < state.stays_until {
+            return Ok(());
+        }
+        state.stays_until = now + clock::nanos(STAY);
+        Err(io::Error::other("the server takes no writes: its name is resolved anew"))
+    }
+
+    /// Takes note of an error that says who the node is, or is not.
+    fn doubt(&self, error: &[u8], upstream: &Upstream) {
+        if is_about_topology(error) {
+            upstream.shared.table.ask_refresh();
+        }
+        if error.starts_with(b"-READONLY") && upstream.options.heartbeat == Heartbeat::Ping {
+            self.state.borrow_mut().takes_no_writes = true;
+        }
     }
 
     /// Whoever asked for a reply that is too long is told so, and nobody asks for it again on the next connection.
@@ -118,9 +143,7 @@ impl Lane {
         match redirect {
             Some(redirect) => upstream.redirect(redirect, waiting),
             None => {
-                if is_about_topology(&frame) {
-                    upstream.shared.table.ask_refresh();
-                }
+                self.doubt(&frame, upstream);
                 waiting.answer(words::redirect_cut(frame), tracked);
             }
         }
@@ -138,9 +161,7 @@ impl Lane {
             }
             Some(moved) if waiting.call.slot.is_some() => upstream.redirect(moved, waiting),
             _ => {
-                if is_about_topology(cause) {
-                    upstream.shared.table.ask_refresh();
-                }
+                self.doubt(cause, upstream);
                 let aborted = refusal.map(|refusal| exec_abort(&words::redirect_cut(refusal)));
                 waiting.answer(aborted.unwrap_or(exec), false);
             }
