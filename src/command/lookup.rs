@@ -32,6 +32,11 @@ pub fn recognise(request: &Request<'_>) -> Result<&'static Spec, Fault> {
     if spec.takes(request.len()) { Ok(spec) } else { Err(Fault::Arity(spec.name)) }
 }
 
+/// Whether all that is wrong with `request` is that its last key has no value: MSET of an odd number.
+pub fn is_unpaired(request: &Request<'_>) -> bool {
+    find(request.arg(0)).is_some_and(|spec| !spec.takes(request.len()) && spec.fits(request.len()))
+}
+
 /// Finds the rows of requests of which most have the row of the one before.
 #[derive(Debug, Default)]
 pub struct Recogniser {
@@ -285,6 +290,12 @@ mod tests {
         assert_eq!(recognised("GET a b"), Err(Fault::Arity("get")));
         assert_eq!(recognised("MSET a 1 b 2"), Ok("mset"));
         assert_eq!(recognised("MSET a 1 b"), Err(Fault::Arity("mset")));
+        for (request, unpaired) in
+            [("MSET a 1 b", true), ("MSET a", false), ("MSET a 1", false), ("GET a b", false)]
+        {
+            let request = OwnedRequest::from_args(request.split(' '));
+            assert_eq!(is_unpaired(&request.as_request()), unpaired, "{request:?}");
+        }
     }
 
     #[test]

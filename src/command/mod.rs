@@ -21,7 +21,7 @@ pub use flags::Flags;
 pub use keys::{KeyPositions, Keys, KeysUnknown};
 pub use lasting::{Lasting, is_silent};
 pub use learned::Learned;
-pub use lookup::{NUMBERS, Recogniser, all, named, number_of, recognise};
+pub use lookup::{NUMBERS, Recogniser, all, is_unpaired, named, number_of, recognise};
 
 pub use refusal::Refusal;
 
@@ -109,9 +109,14 @@ impl Spec {
     /// pairs.
     #[inline]
     fn takes(&self, count: usize) -> bool {
-        let least = usize::from(self.arity.unsigned_abs());
-        let fits = if self.arity < 0 { count >= least } else { count == least };
         let paired = !matches!(self.keys, Keys::Range { last: -1, step: 2, .. }) || count % 2 == 1;
-        fits && paired
+        self.fits(count) && paired
+    }
+
+    /// Whether Redis takes so many arguments before it carries the request out: it looks for pairs only then.
+    #[inline]
+    fn fits(&self, count: usize) -> bool {
+        let least = usize::from(self.arity.unsigned_abs());
+        if self.arity < 0 { count >= least } else { count == least }
     }
 }

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::{LocalBoxFuture, join_all};
 
 use super::SessionContext;
@@ -16,7 +16,7 @@ use super::local::{self, Haste, ok};
 use super::modes::Modes;
 use super::monitor;
 use super::state::State;
-use crate::command::{Class, Fault, Flags, Spec, recognise};
+use crate::command::{Class, Fault, Flags, Spec, is_unpaired, recognise};
 use crate::key::Slot;
 use crate::proxy::{Answer, Caller, Element, NotAPart, Part, Watched, without_server};
 use crate::resp::encode;
@@ -48,7 +48,7 @@ enum Step {
     Own(&'static Spec, OwnedRequest),
     /// The server carries it out.
     Part(Part),
-    /// The daemon has carried it out before the others, and this is the answer.
+    /// Its answer is known before the others are carried out.
     Done(OwnedRequest, Bytes),
 }
 
@@ -129,6 +129,15 @@ pub(super) fn queue_unrecognised(
         return Some(Answer::Now(encode::error_reply(error)));
     }
     let transaction = state.modes.as_mut()?.transaction.as_mut()?;
+    if matches!(fault, Fault::Arity(_)) && is_unpaired(request) {
+        // Redis finds that when it carries it out, and so its element is the error.
+        let mut error = BytesMut::new();
+        fault.write(request, &mut error);
+        let step = Step::Done(request.to_owned(), error.freeze());
+        let reply = transaction.push(Ok(step), "", request, context);
+        state.client.note_queued(Some(transaction.queued));
+        return Some(Answer::Now(reply));
+    }
     if fault != Fault::Unknown {
         transaction.abort();
         return None;
@@ -292,7 +301,7 @@ fn own(spec: &'static Spec, request: &OwnedRequest, state: &mut State, context: 
             _ => encode::error_reply("ERR nearside cannot do this inside MULTI: it would have to wait"),
         },
         Class::Refused(refusal) => {
-            let mut out = bytes::BytesMut::new();
+            let mut out = BytesMut::new();
             refusal.write(spec, &mut out);
             out.freeze()
         }

@@ -160,3 +160,20 @@ fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
         assert_eq!(next.command(&["EXEC"]).unwrap().items().len(), 1);
     }
 }
+
+#[test]
+fn an_mset_of_an_odd_number_is_queued_and_its_element_is_the_error() {
+    let daemon = Daemon::before(shared_cluster());
+    let mut client = daemon.client();
+    ok(&mut client, &["MULTI"]);
+    queued(&mut client, &["SET", "{odd}a", "1"]);
+    queued(&mut client, &["MSET", "{odd}a", "2", "{odd}b"]);
+    queued(&mut client, &["MSETNX", "{odd}a", "3", "{odd}b"]);
+    let reply = client.command(&["EXEC"]).unwrap();
+    let texts: Vec<String> = reply.items().iter().map(Reply::text).collect();
+    assert_eq!(texts[0], "OK");
+    assert_eq!(texts[1], "ERR wrong number of arguments for 'mset' command");
+    assert_eq!(texts[2], "ERR wrong number of arguments for 'msetnx' command");
+    assert_eq!(client.command(&["GET", "{odd}a"]).unwrap().text(), "1");
+    daemon.assert_quiet();
+}
