@@ -6,11 +6,13 @@
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::panic::{self, PanicHookInfo};
-use std::pin::pin;
+use std::pin::Pin;
 use std::process;
+use std::task::{Context, Poll};
 use std::thread;
+
+use pin_project_lite::pin_project;
 
 use crate::telemetry;
 
@@ -34,14 +36,27 @@ pub fn end_on_panic() {
     }));
 }
 
-/// Runs a session. If it panics, its client alone loses by that: all that it holds is given back, as when the client leaves.
-pub(super) async fn session(session: impl Future<Output = ()>) {
-    let mut session = pin!(session);
-    poll_fn(|cx| {
+pin_project! {
+    /// A session that runs. If it panics, its client alone loses by that: all that it holds is given back, as when the
+    /// client leaves. An async function would take the memory of the session twice, for every client.
+    pub(super) struct Contained<S> {
+        #[pin]
+        session: S,
+    }
+}
+
+/// `session`, contained.
+pub(super) fn contained<S: Future<Output = ()>>(session: S) -> Contained<S> {
+    Contained { session }
+}
+
+impl<S: Future<Output = ()>> Future for Contained<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let _in_session = InSession::begin();
-        session.as_mut().poll(cx)
-    })
-    .await;
+        self.project().session.poll(cx)
+    }
 }
 
 /// Until it is dropped, a session runs on this thread.
@@ -130,7 +145,7 @@ mod tests {
     #[test]
     #[ignore = "run by a_session_that_panics_ends_alone in a process of its own"]
     fn a_session_panics() {
-        go_on_beside(session(panicking()), Duration::from_millis(500));
+        go_on_beside(contained(panicking()), Duration::from_millis(500));
     }
 
     fn run(test: &str) -> (Output, String) {

@@ -223,7 +223,7 @@ impl Host {
                 let session = Session::new(self.context.clone(), connection, endpoints);
                 let running = self.context.drain.running();
                 task::spawn_local(async move {
-                    panics::session(session.run()).await;
+                    panics::contained(session.run()).await;
                     drop((permit, running));
                 });
             }
