@@ -37,8 +37,8 @@ pub(super) fn parse(frame: &[u8], asked: &NodeId) -> Option<Redirect> {
 
 /// The node that `asked` says is at this host and port, if we may go there; IPv6 addresses get their brackets.
 ///
-/// Nobody is at a host with a name that no host can have. What begins with `/` would be a Unix socket of this machine. Those are named by the configuration, or by a server that
-/// is on one itself.
+/// Nobody is at a host with a name that no host can have. What begins with `/` would be a Unix socket of this machine. Those
+/// are named by the configuration, or by a server that is on one itself.
 pub(super) fn address(host: &str, port: u16, asked: &NodeId) -> Option<NodeId> {
     let is_socket = host.starts_with('/') && !asked.address().starts_with('/');
     if is_socket || host.len() > HOST_BYTES_MAX {
