@@ -431,3 +431,20 @@ fn transaction_bytes_max() {
     assert!(queued.is_some_and(|queued| line.contains(&queued)), "{line}");
     assert!(client.command(&["EXEC"]).unwrap().text().starts_with("EXECABORT"));
 }
+
+#[test]
+fn a_name_that_no_command_has_is_not_asked_about() {
+    let (server, daemon) = bounded(&[]);
+    let mut client = daemon.client();
+    let asked = || {
+        let stats = server.server().command(&["INFO", "commandstats"]).unwrap().text();
+        let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_command|info:calls="));
+        line.map_or(0, |rest| rest.split(',').next().unwrap().parse::<u64>().unwrap())
+    };
+    for (length, questions) in [(128, 1), (129, 0), (1_000_000, 0)] {
+        let before = asked();
+        let reply = client.command(&["n".repeat(length).as_str()]).unwrap();
+        assert!(reply.text().contains("unknown command 'nnn"), "{}", &reply.text()[..60]);
+        assert_eq!(asked() - before, questions, "{length}");
+    }
+}
