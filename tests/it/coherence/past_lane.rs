@@ -1,4 +1,5 @@
-//! What comes over a dedicated connection may be newer than what the lane of the node has heard of. L1 must not serve
+//! What a client was told may be newer than what the lane of the node has heard of: over a dedicated connection, or as the
+//! reply to a read that writes. L1 must not serve
 //! anything older after it, even if the lane never hears.
 
 use nearside::dev::{Client, Cluster, Reply};
@@ -68,5 +69,17 @@ fn what_was_waited_for_is_not_followed_by_something_older() {
     assert!(!waiting.receive().unwrap().is_nil());
     for client in clients.iter_mut().chain([&mut waiting]) {
         assert_eq!(command(client, "XLEN {s}").integer(), Some(2));
+    }
+}
+
+#[test]
+fn what_pfcount_leaves_in_its_key_is_read_behind_it() {
+    let (cluster, _relay, _daemon, mut clients) = deaf("{h}", &["PFADD", "{h}", "a", "b"], &["GET", "{h}"]);
+    let before = command(&mut clients[1], "GET {h}");
+    assert_eq!(command(&mut clients[0], "PFCOUNT {h}").integer(), Some(2));
+    let after = command(&mut client_of_owner(&cluster, b"{h}"), "GET {h}");
+    assert_ne!(before, after, "PFCOUNT changed nothing");
+    for client in &mut clients {
+        assert_eq!(command(client, "GET {h}"), after);
     }
 }
