@@ -1,6 +1,5 @@
 //! What a client was told may be newer than what the lane of the node has heard of: over a dedicated connection, or as the
-//! reply to a read that writes. L1 must not serve
-//! anything older after it, even if the lane never hears.
+//! reply to a read that writes. L1 must not serve anything older after it, even if the lane never hears.
 
 use nearside::dev::{Client, Cluster, Reply};
 
