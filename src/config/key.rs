@@ -265,7 +265,7 @@ pub static KEYS: &[Key] = &[
         "upstream_backoff_min",
         "DURATION",
         Some("50ms"),
-        "First wait before a lost node is tried again",
+        "First wait before a lost node is tried again, and the least from one connection to the next",
     ),
     key(
         Bounds,

@@ -93,7 +93,7 @@ pub struct UpstreamConfig {
     pub dedicated_idle_max: usize,
     /// How long they are kept.
     pub dedicated_idle_timeout: Duration,
-    /// First wait before a lost node is tried again.
+    /// First wait before a lost node is tried again, and the least from one connection to the next.
     pub backoff_min: Duration,
     /// Longest wait before a lost node is tried again.
     pub backoff_max: Duration,

@@ -1,6 +1,6 @@
 //! Connections to a node that are cut or silent, seen through a relay: nothing is done twice, nothing stale is served.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nearside::dev::{Cluster, Node, Reply};
 
@@ -80,4 +80,24 @@ fn what_was_cached_is_not_served_for_long_over_a_silent_connection() {
     eventually("the new value is read", BACK_LIMIT, || {
         client.command(&["GET", "key"]).unwrap() == Reply::bulk("new")
     });
+}
+
+#[test]
+fn a_node_that_hangs_up_again_and_again_is_not_connected_to_without_pause() {
+    let cluster = own_primaries(1);
+    let node = &cluster.nodes()[0];
+    let relay = Relay::before(node);
+    let upstream = format!("redis-cluster://{}", relay.address());
+    let daemon = Daemon::start(&["--upstream", &upstream, "--upstream-backoff-min", "200ms"]);
+    let mut client = daemon.client();
+    let (mut connections, began) = (0, Instant::now());
+    while began.elapsed() < Duration::from_secs(2) {
+        // A command that came before the loss was seen is an error; one that waited for the connection is not.
+        if !client.command(&["INCR", "counter"]).unwrap().is_error() {
+            connections += 1;
+            relay.cut();
+        }
+    }
+    let most = 1 + began.elapsed().as_millis() / 200;
+    assert!((3..=most).contains(&connections), "{connections} connections in {:?}", began.elapsed());
 }
