@@ -1,8 +1,9 @@
 //! Connections to a node that are cut or silent, seen through a relay: nothing is done twice, nothing stale is served.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nearside::dev::{Cluster, Node, Reply};
+use tokio::time::Instant;
 
 use crate::support::daemon::Daemon;
 use crate::support::relay::Relay;
