@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use tokio::time::{self, Instant};
+
 /// Delays that double from `min` to `max`, each cut at random to between half and all of it, so that many daemons
-/// do not come back to a node at the same instant.
+/// do not come back to a node at the same instant. And a pause of `min` from one success to the next attempt, so that a
+/// node which greets and hangs up is not connected to as fast as it does that.
 #[derive(Clone, Debug)]
 pub(super) struct Backoff {
     min: Duration,
     max: Duration,
     next: Duration,
     failing: bool,
+    not_before: Option<Instant>,
 }
 
 // === impl Backoff ===
@@ -17,7 +21,7 @@ pub(super) struct Backoff {
 impl Backoff {
     /// Delays from `min` to `max`.
     pub(super) fn new(min: Duration, max: Duration) -> Backoff {
-        Backoff { min, max, next: min, failing: false }
+        Backoff { min, max, next: min, failing: false, not_before: None }
     }
 
     /// The delay before the next attempt.
@@ -31,6 +35,14 @@ impl Backoff {
     /// An attempt succeeded: the next failure begins anew.
     pub(super) fn reset(&mut self) {
         (self.next, self.failing) = (self.min, false);
+        self.not_before = Some(Instant::now() + self.min);
+    }
+
+    /// Waits until `min` has passed since an attempt succeeded, if none was made since.
+    pub(super) async fn pause(&mut self) {
+        if let Some(instant) = self.not_before.take() {
+            time::sleep_until(instant).await;
+        }
     }
 
     /// Whether an attempt failed before, and none has succeeded since: what was logged then need not be logged again.
@@ -55,5 +67,23 @@ mod tests {
         backoff.reset();
         assert!(!backoff.is_failing());
         assert!(backoff.next_delay() <= Duration::from_millis(50));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn from_one_success_to_the_next_attempt_is_a_pause() {
+        let (min, began) = (Duration::from_millis(50), Instant::now());
+        let mut backoff = Backoff::new(min, min);
+        backoff.pause().await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "nothing came before the first attempt");
+        backoff.reset();
+        time::advance(min / 2).await;
+        backoff.pause().await;
+        assert_eq!(began.elapsed(), min);
+        backoff.pause().await;
+        assert_eq!(began.elapsed(), min, "an attempt that failed has its own delay");
+        backoff.reset();
+        time::advance(min * 2).await;
+        backoff.pause().await;
+        assert_eq!(began.elapsed(), min * 3, "a connection that lasted is made anew at once");
     }
 }

@@ -89,9 +89,9 @@ fn a_node_that_hangs_up_again_and_again_is_not_connected_to_without_pause() {
     let node = &cluster.nodes()[0];
     let relay = Relay::before(node);
     let upstream = format!("redis-cluster://{}", relay.address());
+    let (mut connections, began) = (0, Instant::now());
     let daemon = Daemon::start(&["--upstream", &upstream, "--upstream-backoff-min", "200ms"]);
     let mut client = daemon.client();
-    let (mut connections, began) = (0, Instant::now());
     while began.elapsed() < Duration::from_secs(2) {
         // A command that came before the loss was seen is an error; one that waited for the connection is not.
         if !client.command(&["INCR", "counter"]).unwrap().is_error() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use nearside::dev::sentinel::SERVICE;
 use nearside::dev::{Client, Cluster, ClusterShape, Reply, Sentinel, Standalone};
 use nearside::key::Slot;
+use tokio::time::Instant;
 
 use crate::pubsub::{assert_silent, confirm, info, subscribed, words};
 use crate::support::daemon::{Daemon, upstream_url};
@@ -43,6 +44,21 @@ fn subscriptions_are_restored_when_their_connections_are_lost() {
     }
     assert_silent(&mut subscriber);
     daemon.assert_quiet();
+}
+
+#[test]
+fn a_node_that_hangs_up_again_and_again_is_not_subscribed_to_without_pause() {
+    let cluster = own_primaries(1);
+    let began = Instant::now();
+    let daemon = Daemon::start(&["--upstream", &upstream_url(&cluster), "--upstream-backoff-min", "200ms"]);
+    let _subscriber = subscribed(&daemon, 3, &["SUBSCRIBE", "channel"]);
+    while began.elapsed() < Duration::from_secs(2) {
+        // It ends those that have subscribed, which greeted before.
+        cluster.nodes()[0].server().command(&["CLIENT", "KILL", "TYPE", "pubsub"]).unwrap();
+    }
+    let losses = u128::from(daemon.counter("pubsub_losses"));
+    let most = 1 + began.elapsed().as_millis() / 200;
+    assert!((3..=most).contains(&losses), "{losses} losses in {:?}", began.elapsed());
 }
 
 #[test]

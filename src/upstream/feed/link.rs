@@ -48,6 +48,7 @@ pub(super) async fn run(
     let options = &link.feed.options;
     let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
     loop {
+        backoff.pause().await;
         let cause = match time::timeout(options.connect_timeout, link.connect()).await {
             Ok(Ok(wire)) => {
                 backoff.reset();

@@ -33,18 +33,13 @@ impl Lane {
     pub(in crate::upstream) async fn run(self: Rc<Lane>, upstream: Rc<Upstream>) {
         let options = &upstream.options;
         let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
-        // A node that greets and hangs up is not connected to without pause, nor do commands wait for it beyond their time.
-        let pause = options.backoff_min.min(options.request_timeout);
-        let mut not_before = None;
         while self.enter(Phase::Connecting) {
             upstream.post(&self.node, Link::Connecting);
-            if let Some(instant) = not_before.take() {
-                time::sleep_until(instant).await;
-            }
+            // Commands wait meanwhile, so it ends when their time does.
+            let _ = time::timeout(options.request_timeout, backoff.pause()).await;
             match time::timeout(options.connect_timeout, self.connect(&upstream)).await {
                 Ok(Ok((wire, tracking))) => {
                     backoff.reset();
-                    not_before = Some(time::Instant::now() + pause);
                     let end = self.serve(wire, tracking, &upstream).await;
                     self.lost(end, &upstream);
                     // Behind the end of its epoch: whoever asks from here on is not served from it.
