@@ -18,7 +18,7 @@ mod tests;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::policy::{Admission, Policy};
@@ -77,6 +77,8 @@ pub struct ListenConfig {
 pub struct UpstreamConfig {
     /// Where it is and how to log in; user and password are merged in from wherever they were given.
     pub url: UpstreamUrl,
+    /// The file that the password was read from, if it was.
+    pub password_file: Option<PathBuf>,
     /// Wait for a connection to a node.
     pub connect_timeout: Duration,
     /// Wait for the reply of a node.
@@ -257,6 +259,14 @@ impl ListenConfig {
     }
 }
 
+/// The secret in a file that the configuration names, as it is now.
+///
+/// # Errors
+/// It cannot be read, or is empty or too long; the text says which.
+pub fn read_secret(file: &Path) -> Result<Secret, String> {
+    value::secret(file)
+}
+
 fn validated(mut read: Reader, policies: Vec<Policy>) -> Result<Config, Faults> {
     let listen = listen(&mut read);
     let (cache, negative_ttl) = cache(&mut read);
@@ -321,7 +331,7 @@ fn cache(read: &mut Reader) -> (CacheConfig, Duration) {
 }
 
 fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig> {
-    let url = upstream_url(read);
+    let (url, password_file) = upstream_url(read).unzip();
     let wait = MILLISECOND..=10 * MINUTE;
     let backoff_min = read.duration("upstream_backoff_min", wait.clone());
     let backoff_max = read.duration("upstream_backoff_max", wait.clone());
@@ -343,6 +353,7 @@ fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig>
     let reply_bytes_max = read.size("upstream_reply_bytes_max", MIB..=64 * GIB);
     Some(UpstreamConfig {
         url: url?,
+        password_file: password_file?,
         connect_timeout,
         request_timeout,
         in_flight_max,
@@ -360,10 +371,12 @@ fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig>
     })
 }
 
-/// The URL with the user and password that were given beside it.
-fn upstream_url(read: &mut Reader) -> Option<UpstreamUrl> {
+/// The URL with the user and password that were given beside it, and the file with the password.
+fn upstream_url(read: &mut Reader) -> Option<(UpstreamUrl, Option<PathBuf>)> {
     let username = read.value("upstream_username", value::name);
-    let password = read.value("upstream_password_file", value::secret_file);
+    let password =
+        read.value("upstream_password_file", |text| Ok((value::secret_file(text)?, PathBuf::from(text))));
+    let (password, password_file) = password.unzip();
     let Some(mut url) = read.value("upstream", UpstreamUrl::parse) else {
         read.missing("upstream");
         return None;
@@ -380,7 +393,7 @@ fn upstream_url(read: &mut Reader) -> Option<UpstreamUrl> {
     if url.username.is_some() && url.password.is_none() && !password_faulty {
         read.fault("upstream", "a user is given but no password: write :PASSWORD@ for a password alone");
     }
-    Some(url)
+    Some((url, password_file))
 }
 
 fn session(read: &mut Reader) -> SessionConfig {

@@ -4,7 +4,7 @@
 use crate::policy::Admission;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -132,7 +132,12 @@ const SECRET_BYTES_MAX: usize = 64 * KIB;
 
 /// The secret in the file that `text` names, without one newline at its end.
 pub(super) fn secret_file(text: &str) -> Result<Secret, String> {
-    let secret = bounded_file::read(&path(text)?, SECRET_BYTES_MAX)
+    secret(&path(text)?)
+}
+
+/// The secret in `file`.
+pub(super) fn secret(file: &Path) -> Result<Secret, String> {
+    let secret = bounded_file::read(file, SECRET_BYTES_MAX)
         .map_err(|error| format!("cannot read the file: {error}"))?;
     let secret =
         secret.strip_suffix('\n').map_or(&*secret, |secret| secret.strip_suffix('\r').unwrap_or(secret));

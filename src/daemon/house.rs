@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::options;
 use super::reload::Reload;
+use super::relogin::Relogin;
 use super::warm::{Warm, WarmUp};
 use super::worker::{self, WorkerSeed};
 use crate::canary::Canary;
@@ -28,7 +29,7 @@ use crate::stats::Stats;
 use crate::tracker::Tracker;
 use crate::upstream::broadcast::{self, Heard, OnHeard};
 use crate::upstream::topology::{self, Owned, TopologyOptions};
-use crate::upstream::{Feed, SharedUpstream, UpstreamOptions};
+use crate::upstream::{Feed, Login, SharedUpstream, UpstreamOptions};
 
 /// What all workers share.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ pub struct House {
     pub(super) upstream: Arc<SharedUpstream>,
     pub(super) pubsub: Arc<Hub>,
     pub(super) tracker: Arc<Tracker>,
+    pub(super) relogin: Arc<Relogin>,
     topology: TopologyOptions,
     session_limits: SessionLimits,
     request_limits: crate::resp::scan::RequestLimits,
@@ -79,7 +81,8 @@ impl House {
         });
         let canary = config.cache.canary_interval.filter(|_| cache.is_some());
         let canary = canary.map(|interval| Arc::new(Canary::new(interval, config.upstream.lease)));
-        let upstream_options = options::upstream(config);
+        let login = Login::new(options::credentials(&config.upstream));
+        let upstream_options = options::upstream(config, login.clone());
         let names_max = config.session.pubsub_names_max;
         let feed = Feed::new(upstream_options.clone(), upstream.clone(), names_max, stats.worker(0));
         let pubsub = Hub::new(feed, config.session.pubsub_output_bytes_max, stats.worker(0));
@@ -114,7 +117,8 @@ impl House {
             upstream,
             pubsub,
             tracker,
-            topology: options::topology(config),
+            topology: options::topology(config, login.clone()),
+            relogin: Arc::new(Relogin::new(login, config.upstream.password_file.clone())),
             session_limits: options::session_limits(config),
             request_limits: options::request_limits(&config.session),
             alone: config.workers == 1,
@@ -186,7 +190,8 @@ impl House {
     /// How the policies are read again.
     pub(super) fn reload(&self, sources: Sources) -> Reload {
         let (policies, cache, tracker) = (self.policies.clone(), self.cache.clone(), self.tracker.clone());
-        Reload { sources, policies, cache, tracker, stats: self.stats.worker(0) }
+        let relogin = self.relogin.clone();
+        Reload { sources, policies, cache, tracker, relogin, stats: self.stats.worker(0) }
     }
 
     /// What is done when slots have another owner.

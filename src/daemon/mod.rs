@@ -17,7 +17,9 @@ pub mod dev;
 pub mod house;
 mod options;
 mod panics;
+mod reading;
 mod reload;
+mod relogin;
 mod warm;
 mod worker;
 
@@ -147,7 +149,7 @@ impl Daemon {
     }
 
     /// Serves until SIGTERM or SIGINT, then finishes what runs, within the drain timeout. A second signal ends it at
-    /// once. SIGHUP has the policies read again from `sources`, which the configuration was read from.
+    /// once. SIGHUP has the policies and the upstream's login read again from `sources`, which the configuration was read from.
     ///
     /// # Errors
     /// The system refused a thread.
@@ -163,6 +165,8 @@ impl Daemon {
             let sweeping = tokio::spawn(sweep(house.cache.clone(), house.stats.clone()));
             let saving = tokio::spawn(save_now_and_then(house.warm.clone()));
             let reloading = tokio::spawn(house.reload(sources).at_each(hangup));
+            let relogin = house.relogin.clone();
+            let looking = tokio::spawn(async move { relogin.at_each_refusal().await });
             if let Some(unix) = self.unix {
                 tokio::spawn(accept_unix(unix, house.admission.clone(), drain.clone(), handovers));
             }
@@ -184,6 +188,7 @@ impl Daemon {
             listening.abort();
             sweeping.abort();
             reloading.abort();
+            looking.abort();
             saving.abort();
         });
         // What L1 has is still true, and all that was hot has been asked for.

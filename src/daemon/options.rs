@@ -10,7 +10,7 @@ use crate::resp::scan::RequestLimits;
 use crate::session::{Password, SessionLimits};
 use crate::settings::{Setting, Settings};
 use crate::upstream::topology::TopologyOptions;
-use crate::upstream::{Credentials, Deployment, Heartbeat, UpstreamOptions};
+use crate::upstream::{Credentials, Deployment, Heartbeat, Login, UpstreamOptions};
 
 /// One entry may take this part of L1: an eighth.
 const ENTRIES_MIN: usize = 8;
@@ -71,10 +71,10 @@ pub(super) fn request_limits(config: &SessionConfig) -> RequestLimits {
     }
 }
 
-pub(super) fn upstream(config: &Config) -> UpstreamOptions {
+pub(super) fn upstream(config: &Config, login: Login) -> UpstreamOptions {
     let upstream = &config.upstream;
     UpstreamOptions {
-        credentials: credentials(upstream),
+        login,
         track: config.cache.size_bytes.is_some(),
         heartbeat: match upstream.url.kind {
             UpstreamKind::Cluster => Heartbeat::ClusterInfo,
@@ -98,11 +98,11 @@ pub(super) fn upstream(config: &Config) -> UpstreamOptions {
     }
 }
 
-pub(super) fn topology(config: &Config) -> TopologyOptions {
+pub(super) fn topology(config: &Config, login: Login) -> TopologyOptions {
     let upstream = &config.upstream;
     TopologyOptions {
         deployment: deployment(upstream),
-        credentials: credentials(upstream),
+        login,
         attempt_timeout: upstream.connect_timeout,
         refresh_interval: upstream.topology_refresh_interval,
         refresh_gap_min: upstream.topology_refresh_gap_min,
@@ -125,7 +125,8 @@ fn deployment(config: &UpstreamConfig) -> Deployment {
     }
 }
 
-fn credentials(config: &UpstreamConfig) -> Option<Credentials> {
+/// Who we are upstream.
+pub(super) fn credentials(config: &UpstreamConfig) -> Option<Credentials> {
     let password = config.url.password.as_ref()?.expose().to_owned();
     Some(Credentials { username: config.url.username.clone(), password })
 }

@@ -1,26 +1,20 @@
-//! Reads the policies again when SIGHUP says so: the one part of the configuration that changes while the daemon runs as a
-//! whole.
+//! Reads the configuration again when SIGHUP says so, for the two parts of it that change as a whole while the daemon runs:
+//! the policies, and who we are upstream.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::signal::unix::Signal;
-use tokio::task::{self, JoinHandle};
-use tokio::time;
 
 use super::house::broadcast_prefixes;
+use super::options;
+use super::reading::Reading;
+use super::relogin::Relogin;
 use crate::config::{Config, Faults, Sources};
 use crate::invalidation::Invalidation;
 use crate::near_cache::SharedCache;
 use crate::policy::{CurrentPolicies, Policies};
 use crate::stats::WorkerStats;
 use crate::tracker::Tracker;
-
-/// How long the files may take to be read: one may be a pipe, or on a disk that hangs.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A configuration that is being read.
-type Reading = JoinHandle<Result<Config, Faults>>;
 
 /// What a reload reads, and what it changes.
 pub(super) struct Reload {
@@ -29,6 +23,7 @@ pub(super) struct Reload {
     pub(super) policies: Arc<CurrentPolicies>,
     pub(super) cache: Option<Arc<SharedCache>>,
     pub(super) tracker: Arc<Tracker>,
+    pub(super) relogin: Arc<Relogin>,
     pub(super) stats: Arc<WorkerStats>,
 }
 
@@ -37,44 +32,21 @@ pub(super) struct Reload {
 impl Reload {
     /// Reads again at each SIGHUP. Does not end by itself.
     pub(super) async fn at_each(self, mut hangup: Signal) {
-        let mut late: Option<Reading> = None;
+        let mut reading = Reading::new("the configuration");
         while hangup.recv().await.is_some() {
-            late = match late.take().filter(|reading| !reading.is_finished()) {
-                // Otherwise each signal would take one more thread.
-                Some(reading) => {
-                    tracing::error!("reload: the configuration is still being read, since an earlier signal");
+            let sources = self.sources.clone();
+            match reading.again(move || Config::load(&sources)).await {
+                Ok(read) => self.take(read),
+                Err(why) => {
+                    tracing::error!("reload: {why}");
                     unchanged();
-                    Some(reading)
                 }
-                None => self.read_again().await,
-            };
+            }
         }
     }
 
-    /// Reads on a thread of its own: this one has other work. What comes too late is not used; it is returned.
-    async fn read_again(&self) -> Option<Reading> {
-        let sources = self.sources.clone();
-        let mut reading = task::spawn_blocking(move || Config::load(&sources));
-        match time::timeout(READ_TIMEOUT, &mut reading).await {
-            Ok(Ok(read)) => self.take(read),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "reload: the configuration was not read");
-                unchanged();
-            }
-            Err(_) => {
-                tracing::error!(
-                    "reload: the configuration could not be read within {READ_TIMEOUT:?}: is one of its files a pipe that \
-                     nobody writes to, or on a disk that does not answer?"
-                );
-                unchanged();
-                return Some(reading);
-            }
-        }
-        None
-    }
-
-    /// Takes the policies of what was read, or none of them when anything in the configuration is wrong: half of a change
-    /// may be worse than none.
+    /// Takes the policies and the login of what was read, or nothing when anything in the configuration is wrong: half of a
+    /// change may be worse than none.
     fn take(&self, read: Result<Config, Faults>) {
         let config = match read {
             Ok(config) => config,
@@ -86,6 +58,7 @@ impl Reload {
                 return;
             }
         };
+        self.relogin.take(options::credentials(&config.upstream), config.upstream.password_file);
         let policies = Policies::new(config.policies);
         let count = policies.len();
         // As long as anything may be there that was kept under the former ones.
@@ -110,5 +83,5 @@ impl Reload {
 }
 
 fn unchanged() {
-    tracing::error!("reload: nothing was changed, the former policies hold");
+    tracing::error!("reload: nothing was changed, the former policies and the former login hold");
 }

@@ -4,7 +4,8 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 
-use super::options::{Credentials, UpstreamOptions};
+use super::login::{Credentials, Login};
+use super::options::UpstreamOptions;
 use super::pulse::Pulse;
 use super::wire::Wire;
 use super::words;
@@ -49,7 +50,7 @@ pub(super) async fn greet(
     track: Track<'_>,
 ) -> io::Result<Greeting> {
     let sent_at = clock::now();
-    let mut bytes = BytesMut::from(&hello(options.credentials.as_ref())[..]);
+    let mut bytes = BytesMut::from(&hello(options.login.present().as_ref())[..]);
     let arming = track.request();
     bytes.extend_from_slice(arming.as_deref().unwrap_or_default());
     bytes.extend_from_slice(&encode::request(&["INFO", "server"]));
@@ -58,6 +59,7 @@ pub(super) async fn greet(
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_default();
     if let Some(error) = error_text(&next()) {
+        options.login.note(&error);
         return Err(refusal(&error));
     }
     let untracked = if arming.is_some() { error_text(&next()) } else { Some("L1 is off".to_owned()) };
@@ -86,10 +88,11 @@ impl Track<'_> {
 ///
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.
-pub(super) async fn introduce(wire: &mut Wire, credentials: Option<&Credentials>) -> io::Result<u64> {
-    let replies = wire.converse(&hello(credentials), 1).await?;
+pub(super) async fn introduce(wire: &mut Wire, login: &Login) -> io::Result<u64> {
+    let replies = wire.converse(&hello(login.present().as_ref()), 1).await?;
     let greeting = replies.first().map_or(&[][..], |reply| reply);
     if let Some(error) = error_text(greeting) {
+        login.note(&error);
         return Err(refusal(&error));
     }
     let facts: Vec<&[u8]> = cursor::elements(greeting).into_iter().flatten().flatten().collect();

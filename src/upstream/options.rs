@@ -1,18 +1,9 @@
 //! What the upstream is, and the bounds on what is asked of it.
 
-use std::fmt;
 use std::time::Duration;
 
+use super::login::Login;
 use super::pulse::Heartbeat;
-
-/// The name and password that the daemon itself uses upstream.
-#[derive(Clone)]
-pub struct Credentials {
-    /// The ACL user; `None` is the user `default`.
-    pub username: Option<String>,
-    /// The password.
-    pub password: String,
-}
 
 /// What kind of upstream stands behind the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +31,7 @@ pub enum Deployment {
 #[derive(Clone, Debug)]
 pub struct UpstreamOptions {
     /// Who we are upstream.
-    pub credentials: Option<Credentials>,
+    pub login: Login,
     /// Whether nodes are asked to track what we read: off when L1 is off.
     pub track: bool,
     /// What is asked to confirm a connection.
@@ -71,13 +62,4 @@ pub struct UpstreamOptions {
     pub backoff_max: Duration,
     /// How long a slot that was seen on the move is kept out of L1.
     pub slot_moving: Duration,
-}
-
-// === impl Credentials ===
-
-impl fmt::Debug for Credentials {
-    /// Hides the password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credentials(username: {:?})", self.username)
-    }
 }

@@ -18,7 +18,8 @@ use tokio::time::{self, Instant};
 
 use super::SharedUpstream;
 use super::backoff::Backoff;
-use super::options::{Credentials, Deployment};
+use super::login::Login;
+use super::options::Deployment;
 use super::redirect::address;
 use super::words;
 use crate::key::{SLOT_COUNT, Slot};
@@ -30,7 +31,7 @@ pub struct TopologyOptions {
     /// What is asked.
     pub deployment: Deployment,
     /// Who we are there.
-    pub credentials: Option<Credentials>,
+    pub login: Login,
     /// How long one attempt at one node may take.
     pub attempt_timeout: Duration,
     /// How often it is asked without a reason.
@@ -220,10 +221,9 @@ impl Asker {
         config.version = fred::types::RespVersion::RESP3;
         // The account is the data nodes'; sentinels have accounts of their own.
         if let (Some(credentials), Deployment::Cluster { .. }) =
-            (&self.options.credentials, &self.options.deployment)
+            (self.options.login.present(), &self.options.deployment)
         {
-            config.username = credentials.username.clone();
-            config.password = Some(credentials.password.clone());
+            (config.username, config.password) = (credentials.username, Some(credentials.password));
         }
         let timeout = self.options.attempt_timeout;
         let client = Builder::from_config(config)
@@ -234,7 +234,10 @@ impl Asker {
             })
             .build()
             .map_err(|error| error.to_string())?;
-        client.init().await.map_err(|error| error.details().to_owned())?;
+        client.init().await.map_err(|error| {
+            self.options.login.note(error.details());
+            error.details().to_owned()
+        })?;
         Ok(client)
     }
 }

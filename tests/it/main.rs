@@ -32,6 +32,7 @@ mod policies;
 mod pubsub;
 mod pubsub_failure;
 mod refused_start;
+mod rotation;
 mod scan;
 mod scripts;
 mod service;

@@ -136,7 +136,7 @@ impl Upstream {
 
     async fn greeted(&self, node: &NodeId) -> io::Result<(Wire, u64)> {
         let mut wire = Wire::connect(node, &self.options, &self.shared.arriving).await?;
-        let id = handshake::introduce(&mut wire, self.options.credentials.as_ref()).await?;
+        let id = handshake::introduce(&mut wire, &self.options.login).await?;
         Ok((wire, id))
     }
 

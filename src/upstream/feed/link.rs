@@ -83,7 +83,7 @@ impl Link {
     async fn connect(&self) -> io::Result<Wire> {
         let options = &self.feed.options;
         let mut wire = Wire::connect(&self.node, options, &self.feed.upstream.arriving).await?;
-        handshake::introduce(&mut wire, options.credentials.as_ref()).await?;
+        handshake::introduce(&mut wire, &options.login).await?;
         Ok(wire)
     }
 
