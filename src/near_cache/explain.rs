@@ -1,5 +1,6 @@
 //! What L1 knows of one key, for somebody who asks about it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::entry::Entry;
@@ -49,9 +50,10 @@ impl<T: Clone> NearCache<T> {
     /// any more, is not seen.
     pub fn explain(&self, key: &[u8], slot: Slot, now: Nanos) -> Explained {
         let hash = self.shared.hashing.hash(key);
-        let hot = || self.hot.borrow().get(hash).cloned();
-        let entry = self.shared.store.get(hash).or_else(hot).filter(|entry| *entry.key() == *key);
-        self.shared.explain(entry.as_deref(), hash, slot, now)
+        let is_it = |entry: &Arc<Entry>| *entry.key() == *key;
+        let stored = self.shared.store.get(hash).filter(is_it);
+        let hot = self.hot.borrow().get(hash).cloned().filter(is_it);
+        self.shared.explain(stored.as_deref(), hot.as_deref(), hash, slot, now)
     }
 }
 
@@ -63,11 +65,20 @@ impl SharedCache {
         self.reasons.note(self.hashing.hash(key), why);
     }
 
-    fn explain(&self, entry: Option<&Entry>, hash: u64, slot: Slot, now: Nanos) -> Explained {
+    fn explain(
+        &self,
+        stored: Option<&Entry>,
+        hot: Option<&Entry>,
+        hash: u64,
+        slot: Slot,
+        now: Nanos,
+    ) -> Explained {
+        let entry = stored.or(hot);
         let replies = entry.filter(|entry| self.generations.is_current(&entry.generation));
         let replies = replies.map(|entry| entry.kept(now)).unwrap_or_default();
-        let noted = match entry.filter(|_| replies.is_empty()) {
-            // It is there, and not served: what it carries says why.
+        let noted = match stored.filter(|_| replies.is_empty()) {
+            // It is there, and not served: what it carries says why. Of one that only a hot set still has it was
+            // remembered when it went.
             Some(entry) => Noted::Reason(self.why_dead(entry, now), now),
             None => self.reasons.of(hash),
         };
@@ -77,10 +88,25 @@ impl SharedCache {
         Explained { replies, weight, generation, noted, emptied_at }
     }
 
-    /// Drops the entries of all keys that begin with `prefix`; how many went. What is being read meanwhile may be kept.
-    pub fn flush(&self, prefix: &[u8]) -> u64 {
+    /// Drops the entries of all keys that begin with `prefix`; how many of those that went would have been served at `now`.
+    /// What is being read meanwhile may be kept.
+    pub fn flush(&self, prefix: &[u8], now: Nanos) -> u64 {
         let named = self.store.iter().filter(|(_, entry)| entry.key().starts_with(prefix));
-        named.filter(|(_, entry)| self.invalidate_key(entry.key(), Some(Why::Flushed))).count() as u64
+        named
+            .filter(|(_, entry)| {
+                let is_live = self.is_live(entry, now);
+                self.invalidate_key(entry.key(), Some(Why::Flushed)) && is_live
+            })
+            .count() as u64
+    }
+
+    /// How many entries would be served at `now`: looks at each.
+    pub fn live(&self, now: Nanos) -> u64 {
+        self.store.iter().filter(|(_, entry)| self.is_live(entry, now)).count() as u64
+    }
+
+    fn is_live(&self, entry: &Entry, now: Nanos) -> bool {
+        self.generations.is_current(&entry.generation) && entry.remains(now).is_ok()
     }
 
     /// Why nothing of an entry may be served.

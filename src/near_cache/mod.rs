@@ -259,6 +259,7 @@ impl SharedCache {
                 self.generations.raise_all();
                 self.store.remove_all();
                 self.listeners.each(Gone::note_all);
+                self.reasons.clear();
                 self.emptied_at.store(clock::now(), Ordering::Relaxed);
                 stats.l1_flushes.add(1);
             }

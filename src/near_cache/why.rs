@@ -107,11 +107,11 @@ const ALL: [Why; 28] = [
 /// What is remembered of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noted {
-    /// Nothing, since the daemon started.
+    /// Nothing, since the daemon started or L1 was emptied as a whole.
     Nothing,
     /// Another key took its place in the table, and it may have had a reason.
     Forgotten,
-    /// The last reason, and when it was, to the second.
+    /// The last reason, and when it was: up to a second before that.
     Reason(Why, Nanos),
 }
 
@@ -178,6 +178,11 @@ impl Reasons {
         self.places[place(hash)].store(packed, Ordering::Relaxed);
     }
 
+    /// Forgets all: of what was kept before, nothing is there any more.
+    pub(super) fn clear(&self) {
+        self.places.iter().for_each(|place| place.store(0, Ordering::Relaxed));
+    }
+
     /// What is remembered of the key with this hash.
     pub(super) fn of(&self, hash: u64) -> Noted {
         let packed = self.places[place(hash)].load(Ordering::Relaxed);
@@ -217,5 +222,7 @@ mod tests {
         assert_eq!(reasons.of(same_place), Noted::Forgotten);
         reasons.note(same_place, Why::Evicted);
         assert_eq!(reasons.of(key), Noted::Forgotten);
+        reasons.clear();
+        assert_eq!((reasons.of(key), reasons.of(same_place)), (Noted::Nothing, Noted::Nothing));
     }
 }

@@ -21,7 +21,7 @@ const HELP: [&str; 13] = [
     "    which policy applies, and why it was last not answered from L1.",
     "FLUSH [<prefix>]",
     "    Drop all entries of L1, or those of the keys that begin with a prefix.",
-    "    Return how many there were.",
+    "    Return how many would have been served.",
     "FRESH (ON|OFF)",
     "    Answer the reads of this connection from upstream, not from L1.",
     "HELP",
@@ -64,10 +64,11 @@ pub(super) fn flush(request: &Request<'_>, context: &SessionContext) -> Bytes {
         return wrong_number(request, "NEARSIDE");
     }
     let Some(cache) = &context.report.cache else { return number(0) };
+    let now = clock::now();
     if request.len() == 3 {
-        return number(cache.flush(request.arg(2)) as i64);
+        return number(cache.flush(request.arg(2), now) as i64);
     }
-    let (entries, _) = cache.size();
+    let entries = cache.live(now);
     context.proxy.invalidate_all();
     number(entries as i64)
 }
@@ -133,20 +134,15 @@ fn l1(fields: &mut Fields, explained: &Explained, now: Nanos) {
         fields.out.extend_from_slice(&map);
     }
     let (text, at) = match noted {
-        Noted::Reason(why, at) if emptied_at.is_none_or(|emptied| emptied <= *at) => {
-            (Some(why.to_string()), Some(*at))
-        }
-        _ if replies.is_empty() && emptied_at.is_some() => {
-            (Some("it was not read since L1 was emptied".to_owned()), *emptied_at)
-        }
         Noted::Reason(why, at) => (Some(why.to_string()), Some(*at)),
         Noted::Forgotten => {
             (Some(format!("forgotten: reasons of at most {REASONS_MAX} keys are remembered")), None)
         }
-        Noted::Nothing if replies.is_empty() => {
-            (Some("no command that L1 could answer has read it".to_owned()), None)
+        Noted::Nothing if !replies.is_empty() => (None, None),
+        Noted::Nothing if emptied_at.is_some() => {
+            (Some("it was not read since L1 was emptied".to_owned()), *emptied_at)
         }
-        Noted::Nothing => (None, None),
+        Noted::Nothing => (Some("no command that L1 could answer has read it".to_owned()), None),
     };
     fields.optional("last_not_cached", text.as_deref());
     fields.number("last_not_cached_seconds", at.map_or(0, |at| seconds(now, at)));

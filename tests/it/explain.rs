@@ -160,7 +160,7 @@ fn why_what_was_kept_went() {
         assert!(say(&mut direct, &format!("SET {key} value")).is_ok());
         keep(&mut client, key);
     }
-    assert!(say(&mut direct, "SET brief value PX 400").is_ok());
+    assert!(say(&mut direct, "SET brief value PX 3000").is_ok());
     keep(&mut client, "brief");
     say(&mut direct, "SET told newer");
     eventually("the change is told", SOON, || {
@@ -170,7 +170,7 @@ fn why_what_was_kept_went() {
     assert_why(&mut client, "written", "a client of this daemon wrote the key");
     assert_eq!(say(&mut client, "NEARSIDE FLUSH flushed:"), Reply::Integer(1));
     assert_why(&mut client, "flushed:1", "NEARSIDE FLUSH");
-    thread::sleep(Duration::from_millis(450));
+    eventually("its time is over", SOON, || !Explained::of(&mut client, "brief").is_cached());
     let brief = Explained::of(&mut client, "brief").why();
     // Whichever was first: our clock, or the server's word that it removed the key.
     let ends = ["the time of the entry was over", "the server said that the key changed"];

@@ -18,6 +18,7 @@ mod dedicated;
 mod default_ttl;
 mod dev_command;
 mod explain;
+mod explain_hot;
 mod field_times;
 mod info;
 mod keyspace;
