@@ -11,10 +11,10 @@ use std::rc::Rc;
 use nearside::config::{Config, Sources};
 use nearside::daemon::house::House;
 use nearside::dev::{Address, Client, Standalone};
-use nearside::key::SLOT_COUNT;
 use nearside::listener::{ClientSocket, Permit};
 use nearside::node::NodeId;
 use nearside::stats::Stats;
+use nearside::upstream::topology::Map;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
@@ -68,7 +68,7 @@ impl Rig {
         runtime.spawn_local(async move {
             let answered = Cell::new(false);
             let ask = async || match answered.replace(true) {
-                false => Ok(vec![(0..=(SLOT_COUNT - 1) as u16, owner.clone())]),
+                false => Ok(Map::of_one(owner.clone())),
                 true => pending().await,
             };
             topology.keep_topology_by(ask).await;

@@ -28,7 +28,7 @@ use crate::session::{Desk, Report, SessionLimits};
 use crate::stats::Stats;
 use crate::tracker::Tracker;
 use crate::upstream::broadcast::{self, Heard, OnHeard};
-use crate::upstream::topology::{self, Owned, TopologyOptions};
+use crate::upstream::topology::{self, Map, TopologyOptions};
 use crate::upstream::{Feed, Login, SharedUpstream, UpstreamOptions};
 
 /// What all workers share.
@@ -183,7 +183,7 @@ impl House {
     }
 
     /// The same, asking whoever `ask` asks.
-    pub async fn keep_topology_by(&self, ask: impl AsyncFnMut() -> Result<Owned, String>) {
+    pub async fn keep_topology_by(&self, ask: impl AsyncFnMut() -> Result<Map, String>) {
         topology::keep_by(self.topology.clone(), self.upstream.clone(), ask, self.on_moved()).await;
     }
 

@@ -3,7 +3,7 @@
 //! A look is one load from an atomic. Redirects patch one slot at once; the topology replaces the table as a whole.
 //! Nodes are numbered in the order in which they were first heard of and keep their number.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub struct SlotTable {
     nodes: Mutex<Vec<NodeId>>,
     /// Every node that owns a slot, in the order of their first slot.
     primaries: Mutex<Arc<[NodeIndex]>>,
+    /// Every node that the upstream named when it was asked last.
+    named: Mutex<HashSet<NodeId>>,
     /// Slots that were seen on the move, and until when they count as such.
     moving: Mutex<HashMap<Slot, Nanos>>,
     moving_count: AtomicU64,
@@ -56,6 +58,7 @@ impl Default for SlotTable {
             owners: std::iter::repeat_with(|| AtomicU16::new(NOBODY)).take(SLOT_COUNT).collect(),
             nodes: Mutex::default(),
             primaries: Mutex::default(),
+            named: Mutex::default(),
             moving: Mutex::default(),
             moving_count: AtomicU64::new(0),
             knowledge: News::new(Knowledge::Asking),
@@ -117,10 +120,22 @@ impl SlotTable {
         news
     }
 
-    /// Replaces the table: `owned` gives the slots of each node, `asked` what [`SlotTable::refresh_asked`] said
+    /// Whether the upstream named `node` when it was asked last, as the owner of slots or as a replica.
+    pub fn names(&self, node: &NodeId) -> bool {
+        lock(&self.named).contains(node)
+    }
+
+    /// Replaces the table: `owned` gives the slots of each node, `nodes` all that are named, `asked` what [`SlotTable::refresh_asked`] said
     /// before the upstream was asked. Returns the slots whose owner is not the one that they had before: of what is
     /// known for the first time nothing was read.
-    pub(super) fn replace(&self, owned: &[(std::ops::RangeInclusive<u16>, NodeId)], asked: u64) -> Vec<Slot> {
+    pub(super) fn replace(
+        &self,
+        owned: &[(std::ops::RangeInclusive<u16>, NodeId)],
+        nodes: &[NodeId],
+        asked: u64,
+    ) -> Vec<Slot> {
+        // Before anybody hears of the new owners.
+        *lock(&self.named) = nodes.iter().chain(owned.iter().map(|(_, node)| node)).cloned().collect();
         let mut owners = vec![NOBODY; SLOT_COUNT];
         for (slots, node) in owned {
             let index = self.index_of(node);
@@ -227,18 +242,28 @@ mod tests {
     fn a_table_tells_which_slots_changed_hands() {
         let table = SlotTable::default();
         let (a, b) = (NodeId::new("a:1"), NodeId::new("b:1"));
-        assert_eq!(table.replace(&[(0..=9, a.clone()), (10..=19, b.clone())], 0), []);
+        assert_eq!(table.replace(&[(0..=9, a.clone()), (10..=19, b.clone())], &[], 0), []);
         assert_eq!(table.refreshes(), 1);
         assert_eq!(
-            table.replace(&[(0..=8, a.clone()), (9..=19, b.clone())], 0),
+            table.replace(&[(0..=8, a.clone()), (9..=19, b.clone())], &[], 0),
             [Slot::from_number(9).unwrap()]
         );
         assert!(!table.patch(Slot::from_number(9).unwrap(), &b));
         assert!(table.patch(Slot::from_number(9).unwrap(), &a));
-        assert_eq!(table.replace(&[(0..=9, a.clone())], 0).len(), 10, "nobody owns the rest now");
-        assert_eq!(table.replace(&[(0..=9, a.clone()), (10..=19, b.clone())], 0), []);
+        assert_eq!(table.replace(&[(0..=9, a.clone())], &[], 0).len(), 10, "nobody owns the rest now");
+        assert_eq!(table.replace(&[(0..=9, a.clone()), (10..=19, b.clone())], &[], 0), []);
         assert_eq!(table.primaries().len(), 2);
         assert_eq!(table.owner(Slot::from_number(20).unwrap()), None);
+    }
+
+    #[test]
+    fn those_are_named_whom_the_latest_answer_names() {
+        let table = SlotTable::default();
+        let [a, b, replica] = ["a:1", "b:1", "r:1"].map(NodeId::new);
+        table.replace(&[(0..=9, a.clone())], &[a.clone(), replica.clone()], 0);
+        assert!(table.names(&a) && table.names(&replica) && !table.names(&b));
+        table.replace(&[(0..=9, b.clone())], &[], 0);
+        assert!(table.names(&b) && !table.names(&a) && !table.names(&replica));
     }
 
     #[test]
@@ -247,7 +272,7 @@ mod tests {
         let first = table.ask_refresh();
         let asked = table.refresh_asked();
         let second = table.ask_refresh();
-        table.replace(&[], asked);
+        table.replace(&[], &[], asked);
         assert!(table.is_refreshed(first));
         assert!(!table.is_refreshed(second));
     }

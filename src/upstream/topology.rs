@@ -50,6 +50,15 @@ const NODES_MAX: usize = 4096;
 /// Slots and the node that owns them.
 pub type Owned = Vec<(RangeInclusive<u16>, NodeId)>;
 
+/// What the upstream says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Map {
+    /// Who owns which slots.
+    pub owned: Owned,
+    /// Every node that is named, replicas too: nobody else is ever connected to.
+    pub nodes: Vec<NodeId>,
+}
+
 /// Asks one node after another, and stays with the one that answered.
 struct Asker {
     options: TopologyOptions,
@@ -86,7 +95,7 @@ pub async fn keep(options: TopologyOptions, shared: Arc<SharedUpstream>, on_move
 pub async fn keep_by(
     options: TopologyOptions,
     shared: Arc<SharedUpstream>,
-    mut ask: impl AsyncFnMut() -> Result<Owned, String>,
+    mut ask: impl AsyncFnMut() -> Result<Map, String>,
     on_moved: impl Fn(Vec<Slot>),
 ) {
     let mut keeper = Keeper::new(&options, shared, on_moved);
@@ -94,6 +103,15 @@ pub async fn keep_by(
         let (asked, began) = keeper.begin();
         let answer = ask().await;
         keeper.take(asked, began, answer).await;
+    }
+}
+
+// === impl Map ===
+
+impl Map {
+    /// That of one server.
+    pub fn of_one(node: NodeId) -> Map {
+        Map { owned: vec![(0..=(SLOT_COUNT - 1) as u16, node.clone())], nodes: vec![node] }
     }
 }
 
@@ -117,12 +135,12 @@ impl<F: Fn(Vec<Slot>)> Keeper<F> {
     }
 
     /// Takes an answer to what was asked since `begin`, and waits until it is time to ask again.
-    async fn take(&mut self, asked: u64, began: Instant, answer: Result<Owned, String>) {
+    async fn take(&mut self, asked: u64, began: Instant, answer: Result<Map, String>) {
         let table = &self.shared.table;
         match answer {
-            Ok(owned) => {
+            Ok(Map { owned, nodes }) => {
                 let first = table.refreshes() == 0;
-                let moved = table.replace(&owned, asked);
+                let moved = table.replace(&owned, &nodes, asked);
                 if first || self.failing {
                     let slots: usize = owned.iter().map(|(slots, _)| slots.len()).sum();
                     tracing::info!(slots, "the upstream is known");
@@ -154,20 +172,20 @@ impl<F: Fn(Vec<Slot>)> Keeper<F> {
 
 impl Asker {
     /// Who owns what, from whoever answers first.
-    async fn ask(&mut self) -> Result<Owned, String> {
+    async fn ask(&mut self) -> Result<Map, String> {
         let Deployment::Single { address } = &self.options.deployment else { return self.ask_around().await };
-        Ok(vec![(0..=(SLOT_COUNT - 1) as u16, NodeId::new(address.as_str()))])
+        Ok(Map::of_one(NodeId::new(address.as_str())))
     }
 
-    async fn ask_around(&mut self) -> Result<Owned, String> {
+    async fn ask_around(&mut self) -> Result<Map, String> {
         let mut causes = Vec::new();
         let mut doubtful = None;
         for node in self.candidates() {
             let attempt = time::timeout(self.options.attempt_timeout, self.ask_node(&node)).await;
             let cause = match attempt {
-                Ok(Ok((owned, None))) => return Ok(owned),
-                Ok(Ok((owned, Some(doubt)))) => {
-                    doubtful = doubtful.or(Some(owned));
+                Ok(Ok((map, None))) => return Ok(map),
+                Ok(Ok((map, Some(doubt)))) => {
+                    doubtful = doubtful.or(Some(map));
                     doubt
                 }
                 // It may be what the node said.
@@ -197,11 +215,11 @@ impl Asker {
     }
 
     /// What one node says, and why it may be wrong, if it may.
-    async fn ask_node(&mut self, node: &NodeId) -> Result<(Owned, Option<String>), String> {
+    async fn ask_node(&mut self, node: &NodeId) -> Result<(Map, Option<String>), String> {
         let client = self.client(node).await?;
         let result = match &self.options.deployment {
             Deployment::Sentinel { service, .. } => {
-                ask_sentinel(&client, node, service).await.map(|owned| (owned, None))
+                ask_sentinel(&client, node, service).await.map(|map| (map, None))
             }
             _ => ask_cluster(&client, node, &mut self.known).await,
         };
@@ -242,36 +260,36 @@ impl Asker {
     }
 }
 
-async fn ask_sentinel(client: &Client, asked: &NodeId, service: &str) -> Result<Owned, String> {
+async fn ask_sentinel(client: &Client, asked: &NodeId, service: &str) -> Result<Map, String> {
     let command = CustomCommand::new_static("SENTINEL", ClusterHash::Random, false);
     let args = vec!["GET-MASTER-ADDR-BY-NAME", service];
     let reply: Value = client.custom(command, args).await.map_err(|error| error.to_string())?;
     let unknown = || format!("the sentinel knows no service {service:?}");
     let Value::Array(parts) = reply else { return Err(unknown()) };
     let master = endpoint(&parts, asked).ok_or_else(unknown)?;
-    Ok(vec![(0..=(SLOT_COUNT - 1) as u16, master)])
+    Ok(Map::of_one(master))
 }
 
 async fn ask_cluster(
     client: &Client,
     asked: &NodeId,
     known: &mut Vec<NodeId>,
-) -> Result<(Owned, Option<String>), String> {
+) -> Result<(Map, Option<String>), String> {
     let info: String = client.cluster_info().await.map_err(|error| error.to_string())?;
     let slots: Value = client.cluster_slots().await.map_err(|error| error.to_string())?;
-    let (owned, nodes) = read_slots(&slots, asked)?;
-    *known = nodes;
+    let map = read_slots(&slots, asked)?;
+    known.clone_from(&map.nodes);
     let ok = info.lines().any(|line| line.trim_start_matches("txt:") == "cluster_state:ok");
     let doubt = (!ok).then(|| "the node says that the cluster is not ok".to_owned());
-    if owned.is_empty() {
+    if map.owned.is_empty() {
         return Err("the node knows no slots".to_owned());
     }
-    Ok((owned, doubt))
+    Ok((map, doubt))
 }
 
 /// Reads the reply of CLUSTER SLOTS: who owns what, and every node in it, replicas too. If anything in it cannot be, none
 /// of it is taken.
-fn read_slots(reply: &Value, asked: &NodeId) -> Result<(Owned, Vec<NodeId>), String> {
+fn read_slots(reply: &Value, asked: &NodeId) -> Result<Map, String> {
     let wrong = |what: &str| format!("CLUSTER SLOTS has {what}");
     let unknown = || wrong("an unknown shape");
     let Value::Array(ranges) = reply else { return Err(unknown()) };
@@ -305,7 +323,7 @@ fn read_slots(reply: &Value, asked: &NodeId) -> Result<(Owned, Vec<NodeId>), Str
             }
         }
     }
-    Ok((owned, nodes))
+    Ok(Map { owned, nodes })
 }
 
 /// The node of `[host, port, …]`; a host that is not given is that of the node that was asked.
@@ -328,7 +346,7 @@ mod tests {
         Value::Array([vec![Value::from(first), Value::from(last)], nodes].concat())
     }
 
-    fn read(ranges: Vec<Value>) -> Result<(Owned, Vec<NodeId>), String> {
+    fn read(ranges: Vec<Value>) -> Result<Map, String> {
         read_slots(&Value::Array(ranges), &NodeId::new("10.0.0.1:7000"))
     }
 
@@ -347,7 +365,7 @@ mod tests {
             (16_383..=16_383, to("10.0.0.1:7000")),
         ];
         let nodes = vec![to("10.0.0.1:7000"), to("[::1]:7002"), to("10.0.0.1:7001")];
-        assert_eq!(read(ranges), Ok((owned, nodes)));
+        assert_eq!(read(ranges), Ok(Map { owned, nodes }));
     }
 
     #[test]
@@ -375,7 +393,7 @@ mod tests {
     fn only_so_many_nodes_are_taken() {
         let replicas = |count: i64| (0..count).map(|number| node("h", 1 + number)).collect::<Vec<_>>();
         let most = NODES_MAX as i64;
-        assert_eq!(read(vec![range(0, 1, replicas(most))]).unwrap().1.len(), NODES_MAX);
+        assert_eq!(read(vec![range(0, 1, replicas(most))]).unwrap().nodes.len(), NODES_MAX);
         let said = read(vec![range(0, 1, replicas(most + 1))]).unwrap_err();
         assert!(said.contains("more than 4096 nodes"), "{said}");
     }

@@ -145,7 +145,7 @@ mod tests {
                 tracking.heard(1_004, healthy(2), &table, 1_004);
             }
             assert!(tracking.epoch().is_none(), "the topology was not read yet");
-            table.replace(&[], table.refresh_asked());
+            table.replace(&[], &[], table.refresh_asked());
             tracking.heard(1_005, healthy(2), &table, 1_005);
             assert!(tracking.epoch().is_some());
         }
@@ -160,7 +160,7 @@ mod tests {
         let late = 1_001 + clock::nanos(LEASE);
         assert!(tracking.heard(late - 1, healthy(1), &table, late).is_some());
         assert!(tracking.epoch().is_none());
-        table.replace(&[], table.refresh_asked());
+        table.replace(&[], &[], table.refresh_asked());
         tracking.heard(late + 1, healthy(1), &table, late + 1);
         assert!(!before.is_live(late + 2), "I4");
         assert!(tracking.epoch().unwrap().is_live(late + 2));

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nearside::key::{SLOT_COUNT, Slot};
 use nearside::node::NodeId;
+use nearside::upstream::topology::Map;
 
 use crate::conn::{Conn, Mark};
 use crate::history::{ConnId, History, Ms, NEVER, Token};
@@ -310,10 +311,12 @@ impl Cluster {
     }
 
     /// Who owns what, as CLUSTER SLOTS would say; later ranges win.
-    pub(crate) fn slots(&self) -> Vec<(std::ops::RangeInclusive<u16>, NodeId)> {
+    pub(crate) fn map(&self) -> Map {
         let node = |shard: usize| NodeId::new(&*self.nodes[self.primaries[shard]].address);
         let native = (0..SHARDS).map(|shard| (first_slot(shard)..=first_slot(shard + 1) - 1, node(shard)));
-        native.chain(self.moved.iter().map(|(slot, shard)| (*slot..=*slot, node(*shard)))).collect()
+        let owned = native.chain(self.moved.iter().map(|(slot, shard)| (*slot..=*slot, node(*shard))));
+        let nodes = self.nodes.iter().map(|node| NodeId::new(&*node.address));
+        Map { owned: owned.collect(), nodes: nodes.collect() }
     }
 }
 

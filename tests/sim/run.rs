@@ -256,13 +256,13 @@ fn admit(house: &House, door: &Door) -> UnixStream {
 /// Answers the daemon's questions of who owns what, some time after they were asked, or not at all.
 async fn keep_topology(house: Rc<House>, cluster: Rc<RefCell<Cluster>>) {
     let ask = async || {
-        let (slots, delay, lost) = {
+        let (map, delay, lost) = {
             let mut cluster = cluster.borrow_mut();
             let delay = cluster.rng.u64(0..100);
-            (cluster.slots(), delay, cluster.rng.u8(..10) == 0)
+            (cluster.map(), delay, cluster.rng.u8(..10) == 0)
         };
         time::sleep(Duration::from_millis(delay)).await;
-        if lost { Err("nobody answered".to_owned()) } else { Ok(slots) }
+        if lost { Err("nobody answered".to_owned()) } else { Ok(map) }
     };
     house.keep_topology_by(ask).await;
 }

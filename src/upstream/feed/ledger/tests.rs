@@ -22,7 +22,7 @@ fn world() -> World {
     let names = ["a:1", "b:1", "c:1"].map(NodeId::new);
     let nodes = names.each_ref().map(|name| table.index_of(name));
     let [a, b, c] = names;
-    table.replace(&[(0..=4_999, a), (5_000..=9_999, b), (10_000..=16_383, c)], 0);
+    table.replace(&[(0..=4_999, a), (5_000..=9_999, b), (10_000..=16_383, c)], &[], 0);
     let mut ledger = Ledger::new(10);
     ledger.follow(&table);
     World { table, ledger, nodes }
