@@ -4,10 +4,13 @@
 
 use std::io::Write;
 
-use nearside::config::{Config, KEYS, Sources};
+use nearside::config::{Config, Fault, Group, KEYS, Key, Sources};
 
 const EXAMPLE: &str = include_str!("../systemd/nearside.toml");
 const PAGE: &str = include_str!("../docs/configuration.md");
+
+#[path = "support/generated.rs"]
+mod generated;
 
 fn load(file: &str) -> Config {
     let mut written = tempfile::NamedTempFile::new().unwrap();
@@ -77,23 +80,76 @@ fn the_example_of_a_policy_is_accepted_and_has_every_key_of_the_page() {
     assert_eq!(rows.len(), 10, "{rows:?}");
 }
 
+/// What the daemon says of `key` when it is given `text`, which it refuses.
+fn refused(key: &'static Key, text: &str) -> String {
+    let mut flags = vec![(key, text.to_owned())];
+    flags.extend(
+        Key::named("upstream")
+            .filter(|other| other.name != key.name)
+            .map(|key| (key, "redis://h".to_owned())),
+    );
+    let faults = Config::load(&Sources { flags, ..Sources::default() }).expect_err(key.name).0;
+    let mut own = faults.into_iter().filter(|fault: &Fault| fault.key == key.name);
+    own.next().unwrap_or_else(|| panic!("{} takes {text:?}", key.name)).message
+}
+
+/// What may be given for `key`, as the fault of a value that nothing takes says it.
+fn bounds(key: &'static Key) -> String {
+    let message = refused(key, "\0");
+    let Some((wanted, rest)) = message.split_once(" is wanted").or(message.split_once(" are wanted")) else {
+        panic!("the fault of {} does not say what is wanted: {message:?}", key.name)
+    };
+    let Some((_, range)) = wanted.split_once(" from ").filter(|(_, range)| range.contains(" to ")) else {
+        return wanted.to_owned();
+    };
+    let otherwise = rest.split_once(", or ").filter(|_| rest.starts_with(", or "));
+    let otherwise = otherwise.map(|(_, otherwise)| format!(", or {otherwise}")).unwrap_or_default();
+    format!("{}{otherwise}", range.trim_end_matches(" with its unit"))
+}
+
 #[test]
-fn the_page_says_of_every_key_what_the_help_says_and_has_no_other() {
-    let rows: Vec<&str> = PAGE.lines().filter(|line| line.starts_with("| `--")).collect();
-    for key in KEYS {
-        let default = match (key.default, key.name) {
-            (Some(default), _) => format!("`{default}`"),
-            (None, "upstream") => "must be given".to_owned(),
-            (None, _) => "none".to_owned(),
-        };
-        let (flag, variable, name) = (key.flag(), key.variable(), key.name);
-        // The columns divide at every `|` that is not escaped.
-        let help = key.help.replace('|', "\\|");
-        let wanted = format!("| `--{flag}` | `{variable}` | `{name}` | {default} | {help} |");
-        let count = rows.iter().filter(|row| **row == wanted).count();
-        assert_eq!(count, 1, "rows that are {wanted}");
+fn the_page_says_of_every_key_what_the_help_says_and_what_the_faults_say() {
+    for (group, part) in [(Group::Main, "settings"), (Group::Bounds, "bounds")] {
+        let mut table =
+            "| Flag | Environment | File | Default | Bounds | What it is |\n|---|---|---|---|---|---|\n"
+                .to_owned();
+        for key in KEYS.iter().filter(|key| key.group == group) {
+            let default = match (key.default, key.name) {
+                (Some(default), _) => format!("`{default}`"),
+                (None, "upstream") => "must be given".to_owned(),
+                (None, _) => "none".to_owned(),
+            };
+            let (flag, variable, name) = (key.flag(), key.variable(), key.name);
+            // The columns divide at every `|` that is not escaped.
+            let [bounds, help] = [&bounds(key), key.help].map(|text| text.replace('|', "\\|"));
+            table.push_str(&format!(
+                "| `--{flag}` | `{variable}` | `{name}` | {default} | {bounds} | {help} |\n"
+            ));
+        }
+        generated::keep("docs/configuration.md", part, &table);
     }
-    assert_eq!(rows.len(), KEYS.len());
+}
+
+#[test]
+fn the_bounds_and_the_examples_that_a_fault_names_are_taken() {
+    let mut tried = 0;
+    for key in KEYS {
+        let (bounds, message) = (bounds(key), refused(key, "\0"));
+        let Some((low, high)) = bounds.split_once(" to ") else { continue };
+        let high = high.split(',').next().unwrap_or(high);
+        let examples = message.split_once("such as ").map_or("", |(_, examples)| examples);
+        let examples = examples.split(", ").flat_map(|some| some.split(" or "));
+        for text in [low, high].into_iter().chain(examples).filter(|text| !text.is_empty()) {
+            let sources = Sources { flags: vec![(key, text.to_owned())], ..Sources::default() };
+            let faults = Config::load(&sources).expect_err("there is no upstream").0;
+            // A rule that binds it to another key may be broken, and says so in other words.
+            let refused = |fault: &&Fault| fault.key == key.name && fault.message.contains("wanted");
+            let refused = faults.iter().find(refused);
+            assert!(refused.is_none(), "{} = {text}: {refused:?}", key.name);
+            tried += 1;
+        }
+    }
+    assert!(tried > 100, "{tried} bounds and examples");
 }
 
 #[test]

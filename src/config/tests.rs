@@ -93,7 +93,7 @@ fn every_fault_is_reported_at_once_with_its_source() {
          nearside::upstream=debug,info are wanted"
             .to_owned(),
         format!("password ({name}:5): no key has this name"),
-        format!("unix_mode = \"888\" ({name}:4): permission bits in octal are wanted, from 0 to 777"),
+        format!("unix_mode = \"888\" ({name}:4): permission bits in octal from 0 to 777 are wanted"),
         "upstream = \"rediss://***@h\" (--upstream): TLS upstream is not supported yet".to_owned(),
         format!("workers = \"true\" ({name}:2): a string or a whole number is wanted, not a boolean"),
     ];

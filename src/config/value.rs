@@ -10,7 +10,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{KIB, LogFormat, Secret, bounded_file};
+use super::{GIB, KIB, LogFormat, MIB, Secret, bounded_file};
 
 /// The units of redis.conf, those with an `i` as everybody reads them, and what they stand for in bytes.
 const SIZE_UNITS: [(&str, u64); 11] = [
@@ -40,7 +40,8 @@ pub(super) fn number(text: &str, range: RangeInclusive<usize>) -> Result<usize, 
 /// Microseconds as in redis.conf: a whole number, and -1 for never.
 pub(super) fn microseconds(text: &str) -> Result<i64, String> {
     let number = text.parse().ok().filter(|number| *number >= -1);
-    number.ok_or_else(|| "a whole number of microseconds is wanted, or -1 for never".to_owned())
+    number
+        .ok_or_else(|| format!("a number of microseconds from 0 to {} is wanted, or -1 for never", i64::MAX))
 }
 
 /// Whether something is on.
@@ -73,8 +74,9 @@ pub(super) fn size(text: &str, range: RangeInclusive<usize>) -> Result<usize, St
     let bytes =
         with_unit(&text.to_ascii_lowercase(), &SIZE_UNITS).and_then(|bytes| usize::try_from(bytes).ok());
     bytes.filter(|bytes| range.contains(bytes)).ok_or_else(|| {
-        let (low, high) = (range.start(), range.end());
-        format!("a size from {low} to {high} bytes is wanted, such as 64kb, 100mb or 1gb")
+        let (low, high) = (shown_size(*range.start()), shown_size(*range.end()));
+        let examples = examples_within([64 * KIB, 100 * MIB, GIB].into_iter(), &range, shown_size);
+        format!("a size from {low} to {high} is wanted, such as {examples}")
     })
 }
 
@@ -84,14 +86,37 @@ pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
     let duration = with_unit(text, &DURATION_UNITS).map(Duration::from_millis);
     duration.filter(|duration| range.contains(duration)).ok_or_else(|| {
         let (low, high) = (shown(*range.start()), shown(*range.end()));
-        format!("a duration from {low} to {high} with its unit is wanted, such as 500ms, 5s, 2m or 1h")
+        let examples = [500, 5_000, 120_000, 3_600_000].into_iter().map(Duration::from_millis);
+        let examples = examples_within(examples, &range, shown);
+        format!("a duration from {low} to {high} with its unit is wanted, such as {examples}")
     })
+}
+
+/// Those of `examples` that `range` allows, as a list in a sentence.
+fn examples_within<T: PartialOrd + Copy>(
+    examples: impl Iterator<Item = T>,
+    range: &RangeInclusive<T>,
+    shown: impl Fn(T) -> String,
+) -> String {
+    let mut allowed: Vec<String> = examples.filter(|example| range.contains(example)).map(&shown).collect();
+    match allowed.pop() {
+        Some(last) if allowed.is_empty() => last,
+        Some(last) => format!("{} or {last}", allowed.join(", ")),
+        None => shown(*range.start()),
+    }
+}
+
+/// A size as one would type it.
+fn shown_size(bytes: usize) -> String {
+    let units = [(GIB, "gb"), (MIB, "mb"), (KIB, "kb")];
+    let unit = units.into_iter().find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit));
+    unit.map_or_else(|| bytes.to_string(), |(unit, name)| format!("{}{name}", bytes / unit))
 }
 
 /// `duration` as one would type it.
 pub(super) fn shown(duration: Duration) -> String {
     let millis = duration.as_millis() as u64;
-    let whole = |(_, unit): &&(&str, u64)| millis.is_multiple_of(*unit);
+    let whole = |(_, unit): &&(&str, u64)| millis > 0 && millis.is_multiple_of(*unit);
     let (name, unit) = DURATION_UNITS.iter().rfind(whole).unwrap_or(&DURATION_UNITS[0]);
     format!("{}{name}", millis / unit)
 }
@@ -107,7 +132,7 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 pub(super) fn mode(text: &str) -> Result<u32, String> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
     let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777 && !digits.starts_with('+'));
-    mode.ok_or_else(|| "permission bits in octal are wanted, from 0 to 777".to_owned())
+    mode.ok_or_else(|| "permission bits in octal from 0 to 777 are wanted".to_owned())
 }
 
 /// A path. Whether anything is there is seen when it is used.

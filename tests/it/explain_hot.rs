@@ -5,7 +5,6 @@ use std::thread;
 use std::time::Duration;
 
 use nearside::dev::{Client, Reply, Standalone};
-
 use tokio::time::Instant;
 
 use crate::support::daemon::Daemon;
