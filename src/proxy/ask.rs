@@ -17,12 +17,17 @@ pub type Asked = LocalBoxFuture<'static, Result<Bytes, Bytes>>;
 impl Proxy {
     /// Asks any server something that changes nothing.
     pub fn ask_any<A: AsRef<[u8]>>(self: &Rc<Proxy>, args: &[A]) -> Asked {
-        asked(self.upstream.send_any(Call { bytes: encode::request(args), slot: None, reads_only: true }))
+        asked(self.upstream.send_any(Call {
+            bytes: encode::request(args),
+            slot: None,
+            reads_only: true,
+            foreign: false,
+        }))
     }
 
     /// Tells every primary something; empty when none is known.
     pub fn tell_every<A: AsRef<[u8]>>(self: &Rc<Proxy>, args: &[A], reads_only: bool) -> Vec<Asked> {
-        let call = Call { bytes: encode::request(args), slot: None, reads_only };
+        let call = Call { bytes: encode::request(args), slot: None, reads_only, foreign: false };
         let primaries = self.upstream.primaries();
         primaries.iter().map(|node| asked(self.upstream.send_to(*node, call.clone()))).collect()
     }

@@ -195,7 +195,7 @@ impl Proxy {
             self.upstream.refreshed(self.settings.patience).await;
             return Round::GoOn(None);
         }
-        match blocking.slot.and_then(|_| self.upstream.redirected(&reply, node)) {
+        match self.upstream.redirected(&reply, blocking.slot, node) {
             Some(elsewhere) => Round::GoOn(Some(elsewhere)),
             None => Round::Over(reply),
         }

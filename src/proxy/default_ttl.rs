@@ -127,7 +127,9 @@ impl Proxy {
             let bytes = pexpire(&key, ttl);
             let sent = match alone {
                 true => self.upstream.send_behind(slot, bytes, 0),
-                false => self.upstream.send(slot, Call { bytes, slot: Some(slot), reads_only: false }),
+                false => self
+                    .upstream
+                    .send(slot, Call { bytes, slot: Some(slot), reads_only: false, foreign: false }),
             };
             (sent, Due::from([(key, ttl)]))
         };

@@ -45,6 +45,7 @@ impl Proxy {
                 bytes: request.bytes(),
                 slot: None,
                 reads_only: spec.flags.has(Flags::READ),
+                foreign: false,
             }),
         };
         if asked.is_empty() {

@@ -129,7 +129,9 @@ impl Proxy {
                 let args = std::iter::once(0).chain(args).map(|index| request.arg(index));
                 let request = OwnedRequest::from_args(args);
                 let (bytes, due) = self.with_default_ttl(route, &request.as_request(), request.bytes());
-                let sent = self.upstream.send(part.slot, Call { bytes, slot: Some(part.slot), reads_only });
+                let sent = self
+                    .upstream
+                    .send(part.slot, Call { bytes, slot: Some(part.slot), reads_only, foreign: false });
                 let following = self.follow(&sent, Some(part.slot), due, caller.own_writes);
                 (sent, following)
             })
@@ -251,7 +253,7 @@ impl Proxy {
         let slot = part.slot;
         let args = part.positions.iter().map(|position| request.arg(*position));
         let bytes = OwnedRequest::from_args(std::iter::once(&b"MGET"[..]).chain(args)).bytes();
-        let call = Call { bytes, slot: Some(slot), reads_only: true };
+        let call = Call { bytes, slot: Some(slot), reads_only: true, foreign: false };
         // Each lifetime is a question of its own, and so many keys may be asked for that there is no room for all.
         let mut room = self.upstream.spare_room(slot);
         let wants = part.positions.iter().map(|position| match wanted.get(&(position - 1)).copied() {
@@ -412,7 +414,11 @@ impl Proxy {
             .iter()
             .map(|fetched| {
                 let bytes = encode::request(&[b"MGET", &fetched.key[..]]);
-                (fetched.index, self.upstream.send(slot, Call { bytes, slot: Some(slot), reads_only: true }))
+                (
+                    fetched.index,
+                    self.upstream
+                        .send(slot, Call { bytes, slot: Some(slot), reads_only: true, foreign: false }),
+                )
             })
             .collect();
         let mut tracked = true;

@@ -110,7 +110,12 @@ impl Proxy {
             (None, None) => self.upstream.send_any(call),
         };
         let (bytes, due) = self.with_default_ttl(route, request, bytes);
-        let sent = send(Call { bytes, slot: to.slot, reads_only: route.flags.has(Flags::READ) });
+        let sent = send(Call {
+            bytes,
+            slot: to.slot,
+            reads_only: route.flags.has(Flags::READ),
+            foreign: route.foreign,
+        });
         let following = self.follow(&sent, to.slot, due, caller.own_writes);
         let fence = (reach == Reach::Anything).then(|| self.fence(to.slot, to.node));
         let (proxy, coverage) = (self.clone(), caller.coverage.cloned());
@@ -119,7 +124,7 @@ impl Proxy {
 
     /// Sends a PING behind what was just sent to the owner of `slot`, or to `node`.
     pub(super) fn fence(self: &Rc<Proxy>, slot: Option<Slot>, node: Option<NodeIndex>) -> Fence {
-        let ping = Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true };
+        let ping = Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true, foreign: false };
         match (slot, node) {
             (Some(slot), _) => Fence { node: self.upstream.way(slot), sent: self.upstream.send(slot, ping) },
             (None, Some(node)) => Fence { node: Some(node), sent: self.upstream.send_to(node, ping) },

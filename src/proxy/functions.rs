@@ -82,7 +82,7 @@ impl Proxy {
             for other in self.upstream.primaries().iter().filter(|other| **other != host.node) {
                 let Some(code) = library_of(&self.libraries(*other, true).await, &name) else { continue };
                 let request = encode::request(&[&b"FUNCTION"[..], b"LOAD", b"REPLACE", &code]);
-                let call = Call { bytes: request, slot: None, reads_only: false };
+                let call = Call { bytes: request, slot: None, reads_only: false, foreign: false };
                 let outcome = self.upstream.send_to(host.node, call).reply.await.unwrap_or_else(stopped);
                 found = outcome.is_ok_and(|reply| !reply.frame.starts_with(b"-"));
                 tracing::info!(node = %self.upstream.node(host.node), found, "a library of functions was brought to a node");
@@ -96,7 +96,7 @@ impl Proxy {
     async fn libraries(&self, node: NodeIndex, with_code: bool) -> Bytes {
         let words = ["FUNCTION", "LIST", "WITHCODE"];
         let words = if with_code { &words[..] } else { &words[..2] };
-        let call = Call { bytes: encode::request(words), slot: None, reads_only: true };
+        let call = Call { bytes: encode::request(words), slot: None, reads_only: true, foreign: false };
         let outcome = self.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
         outcome.map_or_else(|_| Bytes::new(), |reply| reply.frame)
     }

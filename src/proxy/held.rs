@@ -100,7 +100,7 @@ impl Proxy {
         let bytes = encode::request(&["CLIENT", "UNBLOCK", &id, how]);
         let until = time::Instant::now() + self.settings.patience;
         while held.outcome.is_none() && time::Instant::now() < until {
-            let call = Call { bytes: bytes.clone(), slot: None, reads_only: false };
+            let call = Call { bytes: bytes.clone(), slot: None, reads_only: false, foreign: false };
             let mut told = self.upstream.send_to_known(held.dedicated.node(), call).reply;
             let told = tokio::select! {
                 biased;

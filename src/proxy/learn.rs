@@ -69,7 +69,7 @@ impl Proxy {
 
     fn ask_about(self: &Rc<Proxy>, name: Vec<u8>) -> Answer<'static> {
         let bytes = encode::request(&[&b"COMMAND"[..], b"INFO", &name]);
-        let sent = self.upstream.send_any(Call { bytes, slot: None, reads_only: true });
+        let sent = self.upstream.send_any(Call { bytes, slot: None, reads_only: true, foreign: false });
         let proxy = self.clone();
         Answer::NotYet(Box::pin(async move {
             let lesson = match sent.reply.await.unwrap_or(Err(Failure::Stopped)) {

@@ -52,7 +52,7 @@ pub use transaction::{Element, NotAPart, Part};
 pub use watch::Watched;
 
 use crate::clock::Nanos;
-use crate::command::{Class, Fault, Flags, Keys, Keyspace, Lasting, Learned, Session, Spec};
+use crate::command::{Class, Fault, Flags, Keys, Keyspace, Lasting, Learned, Script, Session, Spec};
 use crate::near_cache::{Hit, NearCache, Reply, Why};
 use crate::policy::CurrentPolicies;
 use crate::pubsub::Hub;
@@ -143,6 +143,8 @@ struct Route {
     lasting: Lasting,
     flags: Flags,
     form: Form,
+    /// Code that is not the server's own may answer it.
+    foreign: bool,
 }
 
 // === impl Route ===
@@ -150,7 +152,8 @@ struct Route {
 impl Route {
     /// That of a command of the table.
     fn of(spec: &Spec) -> Route {
-        Route { keys: spec.keys, lasting: spec.lasting, flags: spec.flags, form: spec.form }
+        let foreign = matches!(spec.class, Class::Script(Script::Eval | Script::EvalSha | Script::Function));
+        Route { keys: spec.keys, lasting: spec.lasting, flags: spec.flags, form: spec.form, foreign }
     }
 
     /// Whether it changes its keys. PFCOUNT is a read that may: it leaves in the key what it counted.
@@ -162,7 +165,7 @@ impl Route {
     fn learned(learned: &Learned) -> Route {
         let Learned { keys, flags } = *learned;
         let lasting = if flags.has(Flags::WRITE) { Lasting::Keys(keys) } else { Lasting::Nothing };
-        Route { keys, lasting, flags, form: Form::ByRule }
+        Route { keys, lasting, flags, form: Form::ByRule, foreign: true }
     }
 }
 

@@ -62,7 +62,7 @@ impl Proxy {
         slot: Slot,
         question: impl FnOnce() -> Bytes,
     ) -> Option<Sent> {
-        let call = || Call { bytes: question(), slot: None, reads_only: true };
+        let call = || Call { bytes: question(), slot: None, reads_only: true, foreign: false };
         (terms.mode == Mode::Exact).then(|| match tracking {
             Tracking::ByKey => self.upstream.send(slot, call()),
             Tracking::Broadcast => self.upstream.send_untracked(slot, call()),

@@ -44,7 +44,12 @@ impl Proxy {
             return wait;
         }
         let request = request.to_owned();
-        let call = Call { bytes: request.bytes(), slot: Some(slot), reads_only: spec.flags.has(Flags::READ) };
+        let call = Call {
+            bytes: request.bytes(),
+            slot: Some(slot),
+            reads_only: spec.flags.has(Flags::READ),
+            foreign: false,
+        };
         let (node, sent) = if sharded {
             (self.upstream.owner_node(slot), self.upstream.send(slot, call))
         } else {

@@ -16,8 +16,14 @@ use crate::upstream::Call;
 impl Proxy {
     /// Every primary is asked for a key and for how many it has. There is no key only if all of them have none.
     pub(super) fn random_key(self: &Rc<Proxy>, resp: Resp) -> Answer<'static> {
-        let ask =
-            |word| self.ask_every(&Call { bytes: encode::request(&[word]), slot: None, reads_only: true });
+        let ask = |word| {
+            self.ask_every(&Call {
+                bytes: encode::request(&[word]),
+                slot: None,
+                reads_only: true,
+                foreign: false,
+            })
+        };
         let (sizes, keys) = (ask("DBSIZE"), ask("RANDOMKEY"));
         if keys.is_empty() {
             return Answer::Now(failure_reply(&self.upstream.no_topology()));

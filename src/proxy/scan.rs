@@ -237,13 +237,19 @@ impl Proxy {
         let mut args = vec![Bytes::from_static(b"SCAN"), position];
         args.extend(wish.options.iter().cloned());
         args.extend([Bytes::from_static(b"COUNT"), count]);
-        self.upstream.send_to(node, Call { bytes: encode::request(&args), slot: None, reads_only: true })
+        self.upstream.send_to(
+            node,
+            Call { bytes: encode::request(&args), slot: None, reads_only: true, foreign: false },
+        )
     }
 
     /// Asks a node for its slots. One that is no node of a cluster has them all; a PING tells that it is there.
     fn send_view(&self, node: NodeIndex) -> Sent {
         let words: &[&str] = if self.upstream.is_cluster() { &["CLUSTER", "NODES"] } else { &["PING"] };
-        self.upstream.send_to(node, Call { bytes: encode::request(words), slot: None, reads_only: true })
+        self.upstream.send_to(
+            node,
+            Call { bytes: encode::request(words), slot: None, reads_only: true, foreign: false },
+        )
     }
 
     async fn read_view(&self, node: NodeIndex, sent: Sent) -> Result<NodeView, Bytes> {
@@ -256,7 +262,7 @@ impl Proxy {
 
     /// What the server says of options that cannot be read here.
     fn syntax_error(&self, request: &Request<'_>) -> Answer<'static> {
-        let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true };
+        let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, foreign: false };
         let sent = self.upstream.send_any(call);
         Answer::Later(Box::pin(async move {
             let said = frame_of(sent.reply.await.unwrap_or_else(stopped)).err();

@@ -124,7 +124,7 @@ impl Proxy {
     /// Asks the nodes for a script that is not known here: those that can tell (SCRIPT SHOW of Valkey 8) do.
     fn search_script(self: &Rc<Proxy>, sha: Sha) -> Answer<'static> {
         let bytes = encode::request(&[&b"SCRIPT"[..], b"SHOW", sha.as_bytes()]);
-        let call = Call { bytes, slot: None, reads_only: true };
+        let call = Call { bytes, slot: None, reads_only: true, foreign: false };
         let mut asked: FuturesUnordered<_> =
             self.ask_every(&call).into_iter().map(|(_, outcome)| outcome).collect();
         let (proxy, flushes) = (self.clone(), self.memory.scripts.flushes());
@@ -158,7 +158,8 @@ impl Proxy {
     /// SCRIPT LOAD: known once one node took it, since the others get it when they need it.
     fn load_script(self: &Rc<Proxy>, request: &Request<'_>) -> Answer<'static> {
         let owned = request.to_owned();
-        let asked = self.ask_every(&Call { bytes: owned.bytes(), slot: None, reads_only: false });
+        let asked =
+            self.ask_every(&Call { bytes: owned.bytes(), slot: None, reads_only: false, foreign: false });
         if asked.is_empty() {
             return Answer::Now(failure_reply(&self.upstream.no_topology()));
         }
@@ -195,7 +196,7 @@ impl Proxy {
             .skip(2)
             .map(|sha| Sha::named(sha).is_some_and(|sha| scripts.body(sha).is_some()))
             .collect();
-        let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true };
+        let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, foreign: false };
         let asked = if known.iter().all(|known| *known) { Vec::new() } else { self.ask_every(&call) };
         Answer::Later(Box::pin(async move {
             let mut everywhere = vec![!asked.is_empty(); known.len()];

@@ -58,7 +58,9 @@ impl Proxy {
         let bytes = OwnedRequest::from_args(arguments).bytes();
         let slot = Slot::of(sample.key());
         // Nobody will ask whether this reply is still true.
-        let sent = self.upstream.send_untracked(slot, Call { bytes, slot: Some(slot), reads_only: true });
+        let sent = self
+            .upstream
+            .send_untracked(slot, Call { bytes, slot: Some(slot), reads_only: true, foreign: false });
         let reply = match sent.reply.await {
             Ok(Ok(reply)) if !reply.rerouted && !reply.frame.starts_with(b"-") => reply.frame,
             _ => {

@@ -29,7 +29,7 @@ impl Proxy {
             return wait;
         }
         let request = request.to_owned();
-        let call = Call { bytes: request.bytes(), slot: None, reads_only: true };
+        let call = Call { bytes: request.bytes(), slot: None, reads_only: true, foreign: false };
         let (nodes, sent): (Vec<NodeId>, Vec<_>) = self.upstream.send_each(&call).into_iter().unzip();
         if nodes.is_empty() {
             return Answer::Now(failure_reply(&self.upstream.no_topology()));

@@ -222,7 +222,7 @@ impl Proxy {
         let (proxy, resp, own_writes) = (self.clone(), caller.resp, caller.own_writes.clone());
         Answer::Later(Box::pin(async move {
             let outcome = match watch.connection {
-                Some(connection) => proxy.execute_on(connection, &bytes, count).await,
+                Some(connection) => proxy.execute_on(slot, connection, &bytes, count).await,
                 None => Ok(changed()),
             };
             // No other request of the session is on its way: nothing comes in between on another connection.
@@ -263,7 +263,13 @@ impl Proxy {
         Whole { bytes: out.freeze(), count, due: (!due.is_empty()).then_some(due) }
     }
 
-    async fn execute_on(&self, mut connection: Dedicated, bytes: &Bytes, count: usize) -> Outcome {
+    async fn execute_on(
+        &self,
+        slot: Option<Slot>,
+        mut connection: Dedicated,
+        bytes: &Bytes,
+        count: usize,
+    ) -> Outcome {
         let mut replies = connection.converse(bytes, count + 2).await?;
         let exec = replies.pop().unwrap_or_default();
         if !exec.starts_with(b"-") {
@@ -271,7 +277,7 @@ impl Proxy {
             return Ok(UpstreamReply { frame: exec, rerouted: false, tracked: false });
         }
         let refusal = replies.iter().find(|reply| reply.starts_with(b"-")).unwrap_or(&exec);
-        let redirected = self.upstream.redirected(refusal, connection.node()).is_some();
+        let redirected = self.upstream.redirected(refusal, slot, connection.node()).is_some();
         let frame = if redirected { return Ok(changed()) } else { exec_abort(refusal) };
         connection.give_back();
         Ok(UpstreamReply { frame, rerouted: false, tracked: false })

@@ -135,7 +135,7 @@ impl Proxy {
             let (connection, reply) = match connection {
                 None if is_first => proxy.begin_watch(slot, &bytes).await,
                 None => (None, Bytes::from_static(OK)),
-                Some(connection) => proxy.go_on(connection, &bytes).await,
+                Some(connection) => proxy.go_on(slot, connection, &bytes).await,
             };
             // After an error of the first WATCH nothing is watched; what was before a later one still counts.
             if !is_first || connection.is_some() {
@@ -165,10 +165,10 @@ impl Proxy {
 
     /// Watches more on a connection that watches already. When the slot has left its node, what was watched there is
     /// lost, and EXEC will say so.
-    async fn go_on(&self, connection: Dedicated, bytes: &Bytes) -> (Option<Dedicated>, Bytes) {
+    async fn go_on(&self, slot: Slot, connection: Dedicated, bytes: &Bytes) -> (Option<Dedicated>, Bytes) {
         let (connection, reply) = watch_more(connection, bytes).await;
         match connection {
-            Some(connection) if self.upstream.redirected(&reply, connection.node()).is_some() => {
+            Some(connection) if self.upstream.redirected(&reply, Some(slot), connection.node()).is_some() => {
                 (None, Bytes::from_static(OK))
             }
             connection => (connection, reply),
@@ -186,7 +186,7 @@ impl Proxy {
                 Some(connection) if reply.starts_with(b"-") => connection,
                 kept => return (kept, reply),
             };
-            let Some(elsewhere) = self.upstream.redirected(&reply, refused.node()) else {
+            let Some(elsewhere) = self.upstream.redirected(&reply, Some(slot), refused.node()) else {
                 refused.give_back();
                 return (None, reply);
             };

@@ -18,6 +18,9 @@ pub struct Call {
     pub slot: Option<Slot>,
     /// Whether it only reads: such a command may be sent again after its connection was lost.
     pub reads_only: bool,
+    /// Whether code that is not the server's own may answer: a script, a function, a command of a module. Its errors can
+    /// read like anything.
+    pub foreign: bool,
 }
 
 /// What a node answered.

@@ -263,7 +263,7 @@ impl Upstream {
     /// Sends a transaction in one piece: MULTI, its commands and EXEC, whose reply comes after `parts` others. It is
     /// carried out once or not at all.
     pub fn send_transaction(self: &Rc<Upstream>, slot: Option<Slot>, bytes: Bytes, parts: usize) -> Sent {
-        let call = Call { bytes, slot, reads_only: false };
+        let call = Call { bytes, slot, reads_only: false, foreign: false };
         let lane = match slot {
             Some(slot) => match self.shared.table.owner(slot) {
                 Some(owner) => self.lane(self.in_order(slot, owner)),
@@ -280,7 +280,7 @@ impl Upstream {
     /// Sends what belongs to a command on `slot` that was let through right before: the bounds, which that one may have
     /// reached, are not looked at again. The reply comes after `parts` others, if it is that of a transaction.
     pub fn send_behind(self: &Rc<Upstream>, slot: Slot, bytes: Bytes, parts: usize) -> Sent {
-        let call = Call { bytes, slot: Some(slot), reads_only: false };
+        let call = Call { bytes, slot: Some(slot), reads_only: false, foreign: false };
         match self.shared.table.owner(slot) {
             Some(owner) => self.lane(self.in_order(slot, owner)).send_behind(call, parts, self),
             None => Sent::failed(self.no_owner(slot)),
@@ -423,6 +423,13 @@ impl Upstream {
         knowledge.wait_for(|_| owns().as_ref() != Some(node)).await;
     }
 
+    /// `error`, which `node` answered to a command on `slot`, as a redirect of that command. It is none where there is but
+    /// one server, and none if it names another slot.
+    fn redirect_of(&self, error: &[u8], slot: Option<Slot>, node: &NodeId) -> Option<Redirect> {
+        let redirect = redirect::parse(error, node)?;
+        (self.is_cluster() && slot == Some(redirect.slot())).then_some(redirect)
+    }
+
     /// Follows a redirect that a node answered to `waiting`.
     fn redirect(self: &Rc<Upstream>, redirect: Redirect, mut waiting: Waiting) {
         self.stats.upstream_redirects.add(1);
@@ -445,7 +452,8 @@ impl Upstream {
         if asking {
             // The two must arrive together: neither is sent again after a loss.
             waiting.call.reads_only = false;
-            let asking = Call { bytes: encode::request(&["ASKING"]), slot: None, reads_only: false };
+            let asking =
+                Call { bytes: encode::request(&["ASKING"]), slot: None, reads_only: false, foreign: false };
             lane.enqueue(Waiting::new(asking, Waiter::Nobody, waiting.deadline));
         }
         lane.enqueue(waiting);

@@ -148,8 +148,12 @@ mod tests {
     use crate::upstream::call::{Call, Waiter};
 
     fn waiting(name: &'static str, slot: u64, reads_only: bool) -> Waiting {
-        let call =
-            Call { bytes: Bytes::from_static(name.as_bytes()), slot: Slot::from_number(slot), reads_only };
+        let call = Call {
+            bytes: Bytes::from_static(name.as_bytes()),
+            slot: Slot::from_number(slot),
+            reads_only,
+            foreign: false,
+        };
         Waiting::new(call, Waiter::Nobody, 100)
     }
 

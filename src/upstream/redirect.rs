@@ -12,6 +12,16 @@ pub(super) enum Redirect {
     Ask(Slot, NodeId),
 }
 
+// === impl Redirect ===
+
+impl Redirect {
+    /// The slot that it is about.
+    pub(super) fn slot(&self) -> Slot {
+        let (Redirect::Moved(slot, _) | Redirect::Ask(slot, _)) = self;
+        *slot
+    }
+}
+
 /// No name of a host is longer. It is repeated in the log and to clients.
 const HOST_BYTES_MAX: usize = 255;
 

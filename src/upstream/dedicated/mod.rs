@@ -20,7 +20,7 @@ use super::Upstream;
 use super::call::{Outcome, UpstreamReply};
 use super::error::Failure;
 use super::handshake;
-use super::redirect::{self, Redirect};
+use super::redirect::Redirect;
 use super::slots::NodeIndex;
 use super::wire::Wire;
 use super::words;
@@ -140,10 +140,10 @@ impl Upstream {
         Ok((wire, id))
     }
 
-    /// Where `frame`, which `node` answered on a dedicated connection, sends its command on to, if it is a redirect.
-    /// All that follows from it for the slot has been done then.
-    pub fn redirected(&self, frame: &[u8], node: &NodeId) -> Option<Elsewhere> {
-        let redirect = redirect::parse(frame, node)?;
+    /// Where `frame`, which `node` answered to a command on `slot` on a dedicated connection, sends it on to, if it is a
+    /// redirect. All that follows from it for the slot has been done then.
+    pub fn redirected(&self, frame: &[u8], slot: Option<Slot>, node: &NodeId) -> Option<Elsewhere> {
+        let redirect = self.redirect_of(frame, slot, node)?;
         self.stats.upstream_redirects.add(1);
         self.note(&redirect);
         Some(match redirect {

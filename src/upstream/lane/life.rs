@@ -163,7 +163,7 @@ impl Lane {
     fn beat(&self, tracked: bool, upstream: &Upstream) {
         let now = clock::now();
         let deadline = now + clock::nanos(upstream.options.request_timeout);
-        let call = |bytes| Call { bytes, slot: None, reads_only: true };
+        let call = |bytes| Call { bytes, slot: None, reads_only: true, foreign: false };
         if !tracked && upstream.tracks() && !self.state.borrow().refuses_tracking {
             let arming = call(encode::request(&handshake::TRACK));
             self.enqueue(Waiting::new(arming, Waiter::Arming, deadline));

@@ -141,7 +141,8 @@ impl Lane {
             return self.send(call, upstream);
         }
         let deadline = clock::now() + clock::nanos(upstream.options.request_timeout);
-        let untracked = Call { bytes: Bytes::from_static(UNTRACKED), slot: None, reads_only: false };
+        let untracked =
+            Call { bytes: Bytes::from_static(UNTRACKED), slot: None, reads_only: false, foreign: false };
         self.enqueue(Waiting::new(untracked, Waiter::Nobody, deadline));
         // Not looked at the bounds again: the read must follow.
         Sent { epoch: None, ..self.put(call, deadline, upstream, |waiting| waiting) }

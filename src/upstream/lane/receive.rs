@@ -15,7 +15,7 @@ use crate::upstream::call::{UpstreamReply, Waiter, Waiting};
 use crate::upstream::error::Failure;
 use crate::upstream::pulse::{Heartbeat, Pulse};
 use crate::upstream::push::{self, Push};
-use crate::upstream::redirect::{self, Redirect};
+use crate::upstream::redirect::Redirect;
 use crate::upstream::tracking::Tracking;
 use crate::upstream::transaction::exec_abort;
 use crate::upstream::wire::Wire;
@@ -139,9 +139,9 @@ impl Lane {
     }
 
     fn error_reply(&self, frame: Bytes, waiting: Waiting, tracked: bool, upstream: &Rc<Upstream>) {
-        let redirect = waiting.call.slot.and_then(|_| redirect::parse(&frame, &self.node));
-        match redirect {
+        match upstream.redirect_of(&frame, waiting.call.slot, &self.node) {
             Some(redirect) => upstream.redirect(redirect, waiting),
+            None if waiting.call.foreign => waiting.answer(frame, tracked),
             None => {
                 self.doubt(&frame, upstream);
                 waiting.answer(words::redirect_cut(frame), tracked);
@@ -153,14 +153,14 @@ impl Lane {
     fn transaction_refused(&self, exec: Bytes, waiting: Waiting, upstream: &Rc<Upstream>) {
         let refusal = waiting.parts.as_ref().and_then(|parts| parts.refusal()).cloned();
         let cause = refusal.as_ref().unwrap_or(&exec);
-        match redirect::parse(cause, &self.node) {
+        match upstream.redirect_of(cause, waiting.call.slot, &self.node) {
             // ASKING holds for one command and cannot be said inside MULTI, so no node can carry this out now.
             Some(redirect @ Redirect::Ask(..)) => {
                 upstream.note(&redirect);
                 waiting.answer_moving();
             }
-            Some(moved) if waiting.call.slot.is_some() => upstream.redirect(moved, waiting),
-            _ => {
+            Some(moved) => upstream.redirect(moved, waiting),
+            None => {
                 self.doubt(cause, upstream);
                 let aborted = refusal.map(|refusal| exec_abort(&words::redirect_cut(refusal)));
                 waiting.answer(aborted.unwrap_or(exec), false);
