@@ -16,6 +16,7 @@ use nearside::upstream::Failure;
 mod differences;
 #[path = "support/generated.rs"]
 mod generated;
+mod told;
 
 use differences::{DIFFERENCES, Difference, How};
 

@@ -45,7 +45,7 @@ pub use entry::{Hit, Question, Reply};
 pub use explain::{Explained, KeptReply};
 pub use fill::{Lead, Ticket};
 pub use samples::{SAMPLES_MAX, Sample};
-pub use why::{Noted, REASONS_MAX, Why};
+pub use why::{Noted, Unknown, Why};
 
 use bytes::Bytes;
 

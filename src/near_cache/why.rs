@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::clock::{self, Nanos};
 
 /// Places of the table: 64 KiB. Two keys with one place take it from each other.
-pub const REASONS_MAX: usize = 1 << 13;
+const REASONS_MAX: usize = 1 << 13;
 
 /// Why a read of a key was not answered from L1 or its reply not kept, or why what was kept went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,38 +72,6 @@ pub enum Why {
     Crowded,
 }
 
-/// All of them, by number.
-const ALL: [Why; 28] = [
-    Why::Command,
-    Why::Policy,
-    Why::Unworthy,
-    Why::ReadOnce,
-    Why::NotTracked,
-    Why::Moving,
-    Why::OwnWrite,
-    Why::Fresh,
-    Why::Failed,
-    Why::NoLifetime,
-    Why::Error,
-    Why::Rerouted,
-    Why::Torn,
-    Why::Changed,
-    Why::Differed,
-    Why::EpochEnded,
-    Why::TooShort,
-    Why::TooLarge,
-    Why::Expired,
-    Why::Lost,
-    Why::Invalidated,
-    Why::Written,
-    Why::Moved,
-    Why::Neighbour,
-    Why::Evicted,
-    Why::Flushed,
-    Why::Mismatch,
-    Why::Crowded,
-];
-
 /// What is remembered of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noted {
@@ -113,6 +81,19 @@ pub enum Noted {
     Forgotten,
     /// The last reason, and when it was: up to a second before that.
     Reason(Why, Nanos),
+}
+
+/// Why it is not known why a key is not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// L1 is off.
+    Off,
+    /// It was never looked for.
+    NeverRead,
+    /// L1 was emptied as a whole, and it was not looked for since.
+    Emptied,
+    /// Another key took its place in the table.
+    Forgotten,
 }
 
 /// The table. A place is a part of the key's hash, a time in seconds and a reason, written as one.
@@ -127,6 +108,40 @@ const SECOND: Nanos = 1_000_000_000;
 const SECONDS_MASK: u64 = (1 << 24) - 1;
 
 // === impl Why ===
+
+impl Why {
+    /// All of them, by number.
+    pub const ALL: [Why; 28] = [
+        Why::Command,
+        Why::Policy,
+        Why::Unworthy,
+        Why::ReadOnce,
+        Why::NotTracked,
+        Why::Moving,
+        Why::OwnWrite,
+        Why::Fresh,
+        Why::Failed,
+        Why::NoLifetime,
+        Why::Error,
+        Why::Rerouted,
+        Why::Torn,
+        Why::Changed,
+        Why::Differed,
+        Why::EpochEnded,
+        Why::TooShort,
+        Why::TooLarge,
+        Why::Expired,
+        Why::Lost,
+        Why::Invalidated,
+        Why::Written,
+        Why::Moved,
+        Why::Neighbour,
+        Why::Evicted,
+        Why::Flushed,
+        Why::Mismatch,
+        Why::Crowded,
+    ];
+}
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -163,6 +178,26 @@ impl fmt::Display for Why {
     }
 }
 
+// === impl Unknown ===
+
+impl Unknown {
+    /// All of them.
+    pub const ALL: [Unknown; 4] = [Unknown::Off, Unknown::NeverRead, Unknown::Emptied, Unknown::Forgotten];
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unknown::Off => f.write_str("L1 is off (l1_size is 0)"),
+            Unknown::NeverRead => f.write_str("no command that L1 could answer has read it"),
+            Unknown::Emptied => f.write_str("it was not read since L1 was emptied"),
+            Unknown::Forgotten => {
+                write!(f, "forgotten: reasons of at most {REASONS_MAX} keys are remembered")
+            }
+        }
+    }
+}
+
 // === impl Reasons ===
 
 impl Reasons {
@@ -186,7 +221,7 @@ impl Reasons {
     /// What is remembered of the key with this hash.
     pub(super) fn of(&self, hash: u64) -> Noted {
         let packed = self.places[place(hash)].load(Ordering::Relaxed);
-        let why = (packed & 0xff).checked_sub(1).and_then(|number| ALL.get(number as usize));
+        let why = (packed & 0xff).checked_sub(1).and_then(|number| Why::ALL.get(number as usize));
         match why {
             None => Noted::Nothing,
             Some(_) if tag(packed) != tag(hash) => Noted::Forgotten,
@@ -213,7 +248,7 @@ mod tests {
         let reasons = Reasons::new();
         let key = 0x1234_5678_9abc_def0;
         assert_eq!(reasons.of(key), Noted::Nothing);
-        for (number, why) in ALL.into_iter().enumerate() {
+        for (number, why) in Why::ALL.into_iter().enumerate() {
             assert_eq!(why as usize, number + 1);
             reasons.note(key, why);
             assert!(matches!(reasons.of(key), Noted::Reason(noted, _) if noted == why), "{why}");

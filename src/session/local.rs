@@ -6,7 +6,7 @@ use super::state::{Replies, State};
 use super::{
     SessionContext, acl, client, client_kill, client_list, config, hello, info, latency, lolwut, pause,
 };
-use super::{nearside, slowlog, spelled};
+use super::{nearside, slowlog};
 use crate::clients::Mark;
 use crate::command::{Fault, Local, Spec};
 use crate::proxy::Answer;
@@ -82,7 +82,18 @@ pub(super) fn answer(
         | Local::SlowlogGet
         | Local::SlowlogLen
         | Local::SlowlogReset => about_daemon(local, request, state, context),
-        _ => about_clients(local, spec, request, state, context),
+        Local::ClientCapa
+        | Local::ClientGetName
+        | Local::ClientId
+        | Local::ClientImportSource
+        | Local::ClientInfo
+        | Local::ClientList
+        | Local::ClientNoEvict
+        | Local::ClientNoTouch
+        | Local::ClientPause
+        | Local::ClientSetInfo
+        | Local::ClientSetName
+        | Local::ClientUnpause => about_clients(local, request, state, context),
     })
 }
 
@@ -118,13 +129,7 @@ fn about_daemon(local: Local, request: &Request<'_>, state: &State, context: &Se
     }
 }
 
-fn about_clients(
-    local: Local,
-    spec: &Spec,
-    request: &Request<'_>,
-    state: &mut State,
-    context: &SessionContext,
-) -> Bytes {
+fn about_clients(local: Local, request: &Request<'_>, state: &mut State, context: &SessionContext) -> Bytes {
     match local {
         Local::ClientId => number(state.client.id as i64),
         Local::ClientGetName => client::name(state),
@@ -137,8 +142,7 @@ fn about_clients(
         Local::ClientPause => pause::begin(request, &context.desk),
         Local::ClientUnpause => pause::end(&context.desk),
         Local::ClientCapa => client::capa(request, state),
-        Local::ClientImportSource => client::import_source(request.arg(2)),
-        _ => encode::error_reply(format!("ERR {} is not available here through nearside", spelled(spec))),
+        _ => client::import_source(request.arg(2)),
     }
 }
 

@@ -589,8 +589,3 @@ fn discard(answer: Answer<'_>, pipeline: &mut Pipeline) {
         );
     }
 }
-
-/// The name of a command as Redis writes it in errors about its container: `CLIENT REPLY`.
-fn spelled(spec: &Spec) -> String {
-    spec.name.to_ascii_uppercase().replace('|', " ")
-}

@@ -7,7 +7,7 @@ use super::local::{number, ok, wrong_number};
 use super::state::State;
 use crate::clock::{self, Nanos};
 use crate::key::Slot;
-use crate::near_cache::{Explained, KeptReply, Noted, REASONS_MAX};
+use crate::near_cache::{Explained, KeptReply, Noted, Unknown};
 use crate::policy::{Mode, Policy, Tracking};
 use crate::resp::Resp;
 use crate::resp::encode;
@@ -87,7 +87,7 @@ pub(super) fn explain(request: &Request<'_>, resp: Resp, context: &SessionContex
         Some(cache) => l1(&mut fields, &cache.explain(key, slot, now), now),
         None => {
             fields.number("cached", 0);
-            fields.text("last_not_cached", "L1 is off (l1_size is 0)");
+            fields.text("last_not_cached", &Unknown::Off.to_string());
         }
     }
     fields.into_map()
@@ -135,14 +135,10 @@ fn l1(fields: &mut Fields, explained: &Explained, now: Nanos) {
     }
     let (text, at) = match noted {
         Noted::Reason(why, at) => (Some(why.to_string()), Some(*at)),
-        Noted::Forgotten => {
-            (Some(format!("forgotten: reasons of at most {REASONS_MAX} keys are remembered")), None)
-        }
+        Noted::Forgotten => (Some(Unknown::Forgotten.to_string()), None),
         Noted::Nothing if !replies.is_empty() => (None, None),
-        Noted::Nothing if emptied_at.is_some() => {
-            (Some("it was not read since L1 was emptied".to_owned()), *emptied_at)
-        }
-        Noted::Nothing => (Some("no command that L1 could answer has read it".to_owned()), None),
+        Noted::Nothing if emptied_at.is_some() => (Some(Unknown::Emptied.to_string()), *emptied_at),
+        Noted::Nothing => (Some(Unknown::NeverRead.to_string()), None),
     };
     fields.optional("last_not_cached", text.as_deref());
     fields.number("last_not_cached_seconds", at.map_or(0, |at| seconds(now, at)));

@@ -185,8 +185,8 @@ impl Transaction {
             }
             Err(NotAPart::CrossSlot) => "CROSSSLOT Keys in request don't hash to the same slot".to_owned(),
             Err(NotAPart::NotOneNode) => format!(
-                "ERR {} is not available inside MULTI through nearside: a transaction is carried out by one node \
-                 of the cluster",
+                "ERR {} is not available inside MULTI through nearside: a transaction is carried out by the server \
+                 of its keys, and this is not about keys alone",
                 name.to_ascii_uppercase().replace('|', " ")
             ),
         };

@@ -86,8 +86,8 @@ fn refused_in_multi(pair: &Pair) -> Vec<Differs> {
     ];
     let wrong = refused.iter().filter_map(|(name, arguments)| {
         let wanted = format!(
-            "+OK\r\n-ERR {name} is not available inside MULTI through nearside: a transaction is carried out by one node \
-             of the cluster\r\n-EXECABORT Transaction discarded because of previous errors.\r\n+OK\r\n+OK\r\n"
+            "+OK\r\n-ERR {name} is not available inside MULTI through nearside: a transaction is carried out by the server \
+             of its keys, and this is not about keys alone\r\n-EXECABORT Transaction discarded because of previous errors.\r\n+OK\r\n+OK\r\n"
         );
         let said = talk(pair.nearside(), 2, &["MULTI", &format!("{name}{arguments}"), "EXEC"]).unwrap();
         let said = String::from_utf8_lossy(&said).into_owned();

@@ -210,6 +210,9 @@ fn an_mget_of_more_keys_than_may_be_in_flight_is_answered() {
     }
     assert!(daemon.counter("l1_hits") > 0, "as many are kept as there is room for");
     assert_eq!(daemon.counter("upstream_refusals"), 0);
+    let mut explain = |key: &String| client.command(&["NEARSIDE", "EXPLAIN", key]).unwrap().items().to_vec();
+    let crowded = |item: &Reply| item.text() == "there was no room upstream to ask for its time to live";
+    assert!(keys.iter().any(|key| explain(key).iter().any(crowded)), "EXPLAIN says why the others are not");
 }
 
 #[test]

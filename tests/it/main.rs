@@ -41,6 +41,7 @@ mod shadow;
 mod show;
 mod slot_move;
 mod slowlog;
+mod told;
 mod tracking;
 mod transactions;
 mod upstreams;

@@ -16,7 +16,9 @@ fn say(client: &mut Client, request: &str) -> Reply {
 }
 
 fn shadow(daemon: &Daemon, name: &str) -> u64 {
-    daemon.counter(&format!("shadow_{name}"))
+    let counters = ["shadow_verified", "shadow_changed", "shadow_skipped", "shadow_mismatches"];
+    let named = |counter: &&&str| counter.strip_prefix("shadow_") == Some(name);
+    daemon.counter(counters.iter().find(named).unwrap_or_else(|| panic!("no counter of {name}")))
 }
 
 #[test]
@@ -85,6 +87,9 @@ fn what_is_wrong_is_counted_listed_logged_and_dropped() {
     let info = say(&mut client, "INFO nearside").text();
     assert!(info.contains("shadow_mismatch0:wrong\r\n"), "{info}");
     daemon.assert_logged("ERROR", "shadow: what was served is not what the server has");
+    let explained = client.command(&["NEARSIDE", "EXPLAIN", "wrong"]).unwrap();
+    let why = "shadow verification found that the server had something else";
+    assert!(explained.items().iter().any(|item| *item == Reply::bulk(why)), "{explained:?}");
     assert_eq!(say(&mut client, "GET wrong").text(), "newer", "the entry was dropped");
     daemon.stop();
 }

@@ -1,0 +1,230 @@
+//! What the daemon tells of itself is so: each field of INFO nearside has its line in the page, counters count what the page
+//! says, and errors that seldom come have the words of the page.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use nearside::dev::{Client, Reply, Standalone};
+
+use crate::support::daemon::Daemon;
+use crate::support::servers::eventually;
+
+const SOON: Duration = Duration::from_secs(30);
+
+const PAGE: &str = include_str!("../../docs/observing.md");
+
+fn before_one_server(flags: &[&str]) -> (Standalone, Daemon, Client) {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let url = format!("redis://{}", upstream.server().address());
+    let daemon = Daemon::start(&[["--upstream", &url].as_slice(), flags].concat());
+    let client = daemon.client();
+    (upstream, daemon, client)
+}
+
+fn say(client: &mut Client, request: &str) -> Reply {
+    client.command(&request.split(' ').collect::<Vec<_>>()).unwrap()
+}
+
+/// The names of the fields, those of a numbered one with 0.
+fn fields(info: &str) -> BTreeSet<String> {
+    let names = info.lines().filter_map(|line| Some(line.split_once(':')?.0.to_owned()));
+    let first = |name: String| {
+        let end = name.trim_end_matches(|character: char| character.is_ascii_digit()).len();
+        if end < name.len() && !name.starts_with("l1") { format!("{}0", &name[..end]) } else { name }
+    };
+    names.map(first).collect()
+}
+
+#[test]
+fn every_field_of_info_nearside_has_its_line_in_the_page() {
+    let (_upstream, daemon, mut client) = before_one_server(&["--canary-interval", "50ms"]);
+    daemon.until_tracked(1);
+    say(&mut client, "HELLO 3");
+    assert!(say(&mut client, "CLIENT TRACKING ON BCAST").is_ok(), "so that a node is listened to");
+    let mut told = BTreeSet::new();
+    eventually("the canary was heard", SOON, || {
+        told = fields(&say(&mut client, "INFO nearside").text());
+        told.contains("canary0") && told.contains("listener0")
+    });
+    let (_, table) = PAGE.split_once("<!-- begin: fields -->").unwrap();
+    let (table, _) = table.split_once("<!-- end: fields -->").unwrap();
+    let rows = table.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()));
+    let rows: BTreeSet<String> = rows.collect();
+    // There only when something was wrong, and beside other sections.
+    for seldom in ["shadow_mismatch0", "primaries_answered", "primaries_missing"] {
+        told.insert(seldom.to_owned());
+        assert!(rows.contains(seldom), "{seldom}");
+    }
+    assert_eq!(rows, told);
+    daemon.stop();
+}
+
+#[test]
+fn what_stands_in_info_beside_counters_is_so() {
+    let (upstream, daemon, mut client) = before_one_server(&["--lease", "1500ms", "--workers", "2"]);
+    daemon.until_tracked(1);
+    let info = say(&mut client, "INFO nearside").text();
+    let address = upstream.server().address();
+    for line in [
+        format!("nearside_version:{}", env!("CARGO_PKG_VERSION")),
+        "workers:2".to_owned(),
+        "l1_enabled:1".to_owned(),
+        "lease_ms:1500".to_owned(),
+        format!("node0:address={address},state=tracked,state_seconds="),
+    ] {
+        assert!(info.lines().any(|other| other.starts_with(&line)), "{line} in {info}");
+    }
+    say(&mut client, "HELLO 3");
+    say(&mut client, "CLIENT TRACKING ON BCAST");
+    let listener = format!("listener0:address={address},state=tracked");
+    eventually("the node is listened to", SOON, || {
+        say(&mut client, "INFO nearside").text().contains(&listener)
+    });
+    daemon.stop();
+}
+
+#[test]
+fn reads_that_did_not_look_are_bypasses() {
+    let (_upstream, daemon, mut client) = before_one_server(&["--l1-size", "0"]);
+    let before = daemon.counter("l1_bypasses");
+    (0..5).for_each(|_| drop(say(&mut client, "GET key")));
+    assert_eq!(daemon.counter("l1_bypasses") - before, 5, "L1 is off");
+    assert_eq!((daemon.counter("l1_enabled"), daemon.counter("l1_misses")), (0, 0));
+    daemon.stop();
+    let (_upstream, daemon, mut client) = before_one_server(&[]);
+    daemon.until_tracked(1);
+    let before = (daemon.counter("l1_bypasses"), daemon.counter("l1_misses"));
+    say(&mut client, "NEARSIDE FRESH ON");
+    (0..5).for_each(|_| drop(say(&mut client, "GET key")));
+    let after = (daemon.counter("l1_bypasses"), daemon.counter("l1_misses"));
+    assert_eq!((after.0 - before.0, after.1 - before.1), (5, 0), "what wants fresh replies does not look");
+    daemon.stop();
+}
+
+#[test]
+fn invalidations_are_keys_and_flushes_are_times() {
+    let (upstream, daemon, mut client) = before_one_server(&[]);
+    let mut direct = upstream.server().connect().unwrap();
+    daemon.until_tracked(1);
+    let before = (daemon.counter("l1_invalidations"), daemon.counter("l1_flushes"));
+    for number in 0..5 {
+        say(&mut client, &format!("GET key:{number}"));
+        say(&mut direct, &format!("SET key:{number} value"));
+    }
+    eventually("all changes are told", SOON, || daemon.counter("l1_invalidations") == before.0 + 5);
+    say(&mut client, "NEARSIDE FLUSH");
+    say(&mut client, "NEARSIDE FLUSH");
+    assert_eq!(daemon.counter("l1_flushes"), before.1 + 2);
+    assert_eq!(daemon.counter("l1_invalidations"), before.0 + 5, "a flush is none");
+    daemon.stop();
+}
+
+#[test]
+fn a_wait_is_counted_when_it_begins_and_when_it_ends() {
+    let (_upstream, daemon, mut client) = before_one_server(&[]);
+    let mut other = daemon.client();
+    client.send(&["BLPOP", "list", "0"]).unwrap();
+    eventually("it waits", SOON, || daemon.counter("waits_begun") == 1);
+    assert_eq!(daemon.counter("waits_ended"), 0);
+    say(&mut other, "RPUSH list element");
+    client.receive().unwrap();
+    eventually("it is over", SOON, || daemon.counter("waits_ended") == 1);
+    daemon.stop();
+}
+
+#[test]
+fn what_cannot_be_done_inside_multi_says_why() {
+    let (_upstream, daemon, mut client) = before_one_server(&[]);
+    for (request, wanted) in [
+        (
+            "CONFIG GET maxmemory",
+            "ERR nearside cannot do this inside MULTI: it would have to ask the upstream",
+        ),
+        (
+            "CONFIG SET notify-keyspace-events K",
+            "ERR nearside cannot do this inside MULTI: it would have to wait",
+        ),
+    ] {
+        say(&mut client, "MULTI");
+        say(&mut client, request);
+        assert_eq!(say(&mut client, "EXEC").items()[0].text(), wanted);
+    }
+    say(&mut client, "MULTI");
+    let scan = say(&mut client, "SCAN 0").text();
+    assert!(scan.starts_with("ERR SCAN is not available inside MULTI through nearside: "), "{scan}");
+    assert!(!scan.contains("cluster"), "there is none: {scan}");
+    daemon.stop();
+}
+
+#[test]
+fn a_reply_to_an_mget_that_no_client_could_take_is_an_error() {
+    let (_upstream, daemon, mut client) = before_one_server(&["--client-output-max", "1mb"]);
+    let value = "x".repeat(400_000);
+    let keys = ["one", "two", "three"];
+    for key in keys {
+        assert!(client.command(&["SET", key, &value]).unwrap().is_ok());
+    }
+    let said = client.command(&[["MGET"].as_slice(), &keys].concat()).unwrap().text();
+    assert_eq!(said, "ERR nearside: the reply is larger than 1048576 bytes (client_output_max)");
+    daemon.stop();
+}
+
+#[test]
+fn wait_without_the_right_to_a_write_that_changes_nothing_says_so() {
+    let (upstream, daemon, mut client) = before_one_server(&[]);
+    let mut direct = upstream.server().connect().unwrap();
+    assert!(say(&mut direct, "ACL SETUSER default -function|restore").is_ok());
+    say(&mut client, "SET key value");
+    let said = say(&mut client, "WAIT 0 100").text();
+    let begin = format!(
+        "ERR nearside: node {} cannot be asked who has what this client wrote: \
+         FUNCTION RESTORE gave NOPERM",
+        upstream.server().address()
+    );
+    assert!(said.starts_with(&begin), "{said}");
+    daemon.stop();
+}
+
+/// A relay in front of a server that says `answer` in the place of `asked`, wherever that stands in one piece.
+fn altered(target: SocketAddr, asked: &'static [u8], answer: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = TcpStream::connect(target).unwrap();
+            let (mut up, mut down) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || std::io::copy(&mut up, &mut down));
+            let (mut server, mut client) = (server, client);
+            thread::spawn(move || {
+                let mut buffer = vec![0; 64 * 1024];
+                while let Ok(count @ 1..) = server.read(&mut buffer) {
+                    let piece = match memchr::memmem::find(&buffer[..count], asked) {
+                        Some(at) => [&buffer[..at], answer, &buffer[at + asked.len()..count]].concat(),
+                        None => buffer[..count].to_vec(),
+                    };
+                    if client.write_all(&piece).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_cursor_that_has_no_room_for_the_walk_is_an_error() {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let (asked, answer) =
+        (b"*2\r\n$1\r\n0\r\n*1\r\n$3\r\nkey\r\n", b"*2\r\n$13\r\n9999999999999\r\n*1\r\n$3\r\nkey\r\n");
+    let relay = altered(upstream.server().address(), asked, answer);
+    let daemon = Daemon::start(&["--upstream", &format!("redis://{relay}")]);
+    let mut client = daemon.client();
+    say(&mut client, "SET key value");
+    let said = say(&mut client, "SCAN 0").text();
+    assert_eq!(said, "ERR nearside: a node gave a cursor of more than 40 bits");
+    daemon.stop();
+}
