@@ -216,7 +216,13 @@ pub static KEYS: &[Key] = &[
         "Keys remembered for clients that cache them (CLIENT TRACKING); beyond it any one is forgotten and its \
          clients are told so; tracking-table-max-keys of Redis",
     ),
-    key(Bounds, "upstream_connect_timeout", "DURATION", Some("1s"), "Wait for a connection to a node"),
+    key(
+        Bounds,
+        "upstream_connect_timeout",
+        "DURATION",
+        Some("2s"),
+        "Wait for each step to a connection to a node: the look-up of its name, each of its addresses, its greeting",
+    ),
     key(Bounds, "upstream_request_timeout", "DURATION", Some("5s"), "Wait for the reply of a node"),
     key(
         Bounds,

@@ -172,6 +172,7 @@ pub(super) fn nearside(facts: &Facts, out: &mut String) -> Result {
     write!(out, "upstream_connections:{}\r\n", upstream.board.connections())?;
     write!(out, "dedicated_connections:{}\r\n", upstream.dedicated.open())?;
     write!(out, "upstream_reply_bytes:{}\r\n", upstream.arriving.get())?;
+    write!(out, "upstream_lookups:{}\r\n", upstream.names.lookups())?;
     let Primaries { answered, missing, .. } = facts.primaries;
     if answered + missing > 0 {
         write!(out, "primaries_answered:{answered}\r\nprimaries_missing:{missing}\r\n")?;

@@ -4,9 +4,10 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 
-use super::login::{Credentials, Login};
+use super::login::Credentials;
 use super::options::UpstreamOptions;
 use super::pulse::Pulse;
+use super::reach;
 use super::wire::Wire;
 use super::words;
 use crate::clock::{self, Nanos};
@@ -40,7 +41,7 @@ pub(super) enum Track<'a> {
     Prefixes(&'a [Bytes]),
 }
 
-/// Speaks first on `wire`, and asks for what is to be tracked.
+/// Speaks first on `wire`, and asks for what is to be tracked. The node has `connect_timeout` to answer.
 ///
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.
@@ -55,7 +56,7 @@ pub(super) async fn greet(
     bytes.extend_from_slice(arming.as_deref().unwrap_or_default());
     bytes.extend_from_slice(&encode::request(&["INFO", "server"]));
     bytes.extend_from_slice(&options.heartbeat.request());
-    let replies = wire.converse(&bytes.freeze(), if arming.is_some() { 4 } else { 3 }).await?;
+    let replies = answers(wire, &bytes.freeze(), if arming.is_some() { 4 } else { 3 }, options).await?;
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_default();
     if let Some(error) = error_text(&next()) {
@@ -84,15 +85,16 @@ impl Track<'_> {
     }
 }
 
-/// Speaks first on a `wire` that is not tracked, a dedicated one or one that subscribes; what the node calls it.
+/// Speaks first on a `wire` that is not tracked, a dedicated one or one that subscribes; what the node calls it. The node
+/// has `connect_timeout` to answer.
 ///
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.
-pub(super) async fn introduce(wire: &mut Wire, login: &Login) -> io::Result<u64> {
-    let replies = wire.converse(&hello(login.present().as_ref()), 1).await?;
+pub(super) async fn introduce(wire: &mut Wire, options: &UpstreamOptions) -> io::Result<u64> {
+    let replies = answers(wire, &hello(options.login.present().as_ref()), 1, options).await?;
     let greeting = replies.first().map_or(&[][..], |reply| reply);
     if let Some(error) = error_text(greeting) {
-        login.note(&error);
+        options.login.note(&error);
         return Err(refusal(&error));
     }
     let facts: Vec<&[u8]> = cursor::elements(greeting).into_iter().flatten().flatten().collect();
@@ -104,6 +106,15 @@ pub(super) async fn introduce(wire: &mut Wire, login: &Login) -> io::Result<u64>
     id.ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, "the node did not say the id of the connection")
     })
+}
+
+async fn answers(
+    wire: &mut Wire,
+    bytes: &Bytes,
+    replies: usize,
+    options: &UpstreamOptions,
+) -> io::Result<Vec<Bytes>> {
+    reach::in_time(wire.converse(bytes, replies), options.connect_timeout, "no answer").await
 }
 
 /// The request that opens every connection.

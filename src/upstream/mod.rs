@@ -23,11 +23,13 @@ mod feed;
 mod handshake;
 mod lane;
 mod login;
+mod names;
 mod news;
 mod options;
 mod pulse;
 mod push;
 mod queue;
+mod reach;
 mod redirect;
 mod slots;
 pub mod topology;
@@ -43,6 +45,7 @@ pub use dedicated::{Dedicated, DedicatedCounts, Elsewhere};
 pub use error::Failure;
 pub use feed::{Feed, Kind, OnMessage, Readiness, Topic, Wanted};
 pub use login::{Credentials, Login};
+pub use names::Names;
 pub use options::{Deployment, UpstreamOptions};
 pub use pulse::Heartbeat;
 pub use slots::{Knowledge, NodeIndex, SlotTable};
@@ -78,6 +81,8 @@ pub struct SharedUpstream {
     pub board: Board,
     /// How many dedicated connections there are.
     pub dedicated: DedicatedCounts,
+    /// Whose addresses are looked up.
+    pub names: Names,
     /// How much of replies has arrived that are not whole yet.
     pub arriving: ReplyBytes,
     /// What is listened to on all keys, whoever read them.

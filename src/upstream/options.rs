@@ -40,7 +40,7 @@ pub struct UpstreamOptions {
     pub heartbeat_interval: Duration,
     /// How long a confirmation holds: L1 of a node is served so long after the heartbeat that proved it was sent.
     pub lease: Duration,
-    /// How long connecting and the handshake may take.
+    /// How long each step of connecting may take: the look-up of a name, each of its addresses, the greeting.
     pub connect_timeout: Duration,
     /// How long a command may wait for its reply. A connection whose oldest command waits longer is closed.
     pub request_timeout: Duration,

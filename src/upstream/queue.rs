@@ -122,6 +122,12 @@ impl Queue {
         lost
     }
 
+    /// Takes the commands at the front whose deadline is over at `now`.
+    pub(super) fn take_overdue(&mut self, now: Nanos) -> Vec<Waiting> {
+        let is_overdue = |queue: &Queue| queue.oldest_deadline().is_some_and(|deadline| deadline <= now);
+        std::iter::from_fn(|| if is_overdue(self) { self.pop() } else { None }).collect()
+    }
+
     /// Takes everything.
     pub(super) fn take_all(&mut self) -> Vec<Waiting> {
         self.out.clear();

@@ -14,7 +14,9 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::io::poll_read_buf;
 
+use super::SharedUpstream;
 use super::options::UpstreamOptions;
+use super::reach;
 use crate::node::NodeId;
 use crate::resp::frame::{FrameError, FrameScanner};
 use crate::write_queue::WriteQueue;
@@ -65,18 +67,19 @@ enum Stream {
 // === impl Wire ===
 
 impl Wire {
-    /// Connects to `node`. A dead peer is noticed by the kernel within about the time that a reply may take. What has
-    /// arrived in part is counted in `arriving`.
+    /// Connects to `node`: each step of it within `connect_timeout`, so there is no need to bound it once more. A dead
+    /// peer is noticed by the kernel within about the time that a reply may take.
     pub(super) async fn connect(
         node: &NodeId,
         options: &UpstreamOptions,
-        arriving: &ReplyBytes,
+        shared: &SharedUpstream,
     ) -> io::Result<Wire> {
         let (address, patience) = (node.address(), options.request_timeout);
         let stream = if address.starts_with('/') {
-            Stream::Unix(UnixStream::connect(address).await?)
+            let connecting = UnixStream::connect(address);
+            Stream::Unix(reach::in_time(connecting, options.connect_timeout, "no connection").await?)
         } else {
-            let stream = TcpStream::connect(address).await?;
+            let stream = reach::connect(address, options.connect_timeout, &shared.names).await?;
             stream.set_nodelay(true)?;
             let socket = SockRef::from(&stream);
             // The kernel counts these in whole seconds and takes no 0.
@@ -85,7 +88,7 @@ impl Wire {
             socket.set_tcp_user_timeout(Some(patience))?;
             Stream::Tcp(stream)
         };
-        Ok(Wire::new(stream, options.reply_bytes_max, arriving))
+        Ok(Wire::new(stream, options.reply_bytes_max, &shared.arriving))
     }
 
     fn new(stream: Stream, reply_bytes_max: usize, arriving: &ReplyBytes) -> Wire {

@@ -13,6 +13,7 @@ mod canary;
 mod client_commands;
 mod coherence;
 mod config_command;
+mod connecting;
 mod conversations;
 mod dedicated;
 mod default_ttl;

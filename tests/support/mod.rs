@@ -3,3 +3,4 @@
 pub(crate) mod daemon;
 pub(crate) mod relay;
 pub(crate) mod servers;
+pub(crate) mod silent;

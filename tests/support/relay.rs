@@ -37,10 +37,15 @@ struct Controls {
 impl Relay {
     /// Starts a relay, and makes `node` announce the relay's port as its own.
     pub(crate) fn before(node: &Node) -> Relay {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let relay = Relay::to(TcpListener::bind("127.0.0.1:0").unwrap(), node.server().address());
+        relay.announce(node);
+        relay
+    }
+
+    /// Starts a relay from this listener to `target`.
+    pub(crate) fn to(listener: TcpListener, target: SocketAddr) -> Relay {
         let address = listener.local_addr().unwrap();
         let controls = Arc::new(Controls::default());
-        let target = node.server().address();
         thread::spawn({
             let controls = Arc::clone(&controls);
             move || {
@@ -49,9 +54,7 @@ impl Relay {
                 }
             }
         });
-        let relay = Relay { address, controls };
-        relay.announce(node);
-        relay
+        Relay { address, controls }
     }
 
     /// Makes `node` announce the relay's port as its own; it forgets that when it is restarted.

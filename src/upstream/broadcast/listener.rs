@@ -103,8 +103,8 @@ impl Work {
         let mut backoff = Backoff::new(self.options.backoff_min, self.options.backoff_max);
         loop {
             self.shared.board.post_listener(&self.node, Link::Connecting);
-            let cause = match time::timeout(self.options.connect_timeout, self.arm()).await {
-                Ok(Ok((wire, greeting))) => {
+            let cause = match self.arm().await {
+                Ok((wire, greeting)) => {
                     backoff.reset();
                     let prefixes = self.ear.prefixes().len();
                     tracing::info!(node = %self.node, prefixes, "listening to all changes of keys");
@@ -113,8 +113,7 @@ impl Work {
                     hearing.distrust();
                     error.to_string()
                 }
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("no answer within {} ms", self.options.connect_timeout.as_millis()),
+                Err(error) => error.to_string(),
             };
             self.shared.board.post_listener(&self.node, Link::Down);
             if backoff.is_failing() {
@@ -128,7 +127,7 @@ impl Work {
     }
 
     async fn arm(&self) -> io::Result<(Wire, Greeting)> {
-        let mut wire = Wire::connect(&self.node, &self.options, &self.shared.arriving).await?;
+        let mut wire = Wire::connect(&self.node, &self.options, &self.shared).await?;
         let track = Track::Prefixes(self.ear.prefixes());
         let greeting = handshake::greet(&mut wire, &self.options, track).await?;
         match &greeting.untracked {

@@ -120,23 +120,22 @@ impl Upstream {
     }
 
     async fn open(&self, node: &NodeId) -> Result<Link, Failure> {
-        let patience = self.options.connect_timeout;
-        let cause = match time::timeout(patience, self.greeted(node)).await {
-            Ok(Ok((wire, id))) => {
+        match self.greeted(node).await {
+            Ok((wire, id)) => {
                 self.stats.dedicated_opened.add(1);
                 let open = Counted::more(&self.shared.dedicated.open);
-                return Ok(Link { node: node.clone(), id, wire, _open: open });
+                Ok(Link { node: node.clone(), id, wire, _open: open })
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {} ms", patience.as_millis()),
-        };
-        self.shared.table.ask_refresh();
-        Err(Failure::Unreachable { node: node.clone(), cause })
+            Err(error) => {
+                self.shared.table.ask_refresh();
+                Err(Failure::Unreachable { node: node.clone(), cause: error.to_string() })
+            }
+        }
     }
 
     async fn greeted(&self, node: &NodeId) -> io::Result<(Wire, u64)> {
-        let mut wire = Wire::connect(node, &self.options, &self.shared.arriving).await?;
-        let id = handshake::introduce(&mut wire, &self.options.login).await?;
+        let mut wire = Wire::connect(node, &self.options, &self.shared).await?;
+        let id = handshake::introduce(&mut wire, &self.options).await?;
         Ok((wire, id))
     }
 

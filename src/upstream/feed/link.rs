@@ -49,16 +49,15 @@ pub(super) async fn run(
     let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
     loop {
         backoff.pause().await;
-        let cause = match time::timeout(options.connect_timeout, link.connect()).await {
-            Ok(Ok(wire)) => {
+        let cause = match link.connect().await {
+            Ok(wire) => {
                 backoff.reset();
                 match link.live(wire).await {
                     End::Idle => return,
                     End::Lost(_) => continue,
                 }
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {} ms", options.connect_timeout.as_millis()),
+            Err(error) => error.to_string(),
         };
         if backoff.is_failing() {
             tracing::debug!(node = %link.node, cause, "still cannot connect to subscribe");
@@ -82,8 +81,8 @@ pub(super) async fn run(
 impl Link {
     async fn connect(&self) -> io::Result<Wire> {
         let options = &self.feed.options;
-        let mut wire = Wire::connect(&self.node, options, &self.feed.upstream.arriving).await?;
-        handshake::introduce(&mut wire, &options.login).await?;
+        let mut wire = Wire::connect(&self.node, options, &self.feed.upstream).await?;
+        handshake::introduce(&mut wire, options).await?;
         Ok(wire)
     }
 

@@ -37,19 +37,15 @@ impl Lane {
             upstream.post(&self.node, Link::Connecting);
             // Commands wait meanwhile, so it ends when their time does.
             let _ = time::timeout(options.request_timeout, backoff.pause()).await;
-            match time::timeout(options.connect_timeout, self.connect(&upstream)).await {
-                Ok(Ok((wire, tracking))) => {
+            match self.connect_while_waiting(&upstream).await {
+                Ok((wire, tracking)) => {
                     backoff.reset();
                     let end = self.serve(wire, tracking, &upstream).await;
                     self.lost(end, &upstream);
                     // Behind the end of its epoch: whoever asks from here on is not served from it.
                     (upstream.on_invalidation)(&Invalidation::Node);
                 }
-                Ok(Err(error)) => self.down(&error.to_string(), &mut backoff, &upstream).await,
-                Err(_) => {
-                    let cause = format!("no answer within {} ms", options.connect_timeout.as_millis());
-                    self.down(&cause, &mut backoff, &upstream).await;
-                }
+                Err(error) => self.down(&error.to_string(), &mut backoff, &upstream).await,
             }
         }
         let failure = self.unreachable("it is no longer part of the upstream");
@@ -57,9 +53,35 @@ impl Lane {
         upstream.shared.board.remove(&self.node, upstream.worker);
     }
 
+    /// Connects. The steps of that may take longer together than a command may: those whose time is over meanwhile fail.
+    async fn connect_while_waiting(&self, upstream: &Upstream) -> io::Result<(Wire, Option<Tracking>)> {
+        let mut connecting = pin!(self.connect(upstream));
+        loop {
+            let deadline = self.state.borrow().queue.oldest_deadline();
+            tokio::select! {
+                biased;
+                connected = &mut connecting => return connected,
+                () = self.wake.notified() => {}
+                () = time::sleep_until(clock::instant(deadline.unwrap_or_default())), if deadline.is_some() => {
+                    self.give_up_overdue(upstream);
+                }
+            }
+        }
+    }
+
+    /// Fails the commands that waited too long for a connection.
+    fn give_up_overdue(&self, upstream: &Upstream) {
+        let patience = upstream.options.request_timeout.as_millis();
+        let failure =
+            self.unreachable(&format!("no connection within the {patience} ms of upstream_request_timeout"));
+        let overdue = self.state.borrow_mut().queue.take_overdue(clock::now());
+        upstream.stats.upstream_timeouts.add(overdue.len() as u64);
+        overdue.into_iter().for_each(|waiting| waiting.fail(&failure));
+    }
+
     async fn connect(&self, upstream: &Upstream) -> io::Result<(Wire, Option<Tracking>)> {
         let options = &upstream.options;
-        let mut wire = Wire::connect(&self.node, options, &upstream.shared.arriving).await?;
+        let mut wire = Wire::connect(&self.node, options, &upstream.shared).await?;
         let track = upstream.tracks();
         let asked = if track { Track::Reads } else { Track::Nothing };
         let greeting = handshake::greet(&mut wire, options, asked).await?;
