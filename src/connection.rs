@@ -54,6 +54,8 @@ pub struct Connection {
     rest: Vec<u8>,
     /// The client closed its side while nothing was looked at.
     ended: bool,
+    /// Bytes that are still read from the socket: without end, until the daemon ends.
+    takes: usize,
     /// Replies on their way out.
     pub out: WriteQueue,
 }
@@ -76,7 +78,8 @@ impl Connection {
     pub fn new(stream: Stream, buffer: ReadBuffer, limits: RequestLimits) -> io::Result<Connection> {
         let socket = Socket::new(stream)?;
         let scanner = RequestScanner::new(limits);
-        Ok(Connection { socket, buffer, scanner, rest: Vec::new(), ended: false, out: WriteQueue::default() })
+        let out = WriteQueue::default();
+        Ok(Connection { socket, buffer, scanner, rest: Vec::new(), ended: false, takes: usize::MAX, out })
     }
 
     /// Holds the client, from its next request on, to what one may send that has a password to say yet; or no more.
@@ -94,16 +97,18 @@ impl Connection {
         ahead: impl FnMut(&[u8]),
         handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
     ) -> Poll<Result<(), Ended>> {
-        if self.ended {
+        if self.ended || self.takes == 0 {
             return Poll::Ready(Err(Ended::Closed));
         }
         let buffer = self.buffer.clone();
         let mut buffer = buffer.0.borrow_mut();
-        let count = match ready!(self.socket.poll_read(cx, &mut buffer)) {
+        let room = buffer.len().min(self.takes);
+        let count = match ready!(self.socket.poll_read(cx, &mut buffer[..room])) {
             Ok(0) => return Poll::Ready(Err(Ended::Closed)),
             Ok(count) => count,
             Err(error) => return Poll::Ready(Err(Ended::Failed(error))),
         };
+        self.note_taken(count);
         if !self.rest.is_empty() {
             self.rest.extend_from_slice(&buffer[..count]);
             return Poll::Ready(self.walk_rest(ahead, handle));
@@ -139,16 +144,55 @@ impl Connection {
         let buffer = self.buffer.clone();
         let mut buffer = buffer.0.borrow_mut();
         while self.rest.len() <= bytes_max {
-            match ready!(self.socket.poll_read(cx, &mut buffer)) {
+            if self.takes == 0 {
+                return Poll::Pending;
+            }
+            let room = buffer.len().min(self.takes);
+            match ready!(self.socket.poll_read(cx, &mut buffer[..room])) {
                 Ok(0) => {
                     self.ended = true;
                     return Poll::Ready(Ended::Closed);
                 }
-                Ok(count) => self.rest.extend_from_slice(&buffer[..count]),
+                Ok(count) => {
+                    self.note_taken(count);
+                    self.rest.extend_from_slice(&buffer[..count]);
+                }
                 Err(error) => return Poll::Ready(Ended::Failed(error)),
             }
         }
         Poll::Ready(Ended::Ahead)
+    }
+
+    /// Takes what has arrived by now, and nothing that comes later: then its input ends as if the client had closed its side.
+    /// Returns how many bytes have arrived and are not done with.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn take_no_more(&mut self) -> io::Result<usize> {
+        self.takes = self.socket.arrived()?;
+        Ok(self.takes + self.rest.len())
+    }
+
+    #[inline]
+    fn note_taken(&mut self, count: usize) {
+        if self.takes != usize::MAX {
+            self.takes -= count;
+        }
+    }
+
+    /// Tells the client that nothing more comes.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn half_close(&mut self) -> io::Result<()> {
+        self.rest = Vec::new();
+        self.socket.half_close()
+    }
+
+    /// Reads what has arrived and throws it away; false at the end of the stream.
+    pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut buffer = self.buffer.0.borrow_mut();
+        self.socket.poll_read(cx, &mut buffer).map_ok(|count| count > 0)
     }
 
     /// Whether anything was read that has not been walked, if only half a request.

@@ -1,4 +1,4 @@
-//! Draining: tell all to stop, know when all have.
+//! Draining: tell all to stop, know when all have, and tell those that have not that they are not waited for any more.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ pub struct Drain {
     /// The same as `told` without a lock, set before it.
     begun: Arc<AtomicBool>,
     told: CancellationToken,
+    /// The time for it is over.
+    over: CancellationToken,
     running: TaskTracker,
 }
 
@@ -49,6 +51,21 @@ impl Drain {
     /// Ends when the drain begins.
     pub fn begun(&self) -> impl Future<Output = ()> + '_ {
         self.told.cancelled()
+    }
+
+    /// Tells all that are still running that the time for what they had to finish is over.
+    pub fn expire(&self) {
+        self.over.cancel();
+    }
+
+    /// Whether the time for it is over. Takes a lock.
+    pub fn is_over(&self) -> bool {
+        self.over.is_cancelled()
+    }
+
+    /// Ends when the time for it is over.
+    pub fn over(&self) -> impl Future<Output = ()> + '_ {
+        self.over.cancelled()
     }
 
     /// To be held until what the caller does has ended.

@@ -5,7 +5,7 @@
 //! in; for a Unix socket that is once per request.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, ready};
@@ -101,6 +101,23 @@ impl Socket {
         Ok(progress)
     }
 
+    /// How many bytes have arrived that were not read.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn arrived(&self) -> io::Result<usize> {
+        let arrived = rustix::io::ioctl_fionread(self.stream.get_ref())?;
+        Ok(usize::try_from(arrived).unwrap_or(usize::MAX))
+    }
+
+    /// Tells the peer that nothing more comes, behind what was written.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn half_close(&self) -> io::Result<()> {
+        self.stream.get_ref().half_close()
+    }
+
     /// Ready when a full socket may take more.
     ///
     /// # Errors
@@ -131,6 +148,15 @@ impl Stream {
             (Stream::Unix(stream), [one]) => (&*stream).write(one),
             (Stream::Tcp(stream), _) => (&*stream).write_vectored(slices),
             (Stream::Unix(stream), _) => (&*stream).write_vectored(slices),
+        }
+    }
+}
+
+impl Stream {
+    fn half_close(&self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct Wait {
 struct State {
     waiting: bool,
     order: Option<Order>,
+    /// The daemon ends: whoever begins to wait is told so at once.
+    stopping: bool,
     /// The client is gone, and begins no other wait.
     gone: bool,
     /// Those who want to know when it is gone and waits no more: they hear of it when these are dropped.
@@ -50,7 +52,8 @@ impl Wait {
     /// Begins a wait. A client has one at a time.
     pub fn begin(self: &Arc<Wait>) -> Waiting {
         let mut state = self.state();
-        (state.waiting, state.order) = (true, None);
+        state.waiting = true;
+        state.order = state.stopping.then_some(Order::Stop);
         drop(state);
         Waiting(self.clone())
     }
@@ -72,8 +75,9 @@ impl Wait {
         Some(told)
     }
 
-    /// The daemon ends.
+    /// The daemon ends: so does the wait, and each that begins later.
     pub fn stop(&self) {
+        self.state().stopping = true;
         self.order(Order::Stop);
     }
 

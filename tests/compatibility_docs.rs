@@ -218,7 +218,7 @@ fn failures() -> [(Failure, &'static str); 10] {
             Failure::TooManyRedirects { slot, redirects_max: 5 },
             "the cluster is being changed, or its nodes disagree",
         ),
-        (Failure::Stopped, "the daemon ended before the reply came"),
+        (Failure::Stopped, "`drain_timeout` was over before the reply came"),
     ]
 }
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -71,8 +72,8 @@ pub struct Daemon {
 /// What the daemon is told by its service manager.
 #[derive(Debug)]
 struct Signals {
-    term: Signal,
-    interrupt: Signal,
+    /// Those that end it.
+    end: [Signal; 5],
     hangup: Signal,
 }
 
@@ -84,6 +85,9 @@ struct Bound {
     unix: Option<unix::UnixListener>,
 }
 
+/// How long those may take to hear why they get no answer who have none when `drain_timeout` is over.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// How often entries that can never be served again are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -93,8 +97,14 @@ impl Signals {
     /// Only inside of a runtime.
     fn listen() -> io::Result<Signals> {
         Ok(Signals {
-            term: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            // Those whose default is to end the process at once, of which somebody may think that it is asked politely.
+            end: [
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::quit())?,
+                signal(SignalKind::user_defined1())?,
+                signal(SignalKind::user_defined2())?,
+            ],
             hangup: signal(SignalKind::hangup())?,
         })
     }
@@ -148,14 +158,14 @@ impl Daemon {
         self.house.drain.clone()
     }
 
-    /// Serves until SIGTERM or SIGINT, then finishes what runs, within the drain timeout. A second signal ends it at
+    /// Serves until SIGTERM, SIGINT, SIGQUIT, SIGUSR1 or SIGUSR2, then finishes what runs, within the drain timeout. A second signal ends it at
     /// once. SIGHUP has the policies and the upstream's login read again from `sources`, which the configuration was read from.
     ///
     /// # Errors
     /// The system refused a thread.
     pub fn run(self, sources: Sources) -> Result<(), DaemonError> {
         let Daemon { runtime, signals, drain_timeout, house, workers, .. } = self;
-        let Signals { mut term, mut interrupt, hangup } = signals;
+        let Signals { mut end, hangup } = signals;
         let (drain, stop) = (house.drain.clone(), house.stop.clone());
         let handovers: Vec<HandedOver> = workers.iter().map(Worker::handed_over).collect();
         runtime.block_on(async {
@@ -172,8 +182,7 @@ impl Daemon {
             }
             systemd::ready();
             systemd::status("serving");
-            let mut signalled = async || tokio::select! { _ = term.recv() => (), _ = interrupt.recv() => () };
-            tokio::select! { () = signalled() => (), () = drain.begun() => () }
+            tokio::select! { () = any_of(&mut end) => (), () = drain.begun() => () }
             tracing::info!("draining: no new clients, answering what was asked");
             systemd::stopping();
             systemd::status("draining: answering what was asked");
@@ -181,8 +190,11 @@ impl Daemon {
             tokio::select! {
                 finished = drain.finished(drain_timeout) => if !finished {
                     tracing::warn!(clients = drain.running_count(), "the drain timeout is over: closing the rest");
+                    // They are told so, as far as they listen.
+                    drain.expire();
+                    drain.finished(LAST_WORDS).await;
                 },
-                () = signalled() => tracing::warn!("a second signal: closing at once"),
+                () = any_of(&mut end) => tracing::warn!("a second signal: closing at once"),
             }
             topology.abort();
             listening.abort();
@@ -201,6 +213,11 @@ impl Daemon {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Waits for one of `signals`.
+async fn any_of(signals: &mut [Signal]) {
+    select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
 }
 
 fn bind(config: &ListenConfig, workers: usize) -> io::Result<Bound> {

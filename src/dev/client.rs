@@ -107,6 +107,15 @@ impl Client {
         }
     }
 
+    /// All that comes until the other side closes.
+    ///
+    /// # Errors
+    /// The connection was reset, or nothing came in time.
+    pub fn receive_rest_unreset(&mut self) -> io::Result<Vec<u8>> {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).map(|_| rest)
+    }
+
     /// Whether the other side has closed: true at the end of the stream, false when bytes came instead.
     pub fn is_closed(&mut self) -> io::Result<bool> {
         match self.stream.fill_buf() {

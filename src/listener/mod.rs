@@ -57,7 +57,8 @@ const REFUSAL: &[u8] = b"-ERR max number of clients reached\r\n";
 const RETRY_MIN: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// Accepts clients until the drain begins, then closes the listener. Each client is handed over with the permit
+/// Accepts clients until the drain begins, and then those that had connected by then, whom the kernel would reset when the
+/// listener is closed. Each client is handed over with the permit
 /// that it holds while it is connected; over the bound of `admission` it is told so and closed. Fails only if the
 /// runtime does not take the listener.
 pub async fn accept(
@@ -69,29 +70,30 @@ pub async fn accept(
     let listener = Registered::new(listener)?;
     let mut failing = Burst::default();
     let mut refusing = Burst::default();
+    let mut admit = |socket: ClientSocket| match admission.admit() {
+        Some(permit) => {
+            refusing.end();
+            hand_over(socket, permit);
+        }
+        None => {
+            if refusing.begins() {
+                tracing::warn!("clients are refused: max_clients are connected");
+            }
+            socket.refuse();
+        }
+    };
     let mut retry = RETRY_MIN;
     loop {
         let accepted = tokio::select! {
             biased;
-            () = drain.begun() => return Ok(()),
+            () = drain.begun() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok(socket) => {
                 failing.end();
                 retry = RETRY_MIN;
-                match admission.admit() {
-                    Some(permit) => {
-                        refusing.end();
-                        hand_over(socket, permit);
-                    }
-                    None => {
-                        if refusing.begins() {
-                            tracing::warn!("clients are refused: max_clients are connected");
-                        }
-                        socket.refuse();
-                    }
-                }
+                admit(socket);
             }
             // The client went away before it was accepted: nobody's failure.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -101,13 +103,14 @@ pub async fn accept(
                     tracing::warn!(%error, "cannot accept clients; trying again{}", advice(&error));
                 }
                 tokio::select! {
-                    () = drain.begun() => return Ok(()),
+                    () = drain.begun() => break,
                     () = tokio::time::sleep(retry) => {}
                 }
                 retry = (retry * 2).min(RETRY_MAX);
             }
         }
     }
+    listener.accept_waiting(admit)
 }
 
 /// What to do about an accept that failed, where that is known.
@@ -157,6 +160,29 @@ impl Registered {
                 Registered::Unix { _path: path, listener: tokio::net::UnixListener::from_std(listener)? }
             }
         })
+    }
+
+    /// Accepts those who have connected already, and closes the listener.
+    fn accept_waiting(self, mut admit: impl FnMut(ClientSocket)) -> io::Result<()> {
+        match self {
+            Registered::Tcp(listener) => {
+                let listener = listener.into_std()?;
+                while let Ok((stream, address)) = listener.accept() {
+                    stream.set_nonblocking(true)?;
+                    tcp::tune(&stream);
+                    admit(ClientSocket::Tcp(stream, address));
+                }
+            }
+            Registered::Unix { _path: path, listener } => {
+                drop(path);
+                let listener = listener.into_std()?;
+                while let Ok((stream, _)) = listener.accept() {
+                    stream.set_nonblocking(true)?;
+                    admit(ClientSocket::Unix(stream));
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn accept(&self) -> io::Result<ClientSocket> {

@@ -11,7 +11,6 @@ use std::path::Path;
 use super::*;
 
 const BACKLOG: u32 = 16;
-const NO_CLIENTS: usize = 0;
 
 fn anywhere() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
@@ -238,15 +237,17 @@ async fn a_client_s_socket_is_ready_for_use() {
 }
 
 #[tokio::test]
-async fn a_drain_that_has_begun_lets_nobody_in() {
-    let admission = admitting(NO_CLIENTS);
+async fn who_had_connected_when_the_drain_began_is_let_in_and_nobody_else() {
+    let admission = admitting(2);
     let drain = Drain::new();
     drain.begin();
     let listener = tcp::bind(anywhere(), 1, BACKLOG).unwrap().remove(0);
     let address = listener.local_addr().unwrap();
-    let _client = TcpStream::connect(address).unwrap();
-    accept(Listener::Tcp(listener), &admission, &drain, |_, _| panic!("handed over")).await.unwrap();
-    assert_eq!(refused(&admission), 0);
+    let _clients = [(); 3].map(|()| TcpStream::connect(address).unwrap());
+    let mut let_in = Vec::new();
+    accept(Listener::Tcp(listener), &admission, &drain, |_, permit| let_in.push(permit)).await.unwrap();
+    assert_eq!((let_in.len(), refused(&admission)), (2, 1));
+    assert!(TcpStream::connect(address).is_err(), "the listener is closed");
 }
 
 #[tokio::test]

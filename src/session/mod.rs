@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,8 +16,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::LocalBoxFuture;
-use tokio::time::Sleep;
+use futures_util::future::{LocalBoxFuture, OptionFuture, join};
+use tokio::time::{Instant, Sleep};
 
 mod acl;
 mod client;
@@ -26,6 +26,8 @@ mod client_kill;
 mod client_list;
 mod config;
 mod desk;
+mod ending;
+mod farewell;
 mod hello;
 mod info;
 mod info_sections;
@@ -68,8 +70,10 @@ use crate::resp::encode;
 use crate::resp::request::Request;
 use crate::stats::WorkerStats;
 use crate::tracker::Tracker;
+use crate::upstream::Failure;
 use crate::write_queue::WriteQueue;
 use desk::Attention;
+use ending::{Ending, Stage};
 use local::Haste;
 use pipeline::Pipeline;
 use slowlog::Stopwatch;
@@ -135,6 +139,8 @@ pub struct Session {
     waiting: Option<LocalBoxFuture<'static, ()>>,
     /// Runs while the client leaves a full socket unread.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Since when the client had asked nothing, when the daemon began to end and owed it nothing.
+    idle_since: Option<Instant>,
 }
 
 /// Why a session is over.
@@ -160,26 +166,27 @@ impl Session {
         context.stats.connections_accepted.bump();
         let client = context.clients.enter(endpoints, context.desk.settings.client_output_max.size());
         let state = State::new(client, context.desk.password.is_some());
-        Session { context, connection, state, pipeline: Pipeline::default(), waiting: None, stalled: None }
+        Session {
+            context,
+            connection,
+            state,
+            pipeline: Pipeline::default(),
+            waiting: None,
+            stalled: None,
+            idle_since: None,
+        }
     }
 
     /// Runs until the client leaves, the connection fails, or the drain has begun and all is answered.
     pub async fn run(mut self) {
         let context = self.context.clone();
-        let (mut drained, mut listens) = (pin!(context.drain.begun()), false);
-        let end = poll_fn(|cx| {
-            // The task is the same from beginning to end, so to ask once to be woken is enough.
-            if !listens {
-                listens = true;
-                let _ = drained.as_mut().poll(cx);
-            }
-            if context.drain.has_begun() && !self.state.leaving {
-                self.state.leaving = true;
-                self.state.client.wait.stop();
-            }
-            self.poll(cx)
+        let mut ending = Ending::of(&context.drain);
+        let end = poll_fn(|cx| match ending.look(cx).map(|stage| self.enter(stage)) {
+            Some(Err(end)) => Poll::Ready(end),
+            Some(Ok(())) | None => self.poll(cx),
         })
         .await;
+        let answered = matches!(end, End::Done);
         match end {
             End::Done => {}
             End::Told(by) => {
@@ -207,11 +214,34 @@ impl Session {
             }
         }
         context.stats.connections_closed.bump();
-        drop(self.connection);
-        self.state.modes = None;
+        let Session { connection, mut state, pipeline, idle_since, .. } = self;
+        let heard = idle_since.unwrap_or_else(Instant::now);
+        let farewell = answered.then(|| farewell::say(connection, heard, &context.drain));
+        state.modes = None;
         // Behind all that others may count: whoever ended this session hears of it now.
-        self.state.client.wait.abandon();
-        self.pipeline.run_out().await;
+        state.client.wait.abandon();
+        drop(state);
+        join(OptionFuture::from(farewell), pipeline.run_out()).await;
+    }
+
+    /// A stage of the daemon's end begins. What has arrived until the first is answered; what comes later is never carried out.
+    fn enter(&mut self, stage: Stage) -> Result<(), End> {
+        self.state.client.wait.stop();
+        match stage {
+            Stage::Draining => {
+                let left = self.connection.take_no_more().map_err(End::Failed)?;
+                let owes = left > 0 || !self.pipeline.is_empty() || !self.connection.out.is_empty();
+                let (_, asked_at) = self.state.client.last_request();
+                self.idle_since = (!owes).then(|| clock::instant(asked_at));
+                Ok(())
+            }
+            Stage::Over => {
+                self.state.leaving = true;
+                let error = encode::error_reply(Failure::Stopped.to_string());
+                self.pipeline.give_up(&error);
+                Ok(())
+            }
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {

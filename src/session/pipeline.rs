@@ -147,6 +147,16 @@ impl Pipeline {
         Poll::Ready((command, reply))
     }
 
+    /// Gives `reply` to everybody who is still waiting for one: nobody waits for theirs any more.
+    pub(super) fn give_up(&mut self, reply: &Bytes) {
+        self.lone = None;
+        self.coming.clear();
+        for place in self.places.iter_mut().filter(|place| place.reply.is_none()) {
+            self.bytes += reply.len();
+            place.reply = Some(reply.clone());
+        }
+    }
+
     /// Lets everything that was sent upstream come to its end, though nobody reads the replies any more: fills that
     /// others joined are completed, and the keys of writes are dropped once more.
     pub(super) async fn run_out(mut self) {

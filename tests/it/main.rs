@@ -18,6 +18,7 @@ mod conversations;
 mod dedicated;
 mod default_ttl;
 mod dev_command;
+mod drain;
 mod explain;
 mod explain_hot;
 mod field_times;

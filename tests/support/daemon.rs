@@ -175,11 +175,21 @@ impl Daemon {
         log.iter().filter(is_it).count()
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Ends it as a service manager does, and insists on a clean exit.
-    pub(crate) fn stop(mut self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    pub(crate) fn stop(self) {
+        self.signal(Signal::TERM);
+        self.until_ended();
+    }
+
+    /// Waits until it has ended, as it was told to, and insists on a clean exit.
+    pub(crate) fn until_ended(mut self) {
         let mut status = None;
-        eventually("nearside ends on SIGTERM", LIMIT, || {
+        eventually("nearside ends", LIMIT, || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });

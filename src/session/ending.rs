@@ -1,0 +1,62 @@
+//! How far the end of the daemon has come, for one session: told once of each stage, without a lock on the way of a request.
+
+use std::pin::Pin;
+use std::task::Context;
+
+use crate::drain::Drain;
+
+/// What begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The drain: what was received is answered, and no more is taken.
+    Draining,
+    /// Its time is over: what has not been answered is not waited for any more.
+    Over,
+}
+
+/// Who waits for the stages.
+pub(super) struct Ending<'a> {
+    drain: &'a Drain,
+    /// Of which stage it was told last.
+    told: Option<Stage>,
+    /// What wakes the task when the next stage begins. A task is the same from beginning to end, so to ask once is enough.
+    wakes: Option<Pin<Box<dyn Future<Output = ()> + 'a>>>,
+}
+
+// === impl Ending ===
+
+impl<'a> Ending<'a> {
+    pub(super) fn of(drain: &'a Drain) -> Ending<'a> {
+        Ending { drain, told: None, wakes: None }
+    }
+
+    /// The stage that has begun since the last look, if one has.
+    #[inline]
+    pub(super) fn look(&mut self, cx: &mut Context<'_>) -> Option<Stage> {
+        if self.wakes.is_none() {
+            self.wake_at(Box::pin(self.drain.begun()), cx);
+        }
+        if !self.drain.has_begun() { None } else { self.look_closer(cx) }
+    }
+
+    #[cold]
+    fn look_closer(&mut self, cx: &mut Context<'_>) -> Option<Stage> {
+        let stage = if self.drain.is_over() { Stage::Over } else { Stage::Draining };
+        if self.told == Some(stage) {
+            return None;
+        }
+        if stage == Stage::Draining {
+            self.wake_at(Box::pin(self.drain.over()), cx);
+        }
+        self.told = Some(stage);
+        Some(stage)
+    }
+
+    fn wake_at(&mut self, mut wakes: Pin<Box<dyn Future<Output = ()> + 'a>>, cx: &mut Context<'_>) {
+        // It has a look at once: a stage that begins now is not missed.
+        if wakes.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        self.wakes = Some(wakes);
+    }
+}
