@@ -6,9 +6,9 @@
 run: setup
 	cargo run --release -- dev
 
-# Everything, against real servers on loopback.
+# Everything, against real servers on loopback. All of it runs even when something fails; a summary comes last.
 test: setup setup-tests
-	cargo test
+	@scripts/test
 
 # A checked load while everything breaks, for NEARSIDE_SOAK_SECONDS (60) from NEARSIDE_TEST_SEED.
 soak: setup

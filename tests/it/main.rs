@@ -43,6 +43,7 @@ mod shadow;
 mod show;
 mod slot_move;
 mod slowlog;
+mod test_command;
 mod told;
 mod tracking;
 mod transactions;
