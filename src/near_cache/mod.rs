@@ -322,10 +322,10 @@ impl SharedCache {
 
     /// How long a reply may be kept from when its command was sent.
     fn time_to_keep(&self, terms: &Terms, lifetime: Lifetime) -> Duration {
-        let cap = terms.ttl.unwrap_or_else(|| self.ttl.duration());
+        let (ttl, negative_ttl) = self.times_on(terms);
         let cap = match lifetime {
-            Lifetime::Absent => terms.negative_ttl.unwrap_or_else(|| self.negative_ttl.duration()).min(cap),
-            Lifetime::Unbounded | Lifetime::Bounded(_) => cap,
+            Lifetime::Absent => negative_ttl,
+            Lifetime::Unbounded | Lifetime::Bounded(_) => ttl,
         };
         let cap = match terms.ttl_jitter {
             0 => cap,
@@ -334,9 +334,10 @@ impl SharedCache {
         if let Lifetime::Bounded(left) = lifetime { left.min(cap) } else { cap }
     }
 
-    /// How long replies are kept at most, and those about absent keys.
-    pub fn times(&self) -> (Duration, Duration) {
-        (self.ttl.duration(), self.negative_ttl.duration())
+    /// How long replies are kept at most on these terms, and those about absent keys.
+    pub fn times_on(&self, terms: &Terms) -> (Duration, Duration) {
+        let ttl = terms.ttl.unwrap_or_else(|| self.ttl.duration());
+        (ttl, terms.negative_ttl.unwrap_or_else(|| self.negative_ttl.duration()).min(ttl))
     }
 
     /// Entries and their bytes.

@@ -389,7 +389,7 @@ impl Proxy {
         sent_at: Nanos,
     ) -> Result<(), Why> {
         let asked = lifetime.is_some();
-        let lifetime = keepable(&value, rerouted, lifetime)?;
+        let lifetime = keepable(&value, cursor::is_absent_form(&value), rerouted, lifetime)?;
         // MGET gives null for a key that is no string, where GET gives an error: only a missing key is kept as null.
         let is_null = cursor::head(&value).is_some_and(|head| matches!(head, cursor::Head::Null { .. }));
         let is_absent = asked && lifetime == Lifetime::Absent;

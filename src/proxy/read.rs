@@ -195,9 +195,13 @@ impl Proxy {
     async fn finish_fill(&self, fill: Fill) -> Result<Brought, Failure> {
         let outcome = fill.value.reply.await.unwrap_or_else(stopped);
         let lifetime = answered(fill.lifetime).await;
-        let kept = outcome
-            .as_ref()
-            .map_or(Err(Why::Failed), |reply| keepable(&reply.frame, reply.rerouted, lifetime.as_ref()));
+        let looks_absent = |frame: &[u8]| {
+            let request = fill.request.as_request();
+            cursor::is_absent_form(frame) || is_bitpos_of_absent(fill.command, &request, frame)
+        };
+        let kept = outcome.as_ref().map_or(Err(Why::Failed), |reply| {
+            keepable(&reply.frame, looks_absent(&reply.frame), reply.rerouted, lifetime.as_ref())
+        });
         let result = outcome.map(|reply| {
             let resp2 = in_resp2(&reply.frame, fill.form, &fill.request);
             let tracked = match fill.tracking {
@@ -246,8 +250,14 @@ pub(super) async fn answered(sent: Option<Sent>) -> Option<Outcome> {
 
 /// How long a reply may be kept, given what the server said right after it of the lifetime of its key, or why it may
 /// not be kept at all. EXPIRE and PERSIST push an invalidation, so if either came between the two replies the
-/// fill is killed anyway. A server that was not asked says nothing: then what looks absent counts as absent.
-pub(super) fn keepable(frame: &[u8], rerouted: bool, lifetime: Option<&Outcome>) -> Result<Lifetime, Why> {
+/// fill is killed anyway. `looks_absent` is whether the reply is what an absent key would have had. A server that was not
+/// asked says nothing: then what looks absent counts as absent.
+pub(super) fn keepable(
+    frame: &[u8],
+    looks_absent: bool,
+    rerouted: bool,
+    lifetime: Option<&Outcome>,
+) -> Result<Lifetime, Why> {
     if rerouted || lifetime.is_some_and(|reply| reply.as_ref().is_ok_and(|reply| reply.rerouted)) {
         return Err(Why::Rerouted);
     }
@@ -255,18 +265,24 @@ pub(super) fn keepable(frame: &[u8], rerouted: bool, lifetime: Option<&Outcome>)
         return Err(Why::Error);
     }
     let Some(lifetime) = lifetime else {
-        return Ok(if cursor::is_absent_form(frame) { Lifetime::Absent } else { Lifetime::Unbounded });
+        return Ok(if looks_absent { Lifetime::Absent } else { Lifetime::Unbounded });
     };
     let lifetime = lifetime.as_ref().map_err(|_| Why::Failed)?;
     match cursor::integer(&lifetime.frame).ok_or(Why::NoLifetime)? {
         -1 => Ok(Lifetime::Unbounded),
         // The key expired between the two replies, unless the first looks as it does for an absent key.
-        -2 if cursor::is_absent_form(frame) => Ok(Lifetime::Absent),
+        -2 if looks_absent => Ok(Lifetime::Absent),
         milliseconds => {
             let milliseconds = u64::try_from(milliseconds).map_err(|_| Why::Torn)?;
             Ok(Lifetime::Bounded(Duration::from_millis(milliseconds)))
         }
     }
+}
+
+/// Whether a reply is what BITPOS says of an absent key when it is asked for a 1, in which it differs from all other
+/// reads: to them -1 says something of a key that is there.
+fn is_bitpos_of_absent(command: &str, request: &Request<'_>, frame: &[u8]) -> bool {
+    command == "bitpos" && request.arg(2) == b"1" && frame == b":-1\r\n"
 }
 
 #[cfg(test)]
@@ -297,7 +313,12 @@ mod tests {
         ];
         for (frame, rerouted, lifetime, wanted) in cases {
             assert_eq!(
-                keepable(frame.as_bytes(), rerouted, lifetime.as_ref()),
+                keepable(
+                    frame.as_bytes(),
+                    cursor::is_absent_form(frame.as_bytes()),
+                    rerouted,
+                    lifetime.as_ref()
+                ),
                 wanted,
                 "{frame} {lifetime:?}"
             );

@@ -7,7 +7,7 @@ use super::SessionContext;
 
 use super::local::{Haste, ok};
 use super::parameters::{self, DAEMON, OWN_PREFIX, SET_UPSTREAM};
-use crate::config::{Change, Key};
+use crate::config::{Change, KEYS, Key};
 use crate::glob;
 use crate::invalidation::Invalidation;
 use crate::proxy::{Answer, Asked};
@@ -60,11 +60,14 @@ fn may_be_about_data(pattern: &[u8]) -> bool {
     if glob::is_plain(pattern) { parameters::is_about_data(&name) } else { !name.starts_with(OWN_PREFIX) }
 }
 
-/// What the daemon says itself. A name is given back as it was written, a pattern gives the names as they are.
+/// What the daemon says itself; a key that has no value is empty, as in Redis. A name is given back as it was written, a
+/// pattern gives the names as they are.
 fn own(patterns: &[Vec<u8>], context: &SessionContext) -> Pairs {
     let typed = context.desk.typed().clone();
-    let typed =
-        typed.iter().map(|(key, text)| (format!("{OWN_PREFIX}{}", key.replace('_', "-")), text.clone()));
+    let typed = KEYS.iter().map(|key| {
+        let text = typed.get(key.name).cloned().unwrap_or_default();
+        (format!("{OWN_PREFIX}{}", key.flag()), text)
+    });
     let known: Vec<(String, String)> =
         DAEMON.iter().map(|(name, value)| ((*name).to_owned(), value(context))).chain(typed).collect();
     let mut pairs = Pairs::new();

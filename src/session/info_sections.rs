@@ -169,7 +169,7 @@ pub(super) fn nearside(facts: &Facts, out: &mut String) -> Result {
     write!(out, "tracking_invalidations_sent:{}\r\n", report.tracker.counts().invalidations_sent)?;
     let upstream = &report.upstream;
     write!(out, "topology_refreshes:{}\r\n", upstream.table.refreshes())?;
-    write!(out, "upstream_connections:{}\r\n", upstream.board.connections())?;
+    write!(out, "upstream_connections:{}\r\n", upstream.board.connections() + upstream.dedicated.open())?;
     write!(out, "dedicated_connections:{}\r\n", upstream.dedicated.open())?;
     write!(out, "upstream_reply_bytes:{}\r\n", upstream.arriving.get())?;
     write!(out, "upstream_lookups:{}\r\n", upstream.names.lookups())?;

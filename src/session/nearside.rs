@@ -1,5 +1,7 @@
 //! NEARSIDE: what L1 knows of a key, replies that bypass it, and emptying it.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 
 use super::SessionContext;
@@ -109,12 +111,10 @@ fn policy(fields: &mut Fields, policy: &Policy, context: &SessionContext) {
     let terms = &policy.terms;
     fields.optional_bytes("policy", (!policy.prefix.is_empty()).then_some(&policy.prefix));
     fields.number("policy_cache", i64::from(policy.cache));
-    let (ttl, negative_ttl) = context.report.cache.as_ref().map(|cache| cache.times()).unwrap_or_default();
-    let millis = |own: Option<std::time::Duration>, other: std::time::Duration| {
-        own.unwrap_or(other).as_millis() as i64
-    };
-    fields.number("policy_ttl_ms", millis(terms.ttl, ttl));
-    fields.number("policy_negative_ttl_ms", millis(terms.negative_ttl, negative_ttl));
+    let times = context.report.cache.as_ref().map(|cache| cache.times_on(terms));
+    let millis = |time: Duration| time.as_millis() as i64;
+    fields.optional_number("policy_ttl_ms", times.map(|(ttl, _)| millis(ttl)));
+    fields.optional_number("policy_negative_ttl_ms", times.map(|(_, negative_ttl)| millis(negative_ttl)));
     fields.text("policy_mode", if terms.mode == Mode::Exact { "exact" } else { "capped" });
     let by_key = terms.tracking == Tracking::ByKey;
     fields.text("policy_tracking", if by_key { "default" } else { "broadcast" });

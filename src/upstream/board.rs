@@ -16,7 +16,9 @@ pub enum Coherence {
     Tracked,
     /// Connected, or about to be, and not confirmed yet.
     CatchingUp,
-    /// Not connected, silent, or not tracking: L1 does not serve.
+    /// Connected, and not asked to track, because L1 is off and no client caches.
+    Unasked,
+    /// Not connected, silent, or refusing to track: L1 does not serve.
     Lost,
 }
 
@@ -27,7 +29,9 @@ pub(super) enum Link {
     Connecting,
     /// Connected; with an epoch when tracking was confirmed.
     Up(Option<Epoch>),
-    /// Connected to a node that does not track, or with L1 off.
+    /// Connected to a node that was not asked to track.
+    Unasked,
+    /// Connected to a node that refuses to track.
     Untracked,
     /// Not connected.
     Down,
@@ -159,14 +163,16 @@ impl Board {
         self.fields_expire.load(Ordering::Relaxed)
     }
 
-    /// How many connections are up: those that carry commands, those that subscribe, and the one over which the
-    /// topology is asked.
+    /// How many connections are up, but for the dedicated ones: those that carry commands, those that subscribe, those
+    /// that listen to what is broadcast, and the one over which the topology is asked.
     pub fn connections(&self) -> usize {
-        let lanes = lock(&self.links)
-            .values()
-            .filter(|posted| matches!(posted.link, Link::Up(_) | Link::Untracked))
-            .count();
-        lanes + self.feeds.load(Ordering::Relaxed) + usize::from(self.control.load(Ordering::Relaxed))
+        let is_up = |posted: &&Posted| matches!(posted.link, Link::Up(_) | Link::Unasked | Link::Untracked);
+        let lanes = lock(&self.links).values().filter(is_up).count();
+        let listeners = lock(&self.listeners).values().filter(is_up).count();
+        lanes
+            + listeners
+            + self.feeds.load(Ordering::Relaxed)
+            + usize::from(self.control.load(Ordering::Relaxed))
     }
 
     /// How each node stands as of `now`.
@@ -230,7 +236,7 @@ impl Standing {
         }
         let since = match state {
             Coherence::Tracked => self.since.max(other.since),
-            Coherence::CatchingUp | Coherence::Lost => self.since.min(other.since),
+            Coherence::CatchingUp | Coherence::Unasked | Coherence::Lost => self.since.min(other.since),
         };
         Standing { state, since }
     }
@@ -243,6 +249,7 @@ impl Link {
         match self {
             Link::Up(Some(epoch)) if epoch.is_live(now) => Coherence::Tracked,
             Link::Up(None) | Link::Connecting => Coherence::CatchingUp,
+            Link::Unasked => Coherence::Unasked,
             Link::Up(Some(_)) | Link::Untracked | Link::Down => Coherence::Lost,
         }
     }
@@ -255,6 +262,7 @@ impl fmt::Display for Coherence {
         f.write_str(match self {
             Coherence::Tracked => "tracked",
             Coherence::CatchingUp => "catching_up",
+            Coherence::Unasked => "not_asked",
             Coherence::Lost => "lost",
         })
     }

@@ -228,3 +228,144 @@ fn a_cursor_that_has_no_room_for_the_walk_is_an_error() {
     assert_eq!(said, "ERR nearside: a node gave a cursor of more than 40 bits");
     daemon.stop();
 }
+
+/// The value of a parameter, if it is there.
+fn parameter(client: &mut Client, name: &str) -> Option<String> {
+    let reply = say(client, &format!("CONFIG GET {name}"));
+    Some(reply.items().get(1)?.text())
+}
+
+#[test]
+fn every_key_of_the_configuration_is_there_whether_it_is_set_or_not() {
+    let (_upstream, daemon, mut client) = before_one_server(&["--unix-mode", "700"]);
+    for key in nearside::config::KEYS {
+        let value = parameter(&mut client, &format!("nearside-{}", key.flag()));
+        let value = value.unwrap_or_else(|| panic!("{} is not there", key.name));
+        let given = ["listen", "unix_mode", "upstream", "log_format"].contains(&key.name);
+        assert!(given || value == key.default.unwrap_or_default(), "{} = {value}", key.name);
+    }
+    assert_eq!(parameter(&mut client, "nearside-unix-mode").unwrap(), "700");
+    assert_eq!(parameter(&mut client, "nearside-password-file").unwrap(), "");
+    daemon.stop();
+}
+
+/// A field of what EXPLAIN says of `key`.
+fn explained(client: &mut Client, key: &str, field: &str) -> Reply {
+    let reply = client.command(&["NEARSIDE", "EXPLAIN", key]).unwrap();
+    let mut pairs = reply.items().chunks(2);
+    pairs.find(|pair| pair[0].text() == field).unwrap_or_else(|| panic!("no {field} in {reply:?}"))[1].clone()
+}
+
+#[test]
+fn the_times_of_a_policy_are_those_that_hold() {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let file = upstream.server().directory().join("nearside.toml");
+    let policies = "[[policy]]\nprefix = 'short:'\nttl = '1s'\n[[policy]]\nprefix = 'long:'\nttl = '2m'\nnegative_ttl = '90s'\n";
+    let url = format!("redis://{}", upstream.server().address());
+    std::fs::write(&file, format!("upstream = '{url}'\n{policies}")).unwrap();
+    let daemon = Daemon::start(&["--config", file.to_str().unwrap()]);
+    daemon.until_tracked(1);
+    let mut client = daemon.client();
+    for (key, times) in
+        [("short:1", (1_000, 1_000)), ("long:1", (120_000, 90_000)), ("plain", (60_000, 5_000))]
+    {
+        let mut time = |field| explained(&mut client, key, field).integer().unwrap();
+        assert_eq!((time("policy_ttl_ms"), time("policy_negative_ttl_ms")), times, "{key}");
+    }
+    daemon.stop();
+}
+
+#[test]
+fn a_node_that_was_not_asked_to_track_is_not_lost() {
+    let (upstream, daemon, mut client) = before_one_server(&["--l1-size", "0"]);
+    let address = upstream.server().address().to_string();
+    say(&mut client, "SET key value");
+    eventually("it is connected", SOON, || daemon.nodes() == [(address.clone(), "not_asked".to_owned())]);
+    assert_eq!(explained(&mut client, "key", "node_state").text(), "not_asked");
+    for time in ["policy_ttl_ms", "policy_negative_ttl_ms"] {
+        assert!(explained(&mut client, "key", time).is_nil(), "nothing is kept, so not for a time");
+    }
+    // Once a client caches, it is asked; and when it is gone, it is lost.
+    say(&mut client, "HELLO 3");
+    say(&mut client, "CLIENT TRACKING ON");
+    daemon.until_tracked(1);
+    drop(upstream);
+    eventually("it is lost", SOON, || daemon.nodes() == [(address.clone(), "lost".to_owned())]);
+}
+
+#[test]
+fn replies_about_absent_keys_are_kept_whichever_read_they_answer() {
+    let (upstream, daemon, mut client) = before_one_server(&[]);
+    daemon.until_tracked(1);
+    let reads = [
+        "BITPOS # 0",
+        "BITPOS # 1",
+        "BITPOS # 1 0 -1",
+        "BITCOUNT #",
+        "STRLEN #",
+        "GET #",
+        "GETBIT # 7",
+        "HGET # f",
+        "HGETALL #",
+        "HMGET # f g",
+        "LLEN #",
+        "LPOS # e",
+        "LRANGE # 0 -1",
+        "SCARD #",
+        "SISMEMBER # m",
+        "SMEMBERS #",
+        "SMISMEMBER # m n",
+        "TYPE #",
+        "XLEN #",
+        "XRANGE # - +",
+        "ZCARD #",
+        "ZMSCORE # m",
+        "ZRANK # m",
+        "ZSCORE # m",
+        "GEODIST # a b",
+        "GEOHASH # a",
+        "GEOPOS # a",
+        "BITFIELD_RO # GET i8 0",
+        "GETRANGE # 0 -1",
+        "ZRANGE # 0 -1",
+    ];
+    for (number, read) in reads.iter().enumerate() {
+        let key = format!("absent:{number}");
+        let reply = say(&mut client, &read.replace('#', &key));
+        assert!(!reply.is_error(), "{read}: {reply:?}");
+        assert_eq!(explained(&mut client, &key, "cached"), Reply::Integer(1), "{read}");
+    }
+    // -1 says something else of a key that is there, and of one that is not when a 0 is looked for.
+    let mut direct = upstream.server().connect().unwrap();
+    assert!(direct.command(&["SET", "zeros", "\0\0"]).unwrap().is_ok());
+    for _ in 0..2 {
+        assert_eq!(say(&mut client, "BITPOS zeros 1"), Reply::Integer(-1));
+    }
+    assert!(explained(&mut client, "zeros", "cached") == Reply::Integer(1));
+    say(&mut direct, "SETBIT zeros 9 1");
+    eventually("the change is told", SOON, || say(&mut client, "BITPOS zeros 1") == Reply::Integer(9));
+    daemon.stop();
+}
+
+#[test]
+fn an_entry_takes_an_eighth_of_l1_at_most_whatever_a_policy_says() {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let file = upstream.server().directory().join("nearside.toml");
+    let url = format!("redis://{}", upstream.server().address());
+    let policy = "[[policy]]\nprefix = 'big:'\nvalue_max = '4mb'\n";
+    std::fs::write(&file, format!("upstream = '{url}'\nl1_size = '8mb'\n{policy}")).unwrap();
+    let daemon = Daemon::start(&["--config", file.to_str().unwrap()]);
+    daemon.until_tracked(1);
+    let mut client = daemon.client();
+    for prefix in ["plain:", "big:"] {
+        for (size, is_kept) in [(900_000, true), (1_100_000, false), (3_000_000, false)] {
+            let key = format!("{prefix}{size}");
+            assert!(client.command(&["SET", &key, &"x".repeat(size)]).unwrap().is_ok());
+            say(&mut client, &format!("GET {key}"));
+            assert_eq!(explained(&mut client, &key, "cached"), Reply::Integer(i64::from(is_kept)), "{key}");
+            let why = explained(&mut client, &key, "last_not_cached");
+            assert!(is_kept || why.text() == "it is larger than what is kept", "{key}: {why:?}");
+        }
+    }
+    daemon.stop();
+}

@@ -14,6 +14,13 @@ pub(crate) fn of_the_program() -> Vec<String> {
     files.flat_map(|path| literals(program_part(&read(&path)))).collect()
 }
 
+/// Those of one function of the program, which begins at the margin.
+pub(crate) fn of_function(path: &str, name: &str) -> Vec<String> {
+    let text = read(Path::new(path));
+    let function = text.split_once(&format!("fn {name}(")).and_then(|(_, rest)| rest.split_once("\n}\n"));
+    literals(function.unwrap_or_else(|| panic!("{path} has no function {name}")).0)
+}
+
 /// The text of all tests: those beside the code, and those of `tests/`, but for what checks the documents.
 pub(crate) fn of_the_tests() -> Vec<String> {
     let checks =

@@ -188,7 +188,11 @@ impl Lane {
     /// Makes the epoch known to those who send, and the state to those who report.
     pub(super) fn publish(&self, tracking: Option<&Tracking>, upstream: &Upstream) {
         let epoch = tracking.and_then(Tracking::epoch).cloned();
-        let link = if tracking.is_some() { Link::Up(epoch.clone()) } else { Link::Untracked };
+        let link = match tracking {
+            Some(_) => Link::Up(epoch.clone()),
+            None if upstream.tracks() => Link::Untracked,
+            None => Link::Unasked,
+        };
         self.state.borrow_mut().epoch = epoch;
         upstream.post(&self.node, link);
     }

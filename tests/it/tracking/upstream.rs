@@ -88,7 +88,8 @@ fn tracking_is_armed_when_it_is_wanted_though_there_is_no_near_cache() {
     let daemon = Daemon::start(&[&["--upstream", &url, "--l1-size", "0"], &slowly[..]].concat());
     // Whoever connects later than the client comes tracks at once.
     eventually("the node is connected, and does not track", SOON, || {
-        daemon.counter("upstream_connections") > 0 && daemon.nodes().iter().any(|(_, state)| state == "lost")
+        daemon.counter("upstream_connections") > 0
+            && daemon.nodes().iter().any(|(_, state)| state == "not_asked")
     });
     assert!(!upstream.server().command(&["CLIENT", "LIST"]).unwrap().text().contains("flags=t"));
     let mut cacher = Cacher::new(daemon.client(), &[]);
