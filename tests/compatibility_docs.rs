@@ -10,7 +10,7 @@ use nearside::command::{Class, Database, Flags, Gather, Join, Keys, Keyspace, Sc
 use nearside::key::Slot;
 use nearside::node::NodeId;
 use nearside::resp::frame::FrameError;
-use nearside::upstream::Failure;
+use nearside::upstream::{Excess, Failure};
 
 #[path = "differential/differences.rs"]
 mod differences;
@@ -180,7 +180,7 @@ fn the_page_lists_every_command_under_what_the_table_says_of_it() {
 }
 
 /// One of each, with what an operator would read there.
-fn failures() -> [(Failure, &'static str); 10] {
+fn failures() -> [(Failure, &'static str); 12] {
     let node = || NodeId::new("10.0.0.1:6379");
     let cause = || "Connection refused (os error 111)".to_owned();
     let slot = Slot::of(b"foo");
@@ -213,6 +213,14 @@ fn failures() -> [(Failure, &'static str); 10] {
         (
             Failure::NoDedicated { bound: "upstream_dedicated_max" },
             "it blocks, WATCHes or WAITs, and so do as many other clients as may",
+        ),
+        (
+            Failure::TooLong { node: node(), excess: Excess::example() },
+            "the node would hang up on it, and on what others have on the same connection: its settings say so",
+        ),
+        (
+            Failure::TooLarge { node: node(), excess: Excess::example_of_a_transaction() },
+            "the same, of the commands of a transaction together",
         ),
         (
             Failure::TooManyRedirects { slot, redirects_max: 5 },

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::limits::Excess;
 use crate::key::Slot;
 use crate::node::NodeId;
 
@@ -63,6 +64,24 @@ pub enum Failure {
     NoDedicated {
         /// The name of the bound.
         bound: &'static str,
+    },
+    /// The node would hang up on an argument, in words that begin with those of Redis. The command was not sent.
+    #[error(
+        "ERR Protocol error: invalid bulk length: nearside: node {node} {excess}; the command was not executed"
+    )]
+    TooLong {
+        /// The node.
+        node: NodeId,
+        /// What is too large for it.
+        excess: Excess,
+    },
+    /// The node would hang up on a request, as its settings say. The command was not sent.
+    #[error("ERR nearside: the request is too large: node {node} {excess}; the command was not executed")]
+    TooLarge {
+        /// The node.
+        node: NodeId,
+        /// What is too large for it.
+        excess: Excess,
     },
     /// The nodes disagree on who owns the slot.
     #[error(

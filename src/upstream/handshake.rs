@@ -4,6 +4,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 
+use super::limits::{self, NodeLimits};
 use super::login::Credentials;
 use super::options::UpstreamOptions;
 use super::pulse::Pulse;
@@ -22,6 +23,8 @@ pub(super) struct Greeting {
     pub(super) info: String,
     /// The first heartbeat, and when it was sent.
     pub(super) pulse: (Nanos, Pulse),
+    /// What it hangs up on.
+    pub(super) limits: NodeLimits,
 }
 
 /// From here on the node tells of changes to what was read on this connection, but for reads behind [`UNTRACKED`].
@@ -56,7 +59,9 @@ pub(super) async fn greet(
     bytes.extend_from_slice(arming.as_deref().unwrap_or_default());
     bytes.extend_from_slice(&encode::request(&["INFO", "server"]));
     bytes.extend_from_slice(&options.heartbeat.request());
-    let replies = answers(wire, &bytes.freeze(), if arming.is_some() { 4 } else { 3 }, options).await?;
+    bytes.extend_from_slice(&limits::questions());
+    let count = limits::ANSWERS + if arming.is_some() { 4 } else { 3 };
+    let replies = answers(wire, &bytes.freeze(), count, options).await?;
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_default();
     if let Some(error) = error_text(&next()) {
@@ -66,7 +71,8 @@ pub(super) async fn greet(
     let untracked = if arming.is_some() { error_text(&next()) } else { Some("L1 is off".to_owned()) };
     let info = String::from_utf8_lossy(&next()).into_owned();
     let pulse = options.heartbeat.read(&next());
-    Ok(Greeting { untracked, info, pulse: (sent_at, pulse) })
+    let limits = NodeLimits::read(replies.as_slice());
+    Ok(Greeting { untracked, info, pulse: (sent_at, pulse), limits })
 }
 
 // === impl Track ===
@@ -106,6 +112,15 @@ pub(super) async fn introduce(wire: &mut Wire, options: &UpstreamOptions) -> io:
     id.ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, "the node did not say the id of the connection")
     })
+}
+
+/// Asks that a connection which carries what many clients want is not ended when all clients of the node together take
+/// too much memory. A node that refuses may end it.
+///
+/// # Errors
+/// The connection failed.
+pub(super) async fn exempt(wire: &mut Wire, options: &UpstreamOptions) -> io::Result<()> {
+    answers(wire, &encode::request(&limits::EXEMPT), 1, options).await.map(drop)
 }
 
 async fn answers(

@@ -22,6 +22,7 @@ mod error;
 mod feed;
 mod handshake;
 mod lane;
+mod limits;
 mod login;
 mod names;
 mod news;
@@ -44,6 +45,7 @@ pub use call::{Call, Outcome, Sent, UpstreamReply};
 pub use dedicated::{Dedicated, DedicatedCounts, Elsewhere};
 pub use error::Failure;
 pub use feed::{Feed, Kind, OnMessage, Readiness, Topic, Wanted};
+pub use limits::Excess;
 pub use login::{Credentials, Login};
 pub use names::Names;
 pub use options::{Deployment, UpstreamOptions};
@@ -454,6 +456,9 @@ impl Upstream {
             return waiting.answer_moving();
         }
         let lane = self.lane(self.shared.table.index_of(&node));
+        if let Some(failure) = lane.too_large(&waiting.call, waiting.parts.is_some()) {
+            return waiting.fail(&failure);
+        }
         if asking {
             // The two must arrive together: neither is sent again after a loss.
             waiting.call.reads_only = false;

@@ -7,7 +7,7 @@ use std::collections::{HashSet, VecDeque};
 
 use bytes::Bytes;
 
-use super::call::Waiting;
+use super::call::{Waiter, Waiting};
 use crate::clock::Nanos;
 use crate::key::Slot;
 use crate::write_queue::WriteQueue;
@@ -128,6 +128,28 @@ impl Queue {
         std::iter::from_fn(|| if is_overdue(self) { self.pop() } else { None }).collect()
     }
 
+    /// Takes out what is not to be sent, each with what stands before it and belongs to it. Nothing of the line may have
+    /// been written.
+    pub(super) fn refuse(&mut self, is_refused: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
+        if !self.waiting.iter().any(&is_refused) {
+            return Vec::new();
+        }
+        let (mut kept, mut refused) = (VecDeque::new(), Vec::new());
+        for waiting in std::mem::take(&mut self.waiting) {
+            if !is_refused(&waiting) {
+                kept.push_back(waiting);
+                continue;
+            }
+            if kept.back().is_some_and(|before: &Waiting| matches!(before.waiter, Waiter::Nobody)) {
+                kept.pop_back();
+            }
+            refused.push(waiting);
+        }
+        self.waiting = kept;
+        self.bytes = self.waiting.iter().map(|waiting| waiting.call.bytes.len()).sum();
+        refused
+    }
+
     /// Takes everything.
     pub(super) fn take_all(&mut self) -> Vec<Waiting> {
         self.out.clear();
@@ -151,7 +173,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::upstream::call::{Call, Waiter};
+    use crate::upstream::call::Call;
 
     fn waiting(name: &'static str, slot: u64, reads_only: bool) -> Waiting {
         let call = Call {
@@ -206,6 +228,19 @@ mod tests {
         queue.start();
         queue.note_written(5);
         assert_eq!(names(queue.lose(0)), ["read1"]);
+    }
+
+    #[test]
+    fn what_is_refused_takes_along_what_belongs_to_it() {
+        let mut queue = Queue::default();
+        let (sender, _reply) = tokio::sync::oneshot::channel();
+        queue.push(waiting("CACHING NO", 1, false), false);
+        queue.push(Waiting { waiter: Waiter::Caller(sender), ..waiting("too large", 1, true) }, false);
+        queue.push(waiting("small", 1, true), false);
+        let refused = queue.refuse(|waiting| waiting.call.bytes == "too large");
+        assert_eq!(names(refused), ["too large"]);
+        assert_eq!(queue.bytes(), "small".len());
+        assert_eq!(names(queue.take_all()), ["small"]);
     }
 
     #[test]

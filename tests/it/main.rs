@@ -30,6 +30,7 @@ mod lost_connection;
 mod many_clients;
 mod monitor;
 mod node_failure;
+mod node_hangs_up;
 mod pass_through;
 mod policies;
 mod pubsub;

@@ -22,7 +22,7 @@ impl Cluster {
         let now = self.now;
         self.log.note(now, format_args!("#{id} > {args:?}"));
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        if !matches!(args[0], "PTTL" | "CLIENT") {
+        if !matches!(args[0], "PTTL" | "CLIENT" | "CONFIG") {
             self.close_fills(id);
         }
         let asking = std::mem::take(&mut self.conns[id].asking);
@@ -39,6 +39,8 @@ impl Cluster {
                 (self.conns[id].tracking, self.conns[id].prefixes) = (true, prefixes);
                 "+OK\r\n".to_owned()
             }
+            ("CLIENT", ["NO-EVICT", "ON"]) => "+OK\r\n".to_owned(),
+            ("CONFIG", _) => "-NOPERM\r\n".to_owned(),
             ("CLIENT", ["CACHING", "NO"]) => {
                 self.conns[id].opted_out = true;
                 "+OK\r\n".to_owned()

@@ -83,6 +83,7 @@ impl Link {
         let options = &self.feed.options;
         let mut wire = Wire::connect(&self.node, options, &self.feed.upstream).await?;
         handshake::introduce(&mut wire, options).await?;
+        handshake::exempt(&mut wire, options).await?;
         Ok(wire)
     }
 

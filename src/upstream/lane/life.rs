@@ -16,6 +16,7 @@ use crate::upstream::board::Link;
 use crate::upstream::call::{Call, Waiter, Waiting};
 use crate::upstream::error::Failure;
 use crate::upstream::handshake::{self, Track};
+use crate::upstream::limits::NodeLimits;
 use crate::upstream::tracking::Tracking;
 use crate::upstream::wire::{Event, Wire};
 
@@ -87,6 +88,7 @@ impl Lane {
         let greeting = handshake::greet(&mut wire, options, asked).await?;
         let run_id = upstream.shared.board.post_server(&self.node, &greeting.info);
         let refuses_tracking = track && greeting.untracked.is_some();
+        self.learn(greeting.limits);
         {
             let mut state = self.state.borrow_mut();
             (state.run_id, state.refuses_tracking) = (run_id, refuses_tracking);
@@ -101,6 +103,28 @@ impl Lane {
         let (sent_at, pulse) = greeting.pulse;
         self.heard(&mut tracking, sent_at, pulse, upstream);
         Ok((wire, Some(tracking)))
+    }
+
+    /// What the node hangs up on is not sent to it, though it may have waited for the connection.
+    fn learn(&self, limits: NodeLimits) {
+        let known = std::mem::replace(&mut self.state.borrow_mut().limits, limits);
+        if known != limits && limits.replies().is_some() {
+            tracing::warn!(
+                node = %self.node,
+                %limits,
+                "the node hangs up on a client for whom too many bytes of replies wait (docs/nodes.md)"
+            );
+        }
+        let refused = self
+            .state
+            .borrow_mut()
+            .queue
+            .refuse(|waiting| limits.excess(&waiting.call.bytes, waiting.parts.is_some()).is_some());
+        for waiting in refused {
+            if let Some(failure) = self.too_large(&waiting.call, waiting.parts.is_some()) {
+                waiting.fail(&failure);
+            }
+        }
     }
 
     async fn serve(&self, mut wire: Wire, mut tracking: Option<Tracking>, upstream: &Rc<Upstream>) -> End {

@@ -20,6 +20,7 @@ use super::Upstream;
 use super::call::{Call, Sent, Waiter, Waiting};
 use super::error::Failure;
 use super::handshake::UNTRACKED;
+use super::limits::NodeLimits;
 use super::queue::Queue;
 use crate::clock::{self, Nanos};
 use crate::key::Slot;
@@ -41,6 +42,8 @@ struct State {
     epoch: Option<Epoch>,
     /// Who is on the present connection, as it calls itself; empty when it does not say.
     run_id: Arc<str>,
+    /// What the node hangs up on, as it said last.
+    limits: NodeLimits,
     /// The node was asked to track and would not.
     refuses_tracking: bool,
     /// When a command or reply that takes more than one write or read last came along. A large value may take longer
@@ -72,6 +75,7 @@ impl Lane {
             queue,
             epoch: None,
             run_id: Arc::default(),
+            limits: NodeLimits::default(),
             refuses_tracking: false,
             progress_at: 0,
             takes_no_writes: false,
@@ -137,7 +141,8 @@ impl Lane {
     /// behind it: they have one deadline, and what was written is sent again only if it reads. A read that is sent again
     /// or redirected is tracked, which costs the node a little memory and nobody the truth.
     pub(super) fn send_untracked(&self, call: Call, upstream: &Upstream) -> Sent {
-        if !self.is_trusted() || self.bound_reached(&call, upstream).is_some() {
+        let refused = self.bound_reached(&call, upstream).is_some() || self.too_large(&call, false).is_some();
+        if !self.is_trusted() || refused {
             return self.send(call, upstream);
         }
         let deadline = clock::now() + clock::nanos(upstream.options.request_timeout);
@@ -172,8 +177,17 @@ impl Lane {
         Sent { reply, epoch: self.state.borrow().epoch.clone() }
     }
 
+    /// What is wrong with a command, or a transaction, that the node would hang up on, as far as is known.
+    pub(super) fn too_large(&self, call: &Call, transaction: bool) -> Option<Failure> {
+        let excess = self.state.borrow().limits.excess(&call.bytes, transaction)?;
+        Some(excess.at(self.node.clone()))
+    }
+
     /// Puts a command at the end of the line; redirects come here from another node's line.
     pub(super) fn enqueue(&self, waiting: Waiting) {
+        if let Some(failure) = self.too_large(&waiting.call, waiting.parts.is_some()) {
+            return waiting.fail(&failure);
+        }
         let mut state = self.state.borrow_mut();
         match &state.phase {
             Phase::Connecting | Phase::Up => {

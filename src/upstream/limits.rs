@@ -1,0 +1,274 @@
+//! What a node hangs up on: the limits on one client that its settings name, as far as they may be read.
+//!
+//! A shared connection is one client to the node. A command that goes beyond such a limit would end it, and fail what all
+//! others have on it; so it is refused before it is sent, with the name of the setting.
+
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+
+use super::error::Failure;
+use crate::node::NodeId;
+use crate::resp::cursor::{self, Cursor, Head};
+use crate::resp::encode;
+
+/// The setting that Redis has words for.
+const BULK: &str = "proto-max-bulk-len";
+
+/// A node reads so much ahead into the buffer that `client-query-buffer-limit` is about.
+const READ_AHEAD_BYTES: u64 = 32 * 1024;
+
+/// Exempts a connection from `maxmemory-clients`; it is refused where there is no such thing.
+pub(super) const EXEMPT: [&str; 3] = ["CLIENT", "NO-EVICT", "ON"];
+
+/// What is asked of a node: patterns, because Redis before 7 takes one name at a time.
+const QUESTIONS: [&[&str]; 4] = [
+    &EXEMPT,
+    &["CONFIG", "GET", "proto-max-bulk-len"],
+    &["CONFIG", "GET", "client-*-limit"],
+    &["CONFIG", "GET", "maxmemory*"],
+];
+
+/// The limits of one node; `None` where there is none, or it is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct NodeLimits {
+    /// Bytes of one argument: `proto-max-bulk-len`.
+    bulk: Option<u64>,
+    /// Bytes that wait to be carried out, those of a transaction among them: `client-query-buffer-limit`.
+    query: Option<u64>,
+    /// Bytes of replies that wait to be read, at once or for long: `client-output-buffer-limit normal`.
+    output: Option<u64>,
+    /// Bytes of all clients together, if the connection may be ended for that: `maxmemory-clients`.
+    memory: Option<u64>,
+}
+
+/// What a node would hang up on. `Display` is the text of the error reply from where the node is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Excess {
+    /// What is too large.
+    what: What,
+    /// How large it is, in bytes.
+    bytes: u64,
+    /// How large it may be, in bytes.
+    limit: u64,
+    /// The setting of the node.
+    setting: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Argument,
+    Request,
+    Transaction,
+}
+
+/// The requests that ask for the limits, to be sent in one go.
+pub(super) fn questions() -> Bytes {
+    let mut out = BytesMut::new();
+    QUESTIONS.iter().for_each(|question| out.extend_from_slice(&encode::request(question)));
+    out.freeze()
+}
+
+/// How many replies come to [`questions`].
+pub(super) const ANSWERS: usize = QUESTIONS.len();
+
+// === impl NodeLimits ===
+
+impl NodeLimits {
+    /// Reads the answers to [`questions`]. What the node refused to say is not known.
+    pub(super) fn read(answers: &[Bytes]) -> NodeLimits {
+        let Some((exempted, settings)) = answers.split_first() else { return NodeLimits::default() };
+        let mut limits = NodeLimits::default();
+        let (mut maxmemory, mut of_clients) = (0, None);
+        for settings in settings {
+            let facts: Vec<&[u8]> = cursor::elements(settings).into_iter().flatten().flatten().collect();
+            for fact in facts.chunks_exact(2) {
+                let (Some(name), Some(value)) = (text(fact[0]), text(fact[1])) else { continue };
+                match name {
+                    "proto-max-bulk-len" => limits.bulk = above_zero(value),
+                    "client-query-buffer-limit" => limits.query = above_zero(value),
+                    "client-output-buffer-limit" => limits.output = output_limit(value),
+                    "maxmemory" => maxmemory = value.parse().unwrap_or_default(),
+                    "maxmemory-clients" => of_clients = Some(value),
+                    _ => {}
+                }
+            }
+        }
+        if !exempted.starts_with(b"+") {
+            limits.memory = of_clients.and_then(|value| share(value, maxmemory));
+        }
+        limits
+    }
+
+    /// Bytes of replies that the node lets wait for one client.
+    pub(super) fn replies(&self) -> Option<u64> {
+        [self.output, self.memory].into_iter().flatten().min()
+    }
+
+    /// What the node would hang up on if it were sent `bytes`, which may be a transaction.
+    #[inline]
+    pub(super) fn excess(&self, bytes: &[u8], transaction: bool) -> Option<Excess> {
+        let least = [self.bulk, self.query, self.memory].into_iter().flatten().min()?;
+        if bytes.len() as u64 + READ_AHEAD_BYTES <= least {
+            return None;
+        }
+        self.excess_in(bytes, transaction)
+    }
+
+    #[cold]
+    fn excess_in(&self, bytes: &[u8], transaction: bool) -> Option<Excess> {
+        let (whole, longest) = (bytes.len() as u64, longest_argument(bytes) as u64);
+        let (request, waits) =
+            if transaction { (What::Transaction, whole) } else { (What::Argument, longest) };
+        let whole_is = if transaction { What::Transaction } else { What::Request };
+        let beyond = |what, bytes, ahead, limit: Option<u64>, setting| {
+            let limit = limit.filter(|limit| bytes + ahead > *limit)?;
+            Some(Excess { what, bytes, limit, setting })
+        };
+        beyond(What::Argument, longest, 0, self.bulk, BULK)
+            .or_else(|| beyond(request, waits, READ_AHEAD_BYTES, self.query, "client-query-buffer-limit"))
+            .or_else(|| beyond(whole_is, whole, READ_AHEAD_BYTES, self.memory, "maxmemory-clients"))
+    }
+}
+
+/// What the operator is told of limits that replies can reach.
+impl fmt::Display for NodeLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.output, self.memory) {
+            (Some(bytes), _) => write!(f, "client-output-buffer-limit normal is {bytes} bytes"),
+            (None, Some(bytes)) => {
+                write!(f, "maxmemory-clients is {bytes} bytes, and CLIENT NO-EVICT ON was refused")
+            }
+            (None, None) => f.write_str("no limit on replies is known"),
+        }
+    }
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Excess { what, bytes, limit, setting } = self;
+        let what = match what {
+            What::Argument => "an argument",
+            What::Request => "the request",
+            What::Transaction => "the transaction",
+        };
+        write!(f, "takes {limit} bytes ({setting}) and {what} has {bytes}")
+    }
+}
+
+impl Excess {
+    /// What whoever asked `node` for this is told.
+    pub(super) fn at(self, node: NodeId) -> Failure {
+        if self.setting == BULK {
+            Failure::TooLong { node, excess: self }
+        } else {
+            Failure::TooLarge { node, excess: self }
+        }
+    }
+
+    /// An example for the documents.
+    pub fn example() -> Excess {
+        Excess { what: What::Argument, bytes: 2_097_152, limit: 1_048_576, setting: BULK }
+    }
+
+    /// Another one.
+    pub fn example_of_a_transaction() -> Excess {
+        let (bytes, limit) = (2_200_000, 1_048_576);
+        Excess { what: What::Transaction, bytes, limit, setting: "client-query-buffer-limit" }
+    }
+}
+
+fn longest_argument(bytes: &[u8]) -> usize {
+    let mut cursor = Cursor::new(bytes);
+    let mut longest = 0;
+    while let Some(head) = cursor.head() {
+        if let Head::Blob { body, .. } = head {
+            longest = longest.max(body.len());
+        }
+    }
+    longest
+}
+
+fn text(element: &[u8]) -> Option<&str> {
+    match cursor::head(element)? {
+        Head::Blob { body, .. } => std::str::from_utf8(body).ok(),
+        _ => None,
+    }
+}
+
+fn above_zero(value: &str) -> Option<u64> {
+    value.parse().ok().filter(|bytes| *bytes > 0)
+}
+
+/// `normal HARD SOFT SECONDS slave ...`: the lower of the two that are set.
+fn output_limit(value: &str) -> Option<u64> {
+    let mut words = value.split_ascii_whitespace().skip_while(|word| *word != "normal").skip(1);
+    let (hard, soft) = (words.next().and_then(above_zero), words.next().and_then(above_zero));
+    [hard, soft].into_iter().flatten().min()
+}
+
+/// Bytes, or `5%` of `maxmemory`.
+fn share(value: &str, maxmemory: u64) -> Option<u64> {
+    let bytes = match value.strip_suffix('%') {
+        Some(percent) => maxmemory.checked_mul(percent.parse().ok()?)? / 100,
+        None => value.parse().ok()?,
+    };
+    (bytes > 0).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(exempted: &'static str, settings: &[(&str, &str)]) -> Vec<Bytes> {
+        let mut map = format!("%{}\r\n", settings.len());
+        for (name, value) in settings {
+            map += &format!("${}\r\n{name}\r\n${}\r\n{value}\r\n", name.len(), value.len());
+        }
+        vec![Bytes::from_static(exempted.as_bytes()), Bytes::from(map)]
+    }
+
+    fn limits(exempted: &'static str, settings: &[(&str, &str)]) -> NodeLimits {
+        NodeLimits::read(&answers(exempted, settings))
+    }
+
+    const OUTPUT: &str = "normal 33554432 16777216 5 slave 268435456 67108864 60 pubsub 33554432 8388608 60";
+
+    #[test]
+    fn limits_are_read_as_each_version_writes_them() {
+        let settings = [("maxmemory", "1000"), ("maxmemory-clients", "5%")];
+        assert_eq!(limits("-ERR unknown\r\n", &settings).replies(), Some(50));
+        assert_eq!(limits("+OK\r\n", &settings).replies(), None, "it is exempt");
+        assert_eq!(limits("-ERR\r\n", &[("maxmemory-clients", "0")]).replies(), None);
+        assert_eq!(limits("+OK\r\n", &[("client-output-buffer-limit", OUTPUT)]).replies(), Some(16_777_216));
+        let none = [("client-output-buffer-limit", "normal 0 0 0 slave 1 1 1 pubsub 1 1 1")];
+        assert_eq!(limits("+OK\r\n", &none).replies(), None);
+    }
+
+    #[test]
+    fn what_a_node_does_not_say_or_says_brokenly_is_not_known() {
+        for answer in ["-NOPERM\r\n", "*0\r\n", "%1\r\n$3\r\na\r\n", "+OK\r\n", "*1\r\n$1\r\na\r\n", ""] {
+            let answer = Bytes::from(answer);
+            assert_eq!(NodeLimits::read(&[answer.clone(), answer]), NodeLimits::default());
+        }
+        assert_eq!(NodeLimits::read(&[]), NodeLimits::default());
+    }
+
+    #[test]
+    fn what_goes_beyond_a_limit_is_named_with_its_setting() {
+        let settings = [("proto-max-bulk-len", "1048576"), ("client-query-buffer-limit", "2097152")];
+        let limits = limits("+OK\r\n", &settings);
+        let value = |bytes: usize| encode::request(&[&b"SET"[..], b"key", &vec![b'v'; bytes]]);
+        let said =
+            |bytes: &[u8], transaction| limits.excess(bytes, transaction).map(|excess| excess.to_string());
+        assert_eq!(said(&value(1_048_576), false), None);
+        let bulk = said(&value(1_048_577), false).unwrap();
+        assert!(bulk.contains("proto-max-bulk-len") && bulk.contains("1048577"), "{bulk}");
+        // Many arguments are taken one after the other, but for those of a transaction.
+        let many = [value(1_000_000), value(1_000_000), value(1_000_000)].concat();
+        assert_eq!(said(&many, false), None);
+        let sum = said(&many, true).unwrap();
+        assert!(sum.contains("client-query-buffer-limit") && sum.contains("the transaction"), "{sum}");
+        assert_eq!(NodeLimits::default().excess(&many, true), None);
+    }
+}
