@@ -100,7 +100,11 @@ const HOUSE: &[(&str, &[&str])] = &[
 /// Where a foreign crate may be named, and why nowhere else.
 const PLACES: &[(&str, &str, &str)] = &[
     ("moka", "near_cache/store.rs", "correctness must not lean on what moka promises about time and order"),
-    ("fred", "upstream/topology.rs", "no user's data passes through fred"),
+    (
+        "fred",
+        "dev/application.rs",
+        "it shows what an application sees; the daemon trusts no server as far as fred does",
+    ),
     ("clap", "cli.rs", "the command line is one source of the configuration among three"),
     (
         "redis_protocol",

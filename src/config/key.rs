@@ -341,6 +341,21 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         Bounds,
+        "topology_source",
+        "nodes|configured",
+        Some("nodes"),
+        "Who is asked who owns the slots: nodes, those that the cluster named last and the hosts of upstream; configured, the \
+         hosts of upstream alone",
+    ),
+    key(
+        Bounds,
+        "topology_reply_bytes_max",
+        "SIZE",
+        Some("16mb"),
+        "One answer to such a question; beyond it the connection is closed and another node is asked",
+    ),
+    key(
+        Bounds,
         "log_queue_max",
         "NUMBER",
         Some("1024"),

@@ -107,6 +107,10 @@ pub struct UpstreamConfig {
     pub topology_refresh_interval: Duration,
     /// Shortest time between two such questions.
     pub topology_refresh_gap_min: Duration,
+    /// The hosts of the URL alone are asked, and none that a cluster names.
+    pub topology_configured_only: bool,
+    /// Bytes of one answer.
+    pub topology_reply_bytes_max: usize,
 }
 
 /// The near cache.
@@ -368,6 +372,10 @@ fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig>
         lease,
         topology_refresh_interval,
         topology_refresh_gap_min,
+        topology_configured_only: read
+            .value("topology_source", value::is_topology_source_configured)
+            .unwrap_or_default(),
+        topology_reply_bytes_max: read.size("topology_reply_bytes_max", 64 * KIB..=GIB),
     })
 }
 

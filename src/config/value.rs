@@ -206,6 +206,15 @@ pub(super) fn host_port(text: &str) -> Option<(&str, Option<u16>)> {
     }
 }
 
+/// Whether the configured hosts alone are asked who owns what.
+pub(super) fn is_topology_source_configured(text: &str) -> Result<bool, String> {
+    match text {
+        "nodes" => Ok(false),
+        "configured" => Ok(true),
+        _ => Err("nodes or configured is wanted".to_owned()),
+    }
+}
+
 /// The form of the log.
 pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
     match text {

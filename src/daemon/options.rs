@@ -102,12 +102,18 @@ pub(super) fn topology(config: &Config, login: Login) -> TopologyOptions {
     let upstream = &config.upstream;
     TopologyOptions {
         deployment: deployment(upstream),
-        login,
-        attempt_timeout: upstream.connect_timeout,
+        configured_only: upstream.topology_configured_only,
+        connection: UpstreamOptions {
+            login: match upstream.url.kind {
+                // It is the servers'; Sentinels have users of their own.
+                UpstreamKind::Sentinel { .. } => Login::default(),
+                _ => login.clone(),
+            },
+            reply_bytes_max: upstream.topology_reply_bytes_max,
+            ..self::upstream(config, login)
+        },
         refresh_interval: upstream.topology_refresh_interval,
         refresh_gap_min: upstream.topology_refresh_gap_min,
-        backoff_min: upstream.backoff_min,
-        backoff_max: upstream.backoff_max,
     }
 }
 

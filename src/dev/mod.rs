@@ -3,6 +3,7 @@
 //! Everything listens on loopback, at ports that the kernel gave, lives in one temporary directory, and is gone when
 //! the process is gone, however it ended (see [`sandbox`]). Nothing here is used by the daemon that serves.
 
+mod application;
 pub mod client;
 pub mod cluster;
 pub mod error;

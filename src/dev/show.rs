@@ -9,10 +9,9 @@ use tokio::time::Instant;
 
 use crate::key::Slot;
 
-use super::client::{Address, Client};
+use super::application::Application;
 use super::cluster::{Cluster, Node};
 use super::error::DevError;
-use super::reply::Reply;
 use super::view::field;
 use super::wait::until;
 
@@ -42,21 +41,20 @@ struct Counters {
 pub fn show(out: &mut impl Write, nearside: SocketAddr, cluster: &Cluster) -> Result<(), DevError> {
     let owner = cluster.owner_of(Slot::of(KEY.as_bytes()))?;
     owner.server().command(&["SET", KEY, "hello"])?;
-    let mut application =
-        Client::connect(&Address::Tcp(nearside)).map_err(DevError::io("connecting to nearside"))?;
+    let application = Application::connect(nearside).map_err(DevError::io("connecting to nearside"))?;
 
     line(out, &format!("\n{KEY} lives on the cluster node {}.\n", owner.server().address()))?;
-    wait_until_tracked(&mut application, cluster)?;
-    let before = counters(&mut application)?;
-    let read = timed_read(&mut application, "hello", "first read")?;
-    let missed = counters(&mut application)?;
+    wait_until_tracked(&application, cluster)?;
+    let before = counters(&application)?;
+    let read = timed_read(&application, "hello", "first read")?;
+    let missed = counters(&application)?;
     check(missed.misses > before.misses && missed.hits == before.hits, "first read", || {
         format!("it did not go upstream: {before:?} became {missed:?}")
     })?;
     step(out, "1. first read", "went to the cluster", read)?;
 
-    let read = timed_read(&mut application, "hello", "second read")?;
-    let hit = counters(&mut application)?;
+    let read = timed_read(&application, "hello", "second read")?;
+    let hit = counters(&application)?;
     check(hit.hits > missed.hits && hit.misses == missed.misses, "second read", || {
         format!("it was not answered from memory: {missed:?} became {hit:?}")
     })?;
@@ -64,16 +62,16 @@ pub fn show(out: &mut impl Write, nearside: SocketAddr, cluster: &Cluster) -> Re
 
     write_elsewhere(out, owner)?;
     let written = Instant::now();
-    wait_for_invalidation(&mut application, hit)?;
+    wait_for_invalidation(&application, hit)?;
     step(out, "4. invalidation", "arrived after", written.elapsed())?;
 
-    let read = timed_read(&mut application, "changed", "read after the write")?;
+    let read = timed_read(&application, "changed", "read after the write")?;
     step(out, "5. read again", "sees the new value", read)?;
     how_to_connect(out, nearside, cluster)
 }
 
 /// A read before its node tracks what is read is answered and not kept: the demonstration begins after that.
-fn wait_until_tracked(application: &mut Client, cluster: &Cluster) -> Result<(), DevError> {
+fn wait_until_tracked(application: &Application, cluster: &Cluster) -> Result<(), DevError> {
     let primaries = cluster.primaries()?.len();
     until("nearside to be tracked by every primary", TRACKED_LIMIT, || {
         let tracked = info(application)?.matches("state=tracked").count();
@@ -89,7 +87,7 @@ fn write_elsewhere(out: &mut impl Write, owner: &Node) -> Result<(), DevError> {
     step(out, "3. somebody else writes", "straight to the cluster", begun.elapsed())
 }
 
-fn wait_for_invalidation(application: &mut Client, before: Counters) -> Result<(), DevError> {
+fn wait_for_invalidation(application: &Application, before: Counters) -> Result<(), DevError> {
     let deadline = Instant::now() + INVALIDATION_LIMIT;
     while counters(application)?.invalidations == before.invalidations {
         check(Instant::now() < deadline, "invalidation", || {
@@ -100,21 +98,19 @@ fn wait_for_invalidation(application: &mut Client, before: Counters) -> Result<(
     Ok(())
 }
 
-fn timed_read(application: &mut Client, wanted: &str, step: &str) -> Result<Duration, DevError> {
+fn timed_read(application: &Application, wanted: &str, step: &str) -> Result<Duration, DevError> {
     let begun = Instant::now();
-    let reply = application.command(&["GET", KEY]).map_err(DevError::io("reading through nearside"))?;
+    let value = application.get(KEY).map_err(DevError::io("reading through nearside"))?;
     let took = begun.elapsed();
-    check(reply == Reply::bulk(wanted), step, || format!("it gave {reply:?}, not {wanted:?}"))?;
+    check(value.as_deref() == Some(wanted), step, || format!("it gave {value:?}, not {wanted:?}"))?;
     Ok(took)
 }
 
-fn info(application: &mut Client) -> Result<String, DevError> {
-    let reply =
-        application.command(&["INFO", "nearside"]).map_err(DevError::io("asking nearside for INFO"))?;
-    Ok(reply.text())
+fn info(application: &Application) -> Result<String, DevError> {
+    application.info("nearside").map_err(DevError::io("asking nearside for INFO"))
 }
 
-fn counters(application: &mut Client) -> Result<Counters, DevError> {
+fn counters(application: &Application) -> Result<Counters, DevError> {
     let info = info(application)?;
     let counter = |name: &str| {
         field(&info, name).and_then(|digits| digits.trim().parse().ok()).ok_or_else(|| DevError::Shown {

@@ -39,6 +39,9 @@ pub enum FrameError {
 /// No server sends a longer blob or a larger aggregate; beyond it, the peer does not speak RESP.
 const LENGTH_MAX: i64 = 4 << 30;
 
+/// The shortest element, a null of RESP3 or an empty line.
+const ELEMENT_BYTES_MIN: u64 = 3;
+
 // === impl FrameScanner ===
 
 impl FrameScanner {
@@ -88,6 +91,11 @@ impl FrameScanner {
             }
             self.at += length;
             self.missing = self.missing - 1 + children;
+            // What is promised takes three bytes each at least: nobody has to wait for all of that to know.
+            if self.missing.saturating_mul(ELEMENT_BYTES_MIN) > self.bytes_max.saturating_sub(self.at) as u64
+            {
+                return Err(FrameError::TooLong);
+            }
         }
         if self.at > self.bytes_max { Err(FrameError::TooLong) } else { Ok(Some(self.at)) }
     }
@@ -159,8 +167,11 @@ mod tests {
             assert_eq!(FrameScanner::new(frame.len() - 1).scan(frame), too_long, "{}", frame.escape_ascii());
         }
         assert_eq!(FrameScanner::new(10).scan(b"$5\r\n"), Err(FrameError::TooLong), "it will be 11");
-        assert_eq!(FrameScanner::new(10).scan(b"*2\r\n:1\r\n:2"), Ok(None));
-        assert_eq!(FrameScanner::new(10).scan(b"*2\r\n:1\r\n:22"), Err(FrameError::TooLong));
+        assert_eq!(FrameScanner::new(10).scan(b"*2\r\n"), Ok(None), "it may be 10");
+        assert_eq!(FrameScanner::new(10).scan(b"*3\r\n"), Err(FrameError::TooLong), "it will be 13");
+        assert_eq!(FrameScanner::new(10).scan(b"%1\r\n~1\r\n"), Err(FrameError::TooLong), "it will be 14");
+        assert_eq!(FrameScanner::new(11).scan(b"*2\r\n:1\r\n:2"), Ok(None));
+        assert_eq!(FrameScanner::new(11).scan(b"*2\r\n:1\r\n:2222"), Err(FrameError::TooLong));
     }
 
     #[test]

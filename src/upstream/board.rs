@@ -1,6 +1,6 @@
 //! How the upstream connections of all workers stand, for whoever reports it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -116,6 +116,13 @@ impl Board {
 
     pub(super) fn post_control(&self, connected: bool) {
         self.control.store(connected, Ordering::Relaxed);
+    }
+
+    /// The nodes that a worker cannot connect to.
+    pub(super) fn away(&self) -> BTreeSet<NodeId> {
+        let links = lock(&self.links);
+        let down = links.iter().filter(|(_, posted)| matches!(posted.link, Link::Down));
+        down.map(|((node, _), _)| node.clone()).collect()
     }
 
     /// A connection that does nothing but subscribe has come, or is gone.

@@ -51,7 +51,8 @@ pub(super) fn parse(frame: &[u8], asked: &NodeId) -> Option<Redirect> {
 /// are named by the configuration, or by a server that is on one itself.
 pub(super) fn address(host: &str, port: u16, asked: &NodeId) -> Option<NodeId> {
     let is_socket = host.starts_with('/') && !asked.address().starts_with('/');
-    if is_socket || host.len() > HOST_BYTES_MAX {
+    let is_name = |byte: u8| byte.is_ascii_graphic();
+    if is_socket || host.len() > HOST_BYTES_MAX || !host.bytes().all(is_name) {
         return None;
     }
     let bare_ipv6 = host.contains(':') && !host.starts_with('[');
@@ -70,13 +71,14 @@ mod tests {
         let longest = "h".repeat(HOST_BYTES_MAX);
         let (long, too_long) =
             (format!("-MOVED 3999 {longest}:1\r\n"), format!("-ASK 3999 {longest}h:1\r\n"));
-        let cases: [(&[u8], Option<Redirect>); 12] = [
+        let cases: [(&[u8], Option<Redirect>); 13] = [
             (b"-MOVED 3999 10.0.0.2:7001\r\n", Some(Redirect::Moved(slot, to("10.0.0.2:7001")))),
             (b"-ASK 3999 10.0.0.2:7001\r\n", Some(Redirect::Ask(slot, to("10.0.0.2:7001")))),
             (b"-MOVED 3999 :7001\r\n", Some(Redirect::Moved(slot, to("10.0.0.1:7001")))),
             (b"-MOVED 3999 ::1:7001\r\n", Some(Redirect::Moved(slot, to("[::1]:7001")))),
             (b"-MOVED 99999 10.0.0.2:7001\r\n", None),
             (b"-MOVED 3999 /run/other.sock:1\r\n", None),
+            (b"-MOVED 3999 10.0.0.2\x1b[2J:7001\r\n", None),
             (long.as_bytes(), Some(Redirect::Moved(slot, to(&format!("{longest}:1"))))),
             (too_long.as_bytes(), None),
             (b"-MOVED\r\n", None),

@@ -46,6 +46,7 @@ mod slot_move;
 mod slowlog;
 mod test_command;
 mod told;
+mod topology_hardness;
 mod tracking;
 mod transactions;
 mod upstreams;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nearside::key::{SLOT_COUNT, Slot};
 use nearside::node::NodeId;
-use nearside::upstream::topology::Map;
+use nearside::upstream::topology::{Map, Member};
 
 use crate::conn::{Conn, Mark};
 use crate::history::{ConnId, History, Ms, NEVER, Token};
@@ -315,8 +315,8 @@ impl Cluster {
         let node = |shard: usize| NodeId::new(&*self.nodes[self.primaries[shard]].address);
         let native = (0..SHARDS).map(|shard| (first_slot(shard)..=first_slot(shard + 1) - 1, node(shard)));
         let owned = native.chain(self.moved.iter().map(|(slot, shard)| (*slot..=*slot, node(*shard))));
-        let nodes = self.nodes.iter().map(|node| NodeId::new(&*node.address));
-        Map { owned: owned.collect(), nodes: nodes.collect() }
+        let members = self.nodes.iter().map(|node| Member { node: NodeId::new(&*node.address), id: None });
+        Map { owned: owned.collect(), members: members.collect() }
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub(crate) mod daemon;
 pub(crate) mod relay;
+pub(crate) mod scripted;
 pub(crate) mod servers;
 pub(crate) mod silent;

@@ -1,0 +1,279 @@
+//! Who is asked who owns what, and whose answer is believed.
+//!
+//! One node is asked for a while, then another one, so that no node answers all daemons. If it does not answer at once
+//! the next is asked beside it, and so on: whoever is silent holds nobody up. A node that the cluster named may be
+//! another cluster's by now, if its address was given away. Its map is not believed then; the configured names decide.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time;
+
+use super::control::Control;
+use super::kinship::Kinship;
+use super::{Map, Member, TopologyOptions, sentinel};
+use crate::node::NodeId;
+use crate::upstream::SharedUpstream;
+use crate::upstream::handshake::error_text;
+use crate::upstream::options::Deployment;
+use crate::upstream::words;
+
+/// So many are asked at a time.
+const ASKED_AT_A_TIME: usize = 8;
+
+/// The next one is asked when those before have not answered for so long.
+const HEAD_START: Duration = Duration::from_millis(100);
+
+/// So many of the nodes that the cluster named are asked before the configured names are.
+const NODES_FIRST: usize = 3;
+
+/// So many of them are asked at all before it counts as failed.
+const NODES_ASKED_MAX: usize = 16;
+
+/// After so many answers of one node another one is asked.
+const ANSWERS_OF_ONE: u32 = 12;
+
+/// Asks.
+pub(super) struct Asker {
+    options: TopologyOptions,
+    shared: Arc<SharedUpstream>,
+    /// The connection to who answered last, and how often it did.
+    present: Option<(Control, u32)>,
+    /// The nodes of the map that was believed last.
+    members: Vec<Member>,
+    kinship: Kinship,
+    /// Who told of another cluster the last time: it is logged once.
+    strangers: HashSet<NodeId>,
+}
+
+/// Somebody to ask.
+struct Candidate {
+    node: NodeId,
+    configured: bool,
+    /// The connection, if there is one, and how many answers came over it.
+    present: Option<(Control, u32)>,
+}
+
+/// What somebody said.
+struct Answer {
+    map: Map,
+    /// Why it may be wrong, if it may.
+    doubt: Option<String>,
+    control: Control,
+    answers: u32,
+}
+
+/// What was said so far, and believed only if nothing better comes.
+#[derive(Default)]
+struct Round {
+    /// Of a node that doubts itself.
+    doubtful: Option<Answer>,
+    /// Of a configured name that stands for another cluster now.
+    elsewhere: Option<Answer>,
+    causes: Vec<String>,
+}
+
+// === impl Asker ===
+
+impl Asker {
+    pub(super) fn new(options: TopologyOptions, shared: Arc<SharedUpstream>) -> Asker {
+        let (members, kinship, strangers) = (Vec::new(), Kinship::default(), HashSet::new());
+        Asker { options, shared, present: None, members, kinship, strangers }
+    }
+
+    /// Whether a connection stands over which it is asked.
+    pub(super) fn is_connected(&self) -> bool {
+        self.present.is_some()
+    }
+
+    /// Who owns what, from whoever answers first and is believed.
+    pub(super) async fn ask(&mut self) -> Result<Map, String> {
+        if let Deployment::Single { address } = &self.options.deployment {
+            return Ok(Map::of_one(NodeId::new(address.as_str())));
+        }
+        let mut candidates = self.candidates().into_iter().peekable();
+        let (options, shared) = (self.options.clone(), self.shared.clone());
+        let (mut running, mut round) = (FuturesUnordered::new(), Round::default());
+        loop {
+            if running.len() < ASKED_AT_A_TIME
+                && let Some(candidate) = candidates.next()
+            {
+                running.push(ask_one(candidate, &options, &shared));
+            }
+            if running.is_empty() {
+                return self.settle(round);
+            }
+            let more = running.len() < ASKED_AT_A_TIME && candidates.peek().is_some();
+            tokio::select! {
+                Some((node, configured, answer)) = running.next() => {
+                    if let Some(answer) = self.judge(&node, configured, answer, &mut round) {
+                        return Ok(self.believe(answer));
+                    }
+                }
+                () = time::sleep(HEAD_START), if more => {}
+            }
+        }
+    }
+
+    /// Whom to ask, in this order: who answered last, some of the nodes that the cluster named, the configured names,
+    /// more of those nodes.
+    fn candidates(&mut self) -> Vec<Candidate> {
+        let configured: &[String] = match &self.options.deployment {
+            Deployment::Cluster { seeds } => seeds,
+            Deployment::Sentinel { sentinels, .. } => sentinels,
+            Deployment::Single { .. } => &[],
+        };
+        let mut configured: Vec<NodeId> = configured.iter().map(|seed| NodeId::new(&**seed)).collect();
+        fastrand::shuffle(&mut configured);
+        let mut present = self.present.take().filter(|(control, _)| control.is_quiet());
+        let mut order = Vec::new();
+        order.extend(
+            present
+                .iter()
+                .filter(|(_, answers)| *answers < ANSWERS_OF_ONE)
+                .map(|(control, _)| control.node().clone()),
+        );
+        let mut nodes = self.named();
+        let later = nodes.split_off(nodes.len().min(NODES_FIRST));
+        order.extend(nodes.into_iter().chain(configured.iter().cloned()).chain(later));
+        let mut seen = HashSet::new();
+        order.retain(|node| seen.insert(node.clone()));
+        let candidate = |node: NodeId| Candidate {
+            configured: configured.contains(&node),
+            present: present
+                .take_if(|(control, _)| *control.node() == node)
+                .map(|(control, answers)| (control, if answers < ANSWERS_OF_ONE { answers } else { 0 })),
+            node,
+        };
+        order.into_iter().map(candidate).collect()
+    }
+
+    /// Some of the nodes that the cluster named, if they are to be asked: those that are known to be away come last.
+    fn named(&self) -> Vec<NodeId> {
+        if self.options.configured_only || !matches!(self.options.deployment, Deployment::Cluster { .. }) {
+            return Vec::new();
+        }
+        let mut nodes: Vec<NodeId> = self.members.iter().map(|member| member.node.clone()).collect();
+        fastrand::shuffle(&mut nodes);
+        let away = self.shared.board.away();
+        nodes.sort_by_key(|node| away.contains(node));
+        nodes.truncate(NODES_ASKED_MAX);
+        nodes
+    }
+
+    /// Gives an answer back that is believed at once, and keeps of another what is worth it.
+    fn judge(
+        &mut self,
+        node: &NodeId,
+        configured: bool,
+        answer: Result<Answer, String>,
+        round: &mut Round,
+    ) -> Option<Answer> {
+        let cause = match answer {
+            Err(cause) => cause,
+            Ok(answer) if !self.kinship.includes(&answer.map) => {
+                if self.strangers.insert(node.clone()) {
+                    tracing::warn!(
+                        %node,
+                        configured,
+                        "the node tells of another cluster: none of its nodes was known; it is not believed before the \
+                         configured names were asked"
+                    );
+                }
+                if configured {
+                    round.elsewhere.get_or_insert(answer);
+                }
+                "it tells of another cluster, none of whose nodes was known".to_owned()
+            }
+            Ok(mut answer) => match answer.doubt.take() {
+                None => return Some(answer),
+                Some(doubt) => {
+                    round.doubtful.get_or_insert(answer);
+                    doubt
+                }
+            },
+        };
+        round.causes.push(format!("{node}: {cause}"));
+        None
+    }
+
+    /// What is believed when nobody has an answer without fault.
+    fn settle(&mut self, round: Round) -> Result<Map, String> {
+        // When every node doubts itself, what they say is still the best there is: the nodes themselves refuse what
+        // they do not serve, and no connection to them is trusted for L1.
+        if let Some(answer) = round.doubtful {
+            return Ok(self.believe(answer));
+        }
+        if let Some(answer) = round.elsewhere {
+            tracing::warn!(
+                node = %answer.control.node(),
+                "the configured names stand for another cluster than before, which is used from here on"
+            );
+            return Ok(self.believe(answer));
+        }
+        Err(words::joined(&round.causes))
+    }
+
+    fn believe(&mut self, answer: Answer) -> Map {
+        self.kinship.believe(&answer.map);
+        self.members.clone_from(&answer.map.members);
+        self.strangers.retain(|stranger| self.members.iter().any(|member| member.node == *stranger));
+        self.present = Some((answer.control, answer.answers + 1));
+        answer.map
+    }
+}
+
+/// Asks one node or Sentinel; who that was, whether it was configured, and what it said.
+async fn ask_one(
+    candidate: Candidate,
+    options: &TopologyOptions,
+    shared: &SharedUpstream,
+) -> (NodeId, bool, Result<Answer, String>) {
+    let Candidate { node, configured, present } = candidate;
+    let asking = async {
+        let (mut control, answers) = match present {
+            Some(present) => present,
+            None => (Control::open(&node, &options.connection, shared).await?, 0),
+        };
+        let (map, doubt) = match &options.deployment {
+            Deployment::Sentinel { service, .. } => {
+                let [reply] = control.ask([&sentinel::question(service)], &options.connection).await?;
+                (sentinel::read(&reply, &node, service)?, None)
+            }
+            _ => ask_cluster(&mut control, options).await?,
+        };
+        Ok(Answer { map, doubt, control, answers })
+    };
+    let answer = asking.await;
+    (node, configured, answer)
+}
+
+/// What a node of a cluster says, and why it may be wrong, if it may.
+async fn ask_cluster(
+    control: &mut Control,
+    options: &TopologyOptions,
+) -> Result<(Map, Option<String>), String> {
+    let [info, slots] =
+        control.ask([&["CLUSTER", "INFO"], &["CLUSTER", "SLOTS"]], &options.connection).await?;
+    if let Some(error) = error_text(&slots) {
+        let hint = if error.contains("cluster support disabled") {
+            "; redis://HOST:PORT is the form for one server that is no cluster"
+        } else {
+            ""
+        };
+        return Err(format!("{error}{hint}"));
+    }
+    let map = Map::read(&slots, control.node())?;
+    if map.owned.is_empty() {
+        return Err("the node knows no slots".to_owned());
+    }
+    let info = String::from_utf8_lossy(&info);
+    let ok = info.lines().any(|line| line.trim_start_matches("txt:") == "cluster_state:ok");
+    // Who may not ask for that cannot be told.
+    let doubt =
+        (!ok && !info.starts_with('-')).then(|| "the node says that the cluster is not ok".to_owned());
+    Ok((map, doubt))
+}
