@@ -31,7 +31,7 @@ use reader::Reader;
 pub use upstream_url::{Secret, UpstreamKind, UpstreamUrl};
 
 /// The validated configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where clients connect.
     pub listen: ListenConfig,
@@ -114,7 +114,7 @@ pub struct UpstreamConfig {
 }
 
 /// The near cache.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CacheConfig {
     /// Memory for entries in bytes; none when there is no near cache.
     pub size_bytes: Option<usize>,
@@ -124,8 +124,8 @@ pub struct CacheConfig {
     pub negative_ttl: Duration,
     /// Whether keys are kept that are invalidated more often than they are read.
     pub admission: Admission,
-    /// One in so many hits is asked upstream as well, if any are.
-    pub shadow_one_in: Option<u64>,
+    /// The part of the hits that is asked upstream as well, if any are.
+    pub shadow_verify: Option<f64>,
     /// How often a key of each node is written to measure until that is heard of, if at all.
     pub canary_interval: Option<Duration>,
     /// What survives a restart, if anything.
@@ -319,7 +319,7 @@ fn cache(read: &mut Reader) -> (CacheConfig, Duration) {
     let rate = read.number("warm_rate", 1..=1_000_000);
     let warm = file.map(|file| WarmConfig { file, keys, interval, rate });
     let admission = read.value("admission", value::admission).unwrap_or_default();
-    let shadow_one_in = read.value("shadow_verify", value::one_in).flatten();
+    let shadow_verify = read.value("shadow_verify", value::fraction).flatten();
     let canary_interval =
         read.value("canary_interval", |text| value::duration(text, 10 * MILLISECOND..=HOUR));
     let config = CacheConfig {
@@ -327,7 +327,7 @@ fn cache(read: &mut Reader) -> (CacheConfig, Duration) {
         ttl,
         negative_ttl: negative_ttl.min(ttl),
         admission,
-        shadow_one_in,
+        shadow_verify,
         canary_interval,
         warm,
     };

@@ -49,9 +49,6 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "true or false is wanted".to_owned())
 }
 
-/// The rarest.
-const ONE_IN_MAX: f64 = (1_u64 << 40) as f64;
-
 /// What becomes of keys that are invalidated more often than they are read.
 pub(super) fn admission(text: &str) -> Result<Admission, String> {
     match text {
@@ -61,12 +58,11 @@ pub(super) fn admission(text: &str) -> Result<Admission, String> {
     }
 }
 
-/// A part of all, from 0 to 1, as one in so many; none for 0.
-pub(super) fn one_in(text: &str) -> Result<Option<u64>, String> {
+/// A part of all, from 0 to 1; none for 0.
+pub(super) fn fraction(text: &str) -> Result<Option<f64>, String> {
     let fraction = text.parse().ok().filter(|fraction: &f64| (0.0..=1.0).contains(fraction));
     let fraction = fraction.ok_or("a fraction from 0 to 1 is wanted, such as 0.01")?;
-    // A number that is too large becomes the largest.
-    Ok((fraction > 0.0).then(|| (1.0 / fraction).round().min(ONE_IN_MAX) as u64))
+    Ok(Some(fraction).filter(|fraction| *fraction > 0.0))
 }
 
 /// A size in bytes within `range`, such as `100mb`.

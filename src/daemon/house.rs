@@ -135,7 +135,7 @@ impl House {
             report,
             stats,
             cache,
-            shadow: config.cache.shadow_one_in.is_some(),
+            shadow: config.cache.shadow_verify.is_some(),
             canary,
             warm,
         }

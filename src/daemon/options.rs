@@ -23,7 +23,7 @@ pub(super) fn cache_limits(config: &CacheConfig, workers: usize) -> Option<Cache
         ttl: config.ttl,
         negative_ttl: config.negative_ttl,
         admission: config.admission,
-        sampled: config.shadow_one_in,
+        sampled: config.shadow_verify,
         several_workers: workers > 1,
     })
 }

@@ -95,8 +95,8 @@ pub struct CacheLimits {
     pub negative_ttl: Duration,
     /// Whether keys are kept that are invalidated more often than they are read, where no policy says otherwise.
     pub admission: Admission,
-    /// Which hits are sampled, if any: one in so many, a power of two.
-    pub sampled: Option<u64>,
+    /// Which part of the hits is sampled, if any is.
+    pub sampled: Option<f64>,
     /// Whether several workers fill it, each over connections of its own: then replies of different connections are
     /// not in one order, and have to be compared.
     pub several_workers: bool,
@@ -356,8 +356,8 @@ impl SharedCache {
 impl<T: Clone> NearCache<T> {
     /// One worker's view of `shared`, counting in `stats`.
     pub fn new(shared: Arc<SharedCache>, stats: Arc<WorkerStats>) -> NearCache<T> {
-        let samples = shared.limits.sampled.map(|one_in| Samples::new(one_in.next_power_of_two() - 1));
-        let one_in = shared.limits.sampled.map_or(HOT_HITS_PER_REPORT, u64::next_power_of_two);
+        let samples = shared.limits.sampled.map(Samples::new);
+        let one_in = samples.as_ref().map_or(HOT_HITS_PER_REPORT, Samples::one_in);
         let closer_mask = one_in.min(HOT_HITS_PER_REPORT) - 1;
         let (hot, fills) = (HotSet::new(shared.limits.bytes_max), Fills::new());
         let gone = shared.listeners.add();

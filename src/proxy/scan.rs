@@ -32,8 +32,8 @@ const COUNT: u64 = 10;
 /// Steps in one SCAN: then the client gets what there is, be it nothing, and a cursor to go on with.
 const STEPS_MAX: usize = 64;
 
-/// Passes of one KEYS that may bring it no further, because the nodes disagree on who owns a slot.
-const VAIN_PASSES_MAX: usize = 16;
+/// Passes of one walk, one after the other, that may bring it no further, because the nodes disagree on who owns a slot.
+const VAIN_PASSES_MAX: u32 = 16;
 
 /// How long a step waits for the owners of the slots to be known better.
 const REFRESH_TIME_MAX: Duration = Duration::from_secs(1);
@@ -91,7 +91,6 @@ impl Proxy {
         let deadline = clock::now() + clock::nanos(self.settings.patience);
         for _ in 0..STEPS_MAX {
             let asked = left.min(COUNT_MAX);
-            let before = stand.stand.clone();
             let step = self.step(stand, position, wish, asked).await?;
             bytes += step.keys.iter().map(Bytes::len).sum::<usize>();
             let brought = step.keys.len() as u64;
@@ -99,7 +98,7 @@ impl Proxy {
             let Some((next, at)) = step.next else { return Ok(page_reply(0, &keys)) };
             // A node that has no more keys may have had few: the page goes on with the next one.
             left = left.saturating_sub(if next.stand.pass.is_some() { asked } else { brought });
-            let vain = next.stand.is_vain_after(&before);
+            let vain = next.stand.pass.is_none() && next.stand.vain > 0;
             (stand, position) = (next, at);
             if vain || left == 0 || bytes >= self.settings.keyspace_bytes_max || clock::now() >= deadline {
                 break;
@@ -115,9 +114,8 @@ impl Proxy {
         let bytes_max = self.settings.keyspace_bytes_max;
         let (mut stand, mut position) = (Numbered::default(), 0);
         let mut keys = HashSet::new();
-        let (mut bytes, mut vain_passes) = (0, 0);
+        let mut bytes = 0;
         loop {
-            let before = stand.stand.clone();
             let step = self.step(stand, position, wish, COUNT_MAX).await?;
             for key in step.keys {
                 let length = key.len();
@@ -132,12 +130,6 @@ impl Proxy {
                 )));
             }
             let Some(next) = step.next else { break };
-            vain_passes += usize::from(next.0.stand.is_vain_after(&before));
-            if vain_passes > VAIN_PASSES_MAX {
-                return Err(encode::error_reply(
-                    "ERR nearside: the cluster's nodes disagree on who owns a slot",
-                ));
-            }
             (stand, position) = next;
         }
         let mut out = BytesMut::with_capacity(bytes + 16);
@@ -153,9 +145,11 @@ impl Proxy {
                 let sent = self.send_scan(pass.host.node, position, wish, count);
                 (from, sent)
             }
-            _ => match self.begin_pass(&from.stand.progress, wish, count).await? {
+            _ => match self.begin_pass(&from.stand, wish, count).await? {
                 Begun::Pass(stand, sent) => (Numbered { number: 0, stand: Arc::new(stand) }, sent),
-                Begun::Nothing(progress) => return Ok(Step { keys: Vec::new(), next: between(progress) }),
+                Begun::Nothing(progress) => {
+                    return Ok(Step { keys: Vec::new(), next: between(&from.stand, progress)? });
+                }
             },
         };
         let frame = frame_of(sent.reply.await.unwrap_or_else(stopped))?;
@@ -163,13 +157,13 @@ impl Proxy {
         let (next, keys) = read_page(&frame, &pass.covers).ok_or_else(|| frame.clone())?;
         if self.host_of(pass.host.node).as_ref() != Some(&pass.host) {
             // Another process may have answered, to which the place meant nothing.
-            return Ok(Step { keys, next: between(stand.stand.progress.clone()) });
+            return Ok(Step { keys, next: between(&stand.stand, stand.stand.progress.clone())? });
         }
         if next != 0 {
             return Ok(Step { keys, next: Some((stand, next)) });
         }
         let progress = self.end_pass(&stand.stand.progress, pass).await?;
-        Ok(Step { keys, next: between(progress) })
+        Ok(Step { keys, next: between(&stand.stand, progress)? })
     }
 
     /// Whether the node of a pass is still the same process, and one that has a part in the cluster.
@@ -180,7 +174,8 @@ impl Proxy {
     }
 
     /// Begins the next pass: asks the node for its slots, and right behind it for its first keys.
-    async fn begin_pass(&self, progress: &Progress, wish: &Wish, count: u64) -> Result<Begun, Bytes> {
+    async fn begin_pass(&self, from: &Stand, wish: &Wish, count: u64) -> Result<Begun, Bytes> {
+        let progress = &from.progress;
         let Some((slot, taker)) = progress.next() else { return Ok(Begun::Nothing(progress.clone())) };
         let Some(node) = taker.or_else(|| self.upstream.owner(slot)) else {
             return Err(failure_reply(&self.upstream.no_owner(slot)));
@@ -203,7 +198,8 @@ impl Proxy {
             progress.drained.retain(|(_, taker)| *taker != node);
             return Ok(Begun::Nothing(progress));
         }
-        Ok(Begun::Pass(Stand { progress, pass: Some(Pass { host, covers, leaving }) }, sent))
+        let stand = Stand { progress, pass: Some(Pass { host, covers, leaving }), vain: from.vain };
+        Ok(Begun::Pass(stand, sent))
     }
 
     /// What a walk has done once a pass has seen all keys of its node.
@@ -278,10 +274,15 @@ enum Begun {
     Nothing(Progress),
 }
 
-/// Where a walk stands between two passes; none at its end.
-fn between(progress: Progress) -> Option<(Numbered, u64)> {
-    let left = progress.next().is_some();
-    left.then(|| (Numbered { number: 0, stand: Arc::new(Stand { progress, pass: None }) }, 0))
+/// Where a walk stands between two passes; none at its end. A walk that comes no further is an error: whoever asks once
+/// more with the same cursor has it try once more.
+fn between(before: &Stand, progress: Progress) -> Result<Option<(Numbered, u64)>, Bytes> {
+    match before.after(progress) {
+        Some(stand) if stand.vain > VAIN_PASSES_MAX => {
+            Err(encode::error_reply("ERR nearside: the cluster's nodes disagree on who owns a slot"))
+        }
+        stand => Ok(stand.map(|stand| (Numbered { number: 0, stand: Arc::new(stand) }, 0))),
+    }
 }
 
 fn owns(view: &NodeView, slot: Slot) -> bool {

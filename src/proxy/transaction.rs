@@ -270,6 +270,10 @@ impl Proxy {
         bytes: &Bytes,
         count: usize,
     ) -> Outcome {
+        if !connection.is_quiet() {
+            // It was lost before anything of the transaction was sent, and with it what it knew of the keys.
+            return Ok(changed());
+        }
         let mut replies = connection.converse(bytes, count + 2).await?;
         let exec = replies.pop().unwrap_or_default();
         if !exec.starts_with(b"-") {

@@ -43,6 +43,8 @@ pub(super) struct Stand {
     pub(super) progress: Progress,
     /// The pass that it is in; none between two.
     pub(super) pass: Option<Pass>,
+    /// How many passes before it, one after the other, have brought the walk no further.
+    pub(super) vain: u32,
 }
 
 /// A stand with the number that cursors have of it; 0 when no cursor was given out.
@@ -122,9 +124,10 @@ impl Progress {
 // === impl Stand ===
 
 impl Stand {
-    /// Whether the pass that ended here has brought the walk no further.
-    pub(super) fn is_vain_after(&self, before: &Stand) -> bool {
-        self.pass.is_none() && self.progress == before.progress
+    /// Where the walk stands once it has come so far, between two passes; none at its end.
+    pub(super) fn after(&self, progress: Progress) -> Option<Stand> {
+        let vain = if progress == self.progress { self.vain + 1 } else { 0 };
+        progress.next().map(|_| Stand { progress, pass: None, vain })
     }
 }
 

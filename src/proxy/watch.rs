@@ -163,9 +163,12 @@ impl Proxy {
         }))
     }
 
-    /// Watches more on a connection that watches already. When the slot has left its node, what was watched there is
-    /// lost, and EXEC will say so.
+    /// Watches more on a connection that watches already. When that is lost or the slot has left its node, what was
+    /// watched there is lost, and EXEC will say so.
     async fn go_on(&self, slot: Slot, connection: Dedicated, bytes: &Bytes) -> (Option<Dedicated>, Bytes) {
+        if !connection.is_quiet() {
+            return (None, Bytes::from_static(OK));
+        }
         let (connection, reply) = watch_more(connection, bytes).await;
         match connection {
             Some(connection) if self.upstream.redirected(&reply, Some(slot), connection.node()).is_some() => {

@@ -52,3 +52,4 @@ mod transactions;
 mod upstreams;
 mod vanishing;
 mod warm;
+mod watch_lost;

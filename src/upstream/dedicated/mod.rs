@@ -165,6 +165,11 @@ impl Dedicated {
         self.link.id
     }
 
+    /// Whether it stands, as far as the kernel knows, and nothing has come on it unasked.
+    pub fn is_quiet(&self) -> bool {
+        self.link.wire.is_quiet()
+    }
+
     /// Sends `bytes`, which `replies` replies answer, and waits for them. Each wait in which nothing comes is bounded by
     /// `upstream_request_timeout`.
     ///
