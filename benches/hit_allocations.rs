@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         settings.into_iter().map(|(name, value)| (KEYS.iter().find(|key| key.name == name).unwrap(), value));
     let sources = Sources { flags: flags.collect(), ..Sources::default() };
     let config = Config::load(&sources).unwrap();
-    let daemon = Daemon::start(&config).unwrap();
+    let daemon = Daemon::start(&config, nearside::memory::Allocator::default()).unwrap();
     let tcp = daemon.addresses()[0];
     let drain = daemon.drain();
     let serving = thread::spawn(move || daemon.run(sources));

@@ -65,7 +65,7 @@ fn main() {
     let sources = Sources { flags, ..Sources::default() };
     let config = Config::load(&sources).unwrap();
     let lease = config.upstream.lease;
-    let daemon = Daemon::start(&config).unwrap();
+    let daemon = Daemon::start(&config, nearside::memory::Allocator::default()).unwrap();
     let address = Address::Tcp(daemon.addresses()[0]);
     let drain = daemon.drain();
     let serving = thread::spawn(move || daemon.run(sources));

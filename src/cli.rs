@@ -51,7 +51,7 @@ impl Invocation {
             Some((_, mut matches)) => {
                 let file = matches.remove_one::<PathBuf>("config");
                 let environment = environment.into_iter().collect();
-                let sources = Sources { flags: flags(&mut matches), environment, file };
+                let sources = Sources { flags: flags(&mut matches), environment, file, machine: None };
                 let config = Config::load(&sources).map_err(Refusal::Faults)?;
                 Ok(Invocation::Serve(config.into(), sources))
             }

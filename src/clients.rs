@@ -54,6 +54,8 @@ pub struct Client {
     pub redirect: AtomicI64,
     /// The keys that it watches; told by whoever remembers them.
     pub watched: Arc<AtomicUsize>,
+    /// The bytes that it makes the daemon hold, as of the last time that this changed.
+    pub held: AtomicUsize,
     /// The bytes of replies that it has not read, as of the last time that something was sent to it.
     pub unread: AtomicUsize,
 }
@@ -172,6 +174,7 @@ impl Client {
             queued: AtomicI64::new(-1),
             redirect: AtomicI64::new(-1),
             watched: Arc::default(),
+            held: AtomicUsize::new(0),
             unread: AtomicUsize::new(0),
         }
     }

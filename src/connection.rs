@@ -5,10 +5,15 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::resp::request::Request;
+use bytes::Bytes;
+
+use crate::memory::{Ceiling, SMALL_BYTES};
+use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::scan::{AHEAD_MAX, ProtocolError, RequestLimits, RequestScanner, Scan};
 use crate::socket::{Socket, Stream};
 use crate::write_queue::WriteQueue;
@@ -31,7 +36,7 @@ pub enum Flow {
     Again,
 }
 
-/// Why no more requests come.
+/// Why no request comes.
 #[derive(Debug)]
 pub enum Ended {
     /// The client closed its side.
@@ -40,8 +45,39 @@ pub enum Ended {
     Failed(io::Error),
     /// The client sent what is no request.
     Broken(ProtocolError),
-    /// The client sent more than may wait while an earlier request of it is carried out.
-    Ahead,
+    /// The client sent more than may wait while an earlier request of it is carried out; the bound.
+    Ahead(&'static str),
+    /// The next request is not looked at, and the one behind it is: it has so many bytes at least, and that is more than
+    /// this bound lets it.
+    Skipped(usize, &'static str),
+}
+
+/// What is done with what arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Intake {
+    /// It is looked at.
+    Open,
+    /// It belongs to a request that is skipped.
+    Skipping,
+    /// Nothing more arrives: the client closed its side while nothing was looked at.
+    Ended,
+}
+
+/// Where a walk over requests came to.
+struct Walked {
+    /// So many bytes are done with.
+    at: usize,
+    /// What the rest begins with.
+    next: Next,
+}
+
+enum Next {
+    /// Requests that are looked at later, or nothing.
+    Later,
+    /// A part of a request.
+    Part,
+    /// A request of at least so many bytes, which are too many.
+    TooLarge(usize),
 }
 
 /// A connection.
@@ -52,10 +88,10 @@ pub struct Connection {
     scanner: RequestScanner,
     /// What was read and not walked yet.
     rest: Vec<u8>,
-    /// The client closed its side while nothing was looked at.
-    ended: bool,
+    intake: Intake,
     /// Bytes that are still read from the socket: without end, until the daemon ends.
     takes: usize,
+    ceiling: Arc<Ceiling>,
     /// Replies on their way out.
     pub out: WriteQueue,
 }
@@ -71,15 +107,21 @@ impl Default for ReadBuffer {
 // === impl Connection ===
 
 impl Connection {
-    /// The connection over `stream`, whose requests are held to `limits`.
+    /// The connection over `stream`, whose requests are held to `limits`, and what is kept of them to `ceiling`.
     ///
     /// # Errors
     /// The event loop refused the socket.
-    pub fn new(stream: Stream, buffer: ReadBuffer, limits: RequestLimits) -> io::Result<Connection> {
+    pub fn new(
+        stream: Stream,
+        buffer: ReadBuffer,
+        limits: RequestLimits,
+        ceiling: Arc<Ceiling>,
+    ) -> io::Result<Connection> {
         let socket = Socket::new(stream)?;
         let scanner = RequestScanner::new(limits);
-        let out = WriteQueue::default();
-        Ok(Connection { socket, buffer, scanner, rest: Vec::new(), ended: false, takes: usize::MAX, out })
+        let (rest, out) = (Vec::new(), WriteQueue::default());
+        let (intake, takes) = (Intake::Open, usize::MAX);
+        Ok(Connection { socket, buffer, scanner, rest, intake, takes, ceiling, out })
     }
 
     /// Holds the client, from its next request on, to what one may send that has a password to say yet; or no more.
@@ -97,8 +139,8 @@ impl Connection {
         ahead: impl FnMut(&[u8]),
         handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
     ) -> Poll<Result<(), Ended>> {
-        if self.ended || self.takes == 0 {
-            return Poll::Ready(Err(Ended::Closed));
+        if self.intake != Intake::Open || self.takes == 0 {
+            return self.poll_skip(cx);
         }
         let buffer = self.buffer.clone();
         let mut buffer = buffer.0.borrow_mut();
@@ -113,8 +155,11 @@ impl Connection {
             self.rest.extend_from_slice(&buffer[..count]);
             return Poll::Ready(self.walk_rest(ahead, handle));
         }
-        let walked = walk(&mut self.scanner, &buffer[..count], &mut self.out, ahead, handle);
-        Poll::Ready(walked.map(|walked| self.rest.extend_from_slice(&buffer[walked..count])))
+        let walked = walk(&mut self.scanner, &buffer[..count], None, &mut self.out, ahead, handle);
+        Poll::Ready(walked.and_then(|Walked { at, next }| {
+            self.rest.extend_from_slice(&buffer[at..count]);
+            self.go_on(next)
+        }))
     }
 
     /// Shows the requests that were read before and put off.
@@ -126,19 +171,90 @@ impl Connection {
         ahead: impl FnMut(&[u8]),
         handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
     ) -> Result<(), Ended> {
-        let walked = walk(&mut self.scanner, &self.rest, &mut self.out, ahead, handle)?;
-        if walked == self.rest.len() {
-            self.rest = Vec::new();
-        } else {
-            self.rest.drain(..walked);
+        if self.intake == Intake::Skipping {
+            return Ok(());
         }
+        let next = if self.rest.len() > SMALL_BYTES && self.scanner.may_end_within(self.rest.len()) {
+            // Whoever needs a large request for longer shares it with nobody, and need not copy it.
+            let shared = Bytes::from(std::mem::take(&mut self.rest));
+            let walked = walk(&mut self.scanner, &shared, Some(&shared), &mut self.out, ahead, handle)?;
+            self.rest = if walked.at == 0 { shared.into() } else { shared[walked.at..].to_vec() };
+            walked.next
+        } else {
+            let walked = walk(&mut self.scanner, &self.rest, None, &mut self.out, ahead, handle)?;
+            if walked.at == self.rest.len() {
+                self.rest = Vec::new();
+            } else {
+                self.rest.drain(..walked.at);
+            }
+            walked.next
+        };
+        self.go_on(next)
+    }
+
+    /// Makes room for what the rest begins with, or has it skipped.
+    fn go_on(&mut self, next: Next) -> Result<(), Ended> {
+        match next {
+            Next::Later => Ok(()),
+            Next::TooLarge(bytes) => self.skip(bytes, "request_bytes_max"),
+            Next::Part => {
+                let kept = self.rest.len();
+                let announced = self.scanner.announced().max(kept);
+                if announced <= SMALL_BYTES {
+                    return Ok(());
+                }
+                if !self.ceiling.fits(announced - kept) && self.scanner.can_skip() {
+                    return self.skip(announced, "memory_max");
+                }
+                if self.rest.capacity() - kept < READ_BYTES {
+                    // By a part of what there is, so that very many arguments are not moved for each of them.
+                    self.rest.reserve_exact((announced - kept).max(kept / 4) + READ_BYTES);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives up the request that the rest begins with: what has come of it goes, and what is still to come is passed over.
+    fn skip(&mut self, bytes: usize, bound: &'static str) -> Result<(), Ended> {
+        let rest = std::mem::take(&mut self.rest);
+        let begun = self.scanner.begin_skip();
+        self.pass_over(&rest[begun..])?;
+        Err(Ended::Skipped(bytes, bound))
+    }
+
+    fn pass_over(&mut self, arrived: &[u8]) -> Result<(), Ended> {
+        let skipped = self.scanner.skip(arrived).map_err(Ended::Broken)?;
+        self.rest = arrived[skipped.bytes..].to_vec();
+        self.intake = if skipped.ended { Intake::Open } else { Intake::Skipping };
         Ok(())
+    }
+
+    /// Reads on where what arrives is not looked at.
+    #[cold]
+    fn poll_skip(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        if self.intake == Intake::Ended || self.takes == 0 {
+            return Poll::Ready(Err(Ended::Closed));
+        }
+        let buffer = self.buffer.clone();
+        let mut buffer = buffer.0.borrow_mut();
+        let room = buffer.len().min(self.takes);
+        Poll::Ready(match ready!(self.socket.poll_read(cx, &mut buffer[..room])) {
+            Ok(0) => Err(Ended::Closed),
+            Ok(count) => {
+                self.note_taken(count);
+                let mut arrived = std::mem::take(&mut self.rest);
+                arrived.extend_from_slice(&buffer[..count]);
+                self.pass_over(&arrived)
+            }
+            Err(error) => Err(Ended::Failed(error)),
+        })
     }
 
     /// Reads what has arrived and keeps it for later, `bytes_max` at most. Ready when the client closed its side,
     /// or when it sent more than that: nothing of it is looked at now, and a client that leaves is noticed all the same.
     pub fn poll_ahead(&mut self, cx: &mut Context<'_>, bytes_max: usize) -> Poll<Ended> {
-        if self.ended {
+        if self.intake == Intake::Ended {
             return Poll::Ready(Ended::Closed);
         }
         let buffer = self.buffer.clone();
@@ -147,10 +263,13 @@ impl Connection {
             if self.takes == 0 {
                 return Poll::Pending;
             }
+            if self.rest.len() > SMALL_BYTES && !self.ceiling.fits(READ_BYTES) {
+                return Poll::Ready(Ended::Ahead("memory_max"));
+            }
             let room = buffer.len().min(self.takes);
             match ready!(self.socket.poll_read(cx, &mut buffer[..room])) {
                 Ok(0) => {
-                    self.ended = true;
+                    self.intake = Intake::Ended;
                     return Poll::Ready(Ended::Closed);
                 }
                 Ok(count) => {
@@ -160,7 +279,13 @@ impl Connection {
                 Err(error) => return Poll::Ready(Ended::Failed(error)),
             }
         }
-        Poll::Ready(Ended::Ahead)
+        Poll::Ready(Ended::Ahead("request_bytes_max"))
+    }
+
+    /// The bytes that it keeps of what was read.
+    #[inline]
+    pub fn kept(&self) -> usize {
+        self.rest.len() + self.scanner.args_bytes()
     }
 
     /// Takes what has arrived by now, and nothing that comes later: then its input ends as if the client had closed its side.
@@ -217,20 +342,23 @@ impl Connection {
     }
 }
 
-/// Shows the requests in `bytes` to `handle`; returns how many bytes are done with.
+/// Shows the requests in `bytes` to `handle`. If they are `shared`, a large one need not be copied.
 #[inline]
 fn walk(
     scanner: &mut RequestScanner,
     bytes: &[u8],
+    shared: Option<&Bytes>,
     out: &mut WriteQueue,
     mut ahead: impl FnMut(&[u8]),
     mut handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
-) -> Result<usize, Ended> {
+) -> Result<Walked, Ended> {
     let (mut at, mut walked) = (0, 0);
     loop {
         let scanned = scanner.scan(&bytes[at..]).map_err(Ended::Broken)?;
         let length = match &scanned {
-            Scan::Incomplete => return Ok(at),
+            Scan::Incomplete if at == bytes.len() => return Ok(Walked { at, next: Next::Later }),
+            Scan::Incomplete => return Ok(Walked { at, next: Next::Part }),
+            Scan::TooLarge(bytes) => return Ok(Walked { at, next: Next::TooLarge(*bytes) }),
             Scan::Nothing(length) | Scan::Request(length) => *length,
             Scan::LargeRequest(length, _) | Scan::Inline(length, _) => *length,
         };
@@ -239,22 +367,23 @@ fn walk(
             ahead(&bytes[at..]);
         }
         walked += 1;
+        let mut show = |args: &[Range<usize>]| match shared.filter(|_| length > SMALL_BYTES) {
+            Some(shared) => {
+                let owned = OwnedRequest::shared(shared.slice(at..at + length), args);
+                handle(owned.as_request(), out)
+            }
+            None => handle(Request::new(&bytes[at..at + length], args, &OnceCell::new()), out),
+        };
         let flow = match scanned {
-            Scan::Incomplete | Scan::Nothing(_) => Flow::Next,
-            Scan::Request(_) => {
-                let copy = OnceCell::new();
-                handle(Request::new(&bytes[at..at + length], scanner.args(), &copy), out)
-            }
-            Scan::LargeRequest(_, args) => {
-                let copy = OnceCell::new();
-                handle(Request::new(&bytes[at..at + length], &args, &copy), out)
-            }
+            Scan::Incomplete | Scan::TooLarge(_) | Scan::Nothing(_) => Flow::Next,
+            Scan::Request(_) => show(scanner.args()),
+            Scan::LargeRequest(_, args) => show(&args),
             Scan::Inline(_, request) => handle(request.as_request(), out),
         };
         match flow {
             Flow::Next => at += length,
-            Flow::Pause => return Ok(at + length),
-            Flow::Again => return Ok(at),
+            Flow::Pause => return Ok(Walked { at: at + length, next: Next::Later }),
+            Flow::Again => return Ok(Walked { at, next: Next::Later }),
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod settings;
 pub mod stats;
 
 pub mod drain;
+pub mod memory;
 
 pub mod mailbox;
 pub mod wait;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use nearside::config::{Config, KEYS, Sources};
 use nearside::daemon::Daemon;
 use nearside::dev::{Address, Client, Standalone};
+use nearside::memory::Allocator;
 use serde::Serialize;
 
 /// What a server has of some daemons.
@@ -37,7 +38,7 @@ pub(crate) fn look() -> Look {
             let flag = |name: &str| KEYS.iter().find(|key| key.name == name).unwrap();
             let flags = settings.into_iter().map(|(name, value)| (flag(name), value)).collect();
             let sources = Sources { flags, ..Sources::default() };
-            let daemon = Daemon::start(&Config::load(&sources).unwrap()).unwrap();
+            let daemon = Daemon::start(&Config::load(&sources).unwrap(), Allocator::default()).unwrap();
             let (address, drain) = (daemon.addresses()[0], daemon.drain());
             (Address::Tcp(address), drain, thread::spawn(move || daemon.run(sources)))
         })

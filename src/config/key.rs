@@ -73,7 +73,16 @@ pub static KEYS: &[Key] = &[
         "l1_size",
         "SIZE",
         Some("100mb"),
-        "Memory of the near cache, 0 for none; units as in redis.conf: 1m is 1000000 bytes, 1mb is 1048576",
+        "Memory of the near cache, 0 for none, half of memory_max at most; units as in redis.conf: 1m is 1000000 bytes, \
+         1mb is 1048576",
+    ),
+    key(
+        Main,
+        "memory_max",
+        "SIZE|auto|none",
+        Some("auto"),
+        "Memory of the whole daemon; auto: the limit of the control group (MemoryMax) less a tenth, or without one 1gb but at \
+         most a quarter of the machine's memory; none or 0: no ceiling",
     ),
     key(Main, "l1_ttl", "DURATION", Some("60s"), "How long the near cache keeps an entry at most"),
     key(
@@ -133,14 +142,14 @@ pub static KEYS: &[Key] = &[
         Bounds,
         "request_bytes_max",
         "SIZE",
-        Some("1gb"),
-        "One whole request; client-query-buffer-limit of Redis",
+        Some("50%"),
+        "One whole request; a larger one is refused; client-query-buffer-limit of Redis",
     ),
     key(
         Bounds,
         "transaction_bytes_max",
         "SIZE",
-        Some("1gb"),
+        Some("25%"),
         "Memory that the requests queued since MULTI take; a transaction beyond it is refused",
     ),
     key(Bounds, "request_inline_max", "SIZE", Some("64kb"), "One request typed as a plain line"),
@@ -148,7 +157,7 @@ pub static KEYS: &[Key] = &[
         Bounds,
         "client_output_max",
         "SIZE",
-        Some("1gb"),
+        Some("50%"),
         "Replies waiting for one client to take them; a client beyond it is closed",
     ),
     key(
@@ -162,7 +171,7 @@ pub static KEYS: &[Key] = &[
         Bounds,
         "keyspace_bytes_max",
         "SIZE",
-        Some("64mb"),
+        Some("6%"),
         "Names of keys gathered for one KEYS, which fails beyond it, or for one page of SCAN, which ends there",
     ),
     key(
@@ -176,14 +185,14 @@ pub static KEYS: &[Key] = &[
         Bounds,
         "script_bytes_max",
         "SIZE",
-        Some("8mb"),
+        Some("1%"),
         "Scripts remembered for nodes that do not have them; beyond it the one unused for longest is forgotten",
     ),
     key(
         Bounds,
         "pubsub_output_max",
         "SIZE",
-        Some("32mb"),
+        Some("3%"),
         "Messages and replies waiting for one client that is subscribed to something; a client beyond it is closed",
     ),
     key(
@@ -235,14 +244,14 @@ pub static KEYS: &[Key] = &[
         Bounds,
         "upstream_in_flight_bytes_max",
         "SIZE",
-        Some("1gb"),
+        Some("50%"),
         "Bytes of those commands on one connection to a node",
     ),
     key(
         Bounds,
         "upstream_reply_bytes_max",
         "SIZE",
-        Some("1gb"),
+        Some("50%"),
         "One whole reply or push of a node; beyond it the connection is closed and who asked for it gets an error",
     ),
     key(

@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::memory::{Limit, memory_max_by_default};
 use crate::policy::{Admission, Policy};
 pub use change::Change;
 pub use fault::{Fault, Faults};
@@ -181,6 +182,10 @@ pub struct SessionConfig {
 /// What is remembered and gathered for clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryConfig {
+    /// What the whole daemon may hold, in bytes; none when there is no ceiling.
+    pub max: Option<usize>,
+    /// The limit of the machine that it follows from, if it does.
+    pub limit: Option<Limit>,
     /// Bytes of the names of keys gathered for one request.
     pub keyspace_bytes_max: usize,
     /// Places that cursors of SCAN stand for.
@@ -219,6 +224,8 @@ pub struct Sources {
     pub environment: Vec<(OsString, OsString)>,
     /// The configuration file, where a flag names one.
     pub file: Option<PathBuf>,
+    /// Where `proc` and `sys` of the machine are, if not at the root: its limit of memory stands there.
+    pub machine: Option<PathBuf>,
 }
 
 /// The variable that names the configuration file where no flag does.
@@ -246,7 +253,8 @@ impl Config {
         }
         given.take_environment(&sources.environment, &mut faults);
         given.take_flags(&sources.flags);
-        validated(Reader::new(given, faults), policies)
+        let machine = sources.machine.as_deref().unwrap_or(Path::new("/"));
+        validated(Reader::new(given, faults), policies, machine)
     }
 }
 
@@ -271,20 +279,26 @@ pub fn read_secret(file: &Path) -> Result<Secret, String> {
     value::secret(file)
 }
 
-fn validated(mut read: Reader, policies: Vec<Policy>) -> Result<Config, Faults> {
+fn validated(mut read: Reader, policies: Vec<Policy>, machine: &Path) -> Result<Config, Faults> {
+    let (max, limit) = memory_max(&mut read, machine);
     let listen = listen(&mut read);
-    let (cache, negative_ttl) = cache(&mut read);
+    let (cache, negative_ttl) = cache(&mut read, max);
     let upstream = upstream(&mut read, negative_ttl);
     let session = session(&mut read);
-    let memory = memory(&mut read);
+    let memory = memory(&mut read, max, limit);
     let log = log(&mut read);
     let workers = read.number("workers", 1..=256);
     let drain_timeout = read.duration("drain_timeout", Duration::ZERO..=HOUR);
     let config = upstream.map(|upstream| {
         let mut typed = read.typed();
         for (key, text) in &mut typed {
-            if *key == "upstream" {
-                *text = upstream.url.to_string();
+            match *key {
+                "upstream" => *text = upstream.url.to_string(),
+                "memory_max" => *text = max.map_or("none".to_owned(), |bytes| bytes.to_string()),
+                "l1_size" if is_lowered(&cache, max) => {
+                    *text = cache.size_bytes.unwrap_or_default().to_string();
+                }
+                _ => {}
             }
         }
         Config { listen, upstream, cache, session, memory, policies, log, workers, drain_timeout, typed }
@@ -308,9 +322,34 @@ fn listen(read: &mut Reader) -> ListenConfig {
     }
 }
 
+/// What the whole daemon may hold, and the limit of the machine that this follows from. Sizes that are a part of it are
+/// read from here on.
+fn memory_max(read: &mut Reader, machine: &Path) -> (Option<usize>, Option<Limit>) {
+    let typed = read.value("memory_max", value::memory_max).unwrap_or_default();
+    let (max, limit) = match typed {
+        value::MemoryMax::Auto => {
+            let limit = Limit::read(machine);
+            (Some(memory_max_by_default(machine, limit.as_ref())), limit)
+        }
+        value::MemoryMax::None => (None, None),
+        value::MemoryMax::Size(bytes) => (Some(bytes), None),
+    };
+    read.parts_are_of(max.unwrap_or_else(|| memory_max_by_default(machine, None)));
+    (max, limit)
+}
+
+/// Whether L1 is smaller than what was typed, because it has half of `max` at most.
+fn is_lowered(cache: &CacheConfig, max: Option<usize>) -> bool {
+    max.is_some_and(|max| cache.size_bytes == Some(max / L1_PART))
+}
+
+/// L1 has this part of `memory_max` at most: half.
+const L1_PART: usize = 2;
+
 /// The cache's part, and `negative_ttl` as it was typed, which bounds the refresh of the topology.
-fn cache(read: &mut Reader) -> (CacheConfig, Duration) {
-    let size_bytes = Some(read.size("l1_size", 0..=1024 * GIB)).filter(|size| *size > 0);
+fn cache(read: &mut Reader, max: Option<usize>) -> (CacheConfig, Duration) {
+    let size_bytes = read.size("l1_size", 0..=1024 * GIB).min(max.map_or(usize::MAX, |max| max / L1_PART));
+    let size_bytes = Some(size_bytes).filter(|size| *size > 0);
     let ttl = read.duration("l1_ttl", change::L1_TTL);
     let negative_ttl = read.duration("negative_ttl", change::NEGATIVE_TTL);
     let file = read.value("warm_file", value::regular_file);
@@ -407,8 +446,6 @@ fn upstream_url(read: &mut Reader) -> Option<(UpstreamUrl, Option<PathBuf>)> {
 fn session(read: &mut Reader) -> SessionConfig {
     let request_bulk_bytes_max = read.size("request_bulk_max", KIB..=4 * GIB);
     let request_bytes_max = read.size("request_bytes_max", KIB..=64 * GIB);
-    let fits = request_bulk_bytes_max <= request_bytes_max;
-    read.rule(fits, "request_bulk_max", "at most", "request_bytes_max");
     SessionConfig {
         pipeline_depth_max: read.number("pipeline_depth_max", 1..=1_048_576),
         request_args_max: read.number("request_args_max", 1..=16_777_216),
@@ -429,8 +466,10 @@ fn session(read: &mut Reader) -> SessionConfig {
     }
 }
 
-fn memory(read: &mut Reader) -> MemoryConfig {
+fn memory(read: &mut Reader, max: Option<usize>, limit: Option<Limit>) -> MemoryConfig {
     MemoryConfig {
+        max,
+        limit,
         keyspace_bytes_max: read.size("keyspace_bytes_max", KIB..=64 * GIB),
         scan_passes_max: read.number("scan_passes_max", 1..=1_048_576),
         script_bytes_max: read.size("script_bytes_max", 0..=64 * GIB),

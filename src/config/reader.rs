@@ -15,12 +15,14 @@ use super::value;
 pub(super) struct Reader {
     given: Given,
     faults: Vec<Fault>,
+    /// What a size is a part of that is typed as one, in bytes.
+    whole: usize,
 }
 
 impl Reader {
     /// Reads from `given`, where `faults` are known already.
     pub(super) fn new(given: Given, faults: Vec<Fault>) -> Reader {
-        Reader { given, faults }
+        Reader { given, faults, whole: 0 }
     }
 
     /// The value of `key`, if there is one and `parse` takes it.
@@ -44,16 +46,25 @@ impl Reader {
     }
 
     pub(super) fn size(&mut self, key: &'static str, range: RangeInclusive<usize>) -> usize {
-        self.value(key, |text| value::size(text, range)).unwrap_or_default()
+        let whole = self.whole;
+        self.value(key, |text| value::size_or_part(text, whole, range)).unwrap_or_default()
     }
 
     pub(super) fn duration(&mut self, key: &'static str, range: RangeInclusive<Duration>) -> Duration {
         self.value(key, |text| value::duration(text, range)).unwrap_or_default()
     }
 
-    /// Every key that has a value, with its text.
+    /// Sizes that are typed as a part, such as 25%, are parts of so many bytes from now on.
+    pub(super) fn parts_are_of(&mut self, whole: usize) {
+        self.whole = whole;
+    }
+
+    /// Every key that has a value, with its text; a part with what it comes to, in bytes.
     pub(super) fn typed(&self) -> Vec<(&'static str, String)> {
-        KEYS.iter().filter_map(|key| Some((key.name, self.given.get(key.name)?.text.clone()))).collect()
+        let shown = |text: &str| {
+            value::part(text).map_or_else(|| text.to_owned(), |part| (self.whole / 100 * part).to_string())
+        };
+        KEYS.iter().filter_map(|key| Some((key.name, shown(&self.given.get(key.name)?.text)))).collect()
     }
 
     /// Notes that `key` as it was given is not allowed.

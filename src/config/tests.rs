@@ -26,7 +26,9 @@ fn faults(sources: &Sources) -> Vec<String> {
 
 #[test]
 fn the_defaults_need_only_an_upstream() {
-    let config = Config::load(&flags(&[UPSTREAM])).unwrap();
+    let unlimited = Sources { machine: Some("/nowhere".into()), ..flags(&[UPSTREAM]) };
+    let config = Config::load(&unlimited).unwrap();
+    assert_eq!(config.memory.max, Some(GIB));
     assert_eq!(config.listen.tcp, ["127.0.0.1:6379".parse().unwrap()]);
     assert_eq!((config.listen.unix, config.listen.unix_mode), (None, 0o770));
     assert_eq!(config.cache.size_bytes, Some(100 << 20));
@@ -139,15 +141,66 @@ fn values_that_contradict_each_other_are_faults() {
             [("upstream_backoff_min", "2s"), ("upstream_backoff_max", "1s")],
             "upstream_backoff_min = \"2s\" (--upstream-backoff-min): must be at most",
         ),
-        (
-            [("request_bulk_max", "2mb"), ("request_bytes_max", "1mb")],
-            "request_bulk_max = \"2mb\" (--request-bulk-max): must be at most",
-        ),
     ];
     for ([first, second], wanted) in cases {
         let faults = faults(&flags(&[UPSTREAM, first, second]));
         assert!(faults.len() == 1 && faults[0].starts_with(wanted), "{wanted}: {faults:?}");
     }
+}
+
+/// A machine whose control group has this limit, in bytes.
+fn machine(limit: usize) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let files = [
+        ("proc/self/cgroup", "0::/\n".to_owned()),
+        ("proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n".to_owned()),
+        ("sys/fs/cgroup/memory.max", limit.to_string()),
+    ];
+    for (path, text) in files {
+        let path = root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    root
+}
+
+#[test]
+fn what_may_be_held_follows_from_the_limit_of_the_machine_and_all_else_from_that() {
+    let root = machine(100 * MIB);
+    let load = |given: &[(&str, &str)]| {
+        let sources = flags(&[&[UPSTREAM], given].concat());
+        Config::load(&Sources { machine: Some(root.path().to_owned()), ..sources }).unwrap()
+    };
+    let config = load(&[]);
+    assert_eq!(config.memory.max, Some(90 * MIB));
+    assert_eq!(config.memory.limit.as_ref().map(|limit| limit.bytes), Some(100 * MIB));
+    assert_eq!(config.cache.size_bytes, Some(45 * MIB), "100mb is more than half");
+    assert_eq!(config.session.request_bytes_max, 90 * MIB / 100 * 50);
+    assert_eq!(config.session.pubsub_output_bytes_max, 90 * MIB / 100 * 3);
+    let shown = |config: &Config, key| {
+        config.typed.iter().find(|(name, _)| *name == key).map(|(_, text)| text.clone()).unwrap_or_default()
+    };
+    assert_eq!(shown(&config, "memory_max"), (90 * MIB).to_string());
+    assert_eq!(shown(&config, "l1_size"), (45 * MIB).to_string());
+    assert_eq!(shown(&config, "request_bytes_max"), (90 * MIB / 100 * 50).to_string());
+
+    let config = load(&[("memory_max", "64mb"), ("l1_size", "16mb"), ("transaction_bytes_max", "10%")]);
+    assert_eq!((config.memory.max, config.memory.limit.clone()), (Some(64 * MIB), None));
+    assert_eq!(config.cache.size_bytes, Some(16 * MIB));
+    assert_eq!(config.session.transaction_bytes_max, 64 * MIB / 100 * 10);
+    // A part is never outside of what may be typed.
+    let config = load(&[("memory_max", "16mb")]);
+    assert_eq!(config.session.pubsub_output_bytes_max, MIB);
+    for none in ["none", "0"] {
+        let config = load(&[("memory_max", none)]);
+        assert_eq!((config.memory.max, config.cache.size_bytes), (None, Some(100 * MIB)));
+        assert_eq!(shown(&config, "memory_max"), "none");
+        assert!(config.session.request_bytes_max >= 100 * MIB);
+    }
+    let wrong = faults(&flags(&[UPSTREAM, ("memory_max", "1mb"), ("transaction_bytes_max", "101%")]));
+    assert_eq!(wrong.len(), 2, "{wrong:?}");
+    assert!(wrong[0].contains("a size from 16mb to 1024gb, auto or none is wanted"), "{wrong:?}");
+    assert!(wrong[1].contains(", or a part of memory_max (25%) is wanted"), "{wrong:?}");
 }
 
 #[test]

@@ -76,6 +76,50 @@ pub(super) fn size(text: &str, range: RangeInclusive<usize>) -> Result<usize, St
     })
 }
 
+/// The same, or a part of `whole` bytes, such as `25%`; a part is brought into the range.
+pub(super) fn size_or_part(text: &str, whole: usize, range: RangeInclusive<usize>) -> Result<usize, String> {
+    match part(text) {
+        Some(percent) => Ok((whole / 100 * percent).clamp(*range.start(), *range.end())),
+        None => size(text, range).map_err(|error| beside(&error, "or a part of memory_max (25%)")),
+    }
+}
+
+/// What is said of a value that is no size where something else will do as well.
+fn beside(error: &str, otherwise: &str) -> String {
+    error.replacen(" is wanted", &format!(", {otherwise} is wanted"), 1)
+}
+
+/// The number of a part of a hundred.
+pub(super) fn part(text: &str) -> Option<usize> {
+    text.strip_suffix('%')?.parse().ok().filter(|percent| (1..=100).contains(percent))
+}
+
+/// The ceiling for the memory of the daemon as it is typed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum MemoryMax {
+    /// By the limit of the machine.
+    #[default]
+    Auto,
+    /// There is none.
+    None,
+    /// So many bytes.
+    Size(usize),
+}
+
+/// Less than this the daemon cannot do its work in.
+const MEMORY_MAX_MIN: usize = 16 << 20;
+
+/// A ceiling.
+pub(super) fn memory_max(text: &str) -> Result<MemoryMax, String> {
+    match text {
+        "auto" => Ok(MemoryMax::Auto),
+        "none" | "0" => Ok(MemoryMax::None),
+        text => size(text, MEMORY_MAX_MIN..=1024 * GIB)
+            .map(MemoryMax::Size)
+            .map_err(|error| beside(&error, "auto or none")),
+    }
+}
+
 /// A duration within `range`, such as `500ms`. The unit is part of it: a bare number would mean seconds to one
 /// reader and milliseconds to the next.
 pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {

@@ -8,6 +8,7 @@ use super::{Daemon, DaemonError};
 use crate::config::{Config, Faults, KEYS, ListenConfig, Sources};
 use crate::dev::{Cluster, ClusterShape, DevError, show};
 use crate::drain::Drain;
+use crate::memory::Allocator;
 
 /// Why the demonstration did not come about.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +34,16 @@ pub enum ShowError {
 ///
 /// # Errors
 /// Something did not start, or a step of the demonstration did not hold.
-pub fn dev(listen: ListenConfig, mut out: impl Write + Send + 'static) -> Result<(), ShowError> {
+pub fn dev(
+    listen: ListenConfig,
+    mut out: impl Write + Send + 'static,
+    allocator: Allocator,
+) -> Result<(), ShowError> {
     writeln!(out, "Starting three primaries and three replicas ...")?;
     let cluster = Cluster::launch(&ClusterShape::default())?;
     let sources = sources(&cluster);
     let config = Config::load(&sources).map_err(ShowError::Config)?;
-    let daemon = Daemon::start(&Config { listen, ..config })?;
+    let daemon = Daemon::start(&Config { listen, ..config }, allocator)?;
     let address = daemon.addresses().first().copied().ok_or(ShowError::NoAddress)?;
     let drain = daemon.drain();
     let showing = thread::spawn(move || present(out, address, &cluster, &drain).map(|()| cluster));

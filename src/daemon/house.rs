@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::memory::Keeper;
 use super::options;
 use super::reload::Reload;
 use super::relogin::Relogin;
@@ -20,6 +21,7 @@ use crate::config::{Config, Sources};
 use crate::drain::Drain;
 use crate::invalidation::Invalidation;
 use crate::listener::{Admission, ClientSocket, Permit};
+use crate::memory::{Allocator, Ceiling, Limit, Meter};
 use crate::near_cache::SharedCache;
 use crate::policy::{CurrentPolicies, Policies};
 use crate::proxy::Memory;
@@ -60,6 +62,9 @@ pub struct House {
     /// The file with the names of what is hot, if there is to be one.
     pub(super) warm: Option<Warm>,
     keyspace_bytes_max: usize,
+    /// What all of it may hold.
+    ceiling: Arc<Ceiling>,
+    limit: Option<Limit>,
     desk: Arc<Desk>,
     report: Arc<Report>,
 }
@@ -70,7 +75,11 @@ impl House {
     /// The house of a daemon that is configured so and listens on these TCP addresses.
     pub fn new(config: &Config, tcp: &[SocketAddr]) -> House {
         let stats = Stats::new(config.workers);
-        let upstream = Arc::<SharedUpstream>::default();
+        let ceiling = Arc::new(Ceiling::new(config.memory.max));
+        let meter = Meter::new(config.memory.limit.as_ref());
+        // What is announced before the first look is judged too.
+        ceiling.note_size(meter.read(), 0);
+        let upstream = Arc::new(SharedUpstream { ceiling: ceiling.clone(), ..SharedUpstream::default() });
         let cache = options::cache_limits(&config.cache, config.workers)
             .map(|limits| Arc::new(SharedCache::new(limits, stats.worker(0))));
         let warm = cache.clone().zip(config.cache.warm.clone()).map(|(cache, warm)| Warm {
@@ -91,6 +100,7 @@ impl House {
         let report = Arc::new(Report {
             stats: stats.clone(),
             cache: cache.clone(),
+            ceiling: ceiling.clone(),
             upstream: upstream.clone(),
             pubsub: pubsub.clone(),
             tracker: tracker.clone(),
@@ -126,6 +136,8 @@ impl House {
             policies,
             memory: Arc::new(Memory::new(options::memory_limits(&config.memory))),
             keyspace_bytes_max: config.memory.keyspace_bytes_max,
+            ceiling,
+            limit: config.memory.limit.clone(),
             desk: Arc::new(Desk::new(
                 settings,
                 options::password(config),
@@ -156,6 +168,7 @@ impl House {
             memory: self.memory.clone(),
             policies: self.policies.clone(),
             keyspace_bytes_max: self.keyspace_bytes_max,
+            ceiling: self.ceiling.clone(),
             pubsub: self.pubsub.clone(),
             desk: self.desk.clone(),
             tracker: self.tracker.clone(),
@@ -175,6 +188,19 @@ impl House {
     /// own time.
     pub async fn work(&self, index: usize, handed_over: mpsc::UnboundedReceiver<(ClientSocket, Permit)>) {
         worker::run(self.seed(index, Vec::new(), None), handed_over).await;
+    }
+
+    /// Keeps all of it under its ceiling.
+    pub(super) fn keep_memory(&self, allocator: Allocator) -> impl Future<Output = ()> + Send + use<> {
+        let keeper = Keeper {
+            ceiling: self.ceiling.clone(),
+            meter: Meter::new(self.limit.as_ref()),
+            allocator,
+            cache: self.cache.clone(),
+            clients: self.clients.clone(),
+            stats: self.stats.worker(0),
+        };
+        keeper.keep()
     }
 
     /// Keeps the slot table true by asking the nodes.

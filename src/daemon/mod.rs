@@ -16,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 mod descriptors;
 pub mod dev;
 pub mod house;
+mod memory;
 mod options;
 mod panics;
 mod reading;
@@ -27,6 +28,7 @@ mod worker;
 use crate::config::{Config, ListenConfig, Sources};
 use crate::drain::Drain;
 use crate::listener::{self, Admission, Listener, tcp, unix};
+use crate::memory::Allocator;
 use crate::near_cache::SharedCache;
 use crate::stats::Stats;
 use crate::systemd;
@@ -67,6 +69,7 @@ pub struct Daemon {
     unix: Option<unix::UnixListener>,
     house: House,
     workers: Vec<Worker>,
+    allocator: Allocator,
 }
 
 /// What the daemon is told by its service manager.
@@ -114,11 +117,11 @@ impl Signals {
 
 impl Daemon {
     /// Binds everything and starts the workers. From here on clients are accepted, whether the upstream is there or
-    /// not.
+    /// not. What is free, `allocator` gives back.
     ///
     /// # Errors
     /// A socket cannot be bound, or the system refuses a thread or enough file descriptors.
-    pub fn start(config: &Config) -> Result<Daemon, DaemonError> {
+    pub fn start(config: &Config, allocator: Allocator) -> Result<Daemon, DaemonError> {
         descriptors::raise();
         let config = &descriptors::fitted(config, descriptors::limit())?;
         let runtime =
@@ -145,6 +148,7 @@ impl Daemon {
             unix: bound.unix,
             house,
             workers,
+            allocator,
         })
     }
 
@@ -164,7 +168,7 @@ impl Daemon {
     /// # Errors
     /// The system refused a thread.
     pub fn run(self, sources: Sources) -> Result<(), DaemonError> {
-        let Daemon { runtime, signals, drain_timeout, house, workers, .. } = self;
+        let Daemon { runtime, signals, drain_timeout, house, workers, allocator, .. } = self;
         let Signals { mut end, hangup } = signals;
         let (drain, stop) = (house.drain.clone(), house.stop.clone());
         let handovers: Vec<HandedOver> = workers.iter().map(Worker::handed_over).collect();
@@ -172,6 +176,7 @@ impl Daemon {
             let topology = tokio::spawn(house.keep_topology());
             tokio::spawn(house.pubsub.clone().run());
             let listening = tokio::spawn(house.listen());
+            let keeping = tokio::spawn(house.keep_memory(allocator));
             let sweeping = tokio::spawn(sweep(house.cache.clone(), house.stats.clone()));
             let saving = tokio::spawn(save_now_and_then(house.warm.clone()));
             let reloading = tokio::spawn(house.reload(sources).at_each(hangup));
@@ -199,6 +204,7 @@ impl Daemon {
             topology.abort();
             listening.abort();
             sweeping.abort();
+            keeping.abort();
             reloading.abort();
             looking.abort();
             saving.abort();

@@ -19,6 +19,7 @@ use crate::clients::{Clients, Endpoints};
 use crate::connection::{Connection, ReadBuffer};
 use crate::drain::Drain;
 use crate::listener::{self, Admission, ClientSocket, Listener, Permit};
+use crate::memory::Ceiling;
 use crate::near_cache::{NearCache, SharedCache};
 use crate::policy::CurrentPolicies;
 use crate::proxy::{Memory, Proxy, Settings};
@@ -53,6 +54,7 @@ pub(super) struct WorkerSeed {
     pub(super) memory: Arc<Memory>,
     pub(super) policies: Arc<CurrentPolicies>,
     pub(super) keyspace_bytes_max: usize,
+    pub(super) ceiling: Arc<Ceiling>,
     pub(super) pubsub: Arc<Hub>,
     pub(super) desk: Arc<Desk>,
     pub(super) tracker: Arc<Tracker>,
@@ -152,6 +154,7 @@ pub(super) async fn run(seed: WorkerSeed, mut handed_over: mpsc::UnboundedReceiv
         tally: seed.desk.tally(index),
         desk: seed.desk,
         tracker: seed.tracker,
+        ceiling: seed.ceiling,
         report: seed.report,
         limits,
         drain: drain.clone(),
@@ -218,7 +221,8 @@ impl Host {
                 (Stream::Unix(stream), Endpoints { address, local_address, unix: Some(path), descriptor })
             }
         };
-        match Connection::new(stream, self.buffer.clone(), self.request_limits) {
+        match Connection::new(stream, self.buffer.clone(), self.request_limits, self.context.ceiling.clone())
+        {
             Ok(connection) => {
                 let session = Session::new(self.context.clone(), connection, endpoints);
                 let running = self.context.drain.running();

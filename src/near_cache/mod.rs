@@ -123,6 +123,8 @@ pub struct SharedCache {
     reasons: Arc<Reasons>,
     /// Whether invalidations come over other connections than the replies that they are about.
     heard_elsewhere: AtomicBool,
+    /// Nothing is kept for now: there is no memory for it.
+    kept_empty: AtomicBool,
     /// When everything was dropped last; 0 if never.
     emptied_at: AtomicU64,
     commits: [Commits; COMMIT_LOCKS],
@@ -224,6 +226,7 @@ impl SharedCache {
             mismatches: Mutex::default(),
             reasons,
             heard_elsewhere: AtomicBool::new(false),
+            kept_empty: AtomicBool::new(false),
             emptied_at: AtomicU64::new(0),
             commits,
         }
@@ -343,6 +346,16 @@ impl SharedCache {
     /// Entries and their bytes.
     pub fn size(&self) -> (u64, u64) {
         self.store.size()
+    }
+
+    /// The bytes of all entries, as far as the store has counted.
+    pub fn bytes(&self) -> u64 {
+        self.store.bytes()
+    }
+
+    /// Keeps nothing from now on, or keeps what is read again. What is there is not touched.
+    pub fn keep_empty(&self, empty: bool) {
+        self.kept_empty.store(empty, Ordering::Relaxed);
     }
 
     /// Drops the entries that can never be served again, a few at a time, and gives way in between.
@@ -520,6 +533,10 @@ impl<T: Clone> NearCache<T> {
 
     /// Whether a reply to what was missed is worth keeping on these terms. Counts, so it is asked once for each miss.
     pub fn admits(&self, missed: &Missed, terms: &Terms) -> bool {
+        if self.shared.kept_empty.load(Ordering::Relaxed) {
+            self.note(missed.hash, Why::NoMemory);
+            return false;
+        }
         if terms.admission.unwrap_or(self.shared.limits.admission) == Admission::Always {
             return true;
         }

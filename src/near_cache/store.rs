@@ -75,6 +75,11 @@ impl Store {
         self.entries.weighted_size() >= self.full_at
     }
 
+    /// The bytes of the entries, as far as moka has counted.
+    pub(super) fn bytes(&self) -> u64 {
+        self.entries.weighted_size()
+    }
+
     /// Entries and their bytes, after all that is pending inside moka was done.
     pub(super) fn size(&self) -> (u64, u64) {
         self.entries.run_pending_tasks();

@@ -734,3 +734,16 @@ fn equal_replies_of_two_workers_are_kept() {
     assert_eq!(served(&one, &key).as_deref(), Some("same"));
     assert_eq!(served(&other, &key).as_deref(), Some("same"));
 }
+
+#[test]
+fn what_is_kept_empty_lets_nothing_in_whatever_the_terms_and_is_filled_again() {
+    let cache = one_worker();
+    let terms = Terms { admission: Some(Admission::Always), ..Terms::default() };
+    let key = get("key");
+    assert!(cache.admits(&miss(&cache, &key), &terms));
+    cache.shared().keep_empty(true);
+    assert!(!cache.admits(&miss(&cache, &key), &terms));
+    assert!(Why::NoMemory.to_string().starts_with("memory_max"));
+    cache.shared().keep_empty(false);
+    assert!(cache.admits(&miss(&cache, &key), &terms));
+}

@@ -70,6 +70,8 @@ pub enum Why {
     Mismatch,
     /// It was one of very many in an MGET, and there was no room upstream to ask for the times to live of all.
     Crowded,
+    /// The daemon held nearly as much memory as it may.
+    NoMemory,
 }
 
 /// What is remembered of a key.
@@ -111,7 +113,7 @@ const SECONDS_MASK: u64 = (1 << 24) - 1;
 
 impl Why {
     /// All of them, by number.
-    pub const ALL: [Why; 28] = [
+    pub const ALL: [Why; 29] = [
         Why::Command,
         Why::Policy,
         Why::Unworthy,
@@ -140,6 +142,7 @@ impl Why {
         Why::Flushed,
         Why::Mismatch,
         Why::Crowded,
+        Why::NoMemory,
     ];
 }
 
@@ -174,6 +177,7 @@ impl fmt::Display for Why {
             Why::Mismatch => "shadow verification found that the server had something else",
             Why::Flushed => "NEARSIDE FLUSH",
             Why::Crowded => "there was no room upstream to ask for its time to live",
+            Why::NoMemory => "memory_max was nearly used up",
         })
     }
 }

@@ -115,6 +115,11 @@ impl std::fmt::Debug for Request<'_> {
 // === impl OwnedRequest ===
 
 impl OwnedRequest {
+    /// The request in `raw`, whose arguments lie at `args`; its bytes are shared, and not copied.
+    pub fn shared(raw: Bytes, args: &[Range<usize>]) -> OwnedRequest {
+        OwnedRequest { raw, args: args.into() }
+    }
+
     /// The request made of these arguments, the command's name first.
     pub fn from_args<A: AsRef<[u8]>>(args: impl IntoIterator<Item = A>) -> OwnedRequest {
         let mut raw = Vec::new();

@@ -14,6 +14,7 @@ use super::local::{Haste, text};
 use super::primaries::{self, Primaries};
 use crate::canary::Canary;
 use crate::clock::Nanos;
+use crate::memory::Ceiling;
 use crate::near_cache::SharedCache;
 use crate::proxy::Answer;
 use crate::pubsub::Hub;
@@ -30,6 +31,8 @@ pub struct Report {
     pub stats: Stats,
     /// Absent when L1 is off.
     pub cache: Option<Arc<SharedCache>>,
+    /// What the daemon may hold, and what holds how much.
+    pub ceiling: Arc<Ceiling>,
     /// Who owns what, and how the connections stand.
     pub upstream: Arc<SharedUpstream>,
     /// Who is subscribed to what.

@@ -167,11 +167,18 @@ pub(super) fn nearside(facts: &Facts, out: &mut String) -> Result {
     }
     write!(out, "log_dropped:{}\r\n", telemetry::dropped())?;
     write!(out, "tracking_invalidations_sent:{}\r\n", report.tracker.counts().invalidations_sent)?;
-    let upstream = &report.upstream;
+    let (ceiling, upstream) = (&report.ceiling, &report.upstream);
+    write!(out, "memory_max:{}\r\nmemory_used:{}\r\n", ceiling.max().unwrap_or_default(), ceiling.used())?;
+    for (name, bytes) in ceiling.kinds() {
+        write!(out, "{name}:{bytes}\r\n")?;
+    }
+    write!(out, "memory_pressed:{}\r\n", u8::from(ceiling.is_pressed()))?;
+    for (name, count) in ceiling.counts.values() {
+        write!(out, "{name}:{count}\r\n")?;
+    }
     write!(out, "topology_refreshes:{}\r\n", upstream.table.refreshes())?;
     write!(out, "upstream_connections:{}\r\n", upstream.board.connections() + upstream.dedicated.open())?;
     write!(out, "dedicated_connections:{}\r\n", upstream.dedicated.open())?;
-    write!(out, "upstream_reply_bytes:{}\r\n", upstream.arriving.get())?;
     write!(out, "upstream_lookups:{}\r\n", upstream.names.lookups())?;
     let Primaries { answered, missing, .. } = facts.primaries;
     if answered + missing > 0 {

@@ -63,6 +63,7 @@ use crate::command::{self, Class, Fault, Spec};
 use crate::connection::{Connection, Ended, Flow};
 use crate::drain::Drain;
 use crate::mailbox::Mail;
+use crate::memory::{Ceiling, HeldByClient, SMALL_BYTES};
 use crate::proxy::{Answer, Caller, Proxy, ReplyBound};
 use crate::pubsub::Hub;
 use crate::resp::Resp;
@@ -117,6 +118,8 @@ pub struct SessionContext {
     pub desk: Arc<Desk>,
     /// Those of them who cache, whichever worker serves them.
     pub tracker: Arc<Tracker>,
+    /// What may be held for all of them.
+    pub ceiling: Arc<Ceiling>,
     /// What INFO tells.
     pub report: Arc<Report>,
     /// The bounds.
@@ -137,6 +140,8 @@ pub struct Session {
     pipeline: Pipeline,
     /// What the request at the head of the connection waits for before it can be looked at again.
     waiting: Option<LocalBoxFuture<'static, ()>>,
+    /// What it makes the daemon hold.
+    held: HeldByClient,
     /// Runs while the client leaves a full socket unread.
     stalled: Option<Pin<Box<Sleep>>>,
     /// Since when the client had asked nothing, when the daemon began to end and owed it nothing.
@@ -153,7 +158,7 @@ enum End {
     /// The client reads too little.
     NotReading(&'static str),
     /// The client sends too much while it is not listened to.
-    Ahead,
+    Ahead(&'static str),
     /// Somebody ended it.
     Told(&'static str),
 }
@@ -166,12 +171,14 @@ impl Session {
         context.stats.connections_accepted.bump();
         let client = context.clients.enter(endpoints, context.desk.settings.client_output_max.size());
         let state = State::new(client, context.desk.password.is_some());
+        let held = context.ceiling.hold_for_client();
         Session {
             context,
             connection,
             state,
             pipeline: Pipeline::default(),
             waiting: None,
+            held,
             stalled: None,
             idle_since: None,
         }
@@ -192,9 +199,8 @@ impl Session {
             End::Told(by) => {
                 tracing::info!(client = self.state.client.endpoints.address, by, "a client was told to leave")
             }
-            End::Ahead => {
+            End::Ahead(bound) => {
                 context.stats.clients_dropped.bump();
-                let bound = "request_bytes_max";
                 tracing::info!(
                     client = self.state.client.endpoints.address,
                     bound,
@@ -263,6 +269,7 @@ impl Session {
                 Ok(room) => room,
                 Err(end) => return Poll::Ready(end),
             };
+            self.count_held();
             if self.state.leaving && self.pipeline.is_empty() && self.connection.out.is_empty() {
                 return Poll::Ready(End::Done);
             }
@@ -275,6 +282,21 @@ impl Session {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Counts what it makes the daemon hold: for a client that reads what it asks for, nothing.
+    #[inline]
+    fn count_held(&mut self) {
+        let output = self.connection.out.len() + self.pipeline.bytes();
+        let queued = self.state.modes.as_ref().map_or(0, |modes| modes.queued_bytes());
+        if let Some(sum) = self.held.set(self.connection.kept(), output, queued) {
+            self.state.client.held.store(sum, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it is not listened to for now: memory is scarce, and it does not take the replies that it has.
+    fn is_slowed(&self) -> bool {
+        self.held.output() > SMALL_BYTES && self.context.ceiling.is_pressed()
     }
 
     /// Moves the answers that have come, in order, to the connection; whether there were any.
@@ -335,9 +357,9 @@ impl Session {
             // Nobody waits upstream for a client that may be gone.
             Poll::Ready(Ended::Closed) if self.state.client.wait.is_waiting() => Err(End::Done),
             // What it asked for before it closed its side is still answered.
-            Poll::Pending | Poll::Ready(Ended::Closed | Ended::Broken(_)) => Ok(()),
+            Poll::Pending | Poll::Ready(Ended::Closed | Ended::Broken(_) | Ended::Skipped(..)) => Ok(()),
             Poll::Ready(Ended::Failed(error)) => Err(End::Failed(error)),
-            Poll::Ready(Ended::Ahead) => Err(End::Ahead),
+            Poll::Ready(Ended::Ahead(bound)) => Err(End::Ahead(bound)),
         }
     }
 
@@ -358,7 +380,8 @@ impl Session {
             self.state.alone = false;
             self.connection.restrain(self.state.is_locked());
         }
-        if self.state.leaving || self.pipeline.len() >= self.context.limits.pipeline_depth_max {
+        let full = self.pipeline.len() >= self.context.limits.pipeline_depth_max;
+        if self.state.leaving || full || self.is_slowed() {
             return Ok(false);
         }
         let batch_end = self.connection.out.len() + self.pipeline.bytes() + BATCH_BYTES;
@@ -393,7 +416,14 @@ impl Session {
         match result {
             Ok(()) => {}
             // What was asked before is still answered: a client may close its sending side only.
-            Err(Ended::Closed | Ended::Ahead) => state.leaving = true,
+            Err(Ended::Closed | Ended::Ahead(_)) => state.leaving = true,
+            Err(Ended::Skipped(bytes, bound)) => {
+                context.ceiling.counts.requests_refused.fetch_add(1, Ordering::Relaxed);
+                transaction::abort(state);
+                if state.wants_reply() {
+                    pipeline.push_now(skipped(bytes, bound, context));
+                }
+            }
             Err(Ended::Failed(error)) => return Err(End::Failed(error)),
             Err(Ended::Broken(error)) => {
                 context.stats.protocol_errors.bump();
@@ -580,6 +610,19 @@ fn refused(recognised: Result<&'static Spec, Fault>, rejected: bool, reply: &[u8
         Err(_) => 0,
     };
     context.desk.tallies.failed(&context.tally, command, rejected, reply);
+}
+
+/// What a client is told whose request was not looked at because it has more than `bound` lets it.
+#[cold]
+fn skipped(bytes: usize, bound: &'static str, context: &SessionContext) -> Bytes {
+    const UNDONE: &str = "the command was not executed";
+    encode::error_reply(match bound {
+        "memory_max" => context.ceiling.refusal("a request", bytes, UNDONE),
+        bound => format!(
+            "OOM nearside: a request of {bytes} bytes at least is larger than {bound} ({} bytes); {UNDONE}",
+            context.limits.ahead_bytes_max
+        ),
+    })
 }
 
 /// A push as a client of this version of the protocol gets it.

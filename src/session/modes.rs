@@ -45,6 +45,11 @@ impl Modes {
             && !self.is_watching()
     }
 
+    /// The bytes of what was queued since MULTI.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.transaction.as_ref().map_or(0, Transaction::bytes)
+    }
+
     /// Whether keys are watched.
     pub(super) fn is_watching(&self) -> bool {
         self.watched.as_ref().is_some_and(|watched| watched.is_any())

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{LocalBoxFuture, join_all};
@@ -18,9 +19,13 @@ use super::monitor;
 use super::state::State;
 use crate::command::{Class, Fault, Flags, Spec, is_unpaired, recognise};
 use crate::key::Slot;
+use crate::memory::SMALL_BYTES;
 use crate::proxy::{Answer, Caller, Element, NotAPart, Part, Watched, without_server};
 use crate::resp::encode;
 use crate::resp::request::{OwnedRequest, Request};
+
+/// What a client is told at EXEC whose commands would take more than there is.
+const UNDONE: &str = "nothing of it was executed";
 
 const QUEUED: &[u8] = b"+QUEUED\r\n";
 const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
@@ -70,11 +75,24 @@ impl Transaction {
     pub(super) fn abort(&mut self) {
         self.aborted = true;
         self.steps = Vec::new();
+        self.bytes = 0;
+    }
+
+    /// The bytes that what was queued takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether EXEC will publish a message.
     fn publishes(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Part(part) if part.publishes()))
+    }
+}
+
+/// A request was not looked at: a transaction that is open carries out nothing.
+pub(super) fn abort(state: &mut State) {
+    if let Some(transaction) = state.modes.as_mut().and_then(|modes| modes.transaction.as_mut()) {
+        transaction.abort();
     }
 }
 
@@ -177,6 +195,10 @@ impl Transaction {
                 "ERR nearside: the transaction takes more than {bytes_max} bytes (transaction_bytes_max); \
                  nothing of it will be executed"
             ),
+            Ok(_) if !context.ceiling.fits(bytes - self.bytes) => {
+                context.ceiling.counts.requests_refused.fetch_add(1, Ordering::Relaxed);
+                context.ceiling.refusal("a transaction", bytes, "nothing of it will be executed")
+            }
             Ok(step) => {
                 self.bytes = bytes;
                 self.queued += 1;
@@ -248,6 +270,12 @@ fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> A
     if transaction.aborted {
         // What was watched is forgotten with the connection that watched it.
         return Answer::Now(Bytes::from_static(EXEC_ABORT));
+    }
+    // All of it goes out in one piece, which is there beside what was queued.
+    if transaction.bytes > SMALL_BYTES && !context.ceiling.fits(transaction.bytes) {
+        context.ceiling.counts.requests_refused.fetch_add(1, Ordering::Relaxed);
+        let refusal = context.ceiling.refusal("a transaction", transaction.bytes, UNDONE);
+        return Answer::Now(encode::error_reply(refusal));
     }
     if context.desk.attention().has(Attention::MONITORED) {
         for step in &transaction.steps {

@@ -53,11 +53,11 @@ pub use pulse::Heartbeat;
 pub use slots::{Knowledge, NodeIndex, SlotTable};
 pub use transaction::{SLOT_IS_MOVING, exec_abort};
 pub use view::NodeView;
-pub use wire::ReplyBytes;
 
 use crate::clock::Nanos;
 use crate::invalidation::Invalidation;
 use crate::key::{SLOT_COUNT, Slot};
+use crate::memory::Ceiling;
 use crate::node::NodeId;
 use crate::resp::encode;
 use crate::stats::WorkerStats;
@@ -85,8 +85,8 @@ pub struct SharedUpstream {
     pub dedicated: DedicatedCounts,
     /// Whose addresses are looked up.
     pub names: Names,
-    /// How much of replies has arrived that are not whole yet.
-    pub arriving: ReplyBytes,
+    /// What all that is on its way may take.
+    pub ceiling: Arc<Ceiling>,
     /// What is listened to on all keys, whoever read them.
     pub broadcast: Broadcast,
     /// A client caches what it reads: nodes are asked to track even when L1 is off.
@@ -495,7 +495,7 @@ impl Upstream {
             lanes.resize(index.as_usize() + 1, None);
         }
         let lane = lanes[index.as_usize()].get_or_insert_with(|| {
-            let lane = Lane::new(self.node(index));
+            let lane = Lane::new(self.node(index), &self.shared.ceiling);
             tokio::task::spawn_local(lane.clone().run(self.clone()));
             lane
         });

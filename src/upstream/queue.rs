@@ -10,10 +10,11 @@ use bytes::Bytes;
 use super::call::{Waiter, Waiting};
 use crate::clock::Nanos;
 use crate::key::Slot;
+use crate::memory::Held;
 use crate::write_queue::WriteQueue;
 
 /// The line of commands.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
     out: WriteQueue,
@@ -23,11 +24,18 @@ pub(super) struct Queue {
     written: u64,
     /// Bytes of all commands in the line.
     bytes: usize,
+    /// The same, as it counts against the ceiling.
+    held: Held,
 }
 
 // === impl Queue ===
 
 impl Queue {
+    /// An empty line, whose commands are counted in `held`.
+    pub(super) fn new(held: Held) -> Queue {
+        Queue { waiting: VecDeque::new(), out: WriteQueue::default(), queued: 0, written: 0, bytes: 0, held }
+    }
+
     /// Commands in the line.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
@@ -51,6 +59,7 @@ impl Queue {
     /// Adds a command at the end; `connected` when it may go out at once.
     pub(super) fn push(&mut self, mut waiting: Waiting, connected: bool) {
         self.bytes += waiting.call.bytes.len();
+        self.held.set_roughly(self.bytes);
         waiting.begins_at = connected.then(|| self.put_out(&mut waiting));
         self.waiting.push_back(waiting);
     }
@@ -77,6 +86,7 @@ impl Queue {
     pub(super) fn pop(&mut self) -> Option<Waiting> {
         let waiting = self.waiting.pop_front()?;
         self.bytes -= waiting.call.bytes.len();
+        self.held.set_roughly(self.bytes);
         Some(waiting)
     }
 
@@ -117,6 +127,7 @@ impl Queue {
         }
         self.waiting = kept;
         self.bytes = self.waiting.iter().map(|waiting| waiting.call.bytes.len()).sum();
+        self.held.set(self.bytes);
         self.out.clear();
         lost.reverse();
         lost
@@ -147,6 +158,7 @@ impl Queue {
         }
         self.waiting = kept;
         self.bytes = self.waiting.iter().map(|waiting| waiting.call.bytes.len()).sum();
+        self.held.set(self.bytes);
         refused
     }
 
@@ -154,6 +166,7 @@ impl Queue {
     pub(super) fn take_all(&mut self) -> Vec<Waiting> {
         self.out.clear();
         self.bytes = 0;
+        self.held.set(0);
         self.waiting.drain(..).collect()
     }
 
@@ -170,9 +183,12 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
 
     use super::*;
+    use crate::memory::{Ceiling, Kind};
     use crate::upstream::call::Call;
 
     fn waiting(name: &'static str, slot: u64, reads_only: bool) -> Waiting {
@@ -185,13 +201,17 @@ mod tests {
         Waiting::new(call, Waiter::Nobody, 100)
     }
 
+    fn queue() -> Queue {
+        Queue::new(Arc::<Ceiling>::default().hold(Kind::InFlight))
+    }
+
     fn names(waiting: impl IntoIterator<Item = Waiting>) -> Vec<Bytes> {
         waiting.into_iter().map(|waiting| waiting.call.bytes).collect()
     }
 
     #[test]
     fn after_a_loss_only_what_cannot_have_run_or_only_reads_is_kept() {
-        let mut queue = Queue::default();
+        let mut queue = queue();
         queue.push(waiting("read1", 1, true), true);
         queue.push(waiting("read2", 2, true), true);
         queue.push(waiting("write1", 1, false), true);
@@ -204,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_command_of_which_one_byte_left_counts_as_sent() {
-        let mut queue = Queue::default();
+        let mut queue = queue();
         queue.push(waiting("write1", 1, false), true);
         queue.note_written(1);
         assert_eq!(names(queue.lose(0)), ["write1"]);
@@ -212,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_is_overdue_is_not_sent_again() {
-        let mut queue = Queue::default();
+        let mut queue = queue();
         queue.push(waiting("read1", 1, true), true);
         queue.push(waiting("unsent", 1, false), true);
         queue.note_written(5);
@@ -221,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_read_is_sent_again_once() {
-        let mut queue = Queue::default();
+        let mut queue = queue();
         queue.push(waiting("read1", 1, true), true);
         queue.note_written(5);
         assert!(queue.lose(0).is_empty());
@@ -232,7 +252,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_takes_along_what_belongs_to_it() {
-        let mut queue = Queue::default();
+        let mut queue = queue();
         let (sender, _reply) = tokio::sync::oneshot::channel();
         queue.push(waiting("CACHING NO", 1, false), false);
         queue.push(Waiting { waiter: Waiter::Caller(sender), ..waiting("too large", 1, true) }, false);
@@ -245,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_connection_goes_out_in_order_once_it_stands() {
-        let mut queue = Queue::default();
+        let mut queue = queue();
         queue.push(waiting("a", 1, true), false);
         queue.push(waiting("b", 1, false), false);
         assert!(queue.out().is_empty());

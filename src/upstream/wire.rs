@@ -5,7 +5,6 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use tokio_util::io::poll_read_buf;
 use super::SharedUpstream;
 use super::options::UpstreamOptions;
 use super::reach;
+use crate::memory::{Ceiling, Held, Kind};
 use crate::node::NodeId;
 use crate::resp::frame::{FrameError, FrameScanner};
 use crate::write_queue::WriteQueue;
@@ -35,18 +35,8 @@ pub(super) struct Wire {
     /// A long reply stood in the buffer, which has been that large since.
     is_outgrown: bool,
     scanner: FrameScanner,
-    partial: Partial,
-}
-
-/// Bytes of replies and pushes that have arrived in part, on all connections to nodes.
-#[derive(Clone, Debug, Default)]
-pub struct ReplyBytes(Arc<AtomicUsize>);
-
-/// What one connection has its part of in that.
-#[derive(Debug)]
-struct Partial {
-    all: ReplyBytes,
-    bytes: usize,
+    /// What has arrived in part.
+    partial: Held,
 }
 
 /// What happened on a wire.
@@ -88,16 +78,16 @@ impl Wire {
             socket.set_tcp_user_timeout(Some(patience))?;
             Stream::Tcp(stream)
         };
-        Ok(Wire::new(stream, options.reply_bytes_max, &shared.arriving))
+        Ok(Wire::new(stream, options.reply_bytes_max, &shared.ceiling))
     }
 
-    fn new(stream: Stream, reply_bytes_max: usize, arriving: &ReplyBytes) -> Wire {
+    fn new(stream: Stream, reply_bytes_max: usize, ceiling: &Arc<Ceiling>) -> Wire {
         Wire {
             stream,
             arrived: BytesMut::new(),
             is_outgrown: false,
             scanner: FrameScanner::new(reply_bytes_max),
-            partial: Partial { all: arriving.clone(), bytes: 0 },
+            partial: ceiling.hold(Kind::Replies),
         }
     }
 
@@ -202,70 +192,43 @@ impl Wire {
     }
 }
 
-// === impl ReplyBytes ===
-
-impl ReplyBytes {
-    /// How many there are.
-    pub fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-// === impl Partial ===
-
-impl Partial {
-    /// Most of the time there were none before and are none now.
-    fn set(&mut self, bytes: usize) {
-        if bytes != self.bytes {
-            // In one step, which may wrap around: another connection's share may be looked at in between.
-            self.all.0.fetch_add(bytes.wrapping_sub(self.bytes), Ordering::Relaxed);
-            self.bytes = bytes;
-        }
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        self.set(0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
 
     use super::*;
 
-    fn pair(reply_bytes_max: usize, arriving: &ReplyBytes) -> (UnixStream, Wire) {
+    fn pair(reply_bytes_max: usize, ceiling: &Arc<Ceiling>) -> (UnixStream, Wire) {
         let (node, ours) = UnixStream::pair().unwrap();
-        (node, Wire::new(Stream::Unix(ours), reply_bytes_max, arriving))
+        (node, Wire::new(Stream::Unix(ours), reply_bytes_max, ceiling))
     }
 
     #[tokio::test]
     async fn what_has_arrived_in_part_is_counted_until_it_is_whole_or_given_up() {
-        let arriving = ReplyBytes::default();
+        let arriving = Arc::<Ceiling>::default();
+        let arriving_bytes = || arriving.used();
         let (mut node, mut wire) = pair(100, &arriving);
         let (mut other_node, mut other) = pair(100, &arriving);
         node.write_all(b"$5\r\nhe").await.unwrap();
         wire.event(false).await.unwrap();
         assert_eq!(wire.next_frame().unwrap(), None);
-        assert_eq!(arriving.get(), 6);
+        assert_eq!(arriving_bytes(), 6);
         other_node.write_all(b":1").await.unwrap();
         other.event(false).await.unwrap();
         assert_eq!(other.next_frame().unwrap(), None);
-        assert_eq!(arriving.get(), 8);
+        assert_eq!(arriving_bytes(), 8);
         drop(other);
-        assert_eq!(arriving.get(), 6);
+        assert_eq!(arriving_bytes(), 6);
         node.write_all(b"llo\r\n").await.unwrap();
         wire.event(false).await.unwrap();
         assert_eq!(wire.next_frame().unwrap().unwrap(), "$5\r\nhello\r\n");
         assert_eq!(wire.next_frame().unwrap(), None);
-        assert_eq!(arriving.get(), 0);
+        assert_eq!(arriving_bytes(), 0);
     }
 
     #[tokio::test]
     async fn the_memory_of_a_large_reply_is_given_back() {
-        let (mut node, mut wire) = pair(1 << 30, &ReplyBytes::default());
+        let (mut node, mut wire) = pair(1 << 30, &Arc::default());
         let large = [&b"$4000000\r\n"[..], &vec![b'v'; 4_000_000], b"\r\n"].concat();
         // What stands behind it in the same read is not lost.
         let sent = [&large[..], b":1\r\n:", b"22\r\n"].concat();
@@ -296,7 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reply_beyond_the_bound_ends_the_connection() {
-        let (mut node, mut wire) = pair(10, &ReplyBytes::default());
+        let (mut node, mut wire) = pair(10, &Arc::default());
         node.write_all(b"$4\r\nfour\r\n$5\r\n").await.unwrap();
         wire.event(false).await.unwrap();
         assert_eq!(wire.next_frame().unwrap().unwrap(), "$4\r\nfour\r\n");

@@ -28,6 +28,7 @@ mod launcher;
 mod log;
 mod lost_connection;
 mod many_clients;
+mod memory_ceiling;
 mod monitor;
 mod node_failure;
 mod node_hangs_up;

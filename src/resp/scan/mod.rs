@@ -50,6 +50,17 @@ pub enum Scan {
     LargeRequest(usize, Vec<Range<usize>>),
     /// An inline command, so many bytes long, as the request that it means.
     Inline(usize, OwnedRequest),
+    /// A request of at least so many bytes, which is more than one may have: it is to be skipped.
+    TooLarge(usize),
+}
+
+/// How far a request has been skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Bytes that are done with.
+    pub bytes: usize,
+    /// Whether it has ended.
+    pub ended: bool,
 }
 
 /// What is wrong with a request, in Redis's words. The connection cannot go on after it.
@@ -73,8 +84,6 @@ pub enum ProtocolError {
     InlineLength,
     /// An inline command whose quotes do not match.
     InlineQuotes,
-    /// More bytes than one request may have.
-    RequestLength,
 }
 
 /// The scanner of one connection.
@@ -88,6 +97,10 @@ pub struct RequestScanner {
     at: usize,
     /// Arguments of the current request still to come; `None` before its count line was read.
     missing: Option<usize>,
+    /// So many bytes the current request has at least, by what it says of itself.
+    announced: usize,
+    /// What is still to come of an argument that is skipped.
+    skipping: usize,
 }
 
 // === impl RequestScanner ===
@@ -95,7 +108,15 @@ pub struct RequestScanner {
 impl RequestScanner {
     /// A scanner that holds requests to these limits.
     pub fn new(limits: RequestLimits) -> RequestScanner {
-        RequestScanner { limits, full: limits, args: Vec::new(), at: 0, missing: None }
+        RequestScanner {
+            limits,
+            full: limits,
+            args: Vec::new(),
+            at: 0,
+            missing: None,
+            announced: 0,
+            skipping: 0,
+        }
     }
 
     /// From the next request on, the client is held to what one may send that has a password to say yet, or is not.
@@ -122,6 +143,81 @@ impl RequestScanner {
             },
             Some(_) => scan_inline(buf, self.limits.inline_bytes_max),
         }
+    }
+
+    /// How many bytes a request has at least whose end is not in sight.
+    pub fn announced(&self) -> usize {
+        self.announced
+    }
+
+    /// What it takes to remember where very many arguments of such a request lie.
+    pub fn args_bytes(&self) -> usize {
+        let places = self.args.capacity();
+        if places > KEPT_ARGS_MAX { places * size_of::<Range<usize>>() } else { 0 }
+    }
+
+    /// Whether the request whose end is not in sight can be skipped.
+    pub fn can_skip(&self) -> bool {
+        self.missing.is_some()
+    }
+
+    /// Whether a `buf` of so many bytes has, by what it says of itself, all of the request that it begins with.
+    pub fn may_end_within(&self, bytes: usize) -> bool {
+        self.missing.is_none_or(|missing| missing == 1) && self.announced <= bytes
+    }
+
+    /// The request whose end is not in sight will not be looked at. What is left of `buf`, which begins where it does, is for
+    /// [`RequestScanner::skip`]; returns how much is done with.
+    pub fn begin_skip(&mut self) -> usize {
+        self.args = Vec::new();
+        (self.announced, self.skipping) = (0, 0);
+        std::mem::take(&mut self.at)
+    }
+
+    /// Passes over what has come of a request that is skipped. What is not done with stands at the beginning of the next
+    /// `buf`.
+    ///
+    /// # Errors
+    /// What the client sent is no request; see [`ProtocolError`].
+    pub fn skip(&mut self, buf: &[u8]) -> Result<Skipped, ProtocolError> {
+        let mut bytes = 0;
+        loop {
+            let passed = self.skipping.min(buf.len() - bytes);
+            self.skipping -= passed;
+            bytes += passed;
+            if self.skipping > 0 {
+                return Ok(Skipped { bytes, ended: false });
+            }
+            let Some(missing) = self.missing.filter(|missing| *missing > 0) else {
+                self.missing = None;
+                return Ok(Skipped { bytes, ended: true });
+            };
+            match buf.get(bytes) {
+                None => return Ok(Skipped { bytes, ended: false }),
+                Some(b'$') => {}
+                Some(other) => return Err(ProtocolError::ExpectedDollar(*other)),
+            }
+            let Some(line) = number_line(buf, bytes, ProtocolError::LengthLine)? else {
+                return Ok(Skipped { bytes, ended: false });
+            };
+            self.skipping = self.length(&line)? + 2;
+            bytes = line.end;
+            self.missing = Some(missing - 1);
+        }
+    }
+
+    /// The length of an argument, if one may be as long.
+    fn length(&self, line: &NumberLine) -> Result<usize, ProtocolError> {
+        let length = line.value.and_then(|length| usize::try_from(length).ok());
+        let length = length.ok_or(ProtocolError::BulkLength)?;
+        if length > self.limits.bulk_bytes_max {
+            let restrained = length <= self.full.bulk_bytes_max;
+            return Err(match restrained {
+                true => ProtocolError::RestrainedBulkLength,
+                false => ProtocolError::BulkLength,
+            });
+        }
+        Ok(length)
     }
 
     /// Where the arguments of the request found last lie, relative to its first byte.
@@ -180,7 +276,7 @@ impl RequestScanner {
                     });
                 }
                 self.args.clear();
-                self.at = line.end;
+                (self.at, self.announced) = (line.end, 0);
                 count
             }
         };
@@ -190,20 +286,14 @@ impl RequestScanner {
                 return Err(ProtocolError::ExpectedDollar(first));
             }
             let Some(line) = number_line(buf, self.at, ProtocolError::LengthLine)? else { break };
-            let length = line.value.and_then(|length| usize::try_from(length).ok());
-            let length = length.ok_or(ProtocolError::BulkLength)?;
-            if length > self.limits.bulk_bytes_max {
-                let restrained = length <= self.full.bulk_bytes_max;
-                return Err(match restrained {
-                    true => ProtocolError::RestrainedBulkLength,
-                    false => ProtocolError::BulkLength,
-                });
-            }
+            let length = self.length(&line)?;
             let end = line.end + length + 2;
             if end > self.limits.request_bytes_max {
-                return Err(ProtocolError::RequestLength);
+                self.missing = Some(missing);
+                return Ok(Scan::TooLarge(end));
             }
             if end > buf.len() {
+                self.announced = end;
                 break;
             }
             self.args.push(line.end..line.end + length);
@@ -214,7 +304,7 @@ impl RequestScanner {
             self.missing = Some(missing);
             return Ok(Scan::Incomplete);
         }
-        self.missing = None;
+        (self.missing, self.announced) = (None, 0);
         if self.args.len() > KEPT_ARGS_MAX {
             return Ok(Scan::LargeRequest(self.at, std::mem::take(&mut self.args)));
         }
@@ -296,7 +386,6 @@ impl fmt::Display for ProtocolError {
             ProtocolError::LengthLine => f.write_str("too big bulk count string"),
             ProtocolError::InlineLength => f.write_str("too big inline request"),
             ProtocolError::InlineQuotes => f.write_str("unbalanced quotes in request"),
-            ProtocolError::RequestLength => f.write_str("request larger than request_bytes_max"),
         }
     }
 }

@@ -138,7 +138,34 @@ fn a_request_beyond_its_limit_is_refused_when_the_length_is_announced() {
         bytes.extend_from_slice(b"\r\n");
     }
     bytes.extend_from_slice(b"$1000000\r\n");
-    assert_eq!(scan(&bytes).map(|_| ()), Err(ProtocolError::RequestLength));
+    assert!(matches!(scan(&bytes), Ok(Scan::TooLarge(3_000_040))));
+}
+
+#[test]
+fn a_request_that_is_skipped_ends_where_it_would_have_ended_however_it_comes() {
+    let large = [&b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9000\r\n"[..], &[b'$'; 9000], b"\r\n"].concat();
+    let sent = [&large[..], b"*1\r\n$4\r\nPING\r\n"].concat();
+    for (seen, piece) in [(5, 1), (23, 7), (40, 1000), (5000, 9100)] {
+        let mut scanner = RequestScanner::new(LIMITS);
+        assert!(matches!(scanner.scan(&sent[..seen]), Ok(Scan::Incomplete)));
+        let mut at = scanner.begin_skip();
+        let mut end = seen;
+        loop {
+            let skipped = scanner.skip(&sent[at..end]).unwrap();
+            at += skipped.bytes;
+            if skipped.ended {
+                break;
+            }
+            end = (end + piece).min(sent.len());
+        }
+        assert_eq!(at, large.len());
+        assert!(matches!(scanner.scan(&sent[at..]), Ok(Scan::Request(14))));
+    }
+    let mut scanner = RequestScanner::new(LIMITS);
+    assert!(matches!(scanner.scan(b"*2\r\n$3\r\nGET\r\n"), Ok(Scan::Incomplete)));
+    let at = scanner.begin_skip();
+    assert_eq!(at, 13);
+    assert_eq!(scanner.skip(b"+1\r\n"), Err(ProtocolError::ExpectedDollar(b'+')));
 }
 
 #[test]

@@ -24,6 +24,7 @@ use super::limits::NodeLimits;
 use super::queue::Queue;
 use crate::clock::{self, Nanos};
 use crate::key::Slot;
+use crate::memory::{Ceiling, Kind, SMALL_BYTES};
 use crate::node::{Epoch, NodeId};
 
 /// The connection to one node. It is made and lost in `life`; what comes in on it is dealt with in `receive`.
@@ -68,8 +69,8 @@ enum Phase {
 // === impl Lane ===
 
 impl Lane {
-    pub(super) fn new(node: NodeId) -> Rc<Lane> {
-        let (phase, queue) = (Phase::Connecting, Queue::default());
+    pub(super) fn new(node: NodeId, ceiling: &Arc<Ceiling>) -> Rc<Lane> {
+        let (phase, queue) = (Phase::Connecting, Queue::new(ceiling.hold(Kind::InFlight)));
         let state = State {
             phase,
             queue,
@@ -218,10 +219,16 @@ impl Lane {
         if state.queue.len() >= options.in_flight_max {
             return Some("upstream_in_flight_max");
         }
+        let (bytes, more) = (state.queue.bytes(), call.bytes.len());
+        // What is large was let in when it was announced.
+        if more <= SMALL_BYTES
+            && upstream.shared.ceiling.is_much(bytes)
+            && !upstream.shared.ceiling.fits(more)
+        {
+            return Some("memory_max");
+        }
         // One command is let through whatever its size.
-        let bytes = state.queue.bytes();
-        (bytes > 0 && bytes + call.bytes.len() > options.in_flight_bytes_max)
-            .then_some("upstream_in_flight_bytes_max")
+        (bytes > 0 && bytes + more > options.in_flight_bytes_max).then_some("upstream_in_flight_bytes_max")
     }
 
     fn unreachable(&self, cause: &str) -> Failure {

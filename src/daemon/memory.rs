@@ -1,0 +1,116 @@
+//! Keeps the daemon under its ceiling: looks at its real size, empties L1, drops who holds the most, and has the allocator give
+//! back what lies unused.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time;
+
+use crate::clients::{Client, Clients};
+use crate::invalidation::Invalidation;
+use crate::memory::{Allocator, Ceiling, Meter, SMALL_BYTES};
+use crate::near_cache::SharedCache;
+use crate::stats::WorkerStats;
+
+/// How often the real size is looked at, and how often while memory is scarce.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const LOOK_INTERVAL_SCARCE: Duration = Duration::from_millis(10);
+
+/// Every so many looks the allocator gives back what has lain unused: at least as often as every second.
+const LOOKS_PER_DECAY: u32 = 10;
+
+/// What keeps it.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    pub(super) ceiling: Arc<Ceiling>,
+    pub(super) meter: Meter,
+    pub(super) allocator: Allocator,
+    pub(super) cache: Option<Arc<SharedCache>>,
+    pub(super) clients: Arc<Clients>,
+    pub(super) stats: Arc<WorkerStats>,
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    /// Does so until it is dropped.
+    pub(super) async fn keep(self) {
+        let mut looks = 0_u32;
+        loop {
+            self.look();
+            looks = looks.wrapping_add(1);
+            if looks.is_multiple_of(LOOKS_PER_DECAY) {
+                (self.allocator.decay)();
+            }
+            if self.ceiling.is_pressed() {
+                time::sleep(LOOK_INTERVAL_SCARCE).await;
+            } else {
+                tokio::select! { () = time::sleep(LOOK_INTERVAL) => (), () = self.ceiling.wanted() => () }
+            }
+        }
+    }
+
+    /// Looks once, and makes room in the order that the documents give.
+    fn look(&self) {
+        self.measure();
+        let pressure = self.ceiling.press();
+        if pressure.on {
+            if pressure.news {
+                self.empty();
+            }
+            // What lies unused is in the real size as well.
+            (self.allocator.purge)();
+            self.measure();
+            if self.ceiling.is_over() {
+                self.drop_largest();
+            }
+        } else if pressure.news {
+            self.fill();
+        }
+    }
+
+    fn measure(&self) {
+        let spare = match &self.cache {
+            Some(cache) if !self.ceiling.is_pressed() => cache.bytes(),
+            _ => 0,
+        };
+        self.ceiling.note_size(self.meter.read(), usize::try_from(spare).unwrap_or(usize::MAX));
+    }
+
+    fn empty(&self) {
+        self.ceiling.counts.l1_emptied.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            used = self.ceiling.used(),
+            memory_max = self.ceiling.max(),
+            "memory_max is nearly used up: L1 is emptied, and large requests are refused"
+        );
+        if let Some(cache) = &self.cache {
+            cache.keep_empty(true);
+            cache.invalidate(&Invalidation::All, &self.stats);
+            // Not before this is their memory free.
+            cache.size();
+        }
+    }
+
+    fn fill(&self) {
+        tracing::info!(used = self.ceiling.used(), "there is memory again: L1 is filled");
+        if let Some(cache) = &self.cache {
+            cache.keep_empty(false);
+        }
+        // Who was not listened to is.
+        self.clients.all().iter().for_each(|client| client.mailbox.stir());
+    }
+
+    /// Drops the client that makes the daemon hold the most, if that is much.
+    fn drop_largest(&self) {
+        let held = |client: &Arc<Client>| client.held.load(Ordering::Relaxed);
+        let Some(client) = self.clients.all().into_iter().max_by_key(held) else { return };
+        if held(&client) > SMALL_BYTES {
+            self.ceiling.counts.clients_dropped.fetch_add(1, Ordering::Relaxed);
+            // Nobody drops it twice: what it holds is counted as gone from here on.
+            client.held.store(0, Ordering::Relaxed);
+            client.mailbox.end("memory_max: it held the most");
+        }
+    }
+}

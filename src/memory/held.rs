@@ -1,0 +1,105 @@
+//! A share of the memory in use: what one buffer, queue or client holds, counted until it is dropped.
+
+use std::sync::Arc;
+
+use super::{Ceiling, Kind};
+
+/// So much may be held more or less than was counted where a small change is not worth one of the counters.
+const GRAIN_BYTES: usize = 64 * 1024;
+
+/// What one holder holds.
+#[derive(Debug)]
+pub struct Held {
+    ceiling: Arc<Ceiling>,
+    kind: Kind,
+    bytes: usize,
+}
+
+/// What one client makes the daemon hold.
+#[derive(Debug)]
+pub struct HeldByClient {
+    ceiling: Arc<Ceiling>,
+    input: usize,
+    output: usize,
+    transaction: usize,
+}
+
+// === impl Held ===
+
+impl Held {
+    pub(super) fn new(ceiling: Arc<Ceiling>, kind: Kind) -> Held {
+        Held { ceiling, kind, bytes: 0 }
+    }
+
+    /// Counts `bytes` in place of what was counted. Most of the time there is no difference.
+    #[inline]
+    pub fn set(&mut self, bytes: usize) {
+        if bytes != self.bytes {
+            self.ceiling.change(self.kind, self.bytes, bytes);
+            self.bytes = bytes;
+        }
+    }
+
+    /// The same, but what differs by little is left as it is: for what changes with every command.
+    #[inline]
+    pub fn set_roughly(&mut self, bytes: usize) {
+        if bytes.abs_diff(self.bytes) >= GRAIN_BYTES {
+            self.set(bytes);
+        }
+    }
+
+    /// The bytes that are counted.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The ceiling that it counts against.
+    pub fn ceiling(&self) -> &Arc<Ceiling> {
+        &self.ceiling
+    }
+}
+
+// === impl HeldByClient ===
+
+impl HeldByClient {
+    pub(super) fn new(ceiling: Arc<Ceiling>) -> HeldByClient {
+        HeldByClient { ceiling, input: 0, output: 0, transaction: 0 }
+    }
+
+    /// Counts this in place of what was counted; the sum if that is another one than before.
+    #[inline]
+    pub fn set(&mut self, input: usize, output: usize, transaction: usize) -> Option<usize> {
+        if (input, output, transaction) == (self.input, self.output, self.transaction) {
+            return None;
+        }
+        let changes = [
+            (Kind::Input, &mut self.input, input),
+            (Kind::Output, &mut self.output, output),
+            (Kind::Transactions, &mut self.transaction, transaction),
+        ];
+        for (kind, held, now) in changes {
+            if *held != now {
+                self.ceiling.change(kind, *held, now);
+                *held = now;
+            }
+        }
+        Some(input + output + transaction)
+    }
+
+    /// The bytes of replies among them.
+    pub fn output(&self) -> usize {
+        self.output
+    }
+}
+
+impl Drop for HeldByClient {
+    fn drop(&mut self) {
+        self.set(0, 0, 0);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}

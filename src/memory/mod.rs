@@ -1,0 +1,282 @@
+//! How much memory the daemon may hold (`memory_max`), and what holds how much of it.
+//!
+//! Whoever holds much counts it where it is held, in relaxed counters that move when a buffer grows or shrinks and never
+//! on a hit. What nobody counts is in the real size of the process, which is looked at every few milliseconds; between two looks
+//! the counters say how much has come since. So nothing escapes, and what is announced is judged before it is there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+mod held;
+mod limit;
+mod size;
+
+pub use held::{Held, HeldByClient};
+pub use limit::{Limit, memory_max_by_default};
+pub use size::Meter;
+
+/// What memory is held for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Requests that have arrived in part, or wait to be looked at.
+    Input,
+    /// Replies and pushes that clients have not taken.
+    Output,
+    /// Requests queued since MULTI.
+    Transactions,
+    /// Commands on their way upstream.
+    InFlight,
+    /// Replies of nodes that have arrived in part.
+    Replies,
+}
+
+/// Each kind with the name that INFO has for it.
+const KINDS: [(Kind, &str); 5] = [
+    (Kind::Input, "memory_input"),
+    (Kind::Output, "memory_output"),
+    (Kind::Transactions, "memory_transactions"),
+    (Kind::InFlight, "memory_in_flight"),
+    (Kind::Replies, "memory_replies"),
+];
+
+/// What is smaller is taken in without a question: commands of common size are served under any pressure.
+pub const SMALL_BYTES: usize = 64 * 1024;
+
+/// How far `memory_max` is used up, in sixteenths: from here on L1 is emptied, and nothing is kept in it.
+const EMPTYING: usize = 14;
+
+/// From here on what is large is refused, and who holds the most is dropped.
+const REFUSING: usize = 15;
+
+/// Below this L1 is filled again.
+const FILLING: usize = 12;
+
+/// The ceiling, and what is under it.
+#[derive(Debug)]
+pub struct Ceiling {
+    /// `memory_max`; none when there is no ceiling.
+    max: Option<usize>,
+    held: [AtomicUsize; KINDS.len()],
+    /// The real size at the last look, less what was counted then.
+    uncounted: AtomicIsize,
+    /// What L1 would give back, as of the last look.
+    spare: AtomicUsize,
+    /// L1 was emptied and is not filled.
+    pressed: AtomicBool,
+    /// Somebody got no room: whoever makes room looks at once.
+    wanted: Notify,
+    /// What became of those who asked for more than there is.
+    pub counts: Counts,
+}
+
+/// How often it came to what.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// L1 was emptied to make room.
+    pub l1_emptied: AtomicU64,
+    /// Requests that were refused.
+    pub requests_refused: AtomicU64,
+    /// Clients that were dropped because they made the daemon hold the most.
+    pub clients_dropped: AtomicU64,
+}
+
+/// What the ceiling asks of the allocator of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Allocator {
+    /// Gives back what has lain unused for seconds.
+    pub decay: fn(),
+    /// Gives back all that lies unused.
+    pub purge: fn(),
+}
+
+// === impl Allocator ===
+
+impl Default for Allocator {
+    /// One that gives back when it likes.
+    fn default() -> Allocator {
+        Allocator { decay: || {}, purge: || {} }
+    }
+}
+
+// === impl Counts ===
+
+impl Counts {
+    /// Name and value of each, as INFO has them.
+    pub fn values(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("memory_l1_emptied", &self.l1_emptied),
+            ("memory_requests_refused", &self.requests_refused),
+            ("memory_clients_dropped", &self.clients_dropped),
+        ]
+        .into_iter()
+        .map(|(name, count)| (name, count.load(Ordering::Relaxed)))
+    }
+}
+
+// === impl Ceiling ===
+
+impl Default for Ceiling {
+    fn default() -> Ceiling {
+        Ceiling::new(None)
+    }
+}
+
+impl Ceiling {
+    /// A ceiling of so many bytes, or none.
+    pub fn new(max: Option<usize>) -> Ceiling {
+        Ceiling {
+            max,
+            held: Default::default(),
+            uncounted: AtomicIsize::new(0),
+            spare: AtomicUsize::new(0),
+            pressed: AtomicBool::new(false),
+            wanted: Notify::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// `memory_max`, in bytes.
+    pub fn max(&self) -> Option<usize> {
+        self.max
+    }
+
+    /// Something that holds memory of this kind, and nothing yet.
+    pub fn hold(self: &Arc<Ceiling>, kind: Kind) -> Held {
+        Held::new(self.clone(), kind)
+    }
+
+    /// What a new client holds: nothing yet.
+    pub fn hold_for_client(self: &Arc<Ceiling>) -> HeldByClient {
+        HeldByClient::new(self.clone())
+    }
+
+    /// What is held of each kind, with the name that INFO has for it.
+    pub fn kinds(&self) -> impl Iterator<Item = (&'static str, usize)> + '_ {
+        KINDS.iter().map(|(kind, name)| (*name, self.held[*kind as usize].load(Ordering::Relaxed)))
+    }
+
+    /// What is in use now, in bytes, as far as is known.
+    pub fn used(&self) -> usize {
+        self.counted().saturating_add_signed(self.uncounted.load(Ordering::Relaxed))
+    }
+
+    /// Whether so many bytes more fit. When they do not, or only once L1 is emptied, whoever makes room is told.
+    pub fn fits(&self, bytes: usize) -> bool {
+        let Some(max) = self.max else { return true };
+        let wanted = self.used().saturating_add(bytes);
+        if wanted <= part(max, EMPTYING) {
+            return true;
+        }
+        self.wanted.notify_one();
+        wanted.saturating_sub(self.spare.load(Ordering::Relaxed)) <= part(max, REFUSING)
+    }
+
+    /// Whether so many bytes are a considerable part of all.
+    pub fn is_much(&self, bytes: usize) -> bool {
+        self.max.is_some_and(|max| bytes > part(max, 1))
+    }
+
+    /// Whether memory is scarce: L1 stays empty, and who does not take its replies is not listened to.
+    pub fn is_pressed(&self) -> bool {
+        self.pressed.load(Ordering::Relaxed)
+    }
+
+    /// What a client is told whose request of so many bytes does not fit; `undone` says what was not done.
+    pub fn refusal(&self, what: &str, bytes: usize, undone: &str) -> String {
+        let max = self.max.unwrap_or(usize::MAX);
+        format!(
+            "OOM nearside: {what} of {bytes} bytes does not fit: {} of {max} are in use (memory_max); {undone}",
+            self.used()
+        )
+    }
+
+    /// Notes the real size of the process, and what of that L1 would give back.
+    pub fn note_size(&self, real: usize, spare: usize) {
+        // Both are far below the largest number there is.
+        self.uncounted.store(real as isize - self.counted() as isize, Ordering::Relaxed);
+        self.spare.store(spare, Ordering::Relaxed);
+    }
+
+    /// Whether L1 must be emptied, or stay so; `news` is whether that has just begun or just ended.
+    pub fn press(&self) -> Pressure {
+        let Some(max) = self.max else { return Pressure { on: false, news: false } };
+        let (used, was) = (self.used(), self.is_pressed());
+        let on = used > part(max, EMPTYING) || (was && used > part(max, FILLING));
+        self.pressed.store(on, Ordering::Relaxed);
+        Pressure { on, news: on != was }
+    }
+
+    /// Whether so much is in use that who holds the most is to be dropped.
+    pub fn is_over(&self) -> bool {
+        self.max.is_some_and(|max| self.used() > part(max, REFUSING))
+    }
+
+    /// Waits until somebody wants room that there is not.
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    fn counted(&self) -> usize {
+        self.held.iter().map(|held| held.load(Ordering::Relaxed)).fold(0, usize::wrapping_add)
+    }
+
+    fn change(&self, kind: Kind, from: usize, to: usize) {
+        // In one step, which may wrap around: another one's share may be looked at in between.
+        self.held[kind as usize].fetch_add(to.wrapping_sub(from), Ordering::Relaxed);
+    }
+}
+
+/// Whether L1 must be empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pressure {
+    /// It must.
+    pub on: bool,
+    /// That is new.
+    pub news: bool,
+}
+
+fn part(max: usize, sixteenths: usize) -> usize {
+    max / 16 * sixteenths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_since_the_last_look_is_added_to_what_was_seen_then() {
+        let ceiling = Arc::new(Ceiling::new(Some(1600)));
+        let mut held = ceiling.hold(Kind::Input);
+        held.set(100);
+        ceiling.note_size(1000, 0);
+        assert_eq!(ceiling.used(), 1000);
+        held.set(300);
+        assert_eq!(ceiling.used(), 1200);
+        assert!(ceiling.fits(300) && !ceiling.fits(301), "1500 of 1600 is the most");
+        drop(held);
+        assert_eq!(ceiling.used(), 900);
+    }
+
+    #[test]
+    fn l1_is_spare_room_until_it_is_emptied_and_filled_again_well_below_the_mark() {
+        let ceiling = Ceiling::new(Some(1600));
+        ceiling.note_size(1300, 600);
+        assert!(ceiling.fits(800) && !ceiling.fits(801));
+        assert_eq!(ceiling.press(), Pressure { on: false, news: false });
+        ceiling.note_size(1401, 0);
+        assert_eq!(ceiling.press(), Pressure { on: true, news: true });
+        ceiling.note_size(1300, 0);
+        assert_eq!(ceiling.press(), Pressure { on: true, news: false });
+        ceiling.note_size(1200, 0);
+        assert_eq!(ceiling.press(), Pressure { on: false, news: true });
+    }
+
+    #[test]
+    fn without_a_ceiling_everything_fits() {
+        let ceiling = Ceiling::new(None);
+        ceiling.note_size(usize::MAX / 4, 0);
+        assert!(ceiling.fits(usize::MAX) && !ceiling.press().on && !ceiling.is_over());
+    }
+}
