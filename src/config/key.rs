@@ -67,6 +67,31 @@ pub static KEYS: &[Key] = &[
         None,
         "File that holds the upstream password; one newline at its end is ignored",
     ),
+    key(
+        Main,
+        "sentinel_username",
+        "NAME",
+        None,
+        "User to log in to the Sentinels as; that of upstream is the servers'",
+    ),
+    key(
+        Main,
+        "sentinel_password_file",
+        "PATH",
+        None,
+        "File that holds the password of the Sentinels; that of upstream is never sent to them",
+    ),
+    Key {
+        list: true,
+        ..key(
+            Main,
+            "address_map",
+            "ANNOUNCED=REACHABLE",
+            None,
+            "Where nodes are reached that announce other addresses, behind NAT or in containers: HOST:PORT=HOST:PORT, or \
+             HOST=HOST for all ports; may be repeated",
+        )
+    },
     key(Main, "workers", "NUMBER", Some("1"), "Threads that serve clients"),
     key(
         Main,

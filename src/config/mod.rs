@@ -30,6 +30,7 @@ pub use given::Source;
 pub use key::{Group, KEYS, Key};
 use reader::Reader;
 pub use upstream_url::{Secret, UpstreamKind, UpstreamUrl};
+pub use value::AddressRule;
 
 /// The validated configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +81,14 @@ pub struct UpstreamConfig {
     pub url: UpstreamUrl,
     /// The file that the password was read from, if it was.
     pub password_file: Option<PathBuf>,
+    /// Who we are to Sentinels.
+    pub sentinel_username: Option<String>,
+    /// The password for that.
+    pub sentinel_password: Option<Secret>,
+    /// The file that it was read from.
+    pub sentinel_password_file: Option<PathBuf>,
+    /// Where nodes are reached that announce other addresses.
+    pub address_map: Vec<AddressRule>,
     /// Wait for a connection to a node.
     pub connect_timeout: Duration,
     /// Wait for the reply of a node.
@@ -375,6 +384,8 @@ fn cache(read: &mut Reader, max: Option<usize>) -> (CacheConfig, Duration) {
 
 fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig> {
     let (url, password_file) = upstream_url(read).unzip();
+    let (sentinel_username, sentinel_password) = sentinel_login(read, url.as_ref());
+    let (sentinel_password, sentinel_password_file) = sentinel_password.unzip();
     let wait = MILLISECOND..=10 * MINUTE;
     let backoff_min = read.duration("upstream_backoff_min", wait.clone());
     let backoff_max = read.duration("upstream_backoff_max", wait.clone());
@@ -397,6 +408,10 @@ fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig>
     Some(UpstreamConfig {
         url: url?,
         password_file: password_file?,
+        sentinel_username,
+        sentinel_password,
+        sentinel_password_file,
+        address_map: read.value("address_map", value::address_map).unwrap_or_default(),
         connect_timeout,
         request_timeout,
         in_flight_max,
@@ -441,6 +456,31 @@ fn upstream_url(read: &mut Reader) -> Option<(UpstreamUrl, Option<PathBuf>)> {
         read.fault("upstream", "a user is given but no password: write :PASSWORD@ for a password alone");
     }
     Some((url, password_file))
+}
+
+/// The user that Sentinels know, and the password with the file that it is in.
+fn sentinel_login(
+    read: &mut Reader,
+    url: Option<&UpstreamUrl>,
+) -> (Option<String>, Option<(Secret, PathBuf)>) {
+    let username = read.value("sentinel_username", value::name);
+    let password =
+        read.value("sentinel_password_file", |text| Ok((value::secret_file(text)?, PathBuf::from(text))));
+    if url.is_some_and(|url| !matches!(url.kind, UpstreamKind::Sentinel { .. })) {
+        for (key, given) in
+            [("sentinel_username", username.is_some()), ("sentinel_password_file", password.is_some())]
+        {
+            if given {
+                read.fault(
+                    key,
+                    "there are Sentinels only where upstream is redis-sentinel://HOST:PORT/SERVICE",
+                );
+            }
+        }
+    } else if username.is_some() && password.is_none() && !read.is_faulty("sentinel_password_file") {
+        read.fault("sentinel_username", "a user is given but no password: set sentinel_password_file");
+    }
+    (username, password)
 }
 
 fn session(read: &mut Reader) -> SessionConfig {

@@ -379,3 +379,55 @@ fn the_password_may_stand_in_a_file() {
 
     assert!(faults(&flags(&[("upstream", "redis://a@h")]))[0].contains("a user is given but no password"));
 }
+
+#[test]
+fn sentinels_have_a_login_of_their_own_and_only_where_there_are_some() {
+    let secret = file("hunter3\n");
+    let path = secret.path().to_str().unwrap();
+    let upstream = ("upstream", "redis-sentinel://:hunter2@h/main");
+    let given = [upstream, ("sentinel_username", "app"), ("sentinel_password_file", path)];
+    let config = Config::load(&flags(&given)).unwrap();
+    assert_eq!(config.upstream.sentinel_username.as_deref(), Some("app"));
+    assert_eq!(config.upstream.sentinel_password, Some(Secret::new("hunter3")));
+    assert_eq!(config.upstream.url.password, Some(Secret::new("hunter2")));
+    assert!(!format!("{config:?}").contains("hunter3"));
+
+    let alone = faults(&flags(&[upstream, ("sentinel_username", "app")]));
+    assert!(alone[0].contains("set sentinel_password_file"), "{alone:?}");
+    let elsewhere = flags(&[UPSTREAM, ("sentinel_username", "app"), ("sentinel_password_file", path)]);
+    let elsewhere = faults(&elsewhere);
+    assert_eq!(elsewhere.len(), 2);
+    assert!(
+        elsewhere.iter().all(|fault| fault.contains("redis-sentinel://HOST:PORT/SERVICE")),
+        "{elsewhere:?}"
+    );
+}
+
+#[test]
+fn an_address_map_has_one_rule_for_each_announced_address() {
+    let rules = "10.0.0.1:6379=127.0.0.1:7001, node.invalid=[::1],[fd00::1]:1=h:2";
+    let config = Config::load(&flags(&[UPSTREAM, ("address_map", rules)])).unwrap();
+    let place = |host: &str, port| (host.to_owned(), port);
+    let wanted = [
+        (place("10.0.0.1", Some(6379)), place("127.0.0.1", Some(7001))),
+        (place("node.invalid", None), place("::1", None)),
+        (place("fd00::1", Some(1)), place("h", Some(2))),
+    ];
+    assert_eq!(config.upstream.address_map, wanted);
+    let cases = [
+        ("a", "HOST:PORT=HOST:PORT or HOST=HOST is wanted"),
+        ("a=", "HOST:PORT=HOST:PORT or HOST=HOST is wanted"),
+        ("a:1=b", "HOST:PORT=HOST:PORT or HOST=HOST is wanted"),
+        ("a=b:1", "HOST:PORT=HOST:PORT or HOST=HOST is wanted"),
+        ("a:1=b:0", "HOST:PORT=HOST:PORT or HOST=HOST is wanted"),
+        ("a:1=b:70000", "HOST:PORT=HOST:PORT or HOST=HOST is wanted"),
+        ("a=b,a=c", "one too many"),
+    ];
+    for (rules, wanted) in cases {
+        let said = faults(&flags(&[UPSTREAM, ("address_map", rules)]));
+        assert!(said[0].contains(wanted), "{rules}: {said:?}");
+    }
+    let many: Vec<String> = (0..4097).map(|number| format!("a{number}=b")).collect();
+    let said = faults(&flags(&[UPSTREAM, ("address_map", &many.join(","))]));
+    assert!(said[0].contains("at most 4096 rules"), "{:.300}", said[0]);
+}

@@ -227,6 +227,38 @@ pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     Ok(addresses)
 }
 
+/// What is announced, and where that is reached: a host, and a port if the rule is about one endpoint.
+pub type AddressRule = ((String, Option<u16>), (String, Option<u16>));
+
+/// Rules of an address map. With more than this, the names are wrong.
+const ADDRESS_RULES_MAX: usize = 4096;
+
+/// Where nodes are reached that announce other addresses.
+pub(super) fn address_map(text: &str) -> Result<Vec<AddressRule>, String> {
+    let mut rules: Vec<AddressRule> = Vec::new();
+    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        let rule = address_rule(item).ok_or_else(|| {
+            format!("HOST:PORT=HOST:PORT or HOST=HOST is wanted, announced first and reachable second, not {item:?}")
+        })?;
+        if rules.iter().any(|(announced, _)| *announced == rule.0) {
+            return Err(format!("two rules for one announced address are one too many: {item:?}"));
+        }
+        rules.push(rule);
+        if rules.len() > ADDRESS_RULES_MAX {
+            return Err(format!("at most {ADDRESS_RULES_MAX} rules are wanted"));
+        }
+    }
+    Ok(rules)
+}
+
+fn address_rule(item: &str) -> Option<AddressRule> {
+    let place = |text| host_port(text).map(|(host, port)| (host.to_owned(), port));
+    let (announced, reachable) = item.split_once('=')?;
+    let (announced, reachable) = (place(announced.trim())?, place(reachable.trim())?);
+    (announced.1.is_some() == reachable.1.is_some() && reachable.1 != Some(0))
+        .then_some((announced, reachable))
+}
+
 /// The host (an IPv6 address without its brackets) and the port, if one is given.
 pub(super) fn host_port(text: &str) -> Option<(&str, Option<u16>)> {
     let (host, rest) = match text.strip_prefix('[') {

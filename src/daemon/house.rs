@@ -50,6 +50,7 @@ pub struct House {
     pub(super) pubsub: Arc<Hub>,
     pub(super) tracker: Arc<Tracker>,
     pub(super) relogin: Arc<Relogin>,
+    pub(super) sentinel_relogin: Arc<Relogin>,
     topology: TopologyOptions,
     session_limits: SessionLimits,
     request_limits: crate::resp::scan::RequestLimits,
@@ -91,6 +92,7 @@ impl House {
         let canary = config.cache.canary_interval.filter(|_| cache.is_some());
         let canary = canary.map(|interval| Arc::new(Canary::new(interval, config.upstream.lease)));
         let login = Login::new(options::credentials(&config.upstream));
+        let sentinel_login = Login::new(options::sentinel_credentials(&config.upstream));
         let upstream_options = options::upstream(config, login.clone());
         let names_max = config.session.pubsub_names_max;
         let feed = Feed::new(upstream_options.clone(), upstream.clone(), names_max, stats.worker(0));
@@ -127,8 +129,17 @@ impl House {
             upstream,
             pubsub,
             tracker,
-            topology: options::topology(config, login.clone()),
-            relogin: Arc::new(Relogin::new(login, config.upstream.password_file.clone())),
+            topology: options::topology(config, login.clone(), sentinel_login.clone()),
+            relogin: Arc::new(Relogin::new(
+                login,
+                "upstream_password_file",
+                config.upstream.password_file.clone(),
+            )),
+            sentinel_relogin: Arc::new(Relogin::new(
+                sentinel_login,
+                "sentinel_password_file",
+                config.upstream.sentinel_password_file.clone(),
+            )),
             session_limits: options::session_limits(config),
             request_limits: options::request_limits(&config.session),
             alone: config.workers == 1,
@@ -216,8 +227,8 @@ impl House {
     /// How the policies are read again.
     pub(super) fn reload(&self, sources: Sources) -> Reload {
         let (policies, cache, tracker) = (self.policies.clone(), self.cache.clone(), self.tracker.clone());
-        let relogin = self.relogin.clone();
-        Reload { sources, policies, cache, tracker, relogin, stats: self.stats.worker(0) }
+        let (relogin, sentinel_relogin) = (self.relogin.clone(), self.sentinel_relogin.clone());
+        Reload { sources, policies, cache, tracker, relogin, sentinel_relogin, stats: self.stats.worker(0) }
     }
 
     /// What is done when slots have another owner.

@@ -180,8 +180,10 @@ impl Daemon {
             let sweeping = tokio::spawn(sweep(house.cache.clone(), house.stats.clone()));
             let saving = tokio::spawn(save_now_and_then(house.warm.clone()));
             let reloading = tokio::spawn(house.reload(sources).at_each(hangup));
-            let relogin = house.relogin.clone();
-            let looking = tokio::spawn(async move { relogin.at_each_refusal().await });
+            let (relogin, sentinel_relogin) = (house.relogin.clone(), house.sentinel_relogin.clone());
+            let looking = tokio::spawn(async move {
+                tokio::join!(relogin.at_each_refusal(), sentinel_relogin.at_each_refusal());
+            });
             if let Some(unix) = self.unix {
                 tokio::spawn(accept_unix(unix, house.admission.clone(), drain.clone(), handovers));
             }

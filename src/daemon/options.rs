@@ -10,7 +10,7 @@ use crate::resp::scan::RequestLimits;
 use crate::session::{Password, SessionLimits};
 use crate::settings::{Setting, Settings};
 use crate::upstream::topology::TopologyOptions;
-use crate::upstream::{Credentials, Deployment, Heartbeat, Login, UpstreamOptions};
+use crate::upstream::{AddressMap, Credentials, Deployment, Heartbeat, Login, UpstreamOptions};
 
 /// One entry may take this part of L1: an eighth.
 const ENTRIES_MIN: usize = 8;
@@ -75,6 +75,7 @@ pub(super) fn upstream(config: &Config, login: Login) -> UpstreamOptions {
     let upstream = &config.upstream;
     UpstreamOptions {
         login,
+        address_map: Arc::new(AddressMap::new(upstream.address_map.iter().cloned())),
         track: config.cache.size_bytes.is_some(),
         heartbeat: match upstream.url.kind {
             UpstreamKind::Cluster => Heartbeat::ClusterInfo,
@@ -98,15 +99,15 @@ pub(super) fn upstream(config: &Config, login: Login) -> UpstreamOptions {
     }
 }
 
-pub(super) fn topology(config: &Config, login: Login) -> TopologyOptions {
+pub(super) fn topology(config: &Config, login: Login, sentinel_login: Login) -> TopologyOptions {
     let upstream = &config.upstream;
     TopologyOptions {
         deployment: deployment(upstream),
         configured_only: upstream.topology_configured_only,
         connection: UpstreamOptions {
             login: match upstream.url.kind {
-                // It is the servers'; Sentinels have users of their own.
-                UpstreamKind::Sentinel { .. } => Login::default(),
+                // Each is told its own: a Sentinel never hears the servers' password, nor they its.
+                UpstreamKind::Sentinel { .. } => sentinel_login,
                 _ => login.clone(),
             },
             reply_bytes_max: upstream.topology_reply_bytes_max,
@@ -135,6 +136,12 @@ fn deployment(config: &UpstreamConfig) -> Deployment {
 pub(super) fn credentials(config: &UpstreamConfig) -> Option<Credentials> {
     let password = config.url.password.as_ref()?.expose().to_owned();
     Some(Credentials { username: config.url.username.clone(), password })
+}
+
+/// Who we are to Sentinels.
+pub(super) fn sentinel_credentials(config: &UpstreamConfig) -> Option<Credentials> {
+    let password = config.sentinel_password.as_ref()?.expose().to_owned();
+    Some(Credentials { username: config.sentinel_username.clone(), password })
 }
 
 /// IPv6 addresses get their brackets.

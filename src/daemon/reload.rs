@@ -24,6 +24,7 @@ pub(super) struct Reload {
     pub(super) cache: Option<Arc<SharedCache>>,
     pub(super) tracker: Arc<Tracker>,
     pub(super) relogin: Arc<Relogin>,
+    pub(super) sentinel_relogin: Arc<Relogin>,
     pub(super) stats: Arc<WorkerStats>,
 }
 
@@ -58,7 +59,10 @@ impl Reload {
                 return;
             }
         };
-        self.relogin.take(options::credentials(&config.upstream), config.upstream.password_file);
+        let upstream = &config.upstream;
+        self.relogin.take(options::credentials(upstream), upstream.password_file.clone());
+        let file = upstream.sentinel_password_file.clone();
+        self.sentinel_relogin.take(options::sentinel_credentials(upstream), file);
         let policies = Policies::new(config.policies);
         let count = policies.len();
         // As long as anything may be there that was kept under the former ones.

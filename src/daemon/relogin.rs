@@ -19,22 +19,27 @@ const GAP: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Relogin {
     login: Login,
+    /// The setting that names the file.
+    setting: &'static str,
     file: Mutex<Option<PathBuf>>,
 }
 
 // === impl Relogin ===
 
 impl Relogin {
-    /// Reads the password of `login` from `file`; without one there is nowhere to look.
-    pub(super) fn new(login: Login, file: Option<PathBuf>) -> Relogin {
-        Relogin { login, file: Mutex::new(file) }
+    /// Reads the password of `login` from `file`, which `setting` names; without one there is nowhere to look.
+    pub(super) fn new(login: Login, setting: &'static str, file: Option<PathBuf>) -> Relogin {
+        Relogin { login, setting, file: Mutex::new(file) }
     }
 
     /// Takes what a reload has read.
     pub(super) fn take(&self, credentials: Option<Credentials>, file: Option<PathBuf>) {
         *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
         if self.login.replace(credentials) {
-            tracing::info!("the upstream login was replaced: connections that are opened from now on use it");
+            tracing::info!(
+                password = self.setting,
+                "the upstream login was replaced: connections that are opened from now on use it"
+            );
         }
     }
 
@@ -51,15 +56,16 @@ impl Relogin {
                     let read = reading.again(move || config::read_secret(&file)).await;
                     read.and_then(|secret| secret).map(|secret| self.replace_password(secret.expose()))
                 }
-                None => {
-                    Err("its password comes from no file (upstream_password_file), which could be read again"
-                        .to_owned())
-                }
+                None => Err(format!(
+                    "its password comes from no file ({}), which could be read again",
+                    self.setting
+                )),
             };
             // Once for each trouble, not for each attempt.
             let says = match outcome {
                 Ok(true) => {
                     tracing::info!(
+                        password = self.setting,
                         "the upstream refused the login, and the password in its file is another: using it"
                     );
                     String::new()
@@ -68,7 +74,11 @@ impl Relogin {
                 Err(error) => error,
             };
             if said != says && !says.is_empty() {
-                tracing::error!(why = says, "the upstream refuses the login; the former password is kept");
+                tracing::error!(
+                    password = self.setting,
+                    why = says,
+                    "the upstream refuses the login; the former password is kept"
+                );
             }
             said = says;
             time::sleep_until(begun + GAP).await;

@@ -253,7 +253,7 @@ impl Proxy {
         if !self.upstream.is_cluster() {
             return Ok(NodeView { owned: vec![0..=u16::MAX], ..NodeView::default() });
         }
-        NodeView::read(&frame, &self.upstream.node(node)).ok_or(frame)
+        self.upstream.view(&frame, &self.upstream.node(node)).ok_or(frame)
     }
 
     /// What the server says of options that cannot be read here.

@@ -1,9 +1,11 @@
 //! The first words on an upstream connection: RESP3, who we are, and tracking, before any read.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::identity::Whom;
 use super::limits::{self, NodeLimits};
 use super::login::Credentials;
 use super::options::UpstreamOptions;
@@ -25,6 +27,8 @@ pub(super) struct Greeting {
     pub(super) pulse: (Nanos, Pulse),
     /// What it hangs up on.
     pub(super) limits: NodeLimits,
+    /// Who it is, if it said so.
+    pub(super) id: Option<Arc<str>>,
 }
 
 /// From here on the node tells of changes to what was read on this connection, but for reads behind [`UNTRACKED`].
@@ -52,6 +56,7 @@ pub(super) async fn greet(
     wire: &mut Wire,
     options: &UpstreamOptions,
     track: Track<'_>,
+    whom: Whom<'_>,
 ) -> io::Result<Greeting> {
     let sent_at = clock::now();
     let mut bytes = BytesMut::from(&hello(options.login.present().as_ref())[..]);
@@ -59,8 +64,10 @@ pub(super) async fn greet(
     bytes.extend_from_slice(arming.as_deref().unwrap_or_default());
     bytes.extend_from_slice(&encode::request(&["INFO", "server"]));
     bytes.extend_from_slice(&options.heartbeat.request());
+    let question = Whom::question(options.heartbeat);
+    bytes.extend_from_slice(question.as_deref().unwrap_or_default());
     bytes.extend_from_slice(&limits::questions());
-    let count = limits::ANSWERS + if arming.is_some() { 4 } else { 3 };
+    let count = 3 + usize::from(arming.is_some()) + usize::from(question.is_some()) + limits::ANSWERS;
     let replies = answers(wire, &bytes.freeze(), count, options).await?;
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_default();
@@ -71,8 +78,9 @@ pub(super) async fn greet(
     let untracked = if arming.is_some() { error_text(&next()) } else { Some("L1 is off".to_owned()) };
     let info = String::from_utf8_lossy(&next()).into_owned();
     let pulse = options.heartbeat.read(&next());
+    let id = if question.is_some() { whom.recognise(&next())? } else { None };
     let limits = NodeLimits::read(replies.as_slice());
-    Ok(Greeting { untracked, info, pulse: (sent_at, pulse), limits })
+    Ok(Greeting { untracked, info, pulse: (sent_at, pulse), id, limits })
 }
 
 // === impl Track ===
@@ -96,12 +104,18 @@ impl Track<'_> {
 ///
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.
-pub(super) async fn introduce(wire: &mut Wire, options: &UpstreamOptions) -> io::Result<u64> {
-    let replies = answers(wire, &hello(options.login.present().as_ref()), 1, options).await?;
+pub(super) async fn introduce(wire: &mut Wire, options: &UpstreamOptions, whom: Whom<'_>) -> io::Result<u64> {
+    let mut bytes = BytesMut::from(&hello(options.login.present().as_ref())[..]);
+    let question = Whom::question(options.heartbeat);
+    bytes.extend_from_slice(question.as_deref().unwrap_or_default());
+    let replies = answers(wire, &bytes.freeze(), 1 + usize::from(question.is_some()), options).await?;
     let greeting = replies.first().map_or(&[][..], |reply| reply);
     if let Some(error) = error_text(greeting) {
         options.login.note(&error);
         return Err(refusal(&error));
+    }
+    if let Some(reply) = replies.get(1) {
+        whom.recognise(reply)?;
     }
     let facts: Vec<&[u8]> = cursor::elements(greeting).into_iter().flatten().flatten().collect();
     let id = facts

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{self, MissedTickBehavior};
 
+mod address_map;
 mod backoff;
 mod board;
 pub mod broadcast;
@@ -21,6 +22,7 @@ mod dedicated;
 mod error;
 mod feed;
 mod handshake;
+mod identity;
 mod lane;
 mod limits;
 mod login;
@@ -40,6 +42,7 @@ mod view;
 mod wire;
 mod words;
 
+pub use address_map::{AddressMap, Place};
 pub use board::{Board, Coherence, ServerFacts, Standing};
 pub use call::{Call, Outcome, Sent, UpstreamReply};
 pub use dedicated::{Dedicated, DedicatedCounts, Elsewhere};
@@ -50,7 +53,7 @@ pub use login::{Credentials, Login};
 pub use names::Names;
 pub use options::{Deployment, UpstreamOptions};
 pub use pulse::Heartbeat;
-pub use slots::{Knowledge, NodeIndex, SlotTable};
+pub use slots::{Knowledge, Member, NodeIndex, SlotTable};
 pub use transaction::{SLOT_IS_MOVING, exec_abort};
 pub use view::NodeView;
 
@@ -430,10 +433,15 @@ impl Upstream {
         knowledge.wait_for(|_| owns().as_ref() != Some(node)).await;
     }
 
+    /// What `node` said of its slots, if `frame` is an answer to CLUSTER NODES.
+    pub fn view(&self, frame: &[u8], node: &NodeId) -> Option<NodeView> {
+        NodeView::read(frame, node, &self.options.address_map)
+    }
+
     /// `error`, which `node` answered to a command on `slot`, as a redirect of that command. It is none where there is but
     /// one server, and none if it names another slot.
     fn redirect_of(&self, error: &[u8], slot: Option<Slot>, node: &NodeId) -> Option<Redirect> {
-        let redirect = redirect::parse(error, node)?;
+        let redirect = redirect::parse(error, node, &self.options.address_map)?;
         (self.is_cluster() && slot == Some(redirect.slot())).then_some(redirect)
     }
 

@@ -1,7 +1,9 @@
 //! What the upstream is, and the bounds on what is asked of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::address_map::AddressMap;
 use super::login::Login;
 use super::pulse::Heartbeat;
 
@@ -32,6 +34,8 @@ pub enum Deployment {
 pub struct UpstreamOptions {
     /// Who we are upstream.
     pub login: Login,
+    /// Where nodes are reached that announce other addresses.
+    pub address_map: Arc<AddressMap>,
     /// Whether nodes are asked to track what we read: off when L1 is off.
     pub track: bool,
     /// What is asked to confirm a connection.

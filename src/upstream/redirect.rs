@@ -1,5 +1,6 @@
 //! MOVED and ASK: a node says who else to ask.
 
+use super::address_map::AddressMap;
 use crate::key::Slot;
 use crate::node::NodeId;
 
@@ -27,7 +28,7 @@ const HOST_BYTES_MAX: usize = 255;
 
 /// Reads an error reply (`-MOVED 3999 127.0.0.1:6381`) as a redirect. A node that does not say its host
 /// (`-MOVED 3999 :6381`) has the host of `asked`. Values that merely look like one are not error replies.
-pub(super) fn parse(frame: &[u8], asked: &NodeId) -> Option<Redirect> {
+pub(super) fn parse(frame: &[u8], asked: &NodeId, map: &AddressMap) -> Option<Redirect> {
     let line = frame.strip_prefix(b"-")?.strip_suffix(b"\r\n")?;
     let mut words = std::str::from_utf8(line).ok()?.split(' ');
     let kind = words.next()?;
@@ -41,22 +42,21 @@ pub(super) fn parse(frame: &[u8], asked: &NodeId) -> Option<Redirect> {
         "" | "?" => asked.address().rsplit_once(':')?.0,
         host => host,
     };
-    let node = address(host, port, asked)?;
+    let node = address(host, port, asked, map)?;
     Some(if kind == "MOVED" { Redirect::Moved(slot, node) } else { Redirect::Ask(slot, node) })
 }
 
-/// The node that `asked` says is at this host and port, if we may go there; IPv6 addresses get their brackets.
+/// The node that `asked` says is at this host and port, where `map` says that it is reached, if we may go there.
 ///
 /// Nobody is at a host with a name that no host can have. What begins with `/` would be a Unix socket of this machine. Those
 /// are named by the configuration, or by a server that is on one itself.
-pub(super) fn address(host: &str, port: u16, asked: &NodeId) -> Option<NodeId> {
+pub(super) fn address(host: &str, port: u16, asked: &NodeId, map: &AddressMap) -> Option<NodeId> {
     let is_socket = host.starts_with('/') && !asked.address().starts_with('/');
     let is_name = |byte: u8| byte.is_ascii_graphic();
     if is_socket || host.len() > HOST_BYTES_MAX || !host.bytes().all(is_name) {
         return None;
     }
-    let bare_ipv6 = host.contains(':') && !host.starts_with('[');
-    Some(NodeId::new(if bare_ipv6 { format!("[{host}]:{port}") } else { format!("{host}:{port}") }))
+    Some(map.reach(host, port))
 }
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ mod tests {
             (b"$9\r\nASK 1 h:p\r\n", None),
         ];
         for (frame, expected) in cases {
-            assert_eq!(parse(frame, &asked), expected, "{}", frame.escape_ascii());
+            assert_eq!(parse(frame, &asked, &AddressMap::default()), expected, "{}", frame.escape_ascii());
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A look is one load from an atomic. Redirects patch one slot at once; the topology replaces the table as a whole.
 //! Nodes are numbered in the order in which they were first heard of and keep their number.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,6 +18,15 @@ use crate::node::NodeId;
 /// The number of a node in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeIndex(u16);
+
+/// One node that the upstream names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Where it is.
+    pub node: NodeId,
+    /// Who it is: the id that it has in its cluster for life. One server alone has none.
+    pub id: Option<Arc<str>>,
+}
 
 const NOBODY: u16 = u16::MAX;
 
@@ -40,7 +49,7 @@ pub struct SlotTable {
     /// Every node that owns a slot, in the order of their first slot.
     primaries: Mutex<Arc<[NodeIndex]>>,
     /// Every node that the upstream named when it was asked last.
-    named: Mutex<HashSet<NodeId>>,
+    named: Mutex<HashMap<NodeId, Option<Arc<str>>>>,
     /// Slots that were seen on the move, and until when they count as such.
     moving: Mutex<HashMap<Slot, Nanos>>,
     moving_count: AtomicU64,
@@ -122,20 +131,27 @@ impl SlotTable {
 
     /// Whether the upstream named `node` when it was asked last, as the owner of slots or as a replica.
     pub fn names(&self, node: &NodeId) -> bool {
-        lock(&self.named).contains(node)
+        lock(&self.named).contains_key(node)
     }
 
-    /// Replaces the table: `owned` gives the slots of each node, `nodes` all that are named, `asked` what [`SlotTable::refresh_asked`] said
-    /// before the upstream was asked. Returns the slots whose owner is not the one that they had before: of what is
+    /// Whom the upstream means to be at `node`, if that is another one than `id`.
+    pub(super) fn stranger(&self, node: &NodeId, id: &str) -> Option<Arc<str>> {
+        lock(&self.named).get(node)?.clone().filter(|meant| **meant != *id)
+    }
+
+    /// Replaces the table: `owned` gives the slots of each node, `members` all that are named, `asked` what
+    /// [`SlotTable::refresh_asked`] said before the upstream was asked. Returns the slots whose owner is not the one that they had before: of what is
     /// known for the first time nothing was read.
     pub(super) fn replace(
         &self,
         owned: &[(std::ops::RangeInclusive<u16>, NodeId)],
-        nodes: &[NodeId],
+        members: &[Member],
         asked: u64,
     ) -> Vec<Slot> {
         // Before anybody hears of the new owners.
-        *lock(&self.named) = nodes.iter().chain(owned.iter().map(|(_, node)| node)).cloned().collect();
+        let owners = owned.iter().map(|(_, node)| (node.clone(), None));
+        let named = members.iter().map(|member| (member.node.clone(), member.id.clone()));
+        *lock(&self.named) = owners.chain(named).collect();
         let mut owners = vec![NOBODY; SLOT_COUNT];
         for (slots, node) in owned {
             let index = self.index_of(node);
@@ -260,7 +276,11 @@ mod tests {
     fn those_are_named_whom_the_latest_answer_names() {
         let table = SlotTable::default();
         let [a, b, replica] = ["a:1", "b:1", "r:1"].map(NodeId::new);
-        table.replace(&[(0..=9, a.clone())], &[a.clone(), replica.clone()], 0);
+        let member = |node: &NodeId, id: &str| Member { node: node.clone(), id: Some(id.into()) };
+        table.replace(&[(0..=9, a.clone())], &[member(&a, "1"), member(&replica, "2")], 0);
+        assert_eq!(table.stranger(&a, "1"), None);
+        assert_eq!(table.stranger(&a, "2"), Some("1".into()));
+        assert_eq!(table.stranger(&b, "2"), None, "nobody is meant to be there");
         assert!(table.names(&a) && table.names(&replica) && !table.names(&b));
         table.replace(&[(0..=9, b.clone())], &[], 0);
         assert!(table.names(&b) && !table.names(&a) && !table.names(&replica));

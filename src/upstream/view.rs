@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
+use super::address_map::AddressMap;
 use super::redirect::address;
 use crate::key::Slot;
 use crate::node::NodeId;
@@ -24,7 +25,7 @@ pub struct NodeView {
 impl NodeView {
     /// Reads the reply to CLUSTER NODES. A node that does not say its host has the host of `asked`, which gave it.
     /// `None` when it is none.
-    pub fn read(frame: &[u8], asked: &NodeId) -> Option<NodeView> {
+    pub fn read(frame: &[u8], asked: &NodeId, map: &AddressMap) -> Option<NodeView> {
         let text = match cursor::head(frame)? {
             Head::Blob { kind: b'$', body } => body,
             Head::Blob { kind: b'=', body } => body.get(4..)?,
@@ -32,8 +33,9 @@ impl NodeView {
         };
         let text = std::str::from_utf8(text).ok()?;
         let lines = || text.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        let addresses: HashMap<&str, NodeId> =
-            lines().filter_map(|words| Some((*words.first()?, node_at(words.get(1)?, asked)?))).collect();
+        let addresses: HashMap<&str, NodeId> = lines()
+            .filter_map(|words| Some((*words.first()?, node_at(words.get(1)?, asked, map)?)))
+            .collect();
         let own = lines()
             .find(|words| words.get(2).is_some_and(|flags| flags.split(',').any(|flag| flag == "myself")))?;
         let mut view = NodeView::default();
@@ -63,11 +65,11 @@ impl NodeView {
 }
 
 /// The node at `host:port@bus,hostname`, whose host may be missing.
-fn node_at(text: &str, asked: &NodeId) -> Option<NodeId> {
+fn node_at(text: &str, asked: &NodeId, map: &AddressMap) -> Option<NodeId> {
     let text = text.split(['@', ',']).next()?;
     let (host, port) = text.rsplit_once(':')?;
     let host = if host.is_empty() { asked.address().rsplit_once(':')?.0 } else { host };
-    address(host, port.parse().ok()?, asked)
+    address(host, port.parse().ok()?, asked, map)
 }
 
 #[cfg(test)]
@@ -86,9 +88,10 @@ mod tests {
             leaving: vec![(slot(12), NodeId::new("10.0.0.2:7001"))],
             arriving: vec![slot(77)],
         };
-        assert_eq!(NodeView::read(frame.as_bytes(), &asked), Some(expected));
+        let map = AddressMap::default();
+        assert_eq!(NodeView::read(frame.as_bytes(), &asked, &map), Some(expected));
         for other in [&b"-ERR no\r\n"[..], b"$2\r\nab\r\n", b"+OK\r\n"] {
-            assert_eq!(NodeView::read(other, &asked), None);
+            assert_eq!(NodeView::read(other, &asked, &map), None);
         }
     }
 }

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod address_map;
 mod bad_input;
 mod blocking;
 mod bounds;
@@ -32,6 +33,7 @@ mod memory_ceiling;
 mod monitor;
 mod node_failure;
 mod node_hangs_up;
+mod node_identity;
 mod pass_through;
 mod policies;
 mod pubsub;
@@ -40,6 +42,7 @@ mod refused_start;
 mod rotation;
 mod scan;
 mod scripts;
+mod sentinel_login;
 mod service;
 mod shadow;
 mod show;

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use nearside::key::{SLOT_COUNT, Slot};
 use nearside::node::NodeId;
-use nearside::upstream::topology::{Map, Member};
+use nearside::upstream::Member;
+use nearside::upstream::topology::Map;
 
 use crate::conn::{Conn, Mark};
 use crate::history::{ConnId, History, Ms, NEVER, Token};
@@ -315,7 +316,10 @@ impl Cluster {
         let node = |shard: usize| NodeId::new(&*self.nodes[self.primaries[shard]].address);
         let native = (0..SHARDS).map(|shard| (first_slot(shard)..=first_slot(shard + 1) - 1, node(shard)));
         let owned = native.chain(self.moved.iter().map(|(slot, shard)| (*slot..=*slot, node(*shard))));
-        let members = self.nodes.iter().map(|node| Member { node: NodeId::new(&*node.address), id: None });
+        let members = self.nodes.iter().enumerate().map(|(index, node)| Member {
+            node: NodeId::new(&*node.address),
+            id: Some(format!("id-{index}").into()),
+        });
         Map { owned: owned.collect(), members: members.collect() }
     }
 }

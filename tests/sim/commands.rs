@@ -52,6 +52,7 @@ impl Cluster {
             ("CLUSTER", ["INFO"]) => {
                 bulk(&format!("cluster_state:ok\r\ncluster_current_epoch:{}\r\n", self.epoch))
             }
+            ("CLUSTER", ["MYID"]) => bulk(&format!("id-{}", self.conns[id].node)),
             ("PING", _) => "+PONG\r\n".to_owned(),
             ("ASKING", _) => {
                 self.conns[id].asking = true;

@@ -18,6 +18,7 @@ use crate::upstream::SharedUpstream;
 use crate::upstream::backoff::Backoff;
 use crate::upstream::board::Link;
 use crate::upstream::handshake::{self, Greeting, Track};
+use crate::upstream::identity::Whom;
 use crate::upstream::options::UpstreamOptions;
 use crate::upstream::push::{self, Push};
 use crate::upstream::tracking::Tracking;
@@ -129,7 +130,8 @@ impl Work {
     async fn arm(&self) -> io::Result<(Wire, Greeting)> {
         let mut wire = Wire::connect(&self.node, &self.options, &self.shared).await?;
         let track = Track::Prefixes(self.ear.prefixes());
-        let greeting = handshake::greet(&mut wire, &self.options, track).await?;
+        let whom = Whom { node: &self.node, table: &self.shared.table };
+        let greeting = handshake::greet(&mut wire, &self.options, track, whom).await?;
         match &greeting.untracked {
             Some(why) => Err(handshake::refusal(why)),
             None => Ok((wire, greeting)),

@@ -20,6 +20,7 @@ use super::Upstream;
 use super::call::{Outcome, UpstreamReply};
 use super::error::Failure;
 use super::handshake;
+use super::identity::Whom;
 use super::redirect::Redirect;
 use super::slots::NodeIndex;
 use super::wire::Wire;
@@ -135,7 +136,8 @@ impl Upstream {
 
     async fn greeted(&self, node: &NodeId) -> io::Result<(Wire, u64)> {
         let mut wire = Wire::connect(node, &self.options, &self.shared).await?;
-        let id = handshake::introduce(&mut wire, &self.options).await?;
+        let whom = Whom { node, table: &self.shared.table };
+        let id = handshake::introduce(&mut wire, &self.options, whom).await?;
         Ok((wire, id))
     }
 

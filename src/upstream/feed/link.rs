@@ -15,6 +15,7 @@ use crate::node::NodeId;
 use crate::resp::encode;
 use crate::upstream::backoff::Backoff;
 use crate::upstream::handshake;
+use crate::upstream::identity::Whom;
 use crate::upstream::slots::NodeIndex;
 use crate::upstream::wire::{Event, Wire};
 use crate::upstream::words;
@@ -82,7 +83,8 @@ impl Link {
     async fn connect(&self) -> io::Result<Wire> {
         let options = &self.feed.options;
         let mut wire = Wire::connect(&self.node, options, &self.feed.upstream).await?;
-        handshake::introduce(&mut wire, options).await?;
+        let whom = Whom { node: &self.node, table: &self.feed.upstream.table };
+        handshake::introduce(&mut wire, options, whom).await?;
         handshake::exempt(&mut wire, options).await?;
         Ok(wire)
     }

@@ -16,6 +16,7 @@ use crate::upstream::board::Link;
 use crate::upstream::call::{Call, Waiter, Waiting};
 use crate::upstream::error::Failure;
 use crate::upstream::handshake::{self, Track};
+use crate::upstream::identity::Whom;
 use crate::upstream::limits::NodeLimits;
 use crate::upstream::tracking::Tracking;
 use crate::upstream::wire::{Event, Wire};
@@ -85,13 +86,15 @@ impl Lane {
         let mut wire = Wire::connect(&self.node, options, &upstream.shared).await?;
         let track = upstream.tracks();
         let asked = if track { Track::Reads } else { Track::Nothing };
-        let greeting = handshake::greet(&mut wire, options, asked).await?;
+        let whom = Whom { node: &self.node, table: &upstream.shared.table };
+        let greeting = handshake::greet(&mut wire, options, asked, whom).await?;
         let run_id = upstream.shared.board.post_server(&self.node, &greeting.info);
         let refuses_tracking = track && greeting.untracked.is_some();
         self.learn(greeting.limits);
         {
             let mut state = self.state.borrow_mut();
             (state.run_id, state.refuses_tracking) = (run_id, refuses_tracking);
+            state.id = greeting.id;
         }
         if let Some(why) = greeting.untracked {
             if track {
@@ -152,6 +155,9 @@ impl Lane {
                 // that a simulated run can be repeated.
                 biased;
                 _ = ticks.tick() => {
+                    if self.is_stranger(upstream) {
+                        return End::Lost("the topology means another node to be at this address".to_owned());
+                    }
                     self.look_at_lease(&mut tracking, upstream);
                     self.beat(tracking.is_some(), upstream);
                 }
@@ -202,6 +208,12 @@ impl Lane {
             None => now + patience,
         };
         (next > now).then_some(next)
+    }
+
+    /// Whether the topology means another node by now than the one that was met.
+    fn is_stranger(&self, upstream: &Upstream) -> bool {
+        let state = self.state.borrow();
+        state.id.as_ref().is_some_and(|id| upstream.shared.table.stranger(&self.node, id).is_some())
     }
 
     /// Sends the heartbeat. It waits in line like any command, so it also tells a node that answers nobody. If tracking

@@ -45,6 +45,8 @@ struct State {
     run_id: Arc<str>,
     /// What the node hangs up on, as it said last.
     limits: NodeLimits,
+    /// Who that is in its cluster, if it says so.
+    id: Option<Arc<str>>,
     /// The node was asked to track and would not.
     refuses_tracking: bool,
     /// When a command or reply that takes more than one write or read last came along. A large value may take longer
@@ -77,6 +79,7 @@ impl Lane {
             epoch: None,
             run_id: Arc::default(),
             limits: NodeLimits::default(),
+            id: None,
             refuses_tracking: false,
             progress_at: 0,
             takes_no_writes: false,

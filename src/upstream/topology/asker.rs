@@ -14,11 +14,12 @@ use tokio::time;
 
 use super::control::Control;
 use super::kinship::Kinship;
-use super::{Map, Member, TopologyOptions, sentinel};
+use super::{Map, TopologyOptions, sentinel};
 use crate::node::NodeId;
 use crate::upstream::SharedUpstream;
 use crate::upstream::handshake::error_text;
 use crate::upstream::options::Deployment;
+use crate::upstream::slots::Member;
 use crate::upstream::words;
 
 /// So many are asked at a time.
@@ -233,15 +234,19 @@ async fn ask_one(
     shared: &SharedUpstream,
 ) -> (NodeId, bool, Result<Answer, String>) {
     let Candidate { node, configured, present } = candidate;
+    let is_sentinel = matches!(options.deployment, Deployment::Sentinel { .. });
     let asking = async {
         let (mut control, answers) = match present {
             Some(present) => present,
-            None => (Control::open(&node, &options.connection, shared).await?, 0),
+            None => {
+                let opened = Control::open(&node, &options.connection, shared).await;
+                (opened.map_err(|cause| if is_sentinel { sentinel::refusal(&cause) } else { cause })?, 0)
+            }
         };
         let (map, doubt) = match &options.deployment {
             Deployment::Sentinel { service, .. } => {
                 let [reply] = control.ask([&sentinel::question(service)], &options.connection).await?;
-                (sentinel::read(&reply, &node, service)?, None)
+                (sentinel::read(&reply, &node, service, &options.connection.address_map)?, None)
             }
             _ => ask_cluster(&mut control, options).await?,
         };
@@ -266,7 +271,7 @@ async fn ask_cluster(
         };
         return Err(format!("{error}{hint}"));
     }
-    let map = Map::read(&slots, control.node())?;
+    let map = Map::read(&slots, control.node(), &options.connection.address_map)?;
     if map.owned.is_empty() {
         return Err("the node knows no slots".to_owned());
     }

@@ -45,7 +45,7 @@ impl<F: Fn(Vec<Slot>)> Keeper<F> {
         match answer {
             Ok(map) => {
                 let first = table.refreshes() == 0;
-                let moved = table.replace(&map.owned, &map.nodes(), asked);
+                let moved = table.replace(&map.owned, &map.members, asked);
                 if first || self.failing {
                     let slots: usize = map.owned.iter().map(|(slots, _)| slots.len()).sum();
                     tracing::info!(slots, "the upstream is known");

@@ -31,7 +31,7 @@ impl Kinship {
 mod tests {
     use super::*;
     use crate::node::NodeId;
-    use crate::upstream::topology::Member;
+    use crate::upstream::slots::Member;
 
     fn map(ids: &[&str]) -> Map {
         let member = |(place, id): (usize, &&str)| {

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use crate::key::SLOT_COUNT;
 use crate::node::NodeId;
 use crate::resp::cursor::{self, Elements, Head};
+use crate::upstream::address_map::AddressMap;
 use crate::upstream::redirect::address;
+use crate::upstream::slots::Member;
 
 /// Nodes of one cluster, replicas too. Redis is made for a thousand.
 const NODES_MAX: usize = 4096;
@@ -25,15 +27,6 @@ pub struct Map {
     pub owned: Vec<(RangeInclusive<u16>, NodeId)>,
     /// Every node, replicas too, each address once.
     pub members: Vec<Member>,
-}
-
-/// One node of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Where it is.
-    pub node: NodeId,
-    /// Who it is: the id that it has in its cluster for life. One server alone has none.
-    pub id: Option<Arc<str>>,
 }
 
 /// Takes the nodes of a map, each address once.
@@ -52,11 +45,6 @@ impl Map {
         Map { owned, members: vec![Member { node, id: None }] }
     }
 
-    /// Where its nodes are.
-    pub(super) fn nodes(&self) -> Vec<NodeId> {
-        self.members.iter().map(|member| member.node.clone()).collect()
-    }
-
     /// The ids of its nodes.
     pub(super) fn ids(&self) -> impl Iterator<Item = &Arc<str>> {
         self.members.iter().filter_map(|member| member.id.as_ref())
@@ -66,7 +54,7 @@ impl Map {
     ///
     /// # Errors
     /// What cannot be, in words.
-    pub(super) fn read(reply: &[u8], asked: &NodeId) -> Result<Map, String> {
+    pub(super) fn read(reply: &[u8], asked: &NodeId, addresses: &AddressMap) -> Result<Map, String> {
         let wrong = |what: &str| format!("CLUSTER SLOTS has {what}");
         let unknown = || wrong("an unknown shape");
         let no_address = || wrong("a node that has no address");
@@ -88,7 +76,8 @@ impl Map {
                 }
             }
             for (index, node) in range.enumerate() {
-                let (node, id) = node.and_then(|node| place(node, asked)).ok_or_else(no_address)?;
+                let (node, id) =
+                    node.and_then(|node| place(node, asked, addresses)).ok_or_else(no_address)?;
                 if index == 0 {
                     owned.push((slots.clone(), node.clone()));
                 }
@@ -118,7 +107,7 @@ impl Members {
 ///
 /// No endpoint means the host of whoever was asked. One that is empty or `?` is not known by the name that is preferred
 /// there; the others stand in the last part, under `ip` and `hostname`.
-fn place(node: &[u8], asked: &NodeId) -> Option<(NodeId, Option<Arc<str>>)> {
+fn place(node: &[u8], asked: &NodeId, addresses: &AddressMap) -> Option<(NodeId, Option<Arc<str>>)> {
     let mut parts = items(node)?;
     let endpoint = parts.next()??;
     let port = u16::try_from(number(parts.next()??)?).ok()?;
@@ -132,7 +121,7 @@ fn place(node: &[u8], asked: &NodeId) -> Option<(NodeId, Option<Arc<str>>)> {
             host => host,
         },
     };
-    Some((address(host, port, asked)?, id))
+    Some((address(host, port, asked, addresses)?, id))
 }
 
 /// An address, or else a name, in what a node says of itself beside the endpoint that is preferred.
@@ -200,7 +189,7 @@ mod tests {
     }
 
     fn read(ranges: &[String]) -> Result<Map, String> {
-        Map::read(array(ranges).as_bytes(), &asked())
+        Map::read(array(ranges).as_bytes(), &asked(), &AddressMap::default())
     }
 
     fn asked() -> NodeId {
@@ -285,7 +274,8 @@ mod tests {
             assert!(said.contains("CLUSTER SLOTS") && said.contains(why), "{said}");
         }
         for reply in ["+OK\r\n", "%1\r\n:1\r\n:2\r\n", "_\r\n", ":5\r\n", "$2\r\nab\r\n"] {
-            assert!(Map::read(reply.as_bytes(), &asked()).unwrap_err().contains("unknown shape"), "{reply}");
+            let read = Map::read(reply.as_bytes(), &asked(), &AddressMap::default());
+            assert!(read.unwrap_err().contains("unknown shape"), "{reply}");
         }
     }
 

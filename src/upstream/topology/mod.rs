@@ -18,7 +18,7 @@ use super::options::{Deployment, UpstreamOptions};
 use crate::key::Slot;
 use asker::Asker;
 use keeper::Keeper;
-pub use map::{Map, Member};
+pub use map::Map;
 
 /// What the topology needs to know.
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 use super::Map;
 use super::map::{items, number, text};
 use crate::node::NodeId;
+use crate::upstream::address_map::AddressMap;
 use crate::upstream::handshake::error_text;
 use crate::upstream::redirect::address;
 
@@ -11,19 +12,37 @@ pub(super) fn question(service: &str) -> [&str; 3] {
     ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", service]
 }
 
+/// Why a Sentinel refused us, and what would help.
+pub(super) fn refusal(cause: &str) -> String {
+    let hint = if cause.starts_with("NOAUTH") {
+        "; the Sentinel wants a password: sentinel_password_file, with sentinel_username if it has users (those of upstream are \
+         for the servers alone)"
+    } else if cause.starts_with("WRONGPASS") {
+        "; it is the Sentinel that refuses sentinel_username and sentinel_password_file"
+    } else {
+        ""
+    };
+    format!("{cause}{hint}")
+}
+
 /// Reads its answer: the master owns all slots.
 ///
 /// # Errors
 /// It names no master; in words.
-pub(super) fn read(reply: &[u8], asked: &NodeId, service: &str) -> Result<Map, String> {
+pub(super) fn read(
+    reply: &[u8],
+    asked: &NodeId,
+    service: &str,
+    addresses: &AddressMap,
+) -> Result<Map, String> {
     if let Some(error) = error_text(reply) {
-        return Err(error);
+        return Err(refusal(&error));
     }
     let master = || {
         let mut parts = items(reply)?;
         let host = text(parts.next()??).filter(|host| !host.is_empty())?;
         let port = u16::try_from(number(parts.next()??)?).ok()?;
-        address(host, port, asked)
+        address(host, port, asked, addresses)
     };
     let master = master().ok_or_else(|| format!("the Sentinel knows no service {service:?}"))?;
     Ok(Map::of_one(master))
@@ -34,7 +53,7 @@ mod tests {
     use super::*;
 
     fn read_from(reply: &[u8]) -> Result<Map, String> {
-        read(reply, &NodeId::new("10.0.0.9:26379"), "main")
+        read(reply, &NodeId::new("10.0.0.9:26379"), "main", &AddressMap::default())
     }
 
     #[test]
@@ -61,6 +80,6 @@ mod tests {
             let said = read_from(reply).unwrap_err();
             assert!(said.contains("knows no service \"main\""), "{said}");
         }
-        assert_eq!(read_from(b"-NOAUTH no\r\n").unwrap_err(), "NOAUTH no");
+        assert_eq!(read_from(b"-ERR no\r\n").unwrap_err(), "ERR no");
     }
 }

@@ -1,0 +1,100 @@
+//! Who is at the other end of a connection: a node of a cluster keeps its id for life, whatever becomes of its address.
+//!
+//! An address may be given to another node, even to one of another cluster, which would carry commands out as readily. So
+//! each connection asks who it met before any command, and compares that with whom the topology means. Who may not ask, and
+//! a server that has no id, is taken for who was meant.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::handshake::error_text;
+use super::pulse::Heartbeat;
+use super::slots::SlotTable;
+use super::words;
+use crate::node::NodeId;
+use crate::resp::cursor::{self, Head};
+use crate::resp::encode;
+
+/// Whom a connection is meant to reach.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whom<'a> {
+    /// The address.
+    pub(super) node: &'a NodeId,
+    /// What says who is there.
+    pub(super) table: &'a SlotTable,
+}
+
+// === impl Whom ===
+
+impl Whom<'_> {
+    /// What is asked, if this is a server that has an id.
+    pub(super) fn question(heartbeat: Heartbeat) -> Option<Bytes> {
+        (heartbeat == Heartbeat::ClusterInfo).then(|| encode::request(&["CLUSTER", "MYID"]))
+    }
+
+    /// Who answered, if that was said.
+    ///
+    /// # Errors
+    /// It is another node than the topology means, which is asked for anew.
+    pub(super) fn recognise(self, reply: &[u8]) -> io::Result<Option<Arc<str>>> {
+        let Some(id) = said(reply) else { return Ok(None) };
+        match self.table.stranger(self.node, &id) {
+            None => Ok(Some(id)),
+            Some(meant) => {
+                self.table.ask_refresh();
+                Err(io::Error::other(format!(
+                    "another node is at this address, {}, and the topology means {}; it is asked for anew",
+                    words::cut(id.as_bytes()),
+                    words::cut(meant.as_bytes())
+                )))
+            }
+        }
+    }
+}
+
+/// The id in a reply to the question.
+fn said(reply: &[u8]) -> Option<Arc<str>> {
+    if error_text(reply).is_some() {
+        return None;
+    }
+    match cursor::head(reply)? {
+        Head::Blob { kind: b'$', body } => {
+            std::str::from_utf8(body).ok().filter(|id| !id.is_empty()).map(Arc::from)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::slots::Member;
+
+    #[test]
+    fn another_node_than_the_topology_means_is_noticed_and_the_topology_asked() {
+        let (table, node, unknown) = (SlotTable::default(), NodeId::new("a:1"), NodeId::new("b:1"));
+        let member = Member { node: node.clone(), id: Some("id".into()) };
+        let nameless = Member { node: NodeId::new("c:1"), id: None };
+        table.replace(&[(0..=9, node.clone())], &[member, nameless.clone()], 0);
+        let recognise = |node: &NodeId, reply: &[u8]| {
+            Whom { node, table: &table }.recognise(reply).map_err(|error| error.to_string())
+        };
+        assert_eq!(recognise(&node, b"$2\r\nid\r\n"), Ok(Some("id".into())));
+        assert_eq!(table.refresh_asked(), 0);
+        let said = recognise(&node, b"$5\r\nother\r\n").unwrap_err();
+        assert!(said.contains("another node is at this address, other, and the topology means id"), "{said}");
+        assert_eq!(table.refresh_asked(), 1);
+        // Who does not say, and whom the topology does not know by an id, cannot be told.
+        for reply in
+            [&b"-NOPERM no\r\n"[..], b"-ERR unknown subcommand\r\n", b"_\r\n", b"+OK\r\n", b"$0\r\n\r\n"]
+        {
+            assert_eq!(recognise(&node, reply), Ok(None));
+        }
+        for node in [&unknown, &nameless.node] {
+            assert_eq!(recognise(node, b"$5\r\nother\r\n"), Ok(Some("other".into())));
+        }
+        assert_eq!(table.refresh_asked(), 1);
+    }
+}
