@@ -180,7 +180,7 @@ fn the_page_lists_every_command_under_what_the_table_says_of_it() {
 }
 
 /// One of each, with what an operator would read there.
-fn failures() -> [(Failure, &'static str); 12] {
+fn failures() -> [(Failure, &'static str); 13] {
     let node = || NodeId::new("10.0.0.1:6379");
     let cause = || "Connection refused (os error 111)".to_owned();
     let slot = Slot::of(b"foo");
@@ -193,6 +193,14 @@ fn failures() -> [(Failure, &'static str); 12] {
         (
             Failure::Unreachable { node: node(), cause: cause() },
             "the node is down; it is tried again and again",
+        ),
+        (
+            Failure::Unreachable {
+                node: node(),
+                cause: "it is a node of a cluster: the upstream must be redis-cluster://10.0.0.1:6379"
+                    .to_owned(),
+            },
+            "the upstream is said to be one server; over a Unix socket, HOST:PORT stands for the address of any node",
         ),
         (
             Failure::Lost { node: node(), cause: "closed by the node".to_owned() },

@@ -92,6 +92,7 @@ pub(super) fn upstream(config: &Config, login: Login) -> UpstreamOptions {
         dedicated_max: upstream.dedicated_max,
         dedicated_idle_max: upstream.dedicated_idle_max,
         dedicated_idle_timeout: upstream.dedicated_idle_timeout,
+        refresh_gap_min: upstream.topology_refresh_gap_min,
         backoff_min: upstream.backoff_min,
         backoff_max: upstream.backoff_max,
         // Long enough that the topology was read again before the mark is gone.

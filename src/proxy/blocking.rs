@@ -84,7 +84,8 @@ impl Proxy {
             proxy.stats.waits_begun.bump();
             let outcome = proxy.wait_anywhere(&blocking).await;
             proxy.stats.waits_ended.bump();
-            let outcome = outcome.map(|frame| UpstreamReply { frame, rerouted: true, tracked: false });
+            let outcome =
+                outcome.map(|frame| UpstreamReply { frame, rerouted: true, tracked: false, by: None });
             if let (Some(slot), Some(due)) = (slot, due)
                 && may_have_written(&outcome)
             {
@@ -195,7 +196,7 @@ impl Proxy {
             self.upstream.refreshed(self.settings.patience).await;
             return Round::GoOn(None);
         }
-        match self.upstream.redirected(&reply, blocking.slot, node) {
+        match self.upstream.redirected(&reply, blocking.slot, node).await {
             Some(elsewhere) => Round::GoOn(Some(elsewhere)),
             None => Round::Over(reply),
         }

@@ -235,7 +235,8 @@ mod tests {
     #[test]
     fn what_a_node_did_not_do_is_counted_by_key() {
         let answered = |frame: &'static [u8], keys| {
-            let reply = UpstreamReply { frame: Bytes::from_static(frame), rerouted: false, tracked: false };
+            let reply =
+                UpstreamReply { frame: Bytes::from_static(frame), rerouted: false, tracked: false, by: None };
             missed(&Ok(reply), keys)
         };
         assert_eq!(answered(b":1\r\n", 1), None);

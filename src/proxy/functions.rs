@@ -26,6 +26,9 @@ const NAME_BYTES_MAX: usize = 128;
 /// How long it is remembered that no node has a function.
 const ABSENT_NANOS_MAX: Nanos = 1_000_000_000;
 
+/// A function that answers as if it were not there is looked for again at most so often.
+const LOOK_AGAIN_NANOS: Nanos = 1_000_000_000;
+
 /// Which functions were looked for on which nodes.
 #[derive(Debug, Default)]
 pub(super) struct Functions {
@@ -37,6 +40,8 @@ struct Seen {
     host: Host,
     /// Until when that nobody has it is believed; `None` when it is there.
     absent_until: Option<Nanos>,
+    /// Until when nothing that a call answers makes it be looked for again: the words may be those of the function.
+    settled_until: Nanos,
 }
 
 // === impl Proxy ===
@@ -116,14 +121,17 @@ impl Functions {
         if self.seen.len() >= FUNCTIONS_MAX {
             self.seen.clear();
         }
-        let absent_until = (!found).then(|| clock::now() + ABSENT_NANOS_MAX);
-        self.seen.insert((host.node, name), Seen { host, absent_until });
+        let now = clock::now();
+        let absent_until = (!found).then(|| now + ABSENT_NANOS_MAX);
+        let settled_until = now + LOOK_AGAIN_NANOS;
+        self.seen.insert((host.node, name), Seen { host, absent_until, settled_until });
     }
 
     /// A node did not have a function that it was believed to have.
     fn lost(&mut self, host: &Host, name: &[u8]) {
         let key = (host.node, name.to_vec());
-        if self.seen.get(&key).is_some_and(|seen| seen.absent_until.is_none()) {
+        let is_old = |seen: &Seen| seen.absent_until.is_none() && seen.settled_until <= clock::now();
+        if self.seen.get(&key).is_some_and(is_old) {
             self.seen.remove(&key);
         }
     }

@@ -291,7 +291,7 @@ mod tests {
     use crate::upstream::UpstreamReply;
 
     fn said(frame: &'static str, rerouted: bool) -> Outcome {
-        Ok(UpstreamReply { frame: Bytes::from_static(frame.as_bytes()), rerouted, tracked: true })
+        Ok(UpstreamReply { frame: Bytes::from_static(frame.as_bytes()), rerouted, tracked: true, by: None })
     }
 
     #[test]

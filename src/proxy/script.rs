@@ -11,7 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::forward::{Destination, Reach};
 use super::scripts::{Host, Sha};
-use super::{Answer, Caller, Proxy, Route, failure_reply, render};
+use super::{Answer, Caller, Proxy, Route, failure_reply, render, stopped};
 use crate::command::{Flags, Script, Spec};
 use crate::resp::cursor::{self, Head};
 use crate::resp::encode;
@@ -103,7 +103,10 @@ impl Proxy {
         let (own_writes, sent) = (caller.own_writes.clone(), caller.own_writes.sent());
         Answer::Later(Box::pin(async move {
             let mut outcome = errand.settle().await;
-            if is_no_script(&outcome) {
+            // Unless these are words of the script itself, which has run.
+            if let Some(node) = said_no_script(&outcome)
+                && proxy.lacks_script(node, sha).await
+            {
                 host.iter().for_each(|host| proxy.memory.scripts.gone_from(sha, host));
                 // It did not run. What the session has sent since may not come before it: then the client is told.
                 if own_writes.sent() == sent {
@@ -119,6 +122,14 @@ impl Proxy {
             }
             render(outcome, route.form, &owned, resp)
         }))
+    }
+
+    /// Whether a node itself says that it does not have a script.
+    async fn lacks_script(self: &Rc<Proxy>, node: NodeIndex, sha: Sha) -> bool {
+        let bytes = encode::request(&[&b"SCRIPT"[..], b"EXISTS", sha.as_bytes()]);
+        let call = Call { bytes, slot: None, reads_only: true, foreign: false };
+        let outcome = self.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
+        outcome.is_ok_and(|reply| &reply.frame[..] == b"*1\r\n:0\r\n")
     }
 
     /// Asks the nodes for a script that is not known here: those that can tell (SCRIPT SHOW of Valkey 8) do.
@@ -240,8 +251,9 @@ pub(super) fn with_body(request: &Request<'_>, body: &[u8]) -> OwnedRequest {
     OwnedRequest::from_args([name, body].into_iter().chain(request.args().skip(2)))
 }
 
-fn is_no_script(outcome: &Outcome) -> bool {
-    outcome.as_ref().is_ok_and(|reply| reply.frame.starts_with(b"-NOSCRIPT"))
+/// The node that said, as it reads, that it does not have the script.
+fn said_no_script(outcome: &Outcome) -> Option<NodeIndex> {
+    outcome.as_ref().ok().filter(|reply| reply.frame.starts_with(b"-NOSCRIPT"))?.by
 }
 
 /// Whether the reply shows that the server took the script in. Errors that may have come before that do not count: of

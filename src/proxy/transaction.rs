@@ -278,19 +278,19 @@ impl Proxy {
         let exec = replies.pop().unwrap_or_default();
         if !exec.starts_with(b"-") {
             connection.give_back();
-            return Ok(UpstreamReply { frame: exec, rerouted: false, tracked: false });
+            return Ok(UpstreamReply { frame: exec, rerouted: false, tracked: false, by: None });
         }
         let refusal = replies.iter().find(|reply| reply.starts_with(b"-")).unwrap_or(&exec);
-        let redirected = self.upstream.redirected(refusal, slot, connection.node()).is_some();
+        let redirected = self.upstream.redirected(refusal, slot, connection.node()).await.is_some();
         let frame = if redirected { return Ok(changed()) } else { exec_abort(refusal) };
         connection.give_back();
-        Ok(UpstreamReply { frame, rerouted: false, tracked: false })
+        Ok(UpstreamReply { frame, rerouted: false, tracked: false, by: None })
     }
 }
 
 /// What EXEC answers when a watched key has changed, or when nobody can tell any more.
 fn changed() -> UpstreamReply {
-    UpstreamReply { frame: Bytes::from_static(b"_\r\n"), rerouted: false, tracked: false }
+    UpstreamReply { frame: Bytes::from_static(b"_\r\n"), rerouted: false, tracked: false, by: None }
 }
 
 // === impl Element ===

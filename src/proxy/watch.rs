@@ -171,7 +171,9 @@ impl Proxy {
         }
         let (connection, reply) = watch_more(connection, bytes).await;
         match connection {
-            Some(connection) if self.upstream.redirected(&reply, Some(slot), connection.node()).is_some() => {
+            Some(connection)
+                if self.upstream.redirected(&reply, Some(slot), connection.node()).await.is_some() =>
+            {
                 (None, Bytes::from_static(OK))
             }
             connection => (connection, reply),
@@ -189,7 +191,7 @@ impl Proxy {
                 Some(connection) if reply.starts_with(b"-") => connection,
                 kept => return (kept, reply),
             };
-            let Some(elsewhere) = self.upstream.redirected(&reply, Some(slot), refused.node()) else {
+            let Some(elsewhere) = self.upstream.redirected(&reply, Some(slot), refused.node()).await else {
                 refused.give_back();
                 return (None, reply);
             };

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::error::Failure;
+use super::slots::NodeIndex;
 use super::transaction::{SLOT_IS_MOVING, exec_abort};
 use crate::clock::Nanos;
 use crate::key::Slot;
@@ -33,6 +34,8 @@ pub struct UpstreamReply {
     /// Whether it came over a connection that is tracked and trusted: the node will tell when it is not true any more, or
     /// the loss of the connection will be told.
     pub tracked: bool,
+    /// The node that said it over a connection that all share.
+    pub by: Option<NodeIndex>,
 }
 
 /// What becomes of a command.
@@ -54,6 +57,8 @@ pub(super) enum Waiter {
     Caller(oneshot::Sender<Outcome>),
     /// The connection itself: from this command on the node tracks what is read.
     Arming,
+    /// The connection itself: the server says whether it is a replica.
+    Role,
     /// Nobody: the command was sent for its effect on the connection.
     Nobody,
     /// The connection itself; the heartbeat was sent at this time.
@@ -67,12 +72,16 @@ pub(super) struct Waiting {
     pub(super) waiter: Waiter,
     /// When its sender stops waiting.
     pub(super) deadline: Nanos,
+    /// The node that it was sent to last.
+    pub(super) node: Option<NodeIndex>,
     /// Where it begins in the bytes of the present connection; `None` before it was queued there.
     pub(super) begins_at: Option<u64>,
     /// Which one it is of those on its slot.
     pub(super) number: u32,
     /// How often it was redirected.
     pub(super) redirects: u8,
+    /// Whether it goes behind ASKING.
+    pub(super) asking: bool,
     /// Whether it was sent before, on another connection.
     pub(super) rerouted: bool,
     /// What stands before its last reply, if it is a transaction.
@@ -142,9 +151,11 @@ impl Waiting {
             call,
             waiter,
             deadline,
+            node: None,
             begins_at: None,
             number: 0,
             redirects: 0,
+            asking: false,
             rerouted: false,
             parts: None,
         }
@@ -158,7 +169,7 @@ impl Waiting {
     /// Hands the reply to whoever waits; a caller whose client has gone no longer listens.
     pub(super) fn answer(self, frame: Bytes, tracked: bool) {
         if let Waiter::Caller(sender) = self.waiter {
-            let _ = sender.send(Ok(UpstreamReply { frame, rerouted: self.rerouted, tracked }));
+            let _ = sender.send(Ok(UpstreamReply { frame, rerouted: self.rerouted, tracked, by: self.node }));
         }
     }
 

@@ -14,6 +14,7 @@ use super::reach;
 use super::wire::Wire;
 use super::words;
 use crate::clock::{self, Nanos};
+use crate::node::NodeId;
 use crate::resp::{cursor, encode};
 
 /// What the node said.
@@ -71,10 +72,7 @@ pub(super) async fn greet(
     let replies = answers(wire, &bytes.freeze(), count, options).await?;
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_default();
-    if let Some(error) = error_text(&next()) {
-        options.login.note(&error);
-        return Err(refusal(&error));
-    }
+    take_hello(&next(), whom.node, options)?;
     let untracked = if arming.is_some() { error_text(&next()) } else { Some("L1 is off".to_owned()) };
     let info = String::from_utf8_lossy(&next()).into_owned();
     let pulse = options.heartbeat.read(&next());
@@ -110,18 +108,11 @@ pub(super) async fn introduce(wire: &mut Wire, options: &UpstreamOptions, whom: 
     bytes.extend_from_slice(question.as_deref().unwrap_or_default());
     let replies = answers(wire, &bytes.freeze(), 1 + usize::from(question.is_some()), options).await?;
     let greeting = replies.first().map_or(&[][..], |reply| reply);
-    if let Some(error) = error_text(greeting) {
-        options.login.note(&error);
-        return Err(refusal(&error));
-    }
+    take_hello(greeting, whom.node, options)?;
     if let Some(reply) = replies.get(1) {
         whom.recognise(reply)?;
     }
-    let facts: Vec<&[u8]> = cursor::elements(greeting).into_iter().flatten().flatten().collect();
-    let id = facts
-        .chunks_exact(2)
-        .find(|fact| fact[0] == b"$2\r\nid\r\n")
-        .and_then(|fact| cursor::integer(fact[1]));
+    let id = fact(greeting, b"$2\r\nid\r\n").and_then(cursor::integer);
     let id = id.and_then(|id| u64::try_from(id).ok());
     id.ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, "the node did not say the id of the connection")
@@ -144,6 +135,27 @@ async fn answers(
     options: &UpstreamOptions,
 ) -> io::Result<Vec<Bytes>> {
     reach::in_time(wire.converse(bytes, replies), options.connect_timeout, "no answer").await
+}
+
+/// Whether the node takes us in, and is what the upstream is said to be: of a cluster that is taken for one server all seems
+/// well, but what is meant for all of its data reaches that of one node.
+fn take_hello(reply: &[u8], node: &NodeId, options: &UpstreamOptions) -> io::Result<()> {
+    if let Some(error) = error_text(reply) {
+        options.login.note(&error);
+        return Err(refusal(&error));
+    }
+    if options.is_cluster() || fact(reply, b"$4\r\nmode\r\n") != Some(b"$7\r\ncluster\r\n") {
+        return Ok(());
+    }
+    let address = if node.address().starts_with('/') { "HOST:PORT" } else { node.address() };
+    let text = format!("it is a node of a cluster: the upstream must be redis-cluster://{address}");
+    Err(io::Error::new(io::ErrorKind::Unsupported, text))
+}
+
+/// The value that the reply to HELLO has for `name`.
+fn fact<'a>(hello: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let facts: Vec<&[u8]> = cursor::elements(hello)?.flatten().collect();
+    facts.chunks_exact(2).find(|fact| fact[0] == name).map(|fact| fact[1])
 }
 
 /// The request that opens every connection.

@@ -35,6 +35,7 @@ mod queue;
 mod reach;
 mod redirect;
 mod slots;
+mod suspects;
 pub mod topology;
 mod tracking;
 mod transaction;
@@ -70,6 +71,7 @@ use call::{Waiter, Waiting};
 use dedicated::Idle;
 use lane::Lane;
 use redirect::Redirect;
+use suspects::Suspects;
 
 /// Redirects of one command that are followed.
 const REDIRECTS_MAX: u8 = 5;
@@ -112,6 +114,8 @@ pub struct Upstream {
     turn: Cell<usize>,
     /// Dedicated connections that nobody uses for the moment.
     idle: Idle,
+    /// Redirects that are not believed yet.
+    suspects: Suspects,
 }
 
 /// How the commands of one slot go.
@@ -136,7 +140,19 @@ impl Upstream {
     ) -> Rc<Upstream> {
         let routes = RefCell::new(vec![Route::default(); SLOT_COUNT].into());
         let (lanes, turn, idle) = (RefCell::default(), Cell::default(), Idle::default());
-        Rc::new(Upstream { worker, options, shared, lanes, routes, on_invalidation, stats, turn, idle })
+        let suspects = Suspects::default();
+        Rc::new(Upstream {
+            worker,
+            options,
+            shared,
+            lanes,
+            routes,
+            on_invalidation,
+            stats,
+            turn,
+            idle,
+            suspects,
+        })
     }
 
     /// Whether nodes are asked to track what is read.
@@ -230,7 +246,7 @@ impl Upstream {
         if let Some(former) = route.filter(|former| *former != owner) {
             let lanes = self.lanes.borrow();
             let lane = lanes.get(former.as_usize()).and_then(Option::as_ref);
-            if lane.is_some_and(|lane| lane.has(slot)) {
+            if lane.is_some_and(|lane| lane.has(slot)) || self.suspects.hold(slot) {
                 return former;
             }
         }
@@ -339,7 +355,7 @@ impl Upstream {
 
     /// Whether the slots are shared out among the nodes of a cluster, which one server alone knows nothing of.
     pub fn is_cluster(&self) -> bool {
-        self.options.heartbeat == Heartbeat::ClusterInfo
+        self.options.is_cluster()
     }
 
     /// Sends a command to this node, after everything that this worker sent there before.
@@ -349,10 +365,13 @@ impl Upstream {
 
     /// Waits until the owners of the slots were asked for once more, or `patience` is over.
     pub async fn refreshed(&self, patience: Duration) {
+        let _ = tokio::time::timeout(patience, self.refreshed_once()).await;
+    }
+
+    async fn refreshed_once(&self) {
         let number = self.shared.table.ask_refresh();
         let mut knowledge = self.shared.table.follow();
-        let refreshed = knowledge.wait_for(|_| self.shared.table.is_refreshed(number));
-        let _ = tokio::time::timeout(patience, refreshed).await;
+        knowledge.wait_for(|_| self.shared.table.is_refreshed(number)).await;
     }
 
     /// Whether all slots are one node's, as those of a standalone server are.
@@ -445,7 +464,7 @@ impl Upstream {
         (self.is_cluster() && slot == Some(redirect.slot())).then_some(redirect)
     }
 
-    /// Follows a redirect that a node answered to `waiting`.
+    /// Follows a redirect that a node answered to `waiting`, and that is believed.
     fn redirect(self: &Rc<Upstream>, redirect: Redirect, mut waiting: Waiting) {
         self.stats.upstream_redirects.add(1);
         waiting.rerouted = true;
@@ -467,6 +486,7 @@ impl Upstream {
         if let Some(failure) = lane.too_large(&waiting.call, waiting.parts.is_some()) {
             return waiting.fail(&failure);
         }
+        waiting.asking = asking;
         if asking {
             // The two must arrive together: neither is sent again after a loss.
             waiting.call.reads_only = false;
@@ -503,7 +523,7 @@ impl Upstream {
             lanes.resize(index.as_usize() + 1, None);
         }
         let lane = lanes[index.as_usize()].get_or_insert_with(|| {
-            let lane = Lane::new(self.node(index), &self.shared.ceiling);
+            let lane = Lane::new(index, self.node(index), &self.shared.ceiling);
             tokio::task::spawn_local(lane.clone().run(self.clone()));
             lane
         });

@@ -60,10 +60,21 @@ pub struct UpstreamOptions {
     pub dedicated_idle_max: usize,
     /// How long they are kept.
     pub dedicated_idle_timeout: Duration,
+    /// How much time lies between two questions to a node about what it said, at least.
+    pub refresh_gap_min: Duration,
     /// The first delay after a failed attempt to connect.
     pub backoff_min: Duration,
     /// The longest such delay.
     pub backoff_max: Duration,
     /// How long a slot that was seen on the move is kept out of L1.
     pub slot_moving: Duration,
+}
+
+// === impl UpstreamOptions ===
+
+impl UpstreamOptions {
+    /// Whether the slots are shared out among the nodes of a cluster, which one server alone knows nothing of.
+    pub fn is_cluster(&self) -> bool {
+        self.heartbeat == Heartbeat::ClusterInfo
+    }
 }

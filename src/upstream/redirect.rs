@@ -21,6 +21,12 @@ impl Redirect {
         let (Redirect::Moved(slot, _) | Redirect::Ask(slot, _)) = self;
         *slot
     }
+
+    /// Whom to ask.
+    pub(super) fn node(&self) -> &NodeId {
+        let (Redirect::Moved(_, node) | Redirect::Ask(_, node)) = self;
+        node
+    }
 }
 
 /// No name of a host is longer. It is repeated in the log and to clients.

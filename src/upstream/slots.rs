@@ -3,7 +3,7 @@
 //! A look is one load from an atomic. Redirects patch one slot at once; the topology replaces the table as a whole.
 //! Nodes are numbered in the order in which they were first heard of and keep their number.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -137,6 +137,12 @@ impl SlotTable {
     /// Whom the upstream means to be at `node`, if that is another one than `id`.
     pub(super) fn stranger(&self, node: &NodeId, id: &str) -> Option<Arc<str>> {
         lock(&self.named).get(node)?.clone().filter(|meant| **meant != *id)
+    }
+
+    /// A node of the upstream named these: so they are until the upstream is asked next.
+    pub(super) fn introduce(&self, nodes: &HashSet<NodeId>) {
+        let mut named = lock(&self.named);
+        nodes.iter().for_each(|node| _ = named.entry(node.clone()).or_default());
     }
 
     /// Replaces the table: `owned` gives the slots of each node, `members` all that are named, `asked` what
@@ -275,15 +281,17 @@ mod tests {
     #[test]
     fn those_are_named_whom_the_latest_answer_names() {
         let table = SlotTable::default();
-        let [a, b, replica] = ["a:1", "b:1", "r:1"].map(NodeId::new);
+        let [a, b, c, replica] = ["a:1", "b:1", "c:1", "r:1"].map(NodeId::new);
         let member = |node: &NodeId, id: &str| Member { node: node.clone(), id: Some(id.into()) };
         table.replace(&[(0..=9, a.clone())], &[member(&a, "1"), member(&replica, "2")], 0);
         assert_eq!(table.stranger(&a, "1"), None);
         assert_eq!(table.stranger(&a, "2"), Some("1".into()));
         assert_eq!(table.stranger(&b, "2"), None, "nobody is meant to be there");
         assert!(table.names(&a) && table.names(&replica) && !table.names(&b));
-        table.replace(&[(0..=9, b.clone())], &[], 0);
-        assert!(table.names(&b) && !table.names(&a) && !table.names(&replica));
+        table.introduce(&HashSet::from([b.clone()]));
+        assert!(table.names(&a) && table.names(&b));
+        table.replace(&[(0..=9, c.clone())], &[], 0);
+        assert!(table.names(&c) && !table.names(&b) && !table.names(&a) && !table.names(&replica));
     }
 
     #[test]

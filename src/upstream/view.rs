@@ -1,6 +1,6 @@
 //! What a node of a cluster says of itself in CLUSTER NODES: the slots that it owns, gives away and takes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use super::address_map::AddressMap;
@@ -18,6 +18,8 @@ pub struct NodeView {
     pub leaving: Vec<(Slot, NodeId)>,
     /// What it takes at the moment.
     pub arriving: Vec<Slot>,
+    /// All nodes that it knows, each under every name that it gives.
+    pub names: HashSet<NodeId>,
 }
 
 // === impl NodeView ===
@@ -38,11 +40,24 @@ impl NodeView {
             .collect();
         let own = lines()
             .find(|words| words.get(2).is_some_and(|flags| flags.split(',').any(|flag| flag == "myself")))?;
-        let mut view = NodeView::default();
+        let names = lines().filter(|words| words.get(2).is_some_and(|flags| is_known(flags)));
+        let names =
+            names.filter_map(|words| words.get(1).copied()).flat_map(|text| names_of(text, asked, map));
+        let mut view = NodeView { names: names.collect(), ..NodeView::default() };
         for word in own.iter().skip(8) {
             view.add(word, &addresses);
         }
         Some(view)
+    }
+
+    /// Whether it owns `slot`.
+    pub(super) fn owns(&self, slot: Slot) -> bool {
+        self.owned.iter().any(|slots| slots.contains(&slot.number()))
+    }
+
+    /// Whether it is giving `slot` away.
+    pub(super) fn is_leaving(&self, slot: Slot) -> bool {
+        self.leaving.iter().any(|(leaving, _)| *leaving == slot)
     }
 
     /// Adds `5-9`, `12`, `[93->-id]` or `[77-<-id]`.
@@ -72,6 +87,19 @@ fn node_at(text: &str, asked: &NodeId, map: &AddressMap) -> Option<NodeId> {
     address(host, port.parse().ok()?, asked, map)
 }
 
+/// The names of the node at `host:port@bus,hostname,field=value`.
+fn names_of(text: &str, asked: &NodeId, map: &AddressMap) -> Vec<NodeId> {
+    let hostname = text.split(',').nth(1).filter(|name| !name.is_empty() && !name.contains('='));
+    let port = || text.split(['@', ',']).next()?.rsplit_once(':')?.1.parse().ok();
+    let named = hostname.and_then(|host| address(host, port()?, asked, map));
+    node_at(text, asked, map).into_iter().chain(named).collect()
+}
+
+/// Whether a node with these flags is part of the cluster: one in handshake is whoever somebody said to meet.
+fn is_known(flags: &str) -> bool {
+    !flags.split(',').any(|flag| matches!(flag, "handshake" | "noaddr"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,7 +107,9 @@ mod tests {
     #[test]
     fn a_node_tells_of_its_slots() {
         let text = "ab 10.0.0.2:7001@17001,name master - 0 14 2 connected 0-4\n\
-                    07 :7000@17000 myself,master - 0 14 3 connected 5-9 12 [12->-ab] [77-<-ab]\n";
+                    07 :7000@17000 myself,master - 0 14 3 connected 5-9 12 [12->-ab] [77-<-ab]\n\
+                    cd 10.0.0.3:7001@17001,,shard-id=1 slave ab 0 14 2 connected\n\
+                    ef 10.0.0.9:7001@17001 handshake - 0 14 0 disconnected\n";
         let frame = format!("={}\r\ntxt:{text}\r\n", text.len() + 4);
         let asked = NodeId::new("10.0.0.1:7000");
         let slot = |number| Slot::from_number(number).unwrap();
@@ -87,7 +117,9 @@ mod tests {
             owned: vec![5..=9, 12..=12],
             leaving: vec![(slot(12), NodeId::new("10.0.0.2:7001"))],
             arriving: vec![slot(77)],
+            names: ["10.0.0.1:7000", "10.0.0.2:7001", "name:7001", "10.0.0.3:7001"].map(NodeId::new).into(),
         };
+        assert!(expected.owns(slot(12)) && expected.is_leaving(slot(12)) && !expected.owns(slot(10)));
         let map = AddressMap::default();
         assert_eq!(NodeView::read(frame.as_bytes(), &asked, &map), Some(expected));
         for other in [&b"-ERR no\r\n"[..], b"$2\r\nab\r\n", b"+OK\r\n"] {

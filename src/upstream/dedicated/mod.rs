@@ -117,7 +117,7 @@ impl Upstream {
         let mut dedicated = self.dedicated_to(&self.node(index)).await?;
         let frame = dedicated.converse(&request, 1).await?.pop().unwrap_or_default();
         dedicated.give_back();
-        Ok(UpstreamReply { frame, rerouted: false, tracked: false })
+        Ok(UpstreamReply { frame, rerouted: false, tracked: false, by: None })
     }
 
     async fn open(&self, node: &NodeId) -> Result<Link, Failure> {
@@ -143,8 +143,13 @@ impl Upstream {
 
     /// Where `frame`, which `node` answered to a command on `slot` on a dedicated connection, sends it on to, if it is a
     /// redirect. All that follows from it for the slot has been done then.
-    pub fn redirected(&self, frame: &[u8], slot: Option<Slot>, node: &NodeId) -> Option<Elsewhere> {
-        let redirect = self.redirect_of(frame, slot, node)?;
+    pub async fn redirected(
+        self: &Rc<Upstream>,
+        frame: &[u8],
+        slot: Option<Slot>,
+        node: &NodeId,
+    ) -> Option<Elsewhere> {
+        let redirect = self.weighed(self.redirect_of(frame, slot, node)?, node).await?;
         self.stats.upstream_redirects.add(1);
         self.note(&redirect);
         Some(match redirect {

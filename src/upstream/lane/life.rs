@@ -47,7 +47,12 @@ impl Lane {
                     // Behind the end of its epoch: whoever asks from here on is not served from it.
                     (upstream.on_invalidation)(&Invalidation::Node);
                 }
-                Err(error) => self.down(&error.to_string(), &mut backoff, &upstream).await,
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::Unsupported && !backoff.is_failing() {
+                        tracing::error!(node = %self.node, cause = %error, "the upstream is not what it is said to be");
+                    }
+                    self.down(&error.to_string(), &mut backoff, &upstream).await;
+                }
             }
         }
         let failure = self.unreachable("it is no longer part of the upstream");

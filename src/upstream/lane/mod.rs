@@ -22,6 +22,7 @@ use super::error::Failure;
 use super::handshake::UNTRACKED;
 use super::limits::NodeLimits;
 use super::queue::Queue;
+use super::slots::NodeIndex;
 use crate::clock::{self, Nanos};
 use crate::key::Slot;
 use crate::memory::{Ceiling, Kind, SMALL_BYTES};
@@ -30,6 +31,7 @@ use crate::node::{Epoch, NodeId};
 /// The connection to one node. It is made and lost in `life`; what comes in on it is dealt with in `receive`.
 #[derive(Debug)]
 pub(super) struct Lane {
+    index: NodeIndex,
     node: NodeId,
     state: RefCell<State>,
     wake: Notify,
@@ -56,6 +58,8 @@ struct State {
     takes_no_writes: bool,
     /// Not before is the connection ended for that again.
     stays_until: Nanos,
+    /// Not before is it asked again whether it is a replica.
+    role_asked_from: Nanos,
 }
 
 /// Where the connection stands; the transitions are in the file's opening comment.
@@ -71,7 +75,7 @@ enum Phase {
 // === impl Lane ===
 
 impl Lane {
-    pub(super) fn new(node: NodeId, ceiling: &Arc<Ceiling>) -> Rc<Lane> {
+    pub(super) fn new(index: NodeIndex, node: NodeId, ceiling: &Arc<Ceiling>) -> Rc<Lane> {
         let (phase, queue) = (Phase::Connecting, Queue::new(ceiling.hold(Kind::InFlight)));
         let state = State {
             phase,
@@ -84,8 +88,9 @@ impl Lane {
             progress_at: 0,
             takes_no_writes: false,
             stays_until: 0,
+            role_asked_from: 0,
         };
-        Rc::new(Lane { node, state: RefCell::new(state), wake: Notify::new() })
+        Rc::new(Lane { index, node, state: RefCell::new(state), wake: Notify::new() })
     }
 
     /// Who answers on the present connection, as it calls itself; empty when that is not known.
@@ -188,10 +193,11 @@ impl Lane {
     }
 
     /// Puts a command at the end of the line; redirects come here from another node's line.
-    pub(super) fn enqueue(&self, waiting: Waiting) {
+    pub(super) fn enqueue(&self, mut waiting: Waiting) {
         if let Some(failure) = self.too_large(&waiting.call, waiting.parts.is_some()) {
             return waiting.fail(&failure);
         }
+        waiting.node = Some(self.index);
         let mut state = self.state.borrow_mut();
         match &state.phase {
             Phase::Connecting | Phase::Up => {
@@ -219,7 +225,9 @@ impl Lane {
     fn bound_reached(&self, call: &Call, upstream: &Upstream) -> Option<&'static str> {
         let state = self.state.borrow();
         let options = &upstream.options;
-        if state.queue.len() >= options.in_flight_max {
+        // What was redirected and waits until that is believed is still in flight.
+        let (suspects, their_bytes) = upstream.suspects.load(self.index);
+        if state.queue.len() + suspects >= options.in_flight_max {
             return Some("upstream_in_flight_max");
         }
         let (bytes, more) = (state.queue.bytes(), call.bytes.len());
@@ -231,6 +239,7 @@ impl Lane {
             return Some("memory_max");
         }
         // One command is let through whatever its size.
+        let bytes = bytes + their_bytes;
         (bytes > 0 && bytes + more > options.in_flight_bytes_max).then_some("upstream_in_flight_bytes_max")
     }
 

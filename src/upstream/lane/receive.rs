@@ -11,7 +11,7 @@ use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
 use crate::upstream::Upstream;
 use crate::upstream::board::Link;
-use crate::upstream::call::{UpstreamReply, Waiter, Waiting};
+use crate::upstream::call::{Call, UpstreamReply, Waiter, Waiting};
 use crate::upstream::error::Failure;
 use crate::upstream::pulse::{Heartbeat, Pulse};
 use crate::upstream::push::{self, Push};
@@ -60,14 +60,34 @@ impl Lane {
         Err(io::Error::other("the server takes no writes: its name is resolved anew"))
     }
 
-    /// Takes note of an error that says who the node is, or is not.
-    fn doubt(&self, error: &[u8], upstream: &Upstream) {
-        if is_about_topology(error) {
+    /// Takes note of an error that says who the node is, or is not. Where the words may be those of a script, one server is
+    /// asked what it is; the nodes of a cluster and those that sentinels watch are asked all the time.
+    fn doubt(&self, error: &[u8], foreign: bool, upstream: &Upstream) {
+        if is_about_topology(error) && !foreign {
             upstream.shared.table.ask_refresh();
         }
-        if error.starts_with(b"-READONLY") && upstream.options.heartbeat == Heartbeat::Ping {
-            self.state.borrow_mut().takes_no_writes = true;
+        if !error.starts_with(b"-READONLY") || upstream.options.heartbeat != Heartbeat::Ping {
+            return;
         }
+        match foreign {
+            false => self.state.borrow_mut().takes_no_writes = true,
+            true => self.ask_role(upstream),
+        }
+    }
+
+    /// Asks one server whether it is a replica, at most once in [`STAY`].
+    fn ask_role(&self, upstream: &Upstream) {
+        let now = clock::now();
+        let mut state = self.state.borrow_mut();
+        if now < state.role_asked_from {
+            return;
+        }
+        state.role_asked_from = now + clock::nanos(STAY);
+        drop(state);
+        let bytes = Heartbeat::Role.request();
+        let call = Call { bytes, slot: None, reads_only: true, foreign: false };
+        let deadline = now + clock::nanos(upstream.options.request_timeout);
+        self.enqueue(Waiting::new(call, Waiter::Role, deadline));
     }
 
     /// Whoever asked for a reply that is too long is told so, and nobody asks for it again on the next connection.
@@ -116,7 +136,8 @@ impl Lane {
             Waiter::Caller(sender) => {
                 let tracked = is_trusted(tracking.as_ref(), now);
                 // A caller whose client has gone no longer listens.
-                let _ = sender.send(Ok(UpstreamReply { frame, rerouted: waiting.rerouted, tracked }));
+                let (rerouted, by) = (waiting.rerouted, waiting.node);
+                let _ = sender.send(Ok(UpstreamReply { frame, rerouted, tracked, by }));
             }
             Waiter::Arming if is_error => {
                 let why = words::cut(frame.trim_ascii_end());
@@ -133,38 +154,48 @@ impl Lane {
                 }
                 self.publish(tracking.as_ref(), upstream);
             }
+            Waiter::Role => {
+                if frame.starts_with(b"*5\r\n$5\r\nslave\r\n") {
+                    self.state.borrow_mut().takes_no_writes = true;
+                }
+            }
             Waiter::Nobody => {}
         }
         Ok(())
     }
 
     fn error_reply(&self, frame: Bytes, waiting: Waiting, tracked: bool, upstream: &Rc<Upstream>) {
-        match upstream.redirect_of(&frame, waiting.call.slot, &self.node) {
-            Some(redirect) => upstream.redirect(redirect, waiting),
-            None if waiting.call.foreign => waiting.answer(frame, tracked),
+        let foreign = waiting.call.foreign;
+        let redirect = upstream.redirect_of(&frame, waiting.call.slot, &self.node);
+        // What may be the client's own words comes back whole.
+        let words = if foreign { frame } else { words::redirect_cut(frame) };
+        match redirect {
+            Some(redirect) => upstream.weigh(redirect, self.index, waiting, words),
             None => {
-                self.doubt(&frame, upstream);
-                waiting.answer(words::redirect_cut(frame), tracked);
+                self.doubt(&words, foreign, upstream);
+                waiting.answer(words, tracked);
             }
         }
     }
 
-    /// EXEC carried out nothing. What was refused at its place in the transaction says why.
+    /// EXEC carried out nothing. What was refused at its place in the transaction says why: scripts had no say in that,
+    /// as none had begun.
     fn transaction_refused(&self, exec: Bytes, waiting: Waiting, upstream: &Rc<Upstream>) {
         let refusal = waiting.parts.as_ref().and_then(|parts| parts.refusal()).cloned();
         let cause = refusal.as_ref().unwrap_or(&exec);
-        match upstream.redirect_of(cause, waiting.call.slot, &self.node) {
+        let redirect = upstream.redirect_of(cause, waiting.call.slot, &self.node);
+        if redirect.is_none() {
+            self.doubt(cause, false, upstream);
+        }
+        let aborted = refusal.map(|refusal| exec_abort(&words::redirect_cut(refusal))).unwrap_or(exec);
+        match redirect {
             // ASKING holds for one command and cannot be said inside MULTI, so no node can carry this out now.
             Some(redirect @ Redirect::Ask(..)) => {
                 upstream.note(&redirect);
                 waiting.answer_moving();
             }
-            Some(moved) => upstream.redirect(moved, waiting),
-            None => {
-                self.doubt(cause, upstream);
-                let aborted = refusal.map(|refusal| exec_abort(&words::redirect_cut(refusal)));
-                waiting.answer(aborted.unwrap_or(exec), false);
-            }
+            Some(moved) => upstream.weigh(moved, self.index, waiting, aborted),
+            None => waiting.answer(aborted, false),
         }
     }
 
