@@ -108,14 +108,16 @@ fn command() -> Command {
 }
 
 fn flag(key: &'static Key) -> Arg {
-    Arg::new(key.name)
+    let flag = Arg::new(key.name)
         .long(key.flag())
         .value_name(key.value)
         .help(format!("{} [env: {}]", described(key), key.variable()))
         .action(if key.list { ArgAction::Append } else { ArgAction::Set })
         .help_heading((key.group == Group::Bounds).then_some("Bounds and deadlines"))
         // `--lease -1s` is for the validation to refuse, in the same list as everything else.
-        .allow_hyphen_values(true)
+        .allow_hyphen_values(!key.is_switch());
+    // What is on or off is on when nothing is said of it.
+    if key.is_switch() { flag.num_args(0..=1).default_missing_value("true") } else { flag }
 }
 
 fn described(key: &Key) -> String {
@@ -200,6 +202,25 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_that_is_named_is_on() {
+        let allowed = |arguments: &str| {
+            let arguments = format!("nearside serve --upstream redis://h {arguments}");
+            let arguments = arguments.split_whitespace().map(OsString::from);
+            match Invocation::parse(arguments, []).unwrap() {
+                Invocation::Serve(config, _) => config.listen.allow_remote,
+                Invocation::Dev(_) => panic!("it is to serve"),
+            }
+        };
+        assert!(!allowed(""));
+        assert!(
+            allowed("--allow-remote")
+                && allowed("--allow-remote --workers 1")
+                && allowed("--allow-remote true")
+        );
+        assert!(!allowed("--allow-remote false") && !allowed("--allow-remote=false"));
+    }
+
+    #[test]
     fn the_help_text_names_every_key() {
         let help = usage("nearside serve --help");
         assert_eq!(help.exit_code(), 0);
@@ -207,7 +228,10 @@ mod tests {
         let (main, bounds) = help.split_once("Bounds and deadlines:").expect("two parts");
         for key in KEYS {
             let part = if key.group == Group::Main { main } else { bounds };
-            let flag = format!("--{} <{}>", key.flag(), key.value);
+            // What is on or off need not be said.
+            let value =
+                if key.is_switch() { format!("[<{}>]", key.value) } else { format!("<{}>", key.value) };
+            let flag = format!("--{} {value}", key.flag());
             assert!(part.contains(&flag) && part.contains(&key.variable()), "{}", key.name);
         }
     }

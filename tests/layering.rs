@@ -42,7 +42,7 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("pubsub", &["glob", "mailbox", "clients", "upstream"]),
     ("proxy", &["wait", "resp", "command", "policy", "near_cache", "upstream", "pubsub"]),
     ("connection", &["write_queue", "socket", "resp"]),
-    ("config", &["policy"]),
+    ("config", &["command", "policy"]),
     ("telemetry", &["config"]),
     // The configuration and the log for CONFIG alone, the near cache and the upstream for INFO and CONFIG: what is about data goes through the proxy.
     (

@@ -14,6 +14,8 @@ pub enum Fault {
     Unknown,
     /// The command is a container and has no such subcommand.
     UnknownSubcommand,
+    /// The operator has denied the command of this name, or one that the table does not have.
+    Denied(Option<&'static str>),
     /// Too few or too many arguments for the command of this name.
     Arity(&'static str),
 }
@@ -21,7 +23,7 @@ pub enum Fault {
 // === impl Fault ===
 
 impl Fault {
-    /// Appends the error reply of Redis 7.0 to `request`.
+    /// Appends the error reply of Redis 7.0 to `request`, or the daemon's own to one that is denied.
     pub fn write(self, request: &Request<'_>, out: &mut BytesMut) {
         let mut text = Vec::with_capacity(SHOWN_BYTES_MAX);
         match self {
@@ -38,13 +40,21 @@ impl Fault {
                 text.extend_from_slice(&request.arg(0).to_ascii_uppercase());
                 text.extend_from_slice(b" HELP.");
             }
+            Fault::Denied(name) => {
+                let name = name.map_or_else(|| shown(request.arg(0), SHOWN_BYTES_MAX), str::as_bytes);
+                let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+                let error = format!(
+                    "NOPERM nearside: the command '{name}' is denied to clients here (deny_commands)"
+                );
+                text.extend_from_slice(error.as_bytes());
+            }
             Fault::Arity(name) => {
                 text.extend_from_slice(b"wrong number of arguments for '");
                 text.extend_from_slice(name.as_bytes());
                 text.extend_from_slice(b"' command");
             }
         }
-        out.extend_from_slice(b"-ERR ");
+        out.extend_from_slice(if matches!(self, Fault::Denied(_)) { b"-" } else { b"-ERR " });
         out.extend(text.into_iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
         out.extend_from_slice(b"\r\n");
     }

@@ -1,6 +1,8 @@
 //! Finds the row of a request: one hash of its name, and a look at the arguments for containers and arity.
 
-use super::{Fault, Spec, table::FAMILIES};
+use std::sync::Arc;
+
+use super::{Denied, Fault, Spec, table::FAMILIES};
 use crate::resp::request::Request;
 
 /// Room for some three times as many names as there are, so that few of them share a place.
@@ -42,13 +44,19 @@ pub fn is_unpaired(request: &Request<'_>) -> bool {
 pub struct Recogniser {
     /// The name of the last one as it was spelled, and its row: no container, so the name alone says what it is.
     last: Option<(Spelling, &'static Spec)>,
+    denied: Arc<Denied>,
 }
 
 /// The length of a name of at most 16 bytes, and its first and last bytes: all that it is.
 type Spelling = (usize, u64, u64);
 
 impl Recogniser {
-    /// The same as [`recognise`].
+    /// One for a client to whom these are denied.
+    pub fn denying(denied: Arc<Denied>) -> Recogniser {
+        Recogniser { last: None, denied }
+    }
+
+    /// The same as [`recognise`], and whether it is denied: what was let through once needs no other look.
     #[inline]
     pub fn recognise(&mut self, request: &Request<'_>) -> Result<&'static Spec, Fault> {
         let name = request.arg(0);
@@ -60,12 +68,24 @@ impl Recogniser {
         {
             return Ok(spec);
         }
-        let recognised = recognise(request);
+        let recognised = self.unless_denied(recognise(request), request);
         // The row of a subcommand has another name than its request.
         let by_name = |spec: &&Spec| spec.subcommands.is_empty() && spec.name.len() == name.len();
         let spec = recognised.ok().filter(by_name).filter(|_| name.len() <= 16);
         self.last = spec.map(|spec| (spelling, spec));
         recognised
+    }
+
+    fn unless_denied(
+        &self,
+        recognised: Result<&'static Spec, Fault>,
+        request: &Request<'_>,
+    ) -> Result<&'static Spec, Fault> {
+        match recognised {
+            Ok(spec) if self.denied.has(spec) => Err(Fault::Denied(Some(spec.name))),
+            Err(Fault::Unknown) if self.denied.has_other(request.arg(0)) => Err(Fault::Denied(None)),
+            recognised => recognised,
+        }
     }
 }
 

@@ -5,7 +5,9 @@
 //! three arguments with the name, -3 is at least three. Where versions differ the looser one stands, and the
 //! server says the rest.
 
+mod category;
 mod class;
+mod denied;
 mod fault;
 mod flags;
 mod keys;
@@ -15,7 +17,9 @@ mod lookup;
 mod refusal;
 mod table;
 
+pub use category::members;
 pub use class::{Class, Database, Gather, Join, Keyspace, Local, Script, Session};
+pub use denied::Denied;
 pub use fault::Fault;
 pub use flags::Flags;
 pub use keys::{KeyPositions, Keys, KeysUnknown};

@@ -67,6 +67,7 @@ impl File<'_> {
         match value.get_ref() {
             DeValue::String(text) => Ok(text.to_string()),
             DeValue::Integer(_) => Ok(self.text[value.span()].to_owned()),
+            DeValue::Boolean(on) if key.is_switch() => Ok(on.to_string()),
             DeValue::Array(items) if key.list => {
                 let texts = items.iter().map(|item| item.get_ref().as_str());
                 let texts: Option<Vec<&str>> = texts.collect();

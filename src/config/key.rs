@@ -29,6 +29,9 @@ pub enum Group {
 
 use Group::{Bounds, Main};
 
+/// What stands for the value of a key that is on or off.
+const SWITCH: &str = "BOOLEAN";
+
 /// Every key there is, in the order of the help text.
 pub static KEYS: &[Key] = &[
     Key {
@@ -50,6 +53,23 @@ pub static KEYS: &[Key] = &[
         None,
         "File that holds the password that clients must give; one newline at its end is ignored; requirepass of Redis",
     ),
+    key(
+        Main,
+        "allow_remote",
+        SWITCH,
+        Some("false"),
+        "Whether clients from other machines are let in without a password: protected-mode no of Redis",
+    ),
+    Key {
+        list: true,
+        ..key(
+            Main,
+            "deny_commands",
+            "NAMES",
+            Some("shutdown,debug,replicaof,failover,module"),
+            "Commands that no client may send, as name, name|subcommand or @category of ACL CAT; may be repeated",
+        )
+    },
     key(
         Main,
         "upstream",
@@ -427,6 +447,11 @@ impl Key {
         const DISTANCE_MAX: usize = 2;
         let distance = |key: &&Key| strsim::damerau_levenshtein(key.name, name);
         KEYS.iter().min_by_key(distance).filter(|key| distance(key) <= DISTANCE_MAX)
+    }
+
+    /// Whether it is on or off.
+    pub fn is_switch(&self) -> bool {
+        self.value == SWITCH
     }
 
     /// The flag without its dashes: `l1-size`.

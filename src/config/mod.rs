@@ -4,6 +4,7 @@
 
 mod bounded_file;
 mod change;
+mod exposed;
 mod fault;
 mod file;
 mod given;
@@ -21,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::command::Denied;
 use crate::memory::{Limit, memory_max_by_default};
 use crate::policy::{Admission, Policy};
 pub use change::Change;
@@ -55,6 +57,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Every key with its value as one would type it; the password of a URL is left out.
     pub typed: Vec<(&'static str, String)>,
+    /// What its operator should know and need not heed.
+    pub warnings: Vec<String>,
 }
 
 /// Where clients connect.
@@ -70,6 +74,10 @@ pub struct ListenConfig {
     pub backlog: u32,
     /// What clients have to say first.
     pub password: Option<Secret>,
+    /// Whether clients that are not on this machine are let in without a password.
+    pub allow_remote: bool,
+    /// What no client may do.
+    pub denied: Denied,
     /// Clients connected at the same time, over all listeners.
     pub max_clients: usize,
 }
@@ -298,6 +306,7 @@ fn validated(mut read: Reader, policies: Vec<Policy>, machine: &Path) -> Result<
     let log = log(&mut read);
     let workers = read.number("workers", 1..=256);
     let drain_timeout = read.duration("drain_timeout", Duration::ZERO..=HOUR);
+    let warnings = exposed::warnings(&read);
     let config = upstream.map(|upstream| {
         let mut typed = read.typed();
         for (key, text) in &mut typed {
@@ -310,7 +319,19 @@ fn validated(mut read: Reader, policies: Vec<Policy>, machine: &Path) -> Result<
                 _ => {}
             }
         }
-        Config { listen, upstream, cache, session, memory, policies, log, workers, drain_timeout, typed }
+        Config {
+            listen,
+            upstream,
+            cache,
+            session,
+            memory,
+            policies,
+            log,
+            workers,
+            drain_timeout,
+            typed,
+            warnings,
+        }
     });
     read.finish(config)
 }
@@ -326,6 +347,8 @@ fn listen(read: &mut Reader) -> ListenConfig {
         unix,
         unix_mode: read.value("unix_mode", value::mode).unwrap_or_default(),
         password: read.value("password_file", value::secret_file),
+        allow_remote: read.value("allow_remote", value::switch).unwrap_or_default(),
+        denied: read.value("deny_commands", Denied::read).unwrap_or_default(),
         backlog: read.number("listen_backlog", 1..=65_535) as u32,
         max_clients: read.number("max_clients", change::MAX_CLIENTS),
     }

@@ -59,6 +59,11 @@ impl Reader {
         self.whole = whole;
     }
 
+    /// What was typed for `key` or is its default, and where.
+    pub(super) fn given(&self, key: &str) -> Option<(&str, &super::given::Source)> {
+        self.given.get(key).map(|typed| (&*typed.text, &typed.source))
+    }
+
     /// Every key that has a value, with its text; a part with what it comes to, in bytes.
     pub(super) fn typed(&self) -> Vec<(&'static str, String)> {
         let shown = |text: &str| {

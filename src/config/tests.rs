@@ -118,6 +118,20 @@ fn broken_toml_does_not_hide_the_other_faults() {
 }
 
 #[test]
+fn clients_of_other_machines_are_let_in_only_when_that_is_said() {
+    let allowed = |given: &[(&str, &str)]| {
+        let given = [&[UPSTREAM][..], given].concat();
+        Config::load(&flags(&given)).unwrap().listen.allow_remote
+    };
+    assert!(!allowed(&[]));
+    assert!(!allowed(&[("allow_remote", "false")]));
+    assert!(allowed(&[("allow_remote", "true")]));
+    let file = file("upstream = 'redis://h'\nallow_remote = true\n");
+    let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
+    assert!(Config::load(&sources).unwrap().listen.allow_remote);
+}
+
+#[test]
 fn each_key_has_a_reader_that_can_object() {
     for key in KEYS {
         let faults = Config::load(&flags(&[UPSTREAM, (key.name, "\0")])).expect_err(key.name);

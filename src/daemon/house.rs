@@ -110,6 +110,7 @@ impl House {
             started_at: clock::now(),
             run_id: (0..40).map(|_| fastrand::digit(16)).collect(),
             tcp: tcp.to_vec(),
+            allow_remote: config.listen.allow_remote,
             unix: config.listen.unix.clone().map(|path| (path, config.listen.unix_mode)),
             topology_refresh_interval: config.upstream.topology_refresh_interval,
             lease: config.upstream.lease,
@@ -122,7 +123,11 @@ impl House {
             tracker.want_for_l1(broadcast_prefixes(&policies));
         }
         House {
-            admission: Arc::new(Admission::new(settings.max_clients.clone(), stats.worker(0))),
+            admission: Arc::new(Admission::new(
+                settings.max_clients.clone(),
+                options::lets_in_remote(config),
+                stats.worker(0),
+            )),
             drain: Drain::new(),
             stop: CancellationToken::new(),
             upstream_options,
@@ -152,6 +157,7 @@ impl House {
             desk: Arc::new(Desk::new(
                 settings,
                 options::password(config),
+                config.listen.denied.clone(),
                 config.workers,
                 config.typed.clone(),
             )),

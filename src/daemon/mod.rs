@@ -139,6 +139,7 @@ impl Daemon {
             let warm_up = warm_up.take();
             workers.push(worker::spawn(house.seed(index, listeners, warm_up)).map_err(DaemonError::Start)?);
         }
+        warn(config, &bound.addresses);
         announce(&bound.addresses, config.listen.unix.as_ref(), &config.upstream.url.to_string());
         Ok(Daemon {
             runtime,
@@ -241,6 +242,31 @@ fn bind(config: &ListenConfig, workers: usize) -> io::Result<Bound> {
     let unix =
         config.unix.as_ref().map(|path| unix::bind(path, config.unix_mode, config.backlog)).transpose()?;
     Ok(Bound { tcp, addresses, unix })
+}
+
+/// Says what the operator should know.
+fn warn(config: &Config, tcp: &[SocketAddr]) {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let listen = &config.listen;
+    if listen.password.is_some() {
+        return;
+    }
+    for address in tcp.iter().filter(|address| !address.ip().to_canonical().is_loopback()) {
+        match listen.allow_remote {
+            true => tracing::warn!(
+                %address,
+                "whoever reaches this address may do everything with the data: there is no password (password_file), and \
+                 allow_remote is true"
+            ),
+            false => tracing::warn!(
+                %address,
+                "clients of other machines will be refused: set password_file, or allow_remote if nobody can reach this \
+                 address who should not"
+            ),
+        }
+    }
 }
 
 fn announce(tcp: &[SocketAddr], unix: Option<&PathBuf>, upstream: &str) {

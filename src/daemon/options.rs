@@ -49,6 +49,11 @@ pub(super) fn password(config: &Config) -> Option<Password> {
     config.listen.password.as_ref().map(|password| Password::new(password.expose().as_bytes()))
 }
 
+/// Whether clients of other machines are let in: who has a password may come from anywhere.
+pub(super) fn lets_in_remote(config: &Config) -> bool {
+    config.listen.allow_remote || config.listen.password.is_some()
+}
+
 /// What may be changed while the daemon runs, as it is at the beginning.
 pub(super) fn settings(config: &Config) -> Settings {
     let session = &config.session;

@@ -59,6 +59,7 @@ impl Reload {
                 return;
             }
         };
+        config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let upstream = &config.upstream;
         self.relogin.take(options::credentials(upstream), upstream.password_file.clone());
         let file = upstream.sentinel_password_file.clone();

@@ -7,8 +7,8 @@ pub mod unix;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub struct Admission {
     max_clients: Arc<Setting>,
     connected: Arc<AtomicUsize>,
     stats: Arc<WorkerStats>,
+    /// Whether clients of other machines are let in.
+    remote: bool,
 }
 
 /// What a client holds while it is connected.
@@ -50,7 +52,20 @@ pub struct Admission {
 pub struct Permit(Arc<AtomicUsize>);
 
 /// What Redis says to a client too many.
-const REFUSAL: &[u8] = b"-ERR max number of clients reached\r\n";
+const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+
+/// What a client of another machine is told where there is no password, as Redis does in protected mode.
+const DENIED: &[u8] = b"-DENIED nearside is running in protected mode because no password is set for its clients. In this \
+    mode connections are only accepted from the loopback interface of this machine and over its Unix socket. To let clients \
+    of other machines in, 1) set a password that they must give (password_file), or 2) start nearside with --allow-remote, \
+    if nobody can reach it who should not: whoever does may do everything with the data. NOTE: one of the two is enough.\r\n";
+
+/// Why a client is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    TooMany,
+    Remote,
+}
 
 /// Waits after an accept that failed, as when the process has no file descriptor left: without them the loop
 /// would spin, because the connection stays in the queue.
@@ -69,17 +84,26 @@ pub async fn accept(
 ) -> io::Result<()> {
     let listener = Registered::new(listener)?;
     let mut failing = Burst::default();
-    let mut refusing = Burst::default();
-    let mut admit = |socket: ClientSocket| match admission.admit() {
-        Some(permit) => {
+    let (mut refusing, mut denying) = (Burst::default(), Burst::default());
+    let mut admit = |socket: ClientSocket| match admission.admit_to(&socket) {
+        Ok(permit) => {
             refusing.end();
             hand_over(socket, permit);
         }
-        None => {
-            if refusing.begins() {
-                tracing::warn!("clients are refused: max_clients are connected");
+        Err(refusal) => {
+            match refusal {
+                Refusal::TooMany if refusing.begins() => {
+                    tracing::warn!("clients are refused: max_clients are connected");
+                }
+                Refusal::Remote if denying.begins() => {
+                    tracing::warn!(
+                        client = socket.address(),
+                        "clients of other machines are refused: there is no password, and allow_remote is false"
+                    );
+                }
+                Refusal::TooMany | Refusal::Remote => {}
             }
-            socket.refuse();
+            socket.refuse(refusal);
         }
     };
     let mut retry = RETRY_MIN;
@@ -205,23 +229,63 @@ impl Registered {
 
 impl ClientSocket {
     /// One try is enough: a new socket has room for a line, and a client that is gone need not read it.
-    fn refuse(self) {
-        let written = match &self {
-            ClientSocket::Tcp(stream, _) => (&mut &*stream).write(REFUSAL),
-            ClientSocket::Unix(stream) => (&mut &*stream).write(REFUSAL),
+    fn refuse(self, refusal: Refusal) {
+        let text = match refusal {
+            Refusal::TooMany => TOO_MANY,
+            Refusal::Remote => DENIED,
         };
-        if let Err(error) = written {
+        let said = match &self {
+            ClientSocket::Tcp(stream, _) => say(stream, text, || stream.shutdown(Shutdown::Write)),
+            ClientSocket::Unix(stream) => say(stream, text, || stream.shutdown(Shutdown::Write)),
+        };
+        if let Err(error) = said {
             tracing::debug!(%error, "a refused client was gone already");
         }
     }
+
+    /// Whether it comes from another machine, as far as its address tells.
+    fn is_remote(&self) -> bool {
+        match self {
+            ClientSocket::Tcp(_, address) => !address.ip().to_canonical().is_loopback(),
+            ClientSocket::Unix(_) => false,
+        }
+    }
+
+    fn address(&self) -> String {
+        match self {
+            ClientSocket::Tcp(_, address) => address.to_string(),
+            ClientSocket::Unix(_) => "a Unix socket".to_owned(),
+        }
+    }
+}
+
+/// Says `text` and nothing more. What the client has sent already is taken: closed with that unread, the connection would be
+/// reset, and the client might never see why.
+fn say<S>(stream: &S, text: &[u8], close: impl FnOnce() -> io::Result<()>) -> io::Result<()>
+where
+    for<'a> &'a S: Read + Write,
+{
+    (&mut &*stream).write_all(text)?;
+    close()?;
+    let _ = (&mut &*stream).read(&mut [0; 4096]);
+    Ok(())
 }
 
 // === impl Admission ===
 
 impl Admission {
-    /// Lets in so many at the same time; those too many are counted in `stats`.
-    pub fn new(max_clients: Arc<Setting>, stats: Arc<WorkerStats>) -> Admission {
-        Admission { max_clients, connected: Arc::default(), stats }
+    /// Lets in so many at the same time, of other machines if `remote`; those refused are counted in `stats`.
+    pub fn new(max_clients: Arc<Setting>, remote: bool, stats: Arc<WorkerStats>) -> Admission {
+        Admission { max_clients, connected: Arc::default(), stats, remote }
+    }
+
+    /// What the client at `socket` holds, or why it is not let in.
+    fn admit_to(&self, socket: &ClientSocket) -> Result<Permit, Refusal> {
+        if socket.is_remote() && !self.remote {
+            self.stats.connections_refused.add(1);
+            return Err(Refusal::Remote);
+        }
+        self.admit().ok_or(Refusal::TooMany)
     }
 
     /// What one more client holds; `None` when there are too many.

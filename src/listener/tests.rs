@@ -207,7 +207,7 @@ async fn a_client_too_many_is_told_so_and_closed() {
     let connecting = path.clone();
     let clients = accepted_during(bind(), &admission, move || {
         let _first = UnixStream::connect(&connecting).unwrap();
-        assert_eq!(read_all(UnixStream::connect(&connecting).unwrap()).len(), REFUSAL.len());
+        assert_eq!(read_all(UnixStream::connect(&connecting).unwrap()).len(), TOO_MANY.len());
     });
     assert!(matches!(clients.await[..], [(ClientSocket::Unix(_), _)]));
     assert!(!path.exists(), "the drain removed the path");
@@ -250,6 +250,42 @@ async fn who_had_connected_when_the_drain_began_is_let_in_and_nobody_else() {
     assert!(TcpStream::connect(address).is_err(), "the listener is closed");
 }
 
+#[test]
+fn who_comes_from_elsewhere_needs_a_password_or_permission() {
+    let listener = std::net::TcpListener::bind(anywhere()).unwrap();
+    let own = listener.local_addr().unwrap();
+    let cases = [
+        ("127.0.0.1", true),
+        ("127.9.9.9", true),
+        ("[::1]", true),
+        ("[::ffff:127.0.0.1]", true),
+        ("10.0.0.1", false),
+        ("192.168.0.1", false),
+        ("[fe80::1]", false),
+        ("[::ffff:10.0.0.1]", false),
+    ];
+    for (address, is_local) in cases {
+        for allow_remote in [false, true] {
+            let settings = Arc::new(Setting::of_size(1));
+            let admission = Admission::new(settings, allow_remote, Arc::default());
+            let mut client = TcpStream::connect(own).unwrap();
+            // What it sends before it reads must not cost it the reason.
+            client.write_all(b"PING\r\n").unwrap();
+            let (stream, _) = listener.accept().unwrap();
+            let socket = ClientSocket::Tcp(stream, format!("{address}:1").parse().unwrap());
+            let admitted = admission.admit_to(&socket);
+            assert_eq!(admitted.is_ok(), is_local || allow_remote, "{address}, {allow_remote}");
+            let Err(refusal) = admitted else { continue };
+            assert_eq!((refusal, refused(&admission)), (Refusal::Remote, 1));
+            socket.refuse(refusal);
+            let mut said = String::new();
+            client.read_to_string(&mut said).unwrap();
+            assert!(said.starts_with("-DENIED nearside is running in protected mode"), "{said}");
+            assert!(said.contains("--allow-remote") && said.ends_with(".\r\n"), "{said}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_listener_that_fails_is_tried_again_until_the_drain() {
     let listener = tcp::bind(anywhere(), 1, BACKLOG).unwrap().remove(0);
@@ -261,7 +297,7 @@ async fn a_listener_that_fails_is_tried_again_until_the_drain() {
 
 /// Lets in so many.
 fn admitting(max_clients: usize) -> Admission {
-    Admission::new(Arc::new(Setting::of_size(max_clients)), Arc::default())
+    Admission::new(Arc::new(Setting::of_size(max_clients)), false, Arc::default())
 }
 
 fn refused(admission: &Admission) -> u64 {

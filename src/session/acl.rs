@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::local::{bulk, null, ok, printed};
 use super::password::Password;
-use crate::command::{Fault, recognise};
+use crate::command::{Denied, Fault, recognise};
 use crate::resp::encode;
 use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::{Resp, parse_integer};
@@ -64,14 +64,17 @@ pub(super) fn log(request: &Request<'_>) -> Bytes {
     }
 }
 
-/// ACL DRYRUN user command: the one user may do it, if there is such a command.
-pub(super) fn dry_run(request: &Request<'_>) -> Bytes {
+/// ACL DRYRUN user command: the one user may do it, if there is such a command and nobody is denied it.
+pub(super) fn dry_run(request: &Request<'_>, denied: &Denied) -> Bytes {
     let user = request.arg(2);
     if user != b"default" {
         return encode::error_reply([b"ERR User '", printed(user), b"' not found"].concat());
     }
     let tried = OwnedRequest::from_args(request.args().skip(3));
     match recognise(&tried.as_request()) {
+        Ok(spec) if denied.has(spec) => {
+            bulk(format!("User default has no permissions to run the '{}' command", spec.name).as_bytes())
+        }
         Ok(_) => ok(),
         Err(fault @ Fault::Arity(_)) => {
             let mut out = BytesMut::new();

@@ -12,6 +12,7 @@ use super::pause::Held;
 use super::slowlog::Slowlog;
 use super::tally::{Tallies, Tally};
 use crate::clients::Client;
+use crate::command::Denied;
 use crate::settings::Settings;
 
 /// What a session must look at before it answers a request, as one number: nearly always there is nothing.
@@ -25,6 +26,8 @@ pub struct Desk {
     pub settings: Arc<Settings>,
     /// What clients have to say first.
     pub(super) password: Option<Password>,
+    /// What they may not do.
+    pub(super) denied: Arc<Denied>,
     attention: AtomicU8,
     pub(super) monitors: Mutex<Vec<Arc<Client>>>,
     pub(super) pause: watch::Sender<Option<Held>>,
@@ -58,12 +61,14 @@ impl Desk {
     pub fn new(
         settings: Arc<Settings>,
         password: Option<Password>,
+        denied: Denied,
         workers: usize,
         typed: Vec<(&'static str, String)>,
     ) -> Desk {
         Desk {
             settings,
             password,
+            denied: Arc::new(denied),
             attention: AtomicU8::new(0),
             monitors: Mutex::default(),
             pause: watch::Sender::new(None),

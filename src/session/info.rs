@@ -47,6 +47,8 @@ pub struct Report {
     pub run_id: String,
     /// The TCP addresses that it listens on.
     pub tcp: Vec<SocketAddr>,
+    /// Whether clients of other machines are let in without a password.
+    pub allow_remote: bool,
     /// The Unix socket that it listens on, and its permission bits.
     pub unix: Option<(PathBuf, u32)>,
     /// How often the topology is asked for; the absence of a key must not be remembered for less.

@@ -170,7 +170,7 @@ impl Session {
     pub fn new(context: Rc<SessionContext>, connection: Connection, endpoints: Endpoints) -> Session {
         context.stats.connections_accepted.bump();
         let client = context.clients.enter(endpoints, context.desk.settings.client_output_max.size());
-        let state = State::new(client, context.desk.password.is_some());
+        let state = State::new(client, context.desk.password.is_some(), context.desk.denied.clone());
         let held = context.ceiling.hold_for_client();
         Session {
             context,
@@ -606,7 +606,7 @@ fn intercepted(
 fn refused(recognised: Result<&'static Spec, Fault>, rejected: bool, reply: &[u8], context: &SessionContext) {
     let command = match recognised {
         Ok(spec) => spec.number(),
-        Err(Fault::Arity(name)) => command::number_of(name),
+        Err(Fault::Arity(name) | Fault::Denied(Some(name))) => command::number_of(name),
         Err(_) => 0,
     };
     context.desk.tallies.failed(&context.tally, command, rejected, reply);

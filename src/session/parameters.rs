@@ -26,6 +26,7 @@ pub(super) const DAEMON: &[(&str, fn(&SessionContext) -> String)] = &[
     ("loglevel", |context| log_level(context).to_owned()),
     ("maxclients", |context| context.desk.settings.max_clients.get().to_string()),
     ("port", |context| context.report.tcp_port().to_string()),
+    ("protected-mode", |context| if context.report.allow_remote { "no" } else { "yes" }.to_owned()),
     ("replicaof", |_| String::new()),
     ("requirepass", |context| {
         // That there is one may be known; which it is stays where it was read.

@@ -52,6 +52,9 @@ pub(super) fn refuse_unrecognised(
         // Redis and Valkey say different things: the first clients wait a moment until it is known which it is.
         return wait;
     }
+    if matches!(fault, Fault::Denied(_)) {
+        return Answer::Now(Bytes::from_static(NO_AUTH));
+    }
     let open = matches!(fault, Fault::Arity("auth" | "hello" | "quit" | "reset"));
     if is_valkey(context) && !open {
         let error = if fault == Fault::Arity("exec") { EXEC_ABORT } else { NO_AUTH };

@@ -1,12 +1,13 @@
 //! What a session remembers of its client.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::modes::Modes;
 use super::subscriber::Subscriber;
 use crate::clients::{Listed, Mark};
-use crate::command::Recogniser;
+use crate::command::{Denied, Recogniser};
 use crate::proxy::OwnWrites;
 use crate::resp::Resp;
 
@@ -47,12 +48,12 @@ pub(super) struct State {
 // === impl State ===
 
 impl State {
-    pub(super) fn new(client: Listed, has_password: bool) -> State {
+    pub(super) fn new(client: Listed, has_password: bool, denied: Arc<Denied>) -> State {
         let mut state = State {
             client,
             resp: Resp::Two,
             replies: Replies::On,
-            recogniser: Recogniser::default(),
+            recogniser: Recogniser::denying(denied),
             own_writes: Rc::default(),
             modes: None,
             has_password,

@@ -155,7 +155,7 @@ impl<'a> Conversation<'a> {
     fn ask_unrecognised(&mut self, fault: Fault, request: &Request) -> Result<(), Differs> {
         let spec = match fault {
             Fault::Arity(name) => crate::coverage::rows().find(|row| row.name == name),
-            Fault::Unknown | Fault::UnknownSubcommand => None,
+            Fault::Unknown | Fault::UnknownSubcommand | Fault::Denied(_) => None,
         };
         self.ask_both(spec, request)
     }

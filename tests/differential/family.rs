@@ -76,7 +76,8 @@ impl Family {
         })
         .unwrap();
         let (upstream, patience) = (upstream_url(&cluster), PATIENCE.as_secs().to_string() + "s");
-        let mut arguments = vec!["--upstream", &upstream, "--upstream-request-timeout", &patience];
+        let mut arguments =
+            vec!["--upstream", &upstream, "--upstream-request-timeout", &patience, "--deny-commands", ""];
         arguments.push("--slowlog-log-slower-than=-1");
         let daemon = Daemon::start(&arguments);
         daemon.until_tracked(3);

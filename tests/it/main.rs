@@ -18,6 +18,7 @@ mod connecting;
 mod conversations;
 mod dedicated;
 mod default_ttl;
+mod denied;
 mod dev_command;
 mod drain;
 mod explain;
