@@ -320,6 +320,11 @@ impl Connection {
         self.socket.poll_read(cx, &mut buffer).map_ok(|count| count > 0)
     }
 
+    /// How many bytes were read that have not been walked.
+    pub fn rest_len(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Whether anything was read that has not been walked, if only half a request.
     pub fn has_rest(&self) -> bool {
         !self.rest.is_empty()

@@ -92,6 +92,10 @@ counters! {
         connections_refused,
         /// Clients dropped because they did not read their replies.
         clients_dropped,
+        /// Clients closed because they took too long: for a request, to say the password, or between two requests.
+        clients_timed_out,
+        /// Passwords of clients that were wrong.
+        auth_failures,
         /// Clients that sent what is not RESP.
         protocol_errors,
         /// SCAN cursors that were not known any more: the walk began anew.

@@ -214,6 +214,21 @@ pub static KEYS: &[Key] = &[
     ),
     key(
         Bounds,
+        "client_idle_timeout",
+        "DURATION",
+        Some("0s"),
+        "How long a client may ask nothing before it is closed, 0s for ever; not one that is subscribed, blocked or in \
+         MONITOR; timeout of Redis",
+    ),
+    key(
+        Bounds,
+        "request_arrival_timeout",
+        "DURATION",
+        Some("60s"),
+        "How long a request may take to arrive, with a second more for each 64 KiB of it, and a client to say its password",
+    ),
+    key(
+        Bounds,
         "keyspace_bytes_max",
         "SIZE",
         Some("6%"),

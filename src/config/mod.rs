@@ -182,6 +182,10 @@ pub struct SessionConfig {
     pub output_bytes_max: usize,
     /// How long replies may wait to be taken before the client is closed.
     pub stall_timeout: Duration,
+    /// How long a request may take to arrive, and a client to say its password.
+    pub arrival_timeout: Duration,
+    /// How long a client may ask nothing before it is closed; zero is for ever.
+    pub idle_timeout: Duration,
     /// Bytes that wait to be taken by a client that is subscribed to something, before it is closed.
     pub pubsub_output_bytes_max: usize,
     /// Subscriptions of one client.
@@ -518,6 +522,8 @@ fn session(read: &mut Reader) -> SessionConfig {
         request_inline_bytes_max: read.size("request_inline_max", KIB..=16 * MIB),
         output_bytes_max: read.size("client_output_max", change::CLIENT_OUTPUT_MAX),
         stall_timeout: read.duration("client_stall_timeout", change::CLIENT_STALL_TIMEOUT),
+        arrival_timeout: read.duration("request_arrival_timeout", MILLISECOND..=DAY),
+        idle_timeout: read.duration("client_idle_timeout", Duration::ZERO..=30 * DAY),
         slowlog_log_slower_than: read
             .value("slowlog_log_slower_than", value::microseconds)
             .unwrap_or_default(),

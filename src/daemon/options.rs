@@ -40,6 +40,8 @@ pub(super) fn session_limits(config: &Config) -> SessionLimits {
         transaction_bytes_max: config.transaction_bytes_max,
         subscribed_output_bytes_max: config.pubsub_output_bytes_max.min(config.output_bytes_max),
         subscriptions_max: config.pubsub_subscriptions_max,
+        arrival_timeout: config.arrival_timeout,
+        idle_timeout: config.idle_timeout,
         subscribe_timeout: upstream.request_timeout,
     }
 }

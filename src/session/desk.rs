@@ -2,11 +2,12 @@
 //! log, and the settings that may change.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::gate::Gate;
 use super::password::Password;
 use super::pause::Held;
 use super::slowlog::Slowlog;
@@ -26,11 +27,15 @@ pub struct Desk {
     pub settings: Arc<Settings>,
     /// What clients have to say first.
     pub(super) password: Option<Password>,
+    /// How often they may try it.
+    pub(super) gate: Gate,
     /// What they may not do.
     pub(super) denied: Arc<Denied>,
     attention: AtomicU8,
     pub(super) monitors: Mutex<Vec<Arc<Client>>>,
     pub(super) pause: watch::Sender<Option<Held>>,
+    /// How many clients wait for the end of a pause.
+    pub(super) paused: Arc<AtomicUsize>,
     pub(super) slowlog: Mutex<Slowlog>,
     /// What was sent and failed.
     pub(super) tallies: Tallies,
@@ -68,10 +73,12 @@ impl Desk {
         Desk {
             settings,
             password,
+            gate: Gate::default(),
             denied: Arc::new(denied),
             attention: AtomicU8::new(0),
             monitors: Mutex::default(),
             pause: watch::Sender::new(None),
+            paused: Arc::default(),
             slowlog: Mutex::new(Slowlog { entries: VecDeque::new(), next_id: 0 }),
             tallies: Tallies::new(workers),
             typed: Mutex::new(typed.into_iter().collect()),

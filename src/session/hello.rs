@@ -9,6 +9,7 @@ use super::client::is_valid_name;
 use super::desk::Desk;
 use super::info::Report;
 use super::local::{ok, printed};
+use super::password;
 use super::state::State;
 use crate::resp::encode;
 use crate::resp::request::Request;
@@ -28,6 +29,9 @@ pub(super) fn hello(request: &Request<'_>, state: &mut State, context: &SessionC
     let mut options = Options::default();
     let mut read = read_options(request, state.resp(), at_once, &context.desk, &mut options);
     let right = options.login.unwrap_or(false);
+    if request.args().skip(2).any(|option| option.eq_ignore_ascii_case(b"auth")) {
+        password::note(options.login, state, context);
+    }
     if right && (read.is_ok() || at_once) {
         state.unlock();
     }
@@ -52,13 +56,18 @@ pub(super) fn hello(request: &Request<'_>, state: &mut State, context: &SessionC
 }
 
 /// AUTH password, and AUTH user password.
-pub(super) fn auth(request: &Request<'_>, state: &mut State, desk: &Desk) -> Bytes {
+pub(super) fn auth(request: &Request<'_>, state: &mut State, context: &SessionContext) -> Bytes {
+    let desk = &context.desk;
     let admitted = match request.len() {
         2 if desk.password.is_none() => return encode::error_reply(NO_PASSWORD),
         2 => desk.admits(b"default", request.arg(1)),
         3 => desk.admits(request.arg(1), request.arg(2)),
-        _ => return encode::error_reply("ERR syntax error"),
+        _ => {
+            password::note(None, state, context);
+            return encode::error_reply("ERR syntax error");
+        }
     };
+    password::note(Some(admitted), state, context);
     if !admitted {
         return encode::error_reply(WRONG_PASSWORD);
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::{Result, Write};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::desk::{Desk, lock};
@@ -45,7 +46,8 @@ pub(super) fn clients(facts: &Facts, out: &mut String) -> Result {
     write!(out, "# Clients\r\nconnected_clients:{}\r\ncluster_connections:0\r\n", clients.len())?;
     write!(out, "maxclients:{}\r\n", facts.desk.settings.max_clients.get())?;
     let stats = &facts.report.stats;
-    let blocked = stats.total("waits_begun").saturating_sub(stats.total("waits_ended"));
+    let waiting = stats.total("waits_begun").saturating_sub(stats.total("waits_ended"));
+    let blocked = waiting + facts.desk.paused.load(Ordering::Relaxed) as u64;
     write!(out, "blocked_clients:{blocked}\r\npubsub_clients:{}\r\n", facts.report.pubsub.sizes().clients)?;
     write!(out, "tracking_clients:{}\r\nclients_in_timeout_table:0\r\n", marked(Mark::Tracking))
 }

@@ -6,7 +6,7 @@ use super::state::{Replies, State};
 use super::{
     SessionContext, acl, client, client_kill, client_list, config, hello, info, latency, lolwut, pause,
 };
-use super::{nearside, slowlog};
+use super::{nearside, password, slowlog};
 use crate::clients::Mark;
 use crate::command::{Fault, Local, Spec};
 use crate::proxy::Answer;
@@ -42,6 +42,9 @@ pub(super) fn answer(
         // These tell something of the upstream: the first clients wait for it a moment.
         return wait;
     }
+    if let Some(turn) = password::wait_for_turn(local, request, state, &context.desk) {
+        return Answer::NotYet(turn);
+    }
     Answer::Now(match local {
         Local::ClientReply => return client_reply(request, state),
         Local::ClientKill => return client_kill::answer(request, state, context),
@@ -61,7 +64,7 @@ pub(super) fn answer(
         }
         Local::Select => select(request.arg(1)),
         Local::Hello => hello::hello(request, state, context),
-        Local::Auth => hello::auth(request, state, &context.desk),
+        Local::Auth => hello::auth(request, state, context),
         Local::Role => Bytes::from_static(b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"),
         Local::Lolwut => lolwut::lolwut(request, state.resp(), &context.report.server_facts().redis_version),
         Local::AclDryRun | Local::AclGetUser | Local::AclList | Local::AclLog => {

@@ -25,9 +25,11 @@ mod client_filter;
 mod client_kill;
 mod client_list;
 mod config;
+mod deadlines;
 mod desk;
 mod ending;
 mod farewell;
+mod gate;
 mod hello;
 mod info;
 mod info_sections;
@@ -73,6 +75,7 @@ use crate::stats::WorkerStats;
 use crate::tracker::Tracker;
 use crate::upstream::Failure;
 use crate::write_queue::WriteQueue;
+use deadlines::{Deadlines, Late, Standing, Terms};
 use desk::Attention;
 use ending::{Ending, Stage};
 use local::Haste;
@@ -101,6 +104,10 @@ pub struct SessionLimits {
     pub subscribed_output_bytes_max: usize,
     /// Subscriptions of one client.
     pub subscriptions_max: usize,
+    /// How long a request may take to arrive, and a client to say its password.
+    pub arrival_timeout: Duration,
+    /// How long a client may ask nothing; zero is for ever.
+    pub idle_timeout: Duration,
     /// How long the upstream may take to confirm a subscription, or that it tells of all keys.
     pub subscribe_timeout: Duration,
 }
@@ -144,6 +151,8 @@ pub struct Session {
     held: HeldByClient,
     /// Runs while the client leaves a full socket unread.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// What the client takes its time for.
+    deadlines: Deadlines,
     /// Since when the client had asked nothing, when the daemon began to end and owed it nothing.
     idle_since: Option<Instant>,
 }
@@ -180,6 +189,7 @@ impl Session {
             waiting: None,
             held,
             stalled: None,
+            deadlines: Deadlines::new(),
             idle_since: None,
         }
     }
@@ -274,6 +284,9 @@ impl Session {
                 return Poll::Ready(End::Done);
             }
             if !(answered || taken || room) {
+                if !self.deadlines.is_quiet(self.connection.has_rest()) && self.is_late(cx) {
+                    continue;
+                }
                 return Poll::Pending;
             }
             batches += u32::from(taken || room);
@@ -297,6 +310,51 @@ impl Session {
     /// Whether it is not listened to for now: memory is scarce, and it does not take the replies that it has.
     fn is_slowed(&self) -> bool {
         self.held.output() > SMALL_BYTES && self.context.ceiling.is_pressed()
+    }
+
+    /// Looks whether the client takes too long, and if it does, tells it so and takes no more of it.
+    #[cold]
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let (state, limits) = (&self.state, &self.context.limits);
+        if state.leaving {
+            return false;
+        }
+        let (half, waits) = (self.connection.rest_len(), self.waiting.is_some());
+        let takes = !waits && !state.alone && !self.is_slowed();
+        let takes = takes && self.pipeline.len() < limits.pipeline_depth_max;
+        let is_owed = waits || !self.pipeline.is_empty() || !self.connection.out.is_empty();
+        let (_, asked_at) = state.client.last_request();
+        let standing = Standing {
+            locked_since: state.is_locked().then_some(state.client.connected_at),
+            half: Some(half).filter(|half| *half > 0 && takes),
+            idle_since: (!is_owed && half == 0 && !modes::listens(state)).then_some(asked_at),
+            asked_at,
+        };
+        let terms = Terms { arrival: limits.arrival_timeout, idle: limits.idle_timeout };
+        let Some(late) = self.deadlines.look(standing, terms, cx) else { return false };
+        self.context.stats.clients_timed_out.bump();
+        let millis = terms.arrival.as_millis();
+        let (bound, error) = match late {
+            Late::Idle => ("client_idle_timeout", None),
+            Late::Password => (
+                "request_arrival_timeout",
+                Some(format!(
+                    "NOAUTH nearside: no password came within {millis} ms (request_arrival_timeout)"
+                )),
+            ),
+            Late::Request => (
+                "request_arrival_timeout",
+                Some(format!(
+                    "ERR nearside: a request did not arrive within {millis} ms (request_arrival_timeout); it was not executed"
+                )),
+            ),
+        };
+        tracing::info!(client = state.client.endpoints.address, bound, "a client takes too long: closed");
+        if let Some(error) = error {
+            self.pipeline.push_now(encode::error_reply(error));
+        }
+        self.state.leaving = true;
+        true
     }
 
     /// Moves the answers that have come, in order, to the connection; whether there were any.

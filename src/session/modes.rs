@@ -56,6 +56,11 @@ impl Modes {
     }
 }
 
+/// Whether the client is there to listen, and need not ask anything.
+pub(super) fn listens(state: &State) -> bool {
+    state.is_subscribed() || state.modes.as_ref().is_some_and(|modes| modes.monitor.is_some())
+}
+
 /// What a session in some mode does with a request before anybody else sees it; `None` when it is answered as ever.
 pub(super) fn intercept(
     spec: &'static Spec,

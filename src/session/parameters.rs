@@ -36,7 +36,7 @@ pub(super) const DAEMON: &[(&str, fn(&SessionContext) -> String)] = &[
     ("slowlog-log-slower-than", |context| context.desk.settings.slowlog_log_slower_than.get().to_string()),
     ("slowlog-max-len", |context| context.desk.settings.slowlog_max_len.get().to_string()),
     ("tcp-keepalive", |_| "300".to_owned()),
-    ("timeout", |_| "0".to_owned()),
+    ("timeout", |context| context.limits.idle_timeout.as_secs().to_string()),
     ("unixsocket", |context| {
         context.report.unix.as_ref().map_or_else(String::new, |(path, _)| path.display().to_string())
     }),

@@ -1,11 +1,15 @@
 //! The password of the daemon's own clients, and what one may do before it has said it.
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::LocalBoxFuture;
 use subtle::ConstantTimeEq;
 
 use super::SessionContext;
+use super::desk::Desk;
+use super::state::State;
 use super::transaction::is_valkey;
-use crate::command::{Fault, Flags, Spec};
+use crate::clock;
+use crate::command::{Fault, Flags, Local, Spec};
 use crate::proxy::Answer;
 use crate::resp::encode;
 use crate::resp::request::Request;
@@ -33,6 +37,41 @@ impl Password {
     /// The SHA-256 in hexadecimal digits.
     pub(super) fn digest(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// What must be waited for before the password in `request` is looked at: where some were wrong, those who come from one address
+/// take turns.
+pub(super) fn wait_for_turn(
+    local: Local,
+    request: &Request<'_>,
+    state: &mut State,
+    desk: &Desk,
+) -> Option<LocalBoxFuture<'static, ()>> {
+    let says_one = match local {
+        Local::Auth => true,
+        Local::Hello => request.args().skip(2).any(|option| option.eq_ignore_ascii_case(b"auth")),
+        _ => false,
+    };
+    if desk.password.is_none() || !says_one || std::mem::take(&mut state.has_turn) {
+        return None;
+    }
+    let wait = desk.gate.turn(&state.client.endpoints, state.was_wrong, clock::now())?;
+    state.has_turn = true;
+    Some(Box::pin(tokio::time::sleep(wait)))
+}
+
+/// Notes whether the password was right; `None` when none was looked at.
+pub(super) fn note(right: Option<bool>, state: &mut State, context: &SessionContext) {
+    if context.desk.password.is_none() {
+        return;
+    }
+    if right == Some(false) {
+        state.was_wrong = true;
+        context.stats.auth_failures.bump();
+        context.desk.gate.note_wrong(&state.client.endpoints, clock::now());
+    } else {
+        context.desk.gate.note_right(&state.client.endpoints);
     }
 }
 

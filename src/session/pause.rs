@@ -1,5 +1,7 @@
 //! CLIENT PAUSE: the clients of this daemon wait, with writes or with everything, until a time or CLIENT UNPAUSE.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +21,24 @@ pub(super) struct Held {
     until: Nanos,
     /// Reads too.
     all: bool,
+}
+
+/// One more of something, until it is dropped.
+struct Counted(Arc<AtomicUsize>);
+
+// === impl Counted ===
+
+impl Counted {
+    fn more(of: &Arc<AtomicUsize>) -> Counted {
+        of.fetch_add(1, Ordering::Relaxed);
+        Counted(of.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// CLIENT PAUSE timeout [WRITE|ALL]. Of two pauses the longer time and the stricter kind hold, as in Redis.
@@ -76,7 +96,9 @@ pub(super) fn wait(spec: &Spec, desk: &Desk) -> Option<LocalBoxFuture<'static, (
         return None;
     }
     let mut changes = desk.pause.subscribe();
+    let counted = Counted::more(&desk.paused);
     Some(Box::pin(async move {
+        let _counted = counted;
         // A change since `held` was read is seen at the next look, which comes at once when the pause is over.
         let over = async {
             let present = |present: &Option<Held>| *present != Some(held);

@@ -37,6 +37,10 @@ pub(super) struct State {
     pub(super) modes: Option<Box<Modes>>,
     /// The client has to say a password before it may do anything.
     has_password: bool,
+    /// A password was wrong on this connection.
+    pub(super) was_wrong: bool,
+    /// It has waited for its turn to say another one.
+    pub(super) has_turn: bool,
     /// No request is taken before all earlier ones have been answered.
     pub(super) alone: bool,
     /// The client has killed itself, among others, and leaves when that is answered.
@@ -57,6 +61,8 @@ impl State {
             own_writes: Rc::default(),
             modes: None,
             has_password,
+            was_wrong: false,
+            has_turn: false,
             alone: false,
             killed_itself: false,
             leaving: false,
