@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::config::{Config, Faults, Group, KEYS, Key, ListenConfig, Sources};
+use crate::config::{Config, Fault, Faults, Group, KEYS, Key, ListenConfig, Sources};
 
 /// What the user wants.
 #[derive(Debug)]
@@ -43,7 +44,18 @@ impl Invocation {
         arguments: impl IntoIterator<Item = OsString>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Invocation, Refusal> {
-        let mut matches = command().try_get_matches_from(arguments).map_err(Refusal::Usage)?;
+        let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+        // A flag that is mistyped must not hide what else is wrong.
+        let mut mistakes = Vec::new();
+        let mut matches = loop {
+            match command().try_get_matches_from(&arguments) {
+                Ok(matches) => break matches,
+                Err(error) => match take_mistake(&error, &mut arguments) {
+                    Some(mistake) => mistakes.push(mistake),
+                    None => return Err(Refusal::Usage(error)),
+                },
+            }
+        };
         match matches.remove_subcommand() {
             Some((name, mut matches)) if name == "dev" => {
                 ListenConfig::load(&flags(&mut matches)).map(Invocation::Dev).map_err(Refusal::Faults)
@@ -52,8 +64,13 @@ impl Invocation {
                 let file = matches.remove_one::<PathBuf>("config");
                 let environment = environment.into_iter().collect();
                 let sources = Sources { flags: flags(&mut matches), environment, file, machine: None };
-                let config = Config::load(&sources).map_err(Refusal::Faults)?;
-                Ok(Invocation::Serve(config.into(), sources))
+                let loaded = Config::load(&sources);
+                let faults = loaded.as_ref().err().map(|faults| faults.0.clone()).unwrap_or_default();
+                mistakes.extend(faults);
+                match loaded {
+                    Ok(config) if mistakes.is_empty() => Ok(Invocation::Serve(config.into(), sources)),
+                    _ => Err(Refusal::Faults(Faults(mistakes))),
+                }
             }
             None => Err(Refusal::Usage(
                 command()
@@ -81,6 +98,36 @@ impl Refusal {
             }
         }
     }
+}
+
+/// What is wrong with one argument of `serve`, which is taken out of `arguments` with its value. None when that cannot be
+/// told, or is nothing that is wrong.
+fn take_mistake(error: &clap::Error, arguments: &mut Vec<OsString>) -> Option<Fault> {
+    arguments.get(1).filter(|subcommand| *subcommand == "serve")?;
+    let said = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let message = match error.kind() {
+        ErrorKind::UnknownArgument => match said(ContextKind::SuggestedArg) {
+            Some(other) => format!("no key has this name; did you mean {other}?"),
+            None => "no key has this name".to_owned(),
+        },
+        ErrorKind::InvalidValue => "a value is wanted behind it".to_owned(),
+        ErrorKind::ArgumentConflict => "is given more than once".to_owned(),
+        _ => return None,
+    };
+    let name = said(ContextKind::InvalidArg)?.split(' ').next()?;
+    let is_it = |argument: &OsString| {
+        argument.to_str().is_some_and(|text| text == name || text.split('=').next() == Some(name))
+    };
+    let at = arguments.iter().rposition(is_it).filter(|at| *at > 1)?;
+    let has_value_behind = name.starts_with('-') && arguments[at] == name;
+    arguments.remove(at);
+    if has_value_behind && arguments.get(at).is_some_and(|next| !next.as_encoded_bytes().starts_with(b"-")) {
+        arguments.remove(at);
+    }
+    Some(Fault::of_argument(name, message))
 }
 
 fn command() -> Command {
@@ -185,14 +232,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
-        for line in [
-            "nearside",
-            "nearside frob",
-            "nearside serve --frob",
-            "nearside serve --workers",
-            "nearside dev --l1-size 1",
+    fn a_flag_that_is_not_understood_hides_nothing() {
+        let faults = |line: &str| match parse(line) {
+            Err(Refusal::Faults(faults)) => faults.0.iter().map(Fault::to_string).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        let workers = "workers = \"0\" (--workers): a whole number from 1 to 256 is wanted";
+        for (line, wanted) in [
+            ("--l1-szie 3 --workers 0", "--l1-szie: no key has this name; did you mean --l1-size?"),
+            ("--workers 0 --l1-szie=3", "--l1-szie: no key has this name; did you mean --l1-size?"),
+            ("--frobnicate --workers 0", "--frobnicate: no key has this name"),
+            ("--workers 0 --lease 3s --lease 4s", "--lease: is given more than once"),
+            ("--workers 0 --lease", "--lease: a value is wanted behind it"),
+            ("redis://user:secret@h --workers 0", "redis://***@h: no key has this name"),
         ] {
+            assert_eq!(faults(&format!("nearside serve {line}")), [wanted, workers], "{line}");
+        }
+        let many = faults("nearside serve --aaaaaa 1 --bbbbbb --cccccc=2 dddd --workers 0");
+        assert_eq!(many.len(), 5, "{many:?}");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for line in ["nearside", "nearside frob", "nearside dev --l1-size 1"] {
             assert_eq!(usage(line).exit_code(), 2, "{line}");
         }
         assert_eq!(

@@ -24,6 +24,11 @@ pub struct Faults(pub Vec<Fault>);
 // === impl Fault ===
 
 impl Fault {
+    /// A fault of the command line: `argument` is not understood.
+    pub fn of_argument(argument: &str, message: impl Into<String>) -> Fault {
+        Fault::new(&without_credentials(argument), None, None, message)
+    }
+
     /// A fault of `key`. Passwords in `given` are hidden here, so that whoever prints or logs a fault is safe.
     pub(super) fn new(
         key: &str,

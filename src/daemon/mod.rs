@@ -140,6 +140,7 @@ impl Daemon {
             workers.push(worker::spawn(house.seed(index, listeners, warm_up)).map_err(DaemonError::Start)?);
         }
         warn(config, &bound.addresses);
+        options::warn_of_values_never_kept(config);
         announce(&bound.addresses, config.listen.unix.as_ref(), &config.upstream.url.to_string());
         Ok(Daemon {
             runtime,

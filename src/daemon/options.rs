@@ -28,6 +28,21 @@ pub(super) fn cache_limits(config: &CacheConfig, workers: usize) -> Option<Cache
     })
 }
 
+/// Warns of policies that name a size which nothing of is kept.
+pub(super) fn warn_of_values_never_kept(config: &Config) {
+    let Some(entry_bytes_max) = config.cache.size_bytes.map(|bytes| bytes / ENTRIES_MIN) else { return };
+    for policy in &config.policies {
+        if let Some(value_max) = policy.terms.value_max.filter(|value_max| *value_max > entry_bytes_max) {
+            tracing::warn!(
+                prefix = %policy.prefix.escape_ascii(),
+                value_max,
+                entry_bytes_max,
+                "value_max of a policy is more than an eighth of l1_size: nothing that large is kept"
+            );
+        }
+    }
+}
+
 pub(super) fn memory_limits(config: &MemoryConfig) -> MemoryLimits {
     MemoryLimits { script_bytes_max: config.script_bytes_max, scan_passes_max: config.scan_passes_max }
 }

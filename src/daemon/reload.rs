@@ -64,6 +64,7 @@ impl Reload {
         self.relogin.take(options::credentials(upstream), upstream.password_file.clone());
         let file = upstream.sentinel_password_file.clone();
         self.sentinel_relogin.take(options::sentinel_credentials(upstream), file);
+        options::warn_of_values_never_kept(&config);
         let policies = Policies::new(config.policies);
         let count = policies.len();
         // As long as anything may be there that was kept under the former ones.

@@ -11,7 +11,7 @@ use crate::support::daemon::Daemon;
 use crate::support::servers::valkey_server;
 
 /// How long the field lives.
-const TIME: Duration = Duration::from_millis(400);
+const TIME: Duration = Duration::from_millis(1_500);
 
 fn command(client: &mut Client, words: &str) -> Reply {
     client.command(&words.split(' ').collect::<Vec<_>>()).unwrap()

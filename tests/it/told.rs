@@ -20,7 +20,8 @@ fn before_one_server(flags: &[&str]) -> (Standalone, Daemon, Client) {
     let upstream = Standalone::launch(&[]).unwrap();
     let url = format!("redis://{}", upstream.server().address());
     let daemon = Daemon::start(&[["--upstream", &url].as_slice(), flags].concat());
-    let client = daemon.client();
+    let mut client = daemon.client();
+    eventually("the upstream is there", SOON, || !say(&mut client, "TTL nothing").is_error());
     (upstream, daemon, client)
 }
 
@@ -367,5 +368,46 @@ fn an_entry_takes_an_eighth_of_l1_at_most_whatever_a_policy_says() {
             assert!(is_kept || why.text() == "it is larger than what is kept", "{key}: {why:?}");
         }
     }
+    daemon.assert_logged("WARN", "value_max of a policy is more than an eighth of l1_size");
     daemon.stop();
+}
+
+#[test]
+fn an_upstream_that_is_not_there_is_told_in_the_words_of_the_system() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for scheme in ["redis", "redis-cluster"] {
+        let daemon = Daemon::start(&["--upstream", &format!("{scheme}://{free}")]);
+        let mut client = daemon.client();
+        let said = say(&mut client, "GET key").text();
+        assert!(said.starts_with("CLUSTERDOWN nearside: "), "{said}");
+        assert!(said.contains("Connection refused (os error 111)"), "{scheme}: {said}");
+        drop(daemon);
+    }
+}
+
+#[test]
+fn connections_of_every_kind_are_counted() {
+    let (upstream, daemon, mut client) = before_one_server(&[]);
+    daemon.until_tracked(1);
+    let count = || daemon.counter("upstream_connections");
+    // What the server sees of the daemon, but for the one that asks.
+    let mut direct = upstream.server().connect().unwrap();
+    let mut seen = move || {
+        let list = say(&mut direct, "CLIENT LIST").text();
+        list.lines().filter(|line| line.contains("name=nearside")).count() as u64
+    };
+    let mut agree = |what: &str, least: u64| {
+        eventually(what, SOON, || count() >= least && count() == seen());
+        count()
+    };
+    let lanes = agree("the lanes", 1);
+    client.send(&["BLPOP", "list", "0"]).unwrap();
+    let mut subscriber = daemon.client();
+    let waits = agree("a wait", lanes + 1);
+    say(&mut subscriber, "SUBSCRIBE channel");
+    let subscribes = agree("a subscription", waits + 1);
+    let mut listener = daemon.client();
+    say(&mut listener, "HELLO 3");
+    say(&mut listener, "CLIENT TRACKING ON BCAST");
+    agree("who listens", subscribes + 1);
 }

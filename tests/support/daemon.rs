@@ -28,7 +28,7 @@ pub(crate) struct Ended {
 }
 
 /// How long the daemon may take to listen, to answer, and to end when it is told to.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(15);
 
 // === impl Daemon ===
 
@@ -70,7 +70,7 @@ impl Daemon {
             let log = Arc::clone(&log);
             move || read_log(stderr, &log, &tell_address)
         }));
-        let Ok(address) = told_address.recv_timeout(LIMIT) else {
+        let Ok(address) = told_address.recv_timeout(4 * LIMIT) else {
             let _ = child.kill();
             panic!("nearside did not listen; its log: {:#?}", log.lock().unwrap());
         };

@@ -9,14 +9,14 @@ use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::{eventually, shared_cluster};
 
 /// What another client may wait for a hit meanwhile, in a debug build on a busy machine.
-const QUICK: Duration = Duration::from_millis(500);
+const QUICK: Duration = Duration::from_secs(3);
 
 /// The daemon holds back far less than what is asked for: a thousand replies of 100 kB.
 const MEMORY_KB_MAX: u64 = 64 * 1024;
 
 #[test]
 fn a_client_that_leaves_its_replies_untaken_is_dropped_after_a_while() {
-    drop_who_does_not_read(&["--client-stall-timeout", "500ms"]);
+    drop_who_does_not_read(&["--client-stall-timeout", "6s"]);
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn drop_who_does_not_read(bound: &[&str]) {
     other.command(&["SET", "unread:large", &"x".repeat(100_000)]).unwrap();
     let mut silent = daemon.client();
     silent.send_raw(&client::encode(&["GET", "unread:large"]).repeat(1000)).unwrap();
-    eventually("the client is dropped", Duration::from_secs(5), || {
+    eventually("the client is dropped", Duration::from_secs(15), || {
         let asked_at = Instant::now();
         assert_eq!(other.command(&["GET", "unread:small"]).unwrap().text(), "value");
         assert!(asked_at.elapsed() < QUICK, "another client waited {:?}", asked_at.elapsed());
