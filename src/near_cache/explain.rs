@@ -95,7 +95,7 @@ impl SharedCache {
         named
             .filter(|(_, entry)| {
                 let is_live = self.is_live(entry, now);
-                self.invalidate_key(entry.key(), Some(Why::Flushed)) && is_live
+                self.invalidate_key(entry.key(), Why::Flushed) && is_live
             })
             .count() as u64
     }

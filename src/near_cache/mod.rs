@@ -247,7 +247,7 @@ impl SharedCache {
         match invalidation {
             Invalidation::Keys(keys) => {
                 for key in keys {
-                    self.invalidate_key(key, Some(Why::Invalidated));
+                    self.invalidate_key(key, Why::Invalidated);
                 }
                 stats.l1_invalidations.add(keys.len() as u64);
             }
@@ -270,15 +270,13 @@ impl SharedCache {
     }
 
     /// Makes sure that nothing older than this call is served for `key`; whether an entry went, because of `why`.
-    pub fn invalidate_key(&self, key: &[u8], why: Option<Why>) -> bool {
+    pub fn invalidate_key(&self, key: &[u8], why: Why) -> bool {
         let hash = self.hashing.hash(key);
         // The order is I2: from here on a running fill cannot commit, and a hot set cannot serve.
         self.generations.raise_key(hash);
         let Some(entry) = self.store.remove(hash, key) else { return false };
-        if let Some(why) = why {
-            self.reasons.note(hash, why);
-        }
-        if matches!(why, Some(Why::Invalidated | Why::Written)) {
+        self.reasons.note(hash, why);
+        if matches!(why, Why::Invalidated | Why::Written) {
             self.scores.note_end(hash, entry.was_hit());
         }
         true
@@ -286,7 +284,7 @@ impl SharedCache {
 
     /// What was served of `key` was wrong: it goes, and is remembered for whoever reports.
     pub fn note_mismatch(&self, key: &[u8]) {
-        self.invalidate_key(key, Some(Why::Mismatch));
+        self.invalidate_key(key, Why::Mismatch);
         let shown = key.escape_ascii().to_string().chars().take(MISMATCH_CHARS_MAX).collect();
         // Nobody panics while holding it.
         let mut mismatches = self.mismatches.lock().unwrap_or_else(PoisonError::into_inner);
@@ -315,7 +313,7 @@ impl SharedCache {
     /// one brought in, or is about to: neither may be served after it.
     pub fn answered_otherwise(&self, key: &[u8]) {
         if self.compares() {
-            self.invalidate_key(key, None);
+            self.invalidate_key(key, Why::Elsewhere);
         }
     }
 
@@ -603,7 +601,7 @@ impl<T: Clone> NearCache<T> {
             commits.latest.fetch_max(clock::now(), Ordering::AcqRel);
         }
         if commit != Commit::Kept && rival.is_none_or(|rival| differs(&rival)) {
-            self.shared.invalidate_key(question.key, None);
+            self.shared.invalidate_key(question.key, Why::Differed);
         }
         commit
     }

@@ -501,12 +501,12 @@ fn i6_a_fill_that_ran_beside_a_write_never_outlives_it() {
     let (writer, reader, key) = (worker(&shared), worker(&shared), get("key"));
     // A write drops its keys before it is sent and again before its reply leaves.
     let before = reader.ticket(&miss(&reader, &key), live());
-    shared.invalidate_key(b"key", None);
+    shared.invalidate_key(b"key", Why::Written);
     let beside = reader.ticket(&miss(&reader, &key), live());
     assert_eq!(commit(&reader, &key, &before, "old"), Commit::Killed);
     assert_eq!(commit(&reader, &key, &beside, "old"), Commit::Kept, "the write has no reply yet");
     warm(&reader, &key, "old");
-    assert!(shared.invalidate_key(b"key", None));
+    assert!(shared.invalidate_key(b"key", Why::Written));
     assert_eq!(served(&writer, &key), None);
     assert_eq!(served(&reader, &key), None);
 }
@@ -654,7 +654,7 @@ fn i2_no_version_older_than_the_last_invalidated_one_is_served_under_stress() {
         while begun.elapsed() < RUN {
             let (key, versioned) = &keys[random.usize(..KEYS)];
             let version = versioned.current.fetch_add(1, Ordering::SeqCst) + 1;
-            shared.invalidate_key(key.key.as_bytes(), None);
+            shared.invalidate_key(key.key.as_bytes(), Why::Written);
             versioned.invalidated.store(version, Ordering::SeqCst);
             writes += 1;
             // Long enough now and then for entries to get into the hot sets.
@@ -706,7 +706,7 @@ fn a_newer_reply_that_is_killed_leaves_no_older_fill_to_commit() {
     let (one, other, key) = (worker(&shared), worker(&shared), get("key"));
     let missed = miss(&one, &key);
     let later = one.ticket(&missed, live());
-    shared.invalidate_key(b"key", None);
+    shared.invalidate_key(b"key", Why::Written);
     let missed = miss(&other, &key);
     let earlier = other.ticket(&missed, live());
     commit(&one, &key, &later, "new");

@@ -72,6 +72,8 @@ pub enum Why {
     Crowded,
     /// The daemon held nearly as much memory as it may.
     NoMemory,
+    /// It was kept, and then read over a connection whose invalidations come in no common order with its own.
+    Elsewhere,
 }
 
 /// What is remembered of a key.
@@ -113,7 +115,7 @@ const SECONDS_MASK: u64 = (1 << 24) - 1;
 
 impl Why {
     /// All of them, by number.
-    pub const ALL: [Why; 29] = [
+    pub const ALL: [Why; 30] = [
         Why::Command,
         Why::Policy,
         Why::Unworthy,
@@ -143,6 +145,7 @@ impl Why {
         Why::Mismatch,
         Why::Crowded,
         Why::NoMemory,
+        Why::Elsewhere,
     ];
 }
 
@@ -178,6 +181,7 @@ impl fmt::Display for Why {
             Why::Flushed => "NEARSIDE FLUSH",
             Why::Crowded => "there was no room upstream to ask for its time to live",
             Why::NoMemory => "memory_max was nearly used up",
+            Why::Elsewhere => "it was read over another connection, which may have had something newer",
         })
     }
 }

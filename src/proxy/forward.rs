@@ -167,7 +167,7 @@ impl Proxy {
     /// lane, which hears of changes, may not have heard of that one yet.
     pub(super) fn answered_past_lane(&self, keys: &[Bytes]) {
         if let Some(cache) = &self.cache {
-            keys.iter().for_each(|key| _ = cache.shared().invalidate_key(key, None));
+            keys.iter().for_each(|key| _ = cache.shared().invalidate_key(key, Why::Elsewhere));
         }
     }
 

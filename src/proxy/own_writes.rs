@@ -254,7 +254,7 @@ impl OwnWrite {
     fn invalidate(&self) {
         if let Some(cache) = &self.cache {
             for key in &self.keys {
-                cache.invalidate_key(key, Some(Why::Written));
+                cache.invalidate_key(key, Why::Written);
             }
         }
     }

@@ -127,3 +127,20 @@ fn flush_counts_what_would_have_been_served() {
     assert_eq!(say(&mut client, "NEARSIDE FLUSH long:"), Reply::Integer(7));
     daemon.stop();
 }
+
+#[test]
+fn what_a_read_over_another_connection_took_along_says_so() {
+    let (_upstream, daemon, mut client) = before_one_server(&[]);
+    for hits in [0, 5] {
+        say(&mut client, "SET key value");
+        (0..=hits).for_each(|_| drop(say(&mut client, "GET key")));
+        assert!(is_cached(&mut client, "key"));
+        for request in ["WATCH other", "MULTI", "GET key", "EXEC"] {
+            let request = request.replace("other", "{key}other");
+            assert!(!say(&mut client, &request).is_error(), "{request}");
+        }
+        let wanted = "it was read over another connection, which may have had something newer";
+        assert_eq!(why(&mut client, "key"), wanted, "after {hits} hits");
+    }
+    daemon.stop();
+}
