@@ -153,6 +153,27 @@ fn the_bounds_and_the_examples_that_a_fault_names_are_taken() {
 }
 
 #[test]
+fn the_page_gives_the_bounds_of_the_keys_of_a_policy_as_the_faults_do() {
+    let section = PAGE.split_once("## Policies").unwrap().1.split_once("\n## ").unwrap().0;
+    let mut bounded = 0;
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let name = row.split('`').nth(1).unwrap();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let prefix = if name == "prefix" { "" } else { "prefix = 'p'\n" };
+        write!(file, "upstream = 'redis://h'\n[[policy]]\n{prefix}{name} = ''\n").unwrap();
+        let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
+        let faults = Config::load(&sources).expect_err(name).0;
+        let [Fault { key, message, .. }] = &faults[..] else { panic!("{faults:?}") };
+        assert_eq!(*key, format!("policy.{name}"));
+        let Some((_, range)) = message.split_once(" from ") else { continue };
+        let range = range.split(" is wanted").next().unwrap().trim_end_matches(" with its unit");
+        assert!(row.contains(&format!("from {range}")), "{row}\n{message}");
+        bounded += 1;
+    }
+    assert_eq!(bounded, 5);
+}
+
+#[test]
 fn the_deployment_files_set_nothing_but_keys() {
     let files =
         [include_str!("../kubernetes/pod.yaml"), include_str!("../systemd/nearside.service"), PAGE, EXAMPLE];

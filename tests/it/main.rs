@@ -48,6 +48,7 @@ mod script_words;
 mod scripts;
 mod sentinel_login;
 mod service;
+mod settings;
 mod shadow;
 mod show;
 mod slot_move;

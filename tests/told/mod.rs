@@ -1,9 +1,11 @@
 //! What the daemon tells has a line in the documents, and a test in which it is told: every error of its own, every field
 //! of INFO nearside that counts, every reason of NEARSIDE EXPLAIN. And no document has a line that nothing tells.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use nearside::config::{KEYS, Key};
 use nearside::near_cache::{Unknown, Why};
 use nearside::stats::WorkerStats;
 
@@ -182,10 +184,25 @@ fn every_counter_stands_in_the_page_and_in_a_test() {
     none("docs/observing.md has no row for these fields", missing.collect());
     let tests = literals::of_the_tests();
     let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
-    let words: std::collections::BTreeSet<&str> =
+    let words: BTreeSet<&str> =
         tests.iter().flat_map(|text| text.split(|character| !is_name(character))).collect();
     let untested = rows.iter().filter(|row| !words.contains(row.as_str()));
     none("no test has these fields", untested.cloned().collect());
+}
+
+#[test]
+fn every_setting_is_given_by_a_test() {
+    let tests = literals::of_the_tests();
+    let is_of_key = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
+    let words: BTreeSet<&str> = tests.iter().flat_map(|text| text.split(|other| !is_of_key(other))).collect();
+    let is_given = |key: &Key| {
+        let (flag, name) = (key.flag(), key.name);
+        [format!("--{flag}"), name.to_owned(), key.variable()]
+            .iter()
+            .any(|word| words.contains(word.as_str()))
+    };
+    let untested = KEYS.iter().filter(|key| !is_given(key));
+    none("no test gives these settings", untested.map(|key| key.name.to_owned()).collect());
 }
 
 #[test]
