@@ -79,7 +79,9 @@ fn a_key_is_told_when_its_slot_moves() {
     assert!(pushes == [stale(&["key"])] || pushes == [all_stale()], "{pushes:?}");
     cacher.read_to_keep("key");
     client_of_owner(&cluster, b"key").command(&["SET", "key", "new"]).unwrap();
-    assert_eq!(cacher.next_pushes(), [stale(&["key"])]);
+    // That the epoch of the cluster went up may be heard as late as now, and is told as everything.
+    let pushes = cacher.next_pushes();
+    assert!(pushes == [stale(&["key"])] || pushes[0] == all_stale(), "{pushes:?}");
     assert_eq!(cacher.ask(&["GET", "key"]), Reply::bulk("new"));
 }
 
