@@ -242,7 +242,7 @@ fn every_key_of_the_configuration_is_there_whether_it_is_set_or_not() {
     for key in nearside::config::KEYS {
         let value = parameter(&mut client, &format!("nearside-{}", key.flag()));
         let value = value.unwrap_or_else(|| panic!("{} is not there", key.name));
-        let given = ["listen", "unix_mode", "upstream", "log_format"].contains(&key.name);
+        let given = ["listen", "unix_mode", "upstream", "log_format", "memory_max"].contains(&key.name);
         assert!(given || value == key.default.unwrap_or_default(), "{} = {value}", key.name);
     }
     assert_eq!(parameter(&mut client, "nearside-unix-mode").unwrap(), "700");
