@@ -28,7 +28,7 @@ struct Talk<'a> {
 }
 
 /// How long a reply may take: longer than a bound of the daemon, so that its error is seen rather than none.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Sent last on every connection: a reply too many or too few before it shows here at the latest.
 const LAST: &[&str] = &["ECHO", "the end"];
