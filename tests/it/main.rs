@@ -21,6 +21,7 @@ mod default_ttl;
 mod denied;
 mod dev_command;
 mod drain;
+mod edge_conversations;
 mod entrance;
 mod explain;
 mod explain_hot;
