@@ -1,5 +1,18 @@
 //! Patterns as Redis matches them: `*`, `?`, `[a-z]`, `[^a]` and `\` before a character that stands for itself.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+
+/// Different patterns, of which those that match a name are found without a look at each: only those are tried that begin
+/// as the name does, up to their first special character.
+#[derive(Debug, Default)]
+pub struct Patterns {
+    by_beginning: HashMap<Bytes, BTreeSet<Bytes>>,
+    /// How many beginnings there are of each length.
+    lengths: BTreeMap<usize, usize>,
+}
+
 /// Whether `text` as a whole matches `pattern`.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut rest, mut at) = (pattern, 0);
@@ -24,6 +37,56 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
             }
             (None, None) => return false,
         };
+    }
+}
+
+/// What everything begins with that matches `pattern`.
+fn beginning(pattern: &Bytes) -> Bytes {
+    let special = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b'\\');
+    let length = pattern.iter().position(special).unwrap_or(pattern.len());
+    pattern.slice(..length)
+}
+
+// === impl Patterns ===
+
+impl Patterns {
+    /// Adds a pattern.
+    pub fn insert(&mut self, pattern: Bytes) {
+        let beginning = beginning(&pattern);
+        let length = beginning.len();
+        let alike = self.by_beginning.entry(beginning).or_default();
+        if alike.is_empty() {
+            *self.lengths.entry(length).or_default() += 1;
+        }
+        alike.insert(pattern);
+    }
+
+    /// Takes a pattern out.
+    pub fn remove(&mut self, pattern: &Bytes) {
+        let beginning = beginning(pattern);
+        let Some(alike) = self.by_beginning.get_mut(&beginning) else { return };
+        alike.remove(pattern);
+        if alike.is_empty() {
+            self.by_beginning.remove(&beginning);
+            if let Some(count) = self.lengths.get_mut(&beginning.len()) {
+                *count -= 1;
+                if *count == 0 {
+                    self.lengths.remove(&beginning.len());
+                }
+            }
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.by_beginning.values().flatten()
+    }
+
+    /// Those that match `name`.
+    pub fn matching<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Bytes> {
+        let lengths = self.lengths.keys().take_while(|length| **length <= name.len());
+        let alike = lengths.filter_map(|length| self.by_beginning.get(&name[..*length]));
+        alike.flatten().filter(|pattern| matches(pattern, name))
     }
 }
 
@@ -145,5 +208,27 @@ mod tests {
         ] {
             assert_eq!(may_begin_with(pattern.as_bytes(), b"__keyspace@"), expected, "{pattern}");
         }
+    }
+
+    #[test]
+    fn the_patterns_that_match_are_found_by_how_they_begin() {
+        let all = ["*", "a*", "ab?", "abc", "a[bx]c", "\\*", "abd*", "b*", "abc*d", ""];
+        let mut patterns = Patterns::default();
+        for pattern in all {
+            patterns.insert(Bytes::from(pattern));
+            patterns.insert(Bytes::from(pattern));
+        }
+        for name in ["", "a", "ab", "abc", "abcd", "axc", "*", "b", "zz"] {
+            let found: BTreeSet<&Bytes> = patterns.matching(name.as_bytes()).collect();
+            let wanted = all.iter().filter(|pattern| matches(pattern.as_bytes(), name.as_bytes()));
+            assert_eq!(found.len(), wanted.clone().count(), "{name}");
+            assert!(wanted.clone().all(|pattern| found.contains(&Bytes::from(*pattern))), "{name}");
+        }
+        assert_eq!(patterns.iter().count(), all.len());
+        for pattern in all {
+            patterns.remove(&Bytes::from(pattern));
+            patterns.remove(&Bytes::from("never there"));
+        }
+        assert!(patterns.by_beginning.is_empty() && patterns.lengths.is_empty());
     }
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use crate::clients::Client;
-use crate::glob;
+use crate::glob::{self, Patterns};
 use crate::mailbox::Mail;
 use crate::stats::WorkerStats;
 use crate::upstream::{Feed, Kind, Topic, Wanted};
@@ -35,6 +35,8 @@ struct Registry {
     channels: HashMap<Bytes, Audience>,
     patterns: HashMap<Bytes, Audience>,
     shards: HashMap<Bytes, Audience>,
+    /// The names of `patterns`, by what they match.
+    by_match: Patterns,
     /// How many subscriptions each client has that has any.
     clients: HashMap<u64, usize>,
 }
@@ -90,6 +92,9 @@ impl Hub {
                     _wanted: self.feed.want(vec![topic.clone()]),
                 });
             audience.clients.insert(client.id, client.clone());
+            if topic.kind == Kind::Pattern {
+                registry.by_match.insert(topic.name.clone());
+            }
         }
         if !topics.is_empty() {
             *registry.clients.entry(client.id).or_default() += topics.len();
@@ -107,6 +112,9 @@ impl Hub {
             audience.clients.remove(&client.id);
             if audience.clients.is_empty() {
                 ended.extend(audiences.remove(&topic.name));
+                if topic.kind == Kind::Pattern {
+                    registry.by_match.remove(&topic.name);
+                }
             }
         }
         if let Some(count) = registry.clients.get_mut(&client.id) {
@@ -133,8 +141,9 @@ impl Hub {
         if channel.kind == Kind::Shard {
             return exact;
         }
-        let matching = registry.patterns.iter().filter(|(pattern, _)| glob::matches(pattern, &channel.name));
         let topic = |pattern: &Bytes| Topic::new(Kind::Pattern, pattern.clone());
+        let matching = registry.by_match.matching(&channel.name);
+        let matching = matching.filter_map(|pattern| Some((pattern, registry.patterns.get(pattern)?)));
         exact + matching.map(|(pattern, audience)| count(&topic(pattern), audience)).sum::<usize>()
     }
 

@@ -96,6 +96,8 @@ counters! {
         clients_timed_out,
         /// Passwords of clients that were wrong.
         auth_failures,
+        /// Times that a client had to wait because so many bytes of its requests were on their way.
+        client_in_flight_waits,
         /// Clients that sent what is not RESP.
         protocol_errors,
         /// SCAN cursors that were not known any more: the walk began anew.

@@ -29,6 +29,8 @@ impl Flags {
     /// Says something of fields of a hash, of those that follow the key or of all, which may end before the key does.
     /// COMMAND does not show this flag.
     pub const FIELDS: Flags = Flags(1 << 7);
+    /// Its reply grows with what its keys hold: many elements, or all. COMMAND does not show this flag.
+    pub const GROWS: Flags = Flags(1 << 8);
 
     /// These flags and `other`.
     pub const fn with(self, other: Flags) -> Flags {

@@ -175,6 +175,13 @@ pub static KEYS: &[Key] = &[
         Some("1024"),
         "Requests of one client that may wait for their replies; after that its socket is not read",
     ),
+    key(
+        Bounds,
+        "client_in_flight_bytes_max",
+        "SIZE",
+        Some("64mb"),
+        "Bytes of the requests of one client that are on their way to nodes; at that much its socket is not read",
+    ),
     key(Bounds, "request_args_max", "NUMBER", Some("1048576"), "Arguments of one request"),
     key(
         Bounds,
@@ -261,6 +268,13 @@ pub static KEYS: &[Key] = &[
         "NUMBER",
         Some("65536"),
         "Channels and patterns that one client is subscribed to",
+    ),
+    key(
+        Bounds,
+        "pubsub_patterns_max",
+        "NUMBER",
+        Some("4096"),
+        "Patterns among those; servers try each on every message that is published",
     ),
     key(
         Bounds,

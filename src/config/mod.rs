@@ -168,6 +168,8 @@ pub struct WarmConfig {
 pub struct SessionConfig {
     /// Requests that may wait for their replies before the socket is no longer read.
     pub pipeline_depth_max: usize,
+    /// Bytes of the requests of one client that are on their way to nodes before its socket is no longer read.
+    pub in_flight_bytes_max: usize,
     /// Arguments of one request.
     pub request_args_max: usize,
     /// Bytes of one argument.
@@ -190,6 +192,8 @@ pub struct SessionConfig {
     pub pubsub_output_bytes_max: usize,
     /// Subscriptions of one client.
     pub pubsub_subscriptions_max: usize,
+    /// Patterns among those.
+    pub pubsub_patterns_max: usize,
     /// Different channels and patterns that all clients together are subscribed to.
     pub pubsub_names_max: usize,
     /// Commands that take longer, in microseconds, are kept in the slow log; none when it is negative.
@@ -515,6 +519,7 @@ fn session(read: &mut Reader) -> SessionConfig {
     let request_bytes_max = read.size("request_bytes_max", KIB..=64 * GIB);
     SessionConfig {
         pipeline_depth_max: read.number("pipeline_depth_max", 1..=1_048_576),
+        in_flight_bytes_max: read.size("client_in_flight_bytes_max", KIB..=64 * GIB),
         request_args_max: read.number("request_args_max", 1..=16_777_216),
         request_bulk_bytes_max,
         request_bytes_max,
@@ -530,6 +535,7 @@ fn session(read: &mut Reader) -> SessionConfig {
         slowlog_max_len: read.number("slowlog_max_len", change::SLOWLOG_MAX_LEN),
         pubsub_output_bytes_max: read.size("pubsub_output_max", MIB..=1024 * GIB),
         pubsub_subscriptions_max: read.number("pubsub_subscriptions_max", 1..=16_777_216),
+        pubsub_patterns_max: read.number("pubsub_patterns_max", 1..=16_777_216),
         tracking_keys_max: read.number("tracking_keys_max", 1..=100_000_000),
         pubsub_names_max: read.number("pubsub_names_max", 1..=16_777_216),
     }

@@ -51,12 +51,14 @@ pub(super) fn session_limits(config: &Config) -> SessionLimits {
     let (config, upstream) = (&config.session, &config.upstream);
     SessionLimits {
         pipeline_depth_max: config.pipeline_depth_max,
+        in_flight_bytes_max: config.in_flight_bytes_max,
         ahead_bytes_max: config.request_bytes_max,
         transaction_bytes_max: config.transaction_bytes_max,
         subscribed_output_bytes_max: config.pubsub_output_bytes_max.min(config.output_bytes_max),
         subscriptions_max: config.pubsub_subscriptions_max,
         arrival_timeout: config.arrival_timeout,
         idle_timeout: config.idle_timeout,
+        patterns_max: config.pubsub_patterns_max,
         subscribe_timeout: upstream.request_timeout,
     }
 }

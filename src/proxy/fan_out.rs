@@ -13,7 +13,7 @@ use super::default_ttl::Following;
 use super::forward::{Reach, copied_keys_of};
 use super::lifetime;
 use super::own_writes::{Behind, OwnRead};
-use super::{Answer, Cache, Caller, Coverage, Proxy, Route, failure_reply, stopped};
+use super::{Answer, Cache, Caller, Coverage, Proxy, Route, failure_reply, slices, stopped};
 use crate::clock::Nanos;
 use crate::command::{Flags, Join, Spec};
 use crate::key::Slot;
@@ -92,21 +92,34 @@ impl Proxy {
             return wait;
         }
         caller.own_writes.note_sent();
+        let spread = |request| spec.keys.positions(request).is_ok() && !has_one_slot(spec, request);
+        if slices::is_large(request, join) && (join == Join::Mget || spread(request)) {
+            return self.in_slices(spec, join, request, caller, bound);
+        }
+        self.fan_out_at_once(spec, join, request, caller, bound)
+    }
+
+    /// The same, whatever the size of the request: others wait until all of it was looked at.
+    pub(super) fn fan_out_at_once<'a>(
+        self: &'a Rc<Proxy>,
+        spec: &'static Spec,
+        join: Join,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+        bound: ReplyBound,
+    ) -> Answer<'a> {
         let route = Route::of(spec);
-        let Ok(mut positions) = spec.keys.positions(request) else {
+        let Ok(positions) = spec.keys.positions(request) else {
             return self.forward(route, Reach::Named, request, caller);
         };
         match join {
             Join::Mget => self.mget(request, caller, bound),
             // EXISTS of one key is a read like any other.
             Join::Sum if spec.name == "exists" && positions.len() == 1 => self.read(spec, request, caller),
-            Join::Sum | Join::Mset => {
-                let first = positions.next().map(|position| Slot::of(request.arg(position)));
-                if positions.all(|position| Some(Slot::of(request.arg(position))) == first) {
-                    return self.forward(route, Reach::Named, request, caller);
-                }
-                self.split(route, join, request, caller)
+            Join::Sum | Join::Mset if has_one_slot(spec, request) => {
+                self.forward(route, Reach::Named, request, caller)
             }
+            Join::Sum | Join::Mset => self.split(route, join, request, caller),
         }
     }
 
@@ -445,6 +458,13 @@ fn get<'a>(key: &'a [u8], tail: &'a [u8]) -> Question<'a> {
     Question { command: "get", key, tail }
 }
 
+/// Whether all keys of a request are in one slot.
+fn has_one_slot(spec: &Spec, request: &Request<'_>) -> bool {
+    let mut slots = spec.keys.positions(request).into_iter().flatten().map(|at| Slot::of(request.arg(at)));
+    let first = slots.next();
+    slots.all(|slot| Some(slot) == first)
+}
+
 /// Groups positions by the slot of their key, in the order in which each slot is first seen.
 fn parts(request: &Request<'_>, positions: impl Iterator<Item = usize>) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
@@ -471,7 +491,7 @@ fn in_version(value: &Bytes, resp: Resp) -> Bytes {
 
 impl ReplyBound {
     /// What is answered in place of a reply beyond it.
-    fn exceeded(self) -> Bytes {
+    pub(super) fn exceeded(self) -> Bytes {
         let ReplyBound { bytes, name } = self;
         encode::error_reply(format!("ERR nearside: the reply is larger than {bytes} bytes ({name})"))
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::coverage::{self, Coverage, is_tracked};
 use super::default_ttl::Following;
-use super::own_writes::{Names, OwnRead, OwnWrite};
+use super::own_writes::{Hold, Names, OwnRead, OwnWrite};
 use super::{Answer, Caller, Proxy, Route, render, stopped};
 use crate::command::Flags;
 use crate::invalidation::Invalidation;
@@ -56,6 +56,8 @@ pub(super) struct Errand {
     fence: Option<Fence>,
     write: Option<OwnWrite>,
     read: Option<OwnRead>,
+    /// Nothing of the session may overtake it.
+    hold: Option<Hold>,
     coverage: Option<Rc<Coverage>>,
 }
 
@@ -70,6 +72,9 @@ impl Proxy {
         request: &Request<'_>,
         caller: Caller<'_>,
     ) -> Answer<'a> {
+        if let Some(measured) = self.measure(route, request, caller.now) {
+            return Answer::NotYet(measured);
+        }
         let to = match self.destination(route, request) {
             Ok(to) => to,
             Err(reply) => return Answer::Now(reply),
@@ -93,10 +98,15 @@ impl Proxy {
         bytes: Bytes,
         caller: Caller<'_>,
     ) -> Errand {
+        let (bytes, due) = self.with_default_ttl(route, request, bytes);
+        // What is stored has a short reply, and what gives it a time to live goes right behind it.
+        let apart = due.is_none() && self.goes_apart(route, reach, to.slot, request, caller.now);
+        let hold = apart.then(|| Hold::of(caller.own_writes));
         let begin_write = || self.begin_write(keys_of(route, request), caller);
         let write = match reach {
             Reach::Anything => Some(begin_write().of_anything()),
-            Reach::Named => route.may_write().then(begin_write),
+            // What comes another way than the pushes is like a write to L1: nothing older is served behind it.
+            Reach::Named => (route.may_write() || apart).then(begin_write),
         };
         let read = write.is_none().then(|| self.begin_read(keys_of(route, request), caller)).flatten();
         if let Some(read) = &read {
@@ -104,12 +114,12 @@ impl Proxy {
         }
         let unkept = reach == Reach::Named && self.is_unkept(route, request);
         let send = |call: Call| match (to.slot, to.node) {
+            _ if apart => self.upstream.send_apart(to.slot, to.node, call, 0),
             (Some(slot), _) if unkept => self.send_unkept(slot, call, caller),
             (Some(slot), _) => self.upstream.send(slot, call),
             (None, Some(node)) => self.upstream.send_to(node, call),
             (None, None) => self.upstream.send_any(call),
         };
-        let (bytes, due) = self.with_default_ttl(route, request, bytes);
         let sent = send(Call {
             bytes,
             slot: to.slot,
@@ -119,7 +129,7 @@ impl Proxy {
         let following = self.follow(&sent, to.slot, due, caller.own_writes);
         let fence = (reach == Reach::Anything).then(|| self.fence(to.slot, to.node));
         let (proxy, coverage) = (self.clone(), caller.coverage.cloned());
-        Errand { proxy, sent, following, fence, write, read, coverage }
+        Errand { proxy, sent, following, fence, write, read, hold, coverage }
     }
 
     /// Sends a PING behind what was just sent to the owner of `slot`, or to `node`.
@@ -205,7 +215,7 @@ impl Errand {
             self.proxy.hear_out(self.fence, &outcome).await;
         }
         // Before the reply leaves, its keys are dropped once more (I6).
-        drop((self.write, self.read));
+        drop((self.write, self.read, self.hold));
         outcome
     }
 }

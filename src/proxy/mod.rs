@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 
+mod apart;
 mod ask;
 mod blocking;
 mod coverage;
@@ -36,6 +37,7 @@ mod scan;
 mod script;
 mod scripts;
 mod shadow;
+mod slices;
 mod subscriptions;
 mod transaction;
 mod walks;
@@ -62,6 +64,7 @@ use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::resp2::{self, Form};
 use crate::stats::WorkerStats;
 use crate::upstream::{Failure, Outcome, Upstream};
+use apart::Sizes;
 use default_ttl::Misses;
 use forward::Reach;
 use functions::Functions;
@@ -121,6 +124,7 @@ pub struct Proxy {
     memory: Arc<Memory>,
     policies: Arc<CurrentPolicies>,
     missed_ttl: Misses,
+    sizes: RefCell<Sizes>,
     stats: Arc<WorkerStats>,
     settings: Settings,
 }
@@ -192,6 +196,7 @@ impl Proxy {
             memory,
             policies,
             missed_ttl,
+            sizes: RefCell::default(),
             stats,
             settings,
         })

@@ -38,6 +38,8 @@ pub struct OwnWrites {
     answer: RefCell<Option<Bytes>>,
     /// The request at hand has waited for what it had to wait for.
     waited: Cell<bool>,
+    /// How many requests are carried out before anything behind them begins.
+    held: Cell<u32>,
 }
 
 /// Keys of one command: most have one.
@@ -64,6 +66,10 @@ pub(super) enum Behind {
     /// A write.
     Write,
 }
+
+/// Nothing that the session asks from here on begins until this is dropped.
+#[derive(Debug)]
+pub(super) struct Hold(Rc<OwnWrites>);
 
 /// Reads on their way.
 #[derive(Debug)]
@@ -104,6 +110,12 @@ impl OwnWrites {
     /// Whether the request at hand has waited already.
     pub(super) fn take_waited(&self) -> bool {
         self.waited.take()
+    }
+
+    /// Whether what the session asks next has to wait for what it asked last.
+    #[inline]
+    pub fn is_held(&self) -> bool {
+        self.held.get() > 0
     }
 
     /// Keeps the answer to a request that the session will show again.
@@ -174,6 +186,27 @@ impl OwnWrites {
     /// The slots that the session may have written to since it began.
     pub(super) fn written(&self) -> impl Iterator<Item = Slot> {
         self.written.slots()
+    }
+}
+
+// === impl Hold ===
+
+impl Hold {
+    /// Holds what `session` asks next.
+    pub(super) fn of(session: &Rc<OwnWrites>) -> Hold {
+        session.held.update(|count| count + 1);
+        Hold(session.clone())
+    }
+
+    /// The session that is held.
+    pub(super) fn session(&self) -> &Rc<OwnWrites> {
+        &self.0
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.held.update(|count| count - 1);
     }
 }
 

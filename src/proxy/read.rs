@@ -132,6 +132,14 @@ impl Proxy {
         if self.upstream.is_moving(missed.slot(), caller.now) {
             return self.bypass(spec, request, Some((key_at, Why::Moving)), caller);
         }
+        let route = Route::of(spec);
+        if let Some(measured) = self.measure(route, request, caller.now) {
+            return Answer::NotYet(measured);
+        }
+        if self.goes_apart(route, Reach::Named, Some(missed.slot()), request, caller.now) {
+            self.note(request.arg(key_at), Why::TooLarge);
+            return self.forward(route, Reach::Named, request, caller);
+        }
         let question = Question { command: spec.name, key: request.arg(key_at), tail: request.tail() };
         let (resp, coverage) = (caller.resp, caller.coverage.cloned());
         let begin_read = |key, number| OwnRead::begin(caller.own_writes, Names::from_buf([key]), number);

@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::coverage::{self, is_tracked};
 use super::default_ttl::{Due, may_have_written};
 use super::forward::keys_of;
-use super::own_writes::Names;
+use super::own_writes::{Hold, Names};
 use super::script::with_body;
 use super::watch::{Watch, Watched};
 use super::{Answer, Caller, Proxy, Route, failure_reply, in_resp2, stopped};
@@ -18,7 +18,7 @@ use crate::command::{Class, Flags, Keyspace, Lasting, Learned, Script, Session, 
 use crate::key::Slot;
 use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::{Resp, cursor, encode};
-use crate::upstream::{Dedicated, Outcome, UpstreamReply, exec_abort};
+use crate::upstream::{Call, Dedicated, Outcome, UpstreamReply, exec_abort};
 
 pub(super) const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 pub(super) const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
@@ -182,7 +182,15 @@ impl Proxy {
         let opaque = elements.iter().any(Element::is_opaque);
         let write = self.begin_write(written_keys(&elements), caller);
         let write = if opaque { write.of_anything() } else { write };
-        let sent = self.upstream.send_transaction(slot, bytes, count + 1);
+        let grows = due.is_none() && (opaque || elements.iter().any(Element::grows));
+        let apart = grows && self.upstream.reply_limit(slot).is_some();
+        let hold = apart.then(|| Hold::of(caller.own_writes));
+        let sent = if apart {
+            let call = Call { bytes, slot, reads_only: false, foreign: opaque };
+            self.upstream.send_apart(slot, None, call, count + 1)
+        } else {
+            self.upstream.send_transaction(slot, bytes, count + 1)
+        };
         let following = self.follow(&sent, slot, due, caller.own_writes);
         let fence = slot.filter(|_| opaque).map(|slot| self.fence(Some(slot), None));
         let (proxy, resp, coverage) = (self.clone(), caller.resp, caller.coverage.cloned());
@@ -196,7 +204,7 @@ impl Proxy {
                 proxy.hear_out(fence, &outcome).await;
             }
             // Before the reply leaves, its keys are dropped once more (I6).
-            drop(write);
+            drop((write, hold));
             executed(outcome, &elements, resp)
         }))
     }
@@ -296,6 +304,10 @@ fn changed() -> UpstreamReply {
 // === impl Element ===
 
 impl Element {
+    fn grows(&self) -> bool {
+        matches!(self, Element::Sent(part, _) if part.route.flags.has(Flags::GROWS))
+    }
+
     fn is_opaque(&self) -> bool {
         matches!(self, Element::Sent(part, _) if part.opaque)
     }

@@ -96,6 +96,8 @@ const BATCHES_PER_TURN: u32 = 2;
 pub struct SessionLimits {
     /// Answers that may be outstanding.
     pub pipeline_depth_max: usize,
+    /// Bytes of requests that may be on their way to nodes.
+    pub in_flight_bytes_max: usize,
     /// Bytes of requests that may wait while an earlier one is carried out alone.
     pub ahead_bytes_max: usize,
     /// Bytes that the requests queued since MULTI take.
@@ -104,6 +106,8 @@ pub struct SessionLimits {
     pub subscribed_output_bytes_max: usize,
     /// Subscriptions of one client.
     pub subscriptions_max: usize,
+    /// Patterns among them.
+    pub patterns_max: usize,
     /// How long a request may take to arrive, and a client to say its password.
     pub arrival_timeout: Duration,
     /// How long a client may ask nothing; zero is for ever.
@@ -291,7 +295,7 @@ impl Session {
             }
             batches += u32::from(taken || room);
             if batches == BATCHES_PER_TURN {
-                cx.waker().wake_by_ref();
+                give_way(cx);
                 return Poll::Pending;
             }
         }
@@ -438,8 +442,10 @@ impl Session {
             self.state.alone = false;
             self.connection.restrain(self.state.is_locked());
         }
-        let full = self.pipeline.len() >= self.context.limits.pipeline_depth_max;
-        if self.state.leaving || full || self.is_slowed() {
+        let limits = &self.context.limits;
+        let full = self.pipeline.len() >= limits.pipeline_depth_max
+            || self.pipeline.in_flight_bytes() >= limits.in_flight_bytes_max;
+        if self.state.leaving || full || self.state.own_writes.is_held() || self.is_slowed() {
             return Ok(false);
         }
         let batch_end = self.connection.out.len() + self.pipeline.bytes() + BATCH_BYTES;
@@ -524,6 +530,11 @@ impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Session({:?})", self.state)
     }
+}
+
+/// Has the session polled again once the sockets of all others were looked at.
+fn give_way(cx: &mut Context<'_>) {
+    let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
 }
 
 /// How many bytes may wait for the client.
@@ -617,10 +628,14 @@ fn serve(
     }
     let wanted = state.wants_reply();
     let mailed = matches!(answer, Answer::Mailed);
+    let mut held = false;
     match answer {
         Answer::Confirmation(reply) => pipeline.push_confirmation(command, reply),
         Answer::Mailed => {}
-        _ if !wanted => discard(answer, pipeline),
+        _ if !wanted => {
+            discard(answer, pipeline, request.raw().len());
+            held = is_held(state, pipeline, context);
+        }
         Answer::Lent(hit) if pipeline.is_empty() => {
             out.push_lent(hit.for_version(caller.resp), || hit.shared(caller.resp));
         }
@@ -633,12 +648,13 @@ fn serve(
         }
         Answer::Later(reply) => {
             let start = || Stopwatch::start(recognised.ok(), &request, &state.client, &context.desk, now);
-            pipeline.push_later(command, reply, measured.then(start).flatten());
+            pipeline.push_later(command, reply, measured.then(start).flatten(), request.raw().len());
+            held = is_held(state, pipeline, context);
         }
         Answer::NotYet(_) => {}
     }
     let full = pipeline.len() >= context.limits.pipeline_depth_max;
-    if state.leaving || full || state.alone || mailed { Flow::Pause } else { Flow::Next }
+    if state.leaving || full || state.alone || mailed || held { Flow::Pause } else { Flow::Next }
 }
 
 #[inline]
@@ -707,8 +723,17 @@ fn is_http(request: &Request<'_>) -> bool {
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
+/// Whether the request that was taken last has to be answered, or some before it, before the next one is.
+fn is_held(state: &State, pipeline: &Pipeline, context: &SessionContext) -> bool {
+    let full = pipeline.in_flight_bytes() >= context.limits.in_flight_bytes_max;
+    if full {
+        context.stats.client_in_flight_waits.bump();
+    }
+    full || state.own_writes.is_held()
+}
+
 /// The client wants no reply; what was sent upstream still comes to its end.
-fn discard(answer: Answer<'_>, pipeline: &mut Pipeline) {
+fn discard(answer: Answer<'_>, pipeline: &mut Pipeline, bytes: usize) {
     if let Answer::Later(reply) = answer {
         pipeline.push_later(
             0,
@@ -717,6 +742,7 @@ fn discard(answer: Answer<'_>, pipeline: &mut Pipeline) {
                 Bytes::new()
             }),
             None,
+            bytes,
         );
     }
 }

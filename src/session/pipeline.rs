@@ -25,6 +25,8 @@ pub(super) struct Pipeline {
     coming: FuturesUnordered<Coming>,
     /// Bytes of the answers that wait for an earlier one.
     bytes: usize,
+    /// Bytes of the requests whose answers are still to come.
+    in_flight_bytes: usize,
     /// Confirmations that have not left yet.
     confirmations: usize,
 }
@@ -34,6 +36,16 @@ struct Coming {
     number: u64,
     reply: LocalBoxFuture<'static, Bytes>,
     measure: Option<Stopwatch>,
+    /// Bytes of the request.
+    bytes: usize,
+}
+
+/// What has come of it.
+struct Came {
+    number: u64,
+    reply: Bytes,
+    measure: Option<Stopwatch>,
+    bytes: usize,
 }
 
 /// The place of one answer.
@@ -64,6 +76,12 @@ impl Pipeline {
         self.bytes
     }
 
+    /// Bytes of the requests whose answers are still to come.
+    #[inline]
+    pub(super) fn in_flight_bytes(&self) -> usize {
+        self.in_flight_bytes
+    }
+
     /// Whether a confirmation has not left yet.
     #[inline]
     pub(super) fn is_confirming(&self) -> bool {
@@ -76,22 +94,24 @@ impl Pipeline {
         self.places.push_back(Place { reply: Some(reply), command: 0, confirms: false });
     }
 
-    /// An answer to `command` that will come; how long it took is told to `measure`.
+    /// An answer to `command` that will come, to a request of so many `bytes`; how long it took is told to `measure`.
     pub(super) fn push_later(
         &mut self,
         command: usize,
         reply: LocalBoxFuture<'static, Bytes>,
         measure: Option<Stopwatch>,
+        bytes: usize,
     ) {
         let number = self.place(command, false);
-        self.drive(Coming { number, reply, measure });
+        self.in_flight_bytes += bytes;
+        self.drive(Coming { number, reply, measure, bytes });
     }
 
     /// A confirmation of `command` that will come.
     pub(super) fn push_confirmation(&mut self, command: usize, reply: LocalBoxFuture<'static, Bytes>) {
         let number = self.place(command, true);
         self.confirmations += 1;
-        self.drive(Coming { number, reply, measure: None });
+        self.drive(Coming { number, reply, measure: None, bytes: 0 });
     }
 
     fn drive(&mut self, coming: Coming) {
@@ -103,7 +123,7 @@ impl Pipeline {
     }
 
     /// What has come of the answers that are still to come.
-    fn poll_coming(&mut self, cx: &mut Context<'_>) -> Option<<Coming as Future>::Output> {
+    fn poll_coming(&mut self, cx: &mut Context<'_>) -> Option<Came> {
         if let Some(lone) = &mut self.lone
             && let Poll::Ready(came) = Pin::new(lone).poll(cx)
         {
@@ -128,7 +148,8 @@ impl Pipeline {
     /// The next answer in order, if it has come, and to which command if it had to come.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(usize, Bytes)> {
         let mut now = None;
-        while let Some((number, reply, measure)) = self.poll_coming(cx) {
+        while let Some(Came { number, reply, measure, bytes }) = self.poll_coming(cx) {
+            self.in_flight_bytes -= bytes;
             if let Some(measure) = measure {
                 measure.stop(*now.get_or_insert_with(clock::now));
             }
@@ -160,8 +181,8 @@ impl Pipeline {
     /// Lets everything that was sent upstream come to its end, though nobody reads the replies any more: fills that
     /// others joined are completed, and the keys of writes are dropped once more.
     pub(super) async fn run_out(mut self) {
-        let measured = |(_, _, measure): <Coming as Future>::Output| {
-            measure.into_iter().for_each(|measure| measure.stop(clock::now()));
+        let measured = |came: Came| {
+            came.measure.into_iter().for_each(|measure| measure.stop(clock::now()));
         };
         self.coming.extend(self.lone.take().map(|lone| *lone));
         self.coming.for_each(async |came| measured(came)).await;
@@ -171,11 +192,11 @@ impl Pipeline {
 // === impl Coming ===
 
 impl Future for Coming {
-    type Output = (u64, Bytes, Option<Stopwatch>);
+    type Output = Came;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let reply = ready!(self.reply.as_mut().poll(cx));
-        Poll::Ready((self.number, reply, self.measure.take()))
+        Poll::Ready(Came { number: self.number, reply, measure: self.measure.take(), bytes: self.bytes })
     }
 }
 
@@ -192,17 +213,17 @@ mod tests {
         let mut pipeline = Pipeline::default();
         let (send_first, first) = oneshot::channel();
         let (send_third, third) = oneshot::channel();
-        pipeline.push_later(1, Box::pin(async { first.await.unwrap() }), None);
+        pipeline.push_later(1, Box::pin(async { first.await.unwrap() }), None, 10);
         pipeline.push_now(Bytes::from_static(b"second"));
-        pipeline.push_later(3, Box::pin(async { third.await.unwrap() }), None);
+        pipeline.push_later(3, Box::pin(async { third.await.unwrap() }), None, 20);
         send_third.send(Bytes::from_static(b"third")).unwrap();
         assert!(futures_util::poll!(poll_fn(|cx| pipeline.poll_next(cx))).is_pending());
-        assert_eq!(pipeline.bytes(), "secondthird".len());
+        assert_eq!((pipeline.bytes(), pipeline.in_flight_bytes()), ("secondthird".len(), 10));
         send_first.send(Bytes::from_static(b"first")).unwrap();
         for expected in [(1, "first".into()), (0, "second".into()), (3, "third".into())] {
             assert_eq!(poll_fn(|cx| pipeline.poll_next(cx)).await, expected);
         }
         assert!(pipeline.is_empty());
-        assert_eq!(pipeline.bytes(), 0);
+        assert_eq!((pipeline.bytes(), pipeline.in_flight_bytes()), (0, 0));
     }
 }

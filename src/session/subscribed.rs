@@ -34,6 +34,11 @@ impl Subscribed {
         self.channels.len() + self.patterns.len() + self.shards.len()
     }
 
+    /// How many of them are patterns.
+    pub(super) fn patterns(&self) -> usize {
+        self.patterns.len()
+    }
+
     /// How many there are of the sort of `kind`, as confirmations tell it.
     pub(super) fn count(&self, kind: Kind) -> usize {
         match kind {

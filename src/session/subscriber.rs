@@ -157,6 +157,10 @@ impl Subscriber {
                 "ERR nearside: a client may have {max} subscriptions (pubsub_subscriptions_max)"
             ));
         }
+        let max = context.limits.patterns_max;
+        if kind == Kind::Pattern && subscribed.patterns() + new.len() > max {
+            return Err(format!("ERR nearside: a client may have {max} patterns (pubsub_patterns_max)"));
+        }
         self.hub.feed().want(topics).ok_or_else(|| {
             "ERR nearside: too many different channels and patterns are subscribed to (pubsub_names_max)"
                 .to_owned()

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use tokio::time::{self, MissedTickBehavior};
 
 mod address_map;
+mod apart;
 mod backoff;
 mod board;
 pub mod broadcast;
@@ -116,6 +117,8 @@ pub struct Upstream {
     idle: Idle,
     /// Redirects that are not believed yet.
     suspects: Suspects,
+    /// Some node said that it ends a connection for which too many bytes of replies wait.
+    limited: Cell<bool>,
 }
 
 /// How the commands of one slot go.
@@ -141,6 +144,7 @@ impl Upstream {
         let routes = RefCell::new(vec![Route::default(); SLOT_COUNT].into());
         let (lanes, turn, idle) = (RefCell::default(), Cell::default(), Idle::default());
         let suspects = Suspects::default();
+        let limited = Cell::new(false);
         Rc::new(Upstream {
             worker,
             options,
@@ -152,6 +156,7 @@ impl Upstream {
             turn,
             idle,
             suspects,
+            limited,
         })
     }
 

@@ -3,12 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use nearside::dev::{Cluster, ClusterShape, Reply, Standalone};
+use nearside::dev::client::encode;
+use nearside::dev::{Client, Cluster, ClusterShape, Reply, Standalone};
 
 use crate::support::daemon::Daemon;
+use crate::support::servers::eventually;
 
 const MIB: usize = 1024 * 1024;
+
+/// How long anything here may take.
+const SOON: Duration = Duration::from_secs(10);
 
 /// Clients that write small values again and again, each of keys of its own, while somebody else goes too far.
 struct Others {
@@ -20,7 +26,7 @@ impl Others {
     fn of(daemon: &Daemon) -> Others {
         let done = Arc::new(AtomicBool::new(false));
         let clients = (0..6).map(|number| {
-            let (mut client, done) = (daemon.client(), done.clone());
+            let (mut client, done) = (patient(daemon), done.clone());
             thread::spawn(move || {
                 let (mut errors, mut turn) = (Vec::new(), 0);
                 while !done.load(Ordering::Relaxed) {
@@ -47,6 +53,13 @@ impl Others {
     }
 }
 
+/// A client that waits for long: large values take their time where much else runs.
+fn patient(daemon: &Daemon) -> Client {
+    let client = daemon.client();
+    client.set_patience(Duration::from_secs(60)).unwrap();
+    client
+}
+
 fn server(settings: &[&str]) -> (Standalone, Daemon) {
     let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
     let upstream = Standalone::launch(&settings).unwrap();
@@ -62,7 +75,7 @@ fn lost(daemon: &Daemon) -> u64 {
 #[test]
 fn an_argument_beyond_proto_max_bulk_len_is_refused_and_nobody_else_notices() {
     let (_upstream, daemon) = server(&["--proto-max-bulk-len", "1mb"]);
-    let (others, mut client) = (Others::of(&daemon), daemon.client());
+    let (others, mut client) = (Others::of(&daemon), patient(&daemon));
     let large = vec![b'v'; 2 * MIB];
     let requests: [&[&[u8]]; 5] = [
         &[b"SET", b"key", &large],
@@ -84,7 +97,7 @@ fn an_argument_beyond_proto_max_bulk_len_is_refused_and_nobody_else_notices() {
 #[test]
 fn an_argument_or_a_transaction_beyond_client_query_buffer_limit_is_refused() {
     let (_upstream, daemon) = server(&["--client-query-buffer-limit", "1mb"]);
-    let (others, mut client) = (Others::of(&daemon), daemon.client());
+    let (others, mut client) = (Others::of(&daemon), patient(&daemon));
     let (large, half) = (vec![b'v'; 2 * MIB], vec![b'v'; 600 * 1024]);
     let reply = client.command(&[&b"SET"[..], b"key", &large]).unwrap().text();
     assert!(reply.starts_with("ERR nearside: the request is too large: node "), "{reply}");
@@ -107,7 +120,7 @@ fn an_argument_or_a_transaction_beyond_client_query_buffer_limit_is_refused() {
 #[test]
 fn the_connection_is_exempt_from_maxmemory_clients_where_that_is_allowed() {
     let (_upstream, daemon) = server(&["--maxmemory-clients", "8mb"]);
-    let (others, mut client) = (Others::of(&daemon), daemon.client());
+    let (others, mut client) = (Others::of(&daemon), patient(&daemon));
     let value = vec![b'v'; MIB];
     for _ in 0..40 {
         client.send(&[&b"RPUSH"[..], b"list", &value]).unwrap();
@@ -132,4 +145,93 @@ fn a_limit_that_a_cluster_came_to_have_is_known_from_the_next_connection_on() {
     assert!(second.contains("proto-max-bulk-len"), "{second}");
     assert_eq!(lost(&daemon), 1);
     assert_eq!(client.command(&["INCR", "counter"]).unwrap(), Reply::Integer(1));
+}
+
+/// What a node lets wait for a client is less than what the list of forty has.
+const SETTINGS: [&[&str]; 2] = [
+    &["--client-output-buffer-limit", "normal 16mb 8mb 5"],
+    &["--client-output-buffer-limit", "normal 0 8mb 1"],
+];
+
+fn fill_list(client: &mut Client, key: &str, elements: usize) {
+    let value = vec![b'v'; MIB];
+    for _ in 0..elements {
+        assert!(!client.command(&[&b"RPUSH"[..], key.as_bytes(), &value]).unwrap().is_error());
+    }
+}
+
+#[test]
+fn a_reply_beyond_client_output_buffer_limit_costs_nobody_else_anything() {
+    for settings in SETTINGS {
+        let (_upstream, daemon) = server(settings);
+        let (others, mut client) = (Others::of(&daemon), patient(&daemon));
+        fill_list(&mut client, "list", 40);
+        // Whether the node gives the whole or hangs up is between it and who asks.
+        let requests: [&[&str]; 5] = [
+            &["LRANGE", "list", "0", "-1"],
+            &["SORT", "list", "BY", "nosort"],
+            &["EVAL", "return redis.call('LRANGE', KEYS[1], 0, -1)", "1", "list"],
+            &["EVAL_RO", "return redis.call('LRANGE', KEYS[1], 0, -1)", "1", "list"],
+            &["EVAL", "return string.rep(string.rep('x', 100000), 400)", "0"],
+        ];
+        for request in requests {
+            let reply = client.command(request).unwrap();
+            assert!(!reply.is_error() || reply.text().contains("lost"), "{request:?}: {}", reply.text());
+        }
+        client.command(&["MULTI"]).unwrap();
+        client.command(&["INCR", "{list}:counter"]).unwrap();
+        client.command(&["LRANGE", "list", "0", "-1"]).unwrap();
+        let reply = client.command(&["EXEC"]).unwrap();
+        assert!(!reply.is_error() || reply.text().contains("lost"), "{}", reply.text());
+        others.saw_nothing();
+        assert_eq!(lost(&daemon), 0, "{settings:?}");
+    }
+}
+
+#[test]
+fn small_replies_are_kept_though_the_node_has_a_limit() {
+    let (_upstream, daemon) = server(SETTINGS[0]);
+    let mut client = daemon.client();
+    client.command(&["HSET", "hash", "field", "value"]).unwrap();
+    eventually("it is a hit", SOON, || {
+        client.command(&["HGETALL", "hash"]).unwrap();
+        daemon.counter("l1_hits") > 0
+    });
+    assert_eq!(daemon.counter("dedicated_opened"), 0);
+}
+
+#[test]
+fn what_goes_apart_sees_what_its_session_wrote_before_and_nothing_of_what_comes_behind() {
+    let (upstream, daemon) = server(SETTINGS[0]);
+    let mut client = daemon.client();
+    fill_list(&mut client, "list", 4);
+    let other = "o".repeat(10);
+    for round in 1..=20 {
+        let pipeline = [
+            encode(&["LSET", "list", "0", &round.to_string()]),
+            encode(&["LRANGE", "list", "0", "-1"]),
+            encode(&["LSET", "list", "0", "behind"]),
+            encode(&["LINDEX", "list", "0"]),
+            encode(&["EVAL", "return redis.call('LPUSHX', KEYS[1], ARGV[1])", "1", "list", &other]),
+            encode(&["LPOP", "list"]),
+        ];
+        client.send_raw(&pipeline.concat()).unwrap();
+        assert!(client.receive().unwrap().is_ok());
+        assert_eq!(client.receive().unwrap().items()[0], Reply::bulk(round.to_string()));
+        assert!(client.receive().unwrap().is_ok());
+        assert_eq!(client.receive().unwrap(), Reply::bulk("behind"));
+        assert_eq!(client.receive().unwrap(), Reply::Integer(5));
+        assert_eq!(client.receive().unwrap(), Reply::bulk(&other));
+    }
+    assert!(daemon.counter("dedicated_opened") > 0);
+    // What a script changed that it did not name is heard of before its reply leaves.
+    let mut reader = daemon.client();
+    upstream.server().command(&["SET", "hidden", "old"]).unwrap();
+    for round in 0..20 {
+        reader.command(&["GET", "hidden"]).unwrap();
+        reader.command(&["GET", "hidden"]).unwrap();
+        let new = round.to_string();
+        client.command(&["EVAL", "return redis.call('SET', 'hidden', ARGV[1])", "0", &new]).unwrap();
+        assert_eq!(reader.command(&["GET", "hidden"]).unwrap(), Reply::bulk(&new));
+    }
 }

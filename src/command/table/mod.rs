@@ -149,6 +149,11 @@ impl Spec {
         Spec { flags: self.flags.with(flags), ..self }
     }
 
+    /// Its reply grows with what its keys hold.
+    const fn grows(self) -> Spec {
+        self.flags(Flags::GROWS)
+    }
+
     const fn form(self, form: Form) -> Spec {
         Spec { form, ..self }
     }

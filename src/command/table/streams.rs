@@ -10,19 +10,19 @@ pub(super) const ROWS: &[Spec] = &[
     write("xack", -4),
     takes("xackdel", -2),
     write("xadd", -5),
-    takes("xautoclaim", -6),
+    takes("xautoclaim", -6).grows(),
     write("xcfgset", -2),
-    write("xclaim", -6),
+    write("xclaim", -6).grows(),
     takes("xdel", -3),
     takes("xdelex", -2),
     container("xgroup", -2, XGROUP),
     container("xinfo", -2, XINFO),
     cached("xlen", 2),
-    read("xpending", -3).form(Form::NullElementAt(3)),
-    cached("xrange", -4).form(NULL_ARRAY),
-    read("xread", -4).keys(Keys::Streams).flags(Flags::BLOCKING).form(Form::Streams),
-    takes("xreadgroup", -7).keys(Keys::Streams).flags(Flags::BLOCKING).form(Form::Streams),
-    cached("xrevrange", -4).form(NULL_ARRAY),
+    read("xpending", -3).form(Form::NullElementAt(3)).grows(),
+    cached("xrange", -4).form(NULL_ARRAY).grows(),
+    read("xread", -4).keys(Keys::Streams).flags(Flags::BLOCKING).form(Form::Streams).grows(),
+    takes("xreadgroup", -7).keys(Keys::Streams).flags(Flags::BLOCKING).form(Form::Streams).grows(),
+    cached("xrevrange", -4).form(NULL_ARRAY).grows(),
     write("xsetid", -3),
     takes("xtrim", -4),
 ];
@@ -37,8 +37,8 @@ const XGROUP: &[Spec] = &[
 ];
 
 const XINFO: &[Spec] = &[
-    read("xinfo|consumers", 4).keys(SECOND),
+    read("xinfo|consumers", 4).keys(SECOND).grows(),
     read("xinfo|groups", 3).keys(SECOND),
     row("xinfo|help", 2, Class::AnyNode),
-    read("xinfo|stream", -3).keys(SECOND),
+    read("xinfo|stream", -3).keys(SECOND).grows(),
 ];

@@ -19,7 +19,7 @@ pub(super) const ROWS: &[Spec] = &[
     write("incrby", 3),
     write("incrbyfloat", 3),
     tells("increx", -2),
-    read("lcs", -3).keys(TWO),
+    read("lcs", -3).keys(TWO).grows(),
     read("mget", -2).keys(ALL).class(Class::FanOut(Join::Mget)),
     write("mset", -3).keys(PAIRS).class(Class::FanOut(Join::Mset)).lasting(Lasting::Keys(PAIRS)),
     tells("msetex", -4).keys(Keys::Count { at: 1, step: 2 }),

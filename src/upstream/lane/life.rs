@@ -95,7 +95,7 @@ impl Lane {
         let greeting = handshake::greet(&mut wire, options, asked, whom).await?;
         let run_id = upstream.shared.board.post_server(&self.node, &greeting.info);
         let refuses_tracking = track && greeting.untracked.is_some();
-        self.learn(greeting.limits);
+        self.learn(greeting.limits, upstream);
         {
             let mut state = self.state.borrow_mut();
             (state.run_id, state.refuses_tracking) = (run_id, refuses_tracking);
@@ -114,13 +114,15 @@ impl Lane {
     }
 
     /// What the node hangs up on is not sent to it, though it may have waited for the connection.
-    fn learn(&self, limits: NodeLimits) {
+    fn learn(&self, limits: NodeLimits, upstream: &Upstream) {
+        upstream.limited.set(upstream.limited.get() || limits.replies().is_some());
         let known = std::mem::replace(&mut self.state.borrow_mut().limits, limits);
         if known != limits && limits.replies().is_some() {
             tracing::warn!(
                 node = %self.node,
                 %limits,
-                "the node hangs up on a client for whom too many bytes of replies wait (docs/nodes.md)"
+                "the node hangs up on a client for whom too many bytes of replies wait: what may have a long reply \
+                 takes a connection of its own (docs/nodes.md)"
             );
         }
         let refused = self

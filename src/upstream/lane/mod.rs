@@ -186,6 +186,11 @@ impl Lane {
         Sent { reply, epoch: self.state.borrow().epoch.clone() }
     }
 
+    /// How many bytes of replies the node lets wait for one client, if it said so.
+    pub(super) fn reply_limit(&self) -> Option<u64> {
+        self.state.borrow().limits.replies()
+    }
+
     /// What is wrong with a command, or a transaction, that the node would hang up on, as far as is known.
     pub(super) fn too_large(&self, call: &Call, transaction: bool) -> Option<Failure> {
         let excess = self.state.borrow().limits.excess(&call.bytes, transaction)?;

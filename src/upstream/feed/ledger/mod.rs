@@ -5,7 +5,7 @@
 //! keys to nobody else. Ordinary messages reach every node of a cluster, so they are taken from one node alone: the
 //! source of the subscription.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ pub(super) use exchange::{Command, Phase};
 
 use super::message::{is_notification, may_notify};
 use super::{Kind, Topic};
-use crate::glob;
+use crate::glob::Patterns;
 use crate::key::{SLOT_COUNT, Slot};
 use crate::upstream::slots::{NodeIndex, SlotTable};
 use exchange::{Held, Line};
@@ -42,7 +42,7 @@ pub(super) enum Standing {
 #[derive(Debug)]
 pub(super) struct Ledger {
     topics: HashMap<Topic, Entry>,
-    patterns: BTreeSet<Bytes>,
+    patterns: Patterns,
     links: BTreeMap<NodeIndex, Line>,
     owners: Box<[Option<NodeIndex>]>,
     primaries: Arc<[NodeIndex]>,
@@ -70,7 +70,7 @@ impl Ledger {
     pub(super) fn new(topics_max: usize) -> Ledger {
         Ledger {
             topics: HashMap::new(),
-            patterns: BTreeSet::new(),
+            patterns: Patterns::default(),
             links: BTreeMap::new(),
             owners: vec![None; SLOT_COUNT].into(),
             primaries: Arc::new([]),
@@ -150,7 +150,7 @@ impl Ledger {
         if channel.kind == Kind::Shard {
             return exact;
         }
-        let matching = self.patterns.iter().filter(|pattern| glob::matches(pattern, &channel.name));
+        let matching = self.patterns.matching(&channel.name);
         let stands = |pattern: &&Bytes| self.stands(node, &Topic::new(Kind::Pattern, (*pattern).clone()));
         exact + matching.filter(stands).count()
     }

@@ -1,0 +1,159 @@
+//! What may have a long reply, where nodes end a connection for which too many bytes of replies wait.
+//!
+//! Such a command goes over a connection of its own, unless all that it can answer is known to be small: then it goes the
+//! way of all others, and L1 may keep the reply. Where no node has such a limit, which is the rule, nothing is asked.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::future::{LocalBoxFuture, join_all};
+
+use super::forward::{Reach, keys_of};
+use super::{Proxy, Route};
+use crate::clock::{self, Nanos};
+use crate::command::Flags;
+use crate::key::Slot;
+use crate::resp::request::Request;
+use crate::resp::{cursor, encode};
+use crate::upstream::Call;
+
+/// What a key takes at its node is a large reply from this part of the limit on: many replies wait at the same time.
+const PART: u64 = 8;
+
+/// How long a size is believed.
+const SIZE_HOLDS: Nanos = 1_000_000_000;
+
+/// Keys whose size is remembered.
+const SIZES_MAX: usize = 4096;
+
+/// What is known of how large keys are, by a hash of theirs that nobody can foresee.
+#[derive(Debug, Default)]
+pub(super) struct Sizes {
+    of: HashMap<u64, Size>,
+    hasher: RandomState,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// What the key takes at its node, in bytes.
+    bytes: u64,
+    until: Nanos,
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// Has the sizes asked for without which nobody knows which way a command may go, if it is such a command: the same
+    /// must be asked again then.
+    #[inline]
+    pub(super) fn measure(
+        self: &Rc<Proxy>,
+        route: Route,
+        request: &Request<'_>,
+        now: Nanos,
+    ) -> Option<LocalBoxFuture<'static, ()>> {
+        if !route.flags.has(Flags::GROWS) {
+            return None;
+        }
+        let slot = self.slot_of(route, request).ok()??;
+        self.upstream.reply_limit(Some(slot))?;
+        self.ask_sizes(route, request, slot, now)
+    }
+
+    #[cold]
+    fn ask_sizes(
+        self: &Rc<Proxy>,
+        route: Route,
+        request: &Request<'_>,
+        slot: Slot,
+        now: Nanos,
+    ) -> Option<LocalBoxFuture<'static, ()>> {
+        let mut keys = keys_of(route, request);
+        keys.retain(|key| self.sizes.borrow().get(key, now).is_none());
+        if keys.is_empty() {
+            return None;
+        }
+        let asked = keys.into_iter().map(|key| {
+            let bytes = encode::request(&[&b"MEMORY"[..], b"USAGE", &key]);
+            let sent =
+                self.upstream.send(slot, Call { bytes, slot: Some(slot), reads_only: true, foreign: false });
+            (Bytes::copy_from_slice(&key), sent)
+        });
+        let asked: Vec<_> = asked.collect();
+        let proxy = self.clone();
+        Some(Box::pin(async move {
+            let (keys, sent): (Vec<Bytes>, Vec<_>) = asked.into_iter().unzip();
+            let outcomes = join_all(sent.into_iter().map(|sent| sent.reply)).await;
+            for (key, outcome) in keys.into_iter().zip(outcomes) {
+                let size = match outcome {
+                    Ok(Ok(reply)) if reply.frame.starts_with(b"_") => 0,
+                    // A node that does not tell may be asked for anything.
+                    Ok(Ok(reply)) => cursor::integer(&reply.frame).map_or(u64::MAX, i64::unsigned_abs),
+                    _ => u64::MAX,
+                };
+                proxy.sizes.borrow_mut().note(&key, size, clock::now());
+            }
+        }))
+    }
+
+    /// Whether a command goes over a connection of its own. Of a script nobody knows what it answers.
+    #[inline]
+    pub(super) fn goes_apart(
+        &self,
+        route: Route,
+        reach: Reach,
+        slot: Option<Slot>,
+        request: &Request<'_>,
+        now: Nanos,
+    ) -> bool {
+        let unknown = reach == Reach::Anything || route.foreign;
+        if !unknown && !route.flags.has(Flags::GROWS) {
+            return false;
+        }
+        let Some(limit) = self.upstream.reply_limit(slot) else { return false };
+        unknown || !self.is_small(route, request, limit, now)
+    }
+
+    #[cold]
+    fn is_small(&self, route: Route, request: &Request<'_>, limit: u64, now: Nanos) -> bool {
+        let (keys, sizes) = (keys_of(route, request), self.sizes.borrow());
+        let sizes = keys.iter().map(|key| sizes.get(key, now).unwrap_or(u64::MAX));
+        sizes.fold(0, u64::saturating_add) <= limit / PART
+    }
+}
+
+// === impl Sizes ===
+
+impl Sizes {
+    fn get(&self, key: &[u8], now: Nanos) -> Option<u64> {
+        self.of.get(&self.hasher.hash_one(key)).filter(|size| size.until > now).map(|size| size.bytes)
+    }
+
+    /// Remembers a size. When there are too many, all are forgotten: each holds for a moment only.
+    fn note(&mut self, key: &[u8], bytes: u64, now: Nanos) {
+        if self.of.len() >= SIZES_MAX {
+            self.of.clear();
+        }
+        self.of.insert(self.hasher.hash_one(key), Size { bytes, until: now + SIZE_HOLDS });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_believed_for_a_moment_and_only_so_many() {
+        let mut sizes = Sizes::default();
+        sizes.note(b"key", 7, 10);
+        assert_eq!(sizes.get(b"key", 11), Some(7));
+        assert_eq!(sizes.get(b"key", 10 + SIZE_HOLDS), None);
+        assert_eq!(sizes.get(b"other", 11), None);
+        for number in 0..2 * SIZES_MAX {
+            sizes.note(number.to_string().as_bytes(), 1, 10);
+            assert!(sizes.of.len() <= SIZES_MAX);
+        }
+    }
+}
