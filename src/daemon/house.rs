@@ -79,9 +79,9 @@ impl House {
         let ceiling = Arc::new(Ceiling::new(config.memory.max));
         let meter = Meter::new(config.memory.limit.as_ref());
         // What is announced before the first look is judged too.
-        ceiling.note_size(meter.read(), 0);
+        ceiling.note_size(|| meter.read(), 0);
         let upstream = Arc::new(SharedUpstream { ceiling: ceiling.clone(), ..SharedUpstream::default() });
-        let cache = options::cache_limits(&config.cache, config.workers)
+        let cache = options::cache_limits(&config.cache, config.workers, &ceiling)
             .map(|limits| Arc::new(SharedCache::new(limits, stats.worker(0))));
         let warm = cache.clone().zip(config.cache.warm.clone()).map(|(cache, warm)| Warm {
             config: warm,
@@ -126,6 +126,7 @@ impl House {
             admission: Arc::new(Admission::new(
                 settings.max_clients.clone(),
                 options::lets_in_remote(config),
+                ceiling.clone(),
                 stats.worker(0),
             )),
             drain: Drain::new(),

@@ -75,7 +75,8 @@ impl Keeper {
             Some(cache) if !self.ceiling.is_pressed() => cache.bytes(),
             _ => 0,
         };
-        self.ceiling.note_size(self.meter.read(), usize::try_from(spare).unwrap_or(usize::MAX));
+        let spare = usize::try_from(spare).unwrap_or(usize::MAX);
+        self.ceiling.note_size(|| self.meter.read(), spare);
     }
 
     fn empty(&self) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::descriptors;
 use crate::config::{CacheConfig, Config, MemoryConfig, SessionConfig, UpstreamConfig, UpstreamKind};
+use crate::memory::Ceiling;
 use crate::near_cache::CacheLimits;
 use crate::proxy::MemoryLimits;
 use crate::resp::scan::RequestLimits;
@@ -16,8 +17,17 @@ use crate::upstream::{AddressMap, Credentials, Deployment, Heartbeat, Login, Ups
 const ENTRIES_MIN: usize = 8;
 
 /// `None` when L1 is off.
-pub(super) fn cache_limits(config: &CacheConfig, workers: usize) -> Option<CacheLimits> {
-    config.size_bytes.map(|bytes| CacheLimits {
+pub(super) fn cache_limits(config: &CacheConfig, workers: usize, ceiling: &Ceiling) -> Option<CacheLimits> {
+    let size = config.size_bytes.map(|size| ceiling.room_for_l1(size));
+    if size < config.size_bytes {
+        tracing::warn!(
+            l1_size = config.size_bytes,
+            lowered_to = size,
+            memory_max = ceiling.max(),
+            "L1 is smaller than l1_size: memory_max leaves no more beside the daemon itself"
+        );
+    }
+    size.map(|bytes| CacheLimits {
         bytes_max: bytes as u64,
         entry_bytes_max: u32::try_from(bytes / ENTRIES_MIN).unwrap_or(u32::MAX),
         ttl: config.ttl,

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
+use socket2::SockRef;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::task;
@@ -221,6 +222,11 @@ impl Host {
                 (Stream::Unix(stream), Endpoints { address, local_address, unix: Some(path), descriptor })
             }
         };
+        if let Some(bytes) = self.context.ceiling.socket_bytes() {
+            // What the kernel holds counts in a control group. A socket that takes no such setting is as wide as others.
+            let socket = SockRef::from(&stream);
+            let _ = socket.set_send_buffer_size(bytes).and_then(|()| socket.set_recv_buffer_size(bytes));
+        }
         match Connection::new(stream, self.buffer.clone(), self.request_limits, self.context.ceiling.clone())
         {
             Ok(connection) => {

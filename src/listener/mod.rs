@@ -16,6 +16,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::drain::Drain;
+use crate::memory::{CLIENT_BYTES, Ceiling, Held, Kind};
 use crate::settings::Setting;
 use crate::stats::WorkerStats;
 
@@ -37,10 +38,11 @@ pub enum ClientSocket {
     Unix(std::os::unix::net::UnixStream),
 }
 
-/// The bound on the clients of all listeners together, and the count of those refused.
+/// The bounds on the clients of all listeners together, and the count of those refused.
 #[derive(Debug)]
 pub struct Admission {
     max_clients: Arc<Setting>,
+    ceiling: Arc<Ceiling>,
     connected: Arc<AtomicUsize>,
     stats: Arc<WorkerStats>,
     /// Whether clients of other machines are let in.
@@ -49,7 +51,10 @@ pub struct Admission {
 
 /// What a client holds while it is connected.
 #[derive(Debug)]
-pub struct Permit(Arc<AtomicUsize>);
+pub struct Permit {
+    connected: Arc<AtomicUsize>,
+    _held: Held,
+}
 
 /// What Redis says to a client too many.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -60,11 +65,18 @@ const DENIED: &[u8] = b"-DENIED nearside is running in protected mode because no
     of other machines in, 1) set a password that they must give (password_file), or 2) start nearside with --allow-remote, \
     if nobody can reach it who should not: whoever does may do everything with the data. NOTE: one of the two is enough.\r\n";
 
+/// What a client is told for which there is no memory.
+const NO_MEMORY: &[u8] = b"-OOM nearside: there is no memory for one more client (memory_max)\r\n";
+
 /// Why a client is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
+pub enum Refusal {
+    /// As many as may be are connected.
     TooMany,
+    /// It is on another machine.
     Remote,
+    /// There is no memory for one more.
+    NoMemory,
 }
 
 /// Waits after an accept that failed, as when the process has no file descriptor left: without them the loop
@@ -101,7 +113,10 @@ pub async fn accept(
                         "clients of other machines are refused: there is no password, and allow_remote is false"
                     );
                 }
-                Refusal::TooMany | Refusal::Remote => {}
+                Refusal::NoMemory if refusing.begins() => {
+                    tracing::warn!("clients are refused: memory_max is used up");
+                }
+                Refusal::TooMany | Refusal::Remote | Refusal::NoMemory => {}
             }
             socket.refuse(refusal);
         }
@@ -233,6 +248,7 @@ impl ClientSocket {
         let text = match refusal {
             Refusal::TooMany => TOO_MANY,
             Refusal::Remote => DENIED,
+            Refusal::NoMemory => NO_MEMORY,
         };
         let said = match &self {
             ClientSocket::Tcp(stream, _) => say(stream, text, || stream.shutdown(Shutdown::Write)),
@@ -274,9 +290,15 @@ where
 // === impl Admission ===
 
 impl Admission {
-    /// Lets in so many at the same time, of other machines if `remote`; those refused are counted in `stats`.
-    pub fn new(max_clients: Arc<Setting>, remote: bool, stats: Arc<WorkerStats>) -> Admission {
-        Admission { max_clients, connected: Arc::default(), stats, remote }
+    /// Lets in so many at the same time, of other machines if `remote`, and as many as `ceiling` has room for; those refused
+    /// are counted in `stats`.
+    pub fn new(
+        max_clients: Arc<Setting>,
+        remote: bool,
+        ceiling: Arc<Ceiling>,
+        stats: Arc<WorkerStats>,
+    ) -> Admission {
+        Admission { max_clients, ceiling, connected: Arc::default(), stats, remote }
     }
 
     /// What the client at `socket` holds, or why it is not let in.
@@ -285,18 +307,28 @@ impl Admission {
             self.stats.connections_refused.add(1);
             return Err(Refusal::Remote);
         }
-        self.admit().ok_or(Refusal::TooMany)
+        self.admit()
     }
 
-    /// What one more client holds; `None` when there are too many.
-    pub fn admit(&self) -> Option<Permit> {
+    /// What one more client holds.
+    ///
+    /// # Errors
+    /// It is one too many.
+    pub fn admit(&self) -> Result<Permit, Refusal> {
+        if !self.ceiling.fits(CLIENT_BYTES) {
+            self.ceiling.counts.clients_refused.fetch_add(1, Ordering::Relaxed);
+            self.stats.connections_refused.add(1);
+            return Err(Refusal::NoMemory);
+        }
         let max = self.max_clients.size();
         let more = |connected| (connected < max).then_some(connected + 1);
         if self.connected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
             self.stats.connections_refused.add(1);
-            return None;
+            return Err(Refusal::TooMany);
         }
-        Some(Permit(self.connected.clone()))
+        let mut held = self.ceiling.hold(Kind::Clients);
+        held.set(CLIENT_BYTES);
+        Ok(Permit { connected: self.connected.clone(), _held: held })
     }
 }
 
@@ -304,6 +336,6 @@ impl Admission {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.connected.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -267,7 +267,7 @@ fn who_comes_from_elsewhere_needs_a_password_or_permission() {
     for (address, is_local) in cases {
         for allow_remote in [false, true] {
             let settings = Arc::new(Setting::of_size(1));
-            let admission = Admission::new(settings, allow_remote, Arc::default());
+            let admission = Admission::new(settings, allow_remote, Arc::default(), Arc::default());
             let mut client = TcpStream::connect(own).unwrap();
             // What it sends before it reads must not cost it the reason.
             client.write_all(b"PING\r\n").unwrap();
@@ -297,9 +297,21 @@ async fn a_listener_that_fails_is_tried_again_until_the_drain() {
 
 /// Lets in so many.
 fn admitting(max_clients: usize) -> Admission {
-    Admission::new(Arc::new(Setting::of_size(max_clients)), false, Arc::default())
+    Admission::new(Arc::new(Setting::of_size(max_clients)), false, Arc::default(), Arc::default())
 }
 
 fn refused(admission: &Admission) -> u64 {
     admission.stats.connections_refused.get()
+}
+
+#[test]
+fn a_client_for_whom_there_is_no_memory_is_told_so() {
+    let ceiling = Arc::new(Ceiling::new(Some(16 * 10 * CLIENT_BYTES)));
+    let admission = Admission::new(Arc::new(Setting::of_size(1_000)), false, ceiling.clone(), Arc::default());
+    let permits: Vec<Permit> = std::iter::from_fn(|| admission.admit().ok()).take(1_000).collect();
+    assert_eq!(permits.len(), 15 * 10, "fifteen of sixteen parts");
+    assert_eq!(admission.admit().unwrap_err(), Refusal::NoMemory);
+    assert_eq!((refused(&admission), ceiling.counts.clients_refused.load(Ordering::Relaxed)), (2, 2));
+    drop(permits);
+    assert!(admission.admit().is_ok());
 }

@@ -30,25 +30,40 @@ pub enum Kind {
     InFlight,
     /// Replies of nodes that have arrived in part.
     Replies,
+    /// Clients, for being connected.
+    Clients,
 }
 
 /// Each kind with the name that INFO has for it.
-const KINDS: [(Kind, &str); 5] = [
+const KINDS: [(Kind, &str); 6] = [
     (Kind::Input, "memory_input"),
     (Kind::Output, "memory_output"),
     (Kind::Transactions, "memory_transactions"),
     (Kind::InFlight, "memory_in_flight"),
     (Kind::Replies, "memory_replies"),
+    (Kind::Clients, "memory_clients"),
 ];
 
 /// What is smaller is taken in without a question: commands of common size are served under any pressure.
 pub const SMALL_BYTES: usize = 64 * 1024;
+
+/// What a client takes for being connected: its session, and what the kernel has of its socket.
+pub const CLIENT_BYTES: usize = 8 * 1024;
+
+/// A client's socket holds this part of `memory_max` at most in each direction, and it is never narrowed to less than the
+/// least, or to more than the kernel would let it have by itself.
+const SOCKET_PART: usize = 256;
+const SOCKET_MIN: usize = 64 * 1024;
+const SOCKET_MAX: usize = 4 << 20;
 
 /// How far `memory_max` is used up, in sixteenths: from here on L1 is emptied, and nothing is kept in it.
 const EMPTYING: usize = 14;
 
 /// From here on what is large is refused, and who holds the most is dropped.
 const REFUSING: usize = 15;
+
+/// L1 has this at least, however little is left.
+const L1_MIN: usize = 1 << 20;
 
 /// Below this L1 is filled again.
 const FILLING: usize = 12;
@@ -78,6 +93,10 @@ pub struct Counts {
     pub l1_emptied: AtomicU64,
     /// Requests that were refused.
     pub requests_refused: AtomicU64,
+    /// Replies of nodes that were passed over.
+    pub replies_refused: AtomicU64,
+    /// Clients that were not let in.
+    pub clients_refused: AtomicU64,
     /// Clients that were dropped because they made the daemon hold the most.
     pub clients_dropped: AtomicU64,
 }
@@ -108,6 +127,8 @@ impl Counts {
         [
             ("memory_l1_emptied", &self.l1_emptied),
             ("memory_requests_refused", &self.requests_refused),
+            ("memory_replies_refused", &self.replies_refused),
+            ("memory_clients_refused", &self.clients_refused),
             ("memory_clients_dropped", &self.clients_dropped),
         ]
         .into_iter()
@@ -173,6 +194,17 @@ impl Ceiling {
         wanted.saturating_sub(self.spare.load(Ordering::Relaxed)) <= part(max, REFUSING)
     }
 
+    /// How much the kernel may hold for the socket of a client in each direction, if that is to be bounded.
+    pub fn socket_bytes(&self) -> Option<usize> {
+        self.max.map(|max| (max / SOCKET_PART).max(SOCKET_MIN)).filter(|bytes| *bytes < SOCKET_MAX)
+    }
+
+    /// How much L1 may have of the `wanted` bytes: what is left of it before it would have to be emptied.
+    pub fn room_for_l1(&self, wanted: usize) -> usize {
+        let room = self.max.map(|max| part(max, FILLING).saturating_sub(self.used()));
+        room.map_or(wanted, |room| wanted.min(room.max(L1_MIN)))
+    }
+
     /// Whether so many bytes are a considerable part of all.
     pub fn is_much(&self, bytes: usize) -> bool {
         self.max.is_some_and(|max| bytes > part(max, 1))
@@ -192,10 +224,14 @@ impl Ceiling {
         )
     }
 
-    /// Notes the real size of the process, and what of that L1 would give back.
-    pub fn note_size(&self, real: usize, spare: usize) {
+    /// Notes the real size of the process as `read` finds it, and what of that L1 would give back.
+    pub fn note_size(&self, read: impl FnOnce() -> usize, spare: usize) {
+        let before = self.counted();
+        let real = read();
+        // What came or went meanwhile may be in the real size or not: rather too much is taken for in use than too little.
+        let counted = before.min(self.counted());
         // Both are far below the largest number there is.
-        self.uncounted.store(real as isize - self.counted() as isize, Ordering::Relaxed);
+        self.uncounted.store(real as isize - counted as isize, Ordering::Relaxed);
         self.spare.store(spare, Ordering::Relaxed);
     }
 
@@ -250,7 +286,7 @@ mod tests {
         let ceiling = Arc::new(Ceiling::new(Some(1600)));
         let mut held = ceiling.hold(Kind::Input);
         held.set(100);
-        ceiling.note_size(1000, 0);
+        ceiling.note_size(|| 1000, 0);
         assert_eq!(ceiling.used(), 1000);
         held.set(300);
         assert_eq!(ceiling.used(), 1200);
@@ -262,21 +298,21 @@ mod tests {
     #[test]
     fn l1_is_spare_room_until_it_is_emptied_and_filled_again_well_below_the_mark() {
         let ceiling = Ceiling::new(Some(1600));
-        ceiling.note_size(1300, 600);
+        ceiling.note_size(|| 1300, 600);
         assert!(ceiling.fits(800) && !ceiling.fits(801));
         assert_eq!(ceiling.press(), Pressure { on: false, news: false });
-        ceiling.note_size(1401, 0);
+        ceiling.note_size(|| 1401, 0);
         assert_eq!(ceiling.press(), Pressure { on: true, news: true });
-        ceiling.note_size(1300, 0);
+        ceiling.note_size(|| 1300, 0);
         assert_eq!(ceiling.press(), Pressure { on: true, news: false });
-        ceiling.note_size(1200, 0);
+        ceiling.note_size(|| 1200, 0);
         assert_eq!(ceiling.press(), Pressure { on: false, news: true });
     }
 
     #[test]
     fn without_a_ceiling_everything_fits() {
         let ceiling = Ceiling::new(None);
-        ceiling.note_size(usize::MAX / 4, 0);
+        ceiling.note_size(|| usize::MAX / 4, 0);
         assert!(ceiling.fits(usize::MAX) && !ceiling.press().on && !ceiling.is_over());
     }
 }

@@ -27,11 +27,13 @@ impl Meter {
     }
 }
 
-/// What the process has in memory.
+/// What the process has in memory, but for what is in files as well, above all itself: the kernel can take that back.
 fn process() -> usize {
     let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = text.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok());
-    pages.unwrap_or_default() * rustix::param::page_size()
+    let mut pages = text.split_ascii_whitespace().skip(1).map(|pages| pages.parse().unwrap_or_default());
+    let (resident, shared): (usize, usize) =
+        (pages.next().unwrap_or_default(), pages.next().unwrap_or_default());
+    resident.saturating_sub(shared) * rustix::param::page_size()
 }
 
 /// What a control group holds that the kernel cannot take back by itself: all but the cache of files.

@@ -14,6 +14,21 @@ pub struct FrameScanner {
     at: usize,
     /// Elements of the current frame still to come; 0 before its first byte was looked at.
     missing: u64,
+    /// The current frame has at least so many bytes, by what it says of itself.
+    announced: usize,
+    /// Bytes of a frame that is passed over that are done with; `None` while none is.
+    passed: Option<usize>,
+    /// What is still to come of its current element.
+    left: usize,
+}
+
+/// How far a frame has been passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// Bytes that are done with.
+    pub bytes: usize,
+    /// Whether it has ended.
+    pub ended: bool,
 }
 
 /// What a node sent is not RESP. The connection cannot go on after it.
@@ -36,6 +51,9 @@ pub enum FrameError {
     TooLong,
 }
 
+/// A line of a frame that is passed over is no longer.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+
 /// No server sends a longer blob or a larger aggregate; beyond it, the peer does not speak RESP.
 const LENGTH_MAX: i64 = 4 << 30;
 
@@ -47,7 +65,7 @@ const ELEMENT_BYTES_MIN: u64 = 3;
 impl FrameScanner {
     /// A scanner of frames of so many bytes at most.
     pub fn new(bytes_max: usize) -> FrameScanner {
-        FrameScanner { bytes_max, at: 0, missing: 0 }
+        FrameScanner { bytes_max, at: 0, missing: 0, announced: 0, passed: None, left: 0 }
     }
 
     /// The length of the frame that `buf` begins with, or `None` when its end has not arrived; then the next call
@@ -58,32 +76,17 @@ impl FrameScanner {
     pub fn scan(&mut self, buf: &[u8]) -> Result<Option<usize>, FrameError> {
         if self.missing == 0 {
             self.missing = 1;
-            self.at = 0;
+            (self.at, self.announced) = (0, 0);
         }
         while self.missing > 0 {
             let Some(rest) = buf.get(self.at..).filter(|rest| !rest.is_empty()) else {
                 return self.unfinished(buf.len());
             };
             let Some(line) = line_end(rest) else { return self.unfinished(buf.len()) };
-            let number = || {
-                let number = super::parse_integer(&rest[1..line - 2]).ok_or(FrameError::BadLength)?;
-                if (-1..=LENGTH_MAX).contains(&number) { Ok(number) } else { Err(FrameError::BadLength) }
-            };
-            let (length, children) = match rest[0] {
-                b'+' | b'-' | b':' | b',' | b'#' | b'_' | b'(' => (line, 0),
-                b'$' | b'=' | b'!' => match u64::try_from(number()?) {
-                    Ok(blob) => (line + blob as usize + 2, 0),
-                    Err(_) => (line, 0),
-                },
-                b'>' if self.at > 0 => return Err(FrameError::PushInside),
-                b'*' | b'~' | b'>' => (line, number()?.max(0) as u64),
-                b'%' => (line, 2 * number()?.max(0) as u64),
-                // An attribute comes before the value that it describes, and does not count as one.
-                b'|' => (line, 2 * number()?.max(0) as u64 + 1),
-                other => return Err(FrameError::UnknownType(other)),
-            };
+            let (length, children) = head(rest, line, self.at > 0)?;
             if self.at + length > buf.len() {
-                return self.unfinished(self.at + length);
+                self.announced = self.at + length;
+                return self.unfinished(self.announced);
             }
             // A line ends by how it was found, a blob by what it says.
             if length > line && !buf[..self.at + length].ends_with(b"\r\n") {
@@ -100,10 +103,79 @@ impl FrameScanner {
         if self.at > self.bytes_max { Err(FrameError::TooLong) } else { Ok(Some(self.at)) }
     }
 
+    /// How many bytes the frame has at least whose end has not arrived.
+    pub fn announced(&self) -> usize {
+        self.announced
+    }
+
+    /// Whether a frame is being passed over.
+    pub fn is_passing(&self) -> bool {
+        self.passed.is_some()
+    }
+
+    /// The frame that was last looked at will not be taken: [`FrameScanner::pass`] gets what has come of it, and the rest.
+    pub fn begin_pass(&mut self) {
+        (self.passed, self.left) = (Some(0), 0);
+    }
+
+    /// Passes over what `buf` has of the frame. What is not done with stands at the beginning of the next `buf`.
+    ///
+    /// # Errors
+    /// The bytes are not RESP, or there is no end of them.
+    pub fn pass(&mut self, buf: &[u8]) -> Result<Passed, FrameError> {
+        let mut at = std::mem::take(&mut self.at).min(buf.len());
+        loop {
+            let passed = self.left.min(buf.len() - at);
+            self.left -= passed;
+            at += passed;
+            if self.left > 0 || self.missing == 0 {
+                break;
+            }
+            let Some(line) = line_end(&buf[at..]) else {
+                if buf.len() - at > LINE_BYTES_MAX {
+                    return Err(FrameError::TooLong);
+                }
+                break;
+            };
+            let (length, children) = head(&buf[at..], line, true)?;
+            self.left = length;
+            self.missing = self.missing - 1 + children;
+        }
+        let passed = self.passed.unwrap_or_default() + at;
+        if passed > LENGTH_MAX as usize {
+            return Err(FrameError::TooLong);
+        }
+        let ended = self.left == 0 && self.missing == 0;
+        self.passed = (!ended).then_some(passed);
+        Ok(Passed { bytes: at, ended })
+    }
+
     /// A frame of at least so many bytes, which have not all arrived.
     fn unfinished(&self, bytes_min: usize) -> Result<Option<usize>, FrameError> {
         if bytes_min > self.bytes_max { Err(FrameError::TooLong) } else { Ok(None) }
     }
+}
+
+/// How long the element is that `rest` begins with, and how many others it consists of; `line` is the end of its first line,
+/// and `inside` whether it stands within a frame.
+fn head(rest: &[u8], line: usize, inside: bool) -> Result<(usize, u64), FrameError> {
+    let number = || {
+        let number = super::parse_integer(&rest[1..line - 2]).ok_or(FrameError::BadLength)?;
+        if (-1..=LENGTH_MAX).contains(&number) { Ok(number) } else { Err(FrameError::BadLength) }
+    };
+    Ok(match rest[0] {
+        b'+' | b'-' | b':' | b',' | b'#' | b'_' | b'(' => (line, 0),
+        b'$' | b'=' | b'!' => match u64::try_from(number()?) {
+            Ok(blob) => (line + blob as usize + 2, 0),
+            Err(_) => (line, 0),
+        },
+        b'>' if inside => return Err(FrameError::PushInside),
+        b'*' | b'~' | b'>' => (line, number()?.max(0) as u64),
+        b'%' => (line, 2 * number()?.max(0) as u64),
+        // An attribute comes before the value that it describes, and does not count as one.
+        b'|' => (line, 2 * number()?.max(0) as u64 + 1),
+        other => return Err(FrameError::UnknownType(other)),
+    })
 }
 
 /// The offset after the `\r\n` that ends the first line.
@@ -172,6 +244,41 @@ mod tests {
         assert_eq!(FrameScanner::new(10).scan(b"%1\r\n~1\r\n"), Err(FrameError::TooLong), "it will be 14");
         assert_eq!(FrameScanner::new(11).scan(b"*2\r\n:1\r\n:2"), Ok(None));
         assert_eq!(FrameScanner::new(11).scan(b"*2\r\n:1\r\n:2222"), Err(FrameError::TooLong));
+    }
+
+    #[test]
+    fn a_frame_that_is_passed_over_ends_where_it_ends_however_it_comes() {
+        // A push is not passed over.
+        for frame in FRAMES.into_iter().filter(|frame| frame[0] != b'>') {
+            let sent = [frame, b":99\r\n"].concat();
+            for (seen, piece) in [(0, 1), (1, 2), (3, 5), (frame.len() - 1, 1)] {
+                let seen = seen.min(frame.len() - 1);
+                let mut scanner = FrameScanner::new(usize::MAX);
+                assert_eq!(scanner.scan(&sent[..seen]), Ok(None));
+                scanner.begin_pass();
+                let (mut at, mut end) = (0, seen);
+                loop {
+                    let passed = scanner.pass(&sent[at..end]).unwrap();
+                    at += passed.bytes;
+                    if passed.ended {
+                        break;
+                    }
+                    end = (end + piece).min(sent.len());
+                }
+                assert_eq!(at, frame.len(), "{} {seen} {piece}", frame.escape_ascii());
+                assert!(!scanner.is_passing());
+                assert_eq!(scanner.scan(&sent[at..]), Ok(Some(5)));
+            }
+        }
+        let mut scanner = FrameScanner::new(10);
+        assert_eq!(scanner.scan(b"$100\r\n"), Err(FrameError::TooLong));
+        scanner.begin_pass();
+        let endless = [b'a'; LINE_BYTES_MAX + 8];
+        assert_eq!(scanner.pass(b"$100\r\n"), Ok(Passed { bytes: 6, ended: false }));
+        assert_eq!(scanner.pass(&endless[..102]), Ok(Passed { bytes: 102, ended: true }));
+        assert_eq!(scanner.scan(b"*2\r\n+"), Ok(None));
+        scanner.begin_pass();
+        assert_eq!(scanner.pass(&[b"*2\r\n+", &endless[..]].concat()), Err(FrameError::TooLong));
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::io::poll_read_buf;
@@ -16,8 +17,9 @@ use tokio_util::io::poll_read_buf;
 use super::SharedUpstream;
 use super::options::UpstreamOptions;
 use super::reach;
-use crate::memory::{Ceiling, Held, Kind};
+use crate::memory::{Ceiling, Held, Kind, SMALL_BYTES};
 use crate::node::NodeId;
+use crate::resp::encode;
 use crate::resp::frame::{FrameError, FrameScanner};
 use crate::write_queue::WriteQueue;
 
@@ -27,6 +29,9 @@ const READ_BYTES: usize = 16 * 1024;
 /// The buffer is given back once it has grown for a reply longer than this, and little is left in it.
 const KEPT_CAPACITY_BYTES_MAX: usize = 256 * 1024;
 
+/// What became of a command whose reply is not taken.
+const PASSED_OVER: &str = "the command was sent, and what it did stands; the reply was passed over";
+
 /// A connected socket with what has arrived on it.
 #[derive(Debug)]
 pub(super) struct Wire {
@@ -35,8 +40,14 @@ pub(super) struct Wire {
     /// A long reply stood in the buffer, which has been that large since.
     is_outgrown: bool,
     scanner: FrameScanner,
-    /// What has arrived in part.
+    /// What has arrived in part, and what was cut.
     partial: Held,
+    /// Bytes of the large frames that were handed on since others had their turn: nobody else counts them yet.
+    cut: usize,
+    /// Others have their turn.
+    waits: bool,
+    /// What stands in the place of a frame that is passed over.
+    refusal: String,
 }
 
 /// What happened on a wire.
@@ -88,6 +99,9 @@ impl Wire {
             is_outgrown: false,
             scanner: FrameScanner::new(reply_bytes_max),
             partial: ceiling.hold(Kind::Replies),
+            cut: 0,
+            waits: false,
+            refusal: String::new(),
         }
     }
 
@@ -99,10 +113,14 @@ impl Wire {
 
     fn poll_event(&mut self, cx: &mut Context<'_>, to_write: bool) -> Poll<io::Result<Event>> {
         self.arrived.reserve(READ_BYTES);
+        if std::mem::take(&mut self.waits) {
+            self.cut = 0;
+        }
         let read = match &mut self.stream {
             Stream::Tcp(stream) => poll_read_buf(Pin::new(stream), cx, &mut self.arrived),
             Stream::Unix(stream) => poll_read_buf(Pin::new(stream), cx, &mut self.arrived),
         };
+        self.waits = read.is_pending();
         match (read, to_write) {
             (Poll::Ready(Ok(0)), _) => {
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the node")))
@@ -134,16 +152,48 @@ impl Wire {
         Ok(written)
     }
 
-    /// The next whole frame of what was read.
+    /// The next whole frame of what was read. In the place of a reply that is longer than it may be, or for which there is no
+    /// memory, comes an error that says so; its bytes are passed over, and what others asked for comes behind it.
     pub(super) fn next_frame(&mut self) -> io::Result<Option<Bytes>> {
-        let length = self.scanner.scan(&self.arrived);
-        let length = length.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let broken = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        if self.scanner.is_passing() {
+            return self.pass().map_err(broken);
+        }
+        let is_push = self.arrived.first() == Some(&b'>');
+        let length = match self.scanner.scan(&self.arrived) {
+            // Nobody would know what became stale.
+            Err(error @ FrameError::TooLong) if is_push => return Err(broken(error)),
+            Err(FrameError::TooLong) => {
+                self.refusal =
+                    format!("OOM nearside: a reply is longer than upstream_reply_bytes_max; {PASSED_OVER}");
+                return self.refuse().map_err(broken);
+            }
+            other => other.map_err(broken)?,
+        };
         let Some(length) = length else {
-            self.partial.set(self.arrived.len());
+            let arrived = self.arrived.len();
+            let announced = self.scanner.announced().max(arrived);
+            let ceiling = self.partial.ceiling();
+            if announced > SMALL_BYTES && !ceiling.fits(announced - arrived) {
+                if is_push {
+                    return Err(broken(FrameError::TooLong));
+                }
+                self.refusal = ceiling.refusal("a reply", announced, PASSED_OVER);
+                return self.refuse().map_err(broken);
+            }
+            self.partial.set(arrived + self.cut);
+            if announced > SMALL_BYTES {
+                // At once, and not by doubling again and again.
+                self.arrived.reserve(announced - arrived + READ_BYTES);
+            }
             return Ok(None);
         };
         let frame = self.arrived.split_to(length).freeze();
         self.is_outgrown |= length > KEPT_CAPACITY_BYTES_MAX;
+        if length > SMALL_BYTES {
+            self.cut += length;
+            self.partial.set(self.arrived.len() + self.cut);
+        }
         if self.is_outgrown && self.arrived.len() <= KEPT_CAPACITY_BYTES_MAX {
             // Otherwise the buffer would take the memory of the frame again once that is dropped, and keep it.
             self.arrived = BytesMut::from(&self.arrived[..]);
@@ -152,9 +202,29 @@ impl Wire {
         Ok(Some(frame))
     }
 
+    /// Gives up the frame that has arrived in part.
+    fn refuse(&mut self) -> Result<Option<Bytes>, FrameError> {
+        self.partial.ceiling().counts.replies_refused.fetch_add(1, Ordering::Relaxed);
+        self.scanner.begin_pass();
+        self.pass()
+    }
+
+    /// Passes over what has arrived of a frame; what stands in its place once it has ended.
+    fn pass(&mut self) -> Result<Option<Bytes>, FrameError> {
+        let passed = self.scanner.pass(&self.arrived)?;
+        self.arrived.advance(passed.bytes);
+        if self.arrived.len() <= KEPT_CAPACITY_BYTES_MAX {
+            // What it stood in may be large.
+            self.arrived = BytesMut::from(&self.arrived[..]);
+            self.is_outgrown = false;
+        }
+        self.partial.set(self.arrived.len() + self.cut);
+        Ok(passed.ended.then(|| encode::error_reply(std::mem::take(&mut self.refusal))))
+    }
+
     /// Whether a frame has arrived in part.
     pub(super) fn is_amid_frame(&self) -> bool {
-        !self.arrived.is_empty()
+        !self.arrived.is_empty() || self.scanner.is_passing()
     }
 
     /// Whether nothing has come on it that was not taken, not even its end. Asks the kernel, for an event loop that has
@@ -165,7 +235,7 @@ impl Wire {
             Stream::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
             Stream::Unix(stream) => SockRef::from(stream).peek(&mut byte),
         };
-        self.arrived.is_empty() && peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        !self.is_amid_frame() && peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Whether a connection ended because a reply on it was too long: it would be as long the next time.
@@ -257,17 +327,56 @@ mod tests {
         assert!(wire.arrived.capacity() <= 2 * KEPT_CAPACITY_BYTES_MAX, "{}", wire.arrived.capacity());
     }
 
+    /// What comes when the node sends `pieces`, one after the other.
+    async fn frames(node: &mut UnixStream, wire: &mut Wire, pieces: &[&[u8]]) -> io::Result<Vec<Bytes>> {
+        let mut frames = Vec::new();
+        for piece in pieces {
+            let sending = async { node.write_all(piece).await };
+            let receiving = async {
+                let mut left = piece.len();
+                while left > 0 {
+                    let before = wire.arrived.len();
+                    wire.event(false).await?;
+                    left -= wire.arrived.len() - before;
+                    while let Some(frame) = wire.next_frame()? {
+                        frames.push(frame);
+                    }
+                }
+                Ok::<_, io::Error>(())
+            };
+            tokio::try_join!(sending, receiving)?;
+        }
+        Ok(frames)
+    }
+
     #[tokio::test]
-    async fn a_reply_beyond_the_bound_ends_the_connection() {
+    async fn a_reply_beyond_the_bound_is_passed_over_and_the_next_one_comes() {
         let (mut node, mut wire) = pair(10, &Arc::default());
-        node.write_all(b"$4\r\nfour\r\n$5\r\n").await.unwrap();
+        let pieces =
+            [&b"$4\r\nfour\r\n$5\r\n"[..], b"fi", b"ve!\r\n:1\r\n*3\r\n:1\r\n:2", b"\r\n:3\r\n:2\r\n"];
+        let frames = frames(&mut node, &mut wire, &pieces).await.unwrap();
+        let [four, refused, one, refused_too, two] = &frames[..] else { panic!("{frames:?}") };
+        assert_eq!([four, one, two], ["$4\r\nfour\r\n", ":1\r\n", ":2\r\n"]);
+        for refused in [refused, refused_too] {
+            assert!(refused.starts_with(b"-OOM nearside: a reply is longer than upstream_reply_bytes_max; "));
+        }
+        // Nobody knows what a push that is passed over said.
+        node.write_all(b">2\r\n$10\r\ninvalidate").await.unwrap();
         wire.event(false).await.unwrap();
-        assert_eq!(wire.next_frame().unwrap().unwrap(), "$4\r\nfour\r\n");
-        let error = wire.next_frame().unwrap_err();
-        assert!(
-            Wire::is_about_length(&error) && error.to_string().contains("upstream_reply_bytes_max"),
-            "{error}"
-        );
+        assert!(Wire::is_about_length(&wire.next_frame().unwrap_err()));
         assert!(!Wire::is_about_length(&io::ErrorKind::InvalidData.into()));
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_there_is_no_memory_for_is_passed_over() {
+        let ceiling = Arc::new(Ceiling::new(Some(1_600_000)));
+        let (mut node, mut wire) = pair(1 << 30, &ceiling);
+        let large = [&b"*2\r\n$1\r\na\r\n$2000000\r\n"[..], &vec![b'v'; 2_000_000], b"\r\n:1\r\n"].concat();
+        let got = frames(&mut node, &mut wire, &[&large]).await.unwrap();
+        assert!(got[0].starts_with(b"-OOM nearside: a reply of 2000023 bytes does not fit: "), "{got:?}");
+        assert_eq!(got[1..], [":1\r\n"]);
+        assert_eq!((ceiling.used(), ceiling.counts.replies_refused.load(Ordering::Relaxed)), (0, 1));
+        let fits = [&b"$1000000\r\n"[..], &vec![b'v'; 1_000_000], b"\r\n"].concat();
+        assert_eq!(frames(&mut node, &mut wire, &[&fits]).await.unwrap()[0].len(), fits.len());
     }
 }
