@@ -68,6 +68,11 @@ impl FrameScanner {
         FrameScanner { bytes_max, at: 0, missing: 0, announced: 0, passed: None, left: 0 }
     }
 
+    /// A frame has so many bytes at most from here on.
+    pub fn bound(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
     /// The length of the frame that `buf` begins with, or `None` when its end has not arrived; then the next call
     /// must get a `buf` that begins at the same byte.
     ///

@@ -32,6 +32,9 @@ pub(super) struct Greeting {
     pub(super) id: Option<Arc<str>>,
 }
 
+/// What is answered to the first words is short. What is pushed meanwhile may be a little longer.
+const REPLY_BYTES_MAX: usize = 16 << 20;
+
 /// From here on the node tells of changes to what was read on this connection, but for reads behind [`UNTRACKED`].
 pub(super) const TRACK: [&str; 4] = ["CLIENT", "TRACKING", "ON", "OPTOUT"];
 
@@ -134,7 +137,16 @@ async fn answers(
     replies: usize,
     options: &UpstreamOptions,
 ) -> io::Result<Vec<Bytes>> {
-    reach::in_time(wire.converse(bytes, replies), options.connect_timeout, "no answer").await
+    wire.bound_replies(REPLY_BYTES_MAX);
+    let conversation = wire.converse(bytes, replies);
+    let answers = reach::in_time(conversation, options.connect_timeout, "no answer").await;
+    wire.bound_replies(options.reply_bytes_max);
+    answers.map_err(|error| match Wire::is_about_length(&error) {
+        true => {
+            io::Error::other(format!("an answer to our first words is longer than {REPLY_BYTES_MAX} bytes"))
+        }
+        false => error,
+    })
 }
 
 /// Whether the node takes us in, and is what the upstream is said to be: of a cluster that is taken for one server all seems

@@ -459,7 +459,8 @@ impl Upstream {
 
     /// What `node` said of its slots, if `frame` is an answer to CLUSTER NODES.
     pub fn view(&self, frame: &[u8], node: &NodeId) -> Option<NodeView> {
-        NodeView::read(frame, node, &self.options.address_map)
+        let place_of = |id: &str| self.shared.table.place_of(id);
+        NodeView::read(frame, node, &self.options.address_map, place_of)
     }
 
     /// `error`, which `node` answered to a command on `slot`, as a redirect of that command. It is none where there is but

@@ -145,6 +145,12 @@ impl SlotTable {
         nodes.iter().for_each(|node| _ = named.entry(node.clone()).or_default());
     }
 
+    /// Where the node with this id is, if the upstream named it.
+    pub(super) fn place_of(&self, id: &str) -> Option<NodeId> {
+        let is_it = |known: &Option<Arc<str>>| known.as_deref() == Some(id);
+        lock(&self.named).iter().find(|(_, known)| is_it(known)).map(|(node, _)| node.clone())
+    }
+
     /// Replaces the table: `owned` gives the slots of each node, `members` all that are named, `asked` what
     /// [`SlotTable::refresh_asked`] said before the upstream was asked. Returns the slots whose owner is not the one that they had before: of what is
     /// known for the first time nothing was read.
@@ -284,6 +290,7 @@ mod tests {
         let [a, b, c, replica] = ["a:1", "b:1", "c:1", "r:1"].map(NodeId::new);
         let member = |node: &NodeId, id: &str| Member { node: node.clone(), id: Some(id.into()) };
         table.replace(&[(0..=9, a.clone())], &[member(&a, "1"), member(&replica, "2")], 0);
+        assert_eq!((table.place_of("2"), table.place_of("3")), (Some(replica.clone()), None));
         assert_eq!(table.stranger(&a, "1"), None);
         assert_eq!(table.stranger(&a, "2"), Some("1".into()));
         assert_eq!(table.stranger(&b, "2"), None, "nobody is meant to be there");

@@ -274,7 +274,7 @@ impl Upstream {
         let (node, bytes) = (self.node(node), encode::request(&["CLUSTER", "NODES"]));
         let call = Call { bytes, slot: None, reads_only: true, foreign: false };
         let reply = self.send_to_known(&node, call).reply.await.ok()?.ok()?;
-        NodeView::read(&reply.frame, &node, &self.options.address_map)
+        self.view(&reply.frame, &node)
     }
 
     fn decide(self: &Rc<Self>, verdict: impl Fn(&Suspect) -> Option<Verdict>) {

@@ -25,9 +25,15 @@ pub struct NodeView {
 // === impl NodeView ===
 
 impl NodeView {
-    /// Reads the reply to CLUSTER NODES. A node that does not say its host has the host of `asked`, which gave it.
+    /// Reads the reply to CLUSTER NODES. Nodes are where the topology says that those with their ids are (`place_of`). One that
+    /// it does not know is where this reply says; if it does not say its host, that is the host of `asked`, which gave it.
     /// `None` when it is none.
-    pub fn read(frame: &[u8], asked: &NodeId, map: &AddressMap) -> Option<NodeView> {
+    pub(super) fn read(
+        frame: &[u8],
+        asked: &NodeId,
+        map: &AddressMap,
+        place_of: impl Fn(&str) -> Option<NodeId>,
+    ) -> Option<NodeView> {
         let text = match cursor::head(frame)? {
             Head::Blob { kind: b'$', body } => body,
             Head::Blob { kind: b'=', body } => body.get(4..)?,
@@ -45,7 +51,7 @@ impl NodeView {
             names.filter_map(|words| words.get(1).copied()).flat_map(|text| names_of(text, asked, map));
         let mut view = NodeView { names: names.collect(), ..NodeView::default() };
         for word in own.iter().skip(8) {
-            view.add(word, &addresses);
+            view.add(word, |id| place_of(id).or_else(|| addresses.get(id).cloned()));
         }
         Some(view)
     }
@@ -61,11 +67,11 @@ impl NodeView {
     }
 
     /// Adds `5-9`, `12`, `[93->-id]` or `[77-<-id]`.
-    fn add(&mut self, word: &str, addresses: &HashMap<&str, NodeId>) {
+    fn add(&mut self, word: &str, place_of: impl Fn(&str) -> Option<NodeId>) {
         let slot = |number: &str| Slot::from_number(number.parse().ok()?);
         if let Some(moving) = word.strip_prefix('[').and_then(|word| word.strip_suffix(']')) {
             if let Some((number, id)) = moving.split_once("->-") {
-                let target = addresses.get(id).cloned().unwrap_or_else(|| NodeId::new("?"));
+                let target = place_of(id).unwrap_or_else(|| NodeId::new("?"));
                 self.leaving.extend(slot(number).map(|slot| (slot, target)));
             } else if let Some((number, _)) = moving.split_once("-<-") {
                 self.arriving.extend(slot(number));
@@ -121,9 +127,13 @@ mod tests {
         };
         assert!(expected.owns(slot(12)) && expected.is_leaving(slot(12)) && !expected.owns(slot(10)));
         let map = AddressMap::default();
-        assert_eq!(NodeView::read(frame.as_bytes(), &asked, &map), Some(expected));
+        assert_eq!(NodeView::read(frame.as_bytes(), &asked, &map, |_| None).as_ref(), Some(&expected));
+        let place_of = |id: &str| (id == "ab").then(|| NodeId::new("name:7001"));
+        let leaving = vec![(slot(12), NodeId::new("name:7001"))];
+        let expected = NodeView { leaving, ..expected };
+        assert_eq!(NodeView::read(frame.as_bytes(), &asked, &map, place_of), Some(expected));
         for other in [&b"-ERR no\r\n"[..], b"$2\r\nab\r\n", b"+OK\r\n"] {
-            assert_eq!(NodeView::read(other, &asked, &map), None);
+            assert_eq!(NodeView::read(other, &asked, &map, |_| None), None);
         }
     }
 }

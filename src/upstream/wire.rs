@@ -105,6 +105,11 @@ impl Wire {
         }
     }
 
+    /// A reply or push has so many bytes at most from here on.
+    pub(super) fn bound_replies(&mut self, bytes_max: usize) {
+        self.scanner.bound(bytes_max);
+    }
+
     /// Waits until something was read or, if `to_write`, until there may be room to write. Nothing is lost when the
     /// wait is given up.
     pub(super) async fn event(&mut self, to_write: bool) -> io::Result<Event> {

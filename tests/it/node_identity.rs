@@ -10,7 +10,7 @@ use crate::support::scripted::{ScriptedNode, slots};
 use crate::support::servers::eventually;
 
 /// For what must happen, on a busy machine.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// The topology is asked for again and again.
 const OFTEN: [&str; 6] = [

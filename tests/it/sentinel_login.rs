@@ -11,7 +11,7 @@ use crate::support::daemon::Daemon;
 use crate::support::servers::eventually;
 
 /// For what must happen, on a busy machine.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// The servers' password is `servers`, that of the Sentinels `sentinels`, where `watcher` with `watch` may log in as well.
 fn locked() -> Sentinel {

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use nearside::dev::Standalone;
+
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::scripted::{ScriptedNode, bulk, slots};
 use crate::support::servers::{eventually, own_primaries};
 
 /// For what must happen, on a busy machine.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// More than the daemon ever needs, and less than what it is sent.
 const MEMORY_KB_MAX: u64 = 200_000;
@@ -106,7 +108,7 @@ fn broken_for_a_while(name: &str, fault: Fault) {
     let mut client = daemon.client();
     eventually(&format!("{name}: it is asked again and again"), SOON, || {
         assert!(client.command(&["SET", "key", "value"]).unwrap().is_ok(), "{name}");
-        node.times_asked("CLUSTER SLOTS") >= before + 4
+        node.times_asked("CLUSTER SLOTS") >= before + 3
     });
     daemon.assert_logged("WARN", "the upstream cannot be asked who owns what");
     let peak: u64 = daemon.peak_memory().trim_end_matches(" kB").parse().unwrap();
@@ -184,4 +186,88 @@ fn nodes_take_turns_to_be_asked() {
         })
     });
     daemon.assert_quiet();
+}
+
+/// What a Sentinel says of one server, and what no Sentinel says.
+#[test]
+fn what_a_sentinel_answers_costs_neither_memory_nor_the_process() {
+    let server = Standalone::launch(&[]).unwrap();
+    let master = server.server().address();
+    let faults: [(&str, Fault); 6] = [
+        ("an endless string", |stream| endless(stream, "$1073741824\r\n", "x")),
+        ("an endless line", |stream| endless(stream, "+", "x")),
+        ("arrays in arrays, a million deep", |stream| say(stream, &("*1\r\n".repeat(1_000_000) + ":1\r\n"))),
+        ("another type", |stream| say(stream, "%1\r\n+a\r\n+b\r\n")),
+        ("a socket of this machine", |stream| say(stream, &format!("*2\r\n{}{}", bulk("/tmp/s"), bulk("1")))),
+        ("half an answer, and the end", |stream| {
+            say(stream, "*2\r\n$9\r\n127.")?;
+            stream.shutdown(Shutdown::Write)
+        }),
+    ];
+    for (name, fault) in faults {
+        let broken = Arc::new(AtomicBool::new(false));
+        let sentinel = ScriptedNode::start("sentinel", {
+            let broken = broken.clone();
+            move |request, stream| {
+                let ["SENTINEL", ..] = request else { return Ok(false) };
+                if broken.load(Ordering::Acquire) {
+                    fault(stream)?;
+                } else {
+                    let (host, port) = (master.ip().to_string(), master.port().to_string());
+                    say(stream, &format!("*2\r\n{}{}", bulk(&host), bulk(&port)))?;
+                }
+                Ok(true)
+            }
+        });
+        let url = format!("redis-sentinel://{}/main", sentinel.address());
+        let often = ["--topology-refresh-interval", "100ms", "--upstream-backoff-max", "100ms"];
+        let daemon = Daemon::start(&[&["--upstream", &url][..], &often].concat());
+        daemon.until_tracked(1);
+        broken.store(true, Ordering::Release);
+        let before = sentinel.times_asked("SENTINEL");
+        eventually(&format!("{name}: it is asked again and again"), SOON, || {
+            assert!(daemon.client().command(&["SET", "key", "value"]).unwrap().is_ok(), "{name}");
+            sentinel.times_asked("SENTINEL") >= before + 4
+        });
+        let peak: u64 = daemon.peak_memory().trim_end_matches(" kB").parse().unwrap();
+        assert!(peak < MEMORY_KB_MAX, "{name}: {peak} kB");
+        let refreshes = daemon.counter("topology_refreshes");
+        broken.store(false, Ordering::Release);
+        eventually(&format!("{name}: a whole answer is taken"), SOON, || {
+            daemon.counter("topology_refreshes") > refreshes
+        });
+    }
+}
+
+#[test]
+fn what_a_node_answers_to_our_first_words_has_a_bound() {
+    for words in [["HELLO", "3"], ["INFO", "server"], ["CLUSTER", "INFO"]] {
+        let node = ScriptedNode::start("node", move |request, stream| {
+            let is_it = request.starts_with(&words);
+            if is_it {
+                endless(stream, "+", "x")?;
+            }
+            Ok(is_it)
+        });
+        // The map comes from another one, which is well.
+        let seed = ScriptedNode::start("seed", {
+            let port = node.address().port();
+            move |request, stream| {
+                let ["CLUSTER", "SLOTS"] = request else { return Ok(false) };
+                stream.write_all(slots(&[(0, 16_383, "127.0.0.1", port, "node")]).as_bytes())?;
+                Ok(true)
+            }
+        });
+        let url = format!("redis-cluster://{}", seed.address());
+        // Long enough for the bound to be met, on any machine.
+        let patient = ["--upstream-connect-timeout", "20s", "--upstream-request-timeout", "20s"];
+        let source = ["--topology-source", "configured"];
+        let daemon = Daemon::start(&[&["--upstream", &url][..], &patient, &source].concat());
+        let mut client = daemon.client();
+        client.set_patience(SOON).unwrap();
+        let told = client.command(&["GET", "key"]).unwrap().text();
+        assert!(told.contains("an answer to our first words is longer than 16777216 bytes"), "{told}");
+        let peak: u64 = daemon.peak_memory().trim_end_matches(" kB").parse().unwrap();
+        assert!(peak < MEMORY_KB_MAX, "{words:?}: {peak} kB");
+    }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) stopped_until: Ms,
     /// New connections to it are accepted and never answered.
     pub(crate) swallows: bool,
+    /// Its address was given to a node of another cluster.
+    pub(crate) is_replaced: bool,
     /// How often it was started.
     pub(crate) starts: u32,
     /// Which connections have read each key since it was last told of.
@@ -99,6 +101,7 @@ impl Cluster {
                 shard: index % SHARDS,
                 stopped_until: 0,
                 swallows: false,
+                is_replaced: false,
                 starts: 1,
                 table: BTreeMap::new(),
             }
@@ -144,6 +147,7 @@ impl Cluster {
             let node = &self.nodes[index];
             while let Some(Ok((stream, _))) = node.listener.as_ref().map(UnixListener::accept) {
                 let mut conn = Conn::new(index, stream, self.lag);
+                conn.is_stranger = node.is_replaced;
                 if node.swallows {
                     conn.replies.kill();
                     conn.requests.kill();

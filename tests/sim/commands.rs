@@ -22,6 +22,10 @@ impl Cluster {
         let now = self.now;
         self.log.note(now, format_args!("#{id} > {args:?}"));
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        if self.conns[id].is_stranger {
+            let reply = stranger(self.epoch, &args);
+            return self.reply(id, &reply, None);
+        }
         if !matches!(args[0], "PTTL" | "CLIENT" | "CONFIG") {
             self.close_fills(id);
         }
@@ -232,5 +236,24 @@ impl Cluster {
             (_, NEVER) => ":-1\r\n".to_owned(),
             (_, expires) => format!(":{}\r\n", expires - now),
         }
+    }
+}
+
+/// What a node of another cluster answers. It is as well as any, and carries out what it is told, with what it has.
+fn stranger(epoch: u64, args: &[&str]) -> String {
+    // No client of the model writes it.
+    let value = bulk("v1");
+    match (args[0], &args[1..]) {
+        ("HELLO", _) => format!("%2\r\n{}:1\r\n{}:3\r\n", bulk("id"), bulk("proto")),
+        ("INFO", _) => bulk("run_id:stranger\r\n"),
+        ("CLUSTER", ["MYID"]) => bulk("id-stranger"),
+        ("CLUSTER", ["INFO"]) => bulk(&format!("cluster_state:ok\r\ncluster_current_epoch:{epoch}\r\n")),
+        ("CONFIG", _) => "-NOPERM no\r\n".to_owned(),
+        ("PING", _) => "+PONG\r\n".to_owned(),
+        ("GET", _) => value,
+        ("MGET", keys) => format!("*{}\r\n{}", keys.len(), value.repeat(keys.len())),
+        ("PTTL", _) => ":-1\r\n".to_owned(),
+        ("DEL" | "PEXPIRE", _) => ":1\r\n".to_owned(),
+        _ => "+OK\r\n".to_owned(),
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Fill {
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub(crate) node: usize,
+    /// At its other end is a node of another cluster.
+    pub(crate) is_stranger: bool,
     /// `None` once the node's side is closed.
     stream: Option<UnixStream>,
     /// From the daemon to the node.
@@ -64,6 +66,7 @@ impl Conn {
         stream.set_nonblocking(true).expect("a socket can be made nonblocking");
         Conn {
             node,
+            is_stranger: false,
             stream: Some(stream),
             requests: Pipe::default(),
             replies: Pipe::default(),

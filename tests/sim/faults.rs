@@ -203,7 +203,11 @@ impl Faults {
         }
         cluster.nodes[node].swallows = silent;
         if !silent {
-            cluster.nodes[node].listener = None;
+            let is_replaced = cluster.rng.u8(..3) == 0;
+            cluster.log.note(cluster.now, format_args!("its address is given away: {is_replaced}"));
+            let address = cluster.nodes[node].address.clone();
+            cluster.nodes[node].listener = is_replaced.then(|| listen(&address));
+            cluster.nodes[node].is_replaced = is_replaced;
         }
         let loss = if cluster.rng.bool() { 0 } else { cluster.rng.u64(0..200) };
         let heard_until = cluster.now.saturating_sub(loss);
@@ -234,6 +238,12 @@ impl Faults {
             Plan::Restart { node } => {
                 let address = cluster.nodes[node].address.clone();
                 cluster.nodes[node].swallows = false;
+                cluster.nodes[node].is_replaced = false;
+                let now = cluster.now;
+                for conn in cluster.conns.iter_mut().filter(|conn| conn.node == node && conn.is_stranger) {
+                    conn.requests.kill();
+                    conn.close(now);
+                }
                 cluster.nodes[node].starts += 1;
                 cluster.nodes[node].listener = Some(listen(&address));
             }
@@ -253,6 +263,7 @@ impl Cluster {
     pub(crate) fn is_up(&self, node: usize) -> bool {
         self.nodes[node].listener.is_some()
             && !self.nodes[node].swallows
+            && !self.nodes[node].is_replaced
             && self.nodes[node].stopped_until <= self.now
     }
 
