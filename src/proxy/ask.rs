@@ -7,7 +7,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::{Proxy, failure_reply, stopped};
 use crate::resp::encode;
-use crate::upstream::{Call, Sent};
+use crate::upstream::{Call, NodeIndex, Right, Sent};
 
 /// The reply of one server, or the error that says why there is none.
 pub type Asked = LocalBoxFuture<'static, Result<Bytes, Bytes>>;
@@ -15,6 +15,11 @@ pub type Asked = LocalBoxFuture<'static, Result<Bytes, Bytes>>;
 // === impl Proxy ===
 
 impl Proxy {
+    /// Takes note of what a node answered to a command of the daemon's own that needs `right`. Whether it refused it.
+    pub(super) fn is_refused(&self, node: Option<NodeIndex>, right: Right, reply: &[u8]) -> bool {
+        node.is_some_and(|node| self.upstream.shared().rights.judge(&self.upstream.node(node), right, reply))
+    }
+
     /// Asks any server something that changes nothing.
     pub fn ask_any<A: AsRef<[u8]>>(self: &Rc<Proxy>, args: &[A]) -> Asked {
         asked(self.upstream.send_any(Call {

@@ -22,7 +22,7 @@ use crate::resp::{
     cursor::{self, Head},
     encode,
 };
-use crate::upstream::{Call, Failure, Outcome, Sent};
+use crate::upstream::{Call, Failure, Outcome, Right, Sent};
 
 /// How often a worker logs that keys were left without their time to live, at most.
 const LOGGED_EVERY: Nanos = 60_000_000_000;
@@ -165,6 +165,10 @@ impl Following {
         let mut again = Due::new();
         for (sent, due) in self.sent {
             let outcome = sent.reply.await.unwrap_or_else(stopped);
+            if let Ok(reply) = &outcome {
+                let owner = self.proxy.upstream.owner(self.slot);
+                self.proxy.is_refused(owner, Right::Pexpire, &reply.frame);
+            }
             let Some((keys, cause)) = missed(&outcome, due.len()).filter(|_| may_have_written) else {
                 continue;
             };

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{LocalBoxFuture, join_all};
 
-use super::functions::field;
 use super::own_writes::Names;
 use super::{Answer, Caller, Proxy, failure_reply, in_resp2, stopped};
 use crate::command::{Flags, Gather, Spec};
@@ -104,8 +103,9 @@ fn gathered(gather: Gather, spec: &Spec, told: &[Told]) -> Bytes {
             Some((_, told)) => reply(told),
         },
         Gather::Running => {
-            let runs =
-                |frame: &&Bytes| field(frame, b"running_script").is_some_and(|script| !is_null(script));
+            let runs = |frame: &&Bytes| {
+                cursor::field(frame, b"running_script").is_some_and(|script| !is_null(script))
+            };
             let mut frames = told.iter().filter_map(|(_, told)| told.as_ref().ok());
             let running = frames.clone().find(runs);
             let any = frames.find(|frame| !frame.starts_with(b"-"));

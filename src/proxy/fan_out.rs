@@ -226,7 +226,7 @@ impl Proxy {
             (Some(cache), Behind::Nothing) => cache,
             (Some(cache), Behind::Read(number)) => {
                 let missed = cache.pass_over(key, caller.now, Slot::of(key), number);
-                return Err(self.wanted(cache, key, missed));
+                return Err(self.wanted(cache, key, missed, caller.now));
             }
             _ => {
                 self.stats.l1_bypasses.bump();
@@ -239,13 +239,17 @@ impl Proxy {
                 out.extend_from_slice(hit.for_version(caller.resp));
                 Ok(())
             }
-            Lookup::Miss(missed) => Err(self.wanted(cache, key, missed)),
+            Lookup::Miss(missed) => Err(self.wanted(cache, key, missed, caller.now)),
         }
     }
 
     /// Why a key is wanted from upstream that was not found.
-    fn wanted(&self, cache: &Cache, key: &[u8], missed: Missed) -> Wanted {
+    fn wanted(&self, cache: &Cache, key: &[u8], missed: Missed, now: Nanos) -> Wanted {
         match self.terms(key) {
+            Some(terms) if self.is_untimed(&terms, missed.slot(), false, now) => {
+                self.note(key, Why::NoLifetime);
+                Wanted::KeptOut
+            }
             Some(terms) if cache.admits(&missed, &terms) => Wanted::Fill(missed, terms),
             Some(_) => Wanted::KeptOut,
             None => {
@@ -382,6 +386,7 @@ impl Proxy {
                 continue;
             };
             let lifetime = answered(lifetime).await;
+            self.note_lifetime(batch.slot, lifetime.as_ref(), false);
             let kept = self.keep(&ticket, &fetched.key, value, reply.rerouted, lifetime.as_ref(), sent_at);
             if let Err(why) = kept {
                 cache.shared().answered_otherwise(&fetched.key);

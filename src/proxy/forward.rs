@@ -146,6 +146,7 @@ impl Proxy {
     /// can tell, empties L1.
     pub(super) async fn hear_out(&self, fence: Option<Fence>, outcome: &Outcome) {
         let Some(Fence { sent, node }) = fence else { return self.invalidate_all() };
+        // Whatever the node answers, if only that we may not ask, stands behind all that it had to tell before.
         let fenced = sent.reply.await.is_ok_and(|fenced| fenced.is_ok());
         let rerouted = outcome.as_ref().is_ok_and(|reply| reply.rerouted);
         match node {

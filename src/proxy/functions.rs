@@ -12,10 +12,10 @@ use super::script::reach;
 use super::scripts::Host;
 use super::{Answer, Caller, Proxy, Route, render, stopped};
 use crate::clock::{self, Nanos};
-use crate::resp::cursor::{self, Head};
+use crate::resp::cursor;
 use crate::resp::encode;
 use crate::resp::request::Request;
-use crate::upstream::{Call, NodeIndex};
+use crate::upstream::{Call, NodeIndex, Right};
 
 /// Functions that are remembered to be on a node; beyond it all are forgotten, since clients can make names up.
 const FUNCTIONS_MAX: usize = 1024;
@@ -89,6 +89,9 @@ impl Proxy {
                 let request = encode::request(&[&b"FUNCTION"[..], b"LOAD", b"REPLACE", &code]);
                 let call = Call { bytes: request, slot: None, reads_only: false, foreign: false };
                 let outcome = self.upstream.send_to(host.node, call).reply.await.unwrap_or_else(stopped);
+                if let Ok(reply) = &outcome {
+                    self.is_refused(Some(host.node), Right::FunctionLoad, &reply.frame);
+                }
                 found = outcome.is_ok_and(|reply| !reply.frame.starts_with(b"-"));
                 tracing::info!(node = %self.upstream.node(host.node), found, "a library of functions was brought to a node");
                 break;
@@ -103,7 +106,9 @@ impl Proxy {
         let words = if with_code { &words[..] } else { &words[..2] };
         let call = Call { bytes: encode::request(words), slot: None, reads_only: true, foreign: false };
         let outcome = self.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
-        outcome.map_or_else(|_| Bytes::new(), |reply| reply.frame)
+        let list = outcome.map_or_else(|_| Bytes::new(), |reply| reply.frame);
+        self.is_refused(Some(node), Right::FunctionList, &list);
+        list
     }
 }
 
@@ -145,33 +150,16 @@ impl Functions {
 /// The code of the library that has the function `name`, in a reply to FUNCTION LIST; empty when that was without code.
 fn library_of(list: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     cursor::elements(list)?.flatten().find_map(|library| {
-        let mut functions = cursor::elements(field(library, b"functions")?)?.flatten();
+        let mut functions = cursor::elements(cursor::field(library, b"functions")?)?.flatten();
         let is_it = |function: &[u8]| {
-            field(function, b"name").and_then(text).is_some_and(|found| found.eq_ignore_ascii_case(name))
+            cursor::field(function, b"name")
+                .and_then(cursor::text)
+                .is_some_and(|found| found.eq_ignore_ascii_case(name))
         };
-        functions
-            .any(is_it)
-            .then(|| field(library, b"library_code").and_then(text).unwrap_or_default().to_vec())
+        functions.any(is_it).then(|| {
+            cursor::field(library, b"library_code").and_then(cursor::text).unwrap_or_default().to_vec()
+        })
     })
-}
-
-/// The value of a key of a map.
-pub(super) fn field<'a>(map: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let mut elements = cursor::elements(map)?.flatten();
-    while let (Some(key), Some(value)) = (elements.next(), elements.next()) {
-        if text(key) == Some(name) {
-            return Some(value);
-        }
-    }
-    None
-}
-
-fn text(element: &[u8]) -> Option<&[u8]> {
-    match cursor::head(element)? {
-        Head::Line { kind: b'+', text } => Some(text),
-        Head::Blob { kind: b'$', body } => Some(body),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

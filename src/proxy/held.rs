@@ -8,7 +8,7 @@ use tokio::time;
 
 use super::Proxy;
 use crate::resp::{cursor, encode};
-use crate::upstream::{Call, Dedicated, Failure};
+use crate::upstream::{Call, Dedicated, Failure, Right};
 use crate::wait::Order;
 
 /// A node that was told to end a wait may not have begun it yet: the two orders take different connections. After so long
@@ -118,8 +118,9 @@ impl Proxy {
                 }
                 return true;
             }
-            // An error says that we may not.
-            if reply.frame.starts_with(b"-") {
+            let rights = &self.upstream.shared().rights;
+            let refused = rights.judge(held.dedicated.node(), Right::ClientUnblock, &reply.frame);
+            if refused || reply.frame.starts_with(b"-") {
                 return false;
             }
             let _ = time::timeout(UNBLOCK_AGAIN, held.wait()).await;

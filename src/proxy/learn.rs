@@ -9,7 +9,7 @@ use crate::clock::{self, Nanos};
 use crate::command::{Fault, Flags, Learned};
 use crate::resp::encode;
 use crate::resp::request::Request;
-use crate::upstream::{Call, Failure};
+use crate::upstream::{Call, Failure, Right};
 
 /// Names that are remembered; beyond it all are forgotten, since clients can make names up.
 const NAMES_MAX: usize = 1024;
@@ -32,6 +32,7 @@ enum Lesson {
     Known(Learned),
     Unknown,
     NotAnswered(Failure),
+    NotAllowed,
 }
 
 // === impl Proxy ===
@@ -63,16 +64,26 @@ impl Proxy {
             Some(Lesson::Known(learned)) => Ok(learned),
             Some(Lesson::Unknown) => Err(Answer::Now(fault_reply(Fault::Unknown, request))),
             Some(Lesson::NotAnswered(failure)) => Err(Answer::Now(failure_reply(&failure))),
+            Some(Lesson::NotAllowed) => Err(Answer::Now(encode::error_reply(format!(
+                "ERR nearside: what the command '{}' does is not known, and the user upstream may not ask COMMAND INFO",
+                name.escape_ascii()
+            )))),
             None => Err(self.ask_about(name)),
         }
     }
 
     fn ask_about(self: &Rc<Proxy>, name: Vec<u8>) -> Answer<'static> {
         let bytes = encode::request(&[&b"COMMAND"[..], b"INFO", &name]);
-        let sent = self.upstream.send_any(Call { bytes, slot: None, reads_only: true, foreign: false });
+        let node = self.upstream.any_node();
+        let call = Call { bytes, slot: None, reads_only: true, foreign: false };
+        let sent = match node {
+            Some(node) => self.upstream.send_to(node, call),
+            None => self.upstream.send_any(call),
+        };
         let proxy = self.clone();
         Answer::NotYet(Box::pin(async move {
             let lesson = match sent.reply.await.unwrap_or(Err(Failure::Stopped)) {
+                Ok(reply) if proxy.is_refused(node, Right::CommandInfo, &reply.frame) => Lesson::NotAllowed,
                 Ok(reply) => Learned::from_command_info(&reply.frame).map_or(Lesson::Unknown, Lesson::Known),
                 Err(failure) => Lesson::NotAnswered(failure),
             };
@@ -104,8 +115,8 @@ impl Lessons {
         let (at, lesson) = self.names.get(name)?.clone();
         match &lesson {
             Lesson::Known(_) => {}
-            Lesson::Unknown if now < at + UNKNOWN_NANOS_MAX => {}
-            Lesson::Unknown => {
+            Lesson::Unknown | Lesson::NotAllowed if now < at + UNKNOWN_NANOS_MAX => {}
+            Lesson::Unknown | Lesson::NotAllowed => {
                 self.names.remove(name);
                 return None;
             }

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::{Caller, Proxy, Route};
+use crate::clock::Nanos;
 use crate::command::Flags;
 use crate::key::Slot;
 use crate::policy::{CurrentPolicies, Mode, Terms, Tracking, Uncached};
 use crate::resp::request::Request;
-use crate::upstream::{Call, Sent};
+use crate::upstream::{Call, Outcome, Right, Sent};
 
 // === impl Proxy ===
 
@@ -67,6 +68,23 @@ impl Proxy {
             Tracking::ByKey => self.upstream.send(slot, call()),
             Tracking::Broadcast => self.upstream.send_untracked(slot, call()),
         })
+    }
+
+    /// Whether the owner of `slot` would not say how long what is read there will hold: then it is not kept (I5).
+    pub(super) fn is_untimed(&self, terms: &Terms, slot: Slot, of_fields: bool, now: Nanos) -> bool {
+        let rights = &self.upstream.shared().rights;
+        let right = if of_fields { Right::EvalRo } else { Right::Pttl };
+        terms.mode == Mode::Exact && rights.is_missing(|| self.upstream.owner_node(slot), right, now)
+    }
+
+    /// Takes note of whether the owner of `slot` said how long what was read there will hold.
+    pub(super) fn note_lifetime(&self, slot: Slot, lifetime: Option<&Outcome>, of_fields: bool) {
+        let right = if of_fields { Right::EvalRo } else { Right::Pttl };
+        if let Some(Ok(reply)) = lifetime
+            && !reply.rerouted
+        {
+            self.is_refused(self.upstream.owner(slot), right, &reply.frame);
+        }
     }
 
     /// Sends a read whose reply L1 does not keep. The node tracks it only if the client itself has to hear of changes.

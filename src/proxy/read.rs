@@ -17,7 +17,7 @@ use crate::clock::{self, Nanos};
 use crate::command::Spec;
 use crate::key::Slot;
 use crate::near_cache::{Lead, Lifetime, Lookup, Missed, Question, Reply, Ticket, Why};
-use crate::policy::Tracking;
+use crate::policy::{Terms, Tracking};
 use crate::resp::Resp;
 use crate::resp::cursor;
 use crate::resp::request::{OwnedRequest, Request};
@@ -29,11 +29,13 @@ use crate::upstream::{Call, Failure, Outcome, Sent};
 struct Fill {
     request: OwnedRequest,
     command: &'static str,
+    slot: Slot,
     key_at: usize,
     form: Form,
     value: Sent,
     /// Not asked for when the policy of the key does not want it.
     lifetime: Option<Sent>,
+    of_fields: bool,
     tracking: Tracking,
     ticket: Ticket,
     lead: Lead<Result<Brought, Failure>>,
@@ -148,7 +150,16 @@ impl Proxy {
         if terms.is_none() {
             self.note(question.key, Why::Policy);
         }
-        let terms = terms.filter(|terms| cache.admits(&missed, terms));
+        let fields_expire = self.upstream.fields_expire();
+        let of_fields = lifetime::is_of_fields(spec, fields_expire);
+        let is_timed = |terms: &Terms| {
+            let is_untimed = self.is_untimed(terms, missed.slot(), of_fields, caller.now);
+            if is_untimed {
+                self.note(question.key, Why::NoLifetime);
+            }
+            !is_untimed
+        };
+        let terms = terms.filter(|terms| cache.admits(&missed, terms) && is_timed(terms));
         let joined = terms.and_then(|_| cache.join(&missed, &question, caller.now));
         if let Some((follower, number)) = joined {
             let read = begin_read(request.arg_bytes(key_at), number);
@@ -184,14 +195,27 @@ impl Proxy {
             });
             return self.not_to_keep(Names::from_buf([key]), reply);
         };
-        let fields_expire = self.upstream.fields_expire();
         let lifetime = self.ask_lifetime(&terms, tracking, missed.slot(), || {
             lifetime::of_read(spec, &request.as_request(), key_at, fields_expire)
         });
         let ticket = cache.ticket(&missed, epoch).on(terms);
         let lead = cache.lead(&question, request.tail_bytes(), ticket.clone());
         let (command, form, sent_at) = (spec.name, spec.form, caller.now);
-        let fill = Fill { request, command, key_at, form, value, lifetime, tracking, ticket, lead, sent_at };
+        let slot = missed.slot();
+        let fill = Fill {
+            request,
+            command,
+            slot,
+            key_at,
+            form,
+            value,
+            lifetime,
+            of_fields,
+            tracking,
+            ticket,
+            lead,
+            sent_at,
+        };
         let proxy = self.clone();
         Answer::Later(Box::pin(async move {
             let outcome = proxy.finish_fill(fill).await;
@@ -203,6 +227,7 @@ impl Proxy {
     async fn finish_fill(&self, fill: Fill) -> Result<Brought, Failure> {
         let outcome = fill.value.reply.await.unwrap_or_else(stopped);
         let lifetime = answered(fill.lifetime).await;
+        self.note_lifetime(fill.slot, lifetime.as_ref(), fill.of_fields);
         let looks_absent = |frame: &[u8]| {
             let request = fill.request.as_request();
             cursor::is_absent_form(frame) || is_bitpos_of_absent(fill.command, &request, frame)

@@ -14,7 +14,7 @@ use super::{Answer, Caller, Proxy, failure_reply};
 use crate::node::NodeId;
 use crate::resp::request::Request;
 use crate::resp::{cursor, encode};
-use crate::upstream::{Dedicated, Failure};
+use crate::upstream::{Dedicated, Failure, Right};
 use crate::wait::Waiting;
 
 /// What FUNCTION DUMP gives where there are no functions. To restore it adds none, names no key, and is replicated.
@@ -89,12 +89,17 @@ impl Proxy {
             let restore = encode::request(&[&b"FUNCTION"[..], b"RESTORE", NO_FUNCTIONS, b"APPEND"]);
             let bytes = [encode::request(&["PING"]), restore].concat().into();
             let replies = dedicated.converse(&bytes, 2).await.map_err(failed)?;
-            let error = replies.into_iter().find(|reply| reply.starts_with(b"-"));
-            if let Some(error) = error.filter(|error| !error.starts_with(b"-ERR unknown command")) {
-                let error = error.strip_prefix(b"-").and_then(|error| error.strip_suffix(b"\r\n"));
-                let error = String::from_utf8_lossy(error.unwrap_or_default()).into_owned();
+            let rights = &self.upstream.shared().rights;
+            let (ping, restore) = (&replies[0], &replies[1]);
+            rights.judge(node, Right::FunctionRestore, restore);
+            let refused = match restore.starts_with(b"-ERR unknown command") {
+                true => ("PING", ping),
+                false => ("FUNCTION RESTORE", restore),
+            };
+            if let (command, Some(error)) = (refused.0, refused.1.strip_prefix(b"-")) {
+                let error = String::from_utf8_lossy(error.trim_ascii_end()).into_owned();
                 return Err(encode::error_reply(format!(
-                    "ERR nearside: node {node} cannot be asked who has what this client wrote: FUNCTION RESTORE gave {error}"
+                    "ERR nearside: node {node} cannot be asked who has what this client wrote: {command} gave {error}"
                 )));
             }
         }

@@ -7,6 +7,7 @@
 //! So keys may come twice, as Redis may give them twice, and none is lost.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::resp::cursor::{self, Head};
 use crate::resp::encode;
 use crate::resp::parse_integer;
 use crate::resp::request::Request;
-use crate::upstream::{Call, NodeIndex, NodeView, Outcome, Sent};
+use crate::upstream::{Call, NodeIndex, NodeView, Outcome, Right, Sent};
 
 /// A node is asked for so many keys at a time, whatever the client asked for: more would keep it from its other work.
 const COUNT_MAX: u64 = 10_000;
@@ -152,7 +153,15 @@ impl Proxy {
                 }
             },
         };
-        let frame = frame_of(sent.reply.await.unwrap_or_else(stopped))?;
+        let outcome = sent.reply.await.unwrap_or_else(stopped);
+        if let (Some(pass), Ok(reply)) = (&stand.stand.pass, &outcome)
+            && self.is_refused(Some(pass.host.node), Right::Scan, &reply.frame)
+        {
+            return Err(encode::error_reply(
+                "NOPERM nearside: SCAN and KEYS are walks with SCAN, which the user upstream may not send",
+            ));
+        }
+        let frame = frame_of(outcome)?;
         let Some(pass) = &stand.stand.pass else { return Err(frame) };
         let (next, keys) = read_page(&frame, &pass.covers).ok_or_else(|| frame.clone())?;
         if self.host_of(pass.host.node).as_ref() != Some(&pass.host) {
@@ -249,11 +258,28 @@ impl Proxy {
     }
 
     async fn read_view(&self, node: NodeIndex, sent: Sent) -> Result<NodeView, Bytes> {
-        let frame = frame_of(sent.reply.await.unwrap_or_else(stopped))?;
+        let reply = sent.reply.await.unwrap_or_else(stopped).map_err(|failure| failure_reply(&failure))?;
         if !self.upstream.is_cluster() {
             return Ok(NodeView { owned: vec![0..=u16::MAX], ..NodeView::default() });
         }
+        if self.is_refused(Some(node), Right::ClusterNodes, &reply.frame) {
+            return Ok(self.view_from_table(node));
+        }
+        let frame = frame_of(Ok(reply))?;
         self.upstream.view(&frame, &self.upstream.node(node)).ok_or(frame)
+    }
+
+    /// What the slot table says of a node that may not be asked: all but what it gives and takes at the moment.
+    fn view_from_table(&self, node: NodeIndex) -> NodeView {
+        let mut owned: Vec<RangeInclusive<u16>> = Vec::new();
+        for slot in all_slots().filter(|slot| self.upstream.owner(*slot) == Some(node)) {
+            let number = slot.number();
+            match owned.last_mut().filter(|range| *range.end() + 1 == number) {
+                Some(range) => *range = *range.start()..=number,
+                None => owned.push(number..=number),
+            }
+        }
+        NodeView { owned, ..NodeView::default() }
     }
 
     /// What the server says of options that cannot be read here.

@@ -16,7 +16,7 @@ use crate::command::{Flags, Script, Spec};
 use crate::resp::cursor::{self, Head};
 use crate::resp::encode;
 use crate::resp::request::{OwnedRequest, Request};
-use crate::upstream::{Call, Failure, NodeIndex, Outcome, UpstreamReply};
+use crate::upstream::{Call, Failure, NodeIndex, Outcome, Right, UpstreamReply};
 
 /// How long the nodes are asked for a script that is not known here.
 const SEARCH_TIME_MAX: Duration = Duration::from_secs(1);
@@ -136,18 +136,22 @@ impl Proxy {
     fn search_script(self: &Rc<Proxy>, sha: Sha) -> Answer<'static> {
         let bytes = encode::request(&[&b"SCRIPT"[..], b"SHOW", sha.as_bytes()]);
         let call = Call { bytes, slot: None, reads_only: true, foreign: false };
-        let mut asked: FuturesUnordered<_> =
-            self.ask_every(&call).into_iter().map(|(_, outcome)| outcome).collect();
+        let mut asked: FuturesUnordered<_> = self
+            .ask_every(&call)
+            .into_iter()
+            .map(|(node, outcome)| async move { (node, outcome.await) })
+            .collect();
         let (proxy, flushes) = (self.clone(), self.memory.scripts.flushes());
         Answer::NotYet(Box::pin(async move {
             let scripts = &proxy.memory.scripts;
             let search = async {
                 let mut silent = true;
-                while let Some(outcome) = asked.next().await {
+                while let Some((node, outcome)) = asked.next().await {
                     let Ok(reply) = outcome else {
                         silent = false;
                         continue;
                     };
+                    proxy.is_refused(Some(node), Right::ScriptShow, &reply.frame);
                     if let Some(Head::Blob { kind: b'$', body }) = cursor::head(&reply.frame) {
                         scripts.learn(body, flushes, []);
                         return;

@@ -151,6 +151,26 @@ pub fn elements(reply: &[u8]) -> Option<Elements<'_>> {
     }
 }
 
+/// The value of a key of a map, as it stands there; the key is a string.
+pub fn field<'a>(map: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut elements = elements(map)?.flatten();
+    while let (Some(key), Some(value)) = (elements.next(), elements.next()) {
+        if text(key) == Some(name) {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// The bytes of a string of either form.
+pub fn text(reply: &[u8]) -> Option<&[u8]> {
+    match head(reply)? {
+        Head::Line { kind: b'+', text } => Some(text),
+        Head::Blob { kind: b'$', body } => Some(body),
+        _ => None,
+    }
+}
+
 /// The strings that stand one after the other in `bulks`, as those of a request do.
 pub fn strings(bulks: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut cursor = Cursor::new(bulks);

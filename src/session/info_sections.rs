@@ -195,6 +195,9 @@ pub(super) fn nearside(facts: &Facts, out: &mut String) -> Result {
             write!(out, "{kind}{index}:address={node},state={state},state_seconds={seconds}\r\n")?;
         }
     }
+    for (index, (node, right)) in upstream.rights.missing().into_iter().enumerate() {
+        write!(out, "missing_right{index}:address={node},command={}\r\n", right.command())?;
+    }
     let mismatches = report.cache.as_ref().map(|cache| cache.mismatches()).unwrap_or_default();
     for (index, key) in mismatches.into_iter().enumerate() {
         write!(out, "shadow_mismatch{index}:{key}\r\n")?;

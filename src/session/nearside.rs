@@ -10,11 +10,12 @@ use super::state::State;
 use crate::clock::{self, Nanos};
 use crate::key::Slot;
 use crate::near_cache::{Explained, KeptReply, Noted, Unknown};
+use crate::node::NodeId;
 use crate::policy::{Mode, Policy, Tracking};
 use crate::resp::Resp;
 use crate::resp::encode;
 use crate::resp::request::Request;
-use crate::upstream::Standing;
+use crate::upstream::{Right, Standing};
 
 const HELP: [&str; 13] = [
     "NEARSIDE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -100,10 +101,15 @@ fn node(fields: &mut Fields, slot: Slot, now: Nanos, context: &SessionContext) {
     let upstream = context.proxy.upstream();
     let owner = upstream.owner(slot).map(|index| upstream.node(index));
     let standing = owner.as_ref().and_then(|node| context.report.upstream.board.nodes(now).remove(node));
-    fields.optional("node", owner.map(|node| node.to_string()).as_deref());
+    fields.optional("node", owner.as_ref().map(|node| node.to_string()).as_deref());
     fields.optional("node_state", standing.map(|Standing { state, .. }| state.to_string()).as_deref());
     let seconds = standing.map_or(0, |standing| seconds(now, standing.since));
     fields.number("node_state_seconds", seconds);
+    let rights = &context.report.upstream.rights;
+    let is_its = |(node, _): &(NodeId, Right)| owner.as_ref() == Some(node);
+    let missing: Vec<&str> =
+        rights.missing().into_iter().filter(is_its).map(|(_, right)| right.command()).collect();
+    fields.optional("missing_rights", (!missing.is_empty()).then(|| missing.join(", ")).as_deref());
     fields.number("slot_is_moving", i64::from(upstream.is_moving(slot, now)));
 }
 

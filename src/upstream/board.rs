@@ -8,6 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::words;
 use crate::clock::{self, Nanos};
 use crate::node::{Epoch, NodeId};
+use crate::resp::cursor;
+
+/// What Valkey says of itself as `redis_version`.
+const VALKEY_COMPATIBLE_WITH: &str = "7.2.4";
 
 /// The coherence state of a node: whether L1 serves what was read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +80,8 @@ pub struct Board {
     servers: Mutex<BTreeMap<NodeId, ServerFacts>>,
     /// Whether a server was met that may give fields of a hash times of their own, or did not say what it is.
     fields_expire: AtomicBool,
+    /// Connections to nodes that did not say which process they are.
+    nameless: AtomicUsize,
     /// Whether the connection over which the topology is asked stands.
     control: AtomicBool,
     /// How many connections stand that do nothing but subscribe.
@@ -106,12 +112,15 @@ impl Board {
         lock(&self.listeners).iter().map(|(node, posted)| (node.clone(), posted.standing(now))).collect()
     }
 
-    pub(super) fn remove(&self, node: &NodeId, worker: usize) {
+    /// A worker has no connection to `node` any more. Whether it was the last one.
+    pub(super) fn remove(&self, node: &NodeId, worker: usize) -> bool {
         let mut links = lock(&self.links);
         links.remove(&(node.clone(), worker));
-        if !links.keys().any(|(linked, _)| linked == node) {
+        let is_last = !links.keys().any(|(linked, _)| linked == node);
+        if is_last {
             lock(&self.servers).remove(node);
         }
+        is_last
     }
 
     pub(super) fn post_control(&self, connected: bool) {
@@ -134,30 +143,39 @@ impl Board {
         }
     }
 
-    /// Takes the facts about `node` from the text of its `INFO server`. Returns its `run_id`, empty if it has none.
-    pub(super) fn post_server(&self, node: &NodeId, info: &str) -> Arc<str> {
-        let field = |name: &str| {
+    /// Takes the facts about `node` from its replies to `INFO server` and HELLO. Returns which process it is: its `run_id`.
+    ///
+    /// A node that does not say INFO to this user is known by its connection alone, as long as that stands. That is less
+    /// than the life of the process, so what depends on it begins anew too often, and never too seldom.
+    pub(super) fn post_server(&self, node: &NodeId, info: &[u8], hello: &[u8]) -> Arc<str> {
+        let info = String::from_utf8_lossy(info);
+        let said = |name: &str| {
             info.lines().find_map(|line| line.strip_prefix(name)).map(|value| words::cut(value.as_bytes()))
         };
-        let run_id: Arc<str> = field("run_id:").unwrap_or_default().into();
-        if let Some(redis_version) = field("redis_version:") {
-            let facts = ServerFacts {
-                redis_version,
-                server_name: field("server_name:"),
-                valkey_version: field("valkey_version:"),
-                run_id: run_id.clone(),
-            };
-            self.fields_expire.fetch_or(facts.fields_expire(), Ordering::Relaxed);
-            lock(&self.servers).insert(node.clone(), facts);
-        } else {
-            self.fields_expire.store(true, Ordering::Relaxed);
-        }
+        let greeted = |name: &[u8]| cursor::field(hello, name).and_then(cursor::text).map(words::cut);
+        let is_valkey = greeted(b"server").is_some_and(|server| server == "valkey");
+        let (redis, valkey) = match greeted(b"version") {
+            Some(version) if is_valkey => (Some(VALKEY_COMPATIBLE_WITH.to_owned()), Some(version)),
+            version => (version, None),
+        };
+        let number = || self.nameless.fetch_add(1, Ordering::Relaxed);
+        let run_id: Arc<str> = said("run_id:").unwrap_or_else(|| format!("connection-{}", number())).into();
+        let redis_version = said("redis_version:").or(redis);
+        let facts = ServerFacts {
+            redis_version: redis_version.clone().unwrap_or_default(),
+            server_name: said("server_name:").or_else(|| is_valkey.then(|| "valkey".to_owned())),
+            valkey_version: said("valkey_version:").or(valkey),
+            run_id: run_id.clone(),
+        };
+        let fields_expire = redis_version.is_none() || facts.fields_expire();
+        self.fields_expire.fetch_or(fields_expire, Ordering::Relaxed);
+        lock(&self.servers).insert(node.clone(), facts);
         run_id
     }
 
     /// What the upstream's servers say they are, once one was reached.
     pub fn server(&self) -> Option<ServerFacts> {
-        lock(&self.servers).values().next().cloned()
+        lock(&self.servers).values().find(|facts| !facts.redis_version.is_empty()).cloned()
     }
 
     /// Which process answered last at the address of `node`.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::error::Failure;
+use super::rights::Right;
 use super::slots::NodeIndex;
 use super::transaction::{SLOT_IS_MOVING, exec_abort};
 use crate::clock::Nanos;
@@ -59,8 +60,8 @@ pub(super) enum Waiter {
     Arming,
     /// The connection itself: the server says whether it is a replica.
     Role,
-    /// Nobody: the command was sent for its effect on the connection.
-    Nobody,
+    /// Nobody: the command, which needs this right, was sent for its effect on the connection.
+    Nobody(Right),
     /// The connection itself; the heartbeat was sent at this time.
     Heartbeat(Nanos),
 }

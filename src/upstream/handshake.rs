@@ -9,8 +9,9 @@ use super::identity::Whom;
 use super::limits::{self, NodeLimits};
 use super::login::Credentials;
 use super::options::UpstreamOptions;
-use super::pulse::Pulse;
+use super::pulse::{Heartbeat, Pulse};
 use super::reach;
+use super::rights::Right;
 use super::wire::Wire;
 use super::words;
 use crate::clock::{self, Nanos};
@@ -22,8 +23,12 @@ use crate::resp::{cursor, encode};
 pub(super) struct Greeting {
     /// Why the node does not track what we read, if it does not.
     pub(super) untracked: Option<String>,
-    /// The text of `INFO server`; empty when the node did not give it.
-    pub(super) info: String,
+    /// The reply to HELLO, which says what server it is.
+    pub(super) hello: Bytes,
+    /// The reply to `INFO server`.
+    pub(super) info: Bytes,
+    /// What the node answered to commands that the user upstream may have no right to.
+    pub(super) said: Vec<(Right, Bytes)>,
     /// The first heartbeat, and when it was sent.
     pub(super) pulse: (Nanos, Pulse),
     /// What it hangs up on.
@@ -75,13 +80,32 @@ pub(super) async fn greet(
     let replies = answers(wire, &bytes.freeze(), count, options).await?;
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_default();
-    take_hello(&next(), whom.node, options)?;
-    let untracked = if arming.is_some() { error_text(&next()) } else { Some("L1 is off".to_owned()) };
-    let info = String::from_utf8_lossy(&next()).into_owned();
-    let pulse = options.heartbeat.read(&next());
-    let id = if question.is_some() { whom.recognise(&next())? } else { None };
+    let hello = next();
+    take_hello(&hello, whom.node, options)?;
+    let armed = arming.map(|_| next());
+    let (info, heartbeat) = (next(), next());
+    let untracked = match &armed {
+        Some(armed) => error_text(armed),
+        None => Some("L1 is off".to_owned()),
+    };
+    let mut said = vec![(Right::Info, info.clone())];
+    said.extend(armed.map(|armed| (Right::Tracking, armed)));
+    if options.heartbeat == Heartbeat::ClusterInfo {
+        said.push((Right::ClusterInfo, heartbeat.clone()));
+    }
+    let pulse = (sent_at, options.heartbeat.read(&heartbeat));
+    let id = match question {
+        Some(_) => {
+            let reply = next();
+            let id = whom.recognise(&reply)?;
+            said.push((Right::MyId, reply));
+            id
+        }
+        None => None,
+    };
     let limits = NodeLimits::read(replies.as_slice());
-    Ok(Greeting { untracked, info, pulse: (sent_at, pulse), id, limits })
+    said.extend(limits::rights(replies.as_slice()));
+    Ok(Greeting { untracked, hello, info, said, pulse, id, limits })
 }
 
 // === impl Track ===

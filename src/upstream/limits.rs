@@ -8,6 +8,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 use super::error::Failure;
+use super::rights::Right;
 use crate::node::NodeId;
 use crate::resp::cursor::{self, Cursor, Head};
 use crate::resp::encode;
@@ -67,6 +68,11 @@ pub(super) fn questions() -> Bytes {
     let mut out = BytesMut::new();
     QUESTIONS.iter().for_each(|question| out.extend_from_slice(&encode::request(question)));
     out.freeze()
+}
+
+/// What was answered to those of [`questions`] that need a right.
+pub(super) fn rights(answers: &[Bytes]) -> impl Iterator<Item = (Right, Bytes)> {
+    [Right::NoEvict, Right::ConfigGet].into_iter().zip(answers.iter().cloned())
 }
 
 /// How many replies come to [`questions`].

@@ -35,6 +35,7 @@ mod push;
 mod queue;
 mod reach;
 mod redirect;
+mod rights;
 mod slots;
 mod suspects;
 pub mod topology;
@@ -55,6 +56,7 @@ pub use login::{Credentials, Login};
 pub use names::Names;
 pub use options::{Deployment, UpstreamOptions};
 pub use pulse::Heartbeat;
+pub use rights::{Right, Rights};
 pub use slots::{Knowledge, Member, NodeIndex, SlotTable};
 pub use transaction::{SLOT_IS_MOVING, exec_abort};
 pub use view::NodeView;
@@ -70,6 +72,7 @@ use board::Link;
 use broadcast::Broadcast;
 use call::{Waiter, Waiting};
 use dedicated::Idle;
+use handshake::Greeting;
 use lane::Lane;
 use redirect::Redirect;
 use suspects::Suspects;
@@ -93,6 +96,8 @@ pub struct SharedUpstream {
     pub names: Names,
     /// What all that is on its way may take.
     pub ceiling: Arc<Ceiling>,
+    /// What the user upstream may not do.
+    pub rights: Rights,
     /// What is listened to on all keys, whoever read them.
     pub broadcast: Broadcast,
     /// A client caches what it reads: nodes are asked to track even when L1 is off.
@@ -128,6 +133,18 @@ struct Route {
     node: Option<NodeIndex>,
     /// Counts them. It starts anew when it has to: what is compared is never so far apart.
     sent: u32,
+}
+
+// === impl SharedUpstream ===
+
+impl SharedUpstream {
+    /// Takes note of what a node said of itself in its greeting. Returns which process it is.
+    fn take_facts(&self, node: &NodeId, greeting: &Greeting) -> Arc<str> {
+        for (right, reply) in &greeting.said {
+            self.rights.judge(node, *right, reply);
+        }
+        self.board.post_server(node, &greeting.info, &greeting.hello)
+    }
 }
 
 // === impl Upstream ===
@@ -498,7 +515,7 @@ impl Upstream {
             waiting.call.reads_only = false;
             let asking =
                 Call { bytes: encode::request(&["ASKING"]), slot: None, reads_only: false, foreign: false };
-            lane.enqueue(Waiting::new(asking, Waiter::Nobody, waiting.deadline));
+            lane.enqueue(Waiting::new(asking, Waiter::Nobody(Right::Asking), waiting.deadline));
         }
         lane.enqueue(waiting);
     }

@@ -1,10 +1,19 @@
 //! The heartbeat of an upstream connection: what is asked while it is quiet or not, and what the answer means.
 //!
 //! A primary that is cut off with us in a minority goes on answering PING while its slots are served elsewhere, so a
-//! cluster node is asked for `CLUSTER INFO`, and a server that sentinels watch for its `ROLE`.
+//! cluster node is asked for `CLUSTER INFO`. A server that sentinels watch is asked for its role: HELLO says it, and is
+//! allowed to everybody, as ROLE is not.
+//!
+//! A node that refuses the question to the user upstream is alive: its answer stands behind all that it pushed before. For
+//! one server that is all there is to know. Of a cluster it says no more than a PONG would, so L1 is off for the node
+//! (I4): there is no other question about the state of the cluster that is more likely to be allowed. One that names a key
+//! would be answered by a node that is alone with us where `cluster-allow-reads-when-down` is set, and there may be
+//! no key that we may name.
 
 use bytes::Bytes;
 
+use super::rights::is_refusal;
+use crate::resp::cursor;
 use crate::resp::encode;
 
 /// What is asked.
@@ -12,7 +21,7 @@ use crate::resp::encode;
 pub enum Heartbeat {
     /// `CLUSTER INFO`: the state and epoch of the cluster as this node sees them.
     ClusterInfo,
-    /// `ROLE`: whether the server is still a master.
+    /// `HELLO`: whether the server is still a master.
     Role,
     /// `PING`: whether the server answers.
     Ping,
@@ -23,6 +32,8 @@ pub enum Heartbeat {
 pub(super) enum Pulse {
     /// The node serves what it owns. In a cluster, `epoch` changes with every failover and finished slot migration.
     Healthy { epoch: u64 },
+    /// The node is alive, and does not say to this user how the cluster is.
+    Refused,
     /// What the node says cannot be relied on; why.
     Sick(String),
 }
@@ -34,7 +45,7 @@ impl Heartbeat {
     pub(super) fn request(self) -> Bytes {
         match self {
             Heartbeat::ClusterInfo => encode::request(&["CLUSTER", "INFO"]),
-            Heartbeat::Role => encode::request(&["ROLE"]),
+            Heartbeat::Role => encode::request(&["HELLO", "3"]),
             Heartbeat::Ping => encode::request(&["PING"]),
         }
     }
@@ -42,13 +53,14 @@ impl Heartbeat {
     /// What the reply to it means.
     pub(super) fn read(self, reply: &[u8]) -> Pulse {
         match self {
+            Heartbeat::ClusterInfo if is_refusal(reply) => Pulse::Refused,
             Heartbeat::ClusterInfo => read_cluster_info(reply),
             Heartbeat::Role
-                if reply.starts_with(b"*") && reply[1..].starts_with(b"3\r\n$6\r\nmaster\r\n") =>
+                if cursor::field(reply, b"role").is_some_and(|role| role == b"$6\r\nmaster\r\n") =>
             {
                 Pulse::Healthy { epoch: 0 }
             }
-            Heartbeat::Ping if reply == b"+PONG\r\n" => Pulse::Healthy { epoch: 0 },
+            Heartbeat::Ping if reply == b"+PONG\r\n" || is_refusal(reply) => Pulse::Healthy { epoch: 0 },
             Heartbeat::Role | Heartbeat::Ping => sick(reply),
         }
     }
@@ -83,7 +95,13 @@ mod tests {
         assert!(matches!(Heartbeat::ClusterInfo.read(b"-ERR no\r\n"), Pulse::Sick(_)));
         assert_eq!(Heartbeat::Ping.read(b"+PONG\r\n"), Pulse::Healthy { epoch: 0 });
         assert!(matches!(Heartbeat::Ping.read(b"-LOADING\r\n"), Pulse::Sick(_)));
-        assert_eq!(Heartbeat::Role.read(b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"), Pulse::Healthy { epoch: 0 });
-        assert!(matches!(Heartbeat::Role.read(b"*5\r\n$5\r\nslave\r\n"), Pulse::Sick(_)));
+        let hello =
+            |role: &str| format!("%2\r\n$2\r\nid\r\n:7\r\n$4\r\nrole\r\n${}\r\n{role}\r\n", role.len());
+        assert_eq!(Heartbeat::Role.read(hello("master").as_bytes()), Pulse::Healthy { epoch: 0 });
+        assert!(matches!(Heartbeat::Role.read(hello("replica").as_bytes()), Pulse::Sick(_)));
+        let refusal = b"-NOPERM User app has no permissions to run the 'x' command\r\n";
+        assert_eq!(Heartbeat::ClusterInfo.read(refusal), Pulse::Refused, "I4");
+        assert_eq!(Heartbeat::Ping.read(refusal), Pulse::Healthy { epoch: 0 });
+        assert!(matches!(Heartbeat::Role.read(refusal), Pulse::Sick(_)));
     }
 }

@@ -151,7 +151,7 @@ impl Queue {
                 kept.push_back(waiting);
                 continue;
             }
-            if kept.back().is_some_and(|before: &Waiting| matches!(before.waiter, Waiter::Nobody)) {
+            if kept.back().is_some_and(|before: &Waiting| matches!(before.waiter, Waiter::Nobody(_))) {
                 kept.pop_back();
             }
             refused.push(waiting);
@@ -190,6 +190,7 @@ mod tests {
     use super::*;
     use crate::memory::{Ceiling, Kind};
     use crate::upstream::call::Call;
+    use crate::upstream::rights::Right;
 
     fn waiting(name: &'static str, slot: u64, reads_only: bool) -> Waiting {
         let call = Call {
@@ -198,7 +199,7 @@ mod tests {
             reads_only,
             foreign: false,
         };
-        Waiting::new(call, Waiter::Nobody, 100)
+        Waiting::new(call, Waiter::Nobody(Right::Asking), 100)
     }
 
     fn queue() -> Queue {

@@ -20,6 +20,8 @@ pub(super) struct Tracking {
     lease: Duration,
     epoch: Option<Epoch>,
     cluster_epoch: Option<u64>,
+    /// The node does not tell this user what it would have to tell to be trusted.
+    refused: bool,
     /// The refresh of the topology that must have been made before this connection is trusted.
     awaits_refresh: Option<u64>,
 }
@@ -29,12 +31,17 @@ pub(super) struct Tracking {
 impl Tracking {
     /// A connection that was told to track and has not been confirmed yet.
     pub(super) fn new(lease: Duration) -> Tracking {
-        Tracking { lease, epoch: None, cluster_epoch: None, awaits_refresh: None }
+        Tracking { lease, epoch: None, cluster_epoch: None, refused: false, awaits_refresh: None }
     }
 
     /// The epoch, if the connection is tracked as far as it knows.
     pub(super) fn epoch(&self) -> Option<&Epoch> {
         self.epoch.as_ref()
+    }
+
+    /// Whether it is not trusted because the node refused its heartbeat.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// A heartbeat that was sent at `sent_at` was answered at `now`. Returns why trust was withdrawn, when it was.
@@ -45,7 +52,11 @@ impl Tracking {
         table: &SlotTable,
         now: Nanos,
     ) -> Option<String> {
+        let was_refused = std::mem::replace(&mut self.refused, pulse == Pulse::Refused);
         let distrust = match pulse {
+            // That it may not be asked is known already, and nothing would come of asking for the topology each time.
+            Pulse::Refused if was_refused || self.epoch.is_none() => return None,
+            Pulse::Refused => Some("the user upstream may not ask it for CLUSTER INFO any more".to_owned()),
             Pulse::Sick(why) => Some(why),
             // A node that was stopped and goes on may not have heard yet that another one was put in its place.
             Pulse::Healthy { .. } if self.epoch.as_ref().is_some_and(|epoch| !epoch.is_live(now)) => {
@@ -176,6 +187,22 @@ mod tests {
         assert!(tracking.lapse(&table, late));
         assert!(!tracking.lapse(&table, late + 1));
         tracking.heard(late + 2, healthy(1), &table, late + 2);
+        assert!(tracking.epoch().is_none(), "the topology was not read yet");
+    }
+
+    #[test]
+    fn a_node_that_refuses_its_heartbeat_is_not_trusted_until_it_answers() {
+        let table = SlotTable::default();
+        let mut tracking = Tracking::new(LEASE);
+        assert!(tracking.heard(1_000, Pulse::Refused, &table, 1_000).is_none());
+        assert!(tracking.epoch().is_none() && tracking.is_refused());
+        tracking.heard(1_001, healthy(1), &table, 1_001);
+        let epoch = tracking.epoch().unwrap().clone();
+        assert!(!tracking.is_refused());
+        assert!(tracking.heard(1_002, Pulse::Refused, &table, 1_002).is_some());
+        assert!(tracking.is_refused() && !epoch.is_live(1_003), "I4");
+        assert!(tracking.heard(1_003, Pulse::Refused, &table, 1_003).is_none(), "it is said once");
+        tracking.heard(1_004, healthy(1), &table, 1_004);
         assert!(tracking.epoch().is_none(), "the topology was not read yet");
     }
 

@@ -44,6 +44,7 @@ mod policies;
 mod pubsub;
 mod pubsub_failure;
 mod refused_start;
+mod rights;
 mod rotation;
 mod scan;
 mod script_words;

@@ -152,7 +152,7 @@ impl Hearing<'_> {
         let mut hearing = Hearing {
             work,
             tracking: Tracking::new(work.options.lease),
-            run_id: work.shared.board.post_server(&work.node, &greeting.info),
+            run_id: work.shared.take_facts(&work.node, greeting),
             heard_until: clock::now(),
             asked: VecDeque::new(),
         };
@@ -250,7 +250,8 @@ impl Hearing<'_> {
     fn publish(&self) {
         let epoch = self.tracking.epoch().cloned();
         let stirred = self.work.ear.is_armed() != epoch.is_some();
-        self.work.shared.board.post_listener(&self.work.node, Link::Up(epoch.clone()));
+        let link = if self.tracking.is_refused() { Link::Untracked } else { Link::Up(epoch.clone()) };
+        self.work.shared.board.post_listener(&self.work.node, link);
         self.work.ear.set(epoch.map(|epoch| (self.run_id.clone(), epoch)));
         if stirred {
             (self.work.on_heard)(Heard::Everything);

@@ -21,6 +21,10 @@ use crate::upstream::wire::{Event, Wire};
 use crate::upstream::words;
 use crate::write_queue::WriteQueue;
 
+/// What is asked behind a subscription. An error before its answer is about the subscription, so it has to be something that
+/// no user is denied, as PING may be.
+const FENCE: [&str; 2] = ["HELLO", "3"];
+
 /// One connection, whichever life of it.
 struct Link {
     feed: Arc<Feed>,
@@ -149,20 +153,20 @@ impl Link {
                     is_idle = true;
                     ledger.try_again(self.index);
                     if ledger.wants_ping(self.index, clock::now()) {
-                        out.push(&encode::request(&["PING"]));
+                        out.push(&encode::request(&FENCE));
                     }
                 }
             }
         }
     }
 
-    /// Queues what the ledger wants to be sent. Behind each command goes a PING: what comes before its answer is about
+    /// Queues what the ledger wants to be sent. Behind each command goes a [`FENCE`]: what comes before its answer is about
     /// the command, and all that it subscribed to stands by then.
     fn take_commands(&self, out: &mut WriteQueue) {
         let commands = self.feed.ledger().take_commands(self.index, clock::now());
         for command in commands {
             out.push(&written(&command));
-            out.push(&encode::request(&["PING"]));
+            out.push(&encode::request(&FENCE));
         }
     }
 

@@ -57,7 +57,9 @@ impl Lane {
         }
         let failure = self.unreachable("it is no longer part of the upstream");
         self.fail_all(&failure);
-        upstream.shared.board.remove(&self.node, upstream.worker);
+        if upstream.shared.board.remove(&self.node, upstream.worker) {
+            upstream.shared.rights.forget(&self.node);
+        }
     }
 
     /// Connects. The steps of that may take longer together than a command may: those whose time is over meanwhile fail.
@@ -93,7 +95,7 @@ impl Lane {
         let asked = if track { Track::Reads } else { Track::Nothing };
         let whom = Whom { node: &self.node, table: &upstream.shared.table };
         let greeting = handshake::greet(&mut wire, options, asked, whom).await?;
-        let run_id = upstream.shared.board.post_server(&self.node, &greeting.info);
+        let run_id = upstream.shared.take_facts(&self.node, &greeting);
         let refuses_tracking = track && greeting.untracked.is_some();
         self.learn(greeting.limits, upstream);
         {

@@ -22,6 +22,7 @@ use super::error::Failure;
 use super::handshake::UNTRACKED;
 use super::limits::NodeLimits;
 use super::queue::Queue;
+use super::rights::Right;
 use super::slots::NodeIndex;
 use crate::clock::{self, Nanos};
 use crate::key::Slot;
@@ -157,7 +158,7 @@ impl Lane {
         let deadline = clock::now() + clock::nanos(upstream.options.request_timeout);
         let untracked =
             Call { bytes: Bytes::from_static(UNTRACKED), slot: None, reads_only: false, foreign: false };
-        self.enqueue(Waiting::new(untracked, Waiter::Nobody, deadline));
+        self.enqueue(Waiting::new(untracked, Waiter::Nobody(Right::Caching), deadline));
         // Not looked at the bounds again: the read must follow.
         Sent { epoch: None, ..self.put(call, deadline, upstream, |waiting| waiting) }
     }

@@ -16,6 +16,7 @@ use crate::upstream::error::Failure;
 use crate::upstream::pulse::{Heartbeat, Pulse};
 use crate::upstream::push::{self, Push};
 use crate::upstream::redirect::Redirect;
+use crate::upstream::rights::Right;
 use crate::upstream::tracking::Tracking;
 use crate::upstream::transaction::exec_abort;
 use crate::upstream::wire::Wire;
@@ -140,14 +141,19 @@ impl Lane {
                 let _ = sender.send(Ok(UpstreamReply { frame, rerouted, tracked, by }));
             }
             Waiter::Arming if is_error => {
+                upstream.shared.rights.judge(&self.node, Right::Tracking, &frame);
                 let why = words::cut(frame.trim_ascii_end());
                 tracing::warn!(node = %self.node, %why, "the node does not track reads: clients that cache are told so");
                 self.state.borrow_mut().refuses_tracking = true;
             }
             Waiter::Arming => {
+                upstream.shared.rights.judge(&self.node, Right::Tracking, &frame);
                 tracking.get_or_insert_with(|| Tracking::new(upstream.options.lease));
             }
             Waiter::Heartbeat(sent_at) => {
+                if upstream.options.heartbeat == Heartbeat::ClusterInfo {
+                    upstream.shared.rights.judge(&self.node, Right::ClusterInfo, &frame);
+                }
                 let pulse = upstream.options.heartbeat.read(&frame);
                 if let Some(tracking) = tracking {
                     self.heard(tracking, sent_at, pulse, upstream);
@@ -155,11 +161,12 @@ impl Lane {
                 self.publish(tracking.as_ref(), upstream);
             }
             Waiter::Role => {
+                upstream.shared.rights.judge(&self.node, Right::Role, &frame);
                 if frame.starts_with(b"*5\r\n$5\r\nslave\r\n") {
                     self.state.borrow_mut().takes_no_writes = true;
                 }
             }
-            Waiter::Nobody => {}
+            Waiter::Nobody(right) => drop(upstream.shared.rights.judge(&self.node, right, &frame)),
         }
         Ok(())
     }
@@ -220,6 +227,7 @@ impl Lane {
     pub(super) fn publish(&self, tracking: Option<&Tracking>, upstream: &Upstream) {
         let epoch = tracking.and_then(Tracking::epoch).cloned();
         let link = match tracking {
+            Some(tracking) if tracking.is_refused() => Link::Untracked,
             Some(_) => Link::Up(epoch.clone()),
             None if upstream.tracks() => Link::Untracked,
             None => Link::Unasked,
