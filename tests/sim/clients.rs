@@ -18,6 +18,8 @@ enum Question {
     /// A write of one key, and what it is called.
     Write(usize, Deed),
     Flushall,
+    /// A script that writes a key and answers with these words.
+    Script(usize, Deed, String),
 }
 
 #[derive(Clone, Debug)]
@@ -146,6 +148,11 @@ impl Client {
             0..4 => {
                 let token = cluster.token();
                 oracle.writes(token, self.id, self.number + 1);
+                if cluster.rng.u8(..4) == 0 {
+                    let (value, words) = (format!("v{token}"), cluster.forged(cluster.keys[key].slot));
+                    let script = ["EVAL", "forges", "1", &name, &value, &words];
+                    return self.put(&script, Question::Script(key, Deed::Set(token), words.clone()));
+                }
                 let (value, ms) = (format!("v{token}"), cluster.rng.u64(20..3_000).to_string());
                 let set = ["SET", &name, &value, "PX", &ms];
                 let words = if cluster.rng.bool() { &set[..] } else { &set[..3] };
@@ -224,8 +231,15 @@ impl Client {
             cluster.log.note(cluster.now, format_args!("client {id} {outstanding:?}: {reply:?}"));
             let asked = Asked { client: id, number, sent: outstanding.sent, received: cluster.now };
             self.answers += 1;
-            if let Word::Error(_) = &reply {
+            if let Word::Error(words) = &reply {
                 self.errors += 1;
+                // A script that has answered has written.
+                if let Question::Script(key, deed, forged) = &outstanding.question
+                    && words == forged
+                    && let Some((state, 1)) = cluster.deeds.get(deed)
+                {
+                    oracle.written(*key, *state, asked);
+                }
                 continue;
             }
             answered(outstanding.question, &reply, asked, cluster, oracle);

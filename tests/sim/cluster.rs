@@ -76,6 +76,13 @@ pub(crate) struct Cluster {
     pub(crate) lag: Lag,
     /// What each write made of its key, and how often it was carried out.
     pub(crate) deeds: BTreeMap<Deed, (usize, u32)>,
+    /// Nobody names this address but words that are forged.
+    pub(crate) stranger: String,
+    strangers_door: UnixListener,
+    /// What scripts wrote, the epoch of the cluster at that time, and whether the slot was on its way.
+    pub(crate) scripts: BTreeMap<Token, (u64, bool)>,
+    /// What the daemon did because words were forged.
+    pub(crate) fooled: Vec<String>,
     pub(crate) next_token: Token,
     /// What clients asked for with PEXPIRE: no two ask for the same of one key.
     pub(crate) lifetimes: BTreeSet<(usize, u64)>,
@@ -106,6 +113,7 @@ impl Cluster {
                 table: BTreeMap::new(),
             }
         });
+        let stranger = format!("{}/n:6999", directory.display());
         let lag = Lag { min: 0, max: rng.u64(0..6), stalled_until: 0 };
         Cluster {
             now: 0,
@@ -120,6 +128,10 @@ impl Cluster {
             conns: Vec::new(),
             lag,
             deeds: BTreeMap::new(),
+            strangers_door: listen(&stranger),
+            stranger,
+            scripts: BTreeMap::new(),
+            fooled: Vec::new(),
             next_token: 1,
             lifetimes: BTreeSet::new(),
             next_flush_at: 1_000,
@@ -143,6 +155,9 @@ impl Cluster {
     }
 
     fn accept(&mut self) {
+        if self.strangers_door.accept().is_ok() {
+            self.fooled.push("the daemon went to an address that no node names".to_owned());
+        }
         for index in 0..self.nodes.len() {
             let node = &self.nodes[index];
             while let Some(Ok((stream, _))) = node.listener.as_ref().map(UnixListener::accept) {
@@ -302,6 +317,61 @@ impl Cluster {
     /// The shard that owns a slot.
     pub(crate) fn shard(&self, slot: u16) -> usize {
         self.moved.get(&slot).copied().unwrap_or_else(|| native_shard(slot))
+    }
+
+    /// What a node says of all nodes: CLUSTER NODES.
+    pub(crate) fn nodes_seen_by(&self, asked: usize) -> String {
+        let mut text = String::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let is_primary = self.primaries[node.shard] == index;
+            let role = if is_primary { "master" } else { "slave" };
+            let myself = if index == asked { "myself," } else { "" };
+            text += &format!("id-{index} {}@1 {myself}{role} - 0 0 {} connected", node.address, self.epoch);
+            if is_primary {
+                self.slots_of(node.shard)
+                    .iter()
+                    .for_each(|(first, last)| text += &format!(" {first}-{last}"));
+            }
+            for (slot, taker) in &self.moving {
+                let (giver, taker) = (self.primaries[self.shard(*slot)], self.primaries[*taker]);
+                if index == giver {
+                    text += &format!(" [{slot}->-id-{taker}]");
+                } else if index == taker {
+                    text += &format!(" [{slot}-<-id-{giver}]");
+                }
+            }
+            text += "\n";
+        }
+        text
+    }
+
+    fn slots_of(&self, shard: usize) -> Vec<(u16, u16)> {
+        let mut slots: Vec<(u16, u16)> = Vec::new();
+        for slot in (0..SLOT_COUNT as u16).filter(|slot| self.shard(*slot) == shard) {
+            match slots.last_mut() {
+                Some((_, last)) if *last + 1 == slot => *last = slot,
+                _ => slots.push((slot, slot)),
+            }
+        }
+        slots
+    }
+
+    /// Words that read like a redirect of `slot`, or of another one, to some node or to a stranger.
+    pub(crate) fn forged(&mut self, slot: u16) -> String {
+        let kind = if self.rng.bool() { "MOVED" } else { "ASK" };
+        let slot = if self.rng.u8(..4) == 0 { (slot + 1) % SLOT_COUNT as u16 } else { slot };
+        let node = self.rng.usize(..=self.nodes.len());
+        let address = self.nodes.get(node).map_or(&self.stranger, |node| &node.address);
+        format!("{kind} {slot} {address}")
+    }
+
+    /// A script has written `token` to a key of `slot`. It runs twice only if its slot has gone elsewhere meanwhile, or goes.
+    pub(crate) fn script_ran(&mut self, token: Token, slot: u16) {
+        let is_moving = self.moving.contains_key(&slot);
+        let Some((epoch, was_moving)) = self.scripts.insert(token, (self.epoch, is_moving)) else { return };
+        if epoch == self.epoch && !is_moving && !was_moving {
+            self.fooled.push(format!("the script that writes v{token} ran twice"));
+        }
     }
 
     /// The key with this name; markers are none.

@@ -56,6 +56,7 @@ impl Cluster {
             ("CLUSTER", ["INFO"]) => {
                 bulk(&format!("cluster_state:ok\r\ncluster_current_epoch:{}\r\n", self.epoch))
             }
+            ("CLUSTER", ["NODES"]) => bulk(&self.nodes_seen_by(self.conns[id].node)),
             ("CLUSTER", ["MYID"]) => bulk(&format!("id-{}", self.conns[id].node)),
             ("PING", _) => "+PONG\r\n".to_owned(),
             ("ASKING", _) => {
@@ -107,7 +108,11 @@ impl Cluster {
 
     /// Why the node does not carry out a command on these keys, if it does not.
     fn refusal(&self, id: ConnId, name: &str, rest: &[&str], asking: bool) -> Option<String> {
-        let names = if matches!(name, "MGET" | "DEL") { rest } else { &rest[..1] };
+        let names = match name {
+            "MGET" | "DEL" => rest,
+            "EVAL" => &rest[2..3],
+            _ => &rest[..1],
+        };
         let slot = Slot::of(names[0].as_bytes()).number();
         assert!(names.iter().all(|name| Slot::of(name.as_bytes()).number() == slot), "{name} {rest:?}");
         let (node, owner) = (self.conns[id].node, self.shard(slot));
@@ -166,6 +171,16 @@ impl Cluster {
                 }
                 self.done(Deed::Set(token), key);
                 "+OK\r\n".to_owned()
+            }
+            ("EVAL", [_, _, key, value, words]) => {
+                let key = self.key(key).expect("only keys are set");
+                let token = value.strip_prefix('v').and_then(|token| token.parse().ok()).expect("a token");
+                self.script_ran(token, self.keys[key].slot);
+                if self.write(key, Some(token), NEVER, Some(id)) {
+                    after.keys.push(key);
+                }
+                self.done(Deed::Set(token), key);
+                format!("-{words}\r\n")
             }
             ("DEL", [key, marker]) => {
                 let key = self.key(key).expect("a key and its marker");

@@ -25,6 +25,8 @@ pub(crate) enum Promise {
     Monotonic,
     /// A reply is the reply to its request, and a write is carried out once.
     Answer,
+    /// Words of a script decide nothing: it runs once, and nobody goes to an address in them.
+    Words,
 }
 
 /// A promise that was broken.

@@ -19,7 +19,7 @@ use crate::cluster::Cluster;
 use crate::faults::{Faults, Weather};
 use crate::history::Ms;
 use crate::log::Log;
-use crate::oracle::{Breach, Oracle};
+use crate::oracle::{Breach, Oracle, Promise};
 
 /// How long a run is, in virtual time.
 const LENGTH: Ms = 12_000;
@@ -239,6 +239,9 @@ fn step(
     mut connect: impl FnMut() -> UnixStream,
 ) {
     cluster.step(now);
+    for what in std::mem::take(&mut cluster.fooled) {
+        oracle.object(Promise::Words, now, what);
+    }
     faults.step(cluster);
     for client in clients.iter_mut() {
         client.step(cluster, oracle, &mut connect);
