@@ -320,9 +320,15 @@ impl Connection {
         self.socket.poll_read(cx, &mut buffer).map_ok(|count| count > 0)
     }
 
-    /// How many bytes were read that have not been walked.
-    pub fn rest_len(&self) -> usize {
-        self.rest.len()
+    /// How many bytes there are of a request of which more is to come, one at least where they are passed over.
+    pub fn half_len(&self) -> usize {
+        self.rest.len().max(usize::from(self.intake == Intake::Skipping))
+    }
+
+    /// Whether there are any.
+    #[inline]
+    pub fn has_half(&self) -> bool {
+        !self.rest.is_empty() || self.intake == Intake::Skipping
     }
 
     /// Whether anything was read that has not been walked, if only half a request.

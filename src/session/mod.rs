@@ -288,7 +288,7 @@ impl Session {
                 return Poll::Ready(End::Done);
             }
             if !(answered || taken || room) {
-                if !self.deadlines.is_quiet(self.connection.has_rest()) && self.is_late(cx) {
+                if !self.deadlines.is_quiet(self.connection.has_half()) && self.is_late(cx) {
                     continue;
                 }
                 return Poll::Pending;
@@ -323,7 +323,7 @@ impl Session {
         if state.leaving {
             return false;
         }
-        let (half, waits) = (self.connection.rest_len(), self.waiting.is_some());
+        let (half, waits) = (self.connection.half_len(), self.waiting.is_some());
         let takes = !waits && !state.alone && !self.is_slowed();
         let takes = takes && self.pipeline.len() < limits.pipeline_depth_max;
         let is_owed = waits || !self.pipeline.is_empty() || !self.connection.out.is_empty();

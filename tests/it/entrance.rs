@@ -131,7 +131,14 @@ fn one_connection_gets_fewer_than_ten_guesses_a_second() {
 
 #[test]
 fn a_request_that_does_not_arrive_ends_its_connection() {
-    let (_upstream, daemon) = setup(&["--request-arrival-timeout", "600ms"]);
+    let (_upstream, daemon) = setup(&[
+        "--request-arrival-timeout",
+        "600ms",
+        "--request-bytes-max",
+        "4mb",
+        "--request-bulk-max",
+        "4mb",
+    ]);
     let error = "-ERR nearside: a request did not arrive within 600 ms (request_arrival_timeout); it was not executed\r\n";
     for begin in ["*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$100\r\n", "*", "GET ke", "*1000\r\n$4\r\nMGET\r\n$"] {
         // A byte now and then is no progress.
@@ -148,6 +155,19 @@ fn a_request_that_does_not_arrive_ends_its_connection() {
         drop(slow);
         dripping.join().unwrap();
     }
+    // What is passed over, because it is too large, takes no longer either.
+    let mut slow = stream(&daemon);
+    slow.write_all(b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$4194304\r\n").unwrap();
+    let mut writer = slow.try_clone().unwrap();
+    let dripping = thread::spawn(move || {
+        while writer.write_all(b"1").is_ok() {
+            thread::sleep(SHORT / 6);
+        }
+    });
+    let said = rest(&mut slow);
+    assert!(said.starts_with("-OOM nearside: a request of ") && said.ends_with(error), "{said}");
+    drop(slow);
+    dripping.join().unwrap();
     // Who is slow and yet brings something is waited for.
     let mut fair = stream(&daemon);
     let size = 1 << 20;
@@ -158,7 +178,7 @@ fn a_request_that_does_not_arrive_ends_its_connection() {
     }
     fair.write_all(b"\r\nQUIT\r\n").unwrap();
     assert_eq!(rest(&mut fair), "+OK\r\n+OK\r\n");
-    assert_eq!(daemon.counter("clients_timed_out"), 4);
+    assert_eq!(daemon.counter("clients_timed_out"), 5);
 }
 
 #[test]
