@@ -2,6 +2,7 @@
 //! read again.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use nearside::dev::sentinel::SERVICE;
@@ -35,6 +36,8 @@ fn ok(server: &Server, command: &[&str]) {
 fn password_file(sentinel: &Sentinel, password: &str) -> String {
     let path = sentinel.servers()[0].directory().join(password);
     fs::write(&path, password).unwrap();
+    // Others may not read it, or the daemon warns of that.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     path.display().to_string()
 }
 
