@@ -215,6 +215,11 @@ fn failures() -> [(Failure, &'static str); 13] {
             "the node is silent; its connection is closed",
         ),
         (
+            Failure::Slow { node: node(), bound: "upstream_rate_min" },
+            "less of it came in `upstream_request_timeout` than that rate asks for, or (`upstream_request_time_max`) it took \
+             too long in all; its connection is closed. Raise or lower the bound that is named where a link is so slow",
+        ),
+        (
             Failure::Overloaded { node: node(), bound: "upstream_in_flight_max" },
             "the node answers more slowly than it is asked",
         ),

@@ -306,7 +306,27 @@ pub static KEYS: &[Key] = &[
         Some("2s"),
         "Wait for each step to a connection to a node: the look-up of its name, each of its addresses, its greeting",
     ),
-    key(Bounds, "upstream_request_timeout", "DURATION", Some("5s"), "Wait for the reply of a node"),
+    key(
+        Bounds,
+        "upstream_request_timeout",
+        "DURATION",
+        Some("5s"),
+        "Wait for the reply of a node, and for more of it once it has begun",
+    ),
+    key(
+        Bounds,
+        "upstream_rate_min",
+        "SIZE",
+        Some("16kb"),
+        "Bytes a second that have to come along for a large request or reply to take longer than that",
+    ),
+    key(
+        Bounds,
+        "upstream_request_time_max",
+        "DURATION",
+        Some("10m"),
+        "How long a large request or reply may take at all; at least upstream_request_timeout",
+    ),
     key(
         Bounds,
         "upstream_in_flight_max",

@@ -101,6 +101,10 @@ pub struct UpstreamConfig {
     pub connect_timeout: Duration,
     /// Wait for the reply of a node.
     pub request_timeout: Duration,
+    /// Bytes a second that have to come along for a large request or reply to take longer.
+    pub rate_min: u64,
+    /// How long it may take then.
+    pub request_time_max: Duration,
     /// Commands in flight on one connection.
     pub in_flight_max: usize,
     /// Bytes of the commands in flight on one connection.
@@ -432,6 +436,10 @@ fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig>
     read.rule(in_time, "topology_refresh_gap_min", "at most", "topology_refresh_interval");
     let connect_timeout = read.duration("upstream_connect_timeout", wait.clone());
     let request_timeout = read.duration("upstream_request_timeout", wait.clone());
+    let rate_min = read.size("upstream_rate_min", 1..=GIB) as u64;
+    let request_time_max = read.duration("upstream_request_time_max", MILLISECOND..=DAY);
+    let in_time = request_timeout <= request_time_max;
+    read.rule(in_time, "upstream_request_timeout", "at most", "upstream_request_time_max");
     let dedicated_idle_timeout = read.duration("upstream_dedicated_idle_timeout", wait);
     let in_flight_max = read.number("upstream_in_flight_max", 1..=16_777_216);
     let in_flight_bytes_max = read.size("upstream_in_flight_bytes_max", MIB..=1024 * GIB);
@@ -445,6 +453,8 @@ fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig>
         address_map: read.value("address_map", value::address_map).unwrap_or_default(),
         connect_timeout,
         request_timeout,
+        rate_min,
+        request_time_max,
         in_flight_max,
         in_flight_bytes_max,
         reply_bytes_max,

@@ -11,7 +11,7 @@ use crate::resp::scan::RequestLimits;
 use crate::session::{Password, SessionLimits};
 use crate::settings::{Setting, Settings};
 use crate::upstream::topology::TopologyOptions;
-use crate::upstream::{AddressMap, Credentials, Deployment, Heartbeat, Login, UpstreamOptions};
+use crate::upstream::{AddressMap, Credentials, Deployment, Heartbeat, Login, PaceLimits, UpstreamOptions};
 
 /// One entry may take this part of L1: an eighth.
 const ENTRIES_MIN: usize = 8;
@@ -120,6 +120,11 @@ pub(super) fn upstream(config: &Config, login: Login) -> UpstreamOptions {
         lease: upstream.lease,
         connect_timeout: upstream.connect_timeout,
         request_timeout: upstream.request_timeout,
+        pace: PaceLimits {
+            patience: upstream.request_timeout,
+            rate_min: upstream.rate_min,
+            time_max: upstream.request_time_max,
+        },
         in_flight_max: upstream.in_flight_max,
         in_flight_bytes_max: upstream.in_flight_bytes_max,
         reply_bytes_max: upstream.reply_bytes_max,

@@ -47,6 +47,16 @@ pub enum Failure {
         /// The deadline.
         after: Duration,
     },
+    /// A reply, or a request on its way to the node, came along too slowly.
+    #[error(
+        "ERR nearside: the reply of node {node}, or the request to it, came along too slowly ({bound}); the command may or may not have been executed"
+    )]
+    Slow {
+        /// The node.
+        node: NodeId,
+        /// The name of the bound.
+        bound: &'static str,
+    },
     /// Too much is in flight to the node already. The command was not sent.
     #[error(
         "ERR nearside: node {node} has too many commands in flight ({bound}); the command was not executed, try again later"

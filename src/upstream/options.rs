@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::address_map::AddressMap;
 use super::login::Login;
+use super::pace::PaceLimits;
 use super::pulse::Heartbeat;
 
 /// What kind of upstream stands behind the daemon.
@@ -46,8 +47,11 @@ pub struct UpstreamOptions {
     pub lease: Duration,
     /// How long each step of connecting may take: the look-up of a name, each of its addresses, the greeting.
     pub connect_timeout: Duration,
-    /// How long a command may wait for its reply. A connection whose oldest command waits longer is closed.
+    /// How long a command may wait for its reply. A connection whose oldest command waits longer is closed, unless
+    /// something large comes along.
     pub request_timeout: Duration,
+    /// How long it may wait while something large comes along.
+    pub pace: PaceLimits,
     /// Commands in flight on one connection.
     pub in_flight_max: usize,
     /// Bytes of the commands in flight on one connection.

@@ -26,6 +26,9 @@ use crate::write_queue::WriteQueue;
 /// Room made before each read.
 const READ_BYTES: usize = 16 * 1024;
 
+/// So much of what the kernel took may not be on its way yet: whether a large request comes along is seen by what it takes.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+
 /// The buffer is given back once it has grown for a reply longer than this, and little is left in it.
 const KEPT_CAPACITY_BYTES_MAX: usize = 256 * 1024;
 
@@ -48,6 +51,8 @@ pub(super) struct Wire {
     waits: bool,
     /// What stands in the place of a frame that is passed over.
     refusal: String,
+    /// Bytes that were read since somebody asked.
+    received: u64,
 }
 
 /// What happened on a wire.
@@ -87,6 +92,7 @@ impl Wire {
             let seconds = patience.max(Duration::from_secs(1));
             socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(seconds).with_interval(seconds))?;
             socket.set_tcp_user_timeout(Some(patience))?;
+            socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
             Stream::Tcp(stream)
         };
         Ok(Wire::new(stream, options.reply_bytes_max, &shared.ceiling))
@@ -102,6 +108,7 @@ impl Wire {
             cut: 0,
             waits: false,
             refusal: String::new(),
+            received: 0,
         }
     }
 
@@ -130,7 +137,10 @@ impl Wire {
             (Poll::Ready(Ok(0)), _) => {
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the node")))
             }
-            (Poll::Ready(read), _) => Poll::Ready(read.map(|_| Event::Read)),
+            (Poll::Ready(read), _) => {
+                self.received += *read.as_ref().unwrap_or(&0) as u64;
+                Poll::Ready(read.map(|_| Event::Read))
+            }
             (Poll::Pending, false) => Poll::Pending,
             (Poll::Pending, true) => match &self.stream {
                 Stream::Tcp(stream) => stream.poll_write_ready(cx),
@@ -225,6 +235,11 @@ impl Wire {
         }
         self.partial.set(self.arrived.len() + self.cut);
         Ok(passed.ended.then(|| encode::error_reply(std::mem::take(&mut self.refusal))))
+    }
+
+    /// How many bytes were read since this was asked last.
+    pub(super) fn take_received(&mut self) -> u64 {
+        std::mem::take(&mut self.received)
     }
 
     /// Whether a frame has arrived in part.

@@ -56,6 +56,7 @@ mod shadow;
 mod shares;
 mod show;
 mod slot_move;
+mod slow_replies;
 mod slowlog;
 mod test_command;
 mod told;

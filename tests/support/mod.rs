@@ -5,3 +5,4 @@ pub(crate) mod relay;
 pub(crate) mod scripted;
 pub(crate) mod servers;
 pub(crate) mod silent;
+pub(crate) mod slow_link;

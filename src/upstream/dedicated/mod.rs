@@ -21,10 +21,12 @@ use super::call::{Outcome, UpstreamReply};
 use super::error::Failure;
 use super::handshake;
 use super::identity::Whom;
+use super::pace::Pace;
 use super::redirect::Redirect;
 use super::slots::NodeIndex;
 use super::wire::Wire;
 use super::words;
+use crate::clock::{self, Nanos};
 use crate::key::Slot;
 use crate::node::NodeId;
 use crate::write_queue::WriteQueue;
@@ -59,6 +61,10 @@ pub struct Dedicated {
     out: WriteQueue,
     /// Replies that have not come yet.
     owed: usize,
+    /// How what is large comes along.
+    pace: Pace,
+    /// Since when a reply that may take for ever is coming, or its request is going out.
+    under_way_since: Option<Nanos>,
     _in_use: Counted,
 }
 
@@ -106,7 +112,15 @@ impl Upstream {
             }
             None => self.open(node).await?,
         };
-        Ok(Dedicated { upstream: self.clone(), link, out: WriteQueue::default(), owed: 0, _in_use: in_use })
+        Ok(Dedicated {
+            upstream: self.clone(),
+            link,
+            out: WriteQueue::default(),
+            owed: 0,
+            pace: Pace::default(),
+            under_way_since: None,
+            _in_use: in_use,
+        })
     }
 
     /// Asks a node on a dedicated connection: one that runs a script hears nothing on the connection that sent it.
@@ -177,8 +191,7 @@ impl Dedicated {
         self.link.wire.is_quiet()
     }
 
-    /// Sends `bytes`, which `replies` replies answer, and waits for them. Each wait in which nothing comes is bounded by
-    /// `upstream_request_timeout`.
+    /// Sends `bytes`, which `replies` replies answer, and waits for each as [`Self::reply_in_time`] does.
     ///
     /// # Errors
     /// The connection was lost, or the node is silent: what was asked may or may not have been executed.
@@ -198,35 +211,79 @@ impl Dedicated {
         self.owed += replies;
     }
 
-    /// The next reply, however long it takes. Nothing is lost when the wait is given up and begun again.
+    /// The next reply, however long the node takes to begin with it; then as [`Self::reply_in_time`]. Nothing is lost when
+    /// the wait is given up and begun again.
     ///
     /// # Errors
-    /// The connection was lost.
+    /// The connection was lost, or the reply came too slowly.
     pub async fn reply(&mut self) -> Result<Bytes, Failure> {
         loop {
-            if let Some(frame) = self.step().await.map_err(|error| self.lost(&error))? {
+            // What the socket takes at once is not under way any more.
+            self.write().map_err(|error| self.lost(&error))?;
+            let step = if self.is_under_way() {
+                let began = *self.under_way_since.get_or_insert_with(clock::now);
+                self.step_in_time(began).await
+            } else {
+                self.under_way_since = None;
+                self.step().await.map_err(|error| self.lost(&error))
+            };
+            if let Some(frame) = step? {
+                self.under_way_since = None;
                 return Ok(frame);
             }
         }
     }
 
-    /// The next reply. Each wait in which nothing comes is bounded by `upstream_request_timeout`.
+    /// The next reply, which may take `upstream_request_timeout`, or longer while it comes along.
     ///
     /// # Errors
-    /// The connection was lost, or the node is silent.
+    /// The connection was lost, or the node is silent, or the reply came too slowly.
     pub async fn reply_in_time(&mut self) -> Result<Bytes, Failure> {
-        let patience = self.upstream.options.request_timeout;
+        let began = clock::now();
         loop {
-            match time::timeout(patience, self.step()).await {
-                Ok(Ok(Some(frame))) => return Ok(frame),
-                Ok(Ok(None)) => {}
-                Ok(Err(error)) => return Err(self.lost(&error)),
-                Err(_) => {
-                    self.upstream.stats.upstream_timeouts.add(1);
-                    return Err(Failure::TimedOut { node: self.link.node.clone(), after: patience });
-                }
+            if let Some(frame) = self.step_in_time(began).await? {
+                return Ok(frame);
             }
         }
+    }
+
+    /// One step of an exchange that began at `began`.
+    async fn step_in_time(&mut self, began: Nanos) -> Result<Option<Bytes>, Failure> {
+        let limits = self.upstream.options.pace;
+        let deadline = self.pace.deadline(began, &limits);
+        let step = time::timeout_at(clock::instant(deadline), self.step()).await;
+        match step {
+            Ok(Ok(None)) if clock::now() < self.pace.deadline(began, &limits) => Ok(None),
+            Ok(Ok(Some(frame))) => Ok(Some(frame)),
+            Ok(Err(error)) => Err(self.lost(&error)),
+            Ok(Ok(None)) | Err(_) => {
+                self.upstream.stats.upstream_timeouts.add(1);
+                let node = self.link.node.clone();
+                Err(if self.is_under_way() {
+                    Failure::Slow { node, bound: Pace::bound(began, clock::now(), &limits) }
+                } else {
+                    Failure::TimedOut { node, after: limits.patience }
+                })
+            }
+        }
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    fn write(&mut self) -> io::Result<()> {
+        let written = self.link.wire.write(&mut self.out)?;
+        self.moved(written);
+        Ok(())
+    }
+
+    fn moved(&mut self, bytes: u64) {
+        if bytes > 0 {
+            self.pace.moved(bytes, clock::now(), &self.upstream.options.pace);
+        }
+    }
+
+    /// Whether a request is going out, or a reply is coming in.
+    fn is_under_way(&self) -> bool {
+        !self.out.is_empty() || self.link.wire.is_amid_frame()
     }
 
     /// Hands it on to whoever needs one next, if it owes nothing. To be called only when it has no MULTI, no WATCH and
@@ -247,8 +304,10 @@ impl Dedicated {
             self.owed = self.owed.checked_sub(1).ok_or(io::ErrorKind::InvalidData)?;
             return Ok(Some(words::redirect_cut(frame)));
         }
-        self.link.wire.write(&mut self.out)?;
+        self.write()?;
         self.link.wire.event(!self.out.is_empty()).await?;
+        let received = self.link.wire.take_received();
+        self.moved(received);
         Ok(None)
     }
 

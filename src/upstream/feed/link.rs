@@ -10,12 +10,13 @@ use tokio::time::{self, MissedTickBehavior};
 use super::ledger::{Command, Phase};
 use super::message::{self, Push};
 use super::{Feed, Kind, OnMessage};
-use crate::clock::{self, Nanos};
+use crate::clock;
 use crate::node::NodeId;
 use crate::resp::encode;
 use crate::upstream::backoff::Backoff;
 use crate::upstream::handshake;
 use crate::upstream::identity::Whom;
+use crate::upstream::pace::Pace;
 use crate::upstream::slots::NodeIndex;
 use crate::upstream::wire::{Event, Wire};
 use crate::upstream::words;
@@ -117,7 +118,7 @@ impl Link {
 
     async fn serve(&self, mut wire: Wire) -> End {
         let mut out = WriteQueue::default();
-        let mut heard_at = clock::now();
+        let mut pace = Pace::default();
         let mut ticks = time::interval(self.feed.options.heartbeat_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();
@@ -131,8 +132,7 @@ impl Link {
                 event = wire.event(!out.is_empty()) => {
                     let received = event.and_then(|event| {
                         if event == Event::Read {
-                            heard_at = clock::now();
-                            self.receive(&mut wire)?;
+                            self.receive(&mut wire, &mut pace)?;
                         }
                         Ok(())
                     });
@@ -142,7 +142,7 @@ impl Link {
                 }
                 () = self.wake.notified() => is_idle = false,
                 _ = ticks.tick() => {
-                    if self.is_overdue(heard_at) {
+                    if self.is_overdue(&pace) {
                         return End::Lost("the node does not answer".to_owned());
                     }
                     let mut ledger = self.feed.ledger();
@@ -170,17 +170,19 @@ impl Link {
         }
     }
 
-    /// Whether the node owes an answer for too long, and said nothing else meanwhile.
-    fn is_overdue(&self, heard_at: Nanos) -> bool {
-        let patience = clock::nanos(self.feed.options.request_timeout);
+    /// Whether the node owes an answer for too long, and said nothing else meanwhile, or too slowly.
+    fn is_overdue(&self, pace: &Pace) -> bool {
         let since = self.feed.ledger().owes_since(self.index);
-        since.is_some_and(|since| since.max(heard_at) + patience < clock::now())
+        since.is_some_and(|since| pace.deadline(since, &self.feed.options.pace) < clock::now())
     }
 
     /// Takes in what was read, in the order in which the node sent it.
-    fn receive(&self, wire: &mut Wire) -> io::Result<()> {
+    fn receive(&self, wire: &mut Wire, pace: &mut Pace) -> io::Result<()> {
         let mut answered = false;
+        let now = clock::now();
+        pace.moved(wire.take_received(), now, &self.feed.options.pace);
         while let Some(frame) = wire.next_frame()? {
+            pace.moved_whole(now);
             match frame.first() {
                 Some(b'>') => self.pushed(&frame),
                 Some(b'-') => self.refused(&frame),

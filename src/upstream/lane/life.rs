@@ -18,13 +18,15 @@ use crate::upstream::error::Failure;
 use crate::upstream::handshake::{self, Track};
 use crate::upstream::identity::Whom;
 use crate::upstream::limits::NodeLimits;
+use crate::upstream::pace::Pace;
 use crate::upstream::tracking::Tracking;
 use crate::upstream::wire::{Event, Wire};
 
 /// How a connection ended.
 enum End {
     Lost(String),
-    Overdue,
+    /// No reply came in time, or what came along did so slower than this bound says.
+    Overdue(Option<&'static str>),
     Retired,
 }
 
@@ -155,7 +157,7 @@ impl Lane {
             overdue.as_mut().reset(clock::instant(deadline));
         }
         loop {
-            let to_write = match self.flush(&wire) {
+            let to_write = match self.flush(&wire, upstream) {
                 Ok(to_write) => to_write,
                 Err(error) => return End::Lost(error.to_string()),
             };
@@ -183,7 +185,7 @@ impl Lane {
                 }
                 () = &mut overdue => match self.next_deadline(upstream) {
                     Some(deadline) => overdue.as_mut().reset(clock::instant(deadline)),
-                    None => return End::Overdue,
+                    None => return End::Overdue(self.slow(upstream)),
                 },
             }
             let state = self.state.borrow();
@@ -194,7 +196,7 @@ impl Lane {
     }
 
     /// Writes what waits; whether some is left.
-    fn flush(&self, wire: &Wire) -> io::Result<bool> {
+    fn flush(&self, wire: &Wire, upstream: &Upstream) -> io::Result<bool> {
         let mut state = self.state.borrow_mut();
         if state.queue.out().is_empty() {
             return Ok(false);
@@ -203,18 +205,17 @@ impl Lane {
         state.queue.note_written(written);
         let left = !state.queue.out().is_empty();
         if left && written > 0 {
-            state.progress_at = clock::now();
+            state.pace.moved(written, clock::now(), &upstream.options.pace);
         }
         Ok(left)
     }
 
     /// When to look for an overdue command next; `None` when there is one now.
     fn next_deadline(&self, upstream: &Upstream) -> Option<Nanos> {
-        let (now, patience) = (clock::now(), clock::nanos(upstream.options.request_timeout));
-        let state = self.state.borrow();
-        let next = match state.queue.oldest_deadline() {
-            Some(deadline) => deadline.max(state.progress_at + patience),
-            None => now + patience,
+        let now = clock::now();
+        let next = match self.oldest_began(upstream) {
+            Some(began) => self.state.borrow().pace.deadline(began, &upstream.options.pace),
+            None => now + clock::nanos(upstream.options.request_timeout),
         };
         (next > now).then_some(next)
     }
@@ -223,6 +224,22 @@ impl Lane {
     fn is_stranger(&self, upstream: &Upstream) -> bool {
         let state = self.state.borrow();
         state.id.as_ref().is_some_and(|id| upstream.shared.table.stranger(&self.node, id).is_some())
+    }
+
+    /// When the command was sent whose reply comes next.
+    fn oldest_began(&self, upstream: &Upstream) -> Option<Nanos> {
+        let deadline = self.state.borrow().queue.oldest_deadline();
+        deadline.map(|deadline| deadline.saturating_sub(clock::nanos(upstream.options.request_timeout)))
+    }
+
+    /// The bound on how slowly something may come along that has been met, if something is on its way.
+    fn slow(&self, upstream: &Upstream) -> Option<&'static str> {
+        let is_under_way = {
+            let mut state = self.state.borrow_mut();
+            state.is_amid_frame || !state.queue.out().is_empty()
+        };
+        let began = self.oldest_began(upstream).filter(|_| is_under_way)?;
+        Some(Pace::bound(began, clock::now(), &upstream.options.pace))
     }
 
     /// Sends the heartbeat. It waits in line like any command, so it also tells a node that answers nobody. If tracking
@@ -241,10 +258,12 @@ impl Lane {
 
     /// The connection has ended, and with it its epoch: `serve` dropped the tracking that held it.
     fn lost(&self, end: End, upstream: &Upstream) {
+        let mut slow = if let End::Overdue(slow) = end { slow } else { None };
         let cause = match end {
             End::Retired => return,
             End::Lost(cause) => cause,
-            End::Overdue => "the node does not answer".to_owned(),
+            End::Overdue(None) => "the node does not answer".to_owned(),
+            End::Overdue(Some(bound)) => format!("what was on its way came too slowly ({bound})"),
         };
         upstream.stats.upstream_losses.add(1);
         tracing::info!(node = %self.node, worker = upstream.worker, cause, "lost an upstream connection");
@@ -253,6 +272,7 @@ impl Lane {
         let now = clock::now();
         let mut state = self.state.borrow_mut();
         (state.epoch, state.run_id) = (None, Default::default());
+        state.is_amid_frame = false;
         let lost = state.queue.lose(now);
         drop(state);
         let after = upstream.options.request_timeout;
@@ -260,7 +280,11 @@ impl Lane {
             let node = self.node.clone();
             if waiting.deadline <= now {
                 upstream.stats.upstream_timeouts.add(1);
-                waiting.fail(&Failure::TimedOut { node, after });
+                // The first is what was on its way.
+                waiting.fail(&match slow.take() {
+                    Some(bound) => Failure::Slow { node, bound },
+                    None => Failure::TimedOut { node, after },
+                });
             } else {
                 waiting.fail(&Failure::Lost { node, cause: cause.clone() });
             }

@@ -21,6 +21,7 @@ use super::call::{Call, Sent, Waiter, Waiting};
 use super::error::Failure;
 use super::handshake::UNTRACKED;
 use super::limits::NodeLimits;
+use super::pace::Pace;
 use super::queue::Queue;
 use super::rights::Right;
 use super::slots::NodeIndex;
@@ -52,9 +53,10 @@ struct State {
     id: Option<Arc<str>>,
     /// The node was asked to track and would not.
     refuses_tracking: bool,
-    /// When a command or reply that takes more than one write or read last came along. A large value may take longer
-    /// than a deadline; it is overdue only when it stands still for that long.
-    progress_at: Nanos,
+    /// How commands and replies come along that take more than one write or read: a large value may take longer than others.
+    pace: Pace,
+    /// A reply or push has arrived in part.
+    is_amid_frame: bool,
     /// The one server that there is takes no writes.
     takes_no_writes: bool,
     /// Not before is the connection ended for that again.
@@ -86,7 +88,8 @@ impl Lane {
             limits: NodeLimits::default(),
             id: None,
             refuses_tracking: false,
-            progress_at: 0,
+            pace: Pace::default(),
+            is_amid_frame: false,
             takes_no_writes: false,
             stays_until: 0,
             role_asked_from: 0,

@@ -44,8 +44,13 @@ impl Lane {
                 self.replied(frame, tracking, now, upstream)?;
             }
         }
-        if wire.is_amid_frame() {
-            self.state.borrow_mut().progress_at = now;
+        let (received, is_amid_frame) = (wire.take_received(), wire.is_amid_frame());
+        {
+            let mut state = self.state.borrow_mut();
+            state.is_amid_frame = is_amid_frame;
+            if is_amid_frame {
+                state.pace.moved(received, now, &upstream.options.pace);
+            }
         }
         self.look_elsewhere(now)
     }

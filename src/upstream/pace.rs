@@ -1,0 +1,111 @@
+//! How long an exchange with a node may take: what is large may take longer than other commands, as long as it comes
+//! along, at a least rate and up to a ceiling.
+
+use std::time::Duration;
+
+use crate::clock::{self, Nanos};
+
+/// The bounds of one exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct PaceLimits {
+    /// How long it may take without anything coming along.
+    pub patience: Duration,
+    /// Bytes a second that have to come along for it to take longer, seen over that time; at least 1.
+    pub rate_min: u64,
+    /// How long it may take at all.
+    pub time_max: Duration,
+}
+
+/// How what is large comes along on one connection, in both directions.
+///
+/// Each byte pays for the time that it may take at the least rate. So a trickle pays for nearly nothing, however regularly
+/// it comes, and who pauses for less than the patience and then makes up for it is not overdue.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    paid_until: Nanos,
+}
+
+// === impl Pace ===
+
+impl Pace {
+    /// So many bytes of something that is not whole yet have come along.
+    pub(super) fn moved(&mut self, bytes: u64, now: Nanos, limits: &PaceLimits) {
+        // Before that nothing was on its way, or it is overdue.
+        let from = self.paid_until.max(now.saturating_sub(clock::nanos(limits.patience)));
+        let paid = bytes.saturating_mul(1_000_000_000) / limits.rate_min.max(1);
+        self.paid_until = from.saturating_add(paid).min(now);
+    }
+
+    /// Something whole has come: nothing before it counts any more.
+    pub(super) fn moved_whole(&mut self, now: Nanos) {
+        self.paid_until = now;
+    }
+
+    /// When an exchange that began at `began` is overdue, unless more comes along.
+    pub(super) fn deadline(&self, began: Nanos, limits: &PaceLimits) -> Nanos {
+        let patience = clock::nanos(limits.patience);
+        (began.max(self.paid_until) + patience).min(ceiling(began, limits))
+    }
+
+    /// The setting that an exchange has met which began at `began` and is overdue at `now`, amid something.
+    pub(super) fn bound(began: Nanos, now: Nanos, limits: &PaceLimits) -> &'static str {
+        if now >= ceiling(began, limits) { "upstream_request_time_max" } else { "upstream_rate_min" }
+    }
+}
+
+/// Later than that it is overdue whatever comes along.
+fn ceiling(began: Nanos, limits: &PaceLimits) -> Nanos {
+    began.saturating_add(clock::nanos(limits.time_max))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Nanos = 1_000_000_000;
+    const LIMITS: PaceLimits =
+        PaceLimits { patience: Duration::from_secs(5), rate_min: 1_000, time_max: Duration::from_secs(60) };
+
+    /// When it is overdue, in milliseconds from its begin, if so many bytes come each so many milliseconds.
+    fn overdue(bytes: u64, every: u64) -> Nanos {
+        let (began, mut pace) = (1_000 * SECOND, Pace::default());
+        let mut now = began;
+        while now < pace.deadline(began, &LIMITS) {
+            now += every * 1_000_000;
+            if now < pace.deadline(began, &LIMITS) {
+                pace.moved(bytes, now, &LIMITS);
+            }
+        }
+        (pace.deadline(began, &LIMITS) - began) / 1_000_000
+    }
+
+    #[test]
+    fn a_trickle_is_overdue_about_as_soon_as_silence() {
+        for (every, latest) in [(100, 5_100), (900, 5_010), (4_000, 5_010)] {
+            let overdue = overdue(1, every);
+            assert!((5_000..latest).contains(&overdue), "a byte each {every} ms: {overdue}");
+        }
+        assert_eq!(overdue(0, 1_000), 5_000);
+        assert!(overdue(900, 1_000) < 60_000, "a little less than the least rate, and never made up for");
+    }
+
+    #[test]
+    fn what_comes_along_at_the_least_rate_has_time_up_to_the_ceiling() {
+        for (bytes, every) in [(1_001, 1_000), (101, 100), (4_600, 4_500), (1_000_000, 100)] {
+            assert_eq!(overdue(bytes, every), 60_000, "{bytes} bytes each {every} ms");
+        }
+    }
+
+    #[test]
+    fn much_at_once_pays_for_no_time_to_come() {
+        let (began, mut pace) = (1_000 * SECOND, Pace::default());
+        pace.moved(500_000_000, began + SECOND, &LIMITS);
+        assert_eq!(pace.deadline(began, &LIMITS), began + 6 * SECOND, "it stands still from then on");
+    }
+
+    #[test]
+    fn the_bound_that_was_met_is_named() {
+        assert_eq!(Pace::bound(0, 59 * SECOND, &LIMITS), "upstream_rate_min");
+        assert_eq!(Pace::bound(0, 60 * SECOND, &LIMITS), "upstream_request_time_max");
+    }
+}
