@@ -108,6 +108,8 @@ counters! {
         upstream_redirects,
         /// Upstream connections that were lost.
         upstream_losses,
+        /// Side connections that were opened, beside one on which something large was on its way.
+        upstream_side_opened,
         /// Commands refused because too many were in flight.
         upstream_refusals,
         /// Commands that got no reply in time.

@@ -180,7 +180,7 @@ fn the_page_lists_every_command_under_what_the_table_says_of_it() {
 }
 
 /// One of each, with what an operator would read there.
-fn failures() -> [(Failure, &'static str); 13] {
+fn failures() -> [(Failure, &'static str); 14] {
     let node = || NodeId::new("10.0.0.1:6379");
     let cause = || "Connection refused (os error 111)".to_owned();
     let slot = Slot::of(b"foo");

@@ -316,8 +316,8 @@ pub static KEYS: &[Key] = &[
     key(
         Bounds,
         "upstream_rate_min",
-        "SIZE",
-        Some("16kb"),
+        "NUMBER",
+        Some("16384"),
         "Bytes a second that have to come along for a large request or reply to take longer than that",
     ),
     key(
@@ -326,6 +326,20 @@ pub static KEYS: &[Key] = &[
         "DURATION",
         Some("10m"),
         "How long a large request or reply may take at all; at least upstream_request_timeout",
+    ),
+    key(
+        Bounds,
+        "upstream_large_min",
+        "SIZE",
+        Some("256kb"),
+        "From this size on a request or reply is large: other commands take a side connection to the node meanwhile",
+    ),
+    key(
+        Bounds,
+        "upstream_side_connections_max",
+        "NUMBER",
+        Some("4"),
+        "Side connections of each worker to one node, for what is large or stands behind it; 0 for none",
     ),
     key(
         Bounds,

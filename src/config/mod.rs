@@ -105,6 +105,10 @@ pub struct UpstreamConfig {
     pub rate_min: u64,
     /// How long it may take then.
     pub request_time_max: Duration,
+    /// From this size on a request or reply is large.
+    pub large_bytes_min: usize,
+    /// Connections of one worker to one node beside the main one.
+    pub sides_max: usize,
     /// Commands in flight on one connection.
     pub in_flight_max: usize,
     /// Bytes of the commands in flight on one connection.
@@ -436,7 +440,7 @@ fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig>
     read.rule(in_time, "topology_refresh_gap_min", "at most", "topology_refresh_interval");
     let connect_timeout = read.duration("upstream_connect_timeout", wait.clone());
     let request_timeout = read.duration("upstream_request_timeout", wait.clone());
-    let rate_min = read.size("upstream_rate_min", 1..=GIB) as u64;
+    let rate_min = read.number("upstream_rate_min", 1..=GIB) as u64;
     let request_time_max = read.duration("upstream_request_time_max", MILLISECOND..=DAY);
     let in_time = request_timeout <= request_time_max;
     read.rule(in_time, "upstream_request_timeout", "at most", "upstream_request_time_max");
@@ -455,6 +459,8 @@ fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig>
         request_timeout,
         rate_min,
         request_time_max,
+        large_bytes_min: read.size("upstream_large_min", 64..=GIB),
+        sides_max: read.number("upstream_side_connections_max", 0..=64),
         in_flight_max,
         in_flight_bytes_max,
         reply_bytes_max,

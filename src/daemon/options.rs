@@ -125,6 +125,8 @@ pub(super) fn upstream(config: &Config, login: Login) -> UpstreamOptions {
             rate_min: upstream.rate_min,
             time_max: upstream.request_time_max,
         },
+        large_bytes_min: upstream.large_bytes_min,
+        sides_max: upstream.sides_max,
         in_flight_max: upstream.in_flight_max,
         in_flight_bytes_max: upstream.in_flight_bytes_max,
         reply_bytes_max: upstream.reply_bytes_max,

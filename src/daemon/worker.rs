@@ -131,7 +131,11 @@ pub(super) async fn run(seed: WorkerSeed, mut handed_over: mpsc::UnboundedReceiv
             }
         })
     };
-    let upstream = Upstream::new(index, upstream_options, seed.upstream, pushed, stats.clone());
+    let on_side = {
+        let cache = cache.clone();
+        Box::new(move || cache.iter().for_each(|cache| cache.read_over_several()))
+    };
+    let upstream = Upstream::new(index, upstream_options, seed.upstream, pushed, on_side, stats.clone());
     task::spawn_local(upstream.clone().run());
     if let Some(canary) = seed.canary {
         task::spawn_local(canary.sing(upstream.clone()));

@@ -125,6 +125,8 @@ pub struct SharedCache {
     heard_elsewhere: AtomicBool,
     /// Nothing is kept for now: there is no memory for it.
     kept_empty: AtomicBool,
+    /// Whether replies come over several connections, and so in no common order.
+    several_connections: AtomicBool,
     /// When everything was dropped last; 0 if never.
     emptied_at: AtomicU64,
     commits: [Commits; COMMIT_LOCKS],
@@ -227,6 +229,7 @@ impl SharedCache {
             reasons,
             heard_elsewhere: AtomicBool::new(false),
             kept_empty: AtomicBool::new(false),
+            several_connections: AtomicBool::new(limits.several_workers),
             emptied_at: AtomicU64::new(0),
             commits,
         }
@@ -300,7 +303,12 @@ impl SharedCache {
     /// Whether replies have to be compared with what is kept, because they and the invalidations come over several
     /// connections and in no common order.
     pub fn compares(&self) -> bool {
-        self.limits.several_workers || self.heard_elsewhere.load(Ordering::Relaxed)
+        self.several_connections.load(Ordering::Relaxed) || self.heard_elsewhere.load(Ordering::Relaxed)
+    }
+
+    /// From now on a worker reads over several connections.
+    pub fn read_over_several(&self) {
+        self.several_connections.store(true, Ordering::Relaxed);
     }
 
     /// From now on invalidations come over other connections than the replies that they are about, or not any more:

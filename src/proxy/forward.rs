@@ -150,7 +150,9 @@ impl Proxy {
         let fenced = sent.reply.await.is_ok_and(|fenced| fenced.is_ok());
         let rerouted = outcome.as_ref().is_ok_and(|reply| reply.rerouted);
         match node {
-            Some(node) if fenced && !rerouted && self.settings.alone => {
+            Some(node)
+                if fenced && !rerouted && self.settings.alone && self.upstream.hear_sides(node).await =>
+            {
                 if self.policies.broadcast() {
                     self.upstream.heard_out(node).await;
                 }

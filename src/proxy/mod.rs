@@ -287,6 +287,12 @@ impl Proxy {
         Some(Answer::NotYet(Box::pin(async move { upstream.settled(patience).await })))
     }
 
+    /// Whether a request that names no keys and may write would be told apart from others of its session by nothing: it has to
+    /// begin when they have been answered, and to be answered before others begin.
+    pub fn may_overtake(&self, spec: &Spec, request: &Request<'_>) -> bool {
+        !spec.flags.has(Flags::READ) && spec.keys.first(request).is_none() && self.upstream.is_split()
+    }
+
     /// Carries out `work` before anything else of the session begins; the session shows the request again for the answer.
     fn alone(&self, caller: Caller<'_>, work: impl Future<Output = Bytes> + 'static) -> Answer<'static> {
         let own_writes = caller.own_writes.clone();

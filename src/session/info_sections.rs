@@ -180,6 +180,7 @@ pub(super) fn nearside(facts: &Facts, out: &mut String) -> Result {
     }
     write!(out, "topology_refreshes:{}\r\n", upstream.table.refreshes())?;
     write!(out, "upstream_connections:{}\r\n", upstream.board.connections() + upstream.dedicated.open())?;
+    write!(out, "upstream_side_connections:{}\r\n", upstream.board.sides())?;
     write!(out, "dedicated_connections:{}\r\n", upstream.dedicated.open())?;
     write!(out, "upstream_lookups:{}\r\n", upstream.names.lookups())?;
     let Primaries { answered, missing, .. } = facts.primaries;

@@ -592,6 +592,15 @@ fn serve(
                     let bound = output_bound(state, context);
                     context.proxy.fan_out(spec, join, &request, caller, bound)
                 }
+                class @ (Class::EveryPrimary(_) | Class::Script(_) | Class::AnyNode)
+                    if context.proxy.may_overtake(spec, &request) =>
+                {
+                    state.alone = true;
+                    if !pipeline.is_empty() {
+                        return Flow::Again;
+                    }
+                    context.proxy.call(spec, class, &request, caller)
+                }
                 class => context.proxy.call(spec, class, &request, caller),
             },
         },

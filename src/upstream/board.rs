@@ -86,6 +86,8 @@ pub struct Board {
     control: AtomicBool,
     /// How many connections stand that do nothing but subscribe.
     feeds: AtomicUsize,
+    /// How many side connections stand.
+    sides: AtomicUsize,
 }
 
 // === impl Board ===
@@ -143,6 +145,20 @@ impl Board {
         }
     }
 
+    /// A side connection has come, or is gone.
+    pub(super) fn post_side(&self, connected: bool) {
+        if connected {
+            self.sides.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.sides.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many side connections stand.
+    pub fn sides(&self) -> usize {
+        self.sides.load(Ordering::Relaxed)
+    }
+
     /// Takes the facts about `node` from its replies to `INFO server` and HELLO. Returns which process it is: its `run_id`.
     ///
     /// A node that does not say INFO to this user is known by its connection alone, as long as that stands. That is less
@@ -195,6 +211,7 @@ impl Board {
         let lanes = lock(&self.links).values().filter(is_up).count();
         let listeners = lock(&self.listeners).values().filter(is_up).count();
         lanes
+            + self.sides()
             + listeners
             + self.feeds.load(Ordering::Relaxed)
             + usize::from(self.control.load(Ordering::Relaxed))

@@ -162,6 +162,11 @@ impl Waiting {
         }
     }
 
+    /// Whether somebody waits for it, and it may touch anything: it names no keys and does not just read.
+    pub(super) fn is_unslotted(&self) -> bool {
+        matches!(self.waiter, Waiter::Caller(_)) && self.call.slot.is_none() && !self.call.reads_only
+    }
+
     /// The same as a transaction, whose last reply comes after so many others.
     pub(super) fn after(self, count: usize) -> Waiting {
         Waiting { parts: Some(Box::new(Parts { count, left: count, refusal: None })), ..self }

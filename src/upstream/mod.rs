@@ -25,6 +25,7 @@ mod feed;
 mod handshake;
 mod identity;
 mod lane;
+mod lanes;
 mod limits;
 mod login;
 mod names;
@@ -63,7 +64,7 @@ pub use slots::{Knowledge, Member, NodeIndex, SlotTable};
 pub use transaction::{SLOT_IS_MOVING, exec_abort};
 pub use view::NodeView;
 
-use crate::clock::Nanos;
+use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
 use crate::key::{SLOT_COUNT, Slot};
 use crate::memory::Ceiling;
@@ -76,6 +77,7 @@ use call::{Waiter, Waiting};
 use dedicated::Idle;
 use handshake::Greeting;
 use lane::Lane;
+use lanes::{Lanes, Load, Seat};
 use redirect::Redirect;
 use suspects::Suspects;
 
@@ -109,14 +111,18 @@ pub struct SharedUpstream {
 /// Called, in the order in which nodes sent them, with what may have become stale.
 pub type OnInvalidation = Box<dyn Fn(&Invalidation)>;
 
+/// Called before a side connection is opened: from then on what one node says comes over several connections.
+pub type OnSide = Box<dyn Fn()>;
+
 /// The upstream as one worker uses it.
 pub struct Upstream {
     worker: usize,
     options: UpstreamOptions,
     shared: Arc<SharedUpstream>,
-    lanes: RefCell<Vec<Option<Rc<Lane>>>>,
+    lanes: RefCell<Vec<Option<Lanes>>>,
     routes: RefCell<Box<[Route]>>,
     on_invalidation: OnInvalidation,
+    on_side: OnSide,
     stats: Arc<WorkerStats>,
     /// Where the next command that any node can answer begins to look for one.
     turn: Cell<usize>,
@@ -133,6 +139,8 @@ pub struct Upstream {
 struct Route {
     /// Where the last one went.
     node: Option<NodeIndex>,
+    /// Over which connection to that node, if that is known.
+    seat: Option<u8>,
     /// Counts them. It starts anew when it has to: what is compared is never so far apart.
     sent: u32,
 }
@@ -158,6 +166,7 @@ impl Upstream {
         options: UpstreamOptions,
         shared: Arc<SharedUpstream>,
         on_invalidation: OnInvalidation,
+        on_side: OnSide,
         stats: Arc<WorkerStats>,
     ) -> Rc<Upstream> {
         let routes = RefCell::new(vec![Route::default(); SLOT_COUNT].into());
@@ -171,6 +180,7 @@ impl Upstream {
             lanes,
             routes,
             on_invalidation,
+            on_side,
             stats,
             turn,
             idle,
@@ -201,13 +211,14 @@ impl Upstream {
             }
             let primaries = self.primary_nodes();
             self.idle.tend(&self.options, |node| primaries.contains(node));
+            self.retire_unused();
         }
     }
 
     /// Sends a command to the owner of `slot`, after everything that this worker sent there before.
     pub fn send(self: &Rc<Upstream>, slot: Slot, call: Call) -> Sent {
         match self.shared.table.owner(slot) {
-            Some(owner) => self.lane(self.in_order(slot, owner)).send(call, self),
+            Some(owner) => self.lane_of(slot, owner, &call.bytes).send(call, self),
             None => Sent::failed(self.no_owner(slot)),
         }
     }
@@ -215,7 +226,7 @@ impl Upstream {
     /// Sends a read whose reply is not kept: the node does not track it, as far as it can be told so.
     pub fn send_untracked(self: &Rc<Upstream>, slot: Slot, call: Call) -> Sent {
         match self.shared.table.owner(slot) {
-            Some(owner) => self.lane(self.in_order(slot, owner)).send_untracked(call, self),
+            Some(owner) => self.lane_of(slot, owner, &call.bytes).send_untracked(call, self),
             None => Sent::failed(self.no_owner(slot)),
         }
     }
@@ -232,7 +243,7 @@ impl Upstream {
         call: Call,
     ) -> Result<Sent, Call> {
         let Some(owner) = self.shared.table.owner(slot) else { return Err(call) };
-        let lane = self.lane(self.in_order(slot, owner));
+        let lane = self.lane_of(slot, owner, &call.bytes);
         // Before it is sent: all that happens to the keys from here on is heard in this epoch, or ends it.
         match self.shared.broadcast.epoch(lane.node(), &lane.run_id(), keys) {
             // A connection that is not trusted itself cannot be told what not to track.
@@ -247,8 +258,8 @@ impl Upstream {
     pub fn spare_room(&self, slot: Slot) -> usize {
         let spare = self.options.in_flight_max / SPARE_SHARE;
         let lanes = self.lanes.borrow();
-        let lane = self.way(slot).and_then(|node| lanes.get(node.as_usize())?.as_ref());
-        lane.map_or(spare, |lane| spare.saturating_sub(lane.waiting()))
+        let lanes = self.way(slot).and_then(|node| lanes.get(node.as_usize())?.as_ref());
+        lanes.map_or(spare, |lanes| spare.saturating_sub(lanes.main().waiting()))
     }
 
     /// Waits until all that the node has pushed by now to whoever listens to it was heard.
@@ -266,15 +277,18 @@ impl Upstream {
     /// came straight to the new owner would overtake them.
     fn in_order(&self, slot: Slot, owner: NodeIndex) -> NodeIndex {
         let mut routes = self.routes.borrow_mut();
-        let route = &mut routes[slot.index()].node;
-        if let Some(former) = route.filter(|former| *former != owner) {
+        let route = &mut routes[slot.index()];
+        if route.node == Some(owner) {
+            return owner;
+        }
+        if let Some(former) = route.node {
             let lanes = self.lanes.borrow();
-            let lane = lanes.get(former.as_usize()).and_then(Option::as_ref);
-            if lane.is_some_and(|lane| lane.has(slot)) || self.suspects.hold(slot) {
+            let lanes = lanes.get(former.as_usize()).and_then(Option::as_ref);
+            if lanes.is_some_and(|lanes| lanes.has(slot)) || self.suspects.hold(slot) {
                 return former;
             }
         }
-        *route = Some(owner);
+        (route.node, route.seat) = (Some(owner), None);
         owner
     }
 
@@ -302,11 +316,11 @@ impl Upstream {
     /// Sends a command to `node`, if that is known and there is a connection to it.
     pub fn send_to_known(self: &Rc<Upstream>, node: &NodeId, call: Call) -> Sent {
         let index = self.shared.table.index_of(node).as_usize();
-        let lane = self.lanes.borrow().get(index).cloned().flatten();
+        let is_known = self.lanes.borrow().get(index).is_some_and(Option::is_some);
         let cause = || "it is not part of the upstream".to_owned();
-        match lane {
-            Some(lane) => lane.send(call, self),
-            None => Sent::failed(Failure::Unreachable { node: node.clone(), cause: cause() }),
+        match is_known {
+            true => self.send_to(self.shared.table.index_of(node), call),
+            false => Sent::failed(Failure::Unreachable { node: node.clone(), cause: cause() }),
         }
     }
 
@@ -316,11 +330,11 @@ impl Upstream {
         let call = Call { bytes, slot, reads_only: false, foreign: false };
         let lane = match slot {
             Some(slot) => match self.shared.table.owner(slot) {
-                Some(owner) => self.lane(self.in_order(slot, owner)),
+                Some(owner) => self.lane_of(slot, owner, &call.bytes),
                 None => return Sent::failed(self.no_owner(slot)),
             },
             None => match self.any_node() {
-                Some(index) => self.lane(index),
+                Some(index) => self.lane_for(index, None, &call.bytes),
                 None => return Sent::failed(self.no_topology()),
             },
         };
@@ -332,7 +346,7 @@ impl Upstream {
     pub fn send_behind(self: &Rc<Upstream>, slot: Slot, bytes: Bytes, parts: usize) -> Sent {
         let call = Call { bytes, slot: Some(slot), reads_only: false, foreign: false };
         match self.shared.table.owner(slot) {
-            Some(owner) => self.lane(self.in_order(slot, owner)).send_behind(call, parts, self),
+            Some(owner) => self.lane_of(slot, owner, &call.bytes).send_behind(call, parts, self),
             None => Sent::failed(self.no_owner(slot)),
         }
     }
@@ -382,9 +396,9 @@ impl Upstream {
         self.options.is_cluster()
     }
 
-    /// Sends a command to this node, after everything that this worker sent there before.
+    /// Sends a command to this node, after everything that this worker sent there before, unless [`Upstream::is_split`].
     pub fn send_to(self: &Rc<Upstream>, index: NodeIndex, call: Call) -> Sent {
-        self.lane(index).send(call, self)
+        self.lane_for(index, call.slot, &call.bytes).send(call, self)
     }
 
     /// Waits until the owners of the slots were asked for once more, or `patience` is over.
@@ -405,15 +419,16 @@ impl Upstream {
 
     /// The same, and which node each went to.
     pub fn send_each(self: &Rc<Upstream>, call: &Call) -> Vec<(NodeId, Sent)> {
-        let lanes = self.shared.table.primaries().iter().map(|index| self.lane(*index)).collect::<Vec<_>>();
-        lanes.iter().map(|lane| (lane.node().clone(), lane.send(call.clone(), self))).collect()
+        let primaries = self.shared.table.primaries();
+        primaries.iter().map(|index| (self.node(*index), self.send_to(*index, call.clone()))).collect()
     }
 
     /// Sends a message that any node spreads, behind those that were published on the same slot: to the slot's owner,
     /// or to whoever is up while that is down. Also says which node it went to.
     pub fn publish(self: &Rc<Upstream>, slot: Slot, call: Call) -> (Option<NodeId>, Sent) {
-        let owner = self.shared.table.owner(slot).map(|owner| self.lane(self.in_order(slot, owner)));
-        match owner.filter(|lane| !lane.is_down()).or_else(|| self.any_node().map(|index| self.lane(index))) {
+        let owner = self.shared.table.owner(slot).map(|owner| self.lane_of(slot, owner, &call.bytes));
+        let other = || self.any_node().map(|index| self.lane_for(index, call.slot, &call.bytes));
+        match owner.filter(|lane| !lane.is_down()).or_else(other) {
             Some(lane) => (Some(lane.node().clone()), lane.send(call, self)),
             None => (None, Sent::failed(self.no_topology())),
         }
@@ -507,7 +522,7 @@ impl Upstream {
             // or was carried out: this one would come behind it (I6).
             return waiting.answer_moving();
         }
-        let lane = self.lane(self.shared.table.index_of(&node));
+        let lane = self.lane_for(self.shared.table.index_of(&node), Some(slot), &waiting.call.bytes);
         if let Some(failure) = lane.too_large(&waiting.call, waiting.parts.is_some()) {
             return waiting.fail(&failure);
         }
@@ -541,18 +556,116 @@ impl Upstream {
         (self.on_invalidation)(&Invalidation::Slots(vec![slot]));
     }
 
-    /// The connection to a node, which is begun if there is none.
+    /// The main connection to a node, which is begun if there is none.
     fn lane(self: &Rc<Upstream>, index: NodeIndex) -> Rc<Lane> {
-        let mut lanes = self.lanes.borrow_mut();
+        self.lanes_to(&mut self.lanes.borrow_mut(), index).main().clone()
+    }
+
+    fn lanes_to<'a>(
+        self: &Rc<Upstream>,
+        lanes: &'a mut Vec<Option<Lanes>>,
+        index: NodeIndex,
+    ) -> &'a mut Lanes {
         if lanes.len() <= index.as_usize() {
-            lanes.resize(index.as_usize() + 1, None);
+            lanes.resize_with(index.as_usize() + 1, || None);
         }
-        let lane = lanes[index.as_usize()].get_or_insert_with(|| {
-            let lane = Lane::new(index, self.node(index), &self.shared.ceiling);
-            tokio::task::spawn_local(lane.clone().run(self.clone()));
-            lane
-        });
-        lane.clone()
+        lanes[index.as_usize()].get_or_insert_with(|| {
+            Lanes::new(self.begun(Lane::new(
+                index,
+                self.node(index),
+                self.options.large_bytes_min,
+                &self.shared.ceiling,
+            )))
+        })
+    }
+
+    /// Has a new connection live.
+    fn begun(self: &Rc<Upstream>, lane: Rc<Lane>) -> Rc<Lane> {
+        tokio::task::spawn_local(lane.clone().run(self.clone()));
+        lane
+    }
+
+    /// The connection that a request on `slot` takes, whose owner is known.
+    fn lane_of(self: &Rc<Upstream>, slot: Slot, owner: NodeIndex, request: &Bytes) -> Rc<Lane> {
+        self.lane_for(self.in_order(slot, owner), Some(slot), request)
+    }
+
+    /// The connection to a node that a request takes: the main one as a rule; "The connections to a node" in ARCHITECTURE.md
+    /// says when it is another one.
+    fn lane_for(self: &Rc<Upstream>, index: NodeIndex, slot: Option<Slot>, request: &Bytes) -> Rc<Lane> {
+        let mut lanes = self.lanes.borrow_mut();
+        let lanes = self.lanes_to(&mut lanes, index);
+        let is_large = request.len() >= self.options.large_bytes_min;
+        if lanes.is_plain() && !is_large {
+            return lanes.main().clone();
+        }
+        let mut routes = self.routes.borrow_mut();
+        let route = slot.map(|slot| &mut routes[slot.index()]).filter(|route| route.node == Some(index));
+        let latest = route.as_ref().and_then(|route| route.seat).map(Seat::from);
+        let seat = lanes.way(Load { slot, latest, is_large }, self.options.sides_max, clock::now());
+        if let Some(seat) = seat {
+            if let Some(route) = route {
+                route.seat = u8::try_from(seat).ok();
+            }
+            return lanes.get(seat).clone();
+        }
+        if lanes.sides() == 0 {
+            // What was sent while there was one connection alone was not noted.
+            let routes = routes.iter_mut().filter(|route| route.node == Some(index));
+            routes.for_each(|route| route.seat = None);
+            (self.on_side)();
+        }
+        let side = self.begun(Lane::side(lanes.main(), self.options.large_bytes_min, &self.shared.ceiling));
+        lanes.add_side(side.clone());
+        if let Some(slot) = slot.filter(|slot| routes[slot.index()].node == Some(index)) {
+            routes[slot.index()].seat = u8::try_from(lanes.sides()).ok();
+        }
+        side
+    }
+
+    /// Nobody knows any more over which connection the commands on `slot` go.
+    fn forget_seat(&self, slot: Option<Slot>) {
+        if let Some(slot) = slot {
+            self.routes.borrow_mut()[slot.index()].seat = None;
+        }
+    }
+
+    /// Whether commands take several connections to a node at present. Then one that names no keys may overtake others.
+    pub fn is_split(&self) -> bool {
+        let now = clock::now();
+        self.lanes.borrow().iter().flatten().any(|lanes| lanes.is_split(now))
+    }
+
+    /// Waits until all was heard that the node has pushed by now, over whichever connection; whether that can be told.
+    pub async fn hear_sides(self: &Rc<Upstream>, index: NodeIndex) -> bool {
+        let sent = {
+            let lanes = self.lanes.borrow();
+            let Some(lanes) = lanes.get(index.as_usize()).and_then(Option::as_ref) else { return true };
+            if lanes.sides() == 0 {
+                return true;
+            }
+            if lanes.is_any_busy(clock::now()) {
+                return false;
+            }
+            let ping =
+                || Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true, foreign: false };
+            lanes.iter().map(|lane| lane.send(ping(), self)).collect::<Vec<_>>()
+        };
+        for sent in sent {
+            if !sent.reply.await.is_ok_and(|outcome| outcome.is_ok()) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn retire_unused(&self) {
+        let (timeout, now) = (self.options.dedicated_idle_timeout, clock::now());
+        let mut lanes = self.lanes.borrow_mut();
+        for lane in lanes.iter_mut().flatten().flat_map(|lanes| lanes.take_unused(timeout, now)) {
+            tracing::debug!(node = %lane.node(), worker = self.worker, "a side connection was not needed any more");
+            lane.retire();
+        }
     }
 
     fn follow_table(self: &Rc<Upstream>) {
@@ -560,12 +673,12 @@ impl Upstream {
         for index in primaries.iter() {
             self.lane(*index);
         }
-        for (number, lane) in self.lanes.borrow_mut().iter_mut().enumerate() {
+        for (number, lanes) in self.lanes.borrow_mut().iter_mut().enumerate() {
             let owns_slots = primaries.iter().any(|index| index.as_usize() == number);
             // One with commands on their way is looked at again after the next refresh.
-            if let Some(lane) = lane.take_if(|lane| !owns_slots && lane.is_idle()) {
-                tracing::info!(node = %lane.node(), worker = self.worker, "the node owns no slots any more");
-                lane.retire();
+            if let Some(lanes) = lanes.take_if(|lanes| !owns_slots && lanes.is_idle()) {
+                tracing::info!(node = %lanes.node(), worker = self.worker, "the node owns no slots any more");
+                lanes.retire();
             }
         }
     }

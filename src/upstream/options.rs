@@ -52,6 +52,10 @@ pub struct UpstreamOptions {
     pub request_timeout: Duration,
     /// How long it may wait while something large comes along.
     pub pace: PaceLimits,
+    /// From this size on a request or reply is large.
+    pub large_bytes_min: usize,
+    /// Connections of one worker to one node beside the main one.
+    pub sides_max: usize,
     /// Commands in flight on one connection.
     pub in_flight_max: usize,
     /// Bytes of the commands in flight on one connection.

@@ -26,14 +26,43 @@ pub(super) struct Queue {
     bytes: usize,
     /// The same, as it counts against the ceiling.
     held: Held,
+    /// From this size on a command is large.
+    large_bytes_min: usize,
+    /// Where the last large command ends that was put into `out`.
+    large_until: u64,
+    /// A large command waits for a connection.
+    has_large: bool,
+    /// Commands of callers that may touch anything: they name no keys and do not just read.
+    unslotted: usize,
 }
 
 // === impl Queue ===
 
 impl Queue {
-    /// An empty line, whose commands are counted in `held`.
-    pub(super) fn new(held: Held) -> Queue {
-        Queue { waiting: VecDeque::new(), out: WriteQueue::default(), queued: 0, written: 0, bytes: 0, held }
+    /// An empty line, in which commands from `large_bytes_min` on are large, and whose commands are counted in `held`.
+    pub(super) fn new(large_bytes_min: usize, held: Held) -> Queue {
+        Queue {
+            waiting: VecDeque::new(),
+            out: WriteQueue::default(),
+            queued: 0,
+            written: 0,
+            bytes: 0,
+            held,
+            large_bytes_min,
+            large_until: 0,
+            has_large: false,
+            unslotted: 0,
+        }
+    }
+
+    /// Whether a large command has not left yet.
+    pub(super) fn is_sending_large(&self) -> bool {
+        self.has_large || self.written < self.large_until
+    }
+
+    /// Whether a command that may touch anything is in the line.
+    pub(super) fn has_unslotted(&self) -> bool {
+        self.unslotted > 0
     }
 
     /// Commands in the line.
@@ -60,6 +89,8 @@ impl Queue {
     pub(super) fn push(&mut self, mut waiting: Waiting, connected: bool) {
         self.bytes += waiting.call.bytes.len();
         self.held.set_roughly(self.bytes);
+        self.unslotted += usize::from(waiting.is_unslotted());
+        self.has_large |= !connected && waiting.call.bytes.len() >= self.large_bytes_min;
         waiting.begins_at = connected.then(|| self.put_out(&mut waiting));
         self.waiting.push_back(waiting);
     }
@@ -67,7 +98,7 @@ impl Queue {
     /// A connection stands: everything in the line goes out, in order.
     pub(super) fn start(&mut self) {
         self.out.clear();
-        (self.queued, self.written) = (0, 0);
+        (self.queued, self.written, self.large_until, self.has_large) = (0, 0, 0, false);
         let mut waiting = std::mem::take(&mut self.waiting);
         for waiting in &mut waiting {
             waiting.begins_at = Some(self.put_out(waiting));
@@ -87,6 +118,7 @@ impl Queue {
         let waiting = self.waiting.pop_front()?;
         self.bytes -= waiting.call.bytes.len();
         self.held.set_roughly(self.bytes);
+        self.unslotted -= usize::from(waiting.is_unslotted());
         Some(waiting)
     }
 
@@ -126,8 +158,7 @@ impl Queue {
             kept.push_front(waiting);
         }
         self.waiting = kept;
-        self.bytes = self.waiting.iter().map(|waiting| waiting.call.bytes.len()).sum();
-        self.held.set(self.bytes);
+        self.count();
         self.out.clear();
         lost.reverse();
         lost
@@ -157,17 +188,26 @@ impl Queue {
             refused.push(waiting);
         }
         self.waiting = kept;
-        self.bytes = self.waiting.iter().map(|waiting| waiting.call.bytes.len()).sum();
-        self.held.set(self.bytes);
+        self.count();
         refused
     }
 
     /// Takes everything.
     pub(super) fn take_all(&mut self) -> Vec<Waiting> {
         self.out.clear();
-        self.bytes = 0;
-        self.held.set(0);
-        self.waiting.drain(..).collect()
+        let waiting = self.waiting.drain(..).collect();
+        self.count();
+        waiting
+    }
+
+    /// Counts what is in the line, none of which is on a connection.
+    fn count(&mut self) {
+        let sizes = self.waiting.iter().map(|waiting| waiting.call.bytes.len());
+        self.bytes = sizes.clone().sum();
+        self.held.set(self.bytes);
+        self.has_large = sizes.max().is_some_and(|bytes| bytes >= self.large_bytes_min);
+        self.unslotted = self.waiting.iter().filter(|waiting| waiting.is_unslotted()).count();
+        self.large_until = 0;
     }
 
     fn put_out(&mut self, waiting: &mut Waiting) -> u64 {
@@ -177,6 +217,9 @@ impl Queue {
         let begins_at = self.queued;
         self.out.push(&waiting.call.bytes);
         self.queued += waiting.call.bytes.len() as u64;
+        if waiting.call.bytes.len() >= self.large_bytes_min {
+            self.large_until = self.queued;
+        }
         begins_at
     }
 }
@@ -203,7 +246,7 @@ mod tests {
     }
 
     fn queue() -> Queue {
-        Queue::new(Arc::<Ceiling>::default().hold(Kind::InFlight))
+        Queue::new(6, Arc::<Ceiling>::default().hold(Kind::InFlight))
     }
 
     fn names(waiting: impl IntoIterator<Item = Waiting>) -> Vec<Bytes> {
@@ -221,6 +264,48 @@ mod tests {
         queue.note_written("read1read2write1read1b".len() as u64);
         assert_eq!(names(queue.lose(0)), ["read1", "write1"], "read1 came before a write of its slot");
         assert_eq!(names(queue.take_all()), ["read2", "read1b", "unsent"]);
+    }
+
+    #[test]
+    fn a_large_command_is_in_the_way_until_its_last_byte_has_left() {
+        let mut queue = queue();
+        queue.push(waiting("small", 1, true), false);
+        assert!(!queue.is_sending_large());
+        queue.push(waiting("large1", 2, false), false);
+        assert!(queue.is_sending_large(), "it waits for a connection");
+        queue.start();
+        queue.push(waiting("after", 3, true), true);
+        queue.note_written(10);
+        assert!(queue.is_sending_large());
+        queue.note_written(1);
+        assert!(!queue.is_sending_large());
+        queue.push(waiting("large2", 3, true), true);
+        assert_eq!(names(queue.lose(0)), ["large1"]);
+        assert!(queue.is_sending_large(), "it waits for the next connection");
+        queue.take_all();
+        assert!(!queue.is_sending_large());
+    }
+
+    #[test]
+    fn commands_that_may_touch_anything_are_counted_until_they_are_answered() {
+        let unslotted = |reads_only| {
+            let (sender, _) = tokio::sync::oneshot::channel();
+            let call = Call { bytes: Bytes::from_static(b"x"), slot: None, reads_only, foreign: false };
+            Waiting::new(call, Waiter::Caller(sender), 100)
+        };
+        let mut queue = queue();
+        queue.push(unslotted(true), true);
+        queue.push(waiting("write1", 1, false), true);
+        assert!(!queue.has_unslotted());
+        queue.push(unslotted(false), true);
+        queue.push(unslotted(false), true);
+        for _ in 0..3 {
+            assert!(queue.has_unslotted());
+            queue.pop();
+        }
+        assert!(queue.has_unslotted());
+        assert_eq!(queue.lose(100).len(), 1);
+        assert!(!queue.has_unslotted());
     }
 
     #[test]

@@ -247,6 +247,12 @@ impl Wire {
         !self.arrived.is_empty() || self.scanner.is_passing()
     }
 
+    /// How long the frame will be at least that has arrived in part, once [`Self::next_frame`] found no whole one.
+    pub(super) fn expected(&self) -> Option<usize> {
+        let announced = || self.scanner.announced().max(self.arrived.len());
+        self.is_amid_frame().then(|| if self.scanner.is_passing() { usize::MAX } else { announced() })
+    }
+
     /// Whether nothing has come on it that was not taken, not even its end. Asks the kernel, for an event loop that has
     /// not looked yet does not know.
     pub(super) fn is_quiet(&self) -> bool {

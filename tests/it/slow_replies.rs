@@ -28,10 +28,15 @@ struct Slow {
 
 impl Slow {
     fn new(settings: &[&str]) -> Slow {
+        Slow::patient(PATIENCE, settings)
+    }
+
+    /// One that waits so long for what stands still.
+    fn patient(patience: Duration, settings: &[&str]) -> Slow {
         let server = Standalone::launch(&[]).unwrap();
         let link = SlowLink::to(server.server().address());
         let url = format!("redis://{}", link.address());
-        let patience = format!("{}ms", PATIENCE.as_millis());
+        let patience = format!("{}ms", patience.as_millis());
         let common = ["--upstream", &url, "--upstream-request-timeout", &patience];
         let daemon = Daemon::start(&[&common, settings].concat());
         daemon.until_tracked(1);
@@ -211,4 +216,184 @@ fn a_message_that_trickles_ends_the_connection_that_subscribes_and_the_next_one_
         slow.past_it().command(&["PUBLISH", "news", "on"]).unwrap();
         assert_eq!(subscriber.receive().unwrap().items()[2], Reply::bulk("on"));
     }
+}
+
+/// Longer than a test takes: what waits for what is slow does not come.
+const FOR_EVER: Duration = Duration::from_secs(600);
+
+const QUICK_LEASE: [&str; 4] = ["--heartbeat-interval", "200ms", "--lease", "1s"];
+
+/// Fails unless commands on the same node as what is slow are answered, and L1 goes on as long as it may.
+fn others_go_on(slow: &Slow) {
+    let mut other = slow.client();
+    let mut longest = Duration::ZERO;
+    for number in 0..50 {
+        let (key, value) = (format!("key:{number}"), number.to_string());
+        let began = Instant::now();
+        assert!(other.command(&["SET", &key, &value]).unwrap().is_ok());
+        longest = longest.max(began.elapsed());
+        assert_eq!(other.command(&["GET", &key]).unwrap(), Reply::bulk(&value));
+    }
+    println!("of 50 SETs of another client the slowest took {longest:?}");
+    assert!(other.command(&["DBSIZE"]).unwrap().integer().is_some());
+    assert!(slow.daemon.counter("upstream_side_connections") > 0);
+    // The lease of the main connection is over then: what is read is read over the other one, and kept.
+    thread::sleep(Duration::from_millis(1_500));
+    eventually("what is read over a side connection is kept", LIMIT, || {
+        let hits = slow.daemon.counter("l1_hits");
+        other.command(&["GET", "hot"]).unwrap();
+        other.command(&["GET", "hot"]).unwrap();
+        slow.daemon.counter("l1_hits") > hits
+    });
+    slow.past_it().command(&["SET", "hot", "changed"]).unwrap();
+    eventually("its changes are heard of", LIMIT, || {
+        other.command(&["GET", "hot"]).unwrap() == Reply::bulk("changed")
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_reply_that_trickles_but_who_asked_for_it() {
+    for size in [500_000, 100] {
+        let slow =
+            Slow::patient(FOR_EVER, &[&QUICK_LEASE[..], &["--upstream-request-time-max", "1h"]].concat());
+        slow.past_it().command(&["SET", "big", &marked(size)]).unwrap();
+        slow.past_it().command(&["SET", "hot", "before"]).unwrap();
+        let mut client = slow.client();
+        client.command(&["GET", "hot"]).unwrap();
+        slow.link.trickle_behind(MARK, LIMIT);
+        client.send(&["GET", "big"]).unwrap();
+        eventually("it is slow", LIMIT, || slow.link.slowed() > 0);
+        // What is small is in the way only once it is seen to be slow.
+        thread::sleep(Duration::from_millis(100));
+        others_go_on(&slow);
+        assert_eq!(slow.daemon.counter("upstream_losses"), 0, "it still comes");
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_request_that_trickles_but_who_sent_it() {
+    let slow = Slow::patient(FOR_EVER, &[&QUICK_LEASE[..], &["--upstream-request-time-max", "1h"]].concat());
+    slow.past_it().command(&["SET", "hot", "before"]).unwrap();
+    slow.link.trickle_behind(MARK, LIMIT);
+    slow.client().send(&["SET", "big", &marked(3_000_000)]).unwrap();
+    let client = slow.client();
+    eventually("it is slow", LIMIT, || slow.link.slowed() > 0);
+    others_go_on(&slow);
+    drop(client);
+}
+
+#[test]
+fn what_is_small_goes_past_several_that_are_large_up_to_the_bound() {
+    for sides in [1, 3] {
+        let max = sides.to_string();
+        let bounds = ["--upstream-request-time-max", "1h", "--upstream-side-connections-max", &max];
+        let slow = Slow::patient(FOR_EVER, &bounds);
+        let keys = ["one", "two", "three"];
+        for key in keys {
+            slow.past_it().command(&["SET", key, &marked(500_000)]).unwrap();
+        }
+        slow.link.trickle_behind(MARK, LIMIT);
+        let mut clients = Vec::new();
+        for (at, key) in keys[..sides].iter().enumerate() {
+            let mut client = slow.client();
+            client.send(&["GET", key]).unwrap();
+            clients.push(client);
+            eventually("it is slow", LIMIT, || slow.link.slowed() > at);
+        }
+        assert!(slow.client().command(&["SET", "small", "1"]).unwrap().is_ok());
+        assert_eq!(slow.daemon.counter("upstream_side_connections"), sides as u64);
+    }
+}
+
+#[test]
+fn without_side_connections_all_wait() {
+    let bounds = ["--upstream-request-time-max", "1h", "--upstream-side-connections-max", "0"];
+    let slow = Slow::patient(FOR_EVER, &bounds);
+    slow.past_it().command(&["SET", "big", &marked(500_000)]).unwrap();
+    slow.link.trickle_behind(MARK, LIMIT);
+    slow.client().send(&["GET", "big"]).unwrap();
+    let mut client = slow.client();
+    eventually("it is slow", LIMIT, || slow.link.slowed() > 0);
+    client.set_patience(2 * PATIENCE).unwrap();
+    assert!(client.command(&["SET", "small", "1"]).is_err());
+    assert_eq!(slow.daemon.counter("upstream_side_opened"), 0);
+}
+
+#[test]
+fn the_commands_on_a_slot_keep_their_order_past_what_is_large() {
+    let slow = Slow::patient(LIMIT, &[]);
+    let large = "v".repeat(2_000_000);
+    slow.link.limit(4_000_000);
+    for round in 0..3 {
+        let (mut reader, mut writer) = (slow.client(), slow.client());
+        let small = round.to_string();
+        // A large request on its slot, a small one behind it, and a large reply with a small request behind it.
+        writer.send(&["SET", "{t}big", &large]).unwrap();
+        writer.send(&["APPEND", "{t}big", &small]).unwrap();
+        writer.send(&["STRLEN", "{t}big"]).unwrap();
+        writer.send(&["GET", "{t}big"]).unwrap();
+        writer.send(&["SET", "{t}big", &small]).unwrap();
+        writer.send(&["GET", "{t}big"]).unwrap();
+        let whole = format!("{large}{small}");
+        assert!(writer.receive().unwrap().is_ok());
+        assert_eq!(writer.receive().unwrap().integer(), Some(whole.len() as i64));
+        assert_eq!(writer.receive().unwrap().integer(), Some(whole.len() as i64));
+        assert_eq!(writer.receive().unwrap(), Reply::bulk(&whole));
+        assert!(writer.receive().unwrap().is_ok());
+        assert_eq!(writer.receive().unwrap(), Reply::bulk(&small));
+        assert_eq!(reader.command(&["GET", "{t}big"]).unwrap(), Reply::bulk(&small));
+    }
+    assert!(slow.daemon.counter("upstream_side_opened") > 0);
+}
+
+#[test]
+fn what_names_no_keys_overtakes_nothing_of_its_session() {
+    let slow = Slow::patient(LIMIT, &[]);
+    let large = "v".repeat(2_000_000);
+    slow.link.limit(4_000_000);
+    for _ in 0..3 {
+        let mut client = slow.client();
+        client.send(&["SET", "big", &large]).unwrap();
+        client.send(&["SET", "small", "1"]).unwrap();
+        client.send(&["FLUSHALL"]).unwrap();
+        client.send(&["GET", "big"]).unwrap();
+        client.send(&["SET", "small", "2"]).unwrap();
+        client.send(&["EVAL", "return redis.call('DBSIZE')", "0"]).unwrap();
+        for _ in 0..3 {
+            assert!(client.receive().unwrap().is_ok());
+        }
+        assert!(client.receive().unwrap().is_nil(), "it was flushed");
+        assert!(client.receive().unwrap().is_ok());
+        assert_eq!(client.receive().unwrap().integer(), Some(1));
+    }
+}
+
+#[test]
+fn a_large_reply_of_a_transaction_or_of_many_keys_holds_nobody_up() {
+    let read = ["MGET", "{t}0", "{t}1", "{t}2", "{t}3"];
+    for requests in [&[&read[..]][..], &[&["MULTI"], &read, &["INCR", "{t}n"], &["EXEC"]]] {
+        let slow = Slow::patient(FOR_EVER, &["--upstream-request-time-max", "1h"]);
+        for number in 0..3 {
+            let key = format!("{{t}}{number}");
+            slow.past_it().command(&["SET", &key, &"v".repeat(200_000)]).unwrap();
+        }
+        slow.past_it().command(&["SET", "{t}3", &marked(1_000)]).unwrap();
+        slow.link.trickle_behind(MARK, LIMIT);
+        let mut client = slow.client();
+        requests.iter().for_each(|request| client.send(request).unwrap());
+        eventually("it is slow", LIMIT, || slow.link.slowed() > 0);
+        thread::sleep(Duration::from_millis(100));
+        assert!(slow.client().command(&["SET", "small", "1"]).unwrap().is_ok());
+        let counted = slow.past_it().command(&["GET", "{t}n"]).unwrap();
+        assert!(requests.len() == 1 || counted == Reply::bulk("1"), "carried out once: {counted:?}");
+    }
+}
+
+#[test]
+fn a_side_connection_goes_when_nobody_needs_it() {
+    let slow = Slow::new(&["--upstream-dedicated-idle-timeout", "200ms"]);
+    slow.client().command(&["SET", "big", &"v".repeat(1_000_000)]).unwrap();
+    assert_eq!(slow.daemon.counter("upstream_side_opened"), 1);
+    eventually("it is gone", LIMIT, || slow.daemon.counter("upstream_side_connections") == 0);
+    slow.is_well();
 }

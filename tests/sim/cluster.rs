@@ -114,7 +114,7 @@ impl Cluster {
             }
         });
         let stranger = format!("{}/n:6999", directory.display());
-        let lag = Lag { min: 0, max: rng.u64(0..6), stalled_until: 0 };
+        let lag = Lag { min: 0, max: rng.u64(0..6), stalled_until: 0, slow_until: 0 };
         Cluster {
             now: 0,
             rng,

@@ -12,6 +12,7 @@ pub(crate) struct Weather {
     pub(crate) cut: u32,
     pub(crate) mute: u32,
     pub(crate) late: u32,
+    pub(crate) slow: u32,
     pub(crate) stop: u32,
     pub(crate) fail: u32,
     pub(crate) migrate: u32,
@@ -55,6 +56,7 @@ impl Weather {
             cut: odds(600),
             mute: odds(500),
             late: odds(2_000),
+            slow: odds(2_000),
             stop: odds(300),
             fail: odds(300),
             migrate: odds(800),
@@ -86,6 +88,7 @@ impl Faults {
             (happens(weather.cut), Faults::cut),
             (happens(weather.mute), Faults::mute),
             (happens(weather.late), Faults::late),
+            (happens(weather.slow), Faults::slow),
             (happens(weather.stop), Faults::stop),
             (happens(weather.fail), Faults::fail),
             (happens(weather.migrate), Faults::migrate),
@@ -174,6 +177,17 @@ impl Faults {
         if which != 1 {
             cluster.conns[id].requests_lag.stalled_until = until;
         }
+    }
+
+    /// What comes on a connection comes in pieces, so that something is on its way on it for long.
+    fn slow(&mut self, cluster: &mut Cluster) {
+        let Some(id) = Faults::some_conn(cluster) else { return };
+        let until = cluster.now + cluster.rng.u64(50..1_500);
+        let replies = cluster.rng.u8(..4) != 0;
+        cluster.log.note(cluster.now, format_args!("#{id} is slow until {until}: {replies}"));
+        let conn = &mut cluster.conns[id];
+        let lag = if replies { &mut conn.replies_lag } else { &mut conn.requests_lag };
+        lag.slow_until = until;
     }
 
     fn stop(&mut self, cluster: &mut Cluster) {

@@ -11,6 +11,8 @@ pub(crate) struct Lag {
     pub(crate) max: Ms,
     /// Nothing arrives before this.
     pub(crate) stalled_until: Ms,
+    /// What is put in before this comes in pieces, one some time after the other.
+    pub(crate) slow_until: Ms,
 }
 
 /// The bytes on their way, and a mark for what it means that the last byte of a piece has arrived.
@@ -40,7 +42,7 @@ impl<M> Pipe<M> {
         self.pieces.is_empty()
     }
 
-    /// Puts bytes in at `now`; now and then they arrive in two pieces.
+    /// Puts bytes in at `now`; now and then they arrive in two pieces, or in many.
     pub(crate) fn put(
         &mut self,
         mut bytes: Vec<u8>,
@@ -52,16 +54,20 @@ impl<M> Pipe<M> {
         if self.dead || bytes.is_empty() {
             return;
         }
-        if bytes.len() > 1 && rng.u8(..8) == 0 {
+        while bytes.len() > 1 && rng.u8(..8) < if lag.slow_until > now { 6 } else { 1 } {
             let rest = bytes.split_off(rng.usize(1..bytes.len()));
             self.put_piece(bytes, None, now, lag, rng);
             bytes = rest;
+            if lag.slow_until <= now {
+                break;
+            }
         }
         self.put_piece(bytes, mark, now, lag, rng);
     }
 
     fn put_piece(&mut self, bytes: Vec<u8>, mark: Option<M>, now: Ms, lag: Lag, rng: &mut fastrand::Rng) {
-        let due = (now + rng.u64(lag.min..=lag.max)).max(lag.stalled_until).max(self.last_due);
+        let last_due = if lag.slow_until > now { self.last_due + rng.u64(1..60) } else { self.last_due };
+        let due = (now + rng.u64(lag.min..=lag.max)).max(lag.stalled_until).max(last_due);
         self.last_due = due;
         self.pieces.push_back(Piece { due, bytes, mark });
     }

@@ -51,13 +51,14 @@ pub(crate) struct Counts {
     pub(crate) evictions: u64,
     pub(crate) expirations: u64,
     pub(crate) connections: u64,
+    pub(crate) sides: u64,
     pub(crate) redirects: u64,
 }
 
 // === impl Counts ===
 
 impl Counts {
-    pub(crate) fn named(&self) -> [(&'static str, u64); 12] {
+    pub(crate) fn named(&self) -> [(&'static str, u64); 13] {
         [
             ("read", self.reads),
             ("read of what was over", self.behind),
@@ -70,6 +71,7 @@ impl Counts {
             ("eviction", self.evictions),
             ("expiration", self.expirations),
             ("connection", self.connections),
+            ("side connection", self.sides),
             ("redirect", self.redirects),
         ]
     }
@@ -86,6 +88,7 @@ impl Counts {
         self.evictions += other.evictions;
         self.expirations += other.expirations;
         self.connections += other.connections;
+        self.sides += other.sides;
         self.redirects += other.redirects;
     }
 }
@@ -101,6 +104,10 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
     if seed % 3 != 2 {
         // Or keys that are written all the time would hardly ever be kept.
         config.cache.admission = Admission::Always;
+    }
+    if seed % 5 < 2 {
+        // Writes are large then, and reads of several keys.
+        config.upstream.large_bytes_min = 30;
     }
     let policies = |change: fn(&mut Policy)| {
         let mut policies = PREFIXES.map(Policy::new);
@@ -194,6 +201,7 @@ async fn live(
         evictions: total("l1_evictions"),
         expirations: total("l1_expirations"),
         connections: cluster.conns.len() as u64,
+        sides: total("upstream_side_opened"),
         redirects: total("upstream_redirects"),
     };
     let lines = std::mem::take(&mut cluster.log.lines);

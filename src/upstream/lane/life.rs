@@ -22,12 +22,31 @@ use crate::upstream::pace::Pace;
 use crate::upstream::tracking::Tracking;
 use crate::upstream::wire::{Event, Wire};
 
+/// A side connection that stands, until it is dropped.
+struct Counted<'a>(&'a Upstream);
+
 /// How a connection ended.
 enum End {
     Lost(String),
     /// No reply came in time, or what came along did so slower than this bound says.
     Overdue(Option<&'static str>),
     Retired,
+}
+
+// === impl Counted ===
+
+impl<'a> Counted<'a> {
+    fn begin(upstream: &'a Upstream) -> Counted<'a> {
+        upstream.stats.upstream_side_opened.add(1);
+        upstream.shared.board.post_side(true);
+        Counted(upstream)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.shared.board.post_side(false);
+    }
 }
 
 // === impl Lane ===
@@ -38,7 +57,7 @@ impl Lane {
         let options = &upstream.options;
         let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
         while self.enter(Phase::Connecting) {
-            upstream.post(&self.node, Link::Connecting);
+            self.post(Link::Connecting, upstream.as_ref());
             // Commands wait meanwhile, so it ends when their time does.
             let _ = time::timeout(options.request_timeout, backoff.pause()).await;
             match self.connect_while_waiting(&upstream).await {
@@ -57,9 +76,8 @@ impl Lane {
                 }
             }
         }
-        let failure = self.unreachable("it is no longer part of the upstream");
-        self.fail_all(&failure);
-        if upstream.shared.board.remove(&self.node, upstream.worker) {
+        self.give_up_all("it is no longer part of the upstream", &upstream);
+        if self.main.is_none() && upstream.shared.board.remove(&self.node, upstream.worker) {
             upstream.shared.rights.forget(&self.node);
         }
     }
@@ -67,12 +85,17 @@ impl Lane {
     /// Connects. The steps of that may take longer together than a command may: those whose time is over meanwhile fail.
     async fn connect_while_waiting(&self, upstream: &Upstream) -> io::Result<(Wire, Option<Tracking>)> {
         let mut connecting = pin!(self.connect(upstream));
+        // What waits for a side connection can take the main one.
+        let patience = self.main.as_ref().map(|_| time::Instant::now() + upstream.options.connect_timeout);
         loop {
             let deadline = self.state.borrow().queue.oldest_deadline();
             tokio::select! {
                 biased;
                 connected = &mut connecting => return connected,
                 () = self.wake.notified() => {}
+                () = time::sleep_until(patience.unwrap_or_else(time::Instant::now)), if patience.is_some() => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
                 () = time::sleep_until(clock::instant(deadline.unwrap_or_default())), if deadline.is_some() => {
                     self.give_up_overdue(upstream);
                 }
@@ -145,8 +168,13 @@ impl Lane {
         if !self.enter(Phase::Up) {
             return End::Retired;
         }
-        self.state.borrow_mut().queue.start();
+        {
+            let mut state = self.state.borrow_mut();
+            state.is_failing = false;
+            state.queue.start();
+        }
         self.publish(tracking.as_ref(), upstream);
+        let _counted = self.main.as_ref().map(|_| Counted::begin(upstream));
         tracing::info!(node = %self.node, worker = upstream.worker, tracked = tracking.is_some(), "connected upstream");
         let mut ticks = time::interval(upstream.options.heartbeat_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -236,7 +264,7 @@ impl Lane {
     fn slow(&self, upstream: &Upstream) -> Option<&'static str> {
         let is_under_way = {
             let mut state = self.state.borrow_mut();
-            state.is_amid_frame || !state.queue.out().is_empty()
+            state.coming.is_some() || !state.queue.out().is_empty()
         };
         let began = self.oldest_began(upstream).filter(|_| is_under_way)?;
         Some(Pace::bound(began, clock::now(), &upstream.options.pace))
@@ -272,7 +300,7 @@ impl Lane {
         let now = clock::now();
         let mut state = self.state.borrow_mut();
         (state.epoch, state.run_id) = (None, Default::default());
-        state.is_amid_frame = false;
+        state.coming = None;
         let lost = state.queue.lose(now);
         drop(state);
         let after = upstream.options.request_timeout;
@@ -294,24 +322,43 @@ impl Lane {
     /// An attempt to connect failed: everything that waited fails, and so does what comes during the delay.
     async fn down(&self, cause: &str, backoff: &mut Backoff, upstream: &Upstream) {
         let news = self.enter(Phase::Down(cause.to_owned()));
+        self.state.borrow_mut().is_failing = true;
         if backoff.is_failing() {
             tracing::debug!(node = %self.node, worker = upstream.worker, cause, "still cannot connect upstream");
         } else {
             tracing::info!(node = %self.node, worker = upstream.worker, cause, "cannot connect upstream");
         }
         let delay = backoff.next_delay();
-        self.fail_all(&self.unreachable(cause));
+        self.give_up_all(cause, upstream);
         if news {
-            upstream.post(&self.node, Link::Down);
+            self.post(Link::Down, upstream);
             upstream.shared.table.ask_refresh();
             time::sleep(delay).await;
         }
     }
 
-    fn fail_all(&self, failure: &Failure) {
+    /// Nothing that waits can be sent on it: on the main connection it can, behind what went there meanwhile, which is not
+    /// of its slots.
+    fn give_up_all(&self, cause: &str, upstream: &Upstream) {
         let waiting = self.state.borrow_mut().queue.take_all();
-        for waiting in waiting {
-            waiting.fail(failure);
+        match &self.main {
+            Some(main) => {
+                for waiting in waiting {
+                    upstream.forget_seat(waiting.call.slot);
+                    main.enqueue(waiting);
+                }
+            }
+            None => {
+                let failure = self.unreachable(cause);
+                waiting.into_iter().for_each(|waiting| waiting.fail(&failure));
+            }
+        }
+    }
+
+    /// Makes known how it stands; of side connections nothing depends on that.
+    pub(super) fn post(&self, link: Link, upstream: &Upstream) {
+        if self.main.is_none() {
+            upstream.post(&self.node, link);
         }
     }
 

@@ -9,6 +9,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
@@ -35,6 +36,8 @@ use crate::node::{Epoch, NodeId};
 pub(super) struct Lane {
     index: NodeIndex,
     node: NodeId,
+    /// The main connection to the node, if this is a side connection. It gets what cannot be sent here.
+    main: Option<Rc<Lane>>,
     state: RefCell<State>,
     wake: Notify,
 }
@@ -55,8 +58,10 @@ struct State {
     refuses_tracking: bool,
     /// How commands and replies come along that take more than one write or read: a large value may take longer than others.
     pace: Pace,
-    /// A reply or push has arrived in part.
-    is_amid_frame: bool,
+    /// The reply or push that has arrived in part.
+    coming: Option<Coming>,
+    /// No attempt to connect has succeeded since the latest one that failed.
+    is_failing: bool,
     /// The one server that there is takes no writes.
     takes_no_writes: bool,
     /// Not before is the connection ended for that again.
@@ -64,6 +69,18 @@ struct State {
     /// Not before is it asked again whether it is a replica.
     role_asked_from: Nanos,
 }
+
+/// A reply or push that has arrived in part.
+#[derive(Clone, Copy, Debug)]
+struct Coming {
+    /// When its first bytes were seen.
+    since: Nanos,
+    /// Whether it is large, as far as it has come or by its own word.
+    is_large: bool,
+}
+
+/// What takes longer than this to come is in the way as if it were large.
+const SLOW: Duration = Duration::from_millis(20);
 
 /// Where the connection stands; the transitions are in the file's opening comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,8 +95,29 @@ enum Phase {
 // === impl Lane ===
 
 impl Lane {
-    pub(super) fn new(index: NodeIndex, node: NodeId, ceiling: &Arc<Ceiling>) -> Rc<Lane> {
-        let (phase, queue) = (Phase::Connecting, Queue::new(ceiling.hold(Kind::InFlight)));
+    /// The main connection to `node`. Commands from `large_bytes_min` on are large.
+    pub(super) fn new(
+        index: NodeIndex,
+        node: NodeId,
+        large_bytes_min: usize,
+        ceiling: &Arc<Ceiling>,
+    ) -> Rc<Lane> {
+        Lane::beside(None, index, node, large_bytes_min, ceiling)
+    }
+
+    /// A side connection.
+    pub(super) fn side(main: &Rc<Lane>, large_bytes_min: usize, ceiling: &Arc<Ceiling>) -> Rc<Lane> {
+        Lane::beside(Some(main.clone()), main.index, main.node.clone(), large_bytes_min, ceiling)
+    }
+
+    fn beside(
+        main: Option<Rc<Lane>>,
+        index: NodeIndex,
+        node: NodeId,
+        large_bytes_min: usize,
+        ceiling: &Arc<Ceiling>,
+    ) -> Rc<Lane> {
+        let (phase, queue) = (Phase::Connecting, Queue::new(large_bytes_min, ceiling.hold(Kind::InFlight)));
         let state = State {
             phase,
             queue,
@@ -89,12 +127,13 @@ impl Lane {
             id: None,
             refuses_tracking: false,
             pace: Pace::default(),
-            is_amid_frame: false,
+            coming: None,
+            is_failing: false,
             takes_no_writes: false,
             stays_until: 0,
             role_asked_from: 0,
         };
-        Rc::new(Lane { index, node, state: RefCell::new(state), wake: Notify::new() })
+        Rc::new(Lane { index, node, main, state: RefCell::new(state), wake: Notify::new() })
     }
 
     /// Who answers on the present connection, as it calls itself; empty when that is not known.
@@ -110,6 +149,36 @@ impl Lane {
     /// Whether it is connected.
     pub(super) fn is_up(&self) -> bool {
         self.state.borrow().phase == Phase::Up
+    }
+
+    /// Whether it is being connected, and nothing says that this will fail.
+    pub(super) fn is_coming(&self) -> bool {
+        let state = self.state.borrow();
+        state.phase == Phase::Connecting && !state.is_failing
+    }
+
+    /// Whether the latest attempt to connect failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.state.borrow().is_failing
+    }
+
+    /// Whether anything is on its way on it of which the end has not come or gone.
+    #[inline]
+    pub(super) fn is_amid_something(&self) -> bool {
+        let state = self.state.borrow();
+        state.coming.is_some() || state.queue.is_sending_large()
+    }
+
+    /// Whether something large or slow is on its way on it: all else would have to wait for that.
+    pub(super) fn is_busy(&self, now: Nanos) -> bool {
+        let state = self.state.borrow();
+        let is_in_the_way = |coming: Coming| coming.is_large || coming.since + clock::nanos(SLOW) <= now;
+        state.coming.is_some_and(is_in_the_way) || state.queue.is_sending_large()
+    }
+
+    /// Whether a command that may touch anything has not been answered yet.
+    pub(super) fn has_unslotted(&self) -> bool {
+        self.state.borrow().queue.has_unslotted()
     }
 
     /// Whether it cannot be connected to for now.
@@ -208,15 +277,16 @@ impl Lane {
         }
         waiting.node = Some(self.index);
         let mut state = self.state.borrow_mut();
-        match &state.phase {
-            Phase::Connecting | Phase::Up => {
+        match (&state.phase, &self.main) {
+            (Phase::Down(_) | Phase::Retired, Some(main)) => main.enqueue(waiting),
+            (Phase::Connecting | Phase::Up, _) => {
                 let connected = state.phase == Phase::Up;
                 state.queue.push(waiting, connected);
                 drop(state);
                 self.wake.notify_one();
             }
-            Phase::Down(cause) => waiting.fail(&self.unreachable(cause)),
-            Phase::Retired => waiting.fail(&self.unreachable("it is no longer part of the upstream")),
+            (Phase::Down(cause), _) => waiting.fail(&self.unreachable(cause)),
+            (Phase::Retired, _) => waiting.fail(&self.unreachable("it is no longer part of the upstream")),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Lane;
+use super::{Coming, Lane};
 use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
 use crate::upstream::Upstream;
@@ -37,18 +37,22 @@ impl Lane {
     ) -> io::Result<()> {
         // All of it had arrived by now.
         let now = clock::now();
+        let mut any = false;
         while let Some(frame) = wire.next_frame().inspect_err(|error| self.refuse_length(error))? {
+            any = true;
             if frame.first() == Some(&b'>') {
                 self.pushed(&frame, tracking, upstream);
             } else {
                 self.replied(frame, tracking, now, upstream)?;
             }
         }
-        let (received, is_amid_frame) = (wire.take_received(), wire.is_amid_frame());
+        let received = wire.take_received();
+        let coming = wire.expected().map(|bytes_min| bytes_min >= upstream.options.large_bytes_min);
         {
             let mut state = self.state.borrow_mut();
-            state.is_amid_frame = is_amid_frame;
-            if is_amid_frame {
+            let since = state.coming.filter(|_| !any).map_or(now, |coming| coming.since);
+            state.coming = coming.map(|is_large| Coming { since, is_large });
+            if coming.is_some() {
                 state.pace.moved(received, now, &upstream.options.pace);
             }
         }
@@ -238,7 +242,7 @@ impl Lane {
             None => Link::Unasked,
         };
         self.state.borrow_mut().epoch = epoch;
-        upstream.post(&self.node, link);
+        self.post(link, upstream);
     }
 }
 
