@@ -17,7 +17,7 @@ use crate::command::Flags;
 use crate::key::Slot;
 use crate::resp::request::Request;
 use crate::resp::{cursor, encode};
-use crate::upstream::Call;
+use crate::upstream::{Call, Right};
 
 /// What a key takes at its node is a large reply from this part of the limit on: many replies wait at the same time.
 const PART: u64 = 8;
@@ -87,6 +87,9 @@ impl Proxy {
             let (keys, sent): (Vec<Bytes>, Vec<_>) = asked.into_iter().unzip();
             let outcomes = join_all(sent.into_iter().map(|sent| sent.reply)).await;
             for (key, outcome) in keys.into_iter().zip(outcomes) {
+                if let Ok(Ok(reply)) = &outcome {
+                    proxy.is_refused(proxy.upstream.owner(slot), Right::MemoryUsage, &reply.frame);
+                }
                 let size = match outcome {
                     Ok(Ok(reply)) if reply.frame.starts_with(b"_") => 0,
                     // A node that does not tell may be asked for anything.

@@ -48,6 +48,8 @@ rights! {
     NoEvict = "CLIENT NO-EVICT", "the node may hang up on nearside where maxmemory-clients is reached";
     /// To see what a node hangs up on.
     ConfigGet = "CONFIG GET", "what the node hangs up on is not refused before it is sent";
+    /// To see how long a reply may become.
+    MemoryUsage = "MEMORY USAGE", "what may have a long reply takes a connection of its own where the node limits replies";
     /// To see whether the cluster is whole.
     ClusterInfo = "CLUSTER INFO", "L1 is off for the node";
     /// To see that a node is who the topology means.
