@@ -32,7 +32,10 @@ const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 /// The buffer is given back once it has grown for a reply longer than this, and little is left in it.
 const KEPT_CAPACITY_BYTES_MAX: usize = 256 * 1024;
 
-/// What became of a command whose reply is not taken.
+/// Why a reply is not taken.
+const TOO_LONG: &str = "OOM nearside: a reply is longer than upstream_reply_bytes_max";
+
+/// What became of its command.
 const PASSED_OVER: &str = "the command was sent, and what it did stands; the reply was passed over";
 
 /// A connected socket with what has arrived on it.
@@ -179,8 +182,7 @@ impl Wire {
             // Nobody would know what became stale.
             Err(error @ FrameError::TooLong) if is_push => return Err(broken(error)),
             Err(FrameError::TooLong) => {
-                self.refusal =
-                    format!("OOM nearside: a reply is longer than upstream_reply_bytes_max; {PASSED_OVER}");
+                self.refusal = format!("{TOO_LONG}; {PASSED_OVER}");
                 return self.refuse().map_err(broken);
             }
             other => other.map_err(broken)?,
@@ -262,6 +264,11 @@ impl Wire {
             Stream::Unix(stream) => SockRef::from(stream).peek(&mut byte),
         };
         !self.is_amid_frame() && peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether `frame` stands in the place of a reply that was too long.
+    pub(super) fn is_in_place_of_a_long_one(frame: &[u8]) -> bool {
+        frame.strip_prefix(b"-").is_some_and(|text| text.starts_with(TOO_LONG.as_bytes()))
     }
 
     /// Whether a connection ended because a reply on it was too long: it would be as long the next time.

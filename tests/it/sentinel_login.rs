@@ -60,8 +60,10 @@ fn each_side_is_told_its_own_password_and_no_other() {
     let before = refusals(servers, "servers");
     for user in [None, Some("watcher")] {
         let file = password_file(&sentinel, if user.is_some() { "watch" } else { "sentinels" });
-        let url = url(&sentinel);
-        let mut given = vec!["--upstream", &url, "--sentinel-password-file", &file];
+        // A password on the command line would be warned of.
+        let (url, servers) = (url(&sentinel).replace(":servers@", ""), password_file(&sentinel, "servers"));
+        let mut given = vec!["--upstream", &url, "--upstream-password-file", &servers];
+        given.extend(["--sentinel-password-file", &file]);
         if let Some(user) = user {
             given.extend(["--sentinel-username", user]);
         }

@@ -84,11 +84,13 @@ impl Control {
         (patience, setting): (Duration, &str),
         options: &UpstreamOptions,
     ) -> Result<Vec<Bytes>, String> {
+        let too_long =
+            || format!("its answer is longer than topology_reply_bytes_max = {}", options.reply_bytes_max);
         match time::timeout(patience, self.wire.converse(bytes, replies)).await {
-            Ok(Err(error)) if Wire::is_about_length(&error) => Err(format!(
-                "its answer is longer than topology_reply_bytes_max = {}",
-                options.reply_bytes_max
-            )),
+            Ok(Err(error)) if Wire::is_about_length(&error) => Err(too_long()),
+            Ok(Ok(replies)) if replies.iter().any(|reply| Wire::is_in_place_of_a_long_one(reply)) => {
+                Err(too_long())
+            }
             Ok(replies) => replies.map_err(in_words),
             Err(_) => Err(format!("no answer within {} ms, as {setting} says", patience.as_millis())),
         }
