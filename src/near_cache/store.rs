@@ -24,6 +24,9 @@ pub(super) struct Store {
 /// It is full when what is left is less than one in so many parts of the whole.
 const FULL_WITHIN: u64 = 16;
 
+/// Entries of at least so many bytes are looked at one by one.
+const LARGE: u32 = 64 * 1024;
+
 /// Passes a hash through.
 #[derive(Default)]
 struct AlreadyHashed(u64);
@@ -49,7 +52,12 @@ impl Store {
     }
 
     pub(super) fn insert(&self, hash: u64, entry: Arc<Entry>) {
+        let is_large = entry.weight() >= LARGE;
         self.entries.insert(hash, entry);
+        if is_large {
+            // moka lets go of what is too much only after so many inserts, which would be many times the budget.
+            self.entries.run_pending_tasks();
+        }
     }
 
     /// Removes the entry of `key`, and gives it if there was one.
