@@ -153,6 +153,8 @@ fn config(rng: &mut fastrand::Rng) -> Config {
         ("TOPOLOGY_REFRESH_INTERVAL", "1s"),
         ("TOPOLOGY_REFRESH_GAP_MIN", "50ms"),
         ("UPSTREAM_CONNECT_TIMEOUT", "300ms"),
+        // Side connections come and go.
+        ("UPSTREAM_DEDICATED_IDLE_TIMEOUT", "200ms"),
         ("UPSTREAM_REQUEST_TIMEOUT", ["400ms", "2500ms"][rng.usize(..2)]),
         ("UPSTREAM_BACKOFF_MIN", "20ms"),
         ("UPSTREAM_BACKOFF_MAX", "200ms"),
