@@ -41,7 +41,7 @@ impl Password {
 }
 
 /// What must be waited for before the password in `request` is looked at: where some were wrong, those who come from one address
-/// take turns.
+/// take turns. Whoever is in knows the password already, and has nothing to guess.
 pub(super) fn wait_for_turn(
     local: Local,
     request: &Request<'_>,
@@ -53,7 +53,7 @@ pub(super) fn wait_for_turn(
         Local::Hello => request.args().skip(2).any(|option| option.eq_ignore_ascii_case(b"auth")),
         _ => false,
     };
-    if desk.password.is_none() || !says_one || std::mem::take(&mut state.has_turn) {
+    if !state.is_locked() || !says_one || std::mem::take(&mut state.has_turn) {
         return None;
     }
     let wait = desk.gate.turn(&state.client.endpoints, state.was_wrong, clock::now())?;

@@ -66,6 +66,11 @@ impl Heartbeat {
     }
 }
 
+/// Whether the reply to [`Heartbeat::Role`] says that the server is a replica.
+pub(super) fn is_replica(reply: &[u8]) -> bool {
+    cursor::field(reply, b"role").is_some_and(|role| role == b"$7\r\nreplica\r\n")
+}
+
 fn read_cluster_info(reply: &[u8]) -> Pulse {
     let text = String::from_utf8_lossy(reply);
     let field = |name: &str| text.lines().find_map(|line| line.trim_start_matches("txt:").strip_prefix(name));
@@ -99,6 +104,7 @@ mod tests {
             |role: &str| format!("%2\r\n$2\r\nid\r\n:7\r\n$4\r\nrole\r\n${}\r\n{role}\r\n", role.len());
         assert_eq!(Heartbeat::Role.read(hello("master").as_bytes()), Pulse::Healthy { epoch: 0 });
         assert!(matches!(Heartbeat::Role.read(hello("replica").as_bytes()), Pulse::Sick(_)));
+        assert!(is_replica(hello("replica").as_bytes()) && !is_replica(hello("master").as_bytes()));
         let refusal = b"-NOPERM User app has no permissions to run the 'x' command\r\n";
         assert_eq!(Heartbeat::ClusterInfo.read(refusal), Pulse::Refused, "I4");
         assert_eq!(Heartbeat::Ping.read(refusal), Pulse::Healthy { epoch: 0 });

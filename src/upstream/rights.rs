@@ -56,8 +56,6 @@ rights! {
     MyId = "CLUSTER MYID", "a node is known by its address alone";
     /// To see which slots move.
     ClusterNodes = "CLUSTER NODES", "SCAN and KEYS may miss keys of slots that move meanwhile";
-    /// To see that a server became a replica.
-    Role = "ROLE", "a server that became a replica is connected to until that ends";
     /// To ask a slot that moves at the node that takes it.
     Asking = "ASKING", "keys of slots that move fail";
     /// To know how long a key lives.

@@ -269,7 +269,9 @@ fn upstream_in_flight_max() {
 
 #[test]
 fn upstream_in_flight_bytes_max() {
-    let (upstream, daemon) = bounded(&["--upstream-in-flight-bytes-max", "1mb"]);
+    // It is the bound of one connection, and what is large would have one of its own.
+    let one = ["--upstream-side-connections-max", "0"];
+    let (upstream, daemon) = bounded(&[&["--upstream-in-flight-bytes-max", "1mb"], &one[..]].concat());
     let mut client = daemon.client();
     upstream.server().stop_signal().unwrap();
     let value = "v".repeat(400_000);

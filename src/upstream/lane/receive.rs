@@ -13,7 +13,7 @@ use crate::upstream::Upstream;
 use crate::upstream::board::Link;
 use crate::upstream::call::{Call, UpstreamReply, Waiter, Waiting};
 use crate::upstream::error::Failure;
-use crate::upstream::pulse::{Heartbeat, Pulse};
+use crate::upstream::pulse::{self, Heartbeat, Pulse};
 use crate::upstream::push::{self, Push};
 use crate::upstream::redirect::Redirect;
 use crate::upstream::rights::Right;
@@ -170,8 +170,7 @@ impl Lane {
                 self.publish(tracking.as_ref(), upstream);
             }
             Waiter::Role => {
-                upstream.shared.rights.judge(&self.node, Right::Role, &frame);
-                if frame.starts_with(b"*5\r\n$5\r\nslave\r\n") {
+                if pulse::is_replica(&frame) {
                     self.state.borrow_mut().takes_no_writes = true;
                 }
             }
