@@ -32,8 +32,8 @@ const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 /// The buffer is given back once it has grown for a reply longer than this, and little is left in it.
 const KEPT_CAPACITY_BYTES_MAX: usize = 256 * 1024;
 
-/// Why a reply is not taken.
-const TOO_LONG: &str = "OOM nearside: a reply is longer than upstream_reply_bytes_max";
+/// Stands in the place of a reply that is too long.
+const TOO_LONG: &str = "OOM nearside: a reply is longer than upstream_reply_bytes_max; the command was sent, and what it did stands; the reply was passed over";
 
 /// What became of its command.
 const PASSED_OVER: &str = "the command was sent, and what it did stands; the reply was passed over";
@@ -182,7 +182,7 @@ impl Wire {
             // Nobody would know what became stale.
             Err(error @ FrameError::TooLong) if is_push => return Err(broken(error)),
             Err(FrameError::TooLong) => {
-                self.refusal = format!("{TOO_LONG}; {PASSED_OVER}");
+                self.refusal = TOO_LONG.to_owned();
                 return self.refuse().map_err(broken);
             }
             other => other.map_err(broken)?,

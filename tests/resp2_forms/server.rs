@@ -1,22 +1,19 @@
 //! A server of its own for a test, on loopback, and plain connections to it.
 
 use std::{
+    env,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
-    thread,
+    net::TcpStream,
+    path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
+use nearside::dev::{Server as Launched, sandbox::Sandbox};
 use nearside::resp::{cursor::Cursor, request::OwnedRequest};
-use tempfile::TempDir;
 
 /// A server that ends with this value.
-pub(crate) struct Server {
-    process: Child,
-    port: u16,
-    _directory: TempDir,
-}
+pub(crate) struct Server(Launched);
 
 /// One connection, over which one request at a time is answered.
 pub(crate) struct Connection {
@@ -26,41 +23,18 @@ pub(crate) struct Connection {
 // === impl Server ===
 
 impl Server {
+    /// Starts the program that REDIS_SERVER names, or that the demonstration would take.
     pub(crate) fn start() -> Server {
-        let binary = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
-        let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let process = Command::new(&binary)
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
-            .args(["--enable-debug-command", "yes"])
-            .current_dir(directory.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("{binary} does not start ({error}): install redis-server, or name one in REDIS_SERVER")
-            });
-        let server = Server { process, port, _directory: directory };
-        for _ in 0..200 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return server;
-            }
-            thread::sleep(Duration::from_millis(25));
-        }
-        panic!("{binary} does not accept connections on port {port}");
+        let program = env::var_os("REDIS_SERVER").map(PathBuf::from);
+        let sandbox = Arc::new(Sandbox::new().unwrap());
+        let arguments = ["--enable-debug-command", "yes"].map(str::to_owned);
+        Server(Launched::launch_program(&sandbox, program.as_deref(), &arguments).unwrap())
     }
 
     pub(crate) fn connect(&self) -> Connection {
-        let socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let socket = TcpStream::connect(self.0.address()).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         Connection { socket }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already; either way it is gone after this.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
