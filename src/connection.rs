@@ -5,7 +5,6 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::io;
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -378,18 +377,19 @@ fn walk(
             ahead(&bytes[at..]);
         }
         walked += 1;
-        let mut show = |args: &[Range<usize>]| match shared.filter(|_| length > SMALL_BYTES) {
-            Some(shared) => {
-                let owned = OwnedRequest::shared(shared.slice(at..at + length), args);
-                handle(owned.as_request(), out)
+        // No closure makes the request: a hit would pay for one more call.
+        let (place, raw) = (at..at + length, &bytes[at..at + length]);
+        let flow = match (scanned, shared.filter(|_| length > SMALL_BYTES)) {
+            (Scan::Request(_), None) => handle(Request::new(raw, scanner.args(), &OnceCell::new()), out),
+            (Scan::LargeRequest(_, args), None) => handle(Request::new(raw, &args, &OnceCell::new()), out),
+            (Scan::Request(_), Some(shared)) => {
+                handle(OwnedRequest::shared(shared.slice(place), scanner.args()).as_request(), out)
             }
-            None => handle(Request::new(&bytes[at..at + length], args, &OnceCell::new()), out),
-        };
-        let flow = match scanned {
-            Scan::Incomplete | Scan::TooLarge(_) | Scan::Nothing(_) => Flow::Next,
-            Scan::Request(_) => show(scanner.args()),
-            Scan::LargeRequest(_, args) => show(&args),
-            Scan::Inline(_, request) => handle(request.as_request(), out),
+            (Scan::LargeRequest(_, args), Some(shared)) => {
+                handle(OwnedRequest::shared(shared.slice(place), &args).as_request(), out)
+            }
+            (Scan::Inline(_, request), _) => handle(request.as_request(), out),
+            (Scan::Incomplete | Scan::TooLarge(_) | Scan::Nothing(_), _) => Flow::Next,
         };
         match flow {
             Flow::Next => at += length,
