@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::forward::{Destination, Reach};
+use super::own_writes::Hold;
 use super::scripts::{Host, Sha};
 use super::{Answer, Caller, Proxy, Route, failure_reply, render, stopped};
 use crate::command::{Flags, Script, Spec};
@@ -104,7 +105,10 @@ impl Proxy {
         Answer::Later(Box::pin(async move {
             let mut outcome = errand.settle().await;
             // Unless these are words of the script itself, which has run.
-            if let Some(node) = said_no_script(&outcome)
+            let said_by = said_no_script(&outcome);
+            // What the session asks while the node is asked comes behind the script, which may be sent again (I6).
+            let _hold = said_by.map(|_| Hold::of(&own_writes));
+            if let Some(node) = said_by
                 && proxy.lacks_script(node, sha).await
             {
                 host.iter().for_each(|host| proxy.memory.scripts.gone_from(sha, host));
