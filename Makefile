@@ -1,6 +1,6 @@
 # The things to do with this repository. `make run` is the place to begin.
 
-.PHONY: run test soak bench compare micro counts lint setup setup-tests
+.PHONY: run test soak bench reach compare micro counts lint setup setup-tests
 
 # A throwaway cluster with nearside in front of it, and a demonstration. Ctrl-C ends all of it.
 run: setup
@@ -21,6 +21,11 @@ bench: setup
 # The goals for speed and size beside the peers: writes docs/performance.md. Fetches the peers when they are missing.
 compare: setup
 	cargo bench --bench compare
+
+# What a bad day of a node, of the network or of a client costs everybody else: `make reach ROW=distance` for one of its
+# parts. Part of `make bench` too.
+reach: setup
+	cargo bench --bench reach -- $(ROW)
 
 # What each operation takes in time and allocations. Part of `make bench` too.
 micro: setup

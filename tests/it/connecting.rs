@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use nearside::dev::Standalone;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::support::daemon::Daemon;
 use crate::support::relay::Relay;
-use crate::support::servers::sandbox;
+use crate::support::servers::{eventually, own_primaries, sandbox};
 use crate::support::silent::Silent;
 
 /// Far more than a step of connecting may take, or all of them.
@@ -21,14 +22,6 @@ const LONG: &str = "60s";
 
 /// Threads that look up names, as ARCHITECTURE.md says.
 const LOOKUPS_MAX: u64 = 8;
-
-/// A daemon for which this file is `/etc/hosts`.
-fn start_with_hosts(hosts: &Path, arguments: &[&str]) -> Daemon {
-    let mount = format!("mount --bind {} /etc/hosts", hosts.display());
-    let inside =
-        format!(r#"exec unshare --user --map-root-user --mount sh -c '{mount}; exec "$0" "$@"' "$0" "$@""#);
-    Daemon::start_after(&inside, arguments)
-}
 
 #[test]
 fn one_server_far_away_is_reached_with_the_defaults() {
@@ -43,6 +36,24 @@ fn one_server_far_away_is_reached_with_the_defaults() {
 }
 
 #[test]
+fn a_cluster_far_away_is_reached_with_the_defaults() {
+    let cluster = own_primaries(3);
+    let relays: Vec<Relay> = cluster.nodes().iter().map(Relay::before).collect();
+    relays.iter().for_each(|relay| relay.be_far_away(Duration::from_millis(400)));
+    let seeds: Vec<String> = relays.iter().map(|relay| relay.address().to_string()).collect();
+    let daemon = Daemon::start(&["--upstream", &format!("redis-cluster://{}", seeds.join(","))]);
+    let mut client = daemon.client();
+    // One key at least for each node.
+    for number in 0..20 {
+        let key = format!("key:{number}");
+        eventually("it is there", LIMIT, || client.command(&["SET", &key, "value"]).unwrap().is_ok());
+    }
+    daemon.until_tracked(3);
+    assert_eq!(daemon.counter("upstream_losses"), 0, "no connection was given up because it is far away");
+    daemon.stop();
+}
+
+#[test]
 fn a_name_whose_first_address_is_silent_is_reached_by_the_second() {
     let upstream = Standalone::launch(&[]).unwrap();
     // The system's resolver names the one first that most resembles its own.
@@ -52,7 +63,8 @@ fn a_name_whose_first_address_is_silent_is_reached_by_the_second() {
     let directory = sandbox().path().join("two-addresses");
     fs::write(&directory, "127.0.0.1 redis.test\n127.0.0.2 redis.test\n").unwrap();
     let url = format!("redis://redis.test:{port}");
-    let daemon = start_with_hosts(&directory, &["--upstream", &url, "--upstream-connect-timeout", LONG]);
+    let daemon =
+        Daemon::start_with_hosts(&directory, &["--upstream", &url, "--upstream-connect-timeout", LONG]);
     let began = Instant::now();
     let mut client = daemon.client();
     assert!(client.command(&["SET", "key", "value"]).unwrap().is_ok());
@@ -68,13 +80,10 @@ fn a_name_whose_first_address_is_silent_is_reached_by_the_second() {
 
 #[test]
 fn silent_name_servers_hold_a_few_threads_and_nobody_else() {
-    // Whoever reads it waits for ever: as with name servers that say nothing, but without a server.
-    let hosts = sandbox().path().join("no-hosts");
-    let made = std::process::Command::new("mkfifo").arg(&hosts).status().unwrap();
-    assert!(made.success());
+    let hosts = silent_hosts("no-hosts");
     let arguments =
         ["--upstream", "redis://redis.test:6379", "--upstream-connect-timeout", "300ms", "--workers", "4"];
-    let daemon = start_with_hosts(&hosts, &arguments);
+    let daemon = Daemon::start_with_hosts(&hosts, &arguments);
     let mut client = daemon.client();
     for _ in 0..5 {
         let text = client.command(&["GET", "key"]).unwrap().text();
@@ -83,17 +92,44 @@ fn silent_name_servers_hold_a_few_threads_and_nobody_else() {
         assert!(text.starts_with("CLUSTERDOWN") && text.contains(cause), "{text}");
         assert_eq!(client.command(&["PING"]).unwrap().text(), "PONG");
     }
-    let threads = || {
-        let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid().as_raw_nonzero())).unwrap();
-        let names =
-            tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
-        names.filter(|name| name.trim() == "lookup").count() as u64
-    };
     assert_eq!(daemon.counter("upstream_lookups"), 1, "all wait for the same name");
-    assert!(threads() <= LOOKUPS_MAX);
-    assert_eq!(threads(), 1);
+    assert_eq!(lookup_threads(&daemon), 1);
     // It ends although the thread does not.
     daemon.stop();
+}
+
+#[test]
+fn silent_name_servers_hold_no_more_threads_than_there_may_be() {
+    let hosts = silent_hosts("no-hosts-for-many");
+    let names: Vec<String> = (0..4 * LOOKUPS_MAX).map(|number| format!("redis-{number}.test:6379")).collect();
+    let url = format!("redis-cluster://{}", names.join(","));
+    let arguments = ["--upstream", &url, "--upstream-connect-timeout", "300ms", "--workers", "2"];
+    let daemon = Daemon::start_with_hosts(&hosts, &arguments);
+    let mut client = daemon.client();
+    eventually("all of them are held", LIMIT, || lookup_threads(&daemon) == LOOKUPS_MAX);
+    for _ in 0..20 {
+        assert!(client.command(&["GET", "key"]).unwrap().is_error());
+        assert_eq!(client.command(&["PING"]).unwrap().text(), "PONG");
+        assert_eq!(daemon.counter("upstream_lookups"), LOOKUPS_MAX);
+        assert_eq!(lookup_threads(&daemon), LOOKUPS_MAX);
+        thread::sleep(Duration::from_millis(100));
+    }
+    daemon.stop();
+}
+
+/// A file that keeps whoever reads it waiting for ever: as with name servers that say nothing, but without a server.
+fn silent_hosts(name: &str) -> PathBuf {
+    let hosts = sandbox().path().join(name);
+    let made = std::process::Command::new("mkfifo").arg(&hosts).status().unwrap();
+    assert!(made.success());
+    hosts
+}
+
+/// How many threads of the daemon wait for the system's resolver.
+fn lookup_threads(daemon: &Daemon) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid().as_raw_nonzero())).unwrap();
+    let names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
+    names.filter(|name| name.trim() == "lookup").count() as u64
 }
 
 #[test]

@@ -7,7 +7,7 @@ use nearside::dev::{Client, Reply, Standalone};
 use tokio::time::Instant;
 
 use crate::support::daemon::Daemon;
-use crate::support::servers::eventually;
+use crate::support::servers::{eventually, own_primaries, owner};
 use crate::support::slow_link::SlowLink;
 
 /// How long a node may be silent here, or slow.
@@ -407,4 +407,43 @@ fn a_side_connection_goes_when_nobody_needs_it() {
     assert_eq!(slow.daemon.counter("upstream_side_opened"), 1);
     eventually("it is gone", LIMIT, || slow.daemon.counter("upstream_side_connections") == 0);
     slow.is_well();
+}
+
+#[test]
+fn a_node_of_a_cluster_that_trickles_holds_up_nobody_at_the_others() {
+    let cluster = own_primaries(3);
+    let link = SlowLink::before(&cluster.nodes()[0]);
+    let seed = cluster.nodes()[1].server().address();
+    let daemon = Daemon::start(&["--upstream", &format!("redis-cluster://{seed}")]);
+    eventually("it is reached over the link", LIMIT, || {
+        daemon
+            .nodes()
+            .iter()
+            .any(|(address, state)| *address == link.address().to_string() && state == "tracked")
+    });
+    let keys: Vec<String> = (0..60).map(|number| format!("key:{number}")).collect();
+    let (its, others): (Vec<_>, Vec<_>) =
+        keys.iter().partition(|key| owner(&cluster, key.as_bytes()).id() == cluster.nodes()[0].id());
+    for key in &its {
+        cluster.nodes()[0].server().command(&["SET", key, &marked(1_000)]).unwrap();
+    }
+    link.trickle_behind(MARK, Duration::from_millis(900));
+    let mut askers: Vec<Client> = its.iter().map(|_| daemon.client()).collect();
+    for (asker, key) in askers.iter_mut().zip(&its) {
+        asker.set_patience(LIMIT).unwrap();
+        asker.send(&["GET", key]).unwrap();
+    }
+    eventually("it trickles", LIMIT, || link.slowed() > 0);
+    let mut client = daemon.client();
+    for key in &others {
+        assert!(client.command(&["SET", key, "value"]).unwrap().is_ok());
+        for _ in 0..2 {
+            assert_eq!(client.command(&["GET", key]).unwrap(), Reply::bulk("value"));
+        }
+    }
+    assert_eq!(daemon.counter("upstream_losses"), 0, "they were answered while it trickled");
+    for mut asker in askers {
+        let text = asker.receive().unwrap().text();
+        assert!(text.contains("upstream_rate_min") || text.contains("upstream_request_timeout"), "{text}");
+    }
 }

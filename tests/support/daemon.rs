@@ -50,6 +50,16 @@ impl Daemon {
         Daemon::start_after("trap '' XFSZ; ulimit -f 0", arguments)
     }
 
+    /// The same where this file is `/etc/hosts`.
+    pub(crate) fn start_with_hosts(hosts: &Path, arguments: &[&str]) -> Daemon {
+        let mount = format!("mount --bind {} /etc/hosts", hosts.display());
+        let inside = r#"; exec "$0" "$@"' "$0" "$@""#;
+        Daemon::start_after(
+            &format!("exec unshare --user --map-root-user --mount sh -c '{mount}{inside}"),
+            arguments,
+        )
+    }
+
     /// The same from a shell that has carried out `preparation`.
     pub(crate) fn start_after(preparation: &str, arguments: &[&str]) -> Daemon {
         let script = format!(r#"{preparation}; exec "$0" "$@""#);

@@ -6,11 +6,15 @@ use std::borrow::Cow;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use nearside::dev::Node;
+use tokio::time::Instant;
+
+/// Pieces that are on their way at a time, in each direction of a connection.
+const PIECES_MAX: usize = 256;
 
 /// Stands where clients are told that the node is. Its threads end with the connections they carry.
 pub(crate) struct Relay {
@@ -25,8 +29,10 @@ struct Controls {
     /// Pieces from the node with these bytes are lost, and the connection goes on; none while it is empty.
     lose_with: Mutex<Vec<u8>>,
     is_paused: Mutex<bool>,
-    /// How long every piece is held back in each direction, in milliseconds.
+    /// How long what is carried takes in each direction, in milliseconds.
     delay: AtomicU64,
+    /// How long it takes until a connection carries anything, in milliseconds.
+    delay_of_connecting: AtomicU64,
     resumed: Condvar,
     /// Both sides of every connection.
     open: Mutex<Vec<TcpStream>>,
@@ -95,9 +101,16 @@ impl Relay {
         *self.controls.is_paused.lock().unwrap() = true;
     }
 
-    /// Holds every piece back for so long, in each direction.
+    /// What is carried takes so long in each direction, from now on.
     pub(crate) fn delay(&self, delay: Duration) {
         self.controls.delay.store(delay.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// The node is so far away from now on: a round trip takes so long, and so does connecting. The kernel connects at once on
+    /// loopback, so the first bytes of a connection are later by that instead.
+    pub(crate) fn be_far_away(&self, round_trip: Duration) {
+        self.delay(round_trip / 2);
+        self.controls.delay_of_connecting.store(round_trip.as_millis() as u64, Ordering::SeqCst);
     }
 
     /// Carries on, with what was held back first.
@@ -110,8 +123,16 @@ impl Relay {
 // === impl Controls ===
 
 impl Controls {
+    /// How long what comes now is on its way.
+    fn delay(&self) -> Duration {
+        Duration::from_millis(self.delay.load(Ordering::SeqCst))
+    }
+
+    fn delay_of_connecting(&self) -> Duration {
+        Duration::from_millis(self.delay_of_connecting.load(Ordering::SeqCst))
+    }
+
     fn hold(&self) {
-        thread::sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst)));
         let paused = self.is_paused.lock().unwrap();
         drop(self.resumed.wait_while(paused, |paused| *paused).unwrap());
     }
@@ -161,26 +182,22 @@ fn carry(client: TcpStream, target: SocketAddr, controls: &Arc<Controls>) {
     let ends = [client.try_clone().unwrap(), server.try_clone().unwrap()];
     controls.open.lock().unwrap().extend(ends);
     let controls = Arc::clone(controls);
+    let connected_at = Instant::now() + controls.delay_of_connecting();
     thread::spawn(move || {
-        let is_replica = speaks_as_replica(&client);
-        let hold = move |controls: &Controls| {
-            if !is_replica {
-                controls.hold();
-            }
-        };
+        // What a replica copies is never held back.
+        let held = (!speaks_as_replica(&client)).then(|| Arc::clone(&controls));
         let loses_reply = Arc::new(AtomicBool::new(false));
         let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
         thread::spawn({
-            let (controls, loses_reply) = (Arc::clone(&controls), Arc::clone(&loses_reply));
+            let (held, controls, loses_reply) =
+                (held.clone(), Arc::clone(&controls), Arc::clone(&loses_reply));
             move || {
-                pump(back.0, back.1, |bytes| {
-                    hold(&controls);
+                pump(back.0, back.1, held, connected_at, |bytes| {
                     (!loses_reply.load(Ordering::SeqCst)).then(|| controls.without_lost_pushes(bytes))
                 });
             }
         });
-        pump(client, server, |bytes| {
-            hold(&controls);
+        pump(client, server, held, connected_at, |bytes| {
             if controls.takes_bait(bytes) {
                 loses_reply.store(true, Ordering::SeqCst);
             }
@@ -196,15 +213,43 @@ fn speaks_as_replica(client: &TcpStream) -> bool {
     client.peek(&mut first).is_ok_and(|count| &first[..count] == PING)
 }
 
-/// Carries what `passed` makes of the bytes, until one side ends or it says that nothing may pass; then ends both.
-fn pump(mut from: TcpStream, mut to: TcpStream, passed: impl for<'a> Fn(&'a [u8]) -> Option<Cow<'a, [u8]>>) {
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(count @ 1..) = from.read(&mut buffer) {
-        let Some(bytes) = passed(&buffer[..count]) else { break };
+/// Carries what `passed` makes of the bytes, until one side ends or it says that nothing may pass; then ends both. `held` says
+/// how long they are on their way, whatever is on its way already.
+fn pump(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    held: Option<Arc<Controls>>,
+    connected_at: Instant,
+    passed: impl for<'a> Fn(&'a [u8]) -> Option<Cow<'a, [u8]>>,
+) {
+    let (put, taken) = mpsc::sync_channel::<(Instant, Vec<u8>)>(PIECES_MAX);
+    let source = from.try_clone().unwrap();
+    thread::spawn({
+        let held = held.clone();
+        move || {
+            let mut buffer = vec![0; 64 * 1024];
+            while let Ok(count @ 1..) = from.read(&mut buffer) {
+                let mut due = Instant::now();
+                if let Some(controls) = &held {
+                    controls.hold();
+                    due = due.max(connected_at) + controls.delay();
+                }
+                if put.send((due, buffer[..count].to_vec())).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    for (due, bytes) in taken {
+        if let Some(controls) = &held {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            controls.hold();
+        }
+        let Some(bytes) = passed(&bytes) else { break };
         if to.write_all(&bytes).is_err() {
             break;
         }
     }
-    let _ = from.shutdown(Shutdown::Both);
+    let _ = source.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
 }

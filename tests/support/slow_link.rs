@@ -7,13 +7,18 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use nearside::dev::Node;
 use socket2::SockRef;
+use tokio::time::Instant;
 
 /// Bytes are handed on in pieces of this size where the link has a rate.
 const PIECE_BYTES: usize = 4 * 1024;
 
 /// What the kernel keeps for the link in each direction.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How much of the rate of a moment ago can still be had: nobody sleeps for exactly as long as was meant.
+const LEEWAY: Duration = Duration::from_millis(5);
 
 /// Stands where clients are told that the server is. Its threads end with the connections that they carry.
 pub(crate) struct SlowLink {
@@ -24,8 +29,10 @@ pub(crate) struct SlowLink {
 #[derive(Default)]
 struct Controls {
     trickle: Mutex<Option<Trickle>>,
-    /// Bytes a second in each direction of each connection; 0 for no bound.
+    /// Bytes a second in each direction, of all connections together; 0 for no bound.
     rate: AtomicU64,
+    /// When there is room for more: to the server, and from it.
+    free_at: [Mutex<Option<Instant>>; 2],
     /// Connections that have come to the mark.
     slowed: AtomicUsize,
 }
@@ -40,6 +47,14 @@ struct Trickle {
 // === impl SlowLink ===
 
 impl SlowLink {
+    /// A link to `node`, which announces it as its own address from now on.
+    pub(crate) fn before(node: &Node) -> SlowLink {
+        let link = SlowLink::to(node.server().address());
+        let port = link.address.port().to_string();
+        node.server().command(&["CONFIG", "SET", "cluster-announce-port", &port]).unwrap();
+        link
+    }
+
     /// A link to `target`.
     pub(crate) fn to(target: SocketAddr) -> SlowLink {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -53,8 +68,8 @@ impl SlowLink {
                 for client in listener.incoming().map_while(Result::ok) {
                     let Ok(server) = TcpStream::connect(target) else { continue };
                     SockRef::from(&server).set_recv_buffer_size(BUFFER_BYTES).unwrap();
-                    carry(&client, &server, &controls);
-                    carry(&server, &client, &controls);
+                    carry(&client, &server, &controls, 0);
+                    carry(&server, &client, &controls, 1);
                 }
             }
         });
@@ -77,7 +92,7 @@ impl SlowLink {
         self.controls.rate.store(0, Ordering::Relaxed);
     }
 
-    /// Each connection carries so many bytes a second in each direction.
+    /// All connections together carry so many bytes a second in each direction.
     pub(crate) fn limit(&self, bytes_per_second: u64) {
         self.controls.rate.store(bytes_per_second, Ordering::Relaxed);
     }
@@ -88,8 +103,27 @@ impl SlowLink {
     }
 }
 
-/// Hands on what comes from `from`, on a thread of its own.
-fn carry(from: &TcpStream, to: &TcpStream, controls: &Arc<Controls>) {
+// === impl Controls ===
+
+impl Controls {
+    /// Waits until there is room for so many bytes in this direction. Connections take turns.
+    fn wait_for_room(&self, bytes: usize, direction: usize) {
+        let rate = self.rate.load(Ordering::Relaxed);
+        if rate == 0 {
+            return;
+        }
+        let now = Instant::now();
+        let mut free_at = self.free_at[direction].lock().unwrap();
+        let begins = free_at.map_or(now, |free_at| free_at.max(now - LEEWAY));
+        let ends = begins + Duration::from_secs_f64(bytes as f64 / rate as f64);
+        *free_at = Some(ends);
+        drop(free_at);
+        thread::sleep(ends.saturating_duration_since(now));
+    }
+}
+
+/// Hands on what comes from `from` in this direction, on a thread of its own.
+fn carry(from: &TcpStream, to: &TcpStream, controls: &Arc<Controls>, direction: usize) {
     to.set_nodelay(true).unwrap();
     let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
     let controls = Arc::clone(controls);
@@ -106,7 +140,7 @@ fn carry(from: &TcpStream, to: &TcpStream, controls: &Arc<Controls>) {
                 Some(at + trickle.mark.len() - before)
             });
             let quick = end.unwrap_or(count);
-            if hand_on(&mut to, &buffer[..quick], &controls).is_err() {
+            if hand_on(&mut to, &buffer[..quick], &controls, direction).is_err() {
                 break;
             }
             if let (Some(_), Some(trickle)) = (end, trickle) {
@@ -120,13 +154,10 @@ fn carry(from: &TcpStream, to: &TcpStream, controls: &Arc<Controls>) {
     });
 }
 
-fn hand_on(to: &mut TcpStream, bytes: &[u8], controls: &Controls) -> std::io::Result<()> {
+fn hand_on(to: &mut TcpStream, bytes: &[u8], controls: &Controls, direction: usize) -> std::io::Result<()> {
     for piece in bytes.chunks(PIECE_BYTES) {
+        controls.wait_for_room(piece.len(), direction);
         to.write_all(piece)?;
-        let rate = controls.rate.load(Ordering::Relaxed);
-        if rate > 0 {
-            thread::sleep(Duration::from_secs_f64(piece.len() as f64 / rate as f64));
-        }
     }
     Ok(())
 }
