@@ -86,6 +86,12 @@ impl Client {
         self.stream.get_mut().write_all(bytes)
     }
 
+    /// A second hold of the same socket, for who writes on one thread and reads on another.
+    pub fn second(&self) -> io::Result<Client> {
+        let stream = self.stream.get_ref().try_clone()?;
+        Ok(Client { stream: BufReader::with_capacity(1024, stream) })
+    }
+
     /// The next reply or push.
     pub fn receive(&mut self) -> io::Result<Reply> {
         Reply::read(&mut self.stream)
@@ -173,6 +179,13 @@ impl From<&Path> for Address {
 // === impl Stream ===
 
 impl Stream {
+    fn try_clone(&self) -> io::Result<Stream> {
+        Ok(match self {
+            Stream::Tcp(stream) => Stream::Tcp(stream.try_clone()?),
+            Stream::Unix(stream) => Stream::Unix(stream.try_clone()?),
+        })
+    }
+
     fn set_read_timeout(&self, patience: Duration) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.set_read_timeout(Some(patience)),

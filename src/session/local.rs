@@ -6,7 +6,7 @@ use super::state::{Replies, State};
 use super::{
     SessionContext, acl, client, client_kill, client_list, config, hello, info, latency, lolwut, pause,
 };
-use super::{nearside, password, slowlog};
+use super::{nearside, password, slowlog, subscriber};
 use crate::clients::Mark;
 use crate::command::{Fault, Local, Spec};
 use crate::proxy::Answer;
@@ -44,6 +44,11 @@ pub(super) fn answer(
     }
     if let Some(turn) = password::wait_for_turn(local, request, state, &context.desk) {
         return Answer::NotYet(turn);
+    }
+    if local == Local::Reset
+        && let Some(leaving) = subscriber::leave(state)
+    {
+        return Answer::NotYet(leaving);
     }
     Answer::Now(match local {
         Local::ClientReply => return client_reply(request, state),

@@ -237,6 +237,9 @@ impl Session {
         let Session { connection, mut state, pipeline, idle_since, .. } = self;
         let heard = idle_since.unwrap_or_else(Instant::now);
         let farewell = answered.then(|| farewell::say(connection, heard, &context.drain));
+        if let Some(leaving) = subscriber::leave(&state) {
+            leaving.await;
+        }
         state.modes = None;
         // Behind all that others may count: whoever ended this session hears of it now.
         state.client.wait.abandon();
@@ -579,13 +582,15 @@ fn serve(
             }
             None => match spec.class_of(&request) {
                 Class::Local(local) => local::answer(local, spec, &request, state, context, Haste::None),
-                Class::Session(kind) if modes::is_alone(kind, spec, state) && !pipeline.is_empty() => {
+                Class::Session(kind)
+                    if modes::is_alone(kind, spec, &request, state) && !pipeline.is_empty() =>
+                {
                     state.alone = true;
                     return Flow::Again;
                 }
                 Class::Session(kind) => {
                     measured = !matches!(kind, command::Session::Blocking | command::Session::Wait);
-                    state.alone = modes::is_alone(kind, spec, state);
+                    state.alone = modes::is_alone(kind, spec, &request, state);
                     modes::answer(kind, spec, &request, state, context, caller)
                 }
                 Class::FanOut(join) => {

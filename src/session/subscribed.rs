@@ -1,7 +1,6 @@
 //! What one client is subscribed to, and which of it does not stand upstream yet.
 
 use std::collections::BTreeMap;
-use std::mem;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -19,6 +18,8 @@ pub(super) struct Subscribed {
     patterns: Names,
     shards: Names,
     requests: u64,
+    /// The session is over: nothing is added any more.
+    over: bool,
 }
 
 // === impl Subscribed ===
@@ -98,15 +99,29 @@ impl Subscribed {
         self.of_mut(topic.kind).remove(&topic.name).is_some()
     }
 
-    /// Takes everything out.
-    pub(super) fn take_all(&mut self) -> Vec<Topic> {
-        let kinds = [Kind::Channel, Kind::Pattern, Kind::Shard].into_iter();
-        kinds
-            .flat_map(|kind| {
-                let names = mem::take(self.of_mut(kind));
-                names.into_keys().map(move |name| Topic::new(kind, name))
-            })
-            .collect()
+    /// Takes so many out.
+    pub(super) fn take(&mut self, count: usize) -> Vec<Topic> {
+        let mut taken = Vec::new();
+        for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
+            let names = self.of_mut(kind);
+            while taken.len() < count
+                && let Some((name, _)) = names.pop_first()
+            {
+                taken.push(Topic::new(kind, name));
+            }
+        }
+        taken
+    }
+
+    /// Takes everything out, for good.
+    pub(super) fn end(&mut self) -> Vec<Topic> {
+        self.over = true;
+        self.take(usize::MAX)
+    }
+
+    /// Whether nothing is added any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
     }
 
     /// Has CLIENT LIST tell of it.
@@ -159,7 +174,8 @@ mod tests {
         assert_eq!(subscribed.names(Kind::Channel), ["asked again", "stands"]);
         subscribed.confirm(&topics, third);
         assert_eq!(subscribed.take_back(&topics, third), []);
-        assert_eq!(subscribed.take_all().len(), 2);
-        assert!(!subscribed.is_any());
+        assert_eq!(subscribed.take(1), [topic("asked again")]);
+        assert_eq!(subscribed.end(), [topic("stands")]);
+        assert!(!subscribed.is_any() && subscribed.is_over());
     }
 }

@@ -4,14 +4,15 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::LocalBoxFuture;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::SessionContext;
 use super::state::State;
 use super::subscribed::Subscribed;
+use super::{SessionContext, SessionLimits};
 use crate::clients::Client;
 use crate::command::Spec;
 use crate::mailbox::Mail;
@@ -19,7 +20,7 @@ use crate::proxy::Answer;
 use crate::pubsub::Hub;
 use crate::resp::Resp;
 use crate::resp::encode;
-use crate::resp::request::Request;
+use crate::resp::request::{OwnedRequest, Request};
 use crate::upstream::{Kind, Readiness, Topic, Wanted};
 
 /// The subscriptions of one session. They end with it.
@@ -30,6 +31,47 @@ pub(super) struct Subscriber {
     /// Shared with the confirmations that are still to come.
     subscribed: Rc<RefCell<Subscribed>>,
 }
+
+/// A request to subscribe, until it is confirmed or taken back.
+struct Beginning {
+    hub: Arc<Hub>,
+    client: Arc<Client>,
+    subscribed: Rc<RefCell<Subscribed>>,
+    /// The number of the request.
+    number: u64,
+    terms: Terms,
+    /// What was added so far, by what was added in one turn.
+    wanted: Vec<Wanted>,
+    confirmation: BytesMut,
+}
+
+/// What holds for a request to subscribe.
+#[derive(Clone, Copy)]
+struct Terms {
+    kind: Kind,
+    resp: Resp,
+    limits: SessionLimits,
+}
+
+/// A request to unsubscribe.
+struct Ending {
+    hub: Arc<Hub>,
+    client: Arc<Client>,
+    subscribed: Rc<RefCell<Subscribed>>,
+    kind: Kind,
+    resp: Resp,
+}
+
+/// What is unsubscribed from.
+enum Names {
+    /// All there was.
+    All(Vec<Bytes>),
+    /// What the request names.
+    Asked(OwnedRequest),
+}
+
+/// So many names are looked at before others get their turn.
+const NAMES_AT_ONCE: usize = 256;
 
 /// Answers SUBSCRIBE, UNSUBSCRIBE and their like. The session goes on with the next request meanwhile: whoever sends
 /// many of them does not wait for each.
@@ -50,7 +92,6 @@ pub(super) fn answer(
     };
     if spec.name.ends_with("unsubscribe") {
         let answer = subscriber.unsubscribe(kind, request, resp);
-        subscriber.subscribed.borrow().show(client);
         if !subscriber.is_subscribed() {
             modes.subscriber = None;
         }
@@ -59,9 +100,7 @@ pub(super) fn answer(
     if let Some(wait) = context.proxy.wait_for_upstream() {
         return wait;
     }
-    let answer = subscriber.subscribe(kind, request, resp, context);
-    subscriber.subscribed.borrow().show(client);
-    answer
+    subscriber.subscribe(kind, request, resp, context)
 }
 
 /// What a client of RESP2 that is subscribed gets for a request: it can tell a reply from a message only if there are
@@ -108,114 +147,268 @@ impl Subscriber {
     /// Subscribes at once, so that nothing is missed, and confirms it when it stands upstream; what does not come to
     /// stand there is taken back.
     fn subscribe(
-        &mut self,
+        &self,
         kind: Kind,
         request: &Request<'_>,
         resp: Resp,
         context: &SessionContext,
     ) -> Answer<'static> {
-        let wanted = match self.want(kind, request, context) {
-            Ok(wanted) => wanted,
-            Err(error) => return Answer::Now(encode::error_reply(error)),
+        let mut beginning = Beginning {
+            hub: self.hub.clone(),
+            client: self.client.clone(),
+            subscribed: self.subscribed.clone(),
+            number: self.subscribed.borrow_mut().begin(),
+            terms: Terms { kind, resp, limits: context.limits },
+            wanted: Vec::new(),
+            confirmation: BytesMut::new(),
         };
-        let mut subscribed = self.subscribed.borrow_mut();
-        let number = subscribed.begin();
-        let mut new = Vec::new();
-        let mut confirmation = BytesMut::new();
-        for topic in wanted.topics() {
-            if subscribed.add(topic, number) {
-                new.push(topic.clone());
-            }
-            write(&mut confirmation, &subscribed, kind, "subscribe", Some(&topic.name), resp);
+        let names = request.len() - 1;
+        if names > NAMES_AT_ONCE {
+            let request = request.to_owned();
+            return Answer::Confirmation(Box::pin(async move {
+                for first in (0..names).step_by(NAMES_AT_ONCE) {
+                    if let Err(error) = beginning.add(request.as_request().args().skip(1 + first)) {
+                        beginning.take_back().await;
+                        return encode::error_reply(error);
+                    }
+                    yield_now().await;
+                }
+                beginning.finish().await
+            }));
         }
-        drop(subscribed);
-        self.hub.subscribe(&self.client, &new);
-        let (hub, client, subscribed) = (self.hub.clone(), self.client.clone(), self.subscribed.clone());
-        let timeout = context.limits.subscribe_timeout;
-        let deadline = Instant::now() + timeout;
-        Answer::Confirmation(Box::pin(async move {
-            let Err(error) = stand(&wanted, deadline, timeout).await else {
-                subscribed.borrow_mut().confirm(wanted.topics(), number);
-                return confirmation.freeze();
-            };
-            let mut subscribed = subscribed.borrow_mut();
-            hub.unsubscribe(&client, &subscribed.take_back(wanted.topics(), number));
-            subscribed.show(&client);
-            error
-        }))
-    }
-
-    /// Begins to want what the request names.
-    fn want(&self, kind: Kind, request: &Request<'_>, context: &SessionContext) -> Result<Wanted, String> {
-        let names = request.args().skip(1);
-        let topics: Vec<Topic> = names.map(|name| Topic::new(kind, Bytes::copy_from_slice(name))).collect();
-        let subscribed = self.subscribed.borrow();
-        let new: BTreeSet<&Topic> = topics.iter().filter(|topic| !subscribed.contains(topic)).collect();
-        let max = context.limits.subscriptions_max;
-        if subscribed.len() + new.len() > max {
-            return Err(format!(
-                "ERR nearside: a client may have {max} subscriptions (pubsub_subscriptions_max)"
-            ));
+        match beginning.add(request.args().skip(1)) {
+            Ok(()) => Answer::Confirmation(Box::pin(beginning.finish())),
+            Err(error) => Answer::Now(encode::error_reply(error)),
         }
-        let max = context.limits.patterns_max;
-        if kind == Kind::Pattern && subscribed.patterns() + new.len() > max {
-            return Err(format!("ERR nearside: a client may have {max} patterns (pubsub_patterns_max)"));
-        }
-        self.hub.feed().want(topics).ok_or_else(|| {
-            "ERR nearside: too many different channels and patterns are subscribed to (pubsub_names_max)"
-                .to_owned()
-        })
     }
 
     /// Ends what the request names. The confirmation goes to the mailbox: what came before the end is in it already.
-    fn unsubscribe(&mut self, kind: Kind, request: &Request<'_>, resp: Resp) -> Answer<'static> {
-        let mut subscribed = self.subscribed.borrow_mut();
-        let names: Vec<Bytes> = match request.len() {
-            1 => subscribed.names(kind),
-            _ => request.args().skip(1).map(Bytes::copy_from_slice).collect(),
+    fn unsubscribe(&self, kind: Kind, request: &Request<'_>, resp: Resp) -> Answer<'static> {
+        let names = match request.len() {
+            1 => Names::All(self.subscribed.borrow().names(kind)),
+            _ => Names::Asked(request.to_owned()),
         };
-        let mut ended = Vec::new();
-        let mut confirmation = BytesMut::new();
-        for name in &names {
-            let topic = Topic::new(kind, name.clone());
-            if subscribed.remove(&topic) {
-                ended.push(topic);
+        let ending = Ending {
+            hub: self.hub.clone(),
+            client: self.client.clone(),
+            subscribed: self.subscribed.clone(),
+            kind,
+            resp,
+        };
+        let count = names.len();
+        if count <= NAMES_AT_ONCE {
+            ending.end(&names, 0);
+            return Answer::Mailed;
+        }
+        Answer::Later(Box::pin(async move {
+            for first in (0..count).step_by(NAMES_AT_ONCE) {
+                ending.end(&names, first);
+                yield_now().await;
             }
-            write(&mut confirmation, &subscribed, kind, "unsubscribe", Some(name), resp);
-        }
-        if names.is_empty() {
-            write(&mut confirmation, &subscribed, kind, "unsubscribe", None, resp);
-        }
-        self.hub.unsubscribe(&self.client, &ended);
-        self.client.mailbox.put(Mail::Behind(confirmation.freeze()));
-        Answer::Mailed
+            // What there is to say went to the mailbox.
+            Bytes::new()
+        }))
     }
 }
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        let topics = self.subscribed.borrow_mut().take_all();
+        let topics = self.subscribed.borrow_mut().end();
         if !topics.is_empty() {
             self.hub.unsubscribe(&self.client, &topics);
         }
     }
 }
 
-/// Waits until what is wanted stands upstream; the error reply if it does not.
-async fn stand(wanted: &Wanted, deadline: Instant, timeout: Duration) -> Result<(), Bytes> {
-    loop {
-        match wanted.readiness() {
-            Readiness::Ready => return Ok(()),
-            Readiness::Failed(error) => return Err(error),
-            Readiness::NotYet if Instant::now() >= deadline => {
-                return Err(encode::error_reply(format!(
-                    "ERR nearside: the upstream did not confirm the subscription within {} ms \
-                     (upstream_request_timeout)",
-                    timeout.as_millis()
-                )));
+/// Whether a request about subscriptions is so large that others have to get their turn while it is worked on: nothing else
+/// of its session is, then.
+pub(super) fn is_large(spec: &Spec, request: &Request<'_>, state: &State) -> bool {
+    let all = || {
+        let subscriber = state.modes.as_ref().and_then(|modes| modes.subscriber.as_ref());
+        subscriber.map_or(0, |subscriber| subscriber.subscribed.borrow().len())
+    };
+    let names =
+        if request.len() == 1 && spec.name.ends_with("unsubscribe") { all() } else { request.len() - 1 };
+    names > NAMES_AT_ONCE
+}
+
+/// Ends very many subscriptions of a session that is to have none, without a word to its client. Others get their turn
+/// meanwhile; `None` if there are so few that nobody waits for long.
+pub(super) fn leave(state: &State) -> Option<LocalBoxFuture<'static, ()>> {
+    let subscriber = state.modes.as_ref()?.subscriber.as_ref()?;
+    if subscriber.subscribed.borrow().len() <= NAMES_AT_ONCE {
+        return None;
+    }
+    let Subscriber { hub, client, subscribed } = subscriber;
+    let (hub, client, subscribed) = (hub.clone(), client.clone(), subscribed.clone());
+    Some(Box::pin(async move {
+        loop {
+            let topics = subscribed.borrow_mut().take(NAMES_AT_ONCE);
+            if topics.is_empty() {
+                return;
             }
-            Readiness::NotYet => wanted.decided(deadline).await,
+            hub.unsubscribe(&client, &topics);
+            yield_now().await;
         }
+    }))
+}
+
+// === impl Beginning ===
+
+impl Beginning {
+    /// Subscribes to the first of `names`, as many as are looked at in one turn.
+    ///
+    /// # Errors
+    /// They are too many; nothing of them was done.
+    fn add<'a>(&mut self, names: impl Iterator<Item = &'a [u8]>) -> Result<(), String> {
+        let Terms { kind, resp, limits } = self.terms;
+        let names = names.take(NAMES_AT_ONCE);
+        let topics: Vec<Topic> = names.map(|name| Topic::new(kind, Bytes::copy_from_slice(name))).collect();
+        let mut subscribed = self.subscribed.borrow_mut();
+        if subscribed.is_over() {
+            // Nobody reads it.
+            return Err(String::new());
+        }
+        let new: BTreeSet<&Topic> = topics.iter().filter(|topic| !subscribed.contains(topic)).collect();
+        let max = limits.subscriptions_max;
+        if subscribed.len() + new.len() > max {
+            return Err(format!(
+                "ERR nearside: a client may have {max} subscriptions (pubsub_subscriptions_max)"
+            ));
+        }
+        let max = limits.patterns_max;
+        if kind == Kind::Pattern && subscribed.patterns() + new.len() > max {
+            return Err(format!("ERR nearside: a client may have {max} patterns (pubsub_patterns_max)"));
+        }
+        let wanted = self.hub.feed().want(topics).ok_or_else(|| {
+            "ERR nearside: too many different channels and patterns are subscribed to (pubsub_names_max)"
+                .to_owned()
+        })?;
+        let mut new = Vec::new();
+        for topic in wanted.topics() {
+            if subscribed.add(topic, self.number) {
+                new.push(topic.clone());
+            }
+            write(&mut self.confirmation, &subscribed, kind, "subscribe", Some(&topic.name), resp);
+        }
+        subscribed.show(&self.client);
+        drop(subscribed);
+        self.hub.subscribe(&self.client, &new);
+        self.wanted.push(wanted);
+        Ok(())
+    }
+
+    /// The confirmation, once all of it stands; the error if it does not.
+    async fn finish(mut self) -> Bytes {
+        if let Err(error) = self.stand().await {
+            self.take_back().await;
+            return error;
+        }
+        for wanted in std::mem::take(&mut self.wanted) {
+            self.subscribed.borrow_mut().confirm(wanted.topics(), self.number);
+            drop(wanted);
+            if self.is_large() {
+                yield_now().await;
+            }
+        }
+        self.confirmation.freeze()
+    }
+
+    /// Takes back what waits for this request.
+    async fn take_back(&mut self) {
+        for wanted in std::mem::take(&mut self.wanted) {
+            let mut subscribed = self.subscribed.borrow_mut();
+            self.hub.unsubscribe(&self.client, &subscribed.take_back(wanted.topics(), self.number));
+            subscribed.show(&self.client);
+            drop((subscribed, wanted));
+            if self.is_large() {
+                yield_now().await;
+            }
+        }
+    }
+
+    /// Waits until what is wanted stands upstream, all of it at the same time; the error reply if it does not.
+    async fn stand(&self) -> Result<(), Bytes> {
+        let timeout = self.terms.limits.subscribe_timeout;
+        let deadline = Instant::now() + timeout;
+        let mut waited = true;
+        while std::mem::take(&mut waited) {
+            for wanted in &self.wanted {
+                loop {
+                    match wanted.readiness() {
+                        Readiness::Ready => break,
+                        Readiness::Failed(error) => return Err(error),
+                        Readiness::NotYet if Instant::now() >= deadline => {
+                            return Err(encode::error_reply(format!(
+                                "ERR nearside: the upstream did not confirm the subscription within {} ms \
+                                 (upstream_request_timeout)",
+                                timeout.as_millis()
+                            )));
+                        }
+                        Readiness::NotYet => {
+                            waited = true;
+                            wanted.decided(deadline).await;
+                        }
+                    }
+                }
+                if self.is_large() {
+                    yield_now().await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_large(&self) -> bool {
+        self.wanted.len() > 1
+    }
+}
+
+// === impl Names ===
+
+impl Names {
+    fn len(&self) -> usize {
+        match self {
+            Names::All(names) => names.len(),
+            Names::Asked(request) => request.as_request().len() - 1,
+        }
+    }
+
+    /// Those from number `first` on that are looked at in one turn.
+    fn from(&self, first: usize) -> Vec<Bytes> {
+        match self {
+            Names::All(names) => names.iter().skip(first).take(NAMES_AT_ONCE).cloned().collect(),
+            Names::Asked(request) => {
+                let request = request.as_request();
+                let names = request.args().skip(1 + first).take(NAMES_AT_ONCE);
+                names.map(Bytes::copy_from_slice).collect()
+            }
+        }
+    }
+}
+
+// === impl Ending ===
+
+impl Ending {
+    /// Ends the subscriptions to those names from number `first` on that are looked at in one turn.
+    fn end(&self, names: &Names, first: usize) {
+        let Ending { kind, resp, .. } = *self;
+        let mut subscribed = self.subscribed.borrow_mut();
+        let mut ended = Vec::new();
+        let mut confirmation = BytesMut::new();
+        for name in names.from(first) {
+            let topic = Topic::new(kind, name);
+            let was_there = subscribed.remove(&topic);
+            write(&mut confirmation, &subscribed, kind, "unsubscribe", Some(&topic.name), resp);
+            ended.extend(was_there.then_some(topic));
+        }
+        if names.len() == 0 {
+            write(&mut confirmation, &subscribed, kind, "unsubscribe", None, resp);
+        }
+        subscribed.show(&self.client);
+        drop(subscribed);
+        self.hub.unsubscribe(&self.client, &ended);
+        self.client.mailbox.put(Mail::Behind(confirmation.freeze()));
     }
 }
 

@@ -163,8 +163,8 @@ impl Link {
     /// Queues what the ledger wants to be sent. Behind each command goes a [`FENCE`]: what comes before its answer is about
     /// the command, and all that it subscribed to stands by then.
     fn take_commands(&self, out: &mut WriteQueue) {
-        let commands = self.feed.ledger().take_commands(self.index, clock::now());
-        for command in commands {
+        let next = || self.feed.ledger().take_commands(self.index, clock::now());
+        for command in std::iter::from_fn(next).flatten() {
             out.push(&written(&command));
             out.push(&encode::request(&FENCE));
         }

@@ -145,27 +145,31 @@ impl Ledger {
         close
     }
 
-    /// What is to be sent to `node` now, as far as it may be.
-    pub(in crate::upstream::feed) fn take_commands(&mut self, node: NodeIndex, now: Nanos) -> Vec<Command> {
-        let mut commands = Vec::new();
-        while let Some(link) = self.links.get_mut(&node) {
-            if link.dirty.is_empty() || link.in_flight.len() >= BATCHES_IN_FLIGHT_MAX {
-                break;
-            }
-            if link.in_flight.is_empty() {
-                link.apart.retain(|topic| link.dirty.contains(topic));
-            }
-            let topics: Vec<Topic> = link.dirty.iter().take(TOPICS_AT_ONCE_MAX).cloned().collect();
-            for topic in &topics {
-                link.dirty.remove(topic);
-            }
-            for ((subscribes, ..), topics) in self.sorted(node, topics) {
-                let command = Command { subscribes, topics };
-                self.note_sent(node, &command, now);
-                commands.push(command);
-            }
+    /// What is to be sent to `node` next, of so many topics that nobody waits for the ledger for long; `None` when nothing is
+    /// to be sent, or nothing may be yet.
+    pub(in crate::upstream::feed) fn take_commands(
+        &mut self,
+        node: NodeIndex,
+        now: Nanos,
+    ) -> Option<Vec<Command>> {
+        let link = self.links.get_mut(&node)?;
+        if link.dirty.is_empty() || link.in_flight.len() >= BATCHES_IN_FLIGHT_MAX {
+            return None;
         }
-        commands
+        if link.in_flight.is_empty() {
+            link.apart.retain(|topic| link.dirty.contains(topic));
+        }
+        let topics: Vec<Topic> = link.dirty.iter().take(TOPICS_AT_ONCE_MAX).cloned().collect();
+        for topic in &topics {
+            link.dirty.remove(topic);
+        }
+        let mut commands = Vec::new();
+        for ((subscribes, ..), topics) in self.sorted(node, topics) {
+            let command = Command { subscribes, topics };
+            self.note_sent(node, &command, now);
+            commands.push(command);
+        }
+        Some(commands)
     }
 
     /// What has to be done about `topics` on `node`, sorted into commands.

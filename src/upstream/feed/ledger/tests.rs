@@ -36,7 +36,7 @@ impl World {
         }
         let mut told = Vec::new();
         for node in self.nodes {
-            for command in self.ledger.take_commands(node, 0) {
+            for command in taken(&mut self.ledger, node) {
                 told.push((node, command));
                 self.ledger.done(node);
             }
@@ -51,6 +51,11 @@ fn topic(kind: Kind, name: &'static str) -> Topic {
 
 fn command(subscribes: bool, topic: &Topic) -> Command {
     Command { subscribes, topics: vec![topic.clone()] }
+}
+
+/// All that is to be sent to a node now.
+fn taken(ledger: &mut Ledger, node: NodeIndex) -> Vec<Command> {
+    std::iter::from_fn(|| ledger.take_commands(node, 0)).flatten().collect()
 }
 
 #[test]
@@ -89,7 +94,7 @@ fn what_a_node_was_not_told_or_has_not_answered_is_changing() {
     assert!(!changing(&world), "it stands");
     world.ledger.release(topics);
     assert!(changing(&world), "the node was not told that it ended");
-    assert_eq!(world.ledger.take_commands(owner, 0), [command(false, &foo)]);
+    assert_eq!(taken(&mut world.ledger, owner), [command(false, &foo)]);
     assert!(changing(&world), "the node has not answered");
     assert!(!world.ledger.is_changing(|topic| topic.name == "bar"), "another topic");
     world.ledger.done(owner);
@@ -157,11 +162,11 @@ fn what_is_refused_together_is_asked_for_one_by_one() {
     world.ledger.hold(&[open.clone(), closed.clone()]);
     world.ledger.take_new().into_iter().for_each(|(node, _)| world.ledger.enter(node, Phase::Up));
     let error = Bytes::from_static(b"-NOPERM no\r\n");
-    assert_eq!(world.ledger.take_commands(owner, 0).len(), 1);
+    assert_eq!(taken(&mut world.ledger, owner).len(), 1);
     world.ledger.refused(owner, error.clone());
     world.ledger.done(owner);
     assert_eq!(world.ledger.standing(&closed), Standing::Waits);
-    for command in world.ledger.take_commands(owner, 0) {
+    for command in taken(&mut world.ledger, owner) {
         if command.topics == [closed.clone()] {
             world.ledger.refused(owner, error.clone());
         }
@@ -182,9 +187,9 @@ fn only_so_much_is_sent_before_it_was_answered() {
     world.ledger.take_new();
     let owner = world.nodes[2];
     let sent = |commands: &[Command]| commands.iter().map(|command| command.topics.len()).sum::<usize>();
-    let first = world.ledger.take_commands(owner, 0);
+    let first = taken(&mut world.ledger, owner);
     assert_eq!((first.len(), sent(&first)), (BATCHES_IN_FLIGHT_MAX, 64 * TOPICS_AT_ONCE_MAX));
-    assert_eq!(world.ledger.take_commands(owner, 0), []);
+    assert_eq!(taken(&mut world.ledger, owner), []);
     world.ledger.done(owner);
-    assert_eq!(world.ledger.take_commands(owner, 0).len(), 1);
+    assert_eq!(taken(&mut world.ledger, owner).len(), 1);
 }
