@@ -173,26 +173,28 @@ impl Connection {
         if self.intake == Intake::Skipping {
             return Ok(());
         }
-        let next = if self.rest.len() > SMALL_BYTES && self.scanner.may_end_within(self.rest.len()) {
-            // Whoever needs a large request for longer shares it with nobody, and need not copy it.
-            let shared = Bytes::from(std::mem::take(&mut self.rest));
-            let walked = walk(&mut self.scanner, &shared, Some(&shared), &mut self.out, ahead, handle)?;
-            self.rest = if walked.at == 0 { shared.into() } else { shared[walked.at..].to_vec() };
-            walked.next
-        } else {
-            let walked = walk(&mut self.scanner, &self.rest, None, &mut self.out, ahead, handle)?;
-            if walked.at == self.rest.len() {
-                self.rest = Vec::new();
-            } else {
-                self.rest.drain(..walked.at);
-            }
-            walked.next
-        };
+        // Whoever needs a large request for longer shares it with nobody, and need not copy it.
+        let large = self.rest.len() > SMALL_BYTES && self.scanner.may_end_within(self.rest.len());
+        let shared = large.then(|| Bytes::from(std::mem::take(&mut self.rest)));
+        let bytes = shared.as_deref().unwrap_or(&self.rest);
+        let Walked { at, next } =
+            walk(&mut self.scanner, bytes, shared.as_ref(), &mut self.out, ahead, handle)?;
+        match shared {
+            Some(shared) if at == 0 => self.rest = shared.into(),
+            Some(shared) => self.rest = shared[at..].to_vec(),
+            None if at == self.rest.len() => self.rest = Vec::new(),
+            None => drop(self.rest.drain(..at)),
+        }
         self.go_on(next)
     }
 
     /// Makes room for what the rest begins with, or has it skipped.
+    #[inline]
     fn go_on(&mut self, next: Next) -> Result<(), Ended> {
+        if matches!(next, Next::Later) { Ok(()) } else { self.go_on_with_half(next) }
+    }
+
+    fn go_on_with_half(&mut self, next: Next) -> Result<(), Ended> {
         match next {
             Next::Later => Ok(()),
             Next::TooLarge(bytes) => self.skip(bytes, "request_bytes_max"),
@@ -377,24 +379,48 @@ fn walk(
             ahead(&bytes[at..]);
         }
         walked += 1;
-        // No closure makes the request: a hit would pay for one more call.
-        let (place, raw) = (at..at + length, &bytes[at..at + length]);
-        let flow = match (scanned, shared.filter(|_| length > SMALL_BYTES)) {
-            (Scan::Request(_), None) => handle(Request::new(raw, scanner.args(), &OnceCell::new()), out),
-            (Scan::LargeRequest(_, args), None) => handle(Request::new(raw, &args, &OnceCell::new()), out),
-            (Scan::Request(_), Some(shared)) => {
-                handle(OwnedRequest::shared(shared.slice(place), scanner.args()).as_request(), out)
+        let raw = &bytes[at..at + length];
+        let (copy, made);
+        let request = match scanned {
+            // Nearly all are.
+            Scan::Request(_) if shared.is_none() || length <= SMALL_BYTES => {
+                copy = OnceCell::new();
+                Request::new(raw, scanner.args(), &copy)
             }
-            (Scan::LargeRequest(_, args), Some(shared)) => {
-                handle(OwnedRequest::shared(shared.slice(place), &args).as_request(), out)
-            }
-            (Scan::Inline(_, request), _) => handle(request.as_request(), out),
-            (Scan::Incomplete | Scan::TooLarge(_) | Scan::Nothing(_), _) => Flow::Next,
+            scanned => match other(scanned, scanner, raw, shared) {
+                Some(request) => {
+                    made = request;
+                    made.as_request()
+                }
+                None => {
+                    at += length;
+                    continue;
+                }
+            },
         };
-        match flow {
+        // There is one call, so that it is none: what is done with a request stands here.
+        match handle(request, out) {
             Flow::Next => at += length,
             Flow::Pause => return Ok(Walked { at: at + length, next: Next::Later }),
             Flow::Again => return Ok(Walked { at, next: Next::Later }),
         }
+    }
+}
+
+/// A request that is not shown where it was read: it is `shared`, came inline, or has very many arguments.
+#[cold]
+fn other(
+    scanned: Scan,
+    scanner: &RequestScanner,
+    raw: &[u8],
+    shared: Option<&Bytes>,
+) -> Option<OwnedRequest> {
+    let shared = shared.filter(|_| raw.len() > SMALL_BYTES);
+    let whole = || shared.map_or_else(|| Bytes::copy_from_slice(raw), |shared| shared.slice_ref(raw));
+    match scanned {
+        Scan::Request(_) => Some(OwnedRequest::shared(whole(), scanner.args())),
+        Scan::LargeRequest(_, args) => Some(OwnedRequest::shared(whole(), &args)),
+        Scan::Inline(_, request) => Some(request),
+        Scan::Incomplete | Scan::TooLarge(_) | Scan::Nothing(_) => None,
     }
 }

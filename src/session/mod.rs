@@ -286,7 +286,6 @@ impl Session {
                 Ok(room) => room,
                 Err(end) => return Poll::Ready(end),
             };
-            self.count_held();
             if self.state.leaving && self.pipeline.is_empty() && self.connection.out.is_empty() {
                 return Poll::Ready(End::Done);
             }
@@ -294,10 +293,12 @@ impl Session {
                 if !self.deadlines.is_quiet(self.connection.has_half()) && self.is_late(cx) {
                     continue;
                 }
+                self.count_held();
                 return Poll::Pending;
             }
             batches += u32::from(taken || room);
             if batches == BATCHES_PER_TURN {
+                self.count_held();
                 give_way(cx);
                 return Poll::Pending;
             }
@@ -475,7 +476,7 @@ impl Session {
             if connection.has_rest() { connection.walk_rest(&mut ahead, &mut handle) } else { Ok(()) };
         if result.is_ok() && !put_off.get() {
             // At most half a request is left: more is needed from the socket.
-            match connection.poll_requests(cx, ahead, handle) {
+            match connection.poll_requests(cx, &mut ahead, &mut handle) {
                 Poll::Ready(read) => result = read,
                 Poll::Pending => return Ok(clock.get().is_some()),
             }
@@ -551,7 +552,7 @@ fn output_bound(state: &State, context: &SessionContext) -> ReplyBound {
 }
 
 /// Answers one request, or gives the answer its place.
-#[inline]
+#[inline(always)]
 fn serve(
     context: &SessionContext,
     state: &mut State,
@@ -597,16 +598,17 @@ fn serve(
                     let bound = output_bound(state, context);
                     context.proxy.fan_out(spec, join, &request, caller, bound)
                 }
-                class @ (Class::EveryPrimary(_) | Class::Script(_) | Class::AnyNode)
-                    if context.proxy.may_overtake(spec, &request) =>
-                {
-                    state.alone = true;
-                    if !pipeline.is_empty() {
-                        return Flow::Again;
+                class => {
+                    if matches!(class, Class::EveryPrimary(_) | Class::Script(_) | Class::AnyNode)
+                        && context.proxy.may_overtake(spec, &request)
+                    {
+                        state.alone = true;
+                        if !pipeline.is_empty() {
+                            return Flow::Again;
+                        }
                     }
                     context.proxy.call(spec, class, &request, caller)
                 }
-                class => context.proxy.call(spec, class, &request, caller),
             },
         },
         Err(Fault::Unknown) if is_http(&request) => {
