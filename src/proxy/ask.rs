@@ -17,7 +17,9 @@ pub type Asked = LocalBoxFuture<'static, Result<Bytes, Bytes>>;
 impl Proxy {
     /// Takes note of what a node answered to a command of the daemon's own that needs `right`. Whether it refused it.
     pub(super) fn is_refused(&self, node: Option<NodeIndex>, right: Right, reply: &[u8]) -> bool {
-        node.is_some_and(|node| self.upstream.shared().rights.judge(&self.upstream.node(node), right, reply))
+        let rights = &self.upstream.shared().rights;
+        rights.may_change(reply)
+            && node.is_some_and(|node| rights.judge(&self.upstream.node(node), right, reply))
     }
 
     /// Asks any server something that changes nothing.

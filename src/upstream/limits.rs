@@ -41,6 +41,8 @@ pub(super) struct NodeLimits {
     output: Option<u64>,
     /// Bytes of all clients together, if the connection may be ended for that: `maxmemory-clients`.
     memory: Option<u64>,
+    /// What is not larger goes beyond none of those on what is sent; `None` where there are none.
+    harmless: Option<u64>,
 }
 
 /// What a node would hang up on. `Display` is the text of the error reply from where the node is named.
@@ -103,6 +105,8 @@ impl NodeLimits {
         if !exempted.starts_with(b"+") {
             limits.memory = of_clients.and_then(|value| share(value, maxmemory));
         }
+        let least = [limits.bulk, limits.query, limits.memory].into_iter().flatten().min();
+        limits.harmless = least.map(|bytes| bytes.saturating_sub(READ_AHEAD_BYTES));
         limits
     }
 
@@ -114,11 +118,7 @@ impl NodeLimits {
     /// What the node would hang up on if it were sent `bytes`, which may be a transaction.
     #[inline]
     pub(super) fn excess(&self, bytes: &[u8], transaction: bool) -> Option<Excess> {
-        let least = [self.bulk, self.query, self.memory].into_iter().flatten().min()?;
-        if bytes.len() as u64 + READ_AHEAD_BYTES <= least {
-            return None;
-        }
-        self.excess_in(bytes, transaction)
+        if bytes.len() as u64 <= self.harmless? { None } else { self.excess_in(bytes, transaction) }
     }
 
     #[cold]

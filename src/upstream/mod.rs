@@ -561,6 +561,7 @@ impl Upstream {
         self.lanes_to(&mut self.lanes.borrow_mut(), index).main().clone()
     }
 
+    #[inline]
     fn lanes_to<'a>(
         self: &Rc<Upstream>,
         lanes: &'a mut Vec<Option<Lanes>>,

@@ -93,10 +93,10 @@ pub struct Rights {
 impl Rights {
     /// Takes note of what `node` answered to the command that needs `right`. Whether it refused it.
     pub fn judge(&self, node: &NodeId, right: Right, reply: &[u8]) -> bool {
-        let refused = is_refusal(reply);
-        if !refused && self.count.load(Ordering::Relaxed) == 0 {
+        if !self.may_change(reply) {
             return false;
         }
+        let refused = is_refusal(reply);
         let mut missing = self.lock();
         match missing.entry((node.clone(), right)) {
             Entry::Vacant(entry) if refused => {
@@ -113,6 +113,12 @@ impl Rights {
         }
         self.count.store(missing.len(), Ordering::Relaxed);
         refused
+    }
+
+    /// Whether [`Rights::judge`] would have anything to take note of: a refusal, or the end of one.
+    #[inline]
+    pub fn may_change(&self, reply: &[u8]) -> bool {
+        reply.first() == Some(&b'-') || self.count.load(Ordering::Relaxed) > 0
     }
 
     /// Whether `node` has refused this a moment ago, so that it need not be asked now.

@@ -122,8 +122,13 @@ impl Suspects {
     }
 
     /// How many commands that `node` redirected wait here, and their bytes: they are in flight.
+    #[inline]
     pub(super) fn load(&self, node: NodeIndex) -> (usize, usize) {
         let held = self.held.borrow();
+        // As a rule there are none.
+        if held.is_empty() {
+            return (0, 0);
+        }
         let waiting = held.iter().filter(|suspect| suspect.node == node).filter_map(|suspect| {
             if let Then::Send(waiting, _) = &suspect.then { Some(waiting.call.bytes.len()) } else { None }
         });

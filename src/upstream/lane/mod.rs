@@ -265,6 +265,7 @@ impl Lane {
     }
 
     /// What is wrong with a command, or a transaction, that the node would hang up on, as far as is known.
+    #[inline]
     pub(super) fn too_large(&self, call: &Call, transaction: bool) -> Option<Failure> {
         let excess = self.state.borrow().limits.excess(&call.bytes, transaction)?;
         Some(excess.at(self.node.clone()))
