@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, join_all};
 
 use super::forward::{Reach, keys_of};
+use super::many_keys::has_many;
 use super::{Proxy, Route};
 use crate::clock::{self, Nanos};
 use crate::command::Flags;
@@ -54,7 +55,8 @@ impl Proxy {
         request: &Request<'_>,
         now: Nanos,
     ) -> Option<LocalBoxFuture<'static, ()>> {
-        if !route.flags.has(Flags::GROWS) {
+        // Of many keys the sizes are not asked for: together they may be anything.
+        if !route.flags.has(Flags::GROWS) || has_many(route, request) {
             return None;
         }
         let slot = self.slot_of(route, request).ok()??;
@@ -121,6 +123,9 @@ impl Proxy {
 
     #[cold]
     fn is_small(&self, route: Route, request: &Request<'_>, limit: u64, now: Nanos) -> bool {
+        if has_many(route, request) {
+            return false;
+        }
         let (keys, sizes) = (keys_of(route, request), self.sizes.borrow());
         let sizes = keys.iter().map(|key| sizes.get(key, now).unwrap_or(u64::MAX));
         sizes.fold(0, u64::saturating_add) <= limit / PART

@@ -92,9 +92,11 @@ impl Proxy {
             return wait;
         }
         caller.own_writes.note_sent();
-        let spread = |request| spec.keys.positions(request).is_ok() && !has_one_slot(spec, request);
-        if slices::is_large(request, join) && (join == Join::Mget || spread(request)) {
-            return self.in_slices(spec, join, request, caller, bound);
+        if slices::is_large(request, join) {
+            if join == Join::Mget || (spec.keys.positions(request).is_ok() && !has_one_slot(spec, request)) {
+                return self.in_slices(spec, join, request, caller, bound);
+            }
+            return self.forward(Route::of(spec), Reach::Named, request, caller);
         }
         self.fan_out_at_once(spec, join, request, caller, bound)
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::coverage::{self, Coverage, is_tracked};
 use super::default_ttl::Following;
+use super::many_keys::{ManyKeys, has_many};
 use super::own_writes::{Hold, Names, OwnRead, OwnWrite};
 use super::{Answer, Caller, Proxy, Route, render, stopped};
 use crate::command::Flags;
@@ -45,9 +46,18 @@ pub(super) struct Fence {
     node: Option<NodeIndex>,
 }
 
+/// A command on its way, or about to be.
+#[derive(Debug)]
+pub(super) enum Errand {
+    /// It was sent.
+    Begun(Begun),
+    /// It names many keys: it is sent when something was done about each.
+    ManyKeys(Box<ManyKeys>),
+}
+
 /// A command on its way, with all that has to happen before its reply may leave.
 #[derive(Debug)]
-pub(super) struct Errand {
+pub(super) struct Begun {
     proxy: Rc<Proxy>,
     sent: Sent,
     /// What gives its keys a time to live.
@@ -98,17 +108,37 @@ impl Proxy {
         bytes: Bytes,
         caller: Caller<'_>,
     ) -> Errand {
+        if !has_many(route, request) {
+            return Errand::Begun(self.begin(route, reach, to, request, bytes, caller));
+        }
+        let (hold, coverage) = (Hold::of(caller.own_writes), caller.coverage.cloned());
+        let (proxy, resp, request) = (self.clone(), caller.resp, request.to_owned());
+        let many = ManyKeys { proxy, route, reach, to, request, bytes, resp, coverage, hold };
+        Errand::ManyKeys(Box::new(many))
+    }
+
+    /// The same at once. Where there are many keys the session is held, so that nothing has to be known of each.
+    pub(super) fn begin(
+        self: &Rc<Proxy>,
+        route: Route,
+        reach: Reach,
+        to: Destination,
+        request: &Request<'_>,
+        bytes: Bytes,
+        caller: Caller<'_>,
+    ) -> Begun {
         let (bytes, due) = self.with_default_ttl(route, request, bytes);
         // What is stored has a short reply, and what gives it a time to live goes right behind it.
         let apart = due.is_none() && self.goes_apart(route, reach, to.slot, request, caller.now);
         let hold = apart.then(|| Hold::of(caller.own_writes));
-        let begin_write = || self.begin_write(keys_of(route, request), caller);
+        let keys = || if has_many(route, request) { Names::new() } else { keys_of(route, request) };
+        let begin_write = || self.begin_write(keys(), caller);
         let write = match reach {
             Reach::Anything => Some(begin_write().of_anything()),
             // What comes another way than the pushes is like a write to L1: nothing older is served behind it.
             Reach::Named => (route.may_write() || apart).then(begin_write),
         };
-        let read = write.is_none().then(|| self.begin_read(keys_of(route, request), caller)).flatten();
+        let read = write.is_none().then(|| self.begin_read(keys(), caller)).flatten();
         if let Some(read) = &read {
             read.keys().iter().for_each(|key| self.note(key, Why::Command));
         }
@@ -129,7 +159,7 @@ impl Proxy {
         let following = self.follow(&sent, to.slot, due, caller.own_writes);
         let fence = (reach == Reach::Anything).then(|| self.fence(to.slot, to.node));
         let (proxy, coverage) = (self.clone(), caller.coverage.cloned());
-        Errand { proxy, sent, following, fence, write, read, hold, coverage }
+        Begun { proxy, sent, following, fence, write, read, hold, coverage }
     }
 
     /// Sends a PING behind what was just sent to the owner of `slot`, or to `node`.
@@ -208,6 +238,18 @@ impl Proxy {
 
 impl Errand {
     /// Waits for the reply, and for all that must have happened before it leaves.
+    pub(super) async fn settle(self) -> Outcome {
+        match self {
+            Errand::Begun(begun) => begun.settle().await,
+            Errand::ManyKeys(many) => many.settle().await,
+        }
+    }
+}
+
+// === impl Begun ===
+
+impl Begun {
+    /// The same.
     pub(super) async fn settle(self) -> Outcome {
         let outcome = self.sent.reply.await.unwrap_or_else(stopped);
         coverage::note(self.coverage.as_ref(), is_tracked(&outcome));

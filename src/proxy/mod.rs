@@ -25,6 +25,7 @@ mod functions;
 mod held;
 mod learn;
 mod lifetime;
+mod many_keys;
 mod memory;
 mod own_writes;
 mod patience;

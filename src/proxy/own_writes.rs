@@ -183,6 +183,11 @@ impl OwnWrites {
         }
     }
 
+    /// Something in `slot` is written, whichever keys.
+    pub(super) fn note_written(&self, slot: Slot) {
+        self.written.note(slot);
+    }
+
     /// The slots that the session may have written to since it began.
     pub(super) fn written(&self) -> impl Iterator<Item = Slot> {
         self.written.slots()

@@ -36,6 +36,7 @@ mod launcher;
 mod log;
 mod lost_connection;
 mod many_clients;
+mod many_keys;
 mod memory_ceiling;
 mod monitor;
 mod node_failure;

@@ -1,0 +1,86 @@
+//! Commands on very many keys of one slot: carried out as a whole, and seen by whoever asks behind them.
+
+use nearside::dev::client::encode;
+use nearside::dev::{Client, Reply, Standalone};
+
+use crate::support::daemon::Daemon;
+use crate::support::servers::own_primaries;
+
+/// More than a command has whose keys are looked at in one go.
+const KEYS: usize = 3_000;
+
+fn names() -> Vec<String> {
+    (0..KEYS).map(|number| format!("{{t}}{number}")).collect()
+}
+
+fn request(name: &[&str], args: &[String]) -> Vec<u8> {
+    encode(&[name, &args.iter().map(String::as_str).collect::<Vec<_>>()].concat())
+}
+
+/// Reads them so often that they are hits.
+fn warm(client: &mut Client, keys: &[String], expected: &Reply) {
+    for _ in 0..3 {
+        for key in keys.iter().step_by(97) {
+            assert_eq!(client.command(&["GET", key]).unwrap(), *expected, "{key}");
+        }
+    }
+}
+
+#[test]
+fn what_is_asked_behind_a_command_on_many_keys_sees_it_and_so_do_others() {
+    let cluster = own_primaries(1);
+    let daemon = Daemon::before(&cluster);
+    daemon.until_tracked(1);
+    let (mut client, mut other) = (daemon.client(), daemon.client());
+    let keys = names();
+    let last = keys.last().unwrap();
+    let set = |client: &mut Client, other: &mut Client, value: &str| {
+        let pairs: Vec<String> = keys.iter().flat_map(|key| [key.clone(), value.to_owned()]).collect();
+        // One read is on its way before it, and two come behind it.
+        let before = encode(&["ECHO", "before"]);
+        let behind = [encode(&["GET", last]), encode(&["GET", &keys[0]])].concat();
+        client.send_raw(&[before, request(&["MSET"], &pairs), behind].concat()).unwrap();
+        assert_eq!(client.receive().unwrap(), Reply::bulk("before"));
+        assert!(client.receive().unwrap().is_ok());
+        assert_eq!(client.receive().unwrap(), Reply::bulk(value));
+        assert_eq!(client.receive().unwrap(), Reply::bulk(value));
+        for _ in 0..2 {
+            warm(client, &keys, &Reply::bulk(value));
+            warm(other, &keys, &Reply::bulk(value));
+        }
+    };
+    set(&mut client, &mut other, "1");
+    set(&mut client, &mut other, "2");
+    let number = |reply: Reply| reply.integer().unwrap() as usize;
+
+    let script = "for _, key in ipairs(KEYS) do redis.call('SET', key, 'script') end return #KEYS";
+    client.send_raw(&request(&["EVAL", script, &KEYS.to_string()], &keys)).unwrap();
+    assert_eq!(number(client.receive().unwrap()), KEYS);
+    warm(&mut client, &keys, &Reply::bulk("script"));
+    warm(&mut other, &keys, &Reply::bulk("script"));
+
+    client.send_raw(&request(&["EXISTS"], &keys)).unwrap();
+    assert_eq!(number(client.receive().unwrap()), KEYS);
+    client.send_raw(&[request(&["DEL"], &keys), encode(&["GET", last])].concat()).unwrap();
+    assert_eq!(number(client.receive().unwrap()), KEYS);
+    assert!(client.receive().unwrap().is_nil());
+    for key in keys.iter().step_by(97) {
+        assert!(other.command(&["GET", key]).unwrap().is_nil());
+    }
+    client.send_raw(&request(&["SINTER"], &keys)).unwrap();
+    assert_eq!(client.receive().unwrap(), Reply::Array(Vec::new()));
+}
+
+#[test]
+fn nobody_asks_for_the_sizes_of_many_keys() {
+    let limit = ["--client-output-buffer-limit", "normal 8mb 8mb 60"].map(str::to_owned);
+    let upstream = Standalone::launch(&limit).unwrap();
+    let url = format!("redis://{}", upstream.server().address());
+    let daemon = Daemon::start(&["--upstream", &url]);
+    daemon.until_tracked(1);
+    let mut client = daemon.client();
+    // More than are remembered.
+    let keys: Vec<String> = (0..5_000).map(|number| format!("{{t}}{number}")).collect();
+    client.send_raw(&request(&["SUNION"], &keys)).unwrap();
+    assert_eq!(client.receive().unwrap(), Reply::Array(Vec::new()));
+}
