@@ -40,7 +40,7 @@ pub(super) struct Load {
     pub(super) slot: Option<Slot>,
     /// Where the latest command on that slot went, if that is known.
     pub(super) latest: Option<Seat>,
-    /// Whether it takes long to be sent.
+    /// Whether it takes long to be sent, or its reply may take long to come.
     pub(super) is_large: bool,
 }
 
@@ -136,7 +136,18 @@ impl Lanes {
             return Some(seat);
         }
         let may_open = self.side.len() < sides_max && self.side.iter().all(|side| !side.lane.is_failing());
-        if may_open { None } else { Some(0) }
+        match may_open {
+            true => None,
+            // What is large waits behind what is large.
+            false if is_large => Some(self.shortest_side().unwrap_or(0)),
+            false => Some(0),
+        }
+    }
+
+    /// The side connection on which the fewest commands are.
+    fn shortest_side(&self) -> Option<Seat> {
+        let sides = self.iter().enumerate().skip(1).filter(|(_, lane)| lane.is_up());
+        sides.min_by_key(|(_, lane)| lane.waiting()).map(|(seat, _)| seat)
     }
 
     /// Takes out the side connections that nobody needed for `timeout`. The last goes first: the others keep their places.

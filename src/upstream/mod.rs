@@ -26,6 +26,7 @@ mod handshake;
 mod identity;
 mod lane;
 mod lanes;
+mod large_slots;
 mod limits;
 mod login;
 mod names;
@@ -78,6 +79,7 @@ use dedicated::Idle;
 use handshake::Greeting;
 use lane::Lane;
 use lanes::{Lanes, Load, Seat};
+use large_slots::LargeSlots;
 use redirect::Redirect;
 use suspects::Suspects;
 
@@ -130,6 +132,8 @@ pub struct Upstream {
     idle: Idle,
     /// Redirects that are not believed yet.
     suspects: Suspects,
+    /// Of which slots something large is to be expected.
+    large_slots: LargeSlots,
     /// Some node said that it ends a connection for which too many bytes of replies wait.
     limited: Cell<bool>,
 }
@@ -171,7 +175,7 @@ impl Upstream {
     ) -> Rc<Upstream> {
         let routes = RefCell::new(vec![Route::default(); SLOT_COUNT].into());
         let (lanes, turn, idle) = (RefCell::default(), Cell::default(), Idle::default());
-        let suspects = Suspects::default();
+        let (suspects, large_slots) = (Suspects::default(), LargeSlots::default());
         let limited = Cell::new(false);
         Rc::new(Upstream {
             worker,
@@ -185,6 +189,7 @@ impl Upstream {
             turn,
             idle,
             suspects,
+            large_slots,
             limited,
         })
     }
@@ -596,7 +601,11 @@ impl Upstream {
     fn lane_for(self: &Rc<Upstream>, index: NodeIndex, slot: Option<Slot>, request: &Bytes) -> Rc<Lane> {
         let mut lanes = self.lanes.borrow_mut();
         let lanes = self.lanes_to(&mut lanes, index);
-        let is_large = request.len() >= self.options.large_bytes_min;
+        let mut is_large = slot.is_some_and(|slot| self.large_slots.has(slot));
+        if request.len() >= self.options.large_bytes_min {
+            self.expect_large(slot);
+            is_large = true;
+        }
         if lanes.is_plain() && !is_large {
             return lanes.main().clone();
         }
@@ -622,6 +631,14 @@ impl Upstream {
             routes[slot.index()].seat = u8::try_from(lanes.sides()).ok();
         }
         side
+    }
+
+    /// What is asked of `slot` goes over side connections, as long as one that nobody needs is kept.
+    fn expect_large(&self, slot: Option<Slot>) {
+        if let Some(slot) = slot {
+            let until = clock::now() + clock::nanos(self.options.dedicated_idle_timeout);
+            self.large_slots.note(slot, until);
+        }
     }
 
     /// Nobody knows any more over which connection the commands on `slot` go.

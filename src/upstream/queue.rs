@@ -122,6 +122,11 @@ impl Queue {
         Some(waiting)
     }
 
+    /// The slot of the command whose reply comes next.
+    pub(super) fn next_slot(&self) -> Option<Slot> {
+        self.waiting.front()?.call.slot
+    }
+
     /// When the oldest command stops waiting.
     pub(super) fn oldest_deadline(&self) -> Option<Nanos> {
         self.waiting.front().map(|waiting| waiting.deadline)

@@ -316,6 +316,63 @@ fn what_is_large_is_a_setting() {
     }
 }
 
+/// What one client asks and another right behind it, before the server has answered any of it: whether the second is
+/// answered while the reply to the first trickles.
+fn is_answered_beside(slow: &Slow, large: &[&str]) -> bool {
+    slow.link.trickle_behind(MARK, LIMIT);
+    let slowed = slow.link.slowed();
+    let (mut asker, mut other) = (slow.client(), slow.client());
+    // As if it were busy with making the reply.
+    slow.server.server().stop_signal().unwrap();
+    asker.send(large).unwrap();
+    thread::sleep(Duration::from_millis(200));
+    other.send(&["SET", "small", "1"]).unwrap();
+    thread::sleep(Duration::from_millis(200));
+    slow.server.server().continue_signal().unwrap();
+    eventually("it trickles", LIMIT, || slow.link.slowed() > slowed);
+    other.set_patience(2 * PATIENCE).unwrap();
+    other.receive().is_ok_and(|reply| reply.is_ok())
+}
+
+#[test]
+fn what_was_large_before_is_asked_for_past_all_others() {
+    // A value that was large when it was read, and one that was large when it was written.
+    for known_by in ["GET", "SET"] {
+        // Nothing of it is kept in L1.
+        let slow = Slow::patient(FOR_EVER, &["--upstream-request-time-max", "1h", "--l1-size", "1mb"]);
+        let value = marked(300_000);
+        match known_by {
+            "GET" => {
+                slow.past_it().command(&["SET", "big", &value]).unwrap();
+                assert_eq!(slow.client().command(&["GET", "big"]).unwrap(), Reply::bulk(&value));
+            }
+            _ => assert!(slow.client().command(&["SET", "big", &value]).unwrap().is_ok()),
+        }
+        assert!(is_answered_beside(&slow, &["GET", "big"]), "known by {known_by}");
+    }
+    let slow = Slow::patient(FOR_EVER, &["--upstream-request-time-max", "1h", "--l1-size", "1mb"]);
+    slow.past_it().command(&["SET", "big", &marked(300_000)]).unwrap();
+    assert!(!is_answered_beside(&slow, &["GET", "big"]), "nobody knows that it is large");
+}
+
+#[test]
+fn what_is_known_to_be_large_waits_behind_what_is_large_and_never_on_the_main_connection() {
+    let bounds = ["--upstream-request-time-max", "1h", "--upstream-side-connections-max", "1"];
+    let slow = Slow::patient(FOR_EVER, &[&bounds[..], &["--l1-size", "1mb"]].concat());
+    for key in ["one", "two"] {
+        assert!(slow.client().command(&["SET", key, &marked(300_000)]).unwrap().is_ok());
+    }
+    slow.link.trickle_behind(MARK, LIMIT);
+    let mut askers: Vec<Client> = (0..2).map(|_| slow.client()).collect();
+    askers[0].send(&["GET", "one"]).unwrap();
+    eventually("it is slow", LIMIT, || slow.link.slowed() > 0);
+    askers[1].send(&["GET", "two"]).unwrap();
+    // Its reply would be slow by now.
+    thread::sleep(PATIENCE);
+    assert!(slow.client().command(&["SET", "small", "1"]).unwrap().is_ok());
+    assert_eq!(slow.link.slowed(), 1, "the other one waits");
+}
+
 #[test]
 fn without_side_connections_all_wait() {
     let bounds = ["--upstream-request-time-max", "1h", "--upstream-side-connections-max", "0"];

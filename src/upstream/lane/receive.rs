@@ -50,7 +50,11 @@ impl Lane {
         let coming = wire.expected().map(|bytes_min| bytes_min >= upstream.options.large_bytes_min);
         {
             let mut state = self.state.borrow_mut();
-            let since = state.coming.filter(|_| !any).map_or(now, |coming| coming.since);
+            let former = state.coming.filter(|_| !any);
+            let since = former.map_or(now, |coming| coming.since);
+            if coming == Some(true) && !former.is_some_and(|former| former.is_large) {
+                upstream.expect_large(state.queue.next_slot());
+            }
             state.coming = coming.map(|is_large| Coming { since, is_large });
             if coming.is_some() {
                 state.pace.moved(received, now, &upstream.options.pace);
