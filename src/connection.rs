@@ -201,7 +201,7 @@ impl Connection {
             Next::Part => {
                 let kept = self.rest.len();
                 let announced = self.scanner.announced().max(kept);
-                if announced <= SMALL_BYTES {
+                if self.ceiling.is_small(announced) {
                     return Ok(());
                 }
                 if !self.ceiling.fits(announced - kept) && self.scanner.can_skip() {
@@ -264,7 +264,7 @@ impl Connection {
             if self.takes == 0 {
                 return Poll::Pending;
             }
-            if self.rest.len() > SMALL_BYTES && !self.ceiling.fits(READ_BYTES) {
+            if !self.ceiling.is_small(self.rest.len()) && !self.ceiling.fits(READ_BYTES) {
                 return Poll::Ready(Ended::Ahead("memory_max"));
             }
             let room = buffer.len().min(self.takes);

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::command::Denied;
-use crate::memory::{Limit, memory_max_by_default};
+use crate::memory::{Limit, SMALL_BYTES, memory_max_by_default};
 use crate::policy::{Admission, Policy};
 pub use change::Change;
 pub use fault::{Fault, Faults};
@@ -217,6 +217,8 @@ pub struct SessionConfig {
 pub struct MemoryConfig {
     /// What the whole daemon may hold, in bytes; none when there is no ceiling.
     pub max: Option<usize>,
+    /// What is no larger is taken in without a question, in bytes.
+    pub small_bytes: usize,
     /// The limit of the machine that it follows from, if it does.
     pub limit: Option<Limit>,
     /// Bytes of the names of keys gathered for one request.
@@ -560,6 +562,7 @@ fn session(read: &mut Reader) -> SessionConfig {
 fn memory(read: &mut Reader, max: Option<usize>, limit: Option<Limit>) -> MemoryConfig {
     MemoryConfig {
         max,
+        small_bytes: SMALL_BYTES,
         limit,
         keyspace_bytes_max: read.size("keyspace_bytes_max", KIB..=64 * GIB),
         scan_passes_max: read.number("scan_passes_max", 1..=1_048_576),

@@ -64,7 +64,7 @@ pub struct House {
     pub(super) warm: Option<Warm>,
     keyspace_bytes_max: usize,
     /// What all of it may hold.
-    ceiling: Arc<Ceiling>,
+    pub ceiling: Arc<Ceiling>,
     limit: Option<Limit>,
     desk: Arc<Desk>,
     report: Arc<Report>,
@@ -76,7 +76,7 @@ impl House {
     /// The house of a daemon that is configured so and listens on these TCP addresses.
     pub fn new(config: &Config, tcp: &[SocketAddr]) -> House {
         let stats = Stats::new(config.workers);
-        let ceiling = Arc::new(Ceiling::new(config.memory.max));
+        let ceiling = Arc::new(Ceiling::new(config.memory.max).with_small(config.memory.small_bytes));
         let meter = Meter::new(config.memory.limit.as_ref());
         // What is announced before the first look is judged too.
         ceiling.note_size(|| meter.read(), 0);
@@ -210,13 +210,24 @@ impl House {
 
     /// Keeps all of it under its ceiling.
     pub(super) fn keep_memory(&self, allocator: Allocator) -> impl Future<Output = ()> + Send + use<> {
+        let meter = Meter::new(self.limit.as_ref());
+        self.keep_memory_by(allocator, move || meter.read())
+    }
+
+    /// The same, where `read` says how many bytes are in use.
+    pub fn keep_memory_by<R: Fn() -> usize>(
+        &self,
+        allocator: Allocator,
+        read: R,
+    ) -> impl Future<Output = ()> + use<R> {
         let keeper = Keeper {
             ceiling: self.ceiling.clone(),
-            meter: Meter::new(self.limit.as_ref()),
+            read,
             allocator,
             cache: self.cache.clone(),
             clients: self.clients.clone(),
             stats: self.stats.worker(0),
+            floor: self.ceiling.much(),
         };
         keeper.keep()
     }
@@ -231,11 +242,12 @@ impl House {
         topology::keep_by(self.topology.clone(), self.upstream.clone(), ask, self.on_moved()).await;
     }
 
-    /// How the policies are read again.
+    /// How the configuration is read again.
     pub(super) fn reload(&self, sources: Sources) -> Reload {
         let (policies, cache, tracker) = (self.policies.clone(), self.cache.clone(), self.tracker.clone());
         let (relogin, sentinel_relogin) = (self.relogin.clone(), self.sentinel_relogin.clone());
-        Reload { sources, policies, cache, tracker, relogin, sentinel_relogin, stats: self.stats.worker(0) }
+        let (desk, stats) = (self.desk.clone(), self.stats.worker(0));
+        Reload { sources, policies, cache, tracker, relogin, sentinel_relogin, desk, stats }
     }
 
     /// What is done when slots have another owner.

@@ -9,7 +9,7 @@ use tokio::time;
 
 use crate::clients::{Client, Clients};
 use crate::invalidation::Invalidation;
-use crate::memory::{Allocator, Ceiling, Meter, SMALL_BYTES};
+use crate::memory::{Allocator, Ceiling};
 use crate::near_cache::SharedCache;
 use crate::stats::WorkerStats;
 
@@ -21,21 +21,23 @@ const LOOK_INTERVAL_SCARCE: Duration = Duration::from_millis(10);
 const LOOKS_PER_DECAY: u32 = 10;
 
 /// What keeps it.
-#[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct Keeper<R> {
     pub(super) ceiling: Arc<Ceiling>,
-    pub(super) meter: Meter,
+    /// How many bytes are in use.
+    pub(super) read: R,
     pub(super) allocator: Allocator,
     pub(super) cache: Option<Arc<SharedCache>>,
     pub(super) clients: Arc<Clients>,
     pub(super) stats: Arc<WorkerStats>,
+    /// Who holds less is not dropped now.
+    pub(super) floor: usize,
 }
 
 // === impl Keeper ===
 
-impl Keeper {
+impl<R: Fn() -> usize> Keeper<R> {
     /// Does so until it is dropped.
-    pub(super) async fn keep(self) {
+    pub(super) async fn keep(mut self) {
         let mut looks = 0_u32;
         loop {
             self.look();
@@ -52,7 +54,7 @@ impl Keeper {
     }
 
     /// Looks once, and makes room in the order that the documents give.
-    fn look(&self) {
+    fn look(&mut self) {
         self.measure();
         let pressure = self.ceiling.press();
         if pressure.on {
@@ -63,11 +65,12 @@ impl Keeper {
             (self.allocator.purge)();
             self.measure();
             if self.ceiling.is_over() {
-                self.drop_largest();
+                return self.drop_largest();
             }
         } else if pressure.news {
             self.fill();
         }
+        self.floor = self.ceiling.much();
     }
 
     fn measure(&self) {
@@ -76,7 +79,7 @@ impl Keeper {
             _ => 0,
         };
         let spare = usize::try_from(spare).unwrap_or(usize::MAX);
-        self.ceiling.note_size(|| self.meter.read(), spare);
+        self.ceiling.note_size(&self.read, spare);
     }
 
     fn empty(&self) {
@@ -103,15 +106,18 @@ impl Keeper {
         self.clients.all().iter().for_each(|client| client.mailbox.stir());
     }
 
-    /// Drops the client that makes the daemon hold the most, if that is much.
-    fn drop_largest(&self) {
+    /// Drops the client that makes the daemon hold the most, if that is much. What is much is less with each look that finds
+    /// nobody: very many who each hold little have to go too, and nobody goes for a little while others hold much.
+    fn drop_largest(&mut self) {
         let held = |client: &Arc<Client>| client.held.load(Ordering::Relaxed);
         let Some(client) = self.clients.all().into_iter().max_by_key(held) else { return };
-        if held(&client) > SMALL_BYTES {
+        if held(&client) > self.floor {
             self.ceiling.counts.clients_dropped.fetch_add(1, Ordering::Relaxed);
             // Nobody drops it twice: what it holds is counted as gone from here on.
             client.held.store(0, Ordering::Relaxed);
             client.mailbox.end("memory_max: it held the most");
+        } else {
+            self.floor = (self.floor / 2).max(self.ceiling.least());
         }
     }
 }

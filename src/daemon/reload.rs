@@ -1,5 +1,5 @@
-//! Reads the configuration again when SIGHUP says so, for the two parts of it that change as a whole while the daemon runs:
-//! the policies, and who we are upstream.
+//! Reads the configuration again when SIGHUP says so, for the parts of it that change as a whole while the daemon runs: the
+//! policies, who we are upstream, and the password of our own clients.
 
 use std::sync::Arc;
 
@@ -13,8 +13,18 @@ use crate::config::{Config, Faults, Sources};
 use crate::invalidation::Invalidation;
 use crate::near_cache::SharedCache;
 use crate::policy::{CurrentPolicies, Policies};
+use crate::session::{Desk, PasswordIsFixed};
 use crate::stats::WorkerStats;
 use crate::tracker::Tracker;
+
+/// The settings that are taken, beside the policies.
+const TAKEN: [&str; 5] = [
+    "password_file",
+    "upstream_username",
+    "upstream_password_file",
+    "sentinel_username",
+    "sentinel_password_file",
+];
 
 /// What a reload reads, and what it changes.
 pub(super) struct Reload {
@@ -25,6 +35,7 @@ pub(super) struct Reload {
     pub(super) tracker: Arc<Tracker>,
     pub(super) relogin: Arc<Relogin>,
     pub(super) sentinel_relogin: Arc<Relogin>,
+    pub(super) desk: Arc<Desk>,
     pub(super) stats: Arc<WorkerStats>,
 }
 
@@ -64,6 +75,8 @@ impl Reload {
         self.relogin.take(options::credentials(upstream), upstream.password_file.clone());
         let file = upstream.sentinel_password_file.clone();
         self.sentinel_relogin.take(options::sentinel_credentials(upstream), file);
+        self.take_password(&config);
+        self.tell_of_the_rest(&config);
         options::warn_of_values_never_kept(&config);
         let policies = Policies::new(config.policies);
         let count = policies.len();
@@ -86,8 +99,35 @@ impl Reload {
             "reload: the policies were replaced and L1 was emptied; all else takes a restart or CONFIG SET"
         );
     }
+
+    /// The password of the daemon's own clients: those who are in stay in.
+    fn take_password(&self, config: &Config) {
+        match self.desk.replace_password(options::password(config)) {
+            Ok(false) => {}
+            Ok(true) => tracing::info!(
+                password = "password_file",
+                "the password of clients was replaced: those who log in from now on have to know it"
+            ),
+            Err(PasswordIsFixed) => tracing::warn!(
+                setting = "password_file",
+                "reload: whether clients need a password changes with a restart; the former state holds"
+            ),
+        }
+    }
+
+    /// Names what stands otherwise in the configuration than it holds, and is not taken from there.
+    fn tell_of_the_rest(&self, config: &Config) {
+        let differing = self.desk.differing(&config.typed);
+        let settings: Vec<&str> = differing.into_iter().filter(|key| !TAKEN.contains(key)).collect();
+        if !settings.is_empty() {
+            tracing::warn!(
+                settings = settings.join(", "),
+                "reload: these settings stand otherwise in the configuration, and take a restart or CONFIG SET"
+            );
+        }
+    }
 }
 
 fn unchanged() {
-    tracing::error!("reload: nothing was changed, the former policies and the former login hold");
+    tracing::error!("reload: nothing was changed, the former policies and the former passwords hold");
 }

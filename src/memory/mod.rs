@@ -44,7 +44,7 @@ const KINDS: [(Kind, &str); 6] = [
     (Kind::Clients, "memory_clients"),
 ];
 
-/// What is smaller is taken in without a question: commands of common size are served under any pressure.
+/// What is no larger is taken in without a question: commands of common size are served under any pressure.
 pub const SMALL_BYTES: usize = 64 * 1024;
 
 /// What a client takes for being connected: its session, and what the kernel has of its socket.
@@ -73,6 +73,8 @@ const FILLING: usize = 12;
 pub struct Ceiling {
     /// `memory_max`; none when there is no ceiling.
     max: Option<usize>,
+    /// What is no larger is taken in without a question.
+    small: usize,
     held: [AtomicUsize; KINDS.len()],
     /// The real size at the last look, less what was counted then.
     uncounted: AtomicIsize,
@@ -149,6 +151,7 @@ impl Ceiling {
     pub fn new(max: Option<usize>) -> Ceiling {
         Ceiling {
             max,
+            small: SMALL_BYTES,
             held: Default::default(),
             uncounted: AtomicIsize::new(0),
             spare: AtomicUsize::new(0),
@@ -156,6 +159,16 @@ impl Ceiling {
             wanted: Notify::new(),
             counts: Counts::default(),
         }
+    }
+
+    /// The same, where other sizes are small than [`SMALL_BYTES`] and less.
+    pub fn with_small(self, bytes: usize) -> Ceiling {
+        Ceiling { small: bytes, ..self }
+    }
+
+    /// Whether so many bytes are taken in without a question.
+    pub fn is_small(&self, bytes: usize) -> bool {
+        bytes <= self.small
     }
 
     /// `memory_max`, in bytes.
@@ -207,7 +220,17 @@ impl Ceiling {
 
     /// Whether so many bytes are a considerable part of all.
     pub fn is_much(&self, bytes: usize) -> bool {
-        self.max.is_some_and(|max| bytes > part(max, 1))
+        bytes > self.much()
+    }
+
+    /// How many bytes are a considerable part of all.
+    pub fn much(&self) -> usize {
+        self.max.map_or(usize::MAX, |max| part(max, 1))
+    }
+
+    /// Nobody is dropped who holds no more than this.
+    pub fn least(&self) -> usize {
+        self.small / 8
     }
 
     /// Whether memory is scarce: L1 stays empty, and who does not take its replies is not listened to.

@@ -15,7 +15,7 @@ pub(super) fn users() -> Bytes {
 }
 
 /// ACL LIST.
-pub(super) fn list(password: Option<&Password>) -> Bytes {
+pub(super) fn list(password: Option<Password>) -> Bytes {
     let password = password.map_or_else(|| "nopass".to_owned(), |password| format!("#{}", password.digest()));
     let mut out = BytesMut::new();
     encode::array(&mut out, 1);
@@ -24,7 +24,7 @@ pub(super) fn list(password: Option<&Password>) -> Bytes {
 }
 
 /// ACL GETUSER.
-pub(super) fn get_user(name: &[u8], password: Option<&Password>, resp: Resp) -> Bytes {
+pub(super) fn get_user(name: &[u8], password: Option<Password>, resp: Resp) -> Bytes {
     if name != b"default" {
         return null(resp);
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
@@ -20,13 +20,17 @@ use crate::settings::Settings;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Attention(u8);
 
+/// Whether clients have to say a password does not change while the daemon runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PasswordIsFixed;
+
 /// The desk.
 #[derive(Debug)]
 pub struct Desk {
     /// What may change while the daemon runs.
     pub settings: Arc<Settings>,
     /// What clients have to say first.
-    pub(super) password: Option<Password>,
+    password: Option<RwLock<Password>>,
     /// How often they may try it.
     pub(super) gate: Gate,
     /// What they may not do.
@@ -72,7 +76,7 @@ impl Desk {
     ) -> Desk {
         Desk {
             settings,
-            password,
+            password: password.map(RwLock::new),
             gate: Gate::default(),
             denied: Arc::new(denied),
             attention: AtomicU8::new(0),
@@ -93,7 +97,38 @@ impl Desk {
 
     /// Whether a user may come in with this password.
     pub(super) fn admits(&self, user: &[u8], password: &[u8]) -> bool {
-        user == b"default" && self.password.is_none_or(|wanted| wanted.is(password))
+        user == b"default" && self.password().is_none_or(|wanted| wanted.is(password))
+    }
+
+    /// Whether clients have to say a password.
+    pub(super) fn asks_password(&self) -> bool {
+        self.password.is_some()
+    }
+
+    /// What they have to say.
+    pub(super) fn password(&self) -> Option<Password> {
+        self.password.as_ref().map(|password| *password.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on clients have to say this; who has said the former one is in. Whether it is another than before.
+    ///
+    /// # Errors
+    /// There was no password, or there is none any more: who may connect at all depends on that.
+    pub fn replace_password(&self, password: Option<Password>) -> Result<bool, PasswordIsFixed> {
+        match (&self.password, password) {
+            (None, None) => Ok(false),
+            (Some(present), Some(password)) => {
+                let mut present = present.write().unwrap_or_else(PoisonError::into_inner);
+                Ok(std::mem::replace(&mut *present, password) != password)
+            }
+            _ => Err(PasswordIsFixed),
+        }
+    }
+
+    /// The keys whose values in `typed` are others than hold now.
+    pub fn differing<'a>(&self, typed: &'a [(&'static str, String)]) -> Vec<&'a str> {
+        let holding = self.typed();
+        typed.iter().filter(|(key, text)| holding.get(key) != Some(text)).map(|(key, _)| *key).collect()
     }
 
     /// What is to be looked at: one relaxed load.

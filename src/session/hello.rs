@@ -59,7 +59,7 @@ pub(super) fn hello(request: &Request<'_>, state: &mut State, context: &SessionC
 pub(super) fn auth(request: &Request<'_>, state: &mut State, context: &SessionContext) -> Bytes {
     let desk = &context.desk;
     let admitted = match request.len() {
-        2 if desk.password.is_none() => return encode::error_reply(NO_PASSWORD),
+        2 if !desk.asks_password() => return encode::error_reply(NO_PASSWORD),
         2 => desk.admits(b"default", request.arg(1)),
         3 => desk.admits(request.arg(1), request.arg(2)),
         _ => {

@@ -108,8 +108,8 @@ pub(super) fn answer(
 fn about_users(local: Local, request: &Request<'_>, state: &State, context: &SessionContext) -> Bytes {
     match local {
         Local::AclDryRun => acl::dry_run(request, &context.desk.denied),
-        Local::AclGetUser => acl::get_user(request.arg(2), context.desk.password.as_ref(), state.resp()),
-        Local::AclList => acl::list(context.desk.password.as_ref()),
+        Local::AclGetUser => acl::get_user(request.arg(2), context.desk.password(), state.resp()),
+        Local::AclList => acl::list(context.desk.password()),
         Local::AclLog => acl::log(request),
         Local::AclUsers => acl::users(),
         _ => acl::who_am_i(),

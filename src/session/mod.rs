@@ -54,7 +54,7 @@ mod tally;
 mod tracking;
 mod transaction;
 
-pub use desk::Desk;
+pub use desk::{Desk, PasswordIsFixed};
 pub use info::Report;
 pub use password::Password;
 pub use tally::Tally;
@@ -183,7 +183,7 @@ impl Session {
     pub fn new(context: Rc<SessionContext>, connection: Connection, endpoints: Endpoints) -> Session {
         context.stats.connections_accepted.bump();
         let client = context.clients.enter(endpoints, context.desk.settings.client_output_max.size());
-        let state = State::new(client, context.desk.password.is_some(), context.desk.denied.clone());
+        let state = State::new(client, context.desk.asks_password(), context.desk.denied.clone());
         let held = context.ceiling.hold_for_client();
         Session {
             context,

@@ -30,7 +30,7 @@ pub(super) const DAEMON: &[(&str, fn(&SessionContext) -> String)] = &[
     ("replicaof", |_| String::new()),
     ("requirepass", |context| {
         // That there is one may be known; which it is stays where it was read.
-        if context.desk.password.is_some() { "(redacted)".to_owned() } else { String::new() }
+        if context.desk.asks_password() { "(redacted)".to_owned() } else { String::new() }
     }),
     ("slaveof", |_| String::new()),
     ("slowlog-log-slower-than", |context| context.desk.settings.slowlog_log_slower_than.get().to_string()),

@@ -18,7 +18,7 @@ const NO_AUTH: &[u8] = b"-NOAUTH Authentication required.\r\n";
 const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of: NOAUTH Authentication required.\r\n";
 
 /// What is remembered of the password: its SHA-256, which is what ACL LIST shows of one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Password([u8; 32]);
 
 // === impl Password ===
@@ -63,7 +63,7 @@ pub(super) fn wait_for_turn(
 
 /// Notes whether the password was right; `None` when none was looked at.
 pub(super) fn note(right: Option<bool>, state: &mut State, context: &SessionContext) {
-    if context.desk.password.is_none() {
+    if !context.desk.asks_password() {
         return;
     }
     if right == Some(false) {

@@ -19,7 +19,6 @@ use super::monitor;
 use super::state::State;
 use crate::command::{Class, Fault, Flags, Spec, is_unpaired, recognise};
 use crate::key::Slot;
-use crate::memory::SMALL_BYTES;
 use crate::proxy::{Answer, Caller, Element, NotAPart, Part, Watched, without_server};
 use crate::resp::encode;
 use crate::resp::request::{OwnedRequest, Request};
@@ -272,7 +271,7 @@ fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> A
         return Answer::Now(Bytes::from_static(EXEC_ABORT));
     }
     // All of it goes out in one piece, which is there beside what was queued.
-    if transaction.bytes > SMALL_BYTES && !context.ceiling.fits(transaction.bytes) {
+    if !context.ceiling.is_small(transaction.bytes) && !context.ceiling.fits(transaction.bytes) {
         context.ceiling.counts.requests_refused.fetch_add(1, Ordering::Relaxed);
         let refusal = context.ceiling.refusal("a transaction", transaction.bytes, UNDONE);
         return Answer::Now(encode::error_reply(refusal));

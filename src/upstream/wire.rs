@@ -191,7 +191,7 @@ impl Wire {
             let arrived = self.arrived.len();
             let announced = self.scanner.announced().max(arrived);
             let ceiling = self.partial.ceiling();
-            if announced > SMALL_BYTES && !ceiling.fits(announced - arrived) {
+            if !ceiling.is_small(announced) && !ceiling.fits(announced - arrived) {
                 if is_push {
                     return Err(broken(FrameError::TooLong));
                 }

@@ -47,6 +47,7 @@ mod policies;
 mod pubsub;
 mod pubsub_failure;
 mod refused_start;
+mod reload;
 mod rights;
 mod rotation;
 mod scan;

@@ -27,7 +27,7 @@ fn the_simulator_sees_every_promise_broken() {
     let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (copy, builds) = (temporary.join("mutant"), temporary.join("mutant-target"));
     let mutations = mutations(&root.join("tests/mutations"));
-    for promise in ["I1", "I2", "I3", "I4", "I5", "I6", "Monotonic", "Answer", "Words"] {
+    for promise in ["I1", "I2", "I3", "I4", "I5", "I6", "Monotonic", "Answer", "Words", "Memory"] {
         assert!(mutations.iter().any(|mutation| mutation.promise == promise), "nothing breaks {promise}");
     }
     let misfits = mutations.iter().filter(|mutation| !mutation.fits(root)).map(|mutation| &*mutation.name);

@@ -54,6 +54,17 @@ pub(crate) struct Client {
     pub(crate) errors: u64,
 }
 
+// === impl Question ===
+
+impl Question {
+    fn deed(&self) -> Option<&Deed> {
+        match self {
+            Question::Write(_, deed) | Question::Script(_, deed, _) => Some(deed),
+            Question::Hello | Question::Get(_) | Question::Mget(_) | Question::Flushall => None,
+        }
+    }
+}
+
 // === impl Client ===
 
 impl Client {
@@ -82,20 +93,22 @@ impl Client {
         &mut self,
         cluster: &mut Cluster,
         oracle: &mut Oracle,
-        connect: impl FnOnce() -> UnixStream,
+        connect: impl FnOnce() -> Option<UnixStream>,
     ) {
         self.receive(cluster, oracle);
         if cluster.now >= self.next_at {
             self.next_at = cluster.now + cluster.rng.u64(0..self.pause);
             if self.stream.is_none() {
-                self.begin(connect(), cluster);
+                if let Some(stream) = connect() {
+                    self.begin(stream, cluster);
+                }
             } else if cluster.rng.u32(..2_000) == 0 || self.is_tired(cluster.now) {
                 self.leave(oracle);
             } else if self.outstanding.len() < 32 {
                 self.ask(cluster, oracle);
             }
         }
-        self.send(cluster);
+        self.send(cluster, oracle);
     }
 
     fn begin(&mut self, stream: UnixStream, cluster: &mut Cluster) {
@@ -190,7 +203,7 @@ impl Client {
     }
 
     /// Writes what waits, now and then only a part of it.
-    fn send(&mut self, cluster: &mut Cluster) {
+    fn send(&mut self, cluster: &mut Cluster, oracle: &mut Oracle) {
         let Some(stream) = &mut self.stream else { return };
         if self.leaving.is_empty() {
             return;
@@ -209,18 +222,25 @@ impl Client {
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => panic!("the daemon closed the session of client {}: {error}", self.id),
+            Err(error) => self.dropped(&error.to_string(), cluster, oracle),
         }
+    }
+
+    /// The daemon closed the session: only because memory was scarce.
+    fn dropped(&mut self, how: &str, cluster: &mut Cluster, oracle: &mut Oracle) {
+        cluster.drops_seen += 1;
+        assert!(cluster.drops_seen <= cluster.dropped, "the session of client {} was closed: {how}", self.id);
+        self.leave(oracle);
     }
 
     fn receive(&mut self, cluster: &mut Cluster, oracle: &mut Oracle) {
         let mut buffer = [0; 16 * 1024];
         while let Some(stream) = &mut self.stream {
             match stream.read(&mut buffer) {
-                Ok(0) => panic!("the daemon closed the session of client {}", self.id),
+                Ok(0) => return self.dropped("its end", cluster, oracle),
                 Ok(count) => self.arrived.extend(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => panic!("the daemon closed the session of client {}: {error}", self.id),
+                Err(error) => return self.dropped(&error.to_string(), cluster, oracle),
             }
         }
         while let Some(reply) = words::take_reply(&mut self.arrived) {
@@ -233,6 +253,9 @@ impl Client {
             self.answers += 1;
             if let Word::Error(words) = &reply {
                 self.errors += 1;
+                if words.starts_with("OOM nearside: ") {
+                    oracle.refused(words, outstanding.question.deed(), asked, cluster);
+                }
                 // A script that has answered has written.
                 if let Question::Script(key, deed, forged) = &outstanding.question
                     && words == forged

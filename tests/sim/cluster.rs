@@ -88,6 +88,17 @@ pub(crate) struct Cluster {
     pub(crate) lifetimes: BTreeSet<(usize, u64)>,
     /// No client sends FLUSHALL before.
     pub(crate) next_flush_at: Ms,
+    /// A node sends commands away with words that are not true, until then.
+    pub(crate) lies: Option<(usize, Ms)>,
+    /// How often that happened.
+    pub(crate) forged: u64,
+    /// What the daemon holds in memory that nobody counts.
+    pub(crate) unseen: usize,
+    /// How many clients the daemon has dropped because memory was scarce, and how many have seen it.
+    pub(crate) dropped: u64,
+    pub(crate) drops_seen: u64,
+    /// How many replies it has passed over because memory was scarce, and when it did so last.
+    pub(crate) replies_refused: (u64, Ms),
 }
 
 // === impl Cluster ===
@@ -135,6 +146,12 @@ impl Cluster {
             next_token: 1,
             lifetimes: BTreeSet::new(),
             next_flush_at: 1_000,
+            lies: None,
+            forged: 0,
+            unseen: 0,
+            dropped: 0,
+            drops_seen: 0,
+            replies_refused: (0, 0),
         }
     }
 
@@ -363,6 +380,17 @@ impl Cluster {
         let node = self.rng.usize(..=self.nodes.len());
         let address = self.nodes.get(node).map_or(&self.stranger, |node| &node.address);
         format!("{kind} {slot} {address}")
+    }
+
+    /// Words that send a command on `slot` to nobody who could answer it: to a stranger, or about another slot.
+    pub(crate) fn lie(&mut self, slot: u16) -> String {
+        self.forged += 1;
+        loop {
+            let words = self.forged(slot);
+            if words.ends_with(&*self.stranger) || words.split(' ').nth(1) != Some(&*slot.to_string()) {
+                return words;
+            }
+        }
     }
 
     /// A script has written `token` to a key of `slot`. It runs twice only if its slot has gone elsewhere meanwhile, or goes.

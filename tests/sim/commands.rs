@@ -64,7 +64,7 @@ impl Cluster {
                 "+OK\r\n".to_owned()
             }
             ("FLUSHALL", _) => self.flushall(id, &mut after),
-            (name, rest) => match self.refusal(id, name, rest, asking) {
+            (name, rest) => match self.lied(id, name, rest).or_else(|| self.refusal(id, name, rest, asking)) {
                 Some(refusal) => refusal,
                 None => self.on_keys(id, name, rest, &mut after, &mut mark),
             },
@@ -104,6 +104,16 @@ impl Cluster {
         }
         after.everything = self.flush(shard, Some(id));
         "+OK\r\n".to_owned()
+    }
+
+    /// What a node that lies answers, now and then, to a command that is no script.
+    fn lied(&mut self, id: ConnId, name: &str, rest: &[&str]) -> Option<String> {
+        let (node, until) = self.lies?;
+        if node != self.conns[id].node || until < self.now || name == "EVAL" || self.rng.u8(..4) != 0 {
+            return None;
+        }
+        let words = self.lie(Slot::of(rest[0].as_bytes()).number());
+        Some(format!("-{words}\r\n"))
     }
 
     /// Why the node does not carry out a command on these keys, if it does not.

@@ -2,6 +2,7 @@
 
 use crate::cluster::{Cluster, SHARDS, listen};
 use crate::history::{Ms, NEVER};
+use crate::run::MEMORY_MAX;
 
 /// How likely each thing is in one millisecond, in millionths.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,9 @@ pub(crate) struct Weather {
     pub(crate) fail: u32,
     pub(crate) migrate: u32,
     pub(crate) epoch: u32,
+    /// In some of the runs only.
+    pub(crate) memory: u32,
+    pub(crate) forge: u32,
 }
 
 /// The second half of something that takes time.
@@ -61,6 +65,8 @@ impl Weather {
             fail: odds(300),
             migrate: odds(800),
             epoch: odds(100),
+            memory: 0,
+            forge: 0,
         }
     }
 }
@@ -93,6 +99,8 @@ impl Faults {
             (happens(weather.fail), Faults::fail),
             (happens(weather.migrate), Faults::migrate),
             (happens(weather.epoch), |_, cluster| cluster.epoch += 1),
+            (weather.memory > 0 && happens(weather.memory), Faults::memory),
+            (weather.forge > 0 && happens(weather.forge), Faults::forge),
         ];
         for (_, happen) in drawn.iter().filter(|(happens, _)| *happens) {
             happen(self, cluster);
@@ -238,6 +246,22 @@ impl Faults {
         cluster.log.note(cluster.now, format_args!("slot {slot} begins to move from {from} to {to}"));
         cluster.moving.insert(slot, to);
         self.plan(cluster, 1..200, Plan::Move { slot });
+    }
+
+    /// The daemon holds more in memory, or less, than it knows of.
+    fn memory(&mut self, cluster: &mut Cluster) {
+        // Far below all marks, between them, and above all.
+        let thirty_seconds = [0, 0, 0, 25, 28, 29, 31, 33][cluster.rng.usize(..8)];
+        cluster.unseen = MEMORY_MAX / 32 * thirty_seconds;
+        cluster.log.note(cluster.now, format_args!("{} bytes are held unseen", cluster.unseen));
+    }
+
+    /// A node sends commands away that it could carry out, with words that are not true.
+    fn forge(&mut self, cluster: &mut Cluster) {
+        let node = cluster.rng.usize(..cluster.nodes.len());
+        let until = cluster.now + cluster.rng.u64(5..200);
+        cluster.lies = Some((node, until));
+        cluster.log.note(cluster.now, format_args!("node {node} lies until {until}"));
     }
 
     fn go_on(&mut self, plan: Plan, cluster: &mut Cluster) {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use nearside::near_cache::JOINABLE;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Deed};
 use crate::conn::Conn;
 use crate::history::{Ms, NEVER, Source, State, Token};
 
@@ -27,6 +27,8 @@ pub(crate) enum Promise {
     Answer,
     /// Words of a script decide nothing: it runs once, and nobody goes to an address in them.
     Words,
+    /// While memory is scarce L1 is empty, what is refused is not carried out, and no refusal outlives its cause.
+    Memory,
 }
 
 /// A promise that was broken.
@@ -72,6 +74,8 @@ pub(crate) struct Oracle {
     pub(crate) reads: u64,
     pub(crate) behind: u64,
     seen: BTreeSet<(Promise, usize)>,
+    /// Writes that the daemon said it had not carried out.
+    refused: Vec<(Ms, Deed)>,
 }
 
 // === impl Oracle ===
@@ -88,6 +92,7 @@ impl Oracle {
             reads: 0,
             behind: 0,
             seen: BTreeSet::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -235,6 +240,24 @@ impl Oracle {
             text += &format!("    state {number}: {state}\n");
         }
         self.breaches.push(Breach { promise, at: asked.received, text });
+    }
+
+    /// Something was refused because memory is scarce.
+    pub(crate) fn refused(&mut self, words: &str, deed: Option<&Deed>, asked: Asked, cluster: &Cluster) {
+        if words.ends_with("the command was not executed") {
+            self.refused.extend(deed.map(|deed| (asked.received, deed.clone())));
+        } else if asked.sent > cluster.replies_refused.1 + READ_BY {
+            self.object(Promise::Memory, asked.received, format!("nothing was refused since: {words}"));
+        }
+    }
+
+    /// What was refused as a request was not carried out.
+    pub(crate) fn look_for_refused(&mut self, cluster: &Cluster) {
+        for (at, deed) in std::mem::take(&mut self.refused) {
+            if cluster.deeds.contains_key(&deed) {
+                self.object(Promise::Memory, at, format!("{deed:?} was refused and carried out"));
+            }
+        }
     }
 
     /// Something else that must not be.

@@ -4,11 +4,13 @@ use std::cell::RefCell;
 use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nearside::config::{Config, Sources};
 use nearside::daemon::house::House;
 use nearside::listener::{ClientSocket, Permit};
+use nearside::memory::Allocator;
 use nearside::policy::{Admission, Policy, Tracking};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
@@ -26,6 +28,9 @@ const LENGTH: Ms = 12_000;
 
 const LEASE: Ms = 700;
 const NEGATIVE_TTL: Ms = 1_500;
+
+/// What the daemon may hold in some of the runs, in bytes: a few clients are far below it.
+pub(crate) const MEMORY_MAX: usize = 1 << 20;
 
 /// What came of a run.
 #[derive(Debug)]
@@ -53,12 +58,18 @@ pub(crate) struct Counts {
     pub(crate) connections: u64,
     pub(crate) sides: u64,
     pub(crate) redirects: u64,
+    pub(crate) forged: u64,
+    pub(crate) emptied: u64,
+    pub(crate) requests_refused: u64,
+    pub(crate) replies_refused: u64,
+    pub(crate) clients_refused: u64,
+    pub(crate) clients_dropped: u64,
 }
 
 // === impl Counts ===
 
 impl Counts {
-    pub(crate) fn named(&self) -> [(&'static str, u64); 13] {
+    pub(crate) fn named(&self) -> [(&'static str, u64); 19] {
         [
             ("read", self.reads),
             ("read of what was over", self.behind),
@@ -73,6 +84,12 @@ impl Counts {
             ("connection", self.connections),
             ("side connection", self.sides),
             ("redirect", self.redirects),
+            ("forged redirect of a plain command", self.forged),
+            ("emptying of L1 for memory", self.emptied),
+            ("request refused for memory", self.requests_refused),
+            ("reply refused for memory", self.replies_refused),
+            ("client refused for memory", self.clients_refused),
+            ("client dropped for memory", self.clients_dropped),
         ]
     }
 
@@ -90,6 +107,12 @@ impl Counts {
         self.connections += other.connections;
         self.sides += other.sides;
         self.redirects += other.redirects;
+        self.forged += other.forged;
+        self.emptied += other.emptied;
+        self.requests_refused += other.requests_refused;
+        self.replies_refused += other.replies_refused;
+        self.clients_refused += other.clients_refused;
+        self.clients_dropped += other.clients_dropped;
     }
 }
 
@@ -99,7 +122,7 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
     fastrand::seed(seed);
     let directory = tempfile::Builder::new().prefix("sim").tempdir().expect("a temporary directory");
     let mut rng = fastrand::Rng::with_seed(seed);
-    let weather = Weather::draw(&mut rng);
+    let mut weather = Weather::draw(&mut rng);
     let mut config = config(&mut rng);
     if seed % 3 != 2 {
         // Or keys that are written all the time would hardly ever be kept.
@@ -108,6 +131,14 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
     if seed % 5 < 2 {
         // Writes are large then, and reads of several keys.
         config.upstream.large_bytes_min = 30;
+    }
+    if matches!(seed % 7, 2 | 4) {
+        // What arrives in part is large then.
+        (config.memory.max, config.memory.small_bytes) = (Some(MEMORY_MAX), 8);
+        weather.memory = 3_000;
+    }
+    if matches!(seed % 7, 4 | 5) {
+        weather.forge = 2_000;
     }
     let policies = |change: fn(&mut Policy)| {
         let mut policies = PREFIXES.map(Policy::new);
@@ -175,6 +206,7 @@ async fn live(
     faults: Faults,
 ) -> Outcome {
     let house = Rc::new(House::new(&config, &[]));
+    tokio::task::spawn_local(keep_memory(&house, cluster.clone()));
     let mut doors: Vec<Door> = Vec::new();
     for index in 0..config.workers {
         #[expect(clippy::disallowed_methods, reason = "the permits bound it, as in the daemon")]
@@ -189,6 +221,7 @@ async fn live(
     let mut clients = clients;
     drive(&house, &doors, &cluster, &mut clients, faults, &mut oracle).await;
     let mut cluster = cluster.borrow_mut();
+    oracle.look_for_refused(&cluster);
     let total = |name| house.stats.total(name);
     let sum = |count: fn(&Client) -> u64| clients.iter().map(count).sum();
     let counts = Counts {
@@ -205,6 +238,12 @@ async fn live(
         connections: cluster.conns.len() as u64,
         sides: total("upstream_side_opened"),
         redirects: total("upstream_redirects"),
+        forged: cluster.forged,
+        emptied: counted(&house.ceiling.counts.l1_emptied),
+        requests_refused: counted(&house.ceiling.counts.requests_refused),
+        replies_refused: counted(&house.ceiling.counts.replies_refused),
+        clients_refused: counted(&house.ceiling.counts.clients_refused),
+        clients_dropped: counted(&house.ceiling.counts.clients_dropped),
     };
     let lines = std::mem::take(&mut cluster.log.lines);
     Outcome { fingerprint: cluster.log.fingerprint, breaches: oracle.breaches, lines, counts }
@@ -221,19 +260,21 @@ async fn drive(
     oracle: &mut Oracle,
 ) {
     let began = Instant::now();
-    let mut turn = 0;
+    let (mut turn, mut memory) = (0, Memory::default());
     loop {
         let now = began.elapsed().as_millis() as Ms;
         if now >= LENGTH {
             return;
         }
+        note_memory(&mut cluster.borrow_mut(), now, house);
         step(&mut cluster.borrow_mut(), now, &mut faults, clients, oracle, || {
             turn += 1;
             admit(house, &doors[turn % doors.len()])
         });
         // What moka has put off is done now: left to itself it looks at the clock on the wall.
         if let Some(cache) = &house.cache {
-            cache.size();
+            let (entries, _) = cache.size();
+            memory.judge(house, entries, now, oracle);
         }
         time::sleep(Duration::from_millis(1)).await;
     }
@@ -246,7 +287,7 @@ fn step(
     faults: &mut Faults,
     clients: &mut [Client],
     oracle: &mut Oracle,
-    mut connect: impl FnMut() -> UnixStream,
+    mut connect: impl FnMut() -> Option<UnixStream>,
 ) {
     cluster.step(now);
     for what in std::mem::take(&mut cluster.fooled) {
@@ -258,12 +299,61 @@ fn step(
     }
 }
 
-fn admit(house: &House, door: &Door) -> UnixStream {
+/// A new session, unless the daemon has no memory for it.
+fn admit(house: &House, door: &Door) -> Option<UnixStream> {
+    let permit = house.admission.admit().ok()?;
     let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
     theirs.set_nonblocking(true).expect("a socket can be made nonblocking");
-    let permit = house.admission.admit().expect("few clients");
     door.send((ClientSocket::Unix(theirs), permit)).expect("the worker takes clients in");
-    ours
+    Some(ours)
+}
+
+/// What is known of the memory of the daemon from one millisecond to the next.
+#[derive(Default)]
+struct Memory {
+    was_pressed: bool,
+    hits: u64,
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// While memory is scarce, L1 is empty and answers nothing.
+    fn judge(&mut self, house: &House, entries: u64, now: Ms, oracle: &mut Oracle) {
+        let (pressed, hits) = (house.ceiling.is_pressed(), house.stats.total("l1_hits"));
+        if pressed && entries > 0 {
+            oracle.object(Promise::Memory, now, format!("L1 has {entries} entries while memory is scarce"));
+        }
+        if pressed && self.was_pressed && hits > self.hits {
+            oracle.object(Promise::Memory, now, "L1 answered while memory is scarce".to_owned());
+        }
+        (self.was_pressed, self.hits) = (pressed, hits);
+    }
+}
+
+/// What the model has to know of whom the daemon drops, and which replies it passes over, because memory is scarce.
+fn note_memory(cluster: &mut Cluster, now: Ms, house: &House) {
+    let counts = &house.ceiling.counts;
+    // Who sends on behind a request that is carried out alone is dropped too.
+    cluster.dropped = counted(&counts.clients_dropped) + house.stats.total("clients_dropped");
+    let refused = counted(&counts.replies_refused);
+    if refused > cluster.replies_refused.0 {
+        cluster.replies_refused = (refused, now);
+    }
+}
+
+fn counted(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
+}
+
+/// Keeps the daemon under its ceiling. Beside what it counts and what is in L1, it is as large as the model says.
+fn keep_memory(house: &House, cluster: Rc<RefCell<Cluster>>) -> impl Future<Output = ()> + use<> {
+    let (ceiling, cache) = (house.ceiling.clone(), house.cache.clone());
+    let read = move || {
+        let l1 = cache.as_ref().map_or(0, |cache| cache.size().1) as usize;
+        ceiling.kinds().map(|(_, bytes)| bytes).sum::<usize>() + l1 + cluster.borrow().unseen
+    };
+    house.keep_memory_by(Allocator::default(), read)
 }
 
 /// Answers the daemon's questions of who owns what, some time after they were asked, or not at all.

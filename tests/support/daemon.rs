@@ -185,6 +185,17 @@ impl Daemon {
         log.iter().filter(is_it).count()
     }
 
+    /// What the last line of the log whose message begins so says of `field`.
+    pub(crate) fn logged_field(&self, message: &str, field: &str) -> String {
+        let log = self.log.lock().unwrap();
+        let fields = log.iter().rev().map(|line| line.get("fields").unwrap_or(line));
+        let mut found = fields.filter(|fields| {
+            fields["message"].as_str().is_some_and(|text| text.starts_with(message))
+        });
+        let value = found.next().and_then(|fields| fields[field].as_str());
+        value.unwrap_or_else(|| panic!("no {message:?} with {field} in the log")).to_owned()
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();

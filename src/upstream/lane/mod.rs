@@ -28,7 +28,7 @@ use super::rights::Right;
 use super::slots::NodeIndex;
 use crate::clock::{self, Nanos};
 use crate::key::Slot;
-use crate::memory::{Ceiling, Kind, SMALL_BYTES};
+use crate::memory::{Ceiling, Kind};
 use crate::node::{Epoch, NodeId};
 
 /// The connection to one node. It is made and lost in `life`; what comes in on it is dealt with in `receive`.
@@ -312,10 +312,8 @@ impl Lane {
         }
         let (bytes, more) = (state.queue.bytes(), call.bytes.len());
         // What is large was let in when it was announced.
-        if more <= SMALL_BYTES
-            && upstream.shared.ceiling.is_much(bytes)
-            && !upstream.shared.ceiling.fits(more)
-        {
+        let ceiling = &upstream.shared.ceiling;
+        if ceiling.is_small(more) && ceiling.is_much(bytes) && !ceiling.fits(more) {
             return Some("memory_max");
         }
         // One command is let through whatever its size.
