@@ -64,10 +64,12 @@ impl Cluster {
                 "+OK\r\n".to_owned()
             }
             ("FLUSHALL", _) => self.flushall(id, &mut after),
-            (name, rest) => match self.lied(id, name, rest).or_else(|| self.refusal(id, name, rest, asking)) {
-                Some(refusal) => refusal,
-                None => self.on_keys(id, name, rest, &mut after, &mut mark),
-            },
+            (name, rest) => {
+                match self.lied(id, name, rest).or_else(|| self.refusal(id, name, rest, asking)) {
+                    Some(refusal) => refusal,
+                    None => self.on_keys(id, name, rest, &mut after, &mut mark),
+                }
+            }
         };
         // Redis tells a client of its own writes after the reply. Nothing may depend on that.
         let first = self.rng.u8(..4) == 0;

@@ -189,9 +189,8 @@ impl Daemon {
     pub(crate) fn logged_field(&self, message: &str, field: &str) -> String {
         let log = self.log.lock().unwrap();
         let fields = log.iter().rev().map(|line| line.get("fields").unwrap_or(line));
-        let mut found = fields.filter(|fields| {
-            fields["message"].as_str().is_some_and(|text| text.starts_with(message))
-        });
+        let mut found =
+            fields.filter(|fields| fields["message"].as_str().is_some_and(|text| text.starts_with(message)));
         let value = found.next().and_then(|fields| fields[field].as_str());
         value.unwrap_or_else(|| panic!("no {message:?} with {field} in the log")).to_owned()
     }
