@@ -1,6 +1,7 @@
 //! Patterns as Redis matches them: `*`, `?`, `[a-z]`, `[^a]` and `\` before a character that stands for itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 
 use bytes::Bytes;
 
@@ -11,6 +12,13 @@ pub struct Patterns {
     by_beginning: HashMap<Bytes, BTreeSet<Bytes>>,
     /// How many beginnings there are of each length.
     lengths: BTreeMap<usize, usize>,
+}
+
+/// How far a search has come: what begins shorter was tried, and of what begins as long, all up to one pattern.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    length: usize,
+    after: Option<Bytes>,
 }
 
 /// Whether `text` as a whole matches `pattern`.
@@ -82,11 +90,32 @@ impl Patterns {
         self.by_beginning.values().flatten()
     }
 
-    /// Those that match `name`.
-    pub fn matching<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Bytes> {
-        let lengths = self.lengths.keys().take_while(|length| **length <= name.len());
-        let alike = lengths.filter_map(|length| self.by_beginning.get(&name[..*length]));
-        alike.flatten().filter(|pattern| matches(pattern, name))
+    /// Tries at most so many patterns, those that begin as `name` does, from `from` on: gives `found` each that matches.
+    /// Where to go on if some are left.
+    pub fn search(
+        &self,
+        name: &[u8],
+        from: Place,
+        tries_max: usize,
+        mut found: impl FnMut(&Bytes),
+    ) -> Option<Place> {
+        let Place { length, mut after } = from;
+        let mut tries = 0;
+        for (&length, _) in self.lengths.range(length..=name.len().max(length)) {
+            let after = after.take().map_or(Bound::Unbounded, Bound::Excluded);
+            let alike = name.get(..length).and_then(|beginning| self.by_beginning.get(beginning));
+            for pattern in alike.into_iter().flat_map(|alike| alike.range((after.clone(), Bound::Unbounded)))
+            {
+                if matches(pattern, name) {
+                    found(pattern);
+                }
+                tries += 1;
+                if tries == tries_max {
+                    return Some(Place { length, after: Some(pattern.clone()) });
+                }
+            }
+        }
+        None
     }
 }
 
@@ -219,10 +248,19 @@ mod tests {
             patterns.insert(Bytes::from(pattern));
         }
         for name in ["", "a", "ab", "abc", "abcd", "axc", "*", "b", "zz"] {
-            let found: BTreeSet<&Bytes> = patterns.matching(name.as_bytes()).collect();
             let wanted = all.iter().filter(|pattern| matches(pattern.as_bytes(), name.as_bytes()));
-            assert_eq!(found.len(), wanted.clone().count(), "{name}");
-            assert!(wanted.clone().all(|pattern| found.contains(&Bytes::from(*pattern))), "{name}");
+            let wanted: BTreeSet<Bytes> = wanted.map(|pattern| Bytes::from(*pattern)).collect();
+            for tries_max in [1, 2, 100] {
+                let (mut found, mut place) = (Vec::new(), Some(Place::default()));
+                while let Some(from) = place {
+                    let before = found.len();
+                    place = patterns
+                        .search(name.as_bytes(), from, tries_max, |pattern| found.push(pattern.clone()));
+                    assert!(found.len() - before <= tries_max);
+                }
+                assert_eq!(found.len(), wanted.len(), "{name}: each once");
+                assert_eq!(found.into_iter().collect::<BTreeSet<Bytes>>(), wanted, "{name}");
+            }
         }
         assert_eq!(patterns.iter().count(), all.len());
         for pattern in all {

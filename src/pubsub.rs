@@ -12,13 +12,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use crate::clients::Client;
-use crate::glob::{self, Patterns};
+use crate::glob::{self, Patterns, Place};
 use crate::mailbox::Mail;
 use crate::stats::WorkerStats;
 use crate::upstream::{Feed, Kind, Topic, Wanted};
 
 /// A message is handed to so many clients before others may subscribe or leave: none of them waits for long.
 const HANDED_OUT_AT_ONCE: usize = 128;
+
+/// So many patterns are tried on the name of a channel before others get their turn.
+const TRIED_AT_ONCE: usize = 128;
 
 /// Who is subscribed to what.
 #[derive(Debug)]
@@ -47,6 +50,16 @@ struct Audience {
     clients: BTreeMap<u64, Arc<Client>>,
     /// Keeps the subscription upstream.
     _wanted: Option<Wanted>,
+}
+
+/// A search for the patterns that match the name of a channel.
+#[derive(Debug)]
+pub struct Search {
+    channel: Topic,
+    /// Where it goes on, if it is not over.
+    next: Option<Place>,
+    /// Those that match.
+    found: Vec<Topic>,
 }
 
 /// How many there are, for INFO.
@@ -128,23 +141,30 @@ impl Hub {
         drop(ended);
     }
 
-    /// How many subscriptions of our clients get what is published on `channel`. Those that do not stand upstream yet
-    /// get nothing.
-    pub fn receivers(&self, channel: &Topic) -> usize {
-        let registry = self.registry();
-        let count = |topic: &Topic, audience: &Audience| match self.feed.stands(topic) {
-            true => audience.clients.len(),
-            false => 0,
-        };
-        let exact = registry.of(channel.kind).get(&channel.name);
-        let exact = exact.map_or(0, |audience| count(channel, audience));
-        if channel.kind == Kind::Shard {
-            return exact;
+    /// Begins to look which patterns of our clients get what is published on `channel`.
+    pub fn search(&self, channel: &Topic) -> Search {
+        let sharded = channel.kind == Kind::Shard;
+        Search { channel: channel.clone(), next: (!sharded).then(Place::default), found: Vec::new() }
+    }
+
+    /// Tries some more patterns, so few that nobody waits for long; whether all were tried.
+    pub fn go_on(&self, search: &mut Search) -> bool {
+        if let Some(from) = search.next.take() {
+            let (name, found) = (&search.channel.name, &mut search.found);
+            let note = |pattern: &Bytes| found.push(Topic::new(Kind::Pattern, pattern.clone()));
+            search.next = self.registry().by_match.search(name, from, TRIED_AT_ONCE, note);
         }
-        let topic = |pattern: &Bytes| Topic::new(Kind::Pattern, pattern.clone());
-        let matching = registry.by_match.matching(&channel.name);
-        let matching = matching.filter_map(|pattern| Some((pattern, registry.patterns.get(pattern)?)));
-        exact + matching.map(|(pattern, audience)| count(&topic(pattern), audience)).sum::<usize>()
+        search.next.is_none()
+    }
+
+    /// How many subscriptions of our clients get what is published on the channel of a search that is over. Those that do
+    /// not stand upstream yet get nothing.
+    pub fn receivers(&self, search: &Search) -> usize {
+        let standing = self.feed.standing(search.topics());
+        let registry = self.registry();
+        let audience =
+            |topic: &Topic| registry.of(topic.kind).get(&topic.name).map_or(0, |it| it.clients.len());
+        search.topics().zip(standing).filter(|(_, stands)| *stands).map(|(topic, _)| audience(topic)).sum()
     }
 
     /// How many of our clients are subscribed to `topic` by its very name.
@@ -194,6 +214,15 @@ impl Hub {
     /// Nobody panics while holding it; if somebody does, what is in it is still whole.
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Search ===
+
+impl Search {
+    /// What gets the messages of the channel: the patterns that were found, and the channel itself.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.found.iter().chain([&self.channel])
     }
 }
 

@@ -6,12 +6,15 @@
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
+use super::own_writes::Hold;
 use super::{Answer, Caller, Proxy, render, stopped};
 use crate::command::{Flags, Keys, Spec};
 use crate::key::Slot;
 use crate::node::NodeId;
+use crate::pubsub::Search;
 use crate::resp::cursor;
 use crate::resp::encode;
 use crate::resp::request::Request;
@@ -55,17 +58,31 @@ impl Proxy {
         } else {
             self.upstream.publish(slot, call)
         };
-        let ours = (!self.pubsub.feed().is_idle()).then(|| self.ours(node.as_ref(), &channel));
+        let mut search = (!self.pubsub.feed().is_idle()).then(|| self.pubsub.search(&channel));
+        let over = search.as_mut().is_none_or(|search| self.pubsub.go_on(search));
+        // What the session asks behind it may change what there is.
+        let hold = (!over).then(|| Hold::of(caller.own_writes));
         let (proxy, resp) = (self.clone(), caller.resp);
+        let ours = search.as_ref().filter(|_| over).map(|search| self.ours(node.as_ref(), search));
         Answer::Later(Box::pin(async move {
+            let ours = match (ours, &mut search) {
+                (None, Some(search)) => {
+                    while !proxy.pubsub.go_on(search) {
+                        yield_now().await;
+                    }
+                    Some(proxy.ours(node.as_ref(), search))
+                }
+                (ours, _) => ours,
+            };
+            drop(hold);
             let outcome = sent.reply.await.unwrap_or_else(stopped);
             let counted = match &outcome {
                 Ok(reply) => cursor::integer(&reply.frame).map(|count| (count, reply.rerouted)),
                 Err(_) => None,
             };
-            match counted.zip(ours) {
-                Some(((count, rerouted), ours)) => {
-                    let elsewhere = || proxy.ours(proxy.upstream.owner_node(slot).as_ref(), &channel);
+            match counted.zip(ours).zip(search) {
+                Some((((count, rerouted), ours), search)) => {
+                    let elsewhere = || proxy.ours(proxy.upstream.owner_node(slot).as_ref(), &search);
                     let ours = if rerouted { elsewhere() } else { ours };
                     let mut out = BytesMut::new();
                     encode::integer(&mut out, (count - ours.counted as i64).max(0) + ours.clients as i64);
@@ -96,9 +113,10 @@ impl Proxy {
         })))
     }
 
-    /// What there is of ours for a message that `node` gets for `channel`.
-    fn ours(&self, node: Option<&NodeId>, channel: &Topic) -> Ours {
-        let counted = node.map_or(0, |node| self.pubsub.feed().own_receivers(node, channel));
-        Ours { counted, clients: self.pubsub.receivers(channel) }
+    /// What there is of ours for a message that `node` gets, given what gets the messages of its channel.
+    fn ours(&self, node: Option<&NodeId>, search: &Search) -> Ours {
+        let feed = self.pubsub.feed();
+        let counted = node.map_or(0, |node| feed.own_receivers(node, search.topics()));
+        Ours { counted, clients: self.pubsub.receivers(search) }
     }
 }

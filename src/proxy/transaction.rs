@@ -6,6 +6,8 @@
 use std::rc::Rc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::future::LocalBoxFuture;
+use tokio::task::yield_now;
 
 use super::coverage::{self, is_tracked};
 use super::default_ttl::{Due, may_have_written};
@@ -14,8 +16,10 @@ use super::own_writes::{Hold, Names};
 use super::script::with_body;
 use super::watch::{Watch, Watched};
 use super::{Answer, Caller, Proxy, Route, failure_reply, in_resp2, stopped};
+use crate::clock;
 use crate::command::{Class, Flags, Keyspace, Lasting, Learned, Script, Session, Spec};
 use crate::key::Slot;
+use crate::near_cache::Why;
 use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::{Resp, cursor, encode};
 use crate::upstream::{Call, Dedicated, Outcome, UpstreamReply, exec_abort};
@@ -61,14 +65,27 @@ pub enum Element {
     Sent(Part, Resp),
 }
 
-/// A transaction as it goes upstream.
+/// A transaction as it goes upstream, as far as it was put together.
 struct Whole {
-    bytes: Bytes,
+    out: BytesMut,
     /// How many commands are in it.
     count: usize,
     /// What is to have a time to live behind it.
-    due: Option<Due>,
+    due: Due,
+    /// The keys that it may write, and those that it only reads.
+    written: Names,
+    read: Names,
+    /// It may write keys that it does not name.
+    opaque: bool,
+    /// A command of it may have a long reply.
+    grows: bool,
 }
+
+/// From so many elements on others get their turn while it is put together and answered.
+const LARGE_ELEMENTS_MIN: usize = 1024;
+
+/// So many elements, or keys, are looked at before others get their turn.
+const AT_ONCE: usize = 256;
 
 /// Why a command cannot be part of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,20 +187,56 @@ impl Proxy {
         watched: Option<&Watched>,
         caller: Caller<'_>,
     ) -> Answer<'static> {
-        let whole = self.whole(&elements);
-        if let Some(watch) = watched.and_then(Watched::take) {
-            return self.watched_transaction(elements, watch, slot, whole, caller);
+        let watch = watched.and_then(Watched::take);
+        if elements.len() >= LARGE_ELEMENTS_MIN {
+            let (hold, coverage) = (Hold::of(caller.own_writes), caller.coverage.cloned());
+            let (proxy, resp) = (self.clone(), caller.resp);
+            return Answer::Later(Box::pin(async move {
+                let mut whole = Whole::new();
+                for (index, element) in elements.iter().enumerate() {
+                    whole.add(&proxy, element);
+                    give_turn(index).await;
+                }
+                // The session is held: nobody has to know which keys are written.
+                let written = std::mem::take(&mut whole.written);
+                slot.inspect(|slot| hold.session().note_written(*slot));
+                proxy.drop_keys(&written).await;
+                let coverage = coverage.as_ref();
+                let caller = Caller { resp, own_writes: hold.session(), now: clock::now(), coverage };
+                let outcome = match watch {
+                    Some(watch) => proxy.begin_watched(watch, slot, whole, caller).await,
+                    None if whole.count == 0 => Ok(nothing()),
+                    None => proxy.begin_transaction(slot, whole, caller).await,
+                };
+                // Before the reply leaves, its keys are dropped once more (I6).
+                proxy.drop_keys(&written).await;
+                executed_in_turns(outcome, elements, resp).await
+            }));
         }
-        let Whole { bytes, count, due } = whole;
-        if count == 0 {
-            return Answer::Now(joined(std::iter::empty(), &elements));
-        }
+        let mut whole = Whole::new();
+        elements.iter().for_each(|element| whole.add(self, element));
+        let resp = caller.resp;
+        let outcome: LocalBoxFuture<'static, Outcome> = match watch {
+            Some(watch) => Box::pin(self.begin_watched(watch, slot, whole, caller)),
+            None if whole.count == 0 => return Answer::Now(joined(std::iter::empty(), &elements)),
+            None => Box::pin(self.begin_transaction(slot, whole, caller)),
+        };
+        Answer::Later(Box::pin(async move { executed(outcome.await, &elements, resp) }))
+    }
+
+    /// Sends a transaction; what it comes to once all that must have happened before its reply leaves has happened.
+    fn begin_transaction(
+        self: &Rc<Proxy>,
+        slot: Option<Slot>,
+        whole: Whole,
+        caller: Caller<'_>,
+    ) -> impl Future<Output = Outcome> + use<> {
+        let Whole { count, opaque, grows, written, .. } = whole;
         caller.own_writes.note_sent();
-        let opaque = elements.iter().any(Element::is_opaque);
-        let write = self.begin_write(written_keys(&elements), caller);
+        let write = self.begin_write(written, caller);
         let write = if opaque { write.of_anything() } else { write };
-        let grows = due.is_none() && (opaque || elements.iter().any(Element::grows));
-        let apart = grows && self.upstream.reply_limit(slot).is_some();
+        let (bytes, due) = (ended(whole.out), (!whole.due.is_empty()).then_some(whole.due));
+        let apart = due.is_none() && (opaque || grows) && self.upstream.reply_limit(slot).is_some();
         let hold = apart.then(|| Hold::of(caller.own_writes));
         let sent = if apart {
             let call = Call { bytes, slot, reads_only: false, foreign: opaque };
@@ -193,8 +246,8 @@ impl Proxy {
         };
         let following = self.follow(&sent, slot, due, caller.own_writes);
         let fence = slot.filter(|_| opaque).map(|slot| self.fence(Some(slot), None));
-        let (proxy, resp, coverage) = (self.clone(), caller.resp, caller.coverage.cloned());
-        Answer::Later(Box::pin(async move {
+        let (proxy, coverage) = (self.clone(), caller.coverage.cloned());
+        async move {
             let outcome = sent.reply.await.unwrap_or_else(stopped);
             coverage::note(coverage.as_ref(), is_tracked(&outcome));
             if let Some(following) = following {
@@ -205,30 +258,24 @@ impl Proxy {
             }
             // Before the reply leaves, its keys are dropped once more (I6).
             drop((write, hold));
-            executed(outcome, &elements, resp)
-        }))
+            outcome
+        }
     }
-}
 
-// === impl Proxy ===
-
-impl Proxy {
     /// Carries out a transaction on the connection that watches keys for it, unless one of them has changed.
-    fn watched_transaction(
+    fn begin_watched(
         self: &Rc<Proxy>,
-        elements: Vec<Element>,
         watch: Watch,
         slot: Option<Slot>,
         whole: Whole,
         caller: Caller<'_>,
-    ) -> Answer<'static> {
-        let opaque = elements.iter().any(Element::is_opaque);
-        let (written, read) = (written_keys(&elements), keys_read(&elements));
+    ) -> impl Future<Output = Outcome> + use<> {
+        let Whole { count, due, written, read, opaque, .. } = whole;
         let write = self.begin_write(written, caller);
         let write = if opaque { write.of_anything() } else { write };
-        let Whole { bytes, count, due } = whole;
-        let (proxy, resp, own_writes) = (self.clone(), caller.resp, caller.own_writes.clone());
-        Answer::Later(Box::pin(async move {
+        let (bytes, due) = (ended(whole.out), (!due.is_empty()).then_some(due));
+        let (proxy, own_writes) = (self.clone(), caller.own_writes.clone());
+        async move {
             let outcome = match watch.connection {
                 Some(connection) => proxy.execute_on(slot, connection, &bytes, count).await,
                 None => Ok(changed()),
@@ -243,32 +290,22 @@ impl Proxy {
                 // It was not on the connection that hears of it.
                 proxy.invalidate_all();
             }
-            proxy.answered_past_lane(&read);
+            for (index, keys) in read.chunks(AT_ONCE).enumerate() {
+                proxy.answered_past_lane(keys);
+                give_turn((index + 1) * AT_ONCE - 1).await;
+            }
             drop(write);
-            executed(outcome, &elements, resp)
-        }))
+            outcome
+        }
     }
 
-    fn whole(&self, elements: &[Element]) -> Whole {
-        let mut out = BytesMut::new();
-        out.put_slice(MULTI);
-        let (mut count, mut due) = (0, Due::new());
-        for element in elements {
-            let Element::Sent(part, _) = element else { continue };
-            let (bytes, of_part) =
-                self.with_default_ttl(part.route, &part.request.as_request(), part.request.bytes());
-            out.put_slice(&bytes);
-            count += 1;
-            // The last word on a key counts.
-            if !due.is_empty() && matches!(part.route.lasting, Lasting::Told | Lasting::Options) {
-                for key in keys_of(part.route, &part.request.as_request()) {
-                    due.remove(&key);
-                }
-            }
-            due.extend(of_part.into_iter().flatten());
+    /// Drops keys from L1, and gives others their turn meanwhile.
+    async fn drop_keys(&self, keys: &[Bytes]) {
+        let Some(cache) = self.cache() else { return };
+        for (index, key) in keys.iter().enumerate() {
+            cache.shared().invalidate_key(key, Why::Written);
+            give_turn(index).await;
         }
-        out.put_slice(EXEC);
-        Whole { bytes: out.freeze(), count, due: (!due.is_empty()).then_some(due) }
     }
 
     async fn execute_on(
@@ -296,41 +333,56 @@ impl Proxy {
     }
 }
 
+/// What EXEC answers that has nothing to carry out.
+fn nothing() -> UpstreamReply {
+    UpstreamReply { frame: Bytes::from_static(b"*0\r\n"), rerouted: false, tracked: false, by: None }
+}
+
 /// What EXEC answers when a watched key has changed, or when nobody can tell any more.
 fn changed() -> UpstreamReply {
     UpstreamReply { frame: Bytes::from_static(b"_\r\n"), rerouted: false, tracked: false, by: None }
 }
 
-// === impl Element ===
+// === impl Whole ===
 
-impl Element {
-    fn grows(&self) -> bool {
-        matches!(self, Element::Sent(part, _) if part.route.flags.has(Flags::GROWS))
+impl Whole {
+    fn new() -> Whole {
+        let (written, read) = (Names::new(), Names::new());
+        let (out, due) = (BytesMut::from(MULTI), Due::new());
+        Whole { out, count: 0, due, written, read, opaque: false, grows: false }
     }
 
-    fn is_opaque(&self) -> bool {
-        matches!(self, Element::Sent(part, _) if part.opaque)
-    }
-}
-
-fn written_keys(elements: &[Element]) -> Names {
-    keys_in(elements, |part| !part.only_reads())
-}
-
-fn keys_read(elements: &[Element]) -> Names {
-    keys_in(elements, Part::only_reads)
-}
-
-fn keys_in(elements: &[Element], of: impl Fn(&Part) -> bool) -> Names {
-    let mut keys = Names::new();
-    for element in elements {
-        if let Element::Sent(part, _) = element
-            && of(part)
-        {
-            keys.extend(keys_of(part.route, &part.request.as_request()));
+    fn add(&mut self, proxy: &Proxy, element: &Element) {
+        let Element::Sent(part, _) = element else { return };
+        let request = part.request.as_request();
+        let (bytes, of_part) = proxy.with_default_ttl(part.route, &request, part.request.bytes());
+        self.out.put_slice(&bytes);
+        self.count += 1;
+        // The last word on a key counts.
+        if !self.due.is_empty() && matches!(part.route.lasting, Lasting::Told | Lasting::Options) {
+            for key in keys_of(part.route, &request) {
+                self.due.remove(&key);
+            }
         }
+        self.due.extend(of_part.into_iter().flatten());
+        let keys = if part.only_reads() { &mut self.read } else { &mut self.written };
+        keys.extend(keys_of(part.route, &request));
+        self.opaque |= part.opaque;
+        self.grows |= part.route.flags.has(Flags::GROWS);
     }
-    keys
+}
+
+/// The bytes of a transaction that is put together.
+fn ended(mut out: BytesMut) -> Bytes {
+    out.put_slice(EXEC);
+    out.freeze()
+}
+
+/// Gives others their turn behind the last of those that are looked at in one go.
+async fn give_turn(index: usize) {
+    if index % AT_ONCE == AT_ONCE - 1 {
+        yield_now().await;
+    }
 }
 
 /// The reply to EXEC.
@@ -339,11 +391,38 @@ fn executed(outcome: Outcome, elements: &[Element], resp: Resp) -> Bytes {
         Ok(reply) => reply.frame,
         Err(failure) => return failure_reply(&failure),
     };
-    match cursor::head(&frame) {
-        Some(cursor::Head::Null { .. }) if resp == Resp::Two => Bytes::from_static(b"*-1\r\n"),
-        _ => match cursor::elements(&frame) {
-            Some(replies) => joined(replies.flatten().map(|reply| frame.slice_ref(reply)), elements),
-            None => frame,
+    match replies_in(&frame, resp) {
+        Ok(replies) => joined(replies, elements),
+        Err(reply) => reply,
+    }
+}
+
+/// The same where there are very many. They are let go one by one.
+async fn executed_in_turns(outcome: Outcome, elements: Vec<Element>, resp: Resp) -> Bytes {
+    let frame = match outcome {
+        Ok(reply) => reply.frame,
+        Err(failure) => return failure_reply(&failure),
+    };
+    let mut replies = match replies_in(&frame, resp) {
+        Ok(replies) => replies,
+        Err(reply) => return reply,
+    };
+    let mut out = BytesMut::new();
+    encode::array(&mut out, elements.len());
+    for (index, element) in elements.into_iter().enumerate() {
+        join(&mut out, &mut replies, &element);
+        give_turn(index).await;
+    }
+    out.freeze()
+}
+
+/// The server's replies to what was executed; otherwise the reply to EXEC.
+fn replies_in(frame: &Bytes, resp: Resp) -> Result<impl Iterator<Item = Bytes>, Bytes> {
+    match cursor::head(frame) {
+        Some(cursor::Head::Null { .. }) if resp == Resp::Two => Err(Bytes::from_static(b"*-1\r\n")),
+        _ => match cursor::elements(frame) {
+            Some(replies) => Ok(replies.flatten().map(|reply| frame.slice_ref(reply))),
+            None => Err(frame.clone()),
         },
     }
 }
@@ -352,19 +431,21 @@ fn executed(outcome: Outcome, elements: &[Element], resp: Resp) -> Bytes {
 fn joined(mut replies: impl Iterator<Item = Bytes>, elements: &[Element]) -> Bytes {
     let mut out = BytesMut::new();
     encode::array(&mut out, elements.len());
-    for element in elements {
-        match element {
-            Element::Made(reply) => out.put_slice(reply),
-            Element::Sent(part, resp) => {
-                let reply = replies.next().unwrap_or_default();
-                match resp {
-                    Resp::Three => out.put_slice(&reply),
-                    Resp::Two => {
-                        out.put_slice(&in_resp2(&reply, part.route.form, &part.request).unwrap_or(reply));
-                    }
+    elements.iter().for_each(|element| join(&mut out, &mut replies, element));
+    out.freeze()
+}
+
+fn join(out: &mut BytesMut, replies: &mut impl Iterator<Item = Bytes>, element: &Element) {
+    match element {
+        Element::Made(reply) => out.put_slice(reply),
+        Element::Sent(part, resp) => {
+            let reply = replies.next().unwrap_or_default();
+            match resp {
+                Resp::Three => out.put_slice(&reply),
+                Resp::Two => {
+                    out.put_slice(&in_resp2(&reply, part.route.form, &part.request).unwrap_or(reply));
                 }
             }
         }
     }
-    out.freeze()
 }

@@ -50,8 +50,8 @@ pub(super) struct Transaction {
 enum Step {
     /// The daemon answers it, when EXEC comes.
     Own(&'static Spec, OwnedRequest),
-    /// The server carries it out.
-    Part(Part),
+    /// The server carries it out; the number of its command.
+    Part(Part, usize),
     /// Its answer is known before the others are carried out.
     Done(OwnedRequest, Bytes),
 }
@@ -62,7 +62,7 @@ impl Step {
     fn request(&self) -> Request<'_> {
         match self {
             Step::Own(_, request) | Step::Done(request, _) => request.as_request(),
-            Step::Part(part) => part.request(),
+            Step::Part(part, _) => part.request(),
         }
     }
 }
@@ -84,7 +84,7 @@ impl Transaction {
 
     /// Whether EXEC will publish a message.
     fn publishes(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Part(part) if part.publishes()))
+        self.steps.iter().any(|step| matches!(step, Step::Part(part, _) if part.publishes()))
     }
 }
 
@@ -123,7 +123,8 @@ pub(super) fn queue(
             if let Some(wait) = context.proxy.wait_for_upstream() {
                 return Some(wait);
             }
-            context.proxy.part(spec, class, request, &mut transaction.slot).map(Step::Part)
+            let part = context.proxy.part(spec, class, request, &mut transaction.slot);
+            part.map(|part| Step::Part(part, spec.number()))
         }
     };
     let reply = transaction.push(step, spec.name, request, context);
@@ -165,7 +166,7 @@ pub(super) fn queue_unrecognised(
     match context.proxy.learned(request, now) {
         Ok(learned) => {
             let part = context.proxy.learned_part(&learned, request, &mut transaction.slot);
-            Some(Answer::Now(transaction.push(part.map(Step::Part), "", request, context)))
+            Some(Answer::Now(transaction.push(part.map(|part| Step::Part(part, 0)), "", request, context)))
         }
         Err(Answer::NotYet(wait)) => Some(Answer::NotYet(wait)),
         Err(refusal) => {
@@ -284,9 +285,12 @@ fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> A
     }
     let mut elements = Vec::with_capacity(transaction.steps.len());
     for step in transaction.steps {
-        context.tally.call(recognise(&step.request()).map_or(0, Spec::number));
+        context.tally.call(match &step {
+            Step::Part(_, number) => *number,
+            step => recognise(&step.request()).map_or(0, Spec::number),
+        });
         elements.push(match step {
-            Step::Part(part) => Element::Sent(part, state.resp()),
+            Step::Part(part, _) => Element::Sent(part, state.resp()),
             Step::Own(spec, request) => Element::Made(own(spec, &request, state, context)),
             Step::Done(_, reply) => {
                 client_kill::leave(state);

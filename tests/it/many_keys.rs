@@ -72,6 +72,61 @@ fn what_is_asked_behind_a_command_on_many_keys_sees_it_and_so_do_others() {
 }
 
 #[test]
+fn a_large_transaction_is_carried_out_as_a_small_one_is() {
+    let cluster = own_primaries(1);
+    let daemon = Daemon::before(&cluster);
+    daemon.until_tracked(1);
+    let (mut client, mut other) = (daemon.client(), daemon.client());
+    let keys = names();
+    for (version, watches, value) in [(2, false, "1"), (3, false, "2"), (2, true, "3"), (3, true, "4")] {
+        client.hello(version).unwrap();
+        let watch = if watches { encode(&["WATCH", &keys[0]]) } else { encode(&["PING"]) };
+        let mut sent = [watch, encode(&["MULTI"]), encode(&["HSET", "{t}hash", "field", value])].concat();
+        for key in &keys {
+            sent.extend(
+                [encode(&["SET", key, value]), encode(&["ECHO", key]), encode(&["GET", key])].concat(),
+            );
+        }
+        let last = keys.last().unwrap();
+        sent.extend([encode(&["HGETALL", "{t}hash"]), encode(&["EXEC"]), encode(&["GET", last])].concat());
+        client.send_raw(&sent).unwrap();
+        for _ in 0..4 + 3 * KEYS {
+            assert!(!client.receive().unwrap().is_error());
+        }
+        let reply = client.receive().unwrap();
+        let elements = reply.items();
+        assert_eq!(elements.len(), 2 + 3 * KEYS);
+        for (key, replies) in keys.iter().zip(elements[1..].chunks(3)) {
+            assert!(replies[0].is_ok());
+            assert_eq!(replies[1..], [Reply::bulk(key), Reply::bulk(value)]);
+        }
+        let pair = (Reply::bulk("field"), Reply::bulk(value));
+        let hash = if version == 2 { Reply::Array(vec![pair.0, pair.1]) } else { Reply::Map(vec![pair]) };
+        assert_eq!(elements[1 + 3 * KEYS], hash);
+        assert_eq!(client.receive().unwrap(), Reply::bulk(value), "what comes behind sees it");
+        warm(&mut client, &keys, &Reply::bulk(value));
+        warm(&mut other, &keys, &Reply::bulk(value));
+    }
+    // Nothing but what the daemon answers itself.
+    let mut sent = encode(&["MULTI"]);
+    (0..KEYS).for_each(|_| sent.extend(encode(&["ECHO", "own"])));
+    sent.extend(encode(&["EXEC"]));
+    client.send_raw(&sent).unwrap();
+    (0..=KEYS).for_each(|_| assert!(!client.receive().unwrap().is_error()));
+    assert_eq!(client.receive().unwrap(), Reply::Array(vec![Reply::bulk("own"); KEYS]));
+    // A watched key that has changed.
+    client.command(&["WATCH", &keys[0]]).unwrap();
+    other.command(&["SET", &keys[0], "changed"]).unwrap();
+    let mut sent = encode(&["MULTI"]);
+    keys.iter().for_each(|key| sent.extend(encode(&["SET", key, "never"])));
+    sent.extend(encode(&["EXEC"]));
+    client.send_raw(&sent).unwrap();
+    (0..=KEYS).for_each(|_| assert!(!client.receive().unwrap().is_error()));
+    assert!(client.receive().unwrap().is_nil());
+    assert_eq!(client.command(&["GET", &keys[1]]).unwrap(), Reply::bulk("4"));
+}
+
+#[test]
 fn nobody_asks_for_the_sizes_of_many_keys() {
     let limit = ["--client-output-buffer-limit", "normal 8mb 8mb 60"].map(str::to_owned);
     let upstream = Standalone::launch(&limit).unwrap();

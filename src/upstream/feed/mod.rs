@@ -153,9 +153,11 @@ impl Feed {
         self.topics.load(Ordering::Relaxed) == 0
     }
 
-    /// How many of our own subscriptions `node` counts when something is published on `channel`.
-    pub fn own_receivers(&self, node: &NodeId, channel: &Topic) -> usize {
-        self.ledger().own_receivers(self.upstream.table.index_of(node), channel)
+    /// How many of `topics` stand on `node`: it counts each for one that gets what is published on them.
+    pub fn own_receivers<'a>(&self, node: &NodeId, topics: impl Iterator<Item = &'a Topic>) -> usize {
+        let node = self.upstream.table.index_of(node);
+        let ledger = self.ledger();
+        topics.filter(|topic| ledger.stands(node, topic)).count()
     }
 
     /// How many patterns of ours `node` counts.
@@ -168,9 +170,10 @@ impl Feed {
         self.ledger().stands(self.upstream.table.index_of(node), topic)
     }
 
-    /// Whether messages for `topic` come in.
-    pub fn stands(&self, topic: &Topic) -> bool {
-        self.ledger().standing(topic) == Standing::Stands
+    /// For each of `topics`, whether messages for it come in.
+    pub fn standing<'a>(&self, topics: impl Iterator<Item = &'a Topic>) -> Vec<bool> {
+        let ledger = self.ledger();
+        topics.map(|topic| ledger.standing(topic) == Standing::Stands).collect()
     }
 
     /// Whether a node is being told of, or to forget, a subscription that it counts when something is published on

@@ -144,17 +144,6 @@ impl Ledger {
         })
     }
 
-    /// How many of our own subscriptions `node` counts when something is published on `channel` of this kind.
-    pub(super) fn own_receivers(&self, node: NodeIndex, channel: &Topic) -> usize {
-        let exact = usize::from(self.stands(node, channel));
-        if channel.kind == Kind::Shard {
-            return exact;
-        }
-        let matching = self.patterns.matching(&channel.name);
-        let stands = |pattern: &&Bytes| self.stands(node, &Topic::new(Kind::Pattern, (*pattern).clone()));
-        exact + matching.filter(stands).count()
-    }
-
     /// How many different patterns of ours `node` has.
     pub(super) fn own_patterns(&self, node: NodeIndex) -> usize {
         let stands = |pattern: &&Bytes| self.stands(node, &Topic::new(Kind::Pattern, (*pattern).clone()));
