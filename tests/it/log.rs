@@ -1,8 +1,9 @@
 //! The log is for whoever reads it: where nobody can or does, nothing else suffers.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{PipeReader, Read, Write, pipe};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use nearside::dev::{Address, Client, Standalone};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::support::scripted::ScriptedNode;
 use crate::support::servers::{eventually, sandbox};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -28,10 +30,14 @@ struct Unheard {
 
 impl Unheard {
     fn start(upstream: &Standalone, log: Stdio, more: &[&str]) -> Unheard {
+        Unheard::before(upstream.server().address(), log, more)
+    }
+
+    fn before(upstream: SocketAddr, log: Stdio, more: &[&str]) -> Unheard {
         let path = sandbox().make_directory().unwrap().join("sock");
         let mut command = Command::new(env!("CARGO_BIN_EXE_nearside"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--unix", path.to_str().unwrap()]);
-        command.args(["--upstream", &format!("redis://{}", upstream.server().address())]).args(more);
+        command.args(["--upstream", &format!("redis://{upstream}")]).args(more);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         sandbox().started(child.id()).unwrap();
         let daemon = Unheard { child, path };
@@ -167,4 +173,68 @@ fn log_queue_max() {
     });
     told.recv_timeout(SOON).expect("who reads again is told that something is missing");
     assert!(daemon.stop().success());
+}
+
+/// What a terminal would take for a title, a colour and a bell.
+const CONTROL: [&str; 3] = ["\x1b]0;", "\x1b[31m", "\x07"];
+
+/// What looks like a line of a log.
+const FORGED: &str = "2026-01-01T00:00:00Z ERROR nearside: forged";
+
+fn log_file() -> (PathBuf, Stdio) {
+    let path = sandbox().make_directory().unwrap().join("log");
+    let file = File::create(&path).unwrap();
+    (path, file.into())
+}
+
+fn assert_unforged(path: &Path) {
+    let log = fs::read_to_string(path).unwrap();
+    assert!(!log.lines().any(|line| line.starts_with(FORGED)), "{log}");
+    for control in CONTROL {
+        assert!(!log.contains(control), "{control:?} is in {log:?}");
+    }
+}
+
+#[test]
+fn nothing_that_a_client_says_forges_a_line_of_the_log() {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let (path, log) = log_file();
+    let daemon = Unheard::start(&upstream, log, &["--log-level", "trace", "--shadow-verify", "1"]);
+    let evil = format!("x\r\n{FORGED}{}", CONTROL.concat());
+    let requests: [&[&str]; 9] = [
+        &["GET", &evil],
+        &["SET", &evil, &evil],
+        &[&evil, "a"],
+        &["HELLO", "3", "SETNAME", &evil],
+        &["HELLO", "3", "AUTH", &evil, &evil],
+        &["EVAL", &evil, "0"],
+        &["CONFIG", "SET", &evil, &evil],
+        &["SUBSCRIBE", &evil],
+        &["NEARSIDE", "FLUSH", &evil],
+    ];
+    for request in requests {
+        daemon.client().command(request).unwrap();
+    }
+    daemon.client().command(&["GET", &evil]).unwrap();
+    daemon.client().send_raw(format!("{evil}\r\n").as_bytes()).unwrap();
+    assert!(daemon.stop().success());
+    assert_unforged(&path);
+}
+
+#[test]
+fn nothing_that_a_server_says_forges_a_line_of_the_log() {
+    let evil = format!("-ERR evil {FORGED}{}\r\n", CONTROL.concat());
+    let node = ScriptedNode::start("a", move |request, stream| {
+        let is_greeting = request[0] == "HELLO";
+        if is_greeting {
+            stream.write_all(evil.as_bytes())?;
+        }
+        Ok(is_greeting)
+    });
+    let (path, log) = log_file();
+    let daemon = Unheard::before(node.address(), log, &["--log-level", "trace"]);
+    assert!(daemon.client().command(&["GET", "key"]).unwrap().text().contains("ERR evil"));
+    assert!(daemon.stop().success());
+    assert!(fs::read_to_string(&path).unwrap().contains("ERR evil"));
+    assert_unforged(&path);
 }

@@ -39,6 +39,7 @@ mod many_clients;
 mod many_keys;
 mod memory_ceiling;
 mod monitor;
+mod no_secrets;
 mod node_failure;
 mod node_hangs_up;
 mod node_identity;

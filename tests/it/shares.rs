@@ -1,9 +1,12 @@
 //! What one client may take of what all share: who takes more waits, or is refused, and the others have theirs.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply, Standalone};
+use nearside::dev::client::encode;
+use nearside::dev::{Address, Client, Reply, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::eventually;
@@ -68,4 +71,71 @@ fn pubsub_patterns_max() {
     assert_eq!(refused, "ERR nearside: a client may have 2 patterns (pubsub_patterns_max)");
     assert_eq!(client.command(&["SUBSCRIBE", "channel"]).unwrap().items().len(), 3);
     assert_eq!(daemon.client().command(&["PUBLISH", "another", "message"]).unwrap().integer(), Some(1));
+}
+
+#[test]
+fn a_client_that_asks_without_a_pause_leaves_others_their_turn() {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let url = format!("redis://{}", upstream.server().address());
+    let daemon = Daemon::start(&["--upstream", &url, "--l1-size", "0"]);
+    let mut direct = upstream.server().connect().unwrap();
+    direct.command(&["SET", "large", &"v".repeat(1000)]).unwrap();
+    let stream = match daemon.address() {
+        Address::Tcp(address) => TcpStream::connect(address).unwrap(),
+        Address::Unix(path) => panic!("{path:?} is no port"),
+    };
+    let (mut asking, mut reading) = (stream.try_clone().unwrap(), stream.try_clone().unwrap());
+    let asks = thread::spawn(move || {
+        let many = encode(&["GET", "large"]).repeat(1000);
+        while asking.write_all(&many).is_ok() {}
+    });
+    let reads = thread::spawn(move || {
+        let mut bytes = vec![0; 1 << 20];
+        while reading.read(&mut bytes).is_ok_and(|count| count > 0) {}
+    });
+    let mut carried_out = || -> u64 {
+        let info = direct.command(&["INFO", "stats"]).unwrap().text();
+        let count = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
+        count.unwrap().trim().parse().unwrap()
+    };
+    let before = carried_out();
+    eventually("it asks all the time", SOON, || carried_out() > before + 10_000);
+    // How many commands of the other one were carried out while one of this one was. When this one is not given the
+    // processor that says nothing, so the lowest quarter of them counts.
+    let mut other = daemon.client();
+    let mut between = Vec::new();
+    for _ in 0..50 {
+        let before = carried_out();
+        assert!(other.command(&["SET", "small", "value"]).unwrap().is_ok());
+        between.push(carried_out() - before);
+    }
+    // At most what one client may have unanswered, pipeline_depth_max, is in front.
+    between.sort_unstable();
+    assert!(between[between.len() / 4] < 1200, "{between:?}");
+    stream.shutdown(Shutdown::Both).unwrap();
+    asks.join().unwrap();
+    reads.join().unwrap();
+}
+
+#[test]
+fn transactions_of_many_clients_stay_together_under_memory_max() {
+    const CEILING: u64 = 48 << 20;
+    let (_upstream, daemon) = bounded(&["--memory-max", "48mb"]);
+    let mut other = daemon.client();
+    other.command(&["SET", "small", "value"]).unwrap();
+    let mut clients = Vec::new();
+    let mut refused = 0;
+    for _ in 0..600 {
+        let mut client = daemon.client();
+        client.command(&["MULTI"]).unwrap();
+        // It may be dropped, if it holds the most.
+        let reply = client.command(&[&b"SET"[..], b"key", &[b'v'; 200_000]]);
+        refused += usize::from(!reply.is_ok_and(|reply| !reply.is_error()));
+        clients.push(client);
+        assert_eq!(other.command(&["GET", "small"]).unwrap(), Reply::bulk("value"));
+        assert!(daemon.counter_by(&mut other, "memory_used") <= CEILING);
+    }
+    assert!(refused > 0, "600 of 200 kB do not fit");
+    drop(clients);
+    eventually("all of it is given back", SOON, || daemon.counter("memory_transactions") == 0);
 }

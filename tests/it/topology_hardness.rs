@@ -1,6 +1,7 @@
 //! Whatever a node answers when it is asked who owns what, it costs neither memory nor time nor the process: what was known
 //! stays, clients are served, and the first whole answer is taken.
 
+use std::fs;
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -270,4 +271,37 @@ fn what_a_node_answers_to_our_first_words_has_a_bound() {
         let peak: u64 = daemon.peak_memory().trim_end_matches(" kB").parse().unwrap();
         assert!(peak < MEMORY_KB_MAX, "{words:?}: {peak} kB");
     }
+}
+
+#[test]
+fn a_node_that_hangs_leaves_nothing_behind_however_often_it_is_asked() {
+    let cluster = own_primaries(1);
+    let hasty = [
+        "--upstream-connect-timeout",
+        "100ms",
+        "--upstream-request-timeout",
+        "200ms",
+        "--topology-refresh-interval",
+        "100ms",
+        "--upstream-backoff-max",
+        "100ms",
+    ];
+    let url = upstream_url(&cluster);
+    let daemon = Daemon::start(&[&["--upstream", &url][..], &hasty].concat());
+    daemon.until_tracked(1);
+    let directory = format!("/proc/{}/fd", daemon.pid().as_raw_nonzero());
+    let open = || fs::read_dir(&directory).unwrap().count();
+    let before = open();
+    cluster.nodes()[0].server().stop_signal().unwrap();
+    let mut client = daemon.client();
+    // Each of these finds the node silent, and so do the questions who owns what.
+    for _ in 0..20 {
+        assert!(client.command(&["SET", "key", "value"]).unwrap().is_error());
+        thread::sleep(Duration::from_millis(100));
+        assert!(open() < before + 20, "{} files are open, {before} were", open());
+    }
+    cluster.nodes()[0].server().continue_signal().unwrap();
+    eventually("it is served again", SOON, || client.command(&["SET", "key", "value"]).unwrap().is_ok());
+    drop(client);
+    eventually("all is as it was", SOON, || open() <= before + 2);
 }

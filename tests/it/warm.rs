@@ -1,6 +1,7 @@
 //! Warm restart: what was hot is hot again after a restart, with the values of now, whatever became of the file.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -195,4 +196,22 @@ fn a_full_disk_leaves_the_former_file() {
     let left = fs::read_dir(file.parent().unwrap()).unwrap().count();
     assert_eq!(left, 1, "half a file is not left behind");
     daemon.stop();
+}
+
+#[test]
+fn a_link_in_the_place_of_the_file_is_replaced_and_what_it_leads_to_is_left_alone() {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let file = file();
+    let victim = file.with_file_name("precious");
+    fs::write(&victim, "precious").unwrap();
+    // Names that somebody might guess for what is written first.
+    let guesses =
+        ["warm", "warm.tmp", "warm.new", ".warm.tmp", "warm~"].map(|name| file.with_file_name(name));
+    for guess in &guesses {
+        symlink(&victim, guess).unwrap();
+    }
+    live(&upstream, &file);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    assert!(!file.is_symlink(), "it is a file of its own");
+    assert!(guesses[1..].iter().all(|guess| guess.is_symlink()), "others are not touched");
 }

@@ -148,6 +148,11 @@ impl Daemon {
         log.iter().any(|line| line.get("fields").unwrap_or(line)["message"] == message)
     }
 
+    /// All of the log.
+    pub(crate) fn log_text(&self) -> String {
+        format!("{:?}", self.log.lock().unwrap())
+    }
+
     /// The most memory that it ever held, as the kernel writes it: `12345 kB`.
     pub(crate) fn peak_memory(&self) -> String {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
