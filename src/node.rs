@@ -1,10 +1,11 @@
 //! The names of what an entry was read from: a node, and one life of one tracked connection to it.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use crate::clock::Nanos;
+use crate::clock::{self, Nanos};
 
 /// A node of the upstream, by the address that clients of it use: `host:port`, or the path of a Unix socket.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,15 +15,33 @@ pub struct NodeId(Arc<str>);
 ///
 /// The connection renews the *lease* each time a heartbeat proves that everything pushed before the heartbeat has
 /// been received; an entry is served only while the lease of its epoch runs (I4). So a connection that fell
-/// silent, or a daemon that was stopped and resumed, stops serving by the clock alone, without anybody's action.
+/// silent stops serving by the clock alone, without anybody's action.
+///
+/// Within the lease an entry is served only for [`UNSEEN_MAX`] after an instant by which all that had arrived on the
+/// connection was taken in. Then somebody looks whether anything waits there. So a process that was stopped and goes
+/// on serves nothing before it has read what came meanwhile, and again it takes nothing but the clock to know.
 #[derive(Clone)]
 pub struct Epoch(Arc<Life>);
+
+/// How long an entry is served without a look at the connection that it was read on. Its owner looks all the time while
+/// anything comes on it, so this is for a process that was stopped, a thread that was held up, and what is quiet.
+pub const UNSEEN_MAX: Duration = Duration::from_millis(10);
+
+/// Where arrives what a node says on the connection of an epoch.
+pub trait Inbox: fmt::Debug + Send + Sync {
+    /// Whether nothing that has arrived by `now` waits there to be taken in. Asks the kernel.
+    fn is_empty(&self, now: Nanos) -> bool;
+}
 
 #[derive(Debug)]
 struct Life {
     /// Which one it is of all of this daemon, for people.
     number: u64,
     lease_until: AtomicU64,
+    /// Until when its entries are served without a look: never longer than the lease runs.
+    seen_until: AtomicU64,
+    /// None is kept open by what was read on it.
+    inbox: Option<Weak<dyn Inbox>>,
 }
 
 /// How many epochs have begun.
@@ -60,23 +79,58 @@ impl fmt::Display for NodeId {
 // === impl Epoch ===
 
 impl Epoch {
-    /// A new life, confirmed until `lease_until`.
+    /// A new life, confirmed until `lease_until`, of something on which nothing ever waits.
     pub fn begin(lease_until: Nanos) -> Epoch {
-        let number = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
-        Epoch(Arc::new(Life { number, lease_until: AtomicU64::new(lease_until.max(1)) }))
+        Epoch::with(lease_until, lease_until, None)
     }
 
-    /// Whether entries of this epoch may be served at `now`.
+    /// A new life, confirmed until `lease_until`, of the connection with this inbox.
+    pub fn begin_on(inbox: Weak<dyn Inbox>, lease_until: Nanos) -> Epoch {
+        Epoch::with(lease_until, 0, Some(inbox))
+    }
+
+    fn with(lease_until: Nanos, seen_until: Nanos, inbox: Option<Weak<dyn Inbox>>) -> Epoch {
+        let number = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
+        let [lease_until, seen_until] = [lease_until, seen_until].map(|until| AtomicU64::new(until.max(1)));
+        Epoch(Arc::new(Life { number, lease_until, seen_until, inbox }))
+    }
+
+    /// Whether the lease runs at `now`. To serve an entry takes more: [`Epoch::is_seen`], or else [`Epoch::look`].
     pub fn is_live(&self, now: Nanos) -> bool {
         now < self.0.lease_until.load(Ordering::Acquire)
     }
 
+    /// Whether entries of this epoch may be served at `now` without a look.
+    #[inline]
+    pub fn is_seen(&self, now: Nanos) -> bool {
+        now < self.0.seen_until.load(Ordering::Acquire)
+    }
+
+    /// Looks whether entries of this epoch may be served at `now`. What was taken in meanwhile has made its keys stale
+    /// by then: whoever looks has to look at the key once more.
+    #[cold]
+    pub fn look(&self, now: Nanos) -> bool {
+        let inbox = self.0.inbox.as_ref().map(Weak::upgrade);
+        // Without a connection there is nothing to look at, and the lease says when it is over.
+        let is_empty = inbox.is_none_or(|inbox| inbox.is_some_and(|inbox| inbox.is_empty(now)));
+        if is_empty {
+            self.note_seen(now);
+        }
+        is_empty && self.is_seen(now)
+    }
+
+    /// All that had arrived on the connection by `at` was taken in.
+    pub fn note_seen(&self, at: Nanos) {
+        let until = self.lease_until().min(at.saturating_add(clock::nanos(UNSEEN_MAX)));
+        extend(&self.0.seen_until, until);
+    }
+
     /// Extends the lease to `lease_until`; does nothing once the epoch has ended.
     pub fn renew(&self, lease_until: Nanos) {
-        // An ended epoch stays ended: only a value that is not ENDED is replaced.
-        let _ = self.0.lease_until.fetch_update(Ordering::AcqRel, Ordering::Acquire, |current| {
-            (current != ENDED).then_some(current.max(lease_until))
-        });
+        extend(&self.0.lease_until, lease_until);
+        if self.0.inbox.is_none() {
+            extend(&self.0.seen_until, lease_until);
+        }
     }
 
     /// Until when the lease runs; 0 once the epoch has ended.
@@ -92,7 +146,15 @@ impl Epoch {
     /// Ends the epoch: every entry that carries it is a miss from now on.
     pub fn end(&self) {
         self.0.lease_until.store(ENDED, Ordering::Release);
+        self.0.seen_until.store(ENDED, Ordering::Release);
     }
+}
+
+/// Moves an instant on. What has ended stays ended: only a value that is not ENDED is replaced.
+fn extend(instant: &AtomicU64, until: Nanos) {
+    let _ = instant.fetch_update(Ordering::AcqRel, Ordering::Acquire, |current| {
+        (current != ENDED).then_some(current.max(until))
+    });
 }
 
 impl fmt::Debug for Epoch {
@@ -103,7 +165,47 @@ impl fmt::Debug for Epoch {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
+
+    /// Whether something waits.
+    #[derive(Debug, Default)]
+    struct Box(AtomicBool);
+
+    impl Inbox for Box {
+        fn is_empty(&self, _now: Nanos) -> bool {
+            !self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn an_epoch_of_a_connection_is_looked_at_anew_after_a_while() {
+        let inbox = Arc::new(Box::default());
+        let begin = |inbox: &Arc<Box>, lease_until| {
+            let inbox: Arc<dyn Inbox> = inbox.clone();
+            Epoch::begin_on(Arc::downgrade(&inbox), lease_until)
+        };
+        let unseen = clock::nanos(UNSEEN_MAX);
+        let epoch = begin(&inbox, 3 * unseen);
+        assert!(epoch.is_live(100) && !epoch.is_seen(100), "nobody has looked yet");
+        assert!(epoch.look(100));
+        assert!(epoch.is_seen(99 + unseen) && !epoch.is_seen(100 + unseen), "I4");
+        inbox.0.store(true, Ordering::Relaxed);
+        assert!(!epoch.look(100 + unseen), "I4");
+        epoch.note_seen(100 + unseen);
+        assert!(epoch.is_seen(99 + 2 * unseen));
+        inbox.0.store(false, Ordering::Relaxed);
+        assert!(epoch.look(3 * unseen - 1) && !epoch.is_seen(3 * unseen), "the lease is the end");
+        assert!(!epoch.look(3 * unseen));
+        let ended = begin(&inbox, 3 * unseen);
+        ended.end();
+        ended.note_seen(100);
+        assert!(!ended.look(100) && !ended.is_seen(100), "I4");
+        let closed = begin(&inbox, 3 * unseen);
+        drop(inbox);
+        assert!(!closed.look(100), "the connection is gone");
+    }
 
     #[test]
     fn an_epoch_lives_as_long_as_its_lease() {

@@ -40,6 +40,8 @@ counters! {
         l1_hits,
         /// Lookups that went upstream.
         l1_misses,
+        /// Of these, those of what was there, but not served before what had arrived from its node was read.
+        l1_unseen,
         /// Reads of cacheable commands that did not look: L1 off, own write under way, slot moving.
         l1_bypasses,
         /// Misses of keys that a policy keeps out of L1.

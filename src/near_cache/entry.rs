@@ -165,10 +165,20 @@ impl Cached {
         from as usize..to as usize
     }
 
-    /// Whether it may be served at `now`, as far as its connection and its time go (I4, I5).
+    /// Whether it may be served at `now` as it is, as far as its connection and its time go (I4, I5).
     #[inline]
+    fn is_seen(&self, now: Nanos) -> bool {
+        now < self.deadline && self.epoch.is_seen(now)
+    }
+
+    /// Whether it may be served at `now`, once somebody has looked at its connection.
     fn is_live(&self, now: Nanos) -> bool {
         now < self.deadline && self.epoch.is_live(now)
+    }
+
+    /// Looks at its connection: whether it may be served at `now`, if its key is still as it was.
+    pub(super) fn look(&self, now: Nanos) -> bool {
+        self.epoch.look(now)
     }
 
     fn answers(&self, question: &Question<'_>) -> bool {
@@ -200,6 +210,8 @@ impl Cached {
 pub(super) enum Found<'a> {
     /// The reply, and at which place it is.
     Live(&'a Cached, usize),
+    /// The same, but what has arrived on its connection has to be looked at before it is served.
+    Unseen(&'a Cached, usize),
     /// It had the reply, but its time is over.
     Expired,
     /// It had the reply, but the connection that filled it is lost or silent.
@@ -341,7 +353,8 @@ impl Entry {
             self.earlier.iter().enumerate().find(|(_, cached)| cached.answers(question))
         };
         match found {
-            Some((place, cached)) if cached.is_live(now) => Found::Live(cached, place),
+            Some((place, cached)) if cached.is_seen(now) => Found::Live(cached, place),
+            Some((place, cached)) if cached.is_live(now) => Found::Unseen(cached, place),
             Some((_, cached)) if now >= cached.deadline => Found::Expired,
             Some(_) => Found::Lost,
             None => Found::Nothing,

@@ -7,7 +7,8 @@
 //!   invalidation of one key exclude each other.
 //! - **I3** Who asks after an invalidation never joins a fill that began before it.
 //! - **I4** A lost or silent upstream connection, a slot that moved, a failover, lag anywhere in our own queues: the
-//!   epoch of what may be stale ends, and entries of it are misses.
+//!   epoch of what may be stale ends, and entries of it are misses. So are they while something that their node has
+//!   said waits to be read: after the process was stopped, or a thread was held up.
 //! - **I5** An entry never outlives its key: the server's TTL may only shorten ours, deadlines are monotonic, the
 //!   round trip is subtracted. Where a policy is `capped` the server's TTL is not asked for: such an entry ends with the
 //!   push of its key's removal, and at our own limit.
@@ -478,8 +479,14 @@ impl<T: Clone> NearCache<T> {
             self.shared.reasons.note(hash, self.shared.why_dead(&entry, now));
             return None;
         }
+        let is_current = || self.shared.generations.is_current(&entry.generation);
         match entry.find(question, now) {
-            Found::Live(reply, place) => {
+            // Whoever was just taking something in may have made the key stale meanwhile (I2).
+            Found::Unseen(reply, _) if !(reply.look(now) && is_current()) => {
+                self.stats.l1_unseen.bump();
+                None
+            }
+            Found::Live(reply, place) | Found::Unseen(reply, place) => {
                 self.stats.l1_hits.bump();
                 entry.note_hits(1);
                 self.sample(question, reply, &entry);
@@ -619,7 +626,7 @@ impl<T: Clone> NearCache<T> {
         let entry = self.shared.store.get(hash)?;
         let current = self.shared.generations.is_current(&entry.generation);
         match entry.find(question, clock::now()) {
-            Found::Live(_, place) if current => Some(Hit::stored(entry.clone(), place)),
+            Found::Live(_, place) | Found::Unseen(_, place) if current => Some(Hit::stored(entry.clone(), place)),
             _ => None,
         }
     }

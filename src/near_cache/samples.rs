@@ -49,7 +49,7 @@ impl Sample {
     /// Whether the entry still had the reply at `now`, as far as its connection and its time go.
     pub(super) fn is_live(&self, now: Nanos) -> bool {
         let question = Question { command: self.command, key: self.entry.key(), tail: &self.tail };
-        matches!(self.entry.find(&question, now), Found::Live(..))
+        matches!(self.entry.find(&question, now), Found::Live(..) | Found::Unseen(..))
     }
 }
 

@@ -24,6 +24,7 @@ mod error;
 mod feed;
 mod handshake;
 mod identity;
+mod inbox;
 mod lane;
 mod lanes;
 mod large_slots;

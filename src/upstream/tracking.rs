@@ -1,10 +1,12 @@
 //! The coherence state of one upstream connection: whether what was read on it may be served from memory.
 
+use super::inbox::Inbox;
 use super::pulse::Pulse;
 use super::slots::SlotTable;
 use crate::clock::{self, Nanos};
-use crate::node::Epoch;
+use crate::node::{self, Epoch, UNSEEN_MAX};
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One connection's tracking.
@@ -24,14 +26,27 @@ pub(super) struct Tracking {
     refused: bool,
     /// The refresh of the topology that must have been made before this connection is trusted.
     awaits_refresh: Option<u64>,
+    inbox: Arc<Inbox>,
+    /// When something was taken in last, and up to when that was noted in the epoch.
+    took_at: Nanos,
+    noted_at: Nanos,
 }
 
 // === impl Tracking ===
 
 impl Tracking {
     /// A connection that was told to track and has not been confirmed yet.
-    pub(super) fn new(lease: Duration) -> Tracking {
-        Tracking { lease, epoch: None, cluster_epoch: None, refused: false, awaits_refresh: None }
+    pub(super) fn new(lease: Duration, inbox: Arc<Inbox>) -> Tracking {
+        Tracking {
+            lease,
+            epoch: None,
+            cluster_epoch: None,
+            refused: false,
+            awaits_refresh: None,
+            inbox,
+            took_at: 0,
+            noted_at: 0,
+        }
     }
 
     /// The epoch, if the connection is tracked as far as it knows.
@@ -79,12 +94,36 @@ impl Tracking {
         }
         self.awaits_refresh = None;
         let lease_until = sent_at + clock::nanos(self.lease);
+        self.inbox.confirm(sent_at);
         // All that was pushed before the heartbeat's reply has been received: pushes and replies come in one order.
         match &self.epoch {
             Some(epoch) => epoch.renew(lease_until),
-            None => self.epoch = Some(Epoch::begin(lease_until)),
+            None => self.epoch = Some(self.begin(lease_until)),
         }
         None
+    }
+
+    fn begin(&self, lease_until: Nanos) -> Epoch {
+        let inbox: Arc<dyn node::Inbox> = self.inbox.clone();
+        Epoch::begin_on(Arc::downgrade(&inbox), lease_until)
+    }
+
+    /// A heartbeat goes out at `now`.
+    pub(super) fn beats(&self, now: Nanos) {
+        self.inbox.beats(now);
+    }
+
+    /// What was read was taken in, shortly after `now`. If that was all that there was, nobody has to look: not since when it
+    /// was taken in before, for it was read since.
+    pub(super) fn took(&mut self, all: bool, now: Nanos) {
+        let before = std::mem::replace(&mut self.took_at, now);
+        // Not each time: others read it, on other threads.
+        if all && before >= self.noted_at + clock::nanos(UNSEEN_MAX) / 4 && self.inbox.is_relied_on(now) {
+            self.noted_at = before;
+            if let Some(epoch) = &self.epoch {
+                epoch.note_seen(before);
+            }
+        }
     }
 
     /// Withdraws the trust in a connection whose lease has run out by `now`; whether it had to. Its entries of L1 are
@@ -103,7 +142,7 @@ impl Tracking {
         if let Some(epoch) = self.epoch.take() {
             let lease_until = epoch.lease_until();
             epoch.end();
-            self.epoch = Some(Epoch::begin(lease_until));
+            self.epoch = Some(self.begin(lease_until));
         }
     }
 
@@ -127,6 +166,11 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(3);
 
+    fn tracking() -> Tracking {
+        let (ours, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        Tracking::new(LEASE, Arc::new(Inbox::new(ours, LEASE / 4).unwrap()))
+    }
+
     fn healthy(epoch: u64) -> Pulse {
         Pulse::Healthy { epoch }
     }
@@ -134,7 +178,7 @@ mod tests {
     #[test]
     fn a_healthy_heartbeat_grants_a_lease_from_when_it_was_sent() {
         let table = SlotTable::default();
-        let mut tracking = Tracking::new(LEASE);
+        let mut tracking = tracking();
         assert!(tracking.epoch().is_none());
         tracking.heard(1_000, healthy(1), &table, 1_000);
         let epoch = tracking.epoch().unwrap().clone();
@@ -146,7 +190,7 @@ mod tests {
     fn another_cluster_epoch_or_state_means_lost_until_the_topology_was_read_again() {
         for alarm in [healthy(2), Pulse::Sick("cluster_state:fail".into())] {
             let table = SlotTable::default();
-            let mut tracking = Tracking::new(LEASE);
+            let mut tracking = tracking();
             tracking.heard(1_000, healthy(1), &table, 1_000);
             let epoch = tracking.epoch().unwrap().clone();
             assert!(tracking.heard(1_001, alarm, &table, 1_001).is_some());
@@ -165,7 +209,7 @@ mod tests {
     #[test]
     fn a_node_that_was_silent_for_too_long_begins_anew() {
         let table = SlotTable::default();
-        let mut tracking = Tracking::new(LEASE);
+        let mut tracking = tracking();
         tracking.heard(1_000, healthy(1), &table, 1_000);
         let before = tracking.epoch().unwrap().clone();
         let late = 1_001 + clock::nanos(LEASE);
@@ -180,7 +224,7 @@ mod tests {
     #[test]
     fn a_lease_that_ran_out_is_noticed_once_without_the_node() {
         let table = SlotTable::default();
-        let mut tracking = Tracking::new(LEASE);
+        let mut tracking = tracking();
         tracking.heard(1_000, healthy(1), &table, 1_000);
         let late = 1_000 + clock::nanos(LEASE);
         assert!(!tracking.lapse(&table, late - 1));
@@ -193,7 +237,7 @@ mod tests {
     #[test]
     fn a_node_that_refuses_its_heartbeat_is_not_trusted_until_it_answers() {
         let table = SlotTable::default();
-        let mut tracking = Tracking::new(LEASE);
+        let mut tracking = tracking();
         assert!(tracking.heard(1_000, Pulse::Refused, &table, 1_000).is_none());
         assert!(tracking.epoch().is_none() && tracking.is_refused());
         tracking.heard(1_001, healthy(1), &table, 1_001);
@@ -209,7 +253,7 @@ mod tests {
     #[test]
     fn a_flush_ends_what_was_read_and_keeps_the_connection() {
         let table = SlotTable::default();
-        let mut tracking = Tracking::new(LEASE);
+        let mut tracking = tracking();
         tracking.heard(1_000, healthy(1), &table, 1_000);
         let before = tracking.epoch().unwrap().clone();
         tracking.flush();
@@ -220,7 +264,7 @@ mod tests {
     #[test]
     fn a_dropped_connection_takes_its_epoch_along() {
         let table = SlotTable::default();
-        let mut tracking = Tracking::new(LEASE);
+        let mut tracking = tracking();
         tracking.heard(1_000, healthy(1), &table, 1_000);
         let epoch = tracking.epoch().unwrap().clone();
         drop(tracking);

@@ -15,6 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_util::io::poll_read_buf;
 
 use super::SharedUpstream;
+use super::inbox::Inbox;
 use super::options::UpstreamOptions;
 use super::reach;
 use crate::memory::{Ceiling, Held, Kind, SMALL_BYTES};
@@ -56,6 +57,10 @@ pub(super) struct Wire {
     refusal: String,
     /// Bytes that were read since somebody asked.
     received: u64,
+    /// For those who serve what is read on it.
+    inbox: Option<Arc<Inbox>>,
+    /// The last read took all that was there.
+    is_drained: bool,
 }
 
 /// What happened on a wire.
@@ -112,7 +117,29 @@ impl Wire {
             waits: false,
             refusal: String::new(),
             received: 0,
+            inbox: None,
+            is_drained: false,
         }
+    }
+
+    /// Lets others see whether all that has arrived was taken in: each read is dealt with before the next one.
+    ///
+    /// # Errors
+    /// There is no descriptor left.
+    pub(super) fn inbox(&mut self, heartbeat_interval: Duration) -> io::Result<Arc<Inbox>> {
+        if let Some(inbox) = &self.inbox {
+            return Ok(inbox.clone());
+        }
+        let inbox = Arc::new(match &self.stream {
+            Stream::Tcp(stream) => Inbox::new(stream, heartbeat_interval),
+            Stream::Unix(stream) => Inbox::new(stream, heartbeat_interval),
+        }?);
+        Ok(self.inbox.insert(inbox).clone())
+    }
+
+    /// Whether the last read took all that had arrived.
+    pub(super) fn is_drained(&self) -> bool {
+        self.is_drained
     }
 
     /// A reply or push has so many bytes at most from here on.
@@ -131,11 +158,20 @@ impl Wire {
         if std::mem::take(&mut self.waits) {
             self.cut = 0;
         }
+        if let Some(inbox) = &self.inbox {
+            inbox.set_taking(true);
+        }
         let read = match &mut self.stream {
             Stream::Tcp(stream) => poll_read_buf(Pin::new(stream), cx, &mut self.arrived),
             Stream::Unix(stream) => poll_read_buf(Pin::new(stream), cx, &mut self.arrived),
         };
         self.waits = read.is_pending();
+        if self.waits
+            && let Some(inbox) = &self.inbox
+        {
+            inbox.set_taking(false);
+        }
+        self.is_drained = self.arrived.len() < self.arrived.capacity();
         match (read, to_write) {
             (Poll::Ready(Ok(0)), _) => {
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the node")))

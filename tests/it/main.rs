@@ -64,6 +64,7 @@ mod slot_move;
 mod slow_replies;
 mod slowlog;
 mod test_command;
+mod time_stopped;
 mod told;
 mod topology_hardness;
 mod tracking;

@@ -21,6 +21,7 @@ pub(crate) struct Weather {
     /// In some of the runs only.
     pub(crate) memory: u32,
     pub(crate) forge: u32,
+    pub(crate) halt: u32,
 }
 
 /// The second half of something that takes time.
@@ -67,6 +68,7 @@ impl Weather {
             epoch: odds(100),
             memory: 0,
             forge: 0,
+            halt: odds(600),
         }
     }
 }
@@ -105,6 +107,16 @@ impl Faults {
         for (_, happen) in drawn.iter().filter(|(happens, _)| *happens) {
             happen(self, cluster);
         }
+    }
+
+    /// For how long the whole daemon is stopped from now on, if it is.
+    pub(crate) fn halt(&self, cluster: &mut Cluster) -> Option<Ms> {
+        let halts = cluster.rng.u32(..1_000_000) < self.weather.halt;
+        let length = halts.then(|| cluster.rng.u64(15..900));
+        if let Some(length) = length {
+            cluster.log.note(cluster.now, format_args!("the daemon is stopped for {length} ms"));
+        }
+        length
     }
 
     fn plan(&mut self, cluster: &mut Cluster, delay: std::ops::Range<Ms>, plan: Plan) {

@@ -19,6 +19,7 @@ use crate::upstream::backoff::Backoff;
 use crate::upstream::board::Link;
 use crate::upstream::handshake::{self, Greeting, Track};
 use crate::upstream::identity::Whom;
+use crate::upstream::inbox::Inbox;
 use crate::upstream::options::UpstreamOptions;
 use crate::upstream::push::{self, Push};
 use crate::upstream::tracking::Tracking;
@@ -105,11 +106,11 @@ impl Work {
         loop {
             self.shared.board.post_listener(&self.node, Link::Connecting);
             let cause = match self.arm().await {
-                Ok((wire, greeting)) => {
+                Ok((wire, greeting, inbox)) => {
                     backoff.reset();
                     let prefixes = self.ear.prefixes().len();
                     tracing::info!(node = %self.node, prefixes, "listening to all changes of keys");
-                    let mut hearing = Hearing::new(&self, &greeting);
+                    let mut hearing = Hearing::new(&self, &greeting, inbox);
                     let error = hearing.hear(wire).await;
                     hearing.distrust();
                     error.to_string()
@@ -127,14 +128,17 @@ impl Work {
         }
     }
 
-    async fn arm(&self) -> io::Result<(Wire, Greeting)> {
+    async fn arm(&self) -> io::Result<(Wire, Greeting, Arc<Inbox>)> {
         let mut wire = Wire::connect(&self.node, &self.options, &self.shared).await?;
         let track = Track::Prefixes(self.ear.prefixes());
         let whom = Whom { node: &self.node, table: &self.shared.table };
         let greeting = handshake::greet(&mut wire, &self.options, track, whom).await?;
         match &greeting.untracked {
             Some(why) => Err(handshake::refusal(why)),
-            None => Ok((wire, greeting)),
+            None => {
+                let inbox = wire.inbox(self.options.heartbeat_interval)?;
+                Ok((wire, greeting, inbox))
+            }
         }
     }
 }
@@ -148,10 +152,10 @@ impl fmt::Debug for Work {
 // === impl Hearing ===
 
 impl Hearing<'_> {
-    fn new<'a>(work: &'a Work, greeting: &Greeting) -> Hearing<'a> {
+    fn new<'a>(work: &'a Work, greeting: &Greeting, inbox: Arc<Inbox>) -> Hearing<'a> {
         let mut hearing = Hearing {
             work,
-            tracking: Tracking::new(work.options.lease),
+            tracking: Tracking::new(work.options.lease, inbox),
             run_id: work.shared.take_facts(&work.node, greeting),
             heard_until: clock::now(),
             asked: VecDeque::new(),
@@ -191,8 +195,10 @@ impl Hearing<'_> {
     }
 
     fn beat(&mut self, out: &mut WriteQueue) {
+        let now = clock::now();
+        self.tracking.beats(now);
         if !self.asked.iter().any(|asked| matches!(asked, Asked::Heartbeat(_))) {
-            self.asked.push_back(Asked::Heartbeat(clock::now()));
+            self.asked.push_back(Asked::Heartbeat(now));
             out.push(&self.work.options.heartbeat.request());
         }
     }

@@ -134,7 +134,7 @@ impl Lane {
             }
             return Ok((wire, None));
         }
-        let mut tracking = Tracking::new(options.lease);
+        let mut tracking = Tracking::new(options.lease, wire.inbox(options.heartbeat_interval)?);
         let (sent_at, pulse) = greeting.pulse;
         self.heard(&mut tracking, sent_at, pulse, upstream);
         Ok((wire, Some(tracking)))
@@ -198,7 +198,7 @@ impl Lane {
                         return End::Lost("the topology means another node to be at this address".to_owned());
                     }
                     self.look_at_lease(&mut tracking, upstream);
-                    self.beat(tracking.is_some(), upstream);
+                    self.beat(tracking.as_ref(), upstream);
                 }
                 () = self.wake.notified() => {}
                 event = wire.event(to_write) => {
@@ -272,11 +272,13 @@ impl Lane {
 
     /// Sends the heartbeat. It waits in line like any command, so it also tells a node that answers nobody. If tracking
     /// is wanted only now, because a client wants to cache while L1 is off, the node is told before that.
-    fn beat(&self, tracked: bool, upstream: &Upstream) {
+    fn beat(&self, tracking: Option<&Tracking>, upstream: &Upstream) {
         let now = clock::now();
         let deadline = now + clock::nanos(upstream.options.request_timeout);
         let call = |bytes| Call { bytes, slot: None, reads_only: true, foreign: false };
-        if !tracked && upstream.tracks() && !self.state.borrow().refuses_tracking {
+        if let Some(tracking) = tracking {
+            tracking.beats(now);
+        } else if upstream.tracks() && !self.state.borrow().refuses_tracking {
             let arming = call(encode::request(&handshake::TRACK));
             self.enqueue(Waiting::new(arming, Waiter::Arming, deadline));
         }

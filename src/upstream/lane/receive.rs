@@ -43,8 +43,11 @@ impl Lane {
             if frame.first() == Some(&b'>') {
                 self.pushed(&frame, tracking, upstream);
             } else {
-                self.replied(frame, tracking, now, upstream)?;
+                self.replied(frame, wire, tracking, now, upstream)?;
             }
+        }
+        if let Some(tracking) = tracking {
+            tracking.took(wire.is_drained(), now);
         }
         let received = wire.take_received();
         let coming = wire.expected().map(|bytes_min| bytes_min >= upstream.options.large_bytes_min);
@@ -131,6 +134,7 @@ impl Lane {
     fn replied(
         &self,
         frame: Bytes,
+        wire: &mut Wire,
         tracking: &mut Option<Tracking>,
         now: Nanos,
         upstream: &Rc<Upstream>,
@@ -161,7 +165,10 @@ impl Lane {
             }
             Waiter::Arming => {
                 upstream.shared.rights.judge(&self.node, Right::Tracking, &frame);
-                tracking.get_or_insert_with(|| Tracking::new(upstream.options.lease));
+                if tracking.is_none() {
+                    let inbox = wire.inbox(upstream.options.heartbeat_interval)?;
+                    *tracking = Some(Tracking::new(upstream.options.lease, inbox));
+                }
             }
             Waiter::Heartbeat(sent_at) => {
                 if upstream.options.heartbeat == Heartbeat::ClusterInfo {

@@ -1,0 +1,130 @@
+//! What has arrived on a tracked connection and was not taken in yet, for those who serve what was read on it: on whichever
+//! thread, and whether the owner of the connection has had its turn or not.
+//!
+//! The kernel is asked. That says nothing of what is still held back elsewhere: by the network, or by whoever runs the
+//! machine that we run on. So a connection whose heartbeat went out late, because nothing ran here for so long, is not
+//! relied on until one is answered: that stands behind all that the node had said before.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use crate::clock::{self, Nanos};
+use crate::node;
+
+/// So much later than it should a heartbeat goes out on a busy machine.
+const LATE_MAX: Duration = Duration::from_millis(250);
+
+/// The inbox of one connection.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    /// The connection's socket once more.
+    socket: OwnedFd,
+    /// Something may have been read that is still being dealt with.
+    taking: AtomicBool,
+    /// By then the next heartbeat goes out, if all is well.
+    heartbeat_by: AtomicU64,
+    heartbeat_interval: Nanos,
+}
+
+// === impl Inbox ===
+
+impl Inbox {
+    /// The inbox of `socket`, to whose node a heartbeat is sent each `heartbeat_interval`.
+    ///
+    /// # Errors
+    /// There is no descriptor left.
+    pub(super) fn new(socket: impl AsFd, heartbeat_interval: Duration) -> io::Result<Inbox> {
+        Ok(Inbox {
+            socket: socket.as_fd().try_clone_to_owned()?,
+            taking: AtomicBool::new(false),
+            heartbeat_by: AtomicU64::new(0),
+            heartbeat_interval: clock::nanos(heartbeat_interval),
+        })
+    }
+
+    /// What was read from here on has not been dealt with, or nothing more was.
+    pub(super) fn set_taking(&self, taking: bool) {
+        self.taking.store(taking, Ordering::Release);
+    }
+
+    /// A heartbeat goes out at `now`.
+    pub(super) fn beats(&self, now: Nanos) {
+        if self.is_relied_on(now) {
+            self.confirm(now);
+        }
+    }
+
+    /// A heartbeat was answered that had been sent at `sent_at`.
+    pub(super) fn confirm(&self, sent_at: Nanos) {
+        let next = sent_at.saturating_add(self.heartbeat_interval + clock::nanos(LATE_MAX));
+        self.heartbeat_by.fetch_max(next, Ordering::AcqRel);
+    }
+
+    /// Whether what the kernel says is all that can have come.
+    pub(super) fn is_relied_on(&self, now: Nanos) -> bool {
+        now < self.heartbeat_by.load(Ordering::Acquire)
+    }
+}
+
+impl node::Inbox for Inbox {
+    fn is_empty(&self, now: Nanos) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let nothing = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        // In this order: what was read before the kernel was asked is being dealt with, or was.
+        self.is_relied_on(now)
+            && SockRef::from(&self.socket).peek(&mut byte).is_err_and(nothing)
+            && !self.taking.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::node::Inbox as _;
+
+    const INTERVAL: Duration = Duration::from_millis(500);
+
+    #[test]
+    fn an_inbox_is_empty_once_what_came_was_dealt_with() {
+        let (mut node, mut ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let inbox = Inbox::new(&ours, INTERVAL).unwrap();
+        inbox.confirm(1);
+        assert!(inbox.is_empty(1));
+        node.write_all(b"x").unwrap();
+        assert!(!inbox.is_empty(1));
+        inbox.set_taking(true);
+        assert_eq!(ours.read(&mut [0; 9]).unwrap(), 1);
+        assert!(!inbox.is_empty(1), "it was read, and not dealt with");
+        inbox.set_taking(false);
+        assert!(inbox.is_empty(1));
+        drop(node);
+        assert!(!inbox.is_empty(1), "its end waits there");
+    }
+
+    #[test]
+    fn after_a_late_heartbeat_one_has_to_be_answered() {
+        let (_node, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let inbox = Inbox::new(&ours, INTERVAL).unwrap();
+        assert!(!inbox.is_empty(1), "none was answered yet");
+        inbox.confirm(1_000);
+        let late = 1_000 + clock::nanos(INTERVAL + LATE_MAX);
+        assert!(inbox.is_empty(late - 1) && !inbox.is_empty(late));
+        inbox.beats(late - 1);
+        assert!(inbox.is_empty(late), "it went out in time");
+        let late = late - 1 + clock::nanos(INTERVAL + LATE_MAX);
+        inbox.beats(late);
+        assert!(!inbox.is_empty(late), "I4");
+        inbox.confirm(late);
+        assert!(inbox.is_empty(late + 1));
+    }
+}
