@@ -626,7 +626,9 @@ impl<T: Clone> NearCache<T> {
         let entry = self.shared.store.get(hash)?;
         let current = self.shared.generations.is_current(&entry.generation);
         match entry.find(question, clock::now()) {
-            Found::Live(_, place) | Found::Unseen(_, place) if current => Some(Hit::stored(entry.clone(), place)),
+            Found::Live(_, place) | Found::Unseen(_, place) if current => {
+                Some(Hit::stored(entry.clone(), place))
+            }
             _ => None,
         }
     }
