@@ -226,6 +226,7 @@ impl House {
             allocator,
             cache: self.cache.clone(),
             clients: self.clients.clone(),
+            tracker: self.tracker.clone(),
             stats: self.stats.worker(0),
             floor: self.ceiling.much(),
         };

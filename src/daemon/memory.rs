@@ -1,5 +1,5 @@
-//! Keeps the daemon under its ceiling: looks at its real size, empties L1, drops who holds the most, and has the allocator give
-//! back what lies unused.
+//! Keeps the daemon under its ceiling: looks at its real size, empties L1 and what is remembered for clients that cache, drops
+//! who holds the most, and has the allocator give back what lies unused.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,6 +12,7 @@ use crate::invalidation::Invalidation;
 use crate::memory::{Allocator, Ceiling};
 use crate::near_cache::SharedCache;
 use crate::stats::WorkerStats;
+use crate::tracker::Tracker;
 
 /// How often the real size is looked at, and how often while memory is scarce.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -28,6 +29,7 @@ pub(super) struct Keeper<R> {
     pub(super) allocator: Allocator,
     pub(super) cache: Option<Arc<SharedCache>>,
     pub(super) clients: Arc<Clients>,
+    pub(super) tracker: Arc<Tracker>,
     pub(super) stats: Arc<WorkerStats>,
     /// Who holds less is not dropped now.
     pub(super) floor: usize,
@@ -64,6 +66,11 @@ impl<R: Fn() -> usize> Keeper<R> {
             // What lies unused is in the real size as well.
             (self.allocator.purge)();
             self.measure();
+            if self.ceiling.is_over() && self.tracker.forget_all() {
+                self.ceiling.counts.tracking_emptied.fetch_add(1, Ordering::Relaxed);
+                (self.allocator.purge)();
+                self.measure();
+            }
             if self.ceiling.is_over() {
                 return self.drop_largest();
             }

@@ -24,7 +24,7 @@ pub enum Kind {
     Input,
     /// Replies and pushes that clients have not taken.
     Output,
-    /// Requests queued since MULTI.
+    /// Requests queued since MULTI, and names that clients are subscribed to or track by.
     Transactions,
     /// Commands on their way upstream.
     InFlight,
@@ -93,6 +93,8 @@ pub struct Ceiling {
 pub struct Counts {
     /// L1 was emptied to make room.
     pub l1_emptied: AtomicU64,
+    /// What clients read that cache was forgotten to make room.
+    pub tracking_emptied: AtomicU64,
     /// Requests that were refused.
     pub requests_refused: AtomicU64,
     /// Replies of nodes that were passed over.
@@ -128,6 +130,7 @@ impl Counts {
     pub fn values(&self) -> impl Iterator<Item = (&'static str, u64)> {
         [
             ("memory_l1_emptied", &self.l1_emptied),
+            ("memory_tracking_emptied", &self.tracking_emptied),
             ("memory_requests_refused", &self.requests_refused),
             ("memory_replies_refused", &self.replies_refused),
             ("memory_clients_refused", &self.clients_refused),

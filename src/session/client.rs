@@ -21,12 +21,21 @@ pub(super) fn name(state: &State) -> Bytes {
     bulk(&names.client)
 }
 
+/// What a client says of itself is no longer than this: each of three names is kept for as long as it is connected.
+pub(super) const NAME_BYTES_MAX: usize = 1024;
+
+/// What one is told that says more.
+pub(super) const TOO_LONG: &str = "ERR nearside: what a client says of itself has 1024 bytes at most";
+
 /// CLIENT SETNAME.
 pub(super) fn set_name(name: &[u8], state: &State) -> Bytes {
     if !is_valid_name(name) {
         return encode::error_reply(
             "ERR Client names cannot contain spaces, newlines or special characters.",
         );
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return encode::error_reply(TOO_LONG);
     }
     state.client.names().client = name.to_vec();
     ok()
@@ -48,6 +57,9 @@ pub(super) fn set_info(request: &Request<'_>, state: &State) -> Bytes {
         let error =
             [printed(option), &b" cannot contain spaces, newlines or special characters."[..]].concat();
         return encode::error_reply([b"ERR ", &error[..]].concat());
+    }
+    if value.len() > NAME_BYTES_MAX {
+        return encode::error_reply(TOO_LONG);
     }
     *field = value.to_vec();
     ok()

@@ -5,7 +5,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::SessionContext;
-use super::client::is_valid_name;
+use super::client::{self, is_valid_name};
 use super::desk::Desk;
 use super::info::Report;
 use super::local::{ok, printed};
@@ -116,6 +116,9 @@ fn read_options(
             let wanted = request.arg(at + 1);
             if !is_valid_name(wanted) {
                 return Err(NAME_REFUSED.into());
+            }
+            if wanted.len() > client::NAME_BYTES_MAX {
+                return Err(client::TOO_LONG.into());
             }
             options.name = Some(wanted.to_vec());
             at += 2;

@@ -309,8 +309,8 @@ impl Session {
     #[inline]
     fn count_held(&mut self) {
         let output = self.connection.out.len() + self.pipeline.bytes();
-        let queued = self.state.modes.as_ref().map_or(0, |modes| modes.queued_bytes());
-        if let Some(sum) = self.held.set(self.connection.kept(), output, queued) {
+        let kept = self.state.modes.as_ref().map_or(0, |modes| modes.kept_bytes());
+        if let Some(sum) = self.held.set(self.connection.kept(), output, kept) {
             self.state.client.held.store(sum, Ordering::Relaxed);
         }
     }

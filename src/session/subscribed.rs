@@ -11,12 +11,17 @@ use crate::upstream::{Kind, Topic};
 /// What each name waits for: the request of this number, whose fate is the name's, or nothing any more.
 type Names = BTreeMap<Bytes, Option<u64>>;
 
+/// What remembering a name takes beside its bytes: a place in three tables and two lists.
+const NAME_BYTES: usize = 256;
+
 /// What one client is subscribed to.
 #[derive(Debug, Default)]
 pub(super) struct Subscribed {
     channels: Names,
     patterns: Names,
     shards: Names,
+    /// What the names take, here and where the daemon remembers who wants them.
+    bytes: usize,
     requests: u64,
     /// The session is over: nothing is added any more.
     over: bool,
@@ -33,6 +38,11 @@ impl Subscribed {
     /// How many subscriptions there are.
     pub(super) fn len(&self) -> usize {
         self.channels.len() + self.patterns.len() + self.shards.len()
+    }
+
+    /// What they take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many of them are patterns.
@@ -73,7 +83,11 @@ impl Subscribed {
                 *waits = waits.map(|_| request);
                 false
             }
-            None => names.insert(topic.name.clone(), Some(request)).is_none(),
+            None => {
+                names.insert(topic.name.clone(), Some(request));
+                self.bytes += topic.name.len() + NAME_BYTES;
+                true
+            }
         }
     }
 
@@ -96,7 +110,11 @@ impl Subscribed {
 
     /// Takes `topic` out; whether it was there.
     pub(super) fn remove(&mut self, topic: &Topic) -> bool {
-        self.of_mut(topic.kind).remove(&topic.name).is_some()
+        let removed = self.of_mut(topic.kind).remove(&topic.name).is_some();
+        if removed {
+            self.bytes -= topic.name.len() + NAME_BYTES;
+        }
+        removed
     }
 
     /// Takes so many out.
@@ -110,6 +128,7 @@ impl Subscribed {
                 taken.push(Topic::new(kind, name));
             }
         }
+        self.bytes -= taken.iter().map(|topic| topic.name.len() + NAME_BYTES).sum::<usize>();
         taken
     }
 

@@ -140,6 +140,11 @@ impl Subscriber {
     }
 
     /// Whether its client gets messages.
+    /// What its subscriptions take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.subscribed.borrow().bytes()
+    }
+
     pub(super) fn is_subscribed(&self) -> bool {
         self.subscribed.borrow().is_any()
     }

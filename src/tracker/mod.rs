@@ -215,6 +215,15 @@ impl Tracker {
         }
     }
 
+    /// Forgets who read what, and tells them so: they read it anew. Whether there was anything.
+    pub fn forget_all(&self) -> bool {
+        let any = self.lock().table.keys() > 0;
+        if any {
+            self.invalidate(&Invalidation::Node);
+        }
+        any
+    }
+
     /// Tells the clients in BCAST mode that these keys changed, whoever read them.
     pub fn broadcast(&self, keys: &[Bytes]) {
         let mut inner = self.lock();

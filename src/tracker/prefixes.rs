@@ -11,6 +11,9 @@ pub type Prefixes = Arc<[Bytes]>;
 /// The upstream is asked for so many prefixes at most; beyond it, for all keys.
 const PREFIXES_MAX: usize = 1024;
 
+/// The same, in bytes of all of them: each connection that listens is told them all, whenever they change.
+const PREFIX_BYTES_MAX: usize = 64 * 1024;
+
 /// Who wants which prefix.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
@@ -55,7 +58,8 @@ impl Wanted {
                 fewest.push(prefix.clone());
             }
         }
-        if fewest.len() > PREFIXES_MAX {
+        let bytes: usize = fewest.iter().map(Bytes::len).sum();
+        if fewest.len() > PREFIXES_MAX || bytes > PREFIX_BYTES_MAX {
             fewest = vec![Bytes::new()];
         }
         fewest.into()
@@ -95,6 +99,11 @@ mod tests {
         let prefixes: Vec<Bytes> = (0..=PREFIXES_MAX).map(|number| format!("{number:05}").into()).collect();
         wanted.add(1, &prefixes[1..]);
         assert_eq!(wanted.prefixes().len(), PREFIXES_MAX);
+        let mut long = Wanted::default();
+        long.add(1, &[vec![b'l'; PREFIX_BYTES_MAX].into()]);
+        assert_eq!(long.prefixes()[0].len(), PREFIX_BYTES_MAX);
+        long.add(1, &["m".into()]);
+        assert_eq!(*long.prefixes(), [Bytes::new()], "too much to say");
         wanted.add(1, &prefixes);
         assert_eq!(*wanted.prefixes(), of(&[""]));
     }

@@ -38,6 +38,8 @@ mod lost_connection;
 mod many_clients;
 mod many_keys;
 mod memory_ceiling;
+mod memory_hoards;
+mod module_words;
 mod monitor;
 mod no_secrets;
 mod node_failure;

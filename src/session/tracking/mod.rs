@@ -23,6 +23,9 @@ use crate::resp::request::Request;
 use crate::tracker::Tracker;
 use terms::Mode;
 
+/// What remembering a name takes beside its bytes.
+const NAME_BYTES: usize = 64;
+
 /// The client-side caching of one session. Ends with this.
 #[derive(Debug)]
 pub(super) struct Tracking {
@@ -55,6 +58,12 @@ pub(super) struct Watch {
 // === impl Tracking ===
 
 impl Tracking {
+    /// What its prefixes and the keys of the present MULTI take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let names = self.prefixes.iter().chain(&self.queued);
+        names.map(|name| name.len() + NAME_BYTES).sum()
+    }
+
     /// Whether what is read now is tracked, as far as OPTIN and OPTOUT go.
     fn tracks_reads(&self) -> bool {
         match self.mode {

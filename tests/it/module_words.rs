@@ -1,0 +1,122 @@
+//! What a command of a module answers goes to its client as it is, whatever it reads like: nobody is asked for it, nothing
+//! runs twice, and no other client notices anything. The module is real, and so are the servers.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nearside::dev::{Client, Cluster, ClusterShape, Reply, Standalone};
+use nearside::key::Slot;
+
+use crate::support::daemon::{Daemon, upstream_url};
+use crate::support::servers::owner;
+
+/// Builds the module into `directory`; `None` where there is no C compiler.
+fn module(directory: &Path) -> Option<PathBuf> {
+    let (source, module) = (
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/module_words.c"),
+        directory.join("module_words.so"),
+    );
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&module, &source]).status();
+    match built {
+        Ok(status) => assert!(status.success(), "{} does not build", source.display()),
+        Err(error) => {
+            println!("NOT RUN: the module cannot be built here: cc: {error}");
+            return None;
+        }
+    }
+    Some(module)
+}
+
+/// What a module may say of a key whose slot is `slot`, among nodes at `addresses`.
+fn words(slot: &str, addresses: &[String]) -> Vec<String> {
+    let elsewhere = if slot == "0" { "1" } else { "0" };
+    let mut words = Vec::new();
+    for kind in ["MOVED", "ASK"] {
+        for slot in [slot, elsewhere, "70000", "x"] {
+            words.extend(addresses.iter().map(|address| format!("{kind} {slot} {address}")));
+        }
+    }
+    let others = [
+        "NOSCRIPT No matching script. Please use EVAL.",
+        "READONLY You can't write against a read only replica.",
+        "LOADING the dataset is being read",
+        "CLUSTERDOWN The cluster is down",
+        "MASTERDOWN no",
+        "BUSY a script runs",
+        "TRYAGAIN Multiple keys request during rehashing of slot",
+        "CROSSSLOT Keys in request don't hash to the same slot",
+        "NOAUTH Authentication required.",
+        "WRONGPASS invalid username-password pair or user is disabled.",
+        "NOPERM no",
+        "EXECABORT no",
+        "OOM command not allowed when used memory > 'maxmemory'.",
+        "ERR unknown command 'says.write', with args beginning with: ",
+        "ERR unknown command",
+    ];
+    words.extend(others.map(str::to_owned));
+    words
+}
+
+/// Has both commands say all `words` about `key`, and sees that each ran once and was answered with them.
+fn assert_said(client: &mut Client, direct: &mut Client, key: &str, words: &[String]) {
+    for words in words {
+        for (command, runs) in [("SAYS.WRITE", "1"), ("SAYS.READ", "0")] {
+            direct.command(&["SET", key, "0"]).unwrap();
+            let reply = client.command(&[command, key, words]).unwrap();
+            assert_eq!(reply, Reply::Error(words.clone().into()), "{command}");
+            let ran = direct.command(&["GET", key]).unwrap();
+            assert_eq!(ran, Reply::bulk(runs), "{command} {words}: how often it ran");
+        }
+        direct.command(&["SET", key, "0"]).unwrap();
+        let requests: [&[&str]; 4] =
+            [&["MULTI"], &["SAYS.WRITE", key, words], &["GET", key], &["EXEC"]];
+        let replies = requests.map(|request| client.command(request).unwrap());
+        assert_eq!(replies[3].items(), [Reply::Error(words.clone().into()), Reply::bulk("1")], "{words}");
+        assert!(client.command(&["SET", "other", "value"]).unwrap().is_ok(), "after {words}");
+    }
+}
+
+#[test]
+fn what_a_module_says_is_for_its_client_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(module) = module(directory.path()) else { return };
+    let extra_args = vec!["--loadmodule".to_owned(), module.to_str().unwrap().to_owned()];
+    let shape = ClusterShape { primaries: 3, replicas_each: 0, extra_args, ..ClusterShape::default() };
+    let cluster = Cluster::launch(&shape).unwrap();
+    let trap = TcpListener::bind("127.0.0.1:0").unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let daemon =
+        Daemon::start(&["--upstream", &upstream_url(&cluster), "--topology-refresh-gap-min", "1ms"]);
+    daemon.until_tracked(3);
+    let key = "said";
+    let mut direct = owner(&cluster, key.as_bytes()).server().connect().unwrap();
+    let nodes = cluster.nodes().iter().map(|node| node.server().address().to_string());
+    let addresses: Vec<String> =
+        nodes.chain([trap.local_addr().unwrap().to_string(), ":1".to_owned()]).collect();
+    let losses = daemon.counter("upstream_losses");
+    let mut client = daemon.client();
+    assert_said(&mut client, &mut direct, key, &words(&Slot::of(key.as_bytes()).to_string(), &addresses));
+    assert!(trap.accept().is_err(), "nobody goes where a module sends us");
+    assert_eq!(daemon.counter("upstream_redirects"), 0, "no slot has another owner for words");
+    assert_eq!(daemon.counter("upstream_losses"), losses, "no connection is ended for words");
+    daemon.assert_quiet();
+}
+
+#[test]
+fn before_one_server_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(module) = module(directory.path()) else { return };
+    let upstream = Standalone::launch(&["--loadmodule".to_owned(), module.to_str().unwrap().to_owned()]).unwrap();
+    let trap = TcpListener::bind("127.0.0.1:0").unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let daemon = Daemon::start(&["--upstream", &format!("redis://{}", upstream.server().address())]);
+    daemon.until_tracked(1);
+    let addresses = [trap.local_addr().unwrap().to_string(), upstream.server().address().to_string()];
+    let mut direct = upstream.server().connect().unwrap();
+    let losses = daemon.counter("upstream_losses");
+    let words = words(&Slot::of(b"said").to_string(), &addresses);
+    assert_said(&mut daemon.client(), &mut direct, "said", &words);
+    assert!(trap.accept().is_err(), "nobody goes where a module sends us");
+    assert_eq!(daemon.counter("upstream_losses"), losses, "no connection is ended for words");
+}
