@@ -143,7 +143,10 @@ const HOARDS: [(&str, Hoard); 7] = [
                 &["HELLO", "3", "SETNAME", &long],
             ] {
                 if let Ok(reply) = client.command(words) {
-                    assert_eq!(reply.text(), "ERR nearside: what a client says of itself has 1024 bytes at most");
+                    assert_eq!(
+                        reply.text(),
+                        "ERR nearside: what a client says of itself has 1024 bytes at most"
+                    );
                 }
             }
             served();
@@ -187,6 +190,8 @@ fn whatever_clients_have_remembered_fits_and_others_are_served() {
         );
         assert!(peak < MEMORY_MAX + SLACK, "{what}: {peak} bytes at most, of {MEMORY_MAX}");
         drop(clients);
-        eventually("what was remembered is given back", SOON, || memory(&daemon, "VmRSS") < before + 24 * MIB);
+        eventually("what was remembered is given back", SOON, || {
+            memory(&daemon, "VmRSS") < before + 24 * MIB
+        });
     }
 }

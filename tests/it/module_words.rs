@@ -69,8 +69,7 @@ fn assert_said(client: &mut Client, direct: &mut Client, key: &str, words: &[Str
             assert_eq!(ran, Reply::bulk(runs), "{command} {words}: how often it ran");
         }
         direct.command(&["SET", key, "0"]).unwrap();
-        let requests: [&[&str]; 4] =
-            [&["MULTI"], &["SAYS.WRITE", key, words], &["GET", key], &["EXEC"]];
+        let requests: [&[&str]; 4] = [&["MULTI"], &["SAYS.WRITE", key, words], &["GET", key], &["EXEC"]];
         let replies = requests.map(|request| client.command(request).unwrap());
         assert_eq!(replies[3].items(), [Reply::Error(words.clone().into()), Reply::bulk("1")], "{words}");
         assert!(client.command(&["SET", "other", "value"]).unwrap().is_ok(), "after {words}");
@@ -86,8 +85,7 @@ fn what_a_module_says_is_for_its_client_alone() {
     let cluster = Cluster::launch(&shape).unwrap();
     let trap = TcpListener::bind("127.0.0.1:0").unwrap();
     trap.set_nonblocking(true).unwrap();
-    let daemon =
-        Daemon::start(&["--upstream", &upstream_url(&cluster), "--topology-refresh-gap-min", "1ms"]);
+    let daemon = Daemon::start(&["--upstream", &upstream_url(&cluster), "--topology-refresh-gap-min", "1ms"]);
     daemon.until_tracked(3);
     let key = "said";
     let mut direct = owner(&cluster, key.as_bytes()).server().connect().unwrap();
@@ -107,7 +105,8 @@ fn what_a_module_says_is_for_its_client_alone() {
 fn before_one_server_too() {
     let directory = tempfile::tempdir().unwrap();
     let Some(module) = module(directory.path()) else { return };
-    let upstream = Standalone::launch(&["--loadmodule".to_owned(), module.to_str().unwrap().to_owned()]).unwrap();
+    let upstream =
+        Standalone::launch(&["--loadmodule".to_owned(), module.to_str().unwrap().to_owned()]).unwrap();
     let trap = TcpListener::bind("127.0.0.1:0").unwrap();
     trap.set_nonblocking(true).unwrap();
     let daemon = Daemon::start(&["--upstream", &format!("redis://{}", upstream.server().address())]);
