@@ -1,6 +1,6 @@
 # The things to do with this repository. `make run` is the place to begin.
 
-.PHONY: run test soak bench reach compare micro counts lint setup setup-tests
+.PHONY: run test soak musl bench reach compare micro counts lint setup setup-tests
 
 # A throwaway cluster with nearside in front of it, and a demonstration. Ctrl-C ends all of it.
 run: setup
@@ -13,6 +13,14 @@ test: setup setup-tests
 # A checked load while everything breaks, for NEARSIDE_SOAK_SECONDS (60) from NEARSIDE_TEST_SEED.
 soak: setup
 	cargo test --release --test soak -- --nocapture
+
+# The static build gives memory back as well: built with musl, and put before the tests of memory.
+musl: setup
+	@command -v musl-gcc >/dev/null || scripts/apt-install musl-tools
+	rustup target add x86_64-unknown-linux-musl
+	cargo build --release --target x86_64-unknown-linux-musl
+	NEARSIDE_TEST_DAEMON=$(CURDIR)/target/x86_64-unknown-linux-musl/release/nearside \
+		cargo test --test it memory_ -- --nocapture
 
 # Every measurement there is; nothing is asserted.
 bench: setup

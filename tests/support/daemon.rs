@@ -1,5 +1,7 @@
 //! The real binary as a process: started as a service manager would, asked over its socket, judged by its log.
 
+use std::env;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -64,7 +66,7 @@ impl Daemon {
     pub(crate) fn start_after(preparation: &str, arguments: &[&str]) -> Daemon {
         let script = format!(r#"{preparation}; exec "$0" "$@""#);
         let mut command = Command::new("sh");
-        command.args(["-c", &script, env!("CARGO_BIN_EXE_nearside"), "serve", "--log-format", "json"]);
+        command.arg("-c").arg(&script).arg(program()).args(["serve", "--log-format", "json"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.args(["--listen", "127.0.0.1:0"]).args(arguments);
         Daemon::spawn(command)
@@ -263,8 +265,13 @@ pub(crate) fn run_to_end(arguments: &[&str]) -> Ended {
     Ended { status: status.unwrap(), stderr: std::io::read_to_string(child.stderr.take().unwrap()).unwrap() }
 }
 
+/// The daemon's binary: the one that was built for the tests, unless NEARSIDE_TEST_DAEMON names another, as `make musl` does.
+fn program() -> OsString {
+    env::var_os("NEARSIDE_TEST_DAEMON").unwrap_or_else(|| env!("CARGO_BIN_EXE_nearside").into())
+}
+
 fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nearside"));
+    let mut command = Command::new(program());
     command.args(["serve", "--log-format", "json"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
