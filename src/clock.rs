@@ -28,3 +28,39 @@ pub fn nanos(duration: Duration) -> Nanos {
 pub fn instant(at: Nanos) -> Instant {
     *ORIGIN + Duration::from_nanos(at.saturating_sub(1_000_000_000))
 }
+
+/// What others can make happen as often as they like, and is told of in the log all the same: once in ten seconds, with how
+/// often it was.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seldom {
+    /// Not before is it told of again.
+    next_at: Nanos,
+    untold: u64,
+}
+
+// === impl Seldom ===
+
+impl Seldom {
+    /// It has happened. How often it did since it was told of last, if it is to be told of now.
+    pub fn note(&mut self, now: Nanos) -> Option<u64> {
+        self.untold += 1;
+        if now < self.next_at {
+            return None;
+        }
+        self.next_at = now + nanos(Duration::from_secs(10));
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_often_is_told_of_seldom_and_nothing_is_left_out() {
+        let mut seldom = Seldom::default();
+        let second = nanos(Duration::from_secs(1));
+        let told = [1, 2, 10, 11, 12, 21].map(|at| seldom.note(at * second));
+        assert_eq!(told, [Some(1), None, None, Some(3), None, Some(2)]);
+    }
+}

@@ -88,6 +88,8 @@ pub struct Connection {
     /// What was read and not walked yet.
     rest: Vec<u8>,
     intake: Intake,
+    /// Bytes that have come of the request that is skipped, if one is.
+    skipped: usize,
     /// Bytes that are still read from the socket: without end, until the daemon ends.
     takes: usize,
     ceiling: Arc<Ceiling>,
@@ -119,8 +121,8 @@ impl Connection {
         let socket = Socket::new(stream)?;
         let scanner = RequestScanner::new(limits);
         let (rest, out) = (Vec::new(), WriteQueue::default());
-        let (intake, takes) = (Intake::Open, usize::MAX);
-        Ok(Connection { socket, buffer, scanner, rest, intake, takes, ceiling, out })
+        let (intake, skipped, takes) = (Intake::Open, 0, usize::MAX);
+        Ok(Connection { socket, buffer, scanner, rest, intake, skipped, takes, ceiling, out })
     }
 
     /// Holds the client, from its next request on, to what one may send that has a password to say yet; or no more.
@@ -220,12 +222,14 @@ impl Connection {
     fn skip(&mut self, bytes: usize, bound: &'static str) -> Result<(), Ended> {
         let rest = std::mem::take(&mut self.rest);
         let begun = self.scanner.begin_skip();
+        self.skipped = begun.max(1);
         self.pass_over(&rest[begun..])?;
         Err(Ended::Skipped(bytes, bound))
     }
 
     fn pass_over(&mut self, arrived: &[u8]) -> Result<(), Ended> {
         let skipped = self.scanner.skip(arrived).map_err(Ended::Broken)?;
+        self.skipped = self.skipped.saturating_add(skipped.bytes);
         self.rest = arrived[skipped.bytes..].to_vec();
         self.intake = if skipped.ended { Intake::Open } else { Intake::Skipping };
         Ok(())
@@ -321,9 +325,9 @@ impl Connection {
         self.socket.poll_read(cx, &mut buffer).map_ok(|count| count > 0)
     }
 
-    /// How many bytes there are of a request of which more is to come, one at least where they are passed over.
+    /// How many bytes have come of a request of which more is to come, those that were passed over among them.
     pub fn half_len(&self) -> usize {
-        self.rest.len().max(usize::from(self.intake == Intake::Skipping))
+        self.rest.len() + if self.intake == Intake::Skipping { self.skipped } else { 0 }
     }
 
     /// Whether there are any.

@@ -360,14 +360,15 @@ pub static KEYS: &[Key] = &[
         "upstream_reply_bytes_max",
         "SIZE",
         Some("50%"),
-        "One whole reply or push of a node; beyond it the connection is closed and who asked for it gets an error",
+        "One whole reply or push of a node; a longer reply is passed over and who asked for it gets an error",
     ),
     key(
         Bounds,
         "upstream_dedicated_max",
         "NUMBER",
         Some("4096"),
-        "Connections to nodes that one client each needs for itself, to block, to WATCH or to WAIT; more are refused",
+        "Connections to nodes that one client each needs for itself, to block, to WATCH, to WAIT or for a long reply where the \
+         node limits those; more are refused",
     ),
     key(
         Bounds,

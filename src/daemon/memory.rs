@@ -128,3 +128,52 @@ impl<R: Fn() -> usize> Keeper<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::clients::{Endpoints, Listed};
+
+    const MAX: usize = 64 << 20;
+
+    #[test]
+    fn who_holds_the_most_goes_first_and_who_holds_little_last() {
+        let clients = Arc::<Clients>::default();
+        let enter = |held: usize| {
+            let client = clients.enter(Endpoints::default(), 0);
+            client.held.store(held, Ordering::Relaxed);
+            client
+        };
+        let (some, most, little) = (enter(MAX / 8), enter(MAX / 4), enter(1_000));
+        let cx = Context::from_waker(Waker::noop());
+        let is_told = |client: &Listed| client.mailbox.take(&cx).is_some_and(|taken| taken.end.is_some());
+        let used = AtomicUsize::new(MAX);
+        let ceiling = Arc::new(Ceiling::new(Some(MAX)));
+        let mut keeper = Keeper {
+            floor: ceiling.much(),
+            ceiling: ceiling.clone(),
+            read: || used.load(Ordering::Relaxed),
+            allocator: Allocator::default(),
+            cache: None,
+            clients: clients.clone(),
+            tracker: Arc::new(Tracker::new(clients.clone(), 0)),
+            stats: Arc::default(),
+        };
+        keeper.look();
+        assert!(is_told(&most) && !is_told(&some) && !is_told(&little));
+        keeper.look();
+        assert!(is_told(&some));
+        for _ in 0..100 {
+            keeper.look();
+        }
+        assert!(!is_told(&little), "it would bring nothing");
+        assert_eq!(ceiling.counts.clients_dropped.load(Ordering::Relaxed), 2);
+        let other = enter(MAX / 4);
+        used.store(MAX / 2, Ordering::Relaxed);
+        keeper.look();
+        assert!(!is_told(&other) && !ceiling.is_pressed());
+    }
+}

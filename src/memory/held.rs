@@ -85,11 +85,6 @@ impl HeldByClient {
         }
         Some(input + output + transaction)
     }
-
-    /// The bytes of replies among them.
-    pub fn output(&self) -> usize {
-        self.output
-    }
 }
 
 impl Drop for HeldByClient {

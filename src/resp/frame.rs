@@ -12,6 +12,8 @@ pub struct FrameScanner {
     bytes_max: usize,
     /// How far the current frame has been walked.
     at: usize,
+    /// How much of what comes next was searched for the end of its line, in vain.
+    searched: usize,
     /// Elements of the current frame still to come; 0 before its first byte was looked at.
     missing: u64,
     /// The current frame has at least so many bytes, by what it says of itself.
@@ -20,6 +22,8 @@ pub struct FrameScanner {
     passed: Option<usize>,
     /// What is still to come of its current element.
     left: usize,
+    /// Its current element is a line, whose end is still to come.
+    in_line: bool,
 }
 
 /// How far a frame has been passed over.
@@ -51,8 +55,8 @@ pub enum FrameError {
     TooLong,
 }
 
-/// A line of a frame that is passed over is no longer.
-const LINE_BYTES_MAX: usize = 64 * 1024;
+/// A line that says how long something is, or how many there are, is no longer.
+const LENGTH_LINE_BYTES_MAX: usize = 64;
 
 /// No server sends a longer blob or a larger aggregate; beyond it, the peer does not speak RESP.
 const LENGTH_MAX: i64 = 4 << 30;
@@ -65,7 +69,16 @@ const ELEMENT_BYTES_MIN: u64 = 3;
 impl FrameScanner {
     /// A scanner of frames of so many bytes at most.
     pub fn new(bytes_max: usize) -> FrameScanner {
-        FrameScanner { bytes_max, at: 0, missing: 0, announced: 0, passed: None, left: 0 }
+        FrameScanner {
+            bytes_max,
+            at: 0,
+            searched: 0,
+            missing: 0,
+            announced: 0,
+            passed: None,
+            left: 0,
+            in_line: false,
+        }
     }
 
     /// A frame has so many bytes at most from here on.
@@ -87,7 +100,12 @@ impl FrameScanner {
             let Some(rest) = buf.get(self.at..).filter(|rest| !rest.is_empty()) else {
                 return self.unfinished(buf.len());
             };
-            let Some(line) = line_end(rest) else { return self.unfinished(buf.len()) };
+            let Some(line) = line_end(rest, self.searched) else {
+                // The last byte may be the first half of the end.
+                self.searched = rest.len() - 1;
+                return self.unfinished(buf.len());
+            };
+            self.searched = 0;
             let (length, children) = head(rest, line, self.at > 0)?;
             if self.at + length > buf.len() {
                 self.announced = self.at + length;
@@ -120,7 +138,7 @@ impl FrameScanner {
 
     /// The frame that was last looked at will not be taken: [`FrameScanner::pass`] gets what has come of it, and the rest.
     pub fn begin_pass(&mut self) {
-        (self.passed, self.left) = (Some(0), 0);
+        (self.passed, self.left, self.searched, self.in_line) = (Some(0), 0, 0, false);
     }
 
     /// Passes over what `buf` has of the frame. What is not done with stands at the beginning of the next `buf`.
@@ -133,24 +151,37 @@ impl FrameScanner {
             let passed = self.left.min(buf.len() - at);
             self.left -= passed;
             at += passed;
-            if self.left > 0 || self.missing == 0 {
+            if self.left > 0 || (self.missing == 0 && !self.in_line) {
                 break;
             }
-            let Some(line) = line_end(&buf[at..]) else {
-                if buf.len() - at > LINE_BYTES_MAX {
-                    return Err(FrameError::TooLong);
+            let rest = &buf[at..];
+            match line_end(rest, 0) {
+                Some(line) if self.in_line => {
+                    self.in_line = false;
+                    at += line;
                 }
-                break;
-            };
-            let (length, children) = head(&buf[at..], line, true)?;
-            self.left = length;
-            self.missing = self.missing - 1 + children;
+                Some(line) => {
+                    let (length, children) = head(rest, line, true)?;
+                    self.left = length;
+                    self.missing = self.missing - 1 + children;
+                }
+                None if self.in_line => {
+                    at += rest.len() - usize::from(rest.last() == Some(&b'\r'));
+                    break;
+                }
+                None if rest.first().is_some_and(|kind| is_line(*kind)) => {
+                    self.in_line = true;
+                    self.missing -= 1;
+                }
+                None if rest.len() > LENGTH_LINE_BYTES_MAX => return Err(FrameError::BadLength),
+                None => break,
+            }
         }
         let passed = self.passed.unwrap_or_default() + at;
         if passed > LENGTH_MAX as usize {
             return Err(FrameError::TooLong);
         }
-        let ended = self.left == 0 && self.missing == 0;
+        let ended = self.left == 0 && self.missing == 0 && !self.in_line;
         self.passed = (!ended).then_some(passed);
         Ok(Passed { bytes: at, ended })
     }
@@ -169,7 +200,7 @@ fn head(rest: &[u8], line: usize, inside: bool) -> Result<(usize, u64), FrameErr
         if (-1..=LENGTH_MAX).contains(&number) { Ok(number) } else { Err(FrameError::BadLength) }
     };
     Ok(match rest[0] {
-        b'+' | b'-' | b':' | b',' | b'#' | b'_' | b'(' => (line, 0),
+        kind if is_line(kind) => (line, 0),
         b'$' | b'=' | b'!' => match u64::try_from(number()?) {
             Ok(blob) => (line + blob as usize + 2, 0),
             Err(_) => (line, 0),
@@ -183,9 +214,13 @@ fn head(rest: &[u8], line: usize, inside: bool) -> Result<(usize, u64), FrameErr
     })
 }
 
-/// The offset after the `\r\n` that ends the first line.
-fn line_end(buf: &[u8]) -> Option<usize> {
-    let mut from = 0;
+/// Whether an element of this type is one line of text.
+fn is_line(kind: u8) -> bool {
+    matches!(kind, b'+' | b'-' | b':' | b',' | b'#' | b'_' | b'(')
+}
+
+/// The offset after the `\r\n` that ends the first line; it does not begin before `from`.
+fn line_end(buf: &[u8], mut from: usize) -> Option<usize> {
     loop {
         let carriage = from + memchr::memchr(b'\r', &buf[from..])?;
         match buf.get(carriage + 1)? {
@@ -278,12 +313,36 @@ mod tests {
         let mut scanner = FrameScanner::new(10);
         assert_eq!(scanner.scan(b"$100\r\n"), Err(FrameError::TooLong));
         scanner.begin_pass();
-        let endless = [b'a'; LINE_BYTES_MAX + 8];
+        let long = [b'a'; 100_000];
         assert_eq!(scanner.pass(b"$100\r\n"), Ok(Passed { bytes: 6, ended: false }));
-        assert_eq!(scanner.pass(&endless[..102]), Ok(Passed { bytes: 102, ended: true }));
+        assert_eq!(scanner.pass(&long[..102]), Ok(Passed { bytes: 102, ended: true }));
         assert_eq!(scanner.scan(b"*2\r\n+"), Ok(None));
         scanner.begin_pass();
-        assert_eq!(scanner.pass(&[b"*2\r\n+", &endless[..]].concat()), Err(FrameError::TooLong));
+        // A line is not kept until it ends, and its end may come in two.
+        let begun = [b"*2\r\n+", &long[..], b"\r"].concat();
+        assert_eq!(scanner.pass(&begun), Ok(Passed { bytes: begun.len() - 1, ended: false }));
+        assert_eq!(scanner.pass(b"\r"), Ok(Passed { bytes: 0, ended: false }));
+        assert_eq!(scanner.pass(b"\r\n:1\r\n"), Ok(Passed { bytes: 6, ended: true }));
+        assert_eq!(scanner.scan(b"+"), Ok(None));
+        scanner.begin_pass();
+        assert_eq!(scanner.pass(b"+a\rb"), Ok(Passed { bytes: 4, ended: false }));
+        assert_eq!(scanner.pass(b"\r\n"), Ok(Passed { bytes: 2, ended: true }));
+        // A length has an end.
+        assert_eq!(scanner.scan(b"*"), Ok(None));
+        scanner.begin_pass();
+        assert_eq!(scanner.pass(&[b"*", &long[..]].concat()), Err(FrameError::BadLength));
+    }
+
+    #[test]
+    fn a_long_line_is_searched_once() {
+        let line = [b"+", &[b'a'; 1 << 20][..], b"\r\n"].concat();
+        let mut scanner = FrameScanner::new(usize::MAX);
+        for end in (1..line.len()).step_by(1_000) {
+            assert_eq!(scanner.scan(&line[..end]), Ok(None));
+            assert_eq!(scanner.searched, end - 1);
+        }
+        assert_eq!(scanner.scan(&line), Ok(Some(line.len())));
+        assert_eq!(scanner.scan(b"+OK\r\n"), Ok(Some(5)));
     }
 
     #[test]

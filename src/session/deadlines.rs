@@ -49,6 +49,8 @@ pub(super) struct Deadlines {
     undecided: bool,
     /// Since when half a request has been there.
     half_since: Option<Nanos>,
+    /// How much of it there was at the last look.
+    half_bytes: usize,
 }
 
 // === impl Deadlines ===
@@ -56,7 +58,7 @@ pub(super) struct Deadlines {
 impl Deadlines {
     /// Those of a new client.
     pub(super) fn new() -> Deadlines {
-        Deadlines { timer: None, undecided: true, half_since: None }
+        Deadlines { timer: None, undecided: true, half_since: None, half_bytes: 0 }
     }
 
     /// Whether there is nothing to look at: the timer has not gone off, and no request has begun or ended to arrive since the
@@ -71,9 +73,11 @@ impl Deadlines {
     /// What took too long, if anything did; otherwise the task is woken when something will have.
     pub(super) fn look(&mut self, standing: Standing, terms: Terms, cx: &mut Context<'_>) -> Option<Late> {
         let now = clock::now();
-        // A request that was answered since was another one.
+        // A request that was answered since was another one, and so was one of which there was more.
+        let known = self.half_since.filter(|_| standing.half.is_some_and(|bytes| bytes >= self.half_bytes));
         self.half_since =
-            standing.half.map(|_| self.half_since.map_or(now, |since| since.max(standing.asked_at.min(now))));
+            standing.half.map(|_| known.map_or(now, |since| since.max(standing.asked_at.min(now))));
+        self.half_bytes = standing.half.unwrap_or_default();
         let arrival = clock::nanos(terms.arrival);
         let password = standing.locked_since.map(|since| (since + arrival, Late::Password));
         let request = standing.half.zip(self.half_since).map(|(bytes, since)| {

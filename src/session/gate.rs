@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clients::Endpoints;
-use crate::clock::{self, Nanos};
+use crate::clock::{self, Nanos, Seldom};
 
 /// From one turn of an address to the next.
 const INTERVAL: Nanos = 125_000_000;
@@ -24,9 +24,6 @@ const WAIT_MAX: Nanos = 10_000_000_000;
 /// Addresses that are told apart; all others take turns together.
 const ORIGINS_MAX: usize = 4096;
 
-/// From one line of the log to the next.
-const LOG_INTERVAL: Nanos = 10_000_000_000;
-
 /// The gate.
 #[derive(Debug, Default)]
 pub(super) struct Gate(Mutex<Turns>);
@@ -35,9 +32,8 @@ pub(super) struct Gate(Mutex<Turns>);
 struct Turns {
     /// When the next turn is, where that is still to come.
     next_at: HashMap<Origin, Nanos>,
-    /// Wrong passwords that the log does not tell of yet.
-    unsaid: u64,
-    said_at: Option<Nanos>,
+    /// Wrong passwords, for the log.
+    wrong: Seldom,
 }
 
 /// Who takes turns together.
@@ -80,12 +76,8 @@ impl Gate {
 
     /// The password was wrong.
     pub(super) fn note_wrong(&self, endpoints: &Endpoints, now: Nanos) {
-        let mut turns = self.turns();
-        turns.unsaid += 1;
-        if turns.said_at.is_none_or(|said_at| now >= said_at + LOG_INTERVAL) {
-            let count = std::mem::take(&mut turns.unsaid);
-            turns.said_at = Some(now);
-            drop(turns);
+        let told = self.turns().wrong.note(now);
+        if let Some(count) = told {
             tracing::warn!(count, last = endpoints.address, "clients gave a wrong password");
         }
     }

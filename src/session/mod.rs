@@ -153,6 +153,8 @@ pub struct Session {
     waiting: Option<LocalBoxFuture<'static, ()>>,
     /// What it makes the daemon hold.
     held: HeldByClient,
+    /// It was not listened to when its requests were looked for last, because memory is scarce.
+    was_slowed: bool,
     /// Runs while the client leaves a full socket unread.
     stalled: Option<Pin<Box<Sleep>>>,
     /// What the client takes its time for.
@@ -192,6 +194,7 @@ impl Session {
             pipeline: Pipeline::default(),
             waiting: None,
             held,
+            was_slowed: false,
             stalled: None,
             deadlines: Deadlines::new(),
             idle_since: None,
@@ -290,6 +293,10 @@ impl Session {
                 return Poll::Ready(End::Done);
             }
             if !(answered || taken || room) {
+                if self.was_slowed && !self.is_slowed() {
+                    // It has just taken what it had: nothing else would look at what it asks.
+                    continue;
+                }
                 if !self.deadlines.is_quiet(self.connection.has_half()) && self.is_late(cx) {
                     continue;
                 }
@@ -317,7 +324,16 @@ impl Session {
 
     /// Whether it is not listened to for now: memory is scarce, and it does not take the replies that it has.
     fn is_slowed(&self) -> bool {
-        self.held.output() > SMALL_BYTES && self.context.ceiling.is_pressed()
+        let output = self.connection.out.len() + self.pipeline.bytes();
+        output > SMALL_BYTES && self.context.ceiling.is_pressed()
+    }
+
+    /// Whether so much of what it asked is on its way that no more is taken.
+    #[inline]
+    fn is_full(&self) -> bool {
+        let limits = &self.context.limits;
+        self.pipeline.len() >= limits.pipeline_depth_max
+            || self.pipeline.in_flight_bytes() >= limits.in_flight_bytes_max
     }
 
     /// Looks whether the client takes too long, and if it does, tells it so and takes no more of it.
@@ -328,8 +344,8 @@ impl Session {
             return false;
         }
         let (half, waits) = (self.connection.half_len(), self.waiting.is_some());
-        let takes = !waits && !state.alone && !self.is_slowed();
-        let takes = takes && self.pipeline.len() < limits.pipeline_depth_max;
+        let takes =
+            !waits && !state.alone && !self.is_slowed() && !state.own_writes.is_held() && !self.is_full();
         let is_owed = waits || !self.pipeline.is_empty() || !self.connection.out.is_empty();
         let (_, asked_at) = state.client.last_request();
         let standing = Standing {
@@ -446,10 +462,8 @@ impl Session {
             self.state.alone = false;
             self.connection.restrain(self.state.is_locked());
         }
-        let limits = &self.context.limits;
-        let full = self.pipeline.len() >= limits.pipeline_depth_max
-            || self.pipeline.in_flight_bytes() >= limits.in_flight_bytes_max;
-        if self.state.leaving || full || self.state.own_writes.is_held() || self.is_slowed() {
+        self.was_slowed = self.is_slowed();
+        if self.state.leaving || self.is_full() || self.state.own_writes.is_held() || self.was_slowed {
             return Ok(false);
         }
         let batch_end = self.connection.out.len() + self.pipeline.bytes() + BATCH_BYTES;

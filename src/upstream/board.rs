@@ -162,8 +162,9 @@ impl Board {
     /// Takes the facts about `node` from its replies to `INFO server` and HELLO. Returns which process it is: its `run_id`.
     ///
     /// A node that does not say INFO to this user is known by its connection alone, as long as that stands. That is less
-    /// than the life of the process, so what depends on it begins anew too often, and never too seldom.
-    pub(super) fn post_server(&self, node: &NodeId, info: &[u8], hello: &[u8]) -> Arc<str> {
+    /// than the life of the process, so what depends on it begins anew too often, and never too seldom. Only a `main`
+    /// connection stands for the node so: others come and go while it stands.
+    pub(super) fn post_server(&self, node: &NodeId, info: &[u8], hello: &[u8], main: bool) -> Arc<str> {
         let info = String::from_utf8_lossy(info);
         let said = |name: &str| {
             info.lines().find_map(|line| line.strip_prefix(name)).map(|value| words::cut(value.as_bytes()))
@@ -175,7 +176,9 @@ impl Board {
             version => (version, None),
         };
         let number = || self.nameless.fetch_add(1, Ordering::Relaxed);
-        let run_id: Arc<str> = said("run_id:").unwrap_or_else(|| format!("connection-{}", number())).into();
+        let named = said("run_id:");
+        let stands_for_it = main || named.is_some();
+        let run_id: Arc<str> = named.unwrap_or_else(|| format!("connection-{}", number())).into();
         let redis_version = said("redis_version:").or(redis);
         let facts = ServerFacts {
             redis_version: redis_version.clone().unwrap_or_default(),
@@ -185,7 +188,10 @@ impl Board {
         };
         let fields_expire = redis_version.is_none() || facts.fields_expire();
         self.fields_expire.fetch_or(fields_expire, Ordering::Relaxed);
-        lock(&self.servers).insert(node.clone(), facts);
+        let mut servers = lock(&self.servers);
+        if stands_for_it || !servers.contains_key(node) {
+            servers.insert(node.clone(), facts);
+        }
         run_id
     }
 
@@ -352,5 +358,19 @@ mod tests {
         assert!(lost.state == Coherence::Lost && lost.since >= both.since);
         board.remove(&node, 1);
         assert_eq!(stands(&board, clock::now()), tracked);
+    }
+    #[test]
+    fn a_node_that_does_not_say_who_it_is_is_another_one_with_each_main_connection() {
+        let (board, node) = (Board::default(), NodeId::new("h:1"));
+        let known = || board.run_id(&node).unwrap();
+        let first = board.post_server(&node, b"", b"", true);
+        assert_eq!(known(), first);
+        // What comes and goes beside it is somebody else for itself alone.
+        let side = board.post_server(&node, b"", b"", false);
+        assert!(side != first && known() == first);
+        let second = board.post_server(&node, b"", b"", true);
+        assert!(second != first && known() == second);
+        assert_eq!(&*board.post_server(&node, b"run_id:abc\r\n", b"", false), "abc");
+        assert_eq!(&*known(), "abc");
     }
 }

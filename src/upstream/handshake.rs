@@ -165,12 +165,15 @@ async fn answers(
     let conversation = wire.converse(bytes, replies);
     let answers = reach::in_time(conversation, options.connect_timeout, "no answer").await;
     wire.bound_replies(options.reply_bytes_max);
-    answers.map_err(|error| match Wire::is_about_length(&error) {
-        true => {
-            io::Error::other(format!("an answer to our first words is longer than {REPLY_BYTES_MAX} bytes"))
+    let too_long =
+        || io::Error::other(format!("an answer to our first words is longer than {REPLY_BYTES_MAX} bytes"));
+    match answers {
+        Err(error) if Wire::is_about_length(&error) => Err(too_long()),
+        Ok(answers) if answers.iter().any(|answer| Wire::is_in_place_of_a_long_one(answer)) => {
+            Err(too_long())
         }
-        false => error,
-    })
+        answers => answers,
+    }
 }
 
 /// Whether the node takes us in, and is what the upstream is said to be: of a cluster that is taken for one server all seems

@@ -153,12 +153,13 @@ struct Route {
 // === impl SharedUpstream ===
 
 impl SharedUpstream {
-    /// Takes note of what a node said of itself in its greeting. Returns which process it is.
-    fn take_facts(&self, node: &NodeId, greeting: &Greeting) -> Arc<str> {
+    /// Takes note of what a node said of itself in its greeting, on a `main` connection or another one. Returns which
+    /// process it is.
+    fn take_facts(&self, node: &NodeId, greeting: &Greeting, main: bool) -> Arc<str> {
         for (right, reply) in &greeting.said {
             self.rights.judge(node, *right, reply);
         }
-        self.board.post_server(node, &greeting.info, &greeting.hello)
+        self.board.post_server(node, &greeting.info, &greeting.hello, main)
     }
 }
 

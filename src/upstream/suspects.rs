@@ -19,7 +19,7 @@ use super::error::Failure;
 use super::redirect::Redirect;
 use super::slots::{NodeIndex, SlotTable};
 use super::view::NodeView;
-use crate::clock::{self, Nanos};
+use crate::clock::{self, Nanos, Seldom};
 use crate::key::Slot;
 use crate::node::NodeId;
 use crate::resp::encode;
@@ -32,6 +32,8 @@ pub(super) struct Suspects {
     /// Counts them.
     came: Cell<u64>,
     inquiries: RefCell<HashMap<NodeIndex, Inquiry>>,
+    /// Redirects that were not followed though no script can have said them, for the log.
+    refused: Cell<Seldom>,
 }
 
 /// A redirect, and what waits until it is known whether it is true.
@@ -224,21 +226,16 @@ impl Upstream {
         self.suspect(suspect);
     }
 
-    /// Where a redirect leads that `node` answered, or code that is not the server's own (`foreign`), if it is true.
-    pub(super) async fn weighed(
-        self: &Rc<Self>,
-        redirect: Redirect,
-        node: &NodeId,
-        foreign: bool,
-    ) -> Option<Redirect> {
+    /// Where a redirect leads that `node` itself answered, if it is true.
+    pub(super) async fn weighed(self: &Rc<Self>, redirect: Redirect, node: &NodeId) -> Option<Redirect> {
+        if self.shared.table.names(redirect.node()) {
+            return Some(redirect);
+        }
         let (tell, told) = oneshot::channel();
         let deadline = clock::now() + clock::nanos(self.options.request_timeout);
         let (node, then) = (self.shared.table.index_of(node), Then::Tell(tell));
-        let suspect = Suspect { number: 0, node, redirect, foreign, asking: false, deadline, then };
-        if suspect.is_plain(&self.shared.table) {
-            return Some(suspect.redirect);
-        }
-        self.suspect(suspect);
+        let (foreign, asking) = (false, false);
+        self.suspect(Suspect { number: 0, node, redirect, foreign, asking, deadline, then });
         told.await.ok().flatten()
     }
 
@@ -299,8 +296,12 @@ impl Upstream {
     fn carry_out(self: &Rc<Self>, suspect: Suspect, verdict: Verdict) {
         let Suspect { node, redirect, foreign, then, .. } = suspect;
         if verdict == Verdict::Refuse && !foreign {
-            let (node, to, slot) = (self.node(node), redirect.node(), redirect.slot());
-            tracing::warn!(%node, %to, %slot, "a redirect to a node that the upstream does not name is not followed");
+            let mut refused = self.suspects.refused.get();
+            if let Some(count) = refused.note(clock::now()) {
+                let (node, to, slot) = (self.node(node), redirect.node(), redirect.slot());
+                tracing::warn!(count, %node, %to, %slot, "redirects to nodes that the upstream does not name are not followed");
+            }
+            self.suspects.refused.set(refused);
         }
         match (then, verdict) {
             (Then::Send(waiting, _), Verdict::Follow(redirect)) => self.redirect(redirect, waiting),

@@ -280,6 +280,11 @@ impl Wire {
         std::mem::take(&mut self.received)
     }
 
+    /// Whether what arrives is passed over: it belongs to a reply that is not taken.
+    pub(super) fn is_passing(&self) -> bool {
+        self.scanner.is_passing()
+    }
+
     /// Whether a frame has arrived in part.
     pub(super) fn is_amid_frame(&self) -> bool {
         !self.arrived.is_empty() || self.scanner.is_passing()

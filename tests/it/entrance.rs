@@ -178,7 +178,34 @@ fn a_request_that_does_not_arrive_ends_its_connection() {
     }
     fair.write_all(b"\r\nQUIT\r\n").unwrap();
     assert_eq!(rest(&mut fair), "+OK\r\n+OK\r\n");
+    // So is who sends what is passed over.
+    let mut refused = stream(&daemon);
+    refused.write_all(format!("*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n${}\r\n", 4 * size).as_bytes()).unwrap();
+    for _ in 0..8 {
+        refused.write_all(&vec![b'x'; size / 2]).unwrap();
+        thread::sleep(SHORT / 3);
+    }
+    refused.write_all(b"\r\nQUIT\r\n").unwrap();
+    let said = rest(&mut refused);
+    assert!(said.starts_with("-OOM nearside: a request of ") && said.ends_with("\r\n+OK\r\n"), "{said}");
+    assert_eq!(said.lines().count(), 2, "{said}");
     assert_eq!(daemon.counter("clients_timed_out"), 5);
+}
+
+#[test]
+fn a_request_that_arrived_behind_what_is_being_carried_out_has_arrived() {
+    let (upstream, daemon) =
+        setup(&["--request-arrival-timeout", "600ms", "--client-in-flight-bytes-max", "64kb"]);
+    daemon.until_tracked(1);
+    let mut client = daemon.client();
+    client.set_patience(SOON).unwrap();
+    upstream.server().connect().unwrap().command(&["CLIENT", "PAUSE", "2000", "ALL"]).unwrap();
+    // As much of it is on its way as may be: the next one is not looked at.
+    client.send(&["SET".as_bytes(), b"key", &vec![b'v'; 100_000]]).unwrap();
+    client.send(&["GETRANGE", "key", "99998", "-1"]).unwrap();
+    assert_eq!(client.receive().unwrap().text(), "OK");
+    assert_eq!(client.receive().unwrap().text(), "vv");
+    assert!(daemon.counter("client_in_flight_waits") > 0);
 }
 
 #[test]

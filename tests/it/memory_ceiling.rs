@@ -197,6 +197,35 @@ fn who_holds_the_most_is_dropped_where_no_bound_of_one_client_does_it() {
 }
 
 #[test]
+fn who_was_not_listened_to_is_again_once_it_takes_its_replies() {
+    let (_upstream, daemon) = under_ceiling(&["--l1-size", "1mb", "--request-bytes-max", "90mb"]);
+    // Part of a request stays here, and so memory stays scarce.
+    let used = usize::try_from(daemon.counter("memory_used")).unwrap();
+    let large = MEMORY_MAX / 160 * 144 - used;
+    let mut hog = daemon.client();
+    hog.send_raw(format!("*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n${large}\r\n").as_bytes()).unwrap();
+    hog.send_raw(&vec![b'v'; large - MIB]).unwrap();
+    eventually("memory is scarce", SOON, || daemon.counter("memory_pressed") == 1);
+    let mut client = daemon.client();
+    client.set_patience(SOON).unwrap();
+    let value = vec![b'v'; 10_000];
+    const REQUESTS: usize = 2_000;
+    let mut sender = client.second().unwrap();
+    let sending = thread::spawn(move || {
+        (0..REQUESTS).for_each(|_| sender.send(&["ECHO".as_bytes(), &value]).unwrap());
+    });
+    // What it has not taken by now fills all buffers between.
+    thread::sleep(Duration::from_millis(500));
+    for _ in 0..REQUESTS {
+        assert_eq!(client.receive().unwrap().text().len(), 10_000);
+    }
+    sending.join().unwrap();
+    assert_eq!(daemon.counter("memory_pressed"), 1, "it was scarce all the time");
+    drop(hog);
+    assert_under_ceiling(&daemon);
+}
+
+#[test]
 fn a_reply_that_does_not_fit_is_passed_over_and_its_connection_kept() {
     let (upstream, daemon) = under_ceiling(&["--upstream-reply-bytes-max", "1gb"]);
     let mut direct = upstream.server().connect().unwrap();
@@ -212,6 +241,23 @@ fn a_reply_that_does_not_fit_is_passed_over_and_its_connection_kept() {
     assert_eq!(client.receive().unwrap().text(), "OK");
     assert_eq!((daemon.counter("upstream_losses"), daemon.counter("memory_replies_refused")), (0, 1));
     assert_under_ceiling(&daemon);
+}
+
+#[test]
+fn a_line_that_is_too_long_is_passed_over_and_its_connection_kept() {
+    let (_upstream, daemon) = under_ceiling(&["--upstream-reply-bytes-max", "1mb"]);
+    let mut client = daemon.client();
+    client.set_patience(SOON).unwrap();
+    // It says nothing of its length before it ends.
+    for kind in ["status_reply", "error_reply"] {
+        let script = format!("return redis.{kind}(string.rep(string.rep('x', 1000), 3000))");
+        client.send(&["EVAL", &script, "0"]).unwrap();
+        client.send(&["SET", "small", "value"]).unwrap();
+        let refused = client.receive().unwrap().text();
+        assert!(refused.starts_with("OOM nearside: a reply is longer than "), "{kind}: {refused}");
+        assert_eq!(client.receive().unwrap().text(), "OK");
+    }
+    assert_eq!((daemon.counter("upstream_losses"), daemon.counter("memory_replies_refused")), (0, 2));
 }
 
 /// A control group of a test, with a limit of memory.

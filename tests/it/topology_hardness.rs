@@ -242,11 +242,19 @@ fn what_a_sentinel_answers_costs_neither_memory_nor_the_process() {
 
 #[test]
 fn what_a_node_answers_to_our_first_words_has_a_bound() {
-    for words in [["HELLO", "3"], ["INFO", "server"], ["CLUSTER", "INFO"]] {
+    let words = [["HELLO", "3"], ["INFO", "server"], ["CLUSTER", "INFO"]];
+    // It has no end, or says that it is longer.
+    for (words, is_endless) in words.into_iter().flat_map(|words| [(words, true), (words, false)]) {
         let node = ScriptedNode::start("node", move |request, stream| {
             let is_it = request.starts_with(&words);
-            if is_it {
-                endless(stream, "+", "x")?;
+            match is_endless {
+                _ if !is_it => {}
+                true => endless(stream, "+", "x")?,
+                false => {
+                    stream.write_all(b"$17000000\r\n")?;
+                    stream.write_all(&vec![b'x'; 17_000_000])?;
+                    stream.write_all(b"\r\n")?;
+                }
             }
             Ok(is_it)
         });

@@ -156,7 +156,7 @@ impl Hearing<'_> {
         let mut hearing = Hearing {
             work,
             tracking: Tracking::new(work.options.lease, inbox),
-            run_id: work.shared.take_facts(&work.node, greeting),
+            run_id: work.shared.take_facts(&work.node, greeting, false),
             heard_until: clock::now(),
             asked: VecDeque::new(),
         };

@@ -120,7 +120,7 @@ impl Lane {
         let asked = if track { Track::Reads } else { Track::Nothing };
         let whom = Whom { node: &self.node, table: &upstream.shared.table };
         let greeting = handshake::greet(&mut wire, options, asked, whom).await?;
-        let run_id = upstream.shared.take_facts(&self.node, &greeting);
+        let run_id = upstream.shared.take_facts(&self.node, &greeting, self.main.is_none());
         let refuses_tracking = track && greeting.untracked.is_some();
         self.learn(greeting.limits, upstream);
         {

@@ -38,7 +38,7 @@ impl Lane {
         // All of it had arrived by now.
         let now = clock::now();
         let mut any = false;
-        while let Some(frame) = wire.next_frame().inspect_err(|error| self.refuse_length(error))? {
+        while let Some(frame) = self.next_frame(wire)? {
             any = true;
             if frame.first() == Some(&b'>') {
                 self.pushed(&frame, tracking, upstream);
@@ -79,7 +79,7 @@ impl Lane {
 
     /// Takes note of an error that says who the node is, or is not. Where the words may be those of a script, one server is
     /// asked what it is; the nodes of a cluster and those that sentinels watch are asked all the time.
-    pub(in crate::upstream) fn doubt(&self, error: &[u8], foreign: bool, upstream: &Upstream) {
+    fn doubt(&self, error: &[u8], foreign: bool, upstream: &Upstream) {
         if is_about_topology(error) && !foreign {
             upstream.shared.table.ask_refresh();
         }
@@ -107,13 +107,18 @@ impl Lane {
         self.enqueue(Waiting::new(call, Waiter::Role, deadline));
     }
 
-    /// Whoever asked for a reply that is too long is told so, and nobody asks for it again on the next connection.
-    fn refuse_length(&self, error: &io::Error) {
-        if Wire::is_about_length(error)
+    /// The next frame. Whoever asked for a reply that has no end is told so, and nobody asks for it again on the next
+    /// connection.
+    fn next_frame(&self, wire: &mut Wire) -> io::Result<Option<Bytes>> {
+        let frame = wire.next_frame();
+        // A push has a length too, and nobody asked for it.
+        if let Err(error) = &frame
+            && wire.is_passing()
             && let Some(waiting) = self.state.borrow_mut().queue.pop()
         {
             waiting.fail(&Failure::Lost { node: self.node.clone(), cause: error.to_string() });
         }
+        frame
     }
 
     fn pushed(&self, frame: &Bytes, tracking: &mut Option<Tracking>, upstream: &Upstream) {
