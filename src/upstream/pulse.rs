@@ -16,6 +16,9 @@ use super::rights::is_refusal;
 use crate::resp::cursor;
 use crate::resp::encode;
 
+/// What is answered to a question of the connection's own is short: what is longer ends it.
+pub(super) const REPLY_BYTES_MAX: usize = 64 * 1024;
+
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heartbeat {

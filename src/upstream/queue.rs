@@ -127,6 +127,11 @@ impl Queue {
         self.waiting.front()?.call.slot
     }
 
+    /// Whether the next reply is to a question of the connection's own.
+    pub(super) fn is_own_next(&self) -> bool {
+        self.waiting.front().is_some_and(|waiting| !matches!(waiting.waiter, Waiter::Caller(_)))
+    }
+
     /// When the oldest command stops waiting.
     pub(super) fn oldest_deadline(&self) -> Option<Nanos> {
         self.waiting.front().map(|waiting| waiting.deadline)

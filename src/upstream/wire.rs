@@ -296,6 +296,12 @@ impl Wire {
         self.is_amid_frame().then(|| if self.scanner.is_passing() { usize::MAX } else { announced() })
     }
 
+    /// The same of what is no push; 0 where none is coming.
+    pub(super) fn expected_reply(&self) -> usize {
+        let is_push = self.arrived.first() == Some(&b'>') && !self.scanner.is_passing();
+        if is_push { 0 } else { self.expected().unwrap_or(0) }
+    }
+
     /// Whether nothing has come on it that was not taken, not even its end. Asks the kernel, for an event loop that has
     /// not looked yet does not know.
     pub(super) fn is_quiet(&self) -> bool {

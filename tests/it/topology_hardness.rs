@@ -282,6 +282,32 @@ fn what_a_node_answers_to_our_first_words_has_a_bound() {
 }
 
 #[test]
+fn what_a_node_answers_to_a_heartbeat_has_a_bound() {
+    let is_endless = Arc::new(AtomicBool::new(false));
+    let node = ScriptedNode::start("node", {
+        let is_endless = is_endless.clone();
+        move |request, stream| {
+            let is_it = request.starts_with(&["CLUSTER", "INFO"]) && is_endless.load(Ordering::Acquire);
+            if is_it {
+                endless(stream, "$100000000\r\n", "x")?;
+            }
+            Ok(is_it)
+        }
+    });
+    let url = format!("redis-cluster://{}", node.address());
+    // No deadline ends it, and all of it would be taken for a large reply that comes along.
+    let patient = ["--upstream-request-timeout", "5m", "--heartbeat-interval", "100ms"];
+    let daemon = Daemon::start(&[&["--upstream", &url][..], &patient].concat());
+    daemon.until_tracked(1);
+    is_endless.store(true, Ordering::Release);
+    eventually("the connection is ended", SOON, || daemon.counter("upstream_losses") > 0);
+    let told = daemon.logged_field("lost an upstream connection", "cause");
+    assert_eq!(told, "an answer to our own question is longer than 65536 bytes");
+    is_endless.store(false, Ordering::Release);
+    daemon.until_tracked(1);
+}
+
+#[test]
 fn a_node_that_hangs_leaves_nothing_behind_however_often_it_is_asked() {
     let cluster = own_primaries(1);
     let hasty = [
