@@ -55,7 +55,9 @@ impl Lane {
             let mut state = self.state.borrow_mut();
             if wire.expected_reply() > pulse::REPLY_BYTES_MAX && state.queue.is_own_next() {
                 let max = pulse::REPLY_BYTES_MAX;
-                return Err(io::Error::other(format!("an answer to our own question is longer than {max} bytes")));
+                return Err(io::Error::other(format!(
+                    "an answer to our own question is longer than {max} bytes"
+                )));
             }
             let former = state.coming.filter(|_| !any);
             let since = former.map_or(now, |coming| coming.since);
