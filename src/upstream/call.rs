@@ -81,6 +81,8 @@ pub(super) struct Waiting {
     pub(super) number: u32,
     /// How often it was redirected.
     pub(super) redirects: u8,
+    /// Whether its reply may be large.
+    pub(super) expects_large: bool,
     /// Whether it goes behind ASKING.
     pub(super) asking: bool,
     /// Whether it was sent before, on another connection.
@@ -156,6 +158,7 @@ impl Waiting {
             begins_at: None,
             number: 0,
             redirects: 0,
+            expects_large: false,
             asking: false,
             rerouted: false,
             parts: None,

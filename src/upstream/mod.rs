@@ -603,7 +603,7 @@ impl Upstream {
     fn lane_for(self: &Rc<Upstream>, index: NodeIndex, slot: Option<Slot>, request: &Bytes) -> Rc<Lane> {
         let mut lanes = self.lanes.borrow_mut();
         let lanes = self.lanes_to(&mut lanes, index);
-        let mut is_large = slot.is_some_and(|slot| self.large_slots.has(slot));
+        let mut is_large = self.expects_large(slot);
         if request.len() >= self.options.large_bytes_min {
             self.expect_large(slot);
             is_large = true;
@@ -633,6 +633,12 @@ impl Upstream {
             routes[slot.index()].seat = u8::try_from(lanes.sides()).ok();
         }
         side
+    }
+
+    /// Whether a command on `slot` may have a large reply, or be on a large value.
+    #[inline]
+    fn expects_large(&self, slot: Option<Slot>) -> bool {
+        slot.is_some_and(|slot| self.large_slots.has(slot))
     }
 
     /// What is asked of `slot` goes over side connections, as long as one that nobody needs is kept.

@@ -34,6 +34,8 @@ pub(super) struct Queue {
     has_large: bool,
     /// Commands of callers that may touch anything: they name no keys and do not just read.
     unslotted: usize,
+    /// Commands whose replies may be large.
+    expecting_large: usize,
 }
 
 // === impl Queue ===
@@ -52,6 +54,7 @@ impl Queue {
             large_until: 0,
             has_large: false,
             unslotted: 0,
+            expecting_large: 0,
         }
     }
 
@@ -63,6 +66,11 @@ impl Queue {
     /// Whether a command that may touch anything is in the line.
     pub(super) fn has_unslotted(&self) -> bool {
         self.unslotted > 0
+    }
+
+    /// Whether a command is in the line whose reply may be large.
+    pub(super) fn expects_large(&self) -> bool {
+        self.expecting_large > 0
     }
 
     /// Commands in the line.
@@ -90,6 +98,7 @@ impl Queue {
         self.bytes += waiting.call.bytes.len();
         self.held.set_roughly(self.bytes);
         self.unslotted += usize::from(waiting.is_unslotted());
+        self.expecting_large += usize::from(waiting.expects_large);
         self.has_large |= !connected && waiting.call.bytes.len() >= self.large_bytes_min;
         waiting.begins_at = connected.then(|| self.put_out(&mut waiting));
         self.waiting.push_back(waiting);
@@ -119,6 +128,7 @@ impl Queue {
         self.bytes -= waiting.call.bytes.len();
         self.held.set_roughly(self.bytes);
         self.unslotted -= usize::from(waiting.is_unslotted());
+        self.expecting_large -= usize::from(waiting.expects_large);
         Some(waiting)
     }
 
@@ -217,6 +227,7 @@ impl Queue {
         self.held.set(self.bytes);
         self.has_large = sizes.max().is_some_and(|bytes| bytes >= self.large_bytes_min);
         self.unslotted = self.waiting.iter().filter(|waiting| waiting.is_unslotted()).count();
+        self.expecting_large = self.waiting.iter().filter(|waiting| waiting.expects_large).count();
         self.large_until = 0;
     }
 
@@ -316,6 +327,22 @@ mod tests {
         assert!(queue.has_unslotted());
         assert_eq!(queue.lose(100).len(), 1);
         assert!(!queue.has_unslotted());
+    }
+
+    #[test]
+    fn commands_that_may_have_large_replies_are_counted_until_they_are_answered_or_lost() {
+        let expecting = |name| Waiting { expects_large: true, ..waiting(name, 1, true) };
+        let mut queue = queue();
+        queue.push(waiting("small", 1, true), true);
+        assert!(!queue.expects_large());
+        queue.push(expecting("one"), true);
+        queue.push(expecting("two"), true);
+        queue.pop();
+        assert!(queue.expects_large());
+        queue.pop();
+        assert!(queue.expects_large());
+        queue.lose(Nanos::MAX);
+        assert!(!queue.expects_large());
     }
 
     #[test]

@@ -356,6 +356,19 @@ fn what_was_large_before_is_asked_for_past_all_others() {
 }
 
 #[test]
+fn what_is_small_does_not_wait_on_a_side_connection_either() {
+    let slow = Slow::patient(FOR_EVER, &["--upstream-request-time-max", "1h", "--l1-size", "1mb"]);
+    slow.past_it().command(&["SET", "unknown", &marked(300_000)]).unwrap();
+    assert!(slow.client().command(&["SET", "known", &marked(300_000)]).unwrap().is_ok());
+    slow.link.trickle_behind(MARK, LIMIT);
+    let mut on_main = slow.client();
+    on_main.send(&["GET", "unknown"]).unwrap();
+    eventually("the main connection is slow", LIMIT, || slow.link.slowed() > 0);
+    // Asked for on a side connection, and not begun to come.
+    assert!(is_answered_beside(&slow, &["GET", "known"]));
+}
+
+#[test]
 fn what_is_known_to_be_large_waits_behind_what_is_large_and_never_on_the_main_connection() {
     let bounds = ["--upstream-request-time-max", "1h", "--upstream-side-connections-max", "1"];
     let slow = Slow::patient(FOR_EVER, &[&bounds[..], &["--l1-size", "1mb"]].concat());

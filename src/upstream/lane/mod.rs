@@ -169,11 +169,12 @@ impl Lane {
         state.coming.is_some() || state.queue.is_sending_large()
     }
 
-    /// Whether something large or slow is on its way on it: all else would have to wait for that.
+    /// Whether something large or slow is on its way on it, or was asked for: all else would have to wait for that.
     pub(super) fn is_busy(&self, now: Nanos) -> bool {
         let state = self.state.borrow();
         let is_in_the_way = |coming: Coming| coming.is_large || coming.since + clock::nanos(SLOW) <= now;
-        state.coming.is_some_and(is_in_the_way) || state.queue.is_sending_large()
+        let queue = &state.queue;
+        state.coming.is_some_and(is_in_the_way) || queue.is_sending_large() || queue.expects_large()
     }
 
     /// Whether a command that may touch anything has not been answered yet.
@@ -254,7 +255,9 @@ impl Lane {
         upstream.stats.upstream_commands.bump();
         let (sender, reply) = oneshot::channel();
         let number = upstream.number(call.slot);
-        let waiting = Waiting { number, ..Waiting::new(call, Waiter::Caller(sender), deadline) };
+        let expects_large = upstream.expects_large(call.slot);
+        let waiting =
+            Waiting { number, expects_large, ..Waiting::new(call, Waiter::Caller(sender), deadline) };
         self.enqueue(finish(waiting));
         Sent { reply, epoch: self.state.borrow().epoch.clone() }
     }
