@@ -81,8 +81,8 @@ struct Whole {
     grows: bool,
 }
 
-/// From so many elements on others get their turn while it is put together and answered.
-const LARGE_ELEMENTS_MIN: usize = 1024;
+/// With more elements than these others get their turn while it is put together and answered.
+const SMALL_ELEMENTS_MAX: usize = 1024;
 
 /// So many elements, or keys, are looked at before others get their turn.
 const AT_ONCE: usize = 256;
@@ -188,7 +188,7 @@ impl Proxy {
         caller: Caller<'_>,
     ) -> Answer<'static> {
         let watch = watched.and_then(Watched::take);
-        if elements.len() >= LARGE_ELEMENTS_MIN {
+        if elements.len() > SMALL_ELEMENTS_MAX {
             let (hold, coverage) = (Hold::of(caller.own_writes), caller.coverage.cloned());
             let (proxy, resp) = (self.clone(), caller.resp);
             return Answer::Later(Box::pin(async move {

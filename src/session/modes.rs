@@ -10,7 +10,7 @@ use super::password;
 use super::state::State;
 use super::subscriber::{self, Subscriber};
 use super::tracking::{self, Tracking};
-use super::transaction::{self, Transaction};
+use super::transaction::{self, Executing, Transaction};
 use crate::command::{Session, Spec};
 use crate::proxy::{Answer, Caller, Watched};
 use crate::resp::request::Request;
@@ -22,6 +22,8 @@ pub(super) struct Modes {
     pub(super) locked: bool,
     /// Between MULTI and what ends it.
     pub(super) transaction: Option<Transaction>,
+    /// While EXEC is carried out in several turns.
+    pub(super) executing: Option<Executing>,
     /// What WATCH named, until EXEC, DISCARD or UNWATCH.
     pub(super) watched: Option<Rc<Watched>>,
     /// Present while the client is subscribed to something, or about to be.
@@ -39,6 +41,7 @@ impl Modes {
     pub(super) fn is_none(&self) -> bool {
         !self.locked
             && self.transaction.is_none()
+            && self.executing.is_none()
             && self.monitor.is_none()
             && self.subscriber.is_none()
             && self.tracking.is_none()

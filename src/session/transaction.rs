@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{LocalBoxFuture, join_all};
+use tokio::task::yield_now;
 
 use super::SessionContext;
 use super::client_kill::{self, Killed};
@@ -32,6 +33,10 @@ const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of previous
 /// What a queued command takes beside its bytes: its place in a list that has grown, and its allocations.
 const STEP_BYTES: usize = size_of::<Step>() + 64;
 
+/// So many steps of EXEC are looked at before others get their turn. Where there are more, the session is held as well while
+/// the server carries them out ([`Proxy::transaction`](crate::proxy::Proxy::transaction)).
+const STEPS_AT_ONCE: usize = 1024;
+
 /// What was queued since MULTI.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
@@ -54,6 +59,15 @@ enum Step {
     Part(Part, usize),
     /// Its answer is known before the others are carried out.
     Done(OwnedRequest, Bytes),
+}
+
+/// What EXEC carries out, as far as the daemon's own answers were made.
+#[derive(Debug)]
+pub(super) struct Executing {
+    steps: std::vec::IntoIter<Step>,
+    elements: Vec<Element>,
+    slot: Option<Slot>,
+    watched: Option<Rc<Watched>>,
 }
 
 // === impl Step ===
@@ -236,8 +250,11 @@ pub(super) fn answer(
             state.client.note_queued(Some(0));
             Answer::Now(ok())
         }
-        "exec" if !open => error("ERR EXEC without MULTI"),
-        "exec" => execute(state, context, caller),
+        "exec" => match state.modes.as_mut().and_then(|modes| modes.executing.take()) {
+            Some(executing) => go_on(executing, state, context, caller),
+            None if open => execute(state, context, caller),
+            None => error("ERR EXEC without MULTI"),
+        },
         "discard" if !open => error("ERR DISCARD without MULTI"),
         "watch" if open => error("ERR WATCH inside MULTI is not allowed"),
         "watch" => {
@@ -277,19 +294,30 @@ fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> A
         let refusal = context.ceiling.refusal("a transaction", transaction.bytes, UNDONE);
         return Answer::Now(encode::error_reply(refusal));
     }
-    if context.desk.attention().has(Attention::MONITORED) {
-        for step in &transaction.steps {
+    let elements = Vec::with_capacity(transaction.steps.len());
+    let steps = transaction.steps.into_iter();
+    let slot = transaction.slot;
+    go_on(Executing { steps, elements, slot, watched }, state, context, caller)
+}
+
+/// Makes the daemon's own answers, so many in a turn, and has the rest carried out behind the last.
+fn go_on(
+    mut executing: Executing,
+    state: &mut State,
+    context: &SessionContext,
+    caller: Caller<'_>,
+) -> Answer<'static> {
+    let monitored = context.desk.attention().has(Attention::MONITORED);
+    for step in executing.steps.by_ref().take(STEPS_AT_ONCE) {
+        if monitored {
             let request = step.request();
             monitor::show(recognise(&request).ok(), &request, &state.client, &context.desk);
         }
-    }
-    let mut elements = Vec::with_capacity(transaction.steps.len());
-    for step in transaction.steps {
         context.tally.call(match &step {
             Step::Part(_, number) => *number,
             step => recognise(&step.request()).map_or(0, Spec::number),
         });
-        elements.push(match step {
+        executing.elements.push(match step {
             Step::Part(part, _) => Element::Sent(part, state.resp()),
             Step::Own(spec, request) => Element::Made(own(spec, &request, state, context)),
             Step::Done(_, reply) => {
@@ -298,7 +326,14 @@ fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> A
             }
         });
     }
-    context.proxy.transaction(elements, transaction.slot, watched.as_deref(), caller)
+    if executing.steps.len() > 0 {
+        // The session shows EXEC again, and takes nothing else meanwhile.
+        state.modes.get_or_insert_default().executing = Some(executing);
+        return Answer::NotYet(Box::pin(yield_now()));
+    }
+    state.settle();
+    let Executing { elements, slot, watched, .. } = executing;
+    context.proxy.transaction(elements, slot, watched.as_deref(), caller)
 }
 
 /// Carries out every CLIENT KILL of the transaction: nothing of it goes to the server before those who are killed are gone.

@@ -235,7 +235,7 @@ fn hits_are_answered_beside_whatever_another_client_asks() {
 #[test]
 fn hits_are_answered_beside_messages_that_the_patterns_of_many_clients_are_tried_on() {
     const CLIENTS: usize = 16;
-    let each_client = MANY / 50;
+    let each_client = MANY / 100;
     let cluster = own_primaries(1);
     let daemon = Daemon::before(&cluster);
     daemon.until_tracked(1);

@@ -20,6 +20,10 @@ pub(super) const BATCHES_IN_FLIGHT_MAX: usize = 64;
 /// Subscriptions that are sent at once.
 pub(super) const TOPICS_AT_ONCE_MAX: usize = 512;
 
+/// Servers before Redis 7.2 compare each pattern that begins or ends with all others of the connection: so many comparisons are
+/// asked for at once, so that others are served there in between.
+pub(super) const COMPARISONS_AT_ONCE_MAX: usize = 1 << 20;
+
 /// How a connection stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::upstream::feed) enum Phase {
@@ -152,14 +156,23 @@ impl Ledger {
         node: NodeIndex,
         now: Nanos,
     ) -> Option<Vec<Command>> {
+        let patterns_max = COMPARISONS_AT_ONCE_MAX / self.patterns.len().max(1);
+        let patterns_max = patterns_max.clamp(1, TOPICS_AT_ONCE_MAX);
+        let batches_max = if patterns_max < TOPICS_AT_ONCE_MAX { 1 } else { BATCHES_IN_FLIGHT_MAX };
         let link = self.links.get_mut(&node)?;
-        if link.dirty.is_empty() || link.in_flight.len() >= BATCHES_IN_FLIGHT_MAX {
+        if link.dirty.is_empty() || link.in_flight.len() >= batches_max {
             return None;
         }
         if link.in_flight.is_empty() {
             link.apart.retain(|topic| link.dirty.contains(topic));
         }
-        let topics: Vec<Topic> = link.dirty.iter().take(TOPICS_AT_ONCE_MAX).cloned().collect();
+        let mut patterns = 0;
+        let few_patterns = |topic: &&Topic| {
+            patterns += usize::from(topic.kind == Kind::Pattern);
+            patterns <= patterns_max
+        };
+        let next = link.dirty.iter().take(TOPICS_AT_ONCE_MAX).take_while(few_patterns);
+        let topics: Vec<Topic> = next.cloned().collect();
         for topic in &topics {
             link.dirty.remove(topic);
         }

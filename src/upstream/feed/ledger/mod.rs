@@ -18,7 +18,6 @@ pub(super) use exchange::{Command, Phase};
 
 use super::message::{is_notification, may_notify};
 use super::{Kind, Topic};
-use crate::glob::Patterns;
 use crate::key::{SLOT_COUNT, Slot};
 use crate::upstream::slots::{NodeIndex, SlotTable};
 use exchange::{Held, Line};
@@ -42,7 +41,8 @@ pub(super) enum Standing {
 #[derive(Debug)]
 pub(super) struct Ledger {
     topics: HashMap<Topic, Entry>,
-    patterns: Patterns,
+    /// The names of those that are patterns.
+    patterns: HashSet<Bytes>,
     links: BTreeMap<NodeIndex, Line>,
     owners: Box<[Option<NodeIndex>]>,
     primaries: Arc<[NodeIndex]>,
@@ -70,7 +70,7 @@ impl Ledger {
     pub(super) fn new(topics_max: usize) -> Ledger {
         Ledger {
             topics: HashMap::new(),
-            patterns: Patterns::default(),
+            patterns: HashSet::new(),
             links: BTreeMap::new(),
             owners: vec![None; SLOT_COUNT].into(),
             primaries: Arc::new([]),

@@ -4,7 +4,7 @@ use std::slice;
 
 use bytes::Bytes;
 
-use super::exchange::{BATCHES_IN_FLIGHT_MAX, Command, Phase, TOPICS_AT_ONCE_MAX};
+use super::exchange::{BATCHES_IN_FLIGHT_MAX, COMPARISONS_AT_ONCE_MAX, Command, Phase, TOPICS_AT_ONCE_MAX};
 use super::{Kind, Ledger, Standing, Topic};
 use crate::key::Slot;
 use crate::node::NodeId;
@@ -192,4 +192,26 @@ fn only_so_much_is_sent_before_it_was_answered() {
     assert_eq!(taken(&mut world.ledger, owner), []);
     world.ledger.done(owner);
     assert_eq!(taken(&mut world.ledger, owner).len(), 1);
+}
+
+#[test]
+fn the_more_patterns_there_are_the_fewer_a_node_is_told_of_at_once() {
+    let mut world = world();
+    world.ledger = Ledger::new(100_000);
+    world.ledger.follow(&world.table);
+    let name = |number: usize| Topic::new(Kind::Pattern, format!("{{foo}}{number}").into());
+    let topics: Vec<Topic> = (0..50_000).map(name).collect();
+    world.ledger.hold(&topics);
+    world.ledger.take_new();
+    let owner = world.nodes[2];
+    let some = COMPARISONS_AT_ONCE_MAX / topics.len();
+    for _ in 0..3 {
+        let commands = taken(&mut world.ledger, owner);
+        assert_eq!(
+            (commands.len(), commands[0].topics.len()),
+            (1, some),
+            "and nothing before it was answered"
+        );
+        world.ledger.done(owner);
+    }
 }
