@@ -196,7 +196,7 @@ impl Proxy {
             self.upstream.refreshed(self.settings.patience).await;
             return Round::GoOn(None);
         }
-        match self.upstream.redirected(&reply, blocking.slot, node).await {
+        match self.upstream.redirected(&reply, blocking.slot, node, false).await {
             Some(elsewhere) => Round::GoOn(Some(elsewhere)),
             None => Round::Over(reply),
         }

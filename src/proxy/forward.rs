@@ -39,11 +39,11 @@ pub(super) struct Destination {
 
 /// What is waited for behind a command that may touch anything, so that what it changed was heard of.
 #[derive(Debug)]
-pub(super) struct Fence {
-    /// The PING behind it.
-    sent: Sent,
-    /// Where both go to.
-    node: Option<NodeIndex>,
+pub(super) enum Fence {
+    /// The PING behind it on its connection, and the node that both go to.
+    Sent(Sent, Option<NodeIndex>),
+    /// It has a connection of its own. The PING is sent to where it went when the reply is there.
+    Behind(Destination),
 }
 
 /// A command on its way, or about to be.
@@ -157,39 +157,50 @@ impl Proxy {
             foreign: route.foreign,
         });
         let following = self.follow(&sent, to.slot, due, caller.own_writes);
-        let fence = (reach == Reach::Anything).then(|| self.fence(to.slot, to.node));
+        let fence = (reach == Reach::Anything).then(|| self.fence(to, apart));
         let (proxy, coverage) = (self.clone(), caller.coverage.cloned());
         Begun { proxy, sent, following, fence, write, read, hold, coverage }
     }
 
-    /// Sends a PING behind what was just sent to the owner of `slot`, or to `node`.
-    pub(super) fn fence(self: &Rc<Proxy>, slot: Option<Slot>, node: Option<NodeIndex>) -> Fence {
+    /// What is waited for behind a command that was just sent there, or over a connection of its own.
+    pub(super) fn fence(self: &Rc<Proxy>, to: Destination, apart: bool) -> Fence {
+        if apart { Fence::Behind(to) } else { self.ping_behind(to) }
+    }
+
+    fn ping_behind(self: &Rc<Proxy>, to: Destination) -> Fence {
         let ping = Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true, foreign: false };
-        match (slot, node) {
-            (Some(slot), _) => Fence { node: self.upstream.way(slot), sent: self.upstream.send(slot, ping) },
-            (None, Some(node)) => Fence { node: Some(node), sent: self.upstream.send_to(node, ping) },
-            (None, None) => Fence { node: None, sent: self.upstream.send_any(ping) },
+        match (to.slot, to.node) {
+            (Some(slot), _) => Fence::Sent(self.upstream.send(slot, ping), self.upstream.way(slot)),
+            (None, Some(node)) => Fence::Sent(self.upstream.send_to(node, ping), Some(node)),
+            (None, None) => Fence::Sent(self.upstream.send_any(ping), None),
         }
     }
 
     /// Waits until all was heard of that the command before the `fence` changed, which has had this `outcome`; if nobody
     /// can tell, empties L1.
-    pub(super) async fn hear_out(&self, fence: Option<Fence>, outcome: &Outcome) {
-        let Some(Fence { sent, node }) = fence else { return self.invalidate_all() };
-        // Whatever the node answers, if only that we may not ask, stands behind all that it had to tell before.
-        let fenced = sent.reply.await.is_ok_and(|fenced| fenced.is_ok());
-        let rerouted = outcome.as_ref().is_ok_and(|reply| reply.rerouted);
-        match node {
-            Some(node)
-                if fenced && !rerouted && self.settings.alone && self.upstream.hear_sides(node).await =>
-            {
-                if self.policies.broadcast() {
-                    self.upstream.heard_out(node).await;
-                }
-            }
-            // Other workers have connections of their own, whose pushes nothing here waits for: they forget all.
-            _ => self.invalidate_all(),
+    pub(super) async fn hear_out(self: &Rc<Proxy>, fence: Option<Fence>, outcome: &Outcome) {
+        if !self.is_heard_out(fence, outcome).await {
+            self.invalidate_all();
         }
+    }
+
+    async fn is_heard_out(self: &Rc<Proxy>, fence: Option<Fence>, outcome: &Outcome) -> bool {
+        let fence = match fence {
+            Some(Fence::Behind(to)) => Some(self.ping_behind(to)),
+            fence => fence,
+        };
+        let Some(Fence::Sent(sent, Some(node))) = fence else { return false };
+        // Whatever the node answers, if only that we may not ask, stands behind all that it had to tell before.
+        let is_fenced = sent.reply.await.is_ok_and(|fenced| fenced.is_ok());
+        let is_elsewhere = outcome.as_ref().is_ok_and(|reply| reply.rerouted || reply.by != Some(node));
+        // Other workers have connections of their own, whose pushes nothing here waits for: they forget all.
+        if !is_fenced || is_elsewhere || !self.settings.alone || !self.upstream.hear_sides(node).await {
+            return false;
+        }
+        if self.policies.broadcast() {
+            self.upstream.heard_out(node).await;
+        }
+        true
     }
 
     /// Where a command goes, or the error that it gets.

@@ -11,7 +11,7 @@ use tokio::task::yield_now;
 
 use super::coverage::{self, is_tracked};
 use super::default_ttl::{Due, may_have_written};
-use super::forward::keys_of;
+use super::forward::{Destination, keys_of};
 use super::own_writes::{Hold, Names};
 use super::script::with_body;
 use super::watch::{Watch, Watched};
@@ -231,21 +231,25 @@ impl Proxy {
         whole: Whole,
         caller: Caller<'_>,
     ) -> impl Future<Output = Outcome> + use<> {
-        let Whole { count, opaque, grows, written, .. } = whole;
+        let Whole { count, opaque, grows, written, read, .. } = whole;
         caller.own_writes.note_sent();
         let write = self.begin_write(written, caller);
         let write = if opaque { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!whole.due.is_empty()).then_some(whole.due));
         let apart = due.is_none() && (opaque || grows) && self.upstream.reply_limit(slot).is_some();
+        // What was read over another connection than L1 hears of changes on may be newer than what L1 has.
+        let read = if apart { read } else { Names::new() };
         let hold = apart.then(|| Hold::of(caller.own_writes));
         let sent = if apart {
-            let call = Call { bytes, slot, reads_only: false, foreign: opaque };
+            // What is refused of it is refused before any script of it runs, in the node's own words.
+            let call = Call { bytes, slot, reads_only: false, foreign: false };
             self.upstream.send_apart(slot, None, call, count + 1)
         } else {
             self.upstream.send_transaction(slot, bytes, count + 1)
         };
         let following = self.follow(&sent, slot, due, caller.own_writes);
-        let fence = slot.filter(|_| opaque).map(|slot| self.fence(Some(slot), None));
+        let to = slot.map(|slot| Destination { slot: Some(slot), node: None });
+        let fence = to.filter(|_| opaque).map(|to| self.fence(to, apart));
         let (proxy, coverage) = (self.clone(), caller.coverage.cloned());
         async move {
             let outcome = sent.reply.await.unwrap_or_else(stopped);
@@ -256,6 +260,7 @@ impl Proxy {
             if opaque {
                 proxy.hear_out(fence, &outcome).await;
             }
+            proxy.were_read_past_lane(&read).await;
             // Before the reply leaves, its keys are dropped once more (I6).
             drop((write, hold));
             outcome
@@ -290,12 +295,17 @@ impl Proxy {
                 // It was not on the connection that hears of it.
                 proxy.invalidate_all();
             }
-            for (index, keys) in read.chunks(AT_ONCE).enumerate() {
-                proxy.answered_past_lane(keys);
-                give_turn((index + 1) * AT_ONCE - 1).await;
-            }
+            proxy.were_read_past_lane(&read).await;
             drop(write);
             outcome
+        }
+    }
+
+    /// The same as [`Proxy::answered_past_lane`], and others get their turn meanwhile.
+    async fn were_read_past_lane(&self, read: &[Bytes]) {
+        for (index, keys) in read.chunks(AT_ONCE).enumerate() {
+            self.answered_past_lane(keys);
+            give_turn((index + 1) * AT_ONCE - 1).await;
         }
     }
 
@@ -326,7 +336,7 @@ impl Proxy {
             return Ok(UpstreamReply { frame: exec, rerouted: false, tracked: false, by: None });
         }
         let refusal = replies.iter().find(|reply| reply.starts_with(b"-")).unwrap_or(&exec);
-        let redirected = self.upstream.redirected(refusal, slot, connection.node()).await.is_some();
+        let redirected = self.upstream.redirected(refusal, slot, connection.node(), false).await.is_some();
         let frame = if redirected { return Ok(changed()) } else { exec_abort(refusal) };
         connection.give_back();
         Ok(UpstreamReply { frame, rerouted: false, tracked: false, by: None })

@@ -172,7 +172,7 @@ impl Proxy {
         let (connection, reply) = watch_more(connection, bytes).await;
         match connection {
             Some(connection)
-                if self.upstream.redirected(&reply, Some(slot), connection.node()).await.is_some() =>
+                if self.upstream.redirected(&reply, Some(slot), connection.node(), false).await.is_some() =>
             {
                 (None, Bytes::from_static(OK))
             }
@@ -191,7 +191,8 @@ impl Proxy {
                 Some(connection) if reply.starts_with(b"-") => connection,
                 kept => return (kept, reply),
             };
-            let Some(elsewhere) = self.upstream.redirected(&reply, Some(slot), refused.node()).await else {
+            let Some(elsewhere) = self.upstream.redirected(&reply, Some(slot), refused.node(), false).await
+            else {
                 refused.give_back();
                 return (None, reply);
             };

@@ -3,15 +3,23 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::call::{Call, Outcome, Sent, UpstreamReply};
 use super::slots::NodeIndex;
 use super::transaction::exec_abort;
-use super::{Failure, Upstream};
+use super::{Failure, REDIRECTS_MAX, Upstream};
 use crate::key::Slot;
 use crate::resp::encode;
+
+/// All that was sent before.
+#[derive(Debug)]
+struct Earlier {
+    /// The PING behind it.
+    ping: Sent,
+    /// The node that owns the slot, and where all of it went.
+    way: Option<NodeIndex>,
+}
 
 // === impl Upstream ===
 
@@ -34,7 +42,7 @@ impl Upstream {
 
     /// Sends a command, or a transaction whose last reply comes after `parts` others, over a connection of its own: behind
     /// all that went to the owner of `slot`, or to `node`, before. What is sent there meanwhile may overtake it, so whoever
-    /// asks must hold that back. When the reply is there, what the node pushed for it has been heard of.
+    /// asks must hold that back. What the node pushes for it comes over other connections, earlier or later than the reply.
     pub fn send_apart(
         self: &Rc<Upstream>,
         slot: Option<Slot>,
@@ -43,26 +51,67 @@ impl Upstream {
         parts: usize,
     ) -> Sent {
         let (sender, reply) = oneshot::channel();
-        let earlier = self.ping(slot, node);
+        let earlier = self.earlier(slot, node);
         let upstream = self.clone();
         tokio::task::spawn_local(async move {
-            let _ = earlier.reply.await;
-            let outcome = match upstream.converse_apart(slot, node, &call, parts).await {
-                Ok(Some(reply)) => Ok(reply),
-                // It was not carried out: the way of all others leads to where it is now.
-                Ok(None) if parts > 0 => {
-                    upstream.send_transaction(slot, call.bytes.clone(), parts).outcome().await
-                }
-                Ok(None) => upstream.send_on(slot, node, call.clone()).outcome().await,
-                Err(failure) => Err(failure),
-            };
-            if !call.reads_only {
-                let _ = upstream.ping(slot, node).reply.await;
-            }
+            let outcome = upstream.carry_out_apart(slot, node, call, parts, earlier).await;
             // Whoever asked may be gone.
             let _ = sender.send(outcome);
         });
         Sent { reply, epoch: None }
+    }
+
+    async fn carry_out_apart(
+        self: &Rc<Upstream>,
+        slot: Option<Slot>,
+        node: Option<NodeIndex>,
+        call: Call,
+        parts: usize,
+        earlier: Earlier,
+    ) -> Outcome {
+        if self.has_caught_up(slot, node, earlier).await?
+            && let Some(reply) = self.converse_apart(slot, node, &call, parts).await?
+        {
+            return Ok(reply);
+        }
+        // It was not carried out: the way of all others keeps its place, and leads to where its slot is now.
+        let sent = match parts {
+            0 => self.send_on(slot, node, call),
+            _ => self.send_transaction(slot, call.bytes, parts),
+        };
+        sent.outcome().await
+    }
+
+    /// Waits until what was sent `earlier` was answered. Whether nothing of it was sent on to yet another node, so that
+    /// what comes now is behind all of it.
+    ///
+    /// # Errors
+    /// Nobody can tell, so what comes now must not be sent.
+    async fn has_caught_up(
+        self: &Rc<Upstream>,
+        slot: Option<Slot>,
+        node: Option<NodeIndex>,
+        mut earlier: Earlier,
+    ) -> Result<bool, Failure> {
+        for _ in 0..=REDIRECTS_MAX {
+            earlier.ping.outcome().await?;
+            let Some(slot) = slot else { return Ok(true) };
+            if self.suspects.hold(slot) {
+                return Ok(false);
+            }
+            if self.way(slot) == earlier.way {
+                return Ok(true);
+            }
+            earlier = self.earlier(Some(slot), node);
+        }
+        Ok(false)
+    }
+
+    fn earlier(self: &Rc<Upstream>, slot: Option<Slot>, node: Option<NodeIndex>) -> Earlier {
+        let way = slot.and_then(|slot| self.way(slot));
+        let bytes = encode::request(&["PING"]);
+        let call = Call { bytes, slot: None, reads_only: true, foreign: false };
+        Earlier { ping: self.send_on(slot, node, call), way }
     }
 
     /// The reply, or nothing when the node sent it elsewhere.
@@ -77,24 +126,24 @@ impl Upstream {
             (None, Some(node)) => self.dedicated_to(&self.node(node)).await?,
             _ => self.dedicated(slot).await?,
         };
+        dedicated.answers_foreign(call.foreign);
         let mut replies = dedicated.converse(&call.bytes, parts + 1).await?;
         let last = replies.pop().unwrap_or_default();
+        let by = self.index_of(dedicated.node());
         // A transaction was refused where one of its commands was.
         let refusal = replies.into_iter().find(|reply| reply.starts_with(b"-"));
         let refusal = refusal.filter(|_| last.starts_with(b"-"));
         let cause = refusal.as_ref().unwrap_or(&last);
-        // What a script says is no redirect.
-        let elsewhere = match !call.foreign && slot.is_some() {
-            true => self.redirected(cause, slot, dedicated.node()).await,
-            false => None,
-        };
-        if elsewhere.is_some() {
+        if self.redirected(cause, slot, dedicated.node(), call.foreign).await.is_some() {
             dedicated.give_back();
             return Ok(None);
         }
+        if cause.starts_with(b"-") {
+            self.lane(by).doubt(cause, call.foreign, self);
+        }
         let frame = refusal.map_or(last, |refusal| exec_abort(&refusal));
         dedicated.give_back();
-        Ok(Some(UpstreamReply { frame, rerouted: false, tracked: false, by: None }))
+        Ok(Some(UpstreamReply { frame, rerouted: false, tracked: false, by: Some(by) }))
     }
 
     /// Sends `call` behind all that went to the owner of `slot`, or to `node`, before.
@@ -104,11 +153,6 @@ impl Upstream {
             (None, Some(node)) => self.send_to(node, call),
             (None, None) => self.send_any(call),
         }
-    }
-
-    fn ping(self: &Rc<Upstream>, slot: Option<Slot>, node: Option<NodeIndex>) -> Sent {
-        let bytes: Bytes = encode::request(&["PING"]);
-        self.send_on(slot, node, Call { bytes, slot: None, reads_only: true, foreign: false })
     }
 }
 

@@ -226,16 +226,21 @@ impl Upstream {
         self.suspect(suspect);
     }
 
-    /// Where a redirect leads that `node` itself answered, if it is true.
-    pub(super) async fn weighed(self: &Rc<Self>, redirect: Redirect, node: &NodeId) -> Option<Redirect> {
-        if self.shared.table.names(redirect.node()) {
-            return Some(redirect);
-        }
+    /// Where a redirect leads that `node` answered, or code that is not the server's own (`foreign`), if it is true.
+    pub(super) async fn weighed(
+        self: &Rc<Self>,
+        redirect: Redirect,
+        node: &NodeId,
+        foreign: bool,
+    ) -> Option<Redirect> {
         let (tell, told) = oneshot::channel();
         let deadline = clock::now() + clock::nanos(self.options.request_timeout);
         let (node, then) = (self.shared.table.index_of(node), Then::Tell(tell));
-        let (foreign, asking) = (false, false);
-        self.suspect(Suspect { number: 0, node, redirect, foreign, asking, deadline, then });
+        let suspect = Suspect { number: 0, node, redirect, foreign, asking: false, deadline, then };
+        if suspect.is_plain(&self.shared.table) {
+            return Some(suspect.redirect);
+        }
+        self.suspect(suspect);
         told.await.ok().flatten()
     }
 

@@ -10,6 +10,7 @@ use nearside::dev::{Client, Cluster, ClusterShape, Reply, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::eventually;
+use crate::support::slow_link::SlowLink;
 
 const MIB: usize = 1024 * 1024;
 
@@ -234,5 +235,56 @@ fn what_goes_apart_sees_what_its_session_wrote_before_and_nothing_of_what_comes_
         let new = round.to_string();
         client.command(&["EVAL", "return redis.call('SET', 'hidden', ARGV[1])", "0", &new]).unwrap();
         assert_eq!(reader.command(&["GET", "hidden"]).unwrap(), Reply::bulk(&new));
+    }
+}
+
+/// Takes a while, and then changes a key that it does not name.
+const CHANGES_HIDDEN: &str = "local function now() local time = redis.call('TIME') return time[1] * 1000000 + time[2] end \
+    local began = now() while now() - began < 1500000 do end return redis.call('SET', 'FROM-' .. 'HERE-ON', 'new')";
+
+#[test]
+fn what_a_script_changed_is_not_served_from_before_though_nobody_can_ask_whether_it_was_heard_of() {
+    let whole = ["EVAL", CHANGES_HIDDEN, "0"];
+    for requests in [&[&whole[..]][..], &[&["MULTI"], &["INCR", "counter"], &whole, &["EXEC"]]] {
+        let settings: Vec<String> = SETTINGS[0].iter().map(|setting| (*setting).to_owned()).collect();
+        let upstream = Standalone::launch(&settings).unwrap();
+        let link = SlowLink::to(upstream.server().address());
+        let (url, long) = (format!("redis://{}", link.address()), "60s");
+        let bounds = ["--upstream-in-flight-max", "40", "--upstream-side-connections-max", "0"];
+        let times = ["--upstream-request-timeout", long, "--lease", long, "--heartbeat-interval", "50s"];
+        let common = ["--upstream", &url, "--workers", "1"];
+        let daemon = Daemon::start(&[&common[..], &bounds, &times].concat());
+        daemon.until_tracked(1);
+        let mut client = patient(&daemon);
+        client.command(&["SET", "FROM-HERE-ON", "old"]).unwrap();
+        eventually("it is a hit", SOON, || {
+            assert_eq!(client.command(&["GET", "FROM-HERE-ON"]).unwrap(), Reply::bulk("old"));
+            daemon.counter("l1_hits") > 0
+        });
+        // Nothing that the link has seen so far counts.
+        let padding = "p".repeat(1_000);
+        client.command(&["SET", "padding", &padding]).unwrap();
+        assert_eq!(client.command(&["GET", "padding"]).unwrap(), Reply::bulk(&padding));
+        // The push comes to an end long after the reply.
+        link.trickle_behind("FROM-HERE-ON", Duration::from_secs(600));
+        requests.iter().for_each(|request| client.send(request).unwrap());
+        eventually("it runs", SOON, || {
+            let mut probe = upstream.server().connect().unwrap();
+            probe.set_patience(Duration::from_millis(100)).unwrap();
+            probe.command(&["PING"]).is_err()
+        });
+        // What is sent behind it fills the connection, which the push then holds up.
+        let mut others = daemon.client();
+        for number in 0..60 {
+            others.send(&["INCR", &format!("other:{number}")]).unwrap();
+        }
+        eventually("no more is let in", SOON, || daemon.counter("upstream_refusals") > 0);
+        for _ in requests {
+            let reply = client.receive().unwrap();
+            assert!(!reply.is_error(), "{}", reply.text());
+        }
+        let read = client.command(&["GET", "FROM-HERE-ON"]).unwrap();
+        assert_ne!(read, Reply::bulk("old"));
+        eventually("the push is slow", SOON, || link.slowed() > 0);
     }
 }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use nearside::dev::client::encode;
-use nearside::dev::{Client, Cluster, Node, Reply, Standalone};
+use nearside::dev::{Client, Cluster, ClusterShape, Node, Reply, Standalone};
 use nearside::key::Slot;
 use tokio::time::Instant;
 
@@ -24,6 +24,19 @@ const TELLS: &str = "return redis.error_reply(ARGV[1])";
 
 /// How long something may take that is bounded by other means.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// What a node is told so that scripts go to it as all else does, or over connections of their own.
+const WAYS: [&[&str]; 2] = [&[], &["--client-output-buffer-limit", "normal 16mb 8mb 5"]];
+
+/// What the log says of the latter.
+const LIMITED: &str = "the node hangs up on a client for whom too many bytes of replies wait";
+
+/// Three primaries with these settings.
+fn primaries(settings: &[&str]) -> Cluster {
+    let extra_args = settings.iter().map(|setting| (*setting).to_owned()).collect();
+    Cluster::launch(&ClusterShape { primaries: 3, replicas_each: 0, extra_args, ..ClusterShape::default() })
+        .unwrap()
+}
 
 fn other_than<'a>(cluster: &'a Cluster, node: &Node) -> &'a Node {
     cluster.nodes().iter().find(|other| other.id() != node.id()).unwrap()
@@ -71,7 +84,11 @@ fn words(slot: &str, node: &Node, other: &Node, stranger: &str) -> Vec<String> {
 
 #[test]
 fn what_a_script_says_is_for_its_client_alone() {
-    let cluster = own_primaries(3);
+    WAYS.into_iter().for_each(says_to_its_client_alone);
+}
+
+fn says_to_its_client_alone(settings: &[&str]) {
+    let cluster = primaries(settings);
     let trap = TcpListener::bind("127.0.0.1:0").unwrap();
     trap.set_nonblocking(true).unwrap();
     let stranger = trap.local_addr().unwrap().to_string();
@@ -125,7 +142,7 @@ fn what_a_script_says_is_for_its_client_alone() {
     // One look at the topology each time that the timer runs out, as without scripts.
     let looks = daemon.counter("topology_refreshes") - refreshes;
     assert!(looks <= 2 + began.elapsed().as_secs() / 5, "{looks} looks at the topology");
-    daemon.assert_quiet();
+    daemon.assert_quiet_but(&[LIMITED]);
 }
 
 #[test]
@@ -195,7 +212,11 @@ fn words_that_have_to_be_looked_into_cost_the_nodes_little() {
 
 #[test]
 fn a_script_follows_its_slot_and_nothing_overtakes_it() {
-    let cluster = own_primaries(3);
+    WAYS.into_iter().for_each(follows_its_slot);
+}
+
+fn follows_its_slot(settings: &[&str]) {
+    let cluster = primaries(settings);
     let daemon = Daemon::before(&cluster);
     let mut client = daemon.client();
     let key = "moving";
@@ -210,23 +231,29 @@ fn a_script_follows_its_slot_and_nothing_overtakes_it() {
         let mut pipeline = Vec::new();
         let mut expected = Vec::new();
         for _ in 0..5 {
-            count += 3;
-            let text = (count - 3 + 1).to_string();
+            count += 4;
+            let text = (count - 4 + 1).to_string();
             pipeline.extend(encode(&["EVAL", "return redis.call('INCR', KEYS[1])", "1", key]));
             pipeline.extend(encode(&["GET", key]));
             pipeline.extend(encode(&["EVALSHA", &sha, "1", key]));
             pipeline.extend(encode(&["INCR", key]));
             pipeline.extend(encode(&["FCALL_RO", "tell", "1", key, "MOVED 0 x:1"]));
-            let numbers = [count - 2, count - 1, count].map(Reply::Integer);
+            pipeline.extend(encode(&["MULTI"]));
+            pipeline.extend(encode(&["EVALSHA", &sha, "1", key]));
+            pipeline.extend(encode(&["EXEC"]));
+            let numbers = [count - 3, count - 2, count - 1].map(Reply::Integer);
             let [first, second, third] = numbers;
             expected.extend([first, Reply::bulk(text), second, third, Reply::Error(b"MOVED 0 x:1".into())]);
+            let simple = |text: &[u8]| Reply::Simple(text.into());
+            let executed = Reply::Array(vec![Reply::Integer(count)]);
+            expected.extend([simple(b"OK"), simple(b"QUEUED"), executed]);
         }
         client.send_raw(&pipeline).unwrap();
         for (number, expected) in expected.into_iter().enumerate() {
             assert_eq!(client.receive().unwrap(), expected, "reply {number}");
         }
     }
-    daemon.assert_quiet();
+    daemon.assert_quiet_but(&[LIMITED]);
 }
 
 #[test]
@@ -254,8 +281,29 @@ fn a_script_on_a_key_that_has_gone_ahead_runs_there_once() {
 }
 
 #[test]
+fn a_script_that_a_node_has_lost_runs_there_all_the_same() {
+    for settings in WAYS {
+        let cluster = primaries(settings);
+        let daemon = Daemon::before(&cluster);
+        let mut client = daemon.client();
+        let sha = client.command(&["SCRIPT", "LOAD", "return redis.call('INCR', KEYS[1])"]).unwrap().text();
+        let node = owner(&cluster, b"key").server();
+        for count in 1..=5 {
+            let ran = client.command(&["EVALSHA", &sha, "1", "key"]).unwrap();
+            assert_eq!(ran, Reply::Integer(count), "{settings:?}");
+            assert!(node.command(&["SCRIPT", "FLUSH"]).unwrap().is_ok());
+        }
+    }
+}
+
+#[test]
 fn a_replica_is_noticed_by_scripts_alone_and_not_for_their_words() {
-    let (upstream, primary) = (Standalone::launch(&[]).unwrap(), Standalone::launch(&[]).unwrap());
+    WAYS.into_iter().for_each(notices_a_replica);
+}
+
+fn notices_a_replica(settings: &[&str]) {
+    let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+    let (upstream, primary) = (Standalone::launch(&settings).unwrap(), Standalone::launch(&[]).unwrap());
     let server = upstream.server();
     let daemon = Daemon::start(&["--upstream", &format!("redis://{}", server.address())]);
     daemon.until_tracked(1);

@@ -65,6 +65,8 @@ pub struct Dedicated {
     pace: Pace,
     /// Since when a reply that may take for ever is coming, or its request is going out.
     under_way_since: Option<Nanos>,
+    /// Code that is not the server's own may answer: what it says comes back whole.
+    foreign: bool,
     _in_use: Counted,
 }
 
@@ -119,6 +121,7 @@ impl Upstream {
             owed: 0,
             pace: Pace::default(),
             under_way_since: None,
+            foreign: false,
             _in_use: in_use,
         })
     }
@@ -156,14 +159,16 @@ impl Upstream {
     }
 
     /// Where `frame`, which `node` answered to a command on `slot` on a dedicated connection, sends it on to, if it is a
-    /// redirect. All that follows from it for the slot has been done then.
+    /// redirect; `foreign` says whether it may be the words of a script. All that follows from it for the slot has been
+    /// done then.
     pub async fn redirected(
         self: &Rc<Upstream>,
         frame: &[u8],
         slot: Option<Slot>,
         node: &NodeId,
+        foreign: bool,
     ) -> Option<Elsewhere> {
-        let redirect = self.weighed(self.redirect_of(frame, slot, node)?, node).await?;
+        let redirect = self.weighed(self.redirect_of(frame, slot, node)?, node, foreign).await?;
         self.stats.upstream_redirects.add(1);
         self.note(&redirect);
         Some(match redirect {
@@ -189,6 +194,11 @@ impl Dedicated {
     /// Whether it stands, as far as the kernel knows, and nothing has come on it unasked.
     pub fn is_quiet(&self) -> bool {
         self.link.wire.is_quiet()
+    }
+
+    /// Whether code that is not the server's own may answer from here on.
+    pub fn answers_foreign(&mut self, foreign: bool) {
+        self.foreign = foreign;
     }
 
     /// Sends `bytes`, which `replies` replies answer, and waits for each as [`Self::reply_in_time`] does.
@@ -302,7 +312,7 @@ impl Dedicated {
                 continue;
             }
             self.owed = self.owed.checked_sub(1).ok_or(io::ErrorKind::InvalidData)?;
-            return Ok(Some(words::redirect_cut(frame)));
+            return Ok(Some(if self.foreign { frame } else { words::redirect_cut(frame) }));
         }
         self.write()?;
         self.link.wire.event(!self.out.is_empty()).await?;

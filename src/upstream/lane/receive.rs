@@ -85,7 +85,7 @@ impl Lane {
 
     /// Takes note of an error that says who the node is, or is not. Where the words may be those of a script, one server is
     /// asked what it is; the nodes of a cluster and those that sentinels watch are asked all the time.
-    fn doubt(&self, error: &[u8], foreign: bool, upstream: &Upstream) {
+    pub(in crate::upstream) fn doubt(&self, error: &[u8], foreign: bool, upstream: &Upstream) {
         if is_about_topology(error) && !foreign {
             upstream.shared.table.ask_refresh();
         }
