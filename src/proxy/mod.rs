@@ -288,10 +288,16 @@ impl Proxy {
         Some(Answer::NotYet(Box::pin(async move { upstream.settled(patience).await })))
     }
 
-    /// Whether a request that names no keys and may write would be told apart from others of its session by nothing: it has to
-    /// begin when they have been answered, and to be answered before others begin.
+    /// Whether a request names no keys, so that nothing keeps it in its place among others of its session: it has to begin
+    /// when they have been answered, and to be answered before others begin.
     pub fn may_overtake(&self, spec: &Spec, request: &Request<'_>) -> bool {
-        !spec.flags.has(Flags::READ) && spec.keys.first(request).is_none() && self.upstream.is_split()
+        spec.keys.first(request).is_none() && self.upstream.is_split()
+    }
+
+    /// The same of a request whose command is not in the table.
+    pub fn may_overtake_unknown(&self, request: &Request<'_>) -> bool {
+        let names_none = |learned: &Learned| learned.keys.first(request).is_none();
+        self.upstream.is_split() && self.lessons.borrow().known(request.arg(0)).is_some_and(names_none)
     }
 
     /// Carries out `work` before anything else of the session begins; the session shows the request again for the answer.

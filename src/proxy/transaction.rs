@@ -50,6 +50,11 @@ impl Part {
         !self.opaque && self.route.flags.has(Flags::READ) && !self.route.may_write()
     }
 
+    /// Whether it names no keys, so that nothing keeps it in its place among others of its session.
+    pub fn names_no_keys(&self) -> bool {
+        self.route.keys.first(&self.request()).is_none()
+    }
+
     /// Whether it publishes a message.
     pub fn publishes(&self) -> bool {
         self.publishes

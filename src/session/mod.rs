@@ -598,14 +598,14 @@ fn serve(
             None => match spec.class_of(&request) {
                 Class::Local(local) => local::answer(local, spec, &request, state, context, Haste::None),
                 Class::Session(kind)
-                    if modes::is_alone(kind, spec, &request, state) && !pipeline.is_empty() =>
+                    if modes::is_alone(kind, spec, &request, state, context) && !pipeline.is_empty() =>
                 {
                     state.alone = true;
                     return Flow::Again;
                 }
                 Class::Session(kind) => {
                     measured = !matches!(kind, command::Session::Blocking | command::Session::Wait);
-                    state.alone = modes::is_alone(kind, spec, &request, state);
+                    state.alone = modes::is_alone(kind, spec, &request, state, context);
                     modes::answer(kind, spec, &request, state, context, caller)
                 }
                 Class::FanOut(join) => {
@@ -613,9 +613,11 @@ fn serve(
                     context.proxy.fan_out(spec, join, &request, caller, bound)
                 }
                 class => {
-                    if matches!(class, Class::EveryPrimary(_) | Class::Script(_) | Class::AnyNode)
-                        && context.proxy.may_overtake(spec, &request)
-                    {
+                    let may_have_no_keys = matches!(
+                        class,
+                        Class::EveryPrimary(_) | Class::Script(_) | Class::AnyNode | Class::Keyspace(_)
+                    );
+                    if may_have_no_keys && context.proxy.may_overtake(spec, &request) {
                         state.alone = true;
                         if !pipeline.is_empty() {
                             return Flow::Again;
@@ -639,7 +641,15 @@ fn serve(
             shown = fault == Fault::Unknown;
             match transaction::queue_unrecognised(fault, &request, state, context, now) {
                 Some(answer) => answer,
-                None => context.proxy.fault(fault, &request, caller),
+                None => {
+                    if fault == Fault::Unknown && context.proxy.may_overtake_unknown(&request) {
+                        state.alone = true;
+                        if !pipeline.is_empty() {
+                            return Flow::Again;
+                        }
+                    }
+                    context.proxy.fault(fault, &request, caller)
+                }
             }
         }
     };

@@ -88,14 +88,23 @@ pub(super) fn intercept(
 
 /// Whether a command of this kind begins only when all earlier ones of its session have been answered, and ends before
 /// the next one begins: it does not take the lane that keeps the others in order, or changes what they mean.
-pub(super) fn is_alone(kind: Session, spec: &Spec, request: &Request<'_>, state: &State) -> bool {
+pub(super) fn is_alone(
+    kind: Session,
+    spec: &Spec,
+    request: &Request<'_>,
+    state: &State,
+    context: &SessionContext,
+) -> bool {
     match kind {
         Session::Blocking | Session::Monitor | Session::Wait => true,
         // What is subscribed to takes its place among the replies; PUBSUB counts it.
         Session::PubSub => spec.name.starts_with("pubsub") || subscriber::is_large(spec, request, state),
         Session::Transaction if spec.name == "watch" => true,
         // What is watched is watched on a connection of its own.
-        Session::Transaction => state.modes.as_ref().is_some_and(|modes| modes.is_watching()),
+        Session::Transaction => {
+            state.modes.as_ref().is_some_and(|modes| modes.is_watching())
+                || transaction::may_overtake(spec, state, context)
+        }
         Session::Tracking => false,
     }
 }

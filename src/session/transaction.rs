@@ -45,6 +45,8 @@ pub(super) struct Transaction {
     queued: usize,
     /// The slot of all keys so far.
     slot: Option<Slot>,
+    /// A command of it names no keys.
+    keyless: bool,
     /// What they take.
     bytes: usize,
     /// A command was refused, so EXEC will carry out nothing.
@@ -67,6 +69,7 @@ pub(super) struct Executing {
     steps: std::vec::IntoIter<Step>,
     elements: Vec<Element>,
     slot: Option<Slot>,
+    keyless: bool,
     watched: Option<Rc<Watched>>,
 }
 
@@ -216,6 +219,7 @@ impl Transaction {
             Ok(step) => {
                 self.bytes = bytes;
                 self.queued += 1;
+                self.keyless |= matches!(&step, Step::Part(part, _) if part.names_no_keys());
                 self.steps.push(step);
                 return Bytes::from_static(QUEUED);
             }
@@ -229,6 +233,15 @@ impl Transaction {
         self.abort();
         encode::error_reply(refusal)
     }
+}
+
+/// Whether EXEC has to begin when all earlier requests of its session have been answered, and to be answered before others
+/// begin: nothing else keeps a command of it in its place that names no keys.
+pub(super) fn may_overtake(spec: &Spec, state: &State, context: &SessionContext) -> bool {
+    let Some(modes) = state.modes.as_ref().filter(|_| spec.name == "exec") else { return false };
+    let is_keyless = modes.transaction.as_ref().is_some_and(|transaction| transaction.keyless)
+        || modes.executing.as_ref().is_some_and(|executing| executing.keyless);
+    is_keyless && context.proxy.upstream().is_split()
 }
 
 /// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
@@ -296,8 +309,8 @@ fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> A
     }
     let elements = Vec::with_capacity(transaction.steps.len());
     let steps = transaction.steps.into_iter();
-    let slot = transaction.slot;
-    go_on(Executing { steps, elements, slot, watched }, state, context, caller)
+    let (slot, keyless) = (transaction.slot, transaction.keyless);
+    go_on(Executing { steps, elements, slot, keyless, watched }, state, context, caller)
 }
 
 /// Makes the daemon's own answers, so many in a turn, and has the rest carried out behind the last.

@@ -87,9 +87,9 @@ impl Lanes {
         self.iter().any(|lane| lane.has(slot))
     }
 
-    /// Whether what is sent now may take another way than what was sent before and has not been answered.
+    /// Whether two that are sent one behind the other may take different ways.
     pub(super) fn is_split(&self, now: Nanos) -> bool {
-        self.main.is_busy(now) || self.side.iter().any(|side| !side.lane.is_idle())
+        self.main.is_busy(now) || !self.side.is_empty()
     }
 
     /// Whether any of them carries something large, so that what is said on it takes long.

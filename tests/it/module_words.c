@@ -10,6 +10,8 @@ static int (*create_command)(Context *, const char *, int (*)(Context *, String 
 static int (*reply_with_error)(Context *, const char *);
 static Reply *(*call)(Context *, const char *, const char *, ...);
 static void (*free_reply)(Reply *);
+static int (*reply_with_number)(Context *, long long);
+static unsigned long long (*number_of_keys)(Context *);
 static const char *(*text_of)(const String *, size_t *);
 
 /* SAYS.WRITE key words: counts in the key that it ran. */
@@ -26,6 +28,12 @@ static int tell(Context *ctx, String **argv, int argc) {
     return reply_with_error(ctx, text_of(argv[2], NULL));
 }
 
+/* SAYS.SIZE: how many keys there are. It names none. */
+static int size(Context *ctx, String **argv, int argc) {
+    (void)argv, (void)argc;
+    return reply_with_number(ctx, (long long)number_of_keys(ctx));
+}
+
 int RedisModule_OnLoad(Context *ctx, String **argv, int argc) {
     (void)argv, (void)argc;
     int (*get)(const char *, void *) = (int (*)(const char *, void *))((void **)ctx)[0];
@@ -36,7 +44,10 @@ int RedisModule_OnLoad(Context *ctx, String **argv, int argc) {
     get("RedisModule_Call", (void *)&call);
     get("RedisModule_FreeCallReply", (void *)&free_reply);
     get("RedisModule_StringPtrLen", (void *)&text_of);
+    get("RedisModule_ReplyWithLongLong", (void *)&reply_with_number);
+    get("RedisModule_DbSize", (void *)&number_of_keys);
     set_attributes(ctx, "says", 1, 1);
+    if (create_command(ctx, "says.size", size, "readonly", 0, 0, 0)) return 1;
     if (create_command(ctx, "says.write", say, "write", 1, 1, 1)) return 1;
     return create_command(ctx, "says.read", tell, "readonly", 1, 1, 1);
 }

@@ -10,6 +10,7 @@ use nearside::key::Slot;
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::owner;
+use crate::support::slow_link::SlowLink;
 
 /// Builds the module into `directory`; `None` where there is no C compiler.
 fn module(directory: &Path) -> Option<PathBuf> {
@@ -118,4 +119,25 @@ fn before_one_server_too() {
     assert_said(&mut daemon.client(), &mut direct, "said", &words);
     assert!(trap.accept().is_err(), "nobody goes where a module sends us");
     assert_eq!(daemon.counter("upstream_losses"), losses, "no connection is ended for words");
+}
+
+#[test]
+fn a_command_of_a_module_that_names_no_keys_comes_behind_what_its_session_wrote() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(module) = module(directory.path()) else { return };
+    let upstream =
+        Standalone::launch(&["--loadmodule".to_owned(), module.to_str().unwrap().to_owned()]).unwrap();
+    let link = SlowLink::to(upstream.server().address());
+    let daemon = Daemon::start(&["--upstream", &format!("redis://{}", link.address())]);
+    daemon.until_tracked(1);
+    let mut client = daemon.client();
+    link.limit(10_000_000);
+    for _ in 0..3 {
+        upstream.server().command(&["FLUSHALL"]).unwrap();
+        assert_eq!(client.command(&["SAYS.SIZE"]).unwrap(), Reply::Integer(0));
+        client.send(&["SET", "big", &"v".repeat(1_000_000)]).unwrap();
+        client.send(&["SAYS.SIZE"]).unwrap();
+        assert!(client.receive().unwrap().is_ok());
+        assert_eq!(client.receive().unwrap(), Reply::Integer(1));
+    }
 }

@@ -450,6 +450,50 @@ fn what_names_no_keys_overtakes_nothing_of_its_session() {
 }
 
 #[test]
+fn what_names_no_keys_sees_all_that_its_session_wrote_before_and_nothing_of_what_comes_behind() {
+    let large = "v".repeat(1_000_000);
+    let count = "return redis.call('DBSIZE')";
+    let one = Reply::Integer(1);
+    let found = Reply::Array(vec![Reply::bulk("big")]);
+    let (set, multi, exec) = (&["SET", "big", &large][..], &["MULTI"][..], &["EXEC"][..]);
+    let cases: [(&[&[&str]], Reply); 9] = [
+        (&[set, &["DBSIZE"]], one.clone()),
+        (&[set, &["KEYS", "*"]], found.clone()),
+        (&[set, &["RANDOMKEY"]], Reply::bulk("big")),
+        (&[set, &["SCAN", "0", "COUNT", "100"]], Reply::Array(vec![Reply::bulk("0"), found])),
+        (&[set, &["EVAL_RO", count, "0"]], one.clone()),
+        (&[set, multi, &["DBSIZE"], exec], Reply::Array(vec![one.clone()])),
+        (&[set, multi, &["FLUSHALL"], exec, &["EXISTS", "big"]], Reply::Integer(0)),
+        (&[set, multi, &["SET", "small", "1"], &["FLUSHALL"], exec, &["DBSIZE"]], Reply::Integer(0)),
+        (&[set, &["DBSIZE"], set, &["DEL", "big"], &["DBSIZE"]], Reply::Integer(0)),
+    ];
+    let slow = Slow::patient(LIMIT, &[]);
+    slow.link.limit(10_000_000);
+    // Before there is a side connection, and when there is one.
+    for round in 0..2 {
+        for (requests, expected) in &cases {
+            slow.past_it().command(&["FLUSHALL"]).unwrap();
+            let mut client = slow.client();
+            requests.iter().for_each(|request| client.send(request).unwrap());
+            let replies: Vec<Reply> = requests.iter().map(|_| client.receive().unwrap()).collect();
+            let shown: Vec<&[&str]> =
+                requests.iter().map(|request| &request[..request.len().min(2)]).collect();
+            assert_eq!(replies.last(), Some(expected), "round {round}: {shown:?}");
+        }
+        // What is behind it is not seen either.
+        for _ in 0..20 {
+            slow.past_it().command(&["FLUSHALL"]).unwrap();
+            let mut client = slow.client();
+            client.send(&["DBSIZE"]).unwrap();
+            client.send(&["SET", "big", &large[..100_000]]).unwrap();
+            assert_eq!(client.receive().unwrap(), Reply::Integer(0));
+            assert!(client.receive().unwrap().is_ok());
+        }
+    }
+    assert!(slow.daemon.counter("upstream_side_opened") > 0);
+}
+
+#[test]
 fn a_large_reply_of_a_transaction_or_of_many_keys_holds_nobody_up() {
     let read = ["MGET", "{t}0", "{t}1", "{t}2", "{t}3"];
     for requests in [&[&read[..]][..], &[&["MULTI"], &read, &["INCR", "{t}n"], &["EXEC"]]] {
