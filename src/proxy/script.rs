@@ -133,7 +133,10 @@ impl Proxy {
         let bytes = encode::request(&[&b"SCRIPT"[..], b"EXISTS", sha.as_bytes()]);
         let call = Call { bytes, slot: None, reads_only: true, foreign: false };
         let outcome = self.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
-        outcome.is_ok_and(|reply| &reply.frame[..] == b"*1\r\n:0\r\n")
+        outcome.is_ok_and(|reply| {
+            self.is_refused(Some(node), Right::ScriptExists, &reply.frame);
+            &reply.frame[..] == b"*1\r\n:0\r\n"
+        })
     }
 
     /// Asks the nodes for a script that is not known here: those that can tell (SCRIPT SHOW of Valkey 8) do.

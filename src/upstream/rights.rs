@@ -74,6 +74,8 @@ rights! {
     FunctionLoad = "FUNCTION LOAD", "functions are not brought to nodes that lack them";
     /// To write something that changes nothing.
     FunctionRestore = "FUNCTION RESTORE", "WAIT and WAITAOF are refused after writes";
+    /// To see that a node has lost a script.
+    ScriptExists = "SCRIPT EXISTS", "EVALSHA of a script that a node has lost is answered with NOSCRIPT";
     /// To find scripts.
     ScriptShow = "SCRIPT SHOW", "EVALSHA finds only scripts that clients of this daemon have sent";
     /// To end the wait of a client.

@@ -61,6 +61,18 @@ impl Stage {
         }
     }
 
+    /// What EVALSHA says of a script that the nodes had, and have lost.
+    fn lose_scripts(&self, played: &mut Played) -> Reply {
+        const SCRIPT: &str = "return{1,2}";
+        assert_eq!(played.say(&format!("EVAL {SCRIPT} 1 key:1")).items().len(), 2);
+        let mut sha = String::new();
+        for node in self.cluster.nodes() {
+            sha = node.server().command(&["SCRIPT", "LOAD", SCRIPT]).unwrap().text();
+            assert!(node.server().command(&["SCRIPT", "FLUSH"]).unwrap().is_ok());
+        }
+        played.say(&format!("EVALSHA {sha} 1 key:1"))
+    }
+
     fn play(&self, name: &str, rules: &str) -> Played {
         for node in self.cluster.nodes() {
             let command = format!("ACL SETUSER {name} on >secret {rules}");
@@ -192,12 +204,15 @@ fn the_smallest_user_that_lacks_nothing_lacks_nothing_and_without_any_one_right_
         Without { rule: "-function|list", right: "FUNCTION LIST", ..ALL },
         Without { rule: "-function|load", right: "FUNCTION LOAD", ..ALL },
         Without { rule: "-function|restore", right: "FUNCTION RESTORE", wait: "ERR nearside: node", ..ALL },
+        Without { rule: "-script|exists", right: "SCRIPT EXISTS", ..ALL },
         Without { rule: "-client|unblock", right: "CLIENT UNBLOCK", ..ALL },
     ];
     for (number, case) in cases.iter().enumerate() {
         let mut played = stage.play(&format!("user{number}"), &format!("{CLIENTS} {full} {}", case.rule));
         let rule = case.rule;
         played.use_all();
+        let again = stage.lose_scripts(&mut played);
+        assert_eq!(again.is_error(), case.right == "SCRIPT EXISTS", "{rule}: {again:?}");
         eventually(&format!("{rule}: the nodes are {}", case.state), SOON, || {
             let nodes = played.daemon.nodes();
             nodes.len() == 3 && nodes.iter().all(|(_, state)| state == case.state)
