@@ -1,7 +1,7 @@
 //! How often passwords may be tried: where some were wrong, those who come from the same address take turns.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -111,6 +111,8 @@ impl Origin {
             return Origin::Unix;
         }
         match endpoints.address.parse().map(|address: SocketAddr| address.ip().to_canonical()) {
+            // A process of this machine has them all.
+            Ok(IpAddr::V4(address)) if address.is_loopback() => Origin::V4(Ipv4Addr::LOCALHOST.octets()),
             Ok(IpAddr::V4(address)) => Origin::V4(address.octets()),
             Ok(IpAddr::V6(address)) => {
                 let [a, b, c, d, e, f, g, h, ..] = address.octets();

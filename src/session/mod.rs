@@ -445,12 +445,23 @@ impl Session {
         }
     }
 
+    /// Whoever waits for a turn to say a password and leaves takes no place from others meanwhile.
+    #[cold]
+    fn wait_for_turn(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        match self.connection.poll_ahead(cx, SMALL_BYTES) {
+            Poll::Ready(Ended::Closed) => Err(End::Done),
+            Poll::Ready(Ended::Failed(error)) => Err(End::Failed(error)),
+            // It may send no more now.
+            Poll::Ready(Ended::Ahead(_) | Ended::Broken(_) | Ended::Skipped(..)) | Poll::Pending => Ok(false),
+        }
+    }
+
     /// Takes what requests there are; whether there were any.
     #[inline]
     fn take_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if let Some(waiting) = &mut self.waiting {
             if waiting.as_mut().poll(cx).is_pending() {
-                return Ok(false);
+                return if self.state.is_locked() { self.wait_for_turn(cx) } else { Ok(false) };
             }
             self.waiting = None;
         }

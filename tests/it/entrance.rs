@@ -1,12 +1,13 @@
 //! Who comes in, and how long they may take: passwords that are guessed, requests that never end, clients that are idle.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use nearside::dev::{Address, Client, Standalone, client::encode};
+use socket2::{Domain, Socket, Type};
 use tokio::time::Instant;
 
 use crate::support::daemon::Daemon;
@@ -127,6 +128,30 @@ fn one_connection_gets_fewer_than_ten_guesses_a_second() {
     let pool: Vec<Client> = (0..20).map(|_| logged_in(&daemon)).collect();
     assert!(begun.elapsed() < 4 * SOON, "{:?}", begun.elapsed());
     drop(pool);
+}
+
+#[test]
+fn who_leaves_while_waiting_for_a_turn_gives_the_place_back() {
+    let (_secret, _upstream, daemon) = locked(&["--max-clients", "30"]);
+    let mut inside = logged_in(&daemon);
+    // From other addresses of this machine too: it is one.
+    let guess = |from: u8| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, from], 0)).into()).unwrap();
+        let Address::Tcp(address) = daemon.address() else { panic!("not TCP") };
+        socket.connect(&(*address).into()).unwrap();
+        let mut stream = TcpStream::from(socket);
+        stream.write_all(&encode(&["AUTH", "guess"])).unwrap();
+        stream
+    };
+    let waiting: Vec<TcpStream> = (0..25).map(|number| guess(1 + number)).collect();
+    let clients = |client: &mut Client| client.command(&["CLIENT", "LIST"]).unwrap().text().lines().count();
+    assert!(clients(&mut inside) > 10, "they wait");
+    drop(waiting);
+    // All of them would have come to their turn within two seconds.
+    let begun = Instant::now();
+    eventually("they are gone", SOON, || clients(&mut inside) == 1);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
 #[test]
