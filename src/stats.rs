@@ -108,6 +108,10 @@ counters! {
         upstream_commands,
         /// Redirects followed.
         upstream_redirects,
+        /// Redirects that were not followed, because nothing bore them out.
+        upstream_redirects_refused,
+        /// Commands refused because their node would have hung up on them.
+        upstream_too_large,
         /// Upstream connections that were lost.
         upstream_losses,
         /// Side connections that were opened, beside one on which something large was on its way.

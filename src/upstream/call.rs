@@ -60,6 +60,8 @@ pub(super) enum Waiter {
     Arming,
     /// The connection itself: the server says whether it is a replica.
     Role,
+    /// The connection itself: the node says what it hangs up on.
+    Limits,
     /// Nobody: the command, which needs this right, was sent for its effect on the connection.
     Nobody(Right),
     /// The connection itself; the heartbeat was sent at this time.

@@ -33,6 +33,8 @@ pub(super) struct Greeting {
     pub(super) pulse: (Nanos, Pulse),
     /// What it hangs up on.
     pub(super) limits: NodeLimits,
+    /// Whether it tells that at all.
+    pub(super) tells_limits: bool,
     /// Who it is, if it said so.
     pub(super) id: Option<Arc<str>>,
 }
@@ -104,8 +106,9 @@ pub(super) async fn greet(
         None => None,
     };
     let limits = NodeLimits::read(replies.as_slice());
+    let tells_limits = replies.as_slice().iter().skip(1).all(|answer| !answer.starts_with(b"-"));
     said.extend(limits::rights(replies.as_slice()));
-    Ok(Greeting { untracked, hello, info, said, pulse, id, limits })
+    Ok(Greeting { untracked, hello, info, said, pulse, id, limits, tells_limits })
 }
 
 // === impl Track ===

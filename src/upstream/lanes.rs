@@ -67,6 +67,11 @@ impl Lanes {
         seat.checked_sub(1).and_then(|at| self.side.get(at)).map_or(&self.main, |side| &side.lane)
     }
 
+    /// The connection for what the node may have hung up on, if there is one.
+    pub(super) fn quarantine(&self) -> Option<&Rc<Lane>> {
+        self.side.iter().map(|side| &side.lane).find(|lane| lane.is_quarantine())
+    }
+
     /// How many side connections there are.
     pub(super) fn sides(&self) -> usize {
         self.side.len()
@@ -122,7 +127,8 @@ impl Lanes {
 
     /// The connection on which nothing large is in the way; `None` if that is to be a new one.
     fn free(&self, is_large: bool, sides_max: usize, now: Nanos) -> Option<Seat> {
-        let mut seats = self.iter().enumerate().skip(usize::from(is_large && sides_max > 0));
+        let seats = self.iter().enumerate().skip(usize::from(is_large && sides_max > 0));
+        let mut seats = seats.filter(|(_, lane)| !lane.is_quarantine());
         if let Some((seat, _)) = seats.clone().find(|(_, lane)| lane.is_up() && !lane.is_busy(now)) {
             return Some(seat);
         }
@@ -135,7 +141,8 @@ impl Lanes {
         {
             return Some(seat);
         }
-        let may_open = self.side.len() < sides_max && self.side.iter().all(|side| !side.lane.is_failing());
+        let sides = self.side.len() - usize::from(self.quarantine().is_some());
+        let may_open = sides < sides_max && self.side.iter().all(|side| !side.lane.is_failing());
         match may_open {
             true => None,
             // What is large waits behind what is large.
@@ -146,7 +153,7 @@ impl Lanes {
 
     /// The side connection on which the fewest commands are.
     fn shortest_side(&self) -> Option<Seat> {
-        let sides = self.iter().enumerate().skip(1).filter(|(_, lane)| lane.is_up());
+        let sides = self.iter().enumerate().skip(1).filter(|(_, lane)| lane.is_up() && !lane.is_quarantine());
         sides.min_by_key(|(_, lane)| lane.waiting()).map(|(seat, _)| seat)
     }
 

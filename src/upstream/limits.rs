@@ -41,6 +41,8 @@ pub(super) struct NodeLimits {
     output: Option<u64>,
     /// Bytes of all clients together, if the connection may be ended for that: `maxmemory-clients`.
     memory: Option<u64>,
+    /// It may not be.
+    exempted: bool,
     /// What is not larger goes beyond none of those on what is sent; `None` where there are none.
     harmless: Option<u64>,
 }
@@ -65,6 +67,11 @@ enum What {
     Transaction,
 }
 
+/// The requests that ask for the limits once more, on a connection on which [`questions`] were asked.
+pub(super) fn questions_again() -> impl Iterator<Item = Bytes> {
+    QUESTIONS[1..].iter().map(|question| encode::request(question))
+}
+
 /// The requests that ask for the limits, to be sent in one go.
 pub(super) fn questions() -> Bytes {
     let mut out = BytesMut::new();
@@ -86,7 +93,12 @@ impl NodeLimits {
     /// Reads the answers to [`questions`]. What the node refused to say is not known.
     pub(super) fn read(answers: &[Bytes]) -> NodeLimits {
         let Some((exempted, settings)) = answers.split_first() else { return NodeLimits::default() };
-        let mut limits = NodeLimits::default();
+        NodeLimits { exempted: exempted.starts_with(b"+"), ..NodeLimits::default() }.renewed(settings)
+    }
+
+    /// The limits of the same connection, by the answers to [`questions_again`].
+    pub(super) fn renewed(self, settings: &[Bytes]) -> NodeLimits {
+        let mut limits = NodeLimits { exempted: self.exempted, ..NodeLimits::default() };
         let (mut maxmemory, mut of_clients) = (0, None);
         for settings in settings {
             let facts: Vec<&[u8]> = cursor::elements(settings).into_iter().flatten().flatten().collect();
@@ -102,7 +114,7 @@ impl NodeLimits {
                 }
             }
         }
-        if !exempted.starts_with(b"+") {
+        if !limits.exempted {
             limits.memory = of_clients.and_then(|value| share(value, maxmemory));
         }
         let least = [limits.bulk, limits.query, limits.memory].into_iter().flatten().min();

@@ -36,6 +36,7 @@ mod options;
 mod pace;
 mod pulse;
 mod push;
+mod quarantine;
 mod queue;
 mod reach;
 mod redirect;
@@ -81,6 +82,7 @@ use handshake::Greeting;
 use lane::Lane;
 use lanes::{Lanes, Load, Seat};
 use large_slots::LargeSlots;
+use quarantine::Blamed;
 use redirect::Redirect;
 use suspects::Suspects;
 
@@ -135,6 +137,8 @@ pub struct Upstream {
     suspects: Suspects,
     /// Of which slots something large is to be expected.
     large_slots: LargeSlots,
+    /// Requests for which a node may have hung up.
+    blamed: Blamed,
     /// Some node said that it ends a connection for which too many bytes of replies wait.
     limited: Cell<bool>,
 }
@@ -177,7 +181,7 @@ impl Upstream {
     ) -> Rc<Upstream> {
         let routes = RefCell::new(vec![Route::default(); SLOT_COUNT].into());
         let (lanes, turn, idle) = (RefCell::default(), Cell::default(), Idle::default());
-        let (suspects, large_slots) = (Suspects::default(), LargeSlots::default());
+        let (suspects, blamed, large_slots) = (Suspects::default(), Blamed::default(), LargeSlots::default());
         let limited = Cell::new(false);
         Rc::new(Upstream {
             worker,
@@ -192,6 +196,7 @@ impl Upstream {
             idle,
             suspects,
             large_slots,
+            blamed,
             limited,
         })
     }
@@ -531,6 +536,7 @@ impl Upstream {
         }
         let lane = self.lane_for(self.shared.table.index_of(&node), Some(slot), &waiting.call.bytes);
         if let Some(failure) = lane.too_large(&waiting.call, waiting.parts.is_some()) {
+            self.stats.upstream_too_large.add(1);
             return waiting.fail(&failure);
         }
         waiting.asking = asking;
@@ -583,6 +589,7 @@ impl Upstream {
                 self.node(index),
                 self.options.large_bytes_min,
                 &self.shared.ceiling,
+                &self.stats,
             )))
         })
     }
@@ -601,6 +608,11 @@ impl Upstream {
     /// The connection to a node that a request takes: the main one as a rule; "The connections to a node" in ARCHITECTURE.md
     /// says when it is another one.
     fn lane_for(self: &Rc<Upstream>, index: NodeIndex, slot: Option<Slot>, request: &Bytes) -> Rc<Lane> {
+        if self.blamed.has(request)
+            && let Some(lane) = slot.and_then(|slot| self.quarantine_for(index, slot))
+        {
+            return lane;
+        }
         let mut lanes = self.lanes.borrow_mut();
         let lanes = self.lanes_to(&mut lanes, index);
         let mut is_large = self.expects_large(slot);
@@ -621,17 +633,27 @@ impl Upstream {
             }
             return lanes.get(seat).clone();
         }
+        drop(routes);
+        let side = self.open_side(lanes, index, false);
+        let mut routes = self.routes.borrow_mut();
+        if let Some(slot) = slot.filter(|slot| routes[slot.index()].node == Some(index)) {
+            routes[slot.index()].seat = u8::try_from(lanes.sides()).ok();
+        }
+        side
+    }
+
+    /// Begins one more connection to a node, for all that need it or for what the node may have hung up on.
+    fn open_side(self: &Rc<Upstream>, lanes: &mut Lanes, index: NodeIndex, quarantine: bool) -> Rc<Lane> {
         if lanes.sides() == 0 {
             // What was sent while there was one connection alone was not noted.
+            let mut routes = self.routes.borrow_mut();
             let routes = routes.iter_mut().filter(|route| route.node == Some(index));
             routes.for_each(|route| route.seat = None);
             (self.on_side)();
         }
-        let side = self.begun(Lane::side(lanes.main(), self.options.large_bytes_min, &self.shared.ceiling));
+        let (large_bytes_min, ceiling) = (self.options.large_bytes_min, &self.shared.ceiling);
+        let side = self.begun(Lane::side(lanes.main(), quarantine, large_bytes_min, ceiling));
         lanes.add_side(side.clone());
-        if let Some(slot) = slot.filter(|slot| routes[slot.index()].node == Some(index)) {
-            routes[slot.index()].seat = u8::try_from(lanes.sides()).ok();
-        }
         side
     }
 

@@ -36,7 +36,23 @@ pub(super) struct Queue {
     unslotted: usize,
     /// Commands whose replies may be large.
     expecting_large: usize,
+    /// So many commands may be under way at once.
+    window: Window,
 }
+
+/// How many commands may be under way at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Window {
+    /// All of the line.
+    All,
+    /// So many; with each reply twice as many, up to [`WINDOW_MAX`].
+    Growing(usize),
+    /// One, because the connection was lost with several.
+    One,
+}
+
+/// Of commands one of which may end the connection, so many are under way at once at most.
+const WINDOW_MAX: usize = 16;
 
 // === impl Queue ===
 
@@ -55,7 +71,38 @@ impl Queue {
             has_large: false,
             unslotted: 0,
             expecting_large: 0,
+            window: Window::All,
         }
+    }
+
+    /// From here on one command is under way on a new connection, and more once that was answered: what ends the
+    /// connection takes few others along.
+    pub(super) fn begin_with_one(&mut self) {
+        self.window = Window::Growing(1);
+    }
+
+    /// One that was under way has been answered.
+    #[cold]
+    fn widen(&mut self) {
+        let window = match self.window {
+            _ if self.waiting.is_empty() => 1,
+            Window::All | Window::One => 1,
+            Window::Growing(window) => (2 * window).min(WINDOW_MAX),
+        };
+        if self.window != Window::One || self.waiting.is_empty() {
+            self.window = Window::Growing(window);
+        }
+        self.fill_window(window);
+    }
+
+    /// Puts out what may be under way by now.
+    #[cold]
+    fn fill_window(&mut self, window: usize) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for waiting in waiting.iter_mut().take(window).filter(|waiting| waiting.begins_at.is_none()) {
+            waiting.begins_at = Some(self.put_out(waiting));
+        }
+        self.waiting = waiting;
     }
 
     /// Whether a large command has not left yet.
@@ -100,7 +147,13 @@ impl Queue {
         self.unslotted += usize::from(waiting.is_unslotted());
         self.expecting_large += usize::from(waiting.expects_large);
         self.has_large |= !connected && waiting.call.bytes.len() >= self.large_bytes_min;
-        waiting.begins_at = connected.then(|| self.put_out(&mut waiting));
+        let goes_out = connected
+            && match self.window {
+                Window::All => true,
+                Window::Growing(window) => self.waiting.len() < window,
+                Window::One => self.waiting.is_empty(),
+            };
+        waiting.begins_at = goes_out.then(|| self.put_out(&mut waiting));
         self.waiting.push_back(waiting);
     }
 
@@ -108,11 +161,16 @@ impl Queue {
     pub(super) fn start(&mut self) {
         self.out.clear();
         (self.queued, self.written, self.large_until, self.has_large) = (0, 0, 0, false);
-        let mut waiting = std::mem::take(&mut self.waiting);
-        for waiting in &mut waiting {
-            waiting.begins_at = Some(self.put_out(waiting));
-        }
-        self.waiting = waiting;
+        self.waiting.iter_mut().for_each(|waiting| waiting.begins_at = None);
+        let window = match self.window {
+            Window::All => usize::MAX,
+            Window::Growing(_) => {
+                self.begin_with_one();
+                1
+            }
+            Window::One => 1,
+        };
+        self.fill_window(window);
     }
 
     /// Whether `frame` belongs to the command whose reply comes next without being that reply.
@@ -129,6 +187,9 @@ impl Queue {
         self.held.set_roughly(self.bytes);
         self.unslotted -= usize::from(waiting.is_unslotted());
         self.expecting_large -= usize::from(waiting.expects_large);
+        if self.window != Window::All && waiting.begins_at.is_some() {
+            self.widen();
+        }
         Some(waiting)
     }
 
@@ -140,6 +201,33 @@ impl Queue {
     /// Whether the next reply is to a question of the connection's own.
     pub(super) fn is_own_next(&self) -> bool {
         self.waiting.front().is_some_and(|waiting| !matches!(waiting.waiter, Waiter::Caller(_)))
+    }
+
+    /// The request for which alone a node can have hung up on the connection: the only one of a caller that was under way, or
+    /// that whose reply had begun.
+    pub(super) fn cause(&self, reply_begun: bool) -> Option<Bytes> {
+        let written = self.written;
+        let is_under_way = |waiting: &&Waiting| {
+            let has_left = waiting.begins_at.is_some_and(|begins_at| begins_at < written);
+            has_left && matches!(waiting.waiter, Waiter::Caller(_))
+        };
+        let mut under_way = self.waiting.iter().filter(is_under_way);
+        let first = under_way.next()?;
+        let is_first = self.waiting.front().is_some_and(|front| matches!(front.waiter, Waiter::Caller(_)));
+        let is_alone = under_way.next().is_none();
+        (is_alone || (reply_begun && is_first)).then(|| first.call.bytes.clone())
+    }
+
+    /// Takes out what was sent on a former connection, to be sent again, with what has to stay behind it. Nothing, if a
+    /// command waits that has to stay behind all of that.
+    pub(super) fn take_suspects(&mut self) -> Vec<Waiting> {
+        let sent = self.waiting.iter().filter(|waiting| waiting.rerouted);
+        let slots: HashSet<Slot> = sent.filter_map(|waiting| waiting.call.slot).collect();
+        let has_to_stay = |waiting: &Waiting| waiting.is_unslotted() || waiting.asking;
+        if slots.is_empty() || self.waiting.iter().any(has_to_stay) {
+            return Vec::new();
+        }
+        self.refuse(|waiting| waiting.call.slot.is_some_and(|slot| slots.contains(&slot)))
     }
 
     /// When the oldest command stops waiting.
@@ -155,17 +243,26 @@ impl Queue {
     /// The connection was lost. Keeps the commands that may go out on the next one and returns the others.
     ///
     /// What was not written may. What was written may only if it just reads, and nothing that writes the same slot
-    /// was written after it: a session's read must not see a write that it sent later (I6). What is overdue at `now`
-    /// is not kept.
+    /// was written after it: a session's read must not see a write that it sent later (I6). That once, and once more if
+    /// few were under way, of which each goes alone then; not if it was alone already. What is overdue at `now` is not kept.
     pub(super) fn lose(&mut self, now: Nanos) -> Vec<Waiting> {
         let written = self.written;
+        let was_among_few = match self.window {
+            Window::All | Window::One => false,
+            Window::Growing(_) => self.waiting.get(1).is_some_and(|second| second.begins_at.is_some()),
+        };
+        if was_among_few {
+            self.window = Window::One;
+        }
         let mut written_slots = HashSet::new();
         let (mut kept, mut lost) = (VecDeque::new(), Vec::new());
         while let Some(mut waiting) = self.waiting.pop_back() {
             let left = waiting.begins_at.is_some_and(|begins_at| begins_at < written);
             let slot = waiting.call.slot;
             let in_order = slot.is_some() && !written_slots.contains(&slot);
-            let again = in_order && waiting.call.reads_only && !waiting.rerouted;
+            let was_alone = self.window != Window::All && !was_among_few;
+            let once_more = was_among_few || !(waiting.rerouted || was_alone);
+            let again = in_order && waiting.call.reads_only && once_more;
             if (left && !again) || waiting.deadline <= now {
                 if left && !waiting.call.reads_only {
                     written_slots.insert(slot);
@@ -384,6 +481,60 @@ mod tests {
         assert_eq!(names(refused), ["too large"]);
         assert_eq!(queue.bytes(), "small".len());
         assert_eq!(names(queue.take_all()), ["small"]);
+    }
+
+    #[test]
+    fn what_a_node_may_have_hung_up_on_goes_apart_with_what_stands_behind_it() {
+        let mut queue = queue();
+        queue.push(waiting("read1", 1, true), true);
+        queue.push(waiting("read2", 2, true), true);
+        queue.note_written(10);
+        queue.push(waiting("write1", 1, false), false);
+        queue.push(waiting("write3", 3, false), false);
+        assert!(queue.lose(0).is_empty());
+        assert_eq!(names(queue.take_suspects()), ["read1", "read2", "write1"]);
+        assert_eq!(names(queue.take_all()), ["write3"]);
+    }
+
+    #[test]
+    fn of_what_a_node_may_hang_up_on_few_are_under_way() {
+        let mut queue = queue();
+        queue.begin_with_one();
+        for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+            queue.push(waiting(name, 1, true), false);
+        }
+        for under_way in [1, 2, 4, 5] {
+            if under_way == 1 { queue.start() } else { drop(queue.pop()) }
+            let out = queue.waiting.iter().filter(|waiting| waiting.begins_at.is_some()).count();
+            assert_eq!(out, under_way);
+        }
+        queue.push(waiting("i", 1, true), true);
+        assert!(queue.waiting.back().unwrap().begins_at.is_some());
+        queue.note_written(9);
+        assert!(queue.lose(0).is_empty(), "nobody knows which one it was");
+        for left in (1..=queue.len()).rev() {
+            queue.start();
+            assert_eq!(queue.out().len(), 1, "each goes alone on the next connection");
+            queue.note_written(1);
+            assert_eq!((queue.lose(0).len(), queue.len()), (1, left - 1));
+        }
+    }
+
+    #[test]
+    fn a_node_can_have_hung_up_for_what_was_alone_or_was_being_answered() {
+        let caller = |name| {
+            let (sender, _reply) = tokio::sync::oneshot::channel();
+            Waiting { waiter: Waiter::Caller(sender), ..waiting(name, 1, true) }
+        };
+        let mut queue = queue();
+        queue.push(caller("one"), true);
+        assert_eq!(queue.cause(false), None, "it has not left");
+        queue.note_written(3);
+        assert_eq!(queue.cause(false).unwrap(), "one");
+        queue.push(caller("two"), true);
+        queue.note_written(3);
+        assert_eq!(queue.cause(false), None);
+        assert_eq!(queue.cause(true).unwrap(), "one");
     }
 
     #[test]

@@ -300,6 +300,9 @@ impl Upstream {
 
     fn carry_out(self: &Rc<Self>, suspect: Suspect, verdict: Verdict) {
         let Suspect { node, redirect, foreign, then, .. } = suspect;
+        if verdict == Verdict::Refuse {
+            self.stats.upstream_redirects_refused.add(1);
+        }
         if verdict == Verdict::Refuse && !foreign {
             let mut refused = self.suspects.refused.get();
             if let Some(count) = refused.note(clock::now()) {

@@ -1,6 +1,7 @@
 //! A node that is far away is reached, one that is silent holds nobody up for longer than is said, and so do name servers.
 
 use std::fs;
+use std::io::Read;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::thread;
@@ -149,5 +150,25 @@ fn commands_wait_for_a_connection_no_longer_than_for_a_reply() {
         assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
     }
     assert_eq!(daemon.counter("upstream_timeouts"), 2);
+    daemon.stop();
+}
+
+/// A node that is 400 ms away is asked 400 ms sooner.
+#[test]
+fn the_map_is_asked_for_in_the_flight_of_the_greeting() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis-cluster://{}", listener.local_addr().unwrap());
+    let daemon = Daemon::start(&["--upstream", &url, "--upstream-connect-timeout", LONG]);
+    let (mut asked, _) = listener.accept().unwrap();
+    asked.set_read_timeout(Some(LIMIT)).unwrap();
+    // Nothing is answered, and yet all of this comes.
+    let (mut heard, mut buffer) = (String::new(), [0; 1024]);
+    while !heard.contains("SLOTS") {
+        let count = asked.read(&mut buffer).unwrap();
+        assert!(count > 0, "{heard:?}");
+        heard += &String::from_utf8_lossy(&buffer[..count]);
+    }
+    assert!(heard.starts_with("*") && heard.contains("HELLO"), "{heard:?}");
+    drop(asked);
     daemon.stop();
 }

@@ -288,3 +288,108 @@ fn what_a_script_changed_is_not_served_from_before_though_nobody_can_ask_whether
         eventually("the push is slow", SOON, || link.slowed() > 0);
     }
 }
+
+/// So long others are at it before and after.
+const MEANWHILE: Duration = Duration::from_millis(500);
+
+/// Clients that read small values again and again, while L1 is off.
+fn readers(daemon: &Daemon) -> Others {
+    let done = Arc::new(AtomicBool::new(false));
+    let clients = (0..6).map(|number| {
+        let (mut client, done) = (patient(daemon), done.clone());
+        thread::spawn(move || {
+            let (mut errors, mut turn) = (Vec::new(), 0);
+            while !done.load(Ordering::Relaxed) {
+                turn += 1;
+                let reply = client.command(&["GET", &format!("small:{number}:{}", turn % 50)]).unwrap();
+                if reply.is_error() {
+                    errors.push(reply.text());
+                }
+            }
+            (turn, errors)
+        })
+    });
+    Others { clients: clients.collect(), done }
+}
+
+#[test]
+fn what_cut_a_connection_is_not_sent_on_the_next_one_that_others_use() {
+    // It does not tell what it limits.
+    let settings = "--client-output-buffer-limit normal 1mb 0 0 --user default on nopass ~* &* +@all -config";
+    let settings: Vec<String> = settings.split(' ').map(str::to_owned).collect();
+    let upstream = Standalone::launch(&settings).unwrap();
+    let url = format!("redis://{}", upstream.server().address());
+    let daemon = Daemon::start(&["--upstream", &url, "--l1-size", "0"]);
+    let mut client = patient(&daemon);
+    eventually("the server is reached", SOON, || client.command(&["GET", "key"]).unwrap().is_nil());
+    let large = vec![b'v'; 8 * MIB];
+    assert!(client.command(&[&b"SET"[..], b"large", &large]).unwrap().is_ok());
+    // The first time nobody knows: what others read is asked once more, and what was under way apart from all else.
+    let others = readers(&daemon);
+    thread::sleep(MEANWHILE);
+    let refused = client.command(&["GET", "large"]).unwrap().text();
+    assert!(refused.contains("client-output-buffer-limit"), "{refused}");
+    thread::sleep(MEANWHILE);
+    others.saw_nothing();
+    let first = lost(&daemon);
+    // From then on it is known, and whoever writes meanwhile does not notice either.
+    let others = Others::of(&daemon);
+    thread::sleep(MEANWHILE);
+    for times in 1..=5 {
+        let refused = client.command(&["GET", "large"]).unwrap().text();
+        assert!(refused.contains("was lost"), "{refused}");
+        assert!(client.command(&["GET", "key"]).unwrap().is_nil());
+        assert_eq!(lost(&daemon), first + times, "the connection apart is the only one that is lost, {first} before");
+    }
+    others.saw_nothing();
+    println!("connections lost: {first} when it was learned, then one for each of 5 requests");
+    daemon.stop();
+}
+
+#[test]
+fn a_limit_that_a_node_comes_to_have_is_known_soon_on_the_connection_that_stands() {
+    let (upstream, daemon) = server(&[]);
+    let mut client = patient(&daemon);
+    let value = vec![b'v'; MIB];
+    for _ in 0..4 {
+        assert!(!client.command(&[&b"RPUSH"[..], b"list", &value]).unwrap().is_error());
+    }
+    assert_eq!(client.command(&["LRANGE", "list", "0", "-1"]).unwrap().items().len(), 4);
+    for (name, value) in [("client-output-buffer-limit", "normal 1mb 0 0"), ("proto-max-bulk-len", "1mb")] {
+        assert!(upstream.server().command(&["CONFIG", "SET", name, value]).unwrap().is_ok());
+    }
+    let known = "the node hangs up on a client for whom too many bytes of replies wait: what may have a long reply takes a \
+                 connection of its own (docs/nodes.md)";
+    eventually("it is known", 4 * SOON, || daemon.has_logged(known));
+    let (others, before) = (Others::of(&daemon), lost(&daemon));
+    thread::sleep(MEANWHILE);
+    assert!(client.command(&["LRANGE", "list", "0", "-1"]).unwrap().is_error(), "the limit holds for it");
+    let refusals = daemon.counter("upstream_too_large");
+    let refused = client.command(&[&b"GET"[..], &vec![b'k'; 2 * MIB]]).unwrap().text();
+    assert!(refused.contains("proto-max-bulk-len"), "{refused}");
+    assert!(daemon.counter("upstream_too_large") > refusals);
+    others.saw_nothing();
+    assert_eq!(lost(&daemon), before, "but for the connection apart nothing was lost");
+    daemon.stop();
+}
+
+/// A node hangs up on connections that are silent for this long.
+#[test]
+fn a_node_that_ends_idle_connections_is_no_trouble_to_anybody() {
+    let (upstream, daemon) = server(&["--timeout", "2"]);
+    let (mut client, large) = (patient(&daemon), vec![b'v'; 2 * MIB]);
+    let before = lost(&daemon);
+    for round in 0..3 {
+        assert!(client.command(&["BLPOP", "nothing", "0.01"]).unwrap().is_nil(), "round {round}: a dedicated one");
+        assert!(client.command(&[&b"SET"[..], b"large", &large]).unwrap().is_ok(), "round {round}: a side one");
+        assert!(client.command(&["SET", "key", &round.to_string()]).unwrap().is_ok());
+        assert_eq!(client.command(&["GET", "key"]).unwrap().text(), round.to_string());
+        // The node looks once a second or so.
+        thread::sleep(Duration::from_secs(5));
+    }
+    let list = upstream.server().command(&["CLIENT", "LIST"]).unwrap().text();
+    println!("{} connections of the daemon, {} lost", list.matches("name=nearside").count(), lost(&daemon) - before);
+    assert_eq!(lost(&daemon), before, "heartbeats keep those that are shared");
+    assert!(daemon.counter("dedicated_opened") > 1, "a dedicated one was ended meanwhile, and made anew");
+    daemon.stop();
+}

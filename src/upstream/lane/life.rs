@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use tokio::time::{self, MissedTickBehavior};
 
-use super::{Lane, Phase};
+use super::{LIMITS_HOLD, Lane, Phase};
 use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
 use crate::resp::encode;
@@ -17,7 +17,7 @@ use crate::upstream::call::{Call, Waiter, Waiting};
 use crate::upstream::error::Failure;
 use crate::upstream::handshake::{self, Track};
 use crate::upstream::identity::Whom;
-use crate::upstream::limits::NodeLimits;
+use crate::upstream::limits::{self, NodeLimits};
 use crate::upstream::pace::Pace;
 use crate::upstream::tracking::Tracking;
 use crate::upstream::wire::{Event, Wire};
@@ -28,9 +28,27 @@ struct Counted<'a>(&'a Upstream);
 /// How a connection ended.
 enum End {
     Lost(String),
+    /// The node ended it.
+    HungUp(String),
     /// No reply came in time, or what came along did so slower than this bound says.
     Overdue(Option<&'static str>),
     Retired,
+}
+
+/// What whoever asked is told when a node has hung up on the same request twice.
+const AGAIN: &str =
+    ", and another one before while this was asked: the node may limit replies, see client-output-buffer-limit";
+
+// === impl End ===
+
+impl End {
+    fn by(error: &io::Error) -> End {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        match error.kind() {
+            UnexpectedEof | ConnectionReset | BrokenPipe => End::HungUp(error.to_string()),
+            _ => End::Lost(error.to_string()),
+        }
+    }
 }
 
 // === impl Counted ===
@@ -122,11 +140,14 @@ impl Lane {
         let greeting = handshake::greet(&mut wire, options, asked, whom).await?;
         let run_id = upstream.shared.take_facts(&self.node, &greeting, self.main.is_none());
         let refuses_tracking = track && greeting.untracked.is_some();
+        let tells = greeting.tells_limits;
         self.learn(greeting.limits, upstream);
         {
             let mut state = self.state.borrow_mut();
             (state.run_id, state.refuses_tracking) = (run_id, refuses_tracking);
             state.id = greeting.id;
+            state.limits_said.clear();
+            state.limits_asked_from = if tells { clock::now() + clock::nanos(LIMITS_HOLD) } else { 0 };
         }
         if let Some(why) = greeting.untracked {
             if track {
@@ -140,8 +161,8 @@ impl Lane {
         Ok((wire, Some(tracking)))
     }
 
-    /// What the node hangs up on is not sent to it, though it may have waited for the connection.
-    fn learn(&self, limits: NodeLimits, upstream: &Upstream) {
+    /// Takes note of what the node hangs up on from here on.
+    pub(super) fn know(&self, limits: NodeLimits, upstream: &Upstream) {
         upstream.limited.set(upstream.limited.get() || limits.replies().is_some());
         let known = std::mem::replace(&mut self.state.borrow_mut().limits, limits);
         if known != limits && limits.replies().is_some() {
@@ -152,6 +173,11 @@ impl Lane {
                  takes a connection of its own (docs/nodes.md)"
             );
         }
+    }
+
+    /// What the node hangs up on is not sent to it, though it may have waited for the connection.
+    fn learn(&self, limits: NodeLimits, upstream: &Upstream) {
+        self.know(limits, upstream);
         let refused = self
             .state
             .borrow_mut()
@@ -159,6 +185,7 @@ impl Lane {
             .refuse(|waiting| limits.excess(&waiting.call.bytes, waiting.parts.is_some()).is_some());
         for waiting in refused {
             if let Some(failure) = self.too_large(&waiting.call, waiting.parts.is_some()) {
+                upstream.stats.upstream_too_large.add(1);
                 waiting.fail(&failure);
             }
         }
@@ -187,7 +214,7 @@ impl Lane {
         loop {
             let to_write = match self.flush(&wire, upstream) {
                 Ok(to_write) => to_write,
-                Err(error) => return End::Lost(error.to_string()),
+                Err(error) => return End::by(&error),
             };
             tokio::select! {
                 // What comes seldom is looked at first, so that the rest cannot starve it; and in one order always, so
@@ -208,7 +235,7 @@ impl Lane {
                         Err(error) => Err(error),
                     };
                     if let Err(error) = received {
-                        return End::Lost(error.to_string());
+                        return End::by(&error);
                     }
                 }
                 () = &mut overdue => match self.next_deadline(upstream) {
@@ -282,16 +309,22 @@ impl Lane {
             let arming = call(encode::request(&handshake::TRACK));
             self.enqueue(Waiting::new(arming, Waiter::Arming, deadline));
         }
+        if self.state.borrow_mut().asks_for_limits(now) {
+            for question in limits::questions_again() {
+                self.enqueue(Waiting::new(call(question), Waiter::Limits, deadline));
+            }
+        }
         let heartbeat = call(upstream.options.heartbeat.request());
         self.enqueue(Waiting::new(heartbeat, Waiter::Heartbeat(now), deadline));
     }
 
     /// The connection has ended, and with it its epoch: `serve` dropped the tracking that held it.
-    fn lost(&self, end: End, upstream: &Upstream) {
+    fn lost(&self, end: End, upstream: &Rc<Upstream>) {
+        let by_node = matches!(end, End::HungUp(_));
         let mut slow = if let End::Overdue(slow) = end { slow } else { None };
         let cause = match end {
             End::Retired => return,
-            End::Lost(cause) => cause,
+            End::Lost(cause) | End::HungUp(cause) => cause,
             End::Overdue(None) => "the node does not answer".to_owned(),
             End::Overdue(Some(bound)) => format!("what was on its way came too slowly ({bound})"),
         };
@@ -302,9 +335,16 @@ impl Lane {
         let now = clock::now();
         let mut state = self.state.borrow_mut();
         (state.epoch, state.run_id) = (None, Default::default());
-        state.coming = None;
+        let reply_begun = state.coming.take().is_some();
+        let culprit = if by_node { state.queue.cause(reply_begun) } else { None };
         let lost = state.queue.lose(now);
+        let goes_apart = by_node && !self.quarantine && upstream.options.sides_max > 0;
+        let suspects = if goes_apart { state.queue.take_suspects() } else { Vec::new() };
         drop(state);
+        if let Some(request) = culprit {
+            upstream.blamed.note(&request, now);
+        }
+        upstream.send_suspects(self.index, suspects);
         let after = upstream.options.request_timeout;
         for waiting in lost {
             let node = self.node.clone();
@@ -315,6 +355,9 @@ impl Lane {
                     Some(bound) => Failure::Slow { node, bound },
                     None => Failure::TimedOut { node, after },
                 });
+            } else if by_node && (waiting.rerouted || self.quarantine) {
+                upstream.blamed.note(&waiting.call.bytes, now);
+                waiting.fail(&Failure::Lost { node, cause: format!("{cause}{AGAIN}") });
             } else {
                 waiting.fail(&Failure::Lost { node, cause: cause.clone() });
             }

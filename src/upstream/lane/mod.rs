@@ -21,11 +21,12 @@ use super::Upstream;
 use super::call::{Call, Sent, Waiter, Waiting};
 use super::error::Failure;
 use super::handshake::UNTRACKED;
-use super::limits::NodeLimits;
+use super::limits::{self, NodeLimits};
 use super::pace::Pace;
 use super::queue::Queue;
 use super::rights::Right;
 use super::slots::NodeIndex;
+use crate::stats::WorkerStats;
 use crate::clock::{self, Nanos};
 use crate::key::Slot;
 use crate::memory::{Ceiling, Kind};
@@ -38,6 +39,9 @@ pub(super) struct Lane {
     node: NodeId,
     /// The main connection to the node, if this is a side connection. It gets what cannot be sent here.
     main: Option<Rc<Lane>>,
+    /// It is for what the node may have hung up on, and for nothing else.
+    quarantine: bool,
+    stats: Arc<WorkerStats>,
     state: RefCell<State>,
     wake: Notify,
 }
@@ -52,6 +56,10 @@ struct State {
     run_id: Arc<str>,
     /// What the node hangs up on, as it said last.
     limits: NodeLimits,
+    /// What it said so far of what it hangs up on by now.
+    limits_said: Vec<Bytes>,
+    /// Not before is it asked for that again; 0 if it does not tell.
+    limits_asked_from: Nanos,
     /// Who that is in its cluster, if it says so.
     id: Option<Arc<str>>,
     /// The node was asked to track and would not.
@@ -79,6 +87,9 @@ struct Coming {
     is_large: bool,
 }
 
+/// How long a node is believed in what it says that it hangs up on.
+const LIMITS_HOLD: Duration = Duration::from_secs(5);
+
 /// What takes longer than this to come is in the way as if it were large.
 const SLOW: Duration = Duration::from_millis(20);
 
@@ -92,6 +103,33 @@ enum Phase {
     Retired,
 }
 
+// === impl State ===
+
+impl State {
+    /// Whether the node is to be asked once more what it hangs up on.
+    fn asks_for_limits(&mut self, now: Nanos) -> bool {
+        let asks = self.limits_asked_from != 0 && self.limits_asked_from <= now;
+        if asks {
+            self.limits_asked_from = now + clock::nanos(LIMITS_HOLD);
+            self.limits_said.clear();
+        }
+        asks
+    }
+
+    /// What it hangs up on by now, once it has said all of it. One that refuses to say so is not asked again.
+    fn limits_by(&mut self, said: Bytes) -> Option<NodeLimits> {
+        if said.starts_with(b"-") {
+            self.limits_asked_from = 0;
+        }
+        self.limits_said.push(said);
+        if self.limits_said.len() < limits::ANSWERS - 1 {
+            return None;
+        }
+        let said = std::mem::take(&mut self.limits_said);
+        (self.limits_asked_from != 0).then(|| self.limits.renewed(&said))
+    }
+}
+
 // === impl Lane ===
 
 impl Lane {
@@ -101,29 +139,44 @@ impl Lane {
         node: NodeId,
         large_bytes_min: usize,
         ceiling: &Arc<Ceiling>,
+        stats: &Arc<WorkerStats>,
     ) -> Rc<Lane> {
-        Lane::beside(None, index, node, large_bytes_min, ceiling)
+        let queue = Queue::new(large_bytes_min, ceiling.hold(Kind::InFlight));
+        Lane::beside(None, false, index, node, queue, stats.clone())
     }
 
-    /// A side connection.
-    pub(super) fn side(main: &Rc<Lane>, large_bytes_min: usize, ceiling: &Arc<Ceiling>) -> Rc<Lane> {
-        Lane::beside(Some(main.clone()), main.index, main.node.clone(), large_bytes_min, ceiling)
+    /// A side connection; `quarantine` if it is for what the node may have hung up on.
+    pub(super) fn side(
+        main: &Rc<Lane>,
+        quarantine: bool,
+        large_bytes_min: usize,
+        ceiling: &Arc<Ceiling>,
+    ) -> Rc<Lane> {
+        let mut queue = Queue::new(large_bytes_min, ceiling.hold(Kind::InFlight));
+        if quarantine {
+            queue.begin_with_one();
+        }
+        let stats = main.stats.clone();
+        Lane::beside(Some(main.clone()), quarantine, main.index, main.node.clone(), queue, stats)
     }
 
     fn beside(
         main: Option<Rc<Lane>>,
+        quarantine: bool,
         index: NodeIndex,
         node: NodeId,
-        large_bytes_min: usize,
-        ceiling: &Arc<Ceiling>,
+        queue: Queue,
+        stats: Arc<WorkerStats>,
     ) -> Rc<Lane> {
-        let (phase, queue) = (Phase::Connecting, Queue::new(large_bytes_min, ceiling.hold(Kind::InFlight)));
+        let phase = Phase::Connecting;
         let state = State {
             phase,
             queue,
             epoch: None,
             run_id: Arc::default(),
             limits: NodeLimits::default(),
+            limits_said: Vec::new(),
+            limits_asked_from: 0,
             id: None,
             refuses_tracking: false,
             pace: Pace::default(),
@@ -133,7 +186,12 @@ impl Lane {
             stays_until: 0,
             role_asked_from: 0,
         };
-        Rc::new(Lane { index, node, main, state: RefCell::new(state), wake: Notify::new() })
+        Rc::new(Lane { index, node, main, quarantine, stats, state: RefCell::new(state), wake: Notify::new() })
+    }
+
+    /// Whether it is for what the node may have hung up on, and for nothing else.
+    pub(super) fn is_quarantine(&self) -> bool {
+        self.quarantine
     }
 
     /// Who answers on the present connection, as it calls itself; empty when that is not known.
@@ -277,6 +335,7 @@ impl Lane {
     /// Puts a command at the end of the line; redirects come here from another node's line.
     pub(super) fn enqueue(&self, mut waiting: Waiting) {
         if let Some(failure) = self.too_large(&waiting.call, waiting.parts.is_some()) {
+            self.stats.upstream_too_large.add(1);
             return waiting.fail(&failure);
         }
         waiting.node = Some(self.index);

@@ -196,6 +196,12 @@ impl Lane {
                     self.state.borrow_mut().takes_no_writes = true;
                 }
             }
+            Waiter::Limits => {
+                let limits = self.state.borrow_mut().limits_by(frame);
+                if let Some(limits) = limits {
+                    self.know(limits, upstream);
+                }
+            }
             Waiter::Nobody(right) => drop(upstream.shared.rights.judge(&self.node, right, &frame)),
         }
         Ok(())

@@ -234,18 +234,15 @@ async fn ask_one(
     shared: &SharedUpstream,
 ) -> (NodeId, bool, Result<Answer, String>) {
     let Candidate { node, configured, present } = candidate;
-    let is_sentinel = matches!(options.deployment, Deployment::Sentinel { .. });
     let asking = async {
         let (mut control, answers) = match present {
             Some(present) => present,
-            None => {
-                let opened = Control::open(&node, &options.connection, shared).await;
-                (opened.map_err(|cause| if is_sentinel { sentinel::refusal(&cause) } else { cause })?, 0)
-            }
+            None => (Control::open(&node, &options.connection, shared).await?, 0),
         };
         let (map, doubt) = match &options.deployment {
             Deployment::Sentinel { service, .. } => {
-                let [reply] = control.ask([&sentinel::question(service)], &options.connection).await?;
+                let asked = control.ask([&sentinel::question(service)], &options.connection).await;
+                let [reply] = asked.map_err(|cause| sentinel::refusal(&cause))?;
                 (sentinel::read(&reply, &node, service, &options.connection.address_map)?, None)
             }
             _ => ask_cluster(&mut control, options).await?,

@@ -17,38 +17,28 @@ use crate::upstream::options::UpstreamOptions;
 use crate::upstream::wire::Wire;
 use crate::upstream::words;
 
-/// A connection that was greeted.
+/// A connection, greeted with the first question: a node that is far away would take a round trip for that alone.
 #[derive(Debug)]
 pub(super) struct Control {
     node: NodeId,
     wire: Wire,
+    greeted: bool,
 }
 
 // === impl Control ===
 
 impl Control {
-    /// Connects to `node` and says who we are there.
+    /// Connects to `node`.
     ///
     /// # Errors
-    /// It is not reached in time, or it refuses us; in words.
+    /// It is not reached in time; in words.
     pub(super) async fn open(
         node: &NodeId,
         options: &UpstreamOptions,
         shared: &SharedUpstream,
     ) -> Result<Control, String> {
         let wire = Wire::connect(node, options, shared).await.map_err(in_words)?;
-        let mut control = Control { node: node.clone(), wire };
-        let hello = handshake::hello(options.login.present().as_ref());
-        let greeting = control
-            .converse(&hello, 1, (options.connect_timeout, "upstream_connect_timeout"), options)
-            .await?;
-        match handshake::error_text(&greeting[0]) {
-            Some(error) => {
-                options.login.note(&error);
-                Err(handshake::refusal(&error).to_string())
-            }
-            None => Ok(control),
-        }
+        Ok(Control { node: node.clone(), wire, greeted: false })
     }
 
     /// Who is at the other end.
@@ -61,19 +51,33 @@ impl Control {
         self.wire.is_quiet()
     }
 
-    /// The replies to `requests`, one each.
+    /// The replies to `requests`, one each. Says who we are first, if that was not said yet.
     ///
     /// # Errors
-    /// They did not come in time, or were too long, or no replies; in words.
+    /// They did not come in time, or were too long, or no replies, or we are refused; in words.
     pub(super) async fn ask<const N: usize>(
         &mut self,
         requests: [&[&str]; N],
         options: &UpstreamOptions,
     ) -> Result<[Bytes; N], String> {
-        let bytes: Vec<u8> = requests.iter().flat_map(|request| encode::request(request)).collect();
-        let replies = self
-            .converse(&bytes.into(), N, (options.request_timeout, "upstream_request_timeout"), options)
-            .await?;
+        let asked: Vec<u8> = requests.iter().flat_map(|request| encode::request(request)).collect();
+        let in_time = (options.request_timeout, "upstream_request_timeout");
+        let replies = if self.greeted {
+            self.converse(&asked.into(), N, in_time, options).await?
+        } else {
+            let bytes = [&handshake::hello(options.login.present().as_ref())[..], &asked].concat();
+            let soon = (options.connect_timeout, "upstream_connect_timeout");
+            let mut replies = self.converse(&bytes.into(), 1, soon, options).await?;
+            if let Some(error) = replies.first().and_then(|hello| handshake::error_text(hello)) {
+                options.login.note(&error);
+                return Err(handshake::refusal(&error).to_string());
+            }
+            self.greeted = true;
+            if let Some(more) = (1 + N).checked_sub(replies.len()).filter(|more| *more > 0) {
+                replies.extend(self.converse(&Bytes::new(), more, in_time, options).await?);
+            }
+            replies.split_off(1)
+        };
         replies.try_into().map_err(|_| "it answers more than it was asked".to_owned())
     }
 

@@ -1,0 +1,127 @@
+//! What may have been the cause when a node hung up on us: it goes over a connection that nothing else takes, so that the
+//! node ends that one alone.
+//!
+//! A node ends a connection for what its settings forbid (`client-output-buffer-limit`, say), and does not say for which
+//! command. Where its settings could not be read, that is learned: reads that were under way and are sent again go one after
+//! the other over a connection apart, and what was under way at two ends of connections, or alone at one, takes that way from
+//! the start for a while.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Upstream;
+use super::call::Waiting;
+use super::lane::Lane;
+use super::slots::NodeIndex;
+use crate::clock::{self, Nanos};
+use crate::key::Slot;
+
+/// Requests that are remembered.
+const BLAMED_MAX: usize = 256;
+
+/// How long they are.
+const BLAME_HOLDS: Duration = Duration::from_secs(60);
+
+/// Requests for which a node may have hung up, by a hash that nobody can foresee.
+#[derive(Debug, Default)]
+pub(super) struct Blamed {
+    any: Cell<bool>,
+    until: RefCell<HashMap<u64, Nanos>>,
+    hasher: RandomState,
+}
+
+// === impl Blamed ===
+
+impl Blamed {
+    /// A node may have hung up for `request`.
+    pub(super) fn note(&self, request: &[u8], now: Nanos) {
+        let mut until = self.until.borrow_mut();
+        until.retain(|_, until| *until > now);
+        if until.len() >= BLAMED_MAX {
+            // Whoever makes so many up is not to be remembered in place of others: all are learned anew.
+            until.clear();
+        }
+        until.insert(self.hasher.hash_one(request), now + clock::nanos(BLAME_HOLDS));
+        self.any.set(true);
+    }
+
+    /// Whether a node may have hung up for `request` not long ago.
+    #[inline]
+    pub(super) fn has(&self, request: &[u8]) -> bool {
+        self.any.get() && self.has_one(request, clock::now())
+    }
+
+    #[cold]
+    fn has_one(&self, request: &[u8], now: Nanos) -> bool {
+        let mut until = self.until.borrow_mut();
+        until.retain(|_, until| *until > now);
+        self.any.set(!until.is_empty());
+        until.contains_key(&self.hasher.hash_one(request))
+    }
+}
+
+// === impl Upstream ===
+
+impl Upstream {
+    /// Sends what was under way when `index` hung up, and is to be sent again, with what has to stay behind it.
+    pub(super) fn send_suspects(self: &Rc<Upstream>, index: NodeIndex, suspects: Vec<Waiting>) {
+        if suspects.is_empty() {
+            return;
+        }
+        let lane = self.quarantine(index);
+        for waiting in suspects {
+            self.forget_seat(waiting.call.slot);
+            lane.enqueue(waiting);
+        }
+    }
+
+    /// The connection to a node that a request on `slot` takes for which it may have hung up before, unless that would
+    /// overtake what was sent on the slot.
+    #[cold]
+    pub(super) fn quarantine_for(self: &Rc<Upstream>, index: NodeIndex, slot: Slot) -> Option<Rc<Lane>> {
+        if self.options.sides_max == 0 {
+            return None;
+        }
+        {
+            let lanes = self.lanes.borrow();
+            let mut lanes = lanes.get(index.as_usize())?.as_ref()?.iter();
+            if lanes.any(|lane| lane.has_unslotted() || (!lane.is_quarantine() && lane.has(slot))) {
+                return None;
+            }
+        }
+        self.forget_seat(Some(slot));
+        Some(self.quarantine(index))
+    }
+
+    /// The connection of that kind to a node: there is one at most.
+    fn quarantine(self: &Rc<Upstream>, index: NodeIndex) -> Rc<Lane> {
+        let mut lanes = self.lanes.borrow_mut();
+        let lanes = self.lanes_to(&mut lanes, index);
+        if let Some(lane) = lanes.quarantine() {
+            return lane.clone();
+        }
+        self.open_side(lanes, index, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_blamed_is_so_for_a_while_and_only_so_many_are() {
+        let blamed = Blamed::default();
+        assert!(!blamed.has(b"GET a"));
+        blamed.note(b"GET a", 10);
+        assert!(blamed.has_one(b"GET a", 11) && !blamed.has_one(b"GET b", 11));
+        assert!(!blamed.has_one(b"GET a", 10 + clock::nanos(BLAME_HOLDS)));
+        assert!(!blamed.any.get());
+        for number in 0..3 * BLAMED_MAX {
+            blamed.note(number.to_string().as_bytes(), 10);
+            assert!(blamed.until.borrow().len() <= BLAMED_MAX);
+        }
+    }
+}
