@@ -504,7 +504,11 @@ mod tests {
             queue.push(waiting(name, 1, true), false);
         }
         for under_way in [1, 2, 4, 5] {
-            if under_way == 1 { queue.start() } else { drop(queue.pop()) }
+            if under_way == 1 {
+                queue.start()
+            } else {
+                drop(queue.pop())
+            }
             let out = queue.waiting.iter().filter(|waiting| waiting.begins_at.is_some()).count();
             assert_eq!(out, under_way);
         }

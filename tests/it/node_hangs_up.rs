@@ -339,7 +339,11 @@ fn what_cut_a_connection_is_not_sent_on_the_next_one_that_others_use() {
         let refused = client.command(&["GET", "large"]).unwrap().text();
         assert!(refused.contains("was lost"), "{refused}");
         assert!(client.command(&["GET", "key"]).unwrap().is_nil());
-        assert_eq!(lost(&daemon), first + times, "the connection apart is the only one that is lost, {first} before");
+        assert_eq!(
+            lost(&daemon),
+            first + times,
+            "the connection apart is the only one that is lost, {first} before"
+        );
     }
     others.saw_nothing();
     println!("connections lost: {first} when it was learned, then one for each of 5 requests");
@@ -380,15 +384,25 @@ fn a_node_that_ends_idle_connections_is_no_trouble_to_anybody() {
     let (mut client, large) = (patient(&daemon), vec![b'v'; 2 * MIB]);
     let before = lost(&daemon);
     for round in 0..3 {
-        assert!(client.command(&["BLPOP", "nothing", "0.01"]).unwrap().is_nil(), "round {round}: a dedicated one");
-        assert!(client.command(&[&b"SET"[..], b"large", &large]).unwrap().is_ok(), "round {round}: a side one");
+        assert!(
+            client.command(&["BLPOP", "nothing", "0.01"]).unwrap().is_nil(),
+            "round {round}: a dedicated one"
+        );
+        assert!(
+            client.command(&[&b"SET"[..], b"large", &large]).unwrap().is_ok(),
+            "round {round}: a side one"
+        );
         assert!(client.command(&["SET", "key", &round.to_string()]).unwrap().is_ok());
         assert_eq!(client.command(&["GET", "key"]).unwrap().text(), round.to_string());
         // The node looks once a second or so.
         thread::sleep(Duration::from_secs(5));
     }
     let list = upstream.server().command(&["CLIENT", "LIST"]).unwrap().text();
-    println!("{} connections of the daemon, {} lost", list.matches("name=nearside").count(), lost(&daemon) - before);
+    println!(
+        "{} connections of the daemon, {} lost",
+        list.matches("name=nearside").count(),
+        lost(&daemon) - before
+    );
     assert_eq!(lost(&daemon), before, "heartbeats keep those that are shared");
     assert!(daemon.counter("dedicated_opened") > 1, "a dedicated one was ended meanwhile, and made anew");
     daemon.stop();

@@ -36,8 +36,7 @@ enum End {
 }
 
 /// What whoever asked is told when a node has hung up on the same request twice.
-const AGAIN: &str =
-    ", and another one before while this was asked: the node may limit replies, see client-output-buffer-limit";
+const AGAIN: &str = ", and another one before while this was asked: the node may limit replies, see client-output-buffer-limit";
 
 // === impl End ===
 

@@ -26,11 +26,11 @@ use super::pace::Pace;
 use super::queue::Queue;
 use super::rights::Right;
 use super::slots::NodeIndex;
-use crate::stats::WorkerStats;
 use crate::clock::{self, Nanos};
 use crate::key::Slot;
 use crate::memory::{Ceiling, Kind};
 use crate::node::{Epoch, NodeId};
+use crate::stats::WorkerStats;
 
 /// The connection to one node. It is made and lost in `life`; what comes in on it is dealt with in `receive`.
 #[derive(Debug)]
@@ -186,7 +186,15 @@ impl Lane {
             stays_until: 0,
             role_asked_from: 0,
         };
-        Rc::new(Lane { index, node, main, quarantine, stats, state: RefCell::new(state), wake: Notify::new() })
+        Rc::new(Lane {
+            index,
+            node,
+            main,
+            quarantine,
+            stats,
+            state: RefCell::new(state),
+            wake: Notify::new(),
+        })
     }
 
     /// Whether it is for what the node may have hung up on, and for nothing else.
