@@ -14,6 +14,7 @@ use bytes::Bytes;
 use crate::memory::{Ceiling, SMALL_BYTES};
 use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::scan::{AHEAD_MAX, ProtocolError, RequestLimits, RequestScanner, Scan};
+use crate::rest::Rest;
 use crate::socket::{Socket, Stream};
 use crate::write_queue::WriteQueue;
 
@@ -73,6 +74,8 @@ struct Walked {
 enum Next {
     /// Requests that are looked at later, or nothing.
     Later,
+    /// A request of so many bytes that is shown again.
+    Again(usize),
     /// A part of a request.
     Part,
     /// A request of at least so many bytes, which are too many.
@@ -86,7 +89,9 @@ pub struct Connection {
     buffer: ReadBuffer,
     scanner: RequestScanner,
     /// What was read and not walked yet.
-    rest: Vec<u8>,
+    rest: Rest,
+    /// The bytes of the request that the rest begins with, if that is shown again.
+    again: usize,
     intake: Intake,
     /// Bytes that have come of the request that is skipped, if one is.
     skipped: usize,
@@ -120,9 +125,9 @@ impl Connection {
     ) -> io::Result<Connection> {
         let socket = Socket::new(stream)?;
         let scanner = RequestScanner::new(limits);
-        let (rest, out) = (Vec::new(), WriteQueue::default());
+        let (rest, out) = (Rest::default(), WriteQueue::default());
         let (intake, skipped, takes) = (Intake::Open, 0, usize::MAX);
-        Ok(Connection { socket, buffer, scanner, rest, intake, skipped, takes, ceiling, out })
+        Ok(Connection { socket, buffer, scanner, rest, again: 0, intake, skipped, takes, ceiling, out })
     }
 
     /// Holds the client, from its next request on, to what one may send that has a password to say yet; or no more.
@@ -176,16 +181,16 @@ impl Connection {
             return Ok(());
         }
         // Whoever needs a large request for longer shares it with nobody, and need not copy it.
-        let large = self.rest.len() > SMALL_BYTES && self.scanner.may_end_within(self.rest.len());
-        let shared = large.then(|| Bytes::from(std::mem::take(&mut self.rest)));
+        let first = std::mem::take(&mut self.again).max(self.scanner.announced());
+        let large = first > SMALL_BYTES && self.scanner.may_end_within(self.rest.len());
+        let shared = large.then(|| Bytes::from(self.rest.take()));
         let bytes = shared.as_deref().unwrap_or(&self.rest);
         let Walked { at, next } =
             walk(&mut self.scanner, bytes, shared.as_ref(), &mut self.out, ahead, handle)?;
         match shared {
-            Some(shared) if at == 0 => self.rest = shared.into(),
-            Some(shared) => self.rest = shared[at..].to_vec(),
-            None if at == self.rest.len() => self.rest = Vec::new(),
-            None => drop(self.rest.drain(..at)),
+            Some(shared) if at == 0 => self.rest = Vec::from(shared).into(),
+            Some(shared) => self.rest = shared[at..].to_vec().into(),
+            None => self.rest.advance(at),
         }
         self.go_on(next)
     }
@@ -199,6 +204,10 @@ impl Connection {
     fn go_on_with_half(&mut self, next: Next) -> Result<(), Ended> {
         match next {
             Next::Later => Ok(()),
+            Next::Again(bytes) => {
+                self.again = bytes;
+                Ok(())
+            }
             Next::TooLarge(bytes) => self.skip(bytes, "request_bytes_max"),
             Next::Part => {
                 let kept = self.rest.len();
@@ -209,7 +218,7 @@ impl Connection {
                 if !self.ceiling.fits(announced - kept) && self.scanner.can_skip() {
                     return self.skip(announced, "memory_max");
                 }
-                if self.rest.capacity() - kept < READ_BYTES {
+                if self.rest.room() < READ_BYTES {
                     // By a part of what there is, so that very many arguments are not moved for each of them.
                     self.rest.reserve_exact((announced - kept).max(kept / 4) + READ_BYTES);
                 }
@@ -220,7 +229,7 @@ impl Connection {
 
     /// Gives up the request that the rest begins with: what has come of it goes, and what is still to come is passed over.
     fn skip(&mut self, bytes: usize, bound: &'static str) -> Result<(), Ended> {
-        let rest = std::mem::take(&mut self.rest);
+        let rest = self.rest.take();
         let begun = self.scanner.begin_skip();
         self.skipped = begun.max(1);
         self.pass_over(&rest[begun..])?;
@@ -230,7 +239,7 @@ impl Connection {
     fn pass_over(&mut self, arrived: &[u8]) -> Result<(), Ended> {
         let skipped = self.scanner.skip(arrived).map_err(Ended::Broken)?;
         self.skipped = self.skipped.saturating_add(skipped.bytes);
-        self.rest = arrived[skipped.bytes..].to_vec();
+        self.rest = arrived[skipped.bytes..].to_vec().into();
         self.intake = if skipped.ended { Intake::Open } else { Intake::Skipping };
         Ok(())
     }
@@ -248,7 +257,7 @@ impl Connection {
             Ok(0) => Err(Ended::Closed),
             Ok(count) => {
                 self.note_taken(count);
-                let mut arrived = std::mem::take(&mut self.rest);
+                let mut arrived = self.rest.take();
                 arrived.extend_from_slice(&buffer[..count]);
                 self.pass_over(&arrived)
             }
@@ -290,7 +299,7 @@ impl Connection {
     /// The bytes that it keeps of what was read.
     #[inline]
     pub fn kept(&self) -> usize {
-        self.rest.len() + self.scanner.args_bytes()
+        self.rest.held() + self.scanner.args_bytes()
     }
 
     /// Takes what has arrived by now, and nothing that comes later: then its input ends as if the client had closed its side.
@@ -315,7 +324,7 @@ impl Connection {
     /// # Errors
     /// The socket failed.
     pub fn half_close(&mut self) -> io::Result<()> {
-        self.rest = Vec::new();
+        self.rest = Rest::default();
         self.socket.half_close()
     }
 
@@ -406,7 +415,7 @@ fn walk(
         match handle(request, out) {
             Flow::Next => at += length,
             Flow::Pause => return Ok(Walked { at: at + length, next: Next::Later }),
-            Flow::Again => return Ok(Walked { at, next: Next::Later }),
+            Flow::Again => return Ok(Walked { at, next: Next::Again(length) }),
         }
     }
 }

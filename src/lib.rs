@@ -24,6 +24,8 @@ pub mod clients;
 
 pub mod write_queue;
 
+pub mod rest;
+
 pub mod socket;
 
 pub mod resp;

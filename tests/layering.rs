@@ -29,6 +29,7 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("wait", &[]),
     ("clients", &["mailbox", "wait"]),
     ("write_queue", &[]),
+    ("rest", &[]),
     ("socket", &["write_queue"]),
     ("resp", &[]),
     ("command", &["resp"]),
@@ -41,7 +42,7 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("canary", &["resp", "upstream"]),
     ("pubsub", &["glob", "mailbox", "clients", "upstream"]),
     ("proxy", &["wait", "resp", "command", "policy", "near_cache", "upstream", "pubsub"]),
-    ("connection", &["write_queue", "socket", "resp"]),
+    ("connection", &["write_queue", "rest", "socket", "resp"]),
     ("config", &["command", "policy"]),
     ("telemetry", &["config"]),
     // The configuration and the log for CONFIG alone, the near cache and the upstream for INFO and CONFIG: what is about data goes through the proxy.

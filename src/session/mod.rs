@@ -91,6 +91,9 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// wait in the upstream sockets. A client that waits for its replies needs one.
 const BATCHES_PER_TURN: u32 = 2;
 
+/// Requests that are sent on, at most, in one batch of a turn.
+const SENT_AT_ONCE: usize = 128;
+
 /// The bounds on one session.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionLimits {
@@ -774,13 +777,15 @@ fn is_http(request: &Request<'_>) -> bool {
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
-/// Whether the request that was taken last has to be answered, or some before it, before the next one is.
+/// Whether the request that was taken last has to be answered, or some before it, before the next one is; or others have to get
+/// their turn.
 fn is_held(state: &State, pipeline: &Pipeline, context: &SessionContext) -> bool {
     let full = pipeline.in_flight_bytes() >= context.limits.in_flight_bytes_max;
     if full {
         context.stats.client_in_flight_waits.bump();
     }
-    full || state.own_writes.is_held()
+    // Each of those that are sent on takes as long as many hits.
+    full || state.own_writes.is_held() || pipeline.len() % SENT_AT_ONCE == 0
 }
 
 /// The client wants no reply; what was sent upstream still comes to its end.

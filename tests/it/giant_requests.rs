@@ -15,6 +15,9 @@ use crate::support::servers::own_primaries;
 /// How many of everything a large request has: fewer where the program was not built to be quick.
 const MANY: usize = if cfg!(debug_assertions) { 20_000 } else { 200_000 };
 
+/// The same of what takes very long to answer where the program was not built to be quick.
+const SLOW: usize = if cfg!(debug_assertions) { MANY / 20 } else { MANY };
+
 /// How long a hit may wait where nothing else is said: what a machine of two processors, busy with other things, takes now and
 /// then all by itself.
 const CALM: Duration = Duration::from_millis(if cfg!(debug_assertions) { 150 } else { 50 });
@@ -205,10 +208,10 @@ fn giants() -> Vec<Giant> {
             1,
         ),
         Giant::new("PUBSUB NUMSUB", one("PUBSUB NUMSUB", &keys), 1),
-        Giant::new("COMMAND INFO", one("COMMAND INFO", keys.iter().map(|_| "get")), 1),
+        Giant::new("COMMAND INFO", one("COMMAND INFO", keys.iter().take(SLOW).map(|_| "get")), 1),
         Giant::new(
             "CONFIG GET",
-            one("CONFIG GET", keys.iter().take(20_000).map(|key| format!("*{key}*"))),
+            one("CONFIG GET", keys.iter().take(SLOW / 10).map(|key| format!("*{key}*"))),
             1,
         ),
         Giant::new("CLIENT LIST ID", one("CLIENT LIST ID", (1..=20_000).map(|number| number.to_string())), 1),
@@ -234,8 +237,9 @@ fn hits_are_answered_beside_whatever_another_client_asks() {
 /// Servers try each pattern on the name of each message. Here nobody who asks something else waits for that.
 #[test]
 fn hits_are_answered_beside_messages_that_the_patterns_of_many_clients_are_tried_on() {
+    // A server before Redis 7.2 compares each pattern of a connection with all others: more would take it very long.
     const CLIENTS: usize = 16;
-    let each_client = MANY / 100;
+    let each_client = 400;
     let cluster = own_primaries(1);
     let daemon = Daemon::before(&cluster);
     daemon.until_tracked(1);
