@@ -52,7 +52,7 @@ pub(super) enum Errand {
     /// It was sent.
     Begun(Begun),
     /// It names many keys: it is sent when something was done about each.
-    ManyKeys(Box<ManyKeys>),
+    ManyKeys(ManyKeys),
 }
 
 /// A command on its way, with all that has to happen before its reply may leave.
@@ -113,8 +113,7 @@ impl Proxy {
         }
         let (hold, coverage) = (Hold::of(caller.own_writes), caller.coverage.cloned());
         let (proxy, resp, request) = (self.clone(), caller.resp, request.to_owned());
-        let many = ManyKeys { proxy, route, reach, to, request, bytes, resp, coverage, hold };
-        Errand::ManyKeys(Box::new(many))
+        Errand::ManyKeys(ManyKeys { proxy, route, reach, to, request, bytes, resp, coverage, hold })
     }
 
     /// The same at once. Where there are many keys the session is held, so that nothing has to be known of each.

@@ -785,7 +785,7 @@ fn is_held(state: &State, pipeline: &Pipeline, context: &SessionContext) -> bool
         context.stats.client_in_flight_waits.bump();
     }
     // Each of those that are sent on takes as long as many hits.
-    full || state.own_writes.is_held() || pipeline.len() % SENT_AT_ONCE == 0
+    full || state.own_writes.is_held() || pipeline.len().is_multiple_of(SENT_AT_ONCE)
 }
 
 /// The client wants no reply; what was sent upstream still comes to its end.

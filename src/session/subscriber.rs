@@ -322,10 +322,10 @@ impl Beginning {
     /// Takes back what waits for this request.
     async fn take_back(&mut self) {
         for wanted in std::mem::take(&mut self.wanted) {
-            let mut subscribed = self.subscribed.borrow_mut();
-            self.hub.unsubscribe(&self.client, &subscribed.take_back(wanted.topics(), self.number));
-            subscribed.show(&self.client);
-            drop((subscribed, wanted));
+            let back = self.subscribed.borrow_mut().take_back(wanted.topics(), self.number);
+            self.hub.unsubscribe(&self.client, &back);
+            self.subscribed.borrow().show(&self.client);
+            drop(wanted);
             if self.is_large() {
                 yield_now().await;
             }
