@@ -11,7 +11,6 @@ use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, join_all};
 
 use super::forward::{Reach, keys_of};
-use super::many_keys::has_many;
 use super::{Proxy, Route};
 use crate::clock::{self, Nanos};
 use crate::command::Flags;
@@ -28,6 +27,10 @@ const SIZE_HOLDS: Nanos = 1_000_000_000;
 
 /// Keys whose size is remembered.
 const SIZES_MAX: usize = 4096;
+
+/// Of a command on more keys the sizes are not asked for: each is a question to the node, and what is remembered of them
+/// would not last until all are known.
+const MEASURED_KEYS_MAX: usize = 64;
 
 /// What is known of how large keys are, by a hash of theirs that nobody can foresee.
 #[derive(Debug, Default)]
@@ -55,8 +58,7 @@ impl Proxy {
         request: &Request<'_>,
         now: Nanos,
     ) -> Option<LocalBoxFuture<'static, ()>> {
-        // Of many keys the sizes are not asked for: together they may be anything.
-        if !route.flags.has(Flags::GROWS) || has_many(route, request) {
+        if !route.flags.has(Flags::GROWS) || !is_measured(route, request) {
             return None;
         }
         let slot = self.slot_of(route, request).ok()??;
@@ -88,6 +90,7 @@ impl Proxy {
         Some(Box::pin(async move {
             let (keys, sent): (Vec<Bytes>, Vec<_>) = asked.into_iter().unzip();
             let outcomes = join_all(sent.into_iter().map(|sent| sent.reply)).await;
+            proxy.sizes.borrow_mut().make_room(keys.len());
             for (key, outcome) in keys.into_iter().zip(outcomes) {
                 if let Ok(Ok(reply)) = &outcome {
                     proxy.is_refused(proxy.upstream.owner(slot), Right::MemoryUsage, &reply.frame);
@@ -123,13 +126,20 @@ impl Proxy {
 
     #[cold]
     fn is_small(&self, route: Route, request: &Request<'_>, limit: u64, now: Nanos) -> bool {
-        if has_many(route, request) {
+        if !is_measured(route, request) {
             return false;
         }
         let (keys, sizes) = (keys_of(route, request), self.sizes.borrow());
         let sizes = keys.iter().map(|key| sizes.get(key, now).unwrap_or(u64::MAX));
         sizes.fold(0, u64::saturating_add) <= limit / PART
     }
+}
+
+/// Whether the sizes of all keys are asked for.
+#[inline]
+fn is_measured(route: Route, request: &Request<'_>) -> bool {
+    let are_few = || route.keys.positions(request).is_ok_and(|keys| keys.len() <= MEASURED_KEYS_MAX);
+    request.len() <= MEASURED_KEYS_MAX || are_few()
 }
 
 // === impl Sizes ===
@@ -139,11 +149,15 @@ impl Sizes {
         self.of.get(&self.hasher.hash_one(key)).filter(|size| size.until > now).map(|size| size.bytes)
     }
 
-    /// Remembers a size. When there are too many, all are forgotten: each holds for a moment only.
-    fn note(&mut self, key: &[u8], bytes: u64, now: Nanos) {
-        if self.of.len() >= SIZES_MAX {
+    /// When so many more would be too many, all are forgotten: each holds for a moment only.
+    fn make_room(&mut self, more: usize) {
+        if self.of.len() + more > SIZES_MAX {
             self.of.clear();
         }
+    }
+
+    /// Remembers a size.
+    fn note(&mut self, key: &[u8], bytes: u64, now: Nanos) {
         self.of.insert(self.hasher.hash_one(key), Size { bytes, until: now + SIZE_HOLDS });
     }
 }
@@ -159,8 +173,13 @@ mod tests {
         assert_eq!(sizes.get(b"key", 11), Some(7));
         assert_eq!(sizes.get(b"key", 10 + SIZE_HOLDS), None);
         assert_eq!(sizes.get(b"other", 11), None);
-        for number in 0..2 * SIZES_MAX {
-            sizes.note(number.to_string().as_bytes(), 1, 10);
+        // What was asked for together is known together.
+        for first in (0..2 * SIZES_MAX).step_by(MEASURED_KEYS_MAX - 1) {
+            let keys: Vec<String> =
+                (first..first + MEASURED_KEYS_MAX).map(|number| number.to_string()).collect();
+            sizes.make_room(keys.len());
+            keys.iter().for_each(|key| sizes.note(key.as_bytes(), 1, 10));
+            assert!(keys.iter().all(|key| sizes.get(key.as_bytes(), 11).is_some()));
             assert!(sizes.of.len() <= SIZES_MAX);
         }
     }

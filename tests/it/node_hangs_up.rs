@@ -203,6 +203,30 @@ fn small_replies_are_kept_though_the_node_has_a_limit() {
 }
 
 #[test]
+fn the_sizes_of_few_keys_are_asked_for_and_of_many_none() {
+    let (upstream, daemon) = server(SETTINGS[0]);
+    let mut client = patient(&daemon);
+    for (count, is_asked) in [(1, true), (64, true), (65, false), (1_000, false), (5_000, false)] {
+        upstream.server().command(&["CONFIG", "RESETSTAT"]).unwrap();
+        let keys = (0..count).map(|number| format!("{{{count}}}{number}"));
+        let request: Vec<String> = std::iter::once("SUNION".to_owned()).chain(keys).collect();
+        assert!(client.command(&request).unwrap().items().is_empty(), "{count} keys");
+        let stats = upstream.server().command(&["INFO", "commandstats"]).unwrap().text();
+        assert_eq!(stats.contains("cmdstat_memory|usage:"), is_asked, "{count} keys: {stats}");
+    }
+    // Many clients that each have as many asked for as may be: what is known of one is not forgotten for ever.
+    let mut clients: Vec<Client> = (0..80).map(|_| patient(&daemon)).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        let keys = (0..64).map(|key| format!("{{many}}{number}:{key}"));
+        let request: Vec<String> = std::iter::once("SUNION".to_owned()).chain(keys).collect();
+        client.send(&request).unwrap();
+    }
+    for client in &mut clients {
+        assert!(client.receive().unwrap().items().is_empty());
+    }
+}
+
+#[test]
 fn what_goes_apart_sees_what_its_session_wrote_before_and_nothing_of_what_comes_behind() {
     let (upstream, daemon) = server(SETTINGS[0]);
     let mut client = daemon.client();
