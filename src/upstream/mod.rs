@@ -46,6 +46,7 @@ mod suspects;
 pub mod topology;
 mod tracking;
 mod transaction;
+mod turn;
 mod view;
 mod wire;
 mod words;

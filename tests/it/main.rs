@@ -35,6 +35,7 @@ mod large_subscriptions;
 mod launcher;
 mod log;
 mod lost_connection;
+mod many_changes;
 mod many_clients;
 mod many_keys;
 mod memory_ceiling;

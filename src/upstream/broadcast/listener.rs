@@ -23,6 +23,7 @@ use crate::upstream::inbox::Inbox;
 use crate::upstream::options::UpstreamOptions;
 use crate::upstream::push::{self, Push};
 use crate::upstream::tracking::Tracking;
+use crate::upstream::turn::{self, Turn};
 use crate::upstream::wire::{Event, Wire};
 use crate::write_queue::WriteQueue;
 
@@ -183,7 +184,7 @@ impl Hearing<'_> {
                 }
                 () = self.work.ear.wanted.notified() => self.ask(&mut out),
                 event = wire.event(!out.is_empty()) => match event {
-                    Ok(Event::Read) => if let Err(error) = self.take(&mut wire, &mut out) { return error },
+                    Ok(Event::Read) => if let Err(error) = self.take(&mut wire, &mut out).await { return error },
                     Ok(Event::Room) => {}
                     Err(error) => return error,
                 },
@@ -215,11 +216,19 @@ impl Hearing<'_> {
     }
 
     /// Takes in what was read.
-    fn take(&mut self, wire: &mut Wire, out: &mut WriteQueue) -> io::Result<()> {
+    async fn take(&mut self, wire: &mut Wire, out: &mut WriteQueue) -> io::Result<()> {
+        let mut turn = Turn::default();
         while let Some(frame) = wire.next_frame()? {
+            turn.note(1).await;
             if frame.first() == Some(&b'>') {
                 match push::parse(&frame) {
-                    Push::Invalidate(keys) => (self.work.on_heard)(Heard::Keys(keys)),
+                    Push::Invalidate(keys) => {
+                        for keys in turn::parts(keys) {
+                            let work = keys.len();
+                            (self.work.on_heard)(Heard::Keys(keys));
+                            turn.note(work).await;
+                        }
+                    }
                     Push::InvalidateEverything => {
                         self.tracking.flush();
                         self.publish();

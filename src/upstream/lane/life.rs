@@ -229,7 +229,7 @@ impl Lane {
                 () = self.wake.notified() => {}
                 event = wire.event(to_write) => {
                     let received = match event {
-                        Ok(Event::Read) => self.receive(&mut wire, &mut tracking, upstream),
+                        Ok(Event::Read) => self.receive(&mut wire, &mut tracking, upstream).await,
                         Ok(Event::Room) => Ok(()),
                         Err(error) => Err(error),
                     };

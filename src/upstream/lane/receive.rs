@@ -19,6 +19,7 @@ use crate::upstream::redirect::Redirect;
 use crate::upstream::rights::Right;
 use crate::upstream::tracking::Tracking;
 use crate::upstream::transaction::exec_abort;
+use crate::upstream::turn::{self, Turn};
 use crate::upstream::wire::Wire;
 use crate::upstream::words;
 
@@ -29,7 +30,7 @@ const STAY: Duration = Duration::from_secs(5);
 
 impl Lane {
     /// Takes in what was read, in the order in which the node sent it.
-    pub(super) fn receive(
+    pub(super) async fn receive(
         &self,
         wire: &mut Wire,
         tracking: &mut Option<Tracking>,
@@ -37,14 +38,15 @@ impl Lane {
     ) -> io::Result<()> {
         // All of it had arrived by now.
         let now = clock::now();
-        let mut any = false;
+        let (mut any, mut turn) = (false, Turn::default());
         while let Some(frame) = self.next_frame(wire)? {
             any = true;
             if frame.first() == Some(&b'>') {
-                self.pushed(&frame, tracking, upstream);
+                self.pushed(&frame, tracking, &mut turn, upstream).await;
             } else {
                 self.replied(frame, wire, tracking, now, upstream)?;
             }
+            turn.note(1).await;
         }
         if let Some(tracking) = tracking {
             tracking.took(wire.is_drained(), now);
@@ -127,9 +129,21 @@ impl Lane {
         frame
     }
 
-    fn pushed(&self, frame: &Bytes, tracking: &mut Option<Tracking>, upstream: &Upstream) {
+    async fn pushed(
+        &self,
+        frame: &Bytes,
+        tracking: &mut Option<Tracking>,
+        turn: &mut Turn,
+        upstream: &Upstream,
+    ) {
         match push::parse(frame) {
-            Push::Invalidate(keys) => (upstream.on_invalidation)(&Invalidation::Keys(keys)),
+            Push::Invalidate(keys) => {
+                for keys in turn::parts(keys) {
+                    let work = keys.len();
+                    (upstream.on_invalidation)(&Invalidation::Keys(keys));
+                    turn.note(work).await;
+                }
+            }
             Push::InvalidateEverything => {
                 if let Some(tracking) = tracking {
                     tracking.flush();

@@ -1,0 +1,85 @@
+//! What a node sends very much of at once is worked on in turns, so that others get theirs in between.
+//!
+//! Meanwhile it is as if the rest had not arrived yet: replies that stand behind it are not handed out, and no heartbeat is.
+
+use bytes::Bytes;
+use tokio::task;
+
+/// So many frames, and keys in them, are worked on at a time.
+const WORK_PER_TURN: usize = 512;
+
+/// How much of the turn is over.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    done: usize,
+}
+
+// === impl Turn ===
+
+impl Turn {
+    /// So much was worked on. Lets others in when that is enough for now.
+    #[inline]
+    pub(super) async fn note(&mut self, work: usize) {
+        self.done += work;
+        if self.done >= WORK_PER_TURN {
+            self.done = 0;
+            task::yield_now().await;
+        }
+    }
+}
+
+/// The keys of one push, no more at a time than one turn is for.
+pub(super) fn parts(keys: Vec<Bytes>) -> impl Iterator<Item = Vec<Bytes>> {
+    let mut rest = keys.into_iter();
+    std::iter::from_fn(move || {
+        let part: Vec<Bytes> = rest.by_ref().take(WORK_PER_TURN).collect();
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::task::{LocalSet, spawn_local};
+
+    use super::*;
+
+    #[test]
+    fn the_keys_come_in_order_and_none_is_left_out() {
+        for count in [0, 1, WORK_PER_TURN, WORK_PER_TURN + 1, 3 * WORK_PER_TURN] {
+            let keys: Vec<Bytes> = (0..count).map(|number| number.to_string().into()).collect();
+            let parts: Vec<Vec<Bytes>> = parts(keys.clone()).collect();
+            assert!(parts.iter().all(|part| (1..=WORK_PER_TURN).contains(&part.len())));
+            assert_eq!(parts.concat(), keys);
+        }
+    }
+
+    #[tokio::test]
+    async fn others_get_their_turn_after_so_much() {
+        let others = std::rc::Rc::new(Cell::new(0));
+        let (counting, seen) = (others.clone(), others.clone());
+        let set = LocalSet::new();
+        set.spawn_local(async move {
+            loop {
+                counting.set(counting.get() + 1);
+                task::yield_now().await;
+            }
+        });
+        set.run_until(async move {
+            let worked = spawn_local(async move {
+                let (mut turn, begun) = (Turn::default(), seen.get());
+                for _ in 1..WORK_PER_TURN {
+                    turn.note(1).await;
+                }
+                assert_eq!(seen.get(), begun);
+                for _ in 0..10 {
+                    turn.note(WORK_PER_TURN).await;
+                }
+                assert!(seen.get() >= begun + 9);
+            });
+            worked.await.unwrap();
+        })
+        .await;
+    }
+}
