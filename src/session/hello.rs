@@ -14,6 +14,7 @@ use super::state::State;
 use crate::resp::encode;
 use crate::resp::request::Request;
 use crate::resp::{Resp, parse_integer};
+use crate::upstream::Chain;
 
 const NAME_REFUSED: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
@@ -132,7 +133,8 @@ fn read_options(
 fn greeting(state: &State, report: &Report) -> Bytes {
     let mut out = BytesMut::new();
     let facts = report.server_facts();
-    encode::map(&mut out, state.resp(), 7);
+    let is_nearside = state.client.names().client == Chain::FIELD.as_bytes();
+    encode::map(&mut out, state.resp(), 7 + usize::from(is_nearside));
     let (server, version) = match (&facts.server_name, &facts.valkey_version) {
         (Some(name), Some(version)) => (&**name, version),
         _ => ("redis", &facts.redis_version),
@@ -151,5 +153,9 @@ fn greeting(state: &State, report: &Report) -> Bytes {
     }
     encode::bulk(&mut out, b"modules");
     encode::array(&mut out, 0);
+    if is_nearside {
+        encode::bulk(&mut out, Chain::FIELD.as_bytes());
+        encode::bulk(&mut out, report.upstream.chain.names().as_bytes());
+    }
     out.freeze()
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::chain::Behind;
+use super::expected::Expected;
 use super::identity::Whom;
 use super::limits::{self, NodeLimits};
 use super::login::Credentials;
@@ -15,7 +17,6 @@ use super::rights::Right;
 use super::wire::Wire;
 use super::words;
 use crate::clock::{self, Nanos};
-use crate::node::NodeId;
 use crate::resp::{cursor, encode};
 
 /// What the node said.
@@ -83,7 +84,7 @@ pub(super) async fn greet(
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_default();
     let hello = next();
-    take_hello(&hello, whom.node, options)?;
+    let behind = take_hello(&hello, whom, options)?;
     let armed = arming.map(|_| next());
     let (info, heartbeat) = (next(), next());
     let untracked = match &armed {
@@ -107,6 +108,7 @@ pub(super) async fn greet(
     };
     let limits = NodeLimits::read(replies.as_slice());
     let tells_limits = replies.as_slice().iter().skip(1).all(|answer| !answer.starts_with(b"-"));
+    look_behind(behind, wire, whom, options).await?;
     said.extend(limits::rights(replies.as_slice()));
     Ok(Greeting { untracked, hello, info, said, pulse, id, limits, tells_limits })
 }
@@ -138,11 +140,13 @@ pub(super) async fn introduce(wire: &mut Wire, options: &UpstreamOptions, whom: 
     bytes.extend_from_slice(question.as_deref().unwrap_or_default());
     let replies = answers(wire, &bytes.freeze(), 1 + usize::from(question.is_some()), options).await?;
     let greeting = replies.first().map_or(&[][..], |reply| reply);
-    take_hello(greeting, whom.node, options)?;
-    if let Some(reply) = replies.get(1) {
+    let behind = take_hello(greeting, whom, options)?;
+    // One that runs a script says nothing else before that ends, and what ends it goes over a connection like this.
+    if let Some(reply) = replies.get(1).filter(|reply| !reply.starts_with(b"-BUSY ")) {
         whom.recognise(reply)?;
     }
-    let id = fact(greeting, b"$2\r\nid\r\n").and_then(cursor::integer);
+    look_behind(behind, wire, whom, options).await?;
+    let id = cursor::field(greeting, b"id").and_then(cursor::integer);
     let id = id.and_then(|id| u64::try_from(id).ok());
     id.ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, "the node did not say the id of the connection")
@@ -179,25 +183,40 @@ async fn answers(
     }
 }
 
-/// Whether the node takes us in, and is what the upstream is said to be: of a cluster that is taken for one server all seems
-/// well, but what is meant for all of its data reaches that of one node.
-fn take_hello(reply: &[u8], node: &NodeId, options: &UpstreamOptions) -> io::Result<()> {
+/// Whether the node takes us in, does not lead back to us, and is of the kind that is expected there.
+fn take_hello(reply: &[u8], whom: Whom<'_>, options: &UpstreamOptions) -> io::Result<Behind> {
     if let Some(error) = error_text(reply) {
         options.login.note(&error);
         return Err(refusal(&error));
     }
-    if options.is_cluster() || fact(reply, b"$4\r\nmode\r\n") != Some(b"$7\r\ncluster\r\n") {
-        return Ok(());
-    }
-    let address = if node.address().starts_with('/') { "HOST:PORT" } else { node.address() };
-    let text = format!("it is a node of a cluster: the upstream must be redis-cluster://{address}");
-    Err(io::Error::new(io::ErrorKind::Unsupported, text))
+    let expected = Expected::behind(options.heartbeat);
+    let behind = whom.shared.chain.meet(reply);
+    let right = behind.and_then(|behind| {
+        expected.compare(reply, whom.node.address())?;
+        Ok(behind)
+    });
+    right.map_err(|text| wrong(whom, text))
 }
 
-/// The value that the reply to HELLO has for `name`.
-fn fact<'a>(hello: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let facts: Vec<&[u8]> = cursor::elements(hello)?.flatten().collect();
-    facts.chunks_exact(2).find(|fact| fact[0] == name).map(|fact| fact[1])
+/// Asks a nearside once more whom it has met behind itself: it may have greeted us while we greeted it.
+async fn look_behind(
+    behind: Behind,
+    wire: &mut Wire,
+    whom: Whom<'_>,
+    options: &UpstreamOptions,
+) -> io::Result<()> {
+    if behind == Behind::Nearside {
+        let replies = answers(wire, &encode::request(&["HELLO", "3"]), 1, options).await?;
+        let reply = replies.first().map_or(&[][..], |reply| reply);
+        whom.shared.chain.meet(reply).map_err(|text| wrong(whom, text))?;
+    }
+    Ok(())
+}
+
+/// Somebody is there for whom nothing is meant.
+fn wrong(whom: Whom<'_>, text: String) -> io::Error {
+    whom.shared.table.ask_refresh();
+    io::Error::new(io::ErrorKind::Unsupported, text)
 }
 
 /// The request that opens every connection.

@@ -1,17 +1,17 @@
 //! Who is at the other end of a connection: a node of a cluster keeps its id for life, whatever becomes of its address.
 //!
 //! An address may be given to another node, even to one of another cluster, which would carry commands out as readily. So
-//! each connection asks who it met before any command, and compares that with whom the topology means. Who may not ask, and
-//! a server that has no id, is taken for who was meant.
+//! each connection asks who it met before any command, and compares that with whom the topology means. Where the question is
+//! refused for good, the node is taken for who was meant: HELLO has said by then that it is a node of a cluster.
 
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::SharedUpstream;
 use super::handshake::error_text;
 use super::pulse::Heartbeat;
-use super::slots::SlotTable;
 use super::words;
 use crate::node::NodeId;
 use crate::resp::cursor::{self, Head};
@@ -22,8 +22,8 @@ use crate::resp::encode;
 pub(super) struct Whom<'a> {
     /// The address.
     pub(super) node: &'a NodeId,
-    /// What says who is there.
-    pub(super) table: &'a SlotTable,
+    /// What says who is there, and who is behind it.
+    pub(super) shared: &'a SharedUpstream,
 }
 
 // === impl Whom ===
@@ -37,13 +37,21 @@ impl Whom<'_> {
     /// Who answered, if that was said.
     ///
     /// # Errors
-    /// It is another node than the topology means, which is asked for anew.
+    /// It is another node than the topology means, which is asked for anew, or it does not say at present.
     pub(super) fn recognise(self, reply: &[u8]) -> io::Result<Option<Arc<str>>> {
+        if let Some(error) = error_text(reply) {
+            if is_final(reply) {
+                return Ok(None);
+            }
+            self.shared.table.ask_refresh();
+            let text = format!("it does not say which node of the cluster it is: {error}");
+            return Err(io::Error::other(text));
+        }
         let Some(id) = said(reply) else { return Ok(None) };
-        match self.table.stranger(self.node, &id) {
+        match self.shared.table.stranger(self.node, &id) {
             None => Ok(Some(id)),
             Some(meant) => {
-                self.table.ask_refresh();
+                self.shared.table.ask_refresh();
                 Err(io::Error::other(format!(
                     "another node is at this address, {}, and the topology means {}; it is asked for anew",
                     words::cut(id.as_bytes()),
@@ -54,11 +62,15 @@ impl Whom<'_> {
     }
 }
 
+/// Whether an error to the question would be the answer as long as the connection lives: the user upstream has no right to
+/// ask, or the server, or a managed service, does not know the question. A server without cluster support is nobody's node.
+fn is_final(error: &[u8]) -> bool {
+    let says = |words: &[u8]| memchr::memmem::find(error, words).is_some();
+    error.starts_with(b"-NOPERM") || error.starts_with(b"-ERR") && !says(b"cluster support disabled")
+}
+
 /// The id in a reply to the question.
 fn said(reply: &[u8]) -> Option<Arc<str>> {
-    if error_text(reply).is_some() {
-        return None;
-    }
     match cursor::head(reply)? {
         Head::Blob { kind: b'$', body } => {
             std::str::from_utf8(body).ok().filter(|id| !id.is_empty()).map(Arc::from)
@@ -74,12 +86,13 @@ mod tests {
 
     #[test]
     fn another_node_than_the_topology_means_is_noticed_and_the_topology_asked() {
-        let (table, node, unknown) = (SlotTable::default(), NodeId::new("a:1"), NodeId::new("b:1"));
+        let (shared, node, unknown) = (SharedUpstream::default(), NodeId::new("a:1"), NodeId::new("b:1"));
+        let table = &shared.table;
         let member = Member { node: node.clone(), id: Some("id".into()) };
         let nameless = Member { node: NodeId::new("c:1"), id: None };
         table.replace(&[(0..=9, node.clone())], &[member, nameless.clone()], 0);
         let recognise = |node: &NodeId, reply: &[u8]| {
-            Whom { node, table: &table }.recognise(reply).map_err(|error| error.to_string())
+            Whom { node, shared: &shared }.recognise(reply).map_err(|error| error.to_string())
         };
         assert_eq!(recognise(&node, b"$2\r\nid\r\n"), Ok(Some("id".into())));
         assert_eq!(table.refresh_asked(), 0);
@@ -88,7 +101,7 @@ mod tests {
         assert_eq!(table.refresh_asked(), 1);
         // Who does not say, and whom the topology does not know by an id, cannot be told.
         for reply in
-            [&b"-NOPERM no\r\n"[..], b"-ERR unknown subcommand\r\n", b"_\r\n", b"+OK\r\n", b"$0\r\n\r\n"]
+            [&b"-NOPERM no\r\n"[..], b"-ERR unknown subcommand\r\n", b"-ERR command not supported\r\n", b"_\r\n", b"+OK\r\n", b"$0\r\n\r\n"]
         {
             assert_eq!(recognise(&node, reply), Ok(None));
         }
@@ -96,5 +109,11 @@ mod tests {
             assert_eq!(recognise(node, b"$5\r\nother\r\n"), Ok(Some("other".into())));
         }
         assert_eq!(table.refresh_asked(), 1);
+        // Another time it would.
+        for error in ["ERR This instance has cluster support disabled", "LOADING the dataset", "BUSY a script"] {
+            let said = recognise(&node, format!("-{error}\r\n").as_bytes()).unwrap_err();
+            assert_eq!(said, format!("it does not say which node of the cluster it is: {error}"));
+        }
+        assert_eq!(table.refresh_asked(), 4);
     }
 }

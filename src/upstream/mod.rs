@@ -19,8 +19,10 @@ mod backoff;
 mod board;
 pub mod broadcast;
 mod call;
+mod chain;
 mod dedicated;
 mod error;
+mod expected;
 mod feed;
 mod handshake;
 mod identity;
@@ -54,6 +56,7 @@ mod words;
 pub use address_map::{AddressMap, Place};
 pub use board::{Board, Coherence, ServerFacts, Standing};
 pub use call::{Call, Outcome, Sent, UpstreamReply};
+pub use chain::Chain;
 pub use dedicated::{Dedicated, DedicatedCounts, Elsewhere};
 pub use error::Failure;
 pub use feed::{Feed, Kind, OnMessage, Readiness, Topic, Wanted};
@@ -110,6 +113,8 @@ pub struct SharedUpstream {
     pub rights: Rights,
     /// What is listened to on all keys, whoever read them.
     pub broadcast: Broadcast,
+    /// This process and the nearsides behind it.
+    pub chain: Arc<Chain>,
     /// A client caches what it reads: nodes are asked to track even when L1 is off.
     pub tracking_wanted: AtomicBool,
 }

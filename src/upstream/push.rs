@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::resp::cursor;
 use crate::resp::frame::FrameScanner;
 
 /// A push of RESP3, told from a reply by its `>` alone.
@@ -17,8 +18,21 @@ pub(super) enum Push {
 
 /// Reads a push frame. One that says `invalidate` in a way that is not understood counts as everything.
 pub(super) fn parse(frame: &Bytes) -> Push {
-    let Some(payload) = frame.strip_prefix(b">2\r\n$10\r\ninvalidate\r\n") else { return Push::Other };
-    read_keys(frame, frame.len() - payload.len()).map_or(Push::InvalidateEverything, Push::Invalidate)
+    if let Some(payload) = frame.strip_prefix(b">2\r\n$10\r\ninvalidate\r\n") {
+        return read_keys(frame, frame.len() - payload.len())
+            .map_or(Push::InvalidateEverything, Push::Invalidate);
+    }
+    match is_invalidation(frame) {
+        true => Push::InvalidateEverything,
+        false => Push::Other,
+    }
+}
+
+/// Whether the first element is the word, in whichever form, and whatever stands behind it.
+fn is_invalidation(frame: &[u8]) -> bool {
+    let elements = cursor::elements(frame);
+    let first = elements.and_then(|mut elements| elements.next()?);
+    first.and_then(cursor::text).is_some_and(|word| word.eq_ignore_ascii_case(b"invalidate"))
 }
 
 fn read_keys(frame: &Bytes, mut at: usize) -> Option<Vec<Bytes>> {
@@ -50,7 +64,7 @@ mod tests {
         let keys = |keys: &[&'static [u8]]| {
             Push::Invalidate(keys.iter().map(|key| Bytes::from_static(key)).collect())
         };
-        let cases: [(&'static [u8], Push); 7] = [
+        let cases: [(&'static [u8], Push); 14] = [
             (b">2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nfoo\r\n", keys(&[b"foo"])),
             (
                 b">2\r\n$10\r\ninvalidate\r\n*2\r\n$4\r\n\xff\r\n\xfe\r\n$0\r\n\r\n",
@@ -60,6 +74,13 @@ mod tests {
             (b">2\r\n$10\r\ninvalidate\r\n$-1\r\n", Push::InvalidateEverything),
             (b">2\r\n$10\r\ninvalidate\r\n*-1\r\n", Push::InvalidateEverything),
             (b">2\r\n$10\r\ninvalidate\r\n*1\r\n:1\r\n", Push::InvalidateEverything),
+            (b">3\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nfoo\r\n:1\r\n", Push::InvalidateEverything),
+            (b">1\r\n$10\r\ninvalidate\r\n", Push::InvalidateEverything),
+            (b">2\r\n+invalidate\r\n*1\r\n$3\r\nfoo\r\n", Push::InvalidateEverything),
+            (b">2\r\n$10\r\nINVALIDATE\r\n*1\r\n$3\r\nfoo\r\n", Push::InvalidateEverything),
+            (b">02\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nfoo\r\n", Push::InvalidateEverything),
+            (b">0\r\n", Push::Other),
+            (b">2\r\n$11\r\ninvalidated\r\n*1\r\n$3\r\nfoo\r\n", Push::Other),
             (b">2\r\n$16\r\nserver-cpu-usage\r\n:1\r\n", Push::Other),
         ];
         for (frame, expected) in cases {

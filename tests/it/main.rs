@@ -46,6 +46,7 @@ mod no_secrets;
 mod node_failure;
 mod node_hangs_up;
 mod node_identity;
+mod other_kinds;
 mod pass_through;
 mod policies;
 mod pubsub;

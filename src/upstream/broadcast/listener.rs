@@ -132,7 +132,7 @@ impl Work {
     async fn arm(&self) -> io::Result<(Wire, Greeting, Arc<Inbox>)> {
         let mut wire = Wire::connect(&self.node, &self.options, &self.shared).await?;
         let track = Track::Prefixes(self.ear.prefixes());
-        let whom = Whom { node: &self.node, table: &self.shared.table };
+        let whom = Whom { node: &self.node, shared: &self.shared };
         let greeting = handshake::greet(&mut wire, &self.options, track, whom).await?;
         match &greeting.untracked {
             Some(why) => Err(handshake::refusal(why)),

@@ -153,7 +153,7 @@ impl Upstream {
 
     async fn greeted(&self, node: &NodeId) -> io::Result<(Wire, u64)> {
         let mut wire = Wire::connect(node, &self.options, &self.shared).await?;
-        let whom = Whom { node, table: &self.shared.table };
+        let whom = Whom { node, shared: &self.shared };
         let id = handshake::introduce(&mut wire, &self.options, whom).await?;
         Ok((wire, id))
     }

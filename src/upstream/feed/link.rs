@@ -88,7 +88,7 @@ impl Link {
     async fn connect(&self) -> io::Result<Wire> {
         let options = &self.feed.options;
         let mut wire = Wire::connect(&self.node, options, &self.feed.upstream).await?;
-        let whom = Whom { node: &self.node, table: &self.feed.upstream.table };
+        let whom = Whom { node: &self.node, shared: &self.feed.upstream };
         handshake::introduce(&mut wire, options, whom).await?;
         handshake::exempt(&mut wire, options).await?;
         Ok(wire)

@@ -135,7 +135,7 @@ impl Lane {
         let mut wire = Wire::connect(&self.node, options, &upstream.shared).await?;
         let track = upstream.tracks();
         let asked = if track { Track::Reads } else { Track::Nothing };
-        let whom = Whom { node: &self.node, table: &upstream.shared.table };
+        let whom = Whom { node: &self.node, shared: &upstream.shared };
         let greeting = handshake::greet(&mut wire, options, asked, whom).await?;
         let run_id = upstream.shared.take_facts(&self.node, &greeting, self.main.is_none());
         let refuses_tracking = track && greeting.untracked.is_some();

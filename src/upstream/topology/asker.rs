@@ -17,6 +17,7 @@ use super::kinship::Kinship;
 use super::{Map, TopologyOptions, sentinel};
 use crate::node::NodeId;
 use crate::upstream::SharedUpstream;
+use crate::upstream::expected::Expected;
 use crate::upstream::handshake::error_text;
 use crate::upstream::options::Deployment;
 use crate::upstream::slots::Member;
@@ -234,10 +235,14 @@ async fn ask_one(
     shared: &SharedUpstream,
 ) -> (NodeId, bool, Result<Answer, String>) {
     let Candidate { node, configured, present } = candidate;
+    let expected = match options.deployment {
+        Deployment::Sentinel { .. } => Expected::Sentinel,
+        _ => Expected::Node,
+    };
     let asking = async {
         let (mut control, answers) = match present {
             Some(present) => present,
-            None => (Control::open(&node, &options.connection, shared).await?, 0),
+            None => (Control::open(&node, expected, &options.connection, shared).await?, 0),
         };
         let (map, doubt) = match &options.deployment {
             Deployment::Sentinel { service, .. } => {

@@ -4,6 +4,7 @@
 //! about it ends it, and somebody else is asked.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,8 @@ use tokio::time;
 use crate::node::NodeId;
 use crate::resp::encode;
 use crate::upstream::SharedUpstream;
+use crate::upstream::chain::Chain;
+use crate::upstream::expected::Expected;
 use crate::upstream::handshake;
 use crate::upstream::options::UpstreamOptions;
 use crate::upstream::wire::Wire;
@@ -22,23 +25,27 @@ use crate::upstream::words;
 pub(super) struct Control {
     node: NodeId,
     wire: Wire,
+    expected: Expected,
+    chain: Arc<Chain>,
     greeted: bool,
 }
 
 // === impl Control ===
 
 impl Control {
-    /// Connects to `node`.
+    /// Connects to `node`, which is expected to be such a server.
     ///
     /// # Errors
     /// It is not reached in time; in words.
     pub(super) async fn open(
         node: &NodeId,
+        expected: Expected,
         options: &UpstreamOptions,
         shared: &SharedUpstream,
     ) -> Result<Control, String> {
         let wire = Wire::connect(node, options, shared).await.map_err(in_words)?;
-        Ok(Control { node: node.clone(), wire, greeted: false })
+        let (node, chain) = (node.clone(), shared.chain.clone());
+        Ok(Control { node, wire, expected, chain, greeted: false })
     }
 
     /// Who is at the other end.
@@ -54,7 +61,8 @@ impl Control {
     /// The replies to `requests`, one each. Says who we are first, if that was not said yet.
     ///
     /// # Errors
-    /// They did not come in time, or were too long, or no replies, or we are refused; in words.
+    /// They did not come in time, or were too long, or no replies, or we are refused, or it is not what is
+    /// expected; in words.
     pub(super) async fn ask<const N: usize>(
         &mut self,
         requests: [&[&str]; N],
@@ -71,6 +79,10 @@ impl Control {
             if let Some(error) = replies.first().and_then(|hello| handshake::error_text(hello)) {
                 options.login.note(&error);
                 return Err(handshake::refusal(&error).to_string());
+            }
+            if let Some(hello) = replies.first() {
+                self.chain.meet(hello)?;
+                self.expected.compare(hello, self.node.address())?;
             }
             self.greeted = true;
             if let Some(more) = (1 + N).checked_sub(replies.len()).filter(|more| *more > 0) {

@@ -1,0 +1,123 @@
+//! The nearsides that stand behind this one, if any do: a circle of them would carry a command round for ever.
+//!
+//! Each process has a name by chance. A nearside that greets another one is told that name and those of whom the other one
+//! has met behind itself (the field `nearside` of HELLO), and goes nowhere that leads back to it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::resp::cursor;
+
+/// Nearsides that may stand one behind the other.
+const LENGTH_MAX: usize = 8;
+
+/// Digits of a name.
+const NAME_DIGITS: usize = 32;
+
+/// Where a greeting would lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// To a server, or what is taken for one.
+    Server,
+    /// To another nearside.
+    Nearside,
+}
+
+/// This process and the nearsides behind it.
+#[derive(Debug)]
+pub struct Chain {
+    own: String,
+    behind: Mutex<Vec<String>>,
+}
+
+// === impl Chain ===
+
+impl Default for Chain {
+    fn default() -> Chain {
+        let own = (0..NAME_DIGITS).map(|_| fastrand::digit(16)).collect();
+        Chain { own, behind: Mutex::default() }
+    }
+}
+
+impl Chain {
+    /// The field of HELLO, for a client of this name.
+    pub const FIELD: &str = "nearside";
+
+    /// The names, with spaces between them; that of this process is the first.
+    pub fn names(&self) -> String {
+        let behind = self.lock();
+        std::iter::once(&self.own).chain(behind.iter()).cloned().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Takes note of what stands behind `hello`, the reply to a greeting.
+    ///
+    /// # Errors
+    /// It leads back to this process, or too far; in words.
+    pub(super) fn meet(&self, hello: &[u8]) -> Result<Behind, String> {
+        let said = cursor::field(hello, Chain::FIELD.as_bytes()).and_then(cursor::text).unwrap_or_default();
+        let names: Vec<String> = said
+            .split(|byte| *byte == b' ')
+            .filter(|name| name.len() == NAME_DIGITS)
+            .take(LENGTH_MAX)
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect();
+        if names.first() == Some(&self.own) {
+            return Err("it is this nearside itself: the upstream, or a node that it names, is at an address \
+                        that listen or unix has; let nearside listen elsewhere, or correct upstream or address_map"
+                .to_owned());
+        }
+        if names.contains(&self.own) {
+            return Err("it is a nearside whose upstream leads back to this one: correct the upstream of either".to_owned());
+        }
+        if names.len() == LENGTH_MAX {
+            return Err(format!("more than {LENGTH_MAX} nearsides stand one behind the other"));
+        }
+        let met = if names.is_empty() { Behind::Server } else { Behind::Nearside };
+        *self.lock() = names;
+        Ok(met)
+    }
+
+    /// Nobody panics while holding it; if somebody does, the data is still whole.
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello(chain: &Chain) -> Vec<u8> {
+        let names = chain.names();
+        format!("%2\r\n$2\r\nid\r\n:7\r\n$8\r\nnearside\r\n${}\r\n{names}\r\n", names.len()).into()
+    }
+
+    #[test]
+    fn a_circle_is_noticed_and_a_row_is_none() {
+        let [one, two, three] = [(); 3].map(|()| Chain::default());
+        assert_eq!(three.meet(b"%1\r\n$2\r\nid\r\n:7\r\n"), Ok(Behind::Server));
+        assert_eq!(two.meet(&hello(&three)), Ok(Behind::Nearside));
+        assert_eq!(one.meet(&hello(&two)), Ok(Behind::Nearside));
+        assert_eq!(one.names(), [&*one.own, &two.own, &three.own].join(" "));
+        assert!(one.meet(&hello(&one)).unwrap_err().starts_with("it is this nearside itself"));
+        for from in [&two, &three] {
+            assert!(from.meet(&hello(&one)).unwrap_err().contains("leads back to this one"));
+        }
+        // Who has another server behind it leads back no more.
+        assert_eq!(one.meet(b"%1\r\n$2\r\nid\r\n:7\r\n"), Ok(Behind::Server));
+        assert_eq!(three.meet(&hello(&one)), Ok(Behind::Nearside));
+    }
+
+    #[test]
+    fn a_row_has_an_end() {
+        let mut last = Chain::default();
+        for _ in 1..LENGTH_MAX {
+            let next = Chain::default();
+            assert_eq!(next.meet(&hello(&last)), Ok(Behind::Nearside));
+            last = next;
+        }
+        assert!(Chain::default().meet(&hello(&last)).unwrap_err().starts_with("more than 8"));
+        let odd = "x ".repeat(1_000_000);
+        let odd = format!("%1\r\n$8\r\nnearside\r\n${}\r\n{odd}\r\n", odd.len());
+        assert_eq!(Chain::default().meet(odd.as_bytes()), Ok(Behind::Server));
+    }
+}
