@@ -66,7 +66,10 @@ impl Chain {
                 .to_owned());
         }
         if names.contains(&self.own) {
-            return Err("it is a nearside whose upstream leads back to this one: correct the upstream of either".to_owned());
+            return Err(
+                "it is a nearside whose upstream leads back to this one: correct the upstream of either"
+                    .to_owned(),
+            );
         }
         if names.len() == LENGTH_MAX {
             return Err(format!("more than {LENGTH_MAX} nearsides stand one behind the other"));

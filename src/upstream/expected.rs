@@ -57,8 +57,12 @@ impl Expected {
             Expected::Server if mode == b"cluster" => {
                 format!("it is {met}: the upstream must be redis-cluster://{address}")
             }
-            Expected::Server => format!("it is {met}: the upstream must be redis-sentinel://{address}/SERVICE"),
-            Expected::Primary => format!("it is {met}, and the primary that the Sentinels tell of is expected there"),
+            Expected::Server => {
+                format!("it is {met}: the upstream must be redis-sentinel://{address}/SERVICE")
+            }
+            Expected::Primary => {
+                format!("it is {met}, and the primary that the Sentinels tell of is expected there")
+            }
             Expected::Node => format!(
                 "it is {met}, and a node of the cluster is expected there; redis://HOST:PORT is the form for one server \
                  that is no cluster"
@@ -74,9 +78,8 @@ mod tests {
 
     #[test]
     fn another_kind_of_server_is_told_by_its_mode() {
-        let hello = |mode: &str| {
-            format!("%2\r\n$2\r\nid\r\n:7\r\n$4\r\nmode\r\n${}\r\n{mode}\r\n", mode.len())
-        };
+        let hello =
+            |mode: &str| format!("%2\r\n$2\r\nid\r\n:7\r\n$4\r\nmode\r\n${}\r\n{mode}\r\n", mode.len());
         let (node, sentinel, alone) = ("cluster", "sentinel", "standalone");
         let right = [
             (Expected::Server, alone),
@@ -91,7 +94,11 @@ mod tests {
         }
         let wrong = [
             (Expected::Server, node, "it is a node of a cluster: the upstream must be redis-cluster://a:1"),
-            (Expected::Server, sentinel, "it is a Sentinel: the upstream must be redis-sentinel://a:1/SERVICE"),
+            (
+                Expected::Server,
+                sentinel,
+                "it is a Sentinel: the upstream must be redis-sentinel://a:1/SERVICE",
+            ),
             (Expected::Primary, node, "the primary that the Sentinels tell of is expected"),
             (Expected::Primary, sentinel, "it is a Sentinel, and the primary"),
             (Expected::Node, alone, "(mode standalone), and a node of the cluster is expected"),

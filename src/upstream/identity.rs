@@ -100,9 +100,14 @@ mod tests {
         assert!(said.contains("another node is at this address, other, and the topology means id"), "{said}");
         assert_eq!(table.refresh_asked(), 1);
         // Who does not say, and whom the topology does not know by an id, cannot be told.
-        for reply in
-            [&b"-NOPERM no\r\n"[..], b"-ERR unknown subcommand\r\n", b"-ERR command not supported\r\n", b"_\r\n", b"+OK\r\n", b"$0\r\n\r\n"]
-        {
+        for reply in [
+            &b"-NOPERM no\r\n"[..],
+            b"-ERR unknown subcommand\r\n",
+            b"-ERR command not supported\r\n",
+            b"_\r\n",
+            b"+OK\r\n",
+            b"$0\r\n\r\n",
+        ] {
             assert_eq!(recognise(&node, reply), Ok(None));
         }
         for node in [&unknown, &nameless.node] {
@@ -110,7 +115,9 @@ mod tests {
         }
         assert_eq!(table.refresh_asked(), 1);
         // Another time it would.
-        for error in ["ERR This instance has cluster support disabled", "LOADING the dataset", "BUSY a script"] {
+        for error in
+            ["ERR This instance has cluster support disabled", "LOADING the dataset", "BUSY a script"]
+        {
             let said = recognise(&node, format!("-{error}\r\n").as_bytes()).unwrap_err();
             assert_eq!(said, format!("it does not say which node of the cluster it is: {error}"));
         }

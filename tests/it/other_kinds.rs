@@ -91,24 +91,29 @@ impl Changing {
 }
 
 fn hello(mode: &str) -> String {
-    format!(
-        "%3\r\n{}:7\r\n{}{}{}{}",
-        bulk("id"),
-        bulk("mode"),
-        bulk(mode),
-        bulk("role"),
-        bulk("master")
-    )
+    format!("%3\r\n{}:7\r\n{}{}{}{}", bulk("id"), bulk("mode"), bulk(mode), bulk("role"), bulk("master"))
 }
 
 #[test]
 fn a_server_that_is_no_node_of_a_cluster_gets_none_of_what_was_for_a_node() {
     let disabled = "-ERR This instance has cluster support disabled\r\n";
     let kinds = [
-        ("standalone", disabled, "it is no node of a cluster and no Sentinel (mode standalone), and a node of"),
+        (
+            "standalone",
+            disabled,
+            "it is no node of a cluster and no Sentinel (mode standalone), and a node of",
+        ),
         ("standalone", "-NOPERM no permissions to run the 'cluster|myid' command\r\n", "(mode standalone)"),
-        ("sentinel", "-ERR unknown command 'CLUSTER'\r\n", "it is a Sentinel, and a node of the cluster is expected"),
-        ("cluster", disabled, "it does not say which node of the cluster it is: ERR This instance has cluster"),
+        (
+            "sentinel",
+            "-ERR unknown command 'CLUSTER'\r\n",
+            "it is a Sentinel, and a node of the cluster is expected",
+        ),
+        (
+            "cluster",
+            disabled,
+            "it does not say which node of the cluster it is: ERR This instance has cluster",
+        ),
         ("cluster", "-LOADING the dataset\r\n", "it does not say which node of the cluster it is: LOADING"),
     ];
     for (mode, my_id, text) in kinds {
@@ -188,7 +193,8 @@ fn a_sentinel_is_no_server_and_a_server_is_no_sentinel() {
         Ok(is_it)
     });
     let daemon = Daemon::start(&["--upstream", &format!("redis://{}", sentinel.address())]);
-    let hint = format!("it is a Sentinel: the upstream must be redis-sentinel://{}/SERVICE", sentinel.address());
+    let hint =
+        format!("it is a Sentinel: the upstream must be redis-sentinel://{}/SERVICE", sentinel.address());
     for request in WANTED {
         let told = daemon.client().command(request).unwrap();
         assert!(told.is_error() && told.text().contains(&hint), "{request:?} gave {told:?}");
