@@ -1,8 +1,9 @@
 //! Very many keys change at once: what nodes say of it is worked on in turns, and nothing of it is left out.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nearside::dev::Standalone;
+use tokio::time::Instant;
 
 use crate::support::daemon::Daemon;
 
