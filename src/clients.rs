@@ -56,6 +56,8 @@ pub struct Client {
     pub watched: Arc<AtomicUsize>,
     /// The bytes that it makes the daemon hold, as of the last time that this changed.
     pub held: AtomicUsize,
+    /// The bytes that its subscriptions take beside these.
+    pub held_by_subscriptions: AtomicUsize,
     /// The bytes of replies that it has not read, as of the last time that something was sent to it.
     pub unread: AtomicUsize,
 }
@@ -175,6 +177,7 @@ impl Client {
             redirect: AtomicI64::new(-1),
             watched: Arc::default(),
             held: AtomicUsize::new(0),
+            held_by_subscriptions: AtomicUsize::new(0),
             unread: AtomicUsize::new(0),
         }
     }
@@ -189,6 +192,17 @@ impl Client {
     /// The number of its last command, and when that was looked at.
     pub fn last_request(&self) -> (usize, Nanos) {
         (self.last_command.load(Ordering::Relaxed), self.last_request_at.load(Ordering::Relaxed))
+    }
+
+    /// The bytes that it makes the daemon hold.
+    pub fn holds(&self) -> usize {
+        self.held.load(Ordering::Relaxed) + self.held_by_subscriptions.load(Ordering::Relaxed)
+    }
+
+    /// What it holds is on its way back.
+    pub fn holds_nothing(&self) {
+        self.held.store(0, Ordering::Relaxed);
+        self.held_by_subscriptions.store(0, Ordering::Relaxed);
     }
 
     /// Notes how many commands it has queued since MULTI, or that it is in no transaction.

@@ -1,6 +1,6 @@
 //! Patterns as Redis matches them: `*`, `?`, `[a-z]`, `[^a]` and `\` before a character that stands for itself.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 /// as the name does, up to their first special character.
 #[derive(Debug, Default)]
 pub struct Patterns {
-    by_beginning: HashMap<Bytes, BTreeSet<Bytes>>,
+    by_beginning: BTreeMap<Bytes, BTreeSet<Bytes>>,
     /// How many beginnings there are of each length.
     lengths: BTreeMap<usize, usize>,
 }

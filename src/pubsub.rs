@@ -5,7 +5,8 @@
 //! comes before the confirmation is kept behind it by its session. Whoever ends a subscription is taken out first and
 //! gets the confirmation after that, so that no message comes behind it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +16,7 @@ use crate::clients::Client;
 use crate::glob::{self, Patterns, Place};
 use crate::mailbox::Mail;
 use crate::stats::WorkerStats;
-use crate::upstream::{Feed, Kind, Topic, Wanted};
+use crate::upstream::{Feed, Kind, Topic};
 
 /// A message is handed to so many clients before others may subscribe or leave: none of them waits for long.
 const HANDED_OUT_AT_ONCE: usize = 128;
@@ -33,23 +34,24 @@ pub struct Hub {
     stats: Arc<WorkerStats>,
 }
 
+/// In trees, which give back what they took when many have gone.
 #[derive(Debug, Default)]
 struct Registry {
-    channels: HashMap<Bytes, Audience>,
-    patterns: HashMap<Bytes, Audience>,
-    shards: HashMap<Bytes, Audience>,
+    channels: BTreeMap<Bytes, Audience>,
+    patterns: BTreeMap<Bytes, Audience>,
+    shards: BTreeMap<Bytes, Audience>,
     /// The names of `patterns`, by what they match.
     by_match: Patterns,
     /// How many subscriptions each client has that has any.
-    clients: HashMap<u64, usize>,
+    clients: BTreeMap<u64, usize>,
 }
 
-/// The subscribers of one channel or pattern.
+/// The subscribers of one channel or pattern. Most have one alone, which takes no table.
 #[derive(Debug)]
-struct Audience {
-    clients: BTreeMap<u64, Arc<Client>>,
-    /// Keeps the subscription upstream.
-    _wanted: Option<Wanted>,
+enum Audience {
+    One(Arc<Client>),
+    /// By their ids.
+    Many(BTreeMap<u64, Arc<Client>>),
 }
 
 /// A search for the patterns that match the name of a channel.
@@ -97,14 +99,15 @@ impl Hub {
     /// Adds `client` to the subscribers of `topics`, none of which it was subscribed to and all of which are wanted.
     pub fn subscribe(&self, client: &Arc<Client>, topics: &[Topic]) {
         let mut registry = self.registry();
+        let mut new = Vec::new();
         for topic in topics {
-            let audience =
-                registry.of_mut(topic.kind).entry(topic.name.clone()).or_insert_with(|| Audience {
-                    clients: BTreeMap::new(),
-                    // Whoever subscribes wants it already, so this is not one more.
-                    _wanted: self.feed.want(vec![topic.clone()]),
-                });
-            audience.clients.insert(client.id, client.clone());
+            match registry.of_mut(topic.kind).entry(topic.name.clone()) {
+                Entry::Occupied(mut audience) => audience.get_mut().add(client),
+                Entry::Vacant(place) => {
+                    place.insert(Audience::One(client.clone()));
+                    new.push(topic.clone());
+                }
+            }
             if topic.kind == Kind::Pattern {
                 registry.by_match.insert(topic.name.clone());
             }
@@ -112,6 +115,8 @@ impl Hub {
         if !topics.is_empty() {
             *registry.clients.entry(client.id).or_default() += topics.len();
         }
+        // Whoever subscribes wants it already, so this is not one more.
+        self.feed.keep(&new);
     }
 
     /// Takes `client` out of the subscribers of `topics`, all of which it was subscribed to. No message comes to it
@@ -122,9 +127,9 @@ impl Hub {
         for topic in topics {
             let audiences = registry.of_mut(topic.kind);
             let Some(audience) = audiences.get_mut(&topic.name) else { continue };
-            audience.clients.remove(&client.id);
-            if audience.clients.is_empty() {
-                ended.extend(audiences.remove(&topic.name));
+            if !audience.remove(client.id) {
+                audiences.remove(&topic.name);
+                ended.push(topic.clone());
                 if topic.kind == Kind::Pattern {
                     registry.by_match.remove(&topic.name);
                 }
@@ -138,7 +143,9 @@ impl Hub {
         }
         drop(registry);
         // Nobody has to wait until the feed knows.
-        drop(ended);
+        if !ended.is_empty() {
+            self.feed.release(&ended);
+        }
     }
 
     /// Begins to look which patterns of our clients get what is published on `channel`.
@@ -162,14 +169,13 @@ impl Hub {
     pub fn receivers(&self, search: &Search) -> usize {
         let standing = self.feed.standing(search.topics());
         let registry = self.registry();
-        let audience =
-            |topic: &Topic| registry.of(topic.kind).get(&topic.name).map_or(0, |it| it.clients.len());
+        let audience = |topic: &Topic| registry.of(topic.kind).get(&topic.name).map_or(0, Audience::len);
         search.topics().zip(standing).filter(|(_, stands)| *stands).map(|(topic, _)| audience(topic)).sum()
     }
 
     /// How many of our clients are subscribed to `topic` by its very name.
     pub fn subscribers(&self, topic: &Topic) -> usize {
-        self.registry().of(topic.kind).get(&topic.name).map_or(0, |audience| audience.clients.len())
+        self.registry().of(topic.kind).get(&topic.name).map_or(0, Audience::len)
     }
 
     /// The names of `kind` that our clients are subscribed to and that match `pattern`, if there is one.
@@ -192,14 +198,14 @@ impl Hub {
 
     /// Hands a message to everybody who is subscribed to `topic`.
     fn hand_out(&self, topic: &Topic, message: &Bytes) {
-        let mut after = Bound::Unbounded;
+        let mut after = 0;
         loop {
             let registry = self.registry();
             let Some(audience) = registry.of(topic.kind).get(&topic.name) else { return };
             let mut count = 0;
-            for (id, client) in audience.clients.range((after, Bound::Unbounded)).take(HANDED_OUT_AT_ONCE) {
+            for client in audience.after(after).take(HANDED_OUT_AT_ONCE) {
                 client.mailbox.put_within(Mail::Now(message.clone()), self.waiting_bytes_max);
-                after = Bound::Excluded(*id);
+                after = client.id;
                 count += 1;
             }
             drop(registry);
@@ -226,10 +232,52 @@ impl Search {
     }
 }
 
+// === impl Audience ===
+
+impl Audience {
+    fn len(&self) -> usize {
+        match self {
+            Audience::One(_) => 1,
+            Audience::Many(clients) => clients.len(),
+        }
+    }
+
+    fn add(&mut self, client: &Arc<Client>) {
+        if let Audience::One(first) = self {
+            *self = Audience::Many(BTreeMap::from([(first.id, first.clone())]));
+        }
+        if let Audience::Many(clients) = self {
+            clients.insert(client.id, client.clone());
+        }
+    }
+
+    /// Takes a client out; whether there is another one.
+    fn remove(&mut self, id: u64) -> bool {
+        match self {
+            Audience::One(client) => client.id != id,
+            Audience::Many(clients) => {
+                clients.remove(&id);
+                !clients.is_empty()
+            }
+        }
+    }
+
+    /// Those whose ids come after this one, in their order.
+    fn after(&self, id: u64) -> impl Iterator<Item = &Arc<Client>> {
+        let (one, many) = match self {
+            Audience::One(client) => (Some(client), None),
+            Audience::Many(clients) => (None, Some(clients)),
+        };
+        let many =
+            many.into_iter().flat_map(move |clients| clients.range((Bound::Excluded(id), Bound::Unbounded)));
+        one.into_iter().filter(move |client| client.id > id).chain(many.map(|(_, client)| client))
+    }
+}
+
 // === impl Registry ===
 
 impl Registry {
-    fn of(&self, kind: Kind) -> &HashMap<Bytes, Audience> {
+    fn of(&self, kind: Kind) -> &BTreeMap<Bytes, Audience> {
         match kind {
             Kind::Channel => &self.channels,
             Kind::Pattern => &self.patterns,
@@ -237,7 +285,7 @@ impl Registry {
         }
     }
 
-    fn of_mut(&mut self, kind: Kind) -> &mut HashMap<Bytes, Audience> {
+    fn of_mut(&mut self, kind: Kind) -> &mut BTreeMap<Bytes, Audience> {
         match kind {
             Kind::Channel => &mut self.channels,
             Kind::Pattern => &mut self.patterns,

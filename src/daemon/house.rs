@@ -161,6 +161,7 @@ impl House {
                 config.listen.denied.clone(),
                 config.workers,
                 config.typed.clone(),
+                config.memory.max,
             )),
             report,
             stats,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time;
 
-use crate::clients::{Client, Clients};
+use crate::clients::Clients;
 use crate::invalidation::Invalidation;
 use crate::memory::{Allocator, Ceiling};
 use crate::near_cache::SharedCache;
@@ -116,12 +116,12 @@ impl<R: Fn() -> usize> Keeper<R> {
     /// Drops the client that makes the daemon hold the most, if that is much. What is much is less with each look that finds
     /// nobody: very many who each hold little have to go too, and nobody goes for a little while others hold much.
     fn drop_largest(&mut self) {
-        let held = |client: &Arc<Client>| client.held.load(Ordering::Relaxed);
-        let Some(client) = self.clients.all().into_iter().max_by_key(held) else { return };
-        if held(&client) > self.floor {
+        let largest = self.clients.all().into_iter().max_by_key(|client| client.holds());
+        let Some(client) = largest else { return };
+        if client.holds() > self.floor {
             self.ceiling.counts.clients_dropped.fetch_add(1, Ordering::Relaxed);
             // Nobody drops it twice: what it holds is counted as gone from here on.
-            client.held.store(0, Ordering::Relaxed);
+            client.holds_nothing();
             client.mailbox.end("memory_max: it held the most");
         } else {
             self.floor = (self.floor / 2).max(self.ceiling.least());

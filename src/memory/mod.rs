@@ -24,8 +24,10 @@ pub enum Kind {
     Input,
     /// Replies and pushes that clients have not taken.
     Output,
-    /// Requests queued since MULTI, and names that clients are subscribed to or track by.
+    /// Requests queued since MULTI, and prefixes that clients track by.
     Transactions,
+    /// What clients are subscribed to.
+    Subscriptions,
     /// Commands on their way upstream.
     InFlight,
     /// Replies of nodes that have arrived in part.
@@ -35,10 +37,11 @@ pub enum Kind {
 }
 
 /// Each kind with the name that INFO has for it.
-const KINDS: [(Kind, &str); 6] = [
+const KINDS: [(Kind, &str); 7] = [
     (Kind::Input, "memory_input"),
     (Kind::Output, "memory_output"),
     (Kind::Transactions, "memory_transactions"),
+    (Kind::Subscriptions, "memory_subscriptions"),
     (Kind::InFlight, "memory_in_flight"),
     (Kind::Replies, "memory_replies"),
     (Kind::Clients, "memory_clients"),
@@ -78,6 +81,10 @@ pub struct Ceiling {
     held: [AtomicUsize; KINDS.len()],
     /// The real size at the last look, less what was counted then.
     uncounted: AtomicIsize,
+    /// The least real size so far: that of the daemon itself.
+    bare: AtomicUsize,
+    /// So much is in use until the next look, whatever is given back.
+    floor: AtomicUsize,
     /// What L1 would give back, as of the last look.
     spare: AtomicUsize,
     /// L1 was emptied and is not filled.
@@ -157,6 +164,8 @@ impl Ceiling {
             small: SMALL_BYTES,
             held: Default::default(),
             uncounted: AtomicIsize::new(0),
+            bare: AtomicUsize::new(usize::MAX),
+            floor: AtomicUsize::new(0),
             spare: AtomicUsize::new(0),
             pressed: AtomicBool::new(false),
             wanted: Notify::new(),
@@ -196,7 +205,8 @@ impl Ceiling {
 
     /// What is in use now, in bytes, as far as is known.
     pub fn used(&self) -> usize {
-        self.counted().saturating_add_signed(self.uncounted.load(Ordering::Relaxed))
+        let known = self.counted().saturating_add_signed(self.uncounted.load(Ordering::Relaxed));
+        known.max(self.floor.load(Ordering::Relaxed))
     }
 
     /// Whether so many bytes more fit. When they do not, or only once L1 is emptied, whoever makes room is told.
@@ -256,6 +266,11 @@ impl Ceiling {
         let real = read();
         // What came or went meanwhile may be in the real size or not: rather too much is taken for in use than too little.
         let counted = before.min(self.counted());
+        // What several clients share is counted for each of them. Where more is counted than there can be, what is taken
+        // from it says nothing about what was given back: nothing was, until the next look.
+        let bare = self.bare.fetch_min(real, Ordering::Relaxed).min(real);
+        let shared = counted.saturating_add(bare).saturating_add(spare) > real;
+        self.floor.store(if shared { real } else { 0 }, Ordering::Relaxed);
         // Both are far below the largest number there is.
         self.uncounted.store(real as isize - counted as isize, Ordering::Relaxed);
         self.spare.store(spare, Ordering::Relaxed);
@@ -310,6 +325,7 @@ mod tests {
     #[test]
     fn what_is_counted_since_the_last_look_is_added_to_what_was_seen_then() {
         let ceiling = Arc::new(Ceiling::new(Some(1600)));
+        ceiling.note_size(|| 900, 0);
         let mut held = ceiling.hold(Kind::Input);
         held.set(100);
         ceiling.note_size(|| 1000, 0);
@@ -319,6 +335,27 @@ mod tests {
         assert!(ceiling.fits(300) && !ceiling.fits(301), "1500 of 1600 is the most");
         drop(held);
         assert_eq!(ceiling.used(), 900);
+    }
+
+    #[test]
+    fn what_was_counted_for_many_and_is_there_once_is_in_use_until_the_next_look() {
+        let ceiling = Arc::new(Ceiling::new(Some(1600)));
+        ceiling.note_size(|| 200, 0);
+        // Ten clients are sent the same.
+        let mut all: Vec<Held> = (0..10).map(|_| ceiling.hold(Kind::Output)).collect();
+        all.iter_mut().for_each(|held| held.set(300));
+        ceiling.note_size(|| 500, 0);
+        assert_eq!(ceiling.used(), 500);
+        all.truncate(5);
+        assert_eq!(ceiling.used(), 500);
+        assert!(!ceiling.fits(1001));
+        all.push(ceiling.hold(Kind::Output));
+        all[5].set(2_000);
+        assert_eq!(ceiling.used(), 1000, "what comes is counted as ever");
+        drop(all);
+        assert_eq!(ceiling.used(), 500);
+        ceiling.note_size(|| 200, 0);
+        assert_eq!(ceiling.used(), 200);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the sessions of all workers have in common: who follows all commands, whether clients are paused, the slow
 //! log, and the settings that may change.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -66,13 +66,14 @@ impl Attention {
 // === impl Desk ===
 
 impl Desk {
-    /// A desk with these settings, for so many workers of a daemon that was configured so.
+    /// A desk with these settings, for so many workers of a daemon that was configured so and has this ceiling.
     pub fn new(
         settings: Arc<Settings>,
         password: Option<Password>,
         denied: Denied,
         workers: usize,
         typed: Vec<(&'static str, String)>,
+        memory_max: Option<usize>,
     ) -> Desk {
         Desk {
             settings,
@@ -83,7 +84,7 @@ impl Desk {
             monitors: Mutex::default(),
             pause: watch::Sender::new(None),
             paused: Arc::default(),
-            slowlog: Mutex::new(Slowlog { entries: VecDeque::new(), next_id: 0 }),
+            slowlog: Mutex::new(Slowlog::new(memory_max)),
             tallies: Tallies::new(workers),
             typed: Mutex::new(typed.into_iter().collect()),
             baseline: Mutex::default(),

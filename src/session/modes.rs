@@ -48,11 +48,10 @@ impl Modes {
             && !self.is_watching()
     }
 
-    /// The bytes of what was queued since MULTI, and of the names that the client is subscribed to or tracks by.
+    /// The bytes of what was queued since MULTI, and of the prefixes that the client tracks by.
     pub(super) fn kept_bytes(&self) -> usize {
         let queued = self.transaction.as_ref().map_or(0, Transaction::bytes);
-        let subscribed = self.subscriber.as_ref().map_or(0, Subscriber::bytes);
-        queued + subscribed + self.tracking.as_ref().map_or(0, Tracking::bytes)
+        queued + self.tracking.as_ref().map_or(0, Tracking::bytes)
     }
 
     /// Whether keys are watched.

@@ -27,11 +27,21 @@ const WHOLE_BYTES_MAX: usize = 4 * 1024;
 /// Entries that SLOWLOG GET gives when it is not told how many.
 const SHOWN: usize = 10;
 
+/// All entries together take this part of `memory_max` at most, and without a ceiling so many bytes.
+const MEMORY_PART: usize = 64;
+const BYTES_MAX: usize = 64 << 20;
+
+/// What an entry takes beside its texts.
+const ENTRY_BYTES: usize = 256;
+
 /// The slow log, the newest entry first.
 #[derive(Debug)]
 pub(super) struct Slowlog {
-    pub(super) entries: VecDeque<Entry>,
-    pub(super) next_id: i64,
+    entries: VecDeque<Entry>,
+    next_id: i64,
+    /// What the entries take, and may take.
+    bytes: usize,
+    bytes_max: usize,
 }
 
 /// A command that took long.
@@ -63,6 +73,33 @@ enum Arguments {
     Of(OwnedRequest, Option<&'static Spec>),
     /// An array of what is shown.
     Shown(Bytes),
+}
+
+// === impl Slowlog ===
+
+impl Slowlog {
+    /// An empty one in a daemon of this `memory_max`.
+    pub(super) fn new(memory_max: Option<usize>) -> Slowlog {
+        let bytes_max = memory_max.map_or(BYTES_MAX, |max| max / MEMORY_PART);
+        Slowlog { entries: VecDeque::new(), next_id: 0, bytes: 0, bytes_max }
+    }
+
+    /// Adds an entry, which gets its number; the oldest go where there are more than so many, or they take too much.
+    fn push(&mut self, mut entry: Entry, count_max: usize) {
+        entry.id = self.next_id;
+        self.next_id += 1;
+        self.bytes += entry.bytes();
+        self.entries.push_front(entry);
+        while self.entries.len() > count_max || self.bytes > self.bytes_max {
+            let Some(oldest) = self.entries.pop_back() else { break };
+            self.bytes -= oldest.bytes();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.entries = VecDeque::new();
+        self.bytes = 0;
+    }
 }
 
 // === impl Stopwatch ===
@@ -99,18 +136,16 @@ impl Stopwatch {
             Arguments::Of(request, spec) => shown(spec, &request.as_request()),
             Arguments::Shown(shown) => shown,
         };
-        let mut log = lock(&self.desk.slowlog);
         let entry = Entry {
-            id: log.next_id,
+            id: 0,
             at: now.as_secs() as i64,
             micros,
-            arguments,
+            // No larger than it is: it was written with room to spare.
+            arguments: Bytes::copy_from_slice(&arguments),
             address: self.client.endpoints.address.clone(),
             name,
         };
-        log.next_id += 1;
-        log.entries.push_front(entry);
-        log.entries.truncate(self.desk.settings.slowlog_max_len.size());
+        lock(&self.desk.slowlog).push(entry, self.desk.settings.slowlog_max_len.size());
     }
 }
 
@@ -145,13 +180,19 @@ pub(super) fn len(desk: &Desk) -> Bytes {
 
 /// SLOWLOG RESET.
 pub(super) fn reset(desk: &Desk) -> Bytes {
-    lock(&desk.slowlog).entries.clear();
+    lock(&desk.slowlog).clear();
     ok()
 }
 
 // === impl Entry ===
 
 impl Entry {
+    /// What it takes.
+    fn bytes(&self) -> usize {
+        let parts = self.arguments.len() + self.address.len() + self.name.len();
+        ENTRY_BYTES + parts
+    }
+
     fn write(&self, out: &mut BytesMut) {
         encode::array(out, 6);
         for field in [self.id, self.at, self.micros] {
@@ -183,4 +224,36 @@ fn shown(spec: Option<&Spec>, request: &Request<'_>) -> Bytes {
         encode::bulk(&mut out, format!("... ({} more arguments)", request.len() - whole).as_bytes());
     }
     out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_entries_go_where_there_are_too_many_or_they_take_too_much() {
+        let entry = |size: usize| Entry {
+            id: 0,
+            at: 0,
+            micros: 0,
+            arguments: vec![b'a'; size].into(),
+            address: String::new(),
+            name: Vec::new(),
+        };
+        let bytes_max = 10 * (1_000 + ENTRY_BYTES);
+        let mut log = Slowlog::new(Some(bytes_max * MEMORY_PART));
+        (0..100).for_each(|_| log.push(entry(1_000), 1_000_000));
+        let ids = |log: &Slowlog| log.entries.iter().map(|entry| entry.id).collect::<Vec<i64>>();
+        assert_eq!((ids(&log), log.bytes), ((90..100).rev().collect(), bytes_max));
+        log.push(entry(1_000), 3);
+        assert_eq!((ids(&log), log.bytes), ((98..101).rev().collect(), bytes_max / 10 * 3));
+        // One that is larger than all may be takes the others with it and is not kept.
+        log.push(entry(bytes_max), 3);
+        assert_eq!((ids(&log), log.bytes), (Vec::new(), 0));
+        log.push(entry(1), 0);
+        log.push(entry(1), 1);
+        assert_eq!(ids(&log), [103]);
+        log.clear();
+        assert_eq!((ids(&log), log.bytes), (Vec::new(), 0));
+    }
 }

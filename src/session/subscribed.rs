@@ -6,22 +6,24 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use crate::clients::{Client, Mark};
+use crate::memory::Held;
 use crate::upstream::{Kind, Topic};
 
 /// What each name waits for: the request of this number, whose fate is the name's, or nothing any more.
 type Names = BTreeMap<Bytes, Option<u64>>;
 
-/// What remembering a name takes beside its bytes: a place in three tables and two lists.
-const NAME_BYTES: usize = 256;
+/// What remembering a name takes beside its bytes: places here, among the subscribers, in the feed and in what its node has, and
+/// until it stands in what is sent and confirmed. Rather too much than too little: this is what is known of it in time.
+const NAME_BYTES: usize = 768;
 
 /// What one client is subscribed to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Subscribed {
     channels: Names,
     patterns: Names,
     shards: Names,
     /// What the names take, here and where the daemon remembers who wants them.
-    bytes: usize,
+    held: Held,
     requests: u64,
     /// The session is over: nothing is added any more.
     over: bool,
@@ -30,6 +32,18 @@ pub(super) struct Subscribed {
 // === impl Subscribed ===
 
 impl Subscribed {
+    /// Nothing yet; what it takes is counted in `held`.
+    pub(super) fn new(held: Held) -> Subscribed {
+        let (channels, patterns, shards) = Default::default();
+        Subscribed { channels, patterns, shards, held, requests: 0, over: false }
+    }
+
+    /// What a subscription to `topic` takes, in bytes.
+    pub(super) fn bytes_of(topic: &Topic) -> usize {
+        // Its name is written once more for its client or its node.
+        2 * topic.name.len() + NAME_BYTES
+    }
+
     /// Whether it is anything.
     pub(super) fn is_any(&self) -> bool {
         self.len() > 0
@@ -38,11 +52,6 @@ impl Subscribed {
     /// How many subscriptions there are.
     pub(super) fn len(&self) -> usize {
         self.channels.len() + self.patterns.len() + self.shards.len()
-    }
-
-    /// What they take, in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// How many of them are patterns.
@@ -85,7 +94,7 @@ impl Subscribed {
             }
             None => {
                 names.insert(topic.name.clone(), Some(request));
-                self.bytes += topic.name.len() + NAME_BYTES;
+                self.held.set(self.held.bytes() + Self::bytes_of(topic));
                 true
             }
         }
@@ -112,7 +121,7 @@ impl Subscribed {
     pub(super) fn remove(&mut self, topic: &Topic) -> bool {
         let removed = self.of_mut(topic.kind).remove(&topic.name).is_some();
         if removed {
-            self.bytes -= topic.name.len() + NAME_BYTES;
+            self.held.set(self.held.bytes() - Self::bytes_of(topic));
         }
         removed
     }
@@ -128,7 +137,7 @@ impl Subscribed {
                 taken.push(Topic::new(kind, name));
             }
         }
-        self.bytes -= taken.iter().map(|topic| topic.name.len() + NAME_BYTES).sum::<usize>();
+        self.held.set(self.held.bytes() - taken.iter().map(Self::bytes_of).sum::<usize>());
         taken
     }
 
@@ -143,8 +152,9 @@ impl Subscribed {
         self.over
     }
 
-    /// Has CLIENT LIST tell of it.
+    /// Has CLIENT LIST tell of it, and whoever makes room know of it.
     pub(super) fn show(&self, client: &Client) {
+        client.held_by_subscriptions.store(self.held.bytes(), Ordering::Relaxed);
         client.channels.store(self.channels.len(), Ordering::Relaxed);
         client.patterns.store(self.patterns.len(), Ordering::Relaxed);
         client.shard_channels.store(self.shards.len(), Ordering::Relaxed);
@@ -170,7 +180,10 @@ impl Subscribed {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::memory::Ceiling;
 
     fn topic(name: &'static str) -> Topic {
         Topic::new(Kind::Channel, Bytes::from_static(name.as_bytes()))
@@ -178,7 +191,8 @@ mod tests {
 
     #[test]
     fn a_request_that_fails_takes_back_what_waits_for_it_alone() {
-        let mut subscribed = Subscribed::default();
+        let held = Arc::<Ceiling>::default().hold(crate::memory::Kind::Subscriptions);
+        let mut subscribed = Subscribed::new(held);
         let topics = [topic("stands"), topic("asked again"), topic("ended"), topic("alone")];
         let first = subscribed.begin();
         assert!(subscribed.add(&topics[0], first));

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
@@ -16,6 +17,7 @@ use super::{SessionContext, SessionLimits};
 use crate::clients::Client;
 use crate::command::Spec;
 use crate::mailbox::Mail;
+use crate::memory::{self, Ceiling};
 use crate::proxy::Answer;
 use crate::pubsub::Hub;
 use crate::resp::Resp;
@@ -40,6 +42,7 @@ struct Beginning {
     /// The number of the request.
     number: u64,
     terms: Terms,
+    ceiling: Arc<Ceiling>,
     /// What was added so far, by what was added in one turn.
     wanted: Vec<Wanted>,
     confirmation: BytesMut,
@@ -84,7 +87,7 @@ pub(super) fn answer(
     let resp = state.resp();
     let State { modes, client, .. } = state;
     let modes = modes.get_or_insert_default();
-    let subscriber = modes.subscriber.get_or_insert_with(|| Subscriber::new(&context.pubsub, client));
+    let subscriber = modes.subscriber.get_or_insert_with(|| Subscriber::new(context, client));
     let kind = match spec.name {
         "psubscribe" | "punsubscribe" => Kind::Pattern,
         "ssubscribe" | "sunsubscribe" => Kind::Shard,
@@ -135,16 +138,16 @@ pub(super) fn intercept(
 // === impl Subscriber ===
 
 impl Subscriber {
-    fn new(hub: &Arc<Hub>, client: &Arc<Client>) -> Subscriber {
-        Subscriber { hub: hub.clone(), client: client.clone(), subscribed: Rc::default() }
+    fn new(context: &SessionContext, client: &Arc<Client>) -> Subscriber {
+        let subscribed = Subscribed::new(context.ceiling.hold(memory::Kind::Subscriptions));
+        Subscriber {
+            hub: context.pubsub.clone(),
+            client: client.clone(),
+            subscribed: Rc::new(RefCell::new(subscribed)),
+        }
     }
 
     /// Whether its client gets messages.
-    /// What its subscriptions take, in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.subscribed.borrow().bytes()
-    }
-
     pub(super) fn is_subscribed(&self) -> bool {
         self.subscribed.borrow().is_any()
     }
@@ -164,6 +167,7 @@ impl Subscriber {
             subscribed: self.subscribed.clone(),
             number: self.subscribed.borrow_mut().begin(),
             terms: Terms { kind, resp, limits: context.limits },
+            ceiling: context.ceiling.clone(),
             wanted: Vec::new(),
             confirmation: BytesMut::new(),
         };
@@ -246,6 +250,7 @@ pub(super) fn leave(state: &State) -> Option<LocalBoxFuture<'static, ()>> {
     }
     let Subscriber { hub, client, subscribed } = subscriber;
     let (hub, client, subscribed) = (hub.clone(), client.clone(), subscribed.clone());
+    client.holds_nothing();
     Some(Box::pin(async move {
         loop {
             let topics = subscribed.borrow_mut().take(NAMES_AT_ONCE);
@@ -264,7 +269,7 @@ impl Beginning {
     /// Subscribes to the first of `names`, as many as are looked at in one turn.
     ///
     /// # Errors
-    /// They are too many; nothing of them was done.
+    /// They are too many, or there is no memory for them; nothing of them was done.
     fn add<'a>(&mut self, names: impl Iterator<Item = &'a [u8]>) -> Result<(), String> {
         let Terms { kind, resp, limits } = self.terms;
         let names = names.take(NAMES_AT_ONCE);
@@ -284,6 +289,11 @@ impl Beginning {
         let max = limits.patterns_max;
         if kind == Kind::Pattern && subscribed.patterns() + new.len() > max {
             return Err(format!("ERR nearside: a client may have {max} patterns (pubsub_patterns_max)"));
+        }
+        let bytes = new.iter().map(|topic| Subscribed::bytes_of(topic)).sum();
+        if !self.ceiling.fits(bytes) {
+            self.ceiling.counts.requests_refused.fetch_add(1, Ordering::Relaxed);
+            return Err(self.ceiling.refusal("a subscription", bytes, "nothing was subscribed to"));
         }
         let wanted = self.hub.feed().want(topics).ok_or_else(|| {
             "ERR nearside: too many different channels and patterns are subscribed to (pubsub_names_max)"

@@ -40,6 +40,7 @@ mod many_clients;
 mod many_keys;
 mod memory_ceiling;
 mod memory_hoards;
+mod memory_subscriptions;
 mod module_words;
 mod monitor;
 mod no_secrets;

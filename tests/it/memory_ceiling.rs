@@ -261,13 +261,13 @@ fn a_line_that_is_too_long_is_passed_over_and_its_connection_kept() {
 }
 
 /// A control group of a test, with a limit of memory.
-struct Group(PathBuf);
+pub(crate) struct Group(PathBuf);
 
 // === impl Group ===
 
 impl Group {
     /// `None` where this process may make none.
-    fn new(limit: usize) -> Option<Group> {
+    pub(crate) fn new(limit: usize) -> Option<Group> {
         let roots = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
         roots.into_iter().find_map(|(root, file)| {
             let group = Path::new(root).join(format!("nearside-test-{}-{limit}", std::process::id()));
@@ -279,7 +279,7 @@ impl Group {
     }
 
     /// A daemon within it, before `upstream`.
-    fn daemon(&self, upstream: &Standalone) -> Daemon {
+    pub(crate) fn daemon(&self, upstream: &Standalone) -> Daemon {
         let url = format!("redis://{}", upstream.server().address());
         let enter = format!("echo $$ > {}/cgroup.procs", self.0.display());
         let daemon = Daemon::start_after(&enter, &["--upstream", &url]);

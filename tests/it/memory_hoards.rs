@@ -59,7 +59,10 @@ const HOARDS: [(&str, Hoard); 7] = [
             for batch in 0..6 {
                 let names = (0..50).map(|name_number| name(number * 10_000 + batch * 100 + name_number));
                 let words: Vec<String> = ["SUBSCRIBE".to_owned()].into_iter().chain(names).collect();
-                if client.send(&words).is_err() || !(0..50).all(|_| client.receive().is_ok()) {
+                let sent = client.send(&words).is_ok();
+                // Those that do not fit are refused with one error.
+                let begun = sent && client.receive().is_ok_and(|reply| !reply.is_error());
+                if !begun || !(1..50).all(|_| client.receive().is_ok()) {
                     break;
                 }
             }

@@ -200,7 +200,13 @@ impl Feed {
         }
     }
 
-    fn release(&self, topics: &[Topic]) {
+    /// Wants each of `topics`, all of which are wanted already, until they are released.
+    pub fn keep(&self, topics: &[Topic]) {
+        self.ledger().hold(topics);
+    }
+
+    /// Wants `topics` no more.
+    pub fn release(&self, topics: &[Topic]) {
         let mut ledger = self.ledger();
         ledger.release(topics);
         self.topics.store(ledger.len(), Ordering::Relaxed);

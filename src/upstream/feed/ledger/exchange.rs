@@ -3,7 +3,7 @@
 //! Behind each command goes a PING: an error that comes before the PONG is about this command, and without one all that
 //! it subscribes to stands. Confirmations need not be looked at.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,13 +41,13 @@ pub(in crate::upstream::feed) enum Phase {
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) phase: Phase,
-    pub(super) held: HashMap<Topic, Held>,
+    pub(super) held: BTreeMap<Topic, Held>,
     /// What may have to be subscribed to or given up.
-    pub(super) dirty: HashSet<Topic>,
+    pub(super) dirty: BTreeSet<Topic>,
     /// What the node refused; it is asked again after a while.
-    pub(super) again: HashSet<Topic>,
+    pub(super) again: BTreeSet<Topic>,
     /// What was refused together: to know which of it is meant, each goes in a command of its own.
-    pub(super) apart: HashSet<Topic>,
+    pub(super) apart: BTreeSet<Topic>,
     pub(super) in_flight: VecDeque<Batch>,
     pub(super) batches: u64,
     pub(super) wake: Arc<Notify>,
@@ -301,10 +301,10 @@ impl Default for Line {
     fn default() -> Line {
         Line {
             phase: Phase::New,
-            held: HashMap::new(),
-            dirty: HashSet::new(),
-            again: HashSet::new(),
-            apart: HashSet::new(),
+            held: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            again: BTreeSet::new(),
+            apart: BTreeSet::new(),
             in_flight: VecDeque::new(),
             batches: 0,
             wake: Arc::default(),
@@ -316,6 +316,15 @@ impl Line {
     pub(super) fn look_at(&mut self, topic: &Topic) {
         self.dirty.insert(topic.clone());
         self.wake.notify_one();
+    }
+
+    /// Nobody wants `topic` any more: nothing has to be done about it where it was not asked for.
+    pub(super) fn forget(&mut self, topic: &Topic) {
+        self.again.remove(topic);
+        if !self.held.contains_key(topic) {
+            self.dirty.remove(topic);
+            self.apart.remove(topic);
+        }
     }
 
     fn begin_batch(&mut self, subscribes: bool, topics: Vec<Topic>, sent_at: Nanos) -> u64 {

@@ -5,7 +5,7 @@
 //! keys to nobody else. Ordinary messages reach every node of a cluster, so they are taken from one node alone: the
 //! source of the subscription.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,11 +38,13 @@ pub(super) enum Standing {
 }
 
 /// All that is wanted, and where.
+///
+/// What is remembered by topic is in trees: they take no more at once when they grow, and give back what they took.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    topics: HashMap<Topic, Entry>,
+    topics: BTreeMap<Topic, Entry>,
     /// The names of those that are patterns.
-    patterns: HashSet<Bytes>,
+    patterns: BTreeSet<Bytes>,
     links: BTreeMap<NodeIndex, Line>,
     owners: Box<[Option<NodeIndex>]>,
     primaries: Arc<[NodeIndex]>,
@@ -69,8 +71,8 @@ impl Ledger {
     /// A ledger of at most so many different subscriptions.
     pub(super) fn new(topics_max: usize) -> Ledger {
         Ledger {
-            topics: HashMap::new(),
-            patterns: HashSet::new(),
+            topics: BTreeMap::new(),
+            patterns: BTreeSet::new(),
             links: BTreeMap::new(),
             owners: vec![None; SLOT_COUNT].into(),
             primaries: Arc::new([]),
@@ -86,7 +88,7 @@ impl Ledger {
 
     /// One more wants each of `topics`; false, and nothing is changed, if these would be too many.
     pub(super) fn hold(&mut self, topics: &[Topic]) -> bool {
-        let new: HashSet<&Topic> = topics.iter().filter(|topic| !self.topics.contains_key(*topic)).collect();
+        let new: BTreeSet<&Topic> = topics.iter().filter(|topic| !self.topics.contains_key(*topic)).collect();
         if self.topics.len() + new.len() > self.topics_max {
             return false;
         }
@@ -115,6 +117,7 @@ impl Ledger {
                     self.patterns.remove(&topic.name);
                 }
                 self.place(topic);
+                self.links.values_mut().for_each(|link| link.forget(topic));
             }
         }
     }

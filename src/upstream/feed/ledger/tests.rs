@@ -215,3 +215,21 @@ fn the_more_patterns_there_are_the_fewer_a_node_is_told_of_at_once() {
         world.ledger.done(owner);
     }
 }
+
+#[test]
+fn what_nobody_wants_any_more_before_its_node_was_told_is_forgotten() {
+    let mut world = world();
+    let owner = world.nodes[2];
+    let kept = topic(Kind::Channel, "foo");
+    world.ledger.hold(slice::from_ref(&kept));
+    world.ledger.take_new();
+    world.ledger.enter(owner, Phase::Down("refused".to_owned()));
+    for number in 0..1_000 {
+        let name = Topic::new(Kind::Channel, format!("{{foo}}{number}").into());
+        world.ledger.hold(slice::from_ref(&name));
+        world.ledger.release(slice::from_ref(&name));
+    }
+    let remembered: usize = world.ledger.links.values().map(|link| link.dirty.len() + link.again.len()).sum();
+    assert!(remembered <= world.nodes.len(), "{remembered} names of 1000 that nobody wants");
+    assert!(world.ledger.topics.contains_key(&kept));
+}
