@@ -180,7 +180,7 @@ fn the_page_lists_every_command_under_what_the_table_says_of_it() {
 }
 
 /// One of each, with what an operator would read there.
-fn failures() -> [(Failure, &'static str); 14] {
+fn failures() -> [(Failure, &'static str); 18] {
     let node = || NodeId::new("10.0.0.1:6379");
     let cause = || "Connection refused (os error 111)".to_owned();
     let slot = Slot::of(b"foo");
@@ -203,12 +203,49 @@ fn failures() -> [(Failure, &'static str); 14] {
             "the upstream is said to be one server; over a Unix socket, HOST:PORT stands for the address of any node",
         ),
         (
+            Failure::Unreachable {
+                node: node(),
+                cause: "it is no node of a cluster and no Sentinel (mode standalone), and a node of the cluster is expected there; \
+                        redis://HOST:PORT is the form for one server that is no cluster"
+                    .to_owned(),
+            },
+            "another kind of server has the address of a node, or of the primary that Sentinels tell of; `it is a Sentinel` and \
+             `it is a node of a cluster` are said in the same way",
+        ),
+        (
+            Failure::Unreachable {
+                node: node(),
+                cause: "it does not say which node of the cluster it is: LOADING Redis is loading the dataset in memory"
+                    .to_owned(),
+            },
+            "it may be another one than is meant; it is asked again",
+        ),
+        (
+            Failure::Unreachable {
+                node: NodeId::new("127.0.0.1:6379"),
+                cause: "it is this nearside itself: the upstream, or a node that it names, is at an address that listen or \
+                        unix has; let nearside listen elsewhere, or correct upstream or address_map"
+                    .to_owned(),
+            },
+            "what goes there would come round for ever; `it is a nearside whose upstream leads back to this one` is said of a \
+             circle",
+        ),
+        (
             Failure::Lost { node: node(), cause: "closed by the node".to_owned() },
             "the connection broke while the command was on its way",
         ),
         (
             Failure::Lost { node: node(), cause: FrameError::TooLong.to_string() },
             "the reply is longer than nearside takes; ask for it in parts, or raise the bound",
+        ),
+        (
+            Failure::Lost {
+                node: node(),
+                cause: "it answered EXEC with something that is no reply to the transaction".to_owned(),
+            },
+            "anything but as many replies as commands were queued; its connection is closed. What is put together of several replies ends \
+             in `ERR nearside: a node answered WAIT or WAITAOF with something that is no reply to it; it may or may not have been \
+             executed` in the same way",
         ),
         (
             Failure::TimedOut { node: node(), after: Duration::from_secs(5) },

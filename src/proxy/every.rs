@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::{LocalBoxFuture, join_all};
 
 use super::own_writes::Names;
-use super::{Answer, Caller, Proxy, failure_reply, in_resp2, stopped};
+use super::{Answer, Caller, Proxy, failure_reply, in_resp2, odd_reply, stopped};
 use crate::command::{Flags, Gather, Spec};
 use crate::node::NodeId;
 use crate::resp::Resp;
@@ -98,8 +98,9 @@ fn gathered(gather: Gather, spec: &Spec, told: &[Told]) -> Bytes {
             Some(_) => not_by_all(spec, told),
         },
         Gather::AnyOk => stopped_by_any(told),
-        Gather::Sum => match told.iter().find(|(_, told)| !is_done(told)) {
+        Gather::Sum => match told.iter().find(|(_, told)| !is_number(told)) {
             None => sum(told),
+            Some((_, Ok(odd))) => odd_reply(&spec.name.to_ascii_uppercase(), odd),
             Some((_, told)) => reply(told),
         },
         Gather::Running => {
@@ -130,6 +131,10 @@ fn is_done(told: &Result<Bytes, Failure>) -> bool {
     told.as_ref().is_ok_and(|frame| !frame.starts_with(b"-"))
 }
 
+fn is_number(told: &Result<Bytes, Failure>) -> bool {
+    told.as_ref().is_ok_and(|frame| cursor::integer(frame).is_some())
+}
+
 pub(super) fn is_null(frame: &[u8]) -> bool {
     matches!(cursor::head(frame), Some(Head::Null { .. }))
 }
@@ -137,7 +142,7 @@ pub(super) fn is_null(frame: &[u8]) -> bool {
 fn sum(told: &[Told]) -> Bytes {
     let numbers = told.iter().filter_map(|(_, told)| cursor::integer(told.as_ref().ok()?));
     let mut out = BytesMut::new();
-    encode::integer(&mut out, numbers.sum());
+    encode::integer(&mut out, numbers.fold(0, i64::saturating_add));
     out.freeze()
 }
 
@@ -187,7 +192,7 @@ mod tests {
         let idle: &[u8] = b"%1\r\n$14\r\nrunning_script\r\n_\r\n";
         let some: &[u8] =
             b"-ERR nearside: FLUSHALL was carried out by 1 of 2 primaries. node1: MISCONF no\r\n";
-        let cases: [(Gather, &[&[u8]], &[u8]); 12] = [
+        let cases: [(Gather, &[&[u8]], &[u8]); 13] = [
             (Gather::AllOk, &[b"+OK\r\n", b"+OK\r\n"], b"+OK\r\n"),
             (Gather::AllOk, &[b"-ERR syntax error\r\n", b"-ERR syntax error\r\n"], b"-ERR syntax error\r\n"),
             (Gather::AllOk, &[b"+OK\r\n", b"-MISCONF no\r\n"], some),
@@ -197,6 +202,7 @@ mod tests {
             (Gather::AnyOk, &[b"-NOTBUSY no\r\n"], b"-NOTBUSY no\r\n"),
             (Gather::Sum, &[b":1\r\n", b":41\r\n"], b":42\r\n"),
             (Gather::Sum, &[b":1\r\n", b"-LOADING\r\n"], b"-LOADING\r\n"),
+            (Gather::Sum, &[b":9223372036854775807\r\n", b":1\r\n"], b":9223372036854775807\r\n"),
             (Gather::First, &[b"$1\r\na\r\n", b"$1\r\na\r\n"], b"$1\r\na\r\n"),
             (Gather::Running, &[idle, running], running),
             (Gather::Running, &[b"-BUSY\r\n", idle], idle),

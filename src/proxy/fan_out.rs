@@ -13,7 +13,7 @@ use super::default_ttl::Following;
 use super::forward::{Reach, copied_keys_of};
 use super::lifetime;
 use super::own_writes::{Behind, OwnRead};
-use super::{Answer, Cache, Caller, Coverage, Proxy, Route, failure_reply, slices, stopped};
+use super::{Answer, Cache, Caller, Coverage, Proxy, Route, failure_reply, odd_reply, slices, stopped};
 use crate::clock::Nanos;
 use crate::command::{Flags, Join, Spec};
 use crate::key::Slot;
@@ -377,8 +377,9 @@ impl Proxy {
             return self.fetch_one_by_one(batch.slot, batch.keys, elements, resp).await;
         }
         let values: Option<Vec<&[u8]>> = cursor::elements(&reply.frame).and_then(Iterator::collect);
-        let values =
-            values.filter(|values| values.len() == batch.keys.len()).ok_or_else(|| reply.frame.clone())?;
+        let count = batch.keys.len();
+        let values = values.filter(|values| values.len() == count && values.iter().all(is_value));
+        let values = values.ok_or_else(|| odd_reply("MGET", &reply.frame))?;
         for (fetched, value) in batch.keys.into_iter().zip(values) {
             let value = reply.frame.slice_ref(value);
             elements[fetched.index] = Some(in_version(&value, resp));
@@ -446,7 +447,7 @@ impl Proxy {
             let reply =
                 sent.reply.await.unwrap_or_else(stopped).map_err(|failure| failure_reply(&failure))?;
             let value = cursor::elements(&reply.frame).and_then(|mut values| values.next()?);
-            let value = value.ok_or_else(|| reply.frame.clone())?;
+            let value = value.filter(is_value).ok_or_else(|| odd_reply("MGET", &reply.frame))?;
             tracked &= reply.tracked;
             elements[index] = Some(in_version(&reply.frame.slice_ref(value), resp));
         }
@@ -458,6 +459,11 @@ impl Proxy {
         }
         Ok(tracked)
     }
+}
+
+/// Whether an element of a reply to MGET is one: a string or null.
+fn is_value(element: &&[u8]) -> bool {
+    matches!(element.first(), Some(b'$' | b'_'))
 }
 
 /// The question that an element of MGET answers.
@@ -524,8 +530,8 @@ fn sum(outcomes: impl Iterator<Item = Outcome>) -> Bytes {
     for outcome in outcomes {
         match outcome {
             Ok(reply) => match cursor::integer(&reply.frame) {
-                Some(number) => total += number,
-                None => return reply.frame,
+                Some(number) => total = number.saturating_add(total),
+                None => return odd_reply("a part of the command", &reply.frame),
             },
             Err(failure) => return failure_reply(&failure),
         }

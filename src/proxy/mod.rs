@@ -349,6 +349,17 @@ fn failure_reply(failure: &Failure) -> Bytes {
     encode::error_reply(failure.to_string())
 }
 
+/// In the place of what a node answered to `command`: its error, or one that says that it answered nothing like a reply to
+/// that. Whoever put such a thing together with others would tell a client what nobody said, or too little to read on.
+fn odd_reply(command: &str, frame: &Bytes) -> Bytes {
+    match frame.first() {
+        Some(b'-') => frame.clone(),
+        _ => encode::error_reply(format!(
+            "ERR nearside: a node answered {command} with something that is no reply to it; it may or may not have been executed"
+        )),
+    }
+}
+
 fn fault_reply(fault: Fault, request: &Request<'_>) -> Bytes {
     let mut out = BytesMut::new();
     fault.write(request, &mut out);

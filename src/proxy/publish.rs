@@ -84,8 +84,9 @@ impl Proxy {
                 Some((((count, rerouted), ours), search)) => {
                     let elsewhere = || proxy.ours(proxy.upstream.owner_node(slot).as_ref(), &search);
                     let ours = if rerouted { elsewhere() } else { ours };
+                    let others = count.saturating_sub(ours.counted as i64).max(0);
                     let mut out = BytesMut::new();
-                    encode::integer(&mut out, (count - ours.counted as i64).max(0) + ours.clients as i64);
+                    encode::integer(&mut out, others.saturating_add(ours.clients as i64));
                     out.freeze()
                 }
                 None => render(outcome, spec.form, &request, resp),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::every::is_null;
-use super::{Answer, Proxy, failure_reply};
+use super::{Answer, Proxy, failure_reply, odd_reply};
 use crate::resp::cursor;
 use crate::resp::encode;
 use crate::resp::{Resp, encode::null_reply};
@@ -35,6 +35,9 @@ impl Proxy {
                 match key.await {
                     Ok(reply) if reply.frame.starts_with(b"-") => error = Some(reply.frame),
                     Ok(reply) if is_null(&reply.frame) => {}
+                    Ok(reply) if reply.frame.first() != Some(&b'$') => {
+                        error = Some(odd_reply("RANDOMKEY", &reply.frame));
+                    }
                     // The size is from a moment before: a node that has a key counts, whatever it was.
                     Ok(reply) => found.push((size.unwrap_or(1).max(1) as u64, reply.frame)),
                     Err(failure) => error = Some(failure_reply(&failure)),
@@ -48,7 +51,7 @@ impl Proxy {
 
 /// One of the keys, by the sizes of the nodes that they are from.
 fn chosen(found: &[(u64, Bytes)], lot: u64) -> Option<Bytes> {
-    let total: u64 = found.iter().map(|(size, _)| size).sum();
+    let total = found.iter().fold(0, |total: u64, (size, _)| total.saturating_add(*size));
     let mut place = lot.checked_rem(total)?;
     found.iter().find_map(|(size, key)| {
         let is_here = place < *size;
@@ -68,5 +71,7 @@ mod tests {
         let keys: Vec<Bytes> = (0..4).filter_map(|lot| chosen(&found, lot)).collect();
         assert_eq!(keys, [a, b.clone(), b.clone(), b]);
         assert_eq!(chosen(&[], 7), None);
+        let vast = [i64::MAX as u64; 3].map(|size| (size, Bytes::from_static(b"a")));
+        assert!(chosen(&vast, u64::MAX - 1).is_some());
     }
 }

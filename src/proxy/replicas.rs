@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::{join_all, try_join_all};
 
 use super::held::{EndedBy, Held};
-use super::{Answer, Caller, Proxy, failure_reply};
+use super::{Answer, Caller, Proxy, failure_reply, odd_reply};
 use crate::node::NodeId;
 use crate::resp::request::Request;
 use crate::resp::{cursor, encode};
@@ -77,7 +77,7 @@ impl Proxy {
         }
         let replies: Result<Vec<Bytes>, Failure> = held.into_iter().map(Held::finish).collect();
         let replies = replies.map_err(|failure| failure_reply(&failure))?;
-        Ok(least_of(&replies))
+        Ok(least_of(&replies).unwrap_or_else(|odd| odd_reply("WAIT or WAITAOF", odd)))
     }
 
     /// A connection to `node` whose last write comes after all that the session wrote there.
@@ -107,29 +107,38 @@ impl Proxy {
     }
 }
 
-/// The first error; otherwise number by number the least.
-fn least_of(replies: &[Bytes]) -> Bytes {
+/// Number by number the least.
+///
+/// # Errors
+/// The first reply that is an error, or is not made of numbers as the others are.
+fn least_of(replies: &[Bytes]) -> Result<Bytes, &Bytes> {
     if let Some(error) = replies.iter().find(|reply| reply.starts_with(b"-")) {
-        return error.clone();
+        return Err(error);
     }
-    let numbers = |reply: &Bytes| -> Vec<i64> {
-        match cursor::elements(reply) {
-            Some(elements) => elements.flatten().filter_map(cursor::integer).collect(),
-            None => cursor::integer(reply).into_iter().collect(),
-        }
-    };
     let is_array = replies.iter().any(|reply| reply.starts_with(b"*"));
-    let least = replies
-        .iter()
-        .map(numbers)
-        .reduce(|least, other| least.into_iter().zip(other).map(|(one, other)| one.min(other)).collect());
+    let mut least: Option<Vec<i64>> = None;
+    for reply in replies {
+        let numbers = match cursor::elements(reply) {
+            Some(elements) if is_array => elements.map(|number| cursor::integer(number?)).collect(),
+            None if !is_array => cursor::integer(reply).map(|number| vec![number]),
+            _ => None,
+        };
+        let numbers: Vec<i64> = numbers.filter(|numbers: &Vec<i64>| !numbers.is_empty()).ok_or(reply)?;
+        least = Some(match least {
+            None => numbers,
+            Some(least) if least.len() == numbers.len() => {
+                least.into_iter().zip(numbers).map(|(one, other)| one.min(other)).collect()
+            }
+            Some(_) => return Err(reply),
+        });
+    }
     let least = least.unwrap_or_default();
     let mut out = BytesMut::new();
     if is_array {
         encode::array(&mut out, least.len());
     }
     least.into_iter().for_each(|number| encode::integer(&mut out, number));
-    out.freeze()
+    Ok(out.freeze())
 }
 
 #[cfg(test)]
@@ -138,15 +147,23 @@ mod tests {
 
     #[test]
     fn the_least_counts_and_an_error_comes_first() {
-        let cases: [(&[&'static [u8]], &[u8]); 4] = [
-            (&[b":2\r\n", b":1\r\n"], b":1\r\n"),
-            (&[b":2\r\n"], b":2\r\n"),
-            (&[b"*2\r\n:1\r\n:0\r\n", b"*2\r\n:0\r\n:3\r\n"], b"*2\r\n:0\r\n:0\r\n"),
-            (&[b":1\r\n", b"-ERR no\r\n"], b"-ERR no\r\n"),
+        let cases: [(&[&'static [u8]], Result<&[u8], &[u8]>); 11] = [
+            (&[b":2\r\n", b":1\r\n"], Ok(b":1\r\n")),
+            (&[b":2\r\n"], Ok(b":2\r\n")),
+            (&[b"*2\r\n:1\r\n:0\r\n", b"*2\r\n:0\r\n:3\r\n"], Ok(b"*2\r\n:0\r\n:0\r\n")),
+            (&[b":1\r\n", b"-ERR no\r\n"], Err(b"-ERR no\r\n")),
+            (&[b"+OK\r\n"], Err(b"+OK\r\n")),
+            (&[b":1\r\n", b"_\r\n"], Err(b"_\r\n")),
+            (&[b"*0\r\n"], Err(b"*0\r\n")),
+            (&[b":1\r\n", b"*1\r\n:1\r\n"], Err(b":1\r\n")),
+            (&[b"*1\r\n:1\r\n", b"*2\r\n:1\r\n:1\r\n"], Err(b"*2\r\n:1\r\n:1\r\n")),
+            (&[b"*2\r\n:1\r\n+a\r\n"], Err(b"*2\r\n:1\r\n+a\r\n")),
+            (&[b"%0\r\n"], Err(b"%0\r\n")),
         ];
         for (replies, expected) in cases {
             let replies: Vec<Bytes> = replies.iter().map(|reply| Bytes::from_static(reply)).collect();
-            assert_eq!(least_of(&replies), expected);
+            let least = least_of(&replies);
+            assert_eq!(least.as_ref().map(|least| &least[..]).map_err(|odd| &odd[..]), expected);
         }
     }
 }

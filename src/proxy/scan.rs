@@ -327,7 +327,8 @@ fn read_page(frame: &Bytes, covers: &SlotSet) -> Option<(u64, Vec<Bytes>)> {
     let Head::Blob { body, .. } = cursor::head(parts.next()??)? else { return None };
     let next = std::str::from_utf8(body).ok()?.parse().ok()?;
     let keys = cursor::elements(parts.next()??)?.map(|element| {
-        let element = element?;
+        // As it stands it goes to clients of either version of the protocol.
+        let element = element.filter(|element| element.starts_with(b"$"))?;
         let Head::Blob { body, .. } = cursor::head(element)? else { return None };
         Some(covers.has(Slot::of(body)).then(|| frame.slice_ref(element)))
     });

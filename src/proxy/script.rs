@@ -12,7 +12,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use super::forward::{Destination, Reach};
 use super::own_writes::Hold;
 use super::scripts::{Host, Sha};
-use super::{Answer, Caller, Proxy, Route, failure_reply, render, stopped};
+use super::{Answer, Caller, Proxy, Route, failure_reply, odd_reply, render, stopped};
 use crate::command::{Flags, Script, Spec};
 use crate::resp::cursor::{self, Head};
 use crate::resp::encode;
@@ -227,9 +227,13 @@ impl Proxy {
                     Ok(reply) => reply.frame,
                     Err(failure) => return failure_reply(&failure),
                 };
-                let Some(bits) = cursor::elements(&frame) else { return frame };
-                for (everywhere, bit) in everywhere.iter_mut().zip(bits.flatten()) {
-                    *everywhere &= cursor::integer(bit) == Some(1);
+                let bits: Option<Vec<i64>> =
+                    cursor::elements(&frame).and_then(|bits| bits.map(|bit| cursor::integer(bit?)).collect());
+                let Some(bits) = bits.filter(|bits| bits.len() == known.len()) else {
+                    return odd_reply("SCRIPT EXISTS", &frame);
+                };
+                for (everywhere, bit) in everywhere.iter_mut().zip(bits) {
+                    *everywhere &= bit == 1;
                 }
             }
             let mut out = BytesMut::new();

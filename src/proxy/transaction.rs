@@ -15,11 +15,12 @@ use super::forward::{Destination, keys_of};
 use super::own_writes::{Hold, Names};
 use super::script::with_body;
 use super::watch::{Watch, Watched};
-use super::{Answer, Caller, Proxy, Route, failure_reply, in_resp2, stopped};
+use super::{Answer, Caller, Proxy, Route, failure_reply, in_resp2, odd_reply, stopped};
 use crate::clock;
 use crate::command::{Class, Flags, Keyspace, Lasting, Learned, Script, Session, Spec};
 use crate::key::Slot;
 use crate::near_cache::Why;
+use crate::resp::cursor::Head;
 use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::{Resp, cursor, encode};
 use crate::upstream::{Call, Dedicated, Outcome, UpstreamReply, exec_abort};
@@ -337,7 +338,9 @@ impl Proxy {
         let mut replies = connection.converse(bytes, count + 2).await?;
         let exec = replies.pop().unwrap_or_default();
         if !exec.starts_with(b"-") {
-            connection.give_back();
+            if is_reply_to(&exec, count) {
+                connection.give_back();
+            }
             return Ok(UpstreamReply { frame: exec, rerouted: false, tracked: false, by: None });
         }
         let refusal = replies.iter().find(|reply| reply.starts_with(b"-")).unwrap_or(&exec);
@@ -406,7 +409,7 @@ fn executed(outcome: Outcome, elements: &[Element], resp: Resp) -> Bytes {
         Ok(reply) => reply.frame,
         Err(failure) => return failure_reply(&failure),
     };
-    match replies_in(&frame, resp) {
+    match replies_in(&frame, sent(elements), resp) {
         Ok(replies) => joined(replies, elements),
         Err(reply) => reply,
     }
@@ -418,7 +421,7 @@ async fn executed_in_turns(outcome: Outcome, elements: Vec<Element>, resp: Resp)
         Ok(reply) => reply.frame,
         Err(failure) => return failure_reply(&failure),
     };
-    let mut replies = match replies_in(&frame, resp) {
+    let mut replies = match replies_in(&frame, sent(&elements), resp) {
         Ok(replies) => replies,
         Err(reply) => return reply,
     };
@@ -431,14 +434,29 @@ async fn executed_in_turns(outcome: Outcome, elements: Vec<Element>, resp: Resp)
     out.freeze()
 }
 
-/// The server's replies to what was executed; otherwise the reply to EXEC.
-fn replies_in(frame: &Bytes, resp: Resp) -> Result<impl Iterator<Item = Bytes>, Bytes> {
+/// The server's replies to what was executed, so many commands; otherwise the reply to EXEC.
+fn replies_in(frame: &Bytes, count: usize, resp: Resp) -> Result<impl Iterator<Item = Bytes>, Bytes> {
+    match (cursor::head(frame), cursor::elements(frame)) {
+        (Some(Head::Null { .. }), _) if resp == Resp::Two => Err(Bytes::from_static(b"*-1\r\n")),
+        (Some(Head::Null { .. }), _) => Err(Bytes::from_static(b"_\r\n")),
+        (_, Some(replies)) if is_reply_to(frame, count) => {
+            Ok(replies.flatten().map(|reply| frame.slice_ref(reply)))
+        }
+        _ => Err(odd_reply("EXEC", frame)),
+    }
+}
+
+/// How many of them the server carries out.
+fn sent(elements: &[Element]) -> usize {
+    elements.iter().filter(|element| matches!(element, Element::Sent(..))).count()
+}
+
+/// Whether EXEC can have answered `frame` to so many commands, if it carried them out.
+fn is_reply_to(frame: &[u8], commands: usize) -> bool {
     match cursor::head(frame) {
-        Some(cursor::Head::Null { .. }) if resp == Resp::Two => Err(Bytes::from_static(b"*-1\r\n")),
-        _ => match cursor::elements(frame) {
-            Some(replies) => Ok(replies.flatten().map(|reply| frame.slice_ref(reply))),
-            None => Err(frame.clone()),
-        },
+        Some(Head::Aggregate { kind: b'*', count }) => count == commands,
+        Some(Head::Null { .. }) => true,
+        _ => false,
     }
 }
 

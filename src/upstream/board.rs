@@ -118,7 +118,7 @@ impl Board {
     pub(super) fn remove(&self, node: &NodeId, worker: usize) -> bool {
         let mut links = lock(&self.links);
         links.remove(&(node.clone(), worker));
-        let is_last = !links.keys().any(|(linked, _)| linked == node);
+        let is_last = links.range((node.clone(), 0)..=(node.clone(), usize::MAX)).next().is_none();
         if is_last {
             lock(&self.servers).remove(node);
         }

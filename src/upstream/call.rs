@@ -10,6 +10,7 @@ use super::transaction::{SLOT_IS_MOVING, exec_abort};
 use crate::clock::Nanos;
 use crate::key::Slot;
 use crate::node::Epoch;
+use crate::resp::cursor::{self, Head};
 
 /// A command to send.
 #[derive(Clone, Debug)]
@@ -123,6 +124,15 @@ impl Parts {
             }
         }
         taken
+    }
+
+    /// Whether `exec` can be what EXEC answers, no error: as many replies as commands were queued behind MULTI, or null.
+    pub(super) fn are_answered_by(&self, exec: &[u8]) -> bool {
+        match cursor::head(exec) {
+            Some(Head::Aggregate { kind: b'*', count }) => count + 1 == self.count,
+            Some(Head::Null { .. }) => true,
+            _ => false,
+        }
     }
 
     /// The error for which nothing was carried out.

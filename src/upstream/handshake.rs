@@ -80,11 +80,11 @@ pub(super) async fn greet(
     bytes.extend_from_slice(question.as_deref().unwrap_or_default());
     bytes.extend_from_slice(&limits::questions());
     let count = 3 + usize::from(arming.is_some()) + usize::from(question.is_some()) + limits::ANSWERS;
-    let replies = answers(wire, &bytes.freeze(), count, options).await?;
+    let mut behind = Behind::Server;
+    let replies = greeted(wire, &bytes.freeze(), count, (whom, options), &mut behind).await?;
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_default();
     let hello = next();
-    let behind = take_hello(&hello, whom, options)?;
     let armed = arming.map(|_| next());
     let (info, heartbeat) = (next(), next());
     let untracked = match &armed {
@@ -138,9 +138,10 @@ pub(super) async fn introduce(wire: &mut Wire, options: &UpstreamOptions, whom: 
     let mut bytes = BytesMut::from(&hello(options.login.present().as_ref())[..]);
     let question = Whom::question(options.heartbeat);
     bytes.extend_from_slice(question.as_deref().unwrap_or_default());
-    let replies = answers(wire, &bytes.freeze(), 1 + usize::from(question.is_some()), options).await?;
+    let mut behind = Behind::Server;
+    let count = 1 + usize::from(question.is_some());
+    let replies = greeted(wire, &bytes.freeze(), count, (whom, options), &mut behind).await?;
     let greeting = replies.first().map_or(&[][..], |reply| reply);
-    let behind = take_hello(greeting, whom, options)?;
     // One that runs a script says nothing else before that ends, and what ends it goes over a connection like this.
     if let Some(reply) = replies.get(1).filter(|reply| !reply.starts_with(b"-BUSY ")) {
         whom.recognise(reply)?;
@@ -168,8 +169,36 @@ async fn answers(
     replies: usize,
     options: &UpstreamOptions,
 ) -> io::Result<Vec<Bytes>> {
+    answers_if(wire, bytes, replies, options, |_| Ok(())).await
+}
+
+/// The answers to a greeting. HELLO is judged before the others have come: somebody else who is there may never send them.
+async fn greeted(
+    wire: &mut Wire,
+    bytes: &Bytes,
+    replies: usize,
+    (whom, options): (Whom<'_>, &UpstreamOptions),
+    behind: &mut Behind,
+) -> io::Result<Vec<Bytes>> {
+    let judge = |hello: &[u8]| {
+        // That is told with those of the others.
+        if !Wire::is_in_place_of_a_long_one(hello) {
+            *behind = take_hello(hello, whom, options)?;
+        }
+        Ok(())
+    };
+    answers_if(wire, bytes, replies, options, judge).await
+}
+
+async fn answers_if(
+    wire: &mut Wire,
+    bytes: &Bytes,
+    replies: usize,
+    options: &UpstreamOptions,
+    judge: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<Vec<Bytes>> {
     wire.bound_replies(REPLY_BYTES_MAX);
-    let conversation = wire.converse(bytes, replies);
+    let conversation = wire.converse_if(bytes, replies, judge);
     let answers = reach::in_time(conversation, options.connect_timeout, "no answer").await;
     wire.bound_replies(options.reply_bytes_max);
     let too_long =

@@ -15,6 +15,7 @@ use tokio::time::{self, MissedTickBehavior};
 
 mod address_map;
 mod apart;
+mod attempts;
 mod backoff;
 mod board;
 pub mod broadcast;
@@ -78,6 +79,7 @@ use crate::memory::Ceiling;
 use crate::node::NodeId;
 use crate::resp::encode;
 use crate::stats::WorkerStats;
+use attempts::Attempts;
 use board::Link;
 use broadcast::Broadcast;
 use call::{Waiter, Waiting};
@@ -113,6 +115,8 @@ pub struct SharedUpstream {
     pub rights: Rights,
     /// What is listened to on all keys, whoever read them.
     pub broadcast: Broadcast,
+    /// When nodes are connected to.
+    pub attempts: Attempts,
     /// This process and the nearsides behind it.
     pub chain: Arc<Chain>,
     /// A client caches what it reads: nodes are asked to track even when L1 is off.
@@ -727,11 +731,17 @@ impl Upstream {
         for index in primaries.iter() {
             self.lane(*index);
         }
-        for (number, lanes) in self.lanes.borrow_mut().iter_mut().enumerate() {
-            let owns_slots = primaries.iter().any(|index| index.as_usize() == number);
+        let mut lanes = self.lanes.borrow_mut();
+        let mut own_slots = vec![false; lanes.len()];
+        for index in primaries.iter() {
+            own_slots.get_mut(index.as_usize()).into_iter().for_each(|owns| *owns = true);
+        }
+        for (lanes, owns_slots) in lanes.iter_mut().zip(own_slots) {
             // One with commands on their way is looked at again after the next refresh.
             if let Some(lanes) = lanes.take_if(|lanes| !owns_slots && lanes.is_idle()) {
-                tracing::info!(node = %lanes.node(), worker = self.worker, "the node owns no slots any more");
+                if self.shared.attempts.may_tell() {
+                    tracing::info!(node = %lanes.node(), worker = self.worker, "the node owns no slots any more");
+                }
                 lanes.retire();
             }
         }

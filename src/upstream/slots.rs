@@ -28,6 +28,13 @@ pub struct Member {
     pub id: Option<Arc<str>>,
 }
 
+/// Every node that was heard of, by its number and by its address.
+#[derive(Debug, Default)]
+struct Numbered {
+    nodes: Vec<NodeId>,
+    numbers: HashMap<NodeId, usize>,
+}
+
 const NOBODY: u16 = u16::MAX;
 
 /// How far the upstream is known.
@@ -45,7 +52,7 @@ pub enum Knowledge {
 #[derive(Debug)]
 pub struct SlotTable {
     owners: Box<[AtomicU16]>,
-    nodes: Mutex<Vec<NodeId>>,
+    nodes: Mutex<Numbered>,
     /// Every node that owns a slot, in the order of their first slot.
     primaries: Mutex<Arc<[NodeIndex]>>,
     /// Every node that the upstream named when it was asked last.
@@ -104,16 +111,18 @@ impl SlotTable {
 
     /// The node with this number.
     pub(super) fn node(&self, index: NodeIndex) -> Option<NodeId> {
-        lock(&self.nodes).get(usize::from(index.0)).cloned()
+        lock(&self.nodes).nodes.get(usize::from(index.0)).cloned()
     }
 
     /// The number of `node`, which gets one if it is new.
     pub fn index_of(&self, node: &NodeId) -> NodeIndex {
-        let mut nodes = lock(&self.nodes);
-        let known = nodes.iter().position(|known| known == node);
+        let mut numbered = lock(&self.nodes);
+        let known = numbered.numbers.get(node).copied();
         let index = known.unwrap_or_else(|| {
-            nodes.push(node.clone());
-            nodes.len() - 1
+            let index = numbered.nodes.len();
+            numbered.nodes.push(node.clone());
+            numbered.numbers.insert(node.clone(), index);
+            index
         });
         // 65,534 addresses would have to be heard of in one life of the daemon.
         NodeIndex(u16::try_from(index).unwrap_or(NOBODY))

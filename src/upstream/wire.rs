@@ -326,6 +326,16 @@ impl Wire {
 
     /// Writes `bytes` and waits for the next frame that is no push, so often as `replies` says.
     pub(super) async fn converse(&mut self, bytes: &Bytes, replies: usize) -> io::Result<Vec<Bytes>> {
+        self.converse_if(bytes, replies, |_| Ok(())).await
+    }
+
+    /// The same. The first frame is judged as soon as it is there: if it is wrong, the others are not waited for.
+    pub(super) async fn converse_if(
+        &mut self,
+        bytes: &Bytes,
+        replies: usize,
+        mut judge: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<Vec<Bytes>> {
         let mut queue = WriteQueue::default();
         queue.push(bytes);
         let mut frames = Vec::with_capacity(replies);
@@ -334,6 +344,9 @@ impl Wire {
             self.event(!queue.is_empty()).await?;
             while let Some(frame) = self.next_frame()? {
                 if frame.first() != Some(&b'>') {
+                    if frames.is_empty() {
+                        judge(&frame)?;
+                    }
                     frames.push(frame);
                 }
             }

@@ -106,6 +106,7 @@ impl Work {
         let mut backoff = Backoff::new(self.options.backoff_min, self.options.backoff_max);
         loop {
             self.shared.board.post_listener(&self.node, Link::Connecting);
+            self.shared.attempts.turn().await;
             let cause = match self.arm().await {
                 Ok((wire, greeting, inbox)) => {
                     backoff.reset();
@@ -119,7 +120,7 @@ impl Work {
                 Err(error) => error.to_string(),
             };
             self.shared.board.post_listener(&self.node, Link::Down);
-            if backoff.is_failing() {
+            if backoff.is_failing() || !self.shared.attempts.may_tell() {
                 tracing::debug!(node = %self.node, cause, "the node is still not listened to");
             } else {
                 tracing::info!(node = %self.node, cause, "the node is not listened to; trying again");

@@ -73,8 +73,17 @@ impl Lane {
     pub(in crate::upstream) async fn run(self: Rc<Lane>, upstream: Rc<Upstream>) {
         let options = &upstream.options;
         let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
+        let mut has_turn = self.main.is_some();
         while self.enter(Phase::Connecting) {
             self.post(Link::Connecting, upstream.as_ref());
+            if !std::mem::replace(&mut has_turn, true) {
+                // What is waited for need not wait for its turn.
+                tokio::select! {
+                    biased;
+                    () = self.wake.notified() => {}
+                    () = upstream.shared.attempts.turn() => {}
+                }
+            }
             // Commands wait meanwhile, so it ends when their time does.
             let _ = time::timeout(options.request_timeout, backoff.pause()).await;
             match self.connect_while_waiting(&upstream).await {
@@ -86,7 +95,8 @@ impl Lane {
                     (upstream.on_invalidation)(&Invalidation::Node);
                 }
                 Err(error) => {
-                    if error.kind() == io::ErrorKind::Unsupported && !backoff.is_failing() {
+                    let is_new = error.kind() == io::ErrorKind::Unsupported && !backoff.is_failing();
+                    if is_new && upstream.shared.attempts.may_tell() {
                         tracing::error!(node = %self.node, cause = %error, "the upstream is not what it is said to be");
                     }
                     self.down(&error.to_string(), &mut backoff, &upstream).await;
@@ -367,7 +377,7 @@ impl Lane {
     async fn down(&self, cause: &str, backoff: &mut Backoff, upstream: &Upstream) {
         let news = self.enter(Phase::Down(cause.to_owned()));
         self.state.borrow_mut().is_failing = true;
-        if backoff.is_failing() {
+        if backoff.is_failing() || !upstream.shared.attempts.may_tell() {
             tracing::debug!(node = %self.node, worker = upstream.worker, cause, "still cannot connect upstream");
         } else {
             tracing::info!(node = %self.node, worker = upstream.worker, cause, "cannot connect upstream");
@@ -378,6 +388,7 @@ impl Lane {
             self.post(Link::Down, upstream);
             upstream.shared.table.ask_refresh();
             time::sleep(delay).await;
+            upstream.shared.attempts.turn().await;
         }
     }
 

@@ -176,6 +176,13 @@ impl Lane {
                 Some(_) => self.transaction_refused(frame, waiting, upstream),
                 None => self.error_reply(frame, waiting, is_trusted(tracking.as_ref(), now), upstream),
             },
+            Waiter::Caller(_)
+                if waiting.parts.as_ref().is_some_and(|parts| !parts.are_answered_by(&frame)) =>
+            {
+                let cause = "it answered EXEC with something that is no reply to the transaction";
+                waiting.fail(&Failure::Lost { node: self.node.clone(), cause: cause.to_owned() });
+                return Err(io::Error::new(io::ErrorKind::InvalidData, cause));
+            }
             Waiter::Caller(sender) => {
                 let tracked = is_trusted(tracking.as_ref(), now);
                 // A caller whose client has gone no longer listens.

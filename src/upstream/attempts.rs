@@ -1,0 +1,126 @@
+//! Attempts to connect to nodes, of all workers together: only so many in a second.
+//!
+//! A map may name thousands of nodes that are not there. Each of them would be tried again and again by every worker, and those
+//! that are there would be served in between. So an attempt that nobody waits for takes its turn.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time;
+
+use crate::clock::{self, Nanos};
+
+/// So many are made in a second, in the long run.
+const RATE: u64 = 256;
+
+/// So many may be made at once after a time of rest.
+const BURST: u64 = 512;
+
+/// So many nodes are told of in the log one by one.
+const LINES_MAX: u32 = 32;
+
+/// In such a time.
+const LINES_PERIOD: Duration = Duration::from_secs(10);
+
+/// The time between two.
+const GAP: Nanos = 1_000_000_000 / RATE;
+
+/// Whose turn it is, and of whom the log tells.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    book: Mutex<Book>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    /// When the next one is due that was not asked for yet.
+    next_at: Nanos,
+    lines_until: Nanos,
+    lines: u32,
+}
+
+// === impl Attempts ===
+
+impl Attempts {
+    /// Waits for the turn of one more attempt. Who gives the wait up has had its turn.
+    pub(super) async fn turn(&self) {
+        let now = clock::now();
+        let at = self.lock().take(now);
+        if at > now {
+            time::sleep_until(clock::instant(at)).await;
+        }
+    }
+
+    /// Whether the log tells of what became of one more node. Says once when it does not.
+    pub(super) fn may_tell(&self) -> bool {
+        let lines = self.lock().line(clock::now());
+        if lines == LINES_MAX + 1 {
+            tracing::warn!(
+                seconds = LINES_PERIOD.as_secs(),
+                "many nodes come, go or cannot be connected to: for so long the log does not tell of each, INFO nearside does"
+            );
+        }
+        lines <= LINES_MAX
+    }
+
+    /// Nobody panics while holding it; if somebody does, the data is still whole.
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Book ===
+
+impl Book {
+    /// When one more attempt may be made.
+    fn take(&mut self, now: Nanos) -> Nanos {
+        let at = self.next_at.max(now.saturating_sub(BURST * GAP));
+        self.next_at = at + GAP;
+        at.max(now)
+    }
+
+    /// The number of one more line in its period.
+    fn line(&mut self, now: Nanos) -> u32 {
+        if now >= self.lines_until {
+            (self.lines_until, self.lines) = (now + clock::nanos(LINES_PERIOD), 0);
+        }
+        self.lines = self.lines.saturating_add(1);
+        self.lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_are_made_at_once_and_the_others_in_turn() {
+        let (mut book, now) = (Book::default(), 1_000_000_000_000);
+        for _ in 0..=BURST {
+            assert_eq!(book.take(now), now);
+        }
+        for number in 1..=4 * RATE {
+            assert_eq!(book.take(now), now + number * GAP);
+        }
+        assert!(book.take(now + 4_000_000_000) <= now + 4_000_000_000 + 2 * GAP);
+    }
+
+    #[test]
+    fn so_many_have_a_line_of_their_own() {
+        let (mut book, now) = (Book::default(), 1_000_000_000_000);
+        let told = (0..1000).filter(|_| book.line(now) <= LINES_MAX).count();
+        assert_eq!(told, LINES_MAX as usize);
+        assert_eq!(book.line(now + clock::nanos(LINES_PERIOD)), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_too_late_waits() {
+        let attempts = Attempts::default();
+        let began = time::Instant::now();
+        for _ in 0..BURST + RATE {
+            attempts.turn().await;
+        }
+        let took = began.elapsed();
+        assert!(took > Duration::from_millis(900) && took < Duration::from_millis(1100), "{took:?}");
+    }
+}

@@ -1,0 +1,125 @@
+//! A node answers with something that is no reply to what it was asked: its client is told so, and reads on.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use crate::support::daemon::Daemon;
+use crate::support::scripted::ScriptedNode;
+
+use nearside::dev::Reply;
+
+/// A node that answers these requests so.
+struct Liar {
+    node: ScriptedNode,
+    lies: Arc<Mutex<Vec<(&'static str, &'static str)>>>,
+}
+
+// === impl Liar ===
+
+impl Liar {
+    fn start() -> Liar {
+        let lies = Arc::<Mutex<Vec<(&str, &str)>>>::default();
+        let node = ScriptedNode::start("liar", {
+            let lies = lies.clone();
+            move |request, stream| {
+                let asked = request.join(" ");
+                let lie = lies.lock().unwrap().iter().find(|(begin, _)| asked.starts_with(begin)).copied();
+                if let Some((_, lie)) = lie {
+                    stream.write_all(lie.as_bytes())?;
+                }
+                Ok(lie.is_some())
+            }
+        });
+        Liar { node, lies }
+    }
+
+    fn daemon(&self) -> Daemon {
+        let url = format!("redis-cluster://{}", self.node.address());
+        let daemon = Daemon::start(&["--upstream", &url, "--upstream-backoff-max", "50ms"]);
+        daemon.until_tracked(1);
+        daemon
+    }
+
+    fn lies(&self, lies: &[(&'static str, &'static str)]) {
+        *self.lies.lock().unwrap() = lies.to_vec();
+    }
+}
+
+/// The client is told of an odd reply, and what it asks next is answered as it should be.
+fn is_told(daemon: &Daemon, version: u8, requests: &[&[&str]], text: &str) {
+    let mut client = daemon.client();
+    client.hello(version).unwrap();
+    for request in requests {
+        client.send(request).unwrap();
+    }
+    client.send(&["PING"]).unwrap();
+    let replies: Vec<_> = requests.iter().map(|_| client.receive().unwrap()).collect();
+    let told = replies.last().unwrap();
+    assert!(told.is_error() && told.text().contains(text), "{requests:?} gave {replies:?}");
+    assert_eq!(client.receive().unwrap().text(), "PONG", "{requests:?} gave {replies:?}");
+}
+
+#[test]
+fn exec_has_as_many_replies_as_commands_were_queued() {
+    let liar = Liar::start();
+    let daemon = liar.daemon();
+    let transaction: [&[&str]; 4] = [&["MULTI"], &["SET", "a", "1"], &["GET", "a"], &["EXEC"]];
+    let watched = [&[&["WATCH", "a"][..]][..], &transaction].concat();
+    for exec in [
+        "*1\r\n+OK\r\n",
+        "*0\r\n",
+        "*3\r\n+OK\r\n:1\r\n:2\r\n",
+        ":5\r\n",
+        "+OK\r\n",
+        "%1\r\n+a\r\n+b\r\n",
+        "~2\r\n:1\r\n:2\r\n",
+        "$1\r\na\r\n",
+    ] {
+        liar.lies(&[("EXEC", exec)]);
+        for version in [2, 3] {
+            for requests in [&transaction[..], &watched] {
+                let losses = daemon.counter("upstream_losses");
+                is_told(&daemon, version, requests, "answered EXEC with something that is no reply to");
+                let is_shared = requests.len() == transaction.len();
+                assert!(!is_shared || daemon.counter("upstream_losses") > losses, "its connection ends");
+                daemon.until_tracked(1);
+            }
+        }
+    }
+    liar.lies(&[("EXEC", "*2\r\n+OK\r\n$1\r\n1\r\n")]);
+    for requests in [&transaction[..], &watched] {
+        let mut client = daemon.client();
+        let reply = requests.iter().map(|request| client.command(request).unwrap()).last().unwrap();
+        assert!(!reply.is_error(), "{reply:?}");
+    }
+    liar.lies(&[("EXEC", "_\r\n")]);
+    let mut client = daemon.client();
+    let reply = watched.iter().map(|request| client.command(request).unwrap()).last().unwrap();
+    assert!(!reply.is_error(), "a key has changed: {reply:?}");
+}
+
+#[test]
+fn what_is_put_together_is_made_of_replies_to_what_was_asked() {
+    let liar = Liar::start();
+    let daemon = liar.daemon();
+    let odd = ["%1\r\n+a\r\n+b\r\n", "+OK\r\n", "_\r\n", "*0\r\n", "#t\r\n", "*1\r\n%0\r\n"];
+    let asked: [(&str, &[&[&str]]); 6] = [
+        ("WAIT ", &[&["WAIT", "0", "10"]]),
+        ("WAITAOF", &[&["WAITAOF", "0", "0", "10"]]),
+        ("DEL", &[&["DEL", "a", "b"]]),
+        ("DBSIZE", &[&["DBSIZE"]]),
+        ("MGET", &[&["MGET", "a", "b"]]),
+        ("SCRIPT EXISTS", &[&["SCRIPT", "EXISTS", "0123456789012345678901234567890123456789", "0"]]),
+    ];
+    for (beginning, requests) in asked {
+        for lie in odd {
+            liar.lies(&[(beginning, lie)]);
+            for version in [2, 3] {
+                is_told(&daemon, version, requests, "with something that is no reply to it");
+            }
+        }
+    }
+    // The sum of what cannot be.
+    liar.lies(&[("DEL", ":9223372036854775807\r\n")]);
+    assert_eq!(daemon.client().command(&["DEL", "a", "b"]).unwrap(), Reply::Integer(i64::MAX));
+}
