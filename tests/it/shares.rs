@@ -61,6 +61,37 @@ fn one_request_beyond_client_in_flight_bytes_max_is_taken() {
 }
 
 #[test]
+fn a_client_has_one_connection_for_itself_to_wait_on_and_one_to_watch_on() {
+    let upstream =
+        Standalone::launch(&["--client-output-buffer-limit", "normal 64mb 0 0"].map(str::to_owned)).unwrap();
+    let url = format!("redis://{}", upstream.server().address());
+    let daemon = Daemon::start(&["--upstream", &url, "--upstream-dedicated-max", "4"]);
+    daemon.until_tracked(1);
+    let mut greedy = daemon.client();
+    greedy.set_patience(SOON).unwrap();
+    assert!(greedy.command(&["WATCH", "watched"]).unwrap().is_ok());
+    // What waits, or may have a long reply, has a connection: each but the first could be on its way as well.
+    const REQUESTS: usize = 50;
+    let script = "return redis.call('GET', KEYS[1])";
+    for _ in 0..REQUESTS {
+        greedy.send(&["EVAL", script, "1", "key"]).unwrap();
+        greedy.send(&["BLPOP", "list", "0.01"]).unwrap();
+    }
+    let mut others: Vec<Client> = (0..2).map(|_| daemon.client()).collect();
+    for other in &mut others {
+        other.set_patience(SOON).unwrap();
+        assert!(other.command(&["WATCH", "other"]).unwrap().is_ok());
+    }
+    assert!((0..2 * REQUESTS).all(|_| greedy.receive().unwrap().is_nil()));
+    assert_eq!(daemon.counter("dedicated_refusals"), 0);
+    // They all stand for one client each.
+    assert_eq!(daemon.client().command(&["BLPOP", "list", "0.01"]).unwrap(), Reply::Nil(b'*'));
+    let mut fifth = daemon.client();
+    assert!(greedy.command(&["UNWATCH"]).unwrap().is_ok());
+    assert!(fifth.command(&["WATCH", "other"]).unwrap().is_ok());
+}
+
+#[test]
 fn pubsub_patterns_max() {
     let (_upstream, daemon) = bounded(&["--pubsub-patterns-max", "2"]);
     let mut client = daemon.client();
