@@ -42,6 +42,9 @@ pub struct OwnWrites {
     held: Cell<u32>,
 }
 
+/// Room for so many keys is kept when none is on its way.
+const KEPT_KEYS_MAX: usize = 64;
+
 /// Keys of one command: most have one.
 pub(super) type Names = SmallVec<[Bytes; 1]>;
 
@@ -179,6 +182,9 @@ impl OwnWrites {
             answered(unanswered);
             if unanswered.writes == 0 && unanswered.reads == 0 {
                 keys.remove(key);
+                if keys.is_empty() && keys.capacity() > KEPT_KEYS_MAX {
+                    *keys = HashMap::default();
+                }
             }
         }
     }

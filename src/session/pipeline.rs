@@ -31,6 +31,9 @@ pub(super) struct Pipeline {
     confirmations: usize,
 }
 
+/// Room for so many answers is kept when none is outstanding.
+const KEPT_PLACES_MAX: usize = 64;
+
 /// An answer that will come, and the number of its place.
 struct Coming {
     number: u64,
@@ -163,6 +166,9 @@ impl Pipeline {
         let (command, Some(reply)) = (place.command, place.reply.take()) else { return Poll::Pending };
         self.confirmations -= usize::from(place.confirms);
         self.places.pop_front();
+        if self.places.is_empty() && self.places.capacity() > KEPT_PLACES_MAX {
+            self.places = VecDeque::new();
+        }
         self.first += 1;
         self.bytes -= reply.len();
         Poll::Ready((command, reply))

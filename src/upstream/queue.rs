@@ -54,6 +54,12 @@ enum Window {
 /// Of commands one of which may end the connection, so many are under way at once at most.
 const WINDOW_MAX: usize = 16;
 
+/// What a command takes beside its bytes: its place here, what its session keeps until it is answered, and its reply's place.
+pub(super) const COMMAND_BYTES: usize = 3 * 1024;
+
+/// Room for so many commands is kept when none waits.
+const KEPT_PLACES_MAX: usize = 1024;
+
 // === impl Queue ===
 
 impl Queue {
@@ -130,6 +136,11 @@ impl Queue {
         self.bytes
     }
 
+    /// What the commands in the line take, in bytes.
+    pub(super) fn takes(&self) -> usize {
+        self.bytes + self.waiting.len() * COMMAND_BYTES
+    }
+
     /// What goes out next.
     pub(super) fn out(&mut self) -> &mut WriteQueue {
         &mut self.out
@@ -143,7 +154,6 @@ impl Queue {
     /// Adds a command at the end; `connected` when it may go out at once.
     pub(super) fn push(&mut self, mut waiting: Waiting, connected: bool) {
         self.bytes += waiting.call.bytes.len();
-        self.held.set_roughly(self.bytes);
         self.unslotted += usize::from(waiting.is_unslotted());
         self.expecting_large += usize::from(waiting.expects_large);
         self.has_large |= !connected && waiting.call.bytes.len() >= self.large_bytes_min;
@@ -155,6 +165,7 @@ impl Queue {
             };
         waiting.begins_at = goes_out.then(|| self.put_out(&mut waiting));
         self.waiting.push_back(waiting);
+        self.held.set_roughly(self.takes());
     }
 
     /// A connection stands: everything in the line goes out, in order.
@@ -184,7 +195,11 @@ impl Queue {
     pub(super) fn pop(&mut self) -> Option<Waiting> {
         let waiting = self.waiting.pop_front()?;
         self.bytes -= waiting.call.bytes.len();
-        self.held.set_roughly(self.bytes);
+        if self.waiting.is_empty() {
+            self.rest();
+        } else {
+            self.held.set_roughly(self.takes());
+        }
         self.unslotted -= usize::from(waiting.is_unslotted());
         self.expecting_large -= usize::from(waiting.expects_large);
         if self.window != Window::All && waiting.begins_at.is_some() {
@@ -312,7 +327,7 @@ impl Queue {
     /// Takes everything.
     pub(super) fn take_all(&mut self) -> Vec<Waiting> {
         self.out.clear();
-        let waiting = self.waiting.drain(..).collect();
+        let waiting = std::mem::take(&mut self.waiting).into();
         self.count();
         waiting
     }
@@ -321,11 +336,19 @@ impl Queue {
     fn count(&mut self) {
         let sizes = self.waiting.iter().map(|waiting| waiting.call.bytes.len());
         self.bytes = sizes.clone().sum();
-        self.held.set(self.bytes);
+        self.held.set(self.takes());
         self.has_large = sizes.max().is_some_and(|bytes| bytes >= self.large_bytes_min);
         self.unslotted = self.waiting.iter().filter(|waiting| waiting.is_unslotted()).count();
         self.expecting_large = self.waiting.iter().filter(|waiting| waiting.expects_large).count();
         self.large_until = 0;
+    }
+
+    /// Nothing is in the line any more.
+    fn rest(&mut self) {
+        self.held.set(0);
+        if self.waiting.capacity() > KEPT_PLACES_MAX {
+            self.waiting = VecDeque::new();
+        }
     }
 
     fn put_out(&mut self, waiting: &mut Waiting) -> u64 {

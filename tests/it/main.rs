@@ -41,6 +41,7 @@ mod many_keys;
 mod many_nodes;
 mod memory_ceiling;
 mod memory_hoards;
+mod memory_in_flight;
 mod memory_subscriptions;
 mod module_words;
 mod monitor;

@@ -23,7 +23,7 @@ use super::error::Failure;
 use super::handshake::UNTRACKED;
 use super::limits::{self, NodeLimits};
 use super::pace::Pace;
-use super::queue::Queue;
+use super::queue::{COMMAND_BYTES, Queue};
 use super::rights::Right;
 use super::slots::NodeIndex;
 use crate::clock::{self, Nanos};
@@ -383,7 +383,8 @@ impl Lane {
         let (bytes, more) = (state.queue.bytes(), call.bytes.len());
         // What is large was let in when it was announced.
         let ceiling = &upstream.shared.ceiling;
-        if ceiling.is_small(more) && ceiling.is_much(bytes) && !ceiling.fits(more) {
+        let much = ceiling.is_much(state.queue.takes());
+        if ceiling.is_small(more) && much && !ceiling.fits(more + COMMAND_BYTES) {
             return Some("memory_max");
         }
         // One command is let through whatever its size.
