@@ -243,9 +243,7 @@ fn failures() -> [(Failure, &'static str); 18] {
                 node: node(),
                 cause: "it answered EXEC with something that is no reply to the transaction".to_owned(),
             },
-            "anything but as many replies as commands were queued; its connection is closed. What is put together of several replies ends \
-             in `ERR nearside: a node answered WAIT or WAITAOF with something that is no reply to it; it may or may not have been \
-             executed` in the same way",
+            "anything but as many replies as commands were queued; its connection is closed",
         ),
         (
             Failure::TimedOut { node: node(), after: Duration::from_secs(5) },

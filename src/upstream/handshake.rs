@@ -142,8 +142,7 @@ pub(super) async fn introduce(wire: &mut Wire, options: &UpstreamOptions, whom: 
     let count = 1 + usize::from(question.is_some());
     let replies = greeted(wire, &bytes.freeze(), count, (whom, options), &mut behind).await?;
     let greeting = replies.first().map_or(&[][..], |reply| reply);
-    // One that runs a script says nothing else before that ends, and what ends it goes over a connection like this.
-    if let Some(reply) = replies.get(1).filter(|reply| !reply.starts_with(b"-BUSY ")) {
+    if let Some(reply) = replies.get(1) {
         whom.recognise(reply)?;
     }
     look_behind(behind, wire, whom, options).await?;

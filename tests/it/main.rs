@@ -11,6 +11,7 @@ mod blocking;
 mod bounds;
 mod broadcast_policy;
 mod canary;
+mod circles;
 mod client_commands;
 mod coherence;
 mod config_command;

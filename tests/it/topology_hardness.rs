@@ -210,6 +210,10 @@ fn what_a_sentinel_answers_costs_neither_memory_nor_the_process() {
         let sentinel = ScriptedNode::start("sentinel", {
             let broken = broken.clone();
             move |request, stream| {
+                if let ["HELLO", ..] = request {
+                    say(stream, &format!("%2\r\n{}:7\r\n{}{}", bulk("id"), bulk("mode"), bulk("sentinel")))?;
+                    return Ok(true);
+                }
                 let ["SENTINEL", ..] = request else { return Ok(false) };
                 if broken.load(Ordering::Acquire) {
                     fault(stream)?;
