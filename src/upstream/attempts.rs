@@ -33,7 +33,7 @@ pub struct Attempts {
 
 #[derive(Debug, Default)]
 struct Book {
-    /// When the next one is due that was not asked for yet.
+    /// When the next one would be due if none were made at once.
     next_at: Nanos,
     lines_until: Nanos,
     lines: u32,
@@ -74,9 +74,9 @@ impl Attempts {
 impl Book {
     /// When one more attempt may be made.
     fn take(&mut self, now: Nanos) -> Nanos {
-        let at = self.next_at.max(now.saturating_sub(BURST * GAP));
-        self.next_at = at + GAP;
-        at.max(now)
+        let in_line = self.next_at.max(now);
+        self.next_at = in_line + GAP;
+        in_line.saturating_sub(BURST * GAP).max(now)
     }
 
     /// The number of one more line in its period.
