@@ -23,6 +23,7 @@ mod denied;
 mod dev_command;
 mod drain;
 mod edge_conversations;
+mod edge_nodes;
 mod entrance;
 mod explain;
 mod explain_hot;

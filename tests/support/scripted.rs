@@ -5,6 +5,9 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use socket2::SockRef;
 
 /// A node of a cluster on loopback. Dropping it ends it.
 pub(crate) struct ScriptedNode {
@@ -13,7 +16,8 @@ pub(crate) struct ScriptedNode {
     accepting: Option<JoinHandle<()>>,
 }
 
-/// Answers a request, or leaves it to the manners of a node: then it gives `false`.
+/// Answers a request, or leaves it to the manners of a node: then it gives `false`. An error ends the connection, and
+/// `ConnectionReset` resets it.
 type Script = dyn Fn(&[&str], &mut TcpStream) -> io::Result<bool> + Send + Sync;
 
 struct Shared {
@@ -99,11 +103,22 @@ impl Shared {
                 Ok(false) => stream.write_all(self.manners(&words).as_bytes()),
                 Err(error) => Err(error),
             };
-            if answered.is_err() {
-                let _ = stream.shutdown(Shutdown::Both);
-                return;
+            match answered {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return self.reset(&stream),
+                Err(_) => {
+                    let _ = stream.shutdown(Shutdown::Both);
+                    return;
+                }
             }
         }
+    }
+
+    /// Has the kernel reset the connection once nobody holds it any more.
+    fn reset(&self, stream: &TcpStream) {
+        let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        let peer = stream.peer_addr().ok();
+        self.open.lock().unwrap().retain(|open| open.peer_addr().ok() != peer);
     }
 
     /// What a node answers that is well.

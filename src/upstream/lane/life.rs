@@ -220,6 +220,8 @@ impl Lane {
         if let Some(deadline) = self.next_deadline(upstream) {
             overdue.as_mut().reset(clock::instant(deadline));
         }
+        // Since when something is overdue that may be among what is still to be read.
+        let mut late_since = None;
         loop {
             let to_write = match self.flush(&wire, upstream) {
                 Ok(to_write) => to_write,
@@ -245,6 +247,9 @@ impl Lane {
                     };
                     if let Err(error) = received {
                         return End::by(&error);
+                    }
+                    if self.is_hopeless(&mut late_since, upstream) {
+                        return End::Overdue(self.slow(upstream));
                     }
                 }
                 () = &mut overdue => match self.next_deadline(upstream) {
@@ -282,6 +287,17 @@ impl Lane {
             None => now + clock::nanos(upstream.options.request_timeout),
         };
         (next > now).then_some(next)
+    }
+
+    /// Whether something has been overdue for as long as a reply may take, since `late_since`, and all that came meanwhile was
+    /// not it: a node that never stops sending would put off the end for ever.
+    fn is_hopeless(&self, late_since: &mut Option<Nanos>, upstream: &Upstream) -> bool {
+        if self.next_deadline(upstream).is_some() {
+            *late_since = None;
+            return false;
+        }
+        let now = clock::now();
+        now - *late_since.get_or_insert(now) > clock::nanos(upstream.options.request_timeout)
     }
 
     /// Whether the topology means another node by now than the one that was met.
