@@ -87,6 +87,9 @@ use tracking::Watch;
 /// After so many bytes of replies the session writes before it looks at the next request.
 const BATCH_BYTES: usize = 256 * 1024;
 
+/// While memory is scarce no more is taken of a client that waits for more answers than this.
+const FEW_ANSWERS: usize = 64;
+
 /// A session gives way after so many batches, read or written: others want their turn, and so do the invalidations that
 /// wait in the upstream sockets. A client that waits for its replies needs one.
 const BATCHES_PER_TURN: u32 = 2;
@@ -325,10 +328,11 @@ impl Session {
         }
     }
 
-    /// Whether it is not listened to for now: memory is scarce, and it does not take the replies that it has.
+    /// Whether it is not listened to for now: memory is scarce, and it does not take the replies that it has, or waits for
+    /// many.
     fn is_slowed(&self) -> bool {
         let output = self.connection.out.len() + self.pipeline.bytes();
-        output > SMALL_BYTES && self.context.ceiling.is_pressed()
+        (output > SMALL_BYTES || self.pipeline.len() > FEW_ANSWERS) && self.context.ceiling.is_pressed()
     }
 
     /// Whether so much of what it asked is on its way that no more is taken.
