@@ -251,6 +251,11 @@ impl Ceiling {
         self.pressed.load(Ordering::Relaxed)
     }
 
+    /// The same, as of this very moment: much can come before that is looked at.
+    pub fn is_scarce(&self) -> bool {
+        self.is_pressed() || self.max.is_some_and(|max| self.used() > part(max, EMPTYING))
+    }
+
     /// What a client is told whose request of so many bytes does not fit; `undone` says what was not done.
     pub fn refusal(&self, what: &str, bytes: usize, undone: &str) -> String {
         let max = self.max.unwrap_or(usize::MAX);

@@ -87,15 +87,12 @@ use tracking::Watch;
 /// After so many bytes of replies the session writes before it looks at the next request.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// While memory is scarce no more is taken of a client that waits for more answers than this.
-const FEW_ANSWERS: usize = 64;
-
 /// A session gives way after so many batches, read or written: others want their turn, and so do the invalidations that
 /// wait in the upstream sockets. A client that waits for its replies needs one.
 const BATCHES_PER_TURN: u32 = 2;
 
-/// Requests that are sent on, at most, in one batch of a turn.
-const SENT_AT_ONCE: usize = 128;
+/// Requests that are sent on, at most, in one batch of a turn; while memory is scarce, of one client at all.
+const SENT_AT_ONCE: usize = 64;
 
 /// The bounds on one session.
 #[derive(Clone, Copy, Debug)]
@@ -332,7 +329,8 @@ impl Session {
     /// many.
     fn is_slowed(&self) -> bool {
         let output = self.connection.out.len() + self.pipeline.bytes();
-        (output > SMALL_BYTES || self.pipeline.len() > FEW_ANSWERS) && self.context.ceiling.is_pressed()
+        output > SMALL_BYTES && self.context.ceiling.is_pressed()
+            || waits_for_too_many(&self.pipeline, &self.context)
     }
 
     /// Whether so much of what it asked is on its way that no more is taken.
@@ -779,6 +777,12 @@ fn push_in_version(out: &mut WriteQueue, push: Bytes, resp: Resp) {
 fn is_http(request: &Request<'_>) -> bool {
     let name = request.arg(0);
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+/// Whether so many answers are outstanding that what they take matters now: memory is scarce.
+#[inline]
+fn waits_for_too_many(pipeline: &Pipeline, context: &SessionContext) -> bool {
+    pipeline.len() >= SENT_AT_ONCE && context.ceiling.is_scarce()
 }
 
 /// Whether the request that was taken last has to be answered, or some before it, before the next one is; or others have to get

@@ -6,6 +6,7 @@ use std::time::Duration;
 use nearside::dev::client::encode;
 use nearside::dev::{Client, Standalone};
 
+use crate::memory_ceiling::Group;
 use crate::support::daemon::Daemon;
 use crate::support::servers::eventually;
 
@@ -18,13 +19,19 @@ const COMMANDS: usize = 1_000;
 
 const SOON: Duration = Duration::from_secs(60);
 
+fn under_ceiling(upstream: &Standalone) -> Daemon {
+    let url = format!("redis://{}", upstream.server().address());
+    let daemon = Daemon::start(&["--upstream", &url, "--memory-max", &MEMORY_MAX.to_string()]);
+    daemon.until_tracked(1);
+    daemon
+}
+
 #[test]
 fn small_commands_that_wait_for_a_node_count_for_what_they_take_and_leave_nothing() {
     let upstream = Standalone::launch(&[]).unwrap();
-    let url = format!("redis://{}", upstream.server().address());
-    let max = MEMORY_MAX.to_string();
-    let daemon = Daemon::start(&["--upstream", &url, "--memory-max", &max]);
-    daemon.until_tracked(1);
+    // In a control group whose limit kills, where one can be made.
+    let group = Group::new(MEMORY_MAX);
+    let daemon = group.as_ref().map_or_else(|| under_ceiling(&upstream), |group| group.daemon(&upstream));
     let mut other = daemon.client();
     let before = daemon.counter_by(&mut other, "memory_used");
     let mut direct = upstream.server().connect().unwrap();
