@@ -26,6 +26,9 @@ use crate::write_queue::WriteQueue;
 /// no user is denied, as PING may be.
 const FENCE: [&str; 2] = ["HELLO", "3"];
 
+/// The type of its answer: a map.
+const FENCE_ANSWER: u8 = b'%';
+
 /// One connection, whichever life of it.
 struct Link {
     feed: Arc<Feed>,
@@ -186,6 +189,11 @@ impl Link {
             match frame.first() {
                 Some(b'>') => self.pushed(&frame),
                 Some(b'-') => self.refused(&frame),
+                // All that is subscribed to is confirmed by pushes: what else would this be the answer to?
+                Some(kind) if *kind != FENCE_ANSWER => {
+                    let error = "it answered with something that is no reply to a subscription";
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                }
                 _ => {
                     answered = true;
                     if self.feed.ledger().done(self.index) > 0 {
