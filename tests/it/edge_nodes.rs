@@ -1,5 +1,6 @@
-//! Every kind of answer that a node should not give: broken, endless, slow, half-closed, oversized, of another shape, or not asked
-//! for. Who asked gets a clear error, or what the node said; nobody else notices, and a node that is well again is served again.
+//! Every kind of answer that a node should not give: broken, endless, slow, half-closed, oversized, of another shape, or not
+//! asked for. Who asked gets a clear error, or what the node said; nobody else notices, and a node that is well again is
+//! served again.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -389,10 +390,17 @@ fn flooded(fault: Fault) -> String {
 
 #[test]
 fn what_comes_faster_than_it_is_read_and_has_no_end_puts_no_deadline_off() {
-    let pushes = flooded(|stream| flood(stream, "", ">2\r\n+a\r\n+b\r\n", Duration::ZERO));
-    assert!(pushes.contains("may or may not have been executed"), "{pushes}");
-    let line = flooded(|stream| flood(stream, "+", "x", Duration::ZERO));
-    assert!(line.contains(SLOWLY), "{line}");
-    let nested = flooded(|stream| flood(stream, "", "*1\r\n", Duration::ZERO));
-    assert!(nested.contains(SLOWLY), "{nested}");
+    let floods: [Fault; 3] = [
+        |stream| flood(stream, "", ">2\r\n+a\r\n+b\r\n", Duration::ZERO),
+        // On a quick machine it is longer than all bounds before it is late.
+        |stream| flood(stream, "+", "x", Duration::ZERO),
+        |stream| flood(stream, "", "*1\r\n", Duration::ZERO),
+    ];
+    for fault in floods {
+        let heard = flooded(fault);
+        assert!(
+            heard.contains("nearside: ") && heard.contains("may or may not have been executed"),
+            "{heard}"
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! What is said to one node and not answered yet, and what its answers mean.
 //!
-//! Behind each command goes a PING: an error that comes before the PONG is about this command, and without one all that
+//! Behind each command goes a question: an error that comes before its answer is about this command, and without one all that
 //! it subscribes to stands. Confirmations need not be looked at.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -60,7 +60,7 @@ pub(super) enum Held {
     Stands,
 }
 
-/// One command and the PING behind it: what is answered before the PONG is about this command.
+/// One command and the question behind it: what comes before the answer to that is about this command.
 #[derive(Debug)]
 pub(super) struct Batch {
     number: u64,
