@@ -258,6 +258,10 @@ impl ServerFacts {
 impl Posted {
     /// A connection that was posted as `former` before.
     fn after(former: Option<&Posted>, link: Link, now: Nanos) -> Posted {
+        if let (Some(down @ Posted { link: Link::Down, .. }), Link::Connecting) = (former, &link) {
+            // Another attempt is no news: a node is away until one succeeds, and since the first that failed.
+            return down.clone();
+        }
         let former = former.map(|posted| posted.standing(now));
         let same = former.filter(|former| former.state == link.coherence(now));
         Posted { link, since: same.map_or(now, |former| former.since) }
@@ -356,6 +360,10 @@ mod tests {
         board.post(&node, 1, Link::Down);
         let lost = stands(&board, clock::now());
         assert!(lost.state == Coherence::Lost && lost.since >= both.since);
+        for link in [Link::Connecting, Link::Down, Link::Connecting] {
+            board.post(&node, 1, link);
+            assert_eq!(stands(&board, clock::now()), lost, "another attempt is no news");
+        }
         board.remove(&node, 1);
         assert_eq!(stands(&board, clock::now()), tracked);
     }

@@ -263,6 +263,8 @@ pub(super) fn hello(credentials: Option<&Credentials>) -> Bytes {
 pub(super) fn refusal(error: &str) -> io::Error {
     let hint = if error.starts_with("ERR unknown command") || error.starts_with("NOPROTO") {
         "; nearside needs a server that speaks RESP3 (Redis 6 or later, or Valkey)"
+    } else if ["NOAUTH", "WRONGPASS"].iter().any(|code| error.starts_with(code)) {
+        "; nearside logs in with upstream_username and upstream_password_file"
     } else {
         ""
     };

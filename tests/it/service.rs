@@ -99,7 +99,7 @@ fn a_server_that_comes_late_is_found() {
     server.kill9().unwrap();
     let daemon = Daemon::start(&["--upstream", &format!("redis://{}", server.address())]);
     comes_late(&daemon, || server.restart().unwrap());
-    daemon.assert_logged("INFO", "cannot connect upstream");
+    daemon.assert_logged("WARN", "cannot connect upstream; trying again and again");
     daemon.assert_logged("INFO", "connected upstream");
     daemon.stop();
 }

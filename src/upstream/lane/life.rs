@@ -354,7 +354,7 @@ impl Lane {
             End::Overdue(Some(bound)) => format!("what was on its way came too slowly ({bound})"),
         };
         upstream.stats.upstream_losses.add(1);
-        tracing::info!(node = %self.node, worker = upstream.worker, cause, "lost an upstream connection");
+        tracing::warn!(node = %self.node, worker = upstream.worker, cause, "lost an upstream connection");
         upstream.shared.table.ask_refresh();
         upstream.idle.forget(&self.node);
         let now = clock::now();
@@ -396,7 +396,7 @@ impl Lane {
         if backoff.is_failing() || !upstream.shared.attempts.may_tell() {
             tracing::debug!(node = %self.node, worker = upstream.worker, cause, "still cannot connect upstream");
         } else {
-            tracing::info!(node = %self.node, worker = upstream.worker, cause, "cannot connect upstream");
+            tracing::warn!(node = %self.node, worker = upstream.worker, cause, "cannot connect upstream; trying again and again");
         }
         let delay = backoff.next_delay();
         self.give_up_all(cause, upstream);
