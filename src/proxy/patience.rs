@@ -24,8 +24,17 @@ const UNCHANGED: Duration = Duration::from_millis(1);
 impl Patience {
     /// The time that `request` gives, from now on.
     pub(super) fn of(spec: &Spec, request: &Request<'_>) -> Patience {
+        Patience::at(spec.timeout_of(request), request)
+    }
+
+    /// The same of WAIT or WAITAOF, where it stands last.
+    pub(super) fn of_replicas(request: &Request<'_>) -> Patience {
+        Patience::at(request.args().count().checked_sub(1).map(Timeout::Milliseconds), request)
+    }
+
+    fn at(timeout: Option<Timeout>, request: &Request<'_>) -> Patience {
         let began = Instant::now();
-        let limit = spec.timeout_of(request).and_then(|timeout| {
+        let limit = timeout.and_then(|timeout| {
             let text = std::str::from_utf8(request.arg(timeout.at())).ok()?;
             let time = match timeout {
                 Timeout::Seconds(_) => Duration::try_from_secs_f64(text.parse().ok()?).ok()?,

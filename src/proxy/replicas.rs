@@ -4,12 +4,14 @@
 //! connections that it shares, so it asks on dedicated ones, on which first a write that changes nothing is made: the
 //! count is then as of that, behind all that the session wrote. Of several nodes the least counts.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{join_all, try_join_all};
 
 use super::held::{EndedBy, Held};
+use super::patience::Patience;
 use super::{Answer, Caller, Proxy, failure_reply, odd_reply};
 use crate::node::NodeId;
 use crate::resp::request::Request;
@@ -42,10 +44,11 @@ impl Proxy {
         if nodes.is_empty() {
             return Answer::Now(failure_reply(&self.upstream.no_topology()));
         }
+        let patience = Patience::of_replicas(request);
         let (proxy, request) = (self.clone(), Bytes::copy_from_slice(request.raw()));
         Answer::Later(Box::pin(async move {
             proxy.stats.waits_begun.bump();
-            let reply = proxy.least(&nodes, wrote, &request, &waiting).await;
+            let reply = proxy.least(&nodes, wrote, &request, &waiting, patience).await;
             proxy.stats.waits_ended.bump();
             reply.unwrap_or_else(|error| error)
         }))
@@ -58,11 +61,13 @@ impl Proxy {
         wrote: bool,
         request: &Bytes,
         waiting: &Waiting,
+        patience: Patience,
     ) -> Result<Bytes, Bytes> {
         let connections = nodes.iter().map(|node| self.behind_writes(node, wrote));
         let connections = try_join_all(connections).await?;
         let mut held: Vec<Held> =
             connections.into_iter().map(|dedicated| Held::begin(dedicated, request)).collect();
+        let mut too_late = pin!(patience.over(self.settings.patience));
         loop {
             tokio::select! {
                 biased;
@@ -73,6 +78,8 @@ impl Proxy {
                         break;
                     }
                 }
+                // A node does not say that it is over.
+                () = &mut too_late => break,
             }
         }
         let replies: Result<Vec<Bytes>, Failure> = held.into_iter().map(Held::finish).collect();

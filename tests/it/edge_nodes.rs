@@ -404,3 +404,20 @@ fn what_comes_faster_than_it_is_read_and_has_no_end_puts_no_deadline_off() {
         );
     }
 }
+
+#[test]
+fn a_node_that_is_silent_to_wait_holds_nobody_for_longer_than_the_time_of_the_wait() {
+    let node = ScriptedNode::start("node", |request, stream| match request {
+        ["WAIT", ..] => is_deaf(stream).map(|()| true),
+        _ => Ok(false),
+    });
+    let url = format!("redis-cluster://{}", node.address());
+    let daemon = Daemon::start(&["--upstream", &url, "--upstream-request-timeout", "1s"]);
+    daemon.until_tracked(1);
+    let mut client = daemon.client();
+    client.set_patience(SOON).unwrap();
+    assert!(client.command(&["SET", "key", "value"]).unwrap().is_ok());
+    let heard = client.command(&["WAIT", "1", "100"]).unwrap().text();
+    assert!(heard.contains("the wait was given up"), "{heard}");
+    assert!(client.command(&["SET", "key", "value"]).unwrap().is_ok());
+}
