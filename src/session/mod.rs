@@ -296,7 +296,8 @@ impl Session {
                 return Poll::Ready(End::Done);
             }
             if !(answered || taken || room) {
-                if self.was_slowed && !self.is_slowed() {
+                // Once for each look at its requests, so that this ends whatever the next one finds.
+                if std::mem::take(&mut self.was_slowed) && !self.is_slowed() {
                     // It has just taken what it had: nothing else would look at what it asks.
                     continue;
                 }
