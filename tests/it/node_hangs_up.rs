@@ -17,14 +17,20 @@ const MIB: usize = 1024 * 1024;
 /// How long anything here may take.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Clients that write small values again and again, each of keys of its own, while somebody else goes too far.
+/// Clients that ask something small again and again, each of keys of its own, while somebody else goes too far.
 struct Others {
     done: Arc<AtomicBool>,
     clients: Vec<JoinHandle<(usize, Vec<String>)>>,
 }
 
 impl Others {
+    /// Those who write.
     fn of(daemon: &Daemon) -> Others {
+        Others::who(daemon, "INCR")
+    }
+
+    /// Those who send `command` with a key alone.
+    fn who(daemon: &Daemon, command: &'static str) -> Others {
         let done = Arc::new(AtomicBool::new(false));
         let clients = (0..6).map(|number| {
             let (mut client, done) = (patient(daemon), done.clone());
@@ -32,8 +38,7 @@ impl Others {
                 let (mut errors, mut turn) = (Vec::new(), 0);
                 while !done.load(Ordering::Relaxed) {
                     turn += 1;
-                    let reply =
-                        client.command(&["INCR", &format!("counter:{number}:{}", turn % 50)]).unwrap();
+                    let reply = client.command(&[command, &format!("small:{number}:{}", turn % 50)]).unwrap();
                     if reply.is_error() {
                         errors.push(reply.text());
                     }
@@ -316,26 +321,6 @@ fn what_a_script_changed_is_not_served_from_before_though_nobody_can_ask_whether
 /// So long others are at it before and after.
 const MEANWHILE: Duration = Duration::from_millis(500);
 
-/// Clients that read small values again and again, while L1 is off.
-fn readers(daemon: &Daemon) -> Others {
-    let done = Arc::new(AtomicBool::new(false));
-    let clients = (0..6).map(|number| {
-        let (mut client, done) = (patient(daemon), done.clone());
-        thread::spawn(move || {
-            let (mut errors, mut turn) = (Vec::new(), 0);
-            while !done.load(Ordering::Relaxed) {
-                turn += 1;
-                let reply = client.command(&["GET", &format!("small:{number}:{}", turn % 50)]).unwrap();
-                if reply.is_error() {
-                    errors.push(reply.text());
-                }
-            }
-            (turn, errors)
-        })
-    });
-    Others { clients: clients.collect(), done }
-}
-
 #[test]
 fn what_cut_a_connection_is_not_sent_on_the_next_one_that_others_use() {
     // It does not tell what it limits.
@@ -349,7 +334,7 @@ fn what_cut_a_connection_is_not_sent_on_the_next_one_that_others_use() {
     let large = vec![b'v'; 8 * MIB];
     assert!(client.command(&[&b"SET"[..], b"large", &large]).unwrap().is_ok());
     // The first time nobody knows: what others read is asked once more, and what was under way apart from all else.
-    let others = readers(&daemon);
+    let others = Others::who(&daemon, "GET");
     thread::sleep(MEANWHILE);
     let refused = client.command(&["GET", "large"]).unwrap().text();
     assert!(refused.contains("client-output-buffer-limit"), "{refused}");
