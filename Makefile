@@ -1,6 +1,6 @@
 # The things to do with this repository. `make run` is the place to begin.
 
-.PHONY: run test soak musl bench reach compare micro counts lint setup setup-tests
+.PHONY: run test soak musl bench reach hits compare micro counts lint setup setup-tests
 
 # A throwaway cluster with nearside in front of it, and a demonstration. Ctrl-C ends all of it.
 run: setup
@@ -34,6 +34,11 @@ compare: setup
 # parts. Part of `make bench` too.
 reach: setup
 	cargo bench --bench reach -- $(ROW)
+
+# The hits of L1 for its bytes, beside Redis' LRU and other policies: writes docs/hit-ratio.md. `make hits QUICK=1` is a look,
+# TRACES=directory takes more recorded traces.
+hits:
+	QUICK=$(QUICK) TRACES=$(TRACES) cargo bench --bench hits
 
 # What each operation takes in time and allocations. Part of `make bench` too.
 micro: setup
