@@ -78,9 +78,10 @@ const fn twitter(name: &'static str, exponent: f64, once: f64, churn_every: usiz
 /// The name of the trace that [`draw_loop`] draws.
 const LOOP: &str = "loop, like P6";
 /// One in so many keys of the loop is in the part that comes round more often.
-const LOOP_HOT_ONE_IN: usize = 20;
-/// Part of the requests that go on with the hot part; as many go on with the rest.
-const LOOP_HOT: f64 = 0.45;
+const LOOP_HOT_ONE_IN: usize = 14;
+/// Part of the requests that go on with the hot part, and with the rest.
+const LOOP_HOT: f64 = 0.35;
+const LOOP_REST: f64 = 0.55;
 /// Other requests repeat one of so many before.
 const LOOP_RECENT: usize = 1_000;
 
@@ -97,9 +98,9 @@ pub(crate) fn all(divisor: usize) -> impl Iterator<Item = Trace> {
     by_popularity.chain(std::iter::once_with(move || draw_loop(REQUESTS / divisor, KEYS / divisor)))
 }
 
-/// A loop over far more than the cache holds, of which a twentieth comes round nineteen times as often as the rest, and yet not
-/// soon enough for LRU: between two of its turns as many other keys are read as it has itself. A tenth of the requests
-/// repeat what was read just before. Such is P6, a trace of a workstation's disk.
+/// A loop over far more than the cache holds, of which a fourteenth comes round eight times as often as the rest, and yet not
+/// soon enough for LRU: from one of its turns to the next 18 % of all keys are read. A tenth of the requests repeat what
+/// was read just before. P6, a trace of a workstation's disk, is such a loop.
 fn draw_loop(requests: usize, keys: usize) -> Trace {
     let mut random = fastrand::Rng::with_seed(SEED);
     let hot = keys / LOOP_HOT_ONE_IN;
@@ -110,7 +111,7 @@ fn draw_loop(requests: usize, keys: usize) -> Trace {
         let next = if drawn.is_empty() || chance < LOOP_HOT {
             in_hot = (in_hot + 1) % hot;
             in_hot as Key
-        } else if chance < 2.0 * LOOP_HOT {
+        } else if chance < LOOP_HOT + LOOP_REST {
             in_rest = (in_rest + 1) % (keys - hot);
             (hot + in_rest) as Key
         } else {

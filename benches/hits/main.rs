@@ -35,8 +35,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// A quick run has one budget, recorded traces as far as that many requests, and this part of what is drawn.
 const QUICK_SHARE: f64 = 0.1;
-const QUICK_REQUESTS: usize = 200_000;
-const QUICK_DIVISOR: usize = 10;
+const QUICK_REQUESTS: usize = 500_000;
+const QUICK_DIVISOR: usize = 5;
 
 /// What the run was told by its environment.
 struct Told {
