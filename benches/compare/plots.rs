@@ -132,7 +132,7 @@ fn plot(
     } else {
         SeriesLabelPosition::UpperLeft
     };
-    Plot { file, title, x, y, lines, points, limits, legend }.draw(directory);
+    Plot { file, title, x, y, is_linear: false, lines, points, limits, legend }.draw(directory);
 }
 
 /// A bit more than all of the values.

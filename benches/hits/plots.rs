@@ -44,29 +44,32 @@ fn means(rows: &[Row]) -> Plot {
         relative(of_share, number).map(|relative| (100.0 * share, relative.geometric_mean))
     };
     let lines = lines(|number| SHARES.into_iter().filter_map(|share| mean(number, share)).collect());
+    let most = highest(&lines);
     Plot {
         file: "hit-ratio-mean.svg",
         title: "Misses to those of Redis LRU, geometric mean of all traces".to_owned(),
-        x: ("budget, percent of all bytes of the trace", 2.5..60.0),
-        y: ("misses to those of Redis LRU", 0.4..2.5),
+        x: ("budget, percent of all bytes of the trace", 1.0..40.0),
+        y: ("misses to those of Redis LRU", 0.0..1.1 * most),
+        is_linear: true,
         points: points(&lines),
         lines,
         limits: Vec::new(),
-        legend: SeriesLabelPosition::UpperRight,
+        legend: SeriesLabelPosition::LowerLeft,
     }
 }
 
 fn of_trace(trace: &str, file: &'static str, rows: &[&Row]) -> Plot {
-    let misses = |number: usize| rows.iter().map(move |row| (row.budget_mib, 100.0 - row.hits[number]));
-    let lines = lines(|number| misses(number).collect());
+    let hits = |number: usize| rows.iter().map(move |row| (row.budget_mib, row.hits[number])).collect();
+    let lines = lines(hits);
     let budgets = rows.iter().map(|row| row.budget_mib);
-    let all = || lines.iter().flat_map(|line| line.values.iter().map(|(_, misses)| *misses));
-    let (least, most) = (all().fold(f64::MAX, f64::min), all().fold(0.0, f64::max));
+    // The names of the curves stand to the left of them.
+    let left = 0.25 * budgets.clone().fold(f64::MAX, f64::min);
     Plot {
         file,
-        title: format!("Misses of {trace}"),
-        x: ("budget, MiB", 0.9 * budgets.clone().fold(f64::MAX, f64::min)..1.2 * budgets.fold(0.0, f64::max)),
-        y: ("misses, percent of the reads", 0.5 * least..1.2 * most),
+        title: format!("Hits of {trace}"),
+        x: ("budget, MiB", left..1.2 * budgets.fold(0.0, f64::max)),
+        y: ("hits, percent of the reads", 0.0..100.0),
+        is_linear: true,
         points: points(&lines),
         lines,
         limits: Vec::new(),
@@ -84,13 +87,13 @@ fn other_writes(writes: &[OtherWrites]) -> Plot {
         series("nearside", COLORS[contenders::NEARSIDE], false, values(&|one| one.hits)),
         series("without such writes", COLORS[contenders::REDIS], true, values(&|_| writes[0].hits)),
     ];
-    let misses = || lines.iter().flat_map(|line| line.values.iter().map(|(_, misses)| *misses));
-    let y = 0.5 * misses().fold(f64::MAX, f64::min)..2.0 * misses().fold(0.0, f64::max);
+    let most = highest(&lines);
     Plot {
         file: "hit-ratio-writes.svg",
         title: "Misses beside writes of keys that nobody reads, with room for all".to_owned(),
         x: ("such writes, percent of all operations", 0.9..60.0),
-        y: ("misses, percent of the reads", y),
+        y: ("misses, percent of the reads", 0.0..1.2 * most),
+        is_linear: true,
         lines,
         points: Vec::new(),
         limits: Vec::new(),
@@ -107,6 +110,10 @@ fn lines(values: impl Fn(usize) -> Vec<(f64, f64)>) -> Vec<Series> {
         values: values(number),
     });
     series.collect()
+}
+
+fn highest(lines: &[Series]) -> f64 {
+    lines.iter().flat_map(|line| &line.values).map(|(_, value)| *value).fold(0.0, f64::max)
 }
 
 /// What was measured of each line: between its points it is only drawn.

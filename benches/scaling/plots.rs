@@ -23,6 +23,7 @@ pub(crate) fn draw(points: &[Point], model: &Model) {
         title: "CPU of a primary for one write of a key that all have read".to_owned(),
         x: ("tracked connections", 8.0..1_500.0),
         y: ("microseconds of CPU", 5.0..largest * 2.0),
+        is_linear: false,
         lines: both(|mode| {
             let values = curve(8.0..1_500.0, |n| model.write(mode, n));
             (format!("{} (model)", mode.name()), values)
@@ -90,6 +91,7 @@ fn modelled(
         title,
         x: ("sidecars", SIDECARS),
         y,
+        is_linear: false,
         lines,
         points: Vec::new(),
         limits,

@@ -1,8 +1,9 @@
-//! One plot with logarithmic axes, as an SVG file.
+//! One plot as an SVG file. Its axes are logarithmic, or the horizontal one alone.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (900, 560);
@@ -15,12 +16,14 @@ pub(crate) struct Series {
     pub(crate) values: Vec<(f64, f64)>,
 }
 
-/// One plot: both axes are logarithmic.
+/// One plot.
 pub(crate) struct Plot {
     pub(crate) file: &'static str,
     pub(crate) title: String,
     pub(crate) x: (&'static str, Range<f64>),
     pub(crate) y: (&'static str, Range<f64>),
+    /// The vertical axis is not logarithmic.
+    pub(crate) is_linear: bool,
     pub(crate) lines: Vec<Series>,
     pub(crate) points: Vec<Series>,
     /// Horizontal lines that mark a limit.
@@ -39,6 +42,15 @@ pub(crate) fn directory() -> PathBuf {
 impl Plot {
     /// Draws it into `directory`.
     pub(crate) fn draw(self, directory: &Path) {
+        let y = self.y.1.clone();
+        if self.is_linear { self.draw_on(directory, y) } else { self.draw_on(directory, y.log_scale()) }
+    }
+
+    fn draw_on<Y>(self, directory: &Path, y: Y)
+    where
+        Y: AsRangedCoord<Value = f64>,
+        Y::CoordDescType: ValueFormatter<f64>,
+    {
         let path = directory.join(self.file);
         let root = SVGBackend::new(&path, SIZE).into_drawing_area();
         root.fill(&WHITE).unwrap();
@@ -47,7 +59,7 @@ impl Plot {
             .margin(12)
             .x_label_area_size(45)
             .y_label_area_size(75)
-            .build_cartesian_2d(self.x.1.clone().log_scale(), self.y.1.clone().log_scale())
+            .build_cartesian_2d(self.x.1.clone().log_scale(), y)
             .unwrap();
         chart
             .configure_mesh()
