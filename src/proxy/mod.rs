@@ -289,9 +289,11 @@ impl Proxy {
     }
 
     /// Whether a request names no keys, so that nothing keeps it in its place among others of its session: it has to begin
-    /// when they have been answered, and to be answered before others begin.
+    /// when they have been answered, and to be answered before others begin. So has a message: whoever gets it may look at what
+    /// was written before it, whatever the slot.
     pub fn may_overtake(&self, spec: &Spec, request: &Request<'_>) -> bool {
-        spec.keys.first(request).is_none() && self.upstream.is_split()
+        let names_none = spec.class == Class::Publish || spec.keys.first(request).is_none();
+        names_none && self.upstream.is_split()
     }
 
     /// The same of a request whose command is not in the table.

@@ -23,7 +23,7 @@ use crate::near_cache::Why;
 use crate::resp::cursor::Head;
 use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::{Resp, cursor, encode};
-use crate::upstream::{Call, Dedicated, Outcome, UpstreamReply, exec_abort};
+use crate::upstream::{Call, Dedicated, Outcome, UpstreamReply, answers_exec, exec_abort};
 
 pub(super) const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 pub(super) const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
@@ -51,9 +51,10 @@ impl Part {
         !self.opaque && self.route.flags.has(Flags::READ) && !self.route.may_write()
     }
 
-    /// Whether it names no keys, so that nothing keeps it in its place among others of its session.
+    /// Whether nothing keeps it in its place among others of its session: it names no keys, or is a message, which is behind
+    /// all that was written before it.
     pub fn names_no_keys(&self) -> bool {
-        self.route.keys.first(&self.request()).is_none()
+        self.publishes || self.route.keys.first(&self.request()).is_none()
     }
 
     /// Whether it publishes a message.
@@ -338,7 +339,7 @@ impl Proxy {
         let mut replies = connection.converse(bytes, count + 2).await?;
         let exec = replies.pop().unwrap_or_default();
         if !exec.starts_with(b"-") {
-            if is_reply_to(&exec, count) {
+            if answers_exec(&exec, count) {
                 connection.give_back();
             }
             return Ok(UpstreamReply { frame: exec, rerouted: false, tracked: false, by: None });
@@ -439,7 +440,7 @@ fn replies_in(frame: &Bytes, count: usize, resp: Resp) -> Result<impl Iterator<I
     match (cursor::head(frame), cursor::elements(frame)) {
         (Some(Head::Null { .. }), _) if resp == Resp::Two => Err(Bytes::from_static(b"*-1\r\n")),
         (Some(Head::Null { .. }), _) => Err(Bytes::from_static(b"_\r\n")),
-        (_, Some(replies)) if is_reply_to(frame, count) => {
+        (_, Some(replies)) if answers_exec(frame, count) => {
             Ok(replies.flatten().map(|reply| frame.slice_ref(reply)))
         }
         _ => Err(odd_reply("EXEC", frame)),
@@ -449,15 +450,6 @@ fn replies_in(frame: &Bytes, count: usize, resp: Resp) -> Result<impl Iterator<I
 /// How many of them the server carries out.
 fn sent(elements: &[Element]) -> usize {
     elements.iter().filter(|element| matches!(element, Element::Sent(..))).count()
-}
-
-/// Whether EXEC can have answered `frame` to so many commands, if it carried them out.
-fn is_reply_to(frame: &[u8], commands: usize) -> bool {
-    match cursor::head(frame) {
-        Some(Head::Aggregate { kind: b'*', count }) => count == commands,
-        Some(Head::Null { .. }) => true,
-        _ => false,
-    }
 }
 
 /// The daemon's answers and the server's, each at its place.

@@ -630,11 +630,15 @@ fn serve(
                     context.proxy.fan_out(spec, join, &request, caller, bound)
                 }
                 class => {
-                    let may_have_no_keys = matches!(
+                    let may_need_its_place = matches!(
                         class,
-                        Class::EveryPrimary(_) | Class::Script(_) | Class::AnyNode | Class::Keyspace(_)
+                        Class::EveryPrimary(_)
+                            | Class::Script(_)
+                            | Class::AnyNode
+                            | Class::Keyspace(_)
+                            | Class::Publish
                     );
-                    if may_have_no_keys && context.proxy.may_overtake(spec, &request) {
+                    if may_need_its_place && context.proxy.may_overtake(spec, &request) {
                         state.alone = true;
                         if !pipeline.is_empty() {
                             return Flow::Again;

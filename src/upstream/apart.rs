@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::call::{Call, Outcome, Sent, UpstreamReply};
 use super::slots::NodeIndex;
-use super::transaction::exec_abort;
+use super::transaction::{answers_exec, exec_abort};
 use super::{Failure, REDIRECTS_MAX, Upstream};
 use crate::key::Slot;
 use crate::resp::encode;
@@ -141,8 +141,11 @@ impl Upstream {
         if cause.starts_with(b"-") {
             self.lane(by).doubt(cause, call.foreign, self);
         }
+        // What is no reply to a transaction tells nothing of the state that its connection is in: that is closed.
+        if parts == 0 || last.starts_with(b"-") || answers_exec(&last, parts - 1) {
+            dedicated.give_back();
+        }
         let frame = refusal.map_or(last, |refusal| exec_abort(&refusal));
-        dedicated.give_back();
         Ok(Some(UpstreamReply { frame, rerouted: false, tracked: false, by: Some(by) }))
     }
 

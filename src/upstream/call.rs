@@ -6,11 +6,10 @@ use tokio::sync::oneshot;
 use super::error::Failure;
 use super::rights::Right;
 use super::slots::NodeIndex;
-use super::transaction::{SLOT_IS_MOVING, exec_abort};
+use super::transaction::{SLOT_IS_MOVING, answers_exec, exec_abort};
 use crate::clock::Nanos;
 use crate::key::Slot;
 use crate::node::Epoch;
-use crate::resp::cursor::{self, Head};
 
 /// A command to send.
 #[derive(Clone, Debug)]
@@ -126,13 +125,9 @@ impl Parts {
         taken
     }
 
-    /// Whether `exec` can be what EXEC answers, no error: as many replies as commands were queued behind MULTI, or null.
+    /// Whether `exec` can be what EXEC answers, no error: MULTI is the first of them, and the others were queued.
     pub(super) fn are_answered_by(&self, exec: &[u8]) -> bool {
-        match cursor::head(exec) {
-            Some(Head::Aggregate { kind: b'*', count }) => count + 1 == self.count,
-            Some(Head::Null { .. }) => true,
-            _ => false,
-        }
+        answers_exec(exec, self.count.saturating_sub(1))
     }
 
     /// The error for which nothing was carried out.

@@ -69,7 +69,7 @@ pub use pace::PaceLimits;
 pub use pulse::Heartbeat;
 pub use rights::{Right, Rights};
 pub use slots::{Knowledge, Member, NodeIndex, SlotTable};
-pub use transaction::{SLOT_IS_MOVING, exec_abort};
+pub use transaction::{SLOT_IS_MOVING, answers_exec, exec_abort};
 pub use view::NodeView;
 
 use crate::clock::{self, Nanos};

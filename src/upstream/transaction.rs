@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::resp::cursor::{self, Head};
 use crate::resp::encode;
 
 /// ASKING holds for one command and cannot be said inside MULTI, so no node can carry out a transaction on keys that are
@@ -13,4 +14,13 @@ pub fn exec_abort(error: &[u8]) -> Bytes {
     let text = error.strip_prefix(b"-ERR ").or(error.strip_prefix(b"-")).unwrap_or(error);
     let cause = String::from_utf8_lossy(text.strip_suffix(b"\r\n").unwrap_or(text));
     encode::error_reply(format!("EXECABORT Transaction discarded because of: {cause}"))
+}
+
+/// Whether EXEC can have answered `frame` to so many queued commands, if that is no error: as many replies, or null.
+pub fn answers_exec(frame: &[u8], commands: usize) -> bool {
+    match cursor::head(frame) {
+        Some(Head::Aggregate { kind: b'*', count }) => count == commands,
+        Some(Head::Null { .. }) => true,
+        _ => false,
+    }
 }

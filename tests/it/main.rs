@@ -55,6 +55,7 @@ mod odd_replies;
 mod other_kinds;
 mod pass_through;
 mod policies;
+mod publish_order;
 mod pubsub;
 mod pubsub_failure;
 mod refused_start;

@@ -123,3 +123,26 @@ fn what_is_put_together_is_made_of_replies_to_what_was_asked() {
     liar.lies(&[("DEL", ":9223372036854775807\r\n")]);
     assert_eq!(daemon.client().command(&["DEL", "a", "b"]).unwrap(), Reply::Integer(i64::MAX));
 }
+
+#[test]
+fn a_connection_on_which_exec_had_an_odd_reply_is_handed_to_nobody() {
+    // What a transaction may read is more than this node lets wait for one client: it has a connection of its own.
+    const LIMIT: &str = "%1\r\n$26\r\nclient-output-buffer-limit\r\n$18\r\nnormal 1000000 0 0\r\n";
+    let liar = Liar::start();
+    let told = ("CONFIG GET client-*-limit", LIMIT);
+    liar.lies(&[told]);
+    let daemon = liar.daemon();
+    let transaction: [&[&str]; 4] = [&["MULTI"], &["SET", "a", "1"], &["LRANGE", "a", "0", "-1"], &["EXEC"]];
+    let watched = [&[&["WATCH", "a"][..]][..], &transaction].concat();
+    for (exec, is_kept) in [("*2\r\n+OK\r\n*0\r\n", true), ("*1\r\n+OK\r\n", false), (":5\r\n", false)] {
+        liar.lies(&[told, ("EXEC", exec)]);
+        for requests in [&transaction[..], &watched] {
+            let mut client = daemon.client();
+            let opened = daemon.counter("dedicated_opened") + daemon.counter("dedicated_reused");
+            let replies: Vec<_> = requests.iter().map(|request| client.command(request).unwrap()).collect();
+            assert_eq!(replies.last().unwrap().is_error(), !is_kept, "{replies:?}");
+            assert!(daemon.counter("dedicated_opened") + daemon.counter("dedicated_reused") > opened);
+            assert_eq!(daemon.counter("dedicated_connections"), u64::from(is_kept), "{exec:?} {requests:?}");
+        }
+    }
+}
