@@ -1,12 +1,7 @@
 //! The policies that `make hits` compares with, on traces that can be followed by hand.
 
-#[path = "../benches/hits/policy/mod.rs"]
-mod policy;
-#[path = "../benches/hits/request.rs"]
-mod request;
-
-use policy::{Arc, Belady, Budget, Lru, Redis, S3Fifo, TinyLfu, hits};
-use request::{Key, Request};
+use crate::policy::{Arc, Belady, Budget, Lru, Redis, S3Fifo, TinyLfu, hits};
+use crate::request::{Key, Request};
 
 const KEYS: usize = 1_000;
 /// Room for ten entries.
