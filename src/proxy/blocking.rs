@@ -13,6 +13,7 @@ use tokio::time;
 use super::default_ttl::may_have_written;
 use super::forward::keys_of;
 use super::held::{EndedBy, Held};
+use super::many_keys::has_many;
 use super::own_writes::Names;
 use super::patience::Patience;
 use super::{Answer, Caller, Proxy, Route, render};
@@ -72,7 +73,10 @@ impl Proxy {
         };
         let (_, due) = self.with_default_ttl(route, request, Bytes::new());
         let writes = spec.flags.has(Flags::WRITE);
-        let keys = keys_of(route, request);
+        let mut keys = keys_of(route, request);
+        // Nothing else of the session begins meanwhile: of many keys nobody has to know which are written.
+        let many = if writes && has_many(route, request) { std::mem::take(&mut keys) } else { Names::new() };
+        slot.filter(|_| writes).inspect(|slot| caller.own_writes.note_written(*slot));
         let read = if writes { Names::new() } else { keys.clone() };
         let write = writes.then(|| self.begin_write(keys, caller));
         let latest = |argument: &[u8]| matches!(argument, b"$" | b"+");
@@ -81,6 +85,7 @@ impl Proxy {
         let blocking = Blocking { request: request.to_owned(), slot, patience, repeatable, waiting };
         let (proxy, resp, own_writes) = (self.clone(), caller.resp, caller.own_writes.clone());
         Answer::Later(Box::pin(async move {
+            proxy.drop_keys(&many).await;
             proxy.stats.waits_begun.bump();
             let outcome = proxy.wait_anywhere(&blocking).await;
             proxy.stats.waits_ended.bump();
@@ -91,7 +96,8 @@ impl Proxy {
             {
                 proxy.give_ttl(slot, due, &own_writes).settle(&outcome).await;
             }
-            proxy.answered_past_lane(&read);
+            proxy.were_read_past_lane(&read).await;
+            proxy.drop_keys(&many).await;
             drop(write);
             render(outcome, route.form, &blocking.request, resp)
         }))

@@ -54,7 +54,7 @@ impl Proxy {
         Answer::Later(Box::pin(async move {
             let told = join_all(asked.into_iter().map(|(node, outcome)| {
                 let node = proxy.upstream.node(node);
-                async move { (node, outcome.await.map(|reply| reply.frame)) }
+                async move { (node, outcome.await.map(|reply| fitting(gather, spec, reply.frame))) }
             }));
             let told = told.await;
             if writes {
@@ -90,6 +90,17 @@ impl Proxy {
     }
 }
 
+/// What a node told, if that can be a reply to such a command; an error in its place otherwise.
+fn fitting(gather: Gather, spec: &Spec, frame: Bytes) -> Bytes {
+    let fits = match gather {
+        Gather::AllOk | Gather::AnyOk => &frame[..] == b"+OK\r\n",
+        Gather::First => cursor::text(&frame).is_some(),
+        Gather::Sum => cursor::integer(&frame).is_some(),
+        Gather::Running => cursor::field(&frame, b"running_script").is_some(),
+    };
+    if fits { frame } else { odd_reply(&spec.name.to_ascii_uppercase().replace('|', " "), &frame) }
+}
+
 /// One reply from those of all primaries; there is one at least.
 fn gathered(gather: Gather, spec: &Spec, told: &[Told]) -> Bytes {
     match gather {
@@ -100,7 +111,6 @@ fn gathered(gather: Gather, spec: &Spec, told: &[Told]) -> Bytes {
         Gather::AnyOk => stopped_by_any(told),
         Gather::Sum => match told.iter().find(|(_, told)| !is_number(told)) {
             None => sum(told),
-            Some((_, Ok(odd))) => odd_reply(&spec.name.to_ascii_uppercase(), odd),
             Some((_, told)) => reply(told),
         },
         Gather::Running => {

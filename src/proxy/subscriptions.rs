@@ -8,10 +8,11 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 
-use super::{Answer, Caller, Proxy, failure_reply, stopped};
+use super::transaction::give_turn;
+use super::{Answer, Caller, Proxy, failure_reply, odd_reply, stopped};
 use crate::command::Spec;
 use crate::node::NodeId;
-use crate::resp::cursor::{self, Head};
+use crate::resp::cursor::{self, Elements, Head};
 use crate::resp::encode;
 use crate::resp::request::{OwnedRequest, Request};
 use crate::upstream::{Call, Kind, Topic};
@@ -45,66 +46,90 @@ impl Proxy {
                     Err(failure) => return failure_reply(&failure),
                 }
             }
-            match spec.name {
-                "pubsub|channels" => proxy.names(Kind::Channel, &request, &replies),
-                "pubsub|shardchannels" => proxy.names(Kind::Shard, &request, &replies),
-                "pubsub|numsub" => proxy.subscribers(Kind::Channel, &request, &replies),
-                "pubsub|shardnumsub" => proxy.subscribers(Kind::Shard, &request, &replies),
+            let odd = |reply: &Bytes| odd_reply(&spec.name.to_ascii_uppercase().replace('|', " "), reply);
+            let told = match spec.name {
+                "pubsub|channels" => proxy.names(Kind::Channel, &request, &replies).await,
+                "pubsub|shardchannels" => proxy.names(Kind::Shard, &request, &replies).await,
+                "pubsub|numsub" => proxy.subscribers(Kind::Channel, &request, &replies).await,
+                "pubsub|shardnumsub" => proxy.subscribers(Kind::Shard, &request, &replies).await,
                 _ => proxy.patterns(&replies),
-            }
+            };
+            told.unwrap_or_else(odd)
         }))
     }
 
-    /// The names that somebody is subscribed to.
-    fn names(&self, kind: Kind, request: &OwnedRequest, replies: &[(NodeId, Bytes)]) -> Bytes {
+    /// The names that somebody is subscribed to, or the reply of a node that is none to that.
+    async fn names<'a>(
+        &self,
+        kind: Kind,
+        request: &OwnedRequest,
+        replies: &'a [(NodeId, Bytes)],
+    ) -> Result<Bytes, &'a Bytes> {
         let request = request.as_request();
         let pattern = (request.len() > 2).then(|| request.arg(2));
         let own = self.pubsub.names(kind, pattern);
         let mut names: BTreeSet<&[u8]> = own.iter().map(|name| &name[..]).collect();
         for (_, reply) in replies {
-            let elements = cursor::elements(reply).into_iter().flatten().flatten();
-            names.extend(elements.filter_map(|element| match cursor::head(element) {
-                Some(Head::Blob { body, .. }) => Some(body),
-                _ => None,
-            }));
+            for (index, element) in elements_of(reply).ok_or(reply)?.enumerate() {
+                names.insert(element.and_then(cursor::text).ok_or(reply)?);
+                give_turn(index).await;
+            }
         }
         let mut out = BytesMut::new();
         encode::array(&mut out, names.len());
         names.into_iter().for_each(|name| encode::bulk(&mut out, name));
-        out.freeze()
+        Ok(out.freeze())
     }
 
-    /// How many are subscribed to each of the channels that the request names.
-    fn subscribers(&self, kind: Kind, request: &OwnedRequest, replies: &[(NodeId, Bytes)]) -> Bytes {
+    /// How many are subscribed to each of the channels that the request names, or the reply of a node that is none to that.
+    async fn subscribers<'a>(
+        &self,
+        kind: Kind,
+        request: &OwnedRequest,
+        replies: &'a [(NodeId, Bytes)],
+    ) -> Result<Bytes, &'a Bytes> {
         let request = request.as_request();
         let asked = request.len() - 2;
-        let mut counts = vec![0; asked];
-        let topics: Vec<Topic> =
-            request.args().skip(2).map(|name| Topic::new(kind, Bytes::copy_from_slice(name))).collect();
+        let mut told = Vec::with_capacity(replies.len());
         for (node, reply) in replies {
-            let numbers = cursor::elements(reply).into_iter().flatten().flatten().skip(1).step_by(2);
-            for ((count, topic), number) in counts.iter_mut().zip(&topics).zip(numbers) {
-                let own = i64::from(self.pubsub.feed().stands_on(node, topic));
-                *count += (cursor::integer(number).unwrap_or_default() - own).max(0);
-            }
+            let elements = elements_of(reply).filter(|elements| elements.size_hint().1 == Some(2 * asked));
+            told.push((node, reply, elements.ok_or(reply)?));
         }
         let mut out = BytesMut::new();
         encode::array(&mut out, 2 * asked);
-        for (topic, count) in topics.iter().zip(counts) {
-            encode::bulk(&mut out, &topic.name);
-            encode::integer(&mut out, count + self.pubsub.subscribers(topic) as i64);
+        for (index, name) in request.args().skip(2).enumerate() {
+            let topic = Topic::new(kind, Bytes::copy_from_slice(name));
+            let mut count = self.pubsub.subscribers(&topic) as i64;
+            for (node, reply, elements) in &mut told {
+                let named = elements.next().flatten().and_then(cursor::text);
+                let number = elements.next().flatten().and_then(cursor::integer);
+                let number = number.filter(|_| named == Some(name)).ok_or(*reply)?;
+                let own = i64::from(self.pubsub.feed().stands_on(node, &topic));
+                count = count.saturating_add(number.saturating_sub(own).max(0));
+            }
+            encode::bulk(&mut out, name);
+            encode::integer(&mut out, count);
+            give_turn(index).await;
         }
-        out.freeze()
+        Ok(out.freeze())
     }
 
-    /// How many patterns are subscribed to.
-    fn patterns(&self, replies: &[(NodeId, Bytes)]) -> Bytes {
-        let others = replies.iter().map(|(node, reply)| {
+    /// How many patterns are subscribed to, or the reply of a node that is none to that.
+    fn patterns<'a>(&self, replies: &'a [(NodeId, Bytes)]) -> Result<Bytes, &'a Bytes> {
+        let mut count = self.pubsub.sizes().patterns as i64;
+        for (node, reply) in replies {
             let own = self.pubsub.feed().own_patterns(node) as i64;
-            (cursor::integer(reply).unwrap_or_default() - own).max(0)
-        });
+            let others = cursor::integer(reply).ok_or(reply)?.saturating_sub(own);
+            count = count.saturating_add(others.max(0));
+        }
         let mut out = BytesMut::new();
-        encode::integer(&mut out, others.sum::<i64>() + self.pubsub.sizes().patterns as i64);
-        out.freeze()
+        encode::integer(&mut out, count);
+        Ok(out.freeze())
     }
+}
+
+/// The elements of a list.
+fn elements_of(reply: &[u8]) -> Option<Elements<'_>> {
+    matches!(cursor::head(reply), Some(Head::Aggregate { kind: b'*', .. }))
+        .then(|| cursor::elements(reply))?
 }

@@ -309,7 +309,7 @@ impl Proxy {
     }
 
     /// The same as [`Proxy::answered_past_lane`], and others get their turn meanwhile.
-    async fn were_read_past_lane(&self, read: &[Bytes]) {
+    pub(super) async fn were_read_past_lane(&self, read: &[Bytes]) {
         for (index, keys) in read.chunks(AT_ONCE).enumerate() {
             self.answered_past_lane(keys);
             give_turn((index + 1) * AT_ONCE - 1).await;
@@ -317,7 +317,7 @@ impl Proxy {
     }
 
     /// Drops keys from L1, and gives others their turn meanwhile.
-    async fn drop_keys(&self, keys: &[Bytes]) {
+    pub(super) async fn drop_keys(&self, keys: &[Bytes]) {
         let Some(cache) = self.cache() else { return };
         for (index, key) in keys.iter().enumerate() {
             cache.shared().invalidate_key(key, Why::Written);
@@ -398,7 +398,7 @@ fn ended(mut out: BytesMut) -> Bytes {
 }
 
 /// Gives others their turn behind the last of those that are looked at in one go.
-async fn give_turn(index: usize) {
+pub(super) async fn give_turn(index: usize) {
     if index % AT_ONCE == AT_ONCE - 1 {
         yield_now().await;
     }

@@ -34,6 +34,7 @@ struct Rule {
 
 #[derive(Debug)]
 enum Test {
+    /// In their order: each client is looked for in them, and there may be many of both.
     Ids(Vec<u64>),
     Kind(Kind),
     Address(Vec<u8>),
@@ -119,7 +120,9 @@ fn ids(request: &Request<'_>, at: &mut usize, asker: Asker) -> Result<Vec<u64>, 
     if asker == Asker::Kill && ids.iter().any(|id| *id <= 0) {
         return Err(invalid());
     }
-    Ok(ids.into_iter().filter_map(|id| u64::try_from(id).ok()).collect())
+    let mut ids: Vec<u64> = ids.into_iter().filter_map(|id| u64::try_from(id).ok()).collect();
+    ids.sort_unstable();
+    Ok(ids)
 }
 
 fn is_option(argument: &[u8]) -> bool {
@@ -203,7 +206,7 @@ impl Test {
     fn holds(&self, client: &Client, now: Nanos) -> bool {
         let seconds = |since: Nanos| now.saturating_sub(since) / 1_000_000_000;
         match self {
-            Test::Ids(ids) => ids.contains(&client.id),
+            Test::Ids(ids) => ids.binary_search(&client.id).is_ok(),
             Test::Kind(kind) => *kind == Kind::of(client),
             Test::Address(address) => client.endpoints.address.as_bytes() == address,
             Test::LocalAddress(address) => client.endpoints.local_address.as_bytes() == address,

@@ -1,13 +1,18 @@
 //! Commands on very many keys of one slot: carried out as a whole, and seen by whoever asks behind them.
 
+use std::time::Duration;
+
 use nearside::dev::client::encode;
 use nearside::dev::{Client, Reply, Standalone};
 
 use crate::support::daemon::Daemon;
-use crate::support::servers::own_primaries;
+use crate::support::servers::{eventually, own_primaries};
 
 /// More than a command has whose keys are looked at in one go.
 const KEYS: usize = 3_000;
+
+/// For what must happen, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(15);
 
 fn names() -> Vec<String> {
     (0..KEYS).map(|number| format!("{{t}}{number}")).collect()
@@ -124,6 +129,35 @@ fn a_large_transaction_is_carried_out_as_a_small_one_is() {
     (0..=KEYS).for_each(|_| assert!(!client.receive().unwrap().is_error()));
     assert!(client.receive().unwrap().is_nil());
     assert_eq!(client.command(&["GET", &keys[1]]).unwrap(), Reply::bulk("4"));
+}
+
+#[test]
+fn a_wait_on_many_keys_is_seen_by_whoever_reads_behind_it() {
+    let cluster = own_primaries(1);
+    let daemon = Daemon::before(&cluster);
+    daemon.until_tracked(1);
+    let (mut client, mut other) = (daemon.client(), daemon.client());
+    let (keys, last) = (names(), format!("{{t}}{}", KEYS - 1));
+    let range = ["LRANGE", &last, "0", "-1"];
+    let waited: Vec<String> = keys.iter().cloned().chain(["0".to_owned()]).collect();
+    for round in 0..10 {
+        other.command(&["DEL", &last]).unwrap();
+        if round % 2 == 0 {
+            other.command(&["RPUSH", &last, "one", "two"]).unwrap();
+        }
+        for _ in 0..3 {
+            client.command(&range).unwrap();
+            other.command(&range).unwrap();
+        }
+        client.send_raw(&[request(&["BLPOP"], &waited), encode(&range)].concat()).unwrap();
+        if round % 2 == 1 {
+            other.command(&["RPUSH", &last, "one", "two"]).unwrap();
+        }
+        assert_eq!(client.receive().unwrap().items()[1], Reply::bulk("one"));
+        let left = Reply::Array(vec![Reply::bulk("two")]);
+        assert_eq!(client.receive().unwrap(), left, "what comes behind sees it");
+        eventually("others see it", LIMIT, || other.command(&range).unwrap() == left);
+    }
 }
 
 #[test]

@@ -146,3 +146,65 @@ fn a_connection_on_which_exec_had_an_odd_reply_is_handed_to_nobody() {
         }
     }
 }
+
+#[test]
+fn what_all_nodes_are_asked_is_answered_by_all_as_it_should_be() {
+    let liar = Liar::start();
+    let daemon = liar.daemon();
+    let (map, list, number, ok, text) =
+        ("%1\r\n+a\r\n+b\r\n", "*1\r\n%0\r\n", ":5\r\n", "+OK\r\n", "$1\r\na\r\n");
+    let asked: [(&str, &[&str], &[&str]); 11] = [
+        (
+            "PUBSUB CHANNELS",
+            &["PUBSUB", "CHANNELS"],
+            &[map, list, number, ok, text, "_\r\n", "*2\r\n$1\r\na\r\n:1\r\n"],
+        ),
+        ("PUBSUB SHARDCHANNELS", &["PUBSUB", "SHARDCHANNELS", "*"], &[map, list, number, ok, text, "~0\r\n"]),
+        (
+            "PUBSUB NUMPAT",
+            &["PUBSUB", "NUMPAT"],
+            &[map, list, ok, text, "_\r\n", ":99999999999999999999\r\n"],
+        ),
+        (
+            "PUBSUB NUMSUB",
+            &["PUBSUB", "NUMSUB", "a", "b"],
+            &[
+                map,
+                list,
+                number,
+                "*0\r\n",
+                "*2\r\n$1\r\na\r\n:1\r\n",
+                "*4\r\n$1\r\nb\r\n:1\r\n$1\r\na\r\n:1\r\n",
+                "*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n$1\r\n1\r\n",
+                "%2\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:1\r\n",
+            ],
+        ),
+        (
+            "PUBSUB SHARDNUMSUB",
+            &["PUBSUB", "SHARDNUMSUB", "a"],
+            &[map, list, number, ok, "*2\r\n:1\r\n:1\r\n"],
+        ),
+        ("FUNCTION FLUSH", &["FUNCTION", "FLUSH"], &[map, list, number, text, "+QUEUED\r\n"]),
+        ("FUNCTION LOAD", &["FUNCTION", "LOAD", "code"], &[map, list, number, "_\r\n"]),
+        ("FUNCTION STATS", &["FUNCTION", "STATS"], &[map, list, number, ok, text, "%0\r\n"]),
+        ("FUNCTION KILL", &["FUNCTION", "KILL"], &[map, list, number, text]),
+        ("FLUSHALL", &["FLUSHALL"], &[map, list, number, text]),
+        ("MEMORY PURGE", &["MEMORY", "PURGE"], &[map, list, number, text]),
+    ];
+    for (beginning, request, odd) in asked {
+        for lie in odd {
+            liar.lies(&[(beginning, lie)]);
+            for version in [2, 3] {
+                is_told(&daemon, version, &[request], &format!("a node answered {beginning} with something"));
+            }
+        }
+    }
+    // More than there can be.
+    let most = "*2\r\n$1\r\na\r\n:9223372036854775807\r\n";
+    liar.lies(&[("PUBSUB NUMSUB", most), ("PUBSUB NUMPAT", ":9223372036854775807\r\n")]);
+    for request in [&["PUBSUB", "NUMSUB", "a"][..], &["PUBSUB", "NUMPAT"]] {
+        let reply = daemon.client().command(request).unwrap();
+        let count = reply.items().get(1).unwrap_or(&reply).clone();
+        assert_eq!(count, Reply::Integer(i64::MAX), "{request:?}");
+    }
+}
