@@ -96,7 +96,9 @@ fn every_fault_is_reported_at_once_with_its_source() {
             .to_owned(),
         format!("password ({name}:5): no key has this name"),
         format!("unix_mode = \"888\" ({name}:4): permission bits in octal from 0 to 777 are wanted"),
-        "upstream = \"rediss://***@h\" (--upstream): TLS upstream is not supported yet".to_owned(),
+        "upstream = \"rediss://***@h\" (--upstream): TLS upstream is not supported yet: write redis, redis-cluster or \
+         redis-sentinel before a port without TLS, or name a local proxy that speaks TLS to the server"
+            .to_owned(),
         format!("workers = \"true\" ({name}:2): a string or a whole number is wanted, not a boolean"),
     ];
     let mut wanted = wanted.to_vec();

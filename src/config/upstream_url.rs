@@ -71,7 +71,11 @@ impl UpstreamUrl {
     pub fn parse(text: &str) -> Result<UpstreamUrl, String> {
         let (scheme, rest) = text.split_once("://").ok_or(FORMS)?;
         if matches!(scheme, "rediss" | "rediss-cluster" | "rediss-sentinel" | "valkeys") {
-            return Err("TLS upstream is not supported yet".to_owned());
+            return Err(
+                "TLS upstream is not supported yet: write redis, redis-cluster or redis-sentinel before a port \
+                 without TLS, or name a local proxy that speaks TLS to the server"
+                    .to_owned(),
+            );
         }
         if rest.contains(['?', '#']) {
             return Err(

@@ -45,6 +45,7 @@ mod reach;
 mod redirect;
 mod rights;
 mod slots;
+mod stranger;
 mod suspects;
 pub mod topology;
 mod tracking;

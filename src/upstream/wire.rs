@@ -18,6 +18,7 @@ use super::SharedUpstream;
 use super::inbox::Inbox;
 use super::options::UpstreamOptions;
 use super::reach;
+use super::stranger;
 use crate::memory::{Ceiling, Held, Kind, SMALL_BYTES};
 use crate::node::NodeId;
 use crate::resp::encode;
@@ -340,8 +341,16 @@ impl Wire {
         queue.push(bytes);
         let mut frames = Vec::with_capacity(replies);
         while frames.len() < replies {
-            self.write(&mut queue)?;
-            self.event(!queue.is_empty()).await?;
+            let came = match self.write(&mut queue) {
+                Ok(_) => self.event(!queue.is_empty()).await,
+                Err(error) => Err(error),
+            };
+            if frames.is_empty()
+                && let Some(text) = stranger::told(&self.arrived, came.is_err())
+            {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+            }
+            came.map_err(|error| if self.received == 0 { stranger::unanswered(error) } else { error })?;
             while let Some(frame) = self.next_frame()? {
                 if frame.first() != Some(&b'>') {
                     if frames.is_empty() {

@@ -74,6 +74,7 @@ mod show;
 mod slot_move;
 mod slow_replies;
 mod slowlog;
+mod strangers;
 mod test_command;
 mod time_stopped;
 mod told;
