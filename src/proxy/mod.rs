@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 
+mod about_commands;
 mod apart;
 mod ask;
 mod blocking;
@@ -45,12 +46,13 @@ mod walks;
 mod watch;
 mod written;
 
+pub use about_commands::names_very_many;
 pub use ask::Asked;
 pub use coverage::Coverage;
 pub use database::without_server;
 pub use fan_out::ReplyBound;
 pub use memory::{Memory, MemoryLimits};
-pub use own_writes::OwnWrites;
+pub use own_writes::{Hold, OwnWrites};
 pub use transaction::{Element, NotAPart, Part};
 pub use watch::Watched;
 

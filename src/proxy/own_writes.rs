@@ -72,7 +72,7 @@ pub(super) enum Behind {
 
 /// Nothing that the session asks from here on begins until this is dropped.
 #[derive(Debug)]
-pub(super) struct Hold(Rc<OwnWrites>);
+pub struct Hold(Rc<OwnWrites>);
 
 /// Reads on their way.
 #[derive(Debug)]
@@ -204,7 +204,7 @@ impl OwnWrites {
 
 impl Hold {
     /// Holds what `session` asks next.
-    pub(super) fn of(session: &Rc<OwnWrites>) -> Hold {
+    pub fn of(session: &Rc<OwnWrites>) -> Hold {
         session.held.update(|count| count + 1);
         Hold(session.clone())
     }

@@ -55,7 +55,7 @@ pub(super) fn answer(
         Local::ClientKill => return client_kill::answer(request, state, context),
         Local::ClientUnblock => return client::unblock(request, state, context),
         Local::Info => return info::info(request, state.resp(), context, haste),
-        Local::ConfigGet => return config::get(request, state.resp(), context, haste),
+        Local::ConfigGet => return config::get(request, state, context, haste),
         Local::ConfigSet => return config::set(request, context),
         Local::Ping => ping(request, spec),
         Local::Echo => bulk(request.arg(1)),

@@ -66,7 +66,7 @@ use crate::connection::{Connection, Ended, Flow};
 use crate::drain::Drain;
 use crate::mailbox::Mail;
 use crate::memory::{Ceiling, HeldByClient, SMALL_BYTES};
-use crate::proxy::{Answer, Caller, Proxy, ReplyBound};
+use crate::proxy::{Answer, Caller, Proxy, ReplyBound, names_very_many};
 use crate::pubsub::Hub;
 use crate::resp::Resp;
 use crate::resp::encode;
@@ -628,6 +628,10 @@ fn serve(
                 Class::FanOut(join) => {
                     let bound = output_bound(state, context);
                     context.proxy.fan_out(spec, join, &request, caller, bound)
+                }
+                Class::AnyNode if names_very_many(spec, &request) => {
+                    let bound = output_bound(state, context);
+                    context.proxy.about_commands(spec, &request, caller, bound)
                 }
                 class => {
                     let may_need_its_place = matches!(

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod about_commands;
 mod address_map;
 mod bad_input;
 mod blocking;
