@@ -180,7 +180,7 @@ fn the_page_lists_every_command_under_what_the_table_says_of_it() {
 }
 
 /// One of each, with what an operator would read there.
-fn failures() -> [(Failure, &'static str); 18] {
+fn failures() -> [(Failure, &'static str); 19] {
     let node = || NodeId::new("10.0.0.1:6379");
     let cause = || "Connection refused (os error 111)".to_owned();
     let slot = Slot::of(b"foo");
@@ -193,6 +193,14 @@ fn failures() -> [(Failure, &'static str); 18] {
         (
             Failure::Unreachable { node: node(), cause: cause() },
             "the node is down; it is tried again and again",
+        ),
+        (
+            Failure::Unreachable {
+                node: node(),
+                cause: "it is an HTTP server and no Redis: look at the port in upstream, or at address_map".to_owned(),
+            },
+            "another service answers there; an SSH server, a port that wants TLS and others that speak no RESP are told in \
+             the same way, and who hangs up on HELLO is said to do that",
         ),
         (
             Failure::Unreachable {
