@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nearside::clock;
+use nearside::command::number_of;
 use nearside::key::Slot;
-use nearside::near_cache::{CacheLimits, Lifetime, Lookup, NearCache, Question, Reply, SharedCache};
+use nearside::near_cache::{CacheLimits, Command, Lifetime, Lookup, NearCache, Question, Reply, SharedCache};
 use nearside::node::Epoch;
 use nearside::policy::Admission;
 use nearside::resp::request::OwnedRequest;
@@ -64,7 +65,11 @@ fn fill(value_bytes: usize) {
     for number in 0..2 * BUDGET_BYTES / (value_bytes as u64 + 400) {
         let request = OwnedRequest::from_args(["GET", &format!("user:session:{number:08}")]);
         let request = request.as_request();
-        let question = Question { command: "get", key: request.arg(1), tail: request.tail() };
+        let question = Question {
+            command: Command { name: "get", number: number_of("get") as u16 },
+            key: request.arg(1),
+            tail: request.tail(),
+        };
         let Lookup::Miss(missed) = cache.lookup(&question, clock::now(), || Slot::of(question.key)) else {
             continue;
         };

@@ -48,8 +48,6 @@ counters! {
         l1_kept_out,
         /// Misses of keys that are invalidated more often than they are read, and so not kept.
         l1_unworthy,
-        /// Misses of keys that were read for the first time while L1 was full, and so not kept.
-        l1_read_once,
         /// Keys whose policy gave a time to live to a write without one: so many were sent.
         default_ttl_sent,
         /// Those that may have none all the same: the server refused it, or did not answer.

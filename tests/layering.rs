@@ -101,7 +101,7 @@ const HOUSE: &[(&str, &[&str])] = &[
 
 /// Where a foreign crate may be named, and why nowhere else.
 const PLACES: &[(&str, &str, &str)] = &[
-    ("moka", "near_cache/store.rs", "correctness must not lean on what moka promises about time and order"),
+    ("moka", "near_cache/hottest.rs", "correctness must not lean on what moka promises about time and order"),
     (
         "fred",
         "dev/application.rs",

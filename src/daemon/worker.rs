@@ -147,7 +147,6 @@ pub(super) async fn run(seed: WorkerSeed, mut handed_over: mpsc::UnboundedReceiv
     if let Some(warm) = seed.warm {
         task::spawn_local(warm.run(proxy.clone(), seed.report.clone(), drain.clone()));
     }
-    task::spawn_local(proxy.clone().let_go());
     if seed.shadow {
         task::spawn_local(proxy.clone().verify_samples(seed.report.lease));
     }

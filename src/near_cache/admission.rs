@@ -1,17 +1,11 @@
-//! Which keys are not worth an entry: those that are invalidated more often than they are read and, while there is no room,
-//! those that are read once.
+//! Which keys are not worth an entry: those that are invalidated more often than they are read.
 //!
-//! The first rule: each entry that is invalidated before it was hit counts one against its key, each that was hit one for it.
+//! Each entry that is invalidated before it was hit counts one against its key, each that was hit one for it.
 //! At [`REFUSED_AT`] the key is not kept any more, but for every [`TRIAL_EVERY`]th read of it, which tries again: an entry
 //! that is hit then brings the key back. What counts is kept in a table of fixed size, written on misses and
 //! invalidations and never on a hit; two keys with one place in it take that from each other, and begin anew.
-//!
-//! The second: while L1 is full, what a key costs (a second question upstream, an item in the server's table, an
-//! entry that another one has to go for) is paid when it is read for the second time. Which keys were read for the first
-//! time is remembered until a later one takes their place.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A key with so much against it is not kept.
 const REFUSED_AT: u64 = 4;
@@ -22,47 +16,11 @@ const TRIAL_EVERY: u64 = 16;
 /// Keys of which something is remembered at most: 32 KiB.
 pub(super) const SCORES_MAX: usize = 1 << 12;
 
-/// L1 has room for about one entry in so many bytes, and a place is remembered for each.
-const BYTES_PER_FIRST: u64 = 512;
-
-/// First reads that are remembered at most: 512 KiB.
-const FIRSTS_MAX: u64 = 1 << 18;
-
 /// What counts against each key. A place is a part of the key's hash, its score and how many reads were turned away since
 /// the last trial, written as one.
 #[derive(Debug)]
 pub(super) struct Scores {
     places: Box<[AtomicU64]>,
-}
-
-/// Which keys were read for the first time, each by a part of its hash. The memory is taken when L1 is full, not before.
-#[derive(Debug)]
-pub(super) struct Firsts {
-    places: OnceLock<Box<[AtomicU16]>>,
-    count: usize,
-}
-
-// === impl Firsts ===
-
-impl Firsts {
-    /// For an L1 of so many bytes.
-    pub(super) fn new(bytes_max: u64) -> Firsts {
-        let count = (bytes_max / BYTES_PER_FIRST).next_power_of_two().min(FIRSTS_MAX);
-        Firsts { places: OnceLock::new(), count: count as usize }
-    }
-
-    /// Whether the key with this hash was read before, as far as that is remembered; from now on it was.
-    pub(super) fn was_read(&self, hash: u64) -> bool {
-        let new = || std::iter::repeat_with(AtomicU16::default).take(self.count).collect();
-        let place = &self.places.get_or_init(new)[hash as usize % self.count];
-        let tag = (hash >> 48) as u16;
-        // Two workers at once may miss it, which costs a read.
-        let was_read = place.load(Ordering::Relaxed) == tag;
-        if !was_read {
-            place.store(tag, Ordering::Relaxed);
-        }
-        was_read
-    }
 }
 
 // === impl Scores ===
@@ -139,17 +97,6 @@ mod tests {
             assert!(scores.admits(KEY));
             scores.note_end(KEY, number % 2 == 0);
         }
-    }
-
-    #[test]
-    fn a_key_that_was_read_is_known_until_another_takes_its_place() {
-        let firsts = Firsts::new(1 << 20);
-        assert!(!firsts.was_read(KEY));
-        assert!(firsts.was_read(KEY) && firsts.was_read(KEY));
-        let other = KEY ^ 1 << 60;
-        assert!(!firsts.was_read(other) && firsts.was_read(other));
-        assert!(!firsts.was_read(KEY));
-        assert!(!firsts.was_read(KEY + 1), "another place");
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! What L1 knows of one key, for somebody who asks about it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::entry::Entry;
+use super::store::{EntryHead, Stored, tick};
 use super::why::{Noted, Why};
-use super::{NearCache, SharedCache};
+use super::{Generation, LINES_AT_ONCE, NearCache, SharedCache};
 use crate::clock::Nanos;
 use crate::key::Slot;
+use crate::resp::cursor;
 
 /// What L1 knows of one key.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Explained {
     pub replies: Vec<KeptReply>,
     /// The bytes of memory that keeping them takes; 0 when there are none.
     pub weight: u32,
-    /// The numbers that an entry must carry to be served: of the key's group, and of its slot.
+    /// The numbers that an entry must carry to be served: of the key's line in the index, and of its slot.
     pub generation: (u32, u32),
     /// Why it was last not answered from here.
     pub noted: Noted,
@@ -31,8 +31,6 @@ pub struct KeptReply {
     pub command: &'static str,
     /// What follows that, the key among it.
     pub arguments: Vec<Vec<u8>>,
-    /// Since when it has been kept.
-    pub since: Nanos,
     /// When its time is over.
     pub deadline: Nanos,
     /// The number of the epoch that it carries.
@@ -46,14 +44,9 @@ pub struct KeptReply {
 // === impl NearCache ===
 
 impl<T: Clone> NearCache<T> {
-    /// What is known of `key`, as of `now`. Changes nothing. What other workers have in their hot sets, and the store not
-    /// any more, is not seen.
+    /// What is known of `key`, as of `now`. Changes nothing.
     pub fn explain(&self, key: &[u8], slot: Slot, now: Nanos) -> Explained {
-        let hash = self.shared.hashing.hash(key);
-        let is_it = |entry: &Arc<Entry>| *entry.key() == *key;
-        let stored = self.shared.store.get(hash).filter(is_it);
-        let hot = self.hot.borrow().get(hash).cloned().filter(is_it);
-        self.shared.explain(stored.as_deref(), hot.as_deref(), hash, slot, now)
+        self.shared.explain(key, slot, now)
     }
 }
 
@@ -62,60 +55,83 @@ impl<T: Clone> NearCache<T> {
 impl SharedCache {
     /// Remembers why a read of `key` is not answered from here.
     pub fn note(&self, key: &[u8], why: Why) {
-        self.reasons.note(self.hashing.hash(key), why);
+        self.reasons.note(self.store.hash(key), why);
     }
 
-    fn explain(
-        &self,
-        stored: Option<&Entry>,
-        hot: Option<&Entry>,
-        hash: u64,
-        slot: Slot,
-        now: Nanos,
-    ) -> Explained {
-        let entry = stored.or(hot);
-        let replies = entry.filter(|entry| self.generations.is_current(&entry.generation));
-        let replies = replies.map(|entry| entry.kept(now)).unwrap_or_default();
-        let noted = match stored.filter(|_| replies.is_empty()) {
-            // It is there, and not served: what it carries says why. Of one that only a hot set still has it was
-            // remembered when it went.
-            Some(entry) => Noted::Reason(self.why_dead(entry, now), now),
+    fn explain(&self, key: &[u8], slot: Slot, now: Nanos) -> Explained {
+        let hash = self.store.hash(key);
+        let stored = self.store.replies(hash, key);
+        let (live, dead): (Vec<_>, Vec<_>) =
+            stored.into_iter().partition(|stored| self.why_dead(stored.head, now).is_none());
+        let noted = match dead.first().filter(|_| live.is_empty()) {
+            // It is there, and not served: what it says of itself tells why.
+            Some(stored) => {
+                self.why_dead(stored.head, now).map_or(Noted::Nothing, |why| Noted::Reason(why, now))
+            }
             None => self.reasons.of(hash),
         };
-        let weight = if replies.is_empty() { 0 } else { entry.map_or(0, |entry| entry.weight()) };
+        let weight = live.iter().map(|stored| stored.weight as u32).sum();
+        let replies = live.iter().filter_map(|stored| self.kept(stored, now)).collect();
         let emptied_at = Some(self.emptied_at.load(Ordering::Relaxed)).filter(|at| *at > 0);
-        let generation = self.generations.of(hash, slot).numbers();
-        Explained { replies, weight, generation, noted, emptied_at }
+        let Generation { key, moves, .. } = self.generation(hash, slot);
+        Explained { replies, weight, generation: (key, moves), noted, emptied_at }
+    }
+
+    fn kept(&self, stored: &Stored, now: Nanos) -> Option<KeptReply> {
+        let epoch = self.store.epoch(stored.head.lease())?;
+        Some(KeptReply {
+            command: stored.command,
+            arguments: cursor::strings(&stored.arguments).map(<[u8]>::to_vec).collect(),
+            deadline: stored.head.deadline_after(now),
+            epoch: epoch.number(),
+            lease_until: epoch.lease_until(),
+            bytes: stored.reply_bytes,
+        })
+    }
+
+    /// Calls `each` with the replies of each key, and how often their place was hit, a few lines at a time.
+    pub(super) fn each_key(&self, mut each: impl FnMut(&[Stored], u8)) {
+        let mut from = Some(0);
+        while let Some(line) = from {
+            from = self.store.look_through(line, LINES_AT_ONCE, &mut each);
+        }
     }
 
     /// Drops the entries of all keys that begin with `prefix`; how many of those that went would have been served at `now`.
     /// What is being read meanwhile may be kept.
     pub fn flush(&self, prefix: &[u8], now: Nanos) -> u64 {
-        let named = self.store.iter().filter(|(_, entry)| entry.key().starts_with(prefix));
-        named
-            .filter(|(_, entry)| {
-                let is_live = self.is_live(entry, now);
-                self.invalidate_key(entry.key(), Why::Flushed) && is_live
-            })
-            .count() as u64
+        let mut named = Vec::new();
+        self.each_key(|replies, _| {
+            let is_named = replies.first().is_some_and(|stored| stored.key.starts_with(prefix));
+            if is_named {
+                named.push((replies[0].key.clone(), self.is_live(replies, now)));
+            }
+        });
+        named.iter().filter(|(key, is_live)| self.invalidate_key(key, Why::Flushed) && *is_live).count()
+            as u64
     }
 
     /// How many entries would be served at `now`: looks at each.
     pub fn live(&self, now: Nanos) -> u64 {
-        self.store.iter().filter(|(_, entry)| self.is_live(entry, now)).count() as u64
+        let mut live = 0;
+        self.each_key(|replies, _| live += u64::from(self.is_live(replies, now)));
+        live
     }
 
-    fn is_live(&self, entry: &Entry, now: Nanos) -> bool {
-        self.generations.is_current(&entry.generation) && entry.remains(now).is_ok()
+    fn is_live(&self, replies: &[Stored], now: Nanos) -> bool {
+        replies.iter().any(|stored| self.why_dead(stored.head, now).is_none())
     }
 
-    /// Why nothing of an entry may be served.
-    pub(super) fn why_dead(&self, entry: &Entry, now: Nanos) -> Why {
-        match self.generations.changed(&entry.generation) {
-            Some(why) => why,
-            None if entry.is_over(now) => Why::Expired,
-            None => Why::Lost,
+    /// Why an entry may not be served at `now`, if it may not.
+    pub(super) fn why_dead(&self, head: EntryHead, now: Nanos) -> Option<Why> {
+        if self.store.is_moved(head) {
+            return Some(Why::Moved);
         }
+        if head.is_over(tick(now)) {
+            return Some(Why::Expired);
+        }
+        let is_live = self.store.epoch(head.lease()).is_some_and(|epoch| epoch.is_live(now));
+        (!is_live).then_some(Why::Lost)
     }
 }
 
@@ -147,7 +163,6 @@ mod tests {
     #[test]
     fn what_is_kept_has_all_that_its_life_depends_on() {
         let (cache, asked, epoch) = (one_worker(), get("key"), live());
-        let before = clock::now();
         assert_eq!(fill(&cache, &asked, "value", &epoch), Commit::Kept);
         let explained = explained(&cache, &asked);
         assert_eq!(explained.noted, Noted::Nothing);
@@ -155,7 +170,7 @@ mod tests {
         let [kept] = &explained.replies[..] else { panic!("{explained:?}") };
         assert_eq!((kept.command, &kept.arguments[..]), ("get", &[b"key".to_vec()][..]));
         assert_eq!((kept.epoch, kept.lease_until), (epoch.number(), epoch.lease_until()));
-        assert!(kept.since >= before && kept.deadline > kept.since);
+        assert!(kept.deadline > clock::now());
         assert!(served(&cache, &asked).is_some());
     }
 
@@ -195,10 +210,10 @@ mod tests {
 
     #[test]
     fn why_what_is_there_is_not_served() {
-        let limits = CacheLimits { ttl: Duration::from_millis(1), ..LIMITS };
+        let limits = CacheLimits { ttl: Duration::from_millis(40), ..LIMITS };
         let cache = worker(&shared(limits));
         assert_eq!(fill(&cache, &get("brief"), "value", &live()), Commit::Kept);
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(42));
         assert_why(&cache, &get("brief"), Why::Expired);
         assert!(served(&cache, &get("brief")).is_none());
         assert_why(&cache, &get("brief"), Why::Expired);
@@ -216,21 +231,6 @@ mod tests {
             // A lookup remembers the same.
             assert!(served(&cache, &moved).is_none() && served(&cache, &lost).is_none());
         }
-    }
-
-    #[test]
-    fn a_key_that_another_of_its_group_took_along_says_so() {
-        let (cache, epoch) = (one_worker(), live());
-        let key = get("key");
-        assert_eq!(fill(&cache, &key, "value", &epoch), Commit::Kept);
-        // Until one is met that shares its group.
-        let mut others = 0..10_000_000_u64;
-        let met = others.any(|number| {
-            change(&cache, &[&format!("other:{number}")]);
-            explained(&cache, &key).replies.is_empty()
-        });
-        assert!(met);
-        assert_why(&cache, &key, Why::Neighbour);
     }
 
     #[test]

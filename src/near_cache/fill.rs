@@ -12,8 +12,8 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use tokio::sync::oneshot;
 
-use super::entry::Question;
-use super::generations::Generation;
+use super::Generation;
+use super::entry::{Command, Question};
 use crate::clock::Nanos;
 use crate::node::Epoch;
 use crate::policy::Terms;
@@ -42,7 +42,7 @@ pub(super) struct Fills<T> {
 
 #[derive(Debug)]
 struct Fill<T> {
-    command: &'static str,
+    command: Command,
     tail: Bytes,
     ticket: Ticket,
     number: u64,
@@ -105,7 +105,7 @@ impl<T: Clone> Fills<T> {
     pub(super) fn lead(
         &mut self,
         question_hash: u64,
-        command: &'static str,
+        command: Command,
         tail: Bytes,
         ticket: Ticket,
     ) -> Lead<T> {

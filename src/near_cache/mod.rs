@@ -15,11 +15,12 @@
 //! - **I6** Read your writes: once a session has its write's reply, no session of this daemon reads the older value;
 //!   within one session's pipeline a read sees the writes before it and not the writes after it.
 //!
-//! How: every entry and every ticket carries the generation of its key from before the command was sent, and every
-//! lookup and every commit compares it with the generation now ([`generations`]). An invalidation raises it, and from
-//! that instant nothing older is served, wherever it lives. Removing the entry only frees its memory.
+//! How: the line of the index that a key belongs to has a generation ([`store`]). A ticket carries the one from before the
+//! command was sent. An invalidation locks the line, raises it and takes the key's entries out of the line, which is the only
+//! way to find them; a commit compares it under the same lock. What is about slots and connections an entry says of itself:
+//! the number of its slot and the epoch that it was read in, which every lookup compares.
 
-use std::cell::{Ref, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,17 +33,14 @@ mod ahead;
 mod entry;
 mod explain;
 mod fill;
-mod generations;
-mod gone;
 mod hashing;
-mod hot_set;
 mod hottest;
 mod samples;
 mod store;
 mod sweep;
 mod why;
 
-pub use entry::{Hit, Question, Reply};
+pub use entry::{Command, Hit, Question, Reply};
 pub use explain::{Explained, KeptReply};
 pub use fill::{Lead, Ticket};
 pub use samples::{SAMPLES_MAX, Sample};
@@ -55,22 +53,24 @@ use crate::invalidation::Invalidation;
 use crate::key::Slot;
 use crate::node::Epoch;
 use crate::policy::{Admission, Terms};
-use crate::resp::Resp;
 use crate::settings::Setting;
 use crate::stats::WorkerStats;
-use admission::{Firsts, Scores};
-use entry::{Cached, Entry, Found};
+use admission::Scores;
+use entry::Held;
 use fill::Fills;
-use generations::{Generation, Generations};
-use gone::{Gone, Listeners};
-use hashing::Hashing;
-use hot_set::HotSet;
+use hottest::Counted;
 use samples::Samples;
-use store::Store;
+use store::{Copied, EntryHead, Fill, LeaseView, Refused, Sought, Store, TIME_MAX, tick};
 use why::Reasons;
 
-/// One in so many hits of the hot set is counted, and reported to the store.
-const HOT_HITS_PER_REPORT: u64 = 64;
+/// One in so many hits is counted by its key.
+const HITS_PER_COUNT: u64 = 64;
+
+/// The keys that are hit most have one in so many parts of the budget.
+const COUNTED_PART: u64 = 64;
+
+/// Lines of the index looked at before others may lock them.
+const LINES_AT_ONCE: usize = 64;
 
 /// How long a fill is joined. The key may have expired since the node read it, and until the fill ends nobody here
 /// knows: who asks later asks anew (I5).
@@ -109,15 +109,11 @@ pub struct SharedCache {
     limits: CacheLimits,
     ttl: Setting,
     negative_ttl: Setting,
-    hashing: Hashing,
-    generations: Generations,
     store: Store,
-    /// The hot sets of all workers.
-    listeners: Arc<Listeners>,
     /// Which keys are not worth an entry.
     scores: Scores,
-    /// Which keys were read for the first time while it was full.
-    firsts: Firsts,
+    /// Which keys are hit most.
+    counted: Counted,
     /// The last keys that were served though the server had something else, escaped; the newest first.
     mismatches: Mutex<VecDeque<String>>,
     /// Why keys are not here.
@@ -146,9 +142,10 @@ struct Commits {
 #[derive(Debug)]
 pub struct NearCache<T> {
     shared: Arc<SharedCache>,
-    hot: RefCell<HotSet>,
-    /// What the store let go and the hot set may still have.
-    gone: Arc<Gone>,
+    /// Replies on their way out.
+    copied: RefCell<Copied>,
+    /// The epochs of entries, as far as this worker has met them.
+    leases: RefCell<LeaseView>,
     fills: RefCell<Fills<T>>,
     /// Hits to be checked, if any are.
     samples: Option<Samples>,
@@ -175,6 +172,22 @@ pub struct Missed {
     at: Nanos,
     /// A fill that was sent before this is none to join.
     behind: u64,
+}
+
+/// What must still be so when a reply is kept: how often its key, or one beside it in the index, was invalidated, and how often
+/// its slot moved. Numbers of 32 bits would have to wrap around while a fill runs to deceive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Generation {
+    key: u32,
+    slot: Slot,
+    moves: u32,
+}
+
+/// What a lookup found that may be served: where it is not in memory of its own it was copied.
+struct Served {
+    differs: bool,
+    spot: u64,
+    shared: Option<Bytes>,
 }
 
 /// How long the key that a reply speaks of will live, as the server said after it.
@@ -206,26 +219,19 @@ impl SharedCache {
     pub fn new(limits: CacheLimits, stats: Arc<WorkerStats>) -> SharedCache {
         let reasons = Arc::new(Reasons::new());
         let noting = reasons.clone();
-        let listeners = Arc::<Listeners>::default();
-        let telling = listeners.clone();
-        let store = Store::new(limits.bytes_max, move |hash, for_room| {
-            if for_room {
-                stats.l1_evictions.add(1);
-                noting.note(hash, Why::Evicted);
-            }
-            telling.each(|gone| gone.note(hash));
+        let counted_bytes = limits.bytes_max / COUNTED_PART;
+        let store = Store::new(limits.bytes_max - counted_bytes, move |hash| {
+            stats.l1_evictions.add(1);
+            noting.note(hash, Why::Evicted);
         });
         let commits = std::array::from_fn(|_| Commits::default());
         SharedCache {
             ttl: Setting::of_duration(limits.ttl),
             negative_ttl: Setting::of_duration(limits.negative_ttl),
             limits,
-            hashing: Hashing::new(),
-            generations: Generations::new(),
             store,
-            listeners,
             scores: Scores::new(),
-            firsts: Firsts::new(limits.bytes_max),
+            counted: Counted::new(counted_bytes),
             mismatches: Mutex::default(),
             reasons,
             heard_elsewhere: AtomicBool::new(false),
@@ -257,15 +263,14 @@ impl SharedCache {
             }
             Invalidation::Slots(slots) => {
                 for slot in slots {
-                    self.generations.raise_slot(*slot);
+                    self.store.raise_slot(*slot);
                 }
             }
             // The epoch that its entries carry has ended (I4).
             Invalidation::Node => {}
             Invalidation::All => {
-                self.generations.raise_all();
+                self.store.raise_all();
                 self.store.remove_all();
-                self.listeners.each(Gone::note_all);
                 self.reasons.clear();
                 self.emptied_at.store(clock::now(), Ordering::Relaxed);
                 stats.l1_flushes.add(1);
@@ -275,13 +280,11 @@ impl SharedCache {
 
     /// Makes sure that nothing older than this call is served for `key`; whether an entry went, because of `why`.
     pub fn invalidate_key(&self, key: &[u8], why: Why) -> bool {
-        let hash = self.hashing.hash(key);
-        // The order is I2: from here on a running fill cannot commit, and a hot set cannot serve.
-        self.generations.raise_key(hash);
-        let Some(entry) = self.store.remove(hash, key) else { return false };
+        let hash = self.store.hash(key);
+        let Some(was_hit) = self.store.invalidate(hash) else { return false };
         self.reasons.note(hash, why);
         if matches!(why, Why::Invalidated | Why::Written) {
-            self.scores.note_end(hash, entry.was_hit());
+            self.scores.note_end(hash, was_hit);
         }
         true
     }
@@ -355,9 +358,18 @@ impl SharedCache {
         self.store.size()
     }
 
-    /// The bytes of all entries, as far as the store has counted.
+    /// The bytes of all that keeping the entries takes.
     pub fn bytes(&self) -> u64 {
         self.store.bytes()
+    }
+
+    /// The generation of a key, now.
+    fn generation(&self, hash: u64, slot: Slot) -> Generation {
+        Generation { key: self.store.generation(hash), slot, moves: self.store.slot_generation(slot) }
+    }
+
+    fn is_current(&self, hash: u64, generation: &Generation) -> bool {
+        self.generation(hash, generation.slot) == *generation
     }
 
     /// Keeps nothing from now on, or keeps what is read again. What is there is not touched.
@@ -377,12 +389,17 @@ impl<T: Clone> NearCache<T> {
     /// One worker's view of `shared`, counting in `stats`.
     pub fn new(shared: Arc<SharedCache>, stats: Arc<WorkerStats>) -> NearCache<T> {
         let samples = shared.limits.sampled.map(Samples::new);
-        let one_in = samples.as_ref().map_or(HOT_HITS_PER_REPORT, Samples::one_in);
-        let closer_mask = one_in.min(HOT_HITS_PER_REPORT) - 1;
-        let (hot, fills) = (HotSet::new(shared.limits.bytes_max), Fills::new());
-        let gone = shared.listeners.add();
-        let (hot, fills) = (RefCell::new(hot), RefCell::new(fills));
-        NearCache { shared, hot, gone, fills, samples, closer_mask, stats }
+        let one_in = samples.as_ref().map_or(HITS_PER_COUNT, Samples::one_in);
+        let closer_mask = one_in.min(HITS_PER_COUNT) - 1;
+        NearCache {
+            shared,
+            copied: RefCell::default(),
+            leases: RefCell::default(),
+            fills: RefCell::new(Fills::new()),
+            samples,
+            closer_mask,
+            stats,
+        }
     }
 
     /// What all workers share.
@@ -393,69 +410,100 @@ impl<T: Clone> NearCache<T> {
     /// Looks `question` up as of `now`. `slot` is asked for only on a miss.
     #[inline]
     pub fn lookup(&self, question: &Question<'_>, now: Nanos, slot: impl FnOnce() -> Slot) -> Lookup<'_> {
-        let hash = self.shared.hashing.hash(question.key);
-        if let Some(reply) = self.lookup_hot(hash, question, now) {
-            return Lookup::Hit(Hit::hot(reply));
-        }
-        if let Some(hit) = self.lookup_stored(hash, question, now) {
-            return Lookup::Hit(hit);
+        let hash = self.shared.store.hash(question.key);
+        match self.copied.try_borrow_mut() {
+            Ok(mut copied) => {
+                if let Some(served) = self.serve(hash, question, now, &mut copied) {
+                    drop(copied);
+                    return Lookup::Hit(match served.shared {
+                        None => Hit::new(Held::Copied(self.copied.borrow()), served.differs),
+                        Some(bytes) => Hit::new(Held::Shared(bytes), served.differs),
+                    });
+                }
+            }
+            Err(_) => {
+                // The last hit was not passed on yet.
+                let mut copied = Copied::default();
+                if let Some(served) = self.serve(hash, question, now, &mut copied) {
+                    let bytes = served.shared.unwrap_or_else(|| Bytes::copy_from_slice(copied.bytes()));
+                    return Lookup::Hit(Hit::new(Held::Shared(bytes), served.differs));
+                }
+            }
         }
         self.stats.l1_misses.bump();
-        let generation = self.shared.generations.of(hash, slot());
+        let generation = self.shared.generation(hash, slot());
         Lookup::Miss(Missed { hash, generation, at: now, behind: 0 })
     }
 
+    /// Finds what may be served, and copies it to `copied`.
     #[inline]
-    fn lookup_hot(&self, hash: u64, question: &Question<'_>, now: Nanos) -> Option<Ref<'_, Cached>> {
-        let hot = self.hot.borrow();
-        let reply = Ref::filter_map(hot, |hot| {
-            let entry = hot.get(hash)?;
-            let found =
-                self.shared.generations.is_current(&entry.generation).then(|| entry.find(question, now));
-            if let Some(Found::Live(reply, _)) = found { Some(reply) } else { None }
-        });
-        let reply = reply.ok()?;
-        self.stats.l1_hits.bump();
-        if self.stats.l1_hits.get() & self.closer_mask == 0 {
-            self.look_closer(hash, question, &reply);
-        }
-        Some(reply)
-    }
-
-    /// What is done for a few hits of the hot set alone.
-    #[cold]
-    fn look_closer(&self, hash: u64, question: &Question<'_>, reply: &Cached) {
-        let hot = self.hot.borrow();
-        let Some(entry) = hot.get(hash) else { return };
-        if self.stats.l1_hits.get().is_multiple_of(HOT_HITS_PER_REPORT) {
-            entry.note_hits(HOT_HITS_PER_REPORT as u32);
-            // Where something has to go, the store's policy must see which keys are hot. That costs several
-            // times what the hit did.
-            if self.shared.store.is_full() {
-                self.shared.store.get(hash);
-            }
-        }
-        self.sample(question, reply, entry);
-    }
-
-    /// Lets go of what the store has let go, even if nothing is looked up. Does not end.
-    pub async fn let_go(&self) {
+    fn serve(&self, hash: u64, question: &Question<'_>, now: Nanos, copied: &mut Copied) -> Option<Served> {
+        let sought = Sought::new(question);
+        let mut was_looked = false;
         loop {
-            self.gone.many().await;
-            self.tidy();
+            copied.clear();
+            let found = self.shared.store.find(hash, &sought, copied)?;
+            let head = found.head;
+            if head.is_over(tick(now)) || self.shared.store.is_moved(head) {
+                self.pass_by(hash, head, found.spot, now);
+                return None;
+            }
+            if !self.leases.borrow().is_seen(head.lease(), now) {
+                // What is learned, or taken in, meanwhile may be about this key: all is done anew.
+                if self.look(hash, head, now, &mut was_looked) {
+                    continue;
+                }
+                return None;
+            }
+            self.stats.l1_hits.bump();
+            let served = Served { differs: head.differs(), spot: found.spot, shared: found.large };
+            if self.stats.l1_hits.get() & self.closer_mask == 0 {
+                self.look_closer(question, &served, copied);
+            }
+            return Some(served);
         }
     }
 
-    #[inline]
-    fn tidy(&self) {
-        self.gone.take(|gone| self.hot.borrow_mut().let_go(gone));
+    /// What is there and not to be served.
+    #[cold]
+    fn pass_by(&self, hash: u64, head: EntryHead, spot: u64, now: Nanos) {
+        let Some(why) = self.shared.why_dead(head, now) else { return };
+        if why == Why::Expired && self.shared.store.remove(hash, spot) {
+            self.stats.l1_expirations.add(1);
+        }
+        self.note(hash, why);
     }
 
-    fn sample(&self, question: &Question<'_>, reply: &Cached, entry: &Arc<Entry>) {
-        if let Some(samples) = &self.samples
-            && samples.look(self.stats.l1_hits.get(), question, reply, entry)
-        {
-            self.stats.shadow_skipped.add(1);
+    /// Looks at the connection that an entry came over: whether it is worth to look at the entry once more.
+    #[cold]
+    fn look(&self, hash: u64, head: EntryHead, now: Nanos, was_looked: &mut bool) -> bool {
+        if self.shared.store.copy_lease(&mut self.leases.borrow_mut(), head.lease()) {
+            return true;
+        }
+        let epoch = self.leases.borrow().epoch(head.lease()).cloned();
+        let Some(epoch) = epoch.filter(|epoch| epoch.is_live(now)) else {
+            self.note(hash, Why::Lost);
+            return false;
+        };
+        let is_seen = !std::mem::replace(was_looked, true) && epoch.look(now);
+        if !is_seen {
+            self.stats.l1_unseen.bump();
+        }
+        is_seen
+    }
+
+    /// What is done for a few hits alone.
+    #[cold]
+    fn look_closer(&self, question: &Question<'_>, served: &Served, copied: &Copied) {
+        let hits = self.stats.l1_hits.get();
+        if hits.is_multiple_of(HITS_PER_COUNT) {
+            self.shared.counted.note(question.key);
+        }
+        if let Some(samples) = &self.samples {
+            let reply = || served.shared.clone().unwrap_or_else(|| Bytes::copy_from_slice(copied.bytes()));
+            if samples.look(hits, question, served.spot, reply) {
+                self.stats.shadow_skipped.add(1);
+            }
         }
     }
 
@@ -469,50 +517,20 @@ impl<T: Clone> NearCache<T> {
 
     /// Whether what a sample served may still be served at `now`: nothing was heard that speaks against it.
     pub fn is_still_served(&self, sample: &Sample, now: Nanos) -> bool {
-        self.shared.generations.is_current(&sample.entry.generation) && sample.is_live(now)
-    }
-
-    fn lookup_stored(&self, hash: u64, question: &Question<'_>, now: Nanos) -> Option<Hit<'_>> {
-        self.tidy();
-        let entry = self.shared.store.get(hash)?;
-        if !self.shared.generations.is_current(&entry.generation) {
-            self.shared.reasons.note(hash, self.shared.why_dead(&entry, now));
-            return None;
-        }
-        let is_current = || self.shared.generations.is_current(&entry.generation);
-        match entry.find(question, now) {
-            // Whoever was just taking something in may have made the key stale meanwhile (I2).
-            Found::Unseen(reply, _) if !(reply.look(now) && is_current()) => {
-                self.stats.l1_unseen.bump();
-                None
-            }
-            Found::Live(reply, place) | Found::Unseen(reply, place) => {
-                self.stats.l1_hits.bump();
-                entry.note_hits(1);
-                self.sample(question, reply, &entry);
-                self.hot.borrow_mut().put(hash, &entry);
-                Some(Hit::stored(entry, place))
-            }
-            Found::Expired => {
-                self.stats.l1_expirations.add(1);
-                self.hot.borrow_mut().clear(hash);
-                self.shared.store.remove(hash, question.key);
-                self.shared.reasons.note(hash, Why::Expired);
-                None
-            }
-            Found::Lost => {
-                self.shared.reasons.note(hash, Why::Lost);
-                None
-            }
-            Found::Nothing => None,
-        }
+        let hash = self.shared.store.hash(sample.key());
+        let mut copied = Copied::default();
+        let found = self.shared.store.find(hash, &Sought::new(&sample.question()), &mut copied);
+        found.is_some_and(|found| {
+            // Where it lies is what tells it from one that was read after a change.
+            found.spot == sample.spot && self.shared.why_dead(found.head, now).is_none()
+        })
     }
 
     /// What a lookup would have noted that is not made: the answer must be none that was sent for before `behind`.
     pub fn pass_over(&self, key: &[u8], now: Nanos, slot: Slot, behind: u64) -> Missed {
         self.stats.l1_misses.bump();
-        let hash = self.shared.hashing.hash(key);
-        Missed { hash, generation: self.shared.generations.of(hash, slot), at: now, behind }
+        let hash = self.shared.store.hash(key);
+        Missed { hash, generation: self.shared.generation(hash, slot), at: now, behind }
     }
 
     /// Joins the fill that runs for `question` in this worker, if there is one to join (I3). Also says when it was sent.
@@ -558,11 +576,6 @@ impl<T: Clone> NearCache<T> {
             self.note(missed.hash, Why::Unworthy);
             return false;
         }
-        if self.shared.store.is_full() && !self.shared.firsts.was_read(missed.hash) {
-            self.stats.l1_read_once.add(1);
-            self.note(missed.hash, Why::ReadOnce);
-            return false;
-        }
         true
     }
 
@@ -604,7 +617,7 @@ impl<T: Clone> NearCache<T> {
         // Nobody panics while holding it, and it guards no data.
         let _one_by_one = commits.one_by_one.lock().unwrap_or_else(PoisonError::into_inner);
         let rival = self.kept_reply(ticket.hash, question);
-        let differs = |rival: &Hit<'_>| *rival.for_version(Resp::Three) != *reply.resp3;
+        let differs = |rival: &Bytes| *rival != reply.resp3;
         let commit = match &rival {
             Some(rival) if differs(rival) => {
                 self.note(ticket.hash, Why::Differed);
@@ -622,15 +635,11 @@ impl<T: Clone> NearCache<T> {
     }
 
     /// What the store would serve for `question` now.
-    fn kept_reply(&self, hash: u64, question: &Question<'_>) -> Option<Hit<'_>> {
-        let entry = self.shared.store.get(hash)?;
-        let current = self.shared.generations.is_current(&entry.generation);
-        match entry.find(question, clock::now()) {
-            Found::Live(_, place) | Found::Unseen(_, place) if current => {
-                Some(Hit::stored(entry.clone(), place))
-            }
-            _ => None,
-        }
+    fn kept_reply(&self, hash: u64, question: &Question<'_>) -> Option<Bytes> {
+        let mut copied = Copied::default();
+        let found = self.shared.store.find(hash, &Sought::new(question), &mut copied)?;
+        let is_served = self.shared.why_dead(found.head, clock::now()).is_none();
+        is_served.then(|| found.large.unwrap_or_else(|| Bytes::copy_from_slice(copied.bytes())))
     }
 
     fn keep(
@@ -642,37 +651,50 @@ impl<T: Clone> NearCache<T> {
         sent_at: Nanos,
     ) -> Commit {
         let now = clock::now();
-        let deadline = sent_at + clock::nanos(self.shared.time_to_keep(&ticket.terms, lifetime));
-        if !self.shared.generations.is_current(&ticket.generation) || !ticket.epoch.is_live(now) {
-            self.stats.l1_fills_killed.add(1);
-            let is_changed = !self.shared.generations.is_current(&ticket.generation);
-            self.note(ticket.hash, if is_changed { Why::Changed } else { Why::EpochEnded });
-            return Commit::Killed;
+        let time = clock::nanos(self.shared.time_to_keep(&ticket.terms, lifetime)).min(TIME_MAX);
+        let deadline = tick(sent_at + time);
+        if !self.shared.is_current(ticket.hash, &ticket.generation) || !ticket.epoch.is_live(now) {
+            return self.killed(ticket);
         }
-        if now >= deadline {
+        if now >= sent_at + time || deadline == tick(now) {
             self.note(ticket.hash, Why::TooShort);
             return Commit::NotKept;
         }
-        if ticket.terms.value_max.is_some_and(|max| reply.value_len() > max) {
+        let is_too_large = ticket.terms.value_max.is_some_and(|max| reply.value_len() > max)
+            || question.len() + reply.resp3.len() > self.shared.limits.entry_bytes_max as usize;
+        if is_too_large {
             self.note(ticket.hash, Why::TooLarge);
             return Commit::NotKept;
         }
-        if question.len() + reply.len() > self.shared.limits.entry_bytes_max as usize {
-            self.note(ticket.hash, Why::TooLarge);
-            return Commit::NotKept;
+        let fill = Fill {
+            hash: ticket.hash,
+            generation: ticket.generation.key,
+            slot_generation: ticket.generation.moves,
+            slot: ticket.generation.slot,
+            epoch: &ticket.epoch,
+            deadline,
+            question,
+            reply: &reply.resp3,
+            differs: reply.resp2.is_some(),
+        };
+        match self.shared.store.insert(&fill) {
+            Ok(()) => {
+                self.stats.l1_fills.add(1);
+                Commit::Kept
+            }
+            Err(Refused::Changed) => self.killed(ticket),
+            Err(Refused::NoRoom) => {
+                self.note(ticket.hash, Why::Evicted);
+                Commit::NotKept
+            }
         }
-        let former = self.shared.store.get(ticket.hash).filter(|former| *former.key() == *question.key);
-        let cached = Cached::new(question, reply, ticket.epoch.clone(), now, deadline);
-        let entry = Entry::with(former.as_deref(), ticket.generation, cached, now);
-        if entry.weight() > self.shared.limits.entry_bytes_max {
-            self.note(ticket.hash, Why::TooLarge);
-            return Commit::NotKept;
-        }
-        // An invalidation may come between the check above and this line, on another worker: the entry carries the
-        // older generation then, and no lookup serves it (I2).
-        self.shared.store.insert(ticket.hash, Arc::new(entry));
-        self.stats.l1_fills.add(1);
-        Commit::Kept
+    }
+
+    fn killed(&self, ticket: &Ticket) -> Commit {
+        self.stats.l1_fills_killed.add(1);
+        let is_changed = !self.shared.is_current(ticket.hash, &ticket.generation);
+        self.note(ticket.hash, if is_changed { Why::Changed } else { Why::EpochEnded });
+        Commit::Killed
     }
 
     fn note(&self, hash: u64, why: Why) {
@@ -680,7 +702,7 @@ impl<T: Clone> NearCache<T> {
     }
 
     fn question_hash(&self, question: &Question<'_>) -> u64 {
-        self.shared.hashing.hash((question.command, question.tail))
+        self.shared.store.hash_of((question.command, question.tail))
     }
 }
 
@@ -689,7 +711,7 @@ impl<T: Clone> NearCache<T> {
 impl Missed {
     /// The slot of the key.
     pub fn slot(&self) -> Slot {
-        self.generation.slot()
+        self.generation.slot
     }
 }
 

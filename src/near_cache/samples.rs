@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::entry::{Cached, Entry, Found, Question, Reply};
-use crate::clock::Nanos;
+use super::entry::{Command, Question};
+use crate::resp::cursor;
 
 /// Samples that wait to be taken at most; more are passed over.
 pub const SAMPLES_MAX: usize = 64;
@@ -19,12 +19,13 @@ const RAREST_LOG2: f64 = 40.0;
 #[derive(Debug)]
 pub struct Sample {
     /// The command that was answered.
-    pub command: &'static str,
+    pub command: Command,
     /// The arguments after the command's name, as in [`Question`].
     pub tail: Box<[u8]>,
-    /// What was served.
-    pub served: Reply,
-    pub(super) entry: Arc<Entry>,
+    /// What was served, in RESP3.
+    pub served: Bytes,
+    /// Where it lay.
+    pub(super) spot: u64,
 }
 
 /// The samples of one worker.
@@ -43,13 +44,11 @@ pub(super) struct Samples {
 impl Sample {
     /// The key.
     pub fn key(&self) -> &[u8] {
-        self.entry.key()
+        cursor::strings(&self.tail).next().unwrap_or_default()
     }
 
-    /// Whether the entry still had the reply at `now`, as far as its connection and its time go.
-    pub(super) fn is_live(&self, now: Nanos) -> bool {
-        let question = Question { command: self.command, key: self.entry.key(), tail: &self.tail };
-        matches!(self.entry.find(&question, now), Found::Live(..) | Found::Unseen(..))
+    pub(super) fn question(&self) -> Question<'_> {
+        Question { command: self.command, key: self.key(), tail: &self.tail }
     }
 }
 
@@ -77,8 +76,8 @@ impl Samples {
         &self,
         hits: u64,
         question: &Question<'_>,
-        reply: &Cached,
-        entry: &Arc<Entry>,
+        spot: u64,
+        reply: impl FnOnce() -> Bytes,
     ) -> bool {
         if !self.is_turn_of(hits) {
             return false;
@@ -88,7 +87,7 @@ impl Samples {
             return true;
         }
         let (command, tail) = (question.command, question.tail.into());
-        waiting.push_back(Sample { command, tail, served: reply.reply(), entry: entry.clone() });
+        waiting.push_back(Sample { command, tail, served: reply(), spot });
         self.news.notify_one();
         false
     }

@@ -1,27 +1,35 @@
-//! Gives back the memory of entries that can never be served again: expired, or of a lost connection or moved slot.
+//! Takes out what can never be served again: expired, or of a lost connection or moved slot.
 //!
-//! Lookups pass such entries over, so this is about memory and truthful counts, not about correctness.
+//! Lookups pass such entries over, so this is about memory and truthful counts, not about correctness. But what is over must
+//! not lie there for as long as it takes the clock of deadlines to wrap.
 
 use super::SharedCache;
-use super::entry::Gone;
+use super::why::Why;
 use crate::clock;
 use crate::stats::WorkerStats;
 
-/// Entries looked at before others get their turn.
-const BATCH: usize = 256;
+/// Lines of the index looked at before others get their turn.
+const BATCH: usize = 64;
 
 pub(super) async fn sweep(cache: &SharedCache, stats: &WorkerStats) {
-    for (index, (hash, entry)) in cache.store.iter().enumerate() {
-        let (now, stale) = (clock::now(), !cache.generations.is_current(&entry.generation));
-        let remains = entry.remains(now);
-        if (stale || remains.is_err()) && cache.store.remove(hash, entry.key()).is_some() {
-            cache.reasons.note(hash, cache.why_dead(&entry, now));
-            if remains == Err(Gone::Expired) {
-                stats.l1_expirations.add(1);
+    let mut from = Some(0);
+    while let Some(line) = from {
+        let now = clock::now();
+        let mut gone = Vec::new();
+        from = cache.store.look_through(line, BATCH, |replies, _| {
+            let dead =
+                replies.iter().filter_map(|stored| Some((stored.clone(), cache.why_dead(stored.head, now)?)));
+            gone.extend(dead);
+        });
+        for (stored, why) in gone {
+            let hash = cache.store.hash(&stored.key);
+            if cache.store.remove(hash, stored.spot) {
+                cache.reasons.note(hash, why);
+                if why == Why::Expired {
+                    stats.l1_expirations.add(1);
+                }
             }
         }
-        if index % BATCH == BATCH - 1 {
-            tokio::task::yield_now().await;
-        }
+        tokio::task::yield_now().await;
     }
 }

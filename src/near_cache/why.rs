@@ -20,8 +20,6 @@ pub enum Why {
     Policy,
     /// It is invalidated more often than it is read.
     Unworthy,
-    /// There was no room, and it had not been read before.
-    ReadOnce,
     /// The connection to its node is not tracked.
     NotTracked,
     /// Its slot is on its way to another node.
@@ -60,8 +58,6 @@ pub enum Why {
     Written,
     /// It was kept, and its slot moved.
     Moved,
-    /// It was kept, and a key of the same group of generations was invalidated.
-    Neighbour,
     /// It was kept, or to be kept, and there was no room.
     Evicted,
     /// It was kept, and NEARSIDE FLUSH named a prefix of it.
@@ -115,11 +111,10 @@ const SECONDS_MASK: u64 = (1 << 24) - 1;
 
 impl Why {
     /// All of them, by number.
-    pub const ALL: [Why; 30] = [
+    pub const ALL: [Why; 28] = [
         Why::Command,
         Why::Policy,
         Why::Unworthy,
-        Why::ReadOnce,
         Why::NotTracked,
         Why::Moving,
         Why::OwnWrite,
@@ -139,7 +134,6 @@ impl Why {
         Why::Invalidated,
         Why::Written,
         Why::Moved,
-        Why::Neighbour,
         Why::Evicted,
         Why::Flushed,
         Why::Mismatch,
@@ -155,7 +149,6 @@ impl fmt::Display for Why {
             Why::Command => "it was read by a command whose replies are not kept",
             Why::Policy => "its policy keeps it out",
             Why::Unworthy => "it is changed more often than it is read",
-            Why::ReadOnce => "there was no room, and it had not been read before",
             Why::NotTracked => "the connection to its node was not tracked",
             Why::Moving => "its slot was on its way to another node",
             Why::OwnWrite => "the session that read it was waiting for the reply to its own write",
@@ -175,7 +168,6 @@ impl fmt::Display for Why {
             Why::Invalidated => "the server said that the key changed",
             Why::Written => "a client of this daemon wrote the key",
             Why::Moved => "its slot moved",
-            Why::Neighbour => "a key of the same group was invalidated",
             Why::Evicted => "there was no room",
             Why::Mismatch => "shadow verification found that the server had something else",
             Why::Flushed => "NEARSIDE FLUSH",

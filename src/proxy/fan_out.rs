@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{LocalBoxFuture, join_all};
@@ -15,9 +16,9 @@ use super::lifetime;
 use super::own_writes::{Behind, OwnRead};
 use super::{Answer, Cache, Caller, Coverage, Proxy, Route, failure_reply, odd_reply, slices, stopped};
 use crate::clock::Nanos;
-use crate::command::{Flags, Join, Spec};
+use crate::command::{Flags, Join, Spec, number_of};
 use crate::key::Slot;
-use crate::near_cache::{Lifetime, Lookup, Missed, Question, Reply, Ticket, Why};
+use crate::near_cache::{Command, Lifetime, Lookup, Missed, Question, Reply, Ticket, Why};
 use crate::policy::{Mode, Terms, Tracking};
 use crate::proxy::read::{answered, keepable};
 use crate::resp::cursor;
@@ -238,7 +239,9 @@ impl Proxy {
         };
         match cache.lookup(&get(key, request.encoded(position)), caller.now, || Slot::of(key)) {
             Lookup::Hit(hit) => {
-                out.extend_from_slice(hit.for_version(caller.resp));
+                // A string is the same for all, and what is not there is a null.
+                let is_null = caller.resp == Resp::Two && hit.differs();
+                out.extend_from_slice(if is_null { null_reply(Resp::Two) } else { hit.resp3() });
                 Ok(())
             }
             Lookup::Miss(missed) => Err(self.wanted(cache, key, missed, caller.now)),
@@ -466,9 +469,12 @@ fn is_value(element: &&[u8]) -> bool {
     matches!(element.first(), Some(b'$' | b'_'))
 }
 
+/// The command that an element of MGET is the reply to.
+static GET: LazyLock<Command> = LazyLock::new(|| Command { name: "get", number: number_of("get") as u16 });
+
 /// The question that an element of MGET answers.
 fn get<'a>(key: &'a [u8], tail: &'a [u8]) -> Question<'a> {
-    Question { command: "get", key, tail }
+    Question { command: *GET, key, tail }
 }
 
 /// Whether all keys of a request are in one slot.

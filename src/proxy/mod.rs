@@ -215,13 +215,6 @@ impl Proxy {
         self.cache.as_ref()
     }
 
-    /// Gives memory back that the near cache does not need any more, for as long as it is polled.
-    pub async fn let_go(self: Rc<Proxy>) {
-        if let Some(cache) = &self.cache {
-            cache.let_go().await;
-        }
-    }
-
     /// Answers a request whose command is in the table and is about data, but is not split over slots
     /// ([`Proxy::fan_out`]): `class` is what the table says of it.
     #[inline]

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 
 use super::coverage::{self, is_tracked};
@@ -16,19 +16,19 @@ use super::{
 use crate::clock::{self, Nanos};
 use crate::command::Spec;
 use crate::key::Slot;
-use crate::near_cache::{Lead, Lifetime, Lookup, Missed, Question, Reply, Ticket, Why};
+use crate::near_cache::{Command, Hit, Lead, Lifetime, Lookup, Missed, Question, Reply, Ticket, Why};
 use crate::policy::{Terms, Tracking};
 use crate::resp::Resp;
 use crate::resp::cursor;
 use crate::resp::request::{OwnedRequest, Request};
-use crate::resp::resp2::Form;
+use crate::resp::resp2::{self, Form};
 use crate::resp::scan::keys_ahead;
 use crate::upstream::{Call, Failure, Outcome, Sent};
 
 /// A fill on its way: the value and, right behind it, the lifetime of its key.
 struct Fill {
     request: OwnedRequest,
-    command: &'static str,
+    command: Command,
     slot: Slot,
     key_at: usize,
     form: Form,
@@ -67,7 +67,7 @@ impl Proxy {
             return self.bypass(spec, request, None, caller);
         };
         let key = request.arg(key_at);
-        let question = Question { command: spec.name, key, tail: request.tail() };
+        let question = Question { command: command_of(spec), key, tail: request.tail() };
         let missed = match caller.own_writes.behind(key) {
             Behind::Write => {
                 let why = caller.own_writes.why_behind();
@@ -75,7 +75,7 @@ impl Proxy {
             }
             Behind::Read(number) => cache.pass_over(key, caller.now, Slot::of(key), number),
             Behind::Nothing => match cache.lookup(&question, caller.now, || Slot::of(key)) {
-                Lookup::Hit(hit) => return Answer::Lent(hit),
+                Lookup::Hit(hit) => return lend(hit, spec, request, caller.resp),
                 Lookup::Miss(missed) => missed,
             },
         };
@@ -142,7 +142,7 @@ impl Proxy {
             self.note(request.arg(key_at), Why::TooLarge);
             return self.forward(route, Reach::Named, request, caller);
         }
-        let question = Question { command: spec.name, key: request.arg(key_at), tail: request.tail() };
+        let question = Question { command: command_of(spec), key: request.arg(key_at), tail: request.tail() };
         let (resp, coverage) = (caller.resp, caller.coverage.cloned());
         let begin_read = |key, number| OwnRead::begin(caller.own_writes, Names::from_buf([key]), number);
         // Behind the lookup, which noted the generation: what is kept by policies that are replaced now is killed.
@@ -200,7 +200,7 @@ impl Proxy {
         });
         let ticket = cache.ticket(&missed, epoch).on(terms);
         let lead = cache.lead(&question, request.tail_bytes(), ticket.clone());
-        let (command, form, sent_at) = (spec.name, spec.form, caller.now);
+        let (command, form, sent_at) = (command_of(spec), spec.form, caller.now);
         let slot = missed.slot();
         let fill = Fill {
             request,
@@ -230,7 +230,7 @@ impl Proxy {
         self.note_lifetime(fill.slot, lifetime.as_ref(), fill.of_fields);
         let looks_absent = |frame: &[u8]| {
             let request = fill.request.as_request();
-            cursor::is_absent_form(frame) || is_bitpos_of_absent(fill.command, &request, frame)
+            cursor::is_absent_form(frame) || is_bitpos_of_absent(fill.command.name, &request, frame)
         };
         let kept = outcome.as_ref().map_or(Err(Why::Failed), |reply| {
             keepable(&reply.frame, looks_absent(&reply.frame), reply.rerouted, lifetime.as_ref())
@@ -260,6 +260,31 @@ impl Proxy {
         }
         result
     }
+}
+
+/// The name of a command for the near cache.
+pub(super) fn command_of(spec: &'static Spec) -> Command {
+    Command { name: spec.name, number: spec.number }
+}
+
+/// A hit in the form that the client has its replies in.
+#[inline]
+fn lend<'a>(hit: Hit<'a>, spec: &Spec, request: &Request<'_>, resp: Resp) -> Answer<'a> {
+    if resp == Resp::Two && hit.differs() {
+        Answer::Now(converted(&hit, spec, request))
+    } else {
+        Answer::Lent(hit)
+    }
+}
+
+/// A hit for a client of RESP2.
+pub(super) fn converted(hit: &Hit<'_>, spec: &Spec, request: &Request<'_>) -> Bytes {
+    let mut out = BytesMut::with_capacity(hit.resp3().len());
+    // It was converted once when it came.
+    if resp2::to_resp2(hit.resp3(), spec.form, request, &mut out).is_err() {
+        out.extend_from_slice(hit.resp3());
+    }
+    out.freeze()
 }
 
 /// What a client gets of what a fill brought in.

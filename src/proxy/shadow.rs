@@ -54,7 +54,7 @@ impl Proxy {
     }
 
     async fn verify(self: &Rc<Proxy>, cache: &Cache, sample: Sample, lease: Duration) {
-        let arguments = std::iter::once(sample.command.as_bytes()).chain(cursor::strings(&sample.tail));
+        let arguments = std::iter::once(sample.command.name.as_bytes()).chain(cursor::strings(&sample.tail));
         let bytes = OwnedRequest::from_args(arguments).bytes();
         let slot = Slot::of(sample.key());
         // Nobody will ask whether this reply is still true.
@@ -68,7 +68,7 @@ impl Proxy {
                 return;
             }
         };
-        if is_same(sample.command, &reply, &sample.served.resp3) {
+        if is_same(sample.command.name, &reply, &sample.served) {
             self.stats.shadow_verified.add(1);
             return;
         }
@@ -81,7 +81,7 @@ impl Proxy {
         let key = sample.key().escape_ascii().to_string();
         tracing::error!(
             key,
-            command = sample.command,
+            command = sample.command.name,
             "shadow: what was served is not what the server has, and nothing was heard of a change; the entry is dropped"
         );
         cache.shared().note_mismatch(sample.key());

@@ -139,7 +139,7 @@ impl Sliced {
                 // What is there at once is covered.
                 coverage::note(coverage, true);
                 let reply = match answer {
-                    Answer::Lent(hit) => hit.shared(self.resp),
+                    Answer::Lent(hit) => hit.to_bytes(),
                     Answer::Now(reply) => reply,
                     _ => Bytes::new(),
                 };

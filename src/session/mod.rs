@@ -702,9 +702,9 @@ fn serve(
             held = is_held(state, pipeline, context);
         }
         Answer::Lent(hit) if pipeline.is_empty() => {
-            out.push_lent(hit.for_version(caller.resp), || hit.shared(caller.resp));
+            out.push_lent(hit.resp3(), || hit.to_bytes());
         }
-        Answer::Lent(hit) => pipeline.push_now(hit.shared(caller.resp)),
+        Answer::Lent(hit) => pipeline.push_now(hit.to_bytes()),
         Answer::Now(reply) => {
             if reply.first() == Some(&b'-') {
                 refused(recognised, called == 0, &reply, context);

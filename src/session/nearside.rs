@@ -159,7 +159,6 @@ fn kept(reply: &KeptReply, now: Nanos, resp: Resp) -> Bytes {
     for argument in &reply.arguments {
         encode::bulk(&mut fields.out, argument);
     }
-    fields.number("kept_ms", millis(now, reply.since));
     fields.number("left_ms", millis(reply.deadline, now));
     fields.number("epoch", reply.epoch as i64);
     fields.number("lease_left_ms", millis(reply.lease_until, now));

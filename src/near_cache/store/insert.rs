@@ -1,0 +1,373 @@
+//! Keeping a reply: written to the log first, and then, if nothing happened to its key, put into the index.
+
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use super::entry::{self, EntryHead, PART_BYTES_MAX, Sought, Terms};
+use super::large::{Large, LargeReplies};
+use super::line::{Line, Locked, PLACES, Place};
+use super::queues::{Element, Segment, Which};
+use super::{Bytes, Epoch, REPLIES_MAX, Slot, Store, Writer};
+use crate::near_cache::entry::Question;
+
+/// A reply to be kept.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::near_cache) struct Fill<'a> {
+    pub(in crate::near_cache) hash: u64,
+    /// From before its command was sent: of the key, and of its slot.
+    pub(in crate::near_cache) generation: u32,
+    pub(in crate::near_cache) slot_generation: u32,
+    pub(in crate::near_cache) slot: Slot,
+    pub(in crate::near_cache) epoch: &'a Epoch,
+    /// In ticks.
+    pub(in crate::near_cache) deadline: u32,
+    pub(in crate::near_cache) question: &'a Question<'a>,
+    pub(in crate::near_cache) reply: &'a Bytes,
+    /// Whether RESP2 has it in another form.
+    pub(in crate::near_cache) differs: bool,
+}
+
+/// Why a reply is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::near_cache) enum Refused {
+    /// Its key, or its slot, is not what it was.
+    Changed,
+    /// There is no room, whatever goes.
+    NoRoom,
+}
+
+/// The index grows while more than one in so many places is in use; while a pair of lines that is wanted is full, also if it is
+/// fewer, since keys fall into the pairs by chance and some of those were not split yet.
+const PLACES_PER_ENTRY: u64 = 2;
+const PLACES_PER_ENTRY_MAX: u64 = 4;
+
+/// So many segments that come to the front may find that all in them was hit before room is made whatever was hit.
+const PATIENT_EVICTIONS: u32 = 16;
+
+/// Pairs of lines that one insertion adds at most: more than the entry that it adds needs, and little work.
+const GROWTH: usize = 2;
+const GROWTH_MAX: usize = 8;
+
+// === impl Store ===
+
+impl Store {
+    /// Keeps a reply, if the generations are still those of the fill.
+    pub(in crate::near_cache) fn insert(&self, fill: &Fill<'_>) -> Result<(), Refused> {
+        let sought = Sought::new(fill.question);
+        let mut writer = self.lock();
+        if self.slot_generation(fill.slot) != fill.slot_generation
+            || self.generation(fill.hash) != fill.generation
+        {
+            return Err(Refused::Changed);
+        }
+        let Some(lease) = self.lease_number(&mut writer, fill.epoch) else { return Err(Refused::NoRoom) };
+        self.learn_name(fill.question);
+        let terms = Terms {
+            deadline: fill.deadline,
+            lease,
+            slot: fill.slot.number(),
+            slot_generation: fill.slot_generation,
+            differs: fill.differs,
+        };
+        self.grow(fill.hash);
+        if !self.make_room(&mut writer, 0) {
+            return Err(Refused::NoRoom);
+        }
+        let words = entry::words_of(sought.asked.len(), fill.reply.len(), true);
+        let is_large = words > self.sizes.entry_words_max()
+            || sought.asked.len() > PART_BYTES_MAX
+            || fill.reply.len() > PART_BYTES_MAX;
+        if is_large {
+            return self.insert_large(&mut writer, fill, &sought, &terms);
+        }
+        let which = if writer.ghost.take(fill.hash) { Which::Main } else { Which::Small };
+        let Some(spot) = self.room(&mut writer, words, which) else { return Err(Refused::NoRoom) };
+        let chained = self.has_others(fill, &sought);
+        let head = EntryHead::new(&sought, fill.reply.len(), chained, &terms);
+        if let Some(open) = &mut writer.queues.of(which).open {
+            open.used += head.words();
+            open.entries += 1;
+        }
+        writer.leases.note_written(lease);
+        entry::write(self.at(spot), head, 0, sought.asked, fill.reply);
+        let linked = self.link(fill, &sought, spot);
+        if !linked {
+            self.let_go(spot);
+        }
+        self.note_bytes(&writer);
+        if linked { Ok(()) } else { Err(Refused::Changed) }
+    }
+
+    /// The number of an epoch. When all are in use everything goes, which happens once in tens of thousands of lost
+    /// connections.
+    fn lease_number(&self, writer: &mut Writer, epoch: &Epoch) -> Option<u16> {
+        if let Some(number) = writer.leases.number(epoch) {
+            return Some(number);
+        }
+        self.empty(writer);
+        writer.leases.number(epoch)
+    }
+
+    fn learn_name(&self, question: &Question<'_>) {
+        if let Some(name) = self.names.get(usize::from(question.command.number)) {
+            name.get_or_init(|| question.command.name);
+        }
+    }
+
+    /// Adds lines while they are fuller than they should be, or have no place for this hash.
+    fn grow(&self, hash: u64) {
+        for added in 0..GROWTH_MAX {
+            let (entries, places) = (self.entries.load(Ordering::Relaxed), self.index.places() as u64);
+            let is_full = added < GROWTH && entries * PLACES_PER_ENTRY >= places;
+            let is_wanted = || entries * PLACES_PER_ENTRY_MAX >= places && self.has_no_place(hash);
+            if !(is_full || is_wanted()) || !self.index.grow(|spot| self.hash_at(spot)) {
+                break;
+            }
+        }
+    }
+
+    fn has_no_place(&self, hash: u64) -> bool {
+        let (home, neighbour) = self.index.pair(self.index.shape(), hash);
+        let is_full = |line: Line<'_>| (1..=PLACES).all(|at| line.place(at).spot().is_some());
+        is_full(home) && is_full(neighbour)
+    }
+
+    /// The hash of the key whose entry lies at this spot.
+    pub(super) fn hash_at(&self, spot: u64) -> u64 {
+        if LargeReplies::has_spot(spot) {
+            return self.large.get(spot).map_or(0, |large| large.hash);
+        }
+        let words = self.at(spot);
+        EntryHead::read(words).map_or(0, |head| self.hash_of_entry(words, head))
+    }
+
+    pub(super) fn hash_of_entry(&self, words: &[AtomicU64], head: EntryHead) -> u64 {
+        let asked = entry::bytes(words.get(head.body_at()..).unwrap_or_default(), 0, head.asked_len());
+        self.hash(entry::key(head, &asked))
+    }
+
+    /// A spot for so many words at the end of a queue, after what it takes has gone. None when there is none.
+    fn room(&self, writer: &mut Writer, words: usize, which: Which) -> Option<u64> {
+        loop {
+            if let Some(spot) = self.room_in_open(writer, words, which) {
+                return Some(spot);
+            }
+            if !self.make_room(writer, self.sizes.segment_bytes) {
+                return None;
+            }
+            self.open(writer, which)?;
+        }
+    }
+
+    /// Lets go of what it takes for so many bytes. False when that is more than there is.
+    fn make_room(&self, writer: &mut Writer, bytes: usize) -> bool {
+        let mut evictions = 0;
+        while !self.has_room(writer, bytes) {
+            // Where all is hit all the time, somebody has to go all the same, and soon.
+            if !self.evict(writer, evictions < PATIENT_EVICTIONS) {
+                return false;
+            }
+            evictions += 1;
+        }
+        true
+    }
+
+    /// The same in the segment that is open.
+    pub(super) fn room_in_open(&self, writer: &mut Writer, words: usize, which: Which) -> Option<u64> {
+        let open = writer.queues.of(which).open.as_ref()?;
+        let has_room = open.used + words <= self.sizes.segment_words();
+        has_room.then(|| (self.sizes.words(open.number).start + open.used) as u64)
+    }
+
+    /// Whether the budget has so many bytes left.
+    fn has_room(&self, writer: &Writer, bytes: usize) -> bool {
+        let used = writer.segments * self.sizes.segment_bytes + writer.ghost.bytes() + self.index.bytes();
+        used as u64 + self.large.bytes() + bytes as u64 <= self.sizes.budget
+    }
+
+    /// Opens a segment at the end of a queue, behind the one that was open. None when there are no more.
+    pub(super) fn open(&self, writer: &mut Writer, which: Which) -> Option<()> {
+        let number = match writer.free.pop() {
+            Some(number) => number,
+            None if (writer.fresh as usize) < self.sizes.segments => {
+                writer.fresh += 1;
+                writer.fresh - 1
+            }
+            None => return None,
+        };
+        writer.segments += 1;
+        if let Some(dead) = self.dead.get(number as usize) {
+            dead.store(0, Ordering::Relaxed);
+        }
+        // Whoever sees what is written from here on also sees that what lay here before was taken out of the index.
+        fence(Ordering::Release);
+        let queue = writer.queues.of(which);
+        if let Some(full) = queue.open.replace(Segment { number, used: 0, entries: 0 }) {
+            queue.push(Element::Segment(full));
+        }
+        Some(())
+    }
+
+    /// Whether another question about the same key has an entry in the log.
+    fn has_others(&self, fill: &Fill<'_>, sought: &Sought<'_>) -> bool {
+        let (home, neighbour) = self.index.lock_pair(fill.hash);
+        let first = [&home, &neighbour].into_iter().find_map(|locked| self.first_of(locked, fill));
+        first.is_some_and(|(_, spot)| {
+            let words = self.at(spot);
+            EntryHead::read(words).is_some_and(|head| head.is_chained() || !self.answers(words, head, sought))
+        })
+    }
+
+    fn answers(&self, words: &[AtomicU64], head: EntryHead, sought: &Sought<'_>) -> bool {
+        let body = words.get(head.body_at()..head.words()).unwrap_or_default();
+        head.may_answer(sought) && entry::is_asked(body, sought.asked)
+    }
+
+    /// The place of the key of `fill` for what it has in the log, and where the first of that lies.
+    fn first_of(&self, locked: &Locked<'_>, fill: &Fill<'_>) -> Option<(usize, u64)> {
+        let is_it = |spot: &u64| {
+            let words = self.at(*spot);
+            EntryHead::read(words).is_some_and(|head| {
+                let asked =
+                    entry::bytes(words.get(head.body_at()..).unwrap_or_default(), 0, head.asked_len());
+                *entry::key(head, &asked) == *fill.question.key
+            })
+        };
+        locked.matching(fill.hash).find_map(|at| {
+            let spot = locked.place(at).spot().filter(|spot| !LargeReplies::has_spot(*spot))?;
+            is_it(&spot).then_some((at, spot))
+        })
+    }
+
+    /// Puts what was written at `spot` into the index, in place of an older reply to the same question and before others
+    /// of the same key; whether the generation was still that of the fill.
+    fn link(&self, fill: &Fill<'_>, sought: &Sought<'_>, spot: u64) -> bool {
+        let (mut home, mut neighbour) = self.index.lock_pair(fill.hash);
+        // Under the lock that an invalidation takes: either it comes later and drops what is put here, or it came before
+        // and the number is another one (I2).
+        if home.generation() != fill.generation {
+            return false;
+        }
+        self.unlink_question([&mut home, &mut neighbour], fill.hash, sought);
+        if !LargeReplies::has_spot(spot) {
+            for locked in [&mut home, &mut neighbour] {
+                if let Some((at, first)) = self.first_of(locked, fill) {
+                    self.shorten(first);
+                    let place = locked.place(at);
+                    if let Some(next) = entry::next(self.at(spot)) {
+                        next.store(place.word(), Ordering::Relaxed);
+                        locked.set(at, place.with(spot, place.hits()));
+                        return true;
+                    }
+                }
+            }
+        }
+        let place = Place::new(fill.hash, spot, 0);
+        let (locked, at) = match (home.free(), neighbour.free()) {
+            (Some(at), _) => (&mut home, at),
+            (None, Some(at)) => (&mut neighbour, at),
+            (None, None) => {
+                let at = home.coldest();
+                if let Some(gone) = home.place(at).spot() {
+                    (self.on_eviction)(self.hash_at(gone));
+                    self.let_go(gone);
+                    self.entries.fetch_sub(1, Ordering::Relaxed);
+                }
+                (&mut home, at)
+            }
+        };
+        locked.set(at, place);
+        self.entries.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Takes the reply to this question out of the index.
+    fn unlink_question(&self, pair: [&mut Locked<'_>; 2], hash: u64, sought: &Sought<'_>) {
+        for locked in pair {
+            for at in locked.matching(hash) {
+                let Some(first) = locked.place(at).spot() else { continue };
+                if LargeReplies::has_spot(first) {
+                    let large = self.large.get(first);
+                    if large.is_some_and(|it| it.head.may_answer(sought) && *it.asked == *sought.asked) {
+                        self.unlink(locked, at, locked.word(at));
+                    }
+                    continue;
+                }
+                let mut pointer = locked.word(at);
+                while let Some(spot) = Place::from_word(pointer.load(Ordering::Relaxed)).spot() {
+                    let words = self.at(spot);
+                    let Some(head) = EntryHead::read(words) else { break };
+                    if self.answers(words, head, sought) {
+                        self.unlink(locked, at, pointer);
+                        break;
+                    }
+                    let Some(next) = entry::next(words) else { break };
+                    pointer = next;
+                }
+            }
+        }
+    }
+
+    /// Takes what `pointer` points to out of the index: the word of place `at`, or that of an entry that hangs on it.
+    pub(super) fn unlink(&self, locked: &mut Locked<'_>, at: usize, pointer: &AtomicU64) {
+        let place = Place::from_word(pointer.load(Ordering::Relaxed));
+        let Some(spot) = place.spot() else { return };
+        let next = if LargeReplies::has_spot(spot) { None } else { entry::next(self.at(spot)) };
+        let next = next.and_then(|word| Place::from_word(word.load(Ordering::Relaxed)).spot());
+        match next {
+            Some(next) => pointer.store(place.with(next, place.hits()).word(), Ordering::Relaxed),
+            None => {
+                if std::ptr::eq(pointer, locked.word(at)) {
+                    self.entries.fetch_sub(1, Ordering::Relaxed);
+                }
+                pointer.store(Place::EMPTY.word(), Ordering::Relaxed);
+            }
+        }
+        self.let_go(spot);
+    }
+
+    /// Lets go of the oldest replies of a key that are too many when one is added.
+    fn shorten(&self, first: u64) {
+        let mut spot = first;
+        for _ in 1..REPLIES_MAX - 1 {
+            let next = entry::next(self.at(spot));
+            let Some(next) = next.and_then(|word| Place::from_word(word.load(Ordering::Relaxed)).spot())
+            else {
+                return;
+            };
+            spot = next;
+        }
+        if let Some(last) = entry::next(self.at(spot)) {
+            if let Some(gone) = Place::from_word(last.swap(0, Ordering::Relaxed)).spot() {
+                self.let_go(gone);
+            }
+        }
+    }
+
+    #[cold]
+    fn insert_large(
+        &self,
+        writer: &mut Writer,
+        fill: &Fill<'_>,
+        sought: &Sought<'_>,
+        terms: &Terms,
+    ) -> Result<(), Refused> {
+        let head = EntryHead::new(sought, 0, false, terms);
+        // The caller's reply may be a piece of something larger.
+        let reply = Bytes::copy_from_slice(fill.reply);
+        let large = Large { head, asked: sought.asked.into(), hash: fill.hash, reply };
+        let bytes = large.bytes();
+        if !self.make_room(writer, bytes) {
+            return Err(Refused::NoRoom);
+        }
+        let which = if writer.ghost.take(fill.hash) { Which::Main } else { Which::Small };
+        let spot = self.large.put(large);
+        writer.leases.note_written(terms.lease);
+        writer.queues.of(which).push(Element::Large { spot, hash: fill.hash, bytes, lease: terms.lease });
+        let linked = self.link(fill, sought, spot);
+        if !linked {
+            self.large.remove(spot);
+        }
+        self.note_bytes(writer);
+        if linked { Ok(()) } else { Err(Refused::Changed) }
+    }
+}

@@ -1,0 +1,216 @@
+//! Looking at what is kept, without a lock where that has to be fast.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::entry::{self, Copied, EntryHead, Sought};
+use super::large::{Large, LargeReplies};
+use super::line::{LINE_WORDS, Line, Locked, PLACES, Place};
+use super::{Bytes, REPLIES_MAX, Store};
+use std::sync::atomic::AtomicU64;
+
+/// A reply that was copied out, or that is shared because it is large. Whether it may be served is the caller's to see.
+#[derive(Debug)]
+pub(in crate::near_cache) struct Found {
+    pub(in crate::near_cache) head: EntryHead,
+    /// Where it lies: two looks at the same reply have the same, unless it was moved.
+    pub(in crate::near_cache) spot: u64,
+    pub(in crate::near_cache) large: Option<Bytes>,
+}
+
+/// A reply with all that belongs to it, copied.
+#[derive(Clone, Debug)]
+pub(in crate::near_cache) struct Stored {
+    pub(in crate::near_cache) head: EntryHead,
+    pub(in crate::near_cache) spot: u64,
+    pub(in crate::near_cache) command: &'static str,
+    pub(in crate::near_cache) key: Vec<u8>,
+    /// As they stand in a request.
+    pub(in crate::near_cache) arguments: Vec<u8>,
+    /// Bytes of the reply, and of all that keeping it takes.
+    pub(in crate::near_cache) reply_bytes: usize,
+    pub(in crate::near_cache) weight: usize,
+}
+
+/// Lines of an entry that are fetched ahead. Where more is read the CPU sees by itself that it is wanted.
+const LINES_AHEAD: usize = 3;
+
+// === impl Store ===
+
+impl Store {
+    /// Finds the reply to what is sought and copies it to the end of `out`.
+    #[inline]
+    pub(in crate::near_cache) fn find(
+        &self,
+        hash: u64,
+        sought: &Sought<'_>,
+        out: &mut Copied,
+    ) -> Option<Found> {
+        loop {
+            let shape = self.index.shape();
+            let (home, neighbour) = self.index.pair(shape, hash);
+            let mut changed = false;
+            for line in [home, neighbour] {
+                let began = out.len();
+                let head = line.head();
+                let Some((found, at, place)) = self.find_in(line, hash, sought, out) else { continue };
+                if line.is_still(head) && self.index.is_still(shape) {
+                    line.note_hit(at, place);
+                    return Some(found);
+                }
+                out.cut(began);
+                changed = true;
+                break;
+            }
+            // To find nothing while something changes is to have looked before it came.
+            if !changed {
+                return None;
+            }
+        }
+    }
+
+    #[inline]
+    fn find_in(
+        &self,
+        line: Line<'_>,
+        hash: u64,
+        sought: &Sought<'_>,
+        out: &mut Copied,
+    ) -> Option<(Found, usize, Place)> {
+        for at in line.matching(hash) {
+            let place = line.place(at);
+            let Some(first) = place.spot() else { continue };
+            let found = if LargeReplies::has_spot(first) {
+                self.find_large(first, sought)
+            } else {
+                self.find_chained(first, sought, out)
+            };
+            if let Some(found) = found {
+                return Some((found, at, place));
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn find_chained(&self, first: u64, sought: &Sought<'_>, out: &mut Copied) -> Option<Found> {
+        let mut spot = first;
+        // What is read while it changes may lead anywhere, also in a circle.
+        for _ in 0..=REPLIES_MAX {
+            let words = self.at(spot);
+            let head = EntryHead::read(words)?;
+            if head.may_answer(sought) {
+                let body = words.get(head.body_at()..head.words())?;
+                if entry::is_asked(body, sought.asked) {
+                    entry::copy_reply(body, head, out);
+                    return Some(Found { head, spot, large: None });
+                }
+            }
+            spot = Place::from_word(entry::next(words)?.load(Ordering::Relaxed)).spot()?;
+        }
+        None
+    }
+
+    #[cold]
+    fn find_large(&self, spot: u64, sought: &Sought<'_>) -> Option<Found> {
+        let large = self.large.get(spot)?;
+        let is_it = large.head.may_answer(sought) && *large.asked == *sought.asked;
+        is_it.then(|| Found { head: large.head, spot, large: Some(large.reply.clone()) })
+    }
+
+    /// All replies about the key with this hash, the newest first.
+    pub(in crate::near_cache) fn replies(&self, hash: u64, key: &[u8]) -> Vec<Stored> {
+        let (home, neighbour) = self.index.lock_pair(hash);
+        let mut replies = Vec::new();
+        for locked in [&home, &neighbour] {
+            for at in locked.matching(hash) {
+                self.each_of(locked, at, |stored| {
+                    replies.extend(Some(stored).filter(|stored| stored.key == key))
+                });
+            }
+        }
+        replies
+    }
+
+    /// Looks at the replies of one key after the other, and how often their place was hit, in up to `count` lines from `from`
+    /// on; where the next look begins. What comes and goes meanwhile may be met or not.
+    pub(in crate::near_cache) fn look_through(
+        &self,
+        from: usize,
+        count: usize,
+        mut look: impl FnMut(&[Stored], u8),
+    ) -> Option<usize> {
+        let lines = self.index.shape().lines();
+        let to = from.saturating_add(count).min(lines);
+        let mut replies = Vec::new();
+        for number in from..to {
+            let Some(line) = self.index.line(number) else { break };
+            let locked = line.lock();
+            for at in 1..=PLACES {
+                replies.clear();
+                self.each_of(&locked, at, |stored| replies.push(stored));
+                if !replies.is_empty() {
+                    look(&replies, locked.place(at).hits());
+                }
+            }
+            locked.give_up();
+        }
+        (to < lines).then_some(to)
+    }
+
+    fn each_of(&self, locked: &Locked<'_>, at: usize, mut each: impl FnMut(Stored)) {
+        let Some(spot) = locked.place(at).spot() else { return };
+        if let Some(large) = LargeReplies::has_spot(spot).then(|| self.large.get(spot)) {
+            return large.into_iter().for_each(|large| each(self.stored_large(spot, &large)));
+        }
+        let mut next = Some(spot);
+        while let Some(spot) = next {
+            let words = self.at(spot);
+            let Some(head) = EntryHead::read(words) else { return };
+            each(self.stored(spot, words, head));
+            next = entry::next(words).and_then(|word| Place::from_word(word.load(Ordering::Relaxed)).spot());
+        }
+    }
+
+    fn stored(&self, spot: u64, words: &[AtomicU64], head: EntryHead) -> Stored {
+        let body = words.get(head.body_at()..).unwrap_or_default();
+        let asked = entry::bytes(body, 0, head.asked_len());
+        let weight = head.words() * 8 + self.sizes.place_bytes();
+        self.stored_of(head, spot, asked, head.reply_len(), weight)
+    }
+
+    fn stored_large(&self, spot: u64, large: &Arc<Large>) -> Stored {
+        self.stored_of(large.head, spot, large.asked.to_vec(), large.reply.len(), large.bytes())
+    }
+
+    fn stored_of(
+        &self,
+        head: EntryHead,
+        spot: u64,
+        asked: Vec<u8>,
+        reply_bytes: usize,
+        weight: usize,
+    ) -> Stored {
+        let key = entry::key(head, &asked).to_vec();
+        let arguments = if head.is_sole() { entry::sole(&asked) } else { asked };
+        Stored { head, spot, command: self.name(head.command()), key, arguments, reply_bytes, weight }
+    }
+
+    /// Asks for the memory that lookups of these hashes will need: of all at once, and what the next step needs after that.
+    #[inline]
+    pub(in crate::near_cache) fn fetch(&self, hashes: &[u64]) {
+        let shape = self.index.shape();
+        let homes = || hashes.iter().map(|hash| (self.index.pair(shape, *hash).0, *hash));
+        black_box(homes().map(|(home, _)| home.touch()).fold(0, |all, one| all ^ one));
+        let mut all = 0;
+        for (home, hash) in homes() {
+            let spot = home.matching(hash).next().and_then(|at| home.place(at).spot());
+            let words = spot.map(|spot| self.at(spot)).unwrap_or_default();
+            for line in 0..LINES_AHEAD {
+                all ^= words.get(line * LINE_WORDS).map_or(0, |word| word.load(Ordering::Relaxed));
+            }
+        }
+        black_box(all);
+    }
+}

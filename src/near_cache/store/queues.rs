@@ -1,0 +1,123 @@
+//! What lies in the log in which order: segments and large replies in two queues, small and main (S3-FIFO).
+//!
+//! What is new goes into the small queue, which has a tenth of the budget. What was hit by the time it comes to the front
+//! goes on into main, the rest goes, and its keys are remembered: who comes back goes into main at once. What was hit
+//! in main goes round once more.
+
+use std::collections::VecDeque;
+
+/// A part of the log, written from its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub(super) number: u32,
+    /// Words that are written.
+    pub(super) used: usize,
+    pub(super) entries: u32,
+}
+
+/// What comes to the front of a queue at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Element {
+    Segment(Segment),
+    /// The spot of a large reply, the hash of its key, its bytes and the number of its epoch.
+    Large {
+        spot: u64,
+        hash: u64,
+        bytes: usize,
+        lease: u16,
+    },
+}
+
+/// A queue.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    elements: VecDeque<Element>,
+    /// Where the next entry goes.
+    pub(super) open: Option<Segment>,
+    large_bytes: usize,
+}
+
+/// Which queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    Small,
+    Main,
+}
+
+/// Both.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    small: Queue,
+    main: Queue,
+}
+
+/// The part of the budget that the small queue has.
+const SMALL_PART: u64 = 10;
+
+// === impl Queue ===
+
+impl Queue {
+    fn bytes(&self, segment_bytes: usize) -> u64 {
+        let segments = self.elements.iter().filter(|element| matches!(element, Element::Segment(_))).count();
+        ((segments + usize::from(self.open.is_some())) * segment_bytes + self.large_bytes) as u64
+    }
+
+    pub(super) fn push(&mut self, element: Element) {
+        if let Element::Large { bytes, .. } = element {
+            self.large_bytes += bytes;
+        }
+        self.elements.push_back(element);
+    }
+
+    fn pop(&mut self) -> Option<Element> {
+        let element = self.elements.pop_front().or_else(|| self.open.take().map(Element::Segment));
+        if let Some(Element::Large { bytes, .. }) = element {
+            self.large_bytes -= bytes;
+        }
+        element
+    }
+}
+
+// === impl Queues ===
+
+impl Queues {
+    pub(super) fn of(&mut self, which: Which) -> &mut Queue {
+        match which {
+            Which::Small => &mut self.small,
+            Which::Main => &mut self.main,
+        }
+    }
+
+    /// What has to go for room, and from which queue.
+    pub(super) fn next(&mut self, segment_bytes: usize, budget: u64) -> Option<(Which, Element)> {
+        let small = self.small.bytes(segment_bytes) > budget / SMALL_PART;
+        let order = if small { [Which::Small, Which::Main] } else { [Which::Main, Which::Small] };
+        order.into_iter().find_map(|which| Some((which, self.of(which).pop()?)))
+    }
+
+    /// Takes the segment that `chosen` says is worth it, wherever it stands.
+    pub(super) fn take(&mut self, chosen: impl Fn(&Segment) -> bool) -> Option<(Which, Segment)> {
+        [Which::Small, Which::Main].into_iter().find_map(|which| {
+            let elements = &mut self.of(which).elements;
+            let is_it = |element: &Element| matches!(element, Element::Segment(segment) if chosen(segment));
+            let at = elements.iter().position(is_it)?;
+            match elements.remove(at) {
+                Some(Element::Segment(segment)) => Some((which, segment)),
+                _ => None,
+            }
+        })
+    }
+
+    /// All segments that are in use.
+    pub(super) fn clear(&mut self) -> Vec<Segment> {
+        let queues = std::mem::take(self);
+        [queues.small, queues.main]
+            .into_iter()
+            .flat_map(|queue| queue.elements.into_iter().chain(queue.open.map(Element::Segment)))
+            .filter_map(|element| match element {
+                Element::Segment(segment) => Some(segment),
+                Element::Large { .. } => None,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,85 @@
+//! How much of what there is for a budget of bytes.
+
+use std::ops::Range;
+
+use super::index::{Index, LINE_BYTES};
+use super::pages::Pages;
+
+/// The sizes of one store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    pub(super) budget: u64,
+    /// A power of two.
+    pub(super) segment_bytes: usize,
+    /// Segments there are room for among the addresses: two more than the budget has, for what moves while a segment is
+    /// emptied.
+    pub(super) segments: usize,
+    lines_max: usize,
+}
+
+const WORD_BYTES: usize = 8;
+
+/// The budget has about so many segments, unless they would be too small or too large.
+const SEGMENTS: u64 = 256;
+const SEGMENT_BYTES_MIN: u64 = 4 << 10;
+const SEGMENT_BYTES_MAX: u64 = 1 << 20;
+
+/// An entry takes at least so many bytes, with its place.
+const ENTRY_BYTES_MIN: u64 = 40;
+
+/// Lines that an empty index has.
+const LINES_MIN: usize = 16;
+
+/// An entry of the log takes at most one in so many parts of a segment: what is left over at the end of one is little then.
+const ENTRIES_PER_SEGMENT: usize = 8;
+
+// === impl Sizes ===
+
+impl Sizes {
+    pub(super) fn of(budget: u64) -> Sizes {
+        let segment_bytes =
+            (budget / SEGMENTS).next_power_of_two().clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+        let segments = budget / segment_bytes + 2;
+        let lines_max = budget / ENTRY_BYTES_MIN / 4;
+        Sizes {
+            budget,
+            segment_bytes: segment_bytes as usize,
+            segments: segments as usize,
+            lines_max: (lines_max as usize).next_multiple_of(2).max(LINES_MIN),
+        }
+    }
+
+    /// Memory of these sizes, of which nothing is taken yet.
+    pub(super) fn memory(self) -> std::io::Result<(Sizes, Index, Pages)> {
+        let index = Index::new(LINES_MIN, self.lines_max)?;
+        let log = Pages::new(self.segments * self.segment_words())?;
+        Ok((self, index, log))
+    }
+
+    #[inline]
+    pub(super) fn segment_words(&self) -> usize {
+        self.segment_bytes / WORD_BYTES
+    }
+
+    /// Words of the largest entry of the log.
+    pub(super) fn entry_words_max(&self) -> usize {
+        self.segment_words() / ENTRIES_PER_SEGMENT
+    }
+
+    /// The words of a segment.
+    pub(super) fn words(&self, segment: u32) -> Range<usize> {
+        let start = segment as usize * self.segment_words();
+        start..start + self.segment_words()
+    }
+
+    /// In which segment a spot of the log lies.
+    #[inline]
+    pub(super) fn segment_of(&self, spot: u64) -> usize {
+        spot as usize / self.segment_words()
+    }
+
+    /// Bytes of a place of the index and of what is remembered of keys that went, at the load that it is kept at.
+    pub(super) fn place_bytes(&self) -> usize {
+        LINE_BYTES / 4
+    }
+}

@@ -1,0 +1,334 @@
+//! The store by itself: what was put in comes out, whatever moves meanwhile.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+use super::*;
+use crate::near_cache::entry::{Command, Question};
+
+const GET: Command = Command { name: "get", number: 7 };
+const HGET: Command = Command { name: "hget", number: 8 };
+
+/// What was evicted, by hash.
+type Evicted = Arc<AtomicU64>;
+
+fn store(bytes: u64) -> (Store, Evicted) {
+    let evicted = Evicted::default();
+    let counting = evicted.clone();
+    let count = move |_| {
+        counting.fetch_add(1, Ordering::Relaxed);
+    };
+    (Store::new(bytes, count), evicted)
+}
+
+fn tail(args: &[&[u8]]) -> Vec<u8> {
+    args.iter().flat_map(|arg| [format!("${}\r\n", arg.len()).as_bytes(), arg, b"\r\n"].concat()).collect()
+}
+
+fn ticket(store: &Store, key: &[u8]) -> (u64, u32, u32) {
+    let (hash, slot) = (store.hash(key), Slot::of(key));
+    (hash, store.generation(hash), store.slot_generation(slot))
+}
+
+fn put_on(
+    store: &Store,
+    ticket: (u64, u32, u32),
+    command: Command,
+    args: &[&[u8]],
+    reply: &[u8],
+    epoch: &Epoch,
+) -> Result<(), Refused> {
+    let tail = tail(args);
+    let question = Question { command, key: args[0], tail: &tail };
+    let (hash, generation, slot_generation) = ticket;
+    store.insert(&Fill {
+        hash,
+        generation,
+        slot_generation,
+        slot: Slot::of(args[0]),
+        epoch,
+        deadline: tick(clock::now() + TIME_MAX),
+        question: &question,
+        reply: &Bytes::copy_from_slice(reply),
+        differs: false,
+    })
+}
+
+fn put(store: &Store, args: &[&[u8]], reply: &[u8], epoch: &Epoch) -> Result<(), Refused> {
+    let command = if args.len() == 1 { GET } else { HGET };
+    put_on(store, ticket(store, args[0]), command, args, reply, epoch)
+}
+
+fn found(store: &Store, args: &[&[u8]]) -> Option<Vec<u8>> {
+    let tail = tail(args);
+    let command = if args.len() == 1 { GET } else { HGET };
+    let question = Question { command, key: args[0], tail: &tail };
+    let mut out = Copied::default();
+    let found = store.find(store.hash(args[0]), &Sought::new(&question), &mut out)?;
+    Some(found.large.map_or_else(|| out.bytes().to_vec(), |large| large.to_vec()))
+}
+
+fn live() -> Epoch {
+    Epoch::begin(u64::MAX)
+}
+
+/// The reply that belongs to a key, of many lengths.
+fn reply_of(number: usize) -> Vec<u8> {
+    let len = match number % 50 {
+        0 => 20_000,
+        at => number % 300 + at,
+    };
+    format!("{number}:").into_bytes().repeat(len / 6 + 1)
+}
+
+fn key_of(number: usize) -> Vec<u8> {
+    format!("key:{}:{number}", "x".repeat(number % 19)).into_bytes()
+}
+
+#[test]
+fn what_is_kept_is_what_was_put_in_whatever_went_and_moved_meanwhile() {
+    let (store, evicted) = store(1 << 20);
+    let epoch = live();
+    for number in 0..30_000 {
+        let key = key_of(number);
+        assert_eq!(put(&store, &[&key], &reply_of(number), &epoch), Ok(()));
+        assert_eq!(found(&store, &[&key]), Some(reply_of(number)));
+        if number % 3 == 0 {
+            let before = ticket(&store, &key);
+            assert!(store.invalidate(store.hash(&key)).is_some());
+            assert_eq!(found(&store, &[&key]), None, "I2");
+            assert_eq!(put_on(&store, before, GET, &[&key], b"old", &epoch), Err(Refused::Changed), "I2");
+            assert_eq!(found(&store, &[&key]), None, "I2");
+        }
+        assert!(store.bytes() <= 1 << 20, "{} at {number}", store.bytes());
+    }
+    let kept = (0..30_000).filter(|number| {
+        let found = found(&store, &[&key_of(*number)]);
+        found.is_some_and(|found| {
+            assert!(number % 3 != 0);
+            assert_eq!(found, reply_of(*number));
+            true
+        })
+    });
+    let kept = kept.count() as u64;
+    assert_eq!(kept, store.size().0, "what is counted is what is there");
+    assert!(kept > 1_000, "{kept}");
+    assert_eq!(evicted.load(Ordering::Relaxed) + kept, 20_000);
+    store.remove_all();
+    assert_eq!(store.size().0, 0);
+    assert!(store.bytes() < 16 << 10, "{}", store.bytes());
+    assert!((0..30_000).all(|number| found(&store, &[&key_of(number)]).is_none()));
+}
+
+#[test]
+fn what_is_read_stays_and_what_is_read_once_goes() {
+    let (store, _) = store(256 << 10);
+    let epoch = live();
+    let hot: Vec<Vec<u8>> = (0..200).map(key_of).collect();
+    for key in &hot {
+        put(&store, &[key], b"hot", &epoch).unwrap();
+    }
+    for number in 1_000..50_000 {
+        put(&store, &[&key_of(number)], b"a value that nobody reads", &epoch).unwrap();
+        let key = &hot[number % hot.len()];
+        let _ = found(&store, &[key]);
+    }
+    let stayed = hot.iter().filter(|key| found(&store, &[key]).is_some()).count();
+    assert!(stayed > 190, "{stayed} of {}", hot.len());
+}
+
+#[test]
+fn a_key_has_many_replies_which_an_invalidation_drops_together() {
+    let (store, _) = store(4 << 20);
+    let epoch = live();
+    let field = |number: usize| format!("field:{number}").into_bytes();
+    let hashes: Vec<Vec<u8>> = (0..50).map(key_of).collect();
+    for round in 0..3 {
+        for number in 0..REPLIES_MAX + 20 {
+            for key in &hashes {
+                let reply = format!("{round}:{number}");
+                put(&store, &[key, &field(number)], reply.as_bytes(), &epoch).unwrap();
+                put(&store, &[key], b"whole", &epoch).unwrap();
+            }
+        }
+        for key in &hashes {
+            let there: Vec<usize> = (0..REPLIES_MAX + 20)
+                .filter(|number| found(&store, &[key, &field(*number)]).is_some())
+                .collect();
+            assert_eq!(there.len(), REPLIES_MAX - 1, "with the one about all of the key");
+            assert_eq!(there.last(), Some(&(REPLIES_MAX + 19)), "the oldest went");
+            assert!(there.iter().all(|number| {
+                found(&store, &[key, &field(*number)]) == Some(format!("{round}:{number}").into_bytes())
+            }));
+        }
+    }
+    assert_eq!(store.size().0, hashes.len() as u64);
+    store.invalidate(store.hash(&hashes[7]));
+    assert!((0..REPLIES_MAX + 20).all(|number| found(&store, &[&hashes[7], &field(number)]).is_none()));
+    assert!(found(&store, &[&hashes[8]]).is_some());
+}
+
+#[test]
+fn replies_of_one_key_move_and_go_one_by_one() {
+    let (store, _) = store(128 << 10);
+    let epoch = live();
+    let mut last: HashMap<(usize, usize), usize> = HashMap::new();
+    let mut random = fastrand::Rng::with_seed(11);
+    for round in 0..60_000 {
+        let (key, field) = (random.usize(..40), random.usize(..60));
+        let name = format!("{field}").into_bytes();
+        let args: [&[u8]; 2] = [&key_of(key), &name];
+        match random.u8(..10) {
+            0 => {
+                store.invalidate(store.hash(args[0]));
+                last.retain(|(other, _), _| *other != key);
+            }
+            1..4 => {
+                let reply = format!("{round}").repeat(if random.u8(..100) == 0 { 700 } else { 3 });
+                put(&store, &args, reply.as_bytes(), &epoch).unwrap();
+                last.insert((key, field), round);
+            }
+            _ => {
+                if let Some(found) = found(&store, &args) {
+                    let round = last.get(&(key, field)).expect("it was invalidated (I2)");
+                    assert!(found.starts_with(format!("{round}").as_bytes()), "an older one");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn large_replies_are_shared_count_and_go() {
+    let (store, evicted) = store(4 << 20);
+    let epoch = live();
+    let value = vec![b'v'; 300_000];
+    for number in 0..100 {
+        put(&store, &[&key_of(number)], &value, &epoch).unwrap();
+        assert_eq!(found(&store, &[&key_of(number)]).map(|found| found.len()), Some(300_000));
+        assert!(store.bytes() <= 4 << 20);
+    }
+    let (entries, bytes) = store.size();
+    assert!((8..14).contains(&entries) && bytes > 2 << 20, "{entries} of {bytes}");
+    assert_eq!(evicted.load(Ordering::Relaxed), 100 - entries);
+    // One that is invalidated gives its memory back at once.
+    store.invalidate(store.hash(&key_of(99)));
+    assert!(store.bytes() < bytes - 300_000);
+    assert_eq!(put(&store, &[&key_of(1)], &vec![b'v'; 5 << 20], &epoch), Err(Refused::NoRoom));
+    // The same question has one answer, whatever size it has.
+    put(&store, &[&key_of(2)], &value, &epoch).unwrap();
+    put(&store, &[&key_of(2)], b"small", &epoch).unwrap();
+    assert_eq!(found(&store, &[&key_of(2)]), Some(b"small".to_vec()));
+    put(&store, &[&key_of(2)], &value, &epoch).unwrap();
+    assert_eq!(found(&store, &[&key_of(2)]).map(|found| found.len()), Some(300_000));
+}
+
+#[test]
+fn a_budget_for_nothing_keeps_nothing() {
+    for bytes in [0, 1, 1_000, 4_000] {
+        let (store, _) = store(bytes);
+        assert_eq!(put(&store, &[b"key"], b"value", &live()), Err(Refused::NoRoom), "{bytes}");
+        assert_eq!(found(&store, &[b"key"]), None);
+        assert_eq!(store.invalidate(store.hash(b"key")), None);
+    }
+    let (store, _) = store(1 << 20);
+    let long = vec![b'k'; 300_000];
+    assert_eq!(put(&store, &[&long], b"value", &live()), Ok(()));
+    assert_eq!(
+        found(&store, &[&long]),
+        Some(b"value".to_vec()),
+        "a key that is longer than the log has room for"
+    );
+}
+
+#[test]
+fn i4_a_slot_that_moved_very_often_brings_nothing_back() {
+    let (store, _) = store(1 << 20);
+    let (key, epoch) = (b"key", live());
+    put(&store, &[key], b"old", &epoch).unwrap();
+    let before = ticket(&store, key);
+    for _ in 0..1 << 16 {
+        store.raise_slot(Slot::of(key));
+    }
+    assert_eq!(found(&store, &[key]), None, "its number is the same as then");
+    assert_eq!(put_on(&store, before, GET, &[key], b"old", &epoch), Err(Refused::Changed));
+    put(&store, &[key], b"new", &epoch).unwrap();
+    for _ in 0..1 << 16 {
+        store.raise_all();
+    }
+    assert_eq!(found(&store, &[key]), None);
+}
+
+#[test]
+fn i4_entries_of_very_many_epochs_are_told_apart() {
+    let (store, _) = store(64 << 20);
+    let (mut view, mut refused) = (LeaseView::default(), 0);
+    for round in 0..70_000_u64 {
+        let (key, epoch) = (format!("key:{}", round % 80_000), live());
+        // When all numbers are in use everything goes, the fill that found that out among it.
+        let is_kept = put(&store, &[key.as_bytes()], b"value", &epoch).is_ok();
+        refused += u32::from(!is_kept);
+        if is_kept && round % 1_000 == 0 {
+            let tail = tail(&[key.as_bytes()]);
+            let question = Question { command: GET, key: key.as_bytes(), tail: &tail };
+            let sought = Sought::new(&question);
+            let found = store.find(store.hash(key.as_bytes()), &sought, &mut Copied::default()).unwrap();
+            store.copy_lease(&mut view, found.head.lease());
+            assert_eq!(view.epoch(found.head.lease()).map(Epoch::number), Some(epoch.number()));
+        }
+        epoch.end();
+    }
+    assert_eq!(refused, 1);
+    assert!(store.size().0 < 10_000, "all numbers were in use once, and everything went");
+}
+
+#[test]
+fn i2_readers_beside_a_writer_see_what_was_written_whole_and_nothing_that_was_invalidated() {
+    const KEYS: usize = 3_000;
+    let (store, _) = store(512 << 10);
+    let epoch = live();
+    // The round that a key was invalidated in last.
+    let dropped: Vec<AtomicU64> = (0..KEYS).map(|_| AtomicU64::new(0)).collect();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for seed in 0..2 {
+            let (store, dropped, stop) = (&store, &dropped, &stop);
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(seed);
+                let mut hits = 0_u64;
+                while !stop.load(Ordering::Relaxed) {
+                    let number = random.usize(..KEYS);
+                    let before = dropped[number].load(Ordering::Acquire);
+                    let Some(found) = found(store, &[&key_of(number)]) else { continue };
+                    hits += 1;
+                    let text = std::str::from_utf8(&found).expect("torn");
+                    let mut parts = text.trim_end_matches('#').split(':');
+                    let (whose, round) = (parts.next().unwrap(), parts.next().unwrap());
+                    assert_eq!(whose.parse(), Ok(number), "torn: {text}");
+                    let round: u64 = round.parse().expect("torn");
+                    assert!(round >= before, "I2: {round} after {before}");
+                    assert_eq!(found.len(), 100 + number % 200, "torn: {text}");
+                }
+                assert!(hits > 100, "{hits}");
+            });
+        }
+        let mut random = fastrand::Rng::with_seed(9);
+        for round in 1..150_000_u64 {
+            let number = random.usize(..KEYS);
+            let key = key_of(number);
+            if round % 5 == 0 {
+                store.invalidate(store.hash(&key));
+                dropped[number].store(round, Ordering::Release);
+            }
+            if round % 40_000 == 0 {
+                store.remove_all();
+            }
+            let mut reply = format!("{number}:{round}:").into_bytes();
+            reply.resize(100 + number % 200, b'#');
+            put(&store, &[&key], &reply, &epoch).unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
