@@ -48,7 +48,6 @@ fn main() -> ExitCode {
 
     let mut client = Client::connect(&Address::Tcp(tcp)).unwrap();
     client.command(&["SET", "key:1", std::str::from_utf8(&VALUE[6..106]).unwrap()]).unwrap();
-    fill_every_shard(&mut client);
     let mut good = true;
     for depth in [1, 16, 64] {
         good &= report(&format!("TCP, depth {depth}"), depth, &mut TcpStream::connect(tcp).unwrap());
@@ -58,16 +57,6 @@ fn main() -> ExitCode {
     drain.begin();
     serving.join().unwrap().unwrap();
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Brings keys into L1 and writes them, which takes them out again. A shard of moka makes its table when it is first
-/// touched, by a key or by the sweep: three allocations in each of 64, which are no hit's.
-fn fill_every_shard(client: &mut Client) {
-    for number in 0..2_000 {
-        let key = format!("other:{number}");
-        client.command(&["GET", &key]).unwrap();
-        client.command(&["SET", &key, "taken out"]).unwrap();
-    }
 }
 
 /// Makes hits over `stream` and prints what they cost; whether that is nothing.

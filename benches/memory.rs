@@ -1,5 +1,5 @@
-//! What an entry of L1 takes in memory beside what it is counted as: fills a near cache to its budget, once for each
-//! size of value, and compares the resident memory with the budget. `cargo bench --bench memory`
+//! What an entry of L1 takes in memory: fills a near cache to its budget, once for each size of value, and says how many bytes
+//! each entry takes beyond its key and its value, and how the resident memory compares with what is counted. `cargo bench --bench memory`
 
 #![expect(
     clippy::unwrap_used,
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use nearside::clock;
 use nearside::command::number_of;
 use nearside::key::Slot;
-use nearside::near_cache::{CacheLimits, Command, Lifetime, Lookup, NearCache, Question, Reply, SharedCache};
+use nearside::near_cache::{self, CacheLimits, Lifetime, Lookup, NearCache, Question, Reply, SharedCache};
 use nearside::node::Epoch;
 use nearside::policy::Admission;
 use nearside::resp::request::OwnedRequest;
@@ -26,14 +26,19 @@ use nearside::stats::Stats;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const BUDGET_BYTES: u64 = 100 << 20;
-const VALUE_BYTES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
+const VALUE_BYTES: [usize; 6] = [20, 100, 1_000, 10_000, 100_000, 1_000_000];
+
+/// Bytes of each key.
+const KEY_BYTES: usize = 29;
 
 fn main() {
     // Each size gets a process of its own: what another one left in the heap would be counted otherwise.
     if let Ok(bytes) = std::env::var("MEMORY_BENCH_VALUE_BYTES") {
         return fill(bytes.parse().unwrap());
     }
-    println!("value bytes     entries    counted MiB   resident MiB   resident / counted");
+    println!(
+        "keys of {KEY_BYTES} bytes\nvalue bytes     entries  bytes beyond key and value  counted MiB  resident MiB  resident / budget"
+    );
     for bytes in VALUE_BYTES {
         let this = std::env::current_exe().unwrap();
         assert!(
@@ -62,11 +67,11 @@ fn fill(value_bytes: usize) {
         resp3: [format!("${value_bytes}\r\n").as_bytes(), &value, b"\r\n"].concat().into(),
         resp2: None,
     };
-    for number in 0..2 * BUDGET_BYTES / (value_bytes as u64 + 400) {
-        let request = OwnedRequest::from_args(["GET", &format!("user:session:{number:08}")]);
+    for number in 0..2 * BUDGET_BYTES / (value_bytes as u64 + 80) {
+        let request = OwnedRequest::from_args(["GET", &format!("user:session:{number:016}")]);
         let request = request.as_request();
         let question = Question {
-            command: Command { name: "get", number: number_of("get") as u16 },
+            command: near_cache::Command { name: "get", number: number_of("get") as u16 },
             key: request.arg(1),
             tail: request.tail(),
         };
@@ -81,10 +86,11 @@ fn fill(value_bytes: usize) {
     let resident = resident_bytes() - before;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!(
-        "{value_bytes:>11}  {entries:>10}  {:>13.1}  {:>13.1}  {:>19.2}",
+        "{value_bytes:>11}  {entries:>10}  {:>26.1}  {:>11.1}  {:>12.1}  {:>17.2}",
+        bytes as f64 / entries as f64 - (KEY_BYTES + value_bytes) as f64,
         mib(bytes),
         mib(resident),
-        resident as f64 / bytes as f64
+        resident as f64 / BUDGET_BYTES as f64
     );
 }
 

@@ -133,7 +133,7 @@ fn hits(name: impl Into<String>, command: &str, depth: usize, requests: u64, mos
     }
 }
 
-/// More keys than any cache of the CPU and the hot set hold.
+/// More keys than any cache of the CPU holds.
 fn many_keys() -> Cell {
     let mut cell = zipf(16, 1_000_000, &[(Kind::Redis, 1.0)]);
     cell.name = "GET hit, uniform over 1 million keys in L1, TCP, depth 16".to_owned();

@@ -66,7 +66,7 @@ fn hits(depth: usize, rounds: usize) -> Traffic {
     }
 }
 
-/// GET of 4 KiB: more than the hot set holds.
+/// GET of 4 KiB.
 fn large_hit() -> Traffic {
     let value = "v".repeat(4096);
     Traffic {

@@ -142,8 +142,7 @@ pub static KEYS: &[Key] = &[
         "admission",
         "adaptive|always",
         Some("adaptive"),
-        "adaptive: a key that is invalidated more often than it is read is not kept until that changes, and while L1 is \
-         full none that is read once",
+        "adaptive: a key that is invalidated more often than it is read is not kept until that changes",
     ),
     key(
         Main,

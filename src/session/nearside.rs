@@ -129,10 +129,10 @@ fn policy(fields: &mut Fields, policy: &Policy, context: &SessionContext) {
 }
 
 fn l1(fields: &mut Fields, explained: &Explained, now: Nanos) {
-    let Explained { replies, weight, generation: (group, slot), noted, emptied_at } = explained;
+    let Explained { replies, weight, generation: (line, slot), noted, emptied_at } = explained;
     fields.number("cached", i64::from(!replies.is_empty()));
     fields.number("weight", i64::from(*weight));
-    fields.text("generation", &format!("{group}:{slot}"));
+    fields.text("generation", &format!("{line}:{slot}"));
     fields.name("replies");
     encode::array(&mut fields.out, replies.len());
     for reply in replies {

@@ -103,7 +103,6 @@ fn what_is_kept_is_shown_with_all_that_its_life_depends_on() {
         let request: Vec<String> = get.field("request").items().iter().map(Reply::text).collect();
         assert_eq!(request, ["GET", "p:1"]);
         assert!((1..=20_000).contains(&get.number("left_ms")));
-        assert!(get.number("kept_ms") < 10_000);
         assert!((1..=2_000).contains(&get.number("lease_left_ms")));
         assert!(get.number("epoch") > 0);
         assert_eq!(get.number("bytes"), 11);
@@ -189,18 +188,9 @@ fn why_what_was_kept_went() {
 
     keep(&mut client, "told");
     let filler = "x".repeat(2_000);
-    // That L1 is full is noticed a little after it is.
-    let once = (0..20_000).find(|number| {
-        say(&mut client, &format!("SET many:{number} {filler}"));
-        say(&mut client, &format!("GET many:{number}"));
-        let read = Explained::of(&mut client, &format!("many:{number}"));
-        !read.is_cached() && read.why() == "there was no room, and it had not been read before"
-    });
-    assert!(once.is_some_and(|number| number > 100), "{once:?}");
-    // What is read for the second time is kept, as far as moka takes it, and others go for it.
     for number in 0..1_500 {
         say(&mut client, &format!("SET many:{number} {filler}"));
-        (0..2).for_each(|_| drop(say(&mut client, &format!("GET many:{number}"))));
+        say(&mut client, &format!("GET many:{number}"));
     }
     let mut evicted = (0..1_500).map(|number| Explained::of(&mut client, &format!("many:{number}")));
     assert!(evicted.any(|many| !many.is_cached() && many.why().ends_with("there was no room")));

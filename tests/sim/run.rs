@@ -282,7 +282,6 @@ async fn drive(
             time::advance(Duration::from_millis(length)).await;
             continue;
         }
-        // What moka has put off is done now: left to itself it looks at the clock on the wall.
         if let Some(cache) = &house.cache {
             let (entries, _) = cache.size();
             memory.judge(house, entries, now, oracle);

@@ -93,8 +93,8 @@ impl Store {
         hash: u64,
     ) -> bool {
         let now = clock::now();
-        let (mut home, mut neighbour) = self.index.lock_pair(hash);
-        for locked in [&mut home, &mut neighbour] {
+        let mut lines = self.index.lock_all(hash);
+        for locked in lines.iter_mut() {
             let Some((at, pointer)) = self.pointer_to(locked, hash, spot) else { continue };
             let place = Place::from_word(pointer.load(Ordering::Relaxed));
             let hits = locked.place(at).hits();
@@ -169,8 +169,8 @@ impl Store {
 
     fn evict_large(&self, writer: &mut Writer, which: Which, rule: Rule, large: Element) {
         let Element::Large { spot, hash, lease, .. } = large else { return };
-        let (mut home, mut neighbour) = self.index.lock_pair(hash);
-        for locked in [&mut home, &mut neighbour] {
+        let mut lines = self.index.lock_all(hash);
+        for locked in lines.iter_mut() {
             let Some((at, pointer)) = self.pointer_to(locked, hash, spot) else { continue };
             let place = locked.place(at);
             if let Some((to, left)) = rule.of(which, place.hits()) {
@@ -190,8 +190,8 @@ impl Store {
 
     /// Takes the reply at `spot`, which answers about the key with this hash, out of the index; whether it was there.
     pub(in crate::near_cache) fn remove(&self, hash: u64, spot: u64) -> bool {
-        let (mut home, mut neighbour) = self.index.lock_pair(hash);
-        for locked in [&mut home, &mut neighbour] {
+        let mut lines = self.index.lock_all(hash);
+        for locked in lines.iter_mut() {
             if let Some((at, pointer)) = self.pointer_to(locked, hash, spot) {
                 self.unlink(locked, at, pointer);
                 return true;

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::entry::{self, EntryHead, PART_BYTES_MAX, Sought, Terms};
+use super::index::Lines;
 use super::large::{Large, LargeReplies};
-use super::line::{Line, Locked, PLACES, Place};
+use super::line::{Locked, Place};
 use super::queues::{Element, Segment, Which};
 use super::{Bytes, Epoch, REPLIES_MAX, Slot, Store, Writer};
 use crate::near_cache::entry::Question;
@@ -35,17 +36,14 @@ pub(in crate::near_cache) enum Refused {
     NoRoom,
 }
 
-/// The index grows while more than one in so many places is in use; while a pair of lines that is wanted is full, also if it is
-/// fewer, since keys fall into the pairs by chance and some of those were not split yet.
-const PLACES_PER_ENTRY: u64 = 2;
-const PLACES_PER_ENTRY_MAX: u64 = 4;
+/// The index grows while it has less than so many places for each entry: five for two.
+const PLACES_PER_ENTRY: (u64, u64) = (5, 2);
 
 /// So many segments that come to the front may find that all in them was hit before room is made whatever was hit.
 const PATIENT_EVICTIONS: u32 = 16;
 
 /// Pairs of lines that one insertion adds at most: more than the entry that it adds needs, and little work.
 const GROWTH: usize = 2;
-const GROWTH_MAX: usize = 8;
 
 // === impl Store ===
 
@@ -68,7 +66,7 @@ impl Store {
             slot_generation: fill.slot_generation,
             differs: fill.differs,
         };
-        self.grow(fill.hash);
+        self.grow();
         if !self.make_room(&mut writer, 0) {
             return Err(Refused::NoRoom);
         }
@@ -113,22 +111,15 @@ impl Store {
         }
     }
 
-    /// Adds lines while they are fuller than they should be, or have no place for this hash.
-    fn grow(&self, hash: u64) {
-        for added in 0..GROWTH_MAX {
+    /// Adds lines while they are fuller than they should be.
+    fn grow(&self) {
+        for _ in 0..GROWTH {
             let (entries, places) = (self.entries.load(Ordering::Relaxed), self.index.places() as u64);
-            let is_full = added < GROWTH && entries * PLACES_PER_ENTRY >= places;
-            let is_wanted = || entries * PLACES_PER_ENTRY_MAX >= places && self.has_no_place(hash);
-            if !(is_full || is_wanted()) || !self.index.grow(|spot| self.hash_at(spot)) {
+            let is_full = entries * PLACES_PER_ENTRY.0 >= places * PLACES_PER_ENTRY.1;
+            if !is_full || !self.index.grow(|spot| self.hash_at(spot)) {
                 break;
             }
         }
-    }
-
-    fn has_no_place(&self, hash: u64) -> bool {
-        let (home, neighbour) = self.index.pair(self.index.shape(), hash);
-        let is_full = |line: Line<'_>| (1..=PLACES).all(|at| line.place(at).spot().is_some());
-        is_full(home) && is_full(neighbour)
     }
 
     /// The hash of the key whose entry lies at this spot.
@@ -209,8 +200,8 @@ impl Store {
 
     /// Whether another question about the same key has an entry in the log.
     fn has_others(&self, fill: &Fill<'_>, sought: &Sought<'_>) -> bool {
-        let (home, neighbour) = self.index.lock_pair(fill.hash);
-        let first = [&home, &neighbour].into_iter().find_map(|locked| self.first_of(locked, fill));
+        let lines = self.index.lock_all(fill.hash);
+        let first = lines.iter().find_map(|locked| self.first_of(locked, fill));
         first.is_some_and(|(_, spot)| {
             let words = self.at(spot);
             EntryHead::read(words).is_some_and(|head| head.is_chained() || !self.answers(words, head, sought))
@@ -241,15 +232,15 @@ impl Store {
     /// Puts what was written at `spot` into the index, in place of an older reply to the same question and before others
     /// of the same key; whether the generation was still that of the fill.
     fn link(&self, fill: &Fill<'_>, sought: &Sought<'_>, spot: u64) -> bool {
-        let (mut home, mut neighbour) = self.index.lock_pair(fill.hash);
+        let mut lines = self.index.lock_all(fill.hash);
         // Under the lock that an invalidation takes: either it comes later and drops what is put here, or it came before
         // and the number is another one (I2).
-        if home.generation() != fill.generation {
+        if lines.home().generation() != fill.generation {
             return false;
         }
-        self.unlink_question([&mut home, &mut neighbour], fill.hash, sought);
+        self.unlink_question(&mut lines, fill.hash, sought);
         if !LargeReplies::has_spot(spot) {
-            for locked in [&mut home, &mut neighbour] {
+            for locked in lines.iter_mut() {
                 if let Some((at, first)) = self.first_of(locked, fill) {
                     self.shorten(first);
                     let place = locked.place(at);
@@ -262,27 +253,25 @@ impl Store {
             }
         }
         let place = Place::new(fill.hash, spot, 0);
-        let (locked, at) = match (home.free(), neighbour.free()) {
-            (Some(at), _) => (&mut home, at),
-            (None, Some(at)) => (&mut neighbour, at),
-            (None, None) => {
-                let at = home.coldest();
-                if let Some(gone) = home.place(at).spot() {
-                    (self.on_eviction)(self.hash_at(gone));
-                    self.let_go(gone);
-                    self.entries.fetch_sub(1, Ordering::Relaxed);
-                }
-                (&mut home, at)
+        if lines.free().is_none() {
+            let home = lines.home();
+            let at = home.coldest();
+            if let Some(gone) = home.place(at).spot() {
+                (self.on_eviction)(self.hash_at(gone));
+                home.set(at, Place::EMPTY);
+                self.let_go(gone);
+                self.entries.fetch_sub(1, Ordering::Relaxed);
             }
-        };
+        }
+        let Some((locked, at)) = lines.free() else { return false };
         locked.set(at, place);
         self.entries.fetch_add(1, Ordering::Relaxed);
         true
     }
 
     /// Takes the reply to this question out of the index.
-    fn unlink_question(&self, pair: [&mut Locked<'_>; 2], hash: u64, sought: &Sought<'_>) {
-        for locked in pair {
+    fn unlink_question(&self, lines: &mut Lines<'_>, hash: u64, sought: &Sought<'_>) {
+        for locked in lines.iter_mut() {
             for at in locked.matching(hash) {
                 let Some(first) = locked.place(at).spot() else { continue };
                 if LargeReplies::has_spot(first) {

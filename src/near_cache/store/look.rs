@@ -49,9 +49,8 @@ impl Store {
     ) -> Option<Found> {
         loop {
             let shape = self.index.shape();
-            let (home, neighbour) = self.index.pair(shape, hash);
             let mut changed = false;
-            for line in [home, neighbour] {
+            for line in self.index.all(shape, hash) {
                 let began = out.len();
                 let head = line.head();
                 let Some((found, at, place)) = self.find_in(line, hash, sought, out) else { continue };
@@ -121,9 +120,9 @@ impl Store {
 
     /// All replies about the key with this hash, the newest first.
     pub(in crate::near_cache) fn replies(&self, hash: u64, key: &[u8]) -> Vec<Stored> {
-        let (home, neighbour) = self.index.lock_pair(hash);
+        let lines = self.index.lock_all(hash);
         let mut replies = Vec::new();
-        for locked in [&home, &neighbour] {
+        for locked in lines.iter() {
             for at in locked.matching(hash) {
                 self.each_of(locked, at, |stored| {
                     replies.extend(Some(stored).filter(|stored| stored.key == key))
@@ -201,7 +200,7 @@ impl Store {
     #[inline]
     pub(in crate::near_cache) fn fetch(&self, hashes: &[u64]) {
         let shape = self.index.shape();
-        let homes = || hashes.iter().map(|hash| (self.index.pair(shape, *hash).0, *hash));
+        let homes = || hashes.iter().map(|hash| (self.index.home(shape, *hash), *hash));
         black_box(homes().map(|(home, _)| home.touch()).fold(0, |all, one| all ^ one));
         let mut all = 0;
         for (home, hash) in homes() {

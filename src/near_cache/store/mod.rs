@@ -173,15 +173,14 @@ impl Store {
     /// had been hit.
     #[inline]
     pub(super) fn invalidate(&self, hash: u64) -> Option<bool> {
-        let (mut home, neighbour) = self.index.lock(hash);
+        let (mut home, others) = self.index.lock(hash);
         home.raise();
         let mut was_hit = self.drop_places(&mut home, hash);
-        // Nothing of this key comes to the neighbour while its home is locked.
-        if neighbour.matching(hash).any(|at| neighbour.place(at).is_of(hash)) {
+        // Nothing of this key comes to the others while its home is locked.
+        if others.iter().any(|line| line.matching(hash).any(|at| line.place(at).is_of(hash))) {
             drop(home);
-            // Both are needed, in the order that everybody keeps.
-            let (mut home, mut neighbour) = self.index.lock_pair(hash);
-            for locked in [&mut home, &mut neighbour] {
+            // All are needed, in the order that everybody keeps.
+            for locked in self.index.lock_all(hash).iter_mut() {
                 was_hit = was_hit.max(self.drop_places(locked, hash));
             }
         }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::index::{Index, LINE_BYTES};
+use super::line::PLACES;
 use super::pages::Pages;
 
 /// The sizes of one store.
@@ -80,6 +81,6 @@ impl Sizes {
 
     /// Bytes of a place of the index and of what is remembered of keys that went, at the load that it is kept at.
     pub(super) fn place_bytes(&self) -> usize {
-        LINE_BYTES / 4
+        LINE_BYTES * 5 / 2 / PLACES + 4
     }
 }

@@ -332,3 +332,15 @@ fn i2_readers_beside_a_writer_see_what_was_written_whole_and_nothing_that_was_in
         stop.store(true, Ordering::Relaxed);
     });
 }
+
+#[test]
+fn while_there_is_room_hardly_anything_goes_for_want_of_a_place() {
+    let (store, evicted) = store(64 << 20);
+    let epoch = live();
+    for number in 0..60_000 {
+        put(&store, &[&key_of(number)], b"value", &epoch).unwrap();
+    }
+    // Keys fall into lines by chance: of a thousand one may find all of its lines full.
+    assert!(evicted.load(Ordering::Relaxed) <= 60, "{evicted:?}");
+    assert!(store.index.places() < 60_000 * 3, "{}", store.index.places());
+}
