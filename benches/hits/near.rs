@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use nearside::clock;
 use nearside::key::Slot;
-use nearside::near_cache::{CacheLimits, Lifetime, Lookup, NearCache, Question, Reply, SharedCache, Why};
+use nearside::near_cache::{
+    CacheLimits, Command, Lifetime, Lookup, NearCache, Question, Reply, SharedCache, Why,
+};
 use nearside::node::Epoch;
 use nearside::policy::{Admission, Terms};
 use nearside::stats::WorkerStats;
@@ -111,7 +113,8 @@ impl Near {
     /// GET of the key with this number, of those whose names begin with `kind`.
     pub(crate) fn read(&mut self, kind: char, key: Key, size: Size) -> Read {
         self.name(kind, key, size);
-        let question = Question { command: "get", key: &self.name, tail: &self.tail };
+        let question =
+            Question { command: Command { name: "get", number: 1 }, key: &self.name, tail: &self.tail };
         let now = clock::now();
         let Lookup::Miss(missed) = self.cache.lookup(&question, now, || Slot::of(question.key)) else {
             return Read::Hit;
