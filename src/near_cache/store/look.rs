@@ -133,7 +133,8 @@ impl Store {
     }
 
     /// Looks at the replies of one key after the other, and how often their place was hit, in up to `count` lines from `from`
-    /// on; where the next look begins. What comes and goes meanwhile may be met or not.
+    /// on; where the next look begins. What comes and goes meanwhile may be met or not. Nothing is locked while `look` is
+    /// called: it may ask the store.
     pub(in crate::near_cache) fn look_through(
         &self,
         from: usize,
@@ -142,18 +143,18 @@ impl Store {
     ) -> Option<usize> {
         let lines = self.index.shape().lines();
         let to = from.saturating_add(count).min(lines);
-        let mut replies = Vec::new();
         for number in from..to {
             let Some(line) = self.index.line(number) else { break };
             let locked = line.lock();
-            for at in 1..=PLACES {
-                replies.clear();
-                self.each_of(&locked, at, |stored| replies.push(stored));
-                if !replies.is_empty() {
-                    look(&replies, locked.place(at).hits());
-                }
-            }
+            let places = std::array::from_fn::<_, PLACES, _>(|at| {
+                let mut replies = Vec::new();
+                self.each_of(&locked, at + 1, |stored| replies.push(stored));
+                (replies, locked.place(at + 1).hits())
+            });
             locked.give_up();
+            for (replies, hits) in places.iter().filter(|(replies, _)| !replies.is_empty()) {
+                look(replies, *hits);
+            }
         }
         (to < lines).then_some(to)
     }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use super::*;
 use crate::near_cache::entry::{Command, Question};
@@ -343,4 +345,24 @@ fn while_there_is_room_hardly_anything_goes_for_want_of_a_place() {
     // Keys fall into lines by chance: of a thousand one may find all of its lines full.
     assert!(evicted.load(Ordering::Relaxed) <= 60, "{evicted:?}");
     assert!(store.index.places() < 60_000 * 3, "{}", store.index.places());
+fn nothing_is_locked_while_somebody_looks_through_the_replies() {
+    let (store, _) = store(1 << 20);
+    let epoch = live();
+    (0..20).for_each(|number| put(&store, &[&key_of(number)], b"value", &epoch).unwrap());
+    let mut looks = 0;
+    thread::scope(|scope| {
+        store.look_through(0, usize::MAX, |replies, _| {
+            looks += 1;
+            // Whoever writes has the lock of all writers, and waits for lines. Whoever looks asks for an epoch, which
+            // takes that lock.
+            let (done, is_done) = mpsc::channel();
+            let (store, key) = (&store, replies[0].key.clone());
+            scope.spawn(move || {
+                store.invalidate(store.hash(&key));
+                let _ = done.send(());
+            });
+            assert!(is_done.recv_timeout(Duration::from_secs(20)).is_ok(), "its line is locked");
+        });
+    });
+    assert_eq!(looks, 20);
 }
