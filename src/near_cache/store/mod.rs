@@ -301,4 +301,6 @@ impl fmt::Debug for Store {
 }
 
 #[cfg(test)]
+mod line_tests;
+#[cfg(test)]
 mod tests;
