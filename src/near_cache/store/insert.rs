@@ -351,7 +351,11 @@ impl Store {
         let which = if writer.ghost.take(fill.hash) { Which::Main } else { Which::Small };
         let spot = self.large.put(large);
         writer.leases.note_written(terms.lease);
-        writer.queues.of(which).push(Element::Large { spot, hash: fill.hash, bytes, lease: terms.lease });
+        let Writer { queues, leases, .. } = &mut *writer;
+        let queue = queues.of(which);
+        queue.push(Element::Large { spot, hash: fill.hash, bytes, lease: terms.lease });
+        // What is written all the time goes all the time, and never comes to the front.
+        queue.tidy(|spot| self.large.get(spot).is_some(), |lease| leases.note_gone(lease));
         let linked = self.link(fill, sought, spot);
         if !linked {
             self.large.remove(spot);

@@ -35,6 +35,9 @@ pub(super) struct Queue {
     /// Where the next entry goes.
     pub(super) open: Option<Segment>,
     large_bytes: usize,
+    large: usize,
+    /// At so many large replies, those that are not there any more are taken out.
+    next_look: usize,
 }
 
 /// Which queue.
@@ -51,6 +54,9 @@ pub(super) struct Queues {
     main: Queue,
 }
 
+/// So many large replies are never looked through for those that went.
+const LARGE_MIN: usize = 64;
+
 /// The part of the budget that the small queue has.
 const SMALL_PART: u64 = 10;
 
@@ -65,16 +71,46 @@ impl Queue {
     pub(super) fn push(&mut self, element: Element) {
         if let Element::Large { bytes, .. } = element {
             self.large_bytes += bytes;
+            self.large += 1;
         }
         self.elements.push_back(element);
+    }
+
+    /// Large replies, those that went by themselves among them.
+    #[cfg(test)]
+    pub(super) fn large(&self) -> usize {
+        self.large
     }
 
     fn pop(&mut self) -> Option<Element> {
         let element = self.elements.pop_front().or_else(|| self.open.take().map(Element::Segment));
         if let Some(Element::Large { bytes, .. }) = element {
             self.large_bytes -= bytes;
+            self.large -= 1;
         }
         element
+    }
+
+    /// Takes the large replies out that went by themselves, when there may be many of them, and tells `gone` their epochs. It is
+    /// little work for each one that is pushed.
+    pub(super) fn tidy(&mut self, is_there: impl Fn(u64) -> bool, mut gone: impl FnMut(u16)) {
+        if self.large < self.next_look.max(LARGE_MIN) {
+            return;
+        }
+        let (mut large, mut large_bytes) = (0, 0);
+        self.elements.retain(|element| match element {
+            Element::Large { spot, bytes, .. } if is_there(*spot) => {
+                large += 1;
+                large_bytes += bytes;
+                true
+            }
+            Element::Large { lease, .. } => {
+                gone(*lease);
+                false
+            }
+            Element::Segment(_) => true,
+        });
+        (self.large, self.large_bytes, self.next_look) = (large, large_bytes, 2 * large);
     }
 }
 

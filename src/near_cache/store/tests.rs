@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use super::queues::Which;
 use super::*;
 use crate::near_cache::entry::{Command, Question};
 
@@ -345,6 +346,9 @@ fn while_there_is_room_hardly_anything_goes_for_want_of_a_place() {
     // Keys fall into lines by chance: of a thousand one may find all of its lines full.
     assert!(evicted.load(Ordering::Relaxed) <= 60, "{evicted:?}");
     assert!(store.index.places() < 60_000 * 3, "{}", store.index.places());
+}
+
+#[test]
 fn nothing_is_locked_while_somebody_looks_through_the_replies() {
     let (store, _) = store(1 << 20);
     let epoch = live();
@@ -365,4 +369,18 @@ fn nothing_is_locked_while_somebody_looks_through_the_replies() {
         });
     });
     assert_eq!(looks, 20);
+}
+
+#[test]
+fn large_replies_that_are_invalidated_all_the_time_leave_nothing_behind() {
+    let (store, _) = store(4 << 20);
+    let (epoch, value) = (live(), vec![b'v'; 140_000]);
+    put(&store, &[b"stays"], &value, &epoch).unwrap();
+    for _ in 0..2_000 {
+        put(&store, &[b"key"], &value, &epoch).unwrap();
+        store.invalidate(store.hash(b"key"));
+    }
+    let large = store.lock().queues.of(Which::Small).large();
+    assert!(large <= 130, "{large}");
+    assert!(found(&store, &[b"stays"]).is_some());
 }
