@@ -1,7 +1,7 @@
 //! The parts of a request's way that need nothing around them.
 
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -45,6 +45,9 @@ struct Asked {
     key: Bytes,
     tail: Vec<u8>,
 }
+
+static GET_COMMAND: LazyLock<Command> =
+    LazyLock::new(|| Command { name: "get", number: number_of("get") as u16 });
 
 /// Bytes of values.
 pub(crate) const SMALL: usize = 100;
@@ -265,8 +268,7 @@ impl Cache {
 
 impl Asked {
     fn question(&self) -> Question<'_> {
-        let command = Command { name: "get", number: number_of("get") as u16 };
-        Question { command, key: &self.key, tail: &self.tail }
+        Question { command: *GET_COMMAND, key: &self.key, tail: &self.tail }
     }
 
     fn slot(&self) -> Slot {

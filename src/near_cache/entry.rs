@@ -42,7 +42,18 @@ pub struct Reply {
 #[derive(Debug)]
 pub struct Hit<'a> {
     reply: Held<'a>,
-    differs: bool,
+    resp2: Resp2,
+}
+
+/// How the reply looks in RESP2, of which no copy is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resp2 {
+    /// The same.
+    Same,
+    /// An array in place of a map or a set, whose elements are the same.
+    Head,
+    /// It has to be converted.
+    Other,
 }
 
 #[derive(Debug)]
@@ -99,6 +110,19 @@ impl Reply {
         }
     }
 
+    /// How RESP2 has it.
+    pub(super) fn resp2_form(&self) -> Resp2 {
+        let Some(resp2) = &self.resp2 else { return Resp2::Same };
+        let behind_head =
+            |reply: &Bytes| reply.iter().position(|byte| *byte == b'\n').map(|at| reply.slice(at..));
+        let is_aggregate = matches!(self.resp3.first(), Some(b'%' | b'~'));
+        if is_aggregate && behind_head(&self.resp3) == behind_head(resp2) {
+            Resp2::Head
+        } else {
+            Resp2::Other
+        }
+    }
+
     /// The bytes of a string alone; of anything else, those of the whole reply.
     pub(super) fn value_len(&self) -> usize {
         match cursor::head(&self.resp3) {
@@ -111,8 +135,8 @@ impl Reply {
 // === impl Hit ===
 
 impl<'a> Hit<'a> {
-    pub(super) fn new(reply: Held<'a>, differs: bool) -> Hit<'a> {
-        Hit { reply, differs }
+    pub(super) fn new(reply: Held<'a>, resp2: Resp2) -> Hit<'a> {
+        Hit { reply, resp2 }
     }
 
     /// The reply, in RESP3.
@@ -124,16 +148,16 @@ impl<'a> Hit<'a> {
         }
     }
 
-    /// Whether a client of RESP2 would have it in another form.
+    /// How a client of RESP2 has it.
     #[inline]
-    pub fn differs(&self) -> bool {
-        self.differs
+    pub fn resp2(&self) -> Resp2 {
+        self.resp2
     }
 
     /// The reply in RESP3, for as long as it is wanted.
     pub fn to_bytes(&self) -> Bytes {
         match &self.reply {
-            Held::Copied(copied) => Bytes::copy_from_slice(copied.bytes()),
+            Held::Copied(copied) => copied.to_bytes(),
             Held::Shared(bytes) => bytes.clone(),
         }
     }

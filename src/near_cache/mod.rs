@@ -40,7 +40,7 @@ mod store;
 mod sweep;
 mod why;
 
-pub use entry::{Command, Hit, Question, Reply};
+pub use entry::{Command, Hit, Question, Reply, Resp2};
 pub use explain::{Explained, KeptReply};
 pub use fill::{Lead, Ticket};
 pub use samples::{SAMPLES_MAX, Sample};
@@ -181,13 +181,6 @@ struct Generation {
     key: u32,
     slot: Slot,
     moves: u32,
-}
-
-/// What a lookup found that may be served: where it is not in memory of its own it was copied.
-struct Served {
-    differs: bool,
-    spot: u64,
-    shared: Option<Bytes>,
 }
 
 /// How long the key that a reply speaks of will live, as the server said after it.
@@ -411,37 +404,33 @@ impl<T: Clone> NearCache<T> {
     #[inline]
     pub fn lookup(&self, question: &Question<'_>, now: Nanos, slot: impl FnOnce() -> Slot) -> Lookup<'_> {
         let hash = self.shared.store.hash(question.key);
-        match self.copied.try_borrow_mut() {
-            Ok(mut copied) => {
-                if let Some(served) = self.serve(hash, question, now, &mut copied) {
-                    drop(copied);
-                    return Lookup::Hit(match served.shared {
-                        None => Hit::new(Held::Copied(self.copied.borrow()), served.differs),
-                        Some(bytes) => Hit::new(Held::Shared(bytes), served.differs),
-                    });
-                }
+        if let Ok(mut copied) = self.copied.try_borrow_mut() {
+            if let Some(resp2) = self.serve(hash, question, now, &mut copied) {
+                drop(copied);
+                return Lookup::Hit(Hit::new(Held::Copied(self.copied.borrow()), resp2));
             }
-            Err(_) => {
-                // The last hit was not passed on yet.
-                let mut copied = Copied::default();
-                if let Some(served) = self.serve(hash, question, now, &mut copied) {
-                    let bytes = served.shared.unwrap_or_else(|| Bytes::copy_from_slice(copied.bytes()));
-                    return Lookup::Hit(Hit::new(Held::Shared(bytes), served.differs));
-                }
-            }
+        } else if let Some(hit) = self.lookup_beside(hash, question, now) {
+            return Lookup::Hit(hit);
         }
         self.stats.l1_misses.bump();
         let generation = self.shared.generation(hash, slot());
         Lookup::Miss(Missed { hash, generation, at: now, behind: 0 })
     }
 
-    /// Finds what may be served, and copies it to `copied`.
+    /// The same while the last hit was not passed on yet.
+    #[cold]
+    fn lookup_beside(&self, hash: u64, question: &Question<'_>, now: Nanos) -> Option<Hit<'static>> {
+        let mut copied = Copied::default();
+        let resp2 = self.serve(hash, question, now, &mut copied)?;
+        Some(Hit::new(Held::Shared(copied.to_bytes()), resp2))
+    }
+
+    /// Finds what may be served, and copies it to `copied`; how RESP2 has it.
     #[inline]
-    fn serve(&self, hash: u64, question: &Question<'_>, now: Nanos, copied: &mut Copied) -> Option<Served> {
+    fn serve(&self, hash: u64, question: &Question<'_>, now: Nanos, copied: &mut Copied) -> Option<Resp2> {
         let sought = Sought::new(question);
         let mut was_looked = false;
         loop {
-            copied.clear();
             let found = self.shared.store.find(hash, &sought, copied)?;
             let head = found.head;
             if head.is_over(tick(now)) || self.shared.store.is_moved(head) {
@@ -456,11 +445,10 @@ impl<T: Clone> NearCache<T> {
                 return None;
             }
             self.stats.l1_hits.bump();
-            let served = Served { differs: head.differs(), spot: found.spot, shared: found.large };
             if self.stats.l1_hits.get() & self.closer_mask == 0 {
-                self.look_closer(question, &served, copied);
+                self.look_closer(question, found.spot, copied);
             }
-            return Some(served);
+            return Some(head.resp2());
         }
     }
 
@@ -494,16 +482,15 @@ impl<T: Clone> NearCache<T> {
 
     /// What is done for a few hits alone.
     #[cold]
-    fn look_closer(&self, question: &Question<'_>, served: &Served, copied: &Copied) {
+    fn look_closer(&self, question: &Question<'_>, spot: u64, copied: &Copied) {
         let hits = self.stats.l1_hits.get();
         if hits.is_multiple_of(HITS_PER_COUNT) {
             self.shared.counted.note(question.key);
         }
-        if let Some(samples) = &self.samples {
-            let reply = || served.shared.clone().unwrap_or_else(|| Bytes::copy_from_slice(copied.bytes()));
-            if samples.look(hits, question, served.spot, reply) {
-                self.stats.shadow_skipped.add(1);
-            }
+        if let Some(samples) = &self.samples
+            && samples.look(hits, question, spot, || copied.to_bytes())
+        {
+            self.stats.shadow_skipped.add(1);
         }
     }
 
@@ -639,7 +626,7 @@ impl<T: Clone> NearCache<T> {
         let mut copied = Copied::default();
         let found = self.shared.store.find(hash, &Sought::new(question), &mut copied)?;
         let is_served = self.shared.why_dead(found.head, clock::now()).is_none();
-        is_served.then(|| found.large.unwrap_or_else(|| Bytes::copy_from_slice(copied.bytes())))
+        is_served.then(|| copied.to_bytes())
     }
 
     fn keep(
@@ -675,7 +662,7 @@ impl<T: Clone> NearCache<T> {
             deadline,
             question,
             reply: &reply.resp3,
-            differs: reply.resp2.is_some(),
+            resp2: reply.resp2_form(),
         };
         match self.shared.store.insert(&fill) {
             Ok(()) => {

@@ -6,6 +6,7 @@ use std::thread;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::entry::Resp2;
 use super::store::REPLIES_MAX;
 use super::*;
 
@@ -192,7 +193,7 @@ fn i2_an_entry_that_comes_right_after_an_invalidation_is_not_put_into_the_store(
             deadline: tick(clock::now() + SECOND),
             question: &key.question(),
             reply: &Bytes::from_static(b"old"),
-            differs: false,
+            resp2: Resp2::Same,
         })
     };
     assert_eq!(fill_of(&ticket), Err(Refused::Changed));
@@ -547,13 +548,13 @@ fn a_reply_is_kept_once_says_whether_it_differs_and_holds_no_read_buffer() {
     let Lookup::Hit(kept) = cache.lookup(&key.question(), clock::now(), || key.slot()) else {
         panic!("not kept");
     };
-    assert_eq!((kept.resp3(), kept.differs()), (&b"xxxxxxxxxx"[..], true));
+    assert_eq!((kept.resp3(), kept.resp2()), (&b"xxxxxxxxxx"[..], Resp2::Other));
     assert_eq!(fill(&cache, &get("other"), "value", &live()), Commit::Kept);
     let Lookup::Hit(other) = cache.lookup(&get("other").question(), clock::now(), || Slot::of(b"other"))
     else {
         panic!("not kept");
     };
-    assert_eq!((other.resp3(), other.differs()), (&b"value"[..], false));
+    assert_eq!((other.resp3(), other.resp2()), (&b"value"[..], Resp2::Same));
     assert_eq!(kept.resp3(), b"xxxxxxxxxx", "one that is not passed on yet stays what it is");
 }
 

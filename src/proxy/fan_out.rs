@@ -18,7 +18,7 @@ use super::{Answer, Cache, Caller, Coverage, Proxy, Route, failure_reply, odd_re
 use crate::clock::Nanos;
 use crate::command::{Flags, Join, Spec, number_of};
 use crate::key::Slot;
-use crate::near_cache::{Command, Lifetime, Lookup, Missed, Question, Reply, Ticket, Why};
+use crate::near_cache::{Command, Lifetime, Lookup, Missed, Question, Reply, Resp2, Ticket, Why};
 use crate::policy::{Mode, Terms, Tracking};
 use crate::proxy::read::{answered, keepable};
 use crate::resp::cursor;
@@ -240,7 +240,7 @@ impl Proxy {
         match cache.lookup(&get(key, request.encoded(position)), caller.now, || Slot::of(key)) {
             Lookup::Hit(hit) => {
                 // A string is the same for all, and what is not there is a null.
-                let is_null = caller.resp == Resp::Two && hit.differs();
+                let is_null = caller.resp == Resp::Two && hit.resp2() != Resp2::Same;
                 out.extend_from_slice(if is_null { null_reply(Resp::Two) } else { hit.resp3() });
                 Ok(())
             }

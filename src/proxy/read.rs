@@ -16,7 +16,7 @@ use super::{
 use crate::clock::{self, Nanos};
 use crate::command::Spec;
 use crate::key::Slot;
-use crate::near_cache::{Command, Hit, Lead, Lifetime, Lookup, Missed, Question, Reply, Ticket, Why};
+use crate::near_cache::{Command, Hit, Lead, Lifetime, Lookup, Missed, Question, Reply, Resp2, Ticket, Why};
 use crate::policy::{Terms, Tracking};
 use crate::resp::Resp;
 use crate::resp::cursor;
@@ -270,16 +270,22 @@ pub(super) fn command_of(spec: &'static Spec) -> Command {
 /// A hit in the form that the client has its replies in.
 #[inline]
 fn lend<'a>(hit: Hit<'a>, spec: &Spec, request: &Request<'_>, resp: Resp) -> Answer<'a> {
-    if resp == Resp::Two && hit.differs() {
+    if resp == Resp::Two && hit.resp2() != Resp2::Same {
         Answer::Now(converted(&hit, spec, request))
     } else {
         Answer::Lent(hit)
     }
 }
 
+/// The head of an array is at most so much longer than that of a map: it has twice the elements.
+const ARRAY_HEAD_BYTES: usize = 1;
+
 /// A hit for a client of RESP2.
-pub(super) fn converted(hit: &Hit<'_>, spec: &Spec, request: &Request<'_>) -> Bytes {
-    let mut out = BytesMut::with_capacity(hit.resp3().len());
+fn converted(hit: &Hit<'_>, spec: &Spec, request: &Request<'_>) -> Bytes {
+    let mut out = BytesMut::with_capacity(hit.resp3().len() + ARRAY_HEAD_BYTES);
+    if hit.resp2() == Resp2::Head && resp2::array_of(hit.resp3(), &mut out) {
+        return out.freeze();
+    }
     // It was converted once when it came.
     if resp2::to_resp2(hit.resp3(), spec.form, request, &mut out).is_err() {
         out.extend_from_slice(hit.resp3());

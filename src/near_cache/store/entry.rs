@@ -6,9 +6,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
+
 use super::{TICK_BITS, tick};
 use crate::clock::Nanos;
-use crate::near_cache::entry::Question;
+use crate::near_cache::entry::{Question, Resp2};
 use crate::resp::cursor;
 
 /// Words of the head.
@@ -23,8 +25,8 @@ const SLOT_SHIFT: u32 = 2 * PART_BITS;
 const COMMAND_SHIFT: u32 = SLOT_SHIFT + 14;
 const SOLE: u64 = 1 << (COMMAND_SHIFT + 10);
 const CHAINED: u64 = SOLE << 1;
-const DIFFERS: u64 = SOLE << 2;
-// One bit is free: a word with a database and a namespace can stand behind the head.
+const RESP2_HEAD: u64 = SOLE << 2;
+const RESP2_OTHER: u64 = SOLE << 3;
 
 const PART_MASK: u64 = (1 << PART_BITS) - 1;
 const COMMAND_MASK: u64 = 0x3ff << COMMAND_SHIFT;
@@ -46,8 +48,7 @@ pub(super) struct Terms {
     pub(super) slot: u16,
     /// That of its slot, of which the lower half is kept.
     pub(super) slot_generation: u32,
-    /// Whether RESP2 has the reply in another form.
-    pub(super) differs: bool,
+    pub(super) resp2: Resp2,
 }
 
 /// What a question looks like to the head of an entry that answers it.
@@ -83,7 +84,11 @@ impl EntryHead {
             | (reply_len as u64 & PART_MASK) << REPLY_SHIFT
             | u64::from(terms.slot) << SLOT_SHIFT
             | if chained { CHAINED } else { 0 }
-            | if terms.differs { DIFFERS } else { 0 };
+            | match terms.resp2 {
+                Resp2::Same => 0,
+                Resp2::Head => RESP2_HEAD,
+                Resp2::Other => RESP2_OTHER,
+            };
         EntryHead { first, second }
     }
 
@@ -144,8 +149,12 @@ impl EntryHead {
     }
 
     #[inline]
-    pub(in crate::near_cache) fn differs(self) -> bool {
-        self.second & DIFFERS != 0
+    pub(in crate::near_cache) fn resp2(self) -> Resp2 {
+        match self.second & (RESP2_HEAD | RESP2_OTHER) {
+            0 => Resp2::Same,
+            RESP2_HEAD => Resp2::Head,
+            _ => Resp2::Other,
+        }
     }
 
     #[inline]
@@ -251,11 +260,11 @@ pub(super) fn is_asked(body: &[AtomicU64], asked: &[u8]) -> bool {
     differs == 0
 }
 
-/// Copies the reply to the end of `out`.
+/// Copies the reply to `out`.
 #[inline]
 pub(super) fn copy_reply(body: &[AtomicU64], head: EntryHead, out: &mut Copied) {
     let (whole, rest) = (head.asked_len() / 8, head.asked_len() % 8);
-    let mut to = out.room(head.reply_len() + 8);
+    let mut to = out.room(head.reply_len());
     let Some(mut words) = body.get(whole..) else { return };
     if rest > 0 {
         let Some((split, behind)) = words.split_first() else { return };
@@ -275,7 +284,6 @@ pub(super) fn copy_reply(body: &[AtomicU64], head: EntryHead, out: &mut Copied) 
     for (to, word) in to.as_chunks_mut::<8>().0.iter_mut().zip(few) {
         *to = word.load(Ordering::Relaxed).to_le_bytes();
     }
-    out.len += head.reply_len();
 }
 
 /// Bytes from `from` to `to` of a body.
@@ -295,52 +303,53 @@ pub(super) fn sole(key: &[u8]) -> Vec<u8> {
     [format!("${}\r\n", key.len()).as_bytes(), key, b"\r\n"].concat()
 }
 
-/// Replies on their way out. The memory is kept, so that copying to it takes none.
+/// A reply on its way out: copied, or shared where it is large. The memory is kept, so that copying to it takes none.
 #[derive(Debug, Default)]
 pub(in crate::near_cache) struct Copied {
     bytes: Vec<u8>,
     len: usize,
+    shared: Option<Bytes>,
 }
 
 /// What is kept for the next reply.
-const KEPT_BYTES_MAX: usize = 256 * 1024;
+const KEPT_BYTES_MIN: usize = 4 * 1024;
 
 // === impl Copied ===
 
 impl Copied {
-    pub(in crate::near_cache) fn clear(&mut self) {
-        self.len = 0;
-        if self.bytes.len() > KEPT_BYTES_MAX {
-            self.bytes = Vec::new();
-        }
-    }
-
     #[inline]
     pub(in crate::near_cache) fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// What is behind `len` bytes was none.
-    pub(super) fn cut(&mut self, len: usize) {
-        self.len = len;
-    }
-
-    #[inline]
-    fn room(&mut self, bytes: usize) -> &mut [u8] {
-        let end = self.len + bytes;
-        if end > self.bytes.len() {
-            self.grow(end);
+        match &self.shared {
+            None => &self.bytes[..self.len],
+            Some(shared) => shared,
         }
-        &mut self.bytes[self.len..end]
+    }
+
+    /// The same for as long as it is wanted.
+    pub(in crate::near_cache) fn to_bytes(&self) -> Bytes {
+        self.shared.clone().unwrap_or_else(|| Bytes::copy_from_slice(&self.bytes[..self.len]))
+    }
+
+    pub(super) fn share(&mut self, reply: Bytes) {
+        self.shared = Some(reply);
+    }
+
+    /// Room for a reply of so many bytes, and a word more, in place of what is there.
+    #[inline]
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        if self.shared.is_some() || self.bytes.len() < len + size_of::<u64>() {
+            self.make_room(len + size_of::<u64>());
+        }
+        self.len = len;
+        &mut self.bytes[..len + size_of::<u64>()]
     }
 
     #[cold]
-    fn grow(&mut self, end: usize) {
-        self.bytes.resize(end.next_power_of_two().max(1 << 12), 0);
+    fn make_room(&mut self, bytes: usize) {
+        self.shared = None;
+        if self.bytes.len() < bytes {
+            self.bytes = vec![0; bytes.next_power_of_two().max(KEPT_BYTES_MIN)];
+        }
     }
 }
 
@@ -350,7 +359,7 @@ mod tests {
     use crate::near_cache::entry::Command;
 
     const TERMS: Terms =
-        Terms { deadline: 9, lease: 65_535, slot: 16_383, slot_generation: 0x1_0007, differs: true };
+        Terms { deadline: 9, lease: 65_535, slot: 16_383, slot_generation: 0x1_0007, resp2: Resp2::Other };
 
     #[test]
     fn what_was_written_is_read_whatever_the_lengths() {
@@ -366,7 +375,7 @@ mod tests {
                 let words: Vec<AtomicU64> = (0..head.words()).map(|_| AtomicU64::new(u64::MAX)).collect();
                 write(&words, head, 77, sought.asked, &reply);
                 assert_eq!(EntryHead::read(&words), Some(head).filter(|_| words.len() > 1));
-                assert!(head.may_answer(&sought) && head.is_sole() && head.differs());
+                assert!(head.may_answer(&sought) && head.is_sole() && head.resp2() == Resp2::Other);
                 assert_eq!((head.deadline(), head.lease(), head.slot()), (9, 65_535, 16_383));
                 assert_eq!((head.slot_generation(), head.command()), (7, 1_023));
                 assert_eq!(next(&words).map(|next| next.load(Ordering::Relaxed)), chained.then_some(77));
@@ -378,10 +387,9 @@ mod tests {
                     assert!(!is_asked(body, &other), "{at} of {asked_len}");
                 }
                 let mut out = Copied::default();
-                out.room(1)[0] = b'#';
-                out.len = 1;
+                out.share(Bytes::from_static(b"what was there before"));
                 copy_reply(body, head, &mut out);
-                assert_eq!(out.bytes(), [b"#", &reply[..]].concat());
+                assert_eq!(out.bytes(), reply);
                 assert_eq!(bytes(body, asked_len, asked_len + reply_len), reply);
                 assert_eq!(bytes(body, 0, asked_len), key);
             }

@@ -7,7 +7,7 @@ use super::large::LargeReplies;
 use super::leases::Leases;
 use super::line::{Locked, Place};
 use super::queues::{Element, Segment, Which};
-use super::{AtomicU64, Nanos, Store, Writer, clock, tick};
+use super::{AtomicU64, Nanos, REPLIES_MAX, Store, Writer, clock, tick};
 
 /// A segment of which so large a part is dead is emptied before its turn.
 const DEAD_PART: (u32, u32) = (1, 2);
@@ -132,7 +132,9 @@ impl Store {
     ) -> Option<(usize, &'a AtomicU64)> {
         for at in locked.matching(hash) {
             let mut pointer = locked.word(at);
-            while let Some(here) = Place::from_word(pointer.load(Ordering::Relaxed)).spot() {
+            // No chain is longer; one that were would be a fault, and not one to hang in.
+            for _ in 0..=REPLIES_MAX {
+                let Some(here) = Place::from_word(pointer.load(Ordering::Relaxed)).spot() else { break };
                 if here == spot {
                     return Some((at, pointer));
                 }

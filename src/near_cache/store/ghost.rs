@@ -63,7 +63,7 @@ impl Ghost {
     }
 
     fn now(&self) -> u32 {
-        self.departures / DEPARTURES_PER_TICK & TICK_MASK
+        (self.departures / DEPARTURES_PER_TICK) & TICK_MASK
     }
 
     fn set(&mut self, hash: u64) -> Option<&mut [u32; WAYS]> {

@@ -8,7 +8,7 @@ use super::large::{Large, LargeReplies};
 use super::line::{Locked, Place};
 use super::queues::{Element, Segment, Which};
 use super::{Bytes, Epoch, REPLIES_MAX, Slot, Store, Writer};
-use crate::near_cache::entry::Question;
+use crate::near_cache::entry::{Question, Resp2};
 
 /// A reply to be kept.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +23,7 @@ pub(in crate::near_cache) struct Fill<'a> {
     pub(in crate::near_cache) deadline: u32,
     pub(in crate::near_cache) question: &'a Question<'a>,
     pub(in crate::near_cache) reply: &'a Bytes,
-    /// Whether RESP2 has it in another form.
-    pub(in crate::near_cache) differs: bool,
+    pub(in crate::near_cache) resp2: Resp2,
 }
 
 /// Why a reply is not kept.
@@ -64,7 +63,7 @@ impl Store {
             lease,
             slot: fill.slot.number(),
             slot_generation: fill.slot_generation,
-            differs: fill.differs,
+            resp2: fill.resp2,
         };
         self.grow();
         if !self.make_room(&mut writer, 0) {
@@ -325,10 +324,9 @@ impl Store {
             };
             spot = next;
         }
-        if let Some(last) = entry::next(self.at(spot)) {
-            if let Some(gone) = Place::from_word(last.swap(0, Ordering::Relaxed)).spot() {
-                self.let_go(gone);
-            }
+        let last = entry::next(self.at(spot)).map(|last| Place::from_word(last.swap(0, Ordering::Relaxed)));
+        if let Some(gone) = last.and_then(Place::spot) {
+            self.let_go(gone);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Replies that are too large for the log: each in memory of its own, found by a number.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -63,8 +64,8 @@ impl LargeReplies {
             // The numbers wrap, and one may still be in use then.
             let number = self.latest.fetch_add(1, Ordering::Relaxed) % (FIRST_SPOT - 2);
             let spot = FIRST_SPOT + number;
-            if !table.contains_key(&spot) {
-                table.insert(spot, Arc::new(large));
+            if let Entry::Vacant(vacant) = table.entry(spot) {
+                vacant.insert(Arc::new(large));
                 return spot;
             }
         }

@@ -7,16 +7,17 @@ use std::sync::atomic::Ordering;
 use super::entry::{self, Copied, EntryHead, Sought};
 use super::large::{Large, LargeReplies};
 use super::line::{LINE_WORDS, Line, Locked, PLACES, Place};
-use super::{Bytes, REPLIES_MAX, Store};
+use super::{REPLIES_MAX, Store};
 use std::sync::atomic::AtomicU64;
 
-/// A reply that was copied out, or that is shared because it is large. Whether it may be served is the caller's to see.
-#[derive(Debug)]
+/// A reply that was found. Whether it may be served is the caller's to see.
+#[derive(Clone, Copy, Debug)]
 pub(in crate::near_cache) struct Found {
     pub(in crate::near_cache) head: EntryHead,
     /// Where it lies: two looks at the same reply have the same, unless it was moved.
     pub(in crate::near_cache) spot: u64,
-    pub(in crate::near_cache) large: Option<Bytes>,
+    at: usize,
+    place: Place,
 }
 
 /// A reply with all that belongs to it, copied.
@@ -39,7 +40,7 @@ const LINES_AHEAD: usize = 3;
 // === impl Store ===
 
 impl Store {
-    /// Finds the reply to what is sought and copies it to the end of `out`.
+    /// Finds the reply to what is sought and puts it into `out`.
     #[inline]
     pub(in crate::near_cache) fn find(
         &self,
@@ -47,20 +48,33 @@ impl Store {
         sought: &Sought<'_>,
         out: &mut Copied,
     ) -> Option<Found> {
+        let shape = self.index.shape();
+        let home = self.index.home(shape, hash);
+        let head = home.head();
+        if let Some(found) = self.find_in(home, hash, sought, out)
+            && home.is_still(head)
+            && self.index.is_still(shape)
+        {
+            home.note_hit(found.at, found.place);
+            return Some(found);
+        }
+        self.find_anywhere(hash, sought, out)
+    }
+
+    /// The same in all lines where it may lie, until one was read that did not change meanwhile.
+    #[inline(never)]
+    fn find_anywhere(&self, hash: u64, sought: &Sought<'_>, out: &mut Copied) -> Option<Found> {
         loop {
             let shape = self.index.shape();
             let mut changed = false;
             for line in self.index.all(shape, hash) {
-                let began = out.len();
                 let head = line.head();
-                let Some((found, at, place)) = self.find_in(line, hash, sought, out) else { continue };
+                let Some(found) = self.find_in(line, hash, sought, out) else { continue };
                 if line.is_still(head) && self.index.is_still(shape) {
-                    line.note_hit(at, place);
+                    line.note_hit(found.at, found.place);
                     return Some(found);
                 }
-                out.cut(began);
                 changed = true;
-                break;
             }
             // To find nothing while something changes is to have looked before it came.
             if !changed {
@@ -70,30 +84,24 @@ impl Store {
     }
 
     #[inline]
-    fn find_in(
-        &self,
-        line: Line<'_>,
-        hash: u64,
-        sought: &Sought<'_>,
-        out: &mut Copied,
-    ) -> Option<(Found, usize, Place)> {
+    fn find_in(&self, line: Line<'_>, hash: u64, sought: &Sought<'_>, out: &mut Copied) -> Option<Found> {
         for at in line.matching(hash) {
             let place = line.place(at);
             let Some(first) = place.spot() else { continue };
             let found = if LargeReplies::has_spot(first) {
-                self.find_large(first, sought)
+                self.find_large(first, sought, out)
             } else {
                 self.find_chained(first, sought, out)
             };
-            if let Some(found) = found {
-                return Some((found, at, place));
+            if let Some((head, spot)) = found {
+                return Some(Found { head, spot, at, place });
             }
         }
         None
     }
 
     #[inline]
-    fn find_chained(&self, first: u64, sought: &Sought<'_>, out: &mut Copied) -> Option<Found> {
+    fn find_chained(&self, first: u64, sought: &Sought<'_>, out: &mut Copied) -> Option<(EntryHead, u64)> {
         let mut spot = first;
         // What is read while it changes may lead anywhere, also in a circle.
         for _ in 0..=REPLIES_MAX {
@@ -103,7 +111,7 @@ impl Store {
                 let body = words.get(head.body_at()..head.words())?;
                 if entry::is_asked(body, sought.asked) {
                     entry::copy_reply(body, head, out);
-                    return Some(Found { head, spot, large: None });
+                    return Some((head, spot));
                 }
             }
             spot = Place::from_word(entry::next(words)?.load(Ordering::Relaxed)).spot()?;
@@ -112,10 +120,13 @@ impl Store {
     }
 
     #[cold]
-    fn find_large(&self, spot: u64, sought: &Sought<'_>) -> Option<Found> {
+    fn find_large(&self, spot: u64, sought: &Sought<'_>, out: &mut Copied) -> Option<(EntryHead, u64)> {
         let large = self.large.get(spot)?;
         let is_it = large.head.may_answer(sought) && *large.asked == *sought.asked;
-        is_it.then(|| Found { head: large.head, spot, large: Some(large.reply.clone()) })
+        is_it.then(|| {
+            out.share(large.reply.clone());
+            (large.head, spot)
+        })
     }
 
     /// All replies about the key with this hash, the newest first.

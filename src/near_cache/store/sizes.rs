@@ -25,6 +25,9 @@ const SEGMENTS: u64 = 256;
 const SEGMENT_BYTES_MIN: u64 = 4 << 10;
 const SEGMENT_BYTES_MAX: u64 = 1 << 20;
 
+/// Spots of the log are numbers of words below those of large replies.
+const BUDGET_MAX: u64 = 1 << 41;
+
 /// An entry takes at least so many bytes, with its place.
 const ENTRY_BYTES_MIN: u64 = 40;
 
@@ -38,6 +41,7 @@ const ENTRIES_PER_SEGMENT: usize = 8;
 
 impl Sizes {
     pub(super) fn of(budget: u64) -> Sizes {
+        let budget = budget.min(BUDGET_MAX);
         let segment_bytes =
             (budget / SEGMENTS).next_power_of_two().clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let segments = budget / segment_bytes + 2;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::queues::Which;
 use super::*;
-use crate::near_cache::entry::{Command, Question};
+use crate::near_cache::entry::{Command, Question, Resp2};
 
 const GET: Command = Command { name: "get", number: 7 };
 const HGET: Command = Command { name: "hget", number: 8 };
@@ -55,7 +55,7 @@ fn put_on(
         deadline: tick(clock::now() + TIME_MAX),
         question: &question,
         reply: &Bytes::copy_from_slice(reply),
-        differs: false,
+        resp2: Resp2::Same,
     })
 }
 
@@ -69,8 +69,8 @@ fn found(store: &Store, args: &[&[u8]]) -> Option<Vec<u8>> {
     let command = if args.len() == 1 { GET } else { HGET };
     let question = Question { command, key: args[0], tail: &tail };
     let mut out = Copied::default();
-    let found = store.find(store.hash(args[0]), &Sought::new(&question), &mut out)?;
-    Some(found.large.map_or_else(|| out.bytes().to_vec(), |large| large.to_vec()))
+    store.find(store.hash(args[0]), &Sought::new(&question), &mut out)?;
+    Some(out.bytes().to_vec())
 }
 
 fn live() -> Epoch {
