@@ -5,22 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, OFTEN};
 use crate::support::scripted::{ScriptedNode, slots};
 use crate::support::servers::eventually;
 
 /// For what must happen, on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
-
-/// The topology is asked for again and again.
-const OFTEN: [&str; 6] = [
-    "--topology-refresh-interval",
-    "50ms",
-    "--topology-refresh-gap-min",
-    "10ms",
-    "--upstream-backoff-max",
-    "100ms",
-];
 
 /// Two nodes that share the slots, one node of another cluster, and the time of what happens to them.
 struct World {

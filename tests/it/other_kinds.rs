@@ -5,22 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, OFTEN};
 use crate::support::scripted::{ScriptedNode, bulk, slots};
 use crate::support::servers::eventually;
 
 /// For what must happen, on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
-
-/// The topology is asked for again and again, and so is who cannot be reached.
-const OFTEN: [&str; 6] = [
-    "--topology-refresh-interval",
-    "50ms",
-    "--topology-refresh-gap-min",
-    "10ms",
-    "--upstream-backoff-max",
-    "100ms",
-];
 
 /// What clients want of the address, over every kind of connection.
 const WANTED: [&[&str]; 8] = [

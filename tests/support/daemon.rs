@@ -32,6 +32,16 @@ pub(crate) struct Ended {
 /// How long the daemon may take to listen, to answer, and to end when it is told to.
 const LIMIT: Duration = Duration::from_secs(15);
 
+/// The topology is asked for again and again, and so is who cannot be reached.
+pub(crate) const OFTEN: [&str; 6] = [
+    "--topology-refresh-interval",
+    "50ms",
+    "--topology-refresh-gap-min",
+    "10ms",
+    "--upstream-backoff-max",
+    "100ms",
+];
+
 // === impl Daemon ===
 
 impl Daemon {
