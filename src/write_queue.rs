@@ -79,19 +79,15 @@ impl WriteQueue {
         if self.len == 0 {
             return Ok(0);
         }
-        let taken = if self.before.is_empty() {
-            write(&[IoSlice::new(&self.joined[self.written..])])
-        } else {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let mut count = 0;
-            let pieces = self.before.iter().map(|piece| &piece[..]).chain([self.joined.as_slice()]);
-            for (slot, piece) in slices.iter_mut().zip(pieces) {
-                let skip = if count == 0 { self.written } else { 0 };
-                *slot = IoSlice::new(&piece[skip..]);
-                count += 1;
-            }
-            write(&slices[..count])
-        };
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let mut count = 0;
+        let pieces = self.before.iter().map(|piece| &piece[..]).chain([self.joined.as_slice()]);
+        for (slot, piece) in slices.iter_mut().zip(pieces) {
+            let skip = if count == 0 { self.written } else { 0 };
+            *slot = IoSlice::new(&piece[skip..]);
+            count += 1;
+        }
+        let taken = write(&slices[..count]);
         self.advance(*taken.as_ref().unwrap_or(&0));
         taken
     }

@@ -90,15 +90,8 @@ impl Proxy {
             Err(reply) => return Answer::Now(reply),
         };
         let owned = request.to_owned();
-        let resp = caller.resp;
-        if !has_many(route, request) {
-            // Nearly all: not moved about as one of two kinds.
-            let mut begun = self.begin(route, reach, to, request, owned.bytes(), caller);
-            return Answer::Later(Box::pin(
-                async move { render(begun.settle().await, route.form, &owned, resp) },
-            ));
-        }
         let errand = self.errand(route, reach, to, request, owned.bytes(), caller);
+        let resp = caller.resp;
         Answer::Later(Box::pin(async move { render(errand.settle().await, route.form, &owned, resp) }))
     }
 
@@ -257,9 +250,8 @@ impl Errand {
     /// Waits for the reply, and for all that must have happened before it leaves.
     pub(super) async fn settle(self) -> Outcome {
         match self {
-            Errand::Begun(mut begun) => begun.settle().await,
-            // In a box, so that no other command carries the room for this.
-            Errand::ManyKeys(many) => Box::pin(many.settle()).await,
+            Errand::Begun(begun) => begun.settle().await,
+            Errand::ManyKeys(many) => many.settle().await,
         }
     }
 }
@@ -268,17 +260,17 @@ impl Errand {
 
 impl Begun {
     /// The same.
-    pub(super) async fn settle(&mut self) -> Outcome {
-        let outcome = (&mut self.sent.reply).await.unwrap_or_else(stopped);
+    pub(super) async fn settle(self) -> Outcome {
+        let outcome = self.sent.reply.await.unwrap_or_else(stopped);
         coverage::note(self.coverage.as_ref(), is_tracked(&outcome));
-        if let Some(following) = self.following.take() {
+        if let Some(following) = self.following {
             following.settle(&outcome).await;
         }
-        if let Some(fence) = self.fence.take() {
-            Box::pin(self.proxy.hear_out(Some(fence), &outcome)).await;
+        if self.fence.is_some() {
+            self.proxy.hear_out(self.fence, &outcome).await;
         }
         // Before the reply leaves, its keys are dropped once more (I6).
-        drop((self.write.take(), self.read.take(), self.hold.take()));
+        drop((self.write, self.read, self.hold));
         outcome
     }
 }

@@ -274,15 +274,6 @@ impl Session {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let end = self.take_turn(cx);
-        if end.is_pending() {
-            self.count_held();
-        }
-        end
-    }
-
-    #[inline(always)]
-    fn take_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let mut batches = 0;
         loop {
             let answered = self.collect_answers(cx);
@@ -293,18 +284,14 @@ impl Session {
                 Ok(taken) => taken,
                 Err(end) => return Poll::Ready(end),
             };
-            let output = self.output();
-            let mut room = false;
-            if output > 0 {
-                let bound = output_bound(&self.state, &self.context);
-                if output > bound.bytes {
-                    return Poll::Ready(End::NotReading(bound.name));
-                }
-                room = match self.send(cx, taken) {
-                    Ok(room) => room,
-                    Err(end) => return Poll::Ready(end),
-                };
+            let bound = output_bound(&self.state, &self.context);
+            if self.connection.out.len() + self.pipeline.bytes() > bound.bytes {
+                return Poll::Ready(End::NotReading(bound.name));
             }
+            let room = match self.send(cx, taken) {
+                Ok(room) => room,
+                Err(end) => return Poll::Ready(end),
+            };
             if self.state.leaving && self.pipeline.is_empty() && self.connection.out.is_empty() {
                 return Poll::Ready(End::Done);
             }
@@ -317,26 +304,22 @@ impl Session {
                 if !self.deadlines.is_quiet(self.connection.has_half()) && self.is_late(cx) {
                     continue;
                 }
+                self.count_held();
                 return Poll::Pending;
             }
             batches += u32::from(taken || room);
             if batches == BATCHES_PER_TURN {
+                self.count_held();
                 give_way(cx);
                 return Poll::Pending;
             }
         }
     }
 
-    /// Bytes of replies that the client has not taken, or that wait for an earlier one.
-    #[inline]
-    fn output(&self) -> usize {
-        self.connection.out.len() + self.pipeline.bytes()
-    }
-
     /// Counts what it makes the daemon hold: for a client that reads what it asks for, nothing.
     #[inline]
     fn count_held(&mut self) {
-        let output = self.output();
+        let output = self.connection.out.len() + self.pipeline.bytes();
         let kept = self.state.modes.as_ref().map_or(0, |modes| modes.kept_bytes());
         if let Some(sum) = self.held.set(self.connection.kept(), output, kept) {
             self.state.client.held.store(sum, Ordering::Relaxed);
@@ -345,9 +328,9 @@ impl Session {
 
     /// Whether it is not listened to for now: memory is scarce, and it does not take the replies that it has, or waits for
     /// many.
-    #[inline]
     fn is_slowed(&self) -> bool {
-        self.output() > SMALL_BYTES && self.context.ceiling.is_pressed()
+        let output = self.connection.out.len() + self.pipeline.bytes();
+        output > SMALL_BYTES && self.context.ceiling.is_pressed()
             || waits_for_too_many(&self.pipeline, &self.context)
     }
 
@@ -355,9 +338,8 @@ impl Session {
     #[inline]
     fn is_full(&self) -> bool {
         let limits = &self.context.limits;
-        !self.pipeline.is_empty()
-            && (self.pipeline.len() >= limits.pipeline_depth_max
-                || self.pipeline.in_flight_bytes() >= limits.in_flight_bytes_max)
+        self.pipeline.len() >= limits.pipeline_depth_max
+            || self.pipeline.in_flight_bytes() >= limits.in_flight_bytes_max
     }
 
     /// Looks whether the client takes too long, and if it does, tells it so and takes no more of it.
@@ -501,7 +483,7 @@ impl Session {
         if self.state.leaving || self.is_full() || self.state.own_writes.is_held() || self.was_slowed {
             return Ok(false);
         }
-        let batch_end = self.output() + BATCH_BYTES;
+        let batch_end = self.connection.out.len() + self.pipeline.bytes() + BATCH_BYTES;
         let Session { context, connection, state, pipeline, waiting, .. } = self;
         // The clock is read once, after the bytes were: all that is shown had arrived by then.
         let (clock, locked) = (Cell::new(None), state.is_locked());
