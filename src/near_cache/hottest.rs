@@ -72,7 +72,7 @@ impl SharedCache {
         }
         let reads = keys.iter().flat_map(|key| {
             let replies = self.store.replies(self.store.hash(key), key);
-            replies.into_iter().take(per_key_max).map(|stored| {
+            replies.into_iter().rev().take(per_key_max).map(|stored| {
                 let arguments = cursor::strings(&stored.arguments).map(Bytes::copy_from_slice);
                 std::iter::once(Bytes::from_static(stored.command.as_bytes()))
                     .chain(arguments)

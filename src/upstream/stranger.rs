@@ -12,7 +12,7 @@ const STRANGERS: [(&[u8], &str); 3] =
     [(b"HTTP/", "an HTTP server"), (b"SSH-", "an SSH server"), (b"\x15\x03", "a port that wants TLS")];
 
 /// So many bytes tell one from another.
-const TELLING_BYTES: usize = 5;
+pub(super) const TELLING_BYTES: usize = 5;
 
 /// Where to look. The address may be the configuration's or one that a node named.
 const HINT: &str = "look at the port in upstream, or at address_map";

@@ -129,7 +129,7 @@ impl Store {
         })
     }
 
-    /// All replies about the key with this hash, the newest first.
+    /// All replies about the key with this hash, the oldest first.
     pub(in crate::near_cache) fn replies(&self, hash: u64, key: &[u8]) -> Vec<Stored> {
         let lines = self.index.lock_all(hash);
         let mut replies = Vec::new();
@@ -140,6 +140,8 @@ impl Store {
                 });
             }
         }
+        // The newest stands before the others.
+        replies.reverse();
         replies
     }
 

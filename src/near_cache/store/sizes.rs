@@ -15,6 +15,7 @@ pub(super) struct Sizes {
     /// Segments there are room for among the addresses: two more than the budget has, for what moves while a segment is
     /// emptied.
     pub(super) segments: usize,
+    lines_min: usize,
     lines_max: usize,
 }
 
@@ -22,7 +23,7 @@ const WORD_BYTES: usize = 8;
 
 /// The budget has about so many segments, unless they would be too small or too large.
 const SEGMENTS: u64 = 256;
-const SEGMENT_BYTES_MIN: u64 = 4 << 10;
+const SEGMENT_BYTES_MIN: u64 = 1 << 10;
 const SEGMENT_BYTES_MAX: u64 = 1 << 20;
 
 /// Spots of the log are numbers of words below those of large replies.
@@ -31,8 +32,11 @@ const BUDGET_MAX: u64 = 1 << 41;
 /// An entry takes at least so many bytes, with its place.
 const ENTRY_BYTES_MIN: u64 = 40;
 
-/// Lines that an empty index has.
-const LINES_MIN: usize = 16;
+/// An empty index has lines for one in so many parts of the budget: the fewer there are, the more fills of other keys an
+/// invalidation ends.
+const EMPTY_PART: u64 = 256;
+const EMPTY_LINES_MIN: u64 = 16;
+const EMPTY_LINES_MAX: u64 = 1 << 14;
 
 /// An entry of the log takes at most one in so many parts of a segment: what is left over at the end of one is little then.
 const ENTRIES_PER_SEGMENT: usize = 8;
@@ -45,18 +49,21 @@ impl Sizes {
         let segment_bytes =
             (budget / SEGMENTS).next_power_of_two().clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let segments = budget / segment_bytes + 2;
+        let lines_min = (budget / EMPTY_PART / LINE_BYTES as u64).next_power_of_two();
+        let lines_min = lines_min.clamp(EMPTY_LINES_MIN, EMPTY_LINES_MAX);
         let lines_max = budget / ENTRY_BYTES_MIN / 4;
         Sizes {
             budget,
             segment_bytes: segment_bytes as usize,
             segments: segments as usize,
-            lines_max: (lines_max as usize).next_multiple_of(2).max(LINES_MIN),
+            lines_min: lines_min as usize,
+            lines_max: lines_max.next_multiple_of(2).max(lines_min) as usize,
         }
     }
 
     /// Memory of these sizes, of which nothing is taken yet.
     pub(super) fn memory(self) -> std::io::Result<(Sizes, Index, Pages)> {
-        let index = Index::new(LINES_MIN, self.lines_max)?;
+        let index = Index::new(self.lines_min, self.lines_max)?;
         let log = Pages::new(self.segments * self.segment_words())?;
         Ok((self, index, log))
     }
