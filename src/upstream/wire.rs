@@ -58,6 +58,8 @@ pub(super) struct Wire {
     refusal: String,
     /// Bytes that were read since somebody asked.
     received: u64,
+    /// Who answers was told by the first bytes.
+    is_known: bool,
     /// For those who serve what is read on it.
     inbox: Option<Arc<Inbox>>,
     /// The last read took all that was there.
@@ -118,6 +120,7 @@ impl Wire {
             waits: false,
             refusal: String::new(),
             received: 0,
+            is_known: false,
             inbox: None,
             is_drained: false,
         }
@@ -340,18 +343,17 @@ impl Wire {
         let mut queue = WriteQueue::default();
         queue.push(bytes);
         let mut frames = Vec::with_capacity(replies);
-        let mut is_known = false;
         while frames.len() < replies {
             let came = match self.write(&mut queue) {
                 Ok(_) => self.event(!queue.is_empty()).await,
                 Err(error) => Err(error),
             };
             // Of a long reply the beginning is taken out before its end has come.
-            if frames.is_empty() && !is_known {
+            if !self.is_known {
                 if let Some(text) = stranger::told(&self.arrived, came.is_err()) {
                     return Err(io::Error::new(io::ErrorKind::Unsupported, text));
                 }
-                is_known = self.arrived.len() >= stranger::TELLING_BYTES;
+                self.is_known = self.arrived.len() >= stranger::TELLING_BYTES;
             }
             came.map_err(|error| if self.received == 0 { stranger::unanswered(error) } else { error })?;
             while let Some(frame) = self.next_frame()? {
