@@ -84,7 +84,7 @@ fn mutations(directory: &Path) -> Vec<Mutation> {
 /// built again.
 fn mirror(root: &Path, copy: &Path) {
     fs::create_dir_all(copy.join("tests")).unwrap();
-    for name in ["Cargo.toml", "Cargo.lock", "src", "benches", "tests/sim", "tests/lines"] {
+    for name in ["Cargo.toml", "Cargo.lock", "src", "benches", "tests/sim", "tests/lines", "tests/support"] {
         mirror_one(&root.join(name), &copy.join(name));
     }
 }
