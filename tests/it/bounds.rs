@@ -351,7 +351,9 @@ fn l1_size() {
     }
     let (evictions, entries) = (daemon.counter("l1_evictions"), daemon.counter("l1_entries"));
     assert!(evictions > 2_000 && entries > 300, "{evictions} evictions, {entries} entries");
-    assert_eq!(daemon.counter("l1_fills"), 5_000);
+    // What is written beside a read may end its fill.
+    let fills = daemon.counter("l1_fills");
+    assert!((4_000..=5_000).contains(&fills), "{fills}");
 }
 
 #[test]
