@@ -661,7 +661,7 @@ fn i2_no_version_older_than_the_last_invalidated_one_is_served_under_stress() {
             shared.invalidate_key(key.key.as_bytes(), Why::Written);
             versioned.invalidated.store(version, Ordering::SeqCst);
             writes += 1;
-            // Long enough now and then for entries to get into the hot sets.
+            // Long enough now and then for entries to be hit.
             (0..random.u16(..2_000)).for_each(|_| std::hint::spin_loop());
         }
         is_over.store(true, Ordering::Relaxed);
@@ -699,7 +699,7 @@ fn a_newer_reply_of_another_worker_ends_an_older_entry_in_every_hot_set() {
     let (later, earlier) = two_fills(&one, &other, &key);
     commit(&other, &key, &earlier, "old");
     assert_eq!(served(&other, &key).as_deref(), Some("old"));
-    assert_eq!(served(&other, &key).as_deref(), Some("old"), "from its hot set");
+    assert_eq!(served(&other, &key).as_deref(), Some("old"), "from the store that both share");
     commit(&one, &key, &later, "new");
     assert_eq!(served(&other, &key), None);
 }

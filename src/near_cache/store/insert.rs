@@ -161,7 +161,7 @@ impl Store {
         true
     }
 
-    /// The same in the segment that is open.
+    /// A spot for so many words in the segment of a queue that is open, if that has the room.
     pub(super) fn room_in_open(&self, writer: &mut Writer, words: usize, which: Which) -> Option<u64> {
         let open = writer.queues.of(which).open.as_ref()?;
         let has_room = open.used + words <= self.sizes.segment_words();
