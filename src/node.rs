@@ -58,6 +58,11 @@ impl NodeId {
         NodeId(address.into())
     }
 
+    /// How many hold this very name: those who were given it, and those whom these gave it on to.
+    pub fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// The address: `host:port`, or the path of a Unix socket.
     pub fn address(&self) -> &str {
         &self.0

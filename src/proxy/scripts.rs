@@ -15,6 +15,9 @@ const OVERHEAD_BYTES: usize = 256;
 /// Names of scripts that nobody knew are remembered; beyond it all are forgotten, since clients can make names up.
 const STRANGERS_MAX: usize = 1024;
 
+/// Nodes on which a script is known to be; the earliest is forgotten first. At one that is not known it is looked for anew.
+const HOSTS_MAX: usize = 1024;
+
 /// How long it is remembered that nobody knew a script.
 const STRANGER_NANOS_MAX: Nanos = 10_000_000_000;
 
@@ -196,6 +199,9 @@ impl Script {
     fn note(&mut self, host: Host) {
         // One entry a node: a process that took the place of another has nothing of it.
         self.on.retain(|on| on.node != host.node);
+        if self.on.len() >= HOSTS_MAX {
+            self.on.remove(0);
+        }
         self.on.push(host);
     }
 }
@@ -229,6 +235,25 @@ mod tests {
         assert!(known(b"a") && !known(b"b") && known(b"c") && known(b"d"));
         scripts.learn(&[b'x'; 4 * OVERHEAD_BYTES], 0, no_host());
         assert!(known(b"a") && known(b"c") && known(b"d"), "one that is too large drives nobody out");
+    }
+
+    #[test]
+    fn only_so_many_nodes_are_remembered_to_have_a_script() {
+        let (scripts, table) = (Scripts::new(10_000), crate::upstream::SlotTable::default());
+        let host = |at: usize| Host {
+            node: table.index_of(&crate::node::NodeId::new(format!("a:{at}"))),
+            run_id: Arc::from(at.to_string()),
+        };
+        for at in 0..=HOSTS_MAX {
+            scripts.learn(b"a", 0, [host(at)]);
+        }
+        let sha = Sha::of(b"a");
+        assert!(
+            !scripts.is_on(sha, &host(0))
+                && scripts.is_on(sha, &host(1))
+                && scripts.is_on(sha, &host(HOSTS_MAX))
+        );
+        assert_eq!(scripts.known().scripts[&sha].on.len(), HOSTS_MAX);
     }
 
     #[test]

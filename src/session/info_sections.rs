@@ -179,6 +179,7 @@ pub(super) fn nearside(facts: &Facts, out: &mut String) -> Result {
         write!(out, "{name}:{count}\r\n")?;
     }
     write!(out, "topology_refreshes:{}\r\n", upstream.table.refreshes())?;
+    write!(out, "topology_nodes_known:{}\r\n", upstream.table.numbered())?;
     write!(out, "upstream_connections:{}\r\n", upstream.board.connections() + upstream.dedicated.open())?;
     write!(out, "upstream_side_connections:{}\r\n", upstream.board.sides())?;
     write!(out, "dedicated_connections:{}\r\n", upstream.dedicated.open())?;

@@ -35,8 +35,8 @@ impl Upstream {
     fn reply_limit_of(&self, slot: Option<Slot>) -> Option<u64> {
         let lanes = self.lanes.borrow();
         match slot {
-            Some(slot) => lanes.get(self.way(slot)?.as_usize())?.as_ref()?.main().reply_limit(),
-            None => lanes.iter().flatten().filter_map(|lanes| lanes.main().reply_limit()).min(),
+            Some(slot) => lanes.get(&self.way(slot)?)?.main().reply_limit(),
+            None => lanes.values().filter_map(|lanes| lanes.main().reply_limit()).min(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Attempts to connect to nodes, of all workers together: only so many in a second.
 //!
 //! A map may name thousands of nodes that are not there. Each of them would be tried again and again by every worker, and those
-//! that are there would be served in between. So an attempt that nobody waits for takes its turn.
+//! that are there would be served in between. So an attempt that nobody waits for takes its turn. Nor may each that fails
+//! have the topology asked for: what thousands of failures say is said by one.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,9 @@ const RATE: u64 = 256;
 /// So many may be made at once after a time of rest.
 const BURST: u64 = 512;
 
+/// The least time from one refresh of the topology that failed attempts ask for to the next one.
+const REFRESH_GAP: Duration = Duration::from_secs(1);
+
 /// So many nodes are told of in the log one by one.
 const LINES_MAX: u32 = 32;
 
@@ -28,6 +32,8 @@ const GAP: Nanos = 1_000_000_000 / RATE;
 /// Whose turn it is, and of whom the log tells.
 #[derive(Debug, Default)]
 pub struct Attempts {
+    /// Those that wait for their turn, in their order. Who gives up leaves the line.
+    line: tokio::sync::Mutex<()>,
     book: Mutex<Book>,
 }
 
@@ -35,6 +41,8 @@ pub struct Attempts {
 struct Book {
     /// When the next one would be due if none were made at once.
     next_at: Nanos,
+    /// Not before does one that failed have the topology asked for.
+    refresh_from: Nanos,
     lines_until: Nanos,
     lines: u32,
 }
@@ -42,13 +50,21 @@ struct Book {
 // === impl Attempts ===
 
 impl Attempts {
-    /// Waits for the turn of one more attempt. Who gives the wait up has had its turn.
+    /// Waits for the turn of one more attempt. Who gives the wait up takes nobody's turn: of nodes that left before they were
+    /// tried there may be many more than can be tried.
     pub(super) async fn turn(&self) {
+        let _first = self.line.lock().await;
         let now = clock::now();
-        let at = self.lock().take(now);
+        let at = self.lock().due(now);
         if at > now {
             time::sleep_until(clock::instant(at)).await;
         }
+        self.lock().take(at);
+    }
+
+    /// Whether one that failed has the topology asked for.
+    pub(super) fn may_refresh(&self) -> bool {
+        self.lock().refresh(clock::now())
     }
 
     /// Whether the log tells of what became of one more node. Says once when it does not.
@@ -73,10 +89,22 @@ impl Attempts {
 
 impl Book {
     /// When one more attempt may be made.
-    fn take(&mut self, now: Nanos) -> Nanos {
-        let in_line = self.next_at.max(now);
-        self.next_at = in_line + GAP;
-        in_line.saturating_sub(BURST * GAP).max(now)
+    fn due(&self, now: Nanos) -> Nanos {
+        self.next_at.saturating_sub(BURST * GAP).max(now)
+    }
+
+    /// One is made.
+    fn take(&mut self, now: Nanos) {
+        self.next_at = self.next_at.max(now) + GAP;
+    }
+
+    /// Whether one that failed at `now` has the topology asked for.
+    fn refresh(&mut self, now: Nanos) -> bool {
+        let may = now >= self.refresh_from;
+        if may {
+            self.refresh_from = now + clock::nanos(REFRESH_GAP);
+        }
+        may
     }
 
     /// The number of one more line in its period.
@@ -96,13 +124,26 @@ mod tests {
     #[test]
     fn so_many_are_made_at_once_and_the_others_in_turn() {
         let (mut book, now) = (Book::default(), 1_000_000_000_000);
+        let mut made = |now| {
+            let at = book.due(now);
+            book.take(at);
+            at
+        };
         for _ in 0..=BURST {
-            assert_eq!(book.take(now), now);
+            assert_eq!(made(now), now);
         }
         for number in 1..=4 * RATE {
-            assert_eq!(book.take(now), now + number * GAP);
+            assert_eq!(made(now), now + number * GAP);
         }
-        assert!(book.take(now + 4_000_000_000) <= now + 4_000_000_000 + 2 * GAP);
+        assert!(made(now + 4_000_000_000) <= now + 4_000_000_000 + 2 * GAP);
+    }
+
+    #[test]
+    fn those_that_fail_have_the_topology_asked_for_once_in_a_while() {
+        let (mut book, now) = (Book::default(), 1_000_000_000_000);
+        let gap = clock::nanos(REFRESH_GAP);
+        let asked = (0..4_000).filter(|at| book.refresh(now + at * gap / 1_000)).count();
+        assert_eq!(asked, 4);
     }
 
     #[test]
@@ -122,5 +163,23 @@ mod tests {
         }
         let took = began.elapsed();
         assert!(took > Duration::from_millis(900) && took < Duration::from_millis(1100), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_takes_nobodys_turn() {
+        let attempts = Attempts::default();
+        for _ in 0..=BURST {
+            attempts.turn().await;
+        }
+        let began = time::Instant::now();
+        {
+            let mut gone: Vec<_> = (0..100 * RATE).map(|_| Box::pin(attempts.turn())).collect();
+            for turn in &mut gone {
+                assert!(futures_util::poll!(turn).is_pending());
+            }
+        }
+        attempts.turn().await;
+        let took = began.elapsed();
+        assert!(took < Duration::from_millis(100), "{took:?}");
     }
 }

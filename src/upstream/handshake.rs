@@ -243,7 +243,7 @@ async fn look_behind(
 
 /// Somebody is there for whom nothing is meant.
 fn wrong(whom: Whom<'_>, text: String) -> io::Error {
-    whom.shared.table.ask_refresh();
+    whom.shared.attempt_failed();
     io::Error::new(io::ErrorKind::Unsupported, text)
 }
 

@@ -43,7 +43,7 @@ impl Whom<'_> {
             if is_final(reply) {
                 return Ok(None);
             }
-            self.shared.table.ask_refresh();
+            self.shared.attempt_failed();
             let text = format!("it does not say which node of the cluster it is: {error}");
             return Err(io::Error::other(text));
         }
@@ -51,7 +51,7 @@ impl Whom<'_> {
         match self.shared.table.stranger(self.node, &id) {
             None => Ok(Some(id)),
             Some(meant) => {
-                self.shared.table.ask_refresh();
+                self.shared.attempt_failed();
                 Err(io::Error::other(format!(
                     "another node is at this address, {}, and the topology means {}; it is asked for anew",
                     words::cut(id.as_bytes()),
@@ -123,6 +123,6 @@ mod tests {
             let said = recognise(&node, format!("-{error}\r\n").as_bytes()).unwrap_err();
             assert_eq!(said, format!("it does not say which node of the cluster it is: {error}"));
         }
-        assert_eq!(table.refresh_asked(), 3);
+        assert_eq!(table.refresh_asked(), 1, "attempts that fail within a moment ask once");
     }
 }

@@ -5,6 +5,7 @@
 //! commands on one slot stay in order.
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,6 +94,9 @@ use quarantine::Blamed;
 use redirect::Redirect;
 use suspects::Suspects;
 
+/// What stands for the address of a node that was forgotten.
+const FORGOTTEN: &str = "a node that left";
+
 /// Redirects of one command that are followed.
 const REDIRECTS_MAX: u8 = 5;
 
@@ -135,7 +139,7 @@ pub struct Upstream {
     worker: usize,
     options: UpstreamOptions,
     shared: Arc<SharedUpstream>,
-    lanes: RefCell<Vec<Option<Lanes>>>,
+    lanes: RefCell<BTreeMap<NodeIndex, Lanes>>,
     routes: RefCell<Box<[Route]>>,
     on_invalidation: OnInvalidation,
     on_side: OnSide,
@@ -175,6 +179,13 @@ impl SharedUpstream {
             self.rights.judge(node, *right, reply);
         }
         self.board.post_server(node, &greeting.info, &greeting.hello, main)
+    }
+
+    /// An attempt to connect failed, which may be because the topology is another one now.
+    fn attempt_failed(&self) {
+        if self.attempts.may_refresh() {
+            self.table.ask_refresh();
+        }
     }
 }
 
@@ -281,7 +292,7 @@ impl Upstream {
     pub fn spare_room(&self, slot: Slot) -> usize {
         let spare = self.options.in_flight_max / SPARE_SHARE;
         let lanes = self.lanes.borrow();
-        let lanes = self.way(slot).and_then(|node| lanes.get(node.as_usize())?.as_ref());
+        let lanes = self.way(slot).and_then(|node| lanes.get(&node));
         lanes.map_or(spare, |lanes| spare.saturating_sub(lanes.main().waiting()))
     }
 
@@ -306,8 +317,7 @@ impl Upstream {
         }
         if let Some(former) = route.node {
             let lanes = self.lanes.borrow();
-            let lanes = lanes.get(former.as_usize()).and_then(Option::as_ref);
-            if lanes.is_some_and(|lanes| lanes.has(slot)) || self.suspects.hold(slot) {
+            if lanes.get(&former).is_some_and(|lanes| lanes.has(slot)) || self.suspects.hold(slot) {
                 return former;
             }
         }
@@ -338,11 +348,11 @@ impl Upstream {
 
     /// Sends a command to `node`, if that is known and there is a connection to it.
     pub fn send_to_known(self: &Rc<Upstream>, node: &NodeId, call: Call) -> Sent {
-        let index = self.shared.table.index_of(node).as_usize();
-        let is_known = self.lanes.borrow().get(index).is_some_and(Option::is_some);
+        let index = self.shared.table.index_of(node);
+        let is_known = self.lanes.borrow().contains_key(&index);
         let cause = || "it is not part of the upstream".to_owned();
         match is_known {
-            true => self.send_to(self.shared.table.index_of(node), call),
+            true => self.send_to(index, call),
             false => Sent::failed(Failure::Unreachable { node: node.clone(), cause: cause() }),
         }
     }
@@ -393,10 +403,9 @@ impl Upstream {
         self.shared.table.owner(slot)
     }
 
-    /// The address of a node.
+    /// The address of a node; of one that has long left the upstream nothing is known but its number.
     pub fn node(&self, index: NodeIndex) -> NodeId {
-        // A number is given out with a node, so there is one.
-        self.shared.table.node(index).unwrap_or_else(|| NodeId::new("?"))
+        self.shared.table.node(index).unwrap_or_else(|| NodeId::new(FORGOTTEN))
     }
 
     /// The number of the node at this address.
@@ -588,20 +597,24 @@ impl Upstream {
     #[inline]
     fn lanes_to<'a>(
         self: &Rc<Upstream>,
-        lanes: &'a mut Vec<Option<Lanes>>,
+        lanes: &'a mut BTreeMap<NodeIndex, Lanes>,
         index: NodeIndex,
     ) -> &'a mut Lanes {
-        if lanes.len() <= index.as_usize() {
-            lanes.resize_with(index.as_usize() + 1, || None);
-        }
-        lanes[index.as_usize()].get_or_insert_with(|| {
-            Lanes::new(self.begun(Lane::new(
+        lanes.entry(index).or_insert_with(|| {
+            let node = self.shared.table.node(index);
+            let is_forgotten = node.is_none();
+            let lane = Lane::new(
                 index,
-                self.node(index),
+                node.unwrap_or_else(|| NodeId::new(FORGOTTEN)),
                 self.options.large_bytes_min,
                 &self.shared.ceiling,
                 &self.stats,
-            )))
+            );
+            if is_forgotten {
+                // There is nobody to connect to: what is sent there fails with that.
+                lane.retire();
+            }
+            Lanes::new(self.begun(lane))
         })
     }
 
@@ -692,14 +705,14 @@ impl Upstream {
     /// Whether commands take several connections to a node at present. Then one that names no keys may overtake others.
     pub fn is_split(&self) -> bool {
         let now = clock::now();
-        self.lanes.borrow().iter().flatten().any(|lanes| lanes.is_split(now))
+        self.lanes.borrow().values().any(|lanes| lanes.is_split(now))
     }
 
     /// Waits until all was heard that the node has pushed by now, over whichever connection; whether that can be told.
     pub async fn hear_sides(self: &Rc<Upstream>, index: NodeIndex) -> bool {
         let sent = {
             let lanes = self.lanes.borrow();
-            let Some(lanes) = lanes.get(index.as_usize()).and_then(Option::as_ref) else { return true };
+            let Some(lanes) = lanes.get(&index) else { return true };
             if lanes.sides() == 0 {
                 return true;
             }
@@ -721,7 +734,7 @@ impl Upstream {
     fn retire_unused(&self) {
         let (timeout, now) = (self.options.dedicated_idle_timeout, clock::now());
         let mut lanes = self.lanes.borrow_mut();
-        for lane in lanes.iter_mut().flatten().flat_map(|lanes| lanes.take_unused(timeout, now)) {
+        for lane in lanes.values_mut().flat_map(|lanes| lanes.take_unused(timeout, now)) {
             tracing::debug!(node = %lane.node(), worker = self.worker, "a side connection was not needed any more");
             lane.retire();
         }
@@ -732,20 +745,18 @@ impl Upstream {
         for index in primaries.iter() {
             self.lane(*index);
         }
-        let mut lanes = self.lanes.borrow_mut();
-        let mut own_slots = vec![false; lanes.len()];
-        for index in primaries.iter() {
-            own_slots.get_mut(index.as_usize()).into_iter().for_each(|owns| *owns = true);
-        }
-        for (lanes, owns_slots) in lanes.iter_mut().zip(own_slots) {
-            // One with commands on their way is looked at again after the next refresh.
-            if let Some(lanes) = lanes.take_if(|lanes| !owns_slots && lanes.is_idle()) {
+        let own_slots: HashSet<NodeIndex> = primaries.iter().copied().collect();
+        // One with commands on their way is looked at again after the next refresh.
+        self.lanes.borrow_mut().retain(|index, lanes| {
+            let stays = own_slots.contains(index) || !lanes.is_idle();
+            if !stays {
                 if self.shared.attempts.may_tell() {
                     tracing::info!(node = %lanes.node(), worker = self.worker, "the node owns no slots any more");
                 }
                 lanes.retire();
             }
-        }
+            stays
+        });
     }
 
     fn post(&self, node: &NodeId, link: Link) {

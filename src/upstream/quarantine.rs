@@ -87,7 +87,7 @@ impl Upstream {
         }
         {
             let lanes = self.lanes.borrow();
-            let mut lanes = lanes.get(index.as_usize())?.as_ref()?.iter();
+            let mut lanes = lanes.get(&index)?.iter();
             if lanes.any(|lane| lane.has_unslotted() || (!lane.is_quarantine() && lane.has(slot))) {
                 return None;
             }

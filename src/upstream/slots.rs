@@ -1,10 +1,12 @@
 //! Who owns which slot: one table for all workers.
 //!
 //! A look is one load from an atomic. Redirects patch one slot at once; the topology replaces the table as a whole.
-//! Nodes are numbered in the order in which they were first heard of and keep their number.
+//! Nodes are numbered in the order in which they were heard of. A number is never given to another node: whoever still has
+//! one of a node that is gone, in a command on its way or in the place of a walk, cannot mean a node that came later.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,9 +17,9 @@ use crate::clock::{self, Nanos};
 use crate::key::{SLOT_COUNT, Slot};
 use crate::node::NodeId;
 
-/// The number of a node in the table.
+/// The number of a node in the table. Nobody lives to see the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NodeIndex(u16);
+pub struct NodeIndex(NonZeroU64);
 
 /// One node that the upstream names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,14 +30,26 @@ pub struct Member {
     pub id: Option<Arc<str>>,
 }
 
-/// Every node that was heard of, by its number and by its address.
+/// The nodes that were heard of and not forgotten, by number and by address.
 #[derive(Debug, Default)]
 struct Numbered {
-    nodes: Vec<NodeId>,
-    numbers: HashMap<NodeId, usize>,
+    nodes: BTreeMap<NodeIndex, Known>,
+    numbers: HashMap<NodeId, NodeIndex>,
+    /// How many numbers were given out.
+    given: u64,
 }
 
-const NOBODY: u16 = u16::MAX;
+#[derive(Debug)]
+struct Known {
+    node: NodeId,
+    /// It was no part of the upstream the last time that this was looked at, and nobody asked for its number since.
+    is_gone: bool,
+}
+
+/// What holds the name of a node here: its number and its address.
+const OWN_HOLDERS: usize = 2;
+
+const NOBODY: u64 = 0;
 
 /// How far the upstream is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +65,7 @@ pub enum Knowledge {
 /// The table.
 #[derive(Debug)]
 pub struct SlotTable {
-    owners: Box<[AtomicU16]>,
+    owners: Box<[AtomicU64]>,
     nodes: Mutex<Numbered>,
     /// Every node that owns a slot, in the order of their first slot.
     primaries: Mutex<Arc<[NodeIndex]>>,
@@ -71,7 +85,7 @@ pub struct SlotTable {
 impl Default for SlotTable {
     fn default() -> SlotTable {
         SlotTable {
-            owners: std::iter::repeat_with(|| AtomicU16::new(NOBODY)).take(SLOT_COUNT).collect(),
+            owners: std::iter::repeat_with(|| AtomicU64::new(NOBODY)).take(SLOT_COUNT).collect(),
             nodes: Mutex::default(),
             primaries: Mutex::default(),
             named: Mutex::default(),
@@ -89,8 +103,7 @@ impl SlotTable {
     /// The owner of `slot`, if it has one.
     #[inline]
     pub(super) fn owner(&self, slot: Slot) -> Option<NodeIndex> {
-        let owner = self.owners[slot.index()].load(Ordering::Acquire);
-        (owner != NOBODY).then_some(NodeIndex(owner))
+        NodeIndex::read(&self.owners[slot.index()])
     }
 
     /// Every node that owns a slot, in the order of their first slot.
@@ -99,39 +112,34 @@ impl SlotTable {
     }
 
     fn count_primaries(&self) {
-        let mut primaries = Vec::new();
-        for owner in &self.owners {
-            let owner = NodeIndex(owner.load(Ordering::Acquire));
-            if owner.0 != NOBODY && primaries.last() != Some(&owner) && !primaries.contains(&owner) {
+        let (mut primaries, mut counted) = (Vec::new(), HashSet::new());
+        for owner in self.owners.iter().filter_map(NodeIndex::read) {
+            if primaries.last() != Some(&owner) && counted.insert(owner) {
                 primaries.push(owner);
             }
         }
         *lock(&self.primaries) = primaries.into();
     }
 
-    /// The node with this number.
+    /// The node with this number, if it is not forgotten.
     pub(super) fn node(&self, index: NodeIndex) -> Option<NodeId> {
-        lock(&self.nodes).nodes.get(usize::from(index.0)).cloned()
+        lock(&self.nodes).nodes.get(&index).map(|known| known.node.clone())
     }
 
     /// The number of `node`, which gets one if it is new.
     pub fn index_of(&self, node: &NodeId) -> NodeIndex {
-        let mut numbered = lock(&self.nodes);
-        let known = numbered.numbers.get(node).copied();
-        let index = known.unwrap_or_else(|| {
-            let index = numbered.nodes.len();
-            numbered.nodes.push(node.clone());
-            numbered.numbers.insert(node.clone(), index);
-            index
-        });
-        // 65,534 addresses would have to be heard of in one life of the daemon.
-        NodeIndex(u16::try_from(index).unwrap_or(NOBODY))
+        lock(&self.nodes).index_of(node)
+    }
+
+    /// How many nodes have a number: those of the upstream, and those that left and are still referred to.
+    pub fn numbered(&self) -> usize {
+        lock(&self.nodes).nodes.len()
     }
 
     /// One slot belongs to `node` now; whether that is news.
     pub(super) fn patch(&self, slot: Slot, node: &NodeId) -> bool {
         let index = self.index_of(node);
-        let news = self.owners[slot.index()].swap(index.0, Ordering::AcqRel) != index.0;
+        let news = self.owners[slot.index()].swap(index.get(), Ordering::AcqRel) != index.get();
         if news {
             self.count_primaries();
         }
@@ -178,7 +186,7 @@ impl SlotTable {
             let index = self.index_of(node);
             for number in slots.clone() {
                 if let Some(owner) = owners.get_mut(usize::from(number)) {
-                    *owner = index.0;
+                    *owner = index.get();
                 }
             }
         }
@@ -190,11 +198,19 @@ impl SlotTable {
             }
         }
         self.count_primaries();
+        self.forget_those_gone();
         self.refresh_done.fetch_max(asked, Ordering::AcqRel);
         self.knowledge.tell(|knowledge| {
             Some(Knowledge::Known(if let Knowledge::Known(times) = knowledge { *times + 1 } else { 1 }))
         });
         changed
+    }
+
+    /// Forgets the nodes that are no part of the upstream.
+    fn forget_those_gone(&self) {
+        let owners: HashSet<NodeIndex> = self.owners.iter().filter_map(NodeIndex::read).collect();
+        let named = lock(&self.named);
+        lock(&self.nodes).forget(|index, node| owners.contains(&index) || named.contains_key(node));
     }
 
     /// An attempt to ask the upstream failed. What is known already stays.
@@ -257,12 +273,51 @@ impl SlotTable {
     }
 }
 
+// === impl Numbered ===
+
+impl Numbered {
+    fn index_of(&mut self, node: &NodeId) -> NodeIndex {
+        if let Some(index) = self.numbers.get(node) {
+            if let Some(known) = self.nodes.get_mut(index) {
+                known.is_gone = false;
+            }
+            return *index;
+        }
+        let index = NodeIndex(NonZeroU64::MIN.saturating_add(self.given));
+        self.given += 1;
+        self.nodes.insert(index, Known { node: node.clone(), is_gone: false });
+        self.numbers.insert(node.clone(), index);
+        index
+    }
+
+    /// Forgets the nodes that are no part of the upstream now, and were none the last time, as soon as nobody else has
+    /// their name: neither a connection nor what tells of one. The two times are apart, so whoever asked for a number a moment
+    /// ago has the name by then.
+    fn forget(&mut self, is_part: impl Fn(NodeIndex, &NodeId) -> bool) {
+        let numbers = &mut self.numbers;
+        self.nodes.retain(|index, known| {
+            let is_gone = !is_part(*index, &known.node);
+            let was_gone = std::mem::replace(&mut known.is_gone, is_gone);
+            let keeps = !(is_gone && was_gone) || known.node.holders() > OWN_HOLDERS;
+            if !keeps {
+                numbers.remove(&known.node);
+            }
+            keeps
+        });
+    }
+}
+
 // === impl NodeIndex ===
 
 impl NodeIndex {
-    /// As an index into a table of nodes.
-    pub(super) fn as_usize(self) -> usize {
-        usize::from(self.0)
+    /// The owner that a place of the table names.
+    #[inline]
+    fn read(owner: &AtomicU64) -> Option<NodeIndex> {
+        NonZeroU64::new(owner.load(Ordering::Acquire)).map(NodeIndex)
+    }
+
+    fn get(self) -> u64 {
+        self.0.get()
     }
 }
 
@@ -308,6 +363,48 @@ mod tests {
         assert!(table.names(&a) && table.names(&b));
         table.replace(&[(0..=9, c.clone())], &[], 0);
         assert!(table.names(&c) && !table.names(&b) && !table.names(&a) && !table.names(&replica));
+    }
+
+    #[test]
+    fn a_number_that_is_free_is_forgotten_and_never_given_to_another() {
+        let table = SlotTable::default();
+        let names = ["stays:1", "leaves:1", "held:1"].map(NodeId::new);
+        // What a map holds is gone with it: whoever has a name here has it from the table.
+        table.replace(&(0..).map(|slot| slot..=slot).zip(names).collect::<Vec<_>>(), &[], 0);
+        let owner = |slot| table.owner(Slot::from_number(slot).unwrap()).unwrap();
+        let [of_stays, of_leaves, of_held] = [0, 1, 2].map(owner);
+        let [stays, leaves, redirected] = ["stays:1", "leaves:1", "redirected:1"].map(NodeId::new);
+        let owned = [(0..=2, stays.clone())];
+        let holder = table.node(of_held);
+        let replace = || table.replace(&owned, &[], 0);
+        replace();
+        let of_redirected = table.index_of(&NodeId::new("redirected:1"));
+        assert_eq!(table.node(of_leaves), Some(leaves.clone()), "whoever asked for it a moment ago finds it");
+        replace();
+        assert_eq!(table.numbered(), 3, "the one that left is forgotten");
+        assert_eq!((table.node(of_leaves), table.node(of_held)), (None, holder.clone()));
+        assert_eq!(table.node(of_redirected), Some(redirected));
+        // It comes again, as somebody else: the old number means nobody for ever.
+        let again = table.index_of(&leaves);
+        assert!(![of_stays, of_leaves, of_held, of_redirected].contains(&again));
+        assert_eq!((table.node(of_leaves), table.node(again)), (None, Some(leaves)));
+        drop(holder);
+        for _ in 0..3 {
+            replace();
+        }
+        assert_eq!((table.numbered(), table.node(of_stays)), (1, Some(stays)));
+    }
+
+    #[test]
+    fn more_nodes_come_and_go_than_are_ever_kept() {
+        let table = SlotTable::default();
+        for round in 0..50 {
+            let owned: Vec<_> =
+                (0..4_000).map(|at| (at..=at, NodeId::new(format!("h{round}-{at}:1")))).collect();
+            table.replace(&owned, &[], 0);
+            assert!(table.numbered() <= 3 * 4_000, "{}", table.numbered());
+            assert!(table.owner(Slot::from_number(3_999).unwrap()).is_some());
+        }
     }
 
     #[test]

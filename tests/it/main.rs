@@ -52,6 +52,7 @@ mod no_secrets;
 mod node_failure;
 mod node_hangs_up;
 mod node_identity;
+mod nodes_that_go;
 mod odd_replies;
 mod other_kinds;
 mod pass_through;

@@ -145,7 +145,7 @@ impl Upstream {
                 Ok(Link { node: node.clone(), id, wire, _open: open })
             }
             Err(error) => {
-                self.shared.table.ask_refresh();
+                self.shared.attempt_failed();
                 Err(Failure::Unreachable { node: node.clone(), cause: error.to_string() })
             }
         }

@@ -77,7 +77,7 @@ pub(super) async fn run(
         link.feed.ledger().enter(index, Phase::Down(cause));
         link.feed.settled.notify_waiters();
         link.feed.needed.notify_one();
-        link.feed.upstream.table.ask_refresh();
+        link.feed.upstream.attempt_failed();
         time::sleep(delay).await;
         if link.feed.ledger().close_if_idle(index) {
             return;

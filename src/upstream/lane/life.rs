@@ -83,6 +83,9 @@ impl Lane {
                     () = self.wake.notified() => {}
                     () = upstream.shared.attempts.turn() => {}
                 }
+                if self.is_over() {
+                    break;
+                }
             }
             // Commands wait meanwhile, so it ends when their time does.
             let _ = time::timeout(options.request_timeout, backoff.pause()).await;
@@ -94,6 +97,7 @@ impl Lane {
                     // Behind the end of its epoch: whoever asks from here on is not served from it.
                     (upstream.on_invalidation)(&Invalidation::Node);
                 }
+                Err(_) if self.is_over() => break,
                 Err(error) => {
                     let is_new = error.kind() == io::ErrorKind::Unsupported && !backoff.is_failing();
                     if is_new && upstream.shared.attempts.may_tell() {
@@ -119,7 +123,11 @@ impl Lane {
             tokio::select! {
                 biased;
                 connected = &mut connecting => return connected,
-                () = self.wake.notified() => {}
+                () = self.wake.notified() => {
+                    if self.is_over() {
+                        return Err(io::ErrorKind::Interrupted.into());
+                    }
+                }
                 () = time::sleep_until(patience.unwrap_or_else(time::Instant::now)), if patience.is_some() => {
                     return Err(io::ErrorKind::TimedOut.into());
                 }
@@ -257,8 +265,7 @@ impl Lane {
                     None => return End::Overdue(self.slow(upstream)),
                 },
             }
-            let state = self.state.borrow();
-            if state.phase == Phase::Retired && state.queue.len() == 0 {
+            if self.is_over() {
                 return End::Retired;
             }
         }
@@ -402,10 +409,25 @@ impl Lane {
         self.give_up_all(cause, upstream);
         if news {
             self.post(Link::Down, upstream);
-            upstream.shared.table.ask_refresh();
-            time::sleep(delay).await;
-            upstream.shared.attempts.turn().await;
+            upstream.shared.attempt_failed();
+            let mut next = pin!(async {
+                time::sleep(delay).await;
+                upstream.shared.attempts.turn().await;
+            });
+            while !self.is_over() {
+                tokio::select! {
+                    biased;
+                    () = self.wake.notified() => {}
+                    () = &mut next => break,
+                }
+            }
         }
+    }
+
+    /// Whether the node left the upstream, and nothing waits for it.
+    fn is_over(&self) -> bool {
+        let state = self.state.borrow();
+        state.phase == Phase::Retired && state.queue.len() == 0
     }
 
     /// Nothing that waits can be sent on it: on the main connection it can, behind what went there meanwhile, which is not
