@@ -62,6 +62,8 @@ pub(super) enum Waiter {
     Role,
     /// The connection itself: the node says what it hangs up on.
     Limits,
+    /// The connection itself: a nearside says whom it has met behind itself.
+    Chain,
     /// Nobody: the command, which needs this right, was sent for its effect on the connection.
     Nobody(Right),
     /// The connection itself; the heartbeat was sent at this time.

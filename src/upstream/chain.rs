@@ -1,7 +1,8 @@
 //! The nearsides that stand behind this one, if any do: a circle of them would carry a command round for ever.
 //!
 //! Each process has a name by chance. A nearside that greets another one is told that name and those of whom the other one
-//! has met behind itself (the field `nearside` of HELLO), and goes nowhere that leads back to it.
+//! has met behind itself (the field `nearside` of HELLO), and goes nowhere that leads back to it. That is asked again with each
+//! heartbeat: those of a circle that come up at the same instant have met nobody yet when they greet each other.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -108,6 +109,23 @@ mod tests {
         // Who has another server behind it leads back no more.
         assert_eq!(one.meet(b"%1\r\n$2\r\nid\r\n:7\r\n"), Ok(Behind::Server));
         assert_eq!(three.meet(&hello(&one)), Ok(Behind::Nearside));
+    }
+
+    #[test]
+    fn those_of_a_circle_that_greet_each_other_at_once_hear_of_it_when_they_ask_again() {
+        for length in 2..LENGTH_MAX {
+            let circle: Vec<Chain> = (0..length).map(|_| Chain::default()).collect();
+            let next = |at: usize| &circle[(at + 1) % length];
+            // All greet before anybody has met anybody.
+            let hellos: Vec<_> = (0..length).map(|at| hello(next(at))).collect();
+            for (at, hello) in hellos.iter().enumerate() {
+                assert_eq!(circle[at].meet(hello), Ok(Behind::Nearside));
+            }
+            // With each heartbeat each hears of one more, or of several.
+            let hears = |at: usize| circle[at].meet(&hello(next(at))).is_err();
+            let beats = (1..=length).find(|_| (0..length).filter(|at| hears(*at)).count() > 0);
+            assert!(beats.is_some(), "{length}");
+        }
     }
 
     #[test]

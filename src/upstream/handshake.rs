@@ -38,7 +38,12 @@ pub(super) struct Greeting {
     pub(super) tells_limits: bool,
     /// Who it is, if it said so.
     pub(super) id: Option<Arc<str>>,
+    /// What it is, a server or another nearside.
+    pub(super) behind: Behind,
 }
+
+/// Asks a nearside whom it has met behind itself by now.
+pub(super) const WHO_IS_BEHIND: [&str; 2] = ["HELLO", "3"];
 
 /// What is answered to the first words is short. What is pushed meanwhile may be a little longer.
 const REPLY_BYTES_MAX: usize = 16 << 20;
@@ -110,7 +115,7 @@ pub(super) async fn greet(
     let tells_limits = replies.as_slice().iter().skip(1).all(|answer| !answer.starts_with(b"-"));
     look_behind(behind, wire, whom, options).await?;
     said.extend(limits::rights(replies.as_slice()));
-    Ok(Greeting { untracked, hello, info, said, pulse, id, limits, tells_limits })
+    Ok(Greeting { untracked, hello, info, said, pulse, id, limits, tells_limits, behind })
 }
 
 // === impl Track ===
@@ -234,7 +239,7 @@ async fn look_behind(
     options: &UpstreamOptions,
 ) -> io::Result<()> {
     if behind == Behind::Nearside {
-        let replies = answers(wire, &encode::request(&["HELLO", "3"]), 1, options).await?;
+        let replies = answers(wire, &encode::request(&WHO_IS_BEHIND), 1, options).await?;
         let reply = replies.first().map_or(&[][..], |reply| reply);
         whom.shared.chain.meet(reply).map_err(|text| wrong(whom, text))?;
     }

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::daemon::Daemon;
-use crate::support::scripted::{ScriptedNode, slots};
+use crate::support::scripted::{ScriptedNode, bulk, slots};
 use crate::support::servers::{eventually, sandbox};
 
 use nearside::dev::{Address, Standalone};
@@ -78,6 +78,56 @@ fn a_node_that_is_the_daemon_itself_gets_nothing() {
         "OK",
         "the others are served"
     );
+}
+
+#[test]
+fn a_nearside_that_comes_to_lead_back_after_it_was_greeted_is_noticed() {
+    // Only itself at first, as one that has met nobody yet.
+    let names = Arc::new(Mutex::new("0123456789abcdef0123456789abcdef".to_owned()));
+    let other = ScriptedNode::start("other", {
+        let names = names.clone();
+        move |request, stream| {
+            let ["HELLO", ..] = request else { return Ok(false) };
+            let said = [("mode", "standalone"), ("nearside", &*names.lock().unwrap())]
+                .map(|(name, value)| format!("{}{}", bulk(name), bulk(value)));
+            stream.write_all(format!("%3\r\n{}:7\r\n{}", bulk("id"), said.concat()).as_bytes())?;
+            Ok(true)
+        }
+    });
+    let url = format!("redis://{}", other.address());
+    let daemon = Daemon::start(&["--upstream", &url, "--upstream-backoff-max", "100ms"]);
+    eventually("it is served", SOON, || daemon.client().command(&["GET", "a"]).unwrap().text() == "value");
+    let asked = other.times_asked("HELLO");
+    eventually("it is asked again", SOON, || other.times_asked("HELLO 3") > asked + 2);
+    assert_eq!(daemon.client().command(&["GET", "b"]).unwrap().text(), "value", "a row of them is served");
+    // Who is behind the other one is known to it by now: this daemon.
+    let hello = daemon.client().command(&["HELLO", "3", "SETNAME", "nearside"]).unwrap();
+    let own = format!("{hello:?}")
+        .split(|c: char| !c.is_ascii_hexdigit())
+        .find(|word| word.len() == 32)
+        .unwrap()
+        .to_owned();
+    names.lock().unwrap().push_str(&format!(" {own}"));
+    eventually("it is noticed", SOON, || daemon.client().command(&["SET", "a", "value"]).unwrap().is_error());
+    are_refused(&daemon, &WANTED[..WANTED.len() - 1], "leads back to this one");
+}
+
+#[test]
+fn three_daemons_in_a_circle_that_come_up_at_once_are_noticed() {
+    for _ in 0..3 {
+        let paths = ["one", "two", "three"].map(socket);
+        let daemons: Vec<Daemon> = std::thread::scope(|scope| {
+            let start = |at: usize| {
+                let (own, upstream) = (&paths[at], &paths[(at + 1) % 3]);
+                scope.spawn(move || daemon(own, upstream))
+            };
+            let starting: Vec<_> = (0..3).map(start).collect();
+            starting.into_iter().map(|daemon| daemon.join().unwrap()).collect()
+        });
+        for daemon in &daemons {
+            are_refused(daemon, &WANTED[..WANTED.len() - 1], "leads back to this one");
+        }
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::upstream::Upstream;
 use crate::upstream::backoff::Backoff;
 use crate::upstream::board::Link;
 use crate::upstream::call::{Call, Waiter, Waiting};
+use crate::upstream::chain::Behind;
 use crate::upstream::error::Failure;
 use crate::upstream::handshake::{self, Track};
 use crate::upstream::identity::Whom;
@@ -163,6 +164,7 @@ impl Lane {
             let mut state = self.state.borrow_mut();
             (state.run_id, state.refuses_tracking) = (run_id, refuses_tracking);
             state.id = greeting.id;
+            state.is_nearside = greeting.behind == Behind::Nearside;
             state.limits_said.clear();
             state.limits_asked_from = if tells { clock::now() + clock::nanos(LIMITS_HOLD) } else { 0 };
         }
@@ -345,6 +347,11 @@ impl Lane {
             for question in limits::questions_again() {
                 self.enqueue(Waiting::new(call(question), Waiter::Limits, deadline));
             }
+        }
+        // Those of a circle that greeted each other at the same instant did not know yet whom they have behind themselves.
+        if self.state.borrow().is_nearside {
+            let question = call(encode::request(&handshake::WHO_IS_BEHIND));
+            self.enqueue(Waiting::new(question, Waiter::Chain, deadline));
         }
         let heartbeat = call(upstream.options.heartbeat.request());
         self.enqueue(Waiting::new(heartbeat, Waiter::Heartbeat(now), deadline));

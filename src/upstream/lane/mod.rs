@@ -64,6 +64,8 @@ struct State {
     id: Option<Arc<str>>,
     /// The node was asked to track and would not.
     refuses_tracking: bool,
+    /// Another nearside is at the other end.
+    is_nearside: bool,
     /// How commands and replies come along that take more than one write or read: a large value may take longer than others.
     pace: Pace,
     /// The reply or push that has arrived in part.
@@ -179,6 +181,7 @@ impl Lane {
             limits_asked_from: 0,
             id: None,
             refuses_tracking: false,
+            is_nearside: false,
             pace: Pace::default(),
             coming: None,
             is_failing: false,

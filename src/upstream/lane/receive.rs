@@ -223,6 +223,12 @@ impl Lane {
                     self.know(limits, upstream);
                 }
             }
+            // One that does not say has said so at another time.
+            Waiter::Chain if is_error => {}
+            Waiter::Chain => {
+                let met = upstream.shared.chain.meet(&frame);
+                met.map_err(|text| io::Error::new(io::ErrorKind::Unsupported, text))?;
+            }
             Waiter::Nobody(right) => drop(upstream.shared.rights.judge(&self.node, right, &frame)),
         }
         Ok(())
