@@ -137,15 +137,18 @@ impl Store {
 
     /// A spot for so many words at the end of a queue, after what it takes has gone. None when there is none.
     fn room(&self, writer: &mut Writer, words: usize, which: Which) -> Option<u64> {
-        loop {
-            if let Some(spot) = self.room_in_open(writer, words, which) {
-                return Some(spot);
-            }
-            if !self.make_room(writer, self.sizes.segment_bytes) {
-                return None;
-            }
-            self.open(writer, which)?;
+        if let Some(spot) = self.room_in_open(writer, words, which) {
+            return Some(spot);
         }
+        if !self.make_room(writer, self.sizes.segment_bytes) {
+            return None;
+        }
+        // What was moved on for that may have opened a segment already, which has room left.
+        if let Some(spot) = self.room_in_open(writer, words, which) {
+            return Some(spot);
+        }
+        self.open(writer, which)?;
+        self.room_in_open(writer, words, which)
     }
 
     /// Lets go of what it takes for so many bytes. False when that is more than there is.

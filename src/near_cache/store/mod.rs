@@ -304,3 +304,5 @@ impl fmt::Debug for Store {
 mod line_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod evict_tests;

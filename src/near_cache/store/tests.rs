@@ -15,9 +15,9 @@ const GET: Command = Command { name: "get", number: 7 };
 const HGET: Command = Command { name: "hget", number: 8 };
 
 /// What was evicted, by hash.
-type Evicted = Arc<AtomicU64>;
+pub(super) type Evicted = Arc<AtomicU64>;
 
-fn store(bytes: u64) -> (Store, Evicted) {
+pub(super) fn store(bytes: u64) -> (Store, Evicted) {
     let evicted = Evicted::default();
     let counting = evicted.clone();
     let count = move |_| {
@@ -59,12 +59,12 @@ fn put_on(
     })
 }
 
-fn put(store: &Store, args: &[&[u8]], reply: &[u8], epoch: &Epoch) -> Result<(), Refused> {
+pub(super) fn put(store: &Store, args: &[&[u8]], reply: &[u8], epoch: &Epoch) -> Result<(), Refused> {
     let command = if args.len() == 1 { GET } else { HGET };
     put_on(store, ticket(store, args[0]), command, args, reply, epoch)
 }
 
-fn found(store: &Store, args: &[&[u8]]) -> Option<Vec<u8>> {
+pub(super) fn found(store: &Store, args: &[&[u8]]) -> Option<Vec<u8>> {
     let tail = tail(args);
     let command = if args.len() == 1 { GET } else { HGET };
     let question = Question { command, key: args[0], tail: &tail };
@@ -73,7 +73,7 @@ fn found(store: &Store, args: &[&[u8]]) -> Option<Vec<u8>> {
     Some(out.bytes().to_vec())
 }
 
-fn live() -> Epoch {
+pub(super) fn live() -> Epoch {
     Epoch::begin(u64::MAX)
 }
 
@@ -86,7 +86,7 @@ fn reply_of(number: usize) -> Vec<u8> {
     format!("{number}:").into_bytes().repeat(len / 6 + 1)
 }
 
-fn key_of(number: usize) -> Vec<u8> {
+pub(super) fn key_of(number: usize) -> Vec<u8> {
     format!("key:{}:{number}", "x".repeat(number % 19)).into_bytes()
 }
 
