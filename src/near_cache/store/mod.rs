@@ -301,8 +301,8 @@ impl fmt::Debug for Store {
 }
 
 #[cfg(test)]
+mod evict_tests;
+#[cfg(test)]
 mod line_tests;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod evict_tests;
