@@ -25,7 +25,7 @@ pub struct Question<'a> {
     /// The key.
     pub key: &'a [u8],
     /// The arguments after the command's name, the key first, as they stand in the request: `$<length>\r\n<bytes>\r\n`
-    /// each. Requests are scanned strictly, so equal arguments have equal bytes.
+    /// each. As in Redis nobody looks at the two bytes behind an argument, so they may be others.
     pub tail: &'a [u8],
 }
 
@@ -76,6 +76,11 @@ impl Question<'_> {
     #[inline]
     pub(super) fn is_sole(&self) -> bool {
         self.tail.len() - self.key.len() < SOLE_FRAME_BYTES_MAX
+    }
+
+    /// Whether the key is found in what is kept of this: an entry whose key is not could never be taken out again.
+    pub(super) fn is_well_formed(&self) -> bool {
+        self.is_sole() || cursor::strings(self.tail).next() == Some(self.key)
     }
 }
 

@@ -143,7 +143,7 @@ mod tests {
     use crate::clock;
     use crate::invalidation::Invalidation;
     use crate::near_cache::tests::{
-        Asked, Cache, LIMITS, change, fill, get, live, miss, one_worker, reply, served,
+        Asked, Cache, LIMITS, change, fill, get, live, miss, odd_hget, one_worker, reply, served,
     };
     use crate::near_cache::tests::{commit, shared, worker};
     use crate::near_cache::{CacheLimits, Commit, Lifetime};
@@ -196,6 +196,18 @@ mod tests {
 
         assert_eq!(fill(&cache, &asked, &"x".repeat(1 << 18), &live()), Commit::NotKept);
         assert_why(&cache, &asked, Why::TooLarge);
+
+        for tail in ["$3\r\nkeyXX$1\r\nf\r\n", "$3\rXkey\r\n$1\r\nf\r\n"] {
+            let odd = odd_hget("key", tail);
+            assert_eq!(fill(&cache, &odd, "value", &live()), Commit::NotKept);
+            assert_why(&cache, &odd, Why::OddRequest);
+        }
+        // Nobody has to find these again by another argument, or they are those of the others.
+        for tail in ["$3\r\nkeyXX", "$3\r\nkey\r\n$1\r\nfXX"] {
+            assert_eq!(fill(&cache, &odd_hget("key", tail), "value", &live()), Commit::Kept);
+            change(&cache, &["key"]);
+            assert!(served(&cache, &odd_hget("key", tail)).is_none());
+        }
     }
 
     #[test]

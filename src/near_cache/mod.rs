@@ -647,6 +647,10 @@ impl<T: Clone> NearCache<T> {
             self.note(ticket.hash, Why::TooShort);
             return Commit::NotKept;
         }
+        if !question.is_well_formed() {
+            self.note(ticket.hash, Why::OddRequest);
+            return Commit::NotKept;
+        }
         let is_too_large = ticket.terms.value_max.is_some_and(|max| reply.value_len() > max)
             || question.len() + reply.resp3.len() > self.shared.limits.entry_bytes_max as usize;
         if is_too_large {

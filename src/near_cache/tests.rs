@@ -63,6 +63,11 @@ pub(super) fn get(key: &str) -> Asked {
     asked("get", &[key])
 }
 
+/// HGET whose arguments stand in the request as in `tail`.
+pub(super) fn odd_hget(key: &str, tail: &str) -> Asked {
+    Asked { key: key.to_owned(), tail: tail.into(), ..asked("hget", &[key]) }
+}
+
 pub(super) fn shared(limits: CacheLimits) -> Arc<SharedCache> {
     Arc::new(SharedCache::new(limits, Arc::default()))
 }

@@ -70,6 +70,8 @@ pub enum Why {
     NoMemory,
     /// It was kept, and then read over a connection whose invalidations come in no common order with its own.
     Elsewhere,
+    /// Its request had other bytes than an end of line behind an argument, and more arguments than the key.
+    OddRequest,
 }
 
 /// What is remembered of a key.
@@ -111,7 +113,7 @@ const SECONDS_MASK: u64 = (1 << 24) - 1;
 
 impl Why {
     /// All of them, by number.
-    pub const ALL: [Why; 28] = [
+    pub const ALL: [Why; 29] = [
         Why::Command,
         Why::Policy,
         Why::Unworthy,
@@ -140,6 +142,7 @@ impl Why {
         Why::Crowded,
         Why::NoMemory,
         Why::Elsewhere,
+        Why::OddRequest,
     ];
 }
 
@@ -174,6 +177,7 @@ impl fmt::Display for Why {
             Why::Crowded => "there was no room upstream to ask for its time to live",
             Why::NoMemory => "memory_max was nearly used up",
             Why::Elsewhere => "it was read over another connection, which may have had something newer",
+            Why::OddRequest => "its request had something else than \\r\\n behind an argument",
         })
     }
 }

@@ -1,9 +1,11 @@
 //! What no client should send gets what Redis gives it: its error, and the end of the connection.
 
+use std::time::Duration;
+
 use nearside::dev::Client;
 
 use crate::support::daemon::Daemon;
-use crate::support::servers::{client_of_owner, shared_cluster};
+use crate::support::servers::{client_of_owner, eventually, shared_cluster};
 
 /// What came back: the error line, and whether the connection was closed after it.
 #[derive(Debug, PartialEq)]
@@ -59,6 +61,39 @@ fn empty_requests_are_passed_over() {
     let mut client = daemon.client();
     client.send_raw(b"\r\n*0\r\n*-1\r\n\r\nPING\r\n").unwrap();
     assert_eq!(client.receive().unwrap().text(), "PONG");
+}
+
+#[test]
+fn what_stands_behind_an_argument_is_nobodys_business_and_never_kept_where_it_cannot_be_found() {
+    let cluster = shared_cluster();
+    let daemon = Daemon::before(cluster);
+    let mut direct = client_of_owner(cluster, b"odd:hash");
+    let odd: [&[u8]; 4] = [
+        b"*3\r\n$4\r\nHGET\r\n$8\r\nodd:hashXX$1\r\nf\r\n",
+        b"*3\r\n$4\r\nHGET\r\n$8\r\nodd:hash\r\n$1\r\nfYY",
+        b"*3\r\n$4\r\nHGETZZ$8\r\nodd:hash\r\n$1\r\nf\r\n",
+        b"*3\r\n$4\r\nHGET\r\n$8\rXodd:hash\r\n$1\rYf\r\n",
+    ];
+    let mut client = daemon.client();
+    for value in ["before", "after"] {
+        direct.command(&["HSET", "odd:hash", "f", value]).unwrap();
+        for request in odd {
+            direct.send_raw(request).unwrap();
+            let wanted = direct.receive().unwrap().text();
+            assert_eq!(wanted, value);
+            eventually("what was written is heard of", Duration::from_secs(10), || {
+                client.send_raw(request).unwrap();
+                client.receive().unwrap().text() == wanted
+            });
+        }
+    }
+    client.send_raw(b"*3\r\n$4\r\nHGET\r\n$9\r\nodd:otherXX$1\r\nf\r\n").unwrap();
+    assert!(client.receive().unwrap().is_nil());
+    let explained = client.command(&["NEARSIDE", "EXPLAIN", "odd:other"]).unwrap();
+    let why = explained.items().chunks(2).find(|pair| pair[0].text() == "last_not_cached").unwrap()[1].text();
+    assert_eq!(why, "its request had something else than \\r\\n behind an argument");
+    daemon.assert_quiet();
+    daemon.stop();
 }
 
 fn send(mut client: Client, bytes: &[u8]) -> Outcome {

@@ -284,7 +284,9 @@ impl Store {
                     continue;
                 }
                 let mut pointer = locked.word(at);
-                while let Some(spot) = Place::from_word(pointer.load(Ordering::Relaxed)).spot() {
+                // No chain is longer.
+                for _ in 0..=REPLIES_MAX {
+                    let Some(spot) = Place::from_word(pointer.load(Ordering::Relaxed)).spot() else { break };
                     let words = self.at(spot);
                     let Some(head) = EntryHead::read(words) else { break };
                     if self.answers(words, head, sought) {

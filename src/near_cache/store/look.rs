@@ -178,7 +178,9 @@ impl Store {
             return large.into_iter().for_each(|large| each(self.stored_large(spot, &large)));
         }
         let mut next = Some(spot);
-        while let Some(spot) = next {
+        // No chain is longer.
+        for _ in 0..=REPLIES_MAX {
+            let Some(spot) = next else { return };
             let words = self.at(spot);
             let Some(head) = EntryHead::read(words) else { return };
             each(self.stored(spot, words, head));
