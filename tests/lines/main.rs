@@ -68,7 +68,7 @@ impl Memory {
 
     fn put(&self, spot: u64) {
         let mut locked = self.line().lock();
-        let at = locked.free().unwrap_or_else(|| locked.coldest());
+        let at = locked.free().or_else(|| locked.coldest()).unwrap();
         locked.set(at, Place::new(HASH, spot, 0));
     }
 
@@ -103,9 +103,7 @@ impl Memory {
         let mut home = self.line().lock();
         home.raise();
         for at in home.matching(HASH) {
-            if home.place(at).is_of(HASH) {
-                home.set(at, Place::EMPTY);
-            }
+            home.set(at, Place::EMPTY);
         }
     }
 

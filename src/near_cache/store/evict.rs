@@ -3,14 +3,24 @@
 use std::sync::atomic::Ordering;
 
 use super::entry::{self, EntryHead};
+use super::index::Lines;
 use super::large::LargeReplies;
 use super::leases::Leases;
-use super::line::{Locked, Place};
+use super::line::Place;
 use super::queues::{Element, Segment, Which};
 use super::{AtomicU64, Nanos, REPLIES_MAX, Store, Writer, clock, tick};
 
 /// A segment of which so large a part is dead is emptied before its turn.
 const DEAD_PART: (u32, u32) = (1, 2);
+
+/// The word that points to an entry, and the place of its key on which it hangs: which that is, of the line that is which choice of the key.
+#[derive(Clone, Copy)]
+struct Pointer<'a> {
+    choice: usize,
+    at: usize,
+    of_key: &'a AtomicU64,
+    word: &'a AtomicU64,
+}
 
 /// What becomes of an entry whose segment is emptied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,26 +104,27 @@ impl Store {
     ) -> bool {
         let now = clock::now();
         let mut lines = self.index.lock_all(hash);
-        for locked in lines.iter_mut() {
-            let Some((at, pointer)) = self.pointer_to(locked, hash, spot) else { continue };
-            let place = Place::from_word(pointer.load(Ordering::Relaxed));
-            let hits = locked.place(at).hits();
-            let is_live = self.may_be_served(&writer.leases, head, now);
-            if is_live
-                && let Some((to, left)) = rule.of(which, hits)
-                && let Some(moved) = self.move_to(writer, to, spot, head)
-            {
-                pointer.store(place.with(moved, left).word(), Ordering::Relaxed);
-                return true;
-            }
-            self.unlink(locked, at, pointer);
-            if is_live {
-                (self.on_eviction)(hash);
-                if which == Which::Small && locked.place(at).spot().is_none() {
-                    writer.ghost.put(hash);
-                }
-            }
+        let Some(Pointer { choice, at, of_key, word }) = self.pointer_to(&lines, hash, spot) else {
             return false;
+        };
+        let place = Place::from_word(word.load(Ordering::Relaxed));
+        let hits = Place::from_word(of_key.load(Ordering::Relaxed)).hits();
+        let is_live = self.may_be_served(&writer.leases, head, now);
+        if is_live
+            && let Some((to, left)) = rule.of(which, hits)
+            && let Some(moved) = self.move_to(writer, to, spot, head)
+        {
+            word.store(place.with(moved, left).word(), Ordering::Relaxed);
+            return true;
+        }
+        self.unlink(&mut lines, choice, at, word);
+        let is_all = Place::from_word(of_key.load(Ordering::Relaxed)).spot().is_none();
+        lines.bring_home();
+        if is_live {
+            (self.on_eviction)(hash);
+            if which == Which::Small && is_all {
+                writer.ghost.put(hash);
+            }
         }
         false
     }
@@ -123,29 +134,25 @@ impl Store {
         is_live && !head.is_over(tick(now)) && !self.is_moved(head)
     }
 
-    /// The place on which the entry at `spot` hangs, and the word that points to it.
-    pub(super) fn pointer_to<'a>(
-        &'a self,
-        locked: &Locked<'a>,
-        hash: u64,
-        spot: u64,
-    ) -> Option<(usize, &'a AtomicU64)> {
-        for at in locked.matching(hash) {
-            let mut pointer = locked.word(at);
-            // No chain is longer; one that were would be a fault, and not one to hang in.
-            for _ in 0..=REPLIES_MAX {
-                let Some(here) = Place::from_word(pointer.load(Ordering::Relaxed)).spot() else { break };
-                if here == spot {
-                    return Some((at, pointer));
+    /// What points to the entry at `spot`.
+    fn pointer_to<'a>(&'a self, lines: &Lines<'a>, hash: u64, spot: u64) -> Option<Pointer<'a>> {
+        lines.iter().find_map(|locked| {
+            locked.matching(hash).find_map(|at| {
+                let mut word = locked.word(at);
+                // No chain is longer; one that were would be a fault, and not one to hang in.
+                for _ in 0..=REPLIES_MAX {
+                    let here = Place::from_word(word.load(Ordering::Relaxed)).spot()?;
+                    if here == spot {
+                        return Some(Pointer { choice: locked.choice(), at, of_key: locked.word(at), word });
+                    }
+                    if LargeReplies::has_spot(here) {
+                        return None;
+                    }
+                    word = entry::next(self.at(here))?;
                 }
-                if LargeReplies::has_spot(here) {
-                    break;
-                }
-                let Some(next) = entry::next(self.at(here)) else { break };
-                pointer = next;
-            }
-        }
-        None
+                None
+            })
+        })
     }
 
     /// Copies an entry to the end of a queue, if there is room: where it lies then. Nothing else goes for it.
@@ -172,20 +179,19 @@ impl Store {
     fn evict_large(&self, writer: &mut Writer, which: Which, rule: Rule, large: Element) {
         let Element::Large { spot, hash, lease, .. } = large else { return };
         let mut lines = self.index.lock_all(hash);
-        for locked in lines.iter_mut() {
-            let Some((at, pointer)) = self.pointer_to(locked, hash, spot) else { continue };
-            let place = locked.place(at);
+        if let Some(Pointer { choice, at, word, .. }) = self.pointer_to(&lines, hash, spot) {
+            let place = Place::from_word(word.load(Ordering::Relaxed));
             if let Some((to, left)) = rule.of(which, place.hits()) {
-                locked.set(at, place.with(spot, left));
+                word.store(place.with(spot, left).word(), Ordering::Relaxed);
                 writer.queues.of(to).push(large);
                 return;
             }
-            self.unlink(locked, at, pointer);
+            self.unlink(&mut lines, choice, at, word);
+            lines.bring_home();
             (self.on_eviction)(hash);
             if which == Which::Small {
                 writer.ghost.put(hash);
             }
-            break;
         }
         writer.leases.note_gone(lease);
     }
@@ -193,12 +199,10 @@ impl Store {
     /// Takes the reply at `spot`, which answers about the key with this hash, out of the index; whether it was there.
     pub(in crate::near_cache) fn remove(&self, hash: u64, spot: u64) -> bool {
         let mut lines = self.index.lock_all(hash);
-        for locked in lines.iter_mut() {
-            if let Some((at, pointer)) = self.pointer_to(locked, hash, spot) {
-                self.unlink(locked, at, pointer);
-                return true;
-            }
+        let pointer = self.pointer_to(&lines, hash, spot);
+        if let Some(Pointer { choice, at, word, .. }) = pointer {
+            self.unlink(&mut lines, choice, at, word);
         }
-        false
+        pointer.is_some()
     }
 }

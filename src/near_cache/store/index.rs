@@ -1,18 +1,25 @@
-//! The index: lines by the hash of a key, growing and shrinking by a pair of lines at a time (linear hashing).
+//! The index: lines that are the homes of keys, growing and shrinking by one line at a time.
 //!
-//! A key's home is one line; when that is full its entry lies in the neighbour, the other line of the pair, and when that is full
-//! in another pair, which another part of its hash chooses. So an entry goes for want of a place only when 28 of them
-//! are in use. Where the home is depends on how many lines there are, the *shape*: whoever locks a line looks at the shape once
-//! more under the lock, and whoever reads one looks after reading.
+//! The homes stand in groups of four to eight, one column beside the other: with 64 groups of five, group 3 has the lines
+//! 3, 67, 131, 195 and 259. The lowest bits of a hash name the group, and the tag of the key says which line of that: one
+//! of five equal parts of all tags for each. To grow, one group after the other gets a line more, the next one in memory, and
+//! its keys are divided anew, which takes a look at their tags alone. When all groups have eight they are twice as
+//! many groups of four, without a move: so the last step divides the keys by the next bit of their hashes as well. So all homes are
+//! about equally full, whatever their number is, which is why most of the places can be in use.
 //!
-//! A generation follows its keys: when a pair is split both parts go on with the number that they had, and when two are
-//! merged the new number is above both. So the number that belongs to a key never falls, rises with each invalidation of it,
-//! and is the same at two instants only if there was none between them (I2).
+//! What has no room at home lies in one of two lines not far behind it; when these are full, an entry that is at home in one of
+//! the three moves on to another choice of its own. An entry comes, goes and moves only while its home is locked. Whoever locks several lines takes the first ones
+//! first, or does not wait.
+//!
+//! Where a home is depends on how many there are, the *shape*: whoever locks a line, or reads its generation, looks at the shape
+//! once more after that.
+//!
+//! A generation follows its keys: when a group is divided anew all its lines go on with the largest number among them. So
+//! the number that belongs to a key never falls, rises with each invalidation of it, and is the same at two instants only if
+//! there was none between them (I2).
 
-use std::cmp::Ordering as Comparison;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use super::line::{Head, LINE_WORDS, Line, Locked, PLACES, Place};
+use super::atomics::{AtomicU64, Ordering};
+use super::line::{Head, LINE_WORDS, Line, Locked, OFFSET_MAX, PLACES, Place, TAG_BITS, others};
 use super::pages::Pages;
 
 /// The lines.
@@ -20,179 +27,215 @@ use super::pages::Pages;
 pub(super) struct Index {
     pages: Pages,
     shape: AtomicU64,
-    lines_min: usize,
+    homes_min: usize,
 }
 
-/// How many lines there are, how many bits of a hash choose one, and how often that became less: a line that went and came
-/// again is not the same.
+/// How many homes there are, how many bits of a hash choose a group, and how often the homes became fewer: a line that went and
+/// came again is not the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape(u64);
 
-const LINES_BITS: u32 = 40;
-const LINES_MASK: u64 = (1 << LINES_BITS) - 1;
-const BITS_BITS: u32 = 6;
-const TIMES_SHIFT: u32 = LINES_BITS + BITS_BITS;
+const HOMES_BITS: u32 = 40;
+const HOMES_MASK: u64 = (1 << HOMES_BITS) - 1;
+const GROUP_BITS_BITS: u32 = 6;
+const TIMES_SHIFT: u32 = HOMES_BITS + GROUP_BITS_BITS;
 
-/// Locked lines: those of the home of a key, and those of the other pair where its entry may lie.
-pub(super) struct Lines<'a> {
-    of_home: [Locked<'a>; 2],
-    /// None where both are one pair.
-    of_second: Option<[Locked<'a>; 2]>,
-    /// Which of the first two is the home.
-    home: usize,
-}
+/// A group has so many lines at least, and fewer than twice as many.
+const GROUP_LINES: usize = 4;
+const GROUP_LINES_BITS: u32 = GROUP_LINES.trailing_zeros();
 
-/// What chooses the other pair of the key with this hash.
-#[inline]
-fn other(hash: u64) -> u64 {
-    hash.rotate_left(32)
-}
+/// There are never fewer homes. Lines of one group are so far from each other that no line lies behind two of them.
+pub(super) const HOMES_MIN: usize = GROUP_LINES * 2 * (OFFSET_MAX + 1);
+
+/// Lines behind the last home, for what has no room at home.
+const LINES_BEHIND: usize = OFFSET_MAX;
 
 /// Bytes of a line.
 pub(super) const LINE_BYTES: usize = LINE_WORDS * size_of::<u64>();
 
+/// Locked lines: the home of a key, and where else its entry may lie, unless there is nothing and nothing would come.
+pub(super) struct Lines<'a> {
+    index: &'a Index,
+    numbers: [usize; 3],
+    home: Locked<'a>,
+    others: Option<[Locked<'a>; 2]>,
+}
+
 // === impl Shape ===
 
 impl Shape {
-    fn of(lines: usize, times: u64) -> Shape {
-        let bits = lines.next_power_of_two().trailing_zeros();
-        Shape(times << TIMES_SHIFT | u64::from(bits) << LINES_BITS | lines as u64 & LINES_MASK)
+    fn of(homes: usize, times: u64) -> Shape {
+        let bits = homes.ilog2() - GROUP_LINES_BITS;
+        Shape(times << TIMES_SHIFT | u64::from(bits) << HOMES_BITS | homes as u64 & HOMES_MASK)
     }
 
     #[inline]
-    pub(super) fn lines(self) -> usize {
-        (self.0 & LINES_MASK) as usize
+    fn homes(self) -> usize {
+        (self.0 & HOMES_MASK) as usize
+    }
+
+    #[inline]
+    fn group_bits(self) -> u32 {
+        (self.0 >> HOMES_BITS) as u32 & ((1 << GROUP_BITS_BITS) - 1)
     }
 
     /// Which line is the home of the key with this hash.
     #[inline]
     fn home(self, hash: u64) -> usize {
-        let bits = (self.0 >> LINES_BITS) as u32 & ((1 << BITS_BITS) - 1);
-        let number = (hash & ((1 << bits) - 1)) as usize;
-        if number < self.lines() { number } else { number - (1 << (bits - 1)) }
+        let (homes, bits) = (self.homes(), self.group_bits());
+        let mask = (1 << bits) - 1;
+        let group = hash as usize & mask;
+        let has_more = group < (homes & mask);
+        let lines = (homes >> bits) + usize::from(has_more);
+        let column = if lines < 2 * GROUP_LINES {
+            (hash >> (u64::BITS - TAG_BITS)) as usize * lines >> TAG_BITS
+        } else {
+            // Of the two groups of the next round, that which the next bit of the hash names.
+            (hash >> (u64::BITS - GROUP_LINES_BITS)) as usize * 2 | (hash >> bits) as usize & 1
+        };
+        column << bits | group
     }
 
-    /// The line that the last pair came from: half of the lines of the next power of two before it.
-    fn parent(self) -> usize {
-        let last = self.lines() - 2;
-        last - (1 << last.ilog2())
-    }
-
-    fn changed(self, lines: usize, is_less: bool) -> Shape {
+    fn changed(self, homes: usize) -> Shape {
         // It wraps after 2^18 times; who read a line meanwhile has long gone.
-        Shape::of(lines, (self.0 >> TIMES_SHIFT) + u64::from(is_less))
+        Shape::of(homes, (self.0 >> TIMES_SHIFT) + u64::from(homes < self.homes()))
     }
 }
 
 // === impl Lines ===
 
 impl<'a> Lines<'a> {
-    pub(super) fn home(&mut self) -> &mut Locked<'a> {
-        &mut self.of_home[self.home]
+    pub(super) fn generation(&self) -> u32 {
+        self.home.generation()
     }
 
+    /// The home first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Locked<'a>> {
-        self.of_home.iter().chain(self.of_second.iter().flatten())
+        std::iter::once(&self.home).chain(self.others.iter().flatten())
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Locked<'a>> {
-        self.of_home.iter_mut().chain(self.of_second.iter_mut().flatten())
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Locked<'a>> {
+        std::iter::once(&mut self.home).chain(self.others.iter_mut().flatten())
     }
 
-    /// A line that has a free place, and which: the home if that has one.
-    pub(super) fn free(&mut self) -> Option<(&mut Locked<'a>, usize)> {
-        if let Some(at) = self.home().free() {
-            return Some((self.home(), at));
+    /// The word of a place of the line that is this choice of the key.
+    pub(super) fn word(&self, choice: usize, at: usize) -> Option<&'a AtomicU64> {
+        self.iter().nth(choice).map(|locked| locked.word(at))
+    }
+
+    /// Takes out the entry whose place is there.
+    pub(super) fn clear(&mut self, choice: usize, at: usize) {
+        if let Some(word) = self.word(choice, at) {
+            word.store(Place::EMPTY.word(), Ordering::Relaxed);
+            if choice > 0 {
+                self.home.note_back();
+            }
         }
-        self.iter_mut().find_map(|locked| {
-            let at = locked.free()?;
-            Some((locked, at))
-        })
+    }
+
+    /// Puts an entry in, wherever there is room. False when there is none.
+    pub(super) fn put(&mut self, place: Place) -> bool {
+        if let Some(at) = self.home.free() {
+            self.home.set(at, place.chosen(0));
+            return true;
+        }
+        let Some(others) = &mut self.others else { return false };
+        self.index.put_away(self.numbers, &mut self.home, others, place)
+    }
+
+    /// The place of the entry that was hit least and is at home here.
+    pub(super) fn coldest(&self) -> Option<(usize, Place)> {
+        let at = self.home.coldest()?;
+        Some((at, self.home.place(at)))
+    }
+
+    /// Brings an entry home to each of the lines which lies elsewhere, if there is room for it.
+    pub(super) fn bring_home(&mut self) {
+        let (index, numbers) = (self.index, self.numbers);
+        self.iter_mut().zip(numbers).for_each(|(locked, number)| index.bring_home(number, locked));
     }
 
     fn give_up(self) {
-        self.of_home.into_iter().chain(self.of_second.into_iter().flatten()).for_each(Locked::give_up);
+        self.home.give_up();
+        self.others.into_iter().flatten().for_each(Locked::give_up);
     }
 }
 
 // === impl Index ===
 
 impl Index {
-    /// An index that begins with `lines_min` lines, an even number of at least 2, and may grow to `lines_max`.
-    pub(super) fn new(lines_min: usize, lines_max: usize) -> std::io::Result<Index> {
-        let pages = Pages::new(lines_max.max(lines_min) * LINE_WORDS)?;
-        Ok(Index { pages, shape: AtomicU64::new(Shape::of(lines_min, 0).0), lines_min })
+    /// An index that begins with `homes_min` homes, and may grow to `homes_max`.
+    ///
+    /// # Errors
+    /// Those of [`Pages::new`].
+    pub(super) fn new(homes_min: usize, homes_max: usize) -> std::io::Result<Index> {
+        let lines = homes_max.max(homes_min).saturating_add(LINES_BEHIND);
+        let pages = Pages::new(lines.saturating_mul(LINE_WORDS))?;
+        Ok(Index { pages, shape: AtomicU64::new(Shape::of(homes_min, 0).0), homes_min })
     }
 
     #[inline]
-    pub(super) fn shape(&self) -> Shape {
+    fn shape(&self) -> Shape {
         Shape(self.shape.load(Ordering::Acquire))
     }
 
-    /// Whether the shape is still this one. Asked behind the fence of [`Line::is_still`].
-    #[inline]
-    pub(super) fn is_still(&self, shape: Shape) -> bool {
-        self.shape.load(Ordering::Relaxed) == shape.0
-    }
-
-    #[inline]
+    /// A line, if there is one with this number now.
     pub(super) fn line(&self, number: usize) -> Option<Line<'_>> {
-        self.pages.words().as_chunks::<LINE_WORDS>().0.get(number).map(Line::new)
+        (number < self.lines()).then(|| Line::new(&self.words()[number]))
+    }
+
+    /// How many lines there are now.
+    pub(super) fn lines(&self) -> usize {
+        self.shape().homes() + LINES_BEHIND
     }
 
     #[inline]
-    fn lines(&self) -> &[[AtomicU64; LINE_WORDS]] {
+    fn words(&self) -> &[[AtomicU64; LINE_WORDS]] {
         self.pages.words().as_chunks::<LINE_WORDS>().0
     }
 
     /// The home of the key with this hash.
     #[inline]
-    pub(super) fn home(&self, shape: Shape, hash: u64) -> Line<'_> {
-        Line::new(&self.lines()[shape.home(hash)])
+    pub(super) fn home(&self, hash: u64) -> Line<'_> {
+        self.numbered(self.shape().home(hash))
     }
 
     /// All lines where what is about the key with this hash may lie, its home first.
     #[inline]
-    pub(super) fn all(&self, shape: Shape, hash: u64) -> [Line<'_>; 4] {
-        let (lines, (home, second)) = (self.lines(), (shape.home(hash), shape.home(other(hash))));
-        [home, home ^ 1, second, second ^ 1].map(|number| Line::new(&lines[number]))
+    pub(super) fn all(&self, hash: u64) -> [Line<'_>; 3] {
+        let [home, second, third] = choices(self.shape().home(hash), hash);
+        [self.numbered(home), self.numbered(second).chosen(1), self.numbered(third).chosen(2)]
+    }
+
+    #[inline]
+    fn numbered(&self, number: usize) -> Line<'_> {
+        Line::new(&self.words()[number])
     }
 
     /// The home of the key with this hash, locked, and the other lines where what is about it may lie. Nothing comes to those
-    /// while the home is locked.
+    /// while the home is locked, nothing goes from them, and they may be locked then, the first one first.
     #[inline]
-    pub(super) fn lock(&self, hash: u64) -> (Locked<'_>, [Line<'_>; 3]) {
+    pub(super) fn lock(&self, hash: u64) -> (Locked<'_>, [Line<'_>; 2]) {
         loop {
             let shape = self.shape();
-            let [home, others @ ..] = self.all(shape, hash);
-            let locked = home.lock();
+            let [home, second, third] = choices(shape.home(hash), hash);
+            let home = self.numbered(home).lock();
             if self.shape() == shape {
-                return (locked, others);
+                return (home, [self.numbered(second).chosen(1), self.numbered(third).chosen(2)]);
             }
-            locked.give_up();
+            home.give_up();
         }
     }
 
-    /// All lines where what is about the key with this hash may lie, locked. Everybody who wants several takes the first ones
-    /// first.
+    /// All lines where something about the key with this hash lies or may come to, locked.
     pub(super) fn lock_all(&self, hash: u64) -> Lines<'_> {
         loop {
             let shape = self.shape();
-            let (home, second) = (shape.home(hash), shape.home(other(hash)));
-            let lock = |number: usize| Line::new(&self.lines()[number]).lock();
-            let pair = |number: usize| [lock(number & !1), lock(number | 1)];
-            let (of_home, of_second) = match (home | 1).cmp(&(second | 1)) {
-                Comparison::Less => {
-                    let of_home = pair(home);
-                    (of_home, Some(pair(second)))
-                }
-                Comparison::Equal => (pair(home), None),
-                Comparison::Greater => {
-                    let of_second = pair(second);
-                    (pair(home), Some(of_second))
-                }
-            };
-            let lines = Lines { of_home, of_second, home: home & 1 };
+            let numbers = choices(shape.home(hash), hash);
+            let home = self.numbered(numbers[0]).lock();
+            let is_alone = home.away() == 0 && home.free().is_some();
+            let others = (!is_alone).then(|| self.lock_others(numbers));
+            let lines = Lines { index: self, numbers, home, others };
             if self.shape() == shape {
                 return lines;
             }
@@ -200,11 +243,16 @@ impl Index {
         }
     }
 
+    fn lock_others(&self, [_, second, third]: [usize; 3]) -> [Locked<'_>; 2] {
+        let second = self.numbered(second).chosen(1).lock();
+        [second, self.numbered(third).chosen(2).lock()]
+    }
+
     /// The generation of the key with this hash.
     pub(super) fn generation(&self, hash: u64) -> u32 {
         loop {
             let shape = self.shape();
-            let head: Head = self.home(shape, hash).head();
+            let head: Head = self.numbered(shape.home(hash)).head();
             if self.shape() == shape {
                 return head.generation();
             }
@@ -213,185 +261,392 @@ impl Index {
 
     /// Bytes of all lines.
     pub(super) fn bytes(&self) -> usize {
-        self.shape().lines() * LINE_BYTES
+        self.lines() * LINE_BYTES
     }
 
-    /// Places of all lines.
+    /// Places of all homes.
     pub(super) fn places(&self) -> usize {
-        self.shape().lines() * PLACES
+        self.shape().homes() * PLACES
     }
 
-    /// Adds a pair of lines, to which goes what belongs there of the pair that it is split from; `hash` says the hash of
-    /// the key whose entry lies at a spot. False when there may be no more. One at a time.
-    pub(super) fn grow(&self, hash: impl Fn(u64) -> u64) -> bool {
+    /// Whether some groups have a line more than others.
+    pub(super) fn is_between(&self) -> bool {
         let shape = self.shape();
-        let new = shape.lines();
-        let grown = shape.changed(new + 2, false);
-        let from = grown.parent();
-        let lines = [from, from + 1, new, new + 1].map(|number| self.line(number));
-        let [Some(one), Some(two), Some(new_one), Some(new_two)] = lines else { return false };
-        let mut from_pair = [one.lock(), two.lock()];
-        let mut moved = [[false; PLACES]; 2];
-        for (number, (old, new_line)) in from_pair.iter().zip([new_one, new_two]).enumerate() {
-            // Somebody may still be looking at what the line was before the index shrank.
-            let mut begun = new_line.lock();
-            (1..=PLACES).for_each(|at| begun.set(at, Place::EMPTY));
-            begun.set_generation(old.generation());
-            let mut next = 1;
-            for at in 1..=PLACES {
-                let place = old.place(at);
-                let Some(spot) = place.spot() else { continue };
-                let hash = hash(spot);
-                let is_at_home = shape.home(hash) & !1 == from;
-                if grown.home(if is_at_home { hash } else { other(hash) }) >= new {
-                    begun.set(next, place);
-                    next += 1;
-                    moved[number][at - 1] = true;
-                }
-            }
-        }
-        self.shape.store(grown.0, Ordering::Release);
-        for (old, moved) in from_pair.iter_mut().zip(moved) {
-            (1..=PLACES).filter(|at| moved[at - 1]).for_each(|at| old.set(at, Place::EMPTY));
-        }
-        true
+        shape.homes() & ((1 << shape.group_bits()) - 1) != 0
     }
 
-    /// Removes the last pair of lines and puts what it has to the pair that it was split from; `lost` is told of what has no
-    /// room there. False when there are no more than at the beginning. One at a time.
-    pub(super) fn shrink(&self, mut lost: impl FnMut(Place)) -> bool {
-        let shape = self.shape();
-        let lines = shape.lines();
-        if lines <= self.lines_min {
+    /// Puts an entry into its second or third choice; its home, the first of these `numbers`, is full.
+    fn put_away(
+        &self,
+        numbers: [usize; 3],
+        home: &mut Locked<'_>,
+        others: &mut [Locked<'_>; 2],
+        place: Place,
+    ) -> bool {
+        if !home.may_send_away() {
             return false;
         }
-        let (last, to) = (lines - 2, shape.parent());
-        let all = [to, to + 1, last, last + 1].map(|number| self.line(number));
-        let [Some(one), Some(other), Some(gone_one), Some(gone_other)] = all else { return false };
-        let (mut one, mut other) = (one.lock(), other.lock());
-        let mut gone = [gone_one.lock(), gone_other.lock()];
-        for (kept, gone) in [&mut one, &mut other].into_iter().zip(&gone) {
-            kept.set_generation(above(kept.generation(), gone.generation()));
+        let emptier = usize::from(others[1].used() < others[0].used());
+        if let Some(at) = others[emptier].free() {
+            others[emptier].set(at, place.chosen(emptier + 1));
+            home.note_away();
+            return true;
         }
-        for (number, gone) in gone.iter_mut().enumerate() {
-            for at in 1..=PLACES {
-                let place = gone.place(at);
-                if place.spot().is_none() {
+        if let Some(at) = self.send_away(numbers[0], home) {
+            home.set(at, place.chosen(0));
+            return true;
+        }
+        for (other, number) in others.iter_mut().zip(&numbers[1..]) {
+            if let Some(at) = self.send_away(*number, other) {
+                other.set(at, place.chosen(other.choice()));
+                home.note_away();
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Moves some entry that is at home in the line with this number to another choice of its key: the place that is free
+    /// then.
+    fn send_away(&self, number: usize, locked: &mut Locked<'_>) -> Option<usize> {
+        if !locked.may_send_away() {
+            return None;
+        }
+        locked.at_home().find_map(|(at, place)| {
+            (1..3).find_map(|choice| {
+                // Whoever holds it may wait for this one.
+                let mut other = self.numbered(choices(number, place.tag())[choice]).try_lock()?;
+                let Some(free) = other.free() else {
+                    other.give_up();
+                    return None;
+                };
+                other.set(free, place.chosen(choice));
+                locked.set(at, Place::EMPTY);
+                locked.note_away();
+                Some(at)
+            })
+        })
+    }
+
+    /// Brings one entry home to the line with this number, if one lies elsewhere and there is room for it.
+    fn bring_home(&self, number: usize, home: &mut Locked<'_>) {
+        if home.away() == 0 {
+            return;
+        }
+        let Some(free) = home.free() else { return };
+        for offset in 1..=OFFSET_MAX {
+            let line = self.numbered(number + offset);
+            let Some((at, _)) = line.guests_from(offset).next() else { continue };
+            let Some(mut other) = line.try_lock() else { continue };
+            // A hit may have been counted meanwhile; nobody but the holder of the home changes anything else of it.
+            home.set(free, other.place(at).chosen(0));
+            other.set(at, Place::EMPTY);
+            home.note_back();
+            return;
+        }
+    }
+
+    /// Adds a line; `hash` says the hash of the key whose entry lies at a spot, and `lost` is told of what has no room any
+    /// more. False when there may be no more. One at a time.
+    pub(super) fn grow(&self, hash: impl Fn(u64) -> u64, lost: impl FnMut(Place)) -> bool {
+        let shape = self.shape();
+        let homes = shape.homes() + 1;
+        if homes + LINES_BEHIND > self.words().len() {
+            return false;
+        }
+        self.divide_anew(shape, shape.changed(homes), hash, lost);
+        true
+    }
+
+    /// Removes the last line, in the same way. False when there are no more than at the beginning. One at a time.
+    pub(super) fn shrink(&self, hash: impl Fn(u64) -> u64, lost: impl FnMut(Place)) -> bool {
+        let shape = self.shape();
+        let homes = shape.homes() - 1;
+        if homes < self.homes_min {
+            return false;
+        }
+        self.divide_anew(shape, shape.changed(homes), hash, lost);
+        true
+    }
+
+    /// Divides the keys of one group among its lines as another shape has it, which has one line more or less.
+    fn divide_anew(&self, from: Shape, to: Shape, hash: impl Fn(u64) -> u64, mut lost: impl FnMut(Place)) {
+        let last = from.homes().max(to.homes()) - 1;
+        let bits = if from.homes() < to.homes() { from.group_bits() } else { to.group_bits() };
+        let (group, columns) = (last & ((1 << bits) - 1), last >> bits);
+        let number_of = |column: usize| column << bits | group;
+        let mut homes: Vec<Locked<'_>> =
+            (0..=columns).map(|column| self.numbered(number_of(column)).lock()).collect();
+
+        let before = if from.homes() < to.homes() { &homes[..columns] } else { &homes[..] };
+        let largest = before.iter().map(Locked::generation).reduce(later).unwrap_or_default();
+        // A line that went and comes again never has a number that it had before.
+        let generation = largest.wrapping_add(u32::from(to.homes() < from.homes()));
+        homes.iter_mut().for_each(|home| home.set_generation(generation));
+
+        // Only when groups of eight become twice as many does it take more than the tag.
+        let takes_hash = to.homes() > from.homes() && columns == 2 * GROUP_LINES - 1;
+        let home_of = |place: Place| {
+            let known = place.tag() | group as u64;
+            to.home(place.spot().filter(|_| takes_hash).map_or(known, &hash))
+        };
+        let mut moved = Vec::new();
+        for (column, home) in homes.iter_mut().enumerate() {
+            let number = number_of(column);
+            for (at, place) in home.at_home() {
+                let to = home_of(place);
+                if to != number {
+                    moved.push((to, place));
+                    home.set(at, Place::EMPTY);
+                }
+            }
+            for offset in 1..=OFFSET_MAX {
+                if home.away() == 0 {
+                    break;
+                }
+                let line = self.numbered(number + offset);
+                if line.guests_from(offset).next().is_none() {
                     continue;
                 }
-                gone.set(at, Place::EMPTY);
-                let (home, neighbour) =
-                    if number == 0 { (&mut one, &mut other) } else { (&mut other, &mut one) };
-                match (home.free(), neighbour.free()) {
-                    (Some(free), _) => home.set(free, place),
-                    (None, Some(free)) => neighbour.set(free, place),
-                    (None, None) => lost(place),
+                let mut other = line.lock();
+                for (at, place) in line.guests_from(offset) {
+                    moved.push((home_of(place), place));
+                    other.set(at, Place::EMPTY);
+                    home.note_back();
                 }
             }
         }
-        // Before any of the locks is given up: who waits for one looks at the shape once more then.
-        self.shape.store(shape.changed(last, true).0, Ordering::Release);
-        true
+        for (number, place) in moved {
+            let home = homes.get_mut(number >> bits).filter(|_| number & ((1 << bits) - 1) == group);
+            let is_kept = home.is_some_and(|home| match home.free() {
+                Some(at) => {
+                    home.set(at, place.chosen(0));
+                    true
+                }
+                None => {
+                    let numbers = choices(number, place.tag());
+                    self.put_away(numbers, home, &mut self.lock_others(numbers), place)
+                }
+            });
+            if !is_kept {
+                lost(place);
+            }
+        }
+        // Before any of the homes is given up: who waits for one looks at the shape once more then.
+        self.shape.store(to.0, Ordering::Release);
+    }
+
+    /// Takes out all entries, tells `gone` of each, and leaves as many lines as at the beginning. One at a time. Nobody gets
+    /// at any line meanwhile.
+    pub(super) fn empty(&self, mut gone: impl FnMut(Place)) {
+        let shape = self.shape();
+        let mut largest = None;
+        for number in 0..shape.homes() + LINES_BEHIND {
+            let mut locked = self.numbered(number).lock();
+            for at in 1..=PLACES {
+                let place = locked.place(at);
+                if place.spot().is_some() {
+                    locked.set(at, Place::EMPTY);
+                    gone(place);
+                }
+            }
+            while locked.away() > 0 {
+                locked.note_back();
+            }
+            if number < shape.homes() {
+                let generation = locked.generation();
+                largest = Some(largest.map_or(generation, |largest| later(largest, generation)));
+            }
+            locked.keep();
+        }
+        self.shape.store(shape.changed(self.homes_min).0, Ordering::Release);
+        for number in 0..shape.homes() + LINES_BEHIND {
+            let mut locked = self.numbered(number).kept();
+            locked.set_generation(largest.unwrap_or_default().wrapping_add(1));
+        }
+        self.give_back();
     }
 
     /// Gives back the memory of lines that are not there any more.
     pub(super) fn give_back(&self) {
-        let from = self.shape().lines() * LINE_WORDS;
-        self.pages.give_back(from..self.pages.words().len());
+        self.pages.give_back(self.lines() * LINE_WORDS..self.pages.words().len());
     }
 }
 
-/// A number that follows both, as numbers that wrap follow each other.
-fn above(one: u32, other: u32) -> u32 {
-    let larger = if one.wrapping_sub(other) < 1 << 31 { one } else { other };
-    larger.wrapping_add(1)
+/// The lines where the entry of a key may lie, whose home has this number: that, its second and its third choice. The tag
+/// tells, so the whole hash need not be known.
+#[inline]
+fn choices(home: usize, hash: u64) -> [usize; 3] {
+    let [second, third] = others(hash);
+    [home, home + second, home + third]
+}
+
+/// That which follows the other, as numbers that wrap follow each other.
+fn later(one: u32, other: u32) -> u32 {
+    if one.wrapping_sub(other) < 1 << 31 { one } else { other }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Of one of 2^20 keys.
     fn hash_of(number: u64) -> u64 {
-        number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(7) & !0xffff | number
+        // Its spot is at hand in bits that nothing else looks at, where there are few lines.
+        let hash = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (hash ^ hash >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) & !(0xf_ffff << 20) | number << 20
     }
 
-    /// As if the number of the entry were its spot.
     fn spot_of(hash: u64) -> u64 {
-        hash & 0xffff
+        hash >> 20 & 0xf_ffff
     }
 
-    fn put(index: &Index, hash: u64) {
+    fn put(index: &Index, hash: u64) -> bool {
+        index.lock_all(hash).put(Place::new(hash, spot_of(hash), 0))
+    }
+
+    fn take(index: &Index, hash: u64) {
         let mut lines = index.lock_all(hash);
-        let (locked, free) = lines.free().expect("all are full");
-        locked.set(free, Place::new(0, spot_of(hash), 0));
+        let is_it = |place: &Place| place.spot() == Some(spot_of(hash));
+        let found = lines.iter().find_map(|locked| {
+            Some((locked.choice(), locked.matching(hash).find(|at| is_it(&locked.place(*at)))?))
+        });
+        let (choice, at) = found.expect("it is there");
+        lines.clear(choice, at);
+        lines.bring_home();
     }
 
     fn has(index: &Index, hash: u64) -> bool {
-        let is_it = |line: &Line<'_>| (1..=PLACES).any(|at| line.place(at).spot() == Some(spot_of(hash)));
-        index.all(index.shape(), hash).iter().any(is_it)
+        let is_it =
+            |line: &Line<'_>| line.matching(hash).any(|at| line.place(at).spot() == Some(spot_of(hash)));
+        let [home, others @ ..] = index.all(hash);
+        is_it(&home) || (home.head().away() > 0 && others.iter().any(is_it))
+    }
+
+    /// Sees that what each line says of its entries that lie elsewhere is so, and how many there are.
+    fn away(index: &Index) -> usize {
+        let homes = 0..index.lines() - LINES_BEHIND;
+        let away = homes.map(|number| {
+            let guests =
+                (1..=OFFSET_MAX).map(|offset| index.numbered(number + offset).guests_from(offset).count());
+            let away = index.numbered(number).head().away();
+            assert_eq!(guests.sum::<usize>(), away, "{number}");
+            away
+        });
+        away.sum()
     }
 
     #[test]
-    fn what_is_there_is_found_at_every_size() {
-        let index = Index::new(2, 4_000).unwrap();
-        let hashes: Vec<u64> = (0..2_000).map(hash_of).collect();
-        for hash in &hashes {
-            while index.shape().lines() * 2 < hashes.iter().position(|other| other == hash).unwrap() + 8 {
-                assert!(index.grow(hash_of));
+    fn what_is_there_is_found_at_every_size_and_hardly_anything_has_no_room() {
+        let index = Index::new(HOMES_MIN, 5_120).unwrap();
+        let hash = |spot: u64| hash_of(spot);
+        let mut count = 0;
+        loop {
+            assert!(put(&index, hash_of(count as u64)), "{count} in {}", index.lines());
+            count += 1;
+            let is_full = count * 5 > index.places() * 4;
+            if !is_full && !index.is_between() {
+                continue;
             }
-            put(&index, *hash);
+            if !index.grow(hash, |place| panic!("{place:?}")) {
+                break;
+            }
+            if !index.is_between() {
+                assert!((0..count).all(|number| has(&index, hash_of(number as u64))), "{}", index.lines());
+                let away = away(&index);
+                assert!(away * 5 < count, "{away} of {count} are not at home");
+            }
         }
-        assert!(hashes.iter().all(|hash| has(&index, *hash)));
-        while index.grow(hash_of) {
-            assert!(hashes.iter().all(|hash| has(&index, *hash)), "{:?}", index.shape());
+        assert_eq!(index.lines(), 5_120 + LINES_BEHIND, "there may be no more");
+        assert!((0..count).all(|number| has(&index, hash_of(number as u64))));
+        while count < index.places() * 4 / 5 {
+            assert!(put(&index, hash_of(count as u64)), "{count} in {}", index.lines());
+            count += 1;
         }
-        assert_eq!(index.shape().lines(), 4_000, "there may be no more");
+
+        // What goes and comes leaves things as they are.
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut there: Vec<u64> = (0..count as u64).collect();
+        for new in 0..5 * count as u64 {
+            let at = random.usize(..count);
+            take(&index, hash_of(there[at]));
+            there[at] = count as u64 + new;
+            assert!(put(&index, hash_of(there[at])), "after {new}");
+        }
+        let elsewhere = away(&index);
+        assert!(elsewhere * 8 < count, "{elsewhere} of {count} are not at home");
+        assert!(there.iter().all(|number| has(&index, hash_of(*number))));
+
         let mut lost = Vec::new();
-        while index.shrink(|place| lost.extend(place.spot())) {}
-        assert_eq!(index.shape().lines(), 2);
-        let there = hashes.iter().filter(|hash| has(&index, **hash)).count();
-        assert_eq!(there + lost.len(), hashes.len());
-        assert!(there <= 2 * PLACES && there > PLACES, "{there}");
+        while index.shrink(hash, |place| lost.extend(place.spot())) {}
+        assert_eq!(index.lines(), HOMES_MIN + LINES_BEHIND);
+        away(&index);
+        let kept = there.iter().filter(|number| has(&index, hash_of(**number))).count();
+        assert_eq!(kept + lost.len(), there.len());
+        assert!(kept > HOMES_MIN * PLACES - 20, "{kept}");
         index.give_back();
-        assert_eq!(hashes.iter().filter(|hash| has(&index, **hash)).count(), there);
+        assert_eq!(there.iter().filter(|number| has(&index, hash_of(**number))).count(), kept);
+
+        let mut gone = 0;
+        index.empty(|_| gone += 1);
+        assert_eq!(gone, kept);
+        assert_eq!(away(&index), 0);
+        assert!(there.iter().all(|number| !has(&index, hash_of(*number))));
     }
 
     #[test]
     fn i2_the_generation_of_a_key_never_falls_and_is_the_same_only_if_nothing_happened() {
-        let index = Index::new(2, 64).unwrap();
+        let index = Index::new(HOMES_MIN, 3 * HOMES_MIN).unwrap();
         let mut random = fastrand::Rng::with_seed(3);
         let hashes: Vec<u64> = (0..200).map(|_| random.u64(..)).collect();
         // Near the end, so that it wraps.
-        for number in 0..2 {
+        for number in 0..HOMES_MIN {
             index.line(number).unwrap().lock().set_generation(u32::MAX - 20);
         }
         let mut noted: Vec<u32> = hashes.iter().map(|hash| index.generation(*hash)).collect();
-        for _ in 0..20_000 {
+        let mut shapes = std::collections::HashSet::new();
+        for round in 0..40_000 {
+            // It goes up and down for long enough to come to all shapes.
+            let grows = random.u8(..8) < if round / 10_000 % 2 == 0 { 7 } else { 1 };
             match random.u8(..4) {
-                0 => _ = index.grow(hash_of),
-                1 => _ = index.shrink(|_| ()),
+                0 => _ = index.shrink(hash_of, |_| ()) && grows,
+                1 | 2 if grows => _ = index.grow(hash_of, |_| ()),
+                3 if random.u16(..) < 20 => index.empty(|_| ()),
                 _ => {
                     let at = random.usize(..hashes.len());
                     index.lock(hashes[at]).0.raise();
                     assert_ne!(index.generation(hashes[at]), noted[at], "I2");
                 }
             }
+            shapes.insert(index.lines());
             for (hash, noted) in hashes.iter().zip(&mut noted) {
                 let now = index.generation(*hash);
                 assert!(now.wrapping_sub(*noted) < 1 << 31, "it fell from {noted} to {now}");
                 *noted = now;
             }
         }
+        assert_eq!(shapes.len(), 2 * HOMES_MIN + 1, "not all shapes were seen");
     }
 
     #[test]
-    fn a_shape_that_was_left_is_not_the_same_when_it_comes_again() {
-        let index = Index::new(2, 8).unwrap();
+    fn a_line_that_comes_again_is_never_what_it_was() {
+        let index = Index::new(HOMES_MIN, 2 * HOMES_MIN).unwrap();
         let before = index.shape();
-        assert!(index.grow(hash_of) && index.shrink(|_| ()));
-        assert_eq!(index.shape().lines(), before.lines());
-        assert!(!index.is_still(before));
+        let last = index.numbered(HOMES_MIN);
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..20 {
+            assert!(index.grow(hash_of, |_| ()));
+            assert!(
+                seen.insert(format!("{:?}", last.head())),
+                "a reader would take the new line for the old one"
+            );
+            assert!(index.shrink(hash_of, |_| ()));
+            // As if its memory had been given back.
+            index.words()[HOMES_MIN].iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        }
+        assert_eq!(index.shape().homes(), before.homes());
+        assert_ne!(index.shape(), before);
         let last = Shape(before.0 | u64::MAX << TIMES_SHIFT);
-        assert_eq!(last.changed(2, true), before, "it wraps");
+        assert_eq!(last.changed(before.homes() - 1).changed(before.homes()), before, "it wraps");
     }
 }

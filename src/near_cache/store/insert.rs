@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::entry::{self, EntryHead, PART_BYTES_MAX, Sought, Terms};
-use super::index::Lines;
+use super::index::{LINE_BYTES, Lines};
 use super::large::{Large, LargeReplies};
 use super::line::{Locked, Place};
 use super::queues::{Element, Segment, Which};
@@ -35,14 +35,20 @@ pub(in crate::near_cache) enum Refused {
     NoRoom,
 }
 
-/// The index grows while it has less than so many places for each entry: five for two.
-const PLACES_PER_ENTRY: (u64, u64) = (5, 2);
+/// The index grows when so large a part of its places is in use: four of five.
+const LOAD_MAX: (u64, u64) = (4, 5);
+
+/// It shrinks when so small a part is in use while the budget is used up: one of two.
+const LOAD_MIN: (u64, u64) = (1, 2);
+
+/// Once begun, either goes on until all homes are equally full: where more is in use than this it is growing.
+const LOAD_BETWEEN: (u64, u64) = (13, 20);
+
+/// So many lines go for each insertion while the index shrinks.
+const LINES_LESS: usize = 2;
 
 /// So many segments that come to the front may find that all in them was hit before room is made whatever was hit.
 const PATIENT_EVICTIONS: u32 = 16;
-
-/// Pairs of lines that one insertion adds at most: more than the entry that it adds needs, and little work.
-const GROWTH: usize = 2;
 
 // === impl Store ===
 
@@ -65,7 +71,6 @@ impl Store {
             slot_generation: fill.slot_generation,
             resp2: fill.resp2,
         };
-        self.grow();
         if !self.make_room(&mut writer, 0) {
             return Err(Refused::NoRoom);
         }
@@ -87,7 +92,9 @@ impl Store {
         writer.leases.note_written(lease);
         entry::write(self.at(spot), head, 0, sought.asked, fill.reply);
         let linked = self.link(fill, &sought, spot);
-        if !linked {
+        if linked {
+            self.fit_index(&mut writer);
+        } else {
             self.let_go(spot);
         }
         self.note_bytes(&writer);
@@ -110,14 +117,32 @@ impl Store {
         }
     }
 
-    /// Adds lines while they are fuller than they should be.
-    fn grow(&self) {
-        for _ in 0..GROWTH {
-            let (entries, places) = (self.entries.load(Ordering::Relaxed), self.index.places() as u64);
-            let is_full = entries * PLACES_PER_ENTRY.0 >= places * PLACES_PER_ENTRY.1;
-            if !is_full || !self.index.grow(|spot| self.hash_at(spot)) {
-                break;
+    /// Adds a line if they are fuller than they should be: more places than the entry needs that was added. Removes some if
+    /// they are empty, and something else wants the room.
+    fn fit_index(&self, writer: &mut Writer) {
+        let (entries, places) = (self.entries.load(Ordering::Relaxed), self.index.places() as u64);
+        let is_at = |(part, of): (u64, u64)| entries * of >= places * part;
+        let is_between = self.index.is_between();
+        if is_at(LOAD_MAX) || (is_between && is_at(LOAD_BETWEEN)) {
+            if self.make_room(writer, LINE_BYTES) {
+                self.index.grow(|spot| self.hash_at(spot), |place| self.evict_place(place));
             }
+        } else if (is_between || !is_at(LOAD_MIN)) && !self.has_room(writer, self.sizes.segment_bytes) {
+            for _ in 0..LINES_LESS {
+                if self.index.shrink(|spot| self.hash_at(spot), |place| self.evict_place(place))
+                    && !self.index.is_between()
+                {
+                    self.index.give_back();
+                }
+            }
+        }
+    }
+
+    /// An entry was taken out of the index, because there is no place for it.
+    fn evict_place(&self, place: Place) {
+        if let Some(spot) = place.spot() {
+            (self.on_eviction)(self.hash_at(spot));
+            self.forget(place);
         }
     }
 
@@ -237,83 +262,78 @@ impl Store {
         let mut lines = self.index.lock_all(fill.hash);
         // Under the lock that an invalidation takes: either it comes later and drops what is put here, or it came before
         // and the number is another one (I2).
-        if lines.home().generation() != fill.generation {
+        if lines.generation() != fill.generation {
             return false;
         }
         self.unlink_question(&mut lines, fill.hash, sought);
         if !LargeReplies::has_spot(spot) {
-            for locked in lines.iter_mut() {
+            for locked in lines.iter() {
                 if let Some((at, first)) = self.first_of(locked, fill) {
                     self.shorten(first);
                     let place = locked.place(at);
                     if let Some(next) = entry::next(self.at(spot)) {
                         next.store(place.word(), Ordering::Relaxed);
-                        locked.set(at, place.with(spot, place.hits()));
+                        locked.word(at).store(place.with(spot, place.hits()).word(), Ordering::Relaxed);
                         return true;
                     }
                 }
             }
         }
         let place = Place::new(fill.hash, spot, 0);
-        if lines.free().is_none() {
-            let home = lines.home();
-            let at = home.coldest();
-            if let Some(gone) = home.place(at).spot() {
-                (self.on_eviction)(self.hash_at(gone));
-                home.set(at, Place::EMPTY);
-                self.let_go(gone);
-                self.entries.fetch_sub(1, Ordering::Relaxed);
+        if !lines.put(place) {
+            let Some((at, gone)) = lines.coldest() else { return false };
+            lines.clear(0, at);
+            self.evict_place(gone);
+            if !lines.put(place) {
+                return false;
             }
         }
-        let Some((locked, at)) = lines.free() else { return false };
-        locked.set(at, place);
         self.entries.fetch_add(1, Ordering::Relaxed);
         true
     }
 
     /// Takes the reply to this question out of the index.
     fn unlink_question(&self, lines: &mut Lines<'_>, hash: u64, sought: &Sought<'_>) {
-        for locked in lines.iter_mut() {
-            for at in locked.matching(hash) {
-                let Some(first) = locked.place(at).spot() else { continue };
+        let found = lines.iter().find_map(|locked| {
+            locked.matching(hash).find_map(|at| {
+                let first = locked.place(at).spot()?;
                 if LargeReplies::has_spot(first) {
-                    let large = self.large.get(first);
-                    if large.is_some_and(|it| it.head.may_answer(sought) && *it.asked == *sought.asked) {
-                        self.unlink(locked, at, locked.word(at));
-                    }
-                    continue;
+                    let large = self.large.get(first)?;
+                    let is_it = large.head.may_answer(sought) && *large.asked == *sought.asked;
+                    return is_it.then_some((locked.choice(), at, locked.word(at)));
                 }
                 let mut pointer = locked.word(at);
                 // No chain is longer.
                 for _ in 0..=REPLIES_MAX {
-                    let Some(spot) = Place::from_word(pointer.load(Ordering::Relaxed)).spot() else { break };
+                    let spot = Place::from_word(pointer.load(Ordering::Relaxed)).spot()?;
                     let words = self.at(spot);
-                    let Some(head) = EntryHead::read(words) else { break };
-                    if self.answers(words, head, sought) {
-                        self.unlink(locked, at, pointer);
-                        break;
+                    if self.answers(words, EntryHead::read(words)?, sought) {
+                        return Some((locked.choice(), at, pointer));
                     }
-                    let Some(next) = entry::next(words) else { break };
-                    pointer = next;
+                    pointer = entry::next(words)?;
                 }
-            }
+                None
+            })
+        });
+        if let Some((choice, at, pointer)) = found {
+            self.unlink(lines, choice, at, pointer);
         }
     }
 
-    /// Takes what `pointer` points to out of the index: the word of place `at`, or that of an entry that hangs on it.
-    pub(super) fn unlink(&self, locked: &mut Locked<'_>, at: usize, pointer: &AtomicU64) {
+    /// Takes what `pointer` points to out of the index: the word of place `at` in the line that is this choice of the key, or that of an
+    /// entry that hangs on it.
+    pub(super) fn unlink(&self, lines: &mut Lines<'_>, choice: usize, at: usize, pointer: &AtomicU64) {
         let place = Place::from_word(pointer.load(Ordering::Relaxed));
         let Some(spot) = place.spot() else { return };
         let next = if LargeReplies::has_spot(spot) { None } else { entry::next(self.at(spot)) };
         let next = next.and_then(|word| Place::from_word(word.load(Ordering::Relaxed)).spot());
         match next {
             Some(next) => pointer.store(place.with(next, place.hits()).word(), Ordering::Relaxed),
-            None => {
-                if std::ptr::eq(pointer, locked.word(at)) {
-                    self.entries.fetch_sub(1, Ordering::Relaxed);
-                }
-                pointer.store(Place::EMPTY.word(), Ordering::Relaxed);
+            None if lines.word(choice, at).is_some_and(|word| std::ptr::eq(pointer, word)) => {
+                self.entries.fetch_sub(1, Ordering::Relaxed);
+                lines.clear(choice, at);
             }
+            None => pointer.store(Place::EMPTY.word(), Ordering::Relaxed),
         }
         self.let_go(spot);
     }
@@ -360,7 +380,9 @@ impl Store {
         // What is written all the time goes all the time, and never comes to the front.
         queue.tidy(|spot| self.large.get(spot).is_some(), |lease| leases.note_gone(lease));
         let linked = self.link(fill, sought, spot);
-        if !linked {
+        if linked {
+            self.fit_index(writer);
+        } else {
             self.large.remove(spot);
         }
         self.note_bytes(writer);

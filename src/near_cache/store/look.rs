@@ -48,36 +48,36 @@ impl Store {
         sought: &Sought<'_>,
         out: &mut Copied,
     ) -> Option<Found> {
-        let shape = self.index.shape();
-        let home = self.index.home(shape, hash);
+        let home = self.index.home(hash);
         let head = home.head();
-        if let Some(found) = self.find_in(home, hash, sought, out)
-            && home.is_still(head)
-            && self.index.is_still(shape)
-        {
-            home.note_hit(found.at, found.place);
-            return Some(found);
+        let found = self.find_in(home, hash, sought, out);
+        if !home.is_still(head) || (found.is_none() && head.away() > 0) {
+            return self.find_anywhere(hash, sought, out);
         }
-        self.find_anywhere(hash, sought, out)
+        if let Some(found) = &found {
+            home.note_hit(found.at, found.place);
+        }
+        found
     }
 
     /// The same in all lines where it may lie, until one was read that did not change meanwhile.
     #[inline(never)]
     fn find_anywhere(&self, hash: u64, sought: &Sought<'_>, out: &mut Copied) -> Option<Found> {
         loop {
-            let shape = self.index.shape();
-            let mut changed = false;
-            for line in self.index.all(shape, hash) {
+            let lines = self.index.all(hash);
+            let [home, ..] = lines;
+            let of_home = home.head();
+            for line in lines {
                 let head = line.head();
-                let Some(found) = self.find_in(line, hash, sought, out) else { continue };
-                if line.is_still(head) && self.index.is_still(shape) {
+                if let Some(found) = self.find_in(line, hash, sought, out)
+                    && line.is_still(head)
+                {
                     line.note_hit(found.at, found.place);
                     return Some(found);
                 }
-                changed = true;
             }
-            // To find nothing while something changes is to have looked before it came.
-            if !changed {
+            // Nothing comes, goes or moves without a change of its home.
+            if home.is_still(of_home) {
                 return None;
             }
         }
@@ -154,7 +154,7 @@ impl Store {
         count: usize,
         mut look: impl FnMut(&[Stored], u8),
     ) -> Option<usize> {
-        let lines = self.index.shape().lines();
+        let lines = self.index.lines();
         let to = from.saturating_add(count).min(lines);
         for number in from..to {
             let Some(line) = self.index.line(number) else { break };
@@ -215,8 +215,7 @@ impl Store {
     /// Asks for the memory that lookups of these hashes will need: of all at once, and what the next step needs after that.
     #[inline]
     pub(in crate::near_cache) fn fetch(&self, hashes: &[u64]) {
-        let shape = self.index.shape();
-        let homes = || hashes.iter().map(|hash| (self.index.home(shape, *hash), *hash));
+        let homes = || hashes.iter().map(|hash| (self.index.home(*hash), *hash));
         black_box(homes().map(|(home, _)| home.touch()).fold(0, |all, one| all ^ one));
         let mut all = 0;
         for (home, hash) in homes() {

@@ -40,7 +40,7 @@ use ghost::Ghost;
 use index::Index;
 use large::LargeReplies;
 use leases::Leases;
-use line::Locked;
+use line::{Locked, Place};
 use pages::Pages;
 use queues::Queues;
 use sizes::Sizes;
@@ -175,31 +175,40 @@ impl Store {
     pub(super) fn invalidate(&self, hash: u64) -> Option<bool> {
         let (mut home, others) = self.index.lock(hash);
         home.raise();
-        let mut was_hit = self.drop_places(&mut home, hash);
-        // Nothing of this key comes to the others while its home is locked.
-        if others.iter().any(|line| line.matching(hash).any(|at| line.place(at).is_of(hash))) {
-            drop(home);
-            // All are needed, in the order that everybody keeps.
-            for locked in self.index.lock_all(hash).iter_mut() {
-                was_hit = was_hit.max(self.drop_places(locked, hash));
+        let mut was_hit = None;
+        self.drop_places(&mut home, hash, &mut was_hit);
+        if home.away() > 0 {
+            for other in others {
+                let dropped = self.drop_places(&mut other.lock(), hash, &mut was_hit);
+                (0..dropped).for_each(|_| home.note_back());
             }
         }
         was_hit
     }
 
+    /// How many there were, and in `was_hit` what was known of them.
     #[inline]
-    fn drop_places(&self, locked: &mut Locked<'_>, hash: u64) -> Option<bool> {
-        let mut was_hit = None;
+    fn drop_places(&self, locked: &mut Locked<'_>, hash: u64, was_hit: &mut Option<bool>) -> usize {
+        let mut dropped = 0;
         for at in locked.matching(hash) {
             let place = locked.place(at);
             if let Some(spot) = place.spot() {
-                was_hit = was_hit.max(Some(place.hits() > 0));
-                locked.set(at, line::Place::EMPTY);
+                *was_hit = (*was_hit).max(Some(place.hits() > 0));
+                locked.set(at, Place::EMPTY);
                 self.let_go(spot);
                 self.entries.fetch_sub(1, Ordering::Relaxed);
+                dropped += 1;
             }
         }
-        was_hit
+        dropped
+    }
+
+    /// What this place was of is not in the index any more.
+    fn forget(&self, place: Place) {
+        if let Some(spot) = place.spot() {
+            self.let_go(spot);
+            self.entries.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// The entry at this spot is not in the index any more.
@@ -234,19 +243,7 @@ impl Store {
     }
 
     fn empty(&self, writer: &mut Writer) {
-        for number in 0..self.index.shape().lines() {
-            let Some(line) = self.index.line(number) else { continue };
-            let mut locked = line.lock();
-            for at in 1..=line::PLACES {
-                if let Some(spot) = locked.place(at).spot() {
-                    locked.set(at, line::Place::EMPTY);
-                    self.let_go(spot);
-                    self.entries.fetch_sub(1, Ordering::Relaxed);
-                }
-            }
-        }
-        while self.index.shrink(|_| ()) {}
-        self.index.give_back();
+        self.index.empty(|place| self.forget(place));
         for segment in writer.queues.clear() {
             let words = self.sizes.words(segment.number);
             self.dead[segment.number as usize].store(0, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::index::{Index, LINE_BYTES};
+use super::index::{HOMES_MIN, Index, LINE_BYTES};
 use super::line::PLACES;
 use super::pages::Pages;
 
@@ -35,7 +35,6 @@ const ENTRY_BYTES_MIN: u64 = 40;
 /// An empty index has lines for one in so many parts of the budget: the fewer there are, the more fills of other keys an
 /// invalidation ends.
 const EMPTY_PART: u64 = 256;
-const EMPTY_LINES_MIN: u64 = 16;
 const EMPTY_LINES_MAX: u64 = 1 << 14;
 
 /// An entry of the log takes at most one in so many parts of a segment: what is left over at the end of one is little then.
@@ -50,14 +49,14 @@ impl Sizes {
             (budget / SEGMENTS).next_power_of_two().clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let segments = budget / segment_bytes + 2;
         let lines_min = (budget / EMPTY_PART / LINE_BYTES as u64).next_power_of_two();
-        let lines_min = lines_min.clamp(EMPTY_LINES_MIN, EMPTY_LINES_MAX);
+        let lines_min = lines_min.clamp(HOMES_MIN as u64, EMPTY_LINES_MAX);
         let lines_max = budget / ENTRY_BYTES_MIN / 4;
         Sizes {
             budget,
             segment_bytes: segment_bytes as usize,
             segments: segments as usize,
             lines_min: lines_min as usize,
-            lines_max: lines_max.next_multiple_of(2).max(lines_min) as usize,
+            lines_max: lines_max.max(lines_min) as usize,
         }
     }
 
@@ -92,6 +91,6 @@ impl Sizes {
 
     /// Bytes of a place of the index and of what is remembered of keys that went, at the load that it is kept at.
     pub(super) fn place_bytes(&self) -> usize {
-        LINE_BYTES * 5 / 2 / PLACES + 4
+        LINE_BYTES * 4 / 3 / PLACES + 4
     }
 }
