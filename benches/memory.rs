@@ -20,6 +20,7 @@ use nearside::node::Epoch;
 use nearside::policy::Admission;
 use nearside::resp::request::OwnedRequest;
 use nearside::stats::Stats;
+use nearside::write_queue::WriteQueue;
 
 /// That of the daemon.
 #[global_allocator]
@@ -75,7 +76,9 @@ fn fill(value_bytes: usize) {
             key: request.arg(1),
             tail: request.tail(),
         };
-        let Lookup::Miss(missed) = cache.lookup(&question, clock::now(), || Slot::of(question.key)) else {
+        let Lookup::Miss(missed) =
+            cache.lookup(&question, clock::now(), || Slot::of(question.key), &mut WriteQueue::default())
+        else {
             continue;
         };
         let ticket = cache.ticket(&missed, epoch.clone());

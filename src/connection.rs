@@ -379,13 +379,21 @@ fn walk(
 ) -> Result<Walked, Ended> {
     let (mut at, mut walked) = (0, 0);
     loop {
-        let scanned = scanner.scan(&bytes[at..]).map_err(Ended::Broken)?;
-        let length = match &scanned {
-            Scan::Incomplete if at == bytes.len() => return Ok(Walked { at, next: Next::Later }),
-            Scan::Incomplete => return Ok(Walked { at, next: Next::Part }),
-            Scan::TooLarge(bytes) => return Ok(Walked { at, next: Next::TooLarge(*bytes) }),
-            Scan::Nothing(length) | Scan::Request(length) => *length,
-            Scan::LargeRequest(length, _) | Scan::Inline(length, _) => *length,
+        let rest = &bytes[at..];
+        let (length, scanned) = match scanner.scan_plain(rest) {
+            // Nearly all are: what else they could be is not carried about.
+            Some(length) => (length, None),
+            None => {
+                let scanned = scanner.scan_other(rest).map_err(Ended::Broken)?;
+                let length = match &scanned {
+                    Scan::Incomplete if rest.is_empty() => return Ok(Walked { at, next: Next::Later }),
+                    Scan::Incomplete => return Ok(Walked { at, next: Next::Part }),
+                    Scan::TooLarge(bytes) => return Ok(Walked { at, next: Next::TooLarge(*bytes) }),
+                    Scan::Nothing(length) | Scan::Request(length) => *length,
+                    Scan::LargeRequest(length, _) | Scan::Inline(length, _) => *length,
+                };
+                (length, Some(scanned))
+            }
         };
         // A request that came alone has nothing to be fetched together with.
         if walked % AHEAD_MAX == 0 && at + length < bytes.len() {
@@ -395,12 +403,11 @@ fn walk(
         let raw = &bytes[at..at + length];
         let (copy, made);
         let request = match scanned {
-            // Nearly all are.
-            Scan::Request(_) if shared.is_none() || length <= SMALL_BYTES => {
+            None | Some(Scan::Request(_)) if shared.is_none() || length <= SMALL_BYTES => {
                 copy = OnceCell::new();
                 Request::new(raw, scanner.args(), &copy)
             }
-            scanned => match other(scanned, scanner, raw, shared) {
+            scanned => match other(scanned.unwrap_or(Scan::Request(length)), scanner, raw, shared) {
                 Some(request) => {
                     made = request;
                     made.as_request()

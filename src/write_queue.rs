@@ -18,28 +18,68 @@ const KEPT_PIECES_MAX: usize = 64;
 /// Slices handed to one vectored write.
 const SLICES_MAX: usize = 16;
 
+/// Room behind the bytes that room is asked for: whoever puts whole words there may put some bytes too many.
+pub const SLACK_BYTES: usize = 8;
+
+/// The joining buffer begins with so much.
+const JOINED_BYTES_MIN: usize = 32;
+
 /// The outgoing bytes of one socket, in order.
 #[derive(Debug, Default)]
 pub struct WriteQueue {
     /// Pieces before `joined`, complete.
     before: VecDeque<Bytes>,
     /// The latest small pieces, joined.
-    joined: Vec<u8>,
+    joined: Joined,
     /// How much of the first piece was written already.
     written: usize,
     /// Bytes waiting in all.
     len: usize,
 }
 
+/// Bytes one behind the other, and memory behind them that was written to before, so that something can be put there first and
+/// counted later.
+#[derive(Debug, Default)]
+struct Joined {
+    memory: Vec<u8>,
+    /// How much of it counts.
+    len: usize,
+}
+
+// === impl Joined ===
+
+impl Joined {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        self.memory.get(..self.len).unwrap_or_default()
+    }
+
+    /// Makes room for so many bytes more.
+    fn grow(&mut self, more: usize) {
+        let least = (2 * self.memory.len()).max(JOINED_BYTES_MIN);
+        self.memory.resize(least.max(self.len + more), 0);
+    }
+
+    /// All of it as a piece, in no more memory than it takes.
+    fn take(&mut self) -> Bytes {
+        let Joined { mut memory, len } = std::mem::take(self);
+        memory.truncate(len);
+        memory.shrink_to_fit();
+        Bytes::from(memory)
+    }
+}
+
 // === impl WriteQueue ===
 
 impl WriteQueue {
     /// Bytes that wait.
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// Whether nothing waits.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -47,24 +87,56 @@ impl WriteQueue {
     /// Appends a copy of `bytes`.
     #[inline]
     pub fn push_copy(&mut self, bytes: &[u8]) {
-        self.joined.extend_from_slice(bytes);
-        self.len += bytes.len();
+        if let Some(room) = self.room(bytes.len()).get_mut(..bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.push_room(bytes.len());
+        }
     }
 
     /// Appends `bytes`, without a copy when they are many.
     #[inline]
     pub fn push(&mut self, bytes: &Bytes) {
-        self.push_lent(bytes, || bytes.clone());
-    }
-
-    /// Appends `bytes`; when they are many it takes what `share` makes of them, and does not copy.
-    #[inline]
-    pub fn push_lent(&mut self, bytes: &[u8], share: impl FnOnce() -> Bytes) {
         if bytes.len() < SHARED_BYTES_MIN {
             self.push_copy(bytes);
         } else {
-            self.push_shared(share());
+            self.push_shared(bytes.clone());
         }
+    }
+
+    /// Room for so many bytes and [`SLACK_BYTES`] more behind all that waits. What is put there does not wait until
+    /// [`WriteQueue::push_room`] says that it does.
+    #[inline(always)]
+    pub fn room(&mut self, bytes: usize) -> &mut [u8] {
+        let (start, end) = (self.joined.len, self.joined.len + bytes + SLACK_BYTES);
+        if end <= self.joined.memory.len() {
+            return self.joined.memory.get_mut(start..end).unwrap_or_default();
+        }
+        self.make_room(bytes)
+    }
+
+    /// Appends the first bytes of the room that was asked for last.
+    #[inline]
+    pub fn push_room(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.joined.memory.len() - self.joined.len);
+        self.joined.len += bytes;
+        self.len += bytes;
+    }
+
+    /// What begins with the room that was asked for last, so many bytes of it.
+    #[inline]
+    pub fn in_room(&self, bytes: usize) -> &[u8] {
+        self.joined.memory.get(self.joined.len..self.joined.len + bytes).unwrap_or_default()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, bytes: usize) -> &mut [u8] {
+        // Much is not moved about as more comes behind it.
+        if self.joined.len >= KEPT_CAPACITY_BYTES_MAX || (self.joined.len > 0 && bytes >= SHARED_BYTES_MIN) {
+            self.close_joined();
+        }
+        self.joined.grow(bytes + SLACK_BYTES);
+        &mut self.joined.memory[self.joined.len..]
     }
 
     /// Writes as much as `write` takes in one go; it gets the slices that wait, in order, and says how many bytes
@@ -79,15 +151,20 @@ impl WriteQueue {
         if self.len == 0 {
             return Ok(0);
         }
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let mut count = 0;
-        let pieces = self.before.iter().map(|piece| &piece[..]).chain([self.joined.as_slice()]);
-        for (slot, piece) in slices.iter_mut().zip(pieces) {
-            let skip = if count == 0 { self.written } else { 0 };
-            *slot = IoSlice::new(&piece[skip..]);
-            count += 1;
-        }
-        let taken = write(&slices[..count]);
+        let joined = self.joined.bytes();
+        let taken = if self.before.is_empty() {
+            write(&[IoSlice::new(&joined[self.written..])])
+        } else {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let mut count = 0;
+            let pieces = self.before.iter().map(|piece| &piece[..]).chain([joined]);
+            for (slot, piece) in slices.iter_mut().zip(pieces) {
+                let skip = if count == 0 { self.written } else { 0 };
+                *slot = IoSlice::new(&piece[skip..]);
+                count += 1;
+            }
+            write(&slices[..count])
+        };
         self.advance(*taken.as_ref().unwrap_or(&0));
         taken
     }
@@ -95,24 +172,53 @@ impl WriteQueue {
     /// Drops everything that waits.
     pub fn clear(&mut self) {
         self.before.clear();
-        self.joined.clear();
+        self.joined.len = 0;
         self.written = 0;
         self.len = 0;
     }
 
-    fn push_shared(&mut self, bytes: Bytes) {
-        if !self.joined.is_empty() {
+    /// Takes back what was appended since so many bytes waited, of which nothing was written meanwhile.
+    pub fn take_back(&mut self, len: usize) -> Bytes {
+        let mut wanted = self.len.saturating_sub(len);
+        self.len -= wanted;
+        let of_joined = wanted.min(self.joined.len);
+        wanted -= of_joined;
+        let joined = self.joined.bytes();
+        let mut pieces = vec![Bytes::copy_from_slice(&joined[joined.len() - of_joined..])];
+        self.joined.len -= of_joined;
+        while wanted > 0
+            && let Some(mut piece) = self.before.pop_back()
+        {
+            let of_piece = wanted.min(piece.len());
+            wanted -= of_piece;
+            pieces.push(piece.split_off(piece.len() - of_piece));
+            if !piece.is_empty() {
+                self.before.push_back(piece);
+            }
+        }
+        pieces.retain(|piece| !piece.is_empty());
+        match pieces.as_mut_slice() {
+            [one] => std::mem::take(one),
+            several => {
+                several.reverse();
+                several.concat().into()
+            }
+        }
+    }
+
+    /// Appends `bytes` without a copy.
+    pub fn push_shared(&mut self, bytes: Bytes) {
+        if self.joined.len > 0 {
             self.close_joined();
         }
         self.len += bytes.len();
         self.before.push_back(bytes);
     }
 
-    /// What was joined so far waits as a piece, in no more memory than it takes.
+    /// What was joined so far waits as a piece.
     fn close_joined(&mut self) {
-        let mut joined = std::mem::take(&mut self.joined);
-        joined.shrink_to_fit();
-        self.before.push_back(Bytes::from(joined));
+        let joined = self.joined.take();
+        self.before.push_back(joined);
     }
 
     fn advance(&mut self, taken: usize) {
@@ -120,7 +226,7 @@ impl WriteQueue {
         self.written += taken;
         while let Some(first) = self.before.front() {
             if self.written < first.len() {
-                if self.joined.len() > KEPT_CAPACITY_BYTES_MAX {
+                if self.joined.len > KEPT_CAPACITY_BYTES_MAX {
                     self.close_joined();
                 }
                 return;
@@ -131,13 +237,13 @@ impl WriteQueue {
                 self.before = VecDeque::new();
             }
         }
-        if self.written == self.joined.len() {
+        if self.written == self.joined.len {
             self.written = 0;
-            self.joined.clear();
-            if self.joined.capacity() > KEPT_CAPACITY_BYTES_MAX {
-                self.joined = Vec::new();
+            self.joined.len = 0;
+            if self.joined.memory.len() > KEPT_CAPACITY_BYTES_MAX {
+                self.joined = Joined::default();
             }
-        } else if self.joined.len() > KEPT_CAPACITY_BYTES_MAX {
+        } else if self.joined.len > KEPT_CAPACITY_BYTES_MAX {
             self.close_joined();
         }
     }
@@ -193,11 +299,10 @@ mod tests {
             if number % 20_000 == 0 {
                 assert!(queue.write_with(full).is_err());
             }
-            assert!(queue.joined.len() <= 20_000 * 7 + KEPT_CAPACITY_BYTES_MAX, "it grows in one piece");
+            assert!(queue.joined.len <= 20_000 * 7 + KEPT_CAPACITY_BYTES_MAX, "it grows in one piece");
         }
         assert_eq!(queue.len(), REPLIES * 7);
-        let held =
-            |queue: &WriteQueue| queue.before.iter().map(Bytes::len).sum::<usize>() + queue.joined.len();
+        let held = |queue: &WriteQueue| queue.before.iter().map(Bytes::len).sum::<usize>() + queue.joined.len;
         let (mut written, mut writes) = (0, 0);
         while !queue.is_empty() {
             written += queue.write_with(|slices| Ok(slices[0].len().min(100_000))).unwrap();
@@ -207,7 +312,40 @@ mod tests {
         assert_eq!(written, REPLIES * 7);
         assert!(writes < 200, "{writes}");
         assert!(queue.before.capacity() <= KEPT_PIECES_MAX);
-        assert!(queue.joined.capacity() <= KEPT_CAPACITY_BYTES_MAX);
+        assert!(queue.joined.memory.capacity() <= KEPT_CAPACITY_BYTES_MAX);
+    }
+
+    #[test]
+    fn what_is_in_the_room_waits_only_when_it_is_said_to() {
+        let mut queue = WriteQueue::default();
+        queue.push_copy(b"first");
+        for (number, count) in [3, 900, SHARED_BYTES_MIN, 7].into_iter().enumerate() {
+            queue.room(count)[..count].fill(b'x');
+            assert_eq!(queue.in_room(count), vec![b'x'; count]);
+            queue.push_copy(b"instead");
+            assert_eq!(queue.len(), 5 + 7 * (number + 1), "what was not said to wait");
+        }
+        queue.room(4)[..8].copy_from_slice(b"pushroom");
+        queue.push_room(4);
+        let expected = [&b"first"[..], &b"instead".repeat(4), b"push"].concat();
+        assert_eq!(queue.take_back(0), expected);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_was_appended_last_is_taken_back_however_it_lies() {
+        let large = Bytes::from(vec![b'L'; SHARED_BYTES_MIN]);
+        let pieces = [&large[..], b"small", b"", &large[..9], &large, &large, b"end"];
+        let all = pieces.concat();
+        for at in (0..=all.len()).step_by(333).chain([all.len() - 1, all.len() - 3, all.len() - 4]) {
+            let mut queue = WriteQueue::default();
+            pieces.iter().for_each(|piece| queue.push(&Bytes::copy_from_slice(piece)));
+            assert_eq!(queue.write_with(|_| Ok(0)).unwrap(), 0);
+            assert_eq!(queue.take_back(at), all[at..], "{at}");
+            assert_eq!(queue.len(), at);
+            queue.push_copy(b"more");
+            assert_eq!(queue.take_back(0), [&all[..at], b"more"].concat());
+        }
     }
 
     #[test]

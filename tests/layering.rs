@@ -37,11 +37,11 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("warm", &["resp", "command"]),
     ("tracker", &["mailbox", "clients", "resp"]),
     // These two are blind to each other and meet in `proxy`.
-    ("near_cache", &["resp", "policy"]),
+    ("near_cache", &["write_queue", "resp", "policy"]),
     ("upstream", &["glob", "write_queue", "resp"]),
     ("canary", &["resp", "upstream"]),
     ("pubsub", &["glob", "mailbox", "clients", "upstream"]),
-    ("proxy", &["wait", "resp", "command", "policy", "near_cache", "upstream", "pubsub"]),
+    ("proxy", &["wait", "write_queue", "resp", "command", "policy", "near_cache", "upstream", "pubsub"]),
     ("connection", &["write_queue", "rest", "socket", "resp"]),
     ("config", &["command", "policy"]),
     ("telemetry", &["config"]),
@@ -77,6 +77,7 @@ const HOUSE: &[(&str, &[&str])] = &[
         "daemon",
         &[
             "clients",
+            "write_queue",
             "socket",
             "resp",
             "command",

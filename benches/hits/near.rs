@@ -14,6 +14,7 @@ use nearside::near_cache::{
 use nearside::node::Epoch;
 use nearside::policy::{Admission, Terms};
 use nearside::stats::WorkerStats;
+use nearside::write_queue::WriteQueue;
 
 use crate::request::{Key, Request};
 use crate::trace::{Size, Trace};
@@ -116,7 +117,9 @@ impl Near {
         let question =
             Question { command: Command { name: "get", number: 1 }, key: &self.name, tail: &self.tail };
         let now = clock::now();
-        let Lookup::Miss(missed) = self.cache.lookup(&question, now, || Slot::of(question.key)) else {
+        let Lookup::Miss(missed) =
+            self.cache.lookup(&question, now, || Slot::of(question.key), &mut WriteQueue::default())
+        else {
             return Read::Hit;
         };
         if !self.cache.admits(&missed, &Terms::default()) {

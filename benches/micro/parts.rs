@@ -1,5 +1,6 @@
 //! The parts of a request's way that need nothing around them.
 
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use nearside::resp::request::OwnedRequest;
 use nearside::resp::resp2::{self, Form};
 use nearside::resp::scan::{RequestLimits, RequestScanner, Scan};
 use nearside::stats::WorkerStats;
+use nearside::write_queue::WriteQueue;
 
 /// One part.
 pub(crate) struct Part {
@@ -38,6 +40,8 @@ pub(crate) struct Cache {
     reply: Reply,
     stats: Arc<WorkerStats>,
     epoch: Epoch,
+    /// Where replies are put.
+    out: RefCell<WriteQueue>,
 }
 
 /// GET of a key.
@@ -219,7 +223,14 @@ impl Cache {
         });
         let value = "v".repeat(value_bytes);
         let reply = Reply { resp3: format!("${value_bytes}\r\n{value}\r\n").into(), resp2: None };
-        Cache { near, keys: keys.collect(), reply, stats, epoch: Epoch::begin(u64::MAX) }
+        Cache {
+            near,
+            keys: keys.collect(),
+            reply,
+            stats,
+            epoch: Epoch::begin(u64::MAX),
+            out: RefCell::default(),
+        }
     }
 
     /// Brings all keys in.
@@ -235,7 +246,8 @@ impl Cache {
     pub(crate) fn lookup(&self, turn: usize) -> bool {
         let asked = self.asked(turn);
         // The clock is read once for a batch of requests, and here not at all.
-        matches!(black_box(&self.near.lookup(&asked.question(), 1, || asked.slot())), Lookup::Hit(_))
+        let out = &mut *self.out.borrow_mut();
+        matches!(black_box(&self.near.lookup(&asked.question(), 1, || asked.slot(), out)), Lookup::Hit(_))
     }
 
     /// Brings in the key whose turn it is.
@@ -243,7 +255,8 @@ impl Cache {
         let asked = self.asked(turn);
         let now = clock::now();
         let question = asked.question();
-        let Lookup::Miss(missed) = self.near.lookup(&question, now, || asked.slot()) else {
+        let out = &mut *self.out.borrow_mut();
+        let Lookup::Miss(missed) = self.near.lookup(&question, now, || asked.slot(), out) else {
             panic!("it was not to be there")
         };
         let ticket = self.near.ticket(&missed, self.epoch.clone());

@@ -21,6 +21,7 @@ use crate::session::Report;
 use crate::stats::WorkerStats;
 use crate::upstream::Coherence;
 use crate::warm::{READ_BYTES_MAX, READS_PER_KEY_MAX, Snapshot};
+use crate::write_queue::WriteQueue;
 
 /// Reads of the file whose replies are waited for at a time.
 const OUTSTANDING_MAX: usize = 64;
@@ -162,7 +163,8 @@ async fn make(proxy: Rc<Proxy>, request: OwnedRequest) {
         let request = request.as_request();
         let Ok(spec) = recognise(&request) else { return };
         let caller = Caller { resp: Resp::Three, own_writes: &own_writes, now: clock::now(), coverage: None };
-        match proxy.call(spec, Class::CacheableRead, &request, caller) {
+        let out = &mut WriteQueue::default();
+        match proxy.call(spec, Class::CacheableRead, &request, caller, out) {
             Answer::NotYet(until) => until.await,
             Answer::Later(reply) => {
                 reply.await;

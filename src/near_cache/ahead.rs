@@ -13,6 +13,9 @@ impl<T: Clone> NearCache<T> {
     /// Looks ahead at the first [`AHEAD_MAX`] of `keys`.
     #[inline]
     pub fn look_ahead<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        if self.shared.store.is_near() {
+            return;
+        }
         let mut hashes = [0; AHEAD_MAX];
         let mut count = 0;
         for (hash, key) in hashes.iter_mut().zip(keys) {

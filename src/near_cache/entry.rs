@@ -1,12 +1,10 @@
 //! What is asked of L1, and what it answers.
 
-use std::cell::Ref;
-
 use bytes::Bytes;
 
-use super::store::Copied;
 use crate::resp::Resp;
-use crate::resp::cursor::{self, Head};
+use crate::resp::cursor::{self, Cursor, Head};
+use crate::write_queue::WriteQueue;
 
 /// A command, as the table of commands has it.
 #[derive(Clone, Copy, Debug)]
@@ -38,10 +36,11 @@ pub struct Reply {
     pub resp2: Option<Bytes>,
 }
 
-/// A reply that may be served.
+/// A reply that may be served. It lies behind what waits in an output, and waits itself only when it is appended.
 #[derive(Debug)]
 pub struct Hit<'a> {
-    reply: Held<'a>,
+    out: &'a mut WriteQueue,
+    held: Held,
     resp2: Resp2,
 }
 
@@ -57,9 +56,9 @@ pub enum Resp2 {
 }
 
 #[derive(Debug)]
-pub(super) enum Held<'a> {
-    /// Copied out, to be copied on.
-    Copied(Ref<'a, Copied>),
+pub(super) enum Held {
+    /// So many bytes in the room of the output.
+    Copied(usize),
     /// In memory of its own.
     Shared(Bytes),
 }
@@ -137,18 +136,31 @@ impl Reply {
     }
 }
 
+// === impl Held ===
+
+impl Held {
+    /// The reply, of which `out` is the output that it was found for.
+    pub(super) fn to_bytes(&self, out: &WriteQueue) -> Bytes {
+        match self {
+            Held::Copied(len) => Bytes::copy_from_slice(out.in_room(*len)),
+            Held::Shared(bytes) => bytes.clone(),
+        }
+    }
+}
+
 // === impl Hit ===
 
 impl<'a> Hit<'a> {
-    pub(super) fn new(reply: Held<'a>, resp2: Resp2) -> Hit<'a> {
-        Hit { reply, resp2 }
+    #[inline]
+    pub(super) fn new(out: &'a mut WriteQueue, held: Held, resp2: Resp2) -> Hit<'a> {
+        Hit { out, held, resp2 }
     }
 
     /// The reply, in RESP3.
     #[inline]
     pub fn resp3(&self) -> &[u8] {
-        match &self.reply {
-            Held::Copied(copied) => copied.bytes(),
+        match &self.held {
+            Held::Copied(len) => self.out.in_room(*len),
             Held::Shared(bytes) => bytes,
         }
     }
@@ -161,9 +173,86 @@ impl<'a> Hit<'a> {
 
     /// The reply in RESP3, for as long as it is wanted.
     pub fn to_bytes(&self) -> Bytes {
-        match &self.reply {
-            Held::Copied(copied) => copied.to_bytes(),
-            Held::Shared(bytes) => bytes.clone(),
+        self.held.to_bytes(self.out)
+    }
+
+    /// Appends the reply to the output, as RESP3 has it.
+    #[inline(always)]
+    pub fn append(self) {
+        match self.held {
+            Held::Copied(len) => self.out.push_room(len),
+            Held::Shared(bytes) => push(self.out, bytes),
+        }
+    }
+
+    /// The same as an array, where it is a map or a set ([`Resp2::Head`]); nothing is done where it is neither.
+    pub fn append_as_array(self) -> Result<(), Hit<'a>> {
+        let reply = self.resp3();
+        let mut cursor = Cursor::new(reply);
+        let Some(Head::Aggregate { kind: b'%' | b'~', count }) = cursor.head() else { return Err(self) };
+        // The end of the line stays.
+        let (old, bytes) = (reply.len() - cursor.rest().len() - 2, reply.len());
+        let mut number = itoa::Buffer::new();
+        let number = number.format(count).as_bytes();
+        let new = 1 + number.len();
+        match self.held {
+            Held::Copied(_) => {
+                let room = self.out.room(bytes + new - old);
+                if new != old {
+                    room.copy_within(old..bytes, new);
+                }
+                room[0] = b'*';
+                room[1..new].copy_from_slice(number);
+                self.out.push_room(bytes + new - old);
+            }
+            Held::Shared(bytes) => {
+                self.out.push_copy(b"*");
+                self.out.push_copy(number);
+                self.out.push(&bytes.slice(old..));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cold]
+fn push(out: &mut WriteQueue, bytes: Bytes) {
+    out.push(&bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_or_a_set_is_an_array_by_its_head_wherever_it_lies() {
+        let behind = format!("\r\n{}", "$1\r\na\r\n".repeat(30));
+        let heads =
+            [("%2", "*4"), ("%5", "*10"), ("%50", "*100"), ("%9999", "*19998"), ("~7", "*7"), ("%0", "*0")];
+        for (head, wanted) in heads {
+            let reply = format!("{head}{behind}");
+            for shared in [false, true] {
+                let mut out = WriteQueue::default();
+                out.push_copy(b"before");
+                out.room(reply.len())[..reply.len()].copy_from_slice(reply.as_bytes());
+                let held =
+                    if shared { Held::Shared(reply.clone().into()) } else { Held::Copied(reply.len()) };
+                Hit::new(&mut out, held, Resp2::Head).append_as_array().unwrap();
+                out.push_copy(b"behind");
+                assert_eq!(out.take_back(0), format!("before{wanted}{behind}behind"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_map_and_no_set_is_not_touched() {
+        for reply in [&b"_\r\n"[..], b"$1\r\na\r\n", b"*1\r\n$1\r\na\r\n", b""] {
+            let mut out = WriteQueue::default();
+            let held = Held::Shared(Bytes::from_static(reply));
+            let hit = Hit::new(&mut out, held, Resp2::Head).append_as_array().unwrap_err();
+            assert_eq!(hit.resp3(), reply);
+            hit.append();
+            assert_eq!(out.take_back(0), reply);
         }
     }
 }

@@ -55,12 +55,13 @@ use crate::node::Epoch;
 use crate::policy::{Admission, Terms};
 use crate::settings::Setting;
 use crate::stats::WorkerStats;
+use crate::write_queue::WriteQueue;
 use admission::Scores;
 use entry::Held;
 use fill::Fills;
 use hottest::Counted;
 use samples::Samples;
-use store::{Copied, EntryHead, Fill, LeaseView, Refused, Sought, Store, TIME_MAX, tick};
+use store::{EntryHead, Fill, Found, LeaseView, Refused, Sought, Store, TIME_MAX, tick};
 use why::Reasons;
 
 /// One in so many hits is counted by its key.
@@ -142,8 +143,6 @@ struct Commits {
 #[derive(Debug)]
 pub struct NearCache<T> {
     shared: Arc<SharedCache>,
-    /// Replies on their way out.
-    copied: RefCell<Copied>,
     /// The epochs of entries, as far as this worker has met them.
     leases: RefCell<LeaseView>,
     fills: RefCell<Fills<T>>,
@@ -386,7 +385,6 @@ impl<T: Clone> NearCache<T> {
         let closer_mask = one_in.min(HITS_PER_COUNT) - 1;
         NearCache {
             shared,
-            copied: RefCell::default(),
             leases: RefCell::default(),
             fills: RefCell::new(Fills::new()),
             samples,
@@ -400,55 +398,78 @@ impl<T: Clone> NearCache<T> {
         &self.shared
     }
 
-    /// Looks `question` up as of `now`. `slot` is asked for only on a miss.
+    /// Looks `question` up as of `now`; what is there is put behind what waits in `out`. `slot` is asked for only on a miss.
     #[inline]
-    pub fn lookup(&self, question: &Question<'_>, now: Nanos, slot: impl FnOnce() -> Slot) -> Lookup<'_> {
+    pub fn lookup<'o>(
+        &self,
+        question: &Question<'_>,
+        now: Nanos,
+        slot: impl FnOnce() -> Slot,
+        out: &'o mut WriteQueue,
+    ) -> Lookup<'o> {
         let hash = self.shared.store.hash(question.key);
-        if let Ok(mut copied) = self.copied.try_borrow_mut() {
-            if let Some(resp2) = self.serve(hash, question, now, &mut copied) {
-                drop(copied);
-                return Lookup::Hit(Hit::new(Held::Copied(self.copied.borrow()), resp2));
+        if let Some(found) = self.serve(hash, question, now, out)
+            && let Some(held) = self.held(found)
+        {
+            self.stats.l1_hits.bump();
+            if self.stats.l1_hits.get() & self.closer_mask == 0 {
+                self.look_closer(question, found.spot, || held.to_bytes(out));
             }
-        } else if let Some(hit) = self.lookup_beside(hash, question, now) {
-            return Lookup::Hit(hit);
+            return Lookup::Hit(Hit::new(out, held, found.head.resp2()));
         }
         self.stats.l1_misses.bump();
         let generation = self.shared.generation(hash, slot());
         Lookup::Miss(Missed { hash, generation, at: now, behind: 0 })
     }
 
-    /// The same while the last hit was not passed on yet.
-    #[cold]
-    fn lookup_beside(&self, hash: u64, question: &Question<'_>, now: Nanos) -> Option<Hit<'static>> {
-        let mut copied = Copied::default();
-        let resp2 = self.serve(hash, question, now, &mut copied)?;
-        Some(Hit::new(Held::Shared(copied.to_bytes()), resp2))
+    /// Finds what may be served, and puts it into the room of `out`.
+    #[inline(never)]
+    fn serve(&self, hash: u64, question: &Question<'_>, now: Nanos, out: &mut WriteQueue) -> Option<Found> {
+        if let Some(found) = self.shared.store.find_at_once(hash, &Sought::new(question), out)
+            && !found.head.is_over(tick(now))
+            && !self.shared.store.is_moved(found.head)
+            && self.leases.borrow().is_seen(found.head.lease(), now)
+        {
+            return Some(found);
+        }
+        self.serve_otherwise(hash, question, now, out)
     }
 
-    /// Finds what may be served, and copies it to `copied`; how RESP2 has it.
-    #[inline]
-    fn serve(&self, hash: u64, question: &Question<'_>, now: Nanos, copied: &mut Copied) -> Option<Resp2> {
+    /// The same wherever it lies, and whatever has to be looked at first.
+    #[inline(never)]
+    fn serve_otherwise(
+        &self,
+        hash: u64,
+        question: &Question<'_>,
+        now: Nanos,
+        out: &mut WriteQueue,
+    ) -> Option<Found> {
         let sought = Sought::new(question);
         let mut was_looked = false;
         loop {
-            let found = self.shared.store.find(hash, &sought, copied)?;
+            let found = self.shared.store.find(hash, &sought, out)?;
             let head = found.head;
             if head.is_over(tick(now)) || self.shared.store.is_moved(head) {
                 self.pass_by(hash, head, found.spot, now);
                 return None;
             }
-            if !self.leases.borrow().is_seen(head.lease(), now) {
-                // What is learned, or taken in, meanwhile may be about this key: all is done anew.
-                if self.look(hash, head, now, &mut was_looked) {
-                    continue;
-                }
+            if self.leases.borrow().is_seen(head.lease(), now) {
+                return Some(found);
+            }
+            // What is learned, or taken in, meanwhile may be about this key: all is done anew.
+            if !self.look(hash, head, now, &mut was_looked) {
                 return None;
             }
-            self.stats.l1_hits.bump();
-            if self.stats.l1_hits.get() & self.closer_mask == 0 {
-                self.look_closer(question, found.spot, copied);
-            }
-            return Some(head.resp2());
+        }
+    }
+
+    /// Where the reply is that was found: in the room of the output, if it is not a large one that went since.
+    #[inline]
+    fn held(&self, found: Found) -> Option<Held> {
+        if found.is_large() {
+            self.shared.store.large_reply(found).map(Held::Shared)
+        } else {
+            Some(Held::Copied(found.head.reply_len()))
         }
     }
 
@@ -482,13 +503,13 @@ impl<T: Clone> NearCache<T> {
 
     /// What is done for a few hits alone.
     #[cold]
-    fn look_closer(&self, question: &Question<'_>, spot: u64, copied: &Copied) {
+    fn look_closer(&self, question: &Question<'_>, spot: u64, reply: impl FnOnce() -> Bytes) {
         let hits = self.stats.l1_hits.get();
         if hits.is_multiple_of(HITS_PER_COUNT) {
             self.shared.counted.note(question.key);
         }
         if let Some(samples) = &self.samples
-            && samples.look(hits, question, spot, || copied.to_bytes())
+            && samples.look(hits, question, spot, reply)
         {
             self.stats.shadow_skipped.add(1);
         }
@@ -505,8 +526,8 @@ impl<T: Clone> NearCache<T> {
     /// Whether what a sample served may still be served at `now`: nothing was heard that speaks against it.
     pub fn is_still_served(&self, sample: &Sample, now: Nanos) -> bool {
         let hash = self.shared.store.hash(sample.key());
-        let mut copied = Copied::default();
-        let found = self.shared.store.find(hash, &Sought::new(&sample.question()), &mut copied);
+        let mut out = WriteQueue::default();
+        let found = self.shared.store.find(hash, &Sought::new(&sample.question()), &mut out);
         found.is_some_and(|found| {
             // Where it lies is what tells it from one that was read after a change.
             found.spot == sample.spot && self.shared.why_dead(found.head, now).is_none()
@@ -623,10 +644,10 @@ impl<T: Clone> NearCache<T> {
 
     /// What the store would serve for `question` now.
     fn kept_reply(&self, hash: u64, question: &Question<'_>) -> Option<Bytes> {
-        let mut copied = Copied::default();
-        let found = self.shared.store.find(hash, &Sought::new(question), &mut copied)?;
+        let mut out = WriteQueue::default();
+        let found = self.shared.store.find(hash, &Sought::new(question), &mut out)?;
         let is_served = self.shared.why_dead(found.head, clock::now()).is_none();
-        is_served.then(|| copied.to_bytes())
+        if is_served { self.held(found).map(|held| held.to_bytes(&out)) } else { None }
     }
 
     fn keep(
@@ -640,7 +661,7 @@ impl<T: Clone> NearCache<T> {
         let now = clock::now();
         let time = clock::nanos(self.shared.time_to_keep(&ticket.terms, lifetime)).min(TIME_MAX);
         let deadline = tick(sent_at + time);
-        if !self.shared.is_current(ticket.hash, &ticket.generation) || !ticket.epoch.is_live(now) {
+        if !ticket.epoch.is_live(now) {
             return self.killed(ticket);
         }
         if now >= sent_at + time || deadline == tick(now) {

@@ -91,7 +91,7 @@ pub(super) fn reply(text: &str) -> Reply {
 
 /// What is served at `now`.
 fn served_at(cache: &Cache, asked: &Asked, now: Nanos) -> Option<String> {
-    match cache.lookup(&asked.question(), now, || asked.slot()) {
+    match cache.lookup(&asked.question(), now, || asked.slot(), &mut WriteQueue::default()) {
         Lookup::Hit(hit) => Some(String::from_utf8(hit.resp3().to_vec()).unwrap()),
         Lookup::Miss(_) => None,
     }
@@ -102,7 +102,7 @@ pub(super) fn served(cache: &Cache, asked: &Asked) -> Option<String> {
 }
 
 pub(super) fn miss(cache: &Cache, asked: &Asked) -> Missed {
-    match cache.lookup(&asked.question(), clock::now(), || asked.slot()) {
+    match cache.lookup(&asked.question(), clock::now(), || asked.slot(), &mut WriteQueue::default()) {
         Lookup::Miss(missed) => missed,
         hit => panic!("not a miss: {hit:?}"),
     }
@@ -550,17 +550,40 @@ fn a_reply_is_kept_once_says_whether_it_differs_and_holds_no_read_buffer() {
     cache.commit(&ticket, &key.question(), &both, Lifetime::Unbounded, clock::now());
     drop(both);
     assert!(buffer.is_unique(), "the entry has a copy of its own");
-    let Lookup::Hit(kept) = cache.lookup(&key.question(), clock::now(), || key.slot()) else {
+    let mut out = WriteQueue::default();
+    let Lookup::Hit(kept) = cache.lookup(&key.question(), clock::now(), || key.slot(), &mut out) else {
         panic!("not kept");
     };
     assert_eq!((kept.resp3(), kept.resp2()), (&b"xxxxxxxxxx"[..], Resp2::Other));
     assert_eq!(fill(&cache, &get("other"), "value", &live()), Commit::Kept);
-    let Lookup::Hit(other) = cache.lookup(&get("other").question(), clock::now(), || Slot::of(b"other"))
-    else {
+    let other = get("other");
+    let Lookup::Hit(hit) = cache.lookup(&other.question(), clock::now(), || other.slot(), &mut out) else {
         panic!("not kept");
     };
-    assert_eq!((other.resp3(), other.resp2()), (&b"value"[..], Resp2::Same));
-    assert_eq!(kept.resp3(), b"xxxxxxxxxx", "one that is not passed on yet stays what it is");
+    assert_eq!((hit.resp3(), hit.resp2()), (&b"value"[..], Resp2::Same));
+}
+
+#[test]
+fn what_was_looked_up_is_on_its_way_only_when_it_is_appended() {
+    let (cache, mut out) = (one_worker(), WriteQueue::default());
+    for (key, bytes) in [("small", 100), ("larger", 5_000), ("large", 20_000)] {
+        fill(&cache, &get(key), &"v".repeat(bytes), &live());
+        let (key, before) = (get(key), out.len());
+        for appended in [false, true] {
+            let Lookup::Hit(hit) = cache.lookup(&key.question(), clock::now(), || key.slot(), &mut out)
+            else {
+                panic!("not kept");
+            };
+            assert_eq!(hit.resp3().len(), bytes);
+            if appended {
+                hit.append();
+            }
+            assert_eq!(out.len() - before, if appended { bytes } else { 0 });
+        }
+        assert!(out.take_back(before).iter().all(|byte| *byte == b'v'));
+        out.push_copy(b"x");
+    }
+    assert_eq!(out.take_back(0), "xxx");
 }
 
 #[test]
@@ -646,7 +669,9 @@ fn i2_no_version_older_than_the_last_invalidated_one_is_served_under_stress() {
                 own_hits += 1;
                 continue;
             }
-            let Lookup::Miss(missed) = cache.lookup(&key.question(), clock::now(), || key.slot()) else {
+            let Lookup::Miss(missed) =
+                cache.lookup(&key.question(), clock::now(), || key.slot(), &mut WriteQueue::default())
+            else {
                 continue;
             };
             let ticket = cache.ticket(&missed, epoch.clone());

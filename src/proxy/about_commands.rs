@@ -35,7 +35,7 @@ impl Proxy {
         request: &Request<'_>,
         caller: Caller<'_>,
         bound: ReplyBound,
-    ) -> Answer<'static> {
+    ) -> Answer {
         if let Some(wait) = self.wait_for_upstream() {
             return wait;
         }

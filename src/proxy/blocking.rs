@@ -62,7 +62,7 @@ impl Proxy {
         request: &Request<'_>,
         caller: Caller<'_>,
         waiting: Waiting,
-    ) -> Answer<'static> {
+    ) -> Answer {
         if let Some(wait) = self.wait_for_upstream() {
             return wait;
         }

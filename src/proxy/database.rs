@@ -23,7 +23,7 @@ impl Proxy {
         database: Database,
         request: &Request<'_>,
         caller: Caller<'_>,
-    ) -> Answer<'a> {
+    ) -> Answer {
         match without_server(database, request) {
             Some(reply) => Answer::Now(reply),
             None => self.forward(Route::of(spec), Reach::Named, request, caller),

@@ -30,7 +30,7 @@ impl Proxy {
         gather: Gather,
         request: &Request<'_>,
         caller: Caller<'_>,
-    ) -> Answer<'a> {
+    ) -> Answer {
         let writes = spec.flags.has(Flags::WRITE);
         if writes {
             self.invalidate_all();

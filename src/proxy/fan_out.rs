@@ -27,6 +27,7 @@ use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::scan::AHEAD_MAX;
 use crate::resp::{Resp, encode::null_reply};
 use crate::upstream::{Call, Outcome, Sent};
+use crate::write_queue::WriteQueue;
 
 /// The positions of keys that share a slot, in the order of the request.
 struct Part {
@@ -42,12 +43,6 @@ struct Fetched {
     /// What keeps its value, if that may be kept: the ticket, and the lifetime if it was asked for behind the value.
     fill: Option<(Ticket, Option<Sent>)>,
 }
-
-/// Room that is made for each value of an MGET: more than most take, so that few replies have to move as they grow.
-const HIT_BYTES: usize = 128;
-
-/// For so many values room is made before they are looked up.
-const HITS_AT_ONCE: usize = 1024;
 
 /// What a reply that is joined of many may have: nobody could take more.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +75,8 @@ struct Batch {
 // === impl Proxy ===
 
 impl Proxy {
-    /// Answers a command on many keys; what is joined of their values is held to `bound`.
+    /// Answers a command on many keys; what is joined of their values is held to `bound`. A reply that is here already is
+    /// appended to `out`.
     pub fn fan_out<'a>(
         self: &'a Rc<Proxy>,
         spec: &'static Spec,
@@ -88,7 +84,8 @@ impl Proxy {
         request: &Request<'_>,
         caller: Caller<'_>,
         bound: ReplyBound,
-    ) -> Answer<'a> {
+        out: &mut WriteQueue,
+    ) -> Answer {
         if let Some(wait) = self.wait_for_upstream() {
             return wait;
         }
@@ -99,7 +96,7 @@ impl Proxy {
             }
             return self.forward(Route::of(spec), Reach::Named, request, caller);
         }
-        self.fan_out_at_once(spec, join, request, caller, bound)
+        self.fan_out_at_once(spec, join, request, caller, bound, out)
     }
 
     /// The same, whatever the size of the request: others wait until all of it was looked at.
@@ -110,15 +107,18 @@ impl Proxy {
         request: &Request<'_>,
         caller: Caller<'_>,
         bound: ReplyBound,
-    ) -> Answer<'a> {
+        out: &mut WriteQueue,
+    ) -> Answer {
         let route = Route::of(spec);
         let Ok(positions) = spec.keys.positions(request) else {
             return self.forward(route, Reach::Named, request, caller);
         };
         match join {
-            Join::Mget => self.mget(request, caller, bound),
+            Join::Mget => self.mget(request, caller, bound, out),
             // EXISTS of one key is a read like any other.
-            Join::Sum if spec.name == "exists" && positions.len() == 1 => self.read(spec, request, caller),
+            Join::Sum if spec.name == "exists" && positions.len() == 1 => {
+                self.read(spec, request, caller, out)
+            }
             Join::Sum | Join::Mset if has_one_slot(spec, request) => {
                 self.forward(route, Reach::Named, request, caller)
             }
@@ -133,7 +133,7 @@ impl Proxy {
         join: Join,
         request: &Request<'_>,
         caller: Caller<'_>,
-    ) -> Answer<'static> {
+    ) -> Answer {
         let reads_only = route.flags.has(Flags::READ);
         let values = if join == Join::Mset { 1 } else { 0 };
         let positions = route.keys.positions(request).into_iter().flatten();
@@ -177,30 +177,35 @@ impl Proxy {
         request: &Request<'_>,
         caller: Caller<'_>,
         bound: ReplyBound,
-    ) -> Answer<'static> {
+        out: &mut WriteQueue,
+    ) -> Answer {
         let count = request.len() - 1;
-        // The hits, one behind the other, and where each of them ends. When there is nothing else, that is the reply.
-        let mut hits = BytesMut::with_capacity(count.min(HITS_AT_ONCE) * HIT_BYTES);
+        // The hits are appended one behind the other. When there is nothing else, that is the reply.
+        let before = out.len();
+        let mut number = itoa::Buffer::new();
+        [&b"*"[..], number.format(count).as_bytes(), b"\r\n"].iter().for_each(|part| out.push_copy(part));
+        let head = out.len() - before;
+        // Where each of them ends.
         let mut ends = Vec::with_capacity(count);
-        encode::array(&mut hits, count);
-        let head = hits.len();
         let mut wanted = HashMap::new();
         for index in 0..count {
             if index % AHEAD_MAX == 0 {
                 self.cache.iter().for_each(|cache| cache.look_ahead(request.args_from(index + 1)));
             }
-            if let Err(why) = self.look(request, index + 1, caller, &mut hits) {
+            if let Err(why) = self.look(request, index + 1, caller, out) {
                 wanted.insert(index, why);
             }
-            if hits.len() > bound.bytes {
+            let end = out.len() - before;
+            if end > bound.bytes {
+                drop(out.take_back(before));
                 return Answer::Now(bound.exceeded());
             }
-            ends.push(hits.len());
+            ends.push(end);
         }
-        let hits = hits.freeze();
         if wanted.is_empty() {
-            return Answer::Now(hits);
+            return Answer::Appended;
         }
+        let hits = out.take_back(before);
         let begins = std::iter::once(head).chain(ends.iter().copied());
         let places = begins.zip(&ends).map(|(begin, end)| begin..*end);
         let elements: Vec<Option<Bytes>> =
@@ -222,7 +227,7 @@ impl Proxy {
         request: &Request<'_>,
         position: usize,
         caller: Caller<'_>,
-        out: &mut BytesMut,
+        out: &mut WriteQueue,
     ) -> Result<(), Wanted> {
         let key = request.arg(position);
         let cache = match (&self.cache, caller.own_writes.behind(key)) {
@@ -237,11 +242,14 @@ impl Proxy {
                 return Err(if self.uncached(key).is_some() { Wanted::KeptOut } else { Wanted::Bypass });
             }
         };
-        match cache.lookup(&get(key, request.encoded(position)), caller.now, || Slot::of(key)) {
+        match cache.lookup(&get(key, request.encoded(position)), caller.now, || Slot::of(key), out) {
+            // A string is the same for all, and what is not there is a null.
+            Lookup::Hit(hit) if caller.resp == Resp::Two && hit.resp2() != Resp2::Same => {
+                out.push_copy(null_reply(Resp::Two));
+                Ok(())
+            }
             Lookup::Hit(hit) => {
-                // A string is the same for all, and what is not there is a null.
-                let is_null = caller.resp == Resp::Two && hit.resp2() != Resp2::Same;
-                out.extend_from_slice(if is_null { null_reply(Resp::Two) } else { hit.resp3() });
+                hit.append();
                 Ok(())
             }
             Lookup::Miss(missed) => Err(self.wanted(cache, key, missed, caller.now)),

@@ -81,7 +81,7 @@ impl Proxy {
         reach: Reach,
         request: &Request<'_>,
         caller: Caller<'_>,
-    ) -> Answer<'a> {
+    ) -> Answer {
         if let Some(measured) = self.measure(route, request, caller.now) {
             return Answer::NotYet(measured);
         }
@@ -90,8 +90,15 @@ impl Proxy {
             Err(reply) => return Answer::Now(reply),
         };
         let owned = request.to_owned();
-        let errand = self.errand(route, reach, to, request, owned.bytes(), caller);
         let resp = caller.resp;
+        if !has_many(route, request) {
+            // Nearly all: not moved about as one of two kinds.
+            let mut begun = self.begin(route, reach, to, request, owned.bytes(), caller);
+            return Answer::Later(Box::pin(
+                async move { render(begun.settle().await, route.form, &owned, resp) },
+            ));
+        }
+        let errand = self.errand(route, reach, to, request, owned.bytes(), caller);
         Answer::Later(Box::pin(async move { render(errand.settle().await, route.form, &owned, resp) }))
     }
 
@@ -250,8 +257,9 @@ impl Errand {
     /// Waits for the reply, and for all that must have happened before it leaves.
     pub(super) async fn settle(self) -> Outcome {
         match self {
-            Errand::Begun(begun) => begun.settle().await,
-            Errand::ManyKeys(many) => many.settle().await,
+            Errand::Begun(mut begun) => begun.settle().await,
+            // In a box, so that no other command carries the room for this.
+            Errand::ManyKeys(many) => Box::pin(many.settle()).await,
         }
     }
 }
@@ -260,17 +268,17 @@ impl Errand {
 
 impl Begun {
     /// The same.
-    pub(super) async fn settle(self) -> Outcome {
-        let outcome = self.sent.reply.await.unwrap_or_else(stopped);
+    pub(super) async fn settle(&mut self) -> Outcome {
+        let outcome = (&mut self.sent.reply).await.unwrap_or_else(stopped);
         coverage::note(self.coverage.as_ref(), is_tracked(&outcome));
-        if let Some(following) = self.following {
+        if let Some(following) = self.following.take() {
             following.settle(&outcome).await;
         }
-        if self.fence.is_some() {
-            self.proxy.hear_out(self.fence, &outcome).await;
+        if let Some(fence) = self.fence.take() {
+            Box::pin(self.proxy.hear_out(Some(fence), &outcome)).await;
         }
         // Before the reply leaves, its keys are dropped once more (I6).
-        drop((self.write, self.read, self.hold));
+        drop((self.write.take(), self.read.take(), self.hold.take()));
         outcome
     }
 }

@@ -53,7 +53,7 @@ impl Proxy {
         route: Route,
         request: &Request<'_>,
         caller: Caller<'_>,
-    ) -> Answer<'a> {
+    ) -> Answer {
         let to = match self.destination(route, request) {
             Ok(to) => to,
             Err(reply) => return Answer::Now(reply),

@@ -39,7 +39,7 @@ enum Lesson {
 
 impl Proxy {
     /// Answers a request whose command is not in the table.
-    pub(super) fn unknown<'a>(self: &'a Rc<Proxy>, request: &Request<'_>, caller: Caller<'_>) -> Answer<'a> {
+    pub(super) fn unknown<'a>(self: &'a Rc<Proxy>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         match self.learned(request, caller.now) {
             Ok(learned) => {
                 let route = Route::learned(&learned);
@@ -54,7 +54,7 @@ impl Proxy {
     ///
     /// # Errors
     /// It knows none of this name, or has not been asked yet: then whoever asks must wait.
-    pub fn learned(self: &Rc<Proxy>, request: &Request<'_>, now: Nanos) -> Result<Learned, Answer<'static>> {
+    pub fn learned(self: &Rc<Proxy>, request: &Request<'_>, now: Nanos) -> Result<Learned, Answer> {
         if request.arg(0).len() > NAME_BYTES_MAX {
             return Err(Answer::Now(fault_reply(Fault::Unknown, request)));
         }
@@ -72,7 +72,7 @@ impl Proxy {
         }
     }
 
-    fn ask_about(self: &Rc<Proxy>, name: Vec<u8>) -> Answer<'static> {
+    fn ask_about(self: &Rc<Proxy>, name: Vec<u8>) -> Answer {
         let bytes = encode::request(&[&b"COMMAND"[..], b"INFO", &name]);
         let node = self.upstream.any_node();
         let call = Call { bytes, slot: None, reads_only: true, foreign: false };

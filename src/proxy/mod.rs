@@ -58,7 +58,7 @@ pub use watch::Watched;
 
 use crate::clock::Nanos;
 use crate::command::{Class, Fault, Flags, Keys, Keyspace, Lasting, Learned, Script, Session, Spec};
-use crate::near_cache::{Hit, NearCache, Reply, Why};
+use crate::near_cache::{NearCache, Reply, Why};
 use crate::policy::CurrentPolicies;
 use crate::pubsub::Hub;
 use crate::resp::Resp;
@@ -67,6 +67,7 @@ use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::resp2::{self, Form};
 use crate::stats::WorkerStats;
 use crate::upstream::{Failure, Outcome, Upstream};
+use crate::write_queue::WriteQueue;
 use apart::Sizes;
 use default_ttl::Misses;
 use forward::Reach;
@@ -99,9 +100,9 @@ pub struct Caller<'a> {
 }
 
 /// What becomes of a request.
-pub enum Answer<'a> {
-    /// The reply, lent by the near cache.
-    Lent(Hit<'a>),
+pub enum Answer {
+    /// The reply was appended to the output.
+    Appended,
     /// The reply.
     Now(Bytes),
     /// The reply will come. The request was sent upstream already; dropping the future drops only the reply.
@@ -216,17 +217,18 @@ impl Proxy {
     }
 
     /// Answers a request whose command is in the table and is about data, but is not split over slots
-    /// ([`Proxy::fan_out`]): `class` is what the table says of it.
+    /// ([`Proxy::fan_out`]): `class` is what the table says of it. A reply that is here already is appended to `out`.
     #[inline]
-    pub fn call<'a>(
-        self: &'a Rc<Proxy>,
+    pub fn call(
+        self: &Rc<Proxy>,
         spec: &'static Spec,
         class: Class,
         request: &Request<'_>,
         caller: Caller<'_>,
-    ) -> Answer<'a> {
+        out: &mut WriteQueue,
+    ) -> Answer {
         if class == Class::CacheableRead {
-            return self.read(spec, request, caller);
+            return self.read(spec, request, caller, out);
         }
         if let Some(wait) = self.wait_for_upstream() {
             return wait;
@@ -237,7 +239,7 @@ impl Proxy {
         caller.own_writes.note_sent();
         let route = Route::of(spec);
         match class {
-            Class::CacheableRead => self.read(spec, request, caller),
+            Class::CacheableRead => self.read(spec, request, caller, out),
             Class::EveryPrimary(gather) => self.every(spec, gather, request, caller),
             Class::Script(script) => self.script(spec, script, request, caller),
             Class::Database(database) => self.database(spec, database, request, caller),
@@ -260,12 +262,7 @@ impl Proxy {
     }
 
     /// Answers a request that the table does not recognise.
-    pub fn fault<'a>(
-        self: &'a Rc<Proxy>,
-        fault: Fault,
-        request: &Request<'_>,
-        caller: Caller<'_>,
-    ) -> Answer<'a> {
+    pub fn fault<'a>(self: &'a Rc<Proxy>, fault: Fault, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         if fault == Fault::Unknown {
             caller.own_writes.note_sent();
             return self.wait_for_upstream().unwrap_or_else(|| self.unknown(request, caller));
@@ -275,7 +272,7 @@ impl Proxy {
 
     /// The first requests wait until it is known who owns what, so that a client that is there before the upstream
     /// was asked meets no error.
-    pub fn wait_for_upstream(&self) -> Option<Answer<'static>> {
+    pub fn wait_for_upstream(&self) -> Option<Answer> {
         if self.upstream.is_settled() {
             return None;
         }
@@ -298,7 +295,7 @@ impl Proxy {
     }
 
     /// Carries out `work` before anything else of the session begins; the session shows the request again for the answer.
-    fn alone(&self, caller: Caller<'_>, work: impl Future<Output = Bytes> + 'static) -> Answer<'static> {
+    fn alone(&self, caller: Caller<'_>, work: impl Future<Output = Bytes> + 'static) -> Answer {
         let own_writes = caller.own_writes.clone();
         Answer::NotYet(Box::pin(async move { own_writes.put_answer(work.await) }))
     }
@@ -377,17 +374,17 @@ fn stopped<T>(_: T) -> Outcome {
 
 // === impl Answer ===
 
-impl Answer<'_> {
+impl Answer {
     /// Whether the reply is still to come.
     pub fn is_later(&self) -> bool {
         matches!(self, Answer::Later(_))
     }
 }
 
-impl std::fmt::Debug for Answer<'_> {
+impl std::fmt::Debug for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Answer::Lent(_) => "Lent",
+            Answer::Appended => "Appended",
             Answer::Now(_) => "Now",
             Answer::Later(_) => "Later",
             Answer::Confirmation(_) => "Confirmation",

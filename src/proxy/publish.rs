@@ -37,7 +37,7 @@ impl Proxy {
         spec: &'static Spec,
         request: &Request<'_>,
         caller: Caller<'_>,
-    ) -> Answer<'a> {
+    ) -> Answer {
         let name = Bytes::copy_from_slice(request.arg(1));
         let slot = Slot::of(&name);
         // A channel of a shard is a key: it is published where it lives, and redirects are followed.
@@ -97,11 +97,7 @@ impl Proxy {
     /// Has the request wait, once, while a node is told what our clients began or ended: of what gets the messages of
     /// `channel`, or of anything. Until it has answered nobody knows what it counts, and who has sent SUBSCRIBE before
     /// would miss a message, which no client of a plain server would.
-    pub fn wait_for_subscriptions(
-        &self,
-        channel: Option<&Topic>,
-        caller: Caller<'_>,
-    ) -> Option<Answer<'static>> {
+    pub fn wait_for_subscriptions(&self, channel: Option<&Topic>, caller: Caller<'_>) -> Option<Answer> {
         let feed = self.pubsub.feed();
         if caller.own_writes.take_waited() || !feed.is_changing(channel) {
             return None;

@@ -15,7 +15,7 @@ use crate::upstream::Call;
 
 impl Proxy {
     /// Every primary is asked for a key and for how many it has. There is no key only if all of them have none.
-    pub(super) fn random_key(self: &Rc<Proxy>, resp: Resp) -> Answer<'static> {
+    pub(super) fn random_key(self: &Rc<Proxy>, resp: Resp) -> Answer {
         let ask = |word| {
             self.ask_every(&Call {
                 bytes: encode::request(&[word]),

@@ -24,6 +24,7 @@ use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::resp2::{self, Form};
 use crate::resp::scan::keys_ahead;
 use crate::upstream::{Call, Failure, Outcome, Sent};
+use crate::write_queue::WriteQueue;
 
 /// A fill on its way: the value and, right behind it, the lifetime of its key.
 struct Fill {
@@ -60,7 +61,8 @@ impl Proxy {
         spec: &'static Spec,
         request: &Request<'_>,
         caller: Caller<'_>,
-    ) -> Answer<'a> {
+        out: &mut WriteQueue,
+    ) -> Answer {
         // The table gives such commands exactly one key; one without it is the server's to judge.
         let key_at = spec.keys.first(request);
         let (Some(cache), Some(key_at)) = (&self.cache, key_at) else {
@@ -74,8 +76,8 @@ impl Proxy {
                 return self.bypass(spec, request, Some((key_at, why)), caller);
             }
             Behind::Read(number) => cache.pass_over(key, caller.now, Slot::of(key), number),
-            Behind::Nothing => match cache.lookup(&question, caller.now, || Slot::of(key)) {
-                Lookup::Hit(hit) => return lend(hit, spec, request, caller.resp),
+            Behind::Nothing => match cache.lookup(&question, caller.now, || Slot::of(key), out) {
+                Lookup::Hit(hit) => return append(hit, spec, request, caller.resp),
                 Lookup::Miss(missed) => missed,
             },
         };
@@ -89,7 +91,7 @@ impl Proxy {
         request: &Request<'_>,
         why: Option<(usize, Why)>,
         caller: Caller<'_>,
-    ) -> Answer<'a> {
+    ) -> Answer {
         self.stats.l1_bypasses.bump();
         caller.own_writes.note_sent();
         let route = Route::of(spec);
@@ -105,7 +107,7 @@ impl Proxy {
     }
 
     /// Sees to it that nothing older is served after a reply that L1 does not keep.
-    fn not_to_keep(self: &Rc<Proxy>, keys: Names, reply: LocalBoxFuture<'static, Bytes>) -> Answer<'static> {
+    fn not_to_keep(self: &Rc<Proxy>, keys: Names, reply: LocalBoxFuture<'static, Bytes>) -> Answer {
         let Some(cache) = self.cache().filter(|cache| cache.shared().compares()) else {
             return Answer::Later(reply);
         };
@@ -127,7 +129,7 @@ impl Proxy {
         key_at: usize,
         missed: Missed,
         caller: Caller<'_>,
-    ) -> Answer<'a> {
+    ) -> Answer {
         if let Some(wait) = self.wait_for_upstream() {
             return wait;
         }
@@ -267,30 +269,31 @@ pub(super) fn command_of(spec: &'static Spec) -> Command {
     Command { name: spec.name, number: spec.number }
 }
 
-/// A hit in the form that the client has its replies in.
+/// Appends a hit in the form that the client has its replies in.
 #[inline]
-fn lend<'a>(hit: Hit<'a>, spec: &Spec, request: &Request<'_>, resp: Resp) -> Answer<'a> {
+fn append(hit: Hit<'_>, spec: &Spec, request: &Request<'_>, resp: Resp) -> Answer {
     if resp == Resp::Two && hit.resp2() != Resp2::Same {
-        Answer::Now(converted(&hit, spec, request))
-    } else {
-        Answer::Lent(hit)
+        return append_converted(hit, spec, request);
     }
+    hit.append();
+    Answer::Appended
 }
 
-/// The head of an array is at most so much longer than that of a map: it has twice the elements.
-const ARRAY_HEAD_BYTES: usize = 1;
-
-/// A hit for a client of RESP2.
-fn converted(hit: &Hit<'_>, spec: &Spec, request: &Request<'_>) -> Bytes {
-    let mut out = BytesMut::with_capacity(hit.resp3().len() + ARRAY_HEAD_BYTES);
-    if hit.resp2() == Resp2::Head && resp2::array_of(hit.resp3(), &mut out) {
-        return out.freeze();
-    }
+/// The same for a client of RESP2, where that differs.
+fn append_converted(hit: Hit<'_>, spec: &Spec, request: &Request<'_>) -> Answer {
+    let hit = match hit.resp2() {
+        Resp2::Head => match hit.append_as_array() {
+            Ok(()) => return Answer::Appended,
+            Err(hit) => hit,
+        },
+        Resp2::Same | Resp2::Other => hit,
+    };
+    let mut converted = BytesMut::new();
     // It was converted once when it came.
-    if resp2::to_resp2(hit.resp3(), spec.form, request, &mut out).is_err() {
-        out.extend_from_slice(hit.resp3());
+    if resp2::to_resp2(hit.resp3(), spec.form, request, &mut converted).is_err() {
+        converted.extend_from_slice(hit.resp3());
     }
-    out.freeze()
+    Answer::Now(converted.freeze())
 }
 
 /// What a client gets of what a fill brought in.

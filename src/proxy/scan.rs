@@ -58,7 +58,7 @@ struct Step {
 
 impl Proxy {
     /// One page of a walk.
-    pub(super) fn scan(self: &Rc<Proxy>, request: &Request<'_>, caller: Caller<'_>) -> Answer<'static> {
+    pub(super) fn scan(self: &Rc<Proxy>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         let Some(cursor) = parse_cursor(request.arg(1)) else {
             return Answer::Now(encode::error_reply("ERR invalid cursor"));
         };
@@ -73,7 +73,7 @@ impl Proxy {
     }
 
     /// All keys that match. Gathered by a walk, so that no node has to name all of its keys in one breath.
-    pub(super) fn keys(self: &Rc<Proxy>, request: &Request<'_>, caller: Caller<'_>) -> Answer<'static> {
+    pub(super) fn keys(self: &Rc<Proxy>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         let pattern = Bytes::copy_from_slice(request.arg(1));
         let wish = Wish { options: vec![Bytes::from_static(b"MATCH"), pattern] };
         let proxy = self.clone();
@@ -283,7 +283,7 @@ impl Proxy {
     }
 
     /// What the server says of options that cannot be read here.
-    fn syntax_error(&self, request: &Request<'_>) -> Answer<'static> {
+    fn syntax_error(&self, request: &Request<'_>) -> Answer {
         let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, foreign: false };
         let sent = self.upstream.send_any(call);
         Answer::Later(Box::pin(async move {

@@ -31,7 +31,7 @@ impl Proxy {
         script: Script,
         request: &Request<'_>,
         caller: Caller<'_>,
-    ) -> Answer<'a> {
+    ) -> Answer {
         let route = Route::of(spec);
         match script {
             Script::Eval => self.eval(route, request, caller),
@@ -51,7 +51,7 @@ impl Proxy {
         self.memory.scripts.body(Sha::named(sha)?)
     }
 
-    fn eval<'a>(self: &'a Rc<Proxy>, route: Route, request: &Request<'_>, caller: Caller<'_>) -> Answer<'a> {
+    fn eval<'a>(self: &'a Rc<Proxy>, route: Route, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         let to = match self.destination(route, request) {
             Ok(to) => to,
             Err(reply) => return Answer::Now(reply),
@@ -72,12 +72,7 @@ impl Proxy {
         }))
     }
 
-    fn eval_sha<'a>(
-        self: &'a Rc<Proxy>,
-        route: Route,
-        request: &Request<'_>,
-        caller: Caller<'_>,
-    ) -> Answer<'a> {
+    fn eval_sha<'a>(self: &'a Rc<Proxy>, route: Route, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         let scripts = &self.memory.scripts;
         let Some(sha) = Sha::named(request.arg(1)) else {
             return self.forward(route, reach(route), request, caller);
@@ -140,7 +135,7 @@ impl Proxy {
     }
 
     /// Asks the nodes for a script that is not known here: those that can tell (SCRIPT SHOW of Valkey 8) do.
-    fn search_script(self: &Rc<Proxy>, sha: Sha) -> Answer<'static> {
+    fn search_script(self: &Rc<Proxy>, sha: Sha) -> Answer {
         let bytes = encode::request(&[&b"SCRIPT"[..], b"SHOW", sha.as_bytes()]);
         let call = Call { bytes, slot: None, reads_only: true, foreign: false };
         let mut asked: FuturesUnordered<_> = self
@@ -178,7 +173,7 @@ impl Proxy {
     }
 
     /// SCRIPT LOAD: known once one node took it, since the others get it when they need it.
-    fn load_script(self: &Rc<Proxy>, request: &Request<'_>) -> Answer<'static> {
+    fn load_script(self: &Rc<Proxy>, request: &Request<'_>) -> Answer {
         let owned = request.to_owned();
         let asked =
             self.ask_every(&Call { bytes: owned.bytes(), slot: None, reads_only: false, foreign: false });
@@ -211,7 +206,7 @@ impl Proxy {
     }
 
     /// SCRIPT EXISTS: whether EVALSHA will find each script, wherever its keys are.
-    fn scripts_exist(self: &Rc<Proxy>, request: &Request<'_>) -> Answer<'static> {
+    fn scripts_exist(self: &Rc<Proxy>, request: &Request<'_>) -> Answer {
         let scripts = &self.memory.scripts;
         let known: Vec<bool> = request
             .args()

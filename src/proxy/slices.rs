@@ -18,6 +18,7 @@ use crate::clock;
 use crate::command::{Join, Spec};
 use crate::resp::request::{OwnedRequest, Request};
 use crate::resp::{Resp, cursor, encode};
+use crate::write_queue::WriteQueue;
 
 /// Keys of one slice.
 const SLICE_KEYS: usize = 256;
@@ -74,7 +75,7 @@ impl Proxy {
         request: &Request<'_>,
         caller: Caller<'_>,
         bound: ReplyBound,
-    ) -> Answer<'static> {
+    ) -> Answer {
         let sliced = Sliced {
             proxy: self.clone(),
             spec,
@@ -133,15 +134,15 @@ impl Sliced {
         let args = request.args_from(slice.start).take(slice.len());
         let part = OwnedRequest::from_args(std::iter::once(request.arg(0)).chain(args));
         let caller = Caller { resp: self.resp, own_writes: self.hold.session(), now: clock::now(), coverage };
-        match self.proxy.fan_out_at_once(self.spec, self.join, &part.as_request(), caller, self.bound) {
+        let (request, mut out) = (part.as_request(), WriteQueue::default());
+        match self.proxy.fan_out_at_once(self.spec, self.join, &request, caller, self.bound, &mut out) {
             Answer::Later(reply) => reply,
-            answer @ (Answer::Lent(_) | Answer::Now(_)) => {
+            answer @ (Answer::Appended | Answer::Now(_)) => {
                 // What is there at once is covered.
                 coverage::note(coverage, true);
                 let reply = match answer {
-                    Answer::Lent(hit) => hit.to_bytes(),
                     Answer::Now(reply) => reply,
-                    _ => Bytes::new(),
+                    _ => out.take_back(0),
                 };
                 Box::pin(std::future::ready(reply))
             }

@@ -25,7 +25,7 @@ impl Proxy {
         spec: &'static Spec,
         request: &Request<'_>,
         caller: Caller<'_>,
-    ) -> Answer<'a> {
+    ) -> Answer {
         if let Some(wait) = self.wait_for_subscriptions(None, caller) {
             return wait;
         }

@@ -193,7 +193,7 @@ impl Proxy {
         slot: Option<Slot>,
         watched: Option<&Watched>,
         caller: Caller<'_>,
-    ) -> Answer<'static> {
+    ) -> Answer {
         let watch = watched.and_then(Watched::take);
         if elements.len() > SMALL_ELEMENTS_MAX {
             let (hold, coverage) = (Hold::of(caller.own_writes), caller.coverage.cloned());

@@ -107,7 +107,7 @@ impl Proxy {
         request: &Request<'_>,
         watched: &Rc<Watched>,
         caller: Caller<'_>,
-    ) -> Answer<'static> {
+    ) -> Answer {
         if let Some(wait) = self.wait_for_upstream() {
             return wait;
         }
@@ -149,7 +149,7 @@ impl Proxy {
     }
 
     /// Forgets what is watched. To be called when no other request of the session is on its way.
-    pub fn unwatch(self: &Rc<Proxy>, watched: &Rc<Watched>) -> Answer<'static> {
+    pub fn unwatch(self: &Rc<Proxy>, watched: &Rc<Watched>) -> Answer {
         let Some(watch) = watched.take() else { return Answer::Now(Bytes::from_static(OK)) };
         Answer::Later(Box::pin(async move {
             if let Some(mut connection) = watch.connection {

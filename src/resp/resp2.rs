@@ -10,7 +10,6 @@ use bytes::BytesMut;
 
 use super::{
     cursor::{self, Cursor, Head},
-    encode,
     request::Request,
 };
 
@@ -72,16 +71,6 @@ pub fn needs_conversion(reply: &[u8], form: Form) -> bool {
         }
     }
     false
-}
-
-/// Appends `reply`, a map or a set of what RESP2 has in the same form, to `out` as an array; false, and nothing is done,
-/// when it is neither.
-pub fn array_of(reply: &[u8], out: &mut BytesMut) -> bool {
-    let mut cursor = Cursor::new(reply);
-    let Some(Head::Aggregate { kind: b'%' | b'~', count }) = cursor.head() else { return false };
-    encode::array(out, count);
-    out.extend_from_slice(cursor.rest());
-    true
 }
 
 /// Appends to `out` what `reply`, the answer to `request` over RESP3, is over RESP2. On an error `out` is as
@@ -278,21 +267,6 @@ mod tests {
             Err(Malformed) => assert_eq!(out, ""),
         }
         written.map(|()| out.to_owned())
-    }
-
-    #[test]
-    fn a_flat_map_or_set_is_an_array_by_its_head() {
-        for (reply, wanted) in [
-            ("%2\r\n$1\r\na\r\n$1\r\nb\r\n:1\r\n:2\r\n", Some("*4\r\n$1\r\na\r\n$1\r\nb\r\n:1\r\n:2\r\n")),
-            ("~1\r\n$1\r\na\r\n", Some("*1\r\n$1\r\na\r\n")),
-            ("%0\r\n", Some("*0\r\n")),
-            ("_\r\n", None),
-            ("$1\r\na\r\n", None),
-        ] {
-            let mut out = BytesMut::new();
-            assert_eq!(array_of(reply.as_bytes(), &mut out), wanted.is_some());
-            assert_eq!(out, wanted.unwrap_or_default());
-        }
     }
 
     #[test]

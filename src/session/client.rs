@@ -74,7 +74,7 @@ pub(super) fn info(state: &State, context: &SessionContext) -> Bytes {
 
 /// CLIENT UNBLOCK. Only the node knows whether the other client's wait was over already, so the answer takes a moment, and
 /// what the client asks behind it waits for that: it might be what the other one waits for.
-pub(super) fn unblock(request: &Request<'_>, state: &State, context: &SessionContext) -> Answer<'static> {
+pub(super) fn unblock(request: &Request<'_>, state: &State, context: &SessionContext) -> Answer {
     if let Some(reply) = state.own_writes.take_answer() {
         return Answer::Now(reply);
     }

@@ -25,7 +25,7 @@ pub(super) struct Killed {
 }
 
 /// CLIENT KILL address, and CLIENT KILL with filters.
-pub(super) fn answer(request: &Request<'_>, state: &mut State, context: &SessionContext) -> Answer<'static> {
+pub(super) fn answer(request: &Request<'_>, state: &mut State, context: &SessionContext) -> Answer {
     if let Some(reply) = state.own_writes.take_answer() {
         leave(state);
         return Answer::Now(reply);

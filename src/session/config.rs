@@ -34,12 +34,7 @@ struct Pairs {
 
 /// CONFIG GET with any number of patterns. What is about the data, one server of the upstream is asked for; inside MULTI
 /// there is no time for that.
-pub(super) fn get(
-    request: &Request<'_>,
-    state: &State,
-    context: &SessionContext,
-    haste: Haste,
-) -> Answer<'static> {
+pub(super) fn get(request: &Request<'_>, state: &State, context: &SessionContext, haste: Haste) -> Answer {
     let resp = state.resp();
     let patterns: Vec<Vec<u8>> = request.args().skip(2).map(<[u8]>::to_vec).collect();
     let of_data = |pattern: &Vec<u8>| glob::is_plain(pattern) && may_be_about_data(pattern);
@@ -162,7 +157,7 @@ fn map(pairs: &Pairs, resp: Resp) -> Bytes {
 }
 
 /// CONFIG SET: all of it or nothing.
-pub(super) fn set(request: &Request<'_>, context: &SessionContext) -> Answer<'static> {
+pub(super) fn set(request: &Request<'_>, context: &SessionContext) -> Answer {
     if request.len() % 2 == 1 {
         return Answer::Now(encode::error_reply("ERR syntax error"));
     }
@@ -187,7 +182,7 @@ pub(super) fn set(request: &Request<'_>, context: &SessionContext) -> Answer<'st
 }
 
 /// Every primary or an error: what the others did stands.
-fn set_on_every_primary(request: &Request<'_>, context: &SessionContext) -> Answer<'static> {
+fn set_on_every_primary(request: &Request<'_>, context: &SessionContext) -> Answer {
     let asked = context.proxy.tell_every(&request.args().collect::<Vec<_>>(), false);
     Answer::Later(Box::pin(async move {
         let replies = join_all(asked).await;

@@ -87,12 +87,7 @@ const SECTIONS: [Section; 14] = [
 /// INFO with any number of section names; a section that does not exist is empty, as in Redis.
 ///
 /// Two sections are about the data: the primaries are asked for them. Inside MULTI there is no time for that.
-pub(super) fn info(
-    request: &Request<'_>,
-    resp: Resp,
-    context: &SessionContext,
-    haste: Haste,
-) -> Answer<'static> {
+pub(super) fn info(request: &Request<'_>, resp: Resp, context: &SessionContext, haste: Haste) -> Answer {
     let asked: Vec<String> =
         request.args().skip(1).map(|name| String::from_utf8_lossy(name).to_ascii_lowercase()).collect();
     let has = |name: &str| asked.iter().any(|asked| asked == name);

@@ -33,7 +33,7 @@ pub(super) fn answer(
     state: &mut State,
     context: &SessionContext,
     haste: Haste,
-) -> Answer<'static> {
+) -> Answer {
     if matches!(
         local,
         Local::ConfigGet | Local::ConfigSet | Local::Hello | Local::Info | Local::NearsideExplain
@@ -178,7 +178,7 @@ fn select(index: &[u8]) -> Bytes {
     }
 }
 
-fn client_reply(request: &Request<'_>, state: &mut State) -> Answer<'static> {
+fn client_reply(request: &Request<'_>, state: &mut State) -> Answer {
     let mode = request.arg(2);
     if mode.eq_ignore_ascii_case(b"on") {
         state.replies = Replies::On;

@@ -274,6 +274,15 @@ impl Session {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let end = self.take_turn(cx);
+        if end.is_pending() {
+            self.count_held();
+        }
+        end
+    }
+
+    #[inline(always)]
+    fn take_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let mut batches = 0;
         loop {
             let answered = self.collect_answers(cx);
@@ -284,14 +293,18 @@ impl Session {
                 Ok(taken) => taken,
                 Err(end) => return Poll::Ready(end),
             };
-            let bound = output_bound(&self.state, &self.context);
-            if self.connection.out.len() + self.pipeline.bytes() > bound.bytes {
-                return Poll::Ready(End::NotReading(bound.name));
+            let output = self.output();
+            let mut room = false;
+            if output > 0 {
+                let bound = output_bound(&self.state, &self.context);
+                if output > bound.bytes {
+                    return Poll::Ready(End::NotReading(bound.name));
+                }
+                room = match self.send(cx, taken) {
+                    Ok(room) => room,
+                    Err(end) => return Poll::Ready(end),
+                };
             }
-            let room = match self.send(cx, taken) {
-                Ok(room) => room,
-                Err(end) => return Poll::Ready(end),
-            };
             if self.state.leaving && self.pipeline.is_empty() && self.connection.out.is_empty() {
                 return Poll::Ready(End::Done);
             }
@@ -304,22 +317,26 @@ impl Session {
                 if !self.deadlines.is_quiet(self.connection.has_half()) && self.is_late(cx) {
                     continue;
                 }
-                self.count_held();
                 return Poll::Pending;
             }
             batches += u32::from(taken || room);
             if batches == BATCHES_PER_TURN {
-                self.count_held();
                 give_way(cx);
                 return Poll::Pending;
             }
         }
     }
 
+    /// Bytes of replies that the client has not taken, or that wait for an earlier one.
+    #[inline]
+    fn output(&self) -> usize {
+        self.connection.out.len() + self.pipeline.bytes()
+    }
+
     /// Counts what it makes the daemon hold: for a client that reads what it asks for, nothing.
     #[inline]
     fn count_held(&mut self) {
-        let output = self.connection.out.len() + self.pipeline.bytes();
+        let output = self.output();
         let kept = self.state.modes.as_ref().map_or(0, |modes| modes.kept_bytes());
         if let Some(sum) = self.held.set(self.connection.kept(), output, kept) {
             self.state.client.held.store(sum, Ordering::Relaxed);
@@ -328,9 +345,9 @@ impl Session {
 
     /// Whether it is not listened to for now: memory is scarce, and it does not take the replies that it has, or waits for
     /// many.
+    #[inline]
     fn is_slowed(&self) -> bool {
-        let output = self.connection.out.len() + self.pipeline.bytes();
-        output > SMALL_BYTES && self.context.ceiling.is_pressed()
+        self.output() > SMALL_BYTES && self.context.ceiling.is_pressed()
             || waits_for_too_many(&self.pipeline, &self.context)
     }
 
@@ -338,8 +355,9 @@ impl Session {
     #[inline]
     fn is_full(&self) -> bool {
         let limits = &self.context.limits;
-        self.pipeline.len() >= limits.pipeline_depth_max
-            || self.pipeline.in_flight_bytes() >= limits.in_flight_bytes_max
+        !self.pipeline.is_empty()
+            && (self.pipeline.len() >= limits.pipeline_depth_max
+                || self.pipeline.in_flight_bytes() >= limits.in_flight_bytes_max)
     }
 
     /// Looks whether the client takes too long, and if it does, tells it so and takes no more of it.
@@ -483,7 +501,7 @@ impl Session {
         if self.state.leaving || self.is_full() || self.state.own_writes.is_held() || self.was_slowed {
             return Ok(false);
         }
-        let batch_end = self.connection.out.len() + self.pipeline.bytes() + BATCH_BYTES;
+        let batch_end = self.output() + BATCH_BYTES;
         let Session { context, connection, state, pipeline, waiting, .. } = self;
         // The clock is read once, after the bytes were: all that is shown had arrived by then.
         let (clock, locked) = (Cell::new(None), state.is_locked());
@@ -605,6 +623,7 @@ fn serve(
     let (mut shown, mut measured) = (true, true);
     // Number 0 counts what is not carried out, or not now.
     let mut called = command;
+    let waited = out.len();
     let answer = match recognised {
         Ok(spec) => match intercepted(spec, &request, state, context, attention) {
             Some(answer) => {
@@ -627,7 +646,7 @@ fn serve(
                 }
                 Class::FanOut(join) => {
                     let bound = output_bound(state, context);
-                    context.proxy.fan_out(spec, join, &request, caller, bound)
+                    context.proxy.fan_out(spec, join, &request, caller, bound, out)
                 }
                 Class::AnyNode if names_very_many(spec, &request) => {
                     let bound = output_bound(state, context);
@@ -648,7 +667,7 @@ fn serve(
                             return Flow::Again;
                         }
                     }
-                    context.proxy.call(spec, class, &request, caller)
+                    context.proxy.call(spec, class, &request, caller, out)
                 }
             },
         },
@@ -698,13 +717,13 @@ fn serve(
         Answer::Confirmation(reply) => pipeline.push_confirmation(command, reply),
         Answer::Mailed => {}
         _ if !wanted => {
+            drop(out.take_back(waited));
             discard(answer, pipeline, request.raw().len());
             held = is_held(state, pipeline, context);
         }
-        Answer::Lent(hit) if pipeline.is_empty() => {
-            out.push_lent(hit.resp3(), || hit.to_bytes());
-        }
-        Answer::Lent(hit) => pipeline.push_now(hit.to_bytes()),
+        // It stands where it belongs, or has to wait for others.
+        Answer::Appended if pipeline.is_empty() => {}
+        Answer::Appended => pipeline.push_now(out.take_back(waited)),
         Answer::Now(reply) => {
             if reply.first() == Some(&b'-') {
                 refused(recognised, called == 0, &reply, context);
@@ -729,7 +748,7 @@ fn intercepted(
     state: &mut State,
     context: &SessionContext,
     attention: Attention,
-) -> Option<Answer<'static>> {
+) -> Option<Answer> {
     if attention.has(Attention::PAUSED)
         && !state.is_locked()
         && let Some(wait) = pause::wait(spec, &context.desk)
@@ -806,7 +825,7 @@ fn is_held(state: &State, pipeline: &Pipeline, context: &SessionContext) -> bool
 }
 
 /// The client wants no reply; what was sent upstream still comes to its end.
-fn discard(answer: Answer<'_>, pipeline: &mut Pipeline, bytes: usize) {
+fn discard(answer: Answer, pipeline: &mut Pipeline, bytes: usize) {
     if let Answer::Later(reply) = answer {
         pipeline.push_later(
             0,

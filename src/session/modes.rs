@@ -14,6 +14,7 @@ use super::transaction::{self, Executing, Transaction};
 use crate::command::{Session, Spec};
 use crate::proxy::{Answer, Caller, Watched};
 use crate::resp::request::Request;
+use crate::write_queue::WriteQueue;
 
 /// The modes of one session; each is there while its client is in it.
 #[derive(Debug, Default)]
@@ -71,7 +72,7 @@ pub(super) fn intercept(
     request: &Request<'_>,
     state: &mut State,
     context: &SessionContext,
-) -> Option<Answer<'static>> {
+) -> Option<Answer> {
     if state.is_locked() {
         return password::refuse(spec).map(Answer::Now);
     }
@@ -116,7 +117,7 @@ pub(super) fn answer<'a>(
     state: &mut State,
     context: &'a SessionContext,
     caller: Caller<'_>,
-) -> Answer<'a> {
+) -> Answer {
     match kind {
         Session::Transaction => transaction::answer(spec, request, state, context, caller),
         Session::Blocking => context.proxy.block(spec, request, caller, state.client.wait.begin()),
@@ -126,7 +127,11 @@ pub(super) fn answer<'a>(
             subscriber::answer(spec, request, state, context)
         }
         Session::Tracking => tracking::answer(spec, request, state, context),
-        Session::PubSub => context.proxy.call(spec, crate::command::Class::Session(kind), request, caller),
+        Session::PubSub => {
+            // Nothing of these is in L1.
+            let out = &mut WriteQueue::default();
+            context.proxy.call(spec, crate::command::Class::Session(kind), request, caller, out)
+        }
         Session::Monitor => monitor::begin(state, context),
     }
 }

@@ -49,7 +49,7 @@ impl Drop for Watching {
 }
 
 /// MONITOR. To a client that follows already Redis says nothing.
-pub(super) fn begin(state: &mut State, context: &SessionContext) -> Answer<'static> {
+pub(super) fn begin(state: &mut State, context: &SessionContext) -> Answer {
     let watching = || Watching::begin(context.desk.clone(), state.client.clone());
     let monitor = &mut state.modes.get_or_insert_default().monitor;
     if monitor.is_some() {
@@ -60,7 +60,7 @@ pub(super) fn begin(state: &mut State, context: &SessionContext) -> Answer<'stat
 }
 
 /// What a client that follows all commands is told of one about data; Redis counts it among the replicas.
-pub(super) fn refuse(spec: &Spec) -> Option<Answer<'static>> {
+pub(super) fn refuse(spec: &Spec) -> Option<Answer> {
     let about_data = Flags::READ.with(Flags::WRITE).with(Flags::MAY_REPLICATE);
     let refused = spec.flags.has_any(about_data);
     refused.then(|| Answer::Now(encode::error_reply("ERR Replica can't interact with the keyspace")))

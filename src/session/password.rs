@@ -82,11 +82,7 @@ pub(super) fn refuse(spec: &Spec) -> Option<Bytes> {
 }
 
 /// What it is told of what is no command. No server is asked whether a module of it knows it.
-pub(super) fn refuse_unrecognised(
-    fault: Fault,
-    request: &Request<'_>,
-    context: &SessionContext,
-) -> Answer<'static> {
+pub(super) fn refuse_unrecognised(fault: Fault, request: &Request<'_>, context: &SessionContext) -> Answer {
     if let Some(wait) = context.proxy.wait_for_upstream() {
         // Redis and Valkey say different things: the first clients wait a moment until it is known which it is.
         return wait;

@@ -83,7 +83,7 @@ pub(super) fn answer(
     request: &Request<'_>,
     state: &mut State,
     context: &SessionContext,
-) -> Answer<'static> {
+) -> Answer {
     let resp = state.resp();
     let State { modes, client, .. } = state;
     let modes = modes.get_or_insert_default();
@@ -113,7 +113,7 @@ pub(super) fn intercept(
     spec: &'static Spec,
     request: &Request<'_>,
     resp: Resp,
-) -> Option<Answer<'static>> {
+) -> Option<Answer> {
     if resp == Resp::Three || !subscriber.is_subscribed() {
         return None;
     }
@@ -154,13 +154,7 @@ impl Subscriber {
 
     /// Subscribes at once, so that nothing is missed, and confirms it when it stands upstream; what does not come to
     /// stand there is taken back.
-    fn subscribe(
-        &self,
-        kind: Kind,
-        request: &Request<'_>,
-        resp: Resp,
-        context: &SessionContext,
-    ) -> Answer<'static> {
+    fn subscribe(&self, kind: Kind, request: &Request<'_>, resp: Resp, context: &SessionContext) -> Answer {
         let mut beginning = Beginning {
             hub: self.hub.clone(),
             client: self.client.clone(),
@@ -192,7 +186,7 @@ impl Subscriber {
     }
 
     /// Ends what the request names. The confirmation goes to the mailbox: what came before the end is in it already.
-    fn unsubscribe(&self, kind: Kind, request: &Request<'_>, resp: Resp) -> Answer<'static> {
+    fn unsubscribe(&self, kind: Kind, request: &Request<'_>, resp: Resp) -> Answer {
         let names = match request.len() {
             1 => Names::All(self.subscribed.borrow().names(kind)),
             _ => Names::Asked(request.to_owned()),

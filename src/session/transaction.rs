@@ -118,7 +118,7 @@ pub(super) fn queue(
     request: &Request<'_>,
     state: &mut State,
     context: &SessionContext,
-) -> Option<Answer<'static>> {
+) -> Option<Answer> {
     let transaction = state.modes.as_mut()?.transaction.as_mut()?;
     match spec.name {
         "exec" | "discard" | "quit" | "reset" => return None,
@@ -156,7 +156,7 @@ pub(super) fn queue_unrecognised(
     state: &mut State,
     context: &SessionContext,
     now: crate::clock::Nanos,
-) -> Option<Answer<'static>> {
+) -> Option<Answer> {
     if fault == Fault::Arity("exec") {
         close(state);
         let cause = "wrong number of arguments for 'exec' command";
@@ -251,7 +251,7 @@ pub(super) fn answer(
     state: &mut State,
     context: &SessionContext,
     caller: Caller<'_>,
-) -> Answer<'static> {
+) -> Answer {
     let open = state.modes.as_ref().is_some_and(|modes| modes.transaction.is_some());
     match spec.name {
         "multi" if open => error("ERR MULTI calls can not be nested"),
@@ -285,7 +285,7 @@ pub(super) fn answer(
     }
 }
 
-fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> Answer<'static> {
+fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> Answer {
     let transaction = state.modes.as_ref().and_then(|modes| modes.transaction.as_ref());
     if transaction.is_some_and(Transaction::publishes)
         && let Some(wait) = context.proxy.wait_for_subscriptions(None, caller)
@@ -319,7 +319,7 @@ fn go_on(
     state: &mut State,
     context: &SessionContext,
     caller: Caller<'_>,
-) -> Answer<'static> {
+) -> Answer {
     let monitored = context.desk.attention().has(Attention::MONITORED);
     for step in executing.steps.by_ref().take(STEPS_AT_ONCE) {
         if monitored {
@@ -398,7 +398,7 @@ fn close(state: &mut State) -> Option<Transaction> {
     transaction
 }
 
-fn error(text: &'static str) -> Answer<'static> {
+fn error(text: &'static str) -> Answer {
     Answer::Now(encode::error_reply(text))
 }
 

@@ -6,8 +6,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
-
 use super::{TICK_BITS, tick};
 use crate::clock::Nanos;
 use crate::near_cache::entry::{Question, Resp2};
@@ -163,7 +161,7 @@ impl EntryHead {
     }
 
     #[inline]
-    pub(super) fn reply_len(self) -> usize {
+    pub(in crate::near_cache) fn reply_len(self) -> usize {
         (self.second >> REPLY_SHIFT & PART_MASK) as usize
     }
 
@@ -235,53 +233,83 @@ pub(super) fn next(words: &[AtomicU64]) -> Option<&AtomicU64> {
     EntryHead::read(words)?.is_chained().then(|| words.get(HEAD_WORDS))?
 }
 
-/// Whether `asked` stands in the body. Their lengths are the same.
-#[inline]
-pub(super) fn is_asked(body: &[AtomicU64], asked: &[u8]) -> bool {
-    let (chunks, last) = asked.as_chunks::<8>();
+/// What was asked and the reply, of an entry that may answer what is sought.
+#[inline(always)]
+pub(super) fn body_of<'a>(
+    words: &'a [AtomicU64],
+    head: EntryHead,
+    sought: &Sought<'_>,
+) -> Option<&'a [AtomicU64]> {
+    let len = (sought.asked.len() + head.reply_len()).div_ceil(8);
+    words.get(head.body_at()..head.body_at() + len)
+}
+
+/// Whether `asked` stands in the whole words of an entry, of which it has as many, and at the beginning of what is behind them.
+#[inline(always)]
+pub(super) fn is_asked(words: &[AtomicU64], behind: &[AtomicU64], asked: &[u8]) -> bool {
+    let (chunks, rest) = asked.as_chunks::<8>();
     let mut differs = 0;
-    for (word, chunk) in body.iter().zip(chunks) {
+    for (word, chunk) in words.iter().zip(chunks) {
         differs |= word.load(Ordering::Relaxed) ^ u64::from_le_bytes(*chunk);
     }
-    if !last.is_empty() {
-        let above = 64 - 8 * last.len() as u32;
-        let word = body.get(chunks.len()).map_or(0, |word| word.load(Ordering::Relaxed));
-        // The last eight bytes end where it ends; what is shorter is put together.
-        let tail = match asked.last_chunk::<8>() {
-            Some(tail) => u64::from_le_bytes(*tail),
-            None => {
-                let mut tail = [0; 8];
-                tail[8 - last.len()..].copy_from_slice(last);
-                u64::from_le_bytes(tail)
-            }
-        };
-        differs |= (word << above) ^ (tail >> above << above);
+    if !rest.is_empty() {
+        let word = behind.first().map_or(0, |word| word.load(Ordering::Relaxed));
+        differs |= (word ^ first_word(rest)) << (64 - 8 * rest.len() as u32);
     }
     differs == 0
 }
 
-/// Copies the reply to `out`.
-#[inline]
-pub(super) fn copy_reply(body: &[AtomicU64], head: EntryHead, out: &mut Copied) {
-    let (whole, rest) = (head.asked_len() / 8, head.asked_len() % 8);
-    let mut to = out.room(head.reply_len());
-    let Some(mut words) = body.get(whole..) else { return };
-    if rest > 0 {
-        let Some((split, behind)) = words.split_first() else { return };
-        let begin = split.load(Ordering::Relaxed) >> (8 * rest);
-        to[..8].copy_from_slice(&begin.to_le_bytes());
-        to = &mut to[8 - rest..];
-        words = behind;
+/// The word that begins with these bytes, of which there are 1 to 7; what is above them means nothing.
+#[inline(always)]
+fn first_word(bytes: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return u64::from(first) | u64::from(last) << (8 * (bytes.len() - 4));
     }
-    // Four words at a time, without a look at the bounds of each.
-    let (fours, few) = words.as_chunks::<4>();
-    let (to_fours, _) = to.as_chunks_mut::<32>();
-    for (to, [a, b, c, d]) in to_fours.iter_mut().zip(fours) {
-        let load = |word: &AtomicU64| word.load(Ordering::Relaxed).to_le_bytes();
-        to.copy_from_slice([load(a), load(b), load(c), load(d)].as_flattened());
+    let at = |at: usize| u64::from(bytes.get(at).copied().unwrap_or(0)) << (8 * at);
+    at(0) | at(1) | at(2)
+}
+
+/// From so many words on a reply is copied in larger steps.
+const MANY_WORDS: usize = 64;
+
+/// Copies a reply that begins in the first of these words, behind so many bytes, to `to`, and up to seven bytes more.
+#[inline(never)]
+pub(super) fn copy_reply(words: &[AtomicU64], behind: usize, to: &mut [u8]) {
+    let (mut words, mut to) = (words, to);
+    if behind > 0 {
+        let (Some((split, rest)), Some(begin)) = (words.split_first(), to.first_chunk_mut::<8>()) else {
+            return;
+        };
+        *begin = (split.load(Ordering::Relaxed) >> (8 * behind)).to_le_bytes();
+        words = rest;
+        to = &mut to[8 - behind..];
     }
-    let to = &mut to[fours.len() * 32..];
-    for (to, word) in to.as_chunks_mut::<8>().0.iter_mut().zip(few) {
+    let Some(to) = to.get_mut(..words.len() * 8) else { return };
+    if words.len() < MANY_WORDS {
+        copy_words::<4>(words, to);
+    } else {
+        copy_many(words, to);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn copy_many(words: &[AtomicU64], to: &mut [u8]) {
+    copy_words::<16>(words, to);
+}
+
+/// Copies words, so many at once, to a place of their size.
+#[inline(always)]
+fn copy_words<const COUNT: usize>(words: &[AtomicU64], to: &mut [u8]) {
+    let (blocks, rest) = words.as_chunks::<COUNT>();
+    let (to_blocks, to_rest) = to.as_chunks_mut::<8>().0.as_chunks_mut::<COUNT>();
+    for (to, words) in to_blocks.iter_mut().zip(blocks) {
+        for (to, word) in to.iter_mut().zip(words) {
+            *to = word.load(Ordering::Relaxed).to_le_bytes();
+        }
+    }
+    for (to, word) in to_rest.iter_mut().zip(rest) {
         *to = word.load(Ordering::Relaxed).to_le_bytes();
     }
 }
@@ -291,6 +319,17 @@ pub(super) fn bytes(body: &[AtomicU64], from: usize, to: usize) -> Vec<u8> {
     let words = body.get(from / 8..to.div_ceil(8)).unwrap_or_default();
     let all: Vec<u8> = words.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect();
     all.get(from % 8..from % 8 + (to - from)).unwrap_or_default().to_vec()
+}
+
+/// Whether an entry is about this key.
+pub(super) fn is_about(words: &[AtomicU64], key: &[u8]) -> bool {
+    let Some(head) = EntryHead::read(words) else { return false };
+    let body = words.get(head.body_at()..).unwrap_or_default();
+    if !head.is_sole() {
+        return *self::key(head, &bytes(body, 0, head.asked_len())) == *key;
+    }
+    let parts = body.split_at_checked(key.len() / 8).filter(|_| head.asked_len() == key.len());
+    parts.is_some_and(|(whole, behind)| is_asked(whole, behind, key))
 }
 
 /// The key of an entry: what was asked, or the first argument of that.
@@ -303,67 +342,20 @@ pub(super) fn sole(key: &[u8]) -> Vec<u8> {
     [format!("${}\r\n", key.len()).as_bytes(), key, b"\r\n"].concat()
 }
 
-/// A reply on its way out: copied, or shared where it is large. The memory is kept, so that copying to it takes none.
-#[derive(Debug, Default)]
-pub(in crate::near_cache) struct Copied {
-    bytes: Vec<u8>,
-    len: usize,
-    shared: Option<Bytes>,
-}
-
-/// What is kept for the next reply.
-const KEPT_BYTES_MIN: usize = 4 * 1024;
-
-// === impl Copied ===
-
-impl Copied {
-    #[inline]
-    pub(in crate::near_cache) fn bytes(&self) -> &[u8] {
-        match &self.shared {
-            None => &self.bytes[..self.len],
-            Some(shared) => shared,
-        }
-    }
-
-    /// The same for as long as it is wanted.
-    pub(in crate::near_cache) fn to_bytes(&self) -> Bytes {
-        self.shared.clone().unwrap_or_else(|| Bytes::copy_from_slice(&self.bytes[..self.len]))
-    }
-
-    pub(super) fn share(&mut self, reply: Bytes) {
-        self.shared = Some(reply);
-    }
-
-    /// Room for a reply of so many bytes, and a word more, in place of what is there.
-    #[inline]
-    fn room(&mut self, len: usize) -> &mut [u8] {
-        if self.shared.is_some() || self.bytes.len() < len + size_of::<u64>() {
-            self.make_room(len + size_of::<u64>());
-        }
-        self.len = len;
-        &mut self.bytes[..len + size_of::<u64>()]
-    }
-
-    #[cold]
-    fn make_room(&mut self, bytes: usize) {
-        self.shared = None;
-        if self.bytes.len() < bytes {
-            self.bytes = vec![0; bytes.next_power_of_two().max(KEPT_BYTES_MIN)];
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::near_cache::entry::Command;
+    use crate::write_queue::WriteQueue;
 
     const TERMS: Terms =
         Terms { deadline: 9, lease: 65_535, slot: 16_383, slot_generation: 0x1_0007, resp2: Resp2::Other };
 
     #[test]
     fn what_was_written_is_read_whatever_the_lengths() {
-        for (asked_len, reply_len) in (0..20).flat_map(|asked| (0..70).map(move |reply| (asked, reply))) {
+        for (asked_len, reply_len) in
+            (0..20).flat_map(|asked| (0..70).chain(500..680).map(move |reply| (asked, reply)))
+        {
             for chained in [false, true] {
                 let key: Vec<u8> = (0..asked_len).map(|at| b'a' + at as u8).collect();
                 let reply: Vec<u8> = (0..reply_len).map(|at| 1 + at as u8).collect();
@@ -379,17 +371,18 @@ mod tests {
                 assert_eq!((head.deadline(), head.lease(), head.slot()), (9, 65_535, 16_383));
                 assert_eq!((head.slot_generation(), head.command()), (7, 1_023));
                 assert_eq!(next(&words).map(|next| next.load(Ordering::Relaxed)), chained.then_some(77));
-                let body = &words[head.body_at()..];
-                assert!(is_asked(body, &key));
+                let body = body_of(&words, head, &sought).unwrap();
+                let (whole, behind) = body.split_at(asked_len / 8);
+                assert!(is_asked(whole, behind, &key));
                 for at in 0..asked_len {
                     let mut other = key.clone();
                     other[at] ^= 0x80;
-                    assert!(!is_asked(body, &other), "{at} of {asked_len}");
+                    assert!(!is_asked(whole, behind, &other), "{at} of {asked_len}");
                 }
-                let mut out = Copied::default();
-                out.share(Bytes::from_static(b"what was there before"));
-                copy_reply(body, head, &mut out);
-                assert_eq!(out.bytes(), reply);
+                let mut out = WriteQueue::default();
+                out.push_copy(b"what was there before");
+                copy_reply(behind, asked_len % 8, out.room(reply_len));
+                assert_eq!(out.in_room(reply_len), reply);
                 assert_eq!(bytes(body, asked_len, asked_len + reply_len), reply);
                 assert_eq!(bytes(body, 0, asked_len), key);
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use super::entry::{self, EntryHead, PART_BYTES_MAX, Sought, Terms};
 use super::index::{LINE_BYTES, Lines};
 use super::large::{Large, LargeReplies};
-use super::line::{Locked, Place};
+use super::line::{Line, Place};
 use super::queues::{Element, Segment, Which};
 use super::{Bytes, Epoch, REPLIES_MAX, Slot, Store, Writer};
 use crate::near_cache::entry::{Question, Resp2};
@@ -225,10 +225,10 @@ impl Store {
         Some(())
     }
 
-    /// Whether another question about the same key has an entry in the log.
+    /// Whether another question about the same key has an entry in the log. Only the holder of the writer's lock brings one
+    /// there, so there is nothing to be locked; one that goes meanwhile leaves an entry that nothing hangs on.
     fn has_others(&self, fill: &Fill<'_>, sought: &Sought<'_>) -> bool {
-        let lines = self.index.lock_all(fill.hash);
-        let first = lines.iter().find_map(|locked| self.first_of(locked, fill));
+        let first = self.index.all(fill.hash).iter().find_map(|line| self.first_of(*line, fill));
         first.is_some_and(|(_, spot)| {
             let words = self.at(spot);
             EntryHead::read(words).is_some_and(|head| head.is_chained() || !self.answers(words, head, sought))
@@ -236,23 +236,16 @@ impl Store {
     }
 
     fn answers(&self, words: &[AtomicU64], head: EntryHead, sought: &Sought<'_>) -> bool {
-        let body = words.get(head.body_at()..head.words()).unwrap_or_default();
-        head.may_answer(sought) && entry::is_asked(body, sought.asked)
+        let body = || entry::body_of(words, head, sought)?.split_at_checked(sought.asked.len() / 8);
+        head.may_answer(sought)
+            && body().is_some_and(|(whole, behind)| entry::is_asked(whole, behind, sought.asked))
     }
 
     /// The place of the key of `fill` for what it has in the log, and where the first of that lies.
-    fn first_of(&self, locked: &Locked<'_>, fill: &Fill<'_>) -> Option<(usize, u64)> {
-        let is_it = |spot: &u64| {
-            let words = self.at(*spot);
-            EntryHead::read(words).is_some_and(|head| {
-                let asked =
-                    entry::bytes(words.get(head.body_at()..).unwrap_or_default(), 0, head.asked_len());
-                *entry::key(head, &asked) == *fill.question.key
-            })
-        };
-        locked.matching(fill.hash).find_map(|at| {
-            let spot = locked.place(at).spot().filter(|spot| !LargeReplies::has_spot(*spot))?;
-            is_it(&spot).then_some((at, spot))
+    fn first_of(&self, line: Line<'_>, fill: &Fill<'_>) -> Option<(usize, u64)> {
+        line.matching(fill.hash).find_map(|at| {
+            let spot = line.place(at).spot().filter(|spot| !LargeReplies::has_spot(*spot))?;
+            entry::is_about(self.at(spot), fill.question.key).then_some((at, spot))
         })
     }
 
@@ -265,19 +258,10 @@ impl Store {
         if lines.generation() != fill.generation {
             return false;
         }
-        self.unlink_question(&mut lines, fill.hash, sought);
-        if !LargeReplies::has_spot(spot) {
-            for locked in lines.iter() {
-                if let Some((at, first)) = self.first_of(locked, fill) {
-                    self.shorten(first);
-                    let place = locked.place(at);
-                    if let Some(next) = entry::next(self.at(spot)) {
-                        next.store(place.word(), Ordering::Relaxed);
-                        locked.word(at).store(place.with(spot, place.hits()).word(), Ordering::Relaxed);
-                        return true;
-                    }
-                }
-            }
+        if lines.iter().any(|locked| locked.matching(fill.hash).next().is_some())
+            && self.link_to_others(&mut lines, fill, sought, spot)
+        {
+            return true;
         }
         let place = Place::new(fill.hash, spot, 0);
         if !lines.put(place) {
@@ -290,6 +274,27 @@ impl Store {
         }
         self.entries.fetch_add(1, Ordering::Relaxed);
         true
+    }
+
+    /// Takes an older reply to the same question out, and puts what was written at `spot` before others of the same key; whether
+    /// there are any.
+    fn link_to_others(&self, lines: &mut Lines<'_>, fill: &Fill<'_>, sought: &Sought<'_>, spot: u64) -> bool {
+        self.unlink_question(lines, fill.hash, sought);
+        if LargeReplies::has_spot(spot) {
+            return false;
+        }
+        for locked in lines.iter() {
+            if let Some((at, first)) = self.first_of(locked.line(), fill) {
+                self.shorten(first);
+                let place = locked.place(at);
+                if let Some(next) = entry::next(self.at(spot)) {
+                    next.store(place.word(), Ordering::Relaxed);
+                    locked.word(at).store(place.with(spot, place.hits()).word(), Ordering::Relaxed);
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// Takes the reply to this question out of the index.

@@ -283,6 +283,10 @@ impl<'a> Locked<'a> {
         self.head = u64::from(generation) << GENERATION_SHIFT | below;
     }
 
+    pub(super) fn line(&self) -> Line<'a> {
+        self.line
+    }
+
     /// Which choice of the key that is looked for it is.
     pub(super) fn choice(&self) -> usize {
         self.line.choice

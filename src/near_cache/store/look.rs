@@ -2,13 +2,14 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::entry::{self, Copied, EntryHead, Sought};
+use super::entry::{self, EntryHead, Sought};
 use super::large::{Large, LargeReplies};
 use super::line::{LINE_WORDS, Line, Locked, PLACES, Place};
-use super::{REPLIES_MAX, Store};
-use std::sync::atomic::AtomicU64;
+use super::{Bytes, REPLIES_MAX, Store};
+use crate::resp::scan::AHEAD_MAX;
+use crate::write_queue::WriteQueue;
 
 /// A reply that was found. Whether it may be served is the caller's to see.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +17,16 @@ pub(in crate::near_cache) struct Found {
     pub(in crate::near_cache) head: EntryHead,
     /// Where it lies: two looks at the same reply have the same, unless it was moved.
     pub(in crate::near_cache) spot: u64,
-    at: usize,
-    place: Place,
+}
+
+// === impl Found ===
+
+impl Found {
+    /// Whether it stayed where it is.
+    #[inline]
+    pub(in crate::near_cache) fn is_large(self) -> bool {
+        LargeReplies::has_spot(self.spot)
+    }
 }
 
 /// A reply with all that belongs to it, copied.
@@ -34,46 +43,59 @@ pub(in crate::near_cache) struct Stored {
     pub(in crate::near_cache) weight: usize,
 }
 
-/// Lines of an entry that are fetched ahead. Where more is read the CPU sees by itself that it is wanted.
-const LINES_AHEAD: usize = 3;
+/// Words of an entry of which the lines are fetched ahead: three. Where more is read the CPU sees by itself that it is wanted.
+const WORDS_AHEAD: usize = 2 * LINE_WORDS + 1;
+
+/// So many entries, of some 200 bytes each, lie in the second cache of any CPU.
+const NEAR_ENTRIES_MAX: u64 = 1_024;
 
 // === impl Store ===
 
 impl Store {
-    /// Finds the reply to what is sought and puts it into `out`.
-    #[inline]
+    /// Finds the reply to what is sought where nearly all are: it is the first that the home of the key names, and nobody
+    /// writes there. Puts it into the room behind what waits in `out`.
+    #[inline(always)]
+    pub(in crate::near_cache) fn find_at_once(
+        &self,
+        hash: u64,
+        sought: &Sought<'_>,
+        out: &mut WriteQueue,
+    ) -> Option<Found> {
+        let home = self.index.home(hash);
+        let head = home.head();
+        let at = home.matching(hash).next()?;
+        let place = home.place(at);
+        // That of a large reply is none of the log.
+        let found = self.read(place.spot()?, sought, out)?;
+        if !home.is_still(head) {
+            return None;
+        }
+        home.note_hit(at, place);
+        Some(found)
+    }
+
+    /// The same in all lines where it may lie, until one was read that did not change meanwhile. What is large stays where it is
+    /// ([`Store::large_reply`]).
     pub(in crate::near_cache) fn find(
         &self,
         hash: u64,
         sought: &Sought<'_>,
-        out: &mut Copied,
+        out: &mut WriteQueue,
     ) -> Option<Found> {
-        let home = self.index.home(hash);
-        let head = home.head();
-        let found = self.find_in(home, hash, sought, out);
-        if !home.is_still(head) || (found.is_none() && head.away() > 0) {
-            return self.find_anywhere(hash, sought, out);
-        }
-        if let Some(found) = &found {
-            home.note_hit(found.at, found.place);
-        }
-        found
-    }
-
-    /// The same in all lines where it may lie, until one was read that did not change meanwhile.
-    #[inline(never)]
-    fn find_anywhere(&self, hash: u64, sought: &Sought<'_>, out: &mut Copied) -> Option<Found> {
         loop {
             let lines = self.index.all(hash);
             let [home, ..] = lines;
             let of_home = home.head();
             for line in lines {
                 let head = line.head();
-                if let Some(found) = self.find_in(line, hash, sought, out)
+                if let Some((at, place, found)) = self.find_in(line, hash, sought, out)
                     && line.is_still(head)
                 {
-                    line.note_hit(found.at, found.place);
+                    line.note_hit(at, place);
                     return Some(found);
+                }
+                if of_home.away() == 0 {
+                    break;
                 }
             }
             // Nothing comes, goes or moves without a change of its home.
@@ -83,50 +105,70 @@ impl Store {
         }
     }
 
-    #[inline]
-    fn find_in(&self, line: Line<'_>, hash: u64, sought: &Sought<'_>, out: &mut Copied) -> Option<Found> {
+    /// Puts the reply that lies at this spot into the room of `out`, if it answers what is sought.
+    #[inline(always)]
+    fn read(&self, spot: u64, sought: &Sought<'_>, out: &mut WriteQueue) -> Option<Found> {
+        let words = self.log.words().get(spot as usize..)?;
+        let head = EntryHead::read(words)?;
+        if !head.may_answer(sought) {
+            return None;
+        }
+        let body = entry::body_of(words, head, sought)?;
+        let (key, reply) = body.split_at_checked(sought.asked.len() / 8)?;
+        if !entry::is_asked(key, reply, sought.asked) {
+            return None;
+        }
+        let room = out.room(head.reply_len());
+        entry::copy_reply(reply, sought.asked.len() % 8, room);
+        Some(Found { head, spot })
+    }
+
+    fn find_in(
+        &self,
+        line: Line<'_>,
+        hash: u64,
+        sought: &Sought<'_>,
+        out: &mut WriteQueue,
+    ) -> Option<(usize, Place, Found)> {
         for at in line.matching(hash) {
             let place = line.place(at);
             let Some(first) = place.spot() else { continue };
             let found = if LargeReplies::has_spot(first) {
-                self.find_large(first, sought, out)
+                self.find_large(first, sought)
             } else {
                 self.find_chained(first, sought, out)
             };
-            if let Some((head, spot)) = found {
-                return Some(Found { head, spot, at, place });
+            if let Some(found) = found {
+                return Some((at, place, found));
             }
         }
         None
     }
 
-    #[inline]
-    fn find_chained(&self, first: u64, sought: &Sought<'_>, out: &mut Copied) -> Option<(EntryHead, u64)> {
+    fn find_chained(&self, first: u64, sought: &Sought<'_>, out: &mut WriteQueue) -> Option<Found> {
         let mut spot = first;
         // What is read while it changes may lead anywhere, also in a circle.
         for _ in 0..=REPLIES_MAX {
-            let words = self.at(spot);
-            let head = EntryHead::read(words)?;
-            if head.may_answer(sought) {
-                let body = words.get(head.body_at()..head.words())?;
-                if entry::is_asked(body, sought.asked) {
-                    entry::copy_reply(body, head, out);
-                    return Some((head, spot));
-                }
+            let found = self.read(spot, sought, out);
+            if found.is_some() {
+                return found;
             }
-            spot = Place::from_word(entry::next(words)?.load(Ordering::Relaxed)).spot()?;
+            spot = Place::from_word(entry::next(self.at(spot))?.load(Ordering::Relaxed)).spot()?;
         }
         None
     }
 
     #[cold]
-    fn find_large(&self, spot: u64, sought: &Sought<'_>, out: &mut Copied) -> Option<(EntryHead, u64)> {
+    fn find_large(&self, spot: u64, sought: &Sought<'_>) -> Option<Found> {
         let large = self.large.get(spot)?;
         let is_it = large.head.may_answer(sought) && *large.asked == *sought.asked;
-        is_it.then(|| {
-            out.share(large.reply.clone());
-            (large.head, spot)
-        })
+        is_it.then_some(Found { head: large.head, spot })
+    }
+
+    /// The reply that was found, if it is one that stayed where it is; nothing if it went since.
+    #[cold]
+    pub(in crate::near_cache) fn large_reply(&self, found: Found) -> Option<Bytes> {
+        Some(self.large.get(found.spot)?.reply.clone())
     }
 
     /// All replies about the key with this hash, the oldest first.
@@ -212,17 +254,30 @@ impl Store {
         Stored { head, spot, command: self.name(head.command()), key, arguments, reply_bytes, weight }
     }
 
+    /// Whether so little is kept that it lies in the caches of the CPU anyhow.
+    #[inline]
+    pub(in crate::near_cache) fn is_near(&self) -> bool {
+        self.entries.load(Ordering::Relaxed) <= NEAR_ENTRIES_MAX
+    }
+
     /// Asks for the memory that lookups of these hashes will need: of all at once, and what the next step needs after that.
     #[inline]
     pub(in crate::near_cache) fn fetch(&self, hashes: &[u64]) {
-        let homes = || hashes.iter().map(|hash| (self.index.home(*hash), *hash));
-        black_box(homes().map(|(home, _)| home.touch()).fold(0, |all, one| all ^ one));
         let mut all = 0;
-        for (home, hash) in homes() {
-            let spot = home.matching(hash).next().and_then(|at| home.place(at).spot());
-            let words = spot.map(|spot| self.at(spot)).unwrap_or_default();
-            for line in 0..LINES_AHEAD {
-                all ^= words.get(line * LINE_WORDS).map_or(0, |word| word.load(Ordering::Relaxed));
+        for hashes in hashes.chunks(AHEAD_MAX) {
+            // Any line will do in the place of those that are not there.
+            let mut homes = [self.index.home(0); AHEAD_MAX];
+            for (home, hash) in homes.iter_mut().zip(hashes) {
+                *home = self.index.home(*hash);
+                all ^= home.touch();
+            }
+            black_box(all);
+            for (home, hash) in homes.iter().zip(hashes) {
+                let spot = home.matching(*hash).next().and_then(|at| home.place(at).spot());
+                let words = spot.and_then(|spot| self.log.words().get(spot as usize..)?.first_chunk());
+                all ^= words.map_or(0, |words: &[AtomicU64; WORDS_AHEAD]| {
+                    words.iter().step_by(LINE_WORDS).fold(0, |all, word| all ^ word.load(Ordering::Relaxed))
+                });
             }
         }
         black_box(all);

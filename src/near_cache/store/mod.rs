@@ -27,10 +27,10 @@ mod pages;
 mod queues;
 mod sizes;
 
-pub(super) use entry::{Copied, EntryHead, Sought};
+pub(super) use entry::{EntryHead, Sought};
 pub(super) use insert::{Fill, Refused};
 pub(super) use leases::LeaseView;
-pub(super) use look::Stored;
+pub(super) use look::{Found, Stored};
 
 use super::hashing::Hashing;
 use crate::clock::{self, Nanos};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::queues::Which;
 use super::*;
 use crate::near_cache::entry::{Command, Question, Resp2};
+use crate::write_queue::WriteQueue;
 
 const GET: Command = Command { name: "get", number: 7 };
 const HGET: Command = Command { name: "hget", number: 8 };
@@ -68,9 +69,12 @@ pub(super) fn found(store: &Store, args: &[&[u8]]) -> Option<Vec<u8>> {
     let tail = tail(args);
     let command = if args.len() == 1 { GET } else { HGET };
     let question = Question { command, key: args[0], tail: &tail };
-    let mut out = Copied::default();
-    store.find(store.hash(args[0]), &Sought::new(&question), &mut out)?;
-    Some(out.bytes().to_vec())
+    let mut out = WriteQueue::default();
+    let found = store.find(store.hash(args[0]), &Sought::new(&question), &mut out)?;
+    if found.is_large() {
+        return store.large_reply(found).map(|reply| reply.to_vec());
+    }
+    Some(out.in_room(found.head.reply_len()).to_vec())
 }
 
 pub(super) fn live() -> Epoch {
@@ -277,7 +281,7 @@ fn i4_entries_of_very_many_epochs_are_told_apart() {
             let tail = tail(&[key.as_bytes()]);
             let question = Question { command: GET, key: key.as_bytes(), tail: &tail };
             let sought = Sought::new(&question);
-            let found = store.find(store.hash(key.as_bytes()), &sought, &mut Copied::default()).unwrap();
+            let found = store.find(store.hash(key.as_bytes()), &sought, &mut WriteQueue::default()).unwrap();
             store.copy_lease(&mut view, found.head.lease());
             assert_eq!(view.epoch(found.head.lease()).map(Epoch::number), Some(epoch.number()));
         }

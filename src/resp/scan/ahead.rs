@@ -43,6 +43,10 @@ fn number(bytes: &[u8], kind: u8) -> Option<(usize, &[u8])> {
     if *bytes.first()? != kind {
         return None;
     }
+    // Nearly all have one digit.
+    if let Some(&[_, digit @ b'0'..=b'9', b'\r', _]) = bytes.first_chunk() {
+        return Some((usize::from(digit - b'0'), &bytes[4..]));
+    }
     let mut value = 0;
     for (at, byte) in bytes[1..].iter().enumerate().take(DIGITS_MAX + 1) {
         match byte {

@@ -135,12 +135,20 @@ impl RequestScanner {
     /// What the client sent is no request; see [`ProtocolError`].
     #[inline]
     pub fn scan(&mut self, buf: &[u8]) -> Result<Scan, ProtocolError> {
+        match self.scan_plain(buf) {
+            Some(length) => Ok(Scan::Request(length)),
+            None => self.scan_other(buf),
+        }
+    }
+
+    /// The same, for what [`RequestScanner::scan_plain`] said nothing of.
+    ///
+    /// # Errors
+    /// Those of [`RequestScanner::scan`].
+    pub fn scan_other(&mut self, buf: &[u8]) -> Result<Scan, ProtocolError> {
         match buf.first() {
             None => Ok(Scan::Incomplete),
-            Some(b'*') => match self.scan_plain(buf) {
-                Some(length) => Ok(Scan::Request(length)),
-                None => self.scan_array(buf),
-            },
+            Some(b'*') => self.scan_array(buf),
             Some(_) => scan_inline(buf, self.limits.inline_bytes_max),
         }
     }
@@ -226,10 +234,10 @@ impl RequestScanner {
         &self.args
     }
 
-    /// A request as nearly all are: a few arguments, none of them long, and all there. `None` is for anything else, and
-    /// has changed nothing that matters.
+    /// How many bytes a request has that is as nearly all are: a few arguments, none of them long, and all there. `None` is for
+    /// anything else, and has changed nothing that matters: [`RequestScanner::scan_other`] looks at that.
     #[inline]
-    fn scan_plain(&mut self, buf: &[u8]) -> Option<usize> {
+    pub fn scan_plain(&mut self, buf: &[u8]) -> Option<usize> {
         let &[b'*', count @ b'1'..=b'9', b'\r', _, ..] = buf else { return None };
         let digit = |byte: u8| usize::from(byte - b'0');
         if self.missing.is_some() || digit(count) > self.limits.args_max {

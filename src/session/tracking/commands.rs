@@ -22,7 +22,7 @@ pub(in crate::session) fn answer(
     request: &Request<'_>,
     state: &mut State,
     context: &SessionContext,
-) -> Answer<'static> {
+) -> Answer {
     let reply = match spec.name {
         "client|tracking" => return tracking(request, state, context),
         "client|caching" => match present_mut(state) {
@@ -49,7 +49,7 @@ fn present_mut(state: &mut State) -> Option<&mut Tracking> {
     state.modes.as_mut()?.tracking.as_mut().filter(|tracking| tracking.on)
 }
 
-fn tracking(request: &Request<'_>, state: &mut State, context: &SessionContext) -> Answer<'static> {
+fn tracking(request: &Request<'_>, state: &mut State, context: &SessionContext) -> Answer {
     let wanted = match terms::read(request, present(state), &context.clients) {
         Ok(wanted) => wanted,
         Err(error) => return Answer::Now(encode::error_reply(error)),
@@ -92,7 +92,7 @@ fn tracking(request: &Request<'_>, state: &mut State, context: &SessionContext) 
 
 /// Asks the upstream to tell of all keys with these prefixes. What must be waited for until it does, unless it was waited
 /// for already: then the client is told everything once it does.
-fn listen(tracking: &mut Tracking, wanted: &Wanted, context: &SessionContext) -> Option<Answer<'static>> {
+fn listen(tracking: &mut Tracking, wanted: &Wanted, context: &SessionContext) -> Option<Answer> {
     let shared = context.proxy.upstream().shared().clone();
     tracking.tracker.want(tracking.id, &wanted.prefixes);
     if std::mem::take(&mut tracking.waited) || shared.broadcast.covers(&wanted.prefixes) {

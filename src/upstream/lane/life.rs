@@ -301,7 +301,7 @@ impl Lane {
     /// Whether something has been overdue for as long as a reply may take, since `late_since`, and all that came meanwhile was
     /// not it: a node that never stops sending would put off the end for ever.
     fn is_hopeless(&self, late_since: &mut Option<Nanos>, upstream: &Upstream) -> bool {
-        if self.next_deadline(upstream).is_some() {
+        if self.is_idle() || self.next_deadline(upstream).is_some() {
             *late_since = None;
             return false;
         }
