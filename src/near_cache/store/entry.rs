@@ -358,7 +358,7 @@ mod tests {
         {
             for chained in [false, true] {
                 let key: Vec<u8> = (0..asked_len).map(|at| b'a' + at as u8).collect();
-                let reply: Vec<u8> = (0..reply_len).map(|at| 1 + at as u8).collect();
+                let reply: Vec<u8> = (0..reply_len).map(|at| (at as u8).wrapping_add(1)).collect();
                 let tail = format!("${asked_len}\r\n{}\r\n", String::from_utf8_lossy(&key));
                 let command = Command { name: "get", number: 1_023 };
                 let question = Question { command, key: &key, tail: tail.as_bytes() };
