@@ -217,6 +217,8 @@ fn what_may_be_held_follows_from_the_limit_of_the_machine_and_all_else_from_that
     assert_eq!(wrong.len(), 2, "{wrong:?}");
     assert!(wrong[0].contains("a size from 16mb to 1024gb, auto or none is wanted"), "{wrong:?}");
     assert!(wrong[1].contains(", or a part of memory_max (25%) is wanted"), "{wrong:?}");
+    let wrong = faults(&flags(&[UPSTREAM, ("l1_size", "1025gb")]));
+    assert!(wrong[0].contains("l1_size") && wrong[0].contains("a size from 0 to 1024gb"), "{wrong:?}");
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub use entry::{Command, Hit, Question, Reply, Resp2};
 pub use explain::{Explained, KeptReply};
 pub use fill::{Lead, Ticket};
 pub use samples::{SAMPLES_MAX, Sample};
+pub use store::COMMANDS_MAX;
+
 pub use why::{Noted, Unknown, Why};
 
 use bytes::Bytes;
@@ -695,8 +697,9 @@ impl<T: Clone> NearCache<T> {
                 Commit::Kept
             }
             Err(Refused::Changed) => self.killed(ticket),
-            Err(Refused::NoRoom) => {
-                self.note(ticket.hash, Why::Evicted);
+            Err(refused) => {
+                let why = if refused == Refused::TooLarge { Why::TooLarge } else { Why::Evicted };
+                self.note(ticket.hash, why);
                 Commit::NotKept
             }
         }

@@ -14,9 +14,9 @@ use super::{
     Answer, Brought, Cache, Caller, Coverage, Proxy, Route, failure_reply, in_resp2, render, stopped,
 };
 use crate::clock::{self, Nanos};
-use crate::command::Spec;
+use crate::command::{NUMBERS, Spec};
 use crate::key::Slot;
-use crate::near_cache::{Command, Hit, Lead, Lifetime, Lookup, Missed, Question, Reply, Resp2, Ticket, Why};
+use crate::near_cache::{COMMANDS_MAX, Command, Hit, Lead, Lifetime, Lookup, Missed, Question, Reply, Resp2, Ticket, Why};
 use crate::policy::{Terms, Tracking};
 use crate::resp::Resp;
 use crate::resp::cursor;
@@ -263,6 +263,9 @@ impl Proxy {
         result
     }
 }
+
+// With a larger number one command would answer for another.
+const _: () = assert!(NUMBERS <= COMMANDS_MAX);
 
 /// The name of a command for the near cache.
 pub(super) fn command_of(spec: &'static Spec) -> Command {

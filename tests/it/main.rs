@@ -34,6 +34,7 @@ mod forged_redirects;
 mod giant_requests;
 mod info;
 mod keyspace;
+mod l1_limits;
 mod large_subscriptions;
 mod launcher;
 mod log;

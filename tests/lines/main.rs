@@ -1,5 +1,6 @@
 //! The lines of L1's index under the orders that the steps of several threads may take, and under all that a weak memory may
-//! show them (loom). `line.rs` is compiled as it is, over loom's atomics. All orders with so many preemptions are tried.
+//! show them (loom). `line.rs` and `index.rs` are compiled as they are, over loom's atomics. All orders with so many preemptions are
+//! tried. This file is about one line, `shapes.rs` about lines that come and go.
 //!
 //! What stands around a line in the store is done here as it is done there: `evict` as in `store/evict.rs`, `write_anew` as in
 //! `open` of `store/insert.rs`, `commit` as in `link` there, `find` as in `store/look.rs`, `invalidate` as in `store/mod.rs`.
@@ -17,8 +18,36 @@ use loom::model::Builder;
 use loom::sync::Arc;
 use loom::thread;
 
+#[path = "../../src/near_cache/store/index.rs"]
+mod index;
 #[path = "../../src/near_cache/store/line.rs"]
 mod line;
+mod shapes;
+
+mod pages {
+    use std::ops::Range;
+
+    use super::atomics::{AtomicU64, Ordering};
+
+    /// Words of zeros.
+    #[derive(Debug)]
+    pub(super) struct Pages(Vec<AtomicU64>);
+
+    impl Pages {
+        pub(super) fn new(words: usize) -> std::io::Result<Pages> {
+            Ok(Pages((0..words).map(|_| AtomicU64::new(0)).collect()))
+        }
+
+        pub(super) fn words(&self) -> &[AtomicU64] {
+            &self.0
+        }
+
+        /// The kernel makes them zeros, whoever looks.
+        pub(super) fn give_back(&self, words: Range<usize>) {
+            self.0[words].iter().for_each(|word| _ = word.swap(0, Ordering::Relaxed));
+        }
+    }
+}
 
 mod atomics {
     pub(super) use loom::sync::atomic::{AtomicU64, Ordering, fence};
@@ -31,6 +60,9 @@ mod atomics {
 
 use atomics::{AtomicU64, Ordering, fence};
 use line::{LINE_WORDS, Line, Place};
+
+/// More steps than these of a test are an endless wait.
+const STEPS_MAX: usize = 20_000;
 
 /// The hash of the only key.
 const HASH: u64 = 0xfeed_f00d_dead_beef;
@@ -128,6 +160,7 @@ impl Memory {
 fn model(preemptions: usize, orders: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(preemptions);
+    builder.max_branches = STEPS_MAX;
     builder.check(orders);
 }
 

@@ -27,9 +27,7 @@ impl Ghost {
         if sets > self.sets.len() || sets < self.sets.len() / 4 {
             self.sets = vec![[0; WAYS]; sets].into();
         }
-        let ticks = entries as u32 / DEPARTURES_PER_TICK + 1;
-        // An age is known up to the wrap; the oldest of those would be taken for new ones.
-        self.span = ticks.min(TICK_MASK - 1);
+        self.span = span(entries);
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -70,6 +68,13 @@ impl Ghost {
         let mask = self.sets.len().checked_sub(1)?;
         self.sets.get_mut((hash >> 8) as usize & mask)
     }
+}
+
+/// As many departures as there are entries, in ticks. An age is known up to the wrap; the oldest of those would be taken for new
+/// ones.
+fn span(entries: usize) -> u32 {
+    let ticks = entries / DEPARTURES_PER_TICK as usize + 1;
+    ticks.min(TICK_MASK as usize - 1) as u32
 }
 
 /// Never 0: that is an empty place.
@@ -127,5 +132,10 @@ mod tests {
         assert_eq!(ghost.bytes(), 32 * 16);
         ghost.clear();
         assert_eq!(ghost.bytes(), 0);
+    }
+
+    #[test]
+    fn more_entries_than_a_number_of_32_bits_are_many() {
+        assert_eq!((span(0), span(1_000), span((1 << 32) + 1)), (1, 16, TICK_MASK - 1));
     }
 }

@@ -33,6 +33,8 @@ pub(in crate::near_cache) enum Refused {
     Changed,
     /// There is no room, whatever goes.
     NoRoom,
+    /// It alone is larger than all that is kept may be.
+    TooLarge,
 }
 
 /// The index grows when so large a part of its places is in use: four of five.
@@ -373,6 +375,10 @@ impl Store {
         let reply = Bytes::copy_from_slice(fill.reply);
         let large = Large { head, asked: sought.asked.into(), hash: fill.hash, reply };
         let bytes = large.bytes();
+        if (bytes + self.index.bytes()) as u64 > self.sizes.budget {
+            // Nothing goes for what has no room in the end.
+            return Err(Refused::TooLarge);
+        }
         if !self.make_room(writer, bytes) {
             return Err(Refused::NoRoom);
         }

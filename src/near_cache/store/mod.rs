@@ -48,8 +48,8 @@ use sizes::Sizes;
 /// Replies kept for one key at most; the oldest goes first. A hash read field by field has one for each field.
 pub(super) const REPLIES_MAX: usize = 128;
 
-/// Numbers of commands are below this.
-const COMMANDS_MAX: usize = 1 << 10;
+/// Numbers of commands are below this: an entry has ten bits for one.
+pub const COMMANDS_MAX: usize = 1 << 10;
 
 /// When a slot has moved so often, all entries go: half of the numbers that an entry can carry could tell it from now.
 const MOVES_MAX: u32 = 1 << 15;
@@ -101,7 +101,7 @@ impl Store {
     pub(super) fn new(bytes_max: u64, on_eviction: impl Fn(u64) + Send + Sync + 'static) -> Store {
         let sizes = Sizes::of(bytes_max);
         let (sizes, index, log) = sizes.memory().unwrap_or_else(|error| {
-            tracing::error!(%error, bytes_max, "L1 gets no memory, and keeps nothing");
+            tracing::error!(%error, bytes_max, "L1 gets no memory, and keeps nothing: the kernel has no addresses for l1_size (ulimit -v)");
             let none = Sizes::of(0);
             none.memory()
                 .unwrap_or_else(|_| std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u64; 512]>()))
@@ -299,6 +299,8 @@ impl fmt::Debug for Store {
 
 #[cfg(test)]
 mod evict_tests;
+#[cfg(test)]
+mod index_tests;
 #[cfg(test)]
 mod line_tests;
 #[cfg(test)]

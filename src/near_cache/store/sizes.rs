@@ -94,3 +94,30 @@ impl Sizes {
         LINE_BYTES * 4 / 3 / PLACES + 4
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::near_cache::store::large::LargeReplies;
+
+    #[test]
+    fn the_largest_budget_has_a_number_for_all_that_it_has_room_for() {
+        for budget in [1 << 40, BUDGET_MAX, u64::MAX] {
+            let sizes = Sizes::of(budget);
+            let last = sizes.segments as u64 * sizes.segment_words() as u64 - 1;
+            assert!(!LargeReplies::has_spot(last), "{budget}");
+            assert!(u32::try_from(sizes.segments).is_ok());
+            assert_eq!(sizes.segment_of(last), sizes.segments - 1);
+            assert!(sizes.lines_max as u64 * PLACES as u64 > 1 << 32, "more than 2^32 entries");
+        }
+    }
+
+    #[test]
+    fn the_smallest_budget_has_all_that_a_store_needs() {
+        for budget in [0, 1, 4_096, 1 << 20] {
+            let sizes = Sizes::of(budget);
+            assert!(sizes.lines_min >= HOMES_MIN && sizes.lines_max >= sizes.lines_min);
+            assert!(sizes.segments >= 2 && sizes.entry_words_max() > 0);
+        }
+    }
+}
