@@ -16,7 +16,9 @@ use super::{
 use crate::clock::{self, Nanos};
 use crate::command::{NUMBERS, Spec};
 use crate::key::Slot;
-use crate::near_cache::{COMMANDS_MAX, Command, Hit, Lead, Lifetime, Lookup, Missed, Question, Reply, Resp2, Ticket, Why};
+use crate::near_cache::{
+    COMMANDS_MAX, Command, Hit, Lead, Lifetime, Lookup, Missed, Question, Reply, Resp2, Ticket, Why,
+};
 use crate::policy::{Terms, Tracking};
 use crate::resp::Resp;
 use crate::resp::cursor;

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use super::index::{HOMES_MIN, Index, LINES_BEHIND, Shape};
 use super::line::{Line, OFFSET_MAX, PLACES, Place};
 
-
 /// Of one of 2^20 keys.
 fn hash_of(number: u64) -> u64 {
     // Its spot is at hand in bits that nothing else looks at, where there are few lines.
@@ -34,8 +33,7 @@ fn take(index: &Index, hash: u64) {
 }
 
 fn has(index: &Index, hash: u64) -> bool {
-    let is_it =
-        |line: &Line<'_>| line.matching(hash).any(|at| line.place(at).spot() == Some(spot_of(hash)));
+    let is_it = |line: &Line<'_>| line.matching(hash).any(|at| line.place(at).spot() == Some(spot_of(hash)));
     let [home, others @ ..] = index.all(hash);
     is_it(&home) || (home.head().away() > 0 && others.iter().any(is_it))
 }
