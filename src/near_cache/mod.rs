@@ -84,7 +84,7 @@ const MISMATCHES_MAX: usize = 8;
 const MISMATCH_CHARS_MAX: usize = 128;
 
 /// Commits of so many groups of keys may go on at once.
-const COMMIT_LOCKS: usize = 64;
+const COMMIT_LOCKS: usize = 1_024;
 
 /// How much is kept, and how long.
 #[derive(Clone, Copy, Debug)]
@@ -129,16 +129,25 @@ pub struct SharedCache {
     several_connections: AtomicBool,
     /// When everything was dropped last; 0 if never.
     emptied_at: AtomicU64,
-    commits: [Commits; COMMIT_LOCKS],
+    commits: Box<[Commits]>,
 }
 
-/// The commits of a group of keys, when there are several workers.
+/// The commits of a group of keys, when replies come over several connections.
 #[derive(Debug, Default)]
 struct Commits {
     /// They come one after the other. Nothing else waits for this.
-    one_by_one: Mutex<()>,
+    one_by_one: Mutex<Connections>,
     /// When the latest one was that kept its reply.
     latest: AtomicU64,
+}
+
+/// Over which connections the replies of a group of keys came that were kept.
+#[derive(Debug, Default)]
+struct Connections {
+    /// The number of the epoch of the latest one.
+    epoch: u64,
+    /// No reply came later over any other connection.
+    others_until: Nanos,
 }
 
 /// The near cache as one worker uses it. `T` is the outcome of a fill, as its followers get it.
@@ -218,7 +227,7 @@ impl SharedCache {
             stats.l1_evictions.add(1);
             noting.note(hash, Why::Evicted);
         });
-        let commits = std::array::from_fn(|_| Commits::default());
+        let commits = std::iter::repeat_with(Commits::default).take(COMMIT_LOCKS).collect();
         SharedCache {
             ttl: Setting::of_duration(limits.ttl),
             negative_ttl: Setting::of_duration(limits.negative_ttl),
@@ -624,8 +633,9 @@ impl<T: Clone> NearCache<T> {
             return self.keep(ticket, question, reply, lifetime, sent_at);
         }
         let commits = self.shared.commits_of(ticket.hash);
-        // Nobody panics while holding it, and it guards no data.
-        let _one_by_one = commits.one_by_one.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody panics while holding it.
+        let mut connections = commits.one_by_one.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = commits.latest.load(Ordering::Acquire);
         let rival = self.kept_reply(ticket.hash, question);
         let differs = |rival: &Bytes| *rival != reply.resp3;
         let commit = match &rival {
@@ -633,15 +643,46 @@ impl<T: Clone> NearCache<T> {
                 self.note(ticket.hash, Why::Differed);
                 Commit::Killed
             }
+            _ if self.crosses(ticket, question.key, connections.others_until(&ticket.epoch, latest)) => {
+                return self.end_all(question.key);
+            }
             _ => self.keep(ticket, question, reply, lifetime, sent_at),
         };
         if commit == Commit::Kept {
+            connections.note(&ticket.epoch, latest);
             commits.latest.fetch_max(clock::now(), Ordering::AcqRel);
         }
         if commit != Commit::Kept && rival.is_none_or(|rival| differs(&rival)) {
             self.shared.invalidate_key(question.key, Why::Differed);
         }
         commit
+    }
+
+    /// Whether something else about the key is kept, or was, that came over another connection of the same worker since the
+    /// ticket was made: which of the two is newer, nobody can tell. What one of the connections has to say of the key may be
+    /// held up for long, behind something large.
+    ///
+    /// Several workers read so all the time. What they are told is not held up, or only together with what they read.
+    fn crosses(&self, ticket: &Ticket, key: &[u8], others_until: Nanos) -> bool {
+        let is_over_it = |lease: u16| {
+            self.shared.store.epoch(lease).is_some_and(|epoch| epoch.number() == ticket.epoch.number())
+        };
+        !self.shared.limits.several_workers
+            && self.shared.several_connections.load(Ordering::Relaxed)
+            && (others_until > ticket.began
+                || self
+                    .shared
+                    .store
+                    .replies(ticket.hash, key)
+                    .iter()
+                    .any(|kept| !is_over_it(kept.head.lease())))
+    }
+
+    /// Drops all that is kept of a key, also what is about to be.
+    fn end_all(&self, key: &[u8]) -> Commit {
+        self.shared.invalidate_key(key, Why::Elsewhere);
+        self.stats.l1_fills_killed.add(1);
+        Commit::Killed
     }
 
     /// What the store would serve for `question` now.
@@ -718,6 +759,21 @@ impl<T: Clone> NearCache<T> {
 
     fn question_hash(&self, question: &Question<'_>) -> u64 {
         self.shared.store.hash_of((question.command, question.tail))
+    }
+}
+
+// === impl Connections ===
+
+impl Connections {
+    /// No reply came later over any connection but that of `epoch`, when the latest of all came at `latest`.
+    fn others_until(&self, epoch: &Epoch, latest: Nanos) -> Nanos {
+        if self.epoch == epoch.number() { self.others_until } else { latest }
+    }
+
+    /// One was kept that came over that of `epoch`; the one before it came at `latest`.
+    fn note(&mut self, epoch: &Epoch, latest: Nanos) {
+        self.others_until = self.others_until(epoch, latest);
+        self.epoch = epoch.number();
     }
 }
 

@@ -758,6 +758,48 @@ fn a_reply_that_is_not_kept_leaves_no_older_one_behind() {
     assert_eq!(served(&other, &key), None);
 }
 
+/// One worker that reads over two connections: its view, and what each of the two is to it.
+fn over_two_connections() -> (Cache, [Epoch; 2]) {
+    let shared = shared(CacheLimits { several_workers: false, ..LIMITS });
+    shared.read_over_several();
+    (worker(&shared), [live(), live()])
+}
+
+#[test]
+fn what_came_over_another_connection_is_not_served_after_an_answer_to_another_question() {
+    let (cache, [main, side]) = over_two_connections();
+    let (a, b) = (asked("hget", &["key", "a"]), asked("hget", &["key", "b"]));
+    assert_eq!(fill(&cache, &a, "old", &main), Commit::Kept);
+    assert_eq!(
+        fill(&cache, &asked("hget", &["key", "c"]), "old", &main),
+        Commit::Kept,
+        "in the order of its connection"
+    );
+    // The key changed, and what tells of it is held up on the main connection.
+    assert_eq!(fill(&cache, &b, "new", &side), Commit::Killed);
+    assert_eq!(served(&cache, &a), None);
+    assert_eq!(fill(&cache, &b, "new", &side), Commit::Kept);
+    assert_eq!(fill(&cache, &a, "new", &side), Commit::Kept);
+    assert_eq!((served(&cache, &a).as_deref(), served(&cache, &b).as_deref()), (Some("new"), Some("new")));
+}
+
+#[test]
+fn a_fill_is_not_kept_beside_which_another_connection_brought_something_that_has_gone_again() {
+    let (cache, [main, side]) = over_two_connections();
+    let (a, b) = (asked("hget", &["key", "a"]), asked("hget", &["key", "b"]));
+    let earlier = cache.ticket(&miss(&cache, &a), main.clone());
+    assert_eq!(fill(&cache, &b, "new", &side), Commit::Kept);
+    let spot = cache.shared.store.replies(earlier.hash, b"key")[0].spot;
+    assert!(cache.shared.store.remove(earlier.hash, spot), "as if there had been no room for it");
+    assert_eq!(commit(&cache, &a, &earlier, "old"), Commit::Killed);
+    assert_eq!(served(&cache, &a), None);
+    // One that began after it is newer.
+    assert_eq!(fill(&cache, &a, "newer", &main), Commit::Kept);
+    let beside = cache.ticket(&miss(&cache, &b), main.clone());
+    assert_eq!(fill(&cache, &asked("hget", &["key", "c"]), "newer", &main), Commit::Kept);
+    assert_eq!(commit(&cache, &b, &beside, "newer"), Commit::Kept, "in the order of its connection");
+}
+
 #[test]
 fn equal_replies_of_two_workers_are_kept() {
     let shared = shared(LIMITS);

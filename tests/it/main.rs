@@ -49,6 +49,7 @@ mod memory_in_flight;
 mod memory_subscriptions;
 mod module_words;
 mod monitor;
+mod never_back;
 mod no_secrets;
 mod node_failure;
 mod node_hangs_up;
