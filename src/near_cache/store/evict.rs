@@ -7,7 +7,9 @@ use super::index::Lines;
 use super::large::LargeReplies;
 use super::leases::Leases;
 use super::line::Place;
+use super::price::Price;
 use super::queues::{Element, Segment, Which};
+use super::sizes::WORD_BYTES;
 use super::{AtomicU64, Nanos, REPLIES_MAX, Store, Writer, clock, tick};
 
 /// A segment of which so large a part is dead is emptied before its turn.
@@ -25,8 +27,8 @@ struct Pointer<'a> {
 /// What becomes of an entry whose segment is emptied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    /// It came to the front: it stays if it was hit.
-    ByHits,
+    /// It came to the front: it stays if it was hit, and can pay for it.
+    ByHits(Price),
     /// The segment was nearly dead: what is left of it stays as it is.
     Stays,
     /// Nothing stays.
@@ -36,14 +38,14 @@ enum Rule {
 // === impl Rule ===
 
 impl Rule {
-    /// In which queue what was hit so often goes on, and as how often hit; none when it goes.
-    fn of(self, which: Which, hits: u8) -> Option<(Which, u8)> {
+    /// In which queue what was hit so often goes on, and as how often hit; none when it goes. `pay` says what is left of its hits.
+    fn of(self, which: Which, hits: u8, pay: impl FnOnce(Price, u8) -> Option<u8>) -> Option<(Which, u8)> {
         match (self, which) {
             (Rule::Stays, _) => Some((which, hits)),
             (Rule::Goes, _) => None,
-            (Rule::ByHits, _) if hits == 0 => None,
-            (Rule::ByHits, Which::Small) => Some((Which::Main, 0)),
-            (Rule::ByHits, Which::Main) => Some((Which::Main, hits - 1)),
+            (Rule::ByHits(_), _) if hits == 0 => None,
+            (Rule::ByHits(price), Which::Small) => pay(price, hits).map(|_| (Which::Main, 0)),
+            (Rule::ByHits(price), Which::Main) => Some((Which::Main, pay(price, hits)?)),
         }
     }
 }
@@ -53,7 +55,7 @@ impl Rule {
 impl Store {
     /// Empties one segment, or lets one large reply go. False when there is nothing left.
     pub(super) fn evict(&self, writer: &mut Writer, patient: bool) -> bool {
-        let rule = if patient { Rule::ByHits } else { Rule::Goes };
+        let rule = if patient { Rule::ByHits(self.price(writer)) } else { Rule::Goes };
         let is_dead = |segment: &Segment| {
             let dead = self.dead.get(segment.number as usize).map_or(0, |dead| dead.load(Ordering::Relaxed));
             dead * DEAD_PART.1 > segment.entries * DEAD_PART.0
@@ -75,6 +77,12 @@ impl Store {
         true
     }
 
+    /// The price of bytes now.
+    pub(super) fn price(&self, writer: &Writer) -> Price {
+        let bytes = (writer.segments * self.sizes.segment_bytes) as u64 + self.large.bytes();
+        Price::new(bytes, self.entries.load(Ordering::Relaxed), tick(clock::now()))
+    }
+
     fn empty_segment(&self, writer: &mut Writer, which: Which, segment: Segment, rule: Rule) {
         let start = self.sizes.words(segment.number).start;
         let mut at = 0;
@@ -83,7 +91,7 @@ impl Store {
             let words = self.at(spot);
             let Some(head) = EntryHead::read(words) else { break };
             let hash = self.hash_of_entry(words, head);
-            if !self.settle(writer, which, rule, spot, head, hash) {
+            if !self.settle(writer, (which, segment.since), rule, spot, head, hash) {
                 writer.leases.note_gone(head.lease());
             }
             at += head.words();
@@ -92,11 +100,11 @@ impl Store {
         writer.segments = writer.segments.saturating_sub(1);
     }
 
-    /// Moves the entry at `spot` on, or lets it go; whether it was moved.
+    /// Moves the entry at `spot`, which came into its queue at a tick, on, or lets it go; whether it was moved.
     fn settle(
         &self,
         writer: &mut Writer,
-        which: Which,
+        (which, since): (Which, u32),
         rule: Rule,
         spot: u64,
         head: EntryHead,
@@ -110,8 +118,10 @@ impl Store {
         let place = Place::from_word(word.load(Ordering::Relaxed));
         let hits = Place::from_word(of_key.load(Ordering::Relaxed)).hits();
         let is_live = self.may_be_served(&writer.leases, head, now);
+        let bytes = head.words() * WORD_BYTES;
+        let pay = |price: Price, hits| price.pay(hits, bytes, since, head.deadline());
         if is_live
-            && let Some((to, left)) = rule.of(which, hits)
+            && let Some((to, left)) = rule.of(which, hits, pay)
             && let Some(moved) = self.move_to(writer, to, spot, head)
         {
             word.store(place.with(moved, left).word(), Ordering::Relaxed);
@@ -122,7 +132,7 @@ impl Store {
         lines.bring_home();
         if is_live {
             (self.on_eviction)(hash);
-            if which == Which::Small && is_all {
+            if is_all {
                 writer.ghost.put(hash);
             }
         }
@@ -176,20 +186,26 @@ impl Store {
         Some(new)
     }
 
-    fn evict_large(&self, writer: &mut Writer, which: Which, rule: Rule, large: Element) {
-        let Element::Large { spot, hash, lease, .. } = large else { return };
+    fn evict_large(&self, writer: &mut Writer, which: Which, rule: Rule, element: Element) {
+        let Element::Large { spot, hash, bytes, lease, since } = element else { return };
+        let now = clock::now();
+        let head = self.large.get(spot).map(|large| large.head);
+        let head = head.filter(|head| self.may_be_served(&writer.leases, *head, now));
         let mut lines = self.index.lock_all(hash);
         if let Some(Pointer { choice, at, word, .. }) = self.pointer_to(&lines, hash, spot) {
             let place = Place::from_word(word.load(Ordering::Relaxed));
-            if let Some((to, left)) = rule.of(which, place.hits()) {
+            let stays = head.and_then(|head| {
+                rule.of(which, place.hits(), |price, hits| price.pay(hits, bytes, since, head.deadline()))
+            });
+            if let Some((to, left)) = stays {
                 word.store(place.with(spot, left).word(), Ordering::Relaxed);
-                writer.queues.of(to).push(large);
+                writer.queues.of(to).push(Element::Large { spot, hash, bytes, lease, since: tick(now) });
                 return;
             }
             self.unlink(&mut lines, choice, at, word);
             lines.bring_home();
-            (self.on_eviction)(hash);
-            if which == Which::Small {
+            if head.is_some() {
+                (self.on_eviction)(hash);
                 writer.ghost.put(hash);
             }
         }

@@ -1,20 +1,17 @@
-//! Which keys went out of the small queue not long ago: a part of the hash of each, in four bytes.
+//! Which keys went not long ago: 16 bits of the hash of each.
 
-/// Places of one set: a key may be remembered in any of them.
-const WAYS: usize = 4;
+/// Keys of one set.
+const WAYS: u32 = 8;
+const PART_BITS: u32 = u128::BITS / WAYS;
+const PART_MASK: u128 = (1 << PART_BITS) - 1;
 
-/// The age of a place is counted in so many departures.
-const DEPARTURES_PER_TICK: u32 = 64;
-const TICK_BITS: u32 = 12;
-const TICK_MASK: u32 = (1 << TICK_BITS) - 1;
+/// The sets become more by one in so many parts at least.
+const STEPS: usize = 8;
 
-/// What is remembered. A place is a part of a hash (20 bits) and when it was put there (12 bits, which wrap).
+/// What is remembered. A set is a queue: the parts of the hashes of its last keys, the newest in the lowest bits; 0 is none.
 #[derive(Debug, Default)]
 pub(super) struct Ghost {
-    sets: Box<[[u32; WAYS]]>,
-    departures: u32,
-    /// Older ones are forgotten, in ticks.
-    span: u32,
+    sets: Box<[u128]>,
 }
 
 // === impl Ghost ===
@@ -23,11 +20,11 @@ impl Ghost {
     /// Remembers about as many departures as there are entries. What was remembered is forgotten when that takes another
     /// amount of memory.
     pub(super) fn fit(&mut self, entries: usize) {
-        let sets = (entries / WAYS).next_power_of_two();
+        let sets = entries.div_ceil(WAYS as usize);
+        let sets = sets.next_multiple_of((sets.next_power_of_two() / STEPS).max(1));
         if sets > self.sets.len() || sets < self.sets.len() / 4 {
-            self.sets = vec![[0; WAYS]; sets].into();
+            self.sets = vec![0; sets].into();
         }
-        self.span = span(entries);
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -38,48 +35,34 @@ impl Ghost {
         self.sets = Box::default();
     }
 
-    /// The key with this hash goes.
+    /// The key with this hash goes. The oldest of its set is forgotten.
     pub(super) fn put(&mut self, hash: u64) {
-        self.departures = self.departures.wrapping_add(1);
-        let now = self.now();
-        let Some(set) = self.set(hash) else { return };
-        let age = |place: u32| if place == 0 { u32::MAX } else { now.wrapping_sub(place) & TICK_MASK };
-        let oldest = (0..WAYS).max_by_key(|at| age(set[*at])).unwrap_or(0);
-        set[oldest] = part(hash) << TICK_BITS | now;
+        if let Some(set) = self.set(hash) {
+            *set = *set << PART_BITS | part(hash);
+        }
     }
 
     /// Whether the key with this hash went not long ago; it is not remembered any more.
     pub(super) fn take(&mut self, hash: u64) -> bool {
-        let (now, span) = (self.now(), self.span);
         let Some(set) = self.set(hash) else { return false };
-        let Some(place) = set.iter_mut().find(|place| **place >> TICK_BITS == part(hash)) else {
-            return false;
-        };
-        let age = now.wrapping_sub(*place) & TICK_MASK;
-        *place = 0;
-        age <= span
+        let is_it = |way: &u32| *set >> (way * PART_BITS) & PART_MASK == part(hash);
+        let Some(way) = (0..WAYS).find(is_it) else { return false };
+        let newer = *set & ((1 << (way * PART_BITS)) - 1);
+        // In two steps: a shift by all bits is none.
+        let older = *set >> (way * PART_BITS) >> PART_BITS << (way * PART_BITS);
+        *set = older | newer;
+        true
     }
 
-    fn now(&self) -> u32 {
-        (self.departures / DEPARTURES_PER_TICK) & TICK_MASK
-    }
-
-    fn set(&mut self, hash: u64) -> Option<&mut [u32; WAYS]> {
-        let mask = self.sets.len().checked_sub(1)?;
-        self.sets.get_mut((hash >> 8) as usize & mask)
+    fn set(&mut self, hash: u64) -> Option<&mut u128> {
+        let at = u64::from(hash as u32) * self.sets.len() as u64 >> u32::BITS;
+        self.sets.get_mut(at as usize)
     }
 }
 
-/// As many departures as there are entries, in ticks. An age is known up to the wrap; the oldest of those would be taken for new
-/// ones.
-fn span(entries: usize) -> u32 {
-    let ticks = entries / DEPARTURES_PER_TICK as usize + 1;
-    ticks.min(TICK_MASK as usize - 1) as u32
-}
-
-/// Never 0: that is an empty place.
-fn part(hash: u64) -> u32 {
-    (hash >> 44) as u32 | 1
+/// Never 0: that is none.
+fn part(hash: u64) -> u128 {
+    u128::from(hash >> (u64::BITS - PART_BITS)) | 1
 }
 
 #[cfg(test)]
@@ -106,18 +89,17 @@ mod tests {
     }
 
     #[test]
-    fn what_went_long_ago_is_forgotten_also_when_the_clock_has_wrapped() {
+    fn the_oldest_of_a_set_is_forgotten_and_one_that_came_again_leaves_the_others() {
         let mut ghost = Ghost::default();
-        ghost.fit(1_000);
-        ghost.departures = u32::MAX - 100;
-        ghost.put(hash(1));
-        (10..300).for_each(|number| ghost.put(hash(number)));
-        assert!(ghost.departures < 1_000, "it wrapped");
-        assert!(ghost.take(hash(299)));
-        // All but one set are left alone.
-        ghost.put(hash(1));
-        ghost.departures = ghost.departures.wrapping_add(2_000);
-        assert!(!ghost.take(hash(1)));
+        ghost.fit(1);
+        assert_eq!(ghost.bytes(), 16, "one set");
+        let keys: Vec<u64> = (1..=9).map(|number| number << 50).collect();
+        keys.iter().for_each(|key| ghost.put(*key));
+        assert!(!ghost.take(keys[0]), "it was the ninth to last");
+        for at in [8, 1, 5] {
+            assert!(ghost.take(keys[at]) && !ghost.take(keys[at]), "{at}");
+        }
+        assert!([2, 3, 4, 6, 7].into_iter().all(|at| ghost.take(keys[at])));
     }
 
     #[test]
@@ -125,17 +107,14 @@ mod tests {
         let mut ghost = Ghost::default();
         assert_eq!(ghost.bytes(), 0);
         ghost.fit(1_000);
-        assert_eq!(ghost.bytes(), 256 * 16);
+        assert_eq!(ghost.bytes(), 128 * 16);
         ghost.fit(900);
-        assert_eq!(ghost.bytes(), 256 * 16);
+        assert_eq!(ghost.bytes(), 128 * 16);
+        ghost.fit(1_030);
+        assert_eq!(ghost.bytes(), 160 * 16);
         ghost.fit(100);
-        assert_eq!(ghost.bytes(), 32 * 16);
+        assert_eq!(ghost.bytes(), 14 * 16);
         ghost.clear();
         assert_eq!(ghost.bytes(), 0);
-    }
-
-    #[test]
-    fn more_entries_than_a_number_of_32_bits_are_many() {
-        assert_eq!((span(0), span(1_000), span((1 << 32) + 1)), (1, 16, TICK_MASK - 1));
     }
 }

@@ -7,7 +7,8 @@ use super::index::{LINE_BYTES, Lines};
 use super::large::{Large, LargeReplies};
 use super::line::{Line, Place};
 use super::queues::{Element, Segment, Which};
-use super::{Bytes, Epoch, REPLIES_MAX, Slot, Store, Writer};
+use super::sizes::WORD_BYTES;
+use super::{Bytes, Epoch, REPLIES_MAX, Slot, Store, Writer, clock, tick};
 use crate::near_cache::entry::{Question, Resp2};
 
 /// A reply to be kept.
@@ -83,7 +84,7 @@ impl Store {
         if is_large {
             return self.insert_large(&mut writer, fill, &sought, &terms);
         }
-        let which = if writer.ghost.take(fill.hash) { Which::Main } else { Which::Small };
+        let which = self.queue_of(&mut writer, fill.hash, words * WORD_BYTES);
         let Some(spot) = self.room(&mut writer, words, which) else { return Err(Refused::NoRoom) };
         let chained = self.has_others(fill, &sought);
         let head = EntryHead::new(&sought, fill.reply.len(), chained, &terms);
@@ -162,6 +163,12 @@ impl Store {
         self.hash(entry::key(head, &asked))
     }
 
+    /// Where a new entry of so many bytes goes.
+    fn queue_of(&self, writer: &mut Writer, hash: u64, bytes: usize) -> Which {
+        let is_known = writer.ghost.take(hash);
+        if is_known && self.price(writer).is_paid_by_return(bytes) { Which::Main } else { Which::Small }
+    }
+
     /// A spot for so many words at the end of a queue, after what it takes has gone. None when there is none.
     fn room(&self, writer: &mut Writer, words: usize, which: Which) -> Option<u64> {
         if let Some(spot) = self.room_in_open(writer, words, which) {
@@ -221,7 +228,9 @@ impl Store {
         // Whoever sees what is written from here on also sees that what lay here before was taken out of the index.
         fence(Ordering::Release);
         let queue = writer.queues.of(which);
-        if let Some(full) = queue.open.replace(Segment { number, used: 0, entries: 0 }) {
+        if let Some(full) =
+            queue.open.replace(Segment { number, used: 0, entries: 0, since: tick(clock::now()) })
+        {
             queue.push(Element::Segment(full));
         }
         Some(())
@@ -382,12 +391,13 @@ impl Store {
         if !self.make_room(writer, bytes) {
             return Err(Refused::NoRoom);
         }
-        let which = if writer.ghost.take(fill.hash) { Which::Main } else { Which::Small };
+        let which = self.queue_of(writer, fill.hash, bytes);
         let spot = self.large.put(large);
         writer.leases.note_written(terms.lease);
         let Writer { queues, leases, .. } = &mut *writer;
         let queue = queues.of(which);
-        queue.push(Element::Large { spot, hash: fill.hash, bytes, lease: terms.lease });
+        let since = tick(clock::now());
+        queue.push(Element::Large { spot, hash: fill.hash, bytes, lease: terms.lease, since });
         // What is written all the time goes all the time, and never comes to the front.
         queue.tidy(|spot| self.large.get(spot).is_some(), |lease| leases.note_gone(lease));
         let linked = self.link(fill, sought, spot);

@@ -24,6 +24,7 @@ mod leases;
 mod line;
 mod look;
 mod pages;
+mod price;
 mod queues;
 mod sizes;
 

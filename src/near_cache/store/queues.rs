@@ -1,8 +1,8 @@
 //! What lies in the log in which order: segments and large replies in two queues, small and main (S3-FIFO).
 //!
 //! What is new goes into the small queue, which has a tenth of the budget. What was hit by the time it comes to the front
-//! goes on into main, the rest goes, and its keys are remembered: who comes back goes into main at once. What was hit
-//! in main goes round once more.
+//! goes on into main, and round once more each time that it was hit there. The rest goes, and its keys are remembered: who comes back
+//! goes into main at once. What is large needs more hits for each of these, what is small less ([`super::evict`]).
 
 use std::collections::VecDeque;
 
@@ -13,18 +13,21 @@ pub(super) struct Segment {
     /// Words that are written.
     pub(super) used: usize,
     pub(super) entries: u32,
+    /// The tick at which it was opened.
+    pub(super) since: u32,
 }
 
 /// What comes to the front of a queue at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Element {
     Segment(Segment),
-    /// The spot of a large reply, the hash of its key, its bytes and the number of its epoch.
+    /// The spot of a large reply, the hash of its key, its bytes, the number of its epoch, and the tick at which it came here.
     Large {
         spot: u64,
         hash: u64,
         bytes: usize,
         lease: u16,
+        since: u32,
     },
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Sizes {
     lines_max: usize,
 }
 
-const WORD_BYTES: usize = 8;
+pub(super) const WORD_BYTES: usize = 8;
 
 /// The budget has about so many segments, unless they would be too small or too large.
 const SEGMENTS: u64 = 256;
@@ -91,7 +91,7 @@ impl Sizes {
 
     /// Bytes of a place of the index and of what is remembered of keys that went, at the load that it is kept at.
     pub(super) fn place_bytes(&self) -> usize {
-        LINE_BYTES * 4 / 3 / PLACES + 4
+        LINE_BYTES * 4 / 3 / PLACES + 2
     }
 }
 
