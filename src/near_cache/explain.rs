@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::store::{EntryHead, Stored, tick};
+use super::store::{EntryHead, LeaseView, Stored, tick};
 use super::why::{Noted, Why};
 use super::{Generation, LINES_AT_ONCE, NearCache, SharedCache};
 use crate::clock::Nanos;
@@ -101,10 +101,11 @@ impl SharedCache {
     /// What is being read meanwhile may be kept.
     pub fn flush(&self, prefix: &[u8], now: Nanos) -> u64 {
         let mut named = Vec::new();
+        let leases = self.store.leases();
         self.each_key(|replies, _| {
             let is_named = replies.first().is_some_and(|stored| stored.key.starts_with(prefix));
             if is_named {
-                named.push((replies[0].key.clone(), self.is_live(replies, now)));
+                named.push((replies[0].key.clone(), self.is_live(replies, now, &leases)));
             }
         });
         named.iter().filter(|(key, is_live)| self.invalidate_key(key, Why::Flushed) && *is_live).count()
@@ -114,24 +115,33 @@ impl SharedCache {
     /// How many entries would be served at `now`: looks at each.
     pub fn live(&self, now: Nanos) -> u64 {
         let mut live = 0;
-        self.each_key(|replies, _| live += u64::from(self.is_live(replies, now)));
+        let leases = self.store.leases();
+        self.each_key(|replies, _| live += u64::from(self.is_live(replies, now, &leases)));
         live
     }
 
-    fn is_live(&self, replies: &[Stored], now: Nanos) -> bool {
-        replies.iter().any(|stored| self.why_dead(stored.head, now).is_none())
+    fn is_live(&self, replies: &[Stored], now: Nanos, leases: &LeaseView) -> bool {
+        replies.iter().any(|stored| self.why_dead_by(leases, stored.head, now).is_none())
     }
 
     /// Why an entry may not be served at `now`, if it may not.
     pub(super) fn why_dead(&self, head: EntryHead, now: Nanos) -> Option<Why> {
+        self.why_dead_if(head, now, |number| self.store.epoch(number).is_some_and(|epoch| epoch.is_live(now)))
+    }
+
+    /// The same of many entries, by a copy of the epochs, so that nobody waits for it.
+    pub(super) fn why_dead_by(&self, leases: &LeaseView, head: EntryHead, now: Nanos) -> Option<Why> {
+        self.why_dead_if(head, now, |number| leases.epoch(number).is_some_and(|epoch| epoch.is_live(now)))
+    }
+
+    fn why_dead_if(&self, head: EntryHead, now: Nanos, is_live: impl FnOnce(u16) -> bool) -> Option<Why> {
         if self.store.is_moved(head) {
             return Some(Why::Moved);
         }
         if head.is_over(tick(now)) {
             return Some(Why::Expired);
         }
-        let is_live = self.store.epoch(head.lease()).is_some_and(|epoch| epoch.is_live(now));
-        (!is_live).then_some(Why::Lost)
+        (!is_live(head.lease())).then_some(Why::Lost)
     }
 }
 

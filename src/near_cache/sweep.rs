@@ -4,6 +4,7 @@
 //! not lie there for as long as it takes the clock of deadlines to wrap.
 
 use super::SharedCache;
+use super::store::Stored;
 use super::why::Why;
 use crate::clock;
 use crate::stats::WorkerStats;
@@ -15,11 +16,11 @@ pub(super) async fn sweep(cache: &SharedCache, stats: &WorkerStats) {
     let mut from = Some(0);
     while let Some(line) = from {
         let now = clock::now();
+        let leases = cache.store.leases();
         let mut gone = Vec::new();
         from = cache.store.look_through(line, BATCH, |replies, _| {
-            let dead =
-                replies.iter().filter_map(|stored| Some((stored.clone(), cache.why_dead(stored.head, now)?)));
-            gone.extend(dead);
+            let why = |stored: &Stored| cache.why_dead_by(&leases, stored.head, now);
+            gone.extend(replies.iter().filter_map(|stored| Some((stored.clone(), why(stored)?))));
         });
         for (stored, why) in gone {
             let hash = cache.store.hash(&stored.key);

@@ -107,7 +107,7 @@ impl Memory {
     /// Takes what points to this spot out.
     fn evict(&self, spot: u64) {
         let locked = self.line().lock();
-        for at in locked.matching(HASH) {
+        for at in locked.line().matching(HASH) {
             let pointer = locked.word(at);
             if Place::from_word(pointer.load(Ordering::Relaxed)).spot() == Some(spot) {
                 pointer.store(Place::EMPTY.word(), Ordering::Relaxed);

@@ -88,10 +88,10 @@ impl Shape {
         let has_more = group < (homes & mask);
         let lines = (homes >> bits) + usize::from(has_more);
         let column = if lines < 2 * GROUP_LINES {
-            (hash >> (u64::BITS - TAG_BITS)) as usize * lines >> TAG_BITS
+            ((hash >> (u64::BITS - TAG_BITS)) as usize * lines) >> TAG_BITS
         } else {
             // Of the two groups of the next round, that which the next bit of the hash names.
-            (hash >> (u64::BITS - GROUP_LINES_BITS)) as usize * 2 | (hash >> bits) as usize & 1
+            2 * (hash >> (u64::BITS - GROUP_LINES_BITS)) as usize + ((hash >> bits) & 1) as usize
         };
         column << bits | group
     }

@@ -100,6 +100,10 @@ impl Leases {
         self.rows.iter_mut().for_each(|row| row.entries = 0);
     }
 
+    pub(super) fn view(&self) -> LeaseView {
+        LeaseView(self.rows.iter().map(|row| row.epoch.clone()).collect())
+    }
+
     pub(super) fn epoch(&self, number: u16) -> Option<&Epoch> {
         self.rows.get(usize::from(number))?.epoch.as_ref()
     }

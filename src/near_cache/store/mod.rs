@@ -273,6 +273,11 @@ impl Store {
         view.copy(number, &self.lock().leases)
     }
 
+    /// A copy of all epochs as they are now. One that begins later may get the number of one that has ended.
+    pub(super) fn leases(&self) -> LeaseView {
+        self.lock().leases.view()
+    }
+
     /// The epoch with this number.
     pub(super) fn epoch(&self, number: u16) -> Option<Epoch> {
         self.lock().leases.epoch(number).cloned()

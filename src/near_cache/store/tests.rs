@@ -144,7 +144,9 @@ fn what_is_kept_is_what_was_put_in_whatever_went_and_moved_meanwhile() {
     let kept = kept.count() as u64;
     assert_eq!(kept, store.size().0, "what is counted is what is there");
     assert!(kept > 1_000, "{kept}");
-    assert_eq!(evicted.load(Ordering::Relaxed) + kept, 20_000);
+    // An invalidation takes a key with it whose home and tag are the same: one in some 30,000.
+    let known = evicted.load(Ordering::Relaxed) + kept;
+    assert!((19_990..=20_000).contains(&known), "{known}");
     store.remove_all();
     assert_eq!(store.size().0, 0);
     assert!(store.bytes() < 20 << 10, "{}", store.bytes());
