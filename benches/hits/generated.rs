@@ -76,7 +76,7 @@ const fn twitter(name: &'static str, exponent: f64, once: f64, churn_every: usiz
 }
 
 /// The name of the trace that [`draw_loop`] draws.
-const LOOP: &str = "loop, like P6";
+pub(crate) const LOOP: &str = "loop, like P6";
 /// One in so many keys of the loop is in the part that comes round more often.
 const LOOP_HOT_ONE_IN: usize = 14;
 /// Part of the requests that go on with the hot part, and with the rest.
