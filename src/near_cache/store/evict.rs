@@ -15,7 +15,8 @@ use super::{AtomicU64, Nanos, REPLIES_MAX, Store, Writer, clock, tick};
 /// A segment of which so large a part is dead is emptied before its turn.
 const DEAD_PART: (u32, u32) = (1, 2);
 
-/// The word that points to an entry, and the place of its key on which it hangs: which that is, of the line that is which choice of the key.
+/// The word that points to an entry, and the place of its key on which it hangs: which that is, of the line
+/// that is which choice of the key.
 #[derive(Clone, Copy)]
 struct Pointer<'a> {
     choice: usize,
@@ -38,7 +39,8 @@ enum Rule {
 // === impl Rule ===
 
 impl Rule {
-    /// In which queue what was hit so often goes on, and as how often hit; none when it goes. `pay` says what is left of its hits.
+    /// In which queue what was hit so often goes on, and as how often hit; none when it goes. `pay` says what
+    /// is left of its hits.
     fn of(self, which: Which, hits: u8, pay: impl FnOnce(Price, u8) -> Option<u8>) -> Option<(Which, u8)> {
         match (self, which) {
             (Rule::Stays, _) => Some((which, hits)),
@@ -100,7 +102,8 @@ impl Store {
         writer.segments = writer.segments.saturating_sub(1);
     }
 
-    /// Moves the entry at `spot`, which came into its queue at a tick, on, or lets it go; whether it was moved.
+    /// Moves the entry at `spot`, which came into its queue at a tick, on, or lets it go; whether it was
+    /// moved.
     fn settle(
         &self,
         writer: &mut Writer,
@@ -212,7 +215,8 @@ impl Store {
         writer.leases.note_gone(lease);
     }
 
-    /// Takes the reply at `spot`, which answers about the key with this hash, out of the index; whether it was there.
+    /// Takes the reply at `spot`, which answers about the key with this hash, out of the index; whether it
+    /// was there.
     pub(in crate::near_cache) fn remove(&self, hash: u64, spot: u64) -> bool {
         let mut lines = self.index.lock_all(hash);
         let pointer = self.pointer_to(&lines, hash, spot);

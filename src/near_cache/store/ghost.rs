@@ -8,7 +8,8 @@ const PART_MASK: u128 = (1 << PART_BITS) - 1;
 /// The sets become more by one in so many parts at least.
 const STEPS: usize = 8;
 
-/// What is remembered. A set is a queue: the parts of the hashes of its last keys, the newest in the lowest bits; 0 is none.
+/// What is remembered. A set is a queue: the parts of the hashes of its last keys, the newest in the lowest
+/// bits; 0 is none.
 #[derive(Debug, Default)]
 pub(super) struct Ghost {
     sets: Box<[u128]>,
@@ -17,8 +18,8 @@ pub(super) struct Ghost {
 // === impl Ghost ===
 
 impl Ghost {
-    /// Remembers about as many departures as there are entries. What was remembered is forgotten when that takes another
-    /// amount of memory.
+    /// Remembers about as many departures as there are entries. What was remembered is forgotten when that
+    /// takes another amount of memory.
     pub(super) fn fit(&mut self, entries: usize) {
         let sets = entries.div_ceil(WAYS as usize);
         let sets = sets.next_multiple_of((sets.next_power_of_two() / STEPS).max(1));

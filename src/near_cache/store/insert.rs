@@ -50,7 +50,8 @@ const LOAD_BETWEEN: (u64, u64) = (13, 20);
 /// So many lines go for each insertion while the index shrinks.
 const LINES_LESS: usize = 2;
 
-/// So many segments that come to the front may find that all in them was hit before room is made whatever was hit.
+/// So many segments that come to the front may find that all in them was hit before room is made whatever was
+/// hit.
 const PATIENT_EVICTIONS: u32 = 16;
 
 // === impl Store ===
@@ -104,8 +105,8 @@ impl Store {
         if linked { Ok(()) } else { Err(Refused::Changed) }
     }
 
-    /// The number of an epoch. When all are in use everything goes, which happens once in tens of thousands of lost
-    /// connections.
+    /// The number of an epoch. When all are in use everything goes, which happens once in tens of thousands
+    /// of lost connections.
     fn lease_number(&self, writer: &mut Writer, epoch: &Epoch) -> Option<u16> {
         if let Some(number) = writer.leases.number(epoch) {
             return Some(number);
@@ -120,8 +121,8 @@ impl Store {
         }
     }
 
-    /// Adds a line if they are fuller than they should be: more places than the entry needs that was added. Removes some if
-    /// they are empty, and something else wants the room.
+    /// Adds a line if they are fuller than they should be: more places than the entry needs that was added.
+    /// Removes some if they are empty, and something else wants the room.
     fn fit_index(&self, writer: &mut Writer) {
         let (entries, places) = (self.entries.load(Ordering::Relaxed), self.index.places() as u64);
         let is_at = |(part, of): (u64, u64)| entries * of >= places * part;
@@ -225,7 +226,8 @@ impl Store {
         if let Some(dead) = self.dead.get(number as usize) {
             dead.store(0, Ordering::Relaxed);
         }
-        // Whoever sees what is written from here on also sees that what lay here before was taken out of the index.
+        // Whoever sees what is written from here on also sees that what lay here before was taken out of the
+        // index.
         fence(Ordering::Release);
         let queue = writer.queues.of(which);
         if let Some(full) =
@@ -236,8 +238,9 @@ impl Store {
         Some(())
     }
 
-    /// Whether another question about the same key has an entry in the log. Only the holder of the writer's lock brings one
-    /// there, so there is nothing to be locked; one that goes meanwhile leaves an entry that nothing hangs on.
+    /// Whether another question about the same key has an entry in the log. Only the holder of the writer's
+    /// lock brings one there, so there is nothing to be locked; one that goes meanwhile leaves an entry that
+    /// nothing hangs on.
     fn has_others(&self, fill: &Fill<'_>, sought: &Sought<'_>) -> bool {
         let first = self.index.all(fill.hash).iter().find_map(|line| self.first_of(*line, fill));
         first.is_some_and(|(_, spot)| {
@@ -260,12 +263,12 @@ impl Store {
         })
     }
 
-    /// Puts what was written at `spot` into the index, in place of an older reply to the same question and before others
-    /// of the same key; whether the generation was still that of the fill.
+    /// Puts what was written at `spot` into the index, in place of an older reply to the same question and
+    /// before others of the same key; whether the generation was still that of the fill.
     fn link(&self, fill: &Fill<'_>, sought: &Sought<'_>, spot: u64) -> bool {
         let mut lines = self.index.lock_all(fill.hash);
-        // Under the lock that an invalidation takes: either it comes later and drops what is put here, or it came before
-        // and the number is another one (I2).
+        // Under the lock that an invalidation takes: either it comes later and drops what is put here, or it
+        // came before and the number is another one (I2).
         if lines.generation() != fill.generation {
             return false;
         }
@@ -287,8 +290,8 @@ impl Store {
         true
     }
 
-    /// Takes an older reply to the same question out, and puts what was written at `spot` before others of the same key; whether
-    /// there are any.
+    /// Takes an older reply to the same question out, and puts what was written at `spot` before others of
+    /// the same key; whether there are any.
     fn link_to_others(&self, lines: &mut Lines<'_>, fill: &Fill<'_>, sought: &Sought<'_>, spot: u64) -> bool {
         self.unlink_question(lines, fill.hash, sought);
         if LargeReplies::has_spot(spot) {
@@ -336,8 +339,8 @@ impl Store {
         }
     }
 
-    /// Takes what `pointer` points to out of the index: the word of place `at` in the line that is this choice of the key, or that of an
-    /// entry that hangs on it.
+    /// Takes what `pointer` points to out of the index: the word of place `at` in the line that is this
+    /// choice of the key, or that of an entry that hangs on it.
     pub(super) fn unlink(&self, lines: &mut Lines<'_>, choice: usize, at: usize, pointer: &AtomicU64) {
         let place = Place::from_word(pointer.load(Ordering::Relaxed));
         let Some(spot) = place.spot() else { return };

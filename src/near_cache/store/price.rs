@@ -1,8 +1,9 @@
 //! What an entry pays for its room, in hits.
 //!
-//! One hit pays for as many bytes as a key has on the average, for as long as it takes to go round a queue once. So what is
-//! larger has to be hit more often to stay, what is smaller less, and the memory serves the most hits. Who cannot pay all of it stays by
-//! that chance: what is large all of the time comes in, however small the rest is.
+//! One hit pays for as many bytes as a key has on the average, for as long as it takes to go round a queue
+//! once. So what is larger has to be hit more often to stay, what is smaller less, and the memory serves the
+//! most hits. Who cannot pay all of it stays by that chance: what is large all of the time comes in, however
+//! small the rest is.
 
 /// The price of bytes at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,14 +28,15 @@ impl Price {
         Price { mean: (bytes / keys.max(1)).max(1), now }
     }
 
-    /// Whether a key that went not long ago and comes again may go into the main queue at once: the larger, the rarer.
+    /// Whether a key that went not long ago and comes again may go into the main queue at once: the larger,
+    /// the rarer.
     pub(super) fn is_paid_by_return(self, bytes: usize) -> bool {
         fastrand::u64(..(bytes as u64).max(1)) < self.mean
     }
 
-    /// Whether one more round is paid for by so many hits, and what is left of them then, for an entry that came here and ends at
-    /// these ticks. One that ends before the round does pays for all of it: it will lie there until then. How long a round
-    /// takes is known by when the entry's began.
+    /// Whether one more round is paid for by so many hits, and what is left of them then, for an entry that
+    /// came here and ends at these ticks. One that ends before the round does pays for all of it: it will lie
+    /// there until then. How long a round takes is known by when the entry's began.
     pub(super) fn pay(self, hits: u8, bytes: usize, since: u32, deadline: u32) -> Option<u8> {
         let round = u64::from(self.now.wrapping_sub(since)).max(1);
         let left = u64::from(deadline.wrapping_sub(self.now)).clamp(1, round);

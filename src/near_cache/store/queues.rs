@@ -1,8 +1,9 @@
 //! What lies in the log in which order: segments and large replies in two queues, small and main (S3-FIFO).
 //!
-//! What is new goes into the small queue, which has a tenth of the budget. What was hit by the time it comes to the front
-//! goes on into main, and round once more each time that it was hit there. The rest goes, and its keys are remembered: who comes back
-//! goes into main at once. What is large needs more hits for each of these, what is small less ([`super::evict`]).
+//! What is new goes into the small queue, which has a tenth of the budget. What was hit by the time it comes
+//! to the front goes on into main, and round once more each time that it was hit there. The rest goes, and
+//! its keys are remembered: who comes back goes into main at once. What is large needs more hits for each of
+//! these, what is small less ([`super::evict`]).
 
 use std::collections::VecDeque;
 
@@ -21,7 +22,8 @@ pub(super) struct Segment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Element {
     Segment(Segment),
-    /// The spot of a large reply, the hash of its key, its bytes, the number of its epoch, and the tick at which it came here.
+    /// The spot of a large reply, the hash of its key, its bytes, the number of its epoch, and the tick at
+    /// which it came here.
     Large {
         spot: u64,
         hash: u64,
@@ -94,8 +96,8 @@ impl Queue {
         element
     }
 
-    /// Takes the large replies out that went by themselves, when there may be many of them, and tells `gone` their epochs. It is
-    /// little work for each one that is pushed.
+    /// Takes the large replies out that went by themselves, when there may be many of them, and tells `gone`
+    /// their epochs. It is little work for each one that is pushed.
     pub(super) fn tidy(&mut self, is_there: impl Fn(u64) -> bool, mut gone: impl FnMut(u16)) {
         if self.large < self.next_look.max(LARGE_MIN) {
             return;
