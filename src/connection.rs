@@ -380,13 +380,15 @@ fn walk(
     let (mut at, mut walked) = (0, 0);
     loop {
         let rest = &bytes[at..];
+        if rest.is_empty() {
+            return Ok(Walked { at, next: Next::Later });
+        }
         let (length, scanned) = match scanner.scan_plain(rest) {
             // Nearly all are: what else they could be is not carried about.
             Some(length) => (length, None),
             None => {
                 let scanned = scanner.scan_other(rest).map_err(Ended::Broken)?;
                 let length = match &scanned {
-                    Scan::Incomplete if rest.is_empty() => return Ok(Walked { at, next: Next::Later }),
                     Scan::Incomplete => return Ok(Walked { at, next: Next::Part }),
                     Scan::TooLarge(bytes) => return Ok(Walked { at, next: Next::TooLarge(*bytes) }),
                     Scan::Nothing(length) | Scan::Request(length) => *length,

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::store::Held;
 use crate::resp::Resp;
 use crate::resp::cursor::{self, Cursor, Head};
 use crate::write_queue::WriteQueue;
@@ -53,14 +54,6 @@ pub enum Resp2 {
     Head,
     /// It has to be converted.
     Other,
-}
-
-#[derive(Debug)]
-pub(super) enum Held {
-    /// So many bytes in the room of the output.
-    Copied(usize),
-    /// In memory of its own.
-    Shared(Bytes),
 }
 
 // === impl Question ===
@@ -136,18 +129,6 @@ impl Reply {
     }
 }
 
-// === impl Held ===
-
-impl Held {
-    /// The reply, of which `out` is the output that it was found for.
-    pub(super) fn to_bytes(&self, out: &WriteQueue) -> Bytes {
-        match self {
-            Held::Copied(len) => Bytes::copy_from_slice(out.in_room(*len)),
-            Held::Shared(bytes) => bytes.clone(),
-        }
-    }
-}
-
 // === impl Hit ===
 
 impl<'a> Hit<'a> {
@@ -159,9 +140,9 @@ impl<'a> Hit<'a> {
     /// The reply, in RESP3.
     #[inline]
     pub fn resp3(&self) -> &[u8] {
-        match &self.held {
-            Held::Copied(len) => self.out.in_room(*len),
-            Held::Shared(bytes) => bytes,
+        match self.held.len_in_room() {
+            Ok(len) => self.out.in_room(len),
+            Err(bytes) => bytes,
         }
     }
 
@@ -179,13 +160,16 @@ impl<'a> Hit<'a> {
     /// Appends the reply to the output, as RESP3 has it.
     #[inline(always)]
     pub fn append(self) {
-        match self.held {
-            Held::Copied(len) => self.out.push_room(len),
-            Held::Shared(bytes) => push(self.out, bytes),
+        match self.held.len_in_room() {
+            Ok(len) => self.out.push_room(len),
+            Err(bytes) => push(self.out, bytes),
         }
     }
 
-    /// The same as an array, where it is a map or a set ([`Resp2::Head`]); nothing is done where it is neither.
+    /// The same as an array, where it is a map or a set ([`Resp2::Head`]).
+    ///
+    /// # Errors
+    /// It is neither, and nothing is done.
     pub fn append_as_array(self) -> Result<(), Hit<'a>> {
         let reply = self.resp3();
         let mut cursor = Cursor::new(reply);
@@ -195,8 +179,8 @@ impl<'a> Hit<'a> {
         let mut number = itoa::Buffer::new();
         let number = number.format(count).as_bytes();
         let new = 1 + number.len();
-        match self.held {
-            Held::Copied(_) => {
+        match self.held.len_in_room() {
+            Ok(_) => {
                 let room = self.out.room(bytes + new - old);
                 if new != old {
                     room.copy_within(old..bytes, new);
@@ -205,7 +189,7 @@ impl<'a> Hit<'a> {
                 room[1..new].copy_from_slice(number);
                 self.out.push_room(bytes + new - old);
             }
-            Held::Shared(bytes) => {
+            Err(bytes) => {
                 self.out.push_copy(b"*");
                 self.out.push_copy(number);
                 self.out.push(&bytes.slice(old..));
@@ -216,43 +200,6 @@ impl<'a> Hit<'a> {
 }
 
 #[cold]
-fn push(out: &mut WriteQueue, bytes: Bytes) {
-    out.push(&bytes);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_map_or_a_set_is_an_array_by_its_head_wherever_it_lies() {
-        let behind = format!("\r\n{}", "$1\r\na\r\n".repeat(30));
-        let heads =
-            [("%2", "*4"), ("%5", "*10"), ("%50", "*100"), ("%9999", "*19998"), ("~7", "*7"), ("%0", "*0")];
-        for (head, wanted) in heads {
-            let reply = format!("{head}{behind}");
-            for shared in [false, true] {
-                let mut out = WriteQueue::default();
-                out.push_copy(b"before");
-                out.room(reply.len())[..reply.len()].copy_from_slice(reply.as_bytes());
-                let held =
-                    if shared { Held::Shared(reply.clone().into()) } else { Held::Copied(reply.len()) };
-                Hit::new(&mut out, held, Resp2::Head).append_as_array().unwrap();
-                out.push_copy(b"behind");
-                assert_eq!(out.take_back(0), format!("before{wanted}{behind}behind"));
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_no_map_and_no_set_is_not_touched() {
-        for reply in [&b"_\r\n"[..], b"$1\r\na\r\n", b"*1\r\n$1\r\na\r\n", b""] {
-            let mut out = WriteQueue::default();
-            let held = Held::Shared(Bytes::from_static(reply));
-            let hit = Hit::new(&mut out, held, Resp2::Head).append_as_array().unwrap_err();
-            assert_eq!(hit.resp3(), reply);
-            hit.append();
-            assert_eq!(out.take_back(0), reply);
-        }
-    }
+fn push(out: &mut WriteQueue, bytes: &Bytes) {
+    out.push(bytes);
 }

@@ -59,11 +59,10 @@ use crate::settings::Setting;
 use crate::stats::WorkerStats;
 use crate::write_queue::WriteQueue;
 use admission::Scores;
-use entry::Held;
 use fill::Fills;
 use hottest::Counted;
 use samples::Samples;
-use store::{EntryHead, Fill, Found, LeaseView, Refused, Sought, Store, TIME_MAX, tick};
+use store::{EntryHead, Fill, Found, Held, LeaseView, Refused, Sought, Store, TIME_MAX, tick};
 use why::Reasons;
 
 /// One in so many hits is counted by its key.
@@ -410,7 +409,7 @@ impl<T: Clone> NearCache<T> {
     }
 
     /// Looks `question` up as of `now`; what is there is put behind what waits in `out`. `slot` is asked for only on a miss.
-    #[inline]
+    #[inline(always)]
     pub fn lookup<'o>(
         &self,
         question: &Question<'_>,
@@ -419,31 +418,37 @@ impl<T: Clone> NearCache<T> {
         out: &'o mut WriteQueue,
     ) -> Lookup<'o> {
         let hash = self.shared.store.hash(question.key);
-        if let Some(found) = self.serve(hash, question, now, out)
-            && let Some(held) = self.held(found)
-        {
+        if let Some((held, resp2)) = self.serve(hash, question, now, out) {
             self.stats.l1_hits.bump();
             if self.stats.l1_hits.get() & self.closer_mask == 0 {
-                self.look_closer(question, found.spot, || held.to_bytes(out));
+                let sampled = self.samples.as_ref().map(|_| held.to_bytes(out));
+                self.look_closer(*question, held.spot(), sampled);
             }
-            return Lookup::Hit(Hit::new(out, held, found.head.resp2()));
+            return Lookup::Hit(Hit::new(out, held, resp2));
         }
         self.stats.l1_misses.bump();
         let generation = self.shared.generation(hash, slot());
         Lookup::Miss(Missed { hash, generation, at: now, behind: 0 })
     }
 
-    /// Finds what may be served, and puts it into the room of `out`.
-    #[inline(never)]
-    fn serve(&self, hash: u64, question: &Question<'_>, now: Nanos, out: &mut WriteQueue) -> Option<Found> {
+    /// Finds what may be served, and puts it into the room of `out`, if it is none of the large ones; how RESP2 has it.
+    #[inline(always)]
+    fn serve(
+        &self,
+        hash: u64,
+        question: &Question<'_>,
+        now: Nanos,
+        out: &mut WriteQueue,
+    ) -> Option<(Held, Resp2)> {
         if let Some(found) = self.shared.store.find_at_once(hash, &Sought::new(question), out)
             && !found.head.is_over(tick(now))
             && !self.shared.store.is_moved(found.head)
             && self.leases.borrow().is_seen(found.head.lease(), now)
         {
-            return Some(found);
+            return Some((Held::copied(found), found.head.resp2()));
         }
-        self.serve_otherwise(hash, question, now, out)
+        let found = self.serve_otherwise(hash, *question, now, out)?;
+        Some((self.shared.store.held(found)?, found.head.resp2()))
     }
 
     /// The same wherever it lies, and whatever has to be looked at first.
@@ -451,11 +456,11 @@ impl<T: Clone> NearCache<T> {
     fn serve_otherwise(
         &self,
         hash: u64,
-        question: &Question<'_>,
+        question: Question<'_>,
         now: Nanos,
         out: &mut WriteQueue,
     ) -> Option<Found> {
-        let sought = Sought::new(question);
+        let sought = Sought::new(&question);
         let mut was_looked = false;
         loop {
             let found = self.shared.store.find(hash, &sought, out)?;
@@ -471,16 +476,6 @@ impl<T: Clone> NearCache<T> {
             if !self.look(hash, head, now, &mut was_looked) {
                 return None;
             }
-        }
-    }
-
-    /// Where the reply is that was found: in the room of the output, if it is not a large one that went since.
-    #[inline]
-    fn held(&self, found: Found) -> Option<Held> {
-        if found.is_large() {
-            self.shared.store.large_reply(found).map(Held::Shared)
-        } else {
-            Some(Held::Copied(found.head.reply_len()))
         }
     }
 
@@ -514,13 +509,13 @@ impl<T: Clone> NearCache<T> {
 
     /// What is done for a few hits alone.
     #[cold]
-    fn look_closer(&self, question: &Question<'_>, spot: u64, reply: impl FnOnce() -> Bytes) {
+    fn look_closer(&self, question: Question<'_>, spot: u64, reply: Option<Bytes>) {
         let hits = self.stats.l1_hits.get();
         if hits.is_multiple_of(HITS_PER_COUNT) {
             self.shared.counted.note(question.key);
         }
-        if let Some(samples) = &self.samples
-            && samples.look(hits, question, spot, reply)
+        if let (Some(samples), Some(reply)) = (&self.samples, reply)
+            && samples.look(hits, &question, spot, reply)
         {
             self.stats.shadow_skipped.add(1);
         }
@@ -690,7 +685,7 @@ impl<T: Clone> NearCache<T> {
         let mut out = WriteQueue::default();
         let found = self.shared.store.find(hash, &Sought::new(question), &mut out)?;
         let is_served = self.shared.why_dead(found.head, clock::now()).is_none();
-        if is_served { self.held(found).map(|held| held.to_bytes(&out)) } else { None }
+        if is_served { self.shared.store.held(found).map(|held| held.to_bytes(&out)) } else { None }
     }
 
     fn keep(

@@ -72,13 +72,7 @@ impl Samples {
     }
 
     /// Takes the hit of this number, if it is its turn; whether there was no room for it.
-    pub(super) fn look(
-        &self,
-        hits: u64,
-        question: &Question<'_>,
-        spot: u64,
-        reply: impl FnOnce() -> Bytes,
-    ) -> bool {
+    pub(super) fn look(&self, hits: u64, question: &Question<'_>, spot: u64, reply: Bytes) -> bool {
         if !self.is_turn_of(hits) {
             return false;
         }
@@ -87,7 +81,7 @@ impl Samples {
             return true;
         }
         let (command, tail) = (question.command, question.tail.into());
-        waiting.push_back(Sample { command, tail, served: reply(), spot });
+        waiting.push_back(Sample { command, tail, served: reply, spot });
         self.news.notify_one();
         false
     }

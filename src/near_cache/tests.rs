@@ -587,6 +587,47 @@ fn what_was_looked_up_is_on_its_way_only_when_it_is_appended() {
 }
 
 #[test]
+fn a_map_or_a_set_is_an_array_by_its_head_wherever_it_lies() {
+    let (cache, mut out) = (one_worker(), WriteQueue::default());
+    let heads =
+        [("%2", "*4"), ("%5", "*10"), ("%50", "*100"), ("%9999", "*19998"), ("~7", "*7"), ("%0", "*0")];
+    // In the log, and in memory of its own.
+    for (number, elements) in [10, 900].into_iter().enumerate() {
+        let behind = format!("\r\n{}", "$1\r\na\r\n".repeat(elements));
+        for (head, wanted) in heads {
+            let (key, kept) = (asked("hgetall", &[&format!("{head}{number}")]), format!("{head}{behind}"));
+            let both = Reply { resp3: kept.into(), resp2: Some(format!("{wanted}{behind}").into()) };
+            let ticket = cache.ticket(&miss(&cache, &key), live());
+            cache.commit(&ticket, &key.question(), &both, Lifetime::Unbounded, clock::now());
+            out.push_copy(b"before");
+            let Lookup::Hit(hit) = cache.lookup(&key.question(), clock::now(), || key.slot(), &mut out)
+            else {
+                panic!("not kept");
+            };
+            assert_eq!(hit.resp2(), Resp2::Head);
+            hit.append_as_array().unwrap();
+            out.push_copy(b"behind");
+            assert_eq!(out.take_back(0), format!("before{wanted}{behind}behind"));
+        }
+    }
+}
+
+#[test]
+fn what_is_no_map_and_no_set_is_not_touched() {
+    let (cache, mut out) = (one_worker(), WriteQueue::default());
+    for reply in ["_\r\n", "$1\r\na\r\n", "*1\r\n$1\r\na\r\n", ""] {
+        let key = get(&format!("key:{}", reply.len()));
+        fill(&cache, &key, reply, &live());
+        let Lookup::Hit(hit) = cache.lookup(&key.question(), clock::now(), || key.slot(), &mut out) else {
+            panic!("not kept");
+        };
+        let hit = hit.append_as_array().unwrap_err();
+        hit.append();
+        assert_eq!(out.take_back(0), reply);
+    }
+}
+
+#[test]
 fn the_budget_of_bytes_holds() {
     let limits = CacheLimits { bytes_max: 256 << 10, ..LIMITS };
     let evictions: Arc<WorkerStats> = Arc::default();

@@ -54,8 +54,9 @@ enum Window {
 /// Of commands one of which may end the connection, so many are under way at once at most.
 const WINDOW_MAX: usize = 16;
 
-/// What a command takes beside its bytes: its place here, what its session keeps until it is answered, and its reply's place.
-pub(super) const COMMAND_BYTES: usize = 3 * 1024;
+/// What a command takes beside its bytes: its place here, what its session keeps until it is answered, and its reply's place. Of
+/// 30,000 SETs that waited each took 1,430 bytes of resident memory.
+pub(super) const COMMAND_BYTES: usize = 2 * 1024;
 
 /// Room for so many commands is kept when none waits.
 const KEPT_PLACES_MAX: usize = 1024;

@@ -170,7 +170,7 @@ const PREFIXES: [&[u8]; 2] = [b"{a}", b"c"];
 /// The configuration of the daemon: as in production, but quicker, so that a run of seconds meets every bound.
 fn config(rng: &mut fastrand::Rng) -> Config {
     // Nearly all keys fit into the smaller one, so that some are evicted.
-    let l1 = ["21000", "4mb"][rng.usize(..2)];
+    let l1 = ["20000", "4mb"][rng.usize(..2)];
     let ttl = ["400ms", "60s"][rng.usize(..2)];
     let (lease, negative_ttl) = (format!("{LEASE}ms"), format!("{NEGATIVE_TTL}ms"));
     let environment = [

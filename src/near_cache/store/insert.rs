@@ -242,7 +242,12 @@ impl Store {
     /// lock brings one there, so there is nothing to be locked; one that goes meanwhile leaves an entry that
     /// nothing hangs on.
     fn has_others(&self, fill: &Fill<'_>, sought: &Sought<'_>) -> bool {
-        let first = self.index.all(fill.hash).iter().find_map(|line| self.first_of(*line, fill));
+        let is_home_all = self.index.home(fill.hash).head().away() == 0;
+        let first = if is_home_all {
+            self.first_of(self.index.home(fill.hash), fill)
+        } else {
+            self.index.all(fill.hash).iter().find_map(|line| self.first_of(*line, fill))
+        };
         first.is_some_and(|(_, spot)| {
             let words = self.at(spot);
             EntryHead::read(words).is_some_and(|head| head.is_chained() || !self.answers(words, head, sought))

@@ -19,14 +19,49 @@ pub(in crate::near_cache) struct Found {
     pub(in crate::near_cache) spot: u64,
 }
 
-// === impl Found ===
+/// Where a reply is that was found and may be served.
+#[derive(Debug)]
+pub(in crate::near_cache) struct Held {
+    spot: u64,
+    /// Bytes in the room of the output that it was found for.
+    len: usize,
+    /// One that stayed where it is.
+    large: Option<Arc<Large>>,
+}
 
-impl Found {
-    /// Whether it stayed where it is.
-    #[inline]
-    pub(in crate::near_cache) fn is_large(self) -> bool {
-        LargeReplies::has_spot(self.spot)
+// === impl Held ===
+
+impl Held {
+    /// One that was copied to the room of an output.
+    #[inline(always)]
+    pub(in crate::near_cache) fn copied(found: Found) -> Held {
+        Held { spot: found.spot, len: found.head.reply_len(), large: None }
     }
+
+    #[inline(always)]
+    pub(in crate::near_cache) fn spot(&self) -> u64 {
+        self.spot
+    }
+
+    /// Its bytes, if it lies in the room.
+    #[inline(always)]
+    pub(in crate::near_cache) fn len_in_room(&self) -> Result<usize, &Bytes> {
+        match &self.large {
+            None => Ok(self.len),
+            Some(large) => Err(&large.reply),
+        }
+    }
+
+    /// The reply, of which `out` is the output that it was found for.
+    #[inline(always)]
+    pub(in crate::near_cache) fn to_bytes(&self, out: &WriteQueue) -> Bytes {
+        to_bytes(self.len, self.large.as_deref(), out)
+    }
+}
+
+#[inline(never)]
+fn to_bytes(len: usize, large: Option<&Large>, out: &WriteQueue) -> Bytes {
+    large.map_or_else(|| Bytes::copy_from_slice(out.in_room(len)), |large| large.reply.clone())
 }
 
 /// A reply with all that belongs to it, copied.
@@ -75,7 +110,7 @@ impl Store {
     }
 
     /// The same in all lines where it may lie, until one was read that did not change meanwhile. What is large stays where it is
-    /// ([`Store::large_reply`]).
+    /// ([`Store::held`]).
     pub(in crate::near_cache) fn find(
         &self,
         hash: u64,
@@ -165,10 +200,14 @@ impl Store {
         is_it.then_some(Found { head: large.head, spot })
     }
 
-    /// The reply that was found, if it is one that stayed where it is; nothing if it went since.
-    #[cold]
-    pub(in crate::near_cache) fn large_reply(&self, found: Found) -> Option<Bytes> {
-        Some(self.large.get(found.spot)?.reply.clone())
+    /// Where the reply is that was found: in the room of the output, unless it is one that stayed where it is. None if that went
+    /// since.
+    pub(in crate::near_cache) fn held(&self, found: Found) -> Option<Held> {
+        if !LargeReplies::has_spot(found.spot) {
+            return Some(Held::copied(found));
+        }
+        let large = self.large.get(found.spot)?;
+        Some(Held { spot: found.spot, len: 0, large: Some(large) })
     }
 
     /// All replies about the key with this hash, the oldest first.

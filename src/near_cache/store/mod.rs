@@ -31,7 +31,7 @@ mod sizes;
 pub(super) use entry::{EntryHead, Sought};
 pub(super) use insert::{Fill, Refused};
 pub(super) use leases::LeaseView;
-pub(super) use look::{Found, Stored};
+pub(super) use look::{Found, Held, Stored};
 
 use super::hashing::Hashing;
 use crate::clock::{self, Nanos};

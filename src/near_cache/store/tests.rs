@@ -93,10 +93,7 @@ pub(super) fn found(store: &Store, args: &[&[u8]]) -> Option<Vec<u8>> {
     let question = Question { command, key: args[0], tail: &tail };
     let mut out = WriteQueue::default();
     let found = store.find(store.hash(args[0]), &Sought::new(&question), &mut out)?;
-    if found.is_large() {
-        return store.large_reply(found).map(|reply| reply.to_vec());
-    }
-    Some(out.in_room(found.head.reply_len()).to_vec())
+    store.held(found).map(|held| held.to_bytes(&out).to_vec())
 }
 
 pub(super) fn live() -> Epoch {

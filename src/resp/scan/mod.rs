@@ -239,20 +239,14 @@ impl RequestScanner {
     #[inline]
     pub fn scan_plain(&mut self, buf: &[u8]) -> Option<usize> {
         let &[b'*', count @ b'1'..=b'9', b'\r', _, ..] = buf else { return None };
-        let digit = |byte: u8| usize::from(byte - b'0');
-        if self.missing.is_some() || digit(count) > self.limits.args_max {
+        let count = usize::from(count - b'0');
+        if self.missing.is_some() || count > self.limits.args_max {
             return None;
         }
         self.args.clear();
         let mut at = 4;
-        for _ in 0..digit(count) {
-            let (length, begin) = match *buf.get(at..at + 4)? {
-                [b'$', ones @ b'0'..=b'9', b'\r', _] => (digit(ones), at + 4),
-                [b'$', tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r'] => {
-                    (digit(tens) * 10 + digit(ones), at + 5)
-                }
-                _ => return None,
-            };
+        for _ in 0..count {
+            let (length, begin) = short_line(buf, at)?;
             let end = begin + length;
             let bytes_max = buf.len().min(self.limits.request_bytes_max);
             if end + 2 > bytes_max || length > self.limits.bulk_bytes_max {
@@ -293,9 +287,17 @@ impl RequestScanner {
             if first != b'$' {
                 return Err(ProtocolError::ExpectedDollar(first));
             }
-            let Some(line) = number_line(buf, self.at, ProtocolError::LengthLine)? else { break };
-            let length = self.length(&line)?;
-            let end = line.end + length + 2;
+            let (length, begin) = match short_line(buf, self.at) {
+                Some((length, begin)) if length <= self.limits.bulk_bytes_max && begin <= buf.len() => {
+                    (length, begin)
+                }
+                _ => {
+                    let line = number_line(buf, self.at, ProtocolError::LengthLine)?;
+                    let Some(line) = line else { break };
+                    (self.length(&line)?, line.end)
+                }
+            };
+            let end = begin + length + 2;
             if end > self.limits.request_bytes_max {
                 self.missing = Some(missing);
                 return Ok(Scan::TooLarge(end));
@@ -304,7 +306,7 @@ impl RequestScanner {
                 self.announced = end;
                 break;
             }
-            self.args.push(line.end..line.end + length);
+            self.args.push(begin..begin + length);
             self.at = end;
             missing -= 1;
         }
@@ -330,6 +332,19 @@ fn scan_inline(buf: &[u8], bytes_max: usize) -> Result<Scan, ProtocolError> {
         return Ok(Scan::Nothing(newline + 1));
     }
     Ok(Scan::Inline(newline + 1, OwnedRequest::from_args(args)))
+}
+
+/// The length of an argument of fewer than a hundred bytes whose line begins at `at`, and where the argument begins.
+#[inline(always)]
+fn short_line(buf: &[u8], at: usize) -> Option<(usize, usize)> {
+    let digit = |byte: u8| usize::from(byte - b'0');
+    match *buf.get(at..)?.first_chunk::<4>()? {
+        [b'$', ones @ b'0'..=b'9', b'\r', _] => Some((digit(ones), at + 4)),
+        [b'$', tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r'] => {
+            Some((digit(tens) * 10 + digit(ones), at + 5))
+        }
+        _ => None,
+    }
 }
 
 /// A line `<type><number>\r\n`.
