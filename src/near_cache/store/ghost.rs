@@ -56,7 +56,7 @@ impl Ghost {
     }
 
     fn set(&mut self, hash: u64) -> Option<&mut u128> {
-        let at = u64::from(hash as u32) * self.sets.len() as u64 >> u32::BITS;
+        let at = (u64::from(hash as u32) * self.sets.len() as u64) >> u32::BITS;
         self.sets.get_mut(at as usize)
     }
 }
