@@ -1,7 +1,7 @@
 //! The names of what an entry was read from: a node, and one life of one tracked connection to it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ struct Life {
     lease_until: AtomicU64,
     /// Until when its entries are served without a look: never longer than the lease runs.
     seen_until: AtomicU64,
+    /// It ended because the node said that all its keys changed.
+    was_emptied: AtomicBool,
     /// None is kept open by what was read on it.
     inbox: Option<Weak<dyn Inbox>>,
 }
@@ -97,7 +99,8 @@ impl Epoch {
     fn with(lease_until: Nanos, seen_until: Nanos, inbox: Option<Weak<dyn Inbox>>) -> Epoch {
         let number = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
         let [lease_until, seen_until] = [lease_until, seen_until].map(|until| AtomicU64::new(until.max(1)));
-        Epoch(Arc::new(Life { number, lease_until, seen_until, inbox }))
+        let was_emptied = AtomicBool::new(false);
+        Epoch(Arc::new(Life { number, lease_until, seen_until, was_emptied, inbox }))
     }
 
     /// Whether the lease runs at `now`. To serve an entry takes more: [`Epoch::is_seen`], or else [`Epoch::look`].
@@ -148,6 +151,17 @@ impl Epoch {
         self.0.number
     }
 
+    /// Ends the epoch because the node said that all its keys changed.
+    pub fn end_emptied(&self) {
+        self.0.was_emptied.store(true, Ordering::Relaxed);
+        self.end();
+    }
+
+    /// Whether it ended because the node said that all its keys changed.
+    pub fn was_emptied(&self) -> bool {
+        self.0.was_emptied.load(Ordering::Relaxed)
+    }
+
     /// Ends the epoch: every entry that carries it is a miss from now on.
     pub fn end(&self) {
         self.0.lease_until.store(ENDED, Ordering::Release);
@@ -170,8 +184,6 @@ impl fmt::Debug for Epoch {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
-
     use super::*;
 
     /// Whether something waits.

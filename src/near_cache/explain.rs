@@ -7,6 +7,7 @@ use super::why::{Noted, Why};
 use super::{Generation, LINES_AT_ONCE, NearCache, SharedCache};
 use crate::clock::Nanos;
 use crate::key::Slot;
+use crate::node::Epoch;
 use crate::resp::cursor;
 
 /// What L1 knows of one key.
@@ -15,7 +16,7 @@ pub struct Explained {
     /// The replies that would be served now.
     pub replies: Vec<KeptReply>,
     /// The bytes of memory that keeping them takes; 0 when there are none.
-    pub weight: u32,
+    pub weight: u64,
     /// The numbers that an entry must carry to be served: of the key's line in the index, and of its slot.
     pub generation: (u32, u32),
     /// Why it was last not answered from here.
@@ -70,7 +71,7 @@ impl SharedCache {
             }
             None => self.reasons.of(hash),
         };
-        let weight = live.iter().map(|stored| stored.weight as u32).sum();
+        let weight = live.iter().map(|stored| stored.weight as u64).sum();
         let replies = live.iter().filter_map(|stored| self.kept(stored, now)).collect();
         let emptied_at = Some(self.emptied_at.load(Ordering::Relaxed)).filter(|at| *at > 0);
         let Generation { key, moves, .. } = self.generation(hash, slot);
@@ -97,51 +98,38 @@ impl SharedCache {
         }
     }
 
-    /// Drops the entries of all keys that begin with `prefix`; how many of those that went would have been served at `now`.
-    /// What is being read meanwhile may be kept.
-    pub fn flush(&self, prefix: &[u8], now: Nanos) -> u64 {
-        let mut named = Vec::new();
-        let leases = self.store.leases();
-        self.each_key(|replies, _| {
-            let is_named = replies.first().is_some_and(|stored| stored.key.starts_with(prefix));
-            if is_named {
-                named.push((replies[0].key.clone(), self.is_live(replies, now, &leases)));
-            }
-        });
-        named.iter().filter(|(key, is_live)| self.invalidate_key(key, Why::Flushed) && *is_live).count()
-            as u64
-    }
-
-    /// How many entries would be served at `now`: looks at each.
-    pub fn live(&self, now: Nanos) -> u64 {
-        let mut live = 0;
-        let leases = self.store.leases();
-        self.each_key(|replies, _| live += u64::from(self.is_live(replies, now, &leases)));
-        live
-    }
-
-    fn is_live(&self, replies: &[Stored], now: Nanos, leases: &LeaseView) -> bool {
-        replies.iter().any(|stored| self.why_dead_by(leases, stored.head, now).is_none())
-    }
-
     /// Why an entry may not be served at `now`, if it may not.
     pub(super) fn why_dead(&self, head: EntryHead, now: Nanos) -> Option<Why> {
-        self.why_dead_if(head, now, |number| self.store.epoch(number).is_some_and(|epoch| epoch.is_live(now)))
+        self.why_dead_if(head, now, |number| why_lost(self.store.epoch(number).as_ref(), now))
     }
 
     /// The same of many entries, by a copy of the epochs, so that nobody waits for it.
     pub(super) fn why_dead_by(&self, leases: &LeaseView, head: EntryHead, now: Nanos) -> Option<Why> {
-        self.why_dead_if(head, now, |number| leases.epoch(number).is_some_and(|epoch| epoch.is_live(now)))
+        self.why_dead_if(head, now, |number| why_lost(leases.epoch(number), now))
     }
 
-    fn why_dead_if(&self, head: EntryHead, now: Nanos, is_live: impl FnOnce(u16) -> bool) -> Option<Why> {
+    fn why_dead_if(
+        &self,
+        head: EntryHead,
+        now: Nanos,
+        why_lost: impl FnOnce(u16) -> Option<Why>,
+    ) -> Option<Why> {
         if self.store.is_moved(head) {
             return Some(Why::Moved);
         }
         if head.is_over(tick(now)) {
             return Some(Why::Expired);
         }
-        (!is_live(head.lease())).then_some(Why::Lost)
+        why_lost(head.lease())
+    }
+}
+
+/// Why what was read on this epoch may not be served at `now`, if it may not.
+fn why_lost(epoch: Option<&Epoch>, now: Nanos) -> Option<Why> {
+    match epoch {
+        Some(epoch) if epoch.is_live(now) => None,
+        Some(epoch) if epoch.was_emptied() => Some(Why::NodeFlushed),
+        _ => Some(Why::Lost),
     }
 }
 
@@ -157,7 +145,6 @@ mod tests {
     };
     use crate::near_cache::tests::{commit, shared, worker};
     use crate::near_cache::{CacheLimits, Commit, Lifetime};
-    use crate::node::Epoch;
 
     fn explained(cache: &Cache, asked: &Asked) -> Explained {
         cache.explain(asked.key(), asked.slot(), clock::now())

@@ -33,6 +33,7 @@ mod ahead;
 mod entry;
 mod explain;
 mod fill;
+mod flush;
 mod hashing;
 mod hottest;
 mod samples;
@@ -43,6 +44,7 @@ mod why;
 pub use entry::{Command, Hit, Question, Reply, Resp2};
 pub use explain::{Explained, KeptReply};
 pub use fill::{Lead, Ticket};
+pub use flush::Flush;
 pub use samples::{SAMPLES_MAX, Sample};
 pub use store::COMMANDS_MAX;
 
@@ -497,7 +499,8 @@ impl<T: Clone> NearCache<T> {
         }
         let epoch = self.leases.borrow().epoch(head.lease()).cloned();
         let Some(epoch) = epoch.filter(|epoch| epoch.is_live(now)) else {
-            self.note(hash, Why::Lost);
+            let was_emptied = self.leases.borrow().epoch(head.lease()).is_some_and(Epoch::was_emptied);
+            self.note(hash, if was_emptied { Why::NodeFlushed } else { Why::Lost });
             return false;
         };
         let is_seen = !std::mem::replace(was_looked, true) && epoch.look(now);

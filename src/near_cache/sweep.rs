@@ -33,4 +33,7 @@ pub(super) async fn sweep(cache: &SharedCache, stats: &WorkerStats) {
         }
         tokio::task::yield_now().await;
     }
+    while cache.store.give_back_dead() {
+        tokio::task::yield_now().await;
+    }
 }

@@ -682,6 +682,24 @@ async fn a_sweep_gives_back_what_can_never_be_served_again() {
     assert_eq!(served(&cache, &get("stays")).as_deref(), Some("value"));
 }
 
+#[tokio::test]
+async fn a_sweep_gives_back_the_memory_of_what_has_gone() {
+    let shared = shared(LIMITS);
+    let (cache, lost, present) = (worker(&shared), live(), live());
+    for number in 0..2_000 {
+        let epoch = if number % 10 == 0 { &present } else { &lost };
+        assert_eq!(fill(&cache, &get(&format!("key:{number}")), &"v".repeat(300), epoch), Commit::Kept);
+    }
+    let before = shared.size().1;
+    lost.end();
+    shared.sweep(&cache.stats).await;
+    assert_eq!(shared.size().0, 200);
+    assert!(shared.size().1 < before / 3, "{} of {before}", shared.size().1);
+    for number in (0..2_000).step_by(10) {
+        assert!(served(&cache, &get(&format!("key:{number}"))).is_some());
+    }
+}
+
 /// The server in the stress below: the version of each key, and which version the last finished invalidation told of.
 #[derive(Default)]
 struct Versioned {

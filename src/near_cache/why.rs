@@ -72,6 +72,8 @@ pub enum Why {
     Elsewhere,
     /// Its request had other bytes than an end of line behind an argument, and more arguments than the key.
     OddRequest,
+    /// It was kept, and the server said that all its keys changed.
+    NodeFlushed,
 }
 
 /// What is remembered of a key.
@@ -113,7 +115,7 @@ const SECONDS_MASK: u64 = (1 << 24) - 1;
 
 impl Why {
     /// All of them, by number.
-    pub const ALL: [Why; 29] = [
+    pub const ALL: [Why; 30] = [
         Why::Command,
         Why::Policy,
         Why::Unworthy,
@@ -143,6 +145,7 @@ impl Why {
         Why::NoMemory,
         Why::Elsewhere,
         Why::OddRequest,
+        Why::NodeFlushed,
     ];
 }
 
@@ -178,6 +181,7 @@ impl fmt::Display for Why {
             Why::NoMemory => "memory_max was nearly used up",
             Why::Elsewhere => "it was read over another connection, which may have had something newer",
             Why::OddRequest => "its request had something else than \\r\\n behind an argument",
+            Why::NodeFlushed => "the server said that all keys changed",
         })
     }
 }

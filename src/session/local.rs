@@ -55,6 +55,7 @@ pub(super) fn answer(
         Local::ClientKill => return client_kill::answer(request, state, context),
         Local::ClientUnblock => return client::unblock(request, state, context),
         Local::Info => return info::info(request, state.resp(), context, haste),
+        Local::NearsideFlush => return nearside::flush(request, state, context, haste),
         Local::ConfigGet => return config::get(request, state, context, haste),
         Local::ConfigSet => return config::set(request, context),
         Local::Ping => ping(request, spec),
@@ -84,7 +85,6 @@ pub(super) fn answer(
         | Local::LatencyLatest
         | Local::LatencyReset
         | Local::NearsideExplain
-        | Local::NearsideFlush
         | Local::NearsideFresh
         | Local::NearsideHelp
         | Local::SlowlogGet
@@ -123,7 +123,6 @@ fn about_daemon(local: Local, request: &Request<'_>, state: &State, context: &Se
         Local::LatencyHistogram => latency::histogram(state.resp()),
         Local::LatencyReset => latency::reset(),
         Local::NearsideExplain => nearside::explain(request, state.resp(), context),
-        Local::NearsideFlush => nearside::flush(request, context),
         Local::NearsideFresh => nearside::fresh(request, state),
         Local::NearsideHelp => nearside::help(),
         Local::SlowlogGet => slowlog::get(request, &context.desk),

@@ -5,13 +5,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::SessionContext;
-use super::local::{number, ok, wrong_number};
+use super::local::{Haste, number, ok, wrong_number};
 use super::state::State;
 use crate::clock::{self, Nanos};
 use crate::key::Slot;
-use crate::near_cache::{Explained, KeptReply, Noted, Unknown};
+use crate::near_cache::{Explained, Flush, KeptReply, Noted, Unknown};
 use crate::node::NodeId;
 use crate::policy::{Mode, Policy, Tracking};
+use crate::proxy::Answer;
 use crate::resp::Resp;
 use crate::resp::encode;
 use crate::resp::request::Request;
@@ -61,19 +62,36 @@ pub(super) fn fresh(request: &Request<'_>, state: &State) -> Bytes {
     ok()
 }
 
-/// NEARSIDE FLUSH, of all keys or of those of a prefix.
-pub(super) fn flush(request: &Request<'_>, context: &SessionContext) -> Bytes {
+/// NEARSIDE FLUSH, of all keys or of those of a prefix. It takes turns with others, except `AtOnce`.
+pub(super) fn flush(request: &Request<'_>, state: &State, context: &SessionContext, haste: Haste) -> Answer {
+    if let Some(reply) = state.own_writes.take_answer() {
+        return Answer::Now(reply);
+    }
     if request.len() > 3 {
-        return wrong_number(request, "NEARSIDE");
+        return Answer::Now(wrong_number(request, "NEARSIDE"));
     }
-    let Some(cache) = &context.report.cache else { return number(0) };
-    let now = clock::now();
-    if request.len() == 3 {
-        return number(cache.flush(request.arg(2), now) as i64);
+    let Some(cache) = context.report.cache.clone() else { return Answer::Now(number(0)) };
+    let prefix = (request.len() == 3).then(|| request.arg_bytes(2));
+    let proxy = prefix.is_none().then(|| context.proxy.clone());
+    let mut flush = Flush::new(prefix, clock::now());
+    let end = move |flush: &Flush| {
+        if let Some(proxy) = &proxy {
+            proxy.invalidate_all();
+        }
+        number(flush.served() as i64)
+    };
+    if haste == Haste::AtOnce || flush.step(&cache) {
+        while haste == Haste::AtOnce && !flush.step(&cache) {}
+        return Answer::Now(end(&flush));
     }
-    let entries = cache.live(now);
-    context.proxy.invalidate_all();
-    number(entries as i64)
+    let own_writes = state.own_writes.clone();
+    Answer::NotYet(Box::pin(async move {
+        tokio::task::yield_now().await;
+        while !flush.step(&cache) {
+            tokio::task::yield_now().await;
+        }
+        own_writes.put_answer(end(&flush));
+    }))
 }
 
 /// NEARSIDE EXPLAIN.
@@ -131,7 +149,7 @@ fn policy(fields: &mut Fields, policy: &Policy, context: &SessionContext) {
 fn l1(fields: &mut Fields, explained: &Explained, now: Nanos) {
     let Explained { replies, weight, generation: (line, slot), noted, emptied_at } = explained;
     fields.number("cached", i64::from(!replies.is_empty()));
-    fields.number("weight", i64::from(*weight));
+    fields.number("weight", *weight as i64);
     fields.text("generation", &format!("{line}:{slot}"));
     fields.name("replies");
     encode::array(&mut fields.out, replies.len());

@@ -141,7 +141,7 @@ impl Tracking {
     pub(super) fn flush(&mut self) {
         if let Some(epoch) = self.epoch.take() {
             let lease_until = epoch.lease_until();
-            epoch.end();
+            epoch.end_emptied();
             self.epoch = Some(self.begin(lease_until));
         }
     }

@@ -187,6 +187,12 @@ fn why_what_was_kept_went() {
         Explained::of(&mut client, "lost").why().contains("was lost or silent")
     });
     daemon.until_tracked(1);
+    keep(&mut client, "all");
+    say(&mut direct, "FLUSHALL");
+    eventually("the change of all keys is told", SOON, || {
+        Explained::of(&mut client, "all").why() == "the server said that all keys changed"
+    });
+    say(&mut client, "GET all");
     keep(&mut client, "emptied");
     say(&mut client, "NEARSIDE FLUSH");
     assert_why(&mut client, "emptied", "not read since L1 was emptied");

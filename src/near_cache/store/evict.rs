@@ -58,11 +58,7 @@ impl Store {
     /// Empties one segment, or lets one large reply go. False when there is nothing left.
     pub(super) fn evict(&self, writer: &mut Writer, patient: bool) -> bool {
         let rule = if patient { Rule::ByHits(self.price(writer)) } else { Rule::Goes };
-        let is_dead = |segment: &Segment| {
-            let dead = self.dead.get(segment.number as usize).map_or(0, |dead| dead.load(Ordering::Relaxed));
-            dead * DEAD_PART.1 > segment.entries * DEAD_PART.0
-        };
-        if let Some((which, segment)) = writer.queues.take(is_dead) {
+        if let Some((which, segment)) = writer.queues.take(|segment| self.is_mostly_dead(segment)) {
             self.empty_segment(writer, which, segment, Rule::Stays);
             return true;
         }
@@ -213,6 +209,23 @@ impl Store {
             }
         }
         writer.leases.note_gone(lease);
+    }
+
+    fn is_mostly_dead(&self, segment: &Segment) -> bool {
+        let dead = self.dead.get(segment.number as usize).map_or(0, |dead| dead.load(Ordering::Relaxed));
+        dead * DEAD_PART.1 > segment.entries * DEAD_PART.0
+    }
+
+    /// Gives back the memory of one segment that is mostly dead. False when there is none.
+    pub(in crate::near_cache) fn give_back_dead(&self) -> bool {
+        let mut writer = self.lock();
+        let taken = writer.queues.take(|segment| self.is_mostly_dead(segment));
+        let Some((which, segment)) = taken else { return false };
+        let words = self.sizes.words(segment.number);
+        self.empty_segment(&mut writer, which, segment, Rule::Stays);
+        self.log.give_back(words);
+        self.note_bytes(&writer);
+        true
     }
 
     /// Takes the reply at `spot`, which answers about the key with this hash, out of the index; whether it
