@@ -5,10 +5,9 @@
 //!
 //! | taken out | which test fails |
 //! |---|---|
-//! | the second look at the shape in `Index::lock` or `lock_all` | `i2_what_is_invalidated_while_lines_come_is_gone`, `i2_no_old_reply_is_kept_while_lines_come_and_go` |
-//! | that one in `Index::generation` | `i2_no_old_reply_is_kept_while_lines_come_and_go` |
-//! | that `divide_anew` sets the generation | the same |
-//! | that `empty` keeps all lines locked until the shape is there | the same |
+//! | the second look at the shape in `Index::lock` | `i2_what_is_invalidated_while_lines_come_is_gone`, `i2_no_old_reply_is_kept_...` |
+//! | that one in `Index::lock_all` | `i2_nothing_is_left_behind_in_a_line_that_is_not_home_any_more` |
+//! | that `divide_anew`, or `empty`, sets the generation | `i2_no_old_reply_is_kept_...`, `i2_what_was_asked_before_...` |
 
 use loom::sync::Arc;
 use loom::thread;
@@ -90,7 +89,10 @@ impl World {
     /// Asks the server, and keeps what it said.
     fn fill(&self) {
         let generation = self.index.generation(HASH);
-        let value = self.server.load(Ordering::Relaxed);
+        self.commit(generation, self.server.load(Ordering::Relaxed));
+    }
+
+    fn commit(&self, generation: u32, value: u64) {
         let mut lines = self.index.lock_all(HASH);
         if lines.generation() == generation {
             assert!(lines.put(World::place(value)));
@@ -167,6 +169,49 @@ fn i2_no_old_reply_is_kept_while_lines_come_and_go() {
             assert_eq!(world.find(), Some(3));
         });
     }
+}
+
+#[test]
+fn i2_what_was_asked_before_an_invalidation_is_not_kept_whatever_becomes_of_the_lines() {
+    let write: [fn(&World); 3] = [
+        |world| {
+            world.grow();
+            // Of a key whose home stays what the home of ours was.
+            world.index.lock(0xc8 << 56).0.raise();
+        },
+        World::shrink,
+        |world| world.index.empty(|_| ()),
+    ];
+    for (number, write) in write.into_iter().enumerate() {
+        model(1, move || {
+            let world = World::new();
+            if number > 0 {
+                world.grow();
+            }
+            let writing = world.clone();
+            let writer = thread::spawn(move || write(&writing));
+            world.change();
+            let (generation, value) = (world.index.generation(HASH), world.server.load(Ordering::Relaxed));
+            world.change();
+            writer.join().unwrap();
+            world.commit(generation, value);
+            assert_eq!(world.find(), None, "I2");
+        });
+    }
+}
+
+#[test]
+fn i2_nothing_is_left_behind_in_a_line_that_is_not_home_any_more() {
+    model(2, || {
+        let world = World::new();
+        let growing = world.clone();
+        let grower = thread::spawn(move || growing.grow());
+        world.fill();
+        grower.join().unwrap();
+        world.change();
+        world.shrink();
+        assert_eq!(world.find(), None, "I2");
+    });
 }
 
 #[test]
