@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::store::Held;
 use crate::resp::Resp;
-use crate::resp::cursor::{self, Cursor, Head};
+use crate::resp::cursor::{self, Head};
 use crate::write_queue::WriteQueue;
 
 /// A command, as the table of commands has it.
@@ -172,30 +172,63 @@ impl<'a> Hit<'a> {
     /// It is neither, and nothing is done.
     pub fn append_as_array(self) -> Result<(), Hit<'a>> {
         let reply = self.resp3();
-        let mut cursor = Cursor::new(reply);
-        let Some(Head::Aggregate { kind: b'%' | b'~', count }) = cursor.head() else { return Err(self) };
-        // The end of the line stays.
-        let (old, bytes) = (reply.len() - cursor.rest().len() - 2, reply.len());
-        let mut number = itoa::Buffer::new();
-        let number = number.format(count).as_bytes();
-        let new = 1 + number.len();
+        let Some((old, count)) = aggregate(reply) else { return Err(self) };
+        let (bytes, (head, at)) = (reply.len(), array_head(count));
+        let new = head.len() - at;
         match self.held.len_in_room() {
             Ok(_) => {
                 let room = self.out.room(bytes + new - old);
                 if new != old {
                     room.copy_within(old..bytes, new);
                 }
-                room[0] = b'*';
-                room[1..new].copy_from_slice(number);
+                for (to, byte) in room.iter_mut().zip(&head[at..]) {
+                    *to = *byte;
+                }
                 self.out.push_room(bytes + new - old);
             }
             Err(bytes) => {
-                self.out.push_copy(b"*");
-                self.out.push_copy(number);
+                self.out.push_copy(&head[at..]);
                 self.out.push(&bytes.slice(old..));
             }
         }
         Ok(())
+    }
+}
+
+/// No more digits are looked at: elements of three bytes each would not fit into memory.
+const DIGITS_MAX: usize = 18;
+
+/// How long the head of a map or a set is, without the end of its line, and how many elements an array of the same has.
+#[inline]
+fn aggregate(reply: &[u8]) -> Option<(usize, usize)> {
+    let (kind, digits) = reply.split_first()?;
+    let times = match kind {
+        b'%' => 2,
+        b'~' => 1,
+        _ => return None,
+    };
+    let mut count = 0;
+    for (at, byte) in digits.iter().enumerate().take(DIGITS_MAX) {
+        match byte {
+            b'0'..=b'9' => count = 10 * count + usize::from(byte - b'0'),
+            b'\r' if at > 0 => return Some((1 + at, times * count)),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// The head of an array of so many elements, without the end of its line, and where it begins.
+#[inline]
+fn array_head(count: usize) -> ([u8; DIGITS_MAX + 3], usize) {
+    let (mut head, mut at, mut rest) = ([b'*'; DIGITS_MAX + 3], DIGITS_MAX + 2, count);
+    loop {
+        head[at] = b'0' + (rest % 10) as u8;
+        at -= 1;
+        rest /= 10;
+        if rest == 0 {
+            return (head, at);
+        }
     }
 }
 

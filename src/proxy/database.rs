@@ -17,8 +17,8 @@ const NO_NUMBER: &str = "ERR value is not an integer or out of range";
 // === impl Proxy ===
 
 impl Proxy {
-    pub(super) fn database<'a>(
-        self: &'a Rc<Proxy>,
+    pub(super) fn database(
+        self: &Rc<Proxy>,
         spec: &'static Spec,
         database: Database,
         request: &Request<'_>,

@@ -24,8 +24,8 @@ type Told = (NodeId, Result<Bytes, Failure>);
 // === impl Proxy ===
 
 impl Proxy {
-    pub(super) fn every<'a>(
-        self: &'a Rc<Proxy>,
+    pub(super) fn every(
+        self: &Rc<Proxy>,
         spec: &'static Spec,
         gather: Gather,
         request: &Request<'_>,

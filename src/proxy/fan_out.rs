@@ -77,8 +77,8 @@ struct Batch {
 impl Proxy {
     /// Answers a command on many keys; what is joined of their values is held to `bound`. A reply that is here already is
     /// appended to `out`.
-    pub fn fan_out<'a>(
-        self: &'a Rc<Proxy>,
+    pub fn fan_out(
+        self: &Rc<Proxy>,
         spec: &'static Spec,
         join: Join,
         request: &Request<'_>,
@@ -100,8 +100,8 @@ impl Proxy {
     }
 
     /// The same, whatever the size of the request: others wait until all of it was looked at.
-    pub(super) fn fan_out_at_once<'a>(
-        self: &'a Rc<Proxy>,
+    pub(super) fn fan_out_at_once(
+        self: &Rc<Proxy>,
         spec: &'static Spec,
         join: Join,
         request: &Request<'_>,

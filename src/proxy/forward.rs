@@ -75,8 +75,8 @@ pub(super) struct Begun {
 
 impl Proxy {
     /// Sends a command on as it is.
-    pub(super) fn forward<'a>(
-        self: &'a Rc<Proxy>,
+    pub(super) fn forward(
+        self: &Rc<Proxy>,
         route: Route,
         reach: Reach,
         request: &Request<'_>,

@@ -48,8 +48,8 @@ struct Seen {
 
 impl Proxy {
     /// FCALL and FCALL_RO.
-    pub(super) fn function<'a>(
-        self: &'a Rc<Proxy>,
+    pub(super) fn function(
+        self: &Rc<Proxy>,
         route: Route,
         request: &Request<'_>,
         caller: Caller<'_>,

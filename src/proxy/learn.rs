@@ -39,7 +39,7 @@ enum Lesson {
 
 impl Proxy {
     /// Answers a request whose command is not in the table.
-    pub(super) fn unknown<'a>(self: &'a Rc<Proxy>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+    pub(super) fn unknown(self: &Rc<Proxy>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         match self.learned(request, caller.now) {
             Ok(learned) => {
                 let route = Route::learned(&learned);

@@ -262,7 +262,7 @@ impl Proxy {
     }
 
     /// Answers a request that the table does not recognise.
-    pub fn fault<'a>(self: &'a Rc<Proxy>, fault: Fault, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+    pub fn fault(self: &Rc<Proxy>, fault: Fault, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         if fault == Fault::Unknown {
             caller.own_writes.note_sent();
             return self.wait_for_upstream().unwrap_or_else(|| self.unknown(request, caller));

@@ -32,8 +32,8 @@ struct Ours {
 // === impl Proxy ===
 
 impl Proxy {
-    pub(super) fn publish<'a>(
-        self: &'a Rc<Proxy>,
+    pub(super) fn publish(
+        self: &Rc<Proxy>,
         spec: &'static Spec,
         request: &Request<'_>,
         caller: Caller<'_>,

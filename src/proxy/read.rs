@@ -58,8 +58,8 @@ impl Proxy {
 
     /// Answers a read of one key.
     #[inline]
-    pub(super) fn read<'a>(
-        self: &'a Rc<Proxy>,
+    pub(super) fn read(
+        self: &Rc<Proxy>,
         spec: &'static Spec,
         request: &Request<'_>,
         caller: Caller<'_>,
@@ -87,8 +87,8 @@ impl Proxy {
     }
 
     /// Answers a read from upstream alone; `why` with the place of the key, if there is one.
-    fn bypass<'a>(
-        self: &'a Rc<Proxy>,
+    fn bypass(
+        self: &Rc<Proxy>,
         spec: &'static Spec,
         request: &Request<'_>,
         why: Option<(usize, Why)>,
@@ -123,8 +123,8 @@ impl Proxy {
         }))
     }
 
-    fn miss<'a>(
-        self: &'a Rc<Proxy>,
+    fn miss(
+        self: &Rc<Proxy>,
         cache: &Cache,
         spec: &'static Spec,
         request: &Request<'_>,

@@ -25,8 +25,8 @@ const SEARCH_TIME_MAX: Duration = Duration::from_secs(1);
 // === impl Proxy ===
 
 impl Proxy {
-    pub(super) fn script<'a>(
-        self: &'a Rc<Proxy>,
+    pub(super) fn script(
+        self: &Rc<Proxy>,
         spec: &'static Spec,
         script: Script,
         request: &Request<'_>,
@@ -51,7 +51,7 @@ impl Proxy {
         self.memory.scripts.body(Sha::named(sha)?)
     }
 
-    fn eval<'a>(self: &'a Rc<Proxy>, route: Route, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+    fn eval(self: &Rc<Proxy>, route: Route, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         let to = match self.destination(route, request) {
             Ok(to) => to,
             Err(reply) => return Answer::Now(reply),
@@ -72,7 +72,7 @@ impl Proxy {
         }))
     }
 
-    fn eval_sha<'a>(self: &'a Rc<Proxy>, route: Route, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+    fn eval_sha(self: &Rc<Proxy>, route: Route, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         let scripts = &self.memory.scripts;
         let Some(sha) = Sha::named(request.arg(1)) else {
             return self.forward(route, reach(route), request, caller);

@@ -20,8 +20,8 @@ use crate::upstream::{Call, Kind, Topic};
 // === impl Proxy ===
 
 impl Proxy {
-    pub(super) fn subscriptions<'a>(
-        self: &'a Rc<Proxy>,
+    pub(super) fn subscriptions(
+        self: &Rc<Proxy>,
         spec: &'static Spec,
         request: &Request<'_>,
         caller: Caller<'_>,

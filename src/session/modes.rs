@@ -110,12 +110,12 @@ pub(super) fn is_alone(
 }
 
 /// Answers a command that changes what its session is, or needs more of the upstream than a place on a lane.
-pub(super) fn answer<'a>(
+pub(super) fn answer(
     kind: Session,
     spec: &'static Spec,
     request: &Request<'_>,
     state: &mut State,
-    context: &'a SessionContext,
+    context: &SessionContext,
     caller: Caller<'_>,
 ) -> Answer {
     match kind {

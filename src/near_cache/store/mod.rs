@@ -70,7 +70,7 @@ pub(super) struct Store {
     log: Pages,
     large: LargeReplies,
     /// The number of each slot: how often it moved.
-    slots: Box<[AtomicU32]>,
+    slots: Box<[AtomicU32; SLOT_COUNT]>,
     /// Entries of each segment that are not in the index any more, as far as they were met.
     dead: Box<[AtomicU32]>,
     /// Places of the index that are in use.
@@ -112,7 +112,7 @@ impl Store {
             index,
             log,
             large: LargeReplies::default(),
-            slots: std::iter::repeat_with(AtomicU32::default).take(SLOT_COUNT).collect(),
+            slots: Box::new([const { AtomicU32::new(0) }; SLOT_COUNT]),
             dead: std::iter::repeat_with(AtomicU32::default).take(sizes.segments).collect(),
             entries: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
@@ -162,7 +162,7 @@ impl Store {
     /// What is known of any slot may be stale.
     pub(super) fn raise_all(&self) {
         let mut wraps = false;
-        for slot in &self.slots {
+        for slot in self.slots.iter() {
             wraps |= slot.fetch_add(1, Ordering::AcqRel) % MOVES_MAX == MOVES_MAX - 1;
         }
         if wraps {

@@ -134,7 +134,7 @@ impl Watch {
     }
 
     /// Sees to what must follow the answer.
-    pub(super) fn follow<'a>(&self, answer: Answer, request: &Request<'_>, state: &mut State) -> Answer {
+    pub(super) fn follow(&self, answer: Answer, request: &Request<'_>, state: &mut State) -> Answer {
         if let Answer::NotYet(until) = answer {
             // The same request comes again.
             self.end_overwrites(true);
