@@ -13,7 +13,9 @@
 //! | the releasing half of letting it go | all but those of one look and of giving up |
 //! | that an invalidation raises the generation, or a commit compares it | `i2_what_an_invalidation_came_before_is_not_kept` |
 //! | that `give_up` compares | `who_gives_up_a_line_that_is_not_there_leaves_the_new_one_alone` |
-//!
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use loom::model::Builder;
 use loom::sync::Arc;
 use loom::thread;

@@ -102,7 +102,7 @@ impl World {
     /// Takes seven entries of other keys in that are at home where the key is.
     fn crowd(&self) {
         for number in 0..PLACES as u64 {
-            let hash = HASH ^ (1 << 52 + number);
+            let hash = HASH ^ (1 << (52 + number));
             assert!(self.index.lock_all(hash).put(Place::new(hash, 1_000 + number, 0)));
         }
     }
