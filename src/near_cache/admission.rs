@@ -33,6 +33,10 @@ impl Scores {
     /// An entry of the key with this hash was invalidated; whether it was ever hit.
     pub(super) fn note_end(&self, hash: u64, was_hit: bool) {
         let (score, turned_away) = self.of(hash);
+        // Of most keys nothing is remembered, and nothing has to be.
+        if was_hit && score == 0 {
+            return;
+        }
         let score = if was_hit { score.saturating_sub(1) } else { (score + 1).min(REFUSED_AT) };
         self.put(hash, score, turned_away);
     }

@@ -2,12 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use super::store::{EntryHead, LeaseView, Stored, tick};
+use super::store::{EntryHead, LeaseView, Stored};
 use super::why::{Noted, Why};
 use super::{Generation, LINES_AT_ONCE, NearCache, SharedCache};
 use crate::clock::Nanos;
 use crate::key::Slot;
-use crate::node::Epoch;
 use crate::resp::cursor;
 
 /// What L1 knows of one key.
@@ -100,36 +99,12 @@ impl SharedCache {
 
     /// Why an entry may not be served at `now`, if it may not.
     pub(super) fn why_dead(&self, head: EntryHead, now: Nanos) -> Option<Why> {
-        self.why_dead_if(head, now, |number| why_lost(self.store.epoch(number).as_ref(), now))
+        self.store.why_dead(head, now, || self.store.epoch(head.lease()))
     }
 
     /// The same of many entries, by a copy of the epochs, so that nobody waits for it.
     pub(super) fn why_dead_by(&self, leases: &LeaseView, head: EntryHead, now: Nanos) -> Option<Why> {
-        self.why_dead_if(head, now, |number| why_lost(leases.epoch(number), now))
-    }
-
-    fn why_dead_if(
-        &self,
-        head: EntryHead,
-        now: Nanos,
-        why_lost: impl FnOnce(u16) -> Option<Why>,
-    ) -> Option<Why> {
-        if self.store.is_moved(head) {
-            return Some(Why::Moved);
-        }
-        if head.is_over(tick(now)) {
-            return Some(Why::Expired);
-        }
-        why_lost(head.lease())
-    }
-}
-
-/// Why what was read on this epoch may not be served at `now`, if it may not.
-fn why_lost(epoch: Option<&Epoch>, now: Nanos) -> Option<Why> {
-    match epoch {
-        Some(epoch) if epoch.is_live(now) => None,
-        Some(epoch) if epoch.was_emptied() => Some(Why::NodeFlushed),
-        _ => Some(Why::Lost),
+        self.store.why_dead(head, now, || leases.epoch(head.lease()).cloned())
     }
 }
 
@@ -145,6 +120,7 @@ mod tests {
     };
     use crate::near_cache::tests::{commit, shared, worker};
     use crate::near_cache::{CacheLimits, Commit, Lifetime};
+    use crate::node::Epoch;
 
     fn explained(cache: &Cache, asked: &Asked) -> Explained {
         cache.explain(asked.key(), asked.slot(), clock::now())

@@ -64,7 +64,7 @@ use admission::Scores;
 use fill::Fills;
 use hottest::Counted;
 use samples::Samples;
-use store::{EntryHead, Fill, Found, Held, LeaseView, Refused, Sought, Store, TIME_MAX, tick};
+use store::{EntryHead, Event, Fill, Found, Held, LeaseView, Refused, Sought, Store, TIME_MAX, tick};
 use why::Reasons;
 
 /// One in so many hits is counted by its key.
@@ -115,7 +115,7 @@ pub struct SharedCache {
     negative_ttl: Setting,
     store: Store,
     /// Which keys are not worth an entry.
-    scores: Scores,
+    scores: Arc<Scores>,
     /// Which keys are hit most.
     counted: Counted,
     /// The last keys that were served though the server had something else, escaped; the newest first.
@@ -224,9 +224,18 @@ impl SharedCache {
         let reasons = Arc::new(Reasons::new());
         let noting = reasons.clone();
         let counted_bytes = limits.bytes_max / COUNTED_PART;
-        let store = Store::new(limits.bytes_max - counted_bytes, move |hash| {
-            stats.l1_evictions.add(1);
-            noting.note(hash, Why::Evicted);
+        let scores = Arc::new(Scores::new());
+        let scoring = scores.clone();
+        let store = Store::new(limits.bytes_max - counted_bytes, move |hash, event| match event {
+            Event::Kept => scoring.note_end(hash, true),
+            Event::Gone(why) => {
+                match why {
+                    Why::Evicted => stats.l1_evictions.add(1),
+                    Why::Expired => stats.l1_expirations.add(1),
+                    _ => {}
+                }
+                noting.note(hash, why);
+            }
         });
         let commits = std::iter::repeat_with(Commits::default).take(COMMIT_LOCKS).collect();
         SharedCache {
@@ -234,7 +243,7 @@ impl SharedCache {
             negative_ttl: Setting::of_duration(limits.negative_ttl),
             limits,
             store,
-            scores: Scores::new(),
+            scores,
             counted: Counted::new(counted_bytes),
             mismatches: Mutex::default(),
             reasons,

@@ -700,6 +700,43 @@ async fn a_sweep_gives_back_the_memory_of_what_has_gone() {
     }
 }
 
+/// Others that nobody reads, more than there is room for.
+fn push_through(cache: &Cache, round: usize) {
+    let epoch = live();
+    for number in 0..5_000 {
+        fill(cache, &get(&format!("other:{round}:{number}")), &"v".repeat(300), &epoch);
+    }
+}
+
+#[test]
+fn a_key_that_stays_because_it_is_hit_is_worth_keeping_whatever_is_written() {
+    let limits = CacheLimits { admission: Admission::Adaptive, ..LIMITS };
+    let (cache, key) = (worker(&shared(limits)), get("key"));
+    for round in 0..8 {
+        assert!(cache.admits(&miss(&cache, &key), &Terms::default()), "after {round} rounds");
+        assert_eq!(fill(&cache, &key, "value", &live()), Commit::Kept);
+        (0..3).for_each(|_| assert!(served(&cache, &key).is_some()));
+        push_through(&cache, round);
+        // It is written before its next hit.
+        change(&cache, &["key"]);
+    }
+}
+
+#[test]
+fn what_was_over_when_room_was_made_went_because_it_was_over() {
+    let cache = worker(&shared(CacheLimits { ttl: Duration::from_millis(30), ..LIMITS }));
+    let keys: Vec<String> = (0..200).map(|number| format!("over:{number}")).collect();
+    keys.iter().for_each(|key| _ = fill(&cache, &get(key), "value", &live()));
+    thread::sleep(Duration::from_millis(35));
+    push_through(&cache, 0);
+    let noted =
+        keys.iter().map(|key| cache.explain(key.as_bytes(), Slot::of(key.as_bytes()), clock::now()).noted);
+    let (over, others): (Vec<_>, Vec<_>) = noted
+        .filter(|noted| *noted != Noted::Forgotten)
+        .partition(|noted| matches!(noted, Noted::Reason(Why::Expired, _)));
+    assert!(over.len() > 20 && others.is_empty(), "{} and {others:?}", over.len());
+}
+
 /// The server in the stress below: the version of each key, and which version the last finished invalidation told of.
 #[derive(Default)]
 struct Versioned {

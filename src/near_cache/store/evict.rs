@@ -5,12 +5,11 @@ use std::sync::atomic::Ordering;
 use super::entry::{self, EntryHead};
 use super::index::Lines;
 use super::large::LargeReplies;
-use super::leases::Leases;
 use super::line::Place;
 use super::price::Price;
 use super::queues::{Element, Segment, Which};
 use super::sizes::WORD_BYTES;
-use super::{AtomicU64, Nanos, REPLIES_MAX, Store, Writer, clock, tick};
+use super::{AtomicU64, Event, REPLIES_MAX, Store, Why, Writer, clock, tick};
 
 /// A segment of which so large a part is dead is emptied before its turn.
 const DEAD_PART: (u32, u32) = (1, 2);
@@ -116,31 +115,32 @@ impl Store {
         };
         let place = Place::from_word(word.load(Ordering::Relaxed));
         let hits = Place::from_word(of_key.load(Ordering::Relaxed)).hits();
-        let is_live = self.may_be_served(&writer.leases, head, now);
+        let why_dead = self.why_dead(head, now, || writer.leases.epoch(head.lease()).cloned());
         let bytes = head.words() * WORD_BYTES;
         let pay = |price: Price, hits| price.pay(hits, bytes, since, head.deadline());
-        if is_live
+        if why_dead.is_none()
             && let Some((to, left)) = rule.of(which, hits, pay)
             && let Some(moved) = self.move_to(writer, to, spot, head)
         {
             word.store(place.with(moved, left).word(), Ordering::Relaxed);
+            self.note_kept(hash, hits, left);
             return true;
         }
         self.unlink(&mut lines, choice, at, word);
         let is_all = Place::from_word(of_key.load(Ordering::Relaxed)).spot().is_none();
         lines.bring_home();
-        if is_live {
-            (self.on_eviction)(hash);
-            if is_all {
-                writer.ghost.put(hash);
-            }
+        (self.on_event)(hash, Event::Gone(why_dead.unwrap_or(Why::Evicted)));
+        if why_dead.is_none() && is_all {
+            writer.ghost.put(hash);
         }
         false
     }
 
-    fn may_be_served(&self, leases: &Leases, head: EntryHead, now: Nanos) -> bool {
-        let is_live = leases.epoch(head.lease()).is_some_and(|epoch| epoch.is_live(now));
-        is_live && !head.is_over(tick(now)) && !self.is_moved(head)
+    /// What stays because it was hit has been worth its room, also when nobody will see its hits any more.
+    fn note_kept(&self, hash: u64, hits: u8, left: u8) {
+        if hits > 0 && left == 0 {
+            (self.on_event)(hash, Event::Kept);
+        }
     }
 
     /// What points to the entry at `spot`.
@@ -189,22 +189,24 @@ impl Store {
         let Element::Large { spot, hash, bytes, lease, since } = element else { return };
         let now = clock::now();
         let head = self.large.get(spot).map(|large| large.head);
-        let head = head.filter(|head| self.may_be_served(&writer.leases, *head, now));
+        let why_dead =
+            head.and_then(|head| self.why_dead(head, now, || writer.leases.epoch(head.lease()).cloned()));
         let mut lines = self.index.lock_all(hash);
         if let Some(Pointer { choice, at, word, .. }) = self.pointer_to(&lines, hash, spot) {
             let place = Place::from_word(word.load(Ordering::Relaxed));
-            let stays = head.and_then(|head| {
+            let stays = head.filter(|_| why_dead.is_none()).and_then(|head| {
                 rule.of(which, place.hits(), |price, hits| price.pay(hits, bytes, since, head.deadline()))
             });
             if let Some((to, left)) = stays {
                 word.store(place.with(spot, left).word(), Ordering::Relaxed);
+                self.note_kept(hash, place.hits(), left);
                 writer.queues.of(to).push(Element::Large { spot, hash, bytes, lease, since: tick(now) });
                 return;
             }
             self.unlink(&mut lines, choice, at, word);
             lines.bring_home();
-            if head.is_some() {
-                (self.on_eviction)(hash);
+            (self.on_event)(hash, Event::Gone(why_dead.unwrap_or(Why::Evicted)));
+            if why_dead.is_none() {
                 writer.ghost.put(hash);
             }
         }

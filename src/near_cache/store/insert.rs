@@ -8,7 +8,7 @@ use super::large::{Large, LargeReplies};
 use super::line::{Line, Place};
 use super::queues::{Element, Segment, Which};
 use super::sizes::WORD_BYTES;
-use super::{Bytes, Epoch, REPLIES_MAX, Slot, Store, Writer, clock, tick};
+use super::{Bytes, Epoch, Event, REPLIES_MAX, Slot, Store, Why, Writer, clock, tick};
 use crate::near_cache::entry::{Question, Resp2};
 
 /// A reply to be kept.
@@ -145,7 +145,7 @@ impl Store {
     /// An entry was taken out of the index, because there is no place for it.
     fn evict_place(&self, place: Place) {
         if let Some(spot) = place.spot() {
-            (self.on_eviction)(self.hash_at(spot));
+            (self.on_event)(self.hash_at(spot), Event::Gone(Why::Evicted));
             self.forget(place);
         }
     }

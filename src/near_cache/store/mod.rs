@@ -34,6 +34,7 @@ pub(super) use leases::LeaseView;
 pub(super) use look::{Found, Held, Stored};
 
 use super::hashing::Hashing;
+use super::why::Why;
 use crate::clock::{self, Nanos};
 use crate::key::{SLOT_COUNT, Slot};
 use crate::node::Epoch;
@@ -79,7 +80,7 @@ pub(super) struct Store {
     log_bytes: AtomicU64,
     names: Box<[OnceLock<&'static str>]>,
     writer: Mutex<Writer>,
-    on_eviction: Box<dyn Fn(u64) + Send + Sync>,
+    on_event: Box<dyn Fn(u64, Event) + Send + Sync>,
 }
 
 /// What only the holder of the lock changes.
@@ -95,11 +96,21 @@ struct Writer {
     segments: usize,
 }
 
+/// What happens to an entry while room is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// It goes, and why.
+    Gone(Why),
+    /// It was hit, and stays for that. Its hits are counted from 0 again.
+    Kept,
+}
+
 // === impl Store ===
 
 impl Store {
-    /// A store of at most `bytes_max`; `on_eviction` is called with the hash of each key whose entry went for room.
-    pub(super) fn new(bytes_max: u64, on_eviction: impl Fn(u64) + Send + Sync + 'static) -> Store {
+    /// A store of at most `bytes_max`; `on_event` is called with the hash of each key to whose entry something happened while
+    /// room was made.
+    pub(super) fn new(bytes_max: u64, on_event: impl Fn(u64, Event) + Send + Sync + 'static) -> Store {
         let sizes = Sizes::of(bytes_max);
         let (sizes, index, log) = sizes.memory().unwrap_or_else(|error| {
             tracing::error!(%error, bytes_max, "L1 gets no memory, and keeps nothing: the kernel has no addresses for l1_size (ulimit -v)");
@@ -118,7 +129,7 @@ impl Store {
             log_bytes: AtomicU64::new(0),
             names: std::iter::repeat_with(OnceLock::new).take(COMMANDS_MAX).collect(),
             writer: Mutex::default(),
-            on_eviction: Box::new(on_eviction),
+            on_event: Box::new(on_event),
             sizes,
         }
     }
@@ -149,6 +160,26 @@ impl Store {
     pub(super) fn is_moved(&self, head: EntryHead) -> bool {
         let slot = self.slots.get(usize::from(head.slot()));
         slot.is_none_or(|slot| slot.load(Ordering::Acquire) as u16 != head.slot_generation())
+    }
+
+    /// Why an entry that was read on this epoch may not be served at `now`, if it may not.
+    pub(super) fn why_dead(
+        &self,
+        head: EntryHead,
+        now: Nanos,
+        epoch: impl FnOnce() -> Option<Epoch>,
+    ) -> Option<Why> {
+        if self.is_moved(head) {
+            return Some(Why::Moved);
+        }
+        if head.is_over(tick(now)) {
+            return Some(Why::Expired);
+        }
+        match epoch() {
+            Some(epoch) if epoch.is_live(now) => None,
+            Some(epoch) if epoch.was_emptied() => Some(Why::NodeFlushed),
+            _ => Some(Why::Lost),
+        }
     }
 
     /// What is known of this slot may be stale.
