@@ -34,11 +34,16 @@ pub(super) struct LargeReplies {
     latest: AtomicU64,
 }
 
+/// What jemalloc takes for so many bytes: it has four sizes from one power of two to the next.
+fn allocated(bytes: usize) -> usize {
+    bytes.next_multiple_of((bytes.next_power_of_two() / 8).max(16))
+}
+
 // === impl Large ===
 
 impl Large {
     pub(super) fn bytes(&self) -> usize {
-        self.reply.len() + self.asked.len() + OVERHEAD_BYTES
+        allocated(self.reply.len()) + self.asked.len() + OVERHEAD_BYTES
     }
 }
 
@@ -81,5 +86,20 @@ impl LargeReplies {
         if let Some(large) = removed {
             self.bytes.fetch_sub(large.bytes() as u64, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_what_the_allocator_takes() {
+        for (bytes, taken) in
+            [(1, 16), (129, 160), (14_337, 16_384), (16_385, 20_480), (66_000, 81_920), (100_030, 114_688)]
+        {
+            assert_eq!(allocated(bytes), taken, "{bytes}");
+        }
+        assert_eq!((allocated(1 << 20), allocated((1 << 20) + 1)), (1 << 20, 5 << 18));
     }
 }
