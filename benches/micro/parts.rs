@@ -35,7 +35,7 @@ pub(crate) const COUNTED: usize = 4_096;
 
 /// A near cache with keys in it, as one worker uses it.
 pub(crate) struct Cache {
-    near: NearCache<()>,
+    pub(crate) near: NearCache<()>,
     keys: Vec<Asked>,
     reply: Reply,
     stats: Arc<WorkerStats>,
@@ -45,8 +45,8 @@ pub(crate) struct Cache {
 }
 
 /// GET of a key.
-struct Asked {
-    key: Bytes,
+pub(crate) struct Asked {
+    pub(crate) key: Bytes,
     tail: Vec<u8>,
 }
 
@@ -195,10 +195,15 @@ fn invalidate_absent() -> Part {
 
 /// A near cache that has room for all that is put into it here.
 pub(crate) fn shared() -> Arc<SharedCache> {
+    shared_of(256 << 20)
+}
+
+/// One with so much room.
+pub(crate) fn shared_of(bytes_max: u64) -> Arc<SharedCache> {
     // Hashes are drawn from here: they are the same in each run.
     fastrand::seed(1);
     let limits = CacheLimits {
-        bytes_max: 256 << 20,
+        bytes_max,
         entry_bytes_max: 1 << 20,
         ttl: Duration::from_secs(3_600),
         negative_ttl: Duration::from_secs(5),
@@ -272,7 +277,8 @@ impl Cache {
         self.near.shared().invalidate(&keys, &self.stats);
     }
 
-    fn asked(&self, turn: usize) -> &Asked {
+    /// The key whose turn it is.
+    pub(crate) fn asked(&self, turn: usize) -> &Asked {
         &self.keys[turn % self.keys.len()]
     }
 }

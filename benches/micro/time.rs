@@ -10,6 +10,7 @@
 #[path = "../support/allocations.rs"]
 mod allocations;
 mod contention;
+mod many_keys;
 mod parts;
 mod rig;
 mod traffic;
@@ -50,7 +51,7 @@ fn main() {
         .measurement_time(Duration::from_secs(2))
         .sample_size(50)
         .configure_from_args();
-    for (name, make) in parts::ALL {
+    for (name, make) in parts::ALL.iter().chain(many_keys::ALL) {
         measure(&mut criterion, name, || Ready::part(make()));
     }
     for (name, make) in traffic::ALL {

@@ -667,6 +667,21 @@ fn only_so_many_replies_are_kept_of_one_key_and_the_oldest_go_first() {
     assert!(fields.iter().all(|field| served(&cache, field).is_none()));
 }
 
+#[test]
+fn of_one_key_only_as_many_large_replies_are_kept_as_its_lines_have_places() {
+    let (cache, epoch) = (one_worker(), live());
+    let fields: Vec<Asked> = (0..60).map(|field| asked("hget", &["h", &field.to_string()])).collect();
+    for field in &fields {
+        assert_eq!(fill(&cache, field, &"v".repeat(2_000), &epoch), Commit::Kept);
+    }
+    let kept = fields.iter().filter(|field| served(&cache, field).is_some()).count();
+    assert!((14..=21).contains(&kept), "{kept}");
+    assert_eq!(fill(&cache, &get("other"), "value", &epoch), Commit::Kept);
+    assert_eq!(served(&cache, &get("other")).as_deref(), Some("value"));
+    change(&cache, &["h"]);
+    assert!(fields.iter().all(|field| served(&cache, field).is_none()));
+}
+
 #[tokio::test]
 async fn a_sweep_gives_back_what_can_never_be_served_again() {
     let shared = shared(LIMITS);

@@ -1,0 +1,51 @@
+//! The near cache with so many keys that they are in no cache of the CPU: for the time alone, since the instructions are the same.
+
+use crate::parts::{Cache, Part, SMALL, shared_of};
+
+/// Each part there is, and how it is made.
+pub(crate) const ALL: &[(&str, fn() -> Part)] = &[
+    ("near cache, 16 hits ahead, 100,000 keys, uniform", || hits_ahead(100_000, uniform)),
+    ("near cache, 16 hits ahead, 1 million keys, uniform", || hits_ahead(1_000_000, uniform)),
+    ("near cache, 16 hits ahead, 5 million keys, zipf", || hits_ahead(5_000_000, zipf)),
+    ("near cache, invalidate what is not kept, beside 1 million keys", invalidate_absent_beside_many),
+];
+
+/// Requests of one turn, whose keys are looked at ahead.
+const AHEAD: usize = 16;
+
+/// Turns that are drawn before anything is measured.
+const DRAWN: usize = 1 << 20;
+
+fn uniform(keys: usize) -> usize {
+    fastrand::usize(..keys)
+}
+
+/// Zipf's law with exponent 1.
+fn zipf(keys: usize) -> usize {
+    (keys as f64).powf(fastrand::f64()) as usize - 1
+}
+
+fn hits_ahead(keys: usize, draw: fn(usize) -> usize) -> Part {
+    let cache = Cache::new(&shared_of(BYTES_MANY), "key", keys, SMALL);
+    cache.fill();
+    let drawn: Vec<usize> = (0..DRAWN).map(|_| draw(keys)).collect();
+    let mut at = 0;
+    let call = Box::new(move || {
+        let turns = &drawn[at..at + AHEAD];
+        at = (at + AHEAD) % DRAWN;
+        cache.near.look_ahead(turns.iter().map(|turn| &cache.asked(*turn).key[..]));
+        assert!(turns.iter().all(|turn| cache.lookup(*turn)));
+    });
+    Part { operations: AHEAD, call }
+}
+
+fn invalidate_absent_beside_many() -> Part {
+    let shared = shared_of(BYTES_MANY);
+    Cache::new(&shared, "key", 1_000_000, SMALL).fill();
+    let cache = Cache::new(&shared, "absent", 1_000_000, SMALL);
+    let call = Box::new(move || cache.invalidate(uniform(1_000_000)));
+    Part { operations: 1, call }
+}
+
+/// Room for five million keys, whatever the store.
+const BYTES_MANY: u64 = 8 << 30;
