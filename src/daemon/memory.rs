@@ -99,8 +99,6 @@ impl<R: Fn() -> usize> Keeper<R> {
         if let Some(cache) = &self.cache {
             cache.keep_empty(true);
             cache.invalidate(&Invalidation::All, &self.stats);
-            // Not before this is their memory free.
-            cache.size();
         }
     }
 
@@ -122,6 +120,7 @@ impl<R: Fn() -> usize> Keeper<R> {
             self.ceiling.counts.clients_dropped.fetch_add(1, Ordering::Relaxed);
             // Nobody drops it twice: what it holds is counted as gone from here on.
             client.holds_nothing();
+            self.ceiling.note_leaving();
             client.mailbox.end("memory_max: it held the most");
         } else {
             self.floor = (self.floor / 2).max(self.ceiling.least());
@@ -136,6 +135,7 @@ mod tests {
 
     use super::*;
     use crate::clients::{Endpoints, Listed};
+    use crate::memory::Kind;
 
     const MAX: usize = 64 << 20;
 
@@ -162,8 +162,15 @@ mod tests {
             tracker: Arc::new(Tracker::new(clients.clone(), 0)),
             stats: Arc::default(),
         };
+        used.store(1 << 20, Ordering::Relaxed);
+        keeper.look();
+        let mut output = ceiling.hold(Kind::Output);
+        output.set(MAX / 4);
+        used.store(MAX, Ordering::Relaxed);
         keeper.look();
         assert!(is_told(&most) && !is_told(&some) && !is_told(&little));
+        drop(output);
+        assert!(ceiling.used() >= MAX, "what it held is nobody's before it is seen to be free");
         keeper.look();
         assert!(is_told(&some));
         for _ in 0..100 {

@@ -281,6 +281,12 @@ impl Ceiling {
         self.spare.store(spare, Ordering::Relaxed);
     }
 
+    /// Somebody was told to give back a lot. Nobody else has that before its memory is seen to be free: until the next look
+    /// no less is in use than now.
+    pub fn note_leaving(&self) {
+        self.floor.fetch_max(self.used(), Ordering::Relaxed);
+    }
+
     /// Whether L1 must be emptied, or stay so; `news` is whether that has just begun or just ended.
     pub fn press(&self) -> Pressure {
         let Some(max) = self.max else { return Pressure { on: false, news: false } };

@@ -42,8 +42,14 @@ fn small_commands_that_wait_for_a_node_count_for_what_they_take_and_leave_nothin
         let set = |key| encode(&["SET", &format!("key{number}-{key}"), "value"]);
         client.send_raw(&(0..COMMANDS).flat_map(set).collect::<Vec<u8>>()).unwrap();
     }
-    eventually("memory is scarce", SOON, || daemon.counter_by(&mut other, "memory_pressed") == 1);
-    assert!(daemon.counter_by(&mut other, "memory_in_flight") > 4 << 20);
+    // What is pressed for may be refused, or dropped, before anybody looks.
+    let signs = ["memory_pressed", "memory_requests_refused", "memory_clients_dropped"];
+    let mut most = 0;
+    eventually("memory is scarce", SOON, || {
+        most = most.max(daemon.counter_by(&mut other, "memory_in_flight"));
+        signs.iter().any(|sign| daemon.counter_by(&mut other, sign) > 0)
+    });
+    assert!(most.max(daemon.counter_by(&mut other, "memory_in_flight")) > 4 << 20);
     println!("{} resident at most", daemon.peak_memory());
     assert_eq!(direct.command(&["CLIENT", "UNPAUSE"]).unwrap().text(), "OK");
     // Those that were not dropped get every reply, and stay.
