@@ -282,7 +282,6 @@ impl SharedCache {
             // The epoch that its entries carry has ended (I4).
             Invalidation::Node => {}
             Invalidation::All => {
-                self.store.raise_all();
                 self.store.remove_all();
                 self.reasons.clear();
                 self.emptied_at.store(clock::now(), Ordering::Relaxed);

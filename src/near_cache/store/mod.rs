@@ -190,17 +190,6 @@ impl Store {
         }
     }
 
-    /// What is known of any slot may be stale.
-    pub(super) fn raise_all(&self) {
-        let mut wraps = false;
-        for slot in self.slots.iter() {
-            wraps |= slot.fetch_add(1, Ordering::AcqRel) % MOVES_MAX == MOVES_MAX - 1;
-        }
-        if wraps {
-            self.remove_all();
-        }
-    }
-
     /// Kills the fills of this key that run, and drops all that is kept of it: whether anything was, and if so whether it
     /// had been hit.
     #[inline]
@@ -268,7 +257,7 @@ impl Store {
         self.log_bytes.load(Ordering::Relaxed) + self.index.bytes() as u64 + self.large.bytes()
     }
 
-    /// Drops everything, and gives its memory back. What runs is not killed by this.
+    /// Drops everything, kills the fills that run, and gives the memory back.
     pub(super) fn remove_all(&self) {
         let mut writer = self.lock();
         self.empty(&mut writer);
