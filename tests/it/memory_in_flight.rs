@@ -14,7 +14,7 @@ const MIB: usize = 1 << 20;
 
 const MEMORY_MAX: usize = 64 * MIB;
 
-const CLIENTS: usize = 60;
+const CLIENTS: usize = 120;
 const COMMANDS: usize = 1_500;
 
 const SOON: Duration = Duration::from_secs(60);

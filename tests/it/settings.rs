@@ -20,6 +20,11 @@ fn listen_backlog() {
     let address: SocketAddr = daemon.address().to_string().parse().unwrap();
     // Nobody is accepted any more: the kernel takes in so many, and one or two for itself.
     kill_process(daemon.pid(), Signal::STOP).unwrap();
+    // It may still run for a moment, and accept.
+    let status = format!("/proc/{}/status", daemon.pid().as_raw_nonzero());
+    eventually("it stands still", SOON, || {
+        std::fs::read_to_string(&status).unwrap().lines().any(|line| line.starts_with("State:\tT"))
+    });
     let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok();
     let waiting: Vec<TcpStream> = (0..4 * BACKLOG).map_while(connect).collect();
     kill_process(daemon.pid(), Signal::CONT).unwrap();
