@@ -1,5 +1,7 @@
 //! The near cache with so many keys that they are in no cache of the CPU: for the time alone, since the instructions are the same.
 
+use std::hint::black_box;
+
 use crate::parts::{Cache, Part, SMALL, shared_of};
 
 /// Each part there is, and how it is made.
@@ -25,23 +27,30 @@ fn zipf(keys: usize) -> usize {
     (keys as f64).powf(fastrand::f64()) as usize - 1
 }
 
+/// Brings all keys in, but for the few that find no place.
+fn fill(cache: &Cache, keys: usize) {
+    (0..keys).for_each(|turn| cache.fill_one(turn));
+    let found = (0..keys).filter(|turn| cache.lookup(*turn)).count();
+    assert!(found * 1_000 >= keys * 999, "{found} of {keys}");
+}
+
 fn hits_ahead(keys: usize, draw: fn(usize) -> usize) -> Part {
     let cache = Cache::new(&shared_of(BYTES_MANY), "key", keys, SMALL);
-    cache.fill();
+    fill(&cache, keys);
     let drawn: Vec<usize> = (0..DRAWN).map(|_| draw(keys)).collect();
     let mut at = 0;
     let call = Box::new(move || {
         let turns = &drawn[at..at + AHEAD];
         at = (at + AHEAD) % DRAWN;
         cache.near.look_ahead(turns.iter().map(|turn| &cache.asked(*turn).key[..]));
-        assert!(turns.iter().all(|turn| cache.lookup(*turn)));
+        black_box(turns.iter().filter(|turn| cache.lookup(**turn)).count());
     });
     Part { operations: AHEAD, call }
 }
 
 fn invalidate_absent_beside_many() -> Part {
     let shared = shared_of(BYTES_MANY);
-    Cache::new(&shared, "key", 1_000_000, SMALL).fill();
+    fill(&Cache::new(&shared, "key", 1_000_000, SMALL), 1_000_000);
     let cache = Cache::new(&shared, "absent", 1_000_000, SMALL);
     let call = Box::new(move || cache.invalidate(uniform(1_000_000)));
     Part { operations: 1, call }
