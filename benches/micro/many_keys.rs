@@ -1,4 +1,5 @@
-//! The near cache with so many keys that they are in no cache of the CPU: for the time alone, since the instructions are the same.
+//! The near cache with so many keys that they are in no cache of the CPU. Only the time of these is measured: their
+//! instructions are those of few keys.
 
 use std::hint::black_box;
 

@@ -47,7 +47,6 @@ pub use fill::{Lead, Ticket};
 pub use flush::Flush;
 pub use samples::{SAMPLES_MAX, Sample};
 pub use store::COMMANDS_MAX;
-
 pub use why::{Noted, Unknown, Why};
 
 use bytes::Bytes;
