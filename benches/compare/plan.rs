@@ -68,10 +68,10 @@ pub(crate) fn cells() -> Vec<Cell> {
     let mut cells = vec![
         zipf(1, 150_000, &[(Kind::Redis, 0.85), (Kind::Valkey, 0.85), (Kind::FixedReply, 1.15)]),
         zipf(4, 400_000, &[]),
-        zipf(16, 1_200_000, &[(Kind::Redis, 0.60), (Kind::Valkey, 0.75), (Kind::FixedReply, 1.7)]),
-        zipf(64, 2_000_000, &[(Kind::Redis, 0.45), (Kind::Valkey, 0.70), (Kind::FixedReply, 2.5)]),
+        zipf(16, 1_200_000, &[(Kind::Redis, 0.50), (Kind::Valkey, 0.75), (Kind::FixedReply, 1.7)]),
+        zipf(64, 2_000_000, &[(Kind::Redis, 0.30), (Kind::Valkey, 0.70), (Kind::FixedReply, 2.5)]),
     ];
-    for (depth, requests, most) in [(1, 100_000, 0.85), (16, 400_000, 0.60), (64, 800_000, 0.45)] {
+    for (depth, requests, most) in [(1, 100_000, 0.85), (16, 400_000, 0.50), (64, 800_000, 0.30)] {
         let name = format!("GET hit, uniform over 100,000 keys, TCP, depth {depth}");
         cells.push(hits(name, "GET key:__rand_int__", depth, requests, most));
     }
@@ -135,7 +135,7 @@ fn hits(name: impl Into<String>, command: &str, depth: usize, requests: u64, mos
 
 /// More keys than any cache of the CPU holds.
 fn many_keys() -> Cell {
-    let mut cell = zipf(16, 1_000_000, &[(Kind::Redis, 1.0)]);
+    let mut cell = zipf(16, 1_000_000, &[(Kind::Redis, 0.45)]);
     cell.name = "GET hit, uniform over 1 million keys in L1, TCP, depth 16".to_owned();
     cell.family = Family::None;
     cell.servers = REDIS;

@@ -4,7 +4,6 @@
 //! not lie there for as long as it takes the clock of deadlines to wrap.
 
 use super::SharedCache;
-use super::store::Stored;
 use super::why::Why;
 use crate::clock;
 use crate::stats::WorkerStats;
@@ -17,20 +16,16 @@ pub(super) async fn sweep(cache: &SharedCache, stats: &WorkerStats) {
     while let Some(line) = from {
         let now = clock::now();
         let leases = cache.store.leases();
-        let mut gone = Vec::new();
-        from = cache.store.look_through(line, BATCH, |replies, _| {
-            let why = |stored: &Stored| cache.why_dead_by(&leases, stored.head, now);
-            gone.extend(replies.iter().filter_map(|stored| Some((stored.clone(), why(stored)?))));
-        });
-        for (stored, why) in gone {
-            let hash = cache.store.hash(&stored.key);
-            if cache.store.remove(hash, stored.spot) {
+        let (dead, next) = cache.store.dead(line, BATCH, |head| cache.why_dead_by(&leases, head, now));
+        for (hash, spot, why) in dead {
+            if cache.store.remove(hash, spot) {
                 cache.reasons.note(hash, why);
                 if why == Why::Expired {
                     stats.l1_expirations.add(1);
                 }
             }
         }
+        from = next;
         tokio::task::yield_now().await;
     }
     while cache.store.give_back_dead() {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::entry::{self, EntryHead, Sought};
 use super::large::{Large, LargeReplies};
 use super::line::{LINE_WORDS, Line, Locked, PLACES, Place};
-use super::{Bytes, REPLIES_MAX, Store};
+use super::{Bytes, REPLIES_MAX, Store, Why};
 use crate::resp::scan::AHEAD_MAX;
 use crate::write_queue::WriteQueue;
 
@@ -81,6 +81,9 @@ pub(in crate::near_cache) struct Stored {
 /// Words of an entry of which the lines are fetched ahead: three. Where more is read the CPU sees by itself that it is wanted.
 const WORDS_AHEAD: usize = 2 * LINE_WORDS + 1;
 
+/// A line that changed during each of so many looks is as good as one without the key: the server behind knows.
+const LOOKS_MAX: u32 = 1_000;
+
 /// So many entries, of some 200 bytes each, lie in the second cache of any CPU.
 const NEAR_ENTRIES_MAX: u64 = 1_024;
 
@@ -117,7 +120,7 @@ impl Store {
         sought: &Sought<'_>,
         out: &mut WriteQueue,
     ) -> Option<Found> {
-        loop {
+        for _ in 0..LOOKS_MAX {
             let lines = self.index.all(hash);
             let [home, ..] = lines;
             let of_home = home.head();
@@ -138,6 +141,7 @@ impl Store {
                 return None;
             }
         }
+        None
     }
 
     /// Puts the reply that lies at this spot into the room of `out`, if it answers what is sought.
@@ -216,8 +220,8 @@ impl Store {
         let mut replies = Vec::new();
         for locked in lines.iter() {
             for at in locked.matching(hash) {
-                self.each_of(locked, at, |stored| {
-                    replies.extend(Some(stored).filter(|stored| stored.key == key))
+                self.each_of(locked, at, |spot, head| {
+                    replies.extend(self.stored(spot, head).filter(|stored| stored.key == key))
                 });
             }
         }
@@ -235,49 +239,77 @@ impl Store {
         count: usize,
         mut look: impl FnMut(&[Stored], u8),
     ) -> Option<usize> {
+        let mut found = Vec::new();
+        let next = self.each_line(from, count, |locked| {
+            for at in 1..=PLACES {
+                let mut replies = Vec::new();
+                self.each_of(locked, at, |spot, head| replies.extend(self.stored(spot, head)));
+                if !replies.is_empty() {
+                    found.push((replies, locked.place(at).hits()));
+                }
+            }
+        });
+        found.iter().for_each(|(replies, hits)| look(replies, *hits));
+        next
+    }
+
+    /// The replies in up to `count` lines from `from` on of whose heads `why` says that they can never be served again: the hash
+    /// of the key, where it lies, and why. Then where the next look begins. Keys are looked at of those alone.
+    pub(in crate::near_cache) fn dead(
+        &self,
+        from: usize,
+        count: usize,
+        why: impl Fn(EntryHead) -> Option<Why>,
+    ) -> (Vec<(u64, u64, Why)>, Option<usize>) {
+        let mut dead = Vec::new();
+        let next = self.each_line(from, count, |locked| {
+            for at in 1..=PLACES {
+                self.each_of(locked, at, |spot, head| {
+                    dead.extend(why(head).map(|why| (self.hash_at(spot), spot, why)));
+                });
+            }
+        });
+        (dead, next)
+    }
+
+    fn each_line(&self, from: usize, count: usize, mut each: impl FnMut(&Locked<'_>)) -> Option<usize> {
         let lines = self.index.lines();
         let to = from.saturating_add(count).min(lines);
         for number in from..to {
             let Some(line) = self.index.line(number) else { break };
             let locked = line.lock();
-            let places = std::array::from_fn::<_, PLACES, _>(|at| {
-                let mut replies = Vec::new();
-                self.each_of(&locked, at + 1, |stored| replies.push(stored));
-                (replies, locked.place(at + 1).hits())
-            });
+            each(&locked);
             locked.give_up();
-            for (replies, hits) in places.iter().filter(|(replies, _)| !replies.is_empty()) {
-                look(replies, *hits);
-            }
         }
         (to < lines).then_some(to)
     }
 
-    fn each_of(&self, locked: &Locked<'_>, at: usize, mut each: impl FnMut(Stored)) {
-        let Some(spot) = locked.place(at).spot() else { return };
-        if let Some(large) = LargeReplies::has_spot(spot).then(|| self.large.get(spot)) {
-            return large.into_iter().for_each(|large| each(self.stored_large(spot, &large)));
+    /// The replies of the key that has a place, the newest first: where each lies, and its head.
+    fn each_of(&self, locked: &Locked<'_>, at: usize, mut each: impl FnMut(u64, EntryHead)) {
+        let Some(first) = locked.place(at).spot() else { return };
+        if LargeReplies::has_spot(first) {
+            return self.large.get(first).into_iter().for_each(|large| each(first, large.head));
         }
-        let mut next = Some(spot);
+        let mut next = Some(first);
         // No chain is longer.
         for _ in 0..=REPLIES_MAX {
             let Some(spot) = next else { return };
             let words = self.at(spot);
             let Some(head) = EntryHead::read(words) else { return };
-            each(self.stored(spot, words, head));
+            each(spot, head);
             next = entry::next(words).and_then(|word| Place::from_word(word.load(Ordering::Relaxed)).spot());
         }
     }
 
-    fn stored(&self, spot: u64, words: &[AtomicU64], head: EntryHead) -> Stored {
-        let body = words.get(head.body_at()..).unwrap_or_default();
+    fn stored(&self, spot: u64, head: EntryHead) -> Option<Stored> {
+        if LargeReplies::has_spot(spot) {
+            let large = self.large.get(spot)?;
+            return Some(self.stored_of(head, spot, large.asked.to_vec(), large.reply.len(), large.bytes()));
+        }
+        let body = self.at(spot).get(head.body_at()..).unwrap_or_default();
         let asked = entry::bytes(body, 0, head.asked_len());
         let weight = head.words() * 8 + self.sizes.place_bytes();
-        self.stored_of(head, spot, asked, head.reply_len(), weight)
-    }
-
-    fn stored_large(&self, spot: u64, large: &Arc<Large>) -> Stored {
-        self.stored_of(large.head, spot, large.asked.to_vec(), large.reply.len(), large.bytes())
+        Some(self.stored_of(head, spot, asked, head.reply_len(), weight))
     }
 
     fn stored_of(

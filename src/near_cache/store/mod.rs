@@ -72,7 +72,8 @@ pub(super) struct Store {
     large: LargeReplies,
     /// The number of each slot: how often it moved.
     slots: Box<[AtomicU32; SLOT_COUNT]>,
-    /// Entries of each segment that are not in the index any more, as far as they were met.
+    /// Entries of each segment that are not in the index any more, as far as they were met. They are counted, not their bytes: to
+    /// know those, an invalidation would have to look at the entry, which misses the CPU's caches.
     dead: Box<[AtomicU32]>,
     /// Places of the index that are in use.
     entries: AtomicU64,
@@ -111,9 +112,12 @@ impl Store {
     /// A store of at most `bytes_max`; `on_event` is called with the hash of each key to whose entry something happened while
     /// room was made.
     pub(super) fn new(bytes_max: u64, on_event: impl Fn(u64, Event) + Send + Sync + 'static) -> Store {
-        let sizes = Sizes::of(bytes_max);
+        Store::of(Sizes::of(bytes_max), on_event)
+    }
+
+    fn of(sizes: Sizes, on_event: impl Fn(u64, Event) + Send + Sync + 'static) -> Store {
         let (sizes, index, log) = sizes.memory().unwrap_or_else(|error| {
-            tracing::error!(%error, bytes_max, "L1 gets no memory, and keeps nothing: the kernel has no addresses for l1_size (ulimit -v)");
+            tracing::error!(%error, bytes_max = sizes.budget, "L1 gets no memory, and keeps nothing: the kernel has no addresses for l1_size (ulimit -v)");
             let none = Sizes::of(0);
             none.memory()
                 .unwrap_or_else(|_| std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u64; 512]>()))
@@ -264,13 +268,17 @@ impl Store {
     }
 
     fn empty(&self, writer: &mut Writer) {
-        self.index.empty(|place| self.forget(place));
-        for segment in writer.queues.clear() {
-            let words = self.sizes.words(segment.number);
-            self.dead[segment.number as usize].store(0, Ordering::Relaxed);
-            writer.free.push(segment.number);
-            self.log.give_back(words);
-        }
+        self.index.empty(|place| {
+            // Nothing of the log has to be told one by one.
+            if let Some(spot) = place.spot().filter(|spot| LargeReplies::has_spot(*spot)) {
+                self.large.remove(spot);
+            }
+        });
+        self.entries.store(0, Ordering::Relaxed);
+        writer.queues = Queues::default();
+        writer.free.clear();
+        writer.fresh = 0;
+        self.log.give_back(0..self.log.words().len());
         writer.segments = 0;
         writer.ghost.clear();
         writer.leases.clear();

@@ -149,6 +149,7 @@ impl Queues {
         })
     }
 
+    #[cfg(test)]
     /// All segments that are in use.
     pub(super) fn clear(&mut self) -> Vec<Segment> {
         let queues = std::mem::take(self);

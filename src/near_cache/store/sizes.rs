@@ -60,6 +60,12 @@ impl Sizes {
         }
     }
 
+    /// The same, of an index that is never larger than at the beginning.
+    #[cfg(test)]
+    pub(super) fn without_growth(self) -> Sizes {
+        Sizes { lines_max: self.lines_min, ..self }
+    }
+
     /// Memory of these sizes, of which nothing is taken yet.
     pub(super) fn memory(self) -> std::io::Result<(Sizes, Index, Pages)> {
         let index = Index::new(self.lines_min, self.lines_max)?;

@@ -19,6 +19,10 @@ const HGET: Command = Command { name: "hget", number: 8 };
 pub(super) type Evicted = Arc<AtomicU64>;
 
 pub(super) fn store(bytes: u64) -> (Store, Evicted) {
+    store_of(Sizes::of(bytes))
+}
+
+fn store_of(sizes: Sizes) -> (Store, Evicted) {
     let evicted = Evicted::default();
     let counting = evicted.clone();
     let count = move |_, event| {
@@ -26,7 +30,7 @@ pub(super) fn store(bytes: u64) -> (Store, Evicted) {
             counting.fetch_add(1, Ordering::Relaxed);
         }
     };
-    (Store::new(bytes, count), evicted)
+    (Store::of(sizes, count), evicted)
 }
 
 fn tail(args: &[&[u8]]) -> Vec<u8> {
@@ -441,4 +445,24 @@ fn the_index_becomes_smaller_while_it_runs_when_fewer_and_larger_replies_are_kep
     assert!(large < 40 << 10, "{large}");
     let small_again = fill(40_000, b"small");
     assert!(small_again > 200 << 10, "{small_again}");
+}
+
+#[test]
+fn an_index_that_cannot_grow_keeps_what_it_has_places_for() {
+    let (store, evicted) = store_of(Sizes::of(8 << 20).without_growth());
+    let (epoch, places) = (live(), store.index.places());
+    let mut kept = 0;
+    for number in 0..4 * places {
+        let key = key_of(number);
+        if put(&store, &[&key], b"value", &epoch).is_ok() {
+            kept += 1;
+            assert_eq!(found(&store, &[&key]).as_deref(), Some(b"value".as_slice()), "{number}");
+        }
+    }
+    let entries = store.size().0;
+    assert_eq!(store.index.places(), places, "it has grown");
+    assert!(kept > 4 * places as u64 * 99 / 100, "{kept}");
+    let all = (places + index::LINES_BEHIND * line::PLACES) as u64;
+    assert!((all * 9 / 10..=all).contains(&entries), "{entries} of {all}");
+    assert_eq!(evicted.load(Ordering::Relaxed), kept - entries, "each that went says why");
 }
