@@ -111,7 +111,7 @@ mod tests {
             let asked = get(&format!("key:{number}"));
             assert_eq!(fill(&cache, &asked, "value", &epoch), Commit::Kept);
             // One hit of so many is counted by name.
-            for _ in 0..200 * (number % 10) {
+            for _ in 0..3_200 * (number % 10) {
                 assert!(served(&cache, &asked).is_some());
             }
         }

@@ -66,8 +66,8 @@ use samples::Samples;
 use store::{EntryHead, Event, Fill, Found, Held, LeaseView, Refused, Sought, Store, TIME_MAX, tick};
 use why::Reasons;
 
-/// One in so many hits is counted by its key.
-const HITS_PER_COUNT: u64 = 64;
+/// One in so many hits is counted by its key. To count one in 64 took a sixth of what a hit costs, where very many keys are hit.
+const HITS_PER_COUNT: u64 = 1_024;
 
 /// The keys that are hit most have one in so many parts of the budget.
 const COUNTED_PART: u64 = 64;
