@@ -27,7 +27,7 @@ const WINDOWS: usize = 5;
 const L1_BYTES: f64 = 100.0 * MIB;
 const FULL_VALUE_BYTES: [usize; 3] = [100, 1_000, 10_000];
 /// About what an entry is counted as beside its value: half as many keys again as there is room for are read.
-const ENTRY_BYTES: usize = 300;
+const ENTRY_BYTES: usize = 80;
 /// L1 is full when this much of it is taken.
 const FULL_SHARE: f64 = 0.95;
 const READS_MAX: usize = 3;
