@@ -1,9 +1,9 @@
-//! Shows that a hit allocates nothing: a whole daemon in this process, a real server behind it, and an allocator that
-//! counts. `cargo bench --bench hit_allocations`
+//! Shows that a hit allocates nothing: a whole daemon in this process, a real server behind it, and an
+//! allocator that counts. `cargo bench --bench hit_allocations`
 //!
-//! The count is of the whole process, so the few allocations of a heartbeat each second are in it; the client here
-//! makes none. What a daemon allocates once in its life happens before the count. More than one in a thousand hits
-//! fails the bench.
+//! The count is of the whole process, so the few allocations of a heartbeat each second are in it; the client
+//! here makes none. What a daemon allocates once in its life happens before the count. More than one in a
+//! thousand hits fails the bench.
 
 #![expect(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ use std::thread;
 
 use nearside::config::{Config, KEYS, Sources};
 use nearside::daemon::Daemon;
-use nearside::dev::{Address, Client, Standalone};
+use nearside::sandbox::{Address, SandboxClient, Standalone};
 
 const HITS: usize = 200_000;
 const VALUE: &[u8] = b"$100\r\n0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\r\n";
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     let drain = daemon.drain();
     let serving = thread::spawn(move || daemon.run(sources));
 
-    let mut client = Client::connect(&Address::Tcp(tcp)).unwrap();
+    let mut client = SandboxClient::connect(&Address::Tcp(tcp)).unwrap();
     client.command(&["SET", "key:1", std::str::from_utf8(&VALUE[6..106]).unwrap()]).unwrap();
     let mut good = true;
     for depth in [1, 16, 64] {

@@ -1,5 +1,6 @@
-//! What an entry of L1 takes in memory: fills a near cache to its budget, once for each size of value, and says how many bytes
-//! each entry takes beyond its key and its value, and how the resident memory compares with what is counted. `cargo bench --bench memory`
+//! What an entry of L1 takes in memory: fills a near cache to its budget, once for each size of value, and
+//! says how many bytes each entry takes beyond its key and its value, and how the resident memory compares
+//! with what is counted. `cargo bench --bench memory`
 
 #![expect(
     clippy::unwrap_used,
@@ -12,15 +13,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use nearside::cache::policy::AdmissionRule;
+use nearside::cache::{
+    self, CacheLimits, CacheQuery, Lifetime, Lookup, NearCache, SharedCache, VersionedReply,
+};
 use nearside::clock;
-use nearside::command::number_of;
-use nearside::key::Slot;
-use nearside::near_cache::{self, CacheLimits, Lifetime, Lookup, NearCache, Question, Reply, SharedCache};
+use nearside::net::write_queue::WriteQueue;
 use nearside::node::Epoch;
-use nearside::policy::Admission;
-use nearside::resp::request::OwnedRequest;
+use nearside::protocol::command::number_of;
+use nearside::protocol::key::Slot;
+use nearside::protocol::resp::request::OwnedRequest;
 use nearside::stats::Stats;
-use nearside::write_queue::WriteQueue;
 
 /// That of the daemon.
 #[global_allocator]
@@ -55,7 +58,7 @@ fn fill(value_bytes: usize) {
         entry_bytes_max: u32::MAX,
         ttl: Duration::from_secs(3600),
         negative_ttl: Duration::from_secs(5),
-        admission: Admission::Always,
+        admission: AdmissionRule::Always,
         sampled: None,
         several_workers: false,
     };
@@ -64,17 +67,17 @@ fn fill(value_bytes: usize) {
     let cache = NearCache::<()>::new(shared.clone(), stats.worker(0));
     let epoch = Epoch::begin(u64::MAX);
     let value = vec![b'v'; value_bytes];
-    let reply = Reply {
+    let reply = VersionedReply {
         resp3: [format!("${value_bytes}\r\n").as_bytes(), &value, b"\r\n"].concat().into(),
         resp2: None,
     };
     for number in 0..2 * BUDGET_BYTES / (value_bytes as u64 + 80) {
         let request = OwnedRequest::from_args(["GET", &format!("user:session:{number:016}")]);
         let request = request.as_request();
-        let question = Question {
-            command: near_cache::Command { name: "get", number: number_of("get") as u16 },
+        let question = CacheQuery {
+            command: cache::CommandId { name: "get", number: number_of("get") as u16 },
             key: request.arg(1),
-            tail: request.tail(),
+            args: request.tail(),
         };
         let Lookup::Miss(missed) =
             cache.lookup(&question, clock::now(), || Slot::of(question.key), &mut WriteQueue::default())
@@ -82,7 +85,7 @@ fn fill(value_bytes: usize) {
             continue;
         };
         let ticket = cache.ticket(&missed, epoch.clone());
-        let reply = Reply { resp3: Bytes::copy_from_slice(&reply.resp3), resp2: None };
+        let reply = VersionedReply { resp3: Bytes::copy_from_slice(&reply.resp3), resp2: None };
         cache.commit(&ticket, &question, &reply, Lifetime::Unbounded, clock::now());
     }
     let (entries, bytes) = shared.size();

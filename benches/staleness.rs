@@ -1,5 +1,5 @@
-//! For how long what was written elsewhere is still served: on a calm loopback, and when the network falls silent.
-//! `benches/README.md` says how to read it. `cargo bench --bench staleness`
+//! For how long what was written elsewhere is still served: on a calm loopback, and when the network falls
+//! silent. `benches/README.md` says how to read it. `cargo bench --bench staleness`
 
 #![expect(
     clippy::unwrap_used,
@@ -20,8 +20,8 @@ use hdrhistogram::Histogram;
 use nearside::clock::{self, Nanos};
 use nearside::config::{Config, KEYS, Sources};
 use nearside::daemon::Daemon;
-use nearside::dev::{Address, Client, Cluster, ClusterShape, Node};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::{Address, Cluster, ClusterShape, Node, SandboxClient};
 use relay::Relay;
 
 const WRITES: usize = 5_000;
@@ -84,7 +84,7 @@ fn main() {
 
 impl Stage {
     fn until_tracked(&self) {
-        let mut client = Client::connect(&self.address).unwrap();
+        let mut client = SandboxClient::connect(&self.address).unwrap();
         loop {
             let info = client.command(&["INFO", "nearside"]).unwrap().text();
             if info.matches("state=tracked").count() == self.relays.len() {
@@ -196,17 +196,17 @@ impl Watch {
 }
 
 /// Writes at the owner itself; when that was acknowledged.
-fn write(direct: &mut Client, key: &str, number: u64) -> Nanos {
+fn write(direct: &mut SandboxClient, key: &str, number: u64) -> Nanos {
     assert!(direct.command(&["SET", key, &number.to_string()]).unwrap().is_ok());
     clock::now()
 }
 
 /// The number that is served now; 0 when there is none.
-fn ask(client: &mut Option<Client>, address: &Address, key: &str) -> io::Result<u64> {
+fn ask(client: &mut Option<SandboxClient>, address: &Address, key: &str) -> io::Result<u64> {
     let client = match client {
         Some(client) => client,
         None => {
-            let new = Client::connect(address)?;
+            let new = SandboxClient::connect(address)?;
             new.set_patience(IMPATIENCE)?;
             client.insert(new)
         }

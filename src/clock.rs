@@ -1,7 +1,7 @@
 //! Time as the daemon counts it: nanoseconds of the monotonic clock, small enough to stand in an atomic.
 //!
-//! Cores take `now` as an argument. The clock is read once for each batch of requests: everything in the batch had
-//! been sent by then, so an answer that was right at that instant is right.
+//! Cores take `now` as an argument. The clock is read once for each batch of requests: everything in the
+//! batch had been sent by then, so an answer that was right at that instant is right.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -29,10 +29,10 @@ pub fn instant(at: Nanos) -> Instant {
     *ORIGIN + Duration::from_nanos(at.saturating_sub(1_000_000_000))
 }
 
-/// What others can make happen as often as they like, and is told of in the log all the same: once in ten seconds, with how
-/// often it was.
+/// What others can make happen as often as they like, and is told of in the log all the same: once in ten
+/// seconds, with how often it was.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Seldom {
+pub struct LogThrottle {
     /// Not before is it told of again.
     next_at: Nanos,
     untold: u64,
@@ -40,7 +40,7 @@ pub struct Seldom {
 
 // === impl Seldom ===
 
-impl Seldom {
+impl LogThrottle {
     /// It has happened. How often it did since it was told of last, if it is to be told of now.
     pub fn note(&mut self, now: Nanos) -> Option<u64> {
         self.untold += 1;
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn what_happens_often_is_told_of_seldom_and_nothing_is_left_out() {
-        let mut seldom = Seldom::default();
+        let mut seldom = LogThrottle::default();
         let second = nanos(Duration::from_secs(1));
         let told = [1, 2, 10, 11, 12, 21].map(|at| seldom.note(at * second));
         assert_eq!(told, [Some(1), None, None, Some(3), None, Some(2)]);

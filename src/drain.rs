@@ -1,4 +1,5 @@
-//! Draining: tell all to stop, know when all have, and tell those that have not that they are not waited for any more.
+//! Draining: tell all to stop, know when all have, and tell those that have not that they are not waited for
+//! any more.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// Told once, heard by all who hold a clone, on whichever worker they run. Who has something to finish holds a
-/// [`Running`] until it is done.
+/// Told once, heard by all who hold a clone, on whichever worker they run. Who has something to finish holds
+/// a [`DrainGuard`] until it is done.
 #[derive(Clone, Debug, Default)]
 pub struct Drain {
     /// The same as `told` without a lock, set before it.
@@ -23,7 +24,7 @@ pub struct Drain {
 
 /// Held by whoever has to end before the daemon may.
 #[derive(Debug)]
-pub struct Running {
+pub struct DrainGuard {
     _token: TaskTrackerToken,
 }
 
@@ -69,8 +70,8 @@ impl Drain {
     }
 
     /// To be held until what the caller does has ended.
-    pub fn running(&self) -> Running {
-        Running { _token: self.running.token() }
+    pub fn running(&self) -> DrainGuard {
+        DrainGuard { _token: self.running.token() }
     }
 
     /// How many are running.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::key::Slot;
+use crate::protocol::key::Slot;
 
 /// A part of the keyspace whose cached replies must not be served any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub enum Invalidation {
     Keys(Vec<Bytes>),
     /// These slots have another owner than before, or are on the way to one.
     Slots(Vec<Slot>),
-    /// Everything that was read from one node: its connection was lost or cannot be trusted, or the node forgot what it
-    /// tracks. Entries of L1 carry the epoch of that connection, which has ended already.
+    /// Everything that was read from one node: its connection was lost or cannot be trusted, or the node
+    /// forgot what it tracks. Entries of L1 carry the epoch of that connection, which has ended already.
     Node,
     /// Everything: a client of ours flushed it, or ran what may have written anything.
     All,

@@ -6,9 +6,10 @@ use std::io;
 use std::process::ExitCode;
 use std::ptr;
 
-use nearside::cli::Invocation;
+use nearside::config::cli::Invocation;
 use nearside::config::{LogConfig, LogFormat};
-use nearside::daemon::{Daemon, dev, end_on_panic};
+use nearside::daemon::{Daemon, end_on_panic};
+use nearside::dev;
 use nearside::memory;
 use nearside::telemetry;
 
@@ -23,8 +24,8 @@ const ALLOCATOR: memory::Allocator =
 #[expect(unsafe_code, reason = "jemalloc is told by name, in C")]
 fn command(name: &CStr) {
     let (none, length) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: the name ends with a zero, and these commands read and write nothing of ours. They fail, and do nothing, where
-    // they are not known.
+    // SAFETY: the name ends with a zero, and these commands read and write nothing of ours. They fail, and do
+    // nothing, where they are not known.
     let _ = unsafe { tikv_jemalloc_sys::mallctl(name.as_ptr(), none, length, none, 0) };
 }
 

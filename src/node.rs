@@ -13,22 +13,24 @@ pub struct NodeId(Arc<str>);
 
 /// One life of one tracked connection, shared by the connection and by every entry that it filled.
 ///
-/// The connection renews the *lease* each time a heartbeat proves that everything pushed before the heartbeat has
-/// been received; an entry is served only while the lease of its epoch runs (I4). So a connection that fell
-/// silent stops serving by the clock alone, without anybody's action.
+/// The connection renews the *lease* each time a heartbeat proves that everything pushed before the heartbeat
+/// has been received; an entry is served only while the lease of its epoch runs (I4). So a connection that
+/// fell silent stops serving by the clock alone, without anybody's action.
 ///
-/// Within the lease an entry is served only for [`UNSEEN_MAX`] after an instant by which all that had arrived on the
-/// connection was taken in. Then somebody looks whether anything waits there. So a process that was stopped and goes
-/// on serves nothing before it has read what came meanwhile, and again it takes nothing but the clock to know.
+/// Within the lease an entry is served only for [`UNSEEN_MAX`] after an instant by which all that had arrived
+/// on the connection was taken in. Then somebody looks whether anything waits there. So a process that was
+/// stopped and goes on serves nothing before it has read what came meanwhile, and again it takes nothing but
+/// the clock to know.
 #[derive(Clone)]
 pub struct Epoch(Arc<Life>);
 
-/// How long an entry is served without a look at the connection that it was read on. Its owner looks all the time while
-/// anything comes on it, so this is for a process that was stopped, a thread that was held up, and what is quiet.
+/// How long an entry is served without a look at the connection that it was read on. Its owner looks all the
+/// time while anything comes on it, so this is for a process that was stopped, a thread that was held up, and
+/// what is quiet.
 pub const UNSEEN_MAX: Duration = Duration::from_millis(10);
 
 /// Where arrives what a node says on the connection of an epoch.
-pub trait Inbox: fmt::Debug + Send + Sync {
+pub trait NodeInbox: fmt::Debug + Send + Sync {
     /// Whether nothing that has arrived by `now` waits there to be taken in. Asks the kernel.
     fn is_empty(&self, now: Nanos) -> bool;
 }
@@ -43,7 +45,7 @@ struct Life {
     /// It ended because the node said that all its keys changed.
     was_emptied: AtomicBool,
     /// None is kept open by what was read on it.
-    inbox: Option<Weak<dyn Inbox>>,
+    inbox: Option<Weak<dyn NodeInbox>>,
 }
 
 /// How many epochs have begun.
@@ -92,18 +94,19 @@ impl Epoch {
     }
 
     /// A new life, confirmed until `lease_until`, of the connection with this inbox.
-    pub fn begin_on(inbox: Weak<dyn Inbox>, lease_until: Nanos) -> Epoch {
+    pub fn begin_on(inbox: Weak<dyn NodeInbox>, lease_until: Nanos) -> Epoch {
         Epoch::with(lease_until, 0, Some(inbox))
     }
 
-    fn with(lease_until: Nanos, seen_until: Nanos, inbox: Option<Weak<dyn Inbox>>) -> Epoch {
+    fn with(lease_until: Nanos, seen_until: Nanos, inbox: Option<Weak<dyn NodeInbox>>) -> Epoch {
         let number = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
         let [lease_until, seen_until] = [lease_until, seen_until].map(|until| AtomicU64::new(until.max(1)));
         let was_emptied = AtomicBool::new(false);
         Epoch(Arc::new(Life { number, lease_until, seen_until, was_emptied, inbox }))
     }
 
-    /// Whether the lease runs at `now`. To serve an entry takes more: [`Epoch::is_seen`], or else [`Epoch::look`].
+    /// Whether the lease runs at `now`. To serve an entry takes more: [`Epoch::is_seen`], or else
+    /// [`Epoch::look`].
     pub fn is_live(&self, now: Nanos) -> bool {
         now < self.0.lease_until.load(Ordering::Acquire)
     }
@@ -114,8 +117,8 @@ impl Epoch {
         now < self.0.seen_until.load(Ordering::Acquire)
     }
 
-    /// Looks whether entries of this epoch may be served at `now`. What was taken in meanwhile has made its keys stale
-    /// by then: whoever looks has to look at the key once more.
+    /// Looks whether entries of this epoch may be served at `now`. What was taken in meanwhile has made its
+    /// keys stale by then: whoever looks has to look at the key once more.
     #[cold]
     pub fn look(&self, now: Nanos) -> bool {
         let inbox = self.0.inbox.as_ref().map(Weak::upgrade);
@@ -188,9 +191,9 @@ mod tests {
 
     /// Whether something waits.
     #[derive(Debug, Default)]
-    struct Box(AtomicBool);
+    struct Pending(AtomicBool);
 
-    impl Inbox for Box {
+    impl NodeInbox for Pending {
         fn is_empty(&self, _now: Nanos) -> bool {
             !self.0.load(Ordering::Relaxed)
         }
@@ -198,9 +201,9 @@ mod tests {
 
     #[test]
     fn an_epoch_of_a_connection_is_looked_at_anew_after_a_while() {
-        let inbox = Arc::new(Box::default());
-        let begin = |inbox: &Arc<Box>, lease_until| {
-            let inbox: Arc<dyn Inbox> = inbox.clone();
+        let inbox = Arc::new(Pending::default());
+        let begin = |inbox: &Arc<Pending>, lease_until| {
+            let inbox: Arc<dyn NodeInbox> = inbox.clone();
             Epoch::begin_on(Arc::downgrade(&inbox), lease_until)
         };
         let unseen = clock::nanos(UNSEEN_MAX);

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use nearside::command::{Class, Database, Flags, Gather, Join, Keys, Keyspace, Script, Session, Spec, all};
-use nearside::key::Slot;
 use nearside::node::NodeId;
-use nearside::resp::frame::FrameError;
-use nearside::upstream::{Excess, Failure};
+use nearside::protocol::command::{
+    Class, Database, Flags, Gather, Join, Keys, Keyspace, RequiredState, ScriptAction, Spec, all,
+};
+use nearside::protocol::key::Slot;
+use nearside::protocol::resp::frame::FrameError;
+use nearside::upstream::{Excess, UpstreamError};
 
 #[path = "differential/differences.rs"]
 mod differences;
@@ -66,13 +68,13 @@ fn kind(spec: &Spec) -> (Kind, String) {
         Class::FanOut(join) => (Kind::FanOut, joined(join).to_owned()),
         Class::EveryPrimary(gather) => (Kind::EveryPrimary, gathered(gather).to_owned()),
         Class::AnyNode => plain(Kind::AnyNode),
-        Class::Local(_) | Class::Session(Session::Tracking) => plain(Kind::Local),
-        Class::Session(session @ (Session::Blocking | Session::Wait)) => {
+        Class::Local(_) | Class::Session(RequiredState::Tracking) => plain(Kind::Local),
+        Class::Session(session @ (RequiredState::Blocking | RequiredState::Wait)) => {
             (Kind::Waits, needed(session).to_owned())
         }
-        Class::Session(session @ Session::Transaction) => (Kind::Session, needed(session).to_owned()),
-        Class::Publish | Class::Session(Session::PubSub) => plain(Kind::PubSub),
-        Class::Session(Session::Monitor) => plain(Kind::Local),
+        Class::Session(session @ RequiredState::Transaction) => (Kind::Session, needed(session).to_owned()),
+        Class::Publish | Class::Session(RequiredState::PubSub) => plain(Kind::PubSub),
+        Class::Session(RequiredState::Monitor) => plain(Kind::Local),
         Class::Refused(refusal) => {
             let mut reply = BytesMut::new();
             refusal.write(spec, &mut reply);
@@ -102,16 +104,18 @@ fn gathered(gather: Gather) -> &'static str {
     }
 }
 
-fn kind_of_script(script: Script, spec: &Spec) -> (Kind, String) {
+fn kind_of_script(script: ScriptAction, spec: &Spec) -> (Kind, String) {
     let every = |what: &str| (Kind::EveryPrimary, what.to_owned());
     match script {
-        Script::Eval | Script::EvalSha | Script::Function if spec.flags.has(Flags::READ) => {
+        ScriptAction::Eval | ScriptAction::EvalSha | ScriptAction::Function
+            if spec.flags.has(Flags::READ) =>
+        {
             (Kind::Read, String::new())
         }
-        Script::Eval | Script::EvalSha | Script::Function => (Kind::Script, String::new()),
-        Script::Load => every("the reply of any; the others get the script when they need it"),
-        Script::Exists => every("1 where EVALSHA finds the script on every primary"),
-        Script::Flush => every(gathered(Gather::AllOk)),
+        ScriptAction::Eval | ScriptAction::EvalSha | ScriptAction::Function => (Kind::Script, String::new()),
+        ScriptAction::Load => every("the reply of any; the others get the script when they need it"),
+        ScriptAction::Exists => every("1 where EVALSHA finds the script on every primary"),
+        ScriptAction::Flush => every(gathered(Gather::AllOk)),
     }
 }
 
@@ -123,19 +127,19 @@ fn walked(keyspace: Keyspace) -> &'static str {
     }
 }
 
-fn needed(session: Session) -> &'static str {
+fn needed(session: RequiredState) -> &'static str {
     match session {
-        Session::Blocking => "waits on the server",
-        Session::Monitor => "follows every command",
-        Session::PubSub => "subscriptions",
-        Session::Tracking => "the client's own client-side caching",
-        Session::Transaction => "queued by nearside, carried out by one node in one piece",
-        Session::Wait => "waits for replicas",
+        RequiredState::Blocking => "waits on the server",
+        RequiredState::Monitor => "follows every command",
+        RequiredState::PubSub => "subscriptions",
+        RequiredState::Tracking => "the client's own client-side caching",
+        RequiredState::Transaction => "queued by nearside, carried out by one node in one piece",
+        RequiredState::Wait => "waits for replicas",
     }
 }
 
-/// Every row that a request can be recognised as: subcommands by their full names, and their container only if it is
-/// a command by itself.
+/// Every row that a request can be recognised as: subcommands by their full names, and their container only
+/// if it is a command by itself.
 fn rows() -> impl Iterator<Item = &'static Spec> {
     all().flat_map(|spec| {
         let alone = spec.subcommands.is_empty() || spec.arity.unsigned_abs() == 1;
@@ -155,7 +159,7 @@ fn the_page_lists_every_command_under_what_the_table_says_of_it() {
         let name = spelled(spec);
         // Only when it is told to wait does it need a connection of its own.
         if spec.keys == Keys::Streams && spec.flags.has(Flags::BLOCKING) {
-            let waits = needed(Session::Blocking).to_owned();
+            let waits = needed(RequiredState::Blocking).to_owned();
             lists
                 .entry(Kind::Waits)
                 .or_default()
@@ -180,22 +184,22 @@ fn the_page_lists_every_command_under_what_the_table_says_of_it() {
 }
 
 /// One of each, with what an operator would read there.
-fn failures() -> [(Failure, &'static str); 19] {
+fn failures() -> [(UpstreamError, &'static str); 19] {
     let node = || NodeId::new("10.0.0.1:6379");
     let cause = || "Connection refused (os error 111)".to_owned();
     let slot = Slot::of(b"foo");
     [
         (
-            Failure::NoTopology { cause: format!("10.0.0.1:6379: {}", cause()) },
+            UpstreamError::NoTopology { cause: format!("10.0.0.1:6379: {}", cause()) },
             "no node of the upstream was reached yet",
         ),
-        (Failure::NoOwner { slot }, "no node owns the slot"),
+        (UpstreamError::NoOwner { slot }, "no node owns the slot"),
         (
-            Failure::Unreachable { node: node(), cause: cause() },
+            UpstreamError::Unreachable { node: node(), cause: cause() },
             "the node is down; it is tried again and again",
         ),
         (
-            Failure::Unreachable {
+            UpstreamError::Unreachable {
                 node: node(),
                 cause: "it is an HTTP server and no Redis: look at the port in upstream, or at address_map".to_owned(),
             },
@@ -203,7 +207,7 @@ fn failures() -> [(Failure, &'static str); 19] {
              the same way, and who hangs up on HELLO is said to do that",
         ),
         (
-            Failure::Unreachable {
+            UpstreamError::Unreachable {
                 node: node(),
                 cause: "it is a node of a cluster: the upstream must be redis-cluster://10.0.0.1:6379"
                     .to_owned(),
@@ -211,7 +215,7 @@ fn failures() -> [(Failure, &'static str); 19] {
             "the upstream is said to be one server; over a Unix socket, HOST:PORT stands for the address of any node",
         ),
         (
-            Failure::Unreachable {
+            UpstreamError::Unreachable {
                 node: node(),
                 cause: "it is no node of a cluster and no Sentinel (mode standalone), and a node of the cluster is expected there; \
                         redis://HOST:PORT is the form for one server that is no cluster"
@@ -221,7 +225,7 @@ fn failures() -> [(Failure, &'static str); 19] {
              `it is a node of a cluster` are said in the same way",
         ),
         (
-            Failure::Unreachable {
+            UpstreamError::Unreachable {
                 node: node(),
                 cause: "it does not say which node of the cluster it is: LOADING Redis is loading the dataset in memory"
                     .to_owned(),
@@ -229,7 +233,7 @@ fn failures() -> [(Failure, &'static str); 19] {
             "it may be another one than is meant; it is asked again",
         ),
         (
-            Failure::Unreachable {
+            UpstreamError::Unreachable {
                 node: NodeId::new("127.0.0.1:6379"),
                 cause: "it is this nearside itself: the upstream, or a node that it names, is at an address that listen or \
                         unix has; let nearside listen elsewhere, or correct upstream or address_map"
@@ -239,50 +243,50 @@ fn failures() -> [(Failure, &'static str); 19] {
              circle",
         ),
         (
-            Failure::Lost { node: node(), cause: "closed by the node".to_owned() },
+            UpstreamError::Lost { node: node(), cause: "closed by the node".to_owned() },
             "the connection broke while the command was on its way",
         ),
         (
-            Failure::Lost { node: node(), cause: FrameError::TooLong.to_string() },
+            UpstreamError::Lost { node: node(), cause: FrameError::TooLong.to_string() },
             "the reply is longer than nearside takes; ask for it in parts, or raise the bound",
         ),
         (
-            Failure::Lost {
+            UpstreamError::Lost {
                 node: node(),
                 cause: "it answered EXEC with something that is no reply to the transaction".to_owned(),
             },
             "anything but as many replies as commands were queued; its connection is closed",
         ),
         (
-            Failure::TimedOut { node: node(), after: Duration::from_secs(5) },
+            UpstreamError::TimedOut { node: node(), after: Duration::from_secs(5) },
             "the node is silent; its connection is closed",
         ),
         (
-            Failure::Slow { node: node(), bound: "upstream_rate_min" },
+            UpstreamError::Slow { node: node(), bound: "upstream_rate_min" },
             "less of it came in `upstream_request_timeout` than that rate asks for, or (`upstream_request_time_max`) it took \
              too long in all; its connection is closed. Raise or lower the bound that is named where a link is so slow",
         ),
         (
-            Failure::Overloaded { node: node(), bound: "upstream_in_flight_max" },
+            UpstreamError::Overloaded { node: node(), bound: "upstream_in_flight_max" },
             "the node answers more slowly than it is asked",
         ),
         (
-            Failure::NoDedicated { bound: "upstream_dedicated_max" },
+            UpstreamError::NoDedicated { bound: "upstream_dedicated_max" },
             "it blocks, WATCHes or WAITs, and so do as many other clients as may",
         ),
         (
-            Failure::TooLong { node: node(), excess: Excess::example() },
+            UpstreamError::TooLong { node: node(), excess: Excess::example() },
             "the node would hang up on it, and on what others have on the same connection: its settings say so",
         ),
         (
-            Failure::TooLarge { node: node(), excess: Excess::example_of_a_transaction() },
+            UpstreamError::TooLarge { node: node(), excess: Excess::example_of_a_transaction() },
             "the same, of the commands of a transaction together",
         ),
         (
-            Failure::TooManyRedirects { slot, redirects_max: 5 },
+            UpstreamError::TooManyRedirects { slot, redirects_max: 5 },
             "the cluster is being changed, or its nodes disagree",
         ),
-        (Failure::Stopped, "`drain_timeout` was over before the reply came"),
+        (UpstreamError::Stopped, "`drain_timeout` was over before the reply came"),
     ]
 }
 

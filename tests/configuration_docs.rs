@@ -1,10 +1,11 @@
-//! What is written about the configuration is true: the example file and the page name every key with its default.
+//! What is written about the configuration is true: the example file and the page name every key with its
+//! default.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
 use std::io::Write;
 
-use nearside::config::{Config, Fault, Group, KEYS, Key, Sources};
+use nearside::config::{Config, ConfigError, Group, KEYS, Key, Sources};
 
 const EXAMPLE: &str = include_str!("../systemd/nearside.toml");
 const PAGE: &str = include_str!("../docs/configuration.md");
@@ -89,7 +90,7 @@ fn refused(key: &'static Key, text: &str) -> String {
             .map(|key| (key, "redis://h".to_owned())),
     );
     let faults = Config::load(&Sources { flags, ..Sources::default() }).expect_err(key.name).0;
-    let mut own = faults.into_iter().filter(|fault: &Fault| fault.key == key.name);
+    let mut own = faults.into_iter().filter(|fault: &ConfigError| fault.key == key.name);
     own.next().unwrap_or_else(|| panic!("{} takes {text:?}", key.name)).message
 }
 
@@ -143,7 +144,7 @@ fn the_bounds_and_the_examples_that_a_fault_names_are_taken() {
             let sources = Sources { flags: vec![(key, text.to_owned())], ..Sources::default() };
             let faults = Config::load(&sources).expect_err("there is no upstream").0;
             // A rule that binds it to another key may be broken, and says so in other words.
-            let refused = |fault: &&Fault| fault.key == key.name && fault.message.contains("wanted");
+            let refused = |fault: &&ConfigError| fault.key == key.name && fault.message.contains("wanted");
             let refused = faults.iter().find(refused);
             assert!(refused.is_none(), "{} = {text}: {refused:?}", key.name);
             tried += 1;
@@ -163,7 +164,7 @@ fn the_page_gives_the_bounds_of_the_keys_of_a_policy_as_the_faults_do() {
         write!(file, "upstream = 'redis://h'\n[[policy]]\n{prefix}{name} = ''\n").unwrap();
         let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
         let faults = Config::load(&sources).expect_err(name).0;
-        let [Fault { key, message, .. }] = &faults[..] else { panic!("{faults:?}") };
+        let [ConfigError { key, message, .. }] = &faults[..] else { panic!("{faults:?}") };
         assert_eq!(*key, format!("policy.{name}"));
         let Some((_, range)) = message.split_once(" from ") else { continue };
         let range = range.split(" is wanted").next().unwrap().trim_end_matches(" with its unit");

@@ -1,5 +1,5 @@
-//! What `make counts` says of new figures beside those that are kept (`benches/micro/figures.rs`): it has to fail when
-//! an operation got more expensive, and only then.
+//! What `make counts` says of new figures beside those that are kept (`benches/micro/figures.rs`): it has to
+//! fail when an operation got more expensive, and only then.
 
 #[path = "../benches/micro/figures.rs"]
 mod figures;

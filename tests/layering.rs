@@ -1,5 +1,5 @@
-//! The house: which module may use which, where foreign crates may be named, and that ARCHITECTURE.md names every
-//! source file. Every failure says why the rule is there.
+//! The house: which room may use which, where foreign crates may be named, and that every file says its job.
+//! Every failure says why the rule is there.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -7,114 +7,71 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-#[path = "support/generated.rs"]
-mod generated;
+/// Plain values that any room below may use.
+const WORDS: &[&str] = &["clock", "drain", "invalidation", "memory", "node", "settings", "stats"];
 
-/// Plain values that any module below may use.
-const WORDS: &[&str] = &["clock", "key", "node", "invalidation", "settings", "stats", "drain", "memory"];
-
-/// The modules from the top of the house to the bottom, and what each may use beside the words. All of that stands
-/// above it.
+/// The rooms from the top of the house to the bottom, and what each may use beside the words. All of that
+/// stands above it.
 const HOUSE: &[(&str, &[&str])] = &[
+    ("protocol", &[]),
     ("clock", &[]),
-    ("glob", &[]),
-    ("key", &[]),
+    ("drain", &[]),
+    ("invalidation", &["protocol"]),
+    ("memory", &[]),
     ("node", &[]),
-    ("invalidation", &[]),
     ("settings", &[]),
     ("stats", &[]),
-    ("drain", &[]),
-    ("memory", &[]),
-    ("mailbox", &[]),
-    ("wait", &[]),
-    ("clients", &["mailbox", "wait"]),
-    ("write_queue", &[]),
-    ("rest", &[]),
-    ("socket", &["write_queue"]),
-    ("resp", &[]),
-    ("command", &["resp"]),
-    ("policy", &[]),
-    ("warm", &["resp", "command"]),
-    ("tracker", &["mailbox", "clients", "resp"]),
-    // These two are blind to each other and meet in `proxy`.
-    ("near_cache", &["write_queue", "resp", "policy"]),
-    ("upstream", &["glob", "write_queue", "resp"]),
-    ("canary", &["resp", "upstream"]),
-    ("pubsub", &["glob", "mailbox", "clients", "upstream"]),
-    ("proxy", &["wait", "write_queue", "resp", "command", "policy", "near_cache", "upstream", "pubsub"]),
-    ("connection", &["write_queue", "rest", "socket", "resp"]),
-    ("config", &["command", "policy"]),
+    ("net", &["protocol"]),
+    ("clients", &["protocol"]),
+    // These two are blind to each other and meet in `router`.
+    ("cache", &["protocol", "net"]),
+    ("upstream", &["protocol", "net"]),
+    ("pubsub", &["protocol", "clients", "upstream"]),
+    ("router", &["protocol", "net", "clients", "cache", "upstream", "pubsub"]),
+    ("config", &["protocol", "cache"]),
     ("telemetry", &["config"]),
-    // The configuration and the log for CONFIG alone, the near cache and the upstream for INFO and CONFIG: what is about data goes through the proxy.
+    // The configuration and the log for CONFIG alone, the cache and the upstream for INFO and CONFIG: what
+    // is about data goes through the router.
     (
         "session",
-        &[
-            "glob",
-            "mailbox",
-            "clients",
-            "write_queue",
-            "resp",
-            "command",
-            "tracker",
-            "policy",
-            "near_cache",
-            "upstream",
-            "canary",
-            "pubsub",
-            "proxy",
-            "connection",
-            "config",
-            "telemetry",
-        ],
+        &["protocol", "net", "clients", "cache", "upstream", "pubsub", "router", "config", "telemetry"],
     ),
-    ("listener", &[]),
-    // The throwaway servers know nothing of the daemon: a test must not be judged by what it tests.
-    ("dev", &[]),
-    ("systemd", &[]),
-    ("cli", &["config"]),
-    // Puts everything together.
     (
         "daemon",
         &[
+            "protocol",
+            "net",
             "clients",
-            "write_queue",
-            "socket",
-            "resp",
-            "command",
-            "warm",
-            "policy",
-            "tracker",
-            "near_cache",
+            "cache",
             "upstream",
-            "canary",
             "pubsub",
-            "proxy",
-            "connection",
-            "session",
-            "listener",
+            "router",
             "config",
             "telemetry",
-            "dev",
-            "systemd",
+            "session",
         ],
     ),
+    // The throwaway servers know nothing of the daemon: a test must not be judged by what it tests.
+    ("sandbox", &["protocol"]),
+    // What serves clients can never reach a throwaway server.
+    ("dev", &["config", "daemon", "sandbox"]),
 ];
 
 /// Where a foreign crate may be named, and why nowhere else.
 const PLACES: &[(&str, &str, &str)] = &[
-    ("moka", "near_cache/hottest.rs", "correctness must not lean on what moka promises about time and order"),
+    ("moka", "cache/hot_keys.rs", "correctness must not lean on what moka promises about time and order"),
     (
         "fred",
-        "dev/application.rs",
+        "sandbox/application.rs",
         "it shows what an application sees; the daemon trusts no server as far as fred does",
     ),
-    ("clap", "cli.rs", "the command line is one source of the configuration among three"),
+    ("clap", "config/cli.rs", "the command line is one source of the configuration among three"),
     (
         "redis_protocol",
-        "resp/",
+        "protocol/resp/",
         "it judges our scanners in tests, and bytes stay untouched on their way through",
     ),
-    ("sd_notify", "systemd.rs", "one place that speaks to systemd"),
+    ("sd_notify", "daemon/systemd.rs", "one place that speaks to systemd"),
     ("tikv_jemallocator", "main.rs", "who uses the library chooses the allocator"),
     ("tikv_jemalloc_sys", "main.rs", "who uses the library chooses the allocator"),
     ("toml", "config/", "the form of the file is nobody else's business"),
@@ -383,15 +340,4 @@ fn the_tests_that_the_architecture_names_are_there() {
     }
     assert!(named > 10, "only {named} tests are named");
     none(wrong);
-}
-
-/// The list of files is made from their heads, so that the two cannot differ.
-#[test]
-fn the_architecture_names_every_file() {
-    let mut list = String::new();
-    for source in sources() {
-        let job = source.job().unwrap_or_default();
-        list.push_str(&format!("- `{}`: {job}.\n", source.path));
-    }
-    generated::keep("ARCHITECTURE.md", "files", &list);
 }

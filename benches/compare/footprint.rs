@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Address, Client};
+use nearside::sandbox::{Address, SandboxClient};
 use tokio::time::Instant;
 
 use crate::ground::Ground;
@@ -160,6 +160,6 @@ fn ready(ground: &Ground, what: &str) -> Row {
 }
 
 fn is_answered(server: &Server) -> bool {
-    let client = Client::connect(&Address::Tcp(server.address()));
+    let client = SandboxClient::connect(&Address::Tcp(server.address()));
     client.and_then(|mut client| client.command(&["GET", "nobody"])).is_ok_and(|reply| !reply.is_error())
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::process::Command;
 use std::sync::Arc;
 
-use nearside::dev::sandbox::Sandbox;
+use nearside::sandbox::directory::Sandbox;
 
 use crate::peers::Peers;
 

@@ -1,7 +1,8 @@
-//! The keys of a measurement: stored where they belong, and read once, every reply compared with what was stored.
+//! The keys of a measurement: stored where they belong, and read once, every reply compared with what was
+//! stored.
 
-use nearside::dev::Client;
-use nearside::dev::client::encode;
+use nearside::sandbox::SandboxClient;
+use nearside::sandbox::client::encode;
 
 /// Keys by number, each with a value of its own.
 #[derive(Clone, Copy)]
@@ -52,7 +53,7 @@ fn value(number: usize, bytes: usize) -> Vec<u8> {
 // === impl Keys ===
 
 impl Keys {
-    pub(crate) fn store(&self, client: &mut Client) {
+    pub(crate) fn store(&self, client: &mut SandboxClient) {
         self.in_batches(self.count, |batch| {
             let requests: Vec<u8> = batch.clone().flat_map(|number| encode(&self.write(number))).collect();
             client.send_raw(&requests).unwrap();
@@ -64,7 +65,7 @@ impl Keys {
     }
 
     /// Reads the first `count` keys, one after the other.
-    pub(crate) fn read(&self, client: &mut Client, count: usize) {
+    pub(crate) fn read(&self, client: &mut SandboxClient, count: usize) {
         self.in_batches(count, |batch| {
             let command = if matches!(self.shape, Shape::String(_)) { "GET" } else { "HGETALL" };
             let read = |number| encode(&[command.as_bytes(), self.name(number).as_bytes()]);

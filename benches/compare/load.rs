@@ -70,7 +70,8 @@ const PROBES_MAX: usize = 3;
 // === impl Load ===
 
 impl Load {
-    /// Sends `requests` requests to a server, which has `keys` keys; `rate` by the second, or as many as it can.
+    /// Sends `requests` requests to a server, which has `keys` keys; `rate` by the second, or as many as it
+    /// can.
     pub(crate) fn run(
         &self,
         ground: &Ground,
@@ -98,8 +99,9 @@ impl Load {
 
     /// What a client of its own sees that asks for one key beside a load that holds a rate.
     ///
-    /// resp-benchmark's own latencies at a rate are those of its timers: with 8,000 requests/s to redis-server its p99
-    /// was 5.1 ms, and that of such a client 0.23 ms. The client goes before the load on their CPU.
+    /// resp-benchmark's own latencies at a rate are those of its timers: with 8,000 requests/s to
+    /// redis-server its p99 was 5.1 ms, and that of such a client 0.23 ms. The client goes before the
+    /// load on their CPU.
     fn probed(&self, ground: &Ground, split: &Split, server: &Server, requests: u64, rate: u64) -> Outcome {
         let probes = PROBE_REQUESTS / ground.pace.divisor;
         for attempt in 1..=PROBES_MAX as u64 {

@@ -1,6 +1,6 @@
-//! Compare: the goals for speed and size, each measured beside the peers in one run, by load generators that are not
-//! ours. It writes docs/performance.md, the plots and the JSON beside it. `benches/README.md` says how to read them.
-//! `cargo bench --bench compare`
+//! Compare: the goals for speed and size, each measured beside the peers in one run, by load generators that
+//! are not ours. It writes docs/performance.md, the plots and the JSON beside it. `benches/README.md` says
+//! how to read them. `cargo bench --bench compare`
 
 #![expect(
     clippy::unwrap_used,

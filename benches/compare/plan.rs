@@ -87,7 +87,8 @@ pub(crate) fn cells() -> Vec<Cell> {
     cells
 }
 
-/// GETs by Zipf's law, all of them hits. resp-benchmark says nothing of its throughput unless it runs for a second.
+/// GETs by Zipf's law, all of them hits. resp-benchmark says nothing of its throughput unless it runs for a
+/// second.
 fn zipf(depth: usize, requests: u64, goals: &[(Kind, f64)]) -> Cell {
     Cell {
         name: format!("GET hit, zipf over 100,000 keys, TCP, depth {depth}"),
@@ -195,8 +196,8 @@ fn against_proxies(depth: usize) -> Vec<Goal> {
     of(Kind::Envoy, 0.35).into_iter().chain(of(Kind::Twemproxy, 0.9)).collect()
 }
 
-/// Two workers have to do more in the same time; where the load has no CPUs to itself that cannot be seen, but what a hit
-/// costs can: workers that share nothing pay little more for it than one.
+/// Two workers have to do more in the same time; where the load has no CPUs to itself that cannot be seen,
+/// but what a hit costs can: workers that share nothing pay little more for it than one.
 fn two_workers() -> Cell {
     const AT_LEAST: f64 = 1.7;
     let mut cell = zipf(16, 1_200_000, &[]);

@@ -1,5 +1,5 @@
-//! One cell of the plan, measured: its servers take turns at the same load, so that a machine that is slow for a while is
-//! slow for all of them.
+//! One cell of the plan, measured: its servers take turns at the same load, so that a machine that is slow
+//! for a while is slow for all of them.
 
 use serde::Serialize;
 
@@ -17,7 +17,8 @@ pub(crate) struct Measured {
     pub(crate) offered: Option<u64>,
     /// Whether the load had CPUs enough to itself.
     pub(crate) has_room: bool,
-    /// Whether a probe had to wait for the load on their CPU, so that its latencies are not those of the server.
+    /// Whether a probe had to wait for the load on their CPU, so that its latencies are not those of the
+    /// server.
     pub(crate) probe_waited: bool,
     /// Round `n` of each server ran beside round `n` of the others.
     pub(crate) series: Vec<Series>,
@@ -56,8 +57,8 @@ const PEAK_RUNS: usize = 3;
 const PACED_SECONDS: f64 = 3.0;
 /// Fewer lookups than this that went as they should, and a turn did not measure what the cell says.
 pub(crate) const SHARE_MIN: f64 = 0.99;
-/// How often such a turn is measured again: a machine that stands still for longer than the lease costs nearside all that it
-/// keeps, and does so once.
+/// How often such a turn is measured again: a machine that stands still for longer than the lease costs
+/// nearside all that it keeps, and does so once.
 const REPEATS_MAX: usize = 2;
 /// Keys that are read and compared of a server that does not need them in its memory.
 const KEYS_COMPARED: usize = 1_000;

@@ -1,4 +1,5 @@
-//! The measured servers: each a process of its own on loopback, on the CPUs that are for it, ended when dropped.
+//! The measured servers: each a process of its own on loopback, on the CPUs that are for it, ended when
+//! dropped.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -8,8 +9,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::sandbox::Sandbox;
-use nearside::dev::{Address, Client};
+use nearside::sandbox::directory::Sandbox;
+use nearside::sandbox::{Address, SandboxClient};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -71,8 +72,8 @@ impl Kind {
 // === impl Server ===
 
 impl Server {
-    /// Starts a server on these CPUs, and waits until it answers a GET: `origin` is behind those that have an upstream,
-    /// `flags` are for nearside.
+    /// Starts a server on these CPUs, and waits until it answers a GET: `origin` is behind those that have an
+    /// upstream, `flags` are for nearside.
     pub(crate) fn start(
         ground: &Ground,
         kind: Kind,
@@ -122,8 +123,8 @@ impl Server {
         launch::unix(&self.directory)
     }
 
-    pub(crate) fn connect(&self) -> Client {
-        Client::connect(&Address::Tcp(self.address)).unwrap()
+    pub(crate) fn connect(&self) -> SandboxClient {
+        SandboxClient::connect(&Address::Tcp(self.address)).unwrap()
     }
 
     /// A number in INFO of nearside.
@@ -153,7 +154,7 @@ impl Server {
 
     /// Whether a GET is answered, and nearside keeps what it reads.
     pub(crate) fn answers(&self) -> bool {
-        let reply = Client::connect(&Address::Tcp(self.address))
+        let reply = SandboxClient::connect(&Address::Tcp(self.address))
             .and_then(|mut client| Ok((client.command(&["GET", "nobody"])?, client)));
         let Ok((reply, mut client)) = reply else { return false };
         if reply.is_error() {

@@ -1,4 +1,5 @@
-//! From rounds to a verdict: the middle of the rounds, how far they lie apart, and whether that settles a goal.
+//! From rounds to a verdict: the middle of the rounds, how far they lie apart, and whether that settles a
+//! goal.
 
 use std::fmt;
 

@@ -2,8 +2,8 @@
 
 use crate::trace::Size;
 
-/// redis-server 7 with its own jemalloc: the key's dictEntry (24) and sds, the value's robj (16) and sds, in one allocation up to 44
-/// bytes, and the key's place in the table.
+/// redis-server 7 with its own jemalloc: the key's dictEntry (24) and sds, the value's robj (16) and sds, in
+/// one allocation up to 44 bytes, and the key's place in the table.
 pub(crate) fn redis(size: Size) -> u64 {
     let (key, value) = (u64::from(size.key), u64::from(size.value));
     let value = if value <= EMBEDDED_MAX { class(16 + 3 + value + 1) } else { class(16) + sds(value) };
@@ -15,8 +15,9 @@ pub(crate) fn redis_with_ttl(size: Size) -> u64 {
     redis(size) + class(24) + PLACE
 }
 
-/// A compact entry: 16 bytes of its own, key and reply side by side, rounded to 8, with 1 % for what is not yet full,
-/// and its place of 8 bytes in an index that is 78 % full. The policies that are simulated keep such entries.
+/// A compact entry: 16 bytes of its own, key and reply side by side, rounded to 8, with 1 % for what is not
+/// yet full, and its place of 8 bytes in an index that is 78 % full. The policies that are simulated keep
+/// such entries.
 fn compact(size: Size) -> u64 {
     let (key, value) = (u64::from(size.key), u64::from(size.value));
     let reply = 1 + u64::from(value.max(1).ilog10()) + 1 + 2 + value + 2;
@@ -29,7 +30,8 @@ pub(crate) fn lru(size: Size) -> u64 {
     compact(size) + 8
 }
 
-/// With 4 bytes for one key that is remembered. The count of hits has room in the index, and there are no links.
+/// With 4 bytes for one key that is remembered. The count of hits has room in the index, and there are no
+/// links.
 pub(crate) fn s3_fifo(size: Size) -> u64 {
     compact(size) + 4
 }

@@ -24,8 +24,8 @@ pub(crate) struct Generated {
     writes: f64,
     /// Each time that so many requests have come, a key is replaced by a new one of the same popularity.
     churn_every: Option<usize>,
-    /// Each time that so many requests have come, so many keys are read in a row. They are apart from the popular ones,
-    /// and four scans read all of them.
+    /// Each time that so many requests have come, so many keys are read in a row. They are apart from the
+    /// popular ones, and four scans read all of them.
     scan: Option<(usize, usize)>,
     sizes: Drawn,
 }
@@ -49,8 +49,9 @@ const ZIPF: Generated = Generated {
     sizes: Drawn::ByKey(sizes::SMALL),
 };
 
-/// All but the loop. Those that are like a cluster of Twitter's have its bytes of keys and values, its exponent and its part of
-/// keys that are read once, as its published table says; how fast keys are replaced is a guess.
+/// All but the loop. Those that are like a cluster of Twitter's have its bytes of keys and values, its
+/// exponent and its part of keys that are read once, as its published table says; how fast keys are replaced
+/// is a guess.
 const ALL: [Generated; 11] = [
     Generated { name: "zipf 0.8", exponent: 0.8, ..ZIPF },
     ZIPF,
@@ -98,9 +99,10 @@ pub(crate) fn all(divisor: usize) -> impl Iterator<Item = Trace> {
     by_popularity.chain(std::iter::once_with(move || draw_loop(REQUESTS / divisor, KEYS / divisor)))
 }
 
-/// A loop over far more than the cache holds, of which a fourteenth comes round eight times as often as the rest, and yet not
-/// soon enough for LRU: from one of its turns to the next 18 % of all keys are read. A tenth of the requests repeat what
-/// was read just before. P6, a trace of a workstation's disk, is such a loop.
+/// A loop over far more than the cache holds, of which a fourteenth comes round eight times as often as the
+/// rest, and yet not soon enough for LRU: from one of its turns to the next 18 % of all keys are read. A
+/// tenth of the requests repeat what was read just before. P6, a trace of a workstation's disk, is such a
+/// loop.
 fn draw_loop(requests: usize, keys: usize) -> Trace {
     let mut random = fastrand::Rng::with_seed(SEED);
     let hot = keys / LOOP_HOT_ONE_IN;

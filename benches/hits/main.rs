@@ -1,5 +1,6 @@
-//! Hit ratio: open and drawn traces through the near cache of this build, beside Redis' LRU and other policies, all with the
-//! same bytes. It writes the figures and plots of docs/hit-ratio.md. `benches/README.md` says how to read them. `make hits`
+//! Hit ratio: open and drawn traces through the near cache of this build, beside Redis' LRU and other
+//! policies, all with the same bytes. It writes the figures and plots of docs/hit-ratio.md.
+//! `benches/README.md` says how to read them. `make hits`
 
 #![expect(
     clippy::unwrap_used,

@@ -1,20 +1,20 @@
-//! The near cache of the daemon, asked as its proxy asks it: a lookup, and after a miss a ticket and a commit, if the key is
-//! worth it.
+//! The near cache of the daemon, asked as its proxy asks it: a lookup, and after a miss a ticket and a
+//! commit, if the key is worth it.
 
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nearside::clock;
-use nearside::key::Slot;
-use nearside::near_cache::{
-    CacheLimits, Command, Lifetime, Lookup, NearCache, Question, Reply, SharedCache, Why,
+use nearside::cache::policy::{AdmissionRule, CacheTerms};
+use nearside::cache::{
+    CacheLimits, CacheQuery, CommandId, Lifetime, Lookup, MissReason, NearCache, SharedCache, VersionedReply,
 };
+use nearside::clock;
+use nearside::net::write_queue::WriteQueue;
 use nearside::node::Epoch;
-use nearside::policy::{Admission, Terms};
+use nearside::protocol::key::Slot;
 use nearside::stats::WorkerStats;
-use nearside::write_queue::WriteQueue;
 
 use crate::request::{Key, Request};
 use crate::trace::{Size, Trace};
@@ -42,7 +42,8 @@ pub(crate) struct Replayed {
     pub(crate) hits: usize,
     /// Entries at the end.
     pub(crate) entries: u64,
-    /// Keys that the server tracks at the end: those that were read over a tracked connection, and not written since.
+    /// Keys that the server tracks at the end: those that were read over a tracked connection, and not
+    /// written since.
     pub(crate) tracked: usize,
     /// Keys that it would track if each read of the trace were tracked.
     pub(crate) all_read: usize,
@@ -101,7 +102,7 @@ impl Near {
             ttl: TTL,
             negative_ttl: TTL,
             // What a daemon has that is told nothing else.
-            admission: Admission::Adaptive,
+            admission: AdmissionRule::Adaptive,
             sampled: None,
             several_workers: false,
         };
@@ -115,14 +116,14 @@ impl Near {
     pub(crate) fn read(&mut self, kind: char, key: Key, size: Size) -> Read {
         self.name(kind, key, size);
         let question =
-            Question { command: Command { name: "get", number: 1 }, key: &self.name, tail: &self.tail };
+            CacheQuery { command: CommandId { name: "get", number: 1 }, key: &self.name, args: &self.tail };
         let now = clock::now();
         let Lookup::Miss(missed) =
             self.cache.lookup(&question, now, || Slot::of(question.key), &mut WriteQueue::default())
         else {
             return Read::Hit;
         };
-        if !self.cache.admits(&missed, &Terms::default()) {
+        if !self.cache.admits(&missed, &CacheTerms::default()) {
             return Read::Unkept;
         }
         let ticket = self.cache.ticket(&missed, self.epoch.clone());
@@ -134,16 +135,17 @@ impl Near {
         write!(reply, "${length}\r\n").unwrap();
         reply.extend_from_slice(&self.value[..length]);
         reply.extend_from_slice(b"\r\n");
-        let reply = Reply { resp3: Bytes::from(reply), resp2: None };
+        let reply = VersionedReply { resp3: Bytes::from(reply), resp2: None };
         self.cache.commit(&ticket, &question, &reply, Lifetime::Unbounded, now);
         Read::Filled
     }
 
-    /// A write that goes through the daemon: the key is dropped when it is sent, and again when it is answered.
+    /// A write that goes through the daemon: the key is dropped when it is sent, and again when it is
+    /// answered.
     pub(crate) fn write(&mut self, kind: char, key: Key, size: Size) {
         self.name(kind, key, size);
         for _ in 0..2 {
-            self.shared.invalidate_key(&self.name, Why::Written);
+            self.shared.invalidate_key(&self.name, MissReason::Written);
         }
     }
 

@@ -21,7 +21,8 @@ const WORST_GOAL: f64 = 1.05;
 const OTHER_WRITES: f64 = 0.2;
 const OTHER_WRITES_GOAL: f64 = 0.1;
 
-/// Hits of the loop with a tenth of its bytes, in percent: there it is decided whether a policy stands a loop.
+/// Hits of the loop with a tenth of its bytes, in percent: there it is decided whether a policy stands a
+/// loop.
 const LOOP_SHARE: f64 = 0.1;
 const LOOP_GOAL: f64 = 38.0;
 

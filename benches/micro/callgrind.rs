@@ -10,15 +10,16 @@ use crate::figures::Tools;
 /// The function within which instructions are counted, on the thread that is in it.
 const COUNTED: &str = "--toggle-collect=*counted_by_callgrind*";
 
-/// Has glibc's allocator serve and take back nearly everything on its short way, and keep what it has. On its long ways,
-/// what an operation costs would depend on where in memory the thousands before it left gaps.
+/// Has glibc's allocator serve and take back nearly everything on its short way, and keep what it has. On its
+/// long ways, what an operation costs would depend on where in memory the thousands before it left gaps.
 const ALLOCATOR: (&str, &str) = (
     "GLIBC_TUNABLES",
     "glibc.malloc.tcache_count=60000:glibc.malloc.mxfast=0:glibc.malloc.trim_threshold=1073741824:\
      glibc.malloc.top_pad=268435456:glibc.malloc.mmap_threshold=1073741824",
 );
 
-/// Counts all that `work` does on this thread. What came before it ran many times as fast, for callgrind did not look.
+/// Counts all that `work` does on this thread. What came before it ran many times as fast, for callgrind did
+/// not look.
 pub(crate) fn count(work: &mut dyn FnMut()) {
     let pid = format!("--pid={}", std::process::id());
     let mut vgdb = Command::new("vgdb");
@@ -40,8 +41,8 @@ fn counted_by_callgrind(work: &mut dyn FnMut()) {
     work();
 }
 
-/// Runs this program with `arguments`. It prints how many operations were carried out while it counted; what is
-/// returned is the instructions that one took.
+/// Runs this program with `arguments`. It prints how many operations were carried out while it counted; what
+/// is returned is the instructions that one took.
 pub(crate) fn instructions(arguments: &[&str]) -> Result<f64, Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let figures = directory.path().join("figures");

@@ -1,5 +1,5 @@
-//! How many instructions each operation takes, by callgrind, compared with the figures of the last time: what a busy
-//! machine cannot move. `make counts`; benches/README.md says how to read it.
+//! How many instructions each operation takes, by callgrind, compared with the figures of the last time: what
+//! a busy machine cannot move. `make counts`; benches/README.md says how to read it.
 
 #![expect(
     clippy::unwrap_used,

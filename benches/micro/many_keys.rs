@@ -1,5 +1,5 @@
-//! The near cache with so many keys that they are in no cache of the CPU. Only the time of these is measured: their
-//! instructions are those of few keys.
+//! The near cache with so many keys that they are in no cache of the CPU. Only the time of these is measured:
+//! their instructions are those of few keys.
 
 use std::hint::black_box;
 
@@ -43,7 +43,7 @@ fn hits_ahead(keys: usize, draw: fn(usize) -> usize) -> Part {
     let call = Box::new(move || {
         let turns = &drawn[at..at + AHEAD];
         at = (at + AHEAD) % DRAWN;
-        cache.near.look_ahead(turns.iter().map(|turn| &cache.asked(*turn).key[..]));
+        cache.near.prefetch(turns.iter().map(|turn| &cache.asked(*turn).key[..]));
         black_box(turns.iter().filter(|turn| cache.lookup(**turn)).count());
     });
     Part { operations: AHEAD, call }

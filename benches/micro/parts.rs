@@ -6,21 +6,21 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use nearside::clock;
-use nearside::command::{number_of, recognise};
-use nearside::dev::client::encode;
-use nearside::invalidation::Invalidation;
-use nearside::key::Slot;
-use nearside::near_cache::{
-    CacheLimits, Command, Commit, Lifetime, Lookup, NearCache, Question, Reply, SharedCache,
+use nearside::cache::policy::AdmissionRule;
+use nearside::cache::{
+    CacheLimits, CacheQuery, CommandId, Commit, Lifetime, Lookup, NearCache, SharedCache, VersionedReply,
 };
+use nearside::clock;
+use nearside::invalidation::Invalidation;
+use nearside::net::write_queue::WriteQueue;
 use nearside::node::Epoch;
-use nearside::policy::Admission;
-use nearside::resp::request::OwnedRequest;
-use nearside::resp::resp2::{self, Form};
-use nearside::resp::scan::{RequestLimits, RequestScanner, Scan};
+use nearside::protocol::command::{number_of, recognise};
+use nearside::protocol::key::Slot;
+use nearside::protocol::resp::request::OwnedRequest;
+use nearside::protocol::resp::resp2::{self, Form};
+use nearside::protocol::resp::scan::{RequestLimits, RequestScanner, Scan};
+use nearside::sandbox::client::encode;
 use nearside::stats::WorkerStats;
-use nearside::write_queue::WriteQueue;
 
 /// One part.
 pub(crate) struct Part {
@@ -37,7 +37,7 @@ pub(crate) const COUNTED: usize = 4_096;
 pub(crate) struct Cache {
     pub(crate) near: NearCache<()>,
     keys: Vec<Asked>,
-    reply: Reply,
+    reply: VersionedReply,
     stats: Arc<WorkerStats>,
     epoch: Epoch,
     /// Where replies are put.
@@ -50,8 +50,8 @@ pub(crate) struct Asked {
     tail: Vec<u8>,
 }
 
-static GET_COMMAND: LazyLock<Command> =
-    LazyLock::new(|| Command { name: "get", number: number_of("get") as u16 });
+static GET_COMMAND: LazyLock<CommandId> =
+    LazyLock::new(|| CommandId { name: "get", number: number_of("get") as u16 });
 
 /// Bytes of values.
 pub(crate) const SMALL: usize = 100;
@@ -208,7 +208,7 @@ pub(crate) fn shared_of(bytes_max: u64) -> Arc<SharedCache> {
         ttl: Duration::from_secs(3_600),
         negative_ttl: Duration::from_secs(5),
         // As the daemon does, but for keys that are never read between two invalidations.
-        admission: Admission::Always,
+        admission: AdmissionRule::Always,
         sampled: None,
         several_workers: false,
     };
@@ -227,7 +227,7 @@ impl Cache {
             Asked { tail: format!("${}\r\n{key}\r\n", key.len()).into_bytes(), key: key.into() }
         });
         let value = "v".repeat(value_bytes);
-        let reply = Reply { resp3: format!("${value_bytes}\r\n{value}\r\n").into(), resp2: None };
+        let reply = VersionedReply { resp3: format!("${value_bytes}\r\n{value}\r\n").into(), resp2: None };
         Cache {
             near,
             keys: keys.collect(),
@@ -265,10 +265,10 @@ impl Cache {
             panic!("it was not to be there")
         };
         let ticket = self.near.ticket(&missed, self.epoch.clone());
-        let lead = self.near.lead(&question, Bytes::copy_from_slice(question.tail), ticket.clone());
+        let lead = self.near.begin_fill(&question, Bytes::copy_from_slice(question.args), ticket.clone());
         let commit = self.near.commit(&ticket, &question, &self.reply, Lifetime::Unbounded, now);
         assert_eq!(commit, Commit::Kept);
-        self.near.end(lead, &());
+        self.near.finish_fill(lead, &());
     }
 
     /// What a node's push does.
@@ -286,8 +286,8 @@ impl Cache {
 // === impl Asked ===
 
 impl Asked {
-    fn question(&self) -> Question<'_> {
-        Question { command: *GET_COMMAND, key: &self.key, tail: &self.tail }
+    fn question(&self) -> CacheQuery<'_> {
+        CacheQuery { command: *GET_COMMAND, key: &self.key, args: &self.tail }
     }
 
     fn slot(&self) -> Slot {

@@ -1,6 +1,6 @@
-//! A way to the server on which requests and replies wait until the worker sleeps, as replies nearly always do when a
-//! network lies between. Otherwise, in how many pieces both are found would depend on what else the machine does, and so
-//! would the instructions that this takes.
+//! A way to the server on which requests and replies wait until the worker sleeps, as replies nearly always
+//! do when a network lies between. Otherwise, in how many pieces both are found would depend on what else the
+//! machine does, and so would the instructions that this takes.
 
 use std::fs;
 use std::io::{Read, Write};

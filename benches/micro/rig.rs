@@ -1,5 +1,5 @@
-//! A worker of the daemon on the calling thread, a real server behind it, and clients over pairs of sockets: all that a
-//! hit, a miss or a write goes through, without a listener and without a network.
+//! A worker of the daemon on the calling thread, a real server behind it, and clients over pairs of sockets:
+//! all that a hit, a miss or a write goes through, without a listener and without a network.
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nearside::config::{Config, Sources};
-use nearside::daemon::house::House;
-use nearside::dev::{Address, Client, Standalone};
-use nearside::listener::{ClientSocket, Permit};
+use nearside::daemon::shared::Shared;
+use nearside::net::listener::{ClientSocket, Permit};
 use nearside::node::NodeId;
+use nearside::sandbox::{Address, SandboxClient, Standalone};
 use nearside::stats::Stats;
-use nearside::upstream::topology::Map;
+use nearside::upstream::topology::SlotMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
@@ -22,8 +22,8 @@ use tokio::sync::mpsc;
 /// As in the daemon: `TURNS_PER_LOOK` of `daemon/worker.rs`.
 const TURNS_PER_LOOK: u32 = 8;
 
-/// What comes with time and not with operations stays out of the figures: no heartbeat, and nothing expires. For the same
-/// reason the topology is asked for once.
+/// What comes with time and not with operations stays out of the figures: no heartbeat, and nothing expires.
+/// For the same reason the topology is asked for once.
 const SETTINGS: [(&str, &str); 4] = [
     ("NEARSIDE_L1_SIZE", "256mb"),
     ("NEARSIDE_L1_TTL", "1h"),
@@ -36,7 +36,7 @@ pub(crate) struct Rig {
     pub(crate) runtime: LocalRuntime,
     /// What it counts.
     pub(crate) stats: Stats,
-    pub(crate) house: Rc<House>,
+    pub(crate) house: Rc<Shared>,
     door: mpsc::UnboundedSender<(ClientSocket, Permit)>,
     server: Standalone,
 }
@@ -44,7 +44,8 @@ pub(crate) struct Rig {
 // === impl Rig ===
 
 impl Rig {
-    /// Starts both. `way` is told where the server is and says where the way to it begins. All rigs have the same hashes.
+    /// Starts both. `way` is told where the server is and says where the way to it begins. All rigs have the
+    /// same hashes.
     pub(crate) fn start(way: impl FnOnce(&Path) -> PathBuf) -> Rig {
         // All chance of the daemon is drawn from here.
         fastrand::seed(1);
@@ -59,7 +60,7 @@ impl Rig {
         let mut builder = Builder::new_current_thread();
         builder.enable_all().event_interval(TURNS_PER_LOOK);
         let runtime = builder.build_local(LocalOptions::default()).unwrap();
-        let house = Rc::new(House::new(&config, &[]));
+        let house = Rc::new(Shared::new(&config, &[]));
         #[expect(clippy::disallowed_methods, reason = "the permits bound it, as in the daemon")]
         let (door, handed_over) = mpsc::unbounded_channel();
         let (worker, topology) = (house.clone(), house.clone());
@@ -68,7 +69,7 @@ impl Rig {
         runtime.spawn_local(async move {
             let answered = Cell::new(false);
             let ask = async || match answered.replace(true) {
-                false => Ok(Map::of_one(owner.clone())),
+                false => Ok(SlotMap::of_one(owner.clone())),
                 true => pending().await,
             };
             topology.keep_topology_by(ask).await;
@@ -102,7 +103,7 @@ impl Rig {
 
     /// Has the server itself carry out these commands.
     pub(crate) fn prepare(&self, commands: &[Vec<u8>]) {
-        let mut client = Client::connect(&Address::from(self.server.unix_socket())).unwrap();
+        let mut client = SandboxClient::connect(&Address::from(self.server.unix_socket())).unwrap();
         for command in commands {
             client.send_raw(command).unwrap();
             let reply = client.receive_raw().unwrap();

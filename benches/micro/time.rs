@@ -1,5 +1,5 @@
-//! How long each operation takes and how often it allocates: the parts of a request's way by themselves, the whole way
-//! through a worker, and the near cache under two threads. `cargo bench --bench micro`
+//! How long each operation takes and how often it allocates: the parts of a request's way by themselves, the
+//! whole way through a worker, and the near cache under two threads. `cargo bench --bench micro`
 
 #![expect(
     clippy::unwrap_used,

@@ -1,6 +1,6 @@
 //! What a client of the rig asks, and what it has to be answered.
 
-use nearside::dev::client::encode;
+use nearside::sandbox::client::encode;
 
 /// Keys of `key:<number>`, each with a value of [`VALUE`].
 const KEYS: usize = 100_000;
@@ -29,7 +29,8 @@ pub(crate) struct Traffic {
     pub(crate) warm_up: usize,
     /// Rounds that are counted.
     pub(crate) counted: usize,
-    /// What the daemon counts, and how much of it for each operation: the proof that this is what was measured.
+    /// What the daemon counts, and how much of it for each operation: the proof that this is what was
+    /// measured.
     pub(crate) proof: (&'static str, usize),
 }
 

@@ -1,12 +1,12 @@
-//! A cluster that is far away, and addresses at which nobody answers: how long it takes from the start of the daemon until
-//! the first command is answered.
+//! A cluster that is far away, and addresses at which nobody answers: how long it takes from the start of the
+//! daemon until the first command is answered.
 
 use std::fs;
 use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::Cluster;
+use nearside::sandbox::Cluster;
 use tokio::time::Instant;
 
 use crate::figures::{print, shown};

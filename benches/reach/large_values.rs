@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Address, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{Address, Standalone};
 use tokio::time::Instant;
 
 use crate::figures::{print, shown};

@@ -1,6 +1,6 @@
-//! What a bad day of a node, of the network or of a client costs everybody else: each row is measured on a calm day and under
-//! the fault, with the defaults, real servers, and links that are slow on demand. `benches/README.md` says how to read
-//! it. `cargo bench --bench reach`
+//! What a bad day of a node, of the network or of a client costs everybody else: each row is measured on a
+//! calm day and under the fault, with the defaults, real servers, and links that are slow on demand.
+//! `benches/README.md` says how to read it. `cargo bench --bench reach`
 
 #![expect(
     clippy::unwrap_used,

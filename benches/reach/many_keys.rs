@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Address, Reply, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{Address, Reply, Standalone};
 use tokio::time::Instant;
 
 use crate::figures::{Latencies, print, ratio};

@@ -1,12 +1,13 @@
-//! One of three nodes is stopped, killed, slow or trickles, while clients go on asking it: hits and writes at the others.
+//! One of three nodes is stopped, killed, slow or trickles, while clients go on asking it: hits and writes at
+//! the others.
 
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Cluster, ClusterShape};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{Cluster, ClusterShape};
 use tokio::time::Instant;
 
 use crate::figures::{print, ratio, shown};

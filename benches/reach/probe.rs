@@ -1,11 +1,12 @@
-//! A client that asks one thing at a time, for as long as something else goes on, and notes how long each answer took.
+//! A client that asks one thing at a time, for as long as something else goes on, and notes how long each
+//! answer took.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use nearside::dev::{Address, Client};
+use nearside::sandbox::{Address, SandboxClient};
 use tokio::time::Instant;
 
 use crate::figures::{self, Latencies};
@@ -97,8 +98,8 @@ impl Answers {
 }
 
 /// A client that waits for as long as it takes.
-pub(crate) fn patient(address: &Address) -> Client {
-    let client = Client::connect(address).unwrap();
+pub(crate) fn patient(address: &Address) -> SandboxClient {
+    let client = SandboxClient::connect(address).unwrap();
     client.set_patience(PATIENCE).unwrap();
     client
 }

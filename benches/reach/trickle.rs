@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use nearside::dev::Standalone;
-use nearside::dev::client::encode;
+use nearside::sandbox::Standalone;
+use nearside::sandbox::client::encode;
 use tokio::time::Instant;
 
 use crate::figures::{print, shown};

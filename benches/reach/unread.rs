@@ -1,10 +1,11 @@
-//! Three clients that ask for replies of 1 MB and never read them: what that costs in memory, and everybody else.
+//! Three clients that ask for replies of 1 MB and never read them: what that costs in memory, and everybody
+//! else.
 
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Client, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{SandboxClient, Standalone};
 use tokio::time::Instant;
 
 use crate::figures::{print, ratio};
@@ -33,7 +34,7 @@ pub(crate) fn measure() {
     let calm = (began, Instant::now());
     let calm_memory = daemon.peak_memory();
     for _ in 0..CLIENTS {
-        let mut client = Client::connect(daemon.address()).unwrap();
+        let mut client = SandboxClient::connect(daemon.address()).unwrap();
         thread::spawn(move || {
             for number in 0..REQUESTS {
                 // It may be closed for what it does.

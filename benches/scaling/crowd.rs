@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use nearside::dev::client::encode;
+use nearside::sandbox::client::encode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
@@ -52,7 +52,8 @@ impl Heard {
         assert_eq!(self.bytes.get(), bytes, "more came than was asked for");
     }
 
-    /// Waits until so many keys were named: their names have a colon each, and nothing else that comes has one.
+    /// Waits until so many keys were named: their names have a colon each, and nothing else that comes has
+    /// one.
     pub(crate) async fn until_keys(&self, keys: u64) {
         while self.colons.get() < keys {
             self.news.notified().await;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use nearside::config::{Config, KEYS, Sources};
 use nearside::daemon::Daemon;
-use nearside::dev::{Address, Client, Standalone};
 use nearside::memory::Allocator;
+use nearside::sandbox::{Address, SandboxClient, Standalone};
 use serde::Serialize;
 
 /// What a server has of some daemons.
@@ -43,8 +43,8 @@ pub(crate) fn look() -> Look {
             (Address::Tcp(address), drain, thread::spawn(move || daemon.run(sources)))
         })
         .collect();
-    let mut clients: Vec<Client> =
-        daemons.iter().map(|(address, ..)| Client::connect(address).unwrap()).collect();
+    let mut clients: Vec<SandboxClient> =
+        daemons.iter().map(|(address, ..)| SandboxClient::connect(address).unwrap()).collect();
     for client in &mut clients {
         while !client.command(&["INFO", "nearside"]).unwrap().text().contains("state=tracked") {
             thread::sleep(Duration::from_millis(20));
@@ -75,7 +75,7 @@ pub(crate) fn look() -> Look {
     }
 }
 
-fn field(client: &mut Client, section: &str, name: &str) -> u64 {
+fn field(client: &mut SandboxClient, section: &str, name: &str) -> u64 {
     let info = client.command(&["INFO", section]).unwrap().text();
     let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     value.unwrap().trim().parse().unwrap()

@@ -1,5 +1,6 @@
-//! Scaling: what sidecars that track cost one primary, measured with 10, 100 and 1,000 connections, and a model of more.
-//! It writes the figures and plots of docs/scaling.md. `benches/README.md` says how to read them. `cargo bench --bench scaling`
+//! Scaling: what sidecars that track cost one primary, measured with 10, 100 and 1,000 connections, and a
+//! model of more. It writes the figures and plots of docs/scaling.md. `benches/README.md` says how to read
+//! them. `cargo bench --bench scaling`
 
 #![expect(
     clippy::unwrap_used,

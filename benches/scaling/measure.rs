@@ -1,10 +1,11 @@
-//! What one server spends on connections that track: CPU, bytes and memory, for writes of keys that all of them have read.
+//! What one server spends on connections that track: CPU, bytes and memory, for writes of keys that all of
+//! them have read.
 
 use std::time::Duration;
 
 use nearside::clock;
-use nearside::dev::client::encode;
-use nearside::dev::{Client, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{SandboxClient, Standalone};
 use serde::Serialize;
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
@@ -38,7 +39,8 @@ pub(crate) struct Point {
     pub(crate) connection_bytes: f64,
     /// Memory of the server for each key that one client has read.
     pub(crate) item_bytes: f64,
-    /// From the acknowledgement of a write until the last client has heard of it: the median, in microseconds.
+    /// From the acknowledgement of a write until the last client has heard of it: the median, in
+    /// microseconds.
     pub(crate) last_heard_us: f64,
 }
 
@@ -79,7 +81,8 @@ impl Mode {
     }
 }
 
-/// Lines of the reply to HELLO 3: the head, and of seven pairs six names and values of two lines but two numbers of one.
+/// Lines of the reply to HELLO 3: the head, and of seven pairs six names and values of two lines but two
+/// numbers of one.
 const HELLO_LINES: usize = 1 + 7 * 2 + 4 * 2 + 2 + 1;
 
 /// Measures one crowd at a server of its own.
@@ -191,7 +194,7 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-fn memory(control: &mut Client) -> f64 {
+fn memory(control: &mut SandboxClient) -> f64 {
     let info = control.command(&["INFO", "memory"]).unwrap().text();
     let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
     used.trim().parse().unwrap()

@@ -1,8 +1,8 @@
 //! From what was measured to any number of sidecars.
 //!
-//! A key that is read at a rate `r` by each sidecar and written at a rate `w` is tracked for a sidecar if that has read it
-//! since it was written last: with probability `r / (r + w)`. So a write is pushed to `n * r / (r + w)` of `n` sidecars in
-//! default mode, and to all of them in BCAST.
+//! A key that is read at a rate `r` by each sidecar and written at a rate `w` is tracked for a sidecar if
+//! that has read it since it was written last: with probability `r / (r + w)`. So a write is pushed to `n * r
+//! / (r + w)` of `n` sidecars in default mode, and to all of them in BCAST.
 
 use std::sync::LazyLock;
 

@@ -8,7 +8,8 @@ use crate::measure::{Mode, Point};
 use crate::model::{Cost, Load, Model};
 use crate::plot::{Plot, Series, directory};
 
-/// Reads of each sidecar by the second that reach one primary when nothing is cached, in all plots of the model.
+/// Reads of each sidecar by the second that reach one primary when nothing is cached, in all plots of the
+/// model.
 pub(crate) const READS: f64 = 1_000.0;
 /// Writes by the second of which there is a line each.
 pub(crate) const WRITES: [f64; 3] = [100.0, 1_000.0, 10_000.0];

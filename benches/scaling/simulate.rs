@@ -1,4 +1,5 @@
-//! Whether the model's formula for how many sidecars a write is pushed to holds: reads and writes one by one, by chance.
+//! Whether the model's formula for how many sidecars a write is pushed to holds: reads and writes one by one,
+//! by chance.
 
 use fastrand::Rng;
 use serde::Serialize;

@@ -1,5 +1,6 @@
-//! What clients that stay cost: thousands that are connected, subscribed, blocked or in transactions, on nearside and
-//! on redis-server in the same run. `benches/README.md` says how to read it. `cargo bench --bench sessions`
+//! What clients that stay cost: thousands that are connected, subscribed, blocked or in transactions, on
+//! nearside and on redis-server in the same run. `benches/README.md` says how to read it. `cargo bench
+//! --bench sessions`
 
 #![expect(
     clippy::unwrap_used,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use nearside::dev::client::encode;
+use nearside::sandbox::client::encode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
@@ -47,7 +47,8 @@ impl Member {
 
     /// Reads exactly `expected`; anything else ends the bench.
     pub(crate) async fn expect(&mut self, expected: &[u8]) {
-        // Longer than what is expected: a read that does not fill it needs no second one to find out that this is all.
+        // Longer than what is expected: a read that does not fill it needs no second one to find out that
+        // this is all.
         let mut buffer = [0; 512];
         let mut filled = 0;
         while filled < expected.len() {

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Address, Client, Cluster, ClusterShape, Standalone};
+use nearside::sandbox::{Address, Cluster, ClusterShape, SandboxClient, Standalone};
 use tempfile::TempDir;
 
 use crate::cpu;
@@ -61,8 +61,8 @@ impl Target {
     }
 
     /// A blocking conversation with it.
-    pub(crate) fn control(&self) -> Client {
-        Client::connect(&Address::Tcp(self.address)).unwrap()
+    pub(crate) fn control(&self) -> SandboxClient {
+        SandboxClient::connect(&Address::Tcp(self.address)).unwrap()
     }
 
     /// What its process holds in memory, in bytes.
@@ -77,7 +77,8 @@ impl Target {
         cpu::used_by(self.pid).unwrap()
     }
 
-    /// The connections to all nodes behind it, if there are any: `CLIENT LIST` of each without the one that asks.
+    /// The connections to all nodes behind it, if there are any: `CLIENT LIST` of each without the one that
+    /// asks.
     pub(crate) fn upstream_connections(&self) -> Option<usize> {
         self.of_nodes(&["CLIENT", "LIST"], |list| list.lines().count() - 1)
     }
@@ -129,7 +130,8 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Neither can fail in a way that something could be done about: the process is ours and not yet waited for.
+        // Neither can fail in a way that something could be done about: the process is ours and not yet
+        // waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

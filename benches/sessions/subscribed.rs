@@ -1,4 +1,5 @@
-//! Ten thousand clients: connected and idle, then all subscribed to one channel, then each gets what is published.
+//! Ten thousand clients: connected and idle, then all subscribed to one channel, then each gets what is
+//! published.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -1,11 +1,12 @@
-//! The CPU time that a process has used, user and system together, in nanoseconds from the scheduler's own books.
+//! The CPU time that a process has used, user and system together, in nanoseconds from the scheduler's own
+//! books.
 
 use std::fs;
 use std::io;
 use std::time::Duration;
 
-/// The time used so far by the threads of `pid`. The measured servers keep their threads for life, so a difference
-/// of two readings misses none.
+/// The time used so far by the threads of `pid`. The measured servers keep their threads for life, so a
+/// difference of two readings misses none.
 pub(crate) fn used_by(pid: u32) -> io::Result<Duration> {
     let mut nanos = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {

@@ -1,6 +1,6 @@
-//! The limit: a server that reads, counts requests and writes one constant reply for each. No parsing, no lookup, no
-//! allocation per request. It stands for what sockets and the event loop alone cost a server built like nearside: one
-//! thread, tokio, sockets registered for reads only.
+//! The limit: a server that reads, counts requests and writes one constant reply for each. No parsing, no
+//! lookup, no allocation per request. It stands for what sockets and the event loop alone cost a server built
+//! like nearside: one thread, tokio, sockets registered for reads only.
 
 use std::io::{self, Write};
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! One stream socket, over TCP or a Unix path, in an event loop. Reads and writes go straight to the system call.
+//! One stream socket, over TCP or a Unix path, in an event loop. Reads and writes go straight to the system
+//! call.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -16,8 +17,8 @@ pub(crate) enum Socket {
 // === impl Socket ===
 
 impl Socket {
-    /// Hands the socket to the event loop, for reads alone: a registration for writes too would wake the loop each
-    /// time that the peer takes a reply in.
+    /// Hands the socket to the event loop, for reads alone: a registration for writes too would wake the loop
+    /// each time that the peer takes a reply in.
     #[expect(
         deprecated,
         reason = "the new form is unsafe; its condition holds, the socket keeps its descriptor"
@@ -37,8 +38,8 @@ impl Socket {
         }
     }
 
-    /// Writes all of `bytes`. On a non-blocking socket a full send buffer is an error: what is outstanding in a
-    /// closed loop is a few KiB at most, so a peer that leaves no room for it has stopped reading.
+    /// Writes all of `bytes`. On a non-blocking socket a full send buffer is an error: what is outstanding in
+    /// a closed loop is a few KiB at most, so a peer that leaves no room for it has stopped reading.
     pub(crate) fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Socket::Tcp(stream) => (&mut &*stream).write_all(bytes),

@@ -1,5 +1,5 @@
-//! The load: connections in a closed loop on one thread, each with one pipeline of GETs outstanding. Every byte of
-//! every reply is compared with what was stored; one wrong reply ends the bench.
+//! The load: connections in a closed loop on one thread, each with one pipeline of GETs outstanding. Every
+//! byte of every reply is compared with what was stored; one wrong reply ends the bench.
 
 use std::cell::{Cell, RefCell};
 use std::io;

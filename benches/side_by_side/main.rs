@@ -1,5 +1,5 @@
-//! Side by side: what a GET that hits costs on redis-server, on nearside and on a server that only answers, with the
-//! same load in the same run. `benches/README.md` says how to read the table.
+//! Side by side: what a GET that hits costs on redis-server, on nearside and on a server that only answers,
+//! with the same load in the same run. `benches/README.md` says how to read the table.
 
 mod address;
 mod control;

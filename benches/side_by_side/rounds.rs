@@ -1,5 +1,5 @@
-//! The plan: which loads are measured, and the servers taking turns at each in short rounds, so that a machine that
-//! is slow for a while is slow for all of them.
+//! The plan: which loads are measured, and the servers taking turns at each in short rounds, so that a
+//! machine that is slow for a while is slow for all of them.
 
 use std::fmt;
 use std::io;

@@ -1,5 +1,5 @@
-//! The measured servers: each a process of its own on loopback with its files in one temporary directory, started
-//! here and ended here, whatever happens in between.
+//! The measured servers: each a process of its own on loopback with its files in one temporary directory,
+//! started here and ended here, whatever happens in between.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -180,7 +180,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Neither can fail in a way that something could be done about: the process is ours and not yet waited for.
+        // Neither can fail in a way that something could be done about: the process is ours and not yet
+        // waited for.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

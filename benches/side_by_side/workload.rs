@@ -1,6 +1,8 @@
-//! What is asked and what must come back: sets of keys, and endless GETs over one of them with the exact replies.
+//! What is asked and what must come back: sets of keys, and endless GETs over one of them with the exact
+//! replies.
 //!
-//! All keys have one length and all values have one length, so only digits differ between one request and another.
+//! All keys have one length and all values have one length, so only digits differ between one request and
+//! another.
 
 use std::fmt;
 

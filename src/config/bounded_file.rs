@@ -1,4 +1,5 @@
-//! Files that the configuration names: read up to a bound, whatever they are, and told apart where only some will do.
+//! Files that the configuration names: read up to a bound, whatever they are, and told apart where only some
+//! will do.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -15,7 +16,8 @@ pub(super) fn read(path: &Path, bytes_max: usize) -> Result<String, String> {
     read.map(|_| text).map_err(|error| error.to_string())
 }
 
-/// Fails where something is that is not a regular file: such a thing is not written anew by putting another in its place.
+/// Fails where something is that is not a regular file: such a thing is not written anew by putting another
+/// in its place.
 pub(super) fn regular_or_none(path: &Path) -> Result<(), String> {
     // What cannot be looked at is said when it is used.
     let Ok(metadata) = fs::metadata(path) else { return Ok(()) };

@@ -1,4 +1,5 @@
-//! What of the configuration may be changed while the daemon runs, under the rules that held when it was read.
+//! What of the configuration may be changed while the daemon runs, under the rules that held when it was
+//! read.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -1,19 +1,20 @@
-//! Passwords that others on this machine can read: nothing that keeps the daemon from starting, but its operator should know.
+//! Passwords that others on this machine can read: nothing that keeps the daemon from starting, but its
+//! operator should know.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::UpstreamUrl;
-use super::given::Source;
 use super::key::KEYS;
-use super::reader::Reader;
+use super::raw::Source;
+use super::validator::Validator;
 
 /// Others may read it.
 const OTHERS_READ: u32 = 0o004;
 
 /// What is to be said of the passwords that `read` was given.
-pub(super) fn warnings(read: &Reader) -> Vec<String> {
+pub(super) fn warnings(read: &Validator) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some((text, source)) = read.given("upstream")
         && UpstreamUrl::parse(text).is_ok_and(|url| url.password.is_some())

@@ -1,4 +1,5 @@
-//! The configuration file: TOML, without tables but those of the policies, every value with the line that it stands on.
+//! The configuration file: TOML, without tables but those of the policies, every value with the line that it
+//! stands on.
 
 use std::ops::Range;
 use std::path::Path;
@@ -7,23 +8,23 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::bounded_file;
-use super::fault::Fault;
-use super::given::{Given, Source};
+use super::error::ConfigError;
 use super::key::Key;
+use super::raw::{RawConfig, Source};
 use super::{MIB, policy};
-use crate::policy::Policy;
+use crate::cache::policy::Policy;
 
 /// Bytes of the file: far more than all policies take.
 const BYTES_MAX: usize = 16 * MIB;
 
-/// Reads the file at `path` into `given`. What is wrong with it goes to `faults`; the rest is taken all the same,
-/// so that one run shows every fault. Returns the policies in it.
-pub(super) fn read(path: &Path, given: &mut Given, faults: &mut Vec<Fault>) -> Vec<Policy> {
+/// Reads the file at `path` into `given`. What is wrong with it goes to `faults`; the rest is taken all the
+/// same, so that one run shows every fault. Returns the policies in it.
+pub(super) fn read(path: &Path, given: &mut RawConfig, faults: &mut Vec<ConfigError>) -> Vec<Policy> {
     match bounded_file::read(path, BYTES_MAX) {
         Ok(text) => File { path, text: &text }.take(given, faults),
         Err(error) => {
             let message = format!("cannot read the configuration file: {error}");
-            faults.push(Fault::new(&path.display().to_string(), None, None, message));
+            faults.push(ConfigError::new(&path.display().to_string(), None, None, message));
             Vec::new()
         }
     }
@@ -36,12 +37,12 @@ pub(super) struct File<'a> {
 }
 
 impl File<'_> {
-    fn take(&self, given: &mut Given, faults: &mut Vec<Fault>) -> Vec<Policy> {
+    fn take(&self, given: &mut RawConfig, faults: &mut Vec<ConfigError>) -> Vec<Policy> {
         let mut policies = Vec::new();
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in errors {
             let source = error.span().map(|span| self.at(span));
-            faults.push(Fault::new("file", source, None, format!("not TOML: {}", error.message())));
+            faults.push(ConfigError::new("file", source, None, format!("not TOML: {}", error.message())));
         }
         for (name, value) in table.get_ref() {
             let source = self.at(name.span());
@@ -53,7 +54,7 @@ impl File<'_> {
                     Ok(text) => given.set(key, text, source),
                     Err(message) => {
                         let given = Some(&self.text[value.span()]);
-                        faults.push(Fault::new(key.name, Some(source), given, message));
+                        faults.push(ConfigError::new(key.name, Some(source), given, message));
                     }
                 },
             }
@@ -93,10 +94,10 @@ impl File<'_> {
 }
 
 /// The value of an unknown key is not shown: it may well be a password.
-fn unknown(name: &str, source: Source) -> Fault {
+fn unknown(name: &str, source: Source) -> ConfigError {
     let message = match Key::resembling(name) {
         Some(key) => format!("no key has this name; did you mean {}?", key.name),
         None => "no key has this name".to_owned(),
     };
-    Fault::new(name, Some(source), None, message)
+    ConfigError::new(name, Some(source), None, message)
 }

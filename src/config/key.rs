@@ -1,5 +1,5 @@
-//! The keys of the configuration as data. The flag, the environment variable, the file key, the help text and the
-//! documentation of a key all come from its row here, so they cannot drift apart.
+//! The keys of the configuration as data. The flag, the environment variable, the file key, the help text and
+//! the documentation of a key all come from its row here, so they cannot drift apart.
 
 /// One thing that can be configured.
 #[derive(Debug)]

@@ -1,17 +1,18 @@
-//! The configuration: plain, validated values, grouped by who reads them, and where they come from. A flag wins
-//! over an environment variable, that over the configuration file, that over the default. What was typed becomes a
-//! [`Config`] in one place, and everything that is wrong with it is reported at once.
+//! The configuration: plain, validated values, grouped by who reads them, and where they come from. A flag
+//! wins over an environment variable, that over the configuration file, that over the default. What was typed
+//! becomes a [`Config`] in one place, and everything that is wrong with it is reported at once.
 
 mod bounded_file;
 mod change;
+pub mod cli;
+mod error;
 mod exposed;
-mod fault;
 mod file;
-mod given;
 mod key;
 mod policy;
-mod reader;
+mod raw;
 mod upstream_url;
+mod validator;
 mod value;
 
 #[cfg(test)]
@@ -22,16 +23,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::command::Denied;
+use crate::cache::policy::{AdmissionRule, Policy};
 use crate::memory::{Limit, SMALL_BYTES, memory_max_by_default};
-use crate::policy::{Admission, Policy};
+use crate::protocol::command::Denied;
 pub use change::Change;
-pub use fault::{Fault, Faults};
-use given::Given;
-pub use given::Source;
+pub use error::{ConfigError, ConfigErrors};
 pub use key::{Group, KEYS, Key};
-use reader::Reader;
+use raw::RawConfig;
+pub use raw::Source;
 pub use upstream_url::{Secret, UpstreamKind, UpstreamUrl};
+use validator::Validator;
 pub use value::AddressRule;
 
 /// The validated configuration.
@@ -149,7 +150,7 @@ pub struct CacheConfig {
     /// How long the absence of a key is remembered; at most `ttl`.
     pub negative_ttl: Duration,
     /// Whether keys are kept that are invalidated more often than they are read.
-    pub admission: Admission,
+    pub admission: AdmissionRule,
     /// The part of the hits that is asked upstream as well, if any are.
     pub shadow_verify: Option<f64>,
     /// How often a key of each node is written to measure until that is heard of, if at all.
@@ -176,7 +177,8 @@ pub struct WarmConfig {
 pub struct SessionConfig {
     /// Requests that may wait for their replies before the socket is no longer read.
     pub pipeline_depth_max: usize,
-    /// Bytes of the requests of one client that are on their way to nodes before its socket is no longer read.
+    /// Bytes of the requests of one client that are on their way to nodes before its socket is no longer
+    /// read.
     pub in_flight_bytes_max: usize,
     /// Arguments of one request.
     pub request_args_max: usize,
@@ -279,8 +281,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 impl Config {
     /// Reads the configuration from its sources.
-    pub fn load(sources: &Sources) -> Result<Config, Faults> {
-        let mut given = Given::defaults();
+    pub fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
+        let mut given = RawConfig::defaults();
         let (mut faults, mut policies) = (Vec::new(), Vec::new());
         let variable = sources.environment.iter().find(|(name, _)| name == FILE_VARIABLE);
         if let Some(path) = sources.file.clone().or_else(|| variable.map(|(_, path)| path.into())) {
@@ -289,7 +291,7 @@ impl Config {
         given.take_environment(&sources.environment, &mut faults);
         given.take_flags(&sources.flags);
         let machine = sources.machine.as_deref().unwrap_or(Path::new("/"));
-        validated(Reader::new(given, faults), policies, machine)
+        validated(Validator::new(given, faults), policies, machine)
     }
 }
 
@@ -297,10 +299,10 @@ impl Config {
 
 impl ListenConfig {
     /// Reads from the flags alone where to listen; all else is the default.
-    pub fn load(flags: &[(&'static Key, String)]) -> Result<ListenConfig, Faults> {
-        let mut given = Given::defaults();
+    pub fn load(flags: &[(&'static Key, String)]) -> Result<ListenConfig, ConfigErrors> {
+        let mut given = RawConfig::defaults();
         given.take_flags(flags);
-        let mut read = Reader::new(given, Vec::new());
+        let mut read = Validator::new(given, Vec::new());
         let config = listen(&mut read);
         read.finish(Some(config))
     }
@@ -314,7 +316,7 @@ pub fn read_secret(file: &Path) -> Result<Secret, String> {
     value::secret(file)
 }
 
-fn validated(mut read: Reader, policies: Vec<Policy>, machine: &Path) -> Result<Config, Faults> {
+fn validated(mut read: Validator, policies: Vec<Policy>, machine: &Path) -> Result<Config, ConfigErrors> {
     let (max, limit) = memory_max(&mut read, machine);
     let listen = listen(&mut read);
     let (cache, negative_ttl) = cache(&mut read, max);
@@ -354,7 +356,7 @@ fn validated(mut read: Reader, policies: Vec<Policy>, machine: &Path) -> Result<
     read.finish(config)
 }
 
-fn listen(read: &mut Reader) -> ListenConfig {
+fn listen(read: &mut Validator) -> ListenConfig {
     let tcp = read.value("listen", value::addresses);
     let unix = read.value("unix", value::path);
     if tcp.as_ref().is_some_and(Vec::is_empty) && unix.is_none() {
@@ -372,9 +374,9 @@ fn listen(read: &mut Reader) -> ListenConfig {
     }
 }
 
-/// What the whole daemon may hold, and the limit of the machine that this follows from. Sizes that are a part of it are
-/// read from here on.
-fn memory_max(read: &mut Reader, machine: &Path) -> (Option<usize>, Option<Limit>) {
+/// What the whole daemon may hold, and the limit of the machine that this follows from. Sizes that are a part
+/// of it are read from here on.
+fn memory_max(read: &mut Validator, machine: &Path) -> (Option<usize>, Option<Limit>) {
     let typed = read.value("memory_max", value::memory_max).unwrap_or_default();
     let (max, limit) = match typed {
         value::MemoryMax::Auto => {
@@ -397,7 +399,7 @@ fn is_lowered(cache: &CacheConfig, max: Option<usize>) -> bool {
 const L1_PART: usize = 2;
 
 /// The cache's part, and `negative_ttl` as it was typed, which bounds the refresh of the topology.
-fn cache(read: &mut Reader, max: Option<usize>) -> (CacheConfig, Duration) {
+fn cache(read: &mut Validator, max: Option<usize>) -> (CacheConfig, Duration) {
     let size_bytes = read.size("l1_size", 0..=1024 * GIB).min(max.map_or(usize::MAX, |max| max / L1_PART));
     let size_bytes = Some(size_bytes).filter(|size| *size > 0);
     let ttl = read.duration("l1_ttl", change::L1_TTL);
@@ -423,7 +425,7 @@ fn cache(read: &mut Reader, max: Option<usize>) -> (CacheConfig, Duration) {
     (config, negative_ttl)
 }
 
-fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig> {
+fn upstream(read: &mut Validator, negative_ttl: Duration) -> Option<UpstreamConfig> {
     let (url, password_file) = upstream_url(read).unzip();
     let (sentinel_username, sentinel_password) = sentinel_login(read, url.as_ref());
     let (sentinel_password, sentinel_password_file) = sentinel_password.unzip();
@@ -483,7 +485,7 @@ fn upstream(read: &mut Reader, negative_ttl: Duration) -> Option<UpstreamConfig>
 }
 
 /// The URL with the user and password that were given beside it, and the file with the password.
-fn upstream_url(read: &mut Reader) -> Option<(UpstreamUrl, Option<PathBuf>)> {
+fn upstream_url(read: &mut Validator) -> Option<(UpstreamUrl, Option<PathBuf>)> {
     let username = read.value("upstream_username", value::name);
     let password =
         read.value("upstream_password_file", |text| Ok((value::secret_file(text)?, PathBuf::from(text))));
@@ -509,7 +511,7 @@ fn upstream_url(read: &mut Reader) -> Option<(UpstreamUrl, Option<PathBuf>)> {
 
 /// The user that Sentinels know, and the password with the file that it is in.
 fn sentinel_login(
-    read: &mut Reader,
+    read: &mut Validator,
     url: Option<&UpstreamUrl>,
 ) -> (Option<String>, Option<(Secret, PathBuf)>) {
     let username = read.value("sentinel_username", value::name);
@@ -532,7 +534,7 @@ fn sentinel_login(
     (username, password)
 }
 
-fn session(read: &mut Reader) -> SessionConfig {
+fn session(read: &mut Validator) -> SessionConfig {
     let request_bulk_bytes_max = read.size("request_bulk_max", KIB..=4 * GIB);
     let request_bytes_max = read.size("request_bytes_max", KIB..=64 * GIB);
     SessionConfig {
@@ -559,7 +561,7 @@ fn session(read: &mut Reader) -> SessionConfig {
     }
 }
 
-fn memory(read: &mut Reader, max: Option<usize>, limit: Option<Limit>) -> MemoryConfig {
+fn memory(read: &mut Validator, max: Option<usize>, limit: Option<Limit>) -> MemoryConfig {
     MemoryConfig {
         max,
         small_bytes: SMALL_BYTES,
@@ -570,7 +572,7 @@ fn memory(read: &mut Reader, max: Option<usize>, limit: Option<Limit>) -> Memory
     }
 }
 
-fn log(read: &mut Reader) -> LogConfig {
+fn log(read: &mut Validator) -> LogConfig {
     LogConfig {
         format: read.value("log_format", value::log_format).unwrap_or_default(),
         filter: read.value("log_level", value::log_filter).unwrap_or_default(),

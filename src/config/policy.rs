@@ -7,10 +7,10 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::Fault;
+use super::error::ConfigError;
 use super::file::File;
 use super::{DAY, GIB, MILLISECOND, change, value};
-use crate::policy::{Mode, POLICIES_MAX, PREFIX_BYTES_MAX, Policy, Tracking};
+use crate::cache::policy::{POLICIES_MAX, PREFIX_BYTES_MAX, Policy, TrackingMode, TtlMode};
 
 /// The keys of a policy.
 const KEYS: [&str; 10] = [
@@ -35,11 +35,15 @@ const VALUE_MAX: RangeInclusive<usize> = 1..=1024 * GIB;
 const DEFAULT_TTL: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(366 * DAY.as_secs());
 
 /// Reads all policies. What is wrong with them goes to `faults`.
-pub(super) fn read(file: &File<'_>, value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Vec<Policy> {
+pub(super) fn read(
+    file: &File<'_>,
+    value: &Spanned<DeValue<'_>>,
+    faults: &mut Vec<ConfigError>,
+) -> Vec<Policy> {
     let tables = value.get_ref().as_array();
     let tables: Option<Vec<&DeTable<'_>>> =
         tables.and_then(|tables| tables.iter().map(|table| table.get_ref().as_table()).collect());
-    let fault = |message: String| Fault::new("policy", Some(file.at(value.span())), None, message);
+    let fault = |message: String| ConfigError::new("policy", Some(file.at(value.span())), None, message);
     let Some(tables) = tables else {
         faults.push(fault("tables are wanted, each under a line [[policy]]".to_owned()));
         return Vec::new();
@@ -50,11 +54,11 @@ pub(super) fn read(file: &File<'_>, value: &Spanned<DeValue<'_>>, faults: &mut V
     let mut prefixes = BTreeMap::new();
     let mut policies = Vec::new();
     for (table, item) in tables.into_iter().zip(value.get_ref().as_array().into_iter().flatten()) {
-        let mut read = Table { file, table, faults };
+        let mut read = PolicyTable { file, table, faults };
         let Some((prefix, line)) = read.prefix() else {
             if !table.contains_key("prefix") {
                 let source = Some(file.at(item.span()));
-                faults.push(Fault::new("policy.prefix", source, None, "is not given"));
+                faults.push(ConfigError::new("policy.prefix", source, None, "is not given"));
             }
             continue;
         };
@@ -67,15 +71,15 @@ pub(super) fn read(file: &File<'_>, value: &Spanned<DeValue<'_>>, faults: &mut V
 }
 
 /// One table.
-struct Table<'a> {
+struct PolicyTable<'a> {
     file: &'a File<'a>,
     table: &'a DeTable<'a>,
-    faults: &'a mut Vec<Fault>,
+    faults: &'a mut Vec<ConfigError>,
 }
 
 // === impl Table ===
 
-impl Table<'_> {
+impl PolicyTable<'_> {
     /// The prefix and the line that it stands on.
     fn prefix(&mut self) -> Option<(String, usize)> {
         let value = self.table.get("prefix")?;
@@ -91,7 +95,12 @@ impl Table<'_> {
         }
         if prefix.len() > PREFIX_BYTES_MAX {
             let message = format!("has {} bytes, and at most {PREFIX_BYTES_MAX} are allowed", prefix.len());
-            self.faults.push(Fault::new("policy.prefix", Some(self.file.at(value.span())), None, message));
+            self.faults.push(ConfigError::new(
+                "policy.prefix",
+                Some(self.file.at(value.span())),
+                None,
+                message,
+            ));
             return None;
         }
         Some((prefix.to_owned(), line))
@@ -129,7 +138,7 @@ impl Table<'_> {
             let hint = near.map(|key| format!("; did you mean {key}?")).unwrap_or_default();
             let message = format!("no key of a policy has this name{hint}");
             let source = Some(self.file.at(name.span()));
-            self.faults.push(Fault::new(&format!("policy.{text}"), source, None, message));
+            self.faults.push(ConfigError::new(&format!("policy.{text}"), source, None, message));
         }
     }
 
@@ -150,7 +159,7 @@ impl Table<'_> {
             DeValue::String(text) => text,
             _ => &self.file.text[value.span()],
         });
-        self.faults.push(Fault::new(&format!("policy.{name}"), source, given, message));
+        self.faults.push(ConfigError::new(&format!("policy.{name}"), source, given, message));
     }
 }
 
@@ -161,18 +170,18 @@ fn jitter(text: &str) -> Result<u16, String> {
     Ok((fraction * 1_000.0).round() as u16)
 }
 
-fn mode(text: &str) -> Result<Mode, String> {
+fn mode(text: &str) -> Result<TtlMode, String> {
     match text {
-        "exact" => Ok(Mode::Exact),
-        "capped" => Ok(Mode::Capped),
+        "exact" => Ok(TtlMode::Exact),
+        "capped" => Ok(TtlMode::Capped),
         _ => Err("exact or capped is wanted".to_owned()),
     }
 }
 
-fn tracking(text: &str) -> Result<Tracking, String> {
+fn tracking(text: &str) -> Result<TrackingMode, String> {
     match text {
-        "default" => Ok(Tracking::ByKey),
-        "broadcast" => Ok(Tracking::Broadcast),
+        "default" => Ok(TrackingMode::ByKey),
+        "broadcast" => Ok(TrackingMode::Broadcast),
         _ => Err("default or broadcast is wanted".to_owned()),
     }
 }
@@ -182,8 +191,8 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::cache::policy::{AdmissionRule, CacheTerms, Policies};
     use crate::config::{Config, Sources};
-    use crate::policy::{Admission, Policies, Terms};
 
     /// The policies of a file, or its faults, one a line, without its directory.
     fn load(policies: &str) -> Result<Vec<Policy>, Vec<String>> {
@@ -191,7 +200,7 @@ mod tests {
         write!(file, "upstream = 'redis://h'\n{policies}").unwrap();
         let name = format!("{}:", file.path().display());
         let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
-        let shown = |fault: &Fault| fault.to_string().replace(&name, "");
+        let shown = |fault: &ConfigError| fault.to_string().replace(&name, "");
         Config::load(&sources)
             .map(|config| config.policies)
             .map_err(|faults| faults.0.iter().map(shown).collect())
@@ -206,14 +215,14 @@ mod tests {
         .unwrap();
         let default_ttl = Some(Duration::from_secs(3600));
         assert_eq!(policies[0], Policy { cache: false, default_ttl, ..Policy::new(b"a") });
-        let terms = Terms {
+        let terms = CacheTerms {
             ttl: Some(Duration::from_secs(2)),
             ttl_jitter: 250,
             negative_ttl: Some(Duration::from_secs(1)),
-            mode: Mode::Capped,
-            tracking: Tracking::Broadcast,
+            mode: TtlMode::Capped,
+            tracking: TrackingMode::Broadcast,
             value_max: Some(1024),
-            admission: Some(Admission::Always),
+            admission: Some(AdmissionRule::Always),
         };
         assert_eq!(policies[1], Policy { terms, ..Policy::new(b"b") });
         assert_eq!(Policies::new(policies).of("b\u{e9}t\u{e9}".as_bytes()).prefix.len(), 3);

@@ -1,4 +1,5 @@
-//! The configuration as an operator sees it: what is taken from where, and what is said when something is wrong.
+//! The configuration as an operator sees it: what is taken from where, and what is said when something is
+//! wrong.
 
 use std::io::Write;
 

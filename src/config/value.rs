@@ -1,7 +1,7 @@
-//! How single values are written: addresses, sizes, durations, numbers, permission bits. Each function takes the
-//! text that was typed and returns the value, or a sentence that says what is allowed.
+//! How single values are written: addresses, sizes, durations, numbers, permission bits. Each function takes
+//! the text that was typed and returns the value, or a sentence that says what is allowed.
 
-use crate::policy::Admission;
+use crate::cache::policy::AdmissionRule;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -50,10 +50,10 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
 }
 
 /// What becomes of keys that are invalidated more often than they are read.
-pub(super) fn admission(text: &str) -> Result<Admission, String> {
+pub(super) fn admission(text: &str) -> Result<AdmissionRule, String> {
     match text {
-        "adaptive" => Ok(Admission::Adaptive),
-        "always" => Ok(Admission::Always),
+        "adaptive" => Ok(AdmissionRule::Adaptive),
+        "always" => Ok(AdmissionRule::Always),
         _ => Err("adaptive or always is wanted".to_owned()),
     }
 }
@@ -120,8 +120,8 @@ pub(super) fn memory_max(text: &str) -> Result<MemoryMax, String> {
     }
 }
 
-/// A duration within `range`, such as `500ms`. The unit is part of it: a bare number would mean seconds to one
-/// reader and milliseconds to the next.
+/// A duration within `range`, such as `500ms`. The unit is part of it: a bare number would mean seconds to
+/// one reader and milliseconds to the next.
 pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
     let duration = with_unit(text, &DURATION_UNITS).map(Duration::from_millis);
     duration.filter(|duration| range.contains(duration)).ok_or_else(|| {
@@ -209,8 +209,8 @@ pub(super) fn secret(file: &Path) -> Result<Secret, String> {
     if secret.is_empty() { Err("the file is empty".to_owned()) } else { Ok(Secret::new(secret)) }
 }
 
-/// Addresses to listen on, separated by commas; an empty text is an empty list. A name stands for every address
-/// that it resolves to.
+/// Addresses to listen on, separated by commas; an empty text is an empty list. A name stands for every
+/// address that it resolves to.
 pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     let mut addresses = Vec::new();
     for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
@@ -296,8 +296,8 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
     }
 }
 
-/// A filter of log events. A bare word must be a level: to the filter `inof` would be the name of a module, and
-/// the log would be silent.
+/// A filter of log events. A bare word must be a level: to the filter `inof` would be the name of a module,
+/// and the log would be silent.
 pub(super) fn log_filter(text: &str) -> Result<String, String> {
     let wanted =
         "off, error, warn, info, debug, trace or directives such as nearside::upstream=debug,info are wanted";

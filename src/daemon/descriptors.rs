@@ -1,4 +1,5 @@
-//! File descriptors: as many as the system lets this process have, and no more clients than those are enough for.
+//! File descriptors: as many as the system lets this process have, and no more clients than those are enough
+//! for.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -35,8 +36,8 @@ pub(super) fn raise() {
     }
 }
 
-/// `config` with as many clients and dedicated connections as `limit` descriptors are enough for. As Redis does, it lowers
-/// `max_clients` if need be, and warns.
+/// `config` with as many clients and dedicated connections as `limit` descriptors are enough for. As Redis
+/// does, it lowers `max_clients` if need be, and warns.
 ///
 /// # Errors
 /// They are not enough for a single client.

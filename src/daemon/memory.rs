@@ -1,5 +1,5 @@
-//! Keeps the daemon under its ceiling: looks at its real size, empties L1 and what is remembered for clients that cache, drops
-//! who holds the most, and has the allocator give back what lies unused.
+//! Keeps the daemon under its ceiling: looks at its real size, empties L1 and what is remembered for clients
+//! that cache, drops who holds the most, and has the allocator give back what lies unused.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::time;
 
+use crate::cache::SharedCache;
 use crate::clients::Clients;
+use crate::clients::tracker::Tracker;
 use crate::invalidation::Invalidation;
-use crate::memory::{Allocator, Ceiling};
-use crate::near_cache::SharedCache;
+use crate::memory::{Allocator, MemoryCeiling};
 use crate::stats::WorkerStats;
-use crate::tracker::Tracker;
 
 /// How often the real size is looked at, and how often while memory is scarce.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -22,8 +22,8 @@ const LOOK_INTERVAL_SCARCE: Duration = Duration::from_millis(10);
 const LOOKS_PER_DECAY: u32 = 10;
 
 /// What keeps it.
-pub(super) struct Keeper<R> {
-    pub(super) ceiling: Arc<Ceiling>,
+pub(super) struct MemoryKeeper<R> {
+    pub(super) ceiling: Arc<MemoryCeiling>,
     /// How many bytes are in use.
     pub(super) read: R,
     pub(super) allocator: Allocator,
@@ -37,7 +37,7 @@ pub(super) struct Keeper<R> {
 
 // === impl Keeper ===
 
-impl<R: Fn() -> usize> Keeper<R> {
+impl<R: Fn() -> usize> MemoryKeeper<R> {
     /// Does so until it is dropped.
     pub(super) async fn keep(mut self) {
         let mut looks = 0_u32;
@@ -108,11 +108,12 @@ impl<R: Fn() -> usize> Keeper<R> {
             cache.keep_empty(false);
         }
         // Who was not listened to is.
-        self.clients.all().iter().for_each(|client| client.mailbox.stir());
+        self.clients.all().iter().for_each(|client| client.mailbox.wake());
     }
 
-    /// Drops the client that makes the daemon hold the most, if that is much. What is much is less with each look that finds
-    /// nobody: very many who each hold little have to go too, and nobody goes for a little while others hold much.
+    /// Drops the client that makes the daemon hold the most, if that is much. What is much is less with each
+    /// look that finds nobody: very many who each hold little have to go too, and nobody goes for a
+    /// little while others hold much.
     fn drop_largest(&mut self) {
         let largest = self.clients.all().into_iter().max_by_key(|client| client.holds());
         let Some(client) = largest else { return };
@@ -134,8 +135,8 @@ mod tests {
     use std::task::{Context, Waker};
 
     use super::*;
-    use crate::clients::{Endpoints, Listed};
-    use crate::memory::Kind;
+    use crate::clients::{ClientGuard, Endpoints};
+    use crate::memory::MemoryUse;
 
     const MAX: usize = 64 << 20;
 
@@ -149,10 +150,11 @@ mod tests {
         };
         let (some, most, little) = (enter(MAX / 8), enter(MAX / 4), enter(1_000));
         let cx = Context::from_waker(Waker::noop());
-        let is_told = |client: &Listed| client.mailbox.take(&cx).is_some_and(|taken| taken.end.is_some());
+        let is_told =
+            |client: &ClientGuard| client.mailbox.take(&cx).is_some_and(|taken| taken.end.is_some());
         let used = AtomicUsize::new(MAX);
-        let ceiling = Arc::new(Ceiling::new(Some(MAX)));
-        let mut keeper = Keeper {
+        let ceiling = Arc::new(MemoryCeiling::new(Some(MAX)));
+        let mut keeper = MemoryKeeper {
             floor: ceiling.much(),
             ceiling: ceiling.clone(),
             read: || used.load(Ordering::Relaxed),
@@ -164,7 +166,7 @@ mod tests {
         };
         used.store(1 << 20, Ordering::Relaxed);
         keeper.look();
-        let mut output = ceiling.hold(Kind::Output);
+        let mut output = ceiling.hold(MemoryUse::Output);
         output.set(MAX / 4);
         used.store(MAX, Ordering::Relaxed);
         keeper.look();

@@ -1,7 +1,8 @@
-//! Puts the parts together: bind everything, then start the workers, then say that we are ready; drain at a signal.
+//! Puts the parts together: bind everything, then start the workers, then say that we are ready; drain at a
+//! signal.
 //!
-//! The thread that calls [`Daemon::run`] keeps the topology, accepts on the Unix socket and waits for signals. Each
-//! worker has a thread of its own.
+//! The thread that calls [`Daemon::run`] keeps the topology, accepts on the Unix socket and waits for
+//! signals. Each worker has a thread of its own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,28 +15,27 @@ use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod descriptors;
-pub mod dev;
-pub mod house;
 mod memory;
 mod options;
 mod panics;
-mod reading;
 mod reload;
 mod relogin;
+mod secret_files;
+pub mod shared;
+pub mod systemd;
 mod warm;
 mod worker;
 
+use crate::cache::SharedCache;
 use crate::config::{Config, ListenConfig, Sources};
 use crate::drain::Drain;
-use crate::listener::{self, Admission, Listener, tcp, unix};
 use crate::memory::Allocator;
-use crate::near_cache::SharedCache;
+use crate::net::listener::{self, ClientLimit, ClientListener, tcp, unix};
 use crate::stats::Stats;
-use crate::systemd;
-use house::House;
 pub use panics::end_on_panic;
+use shared::Shared;
 use warm::Warm;
-use worker::{HandedOver, Worker};
+use worker::{AcceptedSender, Worker};
 
 /// Why the daemon did not start or did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +67,7 @@ pub struct Daemon {
     drain_timeout: Duration,
     tcp: Vec<SocketAddr>,
     unix: Option<unix::UnixListener>,
-    house: House,
+    shared: Shared,
     workers: Vec<Worker>,
     allocator: Allocator,
 }
@@ -100,7 +100,8 @@ impl Signals {
     /// Only inside of a runtime.
     fn listen() -> io::Result<Signals> {
         Ok(Signals {
-            // Those whose default is to end the process at once, of which somebody may think that it is asked politely.
+            // Those whose default is to end the process at once, of which somebody may think that it is asked
+            // politely.
             end: [
                 signal(SignalKind::terminate())?,
                 signal(SignalKind::interrupt())?,
@@ -116,8 +117,8 @@ impl Signals {
 // === impl Daemon ===
 
 impl Daemon {
-    /// Binds everything and starts the workers. From here on clients are accepted, whether the upstream is there or
-    /// not. What is free, `allocator` gives back.
+    /// Binds everything and starts the workers. From here on clients are accepted, whether the upstream is
+    /// there or not. What is free, `allocator` gives back.
     ///
     /// # Errors
     /// A socket cannot be bound, or the system refuses a thread or enough file descriptors.
@@ -131,13 +132,13 @@ impl Daemon {
             Signals::listen().map_err(DaemonError::Start)?
         };
         let bound = bind(&config.listen, config.workers).map_err(DaemonError::Listen)?;
-        let house = House::new(config, &bound.addresses);
+        let shared = Shared::new(config, &bound.addresses);
         let mut workers = Vec::with_capacity(config.workers);
-        let mut warm_up = house.warm.as_ref().and_then(Warm::read);
+        let mut warm_up = shared.warm.as_ref().and_then(Warm::read);
         for (index, listeners) in bound.tcp.into_iter().enumerate() {
             // The first worker alone: the others share L1 with it.
             let warm_up = warm_up.take();
-            workers.push(worker::spawn(house.seed(index, listeners, warm_up)).map_err(DaemonError::Start)?);
+            workers.push(worker::spawn(shared.seed(index, listeners, warm_up)).map_err(DaemonError::Start)?);
         }
         warn(config, &bound.addresses);
         options::warn_of_values_never_kept(config);
@@ -148,7 +149,7 @@ impl Daemon {
             drain_timeout: config.drain_timeout,
             tcp: bound.addresses,
             unix: bound.unix,
-            house,
+            shared,
             workers,
             allocator,
         })
@@ -161,33 +162,34 @@ impl Daemon {
 
     /// Ends the daemon from elsewhere, as a signal would.
     pub fn drain(&self) -> Drain {
-        self.house.drain.clone()
+        self.shared.drain.clone()
     }
 
-    /// Serves until SIGTERM, SIGINT, SIGQUIT, SIGUSR1 or SIGUSR2, then finishes what runs, within the drain timeout. A second signal ends it at
-    /// once. SIGHUP has the policies and the upstream's login read again from `sources`, which the configuration was read from.
+    /// Serves until SIGTERM, SIGINT, SIGQUIT, SIGUSR1 or SIGUSR2, then finishes what runs, within the drain
+    /// timeout. A second signal ends it at once. SIGHUP has the policies and the upstream's login read
+    /// again from `sources`, which the configuration was read from.
     ///
     /// # Errors
     /// The system refused a thread.
     pub fn run(self, sources: Sources) -> Result<(), DaemonError> {
-        let Daemon { runtime, signals, drain_timeout, house, workers, allocator, .. } = self;
+        let Daemon { runtime, signals, drain_timeout, shared, workers, allocator, .. } = self;
         let Signals { mut end, hangup } = signals;
-        let (drain, stop) = (house.drain.clone(), house.stop.clone());
-        let handovers: Vec<HandedOver> = workers.iter().map(Worker::handed_over).collect();
+        let (drain, stop) = (shared.drain.clone(), shared.stop.clone());
+        let handovers: Vec<AcceptedSender> = workers.iter().map(Worker::handed_over).collect();
         runtime.block_on(async {
-            let topology = tokio::spawn(house.keep_topology());
-            tokio::spawn(house.pubsub.clone().run());
-            let listening = tokio::spawn(house.listen());
-            let keeping = tokio::spawn(house.keep_memory(allocator));
-            let sweeping = tokio::spawn(sweep(house.cache.clone(), house.stats.clone()));
-            let saving = tokio::spawn(save_now_and_then(house.warm.clone()));
-            let reloading = tokio::spawn(house.reload(sources).at_each(hangup));
-            let (relogin, sentinel_relogin) = (house.relogin.clone(), house.sentinel_relogin.clone());
+            let topology = tokio::spawn(shared.keep_topology());
+            tokio::spawn(shared.pubsub.clone().run());
+            let listening = tokio::spawn(shared.listen());
+            let keeping = tokio::spawn(shared.keep_memory(allocator));
+            let sweeping = tokio::spawn(sweep(shared.cache.clone(), shared.stats.clone()));
+            let saving = tokio::spawn(save_now_and_then(shared.warm.clone()));
+            let reloading = tokio::spawn(shared.reload(sources).at_each(hangup));
+            let (relogin, sentinel_relogin) = (shared.relogin.clone(), shared.sentinel_relogin.clone());
             let looking = tokio::spawn(async move {
                 tokio::join!(relogin.at_each_refusal(), sentinel_relogin.at_each_refusal());
             });
             if let Some(unix) = self.unix {
-                tokio::spawn(accept_unix(unix, house.admission.clone(), drain.clone(), handovers));
+                tokio::spawn(accept_unix(unix, shared.admission.clone(), drain.clone(), handovers));
             }
             systemd::ready();
             systemd::status("serving");
@@ -214,7 +216,7 @@ impl Daemon {
             saving.abort();
         });
         // What L1 has is still true, and all that was hot has been asked for.
-        house.warm.iter().for_each(Warm::save);
+        shared.warm.iter().for_each(Warm::save);
         stop.cancel();
         for worker in workers {
             worker.join();
@@ -289,12 +291,12 @@ async fn save_now_and_then(warm: Option<Warm>) {
 /// Accepts on the Unix socket and hands the clients to the workers in turn.
 async fn accept_unix(
     listener: unix::UnixListener,
-    admission: Arc<Admission>,
+    admission: Arc<ClientLimit>,
     drain: Drain,
-    handovers: Vec<HandedOver>,
+    handovers: Vec<AcceptedSender>,
 ) {
     let mut turn = 0;
-    let result = listener::accept(Listener::Unix(listener), &admission, &drain, |socket, permit| {
+    let result = listener::accept(ClientListener::Unix(listener), &admission, &drain, |socket, permit| {
         turn = (turn + 1) % handovers.len();
         // A worker that has ended takes nobody in: the client is closed.
         drop(handovers[turn].send((socket, permit)));

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::descriptors;
+use crate::cache::CacheLimits;
 use crate::config::{CacheConfig, Config, MemoryConfig, SessionConfig, UpstreamConfig, UpstreamKind};
-use crate::memory::Ceiling;
-use crate::near_cache::CacheLimits;
-use crate::proxy::MemoryLimits;
-use crate::resp::scan::RequestLimits;
+use crate::memory::MemoryCeiling;
+use crate::protocol::resp::scan::RequestLimits;
+use crate::router::MemoryLimits;
 use crate::session::{Password, SessionLimits};
 use crate::settings::{Setting, Settings};
 use crate::upstream::topology::TopologyOptions;
@@ -17,7 +17,11 @@ use crate::upstream::{AddressMap, Credentials, Deployment, Heartbeat, Login, Pac
 const ENTRIES_MIN: usize = 8;
 
 /// `None` when L1 is off.
-pub(super) fn cache_limits(config: &CacheConfig, workers: usize, ceiling: &Ceiling) -> Option<CacheLimits> {
+pub(super) fn cache_limits(
+    config: &CacheConfig,
+    workers: usize,
+    ceiling: &MemoryCeiling,
+) -> Option<CacheLimits> {
     let size = config.size_bytes.map(|size| ceiling.room_for_l1(size));
     if size < config.size_bytes {
         tracing::warn!(

@@ -1,7 +1,8 @@
 //! What becomes of a panic: it is logged and ends the process, unless it is that of one session.
 //!
-//! The event loops take a panic for the end of one task. Where others rely on that task (a lane, the topology, a listener), they
-//! would wait for ever while the daemon still listens. A process that has ended is started again by whoever manages it.
+//! The event loops take a panic for the end of one task. Where others rely on that task (a lane, the
+//! topology, a listener), they would wait for ever while the daemon still listens. A process that has ended
+//! is started again by whoever manages it.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -39,18 +40,18 @@ pub fn end_on_panic() {
 pin_project! {
     /// A session that runs. If it panics, its client alone loses by that: all that it holds is given back, as when the
     /// client leaves. An async function would take the memory of the session twice, for every client.
-    pub(super) struct Contained<S> {
+    pub(super) struct PanicGuard<S> {
         #[pin]
         session: S,
     }
 }
 
 /// `session`, contained.
-pub(super) fn contained<S: Future<Output = ()>>(session: S) -> Contained<S> {
-    Contained { session }
+pub(super) fn contained<S: Future<Output = ()>>(session: S) -> PanicGuard<S> {
+    PanicGuard { session }
 }
 
-impl<S: Future<Output = ()>> Future for Contained<S> {
+impl<S: Future<Output = ()>> Future for PanicGuard<S> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

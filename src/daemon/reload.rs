@@ -1,21 +1,21 @@
-//! Reads the configuration again when SIGHUP says so, for the parts of it that change as a whole while the daemon runs: the
-//! policies, who we are upstream, and the password of our own clients.
+//! Reads the configuration again when SIGHUP says so, for the parts of it that change as a whole while the
+//! daemon runs: the policies, who we are upstream, and the password of our own clients.
 
 use std::sync::Arc;
 
 use tokio::signal::unix::Signal;
 
-use super::house::broadcast_prefixes;
 use super::options;
-use super::reading::Reading;
 use super::relogin::Relogin;
-use crate::config::{Config, Faults, Sources};
+use super::secret_files::SecretFiles;
+use super::shared::broadcast_prefixes;
+use crate::cache::SharedCache;
+use crate::cache::policy::{CurrentPolicies, Policies};
+use crate::clients::tracker::Tracker;
+use crate::config::{Config, ConfigErrors, Sources};
 use crate::invalidation::Invalidation;
-use crate::near_cache::SharedCache;
-use crate::policy::{CurrentPolicies, Policies};
-use crate::session::{Desk, PasswordIsFixed};
+use crate::session::{PasswordIsFixed, ServerState};
 use crate::stats::WorkerStats;
-use crate::tracker::Tracker;
 
 /// The settings that are taken, beside the policies.
 const TAKEN: [&str; 5] = [
@@ -35,7 +35,7 @@ pub(super) struct Reload {
     pub(super) tracker: Arc<Tracker>,
     pub(super) relogin: Arc<Relogin>,
     pub(super) sentinel_relogin: Arc<Relogin>,
-    pub(super) desk: Arc<Desk>,
+    pub(super) desk: Arc<ServerState>,
     pub(super) stats: Arc<WorkerStats>,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Reload {
 impl Reload {
     /// Reads again at each SIGHUP. Does not end by itself.
     pub(super) async fn at_each(self, mut hangup: Signal) {
-        let mut reading = Reading::new("the configuration");
+        let mut reading = SecretFiles::new("the configuration");
         while hangup.recv().await.is_some() {
             let sources = self.sources.clone();
             match reading.again(move || Config::load(&sources)).await {
@@ -57,9 +57,9 @@ impl Reload {
         }
     }
 
-    /// Takes the policies and the login of what was read, or nothing when anything in the configuration is wrong: half of a
-    /// change may be worse than none.
-    fn take(&self, read: Result<Config, Faults>) {
+    /// Takes the policies and the login of what was read, or nothing when anything in the configuration is
+    /// wrong: half of a change may be worse than none.
+    fn take(&self, read: Result<Config, ConfigErrors>) {
         let config = match read {
             Ok(config) => config,
             Err(faults) => {
@@ -81,7 +81,8 @@ impl Reload {
         let policies = Policies::new(config.policies);
         let count = policies.len();
         // As long as anything may be there that was kept under the former ones.
-        let hear_elsewhere = |elsewhere| self.cache.iter().for_each(|cache| cache.hear_elsewhere(elsewhere));
+        let hear_elsewhere =
+            |elsewhere| self.cache.iter().for_each(|cache| cache.set_split_tracking(elsewhere));
         hear_elsewhere(true);
         let differ = self.policies.replace(policies);
         if differ && let Some(cache) = &self.cache {

@@ -1,5 +1,5 @@
-//! Reads the upstream's password again when a login is refused: it may have been rotated. Connections that are open stay,
-//! and L1 with them.
+//! Reads the upstream's password again when a login is refused: it may have been rotated. Connections that
+//! are open stay, and L1 with them.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{self, Instant};
 
-use super::reading::Reading;
+use super::secret_files::SecretFiles;
 use crate::config;
 use crate::upstream::{Credentials, Login};
 
@@ -27,7 +27,8 @@ pub(super) struct Relogin {
 // === impl Relogin ===
 
 impl Relogin {
-    /// Reads the password of `login` from `file`, which `setting` names; without one there is nowhere to look.
+    /// Reads the password of `login` from `file`, which `setting` names; without one there is nowhere to
+    /// look.
     pub(super) fn new(login: Login, setting: &'static str, file: Option<PathBuf>) -> Relogin {
         Relogin { login, setting, file: Mutex::new(file) }
     }
@@ -45,7 +46,7 @@ impl Relogin {
 
     /// Reads the password again after each login that was refused. Does not end by itself.
     pub(super) async fn at_each_refusal(&self) {
-        let mut reading = Reading::new("the password");
+        let mut reading = SecretFiles::new("the password");
         let mut said = String::new();
         loop {
             self.login.refused().await;

@@ -1,4 +1,5 @@
-//! Warm restart: saves the names of the hottest reads now and then and at the end, and makes those reads again at the start.
+//! Warm restart: saves the names of the hottest reads now and then and at the end, and makes those reads
+//! again at the start.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,25 +10,25 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task;
 use tokio::time::{self, MissedTickBehavior};
 
+use crate::cache::SharedCache;
+use crate::cache::warm::{READ_BYTES_MAX, READS_PER_KEY_MAX, Snapshot};
 use crate::clock;
-use crate::command::{Class, recognise};
 use crate::config::WarmConfig;
 use crate::drain::Drain;
-use crate::near_cache::SharedCache;
-use crate::proxy::{Answer, Caller, OwnWrites, Proxy};
-use crate::resp::Resp;
-use crate::resp::request::OwnedRequest;
-use crate::session::Report;
+use crate::net::write_queue::WriteQueue;
+use crate::protocol::command::{Class, recognise};
+use crate::protocol::resp::Resp;
+use crate::protocol::resp::request::OwnedRequest;
+use crate::router::{Answer, Caller, Inflight, Router};
+use crate::session::ServerReport;
 use crate::stats::WorkerStats;
 use crate::upstream::Coherence;
-use crate::warm::{READ_BYTES_MAX, READS_PER_KEY_MAX, Snapshot};
-use crate::write_queue::WriteQueue;
 
 /// Reads of the file whose replies are waited for at a time.
 const OUTSTANDING_MAX: usize = 64;
 
-/// How long the nodes may take to be tracked before the reads begin all the same: what is read over a connection that is
-/// not tracked is not kept.
+/// How long the nodes may take to be tracked before the reads begin all the same: what is read over a
+/// connection that is not tracked is not kept.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -112,7 +113,7 @@ impl Warm {
 
 impl WarmUp {
     /// Makes the reads as a client would, at their rate, until all are done or the daemon is to end.
-    pub(super) async fn run(self, proxy: Rc<Proxy>, report: Arc<Report>, drain: Drain) {
+    pub(super) async fn run(self, proxy: Rc<Router>, report: Arc<ServerReport>, drain: Drain) {
         let reading = async {
             until_tracked(&report).await;
             self.read_all(&proxy, &report).await;
@@ -120,7 +121,7 @@ impl WarmUp {
         tokio::select! { () = reading => (), () = drain.begun() => () }
     }
 
-    async fn read_all(self, proxy: &Rc<Proxy>, report: &Report) {
+    async fn read_all(self, proxy: &Rc<Router>, report: &ServerReport) {
         let (stats, total) = (report.stats.worker(0), self.reads.len());
         let lot = self.rate.div_ceil(LOTS_PER_SECOND);
         let mut lots = time::interval(Duration::from_secs(1) * lot as u32 / self.rate as u32);
@@ -142,7 +143,7 @@ impl WarmUp {
 }
 
 /// Waits until what is read can be kept, or for long enough.
-async fn until_tracked(report: &Report) {
+async fn until_tracked(report: &ServerReport) {
     let tracked = async {
         loop {
             let nodes = report.upstream.board.nodes(clock::now());
@@ -157,8 +158,8 @@ async fn until_tracked(report: &Report) {
 }
 
 /// Makes one read. Its reply is for L1 alone.
-async fn make(proxy: Rc<Proxy>, request: OwnedRequest) {
-    let own_writes = Rc::<OwnWrites>::default();
+async fn make(proxy: Rc<Router>, request: OwnedRequest) {
+    let own_writes = Rc::<Inflight>::default();
     loop {
         let request = request.as_request();
         let Ok(spec) = recognise(&request) else { return };

@@ -15,34 +15,34 @@ use tokio_util::sync::CancellationToken;
 
 use super::panics;
 use super::warm::WarmUp;
-use crate::canary::Canary;
+use crate::cache::policy::CurrentPolicies;
+use crate::cache::{NearCache, SharedCache};
+use crate::clients::tracker::Tracker;
 use crate::clients::{Clients, Endpoints};
-use crate::connection::{Connection, ReadBuffer};
 use crate::drain::Drain;
-use crate::listener::{self, Admission, ClientSocket, Listener, Permit};
-use crate::memory::Ceiling;
-use crate::near_cache::{NearCache, SharedCache};
-use crate::policy::CurrentPolicies;
-use crate::proxy::{Memory, Proxy, Settings};
+use crate::memory::MemoryCeiling;
+use crate::net::connection::{Connection, ReadBuffer};
+use crate::net::listener::{self, ClientLimit, ClientListener, ClientSocket, Permit};
+use crate::net::socket::Stream;
+use crate::protocol::resp::scan::RequestLimits;
 use crate::pubsub::Hub;
-use crate::resp::scan::RequestLimits;
-use crate::session::{Desk, Report, Session, SessionContext, SessionLimits};
-use crate::socket::Stream;
+use crate::router::coherence::canary::Canary;
+use crate::router::{Router, RouterMemory, RouterSettings};
+use crate::session::{ServerReport, ServerState, Session, SessionContext, SessionLimits};
 use crate::stats::WorkerStats;
-use crate::tracker::Tracker;
 use crate::upstream::{SharedUpstream, Upstream, UpstreamOptions};
 
-/// After so many turns of its sessions a busy worker looks at its sockets: what nodes push waits there. Tokio's default
-/// of 61 let a value be served for a tenth of a second after its successor was written.
+/// After so many turns of its sessions a busy worker looks at its sockets: what nodes push waits there.
+/// Tokio's default of 61 let a value be served for a tenth of a second after its successor was written.
 const TURNS_PER_LOOK: u32 = 8;
 
-/// Where clients that another thread accepted are handed over to a worker. Each has its permit, so no more than
-/// `max_clients` wait there.
-pub(super) type HandedOver = mpsc::UnboundedSender<(ClientSocket, Permit)>;
+/// Where clients that another thread accepted are handed over to a worker. Each has its permit, so no more
+/// than `max_clients` wait there.
+pub(super) type AcceptedSender = mpsc::UnboundedSender<(ClientSocket, Permit)>;
 
 /// What a worker grows from; all of it can cross threads.
 #[derive(Debug)]
-pub(super) struct WorkerSeed {
+pub(super) struct WorkerParts {
     pub(super) index: usize,
     pub(super) listeners: Vec<TcpListener>,
     pub(super) upstream_options: UpstreamOptions,
@@ -52,16 +52,16 @@ pub(super) struct WorkerSeed {
     pub(super) upstream: Arc<SharedUpstream>,
     pub(super) cache: Option<Arc<SharedCache>>,
     pub(super) clients: Arc<Clients>,
-    pub(super) memory: Arc<Memory>,
+    pub(super) memory: Arc<RouterMemory>,
     pub(super) policies: Arc<CurrentPolicies>,
     pub(super) keyspace_bytes_max: usize,
-    pub(super) ceiling: Arc<Ceiling>,
+    pub(super) ceiling: Arc<MemoryCeiling>,
     pub(super) pubsub: Arc<Hub>,
-    pub(super) desk: Arc<Desk>,
+    pub(super) desk: Arc<ServerState>,
     pub(super) tracker: Arc<Tracker>,
-    pub(super) report: Arc<Report>,
+    pub(super) report: Arc<ServerReport>,
     pub(super) stats: Arc<WorkerStats>,
-    pub(super) admission: Arc<Admission>,
+    pub(super) admission: Arc<ClientLimit>,
     /// What this worker reads as soon as it can.
     pub(super) warm: Option<WarmUp>,
     /// Whether some of the hits are verified.
@@ -76,11 +76,11 @@ pub(super) struct WorkerSeed {
 #[derive(Debug)]
 pub(super) struct Worker {
     thread: thread::JoinHandle<()>,
-    handed_over: HandedOver,
+    handed_over: AcceptedSender,
 }
 
 /// Takes clients in, on the worker's own thread.
-struct Host {
+struct SessionSpawner {
     context: Rc<SessionContext>,
     buffer: ReadBuffer,
     request_limits: RequestLimits,
@@ -90,7 +90,7 @@ struct Host {
 ///
 /// # Errors
 /// The system refused the thread or its event loop.
-pub(super) fn spawn(seed: WorkerSeed) -> io::Result<Worker> {
+pub(super) fn spawn(seed: WorkerParts) -> io::Result<Worker> {
     #[expect(
         clippy::disallowed_methods,
         reason = "each client has its permit: no more than max_clients wait"
@@ -114,8 +114,8 @@ pub(super) fn spawn(seed: WorkerSeed) -> io::Result<Worker> {
 }
 
 /// Is a worker, on the calling thread, until it is told to stop.
-pub(super) async fn run(seed: WorkerSeed, mut handed_over: mpsc::UnboundedReceiver<(ClientSocket, Permit)>) {
-    let WorkerSeed { index, listeners, upstream_options, stats, cache, drain, stop, admission, .. } = seed;
+pub(super) async fn run(seed: WorkerParts, mut handed_over: mpsc::UnboundedReceiver<(ClientSocket, Permit)>) {
+    let WorkerParts { index, listeners, upstream_options, stats, cache, drain, stop, admission, .. } = seed;
     let patience = upstream_options.request_timeout;
     let pushed = {
         let (cache, stats, tracker) = (cache.clone(), stats.clone(), seed.tracker.clone());
@@ -133,17 +133,18 @@ pub(super) async fn run(seed: WorkerSeed, mut handed_over: mpsc::UnboundedReceiv
     };
     let on_side = {
         let cache = cache.clone();
-        Box::new(move || cache.iter().for_each(|cache| cache.read_over_several()))
+        Box::new(move || cache.iter().for_each(|cache| cache.note_multi_stream()))
     };
     let upstream = Upstream::new(index, upstream_options, seed.upstream, pushed, on_side, stats.clone());
     task::spawn_local(upstream.clone().run());
     if let Some(canary) = seed.canary {
-        task::spawn_local(canary.sing(upstream.clone()));
+        task::spawn_local(canary.run(upstream.clone()));
     }
     let cache = cache.map(|shared| NearCache::new(shared, stats.clone()));
-    let settings = Settings { patience, alone: seed.alone, keyspace_bytes_max: seed.keyspace_bytes_max };
+    let settings =
+        RouterSettings { patience, alone: seed.alone, keyspace_bytes_max: seed.keyspace_bytes_max };
     let (pubsub, memory, policies) = (seed.pubsub.clone(), seed.memory, seed.policies);
-    let proxy = Proxy::new(cache, upstream, pubsub, memory, policies, stats.clone(), settings);
+    let proxy = Router::new(cache, upstream, pubsub, memory, policies, stats.clone(), settings);
     if let Some(warm) = seed.warm {
         task::spawn_local(warm.run(proxy.clone(), seed.report.clone(), drain.clone()));
     }
@@ -165,23 +166,24 @@ pub(super) async fn run(seed: WorkerSeed, mut handed_over: mpsc::UnboundedReceiv
         stats,
     };
     let request_limits = seed.request_limits;
-    let host = Rc::new(Host { context: Rc::new(context), buffer: ReadBuffer::default(), request_limits });
+    let host =
+        Rc::new(SessionSpawner { context: Rc::new(context), buffer: ReadBuffer::default(), request_limits });
     for listener in listeners {
         task::spawn_local(accept(listener, host.clone(), admission.clone(), drain.clone()));
     }
     let stopped = async {
         while let Some((socket, permit)) = handed_over.recv().await {
-            host.take_in(socket, permit);
+            host.spawn(socket, permit);
         }
         std::future::pending().await
     };
     tokio::select! { () = stopped => (), () = stop.cancelled() => () }
 }
 
-async fn accept(listener: TcpListener, host: Rc<Host>, admission: Arc<Admission>, drain: Drain) {
-    let listener = Listener::Tcp(listener);
+async fn accept(listener: TcpListener, host: Rc<SessionSpawner>, admission: Arc<ClientLimit>, drain: Drain) {
+    let listener = ClientListener::Tcp(listener);
     let accepting =
-        listener::accept(listener, &admission, &drain, |socket, permit| host.take_in(socket, permit));
+        listener::accept(listener, &admission, &drain, |socket, permit| host.spawn(socket, permit));
     if let Err(error) = accepting.await {
         tracing::error!(%error, "a TCP address is not served");
     }
@@ -191,7 +193,7 @@ async fn accept(listener: TcpListener, host: Rc<Host>, admission: Arc<Admission>
 
 impl Worker {
     /// Where to hand clients over.
-    pub(super) fn handed_over(&self) -> HandedOver {
+    pub(super) fn handed_over(&self) -> AcceptedSender {
         self.handed_over.clone()
     }
 
@@ -205,9 +207,9 @@ impl Worker {
 
 // === impl Host ===
 
-impl Host {
+impl SessionSpawner {
     /// Begins the session of a new client.
-    fn take_in(&self, socket: ClientSocket, permit: Permit) {
+    fn spawn(&self, socket: ClientSocket, permit: Permit) {
         let (stream, endpoints) = match socket {
             ClientSocket::Tcp(stream, address) => {
                 let local_address =
@@ -226,7 +228,8 @@ impl Host {
             }
         };
         if let Some(bytes) = self.context.ceiling.socket_bytes() {
-            // What the kernel holds counts in a control group. A socket that takes no such setting is as wide as others.
+            // What the kernel holds counts in a control group. A socket that takes no such setting is as wide
+            // as others.
             let socket = SockRef::from(&stream);
             let _ = socket.set_send_buffer_size(bytes).and_then(|()| socket.set_recv_buffer_size(bytes));
         }

@@ -1,28 +1,76 @@
-//! Throwaway real servers: what `nearside dev`, the tests and the benches run against.
+//! `nearside dev`: a throwaway cluster of real servers, the daemon in front of it, and the main job shown
+//! live.
 //!
-//! Everything listens on loopback, at ports that the kernel gave, lives in one temporary directory, and is gone when
-//! the process is gone, however it ended (see [`sandbox`]). Nothing here is used by the daemon that serves.
+//! This alone knows both the daemon and the sandbox: what serves clients can never reach a throwaway server.
 
-mod application;
-pub mod client;
-pub mod cluster;
-pub mod error;
-pub mod migration;
-mod ports;
-pub mod reply;
-pub mod sandbox;
-pub mod sentinel;
-pub mod server;
-pub mod show;
-pub mod standalone;
-mod view;
-mod wait;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::thread;
 
-pub use client::{Address, Client};
-pub use cluster::{Cluster, ClusterShape, Node};
-pub use error::DevError;
-pub use migration::Migration;
-pub use reply::Reply;
-pub use sentinel::Sentinel;
-pub use server::Server;
-pub use standalone::Standalone;
+use crate::config::{Config, ConfigErrors, KEYS, ListenConfig, Sources};
+use crate::daemon::{Daemon, DaemonError};
+use crate::drain::Drain;
+use crate::memory::Allocator;
+use crate::sandbox::{Cluster, ClusterShape, DevError, show};
+
+/// Why the demonstration did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum ShowError {
+    /// The cluster did not start, or a step did not hold.
+    #[error(transparent)]
+    Dev(#[from] DevError),
+    /// The daemon did not start.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(ConfigErrors),
+    /// There is no TCP address to show anything at.
+    #[error("dev needs a TCP address to listen on")]
+    NoAddress,
+    /// The terminal failed.
+    #[error("cannot write: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Starts the cluster and the daemon, shows the main job on `out`, and serves until a signal.
+///
+/// # Errors
+/// Something did not start, or a step of the demonstration did not hold.
+pub fn dev(
+    listen: ListenConfig,
+    mut out: impl Write + Send + 'static,
+    allocator: Allocator,
+) -> Result<(), ShowError> {
+    writeln!(out, "Starting three primaries and three replicas ...")?;
+    let cluster = Cluster::launch(&ClusterShape::default())?;
+    let sources = sources(&cluster);
+    let config = Config::load(&sources).map_err(ShowError::Config)?;
+    let daemon = Daemon::start(&Config { listen, ..config }, allocator)?;
+    let address = daemon.addresses().first().copied().ok_or(ShowError::NoAddress)?;
+    let drain = daemon.drain();
+    let showing = thread::spawn(move || present(out, address, &cluster, &drain).map(|()| cluster));
+    daemon.run(sources)?;
+    // The cluster goes only after the daemon.
+    showing.join().map_err(|_| io::Error::other("the demonstration panicked"))?.map(drop)
+}
+
+/// Shows, and ends the daemon if a step does not hold.
+fn present(
+    mut out: impl Write,
+    address: SocketAddr,
+    cluster: &Cluster,
+    drain: &Drain,
+) -> Result<(), ShowError> {
+    let shown = show::show(&mut out, address, cluster);
+    if shown.is_err() && !drain.has_begun() {
+        drain.begin();
+    }
+    Ok(shown?)
+}
+
+fn sources(cluster: &Cluster) -> Sources {
+    let url = format!("redis-cluster://{}", cluster.addresses());
+    let flags = KEYS.iter().filter(|key| key.name == "upstream").map(|key| (key, url.clone())).collect();
+    Sources { flags, ..Sources::default() }
+}

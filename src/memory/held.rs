@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
-use super::{Ceiling, Kind};
+use super::{MemoryCeiling, MemoryUse};
 
 /// So much may be held more or less than was counted where a small change is not worth one of the counters.
 const GRAIN_BYTES: usize = 64 * 1024;
 
 /// What one holder holds.
 #[derive(Debug)]
-pub struct Held {
-    ceiling: Arc<Ceiling>,
-    kind: Kind,
+pub struct MemoryHold {
+    ceiling: Arc<MemoryCeiling>,
+    kind: MemoryUse,
     bytes: usize,
 }
 
 /// What one client makes the daemon hold.
 #[derive(Debug)]
 pub struct HeldByClient {
-    ceiling: Arc<Ceiling>,
+    ceiling: Arc<MemoryCeiling>,
     input: usize,
     output: usize,
     transaction: usize,
@@ -26,9 +26,9 @@ pub struct HeldByClient {
 
 // === impl Held ===
 
-impl Held {
-    pub(super) fn new(ceiling: Arc<Ceiling>, kind: Kind) -> Held {
-        Held { ceiling, kind, bytes: 0 }
+impl MemoryHold {
+    pub(super) fn new(ceiling: Arc<MemoryCeiling>, kind: MemoryUse) -> MemoryHold {
+        MemoryHold { ceiling, kind, bytes: 0 }
     }
 
     /// Counts `bytes` in place of what was counted. Most of the time there is no difference.
@@ -54,7 +54,7 @@ impl Held {
     }
 
     /// The ceiling that it counts against.
-    pub fn ceiling(&self) -> &Arc<Ceiling> {
+    pub fn ceiling(&self) -> &Arc<MemoryCeiling> {
         &self.ceiling
     }
 }
@@ -62,7 +62,7 @@ impl Held {
 // === impl HeldByClient ===
 
 impl HeldByClient {
-    pub(super) fn new(ceiling: Arc<Ceiling>) -> HeldByClient {
+    pub(super) fn new(ceiling: Arc<MemoryCeiling>) -> HeldByClient {
         HeldByClient { ceiling, input: 0, output: 0, transaction: 0 }
     }
 
@@ -73,9 +73,9 @@ impl HeldByClient {
             return None;
         }
         let changes = [
-            (Kind::Input, &mut self.input, input),
-            (Kind::Output, &mut self.output, output),
-            (Kind::Transactions, &mut self.transaction, transaction),
+            (MemoryUse::Input, &mut self.input, input),
+            (MemoryUse::Output, &mut self.output, output),
+            (MemoryUse::Transactions, &mut self.transaction, transaction),
         ];
         for (kind, held, now) in changes {
             if *held != now {
@@ -93,7 +93,7 @@ impl Drop for HeldByClient {
     }
 }
 
-impl Drop for Held {
+impl Drop for MemoryHold {
     fn drop(&mut self) {
         self.set(0);
     }

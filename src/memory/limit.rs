@@ -1,5 +1,5 @@
-//! The limit that the machine sets: that of the control group, of version 1 or 2, whoever made it (a container, MemoryMax
-//! of systemd), or else the memory there is.
+//! The limit that the machine sets: that of the control group, of version 1 or 2, whoever made it (a
+//! container, MemoryMax of systemd), or else the memory there is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,8 @@ impl Limit {
     }
 }
 
-/// The ceiling where none was given: the limit less a reserve, or else what a sidecar may be expected to take.
+/// The ceiling where none was given: the limit less a reserve, or else what a sidecar may be expected to
+/// take.
 pub fn memory_max_by_default(root: &Path, limit: Option<&Limit>) -> usize {
     if let Some(limit) = limit {
         return limit.memory_max();

@@ -1,8 +1,9 @@
 //! How much memory the daemon may hold (`memory_max`), and what holds how much of it.
 //!
-//! Whoever holds much counts it where it is held, in relaxed counters that move when a buffer grows or shrinks and never
-//! on a hit. What nobody counts is in the real size of the process, which is looked at every few milliseconds; between two looks
-//! the counters say how much has come since. So nothing escapes, and what is announced is judged before it is there.
+//! Whoever holds much counts it where it is held, in relaxed counters that move when a buffer grows or
+//! shrinks and never on a hit. What nobody counts is in the real size of the process, which is looked at
+//! every few milliseconds; between two looks the counters say how much has come since. So nothing escapes,
+//! and what is announced is judged before it is there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
@@ -13,13 +14,13 @@ mod held;
 mod limit;
 mod size;
 
-pub use held::{Held, HeldByClient};
+pub use held::{HeldByClient, MemoryHold};
 pub use limit::{Limit, memory_max_by_default};
 pub use size::Meter;
 
 /// What memory is held for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MemoryUse {
     /// Requests that have arrived in part, or wait to be looked at.
     Input,
     /// Replies and pushes that clients have not taken.
@@ -37,14 +38,14 @@ pub enum Kind {
 }
 
 /// Each kind with the name that INFO has for it.
-const KINDS: [(Kind, &str); 7] = [
-    (Kind::Input, "memory_input"),
-    (Kind::Output, "memory_output"),
-    (Kind::Transactions, "memory_transactions"),
-    (Kind::Subscriptions, "memory_subscriptions"),
-    (Kind::InFlight, "memory_in_flight"),
-    (Kind::Replies, "memory_replies"),
-    (Kind::Clients, "memory_clients"),
+const KINDS: [(MemoryUse, &str); 7] = [
+    (MemoryUse::Input, "memory_input"),
+    (MemoryUse::Output, "memory_output"),
+    (MemoryUse::Transactions, "memory_transactions"),
+    (MemoryUse::Subscriptions, "memory_subscriptions"),
+    (MemoryUse::InFlight, "memory_in_flight"),
+    (MemoryUse::Replies, "memory_replies"),
+    (MemoryUse::Clients, "memory_clients"),
 ];
 
 /// What is no larger is taken in without a question: commands of common size are served under any pressure.
@@ -53,8 +54,8 @@ pub const SMALL_BYTES: usize = 64 * 1024;
 /// What a client takes for being connected: its session, and what the kernel has of its socket.
 pub const CLIENT_BYTES: usize = 8 * 1024;
 
-/// A client's socket holds this part of `memory_max` at most in each direction, and it is never narrowed to less than the
-/// least, or to more than the kernel would let it have by itself.
+/// A client's socket holds this part of `memory_max` at most in each direction, and it is never narrowed to
+/// less than the least, or to more than the kernel would let it have by itself.
 const SOCKET_PART: usize = 256;
 const SOCKET_MIN: usize = 64 * 1024;
 const SOCKET_MAX: usize = 4 << 20;
@@ -73,7 +74,7 @@ const FILLING: usize = 12;
 
 /// The ceiling, and what is under it.
 #[derive(Debug)]
-pub struct Ceiling {
+pub struct MemoryCeiling {
     /// `memory_max`; none when there is no ceiling.
     max: Option<usize>,
     /// What is no larger is taken in without a question.
@@ -150,16 +151,16 @@ impl Counts {
 
 // === impl Ceiling ===
 
-impl Default for Ceiling {
-    fn default() -> Ceiling {
-        Ceiling::new(None)
+impl Default for MemoryCeiling {
+    fn default() -> MemoryCeiling {
+        MemoryCeiling::new(None)
     }
 }
 
-impl Ceiling {
+impl MemoryCeiling {
     /// A ceiling of so many bytes, or none.
-    pub fn new(max: Option<usize>) -> Ceiling {
-        Ceiling {
+    pub fn new(max: Option<usize>) -> MemoryCeiling {
+        MemoryCeiling {
             max,
             small: SMALL_BYTES,
             held: Default::default(),
@@ -174,8 +175,8 @@ impl Ceiling {
     }
 
     /// The same, where other sizes are small than [`SMALL_BYTES`] and less.
-    pub fn with_small(self, bytes: usize) -> Ceiling {
-        Ceiling { small: bytes, ..self }
+    pub fn with_small(self, bytes: usize) -> MemoryCeiling {
+        MemoryCeiling { small: bytes, ..self }
     }
 
     /// Whether so many bytes are taken in without a question.
@@ -189,12 +190,12 @@ impl Ceiling {
     }
 
     /// Something that holds memory of this kind, and nothing yet.
-    pub fn hold(self: &Arc<Ceiling>, kind: Kind) -> Held {
-        Held::new(self.clone(), kind)
+    pub fn hold(self: &Arc<MemoryCeiling>, kind: MemoryUse) -> MemoryHold {
+        MemoryHold::new(self.clone(), kind)
     }
 
     /// What a new client holds: nothing yet.
-    pub fn hold_for_client(self: &Arc<Ceiling>) -> HeldByClient {
+    pub fn hold_for_client(self: &Arc<MemoryCeiling>) -> HeldByClient {
         HeldByClient::new(self.clone())
     }
 
@@ -209,7 +210,8 @@ impl Ceiling {
         known.max(self.floor.load(Ordering::Relaxed))
     }
 
-    /// Whether so many bytes more fit. When they do not, or only once L1 is emptied, whoever makes room is told.
+    /// Whether so many bytes more fit. When they do not, or only once L1 is emptied, whoever makes room is
+    /// told.
     pub fn fits(&self, bytes: usize) -> bool {
         let Some(max) = self.max else { return true };
         let wanted = self.used().saturating_add(bytes);
@@ -269,10 +271,12 @@ impl Ceiling {
     pub fn note_size(&self, read: impl FnOnce() -> usize, spare: usize) {
         let before = self.counted();
         let real = read();
-        // What came or went meanwhile may be in the real size or not: rather too much is taken for in use than too little.
+        // What came or went meanwhile may be in the real size or not: rather too much is taken for in use
+        // than too little.
         let counted = before.min(self.counted());
-        // What several clients share is counted for each of them. Where more is counted than there can be, what is taken
-        // from it says nothing about what was given back: nothing was, until the next look.
+        // What several clients share is counted for each of them. Where more is counted than there can be,
+        // what is taken from it says nothing about what was given back: nothing was, until the next
+        // look.
         let bare = self.bare.fetch_min(real, Ordering::Relaxed).min(real);
         let shared = counted.saturating_add(bare).saturating_add(spare) > real;
         self.floor.store(if shared { real } else { 0 }, Ordering::Relaxed);
@@ -281,8 +285,8 @@ impl Ceiling {
         self.spare.store(spare, Ordering::Relaxed);
     }
 
-    /// Somebody was told to give back a lot. Nobody else has that before its memory is seen to be free: until the next look
-    /// no less is in use than now.
+    /// Somebody was told to give back a lot. Nobody else has that before its memory is seen to be free: until
+    /// the next look no less is in use than now.
     pub fn note_leaving(&self) {
         self.floor.fetch_max(self.used(), Ordering::Relaxed);
     }
@@ -310,7 +314,7 @@ impl Ceiling {
         self.held.iter().map(|held| held.load(Ordering::Relaxed)).fold(0, usize::wrapping_add)
     }
 
-    fn change(&self, kind: Kind, from: usize, to: usize) {
+    fn change(&self, kind: MemoryUse, from: usize, to: usize) {
         // In one step, which may wrap around: another one's share may be looked at in between.
         self.held[kind as usize].fetch_add(to.wrapping_sub(from), Ordering::Relaxed);
     }
@@ -335,9 +339,9 @@ mod tests {
 
     #[test]
     fn what_is_counted_since_the_last_look_is_added_to_what_was_seen_then() {
-        let ceiling = Arc::new(Ceiling::new(Some(1600)));
+        let ceiling = Arc::new(MemoryCeiling::new(Some(1600)));
         ceiling.note_size(|| 900, 0);
-        let mut held = ceiling.hold(Kind::Input);
+        let mut held = ceiling.hold(MemoryUse::Input);
         held.set(100);
         ceiling.note_size(|| 1000, 0);
         assert_eq!(ceiling.used(), 1000);
@@ -350,17 +354,17 @@ mod tests {
 
     #[test]
     fn what_was_counted_for_many_and_is_there_once_is_in_use_until_the_next_look() {
-        let ceiling = Arc::new(Ceiling::new(Some(1600)));
+        let ceiling = Arc::new(MemoryCeiling::new(Some(1600)));
         ceiling.note_size(|| 200, 0);
         // Ten clients are sent the same.
-        let mut all: Vec<Held> = (0..10).map(|_| ceiling.hold(Kind::Output)).collect();
+        let mut all: Vec<MemoryHold> = (0..10).map(|_| ceiling.hold(MemoryUse::Output)).collect();
         all.iter_mut().for_each(|held| held.set(300));
         ceiling.note_size(|| 500, 0);
         assert_eq!(ceiling.used(), 500);
         all.truncate(5);
         assert_eq!(ceiling.used(), 500);
         assert!(!ceiling.fits(1001));
-        all.push(ceiling.hold(Kind::Output));
+        all.push(ceiling.hold(MemoryUse::Output));
         all[5].set(2_000);
         assert_eq!(ceiling.used(), 1000, "what comes is counted as ever");
         drop(all);
@@ -371,7 +375,7 @@ mod tests {
 
     #[test]
     fn l1_is_spare_room_until_it_is_emptied_and_filled_again_well_below_the_mark() {
-        let ceiling = Ceiling::new(Some(1600));
+        let ceiling = MemoryCeiling::new(Some(1600));
         ceiling.note_size(|| 1300, 600);
         assert!(ceiling.fits(800) && !ceiling.fits(801));
         assert_eq!(ceiling.press(), Pressure { on: false, news: false });
@@ -385,7 +389,7 @@ mod tests {
 
     #[test]
     fn without_a_ceiling_everything_fits() {
-        let ceiling = Ceiling::new(None);
+        let ceiling = MemoryCeiling::new(None);
         ceiling.note_size(|| usize::MAX / 4, 0);
         assert!(ceiling.fits(usize::MAX) && !ceiling.press().on && !ceiling.is_over());
     }

@@ -8,7 +8,8 @@ use super::limit::{Limit, Version};
 /// Looks at how much memory is in use.
 #[derive(Debug)]
 pub struct Meter {
-    /// The control group whose limit holds: the kernel's own part, sockets' buffers say, counts there as well.
+    /// The control group whose limit holds: the kernel's own part, sockets' buffers say, counts there as
+    /// well.
     group: Option<(PathBuf, Version)>,
 }
 
@@ -27,7 +28,8 @@ impl Meter {
     }
 }
 
-/// What the process has in memory, but for what is in files as well, above all itself: the kernel can take that back.
+/// What the process has in memory, but for what is in files as well, above all itself: the kernel can take
+/// that back.
 fn process() -> usize {
     let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let mut pages = text.split_ascii_whitespace().skip(1).map(|pages| pages.parse().unwrap_or_default());

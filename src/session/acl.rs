@@ -4,10 +4,10 @@ use bytes::{Bytes, BytesMut};
 
 use super::local::{bulk, null, ok, printed};
 use super::password::Password;
-use crate::command::{Denied, Fault, recognise};
-use crate::resp::encode;
-use crate::resp::request::{OwnedRequest, Request};
-use crate::resp::{Resp, parse_integer};
+use crate::protocol::command::{CommandError, Denied, recognise};
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::protocol::resp::{Resp, parse_integer};
 
 /// ACL USERS.
 pub(super) fn users() -> Bytes {
@@ -76,7 +76,7 @@ pub(super) fn dry_run(request: &Request<'_>, denied: &Denied) -> Bytes {
             bulk(format!("User default has no permissions to run the '{}' command", spec.name).as_bytes())
         }
         Ok(_) => ok(),
-        Err(fault @ Fault::Arity(_)) => {
+        Err(fault @ CommandError::Arity(_)) => {
             let mut out = BytesMut::new();
             fault.write(&tried.as_request(), &mut out);
             out.freeze()

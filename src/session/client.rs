@@ -3,17 +3,17 @@
 use bytes::Bytes;
 
 use super::SessionContext;
-use super::client_list::Lines;
+use super::client_list::ClientLines;
 use super::local::{bulk, null, number, ok, printed, text};
-use super::state::State;
-use crate::clients::Mark;
+use super::state::SessionState;
+use crate::clients::ClientFlag;
 use crate::clock;
-use crate::proxy::Answer;
-use crate::resp::request::Request;
-use crate::resp::{encode, parse_integer};
+use crate::protocol::resp::request::Request;
+use crate::protocol::resp::{encode, parse_integer};
+use crate::router::Answer;
 
 /// The name that the client gave itself, or null.
-pub(super) fn name(state: &State) -> Bytes {
+pub(super) fn name(state: &SessionState) -> Bytes {
     let names = state.client.names();
     if names.client.is_empty() {
         return null(state.resp());
@@ -21,14 +21,15 @@ pub(super) fn name(state: &State) -> Bytes {
     bulk(&names.client)
 }
 
-/// What a client says of itself is no longer than this: each of three names is kept for as long as it is connected.
+/// What a client says of itself is no longer than this: each of three names is kept for as long as it is
+/// connected.
 pub(super) const NAME_BYTES_MAX: usize = 1024;
 
 /// What one is told that says more.
 pub(super) const TOO_LONG: &str = "ERR nearside: what a client says of itself has 1024 bytes at most";
 
 /// CLIENT SETNAME.
-pub(super) fn set_name(name: &[u8], state: &State) -> Bytes {
+pub(super) fn set_name(name: &[u8], state: &SessionState) -> Bytes {
     if !is_valid_name(name) {
         return encode::error_reply(
             "ERR Client names cannot contain spaces, newlines or special characters.",
@@ -42,7 +43,7 @@ pub(super) fn set_name(name: &[u8], state: &State) -> Bytes {
 }
 
 /// CLIENT SETINFO, which client libraries send at connect. In the words of Redis 7.2, which brought it.
-pub(super) fn set_info(request: &Request<'_>, state: &State) -> Bytes {
+pub(super) fn set_info(request: &Request<'_>, state: &SessionState) -> Bytes {
     let (option, value) = (request.arg(2), request.arg(3));
     let mut names = state.client.names();
     let field = if option.eq_ignore_ascii_case(b"lib-name") {
@@ -66,15 +67,15 @@ pub(super) fn set_info(request: &Request<'_>, state: &State) -> Bytes {
 }
 
 /// CLIENT INFO: the line of CLIENT LIST about this client.
-pub(super) fn info(state: &State, context: &SessionContext) -> Bytes {
-    let mut lines = Lines::new(clock::now(), &context.report.server_facts());
+pub(super) fn info(state: &SessionState, context: &SessionContext) -> Bytes {
+    let mut lines = ClientLines::new(clock::now(), &context.report.server_facts());
     lines.add(&state.client);
     text(lines.finish(), state.resp())
 }
 
-/// CLIENT UNBLOCK. Only the node knows whether the other client's wait was over already, so the answer takes a moment, and
-/// what the client asks behind it waits for that: it might be what the other one waits for.
-pub(super) fn unblock(request: &Request<'_>, state: &State, context: &SessionContext) -> Answer {
+/// CLIENT UNBLOCK. Only the node knows whether the other client's wait was over already, so the answer takes
+/// a moment, and what the client asks behind it waits for that: it might be what the other one waits for.
+pub(super) fn unblock(request: &Request<'_>, state: &SessionState, context: &SessionContext) -> Answer {
     if let Some(reply) = state.own_writes.take_answer() {
         return Answer::Now(reply);
     }
@@ -106,9 +107,9 @@ pub(super) fn unblock(request: &Request<'_>, state: &State, context: &SessionCon
 }
 
 /// CLIENT CAPA of Valkey: what a client is capable of, as far as it has a name. No client is redirected here.
-pub(super) fn capa(request: &Request<'_>, state: &State) -> Bytes {
+pub(super) fn capa(request: &Request<'_>, state: &SessionState) -> Bytes {
     if request.args().skip(2).any(|capability| capability.eq_ignore_ascii_case(b"redirect")) {
-        state.client.mark(Mark::CanRedirect, true);
+        state.client.mark(ClientFlag::CanRedirect, true);
     }
     ok()
 }
@@ -123,7 +124,7 @@ pub(super) fn import_source(mode: &[u8]) -> Bytes {
 }
 
 /// CLIENT NO-EVICT and NO-TOUCH, which change nothing here but what CLIENT LIST shows.
-pub(super) fn on_or_off(mode: &[u8], mark: Mark, state: &State) -> Bytes {
+pub(super) fn on_or_off(mode: &[u8], mark: ClientFlag, state: &SessionState) -> Bytes {
     let on = mode.eq_ignore_ascii_case(b"on");
     if !on && !mode.eq_ignore_ascii_case(b"off") {
         return encode::error_reply("ERR syntax error");

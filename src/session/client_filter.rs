@@ -1,20 +1,20 @@
-//! Which clients CLIENT LIST and CLIENT KILL are about: the filters of Redis and of newer servers, all of which a client
-//! must pass.
+//! Which clients CLIENT LIST and CLIENT KILL are about: the filters of Redis and of newer servers, all of
+//! which a client must pass.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
 use super::local::printed;
-use crate::clients::{Client, Mark};
+use crate::clients::{Client, ClientFlag};
 use crate::clock::Nanos;
-use crate::resp::encode;
-use crate::resp::parse_integer;
-use crate::resp::request::Request;
+use crate::protocol::resp::encode;
+use crate::protocol::resp::parse_integer;
+use crate::protocol::resp::request::Request;
 
 /// Who has a filter; some errors differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asker {
+pub(super) enum FilterUser {
     List,
     Kill,
 }
@@ -22,12 +22,12 @@ pub(super) enum Asker {
 /// A filter.
 #[derive(Debug)]
 pub(super) struct Filter {
-    rules: Vec<Rule>,
+    rules: Vec<FilterRule>,
     skip_me: bool,
 }
 
 #[derive(Debug)]
-struct Rule {
+struct FilterRule {
     negated: bool,
     test: Test,
 }
@@ -36,7 +36,7 @@ struct Rule {
 enum Test {
     /// In their order: each client is looked for in them, and there may be many of both.
     Ids(Vec<u64>),
-    Kind(Kind),
+    Kind(ClientKind),
     Address(Vec<u8>),
     LocalAddress(Vec<u8>),
     /// The address without its port.
@@ -56,7 +56,7 @@ enum Test {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum ClientKind {
     Normal,
     PubSub,
     /// The daemon replicates to nobody and from nobody.
@@ -70,8 +70,8 @@ const LETTERS: &[u8] = b"AbBcdeEiMNOPrRStTuUx";
 
 impl Filter {
     /// Reads what follows `CLIENT LIST` or `CLIENT KILL`; the error reply when it is none.
-    pub(super) fn read(request: &Request<'_>, asker: Asker) -> Result<Filter, Bytes> {
-        let mut filter = Filter { rules: Vec::new(), skip_me: asker == Asker::Kill };
+    pub(super) fn read(request: &Request<'_>, asker: FilterUser) -> Result<Filter, Bytes> {
+        let mut filter = Filter { rules: Vec::new(), skip_me: asker == FilterUser::Kill };
         let mut at = 2;
         while at < request.len() {
             let option = request.arg(at).to_ascii_lowercase();
@@ -93,7 +93,7 @@ impl Filter {
             } else {
                 test(name, value, negated)?
             };
-            filter.rules.push(Rule { negated, test });
+            filter.rules.push(FilterRule { negated, test });
         }
         Ok(filter)
     }
@@ -106,10 +106,10 @@ impl Filter {
 }
 
 /// The ids that begin right before `at`, and go on up to what is no number.
-fn ids(request: &Request<'_>, at: &mut usize, asker: Asker) -> Result<Vec<u64>, Bytes> {
+fn ids(request: &Request<'_>, at: &mut usize, asker: FilterUser) -> Result<Vec<u64>, Bytes> {
     let invalid = || match asker {
-        Asker::List => error("Invalid client ID"),
-        Asker::Kill => error("client-id should be greater than 0"),
+        FilterUser::List => error("Invalid client ID"),
+        FilterUser::Kill => error("client-id should be greater than 0"),
     };
     let id = |argument| parse_integer(argument).ok_or_else(invalid);
     let mut ids = vec![id(request.arg(*at - 1))?];
@@ -117,7 +117,7 @@ fn ids(request: &Request<'_>, at: &mut usize, asker: Asker) -> Result<Vec<u64>, 
         ids.push(id(request.arg(*at))?);
         *at += 1;
     }
-    if asker == Asker::Kill && ids.iter().any(|id| *id <= 0) {
+    if asker == FilterUser::Kill && ids.iter().any(|id| *id <= 0) {
         return Err(invalid());
     }
     let mut ids: Vec<u64> = ids.into_iter().filter_map(|id| u64::try_from(id).ok()).collect();
@@ -154,11 +154,11 @@ fn test(name: &[u8], value: &[u8], negated: bool) -> Result<Test, Bytes> {
     })
 }
 
-fn kind(value: &[u8]) -> Result<Kind, Bytes> {
+fn kind(value: &[u8]) -> Result<ClientKind, Bytes> {
     match &value.to_ascii_lowercase()[..] {
-        b"normal" => Ok(Kind::Normal),
-        b"pubsub" => Ok(Kind::PubSub),
-        b"master" | b"primary" | b"replica" | b"slave" => Ok(Kind::Replication),
+        b"normal" => Ok(ClientKind::Normal),
+        b"pubsub" => Ok(ClientKind::PubSub),
+        b"master" | b"primary" | b"replica" | b"slave" => Ok(ClientKind::Replication),
         _ => Err(encode::error_reply([b"ERR Unknown client type '", printed(value), b"'"].concat())),
     }
 }
@@ -207,7 +207,7 @@ impl Test {
         let seconds = |since: Nanos| now.saturating_sub(since) / 1_000_000_000;
         match self {
             Test::Ids(ids) => ids.binary_search(&client.id).is_ok(),
-            Test::Kind(kind) => *kind == Kind::of(client),
+            Test::Kind(kind) => *kind == ClientKind::of(client),
             Test::Address(address) => client.endpoints.address.as_bytes() == address,
             Test::LocalAddress(address) => client.endpoints.local_address.as_bytes() == address,
             Test::Ip(ip) => ip_of(&client.endpoints.address).as_bytes() == ip,
@@ -227,11 +227,11 @@ impl Test {
 
 // === impl Kind ===
 
-impl Kind {
-    fn of(client: &Client) -> Kind {
+impl ClientKind {
+    fn of(client: &Client) -> ClientKind {
         let subscriptions = [&client.channels, &client.patterns, &client.shard_channels];
         let subscribed = subscriptions.iter().any(|count| count.load(Relaxed) > 0);
-        if subscribed || client.has(Mark::PubSub) { Kind::PubSub } else { Kind::Normal }
+        if subscribed || client.has(ClientFlag::PubSub) { ClientKind::PubSub } else { ClientKind::Normal }
     }
 }
 

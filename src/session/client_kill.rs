@@ -1,23 +1,23 @@
 //! CLIENT KILL: ends the sessions of clients of this daemon.
 //!
-//! It is answered when they are over and nothing waits for them upstream any more, and what is asked behind it waits for
-//! that: an element that is pushed then is given to nobody who is gone.
+//! It is answered when they are over and nothing waits for them upstream any more, and what is asked behind
+//! it waits for that: an element that is pushed then is given to nobody who is gone.
 
 use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, join_all};
 
 use super::SessionContext;
-use super::client_filter::{Asker, Filter};
+use super::client_filter::{Filter, FilterUser};
 use super::local::{number, ok};
-use super::state::State;
+use super::state::SessionState;
 use crate::clients::Client;
 use crate::clock;
-use crate::proxy::Answer;
-use crate::resp::encode;
-use crate::resp::request::Request;
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
+use crate::router::Answer;
 
 /// What CLIENT KILL did.
-pub(super) struct Killed {
+pub(super) struct KillCount {
     /// What is answered.
     pub(super) reply: Bytes,
     /// Lasts until those who were killed are gone, if there were any.
@@ -25,12 +25,12 @@ pub(super) struct Killed {
 }
 
 /// CLIENT KILL address, and CLIENT KILL with filters.
-pub(super) fn answer(request: &Request<'_>, state: &mut State, context: &SessionContext) -> Answer {
+pub(super) fn answer(request: &Request<'_>, state: &mut SessionState, context: &SessionContext) -> Answer {
     if let Some(reply) = state.own_writes.take_answer() {
         leave(state);
         return Answer::Now(reply);
     }
-    let Killed { reply, over } = kill(request, state, context);
+    let KillCount { reply, over } = kill(request, state, context);
     match over {
         Some(over) => {
             let own_writes = state.own_writes.clone();
@@ -47,34 +47,34 @@ pub(super) fn answer(request: &Request<'_>, state: &mut State, context: &Session
 }
 
 /// A client that has killed itself goes with the reply.
-pub(super) fn leave(state: &mut State) {
+pub(super) fn leave(state: &mut SessionState) {
     state.leaving |= state.killed_itself;
 }
 
 /// Ends those whom the request names, but for the client itself.
-pub(super) fn kill(request: &Request<'_>, state: &mut State, context: &SessionContext) -> Killed {
-    let refused = |reply| Killed { reply, over: None };
+pub(super) fn kill(request: &Request<'_>, state: &mut SessionState, context: &SessionContext) -> KillCount {
+    let refused = |reply| KillCount { reply, over: None };
     let clients = context.clients.all();
     if request.len() == 3 {
         let address = request.arg(2);
         let found = clients.iter().find(|client| client.endpoints.address.as_bytes() == address);
         let Some(client) = found else { return refused(encode::error_reply("ERR No such client")) };
-        return Killed { reply: ok(), over: end([client], state) };
+        return KillCount { reply: ok(), over: end([client], state) };
     }
-    let filter = match Filter::read(request, Asker::Kill) {
+    let filter = match Filter::read(request, FilterUser::Kill) {
         Ok(filter) => filter,
         Err(error) => return refused(error),
     };
     let now = clock::now();
     let named: Vec<_> =
         clients.iter().filter(|client| filter.matches(client, state.client.id, now)).collect();
-    Killed { reply: number(named.len() as i64), over: end(named, state) }
+    KillCount { reply: number(named.len() as i64), over: end(named, state) }
 }
 
 /// Ends each of them; lasts until all others are gone.
 fn end<'a>(
     named: impl IntoIterator<Item = &'a std::sync::Arc<Client>>,
-    state: &mut State,
+    state: &mut SessionState,
 ) -> Option<LocalBoxFuture<'static, ()>> {
     let mut gone = Vec::new();
     for client in named {

@@ -5,18 +5,18 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 
 use super::SessionContext;
-use super::client_filter::{Asker, Filter};
+use super::client_filter::{Filter, FilterUser};
 use super::local::text;
-use super::state::State;
-use crate::clients::{Client, Mark};
+use super::state::SessionState;
+use crate::clients::{Client, ClientFlag};
 use crate::clock::{self, Nanos};
-use crate::command;
-use crate::resp::request::Request;
+use crate::protocol::command;
+use crate::protocol::resp::request::Request;
 use crate::upstream::ServerFacts;
 
 /// Lines about clients.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct ClientLines {
     now: Nanos,
     /// Fields that not all servers have: these are shown in front of those that do.
     capa: bool,
@@ -25,13 +25,13 @@ pub(super) struct Lines {
 }
 
 /// CLIENT LIST with its filters.
-pub(super) fn list(request: &Request<'_>, state: &State, context: &SessionContext) -> Bytes {
-    let filter = match Filter::read(request, Asker::List) {
+pub(super) fn list(request: &Request<'_>, state: &SessionState, context: &SessionContext) -> Bytes {
+    let filter = match Filter::read(request, FilterUser::List) {
         Ok(filter) => filter,
         Err(error) => return error,
     };
     let now = clock::now();
-    let mut lines = Lines::new(now, &context.report.server_facts());
+    let mut lines = ClientLines::new(now, &context.report.server_facts());
     for client in context.clients.all() {
         if filter.matches(&client, state.client.id, now) {
             lines.add(&client);
@@ -42,15 +42,15 @@ pub(super) fn list(request: &Request<'_>, state: &State, context: &SessionContex
 
 // === impl Lines ===
 
-impl Lines {
-    pub(super) fn new(now: Nanos, server: &ServerFacts) -> Lines {
+impl ClientLines {
+    pub(super) fn new(now: Nanos, server: &ServerFacts) -> ClientLines {
         let capa = server.valkey_version.is_some() && server.is_since((7, 4), (8, 1));
         let watch = server.is_since((7, 4), (8, 0));
-        Lines { now, capa, watch, out: Vec::new() }
+        ClientLines { now, capa, watch, out: Vec::new() }
     }
 
-    /// Adds the line of `client`. What a client holds of this daemon's memory is not counted, but for the replies that it
-    /// has not read; those fields are 0.
+    /// Adds the line of `client`. What a client holds of this daemon's memory is not counted, but for the
+    /// replies that it has not read; those fields are 0.
     pub(super) fn add(&mut self, client: &Client) {
         let names = client.names().clone();
         let (command, last_request_at) = client.last_request();
@@ -65,7 +65,7 @@ impl Lines {
         let (age, idle) = (seconds(client.connected_at), seconds(last_request_at));
         self.out.extend(format!(" age={age} idle={idle} flags={}", client.letters()).bytes());
         if self.capa {
-            let letter = if client.has(Mark::CanRedirect) { "r" } else { "" };
+            let letter = if client.has(ClientFlag::CanRedirect) { "r" } else { "" };
             self.out.extend(format!(" capa={letter}").bytes());
         }
         self.out.extend_from_slice(b" db=0");

@@ -1,4 +1,5 @@
-//! CONFIG: parameters of the daemon as Redis names them and as its own configuration does, and those of the data.
+//! CONFIG: parameters of the daemon as Redis names them and as its own configuration does, and those of the
+//! data.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -9,20 +10,21 @@ use tokio::task::yield_now;
 
 use super::SessionContext;
 
-use super::local::{Haste, ok};
+use super::local::{ExecContext, ok};
 use super::parameters::{self, DAEMON, OWN_PREFIX, SET_UPSTREAM};
-use super::state::State;
+use super::state::SessionState;
 use crate::config::{Change, KEYS, Key};
-use crate::glob;
 use crate::invalidation::Invalidation;
-use crate::proxy::{Answer, Asked, Hold, Proxy};
-use crate::resp::Resp;
-use crate::resp::cursor::{self, Head};
-use crate::resp::encode;
-use crate::resp::request::Request;
+use crate::protocol::glob;
+use crate::protocol::resp::Resp;
+use crate::protocol::resp::cursor::{self, ReplyHead};
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
+use crate::router::{Answer, Hold, QueryReply, Router};
 use crate::telemetry;
 
-/// With more patterns than these others get their turn after each so many of them, and servers are asked for so many at a time.
+/// With more patterns than these others get their turn after each so many of them, and servers are asked for
+/// so many at a time.
 const PATTERNS_AT_ONCE: usize = 16;
 
 /// Parameters and their values, each once.
@@ -32,18 +34,23 @@ struct Pairs {
     names: HashSet<Vec<u8>>,
 }
 
-/// CONFIG GET with any number of patterns. What is about the data, one server of the upstream is asked for; inside MULTI
-/// there is no time for that.
-pub(super) fn get(request: &Request<'_>, state: &State, context: &SessionContext, haste: Haste) -> Answer {
+/// CONFIG GET with any number of patterns. What is about the data, one server of the upstream is asked for;
+/// inside MULTI there is no time for that.
+pub(super) fn get(
+    request: &Request<'_>,
+    state: &SessionState,
+    context: &SessionContext,
+    haste: ExecContext,
+) -> Answer {
     let resp = state.resp();
     let patterns: Vec<Vec<u8>> = request.args().skip(2).map(<[u8]>::to_vec).collect();
     let of_data = |pattern: &Vec<u8>| glob::is_plain(pattern) && may_be_about_data(pattern);
-    if haste == Haste::AtOnce && patterns.iter().any(of_data) {
+    if haste == ExecContext::AtOnce && patterns.iter().any(of_data) {
         let error = "ERR nearside cannot do this inside MULTI: it would have to ask the upstream";
         return Answer::Now(encode::error_reply(error));
     }
     let (known, mut pairs) = (known(context), Pairs::default());
-    if haste == Haste::None && patterns.len() > PATTERNS_AT_ONCE {
+    if haste == ExecContext::None && patterns.len() > PATTERNS_AT_ONCE {
         // What the session asks behind it may change what there is.
         let hold = Hold::of(&state.own_writes);
         let proxy = context.proxy.clone();
@@ -63,7 +70,7 @@ pub(super) fn get(request: &Request<'_>, state: &State, context: &SessionContext
         }));
     }
     add_own(&patterns, &known, &mut pairs);
-    let asked = if haste == Haste::None { ask(&context.proxy, &patterns) } else { Vec::new() };
+    let asked = if haste == ExecContext::None { ask(&context.proxy, &patterns) } else { Vec::new() };
     if asked.is_empty() {
         return Answer::Now(map(&pairs, resp));
     }
@@ -76,13 +83,13 @@ pub(super) fn get(request: &Request<'_>, state: &State, context: &SessionContext
 }
 
 /// Asks a server for what may be about the data.
-fn ask(proxy: &Rc<Proxy>, patterns: &[Vec<u8>]) -> Vec<Asked> {
+fn ask(proxy: &Rc<Router>, patterns: &[Vec<u8>]) -> Vec<QueryReply> {
     let patterns = patterns.iter().filter(|pattern| may_be_about_data(pattern));
     patterns.map(|pattern| proxy.ask_any(&[&b"CONFIG"[..], b"GET", pattern])).collect()
 }
 
 /// Adds what servers answer. What is known is better than an error, unless nothing is.
-async fn add_answers(asked: Vec<Asked>, pairs: &mut Pairs) -> Result<(), Bytes> {
+async fn add_answers(asked: Vec<QueryReply>, pairs: &mut Pairs) -> Result<(), Bytes> {
     for reply in join_all(asked).await {
         match reply {
             Ok(frame) => add_from_upstream(&frame, pairs),
@@ -108,7 +115,8 @@ fn known(context: &SessionContext) -> Vec<(String, String)> {
     DAEMON.iter().map(|(name, value)| ((*name).to_owned(), value(context))).chain(typed).collect()
 }
 
-/// Adds what is `known` of `patterns`. A name is given back as it was written, a pattern gives the names as they are.
+/// Adds what is `known` of `patterns`. A name is given back as it was written, a pattern gives the names as
+/// they are.
 fn add_own(patterns: &[Vec<u8>], known: &[(String, String)], pairs: &mut Pairs) {
     for pattern in patterns {
         let lower = pattern.to_ascii_lowercase();
@@ -136,7 +144,7 @@ impl Pairs {
 fn add_from_upstream(frame: &Bytes, pairs: &mut Pairs) {
     let mut fields =
         cursor::elements(frame).into_iter().flatten().flatten().map(|element| match cursor::head(element) {
-            Some(Head::Blob { body, .. }) => body,
+            Some(ReplyHead::Blob { body, .. }) => body,
             _ => &[][..],
         });
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
@@ -279,7 +287,7 @@ fn apply(change: Change, text: &str, context: &SessionContext) {
 }
 
 /// Changes how long entries are kept, and drops those there are: they were to be kept for another time.
-fn keep_for(context: &SessionContext, change: impl FnOnce(&crate::near_cache::SharedCache)) {
+fn keep_for(context: &SessionContext, change: impl FnOnce(&crate::cache::SharedCache)) {
     if let Some(cache) = &context.report.cache {
         change(cache);
         cache.invalidate(&Invalidation::All, &context.stats);

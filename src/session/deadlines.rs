@@ -1,4 +1,5 @@
-//! What a client may not take for ever: to say its password, to send a request, and, if that is wanted, to send another one.
+//! What a client may not take for ever: to say its password, to send a request, and, if that is wanted, to
+//! send another one.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,12 +9,13 @@ use tokio::time::{self, Sleep};
 
 use crate::clock::{self, Nanos};
 
-/// A request that takes longer to arrive than `request_arrival_timeout` must bring so many bytes in each second beyond that.
+/// A request that takes longer to arrive than `request_arrival_timeout` must bring so many bytes in each
+/// second beyond that.
 const LEAST_BYTES_PER_SECOND: u64 = 64 * 1024;
 
 /// How it stands with a client.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Standing {
+pub(super) struct ClientProgress {
     /// When it connected, if it has a password to say yet.
     pub(super) locked_since: Option<Nanos>,
     /// Bytes of a request of which the rest is still to come.
@@ -26,7 +28,7 @@ pub(super) struct Standing {
 
 /// What the client may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(super) struct DeadlineTerms {
     /// For a request to arrive, and to say the password.
     pub(super) arrival: Duration,
     /// Between two requests; zero is for ever.
@@ -61,8 +63,8 @@ impl Deadlines {
         Deadlines { timer: None, undecided: true, half_since: None, half_bytes: 0 }
     }
 
-    /// Whether there is nothing to look at: the timer has not gone off, and no request has begun or ended to arrive since the
-    /// last look. `half` says whether half a request is there.
+    /// Whether there is nothing to look at: the timer has not gone off, and no request has begun or ended to
+    /// arrive since the last look. `half` says whether half a request is there.
     #[inline]
     pub(super) fn is_quiet(&self, half: bool) -> bool {
         !self.undecided
@@ -71,7 +73,12 @@ impl Deadlines {
     }
 
     /// What took too long, if anything did; otherwise the task is woken when something will have.
-    pub(super) fn look(&mut self, standing: Standing, terms: Terms, cx: &mut Context<'_>) -> Option<Late> {
+    pub(super) fn look(
+        &mut self,
+        standing: ClientProgress,
+        terms: DeadlineTerms,
+        cx: &mut Context<'_>,
+    ) -> Option<Late> {
         let now = clock::now();
         // A request that was answered since was another one, and so was one of which there was more.
         let known = self.half_since.filter(|_| standing.half.is_some_and(|bytes| bytes >= self.half_bytes));

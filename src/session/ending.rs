@@ -1,4 +1,5 @@
-//! How far the end of the daemon has come, for one session: told once of each stage, without a lock on the way of a request.
+//! How far the end of the daemon has come, for one session: told once of each stage, without a lock on the
+//! way of a request.
 
 use std::pin::Pin;
 use std::task::Context;
@@ -15,19 +16,20 @@ pub(super) enum Stage {
 }
 
 /// Who waits for the stages.
-pub(super) struct Ending<'a> {
+pub(super) struct ShutdownStages<'a> {
     drain: &'a Drain,
     /// Of which stage it was told last.
     told: Option<Stage>,
-    /// What wakes the task when the next stage begins. A task is the same from beginning to end, so to ask once is enough.
+    /// What wakes the task when the next stage begins. A task is the same from beginning to end, so to ask
+    /// once is enough.
     wakes: Option<Pin<Box<dyn Future<Output = ()> + 'a>>>,
 }
 
 // === impl Ending ===
 
-impl<'a> Ending<'a> {
-    pub(super) fn of(drain: &'a Drain) -> Ending<'a> {
-        Ending { drain, told: None, wakes: None }
+impl<'a> ShutdownStages<'a> {
+    pub(super) fn of(drain: &'a Drain) -> ShutdownStages<'a> {
+        ShutdownStages { drain, told: None, wakes: None }
     }
 
     /// The stage that has begun since the last look, if one has.

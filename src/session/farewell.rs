@@ -1,6 +1,6 @@
-//! The end of a connection of which all was answered. It is half-closed, and what the client still sends is read and thrown
-//! away until it has seen that: closed with anything unread, the kernel would reset the connection, and a client that sends
-//! before it reads would lose replies that were on their way.
+//! The end of a connection of which all was answered. It is half-closed, and what the client still sends is
+//! read and thrown away until it has seen that: closed with anything unread, the kernel would reset the
+//! connection, and a client that sends before it reads would lose replies that were on their way.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use tokio::time::{self, Instant};
 
-use crate::connection::Connection;
 use crate::drain::Drain;
+use crate::net::connection::Connection;
 
-/// A client that sends nothing for so long has nothing to say, and does not look whether the connection still stands, as one
-/// in a pool: it would hold up the end of the daemon for nothing.
+/// A client that sends nothing for so long has nothing to say, and does not look whether the connection still
+/// stands, as one in a pool: it would hold up the end of the daemon for nothing.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// A client that was told to leave, while the daemon goes on, is read for so long at most, whatever it sends.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Says farewell over `connection`, to a client that was heard of last at `heard`. Ends when the client has closed its side
-/// too, or has been quiet. At the end of the daemon `drain_timeout` bounds it.
+/// Says farewell over `connection`, to a client that was heard of last at `heard`. Ends when the client has
+/// closed its side too, or has been quiet. At the end of the daemon `drain_timeout` bounds it.
 pub(super) async fn say(mut connection: Connection, heard: Instant, drain: &Drain) {
     if connection.half_close().is_err() {
         // The client has gone already.

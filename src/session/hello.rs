@@ -1,19 +1,20 @@
 //! HELLO and AUTH: which version of the protocol, and who.
 //!
-//! The daemon has one user, with the password of `password_file` or without one, as a Redis with `requirepass` or a fresh one.
+//! The daemon has one user, with the password of `password_file` or without one, as a Redis with
+//! `requirepass` or a fresh one.
 
 use bytes::{Bytes, BytesMut};
 
 use super::SessionContext;
 use super::client::{self, is_valid_name};
-use super::desk::Desk;
-use super::info::Report;
+use super::info::ServerReport;
 use super::local::{ok, printed};
 use super::password;
-use super::state::State;
-use crate::resp::encode;
-use crate::resp::request::Request;
-use crate::resp::{Resp, parse_integer};
+use super::server_state::ServerState;
+use super::state::SessionState;
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
+use crate::protocol::resp::{Resp, parse_integer};
 use crate::upstream::Chain;
 
 const NAME_REFUSED: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
@@ -23,11 +24,11 @@ const VALKEY_HELLO_NO_AUTH: &str = "NOAUTH HELLO must be called with the client 
 const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?";
 
 /// HELLO with its options. But for the name, nothing changes unless all of it is right.
-pub(super) fn hello(request: &Request<'_>, state: &mut State, context: &SessionContext) -> Bytes {
+pub(super) fn hello(request: &Request<'_>, state: &mut SessionState, context: &SessionContext) -> Bytes {
     let report = &context.report;
     // Redis 7.0 acts on each option when it reads it, whatever is wrong behind it; Valkey does so at the end.
     let at_once = report.server_facts().valkey_version.is_none();
-    let mut options = Options::default();
+    let mut options = HelloOptions::default();
     let mut read = read_options(request, state.resp(), at_once, &context.desk, &mut options);
     let right = options.login.unwrap_or(false);
     if request.args().skip(2).any(|option| option.eq_ignore_ascii_case(b"auth")) {
@@ -57,7 +58,7 @@ pub(super) fn hello(request: &Request<'_>, state: &mut State, context: &SessionC
 }
 
 /// AUTH password, and AUTH user password.
-pub(super) fn auth(request: &Request<'_>, state: &mut State, context: &SessionContext) -> Bytes {
+pub(super) fn auth(request: &Request<'_>, state: &mut SessionState, context: &SessionContext) -> Bytes {
     let desk = &context.desk;
     let admitted = match request.len() {
         2 if !desk.asks_password() => return encode::error_reply(NO_PASSWORD),
@@ -78,7 +79,7 @@ pub(super) fn auth(request: &Request<'_>, state: &mut State, context: &SessionCo
 
 /// What the options of HELLO want.
 #[derive(Debug, Default)]
-struct Options {
+struct HelloOptions {
     name: Option<Vec<u8>>,
     /// Whether user and password are right, if they were given.
     login: Option<bool>,
@@ -89,8 +90,8 @@ fn read_options(
     request: &Request<'_>,
     present: Resp,
     at_once: bool,
-    desk: &Desk,
-    options: &mut Options,
+    desk: &ServerState,
+    options: &mut HelloOptions,
 ) -> Result<Resp, Vec<u8>> {
     if request.len() == 1 {
         return Ok(present);
@@ -130,7 +131,7 @@ fn read_options(
     Ok(resp)
 }
 
-fn greeting(state: &State, report: &Report) -> Bytes {
+fn greeting(state: &SessionState, report: &ServerReport) -> Bytes {
     let mut out = BytesMut::new();
     let facts = report.server_facts();
     let is_nearside = state.client.names().client == Chain::FIELD.as_bytes();

@@ -8,31 +8,31 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::SessionContext;
-use super::desk::Desk;
-use super::info_sections::{self as sections, Facts};
-use super::local::{Haste, text};
+use super::info_sections::{self as sections, SectionFacts};
+use super::local::{ExecContext, text};
 use super::primaries::{self, Primaries};
-use crate::canary::Canary;
+use super::server_state::ServerState;
+use crate::cache::SharedCache;
+use crate::clients::tracker::Tracker;
 use crate::clock::Nanos;
-use crate::memory::Ceiling;
-use crate::near_cache::SharedCache;
-use crate::proxy::Answer;
+use crate::memory::MemoryCeiling;
+use crate::protocol::resp::Resp;
+use crate::protocol::resp::request::Request;
 use crate::pubsub::Hub;
-use crate::resp::Resp;
-use crate::resp::request::Request;
+use crate::router::Answer;
+use crate::router::coherence::canary::Canary;
 use crate::stats::Stats;
-use crate::tracker::Tracker;
 use crate::upstream::{ServerFacts, SharedUpstream};
 
 /// Everything that is reported about the daemon.
 #[derive(Debug)]
-pub struct Report {
+pub struct ServerReport {
     /// The counters of all workers.
     pub stats: Stats,
     /// Absent when L1 is off.
     pub cache: Option<Arc<SharedCache>>,
     /// What the daemon may hold, and what holds how much.
-    pub ceiling: Arc<Ceiling>,
+    pub ceiling: Arc<MemoryCeiling>,
     /// Who owns what, and how the connections stand.
     pub upstream: Arc<SharedUpstream>,
     /// Who is subscribed to what.
@@ -59,12 +59,12 @@ pub struct Report {
     pub canary: Option<Arc<Canary>>,
 }
 
-/// The version that is reported until the upstream has told its own: the one whose commands and errors are the
-/// daemon's own.
+/// The version that is reported until the upstream has told its own: the one whose commands and errors are
+/// the daemon's own.
 const VERSION_UNTIL_KNOWN: &str = "7.0.0";
 
 /// A section: its name, whether it is shown unasked, and what writes it.
-type Section = (&'static str, bool, fn(&Facts, &mut String) -> std::fmt::Result);
+type Section = (&'static str, bool, fn(&SectionFacts, &mut String) -> std::fmt::Result);
 
 /// In the order of Redis.
 const SECTIONS: [Section; 14] = [
@@ -87,7 +87,12 @@ const SECTIONS: [Section; 14] = [
 /// INFO with any number of section names; a section that does not exist is empty, as in Redis.
 ///
 /// Two sections are about the data: the primaries are asked for them. Inside MULTI there is no time for that.
-pub(super) fn info(request: &Request<'_>, resp: Resp, context: &SessionContext, haste: Haste) -> Answer {
+pub(super) fn info(
+    request: &Request<'_>,
+    resp: Resp,
+    context: &SessionContext,
+    haste: ExecContext,
+) -> Answer {
     let asked: Vec<String> =
         request.args().skip(1).map(|name| String::from_utf8_lossy(name).to_ascii_lowercase()).collect();
     let has = |name: &str| asked.iter().any(|asked| asked == name);
@@ -95,13 +100,13 @@ pub(super) fn info(request: &Request<'_>, resp: Resp, context: &SessionContext, 
     let shown = |section: &&Section| all || has(section.0) || (default && section.1);
     let wanted: Vec<&'static Section> = SECTIONS.iter().filter(shown).collect();
     let about_data = wanted.iter().any(|section| matches!(section.0, "memory" | "keyspace"));
-    let mut facts = Facts {
+    let mut facts = SectionFacts {
         report: context.report.clone(),
         desk: context.desk.clone(),
         clients: context.clients.clone(),
         primaries: Primaries::default(),
     };
-    if !about_data || haste == Haste::AtOnce {
+    if !about_data || haste == ExecContext::AtOnce {
         return Answer::Now(written(&wanted, &facts, resp));
     }
     let primaries = primaries::ask(&context.proxy);
@@ -111,7 +116,7 @@ pub(super) fn info(request: &Request<'_>, resp: Resp, context: &SessionContext, 
     }))
 }
 
-fn written(sections: &[&Section], facts: &Facts, resp: Resp) -> Bytes {
+fn written(sections: &[&Section], facts: &SectionFacts, resp: Resp) -> Bytes {
     let mut out = String::new();
     for (_, _, write) in sections {
         if !out.is_empty() {
@@ -123,15 +128,16 @@ fn written(sections: &[&Section], facts: &Facts, resp: Resp) -> Bytes {
     text(out, resp)
 }
 
-/// CONFIG RESETSTAT: what INFO's sections stats, commandstats and errorstats count begins anew. The counters of section nearside never go back.
-pub(super) fn reset_stats(report: &Report, desk: &Desk) {
+/// CONFIG RESETSTAT: what INFO's sections stats, commandstats and errorstats count begins anew. The counters
+/// of section nearside never go back.
+pub(super) fn reset_stats(report: &ServerReport, desk: &ServerState) {
     desk.tallies.reset();
-    *super::desk::lock(&desk.baseline) = report.stats.totals().into_iter().collect();
+    *super::server_state::lock(&desk.baseline) = report.stats.totals().into_iter().collect();
 }
 
 // === impl Report ===
 
-impl Report {
+impl ServerReport {
     /// What the upstream's servers say they are.
     pub(super) fn server_facts(&self) -> ServerFacts {
         self.upstream.board.server().unwrap_or_else(|| ServerFacts {

@@ -1,30 +1,31 @@
-//! The sections of INFO, with the names and in the order of Redis. What the daemon does not know is not there.
+//! The sections of INFO, with the names and in the order of Redis. What the daemon does not know is not
+//! there.
 
 use std::fmt::{Result, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::desk::{Desk, lock};
-use super::info::Report;
+use super::command_stats::CommandTotals;
+use super::info::ServerReport;
 use super::primaries::Primaries;
 use super::process;
-use super::tally::Sums;
-use crate::canary::Song;
-use crate::clients::{Clients, Mark};
+use super::server_state::{ServerState, lock};
+use crate::clients::{ClientFlag, Clients};
 use crate::clock;
+use crate::router::coherence::canary::CanaryStats;
 use crate::telemetry;
 
 /// What sections are written from.
 #[derive(Debug)]
-pub(super) struct Facts {
-    pub(super) report: Arc<Report>,
-    pub(super) desk: Arc<Desk>,
+pub(super) struct SectionFacts {
+    pub(super) report: Arc<ServerReport>,
+    pub(super) desk: Arc<ServerState>,
     pub(super) clients: Arc<Clients>,
     pub(super) primaries: Primaries,
 }
 
-pub(super) fn server(facts: &Facts, out: &mut String) -> Result {
+pub(super) fn server(facts: &SectionFacts, out: &mut String) -> Result {
     let report = &facts.report;
     let server = report.server_facts();
     let uptime = clock::now().saturating_sub(report.started_at) / 1_000_000_000;
@@ -40,7 +41,7 @@ pub(super) fn server(facts: &Facts, out: &mut String) -> Result {
     write!(out, "uptime_in_days:{}\r\nconfig_file:\r\nio_threads_active:0\r\n", uptime / 86_400)
 }
 
-pub(super) fn clients(facts: &Facts, out: &mut String) -> Result {
+pub(super) fn clients(facts: &SectionFacts, out: &mut String) -> Result {
     let clients = facts.clients.all();
     let marked = |mark| clients.iter().filter(|client| client.has(mark)).count();
     write!(out, "# Clients\r\nconnected_clients:{}\r\ncluster_connections:0\r\n", clients.len())?;
@@ -49,11 +50,11 @@ pub(super) fn clients(facts: &Facts, out: &mut String) -> Result {
     let waiting = stats.total("waits_begun").saturating_sub(stats.total("waits_ended"));
     let blocked = waiting + facts.desk.paused.load(Ordering::Relaxed) as u64;
     write!(out, "blocked_clients:{blocked}\r\npubsub_clients:{}\r\n", facts.report.pubsub.sizes().clients)?;
-    write!(out, "tracking_clients:{}\r\nclients_in_timeout_table:0\r\n", marked(Mark::Tracking))
+    write!(out, "tracking_clients:{}\r\nclients_in_timeout_table:0\r\n", marked(ClientFlag::Tracking))
 }
 
 /// The memory of the daemon; `maxmemory` and its policy are those of the data, which the primaries hold.
-pub(super) fn memory(facts: &Facts, out: &mut String) -> Result {
+pub(super) fn memory(facts: &SectionFacts, out: &mut String) -> Result {
     let memory = process::memory();
     out.push_str("# Memory\r\n");
     for (name, bytes) in [
@@ -80,12 +81,12 @@ pub(super) fn memory(facts: &Facts, out: &mut String) -> Result {
 }
 
 /// The daemon has nothing to load and nothing to save.
-pub(super) fn persistence(_: &Facts, out: &mut String) -> Result {
+pub(super) fn persistence(_: &SectionFacts, out: &mut String) -> Result {
     out.write_str("# Persistence\r\nloading:0\r\nasync_loading:0\r\nrdb_bgsave_in_progress:0\r\n")?;
     out.write_str("aof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n")
 }
 
-pub(super) fn stats(facts: &Facts, out: &mut String) -> Result {
+pub(super) fn stats(facts: &SectionFacts, out: &mut String) -> Result {
     let baseline = lock(&facts.desk.baseline).clone();
     let since = |name: &str| {
         facts.report.stats.total(name).saturating_sub(baseline.get(name).copied().unwrap_or_default())
@@ -103,34 +104,34 @@ pub(super) fn stats(facts: &Facts, out: &mut String) -> Result {
     write!(out, "total_error_replies:{}\r\n", facts.desk.tallies.all_errors())
 }
 
-pub(super) fn replication(_: &Facts, out: &mut String) -> Result {
+pub(super) fn replication(_: &SectionFacts, out: &mut String) -> Result {
     out.write_str(
         "# Replication\r\nrole:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\n",
     )
 }
 
-pub(super) fn cpu(_: &Facts, out: &mut String) -> Result {
+pub(super) fn cpu(_: &SectionFacts, out: &mut String) -> Result {
     let cpu = process::cpu();
     let (system, user) = (cpu.system.as_secs_f64(), cpu.user.as_secs_f64());
     write!(out, "# CPU\r\nused_cpu_sys:{system:.6}\r\nused_cpu_user:{user:.6}\r\n")?;
     out.write_str("used_cpu_sys_children:0.000000\r\nused_cpu_user_children:0.000000\r\n")
 }
 
-pub(super) fn modules(_: &Facts, out: &mut String) -> Result {
+pub(super) fn modules(_: &SectionFacts, out: &mut String) -> Result {
     out.write_str("# Modules\r\n")
 }
 
 /// Times are 0: a hit is not timed, and those who read this look for the fields.
-pub(super) fn command_stats(facts: &Facts, out: &mut String) -> Result {
+pub(super) fn command_stats(facts: &SectionFacts, out: &mut String) -> Result {
     out.write_str("# Commandstats\r\n")?;
-    for (name, Sums { calls, rejected, failed }) in facts.desk.tallies.commands() {
+    for (name, CommandTotals { calls, rejected, failed }) in facts.desk.tallies.commands() {
         write!(out, "cmdstat_{name}:calls={calls},usec=0,usec_per_call=0.00,")?;
         write!(out, "rejected_calls={rejected},failed_calls={failed}\r\n")?;
     }
     Ok(())
 }
 
-pub(super) fn error_stats(facts: &Facts, out: &mut String) -> Result {
+pub(super) fn error_stats(facts: &SectionFacts, out: &mut String) -> Result {
     out.write_str("# Errorstats\r\n")?;
     for (code, count) in facts.desk.tallies.codes() {
         write!(out, "errorstat_{code}:count={count}\r\n")?;
@@ -139,16 +140,16 @@ pub(super) fn error_stats(facts: &Facts, out: &mut String) -> Result {
 }
 
 /// Nothing is timed.
-pub(super) fn latency_stats(_: &Facts, out: &mut String) -> Result {
+pub(super) fn latency_stats(_: &SectionFacts, out: &mut String) -> Result {
     out.write_str("# Latencystats\r\n")
 }
 
-pub(super) fn cluster(_: &Facts, out: &mut String) -> Result {
+pub(super) fn cluster(_: &SectionFacts, out: &mut String) -> Result {
     out.write_str("# Cluster\r\ncluster_enabled:0\r\n")
 }
 
 /// All primaries together; a database without keys has no line, as in Redis.
-pub(super) fn keyspace(facts: &Facts, out: &mut String) -> Result {
+pub(super) fn keyspace(facts: &SectionFacts, out: &mut String) -> Result {
     out.push_str("# Keyspace\r\n");
     let Primaries { keys, expires, average_ttl, .. } = facts.primaries;
     if keys == 0 {
@@ -157,7 +158,7 @@ pub(super) fn keyspace(facts: &Facts, out: &mut String) -> Result {
     write!(out, "db0:keys={keys},expires={expires},avg_ttl={average_ttl}\r\n")
 }
 
-pub(super) fn nearside(facts: &Facts, out: &mut String) -> Result {
+pub(super) fn nearside(facts: &SectionFacts, out: &mut String) -> Result {
     let report = &facts.report;
     write!(out, "# Nearside\r\nnearside_version:{}\r\n", env!("CARGO_PKG_VERSION"))?;
     write!(out, "workers:{}\r\n", report.workers)?;
@@ -204,12 +205,12 @@ pub(super) fn nearside(facts: &Facts, out: &mut String) -> Result {
     for (index, key) in mismatches.into_iter().enumerate() {
         write!(out, "shadow_mismatch{index}:{key}\r\n")?;
     }
-    let songs = report.canary.as_ref().map(|canary| canary.songs()).unwrap_or_default();
+    let songs = report.canary.as_ref().map(|canary| canary.stats()).unwrap_or_default();
     for (index, (node, song)) in songs.into_iter().enumerate() {
         let at = |quantile| song.micros.as_ref().map_or(0, |micros| micros.value_at_quantile(quantile));
         let count = song.micros.as_ref().map_or(0, |micros| micros.len());
         write!(out, "canary{index}:address={node},count={count},p50_us={},p99_us={},", at(0.5), at(0.99))?;
-        let Song { last, missed, refused, .. } = song;
+        let CanaryStats { last, missed, refused, .. } = song;
         write!(out, "max_us={},last_us={last},missed={missed},refused={refused}\r\n", at(1.0))?;
     }
     Ok(())

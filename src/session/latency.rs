@@ -1,11 +1,11 @@
-//! LATENCY: the daemon keeps no events of latency, as a Redis with `latency-monitor-threshold 0`; SLOWLOG and INFO say
-//! what is slow.
+//! LATENCY: the daemon keeps no events of latency, as a Redis with `latency-monitor-threshold 0`; SLOWLOG and
+//! INFO say what is slow.
 
 use bytes::Bytes;
 
 use super::local::{number, printed, text};
-use crate::resp::Resp;
-use crate::resp::encode;
+use crate::protocol::resp::Resp;
+use crate::protocol::resp::encode;
 
 const DISABLED: &str = "I'm sorry, Dave, I can't do that. Latency monitoring is disabled in this Redis instance. You may use \"CONFIG SET latency-monitor-threshold <milliseconds>.\" in order to enable it. If we weren't in a deep space mission I'd suggest to take a look at https://redis.io/topics/latency-monitor.\n";
 

@@ -2,23 +2,23 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::state::{Replies, State};
+use super::state::{ReplyMode, SessionState};
 use super::{
     SessionContext, acl, client, client_kill, client_list, config, hello, info, latency, lolwut, pause,
 };
 use super::{nearside, password, slowlog, subscriber};
-use crate::clients::Mark;
-use crate::command::{Fault, Local, Spec};
-use crate::proxy::Answer;
-use crate::resp::encode;
-use crate::resp::request::Request;
-use crate::resp::{Resp, parse_integer};
+use crate::clients::ClientFlag;
+use crate::protocol::command::{CommandError, Local, Spec};
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
+use crate::protocol::resp::{Resp, parse_integer};
+use crate::router::Answer;
 
 const OK: &[u8] = b"+OK\r\n";
 
 /// Whether the servers may be asked for a part of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Haste {
+pub(super) enum ExecContext {
     /// They may.
     None,
     /// The answer is an element of EXEC's, and wanted now.
@@ -30,9 +30,9 @@ pub(super) fn answer(
     local: Local,
     spec: &'static Spec,
     request: &Request<'_>,
-    state: &mut State,
+    state: &mut SessionState,
     context: &SessionContext,
-    haste: Haste,
+    haste: ExecContext,
 ) -> Answer {
     if matches!(
         local,
@@ -105,7 +105,7 @@ pub(super) fn answer(
     })
 }
 
-fn about_users(local: Local, request: &Request<'_>, state: &State, context: &SessionContext) -> Bytes {
+fn about_users(local: Local, request: &Request<'_>, state: &SessionState, context: &SessionContext) -> Bytes {
     match local {
         Local::AclDryRun => acl::dry_run(request, &context.desk.denied),
         Local::AclGetUser => acl::get_user(request.arg(2), context.desk.password(), state.resp()),
@@ -116,7 +116,12 @@ fn about_users(local: Local, request: &Request<'_>, state: &State, context: &Ses
     }
 }
 
-fn about_daemon(local: Local, request: &Request<'_>, state: &State, context: &SessionContext) -> Bytes {
+fn about_daemon(
+    local: Local,
+    request: &Request<'_>,
+    state: &SessionState,
+    context: &SessionContext,
+) -> Bytes {
     match local {
         Local::LatencyDoctor => latency::doctor(state.resp()),
         Local::LatencyGraph => latency::graph(request.arg(2)),
@@ -136,7 +141,12 @@ fn about_daemon(local: Local, request: &Request<'_>, state: &State, context: &Se
     }
 }
 
-fn about_clients(local: Local, request: &Request<'_>, state: &mut State, context: &SessionContext) -> Bytes {
+fn about_clients(
+    local: Local,
+    request: &Request<'_>,
+    state: &mut SessionState,
+    context: &SessionContext,
+) -> Bytes {
     match local {
         Local::ClientId => number(state.client.id as i64),
         Local::ClientGetName => client::name(state),
@@ -144,8 +154,8 @@ fn about_clients(local: Local, request: &Request<'_>, state: &mut State, context
         Local::ClientSetInfo => client::set_info(request, state),
         Local::ClientInfo => client::info(state, context),
         Local::ClientList => client_list::list(request, state, context),
-        Local::ClientNoEvict => client::on_or_off(request.arg(2), Mark::NoEvict, state),
-        Local::ClientNoTouch => client::on_or_off(request.arg(2), Mark::NoTouch, state),
+        Local::ClientNoEvict => client::on_or_off(request.arg(2), ClientFlag::NoEvict, state),
+        Local::ClientNoTouch => client::on_or_off(request.arg(2), ClientFlag::NoTouch, state),
         Local::ClientPause => pause::begin(request, &context.desk),
         Local::ClientUnpause => pause::end(&context.desk),
         Local::ClientCapa => client::capa(request, state),
@@ -159,7 +169,7 @@ fn ping(request: &Request<'_>, spec: &Spec) -> Bytes {
         2 => bulk(request.arg(1)),
         _ => {
             let mut out = BytesMut::new();
-            Fault::Arity(spec.name).write(request, &mut out);
+            CommandError::Arity(spec.name).write(request, &mut out);
             out.freeze()
         }
     }
@@ -177,17 +187,17 @@ fn select(index: &[u8]) -> Bytes {
     }
 }
 
-fn client_reply(request: &Request<'_>, state: &mut State) -> Answer {
+fn client_reply(request: &Request<'_>, state: &mut SessionState) -> Answer {
     let mode = request.arg(2);
     if mode.eq_ignore_ascii_case(b"on") {
-        state.replies = Replies::On;
+        state.replies = ReplyMode::On;
         return Answer::Now(ok());
     }
     if mode.eq_ignore_ascii_case(b"off") {
-        state.replies = Replies::Off;
+        state.replies = ReplyMode::Off;
     } else if mode.eq_ignore_ascii_case(b"skip") {
-        if state.replies != Replies::Off {
-            state.replies = Replies::SkipBoth;
+        if state.replies != ReplyMode::Off {
+            state.replies = ReplyMode::SkipBoth;
         }
     } else {
         return Answer::Now(encode::error_reply("ERR syntax error"));
@@ -216,7 +226,8 @@ pub(super) fn number(number: i64) -> Bytes {
     out.freeze()
 }
 
-/// What Redis says of a subcommand that takes fewer arguments than it was given, where its arity alone does not tell.
+/// What Redis says of a subcommand that takes fewer arguments than it was given, where its arity alone does
+/// not tell.
 pub(super) fn wrong_number(request: &Request<'_>, command: &str) -> Bytes {
     let begin = b"ERR unknown subcommand or wrong number of arguments for '";
     encode::error_reply([begin, request.arg(1), b"'. Try ", command.as_bytes(), b" HELP."].concat())

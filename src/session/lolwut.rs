@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::local::text;
-use crate::resp::encode;
-use crate::resp::request::Request;
-use crate::resp::{Resp, parse_integer};
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
+use crate::protocol::resp::{Resp, parse_integer};
 
 const PICTURE: &str = r"
         near                                   far

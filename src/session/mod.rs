@@ -1,9 +1,10 @@
 //! One client's conversation: requests in, answers out, in order.
 //!
-//! A hit goes from the bytes to the reply without leaving [`Session::poll`]. What cannot be answered on the spot has a
-//! place in the pipeline, and the session goes on with the next request. Both sides are bounded: no request is taken
-//! while too many answers are outstanding, and a client is dropped for which too many bytes wait, or that reads nothing
-//! for too long. Until then its requests are taken, read or not: it may write all of them before it reads anything.
+//! A hit goes from the bytes to the reply without leaving [`Session::poll`]. What cannot be answered on the
+//! spot has a place in the pipeline, and the session goes on with the next request. Both sides are bounded:
+//! no request is taken while too many answers are outstanding, and a client is dropped for which too many
+//! bytes wait, or that reads nothing for too long. Until then its requests are taken, read or not: it may
+//! write all of them before it reads anything.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -20,16 +21,16 @@ use futures_util::future::{LocalBoxFuture, OptionFuture, join};
 use tokio::time::{Instant, Sleep};
 
 mod acl;
+mod auth_throttle;
 mod client;
 mod client_filter;
 mod client_kill;
 mod client_list;
+mod command_stats;
 mod config;
 mod deadlines;
-mod desk;
 mod ending;
 mod farewell;
-mod gate;
 mod hello;
 mod info;
 mod info_sections;
@@ -45,50 +46,50 @@ mod pause;
 mod pipeline;
 mod primaries;
 mod process;
-mod secrets;
+mod redaction;
+mod server_state;
 mod slowlog;
 mod state;
 mod subscribed;
 mod subscriber;
-mod tally;
 mod tracking;
 mod transaction;
 
-pub use desk::{Desk, PasswordIsFixed};
-pub use info::Report;
+pub use command_stats::CommandStats;
+pub use info::ServerReport;
 pub use password::Password;
-pub use tally::Tally;
+pub use server_state::{PasswordIsFixed, ServerState};
 
+use crate::clients::mailbox::Mail;
+use crate::clients::tracker::Tracker;
 use crate::clients::{Clients, Endpoints};
 use crate::clock;
-use crate::command::{self, Class, Fault, Spec};
-use crate::connection::{Connection, Ended, Flow};
 use crate::drain::Drain;
-use crate::mailbox::Mail;
-use crate::memory::{Ceiling, HeldByClient, SMALL_BYTES};
-use crate::proxy::{Answer, Caller, Proxy, ReplyBound, names_very_many};
+use crate::memory::{HeldByClient, MemoryCeiling, SMALL_BYTES};
+use crate::net::connection::{Connection, EndReason, Flow};
+use crate::net::write_queue::WriteQueue;
+use crate::protocol::command::{self, Class, CommandError, Spec};
+use crate::protocol::resp::Resp;
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
 use crate::pubsub::Hub;
-use crate::resp::Resp;
-use crate::resp::encode;
-use crate::resp::request::Request;
+use crate::router::{Answer, Caller, ReplyBound, Router, names_very_many};
 use crate::stats::WorkerStats;
-use crate::tracker::Tracker;
-use crate::upstream::Failure;
-use crate::write_queue::WriteQueue;
-use deadlines::{Deadlines, Late, Standing, Terms};
-use desk::Attention;
-use ending::{Ending, Stage};
-use local::Haste;
+use crate::upstream::UpstreamError;
+use deadlines::{ClientProgress, DeadlineTerms, Deadlines, Late};
+use ending::{ShutdownStages, Stage};
+use local::ExecContext;
 use pipeline::Pipeline;
-use slowlog::Stopwatch;
-use state::State;
-use tracking::Watch;
+use server_state::GlobalFlags;
+use slowlog::LatencyTimer;
+use state::SessionState;
+use tracking::TrackedRead;
 
 /// After so many bytes of replies the session writes before it looks at the next request.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// A session gives way after so many batches, read or written: others want their turn, and so do the invalidations that
-/// wait in the upstream sockets. A client that waits for its replies needs one.
+/// A session gives way after so many batches, read or written: others want their turn, and so do the
+/// invalidations that wait in the upstream sockets. A client that waits for its replies needs one.
 const BATCHES_PER_TURN: u32 = 2;
 
 /// Requests that are sent on, at most, in one batch of a turn; while memory is scarce, of one client at all.
@@ -123,19 +124,19 @@ pub struct SessionLimits {
 #[derive(Debug)]
 pub struct SessionContext {
     /// Answers what is about data.
-    pub proxy: Rc<Proxy>,
+    pub proxy: Rc<Router>,
     /// Everybody who is connected, to whichever worker.
     pub clients: Arc<Clients>,
     /// Who is subscribed to what.
     pub pubsub: Arc<Hub>,
     /// What all of them have in common.
-    pub desk: Arc<Desk>,
+    pub desk: Arc<ServerState>,
     /// Those of them who cache, whichever worker serves them.
     pub tracker: Arc<Tracker>,
     /// What may be held for all of them.
-    pub ceiling: Arc<Ceiling>,
+    pub ceiling: Arc<MemoryCeiling>,
     /// What INFO tells.
-    pub report: Arc<Report>,
+    pub report: Arc<ServerReport>,
     /// The bounds.
     pub limits: SessionLimits,
     /// Tells when to stop.
@@ -143,14 +144,14 @@ pub struct SessionContext {
     /// Where this worker counts.
     pub stats: Arc<WorkerStats>,
     /// Where it counts what each command did.
-    pub tally: Arc<Tally>,
+    pub tally: Arc<CommandStats>,
 }
 
 /// A session.
 pub struct Session {
     context: Rc<SessionContext>,
     connection: Connection,
-    state: State,
+    state: SessionState,
     pipeline: Pipeline,
     /// What the request at the head of the connection waits for before it can be looked at again.
     waiting: Option<LocalBoxFuture<'static, ()>>,
@@ -168,7 +169,7 @@ pub struct Session {
 
 /// Why a session is over.
 #[derive(Debug)]
-enum End {
+enum SessionEnd {
     /// All was answered, and no more will come.
     Done,
     /// The socket failed.
@@ -188,7 +189,7 @@ impl Session {
     pub fn new(context: Rc<SessionContext>, connection: Connection, endpoints: Endpoints) -> Session {
         context.stats.connections_accepted.bump();
         let client = context.clients.enter(endpoints, context.desk.settings.client_output_max.size());
-        let state = State::new(client, context.desk.asks_password(), context.desk.denied.clone());
+        let state = SessionState::new(client, context.desk.asks_password(), context.desk.denied.clone());
         let held = context.ceiling.hold_for_client();
         Session {
             context,
@@ -207,19 +208,19 @@ impl Session {
     /// Runs until the client leaves, the connection fails, or the drain has begun and all is answered.
     pub async fn run(mut self) {
         let context = self.context.clone();
-        let mut ending = Ending::of(&context.drain);
+        let mut ending = ShutdownStages::of(&context.drain);
         let end = poll_fn(|cx| match ending.look(cx).map(|stage| self.enter(stage)) {
             Some(Err(end)) => Poll::Ready(end),
             Some(Ok(())) | None => self.poll(cx),
         })
         .await;
-        let answered = matches!(end, End::Done);
+        let answered = matches!(end, SessionEnd::Done);
         match end {
-            End::Done => {}
-            End::Told(by) => {
+            SessionEnd::Done => {}
+            SessionEnd::Told(by) => {
                 tracing::info!(client = self.state.client.endpoints.address, by, "a client was told to leave")
             }
-            End::Ahead(bound) => {
+            SessionEnd::Ahead(bound) => {
                 context.stats.clients_dropped.bump();
                 tracing::info!(
                     client = self.state.client.endpoints.address,
@@ -227,10 +228,10 @@ impl Session {
                     "a client sends more than can wait: dropped"
                 );
             }
-            End::Failed(error) => {
+            SessionEnd::Failed(error) => {
                 tracing::debug!(client = self.state.client.endpoints.address, %error, "a client's connection failed")
             }
-            End::NotReading(bound) => {
+            SessionEnd::NotReading(bound) => {
                 context.stats.clients_dropped.bump();
                 tracing::info!(
                     client = self.state.client.endpoints.address,
@@ -253,12 +254,13 @@ impl Session {
         join(OptionFuture::from(farewell), pipeline.run_out()).await;
     }
 
-    /// A stage of the daemon's end begins. What has arrived until the first is answered; what comes later is never carried out.
-    fn enter(&mut self, stage: Stage) -> Result<(), End> {
+    /// A stage of the daemon's end begins. What has arrived until the first is answered; what comes later is
+    /// never carried out.
+    fn enter(&mut self, stage: Stage) -> Result<(), SessionEnd> {
         self.state.client.wait.stop();
         match stage {
             Stage::Draining => {
-                let left = self.connection.take_no_more().map_err(End::Failed)?;
+                let left = self.connection.take_no_more().map_err(SessionEnd::Failed)?;
                 let owes = left > 0 || !self.pipeline.is_empty() || !self.connection.out.is_empty();
                 let (_, asked_at) = self.state.client.last_request();
                 self.idle_since = (!owes).then(|| clock::instant(asked_at));
@@ -266,14 +268,14 @@ impl Session {
             }
             Stage::Over => {
                 self.state.leaving = true;
-                let error = encode::error_reply(Failure::Stopped.to_string());
+                let error = encode::error_reply(UpstreamError::Stopped.to_string());
                 self.pipeline.give_up(&error);
                 Ok(())
             }
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<SessionEnd> {
         let end = self.take_turn(cx);
         if end.is_pending() {
             self.count_held();
@@ -282,7 +284,7 @@ impl Session {
     }
 
     #[inline(always)]
-    fn take_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn take_turn(&mut self, cx: &mut Context<'_>) -> Poll<SessionEnd> {
         let mut batches = 0;
         loop {
             let answered = self.collect_answers(cx);
@@ -298,7 +300,7 @@ impl Session {
             if output > 0 {
                 let bound = output_bound(&self.state, &self.context);
                 if output > bound.bytes {
-                    return Poll::Ready(End::NotReading(bound.name));
+                    return Poll::Ready(SessionEnd::NotReading(bound.name));
                 }
                 room = match self.send(cx, taken) {
                     Ok(room) => room,
@@ -306,7 +308,7 @@ impl Session {
                 };
             }
             if self.state.leaving && self.pipeline.is_empty() && self.connection.out.is_empty() {
-                return Poll::Ready(End::Done);
+                return Poll::Ready(SessionEnd::Done);
             }
             if !(answered || taken || room) {
                 // Once for each look at its requests, so that this ends whatever the next one finds.
@@ -343,8 +345,8 @@ impl Session {
         }
     }
 
-    /// Whether it is not listened to for now: memory is scarce, and it does not take the replies that it has, or waits for
-    /// many.
+    /// Whether it is not listened to for now: memory is scarce, and it does not take the replies that it has,
+    /// or waits for many.
     #[inline]
     fn is_slowed(&self) -> bool {
         self.output() > SMALL_BYTES && self.context.ceiling.is_pressed()
@@ -372,13 +374,13 @@ impl Session {
             !waits && !state.alone && !self.is_slowed() && !state.own_writes.is_held() && !self.is_full();
         let is_owed = waits || !self.pipeline.is_empty() || !self.connection.out.is_empty();
         let (_, asked_at) = state.client.last_request();
-        let standing = Standing {
+        let standing = ClientProgress {
             locked_since: state.is_locked().then_some(state.client.connected_at),
             half: Some(half).filter(|half| *half > 0 && takes),
             idle_since: (!is_owed && half == 0 && !modes::listens(state)).then_some(asked_at),
             asked_at,
         };
-        let terms = Terms { arrival: limits.arrival_timeout, idle: limits.idle_timeout };
+        let terms = DeadlineTerms { arrival: limits.arrival_timeout, idle: limits.idle_timeout };
         let Some(late) = self.deadlines.look(standing, terms, cx) else { return false };
         self.context.stats.clients_timed_out.bump();
         let millis = terms.arrival.as_millis();
@@ -422,10 +424,10 @@ impl Session {
 
     /// Takes what has come from elsewhere.
     #[inline]
-    fn take_mail(&mut self, cx: &Context<'_>) -> Result<(), End> {
+    fn take_mail(&mut self, cx: &Context<'_>) -> Result<(), SessionEnd> {
         let Some(taken) = self.state.client.mailbox.take(cx) else { return Ok(()) };
         if taken.overflown {
-            return Err(End::NotReading(output_bound(&self.state, &self.context).name));
+            return Err(SessionEnd::NotReading(output_bound(&self.state, &self.context).name));
         }
         for mail in taken.mail {
             match mail {
@@ -443,7 +445,7 @@ impl Session {
             }
         }
         match taken.end {
-            Some(by) => Err(End::Told(by)),
+            Some(by) => Err(SessionEnd::Told(by)),
             None => Ok(()),
         }
     }
@@ -458,31 +460,33 @@ impl Session {
     }
 
     /// Waits for the answer to a request that is carried out alone, and for the client to leave meanwhile.
-    fn wait_alone(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    fn wait_alone(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         match self.connection.poll_ahead(cx, self.context.limits.ahead_bytes_max) {
             // Nobody waits upstream for a client that may be gone.
-            Poll::Ready(Ended::Closed) if self.state.client.wait.is_waiting() => Err(End::Done),
+            Poll::Ready(EndReason::Closed) if self.state.client.wait.is_waiting() => Err(SessionEnd::Done),
             // What it asked for before it closed its side is still answered.
-            Poll::Pending | Poll::Ready(Ended::Closed | Ended::Broken(_) | Ended::Skipped(..)) => Ok(()),
-            Poll::Ready(Ended::Failed(error)) => Err(End::Failed(error)),
-            Poll::Ready(Ended::Ahead(bound)) => Err(End::Ahead(bound)),
+            Poll::Pending
+            | Poll::Ready(EndReason::Closed | EndReason::Broken(_) | EndReason::Skipped(..)) => Ok(()),
+            Poll::Ready(EndReason::Failed(error)) => Err(SessionEnd::Failed(error)),
+            Poll::Ready(EndReason::Ahead(bound)) => Err(SessionEnd::Ahead(bound)),
         }
     }
 
     /// Whoever waits for a turn to say a password and leaves takes no place from others meanwhile.
     #[cold]
-    fn wait_for_turn(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+    fn wait_for_turn(&mut self, cx: &mut Context<'_>) -> Result<bool, SessionEnd> {
         match self.connection.poll_ahead(cx, SMALL_BYTES) {
-            Poll::Ready(Ended::Closed) => Err(End::Done),
-            Poll::Ready(Ended::Failed(error)) => Err(End::Failed(error)),
+            Poll::Ready(EndReason::Closed) => Err(SessionEnd::Done),
+            Poll::Ready(EndReason::Failed(error)) => Err(SessionEnd::Failed(error)),
             // It may send no more now.
-            Poll::Ready(Ended::Ahead(_) | Ended::Broken(_) | Ended::Skipped(..)) | Poll::Pending => Ok(false),
+            Poll::Ready(EndReason::Ahead(_) | EndReason::Broken(_) | EndReason::Skipped(..))
+            | Poll::Pending => Ok(false),
         }
     }
 
     /// Takes what requests there are; whether there were any.
     #[inline]
-    fn take_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+    fn take_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, SessionEnd> {
         if let Some(waiting) = &mut self.waiting {
             if waiting.as_mut().poll(cx).is_pending() {
                 return if self.state.is_locked() { self.wait_for_turn(cx) } else { Ok(false) };
@@ -495,7 +499,7 @@ impl Session {
                 return Ok(false);
             }
             self.state.alone = false;
-            self.connection.restrain(self.state.is_locked());
+            self.connection.limit_unauthenticated(self.state.is_locked());
         }
         self.was_slowed = self.is_slowed();
         if self.state.leaving || self.is_full() || self.state.own_writes.is_held() || self.was_slowed {
@@ -518,7 +522,7 @@ impl Session {
         };
         let mut ahead = |bytes: &[u8]| {
             if !locked {
-                context.proxy.look_ahead(bytes);
+                context.proxy.prefetch(bytes);
             }
         };
         let mut result =
@@ -533,16 +537,16 @@ impl Session {
         match result {
             Ok(()) => {}
             // What was asked before is still answered: a client may close its sending side only.
-            Err(Ended::Closed | Ended::Ahead(_)) => state.leaving = true,
-            Err(Ended::Skipped(bytes, bound)) => {
+            Err(EndReason::Closed | EndReason::Ahead(_)) => state.leaving = true,
+            Err(EndReason::Skipped(bytes, bound)) => {
                 context.ceiling.counts.requests_refused.fetch_add(1, Ordering::Relaxed);
                 transaction::abort(state);
                 if state.wants_reply() {
                     pipeline.push_now(skipped(bytes, bound, context));
                 }
             }
-            Err(Ended::Failed(error)) => return Err(End::Failed(error)),
-            Err(Ended::Broken(error)) => {
+            Err(EndReason::Failed(error)) => return Err(SessionEnd::Failed(error)),
+            Err(EndReason::Broken(error)) => {
                 context.stats.protocol_errors.bump();
                 tracing::debug!(client = state.client.endpoints.address, %error, "a client sent what is no request");
                 pipeline.push_now(encode::error_reply([b"ERR ", &error.text()[..]].concat()));
@@ -552,14 +556,14 @@ impl Session {
         Ok(true)
     }
 
-    /// Writes what waits; whether the socket has room for more of what is left. `taken` says whether the client has just
-    /// asked something: one that asks is not idle, read or not.
+    /// Writes what waits; whether the socket has room for more of what is left. `taken` says whether the
+    /// client has just asked something: one that asks is not idle, read or not.
     #[inline]
-    fn send(&mut self, cx: &mut Context<'_>, taken: bool) -> Result<bool, End> {
+    fn send(&mut self, cx: &mut Context<'_>, taken: bool) -> Result<bool, SessionEnd> {
         if self.connection.out.is_empty() {
             return Ok(false);
         }
-        let progress = self.connection.flush().map_err(End::Failed)?;
+        let progress = self.connection.flush().map_err(SessionEnd::Failed)?;
         self.state.client.unread.store(self.connection.out.len(), Ordering::Relaxed);
         if progress || taken {
             self.stalled = None;
@@ -567,13 +571,13 @@ impl Session {
         if self.connection.out.is_empty() {
             return Ok(false);
         }
-        if self.connection.poll_room(cx).map_err(End::Failed)?.is_ready() {
+        if self.connection.poll_room(cx).map_err(SessionEnd::Failed)?.is_ready() {
             return Ok(true);
         }
         let timeout = self.context.desk.settings.client_stall_timeout.duration();
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         match stalled.as_mut().poll(cx) {
-            Poll::Ready(()) => Err(End::NotReading("client_stall_timeout")),
+            Poll::Ready(()) => Err(SessionEnd::NotReading("client_stall_timeout")),
             Poll::Pending => Ok(false),
         }
     }
@@ -592,7 +596,7 @@ fn give_way(cx: &mut Context<'_>) {
 
 /// How many bytes may wait for the client.
 #[inline]
-fn output_bound(state: &State, context: &SessionContext) -> ReplyBound {
+fn output_bound(state: &SessionState, context: &SessionContext) -> ReplyBound {
     if state.modes.is_some() && state.is_subscribed() {
         ReplyBound { bytes: context.limits.subscribed_output_bytes_max, name: "pubsub_output_max" }
     } else {
@@ -604,7 +608,7 @@ fn output_bound(state: &State, context: &SessionContext) -> ReplyBound {
 #[inline(always)]
 fn serve(
     context: &SessionContext,
-    state: &mut State,
+    state: &mut SessionState,
     pipeline: &mut Pipeline,
     waiting: &mut Option<LocalBoxFuture<'static, ()>>,
     request: Request<'_>,
@@ -616,8 +620,8 @@ fn serve(
     let recognised = state.recogniser.recognise(&request);
     let command = recognised.map_or(0, Spec::number);
     state.client.note(command, now);
-    let watch = Watch::begin(recognised, &request, state, context);
-    let coverage = watch.as_ref().map(Watch::coverage);
+    let watch = TrackedRead::begin(recognised, &request, state, context);
+    let coverage = watch.as_ref().map(TrackedRead::coverage);
     let caller = Caller { resp: state.resp(), own_writes: &own_writes, now, coverage };
     // What is carried out is shown to MONITOR, and what is waited for is measured for SLOWLOG.
     let (mut shown, mut measured) = (true, true);
@@ -632,16 +636,19 @@ fn serve(
                 answer
             }
             None => match spec.class_of(&request) {
-                Class::Local(local) => local::answer(local, spec, &request, state, context, Haste::None),
+                Class::Local(local) => {
+                    local::answer(local, spec, &request, state, context, ExecContext::None)
+                }
                 Class::Session(kind)
-                    if modes::is_alone(kind, spec, &request, state, context) && !pipeline.is_empty() =>
+                    if modes::is_exclusive(kind, spec, &request, state, context) && !pipeline.is_empty() =>
                 {
                     state.alone = true;
                     return Flow::Again;
                 }
                 Class::Session(kind) => {
-                    measured = !matches!(kind, command::Session::Blocking | command::Session::Wait);
-                    state.alone = modes::is_alone(kind, spec, &request, state, context);
+                    measured =
+                        !matches!(kind, command::RequiredState::Blocking | command::RequiredState::Wait);
+                    state.alone = modes::is_exclusive(kind, spec, &request, state, context);
                     modes::answer(kind, spec, &request, state, context, caller)
                 }
                 Class::FanOut(join) => {
@@ -671,7 +678,7 @@ fn serve(
                 }
             },
         },
-        Err(Fault::Unknown) if is_http(&request) => {
+        Err(CommandError::Unknown) if is_http(&request) => {
             context.stats.protocol_errors.bump();
             tracing::debug!(client = state.client.endpoints.address, "a client sent HTTP: closed");
             state.leaving = true;
@@ -682,11 +689,11 @@ fn serve(
             password::refuse_unrecognised(fault, &request, context)
         }
         Err(fault) => {
-            shown = fault == Fault::Unknown;
+            shown = fault == CommandError::Unknown;
             match transaction::queue_unrecognised(fault, &request, state, context, now) {
                 Some(answer) => answer,
                 None => {
-                    if fault == Fault::Unknown && context.proxy.may_overtake_unknown(&request) {
+                    if fault == CommandError::Unknown && context.proxy.may_overtake_unknown(&request) {
                         state.alone = true;
                         if !pipeline.is_empty() {
                             return Flow::Again;
@@ -707,7 +714,7 @@ fn serve(
     }
     context.stats.commands.bump();
     context.tally.call(called);
-    if attention.has(Attention::MONITORED) && shown && (recognised.is_ok() || answer.is_later()) {
+    if attention.has(GlobalFlags::MONITORED) && shown && (recognised.is_ok() || answer.is_later()) {
         monitor::show(recognised.ok(), &request, &state.client, &context.desk);
     }
     let wanted = state.wants_reply();
@@ -731,7 +738,7 @@ fn serve(
             if pipeline.is_empty() { out.push(&reply) } else { pipeline.push_now(reply) }
         }
         Answer::Later(reply) => {
-            let start = || Stopwatch::start(recognised.ok(), &request, &state.client, &context.desk, now);
+            let start = || LatencyTimer::start(recognised.ok(), &request, &state.client, &context.desk, now);
             pipeline.push_later(command, reply, measured.then(start).flatten(), request.raw().len());
             held = is_held(state, pipeline, context);
         }
@@ -745,11 +752,11 @@ fn serve(
 fn intercepted(
     spec: &'static Spec,
     request: &Request<'_>,
-    state: &mut State,
+    state: &mut SessionState,
     context: &SessionContext,
-    attention: Attention,
+    attention: GlobalFlags,
 ) -> Option<Answer> {
-    if attention.has(Attention::PAUSED)
+    if attention.has(GlobalFlags::PAUSED)
         && !state.is_locked()
         && let Some(wait) = pause::wait(spec, &context.desk)
     {
@@ -761,10 +768,15 @@ fn intercepted(
 
 /// Counts an error that was answered on the spot, `rejected` or not, for the command that it was about.
 #[cold]
-fn refused(recognised: Result<&'static Spec, Fault>, rejected: bool, reply: &[u8], context: &SessionContext) {
+fn refused(
+    recognised: Result<&'static Spec, CommandError>,
+    rejected: bool,
+    reply: &[u8],
+    context: &SessionContext,
+) {
     let command = match recognised {
         Ok(spec) => spec.number(),
-        Err(Fault::Arity(name) | Fault::Denied(Some(name))) => command::number_of(name),
+        Err(CommandError::Arity(name) | CommandError::Denied(Some(name))) => command::number_of(name),
         Err(_) => 0,
     };
     context.desk.tallies.failed(&context.tally, command, rejected, reply);
@@ -801,7 +813,8 @@ fn push_in_version(out: &mut WriteQueue, push: Bytes, resp: Resp) {
     }
 }
 
-/// Whether a browser was made to send this: its body could hold commands. Redis closes such a connection as well.
+/// Whether a browser was made to send this: its body could hold commands. Redis closes such a connection as
+/// well.
 fn is_http(request: &Request<'_>) -> bool {
     let name = request.arg(0);
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
@@ -813,9 +826,9 @@ fn waits_for_too_many(pipeline: &Pipeline, context: &SessionContext) -> bool {
     pipeline.len() >= SENT_AT_ONCE && context.ceiling.is_scarce()
 }
 
-/// Whether the request that was taken last has to be answered, or some before it, before the next one is; or others have to get
-/// their turn.
-fn is_held(state: &State, pipeline: &Pipeline, context: &SessionContext) -> bool {
+/// Whether the request that was taken last has to be answered, or some before it, before the next one is; or
+/// others have to get their turn.
+fn is_held(state: &SessionState, pipeline: &Pipeline, context: &SessionContext) -> bool {
     let full = pipeline.in_flight_bytes() >= context.limits.in_flight_bytes_max;
     if full {
         context.stats.client_in_flight_waits.bump();

@@ -7,14 +7,14 @@ use std::rc::Rc;
 use super::SessionContext;
 use super::monitor::{self, Watching};
 use super::password;
-use super::state::State;
+use super::state::SessionState;
 use super::subscriber::{self, Subscriber};
-use super::tracking::{self, Tracking};
+use super::tracking::{self, ClientTracking};
 use super::transaction::{self, Executing, Transaction};
-use crate::command::{Session, Spec};
-use crate::proxy::{Answer, Caller, Watched};
-use crate::resp::request::Request;
-use crate::write_queue::WriteQueue;
+use crate::net::write_queue::WriteQueue;
+use crate::protocol::command::{RequiredState, Spec};
+use crate::protocol::resp::request::Request;
+use crate::router::{Answer, Caller, Watched};
 
 /// The modes of one session; each is there while its client is in it.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ pub(super) struct Modes {
     /// After MONITOR.
     pub(super) monitor: Option<Watching>,
     /// CLIENT TRACKING: the client caches what it reads.
-    pub(super) tracking: Option<Tracking>,
+    pub(super) tracking: Option<ClientTracking>,
 }
 
 // === impl Modes ===
@@ -52,7 +52,7 @@ impl Modes {
     /// The bytes of what was queued since MULTI, and of the prefixes that the client tracks by.
     pub(super) fn kept_bytes(&self) -> usize {
         let queued = self.transaction.as_ref().map_or(0, Transaction::bytes);
-        queued + self.tracking.as_ref().map_or(0, Tracking::bytes)
+        queued + self.tracking.as_ref().map_or(0, ClientTracking::bytes)
     }
 
     /// Whether keys are watched.
@@ -62,15 +62,16 @@ impl Modes {
 }
 
 /// Whether the client is there to listen, and need not ask anything.
-pub(super) fn listens(state: &State) -> bool {
+pub(super) fn listens(state: &SessionState) -> bool {
     state.is_subscribed() || state.modes.as_ref().is_some_and(|modes| modes.monitor.is_some())
 }
 
-/// What a session in some mode does with a request before anybody else sees it; `None` when it is answered as ever.
+/// What a session in some mode does with a request before anybody else sees it; `None` when it is answered as
+/// ever.
 pub(super) fn intercept(
     spec: &'static Spec,
     request: &Request<'_>,
-    state: &mut State,
+    state: &mut SessionState,
     context: &SessionContext,
 ) -> Option<Answer> {
     if state.is_locked() {
@@ -86,52 +87,55 @@ pub(super) fn intercept(
         .or_else(|| transaction::queue(spec, request, state, context))
 }
 
-/// Whether a command of this kind begins only when all earlier ones of its session have been answered, and ends before
-/// the next one begins: it does not take the lane that keeps the others in order, or changes what they mean.
-pub(super) fn is_alone(
-    kind: Session,
+/// Whether a command of this kind begins only when all earlier ones of its session have been answered, and
+/// ends before the next one begins: it does not take the lane that keeps the others in order, or changes what
+/// they mean.
+pub(super) fn is_exclusive(
+    kind: RequiredState,
     spec: &Spec,
     request: &Request<'_>,
-    state: &State,
+    state: &SessionState,
     context: &SessionContext,
 ) -> bool {
     match kind {
-        Session::Blocking | Session::Monitor | Session::Wait => true,
+        RequiredState::Blocking | RequiredState::Monitor | RequiredState::Wait => true,
         // What is subscribed to takes its place among the replies; PUBSUB counts it.
-        Session::PubSub => spec.name.starts_with("pubsub") || subscriber::is_large(spec, request, state),
-        Session::Transaction if spec.name == "watch" => true,
+        RequiredState::PubSub => {
+            spec.name.starts_with("pubsub") || subscriber::is_large(spec, request, state)
+        }
+        RequiredState::Transaction if spec.name == "watch" => true,
         // What is watched is watched on a connection of its own.
-        Session::Transaction => {
+        RequiredState::Transaction => {
             state.modes.as_ref().is_some_and(|modes| modes.is_watching())
                 || transaction::may_overtake(spec, state, context)
         }
-        Session::Tracking => false,
+        RequiredState::Tracking => false,
     }
 }
 
 /// Answers a command that changes what its session is, or needs more of the upstream than a place on a lane.
 pub(super) fn answer(
-    kind: Session,
+    kind: RequiredState,
     spec: &'static Spec,
     request: &Request<'_>,
-    state: &mut State,
+    state: &mut SessionState,
     context: &SessionContext,
     caller: Caller<'_>,
 ) -> Answer {
     match kind {
-        Session::Transaction => transaction::answer(spec, request, state, context, caller),
-        Session::Blocking => context.proxy.block(spec, request, caller, state.client.wait.begin()),
-        Session::Wait => context.proxy.wait_for_replicas(request, caller, state.client.wait.begin()),
+        RequiredState::Transaction => transaction::answer(spec, request, state, context, caller),
+        RequiredState::Blocking => context.proxy.block(spec, request, caller, state.client.wait.begin()),
+        RequiredState::Wait => context.proxy.wait_for_replicas(request, caller, state.client.wait.begin()),
         // PUBSUB tells of subscriptions and is none.
-        Session::PubSub if !spec.name.starts_with("pubsub") => {
+        RequiredState::PubSub if !spec.name.starts_with("pubsub") => {
             subscriber::answer(spec, request, state, context)
         }
-        Session::Tracking => tracking::answer(spec, request, state, context),
-        Session::PubSub => {
+        RequiredState::Tracking => tracking::answer(spec, request, state, context),
+        RequiredState::PubSub => {
             // Nothing of these is in L1.
             let out = &mut WriteQueue::default();
-            context.proxy.call(spec, crate::command::Class::Session(kind), request, caller, out)
+            context.proxy.call(spec, crate::protocol::command::Class::Session(kind), request, caller, out)
         }
-        Session::Monitor => monitor::begin(state, context),
+        RequiredState::Monitor => monitor::begin(state, context),
     }
 }

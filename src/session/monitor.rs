@@ -6,32 +6,32 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::desk::{Attention, Desk, lock};
-use super::secrets::secrets;
-use super::state::State;
+use super::redaction::secrets;
+use super::server_state::{GlobalFlags, ServerState, lock};
+use super::state::SessionState;
 use super::{SessionContext, local};
-use crate::clients::{Client, Mark};
-use crate::command::{Flags, Spec};
-use crate::mailbox::Mail;
-use crate::proxy::Answer;
-use crate::resp::encode;
-use crate::resp::request::Request;
+use crate::clients::mailbox::Mail;
+use crate::clients::{Client, ClientFlag};
+use crate::protocol::command::{Flags, Spec};
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
+use crate::router::Answer;
 
 /// A client follows all commands until this is dropped.
 #[derive(Debug)]
 pub(super) struct Watching {
-    desk: Arc<Desk>,
+    desk: Arc<ServerState>,
     client: Arc<Client>,
 }
 
 // === impl Watching ===
 
 impl Watching {
-    fn begin(desk: Arc<Desk>, client: Arc<Client>) -> Watching {
+    fn begin(desk: Arc<ServerState>, client: Arc<Client>) -> Watching {
         let mut monitors = lock(&desk.monitors);
         monitors.push(client.clone());
-        client.mark(Mark::Monitor, true);
-        desk.draw(Attention::MONITORED, true);
+        client.mark(ClientFlag::Monitor, true);
+        desk.set(GlobalFlags::MONITORED, true);
         drop(monitors);
         Watching { desk, client }
     }
@@ -41,15 +41,15 @@ impl Drop for Watching {
     fn drop(&mut self) {
         let mut monitors = lock(&self.desk.monitors);
         monitors.retain(|client| client.id != self.client.id);
-        self.client.mark(Mark::Monitor, false);
+        self.client.mark(ClientFlag::Monitor, false);
         if monitors.is_empty() {
-            self.desk.draw(Attention::MONITORED, false);
+            self.desk.set(GlobalFlags::MONITORED, false);
         }
     }
 }
 
 /// MONITOR. To a client that follows already Redis says nothing.
-pub(super) fn begin(state: &mut State, context: &SessionContext) -> Answer {
+pub(super) fn begin(state: &mut SessionState, context: &SessionContext) -> Answer {
     let watching = || Watching::begin(context.desk.clone(), state.client.clone());
     let monitor = &mut state.modes.get_or_insert_default().monitor;
     if monitor.is_some() {
@@ -66,10 +66,10 @@ pub(super) fn refuse(spec: &Spec) -> Option<Answer> {
     refused.then(|| Answer::Now(encode::error_reply("ERR Replica can't interact with the keyspace")))
 }
 
-/// Shows a command that is carried out to all who follow. What administers a server is not shown, as in Redis; `spec` is
-/// absent for a command that the table does not know.
+/// Shows a command that is carried out to all who follow. What administers a server is not shown, as in
+/// Redis; `spec` is absent for a command that the table does not know.
 #[cold]
-pub(super) fn show(spec: Option<&Spec>, request: &Request<'_>, client: &Client, desk: &Desk) {
+pub(super) fn show(spec: Option<&Spec>, request: &Request<'_>, client: &Client, desk: &ServerState) {
     if spec.is_some_and(|spec| spec.flags.has(Flags::ADMIN)) {
         return;
     }

@@ -5,18 +5,18 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::SessionContext;
-use super::local::{Haste, number, ok, wrong_number};
-use super::state::State;
+use super::local::{ExecContext, number, ok, wrong_number};
+use super::state::SessionState;
+use crate::cache::policy::{Policy, TrackingMode, TtlMode};
+use crate::cache::{Explained, Flush, KeptReply, Noted, Unknown};
 use crate::clock::{self, Nanos};
-use crate::key::Slot;
-use crate::near_cache::{Explained, Flush, KeptReply, Noted, Unknown};
 use crate::node::NodeId;
-use crate::policy::{Mode, Policy, Tracking};
-use crate::proxy::Answer;
-use crate::resp::Resp;
-use crate::resp::encode;
-use crate::resp::request::Request;
-use crate::upstream::{Right, Standing};
+use crate::protocol::key::Slot;
+use crate::protocol::resp::Resp;
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
+use crate::router::Answer;
+use crate::upstream::{NodeStatus, Right};
 
 const HELP: [&str; 13] = [
     "NEARSIDE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -52,7 +52,7 @@ pub(super) fn help() -> Bytes {
 }
 
 /// NEARSIDE FRESH ON or OFF.
-pub(super) fn fresh(request: &Request<'_>, state: &State) -> Bytes {
+pub(super) fn fresh(request: &Request<'_>, state: &SessionState) -> Bytes {
     let mode = request.arg(2);
     let fresh = mode.eq_ignore_ascii_case(b"on");
     if !fresh && !mode.eq_ignore_ascii_case(b"off") {
@@ -63,7 +63,12 @@ pub(super) fn fresh(request: &Request<'_>, state: &State) -> Bytes {
 }
 
 /// NEARSIDE FLUSH, of all keys or of those of a prefix. It takes turns with others, except `AtOnce`.
-pub(super) fn flush(request: &Request<'_>, state: &State, context: &SessionContext, haste: Haste) -> Answer {
+pub(super) fn flush(
+    request: &Request<'_>,
+    state: &SessionState,
+    context: &SessionContext,
+    haste: ExecContext,
+) -> Answer {
     if let Some(reply) = state.own_writes.take_answer() {
         return Answer::Now(reply);
     }
@@ -80,8 +85,8 @@ pub(super) fn flush(request: &Request<'_>, state: &State, context: &SessionConte
         }
         number(flush.served() as i64)
     };
-    if haste == Haste::AtOnce || flush.step(&cache) {
-        while haste == Haste::AtOnce && !flush.step(&cache) {}
+    if haste == ExecContext::AtOnce || flush.step(&cache) {
+        while haste == ExecContext::AtOnce && !flush.step(&cache) {}
         return Answer::Now(end(&flush));
     }
     let own_writes = state.own_writes.clone();
@@ -120,7 +125,7 @@ fn node(fields: &mut Fields, slot: Slot, now: Nanos, context: &SessionContext) {
     let owner = upstream.owner(slot).map(|index| upstream.node(index));
     let standing = owner.as_ref().and_then(|node| context.report.upstream.board.nodes(now).remove(node));
     fields.optional("node", owner.as_ref().map(|node| node.to_string()).as_deref());
-    fields.optional("node_state", standing.map(|Standing { state, .. }| state.to_string()).as_deref());
+    fields.optional("node_state", standing.map(|NodeStatus { state, .. }| state.to_string()).as_deref());
     let seconds = standing.map_or(0, |standing| seconds(now, standing.since));
     fields.number("node_state_seconds", seconds);
     let rights = &context.report.upstream.rights;
@@ -139,8 +144,8 @@ fn policy(fields: &mut Fields, policy: &Policy, context: &SessionContext) {
     let millis = |time: Duration| time.as_millis() as i64;
     fields.optional_number("policy_ttl_ms", times.map(|(ttl, _)| millis(ttl)));
     fields.optional_number("policy_negative_ttl_ms", times.map(|(_, negative_ttl)| millis(negative_ttl)));
-    fields.text("policy_mode", if terms.mode == Mode::Exact { "exact" } else { "capped" });
-    let by_key = terms.tracking == Tracking::ByKey;
+    fields.text("policy_mode", if terms.mode == TtlMode::Exact { "exact" } else { "capped" });
+    let by_key = terms.tracking == TrackingMode::ByKey;
     fields.text("policy_tracking", if by_key { "default" } else { "broadcast" });
     let default_ttl = policy.default_ttl.map(|default_ttl| default_ttl.as_millis() as i64);
     fields.optional_number("policy_default_ttl_ms", default_ttl);

@@ -1,4 +1,5 @@
-//! The parameters of CONFIG: which of Redis's are about this daemon and what they say, and which are about the data.
+//! The parameters of CONFIG: which of Redis's are about this daemon and what they say, and which are about
+//! the data.
 
 use super::SessionContext;
 use crate::config::Change;
@@ -45,7 +46,8 @@ pub(super) const DAEMON: &[(&str, fn(&SessionContext) -> String)] = &[
     }),
 ];
 
-/// Parameters about the data: a server of the upstream says them. No other is passed on, for some are secrets of it.
+/// Parameters about the data: a server of the upstream says them. No other is passed on, for some are secrets
+/// of it.
 const DATA: &[&str] = &[
     "active-expire-effort",
     "appendfsync",
@@ -122,7 +124,7 @@ pub(super) fn read(name: &str, text: &str) -> Option<Result<Change, String>> {
         _ => None,
     };
     if let Some((least, most)) = range {
-        match crate::resp::parse_integer(text.as_bytes()) {
+        match crate::protocol::resp::parse_integer(text.as_bytes()) {
             None => return Some(Err("argument couldn't be parsed into an integer".to_owned())),
             Some(number) if !(least..=most).contains(&number) => {
                 return Some(Err(format!("argument must be between {least} and {most} inclusive")));

@@ -5,14 +5,14 @@ use futures_util::future::LocalBoxFuture;
 use subtle::ConstantTimeEq;
 
 use super::SessionContext;
-use super::desk::Desk;
-use super::state::State;
+use super::server_state::ServerState;
+use super::state::SessionState;
 use super::transaction::is_valkey;
 use crate::clock;
-use crate::command::{Fault, Flags, Local, Spec};
-use crate::proxy::Answer;
-use crate::resp::encode;
-use crate::resp::request::Request;
+use crate::protocol::command::{CommandError, Flags, Local, Spec};
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
+use crate::router::Answer;
 
 const NO_AUTH: &[u8] = b"-NOAUTH Authentication required.\r\n";
 const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of: NOAUTH Authentication required.\r\n";
@@ -40,13 +40,13 @@ impl Password {
     }
 }
 
-/// What must be waited for before the password in `request` is looked at: where some were wrong, those who come from one address
-/// take turns. Whoever is in knows the password already, and has nothing to guess.
+/// What must be waited for before the password in `request` is looked at: where some were wrong, those who
+/// come from one address take turns. Whoever is in knows the password already, and has nothing to guess.
 pub(super) fn wait_for_turn(
     local: Local,
     request: &Request<'_>,
-    state: &mut State,
-    desk: &Desk,
+    state: &mut SessionState,
+    desk: &ServerState,
 ) -> Option<LocalBoxFuture<'static, ()>> {
     let says_one = match local {
         Local::Auth => true,
@@ -62,7 +62,7 @@ pub(super) fn wait_for_turn(
 }
 
 /// Notes whether the password was right; `None` when none was looked at.
-pub(super) fn note(right: Option<bool>, state: &mut State, context: &SessionContext) {
+pub(super) fn note(right: Option<bool>, state: &mut SessionState, context: &SessionContext) {
     if !context.desk.asks_password() {
         return;
     }
@@ -82,20 +82,25 @@ pub(super) fn refuse(spec: &Spec) -> Option<Bytes> {
 }
 
 /// What it is told of what is no command. No server is asked whether a module of it knows it.
-pub(super) fn refuse_unrecognised(fault: Fault, request: &Request<'_>, context: &SessionContext) -> Answer {
+pub(super) fn refuse_unrecognised(
+    fault: CommandError,
+    request: &Request<'_>,
+    context: &SessionContext,
+) -> Answer {
     if let Some(wait) = context.proxy.wait_for_upstream() {
-        // Redis and Valkey say different things: the first clients wait a moment until it is known which it is.
+        // Redis and Valkey say different things: the first clients wait a moment until it is known which it
+        // is.
         return wait;
     }
-    if matches!(fault, Fault::Denied(_)) {
+    if matches!(fault, CommandError::Denied(_)) {
         return Answer::Now(Bytes::from_static(NO_AUTH));
     }
-    let open = matches!(fault, Fault::Arity("auth" | "hello" | "quit" | "reset"));
+    let open = matches!(fault, CommandError::Arity("auth" | "hello" | "quit" | "reset"));
     if is_valkey(context) && !open {
-        let error = if fault == Fault::Arity("exec") { EXEC_ABORT } else { NO_AUTH };
+        let error = if fault == CommandError::Arity("exec") { EXEC_ABORT } else { NO_AUTH };
         return Answer::Now(Bytes::from_static(error));
     }
-    if fault == Fault::Arity("exec") {
+    if fault == CommandError::Arity("exec") {
         let cause = "wrong number of arguments for 'exec' command";
         let error = format!("EXECABORT Transaction discarded because of: {cause}");
         return Answer::Now(encode::error_reply(error));

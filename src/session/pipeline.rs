@@ -8,21 +8,21 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use super::slowlog::Stopwatch;
+use super::slowlog::LatencyTimer;
 use crate::clock;
 
-/// The answers of one session that have not left yet. All that are still to come are driven at once, so a slow one
-/// delays only the replies behind it, and nothing of other sessions.
+/// The answers of one session that have not left yet. All that are still to come are driven at once, so a
+/// slow one delays only the replies behind it, and nothing of other sessions.
 #[derive(Default)]
 pub(super) struct Pipeline {
     /// One place for each answer; empty while it is still to come.
-    places: VecDeque<Place>,
+    places: VecDeque<AnswerPlace>,
     /// The number of the first place.
     first: u64,
-    /// What came while nothing else was to come: a client that waits for each reply has no other, and is spared what it
-    /// takes to drive several. A session that waits for nothing holds no room for it.
-    lone: Option<Box<Coming>>,
-    coming: FuturesUnordered<Coming>,
+    /// What came while nothing else was to come: a client that waits for each reply has no other, and is
+    /// spared what it takes to drive several. A session that waits for nothing holds no room for it.
+    lone: Option<Box<PendingAnswer>>,
+    coming: FuturesUnordered<PendingAnswer>,
     /// Bytes of the answers that wait for an earlier one.
     bytes: usize,
     /// Bytes of the requests whose answers are still to come.
@@ -35,24 +35,24 @@ pub(super) struct Pipeline {
 const KEPT_PLACES_MAX: usize = 64;
 
 /// An answer that will come, and the number of its place.
-struct Coming {
+struct PendingAnswer {
     number: u64,
     reply: LocalBoxFuture<'static, Bytes>,
-    measure: Option<Stopwatch>,
+    measure: Option<LatencyTimer>,
     /// Bytes of the request.
     bytes: usize,
 }
 
 /// What has come of it.
-struct Came {
+struct ArrivedAnswer {
     number: u64,
     reply: Bytes,
-    measure: Option<Stopwatch>,
+    measure: Option<LatencyTimer>,
     bytes: usize,
 }
 
 /// The place of one answer.
-struct Place {
+struct AnswerPlace {
     reply: Option<Bytes>,
     /// The number of the command whose reply was still to come; 0 for one that was there already.
     command: usize,
@@ -94,30 +94,31 @@ impl Pipeline {
     /// An answer that is there already, behind those outstanding.
     pub(super) fn push_now(&mut self, reply: Bytes) {
         self.bytes += reply.len();
-        self.places.push_back(Place { reply: Some(reply), command: 0, confirms: false });
+        self.places.push_back(AnswerPlace { reply: Some(reply), command: 0, confirms: false });
     }
 
-    /// An answer to `command` that will come, to a request of so many `bytes`; how long it took is told to `measure`.
+    /// An answer to `command` that will come, to a request of so many `bytes`; how long it took is told to
+    /// `measure`.
     pub(super) fn push_later(
         &mut self,
         command: usize,
         reply: LocalBoxFuture<'static, Bytes>,
-        measure: Option<Stopwatch>,
+        measure: Option<LatencyTimer>,
         bytes: usize,
     ) {
         let number = self.place(command, false);
         self.in_flight_bytes += bytes;
-        self.drive(Coming { number, reply, measure, bytes });
+        self.drive(PendingAnswer { number, reply, measure, bytes });
     }
 
     /// A confirmation of `command` that will come.
     pub(super) fn push_confirmation(&mut self, command: usize, reply: LocalBoxFuture<'static, Bytes>) {
         let number = self.place(command, true);
         self.confirmations += 1;
-        self.drive(Coming { number, reply, measure: None, bytes: 0 });
+        self.drive(PendingAnswer { number, reply, measure: None, bytes: 0 });
     }
 
-    fn drive(&mut self, coming: Coming) {
+    fn drive(&mut self, coming: PendingAnswer) {
         if self.lone.is_none() && self.coming.is_empty() {
             self.lone = Some(Box::new(coming));
         } else {
@@ -126,7 +127,7 @@ impl Pipeline {
     }
 
     /// What has come of the answers that are still to come.
-    fn poll_coming(&mut self, cx: &mut Context<'_>) -> Option<Came> {
+    fn poll_coming(&mut self, cx: &mut Context<'_>) -> Option<ArrivedAnswer> {
         if let Some(lone) = &mut self.lone
             && let Poll::Ready(came) = Pin::new(lone).poll(cx)
         {
@@ -144,14 +145,14 @@ impl Pipeline {
 
     /// Gives an answer that will come its place; its number.
     fn place(&mut self, command: usize, confirms: bool) -> u64 {
-        self.places.push_back(Place { reply: None, command, confirms });
+        self.places.push_back(AnswerPlace { reply: None, command, confirms });
         self.first + self.places.len() as u64 - 1
     }
 
     /// The next answer in order, if it has come, and to which command if it had to come.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(usize, Bytes)> {
         let mut now = None;
-        while let Some(Came { number, reply, measure, bytes }) = self.poll_coming(cx) {
+        while let Some(ArrivedAnswer { number, reply, measure, bytes }) = self.poll_coming(cx) {
             self.in_flight_bytes -= bytes;
             if let Some(measure) = measure {
                 measure.stop(*now.get_or_insert_with(clock::now));
@@ -184,10 +185,10 @@ impl Pipeline {
         }
     }
 
-    /// Lets everything that was sent upstream come to its end, though nobody reads the replies any more: fills that
-    /// others joined are completed, and the keys of writes are dropped once more.
+    /// Lets everything that was sent upstream come to its end, though nobody reads the replies any more:
+    /// fills that others joined are completed, and the keys of writes are dropped once more.
     pub(super) async fn run_out(mut self) {
-        let measured = |came: Came| {
+        let measured = |came: ArrivedAnswer| {
             came.measure.into_iter().for_each(|measure| measure.stop(clock::now()));
         };
         self.coming.extend(self.lone.take().map(|lone| *lone));
@@ -197,12 +198,17 @@ impl Pipeline {
 
 // === impl Coming ===
 
-impl Future for Coming {
-    type Output = Came;
+impl Future for PendingAnswer {
+    type Output = ArrivedAnswer;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let reply = ready!(self.reply.as_mut().poll(cx));
-        Poll::Ready(Came { number: self.number, reply, measure: self.measure.take(), bytes: self.bytes })
+        Poll::Ready(ArrivedAnswer {
+            number: self.number,
+            reply,
+            measure: self.measure.take(),
+            bytes: self.bytes,
+        })
     }
 }
 

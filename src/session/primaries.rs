@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 
-use crate::proxy::{Asked, Proxy};
-use crate::resp::cursor::{self, Head};
+use crate::protocol::resp::cursor::{self, ReplyHead};
+use crate::router::{QueryReply, Router};
 
 /// A primary that has not answered by then is left out.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -31,8 +31,8 @@ pub(super) struct Primaries {
 }
 
 /// Asks all primaries at once.
-pub(super) fn ask(proxy: &Rc<Proxy>) -> impl Future<Output = Primaries> + 'static + use<> {
-    let asked: Vec<Asked> = proxy.tell_every(&["INFO"], true);
+pub(super) fn ask(proxy: &Rc<Router>) -> impl Future<Output = Primaries> + 'static + use<> {
+    let asked: Vec<QueryReply> = proxy.tell_every(&["INFO"], true);
     async move {
         let replies = asked.into_iter().map(|asked| tokio::time::timeout(PATIENCE, asked));
         let mut primaries = Primaries::default();
@@ -52,7 +52,7 @@ pub(super) fn ask(proxy: &Rc<Proxy>) -> impl Future<Output = Primaries> + 'stati
 
 fn text(frame: &Bytes) -> String {
     match cursor::head(frame) {
-        Some(Head::Blob { body, .. }) => String::from_utf8_lossy(body).into_owned(),
+        Some(ReplyHead::Blob { body, .. }) => String::from_utf8_lossy(body).into_owned(),
         _ => String::new(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Memory in bytes; 0 where the kernel does not say.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Memory {
+pub(super) struct ProcessMemory {
     /// In use now.
     pub(super) resident: u64,
     /// The most that ever was.
@@ -16,16 +16,16 @@ pub(super) struct Memory {
 
 /// CPU time since the process began.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cpu {
+pub(super) struct ProcessCpu {
     pub(super) system: Duration,
     pub(super) user: Duration,
 }
 
 /// The process's memory.
-pub(super) fn memory() -> Memory {
+pub(super) fn memory() -> ProcessMemory {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let system = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    Memory {
+    ProcessMemory {
         resident: bytes(&status, "VmRSS:"),
         peak: bytes(&status, "VmHWM:"),
         system: bytes(&system, "MemTotal:"),
@@ -33,7 +33,7 @@ pub(super) fn memory() -> Memory {
 }
 
 /// The process's CPU time.
-pub(super) fn cpu() -> Cpu {
+pub(super) fn cpu() -> ProcessCpu {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name of the program, in parentheses, may hold anything; the fields after it are numbers.
     let mut fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace();
@@ -43,7 +43,7 @@ pub(super) fn cpu() -> Cpu {
         Duration::from_secs_f64(ticks * tick)
     };
     let user = next(11);
-    Cpu { user, system: next(0) }
+    ProcessCpu { user, system: next(0) }
 }
 
 /// The value of a line `<name> <number> kB`.

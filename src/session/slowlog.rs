@@ -1,5 +1,5 @@
-//! SLOWLOG: commands that took long, from when this daemon read them until it had their reply. What it answers on the
-//! spot is not measured.
+//! SLOWLOG: commands that took long, from when this daemon read them until it had their reply. What it
+//! answers on the spot is not measured.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 
-use super::desk::{Desk, lock};
 use super::local::{number, ok, wrong_number};
-use super::secrets::secrets;
+use super::redaction::secrets;
+use super::server_state::{ServerState, lock};
 use crate::clients::Client;
 use crate::clock::Nanos;
-use crate::command::Spec;
-use crate::resp::encode;
-use crate::resp::parse_integer;
-use crate::resp::request::{OwnedRequest, Request};
+use crate::protocol::command::Spec;
+use crate::protocol::resp::encode;
+use crate::protocol::resp::parse_integer;
+use crate::protocol::resp::request::{OwnedRequest, Request};
 
 /// Arguments of a command that an entry shows, and bytes of each; as in Redis.
 const ARGUMENTS_MAX: usize = 32;
@@ -37,7 +37,7 @@ const ENTRY_BYTES: usize = 256;
 /// The slow log, the newest entry first.
 #[derive(Debug)]
 pub(super) struct Slowlog {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<SlowlogEntry>,
     next_id: i64,
     /// What the entries take, and may take.
     bytes: usize,
@@ -46,7 +46,7 @@ pub(super) struct Slowlog {
 
 /// A command that took long.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct SlowlogEntry {
     id: i64,
     /// Seconds since 1970.
     at: i64,
@@ -59,8 +59,8 @@ pub(super) struct Entry {
 
 /// Measures one command.
 #[derive(Debug)]
-pub(super) struct Stopwatch {
-    desk: Arc<Desk>,
+pub(super) struct LatencyTimer {
+    desk: Arc<ServerState>,
     client: Arc<Client>,
     arguments: Arguments,
     begun: Nanos,
@@ -84,8 +84,9 @@ impl Slowlog {
         Slowlog { entries: VecDeque::new(), next_id: 0, bytes: 0, bytes_max }
     }
 
-    /// Adds an entry, which gets its number; the oldest go where there are more than so many, or they take too much.
-    fn push(&mut self, mut entry: Entry, count_max: usize) {
+    /// Adds an entry, which gets its number; the oldest go where there are more than so many, or they take
+    /// too much.
+    fn push(&mut self, mut entry: SlowlogEntry, count_max: usize) {
         entry.id = self.next_id;
         self.next_id += 1;
         self.bytes += entry.bytes();
@@ -104,15 +105,15 @@ impl Slowlog {
 
 // === impl Stopwatch ===
 
-impl Stopwatch {
+impl LatencyTimer {
     /// Starts for a command that was read at `now`; none when no command is to be kept.
     pub(super) fn start(
         spec: Option<&'static Spec>,
         request: &Request<'_>,
         client: &Arc<Client>,
-        desk: &Arc<Desk>,
+        desk: &Arc<ServerState>,
         now: Nanos,
-    ) -> Option<Stopwatch> {
+    ) -> Option<LatencyTimer> {
         if desk.settings.slowlog_log_slower_than.get() < 0 {
             return None;
         }
@@ -120,7 +121,7 @@ impl Stopwatch {
             true => Arguments::Of(request.to_owned(), spec),
             false => Arguments::Shown(shown(spec, request)),
         };
-        Some(Stopwatch { desk: desk.clone(), client: client.clone(), arguments, begun: now })
+        Some(LatencyTimer { desk: desk.clone(), client: client.clone(), arguments, begun: now })
     }
 
     /// The reply is there at `now`: keeps the command if it took long.
@@ -136,7 +137,7 @@ impl Stopwatch {
             Arguments::Of(request, spec) => shown(spec, &request.as_request()),
             Arguments::Shown(shown) => shown,
         };
-        let entry = Entry {
+        let entry = SlowlogEntry {
             id: 0,
             at: now.as_secs() as i64,
             micros,
@@ -150,7 +151,7 @@ impl Stopwatch {
 }
 
 /// SLOWLOG GET [count], the newest first; -1 is all.
-pub(super) fn get(request: &Request<'_>, desk: &Desk) -> Bytes {
+pub(super) fn get(request: &Request<'_>, desk: &ServerState) -> Bytes {
     let count = match request.len() {
         2 => Some(SHOWN),
         3 => match parse_integer(request.arg(2)) {
@@ -174,19 +175,19 @@ pub(super) fn get(request: &Request<'_>, desk: &Desk) -> Bytes {
 }
 
 /// SLOWLOG LEN.
-pub(super) fn len(desk: &Desk) -> Bytes {
+pub(super) fn len(desk: &ServerState) -> Bytes {
     number(lock(&desk.slowlog).entries.len() as i64)
 }
 
 /// SLOWLOG RESET.
-pub(super) fn reset(desk: &Desk) -> Bytes {
+pub(super) fn reset(desk: &ServerState) -> Bytes {
     lock(&desk.slowlog).clear();
     ok()
 }
 
 // === impl Entry ===
 
-impl Entry {
+impl SlowlogEntry {
     /// What it takes.
     fn bytes(&self) -> usize {
         let parts = self.arguments.len() + self.address.len() + self.name.len();
@@ -232,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_oldest_entries_go_where_there_are_too_many_or_they_take_too_much() {
-        let entry = |size: usize| Entry {
+        let entry = |size: usize| SlowlogEntry {
             id: 0,
             at: 0,
             micros: 0,

@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 
 use super::modes::Modes;
 use super::subscriber::Subscriber;
-use crate::clients::{Listed, Mark};
-use crate::command::{Denied, Recogniser};
-use crate::proxy::OwnWrites;
-use crate::resp::Resp;
+use crate::clients::{ClientFlag, ClientGuard};
+use crate::protocol::command::{CommandLookup, Denied};
+use crate::protocol::resp::Resp;
+use crate::router::Inflight;
 
 /// Which replies the client wants: CLIENT REPLY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Replies {
+pub(super) enum ReplyMode {
     /// All.
     On,
     /// None.
@@ -26,13 +26,13 @@ pub(super) enum Replies {
 
 /// The state of one session.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct SessionState {
     /// How others know it, and reach it.
-    pub(super) client: Listed,
+    pub(super) client: ClientGuard,
     resp: Resp,
-    pub(super) replies: Replies,
-    pub(super) recogniser: Recogniser,
-    pub(super) own_writes: Rc<OwnWrites>,
+    pub(super) replies: ReplyMode,
+    pub(super) recogniser: CommandLookup,
+    pub(super) own_writes: Rc<Inflight>,
     /// Absent in a plain session, which most are.
     pub(super) modes: Option<Box<Modes>>,
     /// The client has to say a password before it may do anything.
@@ -51,13 +51,13 @@ pub(super) struct State {
 
 // === impl State ===
 
-impl State {
-    pub(super) fn new(client: Listed, has_password: bool, denied: Arc<Denied>) -> State {
-        let mut state = State {
+impl SessionState {
+    pub(super) fn new(client: ClientGuard, has_password: bool, denied: Arc<Denied>) -> SessionState {
+        let mut state = SessionState {
             client,
             resp: Resp::Two,
-            replies: Replies::On,
-            recogniser: Recogniser::denying(denied),
+            replies: ReplyMode::On,
+            recogniser: CommandLookup::denying(denied),
             own_writes: Rc::default(),
             modes: None,
             has_password,
@@ -76,10 +76,10 @@ impl State {
         self.set_resp(Resp::Two);
         self.client.names().client.clear();
         self.client.note_queued(None);
-        for mark in [Mark::NoEvict, Mark::NoTouch] {
+        for mark in [ClientFlag::NoEvict, ClientFlag::NoTouch] {
             self.client.mark(mark, false);
         }
-        self.replies = Replies::On;
+        self.replies = ReplyMode::On;
         self.own_writes.want_fresh(false);
         self.modes = None;
         self.lock();
@@ -137,14 +137,14 @@ impl State {
     /// Whether the reply to the request at hand is sent.
     pub(super) fn wants_reply(&mut self) -> bool {
         match self.replies {
-            Replies::On => true,
-            Replies::Off => false,
-            Replies::SkipBoth => {
-                self.replies = Replies::SkipNext;
+            ReplyMode::On => true,
+            ReplyMode::Off => false,
+            ReplyMode::SkipBoth => {
+                self.replies = ReplyMode::SkipNext;
                 false
             }
-            Replies::SkipNext => {
-                self.replies = Replies::On;
+            ReplyMode::SkipNext => {
+                self.replies = ReplyMode::On;
                 false
             }
         }

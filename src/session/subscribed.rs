@@ -5,25 +5,26 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use crate::clients::{Client, Mark};
-use crate::memory::Held;
-use crate::upstream::{Kind, Topic};
+use crate::clients::{Client, ClientFlag};
+use crate::memory::MemoryHold;
+use crate::upstream::{Topic, TopicKind};
 
 /// What each name waits for: the request of this number, whose fate is the name's, or nothing any more.
-type Names = BTreeMap<Bytes, Option<u64>>;
+type NameStates = BTreeMap<Bytes, Option<u64>>;
 
-/// What remembering a name takes beside its bytes: places here, among the subscribers, in the feed and in what its node has, and
-/// until it stands in what is sent and confirmed. Rather too much than too little: this is what is known of it in time.
+/// What remembering a name takes beside its bytes: places here, among the subscribers, in the feed and in
+/// what its node has, and until it stands in what is sent and confirmed. Rather too much than too little:
+/// this is what is known of it in time.
 const NAME_BYTES: usize = 768;
 
 /// What one client is subscribed to.
 #[derive(Debug)]
 pub(super) struct Subscribed {
-    channels: Names,
-    patterns: Names,
-    shards: Names,
+    channels: NameStates,
+    patterns: NameStates,
+    shards: NameStates,
     /// What the names take, here and where the daemon remembers who wants them.
-    held: Held,
+    held: MemoryHold,
     requests: u64,
     /// The session is over: nothing is added any more.
     over: bool,
@@ -33,7 +34,7 @@ pub(super) struct Subscribed {
 
 impl Subscribed {
     /// Nothing yet; what it takes is counted in `held`.
-    pub(super) fn new(held: Held) -> Subscribed {
+    pub(super) fn new(held: MemoryHold) -> Subscribed {
         let (channels, patterns, shards) = Default::default();
         Subscribed { channels, patterns, shards, held, requests: 0, over: false }
     }
@@ -60,15 +61,15 @@ impl Subscribed {
     }
 
     /// How many there are of the sort of `kind`, as confirmations tell it.
-    pub(super) fn count(&self, kind: Kind) -> usize {
+    pub(super) fn count(&self, kind: TopicKind) -> usize {
         match kind {
-            Kind::Channel | Kind::Pattern => self.channels.len() + self.patterns.len(),
-            Kind::Shard => self.shards.len(),
+            TopicKind::Channel | TopicKind::Pattern => self.channels.len() + self.patterns.len(),
+            TopicKind::Shard => self.shards.len(),
         }
     }
 
     /// The names of `kind`, in order.
-    pub(super) fn names(&self, kind: Kind) -> Vec<Bytes> {
+    pub(super) fn names(&self, kind: TopicKind) -> Vec<Bytes> {
         self.of(kind).keys().cloned().collect()
     }
 
@@ -129,7 +130,7 @@ impl Subscribed {
     /// Takes so many out.
     pub(super) fn take(&mut self, count: usize) -> Vec<Topic> {
         let mut taken = Vec::new();
-        for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
+        for kind in [TopicKind::Channel, TopicKind::Pattern, TopicKind::Shard] {
             let names = self.of_mut(kind);
             while taken.len() < count
                 && let Some((name, _)) = names.pop_first()
@@ -158,22 +159,22 @@ impl Subscribed {
         client.channels.store(self.channels.len(), Ordering::Relaxed);
         client.patterns.store(self.patterns.len(), Ordering::Relaxed);
         client.shard_channels.store(self.shards.len(), Ordering::Relaxed);
-        client.mark(Mark::PubSub, self.is_any());
+        client.mark(ClientFlag::PubSub, self.is_any());
     }
 
-    fn of(&self, kind: Kind) -> &Names {
+    fn of(&self, kind: TopicKind) -> &NameStates {
         match kind {
-            Kind::Channel => &self.channels,
-            Kind::Pattern => &self.patterns,
-            Kind::Shard => &self.shards,
+            TopicKind::Channel => &self.channels,
+            TopicKind::Pattern => &self.patterns,
+            TopicKind::Shard => &self.shards,
         }
     }
 
-    fn of_mut(&mut self, kind: Kind) -> &mut Names {
+    fn of_mut(&mut self, kind: TopicKind) -> &mut NameStates {
         match kind {
-            Kind::Channel => &mut self.channels,
-            Kind::Pattern => &mut self.patterns,
-            Kind::Shard => &mut self.shards,
+            TopicKind::Channel => &mut self.channels,
+            TopicKind::Pattern => &mut self.patterns,
+            TopicKind::Shard => &mut self.shards,
         }
     }
 }
@@ -183,15 +184,15 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::memory::Ceiling;
+    use crate::memory::MemoryCeiling;
 
     fn topic(name: &'static str) -> Topic {
-        Topic::new(Kind::Channel, Bytes::from_static(name.as_bytes()))
+        Topic::new(TopicKind::Channel, Bytes::from_static(name.as_bytes()))
     }
 
     #[test]
     fn a_request_that_fails_takes_back_what_waits_for_it_alone() {
-        let held = Arc::<Ceiling>::default().hold(crate::memory::Kind::Subscriptions);
+        let held = Arc::<MemoryCeiling>::default().hold(crate::memory::MemoryUse::Subscriptions);
         let mut subscribed = Subscribed::new(held);
         let topics = [topic("stands"), topic("asked again"), topic("ended"), topic("alone")];
         let first = subscribed.begin();
@@ -204,7 +205,7 @@ mod tests {
         let third = subscribed.begin();
         assert!(!subscribed.add(&topics[1], third));
         assert_eq!(subscribed.take_back(&topics, second), [topic("alone")]);
-        assert_eq!(subscribed.names(Kind::Channel), ["asked again", "stands"]);
+        assert_eq!(subscribed.names(TopicKind::Channel), ["asked again", "stands"]);
         subscribed.confirm(&topics, third);
         assert_eq!(subscribed.take_back(&topics, third), []);
         assert_eq!(subscribed.take(1), [topic("asked again")]);

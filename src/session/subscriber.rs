@@ -11,19 +11,19 @@ use futures_util::future::LocalBoxFuture;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::state::State;
+use super::state::SessionState;
 use super::subscribed::Subscribed;
 use super::{SessionContext, SessionLimits};
 use crate::clients::Client;
-use crate::command::Spec;
-use crate::mailbox::Mail;
-use crate::memory::{self, Ceiling};
-use crate::proxy::Answer;
+use crate::clients::mailbox::Mail;
+use crate::memory::{self, MemoryCeiling};
+use crate::protocol::command::Spec;
+use crate::protocol::resp::Resp;
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::pubsub::Hub;
-use crate::resp::Resp;
-use crate::resp::encode;
-use crate::resp::request::{OwnedRequest, Request};
-use crate::upstream::{Kind, Readiness, Topic, Wanted};
+use crate::router::Answer;
+use crate::upstream::{Readiness, SubscriptionGuard, Topic, TopicKind};
 
 /// The subscriptions of one session. They end with it.
 #[derive(Debug)]
@@ -35,38 +35,38 @@ pub(super) struct Subscriber {
 }
 
 /// A request to subscribe, until it is confirmed or taken back.
-struct Beginning {
+struct SubscribeRequest {
     hub: Arc<Hub>,
     client: Arc<Client>,
     subscribed: Rc<RefCell<Subscribed>>,
     /// The number of the request.
     number: u64,
-    terms: Terms,
-    ceiling: Arc<Ceiling>,
+    terms: SubscribeTerms,
+    ceiling: Arc<MemoryCeiling>,
     /// What was added so far, by what was added in one turn.
-    wanted: Vec<Wanted>,
+    wanted: Vec<SubscriptionGuard>,
     confirmation: BytesMut,
 }
 
 /// What holds for a request to subscribe.
 #[derive(Clone, Copy)]
-struct Terms {
-    kind: Kind,
+struct SubscribeTerms {
+    kind: TopicKind,
     resp: Resp,
     limits: SessionLimits,
 }
 
 /// A request to unsubscribe.
-struct Ending {
+struct UnsubscribeRequest {
     hub: Arc<Hub>,
     client: Arc<Client>,
     subscribed: Rc<RefCell<Subscribed>>,
-    kind: Kind,
+    kind: TopicKind,
     resp: Resp,
 }
 
 /// What is unsubscribed from.
-enum Names {
+enum UnsubscribeNames {
     /// All there was.
     All(Vec<Bytes>),
     /// What the request names.
@@ -76,22 +76,22 @@ enum Names {
 /// So many names are looked at before others get their turn.
 const NAMES_AT_ONCE: usize = 256;
 
-/// Answers SUBSCRIBE, UNSUBSCRIBE and their like. The session goes on with the next request meanwhile: whoever sends
-/// many of them does not wait for each.
+/// Answers SUBSCRIBE, UNSUBSCRIBE and their like. The session goes on with the next request meanwhile:
+/// whoever sends many of them does not wait for each.
 pub(super) fn answer(
     spec: &'static Spec,
     request: &Request<'_>,
-    state: &mut State,
+    state: &mut SessionState,
     context: &SessionContext,
 ) -> Answer {
     let resp = state.resp();
-    let State { modes, client, .. } = state;
+    let SessionState { modes, client, .. } = state;
     let modes = modes.get_or_insert_default();
     let subscriber = modes.subscriber.get_or_insert_with(|| Subscriber::new(context, client));
     let kind = match spec.name {
-        "psubscribe" | "punsubscribe" => Kind::Pattern,
-        "ssubscribe" | "sunsubscribe" => Kind::Shard,
-        _ => Kind::Channel,
+        "psubscribe" | "punsubscribe" => TopicKind::Pattern,
+        "ssubscribe" | "sunsubscribe" => TopicKind::Shard,
+        _ => TopicKind::Channel,
     };
     if spec.name.ends_with("unsubscribe") {
         let answer = subscriber.unsubscribe(kind, request, resp);
@@ -106,8 +106,8 @@ pub(super) fn answer(
     subscriber.subscribe(kind, request, resp, context)
 }
 
-/// What a client of RESP2 that is subscribed gets for a request: it can tell a reply from a message only if there are
-/// hardly any replies.
+/// What a client of RESP2 that is subscribed gets for a request: it can tell a reply from a message only if
+/// there are hardly any replies.
 pub(super) fn intercept(
     subscriber: &Subscriber,
     spec: &'static Spec,
@@ -139,7 +139,7 @@ pub(super) fn intercept(
 
 impl Subscriber {
     fn new(context: &SessionContext, client: &Arc<Client>) -> Subscriber {
-        let subscribed = Subscribed::new(context.ceiling.hold(memory::Kind::Subscriptions));
+        let subscribed = Subscribed::new(context.ceiling.hold(memory::MemoryUse::Subscriptions));
         Subscriber {
             hub: context.pubsub.clone(),
             client: client.clone(),
@@ -152,15 +152,21 @@ impl Subscriber {
         self.subscribed.borrow().is_any()
     }
 
-    /// Subscribes at once, so that nothing is missed, and confirms it when it stands upstream; what does not come to
-    /// stand there is taken back.
-    fn subscribe(&self, kind: Kind, request: &Request<'_>, resp: Resp, context: &SessionContext) -> Answer {
-        let mut beginning = Beginning {
+    /// Subscribes at once, so that nothing is missed, and confirms it when it stands upstream; what does not
+    /// come to stand there is taken back.
+    fn subscribe(
+        &self,
+        kind: TopicKind,
+        request: &Request<'_>,
+        resp: Resp,
+        context: &SessionContext,
+    ) -> Answer {
+        let mut beginning = SubscribeRequest {
             hub: self.hub.clone(),
             client: self.client.clone(),
             subscribed: self.subscribed.clone(),
             number: self.subscribed.borrow_mut().begin(),
-            terms: Terms { kind, resp, limits: context.limits },
+            terms: SubscribeTerms { kind, resp, limits: context.limits },
             ceiling: context.ceiling.clone(),
             wanted: Vec::new(),
             confirmation: BytesMut::new(),
@@ -185,13 +191,14 @@ impl Subscriber {
         }
     }
 
-    /// Ends what the request names. The confirmation goes to the mailbox: what came before the end is in it already.
-    fn unsubscribe(&self, kind: Kind, request: &Request<'_>, resp: Resp) -> Answer {
+    /// Ends what the request names. The confirmation goes to the mailbox: what came before the end is in it
+    /// already.
+    fn unsubscribe(&self, kind: TopicKind, request: &Request<'_>, resp: Resp) -> Answer {
         let names = match request.len() {
-            1 => Names::All(self.subscribed.borrow().names(kind)),
-            _ => Names::Asked(request.to_owned()),
+            1 => UnsubscribeNames::All(self.subscribed.borrow().names(kind)),
+            _ => UnsubscribeNames::Asked(request.to_owned()),
         };
-        let ending = Ending {
+        let ending = UnsubscribeRequest {
             hub: self.hub.clone(),
             client: self.client.clone(),
             subscribed: self.subscribed.clone(),
@@ -223,9 +230,9 @@ impl Drop for Subscriber {
     }
 }
 
-/// Whether a request about subscriptions is so large that others have to get their turn while it is worked on: nothing else
-/// of its session is, then.
-pub(super) fn is_large(spec: &Spec, request: &Request<'_>, state: &State) -> bool {
+/// Whether a request about subscriptions is so large that others have to get their turn while it is worked
+/// on: nothing else of its session is, then.
+pub(super) fn is_large(spec: &Spec, request: &Request<'_>, state: &SessionState) -> bool {
     let all = || {
         let subscriber = state.modes.as_ref().and_then(|modes| modes.subscriber.as_ref());
         subscriber.map_or(0, |subscriber| subscriber.subscribed.borrow().len())
@@ -235,9 +242,9 @@ pub(super) fn is_large(spec: &Spec, request: &Request<'_>, state: &State) -> boo
     names > NAMES_AT_ONCE
 }
 
-/// Ends very many subscriptions of a session that is to have none, without a word to its client. Others get their turn
-/// meanwhile; `None` if there are so few that nobody waits for long.
-pub(super) fn leave(state: &State) -> Option<LocalBoxFuture<'static, ()>> {
+/// Ends very many subscriptions of a session that is to have none, without a word to its client. Others get
+/// their turn meanwhile; `None` if there are so few that nobody waits for long.
+pub(super) fn leave(state: &SessionState) -> Option<LocalBoxFuture<'static, ()>> {
     let subscriber = state.modes.as_ref()?.subscriber.as_ref()?;
     if subscriber.subscribed.borrow().len() <= NAMES_AT_ONCE {
         return None;
@@ -259,13 +266,13 @@ pub(super) fn leave(state: &State) -> Option<LocalBoxFuture<'static, ()>> {
 
 // === impl Beginning ===
 
-impl Beginning {
+impl SubscribeRequest {
     /// Subscribes to the first of `names`, as many as are looked at in one turn.
     ///
     /// # Errors
     /// They are too many, or there is no memory for them; nothing of them was done.
     fn add<'a>(&mut self, names: impl Iterator<Item = &'a [u8]>) -> Result<(), String> {
-        let Terms { kind, resp, limits } = self.terms;
+        let SubscribeTerms { kind, resp, limits } = self.terms;
         let names = names.take(NAMES_AT_ONCE);
         let topics: Vec<Topic> = names.map(|name| Topic::new(kind, Bytes::copy_from_slice(name))).collect();
         let mut subscribed = self.subscribed.borrow_mut();
@@ -281,7 +288,7 @@ impl Beginning {
             ));
         }
         let max = limits.patterns_max;
-        if kind == Kind::Pattern && subscribed.patterns() + new.len() > max {
+        if kind == TopicKind::Pattern && subscribed.patterns() + new.len() > max {
             return Err(format!("ERR nearside: a client may have {max} patterns (pubsub_patterns_max)"));
         }
         let bytes = new.iter().map(|topic| Subscribed::bytes_of(topic)).sum();
@@ -336,7 +343,8 @@ impl Beginning {
         }
     }
 
-    /// Waits until what is wanted stands upstream, all of it at the same time; the error reply if it does not.
+    /// Waits until what is wanted stands upstream, all of it at the same time; the error reply if it does
+    /// not.
     async fn stand(&self) -> Result<(), Bytes> {
         let timeout = self.terms.limits.subscribe_timeout;
         let deadline = Instant::now() + timeout;
@@ -375,19 +383,19 @@ impl Beginning {
 
 // === impl Names ===
 
-impl Names {
+impl UnsubscribeNames {
     fn len(&self) -> usize {
         match self {
-            Names::All(names) => names.len(),
-            Names::Asked(request) => request.as_request().len() - 1,
+            UnsubscribeNames::All(names) => names.len(),
+            UnsubscribeNames::Asked(request) => request.as_request().len() - 1,
         }
     }
 
     /// Those from number `first` on that are looked at in one turn.
     fn from(&self, first: usize) -> Vec<Bytes> {
         match self {
-            Names::All(names) => names.iter().skip(first).take(NAMES_AT_ONCE).cloned().collect(),
-            Names::Asked(request) => {
+            UnsubscribeNames::All(names) => names.iter().skip(first).take(NAMES_AT_ONCE).cloned().collect(),
+            UnsubscribeNames::Asked(request) => {
                 let request = request.as_request();
                 let names = request.args().skip(1 + first).take(NAMES_AT_ONCE);
                 names.map(Bytes::copy_from_slice).collect()
@@ -398,10 +406,10 @@ impl Names {
 
 // === impl Ending ===
 
-impl Ending {
+impl UnsubscribeRequest {
     /// Ends the subscriptions to those names from number `first` on that are looked at in one turn.
-    fn end(&self, names: &Names, first: usize) {
-        let Ending { kind, resp, .. } = *self;
+    fn end(&self, names: &UnsubscribeNames, first: usize) {
+        let UnsubscribeRequest { kind, resp, .. } = *self;
         let mut subscribed = self.subscribed.borrow_mut();
         let mut ended = Vec::new();
         let mut confirmation = BytesMut::new();
@@ -425,15 +433,15 @@ impl Ending {
 fn write(
     out: &mut BytesMut,
     subscribed: &Subscribed,
-    kind: Kind,
+    kind: TopicKind,
     what: &str,
     name: Option<&Bytes>,
     resp: Resp,
 ) {
     let initial = match kind {
-        Kind::Channel => "",
-        Kind::Pattern => "p",
-        Kind::Shard => "s",
+        TopicKind::Channel => "",
+        TopicKind::Pattern => "p",
+        TopicKind::Shard => "s",
     };
     out.extend_from_slice(if resp == Resp::Three { b">3\r\n" } else { b"*3\r\n" });
     encode::bulk(out, format!("{initial}{what}").as_bytes());

@@ -1,7 +1,7 @@
 //! MULTI and what belongs to it: commands are queued here, and EXEC sends them off together.
 //!
-//! Redis 7.0 and Valkey say different things of a command that may not stand inside a transaction, and so does the
-//! daemon, by what the upstream is.
+//! Redis 7.0 and Valkey say different things of a command that may not stand inside a transaction, and so
+//! does the daemon, by what the upstream is.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -12,17 +12,17 @@ use futures_util::future::{LocalBoxFuture, join_all};
 use tokio::task::yield_now;
 
 use super::SessionContext;
-use super::client_kill::{self, Killed};
-use super::desk::Attention;
-use super::local::{self, Haste, ok};
+use super::client_kill::{self, KillCount};
+use super::local::{self, ExecContext, ok};
 use super::modes::Modes;
 use super::monitor;
-use super::state::State;
-use crate::command::{Class, Fault, Flags, Spec, is_unpaired, recognise};
-use crate::key::Slot;
-use crate::proxy::{Answer, Caller, Element, NotAPart, Part, Watched, without_server};
-use crate::resp::encode;
-use crate::resp::request::{OwnedRequest, Request};
+use super::server_state::GlobalFlags;
+use super::state::SessionState;
+use crate::protocol::command::{Class, CommandError, Flags, Spec, is_unpaired, recognise};
+use crate::protocol::key::Slot;
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::router::{Answer, Caller, ExecElement, NotAPart, TransactionPart, Watched, without_server};
 
 /// What a client is told at EXEC whose commands would take more than there is.
 const UNDONE: &str = "nothing of it was executed";
@@ -31,16 +31,17 @@ const QUEUED: &[u8] = b"+QUEUED\r\n";
 const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
 
 /// What a queued command takes beside its bytes: its place in a list that has grown, and its allocations.
-const STEP_BYTES: usize = size_of::<Step>() + 64;
+const STEP_BYTES: usize = size_of::<QueuedStep>() + 64;
 
-/// So many steps of EXEC are looked at before others get their turn. Where there are more, the session is held as well while
-/// the server carries them out ([`Proxy::transaction`](crate::proxy::Proxy::transaction)).
+/// So many steps of EXEC are looked at before others get their turn. Where there are more, the session is
+/// held as well while the server carries them out
+/// ([`Router::transaction`](crate::router::Router::transaction)).
 const STEPS_AT_ONCE: usize = 1024;
 
 /// What was queued since MULTI.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
-    steps: Vec<Step>,
+    steps: Vec<QueuedStep>,
     /// How many were queued, also when they are not kept because the transaction is aborted.
     queued: usize,
     /// The slot of all keys so far.
@@ -54,11 +55,11 @@ pub(super) struct Transaction {
 }
 
 #[derive(Debug)]
-enum Step {
+enum QueuedStep {
     /// The daemon answers it, when EXEC comes.
     Own(&'static Spec, OwnedRequest),
     /// The server carries it out; the number of its command.
-    Part(Part, usize),
+    Part(TransactionPart, usize),
     /// Its answer is known before the others are carried out.
     Done(OwnedRequest, Bytes),
 }
@@ -66,8 +67,8 @@ enum Step {
 /// What EXEC carries out, as far as the daemon's own answers were made.
 #[derive(Debug)]
 pub(super) struct Executing {
-    steps: std::vec::IntoIter<Step>,
-    elements: Vec<Element>,
+    steps: std::vec::IntoIter<QueuedStep>,
+    elements: Vec<ExecElement>,
     slot: Option<Slot>,
     keyless: bool,
     watched: Option<Rc<Watched>>,
@@ -75,11 +76,11 @@ pub(super) struct Executing {
 
 // === impl Step ===
 
-impl Step {
+impl QueuedStep {
     fn request(&self) -> Request<'_> {
         match self {
-            Step::Own(_, request) | Step::Done(request, _) => request.as_request(),
-            Step::Part(part, _) => part.request(),
+            QueuedStep::Own(_, request) | QueuedStep::Done(request, _) => request.as_request(),
+            QueuedStep::Part(part, _) => part.request(),
         }
     }
 }
@@ -101,12 +102,12 @@ impl Transaction {
 
     /// Whether EXEC will publish a message.
     fn publishes(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Part(part, _) if part.publishes()))
+        self.steps.iter().any(|step| matches!(step, QueuedStep::Part(part, _) if part.publishes()))
     }
 }
 
 /// A request was not looked at: a transaction that is open carries out nothing.
-pub(super) fn abort(state: &mut State) {
+pub(super) fn abort(state: &mut SessionState) {
     if let Some(transaction) = state.modes.as_mut().and_then(|modes| modes.transaction.as_mut()) {
         transaction.abort();
     }
@@ -116,7 +117,7 @@ pub(super) fn abort(state: &mut State) {
 pub(super) fn queue(
     spec: &'static Spec,
     request: &Request<'_>,
-    state: &mut State,
+    state: &mut SessionState,
     context: &SessionContext,
 ) -> Option<Answer> {
     let transaction = state.modes.as_mut()?.transaction.as_mut()?;
@@ -132,16 +133,16 @@ pub(super) fn queue(
     let class = spec.class_of(request);
     let step = match class {
         // What is refused is refused by its element, as an error of a single command is in Redis.
-        Class::Local(_) | Class::Refused(_) => Ok(Step::Own(spec, request.to_owned())),
+        Class::Local(_) | Class::Refused(_) => Ok(QueuedStep::Own(spec, request.to_owned())),
         Class::Database(database) if without_server(database, request).is_some() => {
-            Ok(Step::Own(spec, request.to_owned()))
+            Ok(QueuedStep::Own(spec, request.to_owned()))
         }
         class => {
             if let Some(wait) = context.proxy.wait_for_upstream() {
                 return Some(wait);
             }
             let part = context.proxy.part(spec, class, request, &mut transaction.slot);
-            part.map(|part| Step::Part(part, spec.number()))
+            part.map(|part| QueuedStep::Part(part, spec.number()))
         }
     };
     let reply = transaction.push(step, spec.name, request, context);
@@ -151,29 +152,29 @@ pub(super) fn queue(
 
 /// Queues a command that the table does not have, or takes note of a request that no server would carry out.
 pub(super) fn queue_unrecognised(
-    fault: Fault,
+    fault: CommandError,
     request: &Request<'_>,
-    state: &mut State,
+    state: &mut SessionState,
     context: &SessionContext,
     now: crate::clock::Nanos,
 ) -> Option<Answer> {
-    if fault == Fault::Arity("exec") {
+    if fault == CommandError::Arity("exec") {
         close(state);
         let cause = "wrong number of arguments for 'exec' command";
         let error = format!("EXECABORT Transaction discarded because of: {cause}");
         return Some(Answer::Now(encode::error_reply(error)));
     }
     let transaction = state.modes.as_mut()?.transaction.as_mut()?;
-    if matches!(fault, Fault::Arity(_)) && is_unpaired(request) {
+    if matches!(fault, CommandError::Arity(_)) && is_unpaired(request) {
         // Redis finds that when it carries it out, and so its element is the error.
         let mut error = BytesMut::new();
         fault.write(request, &mut error);
-        let step = Step::Done(request.to_owned(), error.freeze());
+        let step = QueuedStep::Done(request.to_owned(), error.freeze());
         let reply = transaction.push(Ok(step), "", request, context);
         state.client.note_queued(Some(transaction.queued));
         return Some(Answer::Now(reply));
     }
-    if fault != Fault::Unknown {
+    if fault != CommandError::Unknown {
         transaction.abort();
         return None;
     }
@@ -183,7 +184,12 @@ pub(super) fn queue_unrecognised(
     match context.proxy.learned(request, now) {
         Ok(learned) => {
             let part = context.proxy.learned_part(&learned, request, &mut transaction.slot);
-            Some(Answer::Now(transaction.push(part.map(|part| Step::Part(part, 0)), "", request, context)))
+            Some(Answer::Now(transaction.push(
+                part.map(|part| QueuedStep::Part(part, 0)),
+                "",
+                request,
+                context,
+            )))
         }
         Err(Answer::NotYet(wait)) => Some(Answer::NotYet(wait)),
         Err(refusal) => {
@@ -198,7 +204,7 @@ pub(super) fn queue_unrecognised(
 impl Transaction {
     fn push(
         &mut self,
-        step: Result<Step, NotAPart>,
+        step: Result<QueuedStep, NotAPart>,
         name: &str,
         request: &Request<'_>,
         context: &SessionContext,
@@ -219,7 +225,7 @@ impl Transaction {
             Ok(step) => {
                 self.bytes = bytes;
                 self.queued += 1;
-                self.keyless |= matches!(&step, Step::Part(part, _) if part.names_no_keys());
+                self.keyless |= matches!(&step, QueuedStep::Part(part, _) if part.names_no_keys());
                 self.steps.push(step);
                 return Bytes::from_static(QUEUED);
             }
@@ -235,9 +241,9 @@ impl Transaction {
     }
 }
 
-/// Whether EXEC has to begin when all earlier requests of its session have been answered, and to be answered before others
-/// begin: nothing else keeps a command of it in its place that names no keys.
-pub(super) fn may_overtake(spec: &Spec, state: &State, context: &SessionContext) -> bool {
+/// Whether EXEC has to begin when all earlier requests of its session have been answered, and to be answered
+/// before others begin: nothing else keeps a command of it in its place that names no keys.
+pub(super) fn may_overtake(spec: &Spec, state: &SessionState, context: &SessionContext) -> bool {
     let Some(modes) = state.modes.as_ref().filter(|_| spec.name == "exec") else { return false };
     let is_keyless = modes.transaction.as_ref().is_some_and(|transaction| transaction.keyless)
         || modes.executing.as_ref().is_some_and(|executing| executing.keyless);
@@ -248,7 +254,7 @@ pub(super) fn may_overtake(spec: &Spec, state: &State, context: &SessionContext)
 pub(super) fn answer(
     spec: &'static Spec,
     request: &Request<'_>,
-    state: &mut State,
+    state: &mut SessionState,
     context: &SessionContext,
     caller: Caller<'_>,
 ) -> Answer {
@@ -285,7 +291,7 @@ pub(super) fn answer(
     }
 }
 
-fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> Answer {
+fn execute(state: &mut SessionState, context: &SessionContext, caller: Caller<'_>) -> Answer {
     let transaction = state.modes.as_ref().and_then(|modes| modes.transaction.as_ref());
     if transaction.is_some_and(Transaction::publishes)
         && let Some(wait) = context.proxy.wait_for_subscriptions(None, caller)
@@ -316,26 +322,26 @@ fn execute(state: &mut State, context: &SessionContext, caller: Caller<'_>) -> A
 /// Makes the daemon's own answers, so many in a turn, and has the rest carried out behind the last.
 fn go_on(
     mut executing: Executing,
-    state: &mut State,
+    state: &mut SessionState,
     context: &SessionContext,
     caller: Caller<'_>,
 ) -> Answer {
-    let monitored = context.desk.attention().has(Attention::MONITORED);
+    let monitored = context.desk.attention().has(GlobalFlags::MONITORED);
     for step in executing.steps.by_ref().take(STEPS_AT_ONCE) {
         if monitored {
             let request = step.request();
             monitor::show(recognise(&request).ok(), &request, &state.client, &context.desk);
         }
         context.tally.call(match &step {
-            Step::Part(_, number) => *number,
+            QueuedStep::Part(_, number) => *number,
             step => recognise(&step.request()).map_or(0, Spec::number),
         });
         executing.elements.push(match step {
-            Step::Part(part, _) => Element::Sent(part, state.resp()),
-            Step::Own(spec, request) => Element::Made(own(spec, &request, state, context)),
-            Step::Done(_, reply) => {
+            QueuedStep::Part(part, _) => ExecElement::Sent(part, state.resp()),
+            QueuedStep::Own(spec, request) => ExecElement::Made(own(spec, &request, state, context)),
+            QueuedStep::Done(_, reply) => {
                 client_kill::leave(state);
-                Element::Made(reply)
+                ExecElement::Made(reply)
             }
         });
     }
@@ -349,19 +355,19 @@ fn go_on(
     context.proxy.transaction(elements, slot, watched.as_deref(), caller)
 }
 
-/// Carries out every CLIENT KILL of the transaction: nothing of it goes to the server before those who are killed are gone.
-/// Lasts until they are.
-fn kill_first(state: &mut State, context: &SessionContext) -> Option<LocalBoxFuture<'static, ()>> {
+/// Carries out every CLIENT KILL of the transaction: nothing of it goes to the server before those who are
+/// killed are gone. Lasts until they are.
+fn kill_first(state: &mut SessionState, context: &SessionContext) -> Option<LocalBoxFuture<'static, ()>> {
     let mut transaction = state.modes.as_mut()?.transaction.take()?;
     let mut gone = Vec::new();
     if !transaction.aborted {
         for step in &mut transaction.steps {
-            if let Step::Own(spec, request) = step
+            if let QueuedStep::Own(spec, request) = step
                 && spec.name == "client|kill"
             {
-                let Killed { reply, over } = client_kill::kill(&request.as_request(), state, context);
+                let KillCount { reply, over } = client_kill::kill(&request.as_request(), state, context);
                 gone.extend(over);
-                *step = Step::Done(request.clone(), reply);
+                *step = QueuedStep::Done(request.clone(), reply);
             }
         }
     }
@@ -371,14 +377,22 @@ fn kill_first(state: &mut State, context: &SessionContext) -> Option<LocalBoxFut
 }
 
 /// The daemon's own answer to a command that it queued.
-fn own(spec: &'static Spec, request: &OwnedRequest, state: &mut State, context: &SessionContext) -> Bytes {
+fn own(
+    spec: &'static Spec,
+    request: &OwnedRequest,
+    state: &mut SessionState,
+    context: &SessionContext,
+) -> Bytes {
     let request = request.as_request();
     match spec.class_of(&request) {
-        Class::Local(local) => match local::answer(local, spec, &request, state, context, Haste::AtOnce) {
-            Answer::Now(reply) => reply,
-            // What is the daemon's own and takes time is about other clients, whom a transaction must not wait for.
-            _ => encode::error_reply("ERR nearside cannot do this inside MULTI: it would have to wait"),
-        },
+        Class::Local(local) => {
+            match local::answer(local, spec, &request, state, context, ExecContext::AtOnce) {
+                Answer::Now(reply) => reply,
+                // What is the daemon's own and takes time is about other clients, whom a transaction must not
+                // wait for.
+                _ => encode::error_reply("ERR nearside cannot do this inside MULTI: it would have to wait"),
+            }
+        }
         Class::Refused(refusal) => {
             let mut out = BytesMut::new();
             refusal.write(spec, &mut out);
@@ -390,7 +404,7 @@ fn own(spec: &'static Spec, request: &OwnedRequest, state: &mut State, context: 
 }
 
 /// Ends the transaction, and gives what was queued.
-fn close(state: &mut State) -> Option<Transaction> {
+fn close(state: &mut SessionState) -> Option<Transaction> {
     let modes = state.modes.as_mut()?;
     let transaction = modes.transaction.take();
     state.client.note_queued(None);

@@ -1,7 +1,7 @@
 //! Lines of the log on their way out: who logs never waits for who reads, and never fails with it.
 //!
-//! A thread of its own writes them, so a pipe that is full or a disk that hangs holds up nobody else. A line for which the
-//! queue has no room, or that cannot be written, is dropped and counted.
+//! A thread of its own writes them, so a pipe that is full or a disk that hangs holds up nobody else. A line
+//! for which the queue has no room, or that cannot be written, is dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -23,11 +23,11 @@ const RETRY: Duration = Duration::from_millis(5);
 /// Hands lines to the thread that writes them.
 #[derive(Clone, Debug)]
 pub(super) struct LineQueue {
-    sender: SyncSender<Item>,
+    sender: SyncSender<LogItem>,
     dropped: Arc<Counter>,
 }
 
-enum Item {
+enum LogItem {
     /// A line, with its end.
     Line(Vec<u8>),
     /// Whoever waits here is told that all lines before were written, or dropped.
@@ -51,18 +51,19 @@ impl LineQueue {
         self.dropped.get()
     }
 
-    /// Writes `last`, if there is such a line, behind all that was logged, and waits until that is done: not for ever.
+    /// Writes `last`, if there is such a line, behind all that was logged, and waits until that is done: not
+    /// for ever.
     pub(super) fn finish(&self, last: Option<Vec<u8>>) {
         let deadline = Instant::now() + FLUSH_TIMEOUT;
         let (tell, told) = sync_channel(1);
-        let said = last.is_none_or(|line| self.queue_until(deadline, Item::Line(line)));
-        if said && self.queue_until(deadline, Item::Flush(tell)) {
+        let said = last.is_none_or(|line| self.queue_until(deadline, LogItem::Line(line)));
+        if said && self.queue_until(deadline, LogItem::Flush(tell)) {
             // Nobody is left to tell if it took too long.
             let _ = told.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         }
     }
 
-    fn queue_until(&self, deadline: Instant, mut item: Item) -> bool {
+    fn queue_until(&self, deadline: Instant, mut item: LogItem) -> bool {
         loop {
             match self.sender.try_send(item) {
                 Ok(()) => return true,
@@ -85,7 +86,7 @@ impl<'a> MakeWriter<'a> for LineQueue {
 /// Each write is one line: so the log writes its events.
 impl Write for &LineQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.sender.try_send(Item::Line(line.to_vec())).is_err() {
+        if self.sender.try_send(LogItem::Line(line.to_vec())).is_err() {
             self.dropped.add(1);
         }
         Ok(line.len())
@@ -97,7 +98,7 @@ impl Write for &LineQueue {
 }
 
 /// Writes what comes, as long as anybody may log.
-fn write(receiver: &Receiver<Item>, mut out: impl Write, dropped: &Counter) {
+fn write(receiver: &Receiver<LogItem>, mut out: impl Write, dropped: &Counter) {
     let (mut told, mut writable) = (0, true);
     loop {
         let item = match receiver.try_recv() {
@@ -117,14 +118,14 @@ fn write(receiver: &Receiver<Item>, mut out: impl Write, dropped: &Counter) {
             }
         };
         match item {
-            Item::Line(line) => {
+            LogItem::Line(line) => {
                 writable = out.write_all(&line).and_then(|()| out.flush()).is_ok();
                 if !writable {
                     dropped.add(1);
                 }
             }
             // Who waited too long has gone.
-            Item::Flush(tell) => drop(tell.try_send(())),
+            LogItem::Flush(tell) => drop(tell.try_send(())),
         }
     }
 }

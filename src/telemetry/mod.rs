@@ -38,8 +38,8 @@ pub fn dropped() -> u64 {
     LOG.get().map_or(0, |log| log.lines.dropped())
 }
 
-/// To be called before the process ends: has what was logged written, and `last` behind it if there is such a line. Where
-/// nobody takes it, the end does not wait for long.
+/// To be called before the process ends: has what was logged written, and `last` behind it if there is such a
+/// line. Where nobody takes it, the end does not wait for long.
 pub fn finish(last: Option<&str>) {
     let last = last.map(|line| format!("{line}\n").into_bytes());
     match LOG.get() {
@@ -49,7 +49,8 @@ pub fn finish(last: Option<&str>) {
     }
 }
 
-/// Shows from now on what `filter` says, which was read as the key `log_level` is. Without a log nothing happens.
+/// Shows from now on what `filter` says, which was read as the key `log_level` is. Without a log nothing
+/// happens.
 pub fn set_filter(filter: &str) {
     let Some(log) = LOG.get() else { return };
     if let Err(error) = (log.set_filter)(filter) {
@@ -67,7 +68,8 @@ where
 {
     let filter = parsed(&config.filter)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(coloured);
-    // Otherwise it says on standard error, and panics where that fails, that it could not write to standard error.
+    // Otherwise it says on standard error, and panics where that fails, that it could not write to standard
+    // error.
     let builder = builder.log_internal_errors(false);
     Ok(match config.format {
         LogFormat::Human => {

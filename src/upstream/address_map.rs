@@ -1,5 +1,5 @@
-//! Where nodes are reached that announce other addresses than those that lead to them from here: behind NAT, in containers,
-//! at the far end of a tunnel.
+//! Where nodes are reached that announce other addresses than those that lead to them from here: behind NAT,
+//! in containers, at the far end of a tunnel.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use crate::node::NodeId;
 
 /// A host, and a port if the rule is about one endpoint and not about all of the host.
-pub type Place = (String, Option<u16>);
+pub type AddressPattern = (String, Option<u16>);
 
 /// What is announced, and what it stands for here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct AddressMap {
 
 impl AddressMap {
     /// The map of these rules, each from what is announced to what is reachable.
-    pub fn new(rules: impl IntoIterator<Item = (Place, Place)>) -> AddressMap {
+    pub fn new(rules: impl IntoIterator<Item = (AddressPattern, AddressPattern)>) -> AddressMap {
         let mut map = AddressMap::default();
         for ((announced, announced_port), (reachable, port)) in rules {
             match announced_port.zip(port) {
@@ -35,8 +35,8 @@ impl AddressMap {
         map
     }
 
-    /// Where to go for a node that is announced to be at `host` and `port`. A rule about the endpoint wins over one about
-    /// the host; where there is none, it is what it says.
+    /// Where to go for a node that is announced to be at `host` and `port`. A rule about the endpoint wins
+    /// over one about the host; where there is none, it is what it says.
     pub(super) fn reach(&self, host: &str, port: u16) -> NodeId {
         if self.endpoints.is_empty() && self.hosts.is_empty() {
             return at(host, port);

@@ -1,22 +1,22 @@
-//! Commands whose replies may be longer than their node lets wait for one client: each goes over a connection of its own,
-//! so that the node ends that one alone.
+//! Commands whose replies may be longer than their node lets wait for one client: each goes over a connection
+//! of its own, so that the node ends that one alone.
 
 use std::rc::Rc;
 
 use tokio::sync::oneshot;
 
-use super::call::{Call, Outcome, Sent, UpstreamReply};
+use super::call::{Call, Outcome, PendingReply, UpstreamReply};
 use super::slots::NodeIndex;
 use super::transaction::{answers_exec, exec_abort};
-use super::{Failure, REDIRECTS_MAX, Upstream};
-use crate::key::Slot;
-use crate::resp::encode;
+use super::{REDIRECTS_MAX, Upstream, UpstreamError};
+use crate::protocol::key::Slot;
+use crate::protocol::resp::encode;
 
 /// All that was sent before.
 #[derive(Debug)]
 struct Earlier {
     /// The PING behind it.
-    ping: Sent,
+    ping: PendingReply,
     /// The node that owns the slot, and where all of it went.
     way: Option<NodeIndex>,
 }
@@ -24,8 +24,8 @@ struct Earlier {
 // === impl Upstream ===
 
 impl Upstream {
-    /// How many bytes of replies may wait for one client at the owner of `slot`, or at any node, if a node said that it
-    /// ends a connection for more.
+    /// How many bytes of replies may wait for one client at the owner of `slot`, or at any node, if a node
+    /// said that it ends a connection for more.
     #[inline]
     pub fn reply_limit(&self, slot: Option<Slot>) -> Option<u64> {
         if self.limited.get() { self.reply_limit_of(slot) } else { None }
@@ -40,16 +40,17 @@ impl Upstream {
         }
     }
 
-    /// Sends a command, or a transaction whose last reply comes after `parts` others, over a connection of its own: behind
-    /// all that went to the owner of `slot`, or to `node`, before. What is sent there meanwhile may overtake it, so whoever
-    /// asks must hold that back. What the node pushes for it comes over other connections, earlier or later than the reply.
+    /// Sends a command, or a transaction whose last reply comes after `parts` others, over a connection of
+    /// its own: behind all that went to the owner of `slot`, or to `node`, before. What is sent there
+    /// meanwhile may overtake it, so whoever asks must hold that back. What the node pushes for it comes
+    /// over other connections, earlier or later than the reply.
     pub fn send_apart(
         self: &Rc<Upstream>,
         slot: Option<Slot>,
         node: Option<NodeIndex>,
         call: Call,
         parts: usize,
-    ) -> Sent {
+    ) -> PendingReply {
         let (sender, reply) = oneshot::channel();
         let earlier = self.earlier(slot, node);
         let upstream = self.clone();
@@ -58,7 +59,7 @@ impl Upstream {
             // Whoever asked may be gone.
             let _ = sender.send(outcome);
         });
-        Sent { reply, epoch: None }
+        PendingReply { reply, epoch: None }
     }
 
     async fn carry_out_apart(
@@ -82,8 +83,8 @@ impl Upstream {
         sent.outcome().await
     }
 
-    /// Waits until what was sent `earlier` was answered. Whether nothing of it was sent on to yet another node, so that
-    /// what comes now is behind all of it.
+    /// Waits until what was sent `earlier` was answered. Whether nothing of it was sent on to yet another
+    /// node, so that what comes now is behind all of it.
     ///
     /// # Errors
     /// Nobody can tell, so what comes now must not be sent.
@@ -92,7 +93,7 @@ impl Upstream {
         slot: Option<Slot>,
         node: Option<NodeIndex>,
         mut earlier: Earlier,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, UpstreamError> {
         for _ in 0..=REDIRECTS_MAX {
             earlier.ping.outcome().await?;
             let Some(slot) = slot else { return Ok(true) };
@@ -121,13 +122,13 @@ impl Upstream {
         node: Option<NodeIndex>,
         call: &Call,
         parts: usize,
-    ) -> Result<Option<UpstreamReply>, Failure> {
+    ) -> Result<Option<UpstreamReply>, UpstreamError> {
         let mut dedicated = match (slot, node) {
             (None, Some(node)) => self.dedicated_to(&self.node(node)).await?,
             _ => self.dedicated(slot).await?,
         };
         dedicated.answers_foreign(call.foreign);
-        let mut replies = dedicated.converse(&call.bytes, parts + 1).await?;
+        let mut replies = dedicated.round_trip(&call.bytes, parts + 1).await?;
         let last = replies.pop().unwrap_or_default();
         let by = self.index_of(dedicated.node());
         // A transaction was refused where one of its commands was.
@@ -141,7 +142,8 @@ impl Upstream {
         if cause.starts_with(b"-") {
             self.lane(by).doubt(cause, call.foreign, self);
         }
-        // What is no reply to a transaction tells nothing of the state that its connection is in: that is closed.
+        // What is no reply to a transaction tells nothing of the state that its connection is in: that is
+        // closed.
         if parts == 0 || last.starts_with(b"-") || answers_exec(&last, parts - 1) {
             dedicated.give_back();
         }
@@ -150,7 +152,7 @@ impl Upstream {
     }
 
     /// Sends `call` behind all that went to the owner of `slot`, or to `node`, before.
-    fn send_on(self: &Rc<Upstream>, slot: Option<Slot>, node: Option<NodeIndex>, call: Call) -> Sent {
+    fn send_on(self: &Rc<Upstream>, slot: Option<Slot>, node: Option<NodeIndex>, call: Call) -> PendingReply {
         match (slot, node) {
             (Some(slot), _) => self.send(slot, call),
             (None, Some(node)) => self.send_to(node, call),
@@ -161,8 +163,8 @@ impl Upstream {
 
 // === impl Sent ===
 
-impl Sent {
+impl PendingReply {
     async fn outcome(self) -> Outcome {
-        self.reply.await.unwrap_or(Err(Failure::Stopped))
+        self.reply.await.unwrap_or(Err(UpstreamError::Stopped))
     }
 }

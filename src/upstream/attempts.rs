@@ -1,8 +1,8 @@
 //! Attempts to connect to nodes, of all workers together: only so many in a second.
 //!
-//! A map may name thousands of nodes that are not there. Each of them would be tried again and again by every worker, and those
-//! that are there would be served in between. So an attempt that nobody waits for takes its turn. Nor may each that fails
-//! have the topology asked for: what thousands of failures say is said by one.
+//! A map may name thousands of nodes that are not there. Each of them would be tried again and again by every
+//! worker, and those that are there would be served in between. So an attempt that nobody waits for takes its
+//! turn. Nor may each that fails have the topology asked for: what thousands of failures say is said by one.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,11 +34,11 @@ const GAP: Nanos = 1_000_000_000 / RATE;
 pub struct Attempts {
     /// Those that wait for their turn, in their order. Who gives up leaves the line.
     line: tokio::sync::Mutex<()>,
-    book: Mutex<Book>,
+    book: Mutex<AttemptBook>,
 }
 
 #[derive(Debug, Default)]
-struct Book {
+struct AttemptBook {
     /// When the next one would be due if none were made at once.
     next_at: Nanos,
     /// Not before does one that failed have the topology asked for.
@@ -50,8 +50,8 @@ struct Book {
 // === impl Attempts ===
 
 impl Attempts {
-    /// Waits for the turn of one more attempt. Who gives the wait up takes nobody's turn: of nodes that left before they were
-    /// tried there may be many more than can be tried.
+    /// Waits for the turn of one more attempt. Who gives the wait up takes nobody's turn: of nodes that left
+    /// before they were tried there may be many more than can be tried.
     pub(super) async fn turn(&self) {
         let _first = self.line.lock().await;
         let now = clock::now();
@@ -80,14 +80,14 @@ impl Attempts {
     }
 
     /// Nobody panics while holding it; if somebody does, the data is still whole.
-    fn lock(&self) -> MutexGuard<'_, Book> {
+    fn lock(&self) -> MutexGuard<'_, AttemptBook> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 // === impl Book ===
 
-impl Book {
+impl AttemptBook {
     /// When one more attempt may be made.
     fn due(&self, now: Nanos) -> Nanos {
         self.next_at.saturating_sub(BURST * GAP).max(now)
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn so_many_are_made_at_once_and_the_others_in_turn() {
-        let (mut book, now) = (Book::default(), 1_000_000_000_000);
+        let (mut book, now) = (AttemptBook::default(), 1_000_000_000_000);
         let mut made = |now| {
             let at = book.due(now);
             book.take(at);
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn those_that_fail_have_the_topology_asked_for_once_in_a_while() {
-        let (mut book, now) = (Book::default(), 1_000_000_000_000);
+        let (mut book, now) = (AttemptBook::default(), 1_000_000_000_000);
         let gap = clock::nanos(REFRESH_GAP);
         let asked = (0..4_000).filter(|at| book.refresh(now + at * gap / 1_000)).count();
         assert_eq!(asked, 4);
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn so_many_have_a_line_of_their_own() {
-        let (mut book, now) = (Book::default(), 1_000_000_000_000);
+        let (mut book, now) = (AttemptBook::default(), 1_000_000_000_000);
         let told = (0..1000).filter(|_| book.line(now) <= LINES_MAX).count();
         assert_eq!(told, LINES_MAX as usize);
         assert_eq!(book.line(now + clock::nanos(LINES_PERIOD)), 1);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{self, Instant};
 
-/// Delays that double from `min` to `max`, each cut at random to between half and all of it, so that many daemons
-/// do not come back to a node at the same instant. And a pause of `min` from one success to the next attempt, so that a
-/// node which greets and hangs up is not connected to as fast as it does that.
+/// Delays that double from `min` to `max`, each cut at random to between half and all of it, so that many
+/// daemons do not come back to a node at the same instant. And a pause of `min` from one success to the next
+/// attempt, so that a node which greets and hangs up is not connected to as fast as it does that.
 #[derive(Clone, Debug)]
 pub(super) struct Backoff {
     min: Duration,
@@ -45,7 +45,8 @@ impl Backoff {
         }
     }
 
-    /// Whether an attempt failed before, and none has succeeded since: what was logged then need not be logged again.
+    /// Whether an attempt failed before, and none has succeeded since: what was logged then need not be
+    /// logged again.
     pub(super) fn is_failing(&self) -> bool {
         self.failing
     }

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::error::Failure;
+use super::error::UpstreamError;
 use super::rights::Right;
 use super::slots::NodeIndex;
 use super::transaction::{SLOT_IS_MOVING, answers_exec, exec_abort};
 use crate::clock::Nanos;
-use crate::key::Slot;
 use crate::node::Epoch;
+use crate::protocol::key::Slot;
 
 /// A command to send.
 #[derive(Clone, Debug)]
@@ -20,8 +20,8 @@ pub struct Call {
     pub slot: Option<Slot>,
     /// Whether it only reads: such a command may be sent again after its connection was lost.
     pub reads_only: bool,
-    /// Whether code that is not the server's own may answer: a script, a function, a command of a module. Its errors can
-    /// read like anything.
+    /// Whether code that is not the server's own may answer: a script, a function, a command of a module.
+    /// Its errors can read like anything.
     pub foreign: bool,
 }
 
@@ -32,19 +32,19 @@ pub struct UpstreamReply {
     pub frame: Bytes,
     /// Whether it came from another connection than the command was first sent on: such a reply is not kept.
     pub rerouted: bool,
-    /// Whether it came over a connection that is tracked and trusted: the node will tell when it is not true any more, or
-    /// the loss of the connection will be told.
+    /// Whether it came over a connection that is tracked and trusted: the node will tell when it is not true
+    /// any more, or the loss of the connection will be told.
     pub tracked: bool,
     /// The node that said it over a connection that all share.
     pub by: Option<NodeIndex>,
 }
 
 /// What becomes of a command.
-pub type Outcome = Result<UpstreamReply, Failure>;
+pub type Outcome = Result<UpstreamReply, UpstreamError>;
 
 /// A command that was handed to a node's connection.
 #[derive(Debug)]
-pub struct Sent {
+pub struct PendingReply {
     /// Gets the outcome, once.
     pub reply: oneshot::Receiver<Outcome>,
     /// The epoch of the connection that the command goes out on, if that is tracked: the reply may be kept.
@@ -53,7 +53,7 @@ pub struct Sent {
 
 /// Who gets the reply to a command in flight.
 #[derive(Debug)]
-pub(super) enum Waiter {
+pub(super) enum Completion {
     /// A session.
     Caller(oneshot::Sender<Outcome>),
     /// The connection itself: from this command on the node tracks what is read.
@@ -72,9 +72,9 @@ pub(super) enum Waiter {
 
 /// A command that waits for its reply.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct PendingCommand {
     pub(super) call: Call,
-    pub(super) waiter: Waiter,
+    pub(super) waiter: Completion,
     /// When its sender stops waiting.
     pub(super) deadline: Nanos,
     /// The node that it was sent to last.
@@ -127,7 +127,8 @@ impl Parts {
         taken
     }
 
-    /// Whether `exec` can be what EXEC answers, no error: MULTI is the first of them, and the others were queued.
+    /// Whether `exec` can be what EXEC answers, no error: MULTI is the first of them, and the others were
+    /// queued.
     pub(super) fn are_answered_by(&self, exec: &[u8]) -> bool {
         answers_exec(exec, self.count.saturating_sub(1))
     }
@@ -140,26 +141,27 @@ impl Parts {
 
 // === impl Sent ===
 
-impl Sent {
-    /// Whether it has been answered, or has failed, and nobody took that yet: right after it was sent, that it was not.
+impl PendingReply {
+    /// Whether it has been answered, or has failed, and nobody took that yet: right after it was sent, that
+    /// it was not.
     pub fn has_outcome(&self) -> bool {
         !self.reply.is_empty()
     }
 
     /// A command that failed before it was sent.
-    pub(super) fn failed(failure: Failure) -> Sent {
+    pub(super) fn failed(failure: UpstreamError) -> PendingReply {
         let (sender, reply) = oneshot::channel();
         // The receiver is right here.
         let _ = sender.send(Err(failure));
-        Sent { reply, epoch: None }
+        PendingReply { reply, epoch: None }
     }
 }
 
 // === impl Waiting ===
 
-impl Waiting {
-    pub(super) fn new(call: Call, waiter: Waiter, deadline: Nanos) -> Waiting {
-        Waiting {
+impl PendingCommand {
+    pub(super) fn new(call: Call, waiter: Completion, deadline: Nanos) -> PendingCommand {
+        PendingCommand {
             call,
             waiter,
             deadline,
@@ -176,17 +178,17 @@ impl Waiting {
 
     /// Whether somebody waits for it, and it may touch anything: it names no keys and does not just read.
     pub(super) fn is_unslotted(&self) -> bool {
-        matches!(self.waiter, Waiter::Caller(_)) && self.call.slot.is_none() && !self.call.reads_only
+        matches!(self.waiter, Completion::Caller(_)) && self.call.slot.is_none() && !self.call.reads_only
     }
 
     /// The same as a transaction, whose last reply comes after so many others.
-    pub(super) fn after(self, count: usize) -> Waiting {
-        Waiting { parts: Some(Box::new(Parts { count, left: count, refusal: None })), ..self }
+    pub(super) fn after(self, count: usize) -> PendingCommand {
+        PendingCommand { parts: Some(Box::new(Parts { count, left: count, refusal: None })), ..self }
     }
 
     /// Hands the reply to whoever waits; a caller whose client has gone no longer listens.
     pub(super) fn answer(self, frame: Bytes, tracked: bool) {
-        if let Waiter::Caller(sender) = self.waiter {
+        if let Completion::Caller(sender) = self.waiter {
             let _ = sender.send(Ok(UpstreamReply { frame, rerouted: self.rerouted, tracked, by: self.node }));
         }
     }
@@ -199,8 +201,8 @@ impl Waiting {
     }
 
     /// Tells whoever waits that the command failed.
-    pub(super) fn fail(self, failure: &Failure) {
-        if let Waiter::Caller(sender) = self.waiter {
+    pub(super) fn fail(self, failure: &UpstreamError) {
+        if let Completion::Caller(sender) = self.waiter {
             let _ = sender.send(Err(failure.clone()));
         }
     }

@@ -1,12 +1,14 @@
-//! The nearsides that stand behind this one, if any do: a circle of them would carry a command round for ever.
+//! The nearsides that stand behind this one, if any do: a circle of them would carry a command round for
+//! ever.
 //!
-//! Each process has a name by chance. A nearside that greets another one is told that name and those of whom the other one
-//! has met behind itself (the field `nearside` of HELLO), and goes nowhere that leads back to it. That is asked again with each
-//! heartbeat: those of a circle that come up at the same instant have met nobody yet when they greet each other.
+//! Each process has a name by chance. A nearside that greets another one is told that name and those of whom
+//! the other one has met behind itself (the field `nearside` of HELLO), and goes nowhere that leads back to
+//! it. That is asked again with each heartbeat: those of a circle that come up at the same instant have met
+//! nobody yet when they greet each other.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::resp::cursor;
+use crate::protocol::resp::cursor;
 
 /// Nearsides that may stand one behind the other.
 const LENGTH_MAX: usize = 8;
@@ -16,7 +18,7 @@ const NAME_DIGITS: usize = 32;
 
 /// Where a greeting would lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Behind {
+pub(super) enum ChainLink {
     /// To a server, or what is taken for one.
     Server,
     /// To another nearside.
@@ -53,7 +55,7 @@ impl Chain {
     ///
     /// # Errors
     /// It leads back to this process, or too far; in words.
-    pub(super) fn meet(&self, hello: &[u8]) -> Result<Behind, String> {
+    pub(super) fn meet(&self, hello: &[u8]) -> Result<ChainLink, String> {
         let said = cursor::field(hello, Chain::FIELD.as_bytes()).and_then(cursor::text).unwrap_or_default();
         let names: Vec<String> = said
             .split(|byte| *byte == b' ')
@@ -75,7 +77,7 @@ impl Chain {
         if names.len() == LENGTH_MAX {
             return Err(format!("more than {LENGTH_MAX} nearsides stand one behind the other"));
         }
-        let met = if names.is_empty() { Behind::Server } else { Behind::Nearside };
+        let met = if names.is_empty() { ChainLink::Server } else { ChainLink::Nearside };
         *self.lock() = names;
         Ok(met)
     }
@@ -98,17 +100,17 @@ mod tests {
     #[test]
     fn a_circle_is_noticed_and_a_row_is_none() {
         let [one, two, three] = [(); 3].map(|()| Chain::default());
-        assert_eq!(three.meet(b"%1\r\n$2\r\nid\r\n:7\r\n"), Ok(Behind::Server));
-        assert_eq!(two.meet(&hello(&three)), Ok(Behind::Nearside));
-        assert_eq!(one.meet(&hello(&two)), Ok(Behind::Nearside));
+        assert_eq!(three.meet(b"%1\r\n$2\r\nid\r\n:7\r\n"), Ok(ChainLink::Server));
+        assert_eq!(two.meet(&hello(&three)), Ok(ChainLink::Nearside));
+        assert_eq!(one.meet(&hello(&two)), Ok(ChainLink::Nearside));
         assert_eq!(one.names(), [&*one.own, &two.own, &three.own].join(" "));
         assert!(one.meet(&hello(&one)).unwrap_err().starts_with("it is this nearside itself"));
         for from in [&two, &three] {
             assert!(from.meet(&hello(&one)).unwrap_err().contains("leads back to this one"));
         }
         // Who has another server behind it leads back no more.
-        assert_eq!(one.meet(b"%1\r\n$2\r\nid\r\n:7\r\n"), Ok(Behind::Server));
-        assert_eq!(three.meet(&hello(&one)), Ok(Behind::Nearside));
+        assert_eq!(one.meet(b"%1\r\n$2\r\nid\r\n:7\r\n"), Ok(ChainLink::Server));
+        assert_eq!(three.meet(&hello(&one)), Ok(ChainLink::Nearside));
     }
 
     #[test]
@@ -119,7 +121,7 @@ mod tests {
             // All greet before anybody has met anybody.
             let hellos: Vec<_> = (0..length).map(|at| hello(next(at))).collect();
             for (at, hello) in hellos.iter().enumerate() {
-                assert_eq!(circle[at].meet(hello), Ok(Behind::Nearside));
+                assert_eq!(circle[at].meet(hello), Ok(ChainLink::Nearside));
             }
             // With each heartbeat each hears of one more, or of several.
             let hears = |at: usize| circle[at].meet(&hello(next(at))).is_err();
@@ -133,12 +135,12 @@ mod tests {
         let mut last = Chain::default();
         for _ in 1..LENGTH_MAX {
             let next = Chain::default();
-            assert_eq!(next.meet(&hello(&last)), Ok(Behind::Nearside));
+            assert_eq!(next.meet(&hello(&last)), Ok(ChainLink::Nearside));
             last = next;
         }
         assert!(Chain::default().meet(&hello(&last)).unwrap_err().starts_with("more than 8"));
         let odd = "x ".repeat(1_000_000);
         let odd = format!("%1\r\n$8\r\nnearside\r\n${}\r\n{odd}\r\n", odd.len());
-        assert_eq!(Chain::default().meet(odd.as_bytes()), Ok(Behind::Server));
+        assert_eq!(Chain::default().meet(odd.as_bytes()), Ok(ChainLink::Server));
     }
 }

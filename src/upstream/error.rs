@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::limits::Excess;
-use crate::key::Slot;
 use crate::node::NodeId;
+use crate::protocol::key::Slot;
 
 /// What went wrong between the daemon and the upstream. `Display` is the text of the error reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub enum UpstreamError {
     /// The upstream has not told yet who owns which slot.
     #[error("CLUSTERDOWN nearside: the upstream is not reachable yet: {cause}")]
     NoTopology {
@@ -75,7 +75,8 @@ pub enum Failure {
         /// The name of the bound.
         bound: &'static str,
     },
-    /// The node would hang up on an argument, in words that begin with those of Redis. The command was not sent.
+    /// The node would hang up on an argument, in words that begin with those of Redis. The command was not
+    /// sent.
     #[error(
         "ERR Protocol error: invalid bulk length: nearside: node {node} {excess}; the command was not executed"
     )]

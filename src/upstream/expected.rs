@@ -1,15 +1,16 @@
-//! What kind of server is expected at the other end of a connection. HELLO says of which kind the one is that is there.
+//! What kind of server is expected at the other end of a connection. HELLO says of which kind the one is that
+//! is there.
 //!
-//! An address that a node had may be somebody else's by now. A server that is no node of a cluster refuses no slot, so all
-//! that is meant for the node would be carried out there.
+//! An address that a node had may be somebody else's by now. A server that is no node of a cluster refuses no
+//! slot, so all that is meant for the node would be carried out there.
 
-use super::pulse::Heartbeat;
-use super::words;
-use crate::resp::cursor;
+use super::heartbeat::Heartbeat;
+use super::truncate;
+use crate::protocol::resp::cursor;
 
 /// What is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Expected {
+pub(super) enum ExpectedReplies {
     /// One server, which the configuration names.
     Server,
     /// The primary that the Sentinels tell of.
@@ -22,27 +23,27 @@ pub(super) enum Expected {
 
 // === impl Expected ===
 
-impl Expected {
+impl ExpectedReplies {
     /// What is expected where connections are confirmed so.
-    pub(super) fn behind(heartbeat: Heartbeat) -> Expected {
+    pub(super) fn behind(heartbeat: Heartbeat) -> ExpectedReplies {
         match heartbeat {
-            Heartbeat::ClusterInfo => Expected::Node,
-            Heartbeat::Role => Expected::Primary,
-            Heartbeat::Ping => Expected::Server,
+            Heartbeat::ClusterInfo => ExpectedReplies::Node,
+            Heartbeat::Role => ExpectedReplies::Primary,
+            Heartbeat::Ping => ExpectedReplies::Server,
         }
     }
 
-    /// Compares that with what `hello`, the reply of the one at `address`, says. One that does not say it is taken for what
-    /// is expected.
+    /// Compares that with what `hello`, the reply of the one at `address`, says. One that does not say it is
+    /// taken for what is expected.
     ///
     /// # Errors
     /// Another kind of server is there; who, and what was expected, in words.
     pub(super) fn compare(self, hello: &[u8], address: &str) -> Result<(), String> {
         let Some(mode) = cursor::field(hello, b"mode").and_then(cursor::text) else { return Ok(()) };
         let is_right = match self {
-            Expected::Node => mode == b"cluster",
-            Expected::Sentinel => mode == b"sentinel",
-            Expected::Server | Expected::Primary => mode != b"cluster" && mode != b"sentinel",
+            ExpectedReplies::Node => mode == b"cluster",
+            ExpectedReplies::Sentinel => mode == b"sentinel",
+            ExpectedReplies::Server | ExpectedReplies::Primary => mode != b"cluster" && mode != b"sentinel",
         };
         if is_right {
             return Ok(());
@@ -50,24 +51,24 @@ impl Expected {
         let met = match mode {
             b"cluster" => "a node of a cluster".to_owned(),
             b"sentinel" => "a Sentinel".to_owned(),
-            mode => format!("no node of a cluster and no Sentinel (mode {})", words::cut(mode)),
+            mode => format!("no node of a cluster and no Sentinel (mode {})", truncate::cut(mode)),
         };
         let address = if address.starts_with('/') { "HOST:PORT" } else { address };
         Err(match self {
-            Expected::Server if mode == b"cluster" => {
+            ExpectedReplies::Server if mode == b"cluster" => {
                 format!("it is {met}: the upstream must be redis-cluster://{address}")
             }
-            Expected::Server => {
+            ExpectedReplies::Server => {
                 format!("it is {met}: the upstream must be redis-sentinel://{address}/SERVICE")
             }
-            Expected::Primary => {
+            ExpectedReplies::Primary => {
                 format!("it is {met}, and the primary that the Sentinels tell of is expected there")
             }
-            Expected::Node => format!(
+            ExpectedReplies::Node => format!(
                 "it is {met}, and a node of the cluster is expected there; redis://HOST:PORT is the form for one server \
                  that is no cluster"
             ),
-            Expected::Sentinel => format!("it is {met}, and a Sentinel is expected there"),
+            ExpectedReplies::Sentinel => format!("it is {met}, and a Sentinel is expected there"),
         })
     }
 }
@@ -82,30 +83,34 @@ mod tests {
             |mode: &str| format!("%2\r\n$2\r\nid\r\n:7\r\n$4\r\nmode\r\n${}\r\n{mode}\r\n", mode.len());
         let (node, sentinel, alone) = ("cluster", "sentinel", "standalone");
         let right = [
-            (Expected::Server, alone),
-            (Expected::Server, "proxy"),
-            (Expected::Primary, alone),
-            (Expected::Node, node),
-            (Expected::Sentinel, sentinel),
+            (ExpectedReplies::Server, alone),
+            (ExpectedReplies::Server, "proxy"),
+            (ExpectedReplies::Primary, alone),
+            (ExpectedReplies::Node, node),
+            (ExpectedReplies::Sentinel, sentinel),
         ];
         for (expected, mode) in right {
             assert_eq!(expected.compare(hello(mode).as_bytes(), "a:1"), Ok(()), "{expected:?} {mode}");
             assert_eq!(expected.compare(b"%1\r\n$2\r\nid\r\n:7\r\n", "a:1"), Ok(()), "it does not say");
         }
         let wrong = [
-            (Expected::Server, node, "it is a node of a cluster: the upstream must be redis-cluster://a:1"),
             (
-                Expected::Server,
+                ExpectedReplies::Server,
+                node,
+                "it is a node of a cluster: the upstream must be redis-cluster://a:1",
+            ),
+            (
+                ExpectedReplies::Server,
                 sentinel,
                 "it is a Sentinel: the upstream must be redis-sentinel://a:1/SERVICE",
             ),
-            (Expected::Primary, node, "the primary that the Sentinels tell of is expected"),
-            (Expected::Primary, sentinel, "it is a Sentinel, and the primary"),
-            (Expected::Node, alone, "(mode standalone), and a node of the cluster is expected"),
-            (Expected::Node, sentinel, "it is a Sentinel, and a node"),
-            (Expected::Node, "clusterx", "(mode clusterx), and a node"),
-            (Expected::Sentinel, alone, "a Sentinel is expected"),
-            (Expected::Sentinel, node, "a Sentinel is expected"),
+            (ExpectedReplies::Primary, node, "the primary that the Sentinels tell of is expected"),
+            (ExpectedReplies::Primary, sentinel, "it is a Sentinel, and the primary"),
+            (ExpectedReplies::Node, alone, "(mode standalone), and a node of the cluster is expected"),
+            (ExpectedReplies::Node, sentinel, "it is a Sentinel, and a node"),
+            (ExpectedReplies::Node, "clusterx", "(mode clusterx), and a node"),
+            (ExpectedReplies::Sentinel, alone, "a Sentinel is expected"),
+            (ExpectedReplies::Sentinel, node, "a Sentinel is expected"),
         ];
         for (expected, mode, text) in wrong {
             let said = expected.compare(hello(mode).as_bytes(), "a:1").unwrap_err();

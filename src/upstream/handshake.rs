@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::chain::Behind;
-use super::expected::Expected;
-use super::identity::Whom;
+use super::chain::ChainLink;
+use super::connect;
+use super::expected::ExpectedReplies;
+use super::heartbeat::{Health, Heartbeat};
+use super::identity::ExpectedNode;
 use super::limits::{self, NodeLimits};
 use super::login::Credentials;
 use super::options::UpstreamOptions;
-use super::pulse::{Heartbeat, Pulse};
-use super::reach;
 use super::rights::Right;
-use super::wire::Wire;
-use super::words;
+use super::transport::Transport;
+use super::truncate;
 use crate::clock::{self, Nanos};
-use crate::resp::{cursor, encode};
+use crate::protocol::resp::{cursor, encode};
 
 /// What the node said.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Greeting {
     /// What the node answered to commands that the user upstream may have no right to.
     pub(super) said: Vec<(Right, Bytes)>,
     /// The first heartbeat, and when it was sent.
-    pub(super) pulse: (Nanos, Pulse),
+    pub(super) pulse: (Nanos, Health),
     /// What it hangs up on.
     pub(super) limits: NodeLimits,
     /// Whether it tells that at all.
@@ -39,7 +39,7 @@ pub(super) struct Greeting {
     /// Who it is, if it said so.
     pub(super) id: Option<Arc<str>>,
     /// What it is, a server or another nearside.
-    pub(super) behind: Behind,
+    pub(super) behind: ChainLink,
 }
 
 /// Asks a nearside whom it has met behind itself by now.
@@ -48,7 +48,8 @@ pub(super) const WHO_IS_BEHIND: [&str; 2] = ["HELLO", "3"];
 /// What is answered to the first words is short. What is pushed meanwhile may be a little longer.
 const REPLY_BYTES_MAX: usize = 16 << 20;
 
-/// From here on the node tells of changes to what was read on this connection, but for reads behind [`UNTRACKED`].
+/// From here on the node tells of changes to what was read on this connection, but for reads behind
+/// [`UNTRACKED`].
 pub(super) const TRACK: [&str; 4] = ["CLIENT", "TRACKING", "ON", "OPTOUT"];
 
 /// The node does not track what the next command on the connection reads.
@@ -56,7 +57,7 @@ pub(super) const UNTRACKED: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$2\
 
 /// Which changes the node is asked to tell of.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Track<'a> {
+pub(super) enum TrackingScope<'a> {
     /// None.
     Nothing,
     /// Those of keys that are read on the connection.
@@ -70,10 +71,10 @@ pub(super) enum Track<'a> {
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.
 pub(super) async fn greet(
-    wire: &mut Wire,
+    wire: &mut Transport,
     options: &UpstreamOptions,
-    track: Track<'_>,
-    whom: Whom<'_>,
+    track: TrackingScope<'_>,
+    whom: ExpectedNode<'_>,
 ) -> io::Result<Greeting> {
     let sent_at = clock::now();
     let mut bytes = BytesMut::from(&hello(options.login.present().as_ref())[..]);
@@ -81,11 +82,11 @@ pub(super) async fn greet(
     bytes.extend_from_slice(arming.as_deref().unwrap_or_default());
     bytes.extend_from_slice(&encode::request(&["INFO", "server"]));
     bytes.extend_from_slice(&options.heartbeat.request());
-    let question = Whom::question(options.heartbeat);
+    let question = ExpectedNode::question(options.heartbeat);
     bytes.extend_from_slice(question.as_deref().unwrap_or_default());
     bytes.extend_from_slice(&limits::questions());
     let count = 3 + usize::from(arming.is_some()) + usize::from(question.is_some()) + limits::ANSWERS;
-    let mut behind = Behind::Server;
+    let mut behind = ChainLink::Server;
     let replies = greeted(wire, &bytes.freeze(), count, (whom, options), &mut behind).await?;
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_default();
@@ -120,12 +121,12 @@ pub(super) async fn greet(
 
 // === impl Track ===
 
-impl Track<'_> {
+impl TrackingScope<'_> {
     fn request(self) -> Option<Bytes> {
         match self {
-            Track::Nothing => None,
-            Track::Reads => Some(encode::request(&TRACK)),
-            Track::Prefixes(prefixes) => {
+            TrackingScope::Nothing => None,
+            TrackingScope::Reads => Some(encode::request(&TRACK)),
+            TrackingScope::Prefixes(prefixes) => {
                 let arming = [&b"CLIENT"[..], b"TRACKING", b"ON", b"BCAST"];
                 let prefixes = prefixes.iter().flat_map(|prefix| [&b"PREFIX"[..], &prefix[..]]);
                 Some(encode::request(&arming.into_iter().chain(prefixes).collect::<Vec<_>>()))
@@ -134,16 +135,20 @@ impl Track<'_> {
     }
 }
 
-/// Speaks first on a `wire` that is not tracked, a dedicated one or one that subscribes; what the node calls it. The node
-/// has `connect_timeout` to answer.
+/// Speaks first on a `wire` that is not tracked, a dedicated one or one that subscribes; what the node calls
+/// it. The node has `connect_timeout` to answer.
 ///
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.
-pub(super) async fn introduce(wire: &mut Wire, options: &UpstreamOptions, whom: Whom<'_>) -> io::Result<u64> {
+pub(super) async fn introduce(
+    wire: &mut Transport,
+    options: &UpstreamOptions,
+    whom: ExpectedNode<'_>,
+) -> io::Result<u64> {
     let mut bytes = BytesMut::from(&hello(options.login.present().as_ref())[..]);
-    let question = Whom::question(options.heartbeat);
+    let question = ExpectedNode::question(options.heartbeat);
     bytes.extend_from_slice(question.as_deref().unwrap_or_default());
-    let mut behind = Behind::Server;
+    let mut behind = ChainLink::Server;
     let count = 1 + usize::from(question.is_some());
     let replies = greeted(wire, &bytes.freeze(), count, (whom, options), &mut behind).await?;
     let greeting = replies.first().map_or(&[][..], |reply| reply);
@@ -158,17 +163,17 @@ pub(super) async fn introduce(wire: &mut Wire, options: &UpstreamOptions, whom: 
     })
 }
 
-/// Asks that a connection which carries what many clients want is not ended when all clients of the node together take
-/// too much memory. A node that refuses may end it.
+/// Asks that a connection which carries what many clients want is not ended when all clients of the node
+/// together take too much memory. A node that refuses may end it.
 ///
 /// # Errors
 /// The connection failed.
-pub(super) async fn exempt(wire: &mut Wire, options: &UpstreamOptions) -> io::Result<()> {
+pub(super) async fn exempt(wire: &mut Transport, options: &UpstreamOptions) -> io::Result<()> {
     answers(wire, &encode::request(&limits::EXEMPT), 1, options).await.map(drop)
 }
 
 async fn answers(
-    wire: &mut Wire,
+    wire: &mut Transport,
     bytes: &Bytes,
     replies: usize,
     options: &UpstreamOptions,
@@ -176,17 +181,18 @@ async fn answers(
     answers_if(wire, bytes, replies, options, |_| Ok(())).await
 }
 
-/// The answers to a greeting. HELLO is judged before the others have come: somebody else who is there may never send them.
+/// The answers to a greeting. HELLO is judged before the others have come: somebody else who is there may
+/// never send them.
 async fn greeted(
-    wire: &mut Wire,
+    wire: &mut Transport,
     bytes: &Bytes,
     replies: usize,
-    (whom, options): (Whom<'_>, &UpstreamOptions),
-    behind: &mut Behind,
+    (whom, options): (ExpectedNode<'_>, &UpstreamOptions),
+    behind: &mut ChainLink,
 ) -> io::Result<Vec<Bytes>> {
     let judge = |hello: &[u8]| {
         // That is told with those of the others.
-        if !Wire::is_in_place_of_a_long_one(hello) {
+        if !Transport::is_in_place_of_a_long_one(hello) {
             *behind = take_hello(hello, whom, options)?;
         }
         Ok(())
@@ -195,7 +201,7 @@ async fn greeted(
 }
 
 async fn answers_if(
-    wire: &mut Wire,
+    wire: &mut Transport,
     bytes: &Bytes,
     replies: usize,
     options: &UpstreamOptions,
@@ -203,13 +209,13 @@ async fn answers_if(
 ) -> io::Result<Vec<Bytes>> {
     wire.bound_replies(REPLY_BYTES_MAX);
     let conversation = wire.converse_if(bytes, replies, judge);
-    let answers = reach::in_time(conversation, options.connect_timeout, "no answer").await;
+    let answers = connect::in_time(conversation, options.connect_timeout, "no answer").await;
     wire.bound_replies(options.reply_bytes_max);
     let too_long =
         || io::Error::other(format!("an answer to our first words is longer than {REPLY_BYTES_MAX} bytes"));
     match answers {
-        Err(error) if Wire::is_about_length(&error) => Err(too_long()),
-        Ok(answers) if answers.iter().any(|answer| Wire::is_in_place_of_a_long_one(answer)) => {
+        Err(error) if Transport::is_about_length(&error) => Err(too_long()),
+        Ok(answers) if answers.iter().any(|answer| Transport::is_in_place_of_a_long_one(answer)) => {
             Err(too_long())
         }
         answers => answers,
@@ -217,12 +223,12 @@ async fn answers_if(
 }
 
 /// Whether the node takes us in, does not lead back to us, and is of the kind that is expected there.
-fn take_hello(reply: &[u8], whom: Whom<'_>, options: &UpstreamOptions) -> io::Result<Behind> {
+fn take_hello(reply: &[u8], whom: ExpectedNode<'_>, options: &UpstreamOptions) -> io::Result<ChainLink> {
     if let Some(error) = error_text(reply) {
         options.login.note(&error);
         return Err(refusal(&error));
     }
-    let expected = Expected::behind(options.heartbeat);
+    let expected = ExpectedReplies::behind(options.heartbeat);
     let behind = whom.shared.chain.meet(reply);
     let right = behind.and_then(|behind| {
         expected.compare(reply, whom.node.address())?;
@@ -233,12 +239,12 @@ fn take_hello(reply: &[u8], whom: Whom<'_>, options: &UpstreamOptions) -> io::Re
 
 /// Asks a nearside once more whom it has met behind itself: it may have greeted us while we greeted it.
 async fn look_behind(
-    behind: Behind,
-    wire: &mut Wire,
-    whom: Whom<'_>,
+    behind: ChainLink,
+    wire: &mut Transport,
+    whom: ExpectedNode<'_>,
     options: &UpstreamOptions,
 ) -> io::Result<()> {
-    if behind == Behind::Nearside {
+    if behind == ChainLink::Nearside {
         let replies = answers(wire, &encode::request(&WHO_IS_BEHIND), 1, options).await?;
         let reply = replies.first().map_or(&[][..], |reply| reply);
         whom.shared.chain.meet(reply).map_err(|text| wrong(whom, text))?;
@@ -247,7 +253,7 @@ async fn look_behind(
 }
 
 /// Somebody is there for whom nothing is meant.
-fn wrong(whom: Whom<'_>, text: String) -> io::Error {
+fn wrong(whom: ExpectedNode<'_>, text: String) -> io::Error {
     whom.shared.attempt_failed();
     io::Error::new(io::ErrorKind::Unsupported, text)
 }
@@ -279,5 +285,5 @@ pub(super) fn refusal(error: &str) -> io::Error {
 /// The text of an error reply, or the beginning of it.
 pub(super) fn error_text(reply: &[u8]) -> Option<String> {
     let line = reply.strip_prefix(b"-")?;
-    Some(words::cut(line.strip_suffix(b"\r\n").unwrap_or(line)))
+    Some(truncate::cut(line.strip_suffix(b"\r\n").unwrap_or(line)))
 }

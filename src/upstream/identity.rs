@@ -1,8 +1,10 @@
-//! Who is at the other end of a connection: a node of a cluster keeps its id for life, whatever becomes of its address.
+//! Who is at the other end of a connection: a node of a cluster keeps its id for life, whatever becomes of
+//! its address.
 //!
-//! An address may be given to another node, even to one of another cluster, which would carry commands out as readily. So
-//! each connection asks who it met before any command, and compares that with whom the topology means. Where the question is
-//! refused for good, the node is taken for who was meant: HELLO has said by then that it is a node of a cluster.
+//! An address may be given to another node, even to one of another cluster, which would carry commands out as
+//! readily. So each connection asks who it met before any command, and compares that with whom the topology
+//! means. Where the question is refused for good, the node is taken for who was meant: HELLO has said by then
+//! that it is a node of a cluster.
 
 use std::io;
 use std::sync::Arc;
@@ -11,15 +13,15 @@ use bytes::Bytes;
 
 use super::SharedUpstream;
 use super::handshake::error_text;
-use super::pulse::Heartbeat;
-use super::words;
+use super::heartbeat::Heartbeat;
+use super::truncate;
 use crate::node::NodeId;
-use crate::resp::cursor::{self, Head};
-use crate::resp::encode;
+use crate::protocol::resp::cursor::{self, ReplyHead};
+use crate::protocol::resp::encode;
 
 /// Whom a connection is meant to reach.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Whom<'a> {
+pub(super) struct ExpectedNode<'a> {
     /// The address.
     pub(super) node: &'a NodeId,
     /// What says who is there, and who is behind it.
@@ -28,7 +30,7 @@ pub(super) struct Whom<'a> {
 
 // === impl Whom ===
 
-impl Whom<'_> {
+impl ExpectedNode<'_> {
     /// What is asked, if this is a server that has an id.
     pub(super) fn question(heartbeat: Heartbeat) -> Option<Bytes> {
         (heartbeat == Heartbeat::ClusterInfo).then(|| encode::request(&["CLUSTER", "MYID"]))
@@ -54,17 +56,18 @@ impl Whom<'_> {
                 self.shared.attempt_failed();
                 Err(io::Error::other(format!(
                     "another node is at this address, {}, and the topology means {}; it is asked for anew",
-                    words::cut(id.as_bytes()),
-                    words::cut(meant.as_bytes())
+                    truncate::cut(id.as_bytes()),
+                    truncate::cut(meant.as_bytes())
                 )))
             }
         }
     }
 }
 
-/// Whether an error to the question would be the answer as long as the connection lives: the user upstream has no right to
-/// ask, or the server, or a managed service, does not know the question. One that runs a script says nothing else before that ends, and
-/// what ends it has to get there. A server without cluster support is nobody's node.
+/// Whether an error to the question would be the answer as long as the connection lives: the user upstream
+/// has no right to ask, or the server, or a managed service, does not know the question. One that runs a
+/// script says nothing else before that ends, and what ends it has to get there. A server without cluster
+/// support is nobody's node.
 fn is_final(error: &[u8]) -> bool {
     let says = |words: &[u8]| memchr::memmem::find(error, words).is_some();
     error.starts_with(b"-NOPERM")
@@ -75,7 +78,7 @@ fn is_final(error: &[u8]) -> bool {
 /// The id in a reply to the question.
 fn said(reply: &[u8]) -> Option<Arc<str>> {
     match cursor::head(reply)? {
-        Head::Blob { kind: b'$', body } => {
+        ReplyHead::Blob { kind: b'$', body } => {
             std::str::from_utf8(body).ok().filter(|id| !id.is_empty()).map(Arc::from)
         }
         _ => None,
@@ -85,17 +88,17 @@ fn said(reply: &[u8]) -> Option<Arc<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::slots::Member;
+    use crate::upstream::slots::NodeEntry;
 
     #[test]
     fn another_node_than_the_topology_means_is_noticed_and_the_topology_asked() {
         let (shared, node, unknown) = (SharedUpstream::default(), NodeId::new("a:1"), NodeId::new("b:1"));
         let table = &shared.table;
-        let member = Member { node: node.clone(), id: Some("id".into()) };
-        let nameless = Member { node: NodeId::new("c:1"), id: None };
+        let member = NodeEntry { node: node.clone(), id: Some("id".into()) };
+        let nameless = NodeEntry { node: NodeId::new("c:1"), id: None };
         table.replace(&[(0..=9, node.clone())], &[member, nameless.clone()], 0);
         let recognise = |node: &NodeId, reply: &[u8]| {
-            Whom { node, shared: &shared }.recognise(reply).map_err(|error| error.to_string())
+            ExpectedNode { node, shared: &shared }.recognise(reply).map_err(|error| error.to_string())
         };
         assert_eq!(recognise(&node, b"$2\r\nid\r\n"), Ok(Some("id".into())));
         assert_eq!(table.refresh_asked(), 0);

@@ -1,9 +1,9 @@
-//! What has arrived on a tracked connection and was not taken in yet, for those who serve what was read on it: on whichever
-//! thread, and whether the owner of the connection has had its turn or not.
+//! What has arrived on a tracked connection and was not taken in yet, for those who serve what was read on
+//! it: on whichever thread, and whether the owner of the connection has had its turn or not.
 //!
-//! The kernel is asked. That says nothing of what is still held back elsewhere: by the network, or by whoever runs the
-//! machine that we run on. So a connection whose heartbeat went out late, because nothing ran here for so long, is not
-//! relied on until one is answered: that stands behind all that the node had said before.
+//! The kernel is asked. That says nothing of what is still held back elsewhere: by the network, or by whoever
+//! runs the machine that we run on. So a connection whose heartbeat went out late, because nothing ran here
+//! for so long, is not relied on until one is answered: that stands behind all that the node had said before.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -71,7 +71,7 @@ impl Inbox {
     }
 }
 
-impl node::Inbox for Inbox {
+impl node::NodeInbox for Inbox {
     fn is_empty(&self, now: Nanos) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         let nothing = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
@@ -88,7 +88,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use crate::node::Inbox as _;
+    use crate::node::NodeInbox as _;
 
     const INTERVAL: Duration = Duration::from_millis(500);
 

@@ -1,10 +1,11 @@
-//! Slots of which something large came or went lately. How long a reply is shows only once it comes, and until then others are
-//! written behind its request; what is asked of these slots goes past all others from the start.
+//! Slots of which something large came or went lately. How long a reply is shows only once it comes, and
+//! until then others are written behind its request; what is asked of these slots goes past all others from
+//! the start.
 
 use std::cell::RefCell;
 
 use crate::clock::{self, Nanos};
-use crate::key::{SLOT_COUNT, Slot};
+use crate::protocol::key::{SLOT_COUNT, Slot};
 
 /// Until when each slot counts; nothing, until there is one.
 #[derive(Debug, Default)]

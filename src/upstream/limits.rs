@@ -1,17 +1,17 @@
 //! What a node hangs up on: the limits on one client that its settings name, as far as they may be read.
 //!
-//! A shared connection is one client to the node. A command that goes beyond such a limit would end it, and fail what all
-//! others have on it; so it is refused before it is sent, with the name of the setting.
+//! A shared connection is one client to the node. A command that goes beyond such a limit would end it, and
+//! fail what all others have on it; so it is refused before it is sent, with the name of the setting.
 
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
-use super::error::Failure;
+use super::error::UpstreamError;
 use super::rights::Right;
 use crate::node::NodeId;
-use crate::resp::cursor::{self, Cursor, Head};
-use crate::resp::encode;
+use crate::protocol::resp::cursor::{self, Cursor, ReplyHead};
+use crate::protocol::resp::encode;
 
 /// The setting that Redis has words for.
 const BULK: &str = "proto-max-bulk-len";
@@ -51,7 +51,7 @@ pub(super) struct NodeLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Excess {
     /// What is too large.
-    what: What,
+    what: LimitKind,
     /// How large it is, in bytes.
     bytes: u64,
     /// How large it may be, in bytes.
@@ -61,7 +61,7 @@ pub struct Excess {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
+enum LimitKind {
     Argument,
     Request,
     Transaction,
@@ -137,13 +137,13 @@ impl NodeLimits {
     fn excess_in(&self, bytes: &[u8], transaction: bool) -> Option<Excess> {
         let (whole, longest) = (bytes.len() as u64, longest_argument(bytes) as u64);
         let (request, waits) =
-            if transaction { (What::Transaction, whole) } else { (What::Argument, longest) };
-        let whole_is = if transaction { What::Transaction } else { What::Request };
+            if transaction { (LimitKind::Transaction, whole) } else { (LimitKind::Argument, longest) };
+        let whole_is = if transaction { LimitKind::Transaction } else { LimitKind::Request };
         let beyond = |what, bytes, ahead, limit: Option<u64>, setting| {
             let limit = limit.filter(|limit| bytes + ahead > *limit)?;
             Some(Excess { what, bytes, limit, setting })
         };
-        beyond(What::Argument, longest, 0, self.bulk, BULK)
+        beyond(LimitKind::Argument, longest, 0, self.bulk, BULK)
             .or_else(|| beyond(request, waits, READ_AHEAD_BYTES, self.query, "client-query-buffer-limit"))
             .or_else(|| beyond(whole_is, whole, READ_AHEAD_BYTES, self.memory, "maxmemory-clients"))
     }
@@ -166,9 +166,9 @@ impl fmt::Display for Excess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Excess { what, bytes, limit, setting } = self;
         let what = match what {
-            What::Argument => "an argument",
-            What::Request => "the request",
-            What::Transaction => "the transaction",
+            LimitKind::Argument => "an argument",
+            LimitKind::Request => "the request",
+            LimitKind::Transaction => "the transaction",
         };
         write!(f, "takes {limit} bytes ({setting}) and {what} has {bytes}")
     }
@@ -176,23 +176,23 @@ impl fmt::Display for Excess {
 
 impl Excess {
     /// What whoever asked `node` for this is told.
-    pub(super) fn at(self, node: NodeId) -> Failure {
+    pub(super) fn at(self, node: NodeId) -> UpstreamError {
         if self.setting == BULK {
-            Failure::TooLong { node, excess: self }
+            UpstreamError::TooLong { node, excess: self }
         } else {
-            Failure::TooLarge { node, excess: self }
+            UpstreamError::TooLarge { node, excess: self }
         }
     }
 
     /// An example for the documents.
     pub fn example() -> Excess {
-        Excess { what: What::Argument, bytes: 2_097_152, limit: 1_048_576, setting: BULK }
+        Excess { what: LimitKind::Argument, bytes: 2_097_152, limit: 1_048_576, setting: BULK }
     }
 
     /// Another one.
     pub fn example_of_a_transaction() -> Excess {
         let (bytes, limit) = (2_200_000, 1_048_576);
-        Excess { what: What::Transaction, bytes, limit, setting: "client-query-buffer-limit" }
+        Excess { what: LimitKind::Transaction, bytes, limit, setting: "client-query-buffer-limit" }
     }
 }
 
@@ -200,7 +200,7 @@ fn longest_argument(bytes: &[u8]) -> usize {
     let mut cursor = Cursor::new(bytes);
     let mut longest = 0;
     while let Some(head) = cursor.head() {
-        if let Head::Blob { body, .. } = head {
+        if let ReplyHead::Blob { body, .. } = head {
             longest = longest.max(body.len());
         }
     }
@@ -209,7 +209,7 @@ fn longest_argument(bytes: &[u8]) -> usize {
 
 fn text(element: &[u8]) -> Option<&str> {
     match cursor::head(element)? {
-        Head::Blob { body, .. } => std::str::from_utf8(body).ok(),
+        ReplyHead::Blob { body, .. } => std::str::from_utf8(body).ok(),
         _ => None,
     }
 }

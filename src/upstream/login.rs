@@ -1,5 +1,5 @@
-//! Who we are upstream: one value that all connections read when they introduce themselves, and that is replaced when the
-//! password changes. What is open stays open: a server asks for a login once.
+//! Who we are upstream: one value that all connections read when they introduce themselves, and that is
+//! replaced when the password changes. What is open stays open: a server asks for a login once.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,10 +17,10 @@ pub struct Credentials {
 
 /// The credentials that hold now, if any; clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Login(Arc<Shared>);
+pub struct Login(Arc<SharedLogin>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct SharedLogin {
     present: RwLock<Option<Credentials>>,
     refused: Notify,
 }
@@ -33,7 +33,7 @@ const WRONG: &str = "WRONGPASS";
 impl Login {
     /// Begins with these.
     pub fn new(credentials: Option<Credentials>) -> Login {
-        Login(Arc::new(Shared { present: RwLock::new(credentials), refused: Notify::new() }))
+        Login(Arc::new(SharedLogin { present: RwLock::new(credentials), refused: Notify::new() }))
     }
 
     /// The credentials that hold now.
@@ -50,8 +50,8 @@ impl Login {
         differ
     }
 
-    /// Notes what a server answered to our introduction with an error. To be called with nothing that came later: there
-    /// the words may be a client's.
+    /// Notes what a server answered to our introduction with an error. To be called with nothing that came
+    /// later: there the words may be a client's.
     pub fn note(&self, error: &str) {
         if error.starts_with(WRONG) {
             self.0.refused.notify_one();

@@ -1,8 +1,8 @@
 //! The upstream (L2): nodes that own slots, one multiplexed connection to each from every worker.
 //!
-//! It knows commands as bytes with a slot. It must never know clients or the near cache: what nodes push is handed to
-//! a function that the proxy gave. Redirects are followed here, in the order of the replies, so that a session's
-//! commands on one slot stay in order.
+//! It knows commands as bytes with a slot. It must never know clients or the near cache: what nodes push is
+//! handed to a function that the proxy gave. Redirects are followed here, in the order of the replies, so
+//! that a session's commands on one slot stay in order.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
@@ -18,80 +18,80 @@ mod address_map;
 mod apart;
 mod attempts;
 mod backoff;
-mod board;
-pub mod broadcast;
+pub mod bcast;
 mod call;
 mod chain;
+mod cluster_nodes;
+mod connect;
 mod dedicated;
+mod dns;
 mod error;
 mod expected;
-mod feed;
 mod handshake;
+mod heartbeat;
 mod identity;
 mod inbox;
-mod lane;
-mod lanes;
 mod large_slots;
 mod limits;
 mod login;
-mod names;
-mod news;
+mod mux;
+mod node_connections;
+mod non_redis;
 mod options;
+mod ordered_watch;
 mod pace;
-mod pulse;
 mod push;
 mod quarantine;
 mod queue;
-mod reach;
 mod redirect;
 mod rights;
 mod slots;
-mod stranger;
+mod status;
+mod subscribe;
 mod suspects;
 pub mod topology;
 mod tracking;
 mod transaction;
+mod transport;
+mod truncate;
 mod turn;
-mod view;
-mod wire;
-mod words;
 
-pub use address_map::{AddressMap, Place};
-pub use board::{Board, Coherence, ServerFacts, Standing};
-pub use call::{Call, Outcome, Sent, UpstreamReply};
+pub use address_map::{AddressMap, AddressPattern};
+pub use call::{Call, Outcome, PendingReply, UpstreamReply};
 pub use chain::Chain;
+pub use cluster_nodes::NodeView;
 pub use dedicated::{Dedicated, DedicatedCounts, Elsewhere};
-pub use error::Failure;
-pub use feed::{Feed, Kind, OnMessage, Readiness, Topic, Wanted};
+pub use dns::Lookups;
+pub use error::UpstreamError;
+pub use heartbeat::Heartbeat;
 pub use limits::Excess;
 pub use login::{Credentials, Login};
-pub use names::Names;
 pub use options::{Deployment, UpstreamOptions};
 pub use pace::PaceLimits;
-pub use pulse::Heartbeat;
 pub use rights::{Right, Rights};
-pub use slots::{Knowledge, Member, NodeIndex, SlotTable};
+pub use slots::{Knowledge, NodeEntry, NodeIndex, SlotTable};
+pub use status::{Coherence, NodeStatus, ServerFacts, StatusBoard};
+pub use subscribe::{OnMessage, Readiness, SubscriptionGuard, Subscriptions, Topic, TopicKind};
 pub use transaction::{SLOT_IS_MOVING, answers_exec, exec_abort};
-pub use view::NodeView;
 
 use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
-use crate::key::{SLOT_COUNT, Slot};
-use crate::memory::Ceiling;
+use crate::memory::MemoryCeiling;
 use crate::node::NodeId;
-use crate::resp::encode;
+use crate::protocol::key::{SLOT_COUNT, Slot};
+use crate::protocol::resp::encode;
 use crate::stats::WorkerStats;
 use attempts::Attempts;
-use board::Link;
-use broadcast::Broadcast;
-use call::{Waiter, Waiting};
+use bcast::Broadcast;
+use call::{Completion, PendingCommand};
 use dedicated::Idle;
 use handshake::Greeting;
-use lane::Lane;
-use lanes::{Lanes, Load, Seat};
 use large_slots::LargeSlots;
-use quarantine::Blamed;
+use mux::MuxConnection;
+use node_connections::{ConnectionIndex, NodeConnections, SendLoad};
+use quarantine::Quarantine;
 use redirect::Redirect;
+use status::LinkStatus;
 use suspects::Suspects;
 
 /// What stands for the address of a node that was forgotten.
@@ -109,13 +109,13 @@ pub struct SharedUpstream {
     /// Who owns which slot.
     pub table: SlotTable,
     /// How the connections stand.
-    pub board: Board,
+    pub board: StatusBoard,
     /// How many dedicated connections there are.
     pub dedicated: DedicatedCounts,
     /// Whose addresses are looked up.
-    pub names: Names,
+    pub names: Lookups,
     /// What all that is on its way may take.
-    pub ceiling: Arc<Ceiling>,
+    pub ceiling: Arc<MemoryCeiling>,
     /// What the user upstream may not do.
     pub rights: Rights,
     /// What is listened to on all keys, whoever read them.
@@ -139,8 +139,8 @@ pub struct Upstream {
     worker: usize,
     options: UpstreamOptions,
     shared: Arc<SharedUpstream>,
-    lanes: RefCell<BTreeMap<NodeIndex, Lanes>>,
-    routes: RefCell<Box<[Route]>>,
+    lanes: RefCell<BTreeMap<NodeIndex, NodeConnections>>,
+    routes: RefCell<Box<[SlotRoute]>>,
     on_invalidation: OnInvalidation,
     on_side: OnSide,
     stats: Arc<WorkerStats>,
@@ -153,14 +153,14 @@ pub struct Upstream {
     /// Of which slots something large is to be expected.
     large_slots: LargeSlots,
     /// Requests for which a node may have hung up.
-    blamed: Blamed,
+    blamed: Quarantine,
     /// Some node said that it ends a connection for which too many bytes of replies wait.
     limited: Cell<bool>,
 }
 
 /// How the commands of one slot go.
 #[derive(Clone, Copy, Debug, Default)]
-struct Route {
+struct SlotRoute {
     /// Where the last one went.
     node: Option<NodeIndex>,
     /// Over which connection to that node, if that is known.
@@ -172,8 +172,8 @@ struct Route {
 // === impl SharedUpstream ===
 
 impl SharedUpstream {
-    /// Takes note of what a node said of itself in its greeting, on a `main` connection or another one. Returns which
-    /// process it is.
+    /// Takes note of what a node said of itself in its greeting, on a `main` connection or another one.
+    /// Returns which process it is.
     fn take_facts(&self, node: &NodeId, greeting: &Greeting, main: bool) -> Arc<str> {
         for (right, reply) in &greeting.said {
             self.rights.judge(node, *right, reply);
@@ -201,9 +201,10 @@ impl Upstream {
         on_side: OnSide,
         stats: Arc<WorkerStats>,
     ) -> Rc<Upstream> {
-        let routes = RefCell::new(vec![Route::default(); SLOT_COUNT].into());
+        let routes = RefCell::new(vec![SlotRoute::default(); SLOT_COUNT].into());
         let (lanes, turn, idle) = (RefCell::default(), Cell::default(), Idle::default());
-        let (suspects, blamed, large_slots) = (Suspects::default(), Blamed::default(), LargeSlots::default());
+        let (suspects, blamed, large_slots) =
+            (Suspects::default(), Quarantine::default(), LargeSlots::default());
         let limited = Cell::new(false);
         Rc::new(Upstream {
             worker,
@@ -228,8 +229,8 @@ impl Upstream {
         self.options.track || self.shared.tracking_wanted.load(Ordering::Relaxed)
     }
 
-    /// Keeps a connection to every primary, and none to nodes that left, as the slot table changes; and none that
-    /// nobody uses for longer than it should.
+    /// Keeps a connection to every primary, and none to nodes that left, as the slot table changes; and none
+    /// that nobody uses for longer than it should.
     pub async fn run(self: Rc<Upstream>) {
         let mut knowledge = self.shared.table.follow();
         let mut ticks = time::interval(self.options.dedicated_idle_timeout / 2);
@@ -250,23 +251,23 @@ impl Upstream {
     }
 
     /// Sends a command to the owner of `slot`, after everything that this worker sent there before.
-    pub fn send(self: &Rc<Upstream>, slot: Slot, call: Call) -> Sent {
+    pub fn send(self: &Rc<Upstream>, slot: Slot, call: Call) -> PendingReply {
         match self.shared.table.owner(slot) {
             Some(owner) => self.lane_of(slot, owner, &call.bytes).send(call, self),
-            None => Sent::failed(self.no_owner(slot)),
+            None => PendingReply::failed(self.no_owner(slot)),
         }
     }
 
     /// Sends a read whose reply is not kept: the node does not track it, as far as it can be told so.
-    pub fn send_untracked(self: &Rc<Upstream>, slot: Slot, call: Call) -> Sent {
+    pub fn send_untracked(self: &Rc<Upstream>, slot: Slot, call: Call) -> PendingReply {
         match self.shared.table.owner(slot) {
             Some(owner) => self.lane_of(slot, owner, &call.bytes).send_untracked(call, self),
-            None => Sent::failed(self.no_owner(slot)),
+            None => PendingReply::failed(self.no_owner(slot)),
         }
     }
 
-    /// Sends a read that the node does not track, if every change of `keys` is heard of anyway: then the reply may be
-    /// kept in the epoch of the connection that listens. Gives the call back otherwise.
+    /// Sends a read that the node does not track, if every change of `keys` is heard of anyway: then the
+    /// reply may be kept in the epoch of the connection that listens. Gives the call back otherwise.
     ///
     /// # Errors
     /// They are not heard of at present.
@@ -275,20 +276,21 @@ impl Upstream {
         slot: Slot,
         keys: impl Iterator<Item = &'a [u8]>,
         call: Call,
-    ) -> Result<Sent, Call> {
+    ) -> Result<PendingReply, Call> {
         let Some(owner) = self.shared.table.owner(slot) else { return Err(call) };
         let lane = self.lane_of(slot, owner, &call.bytes);
         // Before it is sent: all that happens to the keys from here on is heard in this epoch, or ends it.
         match self.shared.broadcast.epoch(lane.node(), &lane.run_id(), keys) {
             // A connection that is not trusted itself cannot be told what not to track.
             Some(epoch) if lane.is_trusted() => {
-                Ok(Sent { epoch: Some(epoch), ..lane.send_untracked(call, self) })
+                Ok(PendingReply { epoch: Some(epoch), ..lane.send_untracked(call, self) })
             }
             _ => Err(call),
         }
     }
 
-    /// How many commands that can do without may go to the owner of `slot` now: they leave most of the room to others.
+    /// How many commands that can do without may go to the owner of `slot` now: they leave most of the room
+    /// to others.
     pub fn spare_room(&self, slot: Slot) -> usize {
         let spare = self.options.in_flight_max / SPARE_SHARE;
         let lanes = self.lanes.borrow();
@@ -297,8 +299,8 @@ impl Upstream {
     }
 
     /// Waits until all that the node has pushed by now to whoever listens to it was heard.
-    pub async fn heard_out(&self, node: NodeIndex) {
-        self.shared.broadcast.heard_out(&self.node(node)).await;
+    pub async fn await_fence(&self, node: NodeIndex) {
+        self.shared.broadcast.await_fence(&self.node(node)).await;
     }
 
     /// The node that the next command on `slot` goes to, if the slot has an owner.
@@ -306,9 +308,9 @@ impl Upstream {
         self.shared.table.owner(slot).map(|owner| self.in_order(slot, owner))
     }
 
-    /// Where a command on `slot` goes so that it stays behind those sent before it. When the slot has another owner
-    /// than before while commands are still on their way to the former one, they will be redirected from there; what
-    /// came straight to the new owner would overtake them.
+    /// Where a command on `slot` goes so that it stays behind those sent before it. When the slot has another
+    /// owner than before while commands are still on their way to the former one, they will be redirected
+    /// from there; what came straight to the new owner would overtake them.
     fn in_order(&self, slot: Slot, owner: NodeIndex) -> NodeIndex {
         let mut routes = self.routes.borrow_mut();
         let route = &mut routes[slot.index()];
@@ -334,53 +336,59 @@ impl Upstream {
     }
 
     /// Whether nothing was sent on the slot of `waiting` after it.
-    fn is_latest(&self, waiting: &Waiting) -> bool {
+    fn is_latest(&self, waiting: &PendingCommand) -> bool {
         waiting.call.slot.is_none_or(|slot| self.routes.borrow()[slot.index()].sent == waiting.number)
     }
 
     /// Sends a command that any node can answer.
-    pub fn send_any(self: &Rc<Upstream>, call: Call) -> Sent {
+    pub fn send_any(self: &Rc<Upstream>, call: Call) -> PendingReply {
         match self.any_node() {
             Some(index) => self.send_to(index, call),
-            None => Sent::failed(self.no_topology()),
+            None => PendingReply::failed(self.no_topology()),
         }
     }
 
     /// Sends a command to `node`, if that is known and there is a connection to it.
-    pub fn send_to_known(self: &Rc<Upstream>, node: &NodeId, call: Call) -> Sent {
+    pub fn send_to_known(self: &Rc<Upstream>, node: &NodeId, call: Call) -> PendingReply {
         let index = self.shared.table.index_of(node);
         let is_known = self.lanes.borrow().contains_key(&index);
         let cause = || "it is not part of the upstream".to_owned();
         match is_known {
             true => self.send_to(index, call),
-            false => Sent::failed(Failure::Unreachable { node: node.clone(), cause: cause() }),
+            false => PendingReply::failed(UpstreamError::Unreachable { node: node.clone(), cause: cause() }),
         }
     }
 
-    /// Sends a transaction in one piece: MULTI, its commands and EXEC, whose reply comes after `parts` others. It is
-    /// carried out once or not at all.
-    pub fn send_transaction(self: &Rc<Upstream>, slot: Option<Slot>, bytes: Bytes, parts: usize) -> Sent {
+    /// Sends a transaction in one piece: MULTI, its commands and EXEC, whose reply comes after `parts`
+    /// others. It is carried out once or not at all.
+    pub fn send_transaction(
+        self: &Rc<Upstream>,
+        slot: Option<Slot>,
+        bytes: Bytes,
+        parts: usize,
+    ) -> PendingReply {
         let call = Call { bytes, slot, reads_only: false, foreign: false };
         let lane = match slot {
             Some(slot) => match self.shared.table.owner(slot) {
                 Some(owner) => self.lane_of(slot, owner, &call.bytes),
-                None => return Sent::failed(self.no_owner(slot)),
+                None => return PendingReply::failed(self.no_owner(slot)),
             },
             None => match self.any_node() {
                 Some(index) => self.lane_for(index, None, &call.bytes),
-                None => return Sent::failed(self.no_topology()),
+                None => return PendingReply::failed(self.no_topology()),
             },
         };
         lane.send_transaction(call, parts, self)
     }
 
-    /// Sends what belongs to a command on `slot` that was let through right before: the bounds, which that one may have
-    /// reached, are not looked at again. The reply comes after `parts` others, if it is that of a transaction.
-    pub fn send_behind(self: &Rc<Upstream>, slot: Slot, bytes: Bytes, parts: usize) -> Sent {
+    /// Sends what belongs to a command on `slot` that was let through right before: the bounds, which that
+    /// one may have reached, are not looked at again. The reply comes after `parts` others, if it is that
+    /// of a transaction.
+    pub fn send_behind(self: &Rc<Upstream>, slot: Slot, bytes: Bytes, parts: usize) -> PendingReply {
         let call = Call { bytes, slot: Some(slot), reads_only: false, foreign: false };
         match self.shared.table.owner(slot) {
             Some(owner) => self.lane_of(slot, owner, &call.bytes).send_behind(call, parts, self),
-            None => Sent::failed(self.no_owner(slot)),
+            None => PendingReply::failed(self.no_owner(slot)),
         }
     }
 
@@ -423,13 +431,15 @@ impl Upstream {
         self.shared.board.fields_expire()
     }
 
-    /// Whether the slots are shared out among the nodes of a cluster, which one server alone knows nothing of.
+    /// Whether the slots are shared out among the nodes of a cluster, which one server alone knows nothing
+    /// of.
     pub fn is_cluster(&self) -> bool {
         self.options.is_cluster()
     }
 
-    /// Sends a command to this node, after everything that this worker sent there before, unless [`Upstream::is_split`].
-    pub fn send_to(self: &Rc<Upstream>, index: NodeIndex, call: Call) -> Sent {
+    /// Sends a command to this node, after everything that this worker sent there before, unless
+    /// [`Upstream::is_split`].
+    pub fn send_to(self: &Rc<Upstream>, index: NodeIndex, call: Call) -> PendingReply {
         self.lane_for(index, call.slot, &call.bytes).send(call, self)
     }
 
@@ -450,19 +460,19 @@ impl Upstream {
     }
 
     /// The same, and which node each went to.
-    pub fn send_each(self: &Rc<Upstream>, call: &Call) -> Vec<(NodeId, Sent)> {
+    pub fn send_each(self: &Rc<Upstream>, call: &Call) -> Vec<(NodeId, PendingReply)> {
         let primaries = self.shared.table.primaries();
         primaries.iter().map(|index| (self.node(*index), self.send_to(*index, call.clone()))).collect()
     }
 
-    /// Sends a message that any node spreads, behind those that were published on the same slot: to the slot's owner,
-    /// or to whoever is up while that is down. Also says which node it went to.
-    pub fn publish(self: &Rc<Upstream>, slot: Slot, call: Call) -> (Option<NodeId>, Sent) {
+    /// Sends a message that any node spreads, behind those that were published on the same slot: to the
+    /// slot's owner, or to whoever is up while that is down. Also says which node it went to.
+    pub fn publish(self: &Rc<Upstream>, slot: Slot, call: Call) -> (Option<NodeId>, PendingReply) {
         let owner = self.shared.table.owner(slot).map(|owner| self.lane_of(slot, owner, &call.bytes));
         let other = || self.any_node().map(|index| self.lane_for(index, call.slot, &call.bytes));
         match owner.filter(|lane| !lane.is_down()).or_else(other) {
             Some(lane) => (Some(lane.node().clone()), lane.send(call, self)),
-            None => (None, Sent::failed(self.no_topology())),
+            None => (None, PendingReply::failed(self.no_topology())),
         }
     }
 
@@ -481,7 +491,8 @@ impl Upstream {
         self.shared.table.refreshes() > 0 || self.shared.table.knowledge() != Knowledge::Asking
     }
 
-    /// Waits until it is known who owns what, or the first attempt to find out has failed, or `patience` is over.
+    /// Waits until it is known who owns what, or the first attempt to find out has failed, or `patience` is
+    /// over.
     pub async fn settled(&self, patience: Duration) {
         let mut knowledge = self.shared.table.follow();
         let settled = knowledge.wait_for(|knowledge| *knowledge != Knowledge::Asking);
@@ -504,7 +515,7 @@ impl Upstream {
     ///
     /// # Errors
     /// Nobody owns one of them.
-    pub fn owners(&self, slots: impl Iterator<Item = Slot>) -> Result<Vec<NodeId>, Failure> {
+    pub fn owners(&self, slots: impl Iterator<Item = Slot>) -> Result<Vec<NodeId>, UpstreamError> {
         let mut owners = Vec::new();
         for slot in slots {
             let owner = self.shared.table.owner(slot).ok_or_else(|| self.no_owner(slot))?;
@@ -529,15 +540,15 @@ impl Upstream {
         NodeView::read(frame, node, &self.options.address_map, place_of)
     }
 
-    /// `error`, which `node` answered to a command on `slot`, as a redirect of that command. It is none where there is but
-    /// one server, and none if it names another slot.
+    /// `error`, which `node` answered to a command on `slot`, as a redirect of that command. It is none where
+    /// there is but one server, and none if it names another slot.
     fn redirect_of(&self, error: &[u8], slot: Option<Slot>, node: &NodeId) -> Option<Redirect> {
         let redirect = redirect::parse(error, node, &self.options.address_map)?;
         (self.is_cluster() && slot == Some(redirect.slot())).then_some(redirect)
     }
 
     /// Follows a redirect that a node answered to `waiting`, and that is believed.
-    fn redirect(self: &Rc<Upstream>, redirect: Redirect, mut waiting: Waiting) {
+    fn redirect(self: &Rc<Upstream>, redirect: Redirect, mut waiting: PendingCommand) {
         self.stats.upstream_redirects.add(1);
         waiting.rerouted = true;
         waiting.redirects += 1;
@@ -547,11 +558,11 @@ impl Upstream {
             Redirect::Ask(slot, node) => (slot, node, true),
         };
         if waiting.redirects > REDIRECTS_MAX {
-            return waiting.fail(&Failure::TooManyRedirects { slot, redirects_max: REDIRECTS_MAX });
+            return waiting.fail(&UpstreamError::TooManyRedirects { slot, redirects_max: REDIRECTS_MAX });
         }
         if waiting.redirects > 1 && !self.is_latest(&waiting) {
-            // A slot came back to a node that had it before. What was sent after this command is on its way there,
-            // or was carried out: this one would come behind it (I6).
+            // A slot came back to a node that had it before. What was sent after this command is on its way
+            // there, or was carried out: this one would come behind it (I6).
             return waiting.answer_moving();
         }
         let lane = self.lane_for(self.shared.table.index_of(&node), Some(slot), &waiting.call.bytes);
@@ -565,7 +576,7 @@ impl Upstream {
             waiting.call.reads_only = false;
             let asking =
                 Call { bytes: encode::request(&["ASKING"]), slot: None, reads_only: false, foreign: false };
-            lane.enqueue(Waiting::new(asking, Waiter::Nobody(Right::Asking), waiting.deadline));
+            lane.enqueue(PendingCommand::new(asking, Completion::Nobody(Right::Asking), waiting.deadline));
         }
         lane.enqueue(waiting);
     }
@@ -590,20 +601,20 @@ impl Upstream {
     }
 
     /// The main connection to a node, which is begun if there is none.
-    fn lane(self: &Rc<Upstream>, index: NodeIndex) -> Rc<Lane> {
+    fn lane(self: &Rc<Upstream>, index: NodeIndex) -> Rc<MuxConnection> {
         self.lanes_to(&mut self.lanes.borrow_mut(), index).main().clone()
     }
 
     #[inline]
     fn lanes_to<'a>(
         self: &Rc<Upstream>,
-        lanes: &'a mut BTreeMap<NodeIndex, Lanes>,
+        lanes: &'a mut BTreeMap<NodeIndex, NodeConnections>,
         index: NodeIndex,
-    ) -> &'a mut Lanes {
+    ) -> &'a mut NodeConnections {
         lanes.entry(index).or_insert_with(|| {
             let node = self.shared.table.node(index);
             let is_forgotten = node.is_none();
-            let lane = Lane::new(
+            let lane = MuxConnection::new(
                 index,
                 node.unwrap_or_else(|| NodeId::new(FORGOTTEN)),
                 self.options.large_bytes_min,
@@ -614,24 +625,29 @@ impl Upstream {
                 // There is nobody to connect to: what is sent there fails with that.
                 lane.retire();
             }
-            Lanes::new(self.begun(lane))
+            NodeConnections::new(self.begun(lane))
         })
     }
 
     /// Has a new connection live.
-    fn begun(self: &Rc<Upstream>, lane: Rc<Lane>) -> Rc<Lane> {
+    fn begun(self: &Rc<Upstream>, lane: Rc<MuxConnection>) -> Rc<MuxConnection> {
         tokio::task::spawn_local(lane.clone().run(self.clone()));
         lane
     }
 
     /// The connection that a request on `slot` takes, whose owner is known.
-    fn lane_of(self: &Rc<Upstream>, slot: Slot, owner: NodeIndex, request: &Bytes) -> Rc<Lane> {
+    fn lane_of(self: &Rc<Upstream>, slot: Slot, owner: NodeIndex, request: &Bytes) -> Rc<MuxConnection> {
         self.lane_for(self.in_order(slot, owner), Some(slot), request)
     }
 
-    /// The connection to a node that a request takes: the main one as a rule; "The connections to a node" in ARCHITECTURE.md
-    /// says when it is another one.
-    fn lane_for(self: &Rc<Upstream>, index: NodeIndex, slot: Option<Slot>, request: &Bytes) -> Rc<Lane> {
+    /// The connection to a node that a request takes: the main one as a rule; "The connections to a node" in
+    /// ARCHITECTURE.md says when it is another one.
+    fn lane_for(
+        self: &Rc<Upstream>,
+        index: NodeIndex,
+        slot: Option<Slot>,
+        request: &Bytes,
+    ) -> Rc<MuxConnection> {
         if self.blamed.has(request)
             && let Some(lane) = slot.and_then(|slot| self.quarantine_for(index, slot))
         {
@@ -649,8 +665,8 @@ impl Upstream {
         }
         let mut routes = self.routes.borrow_mut();
         let route = slot.map(|slot| &mut routes[slot.index()]).filter(|route| route.node == Some(index));
-        let latest = route.as_ref().and_then(|route| route.seat).map(Seat::from);
-        let seat = lanes.way(Load { slot, latest, is_large }, self.options.sides_max, clock::now());
+        let latest = route.as_ref().and_then(|route| route.seat).map(ConnectionIndex::from);
+        let seat = lanes.way(SendLoad { slot, latest, is_large }, self.options.sides_max, clock::now());
         if let Some(seat) = seat {
             if let Some(route) = route {
                 route.seat = u8::try_from(seat).ok();
@@ -667,7 +683,12 @@ impl Upstream {
     }
 
     /// Begins one more connection to a node, for all that need it or for what the node may have hung up on.
-    fn open_side(self: &Rc<Upstream>, lanes: &mut Lanes, index: NodeIndex, quarantine: bool) -> Rc<Lane> {
+    fn open_side(
+        self: &Rc<Upstream>,
+        lanes: &mut NodeConnections,
+        index: NodeIndex,
+        quarantine: bool,
+    ) -> Rc<MuxConnection> {
         if lanes.sides() == 0 {
             // What was sent while there was one connection alone was not noted.
             let mut routes = self.routes.borrow_mut();
@@ -676,7 +697,7 @@ impl Upstream {
             (self.on_side)();
         }
         let (large_bytes_min, ceiling) = (self.options.large_bytes_min, &self.shared.ceiling);
-        let side = self.begun(Lane::side(lanes.main(), quarantine, large_bytes_min, ceiling));
+        let side = self.begun(MuxConnection::side(lanes.main(), quarantine, large_bytes_min, ceiling));
         lanes.add_side(side.clone());
         side
     }
@@ -702,13 +723,15 @@ impl Upstream {
         }
     }
 
-    /// Whether commands take several connections to a node at present. Then one that names no keys may overtake others.
+    /// Whether commands take several connections to a node at present. Then one that names no keys may
+    /// overtake others.
     pub fn is_split(&self) -> bool {
         let now = clock::now();
         self.lanes.borrow().values().any(|lanes| lanes.is_split(now))
     }
 
-    /// Waits until all was heard that the node has pushed by now, over whichever connection; whether that can be told.
+    /// Waits until all was heard that the node has pushed by now, over whichever connection; whether that can
+    /// be told.
     pub async fn hear_sides(self: &Rc<Upstream>, index: NodeIndex) -> bool {
         let sent = {
             let lanes = self.lanes.borrow();
@@ -759,25 +782,25 @@ impl Upstream {
         });
     }
 
-    fn post(&self, node: &NodeId, link: Link) {
-        self.shared.board.post(node, self.worker, link);
+    fn report(&self, node: &NodeId, link: LinkStatus) {
+        self.shared.board.report(node, self.worker, link);
     }
 
     /// That nobody is known to own `slot`, and why.
-    pub fn no_owner(&self, slot: Slot) -> Failure {
+    pub fn no_owner(&self, slot: Slot) -> UpstreamError {
         match self.shared.table.knowledge() {
-            Knowledge::Known(_) => Failure::NoOwner { slot },
+            Knowledge::Known(_) => UpstreamError::NoOwner { slot },
             _ => self.no_topology(),
         }
     }
 
     /// That no node is known, and why.
-    pub fn no_topology(&self) -> Failure {
+    pub fn no_topology(&self) -> UpstreamError {
         let cause = match &self.shared.table.knowledge() {
             Knowledge::Unknown(cause) => cause.clone(),
             _ => "no node has answered".to_owned(),
         };
-        Failure::NoTopology { cause }
+        UpstreamError::NoTopology { cause }
     }
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address_map::AddressMap;
+use super::heartbeat::Heartbeat;
 use super::login::Login;
 use super::pace::PaceLimits;
-use super::pulse::Heartbeat;
 
 /// What kind of upstream stands behind the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,12 +43,14 @@ pub struct UpstreamOptions {
     pub heartbeat: Heartbeat,
     /// How often it is asked.
     pub heartbeat_interval: Duration,
-    /// How long a confirmation holds: L1 of a node is served so long after the heartbeat that proved it was sent.
+    /// How long a confirmation holds: L1 of a node is served so long after the heartbeat that proved it was
+    /// sent.
     pub lease: Duration,
-    /// How long each step of connecting may take: the look-up of a name, each of its addresses, the greeting.
+    /// How long each step of connecting may take: the look-up of a name, each of its addresses, the
+    /// greeting.
     pub connect_timeout: Duration,
-    /// How long a command may wait for its reply. A connection whose oldest command waits longer is closed, unless
-    /// something large comes along.
+    /// How long a command may wait for its reply. A connection whose oldest command waits longer is closed,
+    /// unless something large comes along.
     pub request_timeout: Duration,
     /// How long it may wait while something large comes along.
     pub pace: PaceLimits,
@@ -81,7 +83,8 @@ pub struct UpstreamOptions {
 // === impl UpstreamOptions ===
 
 impl UpstreamOptions {
-    /// Whether the slots are shared out among the nodes of a cluster, which one server alone knows nothing of.
+    /// Whether the slots are shared out among the nodes of a cluster, which one server alone knows nothing
+    /// of.
     pub fn is_cluster(&self) -> bool {
         self.heartbeat == Heartbeat::ClusterInfo
     }

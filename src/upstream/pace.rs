@@ -1,5 +1,5 @@
-//! How long an exchange with a node may take: what is large may take longer than other commands, as long as it comes
-//! along, at a least rate and up to a ceiling.
+//! How long an exchange with a node may take: what is large may take longer than other commands, as long as
+//! it comes along, at a least rate and up to a ceiling.
 
 use std::time::Duration;
 
@@ -18,8 +18,9 @@ pub struct PaceLimits {
 
 /// How what is large comes along on one connection, in both directions.
 ///
-/// Each byte pays for the time that it may take at the least rate. So a trickle pays for nearly nothing, however regularly
-/// it comes, and who pauses for less than the patience and then makes up for it is not overdue.
+/// Each byte pays for the time that it may take at the least rate. So a trickle pays for nearly nothing,
+/// however regularly it comes, and who pauses for less than the patience and then makes up for it is not
+/// overdue.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     paid_until: Nanos,

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use crate::resp::cursor;
-use crate::resp::frame::FrameScanner;
+use crate::protocol::resp::cursor;
+use crate::protocol::resp::frame::FrameScanner;
 
 /// A push of RESP3, told from a reply by its `>` alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Push {
+pub(super) enum NodePush {
     /// These keys, which were read on this connection, changed.
     Invalidate(Vec<Bytes>),
     /// Everything that was read on this connection may have changed: the node was flushed.
@@ -17,14 +17,14 @@ pub(super) enum Push {
 }
 
 /// Reads a push frame. One that says `invalidate` in a way that is not understood counts as everything.
-pub(super) fn parse(frame: &Bytes) -> Push {
+pub(super) fn parse(frame: &Bytes) -> NodePush {
     if let Some(payload) = frame.strip_prefix(b">2\r\n$10\r\ninvalidate\r\n") {
         return read_keys(frame, frame.len() - payload.len())
-            .map_or(Push::InvalidateEverything, Push::Invalidate);
+            .map_or(NodePush::InvalidateEverything, NodePush::Invalidate);
     }
     match is_invalidation(frame) {
-        true => Push::InvalidateEverything,
-        false => Push::Other,
+        true => NodePush::InvalidateEverything,
+        false => NodePush::Other,
     }
 }
 
@@ -52,7 +52,7 @@ fn read_keys(frame: &Bytes, mut at: usize) -> Option<Vec<Bytes>> {
 fn length_line(bytes: &[u8], kind: u8) -> Option<(usize, usize)> {
     let end = memchr::memchr(b'\r', bytes)?;
     let digits = bytes[..end].strip_prefix(&[kind])?;
-    Some((usize::try_from(crate::resp::parse_integer(digits)?).ok()?, end + 2))
+    Some((usize::try_from(crate::protocol::resp::parse_integer(digits)?).ok()?, end + 2))
 }
 
 #[cfg(test)]
@@ -62,26 +62,26 @@ mod tests {
     #[test]
     fn pushes_are_read() {
         let keys = |keys: &[&'static [u8]]| {
-            Push::Invalidate(keys.iter().map(|key| Bytes::from_static(key)).collect())
+            NodePush::Invalidate(keys.iter().map(|key| Bytes::from_static(key)).collect())
         };
-        let cases: [(&'static [u8], Push); 14] = [
+        let cases: [(&'static [u8], NodePush); 14] = [
             (b">2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nfoo\r\n", keys(&[b"foo"])),
             (
                 b">2\r\n$10\r\ninvalidate\r\n*2\r\n$4\r\n\xff\r\n\xfe\r\n$0\r\n\r\n",
                 keys(&[b"\xff\r\n\xfe", b""]),
             ),
-            (b">2\r\n$10\r\ninvalidate\r\n_\r\n", Push::InvalidateEverything),
-            (b">2\r\n$10\r\ninvalidate\r\n$-1\r\n", Push::InvalidateEverything),
-            (b">2\r\n$10\r\ninvalidate\r\n*-1\r\n", Push::InvalidateEverything),
-            (b">2\r\n$10\r\ninvalidate\r\n*1\r\n:1\r\n", Push::InvalidateEverything),
-            (b">3\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nfoo\r\n:1\r\n", Push::InvalidateEverything),
-            (b">1\r\n$10\r\ninvalidate\r\n", Push::InvalidateEverything),
-            (b">2\r\n+invalidate\r\n*1\r\n$3\r\nfoo\r\n", Push::InvalidateEverything),
-            (b">2\r\n$10\r\nINVALIDATE\r\n*1\r\n$3\r\nfoo\r\n", Push::InvalidateEverything),
-            (b">02\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nfoo\r\n", Push::InvalidateEverything),
-            (b">0\r\n", Push::Other),
-            (b">2\r\n$11\r\ninvalidated\r\n*1\r\n$3\r\nfoo\r\n", Push::Other),
-            (b">2\r\n$16\r\nserver-cpu-usage\r\n:1\r\n", Push::Other),
+            (b">2\r\n$10\r\ninvalidate\r\n_\r\n", NodePush::InvalidateEverything),
+            (b">2\r\n$10\r\ninvalidate\r\n$-1\r\n", NodePush::InvalidateEverything),
+            (b">2\r\n$10\r\ninvalidate\r\n*-1\r\n", NodePush::InvalidateEverything),
+            (b">2\r\n$10\r\ninvalidate\r\n*1\r\n:1\r\n", NodePush::InvalidateEverything),
+            (b">3\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nfoo\r\n:1\r\n", NodePush::InvalidateEverything),
+            (b">1\r\n$10\r\ninvalidate\r\n", NodePush::InvalidateEverything),
+            (b">2\r\n+invalidate\r\n*1\r\n$3\r\nfoo\r\n", NodePush::InvalidateEverything),
+            (b">2\r\n$10\r\nINVALIDATE\r\n*1\r\n$3\r\nfoo\r\n", NodePush::InvalidateEverything),
+            (b">02\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nfoo\r\n", NodePush::InvalidateEverything),
+            (b">0\r\n", NodePush::Other),
+            (b">2\r\n$11\r\ninvalidated\r\n*1\r\n$3\r\nfoo\r\n", NodePush::Other),
+            (b">2\r\n$16\r\nserver-cpu-usage\r\n:1\r\n", NodePush::Other),
         ];
         for (frame, expected) in cases {
             assert_eq!(parse(&Bytes::from_static(frame)), expected, "{}", frame.escape_ascii());

@@ -1,10 +1,10 @@
-//! What may have been the cause when a node hung up on us: it goes over a connection that nothing else takes, so that the
-//! node ends that one alone.
+//! What may have been the cause when a node hung up on us: it goes over a connection that nothing else takes,
+//! so that the node ends that one alone.
 //!
-//! A node ends a connection for what its settings forbid (`client-output-buffer-limit`, say), and does not say for which
-//! command. Where its settings could not be read, that is learned: reads that were under way and are sent again go one after
-//! the other over a connection apart, and what was under way at two ends of connections, or alone at one, takes that way from
-//! the start for a while.
+//! A node ends a connection for what its settings forbid (`client-output-buffer-limit`, say), and does not
+//! say for which command. Where its settings could not be read, that is learned: reads that were under way
+//! and are sent again go one after the other over a connection apart, and what was under way at two ends of
+//! connections, or alone at one, takes that way from the start for a while.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -13,11 +13,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Upstream;
-use super::call::Waiting;
-use super::lane::Lane;
+use super::call::PendingCommand;
+use super::mux::MuxConnection;
 use super::slots::NodeIndex;
 use crate::clock::{self, Nanos};
-use crate::key::Slot;
+use crate::protocol::key::Slot;
 
 /// Requests that are remembered.
 const BLAMED_MAX: usize = 256;
@@ -27,7 +27,7 @@ const BLAME_HOLDS: Duration = Duration::from_secs(60);
 
 /// Requests for which a node may have hung up, by a hash that nobody can foresee.
 #[derive(Debug, Default)]
-pub(super) struct Blamed {
+pub(super) struct Quarantine {
     any: Cell<bool>,
     until: RefCell<HashMap<u64, Nanos>>,
     hasher: RandomState,
@@ -35,7 +35,7 @@ pub(super) struct Blamed {
 
 // === impl Blamed ===
 
-impl Blamed {
+impl Quarantine {
     /// A node may have hung up for `request`.
     pub(super) fn note(&self, request: &[u8], now: Nanos) {
         let mut until = self.until.borrow_mut();
@@ -66,8 +66,9 @@ impl Blamed {
 // === impl Upstream ===
 
 impl Upstream {
-    /// Sends what was under way when `index` hung up, and is to be sent again, with what has to stay behind it.
-    pub(super) fn send_suspects(self: &Rc<Upstream>, index: NodeIndex, suspects: Vec<Waiting>) {
+    /// Sends what was under way when `index` hung up, and is to be sent again, with what has to stay behind
+    /// it.
+    pub(super) fn send_suspects(self: &Rc<Upstream>, index: NodeIndex, suspects: Vec<PendingCommand>) {
         if suspects.is_empty() {
             return;
         }
@@ -78,10 +79,14 @@ impl Upstream {
         }
     }
 
-    /// The connection to a node that a request on `slot` takes for which it may have hung up before, unless that would
-    /// overtake what was sent on the slot.
+    /// The connection to a node that a request on `slot` takes for which it may have hung up before, unless
+    /// that would overtake what was sent on the slot.
     #[cold]
-    pub(super) fn quarantine_for(self: &Rc<Upstream>, index: NodeIndex, slot: Slot) -> Option<Rc<Lane>> {
+    pub(super) fn quarantine_for(
+        self: &Rc<Upstream>,
+        index: NodeIndex,
+        slot: Slot,
+    ) -> Option<Rc<MuxConnection>> {
         if self.options.sides_max == 0 {
             return None;
         }
@@ -97,7 +102,7 @@ impl Upstream {
     }
 
     /// The connection of that kind to a node: there is one at most.
-    fn quarantine(self: &Rc<Upstream>, index: NodeIndex) -> Rc<Lane> {
+    fn quarantine(self: &Rc<Upstream>, index: NodeIndex) -> Rc<MuxConnection> {
         let mut lanes = self.lanes.borrow_mut();
         let lanes = self.lanes_to(&mut lanes, index);
         if let Some(lane) = lanes.quarantine() {
@@ -113,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_is_blamed_is_so_for_a_while_and_only_so_many_are() {
-        let blamed = Blamed::default();
+        let blamed = Quarantine::default();
         assert!(!blamed.has(b"GET a"));
         blamed.note(b"GET a", 10);
         assert!(blamed.has_one(b"GET a", 11) && !blamed.has_one(b"GET b", 11));

@@ -1,22 +1,23 @@
-//! The commands of one upstream connection: those that wait to be sent, and those that wait for a reply, in one line.
+//! The commands of one upstream connection: those that wait to be sent, and those that wait for a reply, in
+//! one line.
 //!
-//! No socket here. What was written is known by counting bytes, so that after a loss it is certain which commands
-//! never left.
+//! No socket here. What was written is known by counting bytes, so that after a loss it is certain which
+//! commands never left.
 
 use std::collections::{HashSet, VecDeque};
 
 use bytes::Bytes;
 
-use super::call::{Waiter, Waiting};
+use super::call::{Completion, PendingCommand};
 use crate::clock::Nanos;
-use crate::key::Slot;
-use crate::memory::Held;
-use crate::write_queue::WriteQueue;
+use crate::memory::MemoryHold;
+use crate::net::write_queue::WriteQueue;
+use crate::protocol::key::Slot;
 
 /// The line of commands.
 #[derive(Debug)]
-pub(super) struct Queue {
-    waiting: VecDeque<Waiting>,
+pub(super) struct CommandQueue {
+    waiting: VecDeque<PendingCommand>,
     out: WriteQueue,
     /// Bytes put into `out` on the present connection.
     queued: u64,
@@ -25,7 +26,7 @@ pub(super) struct Queue {
     /// Bytes of all commands in the line.
     bytes: usize,
     /// The same, as it counts against the ceiling.
-    held: Held,
+    held: MemoryHold,
     /// From this size on a command is large.
     large_bytes_min: usize,
     /// Where the last large command ends that was put into `out`.
@@ -54,8 +55,8 @@ enum Window {
 /// Of commands one of which may end the connection, so many are under way at once at most.
 const WINDOW_MAX: usize = 16;
 
-/// What a command takes beside its bytes: its place here, what its session keeps until it is answered, and its reply's place. Of
-/// 30,000 SETs that waited each took 1,430 bytes of resident memory.
+/// What a command takes beside its bytes: its place here, what its session keeps until it is answered, and
+/// its reply's place. Of 30,000 SETs that waited each took 1,430 bytes of resident memory.
 pub(super) const COMMAND_BYTES: usize = 2 * 1024;
 
 /// Room for so many commands is kept when none waits.
@@ -63,10 +64,11 @@ const KEPT_PLACES_MAX: usize = 1024;
 
 // === impl Queue ===
 
-impl Queue {
-    /// An empty line, in which commands from `large_bytes_min` on are large, and whose commands are counted in `held`.
-    pub(super) fn new(large_bytes_min: usize, held: Held) -> Queue {
-        Queue {
+impl CommandQueue {
+    /// An empty line, in which commands from `large_bytes_min` on are large, and whose commands are counted
+    /// in `held`.
+    pub(super) fn new(large_bytes_min: usize, held: MemoryHold) -> CommandQueue {
+        CommandQueue {
             waiting: VecDeque::new(),
             out: WriteQueue::default(),
             queued: 0,
@@ -82,8 +84,8 @@ impl Queue {
         }
     }
 
-    /// From here on one command is under way on a new connection, and more once that was answered: what ends the
-    /// connection takes few others along.
+    /// From here on one command is under way on a new connection, and more once that was answered: what ends
+    /// the connection takes few others along.
     pub(super) fn begin_with_one(&mut self) {
         self.window = Window::Growing(1);
     }
@@ -107,7 +109,7 @@ impl Queue {
     fn fill_window(&mut self, window: usize) {
         let mut waiting = std::mem::take(&mut self.waiting);
         for waiting in waiting.iter_mut().take(window).filter(|waiting| waiting.begins_at.is_none()) {
-            waiting.begins_at = Some(self.put_out(waiting));
+            waiting.begins_at = Some(self.append(waiting));
         }
         self.waiting = waiting;
     }
@@ -153,7 +155,7 @@ impl Queue {
     }
 
     /// Adds a command at the end; `connected` when it may go out at once.
-    pub(super) fn push(&mut self, mut waiting: Waiting, connected: bool) {
+    pub(super) fn push(&mut self, mut waiting: PendingCommand, connected: bool) {
         self.bytes += waiting.call.bytes.len();
         self.unslotted += usize::from(waiting.is_unslotted());
         self.expecting_large += usize::from(waiting.expects_large);
@@ -164,7 +166,7 @@ impl Queue {
                 Window::Growing(window) => self.waiting.len() < window,
                 Window::One => self.waiting.is_empty(),
             };
-        waiting.begins_at = goes_out.then(|| self.put_out(&mut waiting));
+        waiting.begins_at = goes_out.then(|| self.append(&mut waiting));
         self.waiting.push_back(waiting);
         self.held.set_roughly(self.takes());
     }
@@ -193,7 +195,7 @@ impl Queue {
     }
 
     /// The command whose reply comes next.
-    pub(super) fn pop(&mut self) -> Option<Waiting> {
+    pub(super) fn pop(&mut self) -> Option<PendingCommand> {
         let waiting = self.waiting.pop_front()?;
         self.bytes -= waiting.call.bytes.len();
         if self.waiting.is_empty() {
@@ -216,30 +218,31 @@ impl Queue {
 
     /// Whether the next reply is to a question of the connection's own.
     pub(super) fn is_own_next(&self) -> bool {
-        self.waiting.front().is_some_and(|waiting| !matches!(waiting.waiter, Waiter::Caller(_)))
+        self.waiting.front().is_some_and(|waiting| !matches!(waiting.waiter, Completion::Caller(_)))
     }
 
-    /// The request for which alone a node can have hung up on the connection: the only one of a caller that was under way, or
-    /// that whose reply had begun.
+    /// The request for which alone a node can have hung up on the connection: the only one of a caller that
+    /// was under way, or that whose reply had begun.
     pub(super) fn cause(&self, reply_begun: bool) -> Option<Bytes> {
         let written = self.written;
-        let is_under_way = |waiting: &&Waiting| {
+        let is_under_way = |waiting: &&PendingCommand| {
             let has_left = waiting.begins_at.is_some_and(|begins_at| begins_at < written);
-            has_left && matches!(waiting.waiter, Waiter::Caller(_))
+            has_left && matches!(waiting.waiter, Completion::Caller(_))
         };
         let mut under_way = self.waiting.iter().filter(is_under_way);
         let first = under_way.next()?;
-        let is_first = self.waiting.front().is_some_and(|front| matches!(front.waiter, Waiter::Caller(_)));
+        let is_first =
+            self.waiting.front().is_some_and(|front| matches!(front.waiter, Completion::Caller(_)));
         let is_alone = under_way.next().is_none();
         (is_alone || (reply_begun && is_first)).then(|| first.call.bytes.clone())
     }
 
-    /// Takes out what was sent on a former connection, to be sent again, with what has to stay behind it. Nothing, if a
-    /// command waits that has to stay behind all of that.
-    pub(super) fn take_suspects(&mut self) -> Vec<Waiting> {
+    /// Takes out what was sent on a former connection, to be sent again, with what has to stay behind it.
+    /// Nothing, if a command waits that has to stay behind all of that.
+    pub(super) fn take_suspects(&mut self) -> Vec<PendingCommand> {
         let sent = self.waiting.iter().filter(|waiting| waiting.rerouted);
         let slots: HashSet<Slot> = sent.filter_map(|waiting| waiting.call.slot).collect();
-        let has_to_stay = |waiting: &Waiting| waiting.is_unslotted() || waiting.asking;
+        let has_to_stay = |waiting: &PendingCommand| waiting.is_unslotted() || waiting.asking;
         if slots.is_empty() || self.waiting.iter().any(has_to_stay) {
             return Vec::new();
         }
@@ -258,10 +261,11 @@ impl Queue {
 
     /// The connection was lost. Keeps the commands that may go out on the next one and returns the others.
     ///
-    /// What was not written may. What was written may only if it just reads, and nothing that writes the same slot
-    /// was written after it: a session's read must not see a write that it sent later (I6). That once, and once more if
-    /// few were under way, of which each goes alone then; not if it was alone already. What is overdue at `now` is not kept.
-    pub(super) fn lose(&mut self, now: Nanos) -> Vec<Waiting> {
+    /// What was not written may. What was written may only if it just reads, and nothing that writes the same
+    /// slot was written after it: a session's read must not see a write that it sent later (I6). That
+    /// once, and once more if few were under way, of which each goes alone then; not if it was alone
+    /// already. What is overdue at `now` is not kept.
+    pub(super) fn lose(&mut self, now: Nanos) -> Vec<PendingCommand> {
         let written = self.written;
         let was_among_few = match self.window {
             Window::All | Window::One => false,
@@ -298,14 +302,15 @@ impl Queue {
     }
 
     /// Takes the commands at the front whose deadline is over at `now`.
-    pub(super) fn take_overdue(&mut self, now: Nanos) -> Vec<Waiting> {
-        let is_overdue = |queue: &Queue| queue.oldest_deadline().is_some_and(|deadline| deadline <= now);
+    pub(super) fn take_overdue(&mut self, now: Nanos) -> Vec<PendingCommand> {
+        let is_overdue =
+            |queue: &CommandQueue| queue.oldest_deadline().is_some_and(|deadline| deadline <= now);
         std::iter::from_fn(|| if is_overdue(self) { self.pop() } else { None }).collect()
     }
 
-    /// Takes out what is not to be sent, each with what stands before it and belongs to it. Nothing of the line may have
-    /// been written.
-    pub(super) fn refuse(&mut self, is_refused: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
+    /// Takes out what is not to be sent, each with what stands before it and belongs to it. Nothing of the
+    /// line may have been written.
+    pub(super) fn refuse(&mut self, is_refused: impl Fn(&PendingCommand) -> bool) -> Vec<PendingCommand> {
         if !self.waiting.iter().any(&is_refused) {
             return Vec::new();
         }
@@ -315,7 +320,10 @@ impl Queue {
                 kept.push_back(waiting);
                 continue;
             }
-            if kept.back().is_some_and(|before: &Waiting| matches!(before.waiter, Waiter::Nobody(_))) {
+            if kept
+                .back()
+                .is_some_and(|before: &PendingCommand| matches!(before.waiter, Completion::Nobody(_)))
+            {
                 kept.pop_back();
             }
             refused.push(waiting);
@@ -326,7 +334,7 @@ impl Queue {
     }
 
     /// Takes everything.
-    pub(super) fn take_all(&mut self) -> Vec<Waiting> {
+    pub(super) fn take_all(&mut self) -> Vec<PendingCommand> {
         self.out.clear();
         let waiting = std::mem::take(&mut self.waiting).into();
         self.count();
@@ -352,7 +360,7 @@ impl Queue {
         }
     }
 
-    fn put_out(&mut self, waiting: &mut Waiting) -> u64 {
+    fn append(&mut self, waiting: &mut PendingCommand) -> u64 {
         if let Some(parts) = &mut waiting.parts {
             parts.start();
         }
@@ -373,25 +381,25 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::memory::{Ceiling, Kind};
+    use crate::memory::{MemoryCeiling, MemoryUse};
     use crate::upstream::call::Call;
     use crate::upstream::rights::Right;
 
-    fn waiting(name: &'static str, slot: u64, reads_only: bool) -> Waiting {
+    fn waiting(name: &'static str, slot: u64, reads_only: bool) -> PendingCommand {
         let call = Call {
             bytes: Bytes::from_static(name.as_bytes()),
             slot: Slot::from_number(slot),
             reads_only,
             foreign: false,
         };
-        Waiting::new(call, Waiter::Nobody(Right::Asking), 100)
+        PendingCommand::new(call, Completion::Nobody(Right::Asking), 100)
     }
 
-    fn queue() -> Queue {
-        Queue::new(6, Arc::<Ceiling>::default().hold(Kind::InFlight))
+    fn queue() -> CommandQueue {
+        CommandQueue::new(6, Arc::<MemoryCeiling>::default().hold(MemoryUse::InFlight))
     }
 
-    fn names(waiting: impl IntoIterator<Item = Waiting>) -> Vec<Bytes> {
+    fn names(waiting: impl IntoIterator<Item = PendingCommand>) -> Vec<Bytes> {
         waiting.into_iter().map(|waiting| waiting.call.bytes).collect()
     }
 
@@ -433,7 +441,7 @@ mod tests {
         let unslotted = |reads_only| {
             let (sender, _) = tokio::sync::oneshot::channel();
             let call = Call { bytes: Bytes::from_static(b"x"), slot: None, reads_only, foreign: false };
-            Waiting::new(call, Waiter::Caller(sender), 100)
+            PendingCommand::new(call, Completion::Caller(sender), 100)
         };
         let mut queue = queue();
         queue.push(unslotted(true), true);
@@ -452,7 +460,7 @@ mod tests {
 
     #[test]
     fn commands_that_may_have_large_replies_are_counted_until_they_are_answered_or_lost() {
-        let expecting = |name| Waiting { expects_large: true, ..waiting(name, 1, true) };
+        let expecting = |name| PendingCommand { expects_large: true, ..waiting(name, 1, true) };
         let mut queue = queue();
         queue.push(waiting("small", 1, true), true);
         assert!(!queue.expects_large());
@@ -499,7 +507,10 @@ mod tests {
         let mut queue = queue();
         let (sender, _reply) = tokio::sync::oneshot::channel();
         queue.push(waiting("CACHING NO", 1, false), false);
-        queue.push(Waiting { waiter: Waiter::Caller(sender), ..waiting("too large", 1, true) }, false);
+        queue.push(
+            PendingCommand { waiter: Completion::Caller(sender), ..waiting("too large", 1, true) },
+            false,
+        );
         queue.push(waiting("small", 1, true), false);
         let refused = queue.refuse(|waiting| waiting.call.bytes == "too large");
         assert_eq!(names(refused), ["too large"]);
@@ -552,7 +563,7 @@ mod tests {
     fn a_node_can_have_hung_up_for_what_was_alone_or_was_being_answered() {
         let caller = |name| {
             let (sender, _reply) = tokio::sync::oneshot::channel();
-            Waiting { waiter: Waiter::Caller(sender), ..waiting(name, 1, true) }
+            PendingCommand { waiter: Completion::Caller(sender), ..waiting(name, 1, true) }
         };
         let mut queue = queue();
         queue.push(caller("one"), true);

@@ -1,8 +1,8 @@
 //! MOVED and ASK: a node says who else to ask.
 
 use super::address_map::AddressMap;
-use crate::key::Slot;
 use crate::node::NodeId;
+use crate::protocol::key::Slot;
 
 /// Where a node sends a command on to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,10 +52,11 @@ pub(super) fn parse(frame: &[u8], asked: &NodeId, map: &AddressMap) -> Option<Re
     Some(if kind == "MOVED" { Redirect::Moved(slot, node) } else { Redirect::Ask(slot, node) })
 }
 
-/// The node that `asked` says is at this host and port, where `map` says that it is reached, if we may go there.
+/// The node that `asked` says is at this host and port, where `map` says that it is reached, if we may go
+/// there.
 ///
-/// Nobody is at a host with a name that no host can have. What begins with `/` would be a Unix socket of this machine. Those
-/// are named by the configuration, or by a server that is on one itself.
+/// Nobody is at a host with a name that no host can have. What begins with `/` would be a Unix socket of this
+/// machine. Those are named by the configuration, or by a server that is on one itself.
 pub(super) fn address(host: &str, port: u16, asked: &NodeId, map: &AddressMap) -> Option<NodeId> {
     let is_socket = host.starts_with('/') && !asked.address().starts_with('/');
     let is_name = |byte: u8| byte.is_ascii_graphic();

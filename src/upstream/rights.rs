@@ -1,7 +1,8 @@
-//! What the user that the daemon is upstream may not do: learned from the nodes that refuse the daemon's own commands.
+//! What the user that the daemon is upstream may not do: learned from the nodes that refuse the daemon's own
+//! commands.
 //!
-//! The daemon goes on without each of these rights, and does without what it is for. What a node refuses is logged once,
-//! and shown in INFO and EXPLAIN until the node lets it through. docs/rights.md lists them.
+//! The daemon goes on without each of these rights, and does without what it is for. What a node refuses is
+//! logged once, and shown in INFO and EXPLAIN until the node lets it through. docs/rights.md lists them.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -150,8 +151,8 @@ impl Rights {
     }
 }
 
-/// Whether a reply says that the command itself is not allowed, and not merely its key or channel. A script says so of the
-/// commands in it.
+/// Whether a reply says that the command itself is not allowed, and not merely its key or channel. A script
+/// says so of the commands in it.
 pub(super) fn is_refusal(reply: &[u8]) -> bool {
     let says = |words: &[u8]| memchr::memmem::find(reply, words).is_some();
     reply.starts_with(b"-NOPERM") && (says(b" to run ") || says(b"can't run"))

@@ -1,8 +1,9 @@
 //! Who owns which slot: one table for all workers.
 //!
-//! A look is one load from an atomic. Redirects patch one slot at once; the topology replaces the table as a whole.
-//! Nodes are numbered in the order in which they were heard of. A number is never given to another node: whoever still has
-//! one of a node that is gone, in a command on its way or in the place of a walk, cannot mean a node that came later.
+//! A look is one load from an atomic. Redirects patch one slot at once; the topology replaces the table as a
+//! whole. Nodes are numbered in the order in which they were heard of. A number is never given to another
+//! node: whoever still has one of a node that is gone, in a command on its way or in the place of a walk,
+//! cannot mean a node that came later.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU64;
@@ -12,10 +13,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::news::{News, Reader};
+use super::ordered_watch::{OrderedReceiver, OrderedWatch};
 use crate::clock::{self, Nanos};
-use crate::key::{SLOT_COUNT, Slot};
 use crate::node::NodeId;
+use crate::protocol::key::{SLOT_COUNT, Slot};
 
 /// The number of a node in the table. Nobody lives to see the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,7 +24,7 @@ pub struct NodeIndex(NonZeroU64);
 
 /// One node that the upstream names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct NodeEntry {
     /// Where it is.
     pub node: NodeId,
     /// Who it is: the id that it has in its cluster for life. One server alone has none.
@@ -32,17 +33,18 @@ pub struct Member {
 
 /// The nodes that were heard of and not forgotten, by number and by address.
 #[derive(Debug, Default)]
-struct Numbered {
-    nodes: BTreeMap<NodeIndex, Known>,
+struct NodeNumbers {
+    nodes: BTreeMap<NodeIndex, KnownNodes>,
     numbers: HashMap<NodeId, NodeIndex>,
     /// How many numbers were given out.
     given: u64,
 }
 
 #[derive(Debug)]
-struct Known {
+struct KnownNodes {
     node: NodeId,
-    /// It was no part of the upstream the last time that this was looked at, and nobody asked for its number since.
+    /// It was no part of the upstream the last time that this was looked at, and nobody asked for its number
+    /// since.
     is_gone: bool,
 }
 
@@ -66,7 +68,7 @@ pub enum Knowledge {
 #[derive(Debug)]
 pub struct SlotTable {
     owners: Box<[AtomicU64]>,
-    nodes: Mutex<Numbered>,
+    nodes: Mutex<NodeNumbers>,
     /// Every node that owns a slot, in the order of their first slot.
     primaries: Mutex<Arc<[NodeIndex]>>,
     /// Every node that the upstream named when it was asked last.
@@ -74,7 +76,7 @@ pub struct SlotTable {
     /// Slots that were seen on the move, and until when they count as such.
     moving: Mutex<HashMap<Slot, Nanos>>,
     moving_count: AtomicU64,
-    knowledge: News<Knowledge>,
+    knowledge: OrderedWatch<Knowledge>,
     refresh_asked: AtomicU64,
     refresh_done: AtomicU64,
     refresh_wanted: Notify,
@@ -91,7 +93,7 @@ impl Default for SlotTable {
             named: Mutex::default(),
             moving: Mutex::default(),
             moving_count: AtomicU64::new(0),
-            knowledge: News::new(Knowledge::Asking),
+            knowledge: OrderedWatch::new(Knowledge::Asking),
             refresh_asked: AtomicU64::new(0),
             refresh_done: AtomicU64::new(0),
             refresh_wanted: Notify::new(),
@@ -169,12 +171,12 @@ impl SlotTable {
     }
 
     /// Replaces the table: `owned` gives the slots of each node, `members` all that are named, `asked` what
-    /// [`SlotTable::refresh_asked`] said before the upstream was asked. Returns the slots whose owner is not the one that they had before: of what is
-    /// known for the first time nothing was read.
+    /// [`SlotTable::refresh_asked`] said before the upstream was asked. Returns the slots whose owner is not
+    /// the one that they had before: of what is known for the first time nothing was read.
     pub(super) fn replace(
         &self,
         owned: &[(std::ops::RangeInclusive<u16>, NodeId)],
-        members: &[Member],
+        members: &[NodeEntry],
         asked: u64,
     ) -> Vec<Slot> {
         // Before anybody hears of the new owners.
@@ -200,7 +202,7 @@ impl SlotTable {
         self.count_primaries();
         self.forget_those_gone();
         self.refresh_done.fetch_max(asked, Ordering::AcqRel);
-        self.knowledge.tell(|knowledge| {
+        self.knowledge.send_if(|knowledge| {
             Some(Knowledge::Known(if let Knowledge::Known(times) = knowledge { *times + 1 } else { 1 }))
         });
         changed
@@ -215,7 +217,7 @@ impl SlotTable {
 
     /// An attempt to ask the upstream failed. What is known already stays.
     pub(super) fn attempt_failed(&self, cause: String) {
-        self.knowledge.tell(|knowledge| {
+        self.knowledge.send_if(|knowledge| {
             (!matches!(knowledge, Knowledge::Known(_))).then_some(Knowledge::Unknown(cause))
         });
     }
@@ -226,7 +228,7 @@ impl SlotTable {
     }
 
     /// The same, for whoever waits for news of it.
-    pub(super) fn follow(&self) -> Reader<'_, Knowledge> {
+    pub(super) fn follow(&self) -> OrderedReceiver<'_, Knowledge> {
         self.knowledge.reader()
     }
 
@@ -275,7 +277,7 @@ impl SlotTable {
 
 // === impl Numbered ===
 
-impl Numbered {
+impl NodeNumbers {
     fn index_of(&mut self, node: &NodeId) -> NodeIndex {
         if let Some(index) = self.numbers.get(node) {
             if let Some(known) = self.nodes.get_mut(index) {
@@ -285,14 +287,14 @@ impl Numbered {
         }
         let index = NodeIndex(NonZeroU64::MIN.saturating_add(self.given));
         self.given += 1;
-        self.nodes.insert(index, Known { node: node.clone(), is_gone: false });
+        self.nodes.insert(index, KnownNodes { node: node.clone(), is_gone: false });
         self.numbers.insert(node.clone(), index);
         index
     }
 
-    /// Forgets the nodes that are no part of the upstream now, and were none the last time, as soon as nobody else has
-    /// their name: neither a connection nor what tells of one. The two times are apart, so whoever asked for a number a moment
-    /// ago has the name by then.
+    /// Forgets the nodes that are no part of the upstream now, and were none the last time, as soon as nobody
+    /// else has their name: neither a connection nor what tells of one. The two times are apart, so
+    /// whoever asked for a number a moment ago has the name by then.
     fn forget(&mut self, is_part: impl Fn(NodeIndex, &NodeId) -> bool) {
         let numbers = &mut self.numbers;
         self.nodes.retain(|index, known| {
@@ -352,7 +354,7 @@ mod tests {
     fn those_are_named_whom_the_latest_answer_names() {
         let table = SlotTable::default();
         let [a, b, c, replica] = ["a:1", "b:1", "c:1", "r:1"].map(NodeId::new);
-        let member = |node: &NodeId, id: &str| Member { node: node.clone(), id: Some(id.into()) };
+        let member = |node: &NodeId, id: &str| NodeEntry { node: node.clone(), id: Some(id.into()) };
         table.replace(&[(0..=9, a.clone())], &[member(&a, "1"), member(&replica, "2")], 0);
         assert_eq!((table.place_of("2"), table.place_of("3")), (Some(replica.clone()), None));
         assert_eq!(table.stranger(&a, "1"), None);

@@ -1,9 +1,11 @@
-//! Redirects that are not believed at once: what the nodes say of themselves decides, asked after the redirect came.
+//! Redirects that are not believed at once: what the nodes say of themselves decides, asked after the
+//! redirect came.
 //!
-//! A redirect that came from a script, a function or a module's command may be that code's own words. It is followed only
-//! if its node does not own the slot any more, or is giving it away. A redirect to a node that nobody has named is followed
-//! only if that node is named now. Each worker asks a node at most once in `topology_refresh_gap_min`, for all that wait.
-//! Commands on one slot stay in order meanwhile: what is redirected behind one that waits waits too.
+//! A redirect that came from a script, a function or a module's command may be that code's own words. It is
+//! followed only if its node does not own the slot any more, or is giving it away. A redirect to a node that
+//! nobody has named is followed only if that node is named now. Each worker asks a node at most once in
+//! `topology_refresh_gap_min`, for all that wait. Commands on one slot stay in order meanwhile: what is
+//! redirected behind one that waits waits too.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -14,15 +16,15 @@ use tokio::sync::oneshot;
 use tokio::time;
 
 use super::Upstream;
-use super::call::{Call, Waiting};
-use super::error::Failure;
+use super::call::{Call, PendingCommand};
+use super::cluster_nodes::NodeView;
+use super::error::UpstreamError;
 use super::redirect::Redirect;
 use super::slots::{NodeIndex, SlotTable};
-use super::view::NodeView;
-use crate::clock::{self, Nanos, Seldom};
-use crate::key::Slot;
+use crate::clock::{self, LogThrottle, Nanos};
 use crate::node::NodeId;
-use crate::resp::encode;
+use crate::protocol::key::Slot;
+use crate::protocol::resp::encode;
 
 /// All of one worker.
 #[derive(Debug, Default)]
@@ -33,7 +35,7 @@ pub(super) struct Suspects {
     came: Cell<u64>,
     inquiries: RefCell<HashMap<NodeIndex, Inquiry>>,
     /// Redirects that were not followed though no script can have said them, for the log.
-    refused: Cell<Seldom>,
+    refused: Cell<LogThrottle>,
 }
 
 /// A redirect, and what waits until it is known whether it is true.
@@ -49,13 +51,13 @@ struct Suspect {
     asking: bool,
     /// When nobody waits any more.
     deadline: Nanos,
-    then: Then,
+    then: AfterInquiry,
 }
 
 #[derive(Debug)]
-enum Then {
+enum AfterInquiry {
     /// The command is sent on, or gets this reply.
-    Send(Waiting, Bytes),
+    Send(PendingCommand, Bytes),
     /// Whoever asked is told where it leads, if anywhere.
     Tell(oneshot::Sender<Option<Redirect>>),
 }
@@ -99,8 +101,8 @@ impl Suspect {
         table.names(self.redirect.node()).then(|| Verdict::Follow(self.redirect.clone()))
     }
 
-    /// What follows from the table, which was filled since the redirect came. Where the address in the redirect is none
-    /// that the upstream names, the owner that it names is asked.
+    /// What follows from the table, which was filled since the redirect came. Where the address in the
+    /// redirect is none that the upstream names, the owner that it names is asked.
     fn by_table(&self, table: &SlotTable) -> Verdict {
         let slot = self.redirect.slot();
         // Who owns a slot says nothing of who is taking it.
@@ -132,7 +134,11 @@ impl Suspects {
             return (0, 0);
         }
         let waiting = held.iter().filter(|suspect| suspect.node == node).filter_map(|suspect| {
-            if let Then::Send(waiting, _) = &suspect.then { Some(waiting.call.bytes.len()) } else { None }
+            if let AfterInquiry::Send(waiting, _) = &suspect.then {
+                Some(waiting.call.bytes.len())
+            } else {
+                None
+            }
         });
         waiting.fold((0, 0), |(count, bytes), more| (count + 1, bytes + more))
     }
@@ -200,7 +206,7 @@ impl Suspects {
 
 impl Suspect {
     fn is_command(&self) -> bool {
-        matches!(self.then, Then::Send(..))
+        matches!(self.then, AfterInquiry::Send(..))
     }
 }
 
@@ -212,12 +218,12 @@ impl Upstream {
         self: &Rc<Self>,
         redirect: Redirect,
         node: NodeIndex,
-        waiting: Waiting,
+        waiting: PendingCommand,
         words: Bytes,
     ) {
         let (foreign, asking, deadline) = (waiting.call.foreign, waiting.asking, waiting.deadline);
         let slot = redirect.slot();
-        let then = Then::Send(waiting, words);
+        let then = AfterInquiry::Send(waiting, words);
         let suspect = Suspect { number: 0, node, redirect, foreign, asking, deadline, then };
         if suspect.is_plain(&self.shared.table) && !self.suspects.hold(slot) {
             let follow = Verdict::Follow(suspect.redirect.clone());
@@ -226,7 +232,8 @@ impl Upstream {
         self.suspect(suspect);
     }
 
-    /// Where a redirect leads that `node` answered, or code that is not the server's own (`foreign`), if it is true.
+    /// Where a redirect leads that `node` answered, or code that is not the server's own (`foreign`), if it
+    /// is true.
     pub(super) async fn weighed(
         self: &Rc<Self>,
         redirect: Redirect,
@@ -235,7 +242,7 @@ impl Upstream {
     ) -> Option<Redirect> {
         let (tell, told) = oneshot::channel();
         let deadline = clock::now() + clock::nanos(self.options.request_timeout);
-        let (node, then) = (self.shared.table.index_of(node), Then::Tell(tell));
+        let (node, then) = (self.shared.table.index_of(node), AfterInquiry::Tell(tell));
         let suspect = Suspect { number: 0, node, redirect, foreign, asking: false, deadline, then };
         if suspect.is_plain(&self.shared.table) {
             return Some(suspect.redirect);
@@ -312,18 +319,18 @@ impl Upstream {
             self.suspects.refused.set(refused);
         }
         match (then, verdict) {
-            (Then::Send(waiting, _), Verdict::Follow(redirect)) => self.redirect(redirect, waiting),
-            (Then::Send(waiting, words), Verdict::Refuse) => waiting.answer(words, false),
+            (AfterInquiry::Send(waiting, _), Verdict::Follow(redirect)) => self.redirect(redirect, waiting),
+            (AfterInquiry::Send(waiting, words), Verdict::Refuse) => waiting.answer(words, false),
             // Whoever asked may have gone.
-            (Then::Tell(tell), Verdict::Follow(redirect)) => drop(tell.send(Some(redirect))),
-            (Then::Tell(tell), Verdict::Refuse) => drop(tell.send(None)),
+            (AfterInquiry::Tell(tell), Verdict::Follow(redirect)) => drop(tell.send(Some(redirect))),
+            (AfterInquiry::Tell(tell), Verdict::Refuse) => drop(tell.send(None)),
         }
     }
 
     fn give_up(&self, suspect: Suspect) {
-        let Then::Send(waiting, _) = suspect.then else { return };
+        let AfterInquiry::Send(waiting, _) = suspect.then else { return };
         self.stats.upstream_timeouts.add(1);
         let (node, after) = (self.node(suspect.node), self.options.request_timeout);
-        waiting.fail(&Failure::TimedOut { node, after });
+        waiting.fail(&UpstreamError::TimedOut { node, after });
     }
 }

@@ -1,7 +1,7 @@
 //! The coherence state of one upstream connection: whether what was read on it may be served from memory.
 
+use super::heartbeat::Health;
 use super::inbox::Inbox;
-use super::pulse::Pulse;
 use super::slots::SlotTable;
 use crate::clock::{self, Nanos};
 use crate::node::{self, Epoch, UNSEEN_MAX};
@@ -18,7 +18,7 @@ use std::time::Duration;
 ///           until the topology was read again and a heartbeat is healthy
 /// ```
 #[derive(Debug)]
-pub(super) struct Tracking {
+pub(super) struct ConnectionTracking {
     lease: Duration,
     epoch: Option<Epoch>,
     cluster_epoch: Option<u64>,
@@ -34,10 +34,10 @@ pub(super) struct Tracking {
 
 // === impl Tracking ===
 
-impl Tracking {
+impl ConnectionTracking {
     /// A connection that was told to track and has not been confirmed yet.
-    pub(super) fn new(lease: Duration, inbox: Arc<Inbox>) -> Tracking {
-        Tracking {
+    pub(super) fn new(lease: Duration, inbox: Arc<Inbox>) -> ConnectionTracking {
+        ConnectionTracking {
             lease,
             epoch: None,
             cluster_epoch: None,
@@ -59,25 +59,28 @@ impl Tracking {
         self.refused
     }
 
-    /// A heartbeat that was sent at `sent_at` was answered at `now`. Returns why trust was withdrawn, when it was.
+    /// A heartbeat that was sent at `sent_at` was answered at `now`. Returns why trust was withdrawn, when it
+    /// was.
     pub(super) fn heard(
         &mut self,
         sent_at: Nanos,
-        pulse: Pulse,
+        pulse: Health,
         table: &SlotTable,
         now: Nanos,
     ) -> Option<String> {
-        let was_refused = std::mem::replace(&mut self.refused, pulse == Pulse::Refused);
+        let was_refused = std::mem::replace(&mut self.refused, pulse == Health::Refused);
         let distrust = match pulse {
-            // That it may not be asked is known already, and nothing would come of asking for the topology each time.
-            Pulse::Refused if was_refused || self.epoch.is_none() => return None,
-            Pulse::Refused => Some("the user upstream may not ask it for CLUSTER INFO any more".to_owned()),
-            Pulse::Sick(why) => Some(why),
-            // A node that was stopped and goes on may not have heard yet that another one was put in its place.
-            Pulse::Healthy { .. } if self.epoch.as_ref().is_some_and(|epoch| !epoch.is_live(now)) => {
+            // That it may not be asked is known already, and nothing would come of asking for the topology
+            // each time.
+            Health::Refused if was_refused || self.epoch.is_none() => return None,
+            Health::Refused => Some("the user upstream may not ask it for CLUSTER INFO any more".to_owned()),
+            Health::Sick(why) => Some(why),
+            // A node that was stopped and goes on may not have heard yet that another one was put in its
+            // place.
+            Health::Healthy { .. } if self.epoch.as_ref().is_some_and(|epoch| !epoch.is_live(now)) => {
                 Some("the node was silent for longer than the lease".to_owned())
             }
-            Pulse::Healthy { epoch } => {
+            Health::Healthy { epoch } => {
                 let before = self.cluster_epoch.replace(epoch);
                 let changed = before.filter(|before| *before != epoch);
                 changed.map(|before| format!("cluster_current_epoch went from {before} to {epoch}"))
@@ -95,7 +98,8 @@ impl Tracking {
         self.awaits_refresh = None;
         let lease_until = sent_at + clock::nanos(self.lease);
         self.inbox.confirm(sent_at);
-        // All that was pushed before the heartbeat's reply has been received: pushes and replies come in one order.
+        // All that was pushed before the heartbeat's reply has been received: pushes and replies come in one
+        // order.
         match &self.epoch {
             Some(epoch) => epoch.renew(lease_until),
             None => self.epoch = Some(self.begin(lease_until)),
@@ -104,7 +108,7 @@ impl Tracking {
     }
 
     fn begin(&self, lease_until: Nanos) -> Epoch {
-        let inbox: Arc<dyn node::Inbox> = self.inbox.clone();
+        let inbox: Arc<dyn node::NodeInbox> = self.inbox.clone();
         Epoch::begin_on(Arc::downgrade(&inbox), lease_until)
     }
 
@@ -113,8 +117,8 @@ impl Tracking {
         self.inbox.beats(now);
     }
 
-    /// What was read was taken in, shortly after `now`. If that was all that there was, nobody has to look: not since when it
-    /// was taken in before, for it was read since.
+    /// What was read was taken in, shortly after `now`. If that was all that there was, nobody has to look:
+    /// not since when it was taken in before, for it was read since.
     pub(super) fn took(&mut self, all: bool, now: Nanos) {
         let before = std::mem::replace(&mut self.took_at, now);
         // Not each time: others read it, on other threads.
@@ -126,8 +130,8 @@ impl Tracking {
         }
     }
 
-    /// Withdraws the trust in a connection whose lease has run out by `now`; whether it had to. Its entries of L1 are
-    /// misses by the clock alone; those who were served from them have to be told.
+    /// Withdraws the trust in a connection whose lease has run out by `now`; whether it had to. Its entries
+    /// of L1 are misses by the clock alone; those who were served from them have to be told.
     pub(super) fn lapse(&mut self, table: &SlotTable, now: Nanos) -> bool {
         let lapsed = self.epoch.as_ref().is_some_and(|epoch| !epoch.is_live(now));
         if lapsed {
@@ -137,7 +141,8 @@ impl Tracking {
         lapsed
     }
 
-    /// The node dropped everything that it tracked for us: what was read before is stale, the connection is not.
+    /// The node dropped everything that it tracked for us: what was read before is stale, the connection is
+    /// not.
     pub(super) fn flush(&mut self) {
         if let Some(epoch) = self.epoch.take() {
             let lease_until = epoch.lease_until();
@@ -154,7 +159,7 @@ impl Tracking {
     }
 }
 
-impl Drop for Tracking {
+impl Drop for ConnectionTracking {
     fn drop(&mut self) {
         self.end();
     }
@@ -166,13 +171,13 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(3);
 
-    fn tracking() -> Tracking {
+    fn tracking() -> ConnectionTracking {
         let (ours, _) = std::os::unix::net::UnixStream::pair().unwrap();
-        Tracking::new(LEASE, Arc::new(Inbox::new(ours, LEASE / 4).unwrap()))
+        ConnectionTracking::new(LEASE, Arc::new(Inbox::new(ours, LEASE / 4).unwrap()))
     }
 
-    fn healthy(epoch: u64) -> Pulse {
-        Pulse::Healthy { epoch }
+    fn healthy(epoch: u64) -> Health {
+        Health::Healthy { epoch }
     }
 
     #[test]
@@ -188,7 +193,7 @@ mod tests {
 
     #[test]
     fn another_cluster_epoch_or_state_means_lost_until_the_topology_was_read_again() {
-        for alarm in [healthy(2), Pulse::Sick("cluster_state:fail".into())] {
+        for alarm in [healthy(2), Health::Sick("cluster_state:fail".into())] {
             let table = SlotTable::default();
             let mut tracking = tracking();
             tracking.heard(1_000, healthy(1), &table, 1_000);
@@ -238,14 +243,14 @@ mod tests {
     fn a_node_that_refuses_its_heartbeat_is_not_trusted_until_it_answers() {
         let table = SlotTable::default();
         let mut tracking = tracking();
-        assert!(tracking.heard(1_000, Pulse::Refused, &table, 1_000).is_none());
+        assert!(tracking.heard(1_000, Health::Refused, &table, 1_000).is_none());
         assert!(tracking.epoch().is_none() && tracking.is_refused());
         tracking.heard(1_001, healthy(1), &table, 1_001);
         let epoch = tracking.epoch().unwrap().clone();
         assert!(!tracking.is_refused());
-        assert!(tracking.heard(1_002, Pulse::Refused, &table, 1_002).is_some());
+        assert!(tracking.heard(1_002, Health::Refused, &table, 1_002).is_some());
         assert!(tracking.is_refused() && !epoch.is_live(1_003), "I4");
-        assert!(tracking.heard(1_003, Pulse::Refused, &table, 1_003).is_none(), "it is said once");
+        assert!(tracking.heard(1_003, Health::Refused, &table, 1_003).is_none(), "it is said once");
         tracking.heard(1_004, healthy(1), &table, 1_004);
         assert!(tracking.epoch().is_none(), "the topology was not read yet");
     }

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::resp::cursor::{self, Head};
-use crate::resp::encode;
+use crate::protocol::resp::cursor::{self, ReplyHead};
+use crate::protocol::resp::encode;
 
-/// ASKING holds for one command and cannot be said inside MULTI, so no node can carry out a transaction on keys that are
-/// on their way to another node.
+/// ASKING holds for one command and cannot be said inside MULTI, so no node can carry out a transaction on
+/// keys that are on their way to another node.
 pub const SLOT_IS_MOVING: &[u8] = b"-TRYAGAIN the slot of its keys is moving to another node\r\n";
 
 /// The reply to EXEC of a transaction in which a command met `error`.
@@ -16,11 +16,12 @@ pub fn exec_abort(error: &[u8]) -> Bytes {
     encode::error_reply(format!("EXECABORT Transaction discarded because of: {cause}"))
 }
 
-/// Whether EXEC can have answered `frame` to so many queued commands, if that is no error: as many replies, or null.
+/// Whether EXEC can have answered `frame` to so many queued commands, if that is no error: as many replies,
+/// or null.
 pub fn answers_exec(frame: &[u8], commands: usize) -> bool {
     match cursor::head(frame) {
-        Some(Head::Aggregate { kind: b'*', count }) => count == commands,
-        Some(Head::Null { .. }) => true,
+        Some(ReplyHead::Aggregate { kind: b'*', count }) => count == commands,
+        Some(ReplyHead::Null { .. }) => true,
         _ => false,
     }
 }

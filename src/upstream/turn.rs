@@ -1,6 +1,7 @@
 //! What a node sends very much of at once is worked on in turns, so that others get theirs in between.
 //!
-//! Meanwhile it is as if the rest had not arrived yet: replies that stand behind it are not handed out, and no heartbeat is.
+//! Meanwhile it is as if the rest had not arrived yet: replies that stand behind it are not handed out, and
+//! no heartbeat is.
 
 use bytes::Bytes;
 use tokio::task;

@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Address, Standalone};
+use nearside::sandbox::{Address, Standalone};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::time::Instant;
 
@@ -52,7 +52,8 @@ impl Run {
     }
 }
 
-/// What the script `setup` of this ecosystem prints: where its packages are. It installs them when they are not there.
+/// What the script `setup` of this ecosystem prints: where its packages are. It installs them when they are
+/// not there.
 pub(crate) fn packages(ecosystem: &str) -> PathBuf {
     let output = Command::new(directory(ecosystem).join("setup")).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{ecosystem}/setup: {}", String::from_utf8_lossy(&output.stderr));

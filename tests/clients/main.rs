@@ -1,4 +1,5 @@
-//! Programs as an application's author writes them, with real clients, run against the daemon in front of a cluster.
+//! Programs as an application's author writes them, with real clients, run against the daemon in front of a
+//! cluster.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in what tests share as well")]
 #![expect(clippy::print_stdout, reason = "the log of a failed test is shown where cargo shows it")]
 

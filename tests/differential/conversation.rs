@@ -1,13 +1,13 @@
-//! One conversation with both sides at once: every request goes to the plain server and to nearside, and the replies are
-//! compared.
+//! One conversation with both sides at once: every request goes to the plain server and to nearside, and the
+//! replies are compared.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use nearside::command::{Class, Fault, Spec, recognise};
-use nearside::dev::Client;
-use nearside::key::Slot;
-use nearside::resp::request::OwnedRequest;
+use nearside::protocol::command::{Class, CommandError, Spec, recognise};
+use nearside::protocol::key::Slot;
+use nearside::protocol::resp::request::OwnedRequest;
+use nearside::sandbox::SandboxClient;
 
 use crate::coverage::Coverage;
 use crate::differences::{DIFFERENCES, How};
@@ -21,8 +21,8 @@ const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same sl
 
 /// Both sides, as one client sees them.
 pub(crate) struct Conversation<'a> {
-    plain: Client,
-    nearside: Client,
+    plain: SandboxClient,
+    nearside: SandboxClient,
     coverage: &'a RefCell<Coverage>,
     /// What was asked so far, for whoever looks into a difference.
     said: Vec<String>,
@@ -152,10 +152,10 @@ impl<'a> Conversation<'a> {
     }
 
     /// Arity and unknown names are judged before anything is done, so that both may be asked.
-    fn ask_unrecognised(&mut self, fault: Fault, request: &Request) -> Result<(), Differs> {
+    fn ask_unrecognised(&mut self, fault: CommandError, request: &Request) -> Result<(), Differs> {
         let spec = match fault {
-            Fault::Arity(name) => crate::coverage::rows().find(|row| row.name == name),
-            Fault::Unknown | Fault::UnknownSubcommand | Fault::Denied(_) => None,
+            CommandError::Arity(name) => crate::coverage::rows().find(|row| row.name == name),
+            CommandError::Unknown | CommandError::UnknownSubcommand | CommandError::Denied(_) => None,
         };
         self.ask_both(spec, request)
     }

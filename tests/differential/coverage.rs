@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nearside::command::{Spec, all};
+use nearside::protocol::command::{Spec, all};
 
 /// What was asked of the rows, and which differences were needed.
 #[derive(Default)]
@@ -43,8 +43,8 @@ impl Coverage {
         }
     }
 
-    /// What the conversations of one family with itself leave open: rows that were asked less often than `least` says, and
-    /// known rows that were never answered.
+    /// What the conversations of one family with itself leave open: rows that were asked less often than
+    /// `least` says, and known rows that were never answered.
     pub(crate) fn gaps(
         &self,
         least: impl Fn(&Spec) -> usize,
@@ -70,7 +70,8 @@ impl Coverage {
     }
 }
 
-/// Every row that a request can be recognised as: subcommands, and their container only if it is a command by itself.
+/// Every row that a request can be recognised as: subcommands, and their container only if it is a command by
+/// itself.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Spec> {
     // Redis has nothing like NEARSIDE.
     all().filter(|spec| spec.name != "nearside").flat_map(|spec| {

@@ -1,8 +1,9 @@
-//! Whole walks with a cursor: SCAN over all keys, and over what a large key holds. Steps may differ, what is found may not.
+//! Whole walks with a cursor: SCAN over all keys, and over what a large key holds. Steps may differ, what is
+//! found may not.
 
 use std::collections::BTreeSet;
 
-use nearside::dev::{Client, Reply};
+use nearside::sandbox::{Reply, SandboxClient};
 
 use crate::conversation::Differs;
 use crate::family::Pair;
@@ -71,7 +72,7 @@ pub(crate) fn compare(pair: &Pair) -> Vec<Differs> {
 }
 
 /// All that a walk finds: keys, members, or pairs. An error is what is found, too.
-fn walk(client: &mut Client, line: &str) -> BTreeSet<String> {
+fn walk(client: &mut SandboxClient, line: &str) -> BTreeSet<String> {
     let is_paired = line.starts_with('H') || line.starts_with('Z');
     let mut found = BTreeSet::new();
     let mut cursor = "0".to_owned();

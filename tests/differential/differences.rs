@@ -1,7 +1,7 @@
 //! The differences that the differential suite allows, as data, each with its reason.
 //!
-//! Everything else is compared byte for byte. COMPATIBILITY.md lists these rows. A row that nothing needs any more makes
-//! the large run fail.
+//! Everything else is compared byte for byte. COMPATIBILITY.md lists these rows. A row that nothing needs any
+//! more makes the large run fail.
 
 /// One thing in which nearside and a plain server may differ.
 #[derive(Debug)]

@@ -1,10 +1,11 @@
-//! What one connection is told because of what another one does: a wait that ends, a message, an invalidation.
+//! What one connection is told because of what another one does: a wait that ends, a message, an
+//! invalidation.
 
 use std::io;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, client};
+use nearside::sandbox::{SandboxClient, client};
 
 use crate::conversation::Differs;
 use crate::family::Pair;
@@ -103,8 +104,8 @@ const EVENTS: &[Event] = &[
 /// What another client asks while one monitors.
 const MONITORED: [&str; 4] = ["SET {e}a \"two words\"", "get {e}a", "PING", "MGET {e}a {e}none other"];
 
-/// How long the two connections are given to see what the other did. When that was too short, and so the sides differ,
-/// it is tried again with the next.
+/// How long the two connections are given to see what the other did. When that was too short, and so the
+/// sides differ, it is tried again with the next.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(40), Duration::from_millis(200), Duration::from_millis(1000)];
 
@@ -141,15 +142,15 @@ fn happen(
     event: &Event,
     version: u8,
     pause: Duration,
-    mut one: Client,
-    mut other: Client,
+    mut one: SandboxClient,
+    mut other: SandboxClient,
 ) -> io::Result<Vec<u8>> {
     other.command(&["FLUSHALL"])?;
     if version == 3 {
         one.hello(3)?;
         other.hello(3)?;
     }
-    let send = |client: &mut Client, requests: &[&str]| {
+    let send = |client: &mut SandboxClient, requests: &[&str]| {
         let requests = requests.iter().map(|request| client::encode(&split(request)));
         client.send_raw(&requests.collect::<Vec<_>>().concat())
     };
@@ -172,7 +173,7 @@ pub(crate) fn compare_monitor(pair: &Pair) -> Option<Differs> {
     })
 }
 
-fn monitor(mut one: Client, mut other: Client) -> Vec<String> {
+fn monitor(mut one: SandboxClient, mut other: SandboxClient) -> Vec<String> {
     let mut seen = vec![one.command(&["MONITOR"]).unwrap().text()];
     for request in MONITORED {
         other.command(&split(request)).unwrap();

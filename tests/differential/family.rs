@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nearside::dev::{Client, Cluster, ClusterShape, Standalone};
+use nearside::sandbox::{Cluster, ClusterShape, SandboxClient, Standalone};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::valkey_server;
@@ -89,12 +89,12 @@ impl Family {
 
 impl Pair {
     /// A conversation with the plain server.
-    pub(crate) fn plain(&self) -> Client {
+    pub(crate) fn plain(&self) -> SandboxClient {
         patient(self.plain.server().connect().unwrap())
     }
 
     /// A conversation with nearside.
-    pub(crate) fn nearside(&self) -> Client {
+    pub(crate) fn nearside(&self) -> SandboxClient {
         patient(self.daemon.client())
     }
 
@@ -106,7 +106,7 @@ impl Pair {
     }
 }
 
-fn patient(client: Client) -> Client {
+fn patient(client: SandboxClient) -> SandboxClient {
     client.set_patience(PATIENCE).unwrap();
     client
 }

@@ -1,9 +1,10 @@
-//! Makes requests of a command: from a sample, or from what the server's COMMAND DOCS says that the command takes.
+//! Makes requests of a command: from a sample, or from what the server's COMMAND DOCS says that the command
+//! takes.
 
 use std::collections::HashMap;
 
 use fastrand::Rng;
-use nearside::command::Spec;
+use nearside::protocol::command::Spec;
 
 use crate::mutation;
 use crate::shape::{Doc, Shape, What};
@@ -61,8 +62,8 @@ impl Generator {
         self.docs.contains_key(spec.name)
     }
 
-    /// A request of `spec` for the world of `tag`. `turn` counts the requests of this command: every other one is the
-    /// next of its samples as it stands, for as long as there are any.
+    /// A request of `spec` for the world of `tag`. `turn` counts the requests of this command: every other
+    /// one is the next of its samples as it stands, for as long as there are any.
     pub(crate) fn request(&self, spec: &Spec, turn: usize, tag: &str, rng: &mut Rng) -> Request {
         let samples = self.samples.get(spec.name).map_or(&[][..], Vec::as_slice);
         let name: Vec<String> = spec.name.split('|').map(str::to_ascii_uppercase).collect();
@@ -214,8 +215,8 @@ fn spread(request: &mut Request, tag: &str, rng: &mut Rng) {
     }
 }
 
-/// Whether the answer hangs on what the server drew: a range by names of elements whose scores differ has no meaning, and a
-/// large sorted set is a skip list, in which the search then ends anywhere.
+/// Whether the answer hangs on what the server drew: a range by names of elements whose scores differ has no
+/// meaning, and a large sorted set is a skip list, in which the search then ends anywhere.
 fn is_drawn(request: &Request, tag: &str) -> bool {
     let name = String::from_utf8_lossy(&request[0].bytes).to_ascii_lowercase();
     let is_word =
@@ -236,8 +237,8 @@ fn kind_of(word: &str) -> Kind {
     }
 }
 
-/// Whether the request could wait for long, or set a time to live that ends during the conversation: then the two sides
-/// would answer by the clock.
+/// Whether the request could wait for long, or set a time to live that ends during the conversation: then the
+/// two sides would answer by the clock.
 pub(crate) fn would_wait(request: &Request) -> bool {
     let name = String::from_utf8_lossy(&request[0].bytes).to_ascii_lowercase();
     let number = |at: usize| {

@@ -1,6 +1,6 @@
 //! Whether two replies differ only in what a row of the differences allows.
 
-use nearside::dev::Reply;
+use nearside::sandbox::Reply;
 
 use crate::differences::How;
 
@@ -55,8 +55,8 @@ fn flat(pairs: &[(Reply, Reply)]) -> Vec<Reply> {
     pairs.iter().flat_map(|(key, value)| [key.clone(), value.clone()]).collect()
 }
 
-/// The same elements in another order, in nested replies as well. Pairs stay pairs in a map; in an array they are
-/// counted as elements.
+/// The same elements in another order, in nested replies as well. Pairs stay pairs in a map; in an array they
+/// are counted as elements.
 fn same_elements(plain: &Reply, nearside: &Reply) -> bool {
     ordered(plain) == ordered(nearside)
 }

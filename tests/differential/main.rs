@@ -1,9 +1,10 @@
-//! The differential suite: every command of the table, with generated arguments, asked of a plain server and of
-//! nearside in front of a cluster of the same program, in RESP2 and RESP3. Every byte of every reply must be the same, but
-//! for what `differences.rs` names.
+//! The differential suite: every command of the table, with generated arguments, asked of a plain server and
+//! of nearside in front of a cluster of the same program, in RESP2 and RESP3. Every byte of every reply must
+//! be the same, but for what `differences.rs` names.
 //!
-//! NEARSIDE_TEST_LARGE=1 asks much more, and something else each time: it prints its seed, and NEARSIDE_TEST_SEED runs it
-//! again with that one. The small run always asks the same, so that a change fails only by what it changed.
+//! NEARSIDE_TEST_LARGE=1 asks much more, and something else each time: it prints its seed, and
+//! NEARSIDE_TEST_SEED runs it again with that one. The small run always asks the same, so that a change fails
+//! only by what it changed.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in what tests share as well")]
 #![expect(clippy::print_stdout, reason = "the seed of a failed run is shown where cargo shows it")]
@@ -33,7 +34,7 @@ use std::env;
 use std::thread;
 
 use fastrand::Rng;
-use nearside::command::Spec;
+use nearside::protocol::command::Spec;
 
 use conversation::{Conversation, Differs};
 use coverage::{Coverage, rows};
@@ -162,7 +163,8 @@ fn hold_generated(
     found
 }
 
-/// The requests of all conversations: of each row so many, in no order. Each is a row and which of its requests it is.
+/// The requests of all conversations: of each row so many, in no order. Each is a row and which of its
+/// requests it is.
 fn schedule(size: Size, rng: &mut Rng) -> Vec<Vec<(&'static Spec, usize)>> {
     let mut versions: Vec<Vec<Vec<(&'static Spec, usize)>>> = Vec::new();
     for _version in [2, 3] {
@@ -221,7 +223,7 @@ fn is_apart(spec: &Spec) -> bool {
 }
 
 fn is_answerable(generator: &Generator, spec: &Spec) -> bool {
-    generator.is_known(spec) && !matches!(spec.class, nearside::command::Class::Refused(_))
+    generator.is_known(spec) && !matches!(spec.class, nearside::protocol::command::Class::Refused(_))
 }
 
 fn generator(pair: &Pair) -> Generator {

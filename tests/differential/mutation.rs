@@ -1,4 +1,5 @@
-//! Makes a request wrong in one place: an argument too few or too many, of another type, or at the border of its type.
+//! Makes a request wrong in one place: an argument too few or too many, of another type, or at the border of
+//! its type.
 
 use fastrand::Rng;
 

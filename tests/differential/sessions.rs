@@ -1,12 +1,12 @@
-//! Conversations that change how a connection goes on: transactions, subscriptions, replies turned off, the end. Some are
-//! written down in `sessions.txt`; others are drawn from their requests.
+//! Conversations that change how a connection goes on: transactions, subscriptions, replies turned off, the
+//! end. Some are written down in `sessions.txt`; others are drawn from their requests.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
 
 use fastrand::Rng;
-use nearside::dev::{Client, Reply, client};
+use nearside::sandbox::{Reply, SandboxClient, client};
 
 use crate::conversation::{Differs, name_of};
 use crate::coverage::Coverage;
@@ -52,8 +52,9 @@ pub(crate) fn hold_all(
     for _ in 0..drawn {
         let count = rng.usize(REQUESTS);
         let line: Vec<&str> = (0..count).map(|_| requests[rng.usize(..requests.len())]).collect();
-        // A plain server breaks off in the reply to EXEC when replies are turned off in a transaction, and it does not
-        // close at a QUIT without a reply; Redis and Valkey disagree on the reply to a RESET that is to be skipped.
+        // A plain server breaks off in the reply to EXEC when replies are turned off in a transaction, and it
+        // does not close at a QUIT without a reply; Redis and Valkey disagree on the reply to a RESET
+        // that is to be skipped.
         let is_mute = line.iter().any(|request| request.starts_with("CLIENT REPLY"));
         if is_mute && line.iter().any(|request| matches!(&*split(request)[0], "MULTI" | "QUIT" | "RESET")) {
             continue;
@@ -72,8 +73,8 @@ pub(crate) fn hold_all(
     differing
 }
 
-/// Subscriptions and tracking are not part of a transaction: here nearside says so, where a plain server carries them out
-/// at EXEC.
+/// Subscriptions and tracking are not part of a transaction: here nearside says so, where a plain server
+/// carries them out at EXEC.
 fn refused_in_multi(pair: &Pair) -> Vec<Differs> {
     let refused = [
         ("SUBSCRIBE", " a"),
@@ -123,7 +124,7 @@ fn hold(pair: &Pair, version: u8, line: &[&str], coverage: &RefCell<Coverage>) -
 }
 
 /// All that comes back until the connection ends.
-fn talk(mut client: Client, version: u8, line: &[&str]) -> io::Result<Vec<u8>> {
+fn talk(mut client: SandboxClient, version: u8, line: &[&str]) -> io::Result<Vec<u8>> {
     if version == 3 {
         client.hello(3)?;
     }
@@ -132,8 +133,8 @@ fn talk(mut client: Client, version: u8, line: &[&str]) -> io::Result<Vec<u8>> {
     client.receive_rest()
 }
 
-/// Whether the two said the same, but for what COMPATIBILITY.md allows: invalidations come when they come, and more may
-/// be told than by one server, never less.
+/// Whether the two said the same, but for what COMPATIBILITY.md allows: invalidations come when they come,
+/// and more may be told than by one server, never less.
 fn are_alike(plain: &[u8], nearside: &[u8]) -> bool {
     let (Some(plain), Some(nearside)) = (in_order(plain), in_order(nearside)) else { return false };
     let is_told = |stale: &String| nearside.1.contains(stale) || nearside.1.contains(EVERYTHING);
@@ -143,8 +144,8 @@ fn are_alike(plain: &[u8], nearside: &[u8]) -> bool {
 /// What stands for all keys among those that are told to be stale.
 const EVERYTHING: &str = "everything";
 
-/// What was said, and the keys that were told to be stale. What has no order is put into one: UNSUBSCRIBE without names
-/// goes through the channels as they lie in a hash table, so they are sorted.
+/// What was said, and the keys that were told to be stale. What has no order is put into one: UNSUBSCRIBE
+/// without names goes through the channels as they lie in a hash table, so they are sorted.
 fn in_order(said: &[u8]) -> Option<(Vec<String>, BTreeSet<String>)> {
     let (mut replies, mut stale): (Vec<String>, BTreeSet<String>) = Default::default();
     let (mut left, mut counts): (Vec<String>, Vec<String>) = Default::default();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use nearside::dev::{Client, Reply};
+use nearside::sandbox::{Reply, SandboxClient};
 
 /// One argument, or several that belong together.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(crate) struct Doc {
 }
 
 /// All commands and subcommands of a server, by their names as in the table.
-pub(crate) fn docs(client: &mut Client) -> HashMap<String, Doc> {
+pub(crate) fn docs(client: &mut SandboxClient) -> HashMap<String, Doc> {
     client.hello(3).unwrap();
     let reply = client.command(&["COMMAND", "DOCS"]).unwrap();
     let mut docs = HashMap::new();

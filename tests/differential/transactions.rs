@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 
 use fastrand::Rng;
-use nearside::command::{Class, Spec, recognise};
-use nearside::key::Slot;
-use nearside::resp::request::OwnedRequest;
+use nearside::protocol::command::{Class, Spec, recognise};
+use nearside::protocol::key::Slot;
+use nearside::protocol::resp::request::OwnedRequest;
 
 use crate::conversation::{Conversation, Differs};
 use crate::coverage::{Coverage, rows};
@@ -25,7 +25,8 @@ pub(crate) fn hold_all(
     coverage: &RefCell<Coverage>,
     rng: &mut Rng,
 ) -> Vec<Differs> {
-    // The reply to EXEC holds those of all commands, so only those are queued whose replies are the same to the byte.
+    // The reply to EXEC holds those of all commands, so only those are queued whose replies are the same to
+    // the byte.
     let exact: Vec<&Spec> = rows().filter(|row| is_about_keys(row) && is_exact(row)).collect();
     (0..count).filter_map(|number| hold(pair, generator, &exact, number, coverage, rng).err()).collect()
 }

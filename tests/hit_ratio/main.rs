@@ -1,4 +1,5 @@
-//! What `make hits` compares with and what it replays: the policies, the bytes of entries, recorded and drawn traces.
+//! What `make hits` compares with and what it replays: the policies, the bytes of entries, recorded and drawn
+//! traces.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

@@ -1,9 +1,10 @@
-//! COMMAND and CONFIG GET with very many names are worked on a few at a time; their clients see nothing of that.
+//! COMMAND and CONFIG GET with very many names are worked on a few at a time; their clients see nothing of
+//! that.
 
 use std::io::Write;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Reply, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{Reply, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::scripted::ScriptedNode;

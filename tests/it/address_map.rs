@@ -1,12 +1,12 @@
-//! Nodes that announce what leads nowhere from here are reached by a map: those that own slots, those that a redirect
-//! names, and the master that a Sentinel names.
+//! Nodes that announce what leads nowhere from here are reached by a map: those that own slots, those that a
+//! redirect names, and the master that a Sentinel names.
 
 use std::net::TcpListener;
 use std::time::Duration;
 
-use nearside::dev::sentinel::SERVICE;
-use nearside::dev::{Cluster, Node, Reply, Sentinel};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::sentinel::SERVICE;
+use nearside::sandbox::{Cluster, Node, Reply, Sentinel};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::relay::Relay;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nearside::dev::Client;
+use nearside::sandbox::SandboxClient;
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::{client_of_owner, eventually, shared_cluster};
@@ -96,7 +96,7 @@ fn what_stands_behind_an_argument_is_nobodys_business_and_never_kept_where_it_ca
     daemon.stop();
 }
 
-fn send(mut client: Client, bytes: &[u8]) -> Outcome {
+fn send(mut client: SandboxClient, bytes: &[u8]) -> Outcome {
     client.send_raw(bytes).unwrap();
     let reply = client.receive().unwrap().text();
     Outcome { reply, is_closed: client.is_closed().unwrap() }

@@ -1,14 +1,14 @@
-//! Clients that wait: what they get, when, byte for byte as from one server, and what becomes of the wait when the client,
-//! the slot or the node goes.
+//! Clients that wait: what they get, when, byte for byte as from one server, and what becomes of the wait
+//! when the client, the slot or the node goes.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Address, Client, Cluster, ClusterShape, Node, Reply, Standalone};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{Address, Cluster, ClusterShape, Node, Reply, SandboxClient, Standalone};
 use tokio::time::Instant;
 
 use crate::support::daemon::{Daemon, upstream_url};
@@ -73,7 +73,7 @@ fn words(request: &str, tag: &str) -> Vec<String> {
 }
 
 /// A client that speaks this version.
-fn speaking(mut client: Client, version: u8) -> Client {
+fn speaking(mut client: SandboxClient, version: u8) -> SandboxClient {
     client.hello(version).unwrap();
     client
 }
@@ -469,7 +469,7 @@ fn a_wait_at_a_node_that_hangs_ends_when_its_slot_has_another_owner() {
 fn a_thousand_wait_while_others_are_served() {
     const WAITERS: usize = 1_000;
     let daemon = Daemon::before(shared_cluster());
-    let mut waiters: Vec<Client> = (0..WAITERS).map(|_| daemon.client()).collect();
+    let mut waiters: Vec<SandboxClient> = (0..WAITERS).map(|_| daemon.client()).collect();
     for (number, waiter) in waiters.iter_mut().enumerate() {
         waiter.set_patience(Duration::from_secs(30)).unwrap();
         waiter.send(&["BLPOP", &format!("thousand:{number}"), "0"]).unwrap();
@@ -505,7 +505,7 @@ fn wait_tells_who_has_what_this_client_wrote() {
     let other_key =
         other_key.into_iter().find(|key| owner(&cluster, key.as_bytes()).id() != written.id()).unwrap();
     let (mut client, mut elsewhere, mut reader) = (daemon.client(), daemon.client(), daemon.client());
-    let wait = |client: &mut Client, replicas: &str, timeout: &str| {
+    let wait = |client: &mut SandboxClient, replicas: &str, timeout: &str| {
         client.command(&["WAIT", replicas, timeout]).unwrap()
     };
     assert_eq!(

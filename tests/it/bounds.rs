@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply, Standalone};
+use nearside::sandbox::{Reply, SandboxClient, Standalone};
 use tokio::time::Instant;
 
 use crate::support::daemon::Daemon;
@@ -29,7 +29,7 @@ fn before(upstream: &Standalone, bounds: &[&str]) -> Daemon {
     Daemon::start(&[&["--upstream", &url][..], bounds].concat())
 }
 
-fn ok(client: &mut Client, request: &[&str]) {
+fn ok(client: &mut SandboxClient, request: &[&str]) {
     let reply = client.command(request).unwrap();
     assert!(!reply.is_error(), "{request:?} gave {reply:?}");
 }
@@ -107,7 +107,7 @@ fn request_bounds() {
         let mut client = daemon.client();
         ok(&mut client, &within);
         // What follows its last length need not be sent: it is refused before.
-        let bytes = nearside::dev::client::encode(&beyond);
+        let bytes = nearside::sandbox::client::encode(&beyond);
         client.send_raw(&bytes[..bytes.len() - 2 - beyond[beyond.len() - 1].len()]).unwrap();
         let reply = client.receive().unwrap();
         assert!(reply.is_error() && reply.text().contains(error), "{bound}: {reply:?}");
@@ -181,7 +181,8 @@ fn one_reply_is_bounded_by_client_output_max_before_it_is_built() {
         let refused = client.command(&mget(many)).unwrap();
         assert!(refused.is_error() && refused.text().contains("(client_output_max)"), "{refused:?}");
         // What waits for the client already counts.
-        let requests = nearside::dev::client::encode(&mget(30)).repeat(if l1 == "0" { 20 } else { 1_000 });
+        let requests =
+            nearside::sandbox::client::encode(&mget(30)).repeat(if l1 == "0" { 20 } else { 1_000 });
         let mut greedy = daemon.client();
         greedy.send_raw(&requests).unwrap();
         eventually("a client with too many of them is dropped", SOON, || {
@@ -233,7 +234,7 @@ fn commands_on_very_many_keys_take_time_in_proportion() {
     ok(&mut client, &["SET", "key", "v"]);
     ok(&mut client, &["GET", "key"]);
     let mut fastest = |keys: usize| {
-        let request = nearside::dev::client::encode(&[vec!["MGET"], vec!["key"; keys]].concat());
+        let request = nearside::sandbox::client::encode(&[vec!["MGET"], vec!["key"; keys]].concat());
         let times = (0..3).map(|_| {
             let begun = Instant::now();
             client.send_raw(&request).unwrap();
@@ -374,7 +375,8 @@ fn negative_ttl() {
 fn assert_kept_for(daemon: &Daemon, key: &str, time: Duration) {
     let mut client = daemon.client();
     let begun = Instant::now();
-    // On a busy machine it may be over at any read, or the trust in the connection may be: it is read again then.
+    // On a busy machine it may be over at any read, or the trust in the connection may be: it is read again
+    // then.
     for (what, counter) in [("it is kept", "l1_hits"), ("its time comes", "l1_expirations")] {
         eventually(what, SOON, || {
             ok(&mut client, &["GET", key]);

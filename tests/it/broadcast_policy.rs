@@ -1,12 +1,12 @@
-//! Policies with `tracking = "broadcast"`: what is kept because the server tells of every change below a prefix, what
-//! the server remembers of it, and what happens when it does not tell any more.
+//! Policies with `tracking = "broadcast"`: what is kept because the server tells of every change below a
+//! prefix, what the server remembers of it, and what happens when it does not tell any more.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use nearside::dev::{Client, Cluster, Node, Reply};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::{Cluster, Node, Reply, SandboxClient};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::relay::Relay;
@@ -45,7 +45,7 @@ fn stat(cluster: &Cluster, node: &Node, name: &str) -> u64 {
 }
 
 /// Whether a request is answered from memory, its first reply included in what may not be.
-fn is_kept(daemon: &Daemon, client: &mut Client, request: &[&str]) -> bool {
+fn is_kept(daemon: &Daemon, client: &mut SandboxClient, request: &[&str]) -> bool {
     client.command(request).unwrap();
     let before = daemon.counter("l1_hits");
     client.command(request).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nearside::canary::PREFIX;
+use nearside::router::coherence::canary::PREFIX;
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::relay::Relay;

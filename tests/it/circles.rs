@@ -10,7 +10,7 @@ use crate::support::daemon::Daemon;
 use crate::support::scripted::{ScriptedNode, bulk, slots};
 use crate::support::servers::{eventually, sandbox};
 
-use nearside::dev::{Address, Standalone};
+use nearside::sandbox::{Address, Standalone};
 
 /// For what must happen, on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
@@ -134,8 +134,8 @@ fn three_daemons_in_a_circle_that_come_up_at_once_are_noticed() {
 fn two_daemons_in_a_circle_are_noticed_and_a_row_of_them_is_served() {
     let (one, two) = (socket("one"), socket("two"));
     let (first, second) = (daemon(&one, &two), daemon(&two, &one));
-    // One of them hears of it, by chance the one or the other, and tells the other one so, where a subscription is tried
-    // again until its time is over.
+    // One of them hears of it, by chance the one or the other, and tells the other one so, where a
+    // subscription is tried again until its time is over.
     for daemon in [&first, &second] {
         are_refused(daemon, &WANTED[..WANTED.len() - 1], "leads back to this one");
     }

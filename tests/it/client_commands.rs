@@ -1,12 +1,12 @@
-//! CLIENT LIST, INFO, KILL and PAUSE: what the clients of the daemon see and do of each other, over several workers and
-//! both kinds of sockets.
+//! CLIENT LIST, INFO, KILL and PAUSE: what the clients of the daemon see and do of each other, over several
+//! workers and both kinds of sockets.
 
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Address, Client, Reply, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{Address, Reply, SandboxClient, Standalone};
 use tokio::time::Instant;
 
 use crate::support::daemon::{Daemon, upstream_url};
@@ -22,16 +22,16 @@ fn daemon() -> (Daemon, Address) {
     (daemon, Address::Unix(unix))
 }
 
-fn say(client: &mut Client, request: &str) -> Reply {
+fn say(client: &mut SandboxClient, request: &str) -> Reply {
     client.command(&request.split(' ').collect::<Vec<_>>()).unwrap()
 }
 
-fn id(client: &mut Client) -> i64 {
+fn id(client: &mut SandboxClient) -> i64 {
     say(client, "CLIENT ID").integer().unwrap()
 }
 
 /// The lines of CLIENT LIST with these arguments, by field.
-fn list(client: &mut Client, arguments: &str) -> Vec<BTreeMap<String, String>> {
+fn list(client: &mut SandboxClient, arguments: &str) -> Vec<BTreeMap<String, String>> {
     let reply = say(client, &format!("CLIENT LIST{arguments}"));
     assert!(!reply.is_error(), "{arguments}: {reply:?}");
     let fields = |line: &str| {
@@ -44,14 +44,14 @@ fn list(client: &mut Client, arguments: &str) -> Vec<BTreeMap<String, String>> {
 }
 
 /// The names of the clients in a list.
-fn names(client: &mut Client, arguments: &str) -> Vec<String> {
+fn names(client: &mut SandboxClient, arguments: &str) -> Vec<String> {
     list(client, arguments).into_iter().map(|fields| fields["name"].clone()).collect()
 }
 
 #[test]
 fn the_list_says_what_each_client_did() {
     let (daemon, unix) = daemon();
-    let (mut tcp, mut local) = (daemon.client(), Client::connect(&unix).unwrap());
+    let (mut tcp, mut local) = (daemon.client(), SandboxClient::connect(&unix).unwrap());
     say(&mut tcp, "CLIENT SETNAME first");
     tcp.hello(3).unwrap();
     say(&mut tcp, "CLIENT SETINFO LIB-NAME mylib");
@@ -108,8 +108,8 @@ fn each_client_is_listed_as_by_a_plain_server() {
         ("kept", vec!["CLIENT NO-EVICT ON"]),
         ("wrong", vec!["NOSUCH"]),
     ];
-    let listed = |connect: &dyn Fn() -> Client| {
-        let mut clients: Vec<Client> = Vec::new();
+    let listed = |connect: &dyn Fn() -> SandboxClient| {
+        let mut clients: Vec<SandboxClient> = Vec::new();
         for (name, requests) in &states {
             let mut client = connect();
             say(&mut client, &format!("CLIENT SETNAME {name}"));
@@ -133,7 +133,8 @@ fn each_client_is_listed_as_by_a_plain_server() {
             .filter(|fields| states.iter().any(|(name, _)| fields["name"] == *name))
             .map(|fields| {
                 let said = order.iter().filter(|field| !different.contains(&&***field));
-                // Once it has watched, Valkey shows a client outside of a transaction as one with nothing queued.
+                // Once it has watched, Valkey shows a client outside of a transaction as one with nothing
+                // queued.
                 let outside = |field: &str| field == "multi" && fields["flags"] != "x";
                 said.filter(|field| !outside(field))
                     .map(|field| format!("{field}={}", fields[field]))
@@ -154,7 +155,7 @@ fn the_list_is_filtered() {
     // They are listed in the order in which they were taken in.
     let mut one = daemon.client();
     say(&mut one, "CLIENT SETNAME one");
-    let mut two = Client::connect(&unix).unwrap();
+    let mut two = SandboxClient::connect(&unix).unwrap();
     say(&mut two, "CLIENT SETNAME two");
     let mut looker = daemon.client();
     say(&mut looker, "CLIENT SETNAME looker");
@@ -201,7 +202,7 @@ fn clients_are_killed_wherever_they_are() {
     let mut killer = daemon.client();
     say(&mut killer, "CLIENT SETNAME killer");
     // Enough that both workers have some.
-    let mut victims: Vec<Client> = (0..8).map(|_| daemon.client()).collect();
+    let mut victims: Vec<SandboxClient> = (0..8).map(|_| daemon.client()).collect();
     let ids: Vec<i64> = victims.iter_mut().map(id).collect();
     let address = list(&mut killer, &format!(" ID {}", ids[0]))[0]["addr"].clone();
     assert!(say(&mut killer, &format!("CLIENT KILL {address}")).is_ok());
@@ -209,7 +210,7 @@ fn clients_are_killed_wherever_they_are() {
     assert_eq!(say(&mut killer, &format!("CLIENT KILL ID {} MAXAGE 1000", ids[1])), Reply::Integer(0));
     assert_eq!(say(&mut killer, &format!("CLIENT KILL ID {}", ids[1])), Reply::Integer(1));
     assert!(victims.remove(0).is_closed().unwrap());
-    let mut local = Client::connect(&unix).unwrap();
+    let mut local = SandboxClient::connect(&unix).unwrap();
     say(&mut local, "PING");
     assert_eq!(say(&mut killer, &format!("CLIENT KILL ADDR {unix}:0 TYPE normal")), Reply::Integer(1));
     assert!(local.is_closed().unwrap());

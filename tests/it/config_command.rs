@@ -1,10 +1,11 @@
-//! CONFIG: what is told of the daemon and of the data, what may be changed while it runs, and that the change holds.
+//! CONFIG: what is told of the daemon and of the data, what may be changed while it runs, and that the change
+//! holds.
 
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply, Standalone};
+use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::{eventually, own_primaries, sandbox};
@@ -18,11 +19,11 @@ fn before(upstream: &Standalone, options: &[&str]) -> Daemon {
     daemon
 }
 
-fn say(client: &mut Client, request: &str) -> Reply {
+fn say(client: &mut SandboxClient, request: &str) -> Reply {
     client.command(&request.split(' ').collect::<Vec<_>>()).unwrap()
 }
 
-fn get(client: &mut Client, patterns: &str) -> BTreeMap<String, String> {
+fn get(client: &mut SandboxClient, patterns: &str) -> BTreeMap<String, String> {
     let reply = say(client, &format!("CONFIG GET {patterns}"));
     assert!(!reply.is_error(), "{reply:?}");
     reply.items().chunks(2).map(|pair| (pair[0].text(), pair[1].text())).collect()

@@ -1,4 +1,5 @@
-//! A node that is far away is reached, one that is silent holds nobody up for longer than is said, and so do name servers.
+//! A node that is far away is reached, one that is silent holds nobody up for longer than is said, and so do
+//! name servers.
 
 use std::fs;
 use std::io::Read;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::Standalone;
+use nearside::sandbox::Standalone;
 use tokio::time::Instant;
 
 use crate::support::daemon::Daemon;
@@ -118,7 +119,8 @@ fn silent_name_servers_hold_no_more_threads_than_there_may_be() {
     daemon.stop();
 }
 
-/// A file that keeps whoever reads it waiting for ever: as with name servers that say nothing, but without a server.
+/// A file that keeps whoever reads it waiting for ever: as with name servers that say nothing, but without a
+/// server.
 fn silent_hosts(name: &str) -> PathBuf {
     let hosts = sandbox().path().join(name);
     let made = std::process::Command::new("mkfifo").arg(&hosts).status().unwrap();

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply, Server, Standalone};
+use nearside::sandbox::{Reply, SandboxClient, Server, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::{eventually, own_primaries};
@@ -28,15 +28,15 @@ fn connections(server: &Server) -> usize {
 }
 
 /// So many clients wait, each for a list of its own.
-fn waiters(daemon: &Daemon, count: usize) -> Vec<Client> {
-    let mut clients: Vec<Client> = (0..count).map(|_| daemon.client()).collect();
+fn waiters(daemon: &Daemon, count: usize) -> Vec<SandboxClient> {
+    let mut clients: Vec<SandboxClient> = (0..count).map(|_| daemon.client()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         client.send(&["BLPOP", &format!("list:{number}"), "0"]).unwrap();
     }
     clients
 }
 
-fn wake(daemon: &Daemon, clients: &mut [Client]) {
+fn wake(daemon: &Daemon, clients: &mut [SandboxClient]) {
     let mut waker = daemon.client();
     for (number, client) in clients.iter_mut().enumerate() {
         waker.command(&["RPUSH", &format!("list:{number}"), "element"]).unwrap();

@@ -1,10 +1,11 @@
-//! `default_ttl`: what a write leaves without a time to live gets that of its policy, and the client sees none of it.
+//! `default_ttl`: what a write leaves without a time to live gets that of its policy, and the client sees
+//! none of it.
 
 use std::fs;
 use std::time::Duration;
 
-use nearside::dev::{Client, Cluster, Reply};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::{Cluster, Reply, SandboxClient};
 
 use crate::policies::Setup;
 use crate::support::daemon::{Daemon, upstream_url};
@@ -18,12 +19,12 @@ const POLICIES: &str = "[[policy]]\nprefix = 'd:'\ndefault_ttl = '100s'\n\
                         [[policy]]\nprefix = 'd:none:'\n";
 
 /// The time to live that a key has, as the owner says it.
-fn pttl(direct: &mut Client, key: &str) -> i64 {
+fn pttl(direct: &mut SandboxClient, key: &str) -> i64 {
     direct.command(&["PTTL", key]).unwrap().integer().unwrap()
 }
 
 /// Whether that is what the policy of `d:` gives.
-fn is_given(direct: &mut Client, key: &str) -> bool {
+fn is_given(direct: &mut SandboxClient, key: &str) -> bool {
     (90_000..=100_000).contains(&pttl(direct, key))
 }
 
@@ -432,7 +433,8 @@ fn it_goes_where_the_slot_goes() {
     }
     let migration = cluster.begin_migration(slot, to).unwrap();
     assert_eq!(migration.move_keys(10).unwrap(), 3);
-    // The write is told to ask the other node, and so is what follows it: alone, because no transaction can be.
+    // The write is told to ask the other node, and so is what follows it: alone, because no transaction can
+    // be.
     assert!(client.command(&["MSET", "{d}1", "v", "{d}2", "v"]).unwrap().is_ok());
     assert!(client.command(&["MSET", "{d}1", "v", "{d}2", "v"]).unwrap().is_ok());
     assert_eq!(client.command(&["INCR", "{d}old"]).unwrap().integer(), Some(2));

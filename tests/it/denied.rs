@@ -1,10 +1,11 @@
-//! Commands that the operator has denied to all clients (`deny_commands`), and passwords that everybody can read.
+//! Commands that the operator has denied to all clients (`deny_commands`), and passwords that everybody can
+//! read.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
-use nearside::command;
-use nearside::dev::{Client, Standalone};
+use nearside::protocol::command;
+use nearside::sandbox::{SandboxClient, Standalone};
 
 use crate::support::daemon::{Daemon, run_to_end};
 
@@ -16,7 +17,7 @@ fn setup(arguments: &[&str]) -> (Standalone, Daemon) {
     (upstream, daemon)
 }
 
-fn ask(client: &mut Client, request: &str) -> String {
+fn ask(client: &mut SandboxClient, request: &str) -> String {
     client.command(&request.split(' ').collect::<Vec<_>>()).unwrap().text()
 }
 

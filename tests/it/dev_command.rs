@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Address, Client};
+use nearside::sandbox::{Address, SandboxClient};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -110,7 +110,7 @@ fn it_shows_the_steps_and_can_be_talked_to_and_ends_cleanly() {
     assert_eq!(shown.nodes.len(), 6, "{}", shown.text);
     assert!(!is_empty(shown.temporary.path()));
 
-    let mut client = Client::connect(&Address::Tcp(shown.nearside)).unwrap();
+    let mut client = SandboxClient::connect(&Address::Tcp(shown.nearside)).unwrap();
     for number in 0..20 {
         let (key, value) = (format!("key:{number}"), number.to_string());
         assert!(client.command(&["SET", &key, &value]).unwrap().is_ok());

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Address, Client, Standalone, client::encode};
+use nearside::sandbox::{Address, SandboxClient, Standalone, client::encode};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
@@ -157,7 +157,7 @@ fn whatever_a_client_is_about_its_connection_ends_as_it_should() {
         let rest = String::from_utf8_lossy(&rest);
         assert!(rest.is_empty() || *what == "who follows all commands", "{what}: {rest}");
     }
-    let ended = |client: &mut Client| client.receive().unwrap().text();
+    let ended = |client: &mut SandboxClient| client.receive().unwrap().text();
     assert!(ended(&mut blocked).starts_with("UNBLOCKED nearside: the daemon is shutting down"));
     assert_eq!(blocked.receive().unwrap().integer(), Some(1));
     assert!(ended(&mut blocked).starts_with("UNBLOCKED nearside: the daemon is shutting down"));
@@ -206,7 +206,7 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn a_client_that_does_not_look_holds_nothing_up() {
     let (_upstream, daemon) = setup(&["--drain-timeout", "1h"]);
-    let mut clients: Vec<Client> = (0..20).map(|_| daemon.client()).collect();
+    let mut clients: Vec<SandboxClient> = (0..20).map(|_| daemon.client()).collect();
     for client in &mut clients {
         assert!(client.command(&["SET", "key", "value"]).unwrap().is_ok());
     }

@@ -1,5 +1,5 @@
-//! Every kind of conversation that a client should not have: broken, endless, slow, half-closed, oversized. Each has its verdict,
-//! and none is anybody else's affair.
+//! Every kind of conversation that a client should not have: broken, endless, slow, half-closed, oversized.
+//! Each has its verdict, and none is anybody else's affair.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Address, Standalone, client::encode};
+use nearside::sandbox::{Address, Standalone, client::encode};
 use rustix::process::Signal;
 
 use crate::support::daemon::Daemon;
@@ -196,7 +196,8 @@ fn a_daemon_that_was_stopped_for_longer_than_its_lease_serves_nothing_that_is_ol
     assert_eq!(client.receive().unwrap().text(), "new");
 }
 
-/// Whoever steps the clock of the machine changes what is shown, and nothing else: all waits and leases go by the monotonic one.
+/// Whoever steps the clock of the machine changes what is shown, and nothing else: all waits and leases go by
+/// the monotonic one.
 #[test]
 fn the_wall_clock_is_shown_and_decides_nothing() {
     fn collect(directory: &Path, found: &mut Vec<String>) {

@@ -1,6 +1,6 @@
-//! Every kind of answer that a node should not give: broken, endless, slow, half-closed, oversized, of another shape, or not
-//! asked for. Who asked gets a clear error, or what the node said; nobody else notices, and a node that is well again is
-//! served again.
+//! Every kind of answer that a node should not give: broken, endless, slow, half-closed, oversized, of
+//! another shape, or not asked for. Who asked gets a clear error, or what the node said; nobody else notices,
+//! and a node that is well again is served again.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::{Reply, SandboxClient};
 
 use crate::support::daemon::Daemon;
 use crate::support::scripted::{ScriptedNode, bulk, slots};
@@ -154,7 +154,8 @@ struct Asked {
     times_max: usize,
     /// The words for no answer in time, where they are others.
     late: Option<&'static str>,
-    /// The words for what is no reply to it; what is any reply goes to the client as it is where there are none.
+    /// The words for what is no reply to it; what is any reply goes to the client as it is where there are
+    /// none.
     no_reply: Option<&'static str>,
 }
 
@@ -287,8 +288,8 @@ impl Row {
             return Err(format!("{name}: asked {times} times"));
         }
         self.is_broken.store(false, Ordering::Release);
-        // Nothing that is left of the conversation answers these, and the node is served again. What it said to GET is in L1
-        // until SET.
+        // Nothing that is left of the conversation answers these, and the node is served again. What it said
+        // to GET is in L1 until SET.
         let mut reply = Reply::bulk("");
         let is_served = (0..1_200).any(|_| {
             thread::sleep(Duration::from_millis(50));
@@ -348,7 +349,7 @@ fn all_rows(asked: &'static Asked) {
             .zip(&shares)
             .map(|(row, share)| scope.spawn(|| row.try_out(&daemon, &key_within(*share), &calm)))
             .collect();
-        let mut bystander: Client = daemon.client();
+        let mut bystander: SandboxClient = daemon.client();
         bystander.set_patience(SOON).unwrap();
         while !trials.iter().all(|trial| trial.is_finished()) {
             assert_eq!(bystander.command(&["GET", &calm]).unwrap(), Reply::bulk("value"));
@@ -365,7 +366,8 @@ fn all_rows(asked: &'static Asked) {
     daemon.stop();
 }
 
-/// A daemon before one node that floods it instead of answering GET, faster than it reads, and what the client hears.
+/// A daemon before one node that floods it instead of answering GET, faster than it reads, and what the
+/// client hears.
 fn flooded(fault: Fault) -> String {
     let node = ScriptedNode::start("node", move |request, stream| {
         let is_it = matches!(request, ["GET", ..]);

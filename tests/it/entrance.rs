@@ -1,4 +1,5 @@
-//! Who comes in, and how long they may take: passwords that are guessed, requests that never end, clients that are idle.
+//! Who comes in, and how long they may take: passwords that are guessed, requests that never end, clients
+//! that are idle.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Address, Client, Standalone, client::encode};
+use nearside::sandbox::{Address, SandboxClient, Standalone, client::encode};
 use socket2::{Domain, Socket, Type};
 use tokio::time::Instant;
 
@@ -49,7 +50,7 @@ fn rest(stream: &mut TcpStream) -> String {
     said
 }
 
-fn logged_in(daemon: &Daemon) -> Client {
+fn logged_in(daemon: &Daemon) -> SandboxClient {
     let mut client = daemon.client();
     client.set_patience(SOON).unwrap();
     assert!(client.command(&["AUTH", "secret"]).unwrap().is_ok());
@@ -125,7 +126,7 @@ fn one_connection_gets_fewer_than_ten_guesses_a_second() {
     drop(stream);
     // A pool whose passwords are right is not slowed, though somebody at its address was wrong.
     let begun = Instant::now();
-    let pool: Vec<Client> = (0..20).map(|_| logged_in(&daemon)).collect();
+    let pool: Vec<SandboxClient> = (0..20).map(|_| logged_in(&daemon)).collect();
     assert!(begun.elapsed() < 4 * SOON, "{:?}", begun.elapsed());
     drop(pool);
 }
@@ -145,7 +146,8 @@ fn who_leaves_while_waiting_for_a_turn_gives_the_place_back() {
         stream
     };
     let waiting: Vec<TcpStream> = (0..25).map(|number| guess(1 + number)).collect();
-    let clients = |client: &mut Client| client.command(&["CLIENT", "LIST"]).unwrap().text().lines().count();
+    let clients =
+        |client: &mut SandboxClient| client.command(&["CLIENT", "LIST"]).unwrap().text().lines().count();
     assert!(clients(&mut inside) > 10, "they wait");
     drop(waiting);
     // All of them would have come to their turn within two seconds.
@@ -302,13 +304,13 @@ fn idle_clients_leave_and_those_that_wait_for_something_stay() {
 fn clients_that_a_pause_holds_are_blocked() {
     let (_upstream, daemon) = setup(&[]);
     let mut operator = daemon.client();
-    let blocked = |operator: &mut Client| {
+    let blocked = |operator: &mut SandboxClient| {
         let info = operator.command(&["INFO", "clients"]).unwrap().text();
         let line = info.lines().find_map(|line| line.strip_prefix("blocked_clients:")).map(str::to_owned);
         line.unwrap().trim().parse::<u64>().unwrap()
     };
     assert!(operator.command(&["CLIENT", "PAUSE", "60000", "WRITE"]).unwrap().is_ok());
-    let mut held: Vec<Client> = (0..3).map(|_| daemon.client()).collect();
+    let mut held: Vec<SandboxClient> = (0..3).map(|_| daemon.client()).collect();
     for client in &mut held {
         client.send(&["SET", "key", "value"]).unwrap();
     }

@@ -4,8 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Node, Reply, Standalone};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::{Node, Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::relay::Relay;
@@ -19,7 +19,7 @@ struct Explained(Vec<(String, Reply)>);
 // === impl Explained ===
 
 impl Explained {
-    fn of(client: &mut Client, key: &str) -> Explained {
+    fn of(client: &mut SandboxClient, key: &str) -> Explained {
         let reply = client.command(&["NEARSIDE", "EXPLAIN", key]).unwrap();
         Explained::from(&reply)
     }
@@ -53,7 +53,7 @@ impl Explained {
 }
 
 /// One server, and a daemon before it that is told this besides.
-fn one_server(file: &str) -> (Standalone, Daemon, Client) {
+fn one_server(file: &str) -> (Standalone, Daemon, SandboxClient) {
     let upstream = Standalone::launch(&[]).unwrap();
     let path = sandbox().make_directory().unwrap().join("nearside.toml");
     let url = format!("redis://{}", upstream.server().address());
@@ -64,16 +64,16 @@ fn one_server(file: &str) -> (Standalone, Daemon, Client) {
     (upstream, daemon, client)
 }
 
-fn direct(upstream: &Standalone) -> Client {
+fn direct(upstream: &Standalone) -> SandboxClient {
     upstream.server().connect().unwrap()
 }
 
-fn say(client: &mut Client, request: &str) -> Reply {
+fn say(client: &mut SandboxClient, request: &str) -> Reply {
     client.command(&request.split(' ').collect::<Vec<_>>()).unwrap()
 }
 
 #[track_caller]
-fn assert_why(client: &mut Client, key: &str, wanted: &str) {
+fn assert_why(client: &mut SandboxClient, key: &str, wanted: &str) {
     let explained = Explained::of(client, key);
     assert!(!explained.is_cached(), "{key} is cached");
     assert!(explained.why().contains(wanted), "{wanted:?} is wanted: {:?}", explained.why());
@@ -136,7 +136,8 @@ fn why_a_read_was_not_kept() {
     say(&mut client, "GET list");
     assert_why(&mut client, "list", "the reply was an error");
 
-    // In one pipeline, so that the write has no reply yet; on a busy machine it may have one before the read has come.
+    // In one pipeline, so that the write has no reply yet; on a busy machine it may have one before the read
+    // has come.
     for _ in 0..100 {
         for request in [["SET", "own", "1"].as_slice(), &["GET", "own"]] {
             client.send(request).unwrap();
@@ -156,7 +157,7 @@ fn why_a_read_was_not_kept() {
 fn why_what_was_kept_went() {
     let (upstream, daemon, mut client) = one_server("l1_size = '1mb'\n");
     let mut direct = direct(&upstream);
-    let keep = |client: &mut Client, key: &str| {
+    let keep = |client: &mut SandboxClient, key: &str| {
         say(client, &format!("GET {key}"));
         assert!(Explained::of(client, key).is_cached(), "{key}");
     };
@@ -327,7 +328,7 @@ fn fresh_replies_come_from_upstream_until_they_are_not_wanted_any_more() {
         let (mut client, mut other) = (daemon.client(), daemon.client());
         say(&mut client, "SET key value");
         say(&mut client, "GET key");
-        let hits = |client: &mut Client, request: &str| {
+        let hits = |client: &mut SandboxClient, request: &str| {
             let before = daemon.counter("l1_hits");
             assert!(say(client, request).text().contains("value") || request.starts_with('M'));
             daemon.counter("l1_hits") - before

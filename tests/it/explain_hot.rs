@@ -1,10 +1,11 @@
-//! NEARSIDE EXPLAIN and FLUSH tell the truth whatever was hit before and however short the time is: of keys that the hot
-//! set of a worker still has, within the second in which L1 was emptied, and of entries whose time is over.
+//! NEARSIDE EXPLAIN and FLUSH tell the truth whatever was hit before and however short the time is: of keys
+//! that the hot set of a worker still has, within the second in which L1 was emptied, and of entries whose
+//! time is over.
 
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply, Standalone};
+use nearside::sandbox::{Reply, SandboxClient, Standalone};
 use tokio::time::Instant;
 
 use crate::support::daemon::Daemon;
@@ -13,7 +14,7 @@ use crate::support::servers::eventually;
 const SOON: Duration = Duration::from_secs(20);
 
 /// One server, and a daemon before it with these flags.
-fn before_one_server(flags: &[&str]) -> (Standalone, Daemon, Client) {
+fn before_one_server(flags: &[&str]) -> (Standalone, Daemon, SandboxClient) {
     let upstream = Standalone::launch(&[]).unwrap();
     let url = format!("redis://{}", upstream.server().address());
     let daemon = Daemon::start(&[["--upstream", &url].as_slice(), flags].concat());
@@ -22,23 +23,23 @@ fn before_one_server(flags: &[&str]) -> (Standalone, Daemon, Client) {
     (upstream, daemon, client)
 }
 
-fn say(client: &mut Client, request: &str) -> Reply {
+fn say(client: &mut SandboxClient, request: &str) -> Reply {
     client.command(&request.split(' ').collect::<Vec<_>>()).unwrap()
 }
 
 /// A field of what EXPLAIN says of `key`.
-fn explained(client: &mut Client, key: &str, field: &str) -> Reply {
+fn explained(client: &mut SandboxClient, key: &str, field: &str) -> Reply {
     let reply = client.command(&["NEARSIDE", "EXPLAIN", key]).unwrap();
     let items = reply.items();
     let mut pairs = items.chunks(2);
     pairs.find(|pair| pair[0].text() == field).unwrap_or_else(|| panic!("no {field} in {reply:?}"))[1].clone()
 }
 
-fn why(client: &mut Client, key: &str) -> String {
+fn why(client: &mut SandboxClient, key: &str) -> String {
     explained(client, key, "last_not_cached").text()
 }
 
-fn is_cached(client: &mut Client, key: &str) -> bool {
+fn is_cached(client: &mut SandboxClient, key: &str) -> bool {
     explained(client, key, "cached") == Reply::Integer(1)
 }
 
@@ -47,7 +48,7 @@ fn why_a_key_went_does_not_depend_on_how_often_it_was_hit() {
     let (upstream, daemon, mut client) = before_one_server(&[]);
     let (mut other, mut direct) = (daemon.client(), upstream.server().connect().unwrap());
     for hits in [0, 1, 5, 200] {
-        let keep = |client: &mut Client, key: &str| {
+        let keep = |client: &mut SandboxClient, key: &str| {
             say(client, &format!("SET {key} value"));
             (0..=hits).for_each(|_| assert_eq!(say(client, &format!("GET {key}")).text(), "value"));
             assert!(is_cached(client, key), "{key} after {hits} hits");
@@ -106,7 +107,7 @@ fn what_happens_right_after_l1_was_emptied_is_newer_than_that() {
 #[test]
 fn flush_counts_what_would_have_been_served() {
     let (_upstream, daemon, mut client) = before_one_server(&[]);
-    let brief = |client: &mut Client| {
+    let brief = |client: &mut SandboxClient| {
         for number in 0..50 {
             say(client, &format!("SET brief:{number} value PX 200"));
             say(client, &format!("GET brief:{number}"));

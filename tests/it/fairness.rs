@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Client, Reply, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{Reply, SandboxClient, Standalone};
 use tokio::time::Instant;
 
 use crate::support::daemon::Daemon;
@@ -25,7 +25,7 @@ fn request<'a>(name: &'a str, args: impl IntoIterator<Item = &'a String>) -> Vec
     std::iter::once(name).chain(args.into_iter().map(String::as_str)).collect()
 }
 
-fn fill(client: &mut Client, keys: &[String]) {
+fn fill(client: &mut SandboxClient, keys: &[String]) {
     let pairs: Vec<&str> = keys.iter().flat_map(|key| [key.as_str(), &key[4..]]).collect();
     assert!(client.command(&[&["MSET"][..], &pairs].concat()).unwrap().is_ok());
 }
@@ -127,9 +127,9 @@ fn a_large_command_that_fails_in_part_is_one_error() {
     assert_eq!(client.command(&["GET", "key:1"]).unwrap(), Reply::bulk(&value), "it goes on");
 }
 
-/// How long it took until the first client got what it asked for, and each read of `hot` that the other sent meanwhile, the
-/// longest last.
-fn beside([mut large, mut small]: [Client; 2], request: &[u8]) -> (Duration, Vec<Duration>) {
+/// How long it took until the first client got what it asked for, and each read of `hot` that the other sent
+/// meanwhile, the longest last.
+fn beside([mut large, mut small]: [SandboxClient; 2], request: &[u8]) -> (Duration, Vec<Duration>) {
     large.set_patience(Duration::from_secs(60)).unwrap();
     small.command(&["SET", "hot", "value"]).unwrap();
     small.command(&["GET", "hot"]).unwrap();
@@ -164,7 +164,8 @@ fn shown((whole, times): &(Duration, Vec<Duration>)) -> String {
     format!("{whole:?}, {count} reads: median {:?}, p99 {:?}, longest {longest:?}", at(50), at(99))
 }
 
-/// With `--nocapture` it prints how long hits took beside the command, and reads of a plain server beside the same.
+/// With `--nocapture` it prints how long hits took beside the command, and reads of a plain server beside the
+/// same.
 #[test]
 fn hits_of_others_are_answered_while_a_large_command_is_worked_on() {
     let cluster = own_primaries(3);

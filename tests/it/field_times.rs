@@ -5,7 +5,7 @@
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply, Standalone};
+use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::valkey_server;
@@ -13,15 +13,15 @@ use crate::support::servers::valkey_server;
 /// How long the field lives.
 const TIME: Duration = Duration::from_millis(1_500);
 
-fn command(client: &mut Client, words: &str) -> Reply {
+fn command(client: &mut SandboxClient, words: &str) -> Reply {
     client.command(&words.split(' ').collect::<Vec<_>>()).unwrap()
 }
 
 struct Setup {
     _server: Standalone,
     daemon: Daemon,
-    direct: Client,
-    client: Client,
+    direct: SandboxClient,
+    client: SandboxClient,
 }
 
 fn setup() -> Setup {

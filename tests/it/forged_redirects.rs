@@ -1,4 +1,5 @@
-//! Nodes that send plain commands elsewhere, as a node does that was taken over: to strangers, of other slots, in circles.
+//! Nodes that send plain commands elsewhere, as a node does that was taken over: to strangers, of other
+//! slots, in circles.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -6,8 +7,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use nearside::dev::Reply;
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::Reply;
 
 use crate::support::daemon::Daemon;
 
@@ -162,7 +163,8 @@ fn a_node_that_is_named_once_the_servers_are_asked_is_gone_to() {
     let read = daemon.client().command(&["GET", "key"]).unwrap();
     assert_eq!(read, Reply::bulk("from the third"));
     assert_eq!((third.times("ASKING"), second.times("HELLO")), (1, 0));
-    // A script that says the same has run where the slot is given away, as far as the node says: it is believed.
+    // A script that says the same has run where the slot is given away, as far as the node says: it is
+    // believed.
     first.says("EVAL", format!("-ASK {} 127.0.0.1:{}\r\n", Slot::of(b"key"), third.port));
     assert_eq!(daemon.client().command(&["EVAL", "return 1", "1", "key"]).unwrap(), Reply::Integer(1));
     // And not once it says that it gives nothing away.

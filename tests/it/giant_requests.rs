@@ -1,12 +1,12 @@
-//! Whatever one client asks, the hits of another are answered meanwhile: each row is a request that is as large as a client
-//! may make it, and a client that reads a hot key beside it.
+//! Whatever one client asks, the hits of another are answered meanwhile: each row is a request that is as
+//! large as a client may make it, and a client that reads a hot key beside it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Client, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{SandboxClient, Standalone};
 use tokio::time::Instant;
 
 use crate::support::daemon::Daemon;
@@ -18,8 +18,8 @@ const MANY: usize = if cfg!(debug_assertions) { 20_000 } else { 200_000 };
 /// The same of what takes very long to answer where the program was not built to be quick.
 const SLOW: usize = if cfg!(debug_assertions) { MANY / 20 } else { MANY };
 
-/// How long a hit may wait where nothing else is said: what a machine of two processors, busy with other things, takes now and
-/// then all by itself.
+/// How long a hit may wait where nothing else is said: what a machine of two processors, busy with other
+/// things, takes now and then all by itself.
 const CALM: Duration = Duration::from_millis(if cfg!(debug_assertions) { 150 } else { 50 });
 
 /// A hit may wait so many times as long as a read of a plain server beside the same.
@@ -68,7 +68,7 @@ impl Giant {
     }
 
     /// Carries it out with `large`, while `small` reads.
-    fn beside([mut large, mut small]: [Client; 2], giant: &Giant) -> Beside {
+    fn beside([mut large, mut small]: [SandboxClient; 2], giant: &Giant) -> Beside {
         large.set_patience(Duration::from_secs(120)).unwrap();
         small.set_patience(Duration::from_secs(120)).unwrap();
         for request in &giant.before {
@@ -233,14 +233,15 @@ fn hits_are_answered_beside_whatever_another_client_asks() {
 /// Servers try each pattern on the name of each message. Here nobody who asks something else waits for that.
 #[test]
 fn hits_are_answered_beside_messages_that_the_patterns_of_many_clients_are_tried_on() {
-    // A server before Redis 7.2 compares each pattern of a connection with all others: more would take it very long.
+    // A server before Redis 7.2 compares each pattern of a connection with all others: more would take it
+    // very long.
     const CLIENTS: usize = 16;
     let each_client = 400;
     let cluster = own_primaries(1);
     let daemon = Daemon::before(&cluster);
     daemon.until_tracked(1);
     let plain = Standalone::launch(&[]).unwrap();
-    let subscribers: Vec<Client> = (0..CLIENTS)
+    let subscribers: Vec<SandboxClient> = (0..CLIENTS)
         .flat_map(|number| {
             let patterns: Vec<String> = (0..each_client).map(|index| format!("*{number}:{index}?")).collect();
             [daemon.client(), plain.server().connect().unwrap()].map(|mut client| {
@@ -252,7 +253,7 @@ fn hits_are_answered_beside_messages_that_the_patterns_of_many_clients_are_tried
         })
         .collect();
     for channel in ["channel:3:17!", "channel:12:1!", "channel", "3:1"] {
-        let count = |mut client: Client| client.command(&["PUBLISH", channel, "m"]).unwrap();
+        let count = |mut client: SandboxClient| client.command(&["PUBLISH", channel, "m"]).unwrap();
         assert_eq!(count(daemon.client()), count(plain.server().connect().unwrap()), "{channel}");
     }
     let messages = 200;
@@ -262,7 +263,8 @@ fn hits_are_answered_beside_messages_that_the_patterns_of_many_clients_are_tried
     drop(subscribers);
 }
 
-/// Whether hits beside a large request are answered as soon as reads of a plain server beside the same, or nearly.
+/// Whether hits beside a large request are answered as soon as reads of a plain server beside the same, or
+/// nearly.
 fn is_fair(giant: &Giant, daemon: &Daemon, plain: &Standalone) -> bool {
     let connect = || plain.server().connect().unwrap();
     let others = Giant::beside([connect(), connect()], giant);

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply, Standalone};
+use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::{eventually, own_primaries};
 
-fn info(client: &mut Client, sections: &[&str]) -> String {
+fn info(client: &mut SandboxClient, sections: &[&str]) -> String {
     client.command(&[&["INFO"][..], sections].concat()).unwrap().text()
 }
 
@@ -101,7 +101,7 @@ fn numbers_are_those_of_the_daemon_and_of_all_primaries() {
 }
 
 /// Each command with how often it was sent, refused and failed, and the codes of errors; no times.
-fn counted(client: &mut Client) -> Vec<String> {
+fn counted(client: &mut SandboxClient) -> Vec<String> {
     let text = info(client, &["commandstats", "errorstats"]);
     let lines = text.lines().filter(|line| line.contains("stat_") && !line.starts_with("cmdstat_info:"));
     let untimed = lines.map(|line| match line.split_once(",usec=") {
@@ -124,7 +124,7 @@ fn commands_and_errors_are_counted_as_by_a_plain_server() {
                     CONFIG GET\nCONFIG GET maxclients\nCLIENT FOO\nCLIENT ID\nSELECT 1\nSELECT x\nEVAL nonsense 0\n\
                     EVALSHA 0 0\nMULTI\nSET a 1\nGET a\nGET a\nEXEC\nMULTI\nGET\nEXEC\nMULTI\nGET a\nDISCARD\nDISCARD\n\
                     EXEC\nAUTH x\nHELLO 9\nXADD s 0-0 a b\nSUBSCRIBE a\nUNSUBSCRIBE a\nPING";
-    let talk = |client: &mut Client| {
+    let talk = |client: &mut SandboxClient| {
         assert!(client.command(&["CONFIG", "RESETSTAT"]).unwrap().is_ok());
         assert_eq!(counted(client), ["cmdstat_config|resetstat:calls=1,rejected_calls=0,failed_calls=0"]);
         for request in requests.lines().map(str::trim) {
@@ -138,7 +138,7 @@ fn commands_and_errors_are_counted_as_by_a_plain_server() {
     assert!(expected.0.iter().any(|line| line == "errorstat_WRONGTYPE:count=1"), "{expected:?}");
     assert_eq!(talk(&mut daemon.client()), expected);
     // Whichever worker serves them.
-    let mut clients: Vec<Client> = (0..8).map(|_| daemon.client()).collect();
+    let mut clients: Vec<SandboxClient> = (0..8).map(|_| daemon.client()).collect();
     clients[0].command(&["CONFIG", "RESETSTAT"]).unwrap();
     clients.iter_mut().for_each(|client| drop(client.command(&["GET", "a"]).unwrap()));
     let counts = counted(&mut clients[7]);

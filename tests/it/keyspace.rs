@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use nearside::dev::{Reply, Standalone};
+use nearside::sandbox::{Reply, Standalone};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::{own_primaries, owner};

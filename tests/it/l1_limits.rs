@@ -1,15 +1,16 @@
-//! Where L1 cannot keep a reply, whatever the reason: the reply is served all the same, EXPLAIN says why it is not kept, and nothing
-//! fails.
+//! Where L1 cannot keep a reply, whatever the reason: the reply is served all the same, EXPLAIN says why it
+//! is not kept, and nothing fails.
 
 use std::time::Duration;
 
-use nearside::dev::{Client, Standalone};
+use nearside::sandbox::{SandboxClient, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::eventually;
 
-/// A server, a daemon before it with these flags that a shell starts after `preparation`, and a client of that.
-fn one_server(preparation: &str, flags: &[&str]) -> (Standalone, Daemon, Client) {
+/// A server, a daemon before it with these flags that a shell starts after `preparation`, and a client of
+/// that.
+fn one_server(preparation: &str, flags: &[&str]) -> (Standalone, Daemon, SandboxClient) {
     let upstream = Standalone::launch(&[]).unwrap();
     let url = format!("redis://{}", upstream.server().address());
     let arguments = [&["--upstream", &url], flags].concat();
@@ -20,7 +21,7 @@ fn one_server(preparation: &str, flags: &[&str]) -> (Standalone, Daemon, Client)
 }
 
 /// Whether a key is kept, and what EXPLAIN says of why it was not.
-fn explain(client: &mut Client, key: &str) -> (bool, String) {
+fn explain(client: &mut SandboxClient, key: &str) -> (bool, String) {
     let explained = client.command(&["NEARSIDE", "EXPLAIN", key]).unwrap();
     let field = |name: &str| {
         let fields = explained.items();
@@ -31,7 +32,7 @@ fn explain(client: &mut Client, key: &str) -> (bool, String) {
 }
 
 /// Sets a key, reads it until it is kept or this is the reason why not, and says whether it is kept.
-fn is_kept(client: &mut Client, key: &str, value_bytes: usize, why_not: &[&str]) -> bool {
+fn is_kept(client: &mut SandboxClient, key: &str, value_bytes: usize, why_not: &[&str]) -> bool {
     let value = "v".repeat(value_bytes);
     client.command(&["SET", key, &value]).unwrap();
     let mut kept = false;

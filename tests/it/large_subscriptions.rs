@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Client, Reply};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{Reply, SandboxClient};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::{eventually, own_primaries};
@@ -19,7 +19,7 @@ fn request(name: &str, count: usize) -> Vec<u8> {
 }
 
 /// The name and the number of each confirmation.
-fn confirmed(client: &mut Client, what: &str, count: usize) -> Vec<(String, i64)> {
+fn confirmed(client: &mut SandboxClient, what: &str, count: usize) -> Vec<(String, i64)> {
     let confirmation = |_| {
         let reply = client.receive().unwrap();
         assert_eq!(reply.items()[0], Reply::bulk(what), "{reply:?}");

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::sandbox::Sandbox;
-use nearside::dev::{Cluster, ClusterShape, Reply, Sentinel, Server, Standalone};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::directory::Sandbox;
+use nearside::sandbox::{Cluster, ClusterShape, Reply, Sentinel, Server, Standalone};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
@@ -87,7 +87,8 @@ fn dropping_leaves_nothing() {
     assert!(!is_alive(pid));
 }
 
-/// Set for the process that `leaves_nothing_when_it_dies_of` starts: this test binary again, with this test alone.
+/// Set for the process that `leaves_nothing_when_it_dies_of` starts: this test binary again, with this test
+/// alone.
 const IS_CHILD: &str = "NEARSIDE_TEST_IS_CHILD";
 
 #[test]

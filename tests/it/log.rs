@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Address, Client, Standalone};
+use nearside::sandbox::{Address, SandboxClient, Standalone};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::scripted::ScriptedNode;
@@ -20,7 +20,8 @@ const SOON: Duration = Duration::from_secs(10);
 /// More than any pipe holds.
 const MORE_THAN_A_PIPE: usize = 2 << 20;
 
-/// A nearside whose log goes where the test says, and which is reached over a Unix socket: its log does not tell where.
+/// A nearside whose log goes where the test says, and which is reached over a Unix socket: its log does not
+/// tell where.
 struct Unheard {
     child: Child,
     path: PathBuf,
@@ -45,13 +46,13 @@ impl Unheard {
         daemon
     }
 
-    fn connect(&self) -> Option<Client> {
-        let mut client = Client::connect(&Address::Unix(self.path.clone())).ok()?;
+    fn connect(&self) -> Option<SandboxClient> {
+        let mut client = SandboxClient::connect(&Address::Unix(self.path.clone())).ok()?;
         client.set_patience(SOON).unwrap();
         client.command(&["PING"]).is_ok_and(|pong| pong.text() == "PONG").then_some(client)
     }
 
-    fn client(&self) -> Client {
+    fn client(&self) -> SandboxClient {
         self.connect().unwrap()
     }
 

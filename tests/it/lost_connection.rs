@@ -1,8 +1,9 @@
-//! Connections to a node that are cut or silent, seen through a relay: nothing is done twice, nothing stale is served.
+//! Connections to a node that are cut or silent, seen through a relay: nothing is done twice, nothing stale
+//! is served.
 
 use std::time::Duration;
 
-use nearside::dev::{Cluster, Node, Reply};
+use nearside::sandbox::{Cluster, Node, Reply};
 use tokio::time::Instant;
 
 use crate::support::daemon::Daemon;
@@ -93,7 +94,8 @@ fn a_node_that_hangs_up_again_and_again_is_not_connected_to_without_pause() {
     let daemon = Daemon::start(&["--upstream", &upstream, "--upstream-backoff-min", "200ms"]);
     let mut client = daemon.client();
     while began.elapsed() < Duration::from_secs(2) {
-        // A command that came before the loss was seen is an error; one that waited for the connection is not.
+        // A command that came before the loss was seen is an error; one that waited for the connection is
+        // not.
         if !client.command(&["INCR", "counter"]).unwrap().is_error() {
             connections += 1;
             relay.cut();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nearside::dev::Standalone;
+use nearside::sandbox::Standalone;
 use tokio::time::Instant;
 
 use crate::support::daemon::Daemon;

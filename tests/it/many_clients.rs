@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Cluster, Node, Reply};
+use nearside::sandbox::{Cluster, Node, Reply, SandboxClient};
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 use crate::support::daemon::{Daemon, upstream_url};
@@ -16,7 +16,8 @@ const SOON: Duration = Duration::from_secs(10);
 const THREADS: usize = 8;
 const CLIENTS_EACH: usize = 125;
 
-/// Between the daemon and one node, for each worker: the one that carries the data, and one for everything else.
+/// Between the daemon and one node, for each worker: the one that carries the data, and one for everything
+/// else.
 const UPSTREAM_CONNECTIONS_MAX: usize = 2;
 
 #[test]
@@ -27,7 +28,7 @@ fn a_thousand_clients_at_once_are_all_answered_over_few_upstream_connections() {
             Daemon::start(&["--upstream", &upstream_url(&cluster), "--workers", &workers.to_string()]);
         raise_open_files();
         let barrier = Barrier::new(THREADS);
-        let clients: Vec<Client> = thread::scope(|scope| {
+        let clients: Vec<SandboxClient> = thread::scope(|scope| {
             let threads: Vec<_> = (0..THREADS)
                 .map(|number| {
                     scope.spawn({
@@ -53,17 +54,17 @@ fn a_thousand_clients_at_once_are_all_answered_over_few_upstream_connections() {
     }
 }
 
-/// Lets this process hold as many sockets as the system lets it; the usual limit is just above a thousand. The daemon,
-/// which was started before, has to do with the usual limit.
+/// Lets this process hold as many sockets as the system lets it; the usual limit is just above a thousand.
+/// The daemon, which was started before, has to do with the usual limit.
 fn raise_open_files() {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }
 
 /// Connects all of a thread's clients before any asks, then asks with all before any reply is read.
-fn connect_and_ask(daemon: &Daemon, barrier: &Barrier, thread: usize) -> Vec<Client> {
+fn connect_and_ask(daemon: &Daemon, barrier: &Barrier, thread: usize) -> Vec<SandboxClient> {
     barrier.wait();
-    let mut clients: Vec<Client> = (0..CLIENTS_EACH).map(|_| daemon.client()).collect();
+    let mut clients: Vec<SandboxClient> = (0..CLIENTS_EACH).map(|_| daemon.client()).collect();
     let name = |number: usize| format!("many:{thread}:{number}");
     for (number, client) in clients.iter_mut().enumerate() {
         client.send(&["SET", &name(number), &name(number)]).unwrap();
@@ -99,7 +100,7 @@ fn too_few_file_descriptors_lower_max_clients() {
          handle the specified number of clients, try with 30"
     );
     assert!(say(&["CONFIG", "SET", "maxclients", "30"]).is_ok());
-    let others: Vec<Client> = (0..60).map(|_| daemon.client()).collect();
+    let others: Vec<SandboxClient> = (0..60).map(|_| daemon.client()).collect();
     let refused = others.into_iter().map(|mut other| other.command(&["PING"]));
     let refused = refused.filter(|reply| !reply.as_ref().is_ok_and(|pong| pong.text() == "PONG")).count();
     assert_eq!(refused, 60 - 29, "all others are told, and none waits");

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Client, Reply, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::{eventually, own_primaries};
@@ -23,7 +23,7 @@ fn request(name: &[&str], args: &[String]) -> Vec<u8> {
 }
 
 /// Reads them so often that they are hits.
-fn warm(client: &mut Client, keys: &[String], expected: &Reply) {
+fn warm(client: &mut SandboxClient, keys: &[String], expected: &Reply) {
     for _ in 0..3 {
         for key in keys.iter().step_by(97) {
             assert_eq!(client.command(&["GET", key]).unwrap(), *expected, "{key}");
@@ -39,7 +39,7 @@ fn what_is_asked_behind_a_command_on_many_keys_sees_it_and_so_do_others() {
     let (mut client, mut other) = (daemon.client(), daemon.client());
     let keys = names();
     let last = keys.last().unwrap();
-    let set = |client: &mut Client, other: &mut Client, value: &str| {
+    let set = |client: &mut SandboxClient, other: &mut SandboxClient, value: &str| {
         let pairs: Vec<String> = keys.iter().flat_map(|key| [key.clone(), value.to_owned()]).collect();
         // One read is on its way before it, and two come behind it.
         let before = encode(&["ECHO", "before"]);

@@ -1,4 +1,5 @@
-//! A map with thousands of nodes that nobody can reach: those that are there are served, and the log stays short.
+//! A map with thousands of nodes that nobody can reach: those that are there are served, and the log stays
+//! short.
 
 use std::io::Write;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! `memory_max`: what is too large or too much is refused, or who holds it is dropped, and everybody else is served.
+//! `memory_max`: what is too large or too much is refused, or who holds it is dropped, and everybody else is
+//! served.
 
 use std::fs;
 use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
@@ -6,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Client, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{SandboxClient, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::eventually;
@@ -17,8 +18,8 @@ const MIB: usize = 1 << 20;
 /// How long anything here may take that is not told to take longer.
 const SOON: Duration = Duration::from_secs(30);
 
-/// The ceiling of most of these tests. How far beyond it the process may be seen: what is mapped from files is not its own, and
-/// between two looks something may come that nobody counts.
+/// The ceiling of most of these tests. How far beyond it the process may be seen: what is mapped from files
+/// is not its own, and between two looks something may come that nobody counts.
 const MEMORY_MAX: usize = 96 * MIB;
 const SLACK: usize = 40 * MIB;
 
@@ -109,7 +110,7 @@ fn a_transaction_has_its_share_and_what_it_took_is_given_back() {
     let (_upstream, daemon) = under_ceiling(&[]);
     let before = memory(&daemon, "VmRSS");
     let value = vec![b'v'; MIB];
-    let mut clients: Vec<Client> = Vec::new();
+    let mut clients: Vec<SandboxClient> = Vec::new();
     let mut refusals = Vec::new();
     for _ in 0..6 {
         let mut client = daemon.client();
@@ -156,12 +157,12 @@ fn nearly_a_gigabyte_of_queued_requests_is_given_back() {
 }
 
 /// Three clients ask for more than there is and read nothing, while another one is served.
-fn unread_replies(flags: &[&str]) -> (Standalone, Daemon, Vec<Client>) {
+fn unread_replies(flags: &[&str]) -> (Standalone, Daemon, Vec<SandboxClient>) {
     let (upstream, daemon) = under_ceiling(&[&["--l1-size", "1mb"], flags].concat());
     let mut direct = upstream.server().connect().unwrap();
     direct.command(&["SET".as_bytes(), b"large", &vec![b'v'; MIB]]).unwrap();
     direct.command(&["SET", "small", "value"]).unwrap();
-    let mut greedy: Vec<Client> = (0..3).map(|_| daemon.client()).collect();
+    let mut greedy: Vec<SandboxClient> = (0..3).map(|_| daemon.client()).collect();
     let mut other = daemon.client();
     // What is small may stand behind what is large, and is answered.
     other.set_patience(SOON).unwrap();
@@ -347,7 +348,7 @@ fn within_a_control_group_nothing_that_clients_do_has_it_killed() {
         assert_eq!(refusals, 1, "{limit}: what comes behind a refusal is not queued, and told that it was");
         assert!(client.command(&["EXEC"]).unwrap().text().starts_with("EXECABORT"));
         served();
-        let mut greedy: Vec<Client> = (0..3).map(|_| daemon.client()).collect();
+        let mut greedy: Vec<SandboxClient> = (0..3).map(|_| daemon.client()).collect();
         for client in &mut greedy {
             let script = "return redis.call('get', KEYS[1])";
             (0..80).for_each(|_| drop(client.send(&["EVAL", script, "1", "mib"])));
@@ -383,7 +384,8 @@ fn clients_beyond_what_fits_are_refused_and_told_why() {
     let mut refusal = String::new();
     for _ in 0..900 {
         let mut client = daemon.client();
-        // It reads nothing: what it is answered waits here, and its place in the kernel. Who is refused may be so amid this.
+        // It reads nothing: what it is answered waits here, and its place in the kernel. Who is refused may
+        // be so amid this.
         let half = [&b"*2\r\n$4\r\nECHO\r\n$60000\r\n"[..], &[b'e'; 30_000]].concat();
         let sent = client.send(&["ECHO", &"e".repeat(50_000)]).and_then(|()| client.send_raw(&half));
         if let Err(error) = sent {
@@ -403,7 +405,7 @@ fn clients_beyond_what_fits_are_refused_and_told_why() {
     assert!(daemon.counter_by(&mut other, "memory_clients_refused") > 0);
     drop(clients);
     eventually("there is room again", SOON, || {
-        Client::connect(daemon.address())
+        SandboxClient::connect(daemon.address())
             .and_then(|mut client| client.command(&["PING"]))
             .is_ok_and(|reply| reply.text() == "PONG")
     });

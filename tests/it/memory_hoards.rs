@@ -1,19 +1,19 @@
-//! What the daemon remembers for its clients stays under `memory_max`, whatever they have it remember, and everybody else is
-//! served meanwhile. Each of these would hold more than twice of it if it were let.
+//! What the daemon remembers for its clients stays under `memory_max`, whatever they have it remember, and
+//! everybody else is served meanwhile. Each of these would hold more than twice of it if it were let.
 
 use std::fs;
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Client, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{SandboxClient, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::eventually;
 
 const MIB: usize = 1 << 20;
 
-/// The ceiling, and how far beyond it the process may be seen: what is mapped from files is not its own, and between two looks
-/// something may come that nobody counts.
+/// The ceiling, and how far beyond it the process may be seen: what is mapped from files is not its own, and
+/// between two looks something may come that nobody counts.
 const MEMORY_MAX: usize = 48 * MIB;
 const SLACK: usize = 40 * MIB;
 
@@ -28,13 +28,13 @@ fn name(number: usize) -> String {
 }
 
 /// Sends these requests in one piece and takes the replies; whether the client is still there.
-fn ask(client: &mut Client, requests: &[Vec<u8>]) -> bool {
+fn ask(client: &mut SandboxClient, requests: &[Vec<u8>]) -> bool {
     let sent = client.send_raw(&requests.concat()).is_ok();
     sent && requests.iter().all(|_| client.receive().is_ok())
 }
 
 /// What one or many clients do; the second argument is called again and again meanwhile.
-type Hoard = fn(&Daemon, &mut dyn FnMut()) -> Vec<Client>;
+type Hoard = fn(&Daemon, &mut dyn FnMut()) -> Vec<SandboxClient>;
 
 const HOARDS: [(&str, Hoard); 7] = [
     ("scripts", |daemon, served| {
@@ -137,7 +137,7 @@ const HOARDS: [(&str, Hoard); 7] = [
     ("names of clients", |daemon, served| {
         let mut clients = Vec::new();
         for _ in 0..130 {
-            let Ok(mut client) = Client::connect(daemon.address()) else { continue };
+            let Ok(mut client) = SandboxClient::connect(daemon.address()) else { continue };
             let long = "n".repeat(MIB);
             for words in [
                 &["CLIENT", "SETNAME", &long][..],
@@ -176,7 +176,7 @@ fn whatever_clients_have_remembered_fits_and_others_are_served() {
         let mut other = daemon.client();
         other.set_patience(SOON).unwrap();
         other.command(&["SET", "small", "value"]).unwrap();
-        let served = |other: &mut Client| {
+        let served = |other: &mut SandboxClient| {
             assert_eq!(other.command(&["GET", "small"]).unwrap().text(), "value", "beside {what}");
         };
         let before = memory(&daemon, "VmRSS");

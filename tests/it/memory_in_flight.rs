@@ -1,10 +1,11 @@
-//! Very many small commands wait for a node that does not answer: what each of them takes counts towards `memory_max`, no more
-//! is taken of those who wait for many, what does not fit is refused, and nothing of it is kept when they have their replies.
+//! Very many small commands wait for a node that does not answer: what each of them takes counts towards
+//! `memory_max`, no more is taken of those who wait for many, what does not fit is refused, and nothing of it
+//! is kept when they have their replies.
 
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Client, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{SandboxClient, Standalone};
 
 use crate::memory_ceiling::Group;
 use crate::support::daemon::Daemon;
@@ -36,7 +37,7 @@ fn small_commands_that_wait_for_a_node_count_for_what_they_take_and_leave_nothin
     let before = daemon.counter_by(&mut other, "memory_used");
     let mut direct = upstream.server().connect().unwrap();
     assert_eq!(direct.command(&["CLIENT", "PAUSE", "3600000", "WRITE"]).unwrap().text(), "OK");
-    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| daemon.client()).collect();
+    let mut clients: Vec<SandboxClient> = (0..CLIENTS).map(|_| daemon.client()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         client.set_patience(SOON).unwrap();
         let set = |key| encode(&["SET", &format!("key{number}-{key}"), "value"]);

@@ -1,11 +1,11 @@
-//! Subscriptions count for what they take: those that do not fit are refused, and what they took is given back when their clients
-//! have gone. So is what the slow log takes, and what many clients are sent at once.
+//! Subscriptions count for what they take: those that do not fit are refused, and what they took is given
+//! back when their clients have gone. So is what the slow log takes, and what many clients are sent at once.
 
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Client, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{SandboxClient, Standalone};
 
 use crate::memory_ceiling::Group;
 use crate::support::daemon::Daemon;
@@ -34,7 +34,7 @@ fn under_ceiling(upstream: &Standalone, flags: &[&str]) -> Daemon {
 }
 
 /// All `clients` subscribe to so many names that nobody else has; how many of their requests were refused.
-fn subscribe(clients: &mut [Client], names: usize) -> usize {
+fn subscribe(clients: &mut [SandboxClient], names: usize) -> usize {
     let mut refused = 0;
     for (number, client) in clients.iter_mut().enumerate() {
         client.set_patience(SOON).unwrap();
@@ -58,7 +58,7 @@ fn subscribe(clients: &mut [Client], names: usize) -> usize {
     refused
 }
 
-fn until_given_back(daemon: &Daemon, other: &mut Client, before: u64) {
+fn until_given_back(daemon: &Daemon, other: &mut SandboxClient, before: u64) {
     eventually("all of it is given back, and L1 is there again", SOON, || {
         let mut counter = |name: &str| daemon.counter_by(other, name);
         counter("memory_used") < before + REST
@@ -77,7 +77,7 @@ fn subscriptions_that_do_not_fit_are_refused_and_nobody_has_the_daemon_killed() 
         let mut other = daemon.client();
         other.set_patience(SOON).unwrap();
         let before = daemon.counter_by(&mut other, "memory_used");
-        let mut clients: Vec<Client> = (0..count).map(|_| daemon.client()).collect();
+        let mut clients: Vec<SandboxClient> = (0..count).map(|_| daemon.client()).collect();
         let refused = subscribe(&mut clients, names);
         assert!(refused > 0, "{count} clients of {names} names took all of them");
         assert_eq!(other.command(&["SET", "small", "value"]).unwrap().text(), "OK");
@@ -96,7 +96,7 @@ fn what_subscribers_took_is_given_back_when_they_have_left() {
     let mut other = daemon.client();
     let before = daemon.counter_by(&mut other, "memory_used");
     for _ in 0..3 {
-        let mut clients: Vec<Client> = (0..60).map(|_| daemon.client()).collect();
+        let mut clients: Vec<SandboxClient> = (0..60).map(|_| daemon.client()).collect();
         subscribe(&mut clients, 300);
         assert!(daemon.counter_by(&mut other, "memory_subscriptions") > 0);
         drop(clients);
@@ -138,7 +138,7 @@ fn what_many_clients_were_sent_at_once_is_in_use_until_it_was_looked_at() {
     let mut other = daemon.client();
     other.set_patience(SOON).unwrap();
     let before = daemon.counter_by(&mut other, "memory_used");
-    let mut clients: Vec<Client> = (0..50).map(|_| daemon.client()).collect();
+    let mut clients: Vec<SandboxClient> = (0..50).map(|_| daemon.client()).collect();
     for client in &mut clients {
         assert_eq!(client.command(&["MONITOR"]).unwrap().text(), "OK");
     }

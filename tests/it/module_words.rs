@@ -1,12 +1,13 @@
-//! What a command of a module answers goes to its client as it is, whatever it reads like: nobody is asked for it, nothing
-//! runs twice, and no other client notices anything. The module is real, and so are the servers.
+//! What a command of a module answers goes to its client as it is, whatever it reads like: nobody is asked
+//! for it, nothing runs twice, and no other client notices anything. The module is real, and so are the
+//! servers.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nearside::dev::{Client, Cluster, ClusterShape, Reply, Standalone};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::{Cluster, ClusterShape, Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::owner;
@@ -60,7 +61,7 @@ fn words(slot: &str, addresses: &[String]) -> Vec<String> {
 }
 
 /// Has both commands say all `words` about `key`, and sees that each ran once and was answered with them.
-fn assert_said(client: &mut Client, direct: &mut Client, key: &str, words: &[String]) {
+fn assert_said(client: &mut SandboxClient, direct: &mut SandboxClient, key: &str, words: &[String]) {
     for words in words {
         for (command, runs) in [("SAYS.WRITE", "1"), ("SAYS.READ", "0")] {
             direct.command(&["SET", key, "0"]).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nearside::dev::{Address, Client, Standalone};
+use nearside::sandbox::{Address, SandboxClient, Standalone};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::{eventually, sandbox, shared_cluster};
@@ -44,8 +44,8 @@ const SENT: &[&[&[u8]]] = &[
 ];
 
 /// A client that follows all commands.
-fn monitor(address: &Address) -> Client {
-    let mut client = Client::connect(address).unwrap();
+fn monitor(address: &Address) -> SandboxClient {
+    let mut client = SandboxClient::connect(address).unwrap();
     assert!(client.command(&["MONITOR"]).unwrap().is_ok());
     client
 }
@@ -53,7 +53,7 @@ fn monitor(address: &Address) -> Client {
 /// What a monitor is shown of `SENT`, without times and addresses.
 fn seen(address: &Address) -> Vec<String> {
     let mut monitor = monitor(address);
-    let mut client = Client::connect(address).unwrap();
+    let mut client = SandboxClient::connect(address).unwrap();
     for request in SENT {
         client.command(request).unwrap();
     }
@@ -124,7 +124,8 @@ fn a_monitor_leaves_by_reset_and_is_marked_meanwhile() {
     let mut monitor = monitor(daemon.address());
     let mut client = daemon.client();
     // What is administration is not shown.
-    let flagged = |client: &mut Client| client.command(&["CLIENT", "LIST", "FLAGS", "O"]).unwrap().text();
+    let flagged =
+        |client: &mut SandboxClient| client.command(&["CLIENT", "LIST", "FLAGS", "O"]).unwrap().text();
     assert_eq!(flagged(&mut client).lines().count(), 1);
     monitor.send(&["RESET"]).unwrap();
     assert_eq!(monitor.receive().unwrap().text(), "RESET");

@@ -1,10 +1,10 @@
-//! What is read of a key is never older than what was read of it before, whichever command asks, also while a large reply
-//! holds up what the server has to tell.
+//! What is read of a key is never older than what was read of it before, whichever command asks, also while a
+//! large reply holds up what the server has to tell.
 
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply, Standalone};
+use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::eventually;
@@ -12,7 +12,7 @@ use crate::support::slow_link::SlowLink;
 
 const ROUNDS: usize = 4;
 
-fn say(client: &mut Client, request: &str) -> Reply {
+fn say(client: &mut SandboxClient, request: &str) -> Reply {
     client.command(&request.split(' ').collect::<Vec<_>>()).unwrap()
 }
 

@@ -1,11 +1,11 @@
-//! Passwords stand nowhere that anybody reads: not in the log at its most talkative, not in what clients may ask of the daemon,
-//! not in the errors of a configuration.
+//! Passwords stand nowhere that anybody reads: not in the log at its most talkative, not in what clients may
+//! ask of the daemon, not in the errors of a configuration.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use nearside::dev::{Client, Reply, Standalone};
+use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::{Daemon, run_to_end};
 use crate::support::servers::{eventually, sandbox};
@@ -32,7 +32,7 @@ fn assert_untold(where_: &str, text: &str) {
 }
 
 /// What a client says and asks, with passwords wherever they may stand.
-fn converse(client: &mut Client) -> Vec<Reply> {
+fn converse(client: &mut SandboxClient) -> Vec<Reply> {
     let requests: [&[&str]; 14] = [
         &["AUTH", WRONG],
         &["AUTH", "default", WRONG],

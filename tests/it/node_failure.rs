@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Cluster, ClusterShape, DevError, Reply, Server};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::{Cluster, ClusterShape, DevError, Reply, SandboxClient, Server};
 use tokio::time::Instant;
 
 use crate::support::daemon::{Daemon, upstream_url};
@@ -16,7 +16,8 @@ const REQUEST_TIMEOUT: &str = "1s";
 /// How late the error for a key of a dead or hanging node may come: that, and the time it takes to notice.
 const ERROR_LIMIT: Duration = Duration::from_secs(6);
 
-/// How late answers of the healthy nodes may come, all but one in a hundred: earlier than if any had waited for the other.
+/// How late answers of the healthy nodes may come, all but one in a hundred: earlier than if any had waited
+/// for the other.
 const HEALTHY_P99: Duration = Duration::from_millis(500);
 
 #[test]
@@ -47,7 +48,8 @@ fn a_dead_replica_disturbs_nothing() {
 }
 
 fn hurt_one_primary(hurt: fn(&Server) -> Result<(), DevError>) {
-    // The nodes are to call nobody failed by themselves: with a slot uncovered they would all refuse to serve.
+    // The nodes are to call nobody failed by themselves: with a slot uncovered they would all refuse to
+    // serve.
     let node_timeout = Duration::from_secs(30);
     let cluster = Cluster::launch(&ClusterShape { node_timeout, ..ClusterShape::default() }).unwrap();
     let arguments = ["--upstream", &upstream_url(&cluster), "--upstream-request-timeout", REQUEST_TIMEOUT];
@@ -85,7 +87,7 @@ fn hurt_one_primary(hurt: fn(&Server) -> Result<(), DevError>) {
 }
 
 /// Each key has itself as its value.
-fn write(client: &mut Client, keys: &[String]) {
+fn write(client: &mut SandboxClient, keys: &[String]) {
     for key in keys {
         let reply = client.command(&["SET", key, key]).unwrap();
         assert!(reply.is_ok(), "SET {key} gave {reply:?}");
@@ -100,7 +102,7 @@ fn wait_for_replica(primary: &Server, key: &str) {
 }
 
 /// Reads and writes are right, and fast for all but one in a hundred.
-fn assert_healthy(client: &mut Client, keys: &[String]) {
+fn assert_healthy(client: &mut SandboxClient, keys: &[String]) {
     let mut took: Vec<Duration> = Vec::new();
     for key in keys {
         for request in [vec!["SET", key, key], vec!["GET", key], vec!["STRLEN", key]] {
@@ -117,7 +119,7 @@ fn assert_healthy(client: &mut Client, keys: &[String]) {
 }
 
 /// Reads and writes of a node that is gone fail in time, in words.
-fn assert_clear_errors(mut client: Client, keys: &[String]) {
+fn assert_clear_errors(mut client: SandboxClient, keys: &[String]) {
     client.set_patience(ERROR_LIMIT * 2).unwrap();
     for key in keys {
         for request in [vec!["GET", key], vec!["SET", key, key]] {

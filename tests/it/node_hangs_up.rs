@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Client, Cluster, ClusterShape, Reply, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{Cluster, ClusterShape, Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::eventually;
@@ -17,7 +17,8 @@ const MIB: usize = 1024 * 1024;
 /// How long anything here may take.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Clients that ask something small again and again, each of keys of its own, while somebody else goes too far.
+/// Clients that ask something small again and again, each of keys of its own, while somebody else goes too
+/// far.
 struct Others {
     done: Arc<AtomicBool>,
     clients: Vec<JoinHandle<(usize, Vec<String>)>>,
@@ -60,7 +61,7 @@ impl Others {
 }
 
 /// A client that waits for long: large values take their time where much else runs.
-fn patient(daemon: &Daemon) -> Client {
+fn patient(daemon: &Daemon) -> SandboxClient {
     let client = daemon.client();
     client.set_patience(Duration::from_secs(60)).unwrap();
     client
@@ -160,7 +161,7 @@ const SETTINGS: [&[&str]; 2] = [
     &["--client-output-buffer-limit", "normal 0 8mb 1"],
 ];
 
-fn fill_list(client: &mut Client, key: &str, elements: usize) {
+fn fill_list(client: &mut SandboxClient, key: &str, elements: usize) {
     let value = vec![b'v'; MIB];
     for _ in 0..elements {
         assert!(!client.command(&[&b"RPUSH"[..], key.as_bytes(), &value]).unwrap().is_error());
@@ -219,8 +220,9 @@ fn the_sizes_of_few_keys_are_asked_for_and_of_many_none() {
         let stats = upstream.server().command(&["INFO", "commandstats"]).unwrap().text();
         assert_eq!(stats.contains("cmdstat_memory|usage:"), is_asked, "{count} keys: {stats}");
     }
-    // Many clients that each have as many asked for as may be: what is known of one is not forgotten for ever.
-    let mut clients: Vec<Client> = (0..80).map(|_| patient(&daemon)).collect();
+    // Many clients that each have as many asked for as may be: what is known of one is not forgotten for
+    // ever.
+    let mut clients: Vec<SandboxClient> = (0..80).map(|_| patient(&daemon)).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         let keys = (0..64).map(|key| format!("{{many}}{number}:{key}"));
         let request: Vec<String> = std::iter::once("SUNION".to_owned()).chain(keys).collect();
@@ -333,7 +335,8 @@ fn what_cut_a_connection_is_not_sent_on_the_next_one_that_others_use() {
     eventually("the server is reached", SOON, || client.command(&["GET", "key"]).unwrap().is_nil());
     let large = vec![b'v'; 8 * MIB];
     assert!(client.command(&[&b"SET"[..], b"large", &large]).unwrap().is_ok());
-    // The first time nobody knows: what others read is asked once more, and what was under way apart from all else.
+    // The first time nobody knows: what others read is asked once more, and what was under way apart from all
+    // else.
     let others = Others::who(&daemon, "GET");
     thread::sleep(MEANWHILE);
     let refused = client.command(&["GET", "large"]).unwrap().text();

@@ -1,4 +1,5 @@
-//! A node is who it says, not where it stands: an address that was given to another cluster's node leads nobody astray.
+//! A node is who it says, not where it stands: an address that was given to another cluster's node leads
+//! nobody astray.
 
 use std::io::Write;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use crate::support::daemon::Daemon;
 use crate::support::scripted::ScriptedNode;
 
-use nearside::dev::Reply;
+use nearside::sandbox::Reply;
 
 /// A node that answers these requests so.
 struct Liar {
@@ -126,7 +126,8 @@ fn what_is_put_together_is_made_of_replies_to_what_was_asked() {
 
 #[test]
 fn a_connection_on_which_exec_had_an_odd_reply_is_handed_to_nobody() {
-    // What a transaction may read is more than this node lets wait for one client: it has a connection of its own.
+    // What a transaction may read is more than this node lets wait for one client: it has a connection of its
+    // own.
     const LIMIT: &str = "%1\r\n$26\r\nclient-output-buffer-limit\r\n$18\r\nnormal 1000000 0 0\r\n";
     let liar = Liar::start();
     let told = ("CONFIG GET client-*-limit", LIMIT);

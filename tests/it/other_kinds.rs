@@ -1,4 +1,5 @@
-//! An address leads to another kind of server than is expected there: nothing is sent to that but the greeting.
+//! An address leads to another kind of server than is expected there: nothing is sent to that but the
+//! greeting.
 
 use std::io::Write;
 use std::sync::Arc;

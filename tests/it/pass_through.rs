@@ -1,6 +1,7 @@
-//! What passes through is what the server says: to the byte, in order, in both versions, on a miss and on a hit.
+//! What passes through is what the server says: to the byte, in order, in both versions, on a miss and on a
+//! hit.
 
-use nearside::dev::{Reply, Standalone};
+use nearside::sandbox::{Reply, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::{client_of_owner, shared_cluster};
@@ -125,7 +126,8 @@ fn order_and_digits_are_those_of_the_server() {
     for (number, score) in scores.iter().enumerate() {
         let member = format!("member{}", number * 7 % scores.len());
         writer.command(&["ZADD", "{exact}zset", score, &member]).unwrap();
-        // Integers: the order of a small set of them is fixed, that of strings changes while the server rehashes.
+        // Integers: the order of a small set of them is fixed, that of strings changes while the server
+        // rehashes.
         writer.command(&["SADD", "{exact}set", &number.to_string()]).unwrap();
         writer.command(&["HSET", "{exact}hash", &member, score]).unwrap();
     }
@@ -159,7 +161,8 @@ fn order_and_digits_are_those_of_the_server() {
 
 #[test]
 fn commands_that_only_the_server_knows_are_looked_up_and_forwarded() {
-    // No module is at hand; a renamed command is as unknown to the table as one, and COMMAND INFO tells of it.
+    // No module is at hand; a renamed command is as unknown to the table as one, and COMMAND INFO tells of
+    // it.
     let renamed = ["--rename-command", "getrange", "my.getrange", "--rename-command", "incrby", "my.incrby"];
     let server = Standalone::launch(&renamed.map(str::to_owned)).unwrap();
     let daemon = Daemon::start(&["--upstream", &format!("redis://{}", server.server().address())]);

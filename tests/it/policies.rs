@@ -1,4 +1,5 @@
-//! Policies for the keys of a prefix: what each field does in front of a real server, and how they are replaced.
+//! Policies for the keys of a prefix: what each field does in front of a real server, and how they are
+//! replaced.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Standalone};
+use nearside::sandbox::{SandboxClient, Standalone};
 
 use crate::support::daemon::{Daemon, run_to_end};
 use crate::support::servers::{eventually, sandbox};
@@ -16,9 +17,9 @@ const SOON: Duration = Duration::from_secs(10);
 /// A server, a daemon before it that has these policies, and the file that says so.
 pub(crate) struct Setup {
     upstream: Standalone,
-    pub(crate) direct: Client,
+    pub(crate) direct: SandboxClient,
     pub(crate) daemon: Daemon,
-    pub(crate) client: Client,
+    pub(crate) client: SandboxClient,
     file: PathBuf,
 }
 
@@ -221,7 +222,8 @@ fn a_capped_key_costs_no_question_and_lives_until_the_server_removes_it() {
     assert_eq!(setup.lifetimes_asked(), 0);
     assert!(setup.is_kept("GET exact:1"));
     assert_eq!(setup.lifetimes_asked(), 1);
-    // The server does not remove by itself what has expired: then a capped reply outlives its key, an exact one does not.
+    // The server does not remove by itself what has expired: then a capped reply outlives its key, an exact
+    // one does not.
     assert!(setup.direct.command(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]).unwrap().is_ok());
     for key in ["capped:1", "exact:1"] {
         assert!(setup.direct.command(&["SET", key, "brief", "PX", "500"]).unwrap().is_ok());

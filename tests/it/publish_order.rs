@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Client, Reply, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::slow_link::SlowLink;
@@ -50,7 +50,7 @@ fn whoever_hears_of_a_large_value_finds_it() {
             let mut listener = connect();
             listener.command(&[subscribe, "told"]).unwrap();
             let (sent, replies) = pipeline(requests);
-            let mut client: Client = daemon.client();
+            let mut client: SandboxClient = daemon.client();
             client.set_patience(LIMIT).unwrap();
             client.send_raw(&sent).unwrap();
             assert_eq!(listener.receive().unwrap().items()[2], Reply::bulk("m"));

@@ -1,11 +1,12 @@
-//! Publish and subscribe: the same bytes as from a plain server, every message once, and one subscription upstream.
+//! Publish and subscribe: the same bytes as from a plain server, every message once, and one subscription
+//! upstream.
 
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::sentinel::SERVICE;
-use nearside::dev::{Client, Cluster, ClusterShape, Reply, Sentinel, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::sentinel::SERVICE;
+use nearside::sandbox::{Cluster, ClusterShape, Reply, SandboxClient, Sentinel, Standalone};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::daemon::{Daemon, upstream_url};
@@ -105,7 +106,7 @@ fn confirmations_and_errors_are_those_of_redis() {
         }
         for (request, count) in script {
             let words: Vec<&str> = request.split(' ').collect();
-            let ask = |client: &mut Client| -> Vec<String> {
+            let ask = |client: &mut SandboxClient| -> Vec<String> {
                 client.send(&words).unwrap();
                 (0..*count).map(|_| client.receive_raw().unwrap().escape_ascii().to_string()).collect()
             };
@@ -192,7 +193,7 @@ fn messages_come_once_from_wherever_they_were_published() {
         for version in [2, 3] {
             let mut subscriber = subscribed(&daemon, version, &["SUBSCRIBE", "news", "sport"]);
             confirm(&mut subscriber, &["PSUBSCRIBE", "n*", "*"]);
-            let mut direct: Vec<Client> =
+            let mut direct: Vec<SandboxClient> =
                 cluster.nodes().iter().map(|node| node.server().connect().unwrap()).collect();
             direct.push(daemon.client());
             for (number, publisher) in direct.iter_mut().enumerate() {
@@ -291,7 +292,7 @@ fn a_storm_of_messages_comes_in_order() {
 fn nothing_that_is_published_after_the_confirmation_is_missed() {
     let cluster = own_primaries(3);
     let daemon = Daemon::before(&cluster);
-    let mut publishers: Vec<Client> =
+    let mut publishers: Vec<SandboxClient> =
         cluster.nodes().iter().map(|node| node.server().connect().unwrap()).collect();
     let mut client = daemon.client();
     for round in 0..300 {
@@ -358,7 +359,7 @@ fn a_thousand_subscribers_are_one_upstream_and_all_are_counted() {
     // One for each worker and node, and the one over which the topology is asked.
     let connections = 2 * 3 + 1;
     eventually("all workers are connected", SOON, || daemon.counter("upstream_connections") == connections);
-    let mut subscribers: Vec<Client> = (0..SUBSCRIBERS).map(|_| daemon.client()).collect();
+    let mut subscribers: Vec<SandboxClient> = (0..SUBSCRIBERS).map(|_| daemon.client()).collect();
     for subscriber in &mut subscribers {
         subscriber.send(&["SUBSCRIBE", "crowd"]).unwrap();
     }
@@ -510,7 +511,7 @@ fn a_user_who_may_not_subscribe_is_told_the_servers_error() {
 }
 
 /// A client that speaks this version and is subscribed by this request.
-pub(crate) fn subscribed(daemon: &Daemon, version: u8, request: &[&str]) -> Client {
+pub(crate) fn subscribed(daemon: &Daemon, version: u8, request: &[&str]) -> SandboxClient {
     let mut client = daemon.client();
     client.hello(version).unwrap();
     confirm(&mut client, request);
@@ -518,7 +519,7 @@ pub(crate) fn subscribed(daemon: &Daemon, version: u8, request: &[&str]) -> Clie
 }
 
 /// Sends a request that is confirmed once for each of its names.
-pub(crate) fn confirm(client: &mut Client, request: &[&str]) {
+pub(crate) fn confirm(client: &mut SandboxClient, request: &[&str]) {
     client.send(request).unwrap();
     for name in &request[1..] {
         let said = words(&client.receive().unwrap());
@@ -534,7 +535,7 @@ pub(crate) fn words(reply: &Reply) -> Vec<String> {
 }
 
 /// Nothing comes.
-pub(crate) fn assert_silent(client: &mut Client) {
+pub(crate) fn assert_silent(client: &mut SandboxClient) {
     client.set_patience(A_WHILE).unwrap();
     let said = client.receive();
     assert!(said.is_err(), "{said:?}");
@@ -548,6 +549,6 @@ pub(crate) fn info(daemon: &Daemon, name: &str) -> u64 {
     digits.unwrap_or_else(|| panic!("no {name} in {info}")).trim().parse().unwrap()
 }
 
-fn numsub(client: &mut Client) -> i64 {
+fn numsub(client: &mut SandboxClient) -> i64 {
     client.command(&["PUBSUB", "NUMSUB", "crowd"]).unwrap().items()[1].integer().unwrap()
 }

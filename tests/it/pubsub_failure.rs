@@ -1,11 +1,11 @@
-//! Subscriptions outlive connections, nodes and owners of slots; who does not read is dropped, and nobody else; and every
-//! bound is reached.
+//! Subscriptions outlive connections, nodes and owners of slots; who does not read is dropped, and nobody
+//! else; and every bound is reached.
 
 use std::time::Duration;
 
-use nearside::dev::sentinel::SERVICE;
-use nearside::dev::{Client, Cluster, ClusterShape, Reply, Sentinel, Standalone};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::sentinel::SERVICE;
+use nearside::sandbox::{Cluster, ClusterShape, Reply, SandboxClient, Sentinel, Standalone};
 use tokio::time::Instant;
 
 use crate::pubsub::{assert_silent, confirm, info, subscribed, words};
@@ -134,7 +134,7 @@ fn subscriptions_follow_their_slots() {
                 && ordinary.items()[1] == Reply::Integer(1)
         });
         eventually("and nowhere else", SOON, || {
-            let count = |node: &nearside::dev::Node| {
+            let count = |node: &nearside::sandbox::Node| {
                 let mut direct = node.server().connect().unwrap();
                 direct.command(&["PUBSUB", "NUMSUB", "{mover}1"]).unwrap().items()[1].integer().unwrap()
             };
@@ -277,12 +277,17 @@ fn request<'a>(command: &'a str, names: &'a [String]) -> Vec<&'a str> {
     [command].into_iter().chain(names.iter().map(String::as_str)).collect()
 }
 
-fn is_owner(cluster: &Cluster, node: &nearside::dev::Node, name: &str) -> bool {
+fn is_owner(cluster: &Cluster, node: &nearside::sandbox::Node, name: &str) -> bool {
     owner(cluster, name.as_bytes()).id() == node.id()
 }
 
 /// Whether a message that is published now comes in.
-fn published(publisher: &mut Client, subscriber: &mut Client, command: &str, channel: &str) -> bool {
+fn published(
+    publisher: &mut SandboxClient,
+    subscriber: &mut SandboxClient,
+    command: &str,
+    channel: &str,
+) -> bool {
     let _ = publisher.command(&[command, channel, "text"]).unwrap();
     subscriber.set_patience(Duration::from_millis(200)).unwrap();
     let came = subscriber.receive().is_ok();
@@ -291,7 +296,7 @@ fn published(publisher: &mut Client, subscriber: &mut Client, command: &str, cha
 }
 
 /// Takes what has come in so far.
-fn drain(client: &mut Client) {
+fn drain(client: &mut SandboxClient) {
     client.set_patience(Duration::from_millis(300)).unwrap();
     while client.receive().is_ok() {}
     client.set_patience(Duration::from_secs(5)).unwrap();

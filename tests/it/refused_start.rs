@@ -1,4 +1,5 @@
-//! What cannot work is said at once: what, where, and with an exit code; an upstream that is away is no such thing.
+//! What cannot work is said at once: what, where, and with an exit code; an upstream that is away is no such
+//! thing.
 
 use std::fs;
 use std::net::TcpListener;

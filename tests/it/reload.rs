@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nearside::dev::Standalone;
+use nearside::sandbox::Standalone;
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::eventually;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use nearside::dev::{Client, Cluster, Reply, Standalone};
+use nearside::sandbox::{Cluster, Reply, SandboxClient, Standalone};
 use nearside::upstream::Right;
 
 use crate::support::daemon::Daemon;
@@ -35,7 +35,7 @@ struct Stage {
 /// A daemon that is the user `name` upstream.
 struct Played {
     daemon: Daemon,
-    client: Client,
+    client: SandboxClient,
 }
 
 impl Stage {
@@ -103,7 +103,8 @@ impl Played {
         self.daemon.counter("l1_hits") > before
     }
 
-    /// All that needs a right of the daemon's own, as clients bring it about. Nobody is told what was refused to the daemon.
+    /// All that needs a right of the daemon's own, as clients bring it about. Nobody is told what was refused
+    /// to the daemon.
     fn use_all(&mut self) {
         for number in 0..50 {
             assert!(self.say(&format!("SET key:{number} value")).is_ok());

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nearside::dev::{Client, Cluster, Reply, Server};
+use nearside::sandbox::{Cluster, Reply, SandboxClient, Server};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::{eventually, own_primaries};
@@ -84,7 +84,7 @@ fn at_sighup_the_password_is_read_again_and_l1_is_kept() {
     let setup = Setup::new();
     let mut client = setup.daemon.client();
     assert!(client.command(&["SET", "key", "value"]).unwrap().is_ok());
-    let misses = |client: &mut Client| setup.daemon.counter_by(client, "l1_misses");
+    let misses = |client: &mut SandboxClient| setup.daemon.counter_by(client, "l1_misses");
     assert_eq!(client.command(&["GET", "key"]).unwrap().text(), "value");
     let before = misses(&mut client);
     fs::write(&setup.secret, "new\n").unwrap();

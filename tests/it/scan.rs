@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Cluster, ClusterShape, Reply, Standalone};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::{Cluster, ClusterShape, Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::{eventually, own_primaries};
@@ -44,12 +44,13 @@ fn page(reply: &Reply) -> (String, Vec<String>) {
     (cursor.text(), keys.items().iter().map(Reply::text).collect())
 }
 
-fn scan(client: &mut Client, cursor: &str, options: &[&str]) -> Reply {
+fn scan(client: &mut SandboxClient, cursor: &str, options: &[&str]) -> Reply {
     client.command(&[&["SCAN", cursor][..], options].concat()).unwrap()
 }
 
-/// The keys of a whole walk, as often as they came; `between` is called after each page with their number so far.
-fn walk(client: &mut Client, options: &[&str], mut between: impl FnMut(usize)) -> Vec<String> {
+/// The keys of a whole walk, as often as they came; `between` is called after each page with their number so
+/// far.
+fn walk(client: &mut SandboxClient, options: &[&str], mut between: impl FnMut(usize)) -> Vec<String> {
     let (mut cursor, mut all) = ("0".to_owned(), Vec::new());
     loop {
         let (next, keys) = page(&scan(client, &cursor, options));
@@ -104,7 +105,8 @@ fn no_key_is_missed_while_slots_move() {
     thread::scope(|scope| {
         scope.spawn(|| {
             let primaries = cluster.primaries().unwrap();
-            // One node takes slots of the other two, then the next one does. Those that took slots agree in between.
+            // One node takes slots of the other two, then the next one does. Those that took slots agree in
+            // between.
             for number in (0..15_000).take_while(|_| !is_over.load(Ordering::SeqCst)) {
                 let to = primaries[number / 20 % 3];
                 if number % 20 == 0 {
@@ -139,7 +141,8 @@ fn no_key_is_missed_when_a_slot_leaves_for_a_node_that_was_scanned_before() {
     let daemon = Daemon::before(&cluster);
     fill(&daemon, KEYS);
     let mut client = daemon.client();
-    // The last slots belong to the node that comes last; those before have been scanned when the first half is there.
+    // The last slots belong to the node that comes last; those before have been scanned when the first half
+    // is there.
     let first = cluster.owner_of(Slot::from_number(0).unwrap()).unwrap();
     let slots: Vec<Slot> = (16_370..16_384).filter_map(Slot::from_number).collect();
     let mut migrations = None;
@@ -171,7 +174,8 @@ fn no_key_is_missed_when_a_replica_takes_over() {
         let replicas: Vec<_> = primaries.iter().map(|node| cluster.replicas_of(node).unwrap()[0]).collect();
         eventually("replicas have all keys", AWAY_LIMIT, || {
             primaries.iter().zip(&replicas).all(|(primary, replica)| {
-                let size = |server: &nearside::dev::Server| server.command(&["DBSIZE"]).unwrap().integer();
+                let size =
+                    |server: &nearside::sandbox::Server| server.command(&["DBSIZE"]).unwrap().integer();
                 size(primary.server()) == size(replica.server())
             })
         });

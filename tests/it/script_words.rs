@@ -1,13 +1,14 @@
-//! What a script or a function answers goes to its client as it is, whatever it reads like: nobody is asked for it, nothing
-//! runs twice, and no other client notices anything. Real redirects of scripts are followed all the same.
+//! What a script or a function answers goes to its client as it is, whatever it reads like: nobody is asked
+//! for it, nothing runs twice, and no other client notices anything. Real redirects of scripts are followed
+//! all the same.
 
 use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Client, Cluster, ClusterShape, Node, Reply, Standalone};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{Cluster, ClusterShape, Node, Reply, SandboxClient, Standalone};
 use tokio::time::Instant;
 
 use crate::support::daemon::{Daemon, upstream_url};
@@ -97,7 +98,7 @@ fn says_to_its_client_alone(settings: &[&str]) {
     daemon.until_tracked(3);
     let mut client = daemon.client();
     assert_eq!(client.command(&["FUNCTION", "LOAD", LIBRARY]).unwrap().text(), "words");
-    let load = |client: &mut Client, body| client.command(&["SCRIPT", "LOAD", body]).unwrap().text();
+    let load = |client: &mut SandboxClient, body| client.command(&["SCRIPT", "LOAD", body]).unwrap().text();
     let (says, tells) = (load(&mut client, SAYS), load(&mut client, TELLS));
     let key = "said";
     let (node, slot) = (owner(&cluster, key.as_bytes()), Slot::of(key.as_bytes()).to_string());
@@ -195,7 +196,7 @@ fn words_that_have_to_be_looked_into_cost_the_nodes_little() {
         line.map_or(0, |line| line.split(',').next().unwrap().parse::<u64>().unwrap())
     };
     let (began, before) = (Instant::now(), asked());
-    let mut clients: Vec<Client> = (0..100).map(|_| daemon.client()).collect();
+    let mut clients: Vec<SandboxClient> = (0..100).map(|_| daemon.client()).collect();
     for round in 0..2 {
         for client in &mut clients {
             client.send(&["EVAL", TELLS, "1", "key", &words]).unwrap();

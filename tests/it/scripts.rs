@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Cluster, Reply, Standalone};
+use nearside::sandbox::{Cluster, Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::{eventually, own_primaries, owner};
@@ -20,11 +20,11 @@ fn keys() -> Vec<String> {
     (0..30).map(|number| format!("script:{number}")).collect()
 }
 
-fn load(client: &mut Client) -> String {
+fn load(client: &mut SandboxClient) -> String {
     client.command(&["SCRIPT", "LOAD", SCRIPT]).unwrap().text()
 }
 
-fn run(client: &mut Client, sha: &str, key: &str) -> Reply {
+fn run(client: &mut SandboxClient, sha: &str, key: &str) -> Reply {
     client.command(&["EVALSHA", sha, "1", key]).unwrap()
 }
 
@@ -161,7 +161,8 @@ fn a_script_keeps_its_place_in_a_pipeline() {
         if round % 2 == 0 {
             everywhere(&cluster, &["SCRIPT", "FLUSH"]);
         }
-        // Behind our back the script is gone, and what follows was sent already: it cannot be put before that.
+        // Behind our back the script is gone, and what follows was sent already: it cannot be put before
+        // that.
         client.send(&["EVALSHA", &sha, "1", "{p}k"]).unwrap();
         client.send(&["GET", "{p}k"]).unwrap();
         let (ran, read) = (client.receive().unwrap(), client.receive().unwrap());

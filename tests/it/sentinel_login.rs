@@ -1,12 +1,12 @@
-//! Sentinels with users and passwords: each side is told its own, the error says which side it was, and what was rotated is
-//! read again.
+//! Sentinels with users and passwords: each side is told its own, the error says which side it was, and what
+//! was rotated is read again.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use nearside::dev::sentinel::SERVICE;
-use nearside::dev::{Sentinel, Server};
+use nearside::sandbox::sentinel::SERVICE;
+use nearside::sandbox::{Sentinel, Server};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::eventually;
@@ -14,7 +14,8 @@ use crate::support::servers::eventually;
 /// For what must happen, on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
-/// The servers' password is `servers`, that of the Sentinels `sentinels`, where `watcher` with `watch` may log in as well.
+/// The servers' password is `servers`, that of the Sentinels `sentinels`, where `watcher` with `watch` may
+/// log in as well.
 fn locked() -> Sentinel {
     let sentinel = Sentinel::launch().unwrap();
     for server in sentinel.servers() {

@@ -1,4 +1,5 @@
-//! The daemon as a service: what its manager hears, what its command line says, and an upstream that comes late.
+//! The daemon as a service: what its manager hears, what its command line says, and an upstream that comes
+//! late.
 
 use std::fs;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -8,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use nearside::config::KEYS;
-use nearside::dev::{Address, Client, Standalone};
+use nearside::sandbox::{Address, SandboxClient, Standalone};
 use tokio::time::Instant;
 
 use crate::support::daemon::{Daemon, run_to_end, upstream_url};
@@ -63,8 +64,8 @@ fn systemd_hears_when_it_serves_and_when_it_stops() {
     assert!(!path.exists(), "the path goes with the daemon");
 }
 
-/// What must hold in front of a node that is dead at first: commands fail in time and say why, and succeed once the
-/// node is there.
+/// What must hold in front of a node that is dead at first: commands fail in time and say why, and succeed
+/// once the node is there.
 fn comes_late(daemon: &Daemon, revive: impl FnOnce()) {
     let mut client = daemon.client();
     client.set_patience(LIMIT * 2).unwrap();
@@ -113,7 +114,7 @@ fn a_unix_path_left_behind_is_replaced_and_one_in_use_is_named() {
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     let daemon = Daemon::start(&["--unix", path.to_str().unwrap(), "--upstream", &upstream]);
-    let mut client = Client::connect(&Address::Unix(path.clone())).unwrap();
+    let mut client = SandboxClient::connect(&Address::Unix(path.clone())).unwrap();
     assert_eq!(client.command(&["PING"]).unwrap().text(), "PONG");
 
     let arguments = ["--listen", "127.0.0.1:0", "--unix", path.to_str().unwrap(), "--upstream", &upstream];

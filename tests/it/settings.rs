@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use nearside::dev::{Node, Standalone};
+use nearside::sandbox::{Node, Standalone};
 use rustix::process::{Signal, kill_process};
 
 use crate::support::daemon::Daemon;

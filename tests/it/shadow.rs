@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply, Standalone};
+use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::relay::Relay;
@@ -11,7 +11,7 @@ use crate::support::servers::{eventually, own_primaries};
 
 const SOON: Duration = Duration::from_secs(15);
 
-fn say(client: &mut Client, request: &str) -> Reply {
+fn say(client: &mut SandboxClient, request: &str) -> Reply {
     client.command(&request.split(' ').collect::<Vec<_>>()).unwrap()
 }
 
@@ -52,7 +52,7 @@ fn what_changes_all_the_time_is_no_mismatch() {
         let daemon = Daemon::start(&["--upstream", &url, "--shadow-verify", "1", "--workers", workers]);
         daemon.until_tracked(2);
         let mut client = daemon.client();
-        let owner = cluster.owner_of(nearside::key::Slot::of(b"key")).unwrap();
+        let owner = cluster.owner_of(nearside::protocol::key::Slot::of(b"key")).unwrap();
         let mut direct = owner.server().connect().unwrap();
         for number in 0..1_500 {
             say(&mut direct, &format!("SET key {number}"));

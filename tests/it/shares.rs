@@ -1,12 +1,13 @@
-//! What one client may take of what all share: who takes more waits, or is refused, and the others have theirs.
+//! What one client may take of what all share: who takes more waits, or is refused, and the others have
+//! theirs.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Address, Client, Reply, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{Address, Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::eventually;
@@ -22,7 +23,7 @@ fn bounded(bounds: &[&str]) -> (Standalone, Daemon) {
     (upstream, daemon)
 }
 
-fn writes(client: &mut Client, count: usize, value: &[u8]) {
+fn writes(client: &mut SandboxClient, count: usize, value: &[u8]) {
     for number in 0..count {
         client.send(&[&b"SET"[..], format!("large:{number}").as_bytes(), value]).unwrap();
     }
@@ -77,7 +78,7 @@ fn a_client_has_one_connection_for_itself_to_wait_on_and_one_to_watch_on() {
         greedy.send(&["EVAL", script, "1", "key"]).unwrap();
         greedy.send(&["BLPOP", "list", "0.01"]).unwrap();
     }
-    let mut others: Vec<Client> = (0..2).map(|_| daemon.client()).collect();
+    let mut others: Vec<SandboxClient> = (0..2).map(|_| daemon.client()).collect();
     for other in &mut others {
         other.set_patience(SOON).unwrap();
         assert!(other.command(&["WATCH", "other"]).unwrap().is_ok());
@@ -131,8 +132,8 @@ fn a_client_that_asks_without_a_pause_leaves_others_their_turn() {
     };
     let before = carried_out();
     eventually("it asks all the time", SOON, || carried_out() > before + 10_000);
-    // How many commands of the other one were carried out while one of this one was. When this one is not given the
-    // processor that says nothing, so the lowest quarter of them counts.
+    // How many commands of the other one were carried out while one of this one was. When this one is not
+    // given the processor that says nothing, so the lowest quarter of them counts.
     let mut other = daemon.client();
     let mut between = Vec::new();
     for _ in 0..50 {

@@ -1,7 +1,7 @@
 //! The demonstration that `nearside dev` prints holds against the real binary.
 
-use nearside::dev::Address;
-use nearside::dev::show::show;
+use nearside::sandbox::Address;
+use nearside::sandbox::show::show;
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::shared_cluster;

@@ -1,13 +1,13 @@
-//! Slots move while clients read and write: every value is right, no redirect is seen, and one look at the topology
-//! is enough for everybody.
+//! Slots move while clients read and write: every value is right, no redirect is seen, and one look at the
+//! topology is enough for everybody.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Client, Cluster, Node, Reply};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{Cluster, Node, Reply, SandboxClient};
 use tokio::time::Instant;
 
 use crate::support::daemon::{Daemon, upstream_url};
@@ -52,7 +52,7 @@ fn a_storm_of_moved_is_no_storm_of_refreshes() {
     const GAP: Duration = Duration::from_secs(2);
     let cluster = own_primaries(3);
     let daemon = Daemon::start(&["--upstream", &upstream_url(&cluster), "--topology-refresh-gap-min", "2s"]);
-    let mut clients: Vec<Client> = (0..200).map(|_| daemon.client()).collect();
+    let mut clients: Vec<SandboxClient> = (0..200).map(|_| daemon.client()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         assert!(client.command(&["SET", &key(number), &value(number, 0)]).unwrap().is_ok());
     }
@@ -74,9 +74,9 @@ fn a_storm_of_moved_is_no_storm_of_refreshes() {
     assert!(refreshes <= 2 + gaps, "{refreshes} refreshes");
 }
 
-/// Until it is over: writes keys that nobody else writes, and reads them back along with keys of the others. How many
-/// rounds through its keys it made.
-fn write_and_read(mut client: Client, first: usize, is_over: &AtomicBool) -> usize {
+/// Until it is over: writes keys that nobody else writes, and reads them back along with keys of the others.
+/// How many rounds through its keys it made.
+fn write_and_read(mut client: SandboxClient, first: usize, is_over: &AtomicBool) -> usize {
     let mut round = 0;
     while !is_over.load(Ordering::SeqCst) {
         round += 1;
@@ -133,7 +133,8 @@ fn nodes_that_send_each_other_a_slot_end_in_an_error() {
     }
     let reply = client.command(&["SET", "circle", "2"]).unwrap();
     assert!(reply.text().contains("redirected more than 5 times"), "{reply:?}");
-    // One that comes back to a node that it was at could be overtaken there by what its session sent after it.
+    // One that comes back to a node that it was at could be overtaken there by what its session sent after
+    // it.
     let pipeline = [encode(&["SET", "circle", "3"]), encode(&["GET", "circle"])].concat();
     client.send_raw(&pipeline).unwrap();
     for said in ["TRYAGAIN", "redirected more than 5 times"] {

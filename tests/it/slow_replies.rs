@@ -1,9 +1,10 @@
-//! What comes slowly from a node, or goes slowly to it: it ends in time, and what is behind it waits no longer than that.
+//! What comes slowly from a node, or goes slowly to it: it ends in time, and what is behind it waits no
+//! longer than that.
 
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply, Standalone};
+use nearside::sandbox::{Reply, SandboxClient, Standalone};
 use tokio::time::Instant;
 
 use crate::support::daemon::Daemon;
@@ -43,14 +44,14 @@ impl Slow {
         Slow { server, link, daemon }
     }
 
-    fn client(&self) -> Client {
+    fn client(&self) -> SandboxClient {
         let client = self.daemon.client();
         client.set_patience(LIMIT).unwrap();
         client
     }
 
     /// A conversation with the server past the link.
-    fn past_it(&self) -> Client {
+    fn past_it(&self) -> SandboxClient {
         self.server.server().connect().unwrap()
     }
 
@@ -316,8 +317,8 @@ fn what_is_large_is_a_setting() {
     }
 }
 
-/// What one client asks and another right behind it, before the server has answered any of it: whether the second is
-/// answered while the reply to the first trickles.
+/// What one client asks and another right behind it, before the server has answered any of it: whether the
+/// second is answered while the reply to the first trickles.
 fn is_answered_beside(slow: &Slow, large: &[&str]) -> bool {
     slow.link.trickle_behind(MARK, LIMIT);
     let slowed = slow.link.slowed();
@@ -376,7 +377,7 @@ fn what_is_known_to_be_large_waits_behind_what_is_large_and_never_on_the_main_co
         assert!(slow.client().command(&["SET", key, &marked(300_000)]).unwrap().is_ok());
     }
     slow.link.trickle_behind(MARK, LIMIT);
-    let mut askers: Vec<Client> = (0..2).map(|_| slow.client()).collect();
+    let mut askers: Vec<SandboxClient> = (0..2).map(|_| slow.client()).collect();
     askers[0].send(&["GET", "one"]).unwrap();
     eventually("it is slow", LIMIT, || slow.link.slowed() > 0);
     askers[1].send(&["GET", "two"]).unwrap();
@@ -408,7 +409,8 @@ fn the_commands_on_a_slot_keep_their_order_past_what_is_large() {
     for round in 0..3 {
         let (mut reader, mut writer) = (slow.client(), slow.client());
         let small = round.to_string();
-        // A large request on its slot, a small one behind it, and a large reply with a small request behind it.
+        // A large request on its slot, a small one behind it, and a large reply with a small request behind
+        // it.
         writer.send(&["SET", "{t}big", &large]).unwrap();
         writer.send(&["APPEND", "{t}big", &small]).unwrap();
         writer.send(&["STRLEN", "{t}big"]).unwrap();
@@ -542,7 +544,7 @@ fn a_node_of_a_cluster_that_trickles_holds_up_nobody_at_the_others() {
         cluster.nodes()[0].server().command(&["SET", key, &marked(1_000)]).unwrap();
     }
     link.trickle_behind(MARK, Duration::from_millis(900));
-    let mut askers: Vec<Client> = its.iter().map(|_| daemon.client()).collect();
+    let mut askers: Vec<SandboxClient> = its.iter().map(|_| daemon.client()).collect();
     for (asker, key) in askers.iter_mut().zip(&its) {
         asker.set_patience(LIMIT).unwrap();
         asker.send(&["GET", key]).unwrap();

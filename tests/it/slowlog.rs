@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply, Standalone};
+use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::eventually;
@@ -14,12 +14,12 @@ fn before(upstream: &Standalone, options: &[&str]) -> Daemon {
     daemon
 }
 
-fn say(client: &mut Client, request: &str) -> Reply {
+fn say(client: &mut SandboxClient, request: &str) -> Reply {
     client.command(&request.split(' ').collect::<Vec<_>>()).unwrap()
 }
 
 /// The entries, the newest first, each with its arguments as text.
-fn entries(client: &mut Client) -> Vec<Vec<String>> {
+fn entries(client: &mut SandboxClient) -> Vec<Vec<String>> {
     let reply = say(client, "SLOWLOG GET -1");
     reply.items().iter().map(|entry| entry.items()[3].items().iter().map(Reply::text).collect()).collect()
 }

@@ -1,4 +1,5 @@
-//! Something answers at the upstream's address and is no Redis: the log and the client are told what, and where to look.
+//! Something answers at the upstream's address and is no Redis: the log and the client are told what, and
+//! where to look.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

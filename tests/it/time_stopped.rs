@@ -1,11 +1,12 @@
-//! A daemon that is stopped for a while and goes on: what came meanwhile is read before anything is served from memory.
+//! A daemon that is stopped for a while and goes on: what came meanwhile is read before anything is served
+//! from memory.
 
 use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::client::encode;
-use nearside::dev::{Client, Standalone};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{SandboxClient, Standalone};
 use rustix::process::Signal;
 
 use crate::support::daemon::Daemon;
@@ -14,7 +15,8 @@ use crate::support::servers::eventually;
 /// Far longer than any of it takes.
 const SOON: Duration = Duration::from_secs(20);
 
-/// For how long the daemon is stopped: always for less than its lease, and also for less than a heartbeat takes to be due.
+/// For how long the daemon is stopped: always for less than its lease, and also for less than a heartbeat
+/// takes to be due.
 const PAUSES_MS: [u64; 6] = [20, 40, 90, 200, 450, 900];
 
 fn stop(daemon: &Daemon) {
@@ -35,7 +37,7 @@ fn what_came_while_the_process_was_stopped_is_read_before_anybody_is_answered() 
     let mut clients: Vec<_> = (0..16).map(|_| daemon.client()).collect();
     let request = encode(&["GET", "key"]);
     let (half, rest) = request.split_at(9);
-    let set = |node: &mut Client, value: &str| {
+    let set = |node: &mut SandboxClient, value: &str| {
         assert!(node.command(&["SET", "key", value]).unwrap().is_ok());
     };
     set(&mut node, "0");

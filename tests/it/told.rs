@@ -1,5 +1,5 @@
-//! What the daemon tells of itself is so: each field of INFO nearside has its line in the page, counters count what the page
-//! says, and errors that seldom come have the words of the page.
+//! What the daemon tells of itself is so: each field of INFO nearside has its line in the page, counters
+//! count what the page says, and errors that seldom come have the words of the page.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply, Standalone};
+use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::eventually;
@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 const PAGE: &str = include_str!("../../docs/observing.md");
 
-fn before_one_server(flags: &[&str]) -> (Standalone, Daemon, Client) {
+fn before_one_server(flags: &[&str]) -> (Standalone, Daemon, SandboxClient) {
     let upstream = Standalone::launch(&[]).unwrap();
     let url = format!("redis://{}", upstream.server().address());
     let daemon = Daemon::start(&[["--upstream", &url].as_slice(), flags].concat());
@@ -25,7 +25,7 @@ fn before_one_server(flags: &[&str]) -> (Standalone, Daemon, Client) {
     (upstream, daemon, client)
 }
 
-fn say(client: &mut Client, request: &str) -> Reply {
+fn say(client: &mut SandboxClient, request: &str) -> Reply {
     client.command(&request.split(' ').collect::<Vec<_>>()).unwrap()
 }
 
@@ -189,7 +189,8 @@ fn wait_without_the_right_to_a_write_that_changes_nothing_says_so() {
     daemon.stop();
 }
 
-/// A relay in front of a server that says `answer` in the place of `asked`, wherever that stands in one piece.
+/// A relay in front of a server that says `answer` in the place of `asked`, wherever that stands in one
+/// piece.
 fn altered(target: SocketAddr, asked: &'static [u8], answer: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -231,7 +232,7 @@ fn a_cursor_that_has_no_room_for_the_walk_is_an_error() {
 }
 
 /// The value of a parameter, if it is there.
-fn parameter(client: &mut Client, name: &str) -> Option<String> {
+fn parameter(client: &mut SandboxClient, name: &str) -> Option<String> {
     let reply = say(client, &format!("CONFIG GET {name}"));
     Some(reply.items().get(1)?.text())
 }
@@ -254,7 +255,7 @@ fn every_key_of_the_configuration_is_there_whether_it_is_set_or_not() {
 }
 
 /// A field of what EXPLAIN says of `key`.
-fn explained(client: &mut Client, key: &str, field: &str) -> Reply {
+fn explained(client: &mut SandboxClient, key: &str, field: &str) -> Reply {
     let reply = client.command(&["NEARSIDE", "EXPLAIN", key]).unwrap();
     let mut pairs = reply.items().chunks(2);
     pairs.find(|pair| pair[0].text() == field).unwrap_or_else(|| panic!("no {field} in {reply:?}"))[1].clone()

@@ -1,5 +1,5 @@
-//! Whatever a node answers when it is asked who owns what, it costs neither memory nor time nor the process: what was known
-//! stays, clients are served, and the first whole answer is taken.
+//! Whatever a node answers when it is asked who owns what, it costs neither memory nor time nor the process:
+//! what was known stays, clients are served, and the first whole answer is taken.
 
 use std::fs;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::Standalone;
+use nearside::sandbox::Standalone;
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::scripted::{ScriptedNode, bulk, slots};

@@ -2,17 +2,17 @@
 
 use std::thread;
 
-use nearside::dev::{Client, Reply};
+use nearside::sandbox::{Reply, SandboxClient};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::{client_of_owner, own_primaries, owner, shared_cluster};
 
-fn ok(client: &mut Client, request: &[&str]) {
+fn ok(client: &mut SandboxClient, request: &[&str]) {
     let reply = client.command(request).unwrap();
     assert_eq!(reply.text(), "OK", "{request:?}");
 }
 
-fn queued(client: &mut Client, request: &[&str]) {
+fn queued(client: &mut SandboxClient, request: &[&str]) {
     let reply = client.command(request).unwrap();
     assert_eq!(reply.text(), "QUEUED", "{request:?}");
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::sentinel::SERVICE;
-use nearside::dev::{Client, Reply, Sentinel, Standalone};
+use nearside::sandbox::sentinel::SERVICE;
+use nearside::sandbox::{Reply, SandboxClient, Sentinel, Standalone};
 use tokio::time::Instant;
 
 use crate::support::daemon::{Daemon, upstream_url};
@@ -189,7 +189,7 @@ fn a_sentinel_upstream_is_followed_through_a_failover_and_never_stale() {
 }
 
 /// Reads come from memory, and what changes on the server is soon seen.
-fn assert_cached_and_kept_true(daemon: &Daemon, direct: &mut Client) {
+fn assert_cached_and_kept_true(daemon: &Daemon, direct: &mut SandboxClient) {
     let (mut client, hits) = (daemon.client(), daemon.counter("l1_hits"));
     for round in 0..50 {
         let value = round.to_string();
@@ -200,6 +200,6 @@ fn assert_cached_and_kept_true(daemon: &Daemon, direct: &mut Client) {
     assert!(daemon.counter("l1_hits") - hits >= 40, "L1 was hardly used");
 }
 
-fn reads(client: &mut Client, value: &str) -> bool {
+fn reads(client: &mut SandboxClient, value: &str) -> bool {
     client.command(&["GET", "key"]).unwrap() == Reply::bulk(value)
 }

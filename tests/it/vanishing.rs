@@ -1,13 +1,14 @@
 //! Clients that vanish at every step: whatever they leave behind, no reply ever reaches another session.
 //!
-//! Each thread plays clients one after the other. A client writes values that name it and its request, checks every reply
-//! that it reads, and is gone at a random step: with requests unsent in part, unread replies, an open transaction, a wait.
-//! The run prints its seed; `NEARSIDE_TEST_SEED` repeats it, `NEARSIDE_TEST_LARGE` makes it a million commands.
+//! Each thread plays clients one after the other. A client writes values that name it and its request, checks
+//! every reply that it reads, and is gone at a random step: with requests unsent in part, unread replies, an
+//! open transaction, a wait. The run prints its seed; `NEARSIDE_TEST_SEED` repeats it, `NEARSIDE_TEST_LARGE`
+//! makes it a million commands.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use nearside::dev::{Address, Client, Reply, client};
+use nearside::sandbox::{Address, Reply, SandboxClient, client};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::shared_cluster;
@@ -117,7 +118,7 @@ fn step(random: &mut fastrand::Rng, me: &str, number: usize) -> Vec<(Vec<String>
 
 /// One client's life.
 fn live(random: &mut fastrand::Rng, address: &Address, me: &str) {
-    let mut client = Client::connect(address).unwrap();
+    let mut client = SandboxClient::connect(address).unwrap();
     client.hello(3).unwrap();
     let mut number = 0;
     loop {

@@ -1,4 +1,5 @@
-//! Warm restart: what was hot is hot again after a restart, with the values of now, whatever became of the file.
+//! Warm restart: what was hot is hot again after a restart, with the values of now, whatever became of the
+//! file.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply, Standalone};
-use nearside::warm::{READS_PER_KEY_MAX, Snapshot};
+use nearside::cache::warm::{READS_PER_KEY_MAX, Snapshot};
+use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::{eventually, sandbox};
@@ -32,7 +33,7 @@ fn url(upstream: &Standalone) -> String {
     format!("redis://{}", upstream.server().address())
 }
 
-fn say(client: &mut Client, request: &str) -> Reply {
+fn say(client: &mut SandboxClient, request: &str) -> Reply {
     client.command(&request.split(' ').collect::<Vec<_>>()).unwrap()
 }
 

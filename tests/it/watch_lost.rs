@@ -1,9 +1,9 @@
-//! What is watched on a connection that is lost counts as changed: EXEC answers null and carries out nothing, as
-//! COMPATIBILITY.md says.
+//! What is watched on a connection that is lost counts as changed: EXEC answers null and carries out nothing,
+//! as COMPATIBILITY.md says.
 
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply, Standalone};
+use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::Daemon;
 use crate::support::relay::Relay;
@@ -11,12 +11,12 @@ use crate::support::servers::{eventually, own_primaries};
 
 const SOON: Duration = Duration::from_secs(30);
 
-fn say(client: &mut Client, request: &str) -> Reply {
+fn say(client: &mut SandboxClient, request: &str) -> Reply {
     client.command(&request.split(' ').collect::<Vec<_>>()).unwrap()
 }
 
 /// Ends all connections of clients but the one that says so; there was at least one.
-fn cut(direct: &mut Client) {
+fn cut(direct: &mut SandboxClient) {
     let killed = say(direct, "CLIENT KILL TYPE normal SKIPME yes");
     assert!(killed.integer().is_some_and(|killed| killed > 0), "{killed:?}");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::daemon::Daemon;
 use crate::support::servers::{eventually, sandbox, shared_cluster};
 
-use nearside::dev::{Cluster, ClusterShape};
+use nearside::sandbox::{Cluster, ClusterShape};
 
 #[test]
 fn a_node_of_a_cluster_is_no_single_server() {

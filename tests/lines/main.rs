@@ -1,9 +1,11 @@
-//! The lines of L1's index under the orders that the steps of several threads may take, and under all that a weak memory may
-//! show them (loom). `line.rs` and `index.rs` are compiled as they are, over loom's atomics. All orders with so many preemptions are
-//! tried. This file is about one line, `shapes.rs` about lines that come and go.
+//! The lines of L1's index under the orders that the steps of several threads may take, and under all that a
+//! weak memory may show them (loom). `line.rs` and `index.rs` are compiled as they are, over loom's atomics.
+//! All orders with so many preemptions are tried. This file is about one line, `shapes.rs` about lines that
+//! come and go.
 //!
-//! What stands around a line in the store is done here as it is done there: `evict` as in `store/evict.rs`, `write_anew` as in
-//! `open` of `store/insert.rs`, `commit` as in `link` there, `find` as in `store/look.rs`, `invalidate` as in `store/mod.rs`.
+//! What stands around a line in the store is done here as it is done there: `evict` as in `store/evict.rs`,
+//! `write_anew` as in `open` of `store/insert.rs`, `commit` as in `link` there, `find` as in `store/look.rs`,
+//! `invalidate` as in `store/mod.rs`.
 //!
 //! | taken out | which test fails |
 //! |---|---|
@@ -20,9 +22,9 @@ use loom::model::Builder;
 use loom::sync::Arc;
 use loom::thread;
 
-#[path = "../../src/near_cache/store/index.rs"]
+#[path = "../../src/cache/store/index.rs"]
 mod index;
-#[path = "../../src/near_cache/store/line.rs"]
+#[path = "../../src/cache/store/line.rs"]
 mod line;
 mod shapes;
 
@@ -126,7 +128,7 @@ impl Memory {
     /// Copies the entry of the key, if that is there and stays there meanwhile.
     fn find(&self) -> Option<[u64; ENTRY_WORDS]> {
         let line = self.line();
-        line.touch();
+        line.prefetch();
         let head = line.head();
         let spot = line.matching(HASH).find_map(|at| line.place(at).spot())?;
         let copied = self.log[spot as usize].each_ref().map(|word| word.load(Ordering::Relaxed));

@@ -1,7 +1,9 @@
-//! Lines that come and go while others look for a key, invalidate it, or keep a reply to it. One thread makes the index grow, empties
-//! it or moves an entry, as only the holder of the lock of all writers does in the store.
+//! Lines that come and go while others look for a key, invalidate it, or keep a reply to it. One thread makes
+//! the index grow, empties it or moves an entry, as only the holder of the lock of all writers does in the
+//! store.
 //!
-//! `find`, `invalidate` and `commit` do here what `store/look.rs`, `store/mod.rs` and `link` of `store/insert.rs` do.
+//! `find`, `invalidate` and `commit` do here what `store/look.rs`, `store/mod.rs` and `link` of
+//! `store/insert.rs` do.
 //!
 //! | taken out | which test fails |
 //! |---|---|
@@ -20,7 +22,8 @@ use super::model;
 /// Two groups of four: fewer than the store ever has, so no entry may lie elsewhere while lines come and go.
 const HOMES: usize = 8;
 
-/// A key whose home is the last line of the first group, of four as of five lines. The other choices are far behind.
+/// A key whose home is the last line of the first group, of four as of five lines. The other choices are far
+/// behind.
 const HASH: u64 = 0xfff << 52 | 0xef << 44;
 
 /// An index, and which value is at the server.

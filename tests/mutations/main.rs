@@ -1,8 +1,8 @@
 //! The test of the simulator: for each promise, code that breaks it, and whether the simulator sees that.
 //!
-//! A mutation is a file beside this one: the promise, a sentence, the source file, what stands there, and what is put
-//! in its place. It is applied to a copy of the sources, which is built apart: cargo would take what was built of the copy
-//! for what was built of the sources, and the other tests would test a mutant.
+//! A mutation is a file beside this one: the promise, a sentence, the source file, what stands there, and
+//! what is put in its place. It is applied to a copy of the sources, which is built apart: cargo would take
+//! what was built of the copy for what was built of the sources, and the other tests would test a mutant.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -32,8 +32,8 @@ struct Mutation {
     file: PathBuf,
     before: String,
     after: String,
-    /// Who has to see it, if not the simulator: what cargo tests (`lib`, or `test=` and a name), and a part of
-    /// the test's name. That is for what only threads, or very many entries, can show.
+    /// Who has to see it, if not the simulator: what cargo tests (`lib`, or `test=` and a name), and a part
+    /// of the test's name. That is for what only threads, or very many entries, can show.
     seen_by: Option<(String, String)>,
 }
 
@@ -93,8 +93,8 @@ fn mutations(directory: &Path) -> Vec<Mutation> {
     paths.iter().map(|path| Mutation::read(path)).collect()
 }
 
-/// Makes `copy` hold the sources and the simulator as they are in `root`. What is the same is left alone, so that it is not
-/// built again.
+/// Makes `copy` hold the sources and the simulator as they are in `root`. What is the same is left alone, so
+/// that it is not built again.
 fn mirror(root: &Path, copy: &Path) {
     fs::create_dir_all(copy.join("tests")).unwrap();
     for name in ["Cargo.toml", "Cargo.lock", "src", "benches", "tests/sim", "tests/lines", "tests/support"] {
@@ -133,8 +133,8 @@ impl Mutation {
         fs::read_to_string(root.join(&self.file)).unwrap().matches(&self.before).count() == 1
     }
 
-    /// Reads `I1 what it breaks`, the path, `seen by:` if it is not the simulator who has to see it, and the two texts behind the
-    /// lines `before:` and `after:`.
+    /// Reads `I1 what it breaks`, the path, `seen by:` if it is not the simulator who has to see it, and the
+    /// two texts behind the lines `before:` and `after:`.
     fn read(path: &Path) -> Mutation {
         let text = fs::read_to_string(path).unwrap();
         let (head, texts) = text.split_once("before:\n").unwrap();

@@ -9,9 +9,9 @@ mod table;
 
 use bytes::BytesMut;
 use nearside::{
-    command::recognise,
-    resp::{
-        cursor::{Cursor, Head},
+    protocol::command::recognise,
+    protocol::resp::{
+        cursor::{Cursor, ReplyHead},
         request::OwnedRequest,
         resp2::{self, Form},
     },
@@ -71,7 +71,7 @@ fn shown(reply: &[u8], masked: bool) -> String {
     let mut shape = String::new();
     while let Some(head) = cursor.head() {
         shape += &match head {
-            Head::Line { kind, text } | Head::Blob { kind, body: text } => {
+            ReplyHead::Line { kind, text } | ReplyHead::Blob { kind, body: text } => {
                 let text: Vec<u8> = text.iter().copied().filter(u8::is_ascii_alphabetic).collect();
                 format!("{} {}\n", kind.escape_ascii(), text.escape_ascii())
             }

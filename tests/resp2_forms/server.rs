@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use nearside::dev::{Server as Launched, sandbox::Sandbox};
-use nearside::resp::{cursor::Cursor, request::OwnedRequest};
+use nearside::protocol::resp::{cursor::Cursor, request::OwnedRequest};
+use nearside::sandbox::{Server as Launched, directory::Sandbox};
 
 /// A server that ends with this value.
 pub(crate) struct Server(Launched);

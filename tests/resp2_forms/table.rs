@@ -4,17 +4,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use bytes::BytesMut;
 use nearside::{
-    command::{self, Class, Flags, Keys, Lasting, Learned, Spec, recognise},
-    resp::{
-        cursor::{self, Head},
+    protocol::command::{self, Class, Flags, Keys, Learned, Spec, TtlEffect, recognise},
+    protocol::resp::{
+        cursor::{self, ReplyHead},
         request::OwnedRequest,
     },
 };
 
-use crate::{
-    request,
-    server::{Connection, Server},
-};
+use crate::request;
+use crate::server::{Connection, Server};
 
 /// Redis 7.0 asks for other numbers of arguments, and the table has the looser arity.
 const ARITY_DIFFERS: [&str; 6] =
@@ -23,8 +21,8 @@ const ARITY_DIFFERS: [&str; 6] =
 /// Redis 7.0 does not have these flags yet, though it behaves so.
 const FLAGS_DIFFER: [&str; 4] = ["client|reply", "multi", "wait", "watch"];
 
-/// They put something into a key, but never here: one moves keys to another database, of which there is none, and the others
-/// say of the fields of a hash how long they stay.
+/// They put something into a key, but never here: one moves keys to another database, of which there is none,
+/// and the others say of the fields of a hash how long they stay.
 const PUTS_NOTHING: [&str; 8] =
     ["move", "hexpire", "hexpireat", "hgetex", "hpersist", "hpexpire", "hpexpireat", "hsetex"];
 
@@ -152,16 +150,16 @@ fn compare_lasting(spec: &Spec, key_specs: Vec<&[u8]>, faults: &mut Vec<String>)
     let put_into: Vec<String> = key_specs.into_iter().filter(is_put_into).map(begin_of).collect();
     let of_range = |at: usize| vec![at.to_string()];
     let in_table = match spec.lasting {
-        Lasting::Told => return,
-        Lasting::Options => of_range(1),
-        Lasting::Keys(Keys::Range { first, .. }) => of_range(first),
-        Lasting::Keys(Keys::SortDestination) => vec!["unknown".to_owned()],
-        Lasting::Keys(Keys::GeoDestination) => vec!["STORE".to_owned(), "STOREDIST".to_owned()],
-        Lasting::Nothing if PUTS_NOTHING.contains(&spec.name) => return,
+        TtlEffect::Told => return,
+        TtlEffect::Options => of_range(1),
+        TtlEffect::Keys(Keys::Range { first, .. }) => of_range(first),
+        TtlEffect::Keys(Keys::SortDestination) => vec!["unknown".to_owned()],
+        TtlEffect::Keys(Keys::GeoDestination) => vec!["STORE".to_owned(), "STOREDIST".to_owned()],
+        TtlEffect::Nothing if PUTS_NOTHING.contains(&spec.name) => return,
         // Of scripts nobody knows what they write.
-        Lasting::Nothing if matches!(spec.class, Class::Script(_)) => return,
-        Lasting::Nothing => Vec::new(),
-        Lasting::Keys(other) => return faults.push(format!("{}: {other:?} is not compared", spec.name)),
+        TtlEffect::Nothing if matches!(spec.class, Class::Script(_)) => return,
+        TtlEffect::Nothing => Vec::new(),
+        TtlEffect::Keys(other) => return faults.push(format!("{}: {other:?} is not compared", spec.name)),
     };
     if in_table != put_into {
         faults.push(format!("{}: puts something into {in_table:?}, the server says {put_into:?}", spec.name));
@@ -244,7 +242,9 @@ fn parts(reply: &[u8]) -> Vec<&[u8]> {
 
 fn text(reply: &[u8]) -> String {
     match cursor::head(reply) {
-        Some(Head::Line { text, .. } | Head::Blob { body: text, .. }) => String::from_utf8_lossy(text).into(),
+        Some(ReplyHead::Line { text, .. } | ReplyHead::Blob { body: text, .. }) => {
+            String::from_utf8_lossy(text).into()
+        }
         other => panic!("{other:?} is no text"),
     }
 }

@@ -1,4 +1,5 @@
-//! Clients of the daemon: each has one session at a time, sends pipelines, and gives every reply to the oracle.
+//! Clients of the daemon: each has one session at a time, sends pipelines, and gives every reply to the
+//! oracle.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};

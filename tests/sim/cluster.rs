@@ -1,14 +1,14 @@
-//! The model of a cluster: nodes, slots, keys, and who tracks what. The truth is kept in one place, whichever node
-//! holds a key at the moment.
+//! The model of a cluster: nodes, slots, keys, and who tracks what. The truth is kept in one place, whichever
+//! node holds a key at the moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use nearside::key::{SLOT_COUNT, Slot};
 use nearside::node::NodeId;
-use nearside::upstream::Member;
-use nearside::upstream::topology::Map;
+use nearside::protocol::key::{SLOT_COUNT, Slot};
+use nearside::upstream::NodeEntry;
+use nearside::upstream::topology::SlotMap;
 
 use crate::conn::{Conn, Mark};
 use crate::history::{ConnId, History, Ms, NEVER, Token};
@@ -220,7 +220,8 @@ impl Cluster {
         }
     }
 
-    /// Keys whose time has come are gone; who read them is told some time later, or when somebody looks for them.
+    /// Keys whose time has come are gone; who read them is told some time later, or when somebody looks for
+    /// them.
     fn expire(&mut self) {
         for key in 0..self.keys.len() {
             let expires = self.keys[key].history.now().expires;
@@ -243,7 +244,8 @@ impl Cluster {
         }
     }
 
-    /// Tells those who read a key that it changed. Who changed it hears after its own reply: returns whether it has to.
+    /// Tells those who read a key that it changed. Who changed it hears after its own reply: returns whether
+    /// it has to.
     pub(crate) fn tell(&mut self, key: usize, by: Option<ConnId>) -> bool {
         let node = self.primaries[self.keys[key].holder];
         let mut told = self.nodes[node].table.remove(&key).unwrap_or_default();
@@ -290,7 +292,8 @@ impl Cluster {
             && self.keys[key].history.now().value.is_none()
             && value.is_some();
         if elsewhere {
-            // Whoever read at the former owner that there is none is not told: that node knows nothing of this.
+            // Whoever read at the former owner that there is none is not told: that node knows nothing of
+            // this.
             self.keys[key].holder = self.moving[&self.keys[key].slot];
         }
         let own = self.tell(key, by);
@@ -382,7 +385,8 @@ impl Cluster {
         format!("{kind} {slot} {address}")
     }
 
-    /// Words that send a command on `slot` to nobody who could answer it: to a stranger, or about another slot.
+    /// Words that send a command on `slot` to nobody who could answer it: to a stranger, or about another
+    /// slot.
     pub(crate) fn lie(&mut self, slot: u16) -> String {
         self.forged += 1;
         loop {
@@ -393,7 +397,8 @@ impl Cluster {
         }
     }
 
-    /// A script has written `token` to a key of `slot`. It runs twice only if its slot has gone elsewhere meanwhile, or goes.
+    /// A script has written `token` to a key of `slot`. It runs twice only if its slot has gone elsewhere
+    /// meanwhile, or goes.
     pub(crate) fn script_ran(&mut self, token: Token, slot: u16) {
         let is_moving = self.moving.contains_key(&slot);
         let Some((epoch, was_moving)) = self.scripts.insert(token, (self.epoch, is_moving)) else { return };
@@ -414,15 +419,15 @@ impl Cluster {
     }
 
     /// Who owns what, as CLUSTER SLOTS would say; later ranges win.
-    pub(crate) fn map(&self) -> Map {
+    pub(crate) fn map(&self) -> SlotMap {
         let node = |shard: usize| NodeId::new(&*self.nodes[self.primaries[shard]].address);
         let native = (0..SHARDS).map(|shard| (first_slot(shard)..=first_slot(shard + 1) - 1, node(shard)));
         let owned = native.chain(self.moved.iter().map(|(slot, shard)| (*slot..=*slot, node(*shard))));
-        let members = self.nodes.iter().enumerate().map(|(index, node)| Member {
+        let members = self.nodes.iter().enumerate().map(|(index, node)| NodeEntry {
             node: NodeId::new(&*node.address),
             id: Some(format!("id-{index}").into()),
         });
-        Map { owned: owned.collect(), members: members.collect() }
+        SlotMap { owned: owned.collect(), members: members.collect() }
     }
 }
 

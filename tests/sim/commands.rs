@@ -5,7 +5,7 @@ use crate::conn::{Fill, Mark};
 use crate::history::{ConnId, NEVER, Source};
 use crate::words::bulk;
 
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
 
 /// What the node that carried a command out tells the connection that it came on, behind the reply.
 #[derive(Default)]
@@ -266,7 +266,8 @@ impl Cluster {
     }
 }
 
-/// What a node of another cluster answers. It is as well as any, and carries out what it is told, with what it has.
+/// What a node of another cluster answers. It is as well as any, and carries out what it is told, with what
+/// it has.
 fn stranger(epoch: u64, args: &[&str]) -> String {
     // No client of the model writes it.
     let value = bulk("v1");

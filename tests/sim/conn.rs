@@ -1,4 +1,5 @@
-//! One connection that the daemon made to a node of the model: a real socket, with a network of its own behind it.
+//! One connection that the daemon made to a node of the model: a real socket, with a network of its own
+//! behind it.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;

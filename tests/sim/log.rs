@@ -1,4 +1,5 @@
-//! What happened in a run: a fingerprint of all of it, and the lines themselves when somebody wants to read them.
+//! What happened in a run: a fingerprint of all of it, and the lines themselves when somebody wants to read
+//! them.
 
 use std::fmt;
 
@@ -12,7 +13,8 @@ pub(crate) struct Log {
     /// Kept only when the run is traced.
     pub(crate) lines: Vec<String>,
     traced: bool,
-    /// Where the nodes listen, which is another place in each run: errors name it, and the log leaves it out.
+    /// Where the nodes listen, which is another place in each run: errors name it, and the log leaves it
+    /// out.
     directory: String,
 }
 

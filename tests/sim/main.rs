@@ -1,5 +1,6 @@
-//! The simulator: the real daemon before a model of a cluster, in virtual time, with everything that goes wrong drawn from
-//! a seed. "How coherence is checked" in ARCHITECTURE.md says what is real and what is a model.
+//! The simulator: the real daemon before a model of a cluster, in virtual time, with everything that goes
+//! wrong drawn from a seed. "How coherence is checked" in ARCHITECTURE.md says what is real and what is a
+//! model.
 //!
 //! ```text
 //! cargo test --test sim                                      the seeds that every change has to pass
@@ -36,7 +37,8 @@ use tokio::time::Instant;
 /// The seeds that are tried when nobody says which: about a minute on two cores.
 const SEEDS: u64 = 80;
 
-/// Seeds beyond those: some once broke a promise, and the last one shows that a lease which nobody looks at is missed.
+/// Seeds beyond those: some once broke a promise, and the last one shows that a lease which nobody looks at
+/// is missed.
 const KEPT: &[u64] = &[108, 1_220_395_428, 215_508_734];
 
 #[test]
@@ -70,7 +72,8 @@ fn the_promises_hold_whatever_happens() {
     }
 }
 
-/// Whether the seeds that every change has to pass would find that the promise which NEARSIDE_SIM_SEEK names is broken.
+/// Whether the seeds that every change has to pass would find that the promise which NEARSIDE_SIM_SEEK names
+/// is broken.
 #[test]
 #[ignore = "tests/mutations runs it, on code that was made wrong on purpose"]
 fn a_promise_that_is_not_kept_is_seen() {

@@ -1,9 +1,9 @@
-//! Judges every reply by the promises I1 to I6, which stand at the top of `src/near_cache/mod.rs`.
+//! Judges every reply by the promises I1 to I6, which stand at the top of `src/cache/mod.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use nearside::near_cache::JOINABLE;
+use nearside::cache::COALESCE_WINDOW;
 
 use crate::cluster::{Cluster, Deed};
 use crate::conn::Conn;
@@ -27,7 +27,8 @@ pub(crate) enum Promise {
     Answer,
     /// Words of a script decide nothing: it runs once, and nobody goes to an address in them.
     Words,
-    /// While memory is scarce L1 is empty, what is refused is not carried out, and no refusal outlives its cause.
+    /// While memory is scarce L1 is empty, what is refused is not carried out, and no refusal outlives its
+    /// cause.
     Memory,
 }
 
@@ -179,7 +180,7 @@ impl Oracle {
         let after = |at: Ms, grace: Ms| at != NEVER && sent > at.saturating_add(grace);
         // Who joins a fill learns when its key expires no sooner than the fill ends.
         let runs = |source: &Source| !source.bypass && source.settled >= sent;
-        let joinable = if state.sources.iter().any(runs) { JOINABLE.as_millis() as Ms } else { 0 };
+        let joinable = if state.sources.iter().any(runs) { COALESCE_WINDOW.as_millis() as Ms } else { 0 };
         if after(state.expires, READ_BY + joinable) {
             return Some((Promise::I5, format!("its key had expired at {}", state.expires)));
         }

@@ -7,11 +7,11 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use nearside::cache::policy::{AdmissionRule, Policy, TrackingMode};
 use nearside::config::{Config, Sources};
-use nearside::daemon::house::House;
-use nearside::listener::{ClientSocket, Permit};
+use nearside::daemon::shared::Shared;
 use nearside::memory::Allocator;
-use nearside::policy::{Admission, Policy, Tracking};
+use nearside::net::listener::{ClientSocket, Permit};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::time::{self, Instant};
@@ -126,7 +126,7 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
     let mut config = config(&mut rng);
     if seed % 3 != 2 {
         // Or keys that are written all the time would hardly ever be kept.
-        config.cache.admission = Admission::Always;
+        config.cache.admission = AdmissionRule::Always;
     }
     if seed % 5 < 2 {
         // Writes are large then, and reads of several keys.
@@ -147,7 +147,7 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
     };
     match seed % 4 {
         1 => config.policies = policies(|policy| policy.cache = false),
-        3 => config.policies = policies(|policy| policy.terms.tracking = Tracking::Broadcast),
+        3 => config.policies = policies(|policy| policy.terms.tracking = TrackingMode::Broadcast),
         _ => {}
     }
     let clients: Vec<Client> = (0..rng.usize(2..7)).map(|id| Client::new(id, &mut rng)).collect();
@@ -167,7 +167,8 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
 /// The keys that have policies in some of the runs.
 const PREFIXES: [&[u8]; 2] = [b"{a}", b"c"];
 
-/// The configuration of the daemon: as in production, but quicker, so that a run of seconds meets every bound.
+/// The configuration of the daemon: as in production, but quicker, so that a run of seconds meets every
+/// bound.
 fn config(rng: &mut fastrand::Rng) -> Config {
     // Nearly all keys fit into the smaller one, so that some are evicted.
     let l1 = ["20000", "4mb"][rng.usize(..2)];
@@ -205,7 +206,7 @@ async fn live(
     clients: Vec<Client>,
     faults: Faults,
 ) -> Outcome {
-    let house = Rc::new(House::new(&config, &[]));
+    let house = Rc::new(Shared::new(&config, &[]));
     tokio::task::spawn_local(keep_memory(&house, cluster.clone()));
     let mut doors: Vec<Door> = Vec::new();
     for index in 0..config.workers {
@@ -249,10 +250,10 @@ async fn live(
     Outcome { fingerprint: cluster.log.fingerprint, breaches: oracle.breaches, lines, counts }
 }
 
-/// Steps model and clients through the time of the run, millisecond by millisecond. While this sleeps, the daemon does
-/// all that it can do without more time.
+/// Steps model and clients through the time of the run, millisecond by millisecond. While this sleeps, the
+/// daemon does all that it can do without more time.
 async fn drive(
-    house: &House,
+    house: &Shared,
     doors: &[Door],
     cluster: &RefCell<Cluster>,
     clients: &mut [Client],
@@ -310,7 +311,7 @@ fn step(
 }
 
 /// A new session, unless the daemon has no memory for it.
-fn admit(house: &House, door: &Door) -> Option<UnixStream> {
+fn admit(house: &Shared, door: &Door) -> Option<UnixStream> {
     let permit = house.admission.admit().ok()?;
     let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
     theirs.set_nonblocking(true).expect("a socket can be made nonblocking");
@@ -329,7 +330,7 @@ struct Memory {
 
 impl Memory {
     /// While memory is scarce, L1 is empty and answers nothing.
-    fn judge(&mut self, house: &House, entries: u64, now: Ms, oracle: &mut Oracle) {
+    fn judge(&mut self, house: &Shared, entries: u64, now: Ms, oracle: &mut Oracle) {
         let (pressed, hits) = (house.ceiling.is_pressed(), house.stats.total("l1_hits"));
         if pressed && entries > 0 {
             oracle.object(Promise::Memory, now, format!("L1 has {entries} entries while memory is scarce"));
@@ -341,8 +342,9 @@ impl Memory {
     }
 }
 
-/// What the model has to know of whom the daemon drops, and which replies it passes over, because memory is scarce.
-fn note_memory(cluster: &mut Cluster, now: Ms, house: &House) {
+/// What the model has to know of whom the daemon drops, and which replies it passes over, because memory is
+/// scarce.
+fn note_memory(cluster: &mut Cluster, now: Ms, house: &Shared) {
     let counts = &house.ceiling.counts;
     // Who sends on behind a request that is carried out alone is dropped too.
     cluster.dropped = counted(&counts.clients_dropped) + house.stats.total("clients_dropped");
@@ -356,8 +358,9 @@ fn counted(count: &AtomicU64) -> u64 {
     count.load(Ordering::Relaxed)
 }
 
-/// Keeps the daemon under its ceiling. Beside what it counts and what is in L1, it is as large as the model says.
-fn keep_memory(house: &House, cluster: Rc<RefCell<Cluster>>) -> impl Future<Output = ()> + use<> {
+/// Keeps the daemon under its ceiling. Beside what it counts and what is in L1, it is as large as the model
+/// says.
+fn keep_memory(house: &Shared, cluster: Rc<RefCell<Cluster>>) -> impl Future<Output = ()> + use<> {
     let (ceiling, cache) = (house.ceiling.clone(), house.cache.clone());
     let read = move || {
         let l1 = cache.as_ref().map_or(0, |cache| cache.size().1) as usize;
@@ -367,7 +370,7 @@ fn keep_memory(house: &House, cluster: Rc<RefCell<Cluster>>) -> impl Future<Outp
 }
 
 /// Answers the daemon's questions of who owns what, some time after they were asked, or not at all.
-async fn keep_topology(house: Rc<House>, cluster: Rc<RefCell<Cluster>>) {
+async fn keep_topology(house: Rc<Shared>, cluster: Rc<RefCell<Cluster>>) {
     let ask = async || {
         let (map, delay, lost) = {
             let mut cluster = cluster.borrow_mut();

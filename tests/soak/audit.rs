@@ -1,11 +1,12 @@
-//! Asks the owners themselves what the keys are, once nothing is under way, and whether every daemon says the same.
+//! Asks the owners themselves what the keys are, once nothing is under way, and whether every daemon says the
+//! same.
 
 use std::thread;
 use std::time::Duration;
 
 use nearside::clock;
-use nearside::dev::Client;
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::SandboxClient;
 use tokio::time::Instant;
 
 use crate::oracle::Seen;
@@ -30,7 +31,8 @@ pub(crate) fn audit_all(world: &World) {
 }
 
 fn audit(world: &World, keys: &[&Key]) {
-    let mut daemons: Vec<Client> = (0..world.daemons.len()).map(|daemon| world.client(daemon, 3)).collect();
+    let mut daemons: Vec<SandboxClient> =
+        (0..world.daemons.len()).map(|daemon| world.client(daemon, 3)).collect();
     for key in keys {
         let _alone = key.writing.lock().unwrap();
         // What was written just before may be on its way to a daemon.
@@ -47,10 +49,10 @@ fn audit(world: &World, keys: &[&Key]) {
 }
 
 /// Asks the owner, every daemon, and the owner again; if all say the same, the key begins anew from there.
-fn look(world: &World, key: &Key, daemons: &mut [Client]) -> Result<(), String> {
+fn look(world: &World, key: &Key, daemons: &mut [SandboxClient]) -> Result<(), String> {
     let node = world.cluster.owner_of(Slot::of(key.name.as_bytes())).unwrap();
     let mut owner = node.server().connect().unwrap();
-    let ask = |client: &mut Client| key.read(&client.command(&["GET", &key.name]).unwrap());
+    let ask = |client: &mut SandboxClient| key.read(&client.command(&["GET", &key.name]).unwrap());
     let truth = ask(&mut owner)?;
     for (daemon, client) in daemons.iter_mut().enumerate() {
         let served = ask(client)?;
@@ -66,7 +68,7 @@ fn look(world: &World, key: &Key, daemons: &mut [Client]) -> Result<(), String> 
     Ok(())
 }
 
-fn rebase(world: &World, key: &Key, owner: &mut Client, truth: Seen) {
+fn rebase(world: &World, key: &Key, owner: &mut SandboxClient, truth: Seen) {
     let asked_at = clock::now();
     let left = owner.command(&["PTTL", &key.name]).unwrap().integer().unwrap_or(-1);
     let answered_at = clock::now();

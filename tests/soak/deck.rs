@@ -1,4 +1,5 @@
-//! What is to happen next, drawn as from a deck of cards: in random order, and nothing twice before all was once.
+//! What is to happen next, drawn as from a deck of cards: in random order, and nothing twice before all was
+//! once.
 
 use fastrand::Rng;
 

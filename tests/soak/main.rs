@@ -1,8 +1,8 @@
 //! The soak: a checked load on a real cluster of six nodes and two daemons, while all that can break breaks.
 //!
-//! `make soak` runs it for NEARSIDE_SOAK_SECONDS, from NEARSIDE_TEST_SEED; `cargo test --test soak` for a minute from a
-//! fixed seed. The seed decides what is written, read and broken, and when; servers and threads keep time of their own,
-//! so a run is repeated as far as these repeat themselves.
+//! `make soak` runs it for NEARSIDE_SOAK_SECONDS, from NEARSIDE_TEST_SEED; `cargo test --test soak` for a
+//! minute from a fixed seed. The seed decides what is written, read and broken, and when; servers and threads
+//! keep time of their own, so a run is repeated as far as these repeat themselves.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in what tests share as well")]
 #![expect(clippy::print_stdout, reason = "what a run did is printed where cargo shows it")]
@@ -45,7 +45,8 @@ const WRITERS: u64 = 4;
 /// Streams of random numbers of readers begin here, so that no two threads share one.
 const READER_STREAMS: u64 = 100;
 
-/// Ends the work of all threads when it goes, though it goes because this one has panicked: the scope waits for them.
+/// Ends the work of all threads when it goes, though it goes because this one has panicked: the scope waits
+/// for them.
 struct Ending<'a>(&'a AtomicBool);
 
 impl Drop for Ending<'_> {

@@ -1,4 +1,5 @@
-//! Reads through one daemon, one by one, in pipelines and by MGET, and has every value judged by the log of its key.
+//! Reads through one daemon, one by one, in pipelines and by MGET, and has every value judged by the log of
+//! its key.
 
 use std::collections::HashMap;
 use std::slice;
@@ -8,8 +9,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use nearside::clock::{self, Nanos};
-use nearside::dev::Reply;
-use nearside::dev::client::encode;
+use nearside::sandbox::Reply;
+use nearside::sandbox::client::encode;
 
 use crate::oracle::{Glance, Judged, Seen};
 use crate::report::Readings;
@@ -26,8 +27,8 @@ const PAUSE_MAX_MICROS: u64 = 1_500;
 pub(crate) enum Manner {
     /// As long as the daemon may take. No reply is a violation.
     Waits,
-    /// Not at all, and one key at a time: who waited for a node that is away would see nothing of what is served meanwhile
-    /// of others of its keys.
+    /// Not at all, and one key at a time: who waited for a node that is away would see nothing of what is
+    /// served meanwhile of others of its keys.
     Leaves,
 }
 

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
-use nearside::dev::client::encode;
+use nearside::sandbox::client::encode;
 
 use crate::world::World;
 
@@ -13,8 +13,8 @@ const DEPTH_MAX: usize = 24;
 
 const PAUSE_MAX_MILLIS: u64 = 40;
 
-/// Plays one such client after the other until it is over. They read what others check, so that a reply that went
-/// astray would be noticed.
+/// Plays one such client after the other until it is over. They read what others check, so that a reply that
+/// went astray would be noticed.
 pub(crate) fn run(world: &World, mut random: Rng) {
     while !world.is_over() {
         let mut client = world.client(random.usize(..world.daemons.len()), random.u8(2..=3));

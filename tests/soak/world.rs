@@ -1,4 +1,5 @@
-//! What all threads of a run share: the cluster behind its relays, the daemons, the log of every key, what went wrong.
+//! What all threads of a run share: the cluster behind its relays, the daemons, the log of every key, what
+//! went wrong.
 
 use std::fs;
 use std::sync::Mutex;
@@ -6,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use nearside::clock::{self, Nanos};
-use nearside::dev::{Address, Client, Cluster, ClusterShape, Node, Reply};
+use nearside::sandbox::{Address, Cluster, ClusterShape, Node, Reply, SandboxClient};
 
 use crate::oracle::{Bounds, KeyLog, Seen};
 use crate::support::daemon::Daemon;
@@ -51,7 +52,8 @@ const KEYS_PER_TAG: usize = 6;
 /// A quarter of the keys is heard of by listening to all changes.
 const POLICY: &str = "[[policy]]\nprefix = 'soak:{1'\ntracking = 'broadcast'\n";
 
-/// What a daemon promises when it is configured as it comes: the lease, and what a loaded machine takes on top.
+/// What a daemon promises when it is configured as it comes: the lease, and what a loaded machine takes on
+/// top.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
 pub(crate) const BOUNDS: Bounds = Bounds {
     stale: LEASE.saturating_add(Duration::from_secs(1)),
@@ -106,7 +108,7 @@ impl World {
     }
 
     /// A client of a daemon that speaks this version of the protocol.
-    pub(crate) fn client(&self, daemon: usize, version: u8) -> Client {
+    pub(crate) fn client(&self, daemon: usize, version: u8) -> SandboxClient {
         let mut client = self.daemons[daemon].client();
         client.set_patience(PATIENCE).unwrap();
         client.hello(version).unwrap();
@@ -122,9 +124,9 @@ impl World {
     }
 
     /// A conversation with a node itself, if it lets anybody in.
-    pub(crate) fn connect(&self, node: usize) -> Option<Client> {
+    pub(crate) fn connect(&self, node: usize) -> Option<SandboxClient> {
         let address = Address::Tcp(self.cluster.nodes()[node].server().address());
-        let client = Client::connect(&address).ok()?;
+        let client = SandboxClient::connect(&address).ok()?;
         client.set_patience(PATIENCE).ok()?;
         Some(client)
     }

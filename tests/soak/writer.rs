@@ -1,4 +1,5 @@
-//! Writes numbered values, on the nodes themselves and through the daemons, and notes in the log what became of each.
+//! Writes numbered values, on the nodes themselves and through the daemons, and notes in the log what became
+//! of each.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use nearside::clock;
-use nearside::dev::{Client, Reply};
+use nearside::sandbox::{Reply, SandboxClient};
 
 use crate::world::{Key, World};
 
@@ -25,8 +26,8 @@ struct Writer<'a> {
     world: &'a World,
     /// Where each key was last found, by its number.
     owners: HashMap<usize, usize>,
-    nodes: HashMap<usize, Client>,
-    daemons: Vec<Client>,
+    nodes: HashMap<usize, SandboxClient>,
+    daemons: Vec<SandboxClient>,
 }
 
 /// What became of a write.

@@ -1,4 +1,5 @@
-//! The real binary as a process: started as a service manager would, asked over its socket, judged by its log.
+//! The real binary as a process: started as a service manager would, asked over its socket, judged by its
+//! log.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use nearside::dev::{Address, Client, Cluster};
+use nearside::sandbox::{Address, Cluster, SandboxClient};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -98,7 +99,7 @@ impl Daemon {
         };
         let daemon = Daemon { child, address, log, log_reader };
         eventually("nearside answers PING", LIMIT, || {
-            Client::connect(&daemon.address)
+            SandboxClient::connect(&daemon.address)
                 .and_then(|mut client| client.command(&["PING"]))
                 .is_ok_and(|pong| pong.text() == "PONG" || pong.text().starts_with("NOAUTH"))
         });
@@ -121,8 +122,8 @@ impl Daemon {
     }
 
     /// A new client that speaks RESP2.
-    pub(crate) fn client(&self) -> Client {
-        Client::connect(&self.address).unwrap()
+    pub(crate) fn client(&self) -> SandboxClient {
+        SandboxClient::connect(&self.address).unwrap()
     }
 
     /// A number from INFO's section Nearside.
@@ -131,7 +132,7 @@ impl Daemon {
     }
 
     /// The same, asked by a client that is there already.
-    pub(crate) fn counter_by(&self, client: &mut Client, name: &str) -> u64 {
+    pub(crate) fn counter_by(&self, client: &mut SandboxClient, name: &str) -> u64 {
         let info = client.command(&["INFO", "nearside"]).unwrap().text();
         let digits = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         digits.unwrap_or_else(|| panic!("no {name} in {info}")).trim().parse().unwrap()
@@ -188,8 +189,8 @@ impl Daemon {
         assert!(loud.is_empty(), "unexpected in the log: {loud:#?}");
     }
 
-    /// Fails unless the log has a line of this level whose message begins so, or soon has: it is written by a thread of its
-    /// own.
+    /// Fails unless the log has a line of this level whose message begins so, or soon has: it is written by a
+    /// thread of its own.
     pub(crate) fn assert_logged(&self, level: &str, message: &str) {
         let is_it = |line: &Value| {
             line["level"] == level && line["message"].as_str().is_some_and(|text| text.starts_with(message))
@@ -275,7 +276,8 @@ pub(crate) fn run_to_end(arguments: &[&str]) -> Ended {
     Ended { status: status.unwrap(), stderr: std::io::read_to_string(child.stderr.take().unwrap()).unwrap() }
 }
 
-/// The daemon's binary: the one that was built for the tests, unless NEARSIDE_TEST_DAEMON names another, as `make musl` does.
+/// The daemon's binary: the one that was built for the tests, unless NEARSIDE_TEST_DAEMON names another, as
+/// `make musl` does.
 fn program() -> OsString {
     env::var_os("NEARSIDE_TEST_DAEMON").unwrap_or_else(|| env!("CARGO_BIN_EXE_nearside").into())
 }

@@ -1,4 +1,5 @@
-//! A part of a document that a test writes: it holds the document to the code, and brings it up to date when asked.
+//! A part of a document that a test writes: it holds the document to the code, and brings it up to date when
+//! asked.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! What tests of the real binary stand on: the binary as a process, real servers, and a relay that breaks things.
+//! What tests of the real binary stand on: the binary as a process, real servers, and a relay that breaks
+//! things.
 
 pub(crate) mod daemon;
 pub(crate) mod relay;

@@ -1,6 +1,7 @@
 //! A relay in front of one real cluster node, which loses, delays and cuts on demand.
 //!
-//! Its node's replicas copy through it as well, because the node announces it; what they copy is never held back.
+//! Its node's replicas copy through it as well, because the node announces it; what they copy is never held
+//! back.
 
 use std::borrow::Cow;
 use std::io::{Read, Write};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::Node;
+use nearside::sandbox::Node;
 use tokio::time::Instant;
 
 /// Pieces that are on their way at a time, in each direction of a connection.
@@ -74,7 +75,8 @@ impl Relay {
         self.address
     }
 
-    /// The next request that contains `needle` is carried out by the node, but its connection ends without the reply.
+    /// The next request that contains `needle` is carried out by the node, but its connection ends without
+    /// the reply.
     pub(crate) fn lose_reply_to(&self, needle: &[u8]) {
         *self.controls.lose_reply_to.lock().unwrap() = Some(needle.to_vec());
     }
@@ -84,7 +86,8 @@ impl Relay {
         self.controls.lose_reply_to.lock().unwrap().is_some()
     }
 
-    /// The pushes in which `needle` stands are lost, as those of a node that forgets to tell; an empty one ends that.
+    /// The pushes in which `needle` stands are lost, as those of a node that forgets to tell; an empty one
+    /// ends that.
     pub(crate) fn lose_pushes_with(&self, needle: &[u8]) {
         *self.controls.lose_with.lock().unwrap() = needle.to_vec();
     }
@@ -96,7 +99,8 @@ impl Relay {
         }
     }
 
-    /// Carries nothing more in either direction, with all connections open, as a network that loses every packet.
+    /// Carries nothing more in either direction, with all connections open, as a network that loses every
+    /// packet.
     pub(crate) fn pause(&self) {
         *self.controls.is_paused.lock().unwrap() = true;
     }
@@ -106,8 +110,8 @@ impl Relay {
         self.controls.delay.store(delay.as_millis() as u64, Ordering::SeqCst);
     }
 
-    /// The node is so far away from now on: a round trip takes so long, and so does connecting. The kernel connects at once on
-    /// loopback, so the first bytes of a connection are later by that instead.
+    /// The node is so far away from now on: a round trip takes so long, and so does connecting. The kernel
+    /// connects at once on loopback, so the first bytes of a connection are later by that instead.
     pub(crate) fn be_far_away(&self, round_trip: Duration) {
         self.delay(round_trip / 2);
         self.controls.delay_of_connecting.store(round_trip.as_millis() as u64, Ordering::SeqCst);
@@ -147,7 +151,8 @@ impl Controls {
         let (mut left, mut rest) = (Vec::new(), bytes);
         while let Some(at) = memchr::memmem::find(rest, PUSH) {
             left.extend_from_slice(&rest[..at]);
-            // `*1`, the length of the key, and the key: a push of one key, as a write of one makes it. Or a null.
+            // `*1`, the length of the key, and the key: a push of one key, as a write of one makes it. Or a
+            // null.
             let last = if rest[at + PUSH.len()..].starts_with(b"_") { 0 } else { 2 };
             let lines = memchr::memchr_iter(b'\n', &rest[at + PUSH.len()..]).nth(last);
             let end = lines.map_or(rest.len(), |line| at + PUSH.len() + line + 1);
@@ -213,8 +218,8 @@ fn speaks_as_replica(client: &TcpStream) -> bool {
     client.peek(&mut first).is_ok_and(|count| &first[..count] == PING)
 }
 
-/// Carries what `passed` makes of the bytes, until one side ends or it says that nothing may pass; then ends both. `held` says
-/// how long they are on their way, whatever is on its way already.
+/// Carries what `passed` makes of the bytes, until one side ends or it says that nothing may pass; then ends
+/// both. `held` says how long they are on their way, whatever is on its way already.
 fn pump(
     mut from: TcpStream,
     mut to: TcpStream,

@@ -16,8 +16,8 @@ pub(crate) struct ScriptedNode {
     accepting: Option<JoinHandle<()>>,
 }
 
-/// Answers a request, or leaves it to the manners of a node: then it gives `false`. An error ends the connection, and
-/// `ConnectionReset` resets it.
+/// Answers a request, or leaves it to the manners of a node: then it gives `false`. An error ends the
+/// connection, and `ConnectionReset` resets it.
 type Script = dyn Fn(&[&str], &mut TcpStream) -> io::Result<bool> + Send + Sync;
 
 struct Shared {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use nearside::dev::sandbox::Sandbox;
-use nearside::dev::{Client, Cluster, ClusterShape, Node};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::directory::Sandbox;
+use nearside::sandbox::{Cluster, ClusterShape, Node, SandboxClient};
 use tokio::time::Instant;
 
 /// The package that `scripts/fetch-valkey` takes the server from.
@@ -38,12 +38,12 @@ pub(crate) fn owner<'a>(cluster: &'a Cluster, key: &[u8]) -> &'a Node {
 }
 
 /// A conversation with the owner of `key`, past the daemon.
-pub(crate) fn client_of_owner(cluster: &Cluster, key: &[u8]) -> Client {
+pub(crate) fn client_of_owner(cluster: &Cluster, key: &[u8]) -> SandboxClient {
     owner(cluster, key).server().connect().unwrap()
 }
 
-/// How many times longer than on a quick machine with nothing else to do anything may take: tests run side by side, and on
-/// machines of all kinds.
+/// How many times longer than on a quick machine with nothing else to do anything may take: tests run side by
+/// side, and on machines of all kinds.
 const PATIENCE: u32 = 4;
 
 /// Looks until `look` holds; fails the test when it does not within `limit` on a quick machine.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::Node;
+use nearside::sandbox::Node;
 use socket2::SockRef;
 use tokio::time::Instant;
 
@@ -81,7 +81,8 @@ impl SlowLink {
         self.address
     }
 
-    /// On a connection on which `mark` comes, in either direction, what is behind it comes one byte each `gap`.
+    /// On a connection on which `mark` comes, in either direction, what is behind it comes one byte each
+    /// `gap`.
     pub(crate) fn trickle_behind(&self, mark: &str, gap: Duration) {
         *self.controls.trickle.lock().unwrap() = Some(Trickle { mark: mark.into(), gap });
     }

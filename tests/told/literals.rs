@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 /// What begins the tests of a file of the program.
 const TESTS_BEGIN: &str = "#[cfg(test)]\nmod tests {";
 
-/// The texts of all files of the program; without its own tests, its command line, and `dev`, which is for demonstrations.
+/// The texts of all files of the program; without its own tests, its command line, and `dev`, which is for
+/// demonstrations.
 pub(crate) fn of_the_program() -> Vec<String> {
     let files = files("src").into_iter().filter(|path| {
-        !is_of_tests(path) && !path.starts_with("src/dev") && *path != Path::new("src/cli.rs")
+        !is_of_tests(path)
+            && !path.starts_with("src/dev")
+            && !path.starts_with("src/sandbox")
+            && *path != Path::new("src/config/cli.rs")
     });
     files.flat_map(|path| literals(program_part(&read(&path)))).collect()
 }

@@ -1,12 +1,13 @@
-//! What the daemon tells has a line in the documents, and a test in which it is told: every error of its own, every field
-//! of INFO nearside that counts, every reason of NEARSIDE EXPLAIN. And no document has a line that nothing tells.
+//! What the daemon tells has a line in the documents, and a test in which it is told: every error of its own,
+//! every field of INFO nearside that counts, every reason of NEARSIDE EXPLAIN. And no document has a line
+//! that nothing tells.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use nearside::cache::{MissReason, Unknown};
 use nearside::config::{KEYS, Key};
-use nearside::near_cache::{Unknown, Why};
 use nearside::stats::WorkerStats;
 
 mod literals;
@@ -71,7 +72,8 @@ impl Pattern {
     }
 }
 
-/// The first and the last column of the table of `document` that stands between the comments that name `part`.
+/// The first and the last column of the table of `document` that stands between the comments that name
+/// `part`.
 fn rows(document: &str, part: &str) -> Vec<(String, String)> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).unwrap();
     let (begin, end) = (format!("<!-- begin: {part} -->\n"), format!("<!-- end: {part} -->"));
@@ -87,7 +89,8 @@ fn rows(document: &str, part: &str) -> Vec<(String, String)> {
     rows
 }
 
-/// The name of the field that a line of INFO begins with, as it stands in a call of `write!`; a number at its end is 0.
+/// The name of the field that a line of INFO begins with, as it stands in a call of `write!`; a number at its
+/// end is 0.
 fn field_name(line: &str) -> Option<String> {
     let (name, _) = line.split_once(":{").or_else(|| line.split_once(":address="))?;
     let (name, number) = name.split_once('{').map_or((name, ""), |(name, _)| (name, "0"));
@@ -143,9 +146,9 @@ fn every_error_of_the_daemons_own_stands_in_the_page_and_in_a_test() {
 
 #[test]
 fn every_reason_of_explain_stands_in_the_page_and_in_a_test() {
-    let reasons: Vec<(String, String)> = Why::ALL
+    let reasons: Vec<(String, String)> = MissReason::ALL
         .iter()
-        .map(|why| (why.to_string(), format!("Why::{why:?}")))
+        .map(|why| (why.to_string(), format!("MissReason::{why:?}")))
         .chain(Unknown::ALL.iter().map(|unknown| (unknown.to_string(), format!("Unknown::{unknown:?}"))))
         .collect();
     let rows: Vec<String> = rows("docs/observing.md", "reasons").into_iter().map(|(text, _)| text).collect();

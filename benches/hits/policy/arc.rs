@@ -1,5 +1,5 @@
-//! ARC (Megiddo and Modha, FAST 2003) by bytes: a list for what was read once and one for what was read again, and the names
-//! of what left either, which say whose part has to grow.
+//! ARC (Megiddo and Modha, FAST 2003) by bytes: a list for what was read once and one for what was read
+//! again, and the names of what left either, which say whose part has to grow.
 
 use super::queue::Queue;
 use super::{Budget, Policy};

@@ -1,5 +1,6 @@
-//! Belady's: it knows the trace, and what is asked for latest goes. What is not asked for again, or is written before, does not
-//! come in. With entries of one size nothing hits more; with sizes that differ it is a measure and no bound.
+//! Belady's: it knows the trace, and what is asked for latest goes. What is not asked for again, or is
+//! written before, does not come in. With entries of one size nothing hits more; with sizes that differ it is
+//! a measure and no bound.
 
 use std::collections::BinaryHeap;
 

@@ -1,4 +1,5 @@
-//! redis-server's allkeys-lru: of 5 keys drawn and of the 16 oldest seen before, the one that was used longest ago goes.
+//! redis-server's allkeys-lru: of 5 keys drawn and of the 16 oldest seen before, the one that was used
+//! longest ago goes.
 //!
 //! The real one knows when a key was used to a second only, and can be a little worse for that.
 

@@ -1,5 +1,5 @@
-//! S3-FIFO (Yang and others, SOSP 2023): a small queue for what is new, a main one for what was hit there, and the names of
-//! what left the small one, which go to the main one when they come again.
+//! S3-FIFO (Yang and others, SOSP 2023): a small queue for what is new, a main one for what was hit there,
+//! and the names of what left the small one, which go to the main one when they come again.
 
 use super::queue::Queue;
 use super::{Budget, Policy};

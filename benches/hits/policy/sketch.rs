@@ -1,4 +1,5 @@
-//! How often keys were asked for lately, about: a count-min sketch of counters up to 15, halved from time to time.
+//! How often keys were asked for lately, about: a count-min sketch of counters up to 15, halved from time to
+//! time.
 
 use crate::request::Key;
 

@@ -1,5 +1,6 @@
-//! W-TinyLFU (Einziger, Friedman and Manes): what is new stands in a window; what leaves it comes into the main part if it
-//! was asked for more often lately than all that would have to go for it. The window has a fixed size here.
+//! W-TinyLFU (Einziger, Friedman and Manes): what is new stands in a window; what leaves it comes into the
+//! main part if it was asked for more often lately than all that would have to go for it. The window has a
+//! fixed size here.
 
 use super::queue::Queue;
 use super::sketch::Sketch;

@@ -4,23 +4,23 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 
-use super::Tracking;
-use super::terms::{self, Mode, Wanted};
-use crate::clients::Mark;
-use crate::command::Spec;
-use crate::proxy::Answer;
-use crate::resp::encode;
-use crate::resp::request::Request;
+use super::ClientTracking;
+use super::terms::{self, TrackedKeys, TrackingRequest};
+use crate::clients::ClientFlag;
+use crate::clients::tracker::TrackingTerms;
+use crate::protocol::command::Spec;
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
+use crate::router::Answer;
 use crate::session::SessionContext;
 use crate::session::local::ok;
-use crate::session::state::State;
-use crate::tracker::Terms;
+use crate::session::state::SessionState;
 
 /// Answers a command about the client's own caching.
 pub(in crate::session) fn answer(
     spec: &'static Spec,
     request: &Request<'_>,
-    state: &mut State,
+    state: &mut SessionState,
     context: &SessionContext,
 ) -> Answer {
     let reply = match spec.name {
@@ -41,15 +41,15 @@ pub(in crate::session) fn answer(
 
 const NOT_TRACKING: &str = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled";
 
-fn present(state: &State) -> Option<&Tracking> {
+fn present(state: &SessionState) -> Option<&ClientTracking> {
     state.modes.as_ref()?.tracking.as_ref().filter(|tracking| tracking.on)
 }
 
-fn present_mut(state: &mut State) -> Option<&mut Tracking> {
+fn present_mut(state: &mut SessionState) -> Option<&mut ClientTracking> {
     state.modes.as_mut()?.tracking.as_mut().filter(|tracking| tracking.on)
 }
 
-fn tracking(request: &Request<'_>, state: &mut State, context: &SessionContext) -> Answer {
+fn tracking(request: &Request<'_>, state: &mut SessionState, context: &SessionContext) -> Answer {
     let wanted = match terms::read(request, present(state), &context.clients) {
         Ok(wanted) => wanted,
         Err(error) => return Answer::Now(encode::error_reply(error)),
@@ -60,7 +60,7 @@ fn tracking(request: &Request<'_>, state: &mut State, context: &SessionContext) 
         }
         return Answer::Now(ok());
     }
-    let tracking = state.modes.get_or_insert_default().tracking.get_or_insert_with(|| Tracking {
+    let tracking = state.modes.get_or_insert_default().tracking.get_or_insert_with(|| ClientTracking {
         tracker: context.tracker.clone(),
         id: state.client.id,
         mode: wanted.mode,
@@ -72,27 +72,31 @@ fn tracking(request: &Request<'_>, state: &mut State, context: &SessionContext) 
         caching: false,
         queued: Vec::new(),
     });
-    if wanted.mode == Mode::Broadcast
+    if wanted.mode == TrackedKeys::Broadcast
         && let Some(wait) = listen(tracking, &wanted, context)
     {
         return wait;
     }
-    if wanted.mode != Mode::Broadcast {
+    if wanted.mode != TrackedKeys::Broadcast {
         context.proxy.upstream().shared().tracking_wanted.store(true, Ordering::Relaxed);
     }
     turn_on(tracking, wanted);
-    let terms = Terms {
+    let terms = TrackingTerms {
         redirect: u64::try_from(tracking.redirect).ok().filter(|id| *id != 0),
-        prefixes: (tracking.mode == Mode::Broadcast).then(|| tracking.prefixes.clone()),
+        prefixes: (tracking.mode == TrackedKeys::Broadcast).then(|| tracking.prefixes.clone()),
         no_loop: tracking.no_loop,
     };
     context.tracker.join(&state.client, terms);
     Answer::Now(ok())
 }
 
-/// Asks the upstream to tell of all keys with these prefixes. What must be waited for until it does, unless it was waited
-/// for already: then the client is told everything once it does.
-fn listen(tracking: &mut Tracking, wanted: &Wanted, context: &SessionContext) -> Option<Answer> {
+/// Asks the upstream to tell of all keys with these prefixes. What must be waited for until it does, unless
+/// it was waited for already: then the client is told everything once it does.
+fn listen(
+    tracking: &mut ClientTracking,
+    wanted: &TrackingRequest,
+    context: &SessionContext,
+) -> Option<Answer> {
     let shared = context.proxy.upstream().shared().clone();
     tracking.tracker.want(tracking.id, &wanted.prefixes);
     if std::mem::take(&mut tracking.waited) || shared.broadcast.covers(&wanted.prefixes) {
@@ -103,18 +107,18 @@ fn listen(tracking: &mut Tracking, wanted: &Wanted, context: &SessionContext) ->
     Some(Answer::NotYet(Box::pin(async move { shared.broadcast.covering(&prefixes, patience).await })))
 }
 
-fn turn_on(tracking: &mut Tracking, wanted: Wanted) {
-    let Wanted { mode, redirect, no_loop, prefixes, .. } = wanted;
+fn turn_on(tracking: &mut ClientTracking, wanted: TrackingRequest) {
+    let TrackingRequest { mode, redirect, no_loop, prefixes, .. } = wanted;
     (tracking.on, tracking.mode) = (true, mode);
     (tracking.redirect, tracking.no_loop) = (redirect, no_loop);
     tracking.prefixes.extend(prefixes);
 }
 
-fn caching(choice: &[u8], tracking: &mut Tracking) -> Bytes {
+fn caching(choice: &[u8], tracking: &mut ClientTracking) -> Bytes {
     let (mode, error) = if choice.eq_ignore_ascii_case(b"yes") {
-        (Mode::OptIn, "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.")
+        (TrackedKeys::OptIn, "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.")
     } else if choice.eq_ignore_ascii_case(b"no") {
-        (Mode::OptOut, "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.")
+        (TrackedKeys::OptOut, "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.")
     } else {
         return encode::error_reply("ERR syntax error");
     };
@@ -125,13 +129,13 @@ fn caching(choice: &[u8], tracking: &mut Tracking) -> Bytes {
     ok()
 }
 
-fn info(state: &State) -> Bytes {
+fn info(state: &SessionState) -> Bytes {
     let (tracking, resp) = (present(state), state.resp());
     let mut out = BytesMut::new();
     encode::map(&mut out, resp, 3);
     encode::bulk(&mut out, b"flags");
     let mut flags = tracking.map_or_else(|| vec!["off"], flags);
-    if state.client.has(Mark::TrackingBroken) {
+    if state.client.has(ClientFlag::TrackingBroken) {
         flags.push("broken_redirect");
     }
     encode::set(&mut out, resp, flags.len());
@@ -148,13 +152,17 @@ fn info(state: &State) -> Bytes {
     out.freeze()
 }
 
-fn flags(tracking: &Tracking) -> Vec<&'static str> {
+fn flags(tracking: &ClientTracking) -> Vec<&'static str> {
     let mut flags = vec!["on"];
     match tracking.mode {
-        Mode::Default => {}
-        Mode::Broadcast => flags.push("bcast"),
-        Mode::OptIn => flags.extend(["optin"].into_iter().chain(tracking.caching.then_some("caching-yes"))),
-        Mode::OptOut => flags.extend(["optout"].into_iter().chain(tracking.caching.then_some("caching-no"))),
+        TrackedKeys::Default => {}
+        TrackedKeys::Broadcast => flags.push("bcast"),
+        TrackedKeys::OptIn => {
+            flags.extend(["optin"].into_iter().chain(tracking.caching.then_some("caching-yes")))
+        }
+        TrackedKeys::OptOut => {
+            flags.extend(["optout"].into_iter().chain(tracking.caching.then_some("caching-no")))
+        }
     }
     if tracking.no_loop {
         flags.push("noloop");

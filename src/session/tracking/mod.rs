@@ -1,5 +1,5 @@
-//! A client that caches what it reads: what it reads is registered before it is read, and what cannot be covered is
-//! followed by its own invalidation.
+//! A client that caches what it reads: what it reads is registered before it is read, and what cannot be
+//! covered is followed by its own invalidation.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -13,25 +13,25 @@ mod terms;
 pub(super) use commands::answer;
 
 use super::SessionContext;
-use super::state::State;
-use crate::clients::Mark;
-use crate::command::{Fault, Spec};
-use crate::proxy::{Answer, Coverage};
-use crate::resp::Resp;
-use crate::resp::encode::null_reply;
-use crate::resp::request::Request;
-use crate::tracker::Tracker;
-use terms::Mode;
+use super::state::SessionState;
+use crate::clients::ClientFlag;
+use crate::clients::tracker::Tracker;
+use crate::protocol::command::{CommandError, Spec};
+use crate::protocol::resp::Resp;
+use crate::protocol::resp::encode::null_reply;
+use crate::protocol::resp::request::Request;
+use crate::router::{Answer, Coverage};
+use terms::TrackedKeys;
 
 /// What remembering a name takes beside its bytes.
 const NAME_BYTES: usize = 64;
 
 /// The client-side caching of one session. Ends with this.
 #[derive(Debug)]
-pub(super) struct Tracking {
+pub(super) struct ClientTracking {
     tracker: Arc<Tracker>,
     id: u64,
-    mode: Mode,
+    mode: TrackedKeys,
     /// Whether tracking is on; it is not yet while the upstream is asked to tell of all keys.
     on: bool,
     /// The upstream was given time to do so.
@@ -47,7 +47,7 @@ pub(super) struct Tracking {
 
 /// One request of a client that caches.
 #[derive(Clone, Debug)]
-pub(super) struct Watch {
+pub(super) struct TrackedRead {
     tracker: Arc<Tracker>,
     id: u64,
     coverage: Rc<Coverage>,
@@ -57,7 +57,7 @@ pub(super) struct Watch {
 
 // === impl Tracking ===
 
-impl Tracking {
+impl ClientTracking {
     /// What its prefixes and the keys of the present MULTI take, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let names = self.prefixes.iter().chain(&self.queued);
@@ -67,14 +67,14 @@ impl Tracking {
     /// Whether what is read now is tracked, as far as OPTIN and OPTOUT go.
     fn tracks_reads(&self) -> bool {
         match self.mode {
-            Mode::Default | Mode::Broadcast => true,
-            Mode::OptIn => self.caching,
-            Mode::OptOut => !self.caching,
+            TrackedKeys::Default | TrackedKeys::Broadcast => true,
+            TrackedKeys::OptIn => self.caching,
+            TrackedKeys::OptOut => !self.caching,
         }
     }
 }
 
-impl Drop for Tracking {
+impl Drop for ClientTracking {
     fn drop(&mut self) {
         self.tracker.leave(self.id);
     }
@@ -82,28 +82,28 @@ impl Drop for Tracking {
 
 // === impl Watch ===
 
-impl Watch {
+impl TrackedRead {
     /// Registers what a request reads, if its client caches.
     #[inline]
     pub(super) fn begin(
-        recognised: Result<&'static Spec, Fault>,
+        recognised: Result<&'static Spec, CommandError>,
         request: &Request<'_>,
-        state: &mut State,
+        state: &mut SessionState,
         context: &SessionContext,
-    ) -> Option<Watch> {
+    ) -> Option<TrackedRead> {
         let modes = state.modes.as_mut()?;
         let in_transaction = modes.transaction.is_some();
         let tracking = modes.tracking.as_mut()?;
-        tracking.on.then(|| Watch::of(tracking, in_transaction, recognised, request, context))
+        tracking.on.then(|| TrackedRead::of(tracking, in_transaction, recognised, request, context))
     }
 
     fn of(
-        tracking: &mut Tracking,
+        tracking: &mut ClientTracking,
         in_transaction: bool,
-        recognised: Result<&'static Spec, Fault>,
+        recognised: Result<&'static Spec, CommandError>,
         request: &Request<'_>,
         context: &SessionContext,
-    ) -> Watch {
+    ) -> TrackedRead {
         let mut reads = Vec::new();
         if tracking.tracks_reads() {
             reads = context.proxy.keys_read(recognised, request);
@@ -125,7 +125,7 @@ impl Watch {
         if !overwrites.is_empty() {
             tracker.writes(id, &overwrites);
         }
-        Watch { tracker, id, coverage: Rc::default(), reads, overwrites }
+        TrackedRead { tracker, id, coverage: Rc::default(), reads, overwrites }
     }
 
     /// Where it is said whether the reply is covered.
@@ -134,7 +134,7 @@ impl Watch {
     }
 
     /// Sees to what must follow the answer.
-    pub(super) fn follow(&self, answer: Answer, request: &Request<'_>, state: &mut State) -> Answer {
+    pub(super) fn follow(&self, answer: Answer, request: &Request<'_>, state: &mut SessionState) -> Answer {
         if let Answer::NotYet(until) = answer {
             // The same request comes again.
             self.end_overwrites(true);
@@ -180,12 +180,12 @@ impl Watch {
     }
 }
 
-/// What another client that redirects here must forget, in the form that this session's client gets: a push, or, for
-/// clients of RESP2 that are subscribed to something, a message of the channel that stands for it.
-pub(super) fn redirected(keys: &[u8], state: &State) -> Option<Bytes> {
+/// What another client that redirects here must forget, in the form that this session's client gets: a push,
+/// or, for clients of RESP2 that are subscribed to something, a message of the channel that stands for it.
+pub(super) fn redirected(keys: &[u8], state: &SessionState) -> Option<Bytes> {
     let parts = match (state.resp(), keys) {
         (Resp::Three, keys) => [PUSH, keys],
-        (Resp::Two, _) if !state.client.has(Mark::PubSub) => return None,
+        (Resp::Two, _) if !state.client.has(ClientFlag::PubSub) => return None,
         (Resp::Two, b"_\r\n") => [MESSAGE, null_reply(Resp::Two)],
         (Resp::Two, keys) => [MESSAGE, keys],
     };
@@ -196,8 +196,9 @@ const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n";
 
 const MESSAGE: &[u8] = b"*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n";
 
-/// The keys of a command that, unless it fails, leaves nothing of what they held before. Only the invalidations of such
-/// commands can be told from those of others: whatever somebody else wrote before is gone as well.
+/// The keys of a command that, unless it fails, leaves nothing of what they held before. Only the
+/// invalidations of such commands can be told from those of others: whatever somebody else wrote before is
+/// gone as well.
 fn overwritten(spec: &Spec, request: &Request<'_>) -> Vec<Bytes> {
     let overwrites = match spec.name {
         "set" => request.len() == 3 || request.len() == 5 && is_lifetime(request.arg(3)),

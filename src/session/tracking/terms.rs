@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::Tracking;
+use super::ClientTracking;
 use crate::clients::Clients;
-use crate::resp::parse_integer;
-use crate::resp::request::Request;
+use crate::protocol::resp::parse_integer;
+use crate::protocol::resp::request::Request;
 
 /// Which keys a client is told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum TrackedKeys {
     /// Those that it reads.
     Default,
     /// Those that it reads right after CLIENT CACHING YES.
@@ -24,9 +24,9 @@ pub(super) enum Mode {
 
 /// What the arguments say.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct TrackingRequest {
     pub(super) on: bool,
-    pub(super) mode: Mode,
+    pub(super) mode: TrackedKeys,
     /// 0 for none, as Redis shows it.
     pub(super) redirect: i64,
     pub(super) no_loop: bool,
@@ -38,7 +38,7 @@ const PREFIXES_MAX: usize = 1024;
 
 /// The options, before they are held against each other.
 #[derive(Debug, Default)]
-struct Options {
+struct TrackingOptions {
     redirect: i64,
     broadcast: bool,
     opt_in: bool,
@@ -53,9 +53,9 @@ struct Options {
 /// The text of the error reply.
 pub(super) fn read(
     request: &Request<'_>,
-    present: Option<&Tracking>,
+    present: Option<&ClientTracking>,
     clients: &Clients,
-) -> Result<Wanted, Vec<u8>> {
+) -> Result<TrackingRequest, Vec<u8>> {
     let options = read_options(request, clients)?;
     let on = request.arg(2).eq_ignore_ascii_case(b"on");
     if !on && !request.arg(2).eq_ignore_ascii_case(b"off") {
@@ -65,20 +65,20 @@ pub(super) fn read(
         options.check(present)?;
     }
     let mode = match &options {
-        Options { broadcast: true, .. } => Mode::Broadcast,
-        Options { opt_in: true, .. } => Mode::OptIn,
-        Options { opt_out: true, .. } => Mode::OptOut,
-        _ => Mode::Default,
+        TrackingOptions { broadcast: true, .. } => TrackedKeys::Broadcast,
+        TrackingOptions { opt_in: true, .. } => TrackedKeys::OptIn,
+        TrackingOptions { opt_out: true, .. } => TrackedKeys::OptOut,
+        _ => TrackedKeys::Default,
     };
-    let Options { redirect, no_loop, mut prefixes, .. } = options;
-    if mode == Mode::Broadcast && prefixes.is_empty() {
+    let TrackingOptions { redirect, no_loop, mut prefixes, .. } = options;
+    if mode == TrackedKeys::Broadcast && prefixes.is_empty() {
         prefixes.push(Bytes::new());
     }
-    Ok(Wanted { on, mode, redirect, no_loop, prefixes })
+    Ok(TrackingRequest { on, mode, redirect, no_loop, prefixes })
 }
 
-fn read_options(request: &Request<'_>, clients: &Clients) -> Result<Options, Vec<u8>> {
-    let mut options = Options::default();
+fn read_options(request: &Request<'_>, clients: &Clients) -> Result<TrackingOptions, Vec<u8>> {
+    let mut options = TrackingOptions::default();
     let mut at = 3;
     while at < request.len() {
         let is = |name: &[u8]| request.arg(at).eq_ignore_ascii_case(name);
@@ -114,14 +114,14 @@ fn read_options(request: &Request<'_>, clients: &Clients) -> Result<Options, Vec
 
 // === impl Options ===
 
-impl Options {
+impl TrackingOptions {
     /// Whether the options go together, and with what is on already.
-    fn check(&self, present: Option<&Tracking>) -> Result<(), Vec<u8>> {
+    fn check(&self, present: Option<&ClientTracking>) -> Result<(), Vec<u8>> {
         let mode = present.map(|present| present.mode);
         if !self.broadcast && !self.prefixes.is_empty() {
             return Err("ERR PREFIX option requires BCAST mode to be enabled".into());
         }
-        if mode.is_some_and(|mode| (mode == Mode::Broadcast) != self.broadcast) {
+        if mode.is_some_and(|mode| (mode == TrackedKeys::Broadcast) != self.broadcast) {
             return Err(
                 "ERR You can't switch BCAST mode on/off before disabling tracking for this client, and then \
                  re-enabling it with a different mode."
@@ -134,7 +134,9 @@ impl Options {
         if self.opt_in && self.opt_out {
             return Err("ERR You can't specify both OPTIN mode and OPTOUT mode".into());
         }
-        if self.opt_in && mode == Some(Mode::OptOut) || self.opt_out && mode == Some(Mode::OptIn) {
+        if self.opt_in && mode == Some(TrackedKeys::OptOut)
+            || self.opt_out && mode == Some(TrackedKeys::OptIn)
+        {
             return Err(
                 "ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and then \
                  re-enabling it with a different mode."

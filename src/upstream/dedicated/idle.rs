@@ -3,37 +3,38 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use super::Link;
+use super::DedicatedLink;
 use crate::clock::{self, Nanos};
 use crate::node::NodeId;
 use crate::upstream::options::UpstreamOptions;
 
 /// Those of one worker, by node. The one that was used last is taken first, so that those too many grow old.
 #[derive(Debug, Default)]
-pub(in crate::upstream) struct Idle(RefCell<HashMap<NodeId, Vec<Kept>>>);
+pub(in crate::upstream) struct Idle(RefCell<HashMap<NodeId, Vec<IdleConnection>>>);
 
 #[derive(Debug)]
-struct Kept {
-    link: Link,
+struct IdleConnection {
+    link: DedicatedLink,
     since: Nanos,
 }
 
 // === impl Idle ===
 
 impl Idle {
-    /// A connection to `node` that is as it was left: one on which anything came since, if only its end, is closed.
-    pub(super) fn take(&self, node: &NodeId) -> Option<Link> {
+    /// A connection to `node` that is as it was left: one on which anything came since, if only its end, is
+    /// closed.
+    pub(super) fn take(&self, node: &NodeId) -> Option<DedicatedLink> {
         let mut links = self.0.borrow_mut();
         let of_node = links.get_mut(node)?;
         std::iter::from_fn(|| of_node.pop()).map(|kept| kept.link).find(|link| link.wire.is_quiet())
     }
 
     /// Keeps a connection, unless there are enough.
-    pub(super) fn put(&self, link: Link, options: &UpstreamOptions) {
+    pub(super) fn put(&self, link: DedicatedLink, options: &UpstreamOptions) {
         let mut links = self.0.borrow_mut();
         let of_node = links.entry(link.node.clone()).or_default();
         if of_node.len() < options.dedicated_idle_max && link.wire.is_quiet() {
-            of_node.push(Kept { link, since: clock::now() });
+            of_node.push(IdleConnection { link, since: clock::now() });
         }
     }
 
@@ -42,7 +43,8 @@ impl Idle {
         self.0.borrow_mut().remove(node);
     }
 
-    /// Closes those that have been idle for too long, that their node closed, and whose node is not `wanted` any more.
+    /// Closes those that have been idle for too long, that their node closed, and whose node is not `wanted`
+    /// any more.
     pub(in crate::upstream) fn tend(&self, options: &UpstreamOptions, wanted: impl Fn(&NodeId) -> bool) {
         let oldest = clock::now().saturating_sub(clock::nanos(options.dedicated_idle_timeout));
         self.0.borrow_mut().retain(|node, links| {

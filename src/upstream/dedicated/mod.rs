@@ -1,8 +1,8 @@
 //! A dedicated connection: one socket to one node for one session, for what a shared connection cannot carry.
 //!
-//! It is not tracked: what is read on it is never kept in L1. Nothing is sent again on it: a command whose reply did not
-//! come fails, and whoever holds the connection decides what that means. Only a connection that owes nothing is handed
-//! on to the next session; in any doubt it is closed.
+//! It is not tracked: what is read on it is never kept in L1. Nothing is sent again on it: a command whose
+//! reply did not come fails, and whoever holds the connection decides what that means. Only a connection that
+//! owes nothing is handed on to the next session; in any doubt it is closed.
 
 use std::io;
 use std::rc::Rc;
@@ -18,18 +18,18 @@ pub(super) use idle::Idle;
 
 use super::Upstream;
 use super::call::{Outcome, UpstreamReply};
-use super::error::Failure;
+use super::error::UpstreamError;
 use super::handshake;
-use super::identity::Whom;
+use super::identity::ExpectedNode;
 use super::pace::Pace;
 use super::redirect::Redirect;
 use super::slots::NodeIndex;
-use super::wire::Wire;
-use super::words;
+use super::transport::Transport;
+use super::truncate;
 use crate::clock::{self, Nanos};
-use crate::key::Slot;
+use crate::net::write_queue::WriteQueue;
 use crate::node::NodeId;
-use crate::write_queue::WriteQueue;
+use crate::protocol::key::Slot;
 
 /// How many dedicated connections there are, on all workers.
 #[derive(Clone, Debug, Default)]
@@ -42,22 +42,22 @@ pub struct DedicatedCounts {
 
 /// One more in a count, until it is dropped.
 #[derive(Debug)]
-struct Counted(Arc<AtomicUsize>);
+struct DedicatedGuard(Arc<AtomicUsize>);
 
 /// An open connection and what is known of it.
 #[derive(Debug)]
-struct Link {
+struct DedicatedLink {
     node: NodeId,
     id: u64,
-    wire: Wire,
-    _open: Counted,
+    wire: Transport,
+    _open: DedicatedGuard,
 }
 
 /// A connection that one session has for itself. Dropping it closes it.
 #[derive(Debug)]
 pub struct Dedicated {
     upstream: Rc<Upstream>,
-    link: Link,
+    link: DedicatedLink,
     out: WriteQueue,
     /// Replies that have not come yet.
     owed: usize,
@@ -67,7 +67,7 @@ pub struct Dedicated {
     under_way_since: Option<Nanos>,
     /// Code that is not the server's own may answer: what it says comes back whole.
     foreign: bool,
-    _in_use: Counted,
+    _in_use: DedicatedGuard,
 }
 
 /// Where a redirect that came on a dedicated connection leads.
@@ -86,7 +86,7 @@ impl Upstream {
     ///
     /// # Errors
     /// There is no such node, it cannot be reached, or too many are in use.
-    pub async fn dedicated(self: &Rc<Upstream>, slot: Option<Slot>) -> Result<Dedicated, Failure> {
+    pub async fn dedicated(self: &Rc<Upstream>, slot: Option<Slot>) -> Result<Dedicated, UpstreamError> {
         let node = match slot {
             Some(slot) => {
                 let owner = self.shared.table.owner(slot).and_then(|index| self.shared.table.node(index));
@@ -101,11 +101,11 @@ impl Upstream {
     ///
     /// # Errors
     /// The node cannot be reached, or too many are in use.
-    pub async fn dedicated_to(self: &Rc<Upstream>, node: &NodeId) -> Result<Dedicated, Failure> {
+    pub async fn dedicated_to(self: &Rc<Upstream>, node: &NodeId) -> Result<Dedicated, UpstreamError> {
         let counts = &self.shared.dedicated;
-        let Some(in_use) = Counted::below(&counts.in_use, self.options.dedicated_max) else {
+        let Some(in_use) = DedicatedGuard::below(&counts.in_use, self.options.dedicated_max) else {
             self.stats.dedicated_refusals.add(1);
-            return Err(Failure::NoDedicated { bound: "upstream_dedicated_max" });
+            return Err(UpstreamError::NoDedicated { bound: "upstream_dedicated_max" });
         };
         let link = match self.idle.take(node) {
             Some(link) => {
@@ -126,41 +126,42 @@ impl Upstream {
         })
     }
 
-    /// Asks a node on a dedicated connection: one that runs a script hears nothing on the connection that sent it.
+    /// Asks a node on a dedicated connection: one that runs a script hears nothing on the connection that
+    /// sent it.
     ///
     /// # Errors
     /// The node cannot be reached or is silent, or too many of these connections are in use.
     pub async fn ask_apart(self: Rc<Upstream>, index: NodeIndex, request: Bytes) -> Outcome {
         let mut dedicated = self.dedicated_to(&self.node(index)).await?;
-        let frame = dedicated.converse(&request, 1).await?.pop().unwrap_or_default();
+        let frame = dedicated.round_trip(&request, 1).await?.pop().unwrap_or_default();
         dedicated.give_back();
         Ok(UpstreamReply { frame, rerouted: false, tracked: false, by: None })
     }
 
-    async fn open(&self, node: &NodeId) -> Result<Link, Failure> {
+    async fn open(&self, node: &NodeId) -> Result<DedicatedLink, UpstreamError> {
         match self.greeted(node).await {
             Ok((wire, id)) => {
                 self.stats.dedicated_opened.add(1);
-                let open = Counted::more(&self.shared.dedicated.open);
-                Ok(Link { node: node.clone(), id, wire, _open: open })
+                let open = DedicatedGuard::more(&self.shared.dedicated.open);
+                Ok(DedicatedLink { node: node.clone(), id, wire, _open: open })
             }
             Err(error) => {
                 self.shared.attempt_failed();
-                Err(Failure::Unreachable { node: node.clone(), cause: error.to_string() })
+                Err(UpstreamError::Unreachable { node: node.clone(), cause: error.to_string() })
             }
         }
     }
 
-    async fn greeted(&self, node: &NodeId) -> io::Result<(Wire, u64)> {
-        let mut wire = Wire::connect(node, &self.options, &self.shared).await?;
-        let whom = Whom { node, shared: &self.shared };
+    async fn greeted(&self, node: &NodeId) -> io::Result<(Transport, u64)> {
+        let mut wire = Transport::connect(node, &self.options, &self.shared).await?;
+        let whom = ExpectedNode { node, shared: &self.shared };
         let id = handshake::introduce(&mut wire, &self.options, whom).await?;
         Ok((wire, id))
     }
 
-    /// Where `frame`, which `node` answered to a command on `slot` on a dedicated connection, sends it on to, if it is a
-    /// redirect; `foreign` says whether it may be the words of a script. All that follows from it for the slot has been
-    /// done then.
+    /// Where `frame`, which `node` answered to a command on `slot` on a dedicated connection, sends it on to,
+    /// if it is a redirect; `foreign` says whether it may be the words of a script. All that follows from
+    /// it for the slot has been done then.
     pub async fn redirected(
         self: &Rc<Upstream>,
         frame: &[u8],
@@ -205,8 +206,8 @@ impl Dedicated {
     ///
     /// # Errors
     /// The connection was lost, or the node is silent: what was asked may or may not have been executed.
-    pub async fn converse(&mut self, bytes: &Bytes, replies: usize) -> Result<Vec<Bytes>, Failure> {
-        self.ask(bytes, replies);
+    pub async fn round_trip(&mut self, bytes: &Bytes, replies: usize) -> Result<Vec<Bytes>, UpstreamError> {
+        self.enqueue(bytes, replies);
         let mut frames = Vec::with_capacity(replies);
         while frames.len() < replies {
             frames.push(self.reply_in_time().await?);
@@ -215,18 +216,18 @@ impl Dedicated {
     }
 
     /// Has `bytes` sent, which `replies` replies answer. They leave when a reply is waited for.
-    pub fn ask(&mut self, bytes: &Bytes, replies: usize) {
+    pub fn enqueue(&mut self, bytes: &Bytes, replies: usize) {
         self.upstream.stats.upstream_commands.add(replies as u64);
         self.out.push(bytes);
         self.owed += replies;
     }
 
-    /// The next reply, however long the node takes to begin with it; then as [`Self::reply_in_time`]. Nothing is lost when
-    /// the wait is given up and begun again.
+    /// The next reply, however long the node takes to begin with it; then as [`Self::reply_in_time`]. Nothing
+    /// is lost when the wait is given up and begun again.
     ///
     /// # Errors
     /// The connection was lost, or the reply came too slowly.
-    pub async fn reply(&mut self) -> Result<Bytes, Failure> {
+    pub async fn reply(&mut self) -> Result<Bytes, UpstreamError> {
         loop {
             // What the socket takes at once is not under way any more.
             self.write().map_err(|error| self.lost(&error))?;
@@ -248,7 +249,7 @@ impl Dedicated {
     ///
     /// # Errors
     /// The connection was lost, or the node is silent, or the reply came too slowly.
-    pub async fn reply_in_time(&mut self) -> Result<Bytes, Failure> {
+    pub async fn reply_in_time(&mut self) -> Result<Bytes, UpstreamError> {
         let began = clock::now();
         loop {
             if let Some(frame) = self.step_in_time(began).await? {
@@ -258,7 +259,7 @@ impl Dedicated {
     }
 
     /// One step of an exchange that began at `began`.
-    async fn step_in_time(&mut self, began: Nanos) -> Result<Option<Bytes>, Failure> {
+    async fn step_in_time(&mut self, began: Nanos) -> Result<Option<Bytes>, UpstreamError> {
         let limits = self.upstream.options.pace;
         let deadline = self.pace.deadline(began, &limits);
         let step = time::timeout_at(clock::instant(deadline), self.step()).await;
@@ -270,9 +271,9 @@ impl Dedicated {
                 self.upstream.stats.upstream_timeouts.add(1);
                 let node = self.link.node.clone();
                 Err(if self.is_under_way() {
-                    Failure::Slow { node, bound: Pace::bound(began, clock::now(), &limits) }
+                    UpstreamError::Slow { node, bound: Pace::bound(began, clock::now(), &limits) }
                 } else {
-                    Failure::TimedOut { node, after: limits.patience }
+                    UpstreamError::TimedOut { node, after: limits.patience }
                 })
             }
         }
@@ -296,8 +297,8 @@ impl Dedicated {
         !self.out.is_empty() || self.link.wire.is_amid_frame()
     }
 
-    /// Hands it on to whoever needs one next, if it owes nothing. To be called only when it has no MULTI, no WATCH and
-    /// no other state either.
+    /// Hands it on to whoever needs one next, if it owes nothing. To be called only when it has no MULTI, no
+    /// WATCH and no other state either.
     pub fn give_back(self) {
         let Dedicated { upstream, link, out, owed, .. } = self;
         if owed == 0 && out.is_empty() {
@@ -312,7 +313,7 @@ impl Dedicated {
                 continue;
             }
             self.owed = self.owed.checked_sub(1).ok_or(io::ErrorKind::InvalidData)?;
-            return Ok(Some(if self.foreign { frame } else { words::redirect_cut(frame) }));
+            return Ok(Some(if self.foreign { frame } else { truncate::redirect_cut(frame) }));
         }
         self.write()?;
         self.link.wire.event(!self.out.is_empty()).await?;
@@ -321,9 +322,9 @@ impl Dedicated {
         Ok(None)
     }
 
-    fn lost(&self, error: &io::Error) -> Failure {
+    fn lost(&self, error: &io::Error) -> UpstreamError {
         self.upstream.shared.table.ask_refresh();
-        Failure::Lost { node: self.link.node.clone(), cause: error.to_string() }
+        UpstreamError::Lost { node: self.link.node.clone(), cause: error.to_string() }
     }
 }
 
@@ -338,21 +339,21 @@ impl DedicatedCounts {
 
 // === impl Counted ===
 
-impl Counted {
-    fn more(count: &Arc<AtomicUsize>) -> Counted {
+impl DedicatedGuard {
+    fn more(count: &Arc<AtomicUsize>) -> DedicatedGuard {
         count.fetch_add(1, Ordering::Relaxed);
-        Counted(count.clone())
+        DedicatedGuard(count.clone())
     }
 
     /// `None` when there are `max` already.
-    fn below(count: &Arc<AtomicUsize>, max: usize) -> Option<Counted> {
+    fn below(count: &Arc<AtomicUsize>, max: usize) -> Option<DedicatedGuard> {
         let more = |present| (present < max).then_some(present + 1);
         let counted = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        counted.is_ok().then(|| Counted(count.clone()))
+        counted.is_ok().then(|| DedicatedGuard(count.clone()))
     }
 }
 
-impl Drop for Counted {
+impl Drop for DedicatedGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,8 +1,9 @@
 //! Who is asked who owns what, and whose answer is believed.
 //!
-//! One node is asked for a while, then another one, so that no node answers all daemons. If it does not answer at once
-//! the next is asked beside it, and so on: whoever is silent holds nobody up. A node that the cluster named may be
-//! another cluster's by now, if its address was given away. Its map is not believed then; the configured names decide.
+//! One node is asked for a while, then another one, so that no node answers all daemons. If it does not
+//! answer at once the next is asked beside it, and so on: whoever is silent holds nobody up. A node that the
+//! cluster named may be another cluster's by now, if its address was given away. Its map is not believed
+//! then; the configured names decide.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,16 +13,16 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time;
 
+use super::cluster_identity::ClusterIdentity;
 use super::control::Control;
-use super::kinship::Kinship;
-use super::{Map, TopologyOptions, sentinel};
+use super::{SlotMap, TopologyOptions, sentinel};
 use crate::node::NodeId;
 use crate::upstream::SharedUpstream;
-use crate::upstream::expected::Expected;
+use crate::upstream::expected::ExpectedReplies;
 use crate::upstream::handshake::error_text;
 use crate::upstream::options::Deployment;
-use crate::upstream::slots::Member;
-use crate::upstream::words;
+use crate::upstream::slots::NodeEntry;
+use crate::upstream::truncate;
 
 /// So many are asked at a time.
 const ASKED_AT_A_TIME: usize = 8;
@@ -39,14 +40,14 @@ const NODES_ASKED_MAX: usize = 16;
 const ANSWERS_OF_ONE: u32 = 12;
 
 /// Asks.
-pub(super) struct Asker {
+pub(super) struct TopologyQuery {
     options: TopologyOptions,
     shared: Arc<SharedUpstream>,
     /// The connection to who answered last, and how often it did.
     present: Option<(Control, u32)>,
     /// The nodes of the map that was believed last.
-    members: Vec<Member>,
-    kinship: Kinship,
+    members: Vec<NodeEntry>,
+    kinship: ClusterIdentity,
     /// Who told of another cluster the last time: it is logged once.
     strangers: HashSet<NodeId>,
 }
@@ -60,8 +61,8 @@ struct Candidate {
 }
 
 /// What somebody said.
-struct Answer {
-    map: Map,
+struct CandidateAnswer {
+    map: SlotMap,
     /// Why it may be wrong, if it may.
     doubt: Option<String>,
     control: Control,
@@ -70,20 +71,20 @@ struct Answer {
 
 /// What was said so far, and believed only if nothing better comes.
 #[derive(Default)]
-struct Round {
+struct QueryRound {
     /// Of a node that doubts itself.
-    doubtful: Option<Answer>,
+    doubtful: Option<CandidateAnswer>,
     /// Of a configured name that stands for another cluster now.
-    elsewhere: Option<Answer>,
+    elsewhere: Option<CandidateAnswer>,
     causes: Vec<String>,
 }
 
 // === impl Asker ===
 
-impl Asker {
-    pub(super) fn new(options: TopologyOptions, shared: Arc<SharedUpstream>) -> Asker {
-        let (members, kinship, strangers) = (Vec::new(), Kinship::default(), HashSet::new());
-        Asker { options, shared, present: None, members, kinship, strangers }
+impl TopologyQuery {
+    pub(super) fn new(options: TopologyOptions, shared: Arc<SharedUpstream>) -> TopologyQuery {
+        let (members, kinship, strangers) = (Vec::new(), ClusterIdentity::default(), HashSet::new());
+        TopologyQuery { options, shared, present: None, members, kinship, strangers }
     }
 
     /// Whether a connection stands over which it is asked.
@@ -92,13 +93,13 @@ impl Asker {
     }
 
     /// Who owns what, from whoever answers first and is believed.
-    pub(super) async fn ask(&mut self) -> Result<Map, String> {
+    pub(super) async fn ask(&mut self) -> Result<SlotMap, String> {
         if let Deployment::Single { address } = &self.options.deployment {
-            return Ok(Map::of_one(NodeId::new(address.as_str())));
+            return Ok(SlotMap::of_one(NodeId::new(address.as_str())));
         }
         let mut candidates = self.candidates().into_iter().peekable();
         let (options, shared) = (self.options.clone(), self.shared.clone());
-        let (mut running, mut round) = (FuturesUnordered::new(), Round::default());
+        let (mut running, mut round) = (FuturesUnordered::new(), QueryRound::default());
         loop {
             if running.len() < ASKED_AT_A_TIME
                 && let Some(candidate) = candidates.next()
@@ -120,8 +121,8 @@ impl Asker {
         }
     }
 
-    /// Whom to ask, in this order: who answered last, some of the nodes that the cluster named, the configured names,
-    /// more of those nodes.
+    /// Whom to ask, in this order: who answered last, some of the nodes that the cluster named, the
+    /// configured names, more of those nodes.
     fn candidates(&mut self) -> Vec<Candidate> {
         let configured: &[String] = match &self.options.deployment {
             Deployment::Cluster { seeds } => seeds,
@@ -153,7 +154,8 @@ impl Asker {
         order.into_iter().map(candidate).collect()
     }
 
-    /// Some of the nodes that the cluster named, if they are to be asked: those that are known to be away come last.
+    /// Some of the nodes that the cluster named, if they are to be asked: those that are known to be away
+    /// come last.
     fn named(&self) -> Vec<NodeId> {
         if self.options.configured_only || !matches!(self.options.deployment, Deployment::Cluster { .. }) {
             return Vec::new();
@@ -171,9 +173,9 @@ impl Asker {
         &mut self,
         node: &NodeId,
         configured: bool,
-        answer: Result<Answer, String>,
-        round: &mut Round,
-    ) -> Option<Answer> {
+        answer: Result<CandidateAnswer, String>,
+        round: &mut QueryRound,
+    ) -> Option<CandidateAnswer> {
         let cause = match answer {
             Err(cause) => cause,
             Ok(answer) if !self.kinship.includes(&answer.map) => {
@@ -203,9 +205,9 @@ impl Asker {
     }
 
     /// What is believed when nobody has an answer without fault.
-    fn settle(&mut self, round: Round) -> Result<Map, String> {
-        // When every node doubts itself, what they say is still the best there is: the nodes themselves refuse what
-        // they do not serve, and no connection to them is trusted for L1.
+    fn settle(&mut self, round: QueryRound) -> Result<SlotMap, String> {
+        // When every node doubts itself, what they say is still the best there is: the nodes themselves
+        // refuse what they do not serve, and no connection to them is trusted for L1.
         if let Some(answer) = round.doubtful {
             return Ok(self.believe(answer));
         }
@@ -216,10 +218,10 @@ impl Asker {
             );
             return Ok(self.believe(answer));
         }
-        Err(words::joined(&round.causes))
+        Err(truncate::joined(&round.causes))
     }
 
-    fn believe(&mut self, answer: Answer) -> Map {
+    fn believe(&mut self, answer: CandidateAnswer) -> SlotMap {
         self.kinship.believe(&answer.map);
         self.members.clone_from(&answer.map.members);
         self.strangers.retain(|stranger| self.members.iter().any(|member| member.node == *stranger));
@@ -233,11 +235,11 @@ async fn ask_one(
     candidate: Candidate,
     options: &TopologyOptions,
     shared: &SharedUpstream,
-) -> (NodeId, bool, Result<Answer, String>) {
+) -> (NodeId, bool, Result<CandidateAnswer, String>) {
     let Candidate { node, configured, present } = candidate;
     let expected = match options.deployment {
-        Deployment::Sentinel { .. } => Expected::Sentinel,
-        _ => Expected::Node,
+        Deployment::Sentinel { .. } => ExpectedReplies::Sentinel,
+        _ => ExpectedReplies::Node,
     };
     let asking = async {
         let (mut control, answers) = match present {
@@ -252,7 +254,7 @@ async fn ask_one(
             }
             _ => ask_cluster(&mut control, options).await?,
         };
-        Ok(Answer { map, doubt, control, answers })
+        Ok(CandidateAnswer { map, doubt, control, answers })
     };
     let answer = asking.await;
     (node, configured, answer)
@@ -262,7 +264,7 @@ async fn ask_one(
 async fn ask_cluster(
     control: &mut Control,
     options: &TopologyOptions,
-) -> Result<(Map, Option<String>), String> {
+) -> Result<(SlotMap, Option<String>), String> {
     let [info, slots] =
         control.ask([&["CLUSTER", "INFO"], &["CLUSTER", "SLOTS"]], &options.connection).await?;
     if let Some(error) = error_text(&slots) {
@@ -273,7 +275,7 @@ async fn ask_cluster(
         };
         return Err(format!("{error}{hint}"));
     }
-    let map = Map::read(&slots, control.node(), &options.connection.address_map)?;
+    let map = SlotMap::read(&slots, control.node(), &options.connection.address_map)?;
     if map.owned.is_empty() {
         return Err("the node knows no slots".to_owned());
     }

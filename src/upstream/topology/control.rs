@@ -1,7 +1,8 @@
-//! The connection over which one node, or one Sentinel, is asked: each step has a deadline, each answer a length.
+//! The connection over which one node, or one Sentinel, is asked: each step has a deadline, each answer a
+//! length.
 //!
-//! A deadline is not extended by what trickles in. It carries questions of ours and nobody's data, so whatever is odd
-//! about it ends it, and somebody else is asked.
+//! A deadline is not extended by what trickles in. It carries questions of ours and nobody's data, so
+//! whatever is odd about it ends it, and somebody else is asked.
 
 use std::io;
 use std::sync::Arc;
@@ -11,21 +12,22 @@ use bytes::Bytes;
 use tokio::time;
 
 use crate::node::NodeId;
-use crate::resp::encode;
+use crate::protocol::resp::encode;
 use crate::upstream::SharedUpstream;
 use crate::upstream::chain::Chain;
-use crate::upstream::expected::Expected;
+use crate::upstream::expected::ExpectedReplies;
 use crate::upstream::handshake;
 use crate::upstream::options::UpstreamOptions;
-use crate::upstream::wire::Wire;
-use crate::upstream::words;
+use crate::upstream::transport::Transport;
+use crate::upstream::truncate;
 
-/// A connection, greeted with the first question: a node that is far away would take a round trip for that alone.
+/// A connection, greeted with the first question: a node that is far away would take a round trip for that
+/// alone.
 #[derive(Debug)]
 pub(super) struct Control {
     node: NodeId,
-    wire: Wire,
-    expected: Expected,
+    wire: Transport,
+    expected: ExpectedReplies,
     chain: Arc<Chain>,
     greeted: bool,
 }
@@ -39,11 +41,11 @@ impl Control {
     /// It is not reached in time; in words.
     pub(super) async fn open(
         node: &NodeId,
-        expected: Expected,
+        expected: ExpectedReplies,
         options: &UpstreamOptions,
         shared: &SharedUpstream,
     ) -> Result<Control, String> {
-        let wire = Wire::connect(node, options, shared).await.map_err(in_words)?;
+        let wire = Transport::connect(node, options, shared).await.map_err(in_words)?;
         let (node, chain) = (node.clone(), shared.chain.clone());
         Ok(Control { node, wire, expected, chain, greeted: false })
     }
@@ -71,11 +73,11 @@ impl Control {
         let asked: Vec<u8> = requests.iter().flat_map(|request| encode::request(request)).collect();
         let in_time = (options.request_timeout, "upstream_request_timeout");
         let replies = if self.greeted {
-            self.converse(&asked.into(), N, in_time, options).await?
+            self.round_trip(&asked.into(), N, in_time, options).await?
         } else {
             let bytes = [&handshake::hello(options.login.present().as_ref())[..], &asked].concat();
             let soon = (options.connect_timeout, "upstream_connect_timeout");
-            let mut replies = self.converse(&bytes.into(), 1, soon, options).await?;
+            let mut replies = self.round_trip(&bytes.into(), 1, soon, options).await?;
             if let Some(error) = replies.first().and_then(|hello| handshake::error_text(hello)) {
                 options.login.note(&error);
                 return Err(handshake::refusal(&error).to_string());
@@ -86,14 +88,14 @@ impl Control {
             }
             self.greeted = true;
             if let Some(more) = (1 + N).checked_sub(replies.len()).filter(|more| *more > 0) {
-                replies.extend(self.converse(&Bytes::new(), more, in_time, options).await?);
+                replies.extend(self.round_trip(&Bytes::new(), more, in_time, options).await?);
             }
             replies.split_off(1)
         };
         replies.try_into().map_err(|_| "it answers more than it was asked".to_owned())
     }
 
-    async fn converse(
+    async fn round_trip(
         &mut self,
         bytes: &Bytes,
         replies: usize,
@@ -102,9 +104,9 @@ impl Control {
     ) -> Result<Vec<Bytes>, String> {
         let too_long =
             || format!("its answer is longer than topology_reply_bytes_max = {}", options.reply_bytes_max);
-        match time::timeout(patience, self.wire.converse(bytes, replies)).await {
-            Ok(Err(error)) if Wire::is_about_length(&error) => Err(too_long()),
-            Ok(Ok(replies)) if replies.iter().any(|reply| Wire::is_in_place_of_a_long_one(reply)) => {
+        match time::timeout(patience, self.wire.round_trip(bytes, replies)).await {
+            Ok(Err(error)) if Transport::is_about_length(&error) => Err(too_long()),
+            Ok(Ok(replies)) if replies.iter().any(|reply| Transport::is_in_place_of_a_long_one(reply)) => {
                 Err(too_long())
             }
             Ok(replies) => replies.map_err(in_words),
@@ -115,5 +117,5 @@ impl Control {
 
 /// What went wrong, which may be what the node said.
 fn in_words(error: io::Error) -> String {
-    words::cut(error.to_string().as_bytes())
+    truncate::cut(error.to_string().as_bytes())
 }

@@ -1,18 +1,18 @@
 //! Who owns what, in the words of one node: its answer to CLUSTER SLOTS, read whole or not at all.
 //!
-//! Of the reply four levels are looked at: ranges, what stands in one, a node, what else it says of itself. What is
-//! nested deeper is stepped over without recursion, so no depth costs anything.
+//! Of the reply four levels are looked at: ranges, what stands in one, a node, what else it says of itself.
+//! What is nested deeper is stepped over without recursion, so no depth costs anything.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::key::SLOT_COUNT;
 use crate::node::NodeId;
-use crate::resp::cursor::{self, Elements, Head};
+use crate::protocol::key::SLOT_COUNT;
+use crate::protocol::resp::cursor::{self, Elements, ReplyHead};
 use crate::upstream::address_map::AddressMap;
 use crate::upstream::redirect::address;
-use crate::upstream::slots::Member;
+use crate::upstream::slots::NodeEntry;
 
 /// Nodes of one cluster, replicas too. Redis is made for a thousand.
 const NODES_MAX: usize = 4096;
@@ -22,27 +22,27 @@ const ID_BYTES_MAX: usize = 64;
 
 /// Who owns what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Map {
+pub struct SlotMap {
     /// Slots and the node that owns them.
     pub owned: Vec<(RangeInclusive<u16>, NodeId)>,
     /// Every node, replicas too, each address once.
-    pub members: Vec<Member>,
+    pub members: Vec<NodeEntry>,
 }
 
 /// Takes the nodes of a map, each address once.
 #[derive(Default)]
-struct Members {
-    members: Vec<Member>,
+struct MapNodes {
+    members: Vec<NodeEntry>,
     seen: HashSet<NodeId>,
 }
 
 // === impl Map ===
 
-impl Map {
+impl SlotMap {
     /// That of one server.
-    pub fn of_one(node: NodeId) -> Map {
+    pub fn of_one(node: NodeId) -> SlotMap {
         let owned = vec![(0..=(SLOT_COUNT - 1) as u16, node.clone())];
-        Map { owned, members: vec![Member { node, id: None }] }
+        SlotMap { owned, members: vec![NodeEntry { node, id: None }] }
     }
 
     /// The ids of its nodes.
@@ -54,11 +54,11 @@ impl Map {
     ///
     /// # Errors
     /// What cannot be, in words.
-    pub(super) fn read(reply: &[u8], asked: &NodeId, addresses: &AddressMap) -> Result<Map, String> {
+    pub(super) fn read(reply: &[u8], asked: &NodeId, addresses: &AddressMap) -> Result<SlotMap, String> {
         let wrong = |what: &str| format!("CLUSTER SLOTS has {what}");
         let unknown = || wrong("an unknown shape");
         let no_address = || wrong("a node that has no address");
-        let (mut owned, mut members) = (Vec::new(), Members::default());
+        let (mut owned, mut members) = (Vec::new(), MapNodes::default());
         let mut given = vec![false; SLOT_COUNT];
         for range in items(reply).ok_or_else(unknown)? {
             let mut range = range.and_then(items).ok_or_else(unknown)?;
@@ -89,24 +89,24 @@ impl Map {
                 }
             }
         }
-        Ok(Map { owned, members: members.members })
+        Ok(SlotMap { owned, members: members.members })
     }
 }
 
 // === impl Members ===
 
-impl Members {
+impl MapNodes {
     fn add(&mut self, node: &NodeId, id: Option<Arc<str>>) {
         if self.seen.insert(node.clone()) {
-            self.members.push(Member { node: node.clone(), id });
+            self.members.push(NodeEntry { node: node.clone(), id });
         }
     }
 }
 
 /// The node of `[endpoint, port, id, what else there is]`, and its id.
 ///
-/// No endpoint means the host of whoever was asked. One that is empty or `?` is not known by the name that is preferred
-/// there; the others stand in the last part, under `ip` and `hostname`.
+/// No endpoint means the host of whoever was asked. One that is empty or `?` is not known by the name that is
+/// preferred there; the others stand in the last part, under `ip` and `hostname`.
 fn place(node: &[u8], asked: &NodeId, addresses: &AddressMap) -> Option<(NodeId, Option<Arc<str>>)> {
     let mut parts = items(node)?;
     let endpoint = parts.next()??;
@@ -115,7 +115,7 @@ fn place(node: &[u8], asked: &NodeId, addresses: &AddressMap) -> Option<(NodeId,
     let id = id.filter(|id| (1..=ID_BYTES_MAX).contains(&id.len())).map(Arc::from);
     let asked_host = || asked.address().rsplit_once(':').map(|(host, _)| host);
     let host = match cursor::head(endpoint)? {
-        Head::Null { .. } => asked_host()?,
+        ReplyHead::Null { .. } => asked_host()?,
         _ => match text(endpoint)? {
             "" | "?" => parts.next().flatten().and_then(other_name).or_else(asked_host)?,
             host => host,
@@ -141,7 +141,7 @@ fn other_name(metadata: &[u8]) -> Option<&str> {
 /// The elements of an array.
 pub(super) fn items(reply: &[u8]) -> Option<Elements<'_>> {
     match cursor::head(reply)? {
-        Head::Aggregate { kind: b'*', .. } => cursor::elements(reply),
+        ReplyHead::Aggregate { kind: b'*', .. } => cursor::elements(reply),
         _ => None,
     }
 }
@@ -149,8 +149,8 @@ pub(super) fn items(reply: &[u8]) -> Option<Elements<'_>> {
 /// A string of any form.
 pub(super) fn text(reply: &[u8]) -> Option<&str> {
     let bytes = match cursor::head(reply)? {
-        Head::Blob { kind: b'$', body } | Head::Line { kind: b'+', text: body } => body,
-        Head::Blob { kind: b'=', body } => body.get(4..)?,
+        ReplyHead::Blob { kind: b'$', body } | ReplyHead::Line { kind: b'+', text: body } => body,
+        ReplyHead::Blob { kind: b'=', body } => body.get(4..)?,
         _ => return None,
     };
     std::str::from_utf8(bytes).ok()
@@ -159,7 +159,7 @@ pub(super) fn text(reply: &[u8]) -> Option<&str> {
 /// A number that is not negative, as an integer or as a string.
 pub(super) fn number(reply: &[u8]) -> Option<u64> {
     match cursor::head(reply)? {
-        Head::Line { kind: b':', text } => std::str::from_utf8(text).ok()?.parse().ok(),
+        ReplyHead::Line { kind: b':', text } => std::str::from_utf8(text).ok()?.parse().ok(),
         _ => text(reply)?.parse().ok(),
     }
 }
@@ -188,8 +188,8 @@ mod tests {
         array(&[vec![integer(first), integer(last)], nodes.to_vec()].concat())
     }
 
-    fn read(ranges: &[String]) -> Result<Map, String> {
-        Map::read(array(ranges).as_bytes(), &asked(), &AddressMap::default())
+    fn read(ranges: &[String]) -> Result<SlotMap, String> {
+        SlotMap::read(array(ranges).as_bytes(), &asked(), &AddressMap::default())
     }
 
     fn asked() -> NodeId {
@@ -210,13 +210,13 @@ mod tests {
             (8_192..=16_382, to("10.0.0.1:7001")),
             (16_383..=16_383, to("10.0.0.1:7000")),
         ];
-        let member = |address: &str, id: &str| Member { node: NodeId::new(address), id: Some(id.into()) };
+        let member = |address: &str, id: &str| NodeEntry { node: NodeId::new(address), id: Some(id.into()) };
         let members = vec![
             member("10.0.0.1:7000", "id-of-7000"),
             member("[::1]:7002", "id-of-7002"),
             member("10.0.0.1:7001", "id-of-7001"),
         ];
-        assert_eq!(map, Ok(Map { owned, members }));
+        assert_eq!(map, Ok(SlotMap { owned, members }));
     }
 
     #[test]
@@ -274,7 +274,7 @@ mod tests {
             assert!(said.contains("CLUSTER SLOTS") && said.contains(why), "{said}");
         }
         for reply in ["+OK\r\n", "%1\r\n:1\r\n:2\r\n", "_\r\n", ":5\r\n", "$2\r\nab\r\n"] {
-            let read = Map::read(reply.as_bytes(), &asked(), &AddressMap::default());
+            let read = SlotMap::read(reply.as_bytes(), &asked(), &AddressMap::default());
             assert!(read.unwrap_err().contains("unknown shape"), "{reply}");
         }
     }

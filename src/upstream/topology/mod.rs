@@ -1,24 +1,24 @@
 //! Keeps the slot table true: who owns what, asked on a timer and whenever a connection has reason to doubt.
 //!
-//! All of it is off the data path, over a connection of its own, and everything that comes on that has a bound: so many
-//! bytes, so long for each step, one shape that is taken and no other.
+//! All of it is off the data path, over a connection of its own, and everything that comes on that has a
+//! bound: so many bytes, so long for each step, one shape that is taken and no other.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 mod asker;
+mod cluster_identity;
 mod control;
-mod keeper;
-mod kinship;
 mod map;
+mod refresher;
 mod sentinel;
 
 use super::SharedUpstream;
 use super::options::{Deployment, UpstreamOptions};
-use crate::key::Slot;
-use asker::Asker;
-use keeper::Keeper;
-pub use map::Map;
+use crate::protocol::key::Slot;
+use asker::TopologyQuery;
+pub use map::SlotMap;
+use refresher::TopologyRefresher;
 
 /// What the topology needs to know.
 #[derive(Clone, Debug)]
@@ -27,7 +27,8 @@ pub struct TopologyOptions {
     pub deployment: Deployment,
     /// The configured names of a cluster alone are asked, and no nodes that it named itself.
     pub configured_only: bool,
-    /// How those are spoken to that are asked: as whom, how long each step may take, and how long an answer may be.
+    /// How those are spoken to that are asked: as whom, how long each step may take, and how long an answer
+    /// may be.
     pub connection: UpstreamOptions,
     /// How often it is asked without a reason.
     pub refresh_interval: Duration,
@@ -35,11 +36,11 @@ pub struct TopologyOptions {
     pub refresh_gap_min: Duration,
 }
 
-/// Fills the slot table and keeps it true, for as long as it is polled. `on_moved` is called with the slots that have
-/// another owner than before, after the table says so.
+/// Fills the slot table and keeps it true, for as long as it is polled. `on_moved` is called with the slots
+/// that have another owner than before, after the table says so.
 pub async fn keep(options: TopologyOptions, shared: Arc<SharedUpstream>, on_moved: impl Fn(Vec<Slot>)) {
-    let mut keeper = Keeper::new(&options, shared.clone(), on_moved);
-    let mut asker = Asker::new(options, shared.clone());
+    let mut keeper = TopologyRefresher::new(&options, shared.clone(), on_moved);
+    let mut asker = TopologyQuery::new(options, shared.clone());
     loop {
         let (asked, began) = keeper.begin();
         let answer = asker.ask().await;
@@ -52,10 +53,10 @@ pub async fn keep(options: TopologyOptions, shared: Arc<SharedUpstream>, on_move
 pub async fn keep_by(
     options: TopologyOptions,
     shared: Arc<SharedUpstream>,
-    mut ask: impl AsyncFnMut() -> Result<Map, String>,
+    mut ask: impl AsyncFnMut() -> Result<SlotMap, String>,
     on_moved: impl Fn(Vec<Slot>),
 ) {
-    let mut keeper = Keeper::new(&options, shared, on_moved);
+    let mut keeper = TopologyRefresher::new(&options, shared, on_moved);
     loop {
         let (asked, began) = keeper.begin();
         let answer = ask().await;

@@ -1,6 +1,6 @@
 //! The answer of a Sentinel: which server is the master of a service.
 
-use super::Map;
+use super::SlotMap;
 use super::map::{items, number, text};
 use crate::node::NodeId;
 use crate::upstream::address_map::AddressMap;
@@ -34,7 +34,7 @@ pub(super) fn read(
     asked: &NodeId,
     service: &str,
     addresses: &AddressMap,
-) -> Result<Map, String> {
+) -> Result<SlotMap, String> {
     if let Some(error) = error_text(reply) {
         return Err(refusal(&error));
     }
@@ -45,14 +45,14 @@ pub(super) fn read(
         address(host, port, asked, addresses)
     };
     let master = master().ok_or_else(|| format!("the Sentinel knows no service {service:?}"))?;
-    Ok(Map::of_one(master))
+    Ok(SlotMap::of_one(master))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read_from(reply: &[u8]) -> Result<Map, String> {
+    fn read_from(reply: &[u8]) -> Result<SlotMap, String> {
         read(reply, &NodeId::new("10.0.0.9:26379"), "main", &AddressMap::default())
     }
 

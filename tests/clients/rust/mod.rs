@@ -1,6 +1,6 @@
 //! Rust: the crate `redis`, in this process, against the daemon and against a plain Redis.
 
-use nearside::dev::{Address, Standalone};
+use nearside::sandbox::{Address, Standalone};
 use tokio::runtime::Builder;
 
 use crate::support::daemon::Daemon;

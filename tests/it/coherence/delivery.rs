@@ -1,8 +1,9 @@
-//! What changes on the nodes themselves, past the daemon, is soon seen through it, whatever happens to connections.
+//! What changes on the nodes themselves, past the daemon, is soon seen through it, whatever happens to
+//! connections.
 
 use std::time::Duration;
 
-use nearside::dev::{Client, Cluster, Reply};
+use nearside::sandbox::{Cluster, Reply, SandboxClient};
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::{client_of_owner, eventually, own_primaries, owner};
@@ -62,8 +63,8 @@ fn a_burst_of_invalidations_leaves_nothing_stale() {
     daemon.assert_quiet();
 }
 
-/// Writes the keys on their nodes, and reads them until all of them come from L1: what is read while a connection is
-/// new, or while the invalidation of the write before is under way, need not be kept.
+/// Writes the keys on their nodes, and reads them until all of them come from L1: what is read while a
+/// connection is new, or while the invalidation of the write before is under way, need not be kept.
 fn fill(cluster: &Cluster, daemon: &Daemon, keys: &[String]) {
     // What is read before a connection is tracked is answered and not kept.
     daemon.until_tracked(cluster.nodes().len());
@@ -77,7 +78,7 @@ fn fill(cluster: &Cluster, daemon: &Daemon, keys: &[String]) {
 }
 
 /// How many of the keys are read with this value.
-fn count_of(client: &mut Client, keys: &[String], value: &str) -> usize {
+fn count_of(client: &mut SandboxClient, keys: &[String], value: &str) -> usize {
     let mut count = 0;
     for some in keys.chunks(1_000) {
         some.iter().for_each(|key| client.send(&["GET", key]).unwrap());
@@ -99,7 +100,7 @@ fn write_directly(cluster: &Cluster, keys: &[String], value: &str) {
     }
 }
 
-fn reads(client: &mut Client, key: &str, value: &str) -> bool {
+fn reads(client: &mut SandboxClient, key: &str, value: &str) -> bool {
     client.command(&["GET", key]).unwrap() == Reply::bulk(value)
 }
 

@@ -1,14 +1,14 @@
 //! What was written to each key and when; whether what a daemon served fits to it.
 //!
-//! A key goes through numbered states: the value of that number, or absent. One writer makes them, one after the
-//! other, so that their order is beyond doubt.
+//! A key goes through numbered states: the value of that number, or absent. One writer makes them, one after
+//! the other, so that their order is beyond doubt.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use nearside::clock::{self, Nanos};
-use nearside::dev::Reply;
+use nearside::sandbox::Reply;
 
 /// All keys of a run.
 pub(super) struct History {
@@ -90,7 +90,8 @@ impl History {
         (!is_absent).then(|| History::value(key, states.len() - 1))
     }
 
-    /// Judges `reply` to a read of `key` that was asked at `asked_at`, after the same daemon had served `floor`.
+    /// Judges `reply` to a read of `key` that was asked at `asked_at`, after the same daemon had served
+    /// `floor`.
     pub(super) fn judge(
         &self,
         key: usize,
@@ -119,7 +120,8 @@ impl History {
         }
         Ok(Served {
             state,
-            // Which of several deletions an absent key is seen after cannot be told, so only values are measured.
+            // Which of several deletions an absent key is seen after cannot be told, so only values are
+            // measured.
             stale_for: replaced_at
                 .filter(|at| *at < asked_at && !reply.is_nil())
                 .map(|at| since(asked_at, Some(at))),

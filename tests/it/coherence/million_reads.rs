@@ -1,4 +1,5 @@
-//! A million reads through two daemons while the nodes are written, flushed, cut off and failed over: none is wrong.
+//! A million reads through two daemons while the nodes are written, flushed, cut off and failed over: none is
+//! wrong.
 
 use std::env;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use hdrhistogram::Histogram;
-use nearside::dev::{Client, Cluster, ClusterShape, Reply};
+use nearside::sandbox::{Cluster, ClusterShape, Reply, SandboxClient};
 use tokio::time::Instant;
 
 use super::history::History;
@@ -149,7 +150,7 @@ fn make_faults(cluster: &Cluster, mut random: Rng, began: Instant) -> Faults {
 }
 
 /// Kills some of the connections that carry the data of daemons; how many.
-fn kill_some(client: &mut Client, random: &mut Rng) -> usize {
+fn kill_some(client: &mut SandboxClient, random: &mut Rng) -> usize {
     let list = client.command(&["CLIENT", "LIST"]).unwrap().text();
     let of_daemons = list.lines().filter(|line| line.contains(" name=nearside "));
     let ids = of_daemons.filter_map(|line| line.strip_prefix("id=")?.split(' ').next());

@@ -1,4 +1,5 @@
-//! The coherence promise from outside: what daemons serve, held against what was written on the nodes themselves.
+//! The coherence promise from outside: what daemons serve, held against what was written on the nodes
+//! themselves.
 
 mod delivery;
 mod history;

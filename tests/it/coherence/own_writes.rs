@@ -1,9 +1,10 @@
-//! Read your writes (I6): a session writes through a daemon and reads at once, on its own connection and another.
+//! Read your writes (I6): a session writes through a daemon and reads at once, on its own connection and
+//! another.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fastrand::Rng;
-use nearside::dev::{Client, Reply};
+use nearside::sandbox::{Reply, SandboxClient};
 
 use super::history::History;
 use crate::support::daemon::Daemon;
@@ -12,8 +13,8 @@ use crate::support::daemon::Daemon;
 pub(super) struct OwnWrites<'a> {
     name: &'static str,
     history: &'a History,
-    writer: Client,
-    other: Client,
+    writer: SandboxClient,
+    other: SandboxClient,
     number: u64,
     pub(super) rounds: u64,
     pub(super) errors: u64,

@@ -1,15 +1,16 @@
-//! What a client was told may be newer than what the lane of the node has heard of: over a dedicated connection, or as the
-//! reply to a read that writes. L1 must not serve anything older after it, even if the lane never hears.
+//! What a client was told may be newer than what the lane of the node has heard of: over a dedicated
+//! connection, or as the reply to a read that writes. L1 must not serve anything older after it, even if the
+//! lane never hears.
 
-use nearside::dev::{Client, Cluster, Reply};
+use nearside::sandbox::{Cluster, Reply, SandboxClient};
 
 use crate::support::daemon::Daemon;
 use crate::support::relay::Relay;
 use crate::support::servers::{client_of_owner, eventually, own_primaries};
 
-/// A node whose pushes about `key` are lost, with `key` set by `set`, and two clients of a daemon that has the answer to
-/// `read` in L1.
-fn deaf(key: &str, set: &[&str], read: &[&str]) -> (Cluster, Relay, Daemon, [Client; 2]) {
+/// A node whose pushes about `key` are lost, with `key` set by `set`, and two clients of a daemon that has
+/// the answer to `read` in L1.
+fn deaf(key: &str, set: &[&str], read: &[&str]) -> (Cluster, Relay, Daemon, [SandboxClient; 2]) {
     let cluster = own_primaries(1);
     let relay = Relay::before(&cluster.nodes()[0]);
     let daemon = Daemon::start(&["--upstream", &format!("redis-cluster://{}", relay.address())]);
@@ -25,7 +26,7 @@ fn deaf(key: &str, set: &[&str], read: &[&str]) -> (Cluster, Relay, Daemon, [Cli
     (cluster, relay, daemon, clients)
 }
 
-fn command(client: &mut Client, words: &str) -> Reply {
+fn command(client: &mut SandboxClient, words: &str) -> Reply {
     client.command(&words.split(' ').collect::<Vec<_>>()).unwrap()
 }
 

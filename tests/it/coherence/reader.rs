@@ -6,8 +6,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use hdrhistogram::Histogram;
 use nearside::clock::{self, Nanos};
-use nearside::dev::client::encode;
-use nearside::dev::{Client, Reply};
+use nearside::sandbox::client::encode;
+use nearside::sandbox::{Reply, SandboxClient};
 
 use super::history::{History, Served};
 
@@ -51,7 +51,7 @@ impl Readings {
     /// Reads until it is over.
     pub(super) fn run(
         &self,
-        mut client: Client,
+        mut client: SandboxClient,
         history: &History,
         mut random: Rng,
         is_over: &AtomicBool,

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
-use nearside::dev::{Client, Cluster, Reply, Server};
+use nearside::sandbox::{Cluster, Reply, SandboxClient, Server};
 use tokio::time::Instant;
 
 use super::history::History;
@@ -17,7 +17,7 @@ pub(super) struct Writer<'a> {
     history: &'a History,
     /// The owner of each key, as far as known, and a connection to each node by its port.
     owners: Vec<u16>,
-    connections: HashMap<u16, Client>,
+    connections: HashMap<u16, SandboxClient>,
     pub(super) writes: u64,
     pub(super) flushes: u64,
 }
@@ -54,8 +54,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Brings a key into its next state, however often that has to be tried: a refused write was not executed, and
-    /// one whose connection was lost can be repeated, because nobody else writes the key.
+    /// Brings a key into its next state, however often that has to be tried: a refused write was not
+    /// executed, and one whose connection was lost can be repeated, because nobody else writes the key.
     fn write(&mut self, key: usize, is_absent: bool) {
         let state = self.history.begin(key, is_absent);
         self.settle(key, state, is_absent);

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Address, Client, Reply, client};
+use nearside::sandbox::{Address, Reply, SandboxClient, client};
 
 use super::script::every_byte;
 use crate::support::daemon::{Daemon, upstream_url};
@@ -68,7 +68,7 @@ fn a_request_after_a_large_reply_is_not_overlooked() {
     let unix_path = unix.to_str().unwrap();
     let daemon = Daemon::start(&["--upstream", &upstream_url(shared_cluster()), "--unix", unix_path]);
     for address in [daemon.address().clone(), Address::Unix(unix.clone())] {
-        let mut client = Client::connect(&address).unwrap();
+        let mut client = SandboxClient::connect(&address).unwrap();
         let value = every_byte(LARGE_BYTES);
         client.command(&[&b"SET"[..], b"fragments:large", &value]).unwrap();
         for _ in 0..LARGE_READS {
@@ -90,7 +90,7 @@ fn a_client_that_writes_all_before_it_reads_anything_is_answered() {
     let requests: [(&[&str], usize); 2] =
         [(&["GET", "fragments:unread"], 10_000), (&["INCR", "fragments:counted"], 40_000)];
     for address in [daemon.address().clone(), Address::Unix(unix.clone())] {
-        let mut client = Client::connect(&address).unwrap();
+        let mut client = SandboxClient::connect(&address).unwrap();
         client.command(&["SET", "fragments:unread", &value]).unwrap();
         client.command(&["DEL", "fragments:counted"]).unwrap();
         for (request, times) in requests {

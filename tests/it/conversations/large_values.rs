@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply};
+use nearside::sandbox::{Reply, SandboxClient};
 
 use super::script::every_byte;
 use crate::support::daemon::Daemon;
@@ -27,7 +27,7 @@ fn a_value_of_512_mib_goes_in_and_comes_out() {
 
 fn round_trip(length: usize) {
     let daemon = Daemon::before(shared_cluster());
-    let mut client = Client::connect(daemon.address()).unwrap();
+    let mut client = SandboxClient::connect(daemon.address()).unwrap();
     client.set_patience(Duration::from_secs(60)).unwrap();
     let value = every_byte(length);
     assert!(client.command(&[&b"SET"[..], b"large", &value]).unwrap().is_ok());

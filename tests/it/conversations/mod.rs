@@ -1,5 +1,5 @@
-//! The same conversations with a plain redis-server and with nearside: every byte of every reply must be the same,
-//! over TCP and over the Unix socket, in RESP2 and in RESP3, with L1 and without.
+//! The same conversations with a plain redis-server and with nearside: every byte of every reply must be the
+//! same, over TCP and over the Unix socket, in RESP2 and in RESP3, with L1 and without.
 
 mod differing;
 mod fragments;
@@ -11,7 +11,7 @@ mod unread_replies;
 
 use std::collections::BTreeMap;
 
-use nearside::dev::{Address, Cluster, ClusterShape, Standalone};
+use nearside::sandbox::{Address, Cluster, ClusterShape, Standalone};
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::sandbox;

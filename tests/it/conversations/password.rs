@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use nearside::dev::{Address, Client, Standalone};
+use nearside::sandbox::{Address, SandboxClient, Standalone};
 
 use super::differing::without_what_differs;
 use crate::support::daemon::{Daemon, run_to_end};
@@ -49,7 +49,7 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 fn talk(address: &Address) -> Vec<String> {
     let mut said = Vec::new();
     for conversation in CONVERSATIONS {
-        let mut client = Client::connect(address).unwrap();
+        let mut client = SandboxClient::connect(address).unwrap();
         for request in conversation.lines().map(str::trim_start) {
             client.send_raw(format!("{request}\r\n").as_bytes()).unwrap();
             let reply = client.receive_raw().unwrap_or_else(|error| panic!("{request}: {error}"));
@@ -58,7 +58,7 @@ fn talk(address: &Address) -> Vec<String> {
         }
     }
     for piece in PIECES {
-        let mut client = Client::connect(address).unwrap();
+        let mut client = SandboxClient::connect(address).unwrap();
         client.send_raw(piece.as_bytes()).unwrap();
         said.push(format!("{piece}: {}", client.receive_rest().unwrap().escape_ascii()));
     }

@@ -1,7 +1,8 @@
 //! A conversation as data: reads the scripts in `scripts/`.
 //!
-//! A line is one request, in words as `redis-cli` takes them: `"..."` may hold `\n`, `\r`, `\"`, `\\` and `\xHH`, and
-//! a bare `%N` stands for N bytes of every value. A line may begin with marks, which can be joined (`2?`):
+//! A line is one request, in words as `redis-cli` takes them: `"..."` may hold `\n`, `\r`, `\"`, `\\` and
+//! `\xHH`, and a bare `%N` stands for N bytes of every value. A line may begin with marks, which can be
+//! joined (`2?`):
 //!
 //! - `?` a read: asked three times in a row, so that L1 answers the later ones
 //! - `2` on a second connection
@@ -15,7 +16,7 @@
 
 use std::time::Duration;
 
-use nearside::dev::client;
+use nearside::sandbox::client;
 
 /// One theme.
 pub(super) struct Script {

@@ -4,7 +4,7 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use nearside::dev::{Address, Client};
+use nearside::sandbox::{Address, SandboxClient};
 
 use super::differing::without_what_differs;
 use super::script::{Script, Step, Write};
@@ -23,7 +23,7 @@ pub(super) struct Said {
 struct Talk<'a> {
     address: &'a Address,
     version: u8,
-    connections: [Option<Client>; 2],
+    connections: [Option<SandboxClient>; 2],
     said: Vec<Said>,
 }
 
@@ -50,9 +50,9 @@ pub(super) fn talk(script: &Script, address: &Address, version: u8) -> Vec<Said>
 // === impl Talk ===
 
 impl Talk<'_> {
-    fn connection(&mut self, number: usize) -> &mut Client {
+    fn connection(&mut self, number: usize) -> &mut SandboxClient {
         self.connections[number].get_or_insert_with(|| {
-            let mut client = Client::connect(self.address).unwrap();
+            let mut client = SandboxClient::connect(self.address).unwrap();
             client.set_patience(PATIENCE).unwrap();
             if self.version == 3 {
                 client.hello(3).unwrap();
@@ -88,7 +88,7 @@ impl Talk<'_> {
     }
 }
 
-fn read_replies(connection: &mut Client, write: &Write, replies: &mut Vec<u8>) -> io::Result<()> {
+fn read_replies(connection: &mut SandboxClient, write: &Write, replies: &mut Vec<u8>) -> io::Result<()> {
     if write.closes {
         replies.extend(connection.receive_rest()?);
         return Ok(());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nearside::dev::client;
+use nearside::sandbox::client;
 use tokio::time::Instant;
 
 use crate::support::daemon::{Daemon, upstream_url};
@@ -21,7 +21,8 @@ fn a_client_that_leaves_its_replies_untaken_is_dropped_after_a_while() {
 
 #[test]
 fn a_client_with_too_many_replies_untaken_is_dropped() {
-    // Without L1 as many are asked for at once as the depth allows, and all of them come; the timeout is far away.
+    // Without L1 as many are asked for at once as the depth allows, and all of them come; the timeout is far
+    // away.
     drop_who_does_not_read(&["--client-output-max", "1mb", "--pipeline-depth-max", "64", "--l1-size", "0"]);
 }
 

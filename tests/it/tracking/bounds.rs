@@ -1,6 +1,6 @@
 //! What is remembered for clients that cache is bounded.
 
-use nearside::dev::{Client, Standalone};
+use nearside::sandbox::{SandboxClient, Standalone};
 use tokio::time::Instant;
 
 use super::{Cacher, stale};
@@ -59,7 +59,7 @@ fn changes_of_prefixes_are_gathered() {
         let line = info.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
         line.parse::<u128>().unwrap()
     };
-    let mut clients: Vec<Client> = (0..50).map(|_| daemon.client()).collect();
+    let mut clients: Vec<SandboxClient> = (0..50).map(|_| daemon.client()).collect();
     let (before, began) = (connections(), Instant::now());
     for (number, client) in clients.iter_mut().enumerate() {
         client.send(&["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", &format!("{number}:")]).unwrap();

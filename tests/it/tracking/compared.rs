@@ -1,8 +1,9 @@
-//! The same conversations with a plain server and with nearside: byte for byte the same, pushes and their places too.
+//! The same conversations with a plain server and with nearside: byte for byte the same, pushes and their
+//! places too.
 
 use std::time::Duration;
 
-use nearside::dev::{Client, Standalone};
+use nearside::sandbox::{SandboxClient, Standalone};
 use tokio::time::Instant;
 
 use super::SOON;
@@ -260,7 +261,7 @@ const UNTOLD: Script = &[
 
 /// The clients of one conversation.
 struct Talk {
-    clients: Vec<Option<Client>>,
+    clients: Vec<Option<SandboxClient>>,
     ids: Vec<String>,
     /// Client 0 is between MULTI and EXEC.
     in_transaction: bool,
@@ -272,10 +273,11 @@ type Seen = Vec<Vec<u8>>;
 // === impl Talk ===
 
 impl Talk {
-    fn new(connect: impl Fn() -> Client) -> Talk {
-        let mut clients: Vec<Client> = (0..3).map(|_| connect()).collect();
-        let id =
-            |client: &mut Client| client.command(&["CLIENT", "ID"]).unwrap().integer().unwrap().to_string();
+    fn new(connect: impl Fn() -> SandboxClient) -> Talk {
+        let mut clients: Vec<SandboxClient> = (0..3).map(|_| connect()).collect();
+        let id = |client: &mut SandboxClient| {
+            client.command(&["CLIENT", "ID"]).unwrap().integer().unwrap().to_string()
+        };
         let ids = clients.iter_mut().map(id).collect();
         Talk { clients: clients.into_iter().map(Some).collect(), ids, in_transaction: false }
     }
@@ -316,9 +318,9 @@ impl Talk {
         }
     }
 
-    /// What has come by now stands before the reply to one more command. CLIENT HELP leaves CLIENT CACHING alone, and
-    /// nearside asks upstream for it: its reply comes behind what the server had to tell of the line. A client of RESP2
-    /// that is subscribed may say PING.
+    /// What has come by now stands before the reply to one more command. CLIENT HELP leaves CLIENT CACHING
+    /// alone, and nearside asks upstream for it: its reply comes behind what the server had to tell of
+    /// the line. A client of RESP2 that is subscribed may say PING.
     fn listen(&mut self, seen: &mut Seen) {
         for (index, (client, seen)) in self.clients.iter_mut().zip(seen).enumerate() {
             let Some(client) = client.as_mut().filter(|_| index != 0 || !self.in_transaction) else {

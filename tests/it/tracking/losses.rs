@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use nearside::dev::{Cluster, Reply};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::{Cluster, Reply};
 
 use super::{Cacher, SOON, all_stale, stale};
 use crate::support::daemon::Daemon;

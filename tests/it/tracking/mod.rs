@@ -8,7 +8,7 @@ mod upstream;
 
 use std::time::Duration;
 
-use nearside::dev::{Client, Reply};
+use nearside::sandbox::{Reply, SandboxClient};
 use tokio::time::Instant;
 
 /// How long an invalidation may take.
@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// A client that caches: what comes to it, replies and pushes.
 struct Cacher {
-    client: Client,
+    client: SandboxClient,
     pushes: Vec<Reply>,
 }
 
@@ -24,7 +24,7 @@ struct Cacher {
 
 impl Cacher {
     /// Speaks RESP3, and turned tracking on with these options.
-    fn new(mut client: Client, options: &[&str]) -> Cacher {
+    fn new(mut client: SandboxClient, options: &[&str]) -> Cacher {
         client.hello(3).unwrap();
         let mut cacher = Cacher { client, pushes: Vec::new() };
         let reply = cacher.ask(&[&["CLIENT", "TRACKING", "ON"], options].concat());

@@ -1,5 +1,5 @@
-//! Clients that keep what they read, as client libraries do, while others write and connections are cut: whenever it is
-//! quiet, what they keep is what the servers have.
+//! Clients that keep what they read, as client libraries do, while others write and connections are cut:
+//! whenever it is quiet, what they keep is what the servers have.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
-use nearside::dev::{Cluster, Reply};
+use nearside::sandbox::{Cluster, Reply};
 use tokio::time::Instant;
 
 use super::Cacher;

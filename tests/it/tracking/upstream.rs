@@ -1,6 +1,6 @@
 //! What tracking costs the upstream, and what is done where the upstream does not track.
 
-use nearside::dev::{Cluster, Node, Reply, Standalone};
+use nearside::sandbox::{Cluster, Node, Reply, Standalone};
 
 use super::{Cacher, SOON, stale};
 use crate::support::daemon::Daemon;

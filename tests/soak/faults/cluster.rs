@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use nearside::clock;
-use nearside::dev::{Client, Node};
-use nearside::key::Slot;
+use nearside::protocol::key::Slot;
+use nearside::sandbox::{Node, SandboxClient};
 use tokio::time::Instant;
 
 use crate::world::{Key, World};
@@ -15,7 +15,8 @@ use crate::world::{Key, World};
 /// A kind of happening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Happening {
-    /// `kill -9` of a primary. Its replica takes over, or it is back, empty, before that: acknowledged writes are lost.
+    /// `kill -9` of a primary. Its replica takes over, or it is back, empty, before that: acknowledged writes
+    /// are lost.
     KillPrimary,
     /// A primary hangs for so long that its replica takes over: acknowledged writes are lost.
     HangPrimary,
@@ -114,7 +115,8 @@ fn restart(world: &World, node: &Node) {
     world.relay_of(node).announce(node);
 }
 
-/// What `primary` acknowledges from now on, and has just acknowledged, may be undone: exactly its keys are spared.
+/// What `primary` acknowledges from now on, and has just acknowledged, may be undone: exactly its keys are
+/// spared.
 fn spare_keys_of(world: &World, primary: &Node) {
     let names: Vec<&String> = world.keys.iter().map(|key| &key.name).collect();
     let by_owner = world.cluster.by_owner(&names).unwrap();
@@ -155,7 +157,8 @@ fn move_slot(world: &World, random: &mut Rng) {
     wait(random, 1..300);
 }
 
-/// All keys at once, on the nodes themselves or through a daemon. Nobody writes meanwhile, so that the order is known.
+/// All keys at once, on the nodes themselves or through a daemon. Nobody writes meanwhile, so that the order
+/// is known.
 fn flush_all(world: &World, random: &mut Rng) {
     let _alone: Vec<_> = world.keys.iter().map(|key| key.writing.lock().unwrap()).collect();
     let begin = |key: &Key| {
@@ -181,6 +184,6 @@ fn flush_all(world: &World, random: &mut Rng) {
     }
 }
 
-fn flush(client: &mut Client) -> bool {
+fn flush(client: &mut SandboxClient) -> bool {
     client.command(&["FLUSHALL"]).is_ok_and(|reply| reply.is_ok())
 }

@@ -1,4 +1,5 @@
-//! Rounds of faults: something happens to the cluster, something to the network, all is made whole, and it is calm.
+//! Rounds of faults: something happens to the cluster, something to the network, all is made whole, and it is
+//! calm.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
-use nearside::dev::DevError;
+use nearside::sandbox::DevError;
 
 use crate::audit;
 use crate::deck::Deck;
@@ -102,8 +103,9 @@ fn settle(world: &World) -> Result<(), DevError> {
     settled
 }
 
-/// Ends what a node still believes of a slot's way to it or away, as `redis-cli --cluster fix` does. A node that was killed
-/// comes back with what it believed of that before, and takes no other owner for a slot on its way to it.
+/// Ends what a node still believes of a slot's way to it or away, as `redis-cli --cluster fix` does. A node
+/// that was killed comes back with what it believed of that before, and takes no other owner for a slot on
+/// its way to it.
 fn close_slots(world: &World) {
     for node in world.cluster.nodes() {
         let Ok(seen) = node.server().command(&["CLUSTER", "NODES"]) else { continue };

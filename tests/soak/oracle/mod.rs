@@ -1,10 +1,11 @@
 //! What one key can have been and when, and whether what a daemon served fits to it.
 //!
-//! A key goes through numbered states, each a value (which names its number) or absence. One writer makes them one after
-//! the other, so their order is beyond doubt. What is in doubt is whether a write took place whose reply was lost: the
-//! writer leaves such a key alone until its owner was asked ([`KeyLog::settle`]). What a failover may undo is in doubt as
-//! well: from when a primary is killed until its successor was asked, reads of exactly its keys are *spared*: any value
-//! that was ever written of the key is accepted, and none of another key.
+//! A key goes through numbered states, each a value (which names its number) or absence. One writer makes
+//! them one after the other, so their order is beyond doubt. What is in doubt is whether a write took place
+//! whose reply was lost: the writer leaves such a key alone until its owner was asked ([`KeyLog::settle`]).
+//! What a failover may undo is in doubt as well: from when a primary is killed until its successor was asked,
+//! reads of exactly its keys are *spared*: any value that was ever written of the key is accepted, and none
+//! of another key.
 
 use std::time::Duration;
 
@@ -49,8 +50,8 @@ struct State {
     is_expiry: bool,
     /// The daemon that acknowledged it, if one did; of an expiry, the EXPIRE that set it.
     through: Option<usize>,
-    /// Of an expiry that a value got later: when the EXPIRE was acknowledged. Who had read the value before may not have
-    /// heard of it.
+    /// Of an expiry that a value got later: when the EXPIRE was acknowledged. Who had read the value before
+    /// may not have heard of it.
     set_at: Option<Nanos>,
 }
 
@@ -116,7 +117,8 @@ impl KeyLog {
         self.push(State { is_expiry: true, ..State::new(true, earliest) })
     }
 
-    /// Whether it may expire by itself. Who gives it another time then makes the first one void before the log knows.
+    /// Whether it may expire by itself. Who gives it another time then makes the first one void before the
+    /// log knows.
     pub(crate) fn may_expire(&self) -> bool {
         self.states.iter().rev().find(|state| !state.never).is_some_and(|state| state.is_expiry)
     }
@@ -137,7 +139,8 @@ impl KeyLog {
         self.states.len() - 1
     }
 
-    /// The write of `number` was acknowledged, by a daemon if one is named: it never serves older ones from now on.
+    /// The write of `number` was acknowledged, by a daemon if one is named: it never serves older ones from
+    /// now on.
     pub(crate) fn acknowledge(&mut self, number: usize, now: Nanos, through: Option<usize>) {
         self.states[number].by = Some(now);
         self.states[number].through = through;
@@ -187,7 +190,8 @@ impl KeyLog {
         }
     }
 
-    /// Nothing is under way any more and the owner says that the key is `truth`: everything begins anew from there.
+    /// Nothing is under way any more and the owner says that the key is `truth`: everything begins anew from
+    /// there.
     pub(crate) fn settle(&mut self, truth: Seen, now: Nanos) -> Result<(), String> {
         let undone = !self.is_spared && !self.is_possible_end(truth, now);
         self.is_spared = false;
@@ -316,8 +320,8 @@ impl KeyLog {
             .enumerate()
             .filter_map(|(distance, state)| {
                 let over_at = state.by?;
-                // When it expires itself is known with a value, unless that was set later. Of the end of one that
-                // replaced it a daemon hears no sooner than of that one.
+                // When it expires itself is known with a value, unless that was set later. Of the end of one
+                // that replaced it a daemon hears no sooner than of that one.
                 let is_own_end = state.is_expiry && distance == 0;
                 let until = match state.set_at.filter(|_| state.through != Some(daemon)) {
                     _ if !is_own_end => over_at + stale,

@@ -5,7 +5,8 @@ use super::*;
 const MS: Nanos = 1_000_000;
 const BOUNDS: Bounds = Bounds { stale: Duration::from_millis(100), expired: Duration::from_millis(10) };
 
-/// State 1 is a value from 10 to 20, 2 is absence from 20 to 30, 3 is a value after that; two daemons, times in ms.
+/// State 1 is a value from 10 to 20, 2 is absence from 20 to 30, 3 is a value after that; two daemons, times
+/// in ms.
 fn written() -> KeyLog {
     let mut log = KeyLog::new(2, 0);
     for (at, is_absent) in [(10, false), (20, true), (30, false)] {

@@ -1,0 +1,131 @@
+//! A fill brings a missed entry in. It has one lead, who asked upstream, and followers, who asked for the
+//! same thing while it ran.
+//!
+//! Fills are joined within one worker only: there the lead's command is ahead of whatever a follower's
+//! session sends next on the same connection, so a follower never sees a write that came after its read (I6).
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use tokio::sync::oneshot;
+
+use super::Generation;
+use super::entry::{CacheQuery, CommandId};
+use crate::cache::policy::CacheTerms;
+use crate::clock::Nanos;
+use crate::node::Epoch;
+
+/// Registered before the command is sent (I1): what must not have changed when the reply is kept.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    pub(super) hash: u64,
+    pub(super) generation: Generation,
+    pub(super) epoch: Epoch,
+    pub(super) began: Nanos,
+    pub(super) terms: CacheTerms,
+}
+
+/// Those who wait for the reply that a lead asked for. Dropped with the lead, which tells them so.
+type Followers<T> = RefCell<Vec<oneshot::Sender<T>>>;
+
+/// The fills that run in one worker. At most one command upstream each, so their number is bounded by what
+/// may be in flight there; their followers are bounded by what each session may wait for.
+#[derive(Debug)]
+pub(super) struct Fills<T> {
+    running: HashMap<u64, RunningFill<T>, RandomState>,
+    /// The latest number that was given out.
+    latest: u64,
+}
+
+#[derive(Debug)]
+struct RunningFill<T> {
+    command: CommandId,
+    tail: Bytes,
+    ticket: Ticket,
+    number: u64,
+    followers: Weak<Followers<T>>,
+}
+
+/// Held by the lead of a fill while it runs.
+#[derive(Debug)]
+pub struct Lead<T> {
+    question_hash: u64,
+    followers: Rc<Followers<T>>,
+}
+
+// === impl Ticket ===
+
+impl Ticket {
+    /// Whether the connection that tells of changes was not lost by `now`.
+    pub fn is_live(&self, now: Nanos) -> bool {
+        self.epoch.is_live(now)
+    }
+
+    /// The same for a reply that is kept on these terms.
+    pub fn on(self, terms: CacheTerms) -> Ticket {
+        Ticket { terms, ..self }
+    }
+}
+
+// === impl Fills ===
+
+impl<T: Clone> Fills<T> {
+    pub(super) fn new() -> Fills<T> {
+        Fills { running: HashMap::default(), latest: 0 }
+    }
+
+    /// A higher number than any before.
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.latest += 1;
+        self.latest
+    }
+
+    /// Joins the fill of `question`, if one runs whose ticket is still good: who asks after an invalidation
+    /// never joins a fill that began before it (I3). Nor does it join one with a lower number than
+    /// `behind`.
+    pub(super) fn join(
+        &mut self,
+        question_hash: u64,
+        question: &CacheQuery<'_>,
+        behind: u64,
+        is_good: impl FnOnce(&Ticket) -> bool,
+    ) -> Option<(oneshot::Receiver<T>, u64)> {
+        let fill = self.running.get(&question_hash)?;
+        let same = fill.command == question.command && *fill.tail == *question.args && fill.number >= behind;
+        let followers = fill.followers.upgrade().filter(|_| same && is_good(&fill.ticket))?;
+        let (sender, receiver) = oneshot::channel();
+        followers.borrow_mut().push(sender);
+        Some((receiver, fill.number))
+    }
+
+    /// Registers a fill for others to join. One that already runs for the same question goes on with the
+    /// followers that it has, and nobody joins it any more.
+    pub(super) fn begin(
+        &mut self,
+        question_hash: u64,
+        command: CommandId,
+        tail: Bytes,
+        ticket: Ticket,
+    ) -> Lead<T> {
+        let followers = Rc::default();
+        let fill =
+            RunningFill { command, tail, ticket, number: self.latest, followers: Rc::downgrade(&followers) };
+        self.running.insert(question_hash, fill);
+        Lead { question_hash, followers }
+    }
+
+    /// Ends a fill: everybody who joined it gets `outcome`.
+    pub(super) fn finish(&mut self, lead: Lead<T>, outcome: &T) {
+        let followers = Rc::downgrade(&lead.followers);
+        if self.running.get(&lead.question_hash).is_some_and(|fill| fill.followers.ptr_eq(&followers)) {
+            self.running.remove(&lead.question_hash);
+        }
+        for follower in lead.followers.take() {
+            // A follower whose client has gone no longer listens.
+            let _ = follower.send(outcome.clone());
+        }
+    }
+}

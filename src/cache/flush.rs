@@ -1,0 +1,115 @@
+//! Dropping the entries of the keys of a prefix, or counting those of all keys: a few lines of the index at a
+//! time, so that others get their turn between them.
+
+use bytes::Bytes;
+
+use super::SharedCache;
+use super::miss_reason::MissReason;
+use crate::clock::Nanos;
+
+/// Lines of the index that one step looks at.
+const LINES_PER_STEP: usize = 256;
+
+/// An entry may move to a line that was looked at already. So all lines are looked at again until nothing was
+/// found, this often at most: it would have to move behind the back of each.
+const PASSES_MAX: u32 = 4;
+
+/// A walk over all entries.
+#[derive(Debug)]
+pub struct Flush {
+    /// None: they are counted, and stay.
+    prefix: Option<Bytes>,
+    now: Nanos,
+    line: usize,
+    pass: u32,
+    dropped_in_pass: u64,
+    served: u64,
+}
+
+// === impl Flush ===
+
+impl Flush {
+    /// Counts the keys whose entries would be served at `now`, and drops those that begin with `prefix`, if
+    /// there is one.
+    pub fn new(prefix: Option<Bytes>, now: Nanos) -> Flush {
+        Flush { prefix, now, line: 0, pass: 1, dropped_in_pass: 0, served: 0 }
+    }
+
+    /// How many keys would have been served, of those that were met so far.
+    pub fn served(&self) -> u64 {
+        self.served
+    }
+
+    /// Goes on. True when all is done. What is being read meanwhile may be kept.
+    pub fn step(&mut self, cache: &SharedCache) -> bool {
+        let Flush { prefix, now, .. } = self;
+        let mut named = Vec::new();
+        let leases = cache.store.leases();
+        let next = cache.store.look_through(self.line, LINES_PER_STEP, |replies, _| {
+            let is_live =
+                replies.iter().any(|stored| cache.why_dead_by(&leases, stored.head, *now).is_none());
+            match (&prefix, replies.first()) {
+                (None, _) => self.served += u64::from(is_live),
+                (Some(prefix), Some(stored)) if stored.key.starts_with(prefix) => {
+                    named.push((stored.key.clone(), is_live));
+                }
+                (Some(_), _) => {}
+            }
+        });
+        for (key, is_live) in named {
+            let is_gone = cache.invalidate_key(&key, MissReason::Flushed);
+            self.dropped_in_pass += u64::from(is_gone);
+            self.served += u64::from(is_gone && is_live);
+        }
+        self.line = next.unwrap_or(0);
+        next.is_none() && !self.begins_anew()
+    }
+
+    fn begins_anew(&mut self) -> bool {
+        let found = std::mem::take(&mut self.dropped_in_pass);
+        self.pass += 1;
+        found > 0 && self.pass <= PASSES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::tests::{LIMITS, fill, get, live, served, shared, worker};
+    use crate::clock;
+
+    const KEYS: usize = 3_000;
+
+    fn name(number: usize) -> String {
+        let prefix = if number.is_multiple_of(3) { "one" } else { "other" };
+        format!("{prefix}:{number}")
+    }
+
+    #[test]
+    fn all_keys_of_a_prefix_go_and_no_others_whatever_comes_between_the_steps() {
+        let shared = shared(LIMITS);
+        let (cache, epoch) = (worker(&shared), live());
+        for number in 0..KEYS {
+            fill(&cache, &get(&name(number)), "value", &epoch);
+        }
+        let mut count = Flush::new(None, clock::now());
+        while !count.step(&shared) {}
+        assert_eq!(count.served(), KEYS as u64);
+
+        let mut flush = Flush::new(Some(Bytes::from_static(b"one")), clock::now());
+        let mut steps = 1;
+        while !flush.step(&shared) {
+            // The index grows meanwhile, and entries move.
+            for number in 0..50 {
+                fill(&cache, &get(&format!("new:{steps}:{number}")), "value", &epoch);
+            }
+            steps += 1;
+        }
+        assert!(steps > 2 * shared.size().0 as usize / LINES_PER_STEP / 8, "{steps}: it was done at once");
+        assert_eq!(flush.served(), KEYS.div_ceil(3) as u64);
+        for number in 0..KEYS {
+            let is_other = !number.is_multiple_of(3);
+            assert_eq!(served(&cache, &get(&name(number))).is_some(), is_other, "{}", name(number));
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Hashes of keys and questions, which nobody outside can foresee.
+//!
+//! All chance of the daemon is drawn from `fastrand`, so that the simulator, which seeds that, sees the same
+//! run twice.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use foldhash::SharedSeed;
+use foldhash::fast::FoldHasher;
+
+/// What the hashes of one cache depend on.
+pub(super) struct Hashing {
+    own: u64,
+    shared: SharedSeed,
+}
+
+// === impl Hashing ===
+
+impl Hashing {
+    pub(super) fn new() -> Hashing {
+        Hashing { own: fastrand::u64(..), shared: SharedSeed::from_u64(fastrand::u64(..)) }
+    }
+
+    #[inline]
+    pub(super) fn hash(&self, value: impl Hash) -> u64 {
+        let mut hasher = FoldHasher::with_seed(self.own, &self.shared);
+        value.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+impl fmt::Debug for Hashing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hashing")
+    }
+}

@@ -1,0 +1,274 @@
+//! Why keys were not answered from L1, or went out of it: the last reason for each, in a table of fixed size.
+//!
+//! It is written on misses, invalidations and evictions, never on a hit.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::clock::{self, Nanos};
+
+/// Places of the table: 64 KiB. Two keys with one place take it from each other.
+const REASONS_MAX: usize = 1 << 13;
+
+/// Why a read of a key was not answered from L1 or its reply not kept, or why what was kept went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum MissReason {
+    /// It was read by a command whose replies are not kept.
+    Command = 1,
+    /// Its policy keeps it out.
+    Policy,
+    /// It is invalidated more often than it is read.
+    WriteHeavy,
+    /// The connection to its node is not tracked.
+    NotTracked,
+    /// Its slot is on its way to another node.
+    Moving,
+    /// The session that read it has written it, and has no reply to that yet.
+    OwnWrite,
+    /// The session that read it wants nothing from L1.
+    Fresh,
+    /// No reply came from upstream.
+    Failed,
+    /// What the server was asked of its lifetime had no answer that says it.
+    NoLifetime,
+    /// The reply was an error.
+    Error,
+    /// The read was redirected, or sent again over another connection.
+    Rerouted,
+    /// What the server said of its time to live does not fit to the reply: it expired or appeared in between.
+    Torn,
+    /// An invalidation came while the reply was on its way.
+    Changed,
+    /// Another worker had brought in something else.
+    Differed,
+    /// The connection was lost or silent while the reply was on its way.
+    EpochEnded,
+    /// The time of the reply was over when it came.
+    TooShort,
+    /// The value, or all of the entry, is larger than what is kept.
+    TooLarge,
+    /// It was kept, and its time was over.
+    Expired,
+    /// It was kept, and the connection that it came over was lost or silent.
+    Lost,
+    /// It was kept, and the server said that it changed.
+    Invalidated,
+    /// It was kept, and a client of this daemon wrote it.
+    Written,
+    /// It was kept, and its slot moved.
+    Moved,
+    /// It was kept, or to be kept, and there was no room.
+    Evicted,
+    /// It was kept, and NEARSIDE FLUSH named a prefix of it.
+    Flushed,
+    /// It was kept, and found to be wrong.
+    Mismatch,
+    /// It was one of very many in an MGET, and there was no room upstream to ask for the times to live of
+    /// all.
+    Crowded,
+    /// The daemon held nearly as much memory as it may.
+    NoMemory,
+    /// It was kept, and then read over a connection whose invalidations come in no common order with its own.
+    Elsewhere,
+    /// Its request had other bytes than an end of line behind an argument, and more arguments than the key.
+    OddRequest,
+    /// It was kept, and the server said that all its keys changed.
+    NodeFlushed,
+}
+
+/// What is remembered of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// Nothing, since the daemon started or L1 was emptied as a whole.
+    Nothing,
+    /// Another key took its place in the table, and it may have had a reason.
+    Forgotten,
+    /// The last reason, and when it was: up to a second before that.
+    Reason(MissReason, Nanos),
+}
+
+/// Why it is not known why a key is not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// L1 is off.
+    Off,
+    /// It was never looked for.
+    NeverRead,
+    /// L1 was emptied as a whole, and it was not looked for since.
+    Emptied,
+    /// Another key took its place in the table.
+    Forgotten,
+}
+
+/// The table. A place is a part of the key's hash, a time in seconds and a reason, written as one.
+#[derive(Debug)]
+pub(super) struct Reasons {
+    places: Box<[AtomicU64]>,
+    began: Nanos,
+}
+
+const SECOND: Nanos = 1_000_000_000;
+/// The time wraps around after half a year.
+const SECONDS_MASK: u64 = (1 << 24) - 1;
+
+// === impl Why ===
+
+impl MissReason {
+    /// All of them, by number.
+    pub const ALL: [MissReason; 30] = [
+        MissReason::Command,
+        MissReason::Policy,
+        MissReason::WriteHeavy,
+        MissReason::NotTracked,
+        MissReason::Moving,
+        MissReason::OwnWrite,
+        MissReason::Fresh,
+        MissReason::Failed,
+        MissReason::NoLifetime,
+        MissReason::Error,
+        MissReason::Rerouted,
+        MissReason::Torn,
+        MissReason::Changed,
+        MissReason::Differed,
+        MissReason::EpochEnded,
+        MissReason::TooShort,
+        MissReason::TooLarge,
+        MissReason::Expired,
+        MissReason::Lost,
+        MissReason::Invalidated,
+        MissReason::Written,
+        MissReason::Moved,
+        MissReason::Evicted,
+        MissReason::Flushed,
+        MissReason::Mismatch,
+        MissReason::Crowded,
+        MissReason::NoMemory,
+        MissReason::Elsewhere,
+        MissReason::OddRequest,
+        MissReason::NodeFlushed,
+    ];
+}
+
+impl fmt::Display for MissReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MissReason::Command => "it was read by a command whose replies are not kept",
+            MissReason::Policy => "its policy keeps it out",
+            MissReason::WriteHeavy => "it is changed more often than it is read",
+            MissReason::NotTracked => "the connection to its node was not tracked",
+            MissReason::Moving => "its slot was on its way to another node",
+            MissReason::OwnWrite => "the session that read it was waiting for the reply to its own write",
+            MissReason::Fresh => "the session that read it wants fresh replies (NEARSIDE FRESH ON)",
+            MissReason::Failed => "no reply came from upstream",
+            MissReason::NoLifetime => "the server did not say how long it will live",
+            MissReason::Error => "the reply was an error",
+            MissReason::Rerouted => "the read was redirected, or sent again over another connection",
+            MissReason::Torn => "it expired, or appeared, while it was read",
+            MissReason::Changed => "it was invalidated while the reply was on its way",
+            MissReason::Differed => "another worker had read something else",
+            MissReason::EpochEnded => "the connection was lost or silent while the reply was on its way",
+            MissReason::TooShort => "the time of the reply was over when it came",
+            MissReason::TooLarge => "it is larger than what is kept",
+            MissReason::Expired => "the time of the entry was over",
+            MissReason::Lost => "the connection that the entry came over was lost or silent",
+            MissReason::Invalidated => "the server said that the key changed",
+            MissReason::Written => "a client of this daemon wrote the key",
+            MissReason::Moved => "its slot moved",
+            MissReason::Evicted => "there was no room",
+            MissReason::Mismatch => "shadow verification found that the server had something else",
+            MissReason::Flushed => "NEARSIDE FLUSH",
+            MissReason::Crowded => "there was no room upstream to ask for its time to live",
+            MissReason::NoMemory => "memory_max was nearly used up",
+            MissReason::Elsewhere => {
+                "it was read over another connection, which may have had something newer"
+            }
+            MissReason::OddRequest => "its request had something else than \\r\\n behind an argument",
+            MissReason::NodeFlushed => "the server said that all keys changed",
+        })
+    }
+}
+
+// === impl Unknown ===
+
+impl Unknown {
+    /// All of them.
+    pub const ALL: [Unknown; 4] = [Unknown::Off, Unknown::NeverRead, Unknown::Emptied, Unknown::Forgotten];
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unknown::Off => f.write_str("L1 is off (l1_size is 0)"),
+            Unknown::NeverRead => f.write_str("no command that L1 could answer has read it"),
+            Unknown::Emptied => f.write_str("it was not read since L1 was emptied"),
+            Unknown::Forgotten => {
+                write!(f, "forgotten: reasons of at most {REASONS_MAX} keys are remembered")
+            }
+        }
+    }
+}
+
+// === impl Reasons ===
+
+impl Reasons {
+    pub(super) fn new() -> Reasons {
+        let places = std::iter::repeat_with(AtomicU64::default).take(REASONS_MAX).collect();
+        Reasons { places, began: clock::now() }
+    }
+
+    /// Remembers why for the key with this hash.
+    pub(super) fn note(&self, hash: u64, why: MissReason) {
+        let seconds = (clock::now().saturating_sub(self.began) / SECOND) & SECONDS_MASK;
+        let packed = tag(hash) | seconds << 8 | u64::from(why as u8);
+        self.places[place(hash)].store(packed, Ordering::Relaxed);
+    }
+
+    /// Forgets all: of what was kept before, nothing is there any more.
+    pub(super) fn clear(&self) {
+        self.places.iter().for_each(|place| place.store(0, Ordering::Relaxed));
+    }
+
+    /// What is remembered of the key with this hash.
+    pub(super) fn of(&self, hash: u64) -> Noted {
+        let packed = self.places[place(hash)].load(Ordering::Relaxed);
+        let why = (packed & 0xff).checked_sub(1).and_then(|number| MissReason::ALL.get(number as usize));
+        match why {
+            None => Noted::Nothing,
+            Some(_) if tag(packed) != tag(hash) => Noted::Forgotten,
+            Some(why) => Noted::Reason(*why, self.began + (packed >> 8 & SECONDS_MASK) * SECOND),
+        }
+    }
+}
+
+/// The lower bits choose the place, the upper ones tell those apart that share it.
+fn place(hash: u64) -> usize {
+    hash as usize % REASONS_MAX
+}
+
+fn tag(hash: u64) -> u64 {
+    hash & !0xffff_ffff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_reason_of_a_key_is_remembered_and_never_taken_for_anothers() {
+        let reasons = Reasons::new();
+        let key = 0x1234_5678_9abc_def0;
+        assert_eq!(reasons.of(key), Noted::Nothing);
+        for (number, why) in MissReason::ALL.into_iter().enumerate() {
+            assert_eq!(why as usize, number + 1);
+            reasons.note(key, why);
+            assert!(matches!(reasons.of(key), Noted::Reason(noted, _) if noted == why), "{why}");
+        }
+        let same_place = key ^ 1 << 40;
+        assert_eq!(reasons.of(same_place), Noted::Forgotten);
+        reasons.note(same_place, MissReason::Evicted);
+        assert_eq!(reasons.of(key), Noted::Forgotten);
+        reasons.clear();
+        assert_eq!((reasons.of(key), reasons.of(same_place)), (Noted::Nothing, Noted::Nothing));
+    }
+}

@@ -1,0 +1,236 @@
+//! Policies: what holds for the keys that begin with some prefix, where that differs from what holds for all.
+//!
+//! The longest prefix of a key decides alone: policies do not add up. They are asked on a miss, never on a
+//! hit, and on a write if any has a default time to live; what is already in L1 when they change is dropped
+//! by whoever changes them.
+
+use std::fmt;
+use std::time::Duration;
+
+mod current;
+
+pub use current::CurrentPolicies;
+
+/// Policies at most.
+pub const POLICIES_MAX: usize = 256;
+
+/// Bytes of a prefix at most.
+pub const PREFIX_BYTES_MAX: usize = 512;
+
+/// What holds for the keys of one prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The keys that begin with this; empty for the policy of all keys that have no other.
+    pub prefix: Box<[u8]>,
+    /// Whether their replies may be kept in L1.
+    pub cache: bool,
+    /// On which terms they are kept.
+    pub terms: CacheTerms,
+    /// How long a key lives that a write would leave without a time to live.
+    pub default_ttl: Option<Duration>,
+}
+
+/// On which terms a reply is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheTerms {
+    /// How long at most, in place of `l1_ttl`.
+    pub ttl: Option<Duration>,
+    /// How much of that time is taken off at most, at random, in thousandths.
+    pub ttl_jitter: u16,
+    /// How long the absence of a key is remembered at most, in place of `negative_ttl`.
+    pub negative_ttl: Option<Duration>,
+    /// What else ends it.
+    pub mode: TtlMode,
+    /// How the server is asked to tell of changes.
+    pub tracking: TrackingMode,
+    /// The largest value that is kept, in bytes.
+    pub value_max: Option<usize>,
+    /// Whether keys that are not worth it are kept, where that differs from what holds for all.
+    pub admission: Option<AdmissionRule>,
+}
+
+/// Whether a key is kept that is invalidated more often than it is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AdmissionRule {
+    /// Not until that changes.
+    #[default]
+    Adaptive,
+    /// It is.
+    Always,
+}
+
+/// Whether the server is asked how long a key will live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TtlMode {
+    /// It is asked, and no reply is kept longer.
+    #[default]
+    Exact,
+    /// It is not: a reply may be served after its key expired, until the server removes the key and says so.
+    Capped,
+}
+
+/// How the server knows whom to tell that a key has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrackingMode {
+    /// It remembers who has read the key.
+    #[default]
+    ByKey,
+    /// It tells of every change below the prefix, whoever has read what, and remembers nothing.
+    Broadcast,
+}
+
+/// Why the replies about a key are not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uncached {
+    /// Its policy says so.
+    Policy,
+}
+
+/// All policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policies {
+    /// In the order of their prefixes.
+    sorted: Box<[Policy]>,
+    /// For each, the policy of the longest other prefix that it begins with.
+    parents: Box<[Option<usize>]>,
+    /// The policy of keys that have no other.
+    fallback: Policy,
+}
+
+// === impl Policy ===
+
+impl Policy {
+    /// The policy of the keys that begin with `prefix`, which says nothing yet.
+    pub fn new(prefix: &[u8]) -> Policy {
+        Policy { prefix: prefix.into(), cache: true, terms: CacheTerms::default(), default_ttl: None }
+    }
+
+    /// Why the replies about its keys are not kept, if they are not.
+    pub fn uncached(&self) -> Option<Uncached> {
+        (!self.cache).then_some(Uncached::Policy)
+    }
+}
+
+impl fmt::Display for Uncached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Uncached::Policy => "its policy says cache = false",
+        })
+    }
+}
+
+// === impl Policies ===
+
+impl Policies {
+    /// All of `policies`, whose prefixes differ.
+    pub fn new(mut policies: Vec<Policy>) -> Policies {
+        policies.sort_by(|one, other| one.prefix.cmp(&other.prefix));
+        let mut parents = Vec::with_capacity(policies.len());
+        for (at, policy) in policies.iter().enumerate() {
+            parents.push(longest(&policies, &parents, at.checked_sub(1), &policy.prefix));
+        }
+        Policies { sorted: policies.into(), parents: parents.into(), fallback: Policy::new(b"") }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.sorted.is_empty()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
+    /// The prefixes below which the server is to tell of every change.
+    pub fn broadcast(&self) -> impl Iterator<Item = &[u8]> {
+        let broadcast = |policy: &&Policy| policy.cache && policy.terms.tracking == TrackingMode::Broadcast;
+        self.sorted.iter().filter(broadcast).map(|policy| &*policy.prefix)
+    }
+
+    /// Whether there is such a prefix.
+    pub fn broadcasts(&self) -> bool {
+        self.broadcast().next().is_some()
+    }
+
+    /// Whether any has a default time to live.
+    pub fn give_ttl(&self) -> bool {
+        self.sorted.iter().any(|policy| policy.default_ttl.is_some())
+    }
+
+    /// The policy of `key`: the one with the longest prefix that it begins with.
+    pub fn of(&self, key: &[u8]) -> &Policy {
+        // What stands between a prefix of the key and the key in their order begins with that prefix as well.
+        // So the longest one is the last that is not behind the key, or one that this begins with.
+        let behind = self.sorted.partition_point(|policy| *policy.prefix <= *key);
+        let found = longest(&self.sorted, &self.parents, behind.checked_sub(1), key);
+        found.map_or(&self.fallback, |at| &self.sorted[at])
+    }
+}
+
+/// The longest prefix that `key` begins with, of the one at `next` and those that it begins with itself.
+fn longest(
+    sorted: &[Policy],
+    parents: &[Option<usize>],
+    mut next: Option<usize>,
+    key: &[u8],
+) -> Option<usize> {
+    while let Some(at) = next.filter(|at| !key.starts_with(&sorted[*at].prefix)) {
+        next = parents[at];
+    }
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policies(prefixes: &[&str]) -> Policies {
+        Policies::new(prefixes.iter().map(|prefix| Policy::new(prefix.as_bytes())).collect())
+    }
+
+    #[test]
+    fn the_longest_prefix_of_a_key_decides() {
+        let policies = policies(&["user:", "a", "user:1:", "user:10", "ab", "abcd", "\u{ff}"]);
+        let cases = [
+            ("user:", "user:"),
+            ("user:2", "user:"),
+            ("user:1", "user:"),
+            ("user:1:name", "user:1:"),
+            ("user:10", "user:10"),
+            ("user:1/", "user:"),
+            ("user;", ""),
+            ("use", ""),
+            ("", ""),
+            ("abce", "ab"),
+            ("abcd", "abcd"),
+            ("az", "a"),
+            ("\u{ff}x", "\u{ff}"),
+            ("zzz", ""),
+        ];
+        for (key, wanted) in cases {
+            assert_eq!(&*policies.of(key.as_bytes()).prefix, wanted.as_bytes(), "{key}");
+        }
+    }
+
+    #[test]
+    fn it_is_found_as_by_looking_at_all() {
+        let mut random = fastrand::Rng::with_seed(11);
+        let mut word = |length: std::ops::Range<usize>| -> Vec<u8> {
+            let length = random.usize(length);
+            (0..length).map(|_| random.u8(b'a'..=b'c')).collect()
+        };
+        for _ in 0..200 {
+            let mut prefixes: Vec<Vec<u8>> = (0..12).map(|_| word(1..5)).collect();
+            prefixes.sort();
+            prefixes.dedup();
+            let policies = Policies::new(prefixes.iter().map(|prefix| Policy::new(prefix)).collect());
+            for _ in 0..50 {
+                let key = word(0..7);
+                let matching = prefixes.iter().filter(|prefix| key.starts_with(prefix));
+                let wanted = matching.max_by_key(|prefix| prefix.len()).cloned().unwrap_or_default();
+                assert_eq!(*policies.of(&key).prefix, *wanted, "{key:?} of {prefixes:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The atomics of the index. The test that tries all orders of steps of several threads (`tests/lines`)
+//! compiles `line.rs` over its own ones.
+
+pub(super) use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// After so many looks at a line that somebody writes, others get the CPU: whoever writes may wait for it.
+const LOOKS_PER_TURN: u32 = 64;
+
+/// Passes the time until the next look at a line that somebody writes.
+#[inline]
+pub(super) fn pause(looks: u32) {
+    if looks % LOOKS_PER_TURN == LOOKS_PER_TURN - 1 {
+        std::thread::yield_now();
+    } else {
+        std::hint::spin_loop();
+    }
+}

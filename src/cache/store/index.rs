@@ -1,0 +1,495 @@
+//! The index: lines that are the homes of keys, growing and shrinking by one line at a time.
+//!
+//! The homes stand in groups of four to eight, one column beside the other: with 64 groups of five, group 3
+//! has the lines 3, 67, 131, 195 and 259. The lowest bits of a hash name the group, and the tag of the key
+//! says which line of that: one of five equal parts of all tags for each. To grow, one group after the other
+//! gets a line more, the next one in memory, and its keys are divided anew, which takes a look at their tags
+//! alone. When all groups have eight they are twice as many groups of four, without a move: so the last step
+//! divides the keys by the next bit of their hashes as well. So all homes are about equally full, whatever
+//! their number is, which is why most of the places can be in use.
+//!
+//! What has no room at home lies in one of two lines not far behind it; when these are full, an entry that is
+//! at home in one of the three moves on to another choice of its own. An entry comes, goes and moves only
+//! while its home is locked. Whoever locks several lines takes the first ones first, or does not wait.
+//!
+//! Where a home is depends on how many there are, the *shape*: whoever locks a line, or reads its generation,
+//! looks at the shape once more after that.
+//!
+//! A generation follows its keys: when a group is divided anew all its lines go on with the largest number
+//! among them. So the number that belongs to a key never falls, rises with each invalidation of it, and is
+//! the same at two instants only if there was none between them (I2).
+
+use super::atomics::{AtomicU64, Ordering};
+use super::line::{Head, LINE_WORDS, Line, Locked, OFFSET_MAX, PLACES, Place, TAG_BITS, others};
+use super::pages::Pages;
+
+/// The lines.
+#[derive(Debug)]
+pub(super) struct Index {
+    pages: Pages,
+    shape: AtomicU64,
+    homes_min: usize,
+}
+
+/// How many homes there are, how many bits of a hash choose a group, and how often the homes became fewer: a
+/// line that went and came again is not the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape(u64);
+
+const HOMES_BITS: u32 = 40;
+const HOMES_MASK: u64 = (1 << HOMES_BITS) - 1;
+const GROUP_BITS_BITS: u32 = 6;
+const TIMES_SHIFT: u32 = HOMES_BITS + GROUP_BITS_BITS;
+
+/// A group has so many lines at least, and fewer than twice as many.
+const GROUP_LINES: usize = 4;
+const GROUP_LINES_BITS: u32 = GROUP_LINES.trailing_zeros();
+
+/// There are never fewer homes. Lines of one group are so far from each other that no line lies behind two of
+/// them.
+pub(super) const HOMES_MIN: usize = GROUP_LINES * 2 * (OFFSET_MAX + 1);
+
+/// Lines behind the last home, for what has no room at home.
+pub(super) const LINES_BEHIND: usize = OFFSET_MAX;
+
+/// Bytes of a line.
+pub(super) const LINE_BYTES: usize = LINE_WORDS * size_of::<u64>();
+
+/// Locked lines: the home of a key, and where else its entry may lie, unless there is nothing and nothing
+/// would come.
+pub(super) struct Lines<'a> {
+    index: &'a Index,
+    numbers: [usize; 3],
+    home: Locked<'a>,
+    others: Option<[Locked<'a>; 2]>,
+}
+
+// === impl Shape ===
+
+impl Shape {
+    pub(super) fn of(homes: usize, times: u64) -> Shape {
+        let bits = homes.ilog2() - GROUP_LINES_BITS;
+        Shape(times << TIMES_SHIFT | u64::from(bits) << HOMES_BITS | homes as u64 & HOMES_MASK)
+    }
+
+    #[inline]
+    fn homes(self) -> usize {
+        (self.0 & HOMES_MASK) as usize
+    }
+
+    #[inline]
+    fn group_bits(self) -> u32 {
+        (self.0 >> HOMES_BITS) as u32 & ((1 << GROUP_BITS_BITS) - 1)
+    }
+
+    /// Which line is the home of the key with this hash.
+    #[inline]
+    fn home(self, hash: u64) -> usize {
+        let (homes, bits) = (self.homes(), self.group_bits());
+        let mask = (1 << bits) - 1;
+        let group = hash as usize & mask;
+        let has_more = group < (homes & mask);
+        let lines = (homes >> bits) + usize::from(has_more);
+        let column = if lines < 2 * GROUP_LINES {
+            ((hash >> (u64::BITS - TAG_BITS)) as usize * lines) >> TAG_BITS
+        } else {
+            // Of the two groups of the next round, that which the next bit of the hash names.
+            2 * (hash >> (u64::BITS - GROUP_LINES_BITS)) as usize + ((hash >> bits) & 1) as usize
+        };
+        column << bits | group
+    }
+
+    pub(super) fn changed(self, homes: usize) -> Shape {
+        // It wraps after 2^18 times; who read a line meanwhile has long gone.
+        Shape::of(homes, (self.0 >> TIMES_SHIFT) + u64::from(homes < self.homes()))
+    }
+}
+
+// === impl Lines ===
+
+impl<'a> Lines<'a> {
+    pub(super) fn generation(&self) -> u32 {
+        self.home.generation()
+    }
+
+    /// The home first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Locked<'a>> {
+        std::iter::once(&self.home).chain(self.others.iter().flatten())
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Locked<'a>> {
+        std::iter::once(&mut self.home).chain(self.others.iter_mut().flatten())
+    }
+
+    /// The word of a place of the line that is this choice of the key.
+    pub(super) fn word(&self, choice: usize, at: usize) -> Option<&'a AtomicU64> {
+        self.iter().nth(choice).map(|locked| locked.word(at))
+    }
+
+    /// Takes out the entry whose place is there.
+    pub(super) fn clear(&mut self, choice: usize, at: usize) {
+        if let Some(word) = self.word(choice, at) {
+            word.store(Place::EMPTY.word(), Ordering::Relaxed);
+            if choice > 0 {
+                self.home.note_back();
+            }
+        }
+    }
+
+    /// Puts an entry in, wherever there is room. False when there is none.
+    pub(super) fn put(&mut self, place: Place) -> bool {
+        if let Some(at) = self.home.free() {
+            self.home.set(at, place.chosen(0));
+            return true;
+        }
+        let Some(others) = &mut self.others else { return false };
+        self.index.put_away(self.numbers, &mut self.home, others, place)
+    }
+
+    /// The place of the entry that was hit least and is at home here.
+    pub(super) fn coldest(&self) -> Option<(usize, Place)> {
+        let at = self.home.coldest()?;
+        Some((at, self.home.place(at)))
+    }
+
+    /// Brings an entry home to each of the lines which lies elsewhere, if there is room for it.
+    pub(super) fn bring_home(&mut self) {
+        let (index, numbers) = (self.index, self.numbers);
+        self.iter_mut().zip(numbers).for_each(|(locked, number)| index.bring_home(number, locked));
+    }
+
+    fn give_up(self) {
+        self.home.give_up();
+        self.others.into_iter().flatten().for_each(Locked::give_up);
+    }
+}
+
+// === impl Index ===
+
+impl Index {
+    /// An index that begins with `homes_min` homes, and may grow to `homes_max`.
+    ///
+    /// # Errors
+    /// Those of [`Pages::new`].
+    pub(super) fn new(homes_min: usize, homes_max: usize) -> std::io::Result<Index> {
+        let lines = homes_max.max(homes_min).saturating_add(LINES_BEHIND);
+        let pages = Pages::new(lines.saturating_mul(LINE_WORDS))?;
+        Ok(Index { pages, shape: AtomicU64::new(Shape::of(homes_min, 0).0), homes_min })
+    }
+
+    #[inline]
+    pub(super) fn shape(&self) -> Shape {
+        Shape(self.shape.load(Ordering::Acquire))
+    }
+
+    /// A line, if there is one with this number now.
+    pub(super) fn line(&self, number: usize) -> Option<Line<'_>> {
+        (number < self.lines()).then(|| Line::new(&self.words()[number]))
+    }
+
+    /// How many lines there are now.
+    pub(super) fn lines(&self) -> usize {
+        self.shape().homes() + LINES_BEHIND
+    }
+
+    /// All lines that there may be.
+    #[inline]
+    pub(super) fn words(&self) -> &[[AtomicU64; LINE_WORDS]] {
+        self.pages.words().as_chunks::<LINE_WORDS>().0
+    }
+
+    /// The home of the key with this hash.
+    #[inline]
+    pub(super) fn home(&self, hash: u64) -> Line<'_> {
+        self.numbered(self.shape().home(hash))
+    }
+
+    /// All lines where what is about the key with this hash may lie, its home first.
+    #[inline]
+    pub(super) fn all(&self, hash: u64) -> [Line<'_>; 3] {
+        let [home, second, third] = choices(self.shape().home(hash), hash);
+        [self.numbered(home), self.numbered(second).chosen(1), self.numbered(third).chosen(2)]
+    }
+
+    #[inline]
+    fn numbered(&self, number: usize) -> Line<'_> {
+        Line::new(&self.words()[number])
+    }
+
+    /// The home of the key with this hash, locked, and the other lines where what is about it may lie.
+    /// Nothing comes to those while the home is locked, nothing goes from them, and they may be locked
+    /// then, the first one first.
+    #[inline]
+    pub(super) fn lock(&self, hash: u64) -> (Locked<'_>, [Line<'_>; 2]) {
+        loop {
+            let shape = self.shape();
+            let [home, second, third] = choices(shape.home(hash), hash);
+            let home = self.numbered(home).lock();
+            if self.shape() == shape {
+                return (home, [self.numbered(second).chosen(1), self.numbered(third).chosen(2)]);
+            }
+            home.give_up();
+        }
+    }
+
+    /// All lines where something about the key with this hash lies or may come to, locked.
+    pub(super) fn lock_all(&self, hash: u64) -> Lines<'_> {
+        loop {
+            let shape = self.shape();
+            let numbers = choices(shape.home(hash), hash);
+            let home = self.numbered(numbers[0]).lock();
+            let is_alone = home.away() == 0 && home.free().is_some();
+            let others = (!is_alone).then(|| self.lock_others(numbers));
+            let lines = Lines { index: self, numbers, home, others };
+            if self.shape() == shape {
+                return lines;
+            }
+            lines.give_up();
+        }
+    }
+
+    fn lock_others(&self, [_, second, third]: [usize; 3]) -> [Locked<'_>; 2] {
+        let second = self.numbered(second).chosen(1).lock();
+        [second, self.numbered(third).chosen(2).lock()]
+    }
+
+    /// The generation of the key with this hash.
+    pub(super) fn generation(&self, hash: u64) -> u32 {
+        loop {
+            let shape = self.shape();
+            let head: Head = self.numbered(shape.home(hash)).head();
+            if self.shape() == shape {
+                return head.generation();
+            }
+        }
+    }
+
+    /// Bytes of all lines.
+    pub(super) fn bytes(&self) -> usize {
+        self.lines() * LINE_BYTES
+    }
+
+    /// Places of all homes.
+    pub(super) fn places(&self) -> usize {
+        self.shape().homes() * PLACES
+    }
+
+    /// Whether some groups have a line more than others.
+    pub(super) fn is_between(&self) -> bool {
+        let shape = self.shape();
+        shape.homes() & ((1 << shape.group_bits()) - 1) != 0
+    }
+
+    /// Puts an entry into its second or third choice; its home, the first of these `numbers`, is full.
+    fn put_away(
+        &self,
+        numbers: [usize; 3],
+        home: &mut Locked<'_>,
+        others: &mut [Locked<'_>; 2],
+        place: Place,
+    ) -> bool {
+        if !home.may_send_away() {
+            return false;
+        }
+        let emptier = usize::from(others[1].used() < others[0].used());
+        if let Some(at) = others[emptier].free() {
+            others[emptier].set(at, place.chosen(emptier + 1));
+            home.note_away();
+            return true;
+        }
+        if let Some(at) = self.send_away(numbers[0], home) {
+            home.set(at, place.chosen(0));
+            return true;
+        }
+        for (other, number) in others.iter_mut().zip(&numbers[1..]) {
+            if let Some(at) = self.send_away(*number, other) {
+                other.set(at, place.chosen(other.choice()));
+                home.note_away();
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Moves some entry that is at home in the line with this number to another choice of its key: the place
+    /// that is free then.
+    fn send_away(&self, number: usize, locked: &mut Locked<'_>) -> Option<usize> {
+        if !locked.may_send_away() {
+            return None;
+        }
+        locked.at_home().find_map(|(at, place)| {
+            (1..3).find_map(|choice| {
+                // Whoever holds it may wait for this one.
+                let mut other = self.numbered(choices(number, place.tag())[choice]).try_lock()?;
+                let Some(free) = other.free() else {
+                    other.give_up();
+                    return None;
+                };
+                other.set(free, place.chosen(choice));
+                locked.set(at, Place::EMPTY);
+                locked.note_away();
+                Some(at)
+            })
+        })
+    }
+
+    /// Brings one entry home to the line with this number, if one lies elsewhere and there is room for it.
+    fn bring_home(&self, number: usize, home: &mut Locked<'_>) {
+        if home.away() == 0 {
+            return;
+        }
+        let Some(free) = home.free() else { return };
+        for offset in 1..=OFFSET_MAX {
+            let line = self.numbered(number + offset);
+            let Some((at, _)) = line.guests_from(offset).next() else { continue };
+            let Some(mut other) = line.try_lock() else { continue };
+            // A hit may have been counted meanwhile; nobody but the holder of the home changes anything else
+            // of it.
+            home.set(free, other.place(at).chosen(0));
+            other.set(at, Place::EMPTY);
+            home.note_back();
+            return;
+        }
+    }
+
+    /// Adds a line; `hash` says the hash of the key whose entry lies at a spot, and `lost` is told of what
+    /// has no room any more. False when there may be no more. One at a time.
+    pub(super) fn grow(&self, hash: impl Fn(u64) -> u64, lost: impl FnMut(Place)) -> bool {
+        let shape = self.shape();
+        let homes = shape.homes() + 1;
+        if homes + LINES_BEHIND > self.words().len() {
+            return false;
+        }
+        self.divide_anew(shape, shape.changed(homes), hash, lost);
+        true
+    }
+
+    /// Removes the last line, in the same way. False when there are no more than at the beginning. One at a
+    /// time.
+    pub(super) fn shrink(&self, hash: impl Fn(u64) -> u64, lost: impl FnMut(Place)) -> bool {
+        let shape = self.shape();
+        let homes = shape.homes() - 1;
+        if homes < self.homes_min {
+            return false;
+        }
+        self.divide_anew(shape, shape.changed(homes), hash, lost);
+        true
+    }
+
+    /// Divides the keys of one group among its lines as another shape has it, which has one line more or
+    /// less.
+    fn divide_anew(&self, from: Shape, to: Shape, hash: impl Fn(u64) -> u64, mut lost: impl FnMut(Place)) {
+        let last = from.homes().max(to.homes()) - 1;
+        let bits = if from.homes() < to.homes() { from.group_bits() } else { to.group_bits() };
+        let (group, columns) = (last & ((1 << bits) - 1), last >> bits);
+        let number_of = |column: usize| column << bits | group;
+        let mut homes: Vec<Locked<'_>> =
+            (0..=columns).map(|column| self.numbered(number_of(column)).lock()).collect();
+
+        let before = if from.homes() < to.homes() { &homes[..columns] } else { &homes[..] };
+        let largest = before.iter().map(Locked::generation).reduce(later).unwrap_or_default();
+        // A line that went and comes again never has a number that it had before.
+        let generation = largest.wrapping_add(u32::from(to.homes() < from.homes()));
+        homes.iter_mut().for_each(|home| home.set_generation(generation));
+
+        // Only when groups of eight become twice as many does it take more than the tag.
+        let takes_hash = to.homes() > from.homes() && columns == 2 * GROUP_LINES - 1;
+        let home_of = |place: Place| {
+            let known = place.tag() | group as u64;
+            to.home(place.spot().filter(|_| takes_hash).map_or(known, &hash))
+        };
+        let mut moved = Vec::new();
+        for (column, home) in homes.iter_mut().enumerate() {
+            let number = number_of(column);
+            for (at, place) in home.at_home() {
+                let to = home_of(place);
+                if to != number {
+                    moved.push((to, place));
+                    home.set(at, Place::EMPTY);
+                }
+            }
+            for offset in 1..=OFFSET_MAX {
+                if home.away() == 0 {
+                    break;
+                }
+                let line = self.numbered(number + offset);
+                if line.guests_from(offset).next().is_none() {
+                    continue;
+                }
+                let mut other = line.lock();
+                for (at, place) in line.guests_from(offset) {
+                    moved.push((home_of(place), place));
+                    other.set(at, Place::EMPTY);
+                    home.note_back();
+                }
+            }
+        }
+        for (number, place) in moved {
+            let home = homes.get_mut(number >> bits).filter(|_| number & ((1 << bits) - 1) == group);
+            let is_kept = home.is_some_and(|home| match home.free() {
+                Some(at) => {
+                    home.set(at, place.chosen(0));
+                    true
+                }
+                None => {
+                    let numbers = choices(number, place.tag());
+                    self.put_away(numbers, home, &mut self.lock_others(numbers), place)
+                }
+            });
+            if !is_kept {
+                lost(place);
+            }
+        }
+        // Before any of the homes is given up: who waits for one looks at the shape once more then.
+        self.shape.store(to.0, Ordering::Release);
+    }
+
+    /// Takes out all entries, tells `gone` of each, and leaves as many lines as at the beginning. One at a
+    /// time. Nobody gets at any line meanwhile.
+    pub(super) fn empty(&self, mut gone: impl FnMut(Place)) {
+        let shape = self.shape();
+        let mut largest = None;
+        for number in 0..shape.homes() + LINES_BEHIND {
+            let mut locked = self.numbered(number).lock();
+            for at in 1..=PLACES {
+                let place = locked.place(at);
+                if place.spot().is_some() {
+                    locked.set(at, Place::EMPTY);
+                    gone(place);
+                }
+            }
+            while locked.away() > 0 {
+                locked.note_back();
+            }
+            if number < shape.homes() {
+                let generation = locked.generation();
+                largest = Some(largest.map_or(generation, |largest| later(largest, generation)));
+            }
+            locked.keep();
+        }
+        self.shape.store(shape.changed(self.homes_min).0, Ordering::Release);
+        for number in 0..shape.homes() + LINES_BEHIND {
+            let mut locked = self.numbered(number).kept();
+            locked.set_generation(largest.unwrap_or_default().wrapping_add(1));
+        }
+        self.give_back();
+    }
+
+    /// Gives back the memory of lines that are not there any more.
+    pub(super) fn give_back(&self) {
+        self.pages.give_back(self.lines() * LINE_WORDS..self.pages.words().len());
+    }
+}
+
+/// The lines where the entry of a key may lie, whose home has this number: that, its second and its third
+/// choice. The tag tells, so the whole hash need not be known.
+#[inline]
+fn choices(home: usize, hash: u64) -> [usize; 3] {
+    let [second, third] = others(hash);
+    [home, home + second, home + third]
+}
+
+/// That which follows the other, as numbers that wrap follow each other.
+fn later(one: u32, other: u32) -> u32 {
+    if one.wrapping_sub(other) < 1 << 31 { one } else { other }
+}

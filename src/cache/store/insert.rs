@@ -1,0 +1,426 @@
+//! Keeping a reply: written to the log first, and then, if nothing happened to its key, put into the index.
+
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use super::entry::{self, EntryHead, EntryTerms, PART_BYTES_MAX, Sought};
+use super::index::{LINE_BYTES, Lines};
+use super::large::{Large, LargeReplies};
+use super::line::{Line, Place};
+use super::queues::{Element, Segment, Which};
+use super::sizes::WORD_BYTES;
+use super::{Bytes, Epoch, Event, MissReason, REPLIES_MAX, Slot, Store, StoreWriter, clock, tick};
+use crate::cache::entry::{CacheQuery, Resp2};
+
+/// A reply to be kept.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cache) struct NewEntry<'a> {
+    pub(in crate::cache) hash: u64,
+    /// From before its command was sent: of the key, and of its slot.
+    pub(in crate::cache) generation: u32,
+    pub(in crate::cache) slot_generation: u32,
+    pub(in crate::cache) slot: Slot,
+    pub(in crate::cache) epoch: &'a Epoch,
+    /// In ticks.
+    pub(in crate::cache) deadline: u32,
+    pub(in crate::cache) question: &'a CacheQuery<'a>,
+    pub(in crate::cache) reply: &'a Bytes,
+    pub(in crate::cache) resp2: Resp2,
+}
+
+/// Why a reply is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cache) enum Refused {
+    /// Its key, or its slot, is not what it was.
+    Changed,
+    /// There is no room, whatever goes.
+    NoRoom,
+    /// It alone is larger than all that is kept may be.
+    TooLarge,
+}
+
+/// The index grows when so large a part of its places is in use: four of five.
+const LOAD_MAX: (u64, u64) = (4, 5);
+
+/// It shrinks when so small a part is in use while the budget is used up: one of two.
+const LOAD_MIN: (u64, u64) = (1, 2);
+
+/// Once begun, either goes on until all homes are equally full: where more is in use than this it is growing.
+const LOAD_BETWEEN: (u64, u64) = (13, 20);
+
+/// So many lines go for each insertion while the index shrinks.
+const LINES_LESS: usize = 2;
+
+/// So many segments that come to the front may find that all in them was hit before room is made whatever was
+/// hit.
+const PATIENT_EVICTIONS: u32 = 16;
+
+// === impl Store ===
+
+impl Store {
+    /// Keeps a reply, if the generations are still those of the fill.
+    pub(in crate::cache) fn insert(&self, fill: &NewEntry<'_>) -> Result<(), Refused> {
+        let sought = Sought::new(fill.question);
+        let mut writer = self.lock();
+        if self.slot_generation(fill.slot) != fill.slot_generation
+            || self.generation(fill.hash) != fill.generation
+        {
+            return Err(Refused::Changed);
+        }
+        let Some(lease) = self.lease_number(&mut writer, fill.epoch) else { return Err(Refused::NoRoom) };
+        self.learn_name(fill.question);
+        let terms = EntryTerms {
+            deadline: fill.deadline,
+            lease,
+            slot: fill.slot.number(),
+            slot_generation: fill.slot_generation,
+            resp2: fill.resp2,
+        };
+        if !self.make_room(&mut writer, 0) {
+            return Err(Refused::NoRoom);
+        }
+        let words = entry::words_of(sought.asked.len(), fill.reply.len(), true);
+        let is_large = words > self.sizes.entry_words_max()
+            || sought.asked.len() > PART_BYTES_MAX
+            || fill.reply.len() > PART_BYTES_MAX;
+        if is_large {
+            return self.insert_large(&mut writer, fill, &sought, &terms);
+        }
+        let which = self.queue_of(&mut writer, fill.hash, words * WORD_BYTES);
+        let Some(spot) = self.room(&mut writer, words, which) else { return Err(Refused::NoRoom) };
+        let chained = self.has_others(fill, &sought);
+        let head = EntryHead::new(&sought, fill.reply.len(), chained, &terms);
+        if let Some(open) = &mut writer.queues.of(which).open {
+            open.used += head.words();
+            open.entries += 1;
+        }
+        writer.leases.note_written(lease);
+        entry::write(self.at(spot), head, 0, sought.asked, fill.reply);
+        let linked = self.link(fill, &sought, spot);
+        if linked {
+            self.fit_index(&mut writer);
+        } else {
+            self.let_go(spot);
+        }
+        self.note_bytes(&writer);
+        if linked { Ok(()) } else { Err(Refused::Changed) }
+    }
+
+    /// The number of an epoch. When all are in use everything goes, which happens once in tens of thousands
+    /// of lost connections.
+    fn lease_number(&self, writer: &mut StoreWriter, epoch: &Epoch) -> Option<u16> {
+        if let Some(number) = writer.leases.number(epoch) {
+            return Some(number);
+        }
+        self.empty(writer);
+        writer.leases.number(epoch)
+    }
+
+    fn learn_name(&self, question: &CacheQuery<'_>) {
+        if let Some(name) = self.names.get(usize::from(question.command.number)) {
+            name.get_or_init(|| question.command.name);
+        }
+    }
+
+    /// Adds a line if they are fuller than they should be: more places than the entry needs that was added.
+    /// Removes some if they are empty, and something else wants the room.
+    fn fit_index(&self, writer: &mut StoreWriter) {
+        let (entries, places) = (self.entries.load(Ordering::Relaxed), self.index.places() as u64);
+        let is_at = |(part, of): (u64, u64)| entries * of >= places * part;
+        let is_between = self.index.is_between();
+        if is_at(LOAD_MAX) || (is_between && is_at(LOAD_BETWEEN)) {
+            if self.make_room(writer, LINE_BYTES) {
+                self.index.grow(|spot| self.hash_at(spot), |place| self.evict_place(place));
+            }
+        } else if (is_between || !is_at(LOAD_MIN)) && !self.has_room(writer, self.sizes.segment_bytes) {
+            for _ in 0..LINES_LESS {
+                if self.index.shrink(|spot| self.hash_at(spot), |place| self.evict_place(place))
+                    && !self.index.is_between()
+                {
+                    self.index.give_back();
+                }
+            }
+        }
+    }
+
+    /// An entry was taken out of the index, because there is no place for it.
+    fn evict_place(&self, place: Place) {
+        if let Some(spot) = place.spot() {
+            (self.on_event)(self.hash_at(spot), Event::Gone(MissReason::Evicted));
+            self.forget(place);
+        }
+    }
+
+    /// The hash of the key whose entry lies at this spot.
+    pub(super) fn hash_at(&self, spot: u64) -> u64 {
+        if LargeReplies::has_spot(spot) {
+            return self.large.get(spot).map_or(0, |large| large.hash);
+        }
+        let words = self.at(spot);
+        EntryHead::read(words).map_or(0, |head| self.hash_of_entry(words, head))
+    }
+
+    pub(super) fn hash_of_entry(&self, words: &[AtomicU64], head: EntryHead) -> u64 {
+        let asked = entry::bytes(words.get(head.body_at()..).unwrap_or_default(), 0, head.asked_len());
+        self.hash(entry::key(head, &asked))
+    }
+
+    /// Where a new entry of so many bytes goes.
+    fn queue_of(&self, writer: &mut StoreWriter, hash: u64, bytes: usize) -> Which {
+        let is_known = writer.ghost.take(hash);
+        if is_known && self.price(writer).is_paid_by_return(bytes) { Which::Main } else { Which::Small }
+    }
+
+    /// A spot for so many words at the end of a queue, after what it takes has gone. None when there is none.
+    fn room(&self, writer: &mut StoreWriter, words: usize, which: Which) -> Option<u64> {
+        if let Some(spot) = self.room_in_open(writer, words, which) {
+            return Some(spot);
+        }
+        if !self.make_room(writer, self.sizes.segment_bytes) {
+            return None;
+        }
+        // What was moved on for that may have opened a segment already, which has room left.
+        if let Some(spot) = self.room_in_open(writer, words, which) {
+            return Some(spot);
+        }
+        self.open(writer, which)?;
+        self.room_in_open(writer, words, which)
+    }
+
+    /// Lets go of what it takes for so many bytes. False when that is more than there is.
+    fn make_room(&self, writer: &mut StoreWriter, bytes: usize) -> bool {
+        let mut evictions = 0;
+        while !self.has_room(writer, bytes) {
+            // Where all is hit all the time, somebody has to go all the same, and soon.
+            if !self.evict(writer, evictions < PATIENT_EVICTIONS) {
+                return false;
+            }
+            evictions += 1;
+        }
+        true
+    }
+
+    /// A spot for so many words in the segment of a queue that is open, if that has the room.
+    pub(super) fn room_in_open(&self, writer: &mut StoreWriter, words: usize, which: Which) -> Option<u64> {
+        let open = writer.queues.of(which).open.as_ref()?;
+        let has_room = open.used + words <= self.sizes.segment_words();
+        has_room.then(|| (self.sizes.words(open.number).start + open.used) as u64)
+    }
+
+    /// Whether the budget has so many bytes left.
+    fn has_room(&self, writer: &StoreWriter, bytes: usize) -> bool {
+        let used = writer.segments * self.sizes.segment_bytes + writer.ghost.bytes() + self.index.bytes();
+        used as u64 + self.large.bytes() + bytes as u64 <= self.sizes.budget
+    }
+
+    /// Opens a segment at the end of a queue, behind the one that was open. None when there are no more.
+    pub(super) fn open(&self, writer: &mut StoreWriter, which: Which) -> Option<()> {
+        let number = match writer.free.pop() {
+            Some(number) => number,
+            None if (writer.fresh as usize) < self.sizes.segments => {
+                writer.fresh += 1;
+                writer.fresh - 1
+            }
+            None => return None,
+        };
+        writer.segments += 1;
+        if let Some(dead) = self.dead.get(number as usize) {
+            dead.store(0, Ordering::Relaxed);
+        }
+        // Whoever sees what is written from here on also sees that what lay here before was taken out of the
+        // index.
+        fence(Ordering::Release);
+        let queue = writer.queues.of(which);
+        if let Some(full) =
+            queue.open.replace(Segment { number, used: 0, entries: 0, since: tick(clock::now()) })
+        {
+            queue.push(Element::Segment(full));
+        }
+        Some(())
+    }
+
+    /// Whether another question about the same key has an entry in the log. Only the holder of the writer's
+    /// lock brings one there, so there is nothing to be locked; one that goes meanwhile leaves an entry that
+    /// nothing hangs on.
+    fn has_others(&self, fill: &NewEntry<'_>, sought: &Sought<'_>) -> bool {
+        let is_home_all = self.index.home(fill.hash).head().away() == 0;
+        let first = if is_home_all {
+            self.first_of(self.index.home(fill.hash), fill)
+        } else {
+            self.index.all(fill.hash).iter().find_map(|line| self.first_of(*line, fill))
+        };
+        first.is_some_and(|(_, spot)| {
+            let words = self.at(spot);
+            EntryHead::read(words).is_some_and(|head| head.is_chained() || !self.answers(words, head, sought))
+        })
+    }
+
+    fn answers(&self, words: &[AtomicU64], head: EntryHead, sought: &Sought<'_>) -> bool {
+        let body = || entry::body_of(words, head, sought)?.split_at_checked(sought.asked.len() / 8);
+        head.may_answer(sought)
+            && body().is_some_and(|(whole, behind)| entry::is_asked(whole, behind, sought.asked))
+    }
+
+    /// The place of the key of `fill` for what it has in the log, and where the first of that lies.
+    fn first_of(&self, line: Line<'_>, fill: &NewEntry<'_>) -> Option<(usize, u64)> {
+        line.matching(fill.hash).find_map(|at| {
+            let spot = line.place(at).spot().filter(|spot| !LargeReplies::has_spot(*spot))?;
+            entry::is_about(self.at(spot), fill.question.key).then_some((at, spot))
+        })
+    }
+
+    /// Puts what was written at `spot` into the index, in place of an older reply to the same question and
+    /// before others of the same key; whether the generation was still that of the fill.
+    fn link(&self, fill: &NewEntry<'_>, sought: &Sought<'_>, spot: u64) -> bool {
+        let mut lines = self.index.lock_all(fill.hash);
+        // Under the lock that an invalidation takes: either it comes later and drops what is put here, or it
+        // came before and the number is another one (I2).
+        if lines.generation() != fill.generation {
+            return false;
+        }
+        if lines.iter().any(|locked| locked.matching(fill.hash).next().is_some())
+            && self.link_to_others(&mut lines, fill, sought, spot)
+        {
+            return true;
+        }
+        let place = Place::new(fill.hash, spot, 0);
+        if !lines.put(place) {
+            let Some((at, gone)) = lines.coldest() else { return false };
+            lines.clear(0, at);
+            self.evict_place(gone);
+            if !lines.put(place) {
+                return false;
+            }
+        }
+        self.entries.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Takes an older reply to the same question out, and puts what was written at `spot` before others of
+    /// the same key; whether there are any.
+    fn link_to_others(
+        &self,
+        lines: &mut Lines<'_>,
+        fill: &NewEntry<'_>,
+        sought: &Sought<'_>,
+        spot: u64,
+    ) -> bool {
+        self.unlink_question(lines, fill.hash, sought);
+        if LargeReplies::has_spot(spot) {
+            return false;
+        }
+        for locked in lines.iter() {
+            if let Some((at, first)) = self.first_of(locked.line(), fill) {
+                self.shorten(first);
+                let place = locked.place(at);
+                if let Some(next) = entry::next(self.at(spot)) {
+                    next.store(place.word(), Ordering::Relaxed);
+                    locked.word(at).store(place.with(spot, place.hits()).word(), Ordering::Relaxed);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Takes the reply to this question out of the index.
+    fn unlink_question(&self, lines: &mut Lines<'_>, hash: u64, sought: &Sought<'_>) {
+        let found = lines.iter().find_map(|locked| {
+            locked.matching(hash).find_map(|at| {
+                let first = locked.place(at).spot()?;
+                if LargeReplies::has_spot(first) {
+                    let large = self.large.get(first)?;
+                    let is_it = large.head.may_answer(sought) && *large.asked == *sought.asked;
+                    return is_it.then_some((locked.choice(), at, locked.word(at)));
+                }
+                let mut pointer = locked.word(at);
+                // No chain is longer.
+                for _ in 0..=REPLIES_MAX {
+                    let spot = Place::from_word(pointer.load(Ordering::Relaxed)).spot()?;
+                    let words = self.at(spot);
+                    if self.answers(words, EntryHead::read(words)?, sought) {
+                        return Some((locked.choice(), at, pointer));
+                    }
+                    pointer = entry::next(words)?;
+                }
+                None
+            })
+        });
+        if let Some((choice, at, pointer)) = found {
+            self.unlink(lines, choice, at, pointer);
+        }
+    }
+
+    /// Takes what `pointer` points to out of the index: the word of place `at` in the line that is this
+    /// choice of the key, or that of an entry that hangs on it.
+    pub(super) fn unlink(&self, lines: &mut Lines<'_>, choice: usize, at: usize, pointer: &AtomicU64) {
+        let place = Place::from_word(pointer.load(Ordering::Relaxed));
+        let Some(spot) = place.spot() else { return };
+        let next = if LargeReplies::has_spot(spot) { None } else { entry::next(self.at(spot)) };
+        let next = next.and_then(|word| Place::from_word(word.load(Ordering::Relaxed)).spot());
+        match next {
+            Some(next) => pointer.store(place.with(next, place.hits()).word(), Ordering::Relaxed),
+            None if lines.word(choice, at).is_some_and(|word| std::ptr::eq(pointer, word)) => {
+                self.entries.fetch_sub(1, Ordering::Relaxed);
+                lines.clear(choice, at);
+            }
+            None => pointer.store(Place::EMPTY.word(), Ordering::Relaxed),
+        }
+        self.let_go(spot);
+    }
+
+    /// Lets go of the oldest replies of a key that are too many when one is added.
+    fn shorten(&self, first: u64) {
+        let mut spot = first;
+        for _ in 1..REPLIES_MAX - 1 {
+            let next = entry::next(self.at(spot));
+            let Some(next) = next.and_then(|word| Place::from_word(word.load(Ordering::Relaxed)).spot())
+            else {
+                return;
+            };
+            spot = next;
+        }
+        let last = entry::next(self.at(spot)).map(|last| Place::from_word(last.swap(0, Ordering::Relaxed)));
+        if let Some(gone) = last.and_then(Place::spot) {
+            self.let_go(gone);
+        }
+    }
+
+    #[cold]
+    fn insert_large(
+        &self,
+        writer: &mut StoreWriter,
+        fill: &NewEntry<'_>,
+        sought: &Sought<'_>,
+        terms: &EntryTerms,
+    ) -> Result<(), Refused> {
+        let head = EntryHead::new(sought, 0, false, terms);
+        // The caller's reply may be a piece of something larger.
+        let reply = Bytes::copy_from_slice(fill.reply);
+        let large = Large { head, asked: sought.asked.into(), hash: fill.hash, reply };
+        let bytes = large.bytes();
+        if (bytes + self.index.bytes()) as u64 > self.sizes.budget {
+            // Nothing goes for what has no room in the end.
+            return Err(Refused::TooLarge);
+        }
+        if !self.make_room(writer, bytes) {
+            return Err(Refused::NoRoom);
+        }
+        let which = self.queue_of(writer, fill.hash, bytes);
+        let spot = self.large.put(large);
+        writer.leases.note_written(terms.lease);
+        let StoreWriter { queues, leases, .. } = &mut *writer;
+        let queue = queues.of(which);
+        let since = tick(clock::now());
+        queue.push(Element::Large { spot, hash: fill.hash, bytes, lease: terms.lease, since });
+        // What is written all the time goes all the time, and never comes to the front.
+        queue.tidy(|spot| self.large.get(spot).is_some(), |lease| leases.note_gone(lease));
+        let linked = self.link(fill, sought, spot);
+        if linked {
+            self.fit_index(writer);
+        } else {
+            self.large.remove(spot);
+        }
+        self.note_bytes(writer);
+        if linked { Ok(()) } else { Err(Refused::Changed) }
+    }
+}

@@ -1,0 +1,346 @@
+//! What is kept, where, and what goes when there is no more room: an index of lines over a log of segments.
+//!
+//! A key's place in the index says where its reply lies in the log; further replies about the same key hang
+//! on that one. Readers take no lock: they copy a reply out, and then see by the sequence of the line whether
+//! what they copied is what was there ([`line`]). Whoever writes to the log holds the one lock of all
+//! writers; whoever invalidates takes only the lock of a line.
+//!
+//! The rule that makes it safe to write a segment anew: before that, every entry of it was taken out of the
+//! index, which raised the sequence of its line. So whoever still reads it will see that it read something
+//! else.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+
+mod atomics;
+mod entry;
+mod evict;
+mod ghost;
+mod index;
+mod insert;
+mod large;
+mod leases;
+mod line;
+mod look;
+mod pages;
+mod price;
+mod queues;
+mod sizes;
+
+pub(super) use entry::{EntryHead, Sought};
+pub(super) use insert::{NewEntry, Refused};
+pub(super) use leases::LeaseView;
+pub(super) use look::{Found, FoundReply, Stored};
+
+use super::hashing::Hashing;
+use super::miss_reason::MissReason;
+use crate::clock::{self, Nanos};
+use crate::node::Epoch;
+use crate::protocol::key::{SLOT_COUNT, Slot};
+use ghost::Ghost;
+use index::Index;
+use large::LargeReplies;
+use leases::Leases;
+use line::{Locked, Place};
+use pages::Pages;
+use queues::Queues;
+use sizes::Sizes;
+
+/// Replies kept for one key at most; the oldest goes first. A hash read field by field has one for each
+/// field.
+pub(super) const REPLIES_MAX: usize = 128;
+
+/// Numbers of commands are below this: an entry has ten bits for one.
+pub const COMMANDS_MAX: usize = 1 << 10;
+
+/// When a slot has moved so often, all entries go: half of the numbers that an entry can carry could tell it
+/// from now.
+const MOVES_MAX: u32 = 1 << 15;
+
+/// A tick is 2 to the power of so many nanoseconds: about a millisecond. They wrap after 52 days, and a
+/// deadline is known for half of that.
+const TICK_BITS: u32 = 20;
+
+/// No entry is kept for longer: 24 days.
+pub(super) const TIME_MAX: Nanos = 24 * 24 * 3_600 * 1_000_000_000;
+
+/// The replies of all keys, within a budget of bytes.
+pub(super) struct Store {
+    hashing: Hashing,
+    sizes: Sizes,
+    index: Index,
+    log: Pages,
+    large: LargeReplies,
+    /// The number of each slot: how often it moved.
+    slots: Box<[AtomicU32; SLOT_COUNT]>,
+    /// Entries of each segment that are not in the index any more, as far as they were met. They are
+    /// counted, not their bytes: to know those, an invalidation would have to look at the entry, which
+    /// misses the CPU's caches.
+    dead: Box<[AtomicU32]>,
+    /// Places of the index that are in use.
+    entries: AtomicU64,
+    /// Bytes of the segments in use, and of what is remembered of keys that went.
+    log_bytes: AtomicU64,
+    names: Box<[OnceLock<&'static str>]>,
+    writer: Mutex<StoreWriter>,
+    on_event: Box<dyn Fn(u64, Event) + Send + Sync>,
+}
+
+/// What only the holder of the lock changes.
+#[derive(Debug, Default)]
+struct StoreWriter {
+    queues: Queues,
+    ghost: Ghost,
+    leases: Leases,
+    /// Segments that were written before and are not in use.
+    free: Vec<u32>,
+    /// Segments from this one on were never written.
+    fresh: u32,
+    segments: usize,
+}
+
+/// What happens to an entry while room is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// It goes, and why.
+    Gone(MissReason),
+    /// It was hit, and stays for that. Its hits are counted from 0 again.
+    Kept,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// A store of at most `bytes_max`; `on_event` is called with the hash of each key to whose entry
+    /// something happened while room was made.
+    pub(super) fn new(bytes_max: u64, on_event: impl Fn(u64, Event) + Send + Sync + 'static) -> Store {
+        Store::of(Sizes::of(bytes_max), on_event)
+    }
+
+    fn of(sizes: Sizes, on_event: impl Fn(u64, Event) + Send + Sync + 'static) -> Store {
+        let (sizes, index, log) = sizes.memory().unwrap_or_else(|error| {
+            tracing::error!(%error, bytes_max = sizes.budget, "L1 gets no memory, and keeps nothing: the kernel has no addresses for l1_size (ulimit -v)");
+            let none = Sizes::of(0);
+            none.memory()
+                .unwrap_or_else(|_| std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u64; 512]>()))
+        });
+        Store {
+            hashing: Hashing::new(),
+            index,
+            log,
+            large: LargeReplies::default(),
+            slots: Box::new([const { AtomicU32::new(0) }; SLOT_COUNT]),
+            dead: std::iter::repeat_with(AtomicU32::default).take(sizes.segments).collect(),
+            entries: AtomicU64::new(0),
+            log_bytes: AtomicU64::new(0),
+            names: std::iter::repeat_with(OnceLock::new).take(COMMANDS_MAX).collect(),
+            writer: Mutex::default(),
+            on_event: Box::new(on_event),
+            sizes,
+        }
+    }
+
+    #[inline]
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
+        self.hashing.hash(key)
+    }
+
+    /// A hash of anything else.
+    pub(super) fn hash_of(&self, value: impl std::hash::Hash) -> u64 {
+        self.hashing.hash(value)
+    }
+
+    /// The generation of the key with this hash: how often it, or a key of the same line, was invalidated.
+    pub(super) fn generation(&self, hash: u64) -> u32 {
+        self.index.generation(hash)
+    }
+
+    /// How often the slot moved.
+    #[inline]
+    pub(super) fn slot_generation(&self, slot: Slot) -> u32 {
+        self.slots[slot.index()].load(Ordering::Acquire)
+    }
+
+    /// Whether the slot of this entry has moved since its reply was asked for.
+    #[inline]
+    pub(super) fn is_moved(&self, head: EntryHead) -> bool {
+        let slot = self.slots.get(usize::from(head.slot()));
+        slot.is_none_or(|slot| slot.load(Ordering::Acquire) as u16 != head.slot_generation())
+    }
+
+    /// Why an entry that was read on this epoch may not be served at `now`, if it may not.
+    pub(super) fn why_dead(
+        &self,
+        head: EntryHead,
+        now: Nanos,
+        epoch: impl FnOnce() -> Option<Epoch>,
+    ) -> Option<MissReason> {
+        if self.is_moved(head) {
+            return Some(MissReason::Moved);
+        }
+        if head.is_over(tick(now)) {
+            return Some(MissReason::Expired);
+        }
+        match epoch() {
+            Some(epoch) if epoch.is_live(now) => None,
+            Some(epoch) if epoch.was_emptied() => Some(MissReason::NodeFlushed),
+            _ => Some(MissReason::Lost),
+        }
+    }
+
+    /// What is known of this slot may be stale.
+    pub(super) fn raise_slot(&self, slot: Slot) {
+        let before = self.slots[slot.index()].fetch_add(1, Ordering::AcqRel);
+        if before % MOVES_MAX == MOVES_MAX - 1 {
+            self.remove_all();
+        }
+    }
+
+    /// Kills the fills of this key that run, and drops all that is kept of it: whether anything was, and if
+    /// so whether it had been hit.
+    #[inline]
+    pub(super) fn invalidate(&self, hash: u64) -> Option<bool> {
+        let (mut home, others) = self.index.lock(hash);
+        home.raise();
+        let mut was_hit = None;
+        self.drop_places(&mut home, hash, &mut was_hit);
+        if home.away() > 0 {
+            for other in others {
+                let dropped = self.drop_places(&mut other.lock(), hash, &mut was_hit);
+                (0..dropped).for_each(|_| home.note_back());
+            }
+        }
+        was_hit
+    }
+
+    /// How many there were, and in `was_hit` what was known of them.
+    #[inline]
+    fn drop_places(&self, locked: &mut Locked<'_>, hash: u64, was_hit: &mut Option<bool>) -> usize {
+        let mut dropped = 0;
+        for at in locked.matching(hash) {
+            let place = locked.place(at);
+            if let Some(spot) = place.spot() {
+                *was_hit = (*was_hit).max(Some(place.hits() > 0));
+                locked.set(at, Place::EMPTY);
+                self.let_go(spot);
+                self.entries.fetch_sub(1, Ordering::Relaxed);
+                dropped += 1;
+            }
+        }
+        dropped
+    }
+
+    /// What this place was of is not in the index any more.
+    fn forget(&self, place: Place) {
+        if let Some(spot) = place.spot() {
+            self.let_go(spot);
+            self.entries.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The entry at this spot is not in the index any more.
+    fn let_go(&self, spot: u64) {
+        if LargeReplies::has_spot(spot) {
+            self.large.remove(spot);
+        } else if let Some(dead) = self.dead.get(self.sizes.segment_of(spot)) {
+            dead.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The words of the log from a spot on.
+    #[inline]
+    fn at(&self, spot: u64) -> &[AtomicU64] {
+        self.log.words().get(spot as usize..).unwrap_or_default()
+    }
+
+    /// Entries, and the bytes of all that keeping them takes.
+    pub(super) fn size(&self) -> (u64, u64) {
+        (self.entries.load(Ordering::Relaxed), self.bytes())
+    }
+
+    /// The bytes of all that keeping the entries takes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.log_bytes.load(Ordering::Relaxed) + self.index.bytes() as u64 + self.large.bytes()
+    }
+
+    /// Drops everything, kills the fills that run, and gives the memory back.
+    pub(super) fn remove_all(&self) {
+        let mut writer = self.lock();
+        self.empty(&mut writer);
+    }
+
+    fn empty(&self, writer: &mut StoreWriter) {
+        self.index.empty(|place| {
+            // Nothing of the log has to be told one by one.
+            if let Some(spot) = place.spot().filter(|spot| LargeReplies::has_spot(*spot)) {
+                self.large.remove(spot);
+            }
+        });
+        self.entries.store(0, Ordering::Relaxed);
+        writer.queues = Queues::default();
+        writer.free.clear();
+        writer.fresh = 0;
+        self.log.give_back(0..self.log.words().len());
+        writer.segments = 0;
+        writer.ghost.clear();
+        writer.leases.clear();
+        self.note_bytes(writer);
+    }
+
+    fn note_bytes(&self, writer: &StoreWriter) {
+        let bytes = writer.segments * self.sizes.segment_bytes + writer.ghost.bytes();
+        self.log_bytes.store(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Nobody panics while holding it.
+    fn lock(&self) -> MutexGuard<'_, StoreWriter> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Copies what a worker does not know yet of an epoch with this number; whether there was anything new.
+    #[cold]
+    pub(super) fn copy_lease(&self, view: &mut LeaseView, number: u16) -> bool {
+        view.copy(number, &self.lock().leases)
+    }
+
+    /// A copy of all epochs as they are now. One that begins later may get the number of one that has ended.
+    pub(super) fn leases(&self) -> LeaseView {
+        self.lock().leases.view()
+    }
+
+    /// The epoch with this number.
+    pub(super) fn epoch(&self, number: u16) -> Option<Epoch> {
+        self.lock().leases.epoch(number).cloned()
+    }
+
+    fn name(&self, command: u16) -> &'static str {
+        self.names.get(usize::from(command)).and_then(OnceLock::get).copied().unwrap_or_default()
+    }
+}
+
+/// The tick of an instant.
+#[inline]
+pub(super) fn tick(at: Nanos) -> u32 {
+    (at >> TICK_BITS) as u32
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("sizes", &self.sizes)
+            .field("entries", &self.entries)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod evict_tests;
+#[cfg(test)]
+mod index_tests;
+#[cfg(test)]
+mod line_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! What reaches a session from elsewhere: messages of channels, invalidations, lines of MONITOR, and orders
+//! to end.
+//!
+//! Any thread may put something in; the session takes it out when it is polled. A mailbox is bounded in
+//! bytes: a client that does not read what it subscribed to is dropped, as Redis drops it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Waker};
+
+use bytes::Bytes;
+
+/// One thing for the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mail {
+    /// Goes out at once, whatever replies are outstanding. A push in its RESP3 form; a client of RESP2 gets
+    /// an array.
+    Now(Bytes),
+    /// The same, but behind every reply that is outstanding when it comes: what it says may be about one of
+    /// them.
+    Behind(Bytes),
+    /// As `Behind`, for clients of RESP3 alone: RESP2 has no form for it.
+    BehindInResp3(Bytes),
+    /// Keys that became stale in the cache of another client, which has its news sent here: an array of them,
+    /// or a null for all. Goes behind every reply that is outstanding; its form depends on this session.
+    Redirected(Bytes),
+}
+
+/// The mailbox of one session.
+#[derive(Debug)]
+pub struct Mailbox {
+    contents: Mutex<Contents>,
+    /// Whether there is anything to look at, so that a session that gets nothing takes no lock.
+    stirred: AtomicBool,
+    /// Wakes the session. It runs in one task from beginning to end, so this never changes.
+    waker: OnceLock<Waker>,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    mail: Vec<Mail>,
+    bytes: usize,
+    overflown: bool,
+    end: Option<&'static str>,
+}
+
+/// What was in a mailbox.
+#[derive(Debug, Default)]
+pub struct MailBatch {
+    /// In the order in which it was put in.
+    pub mail: Vec<Mail>,
+    /// More came than the bound allows: what is missing cannot be made good, so the session must end.
+    pub overflown: bool,
+    /// The session was told to end, by this.
+    pub end: Option<&'static str>,
+}
+
+// === impl Mail ===
+
+impl Mail {
+    fn len(&self) -> usize {
+        match self {
+            Mail::Now(bytes) | Mail::Behind(bytes) | Mail::BehindInResp3(bytes) | Mail::Redirected(bytes) => {
+                bytes.len()
+            }
+        }
+    }
+}
+
+// === impl Mailbox ===
+
+impl Mailbox {
+    /// An empty mailbox that holds so many bytes.
+    pub fn new(bytes_max: usize) -> Mailbox {
+        let (contents, stirred, waker) = (Mutex::default(), AtomicBool::new(false), OnceLock::new());
+        Mailbox { contents, stirred, waker, bytes_max }
+    }
+
+    /// Puts something in.
+    pub fn put(&self, mail: Mail) {
+        self.put_within(mail, self.bytes_max);
+    }
+
+    /// Puts something in that is held to a narrower bound than the mailbox as a whole.
+    pub fn put_within(&self, mail: Mail, bytes_max: usize) {
+        let mut contents = self.contents();
+        if contents.overflown {
+            return;
+        }
+        contents.bytes += mail.len();
+        if contents.bytes > bytes_max.min(self.bytes_max) {
+            contents.overflown = true;
+            contents.mail = Vec::new();
+        } else {
+            contents.mail.push(mail);
+        }
+        drop(contents);
+        self.wake();
+    }
+
+    /// Tells the session to end once it has sent what it has; `by` says on whose order.
+    pub fn end(&self, by: &'static str) {
+        self.contents().end = Some(by);
+        self.wake();
+    }
+
+    /// Wakes the session, which has something else to look at.
+    pub fn wake(&self) {
+        self.stirred.store(true, Ordering::Release);
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Drops what is in it: nobody wants it any more.
+    pub fn discard(&self) {
+        let mut contents = self.contents();
+        contents.bytes = 0;
+        contents.mail = Vec::new();
+    }
+
+    /// Takes everything out; nothing when nobody stirred it. `cx` is the session's, which is woken for what
+    /// comes later.
+    #[inline]
+    pub fn take(&self, cx: &Context<'_>) -> Option<MailBatch> {
+        if self.waker.get().is_none() {
+            // Set once. Whatever was put in before has set `stirred`, which is looked at next.
+            let _ = self.waker.set(cx.waker().clone());
+        }
+        if !self.stirred.load(Ordering::Acquire) {
+            return None;
+        }
+        self.stirred.store(false, Ordering::Release);
+        let mut contents = self.contents();
+        contents.bytes = 0;
+        let mail = std::mem::take(&mut contents.mail);
+        Some(MailBatch { mail, overflown: contents.overflown, end: contents.end })
+    }
+
+    /// Nobody panics while holding it; if somebody does, what is in it is still whole.
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn what_is_put_in_comes_out_once_and_in_order() {
+        let mailbox = Mailbox::new(100);
+        let cx = Context::from_waker(Waker::noop());
+        assert!(mailbox.take(&cx).is_none());
+        let mail = [Mail::Now(Bytes::from_static(b"one")), Mail::Behind(Bytes::from_static(b"two"))];
+        for mail in mail.clone() {
+            mailbox.put(mail);
+        }
+        assert_eq!(mailbox.take(&cx).unwrap().mail, mail);
+        assert!(mailbox.take(&cx).is_none());
+    }
+
+    #[test]
+    fn more_than_the_bound_is_told_and_not_kept() {
+        let mailbox = Mailbox::new(5);
+        let cx = Context::from_waker(Waker::noop());
+        for _ in 0..3 {
+            mailbox.put(Mail::Now(Bytes::from_static(b"abc")));
+        }
+        let taken = mailbox.take(&cx).unwrap();
+        assert!(taken.overflown && taken.mail.is_empty());
+    }
+
+    #[test]
+    fn a_narrower_bound_is_held_and_what_is_discarded_is_gone() {
+        let mailbox = Mailbox::new(100);
+        let cx = Context::from_waker(Waker::noop());
+        let mail = || Mail::Now(Bytes::from_static(b"abc"));
+        mailbox.put_within(mail(), 5);
+        mailbox.discard();
+        assert!(mailbox.take(&cx).unwrap().mail.is_empty());
+        mailbox.put_within(mail(), 5);
+        mailbox.put_within(mail(), 5);
+        assert!(mailbox.take(&cx).unwrap().overflown);
+    }
+}

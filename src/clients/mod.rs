@@ -1,0 +1,13 @@
+//! The clients of the daemon, whichever worker serves them: who is connected, what waits for whom, who caches
+//! which keys.
+//!
+//! It must never know the cache, the upstream or the router: they put something into a client's mailbox, and
+//! its session takes it out. Begin with `registry.rs` (all clients), `mailbox.rs` (what waits for one) and
+//! `clients/tracker/` (CLIENT TRACKING).
+
+pub mod block_state;
+pub mod mailbox;
+mod registry;
+pub mod tracker;
+
+pub use registry::{Client, ClientFlag, ClientGuard, ClientNames, Clients, Endpoints};

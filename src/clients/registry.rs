@@ -1,0 +1,301 @@
+//! Who is connected: every client of the daemon, whichever worker serves it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::clients::block_state::Wait;
+use crate::clients::mailbox::Mailbox;
+use crate::clock::{self, Nanos};
+
+/// Where a client is, and where it connected to.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoints {
+    /// The address of the client; `path:0` when it came over a Unix socket, as in Redis.
+    pub address: String,
+    /// The address that it connected to.
+    pub local_address: String,
+    /// The path of the Unix socket that it came over.
+    pub unix: Option<String>,
+    /// The number of its socket in this process.
+    pub descriptor: i32,
+}
+
+/// What others may know of a client, and how they reach its session.
+///
+/// What changes from request to request is written by the client's own session alone, without a lock.
+#[derive(Debug)]
+pub struct Client {
+    /// Unique in this process.
+    pub id: u64,
+    /// Where it is.
+    pub endpoints: Endpoints,
+    /// When it connected.
+    pub connected_at: Nanos,
+    /// What reaches its session from elsewhere.
+    pub mailbox: Mailbox,
+    /// Whether it waits for something upstream.
+    pub wait: Arc<Wait>,
+    /// What it says of itself.
+    names: Mutex<ClientNames>,
+    last_command: AtomicUsize,
+    last_request_at: AtomicU64,
+    marks: AtomicU32,
+    /// Whether it speaks RESP3.
+    pub speaks_resp3: AtomicBool,
+    /// The channels that it is subscribed to.
+    pub channels: AtomicUsize,
+    /// The patterns that it is subscribed to.
+    pub patterns: AtomicUsize,
+    /// The shard channels that it is subscribed to.
+    pub shard_channels: AtomicUsize,
+    queued: AtomicI64,
+    /// The client that is told what becomes invalid in its stead; 0 for none, -1 when nobody is told.
+    pub redirect: AtomicI64,
+    /// The keys that it watches; told by whoever remembers them.
+    pub watched: Arc<AtomicUsize>,
+    /// The bytes that it makes the daemon hold, as of the last time that this changed.
+    pub held: AtomicUsize,
+    /// The bytes that its subscriptions take beside these.
+    pub held_by_subscriptions: AtomicUsize,
+    /// The bytes of replies that it has not read, as of the last time that something was sent to it.
+    pub unread: AtomicUsize,
+}
+
+/// What a client says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct ClientNames {
+    /// CLIENT SETNAME.
+    pub client: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub library: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub library_version: Vec<u8>,
+}
+
+/// What CLIENT LIST says of a client with one letter, in the order in which Redis writes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientFlag {
+    /// It follows all commands.
+    Monitor,
+    /// It is subscribed to something.
+    PubSub,
+    /// It is between MULTI and EXEC.
+    Transaction,
+    /// It waits in a command that waits. Never put on it: [`Client::wait`] knows.
+    Blocked,
+    /// It is told what becomes invalid of what it read.
+    Tracking,
+    /// The client that it wants those messages sent to is gone.
+    TrackingBroken,
+    /// It is told by prefixes.
+    TrackingBroadcast,
+    /// It came over a Unix socket.
+    Unix,
+    /// CLIENT NO-EVICT.
+    NoEvict,
+    /// CLIENT NO-TOUCH.
+    NoTouch,
+    /// CLIENT CAPA REDIRECT, which has no letter.
+    CanRedirect,
+}
+
+const LETTERS: [(ClientFlag, char); 10] = [
+    (ClientFlag::Monitor, 'O'),
+    (ClientFlag::PubSub, 'P'),
+    (ClientFlag::Transaction, 'x'),
+    (ClientFlag::Blocked, 'b'),
+    (ClientFlag::Tracking, 't'),
+    (ClientFlag::TrackingBroken, 'R'),
+    (ClientFlag::TrackingBroadcast, 'B'),
+    (ClientFlag::Unix, 'U'),
+    (ClientFlag::NoEvict, 'e'),
+    (ClientFlag::NoTouch, 'T'),
+];
+
+/// The clients of the daemon.
+#[derive(Debug, Default)]
+pub struct Clients {
+    connected: Mutex<BTreeMap<u64, Arc<Client>>>,
+    latest_id: AtomicU64,
+}
+
+/// A client that is listed until this is dropped.
+#[derive(Debug)]
+pub struct ClientGuard {
+    clients: Arc<Clients>,
+    client: Arc<Client>,
+}
+
+// === impl Clients ===
+
+impl Clients {
+    /// Lists a new client, whose mailbox holds so many bytes.
+    pub fn enter(self: &Arc<Clients>, endpoints: Endpoints, mailbox_bytes_max: usize) -> ClientGuard {
+        let id = self.latest_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let client = Arc::new(Client::new(id, endpoints, mailbox_bytes_max));
+        self.connected().insert(id, client.clone());
+        ClientGuard { clients: self.clone(), client }
+    }
+
+    /// The client of this id, if it is connected.
+    pub fn get(&self, id: u64) -> Option<Arc<Client>> {
+        self.connected().get(&id).cloned()
+    }
+
+    /// All clients, in the order in which they came.
+    pub fn all(&self) -> Vec<Arc<Client>> {
+        self.connected().values().cloned().collect()
+    }
+
+    fn connected(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Client>>> {
+        lock(&self.connected)
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    fn new(id: u64, endpoints: Endpoints, mailbox_bytes_max: usize) -> Client {
+        let now = clock::now();
+        let marks = if endpoints.unix.is_some() { ClientFlag::Unix.bit() } else { 0 };
+        Client {
+            id,
+            endpoints,
+            connected_at: now,
+            mailbox: Mailbox::new(mailbox_bytes_max),
+            wait: Arc::default(),
+            names: Mutex::default(),
+            last_command: AtomicUsize::new(0),
+            last_request_at: AtomicU64::new(now),
+            marks: AtomicU32::new(marks),
+            speaks_resp3: AtomicBool::new(false),
+            channels: AtomicUsize::new(0),
+            patterns: AtomicUsize::new(0),
+            shard_channels: AtomicUsize::new(0),
+            queued: AtomicI64::new(-1),
+            redirect: AtomicI64::new(-1),
+            watched: Arc::default(),
+            held: AtomicUsize::new(0),
+            held_by_subscriptions: AtomicUsize::new(0),
+            unread: AtomicUsize::new(0),
+        }
+    }
+
+    /// Notes a request: the number of its command (0 when it is none that is known), and when it was looked
+    /// at.
+    #[inline]
+    pub fn note(&self, command: usize, now: Nanos) {
+        self.last_command.store(command, Ordering::Relaxed);
+        self.last_request_at.store(now, Ordering::Relaxed);
+    }
+
+    /// The number of its last command, and when that was looked at.
+    pub fn last_request(&self) -> (usize, Nanos) {
+        (self.last_command.load(Ordering::Relaxed), self.last_request_at.load(Ordering::Relaxed))
+    }
+
+    /// The bytes that it makes the daemon hold.
+    pub fn holds(&self) -> usize {
+        self.held.load(Ordering::Relaxed) + self.held_by_subscriptions.load(Ordering::Relaxed)
+    }
+
+    /// What it holds is on its way back.
+    pub fn holds_nothing(&self) {
+        self.held.store(0, Ordering::Relaxed);
+        self.held_by_subscriptions.store(0, Ordering::Relaxed);
+    }
+
+    /// Notes how many commands it has queued since MULTI, or that it is in no transaction.
+    pub fn note_queued(&self, count: Option<usize>) {
+        let count = count.map_or(-1, |count| i64::try_from(count).unwrap_or(i64::MAX));
+        self.queued.store(count, Ordering::Relaxed);
+        self.mark(ClientFlag::Transaction, count >= 0);
+    }
+
+    /// The commands that it has queued since MULTI; -1 outside of a transaction.
+    pub fn queued(&self) -> i64 {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// What it says of itself.
+    pub fn names(&self) -> MutexGuard<'_, ClientNames> {
+        lock(&self.names)
+    }
+
+    /// Puts a mark on it, or takes it away.
+    pub fn mark(&self, mark: ClientFlag, on: bool) {
+        if on {
+            self.marks.fetch_or(mark.bit(), Ordering::Relaxed);
+        } else {
+            self.marks.fetch_and(!mark.bit(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the mark is on it.
+    pub fn has(&self, mark: ClientFlag) -> bool {
+        match mark {
+            ClientFlag::Blocked => self.wait.is_waiting(),
+            mark => self.marks.load(Ordering::Relaxed) & mark.bit() != 0,
+        }
+    }
+
+    /// Its marks as Redis writes them: `N` when there is none.
+    pub fn letters(&self) -> String {
+        let letters: String =
+            LETTERS.iter().filter(|(mark, _)| self.has(*mark)).map(|(_, letter)| *letter).collect();
+        if letters.is_empty() { "N".to_owned() } else { letters }
+    }
+}
+
+// === impl Mark ===
+
+impl ClientFlag {
+    fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+// === impl Listed ===
+
+impl std::ops::Deref for ClientGuard {
+    type Target = Arc<Client>;
+
+    fn deref(&self) -> &Arc<Client> {
+        &self.client
+    }
+}
+
+impl Drop for ClientGuard {
+    fn drop(&mut self) {
+        self.clients.connected().remove(&self.client.id);
+    }
+}
+
+/// Nobody panics while holding one of these; if somebody does, what is in it is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_written_in_the_order_of_redis() {
+        let endpoints = Endpoints { unix: Some("/run/socket".to_owned()), ..Endpoints::default() };
+        let client = Client::new(1, endpoints, 0);
+        assert_eq!(client.letters(), "U");
+        client.mark(ClientFlag::NoEvict, true);
+        client.note_queued(Some(0));
+        assert_eq!(client.letters(), "xUe");
+        client.note_queued(None);
+        let waiting = client.wait.begin();
+        assert_eq!(client.letters(), "bUe");
+        drop(waiting);
+        for mark in [ClientFlag::NoEvict, ClientFlag::Unix] {
+            client.mark(mark, false);
+        }
+        assert_eq!(client.letters(), "N");
+    }
+}

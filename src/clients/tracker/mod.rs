@@ -1,0 +1,303 @@
+//! Which clients cache what in their own memory, and what they are told when it may have become stale.
+//!
+//! All clients of the daemon share the upstream's tracked connections: one for each node and worker, however
+//! many clients cache. What those connections hear is told on to the clients that read the key through this
+//! daemon.
+//!
+//! A client never keeps for ever what it should have forgotten:
+//! - A key is registered before it is looked up in L1 or its command is sent. Who tells of an invalidation
+//!   has raised the key's generation in L1 before. So either the reader finds the newer generation, and reads
+//!   anew behind the change, or its registration is found and it is told.
+//! - What it is told goes behind every reply that is outstanding at that moment, because one of them may
+//!   carry the older value. A hit leaves in the same turn in which it was looked up.
+//! - A reply that came over a connection that is not tracked, or not trusted, is followed by its own
+//!   invalidation.
+//! - A connection that is lost, silent for longer than its lease, or distrusted is told as everything.
+//!
+//! It knows keys and mailboxes. It must never know sessions, L1 or connections.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+mod member;
+mod prefixes;
+mod table;
+
+pub use member::TrackingTerms;
+pub use prefixes::ClientPrefixes;
+
+use crate::clients::{Client, Clients};
+use crate::invalidation::Invalidation;
+use member::TrackingClient;
+use prefixes::PrefixReaders;
+use table::ReaderTable;
+
+/// The clients that cache, and what they read.
+#[derive(Debug)]
+pub struct Tracker {
+    clients: Arc<Clients>,
+    /// How many clients cache: nobody takes the lock while none does.
+    members_count: AtomicUsize,
+    inner: Mutex<Inner>,
+    /// Keys that are remembered at most.
+    keys_max: usize,
+    /// The prefixes of the clients in BCAST mode, as the upstream is asked for them.
+    wanted: watch::Sender<ClientPrefixes>,
+    sent: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    members: BTreeMap<u64, TrackingClient>,
+    table: ReaderTable,
+    wanted: PrefixReaders,
+}
+
+/// How much is tracked, in the words of Redis's INFO.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named as INFO names it")]
+pub struct TrackerCounts {
+    pub tracking_clients: usize,
+    pub tracking_total_keys: usize,
+    pub tracking_total_items: usize,
+    pub tracking_total_prefixes: usize,
+    /// Messages about stale keys that were sent to clients.
+    pub invalidations_sent: u64,
+}
+
+// === impl Tracker ===
+
+impl Tracker {
+    /// A tracker that remembers so many keys.
+    pub fn new(clients: Arc<Clients>, keys_max: usize) -> Tracker {
+        let (members_count, inner, sent) = Default::default();
+        let wanted = watch::Sender::default();
+        Tracker { clients, members_count, inner, keys_max, wanted, sent }
+    }
+
+    /// The prefixes that are to be listened to, and news of them.
+    pub fn wanted(&self) -> watch::Receiver<ClientPrefixes> {
+        self.wanted.subscribe()
+    }
+
+    /// A client is about to ask for everything with these prefixes.
+    pub fn want(&self, id: u64, prefixes: &[Bytes]) {
+        let mut inner = self.lock();
+        inner.wanted.add(id, prefixes);
+        self.publish(&inner);
+    }
+
+    /// L1 is to hear of everything with these prefixes, and not of what it wanted before.
+    pub fn want_for_l1(&self, prefixes: Vec<Bytes>) {
+        let mut inner = self.lock();
+        inner.wanted.for_l1(prefixes.into_iter().collect());
+        self.publish(&inner);
+    }
+
+    /// Whether any client is in BCAST mode, or about to be.
+    pub fn has_listeners(&self) -> bool {
+        self.lock().wanted.len() > 0
+    }
+
+    /// A client caches from here on, on these terms; it may do so already, on others.
+    pub fn join(&self, client: &Arc<Client>, terms: TrackingTerms) {
+        let mut inner = self.lock();
+        let member = inner.members.entry(client.id).or_insert_with(|| TrackingClient::new(client.clone()));
+        member.take(terms);
+        self.members_count.store(inner.members.len(), Ordering::Relaxed);
+        drop(inner);
+        // Whoever tells of an invalidation does so after it raised the generation, and this client looks up
+        // after this: one of them sees the other.
+        fence(Ordering::SeqCst);
+    }
+
+    /// A client does not cache any more, or has gone. That it read keys is forgotten when they change, or
+    /// when many have gone.
+    pub fn leave(&self, id: u64) {
+        let mut inner = self.lock();
+        if let Some(member) = inner.members.remove(&id) {
+            member.unmark();
+        }
+        inner.wanted.remove(id);
+        if inner.members.is_empty() {
+            inner.table = ReaderTable::default();
+        }
+        self.members_count.store(inner.members.len(), Ordering::Relaxed);
+        self.publish(&inner);
+    }
+
+    /// A client is about to read these keys. They must be told before they are looked up or asked for.
+    pub fn reads(&self, id: u64, keys: &[Bytes]) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let Some(member) = inner.members.get_mut(&id) else { return };
+        member.reads(keys);
+        if member.terms.prefixes.is_some() {
+            return;
+        }
+        for key in keys {
+            inner.table.add(key, id);
+        }
+        inner.table.sweep(|id| inner.members.contains_key(&id));
+        while inner.table.keys() > self.keys_max {
+            let Some((key, ids)) = inner.table.take_any() else { break };
+            self.tell_key(&mut inner.members, &key, &ids);
+        }
+    }
+
+    /// A client that does not want to hear of its own writes is about to overwrite these keys.
+    pub fn writes(&self, id: u64, keys: &[Bytes]) {
+        if let Some(member) = self.lock().members.get_mut(&id) {
+            member.writes(keys);
+        }
+    }
+
+    /// It got its reply. If the write failed, what was heard meanwhile was about somebody else's.
+    pub fn written(&self, id: u64, keys: &[Bytes], failed: bool) {
+        let mut inner = self.lock();
+        let Inner { members, table, .. } = &mut *inner;
+        let Some(member) = members.get_mut(&id) else { return };
+        for key in keys {
+            match member.written(key) {
+                Some(heard) if failed && heard => self.push(member, &member::keys([key])),
+                // Redis forgets that the client read it before it wrote it.
+                Some(_) if !failed => table.remove(key, id),
+                _ => {}
+            }
+        }
+    }
+
+    /// A client was given what nobody will tell changes of: it must not keep that. Call it when the reply is
+    /// about to take its place.
+    pub fn uncovered(&self, id: u64, keys: &[Bytes]) {
+        let mut inner = self.lock();
+        if let Some(member) = inner.members.get_mut(&id).filter(|member| member.terms.prefixes.is_none()) {
+            self.push(member, &member::keys(keys));
+        }
+    }
+
+    /// Tells those who read it what may have become stale. L1 must not serve it any more by then.
+    pub fn invalidate(&self, invalidation: &Invalidation) {
+        // The other half of the fence in `join`.
+        fence(Ordering::SeqCst);
+        if self.members_count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut inner = self.lock();
+        let Inner { members, table, .. } = &mut *inner;
+        match invalidation {
+            Invalidation::Keys(keys) => {
+                for key in keys {
+                    let ids = table.take(key);
+                    self.tell_key(members, key, &ids);
+                }
+            }
+            Invalidation::Slots(slots) => {
+                let mut stale: BTreeMap<u64, Vec<Bytes>> = BTreeMap::new();
+                for (key, ids) in slots.iter().flat_map(|slot| table.take_slot(*slot)) {
+                    for id in ids {
+                        stale.entry(id).or_default().push(key.clone());
+                    }
+                }
+                for (id, keys) in stale {
+                    if let Some(member) =
+                        members.get_mut(&id).filter(|member| member.terms.prefixes.is_none())
+                    {
+                        self.push(member, &member::keys(&keys));
+                    }
+                }
+            }
+            Invalidation::Node | Invalidation::All => {
+                *table = ReaderTable::default();
+                self.tell_all(members, |member| member.terms.prefixes.is_none());
+            }
+        }
+    }
+
+    /// Forgets who read what, and tells them so: they read it anew. Whether there was anything.
+    pub fn forget_all(&self) -> bool {
+        let any = self.lock().table.keys() > 0;
+        if any {
+            self.invalidate(&Invalidation::Node);
+        }
+        any
+    }
+
+    /// Tells the clients in BCAST mode that these keys changed, whoever read them.
+    pub fn broadcast(&self, keys: &[Bytes]) {
+        let mut inner = self.lock();
+        for member in inner.members.values_mut() {
+            for news in member.news_of(keys) {
+                self.push(member, &news);
+            }
+        }
+    }
+
+    /// Tells the clients in BCAST mode that anything may have changed without a word.
+    pub fn broadcast_everything(&self) {
+        self.tell_all(&mut self.lock().members, |member| member.terms.prefixes.is_some());
+    }
+
+    /// How much is tracked.
+    pub fn counts(&self) -> TrackerCounts {
+        let inner = self.lock();
+        TrackerCounts {
+            tracking_clients: inner.members.len(),
+            tracking_total_keys: inner.table.keys(),
+            tracking_total_items: inner.table.items(),
+            tracking_total_prefixes: inner.wanted.len(),
+            invalidations_sent: self.sent.load(Ordering::Relaxed),
+        }
+    }
+
+    fn tell_key(&self, members: &mut BTreeMap<u64, TrackingClient>, key: &Bytes, ids: &[u64]) {
+        let mut news = None;
+        for id in ids {
+            let Some(member) = members.get_mut(id).filter(|member| member.terms.prefixes.is_none()) else {
+                continue;
+            };
+            if !member.is_own_write(key) {
+                let news = news.get_or_insert_with(|| member::keys([key]));
+                self.push(member, news);
+            }
+        }
+    }
+
+    fn tell_all(&self, members: &mut BTreeMap<u64, TrackingClient>, whom: impl Fn(&TrackingClient) -> bool) {
+        for member in members.values_mut().filter(|member| whom(member)) {
+            // Several nodes may say so, and one word is enough for all that it read until now.
+            if std::mem::take(&mut member.has_read) {
+                self.push(member, &member::everything());
+            }
+        }
+    }
+
+    fn push(&self, member: &mut TrackingClient, news: &member::InvalidationPush) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        member.push(news, &self.clients);
+    }
+
+    fn publish(&self, inner: &Inner) {
+        let prefixes = inner.wanted.prefixes();
+        self.wanted.send_if_modified(|wanted| {
+            let news = *wanted != prefixes;
+            *wanted = prefixes;
+            news
+        });
+    }
+
+    /// Nobody panics while holding it; if somebody does, what is in it is still whole.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes on their way, by key.
+type PendingOwnWrites = HashMap<Bytes, member::PendingOwnWrite>;
+
+#[cfg(test)]
+mod tests;

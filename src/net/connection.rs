@@ -1,0 +1,453 @@
+//! One client's connection: its socket as a stream of requests and a queue of replies.
+//!
+//! Requests are walked in the buffer that all connections of a worker read into, so an idle connection holds
+//! no memory for reading; only what is left of an incomplete request is kept here.
+
+use std::cell::{OnceCell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use crate::memory::{MemoryCeiling, SMALL_BYTES};
+use crate::net::socket::{Socket, Stream};
+use crate::net::unread::UnreadBytes;
+use crate::net::write_queue::WriteQueue;
+use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::protocol::resp::scan::{AHEAD_MAX, ProtocolError, RequestLimits, RequestScanner, Scan};
+
+/// What one read takes in at most.
+const READ_BYTES: usize = 32 * 1024;
+
+/// The buffer that all connections of a worker read into. It is empty between any two polls of them.
+#[derive(Clone, Debug)]
+pub struct ReadBuffer(Rc<RefCell<Box<[u8]>>>);
+
+/// What to do after a request was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Look at the next one.
+    Next,
+    /// Take no more for now.
+    Pause,
+    /// Take no more for now, and show this one again.
+    Again,
+}
+
+/// Why no request comes.
+#[derive(Debug)]
+pub enum EndReason {
+    /// The client closed its side.
+    Closed,
+    /// The socket failed.
+    Failed(io::Error),
+    /// The client sent what is no request.
+    Broken(ProtocolError),
+    /// The client sent more than may wait while an earlier request of it is carried out; the bound.
+    Ahead(&'static str),
+    /// The next request is not looked at, and the one behind it is: it has so many bytes at least, and that
+    /// is more than this bound lets it.
+    Skipped(usize, &'static str),
+}
+
+/// What is done with what arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Intake {
+    /// It is looked at.
+    Open,
+    /// It belongs to a request that is skipped.
+    Skipping,
+    /// Nothing more arrives: the client closed its side while nothing was looked at.
+    Ended,
+}
+
+/// Where a walk over requests came to.
+struct WalkEnd {
+    /// So many bytes are done with.
+    at: usize,
+    /// What the rest begins with.
+    next: Next,
+}
+
+enum Next {
+    /// Requests that are looked at later, or nothing.
+    Later,
+    /// A request of so many bytes that is shown again.
+    Again(usize),
+    /// A part of a request.
+    Part,
+    /// A request of at least so many bytes, which are too many.
+    TooLarge(usize),
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Connection {
+    socket: Socket,
+    buffer: ReadBuffer,
+    scanner: RequestScanner,
+    /// What was read and not walked yet.
+    rest: UnreadBytes,
+    /// The bytes of the request that the rest begins with, if that is shown again.
+    again: usize,
+    intake: Intake,
+    /// Bytes that have come of the request that is skipped, if one is.
+    skipped: usize,
+    /// Bytes that are still read from the socket: without end, until the daemon ends.
+    takes: usize,
+    ceiling: Arc<MemoryCeiling>,
+    /// Replies on their way out.
+    pub out: WriteQueue,
+}
+
+// === impl ReadBuffer ===
+
+impl Default for ReadBuffer {
+    fn default() -> ReadBuffer {
+        ReadBuffer(Rc::new(RefCell::new(vec![0; READ_BYTES].into())))
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// The connection over `stream`, whose requests are held to `limits`, and what is kept of them to
+    /// `ceiling`.
+    ///
+    /// # Errors
+    /// The event loop refused the socket.
+    pub fn new(
+        stream: Stream,
+        buffer: ReadBuffer,
+        limits: RequestLimits,
+        ceiling: Arc<MemoryCeiling>,
+    ) -> io::Result<Connection> {
+        let socket = Socket::new(stream)?;
+        let scanner = RequestScanner::new(limits);
+        let (rest, out) = (UnreadBytes::default(), WriteQueue::default());
+        let (intake, skipped, takes) = (Intake::Open, 0, usize::MAX);
+        Ok(Connection { socket, buffer, scanner, rest, again: 0, intake, skipped, takes, ceiling, out })
+    }
+
+    /// Holds the client, from its next request on, to what one may send that has a password to say yet; or no
+    /// more.
+    pub fn limit_unauthenticated(&mut self, restrained: bool) {
+        self.scanner.limit_unauthenticated(restrained);
+    }
+
+    /// Reads what has arrived and shows each request in it to `handle`. Ready when something was read.
+    ///
+    /// Where more than one came, `ahead` gets the bytes that are walked next.
+    #[inline]
+    pub fn poll_requests(
+        &mut self,
+        cx: &mut Context<'_>,
+        ahead: impl FnMut(&[u8]),
+        handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
+    ) -> Poll<Result<(), EndReason>> {
+        if self.intake != Intake::Open || self.takes == 0 {
+            return self.poll_skip(cx);
+        }
+        let buffer = self.buffer.clone();
+        let mut buffer = buffer.0.borrow_mut();
+        let room = buffer.len().min(self.takes);
+        let count = match ready!(self.socket.poll_read(cx, &mut buffer[..room])) {
+            Ok(0) => return Poll::Ready(Err(EndReason::Closed)),
+            Ok(count) => count,
+            Err(error) => return Poll::Ready(Err(EndReason::Failed(error))),
+        };
+        self.note_taken(count);
+        if !self.rest.is_empty() {
+            self.rest.extend_from_slice(&buffer[..count]);
+            return Poll::Ready(self.walk_rest(ahead, handle));
+        }
+        let walked = walk(&mut self.scanner, &buffer[..count], None, &mut self.out, ahead, handle);
+        Poll::Ready(walked.and_then(|WalkEnd { at, next }| {
+            self.rest.extend_from_slice(&buffer[at..count]);
+            self.go_on(next)
+        }))
+    }
+
+    /// Shows the requests that were read before and put off.
+    ///
+    /// # Errors
+    /// What was read is no request.
+    pub fn walk_rest(
+        &mut self,
+        ahead: impl FnMut(&[u8]),
+        handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
+    ) -> Result<(), EndReason> {
+        if self.intake == Intake::Skipping {
+            return Ok(());
+        }
+        // Whoever needs a large request for longer shares it with nobody, and need not copy it.
+        let first = std::mem::take(&mut self.again).max(self.scanner.announced());
+        let large = first > SMALL_BYTES && self.scanner.may_end_within(self.rest.len());
+        let shared = large.then(|| Bytes::from(self.rest.take()));
+        let bytes = shared.as_deref().unwrap_or(&self.rest);
+        let WalkEnd { at, next } =
+            walk(&mut self.scanner, bytes, shared.as_ref(), &mut self.out, ahead, handle)?;
+        match shared {
+            Some(shared) if at == 0 => self.rest = Vec::from(shared).into(),
+            Some(shared) => self.rest = shared[at..].to_vec().into(),
+            None => self.rest.advance(at),
+        }
+        self.go_on(next)
+    }
+
+    /// Makes room for what the rest begins with, or has it skipped.
+    #[inline]
+    fn go_on(&mut self, next: Next) -> Result<(), EndReason> {
+        if matches!(next, Next::Later) { Ok(()) } else { self.go_on_with_half(next) }
+    }
+
+    fn go_on_with_half(&mut self, next: Next) -> Result<(), EndReason> {
+        match next {
+            Next::Later => Ok(()),
+            Next::Again(bytes) => {
+                self.again = bytes;
+                Ok(())
+            }
+            Next::TooLarge(bytes) => self.skip(bytes, "request_bytes_max"),
+            Next::Part => {
+                let kept = self.rest.len();
+                let announced = self.scanner.announced().max(kept);
+                if self.ceiling.is_small(announced) {
+                    return Ok(());
+                }
+                if !self.ceiling.fits(announced - kept) && self.scanner.can_skip() {
+                    return self.skip(announced, "memory_max");
+                }
+                if self.rest.room() < READ_BYTES {
+                    // By a part of what there is, so that very many arguments are not moved for each of them.
+                    self.rest.reserve_exact((announced - kept).max(kept / 4) + READ_BYTES);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives up the request that the rest begins with: what has come of it goes, and what is still to come is
+    /// passed over.
+    fn skip(&mut self, bytes: usize, bound: &'static str) -> Result<(), EndReason> {
+        let rest = self.rest.take();
+        let begun = self.scanner.begin_skip();
+        self.skipped = begun.max(1);
+        self.pass_over(&rest[begun..])?;
+        Err(EndReason::Skipped(bytes, bound))
+    }
+
+    fn pass_over(&mut self, arrived: &[u8]) -> Result<(), EndReason> {
+        let skipped = self.scanner.skip(arrived).map_err(EndReason::Broken)?;
+        self.skipped = self.skipped.saturating_add(skipped.bytes);
+        self.rest = arrived[skipped.bytes..].to_vec().into();
+        self.intake = if skipped.ended { Intake::Open } else { Intake::Skipping };
+        Ok(())
+    }
+
+    /// Reads on where what arrives is not looked at.
+    #[cold]
+    fn poll_skip(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), EndReason>> {
+        if self.intake == Intake::Ended || self.takes == 0 {
+            return Poll::Ready(Err(EndReason::Closed));
+        }
+        let buffer = self.buffer.clone();
+        let mut buffer = buffer.0.borrow_mut();
+        let room = buffer.len().min(self.takes);
+        Poll::Ready(match ready!(self.socket.poll_read(cx, &mut buffer[..room])) {
+            Ok(0) => Err(EndReason::Closed),
+            Ok(count) => {
+                self.note_taken(count);
+                let mut arrived = self.rest.take();
+                arrived.extend_from_slice(&buffer[..count]);
+                self.pass_over(&arrived)
+            }
+            Err(error) => Err(EndReason::Failed(error)),
+        })
+    }
+
+    /// Reads what has arrived and keeps it for later, `bytes_max` at most. Ready when the client closed its
+    /// side, or when it sent more than that: nothing of it is looked at now, and a client that leaves is
+    /// noticed all the same.
+    pub fn poll_ahead(&mut self, cx: &mut Context<'_>, bytes_max: usize) -> Poll<EndReason> {
+        if self.intake == Intake::Ended {
+            return Poll::Ready(EndReason::Closed);
+        }
+        let buffer = self.buffer.clone();
+        let mut buffer = buffer.0.borrow_mut();
+        while self.rest.len() <= bytes_max {
+            if self.takes == 0 {
+                return Poll::Pending;
+            }
+            if !self.ceiling.is_small(self.rest.len()) && !self.ceiling.fits(READ_BYTES) {
+                return Poll::Ready(EndReason::Ahead("memory_max"));
+            }
+            let room = buffer.len().min(self.takes);
+            match ready!(self.socket.poll_read(cx, &mut buffer[..room])) {
+                Ok(0) => {
+                    self.intake = Intake::Ended;
+                    return Poll::Ready(EndReason::Closed);
+                }
+                Ok(count) => {
+                    self.note_taken(count);
+                    self.rest.extend_from_slice(&buffer[..count]);
+                }
+                Err(error) => return Poll::Ready(EndReason::Failed(error)),
+            }
+        }
+        Poll::Ready(EndReason::Ahead("request_bytes_max"))
+    }
+
+    /// The bytes that it keeps of what was read.
+    #[inline]
+    pub fn kept(&self) -> usize {
+        self.rest.held() + self.scanner.args_bytes()
+    }
+
+    /// Takes what has arrived by now, and nothing that comes later: then its input ends as if the client had
+    /// closed its side. Returns how many bytes have arrived and are not done with.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn take_no_more(&mut self) -> io::Result<usize> {
+        self.takes = self.socket.arrived()?;
+        Ok(self.takes + self.rest.len())
+    }
+
+    #[inline]
+    fn note_taken(&mut self, count: usize) {
+        if self.takes != usize::MAX {
+            self.takes -= count;
+        }
+    }
+
+    /// Tells the client that nothing more comes.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn half_close(&mut self) -> io::Result<()> {
+        self.rest = UnreadBytes::default();
+        self.socket.half_close()
+    }
+
+    /// Reads what has arrived and throws it away; false at the end of the stream.
+    pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut buffer = self.buffer.0.borrow_mut();
+        self.socket.poll_read(cx, &mut buffer).map_ok(|count| count > 0)
+    }
+
+    /// How many bytes have come of a request of which more is to come, those that were passed over among
+    /// them.
+    pub fn half_len(&self) -> usize {
+        self.rest.len() + if self.intake == Intake::Skipping { self.skipped } else { 0 }
+    }
+
+    /// Whether there are any.
+    #[inline]
+    pub fn has_half(&self) -> bool {
+        !self.rest.is_empty() || self.intake == Intake::Skipping
+    }
+
+    /// Whether anything was read that has not been walked, if only half a request.
+    pub fn has_rest(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
+    /// Writes what waits, as far as the socket takes it; whether it took any.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn flush(&mut self) -> io::Result<bool> {
+        self.socket.write(&mut self.out)
+    }
+
+    /// Ready when a socket that was full may take more.
+    ///
+    /// # Errors
+    /// The event loop failed.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_room(cx)
+    }
+}
+
+/// Shows the requests in `bytes` to `handle`. If they are `shared`, a large one need not be copied.
+#[inline]
+fn walk(
+    scanner: &mut RequestScanner,
+    bytes: &[u8],
+    shared: Option<&Bytes>,
+    out: &mut WriteQueue,
+    mut ahead: impl FnMut(&[u8]),
+    mut handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
+) -> Result<WalkEnd, EndReason> {
+    let (mut at, mut walked) = (0, 0);
+    loop {
+        let rest = &bytes[at..];
+        if rest.is_empty() {
+            return Ok(WalkEnd { at, next: Next::Later });
+        }
+        let (length, scanned) = match scanner.scan_plain(rest) {
+            // Nearly all are: what else they could be is not carried about.
+            Some(length) => (length, None),
+            None => {
+                let scanned = scanner.scan_other(rest).map_err(EndReason::Broken)?;
+                let length = match &scanned {
+                    Scan::Incomplete => return Ok(WalkEnd { at, next: Next::Part }),
+                    Scan::TooLarge(bytes) => return Ok(WalkEnd { at, next: Next::TooLarge(*bytes) }),
+                    Scan::Nothing(length) | Scan::Request(length) => *length,
+                    Scan::LargeRequest(length, _) | Scan::Inline(length, _) => *length,
+                };
+                (length, Some(scanned))
+            }
+        };
+        // A request that came alone has nothing to be fetched together with.
+        if walked % AHEAD_MAX == 0 && at + length < bytes.len() {
+            ahead(&bytes[at..]);
+        }
+        walked += 1;
+        let raw = &bytes[at..at + length];
+        let (copy, made);
+        let request = match scanned {
+            None | Some(Scan::Request(_)) if shared.is_none() || length <= SMALL_BYTES => {
+                copy = OnceCell::new();
+                Request::new(raw, scanner.args(), &copy)
+            }
+            scanned => match other(scanned.unwrap_or(Scan::Request(length)), scanner, raw, shared) {
+                Some(request) => {
+                    made = request;
+                    made.as_request()
+                }
+                None => {
+                    at += length;
+                    continue;
+                }
+            },
+        };
+        // There is one call, so that it is none: what is done with a request stands here.
+        match handle(request, out) {
+            Flow::Next => at += length,
+            Flow::Pause => return Ok(WalkEnd { at: at + length, next: Next::Later }),
+            Flow::Again => return Ok(WalkEnd { at, next: Next::Again(length) }),
+        }
+    }
+}
+
+/// A request that is not shown where it was read: it is `shared`, came inline, or has very many arguments.
+#[cold]
+fn other(
+    scanned: Scan,
+    scanner: &RequestScanner,
+    raw: &[u8],
+    shared: Option<&Bytes>,
+) -> Option<OwnedRequest> {
+    let shared = shared.filter(|_| raw.len() > SMALL_BYTES);
+    let whole = || shared.map_or_else(|| Bytes::copy_from_slice(raw), |shared| shared.slice_ref(raw));
+    match scanned {
+        Scan::Request(_) => Some(OwnedRequest::shared(whole(), scanner.args())),
+        Scan::LargeRequest(_, args) => Some(OwnedRequest::shared(whole(), &args)),
+        Scan::Inline(_, request) => Some(request),
+        Scan::Incomplete | Scan::TooLarge(_) | Scan::Nothing(_) => None,
+    }
+}

@@ -1,0 +1,342 @@
+//! Lets clients in: one accept loop for TCP and Unix sockets, and the bound on how many clients there may be.
+//! It knows nothing of what is said on a connection, but for the one line that a client too many is told.
+
+pub mod tcp;
+pub mod unix;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::drain::Drain;
+use crate::memory::{CLIENT_BYTES, MemoryCeiling, MemoryHold, MemoryUse};
+use crate::settings::Setting;
+use crate::stats::WorkerStats;
+
+/// A socket that clients connect to.
+#[derive(Debug)]
+pub enum ClientListener {
+    /// A TCP address.
+    Tcp(std::net::TcpListener),
+    /// A Unix socket; its path goes when this is dropped.
+    Unix(unix::UnixListener),
+}
+
+/// A client's socket: nonblocking, not registered with any runtime.
+#[derive(Debug)]
+pub enum ClientSocket {
+    /// From a TCP address, with the address of the client.
+    Tcp(std::net::TcpStream, SocketAddr),
+    /// From a Unix socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// The bounds on the clients of all listeners together, and the count of those refused.
+#[derive(Debug)]
+pub struct ClientLimit {
+    max_clients: Arc<Setting>,
+    ceiling: Arc<MemoryCeiling>,
+    connected: Arc<AtomicUsize>,
+    stats: Arc<WorkerStats>,
+    /// Whether clients of other machines are let in.
+    remote: bool,
+}
+
+/// What a client holds while it is connected.
+#[derive(Debug)]
+pub struct Permit {
+    connected: Arc<AtomicUsize>,
+    _held: MemoryHold,
+}
+
+/// What Redis says to a client too many.
+const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+
+/// What a client of another machine is told where there is no password, as Redis does in protected mode.
+const DENIED: &[u8] = b"-DENIED nearside is running in protected mode because no password is set for its clients. In this \
+    mode connections are only accepted from the loopback interface of this machine and over its Unix socket. To let clients \
+    of other machines in, 1) set a password that they must give (password_file), or 2) start nearside with --allow-remote, \
+    if nobody can reach it who should not: whoever does may do everything with the data. NOTE: one of the two is enough.\r\n";
+
+/// What a client is told for which there is no memory.
+const NO_MEMORY: &[u8] = b"-OOM nearside: there is no memory for one more client (memory_max)\r\n";
+
+/// Why a client is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// As many as may be are connected.
+    TooMany,
+    /// It is on another machine.
+    Remote,
+    /// There is no memory for one more.
+    NoMemory,
+}
+
+/// Waits after an accept that failed, as when the process has no file descriptor left: without them the loop
+/// would spin, because the connection stays in the queue.
+const RETRY_MIN: Duration = Duration::from_millis(10);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// Accepts clients until the drain begins, and then those that had connected by then, whom the kernel would
+/// reset when the listener is closed. Each client is handed over with the permit
+/// that it holds while it is connected; over the bound of `admission` it is told so and closed. Fails only if
+/// the runtime does not take the listener.
+pub async fn accept(
+    listener: ClientListener,
+    admission: &ClientLimit,
+    drain: &Drain,
+    mut hand_over: impl FnMut(ClientSocket, Permit),
+) -> io::Result<()> {
+    let listener = Registered::new(listener)?;
+    let mut failing = Burst::default();
+    let (mut refusing, mut denying) = (Burst::default(), Burst::default());
+    let mut admit = |socket: ClientSocket| match admission.admit_to(&socket) {
+        Ok(permit) => {
+            refusing.end();
+            hand_over(socket, permit);
+        }
+        Err(refusal) => {
+            match refusal {
+                Rejection::TooMany if refusing.begins() => {
+                    tracing::warn!("clients are refused: max_clients are connected");
+                }
+                Rejection::Remote if denying.begins() => {
+                    tracing::warn!(
+                        client = socket.address(),
+                        "clients of other machines are refused: there is no password, and allow_remote is false"
+                    );
+                }
+                Rejection::NoMemory if refusing.begins() => {
+                    tracing::warn!("clients are refused: memory_max is used up");
+                }
+                Rejection::TooMany | Rejection::Remote | Rejection::NoMemory => {}
+            }
+            socket.refuse(refusal);
+        }
+    };
+    let mut retry = RETRY_MIN;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = drain.begun() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok(socket) => {
+                failing.end();
+                retry = RETRY_MIN;
+                admit(socket);
+            }
+            // The client went away before it was accepted: nobody's failure.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                admission.stats.accept_failures.add(1);
+                if failing.begins() {
+                    tracing::warn!(%error, "cannot accept clients; trying again{}", advice(&error));
+                }
+                tokio::select! {
+                    () = drain.begun() => break,
+                    () = tokio::time::sleep(retry) => {}
+                }
+                retry = (retry * 2).min(RETRY_MAX);
+            }
+        }
+    }
+    listener.accept_waiting(admit)
+}
+
+/// What to do about an accept that failed, where that is known.
+fn advice(error: &io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE) => {
+            ": this process has no file descriptor left; set LimitNOFILE= of its unit, or ulimit -n, higher, or max_clients \
+             lower"
+        }
+        Some(Errno::NFILE) => ": this system has no file descriptor left; see the sysctl fs.file-max",
+        _ => "",
+    }
+}
+
+/// A listener that the runtime watches. The path of a Unix socket comes before its listener and so goes
+/// first.
+enum Registered {
+    Tcp(tokio::net::TcpListener),
+    Unix { _path: unix::SocketPath, listener: tokio::net::UnixListener },
+}
+
+/// A trouble that goes on: logged when it begins, not each time.
+#[derive(Default)]
+struct Burst {
+    on: bool,
+}
+
+// === impl Burst ===
+
+impl Burst {
+    fn begins(&mut self) -> bool {
+        !std::mem::replace(&mut self.on, true)
+    }
+
+    fn end(&mut self) {
+        self.on = false;
+    }
+}
+
+// === impl Registered ===
+
+impl Registered {
+    fn new(listener: ClientListener) -> io::Result<Registered> {
+        Ok(match listener {
+            ClientListener::Tcp(listener) => Registered::Tcp(tokio::net::TcpListener::from_std(listener)?),
+            ClientListener::Unix(listener) => {
+                let (path, listener) = listener.into_parts();
+                Registered::Unix { _path: path, listener: tokio::net::UnixListener::from_std(listener)? }
+            }
+        })
+    }
+
+    /// Accepts those who have connected already, and closes the listener.
+    fn accept_waiting(self, mut admit: impl FnMut(ClientSocket)) -> io::Result<()> {
+        match self {
+            Registered::Tcp(listener) => {
+                let listener = listener.into_std()?;
+                while let Ok((stream, address)) = listener.accept() {
+                    stream.set_nonblocking(true)?;
+                    tcp::tune(&stream);
+                    admit(ClientSocket::Tcp(stream, address));
+                }
+            }
+            Registered::Unix { _path: path, listener } => {
+                drop(path);
+                let listener = listener.into_std()?;
+                while let Ok((stream, _)) = listener.accept() {
+                    stream.set_nonblocking(true)?;
+                    admit(ClientSocket::Unix(stream));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn accept(&self) -> io::Result<ClientSocket> {
+        match self {
+            Registered::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                let stream = stream.into_std()?;
+                tcp::tune(&stream);
+                Ok(ClientSocket::Tcp(stream, address))
+            }
+            Registered::Unix { listener, .. } => {
+                let (stream, _) = listener.accept().await?;
+                Ok(ClientSocket::Unix(stream.into_std()?))
+            }
+        }
+    }
+}
+
+// === impl ClientSocket ===
+
+impl ClientSocket {
+    /// One try is enough: a new socket has room for a line, and a client that is gone need not read it.
+    fn refuse(self, refusal: Rejection) {
+        let text = match refusal {
+            Rejection::TooMany => TOO_MANY,
+            Rejection::Remote => DENIED,
+            Rejection::NoMemory => NO_MEMORY,
+        };
+        let said = match &self {
+            ClientSocket::Tcp(stream, _) => say(stream, text, || stream.shutdown(Shutdown::Write)),
+            ClientSocket::Unix(stream) => say(stream, text, || stream.shutdown(Shutdown::Write)),
+        };
+        if let Err(error) = said {
+            tracing::debug!(%error, "a refused client was gone already");
+        }
+    }
+
+    /// Whether it comes from another machine, as far as its address tells.
+    fn is_remote(&self) -> bool {
+        match self {
+            ClientSocket::Tcp(_, address) => !address.ip().to_canonical().is_loopback(),
+            ClientSocket::Unix(_) => false,
+        }
+    }
+
+    fn address(&self) -> String {
+        match self {
+            ClientSocket::Tcp(_, address) => address.to_string(),
+            ClientSocket::Unix(_) => "a Unix socket".to_owned(),
+        }
+    }
+}
+
+/// Says `text` and nothing more. What the client has sent already is taken: closed with that unread, the
+/// connection would be reset, and the client might never see why.
+fn say<S>(stream: &S, text: &[u8], close: impl FnOnce() -> io::Result<()>) -> io::Result<()>
+where
+    for<'a> &'a S: Read + Write,
+{
+    (&mut &*stream).write_all(text)?;
+    close()?;
+    let _ = (&mut &*stream).read(&mut [0; 4096]);
+    Ok(())
+}
+
+// === impl Admission ===
+
+impl ClientLimit {
+    /// Lets in so many at the same time, of other machines if `remote`, and as many as `ceiling` has room
+    /// for; those refused are counted in `stats`.
+    pub fn new(
+        max_clients: Arc<Setting>,
+        remote: bool,
+        ceiling: Arc<MemoryCeiling>,
+        stats: Arc<WorkerStats>,
+    ) -> ClientLimit {
+        ClientLimit { max_clients, ceiling, connected: Arc::default(), stats, remote }
+    }
+
+    /// What the client at `socket` holds, or why it is not let in.
+    fn admit_to(&self, socket: &ClientSocket) -> Result<Permit, Rejection> {
+        if socket.is_remote() && !self.remote {
+            self.stats.connections_refused.add(1);
+            return Err(Rejection::Remote);
+        }
+        self.admit()
+    }
+
+    /// What one more client holds.
+    ///
+    /// # Errors
+    /// It is one too many.
+    pub fn admit(&self) -> Result<Permit, Rejection> {
+        if !self.ceiling.fits(CLIENT_BYTES) {
+            self.ceiling.counts.clients_refused.fetch_add(1, Ordering::Relaxed);
+            self.stats.connections_refused.add(1);
+            return Err(Rejection::NoMemory);
+        }
+        let max = self.max_clients.size();
+        let more = |connected| (connected < max).then_some(connected + 1);
+        if self.connected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+            self.stats.connections_refused.add(1);
+            return Err(Rejection::TooMany);
+        }
+        let mut held = self.ceiling.hold(MemoryUse::Clients);
+        held.set(CLIENT_BYTES);
+        Ok(Permit { connected: self.connected.clone(), _held: held })
+    }
+}
+
+// === impl Permit ===
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.connected.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,185 @@
+//! What the daemon does with a command: the vocabulary of the table's `class` column.
+
+use super::RefusalReason;
+
+/// What is done with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A read of one key whose reply depends on that key's value alone, so L1 may answer it.
+    CacheableRead,
+    /// Goes to the node that owns its keys, which all lie in one slot. Read or write: see the flags.
+    Forward,
+    /// Runs a script or a function, or is about the scripts that are kept.
+    Script(ScriptAction),
+    /// Is split by slot, and the partial replies are joined.
+    FanOut(Join),
+    /// Goes to every primary, and the replies become one.
+    EveryPrimary(Gather),
+    /// Is about all keys, wherever they are.
+    Keyspace(Keyspace),
+    /// Names another database, of which there is none.
+    Database(Database),
+    /// Is a message for whoever is subscribed, our own clients among them.
+    Publish,
+    /// Has no key: any node can answer.
+    AnyNode,
+    /// Is answered by the daemon itself.
+    Local(Local),
+    /// Needs state that outlives the request, so a multiplexed connection cannot carry it.
+    Session(RequiredState),
+    /// Makes no sense behind this daemon.
+    Refused(RefusalReason),
+}
+
+/// How the replies to the parts of a split request become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// One element a key, in the order of the keys.
+    Mget,
+    /// `OK` once every part says so.
+    Mset,
+    /// The sum of integers.
+    Sum,
+}
+
+/// How the replies of all primaries become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gather {
+    /// The one reply that all give, or the first error.
+    AllOk,
+    /// `OK` if any gives it, else an error: only one node runs the script that is to be stopped. Asked on
+    /// connections of their own, as that node hears nothing on the one that sent it the script.
+    AnyOk,
+    /// The first node's reply; the others say the same. The first error, if there is one.
+    First,
+    /// The sum of integers.
+    Sum,
+    /// The reply of the node that runs something, else any.
+    Running,
+}
+
+/// What is asked about all keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyspace {
+    /// One page of a walk over them.
+    Scan,
+    /// All that match.
+    Keys,
+    /// One of them, each as likely as any other.
+    RandomKey,
+}
+
+/// What is done with scripts. Those that run one may touch keys that they do not name; they go where their
+/// named keys lie, or anywhere if they name none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScriptAction {
+    /// Runs a script that it brings.
+    Eval,
+    /// Runs a script that the server knows.
+    EvalSha,
+    /// Runs a function of a library.
+    Function,
+    /// Makes a script known.
+    Load,
+    /// Asks whether scripts are known.
+    Exists,
+    /// Forgets all scripts.
+    Flush,
+}
+
+/// What names another database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// COPY may.
+    Copy,
+    /// MOVE does.
+    Move,
+    /// SWAPDB names two.
+    Swap,
+}
+
+/// What the daemon answers itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named after its command")]
+pub enum Local {
+    AclDryRun,
+    AclGetUser,
+    AclList,
+    AclLog,
+    AclUsers,
+    AclWhoAmI,
+    Auth,
+    ClientCapa,
+    ClientGetName,
+    ClientId,
+    ClientImportSource,
+    ClientInfo,
+    ClientKill,
+    ClientList,
+    ClientNoEvict,
+    ClientNoTouch,
+    ClientPause,
+    ClientReply,
+    ClientSetInfo,
+    ClientSetName,
+    ClientUnblock,
+    ClientUnpause,
+    ConfigGet,
+    ConfigResetStat,
+    ConfigSet,
+    Echo,
+    Hello,
+    Info,
+    LatencyDoctor,
+    LatencyGraph,
+    LatencyHistogram,
+    LatencyHistory,
+    LatencyLatest,
+    LatencyReset,
+    Lolwut,
+    Ping,
+    Quit,
+    Reset,
+    Role,
+    Select,
+    SlowlogGet,
+    SlowlogLen,
+    SlowlogReset,
+    NearsideExplain,
+    NearsideFlush,
+    NearsideFresh,
+    NearsideHelp,
+}
+
+/// Which state a command needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequiredState {
+    /// Waits on the server until there is something to answer.
+    Blocking,
+    /// Follows every command of a server.
+    Monitor,
+    /// Subscribes, or asks about subscriptions.
+    PubSub,
+    /// The client's own client-side caching.
+    Tracking,
+    /// MULTI, WATCH and what belongs to them.
+    Transaction,
+    /// Waits for the replicas of what this connection wrote.
+    Wait,
+}
+
+// === impl Session ===
+
+impl RequiredState {
+    /// The word for logs, metrics and error texts.
+    pub fn name(self) -> &'static str {
+        match self {
+            RequiredState::Blocking => "blocking",
+            RequiredState::Monitor => "monitor",
+            RequiredState::PubSub => "pubsub",
+            RequiredState::Tracking => "tracking",
+            RequiredState::Transaction => "transaction",
+            RequiredState::Wait => "wait",
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What Redis says of a request that it does not recognise, byte for byte.
+
+use bytes::BytesMut;
+
+use crate::protocol::resp::request::Request;
+
+/// How much of a name or of all arguments an error shows.
+const SHOWN_BYTES_MAX: usize = 128;
+
+/// Why a request is not one of the table's commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    /// No such command here; a module of the upstream may know it.
+    Unknown,
+    /// The command is a container and has no such subcommand.
+    UnknownSubcommand,
+    /// The operator has denied the command of this name, or one that the table does not have.
+    Denied(Option<&'static str>),
+    /// Too few or too many arguments for the command of this name.
+    Arity(&'static str),
+}
+
+// === impl Fault ===
+
+impl CommandError {
+    /// Appends the error reply of Redis 7.0 to `request`, or the daemon's own to one that is denied.
+    pub fn write(self, request: &Request<'_>, out: &mut BytesMut) {
+        let mut text = Vec::with_capacity(SHOWN_BYTES_MAX);
+        match self {
+            CommandError::Unknown => {
+                text.extend_from_slice(b"unknown command '");
+                text.extend_from_slice(shown(request.arg(0), SHOWN_BYTES_MAX));
+                text.extend_from_slice(b"', with args beginning with: ");
+                show_arguments(request, &mut text);
+            }
+            CommandError::UnknownSubcommand => {
+                text.extend_from_slice(b"unknown subcommand '");
+                text.extend_from_slice(shown(request.arg(1), SHOWN_BYTES_MAX));
+                text.extend_from_slice(b"'. Try ");
+                text.extend_from_slice(&request.arg(0).to_ascii_uppercase());
+                text.extend_from_slice(b" HELP.");
+            }
+            CommandError::Denied(name) => {
+                let name = name.map_or_else(|| shown(request.arg(0), SHOWN_BYTES_MAX), str::as_bytes);
+                let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+                let error = format!(
+                    "NOPERM nearside: the command '{name}' is denied to clients here (deny_commands)"
+                );
+                text.extend_from_slice(error.as_bytes());
+            }
+            CommandError::Arity(name) => {
+                text.extend_from_slice(b"wrong number of arguments for '");
+                text.extend_from_slice(name.as_bytes());
+                text.extend_from_slice(b"' command");
+            }
+        }
+        out.extend_from_slice(if matches!(self, CommandError::Denied(_)) { b"-" } else { b"-ERR " });
+        out.extend(text.into_iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Quotes arguments until 128 bytes are full; the quotes of the last one may stand beyond that.
+fn show_arguments(request: &Request<'_>, text: &mut Vec<u8>) {
+    let mut used = 0;
+    for argument in request.args().skip(1) {
+        if used >= SHOWN_BYTES_MAX {
+            break;
+        }
+        let argument = shown(argument, SHOWN_BYTES_MAX - used);
+        text.push(b'\'');
+        text.extend_from_slice(argument);
+        text.extend_from_slice(b"' ");
+        used += argument.len() + 3;
+    }
+}
+
+/// What C's `%.*s` prints of `text`: at most `bytes_max` bytes, and nothing from a zero byte on.
+fn shown(text: &[u8], bytes_max: usize) -> &[u8] {
+    let text = &text[..text.len().min(bytes_max)];
+    &text[..memchr::memchr(0, text).unwrap_or(text.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::resp::request::OwnedRequest;
+
+    fn written(fault: CommandError, args: &[&[u8]]) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        fault.write(&OwnedRequest::from_args(args).as_request(), &mut out);
+        out.to_vec()
+    }
+
+    #[test]
+    fn the_texts_are_those_of_redis() {
+        assert_eq!(
+            written(CommandError::Unknown, &[b"foo", b"a", b"b"]),
+            b"-ERR unknown command 'foo', with args beginning with: 'a' 'b' \r\n"
+        );
+        assert_eq!(
+            written(CommandError::Arity("config|get"), &[b"CONFIG", b"GET"]),
+            b"-ERR wrong number of arguments for 'config|get' command\r\n"
+        );
+        assert_eq!(
+            written(CommandError::UnknownSubcommand, &[b"conFig", b"x\r\ny"]),
+            b"-ERR unknown subcommand 'x  y'. Try CONFIG HELP.\r\n"
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! Why some commands of Redis are not for clients of this daemon, and what they are told.
+
+use bytes::BytesMut;
+
+use super::Spec;
+
+/// Why a command is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalReason {
+    /// To its clients the daemon is a standalone Redis, and says of CLUSTER what one says.
+    NoCluster,
+    /// It acts on the one server it is sent to, and the daemon stands for many.
+    OneServer,
+    /// It would change one server's settings and leave the others.
+    SingleServers,
+    /// Replication is between the servers of the cluster.
+    Replication,
+    /// The file that the daemon was configured from is the operator's.
+    OwnFile,
+}
+
+// === impl Refusal ===
+
+impl RefusalReason {
+    /// Appends the error reply to `spec`'s command.
+    pub fn write(self, spec: &Spec, out: &mut BytesMut) {
+        let why = match self {
+            RefusalReason::NoCluster => {
+                return out.extend_from_slice(b"-ERR This instance has cluster support disabled\r\n");
+            }
+            RefusalReason::OneServer => "it acts on one server, and many stand behind nearside",
+            RefusalReason::SingleServers => "it would change one server of the cluster and leave the others",
+            RefusalReason::Replication => "replication is between the servers of the cluster",
+            RefusalReason::OwnFile => "it does not write its own configuration file",
+        };
+        let name = spec.name.to_ascii_uppercase().replace('|', " ");
+        out.extend_from_slice(format!("-ERR {name} is not available through nearside: {why}\r\n").as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::command::recognise;
+    use crate::protocol::resp::request::OwnedRequest;
+
+    #[test]
+    fn a_refusal_names_the_command_and_the_reason() {
+        let mut out = BytesMut::new();
+        let request = OwnedRequest::from_args(["module", "load", "path"]);
+        RefusalReason::SingleServers.write(recognise(&request.as_request()).unwrap(), &mut out);
+        assert_eq!(
+            &out[..],
+            b"-ERR MODULE LOAD is not available through nearside: \
+              it would change one server of the cluster and leave the others\r\n"
+        );
+    }
+}

@@ -1,0 +1,14 @@
+//! Bits of strings.
+
+use super::{cached, range, write};
+use crate::protocol::command::Spec;
+
+pub(super) const ROWS: &[Spec] = &[
+    cached("bitcount", -2),
+    write("bitfield", -2),
+    cached("bitfield_ro", -2),
+    write("bitop", -4).keys(range(2, -1, 1)).into_second(),
+    cached("bitpos", -3),
+    cached("getbit", 3),
+    write("setbit", 4),
+];

@@ -1,0 +1,47 @@
+//! Keys of any type.
+
+use super::{ALL, SECOND, TWO, cached, container, read, removes, row, sets_ttl, write};
+use crate::protocol::command::{Class, Database, Flags, Gather, Join, Keys, Keyspace, Spec, TtlEffect};
+
+pub(super) const ROWS: &[Spec] = &[
+    write("copy", -3).keys(TWO).class(Class::Database(Database::Copy)).into_second(),
+    row("dbsize", 1, Class::EveryPrimary(Gather::Sum)).flags(Flags::READ),
+    removes("del", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
+    read("dump", 2).grows(),
+    read("exists", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
+    sets_ttl("expire", -3),
+    sets_ttl("expireat", -3),
+    read("expiretime", 2),
+    row("flushall", -1, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE),
+    row("flushdb", -1, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE),
+    row("keys", 2, Class::Keyspace(Keyspace::Keys)).flags(Flags::READ),
+    removes("migrate", -6).keys(Keys::Migrate),
+    removes("move", 3).class(Class::Database(Database::Move)),
+    container("object", -2, OBJECT),
+    sets_ttl("persist", 2),
+    sets_ttl("pexpire", -3),
+    sets_ttl("pexpireat", -3),
+    read("pexpiretime", 2),
+    read("pttl", 2),
+    row("randomkey", 1, Class::Keyspace(Keyspace::RandomKey)).flags(Flags::READ),
+    write("rename", 3).keys(TWO).into_second(),
+    write("renamenx", 3).keys(TWO).into_second(),
+    write("restore", -4),
+    write("restore-asking", -4),
+    row("scan", -2, Class::Keyspace(Keyspace::Scan)).flags(Flags::READ),
+    write("sort", -2).keys(Keys::SortStore).lasting(TtlEffect::Keys(Keys::SortDestination)).grows(),
+    read("sort_ro", -2).grows(),
+    row("swapdb", 3, Class::Database(Database::Swap)).flags(Flags::WRITE),
+    read("touch", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
+    read("ttl", 2),
+    cached("type", 2),
+    removes("unlink", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
+];
+
+const OBJECT: &[Spec] = &[
+    read("object|encoding", 3).keys(SECOND),
+    read("object|freq", 3).keys(SECOND),
+    row("object|help", 2, Class::AnyNode),
+    read("object|idletime", 3).keys(SECOND),
+    read("object|refcount", 3).keys(SECOND),
+];

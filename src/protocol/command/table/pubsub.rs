@@ -1,0 +1,25 @@
+//! Publish and subscribe.
+
+use super::{ALL, ONE, container, row};
+use crate::protocol::command::{Class, Flags, RequiredState, Spec};
+
+pub(super) const ROWS: &[Spec] = &[
+    row("psubscribe", -2, Class::Session(RequiredState::PubSub)),
+    row("publish", 3, Class::Publish).flags(Flags::MAY_REPLICATE),
+    container("pubsub", -2, PUBSUB),
+    row("punsubscribe", -1, Class::Session(RequiredState::PubSub)),
+    row("spublish", 3, Class::Publish).keys(ONE).flags(Flags::MAY_REPLICATE),
+    row("ssubscribe", -2, Class::Session(RequiredState::PubSub)).keys(ALL),
+    row("subscribe", -2, Class::Session(RequiredState::PubSub)),
+    row("sunsubscribe", -1, Class::Session(RequiredState::PubSub)).keys(ALL),
+    row("unsubscribe", -1, Class::Session(RequiredState::PubSub)),
+];
+
+const PUBSUB: &[Spec] = &[
+    row("pubsub|channels", -2, Class::Session(RequiredState::PubSub)),
+    row("pubsub|help", 2, Class::AnyNode),
+    row("pubsub|numpat", 2, Class::Session(RequiredState::PubSub)),
+    row("pubsub|numsub", -2, Class::Session(RequiredState::PubSub)),
+    row("pubsub|shardchannels", -2, Class::Session(RequiredState::PubSub)),
+    row("pubsub|shardnumsub", -2, Class::Session(RequiredState::PubSub)),
+];

@@ -1,0 +1,37 @@
+//! Scripts and functions.
+
+use super::{container, count, read, refused, row};
+use crate::protocol::command::{Class, Flags, Gather, RefusalReason, ScriptAction, Spec};
+
+pub(super) const ROWS: &[Spec] = &[
+    row("eval", -3, Class::Script(ScriptAction::Eval)).keys(count(2)).flags(Flags::MAY_REPLICATE),
+    read("eval_ro", -3).keys(count(2)).class(Class::Script(ScriptAction::Eval)),
+    row("evalsha", -3, Class::Script(ScriptAction::EvalSha)).keys(count(2)).flags(Flags::MAY_REPLICATE),
+    read("evalsha_ro", -3).keys(count(2)).class(Class::Script(ScriptAction::EvalSha)),
+    row("fcall", -3, Class::Script(ScriptAction::Function)).keys(count(2)).flags(Flags::MAY_REPLICATE),
+    read("fcall_ro", -3).keys(count(2)).class(Class::Script(ScriptAction::Function)),
+    container("function", -2, FUNCTION),
+    container("script", -2, SCRIPT),
+];
+
+const FUNCTION: &[Spec] = &[
+    row("function|delete", 3, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE),
+    row("function|dump", 2, Class::AnyNode),
+    row("function|flush", -2, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE),
+    row("function|help", 2, Class::AnyNode),
+    row("function|kill", 2, Class::EveryPrimary(Gather::AnyOk)),
+    row("function|list", -2, Class::AnyNode),
+    row("function|load", -3, Class::EveryPrimary(Gather::First)).flags(Flags::WRITE),
+    row("function|restore", -3, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE),
+    row("function|stats", 2, Class::EveryPrimary(Gather::Running)),
+];
+
+const SCRIPT: &[Spec] = &[
+    refused("script|debug", -3, RefusalReason::SingleServers),
+    row("script|exists", -3, Class::Script(ScriptAction::Exists)),
+    row("script|flush", -2, Class::Script(ScriptAction::Flush)),
+    row("script|help", 2, Class::AnyNode),
+    row("script|kill", 2, Class::EveryPrimary(Gather::AnyOk)),
+    row("script|load", 3, Class::Script(ScriptAction::Load)),
+    row("script|show", 3, Class::AnyNode),
+];

@@ -1,0 +1,99 @@
+//! COMMAND INFO and COMMAND DOCS of very many names: a node is asked for a few at a time, so that others get
+//! their turn. What it tells of one name depends on no other.
+
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::fan_out::ReplyBound;
+use super::{Answer, Caller, Router, failure_reply, in_resp2, odd_reply, stopped};
+use crate::protocol::command::Spec;
+use crate::protocol::resp::Resp;
+use crate::protocol::resp::cursor::{self, ReplyHead};
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::upstream::Call;
+
+/// Names that a node is asked for at a time: what it tells of one may be thousands of bytes.
+const NAMES_AT_ONCE: usize = 64;
+
+/// Where the names begin in a request.
+const FIRST_NAME: usize = 2;
+
+/// Whether a request is for so many names that others have to get their turn meanwhile.
+pub fn names_very_many(spec: &Spec, request: &Request<'_>) -> bool {
+    request.len() > FIRST_NAME + NAMES_AT_ONCE && matches!(spec.name, "command|info" | "command|docs")
+}
+
+// === impl Proxy ===
+
+impl Router {
+    /// Answers such a request; what is joined is held to `bound`.
+    pub fn about_commands(
+        self: &Rc<Router>,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+        bound: ReplyBound,
+    ) -> Answer {
+        if let Some(wait) = self.wait_for_upstream() {
+            return wait;
+        }
+        caller.own_writes.note_sent();
+        // One node: others may be of another version.
+        let Some(node) = self.upstream.any_node() else {
+            return Answer::Now(failure_reply(&self.upstream.no_topology()));
+        };
+        let (proxy, resp, request) = (self.clone(), caller.resp, request.to_owned());
+        Answer::Later(Box::pin(async move {
+            let request = request.as_request();
+            let (mut joined, mut count) = (BytesMut::new(), 0);
+            for first in (FIRST_NAME..request.len()).step_by(NAMES_AT_ONCE) {
+                let names = request.args_from(first).take(NAMES_AT_ONCE);
+                let part = OwnedRequest::from_args(request.args().take(FIRST_NAME).chain(names));
+                let call = Call { bytes: part.bytes(), slot: None, reads_only: true, foreign: false };
+                let outcome = proxy.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
+                let frame = match outcome {
+                    Ok(reply) => reply.frame,
+                    Err(failure) => return failure_reply(&failure),
+                };
+                let Some(told) = told_of(spec, &frame, part.as_request().len() - FIRST_NAME) else {
+                    return odd_reply(&spec.name.to_ascii_uppercase().replace('|', " "), &frame);
+                };
+                count += told;
+                let reply = match resp {
+                    Resp::Three => frame,
+                    Resp::Two => in_resp2(&frame, spec.form, &part).unwrap_or(frame),
+                };
+                let head = memchr::memchr(b'\n', &reply).map_or(reply.len(), |end| end + 1);
+                joined.extend_from_slice(&reply[head..]);
+                if joined.len() > bound.bytes {
+                    return bound.exceeded();
+                }
+            }
+            whole(spec, resp, count, &joined)
+        }))
+    }
+}
+
+/// Of how many of `asked` names a node tells in `frame`; `None` if that is no reply to such a request. Of a
+/// name that is none COMMAND INFO gives null, and COMMAND DOCS nothing.
+fn told_of(spec: &Spec, frame: &[u8], asked: usize) -> Option<usize> {
+    match (spec.name, frame.first(), cursor::head(frame)?) {
+        ("command|info", Some(b'*'), ReplyHead::Aggregate { count, .. }) if count == asked => Some(count),
+        ("command|docs", Some(b'%'), ReplyHead::Aggregate { count, .. }) if count <= 2 * asked => {
+            Some(count / 2)
+        }
+        _ => None,
+    }
+}
+
+fn whole(spec: &Spec, resp: Resp, count: usize, joined: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(joined.len() + 16);
+    match spec.name {
+        "command|docs" => encode::map(&mut out, resp, count),
+        _ => encode::array(&mut out, count),
+    }
+    out.extend_from_slice(joined);
+    out.freeze()
+}

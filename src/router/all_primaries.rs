@@ -1,0 +1,231 @@
+//! Commands that every primary must carry out: sent to all, gathered into one reply.
+
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::{LocalBoxFuture, join_all};
+
+use super::coherence::inflight::InflightKeys;
+use super::{Answer, Caller, Router, failure_reply, in_resp2, odd_reply, stopped};
+use crate::node::NodeId;
+use crate::protocol::command::{Flags, Gather, Spec};
+use crate::protocol::resp::Resp;
+use crate::protocol::resp::cursor::{self, ReplyHead};
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
+use crate::upstream::{Call, NodeIndex, Outcome, UpstreamError};
+
+/// A node, and what it will answer.
+pub(super) type PendingReplyOf = (NodeIndex, LocalBoxFuture<'static, Outcome>);
+
+/// A node, and its reply or why there is none.
+type NodeReply = (NodeId, Result<Bytes, UpstreamError>);
+
+// === impl Proxy ===
+
+impl Router {
+    pub(super) fn ask_all_primaries(
+        self: &Rc<Router>,
+        spec: &'static Spec,
+        gather: Gather,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer {
+        let writes = spec.flags.has(Flags::WRITE);
+        if writes {
+            self.invalidate_all();
+            self.functions.borrow_mut().forget();
+        }
+        let write = writes.then(|| self.begin_write(InflightKeys::new(), caller).of_anything());
+        let request = request.to_owned();
+        let asked = match gather {
+            Gather::AnyOk | Gather::Running => self.ask_every_apart(&request.bytes()),
+            _ => self.ask_every(&Call {
+                bytes: request.bytes(),
+                slot: None,
+                reads_only: spec.flags.has(Flags::READ),
+                foreign: false,
+            }),
+        };
+        if asked.is_empty() {
+            return Answer::Now(failure_reply(&self.upstream.no_topology()));
+        }
+        let (proxy, resp) = (self.clone(), caller.resp);
+        Answer::Later(Box::pin(async move {
+            let told = join_all(asked.into_iter().map(|(node, outcome)| {
+                let node = proxy.upstream.node(node);
+                async move { (node, outcome.await.map(|reply| fitting(gather, spec, reply.frame))) }
+            }));
+            let told = told.await;
+            if writes {
+                proxy.invalidate_all();
+            }
+            drop(write);
+            let reply = gathered(gather, spec, &told);
+            match resp {
+                Resp::Three => reply,
+                Resp::Two => in_resp2(&reply, spec.form, &request).unwrap_or(reply),
+            }
+        }))
+    }
+
+    /// Sends a command to every primary, behind what was sent there before; empty when none is known.
+    pub(super) fn ask_every(&self, call: &Call) -> Vec<PendingReplyOf> {
+        let primaries = self.upstream.primaries();
+        let ask = |node: &NodeIndex| {
+            let sent = self.upstream.send_to(*node, call.clone());
+            let outcome = async move { sent.reply.await.unwrap_or_else(stopped) };
+            (*node, Box::pin(outcome) as LocalBoxFuture<'static, Outcome>)
+        };
+        primaries.iter().map(ask).collect()
+    }
+
+    /// Asks every primary, past all that it is busy with.
+    fn ask_every_apart(&self, request: &Bytes) -> Vec<PendingReplyOf> {
+        let ask = |node: &NodeIndex| {
+            let outcome = self.upstream.clone().ask_apart(*node, request.clone());
+            (*node, Box::pin(outcome) as LocalBoxFuture<'static, Outcome>)
+        };
+        self.upstream.primaries().iter().map(ask).collect()
+    }
+}
+
+/// What a node told, if that can be a reply to such a command; an error in its place otherwise.
+fn fitting(gather: Gather, spec: &Spec, frame: Bytes) -> Bytes {
+    let fits = match gather {
+        Gather::AllOk | Gather::AnyOk => &frame[..] == b"+OK\r\n",
+        Gather::First => cursor::text(&frame).is_some(),
+        Gather::Sum => cursor::integer(&frame).is_some(),
+        Gather::Running => cursor::field(&frame, b"running_script").is_some(),
+    };
+    if fits { frame } else { odd_reply(&spec.name.to_ascii_uppercase().replace('|', " "), &frame) }
+}
+
+/// One reply from those of all primaries; there is one at least.
+fn gathered(gather: Gather, spec: &Spec, told: &[NodeReply]) -> Bytes {
+    match gather {
+        Gather::AllOk | Gather::First => match told.iter().find(|(_, told)| !is_done(told)) {
+            None => first(told),
+            Some(_) => not_by_all(spec, told),
+        },
+        Gather::AnyOk => stopped_by_any(told),
+        Gather::Sum => match told.iter().find(|(_, told)| !is_number(told)) {
+            None => sum(told),
+            Some((_, told)) => reply(told),
+        },
+        Gather::Running => {
+            let runs = |frame: &&Bytes| {
+                cursor::field(frame, b"running_script").is_some_and(|script| !is_null(script))
+            };
+            let mut frames = told.iter().filter_map(|(_, told)| told.as_ref().ok());
+            let running = frames.clone().find(runs);
+            let any = frames.find(|frame| !frame.starts_with(b"-"));
+            running.or(any).cloned().unwrap_or_else(|| first(told))
+        }
+    }
+}
+
+fn first(told: &[NodeReply]) -> Bytes {
+    told.first().map(|(_, told)| reply(told)).unwrap_or_default()
+}
+
+/// What a client is told of what one node told.
+fn reply(told: &Result<Bytes, UpstreamError>) -> Bytes {
+    match told {
+        Ok(frame) => frame.clone(),
+        Err(failure) => failure_reply(failure),
+    }
+}
+
+fn is_done(told: &Result<Bytes, UpstreamError>) -> bool {
+    told.as_ref().is_ok_and(|frame| !frame.starts_with(b"-"))
+}
+
+fn is_number(told: &Result<Bytes, UpstreamError>) -> bool {
+    told.as_ref().is_ok_and(|frame| cursor::integer(frame).is_some())
+}
+
+pub(super) fn is_null(frame: &[u8]) -> bool {
+    matches!(cursor::head(frame), Some(ReplyHead::Null { .. }))
+}
+
+fn sum(told: &[NodeReply]) -> Bytes {
+    let numbers = told.iter().filter_map(|(_, told)| cursor::integer(told.as_ref().ok()?));
+    let mut out = BytesMut::new();
+    encode::integer(&mut out, numbers.fold(0, i64::saturating_add));
+    out.freeze()
+}
+
+/// The error of a command that some primaries did not carry out. What all say alike is said in their words;
+/// otherwise the client must know where it stands.
+fn not_by_all(spec: &Spec, told: &[NodeReply]) -> Bytes {
+    let done = told.iter().filter(|(_, told)| is_done(told)).count();
+    let words = first(told);
+    if done == 0 && told.iter().all(|(_, told)| told.is_ok() && reply(told) == words) || told.len() == 1 {
+        return words;
+    }
+    let mut text = format!(
+        "ERR nearside: {} was carried out by {done} of {} primaries.",
+        spec.name.to_ascii_uppercase().replace('|', " "),
+        told.len()
+    )
+    .into_bytes();
+    for (node, told) in told.iter().filter(|(_, told)| !is_done(told)) {
+        text.extend_from_slice(format!(" {node}: ").as_bytes());
+        let words = reply(told);
+        text.extend_from_slice(words.trim_ascii_end().strip_prefix(b"-").unwrap_or(&words));
+    }
+    encode::error_reply(text)
+}
+
+/// `OK` if any stopped what it ran; else the error of one that runs something, else of one that could not be
+/// asked.
+fn stopped_by_any(told: &[NodeReply]) -> Bytes {
+    let rank = |told: &Result<Bytes, UpstreamError>| match told {
+        Ok(frame) if !frame.starts_with(b"-") => 0,
+        Ok(frame) if !frame.starts_with(b"-NOTBUSY") => 1,
+        Err(_) => 2,
+        Ok(_) => 3,
+    };
+    told.iter().min_by_key(|(_, told)| rank(told)).map(|(_, told)| reply(told)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::command::recognise;
+    use crate::protocol::resp::request::OwnedRequest;
+
+    #[test]
+    fn replies_of_all_primaries_become_one() {
+        let spec = recognise(&OwnedRequest::from_args(["FLUSHALL"]).as_request()).unwrap();
+        let running: &[u8] = b"%1\r\n$14\r\nrunning_script\r\n%0\r\n";
+        let idle: &[u8] = b"%1\r\n$14\r\nrunning_script\r\n_\r\n";
+        let some: &[u8] =
+            b"-ERR nearside: FLUSHALL was carried out by 1 of 2 primaries. node1: MISCONF no\r\n";
+        let cases: [(Gather, &[&[u8]], &[u8]); 13] = [
+            (Gather::AllOk, &[b"+OK\r\n", b"+OK\r\n"], b"+OK\r\n"),
+            (Gather::AllOk, &[b"-ERR syntax error\r\n", b"-ERR syntax error\r\n"], b"-ERR syntax error\r\n"),
+            (Gather::AllOk, &[b"+OK\r\n", b"-MISCONF no\r\n"], some),
+            (Gather::AllOk, &[b"-MISCONF no\r\n"], b"-MISCONF no\r\n"),
+            (Gather::AnyOk, &[b"-NOTBUSY no\r\n", b"+OK\r\n"], b"+OK\r\n"),
+            (Gather::AnyOk, &[b"-NOTBUSY no\r\n", b"-UNKILLABLE no\r\n"], b"-UNKILLABLE no\r\n"),
+            (Gather::AnyOk, &[b"-NOTBUSY no\r\n"], b"-NOTBUSY no\r\n"),
+            (Gather::Sum, &[b":1\r\n", b":41\r\n"], b":42\r\n"),
+            (Gather::Sum, &[b":1\r\n", b"-LOADING\r\n"], b"-LOADING\r\n"),
+            (Gather::Sum, &[b":9223372036854775807\r\n", b":1\r\n"], b":9223372036854775807\r\n"),
+            (Gather::First, &[b"$1\r\na\r\n", b"$1\r\na\r\n"], b"$1\r\na\r\n"),
+            (Gather::Running, &[idle, running], running),
+            (Gather::Running, &[b"-BUSY\r\n", idle], idle),
+        ];
+        for (gather, replies, expected) in cases {
+            let replies = replies.iter().enumerate();
+            let told: Vec<NodeReply> = replies
+                .map(|(number, frame)| {
+                    (NodeId::new(format!("node{number}")), Ok(Bytes::copy_from_slice(frame)))
+                })
+                .collect();
+            assert_eq!(gathered(gather, spec, &told), expected, "{gather:?} {told:?}");
+        }
+    }
+}

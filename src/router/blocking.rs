@@ -1,0 +1,213 @@
+//! Commands that wait on a node until there is something to answer: BLPOP and its kin, XREAD and XREADGROUP
+//! with BLOCK.
+//!
+//! Each waits on a dedicated connection. The node judges the arguments, keeps the time and says when it is
+//! over; what is added here is where to wait when the slot goes elsewhere, and how the wait ends early. While
+//! it lasts, other sessions read its keys from L1 as ever: nothing has changed. When it ends, its keys are
+//! dropped before the reply leaves (I6).
+
+use std::pin::pin;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tokio::time;
+
+use super::block_timeout::BlockTimeout;
+use super::blocked_call::{BlockedCall, EndedBy};
+use super::coherence::inflight::InflightKeys;
+use super::default_ttl::may_have_written;
+use super::forward::keys_of;
+use super::many_keys::has_many;
+use super::{Answer, Caller, RequestRoute, Router, render};
+use crate::clients::block_state::BlockGuard;
+use crate::node::NodeId;
+use crate::protocol::command::{Flags, Spec};
+use crate::protocol::key::Slot;
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::upstream::{Elsewhere, UpstreamError, UpstreamReply};
+
+/// How often a wait goes on elsewhere before that is an error.
+const MOVES_MAX: u8 = 16;
+
+/// What a node answers to those who wait there when it becomes a replica.
+const FORCED: &[u8] = b"-UNBLOCKED force unblock";
+
+/// What a client gets whose wait ends with the daemon.
+const STOPPED: &[u8] = b"-UNBLOCKED nearside: the daemon is shutting down; the command was not executed\r\n";
+
+/// What a wait is for.
+struct Blocking {
+    request: OwnedRequest,
+    slot: Option<Slot>,
+    patience: BlockTimeout,
+    /// Whether waiting anew after a lost connection can neither do something twice nor miss something.
+    repeatable: bool,
+    waiting: BlockGuard,
+}
+
+/// How waiting at one node ended.
+enum BlockRound {
+    /// With this reply.
+    Over(Bytes),
+    /// The node gave nothing, and another one is to be asked: this one, or the owner.
+    GoOn(Option<Elsewhere>),
+}
+
+// === impl Proxy ===
+
+impl Router {
+    /// Begins to wait for what `request` asks for.
+    pub fn block(
+        self: &Rc<Router>,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+        waiting: BlockGuard,
+    ) -> Answer {
+        if let Some(wait) = self.wait_for_upstream() {
+            return wait;
+        }
+        let route = RequestRoute::of(spec);
+        let slot = match self.slot_of(route, request) {
+            Ok(slot) => slot,
+            Err(reply) => return Answer::Now(Bytes::from_static(reply)),
+        };
+        let (_, due) = self.with_default_ttl(route, request, Bytes::new());
+        let writes = spec.flags.has(Flags::WRITE);
+        let mut keys = keys_of(route, request);
+        // Nothing else of the session begins meanwhile: of many keys nobody has to know which are written.
+        let many =
+            if writes && has_many(route, request) { std::mem::take(&mut keys) } else { InflightKeys::new() };
+        slot.filter(|_| writes).inspect(|slot| caller.own_writes.note_written(*slot));
+        let read = if writes { InflightKeys::new() } else { keys.clone() };
+        let write = writes.then(|| self.begin_write(keys, caller));
+        let latest = |argument: &[u8]| matches!(argument, b"$" | b"+");
+        let repeatable = !writes && !request.args().any(latest);
+        let patience = BlockTimeout::of(spec, request);
+        let blocking = Blocking { request: request.to_owned(), slot, patience, repeatable, waiting };
+        let (proxy, resp, own_writes) = (self.clone(), caller.resp, caller.own_writes.clone());
+        Answer::Later(Box::pin(async move {
+            proxy.drop_keys(&many).await;
+            proxy.stats.waits_begun.bump();
+            let outcome = proxy.wait_anywhere(&blocking).await;
+            proxy.stats.waits_ended.bump();
+            let outcome =
+                outcome.map(|frame| UpstreamReply { frame, rerouted: true, tracked: false, by: None });
+            if let (Some(slot), Some(due)) = (slot, due)
+                && may_have_written(&outcome)
+            {
+                proxy.give_ttl(slot, due, &own_writes).settle(&outcome).await;
+            }
+            proxy.were_read_past_lane(&read).await;
+            proxy.drop_keys(&many).await;
+            drop(write);
+            render(outcome, route.form, &blocking.request, resp)
+        }))
+    }
+
+    /// Waits at the owner, and wherever the slot goes.
+    async fn wait_anywhere(self: &Rc<Router>, blocking: &Blocking) -> Result<Bytes, UpstreamError> {
+        let mut elsewhere = None;
+        for _ in 0..=MOVES_MAX {
+            let Some(request) = blocking.patience.request(&blocking.request) else {
+                return Ok(Bytes::from_static(b"_\r\n"));
+            };
+            match self.wait_at(elsewhere.as_ref(), &request, blocking).await? {
+                BlockRound::Over(reply) => return Ok(reply),
+                BlockRound::GoOn(next) => elsewhere = next,
+            }
+        }
+        // Only a command with keys is ever sent elsewhere.
+        let slot = blocking.slot.unwrap_or_else(|| Slot::of(b""));
+        Err(UpstreamError::TooManyRedirects { slot, redirects_max: MOVES_MAX })
+    }
+
+    /// Waits at one node: the owner, unless a redirect named another.
+    async fn wait_at(
+        self: &Rc<Router>,
+        elsewhere: Option<&Elsewhere>,
+        request: &Bytes,
+        blocking: &Blocking,
+    ) -> Result<BlockRound, UpstreamError> {
+        let mut dedicated = match elsewhere {
+            Some(Elsewhere { node, .. }) => self.upstream.dedicated_to(node).await?,
+            None => self.upstream.dedicated(blocking.slot).await?,
+        };
+        let asking = elsewhere.is_some_and(|elsewhere| elsewhere.asking);
+        if asking {
+            dedicated.round_trip(&encode::request(&["ASKING"]), 1).await?;
+        }
+        let node = dedicated.node().clone();
+        let owned = blocking.slot.filter(|_| !asking);
+        let mut held = [BlockedCall::begin(dedicated, request)];
+        let ended_by = self.hold(&mut held, &node, owned, blocking).await?;
+        let [held] = held;
+        match held.finish() {
+            Ok(reply) => Ok(self.judge(reply, &node, blocking, ended_by).await),
+            Err(UpstreamError::Lost { .. }) if blocking.repeatable && ended_by.is_none() => {
+                self.upstream.refreshed(self.settings.patience).await;
+                Ok(BlockRound::GoOn(None))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Waits until the node has answered or somebody ended the wait; who that was.
+    async fn hold(
+        &self,
+        held: &mut [BlockedCall; 1],
+        node: &NodeId,
+        owned: Option<Slot>,
+        blocking: &Blocking,
+    ) -> Result<Option<EndedBy>, UpstreamError> {
+        let grace = self.settings.patience;
+        let mut too_late = pin!(blocking.patience.over(grace));
+        // A node that lost the slot says so itself, unless it hangs.
+        let mut left = pin!(async {
+            self.upstream.left(owned, node).await;
+            time::sleep(grace).await;
+        });
+        loop {
+            let cause = tokio::select! {
+                biased;
+                () = held[0].wait() => return Ok(None),
+                order = blocking.waiting.order() => {
+                    let by = self.end_held(held, order).await;
+                    if by != EndedBy::Unblock || held[0].has_ended() {
+                        return Ok(Some(by));
+                    }
+                    continue;
+                }
+                () = &mut too_late => "its node does not answer though the time of the wait is over",
+                () = &mut left => "its node does not answer though the slot has another owner",
+            };
+            return Err(UpstreamError::Lost { node: node.clone(), cause: cause.to_owned() });
+        }
+    }
+
+    /// What a reply means for the wait.
+    async fn judge(
+        &self,
+        reply: Bytes,
+        node: &NodeId,
+        blocking: &Blocking,
+        ended_by: Option<EndedBy>,
+    ) -> BlockRound {
+        if !reply.starts_with(b"-") {
+            return BlockRound::Over(reply);
+        }
+        if ended_by == Some(EndedBy::Stop) && reply.starts_with(b"-UNBLOCKED") {
+            return BlockRound::Over(Bytes::from_static(STOPPED));
+        }
+        if ended_by.is_none() && reply.starts_with(FORCED) {
+            // The node was a primary and is none any more. It says so only to those to whom it gave nothing.
+            self.upstream.refreshed(self.settings.patience).await;
+            return BlockRound::GoOn(None);
+        }
+        match self.upstream.redirected(&reply, blocking.slot, node, false).await {
+            Some(elsewhere) => BlockRound::GoOn(Some(elsewhere)),
+            None => BlockRound::Over(reply),
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Read your writes (I6): what a session has written and has not been answered for yet, and what else keeps
+//! its order.
+//!
+//! While a write is on its way, another worker may still bring the older value into L1, and rightly so. The
+//! session itself must not read that: its reads of such a key go upstream, behind the write.
+//!
+//! The same holds for what it reads: the reply to a read that is on its way may be newer than what L1 has
+//! now, and a later read of its pipeline must not be answered with something older. It goes upstream as well,
+//! or joins a fill that was not sent before that read.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use smallvec::SmallVec;
+
+use crate::cache::{MissReason, SharedCache};
+use crate::protocol::key::Slot;
+use crate::router::written_slots::WrittenSlots;
+
+/// The unanswered writes of one session, and its unanswered reads. Bounded by the answers that a session may
+/// wait for.
+#[derive(Debug, Default)]
+pub struct Inflight {
+    keys: RefCell<HashMap<Bytes, Unanswered, RandomState>>,
+    /// The session wants nothing from L1.
+    fresh: Cell<bool>,
+    /// Writes that may touch any key.
+    of_anything: Cell<u32>,
+    /// Where anything was written so far, answered or not.
+    written: WrittenSlots,
+    /// How often something was sent upstream for the session.
+    sent: Cell<u64>,
+    /// How many writes of anything were begun.
+    begun: Cell<u64>,
+    /// The answer to the request that everything else of the session waited for.
+    answer: RefCell<Option<Bytes>>,
+    /// The request at hand has waited for what it had to wait for.
+    waited: Cell<bool>,
+    /// How many requests are carried out before anything behind them begins.
+    held: Cell<u32>,
+}
+
+/// Room for so many keys is kept when none is on its way.
+const KEPT_KEYS_MAX: usize = 64;
+
+/// Keys of one command: most have one.
+pub(in crate::router) type InflightKeys = SmallVec<[Bytes; 1]>;
+
+/// What of one key has not been answered.
+#[derive(Debug, Default)]
+struct Unanswered {
+    writes: u32,
+    reads: u32,
+    /// When the latest of the reads was sent, as the near cache counts.
+    latest_read: u64,
+    /// How many reads and writes of it were begun since one has been unanswered.
+    begun: u64,
+}
+
+/// What a read of a key must come behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::router) enum Dependency {
+    /// Nothing: L1 may answer it.
+    Nothing,
+    /// A read that was sent then.
+    Read(u64),
+    /// A write.
+    Write,
+}
+
+/// Nothing that the session asks from here on begins until this is dropped.
+#[derive(Debug)]
+pub struct Hold(Rc<Inflight>);
+
+/// Reads on their way.
+#[derive(Debug)]
+pub(in crate::router) struct InflightRead {
+    session: Rc<Inflight>,
+    keys: InflightKeys,
+    /// What had been begun of them, and of anything, when these were.
+    begun: u64,
+}
+
+/// A write on its way. Its keys are dropped from L1 when it begins and again when it ends.
+#[derive(Debug)]
+pub(in crate::router) struct InflightWrite {
+    session: Rc<Inflight>,
+    keys: InflightKeys,
+    of_anything: bool,
+    cache: Option<Arc<SharedCache>>,
+}
+
+// === impl OwnWrites ===
+
+impl Inflight {
+    /// Something is sent upstream for the session.
+    pub(in crate::router) fn note_sent(&self) {
+        self.sent.update(|count| count + 1);
+    }
+
+    /// A number that is another one once something more was sent upstream for the session.
+    pub(in crate::router) fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
+    /// The request that the session will show again has waited.
+    pub(in crate::router) fn note_waited(&self) {
+        self.waited.set(true);
+    }
+
+    /// Whether the request at hand has waited already.
+    pub(in crate::router) fn take_waited(&self) -> bool {
+        self.waited.take()
+    }
+
+    /// Whether what the session asks next has to wait for what it asked last.
+    #[inline]
+    pub fn is_held(&self) -> bool {
+        self.held.get() > 0
+    }
+
+    /// Keeps the answer to a request that the session will show again.
+    pub fn put_answer(&self, answer: Bytes) {
+        *self.answer.borrow_mut() = Some(answer);
+    }
+
+    /// The answer to a request that was shown before.
+    pub fn take_answer(&self) -> Option<Bytes> {
+        self.answer.borrow_mut().take()
+    }
+
+    /// From now on the session wants nothing from L1, or what it has.
+    pub fn want_fresh(&self, fresh: bool) {
+        // It is as if it waited for the reply to a write of anything.
+        match (self.fresh.replace(fresh), fresh) {
+            (false, true) => self.of_anything.update(|count| count + 1),
+            (true, false) => self.of_anything.update(|count| count - 1),
+            _ => {}
+        }
+    }
+
+    /// Why a read of the session that comes behind a write is not answered from L1.
+    pub(in crate::router) fn why_behind(&self) -> MissReason {
+        if self.fresh.get() { MissReason::Fresh } else { MissReason::OwnWrite }
+    }
+
+    /// What of this session a read of `key` must come behind.
+    #[inline]
+    pub(in crate::router) fn behind(&self, key: &[u8]) -> Dependency {
+        match self.of_anything.get() == 0 && self.keys.borrow().is_empty() {
+            true => Dependency::Nothing,
+            false => self.behind_any(key),
+        }
+    }
+
+    #[inline(never)]
+    fn behind_any(&self, key: &[u8]) -> Dependency {
+        if self.of_anything.get() > 0 {
+            return Dependency::Write;
+        }
+        match self.keys.borrow().get(key) {
+            None => Dependency::Nothing,
+            Some(unanswered) if unanswered.writes > 0 => Dependency::Write,
+            Some(unanswered) => Dependency::Read(unanswered.latest_read),
+        }
+    }
+
+    /// Something of `key` is begun.
+    fn begin(&self, key: &Bytes, begin: impl FnOnce(&mut Unanswered)) {
+        let mut keys = self.keys.borrow_mut();
+        let unanswered = keys.entry(key.clone()).or_default();
+        unanswered.begun += 1;
+        begin(unanswered);
+    }
+
+    /// Something of `key` was answered, or failed.
+    fn answered(&self, key: &[u8], answered: impl FnOnce(&mut Unanswered)) {
+        let mut keys = self.keys.borrow_mut();
+        if let Some(unanswered) = keys.get_mut(key) {
+            answered(unanswered);
+            if unanswered.writes == 0 && unanswered.reads == 0 {
+                keys.remove(key);
+                if keys.is_empty() && keys.capacity() > KEPT_KEYS_MAX {
+                    *keys = HashMap::default();
+                }
+            }
+        }
+    }
+
+    /// Something in `slot` is written, whichever keys.
+    pub(in crate::router) fn note_written(&self, slot: Slot) {
+        self.written.note(slot);
+    }
+
+    /// The slots that the session may have written to since it began.
+    pub(in crate::router) fn written(&self) -> impl Iterator<Item = Slot> {
+        self.written.slots()
+    }
+}
+
+// === impl Hold ===
+
+impl Hold {
+    /// Holds what `session` asks next.
+    pub fn of(session: &Rc<Inflight>) -> Hold {
+        session.held.update(|count| count + 1);
+        Hold(session.clone())
+    }
+
+    /// The session that is held.
+    pub(in crate::router) fn session(&self) -> &Rc<Inflight> {
+        &self.0
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.held.update(|count| count - 1);
+    }
+}
+
+// === impl OwnRead ===
+
+impl InflightRead {
+    /// Begins a read of `keys`, which was sent at `number`, as the near cache counts.
+    pub(in crate::router) fn begin(session: &Rc<Inflight>, keys: InflightKeys, number: u64) -> InflightRead {
+        for key in &keys {
+            session.begin(key, |unanswered| {
+                unanswered.reads += 1;
+                unanswered.latest_read = unanswered.latest_read.max(number);
+            });
+        }
+        let mut read = InflightRead { session: session.clone(), keys, begun: 0 };
+        read.begun = read.begun_by_now();
+        read
+    }
+
+    /// What is read.
+    pub(in crate::router) fn keys(&self) -> &[Bytes] {
+        &self.keys
+    }
+
+    /// Whether the session has begun nothing since that touches these keys: they may be read once more, as if
+    /// for the first time.
+    pub(in crate::router) fn is_latest(&self) -> bool {
+        self.begun == self.begun_by_now()
+    }
+
+    /// Grows with all that is begun. The keys are unanswered as long as this lives, so their counts are kept.
+    fn begun_by_now(&self) -> u64 {
+        let keys = self.session.keys.borrow();
+        let of_keys = self.keys.iter().filter_map(|key| keys.get(key)).map(|unanswered| unanswered.begun);
+        of_keys.sum::<u64>() + self.session.begun.get()
+    }
+}
+
+impl Drop for InflightRead {
+    /// The reads have been answered, or failed. What L1 has from here on is no older.
+    fn drop(&mut self) {
+        for key in &self.keys {
+            self.session.answered(key, |unanswered| unanswered.reads -= 1);
+        }
+    }
+}
+
+// === impl OwnWrite ===
+
+impl InflightWrite {
+    /// Begins a write of `keys`: from here on no running fill of them commits, and nobody joins one.
+    pub(in crate::router) fn begin(
+        session: &Rc<Inflight>,
+        keys: InflightKeys,
+        cache: Option<Arc<SharedCache>>,
+    ) -> InflightWrite {
+        for key in &keys {
+            session.begin(key, |unanswered| unanswered.writes += 1);
+            session.written.note(Slot::of(key));
+        }
+        let write = InflightWrite { session: session.clone(), keys, of_anything: false, cache };
+        write.invalidate();
+        write
+    }
+
+    /// The write may touch keys that it does not name.
+    pub(in crate::router) fn of_anything(self) -> InflightWrite {
+        if self.keys.is_empty() {
+            self.session.written.note_all();
+        }
+        self.before_all_reads()
+    }
+
+    /// All reads of the session go upstream until this has ended.
+    pub(in crate::router) fn before_all_reads(mut self) -> InflightWrite {
+        self.of_anything = true;
+        self.session.of_anything.update(|count| count + 1);
+        self.session.begun.update(|count| count + 1);
+        self
+    }
+
+    fn invalidate(&self) {
+        if let Some(cache) = &self.cache {
+            for key in &self.keys {
+                cache.invalidate_key(key, MissReason::Written);
+            }
+        }
+    }
+}
+
+impl Drop for InflightWrite {
+    /// The write has been answered, or failed, or its session is over: whatever was read meanwhile may be
+    /// older.
+    fn drop(&mut self) {
+        self.invalidate();
+        for key in &self.keys {
+            self.session.answered(key, |unanswered| unanswered.writes -= 1);
+        }
+        if self.of_anything {
+            self.session.of_anything.update(|count| count - 1);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Shadow verification: some of the hits are asked upstream as well, behind the client's back, and compared.
+//!
+//! A difference alone says nothing: the key may have changed a moment ago. It is a mismatch when the entry is
+//! still to be served a whole lease later. By then a heartbeat that was sent after the reply has come back
+//! over the connection that filled the entry, and everything that the node had pushed before: so nobody said
+//! that the key changed, and it had.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::task;
+use tokio::time;
+
+use crate::cache::Sample;
+use crate::clock;
+use crate::protocol::key::Slot;
+use crate::protocol::resp::cursor;
+use crate::protocol::resp::request::OwnedRequest;
+use crate::router::{Router, RouterCache};
+use crate::upstream::Call;
+
+/// Samples that are being verified at a time; more are passed over.
+const OUTSTANDING_MAX: usize = 256;
+
+/// A lease that begins now is over by then, for certain.
+const SLACK: Duration = Duration::from_millis(50);
+
+/// Commands whose elements come in an order that means nothing and may change by itself.
+const UNORDERED: [&str; 4] = ["hgetall", "hkeys", "hvals", "smembers"];
+
+// === impl Proxy ===
+
+impl Router {
+    /// Verifies what the near cache samples. Does not end by itself.
+    pub async fn verify_samples(self: Rc<Router>, lease: Duration) {
+        let Some(cache) = &self.cache else { return };
+        let outstanding = Rc::new(Cell::new(0));
+        loop {
+            let sample = cache.next_sample().await;
+            if outstanding.get() >= OUTSTANDING_MAX {
+                self.stats.shadow_skipped.add(1);
+                continue;
+            }
+            outstanding.update(|count| count + 1);
+            let (proxy, outstanding) = (self.clone(), outstanding.clone());
+            task::spawn_local(async move {
+                if let Some(cache) = &proxy.cache {
+                    proxy.verify(cache, sample, lease).await;
+                }
+                outstanding.update(|count| count - 1);
+            });
+        }
+    }
+
+    async fn verify(self: &Rc<Router>, cache: &RouterCache, sample: Sample, lease: Duration) {
+        let arguments = std::iter::once(sample.command.name.as_bytes()).chain(cursor::strings(&sample.tail));
+        let bytes = OwnedRequest::from_args(arguments).bytes();
+        let slot = Slot::of(sample.key());
+        // Nobody will ask whether this reply is still true.
+        let sent = self
+            .upstream
+            .send_untracked(slot, Call { bytes, slot: Some(slot), reads_only: true, foreign: false });
+        let reply = match sent.reply.await {
+            Ok(Ok(reply)) if !reply.rerouted && !reply.frame.starts_with(b"-") => reply.frame,
+            _ => {
+                self.stats.shadow_skipped.add(1);
+                return;
+            }
+        };
+        if is_same(sample.command.name, &reply, &sample.served) {
+            self.stats.shadow_verified.add(1);
+            return;
+        }
+        time::sleep(lease + SLACK).await;
+        if !cache.is_still_served(&sample, clock::now()) {
+            self.stats.shadow_changed.add(1);
+            return;
+        }
+        self.stats.shadow_mismatches.add(1);
+        let key = sample.key().escape_ascii().to_string();
+        tracing::error!(
+            key,
+            command = sample.command.name,
+            "shadow: what was served is not what the server has, and nothing was heard of a change; the entry is dropped"
+        );
+        cache.shared().note_mismatch(sample.key());
+    }
+}
+
+/// Whether two replies to one command say the same.
+fn is_same(command: &str, one: &Bytes, other: &Bytes) -> bool {
+    if one == other {
+        return true;
+    }
+    let sorted = |reply: &'_ Bytes| -> Option<Vec<Vec<u8>>> {
+        let mut elements: Vec<Vec<u8>> = cursor::elements(reply)?.flatten().map(<[u8]>::to_vec).collect();
+        elements.sort_unstable();
+        Some(elements)
+    };
+    UNORDERED.contains(&command) && sorted(one).is_some_and(|elements| sorted(other) == Some(elements))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_order_that_means_nothing_is_passed_over() {
+        let two = |one: &str, other: &str| Bytes::from(format!("*2\r\n$1\r\n{one}\r\n$1\r\n{other}\r\n"));
+        assert!(is_same("lrange", &two("a", "b"), &two("a", "b")));
+        assert!(!is_same("lrange", &two("a", "b"), &two("b", "a")));
+        assert!(is_same("smembers", &two("a", "b"), &two("b", "a")));
+        assert!(!is_same("smembers", &two("a", "b"), &two("a", "c")));
+        assert!(!is_same("smembers", &Bytes::from_static(b"_\r\n"), &two("a", "b")));
+    }
+}

@@ -1,0 +1,52 @@
+//! Questions that the daemon itself has for the servers, beside what clients ask.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+
+use super::{Router, failure_reply, stopped};
+use crate::protocol::resp::encode;
+use crate::upstream::{Call, NodeIndex, PendingReply, Right};
+
+/// The reply of one server, or the error that says why there is none.
+pub type QueryReply = LocalBoxFuture<'static, Result<Bytes, Bytes>>;
+
+// === impl Proxy ===
+
+impl Router {
+    /// Takes note of what a node answered to a command of the daemon's own that needs `right`. Whether it
+    /// refused it.
+    pub(super) fn is_refused(&self, node: Option<NodeIndex>, right: Right, reply: &[u8]) -> bool {
+        let rights = &self.upstream.shared().rights;
+        rights.may_change(reply)
+            && node.is_some_and(|node| rights.judge(&self.upstream.node(node), right, reply))
+    }
+
+    /// Asks any server something that changes nothing.
+    pub fn ask_any<A: AsRef<[u8]>>(self: &Rc<Router>, args: &[A]) -> QueryReply {
+        asked(self.upstream.send_any(Call {
+            bytes: encode::request(args),
+            slot: None,
+            reads_only: true,
+            foreign: false,
+        }))
+    }
+
+    /// Tells every primary something; empty when none is known.
+    pub fn tell_every<A: AsRef<[u8]>>(self: &Rc<Router>, args: &[A], reads_only: bool) -> Vec<QueryReply> {
+        let call = Call { bytes: encode::request(args), slot: None, reads_only, foreign: false };
+        let primaries = self.upstream.primaries();
+        primaries.iter().map(|node| asked(self.upstream.send_to(*node, call.clone()))).collect()
+    }
+}
+
+fn asked(sent: PendingReply) -> QueryReply {
+    Box::pin(async move {
+        match sent.reply.await.unwrap_or_else(stopped) {
+            Ok(reply) if reply.frame.starts_with(b"-") => Err(reply.frame),
+            Ok(reply) => Ok(reply.frame),
+            Err(failure) => Err(failure_reply(&failure)),
+        }
+    })
+}

@@ -1,0 +1,67 @@
+//! What clients that cache must know of a request: which keys it reads, and whether the upstream will tell of
+//! changes.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::forward::copied_keys_of;
+use super::{RequestRoute, Router};
+use crate::protocol::command::{Class, CommandError, Flags, Spec};
+use crate::protocol::resp::request::Request;
+use crate::upstream::Outcome;
+
+/// Whether the upstream will tell when what a reply said is not true any more. An answer that is there at
+/// once is covered: L1 has it, and serves only what is. One that comes later is covered when it is said here.
+#[derive(Debug, Default)]
+pub struct Coverage(Cell<bool>);
+
+// === impl Coverage ===
+
+impl Coverage {
+    /// Whether it was said that the reply is covered.
+    pub fn is_given(&self) -> bool {
+        self.0.get()
+    }
+
+    pub(super) fn give(&self) {
+        self.0.set(true);
+    }
+}
+
+/// Says that a reply is covered, to whoever wants to know, if all that it was made of is `tracked`.
+pub(super) fn note(coverage: Option<&Rc<Coverage>>, tracked: bool) {
+    if let Some(coverage) = coverage.filter(|_| tracked) {
+        coverage.give();
+    }
+}
+
+/// Whether an outcome is something to keep, and came over a tracked connection.
+pub(super) fn is_tracked(outcome: &Outcome) -> bool {
+    outcome.as_ref().is_ok_and(|reply| reply.tracked && !reply.frame.starts_with(b"-"))
+}
+
+// === impl Proxy ===
+
+impl Router {
+    /// The keys whose values a request reads, as far as its reply may tell of them. Of a script these are the
+    /// keys that it declares.
+    pub fn keys_read(
+        &self,
+        recognised: Result<&'static Spec, CommandError>,
+        request: &Request<'_>,
+    ) -> Vec<Bytes> {
+        let route = match recognised {
+            Ok(spec) if spec.flags.has(Flags::READ) || matches!(spec.class, Class::Script(_)) => {
+                RequestRoute::of(spec)
+            }
+            Err(CommandError::Unknown) => match self.lessons.borrow().known(request.arg(0)) {
+                Some(learned) if learned.flags.has(Flags::READ) => RequestRoute::learned(learned),
+                _ => return Vec::new(),
+            },
+            _ => return Vec::new(),
+        };
+        copied_keys_of(route, request)
+    }
+}

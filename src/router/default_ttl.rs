@@ -1,0 +1,266 @@
+//! The time to live that policies give to keys which a write would leave without one.
+//!
+//! SET takes it as one more option, so that nothing else is sent. Behind any other write that puts something
+//! into a key goes `PEXPIRE key ms NX`, in the same line, so that what the session sends next comes after it.
+//! The reply to the write waits for the answer: once the client has it, the key has a time to live, unless
+//! the server refused.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::future::LocalBoxFuture;
+
+use super::transaction::{EXEC, MULTI};
+use super::{Inflight, RequestRoute, Router, stopped};
+use crate::clock::{self, Nanos};
+use crate::protocol::command::{TtlEffect, is_silent};
+use crate::protocol::key::Slot;
+use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::protocol::resp::{
+    cursor::{self, ReplyHead},
+    encode,
+};
+use crate::upstream::{Call, Outcome, PendingReply, Right, UpstreamError};
+
+/// How often a worker logs that keys were left without their time to live, at most.
+const LOGGED_EVERY: Nanos = 60_000_000_000;
+
+/// The keys of a write that are to have a time to live behind it.
+pub(super) type DueKeys = HashMap<Bytes, Duration>;
+
+/// What follows a write, on its way.
+#[derive(Debug)]
+pub(super) struct TtlFollowUp {
+    proxy: Rc<Router>,
+    slot: Slot,
+    /// The answer, and the keys that it is about; several of them are a transaction, so that many keys have
+    /// one place in the line.
+    sent: Vec<(PendingReply, DueKeys)>,
+    own_writes: Rc<Inflight>,
+    /// What the session had sent by then.
+    number: u64,
+}
+
+/// When it was last logged that a key was left without its time to live.
+#[derive(Debug, Default)]
+pub(super) struct Misses {
+    logged_at: Cell<Option<Nanos>>,
+}
+
+// === impl Proxy ===
+
+impl Router {
+    /// What goes out for `request`, whose own bytes are `bytes`, and which of its keys need a time to live
+    /// behind it.
+    #[inline]
+    pub(super) fn with_default_ttl(
+        &self,
+        route: RequestRoute,
+        request: &Request<'_>,
+        bytes: Bytes,
+    ) -> (Bytes, Option<DueKeys>) {
+        if !self.policies.give_ttl() {
+            return (bytes, None);
+        }
+        self.look_for_default_ttl(route, request, bytes)
+    }
+
+    #[inline(never)]
+    fn look_for_default_ttl(
+        &self,
+        route: RequestRoute,
+        request: &Request<'_>,
+        bytes: Bytes,
+    ) -> (Bytes, Option<DueKeys>) {
+        let policies = self.policies.get();
+        if route.lasting == TtlEffect::Options {
+            let ttl = policies.of(request.arg(1)).default_ttl.filter(|_| is_silent(request));
+            return (ttl.map_or(bytes, |ttl| self.with_option(request, ttl)), None);
+        }
+        let keys = route.lasting.positions(request).map(|position| request.arg(position));
+        let due = |key| Some((Bytes::copy_from_slice(key), policies.of(key).default_ttl?));
+        let due: DueKeys = keys.filter_map(due).collect();
+        (bytes, (!due.is_empty()).then_some(due))
+    }
+
+    fn with_option(&self, request: &Request<'_>, ttl: Duration) -> Bytes {
+        self.stats.default_ttl_sent.bump();
+        let millis = ttl.as_millis().to_string();
+        let args = request.args().chain([&b"PX"[..], millis.as_bytes()]);
+        OwnedRequest::from_args(args).bytes()
+    }
+
+    /// Sends what follows a write that was sent right before; nothing when that has failed already.
+    #[inline]
+    pub(super) fn follow(
+        self: &Rc<Router>,
+        write: &PendingReply,
+        slot: Option<Slot>,
+        due: Option<DueKeys>,
+        own_writes: &Rc<Inflight>,
+    ) -> Option<TtlFollowUp> {
+        let due = due?;
+        (!write.has_outcome()).then(|| slot.map(|slot| self.give_ttl(slot, due, own_writes)))?
+    }
+
+    /// Gives keys of `slot` their time to live.
+    pub(super) fn give_ttl(
+        self: &Rc<Router>,
+        slot: Slot,
+        due: DueKeys,
+        own_writes: &Rc<Inflight>,
+    ) -> TtlFollowUp {
+        self.stats.default_ttl_sent.add(due.len() as u64);
+        // While a slot moves, no node carries out a transaction on keys that have left; each alone is
+        // redirected.
+        let sent = match due.len() > 1 && !self.upstream.is_moving(slot, clock::now()) {
+            true => vec![(self.upstream.send_behind(slot, all(&due), due.len() + 1), due)],
+            false => self.give_each(slot, due),
+        };
+        TtlFollowUp {
+            proxy: self.clone(),
+            slot,
+            sent,
+            own_writes: own_writes.clone(),
+            number: own_writes.sent(),
+        }
+    }
+
+    fn give_each(self: &Rc<Router>, slot: Slot, due: DueKeys) -> Vec<(PendingReply, DueKeys)> {
+        let alone = due.len() == 1;
+        let give = |(key, ttl): (Bytes, Duration)| {
+            let bytes = pexpire(&key, ttl);
+            let sent = match alone {
+                true => self.upstream.send_behind(slot, bytes, 0),
+                false => self
+                    .upstream
+                    .send(slot, Call { bytes, slot: Some(slot), reads_only: false, foreign: false }),
+            };
+            (sent, DueKeys::from([(key, ttl)]))
+        };
+        due.into_iter().map(give).collect()
+    }
+
+    /// Says that so many keys of `slot` may have no time to live: in INFO each of them, in the log now and
+    /// then.
+    fn note_missed(&self, slot: Slot, keys: usize, cause: &str) {
+        self.stats.default_ttl_failures.add(keys as u64);
+        let now = clock::now();
+        if self.missed_ttl.logged_at.get().is_none_or(|logged_at| now >= logged_at + LOGGED_EVERY) {
+            self.missed_ttl.logged_at.set(Some(now));
+            let node = self.upstream.owner_node(slot).map(|node| node.to_string());
+            tracing::warn!(
+                node,
+                cause,
+                "a write left a key without the default_ttl of its policy: see default_ttl_failures"
+            );
+        }
+    }
+}
+
+// === impl Following ===
+
+impl TtlFollowUp {
+    /// Waits until all keys have their time to live, or do not get it: the write had this outcome. In a box,
+    /// so that no other write carries the room for this.
+    pub(super) fn settle(self, write: &Outcome) -> LocalBoxFuture<'static, ()> {
+        Box::pin(self.settle_after(may_have_written(write)))
+    }
+
+    async fn settle_after(self, may_have_written: bool) {
+        let mut again = DueKeys::new();
+        for (sent, due) in self.sent {
+            let outcome = sent.reply.await.unwrap_or_else(stopped);
+            if let Ok(reply) = &outcome {
+                let owner = self.proxy.upstream.owner(self.slot);
+                self.proxy.is_refused(owner, Right::Pexpire, &reply.frame);
+            }
+            let Some((keys, cause)) = missed(&outcome, due.len()).filter(|_| may_have_written) else {
+                continue;
+            };
+            // That the slot moves was found out just now.
+            let is_moving = due.len() > 1 && self.proxy.upstream.is_moving(self.slot, clock::now());
+            // What the session has sent since may say that a key is to be there for ever, and this would come
+            // behind it.
+            if is_moving && self.own_writes.sent() == self.number {
+                again.extend(due);
+            } else {
+                self.proxy.note_missed(self.slot, keys, &cause);
+            }
+        }
+        for (sent, due) in self.proxy.give_each(self.slot, again) {
+            if let Some((keys, cause)) = missed(&sent.reply.await.unwrap_or_else(stopped), due.len()) {
+                self.proxy.note_missed(self.slot, keys, &cause);
+            }
+        }
+    }
+}
+
+/// Whether a write with this outcome may have put something into a key: it was neither refused nor came to
+/// nothing.
+pub(super) fn may_have_written(write: &Outcome) -> bool {
+    match write {
+        Ok(reply) => {
+            !reply.frame.starts_with(b"-")
+                && !matches!(cursor::head(&reply.frame), Some(ReplyHead::Null { .. }))
+        }
+        Err(failure) => matches!(failure, UpstreamError::Lost { .. } | UpstreamError::TimedOut { .. }),
+    }
+}
+
+/// How many of `keys` an answer leaves without a time to live, and why.
+fn missed(outcome: &Outcome, keys: usize) -> Option<(usize, String)> {
+    let frame = match outcome {
+        Ok(reply) => &reply.frame,
+        Err(failure) => return Some((keys, failure.to_string())),
+    };
+    let shown = |error: &[u8]| String::from_utf8_lossy(error.trim_ascii_end()).into_owned();
+    match cursor::elements(frame) {
+        Some(replies) => {
+            let mut errors = replies.flatten().filter(|reply| cursor::integer(reply).is_none());
+            let first = errors.next()?;
+            Some((1 + errors.count(), shown(first)))
+        }
+        None if cursor::integer(frame).is_some() => None,
+        None => Some((keys, shown(frame))),
+    }
+}
+
+fn pexpire(key: &[u8], ttl: Duration) -> Bytes {
+    encode::request(&[b"PEXPIRE", key, ttl.as_millis().to_string().as_bytes(), b"NX"])
+}
+
+fn all(due: &DueKeys) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_slice(MULTI);
+    for (key, ttl) in due {
+        out.put_slice(&pexpire(key, *ttl));
+    }
+    out.put_slice(EXEC);
+    out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::UpstreamReply;
+
+    #[test]
+    fn what_a_node_did_not_do_is_counted_by_key() {
+        let answered = |frame: &'static [u8], keys| {
+            let reply =
+                UpstreamReply { frame: Bytes::from_static(frame), rerouted: false, tracked: false, by: None };
+            missed(&Ok(reply), keys)
+        };
+        assert_eq!(answered(b":1\r\n", 1), None);
+        assert_eq!(answered(b":0\r\n", 1), None, "it had one, or is gone again");
+        assert_eq!(answered(b"*2\r\n:1\r\n:0\r\n", 2), None);
+        assert_eq!(answered(b"-ERR no\r\n", 1), Some((1, "-ERR no".to_owned())));
+        assert_eq!(answered(b"-EXECABORT no\r\n", 3), Some((3, "-EXECABORT no".to_owned())));
+        assert_eq!(answered(b"*3\r\n-NO 1\r\n:1\r\n-NO 2\r\n", 3), Some((2, "-NO 1".to_owned())));
+        assert_eq!(missed(&Err(UpstreamError::Stopped), 2).map(|(keys, _)| keys), Some(2));
+    }
+}

@@ -1,0 +1,188 @@
+//! What may have a long reply, where nodes end a connection for which too many bytes of replies wait.
+//!
+//! Such a command goes over a connection of its own, unless all that it can answer is known to be small: then
+//! it goes the way of all others, and L1 may keep the reply. Where no node has such a limit, which is the
+//! rule, nothing is asked.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::future::{LocalBoxFuture, join_all};
+
+use super::forward::{WriteSet, keys_of};
+use super::{RequestRoute, Router};
+use crate::clock::{self, Nanos};
+use crate::protocol::command::Flags;
+use crate::protocol::key::Slot;
+use crate::protocol::resp::request::Request;
+use crate::protocol::resp::{cursor, encode};
+use crate::upstream::{Call, Right};
+
+/// What a key takes at its node is a large reply from this part of the limit on: many replies wait at the
+/// same time.
+const PART: u64 = 8;
+
+/// How long a size is believed.
+const SIZE_HOLDS: Nanos = 1_000_000_000;
+
+/// Keys whose size is remembered.
+const SIZES_MAX: usize = 4096;
+
+/// Of a command on more keys the sizes are not asked for: each is a question to the node, and what is
+/// remembered of them would not last until all are known.
+const MEASURED_KEYS_MAX: usize = 64;
+
+/// What is known of how large keys are, by a hash of theirs that nobody can foresee.
+#[derive(Debug, Default)]
+pub(super) struct KeySizes {
+    of: HashMap<u64, Size>,
+    hasher: RandomState,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// What the key takes at its node, in bytes.
+    bytes: u64,
+    until: Nanos,
+}
+
+// === impl Proxy ===
+
+impl Router {
+    /// Has the sizes asked for without which nobody knows which way a command may go, if it is such a
+    /// command: the same must be asked again then.
+    #[inline]
+    pub(super) fn measure(
+        self: &Rc<Router>,
+        route: RequestRoute,
+        request: &Request<'_>,
+        now: Nanos,
+    ) -> Option<LocalBoxFuture<'static, ()>> {
+        if !route.flags.has(Flags::GROWS) || !is_measured(route, request) {
+            return None;
+        }
+        let slot = self.slot_of(route, request).ok()??;
+        self.upstream.reply_limit(Some(slot))?;
+        self.ask_sizes(route, request, slot, now)
+    }
+
+    #[cold]
+    fn ask_sizes(
+        self: &Rc<Router>,
+        route: RequestRoute,
+        request: &Request<'_>,
+        slot: Slot,
+        now: Nanos,
+    ) -> Option<LocalBoxFuture<'static, ()>> {
+        let mut keys = keys_of(route, request);
+        keys.retain(|key| self.sizes.borrow().get(key, now).is_none());
+        if keys.is_empty() {
+            return None;
+        }
+        let asked = keys.into_iter().map(|key| {
+            let bytes = encode::request(&[&b"MEMORY"[..], b"USAGE", &key]);
+            let sent =
+                self.upstream.send(slot, Call { bytes, slot: Some(slot), reads_only: true, foreign: false });
+            (Bytes::copy_from_slice(&key), sent)
+        });
+        let asked: Vec<_> = asked.collect();
+        let proxy = self.clone();
+        Some(Box::pin(async move {
+            let (keys, sent): (Vec<Bytes>, Vec<_>) = asked.into_iter().unzip();
+            let outcomes = join_all(sent.into_iter().map(|sent| sent.reply)).await;
+            proxy.sizes.borrow_mut().make_room(keys.len());
+            for (key, outcome) in keys.into_iter().zip(outcomes) {
+                if let Ok(Ok(reply)) = &outcome {
+                    proxy.is_refused(proxy.upstream.owner(slot), Right::MemoryUsage, &reply.frame);
+                }
+                let size = match outcome {
+                    Ok(Ok(reply)) if reply.frame.starts_with(b"_") => 0,
+                    // A node that does not tell may be asked for anything.
+                    Ok(Ok(reply)) => cursor::integer(&reply.frame).map_or(u64::MAX, i64::unsigned_abs),
+                    _ => u64::MAX,
+                };
+                proxy.sizes.borrow_mut().note(&key, size, clock::now());
+            }
+        }))
+    }
+
+    /// Whether a command goes over a connection of its own. Of a script nobody knows what it answers.
+    #[inline]
+    pub(super) fn goes_apart(
+        &self,
+        route: RequestRoute,
+        reach: WriteSet,
+        slot: Option<Slot>,
+        request: &Request<'_>,
+        now: Nanos,
+    ) -> bool {
+        let unknown = reach == WriteSet::Anything || route.foreign;
+        if !unknown && !route.flags.has(Flags::GROWS) {
+            return false;
+        }
+        let Some(limit) = self.upstream.reply_limit(slot) else { return false };
+        unknown || !self.is_small(route, request, limit, now)
+    }
+
+    #[cold]
+    fn is_small(&self, route: RequestRoute, request: &Request<'_>, limit: u64, now: Nanos) -> bool {
+        if !is_measured(route, request) {
+            return false;
+        }
+        let (keys, sizes) = (keys_of(route, request), self.sizes.borrow());
+        let sizes = keys.iter().map(|key| sizes.get(key, now).unwrap_or(u64::MAX));
+        sizes.fold(0, u64::saturating_add) <= limit / PART
+    }
+}
+
+/// Whether the sizes of all keys are asked for.
+#[inline]
+fn is_measured(route: RequestRoute, request: &Request<'_>) -> bool {
+    let are_few = || route.keys.positions(request).is_ok_and(|keys| keys.len() <= MEASURED_KEYS_MAX);
+    request.len() <= MEASURED_KEYS_MAX || are_few()
+}
+
+// === impl Sizes ===
+
+impl KeySizes {
+    fn get(&self, key: &[u8], now: Nanos) -> Option<u64> {
+        self.of.get(&self.hasher.hash_one(key)).filter(|size| size.until > now).map(|size| size.bytes)
+    }
+
+    /// When so many more would be too many, all are forgotten: each holds for a moment only.
+    fn make_room(&mut self, more: usize) {
+        if self.of.len() + more > SIZES_MAX {
+            self.of.clear();
+        }
+    }
+
+    /// Remembers a size.
+    fn note(&mut self, key: &[u8], bytes: u64, now: Nanos) {
+        self.of.insert(self.hasher.hash_one(key), Size { bytes, until: now + SIZE_HOLDS });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_believed_for_a_moment_and_only_so_many() {
+        let mut sizes = KeySizes::default();
+        sizes.note(b"key", 7, 10);
+        assert_eq!(sizes.get(b"key", 11), Some(7));
+        assert_eq!(sizes.get(b"key", 10 + SIZE_HOLDS), None);
+        assert_eq!(sizes.get(b"other", 11), None);
+        // What was asked for together is known together.
+        for first in (0..2 * SIZES_MAX).step_by(MEASURED_KEYS_MAX - 1) {
+            let keys: Vec<String> =
+                (first..first + MEASURED_KEYS_MAX).map(|number| number.to_string()).collect();
+            sizes.make_room(keys.len());
+            keys.iter().for_each(|key| sizes.note(key.as_bytes(), 1, 10));
+            assert!(keys.iter().all(|key| sizes.get(key.as_bytes(), 11).is_some()));
+            assert!(sizes.of.len() <= SIZES_MAX);
+        }
+    }
+}

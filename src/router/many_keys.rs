@@ -1,0 +1,95 @@
+//! A command on very many keys of one slot: the node carries it out as a whole, and what is done about its
+//! keys here is done in slices, so that others get their turn in between.
+//!
+//! Nothing else of its session begins meanwhile. So nobody has to know which keys it reads or writes: they
+//! are only dropped from L1, before it is sent and once more before its reply leaves.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tokio::task::yield_now;
+
+use super::coherence::inflight::Hold;
+use super::forward::{Destination, SentCall, WriteSet};
+use super::{Caller, Coverage, RequestRoute, Router};
+use crate::cache::MissReason;
+use crate::clock;
+use crate::protocol::resp::Resp;
+use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::upstream::Outcome;
+
+/// From so many keys on they are many.
+const KEYS_MIN: usize = 1024;
+
+/// Keys that are dropped before others get their turn.
+const KEYS_AT_ONCE: usize = 256;
+
+/// A command on many keys that is on its way, or about to be.
+#[derive(Debug)]
+pub(super) struct ManyKeys {
+    pub(super) proxy: Rc<Router>,
+    pub(super) route: RequestRoute,
+    pub(super) reach: WriteSet,
+    pub(super) to: Destination,
+    pub(super) request: OwnedRequest,
+    /// What is sent in its place.
+    pub(super) bytes: Bytes,
+    pub(super) resp: Resp,
+    pub(super) coverage: Option<Rc<Coverage>>,
+    /// Nothing else of the session begins until this is dropped.
+    pub(super) hold: Hold,
+}
+
+/// Whether a command names so many keys that others have to get their turn while something is done about
+/// each.
+#[inline]
+pub(super) fn has_many(route: RequestRoute, request: &Request<'_>) -> bool {
+    request.len() > KEYS_MIN && counts_many(route, request)
+}
+
+#[cold]
+fn counts_many(route: RequestRoute, request: &Request<'_>) -> bool {
+    route.keys.positions(request).is_ok_and(|positions| positions.len() > KEYS_MIN)
+}
+
+// === impl ManyKeys ===
+
+impl ManyKeys {
+    /// Has it carried out.
+    pub(super) async fn settle(self) -> Outcome {
+        let writes = self.route.may_write() || self.reach == WriteSet::Anything;
+        if writes {
+            self.drop_keys().await;
+        }
+        let outcome = self.begin().settle().await;
+        if writes {
+            // Before the reply leaves, its keys are dropped once more (I6).
+            self.drop_keys().await;
+        }
+        outcome
+    }
+
+    fn begin(&self) -> SentCall {
+        let session = self.hold.session();
+        if let Some(slot) = self.to.slot {
+            session.note_written(slot);
+        }
+        let coverage = self.coverage.as_ref();
+        let caller = Caller { resp: self.resp, own_writes: session, now: clock::now(), coverage };
+        let request = self.request.as_request();
+        self.proxy.begin(self.route, self.reach, self.to, &request, self.bytes.clone(), caller)
+    }
+
+    /// From here on no running fill of them commits.
+    async fn drop_keys(&self) {
+        let Some(cache) = self.proxy.cache() else { return };
+        let request = self.request.as_request();
+        let positions = self.route.keys.positions(&request).into_iter().flatten();
+        for (count, position) in positions.enumerate() {
+            if count % KEYS_AT_ONCE == KEYS_AT_ONCE - 1 {
+                yield_now().await;
+            }
+            cache.shared().invalidate_key(request.arg(position), MissReason::Written);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What policies keep out of L1, and on which terms the rest is kept. Asked on a miss, and of reads that are
+//! not cached.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::{Caller, RequestRoute, Router};
+use crate::cache::policy::{CacheTerms, CurrentPolicies, TrackingMode, TtlMode, Uncached};
+use crate::clock::Nanos;
+use crate::protocol::command::Flags;
+use crate::protocol::key::Slot;
+use crate::protocol::resp::request::Request;
+use crate::upstream::{Call, Outcome, PendingReply, Right};
+
+// === impl Proxy ===
+
+impl Router {
+    /// The policies that hold now.
+    pub fn policies(&self) -> &CurrentPolicies {
+        &self.policies
+    }
+
+    /// Why replies about `key` are not kept at present, if they are not: because of the key, whatever else
+    /// may be in the way.
+    pub fn uncached(&self, key: &[u8]) -> Option<Uncached> {
+        self.policies.terms(key).err()
+    }
+
+    /// On which terms a reply about `key` is kept; `None` when it is not.
+    pub(super) fn terms(&self, key: &[u8]) -> Option<CacheTerms> {
+        let terms = self.policies.terms(key).ok();
+        if terms.is_none() {
+            self.stats.l1_kept_out.bump();
+        }
+        terms
+    }
+
+    /// Sends a read whose reply L1 may keep, and says how the node will tell of changes of `keys`. What
+    /// `tracking` wants is done if the node is listened to, and if the client itself need not be told.
+    pub(super) fn send_to_keep<'a>(
+        self: &Rc<Router>,
+        tracking: TrackingMode,
+        slot: Slot,
+        keys: impl Iterator<Item = &'a [u8]>,
+        call: Call,
+        caller: Caller<'_>,
+    ) -> (PendingReply, TrackingMode) {
+        if tracking == TrackingMode::ByKey || caller.coverage.is_some() {
+            return (self.upstream.send(slot, call), TrackingMode::ByKey);
+        }
+        match self.upstream.send_heard(slot, keys, call) {
+            Ok(sent) => (sent, TrackingMode::Broadcast),
+            Err(call) => (self.upstream.send(slot, call), TrackingMode::ByKey),
+        }
+    }
+
+    /// Asks how long what a read said will hold ([`lifetime`](super::ttl_probe)), unless its policy does not
+    /// want to know. It follows the read on the same connection; a redirect would make it pointless.
+    pub(super) fn ask_lifetime(
+        self: &Rc<Router>,
+        terms: &CacheTerms,
+        tracking: TrackingMode,
+        slot: Slot,
+        question: impl FnOnce() -> Bytes,
+    ) -> Option<PendingReply> {
+        let call = || Call { bytes: question(), slot: None, reads_only: true, foreign: false };
+        (terms.mode == TtlMode::Exact).then(|| match tracking {
+            TrackingMode::ByKey => self.upstream.send(slot, call()),
+            TrackingMode::Broadcast => self.upstream.send_untracked(slot, call()),
+        })
+    }
+
+    /// Whether the owner of `slot` would not say how long what is read there will hold: then it is not kept
+    /// (I5).
+    pub(super) fn is_untimed(&self, terms: &CacheTerms, slot: Slot, of_fields: bool, now: Nanos) -> bool {
+        let rights = &self.upstream.shared().rights;
+        let right = if of_fields { Right::EvalRo } else { Right::Pttl };
+        terms.mode == TtlMode::Exact && rights.is_missing(|| self.upstream.owner_node(slot), right, now)
+    }
+
+    /// Takes note of whether the owner of `slot` said how long what was read there will hold.
+    pub(super) fn note_lifetime(&self, slot: Slot, lifetime: Option<&Outcome>, of_fields: bool) {
+        let right = if of_fields { Right::EvalRo } else { Right::Pttl };
+        if let Some(Ok(reply)) = lifetime
+            && !reply.rerouted
+        {
+            self.is_refused(self.upstream.owner(slot), right, &reply.frame);
+        }
+    }
+
+    /// Sends a read whose reply L1 does not keep. The node tracks it only if the client itself has to hear of
+    /// changes.
+    pub(super) fn send_unkept(self: &Rc<Router>, slot: Slot, call: Call, caller: Caller<'_>) -> PendingReply {
+        match caller.coverage {
+            Some(_) => self.upstream.send(slot, call),
+            None => self.upstream.send_untracked(slot, call),
+        }
+    }
+
+    /// Whether a request only reads keys whose policies keep them out of L1.
+    pub(super) fn is_unkept(&self, route: RequestRoute, request: &Request<'_>) -> bool {
+        if !self.policies.exist() || !route.flags.has(Flags::READ) {
+            return false;
+        }
+        let mut positions = route.keys.positions(request).into_iter().flatten();
+        positions.all(|position| self.policies.terms(request.arg(position)).is_err())
+    }
+}

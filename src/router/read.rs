@@ -1,0 +1,408 @@
+//! Reads that L1 may answer: a hit on the spot, a miss by a fill.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::LocalBoxFuture;
+
+use super::coherence::inflight::{Dependency, InflightKeys, InflightRead};
+use super::coverage::{self, is_tracked};
+use super::forward::{WriteSet, keys_of};
+use super::ttl_probe;
+use super::{
+    Answer, Caller, Coverage, FillResult, RequestRoute, Router, RouterCache, failure_reply, in_resp2, render,
+    stopped,
+};
+use crate::cache::policy::{CacheTerms, TrackingMode};
+use crate::cache::{
+    COMMANDS_MAX, CacheQuery, CommandId, Hit, Lead, Lifetime, Lookup, MissReason, MissToken, Resp2, Ticket,
+    VersionedReply,
+};
+use crate::clock::{self, Nanos};
+use crate::net::write_queue::WriteQueue;
+use crate::protocol::command::{NUMBERS, Spec};
+use crate::protocol::key::Slot;
+use crate::protocol::resp::Resp;
+use crate::protocol::resp::cursor;
+use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::protocol::resp::resp2::{self, Form};
+use crate::protocol::resp::scan::keys_ahead;
+use crate::upstream::{Call, Outcome, PendingReply, UpstreamError};
+
+/// A fill on its way: the value and, right behind it, the lifetime of its key.
+struct ReadFill {
+    request: OwnedRequest,
+    command: CommandId,
+    slot: Slot,
+    key_at: usize,
+    form: Form,
+    value: PendingReply,
+    /// Not asked for when the policy of the key does not want it.
+    lifetime: Option<PendingReply>,
+    of_fields: bool,
+    tracking: TrackingMode,
+    ticket: Ticket,
+    lead: Lead<Result<FillResult, UpstreamError>>,
+    sent_at: Nanos,
+}
+
+// === impl Proxy ===
+
+impl Router {
+    /// Fetches what the lookups for the requests in `bytes` will need.
+    #[inline]
+    pub fn prefetch(&self, bytes: &[u8]) {
+        if let Some(cache) = &self.cache {
+            cache.prefetch(keys_ahead(bytes));
+        }
+    }
+
+    /// Answers a read of one key.
+    #[inline]
+    pub(super) fn read(
+        self: &Rc<Router>,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+        out: &mut WriteQueue,
+    ) -> Answer {
+        // The table gives such commands exactly one key; one without it is the server's to judge.
+        let key_at = spec.keys.first(request);
+        let (Some(cache), Some(key_at)) = (&self.cache, key_at) else {
+            return self.bypass(spec, request, None, caller);
+        };
+        let key = request.arg(key_at);
+        let question = CacheQuery { command: command_of(spec), key, args: request.tail() };
+        let missed = match caller.own_writes.behind(key) {
+            Dependency::Write => {
+                let why = caller.own_writes.why_behind();
+                return self.bypass(spec, request, Some((key_at, why)), caller);
+            }
+            Dependency::Read(number) => cache.miss_without_lookup(key, caller.now, Slot::of(key), number),
+            Dependency::Nothing => match cache.lookup(&question, caller.now, || Slot::of(key), out) {
+                Lookup::Hit(hit) => return append(hit, spec, request, caller.resp),
+                Lookup::Miss(missed) => missed,
+            },
+        };
+        self.miss(cache, spec, request, key_at, missed, caller)
+    }
+
+    /// Answers a read from upstream alone; `why` with the place of the key, if there is one.
+    fn bypass(
+        self: &Rc<Router>,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        why: Option<(usize, MissReason)>,
+        caller: Caller<'_>,
+    ) -> Answer {
+        self.stats.l1_bypasses.bump();
+        caller.own_writes.note_sent();
+        let route = RequestRoute::of(spec);
+        let answer =
+            self.wait_for_upstream().unwrap_or_else(|| self.forward(route, WriteSet::Named, request, caller));
+        if let Some((key_at, why)) = why {
+            self.note(request.arg(key_at), why);
+        }
+        match answer {
+            Answer::Later(reply) => self.invalidate_after_uncached(keys_of(route, request), reply),
+            answer => answer,
+        }
+    }
+
+    /// Sees to it that nothing older is served after a reply that L1 does not keep.
+    fn invalidate_after_uncached(
+        self: &Rc<Router>,
+        keys: InflightKeys,
+        reply: LocalBoxFuture<'static, Bytes>,
+    ) -> Answer {
+        let Some(cache) = self.cache().filter(|cache| cache.shared().is_multi_stream()) else {
+            return Answer::Later(reply);
+        };
+        let shared = cache.shared().clone();
+        Answer::Later(Box::pin(async move {
+            let reply = reply.await;
+            for key in keys {
+                shared.invalidate_if_unordered(&key);
+            }
+            reply
+        }))
+    }
+
+    fn miss(
+        self: &Rc<Router>,
+        cache: &RouterCache,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        key_at: usize,
+        missed: MissToken,
+        caller: Caller<'_>,
+    ) -> Answer {
+        if let Some(wait) = self.wait_for_upstream() {
+            return wait;
+        }
+        if self.upstream.is_moving(missed.slot(), caller.now) {
+            return self.bypass(spec, request, Some((key_at, MissReason::Moving)), caller);
+        }
+        let route = RequestRoute::of(spec);
+        if let Some(measured) = self.measure(route, request, caller.now) {
+            return Answer::NotYet(measured);
+        }
+        if self.goes_apart(route, WriteSet::Named, Some(missed.slot()), request, caller.now) {
+            self.note(request.arg(key_at), MissReason::TooLarge);
+            return self.forward(route, WriteSet::Named, request, caller);
+        }
+        let question =
+            CacheQuery { command: command_of(spec), key: request.arg(key_at), args: request.tail() };
+        let (resp, coverage) = (caller.resp, caller.coverage.cloned());
+        let begin_read =
+            |key, number| InflightRead::begin(caller.own_writes, InflightKeys::from_buf([key]), number);
+        // Behind the lookup, which noted the generation: what is kept by policies that are replaced now is
+        // killed.
+        let terms = self.terms(question.key);
+        if terms.is_none() {
+            self.note(question.key, MissReason::Policy);
+        }
+        let fields_expire = self.upstream.fields_expire();
+        let of_fields = ttl_probe::is_of_fields(spec, fields_expire);
+        let is_timed = |terms: &CacheTerms| {
+            let is_untimed = self.is_untimed(terms, missed.slot(), of_fields, caller.now);
+            if is_untimed {
+                self.note(question.key, MissReason::NoLifetime);
+            }
+            !is_untimed
+        };
+        let terms = terms.filter(|terms| cache.admits(&missed, terms) && is_timed(terms));
+        let joined = terms.and_then(|_| cache.join(&missed, &question, caller.now));
+        if let Some((follower, number)) = joined {
+            let read = begin_read(request.arg_bytes(key_at), number);
+            return Answer::Later(Box::pin(async move {
+                let outcome = follower.await.unwrap_or(Err(UpstreamError::Stopped));
+                drop(read);
+                brought(outcome, resp, coverage.as_ref())
+            }));
+        }
+        let request = request.to_owned();
+        let read = begin_read(request.arg_bytes(key_at), cache.next_number());
+        let call =
+            Call { bytes: request.bytes(), slot: Some(missed.slot()), reads_only: true, foreign: false };
+        let (mut value, tracking) = match terms {
+            Some(terms) => {
+                let keys = std::iter::once(question.key);
+                self.send_to_keep(terms.tracking, missed.slot(), keys, call, caller)
+            }
+            None => (self.send_unkept(missed.slot(), call, caller), TrackingMode::ByKey),
+        };
+        let (Some(terms), Some(epoch)) = (terms, value.epoch.take()) else {
+            if terms.is_some() {
+                self.note(question.key, MissReason::NotTracked);
+            }
+            // The policy keeps it out, or the connection is not tracked at the moment: the reply is an answer
+            // and nothing to keep.
+            let key = request.arg_bytes(key_at);
+            let reply = Box::pin(async move {
+                let outcome = value.reply.await.unwrap_or_else(stopped);
+                drop(read);
+                coverage::note(coverage.as_ref(), is_tracked(&outcome));
+                render(outcome, spec.form, &request, resp)
+            });
+            return self.invalidate_after_uncached(InflightKeys::from_buf([key]), reply);
+        };
+        let lifetime = self.ask_lifetime(&terms, tracking, missed.slot(), || {
+            ttl_probe::of_read(spec, &request.as_request(), key_at, fields_expire)
+        });
+        let ticket = cache.ticket(&missed, epoch).on(terms);
+        let lead = cache.begin_fill(&question, request.tail_bytes(), ticket.clone());
+        let (command, form, sent_at) = (command_of(spec), spec.form, caller.now);
+        let slot = missed.slot();
+        let fill = ReadFill {
+            request,
+            command,
+            slot,
+            key_at,
+            form,
+            value,
+            lifetime,
+            of_fields,
+            tracking,
+            ticket,
+            lead,
+            sent_at,
+        };
+        let proxy = self.clone();
+        Answer::Later(Box::pin(async move {
+            let outcome = proxy.finish_fill(fill).await;
+            drop(read);
+            brought(outcome, resp, coverage.as_ref())
+        }))
+    }
+
+    async fn finish_fill(&self, fill: ReadFill) -> Result<FillResult, UpstreamError> {
+        let outcome = fill.value.reply.await.unwrap_or_else(stopped);
+        let lifetime = answered(fill.lifetime).await;
+        self.note_lifetime(fill.slot, lifetime.as_ref(), fill.of_fields);
+        let looks_absent = |frame: &[u8]| {
+            let request = fill.request.as_request();
+            cursor::is_absent_form(frame) || is_bitpos_of_absent(fill.command.name, &request, frame)
+        };
+        let kept = outcome.as_ref().map_or(Err(MissReason::Failed), |reply| {
+            cacheability(&reply.frame, looks_absent(&reply.frame), reply.rerouted, lifetime.as_ref())
+        });
+        let result = outcome.map(|reply| {
+            let resp2 = in_resp2(&reply.frame, fill.form, &fill.request);
+            let tracked = match fill.tracking {
+                TrackingMode::ByKey => reply.tracked,
+                TrackingMode::Broadcast => !reply.rerouted && fill.ticket.is_live(clock::now()),
+            };
+            FillResult { reply: VersionedReply { resp3: reply.frame, resp2 }, tracked }
+        });
+        if let Some(cache) = &self.cache {
+            let request = fill.request.as_request();
+            let (key, tail) = (request.arg(fill.key_at), request.tail());
+            match (&result, kept) {
+                (Ok(FillResult { reply, .. }), Ok(lifetime)) => {
+                    let question = CacheQuery { command: fill.command, key, args: tail };
+                    cache.commit(&fill.ticket, &question, reply, lifetime, fill.sent_at);
+                }
+                (_, kept) => {
+                    cache.shared().invalidate_if_unordered(key);
+                    kept.err().into_iter().for_each(|why| cache.shared().note(key, why));
+                }
+            }
+            cache.finish_fill(fill.lead, &result);
+        }
+        result
+    }
+}
+
+// With a larger number one command would answer for another.
+const _: () = assert!(NUMBERS <= COMMANDS_MAX);
+
+/// The name of a command for the near cache.
+pub(super) fn command_of(spec: &'static Spec) -> CommandId {
+    CommandId { name: spec.name, number: spec.number }
+}
+
+/// Appends a hit in the form that the client has its replies in.
+#[inline]
+fn append(hit: Hit<'_>, spec: &Spec, request: &Request<'_>, resp: Resp) -> Answer {
+    if resp == Resp::Two && hit.resp2() != Resp2::Same {
+        return append_converted(hit, spec, request);
+    }
+    hit.append();
+    Answer::Appended
+}
+
+/// The same for a client of RESP2, where that differs.
+fn append_converted(hit: Hit<'_>, spec: &Spec, request: &Request<'_>) -> Answer {
+    let hit = match hit.resp2() {
+        Resp2::Head => match hit.append_as_array() {
+            Ok(()) => return Answer::Appended,
+            Err(hit) => hit,
+        },
+        Resp2::Same | Resp2::Other => hit,
+    };
+    let mut converted = BytesMut::new();
+    // It was converted once when it came.
+    if resp2::to_resp2(hit.resp3(), spec.form, request, &mut converted).is_err() {
+        converted.extend_from_slice(hit.resp3());
+    }
+    Answer::Now(converted.freeze())
+}
+
+/// What a client gets of what a fill brought in.
+fn brought(outcome: Result<FillResult, UpstreamError>, resp: Resp, coverage: Option<&Rc<Coverage>>) -> Bytes {
+    match outcome {
+        Ok(FillResult { reply, tracked }) => {
+            coverage::note(coverage, tracked);
+            reply.for_version(resp).clone()
+        }
+        Err(failure) => failure_reply(&failure),
+    }
+}
+
+/// The outcome of a command, if it was sent.
+pub(super) async fn answered(sent: Option<PendingReply>) -> Option<Outcome> {
+    match sent {
+        Some(sent) => Some(sent.reply.await.unwrap_or_else(stopped)),
+        None => None,
+    }
+}
+
+/// How long a reply may be kept, given what the server said right after it of the lifetime of its key, or why
+/// it may not be kept at all. EXPIRE and PERSIST push an invalidation, so if either came between the two
+/// replies the fill is killed anyway. `looks_absent` is whether the reply is what an absent key would have
+/// had. A server that was not asked says nothing: then what looks absent counts as absent.
+pub(super) fn cacheability(
+    frame: &[u8],
+    looks_absent: bool,
+    rerouted: bool,
+    lifetime: Option<&Outcome>,
+) -> Result<Lifetime, MissReason> {
+    if rerouted || lifetime.is_some_and(|reply| reply.as_ref().is_ok_and(|reply| reply.rerouted)) {
+        return Err(MissReason::Rerouted);
+    }
+    if frame.starts_with(b"-") {
+        return Err(MissReason::Error);
+    }
+    let Some(lifetime) = lifetime else {
+        return Ok(if looks_absent { Lifetime::Absent } else { Lifetime::Unbounded });
+    };
+    let lifetime = lifetime.as_ref().map_err(|_| MissReason::Failed)?;
+    match cursor::integer(&lifetime.frame).ok_or(MissReason::NoLifetime)? {
+        -1 => Ok(Lifetime::Unbounded),
+        // The key expired between the two replies, unless the first looks as it does for an absent key.
+        -2 if looks_absent => Ok(Lifetime::Absent),
+        milliseconds => {
+            let milliseconds = u64::try_from(milliseconds).map_err(|_| MissReason::Torn)?;
+            Ok(Lifetime::Bounded(Duration::from_millis(milliseconds)))
+        }
+    }
+}
+
+/// Whether a reply is what BITPOS says of an absent key when it is asked for a 1, in which it differs from
+/// all other reads: to them -1 says something of a key that is there.
+fn is_bitpos_of_absent(command: &str, request: &Request<'_>, frame: &[u8]) -> bool {
+    command == "bitpos" && request.arg(2) == b"1" && frame == b":-1\r\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::UpstreamReply;
+
+    fn said(frame: &'static str, rerouted: bool) -> Outcome {
+        Ok(UpstreamReply { frame: Bytes::from_static(frame.as_bytes()), rerouted, tracked: true, by: None })
+    }
+
+    #[test]
+    fn what_may_be_kept_and_why_the_rest_may_not() {
+        let (value, absent) = ("$5\r\nvalue\r\n", "_\r\n");
+        let cases = [
+            (value, false, Some(said(":-1\r\n", false)), Ok(Lifetime::Unbounded)),
+            (value, false, Some(said(":70\r\n", false)), Ok(Lifetime::Bounded(Duration::from_millis(70)))),
+            (absent, false, Some(said(":-2\r\n", false)), Ok(Lifetime::Absent)),
+            (absent, false, None, Ok(Lifetime::Absent)),
+            (value, false, None, Ok(Lifetime::Unbounded)),
+            (value, false, Some(said(":-2\r\n", false)), Err(MissReason::Torn)),
+            (value, true, Some(said(":-1\r\n", false)), Err(MissReason::Rerouted)),
+            (value, false, Some(said(":-1\r\n", true)), Err(MissReason::Rerouted)),
+            ("-WRONGTYPE x\r\n", false, Some(said(":-1\r\n", false)), Err(MissReason::Error)),
+            (value, false, Some(said("-NOPERM x\r\n", false)), Err(MissReason::NoLifetime)),
+            (value, false, Some(said("_\r\n", false)), Err(MissReason::NoLifetime)),
+            (value, false, Some(Err(UpstreamError::Stopped)), Err(MissReason::Failed)),
+        ];
+        for (frame, rerouted, lifetime, wanted) in cases {
+            assert_eq!(
+                cacheability(
+                    frame.as_bytes(),
+                    cursor::is_absent_form(frame.as_bytes()),
+                    rerouted,
+                    lifetime.as_ref()
+                ),
+                wanted,
+                "{frame} {lifetime:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! SCAN and KEYS: a walk over the keys of all primaries that misses none, whatever happens to nodes and slots
+//! meanwhile.
+//!
+//! A node is scanned with its own SCAN. When it began and when it has ended, the node is asked for its slots.
+//! What it owned at both times, and was giving away at neither, is done: every key that was there all the
+//! time was seen. What it has given away is looked for at its new owner, and what it is giving away at
+//! whoever takes it, once the keys that were left have been seen. A process that takes the place of another
+//! has its keys in another order: its pass begins anew. So keys may come twice, as Redis may give them twice,
+//! and none is lost.
+
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::scan_cursors::{Pass, Progress, ScanCursor, ScanState, SlotSet, all_slots};
+use super::{Answer, Caller, Router, failure_reply, stopped};
+use crate::clock;
+use crate::protocol::key::Slot;
+use crate::protocol::resp::cursor::{self, ReplyHead};
+use crate::protocol::resp::encode;
+use crate::protocol::resp::parse_integer;
+use crate::protocol::resp::request::Request;
+use crate::upstream::{Call, NodeIndex, NodeView, Outcome, PendingReply, Right};
+
+/// A node is asked for so many keys at a time, whatever the client asked for: more would keep it from its
+/// other work.
+const COUNT_MAX: u64 = 10_000;
+
+/// The count of a SCAN that has none.
+const COUNT: u64 = 10;
+
+/// Steps in one SCAN: then the client gets what there is, be it nothing, and a cursor to go on with.
+const STEPS_MAX: usize = 64;
+
+/// Passes of one walk, one after the other, that may bring it no further, because the nodes disagree on who
+/// owns a slot.
+const VAIN_PASSES_MAX: u32 = 16;
+
+/// How long a step waits for the owners of the slots to be known better.
+const REFRESH_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// What a key takes beside its bytes while KEYS gathers.
+const KEY_OVERHEAD_BYTES: usize = 64;
+
+/// What a walk asks of each node beside the place and the count.
+struct ScanOptions {
+    options: Vec<Bytes>,
+}
+
+/// One step of a walk: the keys that it brought, as they came, and where the walk stands now.
+struct ScanStep {
+    keys: Vec<Bytes>,
+    /// Where to go on; none at the end.
+    next: Option<(ScanCursor, u64)>,
+}
+
+// === impl Proxy ===
+
+impl Router {
+    /// One page of a walk.
+    pub(super) fn scan(self: &Rc<Router>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+        let Some(cursor) = parse_cursor(request.arg(1)) else {
+            return Answer::Now(encode::error_reply("ERR invalid cursor"));
+        };
+        let Some((wish, count)) = read_options(request) else {
+            return self.syntax_error(request);
+        };
+        let proxy = self.clone();
+        self.alone(
+            caller,
+            async move { proxy.page(cursor, &wish, count).await.unwrap_or_else(|error| error) },
+        )
+    }
+
+    /// All keys that match. Gathered by a walk, so that no node has to name all of its keys in one breath.
+    pub(super) fn keys(self: &Rc<Router>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+        let pattern = Bytes::copy_from_slice(request.arg(1));
+        let wish = ScanOptions { options: vec![Bytes::from_static(b"MATCH"), pattern] };
+        let proxy = self.clone();
+        self.alone(caller, async move { proxy.all_keys(&wish).await.unwrap_or_else(|error| error) })
+    }
+
+    async fn page(&self, cursor: u64, wish: &ScanOptions, count: u64) -> Result<Bytes, Bytes> {
+        let walks = &self.memory.walks;
+        let found = if cursor == 0 { None } else { walks.find(cursor) };
+        if cursor != 0 && found.is_none() {
+            self.stats.scans_restarted.add(1);
+        }
+        let (mut stand, mut position) = found.unwrap_or_default();
+        let (mut keys, mut bytes) = (Vec::new(), 0);
+        let mut left = count;
+        let deadline = clock::now() + clock::nanos(self.settings.patience);
+        for _ in 0..STEPS_MAX {
+            let asked = left.min(COUNT_MAX);
+            let step = self.step(stand, position, wish, asked).await?;
+            bytes += step.keys.iter().map(Bytes::len).sum::<usize>();
+            let brought = step.keys.len() as u64;
+            keys.extend(step.keys);
+            let Some((next, at)) = step.next else { return Ok(page_reply(0, &keys)) };
+            // A node that has no more keys may have had few: the page goes on with the next one.
+            left = left.saturating_sub(if next.stand.pass.is_some() { asked } else { brought });
+            let vain = next.stand.pass.is_none() && next.stand.vain > 0;
+            (stand, position) = (next, at);
+            if vain || left == 0 || bytes >= self.settings.keyspace_bytes_max || clock::now() >= deadline {
+                break;
+            }
+        }
+        match walks.cursor(stand, position) {
+            Some(cursor) => Ok(page_reply(cursor, &keys)),
+            None => Err(encode::error_reply("ERR nearside: a node gave a cursor of more than 40 bits")),
+        }
+    }
+
+    async fn all_keys(&self, wish: &ScanOptions) -> Result<Bytes, Bytes> {
+        let bytes_max = self.settings.keyspace_bytes_max;
+        let (mut stand, mut position) = (ScanCursor::default(), 0);
+        let mut keys = HashSet::new();
+        let mut bytes = 0;
+        loop {
+            let step = self.step(stand, position, wish, COUNT_MAX).await?;
+            for key in step.keys {
+                let length = key.len();
+                // A copy: a slice would hold on to the whole reply.
+                if !keys.contains(&key) && keys.insert(Bytes::copy_from_slice(&key)) {
+                    bytes += length + KEY_OVERHEAD_BYTES;
+                }
+            }
+            if bytes > bytes_max {
+                return Err(encode::error_reply(format!(
+                    "ERR nearside: KEYS found more than fits into {bytes_max} bytes (keyspace_bytes_max); use SCAN"
+                )));
+            }
+            let Some(next) = step.next else { break };
+            (stand, position) = next;
+        }
+        let mut out = BytesMut::with_capacity(bytes + 16);
+        encode::array(&mut out, keys.len());
+        keys.iter().for_each(|key| out.extend_from_slice(key));
+        Ok(out.freeze())
+    }
+
+    /// Asks one node once, from where the walk stands.
+    async fn step(
+        &self,
+        from: ScanCursor,
+        position: u64,
+        wish: &ScanOptions,
+        count: u64,
+    ) -> Result<ScanStep, Bytes> {
+        let (stand, sent) = match &from.stand.pass {
+            Some(pass) if self.goes_on(pass, &from.stand.progress) => {
+                let sent = self.send_scan(pass.host.node, position, wish, count);
+                (from, sent)
+            }
+            _ => match self.begin_pass(&from.stand, wish, count).await? {
+                PassStart::Pass(stand, sent) => (ScanCursor { number: 0, stand: Arc::new(stand) }, sent),
+                PassStart::Nothing(progress) => {
+                    return Ok(ScanStep { keys: Vec::new(), next: between(&from.stand, progress)? });
+                }
+            },
+        };
+        let outcome = sent.reply.await.unwrap_or_else(stopped);
+        if let (Some(pass), Ok(reply)) = (&stand.stand.pass, &outcome)
+            && self.is_refused(Some(pass.host.node), Right::Scan, &reply.frame)
+        {
+            return Err(encode::error_reply(
+                "NOPERM nearside: SCAN and KEYS are walks with SCAN, which the user upstream may not send",
+            ));
+        }
+        let frame = frame_of(outcome)?;
+        let Some(pass) = &stand.stand.pass else { return Err(frame) };
+        let (next, keys) = read_page(&frame, &pass.covers).ok_or_else(|| frame.clone())?;
+        if self.host_of(pass.host.node).as_ref() != Some(&pass.host) {
+            // Another process may have answered, to which the place meant nothing.
+            return Ok(ScanStep { keys, next: between(&stand.stand, stand.stand.progress.clone())? });
+        }
+        if next != 0 {
+            return Ok(ScanStep { keys, next: Some((stand, next)) });
+        }
+        let progress = self.end_pass(&stand.stand.progress, pass).await?;
+        Ok(ScanStep { keys, next: between(&stand.stand, progress)? })
+    }
+
+    /// Whether the node of a pass is still the same process, and one that has a part in the cluster.
+    fn goes_on(&self, pass: &Pass, progress: &Progress) -> bool {
+        let node = pass.host.node;
+        self.host_of(node).as_ref() == Some(&pass.host)
+            && (self.upstream.primaries().contains(&node) || progress.drained_to(node).next().is_some())
+    }
+
+    /// Begins the next pass: asks the node for its slots, and right behind it for its first keys.
+    async fn begin_pass(&self, from: &ScanState, wish: &ScanOptions, count: u64) -> Result<PassStart, Bytes> {
+        let progress = &from.progress;
+        let Some((slot, taker)) = progress.next() else { return Ok(PassStart::Nothing(progress.clone())) };
+        let Some(node) = taker.or_else(|| self.upstream.owner(slot)) else {
+            return Err(failure_reply(&self.upstream.no_owner(slot)));
+        };
+        let view = self.send_view(node);
+        let sent = self.send_scan(node, 0, wish, count);
+        let view = self.read_view(node, view).await?;
+        let Some(host) = self.host_of(node) else { return Ok(PassStart::Nothing(progress.clone())) };
+        let mut covers = SlotSet::default();
+        let owned = all_slots().filter(|slot| owns(&view, *slot));
+        owned.filter(|slot| !progress.done.has(*slot)).for_each(|slot| covers.add(slot));
+        progress
+            .drained_to(node)
+            .filter(|slot| view.arriving.contains(slot))
+            .for_each(|slot| covers.add(slot));
+        let leaving = view.leaving.iter().map(|(slot, _)| *slot).collect();
+        let mut progress = progress.clone();
+        if covers.is_empty() {
+            self.upstream.refreshed(REFRESH_TIME_MAX).await;
+            progress.drained.retain(|(_, taker)| *taker != node);
+            return Ok(PassStart::Nothing(progress));
+        }
+        let stand = ScanState { progress, pass: Some(Pass { host, covers, leaving }), vain: from.vain };
+        Ok(PassStart::Pass(stand, sent))
+    }
+
+    /// What a walk has done once a pass has seen all keys of its node.
+    async fn end_pass(&self, before: &Progress, pass: &Pass) -> Result<Progress, Bytes> {
+        let node = pass.host.node;
+        let view = self.read_view(node, self.send_view(node)).await?;
+        let mut after = before.clone();
+        // What was to be found here was found, or has to be looked for anew.
+        after.drained.retain(|(_, taker)| *taker != node);
+        let was_drained = |slot: Slot| before.drained_to(node).any(|drained| drained == slot);
+        let mut somewhere_else = false;
+        for slot in pass.covers.iter() {
+            let taker = view.leaving.iter().find(|(leaving, _)| *leaving == slot).map(|(_, taker)| taker);
+            match (owns(&view, slot), taker) {
+                (true, Some(taker)) => after.drained.push((slot, self.upstream.index_of(taker))),
+                // It began to leave and did not: what was on the other side may have come back behind us.
+                (true, None) if pass.leaving.contains(&slot) => {}
+                (true, None) => after.done.add(slot),
+                (false, _) if was_drained(slot) && view.arriving.contains(&slot) => after.done.add(slot),
+                (false, _) => somewhere_else = true,
+            }
+        }
+        if somewhere_else {
+            self.upstream.refreshed(REFRESH_TIME_MAX).await;
+        }
+        Ok(after)
+    }
+
+    fn send_scan(&self, node: NodeIndex, position: u64, wish: &ScanOptions, count: u64) -> PendingReply {
+        let (position, count) = (Bytes::from(position.to_string()), Bytes::from(count.to_string()));
+        let mut args = vec![Bytes::from_static(b"SCAN"), position];
+        args.extend(wish.options.iter().cloned());
+        args.extend([Bytes::from_static(b"COUNT"), count]);
+        self.upstream.send_to(
+            node,
+            Call { bytes: encode::request(&args), slot: None, reads_only: true, foreign: false },
+        )
+    }
+
+    /// Asks a node for its slots. One that is no node of a cluster has them all; a PING tells that it is
+    /// there.
+    fn send_view(&self, node: NodeIndex) -> PendingReply {
+        let words: &[&str] = if self.upstream.is_cluster() { &["CLUSTER", "NODES"] } else { &["PING"] };
+        self.upstream.send_to(
+            node,
+            Call { bytes: encode::request(words), slot: None, reads_only: true, foreign: false },
+        )
+    }
+
+    async fn read_view(&self, node: NodeIndex, sent: PendingReply) -> Result<NodeView, Bytes> {
+        let reply = sent.reply.await.unwrap_or_else(stopped).map_err(|failure| failure_reply(&failure))?;
+        if !self.upstream.is_cluster() {
+            return Ok(NodeView { owned: vec![0..=u16::MAX], ..NodeView::default() });
+        }
+        if self.is_refused(Some(node), Right::ClusterNodes, &reply.frame) {
+            return Ok(self.view_from_table(node));
+        }
+        let frame = frame_of(Ok(reply))?;
+        self.upstream.view(&frame, &self.upstream.node(node)).ok_or(frame)
+    }
+
+    /// What the slot table says of a node that may not be asked: all but what it gives and takes at the
+    /// moment.
+    fn view_from_table(&self, node: NodeIndex) -> NodeView {
+        let mut owned: Vec<RangeInclusive<u16>> = Vec::new();
+        for slot in all_slots().filter(|slot| self.upstream.owner(*slot) == Some(node)) {
+            let number = slot.number();
+            match owned.last_mut().filter(|range| *range.end() + 1 == number) {
+                Some(range) => *range = *range.start()..=number,
+                None => owned.push(number..=number),
+            }
+        }
+        NodeView { owned, ..NodeView::default() }
+    }
+
+    /// What the server says of options that cannot be read here.
+    fn syntax_error(&self, request: &Request<'_>) -> Answer {
+        let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, foreign: false };
+        let sent = self.upstream.send_any(call);
+        Answer::Later(Box::pin(async move {
+            let said = frame_of(sent.reply.await.unwrap_or_else(stopped)).err();
+            said.unwrap_or_else(|| encode::error_reply("ERR syntax error"))
+        }))
+    }
+}
+
+/// How a pass begins.
+enum PassStart {
+    Pass(ScanState, PendingReply),
+    /// Nothing of what is left is on that node, or nothing is left.
+    Nothing(Progress),
+}
+
+/// Where a walk stands between two passes; none at its end. A walk that comes no further is an error: whoever
+/// asks once more with the same cursor has it try once more.
+fn between(before: &ScanState, progress: Progress) -> Result<Option<(ScanCursor, u64)>, Bytes> {
+    match before.after(progress) {
+        Some(stand) if stand.vain > VAIN_PASSES_MAX => {
+            Err(encode::error_reply("ERR nearside: the cluster's nodes disagree on who owns a slot"))
+        }
+        stand => Ok(stand.map(|stand| (ScanCursor { number: 0, stand: Arc::new(stand) }, 0))),
+    }
+}
+
+fn owns(view: &NodeView, slot: Slot) -> bool {
+    view.owned.iter().any(|range| range.contains(&slot.number()))
+}
+
+/// The reply, or the error that the client gets.
+fn frame_of(outcome: Outcome) -> Result<Bytes, Bytes> {
+    let reply = outcome.map_err(|failure| failure_reply(&failure))?;
+    if reply.frame.starts_with(b"-") { Err(reply.frame) } else { Ok(reply.frame) }
+}
+
+/// The node's next cursor, and those of its keys whose slot is covered, as they came.
+fn read_page(frame: &Bytes, covers: &SlotSet) -> Option<(u64, Vec<Bytes>)> {
+    let mut parts = cursor::elements(frame)?;
+    let ReplyHead::Blob { body, .. } = cursor::head(parts.next()??)? else { return None };
+    let next = std::str::from_utf8(body).ok()?.parse().ok()?;
+    let keys = cursor::elements(parts.next()??)?.map(|element| {
+        // As it stands it goes to clients of either version of the protocol.
+        let element = element.filter(|element| element.starts_with(b"$"))?;
+        let ReplyHead::Blob { body, .. } = cursor::head(element)? else { return None };
+        Some(covers.has(Slot::of(body)).then(|| frame.slice_ref(element)))
+    });
+    let keys: Option<Vec<Option<Bytes>>> = keys.collect();
+    Some((next, keys?.into_iter().flatten().collect()))
+}
+
+fn page_reply(cursor: u64, keys: &[Bytes]) -> Bytes {
+    let mut out = BytesMut::with_capacity(keys.iter().map(Bytes::len).sum::<usize>() + 64);
+    encode::array(&mut out, 2);
+    encode::bulk(&mut out, cursor.to_string().as_bytes());
+    encode::array(&mut out, keys.len());
+    keys.iter().for_each(|key| out.extend_from_slice(key));
+    out.freeze()
+}
+
+/// A cursor as Redis 7.0 reads it (`strtoul`): a sign and leading zeros are taken, spaces are not.
+fn parse_cursor(text: &[u8]) -> Option<u64> {
+    let (negative, digits) = match text.split_first() {
+        Some((b'-', digits)) => (true, digits),
+        Some((b'+', digits)) => (false, digits),
+        Some(_) => (false, text),
+        // No number at all is where a walk begins.
+        None => return Some(0),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(if negative { value.wrapping_neg() } else { value })
+}
+
+/// The options as they go to each node, and the count. None when the server must say what is wrong with them.
+fn read_options(request: &Request<'_>) -> Option<(ScanOptions, u64)> {
+    let (mut options, mut count) = (Vec::new(), COUNT);
+    if request.len() % 2 == 1 {
+        return None;
+    }
+    for at in (2..request.len()).step_by(2) {
+        if request.arg(at).eq_ignore_ascii_case(b"count") {
+            count = u64::try_from(parse_integer(request.arg(at + 1))?).ok().filter(|count| *count > 0)?;
+        } else {
+            options.extend([at, at + 1].map(|at| Bytes::copy_from_slice(request.arg(at))));
+        }
+    }
+    Some((ScanOptions { options }, count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_read_as_redis_reads_them() {
+        let cases: [(&[u8], Option<u64>); 12] = [
+            (b"0", Some(0)),
+            (b"", Some(0)),
+            (b"007", Some(7)),
+            (b"+5", Some(5)),
+            (b"-1", Some(u64::MAX)),
+            (b"18446744073709551615", Some(u64::MAX)),
+            (b"18446744073709551616", None),
+            (b"x", None),
+            (b"5x", None),
+            (b" 5", None),
+            (b"-", None),
+            (b"--5", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_cursor(text), expected, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_page_gives_the_keys_that_are_covered() {
+        let frame = Bytes::from_static(b"*2\r\n$2\r\n17\r\n*2\r\n$3\r\nfoo\r\n$3\r\nbar\r\n");
+        let mut covers = SlotSet::default();
+        covers.add(Slot::of(b"bar"));
+        assert_eq!(read_page(&frame, &covers), Some((17, vec![Bytes::from_static(b"$3\r\nbar\r\n")])));
+        for other in [
+            &b"*1\r\n$1\r\n0\r\n"[..],
+            b"+OK\r\n",
+            b"*2\r\n$1\r\nx\r\n*0\r\n",
+            b"*2\r\n$1\r\n0\r\n*1\r\n:1\r\n",
+        ] {
+            assert_eq!(read_page(&Bytes::copy_from_slice(other), &covers), None);
+        }
+    }
+}

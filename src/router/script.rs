@@ -1,0 +1,285 @@
+//! Scripts: what a client made known once runs on every node, also on one that joined later or was restarted.
+//!
+//! Where it is not certain that a node has a script whose body is known, EVAL with the body goes out in the
+//! place of EVALSHA: one command, in its order, whatever the node has.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use super::coherence::inflight::Hold;
+use super::forward::{Destination, WriteSet};
+use super::scripts::{NodeInstance, Sha};
+use super::{Answer, Caller, RequestRoute, Router, failure_reply, odd_reply, render, stopped};
+use crate::protocol::command::{Flags, ScriptAction, Spec};
+use crate::protocol::resp::cursor::{self, ReplyHead};
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::upstream::{Call, NodeIndex, Outcome, Right, UpstreamError, UpstreamReply};
+
+/// How long the nodes are asked for a script that is not known here.
+const SEARCH_TIME_MAX: Duration = Duration::from_secs(1);
+
+// === impl Proxy ===
+
+impl Router {
+    pub(super) fn script(
+        self: &Rc<Router>,
+        spec: &'static Spec,
+        script: ScriptAction,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer {
+        let route = RequestRoute::of(spec);
+        match script {
+            ScriptAction::Eval => self.eval(route, request, caller),
+            ScriptAction::EvalSha => self.eval_sha(route, request, caller),
+            ScriptAction::Function => self.function(route, request, caller),
+            ScriptAction::Load => self.load_script(request),
+            ScriptAction::Exists => self.scripts_exist(request),
+            ScriptAction::Flush => {
+                self.memory.scripts.flush();
+                self.ask_all_primaries(spec, crate::protocol::command::Gather::AllOk, request, caller)
+            }
+        }
+    }
+
+    /// The body of the script that EVALSHA names `sha`, if it is known here: EVAL with it does the same,
+    /// anywhere.
+    pub fn script_body(&self, sha: &[u8]) -> Option<Bytes> {
+        self.memory.scripts.body(Sha::named(sha)?)
+    }
+
+    fn eval(self: &Rc<Router>, route: RequestRoute, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+        let to = match self.destination(route, request) {
+            Ok(to) => to,
+            Err(reply) => return Answer::Now(reply),
+        };
+        let owned = request.to_owned();
+        let errand = self.errand(route, reach(route), to, request, owned.bytes(), caller);
+        let (host, flushes) = (self.host(to), self.memory.scripts.flushes());
+        let (proxy, resp) = (self.clone(), caller.resp);
+        // A wrong number of keys is found before the script is looked at.
+        let is_read = route.keys.positions(request).is_ok();
+        Answer::Later(Box::pin(async move {
+            let outcome = errand.settle().await;
+            let body = owned.arg_bytes(1);
+            if is_read && was_compiled(&outcome, &body) {
+                proxy.memory.scripts.learn(&body, flushes, still_there(host, &outcome));
+            }
+            render(outcome, route.form, &owned, resp)
+        }))
+    }
+
+    fn eval_sha(self: &Rc<Router>, route: RequestRoute, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+        let scripts = &self.memory.scripts;
+        let Some(sha) = Sha::named(request.arg(1)) else {
+            return self.forward(route, reach(route), request, caller);
+        };
+        let Some(body) = scripts.body(sha) else {
+            if scripts.may_be_asked_for(sha, caller.now) {
+                return self.search_script(sha);
+            }
+            return self.forward(route, reach(route), request, caller);
+        };
+        let to = match self.destination(route, request) {
+            Ok(to) => to,
+            Err(reply) => return Answer::Now(reply),
+        };
+        let (host, flushes) = (self.host(to), scripts.flushes());
+        let moving = to.slot.is_some_and(|slot| self.upstream.is_moving(slot, caller.now));
+        let owned = request.to_owned();
+        let with_body = with_body(request, &body).bytes();
+        let certain = !moving && host.as_ref().is_some_and(|host| scripts.is_on(sha, host));
+        let bytes = if certain { owned.bytes() } else { with_body.clone() };
+        let errand = self.errand(route, reach(route), to, request, bytes, caller);
+        let (proxy, resp, now) = (self.clone(), caller.resp, caller.now);
+        let coverage = caller.coverage.cloned();
+        let (own_writes, sent) = (caller.own_writes.clone(), caller.own_writes.sent());
+        Answer::Later(Box::pin(async move {
+            let mut outcome = errand.settle().await;
+            // Unless these are words of the script itself, which has run.
+            let said_by = said_no_script(&outcome);
+            // What the session asks while the node is asked comes behind the script, which may be sent again
+            // (I6).
+            let _hold = said_by.map(|_| Hold::of(&own_writes));
+            if let Some(node) = said_by
+                && proxy.lacks_script(node, sha).await
+            {
+                host.iter().for_each(|host| proxy.memory.scripts.gone_from(sha, host));
+                // It did not run. What the session has sent since may not come before it: then the client is
+                // told.
+                if own_writes.sent() == sent {
+                    let caller = Caller { resp, own_writes: &own_writes, now, coverage: coverage.as_ref() };
+                    let request = owned.as_request();
+                    outcome =
+                        proxy.errand(route, reach(route), to, &request, with_body, caller).settle().await;
+                }
+            }
+            if was_compiled(&outcome, &body) {
+                let hosts = still_there(host, &outcome);
+                hosts.into_iter().for_each(|host| proxy.memory.scripts.note(sha, flushes, host));
+            }
+            render(outcome, route.form, &owned, resp)
+        }))
+    }
+
+    /// Whether a node itself says that it does not have a script.
+    async fn lacks_script(self: &Rc<Router>, node: NodeIndex, sha: Sha) -> bool {
+        let bytes = encode::request(&[&b"SCRIPT"[..], b"EXISTS", sha.as_bytes()]);
+        let call = Call { bytes, slot: None, reads_only: true, foreign: false };
+        let outcome = self.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
+        outcome.is_ok_and(|reply| {
+            self.is_refused(Some(node), Right::ScriptExists, &reply.frame);
+            &reply.frame[..] == b"*1\r\n:0\r\n"
+        })
+    }
+
+    /// Asks the nodes for a script that is not known here: those that can tell (SCRIPT SHOW of Valkey 8) do.
+    fn search_script(self: &Rc<Router>, sha: Sha) -> Answer {
+        let bytes = encode::request(&[&b"SCRIPT"[..], b"SHOW", sha.as_bytes()]);
+        let call = Call { bytes, slot: None, reads_only: true, foreign: false };
+        let mut asked: FuturesUnordered<_> = self
+            .ask_every(&call)
+            .into_iter()
+            .map(|(node, outcome)| async move { (node, outcome.await) })
+            .collect();
+        let (proxy, flushes) = (self.clone(), self.memory.scripts.flushes());
+        Answer::NotYet(Box::pin(async move {
+            let scripts = &proxy.memory.scripts;
+            let search = async {
+                let mut silent = true;
+                while let Some((node, outcome)) = asked.next().await {
+                    let Ok(reply) = outcome else {
+                        silent = false;
+                        continue;
+                    };
+                    proxy.is_refused(Some(node), Right::ScriptShow, &reply.frame);
+                    if let Some(ReplyHead::Blob { kind: b'$', body }) = cursor::head(&reply.frame) {
+                        scripts.learn(body, flushes, []);
+                        return;
+                    }
+                    silent &= reply.frame.to_ascii_lowercase().starts_with(b"-err unknown subcommand");
+                }
+                if silent {
+                    scripts.nobody_tells();
+                }
+            };
+            // Whoever is too slow to answer is not waited for: the client is told that nobody knew it.
+            let _ = tokio::time::timeout(SEARCH_TIME_MAX, search).await;
+            if scripts.body(sha).is_none() {
+                scripts.nobody_knew(sha, crate::clock::now());
+            }
+        }))
+    }
+
+    /// SCRIPT LOAD: known once one node took it, since the others get it when they need it.
+    fn load_script(self: &Rc<Router>, request: &Request<'_>) -> Answer {
+        let owned = request.to_owned();
+        let asked =
+            self.ask_every(&Call { bytes: owned.bytes(), slot: None, reads_only: false, foreign: false });
+        if asked.is_empty() {
+            return Answer::Now(failure_reply(&self.upstream.no_topology()));
+        }
+        let (proxy, flushes) = (self.clone(), self.memory.scripts.flushes());
+        Answer::Later(Box::pin(async move {
+            let (mut first, mut failed) = (None, None);
+            let mut hosts = Vec::new();
+            for (node, outcome) in asked {
+                match outcome.await {
+                    Ok(reply) if !reply.frame.starts_with(b"-") => {
+                        first.get_or_insert(reply.frame);
+                        hosts.extend(proxy.host_of(node));
+                    }
+                    Ok(reply) => drop(failed.get_or_insert(reply.frame)),
+                    Err(failure) => drop(failed.get_or_insert(failure_reply(&failure))),
+                }
+            }
+            let Some(first) = first else {
+                return failed.unwrap_or_else(|| failure_reply(&UpstreamError::Stopped));
+            };
+            let body = owned.arg_bytes(2);
+            proxy.memory.scripts.learn(&body, flushes, hosts);
+            // A script too large to be remembered here is known to those nodes alone that took it.
+            let is_remembered = proxy.memory.scripts.body(Sha::of(&body)).is_some();
+            failed.filter(|_| !is_remembered).unwrap_or(first)
+        }))
+    }
+
+    /// SCRIPT EXISTS: whether EVALSHA will find each script, wherever its keys are.
+    fn scripts_exist(self: &Rc<Router>, request: &Request<'_>) -> Answer {
+        let scripts = &self.memory.scripts;
+        let known: Vec<bool> = request
+            .args()
+            .skip(2)
+            .map(|sha| Sha::named(sha).is_some_and(|sha| scripts.body(sha).is_some()))
+            .collect();
+        let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, foreign: false };
+        let asked = if known.iter().all(|known| *known) { Vec::new() } else { self.ask_every(&call) };
+        Answer::Later(Box::pin(async move {
+            let mut everywhere = vec![!asked.is_empty(); known.len()];
+            for (_, outcome) in asked {
+                let frame = match outcome.await {
+                    Ok(reply) => reply.frame,
+                    Err(failure) => return failure_reply(&failure),
+                };
+                let bits: Option<Vec<i64>> =
+                    cursor::elements(&frame).and_then(|bits| bits.map(|bit| cursor::integer(bit?)).collect());
+                let Some(bits) = bits.filter(|bits| bits.len() == known.len()) else {
+                    return odd_reply("SCRIPT EXISTS", &frame);
+                };
+                for (everywhere, bit) in everywhere.iter_mut().zip(bits) {
+                    *everywhere &= bit == 1;
+                }
+            }
+            let mut out = BytesMut::new();
+            encode::array(&mut out, known.len());
+            for (known, everywhere) in known.into_iter().zip(everywhere) {
+                encode::integer(&mut out, i64::from(known || everywhere));
+            }
+            out.freeze()
+        }))
+    }
+
+    /// The process that a command goes to, as far as is known now.
+    pub(super) fn host(&self, to: Destination) -> Option<NodeInstance> {
+        self.host_of(to.node?)
+    }
+
+    pub(super) fn host_of(&self, node: NodeIndex) -> Option<NodeInstance> {
+        Some(NodeInstance { node, run_id: self.upstream.run_id(node)? })
+    }
+}
+
+/// A script that only reads says so, and touches no key that it does not name.
+pub(super) fn reach(route: RequestRoute) -> WriteSet {
+    if route.flags.has(Flags::READ) { WriteSet::Named } else { WriteSet::Anything }
+}
+
+/// EVALSHA as EVAL, and EVALSHA_RO as EVAL_RO.
+pub(super) fn with_body(request: &Request<'_>, body: &[u8]) -> OwnedRequest {
+    let name: &[u8] = if request.arg(0).eq_ignore_ascii_case(b"evalsha") { b"EVAL" } else { b"EVAL_RO" };
+    OwnedRequest::from_args([name, body].into_iter().chain(request.args().skip(2)))
+}
+
+/// The node that said, as it reads, that it does not have the script.
+fn said_no_script(outcome: &Outcome) -> Option<NodeIndex> {
+    outcome.as_ref().ok().filter(|reply| reply.frame.starts_with(b"-NOSCRIPT"))?.by
+}
+
+/// Whether the reply shows that the server took the script in. Errors that may have come before that do not
+/// count: of a script with flags (`#!lua flags=`) those that do not name the script.
+fn was_compiled(outcome: &Outcome, body: &[u8]) -> bool {
+    outcome.as_ref().is_ok_and(|UpstreamReply { frame, .. }| {
+        let is_running = frame.starts_with(b"-ERR") && !frame.starts_with(b"-ERR Error compiling");
+        let is_named = || frame.windows(8).any(|part| part == b"script: ");
+        !frame.starts_with(b"-") || is_running && (!body.starts_with(b"#!") || is_named())
+    })
+}
+
+/// The host that a reply came from, unless it was another one than the command was first sent to.
+fn still_there(host: Option<NodeInstance>, outcome: &Outcome) -> Option<NodeInstance> {
+    host.filter(|_| outcome.as_ref().is_ok_and(|reply| !reply.rerouted))
+}

@@ -1,0 +1,137 @@
+//! PUBSUB: what is subscribed to, gathered from all primaries and from our own clients.
+//!
+//! A node sees this daemon as one subscriber, so what it counts of ours is left out and our clients are
+//! counted.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::join_all;
+
+use super::transaction::give_turn;
+use super::{Answer, Caller, Router, failure_reply, odd_reply, stopped};
+use crate::node::NodeId;
+use crate::protocol::command::Spec;
+use crate::protocol::resp::cursor::{self, Elements, ReplyHead};
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::upstream::{Call, Topic, TopicKind};
+
+// === impl Proxy ===
+
+impl Router {
+    pub(super) fn subscriptions(
+        self: &Rc<Router>,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer {
+        if let Some(wait) = self.wait_for_subscriptions(None, caller) {
+            return wait;
+        }
+        let request = request.to_owned();
+        let call = Call { bytes: request.bytes(), slot: None, reads_only: true, foreign: false };
+        let (nodes, sent): (Vec<NodeId>, Vec<_>) = self.upstream.send_each(&call).into_iter().unzip();
+        if nodes.is_empty() {
+            return Answer::Now(failure_reply(&self.upstream.no_topology()));
+        }
+        let proxy = self.clone();
+        Answer::Later(Box::pin(async move {
+            let outcomes = join_all(sent.into_iter().map(|sent| sent.reply)).await;
+            let mut replies = Vec::with_capacity(nodes.len());
+            for (node, outcome) in nodes.into_iter().zip(outcomes) {
+                match outcome.unwrap_or_else(stopped) {
+                    Ok(reply) if reply.frame.starts_with(b"-") => return reply.frame,
+                    Ok(reply) => replies.push((node, reply.frame)),
+                    Err(failure) => return failure_reply(&failure),
+                }
+            }
+            let odd = |reply: &Bytes| odd_reply(&spec.name.to_ascii_uppercase().replace('|', " "), reply);
+            let told = match spec.name {
+                "pubsub|channels" => proxy.names(TopicKind::Channel, &request, &replies).await,
+                "pubsub|shardchannels" => proxy.names(TopicKind::Shard, &request, &replies).await,
+                "pubsub|numsub" => proxy.subscribers(TopicKind::Channel, &request, &replies).await,
+                "pubsub|shardnumsub" => proxy.subscribers(TopicKind::Shard, &request, &replies).await,
+                _ => proxy.patterns(&replies),
+            };
+            told.unwrap_or_else(odd)
+        }))
+    }
+
+    /// The names that somebody is subscribed to, or the reply of a node that is none to that.
+    async fn names<'a>(
+        &self,
+        kind: TopicKind,
+        request: &OwnedRequest,
+        replies: &'a [(NodeId, Bytes)],
+    ) -> Result<Bytes, &'a Bytes> {
+        let request = request.as_request();
+        let pattern = (request.len() > 2).then(|| request.arg(2));
+        let own = self.pubsub.names(kind, pattern);
+        let mut names: BTreeSet<&[u8]> = own.iter().map(|name| &name[..]).collect();
+        for (_, reply) in replies {
+            for (index, element) in elements_of(reply).ok_or(reply)?.enumerate() {
+                names.insert(element.and_then(cursor::text).ok_or(reply)?);
+                give_turn(index).await;
+            }
+        }
+        let mut out = BytesMut::new();
+        encode::array(&mut out, names.len());
+        names.into_iter().for_each(|name| encode::bulk(&mut out, name));
+        Ok(out.freeze())
+    }
+
+    /// How many are subscribed to each of the channels that the request names, or the reply of a node that is
+    /// none to that.
+    async fn subscribers<'a>(
+        &self,
+        kind: TopicKind,
+        request: &OwnedRequest,
+        replies: &'a [(NodeId, Bytes)],
+    ) -> Result<Bytes, &'a Bytes> {
+        let request = request.as_request();
+        let asked = request.len() - 2;
+        let mut told = Vec::with_capacity(replies.len());
+        for (node, reply) in replies {
+            let elements = elements_of(reply).filter(|elements| elements.size_hint().1 == Some(2 * asked));
+            told.push((node, reply, elements.ok_or(reply)?));
+        }
+        let mut out = BytesMut::new();
+        encode::array(&mut out, 2 * asked);
+        for (index, name) in request.args().skip(2).enumerate() {
+            let topic = Topic::new(kind, Bytes::copy_from_slice(name));
+            let mut count = self.pubsub.subscribers(&topic) as i64;
+            for (node, reply, elements) in &mut told {
+                let named = elements.next().flatten().and_then(cursor::text);
+                let number = elements.next().flatten().and_then(cursor::integer);
+                let number = number.filter(|_| named == Some(name)).ok_or(*reply)?;
+                let own = i64::from(self.pubsub.feed().stands_on(node, &topic));
+                count = count.saturating_add(number.saturating_sub(own).max(0));
+            }
+            encode::bulk(&mut out, name);
+            encode::integer(&mut out, count);
+            give_turn(index).await;
+        }
+        Ok(out.freeze())
+    }
+
+    /// How many patterns are subscribed to, or the reply of a node that is none to that.
+    fn patterns<'a>(&self, replies: &'a [(NodeId, Bytes)]) -> Result<Bytes, &'a Bytes> {
+        let mut count = self.pubsub.sizes().patterns as i64;
+        for (node, reply) in replies {
+            let own = self.pubsub.feed().own_patterns(node) as i64;
+            let others = cursor::integer(reply).ok_or(reply)?.saturating_sub(own);
+            count = count.saturating_add(others.max(0));
+        }
+        let mut out = BytesMut::new();
+        encode::integer(&mut out, count);
+        Ok(out.freeze())
+    }
+}
+
+/// The elements of a list.
+fn elements_of(reply: &[u8]) -> Option<Elements<'_>> {
+    matches!(cursor::head(reply), Some(ReplyHead::Aggregate { kind: b'*', .. }))
+        .then(|| cursor::elements(reply))?
+}

@@ -1,0 +1,236 @@
+//! WATCH: a dedicated connection remembers the keys, and EXEC is sent on it.
+//!
+//! While keys are watched, L1 answers nothing to their session: what it reads must not be older than the
+//! moment at which the watch began.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::hash::BuildHasher;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+
+use super::coherence::inflight::{InflightKeys, InflightWrite};
+use super::{Answer, Caller, RequestRoute, Router, failure_reply, forward::CROSS_SLOT};
+use crate::protocol::command::Spec;
+use crate::protocol::key::Slot;
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
+use crate::upstream::{Dedicated, SLOT_IS_MOVING, UpstreamError};
+
+const OK: &[u8] = b"+OK\r\n";
+
+/// Redirects of one WATCH that are followed.
+const REDIRECTS_MAX: usize = 5;
+
+/// More watched keys of a session are not told apart when they are counted for CLIENT LIST.
+const KEYS_COUNTED_MAX: usize = 65_536;
+
+/// What one session watches.
+#[derive(Debug)]
+pub struct Watched {
+    watch: RefCell<Option<KeyWatch>>,
+    /// Where others see how many keys that is.
+    count: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+pub(super) struct KeyWatch {
+    slot: Slot,
+    /// Remembers the keys. `None` when it was lost: nobody knows what changed since, so EXEC will find that
+    /// something did.
+    pub(super) connection: Option<Dedicated>,
+    keys: WatchedKeys,
+    /// As after a write of anything, reads of the session go upstream.
+    _reads: InflightWrite,
+}
+
+/// Which keys are watched, by hash, as far as they are counted; none once this is dropped.
+#[derive(Debug)]
+struct WatchedKeys {
+    hashes: HashSet<u64>,
+    count: Arc<AtomicUsize>,
+}
+
+// === impl WatchedKeys ===
+
+impl WatchedKeys {
+    fn add(&mut self, hashes: Vec<u64>) {
+        for hash in hashes {
+            if self.hashes.len() == KEYS_COUNTED_MAX {
+                break;
+            }
+            self.hashes.insert(hash);
+        }
+        self.count.store(self.hashes.len(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for WatchedKeys {
+    fn drop(&mut self) {
+        self.count.store(0, Ordering::Relaxed);
+    }
+}
+
+// === impl Watched ===
+
+impl Watched {
+    /// Nothing yet; how many keys are watched will be told by `count`.
+    pub fn new(count: Arc<AtomicUsize>) -> Watched {
+        Watched { watch: RefCell::new(None), count }
+    }
+
+    /// Whether anything is watched.
+    pub fn is_any(&self) -> bool {
+        self.watch.borrow().is_some()
+    }
+
+    /// The slot of what is watched.
+    pub fn slot(&self) -> Option<Slot> {
+        self.watch.borrow().as_ref().map(|watch| watch.slot)
+    }
+
+    pub(super) fn take(&self) -> Option<KeyWatch> {
+        self.watch.borrow_mut().take()
+    }
+}
+
+// === impl Proxy ===
+
+impl Router {
+    /// Watches more keys. To be called when no other request of the session is on its way.
+    pub fn watch(
+        self: &Rc<Router>,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        watched: &Rc<Watched>,
+        caller: Caller<'_>,
+    ) -> Answer {
+        if let Some(wait) = self.wait_for_upstream() {
+            return wait;
+        }
+        let route = RequestRoute::of(spec);
+        let Ok(Some(slot)) = self.slot_of(route, request) else {
+            return Answer::Now(Bytes::from_static(CROSS_SLOT));
+        };
+        let watch = match watched.take() {
+            Some(watch) if watch.slot != slot => {
+                *watched.watch.borrow_mut() = Some(watch);
+                return Answer::Now(Bytes::from_static(CROSS_SLOT));
+            }
+            watch => watch,
+        };
+        let reads = self.begin_write(InflightKeys::new(), caller).before_all_reads();
+        let bytes = request.to_owned().bytes();
+        let hash = |key| FixedState::default().hash_one(key);
+        let hashes = request.args().skip(1).map(hash).collect();
+        let (proxy, watched) = (self.clone(), watched.clone());
+        Answer::Later(Box::pin(async move {
+            let is_first = watch.is_none();
+            let new = || WatchedKeys { hashes: HashSet::new(), count: watched.count.clone() };
+            let (connection, mut keys) =
+                watch.map_or_else(|| (None, new()), |watch| (watch.connection, watch.keys));
+            let (connection, reply) = match connection {
+                None if is_first => proxy.begin_watch(slot, &bytes).await,
+                None => (None, Bytes::from_static(OK)),
+                Some(connection) => proxy.go_on(slot, connection, &bytes).await,
+            };
+            // After an error of the first WATCH nothing is watched; what was before a later one still counts.
+            if !is_first || connection.is_some() {
+                if !reply.starts_with(b"-") {
+                    keys.add(hashes);
+                }
+                *watched.watch.borrow_mut() = Some(KeyWatch { slot, connection, keys, _reads: reads });
+            }
+            reply
+        }))
+    }
+
+    /// Forgets what is watched. To be called when no other request of the session is on its way.
+    pub fn unwatch(self: &Rc<Router>, watched: &Rc<Watched>) -> Answer {
+        let Some(watch) = watched.take() else { return Answer::Now(Bytes::from_static(OK)) };
+        Answer::Later(Box::pin(async move {
+            if let Some(mut connection) = watch.connection {
+                // One that does not say so is closed, which forgets the keys as well.
+                let forgotten = connection.round_trip(&encode::request(&["UNWATCH"]), 1).await;
+                if forgotten.is_ok_and(|replies| replies.iter().all(|reply| &reply[..] == OK)) {
+                    connection.give_back();
+                }
+            }
+            Bytes::from_static(OK)
+        }))
+    }
+
+    /// Watches more on a connection that watches already. When that is lost or the slot has left its node,
+    /// what was watched there is lost, and EXEC will say so.
+    async fn go_on(&self, slot: Slot, connection: Dedicated, bytes: &Bytes) -> (Option<Dedicated>, Bytes) {
+        if !connection.is_quiet() {
+            return (None, Bytes::from_static(OK));
+        }
+        let (connection, reply) = watch_more(connection, bytes).await;
+        match connection {
+            Some(connection)
+                if self.upstream.redirected(&reply, Some(slot), connection.node(), false).await.is_some() =>
+            {
+                (None, Bytes::from_static(OK))
+            }
+            connection => (connection, reply),
+        }
+    }
+
+    async fn begin_watch(&self, slot: Slot, bytes: &Bytes) -> (Option<Dedicated>, Bytes) {
+        let mut connection = match self.upstream.dedicated(Some(slot)).await {
+            Ok(connection) => connection,
+            Err(failure) => return (None, failure_reply(&failure)),
+        };
+        for _ in 0..REDIRECTS_MAX {
+            let (kept, reply) = watch_more(connection, bytes).await;
+            let refused = match kept {
+                Some(connection) if reply.starts_with(b"-") => connection,
+                kept => return (kept, reply),
+            };
+            let Some(elsewhere) = self.upstream.redirected(&reply, Some(slot), refused.node(), false).await
+            else {
+                refused.give_back();
+                return (None, reply);
+            };
+            if elsewhere.asking {
+                refused.give_back();
+                return (None, Bytes::from_static(SLOT_IS_MOVING));
+            }
+            connection = match self.upstream.dedicated_to(&elsewhere.node).await {
+                Ok(connection) => connection,
+                Err(failure) => return (None, failure_reply(&failure)),
+            };
+        }
+        let failure = UpstreamError::TooManyRedirects { slot, redirects_max: REDIRECTS_MAX as u8 };
+        (None, failure_reply(&failure))
+    }
+}
+
+async fn watch_more(mut connection: Dedicated, bytes: &Bytes) -> (Option<Dedicated>, Bytes) {
+    match connection.round_trip(bytes, 1).await {
+        Ok(mut replies) => (Some(connection), replies.pop().unwrap_or_default()),
+        Err(failure) => (None, failure_reply(&failure)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watched_keys_are_counted_once_and_up_to_a_bound() {
+        let count = Arc::<AtomicUsize>::default();
+        let mut keys = WatchedKeys { hashes: HashSet::new(), count: count.clone() };
+        keys.add(vec![1, 2, 1]);
+        assert_eq!(count.load(Ordering::Relaxed), 2);
+        keys.add((0..70_000).collect());
+        assert_eq!(count.load(Ordering::Relaxed), KEYS_COUNTED_MAX);
+        drop(keys);
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,46 @@
+//! Which arguments of a command are passwords, so that nobody is shown them.
+
+use crate::protocol::command::Spec;
+use crate::protocol::resp::request::Request;
+
+/// The places of the arguments that MONITOR and SLOWLOG do not show.
+pub(super) fn secrets(spec: Option<&Spec>, request: &Request<'_>) -> Vec<usize> {
+    match spec.map(|spec| spec.name) {
+        Some("auth") => (1..request.len()).collect(),
+        Some("hello") => after(request, 2, b"auth", 2),
+        Some("migrate") => [after(request, 6, b"auth", 1), after(request, 6, b"auth2", 2)].concat(),
+        _ => Vec::new(),
+    }
+}
+
+/// The places of the `count` arguments that follow `option`, which is looked for from place `from` on.
+fn after(request: &Request<'_>, from: usize, option: &[u8], count: usize) -> Vec<usize> {
+    let found =
+        request.args().enumerate().skip(from).find(|(_, argument)| argument.eq_ignore_ascii_case(option));
+    found.map_or_else(Vec::new, |(at, _)| (at + 1..(at + 1 + count).min(request.len())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::command::recognise;
+    use crate::protocol::resp::request::OwnedRequest;
+
+    #[test]
+    fn passwords_are_found_wherever_redis_takes_them() {
+        let cases: [(&str, &[usize]); 6] = [
+            ("AUTH secret", &[1]),
+            ("AUTH user secret", &[1, 2]),
+            ("HELLO 3 SETNAME auth AUTH user secret", &[4, 5]),
+            ("HELLO 3 AUTH user secret", &[3, 4]),
+            ("MIGRATE h 1 k 0 1 COPY AUTH2 user secret", &[8, 9]),
+            ("GET auth", &[]),
+        ];
+        for (request, expected) in cases {
+            let owned = OwnedRequest::from_args(request.split(' '));
+            let request = owned.as_request();
+            let found = secrets(recognise(&request).ok(), &request);
+            assert!(expected.iter().all(|place| found.contains(place)), "{request:?}: {found:?}");
+        }
+    }
+}

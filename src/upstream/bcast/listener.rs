@@ -1,0 +1,287 @@
+//! The connection that listens to one node: it comes, it is lost, it comes again.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{self, MissedTickBehavior};
+
+use super::state::BcastState;
+use super::{BcastEvent, BcastPrefixes, OnBcastEvent};
+use crate::clock::{self, Nanos};
+use crate::net::write_queue::WriteQueue;
+use crate::node::NodeId;
+use crate::protocol::resp::encode;
+use crate::upstream::SharedUpstream;
+use crate::upstream::backoff::Backoff;
+use crate::upstream::handshake::{self, Greeting, TrackingScope};
+use crate::upstream::identity::ExpectedNode;
+use crate::upstream::inbox::Inbox;
+use crate::upstream::options::UpstreamOptions;
+use crate::upstream::push::{self, NodePush};
+use crate::upstream::status::LinkStatus;
+use crate::upstream::tracking::ConnectionTracking;
+use crate::upstream::transport::{Transport, TransportEvent};
+use crate::upstream::turn::{self, Turn};
+
+/// One node that is listened to. Ends with this.
+#[derive(Debug)]
+pub(super) struct BcastListener {
+    ear: Arc<BcastState>,
+    shared: Arc<SharedUpstream>,
+    node: NodeId,
+    task: JoinHandle<()>,
+}
+
+/// What it works with.
+struct Work {
+    node: NodeId,
+    ear: Arc<BcastState>,
+    options: UpstreamOptions,
+    shared: Arc<SharedUpstream>,
+    on_heard: OnBcastEvent,
+    /// Told when the node is trusted, and when it is not any more.
+    stirred: Arc<Notify>,
+}
+
+/// One connection.
+struct BcastConnection<'a> {
+    work: &'a Work,
+    tracking: ConnectionTracking,
+    run_id: Arc<str>,
+    /// All that was said before the latest heartbeat that was answered has been heard.
+    heard_until: Nanos,
+    /// What was not answered yet: one of each kind at most.
+    asked: VecDeque<BcastQuestion>,
+}
+
+/// What the node was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BcastQuestion {
+    /// The heartbeat, which was sent then.
+    Heartbeat(Nanos),
+    /// A PING, behind all that it had said when this question was asked.
+    WasAllHeard(u64),
+}
+
+// === impl Listener ===
+
+impl BcastListener {
+    /// Listens to `node`.
+    pub(super) fn start(
+        node: NodeId,
+        prefixes: BcastPrefixes,
+        options: UpstreamOptions,
+        shared: Arc<SharedUpstream>,
+        on_heard: OnBcastEvent,
+        stirred: Arc<Notify>,
+    ) -> BcastListener {
+        let ear = Arc::new(BcastState::new(prefixes));
+        let work =
+            Work { node: node.clone(), ear: ear.clone(), options, shared: shared.clone(), on_heard, stirred };
+        BcastListener { ear, shared, node, task: tokio::spawn(work.run()) }
+    }
+
+    pub(super) fn ear(&self) -> &Arc<BcastState> {
+        &self.ear
+    }
+}
+
+impl Drop for BcastListener {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.ear.set(None);
+        self.shared.board.remove_listener(&self.node);
+    }
+}
+
+// === impl Work ===
+
+impl Work {
+    /// Listens over one connection after the other.
+    async fn run(self) {
+        let mut backoff = Backoff::new(self.options.backoff_min, self.options.backoff_max);
+        loop {
+            self.shared.board.post_listener(&self.node, LinkStatus::Connecting);
+            self.shared.attempts.turn().await;
+            let cause = match self.arm().await {
+                Ok((wire, greeting, inbox)) => {
+                    backoff.reset();
+                    let prefixes = self.ear.prefixes().len();
+                    tracing::info!(node = %self.node, prefixes, "listening to all changes of keys");
+                    let mut hearing = BcastConnection::new(&self, &greeting, inbox);
+                    let error = hearing.hear(wire).await;
+                    hearing.distrust();
+                    error.to_string()
+                }
+                Err(error) => error.to_string(),
+            };
+            self.shared.board.post_listener(&self.node, LinkStatus::Down);
+            if backoff.is_failing() || !self.shared.attempts.may_tell() {
+                tracing::debug!(node = %self.node, cause, "the node is still not listened to");
+            } else {
+                tracing::info!(node = %self.node, cause, "the node is not listened to; trying again");
+            }
+            let delay = backoff.next_delay();
+            time::sleep(delay).await;
+        }
+    }
+
+    async fn arm(&self) -> io::Result<(Transport, Greeting, Arc<Inbox>)> {
+        let mut wire = Transport::connect(&self.node, &self.options, &self.shared).await?;
+        let track = TrackingScope::Prefixes(self.ear.prefixes());
+        let whom = ExpectedNode { node: &self.node, shared: &self.shared };
+        let greeting = handshake::greet(&mut wire, &self.options, track, whom).await?;
+        match &greeting.untracked {
+            Some(why) => Err(handshake::refusal(why)),
+            None => {
+                let inbox = wire.inbox(self.options.heartbeat_interval)?;
+                Ok((wire, greeting, inbox))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Work({})", self.node)
+    }
+}
+
+// === impl Hearing ===
+
+impl BcastConnection<'_> {
+    fn new<'a>(work: &'a Work, greeting: &Greeting, inbox: Arc<Inbox>) -> BcastConnection<'a> {
+        let mut hearing = BcastConnection {
+            work,
+            tracking: ConnectionTracking::new(work.options.lease, inbox),
+            run_id: work.shared.take_facts(&work.node, greeting, false),
+            heard_until: clock::now(),
+            asked: VecDeque::new(),
+        };
+        let (sent_at, pulse) = &greeting.pulse;
+        hearing.tracking.heard(*sent_at, pulse.clone(), &work.shared.table, clock::now());
+        hearing.publish();
+        hearing
+    }
+
+    /// Hears the node out until its connection is lost, or it is silent for longer than the lease; returns
+    /// why.
+    async fn hear(&mut self, mut wire: Transport) -> io::Error {
+        let mut out = WriteQueue::default();
+        let mut ticks = time::interval(self.work.options.heartbeat_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // What comes seldom is looked at first; and in one order always, so that a simulated run can be repeated.
+                biased;
+                _ = ticks.tick() => {
+                    if clock::now() > self.heard_until + clock::nanos(self.work.options.lease) {
+                        return io::Error::new(io::ErrorKind::TimedOut, "the node is silent");
+                    }
+                    self.beat(&mut out);
+                }
+                () = self.work.ear.wanted.notified() => self.ask(&mut out),
+                event = wire.event(!out.is_empty()) => match event {
+                    Ok(TransportEvent::Read) => if let Err(error) = self.take(&mut wire, &mut out).await { return error },
+                    Ok(TransportEvent::Room) => {}
+                    Err(error) => return error,
+                },
+            }
+            if let Err(error) = wire.write(&mut out) {
+                return error;
+            }
+        }
+    }
+
+    fn beat(&mut self, out: &mut WriteQueue) {
+        let now = clock::now();
+        self.tracking.beats(now);
+        if !self.asked.iter().any(|asked| matches!(asked, BcastQuestion::Heartbeat(_))) {
+            self.asked.push_back(BcastQuestion::Heartbeat(now));
+            out.push(&self.work.options.heartbeat.request());
+        }
+    }
+
+    /// Asks whether all was heard, if anybody wants to know. One question stands for all that have come until
+    /// then.
+    fn ask(&mut self, out: &mut WriteQueue) {
+        if self.asked.iter().any(|asked| matches!(asked, BcastQuestion::WasAllHeard(_))) {
+            return;
+        }
+        if let Some(number) = self.work.ear.unanswered() {
+            self.asked.push_back(BcastQuestion::WasAllHeard(number));
+            out.push(&encode::request(&["PING"]));
+        }
+    }
+
+    /// Takes in what was read.
+    async fn take(&mut self, wire: &mut Transport, out: &mut WriteQueue) -> io::Result<()> {
+        let mut turn = Turn::default();
+        while let Some(frame) = wire.next_frame()? {
+            turn.note(1).await;
+            if frame.first() == Some(&b'>') {
+                match push::parse(&frame) {
+                    NodePush::Invalidate(keys) => {
+                        for keys in turn::parts(keys) {
+                            let work = keys.len();
+                            (self.work.on_heard)(BcastEvent::Keys(keys));
+                            turn.note(work).await;
+                        }
+                    }
+                    NodePush::InvalidateEverything => {
+                        self.tracking.flush();
+                        self.publish();
+                        (self.work.on_heard)(BcastEvent::Everything);
+                    }
+                    NodePush::Other => {}
+                }
+                continue;
+            }
+            match self.asked.pop_front() {
+                Some(BcastQuestion::Heartbeat(sent_at)) => self.heard(sent_at, &frame),
+                Some(BcastQuestion::WasAllHeard(number)) => {
+                    self.work.ear.answer(number);
+                    self.ask(out);
+                }
+                None => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a reply that nobody asked for"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self, sent_at: Nanos, frame: &[u8]) {
+        self.heard_until = sent_at;
+        let (table, pulse) = (&self.work.shared.table, self.work.options.heartbeat.read(frame));
+        if let Some(why) = self.tracking.heard(sent_at, pulse, table, clock::now()) {
+            tracing::info!(node = %self.work.node, why, "what was heard is not relied on until the topology was read again");
+        }
+        self.publish();
+    }
+
+    /// Makes known in which epoch the node is heard, if it is. Whenever that begins or ends, something may
+    /// have been missed.
+    fn publish(&self) {
+        let epoch = self.tracking.epoch().cloned();
+        let stirred = self.work.ear.is_armed() != epoch.is_some();
+        let link =
+            if self.tracking.is_refused() { LinkStatus::Untracked } else { LinkStatus::Up(epoch.clone()) };
+        self.work.shared.board.post_listener(&self.work.node, link);
+        self.work.ear.set(epoch.map(|epoch| (self.run_id.clone(), epoch)));
+        if stirred {
+            (self.work.on_heard)(BcastEvent::Everything);
+            self.work.stirred.notify_one();
+        }
+    }
+
+    /// The connection is over, and its epoch with it.
+    fn distrust(&mut self) {
+        self.tracking.end();
+        self.publish();
+    }
+}

@@ -1,0 +1,118 @@
+//! The heartbeat of an upstream connection: what is asked while it is quiet or not, and what the answer
+//! means.
+//!
+//! A primary that is cut off with us in a minority goes on answering PING while its slots are served
+//! elsewhere, so a cluster node is asked for `CLUSTER INFO`. A server that sentinels watch is asked for its
+//! role: HELLO says it, and is allowed to everybody, as ROLE is not.
+//!
+//! A node that refuses the question to the user upstream is alive: its answer stands behind all that it
+//! pushed before. For one server that is all there is to know. Of a cluster it says no more than a PONG
+//! would, so L1 is off for the node (I4): there is no other question about the state of the cluster that is
+//! more likely to be allowed. One that names a key would be answered by a node that is alone with us where
+//! `cluster-allow-reads-when-down` is set, and there may be no key that we may name.
+
+use bytes::Bytes;
+
+use super::rights::is_refusal;
+use crate::protocol::resp::cursor;
+use crate::protocol::resp::encode;
+
+/// What is answered to a question of the connection's own is short: what is longer ends it.
+pub(super) const REPLY_BYTES_MAX: usize = 64 * 1024;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// `CLUSTER INFO`: the state and epoch of the cluster as this node sees them.
+    ClusterInfo,
+    /// `HELLO`: whether the server is still a master.
+    Role,
+    /// `PING`: whether the server answers.
+    Ping,
+}
+
+/// What the answer means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// The node serves what it owns. In a cluster, `epoch` changes with every failover and finished slot
+    /// migration.
+    Healthy { epoch: u64 },
+    /// The node is alive, and does not say to this user how the cluster is.
+    Refused,
+    /// What the node says cannot be relied on; why.
+    Sick(String),
+}
+
+// === impl Heartbeat ===
+
+impl Heartbeat {
+    /// The request.
+    pub(super) fn request(self) -> Bytes {
+        match self {
+            Heartbeat::ClusterInfo => encode::request(&["CLUSTER", "INFO"]),
+            Heartbeat::Role => encode::request(&["HELLO", "3"]),
+            Heartbeat::Ping => encode::request(&["PING"]),
+        }
+    }
+
+    /// What the reply to it means.
+    pub(super) fn read(self, reply: &[u8]) -> Health {
+        match self {
+            Heartbeat::ClusterInfo if is_refusal(reply) => Health::Refused,
+            Heartbeat::ClusterInfo => read_cluster_info(reply),
+            Heartbeat::Role
+                if cursor::field(reply, b"role").is_some_and(|role| role == b"$6\r\nmaster\r\n") =>
+            {
+                Health::Healthy { epoch: 0 }
+            }
+            Heartbeat::Ping if reply == b"+PONG\r\n" || is_refusal(reply) => Health::Healthy { epoch: 0 },
+            Heartbeat::Role | Heartbeat::Ping => sick(reply),
+        }
+    }
+}
+
+/// Whether the reply to [`Heartbeat::Role`] says that the server is a replica.
+pub(super) fn is_replica(reply: &[u8]) -> bool {
+    cursor::field(reply, b"role").is_some_and(|role| role == b"$7\r\nreplica\r\n")
+}
+
+fn read_cluster_info(reply: &[u8]) -> Health {
+    let text = String::from_utf8_lossy(reply);
+    let field = |name: &str| text.lines().find_map(|line| line.trim_start_matches("txt:").strip_prefix(name));
+    match (field("cluster_state:"), field("cluster_current_epoch:").map(str::parse)) {
+        (Some("ok"), Some(Ok(epoch))) => Health::Healthy { epoch },
+        (Some(state), _) if state != "ok" => Health::Sick(format!("cluster_state:{state}")),
+        _ => sick(reply),
+    }
+}
+
+fn sick(reply: &[u8]) -> Health {
+    let first_line = reply.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    Health::Sick(format!("unexpected heartbeat reply {}", first_line.escape_ascii()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heartbeats_are_understood() {
+        let info =
+            b"=66\r\ntxt:cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_current_epoch:6\r\n\r\n";
+        assert_eq!(Heartbeat::ClusterInfo.read(info), Health::Healthy { epoch: 6 });
+        let fail = b"$43\r\ncluster_state:fail\r\ncluster_current_epoch:6\r\n\r\n";
+        assert_eq!(Heartbeat::ClusterInfo.read(fail), Health::Sick("cluster_state:fail".into()));
+        assert!(matches!(Heartbeat::ClusterInfo.read(b"-ERR no\r\n"), Health::Sick(_)));
+        assert_eq!(Heartbeat::Ping.read(b"+PONG\r\n"), Health::Healthy { epoch: 0 });
+        assert!(matches!(Heartbeat::Ping.read(b"-LOADING\r\n"), Health::Sick(_)));
+        let hello =
+            |role: &str| format!("%2\r\n$2\r\nid\r\n:7\r\n$4\r\nrole\r\n${}\r\n{role}\r\n", role.len());
+        assert_eq!(Heartbeat::Role.read(hello("master").as_bytes()), Health::Healthy { epoch: 0 });
+        assert!(matches!(Heartbeat::Role.read(hello("replica").as_bytes()), Health::Sick(_)));
+        assert!(is_replica(hello("replica").as_bytes()) && !is_replica(hello("master").as_bytes()));
+        let refusal = b"-NOPERM User app has no permissions to run the 'x' command\r\n";
+        assert_eq!(Heartbeat::ClusterInfo.read(refusal), Health::Refused, "I4");
+        assert_eq!(Heartbeat::Ping.read(refusal), Health::Healthy { epoch: 0 });
+        assert!(matches!(Heartbeat::Role.read(refusal), Health::Sick(_)));
+    }
+}

@@ -1,0 +1,323 @@
+//! What comes in on one node's connection, in the order in which the node sent it: replies, redirects and
+//! pushes.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{MuxConnection, PartialFrame};
+use crate::clock::{self, Nanos};
+use crate::invalidation::Invalidation;
+use crate::upstream::Upstream;
+use crate::upstream::call::{Call, Completion, PendingCommand, UpstreamReply};
+use crate::upstream::error::UpstreamError;
+use crate::upstream::heartbeat::{self, Health, Heartbeat};
+use crate::upstream::push::{self, NodePush};
+use crate::upstream::redirect::Redirect;
+use crate::upstream::rights::Right;
+use crate::upstream::status::LinkStatus;
+use crate::upstream::tracking::ConnectionTracking;
+use crate::upstream::transaction::exec_abort;
+use crate::upstream::transport::Transport;
+use crate::upstream::truncate;
+use crate::upstream::turn::{self, Turn};
+
+/// How long a connection to one server is kept that takes no writes, at least.
+const STAY: Duration = Duration::from_secs(5);
+
+// === impl Lane ===
+
+impl MuxConnection {
+    /// Takes in what was read, in the order in which the node sent it.
+    pub(super) async fn receive(
+        &self,
+        wire: &mut Transport,
+        tracking: &mut Option<ConnectionTracking>,
+        upstream: &Rc<Upstream>,
+    ) -> io::Result<()> {
+        // All of it had arrived by now.
+        let now = clock::now();
+        let (mut any, mut turn) = (false, Turn::default());
+        while let Some(frame) = self.next_frame(wire)? {
+            any = true;
+            if frame.first() == Some(&b'>') {
+                self.pushed(&frame, tracking, &mut turn, upstream).await;
+            } else {
+                self.replied(frame, wire, tracking, now, upstream)?;
+            }
+            turn.note(1).await;
+        }
+        if let Some(tracking) = tracking {
+            tracking.took(wire.is_drained(), now);
+        }
+        let received = wire.take_received();
+        let coming = wire.expected().map(|bytes_min| bytes_min >= upstream.options.large_bytes_min);
+        {
+            let mut state = self.state.borrow_mut();
+            if wire.expected_reply() > heartbeat::REPLY_BYTES_MAX && state.queue.is_own_next() {
+                let max = heartbeat::REPLY_BYTES_MAX;
+                return Err(io::Error::other(format!(
+                    "an answer to our own question is longer than {max} bytes"
+                )));
+            }
+            let former = state.coming.filter(|_| !any);
+            let since = former.map_or(now, |coming| coming.since);
+            if coming == Some(true) && !former.is_some_and(|former| former.is_large) {
+                upstream.expect_large(state.queue.next_slot());
+            }
+            state.coming = coming.map(|is_large| PartialFrame { since, is_large });
+            if coming.is_some() {
+                state.pace.moved(received, now, &upstream.options.pace);
+            }
+        }
+        self.look_elsewhere(now)
+    }
+
+    /// Nobody else tells where one server went that became a replica: its name does, when it is resolved
+    /// anew. A server that never takes writes keeps its connection for most of the time.
+    fn look_elsewhere(&self, now: Nanos) -> io::Result<()> {
+        let mut state = self.state.borrow_mut();
+        if !std::mem::take(&mut state.takes_no_writes) || now < state.stays_until {
+            return Ok(());
+        }
+        state.stays_until = now + clock::nanos(STAY);
+        Err(io::Error::other("the server takes no writes: its name is resolved anew"))
+    }
+
+    /// Takes note of an error that says who the node is, or is not. Where the words may be those of a script,
+    /// one server is asked what it is; the nodes of a cluster and those that sentinels watch are asked
+    /// all the time.
+    pub(in crate::upstream) fn doubt(&self, error: &[u8], foreign: bool, upstream: &Upstream) {
+        if is_about_topology(error) && !foreign {
+            upstream.shared.table.ask_refresh();
+        }
+        if !error.starts_with(b"-READONLY") || upstream.options.heartbeat != Heartbeat::Ping {
+            return;
+        }
+        match foreign {
+            false => self.state.borrow_mut().takes_no_writes = true,
+            true => self.ask_role(upstream),
+        }
+    }
+
+    /// Asks one server whether it is a replica, at most once in [`STAY`].
+    fn ask_role(&self, upstream: &Upstream) {
+        let now = clock::now();
+        let mut state = self.state.borrow_mut();
+        if now < state.role_asked_from {
+            return;
+        }
+        state.role_asked_from = now + clock::nanos(STAY);
+        drop(state);
+        let bytes = Heartbeat::Role.request();
+        let call = Call { bytes, slot: None, reads_only: true, foreign: false };
+        let deadline = now + clock::nanos(upstream.options.request_timeout);
+        self.enqueue(PendingCommand::new(call, Completion::Role, deadline));
+    }
+
+    /// The next frame. Whoever asked for a reply that has no end is told so, and nobody asks for it again on
+    /// the next connection.
+    fn next_frame(&self, wire: &mut Transport) -> io::Result<Option<Bytes>> {
+        let frame = wire.next_frame();
+        // A push has a length too, and nobody asked for it.
+        if let Err(error) = &frame
+            && wire.is_passing()
+            && let Some(waiting) = self.state.borrow_mut().queue.pop()
+        {
+            waiting.fail(&UpstreamError::Lost { node: self.node.clone(), cause: error.to_string() });
+        }
+        frame
+    }
+
+    async fn pushed(
+        &self,
+        frame: &Bytes,
+        tracking: &mut Option<ConnectionTracking>,
+        turn: &mut Turn,
+        upstream: &Upstream,
+    ) {
+        match push::parse(frame) {
+            NodePush::Invalidate(keys) => {
+                for keys in turn::parts(keys) {
+                    let work = keys.len();
+                    (upstream.on_invalidation)(&Invalidation::Keys(keys));
+                    turn.note(work).await;
+                }
+            }
+            NodePush::InvalidateEverything => {
+                if let Some(tracking) = tracking {
+                    tracking.flush();
+                }
+                upstream.stats.l1_flushes.add(1);
+                self.publish(tracking.as_ref(), upstream);
+                (upstream.on_invalidation)(&Invalidation::Node);
+            }
+            NodePush::Other => tracing::debug!(node = %self.node, "a push that is not for us"),
+        }
+    }
+
+    fn replied(
+        &self,
+        frame: Bytes,
+        wire: &mut Transport,
+        tracking: &mut Option<ConnectionTracking>,
+        now: Nanos,
+        upstream: &Rc<Upstream>,
+    ) -> io::Result<()> {
+        if self.state.borrow_mut().queue.take_part(&frame) {
+            return Ok(());
+        }
+        let Some(waiting) = self.state.borrow_mut().queue.pop() else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a reply that nobody asked for"));
+        };
+        let is_error = frame.first() == Some(&b'-');
+        match waiting.waiter {
+            Completion::Caller(_) if is_error => match waiting.parts {
+                Some(_) => self.transaction_refused(frame, waiting, upstream),
+                None => self.error_reply(frame, waiting, is_trusted(tracking.as_ref(), now), upstream),
+            },
+            Completion::Caller(_)
+                if waiting.parts.as_ref().is_some_and(|parts| !parts.are_answered_by(&frame)) =>
+            {
+                let cause = "it answered EXEC with something that is no reply to the transaction";
+                waiting.fail(&UpstreamError::Lost { node: self.node.clone(), cause: cause.to_owned() });
+                return Err(io::Error::new(io::ErrorKind::InvalidData, cause));
+            }
+            Completion::Caller(sender) => {
+                let tracked = is_trusted(tracking.as_ref(), now);
+                // A caller whose client has gone no longer listens.
+                let (rerouted, by) = (waiting.rerouted, waiting.node);
+                let _ = sender.send(Ok(UpstreamReply { frame, rerouted, tracked, by }));
+            }
+            Completion::Arming if is_error => {
+                upstream.shared.rights.judge(&self.node, Right::Tracking, &frame);
+                let why = truncate::cut(frame.trim_ascii_end());
+                tracing::warn!(node = %self.node, %why, "the node does not track reads: clients that cache are told so");
+                self.state.borrow_mut().refuses_tracking = true;
+            }
+            Completion::Arming => {
+                upstream.shared.rights.judge(&self.node, Right::Tracking, &frame);
+                if tracking.is_none() {
+                    let inbox = wire.inbox(upstream.options.heartbeat_interval)?;
+                    *tracking = Some(ConnectionTracking::new(upstream.options.lease, inbox));
+                }
+            }
+            Completion::Heartbeat(sent_at) => {
+                if upstream.options.heartbeat == Heartbeat::ClusterInfo {
+                    upstream.shared.rights.judge(&self.node, Right::ClusterInfo, &frame);
+                }
+                let pulse = upstream.options.heartbeat.read(&frame);
+                if let Some(tracking) = tracking {
+                    self.heard(tracking, sent_at, pulse, upstream);
+                }
+                self.publish(tracking.as_ref(), upstream);
+            }
+            Completion::Role => {
+                if heartbeat::is_replica(&frame) {
+                    self.state.borrow_mut().takes_no_writes = true;
+                }
+            }
+            Completion::Limits => {
+                let limits = self.state.borrow_mut().limits_by(frame);
+                if let Some(limits) = limits {
+                    self.know(limits, upstream);
+                }
+            }
+            // One that does not say has said so at another time.
+            Completion::Chain if is_error => {}
+            Completion::Chain => {
+                let met = upstream.shared.chain.meet(&frame);
+                met.map_err(|text| io::Error::new(io::ErrorKind::Unsupported, text))?;
+            }
+            Completion::Nobody(right) => drop(upstream.shared.rights.judge(&self.node, right, &frame)),
+        }
+        Ok(())
+    }
+
+    fn error_reply(&self, frame: Bytes, waiting: PendingCommand, tracked: bool, upstream: &Rc<Upstream>) {
+        let foreign = waiting.call.foreign;
+        let redirect = upstream.redirect_of(&frame, waiting.call.slot, &self.node);
+        // What may be the client's own words comes back whole.
+        let words = if foreign { frame } else { truncate::redirect_cut(frame) };
+        match redirect {
+            Some(redirect) => upstream.weigh(redirect, self.index, waiting, words),
+            None => {
+                self.doubt(&words, foreign, upstream);
+                waiting.answer(words, tracked);
+            }
+        }
+    }
+
+    /// EXEC carried out nothing. What was refused at its place in the transaction says why: scripts had no
+    /// say in that, as none had begun.
+    fn transaction_refused(&self, exec: Bytes, waiting: PendingCommand, upstream: &Rc<Upstream>) {
+        let refusal = waiting.parts.as_ref().and_then(|parts| parts.refusal()).cloned();
+        let cause = refusal.as_ref().unwrap_or(&exec);
+        let redirect = upstream.redirect_of(cause, waiting.call.slot, &self.node);
+        if redirect.is_none() {
+            self.doubt(cause, false, upstream);
+        }
+        let aborted = refusal.map(|refusal| exec_abort(&truncate::redirect_cut(refusal))).unwrap_or(exec);
+        match redirect {
+            // ASKING holds for one command and cannot be said inside MULTI, so no node can carry this out
+            // now.
+            Some(redirect @ Redirect::Ask(..)) => {
+                upstream.note(&redirect);
+                waiting.answer_moving();
+            }
+            Some(moved) => upstream.weigh(moved, self.index, waiting, aborted),
+            None => waiting.answer(aborted, false),
+        }
+    }
+
+    pub(super) fn heard(
+        &self,
+        tracking: &mut ConnectionTracking,
+        sent_at: Nanos,
+        pulse: Health,
+        upstream: &Upstream,
+    ) {
+        if let Some(why) = tracking.heard(sent_at, pulse, &upstream.shared.table, clock::now()) {
+            tracing::info!(node = %self.node, why, "L1 of the node is not served until the topology was read again");
+            (upstream.on_invalidation)(&Invalidation::Node);
+        }
+    }
+
+    /// Whether the lease has run out is looked at without waiting for the node, which may be silent for long.
+    pub(super) fn look_at_lease(&self, tracking: &mut Option<ConnectionTracking>, upstream: &Upstream) {
+        let table = &upstream.shared.table;
+        if tracking.as_mut().is_some_and(|tracking| tracking.lapse(table, clock::now())) {
+            tracing::info!(node = %self.node, "the node is silent: its L1 is not served until the topology was read again");
+            self.publish(tracking.as_ref(), upstream);
+            (upstream.on_invalidation)(&Invalidation::Node);
+        }
+    }
+
+    /// Makes the epoch known to those who send, and the state to those who report.
+    pub(super) fn publish(&self, tracking: Option<&ConnectionTracking>, upstream: &Upstream) {
+        let epoch = tracking.and_then(ConnectionTracking::epoch).cloned();
+        let link = match tracking {
+            Some(tracking) if tracking.is_refused() => LinkStatus::Untracked,
+            Some(_) => LinkStatus::Up(epoch.clone()),
+            None if upstream.tracks() => LinkStatus::Untracked,
+            None => LinkStatus::Unasked,
+        };
+        self.state.borrow_mut().epoch = epoch;
+        self.report(link, upstream);
+    }
+}
+
+/// Whether an error says that the node is not, or not now, who the table takes it for. A MOVED gets here only
+/// if it names nobody whom we may ask.
+fn is_about_topology(error: &[u8]) -> bool {
+    [&b"-CLUSTERDOWN"[..], b"-READONLY", b"-MASTERDOWN", b"-MOVED"]
+        .iter()
+        .any(|prefix| error.starts_with(prefix))
+}
+
+/// Whether what was read on a connection by `now` is covered: it is tracked, and trusted.
+fn is_trusted(tracking: Option<&ConnectionTracking>, now: Nanos) -> bool {
+    tracking.and_then(ConnectionTracking::epoch).is_some_and(|epoch| epoch.is_live(now))
+}

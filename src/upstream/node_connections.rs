@@ -1,0 +1,181 @@
+//! The connections of one worker to one node: the main one, and side connections while something large is on
+//! that.
+//!
+//! What is small never waits behind what is large. A large request goes out on a side connection. While a
+//! large or slow reply comes in on the main one, what is sent goes over a side connection, in an order that
+//! nobody can tell from that of one connection: a command stays behind those of its slot that were not
+//! answered yet, on whichever connection they are, and behind commands that may touch anything.
+//!
+//! Each connection is tracked for itself: what was read on it is kept in its own epoch (I4), and heartbeats
+//! that stand behind a large reply confirm nothing.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::mux::MuxConnection;
+use crate::clock::{self, Nanos};
+use crate::node::NodeId;
+use crate::protocol::key::Slot;
+
+/// The connections to one node; there is always the main one.
+#[derive(Debug)]
+pub(super) struct NodeConnections {
+    main: Rc<MuxConnection>,
+    side: Vec<Side>,
+}
+
+#[derive(Debug)]
+struct Side {
+    lane: Rc<MuxConnection>,
+    /// When something was sent on it last.
+    used_at: Nanos,
+}
+
+/// Which of the connections to a node: the main one is the first.
+pub(super) type ConnectionIndex = usize;
+
+/// What is to be sent, as far as it matters for its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SendLoad {
+    /// The slot of its keys.
+    pub(super) slot: Option<Slot>,
+    /// Where the latest command on that slot went, if that is known.
+    pub(super) latest: Option<ConnectionIndex>,
+    /// Whether it takes long to be sent, or its reply may take long to come.
+    pub(super) is_large: bool,
+}
+
+// === impl Lanes ===
+
+impl NodeConnections {
+    pub(super) fn new(main: Rc<MuxConnection>) -> NodeConnections {
+        NodeConnections { main, side: Vec::new() }
+    }
+
+    /// The connection that all commands take as long as nothing large is on their way.
+    pub(super) fn main(&self) -> &Rc<MuxConnection> {
+        &self.main
+    }
+
+    /// Whether there is but the main connection, and nothing speaks against taking it.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.side.is_empty() && !self.main.is_amid_something()
+    }
+
+    /// The connection of this number; the main one if there is none.
+    pub(super) fn get(&self, seat: ConnectionIndex) -> &Rc<MuxConnection> {
+        seat.checked_sub(1).and_then(|at| self.side.get(at)).map_or(&self.main, |side| &side.lane)
+    }
+
+    /// The connection for what the node may have hung up on, if there is one.
+    pub(super) fn quarantine(&self) -> Option<&Rc<MuxConnection>> {
+        self.side.iter().map(|side| &side.lane).find(|lane| lane.is_quarantine())
+    }
+
+    /// How many side connections there are.
+    pub(super) fn sides(&self) -> usize {
+        self.side.len()
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Rc<MuxConnection>> + Clone {
+        std::iter::once(&self.main).chain(self.side.iter().map(|side| &side.lane))
+    }
+
+    /// Whether every command has been answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.iter().all(|lane| lane.is_idle())
+    }
+
+    /// Whether a command on `slot` has not been answered yet.
+    pub(super) fn has(&self, slot: Slot) -> bool {
+        self.iter().any(|lane| lane.has(slot))
+    }
+
+    /// Whether two that are sent one behind the other may take different ways.
+    pub(super) fn is_split(&self, now: Nanos) -> bool {
+        self.main.is_busy(now) || !self.side.is_empty()
+    }
+
+    /// Whether any of them carries something large, so that what is said on it takes long.
+    pub(super) fn is_any_busy(&self, now: Nanos) -> bool {
+        self.iter().any(|lane| lane.is_busy(now))
+    }
+
+    /// Takes in a new side connection.
+    pub(super) fn add_side(&mut self, lane: Rc<MuxConnection>) {
+        self.side.push(Side { lane, used_at: clock::now() });
+    }
+
+    /// The connection that `load` takes; `None` if it is to be a new one, of which there may be `sides_max`.
+    pub(super) fn way(&mut self, load: SendLoad, sides_max: usize, now: Nanos) -> Option<ConnectionIndex> {
+        let free = self.free(load.is_large, sides_max, now);
+        let of_anything = self.iter().position(|lane| lane.has_unslotted());
+        let behind = match (load.slot, load.latest) {
+            // All that was sent on the slot went where this would go.
+            (Some(_), latest) if latest.is_some() && latest == free && of_anything.is_none() => latest,
+            (Some(slot), Some(latest)) if self.get(latest).has(slot) => Some(latest),
+            (Some(slot), None) => self.iter().position(|lane| lane.has(slot)),
+            _ => None,
+        };
+        let seat = behind.or(of_anything).or(free);
+        if let Some(side) = seat.and_then(|seat| seat.checked_sub(1)).and_then(|at| self.side.get_mut(at)) {
+            side.used_at = now;
+        }
+        seat
+    }
+
+    /// The connection on which nothing large is in the way; `None` if that is to be a new one.
+    fn free(&self, is_large: bool, sides_max: usize, now: Nanos) -> Option<ConnectionIndex> {
+        let seats = self.iter().enumerate().skip(usize::from(is_large && sides_max > 0));
+        let mut seats = seats.filter(|(_, lane)| !lane.is_quarantine());
+        if let Some((seat, _)) = seats.clone().find(|(_, lane)| lane.is_up() && !lane.is_busy(now)) {
+            return Some(seat);
+        }
+        // A node that cannot be connected to is not connected to more often for that.
+        if !self.main.is_up() {
+            return Some(0);
+        }
+        if let Some((seat, _)) =
+            seats.find(|(seat, lane)| *seat > 0 && lane.is_coming() && !lane.is_busy(now))
+        {
+            return Some(seat);
+        }
+        let sides = self.side.len() - usize::from(self.quarantine().is_some());
+        let may_open = sides < sides_max && self.side.iter().all(|side| !side.lane.is_failing());
+        match may_open {
+            true => None,
+            // What is large waits behind what is large.
+            false if is_large => Some(self.shortest_side().unwrap_or(0)),
+            false => Some(0),
+        }
+    }
+
+    /// The side connection on which the fewest commands are.
+    fn shortest_side(&self) -> Option<ConnectionIndex> {
+        let sides = self.iter().enumerate().skip(1).filter(|(_, lane)| lane.is_up() && !lane.is_quarantine());
+        sides.min_by_key(|(_, lane)| lane.waiting()).map(|(seat, _)| seat)
+    }
+
+    /// Takes out the side connections that nobody needed for `timeout`. The last goes first: the others keep
+    /// their places.
+    pub(super) fn take_unused(&mut self, timeout: Duration, now: Nanos) -> Vec<Rc<MuxConnection>> {
+        let mut unused = Vec::new();
+        let is_unused = |side: &mut Side| side.lane.is_idle() && side.used_at + clock::nanos(timeout) <= now;
+        while let Some(side) = self.side.pop_if(is_unused) {
+            unused.push(side.lane);
+        }
+        unused
+    }
+
+    /// The node left the upstream.
+    pub(super) fn retire(&self) {
+        self.iter().for_each(|lane| lane.retire());
+    }
+
+    /// The node's address.
+    pub(super) fn node(&self) -> &NodeId {
+        self.main.node()
+    }
+}

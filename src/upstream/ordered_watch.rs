@@ -1,0 +1,115 @@
+//! A value that changes now and then, and those who wait for that: they are woken in the order in which they
+//! came.
+//!
+//! Tokio's `watch` wakes them in an order that it draws, so that no run of the simulator would be like
+//! another.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// The value, and how often it has changed.
+#[derive(Debug)]
+pub(super) struct OrderedWatch<T> {
+    latest: Mutex<(u64, T)>,
+    changed: Notify,
+}
+
+/// Somebody who follows it.
+#[derive(Debug)]
+pub(super) struct OrderedReceiver<'a, T> {
+    news: &'a OrderedWatch<T>,
+    /// The change that it has seen last.
+    seen: u64,
+}
+
+// === impl News ===
+
+impl<T: Clone> OrderedWatch<T> {
+    pub(super) fn new(value: T) -> OrderedWatch<T> {
+        OrderedWatch { latest: Mutex::new((0, value)), changed: Notify::new() }
+    }
+
+    pub(super) fn latest(&self) -> T {
+        self.lock().1.clone()
+    }
+
+    /// Replaces the value and wakes all, unless `change` says that there is nothing new.
+    pub(super) fn send_if(&self, change: impl FnOnce(&T) -> Option<T>) {
+        let mut latest = self.lock();
+        let Some(value) = change(&latest.1) else { return };
+        *latest = (latest.0 + 1, value);
+        drop(latest);
+        self.changed.notify_waiters();
+    }
+
+    /// Somebody who has seen what it is now.
+    pub(super) fn reader(&self) -> OrderedReceiver<'_, T> {
+        OrderedReceiver { news: self, seen: self.lock().0 }
+    }
+
+    /// Nobody panics while holding it; if somebody does, what is in it is still whole.
+    fn lock(&self) -> MutexGuard<'_, (u64, T)> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Reader ===
+
+impl<T: Clone> OrderedReceiver<'_, T> {
+    /// The value now, which it has seen from here on.
+    pub(super) fn latest(&mut self) -> T {
+        let latest = self.news.lock();
+        self.seen = latest.0;
+        latest.1.clone()
+    }
+
+    /// Waits until there is a value that it has not seen. Nothing is lost when the wait is given up.
+    pub(super) async fn changed(&mut self) {
+        loop {
+            // It counts as waiting from here on, so nothing that is told after the look is missed.
+            let changed = self.news.changed.notified();
+            let number = self.news.lock().0;
+            if self.seen != number {
+                self.seen = number;
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until `is_it` says so of the value.
+    pub(super) async fn wait_for(&mut self, is_it: impl Fn(&T) -> bool) {
+        while !is_it(&self.latest()) {
+            self.changed().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_told_is_heard_once() {
+        let news = OrderedWatch::new(0);
+        let mut reader = news.reader();
+        let soon = Duration::from_secs(1);
+        assert!(timeout(soon, reader.changed()).await.is_err());
+        news.send_if(|_| None);
+        assert!(timeout(soon, reader.changed()).await.is_err(), "nothing new was told");
+        news.send_if(|value| Some(value + 1));
+        reader.changed().await;
+        assert!(timeout(soon, reader.changed()).await.is_err(), "it was heard already");
+        let told = async {
+            tokio::time::sleep(soon).await;
+            news.send_if(|value| Some(value + 1));
+        };
+        tokio::join!(reader.wait_for(|value| *value == 2), told);
+        assert_eq!(news.latest(), 2);
+    }
+}

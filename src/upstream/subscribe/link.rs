@@ -1,0 +1,258 @@
+//! One connection that subscribes: it comes, it carries what the ledger wants on its node, it is lost, it
+//! comes again.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::Notify;
+use tokio::time::{self, MissedTickBehavior};
+
+use super::message::{self, SubscribePush};
+use super::plan::{SubscribeCommand, SubscribePhase};
+use super::{OnMessage, Subscriptions, TopicKind};
+use crate::clock;
+use crate::net::write_queue::WriteQueue;
+use crate::node::NodeId;
+use crate::protocol::resp::encode;
+use crate::upstream::backoff::Backoff;
+use crate::upstream::handshake;
+use crate::upstream::identity::ExpectedNode;
+use crate::upstream::pace::Pace;
+use crate::upstream::slots::NodeIndex;
+use crate::upstream::transport::{Transport, TransportEvent};
+use crate::upstream::truncate;
+
+/// What is asked behind a subscription. An error before its answer is about the subscription, so it has to be
+/// something that no user is denied, as PING may be.
+const FENCE: [&str; 2] = ["HELLO", "3"];
+
+/// The type of its answer: a map.
+const FENCE_ANSWER: u8 = b'%';
+
+/// One connection, whichever life of it.
+struct SubscribeLink {
+    feed: Arc<Subscriptions>,
+    index: NodeIndex,
+    node: NodeId,
+    wake: Arc<Notify>,
+    on_message: Arc<OnMessage>,
+}
+
+/// How a connection ended.
+enum LinkEnd {
+    /// Nothing was left for it to do.
+    Idle,
+    Lost(String),
+}
+
+/// Connects again and again, until nothing is left for the connection to do.
+pub(super) async fn run(
+    feed: Arc<Subscriptions>,
+    index: NodeIndex,
+    node: NodeId,
+    wake: Arc<Notify>,
+    on_message: Arc<OnMessage>,
+) {
+    let link = SubscribeLink { feed, index, node, wake, on_message };
+    let options = &link.feed.options;
+    let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
+    loop {
+        backoff.pause().await;
+        let cause = match link.connect().await {
+            Ok(wire) => {
+                backoff.reset();
+                match link.live(wire).await {
+                    LinkEnd::Idle => return,
+                    LinkEnd::Lost(_) => continue,
+                }
+            }
+            Err(error) => error.to_string(),
+        };
+        if backoff.is_failing() {
+            tracing::debug!(node = %link.node, cause, "still cannot connect to subscribe");
+        } else {
+            tracing::info!(node = %link.node, cause, "cannot connect to subscribe");
+        }
+        let delay = backoff.next_delay();
+        link.feed.ledger().enter(index, SubscribePhase::Down(cause));
+        link.feed.settled.notify_waiters();
+        link.feed.needed.notify_one();
+        link.feed.upstream.attempt_failed();
+        time::sleep(delay).await;
+        if link.feed.ledger().close_if_idle(index) {
+            return;
+        }
+    }
+}
+
+// === impl Link ===
+
+impl SubscribeLink {
+    async fn connect(&self) -> io::Result<Transport> {
+        let options = &self.feed.options;
+        let mut wire = Transport::connect(&self.node, options, &self.feed.upstream).await?;
+        let whom = ExpectedNode { node: &self.node, shared: &self.feed.upstream };
+        handshake::introduce(&mut wire, options, whom).await?;
+        handshake::exempt(&mut wire, options).await?;
+        Ok(wire)
+    }
+
+    /// One life of the connection.
+    async fn live(&self, wire: Transport) -> LinkEnd {
+        let board = &self.feed.upstream.board;
+        board.post_feed(true);
+        self.feed.ledger().enter(self.index, SubscribePhase::Up);
+        self.feed.needed.notify_one();
+        tracing::info!(node = %self.node, "connected to subscribe");
+        let end = self.serve(wire).await;
+        board.post_feed(false);
+        match &end {
+            LinkEnd::Idle => tracing::info!(node = %self.node, "nothing is subscribed to any more: closed"),
+            LinkEnd::Lost(cause) => {
+                let subscriptions = self.feed.ledger().lost(self.index);
+                self.feed.settled.notify_waiters();
+                self.feed.stats.pubsub_losses.add(1);
+                tracing::info!(node = %self.node, cause, subscriptions, "lost a connection that subscribes");
+                self.feed.upstream.table.ask_refresh();
+            }
+        }
+        end
+    }
+
+    async fn serve(&self, mut wire: Transport) -> LinkEnd {
+        let mut out = WriteQueue::default();
+        let mut pace = Pace::default();
+        let mut ticks = time::interval(self.feed.options.heartbeat_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.reset();
+        let mut is_idle = false;
+        loop {
+            self.take_commands(&mut out);
+            if let Err(error) = wire.write(&mut out) {
+                return LinkEnd::Lost(error.to_string());
+            }
+            tokio::select! {
+                event = wire.event(!out.is_empty()) => {
+                    let received = event.and_then(|event| {
+                        if event == TransportEvent::Read {
+                            self.receive(&mut wire, &mut pace)?;
+                        }
+                        Ok(())
+                    });
+                    if let Err(error) = received {
+                        return LinkEnd::Lost(error.to_string());
+                    }
+                }
+                () = self.wake.notified() => is_idle = false,
+                _ = ticks.tick() => {
+                    if self.is_overdue(&pace) {
+                        return LinkEnd::Lost("the node does not answer".to_owned());
+                    }
+                    let mut ledger = self.feed.ledger();
+                    // Not at once: who gives up one channel often takes another.
+                    if is_idle && ledger.close_if_idle(self.index) {
+                        return LinkEnd::Idle;
+                    }
+                    is_idle = true;
+                    ledger.try_again(self.index);
+                    if ledger.wants_ping(self.index, clock::now()) {
+                        out.push(&encode::request(&FENCE));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Queues what the ledger wants to be sent. Behind each command goes a [`FENCE`]: what comes before its
+    /// answer is about the command, and all that it subscribed to stands by then.
+    fn take_commands(&self, out: &mut WriteQueue) {
+        let next = || self.feed.ledger().take_commands(self.index, clock::now());
+        for command in std::iter::from_fn(next).flatten() {
+            out.push(&written(&command));
+            out.push(&encode::request(&FENCE));
+        }
+    }
+
+    /// Whether the node owes an answer for too long, and said nothing else meanwhile, or too slowly.
+    fn is_overdue(&self, pace: &Pace) -> bool {
+        let since = self.feed.ledger().owes_since(self.index);
+        since.is_some_and(|since| pace.deadline(since, &self.feed.options.pace) < clock::now())
+    }
+
+    /// Takes in what was read, in the order in which the node sent it.
+    fn receive(&self, wire: &mut Transport, pace: &mut Pace) -> io::Result<()> {
+        let mut answered = false;
+        let now = clock::now();
+        pace.moved(wire.take_received(), now, &self.feed.options.pace);
+        while let Some(frame) = wire.next_frame()? {
+            pace.moved_whole(now);
+            match frame.first() {
+                Some(b'>') => self.pushed(&frame),
+                Some(b'-') => self.refused(&frame),
+                // All that is subscribed to is confirmed by pushes: what else would this be the answer to?
+                Some(kind) if *kind != FENCE_ANSWER => {
+                    let error = "it answered with something that is no reply to a subscription";
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                }
+                _ => {
+                    answered = true;
+                    if self.feed.ledger().done(self.index) > 0 {
+                        self.feed.upstream.table.ask_refresh();
+                    }
+                }
+            }
+        }
+        if answered {
+            let restored = self.feed.ledger().take_restored();
+            if restored > 0 {
+                self.feed.stats.pubsub_restored.add(restored);
+                tracing::info!(node = %self.node, subscriptions = restored, "subscriptions are restored");
+            }
+            self.feed.settled.notify_waiters();
+        }
+        Ok(())
+    }
+
+    fn pushed(&self, frame: &Bytes) {
+        match message::parse(frame) {
+            SubscribePush::Message(topic, channel) => {
+                if self.feed.ledger().accepts(self.index, &topic, &channel) {
+                    (self.on_message)(&topic, frame);
+                }
+            }
+            SubscribePush::Ended(topic) => {
+                if self.feed.ledger().ended(self.index, &topic) {
+                    tracing::info!(node = %self.node, "a shard's subscription ended: its slot has moved");
+                    self.feed.upstream.table.ask_refresh();
+                }
+            }
+            SubscribePush::Other => {}
+        }
+    }
+
+    fn refused(&self, error: &Bytes) {
+        let why = truncate::cut(error.trim_ascii_end());
+        tracing::warn!(node = %self.node, error = %why.as_bytes().escape_ascii(), "a node refused to subscribe");
+        let error = truncate::redirect_cut(Bytes::copy_from_slice(error));
+        self.feed.ledger().refused(self.index, error);
+    }
+}
+
+/// A command of the ledger as a request.
+fn written(command: &SubscribeCommand) -> Bytes {
+    let kind = command.topics.first().map_or(TopicKind::Channel, |topic| topic.kind);
+    let name = match (kind, command.subscribes) {
+        (TopicKind::Channel, true) => "SUBSCRIBE",
+        (TopicKind::Channel, false) => "UNSUBSCRIBE",
+        (TopicKind::Pattern, true) => "PSUBSCRIBE",
+        (TopicKind::Pattern, false) => "PUNSUBSCRIBE",
+        (TopicKind::Shard, true) => "SSUBSCRIBE",
+        (TopicKind::Shard, false) => "SUNSUBSCRIBE",
+    };
+    let mut out = BytesMut::new();
+    encode::array(&mut out, 1 + command.topics.len());
+    encode::bulk(&mut out, name.as_bytes());
+    command.topics.iter().for_each(|topic| encode::bulk(&mut out, &topic.name));
+    out.freeze()
+}

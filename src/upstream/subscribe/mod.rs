@@ -1,0 +1,290 @@
+//! The feed: connections to nodes that do nothing but subscribe, for the whole process.
+//!
+//! However many clients want a channel, it is subscribed to once. A connection is opened when the first
+//! subscription is wanted on its node and closed when none is left. What is lost with a connection is
+//! subscribed to again, on whichever node it belongs by then. Who wants a message is none of this module's
+//! business: a function gets it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+mod link;
+mod message;
+mod plan;
+
+use super::slots::Knowledge;
+use super::{SharedUpstream, UpstreamError, UpstreamOptions};
+use crate::node::NodeId;
+use crate::protocol::glob;
+use crate::protocol::key::Slot;
+use crate::protocol::resp::encode;
+use crate::stats::WorkerStats;
+use plan::{SubscriptionPlan, SubscriptionStatus};
+
+/// What a subscription is to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TopicKind {
+    /// One channel: SUBSCRIBE.
+    Channel,
+    /// All channels whose names match: PSUBSCRIBE.
+    Pattern,
+    /// One channel of a shard: SSUBSCRIBE.
+    Shard,
+}
+
+/// What can be subscribed to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topic {
+    /// What the name names.
+    pub kind: TopicKind,
+    /// The channel or pattern.
+    pub name: Bytes,
+}
+
+/// How subscriptions that are wanted stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Everything that is published on any of them from now on comes in.
+    Ready,
+    /// Some are on their way.
+    NotYet,
+    /// One of them cannot be had; the error reply for who wants it.
+    Failed(Bytes),
+}
+
+/// Called with what was subscribed to and the message as the node pushed it, in the order in which the node
+/// did.
+pub type OnMessage = Box<dyn Fn(&Topic, &Bytes) + Send + Sync>;
+
+/// The feed. Any thread may want something; [`Subscriptions::run`] must run on one.
+#[derive(Debug)]
+pub struct Subscriptions {
+    options: UpstreamOptions,
+    upstream: Arc<SharedUpstream>,
+    ledger: Mutex<SubscriptionPlan>,
+    /// How many different subscriptions are wanted, for those who only want to know whether there are any.
+    topics: AtomicUsize,
+    /// Tells who waits that something stands, or cannot.
+    settled: Notify,
+    /// Tells that a connection is needed.
+    needed: Notify,
+    stats: Arc<WorkerStats>,
+}
+
+/// Subscriptions that are wanted for as long as this lives.
+#[derive(Debug)]
+pub struct SubscriptionGuard {
+    feed: Arc<Subscriptions>,
+    topics: Arc<[Topic]>,
+}
+
+// === impl Topic ===
+
+impl Topic {
+    /// The channel or pattern `name`.
+    pub fn new(kind: TopicKind, name: Bytes) -> Topic {
+        Topic { kind, name }
+    }
+
+    /// Whether it gets what is published on `channel`.
+    fn gets(&self, channel: &Topic) -> bool {
+        match self.kind {
+            TopicKind::Pattern => {
+                channel.kind == TopicKind::Channel && glob::matches(&self.name, &channel.name)
+            }
+            TopicKind::Channel | TopicKind::Shard => self == channel,
+        }
+    }
+}
+
+// === impl Feed ===
+
+impl Subscriptions {
+    /// A feed of at most `topics_max` different subscriptions.
+    pub fn new(
+        options: UpstreamOptions,
+        upstream: Arc<SharedUpstream>,
+        topics_max: usize,
+        stats: Arc<WorkerStats>,
+    ) -> Arc<Subscriptions> {
+        let ledger = Mutex::new(SubscriptionPlan::new(topics_max));
+        let (topics, settled, needed) = (AtomicUsize::new(0), Notify::new(), Notify::new());
+        Arc::new(Subscriptions { options, upstream, ledger, topics, settled, needed, stats })
+    }
+
+    /// Keeps what is wanted subscribed to, for as long as it is polled.
+    pub async fn run(self: Arc<Subscriptions>, on_message: OnMessage) {
+        let on_message = Arc::new(on_message);
+        let mut knowledge = self.upstream.table.follow();
+        let mut news = true;
+        loop {
+            if news {
+                if matches!(knowledge.latest(), Knowledge::Known(_)) {
+                    self.ledger().follow(&self.upstream.table);
+                }
+                self.settled.notify_waiters();
+            }
+            let new = self.ledger().take_new();
+            for (index, wake) in new {
+                let Some(node) = self.upstream.table.node(index) else { continue };
+                tokio::spawn(link::run(self.clone(), index, node, wake, on_message.clone()));
+            }
+            news = tokio::select! {
+                () = knowledge.changed() => true,
+                () = self.needed.notified() => false,
+            };
+        }
+    }
+
+    /// Wants `topics`; `None` if they would be too many different ones.
+    pub fn want(self: &Arc<Subscriptions>, topics: Vec<Topic>) -> Option<SubscriptionGuard> {
+        let mut ledger = self.ledger();
+        let held = ledger.hold(&topics);
+        self.topics.store(ledger.len(), Ordering::Relaxed);
+        if ledger.has_new() {
+            self.needed.notify_one();
+        }
+        drop(ledger);
+        held.then(|| SubscriptionGuard { feed: self.clone(), topics: topics.into() })
+    }
+
+    /// Whether nothing at all is wanted.
+    pub fn is_idle(&self) -> bool {
+        self.topics.load(Ordering::Relaxed) == 0
+    }
+
+    /// How many of `topics` stand on `node`: it counts each for one that gets what is published on them.
+    pub fn own_receivers<'a>(&self, node: &NodeId, topics: impl Iterator<Item = &'a Topic>) -> usize {
+        let node = self.upstream.table.index_of(node);
+        let ledger = self.ledger();
+        topics.filter(|topic| ledger.is_active(node, topic)).count()
+    }
+
+    /// How many patterns of ours `node` counts.
+    pub fn own_patterns(&self, node: &NodeId) -> usize {
+        self.ledger().own_patterns(self.upstream.table.index_of(node))
+    }
+
+    /// Whether `topic` stands on `node`.
+    pub fn stands_on(&self, node: &NodeId, topic: &Topic) -> bool {
+        self.ledger().is_active(self.upstream.table.index_of(node), topic)
+    }
+
+    /// For each of `topics`, whether messages for it come in.
+    pub fn standing<'a>(&self, topics: impl Iterator<Item = &'a Topic>) -> Vec<bool> {
+        let ledger = self.ledger();
+        topics.map(|topic| ledger.standing(topic) == SubscriptionStatus::Stands).collect()
+    }
+
+    /// Whether a node is being told of, or to forget, a subscription that it counts when something is
+    /// published on `channel`; any subscription if there is none.
+    pub fn is_changing(&self, channel: Option<&Topic>) -> bool {
+        self.ledger().is_changing(|topic| channel.is_none_or(|channel| topic.gets(channel)))
+    }
+
+    /// Waits until `is_over`, at most until `deadline`.
+    pub fn settled<F>(
+        self: &Arc<Subscriptions>,
+        deadline: Instant,
+        is_over: F,
+    ) -> impl Future<Output = ()> + use<F>
+    where
+        F: Fn(&Subscriptions) -> bool,
+    {
+        let feed = self.clone();
+        async move {
+            loop {
+                let settled = feed.settled.notified();
+                tokio::pin!(settled);
+                settled.as_mut().enable();
+                if is_over(&feed) || timeout_at(deadline, settled).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Wants each of `topics`, all of which are wanted already, until they are released.
+    pub fn keep(&self, topics: &[Topic]) {
+        self.ledger().hold(topics);
+    }
+
+    /// Wants `topics` no more.
+    pub fn release(&self, topics: &[Topic]) {
+        let mut ledger = self.ledger();
+        ledger.release(topics);
+        self.topics.store(ledger.len(), Ordering::Relaxed);
+        drop(ledger);
+        // What nobody had been told yet is no change any more.
+        self.settled.notify_waiters();
+    }
+
+    fn readiness(&self, topics: &[Topic]) -> Readiness {
+        let ledger = self.ledger();
+        let mut all = Readiness::Ready;
+        for topic in topics {
+            match ledger.standing(topic) {
+                SubscriptionStatus::Stands => {}
+                SubscriptionStatus::Waits => all = Readiness::NotYet,
+                SubscriptionStatus::Refused(error) => return Readiness::Failed(error),
+                SubscriptionStatus::Unreachable(node, cause) => {
+                    let node = self.upstream.table.node(node).unwrap_or_else(|| NodeId::new("?"));
+                    return failed(&UpstreamError::Unreachable { node, cause });
+                }
+                SubscriptionStatus::Nowhere => match &self.upstream.table.knowledge() {
+                    Knowledge::Asking => all = Readiness::NotYet,
+                    Knowledge::Unknown(cause) => {
+                        return failed(&UpstreamError::NoTopology { cause: cause.clone() });
+                    }
+                    // It was read a moment ago, and the ledger will be told.
+                    Knowledge::Known(_) if self.upstream.table.owner(Slot::of(&topic.name)).is_some() => {
+                        all = Readiness::NotYet;
+                    }
+                    Knowledge::Known(_) => {
+                        return failed(&UpstreamError::NoOwner { slot: Slot::of(&topic.name) });
+                    }
+                },
+            }
+        }
+        all
+    }
+
+    /// Nobody panics while holding it; if somebody does, what is in it is still whole.
+    fn ledger(&self) -> MutexGuard<'_, SubscriptionPlan> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failed(failure: &UpstreamError) -> Readiness {
+    Readiness::Failed(encode::error_reply(failure.to_string()))
+}
+
+// === impl Wanted ===
+
+impl SubscriptionGuard {
+    /// What is wanted.
+    pub fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
+    /// How it stands.
+    pub fn readiness(&self) -> Readiness {
+        self.feed.readiness(&self.topics)
+    }
+
+    /// Waits until it is no longer only on its way, at most until `deadline`.
+    pub fn decided(&self, deadline: Instant) -> impl Future<Output = ()> + use<> {
+        let topics = self.topics.clone();
+        self.feed.settled(deadline, move |feed| feed.readiness(&topics) != Readiness::NotYet)
+    }
+}
+
+impl Drop for SubscriptionGuard {
+    fn drop(&mut self) {
+        self.feed.release(&self.topics);
+    }
+}

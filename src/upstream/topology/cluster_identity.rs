@@ -1,0 +1,57 @@
+//! Whether a map is that of our cluster. Addresses are given to somebody else now and then, a node keeps its
+//! id for life: a map that names none of the nodes that were known is another cluster's.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::SlotMap;
+
+/// The cluster as it was believed last.
+#[derive(Debug, Default)]
+pub(super) struct ClusterIdentity {
+    ids: HashSet<Arc<str>>,
+}
+
+// === impl Kinship ===
+
+impl ClusterIdentity {
+    /// Whether `map` is of the same cluster, as far as can be told: nothing was believed before, or the nodes
+    /// had no ids, or one of them is still there.
+    pub(super) fn includes(&self, map: &SlotMap) -> bool {
+        self.ids.is_empty() || map.ids().any(|id| self.ids.contains(id))
+    }
+
+    /// `map` is believed.
+    pub(super) fn believe(&mut self, map: &SlotMap) {
+        self.ids = map.ids().cloned().collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::NodeId;
+    use crate::upstream::slots::NodeEntry;
+
+    fn map(ids: &[&str]) -> SlotMap {
+        let member = |(place, id): (usize, &&str)| {
+            let id = (!id.is_empty()).then(|| Arc::from(*id));
+            NodeEntry { node: NodeId::new(format!("10.0.0.{place}:6379")), id }
+        };
+        SlotMap { owned: Vec::new(), members: ids.iter().enumerate().map(member).collect() }
+    }
+
+    #[test]
+    fn one_node_that_was_known_makes_a_map_ours_wherever_it_is() {
+        let mut kinship = ClusterIdentity::default();
+        assert!(kinship.includes(&map(&["a", "b"])), "nothing was known");
+        kinship.believe(&map(&["a", "b", "c"]));
+        assert!(kinship.includes(&map(&["x", "y", "c"])));
+        assert!(!kinship.includes(&map(&["x", "y", "z"])), "the same addresses, other nodes");
+        assert!(!kinship.includes(&map(&["", "", ""])), "who does not say is not known");
+        kinship.believe(&map(&["x", "y", "c"]));
+        assert!(!kinship.includes(&map(&["a", "b"])), "what is compared with is the latest");
+        kinship.believe(&map(&["", ""]));
+        assert!(kinship.includes(&map(&["x"])), "servers without ids cannot be told apart");
+    }
+}

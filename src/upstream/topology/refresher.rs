@@ -1,0 +1,78 @@
+//! Puts what was answered into the slot table, and says when to ask again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{self, Instant};
+
+use super::{SlotMap, TopologyOptions};
+use crate::protocol::key::Slot;
+use crate::upstream::SharedUpstream;
+use crate::upstream::backoff::Backoff;
+
+/// Keeps the table.
+pub(super) struct TopologyRefresher<F> {
+    shared: Arc<SharedUpstream>,
+    refresh_interval: Duration,
+    refresh_gap_min: Duration,
+    backoff: Backoff,
+    failing: bool,
+    on_moved: F,
+}
+
+// === impl Keeper ===
+
+impl<F: Fn(Vec<Slot>)> TopologyRefresher<F> {
+    pub(super) fn new(
+        options: &TopologyOptions,
+        shared: Arc<SharedUpstream>,
+        on_moved: F,
+    ) -> TopologyRefresher<F> {
+        TopologyRefresher {
+            shared,
+            refresh_interval: options.refresh_interval,
+            refresh_gap_min: options.refresh_gap_min,
+            backoff: Backoff::new(options.connection.backoff_min, options.connection.backoff_max),
+            failing: false,
+            on_moved,
+        }
+    }
+
+    /// To be called before anybody is asked.
+    pub(super) fn begin(&self) -> (u64, Instant) {
+        (self.shared.table.refresh_asked(), Instant::now())
+    }
+
+    /// Takes an answer to what was asked since `begin`, and waits until it is time to ask again.
+    pub(super) async fn take(&mut self, asked: u64, began: Instant, answer: Result<SlotMap, String>) {
+        let table = &self.shared.table;
+        match answer {
+            Ok(map) => {
+                let first = table.refreshes() == 0;
+                let moved = table.replace(&map.owned, &map.members, asked);
+                if first || self.failing {
+                    let slots: usize = map.owned.iter().map(|(slots, _)| slots.len()).sum();
+                    tracing::info!(slots, "the upstream is known");
+                } else if !moved.is_empty() {
+                    tracing::info!(slots = moved.len(), "slots have another owner");
+                }
+                (self.on_moved)(moved);
+                self.failing = false;
+                self.backoff.reset();
+                let _ = time::timeout(self.refresh_interval, table.refresh_wanted()).await;
+                time::sleep_until(began + self.refresh_gap_min).await;
+            }
+            Err(cause) => {
+                if !self.failing {
+                    tracing::warn!(
+                        cause,
+                        "the upstream cannot be asked who owns what; trying again and again"
+                    );
+                }
+                self.failing = true;
+                table.attempt_failed(cause);
+                time::sleep(self.backoff.next_delay()).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,498 @@
+//! The socket of one upstream connection: connect it, and read whole frames from it.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_util::io::poll_read_buf;
+
+use super::SharedUpstream;
+use super::connect;
+use super::inbox::Inbox;
+use super::non_redis;
+use super::options::UpstreamOptions;
+use crate::memory::{MemoryCeiling, MemoryHold, MemoryUse, SMALL_BYTES};
+use crate::net::write_queue::WriteQueue;
+use crate::node::NodeId;
+use crate::protocol::resp::encode;
+use crate::protocol::resp::frame::{FrameError, FrameScanner};
+
+/// Room made before each read.
+const READ_BYTES: usize = 16 * 1024;
+
+/// So much of what the kernel took may not be on its way yet: whether a large request comes along is seen by
+/// what it takes.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+
+/// The buffer is given back once it has grown for a reply longer than this, and little is left in it.
+const KEPT_CAPACITY_BYTES_MAX: usize = 256 * 1024;
+
+/// Stands in the place of a reply that is too long.
+const TOO_LONG: &str = "OOM nearside: a reply is longer than upstream_reply_bytes_max; the command was sent, and what it did stands; the reply was passed over";
+
+/// What became of its command.
+const PASSED_OVER: &str = "the command was sent, and what it did stands; the reply was passed over";
+
+/// A connected socket with what has arrived on it.
+#[derive(Debug)]
+pub(super) struct Transport {
+    stream: TransportStream,
+    arrived: BytesMut,
+    /// A long reply stood in the buffer, which has been that large since.
+    is_outgrown: bool,
+    scanner: FrameScanner,
+    /// What has arrived in part, and what was cut.
+    partial: MemoryHold,
+    /// Bytes of the large frames that were handed on since others had their turn: nobody else counts them
+    /// yet.
+    cut: usize,
+    /// Others have their turn.
+    waits: bool,
+    /// What stands in the place of a frame that is passed over.
+    refusal: String,
+    /// Bytes that were read since somebody asked.
+    received: u64,
+    /// Who answers was told by the first bytes.
+    is_known: bool,
+    /// For those who serve what is read on it.
+    inbox: Option<Arc<Inbox>>,
+    /// The last read took all that was there.
+    is_drained: bool,
+}
+
+/// What happened on a wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TransportEvent {
+    /// Something was read.
+    Read,
+    /// There may be room to write.
+    Room,
+}
+
+#[derive(Debug)]
+enum TransportStream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+// === impl Wire ===
+
+impl Transport {
+    /// Connects to `node`: each step of it within `connect_timeout`, so there is no need to bound it once
+    /// more. A dead peer is noticed by the kernel within about the time that a reply may take.
+    pub(super) async fn connect(
+        node: &NodeId,
+        options: &UpstreamOptions,
+        shared: &SharedUpstream,
+    ) -> io::Result<Transport> {
+        let (address, patience) = (node.address(), options.request_timeout);
+        let stream = if address.starts_with('/') {
+            let connecting = UnixStream::connect(address);
+            TransportStream::Unix(
+                connect::in_time(connecting, options.connect_timeout, "no connection").await?,
+            )
+        } else {
+            let stream = connect::connect(address, options.connect_timeout, &shared.names).await?;
+            stream.set_nodelay(true)?;
+            let socket = SockRef::from(&stream);
+            // The kernel counts these in whole seconds and takes no 0.
+            let seconds = patience.max(Duration::from_secs(1));
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(seconds).with_interval(seconds))?;
+            socket.set_tcp_user_timeout(Some(patience))?;
+            socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
+            TransportStream::Tcp(stream)
+        };
+        Ok(Transport::new(stream, options.reply_bytes_max, &shared.ceiling))
+    }
+
+    fn new(stream: TransportStream, reply_bytes_max: usize, ceiling: &Arc<MemoryCeiling>) -> Transport {
+        Transport {
+            stream,
+            arrived: BytesMut::new(),
+            is_outgrown: false,
+            scanner: FrameScanner::new(reply_bytes_max),
+            partial: ceiling.hold(MemoryUse::Replies),
+            cut: 0,
+            waits: false,
+            refusal: String::new(),
+            received: 0,
+            is_known: false,
+            inbox: None,
+            is_drained: false,
+        }
+    }
+
+    /// Lets others see whether all that has arrived was taken in: each read is dealt with before the next
+    /// one.
+    ///
+    /// # Errors
+    /// There is no descriptor left.
+    pub(super) fn inbox(&mut self, heartbeat_interval: Duration) -> io::Result<Arc<Inbox>> {
+        if let Some(inbox) = &self.inbox {
+            return Ok(inbox.clone());
+        }
+        let inbox = Arc::new(match &self.stream {
+            TransportStream::Tcp(stream) => Inbox::new(stream, heartbeat_interval),
+            TransportStream::Unix(stream) => Inbox::new(stream, heartbeat_interval),
+        }?);
+        Ok(self.inbox.insert(inbox).clone())
+    }
+
+    /// Whether the last read took all that had arrived.
+    pub(super) fn is_drained(&self) -> bool {
+        self.is_drained
+    }
+
+    /// A reply or push has so many bytes at most from here on.
+    pub(super) fn bound_replies(&mut self, bytes_max: usize) {
+        self.scanner.bound(bytes_max);
+    }
+
+    /// Waits until something was read or, if `to_write`, until there may be room to write. Nothing is lost
+    /// when the wait is given up.
+    pub(super) async fn event(&mut self, to_write: bool) -> io::Result<TransportEvent> {
+        poll_fn(|cx| self.poll_event(cx, to_write)).await
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>, to_write: bool) -> Poll<io::Result<TransportEvent>> {
+        self.arrived.reserve(READ_BYTES);
+        if std::mem::take(&mut self.waits) {
+            self.cut = 0;
+        }
+        if let Some(inbox) = &self.inbox {
+            inbox.set_taking(true);
+        }
+        let read = match &mut self.stream {
+            TransportStream::Tcp(stream) => poll_read_buf(Pin::new(stream), cx, &mut self.arrived),
+            TransportStream::Unix(stream) => poll_read_buf(Pin::new(stream), cx, &mut self.arrived),
+        };
+        self.waits = read.is_pending();
+        if self.waits
+            && let Some(inbox) = &self.inbox
+        {
+            inbox.set_taking(false);
+        }
+        self.is_drained = self.arrived.len() < self.arrived.capacity();
+        match (read, to_write) {
+            (Poll::Ready(Ok(0)), _) => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the node")))
+            }
+            (Poll::Ready(read), _) => {
+                self.received += *read.as_ref().unwrap_or(&0) as u64;
+                Poll::Ready(read.map(|_| TransportEvent::Read))
+            }
+            (Poll::Pending, false) => Poll::Pending,
+            (Poll::Pending, true) => match &self.stream {
+                TransportStream::Tcp(stream) => stream.poll_write_ready(cx),
+                TransportStream::Unix(stream) => stream.poll_write_ready(cx),
+            }
+            .map_ok(|()| TransportEvent::Room),
+        }
+    }
+
+    /// Writes what waits in `queue`, as far as the socket takes it; returns how many bytes it took.
+    pub(super) fn write(&self, queue: &mut WriteQueue) -> io::Result<u64> {
+        let mut written = 0;
+        while !queue.is_empty() {
+            let result = queue.write_with(|slices| match &self.stream {
+                TransportStream::Tcp(stream) => stream.try_write_vectored(slices),
+                TransportStream::Unix(stream) => stream.try_write_vectored(slices),
+            });
+            match result {
+                Ok(count) => written += count as u64,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(written)
+    }
+
+    /// The next whole frame of what was read. In the place of a reply that is longer than it may be, or for
+    /// which there is no memory, comes an error that says so; its bytes are passed over, and what others
+    /// asked for comes behind it.
+    pub(super) fn next_frame(&mut self) -> io::Result<Option<Bytes>> {
+        let broken = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        if self.scanner.is_passing() {
+            return self.pass().map_err(broken);
+        }
+        let is_push = self.arrived.first() == Some(&b'>');
+        let length = match self.scanner.scan(&self.arrived) {
+            // Nobody would know what became stale.
+            Err(error @ FrameError::TooLong) if is_push => return Err(broken(error)),
+            Err(FrameError::TooLong) => {
+                self.refusal = TOO_LONG.to_owned();
+                return self.refuse().map_err(broken);
+            }
+            other => other.map_err(broken)?,
+        };
+        let Some(length) = length else {
+            let arrived = self.arrived.len();
+            let announced = self.scanner.announced().max(arrived);
+            let ceiling = self.partial.ceiling();
+            if !ceiling.is_small(announced) && !ceiling.fits(announced - arrived) {
+                if is_push {
+                    return Err(broken(FrameError::TooLong));
+                }
+                self.refusal = ceiling.refusal("a reply", announced, PASSED_OVER);
+                return self.refuse().map_err(broken);
+            }
+            self.partial.set(arrived + self.cut);
+            if announced > SMALL_BYTES {
+                // At once, and not by doubling again and again.
+                self.arrived.reserve(announced - arrived + READ_BYTES);
+            }
+            return Ok(None);
+        };
+        let frame = self.arrived.split_to(length).freeze();
+        self.is_outgrown |= length > KEPT_CAPACITY_BYTES_MAX;
+        if length > SMALL_BYTES {
+            self.cut += length;
+            self.partial.set(self.arrived.len() + self.cut);
+        }
+        if self.is_outgrown && self.arrived.len() <= KEPT_CAPACITY_BYTES_MAX {
+            // Otherwise the buffer would take the memory of the frame again once that is dropped, and keep
+            // it.
+            self.arrived = BytesMut::from(&self.arrived[..]);
+            self.is_outgrown = false;
+        }
+        Ok(Some(frame))
+    }
+
+    /// Gives up the frame that has arrived in part.
+    fn refuse(&mut self) -> Result<Option<Bytes>, FrameError> {
+        self.partial.ceiling().counts.replies_refused.fetch_add(1, Ordering::Relaxed);
+        self.scanner.begin_pass();
+        self.pass()
+    }
+
+    /// Passes over what has arrived of a frame; what stands in its place once it has ended.
+    fn pass(&mut self) -> Result<Option<Bytes>, FrameError> {
+        let passed = self.scanner.pass(&self.arrived)?;
+        self.arrived.advance(passed.bytes);
+        if self.arrived.len() <= KEPT_CAPACITY_BYTES_MAX {
+            // What it stood in may be large.
+            self.arrived = BytesMut::from(&self.arrived[..]);
+            self.is_outgrown = false;
+        }
+        self.partial.set(self.arrived.len() + self.cut);
+        Ok(passed.ended.then(|| encode::error_reply(std::mem::take(&mut self.refusal))))
+    }
+
+    /// How many bytes were read since this was asked last.
+    pub(super) fn take_received(&mut self) -> u64 {
+        std::mem::take(&mut self.received)
+    }
+
+    /// Whether what arrives is passed over: it belongs to a reply that is not taken.
+    pub(super) fn is_passing(&self) -> bool {
+        self.scanner.is_passing()
+    }
+
+    /// Whether a frame has arrived in part.
+    pub(super) fn is_amid_frame(&self) -> bool {
+        !self.arrived.is_empty() || self.scanner.is_passing()
+    }
+
+    /// How long the frame will be at least that has arrived in part, once [`Self::next_frame`] found no whole
+    /// one.
+    pub(super) fn expected(&self) -> Option<usize> {
+        let announced = || self.scanner.announced().max(self.arrived.len());
+        self.is_amid_frame().then(|| if self.scanner.is_passing() { usize::MAX } else { announced() })
+    }
+
+    /// The same of what is no push; 0 where none is coming.
+    pub(super) fn expected_reply(&self) -> usize {
+        let is_push = self.arrived.first() == Some(&b'>') && !self.scanner.is_passing();
+        if is_push { 0 } else { self.expected().unwrap_or(0) }
+    }
+
+    /// Whether nothing has come on it that was not taken, not even its end. Asks the kernel, for an event
+    /// loop that has not looked yet does not know.
+    pub(super) fn is_quiet(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = match &self.stream {
+            TransportStream::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            TransportStream::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+        };
+        !self.is_amid_frame() && peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether `frame` stands in the place of a reply that was too long.
+    pub(super) fn is_in_place_of_a_long_one(frame: &[u8]) -> bool {
+        frame.strip_prefix(b"-").is_some_and(|text| text.starts_with(TOO_LONG.as_bytes()))
+    }
+
+    /// Whether a connection ended because a reply on it was too long: it would be as long the next time.
+    pub(super) fn is_about_length(error: &io::Error) -> bool {
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+        cause == Some(&FrameError::TooLong)
+    }
+
+    /// Writes `bytes` and waits for the next frame that is no push, so often as `replies` says.
+    pub(super) async fn round_trip(&mut self, bytes: &Bytes, replies: usize) -> io::Result<Vec<Bytes>> {
+        self.converse_if(bytes, replies, |_| Ok(())).await
+    }
+
+    /// The same. The first frame is judged as soon as it is there: if it is wrong, the others are not waited
+    /// for.
+    pub(super) async fn converse_if(
+        &mut self,
+        bytes: &Bytes,
+        replies: usize,
+        mut judge: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<Vec<Bytes>> {
+        let mut queue = WriteQueue::default();
+        queue.push(bytes);
+        let mut frames = Vec::with_capacity(replies);
+        while frames.len() < replies {
+            let came = match self.write(&mut queue) {
+                Ok(_) => self.event(!queue.is_empty()).await,
+                Err(error) => Err(error),
+            };
+            // Of a long reply the beginning is taken out before its end has come.
+            if !self.is_known {
+                if let Some(text) = non_redis::describe(&self.arrived, came.is_err()) {
+                    return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+                }
+                self.is_known = self.arrived.len() >= non_redis::TELLING_BYTES;
+            }
+            came.map_err(|error| if self.received == 0 { non_redis::unanswered(error) } else { error })?;
+            while let Some(frame) = self.next_frame()? {
+                if frame.first() != Some(&b'>') {
+                    if frames.is_empty() {
+                        judge(&frame)?;
+                    }
+                    frames.push(frame);
+                }
+            }
+        }
+        Ok(frames)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    fn pair(reply_bytes_max: usize, ceiling: &Arc<MemoryCeiling>) -> (UnixStream, Transport) {
+        let (node, ours) = UnixStream::pair().unwrap();
+        (node, Transport::new(TransportStream::Unix(ours), reply_bytes_max, ceiling))
+    }
+
+    #[tokio::test]
+    async fn what_has_arrived_in_part_is_counted_until_it_is_whole_or_given_up() {
+        let arriving = Arc::<MemoryCeiling>::default();
+        let arriving_bytes = || arriving.used();
+        let (mut node, mut wire) = pair(100, &arriving);
+        let (mut other_node, mut other) = pair(100, &arriving);
+        node.write_all(b"$5\r\nhe").await.unwrap();
+        wire.event(false).await.unwrap();
+        assert_eq!(wire.next_frame().unwrap(), None);
+        assert_eq!(arriving_bytes(), 6);
+        other_node.write_all(b":1").await.unwrap();
+        other.event(false).await.unwrap();
+        assert_eq!(other.next_frame().unwrap(), None);
+        assert_eq!(arriving_bytes(), 8);
+        drop(other);
+        assert_eq!(arriving_bytes(), 6);
+        node.write_all(b"llo\r\n").await.unwrap();
+        wire.event(false).await.unwrap();
+        assert_eq!(wire.next_frame().unwrap().unwrap(), "$5\r\nhello\r\n");
+        assert_eq!(wire.next_frame().unwrap(), None);
+        assert_eq!(arriving_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_memory_of_a_large_reply_is_given_back() {
+        let (mut node, mut wire) = pair(1 << 30, &Arc::default());
+        let large = [&b"$4000000\r\n"[..], &vec![b'v'; 4_000_000], b"\r\n"].concat();
+        // What stands behind it in the same read is not lost.
+        let sent = [&large[..], b":1\r\n:", b"22\r\n"].concat();
+        let (sent, late) = sent.split_at(sent.len() - 4);
+        let sending = async {
+            node.write_all(sent).await.unwrap();
+        };
+        let receiving = async {
+            let mut frames = Vec::new();
+            while frames.len() < 2 {
+                wire.event(false).await.unwrap();
+                while let Some(frame) = wire.next_frame().unwrap() {
+                    frames.push(frame);
+                }
+            }
+            frames
+        };
+        let ((), frames) = tokio::join!(sending, receiving);
+        assert!(frames[0] == large && frames[1] == ":1\r\n");
+        drop(frames);
+        node.write_all(late).await.unwrap();
+        wire.event(false).await.unwrap();
+        assert_eq!(wire.next_frame().unwrap().unwrap(), ":22\r\n");
+        // What the buffer stands in is seen when it is full: it takes the whole of that again.
+        wire.arrived.reserve(wire.arrived.capacity() + 1);
+        assert!(wire.arrived.capacity() <= 2 * KEPT_CAPACITY_BYTES_MAX, "{}", wire.arrived.capacity());
+    }
+
+    /// What comes when the node sends `pieces`, one after the other.
+    async fn frames(node: &mut UnixStream, wire: &mut Transport, pieces: &[&[u8]]) -> io::Result<Vec<Bytes>> {
+        let mut frames = Vec::new();
+        for piece in pieces {
+            let sending = async { node.write_all(piece).await };
+            let receiving = async {
+                let mut left = piece.len();
+                while left > 0 {
+                    let before = wire.arrived.len();
+                    wire.event(false).await?;
+                    left -= wire.arrived.len() - before;
+                    while let Some(frame) = wire.next_frame()? {
+                        frames.push(frame);
+                    }
+                }
+                Ok::<_, io::Error>(())
+            };
+            tokio::try_join!(sending, receiving)?;
+        }
+        Ok(frames)
+    }
+
+    #[tokio::test]
+    async fn a_reply_beyond_the_bound_is_passed_over_and_the_next_one_comes() {
+        let (mut node, mut wire) = pair(10, &Arc::default());
+        let pieces =
+            [&b"$4\r\nfour\r\n$5\r\n"[..], b"fi", b"ve!\r\n:1\r\n*3\r\n:1\r\n:2", b"\r\n:3\r\n:2\r\n"];
+        let frames = frames(&mut node, &mut wire, &pieces).await.unwrap();
+        let [four, refused, one, refused_too, two] = &frames[..] else { panic!("{frames:?}") };
+        assert_eq!([four, one, two], ["$4\r\nfour\r\n", ":1\r\n", ":2\r\n"]);
+        for refused in [refused, refused_too] {
+            assert!(refused.starts_with(b"-OOM nearside: a reply is longer than upstream_reply_bytes_max; "));
+        }
+        // Nobody knows what a push that is passed over said.
+        node.write_all(b">2\r\n$10\r\ninvalidate").await.unwrap();
+        wire.event(false).await.unwrap();
+        assert!(Transport::is_about_length(&wire.next_frame().unwrap_err()));
+        assert!(!Transport::is_about_length(&io::ErrorKind::InvalidData.into()));
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_there_is_no_memory_for_is_passed_over() {
+        let ceiling = Arc::new(MemoryCeiling::new(Some(1_600_000)));
+        let (mut node, mut wire) = pair(1 << 30, &ceiling);
+        let large = [&b"*2\r\n$1\r\na\r\n$2000000\r\n"[..], &vec![b'v'; 2_000_000], b"\r\n:1\r\n"].concat();
+        let got = frames(&mut node, &mut wire, &[&large]).await.unwrap();
+        assert!(got[0].starts_with(b"-OOM nearside: a reply of 2000023 bytes does not fit: "), "{got:?}");
+        assert_eq!(got[1..], [":1\r\n"]);
+        assert_eq!((ceiling.used(), ceiling.counts.replies_refused.load(Ordering::Relaxed)), (0, 1));
+        let fits = [&b"$1000000\r\n"[..], &vec![b'v'; 1_000_000], b"\r\n"].concat();
+        assert_eq!(frames(&mut node, &mut wire, &[&fits]).await.unwrap()[0].len(), fits.len());
+    }
+}
