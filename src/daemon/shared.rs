@@ -21,15 +21,16 @@ use crate::clients::tracker::Tracker;
 use crate::clock;
 use crate::config::{Config, Sources};
 use crate::drain::Drain;
-use crate::invalidation::Invalidation;
 use crate::memory::{Allocator, Limit, MemoryCeiling, Meter};
 use crate::net::listener::{ClientLimit, ClientSocket, Permit};
+use crate::protocol::key::Slot;
 use crate::pubsub::Hub;
 use crate::router::RouterMemory;
 use crate::router::coherence::canary::Canary;
+use crate::router::coherence::invalidator::Invalidator;
 use crate::session::{ServerReport, ServerState, SessionLimits};
 use crate::stats::Stats;
-use crate::upstream::bcast::{self, BcastEvent, OnBcastEvent};
+use crate::upstream::bcast;
 use crate::upstream::topology::{self, SlotMap, TopologyOptions};
 use crate::upstream::{Login, SharedUpstream, Subscriptions, UpstreamOptions};
 
@@ -196,13 +197,12 @@ impl Shared {
             pubsub: self.pubsub.clone(),
             desk: self.desk.clone(),
             tracker: self.tracker.clone(),
+            invalidator: self.invalidator(index),
             report: self.report.clone(),
             stats: self.stats.worker(index),
             admission: self.admission.clone(),
             warm,
             shadow: self.shadow,
-            // Invalidations come over the connections that it reads on: those of one worker.
-            canary: self.canary.clone().filter(|_| index == 0),
             drain: self.drain.clone(),
             stop: self.stop.clone(),
         }
@@ -257,58 +257,29 @@ impl Shared {
         Reload { sources, policies, cache, tracker, relogin, sentinel_relogin, desk, stats }
     }
 
-    /// What is done when slots have another owner.
-    fn on_moved(&self) -> impl Fn(Vec<crate::protocol::key::Slot>) + Send + use<> {
-        let (cache, stats, tracker) = (self.cache.clone(), self.stats.worker(0), self.tracker.clone());
-        move |slots| {
-            let moved = Invalidation::Slots(slots);
-            if let Some(cache) = &cache {
-                cache.invalidate(&moved, &stats);
-            }
-            tracker.invalidate(&moved);
-        }
-    }
-
     /// Listens to all keys of which clients or L1 want to hear.
     pub fn listen(&self) -> impl Future<Output = ()> + Send + use<> {
         let (options, wanted) = (self.upstream_options.clone(), self.tracker.wanted());
-        bcast::keep(options, self.upstream.clone(), wanted, self.on_heard())
+        let invalidator = self.invalidator(0);
+        bcast::keep(options, self.upstream.clone(), wanted, Arc::new(move |event| invalidator.on_bcast(event)))
     }
 
-    /// What is done with what is heard of all keys. L1 is told first: its own news may come over other
-    /// connections, and who is told must not find there what it was told of.
-    fn on_heard(&self) -> OnBcastEvent {
-        let (cache, stats, tracker) = (self.cache.clone(), self.stats.clone(), self.tracker.clone());
-        let policies = self.policies.clone();
-        Arc::new(move |heard| {
-            let drop_from_cache = |invalidation: &Invalidation| {
-                if let Some(cache) = &cache {
-                    cache.invalidate(invalidation, &stats.worker(0));
-                }
-            };
-            let tell_who_has_read = |invalidation: &Invalidation| {
-                // What L1 keeps because its changes are heard here, no lane is told of.
-                if policies.broadcast() {
-                    tracker.invalidate(invalidation);
-                }
-            };
-            match heard {
-                BcastEvent::Keys(keys) => {
-                    let changed = Invalidation::Keys(keys.clone());
-                    drop_from_cache(&changed);
-                    tell_who_has_read(&changed);
-                    tracker.broadcast(&keys);
-                }
-                BcastEvent::Everything => {
-                    // What L1 keeps has an epoch, which has ended; clients have none.
-                    if tracker.has_listeners() {
-                        drop_from_cache(&Invalidation::All);
-                    }
-                    tell_who_has_read(&Invalidation::Node);
-                    tracker.broadcast_everything();
-                }
-            }
-        })
+    /// What an invalidation that comes in on worker `index` concerns.
+    fn invalidator(&self, index: usize) -> Invalidator {
+        Invalidator {
+            cache: self.cache.clone(),
+            tracker: self.tracker.clone(),
+            policies: self.policies.clone(),
+            // Invalidations come over the connections that the canary reads on: those of one worker.
+            canary: self.canary.clone().filter(|_| index == 0),
+            stats: self.stats.worker(index),
+        }
+    }
+
+    /// What is done when slots have another owner.
+    fn on_moved(&self) -> impl Fn(Vec<Slot>) + Send + use<> {
+        let invalidator = self.invalidator(0);
+        move |slots| invalidator.on_moved(slots)
     }
 }
 

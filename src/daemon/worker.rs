@@ -26,7 +26,7 @@ use crate::net::listener::{self, ClientLimit, ClientListener, ClientSocket, Perm
 use crate::net::socket::Stream;
 use crate::protocol::resp::scan::RequestLimits;
 use crate::pubsub::Hub;
-use crate::router::coherence::canary::Canary;
+use crate::router::coherence::invalidator::Invalidator;
 use crate::router::{Router, RouterMemory, RouterSettings};
 use crate::session::{ServerReport, ServerState, Session, SessionContext, SessionLimits};
 use crate::stats::WorkerStats;
@@ -59,6 +59,7 @@ pub(super) struct WorkerParts {
     pub(super) pubsub: Arc<Hub>,
     pub(super) desk: Arc<ServerState>,
     pub(super) tracker: Arc<Tracker>,
+    pub(super) invalidator: Invalidator,
     pub(super) report: Arc<ServerReport>,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) admission: Arc<ClientLimit>,
@@ -66,8 +67,6 @@ pub(super) struct WorkerParts {
     pub(super) warm: Option<WarmUp>,
     /// Whether some of the hits are verified.
     pub(super) shadow: bool,
-    /// The canaries of this worker's connections.
-    pub(super) canary: Option<Arc<Canary>>,
     pub(super) drain: Drain,
     pub(super) stop: CancellationToken,
 }
@@ -117,27 +116,16 @@ pub(super) fn spawn(seed: WorkerParts) -> io::Result<Worker> {
 pub(super) async fn run(seed: WorkerParts, mut handed_over: mpsc::UnboundedReceiver<(ClientSocket, Permit)>) {
     let WorkerParts { index, listeners, upstream_options, stats, cache, drain, stop, admission, .. } = seed;
     let patience = upstream_options.request_timeout;
-    let pushed = {
-        let (cache, stats, tracker) = (cache.clone(), stats.clone(), seed.tracker.clone());
-        let canary = seed.canary.clone();
-        Box::new(move |invalidation: &_| {
-            // L1 first: who is told must not find there what it was told of.
-            if let Some(cache) = &cache {
-                cache.invalidate(invalidation, &stats);
-            }
-            tracker.invalidate(invalidation);
-            if let Some(canary) = &canary {
-                canary.hear(invalidation);
-            }
-        })
-    };
+    let invalidator = seed.invalidator;
+    let canary = invalidator.canary.clone();
+    let pushed = Box::new(move |invalidation: &_| invalidator.on_push(invalidation));
     let on_side = {
         let cache = cache.clone();
         Box::new(move || cache.iter().for_each(|cache| cache.note_multi_stream()))
     };
     let upstream = Upstream::new(index, upstream_options, seed.upstream, pushed, on_side, stats.clone());
     task::spawn_local(upstream.clone().run());
-    if let Some(canary) = seed.canary {
+    if let Some(canary) = canary {
         task::spawn_local(canary.run(upstream.clone()));
     }
     let cache = cache.map(|shared| NearCache::new(shared, stats.clone()));

@@ -1,9 +1,13 @@
-//! What keeps L1 from serving anything that is not so any more, beside the cache's own rules: writes in
-//! flight, samples of hits that are compared with the server, and a canary that measures how soon an
-//! invalidation arrives.
+//! What keeps L1 from serving stale data, beside the cache's own rules: the order in which an invalidation is
+//! applied, the commands of a session that are in flight, samples of hits that are compared with the server,
+//! and a canary that measures how soon an invalidation arrives.
 //!
-//! Begin with `inflight.rs` (I6: a session sees its own writes).
+//! Must never know: what a command means, nor how a request reached the router.
+//!
+//! Begin with `invalidator.rs` (the order of an invalidation) and `inflight.rs` (I6: a session sees its own
+//! writes).
 
 pub mod canary;
 pub(in crate::router) mod inflight;
+pub mod invalidator;
 pub(in crate::router) mod shadow;
