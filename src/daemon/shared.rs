@@ -261,7 +261,12 @@ impl Shared {
     pub fn listen(&self) -> impl Future<Output = ()> + Send + use<> {
         let (options, wanted) = (self.upstream_options.clone(), self.tracker.wanted());
         let invalidator = self.invalidator(0);
-        bcast::keep(options, self.upstream.clone(), wanted, Arc::new(move |event| invalidator.on_bcast(event)))
+        bcast::keep(
+            options,
+            self.upstream.clone(),
+            wanted,
+            Arc::new(move |event| invalidator.on_bcast(event)),
+        )
     }
 
     /// What an invalidation that comes in on worker `index` concerns.
