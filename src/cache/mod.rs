@@ -23,10 +23,11 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 mod admission;
@@ -313,15 +314,14 @@ impl SharedCache {
     pub fn note_mismatch(&self, key: &[u8]) {
         self.invalidate_key(key, MissReason::Mismatch);
         let shown = key.escape_ascii().to_string().chars().take(MISMATCH_CHARS_MAX).collect();
-        // Nobody panics while holding it.
-        let mut mismatches = self.mismatches.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mismatches = self.mismatches.lock();
         mismatches.push_front(shown);
         mismatches.truncate(MISMATCHES_MAX);
     }
 
     /// The last keys that were served wrong, the newest first.
     pub fn mismatches(&self) -> Vec<String> {
-        self.mismatches.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.mismatches.lock().iter().cloned().collect()
     }
 
     /// Whether replies have to be compared with what is kept, because they and the invalidations come over
@@ -653,8 +653,7 @@ impl<T: Clone> NearCache<T> {
             return self.keep(ticket, question, reply, lifetime, sent_at);
         }
         let commits = self.shared.commits_of(ticket.hash);
-        // Nobody panics while holding it.
-        let mut connections = commits.one_by_one.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = commits.one_by_one.lock();
         let latest = commits.latest.load(Ordering::Acquire);
         let rival = self.kept_reply(ticket.hash, question);
         let differs = |rival: &Bytes| *rival != reply.resp3;

@@ -4,8 +4,9 @@
 //! Any thread may order the end. Whoever waits carries the order out, because only the node knows whether the
 //! wait was over already.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 /// Why a wait is to end.
@@ -52,7 +53,7 @@ pub struct BlockGuard(Arc<Wait>);
 impl Wait {
     /// Begins a wait. A client has one at a time.
     pub fn begin(self: &Arc<Wait>) -> BlockGuard {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.waiting = true;
         state.order = state.stopping.then_some(CancelReason::Stop);
         drop(state);
@@ -61,12 +62,12 @@ impl Wait {
 
     /// Whether the client waits.
     pub fn is_waiting(&self) -> bool {
-        self.state().waiting
+        self.state.lock().waiting
     }
 
     /// Orders the end of the wait, if there is one that nobody has ended; tells later whether this ended it.
     pub fn unblock(&self, error: bool) -> Option<oneshot::Receiver<bool>> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if !state.waiting || state.order.is_some() {
             return None;
         }
@@ -78,14 +79,14 @@ impl Wait {
 
     /// The daemon ends: so does the wait, and each that begins later.
     pub fn stop(&self) {
-        self.state().stopping = true;
+        self.state.lock().stopping = true;
         self.order(CancelReason::Stop);
     }
 
     /// The client is gone.
     pub fn abandon(&self) {
         self.order(CancelReason::Abandon);
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.gone = true;
         state.notify();
     }
@@ -94,23 +95,18 @@ impl Wait {
     /// given to it.
     pub fn over(&self) -> impl Future<Output = ()> + use<> {
         let (told, over) = oneshot::channel();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.told.push(told);
         state.notify();
         async move { drop(over.await) }
     }
 
     fn order(&self, order: CancelReason) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.waiting {
             state.order = Some(order);
             self.ordered.notify_one();
         }
-    }
-
-    /// Nobody panics while holding it; if somebody does, what is in it is still whole.
-    fn state(&self) -> MutexGuard<'_, BlockState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -131,7 +127,7 @@ impl BlockGuard {
     /// The next order. None is lost when the wait for it is given up and begun again.
     pub async fn order(&self) -> CancelReason {
         loop {
-            let order = self.0.state().order.take();
+            let order = self.0.state.lock().order.take();
             match order {
                 Some(order) => return order,
                 None => self.0.ordered.notified().await,
@@ -142,7 +138,7 @@ impl BlockGuard {
 
 impl Drop for BlockGuard {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.0.state.lock();
         (state.waiting, state.order) = (false, None);
         state.notify();
     }

@@ -4,11 +4,12 @@
 //! Any thread may put something in; the session takes it out when it is polled. A mailbox is bounded in
 //! bytes: a client that does not read what it subscribed to is dropped, as Redis drops it.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 /// One thing for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +85,7 @@ impl Mailbox {
 
     /// Puts something in that is held to a narrower bound than the mailbox as a whole.
     pub fn put_within(&self, mail: Mail, bytes_max: usize) {
-        let mut contents = self.contents();
+        let mut contents = self.contents.lock();
         if contents.overflown {
             return;
         }
@@ -101,7 +102,7 @@ impl Mailbox {
 
     /// Tells the session to end once it has sent what it has; `by` says on whose order.
     pub fn end(&self, by: &'static str) {
-        self.contents().end = Some(by);
+        self.contents.lock().end = Some(by);
         self.wake();
     }
 
@@ -115,7 +116,7 @@ impl Mailbox {
 
     /// Drops what is in it: nobody wants it any more.
     pub fn discard(&self) {
-        let mut contents = self.contents();
+        let mut contents = self.contents.lock();
         contents.bytes = 0;
         contents.mail = Vec::new();
     }
@@ -132,15 +133,10 @@ impl Mailbox {
             return None;
         }
         self.stirred.store(false, Ordering::Release);
-        let mut contents = self.contents();
+        let mut contents = self.contents.lock();
         contents.bytes = 0;
         let mail = std::mem::take(&mut contents.mail);
         Some(MailBatch { mail, overflown: contents.overflown, end: contents.end })
-    }
-
-    /// Nobody panics while holding it; if somebody does, what is in it is still whole.
-    fn contents(&self) -> MutexGuard<'_, Contents> {
-        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,8 +1,10 @@
 //! Who is connected: every client of the daemon, whichever worker serves it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::clients::block_state::Wait;
 use crate::clients::mailbox::Mailbox;
@@ -134,22 +136,18 @@ impl Clients {
     pub fn enter(self: &Arc<Clients>, endpoints: Endpoints, mailbox_bytes_max: usize) -> ClientGuard {
         let id = self.latest_id.fetch_add(1, Ordering::Relaxed) + 1;
         let client = Arc::new(Client::new(id, endpoints, mailbox_bytes_max));
-        self.connected().insert(id, client.clone());
+        self.connected.lock().insert(id, client.clone());
         ClientGuard { clients: self.clone(), client }
     }
 
     /// The client of this id, if it is connected.
     pub fn get(&self, id: u64) -> Option<Arc<Client>> {
-        self.connected().get(&id).cloned()
+        self.connected.lock().get(&id).cloned()
     }
 
     /// All clients, in the order in which they came.
     pub fn all(&self) -> Vec<Arc<Client>> {
-        self.connected().values().cloned().collect()
-    }
-
-    fn connected(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Client>>> {
-        lock(&self.connected)
+        self.connected.lock().values().cloned().collect()
     }
 }
 
@@ -220,7 +218,7 @@ impl Client {
 
     /// What it says of itself.
     pub fn names(&self) -> MutexGuard<'_, ClientNames> {
-        lock(&self.names)
+        self.names.lock()
     }
 
     /// Puts a mark on it, or takes it away.
@@ -268,13 +266,8 @@ impl std::ops::Deref for ClientGuard {
 
 impl Drop for ClientGuard {
     fn drop(&mut self) {
-        self.clients.connected().remove(&self.client.id);
+        self.clients.connected.lock().remove(&self.client.id);
     }
-}
-
-/// Nobody panics while holding one of these; if somebody does, what is in it is still whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,10 +2,9 @@
 //! are open stay, and L1 with them.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{self, Instant};
 
 use super::secret_files::SecretFiles;
@@ -35,7 +34,7 @@ impl Relogin {
 
     /// Takes what a reload has read.
     pub(super) fn take(&self, credentials: Option<Credentials>, file: Option<PathBuf>) {
-        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+        *self.file.lock() = file;
         if self.login.replace(credentials) {
             tracing::info!(
                 password = self.setting,
@@ -51,7 +50,7 @@ impl Relogin {
         loop {
             self.login.refused().await;
             let begun = Instant::now();
-            let file = self.file.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let file = self.file.lock().clone();
             let outcome = match file {
                 Some(file) => {
                     let read = reading.again(move || config::read_secret(&file)).await;

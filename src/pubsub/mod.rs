@@ -8,9 +8,10 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::clients::Client;
 use crate::clients::mailbox::Mail;
@@ -99,7 +100,7 @@ impl Hub {
     /// Adds `client` to the subscribers of `topics`, none of which it was subscribed to and all of which are
     /// wanted.
     pub fn subscribe(&self, client: &Arc<Client>, topics: &[Topic]) {
-        let mut registry = self.registry();
+        let mut registry = self.registry.lock();
         let mut new = Vec::new();
         for topic in topics {
             match registry.of_mut(topic.kind).entry(topic.name.clone()) {
@@ -124,7 +125,7 @@ impl Hub {
     /// to it after this.
     pub fn unsubscribe(&self, client: &Client, topics: &[Topic]) {
         let mut ended = Vec::new();
-        let mut registry = self.registry();
+        let mut registry = self.registry.lock();
         for topic in topics {
             let audiences = registry.of_mut(topic.kind);
             let Some(audience) = audiences.get_mut(&topic.name) else { continue };
@@ -160,7 +161,7 @@ impl Hub {
         if let Some(from) = search.next.take() {
             let (name, found) = (&search.channel.name, &mut search.found);
             let note = |pattern: &Bytes| found.push(Topic::new(TopicKind::Pattern, pattern.clone()));
-            search.next = self.registry().by_match.search(name, from, TRIED_AT_ONCE, note);
+            search.next = self.registry.lock().by_match.search(name, from, TRIED_AT_ONCE, note);
         }
         search.next.is_none()
     }
@@ -169,26 +170,26 @@ impl Hub {
     /// Those that do not stand upstream yet get nothing.
     pub fn receivers(&self, search: &Search) -> usize {
         let standing = self.feed.standing(search.topics());
-        let registry = self.registry();
+        let registry = self.registry.lock();
         let audience = |topic: &Topic| registry.of(topic.kind).get(&topic.name).map_or(0, Audience::len);
         search.topics().zip(standing).filter(|(_, stands)| *stands).map(|(topic, _)| audience(topic)).sum()
     }
 
     /// How many of our clients are subscribed to `topic` by its very name.
     pub fn subscribers(&self, topic: &Topic) -> usize {
-        self.registry().of(topic.kind).get(&topic.name).map_or(0, Audience::len)
+        self.registry.lock().of(topic.kind).get(&topic.name).map_or(0, Audience::len)
     }
 
     /// The names of `kind` that our clients are subscribed to and that match `pattern`, if there is one.
     pub fn names(&self, kind: TopicKind, pattern: Option<&[u8]>) -> Vec<Bytes> {
-        let registry = self.registry();
+        let registry = self.registry.lock();
         let names = registry.of(kind).keys();
         names.filter(|name| pattern.is_none_or(|pattern| glob::matches(pattern, name))).cloned().collect()
     }
 
     /// How many there are of everything.
     pub fn sizes(&self) -> SubscriptionCounts {
-        let registry = self.registry();
+        let registry = self.registry.lock();
         SubscriptionCounts {
             channels: registry.channels.len(),
             patterns: registry.patterns.len(),
@@ -201,7 +202,7 @@ impl Hub {
     fn hand_out(&self, topic: &Topic, message: &Bytes) {
         let mut after = 0;
         loop {
-            let registry = self.registry();
+            let registry = self.registry.lock();
             let Some(audience) = registry.of(topic.kind).get(&topic.name) else { return };
             let mut count = 0;
             for client in audience.after(after).take(HANDED_OUT_AT_ONCE) {
@@ -216,11 +217,6 @@ impl Hub {
             }
             std::thread::yield_now();
         }
-    }
-
-    /// Nobody panics while holding it; if somebody does, what is in it is still whole.
-    fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

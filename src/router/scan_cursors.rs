@@ -5,7 +5,9 @@
 //! the place in it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::scripts::NodeInstance;
 use crate::protocol::key::{SLOT_COUNT, Slot};
@@ -149,7 +151,7 @@ impl ScanCursors {
     /// The stand and the place that a cursor names; none when it is not known, or not any more.
     pub(super) fn find(&self, cursor: u64) -> Option<(ScanCursor, u64)> {
         let number = cursor & ((1 << NUMBER_BITS) - 1);
-        let mut kept = self.kept();
+        let mut kept = self.kept.lock();
         kept.turn += 1;
         let turn = kept.turn;
         let (stand, used) = kept.stands.get_mut(&number)?;
@@ -168,7 +170,7 @@ impl ScanCursors {
     }
 
     fn keep(&self, stand: Arc<ScanState>) -> u64 {
-        let mut kept = self.kept();
+        let mut kept = self.kept.lock();
         if kept.stands.len() >= self.stands_max {
             let oldest = kept.stands.iter().min_by_key(|(_, (_, used))| *used).map(|(number, _)| *number);
             oldest.map(|number| kept.stands.remove(&number));
@@ -180,11 +182,6 @@ impl ScanCursors {
         let (number, turn) = (kept.latest, kept.turn);
         kept.stands.insert(number, (stand, turn));
         number
-    }
-
-    /// Nobody panics while holding it; if somebody does, what is in it is still whole.
-    fn kept(&self) -> MutexGuard<'_, CursorTable> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -207,7 +204,7 @@ mod tests {
         assert_eq!((&found.stand, position), (&stand(7).stand, 12_345));
         let later = walks.cursor(found, 99).unwrap();
         assert_eq!(walks.find(later).unwrap().1, 99);
-        assert_eq!(walks.kept().stands.len(), 1, "one stand for all places of a pass");
+        assert_eq!(walks.kept.lock().stands.len(), 1, "one stand for all places of a pass");
         assert!(walks.find(cursor).is_some(), "an older cursor is still good");
         assert!(walks.cursor(stand(1), 1 << 40).is_none());
         assert!(i64::try_from(walks.cursor(stand(1), (1 << 40) - 1).unwrap()).is_ok());

@@ -2,10 +2,11 @@
 //! workers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::clock::Nanos;
 use crate::upstream::NodeIndex;
@@ -94,7 +95,7 @@ impl Scripts {
 
     /// The body of a script.
     pub(super) fn body(&self, sha: Sha) -> Option<Bytes> {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         known.turn += 1;
         let turn = known.turn;
         let script = known.scripts.get_mut(&sha)?;
@@ -104,14 +105,14 @@ impl Scripts {
 
     /// A number that changes when all is forgotten.
     pub(super) fn flushes(&self) -> u64 {
-        self.known().flushes
+        self.known.lock().flushes
     }
 
     /// Keeps a script that was sent when [`Scripts::flushes`] was `flushes`, and which is on `hosts` now. One
     /// that is too large for the cache is not kept.
     pub(super) fn learn(&self, body: &[u8], flushes: u64, hosts: impl IntoIterator<Item = NodeInstance>) {
         let sha = Sha::of(body);
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let bytes = body.len() + OVERHEAD_BYTES;
         if known.flushes != flushes || bytes > self.bytes_max {
             return;
@@ -130,7 +131,7 @@ impl Scripts {
 
     /// A script ran on `host`.
     pub(super) fn note(&self, sha: Sha, flushes: u64, host: NodeInstance) {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         if known.flushes != flushes {
             return;
         }
@@ -141,32 +142,32 @@ impl Scripts {
 
     /// Whether a script was on `host` when it was last heard of.
     pub(super) fn is_on(&self, sha: Sha, host: &NodeInstance) -> bool {
-        self.known().scripts.get(&sha).is_some_and(|script| script.on.contains(host))
+        self.known.lock().scripts.get(&sha).is_some_and(|script| script.on.contains(host))
     }
 
     /// `host` did not have a script.
     pub(super) fn gone_from(&self, sha: Sha, host: &NodeInstance) {
-        if let Some(script) = self.known().scripts.get_mut(&sha) {
+        if let Some(script) = self.known.lock().scripts.get_mut(&sha) {
             script.on.retain(|on| on != host);
         }
     }
 
     /// Forgets all.
     pub(super) fn flush(&self) {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let flushes = known.flushes + 1;
         *known = KnownScripts { flushes, ..KnownScripts::default() };
     }
 
     /// Whether it is worth asking the servers for a script that is not known here.
     pub(super) fn may_be_asked_for(&self, sha: Sha, now: Nanos) -> bool {
-        let asked_at = self.known().strangers.get(&sha).copied();
+        let asked_at = self.known.lock().strangers.get(&sha).copied();
         !self.silent.load(Ordering::Relaxed) && asked_at.is_none_or(|at| now >= at + STRANGER_NANOS_MAX)
     }
 
     /// Nobody knew a script.
     pub(super) fn nobody_knew(&self, sha: Sha, now: Nanos) {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         if known.strangers.len() >= STRANGERS_MAX {
             known.strangers.clear();
         }
@@ -176,11 +177,6 @@ impl Scripts {
     /// The servers do not tell the bodies of scripts.
     pub(super) fn nobody_tells(&self) {
         self.silent.store(true, Ordering::Relaxed);
-    }
-
-    /// Nobody panics while holding it; if somebody does, what is in it is still whole.
-    fn known(&self) -> MutexGuard<'_, KnownScripts> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -256,7 +252,7 @@ mod tests {
                 && scripts.is_on(sha, &host(1))
                 && scripts.is_on(sha, &host(HOSTS_MAX))
         );
-        assert_eq!(scripts.known().scripts[&sha].on.len(), HOSTS_MAX);
+        assert_eq!(scripts.known.lock().scripts[&sha].on.len(), HOSTS_MAX);
     }
 
     #[test]
@@ -275,7 +271,7 @@ mod tests {
         let scripts = Scripts::new(10_000);
         for number in 0..=STRANGERS_MAX {
             scripts.nobody_knew(Sha::of(number.to_string().as_bytes()), 0);
-            assert!(scripts.known().strangers.len() <= STRANGERS_MAX);
+            assert!(scripts.known.lock().strangers.len() <= STRANGERS_MAX);
         }
         let latest = Sha::of(STRANGERS_MAX.to_string().as_bytes());
         assert!(!scripts.may_be_asked_for(latest, 0));

@@ -11,8 +11,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::error::DevError;
@@ -89,7 +89,7 @@ impl Sandbox {
     }
 
     fn tell(&self, line: &str) -> Result<(), DevError> {
-        let mut reaper = self.reaper.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reaper = self.reaper.lock();
         let pipe = reaper.stdin.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe));
         pipe.and_then(|pipe| pipe.write_all(line.as_bytes())).map_err(DevError::io("telling the reaper"))
     }
@@ -101,7 +101,7 @@ impl Drop for Sandbox {
         if fs::remove_dir_all(self.path()).is_ok() {
             let _ = self.tell("done\n");
         }
-        let reaper = self.reaper.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let reaper = self.reaper.get_mut();
         drop(reaper.stdin.take());
         let _ = reaper.wait();
     }

@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::client::{Address, SandboxClient};
@@ -128,17 +129,17 @@ impl Server {
 
     /// Its process id, for as long as it runs.
     pub fn pid(&self) -> u32 {
-        self.process().child.id()
+        self.process.lock().child.id()
     }
 
     /// Whether it can answer: neither ended nor suspended by this launcher.
     pub fn is_running(&self) -> bool {
-        self.process().state == ServerRunState::Running
+        self.process.lock().state == ServerRunState::Running
     }
 
     /// Ends it as `kill -9` does, and waits until it is gone.
     pub fn kill9(&self) -> Result<(), DevError> {
-        let mut process = self.process();
+        let mut process = self.process.lock();
         if process.state == ServerRunState::Ended {
             return Ok(());
         }
@@ -159,7 +160,7 @@ impl Server {
     }
 
     fn signal(&self, signal: Signal, state: ServerRunState) -> Result<(), DevError> {
-        let mut process = self.process();
+        let mut process = self.process.lock();
         if process.state == ServerRunState::Ended {
             return Err(DevError::NoNode(format!("at {}: it has ended", self.address)));
         }
@@ -173,7 +174,7 @@ impl Server {
     pub fn restart(&self) -> Result<(), DevError> {
         self.kill9()?;
         let child = spawn(&self.sandbox, &self.program, &self.arguments, self.address, &self.directory)?;
-        *self.process() = Process { child, state: ServerRunState::Running };
+        *self.process.lock() = Process { child, state: ServerRunState::Running };
         self.wait_until_ready()
     }
 
@@ -204,7 +205,8 @@ impl Server {
         let what = format!("{} at {} answers PING", self.program.display(), self.address);
         wait::until(&what, START_LIMIT, || {
             // A statement of its own, so that the lock is free again for what follows.
-            let ended = self.process().child.try_wait().map_err(DevError::io("looking after a server"))?;
+            let ended =
+                self.process.lock().child.try_wait().map_err(DevError::io("looking after a server"))?;
             if ended.is_some() {
                 self.kill9()?;
                 return Err(DevError::Start { program: self.program.clone(), log: self.log_end() });
@@ -225,10 +227,6 @@ impl Server {
         let text = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(8)..].join("\n")
-    }
-
-    fn process(&self) -> MutexGuard<'_, Process> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

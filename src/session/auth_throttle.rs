@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::clients::Endpoints;
 use crate::clock::{self, LogThrottle, Nanos};
@@ -52,7 +53,7 @@ impl AuthThrottle {
     /// Takes the next turn of whoever is at `endpoints`; how long to wait for it. `was_wrong` says whether a
     /// password was wrong on this connection already.
     pub(super) fn turn(&self, endpoints: &Endpoints, was_wrong: bool, now: Nanos) -> Option<Duration> {
-        let mut turns = self.turns();
+        let mut turns = self.0.lock();
         let origin = turns.origin(endpoints, now);
         let next_at = turns.next_at.entry(origin).or_default();
         let at = (*next_at).max(now);
@@ -67,7 +68,7 @@ impl AuthThrottle {
 
     /// The password was right: it took no turn from the others.
     pub(super) fn note_right(&self, endpoints: &Endpoints) {
-        let mut turns = self.turns();
+        let mut turns = self.0.lock();
         let origin = turns.origin(endpoints, clock::now());
         if let Some(next_at) = turns.next_at.get_mut(&origin) {
             *next_at = next_at.saturating_sub(INTERVAL);
@@ -76,15 +77,10 @@ impl AuthThrottle {
 
     /// The password was wrong.
     pub(super) fn note_wrong(&self, endpoints: &Endpoints, now: Nanos) {
-        let told = self.turns().wrong.note(now);
+        let told = self.0.lock().wrong.note(now);
         if let Some(count) = told {
             tracing::warn!(count, last = endpoints.address, "clients gave a wrong password");
         }
-    }
-
-    /// Nobody panics while holding it; if somebody does, what is in it is still whole.
-    fn turns(&self) -> MutexGuard<'_, Turns> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -164,10 +160,10 @@ mod tests {
         for number in 0..2 * ORIGINS_MAX as u32 {
             let address = std::net::Ipv4Addr::from(number);
             gate.turn(&at(&format!("{address}:1")), true, 0);
-            assert!(gate.turns().next_at.len() <= ORIGINS_MAX + 1);
+            assert!(gate.0.lock().next_at.len() <= ORIGINS_MAX + 1);
         }
         // When their turns are over they are forgotten.
         gate.turn(&at("255.0.0.1:1"), true, WAIT_MAX);
-        assert!(gate.turns().next_at.len() <= 2);
+        assert!(gate.0.lock().next_at.len() <= 2);
     }
 }

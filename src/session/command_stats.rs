@@ -2,10 +2,11 @@
 //! errorstats.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 
-use super::server_state::lock;
+use parking_lot::Mutex;
+
 use crate::protocol::command;
 use crate::stats::Counter;
 
@@ -93,7 +94,7 @@ impl AllCommandStats {
         }
         self.all_errors.fetch_add(1, Relaxed);
         let code = code(reply);
-        let mut codes = lock(&self.codes);
+        let mut codes = self.codes.lock();
         let code = if codes.len() < CODES_MAX || codes.contains_key(&*code) { &*code } else { OTHERS };
         *codes.entry(code.to_owned()).or_default() += 1;
     }
@@ -101,7 +102,7 @@ impl AllCommandStats {
     /// What was counted of each command since CONFIG RESETSTAT, by name; those of which nothing was are left
     /// out.
     pub(super) fn commands(&self) -> Vec<(&'static str, CommandTotals)> {
-        let baseline = lock(&self.baseline);
+        let baseline = self.baseline.lock();
         let since = self.sums().into_iter().zip(&*baseline).map(|(sums, before)| sums.since(before));
         let named = since.enumerate().filter(|(_, sums)| *sums != CommandTotals::default());
         named.filter_map(|(number, sums)| Some((command::named(number)?, sums))).collect()
@@ -109,7 +110,7 @@ impl AllCommandStats {
 
     /// How often each code of an error was sent since CONFIG RESETSTAT.
     pub(super) fn codes(&self) -> BTreeMap<String, u64> {
-        lock(&self.codes).clone()
+        self.codes.lock().clone()
     }
 
     /// How many errors were sent since CONFIG RESETSTAT.
@@ -119,9 +120,9 @@ impl AllCommandStats {
 
     /// Begins anew.
     pub(super) fn reset(&self) {
-        lock(&self.codes).clear();
+        self.codes.lock().clear();
         self.all_errors.store(0, Relaxed);
-        *lock(&self.baseline) = self.sums();
+        *self.baseline.lock() = self.sums();
     }
 
     fn sums(&self) -> Vec<CommandTotals> {

@@ -132,7 +132,7 @@ fn written(sections: &[&Section], facts: &SectionFacts, resp: Resp) -> Bytes {
 /// of section nearside never go back.
 pub(super) fn reset_stats(report: &ServerReport, desk: &ServerState) {
     desk.tallies.reset();
-    *super::server_state::lock(&desk.baseline) = report.stats.totals().into_iter().collect();
+    *desk.baseline.lock() = report.stats.totals().into_iter().collect();
 }
 
 // === impl Report ===

@@ -10,7 +10,7 @@ use super::command_stats::CommandTotals;
 use super::info::ServerReport;
 use super::primaries::Primaries;
 use super::process;
-use super::server_state::{ServerState, lock};
+use super::server_state::ServerState;
 use crate::clients::{ClientFlag, Clients};
 use crate::clock;
 use crate::router::coherence::canary::CanaryStats;
@@ -87,7 +87,7 @@ pub(super) fn persistence(_: &SectionFacts, out: &mut String) -> Result {
 }
 
 pub(super) fn stats(facts: &SectionFacts, out: &mut String) -> Result {
-    let baseline = lock(&facts.desk.baseline).clone();
+    let baseline = facts.desk.baseline.lock().clone();
     let since = |name: &str| {
         facts.report.stats.total(name).saturating_sub(baseline.get(name).copied().unwrap_or_default())
     };

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::redaction::secrets;
-use super::server_state::{GlobalFlags, ServerState, lock};
+use super::server_state::{GlobalFlags, ServerState};
 use super::state::SessionState;
 use super::{SessionContext, local};
 use crate::clients::mailbox::Mail;
@@ -28,7 +28,7 @@ pub(super) struct Watching {
 
 impl Watching {
     fn begin(desk: Arc<ServerState>, client: Arc<Client>) -> Watching {
-        let mut monitors = lock(&desk.monitors);
+        let mut monitors = desk.monitors.lock();
         monitors.push(client.clone());
         client.mark(ClientFlag::Monitor, true);
         desk.set(GlobalFlags::MONITORED, true);
@@ -39,7 +39,7 @@ impl Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        let mut monitors = lock(&self.desk.monitors);
+        let mut monitors = self.desk.monitors.lock();
         monitors.retain(|client| client.id != self.client.id);
         self.client.mark(ClientFlag::Monitor, false);
         if monitors.is_empty() {
@@ -74,7 +74,7 @@ pub(super) fn show(spec: Option<&Spec>, request: &Request<'_>, client: &Client, 
         return;
     }
     let line = line(spec, request, client);
-    for monitor in lock(&desk.monitors).iter() {
+    for monitor in desk.monitors.lock().iter() {
         monitor.mailbox.put(Mail::Now(line.clone()));
     }
 }

@@ -2,9 +2,10 @@
 //! slow log, and the settings that may change.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::watch;
 
 use super::auth_throttle::AuthThrottle;
@@ -109,7 +110,7 @@ impl ServerState {
 
     /// What they have to say.
     pub(super) fn password(&self) -> Option<Password> {
-        self.password.as_ref().map(|password| *password.read().unwrap_or_else(PoisonError::into_inner))
+        self.password.as_ref().map(|password| *password.read())
     }
 
     /// From now on clients have to say this; who has said the former one is in. Whether it is another than
@@ -121,7 +122,7 @@ impl ServerState {
         match (&self.password, password) {
             (None, None) => Ok(false),
             (Some(present), Some(password)) => {
-                let mut present = present.write().unwrap_or_else(PoisonError::into_inner);
+                let mut present = present.write();
                 Ok(std::mem::replace(&mut *present, password) != password)
             }
             _ => Err(PasswordIsFixed),
@@ -150,11 +151,6 @@ impl ServerState {
 
     /// The configuration as one would type it, with what was changed since.
     pub(super) fn typed(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
-        lock(&self.typed)
+        self.typed.lock()
     }
-}
-
-/// Nobody panics while holding one of these; if somebody does, what is in it is still whole.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::local::{number, ok, wrong_number};
 use super::redaction::secrets;
-use super::server_state::{ServerState, lock};
+use super::server_state::ServerState;
 use crate::clients::Client;
 use crate::clock::Nanos;
 use crate::protocol::command::Spec;
@@ -146,7 +146,7 @@ impl LatencyTimer {
             address: self.client.endpoints.address.clone(),
             name,
         };
-        lock(&self.desk.slowlog).push(entry, self.desk.settings.slowlog_max_len.size());
+        self.desk.slowlog.lock().push(entry, self.desk.settings.slowlog_max_len.size());
     }
 }
 
@@ -165,7 +165,7 @@ pub(super) fn get(request: &Request<'_>, desk: &ServerState) -> Bytes {
     let Some(count) = count else {
         return encode::error_reply("ERR count should be greater than or equal to -1");
     };
-    let log = lock(&desk.slowlog);
+    let log = desk.slowlog.lock();
     let mut out = BytesMut::new();
     encode::array(&mut out, count.min(log.entries.len()));
     for entry in log.entries.iter().take(count) {
@@ -176,12 +176,12 @@ pub(super) fn get(request: &Request<'_>, desk: &ServerState) -> Bytes {
 
 /// SLOWLOG LEN.
 pub(super) fn len(desk: &ServerState) -> Bytes {
-    number(lock(&desk.slowlog).entries.len() as i64)
+    number(desk.slowlog.lock().entries.len() as i64)
 }
 
 /// SLOWLOG RESET.
 pub(super) fn reset(desk: &ServerState) -> Bytes {
-    lock(&desk.slowlog).clear();
+    desk.slowlog.lock().clear();
     ok()
 }
 

@@ -4,9 +4,9 @@
 //! worker, and those that are there would be served in between. So an attempt that nobody waits for takes its
 //! turn. Nor may each that fails have the topology asked for: what thousands of failures say is said by one.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time;
 
 use crate::clock::{self, Nanos};
@@ -55,21 +55,21 @@ impl Attempts {
     pub(super) async fn turn(&self) {
         let _first = self.line.lock().await;
         let now = clock::now();
-        let at = self.lock().due(now);
+        let at = self.book.lock().due(now);
         if at > now {
             time::sleep_until(clock::instant(at)).await;
         }
-        self.lock().take(at);
+        self.book.lock().take(at);
     }
 
     /// Whether one that failed has the topology asked for.
     pub(super) fn may_refresh(&self) -> bool {
-        self.lock().refresh(clock::now())
+        self.book.lock().refresh(clock::now())
     }
 
     /// Whether the log tells of what became of one more node. Says once when it does not.
     pub(super) fn may_tell(&self) -> bool {
-        let lines = self.lock().line(clock::now());
+        let lines = self.book.lock().line(clock::now());
         if lines == LINES_MAX + 1 {
             tracing::warn!(
                 seconds = LINES_PERIOD.as_secs(),
@@ -77,11 +77,6 @@ impl Attempts {
             );
         }
         lines <= LINES_MAX
-    }
-
-    /// Nobody panics while holding it; if somebody does, the data is still whole.
-    fn lock(&self) -> MutexGuard<'_, AttemptBook> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

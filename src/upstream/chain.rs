@@ -6,7 +6,7 @@
 //! it. That is asked again with each heartbeat: those of a circle that come up at the same instant have met
 //! nobody yet when they greet each other.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::Mutex;
 
 use crate::protocol::resp::cursor;
 
@@ -47,7 +47,7 @@ impl Chain {
 
     /// The names, with spaces between them; that of this process is the first.
     pub fn names(&self) -> String {
-        let behind = self.lock();
+        let behind = self.behind.lock();
         std::iter::once(&self.own).chain(behind.iter()).cloned().collect::<Vec<_>>().join(" ")
     }
 
@@ -78,13 +78,8 @@ impl Chain {
             return Err(format!("more than {LENGTH_MAX} nearsides stand one behind the other"));
         }
         let met = if names.is_empty() { ChainLink::Server } else { ChainLink::Nearside };
-        *self.lock() = names;
+        *self.behind.lock() = names;
         Ok(met)
-    }
-
-    /// Nobody panics while holding it; if somebody does, the data is still whole.
-    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
-        self.behind.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

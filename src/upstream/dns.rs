@@ -10,9 +10,10 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// Threads that look names up at the same time. When all of them wait for silent name servers, further names
@@ -56,7 +57,7 @@ impl Lookups {
 
     /// How many threads look a name up at the moment.
     pub fn lookups(&self) -> usize {
-        self.0.lock().threads
+        self.0.asked.lock().threads
     }
 
     /// The addresses of the host called `name`, with port 0. Nothing is lost when the wait is given up.
@@ -71,7 +72,7 @@ impl Lookups {
     }
 
     fn ask(&self, name: &str) -> watch::Receiver<Option<Addresses>> {
-        let mut asked = self.0.lock();
+        let mut asked = self.0.asked.lock();
         if let Some(waiters) = asked.waiters.get(name) {
             return waiters.subscribe();
         }
@@ -113,7 +114,7 @@ impl LookupShare {
     /// Looks up one name after the other, until none is left.
     fn work(&self) {
         loop {
-            let mut asked = self.lock();
+            let mut asked = self.asked.lock();
             asked.forget_abandoned();
             let Some(name) = asked.queue.pop_front() else {
                 asked.threads -= 1;
@@ -122,13 +123,8 @@ impl LookupShare {
             drop(asked);
             let found = (self.resolve)(&name);
             let answer = found.map(|addresses| addresses.into()).map_err(|error| error.to_string());
-            self.lock().resolve(&name, answer);
+            self.asked.lock().resolve(&name, answer);
         }
-    }
-
-    /// Nobody panics while holding it; if somebody does, the data is still whole.
-    fn lock(&self) -> MutexGuard<'_, LookupRequest> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -169,7 +165,7 @@ mod tests {
         let answers = Mutex::new(answers);
         let names = Lookups::resolved_by(move |name| {
             begin.send(name.to_owned()).unwrap();
-            answers.lock().unwrap().recv().unwrap()
+            answers.lock().recv().unwrap()
         });
         (names, answer, begun)
     }

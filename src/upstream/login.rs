@@ -2,8 +2,9 @@
 //! replaced when the password changes. What is open stays open: a server asks for a login once.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use tokio::sync::Notify;
 
 /// The name and password that the daemon itself uses upstream.
@@ -38,13 +39,12 @@ impl Login {
 
     /// The credentials that hold now.
     pub fn present(&self) -> Option<Credentials> {
-        // Nobody panics while holding it.
-        self.0.present.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.present.read().clone()
     }
 
     /// Puts others in their place, for connections that are opened from now on; whether they differ.
     pub fn replace(&self, credentials: Option<Credentials>) -> bool {
-        let mut present = self.0.present.write().unwrap_or_else(PoisonError::into_inner);
+        let mut present = self.0.present.write();
         let differ = *present != credentials;
         *present = credentials;
         differ

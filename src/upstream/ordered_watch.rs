@@ -4,8 +4,7 @@
 //! Tokio's `watch` wakes them in an order that it draws, so that no run of the simulator would be like
 //! another.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// The value, and how often it has changed.
@@ -31,12 +30,12 @@ impl<T: Clone> OrderedWatch<T> {
     }
 
     pub(super) fn latest(&self) -> T {
-        self.lock().1.clone()
+        self.latest.lock().1.clone()
     }
 
     /// Replaces the value and wakes all, unless `change` says that there is nothing new.
     pub(super) fn send_if(&self, change: impl FnOnce(&T) -> Option<T>) {
-        let mut latest = self.lock();
+        let mut latest = self.latest.lock();
         let Some(value) = change(&latest.1) else { return };
         *latest = (latest.0 + 1, value);
         drop(latest);
@@ -45,12 +44,7 @@ impl<T: Clone> OrderedWatch<T> {
 
     /// Somebody who has seen what it is now.
     pub(super) fn reader(&self) -> OrderedReceiver<'_, T> {
-        OrderedReceiver { news: self, seen: self.lock().0 }
-    }
-
-    /// Nobody panics while holding it; if somebody does, what is in it is still whole.
-    fn lock(&self) -> MutexGuard<'_, (u64, T)> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+        OrderedReceiver { news: self, seen: self.latest.lock().0 }
     }
 }
 
@@ -59,7 +53,7 @@ impl<T: Clone> OrderedWatch<T> {
 impl<T: Clone> OrderedReceiver<'_, T> {
     /// The value now, which it has seen from here on.
     pub(super) fn latest(&mut self) -> T {
-        let latest = self.news.lock();
+        let latest = self.news.latest.lock();
         self.seen = latest.0;
         latest.1.clone()
     }
@@ -69,7 +63,7 @@ impl<T: Clone> OrderedReceiver<'_, T> {
         loop {
             // It counts as waiting from here on, so nothing that is told after the look is missed.
             let changed = self.news.changed.notified();
-            let number = self.news.lock().0;
+            let number = self.news.latest.lock().0;
             if self.seen != number {
                 self.seen = number;
                 return;

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::clock::{self, Nanos};
 use crate::node::NodeId;
@@ -100,7 +101,7 @@ impl Rights {
             return false;
         }
         let refused = is_refusal(reply);
-        let mut missing = self.lock();
+        let mut missing = self.missing.lock();
         match missing.entry((node.clone(), right)) {
             Entry::Vacant(entry) if refused => {
                 entry.insert(clock::now());
@@ -130,24 +131,19 @@ impl Rights {
             return false;
         }
         let Some(node) = node() else { return false };
-        self.lock().get(&(node, right)).is_some_and(|since| now < since + ASKED_AGAIN_AFTER)
+        self.missing.lock().get(&(node, right)).is_some_and(|since| now < since + ASKED_AGAIN_AFTER)
     }
 
     /// What is missing at which node.
     pub fn missing(&self) -> Vec<(NodeId, Right)> {
-        self.lock().keys().cloned().collect()
+        self.missing.lock().keys().cloned().collect()
     }
 
     /// A node is no part of the upstream any more.
     pub(super) fn forget(&self, node: &NodeId) {
-        let mut missing = self.lock();
+        let mut missing = self.missing.lock();
         missing.retain(|(of, _), _| of != node);
         self.count.store(missing.len(), Ordering::Relaxed);
-    }
-
-    /// Nobody panics while holding it; if somebody does, the data is still whole.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(NodeId, Right), Nanos>> {
-        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

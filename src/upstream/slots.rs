@@ -7,10 +7,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::ordered_watch::{OrderedReceiver, OrderedWatch};
@@ -110,7 +111,7 @@ impl SlotTable {
 
     /// Every node that owns a slot, in the order of their first slot.
     pub(super) fn primaries(&self) -> Arc<[NodeIndex]> {
-        lock(&self.primaries).clone()
+        self.primaries.lock().clone()
     }
 
     fn count_primaries(&self) {
@@ -120,22 +121,22 @@ impl SlotTable {
                 primaries.push(owner);
             }
         }
-        *lock(&self.primaries) = primaries.into();
+        *self.primaries.lock() = primaries.into();
     }
 
     /// The node with this number, if it is not forgotten.
     pub(super) fn node(&self, index: NodeIndex) -> Option<NodeId> {
-        lock(&self.nodes).nodes.get(&index).map(|known| known.node.clone())
+        self.nodes.lock().nodes.get(&index).map(|known| known.node.clone())
     }
 
     /// The number of `node`, which gets one if it is new.
     pub fn index_of(&self, node: &NodeId) -> NodeIndex {
-        lock(&self.nodes).index_of(node)
+        self.nodes.lock().index_of(node)
     }
 
     /// How many nodes have a number: those of the upstream, and those that left and are still referred to.
     pub fn numbered(&self) -> usize {
-        lock(&self.nodes).nodes.len()
+        self.nodes.lock().nodes.len()
     }
 
     /// One slot belongs to `node` now; whether that is news.
@@ -150,24 +151,24 @@ impl SlotTable {
 
     /// Whether the upstream named `node` when it was asked last, as the owner of slots or as a replica.
     pub fn names(&self, node: &NodeId) -> bool {
-        lock(&self.named).contains_key(node)
+        self.named.lock().contains_key(node)
     }
 
     /// Whom the upstream means to be at `node`, if that is another one than `id`.
     pub(super) fn stranger(&self, node: &NodeId, id: &str) -> Option<Arc<str>> {
-        lock(&self.named).get(node)?.clone().filter(|meant| **meant != *id)
+        self.named.lock().get(node)?.clone().filter(|meant| **meant != *id)
     }
 
     /// A node of the upstream named these: so they are until the upstream is asked next.
     pub(super) fn introduce(&self, nodes: &HashSet<NodeId>) {
-        let mut named = lock(&self.named);
+        let mut named = self.named.lock();
         nodes.iter().for_each(|node| _ = named.entry(node.clone()).or_default());
     }
 
     /// Where the node with this id is, if the upstream named it.
     pub(super) fn place_of(&self, id: &str) -> Option<NodeId> {
         let is_it = |known: &Option<Arc<str>>| known.as_deref() == Some(id);
-        lock(&self.named).iter().find(|(_, known)| is_it(known)).map(|(node, _)| node.clone())
+        self.named.lock().iter().find(|(_, known)| is_it(known)).map(|(node, _)| node.clone())
     }
 
     /// Replaces the table: `owned` gives the slots of each node, `members` all that are named, `asked` what
@@ -182,7 +183,7 @@ impl SlotTable {
         // Before anybody hears of the new owners.
         let owners = owned.iter().map(|(_, node)| (node.clone(), None));
         let named = members.iter().map(|member| (member.node.clone(), member.id.clone()));
-        *lock(&self.named) = owners.chain(named).collect();
+        *self.named.lock() = owners.chain(named).collect();
         let mut owners = vec![NOBODY; SLOT_COUNT];
         for (slots, node) in owned {
             let index = self.index_of(node);
@@ -211,8 +212,8 @@ impl SlotTable {
     /// Forgets the nodes that are no part of the upstream.
     fn forget_those_gone(&self) {
         let owners: HashSet<NodeIndex> = self.owners.iter().filter_map(NodeIndex::read).collect();
-        let named = lock(&self.named);
-        lock(&self.nodes).forget(|index, node| owners.contains(&index) || named.contains_key(node));
+        let named = self.named.lock();
+        self.nodes.lock().forget(|index, node| owners.contains(&index) || named.contains_key(node));
     }
 
     /// An attempt to ask the upstream failed. What is known already stays.
@@ -262,7 +263,7 @@ impl SlotTable {
     /// `slot` was seen on its way to another node. It counts as moving for `duration` from now.
     pub(super) fn mark_moving(&self, slot: Slot, duration: Duration) {
         let now = clock::now();
-        let mut moving = lock(&self.moving);
+        let mut moving = self.moving.lock();
         moving.retain(|_, until| *until > now);
         moving.insert(slot, now + clock::nanos(duration));
         self.moving_count.store(moving.len() as u64, Ordering::Release);
@@ -271,7 +272,7 @@ impl SlotTable {
     /// Whether `slot` was on its way to another node a moment ago.
     pub(super) fn is_moving(&self, slot: Slot, now: Nanos) -> bool {
         self.moving_count.load(Ordering::Acquire) > 0
-            && lock(&self.moving).get(&slot).is_some_and(|until| *until > now)
+            && self.moving.lock().get(&slot).is_some_and(|until| *until > now)
     }
 }
 
@@ -321,11 +322,6 @@ impl NodeIndex {
     fn get(self) -> u64 {
         self.0.get()
     }
-}
-
-/// Nobody panics while holding one of these; if somebody does, the data is still whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

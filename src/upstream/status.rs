@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::truncate;
 use crate::clock::{self, Nanos};
@@ -95,33 +97,33 @@ pub struct StatusBoard {
 
 impl StatusBoard {
     pub(super) fn report(&self, node: &NodeId, worker: usize, link: LinkStatus) {
-        let mut links = lock(&self.links);
+        let mut links = self.links.lock();
         let posted = ReportedLink::after(links.get(&(node.clone(), worker)), link, clock::now());
         links.insert((node.clone(), worker), posted);
     }
 
     pub(super) fn post_listener(&self, node: &NodeId, link: LinkStatus) {
-        let mut listeners = lock(&self.listeners);
+        let mut listeners = self.listeners.lock();
         let posted = ReportedLink::after(listeners.get(node), link, clock::now());
         listeners.insert(node.clone(), posted);
     }
 
     pub(super) fn remove_listener(&self, node: &NodeId) {
-        lock(&self.listeners).remove(node);
+        self.listeners.lock().remove(node);
     }
 
     /// How the connections stand that listen to all keys.
     pub fn listeners(&self, now: Nanos) -> BTreeMap<NodeId, NodeStatus> {
-        lock(&self.listeners).iter().map(|(node, posted)| (node.clone(), posted.standing(now))).collect()
+        self.listeners.lock().iter().map(|(node, posted)| (node.clone(), posted.standing(now))).collect()
     }
 
     /// A worker has no connection to `node` any more. Whether it was the last one.
     pub(super) fn remove(&self, node: &NodeId, worker: usize) -> bool {
-        let mut links = lock(&self.links);
+        let mut links = self.links.lock();
         links.remove(&(node.clone(), worker));
         let is_last = links.range((node.clone(), 0)..=(node.clone(), usize::MAX)).next().is_none();
         if is_last {
-            lock(&self.servers).remove(node);
+            self.servers.lock().remove(node);
         }
         is_last
     }
@@ -132,7 +134,7 @@ impl StatusBoard {
 
     /// The nodes that a worker cannot connect to.
     pub(super) fn away(&self) -> BTreeSet<NodeId> {
-        let links = lock(&self.links);
+        let links = self.links.lock();
         let down = links.iter().filter(|(_, posted)| matches!(posted.link, LinkStatus::Down));
         down.map(|((node, _), _)| node.clone()).collect()
     }
@@ -190,7 +192,7 @@ impl StatusBoard {
         };
         let fields_expire = redis_version.is_none() || facts.fields_expire();
         self.fields_expire.fetch_or(fields_expire, Ordering::Relaxed);
-        let mut servers = lock(&self.servers);
+        let mut servers = self.servers.lock();
         if stands_for_it || !servers.contains_key(node) {
             servers.insert(node.clone(), facts);
         }
@@ -199,12 +201,12 @@ impl StatusBoard {
 
     /// What the upstream's servers say they are, once one was reached.
     pub fn server(&self) -> Option<ServerFacts> {
-        lock(&self.servers).values().find(|facts| !facts.redis_version.is_empty()).cloned()
+        self.servers.lock().values().find(|facts| !facts.redis_version.is_empty()).cloned()
     }
 
     /// Which process answered last at the address of `node`.
     pub(super) fn run_id(&self, node: &NodeId) -> Option<Arc<str>> {
-        lock(&self.servers).get(node).map(|facts| facts.run_id.clone())
+        self.servers.lock().get(node).map(|facts| facts.run_id.clone())
     }
 
     /// Whether any server may give fields of a hash times of their own, as far as is known.
@@ -218,8 +220,8 @@ impl StatusBoard {
         let is_up = |posted: &&ReportedLink| {
             matches!(posted.link, LinkStatus::Up(_) | LinkStatus::Unasked | LinkStatus::Untracked)
         };
-        let lanes = lock(&self.links).values().filter(is_up).count();
-        let listeners = lock(&self.listeners).values().filter(is_up).count();
+        let lanes = self.links.lock().values().filter(is_up).count();
+        let listeners = self.listeners.lock().values().filter(is_up).count();
         lanes
             + self.sides()
             + listeners
@@ -230,7 +232,7 @@ impl StatusBoard {
     /// How each node stands as of `now`.
     pub fn nodes(&self, now: Nanos) -> BTreeMap<NodeId, NodeStatus> {
         let mut nodes: BTreeMap<NodeId, NodeStatus> = BTreeMap::new();
-        for ((node, _), posted) in lock(&self.links).iter() {
+        for ((node, _), posted) in self.links.lock().iter() {
             let standing = posted.standing(now);
             nodes.entry(node.clone()).and_modify(|worst| *worst = worst.and(standing)).or_insert(standing);
         }
@@ -324,11 +326,6 @@ impl fmt::Display for Coherence {
             Coherence::Lost => "lost",
         })
     }
-}
-
-/// Nobody panics while holding one of these; if somebody does, the data is still whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The policies that hold now: read by all workers on a miss or a write, replaced as a whole.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+
+use parking_lot::RwLock;
 
 use super::{CacheTerms, Policies, Uncached};
 
@@ -32,15 +34,14 @@ impl CurrentPolicies {
 
     /// All of them.
     pub fn get(&self) -> Arc<Policies> {
-        // Nobody panics while holding it.
-        self.policies.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.policies.read().clone()
     }
 
     /// Puts others in their place; whether they differ. Whoever does this drops all of L1 right after it: a
     /// fill that went by the former ones has noted its generation before it looked, and does not commit
     /// any more.
     pub fn replace(&self, policies: Policies) -> bool {
-        let mut current = self.policies.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.policies.write();
         let differ = **current != policies;
         self.exist.store(!policies.is_empty(), Ordering::Relaxed);
         self.broadcast.store(policies.broadcasts(), Ordering::Relaxed);
@@ -73,7 +74,7 @@ impl CurrentPolicies {
         if !self.exist() {
             return Ok(CacheTerms::default());
         }
-        let policies = self.policies.read().unwrap_or_else(PoisonError::into_inner);
+        let policies = self.policies.read();
         let policy = policies.of(key);
         policy.uncached().map_or(Ok(policy.terms), Err)
     }

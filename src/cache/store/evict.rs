@@ -220,7 +220,7 @@ impl Store {
 
     /// Gives back the memory of one segment that is mostly dead. False when there is none.
     pub(in crate::cache) fn give_back_dead(&self) -> bool {
-        let mut writer = self.lock();
+        let mut writer = self.writer.lock();
         let taken = writer.queues.take(|segment| self.is_mostly_dead(segment));
         let Some((which, segment)) = taken else { return false };
         let words = self.sizes.words(segment.number);

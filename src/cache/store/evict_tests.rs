@@ -25,7 +25,7 @@ fn read_skewed(store: &Store, reads: usize, seed: u64, value: impl Fn(usize) -> 
 fn what_moves_on_leaves_no_segment_half_written() {
     let (store, _) = store(1 << 20);
     read_skewed(&store, 200_000, 5, |_| vec![b'v'; 100]);
-    let segments = store.lock().queues.clear();
+    let segments = store.writer.lock().queues.clear();
     let used: usize = segments.iter().map(|segment| segment.used).sum();
     let room = segments.len() * store.sizes.segment_words();
     assert!(segments.len() > 200, "{}", segments.len());

@@ -60,7 +60,7 @@ impl Store {
     /// Keeps a reply, if the generations are still those of the fill.
     pub(in crate::cache) fn insert(&self, fill: &NewEntry<'_>) -> Result<(), Refused> {
         let sought = Sought::new(fill.question);
-        let mut writer = self.lock();
+        let mut writer = self.writer.lock();
         if self.slot_generation(fill.slot) != fill.slot_generation
             || self.generation(fill.hash) != fill.generation
         {

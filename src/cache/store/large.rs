@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
+use parking_lot::RwLock;
 
 use super::entry::EntryHead;
 
@@ -62,8 +63,7 @@ impl LargeReplies {
 
     /// Takes a reply in, and says at which spot.
     pub(super) fn put(&self, large: Large) -> u64 {
-        // Nobody panics while holding it.
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.write();
         self.bytes.fetch_add(large.bytes() as u64, Ordering::Relaxed);
         loop {
             // The numbers wrap, and one may still be in use then.
@@ -77,12 +77,12 @@ impl LargeReplies {
     }
 
     pub(super) fn get(&self, spot: u64) -> Option<Arc<Large>> {
-        self.table.read().unwrap_or_else(PoisonError::into_inner).get(&spot).cloned()
+        self.table.read().get(&spot).cloned()
     }
 
     /// Lets go of it, if it is there.
     pub(super) fn remove(&self, spot: u64) {
-        let removed = self.table.write().unwrap_or_else(PoisonError::into_inner).remove(&spot);
+        let removed = self.table.write().remove(&spot);
         if let Some(large) = removed {
             self.bytes.fetch_sub(large.bytes() as u64, Ordering::Relaxed);
         }

@@ -10,8 +10,8 @@
 //! else.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
@@ -46,6 +46,7 @@ use large::LargeReplies;
 use leases::Leases;
 use line::{Locked, Place};
 use pages::Pages;
+use parking_lot::Mutex;
 use queues::Queues;
 use sizes::Sizes;
 
@@ -268,7 +269,7 @@ impl Store {
 
     /// Drops everything, kills the fills that run, and gives the memory back.
     pub(super) fn remove_all(&self) {
-        let mut writer = self.lock();
+        let mut writer = self.writer.lock();
         self.empty(&mut writer);
     }
 
@@ -295,25 +296,20 @@ impl Store {
         self.log_bytes.store(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Nobody panics while holding it.
-    fn lock(&self) -> MutexGuard<'_, StoreWriter> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Copies what a worker does not know yet of an epoch with this number; whether there was anything new.
     #[cold]
     pub(super) fn copy_lease(&self, view: &mut LeaseView, number: u16) -> bool {
-        view.copy(number, &self.lock().leases)
+        view.copy(number, &self.writer.lock().leases)
     }
 
     /// A copy of all epochs as they are now. One that begins later may get the number of one that has ended.
     pub(super) fn leases(&self) -> LeaseView {
-        self.lock().leases.view()
+        self.writer.lock().leases.view()
     }
 
     /// The epoch with this number.
     pub(super) fn epoch(&self, number: u16) -> Option<Epoch> {
-        self.lock().leases.epoch(number).cloned()
+        self.writer.lock().leases.epoch(number).cloned()
     }
 
     fn name(&self, command: u16) -> &'static str {

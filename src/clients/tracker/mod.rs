@@ -17,10 +17,11 @@
 //! It knows keys and mailboxes. It must never know sessions, L1 or connections.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 mod member;
@@ -86,26 +87,26 @@ impl Tracker {
 
     /// A client is about to ask for everything with these prefixes.
     pub fn want(&self, id: u64, prefixes: &[Bytes]) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.wanted.add(id, prefixes);
         self.publish(&inner);
     }
 
     /// L1 is to hear of everything with these prefixes, and not of what it wanted before.
     pub fn want_for_l1(&self, prefixes: Vec<Bytes>) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.wanted.for_l1(prefixes.into_iter().collect());
         self.publish(&inner);
     }
 
     /// Whether any client is in BCAST mode, or about to be.
     pub fn has_listeners(&self) -> bool {
-        self.lock().wanted.len() > 0
+        self.inner.lock().wanted.len() > 0
     }
 
     /// A client caches from here on, on these terms; it may do so already, on others.
     pub fn join(&self, client: &Arc<Client>, terms: TrackingTerms) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let member = inner.members.entry(client.id).or_insert_with(|| TrackingClient::new(client.clone()));
         member.take(terms);
         self.members_count.store(inner.members.len(), Ordering::Relaxed);
@@ -118,7 +119,7 @@ impl Tracker {
     /// A client does not cache any more, or has gone. That it read keys is forgotten when they change, or
     /// when many have gone.
     pub fn leave(&self, id: u64) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         if let Some(member) = inner.members.remove(&id) {
             member.unmark();
         }
@@ -132,7 +133,7 @@ impl Tracker {
 
     /// A client is about to read these keys. They must be told before they are looked up or asked for.
     pub fn reads(&self, id: u64, keys: &[Bytes]) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let inner = &mut *inner;
         let Some(member) = inner.members.get_mut(&id) else { return };
         member.reads(keys);
@@ -151,14 +152,14 @@ impl Tracker {
 
     /// A client that does not want to hear of its own writes is about to overwrite these keys.
     pub fn writes(&self, id: u64, keys: &[Bytes]) {
-        if let Some(member) = self.lock().members.get_mut(&id) {
+        if let Some(member) = self.inner.lock().members.get_mut(&id) {
             member.writes(keys);
         }
     }
 
     /// It got its reply. If the write failed, what was heard meanwhile was about somebody else's.
     pub fn written(&self, id: u64, keys: &[Bytes], failed: bool) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let Inner { members, table, .. } = &mut *inner;
         let Some(member) = members.get_mut(&id) else { return };
         for key in keys {
@@ -174,7 +175,7 @@ impl Tracker {
     /// A client was given what nobody will tell changes of: it must not keep that. Call it when the reply is
     /// about to take its place.
     pub fn uncovered(&self, id: u64, keys: &[Bytes]) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         if let Some(member) = inner.members.get_mut(&id).filter(|member| member.terms.prefixes.is_none()) {
             self.push(member, &member::keys(keys));
         }
@@ -187,7 +188,7 @@ impl Tracker {
         if self.members_count.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let Inner { members, table, .. } = &mut *inner;
         match invalidation {
             Invalidation::Keys(keys) => {
@@ -220,7 +221,7 @@ impl Tracker {
 
     /// Forgets who read what, and tells them so: they read it anew. Whether there was anything.
     pub fn forget_all(&self) -> bool {
-        let any = self.lock().table.keys() > 0;
+        let any = self.inner.lock().table.keys() > 0;
         if any {
             self.invalidate(&Invalidation::Node);
         }
@@ -229,7 +230,7 @@ impl Tracker {
 
     /// Tells the clients in BCAST mode that these keys changed, whoever read them.
     pub fn broadcast(&self, keys: &[Bytes]) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         for member in inner.members.values_mut() {
             for news in member.news_of(keys) {
                 self.push(member, &news);
@@ -239,12 +240,12 @@ impl Tracker {
 
     /// Tells the clients in BCAST mode that anything may have changed without a word.
     pub fn broadcast_everything(&self) {
-        self.tell_all(&mut self.lock().members, |member| member.terms.prefixes.is_some());
+        self.tell_all(&mut self.inner.lock().members, |member| member.terms.prefixes.is_some());
     }
 
     /// How much is tracked.
     pub fn counts(&self) -> TrackerCounts {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         TrackerCounts {
             tracking_clients: inner.members.len(),
             tracking_total_keys: inner.table.keys(),
@@ -288,11 +289,6 @@ impl Tracker {
             *wanted = prefixes;
             news
         });
-    }
-
-    /// Nobody panics while holding it; if somebody does, what is in it is still whole.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use hdrhistogram::Histogram;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::{self, MissedTickBehavior};
 
@@ -79,14 +80,14 @@ impl Canary {
 
     /// What was measured of each node.
     pub fn stats(&self) -> BTreeMap<NodeId, CanaryStats> {
-        lock(&self.nodes).clone()
+        self.nodes.lock().clone()
     }
 
     /// Looks whether an invalidation is of one of the keys.
     pub fn hear(&self, invalidation: &Invalidation) {
         let Invalidation::Keys(keys) = invalidation else { return };
         for key in keys.iter().filter(|key| key.starts_with(PREFIX)) {
-            if let Some(waiting) = lock(&self.waiting).remove(key) {
+            if let Some(waiting) = self.waiting.lock().remove(key) {
                 // Nobody waits for one that is late.
                 let _ = waiting.send(clock::now());
             }
@@ -102,7 +103,7 @@ impl Canary {
             turns.tick().await;
             let primaries = upstream.primaries();
             let nodes: Vec<NodeId> = primaries.iter().map(|index| upstream.node(*index)).collect();
-            lock(&self.nodes).retain(|node, _| nodes.contains(node));
+            self.nodes.lock().retain(|node, _| nodes.contains(node));
             let tries = primaries.iter().zip(&nodes).map(async |(index, node)| {
                 if let Some(heard) = self.try_one(&upstream, *index).await {
                     self.note(node, heard);
@@ -124,7 +125,7 @@ impl Canary {
         let key = Bytes::from(format!("{prefix}{{{tag}}}:{:08x}", self.name));
         let slot = Slot::of(&key);
         let (tell, told) = oneshot::channel();
-        lock(&self.waiting).insert(key.clone(), tell);
+        self.waiting.lock().insert(key.clone(), tell);
         let life = (2 * self.interval).max(KEY_LIFE_MIN).as_millis().to_string();
         let call =
             |bytes: Bytes, reads_only: bool| Call { bytes, slot: Some(slot), reads_only, foreign: false };
@@ -148,12 +149,12 @@ impl Canary {
                 _ => ProbeOutcome::Never,
             },
         };
-        lock(&self.waiting).remove(&key);
+        self.waiting.lock().remove(&key);
         Some(heard)
     }
 
     fn note(&self, node: &NodeId, heard: ProbeOutcome) {
-        let mut nodes = lock(&self.nodes);
+        let mut nodes = self.nodes.lock();
         let song = nodes.entry(node.clone()).or_default();
         match heard {
             ProbeOutcome::After(time) => {
@@ -195,9 +196,4 @@ fn refusal(outcomes: &[Option<Outcome>]) -> Option<String> {
 /// Whether there is no reply, or it took another way.
 fn is_lost(outcome: &Option<Outcome>) -> bool {
     outcome.as_ref().and_then(|outcome| outcome.as_ref().ok()).is_none_or(|reply| reply.rerouted)
-}
-
-/// Nobody panics while holding one of these; if somebody does, the data is still whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

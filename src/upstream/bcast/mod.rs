@@ -7,10 +7,11 @@
 //! listened to carries an epoch of that connection.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 use tokio::time::{self, Instant};
 
@@ -92,12 +93,11 @@ impl Broadcast {
     }
 
     fn ear(&self, node: &NodeId) -> Option<Arc<BcastState>> {
-        // Nobody panics while holding it; if somebody does, the map is still whole.
-        self.ears.read().unwrap_or_else(PoisonError::into_inner).get(node).cloned()
+        self.ears.read().get(node).cloned()
     }
 
     fn set(&self, armed: BcastPrefixes, ears: BTreeMap<NodeId, Arc<BcastState>>) {
-        *self.ears.write().unwrap_or_else(PoisonError::into_inner) = ears;
+        *self.ears.write() = ears;
         self.armed.send_replace(armed);
     }
 }

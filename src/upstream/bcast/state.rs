@@ -1,8 +1,9 @@
 //! What the connection that listens to a node has heard, for those who depend on it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::BcastPrefixes;
@@ -59,12 +60,12 @@ impl BcastState {
 
     /// Whether all that the node says is heard at present.
     pub(super) fn is_armed(&self) -> bool {
-        self.lock().hearing.is_some()
+        self.state.lock().hearing.is_some()
     }
 
     /// The epoch, if it is `run_id` who is listened to.
     pub(super) fn epoch(&self, run_id: &str) -> Option<Epoch> {
-        let state = self.lock();
+        let state = self.state.lock();
         let (heard, epoch) = state.hearing.as_ref()?;
         (**heard == *run_id && !run_id.is_empty()).then(|| epoch.clone())
     }
@@ -72,7 +73,7 @@ impl BcastState {
     /// Waits until all that the node has said by now was heard, or it is not trusted any more.
     pub(super) async fn await_fence(&self) {
         let number = {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             if state.hearing.is_none() {
                 return;
             }
@@ -87,7 +88,7 @@ impl BcastState {
     /// The node is trusted from here on, in this epoch, or not any more: then nothing depends on what was not
     /// heard.
     pub(super) fn set(&self, hearing: Option<(Arc<str>, Epoch)>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let deaf = hearing.is_none();
         if let Some((_, former)) = std::mem::replace(&mut state.hearing, hearing)
             && deaf
@@ -101,7 +102,7 @@ impl BcastState {
 
     /// The latest question, if it was not answered.
     pub(super) fn unanswered(&self) -> Option<u64> {
-        let asked = self.lock().asked;
+        let asked = self.state.lock().asked;
         (asked > *self.answered.borrow()).then_some(asked)
     }
 
@@ -112,11 +113,6 @@ impl BcastState {
             *answered = number.max(*answered);
             news
         });
-    }
-
-    /// Nobody panics while holding it; if somebody does, what is in it is still whole.
-    fn lock(&self) -> MutexGuard<'_, BcastEpoch> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

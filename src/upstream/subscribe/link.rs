@@ -75,12 +75,12 @@ pub(super) async fn run(
             tracing::info!(node = %link.node, cause, "cannot connect to subscribe");
         }
         let delay = backoff.next_delay();
-        link.feed.ledger().enter(index, SubscribePhase::Down(cause));
+        link.feed.ledger.lock().enter(index, SubscribePhase::Down(cause));
         link.feed.settled.notify_waiters();
         link.feed.needed.notify_one();
         link.feed.upstream.attempt_failed();
         time::sleep(delay).await;
-        if link.feed.ledger().close_if_idle(index) {
+        if link.feed.ledger.lock().close_if_idle(index) {
             return;
         }
     }
@@ -102,7 +102,7 @@ impl SubscribeLink {
     async fn live(&self, wire: Transport) -> LinkEnd {
         let board = &self.feed.upstream.board;
         board.post_feed(true);
-        self.feed.ledger().enter(self.index, SubscribePhase::Up);
+        self.feed.ledger.lock().enter(self.index, SubscribePhase::Up);
         self.feed.needed.notify_one();
         tracing::info!(node = %self.node, "connected to subscribe");
         let end = self.serve(wire).await;
@@ -110,7 +110,7 @@ impl SubscribeLink {
         match &end {
             LinkEnd::Idle => tracing::info!(node = %self.node, "nothing is subscribed to any more: closed"),
             LinkEnd::Lost(cause) => {
-                let subscriptions = self.feed.ledger().lost(self.index);
+                let subscriptions = self.feed.ledger.lock().lost(self.index);
                 self.feed.settled.notify_waiters();
                 self.feed.stats.pubsub_losses.add(1);
                 tracing::info!(node = %self.node, cause, subscriptions, "lost a connection that subscribes");
@@ -149,7 +149,7 @@ impl SubscribeLink {
                     if self.is_overdue(&pace) {
                         return LinkEnd::Lost("the node does not answer".to_owned());
                     }
-                    let mut ledger = self.feed.ledger();
+                    let mut ledger = self.feed.ledger.lock();
                     // Not at once: who gives up one channel often takes another.
                     if is_idle && ledger.close_if_idle(self.index) {
                         return LinkEnd::Idle;
@@ -167,7 +167,7 @@ impl SubscribeLink {
     /// Queues what the ledger wants to be sent. Behind each command goes a [`FENCE`]: what comes before its
     /// answer is about the command, and all that it subscribed to stands by then.
     fn take_commands(&self, out: &mut WriteQueue) {
-        let next = || self.feed.ledger().take_commands(self.index, clock::now());
+        let next = || self.feed.ledger.lock().take_commands(self.index, clock::now());
         for command in std::iter::from_fn(next).flatten() {
             out.push(&written(&command));
             out.push(&encode::request(&FENCE));
@@ -176,7 +176,7 @@ impl SubscribeLink {
 
     /// Whether the node owes an answer for too long, and said nothing else meanwhile, or too slowly.
     fn is_overdue(&self, pace: &Pace) -> bool {
-        let since = self.feed.ledger().owes_since(self.index);
+        let since = self.feed.ledger.lock().owes_since(self.index);
         since.is_some_and(|since| pace.deadline(since, &self.feed.options.pace) < clock::now())
     }
 
@@ -197,14 +197,14 @@ impl SubscribeLink {
                 }
                 _ => {
                     answered = true;
-                    if self.feed.ledger().done(self.index) > 0 {
+                    if self.feed.ledger.lock().done(self.index) > 0 {
                         self.feed.upstream.table.ask_refresh();
                     }
                 }
             }
         }
         if answered {
-            let restored = self.feed.ledger().take_restored();
+            let restored = self.feed.ledger.lock().take_restored();
             if restored > 0 {
                 self.feed.stats.pubsub_restored.add(restored);
                 tracing::info!(node = %self.node, subscriptions = restored, "subscriptions are restored");
@@ -217,12 +217,12 @@ impl SubscribeLink {
     fn pushed(&self, frame: &Bytes) {
         match message::parse(frame) {
             SubscribePush::Message(topic, channel) => {
-                if self.feed.ledger().accepts(self.index, &topic, &channel) {
+                if self.feed.ledger.lock().accepts(self.index, &topic, &channel) {
                     (self.on_message)(&topic, frame);
                 }
             }
             SubscribePush::Ended(topic) => {
-                if self.feed.ledger().ended(self.index, &topic) {
+                if self.feed.ledger.lock().ended(self.index, &topic) {
                     tracing::info!(node = %self.node, "a shard's subscription ended: its slot has moved");
                     self.feed.upstream.table.ask_refresh();
                 }
@@ -235,7 +235,7 @@ impl SubscribeLink {
         let why = truncate::cut(error.trim_ascii_end());
         tracing::warn!(node = %self.node, error = %why.as_bytes().escape_ascii(), "a node refused to subscribe");
         let error = truncate::redirect_cut(Bytes::copy_from_slice(error));
-        self.feed.ledger().refused(self.index, error);
+        self.feed.ledger.lock().refused(self.index, error);
     }
 }
 

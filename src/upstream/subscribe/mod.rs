@@ -5,10 +5,11 @@
 //! subscribed to again, on whichever node it belongs by then. Who wants a message is none of this module's
 //! business: a function gets it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
@@ -124,11 +125,11 @@ impl Subscriptions {
         loop {
             if news {
                 if matches!(knowledge.latest(), Knowledge::Known(_)) {
-                    self.ledger().follow(&self.upstream.table);
+                    self.ledger.lock().follow(&self.upstream.table);
                 }
                 self.settled.notify_waiters();
             }
-            let new = self.ledger().take_new();
+            let new = self.ledger.lock().take_new();
             for (index, wake) in new {
                 let Some(node) = self.upstream.table.node(index) else { continue };
                 tokio::spawn(link::run(self.clone(), index, node, wake, on_message.clone()));
@@ -142,7 +143,7 @@ impl Subscriptions {
 
     /// Wants `topics`; `None` if they would be too many different ones.
     pub fn want(self: &Arc<Subscriptions>, topics: Vec<Topic>) -> Option<SubscriptionGuard> {
-        let mut ledger = self.ledger();
+        let mut ledger = self.ledger.lock();
         let held = ledger.hold(&topics);
         self.topics.store(ledger.len(), Ordering::Relaxed);
         if ledger.has_new() {
@@ -160,30 +161,30 @@ impl Subscriptions {
     /// How many of `topics` stand on `node`: it counts each for one that gets what is published on them.
     pub fn own_receivers<'a>(&self, node: &NodeId, topics: impl Iterator<Item = &'a Topic>) -> usize {
         let node = self.upstream.table.index_of(node);
-        let ledger = self.ledger();
+        let ledger = self.ledger.lock();
         topics.filter(|topic| ledger.is_active(node, topic)).count()
     }
 
     /// How many patterns of ours `node` counts.
     pub fn own_patterns(&self, node: &NodeId) -> usize {
-        self.ledger().own_patterns(self.upstream.table.index_of(node))
+        self.ledger.lock().own_patterns(self.upstream.table.index_of(node))
     }
 
     /// Whether `topic` stands on `node`.
     pub fn stands_on(&self, node: &NodeId, topic: &Topic) -> bool {
-        self.ledger().is_active(self.upstream.table.index_of(node), topic)
+        self.ledger.lock().is_active(self.upstream.table.index_of(node), topic)
     }
 
     /// For each of `topics`, whether messages for it come in.
     pub fn standing<'a>(&self, topics: impl Iterator<Item = &'a Topic>) -> Vec<bool> {
-        let ledger = self.ledger();
+        let ledger = self.ledger.lock();
         topics.map(|topic| ledger.standing(topic) == SubscriptionStatus::Stands).collect()
     }
 
     /// Whether a node is being told of, or to forget, a subscription that it counts when something is
     /// published on `channel`; any subscription if there is none.
     pub fn is_changing(&self, channel: Option<&Topic>) -> bool {
-        self.ledger().is_changing(|topic| channel.is_none_or(|channel| topic.gets(channel)))
+        self.ledger.lock().is_changing(|topic| channel.is_none_or(|channel| topic.gets(channel)))
     }
 
     /// Waits until `is_over`, at most until `deadline`.
@@ -210,12 +211,12 @@ impl Subscriptions {
 
     /// Wants each of `topics`, all of which are wanted already, until they are released.
     pub fn keep(&self, topics: &[Topic]) {
-        self.ledger().hold(topics);
+        self.ledger.lock().hold(topics);
     }
 
     /// Wants `topics` no more.
     pub fn release(&self, topics: &[Topic]) {
-        let mut ledger = self.ledger();
+        let mut ledger = self.ledger.lock();
         ledger.release(topics);
         self.topics.store(ledger.len(), Ordering::Relaxed);
         drop(ledger);
@@ -224,7 +225,7 @@ impl Subscriptions {
     }
 
     fn readiness(&self, topics: &[Topic]) -> Readiness {
-        let ledger = self.ledger();
+        let ledger = self.ledger.lock();
         let mut all = Readiness::Ready;
         for topic in topics {
             match ledger.standing(topic) {
@@ -251,11 +252,6 @@ impl Subscriptions {
             }
         }
         all
-    }
-
-    /// Nobody panics while holding it; if somebody does, what is in it is still whole.
-    fn ledger(&self) -> MutexGuard<'_, SubscriptionPlan> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
