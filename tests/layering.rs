@@ -320,8 +320,8 @@ fn every_file_says_its_job_and_has_a_telling_name() {
 
 /// The last column of the table of bounds names the test that reaches each.
 #[test]
-fn the_tests_that_the_architecture_names_are_there() {
-    let text = include_str!("../ARCHITECTURE.md");
+fn the_tests_that_the_table_of_limits_names_are_there() {
+    let text = include_str!("../docs/limits.md");
     let (_, bounds) = text.split_once("## Bounds").unwrap();
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let mut files = sources();
@@ -334,7 +334,7 @@ fn the_tests_that_the_architecture_names_are_there() {
             named += 1;
             let definition = format!("fn {name}(");
             if !files.iter().any(|file| file.text.contains(&definition)) {
-                wrong.push(format!("ARCHITECTURE.md names the test {name}, which is nowhere: {line}"));
+                wrong.push(format!("docs/limits.md names the test {name}, which is nowhere: {line}"));
             }
         }
     }

@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// What a daemon waits for that is to wait for nothing else.
 const LONG: &str = "60s";
 
-/// Threads that look up names, as ARCHITECTURE.md says.
+/// Threads that look up names, as docs/limits.md says.
 const LOOKUPS_MAX: u64 = 8;
 
 #[test]

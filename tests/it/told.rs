@@ -14,7 +14,7 @@ use crate::support::servers::eventually;
 
 const SOON: Duration = Duration::from_secs(30);
 
-const PAGE: &str = include_str!("../../docs/observing.md");
+const PAGE: &str = include_str!("../../docs/operations.md");
 
 fn before_one_server(flags: &[&str]) -> (Standalone, Daemon, SandboxClient) {
     let upstream = Standalone::launch(&[]).unwrap();

@@ -1,5 +1,5 @@
 //! The simulator: the real daemon before a model of a cluster, in virtual time, with everything that goes
-//! wrong drawn from a seed. "How coherence is checked" in ARCHITECTURE.md says what is real and what is a
+//! wrong drawn from a seed. "The simulator" in docs/coherence.md says what is real and what is a
 //! model.
 //!
 //! ```text

@@ -151,9 +151,9 @@ fn every_reason_of_explain_stands_in_the_page_and_in_a_test() {
         .map(|why| (why.to_string(), format!("MissReason::{why:?}")))
         .chain(Unknown::ALL.iter().map(|unknown| (unknown.to_string(), format!("Unknown::{unknown:?}"))))
         .collect();
-    let rows: Vec<String> = rows("docs/observing.md", "reasons").into_iter().map(|(text, _)| text).collect();
+    let rows: Vec<String> = rows("docs/operations.md", "reasons").into_iter().map(|(text, _)| text).collect();
     let wanted: Vec<String> = reasons.iter().map(|(text, _)| text.clone()).collect();
-    assert_eq!(rows, wanted, "docs/observing.md has a row for each reason, in the order of the code");
+    assert_eq!(rows, wanted, "docs/operations.md has a row for each reason, in the order of the code");
     let tests = literals::of_the_tests();
     let texts: Vec<String> = tests.iter().flat_map(|text| literals::literals(text)).collect();
     let is_told = |reason: &str| {
@@ -174,7 +174,7 @@ fn every_reason_of_explain_stands_in_the_page_and_in_a_test() {
 
 #[test]
 fn every_counter_stands_in_the_page_and_in_a_test() {
-    let rows: Vec<String> = rows("docs/observing.md", "fields").into_iter().map(|(name, _)| name).collect();
+    let rows: Vec<String> = rows("docs/operations.md", "fields").into_iter().map(|(name, _)| name).collect();
     let counters = WorkerStats::default().values().map(|(name, _)| name.to_owned());
     let fields = literals::of_function("src/session/info_sections.rs", "nearside");
     let fields = fields.iter().flat_map(|text| text.split("\r\n")).filter_map(field_name);
@@ -184,7 +184,7 @@ fn every_counter_stands_in_the_page_and_in_a_test() {
         "{told:?}"
     );
     let missing = told.into_iter().filter(|name| !rows.contains(name));
-    none("docs/observing.md has no row for these fields", missing.collect());
+    none("docs/operations.md has no row for these fields", missing.collect());
     let tests = literals::of_the_tests();
     let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
     let words: BTreeSet<&str> =
