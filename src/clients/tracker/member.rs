@@ -1,12 +1,11 @@
 //! One client that caches: on which terms, and how it is told what became stale.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 
-use super::PendingOwnWrites;
 use crate::clients::mailbox::Mail;
 use crate::clients::{Client, ClientFlag, Clients};
 use crate::protocol::resp::Resp;
@@ -30,8 +29,8 @@ pub(super) struct TrackingClient {
     pub(super) terms: TrackingTerms,
     /// It may hold something: it read since it was last told to forget everything.
     pub(super) has_read: bool,
-    /// Its unanswered writes that leave nothing of what their keys held before.
-    own_writes: PendingOwnWrites,
+    /// Its unanswered writes that leave nothing of what their keys held before, by key.
+    own_writes: HashMap<Bytes, PendingOwnWrite>,
 }
 
 /// A key that its client overwrites at this moment.

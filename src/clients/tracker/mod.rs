@@ -16,7 +16,7 @@
 //!
 //! It knows keys and mailboxes. It must never know sessions, L1 or connections.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
@@ -291,9 +291,6 @@ impl Tracker {
         });
     }
 }
-
-/// Writes on their way, by key.
-type PendingOwnWrites = HashMap<Bytes, member::PendingOwnWrite>;
 
 #[cfg(test)]
 mod tests;

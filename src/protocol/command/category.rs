@@ -1,8 +1,9 @@
 //! The categories of commands that Redis's ACL knows, but for `@fast` and `@slow`, which are of no use to
 //! name here.
 
+use super::index::number_of;
 use super::table::FAMILIES;
-use super::{Flags, Spec, number_of};
+use super::{Flags, Spec};
 
 /// Whose members.
 enum CategoryMembers {

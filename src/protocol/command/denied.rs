@@ -1,7 +1,7 @@
 //! Which commands are refused to all clients: by name, by subcommand and by category, in one bit for each row
 //! of the table.
 
-use super::lookup::{NUMBERS, all, named, number_of};
+use super::index::{NUMBERS, all, named, number_of};
 use super::{Class, Flags, Spec, category};
 
 /// The commands that are denied.

@@ -10,6 +10,7 @@ mod class;
 mod denied;
 mod error;
 mod flags;
+mod index;
 mod keys;
 mod learned;
 mod lookup;
@@ -22,9 +23,10 @@ pub use class::{Class, Database, Gather, Join, Keyspace, Local, RequiredState, S
 pub use denied::Denied;
 pub use error::CommandError;
 pub use flags::Flags;
+pub use index::{NUMBERS, all, is_unpaired, named, number_of, recognise};
 pub use keys::{KeyPositions, Keys, KeysUnknown};
 pub use learned::Learned;
-pub use lookup::{CommandLookup, NUMBERS, all, is_unpaired, named, number_of, recognise};
+pub use lookup::CommandLookup;
 pub use ttl_effect::{TtlEffect, is_silent};
 
 pub use refusal_reason::RefusalReason;

@@ -1,6 +1,6 @@
 //! Bits of strings.
 
-use super::{cached, range, write};
+use super::builder::{cached, range, write};
 use crate::protocol::command::Spec;
 
 pub(super) const ROWS: &[Spec] = &[

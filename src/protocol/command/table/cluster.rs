@@ -1,6 +1,6 @@
 //! The cluster, of which a standalone Redis knows nothing.
 
-use super::{container, read, refused};
+use super::builder::{container, read, refused};
 use crate::protocol::command::{Class, Flags, RefusalReason, Spec};
 
 pub(super) const ROWS: &[Spec] = &[

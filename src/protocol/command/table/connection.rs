@@ -1,6 +1,6 @@
 //! The connection and the client.
 
-use super::{container, row};
+use super::builder::{container, row};
 use crate::protocol::command::{Class, Flags, Local, RequiredState, Spec};
 
 pub(super) const ROWS: &[Spec] = &[

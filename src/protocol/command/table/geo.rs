@@ -1,6 +1,6 @@
 //! Places, kept in sorted sets.
 
-use super::{TWO, cached, write};
+use super::builder::{TWO, cached, write};
 use crate::protocol::command::{Keys, Spec, TtlEffect};
 use crate::protocol::resp::resp2::Form;
 

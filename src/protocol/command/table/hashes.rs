@@ -1,6 +1,6 @@
 //! Hashes, their fields with a time to live included.
 
-use super::{cached, read, removes, write};
+use super::builder::{cached, read, removes, write};
 use crate::protocol::command::{Flags, Spec};
 use crate::protocol::resp::resp2::Form;
 

@@ -1,6 +1,6 @@
 //! HyperLogLogs.
 
-use super::{ALL, SECOND, read, removes, row, write};
+use super::builder::{ALL, SECOND, read, removes, row, write};
 use crate::protocol::command::{Class, Flags, Spec};
 
 pub(super) const ROWS: &[Spec] = &[

@@ -1,6 +1,6 @@
 //! Keys of any type.
 
-use super::{ALL, SECOND, TWO, cached, container, read, removes, row, sets_ttl, write};
+use super::builder::{ALL, SECOND, TWO, cached, container, read, removes, row, sets_ttl, write};
 use crate::protocol::command::{Class, Database, Flags, Gather, Join, Keys, Keyspace, Spec, TtlEffect};
 
 pub(super) const ROWS: &[Spec] = &[

@@ -1,6 +1,6 @@
 //! Lists.
 
-use super::{NULL_ARRAY, TWO, blocking, cached, count, range, removes, write};
+use super::builder::{NULL_ARRAY, TWO, blocking, cached, count, range, removes, write};
 use crate::protocol::command::Spec;
 use crate::protocol::resp::resp2::Form;
 

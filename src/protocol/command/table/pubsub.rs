@@ -1,6 +1,6 @@
 //! Publish and subscribe.
 
-use super::{ALL, ONE, container, row};
+use super::builder::{ALL, ONE, container, row};
 use crate::protocol::command::{Class, Flags, RequiredState, Spec};
 
 pub(super) const ROWS: &[Spec] = &[

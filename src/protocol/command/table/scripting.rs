@@ -1,6 +1,6 @@
 //! Scripts and functions.
 
-use super::{container, count, read, refused, row};
+use super::builder::{container, count, read, refused, row};
 use crate::protocol::command::{Class, Flags, Gather, RefusalReason, ScriptAction, Spec};
 
 pub(super) const ROWS: &[Spec] = &[

@@ -1,6 +1,6 @@
 //! The server and its administration.
 
-use super::{SECOND, container, read, refused, row};
+use super::builder::{SECOND, container, read, refused, row};
 use crate::protocol::command::{Class, Flags, Gather, Local, RefusalReason, RequiredState, Spec};
 
 pub(super) const ROWS: &[Spec] = &[

@@ -1,6 +1,6 @@
 //! Sets.
 
-use super::{ALL, TWO, cached, count, read, removes, write};
+use super::builder::{ALL, TWO, cached, count, read, removes, write};
 use crate::protocol::command::Spec;
 
 pub(super) const ROWS: &[Spec] = &[

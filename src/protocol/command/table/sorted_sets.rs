@@ -1,6 +1,6 @@
 //! Sorted sets.
 
-use super::{NULL_ARRAY, STORE, TWO, blocking, cached, count, range, read, removes, write};
+use super::builder::{NULL_ARRAY, STORE, TWO, blocking, cached, count, range, read, removes, write};
 use crate::protocol::command::Spec;
 use crate::protocol::resp::resp2::Form;
 

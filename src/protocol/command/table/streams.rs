@@ -1,6 +1,6 @@
 //! Streams.
 
-use super::{NULL_ARRAY, SECOND, cached, container, read, removes, row, write};
+use super::builder::{NULL_ARRAY, SECOND, cached, container, read, removes, row, write};
 use crate::protocol::command::{Class, Flags, Keys, Spec};
 use crate::protocol::resp::resp2::Form;
 

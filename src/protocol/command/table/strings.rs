@@ -1,6 +1,6 @@
 //! Strings.
 
-use super::{ALL, PAIRS, TWO, cached, read, removes, sets_ttl, write};
+use super::builder::{ALL, PAIRS, TWO, cached, read, removes, sets_ttl, write};
 use crate::protocol::command::{Class, Join, Keys, Spec, TtlEffect};
 
 pub(super) const ROWS: &[Spec] = &[

@@ -1,6 +1,6 @@
 //! Transactions.
 
-use super::{ALL, NULL_ARRAY, row};
+use super::builder::{ALL, NULL_ARRAY, row};
 use crate::protocol::command::{Class, Flags, RequiredState, Spec};
 
 pub(super) const ROWS: &[Spec] = &[

@@ -1,6 +1,6 @@
 //! Vector sets of Redis 8. Its module checks the arity itself, so the rows ask only for a key.
 
-use super::{NULL_ARRAY, read, removes, write};
+use super::builder::{NULL_ARRAY, read, removes, write};
 use crate::protocol::command::Spec;
 use crate::protocol::resp::resp2::Form;
 
