@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::limits::Excess;
+use super::conn::limits::Excess;
 use crate::node::NodeId;
 use crate::protocol::key::Slot;
 

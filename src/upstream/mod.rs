@@ -14,64 +14,37 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{self, MissedTickBehavior};
 
-mod address_map;
-mod apart;
-mod attempts;
-mod backoff;
 pub mod bcast;
 mod call;
-mod chain;
-mod cluster_nodes;
-mod connect;
+mod conn;
 mod dedicated;
-mod dns;
 mod error;
-mod expected;
-mod handshake;
-mod heartbeat;
-mod identity;
-mod inbox;
-mod large_slots;
-mod limits;
-mod login;
 mod mux;
-mod node_connections;
-mod non_redis;
 mod options;
-mod ordered_watch;
-mod pace;
-mod push;
-mod quarantine;
-mod queue;
-mod redirect;
+mod redirects;
 mod rights;
-mod slots;
 mod status;
 mod subscribe;
-mod suspects;
 pub mod topology;
-mod tracking;
 mod transaction;
-mod transport;
 mod truncate;
-mod turn;
 
-pub use address_map::{AddressMap, AddressPattern};
 pub use call::{Call, Outcome, PendingReply, UpstreamReply};
-pub use chain::Chain;
-pub use cluster_nodes::NodeView;
+pub use conn::chain::Chain;
+pub use conn::dns::Lookups;
+pub use conn::heartbeat::Heartbeat;
+pub use conn::limits::Excess;
+pub use conn::login::{Credentials, Login};
+pub use conn::pace::PaceLimits;
 pub use dedicated::{Dedicated, DedicatedCounts, Elsewhere};
-pub use dns::Lookups;
 pub use error::UpstreamError;
-pub use heartbeat::Heartbeat;
-pub use limits::Excess;
-pub use login::{Credentials, Login};
 pub use options::{Deployment, UpstreamOptions};
-pub use pace::PaceLimits;
 pub use rights::{Right, Rights};
-pub use slots::{Knowledge, NodeEntry, NodeIndex, SlotTable};
 pub use status::{Coherence, NodeStatus, ServerFacts, StatusBoard};
 pub use subscribe::{OnMessage, Readiness, SubscriptionGuard, Subscriptions, Topic, TopicKind};
+pub use topology::address_map::{AddressMap, AddressPattern};
+pub use topology::cluster_nodes::NodeView;
+pub use topology::slots::{Knowledge, NodeEntry, NodeIndex, SlotTable};
 pub use transaction::{SLOT_IS_MOVING, answers_exec, exec_abort};
 
 use crate::clock::{self, Nanos};
@@ -81,18 +54,18 @@ use crate::node::NodeId;
 use crate::protocol::key::{SLOT_COUNT, Slot};
 use crate::protocol::resp::encode;
 use crate::stats::WorkerStats;
-use attempts::Attempts;
 use bcast::Broadcast;
 use call::{Completion, PendingCommand};
+use conn::attempts::Attempts;
+use conn::handshake::Greeting;
 use dedicated::Idle;
-use handshake::Greeting;
-use large_slots::LargeSlots;
 use mux::MuxConnection;
-use node_connections::{ConnectionIndex, NodeConnections, SendLoad};
-use quarantine::Quarantine;
-use redirect::Redirect;
+use mux::large_slots::LargeSlots;
+use mux::node_connections::{ConnectionIndex, NodeConnections, SendLoad};
+use mux::quarantine::Quarantine;
+use redirects::redirect::Redirect;
+use redirects::suspects::Suspects;
 use status::LinkStatus;
-use suspects::Suspects;
 
 /// What stands for the address of a node that was forgotten.
 const FORGOTTEN: &str = "a node that left";
@@ -543,7 +516,7 @@ impl Upstream {
     /// `error`, which `node` answered to a command on `slot`, as a redirect of that command. It is none where
     /// there is but one server, and none if it names another slot.
     fn redirect_of(&self, error: &[u8], slot: Option<Slot>, node: &NodeId) -> Option<Redirect> {
-        let redirect = redirect::parse(error, node, &self.options.address_map)?;
+        let redirect = redirects::redirect::parse(error, node, &self.options.address_map)?;
         (self.is_cluster() && slot == Some(redirect.slot())).then_some(redirect)
     }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address_map::AddressMap;
-use super::heartbeat::Heartbeat;
-use super::login::Login;
-use super::pace::PaceLimits;
+use super::conn::heartbeat::Heartbeat;
+use super::conn::login::Login;
+use super::conn::pace::PaceLimits;
+use super::topology::address_map::AddressMap;
 
 /// What kind of upstream stands behind the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,16 +16,16 @@ use crate::net::write_queue::WriteQueue;
 use crate::node::NodeId;
 use crate::protocol::resp::encode;
 use crate::upstream::SharedUpstream;
-use crate::upstream::backoff::Backoff;
-use crate::upstream::handshake::{self, Greeting, TrackingScope};
-use crate::upstream::identity::ExpectedNode;
-use crate::upstream::inbox::Inbox;
+use crate::upstream::conn::backoff::Backoff;
+use crate::upstream::conn::handshake::{self, Greeting, TrackingScope};
+use crate::upstream::conn::identity::ExpectedNode;
+use crate::upstream::conn::inbox::Inbox;
+use crate::upstream::conn::push::{self, NodePush};
+use crate::upstream::conn::tracking::ConnectionTracking;
+use crate::upstream::conn::transport::{Transport, TransportEvent};
+use crate::upstream::conn::turn::{self, Turn};
 use crate::upstream::options::UpstreamOptions;
-use crate::upstream::push::{self, NodePush};
 use crate::upstream::status::LinkStatus;
-use crate::upstream::tracking::ConnectionTracking;
-use crate::upstream::transport::{Transport, TransportEvent};
-use crate::upstream::turn::{self, Turn};
 
 /// One node that is listened to. Ends with this.
 #[derive(Debug)]

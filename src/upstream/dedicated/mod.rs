@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use tokio::time;
 
+mod apart;
 mod idle;
 
 pub(super) use idle::Idle;
@@ -19,17 +20,17 @@ pub(super) use idle::Idle;
 use super::Upstream;
 use super::call::{Outcome, UpstreamReply};
 use super::error::UpstreamError;
-use super::handshake;
-use super::identity::ExpectedNode;
-use super::pace::Pace;
-use super::redirect::Redirect;
-use super::slots::NodeIndex;
-use super::transport::Transport;
 use super::truncate;
 use crate::clock::{self, Nanos};
 use crate::net::write_queue::WriteQueue;
 use crate::node::NodeId;
 use crate::protocol::key::Slot;
+use crate::upstream::conn::handshake;
+use crate::upstream::conn::identity::ExpectedNode;
+use crate::upstream::conn::pace::Pace;
+use crate::upstream::conn::transport::Transport;
+use crate::upstream::redirects::redirect::Redirect;
+use crate::upstream::topology::slots::NodeIndex;
 
 /// How many dedicated connections there are, on all workers.
 #[derive(Clone, Debug, Default)]

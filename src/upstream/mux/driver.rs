@@ -11,17 +11,17 @@ use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
 use crate::protocol::resp::encode;
 use crate::upstream::Upstream;
-use crate::upstream::backoff::Backoff;
 use crate::upstream::call::{Call, Completion, PendingCommand};
-use crate::upstream::chain::ChainLink;
+use crate::upstream::conn::backoff::Backoff;
+use crate::upstream::conn::chain::ChainLink;
+use crate::upstream::conn::handshake::{self, TrackingScope};
+use crate::upstream::conn::identity::ExpectedNode;
+use crate::upstream::conn::limits::{self, NodeLimits};
+use crate::upstream::conn::pace::Pace;
+use crate::upstream::conn::tracking::ConnectionTracking;
+use crate::upstream::conn::transport::{Transport, TransportEvent};
 use crate::upstream::error::UpstreamError;
-use crate::upstream::handshake::{self, TrackingScope};
-use crate::upstream::identity::ExpectedNode;
-use crate::upstream::limits::{self, NodeLimits};
-use crate::upstream::pace::Pace;
 use crate::upstream::status::LinkStatus;
-use crate::upstream::tracking::ConnectionTracking;
-use crate::upstream::transport::{Transport, TransportEvent};
 
 /// A side connection that stands, until it is dropped.
 struct SideGuard<'a>(&'a Upstream);

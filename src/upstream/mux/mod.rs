@@ -16,22 +16,26 @@ use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
 mod driver;
+pub(super) mod large_slots;
+pub(super) mod node_connections;
+pub(super) mod quarantine;
+mod queue;
 mod receive;
 
 use super::Upstream;
 use super::call::{Call, Completion, PendingCommand, PendingReply};
 use super::error::UpstreamError;
-use super::handshake::UNTRACKED;
-use super::limits::{self, NodeLimits};
-use super::pace::Pace;
-use super::queue::{COMMAND_BYTES, CommandQueue};
 use super::rights::Right;
-use super::slots::NodeIndex;
 use crate::clock::{self, Nanos};
 use crate::memory::{MemoryCeiling, MemoryUse};
 use crate::node::{Epoch, NodeId};
 use crate::protocol::key::Slot;
 use crate::stats::WorkerStats;
+use crate::upstream::conn::handshake::UNTRACKED;
+use crate::upstream::conn::limits::{self, NodeLimits};
+use crate::upstream::conn::pace::Pace;
+use crate::upstream::topology::slots::NodeIndex;
+use queue::{COMMAND_BYTES, CommandQueue};
 
 /// The connection to one node. It is made and lost in `life`; what comes in on it is dealt with in `receive`.
 #[derive(Debug)]

@@ -12,17 +12,17 @@ use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
 use crate::upstream::Upstream;
 use crate::upstream::call::{Call, Completion, PendingCommand, UpstreamReply};
+use crate::upstream::conn::heartbeat::{self, Health, Heartbeat};
+use crate::upstream::conn::push::{self, NodePush};
+use crate::upstream::conn::tracking::ConnectionTracking;
+use crate::upstream::conn::transport::Transport;
+use crate::upstream::conn::turn::{self, Turn};
 use crate::upstream::error::UpstreamError;
-use crate::upstream::heartbeat::{self, Health, Heartbeat};
-use crate::upstream::push::{self, NodePush};
-use crate::upstream::redirect::Redirect;
+use crate::upstream::redirects::redirect::Redirect;
 use crate::upstream::rights::Right;
 use crate::upstream::status::LinkStatus;
-use crate::upstream::tracking::ConnectionTracking;
 use crate::upstream::transaction::exec_abort;
-use crate::upstream::transport::Transport;
 use crate::upstream::truncate;
-use crate::upstream::turn::{self, Turn};
 
 /// How long a connection to one server is kept that takes no writes, at least.
 const STAY: Duration = Duration::from_secs(5);

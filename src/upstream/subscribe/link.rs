@@ -15,12 +15,12 @@ use crate::clock;
 use crate::net::write_queue::WriteQueue;
 use crate::node::NodeId;
 use crate::protocol::resp::encode;
-use crate::upstream::backoff::Backoff;
-use crate::upstream::handshake;
-use crate::upstream::identity::ExpectedNode;
-use crate::upstream::pace::Pace;
-use crate::upstream::slots::NodeIndex;
-use crate::upstream::transport::{Transport, TransportEvent};
+use crate::upstream::conn::backoff::Backoff;
+use crate::upstream::conn::handshake;
+use crate::upstream::conn::identity::ExpectedNode;
+use crate::upstream::conn::pace::Pace;
+use crate::upstream::conn::transport::{Transport, TransportEvent};
+use crate::upstream::topology::slots::NodeIndex;
 use crate::upstream::truncate;
 
 /// What is asked behind a subscription. An error before its answer is about the subscription, so it has to be

@@ -17,13 +17,13 @@ mod link;
 mod message;
 mod plan;
 
-use super::slots::Knowledge;
 use super::{SharedUpstream, UpstreamError, UpstreamOptions};
 use crate::node::NodeId;
 use crate::protocol::glob;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::encode;
 use crate::stats::WorkerStats;
+use crate::upstream::topology::slots::Knowledge;
 use plan::{SubscriptionPlan, SubscriptionStatus};
 
 /// What a subscription is to.

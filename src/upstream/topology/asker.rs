@@ -18,10 +18,10 @@ use super::control::Control;
 use super::{SlotMap, TopologyOptions, sentinel};
 use crate::node::NodeId;
 use crate::upstream::SharedUpstream;
-use crate::upstream::expected::ExpectedReplies;
-use crate::upstream::handshake::error_text;
+use crate::upstream::conn::expected::ExpectedReplies;
+use crate::upstream::conn::handshake::error_text;
 use crate::upstream::options::Deployment;
-use crate::upstream::slots::NodeEntry;
+use crate::upstream::topology::slots::NodeEntry;
 use crate::upstream::truncate;
 
 /// So many are asked at a time.

@@ -31,7 +31,7 @@ impl ClusterIdentity {
 mod tests {
     use super::*;
     use crate::node::NodeId;
-    use crate::upstream::slots::NodeEntry;
+    use crate::upstream::topology::slots::NodeEntry;
 
     fn map(ids: &[&str]) -> SlotMap {
         let member = |(place, id): (usize, &&str)| {

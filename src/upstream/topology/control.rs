@@ -14,11 +14,11 @@ use tokio::time;
 use crate::node::NodeId;
 use crate::protocol::resp::encode;
 use crate::upstream::SharedUpstream;
-use crate::upstream::chain::Chain;
-use crate::upstream::expected::ExpectedReplies;
-use crate::upstream::handshake;
+use crate::upstream::conn::chain::Chain;
+use crate::upstream::conn::expected::ExpectedReplies;
+use crate::upstream::conn::handshake;
+use crate::upstream::conn::transport::Transport;
 use crate::upstream::options::UpstreamOptions;
-use crate::upstream::transport::Transport;
 use crate::upstream::truncate;
 
 /// A connection, greeted with the first question: a node that is far away would take a round trip for that

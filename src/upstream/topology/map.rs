@@ -10,9 +10,9 @@ use std::sync::Arc;
 use crate::node::NodeId;
 use crate::protocol::key::SLOT_COUNT;
 use crate::protocol::resp::cursor::{self, Elements, ReplyHead};
-use crate::upstream::address_map::AddressMap;
-use crate::upstream::redirect::address;
-use crate::upstream::slots::NodeEntry;
+use crate::upstream::redirects::redirect::address;
+use crate::upstream::topology::address_map::AddressMap;
+use crate::upstream::topology::slots::NodeEntry;
 
 /// Nodes of one cluster, replicas too. Redis is made for a thousand.
 const NODES_MAX: usize = 4096;

@@ -6,12 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) mod address_map;
 mod asker;
 mod cluster_identity;
+pub(super) mod cluster_nodes;
 mod control;
 mod map;
+mod ordered_watch;
 mod refresher;
 mod sentinel;
+pub(super) mod slots;
 
 use super::SharedUpstream;
 use super::options::{Deployment, UpstreamOptions};

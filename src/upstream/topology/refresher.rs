@@ -8,7 +8,7 @@ use tokio::time::{self, Instant};
 use super::{SlotMap, TopologyOptions};
 use crate::protocol::key::Slot;
 use crate::upstream::SharedUpstream;
-use crate::upstream::backoff::Backoff;
+use crate::upstream::conn::backoff::Backoff;
 
 /// Keeps the table.
 pub(super) struct TopologyRefresher<F> {

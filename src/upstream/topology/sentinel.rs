@@ -3,9 +3,9 @@
 use super::SlotMap;
 use super::map::{items, number, text};
 use crate::node::NodeId;
-use crate::upstream::address_map::AddressMap;
-use crate::upstream::handshake::error_text;
-use crate::upstream::redirect::address;
+use crate::upstream::conn::handshake::error_text;
+use crate::upstream::redirects::redirect::address;
+use crate::upstream::topology::address_map::AddressMap;
 
 /// What a Sentinel is asked.
 pub(super) fn question(service: &str) -> [&str; 3] {

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::{SubscriptionPlan, Topic, TopicKind};
 use crate::clock::Nanos;
 use crate::protocol::key::Slot;
-use crate::upstream::slots::NodeIndex;
+use crate::upstream::topology::slots::NodeIndex;
 
 /// Commands to one node that may wait for it to have carried them out.
 pub(super) const BATCHES_IN_FLIGHT_MAX: usize = 64;

@@ -20,7 +20,7 @@ pub(super) use inflight::{SubscribeCommand, SubscribePhase};
 use super::message::{is_notification, may_notify};
 use super::{Topic, TopicKind};
 use crate::protocol::key::{SLOT_COUNT, Slot};
-use crate::upstream::slots::{NodeIndex, SlotTable};
+use crate::upstream::topology::slots::{NodeIndex, SlotTable};
 use inflight::{PlannedConnection, SentTopics};
 
 /// How a subscription stands.

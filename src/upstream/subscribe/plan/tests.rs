@@ -10,7 +10,7 @@ use super::inflight::{
 use super::{SubscriptionPlan, SubscriptionStatus, Topic, TopicKind};
 use crate::node::NodeId;
 use crate::protocol::key::Slot;
-use crate::upstream::slots::{NodeIndex, SlotTable};
+use crate::upstream::topology::slots::{NodeIndex, SlotTable};
 
 struct World {
     table: SlotTable,

@@ -8,15 +8,15 @@ use std::collections::{HashSet, VecDeque};
 
 use bytes::Bytes;
 
-use super::call::{Completion, PendingCommand};
 use crate::clock::Nanos;
 use crate::memory::MemoryHold;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::key::Slot;
+use crate::upstream::call::{Completion, PendingCommand};
 
 /// The line of commands.
 #[derive(Debug)]
-pub(super) struct CommandQueue {
+pub(in crate::upstream) struct CommandQueue {
     waiting: VecDeque<PendingCommand>,
     out: WriteQueue,
     /// Bytes put into `out` on the present connection.
@@ -57,7 +57,7 @@ const WINDOW_MAX: usize = 16;
 
 /// What a command takes beside its bytes: its place here, what its session keeps until it is answered, and
 /// its reply's place. Of 30,000 SETs that waited each took 1,430 bytes of resident memory.
-pub(super) const COMMAND_BYTES: usize = 2 * 1024;
+pub(in crate::upstream) const COMMAND_BYTES: usize = 2 * 1024;
 
 /// Room for so many commands is kept when none waits.
 const KEPT_PLACES_MAX: usize = 1024;
@@ -67,7 +67,7 @@ const KEPT_PLACES_MAX: usize = 1024;
 impl CommandQueue {
     /// An empty line, in which commands from `large_bytes_min` on are large, and whose commands are counted
     /// in `held`.
-    pub(super) fn new(large_bytes_min: usize, held: MemoryHold) -> CommandQueue {
+    pub(in crate::upstream) fn new(large_bytes_min: usize, held: MemoryHold) -> CommandQueue {
         CommandQueue {
             waiting: VecDeque::new(),
             out: WriteQueue::default(),
@@ -86,7 +86,7 @@ impl CommandQueue {
 
     /// From here on one command is under way on a new connection, and more once that was answered: what ends
     /// the connection takes few others along.
-    pub(super) fn begin_with_one(&mut self) {
+    pub(in crate::upstream) fn begin_with_one(&mut self) {
         self.window = Window::Growing(1);
     }
 
@@ -115,47 +115,47 @@ impl CommandQueue {
     }
 
     /// Whether a large command has not left yet.
-    pub(super) fn is_sending_large(&self) -> bool {
+    pub(in crate::upstream) fn is_sending_large(&self) -> bool {
         self.has_large || self.written < self.large_until
     }
 
     /// Whether a command that may touch anything is in the line.
-    pub(super) fn has_unslotted(&self) -> bool {
+    pub(in crate::upstream) fn has_unslotted(&self) -> bool {
         self.unslotted > 0
     }
 
     /// Whether a command is in the line whose reply may be large.
-    pub(super) fn expects_large(&self) -> bool {
+    pub(in crate::upstream) fn expects_large(&self) -> bool {
         self.expecting_large > 0
     }
 
     /// Commands in the line.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::upstream) fn len(&self) -> usize {
         self.waiting.len()
     }
 
     /// Bytes of the commands in the line.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::upstream) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// What the commands in the line take, in bytes.
-    pub(super) fn takes(&self) -> usize {
+    pub(in crate::upstream) fn takes(&self) -> usize {
         self.bytes + self.waiting.len() * COMMAND_BYTES
     }
 
     /// What goes out next.
-    pub(super) fn out(&mut self) -> &mut WriteQueue {
+    pub(in crate::upstream) fn out(&mut self) -> &mut WriteQueue {
         &mut self.out
     }
 
     /// The socket took so many bytes of it.
-    pub(super) fn note_written(&mut self, bytes: u64) {
+    pub(in crate::upstream) fn note_written(&mut self, bytes: u64) {
         self.written += bytes;
     }
 
     /// Adds a command at the end; `connected` when it may go out at once.
-    pub(super) fn push(&mut self, mut waiting: PendingCommand, connected: bool) {
+    pub(in crate::upstream) fn push(&mut self, mut waiting: PendingCommand, connected: bool) {
         self.bytes += waiting.call.bytes.len();
         self.unslotted += usize::from(waiting.is_unslotted());
         self.expecting_large += usize::from(waiting.expects_large);
@@ -172,7 +172,7 @@ impl CommandQueue {
     }
 
     /// A connection stands: everything in the line goes out, in order.
-    pub(super) fn start(&mut self) {
+    pub(in crate::upstream) fn start(&mut self) {
         self.out.clear();
         (self.queued, self.written, self.large_until, self.has_large) = (0, 0, 0, false);
         self.waiting.iter_mut().for_each(|waiting| waiting.begins_at = None);
@@ -189,13 +189,13 @@ impl CommandQueue {
 
     /// Whether `frame` belongs to the command whose reply comes next without being that reply.
     #[inline]
-    pub(super) fn take_part(&mut self, frame: &Bytes) -> bool {
+    pub(in crate::upstream) fn take_part(&mut self, frame: &Bytes) -> bool {
         let parts = self.waiting.front_mut().and_then(|waiting| waiting.parts.as_mut());
         parts.is_some_and(|parts| parts.take(frame))
     }
 
     /// The command whose reply comes next.
-    pub(super) fn pop(&mut self) -> Option<PendingCommand> {
+    pub(in crate::upstream) fn pop(&mut self) -> Option<PendingCommand> {
         let waiting = self.waiting.pop_front()?;
         self.bytes -= waiting.call.bytes.len();
         if self.waiting.is_empty() {
@@ -212,18 +212,18 @@ impl CommandQueue {
     }
 
     /// The slot of the command whose reply comes next.
-    pub(super) fn next_slot(&self) -> Option<Slot> {
+    pub(in crate::upstream) fn next_slot(&self) -> Option<Slot> {
         self.waiting.front()?.call.slot
     }
 
     /// Whether the next reply is to a question of the connection's own.
-    pub(super) fn is_own_next(&self) -> bool {
+    pub(in crate::upstream) fn is_own_next(&self) -> bool {
         self.waiting.front().is_some_and(|waiting| !matches!(waiting.waiter, Completion::Caller(_)))
     }
 
     /// The request for which alone a node can have hung up on the connection: the only one of a caller that
     /// was under way, or that whose reply had begun.
-    pub(super) fn cause(&self, reply_begun: bool) -> Option<Bytes> {
+    pub(in crate::upstream) fn cause(&self, reply_begun: bool) -> Option<Bytes> {
         let written = self.written;
         let is_under_way = |waiting: &&PendingCommand| {
             let has_left = waiting.begins_at.is_some_and(|begins_at| begins_at < written);
@@ -239,7 +239,7 @@ impl CommandQueue {
 
     /// Takes out what was sent on a former connection, to be sent again, with what has to stay behind it.
     /// Nothing, if a command waits that has to stay behind all of that.
-    pub(super) fn take_suspects(&mut self) -> Vec<PendingCommand> {
+    pub(in crate::upstream) fn take_suspects(&mut self) -> Vec<PendingCommand> {
         let sent = self.waiting.iter().filter(|waiting| waiting.rerouted);
         let slots: HashSet<Slot> = sent.filter_map(|waiting| waiting.call.slot).collect();
         let has_to_stay = |waiting: &PendingCommand| waiting.is_unslotted() || waiting.asking;
@@ -250,12 +250,12 @@ impl CommandQueue {
     }
 
     /// When the oldest command stops waiting.
-    pub(super) fn oldest_deadline(&self) -> Option<Nanos> {
+    pub(in crate::upstream) fn oldest_deadline(&self) -> Option<Nanos> {
         self.waiting.front().map(|waiting| waiting.deadline)
     }
 
     /// Whether a command on `slot` is in the line.
-    pub(super) fn has(&self, slot: Slot) -> bool {
+    pub(in crate::upstream) fn has(&self, slot: Slot) -> bool {
         self.waiting.iter().any(|waiting| waiting.call.slot == Some(slot))
     }
 
@@ -265,7 +265,7 @@ impl CommandQueue {
     /// slot was written after it: a session's read must not see a write that it sent later (I6). That
     /// once, and once more if few were under way, of which each goes alone then; not if it was alone
     /// already. What is overdue at `now` is not kept.
-    pub(super) fn lose(&mut self, now: Nanos) -> Vec<PendingCommand> {
+    pub(in crate::upstream) fn lose(&mut self, now: Nanos) -> Vec<PendingCommand> {
         let written = self.written;
         let was_among_few = match self.window {
             Window::All | Window::One => false,
@@ -302,7 +302,7 @@ impl CommandQueue {
     }
 
     /// Takes the commands at the front whose deadline is over at `now`.
-    pub(super) fn take_overdue(&mut self, now: Nanos) -> Vec<PendingCommand> {
+    pub(in crate::upstream) fn take_overdue(&mut self, now: Nanos) -> Vec<PendingCommand> {
         let is_overdue =
             |queue: &CommandQueue| queue.oldest_deadline().is_some_and(|deadline| deadline <= now);
         std::iter::from_fn(|| if is_overdue(self) { self.pop() } else { None }).collect()
@@ -310,7 +310,10 @@ impl CommandQueue {
 
     /// Takes out what is not to be sent, each with what stands before it and belongs to it. Nothing of the
     /// line may have been written.
-    pub(super) fn refuse(&mut self, is_refused: impl Fn(&PendingCommand) -> bool) -> Vec<PendingCommand> {
+    pub(in crate::upstream) fn refuse(
+        &mut self,
+        is_refused: impl Fn(&PendingCommand) -> bool,
+    ) -> Vec<PendingCommand> {
         if !self.waiting.iter().any(&is_refused) {
             return Vec::new();
         }
@@ -334,7 +337,7 @@ impl CommandQueue {
     }
 
     /// Takes everything.
-    pub(super) fn take_all(&mut self) -> Vec<PendingCommand> {
+    pub(in crate::upstream) fn take_all(&mut self) -> Vec<PendingCommand> {
         self.out.clear();
         let waiting = std::mem::take(&mut self.waiting).into();
         self.count();

@@ -49,7 +49,7 @@ struct LookupRequest {
 
 impl Lookups {
     /// Names that `resolve` looks up; it may block.
-    pub(super) fn resolved_by(
+    pub(in crate::upstream) fn resolved_by(
         resolve: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
     ) -> Lookups {
         Lookups(Arc::new(LookupShare { resolve: Box::new(resolve), asked: Mutex::default() }))
@@ -64,7 +64,7 @@ impl Lookups {
     ///
     /// # Errors
     /// There is no such host, or nobody who knows can be asked.
-    pub(super) async fn look_up(&self, name: &str) -> io::Result<Arc<[SocketAddr]>> {
+    pub(in crate::upstream) async fn look_up(&self, name: &str) -> io::Result<Arc<[SocketAddr]>> {
         let mut answer = self.ask(name);
         let answer = answer.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone());
         let answer = answer.unwrap_or_else(|| Err("nobody looks it up any more".to_owned()));

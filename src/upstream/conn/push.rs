@@ -7,7 +7,7 @@ use crate::protocol::resp::frame::FrameScanner;
 
 /// A push of RESP3, told from a reply by its `>` alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum NodePush {
+pub(in crate::upstream) enum NodePush {
     /// These keys, which were read on this connection, changed.
     Invalidate(Vec<Bytes>),
     /// Everything that was read on this connection may have changed: the node was flushed.
@@ -17,7 +17,7 @@ pub(super) enum NodePush {
 }
 
 /// Reads a push frame. One that says `invalidate` in a way that is not understood counts as everything.
-pub(super) fn parse(frame: &Bytes) -> NodePush {
+pub(in crate::upstream) fn parse(frame: &Bytes) -> NodePush {
     if let Some(payload) = frame.strip_prefix(b">2\r\n$10\r\ninvalidate\r\n") {
         return read_keys(frame, frame.len() - payload.len())
             .map_or(NodePush::InvalidateEverything, NodePush::Invalidate);

@@ -13,12 +13,12 @@
 
 use bytes::Bytes;
 
-use super::rights::is_refusal;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
+use crate::upstream::rights::is_refusal;
 
 /// What is answered to a question of the connection's own is short: what is longer ends it.
-pub(super) const REPLY_BYTES_MAX: usize = 64 * 1024;
+pub(in crate::upstream) const REPLY_BYTES_MAX: usize = 64 * 1024;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum Heartbeat {
 
 /// What the answer means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Health {
+pub(in crate::upstream) enum Health {
     /// The node serves what it owns. In a cluster, `epoch` changes with every failover and finished slot
     /// migration.
     Healthy { epoch: u64 },
@@ -47,7 +47,7 @@ pub(super) enum Health {
 
 impl Heartbeat {
     /// The request.
-    pub(super) fn request(self) -> Bytes {
+    pub(in crate::upstream) fn request(self) -> Bytes {
         match self {
             Heartbeat::ClusterInfo => encode::request(&["CLUSTER", "INFO"]),
             Heartbeat::Role => encode::request(&["HELLO", "3"]),
@@ -56,7 +56,7 @@ impl Heartbeat {
     }
 
     /// What the reply to it means.
-    pub(super) fn read(self, reply: &[u8]) -> Health {
+    pub(in crate::upstream) fn read(self, reply: &[u8]) -> Health {
         match self {
             Heartbeat::ClusterInfo if is_refusal(reply) => Health::Refused,
             Heartbeat::ClusterInfo => read_cluster_info(reply),
@@ -72,7 +72,7 @@ impl Heartbeat {
 }
 
 /// Whether the reply to [`Heartbeat::Role`] says that the server is a replica.
-pub(super) fn is_replica(reply: &[u8]) -> bool {
+pub(in crate::upstream) fn is_replica(reply: &[u8]) -> bool {
     cursor::field(reply, b"role").is_some_and(|role| role == b"$7\r\nreplica\r\n")
 }
 

@@ -52,7 +52,7 @@ struct AttemptBook {
 impl Attempts {
     /// Waits for the turn of one more attempt. Who gives the wait up takes nobody's turn: of nodes that left
     /// before they were tried there may be many more than can be tried.
-    pub(super) async fn turn(&self) {
+    pub(in crate::upstream) async fn turn(&self) {
         let _first = self.line.lock().await;
         let now = clock::now();
         let at = self.book.lock().due(now);
@@ -63,12 +63,12 @@ impl Attempts {
     }
 
     /// Whether one that failed has the topology asked for.
-    pub(super) fn may_refresh(&self) -> bool {
+    pub(in crate::upstream) fn may_refresh(&self) -> bool {
         self.book.lock().refresh(clock::now())
     }
 
     /// Whether the log tells of what became of one more node. Says once when it does not.
-    pub(super) fn may_tell(&self) -> bool {
+    pub(in crate::upstream) fn may_tell(&self) -> bool {
         let lines = self.book.lock().line(clock::now());
         if lines == LINES_MAX + 1 {
             tracing::warn!(

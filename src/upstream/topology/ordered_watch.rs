@@ -9,14 +9,14 @@ use tokio::sync::Notify;
 
 /// The value, and how often it has changed.
 #[derive(Debug)]
-pub(super) struct OrderedWatch<T> {
+pub(in crate::upstream) struct OrderedWatch<T> {
     latest: Mutex<(u64, T)>,
     changed: Notify,
 }
 
 /// Somebody who follows it.
 #[derive(Debug)]
-pub(super) struct OrderedReceiver<'a, T> {
+pub(in crate::upstream) struct OrderedReceiver<'a, T> {
     news: &'a OrderedWatch<T>,
     /// The change that it has seen last.
     seen: u64,
@@ -25,16 +25,16 @@ pub(super) struct OrderedReceiver<'a, T> {
 // === impl News ===
 
 impl<T: Clone> OrderedWatch<T> {
-    pub(super) fn new(value: T) -> OrderedWatch<T> {
+    pub(in crate::upstream) fn new(value: T) -> OrderedWatch<T> {
         OrderedWatch { latest: Mutex::new((0, value)), changed: Notify::new() }
     }
 
-    pub(super) fn latest(&self) -> T {
+    pub(in crate::upstream) fn latest(&self) -> T {
         self.latest.lock().1.clone()
     }
 
     /// Replaces the value and wakes all, unless `change` says that there is nothing new.
-    pub(super) fn send_if(&self, change: impl FnOnce(&T) -> Option<T>) {
+    pub(in crate::upstream) fn send_if(&self, change: impl FnOnce(&T) -> Option<T>) {
         let mut latest = self.latest.lock();
         let Some(value) = change(&latest.1) else { return };
         *latest = (latest.0 + 1, value);
@@ -43,7 +43,7 @@ impl<T: Clone> OrderedWatch<T> {
     }
 
     /// Somebody who has seen what it is now.
-    pub(super) fn reader(&self) -> OrderedReceiver<'_, T> {
+    pub(in crate::upstream) fn reader(&self) -> OrderedReceiver<'_, T> {
         OrderedReceiver { news: self, seen: self.latest.lock().0 }
     }
 }
@@ -52,14 +52,14 @@ impl<T: Clone> OrderedWatch<T> {
 
 impl<T: Clone> OrderedReceiver<'_, T> {
     /// The value now, which it has seen from here on.
-    pub(super) fn latest(&mut self) -> T {
+    pub(in crate::upstream) fn latest(&mut self) -> T {
         let latest = self.news.latest.lock();
         self.seen = latest.0;
         latest.1.clone()
     }
 
     /// Waits until there is a value that it has not seen. Nothing is lost when the wait is given up.
-    pub(super) async fn changed(&mut self) {
+    pub(in crate::upstream) async fn changed(&mut self) {
         loop {
             // It counts as waiting from here on, so nothing that is told after the look is missed.
             let changed = self.news.changed.notified();
@@ -73,7 +73,7 @@ impl<T: Clone> OrderedReceiver<'_, T> {
     }
 
     /// Waits until `is_it` says so of the value.
-    pub(super) async fn wait_for(&mut self, is_it: impl Fn(&T) -> bool) {
+    pub(in crate::upstream) async fn wait_for(&mut self, is_it: impl Fn(&T) -> bool) {
         while !is_it(&self.latest()) {
             self.changed().await;
         }

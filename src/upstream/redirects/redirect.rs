@@ -1,12 +1,12 @@
 //! MOVED and ASK: a node says who else to ask.
 
-use super::address_map::AddressMap;
 use crate::node::NodeId;
 use crate::protocol::key::Slot;
+use crate::upstream::topology::address_map::AddressMap;
 
 /// Where a node sends a command on to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Redirect {
+pub(in crate::upstream) enum Redirect {
     /// The slot belongs to this node now.
     Moved(Slot, NodeId),
     /// The slot is on its way to this node; ask there, once.
@@ -17,13 +17,13 @@ pub(super) enum Redirect {
 
 impl Redirect {
     /// The slot that it is about.
-    pub(super) fn slot(&self) -> Slot {
+    pub(in crate::upstream) fn slot(&self) -> Slot {
         let (Redirect::Moved(slot, _) | Redirect::Ask(slot, _)) = self;
         *slot
     }
 
     /// Whom to ask.
-    pub(super) fn node(&self) -> &NodeId {
+    pub(in crate::upstream) fn node(&self) -> &NodeId {
         let (Redirect::Moved(_, node) | Redirect::Ask(_, node)) = self;
         node
     }
@@ -34,7 +34,7 @@ const HOST_BYTES_MAX: usize = 255;
 
 /// Reads an error reply (`-MOVED 3999 127.0.0.1:6381`) as a redirect. A node that does not say its host
 /// (`-MOVED 3999 :6381`) has the host of `asked`. Values that merely look like one are not error replies.
-pub(super) fn parse(frame: &[u8], asked: &NodeId, map: &AddressMap) -> Option<Redirect> {
+pub(in crate::upstream) fn parse(frame: &[u8], asked: &NodeId, map: &AddressMap) -> Option<Redirect> {
     let line = frame.strip_prefix(b"-")?.strip_suffix(b"\r\n")?;
     let mut words = std::str::from_utf8(line).ok()?.split(' ');
     let kind = words.next()?;
@@ -57,7 +57,12 @@ pub(super) fn parse(frame: &[u8], asked: &NodeId, map: &AddressMap) -> Option<Re
 ///
 /// Nobody is at a host with a name that no host can have. What begins with `/` would be a Unix socket of this
 /// machine. Those are named by the configuration, or by a server that is on one itself.
-pub(super) fn address(host: &str, port: u16, asked: &NodeId, map: &AddressMap) -> Option<NodeId> {
+pub(in crate::upstream) fn address(
+    host: &str,
+    port: u16,
+    asked: &NodeId,
+    map: &AddressMap,
+) -> Option<NodeId> {
     let is_socket = host.starts_with('/') && !asked.address().starts_with('/');
     let is_name = |byte: u8| byte.is_ascii_graphic();
     if is_socket || host.len() > HOST_BYTES_MAX || !host.bytes().all(is_name) {

@@ -14,7 +14,7 @@ const STRANGERS: [(&[u8], &str); 3] =
     [(b"HTTP/", "an HTTP server"), (b"SSH-", "an SSH server"), (b"\x15\x03", "a port that wants TLS")];
 
 /// So many bytes tell one from another.
-pub(super) const TELLING_BYTES: usize = 5;
+pub(in crate::upstream) const TELLING_BYTES: usize = 5;
 
 /// Where to look. The address may be the configuration's or one that a node named.
 const HINT: &str = "look at the port in upstream, or at address_map";
@@ -25,7 +25,7 @@ const NO_TLS: &str = "TLS upstream is not supported yet: name a port without TLS
 
 /// Who it is that has sent `first` at the beginning of a connection, in words; `None` for a server that
 /// speaks RESP, and while too little has come. `is_all` says that no more will come.
-pub(super) fn describe(first: &[u8], is_all: bool) -> Option<String> {
+pub(in crate::upstream) fn describe(first: &[u8], is_all: bool) -> Option<String> {
     let byte = *first.first().filter(|byte| !RESP_TYPES.contains(byte))?;
     match STRANGERS.iter().find(|(beginning, _)| first.starts_with(beginning)) {
         Some((b"\x15\x03", who)) => Some(format!("it is {who}: {NO_TLS}")),
@@ -39,7 +39,7 @@ pub(super) fn describe(first: &[u8], is_all: bool) -> Option<String> {
 
 /// The same of a connection that ended with `error` before anything came. A server that wants TLS does that,
 /// and so does a proxy that has no server behind it.
-pub(super) fn unanswered(error: io::Error) -> io::Error {
+pub(in crate::upstream) fn unanswered(error: io::Error) -> io::Error {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     match error.kind() {
         kind @ (UnexpectedEof | ConnectionReset | BrokenPipe) => {

@@ -8,7 +8,7 @@ use tokio::time::{self, Instant};
 /// daemons do not come back to a node at the same instant. And a pause of `min` from one success to the next
 /// attempt, so that a node which greets and hangs up is not connected to as fast as it does that.
 #[derive(Clone, Debug)]
-pub(super) struct Backoff {
+pub(in crate::upstream) struct Backoff {
     min: Duration,
     max: Duration,
     next: Duration,
@@ -20,12 +20,12 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Delays from `min` to `max`.
-    pub(super) fn new(min: Duration, max: Duration) -> Backoff {
+    pub(in crate::upstream) fn new(min: Duration, max: Duration) -> Backoff {
         Backoff { min, max, next: min, failing: false, not_before: None }
     }
 
     /// The delay before the next attempt.
-    pub(super) fn next_delay(&mut self) -> Duration {
+    pub(in crate::upstream) fn next_delay(&mut self) -> Duration {
         self.failing = true;
         let whole = self.next;
         self.next = (whole * 2).min(self.max);
@@ -33,13 +33,13 @@ impl Backoff {
     }
 
     /// An attempt succeeded: the next failure begins anew.
-    pub(super) fn reset(&mut self) {
+    pub(in crate::upstream) fn reset(&mut self) {
         (self.next, self.failing) = (self.min, false);
         self.not_before = Some(Instant::now() + self.min);
     }
 
     /// Waits until `min` has passed since an attempt succeeded, if none was made since.
-    pub(super) async fn pause(&mut self) {
+    pub(in crate::upstream) async fn pause(&mut self) {
         if let Some(instant) = self.not_before.take() {
             time::sleep_until(instant).await;
         }
@@ -47,7 +47,7 @@ impl Backoff {
 
     /// Whether an attempt failed before, and none has succeeded since: what was logged then need not be
     /// logged again.
-    pub(super) fn is_failing(&self) -> bool {
+    pub(in crate::upstream) fn is_failing(&self) -> bool {
         self.failing
     }
 }

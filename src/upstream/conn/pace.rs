@@ -22,7 +22,7 @@ pub struct PaceLimits {
 /// however regularly it comes, and who pauses for less than the patience and then makes up for it is not
 /// overdue.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(in crate::upstream) struct Pace {
     paid_until: Nanos,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// So many bytes of something that is not whole yet have come along.
-    pub(super) fn moved(&mut self, bytes: u64, now: Nanos, limits: &PaceLimits) {
+    pub(in crate::upstream) fn moved(&mut self, bytes: u64, now: Nanos, limits: &PaceLimits) {
         // Before that nothing was on its way, or it is overdue.
         let from = self.paid_until.max(now.saturating_sub(clock::nanos(limits.patience)));
         let paid = bytes.saturating_mul(1_000_000_000) / limits.rate_min.max(1);
@@ -38,18 +38,18 @@ impl Pace {
     }
 
     /// Something whole has come: nothing before it counts any more.
-    pub(super) fn moved_whole(&mut self, now: Nanos) {
+    pub(in crate::upstream) fn moved_whole(&mut self, now: Nanos) {
         self.paid_until = now;
     }
 
     /// When an exchange that began at `began` is overdue, unless more comes along.
-    pub(super) fn deadline(&self, began: Nanos, limits: &PaceLimits) -> Nanos {
+    pub(in crate::upstream) fn deadline(&self, began: Nanos, limits: &PaceLimits) -> Nanos {
         let patience = clock::nanos(limits.patience);
         (began.max(self.paid_until) + patience).min(ceiling(began, limits))
     }
 
     /// The setting that an exchange has met which began at `began` and is overdue at `now`, amid something.
-    pub(super) fn bound(began: Nanos, now: Nanos, limits: &PaceLimits) -> &'static str {
+    pub(in crate::upstream) fn bound(began: Nanos, now: Nanos, limits: &PaceLimits) -> &'static str {
         if now >= ceiling(began, limits) { "upstream_request_time_max" } else { "upstream_rate_min" }
     }
 }

@@ -12,14 +12,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::mux::MuxConnection;
 use crate::clock::{self, Nanos};
 use crate::node::NodeId;
 use crate::protocol::key::Slot;
+use crate::upstream::mux::MuxConnection;
 
 /// The connections to one node; there is always the main one.
 #[derive(Debug)]
-pub(super) struct NodeConnections {
+pub(in crate::upstream) struct NodeConnections {
     main: Rc<MuxConnection>,
     side: Vec<Side>,
 }
@@ -32,84 +32,89 @@ struct Side {
 }
 
 /// Which of the connections to a node: the main one is the first.
-pub(super) type ConnectionIndex = usize;
+pub(in crate::upstream) type ConnectionIndex = usize;
 
 /// What is to be sent, as far as it matters for its way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SendLoad {
+pub(in crate::upstream) struct SendLoad {
     /// The slot of its keys.
-    pub(super) slot: Option<Slot>,
+    pub(in crate::upstream) slot: Option<Slot>,
     /// Where the latest command on that slot went, if that is known.
-    pub(super) latest: Option<ConnectionIndex>,
+    pub(in crate::upstream) latest: Option<ConnectionIndex>,
     /// Whether it takes long to be sent, or its reply may take long to come.
-    pub(super) is_large: bool,
+    pub(in crate::upstream) is_large: bool,
 }
 
 // === impl Lanes ===
 
 impl NodeConnections {
-    pub(super) fn new(main: Rc<MuxConnection>) -> NodeConnections {
+    pub(in crate::upstream) fn new(main: Rc<MuxConnection>) -> NodeConnections {
         NodeConnections { main, side: Vec::new() }
     }
 
     /// The connection that all commands take as long as nothing large is on their way.
-    pub(super) fn main(&self) -> &Rc<MuxConnection> {
+    pub(in crate::upstream) fn main(&self) -> &Rc<MuxConnection> {
         &self.main
     }
 
     /// Whether there is but the main connection, and nothing speaks against taking it.
     #[inline]
-    pub(super) fn is_plain(&self) -> bool {
+    pub(in crate::upstream) fn is_plain(&self) -> bool {
         self.side.is_empty() && !self.main.is_amid_something()
     }
 
     /// The connection of this number; the main one if there is none.
-    pub(super) fn get(&self, seat: ConnectionIndex) -> &Rc<MuxConnection> {
+    pub(in crate::upstream) fn get(&self, seat: ConnectionIndex) -> &Rc<MuxConnection> {
         seat.checked_sub(1).and_then(|at| self.side.get(at)).map_or(&self.main, |side| &side.lane)
     }
 
     /// The connection for what the node may have hung up on, if there is one.
-    pub(super) fn quarantine(&self) -> Option<&Rc<MuxConnection>> {
+    pub(in crate::upstream) fn quarantine(&self) -> Option<&Rc<MuxConnection>> {
         self.side.iter().map(|side| &side.lane).find(|lane| lane.is_quarantine())
     }
 
     /// How many side connections there are.
-    pub(super) fn sides(&self) -> usize {
+    pub(in crate::upstream) fn sides(&self) -> usize {
         self.side.len()
     }
 
     /// All of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Rc<MuxConnection>> + Clone {
+    pub(in crate::upstream) fn iter(&self) -> impl Iterator<Item = &Rc<MuxConnection>> + Clone {
         std::iter::once(&self.main).chain(self.side.iter().map(|side| &side.lane))
     }
 
     /// Whether every command has been answered.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(in crate::upstream) fn is_idle(&self) -> bool {
         self.iter().all(|lane| lane.is_idle())
     }
 
     /// Whether a command on `slot` has not been answered yet.
-    pub(super) fn has(&self, slot: Slot) -> bool {
+    pub(in crate::upstream) fn has(&self, slot: Slot) -> bool {
         self.iter().any(|lane| lane.has(slot))
     }
 
     /// Whether two that are sent one behind the other may take different ways.
-    pub(super) fn is_split(&self, now: Nanos) -> bool {
+    pub(in crate::upstream) fn is_split(&self, now: Nanos) -> bool {
         self.main.is_busy(now) || !self.side.is_empty()
     }
 
     /// Whether any of them carries something large, so that what is said on it takes long.
-    pub(super) fn is_any_busy(&self, now: Nanos) -> bool {
+    pub(in crate::upstream) fn is_any_busy(&self, now: Nanos) -> bool {
         self.iter().any(|lane| lane.is_busy(now))
     }
 
     /// Takes in a new side connection.
-    pub(super) fn add_side(&mut self, lane: Rc<MuxConnection>) {
+    pub(in crate::upstream) fn add_side(&mut self, lane: Rc<MuxConnection>) {
         self.side.push(Side { lane, used_at: clock::now() });
     }
 
     /// The connection that `load` takes; `None` if it is to be a new one, of which there may be `sides_max`.
-    pub(super) fn way(&mut self, load: SendLoad, sides_max: usize, now: Nanos) -> Option<ConnectionIndex> {
+    pub(in crate::upstream) fn way(
+        &mut self,
+        load: SendLoad,
+        sides_max: usize,
+        now: Nanos,
+    ) -> Option<ConnectionIndex> {
         let free = self.free(load.is_large, sides_max, now);
         let of_anything = self.iter().position(|lane| lane.has_unslotted());
         let behind = match (load.slot, load.latest) {
@@ -160,7 +165,11 @@ impl NodeConnections {
 
     /// Takes out the side connections that nobody needed for `timeout`. The last goes first: the others keep
     /// their places.
-    pub(super) fn take_unused(&mut self, timeout: Duration, now: Nanos) -> Vec<Rc<MuxConnection>> {
+    pub(in crate::upstream) fn take_unused(
+        &mut self,
+        timeout: Duration,
+        now: Nanos,
+    ) -> Vec<Rc<MuxConnection>> {
         let mut unused = Vec::new();
         let is_unused = |side: &mut Side| side.lane.is_idle() && side.used_at + clock::nanos(timeout) <= now;
         while let Some(side) = self.side.pop_if(is_unused) {
@@ -170,12 +179,12 @@ impl NodeConnections {
     }
 
     /// The node left the upstream.
-    pub(super) fn retire(&self) {
+    pub(in crate::upstream) fn retire(&self) {
         self.iter().for_each(|lane| lane.retire());
     }
 
     /// The node's address.
-    pub(super) fn node(&self) -> &NodeId {
+    pub(in crate::upstream) fn node(&self) -> &NodeId {
         self.main.node()
     }
 }

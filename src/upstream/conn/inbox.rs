@@ -21,7 +21,7 @@ const LATE_MAX: Duration = Duration::from_millis(250);
 
 /// The inbox of one connection.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(in crate::upstream) struct Inbox {
     /// The connection's socket once more.
     socket: OwnedFd,
     /// Something may have been read that is still being dealt with.
@@ -38,7 +38,7 @@ impl Inbox {
     ///
     /// # Errors
     /// There is no descriptor left.
-    pub(super) fn new(socket: impl AsFd, heartbeat_interval: Duration) -> io::Result<Inbox> {
+    pub(in crate::upstream) fn new(socket: impl AsFd, heartbeat_interval: Duration) -> io::Result<Inbox> {
         Ok(Inbox {
             socket: socket.as_fd().try_clone_to_owned()?,
             taking: AtomicBool::new(false),
@@ -48,25 +48,25 @@ impl Inbox {
     }
 
     /// What was read from here on has not been dealt with, or nothing more was.
-    pub(super) fn set_taking(&self, taking: bool) {
+    pub(in crate::upstream) fn set_taking(&self, taking: bool) {
         self.taking.store(taking, Ordering::Release);
     }
 
     /// A heartbeat goes out at `now`.
-    pub(super) fn beats(&self, now: Nanos) {
+    pub(in crate::upstream) fn beats(&self, now: Nanos) {
         if self.is_relied_on(now) {
             self.confirm(now);
         }
     }
 
     /// A heartbeat was answered that had been sent at `sent_at`.
-    pub(super) fn confirm(&self, sent_at: Nanos) {
+    pub(in crate::upstream) fn confirm(&self, sent_at: Nanos) {
         let next = sent_at.saturating_add(self.heartbeat_interval + clock::nanos(LATE_MAX));
         self.heartbeat_by.fetch_max(next, Ordering::AcqRel);
     }
 
     /// Whether what the kernel says is all that can have come.
-    pub(super) fn is_relied_on(&self, now: Nanos) -> bool {
+    pub(in crate::upstream) fn is_relied_on(&self, now: Nanos) -> bool {
         now < self.heartbeat_by.load(Ordering::Acquire)
     }
 }

@@ -18,7 +18,7 @@ const NAME_DIGITS: usize = 32;
 
 /// Where a greeting would lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ChainLink {
+pub(in crate::upstream) enum ChainLink {
     /// To a server, or what is taken for one.
     Server,
     /// To another nearside.
@@ -55,7 +55,7 @@ impl Chain {
     ///
     /// # Errors
     /// It leads back to this process, or too far; in words.
-    pub(super) fn meet(&self, hello: &[u8]) -> Result<ChainLink, String> {
+    pub(in crate::upstream) fn meet(&self, hello: &[u8]) -> Result<ChainLink, String> {
         let said = cursor::field(hello, Chain::FIELD.as_bytes()).and_then(cursor::text).unwrap_or_default();
         let names: Vec<String> = said
             .split(|byte| *byte == b' ')

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time;
 
 use super::dns::Lookups;
-use super::truncate;
+use crate::upstream::truncate;
 
 /// How long an address may say nothing before the next one is tried beside it: the delay that RFC 8305
 /// recommends.
@@ -28,7 +28,11 @@ const ADDRESSES_MAX: usize = 16;
 ///
 /// # Errors
 /// The name was not found, or no address answered; the text says what each met.
-pub(super) async fn connect(address: &str, patience: Duration, names: &Lookups) -> io::Result<TcpStream> {
+pub(in crate::upstream) async fn connect(
+    address: &str,
+    patience: Duration,
+    names: &Lookups,
+) -> io::Result<TcpStream> {
     if let Ok(address) = address.parse() {
         return race(vec![address], patience).await;
     }
@@ -48,7 +52,7 @@ pub(super) async fn connect(address: &str, patience: Duration, names: &Lookups) 
 ///
 /// # Errors
 /// Those of the step, or that it took too long, which `what` says.
-pub(super) async fn in_time<T>(
+pub(in crate::upstream) async fn in_time<T>(
     step: impl Future<Output = io::Result<T>>,
     patience: Duration,
     what: &str,
@@ -109,7 +113,7 @@ fn alternating(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
 }
 
 #[cfg(test)]
-#[path = "../../tests/support/silent.rs"]
+#[path = "../../../tests/support/silent.rs"]
 mod silent;
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use super::heartbeat::Health;
 use super::inbox::Inbox;
-use super::slots::SlotTable;
 use crate::clock::{self, Nanos};
 use crate::node::{self, Epoch, UNSEEN_MAX};
+use crate::upstream::topology::slots::SlotTable;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use std::time::Duration;
 ///           until the topology was read again and a heartbeat is healthy
 /// ```
 #[derive(Debug)]
-pub(super) struct ConnectionTracking {
+pub(in crate::upstream) struct ConnectionTracking {
     lease: Duration,
     epoch: Option<Epoch>,
     cluster_epoch: Option<u64>,
@@ -36,7 +36,7 @@ pub(super) struct ConnectionTracking {
 
 impl ConnectionTracking {
     /// A connection that was told to track and has not been confirmed yet.
-    pub(super) fn new(lease: Duration, inbox: Arc<Inbox>) -> ConnectionTracking {
+    pub(in crate::upstream) fn new(lease: Duration, inbox: Arc<Inbox>) -> ConnectionTracking {
         ConnectionTracking {
             lease,
             epoch: None,
@@ -50,18 +50,18 @@ impl ConnectionTracking {
     }
 
     /// The epoch, if the connection is tracked as far as it knows.
-    pub(super) fn epoch(&self) -> Option<&Epoch> {
+    pub(in crate::upstream) fn epoch(&self) -> Option<&Epoch> {
         self.epoch.as_ref()
     }
 
     /// Whether it is not trusted because the node refused its heartbeat.
-    pub(super) fn is_refused(&self) -> bool {
+    pub(in crate::upstream) fn is_refused(&self) -> bool {
         self.refused
     }
 
     /// A heartbeat that was sent at `sent_at` was answered at `now`. Returns why trust was withdrawn, when it
     /// was.
-    pub(super) fn heard(
+    pub(in crate::upstream) fn heard(
         &mut self,
         sent_at: Nanos,
         pulse: Health,
@@ -113,13 +113,13 @@ impl ConnectionTracking {
     }
 
     /// A heartbeat goes out at `now`.
-    pub(super) fn beats(&self, now: Nanos) {
+    pub(in crate::upstream) fn beats(&self, now: Nanos) {
         self.inbox.beats(now);
     }
 
     /// What was read was taken in, shortly after `now`. If that was all that there was, nobody has to look:
     /// not since when it was taken in before, for it was read since.
-    pub(super) fn took(&mut self, all: bool, now: Nanos) {
+    pub(in crate::upstream) fn took(&mut self, all: bool, now: Nanos) {
         let before = std::mem::replace(&mut self.took_at, now);
         // Not each time: others read it, on other threads.
         if all && before >= self.noted_at + clock::nanos(UNSEEN_MAX) / 4 && self.inbox.is_relied_on(now) {
@@ -132,7 +132,7 @@ impl ConnectionTracking {
 
     /// Withdraws the trust in a connection whose lease has run out by `now`; whether it had to. Its entries
     /// of L1 are misses by the clock alone; those who were served from them have to be told.
-    pub(super) fn lapse(&mut self, table: &SlotTable, now: Nanos) -> bool {
+    pub(in crate::upstream) fn lapse(&mut self, table: &SlotTable, now: Nanos) -> bool {
         let lapsed = self.epoch.as_ref().is_some_and(|epoch| !epoch.is_live(now));
         if lapsed {
             self.end();
@@ -143,7 +143,7 @@ impl ConnectionTracking {
 
     /// The node dropped everything that it tracked for us: what was read before is stale, the connection is
     /// not.
-    pub(super) fn flush(&mut self) {
+    pub(in crate::upstream) fn flush(&mut self) {
         if let Some(epoch) = self.epoch.take() {
             let lease_until = epoch.lease_until();
             epoch.end_emptied();
@@ -152,7 +152,7 @@ impl ConnectionTracking {
     }
 
     /// Nothing that was read on this connection may be served any more.
-    pub(super) fn end(&mut self) {
+    pub(in crate::upstream) fn end(&mut self) {
         if let Some(epoch) = self.epoch.take() {
             epoch.end();
         }

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use super::address_map::AddressMap;
-use super::redirect::address;
 use crate::node::NodeId;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::cursor::{self, ReplyHead};
+use crate::upstream::redirects::redirect::address;
 
 /// The slots of one node, in its own words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl NodeView {
     /// Reads the reply to CLUSTER NODES. Nodes are where the topology says that those with their ids are
     /// (`place_of`). One that it does not know is where this reply says; if it does not say its host,
     /// that is the host of `asked`, which gave it. `None` when it is none.
-    pub(super) fn read(
+    pub(in crate::upstream) fn read(
         frame: &[u8],
         asked: &NodeId,
         map: &AddressMap,
@@ -57,12 +57,12 @@ impl NodeView {
     }
 
     /// Whether it owns `slot`.
-    pub(super) fn owns(&self, slot: Slot) -> bool {
+    pub(in crate::upstream) fn owns(&self, slot: Slot) -> bool {
         self.owned.iter().any(|slots| slots.contains(&slot.number()))
     }
 
     /// Whether it is giving `slot` away.
-    pub(super) fn is_leaving(&self, slot: Slot) -> bool {
+    pub(in crate::upstream) fn is_leaving(&self, slot: Slot) -> bool {
         self.leaving.iter().any(|(leaving, _)| *leaving == slot)
     }
 

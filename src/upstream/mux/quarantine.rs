@@ -12,12 +12,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Upstream;
-use super::call::PendingCommand;
-use super::mux::MuxConnection;
-use super::slots::NodeIndex;
 use crate::clock::{self, Nanos};
 use crate::protocol::key::Slot;
+use crate::upstream::Upstream;
+use crate::upstream::call::PendingCommand;
+use crate::upstream::mux::MuxConnection;
+use crate::upstream::topology::slots::NodeIndex;
 
 /// Requests that are remembered.
 const BLAMED_MAX: usize = 256;
@@ -27,7 +27,7 @@ const BLAME_HOLDS: Duration = Duration::from_secs(60);
 
 /// Requests for which a node may have hung up, by a hash that nobody can foresee.
 #[derive(Debug, Default)]
-pub(super) struct Quarantine {
+pub(in crate::upstream) struct Quarantine {
     any: Cell<bool>,
     until: RefCell<HashMap<u64, Nanos>>,
     hasher: RandomState,
@@ -37,7 +37,7 @@ pub(super) struct Quarantine {
 
 impl Quarantine {
     /// A node may have hung up for `request`.
-    pub(super) fn note(&self, request: &[u8], now: Nanos) {
+    pub(in crate::upstream) fn note(&self, request: &[u8], now: Nanos) {
         let mut until = self.until.borrow_mut();
         until.retain(|_, until| *until > now);
         if until.len() >= BLAMED_MAX {
@@ -50,7 +50,7 @@ impl Quarantine {
 
     /// Whether a node may have hung up for `request` not long ago.
     #[inline]
-    pub(super) fn has(&self, request: &[u8]) -> bool {
+    pub(in crate::upstream) fn has(&self, request: &[u8]) -> bool {
         self.any.get() && self.has_one(request, clock::now())
     }
 
@@ -68,7 +68,11 @@ impl Quarantine {
 impl Upstream {
     /// Sends what was under way when `index` hung up, and is to be sent again, with what has to stay behind
     /// it.
-    pub(super) fn send_suspects(self: &Rc<Upstream>, index: NodeIndex, suspects: Vec<PendingCommand>) {
+    pub(in crate::upstream) fn send_suspects(
+        self: &Rc<Upstream>,
+        index: NodeIndex,
+        suspects: Vec<PendingCommand>,
+    ) {
         if suspects.is_empty() {
             return;
         }
@@ -82,7 +86,7 @@ impl Upstream {
     /// The connection to a node that a request on `slot` takes for which it may have hung up before, unless
     /// that would overtake what was sent on the slot.
     #[cold]
-    pub(super) fn quarantine_for(
+    pub(in crate::upstream) fn quarantine_for(
         self: &Rc<Upstream>,
         index: NodeIndex,
         slot: Slot,

@@ -9,20 +9,20 @@ use crate::protocol::key::{SLOT_COUNT, Slot};
 
 /// Until when each slot counts; nothing, until there is one.
 #[derive(Debug, Default)]
-pub(super) struct LargeSlots(RefCell<Option<Box<[Nanos]>>>);
+pub(in crate::upstream) struct LargeSlots(RefCell<Option<Box<[Nanos]>>>);
 
 // === impl LargeSlots ===
 
 impl LargeSlots {
     /// Whether something large was seen of `slot` lately.
     #[inline]
-    pub(super) fn has(&self, slot: Slot) -> bool {
+    pub(in crate::upstream) fn has(&self, slot: Slot) -> bool {
         self.0.borrow().as_ref().is_some_and(|until| until[slot.index()] > clock::now())
     }
 
     /// Something large was seen of `slot`, which counts until then.
     #[cold]
-    pub(super) fn note(&self, slot: Slot, until: Nanos) {
+    pub(in crate::upstream) fn note(&self, slot: Slot, until: Nanos) {
         let mut all = self.0.borrow_mut();
         all.get_or_insert_with(|| vec![0; SLOT_COUNT].into())[slot.index()] = until;
     }

@@ -11,7 +11,7 @@ const WORK_PER_TURN: usize = 512;
 
 /// How much of the turn is over.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
+pub(in crate::upstream) struct Turn {
     done: usize,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Turn {
 impl Turn {
     /// So much was worked on. Lets others in when that is enough for now.
     #[inline]
-    pub(super) async fn note(&mut self, work: usize) {
+    pub(in crate::upstream) async fn note(&mut self, work: usize) {
         self.done += work;
         if self.done >= WORK_PER_TURN {
             self.done = 0;
@@ -30,7 +30,7 @@ impl Turn {
 }
 
 /// The keys of one push, no more at a time than one turn is for.
-pub(super) fn parts(keys: Vec<Bytes>) -> impl Iterator<Item = Vec<Bytes>> {
+pub(in crate::upstream) fn parts(keys: Vec<Bytes>) -> impl Iterator<Item = Vec<Bytes>> {
     let mut rest = keys.into_iter();
     std::iter::from_fn(move || {
         let part: Vec<Bytes> = rest.by_ref().take(WORK_PER_TURN).collect();

@@ -105,12 +105,12 @@ impl Default for SlotTable {
 impl SlotTable {
     /// The owner of `slot`, if it has one.
     #[inline]
-    pub(super) fn owner(&self, slot: Slot) -> Option<NodeIndex> {
+    pub(in crate::upstream) fn owner(&self, slot: Slot) -> Option<NodeIndex> {
         NodeIndex::read(&self.owners[slot.index()])
     }
 
     /// Every node that owns a slot, in the order of their first slot.
-    pub(super) fn primaries(&self) -> Arc<[NodeIndex]> {
+    pub(in crate::upstream) fn primaries(&self) -> Arc<[NodeIndex]> {
         self.primaries.lock().clone()
     }
 
@@ -125,7 +125,7 @@ impl SlotTable {
     }
 
     /// The node with this number, if it is not forgotten.
-    pub(super) fn node(&self, index: NodeIndex) -> Option<NodeId> {
+    pub(in crate::upstream) fn node(&self, index: NodeIndex) -> Option<NodeId> {
         self.nodes.lock().nodes.get(&index).map(|known| known.node.clone())
     }
 
@@ -140,7 +140,7 @@ impl SlotTable {
     }
 
     /// One slot belongs to `node` now; whether that is news.
-    pub(super) fn patch(&self, slot: Slot, node: &NodeId) -> bool {
+    pub(in crate::upstream) fn patch(&self, slot: Slot, node: &NodeId) -> bool {
         let index = self.index_of(node);
         let news = self.owners[slot.index()].swap(index.get(), Ordering::AcqRel) != index.get();
         if news {
@@ -155,18 +155,18 @@ impl SlotTable {
     }
 
     /// Whom the upstream means to be at `node`, if that is another one than `id`.
-    pub(super) fn stranger(&self, node: &NodeId, id: &str) -> Option<Arc<str>> {
+    pub(in crate::upstream) fn stranger(&self, node: &NodeId, id: &str) -> Option<Arc<str>> {
         self.named.lock().get(node)?.clone().filter(|meant| **meant != *id)
     }
 
     /// A node of the upstream named these: so they are until the upstream is asked next.
-    pub(super) fn introduce(&self, nodes: &HashSet<NodeId>) {
+    pub(in crate::upstream) fn introduce(&self, nodes: &HashSet<NodeId>) {
         let mut named = self.named.lock();
         nodes.iter().for_each(|node| _ = named.entry(node.clone()).or_default());
     }
 
     /// Where the node with this id is, if the upstream named it.
-    pub(super) fn place_of(&self, id: &str) -> Option<NodeId> {
+    pub(in crate::upstream) fn place_of(&self, id: &str) -> Option<NodeId> {
         let is_it = |known: &Option<Arc<str>>| known.as_deref() == Some(id);
         self.named.lock().iter().find(|(_, known)| is_it(known)).map(|(node, _)| node.clone())
     }
@@ -174,7 +174,7 @@ impl SlotTable {
     /// Replaces the table: `owned` gives the slots of each node, `members` all that are named, `asked` what
     /// [`SlotTable::refresh_asked`] said before the upstream was asked. Returns the slots whose owner is not
     /// the one that they had before: of what is known for the first time nothing was read.
-    pub(super) fn replace(
+    pub(in crate::upstream) fn replace(
         &self,
         owned: &[(std::ops::RangeInclusive<u16>, NodeId)],
         members: &[NodeEntry],
@@ -217,19 +217,19 @@ impl SlotTable {
     }
 
     /// An attempt to ask the upstream failed. What is known already stays.
-    pub(super) fn attempt_failed(&self, cause: String) {
+    pub(in crate::upstream) fn attempt_failed(&self, cause: String) {
         self.knowledge.send_if(|knowledge| {
             (!matches!(knowledge, Knowledge::Known(_))).then_some(Knowledge::Unknown(cause))
         });
     }
 
     /// How far the upstream is known.
-    pub(super) fn knowledge(&self) -> Knowledge {
+    pub(in crate::upstream) fn knowledge(&self) -> Knowledge {
         self.knowledge.latest()
     }
 
     /// The same, for whoever waits for news of it.
-    pub(super) fn follow(&self) -> OrderedReceiver<'_, Knowledge> {
+    pub(in crate::upstream) fn follow(&self) -> OrderedReceiver<'_, Knowledge> {
         self.knowledge.reader()
     }
 
@@ -239,29 +239,29 @@ impl SlotTable {
     }
 
     /// Asks for a refresh; returns the number to give to [`SlotTable::is_refreshed`].
-    pub(super) fn ask_refresh(&self) -> u64 {
+    pub(in crate::upstream) fn ask_refresh(&self) -> u64 {
         let number = self.refresh_asked.fetch_add(1, Ordering::AcqRel) + 1;
         self.refresh_wanted.notify_one();
         number
     }
 
     /// Whether a refresh that began after `number` was given out has ended well.
-    pub(super) fn is_refreshed(&self, number: u64) -> bool {
+    pub(in crate::upstream) fn is_refreshed(&self, number: u64) -> bool {
         self.refresh_done.load(Ordering::Acquire) >= number
     }
 
     /// How many refreshes were asked for so far.
-    pub(super) fn refresh_asked(&self) -> u64 {
+    pub(in crate::upstream) fn refresh_asked(&self) -> u64 {
         self.refresh_asked.load(Ordering::Acquire)
     }
 
     /// Resolves when a refresh is asked for.
-    pub(super) async fn refresh_wanted(&self) {
+    pub(in crate::upstream) async fn refresh_wanted(&self) {
         self.refresh_wanted.notified().await;
     }
 
     /// `slot` was seen on its way to another node. It counts as moving for `duration` from now.
-    pub(super) fn mark_moving(&self, slot: Slot, duration: Duration) {
+    pub(in crate::upstream) fn mark_moving(&self, slot: Slot, duration: Duration) {
         let now = clock::now();
         let mut moving = self.moving.lock();
         moving.retain(|_, until| *until > now);
@@ -270,7 +270,7 @@ impl SlotTable {
     }
 
     /// Whether `slot` was on its way to another node a moment ago.
-    pub(super) fn is_moving(&self, slot: Slot, now: Nanos) -> bool {
+    pub(in crate::upstream) fn is_moving(&self, slot: Slot, now: Nanos) -> bool {
         self.moving_count.load(Ordering::Acquire) > 0
             && self.moving.lock().get(&slot).is_some_and(|until| *until > now)
     }

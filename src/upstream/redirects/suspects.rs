@@ -15,20 +15,20 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time;
 
-use super::Upstream;
-use super::call::{Call, PendingCommand};
-use super::cluster_nodes::NodeView;
-use super::error::UpstreamError;
 use super::redirect::Redirect;
-use super::slots::{NodeIndex, SlotTable};
 use crate::clock::{self, LogThrottle, Nanos};
 use crate::node::NodeId;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::encode;
+use crate::upstream::Upstream;
+use crate::upstream::call::{Call, PendingCommand};
+use crate::upstream::error::UpstreamError;
+use crate::upstream::topology::cluster_nodes::NodeView;
+use crate::upstream::topology::slots::{NodeIndex, SlotTable};
 
 /// All of one worker.
 #[derive(Debug, Default)]
-pub(super) struct Suspects {
+pub(in crate::upstream) struct Suspects {
     /// In the order in which they came.
     held: RefCell<Vec<Suspect>>,
     /// Counts them.
@@ -121,13 +121,13 @@ impl Suspect {
 
 impl Suspects {
     /// Whether a command on `slot` waits here.
-    pub(super) fn hold(&self, slot: Slot) -> bool {
+    pub(in crate::upstream) fn hold(&self, slot: Slot) -> bool {
         self.held.borrow().iter().any(|suspect| suspect.is_command() && suspect.redirect.slot() == slot)
     }
 
     /// How many commands that `node` redirected wait here, and their bytes: they are in flight.
     #[inline]
-    pub(super) fn load(&self, node: NodeIndex) -> (usize, usize) {
+    pub(in crate::upstream) fn load(&self, node: NodeIndex) -> (usize, usize) {
         let held = self.held.borrow();
         // As a rule there are none.
         if held.is_empty() {
@@ -214,7 +214,7 @@ impl Suspect {
 
 impl Upstream {
     /// Follows a redirect that `node` answered to `waiting`, if it is true; else `words` are the reply.
-    pub(super) fn weigh(
+    pub(in crate::upstream) fn weigh(
         self: &Rc<Self>,
         redirect: Redirect,
         node: NodeIndex,
@@ -234,7 +234,7 @@ impl Upstream {
 
     /// Where a redirect leads that `node` answered, or code that is not the server's own (`foreign`), if it
     /// is true.
-    pub(super) async fn weighed(
+    pub(in crate::upstream) async fn weighed(
         self: &Rc<Self>,
         redirect: Redirect,
         node: &NodeId,

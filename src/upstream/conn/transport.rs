@@ -14,16 +14,16 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::io::poll_read_buf;
 
-use super::SharedUpstream;
 use super::connect;
 use super::inbox::Inbox;
 use super::non_redis;
-use super::options::UpstreamOptions;
 use crate::memory::{MemoryCeiling, MemoryHold, MemoryUse, SMALL_BYTES};
 use crate::net::write_queue::WriteQueue;
 use crate::node::NodeId;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::frame::{FrameError, FrameScanner};
+use crate::upstream::SharedUpstream;
+use crate::upstream::options::UpstreamOptions;
 
 /// Room made before each read.
 const READ_BYTES: usize = 16 * 1024;
@@ -43,7 +43,7 @@ const PASSED_OVER: &str = "the command was sent, and what it did stands; the rep
 
 /// A connected socket with what has arrived on it.
 #[derive(Debug)]
-pub(super) struct Transport {
+pub(in crate::upstream) struct Transport {
     stream: TransportStream,
     arrived: BytesMut,
     /// A long reply stood in the buffer, which has been that large since.
@@ -70,7 +70,7 @@ pub(super) struct Transport {
 
 /// What happened on a wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TransportEvent {
+pub(in crate::upstream) enum TransportEvent {
     /// Something was read.
     Read,
     /// There may be room to write.
@@ -88,7 +88,7 @@ enum TransportStream {
 impl Transport {
     /// Connects to `node`: each step of it within `connect_timeout`, so there is no need to bound it once
     /// more. A dead peer is noticed by the kernel within about the time that a reply may take.
-    pub(super) async fn connect(
+    pub(in crate::upstream) async fn connect(
         node: &NodeId,
         options: &UpstreamOptions,
         shared: &SharedUpstream,
@@ -135,7 +135,7 @@ impl Transport {
     ///
     /// # Errors
     /// There is no descriptor left.
-    pub(super) fn inbox(&mut self, heartbeat_interval: Duration) -> io::Result<Arc<Inbox>> {
+    pub(in crate::upstream) fn inbox(&mut self, heartbeat_interval: Duration) -> io::Result<Arc<Inbox>> {
         if let Some(inbox) = &self.inbox {
             return Ok(inbox.clone());
         }
@@ -147,18 +147,18 @@ impl Transport {
     }
 
     /// Whether the last read took all that had arrived.
-    pub(super) fn is_drained(&self) -> bool {
+    pub(in crate::upstream) fn is_drained(&self) -> bool {
         self.is_drained
     }
 
     /// A reply or push has so many bytes at most from here on.
-    pub(super) fn bound_replies(&mut self, bytes_max: usize) {
+    pub(in crate::upstream) fn bound_replies(&mut self, bytes_max: usize) {
         self.scanner.bound(bytes_max);
     }
 
     /// Waits until something was read or, if `to_write`, until there may be room to write. Nothing is lost
     /// when the wait is given up.
-    pub(super) async fn event(&mut self, to_write: bool) -> io::Result<TransportEvent> {
+    pub(in crate::upstream) async fn event(&mut self, to_write: bool) -> io::Result<TransportEvent> {
         poll_fn(|cx| self.poll_event(cx, to_write)).await
     }
 
@@ -199,7 +199,7 @@ impl Transport {
     }
 
     /// Writes what waits in `queue`, as far as the socket takes it; returns how many bytes it took.
-    pub(super) fn write(&self, queue: &mut WriteQueue) -> io::Result<u64> {
+    pub(in crate::upstream) fn write(&self, queue: &mut WriteQueue) -> io::Result<u64> {
         let mut written = 0;
         while !queue.is_empty() {
             let result = queue.write_with(|slices| match &self.stream {
@@ -218,7 +218,7 @@ impl Transport {
     /// The next whole frame of what was read. In the place of a reply that is longer than it may be, or for
     /// which there is no memory, comes an error that says so; its bytes are passed over, and what others
     /// asked for comes behind it.
-    pub(super) fn next_frame(&mut self) -> io::Result<Option<Bytes>> {
+    pub(in crate::upstream) fn next_frame(&mut self) -> io::Result<Option<Bytes>> {
         let broken = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         if self.scanner.is_passing() {
             return self.pass().map_err(broken);
@@ -287,36 +287,36 @@ impl Transport {
     }
 
     /// How many bytes were read since this was asked last.
-    pub(super) fn take_received(&mut self) -> u64 {
+    pub(in crate::upstream) fn take_received(&mut self) -> u64 {
         std::mem::take(&mut self.received)
     }
 
     /// Whether what arrives is passed over: it belongs to a reply that is not taken.
-    pub(super) fn is_passing(&self) -> bool {
+    pub(in crate::upstream) fn is_passing(&self) -> bool {
         self.scanner.is_passing()
     }
 
     /// Whether a frame has arrived in part.
-    pub(super) fn is_amid_frame(&self) -> bool {
+    pub(in crate::upstream) fn is_amid_frame(&self) -> bool {
         !self.arrived.is_empty() || self.scanner.is_passing()
     }
 
     /// How long the frame will be at least that has arrived in part, once [`Self::next_frame`] found no whole
     /// one.
-    pub(super) fn expected(&self) -> Option<usize> {
+    pub(in crate::upstream) fn expected(&self) -> Option<usize> {
         let announced = || self.scanner.announced().max(self.arrived.len());
         self.is_amid_frame().then(|| if self.scanner.is_passing() { usize::MAX } else { announced() })
     }
 
     /// The same of what is no push; 0 where none is coming.
-    pub(super) fn expected_reply(&self) -> usize {
+    pub(in crate::upstream) fn expected_reply(&self) -> usize {
         let is_push = self.arrived.first() == Some(&b'>') && !self.scanner.is_passing();
         if is_push { 0 } else { self.expected().unwrap_or(0) }
     }
 
     /// Whether nothing has come on it that was not taken, not even its end. Asks the kernel, for an event
     /// loop that has not looked yet does not know.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(in crate::upstream) fn is_quiet(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         let peeked = match &self.stream {
             TransportStream::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
@@ -326,24 +326,28 @@ impl Transport {
     }
 
     /// Whether `frame` stands in the place of a reply that was too long.
-    pub(super) fn is_in_place_of_a_long_one(frame: &[u8]) -> bool {
+    pub(in crate::upstream) fn is_in_place_of_a_long_one(frame: &[u8]) -> bool {
         frame.strip_prefix(b"-").is_some_and(|text| text.starts_with(TOO_LONG.as_bytes()))
     }
 
     /// Whether a connection ended because a reply on it was too long: it would be as long the next time.
-    pub(super) fn is_about_length(error: &io::Error) -> bool {
+    pub(in crate::upstream) fn is_about_length(error: &io::Error) -> bool {
         let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
         cause == Some(&FrameError::TooLong)
     }
 
     /// Writes `bytes` and waits for the next frame that is no push, so often as `replies` says.
-    pub(super) async fn round_trip(&mut self, bytes: &Bytes, replies: usize) -> io::Result<Vec<Bytes>> {
+    pub(in crate::upstream) async fn round_trip(
+        &mut self,
+        bytes: &Bytes,
+        replies: usize,
+    ) -> io::Result<Vec<Bytes>> {
         self.converse_if(bytes, replies, |_| Ok(())).await
     }
 
     /// The same. The first frame is judged as soon as it is there: if it is wrong, the others are not waited
     /// for.
-    pub(super) async fn converse_if(
+    pub(in crate::upstream) async fn converse_if(
         &mut self,
         bytes: &Bytes,
         replies: usize,

@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use tokio::sync::oneshot;
 
-use super::call::{Call, Outcome, PendingReply, UpstreamReply};
-use super::slots::NodeIndex;
-use super::transaction::{answers_exec, exec_abort};
-use super::{REDIRECTS_MAX, Upstream, UpstreamError};
 use crate::protocol::key::Slot;
 use crate::protocol::resp::encode;
+use crate::upstream::call::{Call, Outcome, PendingReply, UpstreamReply};
+use crate::upstream::topology::slots::NodeIndex;
+use crate::upstream::transaction::{answers_exec, exec_abort};
+use crate::upstream::{REDIRECTS_MAX, Upstream, UpstreamError};
 
 /// All that was sent before.
 #[derive(Debug)]

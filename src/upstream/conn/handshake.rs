@@ -12,52 +12,52 @@ use super::heartbeat::{Health, Heartbeat};
 use super::identity::ExpectedNode;
 use super::limits::{self, NodeLimits};
 use super::login::Credentials;
-use super::options::UpstreamOptions;
-use super::rights::Right;
 use super::transport::Transport;
-use super::truncate;
 use crate::clock::{self, Nanos};
 use crate::protocol::resp::{cursor, encode};
+use crate::upstream::options::UpstreamOptions;
+use crate::upstream::rights::Right;
+use crate::upstream::truncate;
 
 /// What the node said.
 #[derive(Debug)]
-pub(super) struct Greeting {
+pub(in crate::upstream) struct Greeting {
     /// Why the node does not track what we read, if it does not.
-    pub(super) untracked: Option<String>,
+    pub(in crate::upstream) untracked: Option<String>,
     /// The reply to HELLO, which says what server it is.
-    pub(super) hello: Bytes,
+    pub(in crate::upstream) hello: Bytes,
     /// The reply to `INFO server`.
-    pub(super) info: Bytes,
+    pub(in crate::upstream) info: Bytes,
     /// What the node answered to commands that the user upstream may have no right to.
-    pub(super) said: Vec<(Right, Bytes)>,
+    pub(in crate::upstream) said: Vec<(Right, Bytes)>,
     /// The first heartbeat, and when it was sent.
-    pub(super) pulse: (Nanos, Health),
+    pub(in crate::upstream) pulse: (Nanos, Health),
     /// What it hangs up on.
-    pub(super) limits: NodeLimits,
+    pub(in crate::upstream) limits: NodeLimits,
     /// Whether it tells that at all.
-    pub(super) tells_limits: bool,
+    pub(in crate::upstream) tells_limits: bool,
     /// Who it is, if it said so.
-    pub(super) id: Option<Arc<str>>,
+    pub(in crate::upstream) id: Option<Arc<str>>,
     /// What it is, a server or another nearside.
-    pub(super) behind: ChainLink,
+    pub(in crate::upstream) behind: ChainLink,
 }
 
 /// Asks a nearside whom it has met behind itself by now.
-pub(super) const WHO_IS_BEHIND: [&str; 2] = ["HELLO", "3"];
+pub(in crate::upstream) const WHO_IS_BEHIND: [&str; 2] = ["HELLO", "3"];
 
 /// What is answered to the first words is short. What is pushed meanwhile may be a little longer.
 const REPLY_BYTES_MAX: usize = 16 << 20;
 
 /// From here on the node tells of changes to what was read on this connection, but for reads behind
 /// [`UNTRACKED`].
-pub(super) const TRACK: [&str; 4] = ["CLIENT", "TRACKING", "ON", "OPTOUT"];
+pub(in crate::upstream) const TRACK: [&str; 4] = ["CLIENT", "TRACKING", "ON", "OPTOUT"];
 
 /// The node does not track what the next command on the connection reads.
-pub(super) const UNTRACKED: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$2\r\nNO\r\n";
+pub(in crate::upstream) const UNTRACKED: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$2\r\nNO\r\n";
 
 /// Which changes the node is asked to tell of.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum TrackingScope<'a> {
+pub(in crate::upstream) enum TrackingScope<'a> {
     /// None.
     Nothing,
     /// Those of keys that are read on the connection.
@@ -70,7 +70,7 @@ pub(super) enum TrackingScope<'a> {
 ///
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.
-pub(super) async fn greet(
+pub(in crate::upstream) async fn greet(
     wire: &mut Transport,
     options: &UpstreamOptions,
     track: TrackingScope<'_>,
@@ -140,7 +140,7 @@ impl TrackingScope<'_> {
 ///
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.
-pub(super) async fn introduce(
+pub(in crate::upstream) async fn introduce(
     wire: &mut Transport,
     options: &UpstreamOptions,
     whom: ExpectedNode<'_>,
@@ -168,7 +168,7 @@ pub(super) async fn introduce(
 ///
 /// # Errors
 /// The connection failed.
-pub(super) async fn exempt(wire: &mut Transport, options: &UpstreamOptions) -> io::Result<()> {
+pub(in crate::upstream) async fn exempt(wire: &mut Transport, options: &UpstreamOptions) -> io::Result<()> {
     answers(wire, &encode::request(&limits::EXEMPT), 1, options).await.map(drop)
 }
 
@@ -259,7 +259,7 @@ fn wrong(whom: ExpectedNode<'_>, text: String) -> io::Error {
 }
 
 /// The request that opens every connection.
-pub(super) fn hello(credentials: Option<&Credentials>) -> Bytes {
+pub(in crate::upstream) fn hello(credentials: Option<&Credentials>) -> Bytes {
     let name = ["SETNAME", "nearside"];
     match credentials {
         None => encode::request(&[&["HELLO", "3"][..], &name].concat()),
@@ -271,7 +271,7 @@ pub(super) fn hello(credentials: Option<&Credentials>) -> Bytes {
 }
 
 /// Why the node refused us.
-pub(super) fn refusal(error: &str) -> io::Error {
+pub(in crate::upstream) fn refusal(error: &str) -> io::Error {
     let hint = if error.starts_with("ERR unknown command") || error.starts_with("NOPROTO") {
         "; nearside needs a server that speaks RESP3 (Redis 6 or later, or Valkey)"
     } else if ["NOAUTH", "WRONGPASS"].iter().any(|code| error.starts_with(code)) {
@@ -283,7 +283,7 @@ pub(super) fn refusal(error: &str) -> io::Error {
 }
 
 /// The text of an error reply, or the beginning of it.
-pub(super) fn error_text(reply: &[u8]) -> Option<String> {
+pub(in crate::upstream) fn error_text(reply: &[u8]) -> Option<String> {
     let line = reply.strip_prefix(b"-")?;
     Some(truncate::cut(line.strip_suffix(b"\r\n").unwrap_or(line)))
 }

@@ -5,12 +5,12 @@
 //! slot, so all that is meant for the node would be carried out there.
 
 use super::heartbeat::Heartbeat;
-use super::truncate;
 use crate::protocol::resp::cursor;
+use crate::upstream::truncate;
 
 /// What is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ExpectedReplies {
+pub(in crate::upstream) enum ExpectedReplies {
     /// One server, which the configuration names.
     Server,
     /// The primary that the Sentinels tell of.
@@ -25,7 +25,7 @@ pub(super) enum ExpectedReplies {
 
 impl ExpectedReplies {
     /// What is expected where connections are confirmed so.
-    pub(super) fn behind(heartbeat: Heartbeat) -> ExpectedReplies {
+    pub(in crate::upstream) fn behind(heartbeat: Heartbeat) -> ExpectedReplies {
         match heartbeat {
             Heartbeat::ClusterInfo => ExpectedReplies::Node,
             Heartbeat::Role => ExpectedReplies::Primary,
@@ -38,7 +38,7 @@ impl ExpectedReplies {
     ///
     /// # Errors
     /// Another kind of server is there; who, and what was expected, in words.
-    pub(super) fn compare(self, hello: &[u8], address: &str) -> Result<(), String> {
+    pub(in crate::upstream) fn compare(self, hello: &[u8], address: &str) -> Result<(), String> {
         let Some(mode) = cursor::field(hello, b"mode").and_then(cursor::text) else { return Ok(()) };
         let is_right = match self {
             ExpectedReplies::Node => mode == b"cluster",

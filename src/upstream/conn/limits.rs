@@ -7,11 +7,11 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
-use super::error::UpstreamError;
-use super::rights::Right;
 use crate::node::NodeId;
 use crate::protocol::resp::cursor::{self, Cursor, ReplyHead};
 use crate::protocol::resp::encode;
+use crate::upstream::error::UpstreamError;
+use crate::upstream::rights::Right;
 
 /// The setting that Redis has words for.
 const BULK: &str = "proto-max-bulk-len";
@@ -20,7 +20,7 @@ const BULK: &str = "proto-max-bulk-len";
 const READ_AHEAD_BYTES: u64 = 32 * 1024;
 
 /// Exempts a connection from `maxmemory-clients`; it is refused where there is no such thing.
-pub(super) const EXEMPT: [&str; 3] = ["CLIENT", "NO-EVICT", "ON"];
+pub(in crate::upstream) const EXEMPT: [&str; 3] = ["CLIENT", "NO-EVICT", "ON"];
 
 /// What is asked of a node: patterns, because Redis before 7 takes one name at a time.
 const QUESTIONS: [&[&str]; 4] = [
@@ -32,7 +32,7 @@ const QUESTIONS: [&[&str]; 4] = [
 
 /// The limits of one node; `None` where there is none, or it is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct NodeLimits {
+pub(in crate::upstream) struct NodeLimits {
     /// Bytes of one argument: `proto-max-bulk-len`.
     bulk: Option<u64>,
     /// Bytes that wait to be carried out, those of a transaction among them: `client-query-buffer-limit`.
@@ -68,36 +68,36 @@ enum LimitKind {
 }
 
 /// The requests that ask for the limits once more, on a connection on which [`questions`] were asked.
-pub(super) fn questions_again() -> impl Iterator<Item = Bytes> {
+pub(in crate::upstream) fn questions_again() -> impl Iterator<Item = Bytes> {
     QUESTIONS[1..].iter().map(|question| encode::request(question))
 }
 
 /// The requests that ask for the limits, to be sent in one go.
-pub(super) fn questions() -> Bytes {
+pub(in crate::upstream) fn questions() -> Bytes {
     let mut out = BytesMut::new();
     QUESTIONS.iter().for_each(|question| out.extend_from_slice(&encode::request(question)));
     out.freeze()
 }
 
 /// What was answered to those of [`questions`] that need a right.
-pub(super) fn rights(answers: &[Bytes]) -> impl Iterator<Item = (Right, Bytes)> {
+pub(in crate::upstream) fn rights(answers: &[Bytes]) -> impl Iterator<Item = (Right, Bytes)> {
     [Right::NoEvict, Right::ConfigGet].into_iter().zip(answers.iter().cloned())
 }
 
 /// How many replies come to [`questions`].
-pub(super) const ANSWERS: usize = QUESTIONS.len();
+pub(in crate::upstream) const ANSWERS: usize = QUESTIONS.len();
 
 // === impl NodeLimits ===
 
 impl NodeLimits {
     /// Reads the answers to [`questions`]. What the node refused to say is not known.
-    pub(super) fn read(answers: &[Bytes]) -> NodeLimits {
+    pub(in crate::upstream) fn read(answers: &[Bytes]) -> NodeLimits {
         let Some((exempted, settings)) = answers.split_first() else { return NodeLimits::default() };
         NodeLimits { exempted: exempted.starts_with(b"+"), ..NodeLimits::default() }.renewed(settings)
     }
 
     /// The limits of the same connection, by the answers to [`questions_again`].
-    pub(super) fn renewed(self, settings: &[Bytes]) -> NodeLimits {
+    pub(in crate::upstream) fn renewed(self, settings: &[Bytes]) -> NodeLimits {
         let mut limits = NodeLimits { exempted: self.exempted, ..NodeLimits::default() };
         let (mut maxmemory, mut of_clients) = (0, None);
         for settings in settings {
@@ -123,13 +123,13 @@ impl NodeLimits {
     }
 
     /// Bytes of replies that the node lets wait for one client.
-    pub(super) fn replies(&self) -> Option<u64> {
+    pub(in crate::upstream) fn replies(&self) -> Option<u64> {
         [self.output, self.memory].into_iter().flatten().min()
     }
 
     /// What the node would hang up on if it were sent `bytes`, which may be a transaction.
     #[inline]
-    pub(super) fn excess(&self, bytes: &[u8], transaction: bool) -> Option<Excess> {
+    pub(in crate::upstream) fn excess(&self, bytes: &[u8], transaction: bool) -> Option<Excess> {
         if bytes.len() as u64 <= self.harmless? { None } else { self.excess_in(bytes, transaction) }
     }
 
@@ -176,7 +176,7 @@ impl fmt::Display for Excess {
 
 impl Excess {
     /// What whoever asked `node` for this is told.
-    pub(super) fn at(self, node: NodeId) -> UpstreamError {
+    pub(in crate::upstream) fn at(self, node: NodeId) -> UpstreamError {
         if self.setting == BULK {
             UpstreamError::TooLong { node, excess: self }
         } else {

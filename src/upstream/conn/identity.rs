@@ -11,28 +11,28 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::SharedUpstream;
 use super::handshake::error_text;
 use super::heartbeat::Heartbeat;
-use super::truncate;
 use crate::node::NodeId;
 use crate::protocol::resp::cursor::{self, ReplyHead};
 use crate::protocol::resp::encode;
+use crate::upstream::SharedUpstream;
+use crate::upstream::truncate;
 
 /// Whom a connection is meant to reach.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ExpectedNode<'a> {
+pub(in crate::upstream) struct ExpectedNode<'a> {
     /// The address.
-    pub(super) node: &'a NodeId,
+    pub(in crate::upstream) node: &'a NodeId,
     /// What says who is there, and who is behind it.
-    pub(super) shared: &'a SharedUpstream,
+    pub(in crate::upstream) shared: &'a SharedUpstream,
 }
 
 // === impl Whom ===
 
 impl ExpectedNode<'_> {
     /// What is asked, if this is a server that has an id.
-    pub(super) fn question(heartbeat: Heartbeat) -> Option<Bytes> {
+    pub(in crate::upstream) fn question(heartbeat: Heartbeat) -> Option<Bytes> {
         (heartbeat == Heartbeat::ClusterInfo).then(|| encode::request(&["CLUSTER", "MYID"]))
     }
 
@@ -40,7 +40,7 @@ impl ExpectedNode<'_> {
     ///
     /// # Errors
     /// It is another node than the topology means, which is asked for anew, or it does not say at present.
-    pub(super) fn recognise(self, reply: &[u8]) -> io::Result<Option<Arc<str>>> {
+    pub(in crate::upstream) fn recognise(self, reply: &[u8]) -> io::Result<Option<Arc<str>>> {
         if let Some(error) = error_text(reply) {
             if is_final(reply) {
                 return Ok(None);
@@ -88,7 +88,7 @@ fn said(reply: &[u8]) -> Option<Arc<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::slots::NodeEntry;
+    use crate::upstream::topology::slots::NodeEntry;
 
     #[test]
     fn another_node_than_the_topology_means_is_noticed_and_the_topology_asked() {

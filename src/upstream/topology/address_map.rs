@@ -37,7 +37,7 @@ impl AddressMap {
 
     /// Where to go for a node that is announced to be at `host` and `port`. A rule about the endpoint wins
     /// over one about the host; where there is none, it is what it says.
-    pub(super) fn reach(&self, host: &str, port: u16) -> NodeId {
+    pub(in crate::upstream) fn reach(&self, host: &str, port: u16) -> NodeId {
         if self.endpoints.is_empty() && self.hosts.is_empty() {
             return at(host, port);
         }
