@@ -2,9 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use super::generation::Generation;
 use super::miss_reason::{MissReason, Noted};
-use super::store::{EntryHead, LeaseView, Stored};
-use super::{Generation, LINES_AT_ONCE, NearCache, SharedCache};
+use super::near_cache::NearCache;
+use super::shared::SharedCache;
+use super::store::Stored;
 use crate::clock::Nanos;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::cursor;
@@ -87,24 +89,6 @@ impl SharedCache {
             lease_until: epoch.lease_until(),
             bytes: stored.reply_bytes,
         })
-    }
-
-    /// Calls `each` with the replies of each key, and how often their place was hit, a few lines at a time.
-    pub(super) fn each_key(&self, mut each: impl FnMut(&[Stored], u8)) {
-        let mut from = Some(0);
-        while let Some(line) = from {
-            from = self.store.look_through(line, LINES_AT_ONCE, &mut each);
-        }
-    }
-
-    /// Why an entry may not be served at `now`, if it may not.
-    pub(super) fn why_dead(&self, head: EntryHead, now: Nanos) -> Option<MissReason> {
-        self.store.why_dead(head, now, || self.store.epoch(head.lease()))
-    }
-
-    /// The same of many entries, by a copy of the epochs, so that nobody waits for it.
-    pub(super) fn why_dead_by(&self, leases: &LeaseView, head: EntryHead, now: Nanos) -> Option<MissReason> {
-        self.store.why_dead(head, now, || leases.epoch(head.lease()).cloned())
     }
 }
 

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use tokio::sync::oneshot;
 
-use super::Generation;
 use super::entry::{CacheQuery, CommandId};
+use super::generation::Generation;
 use crate::cache::policy::CacheTerms;
 use crate::clock::Nanos;
 use crate::node::Epoch;

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 
-use super::SharedCache;
 use super::miss_reason::MissReason;
+use super::shared::SharedCache;
 use crate::clock::Nanos;
 
 /// Lines of the index that one step looks at.

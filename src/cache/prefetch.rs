@@ -4,7 +4,7 @@
 //! it got by waiting. Where the keys of many lookups are known together, as in a pipeline, the waits of all
 //! of them go on side by side. Nothing is decided here: each lookup judges as ever what it finds.
 
-use super::NearCache;
+use super::near_cache::NearCache;
 use crate::protocol::resp::scan::AHEAD_MAX;
 
 // === impl NearCache ===

@@ -1,15 +1,24 @@
 //! The coherence promise, number by number, and the races that it excludes. Each test is named after its
 //! number.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::entry::Resp2;
-use super::store::REPLIES_MAX;
+use super::policy::{AdmissionRule, CacheTerms};
+use super::store::{NewEntry, REPLIES_MAX, Refused, tick};
 use super::*;
+use crate::clock::{self, Nanos};
+use crate::invalidation::Invalidation;
+use crate::net::write_queue::WriteQueue;
+use crate::node::Epoch;
+use crate::protocol::key::Slot;
+use crate::stats::WorkerStats;
 
 /// The near cache of one worker; a fill ends with its reply.
 pub(super) type Cache = NearCache<VersionedReply>;

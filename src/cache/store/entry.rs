@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{TICK_BITS, tick};
+use super::ticks::{TICK_BITS, tick};
 use crate::cache::entry::{CacheQuery, Resp2};
 use crate::clock::Nanos;
 use crate::protocol::resp::cursor;

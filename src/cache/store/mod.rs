@@ -29,11 +29,13 @@ mod pages;
 mod price;
 mod queues;
 mod sizes;
+mod ticks;
 
 pub(super) use entry::{EntryHead, Sought};
 pub(super) use insert::{NewEntry, Refused};
 pub(super) use leases::LeaseView;
 pub(super) use look::{Found, FoundReply, Stored};
+pub(super) use ticks::{TIME_MAX, tick};
 
 use super::hashing::Hashing;
 use super::miss_reason::MissReason;
@@ -60,13 +62,6 @@ pub const COMMANDS_MAX: usize = 1 << 10;
 /// When a slot has moved so often, all entries go: half of the numbers that an entry can carry could tell it
 /// from now.
 const MOVES_MAX: u32 = 1 << 15;
-
-/// A tick is 2 to the power of so many nanoseconds: about a millisecond. They wrap after 52 days, and a
-/// deadline is known for half of that.
-const TICK_BITS: u32 = 20;
-
-/// No entry is kept for longer: 24 days.
-pub(super) const TIME_MAX: Nanos = 24 * 24 * 3_600 * 1_000_000_000;
 
 /// The replies of all keys, within a budget of bytes.
 pub(super) struct Store {
@@ -315,12 +310,6 @@ impl Store {
     fn name(&self, command: u16) -> &'static str {
         self.names.get(usize::from(command)).and_then(OnceLock::get).copied().unwrap_or_default()
     }
-}
-
-/// The tick of an instant.
-#[inline]
-pub(super) fn tick(at: Nanos) -> u32 {
-    (at >> TICK_BITS) as u32
 }
 
 impl fmt::Debug for Store {

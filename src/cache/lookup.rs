@@ -1,0 +1,151 @@
+//! A lookup: what may be served of a key now, or what a fill has to know.
+
+use bytes::Bytes;
+
+use super::entry::{CacheQuery, Resp2};
+use super::generation::MissToken;
+use super::hit::Hit;
+use super::miss_reason::MissReason;
+use super::near_cache::{HITS_PER_COUNT, NearCache};
+use super::store::{EntryHead, Found, FoundReply, Sought, tick};
+use crate::clock::Nanos;
+use crate::net::write_queue::WriteQueue;
+use crate::node::Epoch;
+use crate::protocol::key::Slot;
+
+/// The answer to a lookup.
+#[derive(Debug)]
+pub enum Lookup<'a> {
+    /// The reply.
+    Hit(Hit<'a>),
+    /// Not here. What was noted for a fill.
+    Miss(MissToken),
+}
+
+// === impl NearCache ===
+
+impl<T: Clone> NearCache<T> {
+    /// Looks `question` up as of `now`; what is there is put behind what waits in `out`. `slot` is asked for
+    /// only on a miss.
+    #[inline(always)]
+    pub fn lookup<'o>(
+        &self,
+        question: &CacheQuery<'_>,
+        now: Nanos,
+        slot: impl FnOnce() -> Slot,
+        out: &'o mut WriteQueue,
+    ) -> Lookup<'o> {
+        let hash = self.shared.store.hash(question.key);
+        if let Some((held, resp2)) = self.serve(hash, question, now, out) {
+            self.stats.l1_hits.bump();
+            if self.stats.l1_hits.get() & self.closer_mask == 0 {
+                let sampled = self.samples.as_ref().map(|_| held.to_bytes(out));
+                self.look_closer(*question, held.spot(), sampled);
+            }
+            return Lookup::Hit(Hit::new(out, held, resp2));
+        }
+        self.stats.l1_misses.bump();
+        let generation = self.shared.generation(hash, slot());
+        Lookup::Miss(MissToken { hash, generation, at: now, behind: 0 })
+    }
+
+    /// Finds what may be served, and puts it into the room of `out`, if it is none of the large ones; how
+    /// RESP2 has it.
+    #[inline(always)]
+    fn serve(
+        &self,
+        hash: u64,
+        question: &CacheQuery<'_>,
+        now: Nanos,
+        out: &mut WriteQueue,
+    ) -> Option<(FoundReply, Resp2)> {
+        if let Some(found) = self.shared.store.find_at_once(hash, &Sought::new(question), out)
+            && !found.head.is_over(tick(now))
+            && !self.shared.store.is_moved(found.head)
+            && self.leases.borrow().is_seen(found.head.lease(), now)
+        {
+            return Some((FoundReply::copied(found), found.head.resp2()));
+        }
+        let found = self.serve_otherwise(hash, *question, now, out)?;
+        Some((self.shared.store.held(found)?, found.head.resp2()))
+    }
+
+    /// The same wherever it lies, and whatever has to be looked at first.
+    #[inline(never)]
+    fn serve_otherwise(
+        &self,
+        hash: u64,
+        question: CacheQuery<'_>,
+        now: Nanos,
+        out: &mut WriteQueue,
+    ) -> Option<Found> {
+        let sought = Sought::new(&question);
+        let mut was_looked = false;
+        loop {
+            let found = self.shared.store.find(hash, &sought, out)?;
+            let head = found.head;
+            if head.is_over(tick(now)) || self.shared.store.is_moved(head) {
+                self.pass_by(hash, head, found.spot, now);
+                return None;
+            }
+            if self.leases.borrow().is_seen(head.lease(), now) {
+                return Some(found);
+            }
+            // What is learned, or taken in, meanwhile may be about this key: all is done anew.
+            if !self.look(hash, head, now, &mut was_looked) {
+                return None;
+            }
+        }
+    }
+
+    /// What is there and not to be served.
+    #[cold]
+    fn pass_by(&self, hash: u64, head: EntryHead, spot: u64, now: Nanos) {
+        let Some(why) = self.shared.why_dead(head, now) else { return };
+        if why == MissReason::Expired && self.shared.store.remove(hash, spot) {
+            self.stats.l1_expirations.add(1);
+        }
+        self.note(hash, why);
+    }
+
+    /// Looks at the connection that an entry came over: whether it is worth to look at the entry once more.
+    #[cold]
+    fn look(&self, hash: u64, head: EntryHead, now: Nanos, was_looked: &mut bool) -> bool {
+        if self.shared.store.copy_lease(&mut self.leases.borrow_mut(), head.lease()) {
+            return true;
+        }
+        let epoch = self.leases.borrow().epoch(head.lease()).cloned();
+        let Some(epoch) = epoch.filter(|epoch| epoch.is_live(now)) else {
+            let was_emptied = self.leases.borrow().epoch(head.lease()).is_some_and(Epoch::was_emptied);
+            self.note(hash, if was_emptied { MissReason::NodeFlushed } else { MissReason::Lost });
+            return false;
+        };
+        let is_seen = !std::mem::replace(was_looked, true) && epoch.look(now);
+        if !is_seen {
+            self.stats.l1_unseen.bump();
+        }
+        is_seen
+    }
+
+    /// What is done for a few hits alone.
+    #[cold]
+    fn look_closer(&self, question: CacheQuery<'_>, spot: u64, reply: Option<Bytes>) {
+        let hits = self.stats.l1_hits.get();
+        if hits.is_multiple_of(HITS_PER_COUNT) {
+            self.shared.counted.note(question.key);
+        }
+        if let (Some(samples), Some(reply)) = (&self.samples, reply)
+            && samples.look(hits, &question, spot, reply)
+        {
+            self.stats.shadow_skipped.add(1);
+        }
+    }
+
+    /// What a lookup would have noted that is not made: the answer must be none that was sent for before
+    /// `behind`.
+    pub fn miss_without_lookup(&self, key: &[u8], now: Nanos, slot: Slot, behind: u64) -> MissToken {
+        self.stats.l1_misses.bump();
+        let hash = self.shared.store.hash(key);
+        MissToken { hash, generation: self.shared.generation(hash, slot), at: now, behind }
+    }
+}

@@ -1,0 +1,83 @@
+//! L1 as one worker uses it: the shared entries, the worker's own fills, and the hits to be checked.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::entry::CacheQuery;
+use super::fill::Fills;
+use super::miss_reason::MissReason;
+use super::samples::{Sample, Samples};
+use super::shared::SharedCache;
+use super::store::{LeaseView, Sought};
+use crate::clock::Nanos;
+use crate::net::write_queue::WriteQueue;
+use crate::stats::WorkerStats;
+
+/// One in so many hits is counted by its key. To count one in 64 took a sixth of what a hit costs, where very
+/// many keys are hit.
+pub(super) const HITS_PER_COUNT: u64 = 1_024;
+
+/// The near cache as one worker uses it. `T` is the outcome of a fill, as its followers get it.
+#[derive(Debug)]
+pub struct NearCache<T> {
+    pub(super) shared: Arc<SharedCache>,
+    /// The epochs of entries, as far as this worker has met them.
+    pub(super) leases: RefCell<LeaseView>,
+    pub(super) fills: RefCell<Fills<T>>,
+    /// Hits to be checked, if any are.
+    pub(super) samples: Option<Samples>,
+    /// A hit is looked at more closely when none of these bits is set in the number of hits.
+    pub(super) closer_mask: u64,
+    pub(super) stats: Arc<WorkerStats>,
+}
+
+// === impl NearCache ===
+
+impl<T: Clone> NearCache<T> {
+    /// One worker's view of `shared`, counting in `stats`.
+    pub fn new(shared: Arc<SharedCache>, stats: Arc<WorkerStats>) -> NearCache<T> {
+        let samples = shared.limits.sampled.map(Samples::new);
+        let one_in = samples.as_ref().map_or(HITS_PER_COUNT, Samples::one_in);
+        let closer_mask = one_in.min(HITS_PER_COUNT) - 1;
+        NearCache {
+            shared,
+            leases: RefCell::default(),
+            fills: RefCell::new(Fills::new()),
+            samples,
+            closer_mask,
+            stats,
+        }
+    }
+
+    /// What all workers share.
+    pub fn shared(&self) -> &Arc<SharedCache> {
+        &self.shared
+    }
+
+    /// The next hit that is to be checked, when there is one; never, where none are sampled.
+    pub async fn next_sample(&self) -> Sample {
+        match &self.samples {
+            Some(samples) => samples.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether what a sample served may still be served at `now`: nothing was heard that speaks against it.
+    pub fn is_still_served(&self, sample: &Sample, now: Nanos) -> bool {
+        let hash = self.shared.store.hash(sample.key());
+        let mut out = WriteQueue::default();
+        let found = self.shared.store.find(hash, &Sought::new(&sample.question()), &mut out);
+        found.is_some_and(|found| {
+            // Where it lies is what tells it from one that was read after a change.
+            found.spot == sample.spot && self.shared.why_dead(found.head, now).is_none()
+        })
+    }
+
+    pub(super) fn note(&self, hash: u64, why: MissReason) {
+        self.shared.reasons.note(hash, why);
+    }
+
+    pub(super) fn question_hash(&self, question: &CacheQuery<'_>) -> u64 {
+        self.shared.store.hash_of((question.command, question.args))
+    }
+}

@@ -1,0 +1,250 @@
+//! The part of L1 that all workers share: the entries, and what is known of keys that have none. Invalidations act
+//! here.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::admission::ChurnFilter;
+use super::commit_order::Commits;
+use super::generation::Generation;
+use super::hot_keys::HotKeyCounts;
+use super::miss_reason::{MissReason, Reasons};
+use super::policy::{AdmissionRule, CacheTerms};
+use super::store::{EntryHead, Event, LeaseView, Store};
+use crate::clock::{self, Nanos};
+use crate::invalidation::Invalidation;
+use crate::protocol::key::Slot;
+use crate::settings::Setting;
+use crate::stats::WorkerStats;
+
+/// The keys that are hit most have one in so many parts of the budget.
+const COUNTED_PART: u64 = 64;
+
+/// Keys that were served wrong, of which the last are shown, and how much of each.
+const MISMATCHES_MAX: usize = 8;
+const MISMATCH_CHARS_MAX: usize = 128;
+
+/// Commits of so many groups of keys may go on at once.
+const COMMIT_LOCKS: usize = 1_024;
+
+/// How much is kept, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheLimits {
+    /// Bytes of all entries, with everything that keeping them takes.
+    pub bytes_max: u64,
+    /// A larger entry is not kept.
+    pub entry_bytes_max: u32,
+    /// No reply is kept longer.
+    pub ttl: Duration,
+    /// No reply about an absent key is kept longer. Nothing is pushed for an absent key whose slot moves.
+    pub negative_ttl: Duration,
+    /// Whether keys are kept that are invalidated more often than they are read, where no policy says
+    /// otherwise.
+    pub admission: AdmissionRule,
+    /// Which part of the hits is sampled, if any is.
+    pub sampled: Option<f64>,
+    /// Whether several workers fill it, each over connections of its own: then replies of different
+    /// connections are not in one order, and have to be compared.
+    pub several_workers: bool,
+}
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct SharedCache {
+    pub(super) limits: CacheLimits,
+    pub(super) ttl: Setting,
+    pub(super) negative_ttl: Setting,
+    pub(super) store: Store,
+    /// Which keys are not worth an entry.
+    pub(super) scores: Arc<ChurnFilter>,
+    /// Which keys are hit most.
+    pub(super) counted: HotKeyCounts,
+    /// The last keys that were served though the server had something else, escaped; the newest first.
+    pub(super) mismatches: Mutex<VecDeque<String>>,
+    /// Why keys are not here.
+    pub(super) reasons: Arc<Reasons>,
+    /// Whether invalidations come over other connections than the replies that they are about.
+    pub(super) heard_elsewhere: AtomicBool,
+    /// Nothing is kept for now: there is no memory for it.
+    pub(super) kept_empty: AtomicBool,
+    /// Whether replies come over several connections, and so in no common order.
+    pub(super) several_connections: AtomicBool,
+    /// When everything was dropped last; 0 if never.
+    pub(super) emptied_at: AtomicU64,
+    pub(super) commits: Box<[Commits]>,
+}
+
+// === impl SharedCache ===
+
+impl SharedCache {
+    /// An empty cache. Evictions are counted in `stats`.
+    pub fn new(limits: CacheLimits, stats: Arc<WorkerStats>) -> SharedCache {
+        let reasons = Arc::new(Reasons::new());
+        let noting = reasons.clone();
+        let counted_bytes = limits.bytes_max / COUNTED_PART;
+        let scores = Arc::new(ChurnFilter::new());
+        let scoring = scores.clone();
+        let store = Store::new(limits.bytes_max - counted_bytes, move |hash, event| match event {
+            Event::Kept => scoring.note_end(hash, true),
+            Event::Gone(why) => {
+                match why {
+                    MissReason::Evicted => stats.l1_evictions.add(1),
+                    MissReason::Expired => stats.l1_expirations.add(1),
+                    _ => {}
+                }
+                noting.note(hash, why);
+            }
+        });
+        let commits = std::iter::repeat_with(Commits::default).take(COMMIT_LOCKS).collect();
+        SharedCache {
+            ttl: Setting::of_duration(limits.ttl),
+            negative_ttl: Setting::of_duration(limits.negative_ttl),
+            limits,
+            store,
+            scores,
+            counted: HotKeyCounts::new(counted_bytes),
+            mismatches: Mutex::default(),
+            reasons,
+            heard_elsewhere: AtomicBool::new(false),
+            kept_empty: AtomicBool::new(false),
+            several_connections: AtomicBool::new(limits.several_workers),
+            emptied_at: AtomicU64::new(0),
+            commits,
+        }
+    }
+
+    /// Changes how long replies are kept at most. Those that are kept already keep their time.
+    pub fn keep_for(&self, ttl: Option<Duration>, negative_ttl: Option<Duration>) {
+        for (setting, new) in [(&self.ttl, ttl), (&self.negative_ttl, negative_ttl)] {
+            if let Some(new) = new {
+                setting.set_duration(new);
+            }
+        }
+    }
+
+    /// Makes sure that nothing older than this call is served for what `invalidation` names (I2). Safe from
+    /// any thread; takes effect before it returns.
+    pub fn invalidate(&self, invalidation: &Invalidation, stats: &WorkerStats) {
+        match invalidation {
+            Invalidation::Keys(keys) => {
+                for key in keys {
+                    self.invalidate_key(key, MissReason::Invalidated);
+                }
+                stats.l1_invalidations.add(keys.len() as u64);
+            }
+            Invalidation::Slots(slots) => {
+                for slot in slots {
+                    self.store.raise_slot(*slot);
+                }
+            }
+            // The epoch that its entries carry has ended (I4).
+            Invalidation::Node => {}
+            Invalidation::All => {
+                self.store.remove_all();
+                self.reasons.clear();
+                self.emptied_at.store(clock::now(), Ordering::Relaxed);
+                stats.l1_flushes.add(1);
+            }
+        }
+    }
+
+    /// Makes sure that nothing older than this call is served for `key`; whether an entry went, because of
+    /// `why`.
+    pub fn invalidate_key(&self, key: &[u8], why: MissReason) -> bool {
+        let hash = self.store.hash(key);
+        let Some(was_hit) = self.store.invalidate(hash) else { return false };
+        self.reasons.note(hash, why);
+        if matches!(why, MissReason::Invalidated | MissReason::Written) {
+            self.scores.note_end(hash, was_hit);
+        }
+        true
+    }
+
+    /// What was served of `key` was wrong: it goes, and is remembered for whoever reports.
+    pub fn note_mismatch(&self, key: &[u8]) {
+        self.invalidate_key(key, MissReason::Mismatch);
+        let shown = key.escape_ascii().to_string().chars().take(MISMATCH_CHARS_MAX).collect();
+        let mut mismatches = self.mismatches.lock();
+        mismatches.push_front(shown);
+        mismatches.truncate(MISMATCHES_MAX);
+    }
+
+    /// The last keys that were served wrong, the newest first.
+    pub fn mismatches(&self) -> Vec<String> {
+        self.mismatches.lock().iter().cloned().collect()
+    }
+
+    /// Whether replies have to be compared with what is kept, because they and the invalidations come over
+    /// several connections and in no common order.
+    pub fn is_multi_stream(&self) -> bool {
+        self.several_connections.load(Ordering::Relaxed) || self.heard_elsewhere.load(Ordering::Relaxed)
+    }
+
+    /// From now on a worker reads over several connections.
+    pub fn note_multi_stream(&self) {
+        self.several_connections.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on invalidations come over other connections than the replies that they are about, or not any
+    /// more: then all that was kept before must have been dropped.
+    pub fn set_split_tracking(&self, elsewhere: bool) {
+        self.heard_elsewhere.store(elsewhere, Ordering::Relaxed);
+    }
+
+    /// A reply about `key` that is not kept is about to leave. With several connections it may be newer than
+    /// what another one brought in, or is about to: neither may be served after it.
+    pub fn invalidate_if_unordered(&self, key: &[u8]) {
+        if self.is_multi_stream() {
+            self.invalidate_key(key, MissReason::Elsewhere);
+        }
+    }
+
+    pub(super) fn commits_of(&self, hash: u64) -> &Commits {
+        &self.commits[hash as usize % COMMIT_LOCKS]
+    }
+
+    /// How long replies are kept at most on these terms, and those about absent keys.
+    pub fn times_on(&self, terms: &CacheTerms) -> (Duration, Duration) {
+        let ttl = terms.ttl.unwrap_or_else(|| self.ttl.duration());
+        (ttl, terms.negative_ttl.unwrap_or_else(|| self.negative_ttl.duration()).min(ttl))
+    }
+
+    /// Entries and their bytes.
+    pub fn size(&self) -> (u64, u64) {
+        self.store.size()
+    }
+
+    /// The bytes of all that keeping the entries takes.
+    pub fn bytes(&self) -> u64 {
+        self.store.bytes()
+    }
+
+    /// The generation of a key, now.
+    pub(super) fn generation(&self, hash: u64, slot: Slot) -> Generation {
+        Generation { key: self.store.generation(hash), slot, moves: self.store.slot_generation(slot) }
+    }
+
+    pub(super) fn is_current(&self, hash: u64, generation: &Generation) -> bool {
+        self.generation(hash, generation.slot) == *generation
+    }
+
+    /// Keeps nothing from now on, or keeps what is read again. What is there is not touched.
+    pub fn keep_empty(&self, empty: bool) {
+        self.kept_empty.store(empty, Ordering::Relaxed);
+    }
+
+    /// Why an entry may not be served at `now`, if it may not.
+    pub(super) fn why_dead(&self, head: EntryHead, now: Nanos) -> Option<MissReason> {
+        self.store.why_dead(head, now, || self.store.epoch(head.lease()))
+    }
+
+    /// Why an entry may not be served at `now`, by a copy of the epochs: a walk over many entries takes no lock
+    /// for each.
+    pub(super) fn why_dead_by(&self, leases: &LeaseView, head: EntryHead, now: Nanos) -> Option<MissReason> {
+        self.store.why_dead(head, now, || leases.epoch(head.lease()).cloned())
+    }
+}

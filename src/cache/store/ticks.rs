@@ -1,0 +1,16 @@
+//! Ticks: the unit in which an entry keeps its deadline.
+
+use crate::clock::Nanos;
+
+/// A tick is 2 to the power of so many nanoseconds: about a millisecond. They wrap after 52 days, and a
+/// deadline is known for half of that.
+pub(super) const TICK_BITS: u32 = 20;
+
+/// No entry is kept for longer: 24 days.
+pub(in crate::cache) const TIME_MAX: Nanos = 24 * 24 * 3_600 * 1_000_000_000;
+
+/// The tick of an instant.
+#[inline]
+pub(in crate::cache) fn tick(at: Nanos) -> u32 {
+    (at >> TICK_BITS) as u32
+}
