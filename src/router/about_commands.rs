@@ -5,8 +5,11 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::fan_out::ReplyBound;
-use super::{Answer, Caller, Router, failure_reply, in_resp2, odd_reply, stopped};
+use super::answer::Answer;
+use super::caller::Caller;
+use super::dispatch::Router;
+use super::replies::{failure_reply, in_resp2, odd_reply_to, stopped};
+use super::reply_bound::ReplyBound;
 use crate::protocol::command::Spec;
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::cursor::{self, ReplyHead};
@@ -58,7 +61,7 @@ impl Router {
                     Err(failure) => return failure_reply(&failure),
                 };
                 let Some(told) = told_of(spec, &frame, part.as_request().len() - FIRST_NAME) else {
-                    return odd_reply(&spec.name.to_ascii_uppercase().replace('|', " "), &frame);
+                    return odd_reply_to(spec, &frame);
                 };
                 count += told;
                 let reply = match resp {

@@ -5,8 +5,11 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{LocalBoxFuture, join_all};
 
+use super::answer::Answer;
+use super::caller::Caller;
 use super::coherence::inflight::InflightKeys;
-use super::{Answer, Caller, Router, failure_reply, in_resp2, odd_reply, stopped};
+use super::dispatch::Router;
+use super::replies::{failure_reply, in_resp2, name_for_clients, odd_reply_to, stopped};
 use crate::node::NodeId;
 use crate::protocol::command::{Flags, Gather, Spec};
 use crate::protocol::resp::Resp;
@@ -98,7 +101,7 @@ fn fitting(gather: Gather, spec: &Spec, frame: Bytes) -> Bytes {
         Gather::Sum => cursor::integer(&frame).is_some(),
         Gather::Running => cursor::field(&frame, b"running_script").is_some(),
     };
-    if fits { frame } else { odd_reply(&spec.name.to_ascii_uppercase().replace('|', " "), &frame) }
+    if fits { frame } else { odd_reply_to(spec, &frame) }
 }
 
 /// One reply from those of all primaries; there is one at least.
@@ -166,7 +169,7 @@ fn not_by_all(spec: &Spec, told: &[NodeReply]) -> Bytes {
     }
     let mut text = format!(
         "ERR nearside: {} was carried out by {done} of {} primaries.",
-        spec.name.to_ascii_uppercase().replace('|', " "),
+        name_for_clients(spec),
         told.len()
     )
     .into_bytes();

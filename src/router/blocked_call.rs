@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::time;
 
-use super::Router;
+use super::dispatch::Router;
 use crate::clients::block_state::CancelReason;
 use crate::protocol::resp::{cursor, encode};
 use crate::upstream::{Call, Dedicated, Right, UpstreamError};

@@ -12,13 +12,16 @@ use std::rc::Rc;
 use bytes::Bytes;
 use tokio::time;
 
+use super::answer::Answer;
 use super::block_timeout::BlockTimeout;
 use super::blocked_call::{BlockedCall, EndedBy};
+use super::caller::Caller;
 use super::coherence::inflight::InflightKeys;
 use super::default_ttl::may_have_written;
-use super::forward::keys_of;
+use super::dispatch::Router;
 use super::many_keys::has_many;
-use super::{Answer, Caller, RequestRoute, Router, render};
+use super::replies::render;
+use super::request_route::RequestRoute;
 use crate::clients::block_state::BlockGuard;
 use crate::node::NodeId;
 use crate::protocol::command::{Flags, Spec};
@@ -69,13 +72,13 @@ impl Router {
             return wait;
         }
         let route = RequestRoute::of(spec);
-        let slot = match self.slot_of(route, request) {
+        let slot = match route.slot_of(request) {
             Ok(slot) => slot,
             Err(reply) => return Answer::Now(Bytes::from_static(reply)),
         };
         let (_, due) = self.with_default_ttl(route, request, Bytes::new());
         let writes = spec.flags.has(Flags::WRITE);
-        let mut keys = keys_of(route, request);
+        let mut keys = route.keys_of(request);
         // Nothing else of the session begins meanwhile: of many keys nobody has to know which are written.
         let many =
             if writes && has_many(route, request) { std::mem::take(&mut keys) } else { InflightKeys::new() };

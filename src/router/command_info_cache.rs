@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::forward::WriteSet;
-use super::{Answer, Caller, RequestRoute, Router, failure_reply, fault_reply};
+use super::answer::Answer;
+use super::caller::Caller;
+use super::dispatch::Router;
+use super::replies::{failure_reply, fault_reply};
+use super::request_route::{RequestRoute, WriteSet};
 use crate::clock::{self, Nanos};
 use crate::protocol::command::{CommandError, Flags, Learned};
 use crate::protocol::resp::encode;

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
-use super::{Router, failure_reply, stopped};
+use super::dispatch::Router;
+use super::replies::{failure_reply, stopped};
 use crate::protocol::resp::encode;
 use crate::upstream::{Call, NodeIndex, PendingReply, Right};
 

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::forward::copied_keys_of;
-use super::{RequestRoute, Router};
+use super::dispatch::Router;
+use super::request_route::RequestRoute;
 use crate::protocol::command::{Class, CommandError, Flags, Spec};
 use crate::protocol::resp::request::Request;
 use crate::upstream::Outcome;
@@ -62,6 +62,6 @@ impl Router {
             },
             _ => return Vec::new(),
         };
-        copied_keys_of(route, request)
+        route.copied_keys_of(request)
     }
 }

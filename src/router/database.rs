@@ -5,8 +5,10 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::forward::WriteSet;
-use super::{Answer, Caller, RequestRoute, Router};
+use super::answer::Answer;
+use super::caller::Caller;
+use super::dispatch::Router;
+use super::request_route::{RequestRoute, WriteSet};
 use crate::protocol::command::{Database, Spec};
 use crate::protocol::resp::request::Request;
 use crate::protocol::resp::{encode, parse_integer};

@@ -13,8 +13,11 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 
+use super::coherence::inflight::Inflight;
+use super::dispatch::Router;
+use super::replies::stopped;
+use super::request_route::RequestRoute;
 use super::transaction::{EXEC, MULTI};
-use super::{Inflight, RequestRoute, Router, stopped};
 use crate::clock::{self, Nanos};
 use crate::protocol::command::{TtlEffect, is_silent};
 use crate::protocol::key::Slot;

@@ -10,14 +10,19 @@ use std::sync::LazyLock;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{LocalBoxFuture, join_all};
 
+use super::answer::Answer;
+use super::caller::Caller;
 use super::coherence::inflight::{Dependency, InflightRead};
-use super::coverage::{self, is_tracked};
+use super::coverage::{self, Coverage, is_tracked};
 use super::default_ttl::TtlFollowUp;
-use super::forward::{WriteSet, copied_keys_of};
+use super::dispatch::Router;
+use super::read::{answered, cacheability};
+use super::replies::{failure_reply, odd_reply, stopped};
+use super::reply_bound::ReplyBound;
+use super::request_route::{RequestRoute, WriteSet};
+use super::slices;
+use super::tiers::RouterCache;
 use super::ttl_probe;
-use super::{
-    Answer, Caller, Coverage, RequestRoute, Router, RouterCache, failure_reply, odd_reply, slices, stopped,
-};
 use crate::cache::policy::{CacheTerms, TrackingMode, TtlMode};
 use crate::cache::{
     CacheQuery, CommandId, Lifetime, Lookup, MissReason, MissToken, Resp2, Ticket, VersionedReply,
@@ -31,7 +36,6 @@ use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::protocol::resp::scan::AHEAD_MAX;
 use crate::protocol::resp::{Resp, encode::null_reply};
-use crate::router::read::{answered, cacheability};
 use crate::upstream::{Call, Outcome, PendingReply};
 
 /// The positions of keys that share a slot, in the order of the request.
@@ -48,15 +52,6 @@ struct Fetched {
     /// What keeps its value, if that may be kept: the ticket, and the lifetime if it was asked for behind
     /// the value.
     fill: Option<(Ticket, Option<PendingReply>)>,
-}
-
-/// What a reply that is joined of many may have: nobody could take more.
-#[derive(Clone, Copy, Debug)]
-pub struct ReplyBound {
-    /// Bytes.
-    pub bytes: usize,
-    /// The key that sets it.
-    pub name: &'static str,
 }
 
 /// Why a key of an MGET goes upstream.
@@ -143,7 +138,7 @@ impl Router {
         let reads_only = route.flags.has(Flags::READ);
         let values = if join == Join::Mset { 1 } else { 0 };
         let positions = route.keys.positions(request).into_iter().flatten();
-        let write = (!reads_only).then(|| self.begin_write(copied_keys_of(route, request), caller));
+        let write = (!reads_only).then(|| self.begin_write(route.copied_keys_of(request), caller));
         let (sent, following): (Vec<PendingReply>, Vec<Option<TtlFollowUp>>) = parts(request, positions)
             .into_iter()
             .map(|part| {
@@ -530,16 +525,6 @@ fn in_version(value: &Bytes, resp: Resp) -> Bytes {
     match (resp, value.first()) {
         (Resp::Two, Some(b'_')) => Bytes::from_static(null_reply(Resp::Two)),
         _ => value.clone(),
-    }
-}
-
-// === impl ReplyBound ===
-
-impl ReplyBound {
-    /// What is answered in place of a reply beyond it.
-    pub(super) fn exceeded(self) -> Bytes {
-        let ReplyBound { bytes, name } = self;
-        encode::error_reply(format!("ERR nearside: the reply is larger than {bytes} bytes ({name})"))
     }
 }
 

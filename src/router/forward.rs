@@ -4,38 +4,21 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::answer::Answer;
+use super::caller::Caller;
 use super::coherence::inflight::{Hold, InflightKeys, InflightRead, InflightWrite};
 use super::coverage::{self, Coverage, is_tracked};
 use super::default_ttl::TtlFollowUp;
+use super::dispatch::Router;
 use super::many_keys::{ManyKeys, has_many};
-use super::{Answer, Caller, RequestRoute, Router, render, stopped};
+use super::replies::{render, stopped};
+use super::request_route::{Destination, RequestRoute, WriteSet};
 use crate::cache::MissReason;
 use crate::invalidation::Invalidation;
 use crate::protocol::command::Flags;
-use crate::protocol::key::Slot;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::upstream::{Call, NodeIndex, Outcome, PendingReply};
-
-/// Redis Cluster's own words.
-pub(super) const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
-
-/// What a command may touch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WriteSet {
-    /// The keys that it names, and no others.
-    Named,
-    /// Keys that it does not name as well: a script, or a command that only a module knows.
-    Anything,
-}
-
-/// Where a command goes: to the owner of the slot of its keys or, having none, to some node.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Destination {
-    pub(super) slot: Option<Slot>,
-    /// The node, as far as is known now.
-    pub(super) node: Option<NodeIndex>,
-}
 
 /// What is waited for behind a command that may touch anything, so that what it changed was heard of.
 #[derive(Debug)]
@@ -138,7 +121,7 @@ impl Router {
         // What is stored has a short reply, and what gives it a time to live goes right behind it.
         let apart = due.is_none() && self.goes_apart(route, reach, to.slot, request, caller.now);
         let hold = apart.then(|| Hold::of(caller.own_writes));
-        let keys = || if has_many(route, request) { InflightKeys::new() } else { keys_of(route, request) };
+        let keys = || if has_many(route, request) { InflightKeys::new() } else { route.keys_of(request) };
         let begin_write = || self.begin_write(keys(), caller);
         let write = match reach {
             WriteSet::Anything => Some(begin_write().of_anything()),
@@ -218,7 +201,7 @@ impl Router {
         route: RequestRoute,
         request: &Request<'_>,
     ) -> Result<Destination, Bytes> {
-        let slot = self.slot_of(route, request).map_err(Bytes::from_static)?;
+        let slot = route.slot_of(request).map_err(Bytes::from_static)?;
         let node = match slot {
             Some(slot) => self.upstream.owner(slot),
             None => self.upstream.any_node(),
@@ -239,22 +222,6 @@ impl Router {
         if let Some(cache) = &self.cache {
             cache.shared().invalidate(&Invalidation::All, &self.stats);
         }
-    }
-
-    /// The slot of all keys; `None` when there are none, or the arguments are so broken that they cannot be
-    /// told: then any node answers with the error that they deserve.
-    pub(super) fn slot_of(
-        &self,
-        route: RequestRoute,
-        request: &Request<'_>,
-    ) -> Result<Option<Slot>, &'static [u8]> {
-        if let Some(only) = route.keys.only(request) {
-            return Ok(Some(Slot::of(request.arg(only))));
-        }
-        let Ok(positions) = route.keys.positions(request) else { return Ok(None) };
-        let mut slots = positions.map(|position| Slot::of(request.arg(position)));
-        let Some(first) = slots.next() else { return Ok(None) };
-        if slots.all(|slot| slot == first) { Ok(Some(first)) } else { Err(CROSS_SLOT) }
     }
 }
 
@@ -288,19 +255,4 @@ impl SentCall {
         drop((self.write.take(), self.read.take(), self.hold.take()));
         outcome
     }
-}
-
-/// The keys of a request, for as long as it is on its way: they share its copy.
-pub(super) fn keys_of(route: RequestRoute, request: &Request<'_>) -> InflightKeys {
-    if let Some(only) = route.keys.only(request) {
-        return InflightKeys::from_buf([request.arg_bytes(only)]);
-    }
-    let positions = route.keys.positions(request).into_iter().flatten();
-    positions.map(|position| request.arg_bytes(position)).collect()
-}
-
-/// The same for longer, or where nobody needs a copy of the rest.
-pub(super) fn copied_keys_of<K: FromIterator<Bytes>>(route: RequestRoute, request: &Request<'_>) -> K {
-    let positions = route.keys.positions(request).into_iter().flatten();
-    positions.map(|position| Bytes::copy_from_slice(request.arg(position))).collect()
 }

@@ -9,9 +9,12 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::script::reach;
+use super::answer::Answer;
+use super::caller::Caller;
+use super::dispatch::Router;
+use super::replies::{render, stopped};
+use super::request_route::RequestRoute;
 use super::scripts::NodeInstance;
-use super::{Answer, Caller, RequestRoute, Router, render, stopped};
 use crate::clock::{self, Nanos};
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
@@ -72,7 +75,7 @@ impl Router {
             return Answer::NotYet(Box::pin(async move { proxy.provide(host, name).await }));
         }
         let owned = request.to_owned();
-        let errand = self.errand(route, reach(route), to, request, owned.bytes(), caller);
+        let errand = self.errand(route, route.write_set_of_code(), to, request, owned.bytes(), caller);
         let (proxy, resp) = (self.clone(), caller.resp);
         Answer::Later(Box::pin(async move {
             let outcome = errand.settle().await;

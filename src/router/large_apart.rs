@@ -11,8 +11,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, join_all};
 
-use super::forward::{WriteSet, keys_of};
-use super::{RequestRoute, Router};
+use super::dispatch::Router;
+use super::request_route::{RequestRoute, WriteSet};
 use crate::clock::{self, Nanos};
 use crate::protocol::command::Flags;
 use crate::protocol::key::Slot;
@@ -63,7 +63,7 @@ impl Router {
         if !route.flags.has(Flags::GROWS) || !is_measured(route, request) {
             return None;
         }
-        let slot = self.slot_of(route, request).ok()??;
+        let slot = route.slot_of(request).ok()??;
         self.upstream.reply_limit(Some(slot))?;
         self.ask_sizes(route, request, slot, now)
     }
@@ -76,7 +76,7 @@ impl Router {
         slot: Slot,
         now: Nanos,
     ) -> Option<LocalBoxFuture<'static, ()>> {
-        let mut keys = keys_of(route, request);
+        let mut keys = route.keys_of(request);
         keys.retain(|key| self.sizes.borrow().get(key, now).is_none());
         if keys.is_empty() {
             return None;
@@ -131,7 +131,7 @@ impl Router {
         if !is_measured(route, request) {
             return false;
         }
-        let (keys, sizes) = (keys_of(route, request), self.sizes.borrow());
+        let (keys, sizes) = (route.keys_of(request), self.sizes.borrow());
         let sizes = keys.iter().map(|key| sizes.get(key, now).unwrap_or(u64::MAX));
         sizes.fold(0, u64::saturating_add) <= limit / PART
     }

@@ -9,9 +9,12 @@ use std::rc::Rc;
 use bytes::Bytes;
 use tokio::task::yield_now;
 
+use super::caller::Caller;
 use super::coherence::inflight::Hold;
-use super::forward::{Destination, SentCall, WriteSet};
-use super::{Caller, Coverage, RequestRoute, Router};
+use super::coverage::Coverage;
+use super::dispatch::Router;
+use super::forward::SentCall;
+use super::request_route::{Destination, RequestRoute, WriteSet};
 use crate::cache::MissReason;
 use crate::clock;
 use crate::protocol::resp::Resp;

@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::{Caller, RequestRoute, Router};
+use super::caller::Caller;
+use super::dispatch::Router;
+use super::request_route::RequestRoute;
 use crate::cache::policy::{CacheTerms, CurrentPolicies, TrackingMode, TtlMode, Uncached};
 use crate::clock::Nanos;
 use crate::protocol::command::Flags;

@@ -10,8 +10,11 @@ use bytes::{Bytes, BytesMut};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
+use super::answer::Answer;
+use super::caller::Caller;
 use super::coherence::inflight::Hold;
-use super::{Answer, Caller, Router, render, stopped};
+use super::dispatch::Router;
+use super::replies::{render, stopped};
 use crate::node::NodeId;
 use crate::protocol::command::{Flags, Keys, Spec};
 use crate::protocol::key::Slot;

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::all_primaries::is_null;
-use super::{Answer, Router, failure_reply, odd_reply};
+use super::answer::Answer;
+use super::dispatch::Router;
+use super::replies::{failure_reply, odd_reply};
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::{Resp, encode::null_reply};

@@ -6,14 +6,15 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 
+use super::answer::Answer;
+use super::caller::Caller;
 use super::coherence::inflight::{Dependency, InflightKeys, InflightRead};
-use super::coverage::{self, is_tracked};
-use super::forward::{WriteSet, keys_of};
+use super::coverage::{self, Coverage, is_tracked};
+use super::dispatch::Router;
+use super::replies::{failure_reply, in_resp2, render, stopped};
+use super::request_route::{RequestRoute, WriteSet};
+use super::tiers::{FillResult, RouterCache};
 use super::ttl_probe;
-use super::{
-    Answer, Caller, Coverage, FillResult, RequestRoute, Router, RouterCache, failure_reply, in_resp2, render,
-    stopped,
-};
 use crate::cache::policy::{CacheTerms, TrackingMode};
 use crate::cache::{
     COMMANDS_MAX, CacheQuery, CommandId, Hit, Lead, Lifetime, Lookup, MissReason, MissToken, Resp2, Ticket,
@@ -105,7 +106,7 @@ impl Router {
             self.note(request.arg(key_at), why);
         }
         match answer {
-            Answer::Later(reply) => self.invalidate_after_uncached(keys_of(route, request), reply),
+            Answer::Later(reply) => self.invalidate_after_uncached(route.keys_of(request), reply),
             answer => answer,
         }
     }

@@ -11,9 +11,12 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{join_all, try_join_all};
 
+use super::answer::Answer;
 use super::block_timeout::BlockTimeout;
 use super::blocked_call::{BlockedCall, EndedBy};
-use super::{Answer, Caller, Router, failure_reply, odd_reply};
+use super::caller::Caller;
+use super::dispatch::Router;
+use super::replies::{failure_reply, odd_reply};
 use crate::clients::block_state::BlockGuard;
 use crate::node::NodeId;
 use crate::protocol::resp::request::Request;

@@ -16,8 +16,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use super::answer::Answer;
+use super::caller::Caller;
+use super::dispatch::Router;
+use super::replies::{failure_reply, stopped};
 use super::scan_cursors::{Pass, Progress, ScanCursor, ScanState, SlotSet, all_slots};
-use super::{Answer, Caller, Router, failure_reply, stopped};
 use crate::clock;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::cursor::{self, ReplyHead};

@@ -9,11 +9,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
+use super::answer::Answer;
+use super::caller::Caller;
 use super::coherence::inflight::Hold;
-use super::forward::{Destination, WriteSet};
+use super::dispatch::Router;
+use super::replies::{failure_reply, odd_reply, render, stopped};
+use super::request_route::{Destination, RequestRoute};
 use super::scripts::{NodeInstance, Sha};
-use super::{Answer, Caller, RequestRoute, Router, failure_reply, odd_reply, render, stopped};
-use crate::protocol::command::{Flags, ScriptAction, Spec};
+use crate::protocol::command::{ScriptAction, Spec};
 use crate::protocol::resp::cursor::{self, ReplyHead};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
@@ -58,7 +61,7 @@ impl Router {
             Err(reply) => return Answer::Now(reply),
         };
         let owned = request.to_owned();
-        let errand = self.errand(route, reach(route), to, request, owned.bytes(), caller);
+        let errand = self.errand(route, route.write_set_of_code(), to, request, owned.bytes(), caller);
         let (host, flushes) = (self.host(to), self.memory.scripts.flushes());
         let (proxy, resp) = (self.clone(), caller.resp);
         // A wrong number of keys is found before the script is looked at.
@@ -76,13 +79,13 @@ impl Router {
     fn eval_sha(self: &Rc<Router>, route: RequestRoute, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         let scripts = &self.memory.scripts;
         let Some(sha) = Sha::named(request.arg(1)) else {
-            return self.forward(route, reach(route), request, caller);
+            return self.forward(route, route.write_set_of_code(), request, caller);
         };
         let Some(body) = scripts.body(sha) else {
             if scripts.may_be_asked_for(sha, caller.now) {
                 return self.search_script(sha);
             }
-            return self.forward(route, reach(route), request, caller);
+            return self.forward(route, route.write_set_of_code(), request, caller);
         };
         let to = match self.destination(route, request) {
             Ok(to) => to,
@@ -94,7 +97,7 @@ impl Router {
         let with_body = with_body(request, &body).bytes();
         let certain = !moving && host.as_ref().is_some_and(|host| scripts.is_on(sha, host));
         let bytes = if certain { owned.bytes() } else { with_body.clone() };
-        let errand = self.errand(route, reach(route), to, request, bytes, caller);
+        let errand = self.errand(route, route.write_set_of_code(), to, request, bytes, caller);
         let (proxy, resp, now) = (self.clone(), caller.resp, caller.now);
         let coverage = caller.coverage.cloned();
         let (own_writes, sent) = (caller.own_writes.clone(), caller.own_writes.sent());
@@ -114,8 +117,10 @@ impl Router {
                 if own_writes.sent() == sent {
                     let caller = Caller { resp, own_writes: &own_writes, now, coverage: coverage.as_ref() };
                     let request = owned.as_request();
-                    outcome =
-                        proxy.errand(route, reach(route), to, &request, with_body, caller).settle().await;
+                    outcome = proxy
+                        .errand(route, route.write_set_of_code(), to, &request, with_body, caller)
+                        .settle()
+                        .await;
                 }
             }
             if was_compiled(&outcome, &body) {
@@ -251,11 +256,6 @@ impl Router {
     pub(super) fn host_of(&self, node: NodeIndex) -> Option<NodeInstance> {
         Some(NodeInstance { node, run_id: self.upstream.run_id(node)? })
     }
-}
-
-/// A script that only reads says so, and touches no key that it does not name.
-pub(super) fn reach(route: RequestRoute) -> WriteSet {
-    if route.flags.has(Flags::READ) { WriteSet::Named } else { WriteSet::Anything }
 }
 
 /// EVALSHA as EVAL, and EVALSHA_RO as EVAL_RO.

@@ -12,9 +12,13 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 use tokio::task::yield_now;
 
+use super::answer::Answer;
+use super::caller::Caller;
 use super::coherence::inflight::Hold;
-use super::fan_out::ReplyBound;
-use super::{Answer, Caller, Coverage, Router, coverage};
+use super::coverage::{self, Coverage};
+use super::dispatch::Router;
+use super::replies::failure_reply;
+use super::reply_bound::ReplyBound;
 use crate::clock;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{Join, Spec};
@@ -151,7 +155,7 @@ impl Sliced {
             // None of these commands is answered so.
             Answer::NotYet(_) | Answer::Confirmation(_) | Answer::Mailed => {
                 let failure = self.proxy.upstream.no_topology();
-                Box::pin(std::future::ready(super::failure_reply(&failure)))
+                Box::pin(std::future::ready(failure_reply(&failure)))
             }
         }
     }

@@ -9,8 +9,11 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 
+use super::answer::Answer;
+use super::caller::Caller;
+use super::dispatch::Router;
+use super::replies::{failure_reply, odd_reply_to, stopped};
 use super::transaction::give_turn;
-use super::{Answer, Caller, Router, failure_reply, odd_reply, stopped};
 use crate::node::NodeId;
 use crate::protocol::command::Spec;
 use crate::protocol::resp::cursor::{self, Elements, ReplyHead};
@@ -47,7 +50,7 @@ impl Router {
                     Err(failure) => return failure_reply(&failure),
                 }
             }
-            let odd = |reply: &Bytes| odd_reply(&spec.name.to_ascii_uppercase().replace('|', " "), reply);
+            let odd = |reply: &Bytes| odd_reply_to(spec, reply);
             let told = match spec.name {
                 "pubsub|channels" => proxy.names(TopicKind::Channel, &request, &replies).await,
                 "pubsub|shardchannels" => proxy.names(TopicKind::Shard, &request, &replies).await,

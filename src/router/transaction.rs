@@ -9,13 +9,16 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 use tokio::task::yield_now;
 
+use super::answer::Answer;
+use super::caller::Caller;
 use super::coherence::inflight::{Hold, InflightKeys};
 use super::coverage::{self, is_tracked};
 use super::default_ttl::{DueKeys, may_have_written};
-use super::forward::{Destination, keys_of};
+use super::dispatch::Router;
+use super::replies::{failure_reply, in_resp2, odd_reply, stopped};
+use super::request_route::{Destination, RequestRoute};
 use super::script::with_body;
 use super::watch::{KeyWatch, Watched};
-use super::{Answer, Caller, RequestRoute, Router, failure_reply, in_resp2, odd_reply, stopped};
 use crate::cache::MissReason;
 use crate::clock;
 use crate::protocol::command::{
@@ -182,7 +185,7 @@ impl Router {
         request: &Request<'_>,
         slot: &mut Option<Slot>,
     ) -> Result<TransactionPart, NotAPart> {
-        let own = self.slot_of(route, request).map_err(|_| NotAPart::CrossSlot)?;
+        let own = route.slot_of(request).map_err(|_| NotAPart::CrossSlot)?;
         match (*slot, own) {
             (Some(slot), Some(own)) if slot != own => return Err(NotAPart::CrossSlot),
             (None, Some(own)) => *slot = Some(own),
@@ -386,13 +389,13 @@ impl AssembledTransaction {
         self.count += 1;
         // The last word on a key counts.
         if !self.due.is_empty() && matches!(part.route.lasting, TtlEffect::Told | TtlEffect::Options) {
-            for key in keys_of(part.route, &request) {
+            for key in part.route.keys_of(&request) {
                 self.due.remove(&key);
             }
         }
         self.due.extend(of_part.into_iter().flatten());
         let keys = if part.only_reads() { &mut self.read } else { &mut self.written };
-        keys.extend(keys_of(part.route, &request));
+        keys.extend(part.route.keys_of(&request));
         self.opaque |= part.opaque;
         self.grows |= part.route.flags.has(Flags::GROWS);
     }

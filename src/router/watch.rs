@@ -13,8 +13,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 
+use super::answer::Answer;
+use super::caller::Caller;
 use super::coherence::inflight::{InflightKeys, InflightWrite};
-use super::{Answer, Caller, RequestRoute, Router, failure_reply, forward::CROSS_SLOT};
+use super::dispatch::Router;
+use super::replies::failure_reply;
+use super::request_route::{CROSS_SLOT, RequestRoute};
 use crate::protocol::command::Spec;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::encode;
@@ -113,7 +117,7 @@ impl Router {
             return wait;
         }
         let route = RequestRoute::of(spec);
-        let Ok(Some(slot)) = self.slot_of(route, request) else {
+        let Ok(Some(slot)) = route.slot_of(request) else {
             return Answer::Now(Bytes::from_static(CROSS_SLOT));
         };
         let watch = match watched.take() {

@@ -17,9 +17,9 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
+use super::written_slots::WrittenSlots;
 use crate::cache::{MissReason, SharedCache};
 use crate::protocol::key::Slot;
-use crate::router::written_slots::WrittenSlots;
 
 /// The unanswered writes of one session, and its unanswered reads. Bounded by the answers that a session may
 /// wait for.

@@ -11,3 +11,4 @@ pub mod canary;
 pub(in crate::router) mod inflight;
 pub mod invalidator;
 pub(in crate::router) mod shadow;
+mod written_slots;

@@ -18,7 +18,8 @@ use crate::clock;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::request::OwnedRequest;
-use crate::router::{Router, RouterCache};
+use crate::router::dispatch::Router;
+use crate::router::tiers::RouterCache;
 use crate::upstream::Call;
 
 /// Samples that are being verified at a time; more are passed over.

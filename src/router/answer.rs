@@ -1,0 +1,46 @@
+//! What becomes of a request.
+
+use std::fmt;
+
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+
+/// What becomes of a request.
+pub enum Answer {
+    /// The reply was appended to the output.
+    Appended,
+    /// The reply.
+    Now(Bytes),
+    /// The reply will come. The request was sent upstream already; dropping the future drops only the reply.
+    Later(LocalBoxFuture<'static, Bytes>),
+    /// The reply will come, whatever the client says of replies. What is pushed to the client meanwhile comes
+    /// behind it.
+    Confirmation(LocalBoxFuture<'static, Bytes>),
+    /// The reply is in the mailbox of the client, behind what came before it, and goes out before another is
+    /// given.
+    Mailed,
+    /// Nothing can be done yet: the session must wait, and then ask the same again before anything else.
+    NotYet(LocalBoxFuture<'static, ()>),
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// Whether the reply is still to come.
+    pub fn is_later(&self) -> bool {
+        matches!(self, Answer::Later(_))
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Answer::Appended => "Appended",
+            Answer::Now(_) => "Now",
+            Answer::Later(_) => "Later",
+            Answer::Confirmation(_) => "Confirmation",
+            Answer::Mailed => "Mailed",
+            Answer::NotYet(_) => "NotYet",
+        })
+    }
+}

@@ -1,0 +1,193 @@
+//! The router of a worker: takes a request to the family that answers it, by the class that the table says.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::answer::Answer;
+use super::caller::Caller;
+use super::coherence::inflight::{InflightKeys, InflightRead, InflightWrite};
+use super::command_info_cache::CommandInfoCache;
+use super::default_ttl::Misses;
+use super::functions::Functions;
+use super::large_apart::KeySizes;
+use super::memory::RouterMemory;
+use super::replies::{fault_reply, out_of_place};
+use super::request_route::{RequestRoute, WriteSet};
+use super::tiers::{RouterCache, RouterSettings};
+use crate::cache::MissReason;
+use crate::cache::policy::CurrentPolicies;
+use crate::net::write_queue::WriteQueue;
+use crate::protocol::command::{Class, CommandError, Keyspace, Learned, RequiredState, Spec};
+use crate::protocol::resp::request::Request;
+use crate::pubsub::Hub;
+use crate::stats::WorkerStats;
+use crate::upstream::Upstream;
+
+/// The proxy of one worker.
+#[derive(Debug)]
+pub struct Router {
+    /// Absent when L1 is turned off.
+    pub(super) cache: Option<RouterCache>,
+    pub(super) upstream: Rc<Upstream>,
+    /// What our own clients are subscribed to.
+    pub(super) pubsub: Arc<Hub>,
+    pub(super) lessons: RefCell<CommandInfoCache>,
+    pub(super) functions: RefCell<Functions>,
+    pub(super) memory: Arc<RouterMemory>,
+    pub(super) policies: Arc<CurrentPolicies>,
+    pub(super) missed_ttl: Misses,
+    pub(super) sizes: RefCell<KeySizes>,
+    pub(super) stats: Arc<WorkerStats>,
+    pub(super) settings: RouterSettings,
+}
+
+// === impl Proxy ===
+
+impl Router {
+    /// A proxy between `cache` and `upstream`.
+    pub fn new(
+        cache: Option<RouterCache>,
+        upstream: Rc<Upstream>,
+        pubsub: Arc<Hub>,
+        memory: Arc<RouterMemory>,
+        policies: Arc<CurrentPolicies>,
+        stats: Arc<WorkerStats>,
+        settings: RouterSettings,
+    ) -> Rc<Router> {
+        let (lessons, functions, missed_ttl) = Default::default();
+        Rc::new(Router {
+            cache,
+            upstream,
+            pubsub,
+            lessons,
+            functions,
+            memory,
+            policies,
+            missed_ttl,
+            sizes: RefCell::default(),
+            stats,
+            settings,
+        })
+    }
+
+    /// The upstream, for whoever reports about it.
+    pub fn upstream(&self) -> &Rc<Upstream> {
+        &self.upstream
+    }
+
+    /// The near cache, for whoever reports about it.
+    pub fn cache(&self) -> Option<&RouterCache> {
+        self.cache.as_ref()
+    }
+
+    /// Answers a request whose command is in the table and is about data, but is not split over slots
+    /// ([`Router::fan_out`]): `class` is what the table says of it. A reply that is here already is appended
+    /// to `out`.
+    #[inline]
+    pub fn call(
+        self: &Rc<Router>,
+        spec: &'static Spec,
+        class: Class,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+        out: &mut WriteQueue,
+    ) -> Answer {
+        if class == Class::CacheableRead {
+            return self.read(spec, request, caller, out);
+        }
+        if let Some(wait) = self.wait_for_upstream() {
+            return wait;
+        }
+        if let Some(reply) = caller.own_writes.take_answer() {
+            return Answer::Now(reply);
+        }
+        caller.own_writes.note_sent();
+        let route = RequestRoute::of(spec);
+        match class {
+            Class::CacheableRead => self.read(spec, request, caller, out),
+            Class::EveryPrimary(gather) => self.ask_all_primaries(spec, gather, request, caller),
+            Class::Script(script) => self.script(spec, script, request, caller),
+            Class::Database(database) => self.database(spec, database, request, caller),
+            Class::Keyspace(Keyspace::Scan) => self.scan(request, caller),
+            Class::Keyspace(Keyspace::Keys) => self.keys(request, caller),
+            Class::Keyspace(Keyspace::RandomKey) => self.random_key(caller.resp),
+            Class::Refused(refusal) => {
+                let mut out = BytesMut::new();
+                refusal.write(spec, &mut out);
+                Answer::Now(out.freeze())
+            }
+            Class::Publish => self.publish(spec, request, caller),
+            Class::Session(RequiredState::PubSub) => self.subscriptions(spec, request, caller),
+            Class::Session(_) | Class::FanOut(_) => Answer::Now(out_of_place(spec)),
+            // What is local never comes here; any node answers it truthfully.
+            Class::Forward | Class::AnyNode | Class::Local(_) => {
+                self.forward(route, WriteSet::Named, request, caller)
+            }
+        }
+    }
+
+    /// Answers a request that the table does not recognise.
+    pub fn fault(
+        self: &Rc<Router>,
+        fault: CommandError,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer {
+        if fault == CommandError::Unknown {
+            caller.own_writes.note_sent();
+            return self.wait_for_upstream().unwrap_or_else(|| self.unknown(request, caller));
+        }
+        Answer::Now(fault_reply(fault, request))
+    }
+
+    /// The first requests wait until it is known who owns what, so that a client that is there before the
+    /// upstream was asked meets no error.
+    pub fn wait_for_upstream(&self) -> Option<Answer> {
+        if self.upstream.is_settled() {
+            return None;
+        }
+        let (upstream, patience) = (self.upstream.clone(), self.settings.patience);
+        Some(Answer::NotYet(Box::pin(async move { upstream.settled(patience).await })))
+    }
+
+    /// Whether a request names no keys, so that nothing keeps it in its place among others of its session: it
+    /// has to begin when they have been answered, and to be answered before others begin. So has a
+    /// message: whoever gets it may look at what was written before it, whatever the slot.
+    pub fn may_overtake(&self, spec: &Spec, request: &Request<'_>) -> bool {
+        let names_none = spec.class == Class::Publish || spec.keys.first(request).is_none();
+        names_none && self.upstream.is_split()
+    }
+
+    /// The same of a request whose command is not in the table.
+    pub fn may_overtake_unknown(&self, request: &Request<'_>) -> bool {
+        let names_none = |learned: &Learned| learned.keys.first(request).is_none();
+        self.upstream.is_split() && self.lessons.borrow().known(request.arg(0)).is_some_and(names_none)
+    }
+
+    /// Carries out `work` before anything else of the session begins; the session shows the request again for
+    /// the answer.
+    pub(super) fn alone(&self, caller: Caller<'_>, work: impl Future<Output = Bytes> + 'static) -> Answer {
+        let own_writes = caller.own_writes.clone();
+        Answer::NotYet(Box::pin(async move { own_writes.put_answer(work.await) }))
+    }
+
+    /// Nothing older may be read in L1 while this is on its way. Nobody has to know where there is no L1.
+    pub(super) fn begin_read(&self, keys: InflightKeys, caller: Caller<'_>) -> Option<InflightRead> {
+        let cache = self.cache.as_ref().filter(|_| !keys.is_empty())?;
+        Some(InflightRead::begin(caller.own_writes, keys, cache.next_number()))
+    }
+
+    /// Remembers why a read of `key` is not answered from L1.
+    pub(super) fn note(&self, key: &[u8], why: MissReason) {
+        if let Some(cache) = &self.cache {
+            cache.shared().note(key, why);
+        }
+    }
+
+    pub(super) fn begin_write(&self, keys: InflightKeys, caller: Caller<'_>) -> InflightWrite {
+        InflightWrite::begin(caller.own_writes, keys, self.cache.as_ref().map(|cache| cache.shared().clone()))
+    }
+}

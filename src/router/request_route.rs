@@ -1,0 +1,103 @@
+//! How to go on with a request: its keys, what it may change and where it goes, from the table or from what
+//! the upstream said of its command.
+
+use bytes::Bytes;
+
+use super::coherence::inflight::InflightKeys;
+use crate::protocol::command::{Class, Flags, Keys, Learned, ScriptAction, Spec, TtlEffect};
+use crate::protocol::key::Slot;
+use crate::protocol::resp::request::Request;
+use crate::protocol::resp::resp2::Form;
+use crate::upstream::NodeIndex;
+
+/// Redis Cluster's own words.
+pub(super) const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
+
+/// How to go on with a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RequestRoute {
+    pub(super) keys: Keys,
+    pub(super) lasting: TtlEffect,
+    pub(super) flags: Flags,
+    pub(super) form: Form,
+    /// Code that is not the server's own may answer it.
+    pub(super) foreign: bool,
+}
+
+/// The keys that a command may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WriteSet {
+    /// The keys that it names, and no others.
+    Named,
+    /// Keys that it does not name as well: a script, or a command that only a module knows.
+    Anything,
+}
+
+/// Where a command goes: to the owner of the slot of its keys or, having none, to some node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Destination {
+    pub(super) slot: Option<Slot>,
+    /// The node, as far as is known now.
+    pub(super) node: Option<NodeIndex>,
+}
+
+// === impl RequestRoute ===
+
+impl RequestRoute {
+    /// The route of a command of the table.
+    pub(super) fn of(spec: &Spec) -> RequestRoute {
+        let foreign = matches!(
+            spec.class,
+            Class::Script(ScriptAction::Eval | ScriptAction::EvalSha | ScriptAction::Function)
+        );
+        RequestRoute { keys: spec.keys, lasting: spec.lasting, flags: spec.flags, form: spec.form, foreign }
+    }
+
+    /// The route of a command that a module brought: nobody says which of the keys it writes.
+    pub(super) fn learned(learned: &Learned) -> RequestRoute {
+        let Learned { keys, flags } = *learned;
+        let lasting = if flags.has(Flags::WRITE) { TtlEffect::Keys(keys) } else { TtlEffect::Nothing };
+        RequestRoute { keys, lasting, flags, form: Form::ByRule, foreign: true }
+    }
+
+    /// Whether it changes its keys. PFCOUNT is a read that may: it leaves in the key what it counted.
+    pub(super) fn may_write(self) -> bool {
+        self.flags.has(Flags::WRITE) || self.flags.has(Flags::READ.with(Flags::MAY_REPLICATE))
+    }
+
+    /// What a script or a function may touch: one that only reads says so, and touches no key that it does
+    /// not name.
+    pub(super) fn write_set_of_code(self) -> WriteSet {
+        if self.flags.has(Flags::READ) { WriteSet::Named } else { WriteSet::Anything }
+    }
+
+    /// The slot of all keys; `None` when there are none, or when the arguments are too broken to tell: then
+    /// any node answers with the error that they deserve.
+    ///
+    /// # Errors
+    /// The reply for keys in several slots.
+    pub(super) fn slot_of(self, request: &Request<'_>) -> Result<Option<Slot>, &'static [u8]> {
+        if let Some(only) = self.keys.only(request) {
+            return Ok(Some(Slot::of(request.arg(only))));
+        }
+        let Ok(positions) = self.keys.positions(request) else { return Ok(None) };
+        let mut slots = positions.map(|position| Slot::of(request.arg(position)));
+        let Some(first) = slots.next() else { return Ok(None) };
+        if slots.all(|slot| slot == first) { Ok(Some(first)) } else { Err(CROSS_SLOT) }
+    }
+
+    /// The keys of a request, for as long as it is in flight: they share its copy.
+    pub(super) fn keys_of(self, request: &Request<'_>) -> InflightKeys {
+        if let Some(only) = self.keys.only(request) {
+            return InflightKeys::from_buf([request.arg_bytes(only)]);
+        }
+        let positions = self.keys.positions(request).into_iter().flatten();
+        positions.map(|position| request.arg_bytes(position)).collect()
+    }
+
+    /// Copies of the keys of a request, for longer, or where nobody needs a copy of the rest.
+    pub(super) fn copied_keys_of<K: FromIterator<Bytes>>(self, request: &Request<'_>) -> K {
+        let positions = self.keys.positions(request).into_iter().flatten();
+        positions.map(|position| Bytes::copy_from_slice(request.arg(position))).collect()
+    }
+}
