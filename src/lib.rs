@@ -31,6 +31,8 @@ pub mod router;
 pub mod config;
 pub mod telemetry;
 
+pub mod commands;
+
 pub mod session;
 
 pub mod daemon;

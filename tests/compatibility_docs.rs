@@ -68,7 +68,9 @@ fn kind(spec: &Spec) -> (Kind, String) {
         Class::FanOut(join) => (Kind::FanOut, joined(join).to_owned()),
         Class::EveryPrimary(gather) => (Kind::EveryPrimary, gathered(gather).to_owned()),
         Class::AnyNode => plain(Kind::AnyNode),
-        Class::Local(_) | Class::Session(RequiredState::Tracking) => plain(Kind::Local),
+        Class::Local(_) | Class::Session(RequiredState::Reset | RequiredState::Tracking) => {
+            plain(Kind::Local)
+        }
         Class::Session(session @ (RequiredState::Blocking | RequiredState::Wait)) => {
             (Kind::Waits, needed(session).to_owned())
         }
@@ -132,6 +134,7 @@ fn needed(session: RequiredState) -> &'static str {
         RequiredState::Blocking => "waits on the server",
         RequiredState::Monitor => "follows every command",
         RequiredState::PubSub => "subscriptions",
+        RequiredState::Reset => "ends all state of the connection",
         RequiredState::Tracking => "the client's own client-side caching",
         RequiredState::Transaction => "queued by nearside, carried out by one node in one piece",
         RequiredState::Wait => "waits for replicas",

@@ -32,10 +32,8 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     // The configuration and the log for CONFIG alone, the cache and the upstream for INFO and CONFIG: what
     // is about data goes through the router.
-    (
-        "session",
-        &["protocol", "net", "clients", "cache", "upstream", "pubsub", "router", "config", "telemetry"],
-    ),
+    ("commands", &["protocol", "clients", "cache", "upstream", "pubsub", "router", "config", "telemetry"]),
+    ("session", &["protocol", "net", "clients", "upstream", "pubsub", "router", "commands"]),
     (
         "daemon",
         &[
@@ -48,6 +46,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "router",
             "config",
             "telemetry",
+            "commands",
             "session",
         ],
     ),

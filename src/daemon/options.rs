@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::descriptors;
 use crate::cache::CacheLimits;
+use crate::commands::{Password, SessionLimits};
 use crate::config::{CacheConfig, Config, MemoryConfig, SessionConfig, UpstreamConfig, UpstreamKind};
 use crate::memory::MemoryCeiling;
 use crate::protocol::resp::scan::RequestLimits;
 use crate::router::MemoryLimits;
-use crate::session::{Password, SessionLimits};
 use crate::settings::{Setting, Settings};
 use crate::upstream::topology::TopologyOptions;
 use crate::upstream::{AddressMap, Credentials, Deployment, Heartbeat, Login, PaceLimits, UpstreamOptions};

@@ -12,9 +12,9 @@ use super::shared::broadcast_prefixes;
 use crate::cache::SharedCache;
 use crate::cache::policy::{CurrentPolicies, Policies};
 use crate::clients::tracker::Tracker;
+use crate::commands::{PasswordIsFixed, ServerState};
 use crate::config::{Config, ConfigErrors, Sources};
 use crate::invalidation::Invalidation;
-use crate::session::{PasswordIsFixed, ServerState};
 use crate::stats::WorkerStats;
 
 /// The settings that are taken, beside the policies.

@@ -13,6 +13,7 @@ use tokio::time::{self, MissedTickBehavior};
 use crate::cache::SharedCache;
 use crate::cache::warm::{READ_BYTES_MAX, READS_PER_KEY_MAX, Snapshot};
 use crate::clock;
+use crate::commands::ServerReport;
 use crate::config::WarmConfig;
 use crate::drain::Drain;
 use crate::net::write_queue::WriteQueue;
@@ -20,7 +21,6 @@ use crate::protocol::command::{Class, recognise};
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::request::OwnedRequest;
 use crate::router::{Answer, Caller, Inflight, Router};
-use crate::session::ServerReport;
 use crate::stats::WorkerStats;
 use crate::upstream::Coherence;
 

@@ -19,6 +19,7 @@ use crate::cache::policy::CurrentPolicies;
 use crate::cache::{NearCache, SharedCache};
 use crate::clients::tracker::Tracker;
 use crate::clients::{Clients, Endpoints};
+use crate::commands::{ServerReport, ServerState, SessionContext, SessionLimits};
 use crate::drain::Drain;
 use crate::memory::MemoryCeiling;
 use crate::net::connection::{Connection, ReadBuffer};
@@ -28,7 +29,7 @@ use crate::protocol::resp::scan::RequestLimits;
 use crate::pubsub::Hub;
 use crate::router::coherence::invalidator::Invalidator;
 use crate::router::{Router, RouterMemory, RouterSettings};
-use crate::session::{ServerReport, ServerState, Session, SessionContext, SessionLimits};
+use crate::session::Session;
 use crate::stats::WorkerStats;
 use crate::upstream::{SharedUpstream, Upstream, UpstreamOptions};
 

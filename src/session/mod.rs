@@ -11,79 +11,43 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, OptionFuture, join};
 use tokio::time::{Instant, Sleep};
 
-mod acl;
-mod auth_throttle;
-mod client;
-mod client_filter;
-mod client_kill;
-mod client_list;
-mod command_stats;
-mod config;
 mod deadlines;
 mod ending;
 mod farewell;
-mod hello;
-mod info;
-mod info_sections;
-mod latency;
-mod local;
-mod lolwut;
 mod modes;
-mod monitor;
-mod nearside;
-mod parameters;
-mod password;
-mod pause;
 mod pipeline;
-mod primaries;
-mod process;
-mod redaction;
-mod server_state;
-mod slowlog;
 mod state;
 mod subscribed;
 mod subscriber;
-mod tracking;
+mod tracked_read;
 mod transaction;
+mod unauthenticated;
 
-pub use command_stats::CommandStats;
-pub use info::ServerReport;
-pub use password::Password;
-pub use server_state::{PasswordIsFixed, ServerState};
-
+use crate::clients::Endpoints;
 use crate::clients::mailbox::Mail;
-use crate::clients::tracker::Tracker;
-use crate::clients::{Clients, Endpoints};
 use crate::clock;
-use crate::drain::Drain;
-use crate::memory::{HeldByClient, MemoryCeiling, SMALL_BYTES};
+use crate::commands::{self, ExecContext, GlobalFlags, LatencyTimer, SessionContext, monitor, pause};
+use crate::memory::{HeldByClient, SMALL_BYTES};
 use crate::net::connection::{Connection, EndReason, Flow};
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{self, Class, CommandError, Spec};
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
-use crate::pubsub::Hub;
-use crate::router::{Answer, Caller, ReplyBound, Router, names_very_many};
-use crate::stats::WorkerStats;
+use crate::router::{Answer, Caller, ReplyBound, names_very_many};
 use crate::upstream::UpstreamError;
 use deadlines::{ClientProgress, DeadlineTerms, Deadlines, Late};
 use ending::{ShutdownStages, Stage};
-use local::ExecContext;
 use pipeline::Pipeline;
-use server_state::GlobalFlags;
-use slowlog::LatencyTimer;
 use state::SessionState;
-use tracking::TrackedRead;
+use tracked_read::TrackedRead;
 
 /// After so many bytes of replies the session writes before it looks at the next request.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -94,58 +58,6 @@ const BATCHES_PER_TURN: u32 = 2;
 
 /// Requests that are sent on, at most, in one batch of a turn; while memory is scarce, of one client at all.
 const SENT_AT_ONCE: usize = 64;
-
-/// The bounds on one session.
-#[derive(Clone, Copy, Debug)]
-pub struct SessionLimits {
-    /// Answers that may be outstanding.
-    pub pipeline_depth_max: usize,
-    /// Bytes of requests that may be on their way to nodes.
-    pub in_flight_bytes_max: usize,
-    /// Bytes of requests that may wait while an earlier one is carried out alone.
-    pub ahead_bytes_max: usize,
-    /// Bytes that the requests queued since MULTI take.
-    pub transaction_bytes_max: usize,
-    /// Bytes that may wait for a client that is subscribed to something to read them.
-    pub subscribed_output_bytes_max: usize,
-    /// Subscriptions of one client.
-    pub subscriptions_max: usize,
-    /// Patterns among them.
-    pub patterns_max: usize,
-    /// How long a request may take to arrive, and a client to say its password.
-    pub arrival_timeout: Duration,
-    /// How long a client may ask nothing; zero is for ever.
-    pub idle_timeout: Duration,
-    /// How long the upstream may take to confirm a subscription, or that it tells of all keys.
-    pub subscribe_timeout: Duration,
-}
-
-/// What all sessions of a worker use.
-#[derive(Debug)]
-pub struct SessionContext {
-    /// Answers what is about data.
-    pub proxy: Rc<Router>,
-    /// Everybody who is connected, to whichever worker.
-    pub clients: Arc<Clients>,
-    /// Who is subscribed to what.
-    pub pubsub: Arc<Hub>,
-    /// What all of them have in common.
-    pub desk: Arc<ServerState>,
-    /// Those of them who cache, whichever worker serves them.
-    pub tracker: Arc<Tracker>,
-    /// What may be held for all of them.
-    pub ceiling: Arc<MemoryCeiling>,
-    /// What INFO tells.
-    pub report: Arc<ServerReport>,
-    /// The bounds.
-    pub limits: SessionLimits,
-    /// Tells when to stop.
-    pub drain: Drain,
-    /// Where this worker counts.
-    pub stats: Arc<WorkerStats>,
-    /// Where it counts what each command did.
-    pub tally: Arc<CommandStats>,
-}
 
 /// A session.
 pub struct Session {
@@ -218,23 +130,27 @@ impl Session {
         match end {
             SessionEnd::Done => {}
             SessionEnd::Told(by) => {
-                tracing::info!(client = self.state.client.endpoints.address, by, "a client was told to leave")
+                tracing::info!(
+                    client = self.state.client.entry.endpoints.address,
+                    by,
+                    "a client was told to leave"
+                )
             }
             SessionEnd::Ahead(bound) => {
                 context.stats.clients_dropped.bump();
                 tracing::info!(
-                    client = self.state.client.endpoints.address,
+                    client = self.state.client.entry.endpoints.address,
                     bound,
                     "a client sends more than can wait: dropped"
                 );
             }
             SessionEnd::Failed(error) => {
-                tracing::debug!(client = self.state.client.endpoints.address, %error, "a client's connection failed")
+                tracing::debug!(client = self.state.client.entry.endpoints.address, %error, "a client's connection failed")
             }
             SessionEnd::NotReading(bound) => {
                 context.stats.clients_dropped.bump();
                 tracing::info!(
-                    client = self.state.client.endpoints.address,
+                    client = self.state.client.entry.endpoints.address,
                     bound,
                     "a client does not read its replies: dropped"
                 );
@@ -249,7 +165,7 @@ impl Session {
         }
         state.modes = None;
         // Behind all that others may count: whoever ended this session hears of it now.
-        state.client.wait.abandon();
+        state.client.entry.wait.abandon();
         drop(state);
         join(OptionFuture::from(farewell), pipeline.run_out()).await;
     }
@@ -257,17 +173,17 @@ impl Session {
     /// A stage of the daemon's end begins. What has arrived until the first is answered; what comes later is
     /// never carried out.
     fn enter(&mut self, stage: Stage) -> Result<(), SessionEnd> {
-        self.state.client.wait.stop();
+        self.state.client.entry.wait.stop();
         match stage {
             Stage::Draining => {
                 let left = self.connection.take_no_more().map_err(SessionEnd::Failed)?;
                 let owes = left > 0 || !self.pipeline.is_empty() || !self.connection.out.is_empty();
-                let (_, asked_at) = self.state.client.last_request();
+                let (_, asked_at) = self.state.client.entry.last_request();
                 self.idle_since = (!owes).then(|| clock::instant(asked_at));
                 Ok(())
             }
             Stage::Over => {
-                self.state.leaving = true;
+                self.state.client.leaving = true;
                 let error = encode::error_reply(UpstreamError::Stopped.to_string());
                 self.pipeline.give_up(&error);
                 Ok(())
@@ -307,7 +223,7 @@ impl Session {
                     Err(end) => return Poll::Ready(end),
                 };
             }
-            if self.state.leaving && self.pipeline.is_empty() && self.connection.out.is_empty() {
+            if self.state.client.leaving && self.pipeline.is_empty() && self.connection.out.is_empty() {
                 return Poll::Ready(SessionEnd::Done);
             }
             if !(answered || taken || room) {
@@ -341,7 +257,7 @@ impl Session {
         let output = self.output();
         let kept = self.state.modes.as_ref().map_or(0, |modes| modes.kept_bytes());
         if let Some(sum) = self.held.set(self.connection.kept(), output, kept) {
-            self.state.client.held.store(sum, Ordering::Relaxed);
+            self.state.client.entry.held.store(sum, Ordering::Relaxed);
         }
     }
 
@@ -366,16 +282,19 @@ impl Session {
     #[cold]
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         let (state, limits) = (&self.state, &self.context.limits);
-        if state.leaving {
+        if state.client.leaving {
             return false;
         }
         let (half, waits) = (self.connection.half_len(), self.waiting.is_some());
-        let takes =
-            !waits && !state.alone && !self.is_slowed() && !state.own_writes.is_held() && !self.is_full();
+        let takes = !waits
+            && !state.alone
+            && !self.is_slowed()
+            && !state.client.own_writes.is_held()
+            && !self.is_full();
         let is_owed = waits || !self.pipeline.is_empty() || !self.connection.out.is_empty();
-        let (_, asked_at) = state.client.last_request();
+        let (_, asked_at) = state.client.entry.last_request();
         let standing = ClientProgress {
-            locked_since: state.is_locked().then_some(state.client.connected_at),
+            locked_since: state.client.is_locked().then_some(state.client.entry.connected_at),
             half: Some(half).filter(|half| *half > 0 && takes),
             idle_since: (!is_owed && half == 0 && !modes::listens(state)).then_some(asked_at),
             asked_at,
@@ -399,11 +318,15 @@ impl Session {
                 )),
             ),
         };
-        tracing::info!(client = state.client.endpoints.address, bound, "a client takes too long: closed");
+        tracing::info!(
+            client = state.client.entry.endpoints.address,
+            bound,
+            "a client takes too long: closed"
+        );
         if let Some(error) = error {
             self.pipeline.push_now(encode::error_reply(error));
         }
-        self.state.leaving = true;
+        self.state.client.leaving = true;
         true
     }
 
@@ -425,7 +348,7 @@ impl Session {
     /// Takes what has come from elsewhere.
     #[inline]
     fn take_mail(&mut self, cx: &Context<'_>) -> Result<(), SessionEnd> {
-        let Some(taken) = self.state.client.mailbox.take(cx) else { return Ok(()) };
+        let Some(taken) = self.state.client.entry.mailbox.take(cx) else { return Ok(()) };
         if taken.overflown {
             return Err(SessionEnd::NotReading(output_bound(&self.state, &self.context).name));
         }
@@ -433,12 +356,14 @@ impl Session {
             match mail {
                 // No message comes before its subscription is confirmed.
                 Mail::Now(push) if self.pipeline.is_confirming() => self.push_behind(push),
-                Mail::Now(push) => push_in_version(&mut self.connection.out, push, self.state.resp()),
+                Mail::Now(push) => push_in_version(&mut self.connection.out, push, self.state.client.resp()),
                 Mail::Behind(push) => self.push_behind(push),
-                Mail::BehindInResp3(push) if self.state.resp() == Resp::Three => self.push_behind(push),
+                Mail::BehindInResp3(push) if self.state.client.resp() == Resp::Three => {
+                    self.push_behind(push)
+                }
                 Mail::BehindInResp3(_) => {}
                 Mail::Redirected(keys) => {
-                    if let Some(push) = tracking::redirected(&keys, &self.state) {
+                    if let Some(push) = tracked_read::redirected(&keys, &self.state) {
                         self.push_behind(push);
                     }
                 }
@@ -453,9 +378,9 @@ impl Session {
     /// Sends `push` behind every reply that is outstanding.
     fn push_behind(&mut self, push: Bytes) {
         if self.pipeline.is_empty() {
-            push_in_version(&mut self.connection.out, push, self.state.resp());
+            push_in_version(&mut self.connection.out, push, self.state.client.resp());
         } else {
-            self.pipeline.push_now(in_version(push, self.state.resp()));
+            self.pipeline.push_now(in_version(push, self.state.client.resp()));
         }
     }
 
@@ -463,7 +388,9 @@ impl Session {
     fn wait_alone(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         match self.connection.poll_ahead(cx, self.context.limits.ahead_bytes_max) {
             // Nobody waits upstream for a client that may be gone.
-            Poll::Ready(EndReason::Closed) if self.state.client.wait.is_waiting() => Err(SessionEnd::Done),
+            Poll::Ready(EndReason::Closed) if self.state.client.entry.wait.is_waiting() => {
+                Err(SessionEnd::Done)
+            }
             // What it asked for before it closed its side is still answered.
             Poll::Pending
             | Poll::Ready(EndReason::Closed | EndReason::Broken(_) | EndReason::Skipped(..)) => Ok(()),
@@ -489,7 +416,7 @@ impl Session {
     fn take_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, SessionEnd> {
         if let Some(waiting) = &mut self.waiting {
             if waiting.as_mut().poll(cx).is_pending() {
-                return if self.state.is_locked() { self.wait_for_turn(cx) } else { Ok(false) };
+                return if self.state.client.is_locked() { self.wait_for_turn(cx) } else { Ok(false) };
             }
             self.waiting = None;
         }
@@ -499,16 +426,20 @@ impl Session {
                 return Ok(false);
             }
             self.state.alone = false;
-            self.connection.limit_unauthenticated(self.state.is_locked());
+            self.connection.limit_unauthenticated(self.state.client.is_locked());
         }
         self.was_slowed = self.is_slowed();
-        if self.state.leaving || self.is_full() || self.state.own_writes.is_held() || self.was_slowed {
+        if self.state.client.leaving
+            || self.is_full()
+            || self.state.client.own_writes.is_held()
+            || self.was_slowed
+        {
             return Ok(false);
         }
         let batch_end = self.output() + BATCH_BYTES;
         let Session { context, connection, state, pipeline, waiting, .. } = self;
         // The clock is read once, after the bytes were: all that is shown had arrived by then.
-        let (clock, locked) = (Cell::new(None), state.is_locked());
+        let (clock, locked) = (Cell::new(None), state.client.is_locked());
         let put_off = Cell::new(false);
         let mut handle = |request: Request<'_>, out: &mut WriteQueue| {
             let now = clock.get().unwrap_or_else(clock::now);
@@ -537,20 +468,20 @@ impl Session {
         match result {
             Ok(()) => {}
             // What was asked before is still answered: a client may close its sending side only.
-            Err(EndReason::Closed | EndReason::Ahead(_)) => state.leaving = true,
+            Err(EndReason::Closed | EndReason::Ahead(_)) => state.client.leaving = true,
             Err(EndReason::Skipped(bytes, bound)) => {
                 context.ceiling.counts.requests_refused.fetch_add(1, Ordering::Relaxed);
                 transaction::abort(state);
-                if state.wants_reply() {
+                if state.client.wants_reply() {
                     pipeline.push_now(skipped(bytes, bound, context));
                 }
             }
             Err(EndReason::Failed(error)) => return Err(SessionEnd::Failed(error)),
             Err(EndReason::Broken(error)) => {
                 context.stats.protocol_errors.bump();
-                tracing::debug!(client = state.client.endpoints.address, %error, "a client sent what is no request");
+                tracing::debug!(client = state.client.entry.endpoints.address, %error, "a client sent what is no request");
                 pipeline.push_now(encode::error_reply([b"ERR ", &error.text()[..]].concat()));
-                state.leaving = true;
+                state.client.leaving = true;
             }
         }
         Ok(true)
@@ -564,7 +495,7 @@ impl Session {
             return Ok(false);
         }
         let progress = self.connection.flush().map_err(SessionEnd::Failed)?;
-        self.state.client.unread.store(self.connection.out.len(), Ordering::Relaxed);
+        self.state.client.entry.unread.store(self.connection.out.len(), Ordering::Relaxed);
         if progress || taken {
             self.stalled = None;
         }
@@ -615,14 +546,14 @@ fn serve(
     out: &mut WriteQueue,
     now: clock::Nanos,
 ) -> Flow {
-    let own_writes = state.own_writes.clone();
+    let own_writes = state.client.own_writes.clone();
     let attention = context.desk.attention();
     let recognised = state.recogniser.recognise(&request);
     let command = recognised.map_or(0, Spec::number);
-    state.client.note(command, now);
+    state.client.entry.note(command, now);
     let watch = TrackedRead::begin(recognised, &request, state, context);
     let coverage = watch.as_ref().map(TrackedRead::coverage);
-    let caller = Caller { resp: state.resp(), own_writes: &own_writes, now, coverage };
+    let caller = Caller { resp: state.client.resp(), own_writes: &own_writes, now, coverage };
     // What is carried out is shown to MONITOR, and what is waited for is measured for SLOWLOG.
     let (mut shown, mut measured) = (true, true);
     // Number 0 counts what is not carried out, or not now.
@@ -637,7 +568,12 @@ fn serve(
             }
             None => match spec.class_of(&request) {
                 Class::Local(local) => {
-                    local::answer(local, spec, &request, state, context, ExecContext::None)
+                    let was_locked = state.client.is_locked();
+                    let client = &mut state.client;
+                    let answer = commands::answer(local, spec, &request, client, context, ExecContext::None);
+                    // The next request is held to other bounds.
+                    state.alone |= was_locked != state.client.is_locked();
+                    answer
                 }
                 Class::Session(kind)
                     if modes::is_exclusive(kind, spec, &request, state, context) && !pipeline.is_empty() =>
@@ -680,13 +616,13 @@ fn serve(
         },
         Err(CommandError::Unknown) if is_http(&request) => {
             context.stats.protocol_errors.bump();
-            tracing::debug!(client = state.client.endpoints.address, "a client sent HTTP: closed");
-            state.leaving = true;
+            tracing::debug!(client = state.client.entry.endpoints.address, "a client sent HTTP: closed");
+            state.client.leaving = true;
             Answer::Now(Bytes::new())
         }
-        Err(fault) if state.is_locked() => {
+        Err(fault) if state.client.is_locked() => {
             shown = false;
-            password::refuse_unrecognised(fault, &request, context)
+            unauthenticated::refuse_unrecognised(fault, &request, context)
         }
         Err(fault) => {
             shown = fault == CommandError::Unknown;
@@ -715,9 +651,9 @@ fn serve(
     context.stats.commands.bump();
     context.tally.call(called);
     if attention.has(GlobalFlags::MONITORED) && shown && (recognised.is_ok() || answer.is_later()) {
-        monitor::show(recognised.ok(), &request, &state.client, &context.desk);
+        monitor::show(recognised.ok(), &request, &state.client.entry, &context.desk);
     }
-    let wanted = state.wants_reply();
+    let wanted = state.client.wants_reply();
     let mailed = matches!(answer, Answer::Mailed);
     let mut held = false;
     match answer {
@@ -738,14 +674,15 @@ fn serve(
             if pipeline.is_empty() { out.push(&reply) } else { pipeline.push_now(reply) }
         }
         Answer::Later(reply) => {
-            let start = || LatencyTimer::start(recognised.ok(), &request, &state.client, &context.desk, now);
+            let start =
+                || LatencyTimer::start(recognised.ok(), &request, &state.client.entry, &context.desk, now);
             pipeline.push_later(command, reply, measured.then(start).flatten(), request.raw().len());
             held = is_held(state, pipeline, context);
         }
         Answer::NotYet(_) => {}
     }
     let full = pipeline.len() >= context.limits.pipeline_depth_max;
-    if state.leaving || full || state.alone || mailed || held { Flow::Pause } else { Flow::Next }
+    if state.client.leaving || full || state.alone || mailed || held { Flow::Pause } else { Flow::Next }
 }
 
 #[inline]
@@ -756,8 +693,10 @@ fn intercepted(
     context: &SessionContext,
     attention: GlobalFlags,
 ) -> Option<Answer> {
+    if state.client.is_locked() {
+        return unauthenticated::refuse(spec).map(Answer::Now);
+    }
     if attention.has(GlobalFlags::PAUSED)
-        && !state.is_locked()
         && let Some(wait) = pause::wait(spec, &context.desk)
     {
         return Some(Answer::NotYet(wait));
@@ -834,7 +773,7 @@ fn is_held(state: &SessionState, pipeline: &Pipeline, context: &SessionContext) 
         context.stats.client_in_flight_waits.bump();
     }
     // Each of those that are sent on takes as long as many hits.
-    full || state.own_writes.is_held() || pipeline.len().is_multiple_of(SENT_AT_ONCE)
+    full || state.client.own_writes.is_held() || pipeline.len().is_multiple_of(SENT_AT_ONCE)
 }
 
 /// The client wants no reply; what was sent upstream still comes to its end.

@@ -4,23 +4,23 @@
 
 use std::rc::Rc;
 
-use super::SessionContext;
-use super::monitor::{self, Watching};
-use super::password;
+use bytes::Bytes;
+
 use super::state::SessionState;
 use super::subscriber::{self, Subscriber};
-use super::tracking::{self, ClientTracking};
 use super::transaction::{self, Executing, Transaction};
+use crate::commands::SessionContext;
+use crate::commands::monitor::{self, Watching};
+use crate::commands::tracking::{self, ClientTracking};
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{RequiredState, Spec};
+use crate::protocol::resp::reply::ok;
 use crate::protocol::resp::request::Request;
 use crate::router::{Answer, Caller, Watched};
 
 /// The modes of one session; each is there while its client is in it.
 #[derive(Debug, Default)]
 pub(super) struct Modes {
-    /// The client has not said the password yet.
-    pub(super) locked: bool,
     /// Between MULTI and what ends it.
     pub(super) transaction: Option<Transaction>,
     /// While EXEC is carried out in several turns.
@@ -40,8 +40,7 @@ pub(super) struct Modes {
 impl Modes {
     /// Whether the session is in none.
     pub(super) fn is_none(&self) -> bool {
-        !self.locked
-            && self.transaction.is_none()
+        self.transaction.is_none()
             && self.executing.is_none()
             && self.monitor.is_none()
             && self.subscriber.is_none()
@@ -74,16 +73,13 @@ pub(super) fn intercept(
     state: &mut SessionState,
     context: &SessionContext,
 ) -> Option<Answer> {
-    if state.is_locked() {
-        return password::refuse(spec).map(Answer::Now);
-    }
     let monitors = state.modes.as_ref().is_some_and(|modes| modes.monitor.is_some());
     if let Some(refusal) = monitors.then(|| monitor::refuse(spec)).flatten() {
         return Some(refusal);
     }
     let subscriber = state.modes.as_ref().and_then(|modes| modes.subscriber.as_ref());
     subscriber
-        .and_then(|subscriber| subscriber::intercept(subscriber, spec, request, state.resp()))
+        .and_then(|subscriber| subscriber::intercept(subscriber, spec, request, state.client.resp()))
         .or_else(|| transaction::queue(spec, request, state, context))
 }
 
@@ -109,7 +105,7 @@ pub(super) fn is_exclusive(
             state.modes.as_ref().is_some_and(|modes| modes.is_watching())
                 || transaction::may_overtake(spec, state, context)
         }
-        RequiredState::Tracking => false,
+        RequiredState::Reset | RequiredState::Tracking => false,
     }
 }
 
@@ -124,18 +120,47 @@ pub(super) fn answer(
 ) -> Answer {
     match kind {
         RequiredState::Transaction => transaction::answer(spec, request, state, context, caller),
-        RequiredState::Blocking => context.proxy.block(spec, request, caller, state.client.wait.begin()),
-        RequiredState::Wait => context.proxy.wait_for_replicas(request, caller, state.client.wait.begin()),
+        RequiredState::Blocking => {
+            context.proxy.block(spec, request, caller, state.client.entry.wait.begin())
+        }
+        RequiredState::Wait => {
+            context.proxy.wait_for_replicas(request, caller, state.client.entry.wait.begin())
+        }
         // PUBSUB tells of subscriptions and is none.
         RequiredState::PubSub if !spec.name.starts_with("pubsub") => {
             subscriber::answer(spec, request, state, context)
         }
-        RequiredState::Tracking => tracking::answer(spec, request, state, context),
+        RequiredState::Tracking => {
+            let tracking = &mut state.modes.get_or_insert_default().tracking;
+            let answer = tracking::answer(spec, request, tracking, &state.client, context);
+            state.settle();
+            answer
+        }
         RequiredState::PubSub => {
             // Nothing of these is in L1.
             let out = &mut WriteQueue::default();
             context.proxy.call(spec, crate::protocol::command::Class::Session(kind), request, caller, out)
         }
-        RequiredState::Monitor => monitor::begin(state, context),
+        RequiredState::Monitor => monitor(state, context),
+        RequiredState::Reset => reset(state),
     }
+}
+
+/// MONITOR. To a client that follows already Redis says nothing.
+fn monitor(state: &mut SessionState, context: &SessionContext) -> Answer {
+    let monitor = &mut state.modes.get_or_insert_default().monitor;
+    if monitor.is_some() {
+        return Answer::Now(Bytes::new());
+    }
+    *monitor = Some(Watching::begin(context.desk.clone(), state.client.entry.clone()));
+    Answer::Now(ok())
+}
+
+/// RESET.
+fn reset(state: &mut SessionState) -> Answer {
+    if let Some(leaving) = subscriber::leave(state) {
+        return Answer::NotYet(leaving);
+    }
+    state.reset();
+    Answer::Now(Bytes::from_static(b"+RESET\r\n"))
 }

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use super::slowlog::LatencyTimer;
 use crate::clock;
+use crate::commands::LatencyTimer;
 
 /// The answers of one session that have not left yet. All that are still to come are driven at once, so a
 /// slow one delays only the replies behind it, and nothing of other sessions.
@@ -196,7 +196,7 @@ impl Pipeline {
     }
 }
 
-// === impl Coming ===
+// === impl PendingAnswer ===
 
 impl Future for PendingAnswer {
     type Output = ArrivedAnswer;

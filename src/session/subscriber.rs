@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use super::state::SessionState;
 use super::subscribed::Subscribed;
-use super::{SessionContext, SessionLimits};
 use crate::clients::Client;
 use crate::clients::mailbox::Mail;
+use crate::commands::{SessionContext, SessionLimits};
 use crate::memory::{self, MemoryCeiling};
 use crate::protocol::command::Spec;
 use crate::protocol::resp::Resp;
@@ -84,10 +84,10 @@ pub(super) fn answer(
     state: &mut SessionState,
     context: &SessionContext,
 ) -> Answer {
-    let resp = state.resp();
+    let resp = state.client.resp();
     let SessionState { modes, client, .. } = state;
     let modes = modes.get_or_insert_default();
-    let subscriber = modes.subscriber.get_or_insert_with(|| Subscriber::new(context, client));
+    let subscriber = modes.subscriber.get_or_insert_with(|| Subscriber::new(context, &client.entry));
     let kind = match spec.name {
         "psubscribe" | "punsubscribe" => TopicKind::Pattern,
         "ssubscribe" | "sunsubscribe" => TopicKind::Shard,

@@ -11,16 +11,14 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::{LocalBoxFuture, join_all};
 use tokio::task::yield_now;
 
-use super::SessionContext;
-use super::client_kill::{self, KillCount};
-use super::local::{self, ExecContext, ok};
 use super::modes::Modes;
-use super::monitor;
-use super::server_state::GlobalFlags;
 use super::state::SessionState;
+use crate::commands::kill::{self, KillCount};
+use crate::commands::{self, ExecContext, GlobalFlags, SessionContext, monitor};
 use crate::protocol::command::{Class, CommandError, Flags, Spec, is_unpaired, recognise};
 use crate::protocol::key::Slot;
 use crate::protocol::resp::encode;
+use crate::protocol::resp::reply::ok;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::router::{Answer, Caller, ExecElement, NotAPart, TransactionPart, Watched, without_server};
 
@@ -74,7 +72,7 @@ pub(super) struct Executing {
     watched: Option<Rc<Watched>>,
 }
 
-// === impl Step ===
+// === impl QueuedStep ===
 
 impl QueuedStep {
     fn request(&self) -> Request<'_> {
@@ -123,12 +121,12 @@ pub(super) fn queue(
     let transaction = state.modes.as_mut()?.transaction.as_mut()?;
     match spec.name {
         "exec" | "discard" | "quit" | "reset" => return None,
-        "multi" | "watch" if !is_valkey(context) => return None,
+        "multi" | "watch" if !context.report.is_valkey() => return None,
         _ => {}
     }
-    if spec.flags.has(Flags::NO_MULTI) && (spec.name != "client|reply" || is_valkey(context)) {
+    if spec.flags.has(Flags::NO_MULTI) && (spec.name != "client|reply" || context.report.is_valkey()) {
         transaction.abort();
-        return Some(Answer::Now(not_allowed(spec, is_valkey(context))));
+        return Some(Answer::Now(not_allowed(spec, context.report.is_valkey())));
     }
     let class = spec.class_of(request);
     let step = match class {
@@ -146,7 +144,7 @@ pub(super) fn queue(
         }
     };
     let reply = transaction.push(step, spec.name, request, context);
-    state.client.note_queued(Some(transaction.queued));
+    state.client.entry.note_queued(Some(transaction.queued));
     Some(Answer::Now(reply))
 }
 
@@ -171,7 +169,7 @@ pub(super) fn queue_unrecognised(
         fault.write(request, &mut error);
         let step = QueuedStep::Done(request.to_owned(), error.freeze());
         let reply = transaction.push(Ok(step), "", request, context);
-        state.client.note_queued(Some(transaction.queued));
+        state.client.entry.note_queued(Some(transaction.queued));
         return Some(Answer::Now(reply));
     }
     if fault != CommandError::Unknown {
@@ -266,7 +264,7 @@ pub(super) fn answer(
             // What is watched is watched on one node, and that is where the transaction will go.
             let slot = modes.watched.as_ref().and_then(|watched| watched.slot());
             modes.transaction = Some(Transaction { slot, ..Transaction::default() });
-            state.client.note_queued(Some(0));
+            state.client.entry.note_queued(Some(0));
             Answer::Now(ok())
         }
         "exec" => match state.modes.as_mut().and_then(|modes| modes.executing.take()) {
@@ -278,8 +276,9 @@ pub(super) fn answer(
         "watch" if open => error("ERR WATCH inside MULTI is not allowed"),
         "watch" => {
             let modes = state.modes.get_or_insert_with(Box::<Modes>::default);
-            let watched =
-                modes.watched.get_or_insert_with(|| Rc::new(Watched::new(state.client.watched.clone())));
+            let watched = modes
+                .watched
+                .get_or_insert_with(|| Rc::new(Watched::new(state.client.entry.watched.clone())));
             context.proxy.watch(spec, request, watched, caller)
         }
         // DISCARD and UNWATCH.
@@ -330,17 +329,17 @@ fn go_on(
     for step in executing.steps.by_ref().take(STEPS_AT_ONCE) {
         if monitored {
             let request = step.request();
-            monitor::show(recognise(&request).ok(), &request, &state.client, &context.desk);
+            monitor::show(recognise(&request).ok(), &request, &state.client.entry, &context.desk);
         }
         context.tally.call(match &step {
             QueuedStep::Part(_, number) => *number,
             step => recognise(&step.request()).map_or(0, Spec::number),
         });
         executing.elements.push(match step {
-            QueuedStep::Part(part, _) => ExecElement::Sent(part, state.resp()),
+            QueuedStep::Part(part, _) => ExecElement::Sent(part, state.client.resp()),
             QueuedStep::Own(spec, request) => ExecElement::Made(own(spec, &request, state, context)),
             QueuedStep::Done(_, reply) => {
-                client_kill::leave(state);
+                kill::leave(&mut state.client);
                 ExecElement::Made(reply)
             }
         });
@@ -365,7 +364,7 @@ fn kill_first(state: &mut SessionState, context: &SessionContext) -> Option<Loca
             if let QueuedStep::Own(spec, request) = step
                 && spec.name == "client|kill"
             {
-                let KillCount { reply, over } = client_kill::kill(&request.as_request(), state, context);
+                let KillCount { reply, over } = kill::kill(&request.as_request(), &mut state.client, context);
                 gone.extend(over);
                 *step = QueuedStep::Done(request.clone(), reply);
             }
@@ -386,7 +385,7 @@ fn own(
     let request = request.as_request();
     match spec.class_of(&request) {
         Class::Local(local) => {
-            match local::answer(local, spec, &request, state, context, ExecContext::AtOnce) {
+            match commands::answer(local, spec, &request, &mut state.client, context, ExecContext::AtOnce) {
                 Answer::Now(reply) => reply,
                 // What is the daemon's own and takes time is about other clients, whom a transaction must not
                 // wait for.
@@ -407,18 +406,13 @@ fn own(
 fn close(state: &mut SessionState) -> Option<Transaction> {
     let modes = state.modes.as_mut()?;
     let transaction = modes.transaction.take();
-    state.client.note_queued(None);
+    state.client.entry.note_queued(None);
     state.settle();
     transaction
 }
 
 fn error(text: &'static str) -> Answer {
     Answer::Now(encode::error_reply(text))
-}
-
-/// Whether the upstream is Valkey.
-pub(super) fn is_valkey(context: &SessionContext) -> bool {
-    context.report.server_facts().valkey_version.is_some()
 }
 
 fn not_allowed(spec: &Spec, valkey: bool) -> Bytes {

@@ -176,7 +176,7 @@ fn every_reason_of_explain_stands_in_the_page_and_in_a_test() {
 fn every_counter_stands_in_the_page_and_in_a_test() {
     let rows: Vec<String> = rows("docs/operations.md", "fields").into_iter().map(|(name, _)| name).collect();
     let counters = WorkerStats::default().values().map(|(name, _)| name.to_owned());
-    let fields = literals::of_function("src/session/info_sections.rs", "nearside");
+    let fields = literals::of_function("src/commands/info/sections.rs", "nearside");
     let fields = fields.iter().flat_map(|text| text.split("\r\n")).filter_map(field_name);
     let told: Vec<String> = counters.chain(fields).collect();
     assert!(

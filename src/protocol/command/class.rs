@@ -139,7 +139,6 @@ pub enum Local {
     Lolwut,
     Ping,
     Quit,
-    Reset,
     Role,
     Select,
     SlowlogGet,
@@ -160,6 +159,8 @@ pub enum RequiredState {
     Monitor,
     /// Subscribes, or asks about subscriptions.
     PubSub,
+    /// Ends every state.
+    Reset,
     /// The client's own client-side caching.
     Tracking,
     /// MULTI, WATCH and what belongs to them.
@@ -168,7 +169,19 @@ pub enum RequiredState {
     Wait,
 }
 
-// === impl Session ===
+// === impl Local ===
+
+impl Local {
+    /// Whether the answer tells something of the upstream, so that the first clients wait for it a moment.
+    pub fn tells_of_upstream(self) -> bool {
+        matches!(
+            self,
+            Local::ConfigGet | Local::ConfigSet | Local::Hello | Local::Info | Local::NearsideExplain
+        )
+    }
+}
+
+// === impl RequiredState ===
 
 impl RequiredState {
     /// The word for logs, metrics and error texts.
@@ -177,6 +190,7 @@ impl RequiredState {
             RequiredState::Blocking => "blocking",
             RequiredState::Monitor => "monitor",
             RequiredState::PubSub => "pubsub",
+            RequiredState::Reset => "reset",
             RequiredState::Tracking => "tracking",
             RequiredState::Transaction => "transaction",
             RequiredState::Wait => "wait",

@@ -8,6 +8,7 @@ pub mod cursor;
 pub mod encode;
 pub mod frame;
 mod inline;
+pub mod reply;
 pub mod request;
 pub mod resp2;
 pub mod scan;

@@ -10,7 +10,7 @@ pub(super) const ROWS: &[Spec] = &[
     row("hello", -1, Class::Local(Local::Hello)).flags(Flags::NO_AUTH),
     row("ping", -1, Class::Local(Local::Ping)),
     row("quit", -1, Class::Local(Local::Quit)).flags(Flags::NO_AUTH),
-    row("reset", 1, Class::Local(Local::Reset)).flags(Flags::NO_AUTH),
+    row("reset", 1, Class::Session(RequiredState::Reset)).flags(Flags::NO_AUTH),
     row("select", 2, Class::Local(Local::Select)),
     row("wait", 3, Class::Session(RequiredState::Wait)).flags(Flags::BLOCKING),
     row("waitaof", 4, Class::Session(RequiredState::Wait)).flags(Flags::BLOCKING),

@@ -1,0 +1,88 @@
+//! ACL: the daemon has one user, `default`, who may do everything; what Redis says when that is so.
+
+use bytes::{Bytes, BytesMut};
+
+use super::password::Password;
+use crate::protocol::command::{CommandError, Denied, recognise};
+use crate::protocol::resp::encode;
+use crate::protocol::resp::reply::{bulk, null, ok, printed, wrong_number};
+use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::protocol::resp::{Resp, parse_integer};
+
+/// ACL USERS.
+pub(super) fn users() -> Bytes {
+    Bytes::from_static(b"*1\r\n$7\r\ndefault\r\n")
+}
+
+/// ACL LIST.
+pub(super) fn list(password: Option<Password>) -> Bytes {
+    let password = password.map_or_else(|| "nopass".to_owned(), |password| format!("#{}", password.digest()));
+    let mut out = BytesMut::new();
+    encode::array(&mut out, 1);
+    encode::bulk(&mut out, format!("user default on {password} ~* &* +@all").as_bytes());
+    out.freeze()
+}
+
+/// ACL GETUSER.
+pub(super) fn get_user(name: &[u8], password: Option<Password>, resp: Resp) -> Bytes {
+    if name != b"default" {
+        return null(resp);
+    }
+    let mut out = BytesMut::new();
+    encode::map(&mut out, resp, 6);
+    encode::bulk(&mut out, b"flags");
+    encode::set(&mut out, resp, if password.is_none() { 2 } else { 1 });
+    encode::bulk(&mut out, b"on");
+    if password.is_none() {
+        encode::bulk(&mut out, b"nopass");
+    }
+    encode::bulk(&mut out, b"passwords");
+    encode::array(&mut out, usize::from(password.is_some()));
+    if let Some(password) = password {
+        encode::bulk(&mut out, password.digest().as_bytes());
+    }
+    for (field, value) in [("commands", "+@all"), ("keys", "~*"), ("channels", "&*")] {
+        encode::bulk(&mut out, field.as_bytes());
+        encode::bulk(&mut out, value.as_bytes());
+    }
+    encode::bulk(&mut out, b"selectors");
+    encode::array(&mut out, 0);
+    out.freeze()
+}
+
+/// ACL LOG: nothing is refused to the one user.
+pub(super) fn log(request: &Request<'_>) -> Bytes {
+    match request.arg(2) {
+        _ if request.len() == 2 => Bytes::from_static(b"*0\r\n"),
+        _ if request.len() > 3 => wrong_number(request, "ACL"),
+        option if option.eq_ignore_ascii_case(b"reset") => ok(),
+        count if parse_integer(count).is_some() => Bytes::from_static(b"*0\r\n"),
+        _ => encode::error_reply("ERR value is not an integer or out of range"),
+    }
+}
+
+/// ACL DRYRUN user command: the one user may do it, if there is such a command and nobody is denied it.
+pub(super) fn dry_run(request: &Request<'_>, denied: &Denied) -> Bytes {
+    let user = request.arg(2);
+    if user != b"default" {
+        return encode::error_reply([b"ERR User '", printed(user), b"' not found"].concat());
+    }
+    let tried = OwnedRequest::from_args(request.args().skip(3));
+    match recognise(&tried.as_request()) {
+        Ok(spec) if denied.has(spec) => {
+            bulk(format!("User default has no permissions to run the '{}' command", spec.name).as_bytes())
+        }
+        Ok(_) => ok(),
+        Err(fault @ CommandError::Arity(_)) => {
+            let mut out = BytesMut::new();
+            fault.write(&tried.as_request(), &mut out);
+            out.freeze()
+        }
+        Err(_) => encode::error_reply([b"ERR Command '", printed(request.arg(3)), b"' not found"].concat()),
+    }
+}
+
+/// ACL WHOAMI.
+pub(super) fn who_am_i() -> Bytes {
+    bulk(b"default")
+}

@@ -1,0 +1,168 @@
+//! CLIENT TRACKING, CACHING, TRACKINGINFO and GETREDIR.
+
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+
+use super::arguments::{self, TrackingRequest};
+use super::state::{ClientTracking, TrackedKeys};
+use crate::clients::ClientFlag;
+use crate::clients::tracker::TrackingTerms;
+use crate::commands::client_state::ClientState;
+use crate::commands::context::SessionContext;
+use crate::protocol::command::Spec;
+use crate::protocol::resp::encode;
+use crate::protocol::resp::reply::{number, ok};
+use crate::protocol::resp::request::Request;
+use crate::router::Answer;
+
+/// Answers a command about the client's own caching, which is `tracking` unless it is off.
+pub(crate) fn answer(
+    spec: &'static Spec,
+    request: &Request<'_>,
+    tracking: &mut Option<ClientTracking>,
+    client: &ClientState,
+    context: &SessionContext,
+) -> Answer {
+    let reply = match spec.name {
+        "client|tracking" => return switch(request, tracking, client, context),
+        "client|caching" => match tracking.as_mut().filter(|tracking| tracking.on) {
+            Some(tracking) => caching(request.arg(2), tracking),
+            None => encode::error_reply(NOT_TRACKING),
+        },
+        "client|getredir" => number(present(tracking).map_or(-1, |tracking| tracking.redirect)),
+        _ => info(present(tracking), client),
+    };
+    Answer::Now(reply)
+}
+
+const NOT_TRACKING: &str = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled";
+
+fn present(tracking: &Option<ClientTracking>) -> Option<&ClientTracking> {
+    tracking.as_ref().filter(|tracking| tracking.on)
+}
+
+/// CLIENT TRACKING: turns the caching on or off.
+fn switch(
+    request: &Request<'_>,
+    tracking: &mut Option<ClientTracking>,
+    client: &ClientState,
+    context: &SessionContext,
+) -> Answer {
+    let wanted = match arguments::read(request, present(tracking), &context.clients) {
+        Ok(wanted) => wanted,
+        Err(error) => return Answer::Now(encode::error_reply(error)),
+    };
+    if !wanted.on {
+        *tracking = None;
+        return Answer::Now(ok());
+    }
+    let tracking = tracking.get_or_insert_with(|| ClientTracking {
+        tracker: context.tracker.clone(),
+        id: client.entry.id,
+        mode: wanted.mode,
+        on: false,
+        waited: false,
+        redirect: 0,
+        no_loop: false,
+        prefixes: Default::default(),
+        caching: false,
+        queued: Vec::new(),
+    });
+    if wanted.mode == TrackedKeys::Broadcast
+        && let Some(wait) = listen(tracking, &wanted, context)
+    {
+        return wait;
+    }
+    if wanted.mode != TrackedKeys::Broadcast {
+        context.proxy.upstream().shared().tracking_wanted.store(true, Ordering::Relaxed);
+    }
+    turn_on(tracking, wanted);
+    let terms = TrackingTerms {
+        redirect: u64::try_from(tracking.redirect).ok().filter(|id| *id != 0),
+        prefixes: (tracking.mode == TrackedKeys::Broadcast).then(|| tracking.prefixes.clone()),
+        no_loop: tracking.no_loop,
+    };
+    context.tracker.join(&client.entry, terms);
+    Answer::Now(ok())
+}
+
+/// Asks the upstream to tell of all keys with these prefixes. What must be waited for until it does, unless
+/// it was waited for already: then the client is told everything once it does.
+fn listen(
+    tracking: &mut ClientTracking,
+    wanted: &TrackingRequest,
+    context: &SessionContext,
+) -> Option<Answer> {
+    let shared = context.proxy.upstream().shared().clone();
+    tracking.tracker.want(tracking.id, &wanted.prefixes);
+    if std::mem::take(&mut tracking.waited) || shared.broadcast.covers(&wanted.prefixes) {
+        return None;
+    }
+    tracking.waited = true;
+    let (prefixes, patience) = (wanted.prefixes.clone(), context.limits.subscribe_timeout);
+    Some(Answer::NotYet(Box::pin(async move { shared.broadcast.covering(&prefixes, patience).await })))
+}
+
+fn turn_on(tracking: &mut ClientTracking, wanted: TrackingRequest) {
+    let TrackingRequest { mode, redirect, no_loop, prefixes, .. } = wanted;
+    (tracking.on, tracking.mode) = (true, mode);
+    (tracking.redirect, tracking.no_loop) = (redirect, no_loop);
+    tracking.prefixes.extend(prefixes);
+}
+
+fn caching(choice: &[u8], tracking: &mut ClientTracking) -> Bytes {
+    let (mode, error) = if choice.eq_ignore_ascii_case(b"yes") {
+        (TrackedKeys::OptIn, "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.")
+    } else if choice.eq_ignore_ascii_case(b"no") {
+        (TrackedKeys::OptOut, "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.")
+    } else {
+        return encode::error_reply("ERR syntax error");
+    };
+    if tracking.mode != mode {
+        return encode::error_reply(error);
+    }
+    tracking.caching = true;
+    ok()
+}
+
+fn info(tracking: Option<&ClientTracking>, client: &ClientState) -> Bytes {
+    let resp = client.resp();
+    let mut out = BytesMut::new();
+    encode::map(&mut out, resp, 3);
+    encode::bulk(&mut out, b"flags");
+    let mut flags = tracking.map_or_else(|| vec!["off"], flags);
+    if client.entry.has(ClientFlag::TrackingBroken) {
+        flags.push("broken_redirect");
+    }
+    encode::set(&mut out, resp, flags.len());
+    for flag in flags {
+        encode::bulk(&mut out, flag.as_bytes());
+    }
+    encode::bulk(&mut out, b"redirect");
+    encode::integer(&mut out, tracking.map_or(-1, |tracking| tracking.redirect));
+    encode::bulk(&mut out, b"prefixes");
+    encode::array(&mut out, tracking.map_or(0, |tracking| tracking.prefixes.len()));
+    for prefix in tracking.into_iter().flat_map(|tracking| &tracking.prefixes) {
+        encode::bulk(&mut out, prefix);
+    }
+    out.freeze()
+}
+
+fn flags(tracking: &ClientTracking) -> Vec<&'static str> {
+    let mut flags = vec!["on"];
+    match tracking.mode {
+        TrackedKeys::Default => {}
+        TrackedKeys::Broadcast => flags.push("bcast"),
+        TrackedKeys::OptIn => {
+            flags.extend(["optin"].into_iter().chain(tracking.caching.then_some("caching-yes")))
+        }
+        TrackedKeys::OptOut => {
+            flags.extend(["optout"].into_iter().chain(tracking.caching.then_some("caching-no")))
+        }
+    }
+    if tracking.no_loop {
+        flags.push("noloop");
+    }
+    flags
+}

@@ -1,0 +1,115 @@
+//! What a session remembers of its client, and commands about the client read and change.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use crate::clients::{ClientFlag, ClientGuard};
+use crate::protocol::resp::Resp;
+use crate::router::Inflight;
+
+/// Which replies the client wants: CLIENT REPLY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReplyMode {
+    /// All.
+    On,
+    /// None.
+    Off,
+    /// All but those to the command at hand, which is CLIENT REPLY SKIP, and to the next.
+    SkipBoth,
+    /// All but the next one.
+    SkipNext,
+}
+
+/// One client, as its own commands see it.
+#[derive(Debug)]
+pub(crate) struct ClientState {
+    /// The client's place in the registry, where other sessions find it.
+    pub(crate) entry: ClientGuard,
+    resp: Resp,
+    pub(super) replies: ReplyMode,
+    /// The requests that have not been answered, as far as later ones depend on them.
+    pub(crate) own_writes: Rc<Inflight>,
+    /// Clients have to authenticate before they may do anything.
+    asks_password: bool,
+    /// The client has not authenticated yet.
+    locked: bool,
+    /// A password was wrong on this connection.
+    pub(super) was_wrong: bool,
+    /// The client has waited for its turn to try another password.
+    pub(super) has_turn: bool,
+    /// The client has killed itself, among others, and leaves when that is answered.
+    pub(super) killed_itself: bool,
+    /// The client wants to leave: nothing is taken any more, and the connection closes when all is answered.
+    pub(crate) leaving: bool,
+}
+
+// === impl ClientState ===
+
+impl ClientState {
+    /// A client that has just connected, and has to authenticate first if `asks_password`.
+    pub(crate) fn new(entry: ClientGuard, asks_password: bool) -> ClientState {
+        ClientState {
+            entry,
+            resp: Resp::Two,
+            replies: ReplyMode::On,
+            own_writes: Rc::default(),
+            asks_password,
+            locked: asks_password,
+            was_wrong: false,
+            has_turn: false,
+            killed_itself: false,
+            leaving: false,
+        }
+    }
+
+    /// Restores what a connection begins with: RESET.
+    pub(crate) fn reset(&mut self) {
+        self.set_resp(Resp::Two);
+        self.entry.names().client.clear();
+        self.entry.note_queued(None);
+        for flag in [ClientFlag::NoEvict, ClientFlag::NoTouch] {
+            self.entry.mark(flag, false);
+        }
+        self.replies = ReplyMode::On;
+        self.own_writes.want_fresh(false);
+        self.locked = self.asks_password;
+    }
+
+    /// Lets the client in: its password was right.
+    pub(super) fn unlock(&mut self) {
+        self.locked = false;
+    }
+
+    /// Whether the client has to authenticate yet.
+    #[inline]
+    pub(crate) fn is_locked(&self) -> bool {
+        self.locked
+    }
+
+    /// The version of the protocol that the client speaks.
+    #[inline]
+    pub(crate) fn resp(&self) -> Resp {
+        self.resp
+    }
+
+    pub(super) fn set_resp(&mut self, resp: Resp) {
+        self.resp = resp;
+        self.entry.speaks_resp3.store(resp == Resp::Three, Ordering::Relaxed);
+    }
+
+    /// Whether the reply to the request at hand is sent.
+    pub(crate) fn wants_reply(&mut self) -> bool {
+        match self.replies {
+            ReplyMode::On => true,
+            ReplyMode::Off => false,
+            ReplyMode::SkipBoth => {
+                self.replies = ReplyMode::SkipNext;
+                false
+            }
+            ReplyMode::SkipNext => {
+                self.replies = ReplyMode::On;
+                false
+            }
+        }
+    }
+}

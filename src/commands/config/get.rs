@@ -1,0 +1,160 @@
+//! CONFIG GET.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::join_all;
+use tokio::task::yield_now;
+
+use super::parameters::{self, DAEMON, OWN_PREFIX};
+use crate::commands::client_state::ClientState;
+use crate::commands::context::{ExecContext, SessionContext};
+use crate::config::KEYS;
+use crate::protocol::glob;
+use crate::protocol::resp::Resp;
+use crate::protocol::resp::cursor::{self, ReplyHead};
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
+use crate::router::{Answer, Hold, QueryReply, Router};
+
+/// With more patterns than these others get their turn after each so many of them, and servers are asked for
+/// so many at a time.
+const PATTERNS_AT_ONCE: usize = 16;
+
+/// Parameters and their values, each once.
+#[derive(Default)]
+struct Pairs {
+    list: Vec<(Vec<u8>, Vec<u8>)>,
+    names: HashSet<Vec<u8>>,
+}
+
+/// CONFIG GET with any number of patterns. What is about the data, one server of the upstream is asked for;
+/// inside MULTI there is no time for that.
+pub(in crate::commands) fn answer(
+    request: &Request<'_>,
+    client: &ClientState,
+    context: &SessionContext,
+    exec: ExecContext,
+) -> Answer {
+    let resp = client.resp();
+    let patterns: Vec<Vec<u8>> = request.args().skip(2).map(<[u8]>::to_vec).collect();
+    let of_data = |pattern: &Vec<u8>| glob::is_plain(pattern) && may_be_about_data(pattern);
+    if exec == ExecContext::AtOnce && patterns.iter().any(of_data) {
+        let error = "ERR nearside cannot do this inside MULTI: it would have to ask the upstream";
+        return Answer::Now(encode::error_reply(error));
+    }
+    let (known, mut pairs) = (known(context), Pairs::default());
+    if exec == ExecContext::None && patterns.len() > PATTERNS_AT_ONCE {
+        // What the session asks behind it may change what there is.
+        let hold = Hold::of(&client.own_writes);
+        let proxy = context.proxy.clone();
+        return Answer::Later(Box::pin(async move {
+            for patterns in patterns.chunks(PATTERNS_AT_ONCE) {
+                add_own(patterns, &known, &mut pairs);
+                yield_now().await;
+            }
+            for patterns in patterns.chunks(PATTERNS_AT_ONCE) {
+                if let Err(error) = add_answers(ask(&proxy, patterns), &mut pairs).await {
+                    return error;
+                }
+                yield_now().await;
+            }
+            drop(hold);
+            map(&pairs, resp)
+        }));
+    }
+    add_own(&patterns, &known, &mut pairs);
+    let asked = if exec == ExecContext::None { ask(&context.proxy, &patterns) } else { Vec::new() };
+    if asked.is_empty() {
+        return Answer::Now(map(&pairs, resp));
+    }
+    Answer::Later(Box::pin(async move {
+        match add_answers(asked, &mut pairs).await {
+            Ok(()) => map(&pairs, resp),
+            Err(error) => error,
+        }
+    }))
+}
+
+/// Asks a server for what may be about the data.
+fn ask(proxy: &Rc<Router>, patterns: &[Vec<u8>]) -> Vec<QueryReply> {
+    let patterns = patterns.iter().filter(|pattern| may_be_about_data(pattern));
+    patterns.map(|pattern| proxy.ask_any(&[&b"CONFIG"[..], b"GET", pattern])).collect()
+}
+
+/// Adds what servers answer. What is known is better than an error, unless nothing is.
+async fn add_answers(asked: Vec<QueryReply>, pairs: &mut Pairs) -> Result<(), Bytes> {
+    for reply in join_all(asked).await {
+        match reply {
+            Ok(frame) => add_from_upstream(&frame, pairs),
+            Err(error) if pairs.list.is_empty() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn may_be_about_data(pattern: &[u8]) -> bool {
+    let name = String::from_utf8_lossy(pattern).to_ascii_lowercase();
+    if glob::is_plain(pattern) { parameters::is_about_data(&name) } else { !name.starts_with(OWN_PREFIX) }
+}
+
+/// All that the daemon knows itself; a key that has no value is empty, as in Redis.
+fn known(context: &SessionContext) -> Vec<(String, String)> {
+    let typed = context.desk.typed().clone();
+    let typed = KEYS.iter().map(|key| {
+        let text = typed.get(key.name).cloned().unwrap_or_default();
+        (format!("{OWN_PREFIX}{}", key.flag()), text)
+    });
+    DAEMON.iter().map(|(name, value)| ((*name).to_owned(), value(context))).chain(typed).collect()
+}
+
+/// Adds what is `known` of `patterns`. A name is given back as it was written, a pattern gives the names as
+/// they are.
+fn add_own(patterns: &[Vec<u8>], known: &[(String, String)], pairs: &mut Pairs) {
+    for pattern in patterns {
+        let lower = pattern.to_ascii_lowercase();
+        for (name, value) in known {
+            if glob::matches(&lower, name.as_bytes()) {
+                let shown = if glob::is_plain(pattern) { &pattern[..] } else { name.as_bytes() };
+                pairs.add(shown, value.as_bytes());
+            }
+        }
+    }
+}
+
+// === impl Pairs ===
+
+impl Pairs {
+    /// Adds a parameter, unless it is there already.
+    fn add(&mut self, name: &[u8], value: &[u8]) {
+        if !self.names.contains(name) {
+            self.names.insert(name.to_vec());
+            self.list.push((name.to_vec(), value.to_vec()));
+        }
+    }
+}
+
+fn add_from_upstream(frame: &Bytes, pairs: &mut Pairs) {
+    let mut fields =
+        cursor::elements(frame).into_iter().flatten().flatten().map(|element| match cursor::head(element) {
+            Some(ReplyHead::Blob { body, .. }) => body,
+            _ => &[][..],
+        });
+    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+        if parameters::is_about_data(&String::from_utf8_lossy(name).to_ascii_lowercase()) {
+            pairs.add(name, value);
+        }
+    }
+}
+
+fn map(pairs: &Pairs, resp: Resp) -> Bytes {
+    let mut out = BytesMut::new();
+    encode::map(&mut out, resp, pairs.list.len());
+    for (name, value) in &pairs.list {
+        encode::bulk(&mut out, name);
+        encode::bulk(&mut out, value);
+    }
+    out.freeze()
+}

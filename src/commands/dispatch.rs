@@ -1,0 +1,84 @@
+//! From the table's word for a command ([`Local`]) to what answers it.
+
+use bytes::Bytes;
+
+use super::client::{about_itself, kill, list, pause, unblock};
+use super::client_state::ClientState;
+use super::config::{get, set};
+use super::context::{ExecContext, SessionContext};
+use super::{acl, connection, hello, info, latency, login, lolwut, nearside, slowlog};
+use crate::clients::ClientFlag;
+use crate::protocol::command::{Local, Spec};
+use crate::protocol::resp::reply::{bulk, number, ok};
+use crate::protocol::resp::request::Request;
+use crate::router::Answer;
+
+/// Answers `request`, which is the command `local`, for `client`.
+pub(crate) fn answer(
+    local: Local,
+    spec: &'static Spec,
+    request: &Request<'_>,
+    client: &mut ClientState,
+    context: &SessionContext,
+    exec: ExecContext,
+) -> Answer {
+    if local.tells_of_upstream()
+        && let Some(wait) = context.proxy.wait_for_upstream()
+    {
+        return wait;
+    }
+    if let Some(turn) = login::wait_for_turn(local, request, client, &context.desk) {
+        return Answer::NotYet(turn);
+    }
+    let (desk, resp) = (&context.desk, client.resp());
+    Answer::Now(match local {
+        Local::AclDryRun => acl::dry_run(request, &desk.denied),
+        Local::AclGetUser => acl::get_user(request.arg(2), desk.password(), resp),
+        Local::AclList => acl::list(desk.password()),
+        Local::AclLog => acl::log(request),
+        Local::AclUsers => acl::users(),
+        Local::AclWhoAmI => acl::who_am_i(),
+        Local::Auth => hello::auth(request, client, context),
+        Local::ClientCapa => about_itself::capa(request, client),
+        Local::ClientGetName => about_itself::name(client),
+        Local::ClientId => number(client.entry.id as i64),
+        Local::ClientImportSource => about_itself::import_source(request.arg(2)),
+        Local::ClientInfo => list::info(client, context),
+        Local::ClientKill => return kill::answer(request, client, context),
+        Local::ClientList => list::list(request, client, context),
+        Local::ClientNoEvict => about_itself::on_or_off(request.arg(2), ClientFlag::NoEvict, client),
+        Local::ClientNoTouch => about_itself::on_or_off(request.arg(2), ClientFlag::NoTouch, client),
+        Local::ClientPause => pause::begin(request, desk),
+        Local::ClientReply => about_itself::reply(request, client),
+        Local::ClientSetInfo => about_itself::set_info(request, client),
+        Local::ClientSetName => about_itself::set_name(request.arg(2), client),
+        Local::ClientUnblock => return unblock::answer(request, client, context),
+        Local::ClientUnpause => pause::end(desk),
+        Local::ConfigGet => return get::answer(request, client, context, exec),
+        Local::ConfigResetStat => {
+            desk.reset_stats(&context.report.stats);
+            ok()
+        }
+        Local::ConfigSet => return set::answer(request, context),
+        Local::Echo => bulk(request.arg(1)),
+        Local::Hello => hello::hello(request, client, context),
+        Local::Info => return info::answer(request, resp, context, exec),
+        Local::LatencyDoctor => latency::doctor(resp),
+        Local::LatencyGraph => latency::graph(request.arg(2)),
+        Local::LatencyHistogram => latency::histogram(resp),
+        Local::LatencyHistory | Local::LatencyLatest => latency::no_events(),
+        Local::LatencyReset => latency::reset(),
+        Local::Lolwut => lolwut::lolwut(request, resp, &context.report.server_facts().redis_version),
+        Local::NearsideExplain => nearside::explain(request, resp, context),
+        Local::NearsideFlush => return nearside::flush(request, client, context, exec),
+        Local::NearsideFresh => nearside::fresh(request, client),
+        Local::NearsideHelp => nearside::help(),
+        Local::Ping => connection::ping(request, spec),
+        Local::Quit => connection::quit(client),
+        Local::Role => Bytes::from_static(b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"),
+        Local::Select => connection::select(request.arg(1)),
+        Local::SlowlogGet => slowlog::get(request, desk),
+        Local::SlowlogLen => slowlog::len(desk),
+        Local::SlowlogReset => slowlog::reset(desk),
+    })
+}

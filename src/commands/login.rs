@@ -1,0 +1,45 @@
+//! Tries to authenticate: whose turn it is to try, and what came of it.
+
+use futures_util::future::LocalBoxFuture;
+
+use super::client_state::ClientState;
+use super::context::SessionContext;
+use super::server_state::ServerState;
+use crate::clock;
+use crate::protocol::command::Local;
+use crate::protocol::resp::request::Request;
+
+/// What must be waited for before the password in `request` is looked at: where some were wrong, those who
+/// come from one address take turns. Whoever is in knows the password already, and has nothing to guess.
+pub(super) fn wait_for_turn(
+    local: Local,
+    request: &Request<'_>,
+    client: &mut ClientState,
+    desk: &ServerState,
+) -> Option<LocalBoxFuture<'static, ()>> {
+    let says_one = match local {
+        Local::Auth => true,
+        Local::Hello => request.args().skip(2).any(|option| option.eq_ignore_ascii_case(b"auth")),
+        _ => false,
+    };
+    if !client.is_locked() || !says_one || std::mem::take(&mut client.has_turn) {
+        return None;
+    }
+    let wait = desk.gate.turn(&client.entry.endpoints, client.was_wrong, clock::now())?;
+    client.has_turn = true;
+    Some(Box::pin(tokio::time::sleep(wait)))
+}
+
+/// Notes whether the password was right; `None` when none was looked at.
+pub(super) fn note(right: Option<bool>, client: &mut ClientState, context: &SessionContext) {
+    if !context.desk.asks_password() {
+        return;
+    }
+    if right == Some(false) {
+        client.was_wrong = true;
+        context.stats.auth_failures.bump();
+        context.desk.gate.note_wrong(&client.entry.endpoints, clock::now());
+    } else {
+        context.desk.gate.note_right(&client.entry.endpoints);
+    }
+}

@@ -1,0 +1,249 @@
+//! NEARSIDE: what L1 knows of a key, replies that bypass it, and emptying it.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::client_state::ClientState;
+use super::context::{ExecContext, SessionContext};
+use crate::cache::policy::{Policy, TrackingMode, TtlMode};
+use crate::cache::{Explained, Flush, KeptReply, Noted, Unknown};
+use crate::clock::{self, Nanos};
+use crate::node::NodeId;
+use crate::protocol::key::Slot;
+use crate::protocol::resp::Resp;
+use crate::protocol::resp::encode;
+use crate::protocol::resp::reply::{number, ok, wrong_number};
+use crate::protocol::resp::request::Request;
+use crate::router::Answer;
+use crate::upstream::{NodeStatus, Right};
+
+const HELP: [&str; 13] = [
+    "NEARSIDE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "EXPLAIN <key>",
+    "    Return whether the key is in L1, which of its replies and for how long,",
+    "    which policy applies, and why it was last not answered from L1.",
+    "FLUSH [<prefix>]",
+    "    Drop all entries of L1, or those of the keys that begin with a prefix.",
+    "    Return how many would have been served.",
+    "FRESH (ON|OFF)",
+    "    Answer the reads of this connection from upstream, not from L1.",
+    "HELP",
+    "    Print this help.",
+    "",
+    "nearside's own; see COMPATIBILITY.md.",
+];
+
+/// The fields of a map, as they are gathered.
+struct Fields {
+    out: BytesMut,
+    resp: Resp,
+    count: usize,
+}
+
+/// NEARSIDE HELP.
+pub(super) fn help() -> Bytes {
+    let mut out = BytesMut::new();
+    encode::array(&mut out, HELP.len());
+    for line in HELP {
+        out.extend_from_slice(format!("+{line}\r\n").as_bytes());
+    }
+    out.freeze()
+}
+
+/// NEARSIDE FRESH ON or OFF.
+pub(super) fn fresh(request: &Request<'_>, client: &ClientState) -> Bytes {
+    let mode = request.arg(2);
+    let fresh = mode.eq_ignore_ascii_case(b"on");
+    if !fresh && !mode.eq_ignore_ascii_case(b"off") {
+        return encode::error_reply("ERR syntax error, NEARSIDE FRESH takes ON or OFF");
+    }
+    client.own_writes.want_fresh(fresh);
+    ok()
+}
+
+/// NEARSIDE FLUSH, of all keys or of those of a prefix. It takes turns with others, except `AtOnce`.
+pub(super) fn flush(
+    request: &Request<'_>,
+    client: &ClientState,
+    context: &SessionContext,
+    exec: ExecContext,
+) -> Answer {
+    if let Some(reply) = client.own_writes.take_answer() {
+        return Answer::Now(reply);
+    }
+    if request.len() > 3 {
+        return Answer::Now(wrong_number(request, "NEARSIDE"));
+    }
+    let Some(cache) = context.report.cache.clone() else { return Answer::Now(number(0)) };
+    let prefix = (request.len() == 3).then(|| request.arg_bytes(2));
+    let proxy = prefix.is_none().then(|| context.proxy.clone());
+    let mut flush = Flush::new(prefix, clock::now());
+    let end = move |flush: &Flush| {
+        if let Some(proxy) = &proxy {
+            proxy.invalidate_all();
+        }
+        number(flush.served() as i64)
+    };
+    if exec == ExecContext::AtOnce || flush.step(&cache) {
+        while exec == ExecContext::AtOnce && !flush.step(&cache) {}
+        return Answer::Now(end(&flush));
+    }
+    let own_writes = client.own_writes.clone();
+    Answer::NotYet(Box::pin(async move {
+        tokio::task::yield_now().await;
+        while !flush.step(&cache) {
+            tokio::task::yield_now().await;
+        }
+        own_writes.put_answer(end(&flush));
+    }))
+}
+
+/// NEARSIDE EXPLAIN.
+pub(super) fn explain(request: &Request<'_>, resp: Resp, context: &SessionContext) -> Bytes {
+    let (key, now) = (request.arg(2), clock::now());
+    let slot = Slot::of(key);
+    let mut fields = Fields { out: BytesMut::new(), resp, count: 0 };
+    fields.bytes("key", key);
+    fields.number("slot", slot.index() as i64);
+    node(&mut fields, slot, now, context);
+    let policies = context.proxy.policies().get();
+    policy(&mut fields, policies.of(key), context);
+    match context.proxy.cache() {
+        Some(cache) => l1(&mut fields, &cache.explain(key, slot, now), now),
+        None => {
+            fields.number("cached", 0);
+            fields.text("last_not_cached", &Unknown::Off.to_string());
+        }
+    }
+    fields.into_map()
+}
+
+/// The owner of the key, and how the connections to it stand.
+fn node(fields: &mut Fields, slot: Slot, now: Nanos, context: &SessionContext) {
+    let upstream = context.proxy.upstream();
+    let owner = upstream.owner(slot).map(|index| upstream.node(index));
+    let standing = owner.as_ref().and_then(|node| context.report.upstream.board.nodes(now).remove(node));
+    fields.optional("node", owner.as_ref().map(|node| node.to_string()).as_deref());
+    fields.optional("node_state", standing.map(|NodeStatus { state, .. }| state.to_string()).as_deref());
+    let seconds = standing.map_or(0, |standing| seconds(now, standing.since));
+    fields.number("node_state_seconds", seconds);
+    let rights = &context.report.upstream.rights;
+    let is_its = |(node, _): &(NodeId, Right)| owner.as_ref() == Some(node);
+    let missing: Vec<&str> =
+        rights.missing().into_iter().filter(is_its).map(|(_, right)| right.command()).collect();
+    fields.optional("missing_rights", (!missing.is_empty()).then(|| missing.join(", ")).as_deref());
+    fields.number("slot_is_moving", i64::from(upstream.is_moving(slot, now)));
+}
+
+fn policy(fields: &mut Fields, policy: &Policy, context: &SessionContext) {
+    let terms = &policy.terms;
+    fields.optional_bytes("policy", (!policy.prefix.is_empty()).then_some(&policy.prefix));
+    fields.number("policy_cache", i64::from(policy.cache));
+    let times = context.report.cache.as_ref().map(|cache| cache.times_on(terms));
+    let millis = |time: Duration| time.as_millis() as i64;
+    fields.optional_number("policy_ttl_ms", times.map(|(ttl, _)| millis(ttl)));
+    fields.optional_number("policy_negative_ttl_ms", times.map(|(_, negative_ttl)| millis(negative_ttl)));
+    fields.text("policy_mode", if terms.mode == TtlMode::Exact { "exact" } else { "capped" });
+    let by_key = terms.tracking == TrackingMode::ByKey;
+    fields.text("policy_tracking", if by_key { "default" } else { "broadcast" });
+    let default_ttl = policy.default_ttl.map(|default_ttl| default_ttl.as_millis() as i64);
+    fields.optional_number("policy_default_ttl_ms", default_ttl);
+}
+
+fn l1(fields: &mut Fields, explained: &Explained, now: Nanos) {
+    let Explained { replies, weight, generation: (line, slot), noted, emptied_at } = explained;
+    fields.number("cached", i64::from(!replies.is_empty()));
+    fields.number("weight", *weight as i64);
+    fields.text("generation", &format!("{line}:{slot}"));
+    fields.name("replies");
+    encode::array(&mut fields.out, replies.len());
+    for reply in replies {
+        let map = kept(reply, now, fields.resp);
+        fields.out.extend_from_slice(&map);
+    }
+    let (text, at) = match noted {
+        Noted::Reason(why, at) => (Some(why.to_string()), Some(*at)),
+        Noted::Forgotten => (Some(Unknown::Forgotten.to_string()), None),
+        Noted::Nothing if !replies.is_empty() => (None, None),
+        Noted::Nothing if emptied_at.is_some() => (Some(Unknown::Emptied.to_string()), *emptied_at),
+        Noted::Nothing => (Some(Unknown::NeverRead.to_string()), None),
+    };
+    fields.optional("last_not_cached", text.as_deref());
+    fields.number("last_not_cached_seconds", at.map_or(0, |at| seconds(now, at)));
+}
+
+/// One reply that is kept.
+fn kept(reply: &KeptReply, now: Nanos, resp: Resp) -> Bytes {
+    let mut fields = Fields { out: BytesMut::new(), resp, count: 0 };
+    fields.name("request");
+    encode::array(&mut fields.out, 1 + reply.arguments.len());
+    encode::bulk(&mut fields.out, reply.command.to_uppercase().as_bytes());
+    for argument in &reply.arguments {
+        encode::bulk(&mut fields.out, argument);
+    }
+    fields.number("left_ms", millis(reply.deadline, now));
+    fields.number("epoch", reply.epoch as i64);
+    fields.number("lease_left_ms", millis(reply.lease_until, now));
+    fields.number("bytes", reply.bytes as i64);
+    fields.into_map()
+}
+
+fn seconds(now: Nanos, since: Nanos) -> i64 {
+    (now.saturating_sub(since) / 1_000_000_000) as i64
+}
+
+fn millis(later: Nanos, earlier: Nanos) -> i64 {
+    (later.saturating_sub(earlier) / 1_000_000) as i64
+}
+
+// === impl Fields ===
+
+impl Fields {
+    fn name(&mut self, name: &str) {
+        self.count += 1;
+        encode::bulk(&mut self.out, name.as_bytes());
+    }
+
+    fn bytes(&mut self, name: &str, value: &[u8]) {
+        self.name(name);
+        encode::bulk(&mut self.out, value);
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        self.bytes(name, value.as_bytes());
+    }
+
+    fn optional_bytes(&mut self, name: &str, value: Option<&[u8]>) {
+        match value {
+            Some(value) => self.bytes(name, value),
+            None => {
+                self.name(name);
+                encode::null(&mut self.out, self.resp);
+            }
+        }
+    }
+
+    fn optional(&mut self, name: &str, value: Option<&str>) {
+        self.optional_bytes(name, value.map(str::as_bytes));
+    }
+
+    fn number(&mut self, name: &str, value: i64) {
+        self.optional_number(name, Some(value));
+    }
+
+    fn optional_number(&mut self, name: &str, value: Option<i64>) {
+        self.name(name);
+        match value {
+            Some(value) => encode::integer(&mut self.out, value),
+            None => encode::null(&mut self.out, self.resp),
+        }
+    }
+
+    fn into_map(self) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.out.len() + 16);
+        encode::map(&mut out, self.resp, self.count);
+        out.extend_from_slice(&self.out);
+        out.freeze()
+    }
+}

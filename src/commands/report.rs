@@ -1,0 +1,76 @@
+//! What the daemon says of itself: to INFO, HELLO, CONFIG and CLIENT.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cache::SharedCache;
+use crate::clients::tracker::Tracker;
+use crate::clock::Nanos;
+use crate::memory::MemoryCeiling;
+use crate::pubsub::Hub;
+use crate::router::coherence::canary::Canary;
+use crate::stats::Stats;
+use crate::upstream::{ServerFacts, SharedUpstream};
+
+/// Everything that is reported about the daemon.
+#[derive(Debug)]
+pub struct ServerReport {
+    /// The counters of all workers.
+    pub stats: Stats,
+    /// Absent when L1 is off.
+    pub cache: Option<Arc<SharedCache>>,
+    /// What the daemon may hold, and what holds how much.
+    pub ceiling: Arc<MemoryCeiling>,
+    /// Who owns what, and how the connections stand.
+    pub upstream: Arc<SharedUpstream>,
+    /// Who is subscribed to what.
+    pub pubsub: Arc<Hub>,
+    /// Which clients cache.
+    pub tracker: Arc<Tracker>,
+    /// How many workers there are.
+    pub workers: usize,
+    /// When the daemon began.
+    pub started_at: Nanos,
+    /// Forty hexadecimal digits that no other run has.
+    pub run_id: String,
+    /// The TCP addresses that it listens on.
+    pub tcp: Vec<SocketAddr>,
+    /// Whether clients of other machines are let in without a password.
+    pub allow_remote: bool,
+    /// The Unix socket that it listens on, and its permission bits.
+    pub unix: Option<(PathBuf, u32)>,
+    /// How often the topology is asked for; the absence of a key must not be remembered for less.
+    pub topology_refresh_interval: Duration,
+    /// How long L1 serves what was read over a connection that has fallen silent, at most.
+    pub lease: Duration,
+    /// What the canaries measure, if there are any.
+    pub canary: Option<Arc<Canary>>,
+}
+
+/// The version that is reported until the upstream has told its own: the one whose commands and errors are
+/// the daemon's own.
+const VERSION_UNTIL_KNOWN: &str = "7.0.0";
+
+// === impl ServerReport ===
+
+impl ServerReport {
+    /// What the upstream's servers say they are.
+    pub(super) fn server_facts(&self) -> ServerFacts {
+        self.upstream.board.server().unwrap_or_else(|| ServerFacts {
+            redis_version: VERSION_UNTIL_KNOWN.to_owned(),
+            ..ServerFacts::default()
+        })
+    }
+
+    /// Whether the upstream's servers are Valkey.
+    pub(crate) fn is_valkey(&self) -> bool {
+        self.server_facts().valkey_version.is_some()
+    }
+
+    /// The port of the first TCP address; 0 when there is none.
+    pub(super) fn tcp_port(&self) -> u16 {
+        self.tcp.first().map_or(0, SocketAddr::port)
+    }
+}

@@ -1,0 +1,164 @@
+//! What the sessions of all workers have in common: who follows all commands, whether clients are paused, the
+//! slow log, and the settings that may change.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use tokio::sync::watch;
+
+use super::auth_throttle::AuthThrottle;
+use super::client::pause::Pause;
+use super::command_stats::{AllCommandStats, CommandStats};
+use super::password::Password;
+use super::slowlog::Slowlog;
+use crate::clients::Client;
+use crate::protocol::command::Denied;
+use crate::settings::Settings;
+use crate::stats::Stats;
+
+/// What a session must look at before it answers a request, as one number: nearly always there is nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GlobalFlags(u8);
+
+/// Whether clients have to say a password does not change while the daemon runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PasswordIsFixed;
+
+/// The desk.
+#[derive(Debug)]
+pub struct ServerState {
+    /// What may change while the daemon runs.
+    pub settings: Arc<Settings>,
+    /// What clients have to say first.
+    password: Option<RwLock<Password>>,
+    /// How often they may try it.
+    pub(super) gate: AuthThrottle,
+    /// What they may not do.
+    pub(crate) denied: Arc<Denied>,
+    attention: AtomicU8,
+    pub(super) monitors: Mutex<Vec<Arc<Client>>>,
+    pub(super) pause: watch::Sender<Option<Pause>>,
+    /// How many clients wait for the end of a pause.
+    pub(super) paused: Arc<AtomicUsize>,
+    pub(super) slowlog: Mutex<Slowlog>,
+    /// What was sent and failed.
+    pub(crate) tallies: AllCommandStats,
+    /// The configuration as one would type it.
+    typed: Mutex<BTreeMap<&'static str, String>>,
+    /// The counters as they were when CONFIG RESETSTAT was sent last.
+    pub(super) baseline: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+// === impl GlobalFlags ===
+
+impl GlobalFlags {
+    /// Somebody follows all commands.
+    pub(crate) const MONITORED: GlobalFlags = GlobalFlags(1);
+    /// Clients are paused.
+    pub(crate) const PAUSED: GlobalFlags = GlobalFlags(1 << 1);
+
+    #[inline]
+    pub(crate) fn has(self, other: GlobalFlags) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+// === impl ServerState ===
+
+impl ServerState {
+    /// A desk with these settings, for so many workers of a daemon that was configured so and has this
+    /// ceiling.
+    pub fn new(
+        settings: Arc<Settings>,
+        password: Option<Password>,
+        denied: Denied,
+        workers: usize,
+        typed: Vec<(&'static str, String)>,
+        memory_max: Option<usize>,
+    ) -> ServerState {
+        ServerState {
+            settings,
+            password: password.map(RwLock::new),
+            gate: AuthThrottle::default(),
+            denied: Arc::new(denied),
+            attention: AtomicU8::new(0),
+            monitors: Mutex::default(),
+            pause: watch::Sender::new(None),
+            paused: Arc::default(),
+            slowlog: Mutex::new(Slowlog::new(memory_max)),
+            tallies: AllCommandStats::new(workers),
+            typed: Mutex::new(typed.into_iter().collect()),
+            baseline: Mutex::default(),
+        }
+    }
+
+    /// Where worker `index` counts commands.
+    pub fn tally(&self, index: usize) -> Arc<CommandStats> {
+        self.tallies.workers[index].clone()
+    }
+
+    /// Whether a user may come in with this password.
+    pub(super) fn admits(&self, user: &[u8], password: &[u8]) -> bool {
+        user == b"default" && self.password().is_none_or(|wanted| wanted.is(password))
+    }
+
+    /// Whether clients have to say a password.
+    pub(crate) fn asks_password(&self) -> bool {
+        self.password.is_some()
+    }
+
+    /// What they have to say.
+    pub(super) fn password(&self) -> Option<Password> {
+        self.password.as_ref().map(|password| *password.read())
+    }
+
+    /// From now on clients have to say this; who has said the former one is in. Whether it is another than
+    /// before.
+    ///
+    /// # Errors
+    /// There was no password, or there is none any more: who may connect at all depends on that.
+    pub fn replace_password(&self, password: Option<Password>) -> Result<bool, PasswordIsFixed> {
+        match (&self.password, password) {
+            (None, None) => Ok(false),
+            (Some(present), Some(password)) => {
+                let mut present = present.write();
+                Ok(std::mem::replace(&mut *present, password) != password)
+            }
+            _ => Err(PasswordIsFixed),
+        }
+    }
+
+    /// The keys whose values in `typed` are others than hold now.
+    pub fn differing<'a>(&self, typed: &'a [(&'static str, String)]) -> Vec<&'a str> {
+        let holding = self.typed();
+        typed.iter().filter(|(key, text)| holding.get(key) != Some(text)).map(|(key, _)| *key).collect()
+    }
+
+    /// What is to be looked at: one relaxed load.
+    #[inline]
+    pub(crate) fn attention(&self) -> GlobalFlags {
+        GlobalFlags(self.attention.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set(&self, attention: GlobalFlags, on: bool) {
+        if on {
+            self.attention.fetch_or(attention.0, Ordering::Relaxed);
+        } else {
+            self.attention.fetch_and(!attention.0, Ordering::Relaxed);
+        }
+    }
+
+    /// CONFIG RESETSTAT: what INFO's sections stats, commandstats and errorstats count begins anew. The
+    /// counters of section nearside never go back.
+    pub(super) fn reset_stats(&self, stats: &Stats) {
+        self.tallies.reset();
+        *self.baseline.lock() = stats.totals().into_iter().collect();
+    }
+
+    /// The configuration as one would type it, with what was changed since.
+    pub(super) fn typed(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
+        self.typed.lock()
+    }
+}

@@ -1,0 +1,56 @@
+//! Whole replies to one request, for those who answer without asking a server.
+
+use bytes::{Bytes, BytesMut};
+
+use super::request::Request;
+use super::{Resp, encode};
+
+/// The simple string `OK`.
+pub fn ok() -> Bytes {
+    Bytes::from_static(b"+OK\r\n")
+}
+
+/// A bulk string.
+pub fn bulk(bytes: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(bytes.len() + 16);
+    encode::bulk(&mut out, bytes);
+    out.freeze()
+}
+
+/// An integer.
+pub fn number(number: i64) -> Bytes {
+    let mut out = BytesMut::new();
+    encode::integer(&mut out, number);
+    out.freeze()
+}
+
+/// The null of a bulk string.
+pub fn null(resp: Resp) -> Bytes {
+    Bytes::from_static(encode::null_reply(resp))
+}
+
+/// A text for people, as INFO gives it: a verbatim string in RESP3.
+pub fn text(text: impl AsRef<[u8]>, resp: Resp) -> Bytes {
+    let text = text.as_ref();
+    match resp {
+        Resp::Two => bulk(text),
+        Resp::Three => {
+            let mut out = BytesMut::with_capacity(text.len() + 24);
+            out.extend_from_slice(format!("={}\r\ntxt:", text.len() + 4).as_bytes());
+            out.extend_from_slice(text);
+            out.extend_from_slice(b"\r\n");
+            out.freeze()
+        }
+    }
+}
+
+/// The error of Redis for a subcommand with a wrong number of arguments, where its arity alone does not tell.
+pub fn wrong_number(request: &Request<'_>, command: &str) -> Bytes {
+    let begin = b"ERR unknown subcommand or wrong number of arguments for '";
+    encode::error_reply([begin, request.arg(1), b"'. Try ", command.as_bytes(), b" HELP."].concat())
+}
+
+/// What C's `%s` prints of `text`: nothing from a zero byte on. Redis makes many of its errors with it.
+pub fn printed(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == 0).next().unwrap_or_default()
+}

@@ -1,0 +1,161 @@
+//! A request of a client that caches what it reads: the keys are registered before they are read, and a read
+//! that cannot be covered is followed by its own invalidation.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::state::SessionState;
+use crate::clients::ClientFlag;
+use crate::clients::tracker::Tracker;
+use crate::commands::SessionContext;
+use crate::commands::tracking::ClientTracking;
+use crate::protocol::command::{CommandError, Spec};
+use crate::protocol::resp::Resp;
+use crate::protocol::resp::encode::null_reply;
+use crate::protocol::resp::request::Request;
+use crate::router::{Answer, Coverage};
+
+/// One request of a client that caches.
+#[derive(Clone, Debug)]
+pub(super) struct TrackedRead {
+    tracker: Arc<Tracker>,
+    id: u64,
+    coverage: Rc<Coverage>,
+    reads: Vec<Bytes>,
+    overwrites: Vec<Bytes>,
+}
+
+// === impl TrackedRead ===
+
+impl TrackedRead {
+    /// Registers what a request reads, if its client caches.
+    #[inline]
+    pub(super) fn begin(
+        recognised: Result<&'static Spec, CommandError>,
+        request: &Request<'_>,
+        state: &mut SessionState,
+        context: &SessionContext,
+    ) -> Option<TrackedRead> {
+        let modes = state.modes.as_mut()?;
+        let in_transaction = modes.transaction.is_some();
+        let tracking = modes.tracking.as_mut()?;
+        tracking.on.then(|| TrackedRead::of(tracking, in_transaction, recognised, request, context))
+    }
+
+    fn of(
+        tracking: &mut ClientTracking,
+        in_transaction: bool,
+        recognised: Result<&'static Spec, CommandError>,
+        request: &Request<'_>,
+        context: &SessionContext,
+    ) -> TrackedRead {
+        let mut reads = Vec::new();
+        if tracking.tracks_reads() {
+            reads = context.proxy.keys_read(recognised, request);
+        }
+        match recognised {
+            // What is queued is read when EXEC comes.
+            Ok(spec) if in_transaction && spec.name == "exec" => reads = std::mem::take(&mut tracking.queued),
+            _ if in_transaction => tracking.queued.append(&mut reads),
+            _ => tracking.queued.clear(),
+        }
+        let overwrites = match recognised {
+            Ok(spec) if tracking.no_loop && !in_transaction => overwritten(spec, request),
+            _ => Vec::new(),
+        };
+        let (tracker, id) = (tracking.tracker.clone(), tracking.id);
+        if !reads.is_empty() {
+            tracker.reads(id, &reads);
+        }
+        if !overwrites.is_empty() {
+            tracker.writes(id, &overwrites);
+        }
+        TrackedRead { tracker, id, coverage: Rc::default(), reads, overwrites }
+    }
+
+    /// Where it is said whether the reply is covered.
+    pub(super) fn coverage(&self) -> &Rc<Coverage> {
+        &self.coverage
+    }
+
+    /// Sees to what must follow the answer.
+    pub(super) fn follow(&self, answer: Answer, request: &Request<'_>, state: &mut SessionState) -> Answer {
+        if let Answer::NotYet(until) = answer {
+            // The same request comes again.
+            self.end_overwrites(true);
+            return Answer::NotYet(until);
+        }
+        // CLIENT CACHING is about the next command, or about all of the next MULTI.
+        if let Some(modes) = &mut state.modes
+            && modes.transaction.is_none()
+            && let Some(tracking) = &mut modes.tracking
+            && !request.arg(0).eq_ignore_ascii_case(b"client")
+        {
+            tracking.caching = false;
+        }
+        match answer {
+            Answer::Later(reply) if !self.reads.is_empty() || !self.overwrites.is_empty() => {
+                let watch = self.clone();
+                Answer::Later(Box::pin(async move {
+                    let reply = reply.await;
+                    watch.end(&reply);
+                    reply
+                }))
+            }
+            answer => {
+                self.end_overwrites(true);
+                answer
+            }
+        }
+    }
+
+    /// The reply is about to take its place.
+    fn end(&self, reply: &[u8]) {
+        let is_error = reply.starts_with(b"-");
+        if !self.reads.is_empty() && !self.coverage.is_given() && !is_error {
+            self.tracker.uncovered(self.id, &self.reads);
+        }
+        self.end_overwrites(is_error);
+    }
+
+    fn end_overwrites(&self, failed: bool) {
+        if !self.overwrites.is_empty() {
+            self.tracker.written(self.id, &self.overwrites, failed);
+        }
+    }
+}
+
+/// What another client that redirects here must forget, in the form that this session's client gets: a push,
+/// or, for clients of RESP2 that are subscribed to something, a message of the channel that stands for it.
+pub(super) fn redirected(keys: &[u8], state: &SessionState) -> Option<Bytes> {
+    let parts = match (state.client.resp(), keys) {
+        (Resp::Three, keys) => [PUSH, keys],
+        (Resp::Two, _) if !state.client.entry.has(ClientFlag::PubSub) => return None,
+        (Resp::Two, b"_\r\n") => [MESSAGE, null_reply(Resp::Two)],
+        (Resp::Two, keys) => [MESSAGE, keys],
+    };
+    Some(parts.concat().into())
+}
+
+const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n";
+
+const MESSAGE: &[u8] = b"*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n";
+
+/// The keys of a command that, unless it fails, leaves nothing of what they held before. Only the
+/// invalidations of such commands can be told from those of others: whatever somebody else wrote before is
+/// gone as well.
+fn overwritten(spec: &Spec, request: &Request<'_>) -> Vec<Bytes> {
+    let overwrites = match spec.name {
+        "set" => request.len() == 3 || request.len() == 5 && is_lifetime(request.arg(3)),
+        "setex" | "psetex" | "mset" | "getset" | "del" | "unlink" => true,
+        _ => false,
+    };
+    let positions = spec.keys.positions(request).ok().filter(|_| overwrites).into_iter().flatten();
+    positions.map(|position| Bytes::copy_from_slice(request.arg(position))).collect()
+}
+
+fn is_lifetime(option: &[u8]) -> bool {
+    [&b"ex"[..], b"px", b"exat", b"pxat"].iter().any(|known| option.eq_ignore_ascii_case(known))
+}

@@ -1,0 +1,47 @@
+//! What a client may do before it has authenticated.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::commands::SessionContext;
+use crate::protocol::command::{CommandError, Flags, Spec};
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
+use crate::router::Answer;
+
+const NO_AUTH: &[u8] = b"-NOAUTH Authentication required.\r\n";
+const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of: NOAUTH Authentication required.\r\n";
+
+/// What a client that has not said the password is told of a command; `None` for those that are open to it.
+pub(super) fn refuse(spec: &Spec) -> Option<Bytes> {
+    let refused = !spec.flags.has(Flags::NO_AUTH);
+    refused.then(|| Bytes::from_static(if spec.name == "exec" { EXEC_ABORT } else { NO_AUTH }))
+}
+
+/// What it is told of what is no command. No server is asked whether a module of it knows it.
+pub(super) fn refuse_unrecognised(
+    fault: CommandError,
+    request: &Request<'_>,
+    context: &SessionContext,
+) -> Answer {
+    if let Some(wait) = context.proxy.wait_for_upstream() {
+        // Redis and Valkey say different things: the first clients wait a moment until it is known which it
+        // is.
+        return wait;
+    }
+    if matches!(fault, CommandError::Denied(_)) {
+        return Answer::Now(Bytes::from_static(NO_AUTH));
+    }
+    let open = matches!(fault, CommandError::Arity("auth" | "hello" | "quit" | "reset"));
+    if context.report.is_valkey() && !open {
+        let error = if fault == CommandError::Arity("exec") { EXEC_ABORT } else { NO_AUTH };
+        return Answer::Now(Bytes::from_static(error));
+    }
+    if fault == CommandError::Arity("exec") {
+        let cause = "wrong number of arguments for 'exec' command";
+        let error = format!("EXECABORT Transaction discarded because of: {cause}");
+        return Answer::Now(encode::error_reply(error));
+    }
+    let mut out = BytesMut::new();
+    fault.write(request, &mut out);
+    Answer::Now(out.freeze())
+}
