@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::error::UpstreamError;
 use super::rights::Right;
-use super::topology::slots::NodeIndex;
+use super::topology::node_numbers::NodeIndex;
 use super::transaction::{SLOT_IS_MOVING, answers_exec, exec_abort};
 use crate::clock::Nanos;
 use crate::node::Epoch;

@@ -108,3 +108,16 @@ pub enum UpstreamError {
     #[error("ERR nearside: the daemon is shutting down; the command may or may not have been executed")]
     Stopped,
 }
+
+// === impl UpstreamError ===
+
+impl UpstreamError {
+    /// The error for a command that goes beyond a limit of `node`.
+    pub(super) fn beyond(node: NodeId, excess: Excess) -> UpstreamError {
+        if excess.is_of_argument() {
+            UpstreamError::TooLong { node, excess }
+        } else {
+            UpstreamError::TooLarge { node, excess }
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ mod mux;
 mod options;
 mod redirects;
 mod rights;
+mod shared;
 mod status;
 mod subscribe;
 pub mod topology;
@@ -40,24 +41,22 @@ pub use dedicated::{Dedicated, DedicatedCounts, Elsewhere};
 pub use error::UpstreamError;
 pub use options::{Deployment, UpstreamOptions};
 pub use rights::{Right, Rights};
+pub use shared::SharedUpstream;
 pub use status::{Coherence, NodeStatus, ServerFacts, StatusBoard};
 pub use subscribe::{OnMessage, Readiness, SubscriptionGuard, Subscriptions, Topic, TopicKind};
 pub use topology::address_map::{AddressMap, AddressPattern};
 pub use topology::cluster_nodes::NodeView;
-pub use topology::slots::{Knowledge, NodeEntry, NodeIndex, SlotTable};
+pub use topology::node_numbers::{NodeEntry, NodeIndex};
+pub use topology::slots::{Knowledge, SlotTable};
 pub use transaction::{SLOT_IS_MOVING, answers_exec, exec_abort};
 
 use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
-use crate::memory::MemoryCeiling;
 use crate::node::NodeId;
 use crate::protocol::key::{SLOT_COUNT, Slot};
 use crate::protocol::resp::encode;
 use crate::stats::WorkerStats;
-use bcast::Broadcast;
 use call::{Completion, PendingCommand};
-use conn::attempts::Attempts;
-use conn::handshake::Greeting;
 use dedicated::Idle;
 use mux::MuxConnection;
 use mux::large_slots::LargeSlots;
@@ -75,31 +74,6 @@ const REDIRECTS_MAX: u8 = 5;
 
 /// Of the commands that may be in flight to a node, one in so many may be one that can do without.
 const SPARE_SHARE: usize = 4;
-
-/// What all workers share of the upstream.
-#[derive(Debug, Default)]
-pub struct SharedUpstream {
-    /// Who owns which slot.
-    pub table: SlotTable,
-    /// How the connections stand.
-    pub board: StatusBoard,
-    /// How many dedicated connections there are.
-    pub dedicated: DedicatedCounts,
-    /// Whose addresses are looked up.
-    pub names: Lookups,
-    /// What all that is on its way may take.
-    pub ceiling: Arc<MemoryCeiling>,
-    /// What the user upstream may not do.
-    pub rights: Rights,
-    /// What is listened to on all keys, whoever read them.
-    pub broadcast: Broadcast,
-    /// When nodes are connected to.
-    pub attempts: Attempts,
-    /// This process and the nearsides behind it.
-    pub chain: Arc<Chain>,
-    /// A client caches what it reads: nodes are asked to track even when L1 is off.
-    pub tracking_wanted: AtomicBool,
-}
 
 /// Called, in the order in which nodes sent them, with what may have become stale.
 pub type OnInvalidation = Box<dyn Fn(&Invalidation)>;
@@ -140,26 +114,6 @@ struct SlotRoute {
     seat: Option<u8>,
     /// Counts them. It starts anew when it has to: what is compared is never so far apart.
     sent: u32,
-}
-
-// === impl SharedUpstream ===
-
-impl SharedUpstream {
-    /// Takes note of what a node said of itself in its greeting, on a `main` connection or another one.
-    /// Returns which process it is.
-    fn take_facts(&self, node: &NodeId, greeting: &Greeting, main: bool) -> Arc<str> {
-        for (right, reply) in &greeting.said {
-            self.rights.judge(node, *right, reply);
-        }
-        self.board.post_server(node, &greeting.info, &greeting.hello, main)
-    }
-
-    /// An attempt to connect failed, which may be because the topology is another one now.
-    fn attempt_failed(&self) {
-        if self.attempts.may_refresh() {
-            self.table.ask_refresh();
-        }
-    }
 }
 
 // === impl Upstream ===

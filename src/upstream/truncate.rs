@@ -20,6 +20,12 @@ pub(super) fn cut(words: &[u8]) -> String {
     }
 }
 
+/// The text of an error reply, or the beginning of it.
+pub(super) fn error_text(reply: &[u8]) -> Option<String> {
+    let line = reply.strip_prefix(b"-")?;
+    Some(cut(line.strip_suffix(b"\r\n").unwrap_or(line)))
+}
+
 /// What each of several nodes said, or of the first of them.
 pub(super) fn joined(reasons: &[String]) -> String {
     let told = reasons[..reasons.len().min(REASONS_MAX)].join("; ");

@@ -5,17 +5,16 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{self, MissedTickBehavior};
 
-use super::state::BcastState;
-use super::{BcastEvent, BcastPrefixes, OnBcastEvent};
+use super::state::{BcastPrefixes, BcastState};
 use crate::clock::{self, Nanos};
 use crate::net::write_queue::WriteQueue;
 use crate::node::NodeId;
 use crate::protocol::resp::encode;
-use crate::upstream::SharedUpstream;
 use crate::upstream::conn::backoff::Backoff;
 use crate::upstream::conn::handshake::{self, Greeting, TrackingScope};
 use crate::upstream::conn::identity::ExpectedNode;
@@ -25,7 +24,20 @@ use crate::upstream::conn::tracking::ConnectionTracking;
 use crate::upstream::conn::transport::{Transport, TransportEvent};
 use crate::upstream::conn::turn::{self, Turn};
 use crate::upstream::options::UpstreamOptions;
+use crate::upstream::shared::SharedUpstream;
 use crate::upstream::status::LinkStatus;
+
+/// What was heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BcastEvent {
+    /// These keys changed.
+    Keys(Vec<Bytes>),
+    /// Anything may have changed without a word.
+    Everything,
+}
+
+/// Called with what was heard, in the order in which each node said it.
+pub type OnBcastEvent = Arc<dyn Fn(BcastEvent) + Send + Sync>;
 
 /// One node that is listened to. Ends with this.
 #[derive(Debug)]
@@ -158,7 +170,7 @@ impl BcastConnection<'_> {
         let mut hearing = BcastConnection {
             work,
             tracking: ConnectionTracking::new(work.options.lease, inbox),
-            run_id: work.shared.take_facts(&work.node, greeting, false),
+            run_id: greeting.note(&work.shared, &work.node, false),
             heard_until: clock::now(),
             asked: VecDeque::new(),
         };

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::BcastPrefixes;
 use crate::node::Epoch;
+
+/// Prefixes of keys in order, none of which begins with another one. Empty when nothing is listened to.
+pub type BcastPrefixes = Arc<[Bytes]>;
 
 /// How one node is listened to.
 #[derive(Debug)]

@@ -14,9 +14,11 @@ use super::limits::{self, NodeLimits};
 use super::login::Credentials;
 use super::transport::Transport;
 use crate::clock::{self, Nanos};
+use crate::node::NodeId;
 use crate::protocol::resp::{cursor, encode};
 use crate::upstream::options::UpstreamOptions;
 use crate::upstream::rights::Right;
+use crate::upstream::shared::SharedUpstream;
 use crate::upstream::truncate;
 
 /// What the node said.
@@ -94,7 +96,7 @@ pub(in crate::upstream) async fn greet(
     let armed = arming.map(|_| next());
     let (info, heartbeat) = (next(), next());
     let untracked = match &armed {
-        Some(armed) => error_text(armed),
+        Some(armed) => truncate::error_text(armed),
         None => Some("L1 is off".to_owned()),
     };
     let mut said = vec![(Right::Info, info.clone())];
@@ -119,7 +121,20 @@ pub(in crate::upstream) async fn greet(
     Ok(Greeting { untracked, hello, info, said, pulse, id, limits, tells_limits, behind })
 }
 
-// === impl Track ===
+// === impl Greeting ===
+
+impl Greeting {
+    /// Notes what `node` said of itself on a `main` connection or another one. Returns the `run_id` of its
+    /// process.
+    pub(in crate::upstream) fn note(&self, shared: &SharedUpstream, node: &NodeId, main: bool) -> Arc<str> {
+        for (right, reply) in &self.said {
+            shared.rights.judge(node, *right, reply);
+        }
+        shared.board.post_server(node, &self.info, &self.hello, main)
+    }
+}
+
+// === impl TrackingScope ===
 
 impl TrackingScope<'_> {
     fn request(self) -> Option<Bytes> {
@@ -224,7 +239,7 @@ async fn answers_if(
 
 /// Whether the node takes us in, does not lead back to us, and is of the kind that is expected there.
 fn take_hello(reply: &[u8], whom: ExpectedNode<'_>, options: &UpstreamOptions) -> io::Result<ChainLink> {
-    if let Some(error) = error_text(reply) {
+    if let Some(error) = truncate::error_text(reply) {
         options.login.note(&error);
         return Err(refusal(&error));
     }
@@ -280,10 +295,4 @@ pub(in crate::upstream) fn refusal(error: &str) -> io::Error {
         ""
     };
     io::Error::new(io::ErrorKind::PermissionDenied, format!("{error}{hint}"))
-}
-
-/// The text of an error reply, or the beginning of it.
-pub(in crate::upstream) fn error_text(reply: &[u8]) -> Option<String> {
-    let line = reply.strip_prefix(b"-")?;
-    Some(truncate::cut(line.strip_suffix(b"\r\n").unwrap_or(line)))
 }

@@ -11,12 +11,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::handshake::error_text;
 use super::heartbeat::Heartbeat;
 use crate::node::NodeId;
 use crate::protocol::resp::cursor::{self, ReplyHead};
 use crate::protocol::resp::encode;
-use crate::upstream::SharedUpstream;
+use crate::upstream::shared::SharedUpstream;
 use crate::upstream::truncate;
 
 /// Whom a connection is meant to reach.
@@ -41,7 +40,7 @@ impl ExpectedNode<'_> {
     /// # Errors
     /// It is another node than the topology means, which is asked for anew, or it does not say at present.
     pub(in crate::upstream) fn recognise(self, reply: &[u8]) -> io::Result<Option<Arc<str>>> {
-        if let Some(error) = error_text(reply) {
+        if let Some(error) = truncate::error_text(reply) {
             if is_final(reply) {
                 return Ok(None);
             }
@@ -88,7 +87,7 @@ fn said(reply: &[u8]) -> Option<Arc<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::topology::slots::NodeEntry;
+    use crate::upstream::topology::node_numbers::NodeEntry;
 
     #[test]
     fn another_node_than_the_topology_means_is_noticed_and_the_topology_asked() {

@@ -7,10 +7,8 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::node::NodeId;
 use crate::protocol::resp::cursor::{self, Cursor, ReplyHead};
 use crate::protocol::resp::encode;
-use crate::upstream::error::UpstreamError;
 use crate::upstream::rights::Right;
 
 /// The setting that Redis has words for.
@@ -175,13 +173,9 @@ impl fmt::Display for Excess {
 }
 
 impl Excess {
-    /// What whoever asked `node` for this is told.
-    pub(in crate::upstream) fn at(self, node: NodeId) -> UpstreamError {
-        if self.setting == BULK {
-            UpstreamError::TooLong { node, excess: self }
-        } else {
-            UpstreamError::TooLarge { node, excess: self }
-        }
+    /// Whether an argument is longer than the node takes, for which Redis has an error of its own.
+    pub(in crate::upstream) fn is_of_argument(&self) -> bool {
+        self.setting == BULK
     }
 
     /// An example for the documents.

@@ -22,8 +22,8 @@ use crate::net::write_queue::WriteQueue;
 use crate::node::NodeId;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::frame::{FrameError, FrameScanner};
-use crate::upstream::SharedUpstream;
 use crate::upstream::options::UpstreamOptions;
+use crate::upstream::shared::SharedUpstream;
 
 /// Room made before each read.
 const READ_BYTES: usize = 16 * 1024;

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::encode;
 use crate::upstream::call::{Call, Outcome, PendingReply, UpstreamReply};
-use crate::upstream::topology::slots::NodeIndex;
+use crate::upstream::topology::node_numbers::NodeIndex;
 use crate::upstream::transaction::{answers_exec, exec_abort};
 use crate::upstream::{REDIRECTS_MAX, Upstream, UpstreamError};
 

@@ -6,15 +6,15 @@
 
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::time;
 
 mod apart;
+mod counts;
 mod idle;
 
+pub use counts::DedicatedCounts;
 pub(super) use idle::Idle;
 
 use super::Upstream;
@@ -30,20 +30,8 @@ use crate::upstream::conn::identity::ExpectedNode;
 use crate::upstream::conn::pace::Pace;
 use crate::upstream::conn::transport::Transport;
 use crate::upstream::redirects::redirect::Redirect;
-use crate::upstream::topology::slots::NodeIndex;
-
-/// How many dedicated connections there are, on all workers.
-#[derive(Clone, Debug, Default)]
-pub struct DedicatedCounts {
-    /// Those that a session holds.
-    in_use: Arc<AtomicUsize>,
-    /// Those that are open, idle ones too.
-    open: Arc<AtomicUsize>,
-}
-
-/// One more in a count, until it is dropped.
-#[derive(Debug)]
-struct DedicatedGuard(Arc<AtomicUsize>);
+use crate::upstream::topology::node_numbers::NodeIndex;
+use counts::DedicatedGuard;
 
 /// An open connection and what is known of it.
 #[derive(Debug)]
@@ -326,36 +314,5 @@ impl Dedicated {
     fn lost(&self, error: &io::Error) -> UpstreamError {
         self.upstream.shared.table.ask_refresh();
         UpstreamError::Lost { node: self.link.node.clone(), cause: error.to_string() }
-    }
-}
-
-// === impl DedicatedCounts ===
-
-impl DedicatedCounts {
-    /// Those that are open, idle ones too.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-}
-
-// === impl Counted ===
-
-impl DedicatedGuard {
-    fn more(count: &Arc<AtomicUsize>) -> DedicatedGuard {
-        count.fetch_add(1, Ordering::Relaxed);
-        DedicatedGuard(count.clone())
-    }
-
-    /// `None` when there are `max` already.
-    fn below(count: &Arc<AtomicUsize>, max: usize) -> Option<DedicatedGuard> {
-        let more = |present| (present < max).then_some(present + 1);
-        let counted = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        counted.is_ok().then(|| DedicatedGuard(count.clone()))
-    }
-}
-
-impl Drop for DedicatedGuard {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -160,7 +160,7 @@ impl MuxConnection {
         let asked = if track { TrackingScope::Reads } else { TrackingScope::Nothing };
         let whom = ExpectedNode { node: &self.node, shared: &upstream.shared };
         let greeting = handshake::greet(&mut wire, options, asked, whom).await?;
-        let run_id = upstream.shared.take_facts(&self.node, &greeting, self.main.is_none());
+        let run_id = greeting.note(&upstream.shared, &self.node, self.main.is_none());
         let refuses_tracking = track && greeting.untracked.is_some();
         let tells = greeting.tells_limits;
         self.learn(greeting.limits, upstream);

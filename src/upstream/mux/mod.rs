@@ -34,7 +34,7 @@ use crate::stats::WorkerStats;
 use crate::upstream::conn::handshake::UNTRACKED;
 use crate::upstream::conn::limits::{self, NodeLimits};
 use crate::upstream::conn::pace::Pace;
-use crate::upstream::topology::slots::NodeIndex;
+use crate::upstream::topology::node_numbers::NodeIndex;
 use queue::{COMMAND_BYTES, CommandQueue};
 
 /// The connection to one node. It is made and lost in `life`; what comes in on it is dealt with in `receive`.
@@ -357,7 +357,7 @@ impl MuxConnection {
     #[inline]
     pub(super) fn too_large(&self, call: &Call, transaction: bool) -> Option<UpstreamError> {
         let excess = self.state.borrow().limits.excess(&call.bytes, transaction)?;
-        Some(excess.at(self.node.clone()))
+        Some(UpstreamError::beyond(self.node.clone(), excess))
     }
 
     /// Puts a command at the end of the line; redirects come here from another node's line.

@@ -17,7 +17,7 @@ use crate::protocol::key::Slot;
 use crate::upstream::Upstream;
 use crate::upstream::call::PendingCommand;
 use crate::upstream::mux::MuxConnection;
-use crate::upstream::topology::slots::NodeIndex;
+use crate::upstream::topology::node_numbers::NodeIndex;
 
 /// Requests that are remembered.
 const BLAMED_MAX: usize = 256;

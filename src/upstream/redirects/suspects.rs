@@ -24,7 +24,8 @@ use crate::upstream::Upstream;
 use crate::upstream::call::{Call, PendingCommand};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::topology::cluster_nodes::NodeView;
-use crate::upstream::topology::slots::{NodeIndex, SlotTable};
+use crate::upstream::topology::node_numbers::NodeIndex;
+use crate::upstream::topology::slots::SlotTable;
 
 /// All of one worker.
 #[derive(Debug, Default)]

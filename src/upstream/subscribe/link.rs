@@ -10,7 +10,8 @@ use tokio::time::{self, MissedTickBehavior};
 
 use super::message::{self, SubscribePush};
 use super::plan::{SubscribeCommand, SubscribePhase};
-use super::{OnMessage, Subscriptions, TopicKind};
+use super::subscriptions::Subscriptions;
+use super::topic::{Topic, TopicKind};
 use crate::clock;
 use crate::net::write_queue::WriteQueue;
 use crate::node::NodeId;
@@ -20,8 +21,12 @@ use crate::upstream::conn::handshake;
 use crate::upstream::conn::identity::ExpectedNode;
 use crate::upstream::conn::pace::Pace;
 use crate::upstream::conn::transport::{Transport, TransportEvent};
-use crate::upstream::topology::slots::NodeIndex;
+use crate::upstream::topology::node_numbers::NodeIndex;
 use crate::upstream::truncate;
+
+/// Called with what was subscribed to and the message as the node pushed it, in the order in which the node
+/// did.
+pub type OnMessage = Box<dyn Fn(&Topic, &Bytes) + Send + Sync>;
 
 /// What is asked behind a subscription. An error before its answer is about the subscription, so it has to be
 /// something that no user is denied, as PING may be.

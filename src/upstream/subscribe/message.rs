@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Topic, TopicKind};
+use super::topic::{Topic, TopicKind};
 use crate::protocol::resp::cursor::{Cursor, ReplyHead};
 
 /// A push, as far as it matters.

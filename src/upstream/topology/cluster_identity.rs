@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::SlotMap;
+use super::map::SlotMap;
 
 /// The cluster as it was believed last.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ impl ClusterIdentity {
 mod tests {
     use super::*;
     use crate::node::NodeId;
-    use crate::upstream::topology::slots::NodeEntry;
+    use crate::upstream::topology::node_numbers::NodeEntry;
 
     fn map(ids: &[&str]) -> SlotMap {
         let member = |(place, id): (usize, &&str)| {

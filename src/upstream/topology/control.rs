@@ -13,12 +13,12 @@ use tokio::time;
 
 use crate::node::NodeId;
 use crate::protocol::resp::encode;
-use crate::upstream::SharedUpstream;
 use crate::upstream::conn::chain::Chain;
 use crate::upstream::conn::expected::ExpectedReplies;
 use crate::upstream::conn::handshake;
 use crate::upstream::conn::transport::Transport;
 use crate::upstream::options::UpstreamOptions;
+use crate::upstream::shared::SharedUpstream;
 use crate::upstream::truncate;
 
 /// A connection, greeted with the first question: a node that is far away would take a round trip for that
@@ -78,7 +78,7 @@ impl Control {
             let bytes = [&handshake::hello(options.login.present().as_ref())[..], &asked].concat();
             let soon = (options.connect_timeout, "upstream_connect_timeout");
             let mut replies = self.round_trip(&bytes.into(), 1, soon, options).await?;
-            if let Some(error) = replies.first().and_then(|hello| handshake::error_text(hello)) {
+            if let Some(error) = replies.first().and_then(|hello| truncate::error_text(hello)) {
                 options.login.note(&error);
                 return Err(handshake::refusal(&error).to_string());
             }

@@ -12,7 +12,7 @@ use crate::protocol::key::SLOT_COUNT;
 use crate::protocol::resp::cursor::{self, Elements, ReplyHead};
 use crate::upstream::redirects::redirect::address;
 use crate::upstream::topology::address_map::AddressMap;
-use crate::upstream::topology::slots::NodeEntry;
+use crate::upstream::topology::node_numbers::NodeEntry;
 
 /// Nodes of one cluster, replicas too. Redis is made for a thousand.
 const NODES_MAX: usize = 4096;

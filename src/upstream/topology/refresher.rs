@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{self, Instant};
 
-use super::{SlotMap, TopologyOptions};
+use super::map::SlotMap;
+use super::options::TopologyOptions;
+use super::query::TopologyQuery;
 use crate::protocol::key::Slot;
-use crate::upstream::SharedUpstream;
 use crate::upstream::conn::backoff::Backoff;
+use crate::upstream::shared::SharedUpstream;
 
 /// Keeps the table.
 pub(super) struct TopologyRefresher<F> {
@@ -20,7 +22,35 @@ pub(super) struct TopologyRefresher<F> {
     on_moved: F,
 }
 
-// === impl Keeper ===
+/// Fills the slot table and keeps it true, for as long as it is polled. `on_moved` is called with the slots
+/// that have another owner than before, after the table says so.
+pub async fn keep(options: TopologyOptions, shared: Arc<SharedUpstream>, on_moved: impl Fn(Vec<Slot>)) {
+    let mut refresher = TopologyRefresher::new(&options, shared.clone(), on_moved);
+    let mut query = TopologyQuery::new(options, shared.clone());
+    loop {
+        let (asked, began) = refresher.begin();
+        let answer = query.ask().await;
+        shared.board.post_control(query.is_connected());
+        refresher.take(asked, began, answer).await;
+    }
+}
+
+/// Does what [`keep`] does, with the answers of `ask`: the nodes of the simulator are asked in another way.
+pub async fn keep_by(
+    options: TopologyOptions,
+    shared: Arc<SharedUpstream>,
+    mut ask: impl AsyncFnMut() -> Result<SlotMap, String>,
+    on_moved: impl Fn(Vec<Slot>),
+) {
+    let mut refresher = TopologyRefresher::new(&options, shared, on_moved);
+    loop {
+        let (asked, began) = refresher.begin();
+        let answer = ask().await;
+        refresher.take(asked, began, answer).await;
+    }
+}
+
+// === impl TopologyRefresher ===
 
 impl<F: Fn(Vec<Slot>)> TopologyRefresher<F> {
     pub(super) fn new(

@@ -1,11 +1,10 @@
 //! The answer of a Sentinel: which server is the master of a service.
 
-use super::SlotMap;
-use super::map::{items, number, text};
+use super::map::{SlotMap, items, number, text};
 use crate::node::NodeId;
-use crate::upstream::conn::handshake::error_text;
 use crate::upstream::redirects::redirect::address;
 use crate::upstream::topology::address_map::AddressMap;
+use crate::upstream::truncate;
 
 /// What a Sentinel is asked.
 pub(super) fn question(service: &str) -> [&str; 3] {
@@ -35,7 +34,7 @@ pub(super) fn read(
     service: &str,
     addresses: &AddressMap,
 ) -> Result<SlotMap, String> {
-    if let Some(error) = error_text(reply) {
+    if let Some(error) = truncate::error_text(reply) {
         return Err(refusal(&error));
     }
     let master = || {

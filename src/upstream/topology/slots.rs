@@ -1,12 +1,9 @@
 //! Who owns which slot: one table for all workers.
 //!
 //! A look is one load from an atomic. Redirects patch one slot at once; the topology replaces the table as a
-//! whole. Nodes are numbered in the order in which they were heard of. A number is never given to another
-//! node: whoever still has one of a node that is gone, in a command on its way or in the place of a walk,
-//! cannot mean a node that came later.
+//! whole.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::num::NonZeroU64;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,43 +11,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::node_numbers::{NodeEntry, NodeIndex, NodeNumbers};
 use super::ordered_watch::{OrderedReceiver, OrderedWatch};
 use crate::clock::{self, Nanos};
 use crate::node::NodeId;
 use crate::protocol::key::{SLOT_COUNT, Slot};
-
-/// The number of a node in the table. Nobody lives to see the last one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NodeIndex(NonZeroU64);
-
-/// One node that the upstream names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeEntry {
-    /// Where it is.
-    pub node: NodeId,
-    /// Who it is: the id that it has in its cluster for life. One server alone has none.
-    pub id: Option<Arc<str>>,
-}
-
-/// The nodes that were heard of and not forgotten, by number and by address.
-#[derive(Debug, Default)]
-struct NodeNumbers {
-    nodes: BTreeMap<NodeIndex, KnownNodes>,
-    numbers: HashMap<NodeId, NodeIndex>,
-    /// How many numbers were given out.
-    given: u64,
-}
-
-#[derive(Debug)]
-struct KnownNodes {
-    node: NodeId,
-    /// It was no part of the upstream the last time that this was looked at, and nobody asked for its number
-    /// since.
-    is_gone: bool,
-}
-
-/// What holds the name of a node here: its number and its address.
-const OWN_HOLDERS: usize = 2;
 
 const NOBODY: u64 = 0;
 
@@ -126,7 +91,7 @@ impl SlotTable {
 
     /// The node with this number, if it is not forgotten.
     pub(in crate::upstream) fn node(&self, index: NodeIndex) -> Option<NodeId> {
-        self.nodes.lock().nodes.get(&index).map(|known| known.node.clone())
+        self.nodes.lock().node(index)
     }
 
     /// The number of `node`, which gets one if it is new.
@@ -136,7 +101,7 @@ impl SlotTable {
 
     /// How many nodes have a number: those of the upstream, and those that left and are still referred to.
     pub fn numbered(&self) -> usize {
-        self.nodes.lock().nodes.len()
+        self.nodes.lock().len()
     }
 
     /// One slot belongs to `node` now; whether that is news.
@@ -273,54 +238,6 @@ impl SlotTable {
     pub(in crate::upstream) fn is_moving(&self, slot: Slot, now: Nanos) -> bool {
         self.moving_count.load(Ordering::Acquire) > 0
             && self.moving.lock().get(&slot).is_some_and(|until| *until > now)
-    }
-}
-
-// === impl Numbered ===
-
-impl NodeNumbers {
-    fn index_of(&mut self, node: &NodeId) -> NodeIndex {
-        if let Some(index) = self.numbers.get(node) {
-            if let Some(known) = self.nodes.get_mut(index) {
-                known.is_gone = false;
-            }
-            return *index;
-        }
-        let index = NodeIndex(NonZeroU64::MIN.saturating_add(self.given));
-        self.given += 1;
-        self.nodes.insert(index, KnownNodes { node: node.clone(), is_gone: false });
-        self.numbers.insert(node.clone(), index);
-        index
-    }
-
-    /// Forgets the nodes that are no part of the upstream now, and were none the last time, as soon as nobody
-    /// else has their name: neither a connection nor what tells of one. The two times are apart, so
-    /// whoever asked for a number a moment ago has the name by then.
-    fn forget(&mut self, is_part: impl Fn(NodeIndex, &NodeId) -> bool) {
-        let numbers = &mut self.numbers;
-        self.nodes.retain(|index, known| {
-            let is_gone = !is_part(*index, &known.node);
-            let was_gone = std::mem::replace(&mut known.is_gone, is_gone);
-            let keeps = !(is_gone && was_gone) || known.node.holders() > OWN_HOLDERS;
-            if !keeps {
-                numbers.remove(&known.node);
-            }
-            keeps
-        });
-    }
-}
-
-// === impl NodeIndex ===
-
-impl NodeIndex {
-    /// The owner that a place of the table names.
-    #[inline]
-    fn read(owner: &AtomicU64) -> Option<NodeIndex> {
-        NonZeroU64::new(owner.load(Ordering::Acquire)).map(NodeIndex)
-    }
-
-    fn get(self) -> u64 {
-        self.0.get()
     }
 }
 

@@ -3,16 +3,18 @@
 //! Behind each command goes a question: an error that comes before its answer is about this command, and
 //! without one all that it subscribes to stands. Confirmations need not be looked at.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::{SubscriptionPlan, Topic, TopicKind};
+use super::connection::{PlannedConnection, SentTopics, SubscribePhase};
+use super::wanted::SubscriptionPlan;
 use crate::clock::Nanos;
 use crate::protocol::key::Slot;
-use crate::upstream::topology::slots::NodeIndex;
+use crate::upstream::subscribe::topic::{Topic, TopicKind};
+use crate::upstream::topology::node_numbers::NodeIndex;
 
 /// Commands to one node that may wait for it to have carried them out.
 pub(super) const BATCHES_IN_FLIGHT_MAX: usize = 64;
@@ -23,53 +25,6 @@ pub(super) const TOPICS_AT_ONCE_MAX: usize = 512;
 /// Servers before Redis 7.2 compare each pattern that begins or ends with all others of the connection: so
 /// many comparisons are asked for at once, so that others are served there in between.
 pub(super) const COMPARISONS_AT_ONCE_MAX: usize = 1 << 20;
-
-/// How a connection stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::upstream::subscribe) enum SubscribePhase {
-    /// Nobody has begun to connect.
-    New,
-    /// On the way.
-    Connecting,
-    /// Connected.
-    Up,
-    /// Not connected, for this reason.
-    Down(String),
-}
-
-/// One connection as the ledger sees it.
-#[derive(Debug)]
-pub(super) struct PlannedConnection {
-    pub(super) phase: SubscribePhase,
-    pub(super) held: BTreeMap<Topic, SentTopics>,
-    /// What may have to be subscribed to or given up.
-    pub(super) dirty: BTreeSet<Topic>,
-    /// What the node refused; it is asked again after a while.
-    pub(super) again: BTreeSet<Topic>,
-    /// What was refused together: to know which of it is meant, each goes in a command of its own.
-    pub(super) apart: BTreeSet<Topic>,
-    pub(super) in_flight: VecDeque<SentBatch>,
-    pub(super) batches: u64,
-    pub(super) wake: Arc<Notify>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SentTopics {
-    /// Asked for in the batch of this number.
-    Asked(u64),
-    Stands,
-}
-
-/// One command and the question behind it: what comes before the answer to that is about this command.
-#[derive(Debug)]
-pub(super) struct SentBatch {
-    number: u64,
-    /// Whether it subscribes; otherwise it unsubscribes, or it is a PING alone.
-    subscribes: bool,
-    topics: Vec<Topic>,
-    error: Option<Bytes>,
-    sent_at: Nanos,
-}
 
 /// What goes into one command: whether it subscribes, to what, in which slot, and what it is about if that is
 /// alone.
@@ -297,51 +252,6 @@ impl SubscriptionPlan {
             self.settle(topic);
         }
         unasked
-    }
-}
-
-// === impl Line ===
-
-impl Default for PlannedConnection {
-    fn default() -> PlannedConnection {
-        PlannedConnection {
-            phase: SubscribePhase::New,
-            held: BTreeMap::new(),
-            dirty: BTreeSet::new(),
-            again: BTreeSet::new(),
-            apart: BTreeSet::new(),
-            in_flight: VecDeque::new(),
-            batches: 0,
-            wake: Arc::default(),
-        }
-    }
-}
-
-impl PlannedConnection {
-    pub(super) fn look_at(&mut self, topic: &Topic) {
-        self.dirty.insert(topic.clone());
-        self.wake.notify_one();
-    }
-
-    /// Nobody wants `topic` any more: nothing has to be done about it where it was not asked for.
-    pub(super) fn forget(&mut self, topic: &Topic) {
-        self.again.remove(topic);
-        if !self.held.contains_key(topic) {
-            self.dirty.remove(topic);
-            self.apart.remove(topic);
-        }
-    }
-
-    fn begin_batch(&mut self, subscribes: bool, topics: Vec<Topic>, sent_at: Nanos) -> u64 {
-        self.batches += 1;
-        self.in_flight.push_back(SentBatch {
-            number: self.batches,
-            subscribes,
-            topics,
-            error: None,
-            sent_at,
-        });
-        self.batches
     }
 }
 

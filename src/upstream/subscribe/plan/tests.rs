@@ -4,13 +4,13 @@ use std::slice;
 
 use bytes::Bytes;
 
-use super::inflight::{
-    BATCHES_IN_FLIGHT_MAX, COMPARISONS_AT_ONCE_MAX, SubscribeCommand, SubscribePhase, TOPICS_AT_ONCE_MAX,
-};
-use super::{SubscriptionPlan, SubscriptionStatus, Topic, TopicKind};
+use super::inflight::{BATCHES_IN_FLIGHT_MAX, COMPARISONS_AT_ONCE_MAX, TOPICS_AT_ONCE_MAX};
+use super::{SubscribeCommand, SubscribePhase, SubscriptionPlan, SubscriptionStatus};
 use crate::node::NodeId;
 use crate::protocol::key::Slot;
-use crate::upstream::topology::slots::{NodeIndex, SlotTable};
+use crate::upstream::subscribe::{Topic, TopicKind};
+use crate::upstream::topology::node_numbers::NodeIndex;
+use crate::upstream::topology::slots::SlotTable;
 
 struct World {
     table: SlotTable,

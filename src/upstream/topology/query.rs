@@ -15,13 +15,14 @@ use tokio::time;
 
 use super::cluster_identity::ClusterIdentity;
 use super::control::Control;
-use super::{SlotMap, TopologyOptions, sentinel};
+use super::map::SlotMap;
+use super::options::TopologyOptions;
+use super::sentinel;
 use crate::node::NodeId;
-use crate::upstream::SharedUpstream;
 use crate::upstream::conn::expected::ExpectedReplies;
-use crate::upstream::conn::handshake::error_text;
 use crate::upstream::options::Deployment;
-use crate::upstream::topology::slots::NodeEntry;
+use crate::upstream::shared::SharedUpstream;
+use crate::upstream::topology::node_numbers::NodeEntry;
 use crate::upstream::truncate;
 
 /// So many are asked at a time.
@@ -267,7 +268,7 @@ async fn ask_cluster(
 ) -> Result<(SlotMap, Option<String>), String> {
     let [info, slots] =
         control.ask([&["CLUSTER", "INFO"], &["CLUSTER", "SLOTS"]], &options.connection).await?;
-    if let Some(error) = error_text(&slots) {
+    if let Some(error) = truncate::error_text(&slots) {
         let hint = if error.contains("cluster support disabled") {
             "; redis://HOST:PORT is the form for one server that is no cluster"
         } else {

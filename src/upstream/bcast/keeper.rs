@@ -1,0 +1,68 @@
+//! Which nodes are listened to: every primary, for the prefixes that are wanted at present.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{self, Instant};
+
+use super::listener::{BcastEvent, BcastListener, OnBcastEvent};
+use super::state::BcastPrefixes;
+use crate::node::NodeId;
+use crate::upstream::options::UpstreamOptions;
+use crate::upstream::shared::SharedUpstream;
+
+/// The prefixes change at most so often: each change means new connections.
+const PREFIXES_GAP: Duration = Duration::from_millis(100);
+
+/// Listens to what is wanted, for as long as it is polled.
+pub async fn keep(
+    options: UpstreamOptions,
+    shared: Arc<SharedUpstream>,
+    mut wanted: watch::Receiver<BcastPrefixes>,
+    on_heard: OnBcastEvent,
+) {
+    let stirred = Arc::new(Notify::new());
+    let mut knowledge = shared.table.follow();
+    let mut prefixes = BcastPrefixes::default();
+    let mut listeners: BTreeMap<NodeId, BcastListener> = BTreeMap::new();
+    let mut changed_at = Instant::now();
+    loop {
+        let before = listeners.len();
+        let latest = wanted.borrow_and_update().clone();
+        if latest != prefixes {
+            time::sleep_until(changed_at + PREFIXES_GAP).await;
+            listeners.clear();
+            (prefixes, changed_at) = (latest, Instant::now());
+        }
+        knowledge.latest();
+        let primaries = if prefixes.is_empty() { Vec::new() } else { primaries(&shared) };
+        listeners.retain(|node, _| primaries.contains(node));
+        if listeners.len() < before {
+            on_heard(BcastEvent::Everything);
+        }
+        for node in primaries {
+            listeners.entry(node).or_insert_with_key(|node| {
+                let (options, shared) = (options.clone(), shared.clone());
+                let (on_heard, stirred) = (on_heard.clone(), stirred.clone());
+                BcastListener::start(node.clone(), prefixes.clone(), options, shared, on_heard, stirred)
+            });
+        }
+        let all = !listeners.is_empty() && listeners.values().all(|listener| listener.ear().is_armed());
+        let armed = if all { prefixes.clone() } else { BcastPrefixes::default() };
+        let ears = listeners.iter().map(|(node, listener)| (node.clone(), listener.ear().clone()));
+        shared.broadcast.set(armed, ears.collect());
+        tokio::select! {
+            // In one order always, so that a simulated run can be repeated.
+            biased;
+            changed = wanted.changed() => if changed.is_err() { return },
+            () = knowledge.changed() => {}
+            () = stirred.notified() => {}
+        }
+    }
+}
+
+fn primaries(shared: &SharedUpstream) -> Vec<NodeId> {
+    shared.table.primaries().iter().filter_map(|index| shared.table.node(*index)).collect()
+}

@@ -1,0 +1,49 @@
+//! How many dedicated connections there are, on all workers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many dedicated connections there are, on all workers.
+#[derive(Clone, Debug, Default)]
+pub struct DedicatedCounts {
+    /// Those that a session holds.
+    pub(super) in_use: Arc<AtomicUsize>,
+    /// Those that are open, idle ones too.
+    pub(super) open: Arc<AtomicUsize>,
+}
+
+/// One more in a count, until it is dropped.
+#[derive(Debug)]
+pub(super) struct DedicatedGuard(Arc<AtomicUsize>);
+
+// === impl DedicatedCounts ===
+
+impl DedicatedCounts {
+    /// Those that are open, idle ones too.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+// === impl DedicatedGuard ===
+
+impl DedicatedGuard {
+    /// Counts one more.
+    pub(super) fn more(count: &Arc<AtomicUsize>) -> DedicatedGuard {
+        count.fetch_add(1, Ordering::Relaxed);
+        DedicatedGuard(count.clone())
+    }
+
+    /// Counts one more; `None` when there are `max` already.
+    pub(super) fn below(count: &Arc<AtomicUsize>, max: usize) -> Option<DedicatedGuard> {
+        let more = |present| (present < max).then_some(present + 1);
+        let counted = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        counted.is_ok().then(|| DedicatedGuard(count.clone()))
+    }
+}
+
+impl Drop for DedicatedGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,51 @@
+//! What all workers share of the upstream.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::bcast::Broadcast;
+use super::conn::attempts::Attempts;
+use super::conn::chain::Chain;
+use super::conn::dns::Lookups;
+use super::dedicated::DedicatedCounts;
+use super::rights::Rights;
+use super::status::StatusBoard;
+use super::topology::slots::SlotTable;
+use crate::memory::MemoryCeiling;
+
+/// What all workers share of the upstream.
+#[derive(Debug, Default)]
+pub struct SharedUpstream {
+    /// The owner of each slot.
+    pub table: SlotTable,
+    /// The state of each connection.
+    pub board: StatusBoard,
+    /// Counts of the dedicated connections.
+    pub dedicated: DedicatedCounts,
+    /// The lookups of host names.
+    pub names: Lookups,
+    /// The memory that everything in flight may take.
+    pub ceiling: Arc<MemoryCeiling>,
+    /// What the nodes refuse to the user that the daemon is upstream.
+    pub rights: Rights,
+    /// BCAST tracking: the prefixes of which every change is reported, whoever read the key.
+    pub broadcast: Broadcast,
+    /// The pace of attempts to connect to nodes.
+    pub attempts: Attempts,
+    /// The name of this process, and the nearsides behind it.
+    pub chain: Arc<Chain>,
+    /// Whether a client caches what it reads: then nodes are asked to track even when L1 is off.
+    pub tracking_wanted: AtomicBool,
+}
+
+// === impl SharedUpstream ===
+
+impl SharedUpstream {
+    /// Asks for a refresh of the topology after a failed attempt to connect, which may be due to a change of
+    /// it. Does nothing when a failure did so a moment ago.
+    pub(super) fn attempt_failed(&self) {
+        if self.attempts.may_refresh() {
+            self.table.ask_refresh();
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Which subscriptions are wanted by this process, and whether messages for them come in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use super::plan::{SubscriptionPlan, SubscriptionStatus};
+use super::topic::Topic;
+use crate::node::NodeId;
+use crate::protocol::key::Slot;
+use crate::protocol::resp::encode;
+use crate::stats::WorkerStats;
+use crate::upstream::error::UpstreamError;
+use crate::upstream::options::UpstreamOptions;
+use crate::upstream::shared::SharedUpstream;
+use crate::upstream::topology::slots::Knowledge;
+
+/// How subscriptions that are wanted stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Everything that is published on any of them from now on comes in.
+    Ready,
+    /// Some are on their way.
+    NotYet,
+    /// One of them cannot be had; the error reply for who wants it.
+    Failed(Bytes),
+}
+
+/// The feed. Any thread may want something; [`Subscriptions::run`] must run on one.
+#[derive(Debug)]
+pub struct Subscriptions {
+    pub(super) options: UpstreamOptions,
+    pub(super) upstream: Arc<SharedUpstream>,
+    pub(super) ledger: Mutex<SubscriptionPlan>,
+    /// How many different subscriptions are wanted, for those who only want to know whether there are any.
+    pub(super) topics: AtomicUsize,
+    /// Tells who waits that something stands, or cannot.
+    pub(super) settled: Notify,
+    /// Tells that a connection is needed.
+    pub(super) needed: Notify,
+    pub(super) stats: Arc<WorkerStats>,
+}
+
+/// Subscriptions that are wanted for as long as this lives.
+#[derive(Debug)]
+pub struct SubscriptionGuard {
+    feed: Arc<Subscriptions>,
+    topics: Arc<[Topic]>,
+}
+
+// === impl Feed ===
+
+impl Subscriptions {
+    /// A feed of at most `topics_max` different subscriptions.
+    pub fn new(
+        options: UpstreamOptions,
+        upstream: Arc<SharedUpstream>,
+        topics_max: usize,
+        stats: Arc<WorkerStats>,
+    ) -> Arc<Subscriptions> {
+        let ledger = Mutex::new(SubscriptionPlan::new(topics_max));
+        let (topics, settled, needed) = (AtomicUsize::new(0), Notify::new(), Notify::new());
+        Arc::new(Subscriptions { options, upstream, ledger, topics, settled, needed, stats })
+    }
+
+    /// Wants `topics`; `None` if they would be too many different ones.
+    pub fn want(self: &Arc<Subscriptions>, topics: Vec<Topic>) -> Option<SubscriptionGuard> {
+        let mut ledger = self.ledger.lock();
+        let held = ledger.hold(&topics);
+        self.topics.store(ledger.len(), Ordering::Relaxed);
+        if ledger.has_new() {
+            self.needed.notify_one();
+        }
+        drop(ledger);
+        held.then(|| SubscriptionGuard { feed: self.clone(), topics: topics.into() })
+    }
+
+    /// Whether nothing at all is wanted.
+    pub fn is_idle(&self) -> bool {
+        self.topics.load(Ordering::Relaxed) == 0
+    }
+
+    /// How many of `topics` stand on `node`: it counts each for one that gets what is published on them.
+    pub fn own_receivers<'a>(&self, node: &NodeId, topics: impl Iterator<Item = &'a Topic>) -> usize {
+        let node = self.upstream.table.index_of(node);
+        let ledger = self.ledger.lock();
+        topics.filter(|topic| ledger.is_active(node, topic)).count()
+    }
+
+    /// How many patterns of ours `node` counts.
+    pub fn own_patterns(&self, node: &NodeId) -> usize {
+        self.ledger.lock().own_patterns(self.upstream.table.index_of(node))
+    }
+
+    /// Whether `topic` stands on `node`.
+    pub fn stands_on(&self, node: &NodeId, topic: &Topic) -> bool {
+        self.ledger.lock().is_active(self.upstream.table.index_of(node), topic)
+    }
+
+    /// For each of `topics`, whether messages for it come in.
+    pub fn standing<'a>(&self, topics: impl Iterator<Item = &'a Topic>) -> Vec<bool> {
+        let ledger = self.ledger.lock();
+        topics.map(|topic| ledger.standing(topic) == SubscriptionStatus::Stands).collect()
+    }
+
+    /// Whether a node is being told of, or to forget, a subscription that it counts when something is
+    /// published on `channel`; any subscription if there is none.
+    pub fn is_changing(&self, channel: Option<&Topic>) -> bool {
+        self.ledger.lock().is_changing(|topic| channel.is_none_or(|channel| topic.gets(channel)))
+    }
+
+    /// Waits until `is_over`, at most until `deadline`.
+    pub fn settled<F>(
+        self: &Arc<Subscriptions>,
+        deadline: Instant,
+        is_over: F,
+    ) -> impl Future<Output = ()> + use<F>
+    where
+        F: Fn(&Subscriptions) -> bool,
+    {
+        let feed = self.clone();
+        async move {
+            loop {
+                let settled = feed.settled.notified();
+                tokio::pin!(settled);
+                settled.as_mut().enable();
+                if is_over(&feed) || timeout_at(deadline, settled).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Wants each of `topics`, all of which are wanted already, until they are released.
+    pub fn keep(&self, topics: &[Topic]) {
+        self.ledger.lock().hold(topics);
+    }
+
+    /// Wants `topics` no more.
+    pub fn release(&self, topics: &[Topic]) {
+        let mut ledger = self.ledger.lock();
+        ledger.release(topics);
+        self.topics.store(ledger.len(), Ordering::Relaxed);
+        drop(ledger);
+        // What nobody had been told yet is no change any more.
+        self.settled.notify_waiters();
+    }
+
+    fn readiness(&self, topics: &[Topic]) -> Readiness {
+        let ledger = self.ledger.lock();
+        let mut all = Readiness::Ready;
+        for topic in topics {
+            match ledger.standing(topic) {
+                SubscriptionStatus::Stands => {}
+                SubscriptionStatus::Waits => all = Readiness::NotYet,
+                SubscriptionStatus::Refused(error) => return Readiness::Failed(error),
+                SubscriptionStatus::Unreachable(node, cause) => {
+                    let node = self.upstream.table.node(node).unwrap_or_else(|| NodeId::new("?"));
+                    return failed(&UpstreamError::Unreachable { node, cause });
+                }
+                SubscriptionStatus::Nowhere => match &self.upstream.table.knowledge() {
+                    Knowledge::Asking => all = Readiness::NotYet,
+                    Knowledge::Unknown(cause) => {
+                        return failed(&UpstreamError::NoTopology { cause: cause.clone() });
+                    }
+                    // It was read a moment ago, and the ledger will be told.
+                    Knowledge::Known(_) if self.upstream.table.owner(Slot::of(&topic.name)).is_some() => {
+                        all = Readiness::NotYet;
+                    }
+                    Knowledge::Known(_) => {
+                        return failed(&UpstreamError::NoOwner { slot: Slot::of(&topic.name) });
+                    }
+                },
+            }
+        }
+        all
+    }
+}
+
+fn failed(failure: &UpstreamError) -> Readiness {
+    Readiness::Failed(encode::error_reply(failure.to_string()))
+}
+
+// === impl Wanted ===
+
+impl SubscriptionGuard {
+    /// What is wanted.
+    pub fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
+    /// How it stands.
+    pub fn readiness(&self) -> Readiness {
+        self.feed.readiness(&self.topics)
+    }
+
+    /// Waits until it is no longer only on its way, at most until `deadline`.
+    pub fn decided(&self, deadline: Instant) -> impl Future<Output = ()> + use<> {
+        let topics = self.topics.clone();
+        self.feed.settled(deadline, move |feed| feed.readiness(&topics) != Readiness::NotYet)
+    }
+}
+
+impl Drop for SubscriptionGuard {
+    fn drop(&mut self) {
+        self.feed.release(&self.topics);
+    }
+}
