@@ -9,7 +9,8 @@ use super::answer::Answer;
 use super::caller::Caller;
 use super::coherence::inflight::InflightKeys;
 use super::dispatch::Router;
-use super::replies::{failure_reply, in_resp2, name_for_clients, odd_reply_to, stopped};
+use super::replies::{failure_reply, in_resp2, name_for_clients, odd_reply_to};
+use super::tiers::PendingReplyOf;
 use crate::node::NodeId;
 use crate::protocol::command::{Flags, Gather, Spec};
 use crate::protocol::resp::Resp;
@@ -17,9 +18,6 @@ use crate::protocol::resp::cursor::{self, ReplyHead};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::upstream::{Call, NodeIndex, Outcome, UpstreamError};
-
-/// A node, and what it will answer.
-pub(super) type PendingReplyOf = (NodeIndex, LocalBoxFuture<'static, Outcome>);
 
 /// A node, and its reply or why there is none.
 type NodeReply = (NodeId, Result<Bytes, UpstreamError>);
@@ -70,17 +68,6 @@ impl Router {
                 Resp::Two => in_resp2(&reply, spec.form, &request).unwrap_or(reply),
             }
         }))
-    }
-
-    /// Sends a command to every primary, behind what was sent there before; empty when none is known.
-    pub(super) fn ask_every(&self, call: &Call) -> Vec<PendingReplyOf> {
-        let primaries = self.upstream.primaries();
-        let ask = |node: &NodeIndex| {
-            let sent = self.upstream.send_to(*node, call.clone());
-            let outcome = async move { sent.reply.await.unwrap_or_else(stopped) };
-            (*node, Box::pin(outcome) as LocalBoxFuture<'static, Outcome>)
-        };
-        primaries.iter().map(ask).collect()
     }
 
     /// Asks every primary, past all that it is busy with.

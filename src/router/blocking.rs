@@ -102,7 +102,7 @@ impl Router {
             {
                 proxy.give_ttl(slot, due, &own_writes).settle(&outcome).await;
             }
-            proxy.were_read_past_lane(&read).await;
+            proxy.drop_keys_read_elsewhere(&read).await;
             proxy.drop_keys(&many).await;
             drop(write);
             render(outcome, route.form, &blocking.request, resp)

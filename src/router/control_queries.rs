@@ -8,7 +8,7 @@ use futures_util::future::LocalBoxFuture;
 use super::dispatch::Router;
 use super::replies::{failure_reply, stopped};
 use crate::protocol::resp::encode;
-use crate::upstream::{Call, NodeIndex, PendingReply, Right};
+use crate::upstream::{Call, PendingReply};
 
 /// The reply of one server, or the error that says why there is none.
 pub type QueryReply = LocalBoxFuture<'static, Result<Bytes, Bytes>>;
@@ -16,14 +16,6 @@ pub type QueryReply = LocalBoxFuture<'static, Result<Bytes, Bytes>>;
 // === impl Proxy ===
 
 impl Router {
-    /// Takes note of what a node answered to a command of the daemon's own that needs `right`. Whether it
-    /// refused it.
-    pub(super) fn is_refused(&self, node: Option<NodeIndex>, right: Right, reply: &[u8]) -> bool {
-        let rights = &self.upstream.shared().rights;
-        rights.may_change(reply)
-            && node.is_some_and(|node| rights.judge(&self.upstream.node(node), right, reply))
-    }
-
     /// Asks any server something that changes nothing.
     pub fn ask_any<A: AsRef<[u8]>>(self: &Rc<Router>, args: &[A]) -> QueryReply {
         asked(self.upstream.send_any(Call {

@@ -8,7 +8,6 @@ use bytes::{Bytes, BytesMut};
 
 use super::answer::Answer;
 use super::caller::Caller;
-use super::coherence::inflight::{InflightKeys, InflightRead, InflightWrite};
 use super::command_info_cache::CommandInfoCache;
 use super::default_ttl::Misses;
 use super::functions::Functions;
@@ -16,8 +15,7 @@ use super::large_apart::KeySizes;
 use super::memory::RouterMemory;
 use super::replies::{fault_reply, out_of_place};
 use super::request_route::{RequestRoute, WriteSet};
-use super::tiers::{RouterCache, RouterSettings};
-use crate::cache::MissReason;
+use super::tiers::{RouterCache, RouterSettings, Tiers};
 use crate::cache::policy::CurrentPolicies;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{Class, CommandError, Keyspace, Learned, RequiredState, Spec};
@@ -29,19 +27,22 @@ use crate::upstream::Upstream;
 /// The proxy of one worker.
 #[derive(Debug)]
 pub struct Router {
-    /// Absent when L1 is turned off.
-    pub(super) cache: Option<RouterCache>,
-    pub(super) upstream: Rc<Upstream>,
+    tiers: Rc<Tiers>,
     /// What our own clients are subscribed to.
     pub(super) pubsub: Arc<Hub>,
     pub(super) lessons: RefCell<CommandInfoCache>,
     pub(super) functions: RefCell<Functions>,
     pub(super) memory: Arc<RouterMemory>,
-    pub(super) policies: Arc<CurrentPolicies>,
     pub(super) missed_ttl: Misses,
     pub(super) sizes: RefCell<KeySizes>,
-    pub(super) stats: Arc<WorkerStats>,
-    pub(super) settings: RouterSettings,
+}
+
+impl std::ops::Deref for Router {
+    type Target = Rc<Tiers>;
+
+    fn deref(&self) -> &Rc<Tiers> {
+        &self.tiers
+    }
 }
 
 // === impl Proxy ===
@@ -58,19 +59,8 @@ impl Router {
         settings: RouterSettings,
     ) -> Rc<Router> {
         let (lessons, functions, missed_ttl) = Default::default();
-        Rc::new(Router {
-            cache,
-            upstream,
-            pubsub,
-            lessons,
-            functions,
-            memory,
-            policies,
-            missed_ttl,
-            sizes: RefCell::default(),
-            stats,
-            settings,
-        })
+        let tiers = Rc::new(Tiers { cache, upstream, policies, stats, settings });
+        Rc::new(Router { tiers, pubsub, lessons, functions, memory, missed_ttl, sizes: RefCell::default() })
     }
 
     /// The upstream, for whoever reports about it.
@@ -143,14 +133,14 @@ impl Router {
         Answer::Now(fault_reply(fault, request))
     }
 
-    /// The first requests wait until it is known who owns what, so that a client that is there before the
-    /// upstream was asked meets no error.
+    /// Has the first requests wait until the topology is discovered.
     pub fn wait_for_upstream(&self) -> Option<Answer> {
-        if self.upstream.is_settled() {
-            return None;
-        }
-        let (upstream, patience) = (self.upstream.clone(), self.settings.patience);
-        Some(Answer::NotYet(Box::pin(async move { upstream.settled(patience).await })))
+        self.tiers.wait_for_upstream()
+    }
+
+    /// Empties L1, and keeps no reply that is in flight.
+    pub fn invalidate_all(&self) {
+        self.tiers.invalidate_all();
     }
 
     /// Whether a request names no keys, so that nothing keeps it in its place among others of its session: it
@@ -172,22 +162,5 @@ impl Router {
     pub(super) fn alone(&self, caller: Caller<'_>, work: impl Future<Output = Bytes> + 'static) -> Answer {
         let own_writes = caller.own_writes.clone();
         Answer::NotYet(Box::pin(async move { own_writes.put_answer(work.await) }))
-    }
-
-    /// Nothing older may be read in L1 while this is on its way. Nobody has to know where there is no L1.
-    pub(super) fn begin_read(&self, keys: InflightKeys, caller: Caller<'_>) -> Option<InflightRead> {
-        let cache = self.cache.as_ref().filter(|_| !keys.is_empty())?;
-        Some(InflightRead::begin(caller.own_writes, keys, cache.next_number()))
-    }
-
-    /// Remembers why a read of `key` is not answered from L1.
-    pub(super) fn note(&self, key: &[u8], why: MissReason) {
-        if let Some(cache) = &self.cache {
-            cache.shared().note(key, why);
-        }
-    }
-
-    pub(super) fn begin_write(&self, keys: InflightKeys, caller: Caller<'_>) -> InflightWrite {
-        InflightWrite::begin(caller.own_writes, keys, self.cache.as_ref().map(|cache| cache.shared().clone()))
     }
 }

@@ -14,7 +14,6 @@ use super::many_keys::{ManyKeys, has_many};
 use super::replies::{render, stopped};
 use super::request_route::{Destination, RequestRoute, WriteSet};
 use crate::cache::MissReason;
-use crate::invalidation::Invalidation;
 use crate::protocol::command::Flags;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
@@ -194,38 +193,9 @@ impl Router {
         }
         true
     }
-
-    /// Where a command goes, or the error that it gets.
-    pub(super) fn destination(
-        self: &Rc<Router>,
-        route: RequestRoute,
-        request: &Request<'_>,
-    ) -> Result<Destination, Bytes> {
-        let slot = route.slot_of(request).map_err(Bytes::from_static)?;
-        let node = match slot {
-            Some(slot) => self.upstream.owner(slot),
-            None => self.upstream.any_node(),
-        };
-        Ok(Destination { slot, node })
-    }
-
-    /// A reply that read `keys` over a dedicated connection is about to leave. It may be newer than what L1
-    /// has: the lane, which hears of changes, may not have heard of that one yet.
-    pub(super) fn answered_past_lane(&self, keys: &[Bytes]) {
-        if let Some(cache) = &self.cache {
-            keys.iter().for_each(|key| _ = cache.shared().invalidate_key(key, MissReason::Elsewhere));
-        }
-    }
-
-    /// Empties L1, and keeps nothing of what is on its way.
-    pub fn invalidate_all(&self) {
-        if let Some(cache) = &self.cache {
-            cache.shared().invalidate(&Invalidation::All, &self.stats);
-        }
-    }
 }
 
-// === impl Errand ===
+// === impl ForwardedCall ===
 
 impl ForwardedCall {
     /// Waits for the reply, and for all that must have happened before it leaves.

@@ -46,6 +46,7 @@ mod subscriptions;
 mod tiers;
 mod transaction;
 mod ttl_probe;
+mod turns;
 mod watch;
 
 pub use about_commands::names_very_many;

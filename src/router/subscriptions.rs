@@ -13,7 +13,7 @@ use super::answer::Answer;
 use super::caller::Caller;
 use super::dispatch::Router;
 use super::replies::{failure_reply, odd_reply_to, stopped};
-use super::transaction::give_turn;
+use super::turns::give_turn;
 use crate::node::NodeId;
 use crate::protocol::command::Spec;
 use crate::protocol::resp::cursor::{self, Elements, ReplyHead};

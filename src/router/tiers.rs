@@ -1,9 +1,24 @@
 //! The two tiers of a worker: its L1 and its upstream.
 
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{NearCache, VersionedReply};
-use crate::upstream::UpstreamError;
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+
+use super::answer::Answer;
+use super::caller::Caller;
+use super::coherence::inflight::{InflightKeys, InflightRead, InflightWrite};
+use super::replies::stopped;
+use super::request_route::{Destination, RequestRoute};
+use super::turns::{AT_ONCE, give_turn};
+use crate::cache::policy::CurrentPolicies;
+use crate::cache::{MissReason, NearCache, VersionedReply};
+use crate::invalidation::Invalidation;
+use crate::protocol::resp::request::Request;
+use crate::stats::WorkerStats;
+use crate::upstream::{Call, NodeIndex, Outcome, Right, Upstream, UpstreamError};
 
 /// The near cache, whose fills end with a reply or with why there is none.
 pub type RouterCache = NearCache<Result<FillResult, UpstreamError>>;
@@ -16,13 +31,124 @@ pub struct FillResult {
     pub(super) tracked: bool,
 }
 
-/// What the proxy is told.
+/// The settings of a router.
 #[derive(Clone, Copy, Debug)]
 pub struct RouterSettings {
-    /// How long the first requests wait for the upstream to be known.
+    /// How long the first requests wait for the topology to be discovered.
     pub patience: Duration,
     /// Whether other workers have upstream connections of their own.
     pub alone: bool,
     /// Bytes of the names of keys that are gathered for one KEYS, or for one page of SCAN.
     pub keyspace_bytes_max: usize,
+}
+
+/// A node, and what it will answer.
+pub(super) type PendingReplyOf = (NodeIndex, LocalBoxFuture<'static, Outcome>);
+
+/// L1 and the upstream of one worker, and what the families of commands do to both of them.
+#[derive(Debug)]
+pub struct Tiers {
+    /// L1; `None` when it is off.
+    pub(super) cache: Option<RouterCache>,
+    pub(super) upstream: Rc<Upstream>,
+    /// What may be kept in L1, and on which terms.
+    pub(super) policies: Arc<CurrentPolicies>,
+    pub(super) stats: Arc<WorkerStats>,
+    pub(super) settings: RouterSettings,
+}
+
+// === impl Tiers ===
+
+impl Tiers {
+    /// Has the first requests wait until the topology is discovered, so that a client that comes earlier meets
+    /// no error.
+    pub(super) fn wait_for_upstream(&self) -> Option<Answer> {
+        if self.upstream.is_settled() {
+            return None;
+        }
+        let (upstream, patience) = (self.upstream.clone(), self.settings.patience);
+        Some(Answer::NotYet(Box::pin(async move { upstream.settled(patience).await })))
+    }
+
+    /// Where a command goes.
+    ///
+    /// # Errors
+    /// The reply for a command that can go nowhere.
+    pub(super) fn destination(
+        &self,
+        route: RequestRoute,
+        request: &Request<'_>,
+    ) -> Result<Destination, Bytes> {
+        let slot = route.slot_of(request).map_err(Bytes::from_static)?;
+        let node = match slot {
+            Some(slot) => self.upstream.owner(slot),
+            None => self.upstream.any_node(),
+        };
+        Ok(Destination { slot, node })
+    }
+
+    /// Sends a command to every primary, behind what was sent there before; empty when none is known.
+    pub(super) fn ask_every(&self, call: &Call) -> Vec<PendingReplyOf> {
+        let primaries = self.upstream.primaries();
+        let ask = |node: &NodeIndex| {
+            let sent = self.upstream.send_to(*node, call.clone());
+            let outcome = async move { sent.reply.await.unwrap_or_else(stopped) };
+            (*node, Box::pin(outcome) as LocalBoxFuture<'static, Outcome>)
+        };
+        primaries.iter().map(ask).collect()
+    }
+
+    /// Notes whether a node refused a command of the daemon's own that needs `right`, and returns it.
+    pub(super) fn is_refused(&self, node: Option<NodeIndex>, right: Right, reply: &[u8]) -> bool {
+        let rights = &self.upstream.shared().rights;
+        rights.may_change(reply)
+            && node.is_some_and(|node| rights.judge(&self.upstream.node(node), right, reply))
+    }
+
+    /// Notes why a read of `key` is not answered from L1.
+    pub(super) fn note(&self, key: &[u8], why: MissReason) {
+        if let Some(cache) = &self.cache {
+            cache.shared().note(key, why);
+        }
+    }
+
+    /// Begins a read that L1 does not keep: nothing older may be read in L1 while the read is in flight. `None`
+    /// where there is no L1.
+    pub(super) fn begin_read(&self, keys: InflightKeys, caller: Caller<'_>) -> Option<InflightRead> {
+        let cache = self.cache.as_ref().filter(|_| !keys.is_empty())?;
+        Some(InflightRead::begin(caller.own_writes, keys, cache.next_number()))
+    }
+
+    /// Begins a write of `keys`.
+    pub(super) fn begin_write(&self, keys: InflightKeys, caller: Caller<'_>) -> InflightWrite {
+        InflightWrite::begin(caller.own_writes, keys, self.cache.as_ref().map(|cache| cache.shared().clone()))
+    }
+
+    /// Empties L1, and keeps no reply that is in flight.
+    pub(super) fn invalidate_all(&self) {
+        if let Some(cache) = &self.cache {
+            cache.shared().invalidate(&Invalidation::All, &self.stats);
+        }
+    }
+
+    /// Drops keys from L1, and gives others their turn meanwhile.
+    pub(super) async fn drop_keys(&self, keys: &[Bytes]) {
+        let Some(cache) = &self.cache else { return };
+        for (index, key) in keys.iter().enumerate() {
+            cache.shared().invalidate_key(key, MissReason::Written);
+            give_turn(index).await;
+        }
+    }
+
+    /// Drops keys from L1 before a reply leaves that read them over a dedicated connection, and gives others
+    /// their turn meanwhile. That reply may be newer than L1: the connections that receive invalidations may
+    /// not have received this one yet.
+    pub(super) async fn drop_keys_read_elsewhere(&self, keys: &[Bytes]) {
+        for (index, keys) in keys.chunks(AT_ONCE).enumerate() {
+            if let Some(cache) = &self.cache {
+                keys.iter().for_each(|key| _ = cache.shared().invalidate_key(key, MissReason::Elsewhere));
+            }
+            give_turn((index + 1) * AT_ONCE - 1).await;
+        }
+    }
 }

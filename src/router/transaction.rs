@@ -7,7 +7,6 @@ use std::rc::Rc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
-use tokio::task::yield_now;
 
 use super::answer::Answer;
 use super::caller::Caller;
@@ -18,8 +17,8 @@ use super::dispatch::Router;
 use super::replies::{failure_reply, in_resp2, odd_reply, stopped};
 use super::request_route::{Destination, RequestRoute};
 use super::script::with_body;
+use super::turns::give_turn;
 use super::watch::{KeyWatch, Watched};
-use crate::cache::MissReason;
 use crate::clock;
 use crate::protocol::command::{
     Class, Flags, Keyspace, Learned, RequiredState, ScriptAction, Spec, TtlEffect,
@@ -95,9 +94,6 @@ struct AssembledTransaction {
 
 /// With more elements than these others get their turn while it is put together and answered.
 const SMALL_ELEMENTS_MAX: usize = 1024;
-
-/// So many elements, or keys, are looked at before others get their turn.
-const AT_ONCE: usize = 256;
 
 /// Why a command cannot be part of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,7 +273,7 @@ impl Router {
             if opaque {
                 proxy.await_fence(fence, &outcome).await;
             }
-            proxy.were_read_past_lane(&read).await;
+            proxy.drop_keys_read_elsewhere(&read).await;
             // Before the reply leaves, its keys are dropped once more (I6).
             drop((write, hold));
             outcome
@@ -312,26 +308,9 @@ impl Router {
                 // It was not on the connection that hears of it.
                 proxy.invalidate_all();
             }
-            proxy.were_read_past_lane(&read).await;
+            proxy.drop_keys_read_elsewhere(&read).await;
             drop(write);
             outcome
-        }
-    }
-
-    /// The same as [`Router::answered_past_lane`], and others get their turn meanwhile.
-    pub(super) async fn were_read_past_lane(&self, read: &[Bytes]) {
-        for (index, keys) in read.chunks(AT_ONCE).enumerate() {
-            self.answered_past_lane(keys);
-            give_turn((index + 1) * AT_ONCE - 1).await;
-        }
-    }
-
-    /// Drops keys from L1, and gives others their turn meanwhile.
-    pub(super) async fn drop_keys(&self, keys: &[Bytes]) {
-        let Some(cache) = self.cache() else { return };
-        for (index, key) in keys.iter().enumerate() {
-            cache.shared().invalidate_key(key, MissReason::Written);
-            give_turn(index).await;
         }
     }
 
@@ -405,13 +384,6 @@ impl AssembledTransaction {
 fn ended(mut out: BytesMut) -> Bytes {
     out.put_slice(EXEC);
     out.freeze()
-}
-
-/// Gives others their turn behind the last of those that are looked at in one go.
-pub(super) async fn give_turn(index: usize) {
-    if index % AT_ONCE == AT_ONCE - 1 {
-        yield_now().await;
-    }
 }
 
 /// The reply to EXEC.
