@@ -9,11 +9,11 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::watch;
 
 use super::auth_throttle::AuthThrottle;
-use super::client::pause::Pause;
 use super::command_stats::{AllCommandStats, CommandStats};
 use super::password::Password;
 use super::slowlog::Slowlog;
 use crate::clients::Client;
+use crate::clock::Nanos;
 use crate::protocol::command::Denied;
 use crate::settings::Settings;
 use crate::stats::Stats;
@@ -21,6 +21,14 @@ use crate::stats::Stats;
 /// What a session must look at before it answers a request, as one number: nearly always there is nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GlobalFlags(u8);
+
+/// A pause of the clients: CLIENT PAUSE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pause {
+    pub(super) until: Nanos,
+    /// Reads too.
+    pub(super) all: bool,
+}
 
 /// Whether clients have to say a password does not change while the daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,22 +1,14 @@
-//! What makes a session more than a plain one, and what that means for each request before it is answered.
+//! What makes a session more than a plain one.
 //!
 //! A session in no mode pays one look at a pointer for all of this.
 
 use std::rc::Rc;
 
-use bytes::Bytes;
-
-use super::state::SessionState;
-use super::subscriber::{self, Subscriber};
-use super::transaction::{self, Executing, Transaction};
-use crate::commands::SessionContext;
-use crate::commands::monitor::{self, Watching};
-use crate::commands::tracking::{self, ClientTracking};
-use crate::net::write_queue::WriteQueue;
-use crate::protocol::command::{RequiredState, Spec};
-use crate::protocol::resp::reply::ok;
-use crate::protocol::resp::request::Request;
-use crate::router::{Answer, Caller, Watched};
+use super::subscriber::Subscriber;
+use super::transaction::{Executing, Transaction};
+use crate::commands::monitor::Watching;
+use crate::commands::tracking::ClientTracking;
+use crate::router::Watched;
 
 /// The modes of one session; each is there while its client is in it.
 #[derive(Debug, Default)]
@@ -58,109 +50,4 @@ impl Modes {
     pub(super) fn is_watching(&self) -> bool {
         self.watched.as_ref().is_some_and(|watched| watched.is_any())
     }
-}
-
-/// Whether the client is there to listen, and need not ask anything.
-pub(super) fn listens(state: &SessionState) -> bool {
-    state.is_subscribed() || state.modes.as_ref().is_some_and(|modes| modes.monitor.is_some())
-}
-
-/// What a session in some mode does with a request before anybody else sees it; `None` when it is answered as
-/// ever.
-pub(super) fn intercept(
-    spec: &'static Spec,
-    request: &Request<'_>,
-    state: &mut SessionState,
-    context: &SessionContext,
-) -> Option<Answer> {
-    let monitors = state.modes.as_ref().is_some_and(|modes| modes.monitor.is_some());
-    if let Some(refusal) = monitors.then(|| monitor::refuse(spec)).flatten() {
-        return Some(refusal);
-    }
-    let subscriber = state.modes.as_ref().and_then(|modes| modes.subscriber.as_ref());
-    subscriber
-        .and_then(|subscriber| subscriber::intercept(subscriber, spec, request, state.client.resp()))
-        .or_else(|| transaction::queue(spec, request, state, context))
-}
-
-/// Whether a command of this kind begins only when all earlier ones of its session have been answered, and
-/// ends before the next one begins: it does not take the lane that keeps the others in order, or changes what
-/// they mean.
-pub(super) fn is_exclusive(
-    kind: RequiredState,
-    spec: &Spec,
-    request: &Request<'_>,
-    state: &SessionState,
-    context: &SessionContext,
-) -> bool {
-    match kind {
-        RequiredState::Blocking | RequiredState::Monitor | RequiredState::Wait => true,
-        // What is subscribed to takes its place among the replies; PUBSUB counts it.
-        RequiredState::PubSub => {
-            spec.name.starts_with("pubsub") || subscriber::is_large(spec, request, state)
-        }
-        RequiredState::Transaction if spec.name == "watch" => true,
-        // What is watched is watched on a connection of its own.
-        RequiredState::Transaction => {
-            state.modes.as_ref().is_some_and(|modes| modes.is_watching())
-                || transaction::may_overtake(spec, state, context)
-        }
-        RequiredState::Reset | RequiredState::Tracking => false,
-    }
-}
-
-/// Answers a command that changes what its session is, or needs more of the upstream than a place on a lane.
-pub(super) fn answer(
-    kind: RequiredState,
-    spec: &'static Spec,
-    request: &Request<'_>,
-    state: &mut SessionState,
-    context: &SessionContext,
-    caller: Caller<'_>,
-) -> Answer {
-    match kind {
-        RequiredState::Transaction => transaction::answer(spec, request, state, context, caller),
-        RequiredState::Blocking => {
-            context.proxy.block(spec, request, caller, state.client.entry.wait.begin())
-        }
-        RequiredState::Wait => {
-            context.proxy.wait_for_replicas(request, caller, state.client.entry.wait.begin())
-        }
-        // PUBSUB tells of subscriptions and is none.
-        RequiredState::PubSub if !spec.name.starts_with("pubsub") => {
-            subscriber::answer(spec, request, state, context)
-        }
-        RequiredState::Tracking => {
-            let tracking = &mut state.modes.get_or_insert_default().tracking;
-            let answer = tracking::answer(spec, request, tracking, &state.client, context);
-            state.settle();
-            answer
-        }
-        RequiredState::PubSub => {
-            // Nothing of these is in L1.
-            let out = &mut WriteQueue::default();
-            context.proxy.call(spec, crate::protocol::command::Class::Session(kind), request, caller, out)
-        }
-        RequiredState::Monitor => monitor(state, context),
-        RequiredState::Reset => reset(state),
-    }
-}
-
-/// MONITOR. To a client that follows already Redis says nothing.
-fn monitor(state: &mut SessionState, context: &SessionContext) -> Answer {
-    let monitor = &mut state.modes.get_or_insert_default().monitor;
-    if monitor.is_some() {
-        return Answer::Now(Bytes::new());
-    }
-    *monitor = Some(Watching::begin(context.desk.clone(), state.client.entry.clone()));
-    Answer::Now(ok())
-}
-
-/// RESET.
-fn reset(state: &mut SessionState) -> Answer {
-    if let Some(leaving) = subscriber::leave(state) {
-        return Answer::NotYet(leaving);
-    }
-    state.reset();
-    Answer::Now(Bytes::from_static(b"+RESET\r\n"))
 }

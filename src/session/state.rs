@@ -46,6 +46,11 @@ impl SessionState {
         subscriber.is_some_and(|subscriber| subscriber.is_subscribed())
     }
 
+    /// Whether the client is there to listen, and need not ask anything.
+    pub(super) fn listens(&self) -> bool {
+        self.is_subscribed() || self.modes.as_ref().is_some_and(|modes| modes.monitor.is_some())
+    }
+
     /// Makes the session a plain one when its last mode has ended.
     pub(super) fn settle(&mut self) {
         if self.modes.as_ref().is_some_and(|modes| modes.is_none()) {

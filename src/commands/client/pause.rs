@@ -8,21 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
-use crate::clock::{self, Nanos};
-use crate::commands::server_state::{GlobalFlags, ServerState};
+use crate::clock;
+use crate::commands::server_state::{GlobalFlags, Pause, ServerState};
 use crate::protocol::command::{Flags, Spec};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::parse_integer;
 use crate::protocol::resp::reply::{ok, wrong_number};
 use crate::protocol::resp::request::Request;
-
-/// A pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::commands) struct Pause {
-    until: Nanos,
-    /// Reads too.
-    all: bool,
-}
 
 /// One more of something, until it is dropped.
 struct PausedGuard(Arc<AtomicUsize>);

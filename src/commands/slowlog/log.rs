@@ -1,0 +1,119 @@
+//! The slow log itself, which is bounded in entries and in bytes.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::protocol::resp::encode;
+
+/// All entries together take this part of `memory_max` at most, and without a ceiling so many bytes.
+const MEMORY_PART: usize = 64;
+const BYTES_MAX: usize = 64 << 20;
+
+/// What an entry takes beside its texts.
+const ENTRY_BYTES: usize = 256;
+
+/// The slow log, the newest entry first.
+#[derive(Debug)]
+pub(in crate::commands) struct Slowlog {
+    pub(super) entries: VecDeque<SlowlogEntry>,
+    next_id: i64,
+    /// What the entries take, and may take.
+    bytes: usize,
+    bytes_max: usize,
+}
+
+/// A command that took long.
+#[derive(Debug)]
+pub(super) struct SlowlogEntry {
+    pub(super) id: i64,
+    /// Seconds since 1970.
+    pub(super) at: i64,
+    pub(super) micros: i64,
+    /// An array of what is shown of the arguments.
+    pub(super) arguments: Bytes,
+    pub(super) address: String,
+    pub(super) name: Vec<u8>,
+}
+
+// === impl Slowlog ===
+
+impl Slowlog {
+    /// An empty one in a daemon of this `memory_max`.
+    pub(in crate::commands) fn new(memory_max: Option<usize>) -> Slowlog {
+        let bytes_max = memory_max.map_or(BYTES_MAX, |max| max / MEMORY_PART);
+        Slowlog { entries: VecDeque::new(), next_id: 0, bytes: 0, bytes_max }
+    }
+
+    /// Adds an entry, which gets its number; the oldest go where there are more than so many, or they take
+    /// too much.
+    pub(super) fn push(&mut self, mut entry: SlowlogEntry, count_max: usize) {
+        entry.id = self.next_id;
+        self.next_id += 1;
+        self.bytes += entry.bytes();
+        self.entries.push_front(entry);
+        while self.entries.len() > count_max || self.bytes > self.bytes_max {
+            let Some(oldest) = self.entries.pop_back() else { break };
+            self.bytes -= oldest.bytes();
+        }
+    }
+
+    /// Drops all entries.
+    pub(super) fn clear(&mut self) {
+        self.entries = VecDeque::new();
+        self.bytes = 0;
+    }
+}
+
+// === impl SlowlogEntry ===
+
+impl SlowlogEntry {
+    /// What it takes.
+    fn bytes(&self) -> usize {
+        let parts = self.arguments.len() + self.address.len() + self.name.len();
+        ENTRY_BYTES + parts
+    }
+
+    /// Appends the entry as SLOWLOG GET shows it.
+    pub(super) fn write(&self, out: &mut BytesMut) {
+        encode::array(out, 6);
+        for field in [self.id, self.at, self.micros] {
+            encode::integer(out, field);
+        }
+        out.extend_from_slice(&self.arguments);
+        encode::bulk(out, self.address.as_bytes());
+        encode::bulk(out, &self.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_entries_go_where_there_are_too_many_or_they_take_too_much() {
+        let entry = |size: usize| SlowlogEntry {
+            id: 0,
+            at: 0,
+            micros: 0,
+            arguments: vec![b'a'; size].into(),
+            address: String::new(),
+            name: Vec::new(),
+        };
+        let bytes_max = 10 * (1_000 + ENTRY_BYTES);
+        let mut log = Slowlog::new(Some(bytes_max * MEMORY_PART));
+        (0..100).for_each(|_| log.push(entry(1_000), 1_000_000));
+        let ids = |log: &Slowlog| log.entries.iter().map(|entry| entry.id).collect::<Vec<i64>>();
+        assert_eq!((ids(&log), log.bytes), ((90..100).rev().collect(), bytes_max));
+        log.push(entry(1_000), 3);
+        assert_eq!((ids(&log), log.bytes), ((98..101).rev().collect(), bytes_max / 10 * 3));
+        // One that is larger than all may be takes the others with it and is not kept.
+        log.push(entry(bytes_max), 3);
+        assert_eq!((ids(&log), log.bytes), (Vec::new(), 0));
+        log.push(entry(1), 0);
+        log.push(entry(1), 1);
+        assert_eq!(ids(&log), [103]);
+        log.clear();
+        assert_eq!((ids(&log), log.bytes), (Vec::new(), 0));
+    }
+}

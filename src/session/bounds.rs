@@ -1,0 +1,36 @@
+//! How much may be outstanding for one client.
+
+use super::pipeline::Pipeline;
+use super::state::SessionState;
+use crate::commands::SessionContext;
+use crate::router::ReplyBound;
+
+/// Requests that are sent on, at most, in one batch of a turn; while memory is scarce, of one client at all.
+const SENT_AT_ONCE: usize = 64;
+
+/// How many bytes may wait for the client.
+#[inline]
+pub(super) fn output_bound(state: &SessionState, context: &SessionContext) -> ReplyBound {
+    if state.modes.is_some() && state.is_subscribed() {
+        ReplyBound { bytes: context.limits.subscribed_output_bytes_max, name: "pubsub_output_max" }
+    } else {
+        ReplyBound { bytes: context.desk.settings.client_output_max.size(), name: "client_output_max" }
+    }
+}
+
+/// Whether so many answers are outstanding that what they take matters now: memory is scarce.
+#[inline]
+pub(super) fn waits_for_too_many(pipeline: &Pipeline, context: &SessionContext) -> bool {
+    pipeline.len() >= SENT_AT_ONCE && context.ceiling.is_scarce()
+}
+
+/// Whether the request that was taken last has to be answered, or some before it, before the next one is; or
+/// others have to get their turn.
+pub(super) fn is_held(state: &SessionState, pipeline: &Pipeline, context: &SessionContext) -> bool {
+    let full = pipeline.in_flight_bytes() >= context.limits.in_flight_bytes_max;
+    if full {
+        context.stats.client_in_flight_waits.bump();
+    }
+    // Each of those that are sent on takes as long as many hits.
+    full || state.client.own_writes.is_held() || pipeline.len().is_multiple_of(SENT_AT_ONCE)
+}

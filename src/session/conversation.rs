@@ -1,0 +1,163 @@
+//! A session from its beginning to its end: what it consists of, and what happens when it is over.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use futures_util::future::{LocalBoxFuture, OptionFuture, join};
+use tokio::time::{Instant, Sleep};
+
+use super::deadlines::Deadlines;
+use super::ending::{ShutdownStages, Stage};
+use super::farewell;
+use super::pipeline::Pipeline;
+use super::state::SessionState;
+use super::subscriber;
+use crate::clients::Endpoints;
+use crate::clock;
+use crate::commands::SessionContext;
+use crate::memory::HeldByClient;
+use crate::net::connection::Connection;
+use crate::protocol::resp::encode;
+use crate::upstream::UpstreamError;
+
+/// A session.
+pub struct Session {
+    pub(super) context: Rc<SessionContext>,
+    pub(super) connection: Connection,
+    pub(super) state: SessionState,
+    pub(super) pipeline: Pipeline,
+    /// What the request at the head of the connection waits for before it can be looked at again.
+    pub(super) waiting: Option<LocalBoxFuture<'static, ()>>,
+    /// What it makes the daemon hold.
+    pub(super) held: HeldByClient,
+    /// It was not listened to when its requests were looked for last, because memory is scarce.
+    pub(super) was_slowed: bool,
+    /// Runs while the client leaves a full socket unread.
+    pub(super) stalled: Option<Pin<Box<Sleep>>>,
+    /// What the client takes its time for.
+    pub(super) deadlines: Deadlines,
+    /// Since when the client had asked nothing, when the daemon began to end and owed it nothing.
+    pub(super) idle_since: Option<Instant>,
+}
+
+/// Why a session is over.
+#[derive(Debug)]
+pub(super) enum SessionEnd {
+    /// All was answered, and no more will come.
+    Done,
+    /// The socket failed.
+    Failed(io::Error),
+    /// The client reads too little.
+    NotReading(&'static str),
+    /// The client sends too much while it is not listened to.
+    Ahead(&'static str),
+    /// Somebody ended it.
+    Told(&'static str),
+}
+
+// === impl Session ===
+
+impl Session {
+    /// A session over `connection`, whose ends are `endpoints`.
+    pub fn new(context: Rc<SessionContext>, connection: Connection, endpoints: Endpoints) -> Session {
+        context.stats.connections_accepted.bump();
+        let client = context.clients.enter(endpoints, context.desk.settings.client_output_max.size());
+        let state = SessionState::new(client, context.desk.asks_password(), context.desk.denied.clone());
+        let held = context.ceiling.hold_for_client();
+        Session {
+            context,
+            connection,
+            state,
+            pipeline: Pipeline::default(),
+            waiting: None,
+            held,
+            was_slowed: false,
+            stalled: None,
+            deadlines: Deadlines::new(),
+            idle_since: None,
+        }
+    }
+
+    /// Runs until the client leaves, the connection fails, or the drain has begun and all is answered.
+    pub async fn run(mut self) {
+        let context = self.context.clone();
+        let mut ending = ShutdownStages::of(&context.drain);
+        let end = poll_fn(|cx| match ending.look(cx).map(|stage| self.enter(stage)) {
+            Some(Err(end)) => Poll::Ready(end),
+            Some(Ok(())) | None => self.poll(cx),
+        })
+        .await;
+        let answered = matches!(end, SessionEnd::Done);
+        match end {
+            SessionEnd::Done => {}
+            SessionEnd::Told(by) => {
+                tracing::info!(
+                    client = self.state.client.entry.endpoints.address,
+                    by,
+                    "a client was told to leave"
+                )
+            }
+            SessionEnd::Ahead(bound) => {
+                context.stats.clients_dropped.bump();
+                tracing::info!(
+                    client = self.state.client.entry.endpoints.address,
+                    bound,
+                    "a client sends more than can wait: dropped"
+                );
+            }
+            SessionEnd::Failed(error) => {
+                tracing::debug!(client = self.state.client.entry.endpoints.address, %error, "a client's connection failed")
+            }
+            SessionEnd::NotReading(bound) => {
+                context.stats.clients_dropped.bump();
+                tracing::info!(
+                    client = self.state.client.entry.endpoints.address,
+                    bound,
+                    "a client does not read its replies: dropped"
+                );
+            }
+        }
+        context.stats.connections_closed.bump();
+        let Session { connection, mut state, pipeline, idle_since, .. } = self;
+        let heard = idle_since.unwrap_or_else(Instant::now);
+        let farewell = answered.then(|| farewell::say(connection, heard, &context.drain));
+        if let Some(leaving) = subscriber::leave(&state) {
+            leaving.await;
+        }
+        state.modes = None;
+        // Behind all that others may count: whoever ended this session hears of it now.
+        state.client.entry.wait.abandon();
+        drop(state);
+        join(OptionFuture::from(farewell), pipeline.run_out()).await;
+    }
+
+    /// A stage of the daemon's end begins. What has arrived until the first is answered; what comes later is
+    /// never carried out.
+    fn enter(&mut self, stage: Stage) -> Result<(), SessionEnd> {
+        self.state.client.entry.wait.stop();
+        match stage {
+            Stage::Draining => {
+                let left = self.connection.take_no_more().map_err(SessionEnd::Failed)?;
+                let owes = left > 0 || !self.pipeline.is_empty() || !self.connection.out.is_empty();
+                let (_, asked_at) = self.state.client.entry.last_request();
+                self.idle_since = (!owes).then(|| clock::instant(asked_at));
+                Ok(())
+            }
+            Stage::Over => {
+                self.state.client.leaving = true;
+                let error = encode::error_reply(UpstreamError::Stopped.to_string());
+                self.pipeline.give_up(&error);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Session({:?})", self.state)
+    }
+}

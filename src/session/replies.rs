@@ -1,0 +1,113 @@
+//! What a client gets: answers in the order of their requests, and what is pushed to it in between.
+
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::bounds::output_bound;
+use super::conversation::{Session, SessionEnd};
+use super::tracked_read;
+use crate::clients::mailbox::Mail;
+use crate::net::write_queue::WriteQueue;
+use crate::protocol::resp::Resp;
+
+impl Session {
+    /// Moves the answers that have come, in order, to the connection; whether there were any.
+    #[inline]
+    pub(super) fn collect_answers(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        while !self.pipeline.is_empty() {
+            let Poll::Ready((command, reply)) = self.pipeline.poll_next(cx) else { break };
+            if command > 0 && reply.first() == Some(&b'-') {
+                self.context.desk.tallies.failed(&self.context.tally, command, false, &reply);
+            }
+            self.connection.out.push(&reply);
+            any = true;
+        }
+        any
+    }
+
+    /// Takes what has come from elsewhere.
+    #[inline]
+    pub(super) fn take_mail(&mut self, cx: &Context<'_>) -> Result<(), SessionEnd> {
+        let Some(taken) = self.state.client.entry.mailbox.take(cx) else { return Ok(()) };
+        if taken.overflown {
+            return Err(SessionEnd::NotReading(output_bound(&self.state, &self.context).name));
+        }
+        for mail in taken.mail {
+            match mail {
+                // No message comes before its subscription is confirmed.
+                Mail::Now(push) if self.pipeline.is_confirming() => self.push_behind(push),
+                Mail::Now(push) => push_in_version(&mut self.connection.out, push, self.state.client.resp()),
+                Mail::Behind(push) => self.push_behind(push),
+                Mail::BehindInResp3(push) if self.state.client.resp() == Resp::Three => {
+                    self.push_behind(push)
+                }
+                Mail::BehindInResp3(_) => {}
+                Mail::Redirected(keys) => {
+                    if let Some(push) = tracked_read::redirected(&keys, &self.state) {
+                        self.push_behind(push);
+                    }
+                }
+            }
+        }
+        match taken.end {
+            Some(by) => Err(SessionEnd::Told(by)),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends `push` behind every reply that is outstanding.
+    pub(super) fn push_behind(&mut self, push: Bytes) {
+        if self.pipeline.is_empty() {
+            push_in_version(&mut self.connection.out, push, self.state.client.resp());
+        } else {
+            self.pipeline.push_now(in_version(push, self.state.client.resp()));
+        }
+    }
+
+    /// Writes what waits; whether the socket has room for more of what is left. `taken` says whether the
+    /// client has just asked something: one that asks is not idle, read or not.
+    #[inline]
+    pub(super) fn send(&mut self, cx: &mut Context<'_>, taken: bool) -> Result<bool, SessionEnd> {
+        if self.connection.out.is_empty() {
+            return Ok(false);
+        }
+        let progress = self.connection.flush().map_err(SessionEnd::Failed)?;
+        self.state.client.entry.unread.store(self.connection.out.len(), Ordering::Relaxed);
+        if progress || taken {
+            self.stalled = None;
+        }
+        if self.connection.out.is_empty() {
+            return Ok(false);
+        }
+        if self.connection.poll_room(cx).map_err(SessionEnd::Failed)?.is_ready() {
+            return Ok(true);
+        }
+        let timeout = self.context.desk.settings.client_stall_timeout.duration();
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        match stalled.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(SessionEnd::NotReading("client_stall_timeout")),
+            Poll::Pending => Ok(false),
+        }
+    }
+}
+
+/// A push as a client of this version of the protocol gets it.
+fn in_version(push: Bytes, resp: Resp) -> Bytes {
+    match (resp, push.split_first()) {
+        (Resp::Two, Some((b'>', rest))) => [b"*", rest].concat().into(),
+        _ => push,
+    }
+}
+
+/// The same, straight on its way: a message for many clients is not copied for each.
+fn push_in_version(out: &mut WriteQueue, push: Bytes, resp: Resp) {
+    if resp == Resp::Two && push.first() == Some(&b'>') {
+        out.push_copy(b"*");
+        out.push(&push.slice(1..));
+    } else {
+        out.push(&push);
+    }
+}

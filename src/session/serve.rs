@@ -1,0 +1,227 @@
+//! From one request to its answer, or to the place of its answer.
+
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+
+use super::bounds::{is_held, output_bound};
+use super::mode_commands;
+use super::pipeline::Pipeline;
+use super::state::SessionState;
+use super::tracked_read::TrackedRead;
+use super::{transaction, unauthenticated};
+use crate::clock;
+use crate::commands::{self, ExecContext, GlobalFlags, LatencyTimer, SessionContext, monitor, pause};
+use crate::net::connection::Flow;
+use crate::net::write_queue::WriteQueue;
+use crate::protocol::command::{self, Class, CommandError, Spec};
+use crate::protocol::resp::request::Request;
+use crate::router::{Answer, Caller, names_very_many};
+
+/// Answers one request, or gives the answer its place.
+#[inline(always)]
+pub(super) fn serve(
+    context: &SessionContext,
+    state: &mut SessionState,
+    pipeline: &mut Pipeline,
+    waiting: &mut Option<LocalBoxFuture<'static, ()>>,
+    request: Request<'_>,
+    out: &mut WriteQueue,
+    now: clock::Nanos,
+) -> Flow {
+    let own_writes = state.client.own_writes.clone();
+    let attention = context.desk.attention();
+    let recognised = state.recogniser.recognise(&request);
+    let command = recognised.map_or(0, Spec::number);
+    state.client.entry.note(command, now);
+    let watch = TrackedRead::begin(recognised, &request, state, context);
+    let coverage = watch.as_ref().map(TrackedRead::coverage);
+    let caller = Caller { resp: state.client.resp(), own_writes: &own_writes, now, coverage };
+    // What is carried out is shown to MONITOR, and what is waited for is measured for SLOWLOG.
+    let (mut shown, mut measured) = (true, true);
+    // Number 0 counts what is not carried out, or not now.
+    let mut called = command;
+    let waited = out.len();
+    let answer = match recognised {
+        Ok(spec) => match intercepted(spec, &request, state, context, attention) {
+            Some(answer) => {
+                shown = false;
+                called = 0;
+                answer
+            }
+            None => match spec.class_of(&request) {
+                Class::Local(local) => {
+                    let was_locked = state.client.is_locked();
+                    let client = &mut state.client;
+                    let answer = commands::answer(local, spec, &request, client, context, ExecContext::None);
+                    // The next request is held to other bounds.
+                    state.alone |= was_locked != state.client.is_locked();
+                    answer
+                }
+                Class::Session(kind)
+                    if mode_commands::is_exclusive(kind, spec, &request, state, context)
+                        && !pipeline.is_empty() =>
+                {
+                    state.alone = true;
+                    return Flow::Again;
+                }
+                Class::Session(kind) => {
+                    measured =
+                        !matches!(kind, command::RequiredState::Blocking | command::RequiredState::Wait);
+                    state.alone = mode_commands::is_exclusive(kind, spec, &request, state, context);
+                    mode_commands::answer(kind, spec, &request, state, context, caller)
+                }
+                Class::FanOut(join) => {
+                    let bound = output_bound(state, context);
+                    context.proxy.fan_out(spec, join, &request, caller, bound, out)
+                }
+                Class::AnyNode if names_very_many(spec, &request) => {
+                    let bound = output_bound(state, context);
+                    context.proxy.about_commands(spec, &request, caller, bound)
+                }
+                class => {
+                    let may_need_its_place = matches!(
+                        class,
+                        Class::EveryPrimary(_)
+                            | Class::Script(_)
+                            | Class::AnyNode
+                            | Class::Keyspace(_)
+                            | Class::Publish
+                    );
+                    if may_need_its_place && context.proxy.may_overtake(spec, &request) {
+                        state.alone = true;
+                        if !pipeline.is_empty() {
+                            return Flow::Again;
+                        }
+                    }
+                    context.proxy.call(spec, class, &request, caller, out)
+                }
+            },
+        },
+        Err(CommandError::Unknown) if is_http(&request) => {
+            context.stats.protocol_errors.bump();
+            tracing::debug!(client = state.client.entry.endpoints.address, "a client sent HTTP: closed");
+            state.client.leaving = true;
+            Answer::Now(Bytes::new())
+        }
+        Err(fault) if state.client.is_locked() => {
+            shown = false;
+            unauthenticated::refuse_unrecognised(fault, &request, context)
+        }
+        Err(fault) => {
+            shown = fault == CommandError::Unknown;
+            match transaction::queue_unrecognised(fault, &request, state, context, now) {
+                Some(answer) => answer,
+                None => {
+                    if fault == CommandError::Unknown && context.proxy.may_overtake_unknown(&request) {
+                        state.alone = true;
+                        if !pipeline.is_empty() {
+                            return Flow::Again;
+                        }
+                    }
+                    context.proxy.fault(fault, &request, caller)
+                }
+            }
+        }
+    };
+    let answer = match &watch {
+        Some(watch) => watch.follow(answer, &request, state),
+        None => answer,
+    };
+    if let Answer::NotYet(until) = answer {
+        *waiting = Some(until);
+        return Flow::Again;
+    }
+    context.stats.commands.bump();
+    context.tally.call(called);
+    if attention.has(GlobalFlags::MONITORED) && shown && (recognised.is_ok() || answer.is_later()) {
+        monitor::show(recognised.ok(), &request, &state.client.entry, &context.desk);
+    }
+    let wanted = state.client.wants_reply();
+    let mailed = matches!(answer, Answer::Mailed);
+    let mut held = false;
+    match answer {
+        Answer::Confirmation(reply) => pipeline.push_confirmation(command, reply),
+        Answer::Mailed => {}
+        _ if !wanted => {
+            drop(out.take_back(waited));
+            discard(answer, pipeline, request.raw().len());
+            held = is_held(state, pipeline, context);
+        }
+        // It stands where it belongs, or has to wait for others.
+        Answer::Appended if pipeline.is_empty() => {}
+        Answer::Appended => pipeline.push_now(out.take_back(waited)),
+        Answer::Now(reply) => {
+            if reply.first() == Some(&b'-') {
+                refused(recognised, called == 0, &reply, context);
+            }
+            if pipeline.is_empty() { out.push(&reply) } else { pipeline.push_now(reply) }
+        }
+        Answer::Later(reply) => {
+            let start =
+                || LatencyTimer::start(recognised.ok(), &request, &state.client.entry, &context.desk, now);
+            pipeline.push_later(command, reply, measured.then(start).flatten(), request.raw().len());
+            held = is_held(state, pipeline, context);
+        }
+        Answer::NotYet(_) => {}
+    }
+    let full = pipeline.len() >= context.limits.pipeline_depth_max;
+    if state.client.leaving || full || state.alone || mailed || held { Flow::Pause } else { Flow::Next }
+}
+
+#[inline]
+fn intercepted(
+    spec: &'static Spec,
+    request: &Request<'_>,
+    state: &mut SessionState,
+    context: &SessionContext,
+    attention: GlobalFlags,
+) -> Option<Answer> {
+    if state.client.is_locked() {
+        return unauthenticated::refuse(spec).map(Answer::Now);
+    }
+    if attention.has(GlobalFlags::PAUSED)
+        && let Some(wait) = pause::wait(spec, &context.desk)
+    {
+        return Some(Answer::NotYet(wait));
+    }
+    state.modes.as_ref()?;
+    mode_commands::intercept(spec, request, state, context)
+}
+
+/// Counts an error that was answered on the spot, `rejected` or not, for the command that it was about.
+#[cold]
+fn refused(
+    recognised: Result<&'static Spec, CommandError>,
+    rejected: bool,
+    reply: &[u8],
+    context: &SessionContext,
+) {
+    let command = match recognised {
+        Ok(spec) => spec.number(),
+        Err(CommandError::Arity(name) | CommandError::Denied(Some(name))) => command::number_of(name),
+        Err(_) => 0,
+    };
+    context.desk.tallies.failed(&context.tally, command, rejected, reply);
+}
+
+/// Whether a browser was made to send this: its body could hold commands. Redis closes such a connection as
+/// well.
+fn is_http(request: &Request<'_>) -> bool {
+    let name = request.arg(0);
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+/// The client wants no reply; what was sent upstream still comes to its end.
+fn discard(answer: Answer, pipeline: &mut Pipeline, bytes: usize) {
+    if let Answer::Later(reply) = answer {
+        pipeline.push_later(
+            0,
+            Box::pin(async move {
+                drop(reply.await);
+                Bytes::new()
+            }),
+            None,
+            bytes,
+        );
+    }
+}

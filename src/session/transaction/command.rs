@@ -1,0 +1,70 @@
+//! MULTI, EXEC, DISCARD, WATCH and UNWATCH.
+
+use std::rc::Rc;
+
+use super::exec::{WITHOUT_MULTI, execute, go_on};
+use super::queue::close;
+use super::queued::Transaction;
+use crate::commands::SessionContext;
+use crate::protocol::command::Spec;
+use crate::protocol::resp::encode;
+use crate::protocol::resp::reply::ok;
+use crate::protocol::resp::request::Request;
+use crate::router::{Answer, Caller, Watched};
+use crate::session::modes::Modes;
+use crate::session::state::SessionState;
+
+/// Whether EXEC has to begin when all earlier requests of its session have been answered, and to be answered
+/// before others begin: nothing else keeps a command of it in its place that names no keys.
+pub(in crate::session) fn may_overtake(spec: &Spec, state: &SessionState, context: &SessionContext) -> bool {
+    let Some(modes) = state.modes.as_ref().filter(|_| spec.name == "exec") else { return false };
+    let is_keyless = modes.transaction.as_ref().is_some_and(|transaction| transaction.keyless)
+        || modes.executing.as_ref().is_some_and(|executing| executing.keyless);
+    is_keyless && context.proxy.upstream().is_split()
+}
+
+/// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+pub(in crate::session) fn answer(
+    spec: &'static Spec,
+    request: &Request<'_>,
+    state: &mut SessionState,
+    context: &SessionContext,
+    caller: Caller<'_>,
+) -> Answer {
+    let open = state.modes.as_ref().is_some_and(|modes| modes.transaction.is_some());
+    match spec.name {
+        "multi" if open => error("ERR MULTI calls can not be nested"),
+        "multi" => {
+            let modes = state.modes.get_or_insert_with(Box::<Modes>::default);
+            // What is watched is watched on one node, and that is where the transaction will go.
+            let slot = modes.watched.as_ref().and_then(|watched| watched.slot());
+            modes.transaction = Some(Transaction { slot, ..Transaction::default() });
+            state.client.entry.note_queued(Some(0));
+            Answer::Now(ok())
+        }
+        "exec" => match state.modes.as_mut().and_then(|modes| modes.executing.take()) {
+            Some(executing) => go_on(executing, state, context, caller),
+            None if open => execute(state, context, caller),
+            None => error(WITHOUT_MULTI),
+        },
+        "discard" if !open => error("ERR DISCARD without MULTI"),
+        "watch" if open => error("ERR WATCH inside MULTI is not allowed"),
+        "watch" => {
+            let modes = state.modes.get_or_insert_with(Box::<Modes>::default);
+            let watched = modes
+                .watched
+                .get_or_insert_with(|| Rc::new(Watched::new(state.client.entry.watched.clone())));
+            context.proxy.watch(spec, request, watched, caller)
+        }
+        // DISCARD and UNWATCH.
+        _ => {
+            let watched = state.modes.as_mut().and_then(|modes| modes.watched.take());
+            close(state);
+            watched.map_or_else(|| Answer::Now(ok()), |watched| context.proxy.unwatch(&watched))
+        }
+    }
+}
+
+fn error(text: &'static str) -> Answer {
+    Answer::Now(encode::error_reply(text))
+}

@@ -1,0 +1,142 @@
+//! EXEC: the daemon makes its own answers, and the server carries out the rest in one piece.
+
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::{LocalBoxFuture, join_all};
+use tokio::task::yield_now;
+
+use super::queue::close;
+use super::queued::{Executing, QueuedStep, Transaction};
+use crate::commands::kill::{self, KillCount};
+use crate::commands::{self, ExecContext, GlobalFlags, SessionContext, monitor};
+use crate::protocol::command::{Class, Spec, recognise};
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::OwnedRequest;
+use crate::router::{Answer, Caller, ExecElement, without_server};
+use crate::session::state::SessionState;
+
+/// EXEC outside of a transaction.
+pub(super) const WITHOUT_MULTI: &str = "ERR EXEC without MULTI";
+
+/// What a client is told at EXEC whose commands would take more than there is.
+const UNDONE: &str = "nothing of it was executed";
+
+const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
+
+/// So many steps of EXEC are looked at before others get their turn. Where there are more, the session is
+/// held as well while the server carries them out
+/// ([`Router::transaction`](crate::router::Router::transaction)).
+const STEPS_AT_ONCE: usize = 1024;
+
+pub(super) fn execute(state: &mut SessionState, context: &SessionContext, caller: Caller<'_>) -> Answer {
+    let transaction = state.modes.as_ref().and_then(|modes| modes.transaction.as_ref());
+    if transaction.is_some_and(Transaction::publishes)
+        && let Some(wait) = context.proxy.wait_for_subscriptions(None, caller)
+    {
+        return wait;
+    }
+    if let Some(over) = kill_first(state, context) {
+        return Answer::NotYet(over);
+    }
+    let watched = state.modes.as_mut().and_then(|modes| modes.watched.take());
+    let Some(transaction) = close(state) else { return Answer::Now(encode::error_reply(WITHOUT_MULTI)) };
+    if transaction.aborted {
+        // What was watched is forgotten with the connection that watched it.
+        return Answer::Now(Bytes::from_static(EXEC_ABORT));
+    }
+    // All of it goes out in one piece, which is there beside what was queued.
+    if !context.ceiling.is_small(transaction.bytes) && !context.ceiling.fits(transaction.bytes) {
+        context.ceiling.counts.requests_refused.fetch_add(1, Ordering::Relaxed);
+        let refusal = context.ceiling.refusal("a transaction", transaction.bytes, UNDONE);
+        return Answer::Now(encode::error_reply(refusal));
+    }
+    let elements = Vec::with_capacity(transaction.steps.len());
+    let steps = transaction.steps.into_iter();
+    let (slot, keyless) = (transaction.slot, transaction.keyless);
+    go_on(Executing { steps, elements, slot, keyless, watched }, state, context, caller)
+}
+
+/// Makes the daemon's own answers, so many in a turn, and has the rest carried out behind the last.
+pub(super) fn go_on(
+    mut executing: Executing,
+    state: &mut SessionState,
+    context: &SessionContext,
+    caller: Caller<'_>,
+) -> Answer {
+    let monitored = context.desk.attention().has(GlobalFlags::MONITORED);
+    for step in executing.steps.by_ref().take(STEPS_AT_ONCE) {
+        if monitored {
+            let request = step.request();
+            monitor::show(recognise(&request).ok(), &request, &state.client.entry, &context.desk);
+        }
+        context.tally.call(match &step {
+            QueuedStep::Part(_, number) => *number,
+            step => recognise(&step.request()).map_or(0, Spec::number),
+        });
+        executing.elements.push(match step {
+            QueuedStep::Part(part, _) => ExecElement::Sent(part, state.client.resp()),
+            QueuedStep::Own(spec, request) => ExecElement::Made(own(spec, &request, state, context)),
+            QueuedStep::Done(_, reply) => {
+                kill::leave(&mut state.client);
+                ExecElement::Made(reply)
+            }
+        });
+    }
+    if executing.steps.len() > 0 {
+        // The session shows EXEC again, and takes nothing else meanwhile.
+        state.modes.get_or_insert_default().executing = Some(executing);
+        return Answer::NotYet(Box::pin(yield_now()));
+    }
+    state.settle();
+    let Executing { elements, slot, watched, .. } = executing;
+    context.proxy.transaction(elements, slot, watched.as_deref(), caller)
+}
+
+/// Carries out every CLIENT KILL of the transaction: nothing of it goes to the server before those who are
+/// killed are gone. Lasts until they are.
+fn kill_first(state: &mut SessionState, context: &SessionContext) -> Option<LocalBoxFuture<'static, ()>> {
+    let mut transaction = state.modes.as_mut()?.transaction.take()?;
+    let mut gone = Vec::new();
+    if !transaction.aborted {
+        for step in &mut transaction.steps {
+            if let QueuedStep::Own(spec, request) = step
+                && spec.name == "client|kill"
+            {
+                let KillCount { reply, over } = kill::kill(&request.as_request(), &mut state.client, context);
+                gone.extend(over);
+                *step = QueuedStep::Done(request.clone(), reply);
+            }
+        }
+    }
+    state.modes.as_mut()?.transaction = Some(transaction);
+    (!gone.is_empty())
+        .then(|| -> LocalBoxFuture<'static, ()> { Box::pin(async move { drop(join_all(gone).await) }) })
+}
+
+/// The daemon's own answer to a command that it queued.
+fn own(
+    spec: &'static Spec,
+    request: &OwnedRequest,
+    state: &mut SessionState,
+    context: &SessionContext,
+) -> Bytes {
+    let request = request.as_request();
+    match spec.class_of(&request) {
+        Class::Local(local) => {
+            match commands::answer(local, spec, &request, &mut state.client, context, ExecContext::AtOnce) {
+                Answer::Now(reply) => reply,
+                // What is the daemon's own and takes time is about other clients, whom a transaction must not
+                // wait for.
+                _ => encode::error_reply("ERR nearside cannot do this inside MULTI: it would have to wait"),
+            }
+        }
+        Class::Refused(refusal) => {
+            let mut out = BytesMut::new();
+            refusal.write(spec, &mut out);
+            out.freeze()
+        }
+        Class::Database(database) => without_server(database, &request).unwrap_or_default(),
+        _ => Bytes::new(),
+    }
+}

@@ -1,0 +1,122 @@
+//! A request while a transaction is open: it is queued, or refused, which aborts the transaction.
+
+use bytes::{Bytes, BytesMut};
+
+use super::queued::{QueuedStep, Transaction};
+use crate::clock::Nanos;
+use crate::commands::SessionContext;
+use crate::protocol::command::{Class, CommandError, Flags, Spec, is_unpaired};
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
+use crate::router::{Answer, without_server};
+use crate::session::state::SessionState;
+
+/// Aborts a transaction that is open: a request of it was not looked at.
+pub(in crate::session) fn abort(state: &mut SessionState) {
+    if let Some(transaction) = state.modes.as_mut().and_then(|modes| modes.transaction.as_mut()) {
+        transaction.abort();
+    }
+}
+
+/// Queues a command while a transaction is open; `None` for those that end it or have their own word on it.
+pub(in crate::session) fn queue(
+    spec: &'static Spec,
+    request: &Request<'_>,
+    state: &mut SessionState,
+    context: &SessionContext,
+) -> Option<Answer> {
+    let transaction = state.modes.as_mut()?.transaction.as_mut()?;
+    match spec.name {
+        "exec" | "discard" | "quit" | "reset" => return None,
+        "multi" | "watch" if !context.report.is_valkey() => return None,
+        _ => {}
+    }
+    if spec.flags.has(Flags::NO_MULTI) && (spec.name != "client|reply" || context.report.is_valkey()) {
+        transaction.abort();
+        return Some(Answer::Now(not_allowed(spec, context.report.is_valkey())));
+    }
+    let class = spec.class_of(request);
+    let step = match class {
+        // What is refused is refused by its element, as an error of a single command is in Redis.
+        Class::Local(_) | Class::Refused(_) => Ok(QueuedStep::Own(spec, request.to_owned())),
+        Class::Database(database) if without_server(database, request).is_some() => {
+            Ok(QueuedStep::Own(spec, request.to_owned()))
+        }
+        class => {
+            if let Some(wait) = context.proxy.wait_for_upstream() {
+                return Some(wait);
+            }
+            let part = context.proxy.part(spec, class, request, &mut transaction.slot);
+            part.map(|part| QueuedStep::Part(part, spec.number()))
+        }
+    };
+    let reply = transaction.push(step, spec.name, request, context);
+    state.client.entry.note_queued(Some(transaction.queued));
+    Some(Answer::Now(reply))
+}
+
+/// Queues a command that the table does not have, or takes note of a request that no server would carry out.
+pub(in crate::session) fn queue_unrecognised(
+    fault: CommandError,
+    request: &Request<'_>,
+    state: &mut SessionState,
+    context: &SessionContext,
+    now: Nanos,
+) -> Option<Answer> {
+    if fault == CommandError::Arity("exec") {
+        close(state);
+        let cause = "wrong number of arguments for 'exec' command";
+        let error = format!("EXECABORT Transaction discarded because of: {cause}");
+        return Some(Answer::Now(encode::error_reply(error)));
+    }
+    let transaction = state.modes.as_mut()?.transaction.as_mut()?;
+    if matches!(fault, CommandError::Arity(_)) && is_unpaired(request) {
+        // Redis finds that when it carries it out, and so its element is the error.
+        let mut error = BytesMut::new();
+        fault.write(request, &mut error);
+        let step = QueuedStep::Done(request.to_owned(), error.freeze());
+        let reply = transaction.push(Ok(step), "", request, context);
+        state.client.entry.note_queued(Some(transaction.queued));
+        return Some(Answer::Now(reply));
+    }
+    if fault != CommandError::Unknown {
+        transaction.abort();
+        return None;
+    }
+    if let Some(wait) = context.proxy.wait_for_upstream() {
+        return Some(wait);
+    }
+    match context.proxy.learned(request, now) {
+        Ok(learned) => {
+            let part = context.proxy.learned_part(&learned, request, &mut transaction.slot);
+            Some(Answer::Now(transaction.push(
+                part.map(|part| QueuedStep::Part(part, 0)),
+                "",
+                request,
+                context,
+            )))
+        }
+        Err(Answer::NotYet(wait)) => Some(Answer::NotYet(wait)),
+        Err(refusal) => {
+            transaction.abort();
+            Some(refusal)
+        }
+    }
+}
+
+/// Ends the transaction, and gives what was queued.
+pub(super) fn close(state: &mut SessionState) -> Option<Transaction> {
+    let modes = state.modes.as_mut()?;
+    let transaction = modes.transaction.take();
+    state.client.entry.note_queued(None);
+    state.settle();
+    transaction
+}
+
+fn not_allowed(spec: &Spec, valkey: bool) -> Bytes {
+    if valkey {
+        encode::error_reply(format!("ERR Command '{}' not allowed inside a transaction", spec.name))
+    } else {
+        encode::error_reply("ERR Command not allowed inside a transaction")
+    }
+}

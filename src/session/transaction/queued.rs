@@ -1,0 +1,125 @@
+//! What was queued since MULTI, and how much of EXEC has been carried out.
+
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::commands::SessionContext;
+use crate::protocol::command::Spec;
+use crate::protocol::key::Slot;
+use crate::protocol::resp::encode;
+use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::router::{ExecElement, NotAPart, TransactionPart, Watched};
+
+const QUEUED: &[u8] = b"+QUEUED\r\n";
+
+/// What a queued command takes beside its bytes: its place in a list that has grown, and its allocations.
+const STEP_BYTES: usize = size_of::<QueuedStep>() + 64;
+
+/// What was queued since MULTI.
+#[derive(Debug, Default)]
+pub(in crate::session) struct Transaction {
+    pub(super) steps: Vec<QueuedStep>,
+    /// How many were queued, also when they are not kept because the transaction is aborted.
+    pub(super) queued: usize,
+    /// The slot of all keys so far.
+    pub(super) slot: Option<Slot>,
+    /// A command of it names no keys.
+    pub(super) keyless: bool,
+    /// What they take.
+    pub(super) bytes: usize,
+    /// A command was refused, so EXEC will carry out nothing.
+    pub(super) aborted: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum QueuedStep {
+    /// The daemon answers it, when EXEC comes.
+    Own(&'static Spec, OwnedRequest),
+    /// The server carries it out; the number of its command.
+    Part(TransactionPart, usize),
+    /// Its answer is known before the others are carried out.
+    Done(OwnedRequest, Bytes),
+}
+
+/// What EXEC carries out, as far as the daemon's own answers were made.
+#[derive(Debug)]
+pub(in crate::session) struct Executing {
+    pub(super) steps: std::vec::IntoIter<QueuedStep>,
+    pub(super) elements: Vec<ExecElement>,
+    pub(super) slot: Option<Slot>,
+    pub(super) keyless: bool,
+    pub(super) watched: Option<Rc<Watched>>,
+}
+
+// === impl QueuedStep ===
+
+impl QueuedStep {
+    pub(super) fn request(&self) -> Request<'_> {
+        match self {
+            QueuedStep::Own(_, request) | QueuedStep::Done(request, _) => request.as_request(),
+            QueuedStep::Part(part, _) => part.request(),
+        }
+    }
+}
+
+// === impl Transaction ===
+
+impl Transaction {
+    /// A command was refused: nothing will be carried out, so nothing is kept.
+    pub(super) fn abort(&mut self) {
+        self.aborted = true;
+        self.steps = Vec::new();
+        self.bytes = 0;
+    }
+
+    /// The bytes that what was queued takes.
+    pub(in crate::session) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether EXEC will publish a message.
+    pub(super) fn publishes(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, QueuedStep::Part(part, _) if part.publishes()))
+    }
+
+    pub(super) fn push(
+        &mut self,
+        step: Result<QueuedStep, NotAPart>,
+        name: &str,
+        request: &Request<'_>,
+        context: &SessionContext,
+    ) -> Bytes {
+        let bytes_max = context.limits.transaction_bytes_max;
+        let bytes = self.bytes + request.raw().len() + request.len() * size_of::<Range<usize>>() + STEP_BYTES;
+        let refusal = match step {
+            // As in Redis, what comes behind a refusal is no longer queued, and told that it was.
+            Ok(_) if self.aborted => return Bytes::from_static(QUEUED),
+            Ok(_) if bytes > bytes_max => format!(
+                "ERR nearside: the transaction takes more than {bytes_max} bytes (transaction_bytes_max); \
+                 nothing of it will be executed"
+            ),
+            Ok(_) if !context.ceiling.fits(bytes - self.bytes) => {
+                context.ceiling.counts.requests_refused.fetch_add(1, Ordering::Relaxed);
+                context.ceiling.refusal("a transaction", bytes, "nothing of it will be executed")
+            }
+            Ok(step) => {
+                self.bytes = bytes;
+                self.queued += 1;
+                self.keyless |= matches!(&step, QueuedStep::Part(part, _) if part.names_no_keys());
+                self.steps.push(step);
+                return Bytes::from_static(QUEUED);
+            }
+            Err(NotAPart::CrossSlot) => "CROSSSLOT Keys in request don't hash to the same slot".to_owned(),
+            Err(NotAPart::NotOneNode) => format!(
+                "ERR {} is not available inside MULTI through nearside: a transaction is carried out by the server \
+                 of its keys, and this is not about keys alone",
+                name.to_ascii_uppercase().replace('|', " ")
+            ),
+        };
+        self.abort();
+        encode::error_reply(refusal)
+    }
+}

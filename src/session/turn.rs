@@ -1,0 +1,161 @@
+//! One turn of a session: it takes requests, carries them out and writes replies until it has to wait, or
+//! others have to get their turn.
+
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use super::bounds::{output_bound, waits_for_too_many};
+use super::conversation::{Session, SessionEnd};
+use super::deadlines::{ClientProgress, DeadlineTerms, Late};
+use crate::memory::SMALL_BYTES;
+use crate::protocol::resp::encode;
+
+/// A session gives way after so many batches, read or written: others want their turn, and so do the
+/// invalidations that wait in the upstream sockets. A client that waits for its replies needs one.
+const BATCHES_PER_TURN: u32 = 2;
+
+impl Session {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<SessionEnd> {
+        let end = self.take_turn(cx);
+        if end.is_pending() {
+            self.count_held();
+        }
+        end
+    }
+
+    #[inline(always)]
+    pub(super) fn take_turn(&mut self, cx: &mut Context<'_>) -> Poll<SessionEnd> {
+        let mut batches = 0;
+        loop {
+            let answered = self.collect_answers(cx);
+            if let Err(end) = self.take_mail(cx) {
+                return Poll::Ready(end);
+            }
+            let taken = match self.take_requests(cx) {
+                Ok(taken) => taken,
+                Err(end) => return Poll::Ready(end),
+            };
+            let output = self.output();
+            let mut room = false;
+            if output > 0 {
+                let bound = output_bound(&self.state, &self.context);
+                if output > bound.bytes {
+                    return Poll::Ready(SessionEnd::NotReading(bound.name));
+                }
+                room = match self.send(cx, taken) {
+                    Ok(room) => room,
+                    Err(end) => return Poll::Ready(end),
+                };
+            }
+            if self.state.client.leaving && self.pipeline.is_empty() && self.connection.out.is_empty() {
+                return Poll::Ready(SessionEnd::Done);
+            }
+            if !(answered || taken || room) {
+                // Once for each look at its requests, so that this ends whatever the next one finds.
+                if std::mem::take(&mut self.was_slowed) && !self.is_slowed() {
+                    // It has just taken what it had: nothing else would look at what it asks.
+                    continue;
+                }
+                if !self.deadlines.is_quiet(self.connection.has_half()) && self.is_late(cx) {
+                    continue;
+                }
+                return Poll::Pending;
+            }
+            batches += u32::from(taken || room);
+            if batches == BATCHES_PER_TURN {
+                give_way(cx);
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Bytes of replies that the client has not taken, or that wait for an earlier one.
+    #[inline]
+    pub(super) fn output(&self) -> usize {
+        self.connection.out.len() + self.pipeline.bytes()
+    }
+
+    /// Counts what it makes the daemon hold: for a client that reads what it asks for, nothing.
+    #[inline]
+    pub(super) fn count_held(&mut self) {
+        let output = self.output();
+        let kept = self.state.modes.as_ref().map_or(0, |modes| modes.kept_bytes());
+        if let Some(sum) = self.held.set(self.connection.kept(), output, kept) {
+            self.state.client.entry.held.store(sum, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it is not listened to for now: memory is scarce, and it does not take the replies that it has,
+    /// or waits for many.
+    #[inline]
+    pub(super) fn is_slowed(&self) -> bool {
+        self.output() > SMALL_BYTES && self.context.ceiling.is_pressed()
+            || waits_for_too_many(&self.pipeline, &self.context)
+    }
+
+    /// Whether so much of what it asked is on its way that no more is taken.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        let limits = &self.context.limits;
+        !self.pipeline.is_empty()
+            && (self.pipeline.len() >= limits.pipeline_depth_max
+                || self.pipeline.in_flight_bytes() >= limits.in_flight_bytes_max)
+    }
+
+    /// Looks whether the client takes too long, and if it does, tells it so and takes no more of it.
+    #[cold]
+    pub(super) fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let (state, limits) = (&self.state, &self.context.limits);
+        if state.client.leaving {
+            return false;
+        }
+        let (half, waits) = (self.connection.half_len(), self.waiting.is_some());
+        let takes = !waits
+            && !state.alone
+            && !self.is_slowed()
+            && !state.client.own_writes.is_held()
+            && !self.is_full();
+        let is_owed = waits || !self.pipeline.is_empty() || !self.connection.out.is_empty();
+        let (_, asked_at) = state.client.entry.last_request();
+        let standing = ClientProgress {
+            locked_since: state.client.is_locked().then_some(state.client.entry.connected_at),
+            half: Some(half).filter(|half| *half > 0 && takes),
+            idle_since: (!is_owed && half == 0 && !state.listens()).then_some(asked_at),
+            asked_at,
+        };
+        let terms = DeadlineTerms { arrival: limits.arrival_timeout, idle: limits.idle_timeout };
+        let Some(late) = self.deadlines.look(standing, terms, cx) else { return false };
+        self.context.stats.clients_timed_out.bump();
+        let millis = terms.arrival.as_millis();
+        let (bound, error) = match late {
+            Late::Idle => ("client_idle_timeout", None),
+            Late::Password => (
+                "request_arrival_timeout",
+                Some(format!(
+                    "NOAUTH nearside: no password came within {millis} ms (request_arrival_timeout)"
+                )),
+            ),
+            Late::Request => (
+                "request_arrival_timeout",
+                Some(format!(
+                    "ERR nearside: a request did not arrive within {millis} ms (request_arrival_timeout); it was not executed"
+                )),
+            ),
+        };
+        tracing::info!(
+            client = state.client.entry.endpoints.address,
+            bound,
+            "a client takes too long: closed"
+        );
+        if let Some(error) = error {
+            self.pipeline.push_now(encode::error_reply(error));
+        }
+        self.state.client.leaving = true;
+        true
+    }
+}
+
+/// Has the session polled again once the sockets of all others were looked at.
+fn give_way(cx: &mut Context<'_>) {
+    let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
+}
