@@ -64,7 +64,7 @@ fn main() {
     let flags = flags.into_iter().map(|(name, value)| (flag(name), value)).collect();
     let sources = Sources { flags, ..Sources::default() };
     let config = Config::load(&sources).unwrap();
-    let lease = config.upstream.lease;
+    let lease = config.values.lease;
     let daemon = Daemon::start(&config, nearside::memory::Allocator::default()).unwrap();
     let address = Address::Tcp(daemon.addresses()[0]);
     let drain = daemon.drain();

@@ -6,12 +6,12 @@ use std::io;
 use std::process::ExitCode;
 use std::ptr;
 
+use nearside::config::LogFormat;
 use nearside::config::cli::Invocation;
-use nearside::config::{LogConfig, LogFormat};
 use nearside::daemon::{Daemon, end_on_panic};
 use nearside::dev;
 use nearside::memory;
-use nearside::telemetry;
+use nearside::telemetry::{self, LogOptions};
 
 #[global_allocator]
 static JEMALLOC: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -35,16 +35,18 @@ const DEV_LOG_QUEUE_MAX: usize = 128;
 fn main() -> ExitCode {
     match Invocation::of_process() {
         Err(refusal) => ExitCode::from(refusal.report()),
-        Ok(Invocation::Serve(config, sources)) => {
-            finish(telemetry::init(&config.log).map_err(|error| error.to_string()).and_then(|()| {
-                end_on_panic();
-                Daemon::start(&config, ALLOCATOR)
-                    .and_then(|daemon| daemon.run(sources))
-                    .map_err(|error| error.to_string())
-            }))
-        }
+        Ok(Invocation::Serve(config, sources)) => finish(
+            telemetry::init(&LogOptions::of(&config.values)).map_err(|error| error.to_string()).and_then(
+                |()| {
+                    end_on_panic();
+                    Daemon::start(&config, ALLOCATOR)
+                        .and_then(|daemon| daemon.run(sources))
+                        .map_err(|error| error.to_string())
+                },
+            ),
+        ),
         Ok(Invocation::Dev(listen)) => {
-            let log = LogConfig {
+            let log = LogOptions {
                 format: LogFormat::Human,
                 filter: "warn".to_owned(),
                 queue_max: DEV_LOG_QUEUE_MAX,

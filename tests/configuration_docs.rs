@@ -62,8 +62,8 @@ fn the_examples_without_a_default_are_accepted() {
     let text: Vec<String> = parts().0.lines().map(uncommented).collect();
     let file = format!("{}\nupstream_password_file = {:?}\n", text.join("\n"), secret.path());
     let config = load(&file);
-    assert_eq!(config.listen.unix, Some("/run/nearside/nearside.sock".into()));
-    assert_eq!(config.upstream.url.username.as_deref(), Some("app"));
+    assert_eq!(config.values.unix, Some("/run/nearside/nearside.sock".into()));
+    assert_eq!(config.values.upstream.username.as_deref(), Some("app"));
 }
 
 #[test]

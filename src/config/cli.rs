@@ -3,20 +3,25 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::config::{Config, ConfigError, ConfigErrors, Group, KEYS, Key, ListenConfig, Sources};
+use super::error::{ConfigError, ConfigErrors};
+use super::key::{Group, Key};
+use super::load::Config;
+use super::settings::KEYS;
+use super::sources::Sources;
 
 /// What the user wants.
 #[derive(Debug)]
 pub enum Invocation {
     /// Run the daemon with this configuration, which was read from these sources.
     Serve(Box<Config>, Sources),
-    /// Run the daemon in front of a throwaway cluster on this machine.
-    Dev(ListenConfig),
+    /// Run the daemon, on these addresses, in front of a throwaway cluster on this machine.
+    Dev(Vec<SocketAddr>),
 }
 
 /// Why nothing is run.
@@ -58,7 +63,7 @@ impl Invocation {
         };
         match matches.remove_subcommand() {
             Some((name, mut matches)) if name == "dev" => {
-                ListenConfig::load(&flags(&mut matches)).map(Invocation::Dev).map_err(UsageError::Faults)
+                Config::load_listen(flags(&mut matches)).map(Invocation::Dev).map_err(UsageError::Faults)
             }
             Some((_, mut matches)) => {
                 let file = matches.remove_one::<PathBuf>("config");
@@ -80,7 +85,7 @@ impl Invocation {
     }
 }
 
-// === impl Refusal ===
+// === impl UsageError ===
 
 impl UsageError {
     /// Says why on the terminal, and returns the exit code of the process.
@@ -184,8 +189,6 @@ fn flags(matches: &mut ArgMatches) -> Vec<(&'static Key, String)> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Invocation, UsageError> {
@@ -210,17 +213,17 @@ mod tests {
         let line = "nearside serve --listen 127.0.0.1:1 --listen [::1]:2 --l1-size 1mb --workers=2";
         let Ok(Invocation::Serve(config, _)) = parse(line) else { panic!("serve") };
         let addresses: [SocketAddr; 2] = ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()];
-        assert_eq!(config.listen.tcp, addresses);
-        assert_eq!((config.cache.size_bytes, config.workers), (Some(1 << 20), 2));
-        assert_eq!(config.upstream.url.hosts, [("env".to_owned(), 6379)]);
+        assert_eq!(config.values.listen, addresses);
+        assert_eq!((config.values.l1_size, config.values.workers), (1 << 20, 2));
+        assert_eq!(config.values.upstream.hosts, [("env".to_owned(), 6379)]);
     }
 
     #[test]
     fn dev_listens_where_it_is_told() {
         let Ok(Invocation::Dev(listen)) = parse("nearside dev") else { panic!("dev") };
-        assert_eq!(listen.tcp, ["127.0.0.1:6379".parse().unwrap()]);
+        assert_eq!(listen, ["127.0.0.1:6379".parse().unwrap()]);
         let Ok(Invocation::Dev(listen)) = parse("nearside dev --listen 127.0.0.1:1") else { panic!("dev") };
-        assert_eq!(listen.tcp, ["127.0.0.1:1".parse().unwrap()]);
+        assert_eq!(listen, ["127.0.0.1:1".parse().unwrap()]);
     }
 
     #[test]
@@ -272,7 +275,7 @@ mod tests {
             let arguments = format!("nearside serve --upstream redis://h {arguments}");
             let arguments = arguments.split_whitespace().map(OsString::from);
             match Invocation::parse(arguments, []).unwrap() {
-                Invocation::Serve(config, _) => config.listen.allow_remote,
+                Invocation::Serve(config, _) => config.values.allow_remote,
                 Invocation::Dev(_) => panic!("it is to serve"),
             }
         };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::raw::Source;
+use super::source::Source;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct ConfigError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
-// === impl Fault ===
+// === impl ConfigError ===
 
 impl ConfigError {
     /// A fault of the command line: `argument` is not understood.

@@ -5,16 +5,16 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::UpstreamUrl;
-use super::key::KEYS;
-use super::raw::Source;
+use super::settings::KEYS;
+use super::source::Source;
+use super::upstream_url::UpstreamUrl;
 use super::validator::Validator;
 
 /// Others may read it.
 const OTHERS_READ: u32 = 0o004;
 
 /// What is to be said of the passwords that `read` was given.
-pub(super) fn warnings(read: &Validator) -> Vec<String> {
+pub(super) fn warnings(read: &Validator<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some((text, source)) = read.given("upstream")
         && UpstreamUrl::parse(text).is_ok_and(|url| url.password.is_some())

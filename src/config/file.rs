@@ -1,7 +1,6 @@
 //! The configuration file: TOML, without tables but those of the policies, every value with the line that it
-//! stands on.
+//! is on.
 
-use std::ops::Range;
 use std::path::Path;
 
 use toml::Spanned;
@@ -10,8 +9,11 @@ use toml::de::{DeTable, DeValue};
 use super::bounded_file;
 use super::error::ConfigError;
 use super::key::Key;
-use super::raw::{RawConfig, Source};
-use super::{MIB, policy};
+use super::location::FileText;
+use super::policy;
+use super::raw::RawConfig;
+use super::source::Source;
+use super::units::MIB;
 use crate::cache::policy::Policy;
 
 /// Bytes of the file: far more than all policies take.
@@ -21,7 +23,7 @@ const BYTES_MAX: usize = 16 * MIB;
 /// same, so that one run shows every fault. Returns the policies in it.
 pub(super) fn read(path: &Path, given: &mut RawConfig, faults: &mut Vec<ConfigError>) -> Vec<Policy> {
     match bounded_file::read(path, BYTES_MAX) {
-        Ok(text) => File { path, text: &text }.take(given, faults),
+        Ok(text) => take(&FileText { path, text: &text }, given, faults),
         Err(error) => {
             let message = format!("cannot read the configuration file: {error}");
             faults.push(ConfigError::new(&path.display().to_string(), None, None, message));
@@ -30,66 +32,47 @@ pub(super) fn read(path: &Path, given: &mut RawConfig, faults: &mut Vec<ConfigEr
     }
 }
 
-/// A file that was read.
-pub(super) struct File<'a> {
-    path: &'a Path,
-    pub(super) text: &'a str,
+fn take(file: &FileText<'_>, given: &mut RawConfig, faults: &mut Vec<ConfigError>) -> Vec<Policy> {
+    let mut policies = Vec::new();
+    let (table, errors) = DeTable::parse_recoverable(file.text);
+    for error in errors {
+        let source = error.span().map(|span| file.at(span));
+        faults.push(ConfigError::new("file", source, None, format!("not TOML: {}", error.message())));
+    }
+    for (name, value) in table.get_ref() {
+        let source = file.at(name.span());
+        let name: &str = name.get_ref();
+        match Key::named(name) {
+            None if name == "policy" => policies = policy::read(file, value, faults),
+            None => faults.push(unknown(name, source)),
+            Some(key) => match typed(file, key, value) {
+                Ok(text) => given.set(key, text, source),
+                Err(message) => {
+                    let given = Some(&file.text[value.span()]);
+                    faults.push(ConfigError::new(key.name, Some(source), given, message));
+                }
+            },
+        }
+    }
+    policies
 }
 
-impl File<'_> {
-    fn take(&self, given: &mut RawConfig, faults: &mut Vec<ConfigError>) -> Vec<Policy> {
-        let mut policies = Vec::new();
-        let (table, errors) = DeTable::parse_recoverable(self.text);
-        for error in errors {
-            let source = error.span().map(|span| self.at(span));
-            faults.push(ConfigError::new("file", source, None, format!("not TOML: {}", error.message())));
+/// The value as one would type it for a flag. A bare number stays as it is written: what it means is not
+/// decided here (`unix_mode = 770` is octal).
+fn typed(file: &FileText<'_>, key: &Key, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
+    match value.get_ref() {
+        DeValue::String(text) => Ok(text.to_string()),
+        DeValue::Integer(_) => Ok(file.text[value.span()].to_owned()),
+        DeValue::Boolean(on) if key.is_switch() => Ok(on.to_string()),
+        DeValue::Array(items) if key.list => {
+            let texts = items.iter().map(|item| item.get_ref().as_str());
+            let texts: Option<Vec<&str>> = texts.collect();
+            texts.map(|texts| texts.join(",")).ok_or_else(|| "an array of strings is wanted".to_owned())
         }
-        for (name, value) in table.get_ref() {
-            let source = self.at(name.span());
-            let name: &str = name.get_ref();
-            match Key::named(name) {
-                None if name == "policy" => policies = policy::read(self, value, faults),
-                None => faults.push(unknown(name, source)),
-                Some(key) => match self.typed(key, value) {
-                    Ok(text) => given.set(key, text, source),
-                    Err(message) => {
-                        let given = Some(&self.text[value.span()]);
-                        faults.push(ConfigError::new(key.name, Some(source), given, message));
-                    }
-                },
-            }
+        other if key.list => {
+            Err(format!("a string or an array of strings is wanted, not a {}", other.type_str()))
         }
-        policies
-    }
-
-    /// The value as one would type it for a flag. A bare number stays as it is written: what it means is not
-    /// decided here (`unix_mode = 770` is octal).
-    fn typed(&self, key: &Key, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
-        match value.get_ref() {
-            DeValue::String(text) => Ok(text.to_string()),
-            DeValue::Integer(_) => Ok(self.text[value.span()].to_owned()),
-            DeValue::Boolean(on) if key.is_switch() => Ok(on.to_string()),
-            DeValue::Array(items) if key.list => {
-                let texts = items.iter().map(|item| item.get_ref().as_str());
-                let texts: Option<Vec<&str>> = texts.collect();
-                texts.map(|texts| texts.join(",")).ok_or_else(|| "an array of strings is wanted".to_owned())
-            }
-            other if key.list => {
-                Err(format!("a string or an array of strings is wanted, not a {}", other.type_str()))
-            }
-            other => Err(format!("a string or a whole number is wanted, not a {}", other.type_str())),
-        }
-    }
-
-    /// Where something stands.
-    pub(super) fn at(&self, span: Range<usize>) -> Source {
-        Source::File(self.path.to_owned(), self.line(span))
-    }
-
-    /// The line that something begins on, counted from 1.
-    pub(super) fn line(&self, span: Range<usize>) -> usize {
-        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
+        other => Err(format!("a string or a whole number is wanted, not a {}", other.type_str())),
     }
 }
 

@@ -8,8 +8,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
-use super::file::File;
-use super::{DAY, GIB, MILLISECOND, change, value};
+use super::location::FileText;
+use super::settings::{L1_TTL, NEGATIVE_TTL};
+use super::units::{DAY, GIB, MILLISECOND};
+use super::value;
 use crate::cache::policy::{POLICIES_MAX, PREFIX_BYTES_MAX, Policy, TrackingMode, TtlMode};
 
 /// The keys of a policy.
@@ -36,7 +38,7 @@ const DEFAULT_TTL: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(
 
 /// Reads all policies. What is wrong with them goes to `faults`.
 pub(super) fn read(
-    file: &File<'_>,
+    file: &FileText<'_>,
     value: &Spanned<DeValue<'_>>,
     faults: &mut Vec<ConfigError>,
 ) -> Vec<Policy> {
@@ -72,12 +74,12 @@ pub(super) fn read(
 
 /// One table.
 struct PolicyTable<'a> {
-    file: &'a File<'a>,
+    file: &'a FileText<'a>,
     table: &'a DeTable<'a>,
     faults: &'a mut Vec<ConfigError>,
 }
 
-// === impl Table ===
+// === impl PolicyTable ===
 
 impl PolicyTable<'_> {
     /// The prefix and the line that it stands on.
@@ -111,9 +113,9 @@ impl PolicyTable<'_> {
         self.names();
         policy.cache = self.read("cache", value::switch).unwrap_or(true);
         let terms = &mut policy.terms;
-        terms.ttl = self.read("ttl", |text| value::duration(text, change::L1_TTL));
+        terms.ttl = self.read("ttl", |text| value::duration(text, L1_TTL));
         terms.ttl_jitter = self.read("ttl_jitter", jitter).unwrap_or_default();
-        terms.negative_ttl = self.read("negative_ttl", |text| value::duration(text, change::NEGATIVE_TTL));
+        terms.negative_ttl = self.read("negative_ttl", |text| value::duration(text, NEGATIVE_TTL));
         terms.mode = self.read("mode", mode).unwrap_or_default();
         terms.tracking = self.read("tracking", tracking).unwrap_or_default();
         terms.value_max = self.read("value_max", |text| value::size(text, VALUE_MAX));

@@ -2,7 +2,9 @@
 //! wrong.
 
 use std::io::Write;
+use std::time::Duration;
 
+use super::units::{DAY, GIB, MIB, MILLISECOND};
 use super::*;
 
 const UPSTREAM: (&str, &str) = ("upstream", "redis-cluster://127.0.0.1:7000");
@@ -29,14 +31,14 @@ fn faults(sources: &Sources) -> Vec<String> {
 fn the_defaults_need_only_an_upstream() {
     let unlimited = Sources { machine: Some("/nowhere".into()), ..flags(&[UPSTREAM]) };
     let config = Config::load(&unlimited).unwrap();
-    assert_eq!(config.memory.max, Some(GIB));
-    assert_eq!(config.listen.tcp, ["127.0.0.1:6379".parse().unwrap()]);
-    assert_eq!((config.listen.unix, config.listen.unix_mode), (None, 0o770));
-    assert_eq!(config.cache.size_bytes, Some(100 << 20));
-    assert_eq!(config.cache.ttl, Duration::from_secs(60));
-    assert_eq!(config.upstream.lease, Duration::from_secs(2));
-    assert_eq!(config.session.request_bulk_bytes_max, 512 << 20);
-    assert_eq!(config.workers, 1);
+    assert_eq!(config.values.memory_max.max, Some(GIB));
+    assert_eq!(config.values.listen, ["127.0.0.1:6379".parse().unwrap()]);
+    assert_eq!((config.values.unix, config.values.unix_mode), (None, 0o770));
+    assert_eq!(config.values.l1_size, 100 << 20);
+    assert_eq!(config.values.l1_ttl, Duration::from_secs(60));
+    assert_eq!(config.values.lease, Duration::from_secs(2));
+    assert_eq!(config.values.request_bulk_max, 512 << 20);
+    assert_eq!(config.values.workers, 1);
     assert_eq!(
         faults(&flags(&[])),
         ["upstream: is not given: set --upstream, NEARSIDE_UPSTREAM or upstream in the file"]
@@ -54,11 +56,11 @@ fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
         ("WORKERS".into(), "9".into()),
     ];
     let config = Config::load(&sources).unwrap();
-    assert_eq!(config.workers, 4);
-    assert_eq!(config.cache.ttl, Duration::from_secs(3));
-    assert_eq!(config.cache.size_bytes, Some(2 << 20));
-    assert_eq!(config.upstream.url.hosts, [("file".to_owned(), 6379)]);
-    assert_eq!(config.drain_timeout, Duration::from_secs(10));
+    assert_eq!(config.values.workers, 4);
+    assert_eq!(config.values.l1_ttl, Duration::from_secs(3));
+    assert_eq!(config.values.l1_size, 2 << 20);
+    assert_eq!(config.values.upstream.hosts, [("file".to_owned(), 6379)]);
+    assert_eq!(config.values.drain_timeout, Duration::from_secs(10));
 
     sources.file = Some("/nowhere/nearside.toml".into());
     let faults = faults(&sources);
@@ -124,14 +126,14 @@ fn broken_toml_does_not_hide_the_other_faults() {
 fn clients_of_other_machines_are_let_in_only_when_that_is_said() {
     let allowed = |given: &[(&str, &str)]| {
         let given = [&[UPSTREAM][..], given].concat();
-        Config::load(&flags(&given)).unwrap().listen.allow_remote
+        Config::load(&flags(&given)).unwrap().values.allow_remote
     };
     assert!(!allowed(&[]));
     assert!(!allowed(&[("allow_remote", "false")]));
     assert!(allowed(&[("allow_remote", "true")]));
     let file = file("upstream = 'redis://h'\nallow_remote = true\n");
     let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
-    assert!(Config::load(&sources).unwrap().listen.allow_remote);
+    assert!(Config::load(&sources).unwrap().values.allow_remote);
 }
 
 #[test]
@@ -189,11 +191,11 @@ fn what_may_be_held_follows_from_the_limit_of_the_machine_and_all_else_from_that
         Config::load(&Sources { machine: Some(root.path().to_owned()), ..sources }).unwrap()
     };
     let config = load(&[]);
-    assert_eq!(config.memory.max, Some(90 * MIB));
-    assert_eq!(config.memory.limit.as_ref().map(|limit| limit.bytes), Some(100 * MIB));
-    assert_eq!(config.cache.size_bytes, Some(45 * MIB), "100mb is more than half");
-    assert_eq!(config.session.request_bytes_max, 90 * MIB / 100 * 50);
-    assert_eq!(config.session.pubsub_output_bytes_max, 90 * MIB / 100 * 3);
+    assert_eq!(config.values.memory_max.max, Some(90 * MIB));
+    assert_eq!(config.values.memory_max.limit.as_ref().map(|limit| limit.bytes), Some(100 * MIB));
+    assert_eq!(config.values.l1_size, 45 * MIB, "100mb is more than half");
+    assert_eq!(config.values.request_bytes_max, 90 * MIB / 100 * 50);
+    assert_eq!(config.values.pubsub_output_max, 90 * MIB / 100 * 3);
     let shown = |config: &Config, key| {
         config.typed.iter().find(|(name, _)| *name == key).map(|(_, text)| text.clone()).unwrap_or_default()
     };
@@ -202,17 +204,20 @@ fn what_may_be_held_follows_from_the_limit_of_the_machine_and_all_else_from_that
     assert_eq!(shown(&config, "request_bytes_max"), (90 * MIB / 100 * 50).to_string());
 
     let config = load(&[("memory_max", "64mb"), ("l1_size", "16mb"), ("transaction_bytes_max", "10%")]);
-    assert_eq!((config.memory.max, config.memory.limit.clone()), (Some(64 * MIB), None));
-    assert_eq!(config.cache.size_bytes, Some(16 * MIB));
-    assert_eq!(config.session.transaction_bytes_max, 64 * MIB / 100 * 10);
+    assert_eq!(
+        (config.values.memory_max.max, config.values.memory_max.limit.clone()),
+        (Some(64 * MIB), None)
+    );
+    assert_eq!(config.values.l1_size, 16 * MIB);
+    assert_eq!(config.values.transaction_bytes_max, 64 * MIB / 100 * 10);
     // A part is never outside of what may be typed.
     let config = load(&[("memory_max", "16mb")]);
-    assert_eq!(config.session.pubsub_output_bytes_max, MIB);
+    assert_eq!(config.values.pubsub_output_max, MIB);
     for none in ["none", "0"] {
         let config = load(&[("memory_max", none)]);
-        assert_eq!((config.memory.max, config.cache.size_bytes), (None, Some(100 * MIB)));
+        assert_eq!((config.values.memory_max.max, config.values.l1_size), (None, 100 * MIB));
         assert_eq!(shown(&config, "memory_max"), "none");
-        assert!(config.session.request_bytes_max >= 100 * MIB);
+        assert!(config.values.request_bytes_max >= 100 * MIB);
     }
     let wrong = faults(&flags(&[UPSTREAM, ("memory_max", "1mb"), ("transaction_bytes_max", "101%")]));
     assert_eq!(wrong.len(), 2, "{wrong:?}");
@@ -225,20 +230,20 @@ fn what_may_be_held_follows_from_the_limit_of_the_machine_and_all_else_from_that
 #[test]
 fn an_absent_key_is_not_remembered_longer_than_a_present_one() {
     let config = Config::load(&flags(&[UPSTREAM, ("l1_ttl", "2s"), ("l1_size", "0")])).unwrap();
-    assert_eq!(config.cache.negative_ttl, Duration::from_secs(2));
-    assert_eq!(config.cache.size_bytes, None);
+    assert_eq!(config.values.negative_ttl, Duration::from_secs(2));
+    assert_eq!(config.values.l1_size, 0);
 }
 
 #[test]
 fn listening_is_a_list_that_may_be_empty_beside_a_unix_socket() {
     let config = Config::load(&flags(&[UPSTREAM, ("listen", "127.0.0.1:1, [::1]:2,127.0.0.1:1")])).unwrap();
-    assert_eq!(config.listen.tcp, ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()]);
+    assert_eq!(config.values.listen, ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()]);
 
     let only_unix = file("listen = []\nunix = '/run/n.sock'\nunix_mode = 0o700\nupstream = 'redis://h'");
     let config =
         Config::load(&Sources { file: Some(only_unix.path().into()), ..Sources::default() }).unwrap();
-    assert_eq!(config.listen.tcp, []);
-    assert_eq!((config.listen.unix, config.listen.unix_mode), (Some("/run/n.sock".into()), 0o700));
+    assert_eq!(config.values.listen, []);
+    assert_eq!((config.values.unix, config.values.unix_mode), (Some("/run/n.sock".into()), 0o700));
 
     assert!(faults(&flags(&[UPSTREAM, ("listen", "")]))[0].contains("there is nothing to listen on"));
     for wrong in [
@@ -380,8 +385,8 @@ fn the_password_may_stand_in_a_file() {
     let path = secret.path().to_str().unwrap();
     let given = [("upstream", "redis://h"), ("upstream_username", "app"), ("upstream_password_file", path)];
     let config = Config::load(&flags(&given)).unwrap();
-    assert_eq!(config.upstream.url.username.as_deref(), Some("app"));
-    assert_eq!(config.upstream.url.password, Some(Secret::new("hunter2")));
+    assert_eq!(config.values.upstream.username.as_deref(), Some("app"));
+    assert_eq!(config.values.upstream.password, Some(Secret::new("hunter2")));
     assert!(!format!("{config:?}").contains("hunter2"));
 
     let given = [("upstream", "redis://a:b@h"), ("upstream_username", "c"), ("upstream_password_file", path)];
@@ -406,9 +411,10 @@ fn sentinels_have_a_login_of_their_own_and_only_where_there_are_some() {
     let upstream = ("upstream", "redis-sentinel://:hunter2@h/main");
     let given = [upstream, ("sentinel_username", "app"), ("sentinel_password_file", path)];
     let config = Config::load(&flags(&given)).unwrap();
-    assert_eq!(config.upstream.sentinel_username.as_deref(), Some("app"));
-    assert_eq!(config.upstream.sentinel_password, Some(Secret::new("hunter3")));
-    assert_eq!(config.upstream.url.password, Some(Secret::new("hunter2")));
+    assert_eq!(config.values.sentinel_username.as_deref(), Some("app"));
+    let sentinel = config.values.sentinel_password_file.as_ref().map(|file| &file.secret);
+    assert_eq!(sentinel, Some(&Secret::new("hunter3")));
+    assert_eq!(config.values.upstream.password, Some(Secret::new("hunter2")));
     assert!(!format!("{config:?}").contains("hunter3"));
 
     let alone = faults(&flags(&[upstream, ("sentinel_username", "app")]));
@@ -432,7 +438,7 @@ fn an_address_map_has_one_rule_for_each_announced_address() {
         (place("node.invalid", None), place("::1", None)),
         (place("fd00::1", Some(1)), place("h", Some(2))),
     ];
-    assert_eq!(config.upstream.address_map, wanted);
+    assert_eq!(config.values.address_map, wanted);
     let cases = [
         ("a", "HOST:PORT=HOST:PORT or HOST=HOST is wanted"),
         ("a=", "HOST:PORT=HOST:PORT or HOST=HOST is wanted"),

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::secret::Secret;
 use super::value::host_port;
 
 /// Where the upstream is and how to log in there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamUrl {
     /// What kind of Redis stands there.
     pub kind: UpstreamKind,
@@ -19,11 +20,12 @@ pub struct UpstreamUrl {
 }
 
 /// The kinds of upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum UpstreamKind {
     /// A Redis or Valkey Cluster; the hosts are some of its nodes.
     Cluster,
     /// One Redis.
+    #[default]
     Standalone,
     /// One Redis that Sentinels watch; the hosts are Sentinels.
     Sentinel {
@@ -34,35 +36,11 @@ pub enum UpstreamKind {
     Unix(PathBuf),
 }
 
-/// A text that no log may show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
 const FORMS: &str = "redis-cluster://HOST:PORT,HOST:PORT, redis://HOST:PORT, \
                      redis-sentinel://HOST:PORT,HOST:PORT/SERVICE or redis+unix:///PATH is wanted";
 
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
-
-// === impl Secret ===
-
-impl Secret {
-    /// Hides `text`.
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
-    }
-
-    /// The text, for the one who logs in with it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(***)")
-    }
-}
 
 // === impl UpstreamUrl ===
 

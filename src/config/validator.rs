@@ -1,75 +1,48 @@
-//! From texts to values: reads key after key, goes on after a fault, and so finds them all.
-
-use std::ops::RangeInclusive;
-use std::time::Duration;
+//! Reads one value after the other, goes on after a fault, and so finds all faults at once.
 
 use super::error::{ConfigError, ConfigErrors};
-use super::key::{KEYS, Key};
 use super::raw::RawConfig;
+use super::reader::ReadContext;
+use super::source::Source;
 use super::value;
 
 /// Reads the values of a configuration.
 ///
-/// Where a value is faulty, [`Validator::number`] and its kin return zero. Nobody sees it: once there is a
-/// fault, [`Validator::finish`] gives out no configuration.
-pub(super) struct Validator {
+/// Where a value is faulty, [`Validator::value`] returns a default. Nobody sees it: once there is a fault,
+/// [`Validator::finish`] gives out no configuration.
+pub(super) struct Validator<'a> {
     given: RawConfig,
     faults: Vec<ConfigError>,
-    /// What a size is a part of that is typed as one, in bytes.
-    whole: usize,
+    context: ReadContext<'a>,
 }
 
-impl Validator {
+impl<'a> Validator<'a> {
     /// Reads from `given`, where `faults` are known already.
-    pub(super) fn new(given: RawConfig, faults: Vec<ConfigError>) -> Validator {
-        Validator { given, faults, whole: 0 }
+    pub(super) fn new(given: RawConfig, faults: Vec<ConfigError>, context: ReadContext<'a>) -> Validator<'a> {
+        Validator { given, faults, context }
     }
 
-    /// The value of `key`, if there is one and `parse` takes it.
-    pub(super) fn value<T>(
+    /// The value of `key`, or a default if there is none or `read` refuses it.
+    pub(super) fn value<T: Default>(
         &mut self,
         key: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let typed = self.given.get(key)?;
-        match parse(&typed.text) {
-            Ok(value) => Some(value),
-            Err(message) => {
-                self.fault(key, message);
-                None
-            }
-        }
-    }
-
-    pub(super) fn number(&mut self, key: &'static str, range: RangeInclusive<usize>) -> usize {
-        self.value(key, |text| value::number(text, range)).unwrap_or_default()
-    }
-
-    pub(super) fn size(&mut self, key: &'static str, range: RangeInclusive<usize>) -> usize {
-        let whole = self.whole;
-        self.value(key, |text| value::size_or_part(text, whole, range)).unwrap_or_default()
-    }
-
-    pub(super) fn duration(&mut self, key: &'static str, range: RangeInclusive<Duration>) -> Duration {
-        self.value(key, |text| value::duration(text, range)).unwrap_or_default()
-    }
-
-    /// Sizes that are typed as a part, such as 25%, are parts of so many bytes from now on.
-    pub(super) fn parts_are_of(&mut self, whole: usize) {
-        self.whole = whole;
+        read: impl FnOnce(&str, ReadContext<'_>) -> Result<T, String>,
+    ) -> T {
+        let Some(typed) = self.given.get(key) else { return T::default() };
+        read(&typed.text, self.context).unwrap_or_else(|message| {
+            self.fault(key, message);
+            T::default()
+        })
     }
 
     /// What was typed for `key` or is its default, and where.
-    pub(super) fn given(&self, key: &str) -> Option<(&str, &super::raw::Source)> {
+    pub(super) fn given(&self, key: &str) -> Option<(&str, &Source)> {
         self.given.get(key).map(|typed| (&*typed.text, &typed.source))
     }
 
-    /// Every key that has a value, with its text; a part with what it comes to, in bytes.
-    pub(super) fn typed(&self) -> Vec<(&'static str, String)> {
-        let shown = |text: &str| {
-            value::part(text).map_or_else(|| text.to_owned(), |part| (self.whole / 100 * part).to_string())
-        };
-        KEYS.iter().filter_map(|key| Some((key.name, shown(&self.given.get(key.name)?.text)))).collect()
+    /// Bytes that `text` comes to, if it is a part such as 25%.
+    pub(super) fn part(&self, text: &str) -> Option<usize> {
+        Some(self.context.whole? / 100 * value::part(text)?)
     }
 
     /// Notes that `key` as it was given is not allowed.
@@ -89,21 +62,13 @@ impl Validator {
         self.fault(key, format!("must be {relation} {other}{}", than.unwrap_or_default()));
     }
 
-    /// Notes that `key` was not given and has no default, unless it was given and is faulty.
-    pub(super) fn missing(&mut self, key: &'static str) {
-        let ways = Key::named(key).map(|key| format!("--{}, {} or {}", key.flag(), key.variable(), key.name));
-        if self.given.get(key).is_none() {
-            self.fault(key, format!("is not given: set {} in the file", ways.unwrap_or_default()));
-        }
-    }
-
     /// Whether a fault of `key` was found.
     pub(super) fn is_faulty(&self, key: &str) -> bool {
         self.faults.iter().any(|fault| fault.key == key)
     }
 
     /// `config`, if nothing is wrong with it.
-    pub(super) fn finish<T>(self, config: Option<T>) -> Result<T, ConfigErrors> {
-        config.filter(|_| self.faults.is_empty()).ok_or(ConfigErrors(self.faults))
+    pub(super) fn finish<T>(self, config: T) -> Result<T, ConfigErrors> {
+        if self.faults.is_empty() { Ok(config) } else { Err(ConfigErrors(self.faults)) }
     }
 }

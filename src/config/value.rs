@@ -1,16 +1,17 @@
 //! How single values are written: addresses, sizes, durations, numbers, permission bits. Each function takes
 //! the text that was typed and returns the value, or a sentence that says what is allowed.
 
-use crate::cache::policy::AdmissionRule;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{GIB, KIB, LogFormat, MIB, Secret, bounded_file};
+use super::bounded_file;
+use super::units::{GIB, KIB, MIB};
+use crate::cache::policy::AdmissionRule;
 
 /// The units of redis.conf, those with an `i` as everybody reads them, and what they stand for in bytes.
 const SIZE_UNITS: [(&str, u64); 11] = [
@@ -85,39 +86,13 @@ pub(super) fn size_or_part(text: &str, whole: usize, range: RangeInclusive<usize
 }
 
 /// What is said of a value that is no size where something else will do as well.
-fn beside(error: &str, otherwise: &str) -> String {
+pub(super) fn beside(error: &str, otherwise: &str) -> String {
     error.replacen(" is wanted", &format!(", {otherwise} is wanted"), 1)
 }
 
 /// The number of a part of a hundred.
 pub(super) fn part(text: &str) -> Option<usize> {
     text.strip_suffix('%')?.parse().ok().filter(|percent| (1..=100).contains(percent))
-}
-
-/// The ceiling for the memory of the daemon as it is typed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum MemoryMax {
-    /// By the limit of the machine.
-    #[default]
-    Auto,
-    /// There is none.
-    None,
-    /// So many bytes.
-    Size(usize),
-}
-
-/// Less than this the daemon cannot do its work in.
-const MEMORY_MAX_MIN: usize = 16 << 20;
-
-/// A ceiling.
-pub(super) fn memory_max(text: &str) -> Result<MemoryMax, String> {
-    match text {
-        "auto" => Ok(MemoryMax::Auto),
-        "none" | "0" => Ok(MemoryMax::None),
-        text => size(text, MEMORY_MAX_MIN..=1024 * GIB)
-            .map(MemoryMax::Size)
-            .map_err(|error| beside(&error, "auto or none")),
-    }
 }
 
 /// A duration within `range`, such as `500ms`. The unit is part of it: a bare number would mean seconds to
@@ -190,23 +165,6 @@ pub(super) fn regular_file(text: &str) -> Result<PathBuf, String> {
 pub(super) fn name(text: &str) -> Result<String, String> {
     let wrong = text.is_empty() || text.contains(char::is_control);
     if wrong { Err("a name is wanted".to_owned()) } else { Ok(text.to_owned()) }
-}
-
-/// Bytes of a file with a secret.
-const SECRET_BYTES_MAX: usize = 64 * KIB;
-
-/// The secret in the file that `text` names, without one newline at its end.
-pub(super) fn secret_file(text: &str) -> Result<Secret, String> {
-    secret(&path(text)?)
-}
-
-/// The secret in `file`.
-pub(super) fn secret(file: &Path) -> Result<Secret, String> {
-    let secret = bounded_file::read(file, SECRET_BYTES_MAX)
-        .map_err(|error| format!("cannot read the file: {error}"))?;
-    let secret =
-        secret.strip_suffix('\n').map_or(&*secret, |secret| secret.strip_suffix('\r').unwrap_or(secret));
-    if secret.is_empty() { Err("the file is empty".to_owned()) } else { Ok(Secret::new(secret)) }
 }
 
 /// Addresses to listen on, separated by commas; an empty text is an empty list. A name stands for every
@@ -285,6 +243,16 @@ pub(super) fn is_topology_source_configured(text: &str) -> Result<bool, String> 
         "configured" => Ok(true),
         _ => Err("nodes or configured is wanted".to_owned()),
     }
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
 }
 
 /// The form of the log.

@@ -4,7 +4,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::DaemonError;
-use crate::config::Config;
+use crate::config::{Config, SettingValues};
 
 /// What Redis keeps back: listeners, event loops, files.
 const RESERVE: usize = 32;
@@ -43,19 +43,20 @@ pub(super) fn raise() {
 /// They are not enough for a single client.
 pub(super) fn fitted(config: &Config, limit: usize) -> Result<Config, DaemonError> {
     let mut fitted = config.clone();
-    let (clients, dedicated) = (config.listen.max_clients, dedicated(config));
-    let wanted = reserve(config) + clients + dedicated;
+    let values = &mut fitted.values;
+    let (clients, dedicated) = (values.max_clients, dedicated(values));
+    let wanted = reserve(values) + clients + dedicated;
     if wanted <= limit {
         return Ok(fitted);
     }
-    let left = limit.saturating_sub(reserve(config));
+    let left = limit.saturating_sub(reserve(values));
     let max_clients = clients.min(left - dedicated.min(left / DEDICATED_PART));
     if max_clients == 0 {
         return Err(DaemonError::Descriptors { limit, wanted });
     }
     let dedicated_max = dedicated.min(left - max_clients);
-    fitted.listen.max_clients = max_clients;
-    fitted.upstream.dedicated_max = dedicated_max;
+    values.max_clients = max_clients;
+    values.upstream_dedicated_max = dedicated_max;
     for (key, text) in &mut fitted.typed {
         match *key {
             "max_clients" => *text = max_clients.to_string(),
@@ -74,19 +75,19 @@ pub(super) fn fitted(config: &Config, limit: usize) -> Result<Config, DaemonErro
     Ok(fitted)
 }
 
-/// For how many clients at most `limit` descriptors are enough, beside the dedicated connections of `config`.
-pub(super) fn clients_possible(config: &Config, limit: usize) -> usize {
-    let left = limit.saturating_sub(reserve(config));
-    left - config.upstream.dedicated_max.min(left / DEDICATED_PART)
+/// For how many clients at most `limit` descriptors are enough, beside the dedicated connections.
+pub(super) fn clients_possible(values: &SettingValues, limit: usize) -> usize {
+    let left = limit.saturating_sub(reserve(values));
+    left - values.upstream_dedicated_max.min(left / DEDICATED_PART)
 }
 
-fn reserve(config: &Config) -> usize {
-    RESERVE + RESERVE_OF_THREAD * (config.workers + 1)
+fn reserve(values: &SettingValues) -> usize {
+    RESERVE + RESERVE_OF_THREAD * (values.workers + 1)
 }
 
 /// A client has one at most.
-fn dedicated(config: &Config) -> usize {
-    config.upstream.dedicated_max.min(config.listen.max_clients)
+fn dedicated(values: &SettingValues) -> usize {
+    values.upstream_dedicated_max.min(values.max_clients)
 }
 
 #[cfg(test)]
@@ -122,7 +123,8 @@ mod tests {
             (0, (1, 1), None),
         ] {
             let fitted = fitted(&config(clients, dedicated), limit);
-            let found = fitted.ok().map(|config| (config.listen.max_clients, config.upstream.dedicated_max));
+            let found =
+                fitted.ok().map(|config| (config.values.max_clients, config.values.upstream_dedicated_max));
             assert_eq!(found, fits, "{limit}: {clients}, {dedicated}");
         }
     }
@@ -132,6 +134,6 @@ mod tests {
         let fitted = fitted(&config(10_000, 4_096), 200).unwrap();
         assert!(fitted.typed.contains(&("max_clients", "30".to_owned())));
         assert!(fitted.typed.contains(&("upstream_dedicated_max", "10".to_owned())));
-        assert_eq!(clients_possible(&fitted, 200), 30);
+        assert_eq!(clients_possible(&fitted.values, 200), 30);
     }
 }

@@ -27,7 +27,7 @@ mod warm;
 mod worker;
 
 use crate::cache::SharedCache;
-use crate::config::{Config, ListenConfig, Sources};
+use crate::config::{Config, SettingValues, Sources};
 use crate::drain::Drain;
 use crate::memory::Allocator;
 use crate::net::listener::{self, ClientLimit, ClientListener, tcp, unix};
@@ -131,9 +131,9 @@ impl Daemon {
             let _inside = runtime.enter();
             Signals::listen().map_err(DaemonError::Start)?
         };
-        let bound = bind(&config.listen, config.workers).map_err(DaemonError::Listen)?;
+        let bound = bind(&config.values).map_err(DaemonError::Listen)?;
         let shared = Shared::new(config, &bound.addresses);
-        let mut workers = Vec::with_capacity(config.workers);
+        let mut workers = Vec::with_capacity(config.values.workers);
         let mut warm_up = shared.warm.as_ref().and_then(Warm::read);
         for (index, listeners) in bound.tcp.into_iter().enumerate() {
             // The first worker alone: the others share L1 with it.
@@ -142,11 +142,11 @@ impl Daemon {
         }
         warn(config, &bound.addresses);
         options::warn_of_values_never_kept(config);
-        announce(&bound.addresses, config.listen.unix.as_ref(), &config.upstream.url.to_string());
+        announce(&bound.addresses, config.values.unix.as_ref(), &config.values.upstream.to_string());
         Ok(Daemon {
             runtime,
             signals,
-            drain_timeout: config.drain_timeout,
+            drain_timeout: config.values.drain_timeout,
             tcp: bound.addresses,
             unix: bound.unix,
             shared,
@@ -232,18 +232,18 @@ async fn any_of(signals: &mut [Signal]) {
     select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
 }
 
-fn bind(config: &ListenConfig, workers: usize) -> io::Result<Bound> {
+fn bind(values: &SettingValues) -> io::Result<Bound> {
+    let (workers, backlog) = (values.workers, values.listen_backlog as u32);
     let mut tcp: Vec<Vec<std::net::TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
-    for address in &config.tcp {
-        let listeners = tcp::bind(*address, workers, config.backlog)?;
+    for address in &values.listen {
+        let listeners = tcp::bind(*address, workers, backlog)?;
         addresses.extend(listeners.first().map(std::net::TcpListener::local_addr).transpose()?);
         for (worker, listener) in tcp.iter_mut().zip(listeners) {
             worker.push(listener);
         }
     }
-    let unix =
-        config.unix.as_ref().map(|path| unix::bind(path, config.unix_mode, config.backlog)).transpose()?;
+    let unix = values.unix.as_ref().map(|path| unix::bind(path, values.unix_mode, backlog)).transpose()?;
     Ok(Bound { tcp, addresses, unix })
 }
 
@@ -252,12 +252,11 @@ fn warn(config: &Config, tcp: &[SocketAddr]) {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let listen = &config.listen;
-    if listen.password.is_some() {
+    if config.values.password_file.is_some() {
         return;
     }
     for address in tcp.iter().filter(|address| !address.ip().to_canonical().is_loopback()) {
-        match listen.allow_remote {
+        match config.values.allow_remote {
             true => tracing::warn!(
                 %address,
                 "whoever reaches this address may do everything with the data: there is no password (password_file), and \

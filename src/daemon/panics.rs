@@ -106,14 +106,15 @@ mod tests {
     use tokio::time;
 
     use super::*;
-    use crate::config::{LogConfig, LogFormat};
+    use crate::config::LogFormat;
+    use crate::telemetry::LogOptions;
 
     /// Longer than it takes to write down a panic and to end, on a busy machine too.
     const FOR_EVER: Duration = Duration::from_secs(60);
 
     /// What goes on for so long beside what panics, in a process of its own.
     fn go_on_beside(panicking: impl Future<Output = ()> + 'static, time: Duration) {
-        let config = LogConfig { format: LogFormat::Json, filter: "info".to_owned(), queue_max: 16 };
+        let config = LogOptions { format: LogFormat::Json, filter: "info".to_owned(), queue_max: 16 };
         telemetry::init(&config).unwrap();
         end_on_panic();
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();

@@ -6,25 +6,16 @@ use std::sync::Arc;
 use tokio::signal::unix::Signal;
 
 use super::options;
-use super::relogin::Relogin;
+use super::relogin::{Relogin, path_of};
 use super::secret_files::SecretFiles;
 use super::shared::broadcast_prefixes;
 use crate::cache::SharedCache;
 use crate::cache::policy::{CurrentPolicies, Policies};
 use crate::clients::tracker::Tracker;
 use crate::commands::{PasswordIsFixed, ServerState};
-use crate::config::{Config, ConfigErrors, Sources};
+use crate::config::{Config, ConfigErrors, Effect, Key, Sources};
 use crate::invalidation::Invalidation;
 use crate::stats::WorkerStats;
-
-/// The settings that are taken, beside the policies.
-const TAKEN: [&str; 5] = [
-    "password_file",
-    "upstream_username",
-    "upstream_password_file",
-    "sentinel_username",
-    "sentinel_password_file",
-];
 
 /// What a reload reads, and what it changes.
 pub(super) struct Reload {
@@ -71,10 +62,10 @@ impl Reload {
             }
         };
         config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let upstream = &config.upstream;
-        self.relogin.take(options::credentials(upstream), upstream.password_file.clone());
-        let file = upstream.sentinel_password_file.clone();
-        self.sentinel_relogin.take(options::sentinel_credentials(upstream), file);
+        let values = &config.values;
+        self.relogin.take(options::credentials(values), path_of(&values.upstream_password_file));
+        let file = path_of(&values.sentinel_password_file);
+        self.sentinel_relogin.take(options::sentinel_credentials(values), file);
         self.take_password(&config);
         self.tell_of_the_rest(&config);
         options::warn_of_values_never_kept(&config);
@@ -103,7 +94,7 @@ impl Reload {
 
     /// The password of the daemon's own clients: those who are in stay in.
     fn take_password(&self, config: &Config) {
-        match self.desk.replace_password(options::password(config)) {
+        match self.desk.replace_password(options::password(&config.values)) {
             Ok(false) => {}
             Ok(true) => tracing::info!(
                 password = "password_file",
@@ -119,7 +110,8 @@ impl Reload {
     /// Names what stands otherwise in the configuration than it holds, and is not taken from there.
     fn tell_of_the_rest(&self, config: &Config) {
         let differing = self.desk.differing(&config.typed);
-        let settings: Vec<&str> = differing.into_iter().filter(|key| !TAKEN.contains(key)).collect();
+        let is_taken = |name: &str| Key::named(name).is_some_and(|key| key.effect == Effect::Reload);
+        let settings: Vec<&str> = differing.into_iter().filter(|name| !is_taken(name)).collect();
         if !settings.is_empty() {
             tracing::warn!(
                 settings = settings.join(", "),

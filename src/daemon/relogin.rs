@@ -8,11 +8,16 @@ use parking_lot::Mutex;
 use tokio::time::{self, Instant};
 
 use super::secret_files::SecretFiles;
-use crate::config;
+use crate::config::{self, SecretFile};
 use crate::upstream::{Credentials, Login};
 
 /// From one reading to the next at least: logins are refused as often as connections are tried.
 const GAP: Duration = Duration::from_secs(1);
+
+/// The path of a file with a password.
+pub(super) fn path_of(file: &Option<SecretFile>) -> Option<PathBuf> {
+    file.as_ref().map(|file| file.path.clone())
+}
 
 /// The login, and where its password comes from.
 #[derive(Debug)]

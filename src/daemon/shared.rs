@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::memory::MemoryKeeper;
 use super::options;
 use super::reload::Reload;
-use super::relogin::Relogin;
+use super::relogin::{Relogin, path_of};
 use super::warm::{Warm, WarmUp};
 use super::worker::{self, WorkerParts};
 use crate::cache::SharedCache;
@@ -76,30 +76,32 @@ pub struct Shared {
 impl Shared {
     /// The house of a daemon that is configured so and listens on these TCP addresses.
     pub fn new(config: &Config, tcp: &[SocketAddr]) -> Shared {
-        let stats = Stats::new(config.workers);
-        let ceiling = Arc::new(MemoryCeiling::new(config.memory.max).with_small(config.memory.small_bytes));
-        let meter = Meter::new(config.memory.limit.as_ref());
+        let values = &config.values;
+        let memory_max = &values.memory_max;
+        let stats = Stats::new(values.workers);
+        let ceiling = Arc::new(MemoryCeiling::new(memory_max.max).with_small(memory_max.small_bytes));
+        let meter = Meter::new(memory_max.limit.as_ref());
         // What is announced before the first look is judged too.
         ceiling.note_size(|| meter.read(), 0);
         let upstream = Arc::new(SharedUpstream { ceiling: ceiling.clone(), ..SharedUpstream::default() });
-        let cache = options::cache_limits(&config.cache, config.workers, &ceiling)
+        let cache = options::cache_limits(values, &ceiling)
             .map(|limits| Arc::new(SharedCache::new(limits, stats.worker(0))));
-        let warm = cache.clone().zip(config.cache.warm.clone()).map(|(cache, warm)| Warm {
-            config: warm,
-            upstream: config.upstream.url.to_string(),
+        let warm = cache.clone().zip(options::warm(values)).map(|(cache, options)| Warm {
+            options,
+            upstream: values.upstream.to_string(),
             cache,
             stats: stats.worker(0),
         });
-        let canary = config.cache.canary_interval.filter(|_| cache.is_some());
-        let canary = canary.map(|interval| Arc::new(Canary::new(interval, config.upstream.lease)));
-        let login = Login::new(options::credentials(&config.upstream));
-        let sentinel_login = Login::new(options::sentinel_credentials(&config.upstream));
-        let upstream_options = options::upstream(config, login.clone());
-        let names_max = config.session.pubsub_names_max;
+        let canary = values.canary_interval.filter(|_| cache.is_some());
+        let canary = canary.map(|interval| Arc::new(Canary::new(interval, values.lease)));
+        let login = Login::new(options::credentials(values));
+        let sentinel_login = Login::new(options::sentinel_credentials(values));
+        let upstream_options = options::upstream(values, login.clone());
+        let names_max = values.pubsub_names_max;
         let feed = Subscriptions::new(upstream_options.clone(), upstream.clone(), names_max, stats.worker(0));
-        let pubsub = Hub::new(feed, config.session.pubsub_output_bytes_max, stats.worker(0));
+        let pubsub = Hub::new(feed, values.pubsub_output_max, stats.worker(0));
         let clients = Arc::<Clients>::default();
-        let tracker = Arc::new(Tracker::new(clients.clone(), config.session.tracking_keys_max));
+        let tracker = Arc::new(Tracker::new(clients.clone(), values.tracking_keys_max));
         let report = Arc::new(ServerReport {
             stats: stats.clone(),
             cache: cache.clone(),
@@ -107,17 +109,17 @@ impl Shared {
             upstream: upstream.clone(),
             pubsub: pubsub.clone(),
             tracker: tracker.clone(),
-            workers: config.workers,
+            workers: values.workers,
             started_at: clock::now(),
             run_id: (0..40).map(|_| fastrand::digit(16)).collect(),
             tcp: tcp.to_vec(),
-            allow_remote: config.listen.allow_remote,
-            unix: config.listen.unix.clone().map(|path| (path, config.listen.unix_mode)),
-            topology_refresh_interval: config.upstream.topology_refresh_interval,
-            lease: config.upstream.lease,
+            allow_remote: values.allow_remote,
+            unix: values.unix.clone().map(|path| (path, values.unix_mode)),
+            topology_refresh_interval: values.topology_refresh_interval,
+            lease: values.lease,
             canary: canary.clone(),
         });
-        let settings = Arc::new(options::settings(config));
+        let settings = Arc::new(options::settings(values));
         let policies = Arc::new(CurrentPolicies::new(Policies::new(config.policies.clone())));
         if let Some(cache) = &cache {
             cache.set_split_tracking(policies.broadcast());
@@ -126,7 +128,7 @@ impl Shared {
         Shared {
             admission: Arc::new(ClientLimit::new(
                 settings.max_clients.clone(),
-                options::lets_in_remote(config),
+                options::lets_in_remote(values),
                 ceiling.clone(),
                 stats.worker(0),
             )),
@@ -136,38 +138,38 @@ impl Shared {
             upstream,
             pubsub,
             tracker,
-            topology: options::topology(config, login.clone(), sentinel_login.clone()),
+            topology: options::topology(values, login.clone(), sentinel_login.clone()),
             relogin: Arc::new(Relogin::new(
                 login,
                 "upstream_password_file",
-                config.upstream.password_file.clone(),
+                path_of(&values.upstream_password_file),
             )),
             sentinel_relogin: Arc::new(Relogin::new(
                 sentinel_login,
                 "sentinel_password_file",
-                config.upstream.sentinel_password_file.clone(),
+                path_of(&values.sentinel_password_file),
             )),
-            session_limits: options::session_limits(config),
-            request_limits: options::request_limits(&config.session),
-            alone: config.workers == 1,
+            session_limits: options::session_limits(values),
+            request_limits: options::request_limits(values),
+            alone: values.workers == 1,
             clients,
             policies,
-            memory: Arc::new(RouterMemory::new(options::memory_limits(&config.memory))),
-            keyspace_bytes_max: config.memory.keyspace_bytes_max,
+            memory: Arc::new(RouterMemory::new(options::memory_limits(values))),
+            keyspace_bytes_max: values.keyspace_bytes_max,
             ceiling,
-            limit: config.memory.limit.clone(),
+            limit: memory_max.limit.clone(),
             desk: Arc::new(ServerState::new(
                 settings,
-                options::password(config),
-                config.listen.denied.clone(),
-                config.workers,
+                options::password(values),
+                values.deny_commands.clone(),
+                values.workers,
                 config.typed.clone(),
-                config.memory.max,
+                memory_max.max,
             )),
             report,
             stats,
             cache,
-            shadow: config.cache.shadow_verify.is_some(),
+            shadow: values.shadow_verify.is_some(),
             canary,
             warm,
         }

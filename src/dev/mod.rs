@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::thread;
 
-use crate::config::{Config, ConfigErrors, KEYS, ListenConfig, Sources};
+use crate::config::{Config, ConfigErrors, KEYS, Sources};
 use crate::daemon::{Daemon, DaemonError};
 use crate::drain::Drain;
 use crate::memory::Allocator;
@@ -38,15 +38,16 @@ pub enum ShowError {
 /// # Errors
 /// Something did not start, or a step of the demonstration did not hold.
 pub fn dev(
-    listen: ListenConfig,
+    listen: Vec<SocketAddr>,
     mut out: impl Write + Send + 'static,
     allocator: Allocator,
 ) -> Result<(), ShowError> {
     writeln!(out, "Starting three primaries and three replicas ...")?;
     let cluster = Cluster::launch(&ClusterShape::default())?;
     let sources = sources(&cluster);
-    let config = Config::load(&sources).map_err(ShowError::Config)?;
-    let daemon = Daemon::start(&Config { listen, ..config }, allocator)?;
+    let mut config = Config::load(&sources).map_err(ShowError::Config)?;
+    config.values.listen = listen;
+    let daemon = Daemon::start(&config, allocator)?;
     let address = daemon.addresses().first().copied().ok_or(ShowError::NoAddress)?;
     let drain = daemon.drain();
     let showing = thread::spawn(move || present(out, address, &cluster, &drain).map(|()| cluster));

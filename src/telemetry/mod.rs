@@ -9,8 +9,29 @@ use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::config::{LogConfig, LogFormat};
+use crate::config::{LogFormat, SettingValues};
 use line_queue::LineQueue;
+
+/// How the program logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// The form of the log.
+    pub format: LogFormat,
+    /// Which events it shows, as filter directives that are known to parse.
+    pub filter: String,
+    /// Lines that wait to be written.
+    pub queue_max: usize,
+}
+
+// === impl LogOptions ===
+
+impl LogOptions {
+    /// The options that the configuration gives.
+    pub fn of(values: &SettingValues) -> LogOptions {
+        let (filter, queue_max) = (values.log_level.clone(), values.log_queue_max);
+        LogOptions { format: values.log_format, filter, queue_max }
+    }
+}
 
 /// Changes the filter of the process's log.
 type Filtering = Box<dyn Fn(&str) -> io::Result<()> + Send + Sync>;
@@ -24,7 +45,7 @@ struct Log {
 static LOG: OnceLock<Log> = OnceLock::new();
 
 /// Logs from now on. Fails if somebody in this process does so already.
-pub fn init(config: &LogConfig) -> io::Result<()> {
+pub fn init(config: &LogOptions) -> io::Result<()> {
     let lines = LineQueue::start(config.queue_max, io::stderr())?;
     let (subscriber, set_filter) = subscriber(config, lines.clone(), io::stderr().is_terminal())?;
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
@@ -59,7 +80,7 @@ pub fn set_filter(filter: &str) {
 }
 
 fn subscriber<W>(
-    config: &LogConfig,
+    config: &LogOptions,
     writer: W,
     coloured: bool,
 ) -> io::Result<(Box<dyn Subscriber + Send + Sync>, Filtering)>
@@ -100,7 +121,7 @@ mod tests {
 
     fn logged(format: LogFormat, filter: &str) -> String {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let config = LogConfig { format, filter: filter.to_owned(), queue_max: 1 };
+        let config = LogOptions { format, filter: filter.to_owned(), queue_max: 1 };
         let (subscriber, _) = subscriber(&config, Mutex::new(file.reopen().unwrap()), false).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(node = "10.0.0.1:6379", "connected");

@@ -126,15 +126,16 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
     let mut config = config(&mut rng);
     if seed % 3 != 2 {
         // Or keys that are written all the time would hardly ever be kept.
-        config.cache.admission = AdmissionRule::Always;
+        config.values.admission = AdmissionRule::Always;
     }
     if seed % 5 < 2 {
         // Writes are large then, and reads of several keys.
-        config.upstream.large_bytes_min = 30;
+        config.values.upstream_large_min = 30;
     }
     if matches!(seed % 7, 2 | 4) {
         // What arrives in part is large then.
-        (config.memory.max, config.memory.small_bytes) = (Some(MEMORY_MAX), 8);
+        let memory_max = &mut config.values.memory_max;
+        (memory_max.max, memory_max.small_bytes) = (Some(MEMORY_MAX), 8);
         weather.memory = 3_000;
     }
     if matches!(seed % 7, 4 | 5) {
@@ -209,7 +210,7 @@ async fn live(
     let house = Rc::new(Shared::new(&config, &[]));
     tokio::task::spawn_local(keep_memory(&house, cluster.clone()));
     let mut doors: Vec<Door> = Vec::new();
-    for index in 0..config.workers {
+    for index in 0..config.values.workers {
         #[expect(clippy::disallowed_methods, reason = "the permits bound it, as in the daemon")]
         let (door, handed_over) = mpsc::unbounded_channel();
         doors.push(door);
