@@ -17,9 +17,8 @@ use super::block_timeout::BlockTimeout;
 use super::blocked_call::{BlockedCall, EndedBy};
 use super::caller::Caller;
 use super::coherence::inflight::InflightKeys;
-use super::default_ttl::may_have_written;
 use super::dispatch::Router;
-use super::many_keys::has_many;
+use super::forward::default_ttl::may_have_written;
 use super::replies::render;
 use super::request_route::RequestRoute;
 use crate::clients::block_state::BlockGuard;
@@ -76,12 +75,12 @@ impl Router {
             Ok(slot) => slot,
             Err(reply) => return Answer::Now(Bytes::from_static(reply)),
         };
-        let (_, due) = self.with_default_ttl(route, request, Bytes::new());
+        let (_, due) = self.default_ttl.apply(route, request, Bytes::new());
         let writes = spec.flags.has(Flags::WRITE);
         let mut keys = route.keys_of(request);
         // Nothing else of the session begins meanwhile: of many keys nobody has to know which are written.
         let many =
-            if writes && has_many(route, request) { std::mem::take(&mut keys) } else { InflightKeys::new() };
+            if writes && route.has_many(request) { std::mem::take(&mut keys) } else { InflightKeys::new() };
         slot.filter(|_| writes).inspect(|slot| caller.own_writes.note_written(*slot));
         let read = if writes { InflightKeys::new() } else { keys.clone() };
         let write = writes.then(|| self.begin_write(keys, caller));
@@ -100,7 +99,7 @@ impl Router {
             if let (Some(slot), Some(due)) = (slot, due)
                 && may_have_written(&outcome)
             {
-                proxy.give_ttl(slot, due, &own_writes).settle(&outcome).await;
+                proxy.default_ttl.give_ttl(slot, due, &own_writes).settle(&outcome).await;
             }
             proxy.drop_keys_read_elsewhere(&read).await;
             proxy.drop_keys(&many).await;

@@ -47,7 +47,7 @@ impl Router {
             Ok(learned) => {
                 let route = RequestRoute::learned(&learned);
                 let reach = if learned.flags.has(Flags::READ) { WriteSet::Named } else { WriteSet::Anything };
-                self.forward(route, reach, request, caller)
+                self.forwarder.forward(route, reach, request, caller)
             }
             Err(answer) => answer,
         }

@@ -29,7 +29,7 @@ impl Router {
     ) -> Answer {
         match without_server(database, request) {
             Some(reply) => Answer::Now(reply),
-            None => self.forward(RequestRoute::of(spec), WriteSet::Named, request, caller),
+            None => self.forwarder.forward(RequestRoute::of(spec), WriteSet::Named, request, caller),
         }
     }
 }

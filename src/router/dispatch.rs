@@ -9,9 +9,10 @@ use bytes::{Bytes, BytesMut};
 use super::answer::Answer;
 use super::caller::Caller;
 use super::command_info_cache::CommandInfoCache;
-use super::default_ttl::Misses;
+use super::forward::default_ttl::DefaultTtl;
+use super::forward::forwarder::Forwarder;
+use super::forward::large_replies::LargeReplies;
 use super::functions::Functions;
-use super::large_apart::KeySizes;
 use super::memory::RouterMemory;
 use super::replies::{fault_reply, out_of_place};
 use super::request_route::{RequestRoute, WriteSet};
@@ -33,8 +34,9 @@ pub struct Router {
     pub(super) lessons: RefCell<CommandInfoCache>,
     pub(super) functions: RefCell<Functions>,
     pub(super) memory: Arc<RouterMemory>,
-    pub(super) missed_ttl: Misses,
-    pub(super) sizes: RefCell<KeySizes>,
+    pub(super) default_ttl: Rc<DefaultTtl>,
+    pub(super) large_replies: Rc<LargeReplies>,
+    pub(super) forwarder: Rc<Forwarder>,
 }
 
 impl std::ops::Deref for Router {
@@ -58,9 +60,12 @@ impl Router {
         stats: Arc<WorkerStats>,
         settings: RouterSettings,
     ) -> Rc<Router> {
-        let (lessons, functions, missed_ttl) = Default::default();
+        let (lessons, functions) = Default::default();
         let tiers = Rc::new(Tiers { cache, upstream, policies, stats, settings });
-        Rc::new(Router { tiers, pubsub, lessons, functions, memory, missed_ttl, sizes: RefCell::default() })
+        let default_ttl = DefaultTtl::new(tiers.clone());
+        let large_replies = LargeReplies::new(tiers.clone());
+        let forwarder = Forwarder::new(tiers.clone(), default_ttl.clone(), large_replies.clone());
+        Rc::new(Router { tiers, pubsub, lessons, functions, memory, default_ttl, large_replies, forwarder })
     }
 
     /// The upstream, for whoever reports about it.
@@ -114,7 +119,7 @@ impl Router {
             Class::Session(_) | Class::FanOut(_) => Answer::Now(out_of_place(spec)),
             // What is local never comes here; any node answers it truthfully.
             Class::Forward | Class::AnyNode | Class::Local(_) => {
-                self.forward(route, WriteSet::Named, request, caller)
+                self.forwarder.forward(route, WriteSet::Named, request, caller)
             }
         }
     }
@@ -141,6 +146,11 @@ impl Router {
     /// Empties L1, and keeps no reply that is in flight.
     pub fn invalidate_all(&self) {
         self.tiers.invalidate_all();
+    }
+
+    /// The policies that hold now.
+    pub fn policies(&self) -> &CurrentPolicies {
+        &self.tiers.policies
     }
 
     /// Whether a request names no keys, so that nothing keeps it in its place among others of its session: it

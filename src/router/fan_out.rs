@@ -14,8 +14,8 @@ use super::answer::Answer;
 use super::caller::Caller;
 use super::coherence::inflight::{Dependency, InflightRead};
 use super::coverage::{self, Coverage, is_tracked};
-use super::default_ttl::TtlFollowUp;
 use super::dispatch::Router;
+use super::forward::default_ttl::TtlFollowUp;
 use super::read::{answered, cacheability};
 use super::replies::{failure_reply, odd_reply, stopped};
 use super::reply_bound::ReplyBound;
@@ -95,7 +95,7 @@ impl Router {
             if join == Join::Mget || (spec.keys.positions(request).is_ok() && !has_one_slot(spec, request)) {
                 return self.in_slices(spec, join, request, caller, bound);
             }
-            return self.forward(RequestRoute::of(spec), WriteSet::Named, request, caller);
+            return self.forwarder.forward(RequestRoute::of(spec), WriteSet::Named, request, caller);
         }
         self.fan_out_at_once(spec, join, request, caller, bound, out)
     }
@@ -112,7 +112,7 @@ impl Router {
     ) -> Answer {
         let route = RequestRoute::of(spec);
         let Ok(positions) = spec.keys.positions(request) else {
-            return self.forward(route, WriteSet::Named, request, caller);
+            return self.forwarder.forward(route, WriteSet::Named, request, caller);
         };
         match join {
             Join::Mget => self.mget(request, caller, bound, out),
@@ -121,7 +121,7 @@ impl Router {
                 self.read(spec, request, caller, out)
             }
             Join::Sum | Join::Mset if has_one_slot(spec, request) => {
-                self.forward(route, WriteSet::Named, request, caller)
+                self.forwarder.forward(route, WriteSet::Named, request, caller)
             }
             Join::Sum | Join::Mset => self.split(route, join, request, caller),
         }
@@ -145,11 +145,11 @@ impl Router {
                 let args = part.positions.iter().flat_map(|position| *position..=position + values);
                 let args = std::iter::once(0).chain(args).map(|index| request.arg(index));
                 let request = OwnedRequest::from_args(args);
-                let (bytes, due) = self.with_default_ttl(route, &request.as_request(), request.bytes());
+                let (bytes, due) = self.default_ttl.apply(route, &request.as_request(), request.bytes());
                 let sent = self
                     .upstream
                     .send(part.slot, Call { bytes, slot: Some(part.slot), reads_only, foreign: false });
-                let following = self.follow(&sent, Some(part.slot), due, caller.own_writes);
+                let following = self.default_ttl.follow(&sent, Some(part.slot), due, caller.own_writes);
                 (sent, following)
             })
             .unzip();

@@ -75,10 +75,10 @@ impl Router {
             return Answer::NotYet(Box::pin(async move { proxy.provide(host, name).await }));
         }
         let owned = request.to_owned();
-        let errand = self.errand(route, route.write_set_of_code(), to, request, owned.bytes(), caller);
+        let call = self.forwarder.begin(route, route.write_set_of_code(), to, request, owned.bytes(), caller);
         let (proxy, resp) = (self.clone(), caller.resp);
         Answer::Later(Box::pin(async move {
-            let outcome = errand.settle().await;
+            let outcome = call.settle().await;
             let lost = |frame: &Bytes| frame.starts_with(b"-ERR Function not found");
             if let (Some(host), true) = (host, outcome.as_ref().is_ok_and(|reply| lost(&reply.frame))) {
                 proxy.functions.borrow_mut().lost(&host, &name);

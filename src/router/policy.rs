@@ -1,31 +1,24 @@
 //! What policies keep out of L1, and on which terms the rest is kept. Asked on a miss, and of reads that are
 //! not cached.
 
-use std::rc::Rc;
-
 use bytes::Bytes;
 
 use super::caller::Caller;
-use super::dispatch::Router;
 use super::request_route::RequestRoute;
-use crate::cache::policy::{CacheTerms, CurrentPolicies, TrackingMode, TtlMode, Uncached};
+use super::tiers::Tiers;
+use crate::cache::policy::{CacheTerms, TrackingMode, TtlMode, Uncached};
 use crate::clock::Nanos;
 use crate::protocol::command::Flags;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::request::Request;
 use crate::upstream::{Call, Outcome, PendingReply, Right};
 
-// === impl Proxy ===
+// === impl Tiers ===
 
-impl Router {
-    /// The policies that hold now.
-    pub fn policies(&self) -> &CurrentPolicies {
-        &self.policies
-    }
-
+impl Tiers {
     /// Why replies about `key` are not kept at present, if they are not: because of the key, whatever else
     /// may be in the way.
-    pub fn uncached(&self, key: &[u8]) -> Option<Uncached> {
+    pub(super) fn uncached(&self, key: &[u8]) -> Option<Uncached> {
         self.policies.terms(key).err()
     }
 
@@ -41,7 +34,7 @@ impl Router {
     /// Sends a read whose reply L1 may keep, and says how the node will tell of changes of `keys`. What
     /// `tracking` wants is done if the node is listened to, and if the client itself need not be told.
     pub(super) fn send_to_keep<'a>(
-        self: &Rc<Router>,
+        &self,
         tracking: TrackingMode,
         slot: Slot,
         keys: impl Iterator<Item = &'a [u8]>,
@@ -60,7 +53,7 @@ impl Router {
     /// Asks how long what a read said will hold ([`lifetime`](super::ttl_probe)), unless its policy does not
     /// want to know. It follows the read on the same connection; a redirect would make it pointless.
     pub(super) fn ask_lifetime(
-        self: &Rc<Router>,
+        &self,
         terms: &CacheTerms,
         tracking: TrackingMode,
         slot: Slot,
@@ -93,7 +86,7 @@ impl Router {
 
     /// Sends a read whose reply L1 does not keep. The node tracks it only if the client itself has to hear of
     /// changes.
-    pub(super) fn send_unkept(self: &Rc<Router>, slot: Slot, call: Call, caller: Caller<'_>) -> PendingReply {
+    pub(super) fn send_unkept(&self, slot: Slot, call: Call, caller: Caller<'_>) -> PendingReply {
         match caller.coverage {
             Some(_) => self.upstream.send(slot, call),
             None => self.upstream.send_untracked(slot, call),

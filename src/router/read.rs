@@ -100,8 +100,9 @@ impl Router {
         self.stats.l1_bypasses.bump();
         caller.own_writes.note_sent();
         let route = RequestRoute::of(spec);
-        let answer =
-            self.wait_for_upstream().unwrap_or_else(|| self.forward(route, WriteSet::Named, request, caller));
+        let answer = self
+            .wait_for_upstream()
+            .unwrap_or_else(|| self.forwarder.forward(route, WriteSet::Named, request, caller));
         if let Some((key_at, why)) = why {
             self.note(request.arg(key_at), why);
         }
@@ -146,12 +147,12 @@ impl Router {
             return self.bypass(spec, request, Some((key_at, MissReason::Moving)), caller);
         }
         let route = RequestRoute::of(spec);
-        if let Some(measured) = self.measure(route, request, caller.now) {
+        if let Some(measured) = self.large_replies.measure(route, request, caller.now) {
             return Answer::NotYet(measured);
         }
-        if self.goes_apart(route, WriteSet::Named, Some(missed.slot()), request, caller.now) {
+        if self.large_replies.goes_apart(route, WriteSet::Named, Some(missed.slot()), request, caller.now) {
             self.note(request.arg(key_at), MissReason::TooLarge);
-            return self.forward(route, WriteSet::Named, request, caller);
+            return self.forwarder.forward(route, WriteSet::Named, request, caller);
         }
         let question =
             CacheQuery { command: command_of(spec), key: request.arg(key_at), args: request.tail() };

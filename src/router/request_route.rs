@@ -13,6 +13,9 @@ use crate::upstream::NodeIndex;
 /// Redis Cluster's own words.
 pub(super) const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
 
+/// A command has many keys from this number on.
+const MANY_KEYS: usize = 1024;
+
 /// How to go on with a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestRoute {
@@ -63,6 +66,18 @@ impl RequestRoute {
     /// Whether it changes its keys. PFCOUNT is a read that may: it leaves in the key what it counted.
     pub(super) fn may_write(self) -> bool {
         self.flags.has(Flags::WRITE) || self.flags.has(Flags::READ.with(Flags::MAY_REPLICATE))
+    }
+
+    /// Whether a request names so many keys that others have to get their turn while something is done about
+    /// each.
+    #[inline]
+    pub(super) fn has_many(self, request: &Request<'_>) -> bool {
+        request.len() > MANY_KEYS && self.counts_many(request)
+    }
+
+    #[cold]
+    fn counts_many(self, request: &Request<'_>) -> bool {
+        self.keys.positions(request).is_ok_and(|positions| positions.len() > MANY_KEYS)
     }
 
     /// What a script or a function may touch: one that only reads says so, and touches no key that it does

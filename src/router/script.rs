@@ -61,13 +61,13 @@ impl Router {
             Err(reply) => return Answer::Now(reply),
         };
         let owned = request.to_owned();
-        let errand = self.errand(route, route.write_set_of_code(), to, request, owned.bytes(), caller);
+        let call = self.forwarder.begin(route, route.write_set_of_code(), to, request, owned.bytes(), caller);
         let (host, flushes) = (self.host(to), self.memory.scripts.flushes());
         let (proxy, resp) = (self.clone(), caller.resp);
         // A wrong number of keys is found before the script is looked at.
         let is_read = route.keys.positions(request).is_ok();
         Answer::Later(Box::pin(async move {
-            let outcome = errand.settle().await;
+            let outcome = call.settle().await;
             let body = owned.arg_bytes(1);
             if is_read && was_compiled(&outcome, &body) {
                 proxy.memory.scripts.learn(&body, flushes, still_there(host, &outcome));
@@ -79,13 +79,13 @@ impl Router {
     fn eval_sha(self: &Rc<Router>, route: RequestRoute, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         let scripts = &self.memory.scripts;
         let Some(sha) = Sha::named(request.arg(1)) else {
-            return self.forward(route, route.write_set_of_code(), request, caller);
+            return self.forwarder.forward(route, route.write_set_of_code(), request, caller);
         };
         let Some(body) = scripts.body(sha) else {
             if scripts.may_be_asked_for(sha, caller.now) {
                 return self.search_script(sha);
             }
-            return self.forward(route, route.write_set_of_code(), request, caller);
+            return self.forwarder.forward(route, route.write_set_of_code(), request, caller);
         };
         let to = match self.destination(route, request) {
             Ok(to) => to,
@@ -97,12 +97,12 @@ impl Router {
         let with_body = with_body(request, &body).bytes();
         let certain = !moving && host.as_ref().is_some_and(|host| scripts.is_on(sha, host));
         let bytes = if certain { owned.bytes() } else { with_body.clone() };
-        let errand = self.errand(route, route.write_set_of_code(), to, request, bytes, caller);
+        let call = self.forwarder.begin(route, route.write_set_of_code(), to, request, bytes, caller);
         let (proxy, resp, now) = (self.clone(), caller.resp, caller.now);
         let coverage = caller.coverage.cloned();
         let (own_writes, sent) = (caller.own_writes.clone(), caller.own_writes.sent());
         Answer::Later(Box::pin(async move {
-            let mut outcome = errand.settle().await;
+            let mut outcome = call.settle().await;
             // Unless these are words of the script itself, which has run.
             let said_by = said_no_script(&outcome);
             // What the session asks while the node is asked comes behind the script, which may be sent again
@@ -118,7 +118,8 @@ impl Router {
                     let caller = Caller { resp, own_writes: &own_writes, now, coverage: coverage.as_ref() };
                     let request = owned.as_request();
                     outcome = proxy
-                        .errand(route, route.write_set_of_code(), to, &request, with_body, caller)
+                        .forwarder
+                        .begin(route, route.write_set_of_code(), to, &request, with_body, caller)
                         .settle()
                         .await;
                 }

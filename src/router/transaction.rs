@@ -12,8 +12,10 @@ use super::answer::Answer;
 use super::caller::Caller;
 use super::coherence::inflight::{Hold, InflightKeys};
 use super::coverage::{self, is_tracked};
-use super::default_ttl::{DueKeys, may_have_written};
 use super::dispatch::Router;
+use super::forward::default_ttl::{DueKeys, may_have_written};
+use super::forward::fence::Fence;
+use super::forward::multi_exec::{EXEC, MULTI};
 use super::replies::{failure_reply, in_resp2, odd_reply, stopped};
 use super::request_route::{Destination, RequestRoute};
 use super::script::with_body;
@@ -28,9 +30,6 @@ use crate::protocol::resp::cursor::ReplyHead;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::protocol::resp::{Resp, cursor, encode};
 use crate::upstream::{Call, Dedicated, Outcome, UpstreamReply, answers_exec, exec_abort};
-
-pub(super) const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
-pub(super) const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
 /// A command of a transaction that the server carries out.
 #[derive(Debug)]
@@ -260,9 +259,9 @@ impl Router {
         } else {
             self.upstream.send_transaction(slot, bytes, count + 1)
         };
-        let following = self.follow(&sent, slot, due, caller.own_writes);
+        let following = self.default_ttl.follow(&sent, slot, due, caller.own_writes);
         let to = slot.map(|slot| Destination { slot: Some(slot), node: None });
-        let fence = to.filter(|_| opaque).map(|to| self.fence(to, apart));
+        let fence = to.filter(|_| opaque).map(|to| Fence::behind(self, to, apart));
         let (proxy, coverage) = (self.clone(), caller.coverage.cloned());
         async move {
             let outcome = sent.reply.await.unwrap_or_else(stopped);
@@ -271,7 +270,10 @@ impl Router {
                 following.settle(&outcome).await;
             }
             if opaque {
-                proxy.await_fence(fence, &outcome).await;
+                match fence {
+                    Some(fence) => fence.settle(&proxy, &outcome).await,
+                    None => proxy.invalidate_all(),
+                }
             }
             proxy.drop_keys_read_elsewhere(&read).await;
             // Before the reply leaves, its keys are dropped once more (I6).
@@ -302,7 +304,7 @@ impl Router {
             if let (Some(slot), Some(due)) = (slot, due)
                 && may_have_written(&outcome)
             {
-                proxy.give_ttl(slot, due, &own_writes).settle(&outcome).await;
+                proxy.default_ttl.give_ttl(slot, due, &own_writes).settle(&outcome).await;
             }
             if opaque {
                 // It was not on the connection that hears of it.
@@ -363,7 +365,7 @@ impl AssembledTransaction {
     fn add(&mut self, proxy: &Router, element: &ExecElement) {
         let ExecElement::Sent(part, _) = element else { return };
         let request = part.request.as_request();
-        let (bytes, of_part) = proxy.with_default_ttl(part.route, &request, part.request.bytes());
+        let (bytes, of_part) = proxy.default_ttl.apply(part.route, &request, part.request.bytes());
         self.out.put_slice(&bytes);
         self.count += 1;
         // The last word on a key counts.

@@ -4,6 +4,7 @@
 //! it goes the way of all others, and L1 may keep the reply. Where no node has such a limit, which is the
 //! rule, nothing is asked.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
@@ -11,13 +12,13 @@ use std::rc::Rc;
 use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, join_all};
 
-use super::dispatch::Router;
-use super::request_route::{RequestRoute, WriteSet};
 use crate::clock::{self, Nanos};
 use crate::protocol::command::Flags;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::request::Request;
 use crate::protocol::resp::{cursor, encode};
+use crate::router::request_route::{RequestRoute, WriteSet};
+use crate::router::tiers::Tiers;
 use crate::upstream::{Call, Right};
 
 /// What a key takes at its node is a large reply from this part of the limit on: many replies wait at the
@@ -36,7 +37,7 @@ const MEASURED_KEYS_MAX: usize = 64;
 
 /// What is known of how large keys are, by a hash of theirs that nobody can foresee.
 #[derive(Debug, Default)]
-pub(super) struct KeySizes {
+struct KeySizes {
     of: HashMap<u64, Size>,
     hasher: RandomState,
 }
@@ -48,14 +49,26 @@ struct Size {
     until: Nanos,
 }
 
-// === impl Proxy ===
+/// Knows which commands may have a large reply.
+#[derive(Debug)]
+pub(in crate::router) struct LargeReplies {
+    tiers: Rc<Tiers>,
+    sizes: RefCell<KeySizes>,
+}
 
-impl Router {
+// === impl LargeReplies ===
+
+impl LargeReplies {
+    /// Knows no size yet.
+    pub(in crate::router) fn new(tiers: Rc<Tiers>) -> Rc<LargeReplies> {
+        Rc::new(LargeReplies { tiers, sizes: RefCell::default() })
+    }
+
     /// Has the sizes asked for without which nobody knows which way a command may go, if it is such a
     /// command: the same must be asked again then.
     #[inline]
-    pub(super) fn measure(
-        self: &Rc<Router>,
+    pub(in crate::router) fn measure(
+        self: &Rc<LargeReplies>,
         route: RequestRoute,
         request: &Request<'_>,
         now: Nanos,
@@ -64,13 +77,13 @@ impl Router {
             return None;
         }
         let slot = route.slot_of(request).ok()??;
-        self.upstream.reply_limit(Some(slot))?;
+        self.tiers.upstream.reply_limit(Some(slot))?;
         self.ask_sizes(route, request, slot, now)
     }
 
     #[cold]
     fn ask_sizes(
-        self: &Rc<Router>,
+        self: &Rc<LargeReplies>,
         route: RequestRoute,
         request: &Request<'_>,
         slot: Slot,
@@ -83,19 +96,21 @@ impl Router {
         }
         let asked = keys.into_iter().map(|key| {
             let bytes = encode::request(&[&b"MEMORY"[..], b"USAGE", &key]);
-            let sent =
-                self.upstream.send(slot, Call { bytes, slot: Some(slot), reads_only: true, foreign: false });
+            let sent = self
+                .tiers
+                .upstream
+                .send(slot, Call { bytes, slot: Some(slot), reads_only: true, foreign: false });
             (Bytes::copy_from_slice(&key), sent)
         });
         let asked: Vec<_> = asked.collect();
-        let proxy = self.clone();
+        let this = self.clone();
         Some(Box::pin(async move {
             let (keys, sent): (Vec<Bytes>, Vec<_>) = asked.into_iter().unzip();
             let outcomes = join_all(sent.into_iter().map(|sent| sent.reply)).await;
-            proxy.sizes.borrow_mut().make_room(keys.len());
+            this.sizes.borrow_mut().make_room(keys.len());
             for (key, outcome) in keys.into_iter().zip(outcomes) {
                 if let Ok(Ok(reply)) = &outcome {
-                    proxy.is_refused(proxy.upstream.owner(slot), Right::MemoryUsage, &reply.frame);
+                    this.tiers.is_refused(this.tiers.upstream.owner(slot), Right::MemoryUsage, &reply.frame);
                 }
                 let size = match outcome {
                     Ok(Ok(reply)) if reply.frame.starts_with(b"_") => 0,
@@ -103,14 +118,14 @@ impl Router {
                     Ok(Ok(reply)) => cursor::integer(&reply.frame).map_or(u64::MAX, i64::unsigned_abs),
                     _ => u64::MAX,
                 };
-                proxy.sizes.borrow_mut().note(&key, size, clock::now());
+                this.sizes.borrow_mut().note(&key, size, clock::now());
             }
         }))
     }
 
     /// Whether a command goes over a connection of its own. Of a script nobody knows what it answers.
     #[inline]
-    pub(super) fn goes_apart(
+    pub(in crate::router) fn goes_apart(
         &self,
         route: RequestRoute,
         reach: WriteSet,
@@ -122,7 +137,7 @@ impl Router {
         if !unknown && !route.flags.has(Flags::GROWS) {
             return false;
         }
-        let Some(limit) = self.upstream.reply_limit(slot) else { return false };
+        let Some(limit) = self.tiers.upstream.reply_limit(slot) else { return false };
         unknown || !self.is_small(route, request, limit, now)
     }
 
@@ -144,7 +159,7 @@ fn is_measured(route: RequestRoute, request: &Request<'_>) -> bool {
     request.len() <= MEASURED_KEYS_MAX || are_few()
 }
 
-// === impl Sizes ===
+// === impl KeySizes ===
 
 impl KeySizes {
     fn get(&self, key: &[u8], now: Nanos) -> Option<u64> {

@@ -13,11 +13,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 
-use super::coherence::inflight::Inflight;
-use super::dispatch::Router;
-use super::replies::stopped;
-use super::request_route::RequestRoute;
-use super::transaction::{EXEC, MULTI};
+use super::multi_exec::{EXEC, MULTI};
 use crate::clock::{self, Nanos};
 use crate::protocol::command::{TtlEffect, is_silent};
 use crate::protocol::key::Slot;
@@ -26,18 +22,22 @@ use crate::protocol::resp::{
     cursor::{self, ReplyHead},
     encode,
 };
+use crate::router::coherence::inflight::Inflight;
+use crate::router::replies::stopped;
+use crate::router::request_route::RequestRoute;
+use crate::router::tiers::Tiers;
 use crate::upstream::{Call, Outcome, PendingReply, Right, UpstreamError};
 
 /// How often a worker logs that keys were left without their time to live, at most.
 const LOGGED_EVERY: Nanos = 60_000_000_000;
 
 /// The keys of a write that are to have a time to live behind it.
-pub(super) type DueKeys = HashMap<Bytes, Duration>;
+pub(in crate::router) type DueKeys = HashMap<Bytes, Duration>;
 
 /// What follows a write, on its way.
 #[derive(Debug)]
-pub(super) struct TtlFollowUp {
-    proxy: Rc<Router>,
+pub(in crate::router) struct TtlFollowUp {
+    default_ttl: Rc<DefaultTtl>,
     slot: Slot,
     /// The answer, and the keys that it is about; several of them are a transaction, so that many keys have
     /// one place in the line.
@@ -47,38 +47,40 @@ pub(super) struct TtlFollowUp {
     number: u64,
 }
 
-/// When it was last logged that a key was left without its time to live.
-#[derive(Debug, Default)]
-pub(super) struct Misses {
+/// Gives keys the time to live of their policies.
+#[derive(Debug)]
+pub(in crate::router) struct DefaultTtl {
+    tiers: Rc<Tiers>,
+    /// When it was last logged that a key was left without its time to live.
     logged_at: Cell<Option<Nanos>>,
 }
 
-// === impl Proxy ===
+// === impl DefaultTtl ===
 
-impl Router {
+impl DefaultTtl {
+    /// Sends to `tiers`.
+    pub(in crate::router) fn new(tiers: Rc<Tiers>) -> Rc<DefaultTtl> {
+        Rc::new(DefaultTtl { tiers, logged_at: Cell::new(None) })
+    }
+
     /// What goes out for `request`, whose own bytes are `bytes`, and which of its keys need a time to live
     /// behind it.
     #[inline]
-    pub(super) fn with_default_ttl(
+    pub(in crate::router) fn apply(
         &self,
         route: RequestRoute,
         request: &Request<'_>,
         bytes: Bytes,
     ) -> (Bytes, Option<DueKeys>) {
-        if !self.policies.give_ttl() {
+        if !self.tiers.policies.give_ttl() {
             return (bytes, None);
         }
-        self.look_for_default_ttl(route, request, bytes)
+        self.look_for(route, request, bytes)
     }
 
     #[inline(never)]
-    fn look_for_default_ttl(
-        &self,
-        route: RequestRoute,
-        request: &Request<'_>,
-        bytes: Bytes,
-    ) -> (Bytes, Option<DueKeys>) {
-        let policies = self.policies.get();
+    fn look_for(&self, route: RequestRoute, request: &Request<'_>, bytes: Bytes) -> (Bytes, Option<DueKeys>) {
+        let policies = self.tiers.policies.get();
         if route.lasting == TtlEffect::Options {
             let ttl = policies.of(request.arg(1)).default_ttl.filter(|_| is_silent(request));
             return (ttl.map_or(bytes, |ttl| self.with_option(request, ttl)), None);
@@ -90,7 +92,7 @@ impl Router {
     }
 
     fn with_option(&self, request: &Request<'_>, ttl: Duration) -> Bytes {
-        self.stats.default_ttl_sent.bump();
+        self.tiers.stats.default_ttl_sent.bump();
         let millis = ttl.as_millis().to_string();
         let args = request.args().chain([&b"PX"[..], millis.as_bytes()]);
         OwnedRequest::from_args(args).bytes()
@@ -98,8 +100,8 @@ impl Router {
 
     /// Sends what follows a write that was sent right before; nothing when that has failed already.
     #[inline]
-    pub(super) fn follow(
-        self: &Rc<Router>,
+    pub(in crate::router) fn follow(
+        self: &Rc<DefaultTtl>,
         write: &PendingReply,
         slot: Option<Slot>,
         due: Option<DueKeys>,
@@ -110,21 +112,21 @@ impl Router {
     }
 
     /// Gives keys of `slot` their time to live.
-    pub(super) fn give_ttl(
-        self: &Rc<Router>,
+    pub(in crate::router) fn give_ttl(
+        self: &Rc<DefaultTtl>,
         slot: Slot,
         due: DueKeys,
         own_writes: &Rc<Inflight>,
     ) -> TtlFollowUp {
-        self.stats.default_ttl_sent.add(due.len() as u64);
+        self.tiers.stats.default_ttl_sent.add(due.len() as u64);
         // While a slot moves, no node carries out a transaction on keys that have left; each alone is
         // redirected.
-        let sent = match due.len() > 1 && !self.upstream.is_moving(slot, clock::now()) {
-            true => vec![(self.upstream.send_behind(slot, all(&due), due.len() + 1), due)],
+        let sent = match due.len() > 1 && !self.tiers.upstream.is_moving(slot, clock::now()) {
+            true => vec![(self.tiers.upstream.send_behind(slot, all(&due), due.len() + 1), due)],
             false => self.give_each(slot, due),
         };
         TtlFollowUp {
-            proxy: self.clone(),
+            default_ttl: self.clone(),
             slot,
             sent,
             own_writes: own_writes.clone(),
@@ -132,13 +134,14 @@ impl Router {
         }
     }
 
-    fn give_each(self: &Rc<Router>, slot: Slot, due: DueKeys) -> Vec<(PendingReply, DueKeys)> {
+    fn give_each(self: &Rc<DefaultTtl>, slot: Slot, due: DueKeys) -> Vec<(PendingReply, DueKeys)> {
         let alone = due.len() == 1;
         let give = |(key, ttl): (Bytes, Duration)| {
             let bytes = pexpire(&key, ttl);
             let sent = match alone {
-                true => self.upstream.send_behind(slot, bytes, 0),
+                true => self.tiers.upstream.send_behind(slot, bytes, 0),
                 false => self
+                    .tiers
                     .upstream
                     .send(slot, Call { bytes, slot: Some(slot), reads_only: false, foreign: false }),
             };
@@ -147,14 +150,13 @@ impl Router {
         due.into_iter().map(give).collect()
     }
 
-    /// Says that so many keys of `slot` may have no time to live: in INFO each of them, in the log now and
-    /// then.
+    /// Counts the `keys` of `slot` that may have no time to live for INFO, and logs that now and then.
     fn note_missed(&self, slot: Slot, keys: usize, cause: &str) {
-        self.stats.default_ttl_failures.add(keys as u64);
+        self.tiers.stats.default_ttl_failures.add(keys as u64);
         let now = clock::now();
-        if self.missed_ttl.logged_at.get().is_none_or(|logged_at| now >= logged_at + LOGGED_EVERY) {
-            self.missed_ttl.logged_at.set(Some(now));
-            let node = self.upstream.owner_node(slot).map(|node| node.to_string());
+        if self.logged_at.get().is_none_or(|logged_at| now >= logged_at + LOGGED_EVERY) {
+            self.logged_at.set(Some(now));
+            let node = self.tiers.upstream.owner_node(slot).map(|node| node.to_string());
             tracing::warn!(
                 node,
                 cause,
@@ -164,12 +166,12 @@ impl Router {
     }
 }
 
-// === impl Following ===
+// === impl TtlFollowUp ===
 
 impl TtlFollowUp {
     /// Waits until all keys have their time to live, or do not get it: the write had this outcome. In a box,
     /// so that no other write carries the room for this.
-    pub(super) fn settle(self, write: &Outcome) -> LocalBoxFuture<'static, ()> {
+    pub(in crate::router) fn settle(self, write: &Outcome) -> LocalBoxFuture<'static, ()> {
         Box::pin(self.settle_after(may_have_written(write)))
     }
 
@@ -178,25 +180,26 @@ impl TtlFollowUp {
         for (sent, due) in self.sent {
             let outcome = sent.reply.await.unwrap_or_else(stopped);
             if let Ok(reply) = &outcome {
-                let owner = self.proxy.upstream.owner(self.slot);
-                self.proxy.is_refused(owner, Right::Pexpire, &reply.frame);
+                let owner = self.default_ttl.tiers.upstream.owner(self.slot);
+                self.default_ttl.tiers.is_refused(owner, Right::Pexpire, &reply.frame);
             }
             let Some((keys, cause)) = missed(&outcome, due.len()).filter(|_| may_have_written) else {
                 continue;
             };
             // That the slot moves was found out just now.
-            let is_moving = due.len() > 1 && self.proxy.upstream.is_moving(self.slot, clock::now());
+            let is_moving =
+                due.len() > 1 && self.default_ttl.tiers.upstream.is_moving(self.slot, clock::now());
             // What the session has sent since may say that a key is to be there for ever, and this would come
             // behind it.
             if is_moving && self.own_writes.sent() == self.number {
                 again.extend(due);
             } else {
-                self.proxy.note_missed(self.slot, keys, &cause);
+                self.default_ttl.note_missed(self.slot, keys, &cause);
             }
         }
-        for (sent, due) in self.proxy.give_each(self.slot, again) {
+        for (sent, due) in self.default_ttl.give_each(self.slot, again) {
             if let Some((keys, cause)) = missed(&sent.reply.await.unwrap_or_else(stopped), due.len()) {
-                self.proxy.note_missed(self.slot, keys, &cause);
+                self.default_ttl.note_missed(self.slot, keys, &cause);
             }
         }
     }
@@ -204,7 +207,7 @@ impl TtlFollowUp {
 
 /// Whether a write with this outcome may have put something into a key: it was neither refused nor came to
 /// nothing.
-pub(super) fn may_have_written(write: &Outcome) -> bool {
+pub(in crate::router) fn may_have_written(write: &Outcome) -> bool {
     match write {
         Ok(reply) => {
             !reply.frame.starts_with(b"-")

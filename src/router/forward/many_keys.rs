@@ -1,36 +1,32 @@
 //! A command on very many keys of one slot: the node carries it out as a whole, and what is done about its
 //! keys here is done in slices, so that others get their turn in between.
 //!
-//! Nothing else of its session begins meanwhile. So nobody has to know which keys it reads or writes: they
-//! are only dropped from L1, before it is sent and once more before its reply leaves.
+//! Nothing else of its session begins meanwhile. So nobody has to know which keys the command reads or writes:
+//! they are only dropped from L1, before it is sent and once more before its reply leaves.
 
 use std::rc::Rc;
 
 use bytes::Bytes;
 use tokio::task::yield_now;
 
-use super::caller::Caller;
-use super::coherence::inflight::Hold;
-use super::coverage::Coverage;
-use super::dispatch::Router;
-use super::forward::SentCall;
-use super::request_route::{Destination, RequestRoute, WriteSet};
+use super::sender::{Sender, SentCall};
 use crate::cache::MissReason;
 use crate::clock;
 use crate::protocol::resp::Resp;
-use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::protocol::resp::request::OwnedRequest;
+use crate::router::caller::Caller;
+use crate::router::coherence::inflight::Hold;
+use crate::router::coverage::Coverage;
+use crate::router::request_route::{Destination, RequestRoute, WriteSet};
 use crate::upstream::Outcome;
-
-/// From so many keys on they are many.
-const KEYS_MIN: usize = 1024;
 
 /// Keys that are dropped before others get their turn.
 const KEYS_AT_ONCE: usize = 256;
 
-/// A command on many keys that is on its way, or about to be.
+/// A command on many keys that is in flight, or about to be.
 #[derive(Debug)]
-pub(super) struct ManyKeys {
-    pub(super) proxy: Rc<Router>,
+pub(in crate::router) struct ManyKeys {
+    pub(super) sender: Rc<Sender>,
     pub(super) route: RequestRoute,
     pub(super) reach: WriteSet,
     pub(super) to: Destination,
@@ -43,23 +39,11 @@ pub(super) struct ManyKeys {
     pub(super) hold: Hold,
 }
 
-/// Whether a command names so many keys that others have to get their turn while something is done about
-/// each.
-#[inline]
-pub(super) fn has_many(route: RequestRoute, request: &Request<'_>) -> bool {
-    request.len() > KEYS_MIN && counts_many(route, request)
-}
-
-#[cold]
-fn counts_many(route: RequestRoute, request: &Request<'_>) -> bool {
-    route.keys.positions(request).is_ok_and(|positions| positions.len() > KEYS_MIN)
-}
-
 // === impl ManyKeys ===
 
 impl ManyKeys {
     /// Has it carried out.
-    pub(super) async fn settle(self) -> Outcome {
+    pub(in crate::router) async fn settle(self) -> Outcome {
         let writes = self.route.may_write() || self.reach == WriteSet::Anything;
         if writes {
             self.drop_keys().await;
@@ -80,12 +64,12 @@ impl ManyKeys {
         let coverage = self.coverage.as_ref();
         let caller = Caller { resp: self.resp, own_writes: session, now: clock::now(), coverage };
         let request = self.request.as_request();
-        self.proxy.begin(self.route, self.reach, self.to, &request, self.bytes.clone(), caller)
+        self.sender.begin(self.route, self.reach, self.to, &request, self.bytes.clone(), caller)
     }
 
     /// From here on no running fill of them commits.
     async fn drop_keys(&self) {
-        let Some(cache) = self.proxy.cache() else { return };
+        let Some(cache) = &self.sender.tiers.cache else { return };
         let request = self.request.as_request();
         let positions = self.route.keys.positions(&request).into_iter().flatten();
         for (count, position) in positions.enumerate() {

@@ -1,0 +1,62 @@
+//! The fence behind a command that may touch keys which it does not name: its reply is held back until all
+//! invalidations that the command caused have been received.
+
+use crate::protocol::resp::encode;
+use crate::router::request_route::Destination;
+use crate::router::tiers::Tiers;
+use crate::upstream::{Call, NodeIndex, Outcome, PendingReply};
+
+/// What is awaited behind a command that may touch any key.
+#[derive(Debug)]
+pub(in crate::router) enum Fence {
+    /// The PING behind it on its connection, and the node that both go to.
+    Sent(PendingReply, Option<NodeIndex>),
+    /// The command has a connection of its own. The PING is sent to the same place once the reply is there.
+    Behind(Destination),
+}
+
+// === impl Fence ===
+
+impl Fence {
+    /// The fence behind a command that was just sent there, or, if `apart`, over a connection of its own.
+    pub(in crate::router) fn behind(tiers: &Tiers, to: Destination, apart: bool) -> Fence {
+        if apart { Fence::Behind(to) } else { Fence::ping(tiers, to) }
+    }
+
+    fn ping(tiers: &Tiers, to: Destination) -> Fence {
+        let ping = Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true, foreign: false };
+        let upstream = &tiers.upstream;
+        match (to.slot, to.node) {
+            (Some(slot), _) => Fence::Sent(upstream.send(slot, ping), upstream.way(slot)),
+            (None, Some(node)) => Fence::Sent(upstream.send_to(node, ping), Some(node)),
+            (None, None) => Fence::Sent(upstream.send_any(ping), None),
+        }
+    }
+
+    /// Waits until all changes by the command, which had this `outcome`, have been received; empties L1 where
+    /// that cannot be known.
+    pub(in crate::router) async fn settle(self, tiers: &Tiers, outcome: &Outcome) {
+        if !self.is_settled(tiers, outcome).await {
+            tiers.invalidate_all();
+        }
+    }
+
+    async fn is_settled(self, tiers: &Tiers, outcome: &Outcome) -> bool {
+        let fence = match self {
+            Fence::Behind(to) => Fence::ping(tiers, to),
+            fence => fence,
+        };
+        let Fence::Sent(sent, Some(node)) = fence else { return false };
+        // Whatever the node answers, if only that we may not ask, comes behind all pushes that it sent before.
+        let is_fenced = sent.reply.await.is_ok_and(|fenced| fenced.is_ok());
+        let is_elsewhere = outcome.as_ref().is_ok_and(|reply| reply.rerouted || reply.by != Some(node));
+        // Other workers have connections of their own, whose pushes nothing here waits for: they forget all.
+        if !is_fenced || is_elsewhere || !tiers.settings.alone || !tiers.upstream.hear_sides(node).await {
+            return false;
+        }
+        if tiers.policies.broadcast() {
+            tiers.upstream.await_fence(node).await;
+        }
+        true
+    }
+}

@@ -1,0 +1,108 @@
+//! Commands that go to the node of their keys as they are, and come back as they are.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::default_ttl::DefaultTtl;
+use super::large_replies::LargeReplies;
+use super::many_keys::ManyKeys;
+use super::sender::{Sender, SentCall};
+use crate::protocol::resp::request::Request;
+use crate::router::answer::Answer;
+use crate::router::caller::Caller;
+use crate::router::coherence::inflight::Hold;
+use crate::router::replies::render;
+use crate::router::request_route::{Destination, RequestRoute, WriteSet};
+use crate::router::tiers::Tiers;
+use crate::upstream::Outcome;
+
+/// Forwards commands.
+#[derive(Debug)]
+pub(in crate::router) struct Forwarder {
+    sender: Rc<Sender>,
+}
+
+/// A command in flight, or about to be.
+#[derive(Debug)]
+pub(in crate::router) enum ForwardedCall {
+    /// Was sent.
+    Begun(SentCall),
+    /// Names many keys: is sent once something was done about each.
+    ManyKeys(ManyKeys),
+}
+
+// === impl Forwarder ===
+
+impl Forwarder {
+    /// A forwarder of commands to `tiers`.
+    pub(in crate::router) fn new(
+        tiers: Rc<Tiers>,
+        default_ttl: Rc<DefaultTtl>,
+        large_replies: Rc<LargeReplies>,
+    ) -> Rc<Forwarder> {
+        Rc::new(Forwarder { sender: Rc::new(Sender { tiers, default_ttl, large_replies }) })
+    }
+
+    /// Sends a command to the node of its keys, and renders what comes back.
+    pub(in crate::router) fn forward(
+        &self,
+        route: RequestRoute,
+        reach: WriteSet,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer {
+        if let Some(measured) = self.sender.large_replies.measure(route, request, caller.now) {
+            return Answer::NotYet(measured);
+        }
+        let to = match self.sender.tiers.destination(route, request) {
+            Ok(to) => to,
+            Err(reply) => return Answer::Now(reply),
+        };
+        let owned = request.to_owned();
+        let resp = caller.resp;
+        if !route.has_many(request) {
+            // Nearly all commands: the future has no room for the other kind.
+            let mut sent = self.sender.begin(route, reach, to, request, owned.bytes(), caller);
+            return Answer::Later(Box::pin(
+                async move { render(sent.settle().await, route.form, &owned, resp) },
+            ));
+        }
+        let call = self.begin(route, reach, to, request, owned.bytes(), caller);
+        Answer::Later(Box::pin(async move { render(call.settle().await, route.form, &owned, resp) }))
+    }
+
+    /// Sends `bytes`, which stand for `request`.
+    ///
+    /// The pushes that a command causes come after its own reply. Those of keys that it names are not needed.
+    /// Where it may touch others, a PING follows it, and its reply is held back until that was answered.
+    pub(in crate::router) fn begin(
+        &self,
+        route: RequestRoute,
+        reach: WriteSet,
+        to: Destination,
+        request: &Request<'_>,
+        bytes: Bytes,
+        caller: Caller<'_>,
+    ) -> ForwardedCall {
+        if !route.has_many(request) {
+            return ForwardedCall::Begun(self.sender.begin(route, reach, to, request, bytes, caller));
+        }
+        let (hold, coverage) = (Hold::of(caller.own_writes), caller.coverage.cloned());
+        let (sender, resp, request) = (self.sender.clone(), caller.resp, request.to_owned());
+        ForwardedCall::ManyKeys(ManyKeys { sender, route, reach, to, request, bytes, resp, coverage, hold })
+    }
+}
+
+// === impl ForwardedCall ===
+
+impl ForwardedCall {
+    /// Waits for the reply, and for all that must have happened before it leaves.
+    pub(in crate::router) async fn settle(self) -> Outcome {
+        match self {
+            ForwardedCall::Begun(mut begun) => begun.settle().await,
+            // In a box, so that no other command carries the room for this.
+            ForwardedCall::ManyKeys(many) => Box::pin(many.settle()).await,
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! One command to the node of its keys: sent as it is, with all that has to be known of its keys before that,
+//! and all that has to happen before its reply leaves.
+//!
+//! Must never know: which family of commands a request belongs to.
+//!
+//! Begin with `forwarder.rs` (the two ways in) and `sender.rs` (what happens around one command).
+
+pub(super) mod default_ttl;
+pub(super) mod fence;
+pub(super) mod forwarder;
+pub(super) mod large_replies;
+mod many_keys;
+pub(super) mod multi_exec;
+mod sender;

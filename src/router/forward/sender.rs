@@ -1,0 +1,115 @@
+//! One command on its way to a node: what is registered before it is sent, and what must have happened before
+//! its reply leaves.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::default_ttl::{DefaultTtl, TtlFollowUp};
+use super::fence::Fence;
+use super::large_replies::LargeReplies;
+use crate::cache::MissReason;
+use crate::protocol::command::Flags;
+use crate::protocol::resp::request::Request;
+use crate::router::caller::Caller;
+use crate::router::coherence::inflight::{Hold, InflightKeys, InflightRead, InflightWrite};
+use crate::router::coverage::{self, Coverage, is_tracked};
+use crate::router::replies::stopped;
+use crate::router::request_route::{Destination, RequestRoute, WriteSet};
+use crate::router::tiers::Tiers;
+use crate::upstream::{Call, Outcome, PendingReply};
+
+/// A command in flight, with all that has to happen before its reply may leave.
+#[derive(Debug)]
+pub(in crate::router) struct SentCall {
+    tiers: Rc<Tiers>,
+    sent: PendingReply,
+    /// What gives its keys a time to live.
+    following: Option<TtlFollowUp>,
+    /// Behind a command that may touch anything.
+    fence: Option<Fence>,
+    write: Option<InflightWrite>,
+    read: Option<InflightRead>,
+    /// Nothing of the session may overtake it.
+    hold: Option<Hold>,
+    coverage: Option<Rc<Coverage>>,
+}
+
+/// Sends commands to the nodes of their keys.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) tiers: Rc<Tiers>,
+    pub(super) default_ttl: Rc<DefaultTtl>,
+    pub(super) large_replies: Rc<LargeReplies>,
+}
+
+// === impl Sender ===
+
+impl Sender {
+    /// Sends `bytes`, which stand for `request`. Of a command on many keys nobody has to know each key: its
+    /// session is held.
+    pub(super) fn begin(
+        &self,
+        route: RequestRoute,
+        reach: WriteSet,
+        to: Destination,
+        request: &Request<'_>,
+        bytes: Bytes,
+        caller: Caller<'_>,
+    ) -> SentCall {
+        let (bytes, due) = self.default_ttl.apply(route, request, bytes);
+        // What is stored has a short reply, and what gives it a time to live goes right behind it.
+        let apart =
+            due.is_none() && self.large_replies.goes_apart(route, reach, to.slot, request, caller.now);
+        let hold = apart.then(|| Hold::of(caller.own_writes));
+        let keys = || if route.has_many(request) { InflightKeys::new() } else { route.keys_of(request) };
+        let begin_write = || self.tiers.begin_write(keys(), caller);
+        let write = match reach {
+            WriteSet::Anything => Some(begin_write().of_anything()),
+            // A reply that takes another way than the invalidations is like a write to L1: nothing older is
+            // served behind it.
+            WriteSet::Named => (route.may_write() || apart).then(begin_write),
+        };
+        let read = write.is_none().then(|| self.tiers.begin_read(keys(), caller)).flatten();
+        if let Some(read) = &read {
+            read.keys().iter().for_each(|key| self.tiers.note(key, MissReason::Command));
+        }
+        let unkept = reach == WriteSet::Named && self.tiers.is_unkept(route, request);
+        let send = |call: Call| match (to.slot, to.node) {
+            _ if apart => self.tiers.upstream.send_apart(to.slot, to.node, call, 0),
+            (Some(slot), _) if unkept => self.tiers.send_unkept(slot, call, caller),
+            (Some(slot), _) => self.tiers.upstream.send(slot, call),
+            (None, Some(node)) => self.tiers.upstream.send_to(node, call),
+            (None, None) => self.tiers.upstream.send_any(call),
+        };
+        let sent = send(Call {
+            bytes,
+            slot: to.slot,
+            reads_only: route.flags.has(Flags::READ),
+            foreign: route.foreign,
+        });
+        let following = self.default_ttl.follow(&sent, to.slot, due, caller.own_writes);
+        let fence = (reach == WriteSet::Anything).then(|| Fence::behind(&self.tiers, to, apart));
+        let (tiers, coverage) = (self.tiers.clone(), caller.coverage.cloned());
+        SentCall { tiers, sent, following, fence, write, read, hold, coverage }
+    }
+}
+
+// === impl SentCall ===
+
+impl SentCall {
+    /// Waits for the reply, and for all that must have happened before the reply leaves.
+    pub(in crate::router) async fn settle(&mut self) -> Outcome {
+        let outcome = (&mut self.sent.reply).await.unwrap_or_else(stopped);
+        coverage::note(self.coverage.as_ref(), is_tracked(&outcome));
+        if let Some(following) = self.following.take() {
+            following.settle(&outcome).await;
+        }
+        if let Some(fence) = self.fence.take() {
+            Box::pin(fence.settle(&self.tiers, &outcome)).await;
+        }
+        // Before the reply leaves, its keys are dropped once more (I6).
+        drop((self.write.take(), self.read.take(), self.hold.take()));
+        outcome
+    }
+}
