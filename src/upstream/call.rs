@@ -6,10 +6,15 @@ use tokio::sync::oneshot;
 use super::error::UpstreamError;
 use super::rights::Right;
 use super::topology::node_numbers::NodeIndex;
-use super::transaction::{SLOT_IS_MOVING, answers_exec, exec_abort};
 use crate::clock::Nanos;
 use crate::node::Epoch;
 use crate::protocol::key::Slot;
+use crate::protocol::resp::cursor::{self, ReplyHead};
+use crate::protocol::resp::encode;
+
+/// ASKING holds for one command and cannot be said inside MULTI, so no node can carry out a transaction on
+/// keys that are on their way to another node.
+pub const SLOT_IS_MOVING: &[u8] = b"-TRYAGAIN the slot of its keys is moving to another node\r\n";
 
 /// A command to send.
 #[derive(Clone, Debug)]
@@ -139,13 +144,18 @@ impl Parts {
     }
 }
 
-// === impl Sent ===
+// === impl PendingReply ===
 
 impl PendingReply {
     /// Whether it has been answered, or has failed, and nobody took that yet: right after it was sent, that
     /// it was not.
     pub fn has_outcome(&self) -> bool {
         !self.reply.is_empty()
+    }
+
+    /// Waits for the outcome.
+    pub(super) async fn outcome(self) -> Outcome {
+        self.reply.await.unwrap_or(Err(UpstreamError::Stopped))
     }
 
     /// A command that failed before it was sent.
@@ -157,7 +167,7 @@ impl PendingReply {
     }
 }
 
-// === impl Waiting ===
+// === impl PendingCommand ===
 
 impl PendingCommand {
     pub(super) fn new(call: Call, waiter: Completion, deadline: Nanos) -> PendingCommand {
@@ -205,5 +215,22 @@ impl PendingCommand {
         if let Completion::Caller(sender) = self.waiter {
             let _ = sender.send(Err(failure.clone()));
         }
+    }
+}
+
+/// The reply to EXEC of a transaction in which a command met `error`.
+pub fn exec_abort(error: &[u8]) -> Bytes {
+    let text = error.strip_prefix(b"-ERR ").or(error.strip_prefix(b"-")).unwrap_or(error);
+    let cause = String::from_utf8_lossy(text.strip_suffix(b"\r\n").unwrap_or(text));
+    encode::error_reply(format!("EXECABORT Transaction discarded because of: {cause}"))
+}
+
+/// Whether EXEC can have answered `frame` to so many queued commands, if that is no error: as many replies,
+/// or null.
+pub fn answers_exec(frame: &[u8], commands: usize) -> bool {
+    match cursor::head(frame) {
+        Some(ReplyHead::Aggregate { kind: b'*', count }) => count == commands,
+        Some(ReplyHead::Null { .. }) => true,
+        _ => false,
     }
 }

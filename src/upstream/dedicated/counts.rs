@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Clone, Debug, Default)]
 pub struct DedicatedCounts {
     /// Those that a session holds.
-    pub(super) in_use: Arc<AtomicUsize>,
+    pub(in crate::upstream) in_use: Arc<AtomicUsize>,
     /// Those that are open, idle ones too.
-    pub(super) open: Arc<AtomicUsize>,
+    pub(in crate::upstream) open: Arc<AtomicUsize>,
 }
 
 /// One more in a count, until it is dropped.
 #[derive(Debug)]
-pub(super) struct DedicatedGuard(Arc<AtomicUsize>);
+pub(in crate::upstream) struct DedicatedGuard(Arc<AtomicUsize>);
 
 // === impl DedicatedCounts ===
 
@@ -29,13 +29,13 @@ impl DedicatedCounts {
 
 impl DedicatedGuard {
     /// Counts one more.
-    pub(super) fn more(count: &Arc<AtomicUsize>) -> DedicatedGuard {
+    pub(in crate::upstream) fn more(count: &Arc<AtomicUsize>) -> DedicatedGuard {
         count.fetch_add(1, Ordering::Relaxed);
         DedicatedGuard(count.clone())
     }
 
     /// Counts one more; `None` when there are `max` already.
-    pub(super) fn below(count: &Arc<AtomicUsize>, max: usize) -> Option<DedicatedGuard> {
+    pub(in crate::upstream) fn below(count: &Arc<AtomicUsize>, max: usize) -> Option<DedicatedGuard> {
         let more = |present| (present < max).then_some(present + 1);
         let counted = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         counted.is_ok().then(|| DedicatedGuard(count.clone()))

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use super::DedicatedLink;
+use super::link::DedicatedLink;
 use crate::clock::{self, Nanos};
 use crate::node::NodeId;
 use crate::upstream::options::UpstreamOptions;
@@ -23,14 +23,14 @@ struct IdleConnection {
 impl Idle {
     /// A connection to `node` that is as it was left: one on which anything came since, if only its end, is
     /// closed.
-    pub(super) fn take(&self, node: &NodeId) -> Option<DedicatedLink> {
+    pub(in crate::upstream) fn take(&self, node: &NodeId) -> Option<DedicatedLink> {
         let mut links = self.0.borrow_mut();
         let of_node = links.get_mut(node)?;
         std::iter::from_fn(|| of_node.pop()).map(|kept| kept.link).find(|link| link.wire.is_quiet())
     }
 
     /// Keeps a connection, unless there are enough.
-    pub(super) fn put(&self, link: DedicatedLink, options: &UpstreamOptions) {
+    pub(in crate::upstream) fn put(&self, link: DedicatedLink, options: &UpstreamOptions) {
         let mut links = self.0.borrow_mut();
         let of_node = links.entry(link.node.clone()).or_default();
         if of_node.len() < options.dedicated_idle_max && link.wire.is_quiet() {

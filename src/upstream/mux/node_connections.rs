@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::clock::{self, Nanos};
 use crate::node::NodeId;
 use crate::protocol::key::Slot;
-use crate::upstream::mux::MuxConnection;
+use crate::upstream::mux::connection::MuxConnection;
 
 /// The connections to one node; there is always the main one.
 #[derive(Debug)]

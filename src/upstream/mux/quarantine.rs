@@ -9,15 +9,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::rc::Rc;
 use std::time::Duration;
 
 use crate::clock::{self, Nanos};
-use crate::protocol::key::Slot;
-use crate::upstream::Upstream;
-use crate::upstream::call::PendingCommand;
-use crate::upstream::mux::MuxConnection;
-use crate::upstream::topology::node_numbers::NodeIndex;
 
 /// Requests that are remembered.
 const BLAMED_MAX: usize = 256;
@@ -33,7 +27,7 @@ pub(in crate::upstream) struct Quarantine {
     hasher: RandomState,
 }
 
-// === impl Blamed ===
+// === impl Quarantine ===
 
 impl Quarantine {
     /// A node may have hung up for `request`.
@@ -60,59 +54,6 @@ impl Quarantine {
         until.retain(|_, until| *until > now);
         self.any.set(!until.is_empty());
         until.contains_key(&self.hasher.hash_one(request))
-    }
-}
-
-// === impl Upstream ===
-
-impl Upstream {
-    /// Sends what was under way when `index` hung up, and is to be sent again, with what has to stay behind
-    /// it.
-    pub(in crate::upstream) fn send_suspects(
-        self: &Rc<Upstream>,
-        index: NodeIndex,
-        suspects: Vec<PendingCommand>,
-    ) {
-        if suspects.is_empty() {
-            return;
-        }
-        let lane = self.quarantine(index);
-        for waiting in suspects {
-            self.forget_seat(waiting.call.slot);
-            lane.enqueue(waiting);
-        }
-    }
-
-    /// The connection to a node that a request on `slot` takes for which it may have hung up before, unless
-    /// that would overtake what was sent on the slot.
-    #[cold]
-    pub(in crate::upstream) fn quarantine_for(
-        self: &Rc<Upstream>,
-        index: NodeIndex,
-        slot: Slot,
-    ) -> Option<Rc<MuxConnection>> {
-        if self.options.sides_max == 0 {
-            return None;
-        }
-        {
-            let lanes = self.lanes.borrow();
-            let mut lanes = lanes.get(&index)?.iter();
-            if lanes.any(|lane| lane.has_unslotted() || (!lane.is_quarantine() && lane.has(slot))) {
-                return None;
-            }
-        }
-        self.forget_seat(Some(slot));
-        Some(self.quarantine(index))
-    }
-
-    /// The connection of that kind to a node: there is one at most.
-    fn quarantine(self: &Rc<Upstream>, index: NodeIndex) -> Rc<MuxConnection> {
-        let mut lanes = self.lanes.borrow_mut();
-        let lanes = self.lanes_to(&mut lanes, index);
-        if let Some(lane) = lanes.quarantine() {
-            return lane.clone();
-        }
-        self.open_side(lanes, index, true)
     }
 }
 

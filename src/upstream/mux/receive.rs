@@ -2,32 +2,32 @@
 //! pushes.
 
 use std::io;
-use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{MuxConnection, PartialFrame};
+use super::connection::{MuxConnection, PartialFrame};
 use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
-use crate::upstream::Upstream;
+
+use crate::upstream::call::exec_abort;
 use crate::upstream::call::{Call, Completion, PendingCommand, UpstreamReply};
 use crate::upstream::conn::heartbeat::{self, Health, Heartbeat};
 use crate::upstream::conn::push::{self, NodePush};
 use crate::upstream::conn::tracking::ConnectionTracking;
 use crate::upstream::conn::transport::Transport;
 use crate::upstream::conn::turn::{self, Turn};
+use crate::upstream::context::{Reroute, WorkerContext};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::redirects::redirect::Redirect;
 use crate::upstream::rights::Right;
 use crate::upstream::status::LinkStatus;
-use crate::upstream::transaction::exec_abort;
 use crate::upstream::truncate;
 
 /// How long a connection to one server is kept that takes no writes, at least.
 const STAY: Duration = Duration::from_secs(5);
 
-// === impl Lane ===
+// === impl MuxConnection ===
 
 impl MuxConnection {
     /// Takes in what was read, in the order in which the node sent it.
@@ -35,7 +35,7 @@ impl MuxConnection {
         &self,
         wire: &mut Transport,
         tracking: &mut Option<ConnectionTracking>,
-        upstream: &Rc<Upstream>,
+        context: &WorkerContext,
     ) -> io::Result<()> {
         // All of it had arrived by now.
         let now = clock::now();
@@ -43,9 +43,9 @@ impl MuxConnection {
         while let Some(frame) = self.next_frame(wire)? {
             any = true;
             if frame.first() == Some(&b'>') {
-                self.pushed(&frame, tracking, &mut turn, upstream).await;
+                self.pushed(&frame, tracking, &mut turn, context).await;
             } else {
-                self.replied(frame, wire, tracking, now, upstream)?;
+                self.replied(frame, wire, tracking, now, context)?;
             }
             turn.note(1).await;
         }
@@ -53,7 +53,7 @@ impl MuxConnection {
             tracking.took(wire.is_drained(), now);
         }
         let received = wire.take_received();
-        let coming = wire.expected().map(|bytes_min| bytes_min >= upstream.options.large_bytes_min);
+        let coming = wire.expected().map(|bytes_min| bytes_min >= context.options.large_bytes_min);
         {
             let mut state = self.state.borrow_mut();
             if wire.expected_reply() > heartbeat::REPLY_BYTES_MAX && state.queue.is_own_next() {
@@ -65,11 +65,11 @@ impl MuxConnection {
             let former = state.coming.filter(|_| !any);
             let since = former.map_or(now, |coming| coming.since);
             if coming == Some(true) && !former.is_some_and(|former| former.is_large) {
-                upstream.expect_large(state.queue.next_slot());
+                context.expect_large(state.queue.next_slot());
             }
             state.coming = coming.map(|is_large| PartialFrame { since, is_large });
             if coming.is_some() {
-                state.pace.moved(received, now, &upstream.options.pace);
+                state.pace.moved(received, now, &context.options.pace);
             }
         }
         self.look_elsewhere(now)
@@ -89,21 +89,21 @@ impl MuxConnection {
     /// Takes note of an error that says who the node is, or is not. Where the words may be those of a script,
     /// one server is asked what it is; the nodes of a cluster and those that sentinels watch are asked
     /// all the time.
-    pub(in crate::upstream) fn doubt(&self, error: &[u8], foreign: bool, upstream: &Upstream) {
+    pub(in crate::upstream) fn doubt(&self, error: &[u8], foreign: bool, context: &WorkerContext) {
         if is_about_topology(error) && !foreign {
-            upstream.shared.table.ask_refresh();
+            context.shared.table.ask_refresh();
         }
-        if !error.starts_with(b"-READONLY") || upstream.options.heartbeat != Heartbeat::Ping {
+        if !error.starts_with(b"-READONLY") || context.options.heartbeat != Heartbeat::Ping {
             return;
         }
         match foreign {
             false => self.state.borrow_mut().takes_no_writes = true,
-            true => self.ask_role(upstream),
+            true => self.ask_role(context),
         }
     }
 
     /// Asks one server whether it is a replica, at most once in [`STAY`].
-    fn ask_role(&self, upstream: &Upstream) {
+    fn ask_role(&self, context: &WorkerContext) {
         let now = clock::now();
         let mut state = self.state.borrow_mut();
         if now < state.role_asked_from {
@@ -113,7 +113,7 @@ impl MuxConnection {
         drop(state);
         let bytes = Heartbeat::Role.request();
         let call = Call { bytes, slot: None, reads_only: true, foreign: false };
-        let deadline = now + clock::nanos(upstream.options.request_timeout);
+        let deadline = now + clock::nanos(context.options.request_timeout);
         self.enqueue(PendingCommand::new(call, Completion::Role, deadline));
     }
 
@@ -136,13 +136,13 @@ impl MuxConnection {
         frame: &Bytes,
         tracking: &mut Option<ConnectionTracking>,
         turn: &mut Turn,
-        upstream: &Upstream,
+        context: &WorkerContext,
     ) {
         match push::parse(frame) {
             NodePush::Invalidate(keys) => {
                 for keys in turn::parts(keys) {
                     let work = keys.len();
-                    (upstream.on_invalidation)(&Invalidation::Keys(keys));
+                    (context.on_invalidation)(&Invalidation::Keys(keys));
                     turn.note(work).await;
                 }
             }
@@ -150,9 +150,9 @@ impl MuxConnection {
                 if let Some(tracking) = tracking {
                     tracking.flush();
                 }
-                upstream.stats.l1_flushes.add(1);
-                self.publish(tracking.as_ref(), upstream);
-                (upstream.on_invalidation)(&Invalidation::Node);
+                context.stats.l1_flushes.add(1);
+                self.publish(tracking.as_ref(), context);
+                (context.on_invalidation)(&Invalidation::Node);
             }
             NodePush::Other => tracing::debug!(node = %self.node, "a push that is not for us"),
         }
@@ -164,7 +164,7 @@ impl MuxConnection {
         wire: &mut Transport,
         tracking: &mut Option<ConnectionTracking>,
         now: Nanos,
-        upstream: &Rc<Upstream>,
+        context: &WorkerContext,
     ) -> io::Result<()> {
         if self.state.borrow_mut().queue.take_part(&frame) {
             return Ok(());
@@ -175,8 +175,8 @@ impl MuxConnection {
         let is_error = frame.first() == Some(&b'-');
         match waiting.waiter {
             Completion::Caller(_) if is_error => match waiting.parts {
-                Some(_) => self.transaction_refused(frame, waiting, upstream),
-                None => self.error_reply(frame, waiting, is_trusted(tracking.as_ref(), now), upstream),
+                Some(_) => self.transaction_refused(frame, waiting, context),
+                None => self.error_reply(frame, waiting, is_trusted(tracking.as_ref(), now), context),
             },
             Completion::Caller(_)
                 if waiting.parts.as_ref().is_some_and(|parts| !parts.are_answered_by(&frame)) =>
@@ -192,27 +192,27 @@ impl MuxConnection {
                 let _ = sender.send(Ok(UpstreamReply { frame, rerouted, tracked, by }));
             }
             Completion::Arming if is_error => {
-                upstream.shared.rights.judge(&self.node, Right::Tracking, &frame);
+                context.shared.rights.judge(&self.node, Right::Tracking, &frame);
                 let why = truncate::cut(frame.trim_ascii_end());
                 tracing::warn!(node = %self.node, %why, "the node does not track reads: clients that cache are told so");
                 self.state.borrow_mut().refuses_tracking = true;
             }
             Completion::Arming => {
-                upstream.shared.rights.judge(&self.node, Right::Tracking, &frame);
+                context.shared.rights.judge(&self.node, Right::Tracking, &frame);
                 if tracking.is_none() {
-                    let inbox = wire.inbox(upstream.options.heartbeat_interval)?;
-                    *tracking = Some(ConnectionTracking::new(upstream.options.lease, inbox));
+                    let inbox = wire.inbox(context.options.heartbeat_interval)?;
+                    *tracking = Some(ConnectionTracking::new(context.options.lease, inbox));
                 }
             }
             Completion::Heartbeat(sent_at) => {
-                if upstream.options.heartbeat == Heartbeat::ClusterInfo {
-                    upstream.shared.rights.judge(&self.node, Right::ClusterInfo, &frame);
+                if context.options.heartbeat == Heartbeat::ClusterInfo {
+                    context.shared.rights.judge(&self.node, Right::ClusterInfo, &frame);
                 }
-                let pulse = upstream.options.heartbeat.read(&frame);
+                let pulse = context.options.heartbeat.read(&frame);
                 if let Some(tracking) = tracking {
-                    self.heard(tracking, sent_at, pulse, upstream);
+                    self.heard(tracking, sent_at, pulse, context);
                 }
-                self.publish(tracking.as_ref(), upstream);
+                self.publish(tracking.as_ref(), context);
             }
             Completion::Role => {
                 if heartbeat::is_replica(&frame) {
@@ -222,29 +222,34 @@ impl MuxConnection {
             Completion::Limits => {
                 let limits = self.state.borrow_mut().limits_by(frame);
                 if let Some(limits) = limits {
-                    self.know(limits, upstream);
+                    self.know(limits, context);
                 }
             }
             // One that does not say has said so at another time.
             Completion::Chain if is_error => {}
             Completion::Chain => {
-                let met = upstream.shared.chain.meet(&frame);
+                let met = context.shared.chain.meet(&frame);
                 met.map_err(|text| io::Error::new(io::ErrorKind::Unsupported, text))?;
             }
-            Completion::Nobody(right) => drop(upstream.shared.rights.judge(&self.node, right, &frame)),
+            Completion::Nobody(right) => drop(context.shared.rights.judge(&self.node, right, &frame)),
         }
         Ok(())
     }
 
-    fn error_reply(&self, frame: Bytes, waiting: PendingCommand, tracked: bool, upstream: &Rc<Upstream>) {
+    fn error_reply(&self, frame: Bytes, waiting: PendingCommand, tracked: bool, context: &WorkerContext) {
         let foreign = waiting.call.foreign;
-        let redirect = upstream.redirect_of(&frame, waiting.call.slot, &self.node);
+        let redirect = context.redirect_of(&frame, waiting.call.slot, &self.node);
         // What may be the client's own words comes back whole.
         let words = if foreign { frame } else { truncate::redirect_cut(frame) };
         match redirect {
-            Some(redirect) => upstream.weigh(redirect, self.index, waiting, words),
+            Some(redirect) => (context.on_reroute)(Reroute::Redirected {
+                redirect,
+                node: self.index,
+                command: waiting,
+                words,
+            }),
             None => {
-                self.doubt(&words, foreign, upstream);
+                self.doubt(&words, foreign, context);
                 waiting.answer(words, tracked);
             }
         }
@@ -252,22 +257,27 @@ impl MuxConnection {
 
     /// EXEC carried out nothing. What was refused at its place in the transaction says why: scripts had no
     /// say in that, as none had begun.
-    fn transaction_refused(&self, exec: Bytes, waiting: PendingCommand, upstream: &Rc<Upstream>) {
+    fn transaction_refused(&self, exec: Bytes, waiting: PendingCommand, context: &WorkerContext) {
         let refusal = waiting.parts.as_ref().and_then(|parts| parts.refusal()).cloned();
         let cause = refusal.as_ref().unwrap_or(&exec);
-        let redirect = upstream.redirect_of(cause, waiting.call.slot, &self.node);
+        let redirect = context.redirect_of(cause, waiting.call.slot, &self.node);
         if redirect.is_none() {
-            self.doubt(cause, false, upstream);
+            self.doubt(cause, false, context);
         }
         let aborted = refusal.map(|refusal| exec_abort(&truncate::redirect_cut(refusal))).unwrap_or(exec);
         match redirect {
             // ASKING holds for one command and cannot be said inside MULTI, so no node can carry this out
             // now.
             Some(redirect @ Redirect::Ask(..)) => {
-                upstream.note(&redirect);
+                context.note(&redirect);
                 waiting.answer_moving();
             }
-            Some(moved) => upstream.weigh(moved, self.index, waiting, aborted),
+            Some(redirect) => (context.on_reroute)(Reroute::Redirected {
+                redirect,
+                node: self.index,
+                command: waiting,
+                words: aborted,
+            }),
             None => waiting.answer(aborted, false),
         }
     }
@@ -277,35 +287,35 @@ impl MuxConnection {
         tracking: &mut ConnectionTracking,
         sent_at: Nanos,
         pulse: Health,
-        upstream: &Upstream,
+        context: &WorkerContext,
     ) {
-        if let Some(why) = tracking.heard(sent_at, pulse, &upstream.shared.table, clock::now()) {
+        if let Some(why) = tracking.heard(sent_at, pulse, &context.shared.table, clock::now()) {
             tracing::info!(node = %self.node, why, "L1 of the node is not served until the topology was read again");
-            (upstream.on_invalidation)(&Invalidation::Node);
+            (context.on_invalidation)(&Invalidation::Node);
         }
     }
 
     /// Whether the lease has run out is looked at without waiting for the node, which may be silent for long.
-    pub(super) fn look_at_lease(&self, tracking: &mut Option<ConnectionTracking>, upstream: &Upstream) {
-        let table = &upstream.shared.table;
+    pub(super) fn look_at_lease(&self, tracking: &mut Option<ConnectionTracking>, context: &WorkerContext) {
+        let table = &context.shared.table;
         if tracking.as_mut().is_some_and(|tracking| tracking.lapse(table, clock::now())) {
             tracing::info!(node = %self.node, "the node is silent: its L1 is not served until the topology was read again");
-            self.publish(tracking.as_ref(), upstream);
-            (upstream.on_invalidation)(&Invalidation::Node);
+            self.publish(tracking.as_ref(), context);
+            (context.on_invalidation)(&Invalidation::Node);
         }
     }
 
     /// Makes the epoch known to those who send, and the state to those who report.
-    pub(super) fn publish(&self, tracking: Option<&ConnectionTracking>, upstream: &Upstream) {
+    pub(super) fn publish(&self, tracking: Option<&ConnectionTracking>, context: &WorkerContext) {
         let epoch = tracking.and_then(ConnectionTracking::epoch).cloned();
         let link = match tracking {
             Some(tracking) if tracking.is_refused() => LinkStatus::Untracked,
             Some(_) => LinkStatus::Up(epoch.clone()),
-            None if upstream.tracks() => LinkStatus::Untracked,
+            None if context.tracks() => LinkStatus::Untracked,
             None => LinkStatus::Unasked,
         };
         self.state.borrow_mut().epoch = epoch;
-        self.report(link, upstream);
+        self.report(link, context);
     }
 }
 

@@ -5,12 +5,13 @@ use std::rc::Rc;
 
 use tokio::sync::oneshot;
 
+use super::redirects::REDIRECTS_MAX;
+use super::upstream::Upstream;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::encode;
-use crate::upstream::call::{Call, Outcome, PendingReply, UpstreamReply};
+use crate::upstream::call::{Call, Outcome, PendingReply, UpstreamReply, answers_exec, exec_abort};
+use crate::upstream::error::UpstreamError;
 use crate::upstream::topology::node_numbers::NodeIndex;
-use crate::upstream::transaction::{answers_exec, exec_abort};
-use crate::upstream::{REDIRECTS_MAX, Upstream, UpstreamError};
 
 /// All that was sent before.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl Upstream {
     /// said that it ends a connection for more.
     #[inline]
     pub fn reply_limit(&self, slot: Option<Slot>) -> Option<u64> {
-        if self.limited.get() { self.reply_limit_of(slot) } else { None }
+        if self.context.limited.get() { self.reply_limit_of(slot) } else { None }
     }
 
     #[cold]
@@ -97,7 +98,7 @@ impl Upstream {
         for _ in 0..=REDIRECTS_MAX {
             earlier.ping.outcome().await?;
             let Some(slot) = slot else { return Ok(true) };
-            if self.suspects.hold(slot) {
+            if self.context.suspects.hold(slot) {
                 return Ok(false);
             }
             if self.way(slot) == earlier.way {
@@ -140,7 +141,7 @@ impl Upstream {
             return Ok(None);
         }
         if cause.starts_with(b"-") {
-            self.lane(by).doubt(cause, call.foreign, self);
+            self.lane(by).doubt(cause, call.foreign, &self.context);
         }
         // What is no reply to a transaction tells nothing of the state that its connection is in: that is
         // closed.
@@ -158,13 +159,5 @@ impl Upstream {
             (None, Some(node)) => self.send_to(node, call),
             (None, None) => self.send_any(call),
         }
-    }
-}
-
-// === impl Sent ===
-
-impl PendingReply {
-    async fn outcome(self) -> Outcome {
-        self.reply.await.unwrap_or(Err(UpstreamError::Stopped))
     }
 }

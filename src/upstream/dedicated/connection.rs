@@ -1,0 +1,210 @@
+//! A dedicated connection as the session that holds it uses it.
+
+use std::io;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tokio::time;
+
+use super::counts::DedicatedGuard;
+use super::link::DedicatedLink;
+use crate::clock::{self, Nanos};
+use crate::net::write_queue::WriteQueue;
+use crate::node::NodeId;
+use crate::upstream::conn::pace::Pace;
+use crate::upstream::context::WorkerContext;
+use crate::upstream::error::UpstreamError;
+use crate::upstream::truncate;
+
+/// A connection that one session has for itself. Dropping it closes it.
+#[derive(Debug)]
+pub struct Dedicated {
+    context: Rc<WorkerContext>,
+    link: DedicatedLink,
+    out: WriteQueue,
+    /// Replies that have not come yet.
+    owed: usize,
+    /// How what is large comes along.
+    pace: Pace,
+    /// Since when a reply that may take for ever is coming, or its request is going out.
+    under_way_since: Option<Nanos>,
+    /// Code that is not the server's own may answer: what it says comes back whole.
+    foreign: bool,
+    _in_use: DedicatedGuard,
+}
+
+/// Where a redirect that came on a dedicated connection leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The node to ask.
+    pub node: NodeId,
+    /// Whether ASKING must stand before the command there.
+    pub asking: bool,
+}
+
+// === impl Dedicated ===
+
+impl Dedicated {
+    /// The connection `link` in the hands of a session, which `in_use` counts.
+    pub(in crate::upstream) fn new(
+        context: Rc<WorkerContext>,
+        link: DedicatedLink,
+        in_use: DedicatedGuard,
+    ) -> Dedicated {
+        Dedicated {
+            context,
+            link,
+            out: WriteQueue::default(),
+            owed: 0,
+            pace: Pace::default(),
+            under_way_since: None,
+            foreign: false,
+            _in_use: in_use,
+        }
+    }
+
+    /// The node at its other end.
+    pub fn node(&self) -> &NodeId {
+        &self.link.node
+    }
+
+    /// What the node calls it: CLIENT ID.
+    pub fn id(&self) -> u64 {
+        self.link.id
+    }
+
+    /// Whether it stands, as far as the kernel knows, and nothing has come on it unasked.
+    pub fn is_quiet(&self) -> bool {
+        self.link.wire.is_quiet()
+    }
+
+    /// Whether code that is not the server's own may answer from here on.
+    pub fn answers_foreign(&mut self, foreign: bool) {
+        self.foreign = foreign;
+    }
+
+    /// Sends `bytes`, which `replies` replies answer, and waits for each as [`Self::reply_in_time`] does.
+    ///
+    /// # Errors
+    /// The connection was lost, or the node is silent: what was asked may or may not have been executed.
+    pub async fn round_trip(&mut self, bytes: &Bytes, replies: usize) -> Result<Vec<Bytes>, UpstreamError> {
+        self.enqueue(bytes, replies);
+        let mut frames = Vec::with_capacity(replies);
+        while frames.len() < replies {
+            frames.push(self.reply_in_time().await?);
+        }
+        Ok(frames)
+    }
+
+    /// Has `bytes` sent, which `replies` replies answer. They leave when a reply is waited for.
+    pub fn enqueue(&mut self, bytes: &Bytes, replies: usize) {
+        self.context.stats.upstream_commands.add(replies as u64);
+        self.out.push(bytes);
+        self.owed += replies;
+    }
+
+    /// The next reply, however long the node takes to begin with it; then as [`Self::reply_in_time`]. Nothing
+    /// is lost when the wait is given up and begun again.
+    ///
+    /// # Errors
+    /// The connection was lost, or the reply came too slowly.
+    pub async fn reply(&mut self) -> Result<Bytes, UpstreamError> {
+        loop {
+            // What the socket takes at once is not under way any more.
+            self.write().map_err(|error| self.lost(&error))?;
+            let step = if self.is_under_way() {
+                let began = *self.under_way_since.get_or_insert_with(clock::now);
+                self.step_in_time(began).await
+            } else {
+                self.under_way_since = None;
+                self.step().await.map_err(|error| self.lost(&error))
+            };
+            if let Some(frame) = step? {
+                self.under_way_since = None;
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// The next reply, which may take `upstream_request_timeout`, or longer while it comes along.
+    ///
+    /// # Errors
+    /// The connection was lost, or the node is silent, or the reply came too slowly.
+    pub async fn reply_in_time(&mut self) -> Result<Bytes, UpstreamError> {
+        let began = clock::now();
+        loop {
+            if let Some(frame) = self.step_in_time(began).await? {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// One step of an exchange that began at `began`.
+    async fn step_in_time(&mut self, began: Nanos) -> Result<Option<Bytes>, UpstreamError> {
+        let limits = self.context.options.pace;
+        let deadline = self.pace.deadline(began, &limits);
+        let step = time::timeout_at(clock::instant(deadline), self.step()).await;
+        match step {
+            Ok(Ok(None)) if clock::now() < self.pace.deadline(began, &limits) => Ok(None),
+            Ok(Ok(Some(frame))) => Ok(Some(frame)),
+            Ok(Err(error)) => Err(self.lost(&error)),
+            Ok(Ok(None)) | Err(_) => {
+                self.context.stats.upstream_timeouts.add(1);
+                let node = self.link.node.clone();
+                Err(if self.is_under_way() {
+                    UpstreamError::Slow { node, bound: Pace::bound(began, clock::now(), &limits) }
+                } else {
+                    UpstreamError::TimedOut { node, after: limits.patience }
+                })
+            }
+        }
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    fn write(&mut self) -> io::Result<()> {
+        let written = self.link.wire.write(&mut self.out)?;
+        self.moved(written);
+        Ok(())
+    }
+
+    fn moved(&mut self, bytes: u64) {
+        if bytes > 0 {
+            self.pace.moved(bytes, clock::now(), &self.context.options.pace);
+        }
+    }
+
+    /// Whether a request is going out, or a reply is coming in.
+    fn is_under_way(&self) -> bool {
+        !self.out.is_empty() || self.link.wire.is_amid_frame()
+    }
+
+    /// Hands it on to whoever needs one next, if it owes nothing. To be called only when it has no MULTI, no
+    /// WATCH and no other state either.
+    pub fn give_back(self) {
+        let Dedicated { context, link, out, owed, .. } = self;
+        if owed == 0 && out.is_empty() {
+            context.idle.put(link, &context.options);
+        }
+    }
+
+    /// A reply that has come, or `None` after one more event on the socket.
+    async fn step(&mut self) -> io::Result<Option<Bytes>> {
+        while let Some(frame) = self.link.wire.next_frame()? {
+            if frame.first() == Some(&b'>') {
+                continue;
+            }
+            self.owed = self.owed.checked_sub(1).ok_or(io::ErrorKind::InvalidData)?;
+            return Ok(Some(if self.foreign { frame } else { truncate::redirect_cut(frame) }));
+        }
+        self.write()?;
+        self.link.wire.event(!self.out.is_empty()).await?;
+        let received = self.link.wire.take_received();
+        self.moved(received);
+        Ok(None)
+    }
+
+    fn lost(&self, error: &io::Error) -> UpstreamError {
+        self.context.shared.table.ask_refresh();
+        UpstreamError::Lost { node: self.link.node.clone(), cause: error.to_string() }
+    }
+}

@@ -1,0 +1,14 @@
+//! An open dedicated connection, in the hands of a session or idle.
+
+use super::counts::DedicatedGuard;
+use crate::node::NodeId;
+use crate::upstream::conn::transport::Transport;
+
+/// An open connection and what is known of it.
+#[derive(Debug)]
+pub(in crate::upstream) struct DedicatedLink {
+    pub(in crate::upstream) node: NodeId,
+    pub(in crate::upstream) id: u64,
+    pub(in crate::upstream) wire: Transport,
+    pub(in crate::upstream) _open: DedicatedGuard,
+}

@@ -1,0 +1,112 @@
+//! Dedicated connections for the sessions of this worker: an idle one, or a new one.
+
+use std::io;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::upstream::Upstream;
+use crate::node::NodeId;
+use crate::protocol::key::Slot;
+use crate::upstream::call::{Outcome, UpstreamReply};
+use crate::upstream::conn::handshake;
+use crate::upstream::conn::identity::ExpectedNode;
+use crate::upstream::conn::transport::Transport;
+use crate::upstream::dedicated::{Dedicated, DedicatedGuard, DedicatedLink, Elsewhere};
+use crate::upstream::error::UpstreamError;
+use crate::upstream::redirects::redirect::Redirect;
+use crate::upstream::topology::node_numbers::NodeIndex;
+
+impl Upstream {
+    /// A connection to the owner of `slot`, or to any primary.
+    ///
+    /// # Errors
+    /// There is no such node, it cannot be reached, or too many are in use.
+    pub async fn dedicated(self: &Rc<Upstream>, slot: Option<Slot>) -> Result<Dedicated, UpstreamError> {
+        let node = match slot {
+            Some(slot) => {
+                let owner = self
+                    .context
+                    .shared
+                    .table
+                    .owner(slot)
+                    .and_then(|index| self.context.shared.table.node(index));
+                owner.ok_or_else(|| self.no_owner(slot))?
+            }
+            None => self.node(self.any_node().ok_or_else(|| self.no_topology())?),
+        };
+        self.dedicated_to(&node).await
+    }
+
+    /// A connection to `node`: one that another session gave back, or a new one.
+    ///
+    /// # Errors
+    /// The node cannot be reached, or too many are in use.
+    pub async fn dedicated_to(self: &Rc<Upstream>, node: &NodeId) -> Result<Dedicated, UpstreamError> {
+        let counts = &self.context.shared.dedicated;
+        let Some(in_use) = DedicatedGuard::below(&counts.in_use, self.context.options.dedicated_max) else {
+            self.context.stats.dedicated_refusals.add(1);
+            return Err(UpstreamError::NoDedicated { bound: "upstream_dedicated_max" });
+        };
+        let link = match self.context.idle.take(node) {
+            Some(link) => {
+                self.context.stats.dedicated_reused.add(1);
+                link
+            }
+            None => self.open(node).await?,
+        };
+        Ok(Dedicated::new(self.context.clone(), link, in_use))
+    }
+
+    /// Asks a node on a dedicated connection: one that runs a script hears nothing on the connection that
+    /// sent it.
+    ///
+    /// # Errors
+    /// The node cannot be reached or is silent, or too many of these connections are in use.
+    pub async fn ask_apart(self: Rc<Upstream>, index: NodeIndex, request: Bytes) -> Outcome {
+        let mut dedicated = self.dedicated_to(&self.node(index)).await?;
+        let frame = dedicated.round_trip(&request, 1).await?.pop().unwrap_or_default();
+        dedicated.give_back();
+        Ok(UpstreamReply { frame, rerouted: false, tracked: false, by: None })
+    }
+
+    async fn open(&self, node: &NodeId) -> Result<DedicatedLink, UpstreamError> {
+        match self.greeted(node).await {
+            Ok((wire, id)) => {
+                self.context.stats.dedicated_opened.add(1);
+                let open = DedicatedGuard::more(&self.context.shared.dedicated.open);
+                Ok(DedicatedLink { node: node.clone(), id, wire, _open: open })
+            }
+            Err(error) => {
+                self.context.shared.attempt_failed();
+                Err(UpstreamError::Unreachable { node: node.clone(), cause: error.to_string() })
+            }
+        }
+    }
+
+    async fn greeted(&self, node: &NodeId) -> io::Result<(Transport, u64)> {
+        let mut wire = Transport::connect(node, &self.context.options, &self.context.shared).await?;
+        let whom = ExpectedNode { node, shared: &self.context.shared };
+        let id = handshake::introduce(&mut wire, &self.context.options, whom).await?;
+        Ok((wire, id))
+    }
+
+    /// Where `frame`, which `node` answered to a command on `slot` on a dedicated connection, sends it on to,
+    /// if it is a redirect; `foreign` says whether it may be the words of a script. All that follows from
+    /// it for the slot has been done then.
+    pub async fn redirected(
+        self: &Rc<Upstream>,
+        frame: &[u8],
+        slot: Option<Slot>,
+        node: &NodeId,
+        foreign: bool,
+    ) -> Option<Elsewhere> {
+        let redirect = self.weighed(self.context.redirect_of(frame, slot, node)?, node, foreign).await?;
+        self.context.stats.upstream_redirects.add(1);
+        self.context.note(&redirect);
+        Some(match redirect {
+            Redirect::Moved(_, node) => Elsewhere { node, asking: false },
+            Redirect::Ask(_, node) => Elsewhere { node, asking: true },
+        })
+    }
+}

@@ -1,0 +1,194 @@
+//! Redirected commands go on to the node that the redirect names, once that is believed.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time;
+
+use super::upstream::Upstream;
+use crate::clock;
+use crate::node::NodeId;
+use crate::protocol::resp::encode;
+use crate::upstream::call::{Call, Completion, PendingCommand};
+use crate::upstream::context::Reroute;
+use crate::upstream::error::UpstreamError;
+use crate::upstream::redirects::redirect::Redirect;
+use crate::upstream::redirects::suspects::{AfterInquiry, Suspect, Verdict};
+use crate::upstream::rights::Right;
+use crate::upstream::topology::cluster_nodes::NodeView;
+use crate::upstream::topology::node_numbers::NodeIndex;
+
+/// Redirects of one command that are followed.
+pub(super) const REDIRECTS_MAX: u8 = 5;
+
+impl Upstream {
+    /// Sends commands on that a connection handed back.
+    pub(super) fn reroute(self: &Rc<Upstream>, reroute: Reroute) {
+        match reroute {
+            Reroute::Redirected { redirect, node, command, words } => {
+                self.weigh(redirect, node, command, words);
+            }
+            Reroute::Suspects { node, commands } => self.send_suspects(node, commands),
+        }
+    }
+
+    /// Follows a redirect that a node answered to `waiting`, and that is believed.
+    fn redirect(self: &Rc<Upstream>, redirect: Redirect, mut waiting: PendingCommand) {
+        self.context.stats.upstream_redirects.add(1);
+        waiting.rerouted = true;
+        waiting.redirects += 1;
+        self.context.note(&redirect);
+        let (slot, node, asking) = match redirect {
+            Redirect::Moved(slot, node) => (slot, node, false),
+            Redirect::Ask(slot, node) => (slot, node, true),
+        };
+        if waiting.redirects > REDIRECTS_MAX {
+            return waiting.fail(&UpstreamError::TooManyRedirects { slot, redirects_max: REDIRECTS_MAX });
+        }
+        if waiting.redirects > 1 && !self.context.routes.is_latest(&waiting) {
+            // A slot came back to a node that had it before. What was sent after this command is on its way
+            // there, or was carried out: this one would come behind it (I6).
+            return waiting.answer_moving();
+        }
+        let lane = self.lane_for(self.context.shared.table.index_of(&node), Some(slot), &waiting.call.bytes);
+        if let Some(failure) = lane.too_large(&waiting.call, waiting.parts.is_some()) {
+            self.context.stats.upstream_too_large.add(1);
+            return waiting.fail(&failure);
+        }
+        waiting.asking = asking;
+        if asking {
+            // The two must arrive together: neither is sent again after a loss.
+            waiting.call.reads_only = false;
+            let asking =
+                Call { bytes: encode::request(&["ASKING"]), slot: None, reads_only: false, foreign: false };
+            lane.enqueue(PendingCommand::new(asking, Completion::Nobody(Right::Asking), waiting.deadline));
+        }
+        lane.enqueue(waiting);
+    }
+
+    /// Follows a redirect that `node` answered to `waiting`, if it is true; else `words` are the reply.
+    pub(in crate::upstream) fn weigh(
+        self: &Rc<Self>,
+        redirect: Redirect,
+        node: NodeIndex,
+        waiting: PendingCommand,
+        words: Bytes,
+    ) {
+        let (foreign, asking, deadline) = (waiting.call.foreign, waiting.asking, waiting.deadline);
+        let slot = redirect.slot();
+        let then = AfterInquiry::Send(waiting, words);
+        let suspect = Suspect { number: 0, node, redirect, foreign, asking, deadline, then };
+        if suspect.is_plain(&self.context.shared.table) && !self.context.suspects.hold(slot) {
+            let follow = Verdict::Follow(suspect.redirect.clone());
+            return self.carry_out(suspect, follow);
+        }
+        self.suspect(suspect);
+    }
+
+    /// Where a redirect leads that `node` answered, or code that is not the server's own (`foreign`), if it
+    /// is true.
+    pub(in crate::upstream) async fn weighed(
+        self: &Rc<Self>,
+        redirect: Redirect,
+        node: &NodeId,
+        foreign: bool,
+    ) -> Option<Redirect> {
+        let (tell, told) = oneshot::channel();
+        let deadline = clock::now() + clock::nanos(self.context.options.request_timeout);
+        let (node, then) = (self.context.shared.table.index_of(node), AfterInquiry::Tell(tell));
+        let suspect = Suspect { number: 0, node, redirect, foreign, asking: false, deadline, then };
+        if suspect.is_plain(&self.context.shared.table) {
+            return Some(suspect.redirect);
+        }
+        self.suspect(suspect);
+        told.await.ok().flatten()
+    }
+
+    fn suspect(self: &Rc<Self>, suspect: Suspect) {
+        let node = suspect.node;
+        self.context.suspects.put(suspect);
+        if self.context.suspects.begin_inquiry(node) {
+            tokio::task::spawn_local(self.clone().inquire(node));
+        }
+    }
+
+    /// Finds out about all that `node` sent, until nothing of it waits.
+    async fn inquire(self: Rc<Self>, node: NodeIndex) {
+        while let Some(deadline) = self.context.suspects.deadline(node) {
+            let _ = time::timeout_at(clock::instant(deadline), self.find_out(node)).await;
+            for overdue in self.context.suspects.take_overdue(clock::now()) {
+                self.give_up(overdue);
+            }
+        }
+        self.context.suspects.end_inquiry(node);
+    }
+
+    /// Asks the node and, if that is not enough, for the owners of all slots.
+    async fn find_out(self: &Rc<Self>, node: NodeIndex) {
+        let table = &self.context.shared.table;
+        time::sleep_until(clock::instant(self.context.suspects.next_question_at(node))).await;
+        self.context
+            .suspects
+            .put_next_question(node, clock::now() + clock::nanos(self.context.options.refresh_gap_min));
+        // What comes from here on is about a later time than the answer.
+        let newest = self.context.suspects.came.get();
+        let is_asked = |suspect: &Suspect| suspect.node == node && suspect.number <= newest;
+        if let Some(view) = self.view_of(node).await {
+            table.introduce(&view.names);
+            self.decide(|suspect| is_asked(suspect).then(|| suspect.by_view(&view, table)).flatten());
+        }
+        if self.context.suspects.held.borrow().iter().any(is_asked) {
+            self.refreshed_once().await;
+            self.decide(|suspect| is_asked(suspect).then(|| suspect.by_table(table)));
+        }
+    }
+
+    /// What a node says of itself now; `None` when it does not.
+    async fn view_of(self: &Rc<Self>, node: NodeIndex) -> Option<NodeView> {
+        let (node, bytes) = (self.node(node), encode::request(&["CLUSTER", "NODES"]));
+        let call = Call { bytes, slot: None, reads_only: true, foreign: false };
+        let reply = self.send_to_known(&node, call).reply.await.ok()?.ok()?;
+        self.view(&reply.frame, &node)
+    }
+
+    fn decide(self: &Rc<Self>, verdict: impl Fn(&Suspect) -> Option<Verdict>) {
+        let table = &self.context.shared.table;
+        let plain =
+            |suspect: &Suspect| suspect.is_plain(table).then(|| Verdict::Follow(suspect.redirect.clone()));
+        for (suspect, verdict) in
+            self.context.suspects.take(|suspect| plain(suspect).or_else(|| verdict(suspect)))
+        {
+            self.carry_out(suspect, verdict);
+        }
+    }
+
+    fn carry_out(self: &Rc<Self>, suspect: Suspect, verdict: Verdict) {
+        let Suspect { node, redirect, foreign, then, .. } = suspect;
+        if verdict == Verdict::Refuse {
+            self.context.stats.upstream_redirects_refused.add(1);
+        }
+        if verdict == Verdict::Refuse && !foreign {
+            let mut refused = self.context.suspects.refused.get();
+            if let Some(count) = refused.note(clock::now()) {
+                let (node, to, slot) = (self.node(node), redirect.node(), redirect.slot());
+                tracing::warn!(count, %node, %to, %slot, "redirects to nodes that the upstream does not name are not followed");
+            }
+            self.context.suspects.refused.set(refused);
+        }
+        match (then, verdict) {
+            (AfterInquiry::Send(waiting, _), Verdict::Follow(redirect)) => self.redirect(redirect, waiting),
+            (AfterInquiry::Send(waiting, words), Verdict::Refuse) => waiting.answer(words, false),
+            // Whoever asked may have gone.
+            (AfterInquiry::Tell(tell), Verdict::Follow(redirect)) => drop(tell.send(Some(redirect))),
+            (AfterInquiry::Tell(tell), Verdict::Refuse) => drop(tell.send(None)),
+        }
+    }
+
+    fn give_up(&self, suspect: Suspect) {
+        let AfterInquiry::Send(waiting, _) = suspect.then else { return };
+        self.context.stats.upstream_timeouts.add(1);
+        let (node, after) = (self.node(suspect.node), self.context.options.request_timeout);
+        waiting.fail(&UpstreamError::TimedOut { node, after });
+    }
+}
