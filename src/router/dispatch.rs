@@ -4,18 +4,28 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::answer::Answer;
+use super::blocking::replicas::ReplicaWaits;
+use super::blocking::waits::Blocking;
 use super::caller::Caller;
 use super::command_info_cache::CommandInfoCache;
 use super::forward::default_ttl::DefaultTtl;
 use super::forward::forwarder::Forwarder;
 use super::forward::large_replies::LargeReplies;
-use super::functions::Functions;
 use super::memory::RouterMemory;
+use super::messages::publish::Publisher;
+use super::messages::settled::wait_until_settled;
+use super::messages::subscriptions::SubscriptionQueries;
+use super::primaries::all_primaries::AllPrimaries;
+use super::primaries::random_key::random_key;
 use super::replies::{fault_reply, out_of_place};
 use super::request_route::{RequestRoute, WriteSet};
+use super::scan::walk::Scan;
+use super::scripting::eval::Scripting;
+use super::scripting::functions::FunctionCalls;
+use super::scripting::script_cache::ScriptCache;
 use super::tiers::{RouterCache, RouterSettings, Tiers};
 use crate::cache::policy::CurrentPolicies;
 use crate::net::write_queue::WriteQueue;
@@ -25,18 +35,25 @@ use crate::pubsub::Hub;
 use crate::stats::WorkerStats;
 use crate::upstream::Upstream;
 
-/// The proxy of one worker.
+/// The router of one worker: one struct for each family of commands.
 #[derive(Debug)]
 pub struct Router {
     tiers: Rc<Tiers>,
-    /// What our own clients are subscribed to.
-    pub(super) pubsub: Arc<Hub>,
     pub(super) lessons: RefCell<CommandInfoCache>,
-    pub(super) functions: RefCell<Functions>,
-    pub(super) memory: Arc<RouterMemory>,
     pub(super) default_ttl: Rc<DefaultTtl>,
     pub(super) large_replies: Rc<LargeReplies>,
     pub(super) forwarder: Rc<Forwarder>,
+    pub(super) scripts: Arc<ScriptCache>,
+    primaries: Rc<AllPrimaries>,
+    scripting: Rc<Scripting>,
+    scan: Rc<Scan>,
+    publisher: Rc<Publisher>,
+    subscriptions: Rc<SubscriptionQueries>,
+    hub: Arc<Hub>,
+    /// Commands that block.
+    pub blocking: Rc<Blocking>,
+    /// WAIT and WAITAOF.
+    pub replica_waits: Rc<ReplicaWaits>,
 }
 
 impl std::ops::Deref for Router {
@@ -60,12 +77,35 @@ impl Router {
         stats: Arc<WorkerStats>,
         settings: RouterSettings,
     ) -> Rc<Router> {
-        let (lessons, functions) = Default::default();
         let tiers = Rc::new(Tiers { cache, upstream, policies, stats, settings });
         let default_ttl = DefaultTtl::new(tiers.clone());
         let large_replies = LargeReplies::new(tiers.clone());
         let forwarder = Forwarder::new(tiers.clone(), default_ttl.clone(), large_replies.clone());
-        Rc::new(Router { tiers, pubsub, lessons, functions, memory, default_ttl, large_replies, forwarder })
+        let functions = FunctionCalls::new(tiers.clone(), forwarder.clone());
+        let primaries = AllPrimaries::new(tiers.clone(), functions.clone());
+        let scripts = memory.scripts.clone();
+        Rc::new(Router {
+            lessons: RefCell::default(),
+            scripting: Scripting::new(
+                tiers.clone(),
+                forwarder.clone(),
+                primaries.clone(),
+                functions,
+                scripts.clone(),
+            ),
+            scan: Scan::new(tiers.clone(), memory.walks.clone()),
+            publisher: Publisher::new(tiers.clone(), pubsub.clone()),
+            subscriptions: SubscriptionQueries::new(tiers.clone(), pubsub.clone()),
+            blocking: Blocking::new(tiers.clone(), default_ttl.clone()),
+            replica_waits: ReplicaWaits::new(tiers.clone()),
+            hub: pubsub,
+            scripts,
+            tiers,
+            default_ttl,
+            large_replies,
+            forwarder,
+            primaries,
+        })
     }
 
     /// The upstream, for whoever reports about it.
@@ -103,19 +143,19 @@ impl Router {
         let route = RequestRoute::of(spec);
         match class {
             Class::CacheableRead => self.read(spec, request, caller, out),
-            Class::EveryPrimary(gather) => self.ask_all_primaries(spec, gather, request, caller),
-            Class::Script(script) => self.script(spec, script, request, caller),
+            Class::EveryPrimary(gather) => self.primaries.ask(spec, gather, request, caller),
+            Class::Script(script) => self.scripting.execute(spec, script, request, caller),
             Class::Database(database) => self.database(spec, database, request, caller),
-            Class::Keyspace(Keyspace::Scan) => self.scan(request, caller),
-            Class::Keyspace(Keyspace::Keys) => self.keys(request, caller),
-            Class::Keyspace(Keyspace::RandomKey) => self.random_key(caller.resp),
+            Class::Keyspace(Keyspace::Scan) => self.scan.scan(request, caller),
+            Class::Keyspace(Keyspace::Keys) => self.scan.keys(request, caller),
+            Class::Keyspace(Keyspace::RandomKey) => random_key(&self.tiers, caller.resp),
             Class::Refused(refusal) => {
                 let mut out = BytesMut::new();
                 refusal.write(spec, &mut out);
                 Answer::Now(out.freeze())
             }
-            Class::Publish => self.publish(spec, request, caller),
-            Class::Session(RequiredState::PubSub) => self.subscriptions(spec, request, caller),
+            Class::Publish => self.publisher.publish(spec, request, caller),
+            Class::Session(RequiredState::PubSub) => self.subscriptions.answer(spec, request, caller),
             Class::Session(_) | Class::FanOut(_) => Answer::Now(out_of_place(spec)),
             // What is local never comes here; any node answers it truthfully.
             Class::Forward | Class::AnyNode | Class::Local(_) => {
@@ -148,6 +188,11 @@ impl Router {
         self.tiers.invalidate_all();
     }
 
+    /// Has the request wait while a node has not answered what our clients began or ended to subscribe to.
+    pub fn wait_for_subscriptions(&self, caller: Caller<'_>) -> Option<Answer> {
+        wait_until_settled(&self.hub, self.tiers.settings.patience, None, caller)
+    }
+
     /// The policies that hold now.
     pub fn policies(&self) -> &CurrentPolicies {
         &self.tiers.policies
@@ -165,12 +210,5 @@ impl Router {
     pub fn may_overtake_unknown(&self, request: &Request<'_>) -> bool {
         let names_none = |learned: &Learned| learned.keys.first(request).is_none();
         self.upstream.is_split() && self.lessons.borrow().known(request.arg(0)).is_some_and(names_none)
-    }
-
-    /// Carries out `work` before anything else of the session begins; the session shows the request again for
-    /// the answer.
-    pub(super) fn alone(&self, caller: Caller<'_>, work: impl Future<Output = Bytes> + 'static) -> Answer {
-        let own_writes = caller.own_writes.clone();
-        Answer::NotYet(Box::pin(async move { own_writes.put_answer(work.await) }))
     }
 }

@@ -1,13 +1,15 @@
 //! What the workers remember together for their clients: scripts, and how far walks over all keys have come.
 
-use super::scan_cursors::ScanCursors;
-use super::scripts::Scripts;
+use std::sync::Arc;
+
+use super::scan::cursors::ScanCursors;
+use super::scripting::script_cache::ScriptCache;
 
 /// The memory that all workers share.
 #[derive(Debug)]
 pub struct RouterMemory {
-    pub(super) scripts: Scripts,
-    pub(super) walks: ScanCursors,
+    pub(super) scripts: Arc<ScriptCache>,
+    pub(super) walks: Arc<ScanCursors>,
 }
 
 /// How much is remembered.
@@ -24,7 +26,7 @@ pub struct MemoryLimits {
 impl RouterMemory {
     /// An empty memory.
     pub fn new(limits: MemoryLimits) -> RouterMemory {
-        let scripts = Scripts::new(limits.script_bytes_max);
-        RouterMemory { scripts, walks: ScanCursors::new(limits.scan_passes_max) }
+        let scripts = Arc::new(ScriptCache::new(limits.script_bytes_max));
+        RouterMemory { scripts, walks: Arc::new(ScanCursors::new(limits.scan_passes_max)) }
     }
 }

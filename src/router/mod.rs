@@ -10,10 +10,7 @@
 //! `forward.rs` (all other commands).
 
 mod about_commands;
-mod all_primaries;
 mod answer;
-mod block_timeout;
-mod blocked_call;
 mod blocking;
 mod caller;
 pub mod coherence;
@@ -24,22 +21,18 @@ mod database;
 mod dispatch;
 mod fan_out;
 mod forward;
-mod functions;
 mod memory;
+mod messages;
+mod node_instance;
 mod policy;
-mod publish;
-mod random_key;
+mod primaries;
 mod read;
-mod replicas;
 mod replies;
 mod reply_bound;
 mod request_route;
 mod scan;
-mod scan_cursors;
-mod script;
-mod scripts;
+mod scripting;
 mod slices;
-mod subscriptions;
 mod tiers;
 mod transaction;
 mod ttl_probe;

@@ -18,7 +18,7 @@ use super::forward::fence::Fence;
 use super::forward::multi_exec::{EXEC, MULTI};
 use super::replies::{failure_reply, in_resp2, odd_reply, stopped};
 use super::request_route::{Destination, RequestRoute};
-use super::script::with_body;
+use super::scripting::script_cache::with_body;
 use super::turns::give_turn;
 use super::watch::{KeyWatch, Watched};
 use crate::clock;
@@ -150,7 +150,7 @@ impl Router {
         };
         let route = RequestRoute { form: spec.form_in_transaction(), ..RequestRoute::of(spec) };
         // A node that does not have the script would refuse it when it is too late to load it there.
-        let part = match (class, self.script_body(request.arg(1))) {
+        let part = match (class, self.scripts.named(request.arg(1))) {
             (Class::Script(ScriptAction::EvalSha), Some(body)) => {
                 self.part_by(route, opaque, &with_body(request, &body).as_request(), slot)?
             }

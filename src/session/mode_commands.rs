@@ -68,10 +68,10 @@ pub(super) fn answer(
     match kind {
         RequiredState::Transaction => transaction::answer(spec, request, state, context, caller),
         RequiredState::Blocking => {
-            context.proxy.block(spec, request, caller, state.client.entry.wait.begin())
+            context.proxy.blocking.block(spec, request, caller, state.client.entry.wait.begin())
         }
         RequiredState::Wait => {
-            context.proxy.wait_for_replicas(request, caller, state.client.entry.wait.begin())
+            context.proxy.replica_waits.wait(request, caller, state.client.entry.wait.begin())
         }
         // PUBSUB tells of subscriptions and is none.
         RequiredState::PubSub if !spec.name.starts_with("pubsub") => {

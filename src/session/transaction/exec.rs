@@ -32,7 +32,7 @@ const STEPS_AT_ONCE: usize = 1024;
 pub(super) fn execute(state: &mut SessionState, context: &SessionContext, caller: Caller<'_>) -> Answer {
     let transaction = state.modes.as_ref().and_then(|modes| modes.transaction.as_ref());
     if transaction.is_some_and(Transaction::publishes)
-        && let Some(wait) = context.proxy.wait_for_subscriptions(None, caller)
+        && let Some(wait) = context.proxy.wait_for_subscriptions(caller)
     {
         return wait;
     }

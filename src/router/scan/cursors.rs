@@ -9,58 +9,55 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::scripts::NodeInstance;
-use crate::protocol::key::{SLOT_COUNT, Slot};
+use super::slot_set::{SlotSet, all_slots};
+use crate::protocol::key::Slot;
+use crate::router::node_instance::NodeInstance;
 use crate::upstream::NodeIndex;
 
 /// The bits of a cursor that name the pass; 40 are left for the place, and the sign of signed clients is not
 /// used.
 const NUMBER_BITS: u32 = 23;
 
-/// A set of slots.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct SlotSet(Box<[u64; SLOT_COUNT / 64]>);
-
 /// What a walk has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(in crate::router) struct Progress {
     /// Slots all of whose keys were seen.
-    pub(super) done: SlotSet,
+    pub(in crate::router) done: SlotSet,
     /// Slots that were seen as far as they had not left for this node. It has the rest.
-    pub(super) drained: Vec<(Slot, NodeIndex)>,
+    pub(in crate::router) drained: Vec<(Slot, NodeIndex)>,
 }
 
 /// One pass over the keys of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pass {
+pub(in crate::router) struct Pass {
     /// The process: another one has its keys in another order.
-    pub(super) host: NodeInstance,
+    pub(in crate::router) host: NodeInstance,
     /// The slots whose keys are looked for.
-    pub(super) covers: SlotSet,
+    pub(in crate::router) covers: SlotSet,
     /// Those of them that were on their way to another node when the pass began.
-    pub(super) leaving: Vec<Slot>,
+    pub(in crate::router) leaving: Vec<Slot>,
 }
 
 /// Where a walk stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct ScanState {
-    pub(super) progress: Progress,
+pub(in crate::router) struct ScanState {
+    pub(in crate::router) progress: Progress,
     /// The pass that it is in; none between two.
-    pub(super) pass: Option<Pass>,
+    pub(in crate::router) pass: Option<Pass>,
     /// How many passes before it, one after the other, have brought the walk no further.
-    pub(super) vain: u32,
+    pub(in crate::router) vain: u32,
 }
 
 /// A stand with the number that cursors have of it; 0 when no cursor was given out.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ScanCursor {
-    pub(super) number: u64,
-    pub(super) stand: Arc<ScanState>,
+pub(in crate::router) struct ScanCursor {
+    pub(in crate::router) number: u64,
+    pub(in crate::router) stand: Arc<ScanState>,
 }
 
 /// The stands of all walks that have not ended, as far as there is room.
 #[derive(Debug)]
-pub(super) struct ScanCursors {
+pub(in crate::router) struct ScanCursors {
     kept: Mutex<CursorTable>,
     stands_max: usize,
 }
@@ -72,48 +69,12 @@ struct CursorTable {
     turn: u64,
 }
 
-// === impl SlotSet ===
-
-impl SlotSet {
-    pub(super) fn has(&self, slot: Slot) -> bool {
-        self.0[slot.index() / 64] >> (slot.index() % 64) & 1 == 1
-    }
-
-    pub(super) fn add(&mut self, slot: Slot) {
-        self.0[slot.index() / 64] |= 1 << (slot.index() % 64);
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = Slot> {
-        all_slots().filter(|slot| self.has(*slot))
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
-    }
-}
-
-pub(super) fn all_slots() -> impl Iterator<Item = Slot> {
-    (0..SLOT_COUNT as u64).filter_map(Slot::from_number)
-}
-
-impl Default for SlotSet {
-    fn default() -> SlotSet {
-        SlotSet(Box::new([0; SLOT_COUNT / 64]))
-    }
-}
-
-impl std::fmt::Debug for SlotSet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SlotSet({} slots)", self.iter().count())
-    }
-}
-
 // === impl Progress ===
 
 impl Progress {
     /// The first slot that still has to be asked of its owner, or the first that has to be asked of whoever
     /// takes it.
-    pub(super) fn next(&self) -> Option<(Slot, Option<NodeIndex>)> {
+    pub(in crate::router) fn next(&self) -> Option<(Slot, Option<NodeIndex>)> {
         let drained = |slot: Slot| self.drained.iter().any(|(drained, _)| *drained == slot);
         let of_owner = all_slots().find(|slot| !self.done.has(*slot) && !drained(*slot));
         let of_taker = self.drained.first().map(|(slot, taker)| (*slot, Some(*taker)));
@@ -121,7 +82,7 @@ impl Progress {
     }
 
     /// The slots that `node` takes, and that another one was asked for already.
-    pub(super) fn drained_to(&self, node: NodeIndex) -> impl Iterator<Item = Slot> {
+    pub(in crate::router) fn drained_to(&self, node: NodeIndex) -> impl Iterator<Item = Slot> {
         self.drained.iter().filter(move |(_, taker)| *taker == node).map(|(slot, _)| *slot)
     }
 }
@@ -130,7 +91,7 @@ impl Progress {
 
 impl ScanState {
     /// Where the walk stands once it has come so far, between two passes; none at its end.
-    pub(super) fn after(&self, progress: Progress) -> Option<ScanState> {
+    pub(in crate::router) fn after(&self, progress: Progress) -> Option<ScanState> {
         let vain = if progress == self.progress { self.vain + 1 } else { 0 };
         progress.next().map(|_| ScanState { progress, pass: None, vain })
     }
@@ -140,7 +101,7 @@ impl ScanState {
 
 impl ScanCursors {
     /// Room for so many stands.
-    pub(super) fn new(stands_max: usize) -> ScanCursors {
+    pub(in crate::router) fn new(stands_max: usize) -> ScanCursors {
         // Not where the last life of the daemon began: a cursor of that one must not be taken for one of
         // these.
         let latest = fastrand::u64(..1 << NUMBER_BITS);
@@ -149,7 +110,7 @@ impl ScanCursors {
     }
 
     /// The stand and the place that a cursor names; none when it is not known, or not any more.
-    pub(super) fn find(&self, cursor: u64) -> Option<(ScanCursor, u64)> {
+    pub(in crate::router) fn find(&self, cursor: u64) -> Option<(ScanCursor, u64)> {
         let number = cursor & ((1 << NUMBER_BITS) - 1);
         let mut kept = self.kept.lock();
         kept.turn += 1;
@@ -161,7 +122,7 @@ impl ScanCursors {
 
     /// The cursor for `position` in a stand, which is kept from now on. None when the place does not fit into
     /// a cursor.
-    pub(super) fn cursor(&self, numbered: ScanCursor, position: u64) -> Option<u64> {
+    pub(in crate::router) fn cursor(&self, numbered: ScanCursor, position: u64) -> Option<u64> {
         if position >> (u64::BITS - 1 - NUMBER_BITS) != 0 {
             return None;
         }

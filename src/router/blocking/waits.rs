@@ -12,21 +12,21 @@ use std::rc::Rc;
 use bytes::Bytes;
 use tokio::time;
 
-use super::answer::Answer;
 use super::block_timeout::BlockTimeout;
-use super::blocked_call::{BlockedCall, EndedBy};
-use super::caller::Caller;
-use super::coherence::inflight::InflightKeys;
-use super::dispatch::Router;
-use super::forward::default_ttl::may_have_written;
-use super::replies::render;
-use super::request_route::RequestRoute;
+use super::blocked_call::{BlockedCall, BlockedCalls, EndedBy};
 use crate::clients::block_state::BlockGuard;
 use crate::node::NodeId;
 use crate::protocol::command::{Flags, Spec};
 use crate::protocol::key::Slot;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::router::answer::Answer;
+use crate::router::caller::Caller;
+use crate::router::coherence::inflight::InflightKeys;
+use crate::router::forward::default_ttl::{DefaultTtl, may_have_written};
+use crate::router::replies::render;
+use crate::router::request_route::RequestRoute;
+use crate::router::tiers::Tiers;
 use crate::upstream::{Elsewhere, UpstreamError, UpstreamReply};
 
 /// How often a wait goes on elsewhere before that is an error.
@@ -39,7 +39,7 @@ const FORCED: &[u8] = b"-UNBLOCKED force unblock";
 const STOPPED: &[u8] = b"-UNBLOCKED nearside: the daemon is shutting down; the command was not executed\r\n";
 
 /// What a wait is for.
-struct Blocking {
+struct BlockingCommand {
     request: OwnedRequest,
     slot: Option<Slot>,
     patience: BlockTimeout,
@@ -56,18 +56,32 @@ enum BlockRound {
     GoOn(Option<Elsewhere>),
 }
 
-// === impl Proxy ===
+/// Carries out commands that block.
+#[derive(Debug)]
+pub struct Blocking {
+    tiers: Rc<Tiers>,
+    default_ttl: Rc<DefaultTtl>,
+    calls: BlockedCalls,
+}
 
-impl Router {
+// === impl Blocking ===
+
+impl Blocking {
+    /// Waits at the nodes of `tiers`.
+    pub(in crate::router) fn new(tiers: Rc<Tiers>, default_ttl: Rc<DefaultTtl>) -> Rc<Blocking> {
+        let calls = BlockedCalls::new(tiers.clone());
+        Rc::new(Blocking { tiers, default_ttl, calls })
+    }
+
     /// Begins to wait for what `request` asks for.
     pub fn block(
-        self: &Rc<Router>,
+        self: &Rc<Blocking>,
         spec: &'static Spec,
         request: &Request<'_>,
         caller: Caller<'_>,
         waiting: BlockGuard,
     ) -> Answer {
-        if let Some(wait) = self.wait_for_upstream() {
+        if let Some(wait) = self.tiers.wait_for_upstream() {
             return wait;
         }
         let route = RequestRoute::of(spec);
@@ -83,33 +97,33 @@ impl Router {
             if writes && route.has_many(request) { std::mem::take(&mut keys) } else { InflightKeys::new() };
         slot.filter(|_| writes).inspect(|slot| caller.own_writes.note_written(*slot));
         let read = if writes { InflightKeys::new() } else { keys.clone() };
-        let write = writes.then(|| self.begin_write(keys, caller));
+        let write = writes.then(|| self.tiers.begin_write(keys, caller));
         let latest = |argument: &[u8]| matches!(argument, b"$" | b"+");
         let repeatable = !writes && !request.args().any(latest);
         let patience = BlockTimeout::of(spec, request);
-        let blocking = Blocking { request: request.to_owned(), slot, patience, repeatable, waiting };
-        let (proxy, resp, own_writes) = (self.clone(), caller.resp, caller.own_writes.clone());
+        let blocking = BlockingCommand { request: request.to_owned(), slot, patience, repeatable, waiting };
+        let (this, resp, own_writes) = (self.clone(), caller.resp, caller.own_writes.clone());
         Answer::Later(Box::pin(async move {
-            proxy.drop_keys(&many).await;
-            proxy.stats.waits_begun.bump();
-            let outcome = proxy.wait_anywhere(&blocking).await;
-            proxy.stats.waits_ended.bump();
+            this.tiers.drop_keys(&many).await;
+            this.tiers.stats.waits_begun.bump();
+            let outcome = this.wait_anywhere(&blocking).await;
+            this.tiers.stats.waits_ended.bump();
             let outcome =
                 outcome.map(|frame| UpstreamReply { frame, rerouted: true, tracked: false, by: None });
             if let (Some(slot), Some(due)) = (slot, due)
                 && may_have_written(&outcome)
             {
-                proxy.default_ttl.give_ttl(slot, due, &own_writes).settle(&outcome).await;
+                this.default_ttl.give_ttl(slot, due, &own_writes).settle(&outcome).await;
             }
-            proxy.drop_keys_read_elsewhere(&read).await;
-            proxy.drop_keys(&many).await;
+            this.tiers.drop_keys_read_elsewhere(&read).await;
+            this.tiers.drop_keys(&many).await;
             drop(write);
             render(outcome, route.form, &blocking.request, resp)
         }))
     }
 
     /// Waits at the owner, and wherever the slot goes.
-    async fn wait_anywhere(self: &Rc<Router>, blocking: &Blocking) -> Result<Bytes, UpstreamError> {
+    async fn wait_anywhere(self: &Rc<Blocking>, blocking: &BlockingCommand) -> Result<Bytes, UpstreamError> {
         let mut elsewhere = None;
         for _ in 0..=MOVES_MAX {
             let Some(request) = blocking.patience.request(&blocking.request) else {
@@ -127,14 +141,14 @@ impl Router {
 
     /// Waits at one node: the owner, unless a redirect named another.
     async fn wait_at(
-        self: &Rc<Router>,
+        self: &Rc<Blocking>,
         elsewhere: Option<&Elsewhere>,
         request: &Bytes,
-        blocking: &Blocking,
+        blocking: &BlockingCommand,
     ) -> Result<BlockRound, UpstreamError> {
         let mut dedicated = match elsewhere {
-            Some(Elsewhere { node, .. }) => self.upstream.dedicated_to(node).await?,
-            None => self.upstream.dedicated(blocking.slot).await?,
+            Some(Elsewhere { node, .. }) => self.tiers.upstream.dedicated_to(node).await?,
+            None => self.tiers.upstream.dedicated(blocking.slot).await?,
         };
         let asking = elsewhere.is_some_and(|elsewhere| elsewhere.asking);
         if asking {
@@ -148,7 +162,7 @@ impl Router {
         match held.finish() {
             Ok(reply) => Ok(self.judge(reply, &node, blocking, ended_by).await),
             Err(UpstreamError::Lost { .. }) if blocking.repeatable && ended_by.is_none() => {
-                self.upstream.refreshed(self.settings.patience).await;
+                self.tiers.upstream.refreshed(self.tiers.settings.patience).await;
                 Ok(BlockRound::GoOn(None))
             }
             Err(failure) => Err(failure),
@@ -161,13 +175,13 @@ impl Router {
         held: &mut [BlockedCall; 1],
         node: &NodeId,
         owned: Option<Slot>,
-        blocking: &Blocking,
+        blocking: &BlockingCommand,
     ) -> Result<Option<EndedBy>, UpstreamError> {
-        let grace = self.settings.patience;
+        let grace = self.tiers.settings.patience;
         let mut too_late = pin!(blocking.patience.over(grace));
         // A node that lost the slot says so itself, unless it hangs.
         let mut left = pin!(async {
-            self.upstream.left(owned, node).await;
+            self.tiers.upstream.left(owned, node).await;
             time::sleep(grace).await;
         });
         loop {
@@ -175,7 +189,7 @@ impl Router {
                 biased;
                 () = held[0].wait() => return Ok(None),
                 order = blocking.waiting.order() => {
-                    let by = self.end_held(held, order).await;
+                    let by = self.calls.end(held, order).await;
                     if by != EndedBy::Unblock || held[0].has_ended() {
                         return Ok(Some(by));
                     }
@@ -193,7 +207,7 @@ impl Router {
         &self,
         reply: Bytes,
         node: &NodeId,
-        blocking: &Blocking,
+        blocking: &BlockingCommand,
         ended_by: Option<EndedBy>,
     ) -> BlockRound {
         if !reply.starts_with(b"-") {
@@ -204,10 +218,10 @@ impl Router {
         }
         if ended_by.is_none() && reply.starts_with(FORCED) {
             // The node was a primary and is none any more. It says so only to those to whom it gave nothing.
-            self.upstream.refreshed(self.settings.patience).await;
+            self.tiers.upstream.refreshed(self.tiers.settings.patience).await;
             return BlockRound::GoOn(None);
         }
-        match self.upstream.redirected(&reply, blocking.slot, node, false).await {
+        match self.tiers.upstream.redirected(&reply, blocking.slot, node, false).await {
             Some(elsewhere) => BlockRound::GoOn(Some(elsewhere)),
             None => BlockRound::Over(reply),
         }

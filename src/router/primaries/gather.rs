@@ -1,87 +1,19 @@
-//! Commands that every primary must carry out: sent to all, gathered into one reply.
-
-use std::rc::Rc;
+//! One reply from those of all primaries.
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::{LocalBoxFuture, join_all};
 
-use super::answer::Answer;
-use super::caller::Caller;
-use super::coherence::inflight::InflightKeys;
-use super::dispatch::Router;
-use super::replies::{failure_reply, in_resp2, name_for_clients, odd_reply_to};
-use super::tiers::PendingReplyOf;
 use crate::node::NodeId;
-use crate::protocol::command::{Flags, Gather, Spec};
-use crate::protocol::resp::Resp;
+use crate::protocol::command::{Gather, Spec};
 use crate::protocol::resp::cursor::{self, ReplyHead};
 use crate::protocol::resp::encode;
-use crate::protocol::resp::request::Request;
-use crate::upstream::{Call, NodeIndex, Outcome, UpstreamError};
+use crate::router::replies::{failure_reply, name_for_clients, odd_reply_to};
+use crate::upstream::UpstreamError;
 
 /// A node, and its reply or why there is none.
-type NodeReply = (NodeId, Result<Bytes, UpstreamError>);
-
-// === impl Proxy ===
-
-impl Router {
-    pub(super) fn ask_all_primaries(
-        self: &Rc<Router>,
-        spec: &'static Spec,
-        gather: Gather,
-        request: &Request<'_>,
-        caller: Caller<'_>,
-    ) -> Answer {
-        let writes = spec.flags.has(Flags::WRITE);
-        if writes {
-            self.invalidate_all();
-            self.functions.borrow_mut().forget();
-        }
-        let write = writes.then(|| self.begin_write(InflightKeys::new(), caller).of_anything());
-        let request = request.to_owned();
-        let asked = match gather {
-            Gather::AnyOk | Gather::Running => self.ask_every_apart(&request.bytes()),
-            _ => self.ask_every(&Call {
-                bytes: request.bytes(),
-                slot: None,
-                reads_only: spec.flags.has(Flags::READ),
-                foreign: false,
-            }),
-        };
-        if asked.is_empty() {
-            return Answer::Now(failure_reply(&self.upstream.no_topology()));
-        }
-        let (proxy, resp) = (self.clone(), caller.resp);
-        Answer::Later(Box::pin(async move {
-            let told = join_all(asked.into_iter().map(|(node, outcome)| {
-                let node = proxy.upstream.node(node);
-                async move { (node, outcome.await.map(|reply| fitting(gather, spec, reply.frame))) }
-            }));
-            let told = told.await;
-            if writes {
-                proxy.invalidate_all();
-            }
-            drop(write);
-            let reply = gathered(gather, spec, &told);
-            match resp {
-                Resp::Three => reply,
-                Resp::Two => in_resp2(&reply, spec.form, &request).unwrap_or(reply),
-            }
-        }))
-    }
-
-    /// Asks every primary, past all that it is busy with.
-    fn ask_every_apart(&self, request: &Bytes) -> Vec<PendingReplyOf> {
-        let ask = |node: &NodeIndex| {
-            let outcome = self.upstream.clone().ask_apart(*node, request.clone());
-            (*node, Box::pin(outcome) as LocalBoxFuture<'static, Outcome>)
-        };
-        self.upstream.primaries().iter().map(ask).collect()
-    }
-}
+pub(in crate::router) type NodeReply = (NodeId, Result<Bytes, UpstreamError>);
 
 /// What a node told, if that can be a reply to such a command; an error in its place otherwise.
-fn fitting(gather: Gather, spec: &Spec, frame: Bytes) -> Bytes {
+pub(in crate::router) fn fitting(gather: Gather, spec: &Spec, frame: Bytes) -> Bytes {
     let fits = match gather {
         Gather::AllOk | Gather::AnyOk => &frame[..] == b"+OK\r\n",
         Gather::First => cursor::text(&frame).is_some(),
@@ -92,7 +24,7 @@ fn fitting(gather: Gather, spec: &Spec, frame: Bytes) -> Bytes {
 }
 
 /// One reply from those of all primaries; there is one at least.
-fn gathered(gather: Gather, spec: &Spec, told: &[NodeReply]) -> Bytes {
+pub(in crate::router) fn gathered(gather: Gather, spec: &Spec, told: &[NodeReply]) -> Bytes {
     match gather {
         Gather::AllOk | Gather::First => match told.iter().find(|(_, told)| !is_done(told)) {
             None => first(told),
@@ -135,7 +67,7 @@ fn is_number(told: &Result<Bytes, UpstreamError>) -> bool {
     told.as_ref().is_ok_and(|frame| cursor::integer(frame).is_some())
 }
 
-pub(super) fn is_null(frame: &[u8]) -> bool {
+pub(in crate::router) fn is_null(frame: &[u8]) -> bool {
     matches!(cursor::head(frame), Some(ReplyHead::Null { .. }))
 }
 

@@ -5,41 +5,57 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 
-use super::answer::Answer;
-use super::caller::Caller;
-use super::dispatch::Router;
-use super::replies::{failure_reply, odd_reply_to, stopped};
-use super::turns::give_turn;
+use super::settled::wait_until_settled;
 use crate::node::NodeId;
 use crate::protocol::command::Spec;
 use crate::protocol::resp::cursor::{self, Elements, ReplyHead};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::pubsub::Hub;
+use crate::router::answer::Answer;
+use crate::router::caller::Caller;
+use crate::router::replies::{failure_reply, odd_reply_to, stopped};
+use crate::router::tiers::Tiers;
+use crate::router::turns::give_turn;
 use crate::upstream::{Call, Topic, TopicKind};
 
-// === impl Proxy ===
+/// Answers PUBSUB.
+#[derive(Debug)]
+pub(in crate::router) struct SubscriptionQueries {
+    tiers: Rc<Tiers>,
+    hub: Arc<Hub>,
+}
 
-impl Router {
-    pub(super) fn subscriptions(
-        self: &Rc<Router>,
+// === impl SubscriptionQueries ===
+
+impl SubscriptionQueries {
+    /// Counts the clients of `hub`.
+    pub(in crate::router) fn new(tiers: Rc<Tiers>, hub: Arc<Hub>) -> Rc<SubscriptionQueries> {
+        Rc::new(SubscriptionQueries { tiers, hub })
+    }
+
+    /// Answers one of the subcommands of PUBSUB.
+    pub(in crate::router) fn answer(
+        self: &Rc<SubscriptionQueries>,
         spec: &'static Spec,
         request: &Request<'_>,
         caller: Caller<'_>,
     ) -> Answer {
-        if let Some(wait) = self.wait_for_subscriptions(None, caller) {
+        if let Some(wait) = wait_until_settled(&self.hub, self.tiers.settings.patience, None, caller) {
             return wait;
         }
         let request = request.to_owned();
         let call = Call { bytes: request.bytes(), slot: None, reads_only: true, foreign: false };
-        let (nodes, sent): (Vec<NodeId>, Vec<_>) = self.upstream.send_each(&call).into_iter().unzip();
+        let (nodes, sent): (Vec<NodeId>, Vec<_>) = self.tiers.upstream.send_each(&call).into_iter().unzip();
         if nodes.is_empty() {
-            return Answer::Now(failure_reply(&self.upstream.no_topology()));
+            return Answer::Now(failure_reply(&self.tiers.upstream.no_topology()));
         }
-        let proxy = self.clone();
+        let this = self.clone();
         Answer::Later(Box::pin(async move {
             let outcomes = join_all(sent.into_iter().map(|sent| sent.reply)).await;
             let mut replies = Vec::with_capacity(nodes.len());
@@ -52,11 +68,11 @@ impl Router {
             }
             let odd = |reply: &Bytes| odd_reply_to(spec, reply);
             let told = match spec.name {
-                "pubsub|channels" => proxy.names(TopicKind::Channel, &request, &replies).await,
-                "pubsub|shardchannels" => proxy.names(TopicKind::Shard, &request, &replies).await,
-                "pubsub|numsub" => proxy.subscribers(TopicKind::Channel, &request, &replies).await,
-                "pubsub|shardnumsub" => proxy.subscribers(TopicKind::Shard, &request, &replies).await,
-                _ => proxy.patterns(&replies),
+                "pubsub|channels" => this.names(TopicKind::Channel, &request, &replies).await,
+                "pubsub|shardchannels" => this.names(TopicKind::Shard, &request, &replies).await,
+                "pubsub|numsub" => this.subscribers(TopicKind::Channel, &request, &replies).await,
+                "pubsub|shardnumsub" => this.subscribers(TopicKind::Shard, &request, &replies).await,
+                _ => this.patterns(&replies),
             };
             told.unwrap_or_else(odd)
         }))
@@ -71,7 +87,7 @@ impl Router {
     ) -> Result<Bytes, &'a Bytes> {
         let request = request.as_request();
         let pattern = (request.len() > 2).then(|| request.arg(2));
-        let own = self.pubsub.names(kind, pattern);
+        let own = self.hub.names(kind, pattern);
         let mut names: BTreeSet<&[u8]> = own.iter().map(|name| &name[..]).collect();
         for (_, reply) in replies {
             for (index, element) in elements_of(reply).ok_or(reply)?.enumerate() {
@@ -104,12 +120,12 @@ impl Router {
         encode::array(&mut out, 2 * asked);
         for (index, name) in request.args().skip(2).enumerate() {
             let topic = Topic::new(kind, Bytes::copy_from_slice(name));
-            let mut count = self.pubsub.subscribers(&topic) as i64;
+            let mut count = self.hub.subscribers(&topic) as i64;
             for (node, reply, elements) in &mut told {
                 let named = elements.next().flatten().and_then(cursor::text);
                 let number = elements.next().flatten().and_then(cursor::integer);
                 let number = number.filter(|_| named == Some(name)).ok_or(*reply)?;
-                let own = i64::from(self.pubsub.feed().stands_on(node, &topic));
+                let own = i64::from(self.hub.feed().stands_on(node, &topic));
                 count = count.saturating_add(number.saturating_sub(own).max(0));
             }
             encode::bulk(&mut out, name);
@@ -121,9 +137,9 @@ impl Router {
 
     /// How many patterns are subscribed to, or the reply of a node that is none to that.
     fn patterns<'a>(&self, replies: &'a [(NodeId, Bytes)]) -> Result<Bytes, &'a Bytes> {
-        let mut count = self.pubsub.sizes().patterns as i64;
+        let mut count = self.hub.sizes().patterns as i64;
         for (node, reply) in replies {
-            let own = self.pubsub.feed().own_patterns(node) as i64;
+            let own = self.hub.feed().own_patterns(node) as i64;
             let others = cursor::integer(reply).ok_or(reply)?.saturating_sub(own);
             count = count.saturating_add(others.max(0));
         }

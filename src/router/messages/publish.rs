@@ -5,23 +5,24 @@
 //! and ended.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use tokio::task::yield_now;
-use tokio::time::Instant;
 
-use super::answer::Answer;
-use super::caller::Caller;
-use super::coherence::inflight::Hold;
-use super::dispatch::Router;
-use super::replies::{render, stopped};
+use super::settled::wait_until_settled;
 use crate::node::NodeId;
 use crate::protocol::command::{Flags, Keys, Spec};
 use crate::protocol::key::Slot;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
-use crate::pubsub::Search;
+use crate::pubsub::{Hub, Search};
+use crate::router::answer::Answer;
+use crate::router::caller::Caller;
+use crate::router::coherence::inflight::Hold;
+use crate::router::replies::{render, stopped};
+use crate::router::tiers::Tiers;
 use crate::upstream::{Call, Topic, TopicKind};
 
 /// What there was of ours when a message was sent.
@@ -33,11 +34,24 @@ struct Ours {
     clients: usize,
 }
 
-// === impl Proxy ===
+/// Publishes messages.
+#[derive(Debug)]
+pub(in crate::router) struct Publisher {
+    tiers: Rc<Tiers>,
+    hub: Arc<Hub>,
+}
 
-impl Router {
-    pub(super) fn publish(
-        self: &Rc<Router>,
+// === impl Publisher ===
+
+impl Publisher {
+    /// Counts the receivers among the clients of `hub`.
+    pub(in crate::router) fn new(tiers: Rc<Tiers>, hub: Arc<Hub>) -> Rc<Publisher> {
+        Rc::new(Publisher { tiers, hub })
+    }
+
+    /// PUBLISH and SPUBLISH.
+    pub(in crate::router) fn publish(
+        self: &Rc<Publisher>,
         spec: &'static Spec,
         request: &Request<'_>,
         caller: Caller<'_>,
@@ -47,7 +61,9 @@ impl Router {
         // A channel of a shard is a key: it is published where it lives, and redirects are followed.
         let sharded = spec.keys != Keys::None;
         let channel = Topic::new(if sharded { TopicKind::Shard } else { TopicKind::Channel }, name);
-        if let Some(wait) = self.wait_for_subscriptions(Some(&channel), caller) {
+        if let Some(wait) =
+            wait_until_settled(&self.hub, self.tiers.settings.patience, Some(&channel), caller)
+        {
             return wait;
         }
         let request = request.to_owned();
@@ -58,23 +74,23 @@ impl Router {
             foreign: false,
         };
         let (node, sent) = if sharded {
-            (self.upstream.owner_node(slot), self.upstream.send(slot, call))
+            (self.tiers.upstream.owner_node(slot), self.tiers.upstream.send(slot, call))
         } else {
-            self.upstream.publish(slot, call)
+            self.tiers.upstream.publish(slot, call)
         };
-        let mut search = (!self.pubsub.feed().is_idle()).then(|| self.pubsub.search(&channel));
-        let over = search.as_mut().is_none_or(|search| self.pubsub.go_on(search));
+        let mut search = (!self.hub.feed().is_idle()).then(|| self.hub.search(&channel));
+        let over = search.as_mut().is_none_or(|search| self.hub.go_on(search));
         // What the session asks behind it may change what there is.
         let hold = (!over).then(|| Hold::of(caller.own_writes));
-        let (proxy, resp) = (self.clone(), caller.resp);
+        let (this, resp) = (self.clone(), caller.resp);
         let ours = search.as_ref().filter(|_| over).map(|search| self.ours(node.as_ref(), search));
         Answer::Later(Box::pin(async move {
             let ours = match (ours, &mut search) {
                 (None, Some(search)) => {
-                    while !proxy.pubsub.go_on(search) {
+                    while !this.hub.go_on(search) {
                         yield_now().await;
                     }
-                    Some(proxy.ours(node.as_ref(), search))
+                    Some(this.ours(node.as_ref(), search))
                 }
                 (ours, _) => ours,
             };
@@ -86,7 +102,7 @@ impl Router {
             };
             match counted.zip(ours).zip(search) {
                 Some((((count, rerouted), ours), search)) => {
-                    let elsewhere = || proxy.ours(proxy.upstream.owner_node(slot).as_ref(), &search);
+                    let elsewhere = || this.ours(this.tiers.upstream.owner_node(slot).as_ref(), &search);
                     let ours = if rerouted { elsewhere() } else { ours };
                     let others = count.saturating_sub(ours.counted as i64).max(0);
                     let mut out = BytesMut::new();
@@ -98,26 +114,10 @@ impl Router {
         }))
     }
 
-    /// Has the request wait, once, while a node is told what our clients began or ended: of what gets the
-    /// messages of `channel`, or of anything. Until it has answered nobody knows what it counts, and who
-    /// has sent SUBSCRIBE before would miss a message, which no client of a plain server would.
-    pub fn wait_for_subscriptions(&self, channel: Option<&Topic>, caller: Caller<'_>) -> Option<Answer> {
-        let feed = self.pubsub.feed();
-        if caller.own_writes.take_waited() || !feed.is_changing(channel) {
-            return None;
-        }
-        let (feed, channel, own_writes) = (feed.clone(), channel.cloned(), caller.own_writes.clone());
-        let deadline = Instant::now() + self.settings.patience;
-        Some(Answer::NotYet(Box::pin(async move {
-            feed.settled(deadline, move |feed| !feed.is_changing(channel.as_ref())).await;
-            own_writes.note_waited();
-        })))
-    }
-
     /// What there is of ours for a message that `node` gets, given what gets the messages of its channel.
     fn ours(&self, node: Option<&NodeId>, search: &Search) -> Ours {
-        let feed = self.pubsub.feed();
+        let feed = self.hub.feed();
         let counted = node.map_or(0, |node| feed.own_receivers(node, search.topics()));
-        Ours { counted, clients: self.pubsub.receivers(search) }
+        Ours { counted, clients: self.hub.receivers(search) }
     }
 }

@@ -1,27 +1,29 @@
-//! Functions: a node that joined later, or lost what it had, gets the library of a function before it is
+//! KnownFunctions: a node that joined later, or lost what it had, gets the library of a function before it is
 //! called there.
 //!
 //! A node is asked once whether it has a function, before the first call of it goes there. The session waits
 //! for that, so its order is kept.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::answer::Answer;
-use super::caller::Caller;
-use super::dispatch::Router;
-use super::replies::{render, stopped};
-use super::request_route::RequestRoute;
-use super::scripts::NodeInstance;
 use crate::clock::{self, Nanos};
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
+use crate::router::answer::Answer;
+use crate::router::caller::Caller;
+use crate::router::forward::forwarder::Forwarder;
+use crate::router::node_instance::NodeInstance;
+use crate::router::replies::{render, stopped};
+use crate::router::request_route::RequestRoute;
+use crate::router::tiers::Tiers;
 use crate::upstream::{Call, NodeIndex, Right};
 
-/// Functions that are remembered to be on a node; beyond it all are forgotten, since clients can make names
+/// KnownFunctions that are remembered to be on a node; beyond it all are forgotten, since clients can make names
 /// up.
 const FUNCTIONS_MAX: usize = 1024;
 
@@ -37,7 +39,7 @@ const LOOK_AGAIN_NANOS: Nanos = 1_000_000_000;
 
 /// Which functions were looked for on which nodes.
 #[derive(Debug, Default)]
-pub(super) struct Functions {
+struct KnownFunctions {
     seen: HashMap<(NodeIndex, Vec<u8>), LastSeen>,
 }
 
@@ -51,60 +53,80 @@ struct LastSeen {
     settled_until: Nanos,
 }
 
-// === impl Proxy ===
+/// Calls functions.
+#[derive(Debug)]
+pub(in crate::router) struct FunctionCalls {
+    tiers: Rc<Tiers>,
+    forwarder: Rc<Forwarder>,
+    known: RefCell<KnownFunctions>,
+}
 
-impl Router {
+// === impl FunctionCalls ===
+
+impl FunctionCalls {
+    /// Knows no function yet.
+    pub(in crate::router) fn new(tiers: Rc<Tiers>, forwarder: Rc<Forwarder>) -> Rc<FunctionCalls> {
+        Rc::new(FunctionCalls { tiers, forwarder, known: RefCell::default() })
+    }
+
     /// FCALL and FCALL_RO.
-    pub(super) fn function(
-        self: &Rc<Router>,
+    pub(in crate::router) fn call(
+        self: &Rc<FunctionCalls>,
         route: RequestRoute,
         request: &Request<'_>,
         caller: Caller<'_>,
     ) -> Answer {
-        let to = match self.destination(route, request) {
+        let to = match self.tiers.destination(route, request) {
             Ok(to) => to,
             Err(reply) => return Answer::Now(reply),
         };
         // The names of functions do not tell capitals from small letters.
         let name = request.arg(1).to_ascii_lowercase();
-        let host = self.host(to).filter(|_| name.len() <= NAME_BYTES_MAX);
-        if let Some(host) =
-            host.clone().filter(|host| !self.functions.borrow().covers(host, &name, caller.now))
-        {
-            let proxy = self.clone();
-            return Answer::NotYet(Box::pin(async move { proxy.provide(host, name).await }));
+        let host = to
+            .node
+            .and_then(|node| NodeInstance::of(&self.tiers.upstream, node))
+            .filter(|_| name.len() <= NAME_BYTES_MAX);
+        if let Some(host) = host.clone().filter(|host| !self.known.borrow().covers(host, &name, caller.now)) {
+            let this = self.clone();
+            return Answer::NotYet(Box::pin(async move { this.provide(host, name).await }));
         }
         let owned = request.to_owned();
         let call = self.forwarder.begin(route, route.write_set_of_code(), to, request, owned.bytes(), caller);
-        let (proxy, resp) = (self.clone(), caller.resp);
+        let (this, resp) = (self.clone(), caller.resp);
         Answer::Later(Box::pin(async move {
             let outcome = call.settle().await;
             let lost = |frame: &Bytes| frame.starts_with(b"-ERR Function not found");
             if let (Some(host), true) = (host, outcome.as_ref().is_ok_and(|reply| lost(&reply.frame))) {
-                proxy.functions.borrow_mut().lost(&host, &name);
+                this.known.borrow_mut().lost(&host, &name);
             }
             render(outcome, route.form, &owned, resp)
         }))
+    }
+
+    /// Forgets what is known, as libraries change: every function is looked for again.
+    pub(in crate::router) fn forget(&self) {
+        self.known.borrow_mut().seen.clear();
     }
 
     /// Looks whether a node has a function and, if it does not, brings the library from one that does.
     async fn provide(&self, host: NodeInstance, name: Vec<u8>) {
         let mut found = library_of(&self.libraries(host.node, false).await, &name).is_some();
         if !found {
-            for other in self.upstream.primaries().iter().filter(|other| **other != host.node) {
+            for other in self.tiers.upstream.primaries().iter().filter(|other| **other != host.node) {
                 let Some(code) = library_of(&self.libraries(*other, true).await, &name) else { continue };
                 let request = encode::request(&[&b"FUNCTION"[..], b"LOAD", b"REPLACE", &code]);
                 let call = Call { bytes: request, slot: None, reads_only: false, foreign: false };
-                let outcome = self.upstream.send_to(host.node, call).reply.await.unwrap_or_else(stopped);
+                let outcome =
+                    self.tiers.upstream.send_to(host.node, call).reply.await.unwrap_or_else(stopped);
                 if let Ok(reply) = &outcome {
-                    self.is_refused(Some(host.node), Right::FunctionLoad, &reply.frame);
+                    self.tiers.is_refused(Some(host.node), Right::FunctionLoad, &reply.frame);
                 }
                 found = outcome.is_ok_and(|reply| !reply.frame.starts_with(b"-"));
-                tracing::info!(node = %self.upstream.node(host.node), found, "a library of functions was brought to a node");
+                tracing::info!(node = %self.tiers.upstream.node(host.node), found, "a library of functions was brought to a node");
                 break;
             }
         }
-        self.functions.borrow_mut().looked_for(host, name, found);
+        self.known.borrow_mut().looked_for(host, name, found);
     }
 
     /// FUNCTION LIST of one node; empty when it did not answer.
@@ -112,16 +134,16 @@ impl Router {
         let words = ["FUNCTION", "LIST", "WITHCODE"];
         let words = if with_code { &words[..] } else { &words[..2] };
         let call = Call { bytes: encode::request(words), slot: None, reads_only: true, foreign: false };
-        let outcome = self.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
+        let outcome = self.tiers.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
         let list = outcome.map_or_else(|_| Bytes::new(), |reply| reply.frame);
-        self.is_refused(Some(node), Right::FunctionList, &list);
+        self.tiers.is_refused(Some(node), Right::FunctionList, &list);
         list
     }
 }
 
-// === impl Functions ===
+// === impl KnownFunctions ===
 
-impl Functions {
+impl KnownFunctions {
     /// Whether a call of a function may go to `host` without looking for it first.
     fn covers(&self, host: &NodeInstance, name: &[u8], now: Nanos) -> bool {
         self.seen
@@ -146,11 +168,6 @@ impl Functions {
         if self.seen.get(&key).is_some_and(is_old) {
             self.seen.remove(&key);
         }
-    }
-
-    /// Libraries change: all is looked for again.
-    pub(super) fn forget(&mut self) {
-        self.seen.clear();
     }
 }
 
@@ -194,7 +211,7 @@ mod tests {
     fn only_so_many_functions_are_remembered_and_what_nobody_has_for_a_moment() {
         let node = SlotTable::default().index_of(&NodeId::new("a:1"));
         let host = NodeInstance { node, run_id: Arc::from("1") };
-        let mut functions = Functions::default();
+        let mut functions = KnownFunctions::default();
         for number in 0..=FUNCTIONS_MAX {
             functions.looked_for(host.clone(), number.to_string().into_bytes(), false);
             assert!(functions.seen.len() <= FUNCTIONS_MAX);

@@ -16,25 +16,23 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::answer::Answer;
-use super::caller::Caller;
-use super::dispatch::Router;
-use super::replies::{failure_reply, stopped};
-use super::scan_cursors::{Pass, Progress, ScanCursor, ScanState, SlotSet, all_slots};
+use super::cursors::{Pass, Progress, ScanCursor, ScanCursors, ScanState};
+use super::page::{ScanOptions, page_reply, parse_cursor, read_options, read_page};
+use super::slot_set::{SlotSet, all_slots};
 use crate::clock;
 use crate::protocol::key::Slot;
-use crate::protocol::resp::cursor::{self, ReplyHead};
 use crate::protocol::resp::encode;
-use crate::protocol::resp::parse_integer;
 use crate::protocol::resp::request::Request;
+use crate::router::answer::Answer;
+use crate::router::caller::{Caller, alone};
+use crate::router::node_instance::NodeInstance;
+use crate::router::replies::{failure_reply, stopped};
+use crate::router::tiers::Tiers;
 use crate::upstream::{Call, NodeIndex, NodeView, Outcome, PendingReply, Right};
 
 /// A node is asked for so many keys at a time, whatever the client asked for: more would keep it from its
 /// other work.
 const COUNT_MAX: u64 = 10_000;
-
-/// The count of a SCAN that has none.
-const COUNT: u64 = 10;
 
 /// Steps in one SCAN: then the client gets what there is, be it nothing, and a cursor to go on with.
 const STEPS_MAX: usize = 64;
@@ -49,11 +47,6 @@ const REFRESH_TIME_MAX: Duration = Duration::from_secs(1);
 /// What a key takes beside its bytes while KEYS gathers.
 const KEY_OVERHEAD_BYTES: usize = 64;
 
-/// What a walk asks of each node beside the place and the count.
-struct ScanOptions {
-    options: Vec<Bytes>,
-}
-
 /// One step of a walk: the keys that it brought, as they came, and where the walk stands now.
 struct ScanStep {
     keys: Vec<Bytes>,
@@ -61,42 +54,51 @@ struct ScanStep {
     next: Option<(ScanCursor, u64)>,
 }
 
-// === impl Proxy ===
+/// Walks over all keys.
+#[derive(Debug)]
+pub(in crate::router) struct Scan {
+    tiers: Rc<Tiers>,
+    cursors: Arc<ScanCursors>,
+}
 
-impl Router {
+// === impl Scan ===
+
+impl Scan {
+    /// Remembers in `cursors` how far walks have come.
+    pub(in crate::router) fn new(tiers: Rc<Tiers>, cursors: Arc<ScanCursors>) -> Rc<Scan> {
+        Rc::new(Scan { tiers, cursors })
+    }
+
     /// One page of a walk.
-    pub(super) fn scan(self: &Rc<Router>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+    pub(in crate::router) fn scan(self: &Rc<Scan>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         let Some(cursor) = parse_cursor(request.arg(1)) else {
             return Answer::Now(encode::error_reply("ERR invalid cursor"));
         };
         let Some((wish, count)) = read_options(request) else {
             return self.syntax_error(request);
         };
-        let proxy = self.clone();
-        self.alone(
-            caller,
-            async move { proxy.page(cursor, &wish, count).await.unwrap_or_else(|error| error) },
-        )
+        let this = self.clone();
+        alone(caller, async move { this.page(cursor, &wish, count).await.unwrap_or_else(|error| error) })
     }
 
     /// All keys that match. Gathered by a walk, so that no node has to name all of its keys in one breath.
-    pub(super) fn keys(self: &Rc<Router>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+    pub(in crate::router) fn keys(self: &Rc<Scan>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         let pattern = Bytes::copy_from_slice(request.arg(1));
         let wish = ScanOptions { options: vec![Bytes::from_static(b"MATCH"), pattern] };
-        let proxy = self.clone();
-        self.alone(caller, async move { proxy.all_keys(&wish).await.unwrap_or_else(|error| error) })
+        let this = self.clone();
+        alone(caller, async move { this.all_keys(&wish).await.unwrap_or_else(|error| error) })
     }
 
     async fn page(&self, cursor: u64, wish: &ScanOptions, count: u64) -> Result<Bytes, Bytes> {
-        let walks = &self.memory.walks;
+        let walks = &self.cursors;
         let found = if cursor == 0 { None } else { walks.find(cursor) };
         if cursor != 0 && found.is_none() {
-            self.stats.scans_restarted.add(1);
+            self.tiers.stats.scans_restarted.add(1);
         }
         let (mut stand, mut position) = found.unwrap_or_default();
         let (mut keys, mut bytes) = (Vec::new(), 0);
         let mut left = count;
-        let deadline = clock::now() + clock::nanos(self.settings.patience);
+        let deadline = clock::now() + clock::nanos(self.tiers.settings.patience);
         for _ in 0..STEPS_MAX {
             let asked = left.min(COUNT_MAX);
             let step = self.step(stand, position, wish, asked).await?;
@@ -108,7 +110,11 @@ impl Router {
             left = left.saturating_sub(if next.stand.pass.is_some() { asked } else { brought });
             let vain = next.stand.pass.is_none() && next.stand.vain > 0;
             (stand, position) = (next, at);
-            if vain || left == 0 || bytes >= self.settings.keyspace_bytes_max || clock::now() >= deadline {
+            if vain
+                || left == 0
+                || bytes >= self.tiers.settings.keyspace_bytes_max
+                || clock::now() >= deadline
+            {
                 break;
             }
         }
@@ -119,7 +125,7 @@ impl Router {
     }
 
     async fn all_keys(&self, wish: &ScanOptions) -> Result<Bytes, Bytes> {
-        let bytes_max = self.settings.keyspace_bytes_max;
+        let bytes_max = self.tiers.settings.keyspace_bytes_max;
         let (mut stand, mut position) = (ScanCursor::default(), 0);
         let mut keys = HashSet::new();
         let mut bytes = 0;
@@ -168,7 +174,7 @@ impl Router {
         };
         let outcome = sent.reply.await.unwrap_or_else(stopped);
         if let (Some(pass), Ok(reply)) = (&stand.stand.pass, &outcome)
-            && self.is_refused(Some(pass.host.node), Right::Scan, &reply.frame)
+            && self.tiers.is_refused(Some(pass.host.node), Right::Scan, &reply.frame)
         {
             return Err(encode::error_reply(
                 "NOPERM nearside: SCAN and KEYS are walks with SCAN, which the user upstream may not send",
@@ -177,7 +183,7 @@ impl Router {
         let frame = frame_of(outcome)?;
         let Some(pass) = &stand.stand.pass else { return Err(frame) };
         let (next, keys) = read_page(&frame, &pass.covers).ok_or_else(|| frame.clone())?;
-        if self.host_of(pass.host.node).as_ref() != Some(&pass.host) {
+        if NodeInstance::of(&self.tiers.upstream, pass.host.node).as_ref() != Some(&pass.host) {
             // Another process may have answered, to which the place meant nothing.
             return Ok(ScanStep { keys, next: between(&stand.stand, stand.stand.progress.clone())? });
         }
@@ -191,21 +197,23 @@ impl Router {
     /// Whether the node of a pass is still the same process, and one that has a part in the cluster.
     fn goes_on(&self, pass: &Pass, progress: &Progress) -> bool {
         let node = pass.host.node;
-        self.host_of(node).as_ref() == Some(&pass.host)
-            && (self.upstream.primaries().contains(&node) || progress.drained_to(node).next().is_some())
+        NodeInstance::of(&self.tiers.upstream, node).as_ref() == Some(&pass.host)
+            && (self.tiers.upstream.primaries().contains(&node) || progress.drained_to(node).next().is_some())
     }
 
     /// Begins the next pass: asks the node for its slots, and right behind it for its first keys.
     async fn begin_pass(&self, from: &ScanState, wish: &ScanOptions, count: u64) -> Result<PassStart, Bytes> {
         let progress = &from.progress;
         let Some((slot, taker)) = progress.next() else { return Ok(PassStart::Nothing(progress.clone())) };
-        let Some(node) = taker.or_else(|| self.upstream.owner(slot)) else {
-            return Err(failure_reply(&self.upstream.no_owner(slot)));
+        let Some(node) = taker.or_else(|| self.tiers.upstream.owner(slot)) else {
+            return Err(failure_reply(&self.tiers.upstream.no_owner(slot)));
         };
         let view = self.send_view(node);
         let sent = self.send_scan(node, 0, wish, count);
         let view = self.read_view(node, view).await?;
-        let Some(host) = self.host_of(node) else { return Ok(PassStart::Nothing(progress.clone())) };
+        let Some(host) = NodeInstance::of(&self.tiers.upstream, node) else {
+            return Ok(PassStart::Nothing(progress.clone()));
+        };
         let mut covers = SlotSet::default();
         let owned = all_slots().filter(|slot| owns(&view, *slot));
         owned.filter(|slot| !progress.done.has(*slot)).for_each(|slot| covers.add(slot));
@@ -216,7 +224,7 @@ impl Router {
         let leaving = view.leaving.iter().map(|(slot, _)| *slot).collect();
         let mut progress = progress.clone();
         if covers.is_empty() {
-            self.upstream.refreshed(REFRESH_TIME_MAX).await;
+            self.tiers.upstream.refreshed(REFRESH_TIME_MAX).await;
             progress.drained.retain(|(_, taker)| *taker != node);
             return Ok(PassStart::Nothing(progress));
         }
@@ -236,7 +244,7 @@ impl Router {
         for slot in pass.covers.iter() {
             let taker = view.leaving.iter().find(|(leaving, _)| *leaving == slot).map(|(_, taker)| taker);
             match (owns(&view, slot), taker) {
-                (true, Some(taker)) => after.drained.push((slot, self.upstream.index_of(taker))),
+                (true, Some(taker)) => after.drained.push((slot, self.tiers.upstream.index_of(taker))),
                 // It began to leave and did not: what was on the other side may have come back behind us.
                 (true, None) if pass.leaving.contains(&slot) => {}
                 (true, None) => after.done.add(slot),
@@ -245,7 +253,7 @@ impl Router {
             }
         }
         if somewhere_else {
-            self.upstream.refreshed(REFRESH_TIME_MAX).await;
+            self.tiers.upstream.refreshed(REFRESH_TIME_MAX).await;
         }
         Ok(after)
     }
@@ -255,7 +263,7 @@ impl Router {
         let mut args = vec![Bytes::from_static(b"SCAN"), position];
         args.extend(wish.options.iter().cloned());
         args.extend([Bytes::from_static(b"COUNT"), count]);
-        self.upstream.send_to(
+        self.tiers.upstream.send_to(
             node,
             Call { bytes: encode::request(&args), slot: None, reads_only: true, foreign: false },
         )
@@ -264,8 +272,8 @@ impl Router {
     /// Asks a node for its slots. One that is no node of a cluster has them all; a PING tells that it is
     /// there.
     fn send_view(&self, node: NodeIndex) -> PendingReply {
-        let words: &[&str] = if self.upstream.is_cluster() { &["CLUSTER", "NODES"] } else { &["PING"] };
-        self.upstream.send_to(
+        let words: &[&str] = if self.tiers.upstream.is_cluster() { &["CLUSTER", "NODES"] } else { &["PING"] };
+        self.tiers.upstream.send_to(
             node,
             Call { bytes: encode::request(words), slot: None, reads_only: true, foreign: false },
         )
@@ -273,21 +281,21 @@ impl Router {
 
     async fn read_view(&self, node: NodeIndex, sent: PendingReply) -> Result<NodeView, Bytes> {
         let reply = sent.reply.await.unwrap_or_else(stopped).map_err(|failure| failure_reply(&failure))?;
-        if !self.upstream.is_cluster() {
+        if !self.tiers.upstream.is_cluster() {
             return Ok(NodeView { owned: vec![0..=u16::MAX], ..NodeView::default() });
         }
-        if self.is_refused(Some(node), Right::ClusterNodes, &reply.frame) {
+        if self.tiers.is_refused(Some(node), Right::ClusterNodes, &reply.frame) {
             return Ok(self.view_from_table(node));
         }
         let frame = frame_of(Ok(reply))?;
-        self.upstream.view(&frame, &self.upstream.node(node)).ok_or(frame)
+        self.tiers.upstream.view(&frame, &self.tiers.upstream.node(node)).ok_or(frame)
     }
 
     /// What the slot table says of a node that may not be asked: all but what it gives and takes at the
     /// moment.
     fn view_from_table(&self, node: NodeIndex) -> NodeView {
         let mut owned: Vec<RangeInclusive<u16>> = Vec::new();
-        for slot in all_slots().filter(|slot| self.upstream.owner(*slot) == Some(node)) {
+        for slot in all_slots().filter(|slot| self.tiers.upstream.owner(*slot) == Some(node)) {
             let number = slot.number();
             match owned.last_mut().filter(|range| *range.end() + 1 == number) {
                 Some(range) => *range = *range.start()..=number,
@@ -300,7 +308,7 @@ impl Router {
     /// What the server says of options that cannot be read here.
     fn syntax_error(&self, request: &Request<'_>) -> Answer {
         let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, foreign: false };
-        let sent = self.upstream.send_any(call);
+        let sent = self.tiers.upstream.send_any(call);
         Answer::Later(Box::pin(async move {
             let said = frame_of(sent.reply.await.unwrap_or_else(stopped)).err();
             said.unwrap_or_else(|| encode::error_reply("ERR syntax error"))
@@ -334,102 +342,4 @@ fn owns(view: &NodeView, slot: Slot) -> bool {
 fn frame_of(outcome: Outcome) -> Result<Bytes, Bytes> {
     let reply = outcome.map_err(|failure| failure_reply(&failure))?;
     if reply.frame.starts_with(b"-") { Err(reply.frame) } else { Ok(reply.frame) }
-}
-
-/// The node's next cursor, and those of its keys whose slot is covered, as they came.
-fn read_page(frame: &Bytes, covers: &SlotSet) -> Option<(u64, Vec<Bytes>)> {
-    let mut parts = cursor::elements(frame)?;
-    let ReplyHead::Blob { body, .. } = cursor::head(parts.next()??)? else { return None };
-    let next = std::str::from_utf8(body).ok()?.parse().ok()?;
-    let keys = cursor::elements(parts.next()??)?.map(|element| {
-        // As it stands it goes to clients of either version of the protocol.
-        let element = element.filter(|element| element.starts_with(b"$"))?;
-        let ReplyHead::Blob { body, .. } = cursor::head(element)? else { return None };
-        Some(covers.has(Slot::of(body)).then(|| frame.slice_ref(element)))
-    });
-    let keys: Option<Vec<Option<Bytes>>> = keys.collect();
-    Some((next, keys?.into_iter().flatten().collect()))
-}
-
-fn page_reply(cursor: u64, keys: &[Bytes]) -> Bytes {
-    let mut out = BytesMut::with_capacity(keys.iter().map(Bytes::len).sum::<usize>() + 64);
-    encode::array(&mut out, 2);
-    encode::bulk(&mut out, cursor.to_string().as_bytes());
-    encode::array(&mut out, keys.len());
-    keys.iter().for_each(|key| out.extend_from_slice(key));
-    out.freeze()
-}
-
-/// A cursor as Redis 7.0 reads it (`strtoul`): a sign and leading zeros are taken, spaces are not.
-fn parse_cursor(text: &[u8]) -> Option<u64> {
-    let (negative, digits) = match text.split_first() {
-        Some((b'-', digits)) => (true, digits),
-        Some((b'+', digits)) => (false, digits),
-        Some(_) => (false, text),
-        // No number at all is where a walk begins.
-        None => return Some(0),
-    };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let value: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    Some(if negative { value.wrapping_neg() } else { value })
-}
-
-/// The options as they go to each node, and the count. None when the server must say what is wrong with them.
-fn read_options(request: &Request<'_>) -> Option<(ScanOptions, u64)> {
-    let (mut options, mut count) = (Vec::new(), COUNT);
-    if request.len() % 2 == 1 {
-        return None;
-    }
-    for at in (2..request.len()).step_by(2) {
-        if request.arg(at).eq_ignore_ascii_case(b"count") {
-            count = u64::try_from(parse_integer(request.arg(at + 1))?).ok().filter(|count| *count > 0)?;
-        } else {
-            options.extend([at, at + 1].map(|at| Bytes::copy_from_slice(request.arg(at))));
-        }
-    }
-    Some((ScanOptions { options }, count))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cursors_are_read_as_redis_reads_them() {
-        let cases: [(&[u8], Option<u64>); 12] = [
-            (b"0", Some(0)),
-            (b"", Some(0)),
-            (b"007", Some(7)),
-            (b"+5", Some(5)),
-            (b"-1", Some(u64::MAX)),
-            (b"18446744073709551615", Some(u64::MAX)),
-            (b"18446744073709551616", None),
-            (b"x", None),
-            (b"5x", None),
-            (b" 5", None),
-            (b"-", None),
-            (b"--5", None),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(parse_cursor(text), expected, "{}", text.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn a_page_gives_the_keys_that_are_covered() {
-        let frame = Bytes::from_static(b"*2\r\n$2\r\n17\r\n*2\r\n$3\r\nfoo\r\n$3\r\nbar\r\n");
-        let mut covers = SlotSet::default();
-        covers.add(Slot::of(b"bar"));
-        assert_eq!(read_page(&frame, &covers), Some((17, vec![Bytes::from_static(b"$3\r\nbar\r\n")])));
-        for other in [
-            &b"*1\r\n$1\r\n0\r\n"[..],
-            b"+OK\r\n",
-            b"*2\r\n$1\r\nx\r\n*0\r\n",
-            b"*2\r\n$1\r\n0\r\n*1\r\n:1\r\n",
-        ] {
-            assert_eq!(read_page(&Bytes::copy_from_slice(other), &covers), None);
-        }
-    }
 }

@@ -11,57 +11,70 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{join_all, try_join_all};
 
-use super::answer::Answer;
 use super::block_timeout::BlockTimeout;
-use super::blocked_call::{BlockedCall, EndedBy};
-use super::caller::Caller;
-use super::dispatch::Router;
-use super::replies::{failure_reply, odd_reply};
+use super::blocked_call::{BlockedCall, BlockedCalls, EndedBy};
 use crate::clients::block_state::BlockGuard;
 use crate::node::NodeId;
 use crate::protocol::resp::request::Request;
 use crate::protocol::resp::{cursor, encode};
+use crate::router::answer::Answer;
+use crate::router::caller::Caller;
+use crate::router::replies::{failure_reply, odd_reply};
+use crate::router::tiers::Tiers;
 use crate::upstream::{Dedicated, Right, UpstreamError};
 
 /// What FUNCTION DUMP gives where there are no functions. To restore it adds none, names no key, and is
 /// replicated.
 const NO_FUNCTIONS: &[u8] = b"\n\0]\x9b\\@\x0f\x7f\xa2\xda";
 
-// === impl Proxy ===
+/// Carries out WAIT and WAITAOF.
+#[derive(Debug)]
+pub struct ReplicaWaits {
+    tiers: Rc<Tiers>,
+    calls: BlockedCalls,
+}
 
-impl Router {
+// === impl ReplicaWaits ===
+
+impl ReplicaWaits {
+    /// Waits at the nodes of `tiers`.
+    pub(in crate::router) fn new(tiers: Rc<Tiers>) -> Rc<ReplicaWaits> {
+        let calls = BlockedCalls::new(tiers.clone());
+        Rc::new(ReplicaWaits { tiers, calls })
+    }
+
     /// Begins to wait for the replicas of what the session wrote.
-    pub fn wait_for_replicas(
-        self: &Rc<Router>,
+    pub fn wait(
+        self: &Rc<ReplicaWaits>,
         request: &Request<'_>,
         caller: Caller<'_>,
         waiting: BlockGuard,
     ) -> Answer {
-        if let Some(wait) = self.wait_for_upstream() {
+        if let Some(wait) = self.tiers.wait_for_upstream() {
             return wait;
         }
-        let nodes = match self.upstream.owners(caller.own_writes.written()) {
+        let nodes = match self.tiers.upstream.owners(caller.own_writes.written()) {
             Ok(nodes) => nodes,
             Err(failure) => return Answer::Now(failure_reply(&failure)),
         };
         let (wrote, nodes) =
-            if nodes.is_empty() { (false, self.upstream.primary_nodes()) } else { (true, nodes) };
+            if nodes.is_empty() { (false, self.tiers.upstream.primary_nodes()) } else { (true, nodes) };
         if nodes.is_empty() {
-            return Answer::Now(failure_reply(&self.upstream.no_topology()));
+            return Answer::Now(failure_reply(&self.tiers.upstream.no_topology()));
         }
         let patience = BlockTimeout::of_replicas(request);
-        let (proxy, request) = (self.clone(), Bytes::copy_from_slice(request.raw()));
+        let (this, request) = (self.clone(), Bytes::copy_from_slice(request.raw()));
         Answer::Later(Box::pin(async move {
-            proxy.stats.waits_begun.bump();
-            let reply = proxy.least(&nodes, wrote, &request, &waiting, patience).await;
-            proxy.stats.waits_ended.bump();
+            this.tiers.stats.waits_begun.bump();
+            let reply = this.least(&nodes, wrote, &request, &waiting, patience).await;
+            this.tiers.stats.waits_ended.bump();
             reply.unwrap_or_else(|error| error)
         }))
     }
 
     /// The least of what `nodes` answer, or why there is none.
     async fn least(
-        self: &Rc<Router>,
+        self: &Rc<ReplicaWaits>,
         nodes: &[NodeId],
         wrote: bool,
         request: &Bytes,
@@ -72,13 +85,13 @@ impl Router {
         let connections = try_join_all(connections).await?;
         let mut held: Vec<BlockedCall> =
             connections.into_iter().map(|dedicated| BlockedCall::begin(dedicated, request)).collect();
-        let mut too_late = pin!(patience.over(self.settings.patience));
+        let mut too_late = pin!(patience.over(self.tiers.settings.patience));
         loop {
             tokio::select! {
                 biased;
                 _ = join_all(held.iter_mut().map(BlockedCall::wait)) => break,
                 order = waiting.order() => {
-                    let by = self.end_held(&mut held, order).await;
+                    let by = self.calls.end(&mut held, order).await;
                     if by != EndedBy::Unblock || held.iter().all(BlockedCall::has_ended) {
                         break;
                     }
@@ -93,15 +106,15 @@ impl Router {
     }
 
     /// A connection to `node` whose last write comes after all that the session wrote there.
-    async fn behind_writes(self: &Rc<Router>, node: &NodeId, wrote: bool) -> Result<Dedicated, Bytes> {
+    async fn behind_writes(self: &Rc<ReplicaWaits>, node: &NodeId, wrote: bool) -> Result<Dedicated, Bytes> {
         let failed = |failure: UpstreamError| failure_reply(&failure);
-        let mut dedicated = self.upstream.dedicated_to(node).await.map_err(failed)?;
+        let mut dedicated = self.tiers.upstream.dedicated_to(node).await.map_err(failed)?;
         if wrote {
             // Before Redis 7.2 every command counts as one that writes. Before 7.0 there are no functions.
             let restore = encode::request(&[&b"FUNCTION"[..], b"RESTORE", NO_FUNCTIONS, b"APPEND"]);
             let bytes = [encode::request(&["PING"]), restore].concat().into();
             let replies = dedicated.round_trip(&bytes, 2).await.map_err(failed)?;
-            let rights = &self.upstream.shared().rights;
+            let rights = &self.tiers.upstream.shared().rights;
             let (ping, restore) = (&replies[0], &replies[1]);
             rights.judge(node, Right::FunctionRestore, restore);
             let refused = match restore.starts_with(b"-ERR unknown command") {

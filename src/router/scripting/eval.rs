@@ -4,32 +4,59 @@
 //! place of EVALSHA: one command, in its order, whatever the node has.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use super::answer::Answer;
-use super::caller::Caller;
-use super::coherence::inflight::Hold;
-use super::dispatch::Router;
-use super::replies::{failure_reply, odd_reply, render, stopped};
-use super::request_route::{Destination, RequestRoute};
-use super::scripts::{NodeInstance, Sha};
-use crate::protocol::command::{ScriptAction, Spec};
+use super::functions::FunctionCalls;
+use super::script_cache::{ScriptCache, Sha, with_body};
+use crate::protocol::command::{Gather, ScriptAction, Spec};
 use crate::protocol::resp::cursor::{self, ReplyHead};
 use crate::protocol::resp::encode;
-use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::protocol::resp::request::Request;
+use crate::router::answer::Answer;
+use crate::router::caller::Caller;
+use crate::router::coherence::inflight::Hold;
+use crate::router::forward::forwarder::Forwarder;
+use crate::router::node_instance::NodeInstance;
+use crate::router::primaries::all_primaries::AllPrimaries;
+use crate::router::replies::{failure_reply, odd_reply, render, stopped};
+use crate::router::request_route::{Destination, RequestRoute};
+use crate::router::tiers::Tiers;
 use crate::upstream::{Call, NodeIndex, Outcome, Right, UpstreamError, UpstreamReply};
 
 /// How long the nodes are asked for a script that is not known here.
 const SEARCH_TIME_MAX: Duration = Duration::from_secs(1);
 
-// === impl Proxy ===
+/// Carries out the commands on scripts.
+#[derive(Debug)]
+pub(in crate::router) struct Scripting {
+    tiers: Rc<Tiers>,
+    forwarder: Rc<Forwarder>,
+    primaries: Rc<AllPrimaries>,
+    functions: Rc<FunctionCalls>,
+    scripts: Arc<ScriptCache>,
+}
 
-impl Router {
-    pub(super) fn script(
-        self: &Rc<Router>,
+// === impl Scripting ===
+
+impl Scripting {
+    /// Sends to `tiers`, and remembers scripts in `scripts`.
+    pub(in crate::router) fn new(
+        tiers: Rc<Tiers>,
+        forwarder: Rc<Forwarder>,
+        primaries: Rc<AllPrimaries>,
+        functions: Rc<FunctionCalls>,
+        scripts: Arc<ScriptCache>,
+    ) -> Rc<Scripting> {
+        Rc::new(Scripting { tiers, forwarder, primaries, functions, scripts })
+    }
+
+    /// Carries out `script`, the action of a command.
+    pub(in crate::router) fn execute(
+        self: &Rc<Scripting>,
         spec: &'static Spec,
         script: ScriptAction,
         request: &Request<'_>,
@@ -39,45 +66,44 @@ impl Router {
         match script {
             ScriptAction::Eval => self.eval(route, request, caller),
             ScriptAction::EvalSha => self.eval_sha(route, request, caller),
-            ScriptAction::Function => self.function(route, request, caller),
+            ScriptAction::Function => self.functions.call(route, request, caller),
             ScriptAction::Load => self.load_script(request),
             ScriptAction::Exists => self.scripts_exist(request),
             ScriptAction::Flush => {
-                self.memory.scripts.flush();
-                self.ask_all_primaries(spec, crate::protocol::command::Gather::AllOk, request, caller)
+                self.scripts.flush();
+                self.primaries.ask(spec, Gather::AllOk, request, caller)
             }
         }
     }
 
-    /// The body of the script that EVALSHA names `sha`, if it is known here: EVAL with it does the same,
-    /// anywhere.
-    pub fn script_body(&self, sha: &[u8]) -> Option<Bytes> {
-        self.memory.scripts.body(Sha::named(sha)?)
-    }
-
-    fn eval(self: &Rc<Router>, route: RequestRoute, request: &Request<'_>, caller: Caller<'_>) -> Answer {
-        let to = match self.destination(route, request) {
+    fn eval(self: &Rc<Scripting>, route: RequestRoute, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+        let to = match self.tiers.destination(route, request) {
             Ok(to) => to,
             Err(reply) => return Answer::Now(reply),
         };
         let owned = request.to_owned();
         let call = self.forwarder.begin(route, route.write_set_of_code(), to, request, owned.bytes(), caller);
-        let (host, flushes) = (self.host(to), self.memory.scripts.flushes());
-        let (proxy, resp) = (self.clone(), caller.resp);
+        let (host, flushes) = (self.instance(to), self.scripts.flushes());
+        let (this, resp) = (self.clone(), caller.resp);
         // A wrong number of keys is found before the script is looked at.
         let is_read = route.keys.positions(request).is_ok();
         Answer::Later(Box::pin(async move {
             let outcome = call.settle().await;
             let body = owned.arg_bytes(1);
             if is_read && was_compiled(&outcome, &body) {
-                proxy.memory.scripts.learn(&body, flushes, still_there(host, &outcome));
+                this.scripts.learn(&body, flushes, still_there(host, &outcome));
             }
             render(outcome, route.form, &owned, resp)
         }))
     }
 
-    fn eval_sha(self: &Rc<Router>, route: RequestRoute, request: &Request<'_>, caller: Caller<'_>) -> Answer {
-        let scripts = &self.memory.scripts;
+    fn eval_sha(
+        self: &Rc<Scripting>,
+        route: RequestRoute,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer {
+        let scripts = &self.scripts;
         let Some(sha) = Sha::named(request.arg(1)) else {
             return self.forwarder.forward(route, route.write_set_of_code(), request, caller);
         };
@@ -87,18 +113,18 @@ impl Router {
             }
             return self.forwarder.forward(route, route.write_set_of_code(), request, caller);
         };
-        let to = match self.destination(route, request) {
+        let to = match self.tiers.destination(route, request) {
             Ok(to) => to,
             Err(reply) => return Answer::Now(reply),
         };
-        let (host, flushes) = (self.host(to), scripts.flushes());
-        let moving = to.slot.is_some_and(|slot| self.upstream.is_moving(slot, caller.now));
+        let (host, flushes) = (self.instance(to), scripts.flushes());
+        let moving = to.slot.is_some_and(|slot| self.tiers.upstream.is_moving(slot, caller.now));
         let owned = request.to_owned();
         let with_body = with_body(request, &body).bytes();
         let certain = !moving && host.as_ref().is_some_and(|host| scripts.is_on(sha, host));
         let bytes = if certain { owned.bytes() } else { with_body.clone() };
         let call = self.forwarder.begin(route, route.write_set_of_code(), to, request, bytes, caller);
-        let (proxy, resp, now) = (self.clone(), caller.resp, caller.now);
+        let (this, resp, now) = (self.clone(), caller.resp, caller.now);
         let coverage = caller.coverage.cloned();
         let (own_writes, sent) = (caller.own_writes.clone(), caller.own_writes.sent());
         Answer::Later(Box::pin(async move {
@@ -109,15 +135,15 @@ impl Router {
             // (I6).
             let _hold = said_by.map(|_| Hold::of(&own_writes));
             if let Some(node) = said_by
-                && proxy.lacks_script(node, sha).await
+                && this.lacks_script(node, sha).await
             {
-                host.iter().for_each(|host| proxy.memory.scripts.gone_from(sha, host));
+                host.iter().for_each(|host| this.scripts.gone_from(sha, host));
                 // It did not run. What the session has sent since may not come before it: then the client is
                 // told.
                 if own_writes.sent() == sent {
                     let caller = Caller { resp, own_writes: &own_writes, now, coverage: coverage.as_ref() };
                     let request = owned.as_request();
-                    outcome = proxy
+                    outcome = this
                         .forwarder
                         .begin(route, route.write_set_of_code(), to, &request, with_body, caller)
                         .settle()
@@ -126,35 +152,40 @@ impl Router {
             }
             if was_compiled(&outcome, &body) {
                 let hosts = still_there(host, &outcome);
-                hosts.into_iter().for_each(|host| proxy.memory.scripts.note(sha, flushes, host));
+                hosts.into_iter().for_each(|host| this.scripts.note(sha, flushes, host));
             }
             render(outcome, route.form, &owned, resp)
         }))
     }
 
+    fn instance(&self, to: Destination) -> Option<NodeInstance> {
+        NodeInstance::of(&self.tiers.upstream, to.node?)
+    }
+
     /// Whether a node itself says that it does not have a script.
-    async fn lacks_script(self: &Rc<Router>, node: NodeIndex, sha: Sha) -> bool {
+    async fn lacks_script(self: &Rc<Scripting>, node: NodeIndex, sha: Sha) -> bool {
         let bytes = encode::request(&[&b"SCRIPT"[..], b"EXISTS", sha.as_bytes()]);
         let call = Call { bytes, slot: None, reads_only: true, foreign: false };
-        let outcome = self.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
+        let outcome = self.tiers.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
         outcome.is_ok_and(|reply| {
-            self.is_refused(Some(node), Right::ScriptExists, &reply.frame);
+            self.tiers.is_refused(Some(node), Right::ScriptExists, &reply.frame);
             &reply.frame[..] == b"*1\r\n:0\r\n"
         })
     }
 
     /// Asks the nodes for a script that is not known here: those that can tell (SCRIPT SHOW of Valkey 8) do.
-    fn search_script(self: &Rc<Router>, sha: Sha) -> Answer {
+    fn search_script(self: &Rc<Scripting>, sha: Sha) -> Answer {
         let bytes = encode::request(&[&b"SCRIPT"[..], b"SHOW", sha.as_bytes()]);
         let call = Call { bytes, slot: None, reads_only: true, foreign: false };
         let mut asked: FuturesUnordered<_> = self
+            .tiers
             .ask_every(&call)
             .into_iter()
             .map(|(node, outcome)| async move { (node, outcome.await) })
             .collect();
-        let (proxy, flushes) = (self.clone(), self.memory.scripts.flushes());
+        let (this, flushes) = (self.clone(), self.scripts.flushes());
         Answer::NotYet(Box::pin(async move {
-            let scripts = &proxy.memory.scripts;
+            let scripts = &this.scripts;
             let search = async {
                 let mut silent = true;
                 while let Some((node, outcome)) = asked.next().await {
@@ -162,7 +193,7 @@ impl Router {
                         silent = false;
                         continue;
                     };
-                    proxy.is_refused(Some(node), Right::ScriptShow, &reply.frame);
+                    this.tiers.is_refused(Some(node), Right::ScriptShow, &reply.frame);
                     if let Some(ReplyHead::Blob { kind: b'$', body }) = cursor::head(&reply.frame) {
                         scripts.learn(body, flushes, []);
                         return;
@@ -182,14 +213,18 @@ impl Router {
     }
 
     /// SCRIPT LOAD: known once one node took it, since the others get it when they need it.
-    fn load_script(self: &Rc<Router>, request: &Request<'_>) -> Answer {
+    fn load_script(self: &Rc<Scripting>, request: &Request<'_>) -> Answer {
         let owned = request.to_owned();
-        let asked =
-            self.ask_every(&Call { bytes: owned.bytes(), slot: None, reads_only: false, foreign: false });
+        let asked = self.tiers.ask_every(&Call {
+            bytes: owned.bytes(),
+            slot: None,
+            reads_only: false,
+            foreign: false,
+        });
         if asked.is_empty() {
-            return Answer::Now(failure_reply(&self.upstream.no_topology()));
+            return Answer::Now(failure_reply(&self.tiers.upstream.no_topology()));
         }
-        let (proxy, flushes) = (self.clone(), self.memory.scripts.flushes());
+        let (this, flushes) = (self.clone(), self.scripts.flushes());
         Answer::Later(Box::pin(async move {
             let (mut first, mut failed) = (None, None);
             let mut hosts = Vec::new();
@@ -197,7 +232,7 @@ impl Router {
                 match outcome.await {
                     Ok(reply) if !reply.frame.starts_with(b"-") => {
                         first.get_or_insert(reply.frame);
-                        hosts.extend(proxy.host_of(node));
+                        hosts.extend(NodeInstance::of(&this.tiers.upstream, node));
                     }
                     Ok(reply) => drop(failed.get_or_insert(reply.frame)),
                     Err(failure) => drop(failed.get_or_insert(failure_reply(&failure))),
@@ -207,23 +242,23 @@ impl Router {
                 return failed.unwrap_or_else(|| failure_reply(&UpstreamError::Stopped));
             };
             let body = owned.arg_bytes(2);
-            proxy.memory.scripts.learn(&body, flushes, hosts);
+            this.scripts.learn(&body, flushes, hosts);
             // A script too large to be remembered here is known to those nodes alone that took it.
-            let is_remembered = proxy.memory.scripts.body(Sha::of(&body)).is_some();
+            let is_remembered = this.scripts.body(Sha::of(&body)).is_some();
             failed.filter(|_| !is_remembered).unwrap_or(first)
         }))
     }
 
     /// SCRIPT EXISTS: whether EVALSHA will find each script, wherever its keys are.
-    fn scripts_exist(self: &Rc<Router>, request: &Request<'_>) -> Answer {
-        let scripts = &self.memory.scripts;
+    fn scripts_exist(self: &Rc<Scripting>, request: &Request<'_>) -> Answer {
+        let scripts = &self.scripts;
         let known: Vec<bool> = request
             .args()
             .skip(2)
             .map(|sha| Sha::named(sha).is_some_and(|sha| scripts.body(sha).is_some()))
             .collect();
         let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, foreign: false };
-        let asked = if known.iter().all(|known| *known) { Vec::new() } else { self.ask_every(&call) };
+        let asked = if known.iter().all(|known| *known) { Vec::new() } else { self.tiers.ask_every(&call) };
         Answer::Later(Box::pin(async move {
             let mut everywhere = vec![!asked.is_empty(); known.len()];
             for (_, outcome) in asked {
@@ -248,21 +283,6 @@ impl Router {
             out.freeze()
         }))
     }
-
-    /// The process that a command goes to, as far as is known now.
-    pub(super) fn host(&self, to: Destination) -> Option<NodeInstance> {
-        self.host_of(to.node?)
-    }
-
-    pub(super) fn host_of(&self, node: NodeIndex) -> Option<NodeInstance> {
-        Some(NodeInstance { node, run_id: self.upstream.run_id(node)? })
-    }
-}
-
-/// EVALSHA as EVAL, and EVALSHA_RO as EVAL_RO.
-pub(super) fn with_body(request: &Request<'_>, body: &[u8]) -> OwnedRequest {
-    let name: &[u8] = if request.arg(0).eq_ignore_ascii_case(b"evalsha") { b"EVAL" } else { b"EVAL_RO" };
-    OwnedRequest::from_args([name, body].into_iter().chain(request.args().skip(2)))
 }
 
 /// The node that said, as it reads, that it does not have the script.

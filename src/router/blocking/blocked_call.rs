@@ -1,15 +1,16 @@
 //! Waits on dedicated connections, and how they are ended early without losing what a node may have given
 //! already.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::time;
 
-use super::dispatch::Router;
 use crate::clients::block_state::CancelReason;
 use crate::protocol::resp::{cursor, encode};
+use crate::router::tiers::Tiers;
 use crate::upstream::{Call, Dedicated, Right, UpstreamError};
 
 /// A node that was told to end a wait may not have begun it yet: the two orders take different connections.
@@ -37,7 +38,7 @@ pub(super) enum EndedBy {
     Client,
 }
 
-// === impl Held ===
+// === impl BlockedCall ===
 
 impl BlockedCall {
     /// Sends `request` on `dedicated`; its reply may take for ever.
@@ -77,12 +78,23 @@ impl BlockedCall {
     }
 }
 
-// === impl Proxy ===
+/// Ends waits on dedicated connections early.
+#[derive(Debug)]
+pub(super) struct BlockedCalls {
+    tiers: Rc<Tiers>,
+}
 
-impl Router {
+// === impl BlockedCalls ===
+
+impl BlockedCalls {
+    /// Ends waits at the nodes of `tiers`.
+    pub(super) fn new(tiers: Rc<Tiers>) -> BlockedCalls {
+        BlockedCalls { tiers }
+    }
+
     /// Carries `order` out on all of `held`: afterwards each has its reply, unless its node does not answer.
     /// Says who ended the wait.
-    pub(super) async fn end_held(&self, held: &mut [BlockedCall], order: CancelReason) -> EndedBy {
+    pub(super) async fn end(&self, held: &mut [BlockedCall], order: CancelReason) -> EndedBy {
         let error = !matches!(order, CancelReason::Unblock { error: false, .. });
         let unblocked = join_all(held.iter_mut().map(|held| self.unblock(held, error))).await;
         match order {
@@ -102,10 +114,10 @@ impl Router {
         let id = held.dedicated.id().to_string();
         let how = if error { "ERROR" } else { "TIMEOUT" };
         let bytes = encode::request(&["CLIENT", "UNBLOCK", &id, how]);
-        let until = time::Instant::now() + self.settings.patience;
+        let until = time::Instant::now() + self.tiers.settings.patience;
         while held.outcome.is_none() && time::Instant::now() < until {
             let call = Call { bytes: bytes.clone(), slot: None, reads_only: false, foreign: false };
-            let mut told = self.upstream.send_to_known(held.dedicated.node(), call).reply;
+            let mut told = self.tiers.upstream.send_to_known(held.dedicated.node(), call).reply;
             let told = tokio::select! {
                 biased;
                 told = &mut told => told,
@@ -122,7 +134,7 @@ impl Router {
                 }
                 return true;
             }
-            let rights = &self.upstream.shared().rights;
+            let rights = &self.tiers.upstream.shared().rights;
             let refused = rights.judge(held.dedicated.node(), Right::ClientUnblock, &reply.frame);
             if refused || reply.frame.starts_with(b"-") {
                 return false;

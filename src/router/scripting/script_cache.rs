@@ -2,14 +2,14 @@
 //! workers.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::clock::Nanos;
-use crate::upstream::NodeIndex;
+use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::router::node_instance::NodeInstance;
 
 /// What keeping a script takes beside its body, roughly.
 const OVERHEAD_BYTES: usize = 256;
@@ -27,18 +27,11 @@ const STRANGER_NANOS_MAX: Nanos = 10_000_000_000;
 
 /// The SHA1 of a script in lower-case digits, as EVALSHA names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Sha([u8; 40]);
-
-/// A process that serves a node: scripts are gone with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NodeInstance {
-    pub(super) node: NodeIndex,
-    pub(super) run_id: Arc<str>,
-}
+pub(in crate::router) struct Sha([u8; 40]);
 
 /// The cache.
 #[derive(Debug)]
-pub(super) struct Scripts {
+pub(in crate::router) struct ScriptCache {
     known: Mutex<KnownScripts>,
     bytes_max: usize,
     /// Whether the servers have no command that gives the body of a script.
@@ -67,7 +60,7 @@ struct CachedScript {
 
 impl Sha {
     /// The name of the script `body`.
-    pub(super) fn of(body: &[u8]) -> Sha {
+    pub(in crate::router) fn of(body: &[u8]) -> Sha {
         let mut digits = [0; 40];
         let text = sha1_smol::Sha1::from(body).digest().to_string();
         digits.copy_from_slice(&text.as_bytes()[..40]);
@@ -75,26 +68,26 @@ impl Sha {
     }
 
     /// The name that a client wrote; it may use capitals.
-    pub(super) fn named(text: &[u8]) -> Option<Sha> {
+    pub(in crate::router) fn named(text: &[u8]) -> Option<Sha> {
         let digits: [u8; 40] = text.try_into().ok()?;
         digits.iter().all(u8::is_ascii_hexdigit).then(|| Sha(digits.map(|digit| digit.to_ascii_lowercase())))
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(in crate::router) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-// === impl Scripts ===
+// === impl ScriptCache ===
 
-impl Scripts {
+impl ScriptCache {
     /// A cache of so many bytes.
-    pub(super) fn new(bytes_max: usize) -> Scripts {
-        Scripts { known: Mutex::default(), bytes_max, silent: AtomicBool::new(false) }
+    pub(in crate::router) fn new(bytes_max: usize) -> ScriptCache {
+        ScriptCache { known: Mutex::default(), bytes_max, silent: AtomicBool::new(false) }
     }
 
     /// The body of a script.
-    pub(super) fn body(&self, sha: Sha) -> Option<Bytes> {
+    pub(in crate::router) fn body(&self, sha: Sha) -> Option<Bytes> {
         let mut known = self.known.lock();
         known.turn += 1;
         let turn = known.turn;
@@ -103,14 +96,24 @@ impl Scripts {
         Some(script.body.clone())
     }
 
+    /// The body of the script that EVALSHA names `sha`, if it is known: EVAL with it does the same, anywhere.
+    pub(in crate::router) fn named(&self, sha: &[u8]) -> Option<Bytes> {
+        self.body(Sha::named(sha)?)
+    }
+
     /// A number that changes when all is forgotten.
-    pub(super) fn flushes(&self) -> u64 {
+    pub(in crate::router) fn flushes(&self) -> u64 {
         self.known.lock().flushes
     }
 
-    /// Keeps a script that was sent when [`Scripts::flushes`] was `flushes`, and which is on `hosts` now. One
+    /// Keeps a script that was sent when [`ScriptCache::flushes`] was `flushes`, and which is on `hosts` now. One
     /// that is too large for the cache is not kept.
-    pub(super) fn learn(&self, body: &[u8], flushes: u64, hosts: impl IntoIterator<Item = NodeInstance>) {
+    pub(in crate::router) fn learn(
+        &self,
+        body: &[u8],
+        flushes: u64,
+        hosts: impl IntoIterator<Item = NodeInstance>,
+    ) {
         let sha = Sha::of(body);
         let mut known = self.known.lock();
         let bytes = body.len() + OVERHEAD_BYTES;
@@ -130,7 +133,7 @@ impl Scripts {
     }
 
     /// A script ran on `host`.
-    pub(super) fn note(&self, sha: Sha, flushes: u64, host: NodeInstance) {
+    pub(in crate::router) fn note(&self, sha: Sha, flushes: u64, host: NodeInstance) {
         let mut known = self.known.lock();
         if known.flushes != flushes {
             return;
@@ -141,32 +144,32 @@ impl Scripts {
     }
 
     /// Whether a script was on `host` when it was last heard of.
-    pub(super) fn is_on(&self, sha: Sha, host: &NodeInstance) -> bool {
+    pub(in crate::router) fn is_on(&self, sha: Sha, host: &NodeInstance) -> bool {
         self.known.lock().scripts.get(&sha).is_some_and(|script| script.on.contains(host))
     }
 
     /// `host` did not have a script.
-    pub(super) fn gone_from(&self, sha: Sha, host: &NodeInstance) {
+    pub(in crate::router) fn gone_from(&self, sha: Sha, host: &NodeInstance) {
         if let Some(script) = self.known.lock().scripts.get_mut(&sha) {
             script.on.retain(|on| on != host);
         }
     }
 
     /// Forgets all.
-    pub(super) fn flush(&self) {
+    pub(in crate::router) fn flush(&self) {
         let mut known = self.known.lock();
         let flushes = known.flushes + 1;
         *known = KnownScripts { flushes, ..KnownScripts::default() };
     }
 
     /// Whether it is worth asking the servers for a script that is not known here.
-    pub(super) fn may_be_asked_for(&self, sha: Sha, now: Nanos) -> bool {
+    pub(in crate::router) fn may_be_asked_for(&self, sha: Sha, now: Nanos) -> bool {
         let asked_at = self.known.lock().strangers.get(&sha).copied();
         !self.silent.load(Ordering::Relaxed) && asked_at.is_none_or(|at| now >= at + STRANGER_NANOS_MAX)
     }
 
     /// Nobody knew a script.
-    pub(super) fn nobody_knew(&self, sha: Sha, now: Nanos) {
+    pub(in crate::router) fn nobody_knew(&self, sha: Sha, now: Nanos) {
         let mut known = self.known.lock();
         if known.strangers.len() >= STRANGERS_MAX {
             known.strangers.clear();
@@ -175,7 +178,7 @@ impl Scripts {
     }
 
     /// The servers do not tell the bodies of scripts.
-    pub(super) fn nobody_tells(&self) {
+    pub(in crate::router) fn nobody_tells(&self) {
         self.silent.store(true, Ordering::Relaxed);
     }
 }
@@ -205,6 +208,12 @@ impl CachedScript {
     }
 }
 
+/// EVALSHA as EVAL, and EVALSHA_RO as EVAL_RO.
+pub(in crate::router) fn with_body(request: &Request<'_>, body: &[u8]) -> OwnedRequest {
+    let name: &[u8] = if request.arg(0).eq_ignore_ascii_case(b"evalsha") { b"EVAL" } else { b"EVAL_RO" };
+    OwnedRequest::from_args([name, body].into_iter().chain(request.args().skip(2)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_bodies_stay_within_their_bound_and_the_oldest_go_first() {
-        let scripts = Scripts::new(3 * (OVERHEAD_BYTES + 1));
+        let scripts = ScriptCache::new(3 * (OVERHEAD_BYTES + 1));
         for body in [b"a", b"b", b"c"] {
             scripts.learn(body, 0, no_host());
         }
@@ -238,10 +247,10 @@ mod tests {
 
     #[test]
     fn only_so_many_nodes_are_remembered_to_have_a_script() {
-        let (scripts, table) = (Scripts::new(10_000), crate::upstream::SlotTable::default());
+        let (scripts, table) = (ScriptCache::new(10_000), crate::upstream::SlotTable::default());
         let host = |at: usize| NodeInstance {
             node: table.index_of(&crate::node::NodeId::new(format!("a:{at}"))),
-            run_id: Arc::from(at.to_string()),
+            run_id: std::sync::Arc::from(at.to_string()),
         };
         for at in 0..=HOSTS_MAX {
             scripts.learn(b"a", 0, [host(at)]);
@@ -257,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_was_sent_before_a_flush_is_not_kept_after_it() {
-        let scripts = Scripts::new(10_000);
+        let scripts = ScriptCache::new(10_000);
         let before = scripts.flushes();
         scripts.learn(b"a", before, no_host());
         scripts.flush();
@@ -268,7 +277,7 @@ mod tests {
 
     #[test]
     fn only_so_many_strangers_are_remembered() {
-        let scripts = Scripts::new(10_000);
+        let scripts = ScriptCache::new(10_000);
         for number in 0..=STRANGERS_MAX {
             scripts.nobody_knew(Sha::of(number.to_string().as_bytes()), 0);
             assert!(scripts.known.lock().strangers.len() <= STRANGERS_MAX);

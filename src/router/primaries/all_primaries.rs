@@ -1,0 +1,89 @@
+//! Commands that every primary must carry out: sent to all, gathered into one reply.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::future::{LocalBoxFuture, join_all};
+
+use super::gather::{fitting, gathered};
+use crate::protocol::command::{Flags, Gather, Spec};
+use crate::protocol::resp::Resp;
+use crate::protocol::resp::request::Request;
+use crate::router::answer::Answer;
+use crate::router::caller::Caller;
+use crate::router::coherence::inflight::InflightKeys;
+use crate::router::replies::{failure_reply, in_resp2};
+use crate::router::scripting::functions::FunctionCalls;
+use crate::router::tiers::{PendingReplyOf, Tiers};
+use crate::upstream::{Call, NodeIndex, Outcome};
+
+/// Has commands carried out by every primary.
+#[derive(Debug)]
+pub(in crate::router) struct AllPrimaries {
+    tiers: Rc<Tiers>,
+    functions: Rc<FunctionCalls>,
+}
+
+// === impl AllPrimaries ===
+
+impl AllPrimaries {
+    /// Asks the primaries of `tiers`.
+    pub(in crate::router) fn new(tiers: Rc<Tiers>, functions: Rc<FunctionCalls>) -> Rc<AllPrimaries> {
+        Rc::new(AllPrimaries { tiers, functions })
+    }
+
+    /// Asks every primary, and makes one reply of theirs.
+    pub(in crate::router) fn ask(
+        self: &Rc<AllPrimaries>,
+        spec: &'static Spec,
+        gather: Gather,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer {
+        let writes = spec.flags.has(Flags::WRITE);
+        if writes {
+            self.tiers.invalidate_all();
+            self.functions.forget();
+        }
+        let write = writes.then(|| self.tiers.begin_write(InflightKeys::new(), caller).of_anything());
+        let request = request.to_owned();
+        let asked = match gather {
+            Gather::AnyOk | Gather::Running => self.ask_every_apart(&request.bytes()),
+            _ => self.tiers.ask_every(&Call {
+                bytes: request.bytes(),
+                slot: None,
+                reads_only: spec.flags.has(Flags::READ),
+                foreign: false,
+            }),
+        };
+        if asked.is_empty() {
+            return Answer::Now(failure_reply(&self.tiers.upstream.no_topology()));
+        }
+        let (tiers, resp) = (self.tiers.clone(), caller.resp);
+        Answer::Later(Box::pin(async move {
+            let told = join_all(asked.into_iter().map(|(node, outcome)| {
+                let node = tiers.upstream.node(node);
+                async move { (node, outcome.await.map(|reply| fitting(gather, spec, reply.frame))) }
+            }));
+            let told = told.await;
+            if writes {
+                tiers.invalidate_all();
+            }
+            drop(write);
+            let reply = gathered(gather, spec, &told);
+            match resp {
+                Resp::Three => reply,
+                Resp::Two => in_resp2(&reply, spec.form, &request).unwrap_or(reply),
+            }
+        }))
+    }
+
+    /// Asks every primary, past all that it is busy with.
+    fn ask_every_apart(&self, request: &Bytes) -> Vec<PendingReplyOf> {
+        let ask = |node: &NodeIndex| {
+            let outcome = self.tiers.upstream.clone().ask_apart(*node, request.clone());
+            (*node, Box::pin(outcome) as LocalBoxFuture<'static, Outcome>)
+        };
+        self.tiers.upstream.primaries().iter().map(ask).collect()
+    }
+}
