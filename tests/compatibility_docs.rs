@@ -1,4 +1,5 @@
-//! COMPATIBILITY.md says of every command what the table says of it.
+//! COMPATIBILITY.md, docs/differences.md and docs/errors.md agree with the command table, with what the differential
+//! suite allows and with the errors of the code.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -22,7 +23,7 @@ mod told;
 
 use differences::{DIFFERENCES, Difference, How};
 
-/// What a reader wants to know of a command, in the order of the page, each with its heading.
+/// What a reader wants to know of a command.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Cached,
@@ -39,19 +40,24 @@ enum Kind {
     Refused,
 }
 
-const HEADINGS: [(Kind, &str); 12] = [
-    (Kind::Cached, "Identical, answered from memory when it can be"),
-    (Kind::Read, "Identical, always read from the node that owns the key"),
-    (Kind::Write, "Identical, carried out by the node that owns the key"),
-    (Kind::Script, "Identical, and the reply waits until its invalidations have come in"),
-    (Kind::Waits, "Identical, on a connection of its own"),
-    (Kind::FanOut, "Emulated: split by slot and joined"),
-    (Kind::EveryPrimary, "Emulated: sent to every primary and gathered"),
-    (Kind::AnyNode, "Emulated: answered by one of the nodes, for itself"),
-    (Kind::PubSub, "Emulated: one subscription upstream for all clients"),
-    (Kind::Local, "Emulated: answered by nearside"),
-    (Kind::Session, "Emulated: with state of the session"),
-    (Kind::Refused, "Refused: an error says why"),
+/// How each kind compares with one Redis, and what nearside does with it.
+const WORDS: [(Kind, &str, &str); 12] = [
+    (Kind::Cached, "identical", "answered from memory if possible"),
+    (Kind::Read, "identical", "read from the owner of the key"),
+    (Kind::Write, "identical", "executed by the owner of the key"),
+    (
+        Kind::Script,
+        "identical",
+        "executed by the owner of the key; the reply waits until its invalidations have arrived",
+    ),
+    (Kind::Waits, "identical", "executed on a dedicated connection"),
+    (Kind::FanOut, "emulated", "split by slot"),
+    (Kind::EveryPrimary, "emulated", "sent to the primaries"),
+    (Kind::AnyNode, "emulated", "answered by one of the nodes, for itself"),
+    (Kind::PubSub, "emulated", "one subscription upstream for all clients"),
+    (Kind::Local, "emulated", "answered by nearside"),
+    (Kind::Session, "emulated", "transaction"),
+    (Kind::Refused, "refused", ""),
 ];
 
 /// The kind, and a word that tells the commands of a kind apart where that matters.
@@ -154,35 +160,34 @@ fn spelled(spec: &Spec) -> String {
     format!("`{}`", spec.name.to_ascii_uppercase().replace('|', " "))
 }
 
+/// What may differ in the replies of a command, without those differences that any command may have.
+fn differences_of(spec: &Spec) -> String {
+    let of_it = DIFFERENCES.iter().filter(|difference| difference.commands.contains(&spec.name));
+    let mut words: Vec<String> = of_it.map(what_differs).collect();
+    words.dedup();
+    words.join("; ")
+}
+
 #[test]
-fn the_page_lists_every_command_under_what_the_table_says_of_it() {
-    let mut lists: BTreeMap<Kind, BTreeMap<String, Vec<String>>> = BTreeMap::new();
+fn the_page_has_a_row_for_every_command_with_what_the_table_says_of_it() {
+    let mut lines = BTreeMap::new();
     for spec in rows() {
         let (kind, detail) = kind(spec);
-        let name = spelled(spec);
+        let (_, like_redis, does) = WORDS.into_iter().find(|(other, ..)| *other == kind).unwrap();
+        let mut what =
+            [does, &detail].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
         // Only when it is told to wait does it need a connection of its own.
         if spec.keys == Keys::Streams && spec.flags.has(Flags::BLOCKING) {
-            let waits = needed(RequiredState::Blocking).to_owned();
-            lists
-                .entry(Kind::Waits)
-                .or_default()
-                .entry(waits)
-                .or_default()
-                .push(format!("{name} with `BLOCK`"));
+            what.push_str("; with `BLOCK` on a dedicated connection");
         }
-        lists.entry(kind).or_default().entry(detail).or_default().push(name);
+        let line = format!("| {} | {like_redis} | {what} | {} |\n", spelled(spec), differences_of(spec));
+        assert!(lines.insert(spec.name, line).is_none(), "{} has two rows", spec.name);
     }
-    let mut page = String::new();
-    for (kind, heading) in HEADINGS {
-        page.push_str(&format!("### {heading}\n\n"));
-        for (detail, mut names) in lists.remove(&kind).unwrap_or_default() {
-            names.sort_by(|one, other| one.trim_end_matches('`').cmp(other.trim_end_matches('`')));
-            let begin = if detail.is_empty() { String::new() } else { format!("{detail}: ") };
-            page.push_str(&format!("- {begin}{}\n", names.join(", ")));
-        }
-        page.push('\n');
-    }
-    assert!(lists.is_empty(), "a kind has no heading");
+    assert!(lines.len() > 350, "only {} commands", lines.len());
+    let mut page =
+        "| command | compared with one Redis | what nearside does | what may differ |\n".to_owned();
+    page.push_str("|---|---|---|---|\n");
+    page.extend(lines.into_values());
     generated::keep("COMPATIBILITY.md", "commands", &page);
 }
 
@@ -299,7 +304,7 @@ fn the_page_gives_the_errors_as_they_are() {
     for (failure, why) in failures() {
         table.push_str(&format!("| `{failure}` | {why} |\n"));
     }
-    generated::keep("COMPATIBILITY.md", "errors", &table);
+    generated::keep("docs/errors.md", "errors", &table);
 }
 
 /// What may differ, in words.
@@ -333,5 +338,5 @@ fn the_page_gives_the_differences_that_the_differential_suite_allows() {
         let names = if names.is_empty() { "any".to_owned() } else { names.join(", ") };
         table.push_str(&format!("| {names} | {} | {} |\n", what_differs(difference), difference.why));
     }
-    generated::keep("COMPATIBILITY.md", "differences", &table);
+    generated::keep("docs/differences.md", "differences", &table);
 }

@@ -18,6 +18,39 @@ pub(crate) fn of_the_program() -> Vec<String> {
     files.flat_map(|path| literals(program_part(&read(&path)))).collect()
 }
 
+/// The messages of the warnings and errors that the program logs: the last literal of each such call.
+pub(crate) fn of_warnings() -> Vec<String> {
+    let files = files("src").into_iter().filter(|path| !is_of_tests(path) && !path.starts_with("src/dev"));
+    let mut messages = Vec::new();
+    for path in files {
+        let text = read(&path);
+        let calls = ["warn!(", "error!("].map(|name| program_part(&text).split(name).skip(1));
+        for rest in calls.into_iter().flatten() {
+            messages.extend(literals(arguments(rest)).pop());
+        }
+    }
+    messages
+}
+
+/// What stands before the parenthesis that ends a call; its opening one is passed.
+fn arguments(rest: &str) -> &str {
+    let (mut depth, mut in_text, mut escaped) = (1, false, false);
+    for (at, character) in rest.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = in_text,
+            '"' => in_text = !in_text,
+            '(' if !in_text => depth += 1,
+            ')' if !in_text => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return &rest[..at];
+        }
+    }
+    panic!("a call does not end: {rest}")
+}
+
 /// Those of one function of the program, which begins at the margin.
 pub(crate) fn of_function(path: &str, name: &str) -> Vec<String> {
     let text = read(Path::new(path));
@@ -148,4 +181,9 @@ fn literals_are_what_the_program_has() {
     let code = "let a = \"one\\r\\n \\\"two\\\"\"; // \"no\"\nlet b = ('\"', '\\'', b'\"', br#\"raw \"it\" is\"#);\n\
                 fn c<'a>(d: &'a str) { \"x \\\n      y\"; }";
     assert_eq!(literals(code), ["one\r\n \"two\"", "raw \"it\" is", "x y"]);
+}
+
+#[test]
+fn arguments_end_with_the_call() {
+    assert_eq!(arguments("a(), \"b) \\\" (\"); c()"), "a(), \"b) \\\" (\"");
 }

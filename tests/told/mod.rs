@@ -124,14 +124,12 @@ fn own_errors() -> Vec<Pattern> {
 
 #[test]
 fn every_error_of_the_daemons_own_stands_in_the_page_and_in_a_test() {
-    let (errors, rows) = (
-        own_errors(),
-        [rows("COMPATIBILITY.md", "errors"), rows("COMPATIBILITY.md", "other errors")].concat(),
-    );
+    let (errors, rows) =
+        (own_errors(), [rows("docs/errors.md", "errors"), rows("docs/errors.md", "other errors")].concat());
     assert!(errors.len() > 20, "{errors:#?}");
     let undocumented = errors.iter().filter(|error| !rows.iter().any(|(text, _)| error.matches(text)));
     none(
-        "COMPATIBILITY.md has no row for these errors",
+        "docs/errors.md has no row for these errors",
         undocumented.map(|error| error.0.join("...")).collect(),
     );
     let tests: Vec<String> =
@@ -141,7 +139,7 @@ fn every_error_of_the_daemons_own_stands_in_the_page_and_in_a_test() {
     let others = ["CLUSTERDOWN Hash slot not served"];
     let stale = rows.iter().map(|(text, _)| text.as_str()).filter(|text| !others.contains(text));
     let stale = stale.filter(|text| !errors.iter().any(|error| error.matches(text)));
-    none("no code makes these errors of COMPATIBILITY.md", stale.map(str::to_owned).collect());
+    none("no code makes these errors of docs/errors.md", stale.map(str::to_owned).collect());
 }
 
 #[test]
@@ -191,6 +189,26 @@ fn every_counter_stands_in_the_page_and_in_a_test() {
         tests.iter().flat_map(|text| text.split(|character| !is_name(character))).collect();
     let untested = rows.iter().filter(|row| !words.contains(row.as_str()));
     none("no test has these fields", untested.cloned().collect());
+}
+
+#[test]
+fn every_warning_of_the_log_stands_in_the_page() {
+    let messages = literals::of_warnings();
+    let is_fixed = |pattern: &Pattern| pattern.0.iter().any(|part| part.len() >= TELLING);
+    let warnings: BTreeSet<Pattern> =
+        messages.iter().map(|text| Pattern::of_format(text)).filter(is_fixed).collect();
+    assert!(warnings.len() > 40, "{warnings:#?}");
+    let rows = rows("docs/operations.md", "warnings");
+    let missing = warnings.iter().filter(|warning| !rows.iter().any(|(text, _)| warning.matches(text)));
+    none(
+        "docs/operations.md has no row for these warnings",
+        missing.map(|warning| warning.0.join("...")).collect(),
+    );
+    // Some are put together elsewhere in the program, and logged as they are.
+    let program: Vec<Pattern> =
+        literals::of_the_program().iter().map(|text| Pattern::of_format(text)).filter(is_fixed).collect();
+    let stale = rows.iter().filter(|(text, _)| !program.iter().any(|pattern| pattern.matches(text)));
+    none("no code logs these warnings", stale.map(|(text, _)| text.clone()).collect());
 }
 
 #[test]
