@@ -14,7 +14,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// a [`DrainGuard`] until it is done.
 #[derive(Clone, Debug, Default)]
 pub struct Drain {
-    /// The same as `told` without a lock, set before it.
+    /// Whether `told` was cancelled, without its lock. Set before it.
     begun: Arc<AtomicBool>,
     told: CancellationToken,
     /// The time for it is over.

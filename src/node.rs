@@ -11,7 +11,7 @@ use crate::clock::{self, Nanos};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(Arc<str>);
 
-/// One life of one tracked connection, shared by the connection and by every entry that it filled.
+/// A life of a tracked connection, shared by the connection and by every entry that it filled.
 ///
 /// The connection renews the *lease* each time a heartbeat proves that everything pushed before the heartbeat
 /// has been received; an entry is served only while the lease of its epoch runs (I4). So a connection that

@@ -35,12 +35,12 @@ impl Setting {
         Setting(AtomicI64::new(value))
     }
 
-    /// One that begins as a size or a count.
+    /// Creates a setting from a size or a count.
     pub fn of_size(value: usize) -> Setting {
         Setting::new(i64::try_from(value).unwrap_or(i64::MAX))
     }
 
-    /// One that begins as a duration.
+    /// Creates a setting from a duration.
     pub fn of_duration(value: Duration) -> Setting {
         Setting::new(i64::try_from(clock::nanos(value)).unwrap_or(i64::MAX))
     }

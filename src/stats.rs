@@ -92,7 +92,8 @@ counters! {
         connections_refused,
         /// Clients dropped because they did not read their replies.
         clients_dropped,
-        /// Clients closed because they took too long: for a request, to say the password, or between two requests.
+        /// Clients closed because they took too long: for a request, to authenticate, or between two
+        /// requests.
         clients_timed_out,
         /// Passwords of clients that were wrong.
         auth_failures,

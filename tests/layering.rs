@@ -1,11 +1,16 @@
-//! The house: which room may use which, where foreign crates may be named, and that every file says its job.
-//! Every failure says why the rule is there.
+//! The house: which room may use which, that no files import each other in a circle, where foreign crates may be
+//! named, and that every file says its job. Every failure says why the rule is there.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use imports::Imports;
+
+#[path = "layering/imports.rs"]
+mod imports;
 
 /// Plain values that any room below may use.
 const WORDS: &[&str] = &["clock", "drain", "invalidation", "memory", "node", "settings", "stats"];
@@ -85,6 +90,16 @@ const BANNED: &[(&str, &str)] = &[
     ("FIXME", "open work belongs into the issue tracker"),
     ("super::super", "name the module from `crate::`, where this test sees it"),
 ];
+
+/// Rooms in which files still import each other in a circle, or comments still begin as they should not. To
+/// become empty.
+const ROOMS_LEFT: &[&str] = &["config", "daemon", "router", "sandbox", "session", "upstream"];
+
+/// How no documentation begins: it leans on what stands before it, and breaks when code moves.
+const NO_BEGINNING: &[&str] = &["The same", "It is", "They", "That", "One", "Whoever"];
+
+/// Columns of a line of comment at most.
+const COLUMNS_MAX: usize = 110;
 
 /// Names that say nothing about what is in a file.
 const EMPTY_NAMES: &[&str] = &["utils", "util", "helpers", "common", "misc", "types", "manager", "prelude"];
@@ -188,6 +203,15 @@ fn collect(root: &Path, directory: &Path, found: &mut Vec<Source>) {
             found.push(Source { path: name, text: fs::read_to_string(&path).unwrap() });
         }
     }
+}
+
+fn is_left(file: &str) -> bool {
+    ROOMS_LEFT.iter().any(|room| file.starts_with(room))
+}
+
+fn imports() -> Imports {
+    let sources = sources();
+    Imports::of(sources.iter().map(|source| (&*source.path, &*source.text)))
 }
 
 /// Fails with all that was found wrong at once.
@@ -312,6 +336,60 @@ fn every_file_says_its_job_and_has_a_telling_name() {
             for (word, why) in BANNED.iter().filter(|(word, _)| line.contains(word)) {
                 wrong.push(format!("src/{}:{}: {word}: {why}", source.path, number + 1));
             }
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let mut wrong = Vec::new();
+    for (user, used) in imports().cycles() {
+        for (other, items) in used {
+            if !is_left(&user) || !is_left(&other) {
+                let items = items.into_iter().collect::<Vec<_>>().join(", ");
+                wrong.push(format!(
+                    "src/{user} uses {items} of src/{other}, which uses it in turn: who changes one has to know both"
+                ));
+            }
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn no_type_name_is_there_twice() {
+    let imports = imports();
+    let twice = imports.types_defined_twice().into_iter();
+    none(
+        twice
+            .map(|(name, files)| {
+                format!("{name} is defined in {}: one word for one thing", files.join(" and "))
+            })
+            .collect(),
+    );
+}
+
+#[test]
+fn comments_keep_to_their_columns_and_begin_with_what_they_are_about() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| !is_left(&source.path)) {
+        let mut before = "";
+        for (number, line) in source.text.lines().enumerate() {
+            let (at, line) = (format!("src/{}:{}", source.path, number + 1), line.trim_end());
+            let comment = line.trim_start();
+            if comment.starts_with("//") && line.chars().count() > COLUMNS_MAX {
+                wrong.push(format!("{at}: a line of comment has at most {COLUMNS_MAX} columns"));
+            }
+            let is_first =
+                ["///", "//!"].iter().any(|mark| comment.starts_with(mark) && !before.starts_with(mark));
+            let text = comment.trim_start_matches(['/', '!', ' ']);
+            let begins =
+                |words: &&&str| text.strip_prefix(**words).is_some_and(|rest| !rest.starts_with(is_of_name));
+            if let Some(words) = NO_BEGINNING.iter().find(begins).filter(|_| is_first) {
+                wrong.push(format!("{at}: documentation begins with a noun or a verb, not with {words:?}"));
+            }
+            before = comment;
         }
     }
     none(wrong);

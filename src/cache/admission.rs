@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A key with so much against it is not kept.
 const REFUSED_AT: u64 = 4;
 
-/// One in so many reads of such a key is kept all the same.
+/// Reads of such a key from one trial to the next: the reply of a trial is kept.
 const TRIAL_EVERY: u64 = 16;
 
 /// Keys of which something is remembered at most: 32 KiB.

@@ -1,4 +1,4 @@
-//! The commit of a fill: keeps its reply, unless the key, its slot or its connection changed while the fill ran.
+//! The commit of a fill: keeps its reply, unless the key, its slot or its connection changed meanwhile.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

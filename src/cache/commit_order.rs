@@ -1,5 +1,5 @@
-//! The order of commits where replies come over several connections: one at a time for each group of keys, and
-//! which connection brought the last kept reply.
+//! The order of commits where replies come over several connections: one at a time for each group of keys,
+//! and which connection brought the last kept reply.
 
 use std::sync::atomic::AtomicU64;
 
@@ -11,9 +11,9 @@ use crate::node::Epoch;
 /// The commits of a group of keys, when replies come over several connections.
 #[derive(Debug, Default)]
 pub(super) struct Commits {
-    /// They come one after the other. Nothing else waits for this.
+    /// Held during a commit. Nothing but other commits of the group waits for this.
     pub(super) one_by_one: Mutex<Connections>,
-    /// When the latest one was that kept its reply.
+    /// When the latest commit kept its reply.
     pub(super) latest: AtomicU64,
 }
 
@@ -29,12 +29,14 @@ pub(super) struct Connections {
 // === impl Connections ===
 
 impl Connections {
-    /// No reply came later over any connection but that of `epoch`, when the latest of all came at `latest`.
+    /// When the last reply came over any connection but that of `epoch`. `latest` is when the last reply of
+    /// all connections came.
     pub(super) fn others_until(&self, epoch: &Epoch, latest: Nanos) -> Nanos {
         if self.epoch == epoch.number() { self.others_until } else { latest }
     }
 
-    /// One was kept that came over that of `epoch`; the one before it came at `latest`.
+    /// Notes a kept reply that came over the connection of `epoch`. The reply before it was kept at
+    /// `latest`.
     pub(super) fn note(&mut self, epoch: &Epoch, latest: Nanos) {
         self.others_until = self.others_until(epoch, latest);
         self.epoch = epoch.number();

@@ -39,15 +39,15 @@ pub struct VersionedReply {
 /// How the reply looks in RESP2, of which no copy is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resp2 {
-    /// The same.
+    /// As in RESP3.
     Same,
     /// An array in place of a map or a set, whose elements are the same.
     Head,
-    /// It has to be converted.
+    /// Something else: the reply has to be converted.
     Other,
 }
 
-// === impl Question ===
+// === impl CacheQuery ===
 
 impl CacheQuery<'_> {
     pub(super) fn len(&self) -> usize {
@@ -71,7 +71,7 @@ impl CacheQuery<'_> {
 /// What stands around the only argument is shorter than this: `$<length>\r\n` and `\r\n`.
 const SOLE_FRAME_BYTES_MAX: usize = 12;
 
-// === impl Command ===
+// === impl CommandId ===
 
 impl PartialEq for CommandId {
     fn eq(&self, other: &CommandId) -> bool {
@@ -87,7 +87,7 @@ impl std::hash::Hash for CommandId {
     }
 }
 
-// === impl Reply ===
+// === impl VersionedReply ===
 
 impl VersionedReply {
     /// The reply for a client of this version.

@@ -64,7 +64,7 @@ impl Ticket {
         self.epoch.is_live(now)
     }
 
-    /// The same for a reply that is kept on these terms.
+    /// Changes the terms on which the reply is kept.
     pub fn on(self, terms: CacheTerms) -> Ticket {
         Ticket { terms, ..self }
     }

@@ -52,7 +52,7 @@ impl<'a> Hit<'a> {
         }
     }
 
-    /// The same as an array, where it is a map or a set ([`Resp2::Head`]).
+    /// Appends the reply as an array, where it is a map or a set ([`Resp2::Head`]).
     ///
     /// # Errors
     /// It is neither, and nothing is done.

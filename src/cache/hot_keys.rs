@@ -21,7 +21,7 @@ const OVERHEAD_BYTES: usize = 400;
 #[derive(Debug)]
 pub(super) struct HotKeyCounts(Cache<Bytes, Arc<AtomicU32>>);
 
-// === impl Counted ===
+// === impl HotKeyCounts ===
 
 impl HotKeyCounts {
     /// Takes at most so many bytes.
@@ -30,7 +30,7 @@ impl HotKeyCounts {
         HotKeyCounts(Cache::builder().name("hottest").max_capacity(bytes_max).weigher(weigh).build())
     }
 
-    /// One of the hits was about this key.
+    /// Counts a hit of this key.
     pub(super) fn note(&self, key: &[u8]) {
         if let Some(hits) = self.0.get(key) {
             hits.fetch_add(1, Ordering::Relaxed);

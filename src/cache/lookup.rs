@@ -70,7 +70,7 @@ impl<T: Clone> NearCache<T> {
         Some((self.shared.store.held(found)?, found.head.resp2()))
     }
 
-    /// The same wherever it lies, and whatever has to be looked at first.
+    /// Finds what may be served wherever it lies, and checks its connection first where that is due.
     #[inline(never)]
     fn serve_otherwise(
         &self,
@@ -127,7 +127,7 @@ impl<T: Clone> NearCache<T> {
         is_seen
     }
 
-    /// What is done for a few hits alone.
+    /// Counts a few of the hits by key, and samples a few.
     #[cold]
     fn look_closer(&self, question: CacheQuery<'_>, spot: u64, reply: Option<Bytes>) {
         let hits = self.stats.l1_hits.get();

@@ -1,5 +1,5 @@
-//! What a worker does about a miss: whether the reply is worth an entry, the ticket of a fill, and the requests
-//! that join one.
+//! What a worker does about a miss: whether the reply is worth an entry, the ticket of a fill, and the
+//! requests that join one.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -18,7 +18,7 @@ pub enum MissReason {
     Command = 1,
     /// Its policy keeps it out.
     Policy,
-    /// It is invalidated more often than it is read.
+    /// The key is invalidated more often than it is read.
     WriteHeavy,
     /// The connection to its node is not tracked.
     NotTracked,

@@ -13,8 +13,8 @@ use crate::clock::Nanos;
 use crate::net::write_queue::WriteQueue;
 use crate::stats::WorkerStats;
 
-/// One in so many hits is counted by its key. To count one in 64 took a sixth of what a hit costs, where very
-/// many keys are hit.
+/// Hits from one that is counted by its key to the next. With 64 the counting took a sixth of what a hit
+/// costs, where very many keys are hit.
 pub(super) const HITS_PER_COUNT: u64 = 1_024;
 
 /// The near cache as one worker uses it. `T` is the outcome of a fill, as its followers get it.
@@ -34,7 +34,7 @@ pub struct NearCache<T> {
 // === impl NearCache ===
 
 impl<T: Clone> NearCache<T> {
-    /// One worker's view of `shared`, counting in `stats`.
+    /// Creates one worker's view of `shared`, counting in `stats`.
     pub fn new(shared: Arc<SharedCache>, stats: Arc<WorkerStats>) -> NearCache<T> {
         let samples = shared.limits.sampled.map(Samples::new);
         let one_in = samples.as_ref().map_or(HITS_PER_COUNT, Samples::one_in);

@@ -12,7 +12,7 @@ use crate::protocol::resp::cursor;
 /// Samples that wait to be taken at most; more are passed over.
 pub const SAMPLES_MAX: usize = 64;
 
-/// One in 2 to the power of this is looked at, however small the part is.
+/// The smallest part of the hits that is looked at: one in 2 to the power of this.
 const RAREST_LOG2: f64 = 40.0;
 
 /// A hit.
@@ -63,7 +63,7 @@ impl Samples {
         Samples { mask: one_in - 1, chance, waiting: RefCell::default(), news: Notify::new() }
     }
 
-    /// One in so many hits is looked at.
+    /// Hits from one that is looked at to the next.
     pub(super) fn one_in(&self) -> u64 {
         self.mask + 1
     }

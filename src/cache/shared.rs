@@ -1,5 +1,5 @@
-//! The part of L1 that all workers share: the entries, and what is known of keys that have none. Invalidations act
-//! here.
+//! The part of L1 that all workers share: the entries, and what is known of keys that have none.
+//! Invalidations act here.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -242,8 +242,8 @@ impl SharedCache {
         self.store.why_dead(head, now, || self.store.epoch(head.lease()))
     }
 
-    /// Why an entry may not be served at `now`, by a copy of the epochs: a walk over many entries takes no lock
-    /// for each.
+    /// Why an entry may not be served at `now`, by a copy of the epochs: a walk over many entries takes no
+    /// lock for each.
     pub(super) fn why_dead_by(&self, leases: &LeaseView, head: EntryHead, now: Nanos) -> Option<MissReason> {
         self.store.why_dead(head, now, || leases.epoch(head.lease()).cloned())
     }

@@ -772,7 +772,8 @@ struct Versioned {
     invalidated: AtomicU64,
 }
 
-/// One writer, two workers: no reader gets a version older than the one that was invalidated before it asked.
+/// A writer and two workers: no reader gets a version older than the one that was invalidated before it
+/// asked.
 #[test]
 fn i2_no_version_older_than_the_last_invalidated_one_is_served_under_stress() {
     const KEYS: usize = 8;
@@ -882,7 +883,7 @@ fn a_reply_that_is_not_kept_leaves_no_older_one_behind() {
     assert_eq!(served(&other, &key), None);
 }
 
-/// One worker that reads over two connections: its view, and what each of the two is to it.
+/// A worker that reads over two connections: its view, and the epoch of each.
 fn over_two_connections() -> (Cache, [Epoch; 2]) {
     let shared = shared(CacheLimits { several_workers: false, ..LIMITS });
     shared.note_multi_stream();

@@ -11,13 +11,13 @@ use std::task::{Context, Waker};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-/// One thing for the client.
+/// A message for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mail {
     /// Goes out at once, whatever replies are outstanding. A push in its RESP3 form; a client of RESP2 gets
     /// an array.
     Now(Bytes),
-    /// The same, but behind every reply that is outstanding when it comes: what it says may be about one of
+    /// Goes out behind every reply that is outstanding when the message comes: its news may be about one of
     /// them.
     Behind(Bytes),
     /// As `Behind`, for clients of RESP3 alone: RESP2 has no form for it.

@@ -78,21 +78,21 @@ pub struct ClientNames {
 /// What CLIENT LIST says of a client with one letter, in the order in which Redis writes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientFlag {
-    /// It follows all commands.
+    /// Follows all commands.
     Monitor,
-    /// It is subscribed to something.
+    /// Is subscribed to something.
     PubSub,
-    /// It is between MULTI and EXEC.
+    /// Is between MULTI and EXEC.
     Transaction,
-    /// It waits in a command that waits. Never put on it: [`Client::wait`] knows.
+    /// Waits in a blocking command. Never set: [`Client::wait`] knows.
     Blocked,
-    /// It is told what becomes invalid of what it read.
+    /// Gets the invalidations of the keys that it read.
     Tracking,
-    /// The client that it wants those messages sent to is gone.
+    /// Wants its invalidations sent to a client that has gone.
     TrackingBroken,
-    /// It is told by prefixes.
+    /// Gets the invalidations of all keys with its prefixes.
     TrackingBroadcast,
-    /// It came over a Unix socket.
+    /// Came over a Unix socket.
     Unix,
     /// CLIENT NO-EVICT.
     NoEvict,

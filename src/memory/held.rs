@@ -40,7 +40,7 @@ impl MemoryHold {
         }
     }
 
-    /// The same, but what differs by little is left as it is: for what changes with every command.
+    /// Sets the number of bytes if it differs by much: for what changes with every command.
     #[inline]
     pub fn set_roughly(&mut self, bytes: usize) {
         if bytes.abs_diff(self.bytes) >= GRAIN_BYTES {

@@ -125,7 +125,7 @@ pub struct Allocator {
 // === impl Allocator ===
 
 impl Default for Allocator {
-    /// One that gives back when it likes.
+    /// An allocator that gives memory back by itself.
     fn default() -> Allocator {
         Allocator { decay: || {}, purge: || {} }
     }
@@ -174,7 +174,7 @@ impl MemoryCeiling {
         }
     }
 
-    /// The same, where other sizes are small than [`SMALL_BYTES`] and less.
+    /// Changes which sizes count as small: so many bytes and less, in place of [`SMALL_BYTES`].
     pub fn with_small(self, bytes: usize) -> MemoryCeiling {
         MemoryCeiling { small: bytes, ..self }
     }
@@ -253,7 +253,8 @@ impl MemoryCeiling {
         self.pressed.load(Ordering::Relaxed)
     }
 
-    /// The same, as of this very moment: much can come before that is looked at.
+    /// Whether memory is scarce at this very moment: [`MemoryCeiling::is_pressed`] says how it was at the
+    /// last check, and much can come in since.
     pub fn is_scarce(&self) -> bool {
         self.is_pressed() || self.max.is_some_and(|max| self.used() > part(max, EMPTYING))
     }
@@ -323,9 +324,9 @@ impl MemoryCeiling {
 /// Whether L1 must be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pressure {
-    /// It must.
+    /// L1 must be empty.
     pub on: bool,
-    /// That is new.
+    /// `on` has just changed.
     pub news: bool,
 }
 

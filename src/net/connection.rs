@@ -1,4 +1,4 @@
-//! One client's connection: its socket as a stream of requests and a queue of replies.
+//! A client's connection: its socket as a stream of requests and a queue of replies.
 //!
 //! Requests are walked in the buffer that all connections of a worker read into, so an idle connection holds
 //! no memory for reading; only what is left of an incomplete request is kept here.
@@ -55,7 +55,7 @@ pub enum EndReason {
 /// What is done with what arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Intake {
-    /// It is looked at.
+    /// Parsed.
     Open,
     /// It belongs to a request that is skipped.
     Skipping,

@@ -142,7 +142,8 @@ fn take_one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
     }
 }
 
-/// The same for what follows `[`. A set that does not end takes the rest of the pattern, as in Redis.
+/// Matches a byte against the set that follows `[`, and returns the rest of the pattern. A set that does not
+/// end takes the rest of the pattern, as in Redis.
 fn take_set(set: &[u8], byte: u8) -> Option<&[u8]> {
     let (negated, mut set) = match set {
         [b'^', rest @ ..] => (true, rest),

@@ -5,7 +5,7 @@ use std::fmt;
 /// How many slots a Redis Cluster has.
 pub const SLOT_COUNT: usize = 16_384;
 
-/// One of the 16,384 parts of the keyspace of a Redis Cluster.
+/// A hash slot: a part of the keyspace of a Redis Cluster, of which there are 16,384.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u16);
 

@@ -30,7 +30,7 @@ pub(super) struct LineQueue {
 enum LogItem {
     /// A line, with its end.
     Line(Vec<u8>),
-    /// Whoever waits here is told that all lines before were written, or dropped.
+    /// Notified once all lines before were written, or dropped.
     Flush(SyncSender<()>),
 }
 

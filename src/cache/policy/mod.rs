@@ -55,17 +55,18 @@ pub enum AdmissionRule {
     /// Not until that changes.
     #[default]
     Adaptive,
-    /// It is.
+    /// Also such keys are kept.
     Always,
 }
 
 /// Whether the server is asked how long a key will live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TtlMode {
-    /// It is asked, and no reply is kept longer.
+    /// The server is asked, and no reply is kept longer than its key lives.
     #[default]
     Exact,
-    /// It is not: a reply may be served after its key expired, until the server removes the key and says so.
+    /// The server is not asked: a reply may be served after its key expired, until the server removes the key
+    /// and pushes an invalidation.
     Capped,
 }
 

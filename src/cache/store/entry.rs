@@ -44,7 +44,7 @@ pub(super) struct EntryTerms {
     /// The number of its epoch.
     pub(super) lease: u16,
     pub(super) slot: u16,
-    /// That of its slot, of which the lower half is kept.
+    /// The generation of its slot, of which the lower half is kept.
     pub(super) slot_generation: u32,
     pub(super) resp2: Resp2,
 }

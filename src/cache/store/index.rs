@@ -489,7 +489,7 @@ fn choices(home: usize, hash: u64) -> [usize; 3] {
     [home, home + second, home + third]
 }
 
-/// That which follows the other, as numbers that wrap follow each other.
+/// The later of two numbers that wrap.
 fn later(one: u32, other: u32) -> u32 {
     if one.wrapping_sub(other) < 1 << 31 { one } else { other }
 }

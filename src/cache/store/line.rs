@@ -1,4 +1,4 @@
-//! One line of memory of the index: a sequence, the generation of its keys, and where their entries lie.
+//! A line of memory of the index: a sequence, the generation of its keys, and where their entries lie.
 //!
 //! Readers take no lock: they note the sequence, read, and compare it afterwards (a seqlock). Whoever changes
 //! anything makes it odd for that long, and larger in the end. All words are atomics, so a reader that loses
@@ -85,7 +85,7 @@ impl<'a> Line<'a> {
         Line { words, choice: 0 }
     }
 
-    /// The same as this choice of a key.
+    /// This line as the given choice of a key.
     #[inline]
     pub(super) fn chosen(self, choice: usize) -> Line<'a> {
         Line { choice, ..self }
@@ -151,7 +151,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The same, unless somebody writes the line.
+    /// Locks the line, unless somebody writes it.
     #[inline]
     pub(super) fn try_lock(self) -> Option<Locked<'a>> {
         let head = self.words[0].load(Ordering::Relaxed);
@@ -209,13 +209,13 @@ impl Place {
         Place(hash & TAG_MASK).with(spot, hits)
     }
 
-    /// The same key's, for an entry at another spot.
+    /// The place of the same key, for an entry at another spot.
     pub(super) fn with(self, spot: u64, hits: u8) -> Place {
         let key = self.0 >> CHOICE_SHIFT << CHOICE_SHIFT;
         Place(key | u64::from(hits & 3) << SPOT_BITS | (spot + 1) & SPOT_MASK)
     }
 
-    /// The same entry's, in a line that is this choice of its key.
+    /// The place of the same entry, in a line that is the given choice of its key.
     pub(super) fn chosen(self, choice: usize) -> Place {
         Place(self.0 & !CHOICE_MASK | (choice as u64) << CHOICE_SHIFT & CHOICE_MASK)
     }
@@ -303,12 +303,12 @@ impl<'a> Locked<'a> {
         self.away() < AWAY_MAX
     }
 
-    /// One more entry of the line's keys lies elsewhere.
+    /// Notes that an entry of the line's keys lies in another line now.
     pub(super) fn note_away(&mut self) {
         self.head += AWAY_ONE;
     }
 
-    /// One fewer does.
+    /// Notes that an entry of the line's keys lies in another line no more.
     pub(super) fn note_back(&mut self) {
         debug_assert!(self.away() > 0, "none was away");
         self.head -= if self.away() > 0 { AWAY_ONE } else { 0 };

@@ -25,14 +25,14 @@ pub(in crate::cache) struct FoundReply {
     spot: u64,
     /// Bytes in the room of the output that it was found for.
     len: usize,
-    /// One that stayed where it is.
+    /// A large reply, which stays where it is.
     large: Option<Arc<Large>>,
 }
 
-// === impl Held ===
+// === impl FoundReply ===
 
 impl FoundReply {
-    /// One that was copied to the room of an output.
+    /// A reply that was copied to the room of an output.
     #[inline(always)]
     pub(in crate::cache) fn copied(found: Found) -> FoundReply {
         FoundReply { spot: found.spot, len: found.head.reply_len(), large: None }
@@ -113,7 +113,7 @@ impl Store {
         Some(found)
     }
 
-    /// The same in all lines where it may lie, until one was read that did not change meanwhile. What is
+    /// Finds the reply in all lines where it may lie: reads again until no line changed meanwhile. What is
     /// large stays where it is ([`Store::held`]).
     pub(in crate::cache) fn find(
         &self,

@@ -61,7 +61,7 @@ impl Sizes {
         }
     }
 
-    /// The same, of an index that is never larger than at the beginning.
+    /// These sizes with an index that never grows.
     #[cfg(test)]
     pub(super) fn without_growth(self) -> Sizes {
         Sizes { lines_max: self.lines_min, ..self }

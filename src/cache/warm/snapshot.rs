@@ -32,13 +32,13 @@ struct Envelope {
 /// Why a file is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// It cannot be read or written.
+    /// The file cannot be read or written.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// It is a directory, a pipe or a device.
+    /// The path is a directory, a pipe or a device.
     #[error("there is something that is not a regular file")]
     NotRegular,
-    /// It is longer than one of so many reads can be.
+    /// The file is longer than the configured number of reads can take.
     #[error("it has {length} bytes, and {max} are the most that it may have (warm_keys)")]
     TooLong {
         /// Its length.
@@ -46,16 +46,16 @@ pub enum SnapshotError {
         /// The bound.
         max: u64,
     },
-    /// It is not such a file, or was cut or changed.
+    /// The file is no snapshot, or was cut or changed.
     #[error("it is no snapshot of nearside, or was cut or changed: {0}")]
     Broken(String),
     /// Another version of nearside wrote it.
     #[error("it is of version {0}, and this nearside reads version {VERSION}")]
     Version(u32),
-    /// It is about other servers.
+    /// The file is about other servers.
     #[error("it is of another upstream: {0}")]
     Upstream(String),
-    /// It asks for what L1 never does.
+    /// The file names a command that L1 never keeps.
     #[error("it has more than names of reads that can be cached: {0}")]
     NotARead(String),
 }

@@ -1,4 +1,4 @@
-//! One client that caches: on which terms, and how it is told what became stale.
+//! A client that caches: on which terms, and how it gets its invalidations.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -66,7 +66,7 @@ pub(super) fn everything() -> InvalidationPush {
     InvalidationPush::of(Bytes::from_static(encode::null_reply(Resp::Three)))
 }
 
-// === impl News ===
+// === impl InvalidationPush ===
 
 impl InvalidationPush {
     fn of(keys: Bytes) -> InvalidationPush {
@@ -75,7 +75,7 @@ impl InvalidationPush {
     }
 }
 
-// === impl Member ===
+// === impl TrackingClient ===
 
 impl TrackingClient {
     pub(super) fn new(client: Arc<Client>) -> TrackingClient {

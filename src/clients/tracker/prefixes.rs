@@ -11,7 +11,8 @@ pub type ClientPrefixes = Arc<[Bytes]>;
 /// The upstream is asked for so many prefixes at most; beyond it, for all keys.
 const PREFIXES_MAX: usize = 1024;
 
-/// The same, in bytes of all of them: each connection that listens is told them all, whenever they change.
+/// Bytes of all prefixes that the upstream is asked for at most; beyond it, for all keys. Each BCAST
+/// connection sends all of them whenever they change.
 const PREFIX_BYTES_MAX: usize = 64 * 1024;
 
 /// Who wants which prefix.

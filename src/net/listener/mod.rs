@@ -73,7 +73,7 @@ const NO_MEMORY: &[u8] = b"-OOM nearside: there is no memory for one more client
 pub enum Rejection {
     /// As many as may be are connected.
     TooMany,
-    /// It is on another machine.
+    /// The client is on another machine.
     Remote,
     /// There is no memory for one more.
     NoMemory,
@@ -244,7 +244,8 @@ impl Registered {
 // === impl ClientSocket ===
 
 impl ClientSocket {
-    /// One try is enough: a new socket has room for a line, and a client that is gone need not read it.
+    /// Writes the error and closes. A single try is enough: a new socket has room for a line, and a client
+    /// that is gone need not read it.
     fn refuse(self, refusal: Rejection) {
         let text = match refusal {
             Rejection::TooMany => TOO_MANY,

@@ -34,7 +34,7 @@ pub enum Class {
 /// How the replies to the parts of a split request become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Join {
-    /// One element a key, in the order of the keys.
+    /// An array with an element for each key, in the order of the keys.
     Mget,
     /// `OK` once every part says so.
     Mset,
@@ -61,11 +61,11 @@ pub enum Gather {
 /// What is asked about all keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keyspace {
-    /// One page of a walk over them.
+    /// A page of a walk over them.
     Scan,
     /// All that match.
     Keys,
-    /// One of them, each as likely as any other.
+    /// A random key, each as likely as any other.
     RandomKey,
 }
 

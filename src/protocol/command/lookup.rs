@@ -27,8 +27,8 @@ impl CommandLookup {
         CommandLookup { last: None, denied }
     }
 
-    /// Finds the row of `request` as [`recognise`] does, and refuses a denied command. A row that was allowed once
-    /// is not checked again.
+    /// Finds the row of `request` as [`recognise`] does, and refuses a denied command. A row that was allowed
+    /// once is not checked again.
     #[inline]
     pub fn recognise(&mut self, request: &Request<'_>) -> Result<&'static Spec, CommandError> {
         let name = request.arg(0);

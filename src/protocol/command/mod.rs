@@ -33,7 +33,7 @@ pub use refusal_reason::RefusalReason;
 
 use crate::protocol::resp::{request::Request, resp2::Form};
 
-/// One row of the table.
+/// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
     /// Stands for this row in an atomic or a table; no row has number 0.

@@ -6,7 +6,7 @@
 /// What stands at the beginning of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyHead<'a> {
-    /// One line: `+`, `-`, `:`, `,`, `#` or `(`.
+    /// A line: `+`, `-`, `:`, `,`, `#` or `(`.
     Line {
         /// The first byte.
         kind: u8,

@@ -1,4 +1,4 @@
-//! One request: its raw bytes and where each argument stands in them.
+//! A request: its raw bytes and where each argument is in them.
 
 use std::cell::OnceCell;
 use std::ops::Range;
@@ -19,7 +19,7 @@ pub struct Request<'a> {
 enum RequestCopy<'a> {
     /// Here, once somebody has needed it.
     Cell(&'a OnceCell<OwnedRequest>),
-    /// It is that of this one.
+    /// The copy from which this request was made.
     Made(&'a OwnedRequest),
 }
 

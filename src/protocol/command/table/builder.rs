@@ -1,5 +1,5 @@
-//! Makes the rows of the command table: a function for each common kind of command, and methods that change one
-//! column of a row.
+//! Makes the rows of the command table: a function for each common kind of command, and methods that change
+//! one column of a row.
 
 use crate::protocol::command::{Class, Flags, Keys, RefusalReason, RequiredState, Spec, TtlEffect};
 use crate::protocol::resp::resp2::Form;

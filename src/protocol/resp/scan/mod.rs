@@ -143,7 +143,7 @@ impl RequestScanner {
         }
     }
 
-    /// The same, for what [`RequestScanner::scan_plain`] said nothing of.
+    /// Scans what [`RequestScanner::scan_plain`] does not decide.
     ///
     /// # Errors
     /// Those of [`RequestScanner::scan`].
