@@ -5,19 +5,29 @@ use std::rc::Rc;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
-use super::dispatch::Router;
 use super::replies::{failure_reply, stopped};
 use crate::protocol::resp::encode;
-use crate::upstream::{Call, PendingReply};
+use crate::upstream::{Call, PendingReply, Upstream};
 
 /// The reply of one server, or the error that says why there is none.
 pub type QueryReply = LocalBoxFuture<'static, Result<Bytes, Bytes>>;
 
-// === impl Proxy ===
+/// Asks servers what the daemon itself wants to know.
+#[derive(Debug)]
+pub struct ControlQueries {
+    upstream: Rc<Upstream>,
+}
 
-impl Router {
+// === impl ControlQueries ===
+
+impl ControlQueries {
+    /// Asks the servers of `upstream`.
+    pub(in crate::router) fn new(upstream: Rc<Upstream>) -> ControlQueries {
+        ControlQueries { upstream }
+    }
+
     /// Asks any server something that changes nothing.
-    pub fn ask_any<A: AsRef<[u8]>>(self: &Rc<Router>, args: &[A]) -> QueryReply {
+    pub fn ask_any<A: AsRef<[u8]>>(&self, args: &[A]) -> QueryReply {
         asked(self.upstream.send_any(Call {
             bytes: encode::request(args),
             slot: None,
@@ -27,7 +37,7 @@ impl Router {
     }
 
     /// Tells every primary something; empty when none is known.
-    pub fn tell_every<A: AsRef<[u8]>>(self: &Rc<Router>, args: &[A], reads_only: bool) -> Vec<QueryReply> {
+    pub fn tell_every<A: AsRef<[u8]>>(&self, args: &[A], reads_only: bool) -> Vec<QueryReply> {
         let call = Call { bytes: encode::request(args), slot: None, reads_only, foreign: false };
         let primaries = self.upstream.primaries();
         primaries.iter().map(|node| asked(self.upstream.send_to(*node, call.clone()))).collect()

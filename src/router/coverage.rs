@@ -4,12 +4,6 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use bytes::Bytes;
-
-use super::dispatch::Router;
-use super::request_route::RequestRoute;
-use crate::protocol::command::{Class, CommandError, Flags, Spec};
-use crate::protocol::resp::request::Request;
 use crate::upstream::Outcome;
 
 /// Whether the upstream will tell when what a reply said is not true any more. An answer that is there at
@@ -40,28 +34,4 @@ pub(super) fn note(coverage: Option<&Rc<Coverage>>, tracked: bool) {
 /// Whether an outcome is something to keep, and came over a tracked connection.
 pub(super) fn is_tracked(outcome: &Outcome) -> bool {
     outcome.as_ref().is_ok_and(|reply| reply.tracked && !reply.frame.starts_with(b"-"))
-}
-
-// === impl Proxy ===
-
-impl Router {
-    /// The keys whose values a request reads, as far as its reply may tell of them. Of a script these are the
-    /// keys that it declares.
-    pub fn keys_read(
-        &self,
-        recognised: Result<&'static Spec, CommandError>,
-        request: &Request<'_>,
-    ) -> Vec<Bytes> {
-        let route = match recognised {
-            Ok(spec) if spec.flags.has(Flags::READ) || matches!(spec.class, Class::Script(_)) => {
-                RequestRoute::of(spec)
-            }
-            Err(CommandError::Unknown) => match self.lessons.borrow().known(request.arg(0)) {
-                Some(learned) if learned.flags.has(Flags::READ) => RequestRoute::learned(learned),
-                _ => return Vec::new(),
-            },
-            _ => return Vec::new(),
-        };
-        route.copied_keys_of(request)
-    }
 }

@@ -1,38 +1,15 @@
 //! COPY, MOVE and SWAPDB: they name databases, of which there is one. The answers are those of a Redis with
 //! `databases 1`.
 
-use std::rc::Rc;
-
 use bytes::Bytes;
 
-use super::answer::Answer;
-use super::caller::Caller;
-use super::dispatch::Router;
-use super::request_route::{RequestRoute, WriteSet};
-use crate::protocol::command::{Database, Spec};
+use crate::protocol::command::Database;
 use crate::protocol::resp::request::Request;
 use crate::protocol::resp::{encode, parse_integer};
 
 const NO_SUCH_DATABASE: &str = "ERR DB index is out of range";
 const NO_INDEX: &str = "ERR value is out of range, value must between -2147483648 and 2147483647";
 const NO_NUMBER: &str = "ERR value is not an integer or out of range";
-
-// === impl Proxy ===
-
-impl Router {
-    pub(super) fn database(
-        self: &Rc<Router>,
-        spec: &'static Spec,
-        database: Database,
-        request: &Request<'_>,
-        caller: Caller<'_>,
-    ) -> Answer {
-        match without_server(database, request) {
-            Some(reply) => Answer::Now(reply),
-            None => self.forwarder.forward(RequestRoute::of(spec), WriteSet::Named, request, caller),
-        }
-    }
-}
 
 /// The answer to a request that no server must carry out, because it names another database or changes
 /// nothing.

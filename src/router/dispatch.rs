@@ -1,16 +1,18 @@
 //! The router of a worker: takes a request to the family that answers it, by the class that the table says.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::answer::Answer;
 use super::blocking::replicas::ReplicaWaits;
 use super::blocking::waits::Blocking;
 use super::caller::Caller;
-use super::command_info_cache::CommandInfoCache;
+use super::command_info::unknown::UnknownCommands;
+use super::command_info::very_many_names::CommandQueries;
+use super::control_queries::ControlQueries;
+use super::database::without_server;
 use super::forward::default_ttl::DefaultTtl;
 use super::forward::forwarder::Forwarder;
 use super::forward::large_replies::LargeReplies;
@@ -25,11 +27,12 @@ use super::request_route::{RequestRoute, WriteSet};
 use super::scan::walk::Scan;
 use super::scripting::eval::Scripting;
 use super::scripting::functions::FunctionCalls;
-use super::scripting::script_cache::ScriptCache;
 use super::tiers::{RouterCache, RouterSettings, Tiers};
+use super::transactions::execute::Transactions;
+use super::transactions::watch::Watches;
 use crate::cache::policy::CurrentPolicies;
 use crate::net::write_queue::WriteQueue;
-use crate::protocol::command::{Class, CommandError, Keyspace, Learned, RequiredState, Spec};
+use crate::protocol::command::{Class, CommandError, Flags, Keyspace, Learned, RequiredState, Spec};
 use crate::protocol::resp::request::Request;
 use crate::pubsub::Hub;
 use crate::stats::WorkerStats;
@@ -39,17 +42,25 @@ use crate::upstream::Upstream;
 #[derive(Debug)]
 pub struct Router {
     tiers: Rc<Tiers>,
-    pub(super) lessons: RefCell<CommandInfoCache>,
     pub(super) default_ttl: Rc<DefaultTtl>,
     pub(super) large_replies: Rc<LargeReplies>,
     pub(super) forwarder: Rc<Forwarder>,
-    pub(super) scripts: Arc<ScriptCache>,
     primaries: Rc<AllPrimaries>,
     scripting: Rc<Scripting>,
     scan: Rc<Scan>,
     publisher: Rc<Publisher>,
     subscriptions: Rc<SubscriptionQueries>,
     hub: Arc<Hub>,
+    /// Commands that the table does not know.
+    pub unknown_commands: Rc<UnknownCommands>,
+    /// COMMAND INFO and COMMAND DOCS of very many names.
+    pub command_queries: Rc<CommandQueries>,
+    /// What the daemon itself asks servers.
+    pub queries: ControlQueries,
+    /// What EXEC carries out.
+    pub transactions: Rc<Transactions>,
+    /// WATCH and UNWATCH.
+    pub watches: Rc<Watches>,
     /// Commands that block.
     pub blocking: Rc<Blocking>,
     /// WAIT and WAITAOF.
@@ -83,15 +94,18 @@ impl Router {
         let forwarder = Forwarder::new(tiers.clone(), default_ttl.clone(), large_replies.clone());
         let functions = FunctionCalls::new(tiers.clone(), forwarder.clone());
         let primaries = AllPrimaries::new(tiers.clone(), functions.clone());
-        let scripts = memory.scripts.clone();
         Rc::new(Router {
-            lessons: RefCell::default(),
+            unknown_commands: UnknownCommands::new(tiers.clone(), forwarder.clone()),
+            command_queries: CommandQueries::new(tiers.clone()),
+            queries: ControlQueries::new(tiers.upstream.clone()),
+            transactions: Transactions::new(tiers.clone(), default_ttl.clone(), memory.scripts.clone()),
+            watches: Watches::new(tiers.clone()),
             scripting: Scripting::new(
                 tiers.clone(),
                 forwarder.clone(),
                 primaries.clone(),
                 functions,
-                scripts.clone(),
+                memory.scripts.clone(),
             ),
             scan: Scan::new(tiers.clone(), memory.walks.clone()),
             publisher: Publisher::new(tiers.clone(), pubsub.clone()),
@@ -99,7 +113,6 @@ impl Router {
             blocking: Blocking::new(tiers.clone(), default_ttl.clone()),
             replica_waits: ReplicaWaits::new(tiers.clone()),
             hub: pubsub,
-            scripts,
             tiers,
             default_ttl,
             large_replies,
@@ -145,7 +158,10 @@ impl Router {
             Class::CacheableRead => self.read(spec, request, caller, out),
             Class::EveryPrimary(gather) => self.primaries.ask(spec, gather, request, caller),
             Class::Script(script) => self.scripting.execute(spec, script, request, caller),
-            Class::Database(database) => self.database(spec, database, request, caller),
+            Class::Database(database) => match without_server(database, request) {
+                Some(reply) => Answer::Now(reply),
+                None => self.forwarder.forward(route, WriteSet::Named, request, caller),
+            },
             Class::Keyspace(Keyspace::Scan) => self.scan.scan(request, caller),
             Class::Keyspace(Keyspace::Keys) => self.scan.keys(request, caller),
             Class::Keyspace(Keyspace::RandomKey) => random_key(&self.tiers, caller.resp),
@@ -173,7 +189,7 @@ impl Router {
     ) -> Answer {
         if fault == CommandError::Unknown {
             caller.own_writes.note_sent();
-            return self.wait_for_upstream().unwrap_or_else(|| self.unknown(request, caller));
+            return self.wait_for_upstream().unwrap_or_else(|| self.unknown_commands.answer(request, caller));
         }
         Answer::Now(fault_reply(fault, request))
     }
@@ -208,7 +224,27 @@ impl Router {
 
     /// The same of a request whose command is not in the table.
     pub fn may_overtake_unknown(&self, request: &Request<'_>) -> bool {
-        let names_none = |learned: &Learned| learned.keys.first(request).is_none();
-        self.upstream.is_split() && self.lessons.borrow().known(request.arg(0)).is_some_and(names_none)
+        let names_none = |learned: Learned| learned.keys.first(request).is_none();
+        self.upstream.is_split() && self.unknown_commands.known(request.arg(0)).is_some_and(names_none)
+    }
+
+    /// The keys whose values a request reads, as far as its reply may tell of them. Of a script these are the
+    /// keys that it declares.
+    pub fn keys_read(
+        &self,
+        recognised: Result<&'static Spec, CommandError>,
+        request: &Request<'_>,
+    ) -> Vec<Bytes> {
+        let route = match recognised {
+            Ok(spec) if spec.flags.has(Flags::READ) || matches!(spec.class, Class::Script(_)) => {
+                RequestRoute::of(spec)
+            }
+            Err(CommandError::Unknown) => match self.unknown_commands.known(request.arg(0)) {
+                Some(learned) if learned.flags.has(Flags::READ) => RequestRoute::learned(&learned),
+                _ => return Vec::new(),
+            },
+            _ => return Vec::new(),
+        };
+        route.copied_keys_of(request)
     }
 }

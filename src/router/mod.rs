@@ -9,12 +9,11 @@
 //! Begin with `dispatch.rs` (the router and the table's classes), `read.rs` (reads that L1 may answer) and
 //! `forward.rs` (all other commands).
 
-mod about_commands;
 mod answer;
 mod blocking;
 mod caller;
 pub mod coherence;
-mod command_info_cache;
+mod command_info;
 mod control_queries;
 mod coverage;
 mod database;
@@ -34,15 +33,14 @@ mod scan;
 mod scripting;
 mod slices;
 mod tiers;
-mod transaction;
+mod transactions;
 mod ttl_probe;
 mod turns;
-mod watch;
 
-pub use about_commands::names_very_many;
 pub use answer::Answer;
 pub use caller::Caller;
 pub use coherence::inflight::{Hold, Inflight};
+pub use command_info::very_many_names::names_very_many;
 pub use control_queries::QueryReply;
 pub use coverage::Coverage;
 pub use database::without_server;
@@ -50,5 +48,5 @@ pub use dispatch::Router;
 pub use memory::{MemoryLimits, RouterMemory};
 pub use reply_bound::ReplyBound;
 pub use tiers::{FillResult, RouterCache, RouterSettings};
-pub use transaction::{ExecElement, NotAPart, TransactionPart};
-pub use watch::Watched;
+pub use transactions::part::{ExecElement, NotAPart, TransactionPart};
+pub use transactions::watch::Watched;

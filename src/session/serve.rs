@@ -76,7 +76,7 @@ pub(super) fn serve(
                 }
                 Class::AnyNode if names_very_many(spec, &request) => {
                     let bound = output_bound(state, context);
-                    context.proxy.about_commands(spec, &request, caller, bound)
+                    context.proxy.command_queries.answer(spec, &request, caller, bound)
                 }
                 class => {
                     let may_need_its_place = matches!(

@@ -80,7 +80,7 @@ pub(in crate::commands) fn answer(
 /// Asks a server for what may be about the data.
 fn ask(proxy: &Rc<Router>, patterns: &[Vec<u8>]) -> Vec<QueryReply> {
     let patterns = patterns.iter().filter(|pattern| may_be_about_data(pattern));
-    patterns.map(|pattern| proxy.ask_any(&[&b"CONFIG"[..], b"GET", pattern])).collect()
+    patterns.map(|pattern| proxy.queries.ask_any(&[&b"CONFIG"[..], b"GET", pattern])).collect()
 }
 
 /// Adds what servers answer. What is known is better than an error, unless nothing is.

@@ -54,13 +54,13 @@ pub(in crate::session) fn answer(
             let watched = modes
                 .watched
                 .get_or_insert_with(|| Rc::new(Watched::new(state.client.entry.watched.clone())));
-            context.proxy.watch(spec, request, watched, caller)
+            context.proxy.watches.watch(spec, request, watched, caller)
         }
         // DISCARD and UNWATCH.
         _ => {
             let watched = state.modes.as_mut().and_then(|modes| modes.watched.take());
             close(state);
-            watched.map_or_else(|| Answer::Now(ok()), |watched| context.proxy.unwatch(&watched))
+            watched.map_or_else(|| Answer::Now(ok()), |watched| context.proxy.watches.unwatch(&watched))
         }
     }
 }

@@ -26,7 +26,7 @@ const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of previous
 
 /// So many steps of EXEC are looked at before others get their turn. Where there are more, the session is
 /// held as well while the server carries them out
-/// ([`Router::transaction`](crate::router::Router::transaction)).
+/// ([`Router::transactions`](crate::router::Router)).
 const STEPS_AT_ONCE: usize = 1024;
 
 pub(super) fn execute(state: &mut SessionState, context: &SessionContext, caller: Caller<'_>) -> Answer {
@@ -90,7 +90,7 @@ pub(super) fn go_on(
     }
     state.settle();
     let Executing { elements, slot, watched, .. } = executing;
-    context.proxy.transaction(elements, slot, watched.as_deref(), caller)
+    context.proxy.transactions.execute(elements, slot, watched.as_deref(), caller)
 }
 
 /// Carries out every CLIENT KILL of the transaction: nothing of it goes to the server before those who are

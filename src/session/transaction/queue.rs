@@ -46,7 +46,7 @@ pub(in crate::session) fn queue(
             if let Some(wait) = context.proxy.wait_for_upstream() {
                 return Some(wait);
             }
-            let part = context.proxy.part(spec, class, request, &mut transaction.slot);
+            let part = context.proxy.transactions.part(spec, class, request, &mut transaction.slot);
             part.map(|part| QueuedStep::Part(part, spec.number()))
         }
     };
@@ -86,9 +86,9 @@ pub(in crate::session) fn queue_unrecognised(
     if let Some(wait) = context.proxy.wait_for_upstream() {
         return Some(wait);
     }
-    match context.proxy.learned(request, now) {
+    match context.proxy.unknown_commands.learned(request, now) {
         Ok(learned) => {
-            let part = context.proxy.learned_part(&learned, request, &mut transaction.slot);
+            let part = context.proxy.transactions.learned_part(&learned, request, &mut transaction.slot);
             Some(Answer::Now(transaction.push(
                 part.map(|part| QueuedStep::Part(part, 0)),
                 "",

@@ -5,16 +5,16 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::answer::Answer;
-use super::caller::Caller;
-use super::dispatch::Router;
-use super::replies::{failure_reply, in_resp2, odd_reply_to, stopped};
-use super::reply_bound::ReplyBound;
 use crate::protocol::command::Spec;
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::cursor::{self, ReplyHead};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::router::answer::Answer;
+use crate::router::caller::Caller;
+use crate::router::replies::{failure_reply, in_resp2, odd_reply_to, stopped};
+use crate::router::reply_bound::ReplyBound;
+use crate::router::tiers::Tiers;
 use crate::upstream::Call;
 
 /// Names that a node is asked for at a time: what it tells of one may be thousands of bytes.
@@ -28,26 +28,37 @@ pub fn names_very_many(spec: &Spec, request: &Request<'_>) -> bool {
     request.len() > FIRST_NAME + NAMES_AT_ONCE && matches!(spec.name, "command|info" | "command|docs")
 }
 
-// === impl Proxy ===
+/// Answers COMMAND INFO and COMMAND DOCS of very many names.
+#[derive(Debug)]
+pub struct CommandQueries {
+    tiers: Rc<Tiers>,
+}
 
-impl Router {
+// === impl CommandQueries ===
+
+impl CommandQueries {
+    /// Asks a node of `tiers`.
+    pub(in crate::router) fn new(tiers: Rc<Tiers>) -> Rc<CommandQueries> {
+        Rc::new(CommandQueries { tiers })
+    }
+
     /// Answers such a request; what is joined is held to `bound`.
-    pub fn about_commands(
-        self: &Rc<Router>,
+    pub fn answer(
+        self: &Rc<CommandQueries>,
         spec: &'static Spec,
         request: &Request<'_>,
         caller: Caller<'_>,
         bound: ReplyBound,
     ) -> Answer {
-        if let Some(wait) = self.wait_for_upstream() {
+        if let Some(wait) = self.tiers.wait_for_upstream() {
             return wait;
         }
         caller.own_writes.note_sent();
         // One node: others may be of another version.
-        let Some(node) = self.upstream.any_node() else {
-            return Answer::Now(failure_reply(&self.upstream.no_topology()));
+        let Some(node) = self.tiers.upstream.any_node() else {
+            return Answer::Now(failure_reply(&self.tiers.upstream.no_topology()));
         };
-        let (proxy, resp, request) = (self.clone(), caller.resp, request.to_owned());
+        let (this, resp, request) = (self.clone(), caller.resp, request.to_owned());
         Answer::Later(Box::pin(async move {
             let request = request.as_request();
             let (mut joined, mut count) = (BytesMut::new(), 0);
@@ -55,7 +66,7 @@ impl Router {
                 let names = request.args_from(first).take(NAMES_AT_ONCE);
                 let part = OwnedRequest::from_args(request.args().take(FIRST_NAME).chain(names));
                 let call = Call { bytes: part.bytes(), slot: None, reads_only: true, foreign: false };
-                let outcome = proxy.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
+                let outcome = this.tiers.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
                 let frame = match outcome {
                     Ok(reply) => reply.frame,
                     Err(failure) => return failure_reply(&failure),

@@ -13,16 +13,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 
-use super::answer::Answer;
-use super::caller::Caller;
-use super::coherence::inflight::{InflightKeys, InflightWrite};
-use super::dispatch::Router;
-use super::replies::failure_reply;
-use super::request_route::{CROSS_SLOT, RequestRoute};
 use crate::protocol::command::Spec;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
+use crate::router::answer::Answer;
+use crate::router::caller::Caller;
+use crate::router::coherence::inflight::{InflightKeys, InflightWrite};
+use crate::router::replies::failure_reply;
+use crate::router::request_route::{CROSS_SLOT, RequestRoute};
+use crate::router::tiers::Tiers;
 use crate::upstream::{Dedicated, SLOT_IS_MOVING, UpstreamError};
 
 const OK: &[u8] = b"+OK\r\n";
@@ -42,11 +42,11 @@ pub struct Watched {
 }
 
 #[derive(Debug)]
-pub(super) struct KeyWatch {
+pub(in crate::router) struct KeyWatch {
     slot: Slot,
     /// Remembers the keys. `None` when it was lost: nobody knows what changed since, so EXEC will find that
     /// something did.
-    pub(super) connection: Option<Dedicated>,
+    pub(in crate::router) connection: Option<Dedicated>,
     keys: WatchedKeys,
     /// As after a write of anything, reads of the session go upstream.
     _reads: InflightWrite,
@@ -97,23 +97,34 @@ impl Watched {
         self.watch.borrow().as_ref().map(|watch| watch.slot)
     }
 
-    pub(super) fn take(&self) -> Option<KeyWatch> {
+    pub(in crate::router) fn take(&self) -> Option<KeyWatch> {
         self.watch.borrow_mut().take()
     }
 }
 
-// === impl Proxy ===
+/// Carries out WATCH and UNWATCH.
+#[derive(Debug)]
+pub struct Watches {
+    tiers: Rc<Tiers>,
+}
 
-impl Router {
+// === impl Watches ===
+
+impl Watches {
+    /// Watches at the nodes of `tiers`.
+    pub(in crate::router) fn new(tiers: Rc<Tiers>) -> Rc<Watches> {
+        Rc::new(Watches { tiers })
+    }
+
     /// Watches more keys. To be called when no other request of the session is on its way.
     pub fn watch(
-        self: &Rc<Router>,
+        self: &Rc<Watches>,
         spec: &'static Spec,
         request: &Request<'_>,
         watched: &Rc<Watched>,
         caller: Caller<'_>,
     ) -> Answer {
-        if let Some(wait) = self.wait_for_upstream() {
+        if let Some(wait) = self.tiers.wait_for_upstream() {
             return wait;
         }
         let route = RequestRoute::of(spec);
@@ -127,20 +138,20 @@ impl Router {
             }
             watch => watch,
         };
-        let reads = self.begin_write(InflightKeys::new(), caller).before_all_reads();
+        let reads = self.tiers.begin_write(InflightKeys::new(), caller).before_all_reads();
         let bytes = request.to_owned().bytes();
         let hash = |key| FixedState::default().hash_one(key);
         let hashes = request.args().skip(1).map(hash).collect();
-        let (proxy, watched) = (self.clone(), watched.clone());
+        let (this, watched) = (self.clone(), watched.clone());
         Answer::Later(Box::pin(async move {
             let is_first = watch.is_none();
             let new = || WatchedKeys { hashes: HashSet::new(), count: watched.count.clone() };
             let (connection, mut keys) =
                 watch.map_or_else(|| (None, new()), |watch| (watch.connection, watch.keys));
             let (connection, reply) = match connection {
-                None if is_first => proxy.begin_watch(slot, &bytes).await,
+                None if is_first => this.begin_watch(slot, &bytes).await,
                 None => (None, Bytes::from_static(OK)),
-                Some(connection) => proxy.go_on(slot, connection, &bytes).await,
+                Some(connection) => this.go_on(slot, connection, &bytes).await,
             };
             // After an error of the first WATCH nothing is watched; what was before a later one still counts.
             if !is_first || connection.is_some() {
@@ -154,7 +165,7 @@ impl Router {
     }
 
     /// Forgets what is watched. To be called when no other request of the session is on its way.
-    pub fn unwatch(self: &Rc<Router>, watched: &Rc<Watched>) -> Answer {
+    pub fn unwatch(self: &Rc<Watches>, watched: &Rc<Watched>) -> Answer {
         let Some(watch) = watched.take() else { return Answer::Now(Bytes::from_static(OK)) };
         Answer::Later(Box::pin(async move {
             if let Some(mut connection) = watch.connection {
@@ -177,7 +188,12 @@ impl Router {
         let (connection, reply) = watch_more(connection, bytes).await;
         match connection {
             Some(connection)
-                if self.upstream.redirected(&reply, Some(slot), connection.node(), false).await.is_some() =>
+                if self
+                    .tiers
+                    .upstream
+                    .redirected(&reply, Some(slot), connection.node(), false)
+                    .await
+                    .is_some() =>
             {
                 (None, Bytes::from_static(OK))
             }
@@ -186,7 +202,7 @@ impl Router {
     }
 
     async fn begin_watch(&self, slot: Slot, bytes: &Bytes) -> (Option<Dedicated>, Bytes) {
-        let mut connection = match self.upstream.dedicated(Some(slot)).await {
+        let mut connection = match self.tiers.upstream.dedicated(Some(slot)).await {
             Ok(connection) => connection,
             Err(failure) => return (None, failure_reply(&failure)),
         };
@@ -196,7 +212,8 @@ impl Router {
                 Some(connection) if reply.starts_with(b"-") => connection,
                 kept => return (kept, reply),
             };
-            let Some(elsewhere) = self.upstream.redirected(&reply, Some(slot), refused.node(), false).await
+            let Some(elsewhere) =
+                self.tiers.upstream.redirected(&reply, Some(slot), refused.node(), false).await
             else {
                 refused.give_back();
                 return (None, reply);
@@ -205,7 +222,7 @@ impl Router {
                 refused.give_back();
                 return (None, Bytes::from_static(SLOT_IS_MOVING));
             }
-            connection = match self.upstream.dedicated_to(&elsewhere.node).await {
+            connection = match self.tiers.upstream.dedicated_to(&elsewhere.node).await {
                 Ok(connection) => connection,
                 Err(failure) => return (None, failure_reply(&failure)),
             };

@@ -1,0 +1,276 @@
+//! A transaction on its way: what was queued goes to the slot's node in one write, MULTI and EXEC around it.
+//!
+//! Nothing in it is answered from L1, and nothing that it reads is kept. It is carried out once or not at
+//! all: what was written and lost is never sent again.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+
+use super::assembled::{AssembledTransaction, ended};
+use super::exec_reply::{changed, executed, executed_in_turns, joined, nothing};
+use super::part::{ExecElement, NotAPart, TransactionPart};
+use super::watch::{KeyWatch, Watched};
+use crate::clock;
+use crate::protocol::command::{Class, Flags, Keyspace, Learned, RequiredState, ScriptAction, Spec};
+use crate::protocol::key::Slot;
+use crate::protocol::resp::request::Request;
+use crate::router::answer::Answer;
+use crate::router::caller::Caller;
+use crate::router::coherence::inflight::{Hold, InflightKeys};
+use crate::router::coverage::{self, is_tracked};
+use crate::router::forward::default_ttl::{DefaultTtl, may_have_written};
+use crate::router::forward::fence::Fence;
+use crate::router::replies::stopped;
+use crate::router::request_route::{Destination, RequestRoute};
+use crate::router::scripting::script_cache::{ScriptCache, with_body};
+use crate::router::tiers::Tiers;
+use crate::router::turns::give_turn;
+use crate::upstream::{Call, Dedicated, Outcome, UpstreamReply, answers_exec, exec_abort};
+
+/// With more elements than these others get their turn while it is put together and answered.
+const SMALL_ELEMENTS_MAX: usize = 1024;
+
+/// Carries out transactions.
+#[derive(Debug)]
+pub struct Transactions {
+    tiers: Rc<Tiers>,
+    default_ttl: Rc<DefaultTtl>,
+    scripts: Arc<ScriptCache>,
+}
+
+// === impl Transactions ===
+
+impl Transactions {
+    /// Sends to `tiers`; scripts that `scripts` knows go along with their bodies.
+    pub(in crate::router) fn new(
+        tiers: Rc<Tiers>,
+        default_ttl: Rc<DefaultTtl>,
+        scripts: Arc<ScriptCache>,
+    ) -> Rc<Transactions> {
+        Rc::new(Transactions { tiers, default_ttl, scripts })
+    }
+
+    /// The part that a command of the table is. `slot` is that of the parts so far.
+    ///
+    /// # Errors
+    /// The command cannot be carried out together with the others.
+    pub fn part(
+        &self,
+        spec: &'static Spec,
+        class: Class,
+        request: &Request<'_>,
+        slot: &mut Option<Slot>,
+    ) -> Result<TransactionPart, NotAPart> {
+        let opaque = match class {
+            Class::CacheableRead
+            | Class::Forward
+            | Class::FanOut(_)
+            | Class::Database(_)
+            | Class::Publish
+            | Class::AnyNode => false,
+            // Inside a transaction they do not wait.
+            Class::Session(RequiredState::Blocking | RequiredState::Wait | RequiredState::Transaction) => {
+                false
+            }
+            Class::Script(ScriptAction::Eval | ScriptAction::EvalSha | ScriptAction::Function) => {
+                !spec.flags.has(Flags::READ)
+            }
+            // FLUSHALL names none of the keys that it removes.
+            Class::EveryPrimary(_)
+            | Class::Script(_)
+            | Class::Keyspace(Keyspace::Keys | Keyspace::RandomKey)
+                if self.tiers.upstream.has_one_primary() =>
+            {
+                spec.flags.has(Flags::WRITE)
+            }
+            Class::EveryPrimary(_)
+            | Class::Script(_)
+            | Class::Keyspace(_)
+            | Class::Session(_)
+            | Class::Local(_)
+            | Class::Refused(_) => {
+                return Err(NotAPart::NotOneNode);
+            }
+        };
+        let route = RequestRoute { form: spec.form_in_transaction(), ..RequestRoute::of(spec) };
+        // A node that does not have the script would refuse it when it is too late to load it there.
+        let part = match (class, self.scripts.named(request.arg(1))) {
+            (Class::Script(ScriptAction::EvalSha), Some(body)) => {
+                TransactionPart::new(route, opaque, &with_body(request, &body).as_request(), slot)?
+            }
+            _ => TransactionPart::new(route, opaque, request, slot)?,
+        };
+        Ok(part.publishing(class == Class::Publish))
+    }
+
+    /// The same for a command that a module brought.
+    ///
+    /// # Errors
+    /// Its keys are in another slot.
+    pub fn learned_part(
+        &self,
+        learned: &Learned,
+        request: &Request<'_>,
+        slot: &mut Option<Slot>,
+    ) -> Result<TransactionPart, NotAPart> {
+        let route = RequestRoute::learned(learned);
+        TransactionPart::new(route, !learned.flags.has(Flags::READ), request, slot)
+    }
+
+    /// Carries out a transaction whose keys are in `slot`; without keys any node will do. With keys that are
+    /// watched, no other request of the session may be on its way.
+    pub fn execute(
+        self: &Rc<Transactions>,
+        elements: Vec<ExecElement>,
+        slot: Option<Slot>,
+        watched: Option<&Watched>,
+        caller: Caller<'_>,
+    ) -> Answer {
+        let watch = watched.and_then(Watched::take);
+        if elements.len() > SMALL_ELEMENTS_MAX {
+            let (hold, coverage) = (Hold::of(caller.own_writes), caller.coverage.cloned());
+            let (this, resp) = (self.clone(), caller.resp);
+            return Answer::Later(Box::pin(async move {
+                let mut whole = AssembledTransaction::new();
+                for (index, element) in elements.iter().enumerate() {
+                    whole.add(&this.default_ttl, element);
+                    give_turn(index).await;
+                }
+                // The session is held: nobody has to know which keys are written.
+                let written = std::mem::take(&mut whole.written);
+                slot.inspect(|slot| hold.session().note_written(*slot));
+                this.tiers.drop_keys(&written).await;
+                let coverage = coverage.as_ref();
+                let caller = Caller { resp, own_writes: hold.session(), now: clock::now(), coverage };
+                let outcome = match watch {
+                    Some(watch) => this.begin_watched(watch, slot, whole, caller).await,
+                    None if whole.count == 0 => Ok(nothing()),
+                    None => this.begin_transaction(slot, whole, caller).await,
+                };
+                // Before the reply leaves, its keys are dropped once more (I6).
+                this.tiers.drop_keys(&written).await;
+                executed_in_turns(outcome, elements, resp).await
+            }));
+        }
+        let mut whole = AssembledTransaction::new();
+        elements.iter().for_each(|element| whole.add(&self.default_ttl, element));
+        let resp = caller.resp;
+        let outcome: LocalBoxFuture<'static, Outcome> = match watch {
+            Some(watch) => Box::pin(self.begin_watched(watch, slot, whole, caller)),
+            None if whole.count == 0 => return Answer::Now(joined(std::iter::empty(), &elements)),
+            None => Box::pin(self.begin_transaction(slot, whole, caller)),
+        };
+        Answer::Later(Box::pin(async move { executed(outcome.await, &elements, resp) }))
+    }
+
+    /// Sends a transaction; what it comes to once all that must have happened before its reply leaves has
+    /// happened.
+    fn begin_transaction(
+        self: &Rc<Transactions>,
+        slot: Option<Slot>,
+        whole: AssembledTransaction,
+        caller: Caller<'_>,
+    ) -> impl Future<Output = Outcome> + use<> {
+        let AssembledTransaction { count, opaque, grows, written, read, .. } = whole;
+        caller.own_writes.note_sent();
+        let write = self.tiers.begin_write(written, caller);
+        let write = if opaque { write.of_anything() } else { write };
+        let (bytes, due) = (ended(whole.out), (!whole.due.is_empty()).then_some(whole.due));
+        let apart = due.is_none() && (opaque || grows) && self.tiers.upstream.reply_limit(slot).is_some();
+        // What was read over another connection than L1 hears of changes on may be newer than what L1 has.
+        let read = if apart { read } else { InflightKeys::new() };
+        let hold = apart.then(|| Hold::of(caller.own_writes));
+        let sent = if apart {
+            // What is refused of it is refused before any script of it runs, in the node's own words.
+            let call = Call { bytes, slot, reads_only: false, foreign: false };
+            self.tiers.upstream.send_apart(slot, None, call, count + 1)
+        } else {
+            self.tiers.upstream.send_transaction(slot, bytes, count + 1)
+        };
+        let following = self.default_ttl.follow(&sent, slot, due, caller.own_writes);
+        let to = slot.map(|slot| Destination { slot: Some(slot), node: None });
+        let fence = to.filter(|_| opaque).map(|to| Fence::behind(&self.tiers, to, apart));
+        let (this, coverage) = (self.clone(), caller.coverage.cloned());
+        async move {
+            let outcome = sent.reply.await.unwrap_or_else(stopped);
+            coverage::note(coverage.as_ref(), is_tracked(&outcome));
+            if let Some(following) = following {
+                following.settle(&outcome).await;
+            }
+            if opaque {
+                match fence {
+                    Some(fence) => fence.settle(&this.tiers, &outcome).await,
+                    None => this.tiers.invalidate_all(),
+                }
+            }
+            this.tiers.drop_keys_read_elsewhere(&read).await;
+            // Before the reply leaves, its keys are dropped once more (I6).
+            drop((write, hold));
+            outcome
+        }
+    }
+
+    /// Carries out a transaction on the connection that watches keys for it, unless one of them has changed.
+    fn begin_watched(
+        self: &Rc<Transactions>,
+        watch: KeyWatch,
+        slot: Option<Slot>,
+        whole: AssembledTransaction,
+        caller: Caller<'_>,
+    ) -> impl Future<Output = Outcome> + use<> {
+        let AssembledTransaction { count, due, written, read, opaque, .. } = whole;
+        let write = self.tiers.begin_write(written, caller);
+        let write = if opaque { write.of_anything() } else { write };
+        let (bytes, due) = (ended(whole.out), (!due.is_empty()).then_some(due));
+        let (this, own_writes) = (self.clone(), caller.own_writes.clone());
+        async move {
+            let outcome = match watch.connection {
+                Some(connection) => this.execute_on(slot, connection, &bytes, count).await,
+                None => Ok(changed()),
+            };
+            // No other request of the session is on its way: nothing comes in between on another connection.
+            if let (Some(slot), Some(due)) = (slot, due)
+                && may_have_written(&outcome)
+            {
+                this.default_ttl.give_ttl(slot, due, &own_writes).settle(&outcome).await;
+            }
+            if opaque {
+                // It was not on the connection that hears of it.
+                this.tiers.invalidate_all();
+            }
+            this.tiers.drop_keys_read_elsewhere(&read).await;
+            drop(write);
+            outcome
+        }
+    }
+
+    async fn execute_on(
+        &self,
+        slot: Option<Slot>,
+        mut connection: Dedicated,
+        bytes: &Bytes,
+        count: usize,
+    ) -> Outcome {
+        if !connection.is_quiet() {
+            // It was lost before anything of the transaction was sent, and with it what it knew of the keys.
+            return Ok(changed());
+        }
+        let mut replies = connection.round_trip(bytes, count + 2).await?;
+        let exec = replies.pop().unwrap_or_default();
+        if !exec.starts_with(b"-") {
+            if answers_exec(&exec, count) {
+                connection.give_back();
+            }
+            return Ok(UpstreamReply { frame: exec, rerouted: false, tracked: false, by: None });
+        }
+        let refusal = replies.iter().find(|reply| reply.starts_with(b"-")).unwrap_or(&exec);
+        let redirected =
+            self.tiers.upstream.redirected(refusal, slot, connection.node(), false).await.is_some();
+        let frame = if redirected { return Ok(changed()) } else { exec_abort(refusal) };
+        connection.give_back();
+        Ok(UpstreamReply { frame, rerouted: false, tracked: false, by: None })
+    }
+}
