@@ -138,7 +138,7 @@ pub(super) async fn run(seed: WorkerParts, mut handed_over: mpsc::UnboundedRecei
         task::spawn_local(warm.run(proxy.clone(), seed.report.clone(), drain.clone()));
     }
     if seed.shadow {
-        task::spawn_local(proxy.clone().verify_samples(seed.report.lease));
+        task::spawn_local(proxy.verify_samples(seed.report.lease));
     }
     let limits = seed.session_limits;
     let context = SessionContext {

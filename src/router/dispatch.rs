@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -9,6 +10,7 @@ use super::answer::Answer;
 use super::blocking::replicas::ReplicaWaits;
 use super::blocking::waits::Blocking;
 use super::caller::Caller;
+use super::coherence::shadow::ShadowVerifier;
 use super::command_info::unknown::UnknownCommands;
 use super::command_info::very_many_names::CommandQueries;
 use super::control_queries::ControlQueries;
@@ -20,8 +22,10 @@ use super::memory::RouterMemory;
 use super::messages::publish::Publisher;
 use super::messages::settled::wait_until_settled;
 use super::messages::subscriptions::SubscriptionQueries;
+use super::multi_key::commands::MultiKey;
 use super::primaries::all_primaries::AllPrimaries;
 use super::primaries::random_key::random_key;
+use super::reads::cached_read::CachedReads;
 use super::replies::{fault_reply, out_of_place};
 use super::request_route::{RequestRoute, WriteSet};
 use super::scan::walk::Scan;
@@ -42,15 +46,16 @@ use crate::upstream::Upstream;
 #[derive(Debug)]
 pub struct Router {
     tiers: Rc<Tiers>,
-    pub(super) default_ttl: Rc<DefaultTtl>,
-    pub(super) large_replies: Rc<LargeReplies>,
-    pub(super) forwarder: Rc<Forwarder>,
+    reads: Rc<CachedReads>,
+    forwarder: Rc<Forwarder>,
     primaries: Rc<AllPrimaries>,
     scripting: Rc<Scripting>,
     scan: Rc<Scan>,
     publisher: Rc<Publisher>,
     subscriptions: Rc<SubscriptionQueries>,
     hub: Arc<Hub>,
+    /// Commands on many keys.
+    pub multi_key: MultiKey,
     /// Commands that the table does not know.
     pub unknown_commands: Rc<UnknownCommands>,
     /// COMMAND INFO and COMMAND DOCS of very many names.
@@ -67,18 +72,10 @@ pub struct Router {
     pub replica_waits: Rc<ReplicaWaits>,
 }
 
-impl std::ops::Deref for Router {
-    type Target = Rc<Tiers>;
-
-    fn deref(&self) -> &Rc<Tiers> {
-        &self.tiers
-    }
-}
-
-// === impl Proxy ===
+// === impl Router ===
 
 impl Router {
-    /// A proxy between `cache` and `upstream`.
+    /// A router between `cache` and `upstream`.
     pub fn new(
         cache: Option<RouterCache>,
         upstream: Rc<Upstream>,
@@ -92,6 +89,7 @@ impl Router {
         let default_ttl = DefaultTtl::new(tiers.clone());
         let large_replies = LargeReplies::new(tiers.clone());
         let forwarder = Forwarder::new(tiers.clone(), default_ttl.clone(), large_replies.clone());
+        let reads = CachedReads::new(tiers.clone(), forwarder.clone(), large_replies);
         let functions = FunctionCalls::new(tiers.clone(), forwarder.clone());
         let primaries = AllPrimaries::new(tiers.clone(), functions.clone());
         Rc::new(Router {
@@ -100,6 +98,8 @@ impl Router {
             queries: ControlQueries::new(tiers.upstream.clone()),
             transactions: Transactions::new(tiers.clone(), default_ttl.clone(), memory.scripts.clone()),
             watches: Watches::new(tiers.clone()),
+            multi_key: MultiKey::new(tiers.clone(), forwarder.clone(), default_ttl.clone(), reads.clone()),
+            reads,
             scripting: Scripting::new(
                 tiers.clone(),
                 forwarder.clone(),
@@ -110,33 +110,42 @@ impl Router {
             scan: Scan::new(tiers.clone(), memory.walks.clone()),
             publisher: Publisher::new(tiers.clone(), pubsub.clone()),
             subscriptions: SubscriptionQueries::new(tiers.clone(), pubsub.clone()),
-            blocking: Blocking::new(tiers.clone(), default_ttl.clone()),
+            blocking: Blocking::new(tiers.clone(), default_ttl),
             replica_waits: ReplicaWaits::new(tiers.clone()),
             hub: pubsub,
             tiers,
-            default_ttl,
-            large_replies,
             forwarder,
             primaries,
         })
     }
 
-    /// The upstream, for whoever reports about it.
-    pub fn upstream(&self) -> &Rc<Upstream> {
-        &self.upstream
+    /// Begins to read into the processor's caches what the lookups for the requests in `bytes` will need.
+    #[inline]
+    pub fn prefetch(&self, bytes: &[u8]) {
+        self.reads.prefetch(bytes);
     }
 
-    /// The near cache, for whoever reports about it.
+    /// Verifies samples of hits, one `lease` after a difference was found. Does not end by itself.
+    pub fn verify_samples(&self, lease: Duration) -> impl Future<Output = ()> + use<> {
+        ShadowVerifier::new(self.tiers.clone()).run(lease)
+    }
+
+    /// The upstream, for reports.
+    pub fn upstream(&self) -> &Rc<Upstream> {
+        &self.tiers.upstream
+    }
+
+    /// L1, for reports.
     pub fn cache(&self) -> Option<&RouterCache> {
-        self.cache.as_ref()
+        self.tiers.cache.as_ref()
     }
 
     /// Answers a request whose command is in the table and is about data, but is not split over slots
-    /// ([`Router::fan_out`]): `class` is what the table says of it. A reply that is here already is appended
+    /// ([`MultiKey::answer`]): `class` is what the table says of it. A reply that is here already is appended
     /// to `out`.
     #[inline]
     pub fn call(
-        self: &Rc<Router>,
+        &self,
         spec: &'static Spec,
         class: Class,
         request: &Request<'_>,
@@ -144,9 +153,9 @@ impl Router {
         out: &mut WriteQueue,
     ) -> Answer {
         if class == Class::CacheableRead {
-            return self.read(spec, request, caller, out);
+            return self.reads.read(spec, request, caller, out);
         }
-        if let Some(wait) = self.wait_for_upstream() {
+        if let Some(wait) = self.tiers.wait_for_upstream() {
             return wait;
         }
         if let Some(reply) = caller.own_writes.take_answer() {
@@ -155,7 +164,7 @@ impl Router {
         caller.own_writes.note_sent();
         let route = RequestRoute::of(spec);
         match class {
-            Class::CacheableRead => self.read(spec, request, caller, out),
+            Class::CacheableRead => self.reads.read(spec, request, caller, out),
             Class::EveryPrimary(gather) => self.primaries.ask(spec, gather, request, caller),
             Class::Script(script) => self.scripting.execute(spec, script, request, caller),
             Class::Database(database) => match without_server(database, request) {
@@ -181,15 +190,13 @@ impl Router {
     }
 
     /// Answers a request that the table does not recognise.
-    pub fn fault(
-        self: &Rc<Router>,
-        fault: CommandError,
-        request: &Request<'_>,
-        caller: Caller<'_>,
-    ) -> Answer {
+    pub fn fault(&self, fault: CommandError, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         if fault == CommandError::Unknown {
             caller.own_writes.note_sent();
-            return self.wait_for_upstream().unwrap_or_else(|| self.unknown_commands.answer(request, caller));
+            return self
+                .tiers
+                .wait_for_upstream()
+                .unwrap_or_else(|| self.unknown_commands.answer(request, caller));
         }
         Answer::Now(fault_reply(fault, request))
     }
@@ -219,13 +226,13 @@ impl Router {
     /// message: whoever gets it may look at what was written before it, whatever the slot.
     pub fn may_overtake(&self, spec: &Spec, request: &Request<'_>) -> bool {
         let names_none = spec.class == Class::Publish || spec.keys.first(request).is_none();
-        names_none && self.upstream.is_split()
+        names_none && self.tiers.upstream.is_split()
     }
 
     /// The same of a request whose command is not in the table.
     pub fn may_overtake_unknown(&self, request: &Request<'_>) -> bool {
         let names_none = |learned: Learned| learned.keys.first(request).is_none();
-        self.upstream.is_split() && self.unknown_commands.known(request.arg(0)).is_some_and(names_none)
+        self.tiers.upstream.is_split() && self.unknown_commands.known(request.arg(0)).is_some_and(names_none)
     }
 
     /// The keys whose values a request reads, as far as its reply may tell of them. Of a script these are the

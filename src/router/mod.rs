@@ -6,8 +6,8 @@
 //! Must never know: a socket, or what a session is beside the version of its protocol and its commands in
 //! flight.
 //!
-//! Begin with `dispatch.rs` (the router and the table's classes), `read.rs` (reads that L1 may answer) and
-//! `forward.rs` (all other commands).
+//! Begin with `dispatch.rs` (the router and the table's classes), `reads/` (what L1 may answer) and `forward/`
+//! (one command to the node of its keys). Each family of commands has a folder.
 
 mod answer;
 mod blocking;
@@ -18,23 +18,21 @@ mod control_queries;
 mod coverage;
 mod database;
 mod dispatch;
-mod fan_out;
 mod forward;
 mod memory;
 mod messages;
+mod multi_key;
 mod node_instance;
 mod policy;
 mod primaries;
-mod read;
+mod reads;
 mod replies;
 mod reply_bound;
 mod request_route;
 mod scan;
 mod scripting;
-mod slices;
 mod tiers;
 mod transactions;
-mod ttl_probe;
 mod turns;
 
 pub use answer::Answer;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::caller::Caller;
 use super::request_route::RequestRoute;
 use super::tiers::Tiers;
-use crate::cache::policy::{CacheTerms, TrackingMode, TtlMode, Uncached};
+use crate::cache::policy::{CacheTerms, TrackingMode, TtlMode};
 use crate::clock::Nanos;
 use crate::protocol::command::Flags;
 use crate::protocol::key::Slot;
@@ -16,12 +16,6 @@ use crate::upstream::{Call, Outcome, PendingReply, Right};
 // === impl Tiers ===
 
 impl Tiers {
-    /// Why replies about `key` are not kept at present, if they are not: because of the key, whatever else
-    /// may be in the way.
-    pub(super) fn uncached(&self, key: &[u8]) -> Option<Uncached> {
-        self.policies.terms(key).err()
-    }
-
     /// On which terms a reply about `key` is kept; `None` when it is not.
     pub(super) fn terms(&self, key: &[u8]) -> Option<CacheTerms> {
         let terms = self.policies.terms(key).ok();

@@ -47,7 +47,7 @@ pub(super) type PendingReplyOf = (NodeIndex, LocalBoxFuture<'static, Outcome>);
 
 /// L1 and the upstream of one worker, and what the families of commands do to both of them.
 #[derive(Debug)]
-pub struct Tiers {
+pub(super) struct Tiers {
     /// L1; `None` when it is off.
     pub(super) cache: Option<RouterCache>,
     pub(super) upstream: Rc<Upstream>,

@@ -72,7 +72,7 @@ pub(super) fn serve(
                 }
                 Class::FanOut(join) => {
                     let bound = output_bound(state, context);
-                    context.proxy.fan_out(spec, join, &request, caller, bound, out)
+                    context.proxy.multi_key.answer(spec, join, &request, caller, bound, out)
                 }
                 Class::AnyNode if names_very_many(spec, &request) => {
                     let bound = output_bound(state, context);

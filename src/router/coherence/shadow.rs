@@ -18,8 +18,7 @@ use crate::clock;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::request::OwnedRequest;
-use crate::router::dispatch::Router;
-use crate::router::tiers::RouterCache;
+use crate::router::tiers::{RouterCache, Tiers};
 use crate::upstream::Call;
 
 /// Samples that are being verified at a time; more are passed over.
@@ -31,55 +30,67 @@ const SLACK: Duration = Duration::from_millis(50);
 /// Commands whose elements come in an order that means nothing and may change by itself.
 const UNORDERED: [&str; 4] = ["hgetall", "hkeys", "hvals", "smembers"];
 
-// === impl Proxy ===
+/// Verifies samples of hits.
+#[derive(Debug)]
+pub(in crate::router) struct ShadowVerifier {
+    tiers: Rc<Tiers>,
+}
 
-impl Router {
+// === impl ShadowVerifier ===
+
+impl ShadowVerifier {
+    /// Compares L1 with the upstream of `tiers`.
+    pub(in crate::router) fn new(tiers: Rc<Tiers>) -> Rc<ShadowVerifier> {
+        Rc::new(ShadowVerifier { tiers })
+    }
+
     /// Verifies what the near cache samples. Does not end by itself.
-    pub async fn verify_samples(self: Rc<Router>, lease: Duration) {
-        let Some(cache) = &self.cache else { return };
+    pub(in crate::router) async fn run(self: Rc<ShadowVerifier>, lease: Duration) {
+        let Some(cache) = &self.tiers.cache else { return };
         let outstanding = Rc::new(Cell::new(0));
         loop {
             let sample = cache.next_sample().await;
             if outstanding.get() >= OUTSTANDING_MAX {
-                self.stats.shadow_skipped.add(1);
+                self.tiers.stats.shadow_skipped.add(1);
                 continue;
             }
             outstanding.update(|count| count + 1);
-            let (proxy, outstanding) = (self.clone(), outstanding.clone());
+            let (this, outstanding) = (self.clone(), outstanding.clone());
             task::spawn_local(async move {
-                if let Some(cache) = &proxy.cache {
-                    proxy.verify(cache, sample, lease).await;
+                if let Some(cache) = &this.tiers.cache {
+                    this.verify(cache, sample, lease).await;
                 }
                 outstanding.update(|count| count - 1);
             });
         }
     }
 
-    async fn verify(self: &Rc<Router>, cache: &RouterCache, sample: Sample, lease: Duration) {
+    async fn verify(self: &Rc<ShadowVerifier>, cache: &RouterCache, sample: Sample, lease: Duration) {
         let arguments = std::iter::once(sample.command.name.as_bytes()).chain(cursor::strings(&sample.tail));
         let bytes = OwnedRequest::from_args(arguments).bytes();
         let slot = Slot::of(sample.key());
         // Nobody will ask whether this reply is still true.
         let sent = self
+            .tiers
             .upstream
             .send_untracked(slot, Call { bytes, slot: Some(slot), reads_only: true, foreign: false });
         let reply = match sent.reply.await {
             Ok(Ok(reply)) if !reply.rerouted && !reply.frame.starts_with(b"-") => reply.frame,
             _ => {
-                self.stats.shadow_skipped.add(1);
+                self.tiers.stats.shadow_skipped.add(1);
                 return;
             }
         };
         if is_same(sample.command.name, &reply, &sample.served) {
-            self.stats.shadow_verified.add(1);
+            self.tiers.stats.shadow_verified.add(1);
             return;
         }
         time::sleep(lease + SLACK).await;
         if !cache.is_still_served(&sample, clock::now()) {
-            self.stats.shadow_changed.add(1);
+            self.tiers.stats.shadow_changed.add(1);
             return;
         }
-        self.stats.shadow_mismatches.add(1);
+        self.tiers.stats.shadow_mismatches.add(1);
         let key = sample.key().escape_ascii().to_string();
         tracing::error!(
             key,

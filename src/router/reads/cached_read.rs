@@ -1,24 +1,16 @@
 //! Reads that L1 may answer: a hit on the spot, a miss by a fill.
 
 use std::rc::Rc;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
-use super::answer::Answer;
-use super::caller::Caller;
-use super::coherence::inflight::{Dependency, InflightKeys, InflightRead};
-use super::coverage::{self, Coverage, is_tracked};
-use super::dispatch::Router;
-use super::replies::{failure_reply, in_resp2, render, stopped};
-use super::request_route::{RequestRoute, WriteSet};
-use super::tiers::{FillResult, RouterCache};
+use super::cacheability::{answered, cacheability};
+use super::hit::append;
 use super::ttl_probe;
 use crate::cache::policy::{CacheTerms, TrackingMode};
 use crate::cache::{
-    COMMANDS_MAX, CacheQuery, CommandId, Hit, Lead, Lifetime, Lookup, MissReason, MissToken, Resp2, Ticket,
-    VersionedReply,
+    COMMANDS_MAX, CacheQuery, CommandId, Lead, Lookup, MissReason, MissToken, Ticket, VersionedReply,
 };
 use crate::clock::{self, Nanos};
 use crate::net::write_queue::WriteQueue;
@@ -27,9 +19,18 @@ use crate::protocol::key::Slot;
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::request::{OwnedRequest, Request};
-use crate::protocol::resp::resp2::{self, Form};
+use crate::protocol::resp::resp2::Form;
 use crate::protocol::resp::scan::keys_ahead;
-use crate::upstream::{Call, Outcome, PendingReply, UpstreamError};
+use crate::router::answer::Answer;
+use crate::router::caller::Caller;
+use crate::router::coherence::inflight::{Dependency, InflightKeys, InflightRead};
+use crate::router::coverage::{self, Coverage, is_tracked};
+use crate::router::forward::forwarder::Forwarder;
+use crate::router::forward::large_replies::LargeReplies;
+use crate::router::replies::{failure_reply, in_resp2, render, stopped};
+use crate::router::request_route::{RequestRoute, WriteSet};
+use crate::router::tiers::{FillResult, RouterCache, Tiers};
+use crate::upstream::{Call, PendingReply, UpstreamError};
 
 /// A fill on its way: the value and, right behind it, the lifetime of its key.
 struct ReadFill {
@@ -48,21 +49,38 @@ struct ReadFill {
     sent_at: Nanos,
 }
 
-// === impl Proxy ===
+/// Answers reads that L1 may answer.
+#[derive(Debug)]
+pub(in crate::router) struct CachedReads {
+    tiers: Rc<Tiers>,
+    forwarder: Rc<Forwarder>,
+    large_replies: Rc<LargeReplies>,
+}
 
-impl Router {
+// === impl CachedReads ===
+
+impl CachedReads {
+    /// Reads from `tiers`.
+    pub(in crate::router) fn new(
+        tiers: Rc<Tiers>,
+        forwarder: Rc<Forwarder>,
+        large_replies: Rc<LargeReplies>,
+    ) -> Rc<CachedReads> {
+        Rc::new(CachedReads { tiers, forwarder, large_replies })
+    }
+
     /// Fetches what the lookups for the requests in `bytes` will need.
     #[inline]
-    pub fn prefetch(&self, bytes: &[u8]) {
-        if let Some(cache) = &self.cache {
+    pub(in crate::router) fn prefetch(&self, bytes: &[u8]) {
+        if let Some(cache) = &self.tiers.cache {
             cache.prefetch(keys_ahead(bytes));
         }
     }
 
     /// Answers a read of one key.
     #[inline]
-    pub(super) fn read(
-        self: &Rc<Router>,
+    pub(in crate::router) fn read(
+        self: &Rc<CachedReads>,
         spec: &'static Spec,
         request: &Request<'_>,
         caller: Caller<'_>,
@@ -70,7 +88,7 @@ impl Router {
     ) -> Answer {
         // The table gives such commands exactly one key; one without it is the server's to judge.
         let key_at = spec.keys.first(request);
-        let (Some(cache), Some(key_at)) = (&self.cache, key_at) else {
+        let (Some(cache), Some(key_at)) = (&self.tiers.cache, key_at) else {
             return self.bypass(spec, request, None, caller);
         };
         let key = request.arg(key_at);
@@ -91,20 +109,21 @@ impl Router {
 
     /// Answers a read from upstream alone; `why` with the place of the key, if there is one.
     fn bypass(
-        self: &Rc<Router>,
+        self: &Rc<CachedReads>,
         spec: &'static Spec,
         request: &Request<'_>,
         why: Option<(usize, MissReason)>,
         caller: Caller<'_>,
     ) -> Answer {
-        self.stats.l1_bypasses.bump();
+        self.tiers.stats.l1_bypasses.bump();
         caller.own_writes.note_sent();
         let route = RequestRoute::of(spec);
         let answer = self
+            .tiers
             .wait_for_upstream()
             .unwrap_or_else(|| self.forwarder.forward(route, WriteSet::Named, request, caller));
         if let Some((key_at, why)) = why {
-            self.note(request.arg(key_at), why);
+            self.tiers.note(request.arg(key_at), why);
         }
         match answer {
             Answer::Later(reply) => self.invalidate_after_uncached(route.keys_of(request), reply),
@@ -114,11 +133,11 @@ impl Router {
 
     /// Sees to it that nothing older is served after a reply that L1 does not keep.
     fn invalidate_after_uncached(
-        self: &Rc<Router>,
+        self: &Rc<CachedReads>,
         keys: InflightKeys,
         reply: LocalBoxFuture<'static, Bytes>,
     ) -> Answer {
-        let Some(cache) = self.cache().filter(|cache| cache.shared().is_multi_stream()) else {
+        let Some(cache) = self.tiers.cache.as_ref().filter(|cache| cache.shared().is_multi_stream()) else {
             return Answer::Later(reply);
         };
         let shared = cache.shared().clone();
@@ -132,7 +151,7 @@ impl Router {
     }
 
     fn miss(
-        self: &Rc<Router>,
+        self: &Rc<CachedReads>,
         cache: &RouterCache,
         spec: &'static Spec,
         request: &Request<'_>,
@@ -140,10 +159,10 @@ impl Router {
         missed: MissToken,
         caller: Caller<'_>,
     ) -> Answer {
-        if let Some(wait) = self.wait_for_upstream() {
+        if let Some(wait) = self.tiers.wait_for_upstream() {
             return wait;
         }
-        if self.upstream.is_moving(missed.slot(), caller.now) {
+        if self.tiers.upstream.is_moving(missed.slot(), caller.now) {
             return self.bypass(spec, request, Some((key_at, MissReason::Moving)), caller);
         }
         let route = RequestRoute::of(spec);
@@ -151,7 +170,7 @@ impl Router {
             return Answer::NotYet(measured);
         }
         if self.large_replies.goes_apart(route, WriteSet::Named, Some(missed.slot()), request, caller.now) {
-            self.note(request.arg(key_at), MissReason::TooLarge);
+            self.tiers.note(request.arg(key_at), MissReason::TooLarge);
             return self.forwarder.forward(route, WriteSet::Named, request, caller);
         }
         let question =
@@ -161,16 +180,16 @@ impl Router {
             |key, number| InflightRead::begin(caller.own_writes, InflightKeys::from_buf([key]), number);
         // Behind the lookup, which noted the generation: what is kept by policies that are replaced now is
         // killed.
-        let terms = self.terms(question.key);
+        let terms = self.tiers.terms(question.key);
         if terms.is_none() {
-            self.note(question.key, MissReason::Policy);
+            self.tiers.note(question.key, MissReason::Policy);
         }
-        let fields_expire = self.upstream.fields_expire();
+        let fields_expire = self.tiers.upstream.fields_expire();
         let of_fields = ttl_probe::is_of_fields(spec, fields_expire);
         let is_timed = |terms: &CacheTerms| {
-            let is_untimed = self.is_untimed(terms, missed.slot(), of_fields, caller.now);
+            let is_untimed = self.tiers.is_untimed(terms, missed.slot(), of_fields, caller.now);
             if is_untimed {
-                self.note(question.key, MissReason::NoLifetime);
+                self.tiers.note(question.key, MissReason::NoLifetime);
             }
             !is_untimed
         };
@@ -191,13 +210,13 @@ impl Router {
         let (mut value, tracking) = match terms {
             Some(terms) => {
                 let keys = std::iter::once(question.key);
-                self.send_to_keep(terms.tracking, missed.slot(), keys, call, caller)
+                self.tiers.send_to_keep(terms.tracking, missed.slot(), keys, call, caller)
             }
-            None => (self.send_unkept(missed.slot(), call, caller), TrackingMode::ByKey),
+            None => (self.tiers.send_unkept(missed.slot(), call, caller), TrackingMode::ByKey),
         };
         let (Some(terms), Some(epoch)) = (terms, value.epoch.take()) else {
             if terms.is_some() {
-                self.note(question.key, MissReason::NotTracked);
+                self.tiers.note(question.key, MissReason::NotTracked);
             }
             // The policy keeps it out, or the connection is not tracked at the moment: the reply is an answer
             // and nothing to keep.
@@ -210,7 +229,7 @@ impl Router {
             });
             return self.invalidate_after_uncached(InflightKeys::from_buf([key]), reply);
         };
-        let lifetime = self.ask_lifetime(&terms, tracking, missed.slot(), || {
+        let lifetime = self.tiers.ask_lifetime(&terms, tracking, missed.slot(), || {
             ttl_probe::of_read(spec, &request.as_request(), key_at, fields_expire)
         });
         let ticket = cache.ticket(&missed, epoch).on(terms);
@@ -231,9 +250,9 @@ impl Router {
             lead,
             sent_at,
         };
-        let proxy = self.clone();
+        let this = self.clone();
         Answer::Later(Box::pin(async move {
-            let outcome = proxy.finish_fill(fill).await;
+            let outcome = this.finish_fill(fill).await;
             drop(read);
             brought(outcome, resp, coverage.as_ref())
         }))
@@ -242,7 +261,7 @@ impl Router {
     async fn finish_fill(&self, fill: ReadFill) -> Result<FillResult, UpstreamError> {
         let outcome = fill.value.reply.await.unwrap_or_else(stopped);
         let lifetime = answered(fill.lifetime).await;
-        self.note_lifetime(fill.slot, lifetime.as_ref(), fill.of_fields);
+        self.tiers.note_lifetime(fill.slot, lifetime.as_ref(), fill.of_fields);
         let looks_absent = |frame: &[u8]| {
             let request = fill.request.as_request();
             cursor::is_absent_form(frame) || is_bitpos_of_absent(fill.command.name, &request, frame)
@@ -258,7 +277,7 @@ impl Router {
             };
             FillResult { reply: VersionedReply { resp3: reply.frame, resp2 }, tracked }
         });
-        if let Some(cache) = &self.cache {
+        if let Some(cache) = &self.tiers.cache {
             let request = fill.request.as_request();
             let (key, tail) = (request.arg(fill.key_at), request.tail());
             match (&result, kept) {
@@ -281,35 +300,8 @@ impl Router {
 const _: () = assert!(NUMBERS <= COMMANDS_MAX);
 
 /// The name of a command for the near cache.
-pub(super) fn command_of(spec: &'static Spec) -> CommandId {
+fn command_of(spec: &'static Spec) -> CommandId {
     CommandId { name: spec.name, number: spec.number }
-}
-
-/// Appends a hit in the form that the client has its replies in.
-#[inline]
-fn append(hit: Hit<'_>, spec: &Spec, request: &Request<'_>, resp: Resp) -> Answer {
-    if resp == Resp::Two && hit.resp2() != Resp2::Same {
-        return append_converted(hit, spec, request);
-    }
-    hit.append();
-    Answer::Appended
-}
-
-/// The same for a client of RESP2, where that differs.
-fn append_converted(hit: Hit<'_>, spec: &Spec, request: &Request<'_>) -> Answer {
-    let hit = match hit.resp2() {
-        Resp2::Head => match hit.append_as_array() {
-            Ok(()) => return Answer::Appended,
-            Err(hit) => hit,
-        },
-        Resp2::Same | Resp2::Other => hit,
-    };
-    let mut converted = BytesMut::new();
-    // It was converted once when it came.
-    if resp2::to_resp2(hit.resp3(), spec.form, request, &mut converted).is_err() {
-        converted.extend_from_slice(hit.resp3());
-    }
-    Answer::Now(converted.freeze())
 }
 
 /// What a client gets of what a fill brought in.
@@ -323,88 +315,8 @@ fn brought(outcome: Result<FillResult, UpstreamError>, resp: Resp, coverage: Opt
     }
 }
 
-/// The outcome of a command, if it was sent.
-pub(super) async fn answered(sent: Option<PendingReply>) -> Option<Outcome> {
-    match sent {
-        Some(sent) => Some(sent.reply.await.unwrap_or_else(stopped)),
-        None => None,
-    }
-}
-
-/// How long a reply may be kept, given what the server said right after it of the lifetime of its key, or why
-/// it may not be kept at all. EXPIRE and PERSIST push an invalidation, so if either came between the two
-/// replies the fill is killed anyway. `looks_absent` is whether the reply is what an absent key would have
-/// had. A server that was not asked says nothing: then what looks absent counts as absent.
-pub(super) fn cacheability(
-    frame: &[u8],
-    looks_absent: bool,
-    rerouted: bool,
-    lifetime: Option<&Outcome>,
-) -> Result<Lifetime, MissReason> {
-    if rerouted || lifetime.is_some_and(|reply| reply.as_ref().is_ok_and(|reply| reply.rerouted)) {
-        return Err(MissReason::Rerouted);
-    }
-    if frame.starts_with(b"-") {
-        return Err(MissReason::Error);
-    }
-    let Some(lifetime) = lifetime else {
-        return Ok(if looks_absent { Lifetime::Absent } else { Lifetime::Unbounded });
-    };
-    let lifetime = lifetime.as_ref().map_err(|_| MissReason::Failed)?;
-    match cursor::integer(&lifetime.frame).ok_or(MissReason::NoLifetime)? {
-        -1 => Ok(Lifetime::Unbounded),
-        // The key expired between the two replies, unless the first looks as it does for an absent key.
-        -2 if looks_absent => Ok(Lifetime::Absent),
-        milliseconds => {
-            let milliseconds = u64::try_from(milliseconds).map_err(|_| MissReason::Torn)?;
-            Ok(Lifetime::Bounded(Duration::from_millis(milliseconds)))
-        }
-    }
-}
-
 /// Whether a reply is what BITPOS says of an absent key when it is asked for a 1, in which it differs from
 /// all other reads: to them -1 says something of a key that is there.
 fn is_bitpos_of_absent(command: &str, request: &Request<'_>, frame: &[u8]) -> bool {
     command == "bitpos" && request.arg(2) == b"1" && frame == b":-1\r\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::upstream::UpstreamReply;
-
-    fn said(frame: &'static str, rerouted: bool) -> Outcome {
-        Ok(UpstreamReply { frame: Bytes::from_static(frame.as_bytes()), rerouted, tracked: true, by: None })
-    }
-
-    #[test]
-    fn what_may_be_kept_and_why_the_rest_may_not() {
-        let (value, absent) = ("$5\r\nvalue\r\n", "_\r\n");
-        let cases = [
-            (value, false, Some(said(":-1\r\n", false)), Ok(Lifetime::Unbounded)),
-            (value, false, Some(said(":70\r\n", false)), Ok(Lifetime::Bounded(Duration::from_millis(70)))),
-            (absent, false, Some(said(":-2\r\n", false)), Ok(Lifetime::Absent)),
-            (absent, false, None, Ok(Lifetime::Absent)),
-            (value, false, None, Ok(Lifetime::Unbounded)),
-            (value, false, Some(said(":-2\r\n", false)), Err(MissReason::Torn)),
-            (value, true, Some(said(":-1\r\n", false)), Err(MissReason::Rerouted)),
-            (value, false, Some(said(":-1\r\n", true)), Err(MissReason::Rerouted)),
-            ("-WRONGTYPE x\r\n", false, Some(said(":-1\r\n", false)), Err(MissReason::Error)),
-            (value, false, Some(said("-NOPERM x\r\n", false)), Err(MissReason::NoLifetime)),
-            (value, false, Some(said("_\r\n", false)), Err(MissReason::NoLifetime)),
-            (value, false, Some(Err(UpstreamError::Stopped)), Err(MissReason::Failed)),
-        ];
-        for (frame, rerouted, lifetime, wanted) in cases {
-            assert_eq!(
-                cacheability(
-                    frame.as_bytes(),
-                    cursor::is_absent_form(frame.as_bytes()),
-                    rerouted,
-                    lifetime.as_ref()
-                ),
-                wanted,
-                "{frame} {lifetime:?}"
-            );
-        }
-    }
 }

@@ -1,48 +1,36 @@
-//! Commands on many keys, split by slot and joined in order: MGET, MSET, DEL, UNLINK, EXISTS, TOUCH.
-//!
-//! Each part is atomic, the whole is not. The parts go out at once, each behind what was sent to its slot
-//! before.
+//! MGET: each key that L1 has is answered by L1, the others by one MGET for each slot.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::{LocalBoxFuture, join_all};
+use futures_util::future::LocalBoxFuture;
 
-use super::answer::Answer;
-use super::caller::Caller;
-use super::coherence::inflight::{Dependency, InflightRead};
-use super::coverage::{self, Coverage, is_tracked};
-use super::dispatch::Router;
-use super::forward::default_ttl::TtlFollowUp;
-use super::read::{answered, cacheability};
-use super::replies::{failure_reply, odd_reply, stopped};
-use super::reply_bound::ReplyBound;
-use super::request_route::{RequestRoute, WriteSet};
-use super::slices;
-use super::tiers::RouterCache;
-use super::ttl_probe;
+use super::slot_parts::{SlotPart, parts};
 use crate::cache::policy::{CacheTerms, TrackingMode, TtlMode};
 use crate::cache::{
     CacheQuery, CommandId, Lifetime, Lookup, MissReason, MissToken, Resp2, Ticket, VersionedReply,
 };
 use crate::clock::Nanos;
 use crate::net::write_queue::WriteQueue;
-use crate::protocol::command::{Flags, Join, Spec, number_of};
+use crate::protocol::command::number_of;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::protocol::resp::scan::AHEAD_MAX;
 use crate::protocol::resp::{Resp, encode::null_reply};
+use crate::router::answer::Answer;
+use crate::router::caller::Caller;
+use crate::router::coherence::inflight::{Dependency, InflightRead};
+use crate::router::coverage::{self, Coverage};
+use crate::router::reads::cacheability::{answered, cacheability};
+use crate::router::reads::ttl_probe;
+use crate::router::replies::{failure_reply, odd_reply, stopped};
+use crate::router::reply_bound::ReplyBound;
+use crate::router::tiers::{RouterCache, Tiers};
 use crate::upstream::{Call, Outcome, PendingReply};
-
-/// The positions of keys that share a slot, in the order of the request.
-struct SlotPart {
-    slot: Slot,
-    positions: Vec<usize>,
-}
 
 /// One key of an MGET that went upstream.
 struct Fetched {
@@ -73,108 +61,23 @@ struct SlotBatch {
     read: InflightRead,
 }
 
-// === impl Proxy ===
+/// Answers MGET: from L1 what is there, the rest from upstream.
+#[derive(Debug)]
+pub(super) struct Mget {
+    tiers: Rc<Tiers>,
+}
 
-impl Router {
-    /// Answers a command on many keys; what is joined of their values is held to `bound`. A reply that is
-    /// here already is appended to `out`.
-    pub fn fan_out(
-        self: &Rc<Router>,
-        spec: &'static Spec,
-        join: Join,
-        request: &Request<'_>,
-        caller: Caller<'_>,
-        bound: ReplyBound,
-        out: &mut WriteQueue,
-    ) -> Answer {
-        if let Some(wait) = self.wait_for_upstream() {
-            return wait;
-        }
-        caller.own_writes.note_sent();
-        if slices::is_large(request, join) {
-            if join == Join::Mget || (spec.keys.positions(request).is_ok() && !has_one_slot(spec, request)) {
-                return self.in_slices(spec, join, request, caller, bound);
-            }
-            return self.forwarder.forward(RequestRoute::of(spec), WriteSet::Named, request, caller);
-        }
-        self.fan_out_at_once(spec, join, request, caller, bound, out)
-    }
+// === impl Mget ===
 
-    /// The same, whatever the size of the request: others wait until all of it was looked at.
-    pub(super) fn fan_out_at_once(
-        self: &Rc<Router>,
-        spec: &'static Spec,
-        join: Join,
-        request: &Request<'_>,
-        caller: Caller<'_>,
-        bound: ReplyBound,
-        out: &mut WriteQueue,
-    ) -> Answer {
-        let route = RequestRoute::of(spec);
-        let Ok(positions) = spec.keys.positions(request) else {
-            return self.forwarder.forward(route, WriteSet::Named, request, caller);
-        };
-        match join {
-            Join::Mget => self.mget(request, caller, bound, out),
-            // EXISTS of one key is a read like any other.
-            Join::Sum if spec.name == "exists" && positions.len() == 1 => {
-                self.read(spec, request, caller, out)
-            }
-            Join::Sum | Join::Mset if has_one_slot(spec, request) => {
-                self.forwarder.forward(route, WriteSet::Named, request, caller)
-            }
-            Join::Sum | Join::Mset => self.split(route, join, request, caller),
-        }
-    }
-
-    /// Sends one command for each slot.
-    fn split(
-        self: &Rc<Router>,
-        route: RequestRoute,
-        join: Join,
-        request: &Request<'_>,
-        caller: Caller<'_>,
-    ) -> Answer {
-        let reads_only = route.flags.has(Flags::READ);
-        let values = if join == Join::Mset { 1 } else { 0 };
-        let positions = route.keys.positions(request).into_iter().flatten();
-        let write = (!reads_only).then(|| self.begin_write(route.copied_keys_of(request), caller));
-        let (sent, following): (Vec<PendingReply>, Vec<Option<TtlFollowUp>>) = parts(request, positions)
-            .into_iter()
-            .map(|part| {
-                let args = part.positions.iter().flat_map(|position| *position..=position + values);
-                let args = std::iter::once(0).chain(args).map(|index| request.arg(index));
-                let request = OwnedRequest::from_args(args);
-                let (bytes, due) = self.default_ttl.apply(route, &request.as_request(), request.bytes());
-                let sent = self
-                    .upstream
-                    .send(part.slot, Call { bytes, slot: Some(part.slot), reads_only, foreign: false });
-                let following = self.default_ttl.follow(&sent, Some(part.slot), due, caller.own_writes);
-                (sent, following)
-            })
-            .unzip();
-        let coverage = caller.coverage.cloned();
-        Answer::Later(Box::pin(async move {
-            let outcomes = join_all(sent.into_iter().map(|sent| sent.reply)).await;
-            let outcomes: Vec<Outcome> =
-                outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(stopped)).collect();
-            for (following, outcome) in following.into_iter().zip(&outcomes) {
-                if let Some(following) = following {
-                    following.settle(outcome).await;
-                }
-            }
-            drop(write);
-            coverage::note(coverage.as_ref(), outcomes.iter().all(is_tracked));
-            match join {
-                Join::Sum => sum(outcomes.into_iter()),
-                Join::Mset | Join::Mget => first_error_or(outcomes.into_iter(), b"+OK\r\n"),
-            }
-        }))
+impl Mget {
+    /// Reads from `tiers`.
+    pub(super) fn new(tiers: Rc<Tiers>) -> Rc<Mget> {
+        Rc::new(Mget { tiers })
     }
 
     /// MGET: from L1 what is there, and one MGET upstream for each slot of the rest.
-    fn mget(
-        self: &Rc<Router>,
+    pub(super) fn answer(
+        self: &Rc<Mget>,
         request: &Request<'_>,
         caller: Caller<'_>,
         bound: ReplyBound,
@@ -191,7 +94,7 @@ impl Router {
         let mut wanted = HashMap::new();
         for index in 0..count {
             if index % AHEAD_MAX == 0 {
-                self.cache.iter().for_each(|cache| cache.prefetch(request.args_from(index + 1)));
+                self.tiers.cache.iter().for_each(|cache| cache.prefetch(request.args_from(index + 1)));
             }
             if let Err(why) = self.look(request, index + 1, caller, out) {
                 wanted.insert(index, why);
@@ -215,9 +118,9 @@ impl Router {
         let batches =
             parts(request, missing).into_iter().flat_map(|part| self.per_key_if_migrating(part, caller.now));
         let batches = batches.map(|part| self.fetch(request, part, &wanted, caller)).collect();
-        let (proxy, resp, sent_at) = (self.clone(), caller.resp, caller.now);
+        let (this, resp, sent_at) = (self.clone(), caller.resp, caller.now);
         let coverage = caller.coverage.cloned();
-        let elements = proxy.finish_mget(batches, elements, resp, sent_at, coverage);
+        let elements = this.finish_mget(batches, elements, resp, sent_at, coverage);
         Answer::Later(Box::pin(async move {
             elements.await.map_or_else(|failed| failed, |elements| joined(elements, bound))
         }))
@@ -233,16 +136,16 @@ impl Router {
         out: &mut WriteQueue,
     ) -> Result<(), FetchReason> {
         let key = request.arg(position);
-        let cache = match (&self.cache, caller.own_writes.behind(key)) {
+        let cache = match (&self.tiers.cache, caller.own_writes.behind(key)) {
             (Some(cache), Dependency::Nothing) => cache,
             (Some(cache), Dependency::Read(number)) => {
                 let missed = cache.miss_without_lookup(key, caller.now, Slot::of(key), number);
                 return Err(self.wanted(cache, key, missed, caller.now));
             }
             _ => {
-                self.stats.l1_bypasses.bump();
-                self.note(key, caller.own_writes.why_behind());
-                return Err(if self.uncached(key).is_some() {
+                self.tiers.stats.l1_bypasses.bump();
+                self.tiers.note(key, caller.own_writes.why_behind());
+                return Err(if self.tiers.policies.terms(key).is_err() {
                     FetchReason::KeptOut
                 } else {
                     FetchReason::Bypass
@@ -265,15 +168,15 @@ impl Router {
 
     /// Why a key is wanted from upstream that was not found.
     fn wanted(&self, cache: &RouterCache, key: &[u8], missed: MissToken, now: Nanos) -> FetchReason {
-        match self.terms(key) {
-            Some(terms) if self.is_untimed(&terms, missed.slot(), false, now) => {
-                self.note(key, MissReason::NoLifetime);
+        match self.tiers.terms(key) {
+            Some(terms) if self.tiers.is_untimed(&terms, missed.slot(), false, now) => {
+                self.tiers.note(key, MissReason::NoLifetime);
                 FetchReason::KeptOut
             }
             Some(terms) if cache.admits(&missed, &terms) => FetchReason::Fill(missed, terms),
             Some(_) => FetchReason::KeptOut,
             None => {
-                self.note(key, MissReason::Policy);
+                self.tiers.note(key, MissReason::Policy);
                 FetchReason::KeptOut
             }
         }
@@ -281,7 +184,7 @@ impl Router {
 
     /// Sends the MGET of one slot, and behind it the questions for the lifetimes of its keys.
     fn fetch(
-        self: &Rc<Router>,
+        self: &Rc<Mget>,
         request: &Request<'_>,
         part: SlotPart,
         wanted: &HashMap<usize, FetchReason>,
@@ -293,7 +196,7 @@ impl Router {
         let call = Call { bytes, slot: Some(slot), reads_only: true, foreign: false };
         // Each lifetime is a question of its own, and so many keys may be asked for that there is no room for
         // all.
-        let mut room = self.upstream.spare_room(slot);
+        let mut room = self.tiers.upstream.spare_room(slot);
         let wants = part.positions.iter().map(|position| match wanted.get(&(position - 1)).copied() {
             Some(FetchReason::Fill(missed, terms)) if terms.mode == TtlMode::Exact => {
                 match room.checked_sub(1) {
@@ -302,7 +205,7 @@ impl Router {
                         FetchReason::Fill(missed, terms)
                     }
                     None => {
-                        self.note(request.arg(*position), MissReason::Crowded);
+                        self.tiers.note(request.arg(*position), MissReason::Crowded);
                         FetchReason::KeptOut
                     }
                 }
@@ -316,25 +219,26 @@ impl Router {
             _ => false,
         };
         let (mut reply, tracking) = if wants.iter().all(is_kept_out) {
-            (self.send_unkept(slot, call, caller), TrackingMode::ByKey)
+            (self.tiers.send_unkept(slot, call, caller), TrackingMode::ByKey)
         } else if wants.iter().all(is_heard) {
             let keys = part.positions.iter().map(|position| request.arg(*position));
-            self.send_to_keep(TrackingMode::Broadcast, slot, keys, call, caller)
+            self.tiers.send_to_keep(TrackingMode::Broadcast, slot, keys, call, caller)
         } else {
             // What one of them needs does for all.
-            (self.upstream.send(slot, call), TrackingMode::ByKey)
+            (self.tiers.upstream.send(slot, call), TrackingMode::ByKey)
         };
-        let is_moving = self.upstream.is_moving(slot, caller.now);
+        let is_moving = self.tiers.upstream.is_moving(slot, caller.now);
         let epoch = reply.epoch.take().filter(|_| !is_moving);
         let keys = part.positions.iter().zip(&wants).map(|(position, wants)| {
             let (index, key) = (position - 1, Bytes::copy_from_slice(request.arg(*position)));
-            let fill = match (&self.cache, wants, &epoch) {
+            let fill = match (&self.tiers.cache, wants, &epoch) {
                 (Some(cache), FetchReason::Fill(missed, terms), Some(epoch)) => {
                     let ticket = cache.ticket(missed, epoch.clone()).on(*terms);
-                    Some((ticket, self.ask_lifetime(terms, tracking, slot, || ttl_probe::of_key(&key))))
+                    Some((ticket, self.tiers.ask_lifetime(terms, tracking, slot, || ttl_probe::of_key(&key))))
                 }
                 (_, FetchReason::Fill(..), None) => {
-                    self.note(&key, if is_moving { MissReason::Moving } else { MissReason::NotTracked });
+                    self.tiers
+                        .note(&key, if is_moving { MissReason::Moving } else { MissReason::NotTracked });
                     None
                 }
                 _ => None,
@@ -343,7 +247,7 @@ impl Router {
         });
         let keys: Vec<Fetched> = keys.collect();
         let names = keys.iter().map(|fetched| fetched.key.clone()).collect();
-        let number = self.cache.as_ref().map_or(0, |cache| cache.next_number());
+        let number = self.tiers.cache.as_ref().map_or(0, |cache| cache.next_number());
         let read = InflightRead::begin(caller.own_writes, names, number);
         SlotBatch { slot, reply, keys, read }
     }
@@ -351,7 +255,7 @@ impl Router {
     /// While a slot moves, a node refuses a command on several keys of which some have left, so each is asked
     /// for alone.
     fn per_key_if_migrating(&self, part: SlotPart, now: Nanos) -> Vec<SlotPart> {
-        if !self.upstream.is_moving(part.slot, now) {
+        if !self.tiers.upstream.is_moving(part.slot, now) {
             return vec![part];
         }
         let alone = |position| SlotPart { slot: part.slot, positions: vec![position] };
@@ -359,7 +263,7 @@ impl Router {
     }
 
     fn finish_mget(
-        self: Rc<Router>,
+        self: Rc<Mget>,
         batches: Vec<SlotBatch>,
         mut elements: Vec<Option<Bytes>>,
         resp: Resp,
@@ -392,7 +296,7 @@ impl Router {
         let outcome = batch.reply.reply.await.unwrap_or_else(stopped);
         let reply = outcome.map_err(|failure| failure_reply(&failure))?;
         if reply.frame.starts_with(b"-TRYAGAIN") {
-            self.upstream.note_moving(batch.slot);
+            self.tiers.upstream.note_moving(batch.slot);
             if !read.is_latest() {
                 // What is asked again now would come behind what the session sent after it (I6).
                 return Err(reply.frame);
@@ -406,13 +310,13 @@ impl Router {
         for (fetched, value) in batch.keys.into_iter().zip(values) {
             let value = reply.frame.slice_ref(value);
             elements[fetched.index] = Some(in_version(&value, resp));
-            let Some(cache) = &self.cache else { continue };
+            let Some(cache) = &self.tiers.cache else { continue };
             let Some((ticket, lifetime)) = fetched.fill else {
                 cache.shared().invalidate_if_unordered(&fetched.key);
                 continue;
             };
             let lifetime = answered(lifetime).await;
-            self.note_lifetime(batch.slot, lifetime.as_ref(), false);
+            self.tiers.note_lifetime(batch.slot, lifetime.as_ref(), false);
             let kept = self.keep(&ticket, &fetched.key, value, reply.rerouted, lifetime.as_ref(), sent_at);
             if let Err(why) = kept {
                 cache.shared().invalidate_if_unordered(&fetched.key);
@@ -438,7 +342,7 @@ impl Router {
         // as null.
         let is_null = cursor::head(&value).is_some_and(|head| matches!(head, cursor::ReplyHead::Null { .. }));
         let is_absent = asked && lifetime == Lifetime::Absent;
-        let cache = self.cache.as_ref().filter(|_| !is_null || is_absent).ok_or(MissReason::Torn)?;
+        let cache = self.tiers.cache.as_ref().filter(|_| !is_null || is_absent).ok_or(MissReason::Torn)?;
         let resp2 = is_null.then(|| Bytes::from_static(null_reply(Resp::Two)));
         let mut tail = BytesMut::with_capacity(key.len() + 16);
         encode::bulk(&mut tail, key);
@@ -461,7 +365,8 @@ impl Router {
                 let bytes = encode::request(&[b"MGET", &fetched.key[..]]);
                 (
                     fetched.index,
-                    self.upstream
+                    self.tiers
+                        .upstream
                         .send(slot, Call { bytes, slot: Some(slot), reads_only: true, foreign: false }),
                 )
             })
@@ -475,7 +380,7 @@ impl Router {
             tracked &= reply.tracked;
             elements[index] = Some(in_version(&reply.frame.slice_ref(value), resp));
         }
-        if let Some(cache) = &self.cache {
+        if let Some(cache) = &self.tiers.cache {
             for fetched in &keys {
                 cache.shared().invalidate_if_unordered(&fetched.key);
                 cache.shared().note(&fetched.key, MissReason::Moving);
@@ -499,28 +404,6 @@ fn get<'a>(key: &'a [u8], tail: &'a [u8]) -> CacheQuery<'a> {
     CacheQuery { command: *GET, key, args: tail }
 }
 
-/// Whether all keys of a request are in one slot.
-fn has_one_slot(spec: &Spec, request: &Request<'_>) -> bool {
-    let mut slots = spec.keys.positions(request).into_iter().flatten().map(|at| Slot::of(request.arg(at)));
-    let first = slots.next();
-    slots.all(|slot| Some(slot) == first)
-}
-
-/// Groups positions by the slot of their key, in the order in which each slot is first seen.
-fn parts(request: &Request<'_>, positions: impl Iterator<Item = usize>) -> Vec<SlotPart> {
-    let mut parts: Vec<SlotPart> = Vec::new();
-    let mut place = HashMap::new();
-    for position in positions {
-        let slot = Slot::of(request.arg(position));
-        let index = *place.entry(slot).or_insert_with(|| {
-            parts.push(SlotPart { slot, positions: Vec::new() });
-            parts.len() - 1
-        });
-        parts[index].positions.push(position);
-    }
-    parts
-}
-
 fn in_version(value: &Bytes, resp: Resp) -> Bytes {
     match (resp, value.first()) {
         (Resp::Two, Some(b'_')) => Bytes::from_static(null_reply(Resp::Two)),
@@ -540,33 +423,4 @@ fn joined(elements: Vec<Option<Bytes>>, bound: ReplyBound) -> Bytes {
         out.extend_from_slice(element);
     }
     out.freeze()
-}
-
-/// The sum of all integers, or the first reply that is none.
-fn sum(outcomes: impl Iterator<Item = Outcome>) -> Bytes {
-    let mut total = 0;
-    for outcome in outcomes {
-        match outcome {
-            Ok(reply) => match cursor::integer(&reply.frame) {
-                Some(number) => total = number.saturating_add(total),
-                None => return odd_reply("a part of the command", &reply.frame),
-            },
-            Err(failure) => return failure_reply(&failure),
-        }
-    }
-    let mut out = BytesMut::new();
-    encode::integer(&mut out, total);
-    out.freeze()
-}
-
-/// `reply`, or the first error.
-fn first_error_or(outcomes: impl Iterator<Item = Outcome>, reply: &'static [u8]) -> Bytes {
-    for outcome in outcomes {
-        match outcome {
-            Ok(reply) if reply.frame.starts_with(b"-") => return reply.frame,
-            Ok(_) => {}
-            Err(failure) => return failure_reply(&failure),
-        }
-    }
-    Bytes::from_static(reply)
 }

@@ -28,18 +28,23 @@ end
 return left";
 
 /// Asks for the time to live of `key`.
-pub(super) fn of_key(key: &[u8]) -> Bytes {
+pub(in crate::router) fn of_key(key: &[u8]) -> Bytes {
     encode::request(&[b"PTTL", key])
 }
 
 /// Whether the question about what `spec` read is one about the fields of a hash.
-pub(super) fn is_of_fields(spec: &Spec, fields_expire: bool) -> bool {
+pub(in crate::router) fn is_of_fields(spec: &Spec, fields_expire: bool) -> bool {
     fields_expire && spec.flags.has(Flags::FIELDS)
 }
 
 /// Asks how long what `request` read of the key at `key_at` will hold. `fields_expire` says whether the
 /// server may give fields of a hash times of their own.
-pub(super) fn of_read(spec: &Spec, request: &Request<'_>, key_at: usize, fields_expire: bool) -> Bytes {
+pub(in crate::router) fn of_read(
+    spec: &Spec,
+    request: &Request<'_>,
+    key_at: usize,
+    fields_expire: bool,
+) -> Bytes {
     let key = request.arg(key_at);
     if !is_of_fields(spec, fields_expire) {
         return of_key(key);

@@ -12,18 +12,18 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 use tokio::task::yield_now;
 
-use super::answer::Answer;
-use super::caller::Caller;
-use super::coherence::inflight::Hold;
-use super::coverage::{self, Coverage};
-use super::dispatch::Router;
-use super::replies::failure_reply;
-use super::reply_bound::ReplyBound;
+use super::by_slot::BySlot;
 use crate::clock;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{Join, Spec};
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::protocol::resp::{Resp, cursor, encode};
+use crate::router::answer::Answer;
+use crate::router::caller::Caller;
+use crate::router::coherence::inflight::Hold;
+use crate::router::coverage::{self, Coverage};
+use crate::router::replies::failure_reply;
+use crate::router::reply_bound::ReplyBound;
 
 /// Keys of one slice.
 const SLICE_KEYS: usize = 256;
@@ -36,7 +36,7 @@ const SLICES_AHEAD: usize = 4;
 
 /// A large command, and who asked.
 struct Sliced {
-    proxy: Rc<Router>,
+    by_slot: Rc<BySlot>,
     spec: &'static Spec,
     join: Join,
     request: OwnedRequest,
@@ -69,31 +69,26 @@ fn stride(join: Join) -> usize {
     if join == Join::Mset { 2 } else { 1 }
 }
 
-// === impl Proxy ===
-
-impl Router {
-    /// Carries a large command out in slices, each of which [`Router::fan_out_at_once`] could have been asked
-    /// for.
-    pub(super) fn in_slices(
-        self: &Rc<Router>,
-        spec: &'static Spec,
-        join: Join,
-        request: &Request<'_>,
-        caller: Caller<'_>,
-        bound: ReplyBound,
-    ) -> Answer {
-        let sliced = Sliced {
-            proxy: self.clone(),
-            spec,
-            join,
-            request: request.to_owned(),
-            resp: caller.resp,
-            bound,
-            coverage: caller.coverage.cloned(),
-            hold: Hold::of(caller.own_writes),
-        };
-        Answer::Later(Box::pin(sliced.carry_out()))
-    }
+/// Carries a large command out in slices, each of which [`BySlot::at_once`] could have been asked for.
+pub(super) fn in_slices(
+    by_slot: &Rc<BySlot>,
+    spec: &'static Spec,
+    join: Join,
+    request: &Request<'_>,
+    caller: Caller<'_>,
+    bound: ReplyBound,
+) -> Answer {
+    let sliced = Sliced {
+        by_slot: by_slot.clone(),
+        spec,
+        join,
+        request: request.to_owned(),
+        resp: caller.resp,
+        bound,
+        coverage: caller.coverage.cloned(),
+        hold: Hold::of(caller.own_writes),
+    };
+    Answer::Later(Box::pin(sliced.carry_out()))
 }
 
 // === impl Sliced ===
@@ -141,7 +136,7 @@ impl Sliced {
         let part = OwnedRequest::from_args(std::iter::once(request.arg(0)).chain(args));
         let caller = Caller { resp: self.resp, own_writes: self.hold.session(), now: clock::now(), coverage };
         let (request, mut out) = (part.as_request(), WriteQueue::default());
-        match self.proxy.fan_out_at_once(self.spec, self.join, &request, caller, self.bound, &mut out) {
+        match self.by_slot.at_once(self.spec, self.join, &request, caller, self.bound, &mut out) {
             Answer::Later(reply) => reply,
             answer @ (Answer::Appended | Answer::Now(_)) => {
                 // What is there at once is covered.
@@ -154,7 +149,7 @@ impl Sliced {
             }
             // None of these commands is answered so.
             Answer::NotYet(_) | Answer::Confirmation(_) | Answer::Mailed => {
-                let failure = self.proxy.upstream.no_topology();
+                let failure = self.by_slot.tiers.upstream.no_topology();
                 Box::pin(std::future::ready(failure_reply(&failure)))
             }
         }

@@ -1,0 +1,64 @@
+//! Commands on many keys: at once, or in slices where they are large.
+
+use std::rc::Rc;
+
+use super::by_slot::BySlot;
+use super::mget::Mget;
+use super::slices;
+use super::slot_parts::has_one_slot;
+use crate::net::write_queue::WriteQueue;
+use crate::protocol::command::{Join, Spec};
+use crate::protocol::resp::request::Request;
+use crate::router::answer::Answer;
+use crate::router::caller::Caller;
+use crate::router::forward::default_ttl::DefaultTtl;
+use crate::router::forward::forwarder::Forwarder;
+use crate::router::reads::cached_read::CachedReads;
+use crate::router::reply_bound::ReplyBound;
+use crate::router::request_route::{RequestRoute, WriteSet};
+use crate::router::tiers::Tiers;
+
+/// Answers commands on many keys.
+#[derive(Debug)]
+pub struct MultiKey {
+    by_slot: Rc<BySlot>,
+}
+
+// === impl MultiKey ===
+
+impl MultiKey {
+    /// Reads from `tiers` and writes to them.
+    pub(in crate::router) fn new(
+        tiers: Rc<Tiers>,
+        forwarder: Rc<Forwarder>,
+        default_ttl: Rc<DefaultTtl>,
+        reads: Rc<CachedReads>,
+    ) -> MultiKey {
+        let mget = Mget::new(tiers.clone());
+        MultiKey { by_slot: Rc::new(BySlot { tiers, forwarder, default_ttl, reads, mget }) }
+    }
+
+    /// Answers a command on many keys; what is joined of their values is held to `bound`. A reply that is
+    /// here already is appended to `out`.
+    pub fn answer(
+        &self,
+        spec: &'static Spec,
+        join: Join,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+        bound: ReplyBound,
+        out: &mut WriteQueue,
+    ) -> Answer {
+        if let Some(wait) = self.by_slot.tiers.wait_for_upstream() {
+            return wait;
+        }
+        caller.own_writes.note_sent();
+        if slices::is_large(request, join) {
+            if join == Join::Mget || (spec.keys.positions(request).is_ok() && !has_one_slot(spec, request)) {
+                return slices::in_slices(&self.by_slot, spec, join, request, caller, bound);
+            }
+            return self.by_slot.forwarder.forward(RequestRoute::of(spec), WriteSet::Named, request, caller);
+        }
+        self.by_slot.at_once(spec, join, request, caller, bound, out)
+    }
+}
