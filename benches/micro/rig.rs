@@ -6,10 +6,11 @@ use std::ffi::OsString;
 use std::future::pending;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nearside::config::{Config, Sources};
 use nearside::daemon::shared::Shared;
+use nearside::daemon::worker;
 use nearside::net::listener::{ClientSocket, Permit};
 use nearside::node::NodeId;
 use nearside::sandbox::{Address, SandboxClient, Standalone};
@@ -36,7 +37,7 @@ pub(crate) struct Rig {
     pub(crate) runtime: LocalRuntime,
     /// What it counts.
     pub(crate) stats: Stats,
-    pub(crate) house: Rc<Shared>,
+    pub(crate) house: Arc<Shared>,
     door: mpsc::UnboundedSender<(ClientSocket, Permit)>,
     server: Standalone,
 }
@@ -60,11 +61,11 @@ impl Rig {
         let mut builder = Builder::new_current_thread();
         builder.enable_all().event_interval(TURNS_PER_LOOK);
         let runtime = builder.build_local(LocalOptions::default()).unwrap();
-        let house = Rc::new(Shared::new(&config, &[]));
+        let house = Arc::new(Shared::new(&config, &[]));
         #[expect(clippy::disallowed_methods, reason = "the permits bound it, as in the daemon")]
         let (door, handed_over) = mpsc::unbounded_channel();
         let (worker, topology) = (house.clone(), house.clone());
-        runtime.spawn_local(async move { worker.work(0, handed_over).await });
+        runtime.spawn_local(worker::work(worker, 0, handed_over));
         let owner = NodeId::new(path);
         runtime.spawn_local(async move {
             let answered = Cell::new(false);

@@ -3,7 +3,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::DaemonError;
+use super::error::DaemonError;
 use crate::config::{Config, SettingValues};
 
 /// What Redis keeps back: listeners, event loops, files.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::descriptors;
+use super::relogin::Logins;
 use super::warm::WarmOptions;
 use crate::cache::CacheLimits;
 use crate::commands::{Password, SessionLimits};
@@ -12,7 +13,7 @@ use crate::protocol::resp::scan::RequestLimits;
 use crate::router::MemoryLimits;
 use crate::settings::{Setting, Settings};
 use crate::upstream::topology::TopologyOptions;
-use crate::upstream::{AddressMap, Credentials, Deployment, Heartbeat, Login, PaceLimits, UpstreamOptions};
+use crate::upstream::{AddressMap, Deployment, Heartbeat, PaceLimits, UpstreamOptions};
 
 /// One entry may take this part of L1: an eighth.
 const ENTRIES_MIN: usize = 8;
@@ -117,9 +118,9 @@ pub(super) fn request_limits(values: &SettingValues) -> RequestLimits {
     }
 }
 
-pub(super) fn upstream(values: &SettingValues, login: Login) -> UpstreamOptions {
+pub(super) fn upstream(values: &SettingValues, logins: &Logins) -> UpstreamOptions {
     UpstreamOptions {
-        login,
+        login: logins.servers.login.clone(),
         address_map: Arc::new(AddressMap::new(values.address_map.iter().cloned())),
         track: l1_size(values).is_some(),
         heartbeat: match values.upstream.kind {
@@ -152,18 +153,17 @@ pub(super) fn upstream(values: &SettingValues, login: Login) -> UpstreamOptions 
     }
 }
 
-pub(super) fn topology(values: &SettingValues, login: Login, sentinel_login: Login) -> TopologyOptions {
+pub(super) fn topology(values: &SettingValues, logins: &Logins) -> TopologyOptions {
     TopologyOptions {
         deployment: deployment(&values.upstream),
         configured_only: values.topology_source,
         connection: UpstreamOptions {
             login: match values.upstream.kind {
-                // Each is told its own: a Sentinel never hears the servers' password, nor they its.
-                UpstreamKind::Sentinel { .. } => sentinel_login,
-                _ => login.clone(),
+                UpstreamKind::Sentinel { .. } => logins.sentinels.login.clone(),
+                _ => logins.servers.login.clone(),
             },
             reply_bytes_max: values.topology_reply_bytes_max,
-            ..self::upstream(values, login)
+            ..self::upstream(values, logins)
         },
         refresh_interval: values.topology_refresh_interval,
         refresh_gap_min: values.topology_refresh_gap_min,
@@ -182,18 +182,6 @@ fn deployment(url: &UpstreamUrl) -> Deployment {
         }
         UpstreamKind::Unix(path) => Deployment::Single { address: path.display().to_string() },
     }
-}
-
-/// Who we are upstream.
-pub(super) fn credentials(values: &SettingValues) -> Option<Credentials> {
-    let password = values.upstream.password.as_ref()?.expose().to_owned();
-    Some(Credentials { username: values.upstream.username.clone(), password })
-}
-
-/// Who we are to Sentinels.
-pub(super) fn sentinel_credentials(values: &SettingValues) -> Option<Credentials> {
-    let password = values.sentinel_password_file.as_ref()?.secret.expose().to_owned();
-    Some(Credentials { username: values.sentinel_username.clone(), password })
 }
 
 /// IPv6 addresses get their brackets.

@@ -6,28 +6,18 @@ use std::sync::Arc;
 use tokio::signal::unix::Signal;
 
 use super::options;
-use super::relogin::{Relogin, path_of};
 use super::secret_files::SecretFiles;
-use super::shared::broadcast_prefixes;
-use crate::cache::SharedCache;
-use crate::cache::policy::{CurrentPolicies, Policies};
-use crate::clients::tracker::Tracker;
-use crate::commands::{PasswordIsFixed, ServerState};
+use super::shared::Shared;
+use crate::cache::policy::Policies;
+use crate::commands::PasswordIsFixed;
 use crate::config::{Config, ConfigErrors, Effect, Key, Sources};
 use crate::invalidation::Invalidation;
-use crate::stats::WorkerStats;
 
 /// What a reload reads, and what it changes.
 pub(super) struct Reload {
     /// Where the configuration was read from.
     pub(super) sources: Sources,
-    pub(super) policies: Arc<CurrentPolicies>,
-    pub(super) cache: Option<Arc<SharedCache>>,
-    pub(super) tracker: Arc<Tracker>,
-    pub(super) relogin: Arc<Relogin>,
-    pub(super) sentinel_relogin: Arc<Relogin>,
-    pub(super) desk: Arc<ServerState>,
-    pub(super) stats: Arc<WorkerStats>,
+    pub(super) shared: Arc<Shared>,
 }
 
 // === impl Reload ===
@@ -62,26 +52,23 @@ impl Reload {
             }
         };
         config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let values = &config.values;
-        self.relogin.take(options::credentials(values), path_of(&values.upstream_password_file));
-        let file = path_of(&values.sentinel_password_file);
-        self.sentinel_relogin.take(options::sentinel_credentials(values), file);
+        self.shared.logins.take(&config.values);
         self.take_password(&config);
         self.tell_of_the_rest(&config);
         options::warn_of_values_never_kept(&config);
         let policies = Policies::new(config.policies);
         let count = policies.len();
         // As long as anything may be there that was kept under the former ones.
-        let hear_elsewhere =
-            |elsewhere| self.cache.iter().for_each(|cache| cache.set_split_tracking(elsewhere));
+        let Shared { cache, policies: current, tracker, stats, .. } = &*self.shared;
+        let hear_elsewhere = |elsewhere| cache.iter().for_each(|cache| cache.set_split_tracking(elsewhere));
         hear_elsewhere(true);
-        let differ = self.policies.replace(policies);
-        if differ && let Some(cache) = &self.cache {
-            self.tracker.want_for_l1(broadcast_prefixes(&self.policies));
+        let differ = current.replace(policies);
+        if differ && let Some(cache) = cache {
+            tracker.want_for_l1(current.broadcast_prefixes());
             // What was kept under the former policies goes, and what is being filled under them is not kept.
-            cache.invalidate(&Invalidation::All, &self.stats);
+            cache.invalidate(&Invalidation::All, &stats.worker(0));
         }
-        hear_elsewhere(self.policies.broadcast());
+        hear_elsewhere(current.broadcast());
         if !differ {
             tracing::info!(policies = count, "reload: the policies are as they were");
             return;
@@ -94,7 +81,7 @@ impl Reload {
 
     /// The password of the daemon's own clients: those who are in stay in.
     fn take_password(&self, config: &Config) {
-        match self.desk.replace_password(options::password(&config.values)) {
+        match self.shared.desk.replace_password(options::password(&config.values)) {
             Ok(false) => {}
             Ok(true) => tracing::info!(
                 password = "password_file",
@@ -109,7 +96,7 @@ impl Reload {
 
     /// Names what stands otherwise in the configuration than it holds, and is not taken from there.
     fn tell_of_the_rest(&self, config: &Config) {
-        let differing = self.desk.differing(&config.typed);
+        let differing = self.shared.desk.differing(&config.typed);
         let is_taken = |name: &str| Key::named(name).is_some_and(|key| key.effect == Effect::Reload);
         let settings: Vec<&str> = differing.into_iter().filter(|name| !is_taken(name)).collect();
         if !settings.is_empty() {

@@ -8,37 +8,79 @@ use parking_lot::Mutex;
 use tokio::time::{self, Instant};
 
 use super::secret_files::SecretFiles;
-use crate::config::{self, SecretFile};
+use crate::config::{self, Secret, SecretFile, SettingValues};
 use crate::upstream::{Credentials, Login};
 
 /// From one reading to the next at least: logins are refused as often as connections are tried.
 const GAP: Duration = Duration::from_secs(1);
 
-/// The path of a file with a password.
-pub(super) fn path_of(file: &Option<SecretFile>) -> Option<PathBuf> {
-    file.as_ref().map(|file| file.path.clone())
+/// The logins of the daemon upstream. The servers never get the password of the Sentinels, nor the Sentinels that of
+/// the servers.
+#[derive(Debug)]
+pub(super) struct Logins {
+    pub(super) servers: Relogin,
+    pub(super) sentinels: Relogin,
 }
 
-/// The login, and where its password comes from.
+/// One login, and the file that its password comes from.
 #[derive(Debug)]
 pub(super) struct Relogin {
-    login: Login,
+    pub(super) login: Login,
     /// The setting that names the file.
     setting: &'static str,
     file: Mutex<Option<PathBuf>>,
 }
 
-// === impl Relogin ===
+// === impl Logins ===
 
-impl Relogin {
-    /// Reads the password of `login` from `file`, which `setting` names; without one there is nowhere to
-    /// look.
-    pub(super) fn new(login: Login, setting: &'static str, file: Option<PathBuf>) -> Relogin {
-        Relogin { login, setting, file: Mutex::new(file) }
+impl Logins {
+    /// The logins that the configuration gives.
+    pub(super) fn new(values: &SettingValues) -> Logins {
+        let [servers, sentinels] = logins_of(values);
+        Logins {
+            servers: Relogin::new("upstream_password_file", servers),
+            sentinels: Relogin::new("sentinel_password_file", sentinels),
+        }
     }
 
     /// Takes what a reload has read.
-    pub(super) fn take(&self, credentials: Option<Credentials>, file: Option<PathBuf>) {
+    pub(super) fn take(&self, values: &SettingValues) {
+        let [servers, sentinels] = logins_of(values);
+        self.servers.take(servers);
+        self.sentinels.take(sentinels);
+    }
+
+    /// Reads a password again after each login with it that was refused. Does not end by itself.
+    pub(super) async fn renew_at_each_refusal(&self) {
+        tokio::join!(self.servers.at_each_refusal(), self.sentinels.at_each_refusal());
+    }
+}
+
+/// Who we are to the servers and to the Sentinels, each with the file that the password comes from.
+fn logins_of(values: &SettingValues) -> [(Option<Credentials>, Option<PathBuf>); 2] {
+    let login = |username: &Option<String>, password: Option<&Secret>, file: &Option<SecretFile>| {
+        let credentials = password.map(|password| Credentials {
+            username: username.clone(),
+            password: password.expose().to_owned(),
+        });
+        (credentials, file.as_ref().map(|file| file.path.clone()))
+    };
+    let url = &values.upstream;
+    let sentinel = &values.sentinel_password_file;
+    [
+        login(&url.username, url.password.as_ref(), &values.upstream_password_file),
+        login(&values.sentinel_username, sentinel.as_ref().map(|file| &file.secret), sentinel),
+    ]
+}
+
+// === impl Relogin ===
+
+impl Relogin {
+    fn new(setting: &'static str, (credentials, file): (Option<Credentials>, Option<PathBuf>)) -> Relogin {
+        Relogin { login: Login::new(credentials), setting, file: Mutex::new(file) }
+    }
+
+    fn take(&self, (credentials, file): (Option<Credentials>, Option<PathBuf>)) {
         *self.file.lock() = file;
         if self.login.replace(credentials) {
             tracing::info!(
@@ -49,7 +91,7 @@ impl Relogin {
     }
 
     /// Reads the password again after each login that was refused. Does not end by itself.
-    pub(super) async fn at_each_refusal(&self) {
+    async fn at_each_refusal(&self) {
         let mut reading = SecretFiles::new("the password");
         let mut said = String::new();
         loop {

@@ -1,29 +1,25 @@
 //! What all workers of a daemon share, and what is done for all of them: put together from the configuration,
 //! before there is a socket or a thread.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::memory::MemoryKeeper;
 use super::options;
-use super::reload::Reload;
-use super::relogin::{Relogin, path_of};
-use super::warm::{Warm, WarmUp};
-use super::worker::{self, WorkerParts};
+use super::relogin::Logins;
+use super::warm::Warm;
 use crate::cache::SharedCache;
 use crate::cache::policy::{CurrentPolicies, Policies};
 use crate::clients::Clients;
 use crate::clients::tracker::Tracker;
 use crate::clock;
-use crate::commands::{ServerReport, ServerState, SessionLimits};
-use crate::config::{Config, Sources};
+use crate::commands::{ServerReport, ServerState};
+use crate::config::{Config, SettingValues};
 use crate::drain::Drain;
-use crate::memory::{Allocator, Limit, MemoryCeiling, Meter};
-use crate::net::listener::{ClientLimit, ClientSocket, Permit};
+use crate::memory::{Allocator, MemoryCeiling, Meter};
+use crate::net::listener::ClientLimit;
 use crate::protocol::key::Slot;
 use crate::pubsub::Hub;
 use crate::router::RouterMemory;
@@ -31,50 +27,45 @@ use crate::router::coherence::canary::Canary;
 use crate::router::coherence::invalidator::Invalidator;
 use crate::stats::Stats;
 use crate::upstream::bcast;
-use crate::upstream::topology::{self, SlotMap, TopologyOptions};
-use crate::upstream::{Login, SharedUpstream, Subscriptions, UpstreamOptions};
+use crate::upstream::topology::{self, SlotMap};
+use crate::upstream::{SharedUpstream, Subscriptions, UpstreamOptions};
 
 /// What all workers share.
 #[derive(Debug)]
 pub struct Shared {
+    /// The settings that the parts of each worker begin with.
+    pub(super) values: SettingValues,
     /// Lets clients in.
     pub admission: Arc<ClientLimit>,
-    /// Tells all when to stop.
+    /// Tells all when to stop answering.
     pub drain: Drain,
-    /// What is counted.
-    pub stats: Stats,
-    /// L1; `None` when it is off.
-    pub cache: Option<Arc<SharedCache>>,
+    /// Tells all workers to end.
     pub(super) stop: CancellationToken,
-    pub(super) upstream_options: UpstreamOptions,
-    pub(super) upstream: Arc<SharedUpstream>,
-    pub(super) pubsub: Arc<Hub>,
-    pub(super) tracker: Arc<Tracker>,
-    pub(super) relogin: Arc<Relogin>,
-    pub(super) sentinel_relogin: Arc<Relogin>,
-    topology: TopologyOptions,
-    session_limits: SessionLimits,
-    request_limits: crate::protocol::resp::scan::RequestLimits,
-    alone: bool,
-    clients: Arc<Clients>,
-    memory: Arc<RouterMemory>,
-    policies: Arc<CurrentPolicies>,
-    shadow: bool,
-    canary: Option<Arc<Canary>>,
-    /// The file with the names of what is hot, if there is to be one.
-    pub(super) warm: Option<Warm>,
-    keyspace_bytes_max: usize,
+    /// All counters.
+    pub stats: Stats,
     /// What all of it may hold.
     pub ceiling: Arc<MemoryCeiling>,
-    limit: Option<Limit>,
-    desk: Arc<ServerState>,
-    report: Arc<ServerReport>,
+    /// L1; `None` when it is off.
+    pub cache: Option<Arc<SharedCache>>,
+    pub(super) policies: Arc<CurrentPolicies>,
+    /// The file with the names of hot reads, if there is to be one.
+    pub(super) warm: Option<Warm>,
+    pub(super) logins: Logins,
+    pub(super) upstream_options: UpstreamOptions,
+    pub(super) upstream: Arc<SharedUpstream>,
+    pub(super) router_memory: Arc<RouterMemory>,
+    canary: Option<Arc<Canary>>,
+    pub(super) pubsub: Arc<Hub>,
+    pub(super) clients: Arc<Clients>,
+    pub(super) tracker: Arc<Tracker>,
+    pub(super) desk: Arc<ServerState>,
+    pub(super) report: Arc<ServerReport>,
 }
 
-// === impl House ===
+// === impl Shared ===
 
 impl Shared {
-    /// The house of a daemon that is configured so and listens on these TCP addresses.
+    /// The shared state of a daemon with this configuration that listens on these TCP addresses.
     pub fn new(config: &Config, tcp: &[SocketAddr]) -> Shared {
         let values = &config.values;
         let memory_max = &values.memory_max;
@@ -94,9 +85,8 @@ impl Shared {
         });
         let canary = values.canary_interval.filter(|_| cache.is_some());
         let canary = canary.map(|interval| Arc::new(Canary::new(interval, values.lease)));
-        let login = Login::new(options::credentials(values));
-        let sentinel_login = Login::new(options::sentinel_credentials(values));
-        let upstream_options = options::upstream(values, login.clone());
+        let logins = Logins::new(values);
+        let upstream_options = options::upstream(values, &logins);
         let names_max = values.pubsub_names_max;
         let feed = Subscriptions::new(upstream_options.clone(), upstream.clone(), names_max, stats.worker(0));
         let pubsub = Hub::new(feed, values.pubsub_output_max, stats.worker(0));
@@ -123,106 +113,52 @@ impl Shared {
         let policies = Arc::new(CurrentPolicies::new(Policies::new(config.policies.clone())));
         if let Some(cache) = &cache {
             cache.set_split_tracking(policies.broadcast());
-            tracker.want_for_l1(broadcast_prefixes(&policies));
+            tracker.want_for_l1(policies.broadcast_prefixes());
         }
+        let admission = ClientLimit::new(
+            settings.max_clients.clone(),
+            options::lets_in_remote(values),
+            ceiling.clone(),
+            stats.worker(0),
+        );
+        let desk = ServerState::new(
+            settings,
+            options::password(values),
+            values.deny_commands.clone(),
+            values.workers,
+            config.typed.clone(),
+            memory_max.max,
+        );
         Shared {
-            admission: Arc::new(ClientLimit::new(
-                settings.max_clients.clone(),
-                options::lets_in_remote(values),
-                ceiling.clone(),
-                stats.worker(0),
-            )),
+            values: values.clone(),
+            admission: Arc::new(admission),
             drain: Drain::new(),
             stop: CancellationToken::new(),
+            stats,
+            ceiling,
+            cache,
+            policies,
+            warm,
+            logins,
             upstream_options,
             upstream,
-            pubsub,
-            tracker,
-            topology: options::topology(values, login.clone(), sentinel_login.clone()),
-            relogin: Arc::new(Relogin::new(
-                login,
-                "upstream_password_file",
-                path_of(&values.upstream_password_file),
-            )),
-            sentinel_relogin: Arc::new(Relogin::new(
-                sentinel_login,
-                "sentinel_password_file",
-                path_of(&values.sentinel_password_file),
-            )),
-            session_limits: options::session_limits(values),
-            request_limits: options::request_limits(values),
-            alone: values.workers == 1,
-            clients,
-            policies,
-            memory: Arc::new(RouterMemory::new(options::memory_limits(values))),
-            keyspace_bytes_max: values.keyspace_bytes_max,
-            ceiling,
-            limit: memory_max.limit.clone(),
-            desk: Arc::new(ServerState::new(
-                settings,
-                options::password(values),
-                values.deny_commands.clone(),
-                values.workers,
-                config.typed.clone(),
-                memory_max.max,
-            )),
-            report,
-            stats,
-            cache,
-            shadow: values.shadow_verify.is_some(),
+            router_memory: Arc::new(RouterMemory::new(options::memory_limits(values))),
             canary,
-            warm,
+            pubsub,
+            clients,
+            tracker,
+            desk: Arc::new(desk),
+            report,
         }
-    }
-
-    /// What worker `index` grows from; `warm` is what it reads at once.
-    pub(super) fn seed(
-        &self,
-        index: usize,
-        listeners: Vec<TcpListener>,
-        warm: Option<WarmUp>,
-    ) -> WorkerParts {
-        WorkerParts {
-            index,
-            listeners,
-            upstream_options: self.upstream_options.clone(),
-            session_limits: self.session_limits,
-            request_limits: self.request_limits,
-            alone: self.alone,
-            upstream: self.upstream.clone(),
-            cache: self.cache.clone(),
-            clients: self.clients.clone(),
-            memory: self.memory.clone(),
-            policies: self.policies.clone(),
-            keyspace_bytes_max: self.keyspace_bytes_max,
-            ceiling: self.ceiling.clone(),
-            pubsub: self.pubsub.clone(),
-            desk: self.desk.clone(),
-            tracker: self.tracker.clone(),
-            invalidator: self.invalidator(index),
-            report: self.report.clone(),
-            stats: self.stats.worker(index),
-            admission: self.admission.clone(),
-            warm,
-            shadow: self.shadow,
-            drain: self.drain.clone(),
-            stop: self.stop.clone(),
-        }
-    }
-
-    /// Is worker `index` on the calling thread, for clients that are handed over: the simulator has one
-    /// thread and its own time.
-    pub async fn work(&self, index: usize, handed_over: mpsc::UnboundedReceiver<(ClientSocket, Permit)>) {
-        worker::run(self.seed(index, Vec::new(), None), handed_over).await;
     }
 
     /// Keeps all of it under its ceiling.
     pub(super) fn keep_memory(&self, allocator: Allocator) -> impl Future<Output = ()> + Send + use<> {
-        let meter = Meter::new(self.limit.as_ref());
+        let meter = Meter::new(self.values.memory_max.limit.as_ref());
         self.keep_memory_by(allocator, move || meter.read())
     }
 
-    /// The same, where `read` says how many bytes are in use.
+    /// Keeps all of it under its ceiling, where `read` says how many bytes are in use.
     pub fn keep_memory_by<R: Fn() -> usize>(
         &self,
         allocator: Allocator,
@@ -243,20 +179,13 @@ impl Shared {
 
     /// Keeps the slot table true by asking the nodes.
     pub(super) fn keep_topology(&self) -> impl Future<Output = ()> + Send + use<> {
-        topology::keep(self.topology.clone(), self.upstream.clone(), self.on_moved())
+        topology::keep(options::topology(&self.values, &self.logins), self.upstream.clone(), self.on_moved())
     }
 
-    /// The same, asking whoever `ask` asks.
+    /// Keeps the slot table true by what `ask` answers.
     pub async fn keep_topology_by(&self, ask: impl AsyncFnMut() -> Result<SlotMap, String>) {
-        topology::keep_by(self.topology.clone(), self.upstream.clone(), ask, self.on_moved()).await;
-    }
-
-    /// How the configuration is read again.
-    pub(super) fn reload(&self, sources: Sources) -> Reload {
-        let (policies, cache, tracker) = (self.policies.clone(), self.cache.clone(), self.tracker.clone());
-        let (relogin, sentinel_relogin) = (self.relogin.clone(), self.sentinel_relogin.clone());
-        let (desk, stats) = (self.desk.clone(), self.stats.worker(0));
-        Reload { sources, policies, cache, tracker, relogin, sentinel_relogin, desk, stats }
+        let options = options::topology(&self.values, &self.logins);
+        topology::keep_by(options, self.upstream.clone(), ask, self.on_moved()).await;
     }
 
     /// Listens to all keys of which clients or L1 want to hear.
@@ -272,7 +201,7 @@ impl Shared {
     }
 
     /// What an invalidation that comes in on worker `index` concerns.
-    fn invalidator(&self, index: usize) -> Invalidator {
+    pub(super) fn invalidator(&self, index: usize) -> Invalidator {
         Invalidator {
             cache: self.cache.clone(),
             tracker: self.tracker.clone(),
@@ -288,9 +217,4 @@ impl Shared {
         let invalidator = self.invalidator(0);
         move |slots| invalidator.on_moved(slots)
     }
-}
-
-/// What L1 wants to hear of.
-pub(super) fn broadcast_prefixes(policies: &CurrentPolicies) -> Vec<Bytes> {
-    policies.get().broadcast().map(Bytes::copy_from_slice).collect()
 }

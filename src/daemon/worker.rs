@@ -11,27 +11,23 @@ use socket2::SockRef;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::task;
-use tokio_util::sync::CancellationToken;
 
+use super::options;
 use super::panics;
+use super::shared::Shared;
 use super::warm::WarmUp;
-use crate::cache::policy::CurrentPolicies;
-use crate::cache::{NearCache, SharedCache};
-use crate::clients::tracker::Tracker;
-use crate::clients::{Clients, Endpoints};
-use crate::commands::{ServerReport, ServerState, SessionContext, SessionLimits};
+use crate::cache::NearCache;
+use crate::clients::Endpoints;
+use crate::commands::SessionContext;
 use crate::drain::Drain;
-use crate::memory::MemoryCeiling;
 use crate::net::connection::{Connection, ReadBuffer};
 use crate::net::listener::{self, ClientLimit, ClientListener, ClientSocket, Permit};
 use crate::net::socket::Stream;
 use crate::protocol::resp::scan::RequestLimits;
-use crate::pubsub::Hub;
-use crate::router::coherence::invalidator::Invalidator;
-use crate::router::{Router, RouterMemory, RouterSettings};
+use crate::router::{Router, RouterSettings};
 use crate::session::Session;
 use crate::stats::WorkerStats;
-use crate::upstream::{SharedUpstream, Upstream, UpstreamOptions};
+use crate::upstream::Upstream;
 
 /// After so many turns of its sessions a busy worker looks at its sockets: what nodes push waits there.
 /// Tokio's default of 61 let a value be served for a tenth of a second after its successor was written.
@@ -41,35 +37,14 @@ const TURNS_PER_LOOK: u32 = 8;
 /// than `max_clients` wait there.
 pub(super) type AcceptedSender = mpsc::UnboundedSender<(ClientSocket, Permit)>;
 
-/// What a worker grows from; all of it can cross threads.
+/// The parts that one worker has for itself, with those that all share; all of it can cross threads.
 #[derive(Debug)]
 pub(super) struct WorkerParts {
+    pub(super) shared: Arc<Shared>,
     pub(super) index: usize,
     pub(super) listeners: Vec<TcpListener>,
-    pub(super) upstream_options: UpstreamOptions,
-    pub(super) session_limits: SessionLimits,
-    pub(super) request_limits: RequestLimits,
-    pub(super) alone: bool,
-    pub(super) upstream: Arc<SharedUpstream>,
-    pub(super) cache: Option<Arc<SharedCache>>,
-    pub(super) clients: Arc<Clients>,
-    pub(super) memory: Arc<RouterMemory>,
-    pub(super) policies: Arc<CurrentPolicies>,
-    pub(super) keyspace_bytes_max: usize,
-    pub(super) ceiling: Arc<MemoryCeiling>,
-    pub(super) pubsub: Arc<Hub>,
-    pub(super) desk: Arc<ServerState>,
-    pub(super) tracker: Arc<Tracker>,
-    pub(super) invalidator: Invalidator,
-    pub(super) report: Arc<ServerReport>,
-    pub(super) stats: Arc<WorkerStats>,
-    pub(super) admission: Arc<ClientLimit>,
     /// What this worker reads as soon as it can.
-    pub(super) warm: Option<WarmUp>,
-    /// Whether some of the hits are verified.
-    pub(super) shadow: bool,
-    pub(super) drain: Drain,
-    pub(super) stop: CancellationToken,
+    pub(super) warm_up: Option<WarmUp>,
 }
 
 /// A running worker.
@@ -90,21 +65,21 @@ struct SessionSpawner {
 ///
 /// # Errors
 /// The system refused the thread or its event loop.
-pub(super) fn spawn(seed: WorkerParts) -> io::Result<Worker> {
+pub(super) fn spawn(parts: WorkerParts) -> io::Result<Worker> {
     #[expect(
         clippy::disallowed_methods,
         reason = "each client has its permit: no more than max_clients wait"
     )]
     let (handed_over, receiver) = mpsc::unbounded_channel();
     let (tell, told) = std::sync::mpsc::sync_channel(1);
-    let thread = thread::Builder::new().name(format!("worker-{}", seed.index)).spawn(move || {
+    let thread = thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
         let mut builder = Builder::new_current_thread();
         builder.enable_all().event_interval(TURNS_PER_LOOK);
         let runtime = builder.build_local(LocalOptions::default());
         match runtime {
             Ok(runtime) => {
                 let _ = tell.send(Ok(()));
-                runtime.block_on(run(seed, receiver));
+                runtime.block_on(run(parts, receiver));
             }
             Err(error) => drop(tell.send(Err(error))),
         }
@@ -113,60 +88,80 @@ pub(super) fn spawn(seed: WorkerParts) -> io::Result<Worker> {
     Ok(Worker { thread, handed_over })
 }
 
-/// Is a worker, on the calling thread, until it is told to stop.
-pub(super) async fn run(seed: WorkerParts, mut handed_over: mpsc::UnboundedReceiver<(ClientSocket, Permit)>) {
-    let WorkerParts { index, listeners, upstream_options, stats, cache, drain, stop, admission, .. } = seed;
-    let patience = upstream_options.request_timeout;
-    let invalidator = seed.invalidator;
-    let canary = invalidator.canary.clone();
-    let pushed = Box::new(move |invalidation: &_| invalidator.on_push(invalidation));
-    let on_side = {
-        let cache = cache.clone();
-        Box::new(move || cache.iter().for_each(|cache| cache.note_multi_stream()))
+/// Is worker `index` on the calling thread, for clients that are handed over: the simulator has one thread and its own
+/// time.
+pub async fn work(
+    shared: Arc<Shared>,
+    index: usize,
+    handed_over: mpsc::UnboundedReceiver<(ClientSocket, Permit)>,
+) {
+    run(WorkerParts { shared, index, listeners: Vec::new(), warm_up: None }, handed_over).await;
+}
+
+/// Is a worker, on the calling thread, until it has to stop.
+async fn run(parts: WorkerParts, mut handed_over: mpsc::UnboundedReceiver<(ClientSocket, Permit)>) {
+    let WorkerParts { shared, index, listeners, warm_up } = parts;
+    let (values, stats) = (&shared.values, shared.stats.worker(index));
+    let upstream = upstream(&shared, index, &stats);
+    let cache = shared.cache.clone().map(|cache| NearCache::new(cache, stats.clone()));
+    let settings = RouterSettings {
+        patience: values.upstream_request_timeout,
+        alone: values.workers == 1,
+        keyspace_bytes_max: values.keyspace_bytes_max,
     };
-    let upstream = Upstream::new(index, upstream_options, seed.upstream, pushed, on_side, stats.clone());
-    task::spawn_local(upstream.clone().run());
-    if let Some(canary) = canary {
-        task::spawn_local(canary.run(upstream.clone()));
-    }
-    let cache = cache.map(|shared| NearCache::new(shared, stats.clone()));
-    let settings =
-        RouterSettings { patience, alone: seed.alone, keyspace_bytes_max: seed.keyspace_bytes_max };
-    let (pubsub, memory, policies) = (seed.pubsub.clone(), seed.memory, seed.policies);
+    let (pubsub, memory, policies) =
+        (shared.pubsub.clone(), shared.router_memory.clone(), shared.policies.clone());
     let proxy = Router::new(cache, upstream, pubsub, memory, policies, stats.clone(), settings);
-    if let Some(warm) = seed.warm {
-        task::spawn_local(warm.run(proxy.clone(), seed.report.clone(), drain.clone()));
+    if let Some(warm_up) = warm_up {
+        task::spawn_local(warm_up.run(proxy.clone(), shared.report.clone(), shared.drain.clone()));
     }
-    if seed.shadow {
-        task::spawn_local(proxy.verify_samples(seed.report.lease));
+    if values.shadow_verify.is_some() {
+        task::spawn_local(proxy.verify_samples(values.lease));
     }
-    let limits = seed.session_limits;
     let context = SessionContext {
         proxy,
-        clients: seed.clients,
-        pubsub: seed.pubsub,
-        tally: seed.desk.tally(index),
-        desk: seed.desk,
-        tracker: seed.tracker,
-        ceiling: seed.ceiling,
-        report: seed.report,
-        limits,
-        drain: drain.clone(),
+        clients: shared.clients.clone(),
+        pubsub: shared.pubsub.clone(),
+        tally: shared.desk.tally(index),
+        desk: shared.desk.clone(),
+        tracker: shared.tracker.clone(),
+        ceiling: shared.ceiling.clone(),
+        report: shared.report.clone(),
+        limits: options::session_limits(values),
+        drain: shared.drain.clone(),
         stats,
     };
-    let request_limits = seed.request_limits;
-    let host =
-        Rc::new(SessionSpawner { context: Rc::new(context), buffer: ReadBuffer::default(), request_limits });
+    let host = Rc::new(SessionSpawner {
+        context: Rc::new(context),
+        buffer: ReadBuffer::default(),
+        request_limits: options::request_limits(values),
+    });
+    let (admission, drain) = (&shared.admission, &shared.drain);
     for listener in listeners {
         task::spawn_local(accept(listener, host.clone(), admission.clone(), drain.clone()));
     }
-    let stopped = async {
+    let taking_in = async {
         while let Some((socket, permit)) = handed_over.recv().await {
             host.spawn(socket, permit);
         }
         std::future::pending().await
     };
-    tokio::select! { () = stopped => (), () = stop.cancelled() => () }
+    tokio::select! { () = taking_in => (), () = shared.stop.cancelled() => () }
+}
+
+/// The upstream connections of one worker. The first worker's canary measures them.
+fn upstream(shared: &Shared, index: usize, stats: &Arc<WorkerStats>) -> Rc<Upstream> {
+    let invalidator = shared.invalidator(index);
+    let (canary, cache) = (invalidator.canary.clone(), shared.cache.clone());
+    let on_push = Box::new(move |invalidation: &_| invalidator.on_push(invalidation));
+    let on_side = Box::new(move || cache.iter().for_each(|cache| cache.note_multi_stream()));
+    let (options, shared) = (shared.upstream_options.clone(), shared.upstream.clone());
+    let upstream = Upstream::new(index, options, shared, on_push, on_side, stats.clone());
+    task::spawn_local(upstream.clone().run());
+    if let Some(canary) = canary {
+        task::spawn_local(canary.run(upstream.clone()));
+    }
+    upstream
 }
 
 async fn accept(listener: TcpListener, host: Rc<SessionSpawner>, admission: Arc<ClientLimit>, drain: Drain) {
@@ -194,7 +189,7 @@ impl Worker {
     }
 }
 
-// === impl Host ===
+// === impl SessionSpawner ===
 
 impl SessionSpawner {
     /// Begins the session of a new client.

@@ -4,12 +4,14 @@ use std::cell::RefCell;
 use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nearside::cache::policy::{AdmissionRule, Policy, TrackingMode};
 use nearside::config::{Config, Sources};
 use nearside::daemon::shared::Shared;
+use nearside::daemon::worker;
 use nearside::memory::Allocator;
 use nearside::net::listener::{ClientSocket, Permit};
 use tokio::runtime::{Builder, LocalOptions};
@@ -207,7 +209,7 @@ async fn live(
     clients: Vec<Client>,
     faults: Faults,
 ) -> Outcome {
-    let house = Rc::new(Shared::new(&config, &[]));
+    let house = Arc::new(Shared::new(&config, &[]));
     tokio::task::spawn_local(keep_memory(&house, cluster.clone()));
     let mut doors: Vec<Door> = Vec::new();
     for index in 0..config.values.workers {
@@ -215,7 +217,7 @@ async fn live(
         let (door, handed_over) = mpsc::unbounded_channel();
         doors.push(door);
         let house = house.clone();
-        tokio::task::spawn_local(async move { house.work(index, handed_over).await });
+        tokio::task::spawn_local(worker::work(house, index, handed_over));
     }
     tokio::task::spawn_local(keep_topology(house.clone(), cluster.clone()));
     tokio::task::spawn_local(house.listen());
@@ -371,7 +373,7 @@ fn keep_memory(house: &Shared, cluster: Rc<RefCell<Cluster>>) -> impl Future<Out
 }
 
 /// Answers the daemon's questions of who owns what, some time after they were asked, or not at all.
-async fn keep_topology(house: Rc<Shared>, cluster: Rc<RefCell<Cluster>>) {
+async fn keep_topology(house: Arc<Shared>, cluster: Rc<RefCell<Cluster>>) {
     let ask = async || {
         let (map, delay, lost) = {
             let mut cluster = cluster.borrow_mut();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::{CacheTerms, Policies, Uncached};
@@ -66,6 +67,11 @@ impl CurrentPolicies {
     #[inline]
     pub fn give_ttl(&self) -> bool {
         self.give_ttl.load(Ordering::Relaxed)
+    }
+
+    /// The prefixes below which the server is to tell of every change.
+    pub fn broadcast_prefixes(&self) -> Vec<Bytes> {
+        self.get().broadcast().map(Bytes::copy_from_slice).collect()
     }
 
     /// On which terms a reply about `key` is kept, or why it is not.
