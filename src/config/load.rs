@@ -1,5 +1,5 @@
-//! From the sources to the validated configuration: reads every value, then holds the rules that bind values to
-//! each other, and reports all faults at once.
+//! From the sources to the validated configuration: reads every value, then holds the rules that bind values
+//! to each other, and reports all faults at once.
 
 use std::net::SocketAddr;
 
@@ -18,7 +18,8 @@ use crate::memory::memory_max_by_default;
 /// The validated configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The value of every setting. User and password are in the URL of the upstream, wherever they were given;
+    /// The value of every setting. User and password are in the URL of the upstream, wherever they were
+    /// given;
     /// `l1_size` and `negative_ttl` are lowered to what `memory_max` and `l1_ttl` allow.
     pub values: SettingValues,
     /// What differs for the keys of some prefixes.

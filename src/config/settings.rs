@@ -27,8 +27,8 @@ const WAIT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(10 * MI
 
 /// Makes of each row its [`Key`], its field of [`SettingValues`] and, if CONFIG SET takes it, its [`Change`].
 ///
-/// A row has the name, `is list` if the value is a list, the type, the default if there is one, what stands for
-/// the value in the help text, the reader with the bounds, the [`Effect`] and the help text.
+/// A row has the name, `is list` if the value is a list, the type, the default if there is one, what stands
+/// for the value in the help text, the reader with the bounds, the [`Effect`] and the help text.
 macro_rules! settings {
     ($($group:ident { $(
         $name:ident $(is $list:ident)?: $type:ty $(= $default:literal)?,

@@ -71,7 +71,8 @@ fn defaults() -> RawConfig {
 /// Takes the values in the environment.
 ///
 /// A variable with our prefix that names no key is not a fault in itself: for a service called `nearside`,
-/// Kubernetes sets NEARSIDE_PORT and others in every pod. A variable that looks like a key mistyped is a fault.
+/// Kubernetes sets NEARSIDE_PORT and others in every pod. A variable that looks like a key mistyped is a
+/// fault.
 fn take_environment(
     given: &mut RawConfig,
     variables: &[(OsString, OsString)],

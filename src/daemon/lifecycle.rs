@@ -1,7 +1,7 @@
 //! The life of the daemon: bind everything, start the workers, say that it is ready; drain at a signal.
 //!
-//! The thread that calls [`Daemon::run`] keeps the topology, accepts on the Unix socket and waits for signals. Each
-//! worker has a thread of its own.
+//! The thread that calls [`Daemon::run`] keeps the topology, accepts on the Unix socket and waits for
+//! signals. Each worker has a thread of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

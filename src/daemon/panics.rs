@@ -38,8 +38,9 @@ pub fn end_on_panic() {
 }
 
 pin_project! {
-    /// A session that runs. If it panics, its client alone loses by that: all that it holds is given back, as when the
-    /// client leaves. An async function would take the memory of the session twice, for every client.
+    /// A session that runs. If it panics, its client alone loses by that: all that it holds is given back, as
+    /// when the client leaves. An async function would take the memory of the session twice, for every
+    /// client.
     pub(super) struct PanicGuard<S> {
         #[pin]
         session: S,

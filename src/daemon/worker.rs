@@ -88,8 +88,8 @@ pub(super) fn spawn(parts: WorkerParts) -> io::Result<Worker> {
     Ok(Worker { thread, handed_over })
 }
 
-/// Is worker `index` on the calling thread, for clients that are handed over: the simulator has one thread and its own
-/// time.
+/// Is worker `index` on the calling thread, for clients that are handed over: the simulator has one thread
+/// and its own time.
 pub async fn work(
     shared: Arc<Shared>,
     index: usize,
