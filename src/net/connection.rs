@@ -3,7 +3,7 @@
 //! Requests are walked in the buffer that all connections of a worker read into, so an idle connection holds
 //! no memory for reading; only what is left of an incomplete request is kept here.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,9 +14,10 @@ use bytes::Bytes;
 use crate::memory::{MemoryCeiling, SMALL_BYTES};
 use crate::net::socket::{Socket, Stream};
 use crate::net::unread::UnreadBytes;
+use crate::net::walk::{Flow, Next, WalkEnd, walk};
 use crate::net::write_queue::WriteQueue;
-use crate::protocol::resp::request::{OwnedRequest, Request};
-use crate::protocol::resp::scan::{AHEAD_MAX, ProtocolError, RequestLimits, RequestScanner, Scan};
+use crate::protocol::resp::request::Request;
+use crate::protocol::resp::scan::{ProtocolError, RequestLimits, RequestScanner};
 
 /// What one read takes in at most.
 const READ_BYTES: usize = 32 * 1024;
@@ -24,17 +25,6 @@ const READ_BYTES: usize = 32 * 1024;
 /// The buffer that all connections of a worker read into. It is empty between any two polls of them.
 #[derive(Clone, Debug)]
 pub struct ReadBuffer(Rc<RefCell<Box<[u8]>>>);
-
-/// What to do after a request was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// Look at the next one.
-    Next,
-    /// Take no more for now.
-    Pause,
-    /// Take no more for now, and show this one again.
-    Again,
-}
 
 /// Why no request comes.
 #[derive(Debug)]
@@ -61,25 +51,6 @@ enum Intake {
     Skipping,
     /// Nothing more arrives: the client closed its side while nothing was looked at.
     Ended,
-}
-
-/// Where a walk over requests came to.
-struct WalkEnd {
-    /// So many bytes are done with.
-    at: usize,
-    /// What the rest begins with.
-    next: Next,
-}
-
-enum Next {
-    /// Requests that are looked at later, or nothing.
-    Later,
-    /// A request of so many bytes that is shown again.
-    Again(usize),
-    /// A part of a request.
-    Part,
-    /// A request of at least so many bytes, which are too many.
-    TooLarge(usize),
 }
 
 /// A connection.
@@ -164,7 +135,7 @@ impl Connection {
             return Poll::Ready(self.walk_rest(ahead, handle));
         }
         let walked = walk(&mut self.scanner, &buffer[..count], None, &mut self.out, ahead, handle);
-        Poll::Ready(walked.and_then(|WalkEnd { at, next }| {
+        Poll::Ready(walked.map_err(EndReason::Broken).and_then(|WalkEnd { at, next }| {
             self.rest.extend_from_slice(&buffer[at..count]);
             self.go_on(next)
         }))
@@ -188,7 +159,8 @@ impl Connection {
         let shared = large.then(|| Bytes::from(self.rest.take()));
         let bytes = shared.as_deref().unwrap_or(&self.rest);
         let WalkEnd { at, next } =
-            walk(&mut self.scanner, bytes, shared.as_ref(), &mut self.out, ahead, handle)?;
+            walk(&mut self.scanner, bytes, shared.as_ref(), &mut self.out, ahead, handle)
+                .map_err(EndReason::Broken)?;
         match shared {
             Some(shared) if at == 0 => self.rest = Vec::from(shared).into(),
             Some(shared) => self.rest = shared[at..].to_vec().into(),
@@ -369,85 +341,5 @@ impl Connection {
     /// The event loop failed.
     pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_room(cx)
-    }
-}
-
-/// Shows the requests in `bytes` to `handle`. If they are `shared`, a large one need not be copied.
-#[inline]
-fn walk(
-    scanner: &mut RequestScanner,
-    bytes: &[u8],
-    shared: Option<&Bytes>,
-    out: &mut WriteQueue,
-    mut ahead: impl FnMut(&[u8]),
-    mut handle: impl FnMut(Request<'_>, &mut WriteQueue) -> Flow,
-) -> Result<WalkEnd, EndReason> {
-    let (mut at, mut walked) = (0, 0);
-    loop {
-        let rest = &bytes[at..];
-        if rest.is_empty() {
-            return Ok(WalkEnd { at, next: Next::Later });
-        }
-        let (length, scanned) = match scanner.scan_plain(rest) {
-            // Nearly all are: what else they could be is not carried about.
-            Some(length) => (length, None),
-            None => {
-                let scanned = scanner.scan_other(rest).map_err(EndReason::Broken)?;
-                let length = match &scanned {
-                    Scan::Incomplete => return Ok(WalkEnd { at, next: Next::Part }),
-                    Scan::TooLarge(bytes) => return Ok(WalkEnd { at, next: Next::TooLarge(*bytes) }),
-                    Scan::Nothing(length) | Scan::Request(length) => *length,
-                    Scan::LargeRequest(length, _) | Scan::Inline(length, _) => *length,
-                };
-                (length, Some(scanned))
-            }
-        };
-        // A request that came alone has nothing to be fetched together with.
-        if walked % AHEAD_MAX == 0 && at + length < bytes.len() {
-            ahead(&bytes[at..]);
-        }
-        walked += 1;
-        let raw = &bytes[at..at + length];
-        let (copy, made);
-        let request = match scanned {
-            None | Some(Scan::Request(_)) if shared.is_none() || length <= SMALL_BYTES => {
-                copy = OnceCell::new();
-                Request::new(raw, scanner.args(), &copy)
-            }
-            scanned => match other(scanned.unwrap_or(Scan::Request(length)), scanner, raw, shared) {
-                Some(request) => {
-                    made = request;
-                    made.as_request()
-                }
-                None => {
-                    at += length;
-                    continue;
-                }
-            },
-        };
-        // There is one call, so that it is none: what is done with a request stands here.
-        match handle(request, out) {
-            Flow::Next => at += length,
-            Flow::Pause => return Ok(WalkEnd { at: at + length, next: Next::Later }),
-            Flow::Again => return Ok(WalkEnd { at, next: Next::Again(length) }),
-        }
-    }
-}
-
-/// A request that is not shown where it was read: it is `shared`, came inline, or has very many arguments.
-#[cold]
-fn other(
-    scanned: Scan,
-    scanner: &RequestScanner,
-    raw: &[u8],
-    shared: Option<&Bytes>,
-) -> Option<OwnedRequest> {
-    let shared = shared.filter(|_| raw.len() > SMALL_BYTES);
-    let whole = || shared.map_or_else(|| Bytes::copy_from_slice(raw), |shared| shared.slice_ref(raw));
-    match scanned {
-        Scan::Request(_) => Some(OwnedRequest::shared(whole(), scanner.args())),
-        Scan::LargeRequest(_, args) => Some(OwnedRequest::shared(whole(), &args)),
-        Scan::Inline(_, request) => Some(request),
-        Scan::Incomplete | Scan::TooLarge(_) | Scan::Nothing(_) => None,
     }
 }

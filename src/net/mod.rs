@@ -7,4 +7,5 @@ pub mod connection;
 pub mod listener;
 pub mod socket;
 pub mod unread;
+pub mod walk;
 pub mod write_queue;

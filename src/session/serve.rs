@@ -11,7 +11,7 @@ use super::tracked_read::TrackedRead;
 use super::{transaction, unauthenticated};
 use crate::clock;
 use crate::commands::{self, ExecContext, GlobalFlags, LatencyTimer, SessionContext, monitor, pause};
-use crate::net::connection::Flow;
+use crate::net::walk::Flow;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{self, Class, CommandError, Spec};
 use crate::protocol::resp::request::Request;

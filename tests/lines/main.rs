@@ -1,5 +1,5 @@
 //! The lines of L1's index under the orders that the steps of several threads may take, and under all that a
-//! weak memory may show them (loom). `line.rs` and `index.rs` are compiled as they are, over loom's atomics.
+//! weak memory may show them (loom). `line.rs`, `index.rs`, `shape.rs` and `resize.rs` are compiled as they are, over loom's atomics.
 //! All orders with so many preemptions are tried. This file is about one line, `shapes.rs` about lines that
 //! come and go.
 //!
@@ -26,6 +26,10 @@ use loom::thread;
 mod index;
 #[path = "../../src/cache/store/line.rs"]
 mod line;
+#[path = "../../src/cache/store/resize.rs"]
+mod resize;
+#[path = "../../src/cache/store/shape.rs"]
+mod shape;
 mod shapes;
 
 mod pages {

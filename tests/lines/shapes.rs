@@ -15,9 +15,10 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::atomics::{AtomicU64, Ordering};
-use super::index::{HOMES_MIN, Index, LINE_BYTES};
+use super::index::{Index, LINE_BYTES};
 use super::line::{Line, PLACES, Place, others};
 use super::model;
+use super::shape::HOMES_MIN;
 
 /// Two groups of four: fewer than the store ever has, so no entry may lie elsewhere while lines come and go.
 const HOMES: usize = 8;

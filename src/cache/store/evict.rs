@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::entry::{self, EntryHead};
+use super::body;
+use super::entry::EntryHead;
 use super::index::Lines;
 use super::large::LargeReplies;
 use super::line::Place;
@@ -157,7 +158,7 @@ impl Store {
                     if LargeReplies::has_spot(here) {
                         return None;
                     }
-                    word = entry::next(self.at(here))?;
+                    word = body::next(self.at(here))?;
                 }
                 None
             })

@@ -20,34 +20,17 @@
 //! the same at two instants only if there was none between them (I2).
 
 use super::atomics::{AtomicU64, Ordering};
-use super::line::{Head, LINE_WORDS, Line, Locked, OFFSET_MAX, PLACES, Place, TAG_BITS, others};
+use super::line::{Head, LINE_WORDS, Line, Locked, OFFSET_MAX, PLACES, Place, others};
 use super::pages::Pages;
+use super::shape::Shape;
 
 /// The lines.
 #[derive(Debug)]
 pub(super) struct Index {
     pages: Pages,
-    shape: AtomicU64,
-    homes_min: usize,
+    pub(super) shape: AtomicU64,
+    pub(super) homes_min: usize,
 }
-
-/// How many homes there are, how many bits of a hash choose a group, and how often the homes became fewer: a
-/// line that went and came again is not the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shape(u64);
-
-const HOMES_BITS: u32 = 40;
-const HOMES_MASK: u64 = (1 << HOMES_BITS) - 1;
-const GROUP_BITS_BITS: u32 = 6;
-const TIMES_SHIFT: u32 = HOMES_BITS + GROUP_BITS_BITS;
-
-/// A group has so many lines at least, and fewer than twice as many.
-const GROUP_LINES: usize = 4;
-const GROUP_LINES_BITS: u32 = GROUP_LINES.trailing_zeros();
-
-/// There are never fewer homes. Lines of one group are so far from each other that no line lies behind two of
-/// them.
-pub(super) const HOMES_MIN: usize = GROUP_LINES * 2 * (OFFSET_MAX + 1);
 
 /// Lines behind the last home, for what has no room at home.
 pub(super) const LINES_BEHIND: usize = OFFSET_MAX;
@@ -62,47 +45,6 @@ pub(super) struct Lines<'a> {
     numbers: [usize; 3],
     home: Locked<'a>,
     others: Option<[Locked<'a>; 2]>,
-}
-
-// === impl Shape ===
-
-impl Shape {
-    pub(super) fn of(homes: usize, times: u64) -> Shape {
-        let bits = homes.ilog2() - GROUP_LINES_BITS;
-        Shape(times << TIMES_SHIFT | u64::from(bits) << HOMES_BITS | homes as u64 & HOMES_MASK)
-    }
-
-    #[inline]
-    fn homes(self) -> usize {
-        (self.0 & HOMES_MASK) as usize
-    }
-
-    #[inline]
-    fn group_bits(self) -> u32 {
-        (self.0 >> HOMES_BITS) as u32 & ((1 << GROUP_BITS_BITS) - 1)
-    }
-
-    /// Which line is the home of the key with this hash.
-    #[inline]
-    fn home(self, hash: u64) -> usize {
-        let (homes, bits) = (self.homes(), self.group_bits());
-        let mask = (1 << bits) - 1;
-        let group = hash as usize & mask;
-        let has_more = group < (homes & mask);
-        let lines = (homes >> bits) + usize::from(has_more);
-        let column = if lines < 2 * GROUP_LINES {
-            ((hash >> (u64::BITS - TAG_BITS)) as usize * lines) >> TAG_BITS
-        } else {
-            // Of the two groups of the next round, that which the next bit of the hash names.
-            2 * (hash >> (u64::BITS - GROUP_LINES_BITS)) as usize + ((hash >> bits) & 1) as usize
-        };
-        column << bits | group
-    }
-
-    pub(super) fn changed(self, homes: usize) -> Shape {
-        // It wraps after 2^18 times; who read a line meanwhile has long gone.
-        Shape::of(homes, (self.0 >> TIMES_SHIFT) + u64::from(homes < self.homes()))
-    }
 }
 
 // === impl Lines ===
@@ -212,7 +154,7 @@ impl Index {
     }
 
     #[inline]
-    fn numbered(&self, number: usize) -> Line<'_> {
+    pub(super) fn numbered(&self, number: usize) -> Line<'_> {
         Line::new(&self.words()[number])
     }
 
@@ -248,7 +190,7 @@ impl Index {
         }
     }
 
-    fn lock_others(&self, [_, second, third]: [usize; 3]) -> [Locked<'_>; 2] {
+    pub(super) fn lock_others(&self, [_, second, third]: [usize; 3]) -> [Locked<'_>; 2] {
         let second = self.numbered(second).chosen(1).lock();
         [second, self.numbered(third).chosen(2).lock()]
     }
@@ -281,7 +223,7 @@ impl Index {
     }
 
     /// Puts an entry into its second or third choice; its home, the first of these `numbers`, is full.
-    fn put_away(
+    pub(super) fn put_away(
         &self,
         numbers: [usize; 3],
         home: &mut Locked<'_>,
@@ -352,98 +294,6 @@ impl Index {
         }
     }
 
-    /// Adds a line; `hash` says the hash of the key whose entry lies at a spot, and `lost` is told of what
-    /// has no room any more. False when there may be no more. One at a time.
-    pub(super) fn grow(&self, hash: impl Fn(u64) -> u64, lost: impl FnMut(Place)) -> bool {
-        let shape = self.shape();
-        let homes = shape.homes() + 1;
-        if homes + LINES_BEHIND > self.words().len() {
-            return false;
-        }
-        self.divide_anew(shape, shape.changed(homes), hash, lost);
-        true
-    }
-
-    /// Removes the last line, in the same way. False when there are no more than at the beginning. One at a
-    /// time.
-    pub(super) fn shrink(&self, hash: impl Fn(u64) -> u64, lost: impl FnMut(Place)) -> bool {
-        let shape = self.shape();
-        let homes = shape.homes() - 1;
-        if homes < self.homes_min {
-            return false;
-        }
-        self.divide_anew(shape, shape.changed(homes), hash, lost);
-        true
-    }
-
-    /// Divides the keys of one group among its lines as another shape has it, which has one line more or
-    /// less.
-    fn divide_anew(&self, from: Shape, to: Shape, hash: impl Fn(u64) -> u64, mut lost: impl FnMut(Place)) {
-        let last = from.homes().max(to.homes()) - 1;
-        let bits = if from.homes() < to.homes() { from.group_bits() } else { to.group_bits() };
-        let (group, columns) = (last & ((1 << bits) - 1), last >> bits);
-        let number_of = |column: usize| column << bits | group;
-        let mut homes: Vec<Locked<'_>> =
-            (0..=columns).map(|column| self.numbered(number_of(column)).lock()).collect();
-
-        let before = if from.homes() < to.homes() { &homes[..columns] } else { &homes[..] };
-        let largest = before.iter().map(Locked::generation).reduce(later).unwrap_or_default();
-        // A line that went and comes again never has a number that it had before.
-        let generation = largest.wrapping_add(u32::from(to.homes() < from.homes()));
-        homes.iter_mut().for_each(|home| home.set_generation(generation));
-
-        // Only when groups of eight become twice as many does it take more than the tag.
-        let takes_hash = to.homes() > from.homes() && columns == 2 * GROUP_LINES - 1;
-        let home_of = |place: Place| {
-            let known = place.tag() | group as u64;
-            to.home(place.spot().filter(|_| takes_hash).map_or(known, &hash))
-        };
-        let mut moved = Vec::new();
-        for (column, home) in homes.iter_mut().enumerate() {
-            let number = number_of(column);
-            for (at, place) in home.at_home() {
-                let to = home_of(place);
-                if to != number {
-                    moved.push((to, place));
-                    home.set(at, Place::EMPTY);
-                }
-            }
-            for offset in 1..=OFFSET_MAX {
-                if home.away() == 0 {
-                    break;
-                }
-                let line = self.numbered(number + offset);
-                if line.guests_from(offset).next().is_none() {
-                    continue;
-                }
-                let mut other = line.lock();
-                for (at, place) in line.guests_from(offset) {
-                    moved.push((home_of(place), place));
-                    other.set(at, Place::EMPTY);
-                    home.note_back();
-                }
-            }
-        }
-        for (number, place) in moved {
-            let home = homes.get_mut(number >> bits).filter(|_| number & ((1 << bits) - 1) == group);
-            let is_kept = home.is_some_and(|home| match home.free() {
-                Some(at) => {
-                    home.set(at, place.chosen(0));
-                    true
-                }
-                None => {
-                    let numbers = choices(number, place.tag());
-                    self.put_away(numbers, home, &mut self.lock_others(numbers), place)
-                }
-            });
-            if !is_kept {
-                lost(place);
-            }
-        }
-        // Before any of the homes is given up: who waits for one looks at the shape once more then.
-        self.shape.store(to.0, Ordering::Release);
-    }
-
     /// Takes out all entries, tells `gone` of each, and leaves as many lines as at the beginning. One at a
     /// time. Nobody gets at any line meanwhile.
     pub(super) fn empty(&self, mut gone: impl FnMut(Place)) {
@@ -484,12 +334,12 @@ impl Index {
 /// The lines where the entry of a key may lie, whose home has this number: that, its second and its third
 /// choice. The tag tells, so the whole hash need not be known.
 #[inline]
-fn choices(home: usize, hash: u64) -> [usize; 3] {
+pub(super) fn choices(home: usize, hash: u64) -> [usize; 3] {
     let [second, third] = others(hash);
     [home, home + second, home + third]
 }
 
 /// The later of two numbers that wrap.
-fn later(one: u32, other: u32) -> u32 {
+pub(super) fn later(one: u32, other: u32) -> u32 {
     if one.wrapping_sub(other) < 1 << 31 { one } else { other }
 }

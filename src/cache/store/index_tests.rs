@@ -3,8 +3,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::index::{HOMES_MIN, Index, LINES_BEHIND, Shape};
+use super::index::{Index, LINES_BEHIND};
 use super::line::{Line, OFFSET_MAX, PLACES, Place};
+use super::shape::{HOMES_MIN, Shape};
 
 /// Of one of 2^20 keys.
 fn hash_of(number: u64) -> u64 {

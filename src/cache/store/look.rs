@@ -4,7 +4,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::entry::{self, EntryHead, Sought};
+use super::body;
+use super::entry::{EntryHead, Sought};
 use super::large::{Large, LargeReplies};
 use super::line::{LINE_WORDS, Line, Locked, PLACES, Place};
 use super::{Bytes, MissReason, REPLIES_MAX, Store};
@@ -153,13 +154,13 @@ impl Store {
         if !head.may_answer(sought) {
             return None;
         }
-        let body = entry::body_of(words, head, sought)?;
+        let body = body::body_of(words, head, sought)?;
         let (key, reply) = body.split_at_checked(sought.asked.len() / 8)?;
-        if !entry::is_asked(key, reply, sought.asked) {
+        if !body::is_asked(key, reply, sought.asked) {
             return None;
         }
         let room = out.room(head.reply_len());
-        entry::copy_reply(reply, sought.asked.len() % 8, room);
+        body::copy_reply(reply, sought.asked.len() % 8, room);
         Some(Found { head, spot })
     }
 
@@ -193,7 +194,7 @@ impl Store {
             if found.is_some() {
                 return found;
             }
-            spot = Place::from_word(entry::next(self.at(spot))?.load(Ordering::Relaxed)).spot()?;
+            spot = Place::from_word(body::next(self.at(spot))?.load(Ordering::Relaxed)).spot()?;
         }
         None
     }
@@ -299,7 +300,7 @@ impl Store {
             let words = self.at(spot);
             let Some(head) = EntryHead::read(words) else { return };
             each(spot, head);
-            next = entry::next(words).and_then(|word| Place::from_word(word.load(Ordering::Relaxed)).spot());
+            next = body::next(words).and_then(|word| Place::from_word(word.load(Ordering::Relaxed)).spot());
         }
     }
 
@@ -309,14 +310,14 @@ impl Store {
             return Some(self.stored_of(head, large.asked.to_vec(), large.reply.len(), large.bytes()));
         }
         let body = self.at(spot).get(head.body_at()..).unwrap_or_default();
-        let asked = entry::bytes(body, 0, head.asked_len());
+        let asked = body::bytes(body, 0, head.asked_len());
         let weight = head.words() * 8 + self.sizes.place_bytes();
         Some(self.stored_of(head, asked, head.reply_len(), weight))
     }
 
     fn stored_of(&self, head: EntryHead, asked: Vec<u8>, reply_bytes: usize, weight: usize) -> Stored {
-        let key = entry::key(head, &asked).to_vec();
-        let arguments = if head.is_sole() { entry::sole(&asked) } else { asked };
+        let key = body::key(head, &asked).to_vec();
+        let arguments = if head.is_sole() { body::sole(&asked) } else { asked };
         Stored { head, command: self.name(head.command()), key, arguments, reply_bytes, weight }
     }
 

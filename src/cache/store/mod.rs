@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use bytes::Bytes;
 
 mod atomics;
+mod body;
 mod entry;
 mod evict;
 mod ghost;
@@ -24,10 +25,13 @@ mod insert;
 mod large;
 mod leases;
 mod line;
+mod link;
 mod look;
 mod pages;
 mod price;
 mod queues;
+mod resize;
+mod shape;
 mod sizes;
 mod ticks;
 

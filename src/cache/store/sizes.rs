@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use super::index::{HOMES_MIN, Index, LINE_BYTES};
+use super::index::{Index, LINE_BYTES};
 use super::line::PLACES;
 use super::pages::Pages;
+use super::shape::HOMES_MIN;
 
 /// The sizes of one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

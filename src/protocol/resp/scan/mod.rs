@@ -4,12 +4,13 @@
 //! and `processInlineBuffer`). A length is judged before any memory is taken for it. The scanner resumes
 //! where it stopped, so a large request that arrives in many pieces is walked once.
 
-use std::fmt;
 use std::ops::Range;
 
 mod ahead;
+mod error;
 
 pub use ahead::{AHEAD_MAX, keys_ahead};
+pub use error::ProtocolError;
 
 use super::inline;
 use super::request::OwnedRequest;
@@ -62,29 +63,6 @@ pub struct Skipped {
     pub bytes: usize,
     /// Whether it has ended.
     pub ended: bool,
-}
-
-/// What is wrong with a request, in Redis's words. The connection cannot go on after it.
-#[derive(Debug, PartialEq, Eq)]
-pub enum ProtocolError {
-    /// More arguments than a client may send that has a password to say yet.
-    RestrainedMultibulkLength,
-    /// A longer argument than such a client may send.
-    RestrainedBulkLength,
-    /// The count of arguments is no number, or above the limit.
-    MultibulkLength,
-    /// The length of an argument is no number, or above the limit.
-    BulkLength,
-    /// Something else where an argument had to begin.
-    ExpectedDollar(u8),
-    /// A count line without an end.
-    CountLine,
-    /// A length line without an end.
-    LengthLine,
-    /// An inline command without an end.
-    InlineLength,
-    /// An inline command whose quotes do not match.
-    InlineQuotes,
 }
 
 /// The scanner of one connection.
@@ -386,39 +364,6 @@ fn number_line(
     let end = start + length + 3;
     Ok((end <= buf.len()).then(|| NumberLine { value: super::parse_integer(digits), end }))
 }
-
-// === impl ProtocolError ===
-
-impl ProtocolError {
-    /// What the client is told. Redis prints the byte that it did not expect as it is, whatever it is.
-    pub fn text(&self) -> Vec<u8> {
-        match self {
-            ProtocolError::ExpectedDollar(got) => {
-                [&b"Protocol error: expected '$', got '"[..], &[*got], b"'"].concat()
-            }
-            _ => self.to_string().into_bytes(),
-        }
-    }
-}
-
-impl fmt::Display for ProtocolError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Protocol error: ")?;
-        match self {
-            ProtocolError::RestrainedMultibulkLength => f.write_str("unauthenticated multibulk length"),
-            ProtocolError::RestrainedBulkLength => f.write_str("unauthenticated bulk length"),
-            ProtocolError::MultibulkLength => f.write_str("invalid multibulk length"),
-            ProtocolError::BulkLength => f.write_str("invalid bulk length"),
-            ProtocolError::ExpectedDollar(got) => write!(f, "expected '$', got '{}'", got.escape_ascii()),
-            ProtocolError::CountLine => f.write_str("too big mbulk count string"),
-            ProtocolError::LengthLine => f.write_str("too big bulk count string"),
-            ProtocolError::InlineLength => f.write_str("too big inline request"),
-            ProtocolError::InlineQuotes => f.write_str("unbalanced quotes in request"),
-        }
-    }
-}
-
-impl std::error::Error for ProtocolError {}
 
 #[cfg(test)]
 mod tests;

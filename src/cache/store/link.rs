@@ -1,0 +1,163 @@
+//! Puts an entry that was written to the log into the index, and takes entries out of it: several replies about
+//! the same key hang on each other.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::body;
+use super::entry::{EntryHead, Sought};
+use super::index::Lines;
+use super::insert::NewEntry;
+use super::large::LargeReplies;
+use super::line::{Line, Place};
+use super::{REPLIES_MAX, Store};
+
+// === impl Store ===
+
+impl Store {
+    /// Whether another question about the same key has an entry in the log. Only the holder of the writer's
+    /// lock brings one there, so there is nothing to be locked; one that goes meanwhile leaves an entry that
+    /// nothing hangs on.
+    pub(super) fn has_others(&self, fill: &NewEntry<'_>, sought: &Sought<'_>) -> bool {
+        let is_home_all = self.index.home(fill.hash).head().away() == 0;
+        let first = if is_home_all {
+            self.first_of(self.index.home(fill.hash), fill)
+        } else {
+            self.index.all(fill.hash).iter().find_map(|line| self.first_of(*line, fill))
+        };
+        first.is_some_and(|(_, spot)| {
+            let words = self.at(spot);
+            EntryHead::read(words).is_some_and(|head| head.is_chained() || !self.answers(words, head, sought))
+        })
+    }
+
+    fn answers(&self, words: &[AtomicU64], head: EntryHead, sought: &Sought<'_>) -> bool {
+        let body = || body::body_of(words, head, sought)?.split_at_checked(sought.asked.len() / 8);
+        head.may_answer(sought)
+            && body().is_some_and(|(whole, behind)| body::is_asked(whole, behind, sought.asked))
+    }
+
+    /// The place of the key of `fill` for what it has in the log, and where the first of that lies.
+    fn first_of(&self, line: Line<'_>, fill: &NewEntry<'_>) -> Option<(usize, u64)> {
+        line.matching(fill.hash).find_map(|at| {
+            let spot = line.place(at).spot().filter(|spot| !LargeReplies::has_spot(*spot))?;
+            body::is_about(self.at(spot), fill.question.key).then_some((at, spot))
+        })
+    }
+
+    /// Puts what was written at `spot` into the index, in place of an older reply to the same question and
+    /// before others of the same key; whether the generation was still that of the fill.
+    pub(super) fn link(&self, fill: &NewEntry<'_>, sought: &Sought<'_>, spot: u64) -> bool {
+        let mut lines = self.index.lock_all(fill.hash);
+        // Under the lock that an invalidation takes: either it comes later and drops what is put here, or it
+        // came before and the number is another one (I2).
+        if lines.generation() != fill.generation {
+            return false;
+        }
+        if lines.iter().any(|locked| locked.matching(fill.hash).next().is_some())
+            && self.link_to_others(&mut lines, fill, sought, spot)
+        {
+            return true;
+        }
+        let place = Place::new(fill.hash, spot, 0);
+        if !lines.put(place) {
+            let Some((at, gone)) = lines.coldest() else { return false };
+            lines.clear(0, at);
+            self.evict_place(gone);
+            if !lines.put(place) {
+                return false;
+            }
+        }
+        self.entries.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Takes an older reply to the same question out, and puts what was written at `spot` before others of
+    /// the same key; whether there are any.
+    fn link_to_others(
+        &self,
+        lines: &mut Lines<'_>,
+        fill: &NewEntry<'_>,
+        sought: &Sought<'_>,
+        spot: u64,
+    ) -> bool {
+        self.unlink_question(lines, fill.hash, sought);
+        if LargeReplies::has_spot(spot) {
+            return false;
+        }
+        for locked in lines.iter() {
+            if let Some((at, first)) = self.first_of(locked.line(), fill) {
+                self.shorten(first);
+                let place = locked.place(at);
+                if let Some(next) = body::next(self.at(spot)) {
+                    next.store(place.word(), Ordering::Relaxed);
+                    locked.word(at).store(place.with(spot, place.hits()).word(), Ordering::Relaxed);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Takes the reply to this question out of the index.
+    pub(super) fn unlink_question(&self, lines: &mut Lines<'_>, hash: u64, sought: &Sought<'_>) {
+        let found = lines.iter().find_map(|locked| {
+            locked.matching(hash).find_map(|at| {
+                let first = locked.place(at).spot()?;
+                if LargeReplies::has_spot(first) {
+                    let large = self.large.get(first)?;
+                    let is_it = large.head.may_answer(sought) && *large.asked == *sought.asked;
+                    return is_it.then_some((locked.choice(), at, locked.word(at)));
+                }
+                let mut pointer = locked.word(at);
+                // No chain is longer.
+                for _ in 0..=REPLIES_MAX {
+                    let spot = Place::from_word(pointer.load(Ordering::Relaxed)).spot()?;
+                    let words = self.at(spot);
+                    if self.answers(words, EntryHead::read(words)?, sought) {
+                        return Some((locked.choice(), at, pointer));
+                    }
+                    pointer = body::next(words)?;
+                }
+                None
+            })
+        });
+        if let Some((choice, at, pointer)) = found {
+            self.unlink(lines, choice, at, pointer);
+        }
+    }
+
+    /// Takes what `pointer` points to out of the index: the word of place `at` in the line that is this
+    /// choice of the key, or that of an entry that hangs on it.
+    pub(super) fn unlink(&self, lines: &mut Lines<'_>, choice: usize, at: usize, pointer: &AtomicU64) {
+        let place = Place::from_word(pointer.load(Ordering::Relaxed));
+        let Some(spot) = place.spot() else { return };
+        let next = if LargeReplies::has_spot(spot) { None } else { body::next(self.at(spot)) };
+        let next = next.and_then(|word| Place::from_word(word.load(Ordering::Relaxed)).spot());
+        match next {
+            Some(next) => pointer.store(place.with(next, place.hits()).word(), Ordering::Relaxed),
+            None if lines.word(choice, at).is_some_and(|word| std::ptr::eq(pointer, word)) => {
+                self.entries.fetch_sub(1, Ordering::Relaxed);
+                lines.clear(choice, at);
+            }
+            None => pointer.store(Place::EMPTY.word(), Ordering::Relaxed),
+        }
+        self.let_go(spot);
+    }
+
+    /// Lets go of the oldest replies of a key that are too many when one is added.
+    fn shorten(&self, first: u64) {
+        let mut spot = first;
+        for _ in 1..REPLIES_MAX - 1 {
+            let next = body::next(self.at(spot));
+            let Some(next) = next.and_then(|word| Place::from_word(word.load(Ordering::Relaxed)).spot())
+            else {
+                return;
+            };
+            spot = next;
+        }
+        let last = body::next(self.at(spot)).map(|last| Place::from_word(last.swap(0, Ordering::Relaxed)));
+        if let Some(gone) = last.and_then(Place::spot) {
+            self.let_go(gone);
+        }
+    }
+}
