@@ -2,9 +2,10 @@
 
 .PHONY: run test soak musl bench reach hits compare micro counts lint setup setup-tests
 
-# A throwaway cluster with nearside in front of it, and a demonstration. Ctrl-C ends all of it.
+# A throwaway cluster with nearside in front of it, and a demonstration. Ctrl-C ends all of it. `make run LISTEN=127.0.0.1:7000`
+# takes another port. Built fast, not for production: without jemalloc and without LTO.
 run: setup
-	cargo run --release -- dev
+	cargo run --release --no-default-features -- dev $(addprefix --listen ,$(LISTEN))
 
 # Everything, against real servers on loopback. All of it runs even when something fails; a summary comes last.
 test: setup setup-tests
@@ -18,8 +19,8 @@ soak: setup
 musl: setup
 	@command -v musl-gcc >/dev/null || scripts/apt-install musl-tools
 	rustup target add x86_64-unknown-linux-musl
-	cargo build --release --target x86_64-unknown-linux-musl
-	NEARSIDE_TEST_DAEMON=$(CURDIR)/target/x86_64-unknown-linux-musl/release/nearside \
+	cargo build --profile dist --target x86_64-unknown-linux-musl
+	NEARSIDE_TEST_DAEMON=$(CURDIR)/target/x86_64-unknown-linux-musl/dist/nearside \
 		cargo test --test it memory_ -- --nocapture
 
 # Every measurement there is; nothing is asserted.
@@ -48,7 +49,7 @@ micro: setup
 # NEARSIDE_BLESS=1 keeps the new ones.
 counts: setup
 	@command -v valgrind >/dev/null || scripts/apt-install valgrind
-	cargo run --release --example counts
+	cargo run --profile dist --example counts
 
 lint:
 	cargo fmt --check

@@ -1,10 +1,8 @@
 //! The thin binary: reads what the user wants, does it, and turns errors into exit codes.
 
-use std::ffi::CStr;
 use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
-use std::ptr;
 
 use nearside::config::LogFormat;
 use nearside::config::cli::Invocation;
@@ -13,17 +11,24 @@ use nearside::dev;
 use nearside::memory;
 use nearside::telemetry::{self, LogOptions};
 
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static JEMALLOC: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// What is done by hand what a thread of its own would do, which a static build has not.
+/// Gives unused memory back to the kernel when the daemon asks: a static build has no thread for it.
+#[cfg(feature = "jemalloc")]
 const ALLOCATOR: memory::Allocator =
     memory::Allocator { decay: || command(c"arena.4096.decay"), purge: || command(c"arena.4096.purge") };
 
-/// Has jemalloc do something with all arenas, which together have the number 4096.
-#[expect(unsafe_code, reason = "jemalloc is told by name, in C")]
-fn command(name: &CStr) {
-    let (none, length) = (ptr::null_mut(), ptr::null_mut());
+/// The C library's allocator gives memory back when it likes.
+#[cfg(not(feature = "jemalloc"))]
+const ALLOCATOR: memory::Allocator = memory::Allocator { decay: || {}, purge: || {} };
+
+/// Runs a command of jemalloc on all arenas, which together have the number 4096.
+#[cfg(feature = "jemalloc")]
+#[expect(unsafe_code, reason = "jemalloc's commands are called by name, in C")]
+fn command(name: &std::ffi::CStr) {
+    let (none, length) = (std::ptr::null_mut(), std::ptr::null_mut());
     // SAFETY: the name ends with a zero, and these commands read and write nothing of ours. They fail, and do
     // nothing, where they are not known.
     let _ = unsafe { tikv_jemalloc_sys::mallctl(name.as_ptr(), none, length, none, 0) };

@@ -29,7 +29,7 @@ use parts::Part;
 use rig::Rig;
 use traffic::{Round, Traffic};
 
-const USAGE: &str = "cargo run --release --example counts -- [--only TEXT]
+const USAGE: &str = "cargo run --profile dist --example counts -- [--only TEXT]
   --only TEXT  only scenarios whose name contains TEXT, such as \"hit\"
 With NEARSIDE_BLESS=1 the new figures are kept.";
 

@@ -1,5 +1,5 @@
-//! The body of an entry in the words of the log: writes what was asked and the reply, compares the one, and copies
-//! the other out.
+//! The body of an entry in the words of the log: writes what was asked and the reply, compares the one, and
+//! copies the other out.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

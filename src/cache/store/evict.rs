@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::body;
 use super::entry::EntryHead;
 use super::index::Lines;
-use super::large::LargeReplies;
+use super::large::LargeEntries;
 use super::line::Place;
 use super::price::Price;
 use super::queues::{Element, Segment, Which};
@@ -155,7 +155,7 @@ impl Store {
                     if here == spot {
                         return Some(Pointer { choice: locked.choice(), at, of_key: locked.word(at), word });
                     }
-                    if LargeReplies::has_spot(here) {
+                    if LargeEntries::has_spot(here) {
                         return None;
                     }
                     word = body::next(self.at(here))?;

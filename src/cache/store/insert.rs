@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use super::body;
 use super::entry::{self, EntryHead, EntryTerms, PART_BYTES_MAX, Sought};
 use super::index::LINE_BYTES;
-use super::large::{Large, LargeReplies};
+use super::large::{Large, LargeEntries};
 use super::line::Place;
 use super::queues::{Element, Segment, Which};
 use super::sizes::WORD_BYTES;
@@ -153,7 +153,7 @@ impl Store {
 
     /// The hash of the key whose entry lies at this spot.
     pub(super) fn hash_at(&self, spot: u64) -> u64 {
-        if LargeReplies::has_spot(spot) {
+        if LargeEntries::has_spot(spot) {
             return self.large.get(spot).map_or(0, |large| large.hash);
         }
         let words = self.at(spot);

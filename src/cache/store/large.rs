@@ -29,7 +29,7 @@ pub(super) struct Large {
 
 /// The large replies.
 #[derive(Debug, Default)]
-pub(super) struct LargeReplies {
+pub(super) struct LargeEntries {
     table: RwLock<HashMap<u64, Arc<Large>, RandomState>>,
     bytes: AtomicU64,
     latest: AtomicU64,
@@ -48,9 +48,9 @@ impl Large {
     }
 }
 
-// === impl LargeReplies ===
+// === impl LargeEntries ===
 
-impl LargeReplies {
+impl LargeEntries {
     /// Whether this spot is none of the log.
     #[inline]
     pub(super) fn has_spot(spot: u64) -> bool {

@@ -1,5 +1,5 @@
-//! Puts an entry that was written to the log into the index, and takes entries out of it: several replies about
-//! the same key hang on each other.
+//! Puts an entry that was written to the log into the index, and takes entries out of it: several replies
+//! about the same key hang on each other.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use super::body;
 use super::entry::{EntryHead, Sought};
 use super::index::Lines;
 use super::insert::NewEntry;
-use super::large::LargeReplies;
+use super::large::LargeEntries;
 use super::line::{Line, Place};
 use super::{REPLIES_MAX, Store};
 
@@ -39,7 +39,7 @@ impl Store {
     /// The place of the key of `fill` for what it has in the log, and where the first of that lies.
     fn first_of(&self, line: Line<'_>, fill: &NewEntry<'_>) -> Option<(usize, u64)> {
         line.matching(fill.hash).find_map(|at| {
-            let spot = line.place(at).spot().filter(|spot| !LargeReplies::has_spot(*spot))?;
+            let spot = line.place(at).spot().filter(|spot| !LargeEntries::has_spot(*spot))?;
             body::is_about(self.at(spot), fill.question.key).then_some((at, spot))
         })
     }
@@ -81,7 +81,7 @@ impl Store {
         spot: u64,
     ) -> bool {
         self.unlink_question(lines, fill.hash, sought);
-        if LargeReplies::has_spot(spot) {
+        if LargeEntries::has_spot(spot) {
             return false;
         }
         for locked in lines.iter() {
@@ -103,7 +103,7 @@ impl Store {
         let found = lines.iter().find_map(|locked| {
             locked.matching(hash).find_map(|at| {
                 let first = locked.place(at).spot()?;
-                if LargeReplies::has_spot(first) {
+                if LargeEntries::has_spot(first) {
                     let large = self.large.get(first)?;
                     let is_it = large.head.may_answer(sought) && *large.asked == *sought.asked;
                     return is_it.then_some((locked.choice(), at, locked.word(at)));
@@ -131,7 +131,7 @@ impl Store {
     pub(super) fn unlink(&self, lines: &mut Lines<'_>, choice: usize, at: usize, pointer: &AtomicU64) {
         let place = Place::from_word(pointer.load(Ordering::Relaxed));
         let Some(spot) = place.spot() else { return };
-        let next = if LargeReplies::has_spot(spot) { None } else { body::next(self.at(spot)) };
+        let next = if LargeEntries::has_spot(spot) { None } else { body::next(self.at(spot)) };
         let next = next.and_then(|word| Place::from_word(word.load(Ordering::Relaxed)).spot());
         match next {
             Some(next) => pointer.store(place.with(next, place.hits()).word(), Ordering::Relaxed),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::body;
 use super::entry::{EntryHead, Sought};
-use super::large::{Large, LargeReplies};
+use super::large::{Large, LargeEntries};
 use super::line::{LINE_WORDS, Line, Locked, PLACES, Place};
 use super::{Bytes, MissReason, REPLIES_MAX, Store};
 use crate::net::write_queue::WriteQueue;
@@ -174,7 +174,7 @@ impl Store {
         for at in line.matching(hash) {
             let place = line.place(at);
             let Some(first) = place.spot() else { continue };
-            let found = if LargeReplies::has_spot(first) {
+            let found = if LargeEntries::has_spot(first) {
                 self.find_large(first, sought)
             } else {
                 self.find_chained(first, sought, out)
@@ -209,7 +209,7 @@ impl Store {
     /// Where the reply is that was found: in the room of the output, unless it is one that stayed where it
     /// is. None if that went since.
     pub(in crate::cache) fn held(&self, found: Found) -> Option<FoundReply> {
-        if !LargeReplies::has_spot(found.spot) {
+        if !LargeEntries::has_spot(found.spot) {
             return Some(FoundReply::copied(found));
         }
         let large = self.large.get(found.spot)?;
@@ -290,7 +290,7 @@ impl Store {
     /// The replies of the key that has a place, the newest first: where each lies, and its head.
     fn each_of(&self, locked: &Locked<'_>, at: usize, mut each: impl FnMut(u64, EntryHead)) {
         let Some(first) = locked.place(at).spot() else { return };
-        if LargeReplies::has_spot(first) {
+        if LargeEntries::has_spot(first) {
             return self.large.get(first).into_iter().for_each(|large| each(first, large.head));
         }
         let mut next = Some(first);
@@ -305,7 +305,7 @@ impl Store {
     }
 
     fn stored(&self, spot: u64, head: EntryHead) -> Option<Stored> {
-        if LargeReplies::has_spot(spot) {
+        if LargeEntries::has_spot(spot) {
             let large = self.large.get(spot)?;
             return Some(self.stored_of(head, large.asked.to_vec(), large.reply.len(), large.bytes()));
         }

@@ -48,7 +48,7 @@ use crate::node::Epoch;
 use crate::protocol::key::{SLOT_COUNT, Slot};
 use ghost::Ghost;
 use index::Index;
-use large::LargeReplies;
+use large::LargeEntries;
 use leases::Leases;
 use line::{Locked, Place};
 use pages::Pages;
@@ -73,7 +73,7 @@ pub(super) struct Store {
     sizes: Sizes,
     index: Index,
     log: Pages,
-    large: LargeReplies,
+    large: LargeEntries,
     /// The number of each slot: how often it moved.
     slots: Box<[AtomicU32; SLOT_COUNT]>,
     /// Entries of each segment that are not in the index any more, as far as they were met. They are
@@ -131,7 +131,7 @@ impl Store {
             hashing: Hashing::new(),
             index,
             log,
-            large: LargeReplies::default(),
+            large: LargeEntries::default(),
             slots: Box::new([const { AtomicU32::new(0) }; SLOT_COUNT]),
             dead: std::iter::repeat_with(AtomicU32::default).take(sizes.segments).collect(),
             entries: AtomicU64::new(0),
@@ -243,7 +243,7 @@ impl Store {
 
     /// The entry at this spot is not in the index any more.
     fn let_go(&self, spot: u64) {
-        if LargeReplies::has_spot(spot) {
+        if LargeEntries::has_spot(spot) {
             self.large.remove(spot);
         } else if let Some(dead) = self.dead.get(self.sizes.segment_of(spot)) {
             dead.fetch_add(1, Ordering::Relaxed);
@@ -275,7 +275,7 @@ impl Store {
     fn empty(&self, writer: &mut StoreWriter) {
         self.index.empty(|place| {
             // Nothing of the log has to be told one by one.
-            if let Some(spot) = place.spot().filter(|spot| LargeReplies::has_spot(*spot)) {
+            if let Some(spot) = place.spot().filter(|spot| LargeEntries::has_spot(*spot)) {
                 self.large.remove(spot);
             }
         });

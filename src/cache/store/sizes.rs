@@ -107,14 +107,14 @@ impl Sizes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::store::large::LargeReplies;
+    use crate::cache::store::large::LargeEntries;
 
     #[test]
     fn the_largest_budget_has_a_number_for_all_that_it_has_room_for() {
         for budget in [1 << 40, BUDGET_MAX, u64::MAX] {
             let sizes = Sizes::of(budget);
             let last = sizes.segments as u64 * sizes.segment_words() as u64 - 1;
-            assert!(!LargeReplies::has_spot(last), "{budget}");
+            assert!(!LargeEntries::has_spot(last), "{budget}");
             assert!(u32::try_from(sizes.segments).is_ok());
             assert_eq!(sizes.segment_of(last), sizes.segments - 1);
             assert!(sizes.lines_max as u64 * PLACES as u64 > 1 << 32, "more than 2^32 entries");
