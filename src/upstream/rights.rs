@@ -106,12 +106,12 @@ impl Rights {
             Entry::Vacant(entry) if refused => {
                 entry.insert(clock::now());
                 let (command, without) = (right.command(), right.without());
-                tracing::warn!(%node, command, without, "the user upstream may not send a command of nearside's own");
+                tracing::warn!(%node, command, without, "upstream user lacks permission for a command of nearside's own");
             }
             Entry::Occupied(mut entry) if refused => drop(entry.insert(clock::now())),
             Entry::Occupied(entry) => {
                 entry.remove();
-                tracing::info!(%node, command = right.command(), "the user upstream may send it now");
+                tracing::info!(%node, command = right.command(), "upstream user has permission for the command again");
             }
             Entry::Vacant(_) => {}
         }

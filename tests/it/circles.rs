@@ -49,7 +49,7 @@ fn a_daemon_that_is_its_own_upstream_says_so() {
     let own = socket("own");
     let daemon = daemon(&own, &own);
     are_refused(&daemon, &WANTED, "it is this nearside itself");
-    daemon.assert_logged("ERROR", "the upstream is not what it is said to be");
+    daemon.assert_logged("ERROR", "not the server that the configuration names");
     assert_eq!(daemon.counter("upstream_connections"), 0);
 }
 

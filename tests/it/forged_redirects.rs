@@ -144,7 +144,7 @@ fn nobody_goes_to_a_stranger_with_a_plain_command() {
     assert_eq!((stranger.times("HELLO"), second.times("GET")), (0, 0));
     assert_eq!(daemon.counter("upstream_redirects"), 0);
     assert!(daemon.counter("upstream_redirects_refused") > 0);
-    daemon.assert_logged("WARN", "redirects to nodes that the upstream does not name are not followed");
+    daemon.assert_logged("WARN", "redirects to unknown nodes not followed");
 }
 
 #[test]

@@ -374,8 +374,8 @@ fn a_limit_that_a_node_comes_to_have_is_known_soon_on_the_connection_that_stands
     for (name, value) in [("client-output-buffer-limit", "normal 1mb 0 0"), ("proto-max-bulk-len", "1mb")] {
         assert!(upstream.server().command(&["CONFIG", "SET", name, value]).unwrap().is_ok());
     }
-    let known = "the node hangs up on a client for whom too many bytes of replies wait: what may have a long reply takes a \
-                 connection of its own (docs/nodes.md)";
+    let known = "the node limits the replies that wait for one client: what may have a long reply takes a connection of \
+                 its own (docs/nodes.md)";
     eventually("it is known", 4 * SOON, || daemon.has_logged(known));
     let (others, before) = (Others::of(&daemon), lost(&daemon));
     thread::sleep(MEANWHILE);

@@ -98,7 +98,7 @@ fn a_map_of_another_cluster_is_not_believed_before_a_configured_name_tells_it() 
         });
         assert_eq!(world.stranger.times_asked(""), 0, "nobody speaks to it");
     }
-    daemon.assert_logged("WARN", "the node tells of another cluster");
+    daemon.assert_logged("WARN", "the node describes another cluster");
     let refreshes = daemon.counter("topology_refreshes");
     eventually("the seed is believed", SOON, || daemon.counter("topology_refreshes") > refreshes);
     assert_eq!(world.stranger.times_asked(""), 0);

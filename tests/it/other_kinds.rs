@@ -126,7 +126,7 @@ fn a_server_that_is_no_node_of_a_cluster_gets_none_of_what_was_for_a_node() {
         other.gets_nothing(&daemon, &WANTED, text);
         assert_eq!(daemon.client().command(&["SET", "b", "value"]).unwrap().text(), "OK");
         assert!(seed.times_asked("CLUSTER SLOTS") > refreshes, "the topology is asked anew");
-        daemon.assert_logged("WARN", "cannot connect upstream; trying again and again");
+        daemon.assert_logged("WARN", "upstream connection failed; retrying");
         other.change(false);
         eventually("the node is back", SOON, || {
             daemon.client().command(&["SET", "a", "value"]).unwrap().text() == "OK"

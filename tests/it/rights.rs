@@ -246,7 +246,7 @@ fn the_smallest_user_that_lacks_nothing_lacks_nothing_and_without_any_one_right_
         let wanted: BTreeSet<String> =
             [case.right.to_owned()].into_iter().filter(|right| !right.is_empty()).collect();
         assert_eq!(played.missing(), wanted, "{rule}");
-        let told = "the user upstream may not send a command of nearside's own";
+        let told = "upstream user lacks permission for a command of nearside's own";
         if case.right.is_empty() {
             assert_eq!(played.daemon.times_logged(told), 0, "{rule}");
         } else {

@@ -30,7 +30,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 const WAYS: [&[&str]; 2] = [&[], &["--client-output-buffer-limit", "normal 16mb 8mb 5"]];
 
 /// What the log says of the latter.
-const LIMITED: &str = "the node hangs up on a client for whom too many bytes of replies wait";
+const LIMITED: &str = "the node limits the replies that wait for one client";
 
 /// Three primaries with these settings.
 fn primaries(settings: &[&str]) -> Cluster {

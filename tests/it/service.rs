@@ -87,9 +87,9 @@ fn a_cluster_that_comes_late_is_found() {
     node.kill9().unwrap();
     let daemon = Daemon::start(&["--upstream", &upstream_url(&cluster)]);
     comes_late(&daemon, || node.restart().unwrap());
-    daemon.assert_logged("WARN", "the upstream cannot be asked who owns what");
-    daemon.assert_logged("INFO", "the upstream is known");
-    daemon.assert_logged("INFO", "connected upstream");
+    daemon.assert_logged("WARN", "topology discovery failed");
+    daemon.assert_logged("INFO", "topology discovered");
+    daemon.assert_logged("INFO", "upstream connection established");
     daemon.stop();
 }
 
@@ -100,8 +100,8 @@ fn a_server_that_comes_late_is_found() {
     server.kill9().unwrap();
     let daemon = Daemon::start(&["--upstream", &format!("redis://{}", server.address())]);
     comes_late(&daemon, || server.restart().unwrap());
-    daemon.assert_logged("WARN", "cannot connect upstream; trying again and again");
-    daemon.assert_logged("INFO", "connected upstream");
+    daemon.assert_logged("WARN", "upstream connection failed; retrying");
+    daemon.assert_logged("INFO", "upstream connection established");
     daemon.stop();
 }
 

@@ -94,9 +94,9 @@ fn what_is_no_redis_is_told_with_the_setting_to_look_at() {
                 told.text().starts_with("CLUSTERDOWN nearside: ") && told.text().contains(text)
             });
             let message = if scheme == "redis" {
-                "cannot connect upstream; trying again and again"
+                "upstream connection failed; retrying"
             } else {
-                "the upstream cannot be asked who owns what"
+                "topology discovery failed"
             };
             daemon.assert_logged("WARN", message);
             let cause = daemon.logged_field(message, "cause");
@@ -110,10 +110,10 @@ fn what_it_says_back_is_not_repeated() {
     let stranger = Stranger::start(b"HTTP/1.1 400 hunter2\r\n\r\nhunter2", false);
     let url = format!("redis://:hunter2@{}", stranger.address);
     let daemon = Daemon::start(&["--upstream", &url]);
-    daemon.assert_logged("WARN", "cannot connect upstream; trying again and again");
+    daemon.assert_logged("WARN", "upstream connection failed; retrying");
     let told = daemon.client().command(&["GET", "key"]).unwrap().text();
     assert!(told.contains("an HTTP server") && !told.contains("hunter2"), "{told}");
-    let cause = daemon.logged_field("cannot connect upstream; trying", "cause");
+    let cause = daemon.logged_field("upstream connection failed; retrying", "cause");
     assert!(!cause.contains("hunter2"), "{cause}");
 }
 

@@ -42,5 +42,5 @@ fn refuses(upstream: &str, scheme: &str) {
             reply.text().starts_with("CLUSTERDOWN nearside: node ") && reply.text().ends_with(&hint)
         });
     }
-    daemon.assert_logged("ERROR", "the upstream is not what it is said to be");
+    daemon.assert_logged("ERROR", "not the server that the configuration names");
 }

@@ -15,11 +15,11 @@ use crate::clock::{self, Nanos};
 use crate::net::write_queue::WriteQueue;
 use crate::node::NodeId;
 use crate::protocol::resp::encode;
-use crate::upstream::conn::backoff::Backoff;
 use crate::upstream::conn::handshake::{self, Greeting, TrackingScope};
 use crate::upstream::conn::identity::ExpectedNode;
 use crate::upstream::conn::inbox::Inbox;
 use crate::upstream::conn::push::{self, NodePush};
+use crate::upstream::conn::supervisor::{Attempt, Served, Supervised, supervise};
 use crate::upstream::conn::tracking::ConnectionTracking;
 use crate::upstream::conn::transport::{Transport, TransportEvent};
 use crate::upstream::conn::turn::{self, Turn};
@@ -113,36 +113,27 @@ impl Drop for BcastListener {
 // === impl Work ===
 
 impl Work {
-    /// Listens over one connection after the other.
+    /// Keeps the connection up.
     async fn run(self) {
-        let mut backoff = Backoff::new(self.options.backoff_min, self.options.backoff_max);
-        loop {
-            self.shared.board.post_listener(&self.node, LinkStatus::Connecting);
-            self.shared.attempts.turn().await;
-            let cause = match self.arm().await {
-                Ok((wire, greeting, inbox)) => {
-                    backoff.reset();
-                    let prefixes = self.ear.prefixes().len();
-                    tracing::info!(node = %self.node, prefixes, "listening to all changes of keys");
-                    let mut hearing = BcastConnection::new(&self, &greeting, inbox);
-                    let error = hearing.hear(wire).await;
-                    hearing.distrust();
-                    error.to_string()
-                }
-                Err(error) => error.to_string(),
-            };
-            self.shared.board.post_listener(&self.node, LinkStatus::Down);
-            if backoff.is_failing() || !self.shared.attempts.may_tell() {
-                tracing::debug!(node = %self.node, cause, "the node is still not listened to");
-            } else {
-                tracing::info!(node = %self.node, cause, "the node is not listened to; trying again");
-            }
-            let delay = backoff.next_delay();
-            time::sleep(delay).await;
-        }
+        supervise(&self, &self.node, None, &self.options, &self.shared).await;
+    }
+}
+
+impl Supervised for Work {
+    const KIND: &'static str = "BCAST subscription";
+    const IS_VITAL: bool = false;
+    type Greeted = (Transport, Greeting, Arc<Inbox>);
+
+    fn takes_turn(&self, _: Attempt) -> bool {
+        true
     }
 
-    async fn arm(&self) -> io::Result<(Transport, Greeting, Arc<Inbox>)> {
+    fn begin(&self, _: Attempt) -> bool {
+        self.shared.board.post_listener(&self.node, LinkStatus::Connecting);
+        true
+    }
+
+    async fn connect(&self) -> io::Result<Self::Greeted> {
         let mut wire = Transport::connect(&self.node, &self.options, &self.shared).await?;
         let track = TrackingScope::Prefixes(self.ear.prefixes());
         let whom = ExpectedNode { node: &self.node, shared: &self.shared };
@@ -154,6 +145,20 @@ impl Work {
                 Ok((wire, greeting, inbox))
             }
         }
+    }
+
+    async fn serve(&self, (wire, greeting, inbox): Self::Greeted) -> Served {
+        let prefixes = self.ear.prefixes().len();
+        tracing::info!(node = %self.node, prefixes, "BCAST subscription established");
+        let mut connection = BcastConnection::new(self, &greeting, inbox);
+        let error = connection.hear(wire).await;
+        connection.distrust();
+        // Nobody waits for it, so the next attempt has a delay.
+        Served::Failed(error.to_string())
+    }
+
+    fn down(&self, _: &str) {
+        self.shared.board.post_listener(&self.node, LinkStatus::Down);
     }
 }
 
@@ -271,7 +276,7 @@ impl BcastConnection<'_> {
         self.heard_until = sent_at;
         let (table, pulse) = (&self.work.shared.table, self.work.options.heartbeat.read(frame));
         if let Some(why) = self.tracking.heard(sent_at, pulse, table, clock::now()) {
-            tracing::info!(node = %self.work.node, why, "what was heard is not relied on until the topology was read again");
+            tracing::info!(node = %self.work.node, why, "BCAST invalidations not trusted until the topology is refreshed");
         }
         self.publish();
     }

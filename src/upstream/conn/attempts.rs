@@ -68,12 +68,12 @@ impl Attempts {
     }
 
     /// Whether the log tells of what became of one more node. Says once when it does not.
-    pub(in crate::upstream) fn may_tell(&self) -> bool {
+    pub(in crate::upstream) fn may_log(&self) -> bool {
         let lines = self.book.lock().line(clock::now());
         if lines == LINES_MAX + 1 {
             tracing::warn!(
                 seconds = LINES_PERIOD.as_secs(),
-                "many nodes come, go or cannot be connected to: for so long the log does not tell of each, INFO nearside does"
+                "many nodes join, leave or fail: for this time the log does not name each of them; see INFO nearside"
             );
         }
         lines <= LINES_MAX

@@ -27,6 +27,8 @@ impl Backoff {
     /// The delay before the next attempt.
     pub(in crate::upstream) fn next_delay(&mut self) -> Duration {
         self.failing = true;
+        // A delay takes the place of the pause.
+        self.not_before = None;
         let whole = self.next;
         self.next = (whole * 2).min(self.max);
         whole.mul_f64(0.5 + fastrand::f64() / 2.0)

@@ -1,8 +1,8 @@
 //! One connection to one server: dial, greet, read frames, heartbeat, and try again after a loss.
 //!
 //! Everything here knows a socket and the server behind it. It must never know which commands sessions send,
-//! which node owns a slot, or what a reply is kept for. Begin with `transport.rs` (the socket) and
-//! `handshake.rs` (the first requests on it).
+//! which node owns a slot, or what a reply is kept for. Begin with `transport.rs` (the socket),
+//! `handshake.rs` (the first requests on it) and `supervisor.rs` (how a connection is kept up).
 
 pub(super) mod attempts;
 pub(super) mod backoff;
@@ -19,6 +19,7 @@ pub(super) mod login;
 mod non_redis;
 pub(super) mod pace;
 pub(super) mod push;
+pub(super) mod supervisor;
 pub(super) mod tracking;
 pub(super) mod transport;
 pub(super) mod turn;

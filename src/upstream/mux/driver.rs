@@ -9,55 +9,91 @@ use tokio::time;
 use super::connection::{LIMITS_HOLD, MuxConnection, MuxPhase};
 use crate::clock;
 use crate::invalidation::Invalidation;
-use crate::upstream::conn::backoff::Backoff;
 use crate::upstream::conn::chain::ChainLink;
 use crate::upstream::conn::handshake::{self, TrackingScope};
 use crate::upstream::conn::identity::ExpectedNode;
 use crate::upstream::conn::limits::NodeLimits;
+use crate::upstream::conn::supervisor::{Attempt, Served, Supervised, supervise};
 use crate::upstream::conn::tracking::ConnectionTracking;
 use crate::upstream::conn::transport::Transport;
 use crate::upstream::context::WorkerContext;
 use crate::upstream::status::LinkStatus;
 
-impl MuxConnection {
-    /// Connects again and again, until the node is retired.
-    pub(in crate::upstream) async fn run(self: Rc<MuxConnection>, context: Rc<WorkerContext>) {
-        let options = &context.options;
-        let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
-        let mut has_turn = self.main.is_some();
-        while self.enter(MuxPhase::Connecting) {
-            self.report(LinkStatus::Connecting, &context);
-            if !std::mem::replace(&mut has_turn, true) {
-                // What is waited for need not wait for its turn.
-                tokio::select! {
-                    biased;
-                    () = self.wake.notified() => {}
-                    () = context.shared.attempts.turn() => {}
-                }
-                if self.is_over() {
-                    break;
-                }
-            }
-            // Commands wait meanwhile, so it ends when their time does.
-            let _ = time::timeout(options.request_timeout, backoff.pause()).await;
-            match self.connect_while_waiting(&context).await {
-                Ok((wire, tracking)) => {
-                    backoff.reset();
-                    let end = self.serve(wire, tracking, &context).await;
-                    self.lost(end, &context);
-                    // Behind the end of its epoch: whoever asks from here on is not served from it.
-                    (context.on_invalidation)(&Invalidation::Node);
-                }
-                Err(_) if self.is_over() => break,
-                Err(error) => {
-                    let is_new = error.kind() == io::ErrorKind::Unsupported && !backoff.is_failing();
-                    if is_new && context.shared.attempts.may_tell() {
-                        tracing::error!(node = %self.node, cause = %error, "the upstream is not what it is said to be");
-                    }
-                    self.down(&error.to_string(), &mut backoff, &context).await;
-                }
-            }
+/// A connection in the hands of its supervisor.
+struct MuxDriver<'a> {
+    connection: &'a MuxConnection,
+    context: &'a WorkerContext,
+}
+
+// === impl MuxDriver ===
+
+impl Supervised for MuxDriver<'_> {
+    const KIND: &'static str = "upstream connection";
+    const IS_VITAL: bool = true;
+    type Greeted = (Transport, Option<ConnectionTracking>);
+
+    fn takes_turn(&self, attempt: Attempt) -> bool {
+        match attempt {
+            // A side connection is opened because a command waits for it.
+            Attempt::First => self.connection.main.is_none(),
+            Attempt::AfterLoss => false,
+            Attempt::AfterFailure => true,
         }
+    }
+
+    fn begin(&self, _: Attempt) -> bool {
+        let is_needed = self.connection.enter(MuxPhase::Connecting);
+        if is_needed {
+            self.connection.report(LinkStatus::Connecting, self.context);
+        }
+        is_needed
+    }
+
+    async fn connect(&self) -> io::Result<Self::Greeted> {
+        self.connection.connect_while_waiting(self.context).await
+    }
+
+    async fn serve(&self, (wire, tracking): Self::Greeted) -> Served {
+        let end = self.connection.serve(wire, tracking, self.context).await;
+        self.connection.lost(end, self.context);
+        // After the end of its epoch: what is asked from here on is not served from it.
+        (self.context.on_invalidation)(&Invalidation::Node);
+        Served::Lost
+    }
+
+    /// Everything that waits fails, and so does what comes during the delay.
+    fn down(&self, cause: &str) {
+        let is_needed = self.connection.enter(MuxPhase::Down(cause.to_owned()));
+        self.connection.state.borrow_mut().is_failing = true;
+        self.connection.give_up_all(cause, self.context);
+        if is_needed {
+            self.connection.report(LinkStatus::Down, self.context);
+            self.context.shared.attempt_failed();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.connection.is_over()
+    }
+
+    async fn needed(&self) {
+        self.connection.wake.notified().await;
+    }
+
+    async fn over(&self) {
+        while !self.connection.is_over() {
+            self.connection.wake.notified().await;
+        }
+    }
+}
+
+// === impl MuxConnection ===
+
+impl MuxConnection {
+    /// Keeps the connection up until the node is retired.
+    pub(in crate::upstream) async fn run(self: Rc<MuxConnection>, context: Rc<WorkerContext>) {
+        let driver = MuxDriver { connection: &self, context: &context };
+        supervise(&driver, &self.node, Some(context.worker), &context.options, &context.shared).await;
         self.give_up_all("it is no longer part of the upstream", &context);
         if self.main.is_none() && context.shared.board.remove(&self.node, context.worker) {
             context.shared.rights.forget(&self.node);
@@ -114,7 +150,7 @@ impl MuxConnection {
         }
         if let Some(why) = greeting.untracked {
             if track {
-                tracing::warn!(node = %self.node, why, "the node does not track reads: L1 is off for it");
+                tracing::warn!(node = %self.node, why, "CLIENT TRACKING refused by the node: L1 is off for it");
             }
             return Ok((wire, None));
         }
@@ -132,8 +168,8 @@ impl MuxConnection {
             tracing::warn!(
                 node = %self.node,
                 %limits,
-                "the node hangs up on a client for whom too many bytes of replies wait: what may have a long reply \
-                 takes a connection of its own (docs/nodes.md)"
+                "the node limits the replies that wait for one client: what may have a long reply takes a connection of \
+                 its own (docs/nodes.md)"
             );
         }
     }
@@ -150,34 +186,6 @@ impl MuxConnection {
             if let Some(failure) = self.too_large(&waiting.call, waiting.parts.is_some()) {
                 context.stats.upstream_too_large.add(1);
                 waiting.fail(&failure);
-            }
-        }
-    }
-
-    /// An attempt to connect failed: everything that waited fails, and so does what comes during the delay.
-    async fn down(&self, cause: &str, backoff: &mut Backoff, context: &WorkerContext) {
-        let news = self.enter(MuxPhase::Down(cause.to_owned()));
-        self.state.borrow_mut().is_failing = true;
-        if backoff.is_failing() || !context.shared.attempts.may_tell() {
-            tracing::debug!(node = %self.node, worker = context.worker, cause, "still cannot connect upstream");
-        } else {
-            tracing::warn!(node = %self.node, worker = context.worker, cause, "cannot connect upstream; trying again and again");
-        }
-        let delay = backoff.next_delay();
-        self.give_up_all(cause, context);
-        if news {
-            self.report(LinkStatus::Down, context);
-            context.shared.attempt_failed();
-            let mut next = pin!(async {
-                time::sleep(delay).await;
-                context.shared.attempts.turn().await;
-            });
-            while !self.is_over() {
-                tokio::select! {
-                    biased;
-                    () = self.wake.notified() => {}
-                    () = &mut next => break,
-                }
             }
         }
     }

@@ -47,7 +47,7 @@ impl MuxConnection {
             DriverEnd::Overdue(Some(bound)) => format!("what was on its way came too slowly ({bound})"),
         };
         context.stats.upstream_losses.add(1);
-        tracing::warn!(node = %self.node, worker = context.worker, cause, "lost an upstream connection");
+        tracing::warn!(node = %self.node, worker = context.worker, cause, "upstream connection lost");
         context.shared.table.ask_refresh();
         context.idle.forget(&self.node);
         let now = clock::now();

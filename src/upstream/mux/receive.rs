@@ -194,7 +194,7 @@ impl MuxConnection {
             Completion::Arming if is_error => {
                 context.shared.rights.judge(&self.node, Right::Tracking, &frame);
                 let why = truncate::cut(frame.trim_ascii_end());
-                tracing::warn!(node = %self.node, %why, "the node does not track reads: clients that cache are told so");
+                tracing::warn!(node = %self.node, %why, "CLIENT TRACKING refused by the node: clients that cache are notified");
                 self.state.borrow_mut().refuses_tracking = true;
             }
             Completion::Arming => {
@@ -290,7 +290,7 @@ impl MuxConnection {
         context: &WorkerContext,
     ) {
         if let Some(why) = tracking.heard(sent_at, pulse, &context.shared.table, clock::now()) {
-            tracing::info!(node = %self.node, why, "L1 of the node is not served until the topology was read again");
+            tracing::info!(node = %self.node, why, "L1 of the node suspended until the topology is refreshed");
             (context.on_invalidation)(&Invalidation::Node);
         }
     }
@@ -299,7 +299,7 @@ impl MuxConnection {
     pub(super) fn look_at_lease(&self, tracking: &mut Option<ConnectionTracking>, context: &WorkerContext) {
         let table = &context.shared.table;
         if tracking.as_mut().is_some_and(|tracking| tracking.lapse(table, clock::now())) {
-            tracing::info!(node = %self.node, "the node is silent: its L1 is not served until the topology was read again");
+            tracing::info!(node = %self.node, "node silent: its L1 is suspended until the topology is refreshed");
             self.publish(tracking.as_ref(), context);
             (context.on_invalidation)(&Invalidation::Node);
         }

@@ -56,7 +56,7 @@ impl MuxConnection {
         }
         self.publish(tracking.as_ref(), context);
         let _counted = self.main.as_ref().map(|_| SideGuard::begin(context));
-        tracing::info!(node = %self.node, worker = context.worker, tracked = tracking.is_some(), "connected upstream");
+        tracing::info!(node = %self.node, worker = context.worker, tracked = tracking.is_some(), "upstream connection established");
         let mut ticks = time::interval(context.options.heartbeat_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();

@@ -16,10 +16,10 @@ use crate::clock;
 use crate::net::write_queue::WriteQueue;
 use crate::node::NodeId;
 use crate::protocol::resp::encode;
-use crate::upstream::conn::backoff::Backoff;
 use crate::upstream::conn::handshake;
 use crate::upstream::conn::identity::ExpectedNode;
 use crate::upstream::conn::pace::Pace;
+use crate::upstream::conn::supervisor::{Attempt, Served, Supervised, supervise};
 use crate::upstream::conn::transport::{Transport, TransportEvent};
 use crate::upstream::topology::node_numbers::NodeIndex;
 use crate::upstream::truncate;
@@ -44,14 +44,7 @@ struct SubscribeLink {
     on_message: Arc<OnMessage>,
 }
 
-/// How a connection ended.
-enum LinkEnd {
-    /// Nothing was left for it to do.
-    Idle,
-    Lost(String),
-}
-
-/// Connects again and again, until nothing is left for the connection to do.
+/// Keeps the connection to `node` up until nothing is left for it to do.
 pub(super) async fn run(
     feed: Arc<Subscriptions>,
     index: NodeIndex,
@@ -60,40 +53,25 @@ pub(super) async fn run(
     on_message: Arc<OnMessage>,
 ) {
     let link = SubscribeLink { feed, index, node, wake, on_message };
-    let options = &link.feed.options;
-    let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
-    loop {
-        backoff.pause().await;
-        let cause = match link.connect().await {
-            Ok(wire) => {
-                backoff.reset();
-                match link.live(wire).await {
-                    LinkEnd::Idle => return,
-                    LinkEnd::Lost(_) => continue,
-                }
-            }
-            Err(error) => error.to_string(),
-        };
-        if backoff.is_failing() {
-            tracing::debug!(node = %link.node, cause, "still cannot connect to subscribe");
-        } else {
-            tracing::info!(node = %link.node, cause, "cannot connect to subscribe");
-        }
-        let delay = backoff.next_delay();
-        link.feed.ledger.lock().enter(index, SubscribePhase::Down(cause));
-        link.feed.settled.notify_waiters();
-        link.feed.needed.notify_one();
-        link.feed.upstream.attempt_failed();
-        time::sleep(delay).await;
-        if link.feed.ledger.lock().close_if_idle(index) {
-            return;
-        }
-    }
+    supervise(&link, &link.node, None, &link.feed.options, &link.feed.upstream).await;
 }
 
-// === impl Link ===
+// === impl SubscribeLink ===
 
-impl SubscribeLink {
+impl Supervised for SubscribeLink {
+    const KIND: &'static str = "pub/sub connection";
+    const IS_VITAL: bool = false;
+    type Greeted = Transport;
+
+    /// Clients wait for it.
+    fn takes_turn(&self, _: Attempt) -> bool {
+        false
+    }
+
+    fn begin(&self, attempt: Attempt) -> bool {
+        attempt != Attempt::AfterFailure || !self.feed.ledger.lock().close_if_idle(self.index)
+    }
+
     async fn connect(&self) -> io::Result<Transport> {
         let options = &self.feed.options;
         let mut wire = Transport::connect(&self.node, options, &self.feed.upstream).await?;
@@ -103,29 +81,38 @@ impl SubscribeLink {
         Ok(wire)
     }
 
-    /// One life of the connection.
-    async fn live(&self, wire: Transport) -> LinkEnd {
+    async fn serve(&self, wire: Transport) -> Served {
         let board = &self.feed.upstream.board;
         board.post_feed(true);
         self.feed.ledger.lock().enter(self.index, SubscribePhase::Up);
         self.feed.needed.notify_one();
-        tracing::info!(node = %self.node, "connected to subscribe");
-        let end = self.serve(wire).await;
+        tracing::info!(node = %self.node, "pub/sub connection established");
+        let lost = self.subscribe(wire).await;
         board.post_feed(false);
-        match &end {
-            LinkEnd::Idle => tracing::info!(node = %self.node, "nothing is subscribed to any more: closed"),
-            LinkEnd::Lost(cause) => {
-                let subscriptions = self.feed.ledger.lock().lost(self.index);
-                self.feed.settled.notify_waiters();
-                self.feed.stats.pubsub_losses.add(1);
-                tracing::info!(node = %self.node, cause, subscriptions, "lost a connection that subscribes");
-                self.feed.upstream.table.ask_refresh();
-            }
-        }
-        end
+        let Some(cause) = lost else {
+            tracing::info!(node = %self.node, "pub/sub connection closed: no subscriptions left");
+            return Served::Done;
+        };
+        let subscriptions = self.feed.ledger.lock().lost(self.index);
+        self.feed.settled.notify_waiters();
+        self.feed.stats.pubsub_losses.add(1);
+        tracing::info!(node = %self.node, cause, subscriptions, "pub/sub connection lost");
+        self.feed.upstream.table.ask_refresh();
+        Served::Lost
     }
 
-    async fn serve(&self, mut wire: Transport) -> LinkEnd {
+    fn down(&self, cause: &str) {
+        self.feed.ledger.lock().enter(self.index, SubscribePhase::Down(cause.to_owned()));
+        self.feed.settled.notify_waiters();
+        self.feed.needed.notify_one();
+        self.feed.upstream.attempt_failed();
+    }
+}
+
+impl SubscribeLink {
+    /// Subscribes over `wire`; returns why the connection was lost, or nothing when it was closed because nothing
+    /// was left for it to do.
+    async fn subscribe(&self, mut wire: Transport) -> Option<String> {
         let mut out = WriteQueue::default();
         let mut pace = Pace::default();
         let mut ticks = time::interval(self.feed.options.heartbeat_interval);
@@ -135,7 +122,7 @@ impl SubscribeLink {
         loop {
             self.take_commands(&mut out);
             if let Err(error) = wire.write(&mut out) {
-                return LinkEnd::Lost(error.to_string());
+                return Some(error.to_string());
             }
             tokio::select! {
                 event = wire.event(!out.is_empty()) => {
@@ -146,18 +133,18 @@ impl SubscribeLink {
                         Ok(())
                     });
                     if let Err(error) = received {
-                        return LinkEnd::Lost(error.to_string());
+                        return Some(error.to_string());
                     }
                 }
                 () = self.wake.notified() => is_idle = false,
                 _ = ticks.tick() => {
                     if self.is_overdue(&pace) {
-                        return LinkEnd::Lost("the node does not answer".to_owned());
+                        return Some("the node does not answer".to_owned());
                     }
                     let mut ledger = self.feed.ledger.lock();
                     // Not at once: who gives up one channel often takes another.
                     if is_idle && ledger.close_if_idle(self.index) {
-                        return LinkEnd::Idle;
+                        return None;
                     }
                     is_idle = true;
                     ledger.try_again(self.index);
@@ -212,7 +199,7 @@ impl SubscribeLink {
             let restored = self.feed.ledger.lock().take_restored();
             if restored > 0 {
                 self.feed.stats.pubsub_restored.add(restored);
-                tracing::info!(node = %self.node, subscriptions = restored, "subscriptions are restored");
+                tracing::info!(node = %self.node, subscriptions = restored, "subscriptions restored");
             }
             self.feed.settled.notify_waiters();
         }
@@ -228,7 +215,7 @@ impl SubscribeLink {
             }
             SubscribePush::Ended(topic) => {
                 if self.feed.ledger.lock().ended(self.index, &topic) {
-                    tracing::info!(node = %self.node, "a shard's subscription ended: its slot has moved");
+                    tracing::info!(node = %self.node, "shard subscription ended: its slot has moved");
                     self.feed.upstream.table.ask_refresh();
                 }
             }
@@ -238,7 +225,7 @@ impl SubscribeLink {
 
     fn refused(&self, error: &Bytes) {
         let why = truncate::cut(error.trim_ascii_end());
-        tracing::warn!(node = %self.node, error = %why.as_bytes().escape_ascii(), "a node refused to subscribe");
+        tracing::warn!(node = %self.node, error = %why.as_bytes().escape_ascii(), "subscription refused by the node");
         let error = truncate::redirect_cut(Bytes::copy_from_slice(error));
         self.feed.ledger.lock().refused(self.index, error);
     }

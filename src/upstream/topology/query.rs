@@ -184,14 +184,14 @@ impl TopologyQuery {
                     tracing::warn!(
                         %node,
                         configured,
-                        "the node tells of another cluster: none of its nodes was known; it is not believed before the \
-                         configured names were asked"
+                        "the node describes another cluster, none of whose nodes was known: the configured names are \
+                         asked first"
                     );
                 }
                 if configured {
                     round.elsewhere.get_or_insert(answer);
                 }
-                "it tells of another cluster, none of whose nodes was known".to_owned()
+                "it describes another cluster, none of whose nodes was known".to_owned()
             }
             Ok(mut answer) => match answer.doubt.take() {
                 None => return Some(answer),
@@ -215,7 +215,7 @@ impl TopologyQuery {
         if let Some(answer) = round.elsewhere {
             tracing::warn!(
                 node = %answer.control.node(),
-                "the configured names stand for another cluster than before, which is used from here on"
+                "the configured names lead to another cluster, which is used from now on"
             );
             return Ok(self.believe(answer));
         }

@@ -82,9 +82,9 @@ impl<F: Fn(Vec<Slot>)> TopologyRefresher<F> {
                 let moved = table.replace(&map.owned, &map.members, asked);
                 if first || self.failing {
                     let slots: usize = map.owned.iter().map(|(slots, _)| slots.len()).sum();
-                    tracing::info!(slots, "the upstream is known");
+                    tracing::info!(slots, "topology discovered");
                 } else if !moved.is_empty() {
-                    tracing::info!(slots = moved.len(), "slots have another owner");
+                    tracing::info!(slots = moved.len(), "slots changed owner");
                 }
                 (self.on_moved)(moved);
                 self.failing = false;
@@ -94,10 +94,7 @@ impl<F: Fn(Vec<Slot>)> TopologyRefresher<F> {
             }
             Err(cause) => {
                 if !self.failing {
-                    tracing::warn!(
-                        cause,
-                        "the upstream cannot be asked who owns what; trying again and again"
-                    );
+                    tracing::warn!(cause, "topology discovery failed; retrying");
                 }
                 self.failing = true;
                 table.attempt_failed(cause);

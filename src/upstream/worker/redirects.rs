@@ -172,7 +172,7 @@ impl Upstream {
             let mut refused = self.context.suspects.refused.get();
             if let Some(count) = refused.note(clock::now()) {
                 let (node, to, slot) = (self.node(node), redirect.node(), redirect.slot());
-                tracing::warn!(count, %node, %to, %slot, "redirects to nodes that the upstream does not name are not followed");
+                tracing::warn!(count, %node, %to, %slot, "redirects to unknown nodes not followed");
             }
             self.context.suspects.refused.set(refused);
         }

@@ -110,8 +110,8 @@ impl Upstream {
         self.lanes.borrow_mut().retain(|index, lanes| {
             let stays = own_slots.contains(index) || !lanes.is_idle();
             if !stays {
-                if self.context.shared.attempts.may_tell() {
-                    tracing::info!(node = %lanes.node(), worker = self.context.worker, "the node owns no slots any more");
+                if self.context.shared.attempts.may_log() {
+                    tracing::info!(node = %lanes.node(), worker = self.context.worker, "node owns no slots any more: connections closed");
                 }
                 lanes.retire();
             }
@@ -123,7 +123,7 @@ impl Upstream {
         let (timeout, now) = (self.context.options.dedicated_idle_timeout, clock::now());
         let mut lanes = self.lanes.borrow_mut();
         for lane in lanes.values_mut().flat_map(|lanes| lanes.take_unused(timeout, now)) {
-            tracing::debug!(node = %lane.node(), worker = self.context.worker, "a side connection was not needed any more");
+            tracing::debug!(node = %lane.node(), worker = self.context.worker, "idle side connection closed");
             lane.retire();
         }
     }

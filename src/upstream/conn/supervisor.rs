@@ -1,0 +1,150 @@
+//! Keeps a connection to one node up: connect, serve, and try again after a loss or a failed attempt.
+//!
+//! The pace of attempts, and what the log says of them, are decided here for all kinds of connections. A kind
+//! says what to do in between.
+
+use std::io;
+
+use tokio::time;
+
+use super::backoff::Backoff;
+use crate::node::NodeId;
+use crate::upstream::options::UpstreamOptions;
+use crate::upstream::shared::SharedUpstream;
+
+/// A kind of connection that is kept up.
+pub(in crate::upstream) trait Supervised {
+    /// What the log calls it.
+    const KIND: &'static str;
+
+    /// Whether commands or clients depend on it: then the log warns when it fails.
+    const IS_VITAL: bool;
+
+    /// A connection on which the node has greeted us.
+    type Greeted;
+
+    /// Whether this attempt takes its turn among those of the process, because nobody waits for it.
+    fn takes_turn(&self, attempt: Attempt) -> bool;
+
+    /// Reports that an attempt begins; false when the connection is not needed any more.
+    fn begin(&self, attempt: Attempt) -> bool;
+
+    /// Connects and greets.
+    async fn connect(&self) -> io::Result<Self::Greeted>;
+
+    /// Serves over a connection until that ends.
+    async fn serve(&self, greeted: Self::Greeted) -> Served;
+
+    /// Reports that an attempt failed, and fails what waits for the connection.
+    fn down(&self, cause: &str);
+
+    /// Whether the connection is not needed any more.
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    /// Waits until somebody needs the connection, so that the first attempt need not wait for its turn.
+    async fn needed(&self) {
+        std::future::pending().await
+    }
+
+    /// Waits until the connection is not needed any more.
+    async fn over(&self) {
+        std::future::pending().await
+    }
+}
+
+/// What an attempt to connect comes after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::upstream) enum Attempt {
+    /// Nothing: it is the first one.
+    First,
+    /// The loss of a connection.
+    AfterLoss,
+    /// An attempt that failed, and the delay after it.
+    AfterFailure,
+}
+
+/// How a connection ended that was up.
+#[derive(Debug)]
+pub(in crate::upstream) enum Served {
+    /// Nothing needs it any more.
+    Done,
+    /// It was lost; the next attempt begins at once.
+    Lost,
+    /// It was lost, for this reason, and that counts as an attempt that failed.
+    Failed(String),
+}
+
+/// Keeps `connection` to `node` up until it is not needed any more.
+pub(in crate::upstream) async fn supervise<C: Supervised>(
+    connection: &C,
+    node: &NodeId,
+    worker: Option<usize>,
+    options: &UpstreamOptions,
+    shared: &SharedUpstream,
+) {
+    let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
+    let mut attempt = Attempt::First;
+    while connection.begin(attempt) {
+        if attempt == Attempt::First && connection.takes_turn(attempt) {
+            tokio::select! {
+                biased;
+                () = connection.needed() => {}
+                () = shared.attempts.turn() => {}
+            }
+            if connection.is_over() {
+                return;
+            }
+        }
+        // Commands wait meanwhile, so the pause ends when their time does.
+        let _ = time::timeout(options.request_timeout, backoff.pause()).await;
+        let cause = match connection.connect().await {
+            Ok(greeted) => {
+                backoff.reset();
+                match connection.serve(greeted).await {
+                    Served::Done => return,
+                    Served::Lost => {
+                        attempt = Attempt::AfterLoss;
+                        continue;
+                    }
+                    Served::Failed(cause) => cause,
+                }
+            }
+            Err(_) if connection.is_over() => return,
+            Err(error) => {
+                let is_new = error.kind() == io::ErrorKind::Unsupported && !backoff.is_failing();
+                if C::IS_VITAL && is_new && shared.attempts.may_log() {
+                    tracing::error!(%node, cause = %error, "not the server that the configuration names");
+                }
+                error.to_string()
+            }
+        };
+        attempt = Attempt::AfterFailure;
+        log_failure::<C>(node, worker, &cause, backoff.is_failing() || !shared.attempts.may_log());
+        let delay = backoff.next_delay();
+        connection.down(&cause);
+        let next = async {
+            time::sleep(delay).await;
+            if connection.takes_turn(attempt) {
+                shared.attempts.turn().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = connection.over() => return,
+            () = next => {}
+        }
+    }
+}
+
+fn log_failure<C: Supervised>(node: &NodeId, worker: Option<usize>, cause: &str, is_repeated: bool) {
+    let kind = C::KIND;
+    if is_repeated {
+        tracing::debug!(%node, worker, cause, "{kind} still failing");
+    } else if C::IS_VITAL {
+        tracing::warn!(%node, worker, cause, "{kind} failed; retrying");
+    } else {
+        tracing::info!(%node, worker, cause, "{kind} failed; retrying");
+    }
+}

@@ -1,0 +1,211 @@
+//! The queue while connections come and go, without a socket.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::memory::{MemoryCeiling, MemoryUse};
+use crate::upstream::call::Call;
+use crate::upstream::rights::Right;
+
+fn waiting(name: &'static str, slot: u64, reads_only: bool) -> PendingCommand {
+    let call = Call {
+        bytes: Bytes::from_static(name.as_bytes()),
+        slot: Slot::from_number(slot),
+        reads_only,
+        foreign: false,
+    };
+    PendingCommand::new(call, Completion::Nobody(Right::Asking), 100)
+}
+
+fn queue() -> CommandQueue {
+    CommandQueue::new(6, Arc::<MemoryCeiling>::default().hold(MemoryUse::InFlight))
+}
+
+fn names(waiting: impl IntoIterator<Item = PendingCommand>) -> Vec<Bytes> {
+    waiting.into_iter().map(|waiting| waiting.call.bytes).collect()
+}
+
+#[test]
+fn after_a_loss_only_what_cannot_have_run_or_only_reads_is_kept() {
+    let mut queue = queue();
+    queue.push(waiting("read1", 1, true), true);
+    queue.push(waiting("read2", 2, true), true);
+    queue.push(waiting("write1", 1, false), true);
+    queue.push(waiting("read1b", 1, true), true);
+    queue.push(waiting("unsent", 3, false), true);
+    queue.note_written("read1read2write1read1b".len() as u64);
+    assert_eq!(names(queue.lose(0)), ["read1", "write1"], "read1 came before a write of its slot");
+    assert_eq!(names(queue.take_all()), ["read2", "read1b", "unsent"]);
+}
+
+#[test]
+fn a_large_command_is_in_the_way_until_its_last_byte_has_left() {
+    let mut queue = queue();
+    queue.push(waiting("small", 1, true), false);
+    assert!(!queue.is_sending_large());
+    queue.push(waiting("large1", 2, false), false);
+    assert!(queue.is_sending_large(), "it waits for a connection");
+    queue.start();
+    queue.push(waiting("after", 3, true), true);
+    queue.note_written(10);
+    assert!(queue.is_sending_large());
+    queue.note_written(1);
+    assert!(!queue.is_sending_large());
+    queue.push(waiting("large2", 3, true), true);
+    assert_eq!(names(queue.lose(0)), ["large1"]);
+    assert!(queue.is_sending_large(), "it waits for the next connection");
+    queue.take_all();
+    assert!(!queue.is_sending_large());
+}
+
+#[test]
+fn commands_that_may_touch_anything_are_counted_until_they_are_answered() {
+    let unslotted = |reads_only| {
+        let (sender, _) = tokio::sync::oneshot::channel();
+        let call = Call { bytes: Bytes::from_static(b"x"), slot: None, reads_only, foreign: false };
+        PendingCommand::new(call, Completion::Caller(sender), 100)
+    };
+    let mut queue = queue();
+    queue.push(unslotted(true), true);
+    queue.push(waiting("write1", 1, false), true);
+    assert!(!queue.has_unslotted());
+    queue.push(unslotted(false), true);
+    queue.push(unslotted(false), true);
+    for _ in 0..3 {
+        assert!(queue.has_unslotted());
+        queue.pop();
+    }
+    assert!(queue.has_unslotted());
+    assert_eq!(queue.lose(100).len(), 1);
+    assert!(!queue.has_unslotted());
+}
+
+#[test]
+fn commands_that_may_have_large_replies_are_counted_until_they_are_answered_or_lost() {
+    let expecting = |name| PendingCommand { expects_large: true, ..waiting(name, 1, true) };
+    let mut queue = queue();
+    queue.push(waiting("small", 1, true), true);
+    assert!(!queue.expects_large());
+    queue.push(expecting("one"), true);
+    queue.push(expecting("two"), true);
+    queue.pop();
+    assert!(queue.expects_large());
+    queue.pop();
+    assert!(queue.expects_large());
+    queue.lose(Nanos::MAX);
+    assert!(!queue.expects_large());
+}
+
+#[test]
+fn a_command_of_which_one_byte_left_counts_as_sent() {
+    let mut queue = queue();
+    queue.push(waiting("write1", 1, false), true);
+    queue.note_written(1);
+    assert_eq!(names(queue.lose(0)), ["write1"]);
+}
+
+#[test]
+fn what_is_overdue_is_not_sent_again() {
+    let mut queue = queue();
+    queue.push(waiting("read1", 1, true), true);
+    queue.push(waiting("unsent", 1, false), true);
+    queue.note_written(5);
+    assert_eq!(names(queue.lose(100)), ["read1", "unsent"]);
+}
+
+#[test]
+fn a_read_is_sent_again_once() {
+    let mut queue = queue();
+    queue.push(waiting("read1", 1, true), true);
+    queue.note_written(5);
+    assert!(queue.lose(0).is_empty());
+    queue.start();
+    queue.note_written(5);
+    assert_eq!(names(queue.lose(0)), ["read1"]);
+}
+
+#[test]
+fn what_is_refused_takes_along_what_belongs_to_it() {
+    let mut queue = queue();
+    let (sender, _reply) = tokio::sync::oneshot::channel();
+    queue.push(waiting("CACHING NO", 1, false), false);
+    queue.push(PendingCommand { waiter: Completion::Caller(sender), ..waiting("too large", 1, true) }, false);
+    queue.push(waiting("small", 1, true), false);
+    let refused = queue.refuse(|waiting| waiting.call.bytes == "too large");
+    assert_eq!(names(refused), ["too large"]);
+    assert_eq!(queue.bytes(), "small".len());
+    assert_eq!(names(queue.take_all()), ["small"]);
+}
+
+#[test]
+fn what_a_node_may_have_hung_up_on_goes_apart_with_what_stands_behind_it() {
+    let mut queue = queue();
+    queue.push(waiting("read1", 1, true), true);
+    queue.push(waiting("read2", 2, true), true);
+    queue.note_written(10);
+    queue.push(waiting("write1", 1, false), false);
+    queue.push(waiting("write3", 3, false), false);
+    assert!(queue.lose(0).is_empty());
+    assert_eq!(names(queue.take_suspects()), ["read1", "read2", "write1"]);
+    assert_eq!(names(queue.take_all()), ["write3"]);
+}
+
+#[test]
+fn of_what_a_node_may_hang_up_on_few_are_under_way() {
+    let mut queue = queue();
+    queue.begin_with_one();
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        queue.push(waiting(name, 1, true), false);
+    }
+    for under_way in [1, 2, 4, 5] {
+        if under_way == 1 {
+            queue.start()
+        } else {
+            drop(queue.pop())
+        }
+        let out = queue.waiting.iter().filter(|waiting| waiting.begins_at.is_some()).count();
+        assert_eq!(out, under_way);
+    }
+    queue.push(waiting("i", 1, true), true);
+    assert!(queue.waiting.back().unwrap().begins_at.is_some());
+    queue.note_written(9);
+    assert!(queue.lose(0).is_empty(), "nobody knows which one it was");
+    for left in (1..=queue.len()).rev() {
+        queue.start();
+        assert_eq!(queue.out().len(), 1, "each goes alone on the next connection");
+        queue.note_written(1);
+        assert_eq!((queue.lose(0).len(), queue.len()), (1, left - 1));
+    }
+}
+
+#[test]
+fn a_node_can_have_hung_up_for_what_was_alone_or_was_being_answered() {
+    let caller = |name| {
+        let (sender, _reply) = tokio::sync::oneshot::channel();
+        PendingCommand { waiter: Completion::Caller(sender), ..waiting(name, 1, true) }
+    };
+    let mut queue = queue();
+    queue.push(caller("one"), true);
+    assert_eq!(queue.cause(false), None, "it has not left");
+    queue.note_written(3);
+    assert_eq!(queue.cause(false).unwrap(), "one");
+    queue.push(caller("two"), true);
+    queue.note_written(3);
+    assert_eq!(queue.cause(false), None);
+    assert_eq!(queue.cause(true).unwrap(), "one");
+}
+
+#[test]
+fn what_waits_for_a_connection_goes_out_in_order_once_it_stands() {
+    let mut queue = queue();
+    queue.push(waiting("a", 1, true), false);
+    queue.push(waiting("b", 1, false), false);
+    assert!(queue.out().is_empty());
+    queue.start();
+    assert_eq!(queue.out().len(), 2);
+    assert_eq!(queue.bytes(), 2);
+    assert_eq!(queue.pop().unwrap().call.bytes, "a");
+    assert_eq!(queue.len(), 1);
+}
