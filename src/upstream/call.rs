@@ -37,8 +37,8 @@ pub struct UpstreamReply {
     pub frame: Bytes,
     /// Whether it came from another connection than the command was first sent on: such a reply is not kept.
     pub rerouted: bool,
-    /// Whether it came over a connection that is tracked and trusted: the node will tell when it is not true
-    /// any more, or the loss of the connection will be told.
+    /// Whether it came over a connection that is tracked and trusted: a change of it, or the loss of the
+    /// connection, will be reported.
     pub tracked: bool,
     /// The node that said it over a connection that all share.
     pub by: Option<NodeIndex>,
@@ -56,7 +56,7 @@ pub struct PendingReply {
     pub epoch: Option<Epoch>,
 }
 
-/// Who gets the reply to a command in flight.
+/// What becomes of the reply to a command in flight.
 #[derive(Debug)]
 pub(super) enum Completion {
     /// A session.
@@ -67,9 +67,9 @@ pub(super) enum Completion {
     Role,
     /// The connection itself: the node says what it hangs up on.
     Limits,
-    /// The connection itself: a nearside says whom it has met behind itself.
+    /// The connection itself: a nearside names the nearsides behind it.
     Chain,
-    /// Nobody: the command, which needs this right, was sent for its effect on the connection.
+    /// Nothing waits: the command, which needs this right, was sent for its effect on the connection.
     Nobody(Right),
     /// The connection itself; the heartbeat was sent at this time.
     Heartbeat(Nanos),
@@ -96,7 +96,7 @@ pub(super) struct PendingCommand {
     pub(super) asking: bool,
     /// Whether it was sent before, on another connection.
     pub(super) rerouted: bool,
-    /// What stands before its last reply, if it is a transaction.
+    /// The replies before the last one, if it is a transaction.
     pub(super) parts: Option<Box<Parts>>,
 }
 
@@ -114,7 +114,7 @@ pub(super) struct Parts {
 // === impl Parts ===
 
 impl Parts {
-    /// It is sent, for the first time or again: all replies are to come.
+    /// Begins anew when the transaction is sent, for the first time or again: all replies are to come.
     pub(super) fn start(&mut self) {
         self.left = self.count;
         self.refusal = None;
@@ -147,8 +147,8 @@ impl Parts {
 // === impl PendingReply ===
 
 impl PendingReply {
-    /// Whether it has been answered, or has failed, and nobody took that yet: right after it was sent, that
-    /// it was not.
+    /// Whether the outcome is there and was not taken yet. Right after the command was handed over, that
+    /// means that it was not sent.
     pub fn has_outcome(&self) -> bool {
         !self.reply.is_empty()
     }
@@ -191,12 +191,12 @@ impl PendingCommand {
         matches!(self.waiter, Completion::Caller(_)) && self.call.slot.is_none() && !self.call.reads_only
     }
 
-    /// The same as a transaction, whose last reply comes after so many others.
+    /// Makes it a transaction, whose last reply comes after `count` others.
     pub(super) fn after(self, count: usize) -> PendingCommand {
         PendingCommand { parts: Some(Box::new(Parts { count, left: count, refusal: None })), ..self }
     }
 
-    /// Hands the reply to whoever waits; a caller whose client has gone no longer listens.
+    /// Completes the command with a reply; a caller whose client has gone does not listen any more.
     pub(super) fn answer(self, frame: Bytes, tracked: bool) {
         if let Completion::Caller(sender) = self.waiter {
             let _ = sender.send(Ok(UpstreamReply { frame, rerouted: self.rerouted, tracked, by: self.node }));
@@ -210,7 +210,7 @@ impl PendingCommand {
         self.answer(reply, false);
     }
 
-    /// Tells whoever waits that the command failed.
+    /// Completes the command with an error.
     pub(super) fn fail(self, failure: &UpstreamError) {
         if let Completion::Caller(sender) = self.waiter {
             let _ = sender.send(Err(failure.clone()));
@@ -225,8 +225,8 @@ pub fn exec_abort(error: &[u8]) -> Bytes {
     encode::error_reply(format!("EXECABORT Transaction discarded because of: {cause}"))
 }
 
-/// Whether EXEC can have answered `frame` to so many queued commands, if that is no error: as many replies,
-/// or null.
+/// Whether `frame`, which is no error, can be the reply of EXEC after `commands` queued commands: as many
+/// replies, or null.
 pub fn answers_exec(frame: &[u8], commands: usize) -> bool {
     match cursor::head(frame) {
         Some(ReplyHead::Aggregate { kind: b'*', count }) => count == commands,

@@ -94,7 +94,7 @@ impl WorkerContext {
         slot.is_some_and(|slot| self.large_slots.has(slot))
     }
 
-    /// What is asked of `slot` goes over side connections, as long as one that nobody needs is kept.
+    /// Has the commands on `slot` take side connections, for as long as an idle one is kept.
     pub(super) fn expect_large(&self, slot: Option<Slot>) {
         if let Some(slot) = slot {
             let until = clock::now() + clock::nanos(self.options.dedicated_idle_timeout);

@@ -9,7 +9,7 @@ use crate::protocol::key::Slot;
 /// What went wrong between the daemon and the upstream. `Display` is the text of the error reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamError {
-    /// The upstream has not told yet who owns which slot.
+    /// The topology was not discovered yet.
     #[error("CLUSTERDOWN nearside: the upstream is not reachable yet: {cause}")]
     NoTopology {
         /// What the last attempt met.

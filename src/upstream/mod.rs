@@ -2,7 +2,7 @@
 //!
 //! Commands are bytes with a slot here. The upstream must never know clients or the near cache: what nodes
 //! push is handed to functions that the daemon gave. Begin with `worker/` (how one worker sends and gets
-//! replies), `mux/` (one multiplexed connection) and `topology/` (who owns what); `conn/` has what all
+//! replies), `mux/` (one multiplexed connection) and `topology/` (the owners of slots); `conn/` has what all
 //! connections need.
 
 pub mod bcast;

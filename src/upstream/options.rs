@@ -8,7 +8,7 @@ use super::conn::login::Login;
 use super::conn::pace::PaceLimits;
 use super::topology::address_map::AddressMap;
 
-/// What kind of upstream stands behind the daemon.
+/// The kind of the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deployment {
     /// A Redis Cluster, found through any of these nodes (`host:port`).
@@ -33,7 +33,7 @@ pub enum Deployment {
 /// Everything that the upstream connections of one worker need to know.
 #[derive(Clone, Debug)]
 pub struct UpstreamOptions {
-    /// Who we are upstream.
+    /// The credentials.
     pub login: Login,
     /// Where nodes are reached that announce other addresses.
     pub address_map: Arc<AddressMap>,

@@ -28,7 +28,7 @@ pub struct SharedUpstream {
     pub ceiling: Arc<MemoryCeiling>,
     /// What the nodes refuse to the user that the daemon is upstream.
     pub rights: Rights,
-    /// BCAST tracking: the prefixes of which every change is reported, whoever read the key.
+    /// BCAST tracking: the prefixes of which every change is reported.
     pub broadcast: Broadcast,
     /// The pace of attempts to connect to nodes.
     pub attempts: Attempts,

@@ -1,4 +1,4 @@
-//! How the upstream connections of all workers stand, for whoever reports it.
+//! The status of the upstream connections of all workers, for INFO and the like.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -28,10 +28,10 @@ pub enum Coherence {
     Lost,
 }
 
-/// How one connection stands.
+/// The status of one connection.
 #[derive(Clone, Debug)]
 pub(super) enum LinkStatus {
-    /// On the way.
+    /// Connecting.
     Connecting,
     /// Connected; with an epoch when tracking was confirmed.
     Up(Option<Epoch>),
@@ -51,7 +51,7 @@ struct ReportedLink {
     since: Nanos,
 }
 
-/// How a node stands, and since when.
+/// The status of a node, and since when it has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeStatus {
     /// The state of the worst of its connections.
@@ -85,15 +85,15 @@ pub struct StatusBoard {
     fields_expire: AtomicBool,
     /// Connections to nodes that did not say which process they are.
     nameless: AtomicUsize,
-    /// Whether the connection over which the topology is asked stands.
+    /// Whether the connection over which the topology is asked for is up.
     control: AtomicBool,
-    /// How many connections stand that do nothing but subscribe.
-    feeds: AtomicUsize,
-    /// How many side connections stand.
+    /// Pub/sub connections that are up.
+    subscribers: AtomicUsize,
+    /// Side connections that are up.
     sides: AtomicUsize,
 }
 
-// === impl Board ===
+// === impl StatusBoard ===
 
 impl StatusBoard {
     pub(super) fn report(&self, node: &NodeId, worker: usize, link: LinkStatus) {
@@ -112,7 +112,7 @@ impl StatusBoard {
         self.listeners.lock().remove(node);
     }
 
-    /// How the connections stand that listen to all keys.
+    /// The status of the BCAST connections.
     pub fn listeners(&self, now: Nanos) -> BTreeMap<NodeId, NodeStatus> {
         self.listeners.lock().iter().map(|(node, posted)| (node.clone(), posted.standing(now))).collect()
     }
@@ -140,11 +140,11 @@ impl StatusBoard {
     }
 
     /// A connection that does nothing but subscribe has come, or is gone.
-    pub(super) fn post_feed(&self, connected: bool) {
+    pub(super) fn post_subscriber(&self, connected: bool) {
         if connected {
-            self.feeds.fetch_add(1, Ordering::Relaxed);
+            self.subscribers.fetch_add(1, Ordering::Relaxed);
         } else {
-            self.feeds.fetch_sub(1, Ordering::Relaxed);
+            self.subscribers.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -157,7 +157,7 @@ impl StatusBoard {
         }
     }
 
-    /// How many side connections stand.
+    /// Side connections that are up.
     pub fn sides(&self) -> usize {
         self.sides.load(Ordering::Relaxed)
     }
@@ -165,9 +165,9 @@ impl StatusBoard {
     /// Takes the facts about `node` from its replies to `INFO server` and HELLO. Returns which process it is:
     /// its `run_id`.
     ///
-    /// A node that does not say INFO to this user is known by its connection alone, as long as that stands.
-    /// That is less than the life of the process, so what depends on it begins anew too often, and never
-    /// too seldom. Only a `main` connection stands for the node so: others come and go while it stands.
+    /// A node that refuses INFO to this user is known by its connection alone, as long as that is up. The
+    /// connection lives shorter than the process, so what depends on it begins anew too often, and never
+    /// too seldom. Only a `main` connection counts so: others come and go while it is up.
     pub(super) fn post_server(&self, node: &NodeId, info: &[u8], hello: &[u8], main: bool) -> Arc<str> {
         let info = String::from_utf8_lossy(info);
         let said = |name: &str| {
@@ -225,11 +225,11 @@ impl StatusBoard {
         lanes
             + self.sides()
             + listeners
-            + self.feeds.load(Ordering::Relaxed)
+            + self.subscribers.load(Ordering::Relaxed)
             + usize::from(self.control.load(Ordering::Relaxed))
     }
 
-    /// How each node stands as of `now`.
+    /// The status of each node as of `now`.
     pub fn nodes(&self, now: Nanos) -> BTreeMap<NodeId, NodeStatus> {
         let mut nodes: BTreeMap<NodeId, NodeStatus> = BTreeMap::new();
         for ((node, _), posted) in self.links.lock().iter() {
@@ -259,7 +259,7 @@ impl ServerFacts {
     }
 }
 
-// === impl Posted ===
+// === impl ReportedLink ===
 
 impl ReportedLink {
     /// A connection that was posted as `former` before.
@@ -277,7 +277,7 @@ impl ReportedLink {
 
     fn standing(&self, now: Nanos) -> NodeStatus {
         let since = match &self.link {
-            // Its lease ran out, which nobody posted.
+            // Its lease ran out, which no connection reports.
             LinkStatus::Up(Some(epoch)) if !epoch.is_live(now) => epoch.lease_until().max(self.since),
             _ => self.since,
         };
@@ -285,10 +285,10 @@ impl ReportedLink {
     }
 }
 
-// === impl Standing ===
+// === impl NodeStatus ===
 
 impl NodeStatus {
-    /// How a node stands that has one connection like this and one like `other`.
+    /// The status of a node that has one connection like this and one like `other`.
     fn and(self, other: NodeStatus) -> NodeStatus {
         let state = self.state.max(other.state);
         if self.state != other.state {
@@ -302,7 +302,7 @@ impl NodeStatus {
     }
 }
 
-// === impl Link ===
+// === impl LinkStatus ===
 
 impl LinkStatus {
     fn coherence(&self, now: Nanos) -> Coherence {

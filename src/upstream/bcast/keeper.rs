@@ -13,17 +13,17 @@ use crate::node::NodeId;
 use crate::upstream::options::UpstreamOptions;
 use crate::upstream::shared::SharedUpstream;
 
-/// The prefixes change at most so often: each change means new connections.
+/// The least time between two changes of the prefixes: each change means new connections.
 const PREFIXES_GAP: Duration = Duration::from_millis(100);
 
-/// Listens to what is wanted, for as long as it is polled.
+/// Keeps a BCAST connection for the prefixes in `wanted` to every primary, for as long as it is polled.
 pub async fn keep(
     options: UpstreamOptions,
     shared: Arc<SharedUpstream>,
     mut wanted: watch::Receiver<BcastPrefixes>,
     on_heard: OnBcastEvent,
 ) {
-    let stirred = Arc::new(Notify::new());
+    let changed = Arc::new(Notify::new());
     let mut knowledge = shared.table.follow();
     let mut prefixes = BcastPrefixes::default();
     let mut listeners: BTreeMap<NodeId, BcastListener> = BTreeMap::new();
@@ -45,20 +45,20 @@ pub async fn keep(
         for node in primaries {
             listeners.entry(node).or_insert_with_key(|node| {
                 let (options, shared) = (options.clone(), shared.clone());
-                let (on_heard, stirred) = (on_heard.clone(), stirred.clone());
-                BcastListener::start(node.clone(), prefixes.clone(), options, shared, on_heard, stirred)
+                let (on_heard, changed) = (on_heard.clone(), changed.clone());
+                BcastListener::start(node.clone(), prefixes.clone(), options, shared, on_heard, changed)
             });
         }
-        let all = !listeners.is_empty() && listeners.values().all(|listener| listener.ear().is_armed());
+        let all = !listeners.is_empty() && listeners.values().all(|listener| listener.state().is_armed());
         let armed = if all { prefixes.clone() } else { BcastPrefixes::default() };
-        let ears = listeners.iter().map(|(node, listener)| (node.clone(), listener.ear().clone()));
-        shared.broadcast.set(armed, ears.collect());
+        let states = listeners.iter().map(|(node, listener)| (node.clone(), listener.state().clone()));
+        shared.broadcast.set(armed, states.collect());
         tokio::select! {
             // In one order always, so that a simulated run can be repeated.
             biased;
             changed = wanted.changed() => if changed.is_err() { return },
             () = knowledge.changed() => {}
-            () = stirred.notified() => {}
+            () = changed.notified() => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The connection that listens to one node: it comes, it is lost, it comes again.
+//! The BCAST connection to one node, across losses.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,46 +27,46 @@ use crate::upstream::options::UpstreamOptions;
 use crate::upstream::shared::SharedUpstream;
 use crate::upstream::status::LinkStatus;
 
-/// What was heard.
+/// What a node reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BcastEvent {
     /// These keys changed.
     Keys(Vec<Bytes>),
-    /// Anything may have changed without a word.
+    /// Anything may have changed without a report.
     Everything,
 }
 
-/// Called with what was heard, in the order in which each node said it.
+/// Called with what was reported, in the order of each node.
 pub type OnBcastEvent = Arc<dyn Fn(BcastEvent) + Send + Sync>;
 
-/// One node that is listened to. Ends with this.
+/// The BCAST connection to one node; dropping this closes it.
 #[derive(Debug)]
 pub(super) struct BcastListener {
-    ear: Arc<BcastState>,
+    state: Arc<BcastState>,
     shared: Arc<SharedUpstream>,
     node: NodeId,
     task: JoinHandle<()>,
 }
 
-/// What it works with.
+/// What the task of a listener works with.
 struct Work {
     node: NodeId,
-    ear: Arc<BcastState>,
+    state: Arc<BcastState>,
     options: UpstreamOptions,
     shared: Arc<SharedUpstream>,
     on_heard: OnBcastEvent,
-    /// Told when the node is trusted, and when it is not any more.
-    stirred: Arc<Notify>,
+    /// Notified when the node becomes trusted, and when it ceases to be.
+    changed: Arc<Notify>,
 }
 
-/// One connection.
+/// A connection that is up.
 struct BcastConnection<'a> {
     work: &'a Work,
     tracking: ConnectionTracking,
     run_id: Arc<str>,
-    /// All that was said before the latest heartbeat that was answered has been heard.
+    /// When the latest heartbeat was sent that was answered: all that the node pushed before was received.
     heard_until: Nanos,
-    /// What was not answered yet: one of each kind at most.
+    /// The questions that were not answered yet: one of each kind at most.
     asked: VecDeque<BcastQuestion>,
 }
 
@@ -75,11 +75,11 @@ struct BcastConnection<'a> {
 enum BcastQuestion {
     /// The heartbeat, which was sent then.
     Heartbeat(Nanos),
-    /// A PING, behind all that it had said when this question was asked.
+    /// A PING as a fence: its answer comes after all pushes that were sent before it.
     WasAllHeard(u64),
 }
 
-// === impl Listener ===
+// === impl BcastListener ===
 
 impl BcastListener {
     /// Listens to `node`.
@@ -89,23 +89,29 @@ impl BcastListener {
         options: UpstreamOptions,
         shared: Arc<SharedUpstream>,
         on_heard: OnBcastEvent,
-        stirred: Arc<Notify>,
+        changed: Arc<Notify>,
     ) -> BcastListener {
-        let ear = Arc::new(BcastState::new(prefixes));
-        let work =
-            Work { node: node.clone(), ear: ear.clone(), options, shared: shared.clone(), on_heard, stirred };
-        BcastListener { ear, shared, node, task: tokio::spawn(work.run()) }
+        let state = Arc::new(BcastState::new(prefixes));
+        let work = Work {
+            node: node.clone(),
+            state: state.clone(),
+            options,
+            shared: shared.clone(),
+            on_heard,
+            changed,
+        };
+        BcastListener { state, shared, node, task: tokio::spawn(work.run()) }
     }
 
-    pub(super) fn ear(&self) -> &Arc<BcastState> {
-        &self.ear
+    pub(super) fn state(&self) -> &Arc<BcastState> {
+        &self.state
     }
 }
 
 impl Drop for BcastListener {
     fn drop(&mut self) {
         self.task.abort();
-        self.ear.set(None);
+        self.state.set(None);
         self.shared.board.remove_listener(&self.node);
     }
 }
@@ -134,24 +140,24 @@ impl Supervised for Work {
     }
 
     async fn connect(&self) -> io::Result<Self::Greeted> {
-        let mut wire = Transport::connect(&self.node, &self.options, &self.shared).await?;
-        let track = TrackingScope::Prefixes(self.ear.prefixes());
+        let mut transport = Transport::connect(&self.node, &self.options, &self.shared).await?;
+        let track = TrackingScope::Prefixes(self.state.prefixes());
         let whom = ExpectedNode { node: &self.node, shared: &self.shared };
-        let greeting = handshake::greet(&mut wire, &self.options, track, whom).await?;
+        let greeting = handshake::greet(&mut transport, &self.options, track, whom).await?;
         match &greeting.untracked {
             Some(why) => Err(handshake::refusal(why)),
             None => {
-                let inbox = wire.inbox(self.options.heartbeat_interval)?;
-                Ok((wire, greeting, inbox))
+                let inbox = transport.inbox(self.options.heartbeat_interval)?;
+                Ok((transport, greeting, inbox))
             }
         }
     }
 
-    async fn serve(&self, (wire, greeting, inbox): Self::Greeted) -> Served {
-        let prefixes = self.ear.prefixes().len();
+    async fn serve(&self, (transport, greeting, inbox): Self::Greeted) -> Served {
+        let prefixes = self.state.prefixes().len();
         tracing::info!(node = %self.node, prefixes, "BCAST subscription established");
         let mut connection = BcastConnection::new(self, &greeting, inbox);
-        let error = connection.hear(wire).await;
+        let error = connection.hear(transport).await;
         connection.distrust();
         // Nobody waits for it, so the next attempt has a delay.
         Served::Failed(error.to_string())
@@ -168,11 +174,11 @@ impl fmt::Debug for Work {
     }
 }
 
-// === impl Hearing ===
+// === impl BcastConnection ===
 
 impl BcastConnection<'_> {
     fn new<'a>(work: &'a Work, greeting: &Greeting, inbox: Arc<Inbox>) -> BcastConnection<'a> {
-        let mut hearing = BcastConnection {
+        let mut connection = BcastConnection {
             work,
             tracking: ConnectionTracking::new(work.options.lease, inbox),
             run_id: greeting.note(&work.shared, &work.node, false),
@@ -180,20 +186,21 @@ impl BcastConnection<'_> {
             asked: VecDeque::new(),
         };
         let (sent_at, pulse) = &greeting.pulse;
-        hearing.tracking.heard(*sent_at, pulse.clone(), &work.shared.table, clock::now());
-        hearing.publish();
-        hearing
+        connection.tracking.heard(*sent_at, pulse.clone(), &work.shared.table, clock::now());
+        connection.publish();
+        connection
     }
 
-    /// Hears the node out until its connection is lost, or it is silent for longer than the lease; returns
-    /// why.
-    async fn hear(&mut self, mut wire: Transport) -> io::Error {
+    /// Receives pushes until the connection is lost, or the node is silent for longer than the lease; returns
+    /// the cause.
+    async fn hear(&mut self, mut transport: Transport) -> io::Error {
         let mut out = WriteQueue::default();
         let mut ticks = time::interval(self.work.options.heartbeat_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                // What comes seldom is looked at first; and in one order always, so that a simulated run can be repeated.
+                // What comes seldom is looked at first; and in one order always, so that a simulated run can
+                // be repeated.
                 biased;
                 _ = ticks.tick() => {
                     if clock::now() > self.heard_until + clock::nanos(self.work.options.lease) {
@@ -201,14 +208,14 @@ impl BcastConnection<'_> {
                     }
                     self.beat(&mut out);
                 }
-                () = self.work.ear.wanted.notified() => self.ask(&mut out),
-                event = wire.event(!out.is_empty()) => match event {
-                    Ok(TransportEvent::Read) => if let Err(error) = self.take(&mut wire, &mut out).await { return error },
+                () = self.work.state.wanted.notified() => self.ask(&mut out),
+                event = transport.event(!out.is_empty()) => match event {
+                    Ok(TransportEvent::Read) => if let Err(error) = self.take(&mut transport, &mut out).await { return error },
                     Ok(TransportEvent::Room) => {}
                     Err(error) => return error,
                 },
             }
-            if let Err(error) = wire.write(&mut out) {
+            if let Err(error) = transport.write(&mut out) {
                 return error;
             }
         }
@@ -223,22 +230,21 @@ impl BcastConnection<'_> {
         }
     }
 
-    /// Asks whether all was heard, if anybody wants to know. One question stands for all that have come until
-    /// then.
+    /// Sends a fence if a reader waits for one. The fence serves all readers that wait by then.
     fn ask(&mut self, out: &mut WriteQueue) {
         if self.asked.iter().any(|asked| matches!(asked, BcastQuestion::WasAllHeard(_))) {
             return;
         }
-        if let Some(number) = self.work.ear.unanswered() {
+        if let Some(number) = self.work.state.unanswered() {
             self.asked.push_back(BcastQuestion::WasAllHeard(number));
             out.push(&encode::request(&["PING"]));
         }
     }
 
     /// Takes in what was read.
-    async fn take(&mut self, wire: &mut Transport, out: &mut WriteQueue) -> io::Result<()> {
+    async fn take(&mut self, transport: &mut Transport, out: &mut WriteQueue) -> io::Result<()> {
         let mut turn = Turn::default();
-        while let Some(frame) = wire.next_frame()? {
+        while let Some(frame) = transport.next_frame()? {
             turn.note(1).await;
             if frame.first() == Some(&b'>') {
                 match push::parse(&frame) {
@@ -261,7 +267,7 @@ impl BcastConnection<'_> {
             match self.asked.pop_front() {
                 Some(BcastQuestion::Heartbeat(sent_at)) => self.heard(sent_at, &frame),
                 Some(BcastQuestion::WasAllHeard(number)) => {
-                    self.work.ear.answer(number);
+                    self.work.state.answer(number);
                     self.ask(out);
                 }
                 None => {
@@ -281,18 +287,18 @@ impl BcastConnection<'_> {
         self.publish();
     }
 
-    /// Makes known in which epoch the node is heard, if it is. Whenever that begins or ends, something may
-    /// have been missed.
+    /// Publishes the epoch of the connection. Whenever an epoch begins or ends, something may have been
+    /// missed.
     fn publish(&self) {
         let epoch = self.tracking.epoch().cloned();
-        let stirred = self.work.ear.is_armed() != epoch.is_some();
+        let changed = self.work.state.is_armed() != epoch.is_some();
         let link =
             if self.tracking.is_refused() { LinkStatus::Untracked } else { LinkStatus::Up(epoch.clone()) };
         self.work.shared.board.post_listener(&self.work.node, link);
-        self.work.ear.set(epoch.map(|epoch| (self.run_id.clone(), epoch)));
-        if stirred {
+        self.work.state.set(epoch.map(|epoch| (self.run_id.clone(), epoch)));
+        if changed {
             (self.work.on_heard)(BcastEvent::Everything);
-            self.work.stirred.notify_one();
+            self.work.changed.notify_one();
         }
     }
 

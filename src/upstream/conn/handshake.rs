@@ -73,7 +73,7 @@ pub(in crate::upstream) enum TrackingScope<'a> {
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.
 pub(in crate::upstream) async fn greet(
-    wire: &mut Transport,
+    transport: &mut Transport,
     options: &UpstreamOptions,
     track: TrackingScope<'_>,
     whom: ExpectedNode<'_>,
@@ -89,7 +89,7 @@ pub(in crate::upstream) async fn greet(
     bytes.extend_from_slice(&limits::questions());
     let count = 3 + usize::from(arming.is_some()) + usize::from(question.is_some()) + limits::ANSWERS;
     let mut behind = ChainLink::Server;
-    let replies = greeted(wire, &bytes.freeze(), count, (whom, options), &mut behind).await?;
+    let replies = greeted(transport, &bytes.freeze(), count, (whom, options), &mut behind).await?;
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_default();
     let hello = next();
@@ -116,7 +116,7 @@ pub(in crate::upstream) async fn greet(
     };
     let limits = NodeLimits::read(replies.as_slice());
     let tells_limits = replies.as_slice().iter().skip(1).all(|answer| !answer.starts_with(b"-"));
-    look_behind(behind, wire, whom, options).await?;
+    look_behind(behind, transport, whom, options).await?;
     said.extend(limits::rights(replies.as_slice()));
     Ok(Greeting { untracked, hello, info, said, pulse, id, limits, tells_limits, behind })
 }
@@ -156,7 +156,7 @@ impl TrackingScope<'_> {
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.
 pub(in crate::upstream) async fn introduce(
-    wire: &mut Transport,
+    transport: &mut Transport,
     options: &UpstreamOptions,
     whom: ExpectedNode<'_>,
 ) -> io::Result<u64> {
@@ -165,12 +165,12 @@ pub(in crate::upstream) async fn introduce(
     bytes.extend_from_slice(question.as_deref().unwrap_or_default());
     let mut behind = ChainLink::Server;
     let count = 1 + usize::from(question.is_some());
-    let replies = greeted(wire, &bytes.freeze(), count, (whom, options), &mut behind).await?;
+    let replies = greeted(transport, &bytes.freeze(), count, (whom, options), &mut behind).await?;
     let greeting = replies.first().map_or(&[][..], |reply| reply);
     if let Some(reply) = replies.get(1) {
         whom.recognise(reply)?;
     }
-    look_behind(behind, wire, whom, options).await?;
+    look_behind(behind, transport, whom, options).await?;
     let id = cursor::field(greeting, b"id").and_then(cursor::integer);
     let id = id.and_then(|id| u64::try_from(id).ok());
     id.ok_or_else(|| {
@@ -183,23 +183,26 @@ pub(in crate::upstream) async fn introduce(
 ///
 /// # Errors
 /// The connection failed.
-pub(in crate::upstream) async fn exempt(wire: &mut Transport, options: &UpstreamOptions) -> io::Result<()> {
-    answers(wire, &encode::request(&limits::EXEMPT), 1, options).await.map(drop)
+pub(in crate::upstream) async fn exempt(
+    transport: &mut Transport,
+    options: &UpstreamOptions,
+) -> io::Result<()> {
+    answers(transport, &encode::request(&limits::EXEMPT), 1, options).await.map(drop)
 }
 
 async fn answers(
-    wire: &mut Transport,
+    transport: &mut Transport,
     bytes: &Bytes,
     replies: usize,
     options: &UpstreamOptions,
 ) -> io::Result<Vec<Bytes>> {
-    answers_if(wire, bytes, replies, options, |_| Ok(())).await
+    answers_if(transport, bytes, replies, options, |_| Ok(())).await
 }
 
 /// The answers to a greeting. HELLO is judged before the others have come: somebody else who is there may
 /// never send them.
 async fn greeted(
-    wire: &mut Transport,
+    transport: &mut Transport,
     bytes: &Bytes,
     replies: usize,
     (whom, options): (ExpectedNode<'_>, &UpstreamOptions),
@@ -212,20 +215,20 @@ async fn greeted(
         }
         Ok(())
     };
-    answers_if(wire, bytes, replies, options, judge).await
+    answers_if(transport, bytes, replies, options, judge).await
 }
 
 async fn answers_if(
-    wire: &mut Transport,
+    transport: &mut Transport,
     bytes: &Bytes,
     replies: usize,
     options: &UpstreamOptions,
     judge: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<Vec<Bytes>> {
-    wire.bound_replies(REPLY_BYTES_MAX);
-    let conversation = wire.converse_if(bytes, replies, judge);
+    transport.bound_replies(REPLY_BYTES_MAX);
+    let conversation = transport.converse_if(bytes, replies, judge);
     let answers = connect::in_time(conversation, options.connect_timeout, "no answer").await;
-    wire.bound_replies(options.reply_bytes_max);
+    transport.bound_replies(options.reply_bytes_max);
     let too_long =
         || io::Error::other(format!("an answer to our first words is longer than {REPLY_BYTES_MAX} bytes"));
     match answers {
@@ -255,12 +258,12 @@ fn take_hello(reply: &[u8], whom: ExpectedNode<'_>, options: &UpstreamOptions) -
 /// Asks a nearside once more whom it has met behind itself: it may have greeted us while we greeted it.
 async fn look_behind(
     behind: ChainLink,
-    wire: &mut Transport,
+    transport: &mut Transport,
     whom: ExpectedNode<'_>,
     options: &UpstreamOptions,
 ) -> io::Result<()> {
     if behind == ChainLink::Nearside {
-        let replies = answers(wire, &encode::request(&WHO_IS_BEHIND), 1, options).await?;
+        let replies = answers(transport, &encode::request(&WHO_IS_BEHIND), 1, options).await?;
         let reply = replies.first().map_or(&[][..], |reply| reply);
         whom.shared.chain.meet(reply).map_err(|text| wrong(whom, text))?;
     }

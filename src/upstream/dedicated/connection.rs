@@ -38,7 +38,7 @@ pub struct Dedicated {
 pub struct Elsewhere {
     /// The node to ask.
     pub node: NodeId,
-    /// Whether ASKING must stand before the command there.
+    /// Whether ASKING must go before the command there.
     pub asking: bool,
 }
 
@@ -73,9 +73,9 @@ impl Dedicated {
         self.link.id
     }
 
-    /// Whether it stands, as far as the kernel knows, and nothing has come on it unasked.
+    /// Whether it is open, as far as the kernel knows, and nothing has come on it unasked.
     pub fn is_quiet(&self) -> bool {
-        self.link.wire.is_quiet()
+        self.link.transport.is_quiet()
     }
 
     /// Whether code that is not the server's own may answer from here on.
@@ -139,7 +139,7 @@ impl Dedicated {
         }
     }
 
-    /// One step of an exchange that began at `began`.
+    /// Does one step of an exchange that began at `began`.
     async fn step_in_time(&mut self, began: Nanos) -> Result<Option<Bytes>, UpstreamError> {
         let limits = self.context.options.pace;
         let deadline = self.pace.deadline(began, &limits);
@@ -162,7 +162,7 @@ impl Dedicated {
 
     /// Writes what waits, as far as the socket takes it.
     fn write(&mut self) -> io::Result<()> {
-        let written = self.link.wire.write(&mut self.out)?;
+        let written = self.link.transport.write(&mut self.out)?;
         self.moved(written);
         Ok(())
     }
@@ -175,10 +175,10 @@ impl Dedicated {
 
     /// Whether a request is going out, or a reply is coming in.
     fn is_under_way(&self) -> bool {
-        !self.out.is_empty() || self.link.wire.is_amid_frame()
+        !self.out.is_empty() || self.link.transport.is_amid_frame()
     }
 
-    /// Hands it on to whoever needs one next, if it owes nothing. To be called only when it has no MULTI, no
+    /// Keeps it for the next session, if it owes nothing. To be called only when it has no MULTI, no
     /// WATCH and no other state either.
     pub fn give_back(self) {
         let Dedicated { context, link, out, owed, .. } = self;
@@ -189,7 +189,7 @@ impl Dedicated {
 
     /// A reply that has come, or `None` after one more event on the socket.
     async fn step(&mut self) -> io::Result<Option<Bytes>> {
-        while let Some(frame) = self.link.wire.next_frame()? {
+        while let Some(frame) = self.link.transport.next_frame()? {
             if frame.first() == Some(&b'>') {
                 continue;
             }
@@ -197,8 +197,8 @@ impl Dedicated {
             return Ok(Some(if self.foreign { frame } else { truncate::redirect_cut(frame) }));
         }
         self.write()?;
-        self.link.wire.event(!self.out.is_empty()).await?;
-        let received = self.link.wire.take_received();
+        self.link.transport.event(!self.out.is_empty()).await?;
+        let received = self.link.transport.take_received();
         self.moved(received);
         Ok(None)
     }

@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// How many dedicated connections there are, on all workers.
 #[derive(Clone, Debug, Default)]
 pub struct DedicatedCounts {
-    /// Those that a session holds.
+    /// Connections that a session holds.
     pub(in crate::upstream) in_use: Arc<AtomicUsize>,
-    /// Those that are open, idle ones too.
+    /// Open connections, idle ones too.
     pub(in crate::upstream) open: Arc<AtomicUsize>,
 }
 
-/// One more in a count, until it is dropped.
+/// A connection in a count, until it is dropped.
 #[derive(Debug)]
 pub(in crate::upstream) struct DedicatedGuard(Arc<AtomicUsize>);
 
 // === impl DedicatedCounts ===
 
 impl DedicatedCounts {
-    /// Those that are open, idle ones too.
+    /// Open connections, idle ones too.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }

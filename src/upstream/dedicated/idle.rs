@@ -1,4 +1,4 @@
-//! Dedicated connections that nobody uses for the moment.
+//! Dedicated connections that no session uses at present.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use crate::clock::{self, Nanos};
 use crate::node::NodeId;
 use crate::upstream::options::UpstreamOptions;
 
-/// Those of one worker, by node. The one that was used last is taken first, so that those too many grow old.
+/// The idle connections of one worker, by node. The latest is taken first, so that surplus ones grow old.
 #[derive(Debug, Default)]
 pub(in crate::upstream) struct Idle(RefCell<HashMap<NodeId, Vec<IdleConnection>>>);
 
@@ -26,14 +26,14 @@ impl Idle {
     pub(in crate::upstream) fn take(&self, node: &NodeId) -> Option<DedicatedLink> {
         let mut links = self.0.borrow_mut();
         let of_node = links.get_mut(node)?;
-        std::iter::from_fn(|| of_node.pop()).map(|kept| kept.link).find(|link| link.wire.is_quiet())
+        std::iter::from_fn(|| of_node.pop()).map(|kept| kept.link).find(|link| link.transport.is_quiet())
     }
 
     /// Keeps a connection, unless there are enough.
     pub(in crate::upstream) fn put(&self, link: DedicatedLink, options: &UpstreamOptions) {
         let mut links = self.0.borrow_mut();
         let of_node = links.entry(link.node.clone()).or_default();
-        if of_node.len() < options.dedicated_idle_max && link.wire.is_quiet() {
+        if of_node.len() < options.dedicated_idle_max && link.transport.is_quiet() {
             of_node.push(IdleConnection { link, since: clock::now() });
         }
     }
@@ -48,7 +48,7 @@ impl Idle {
     pub(in crate::upstream) fn tend(&self, options: &UpstreamOptions, wanted: impl Fn(&NodeId) -> bool) {
         let oldest = clock::now().saturating_sub(clock::nanos(options.dedicated_idle_timeout));
         self.0.borrow_mut().retain(|node, links| {
-            links.retain(|kept| kept.since > oldest && kept.link.wire.is_quiet());
+            links.retain(|kept| kept.since > oldest && kept.link.transport.is_quiet());
             !links.is_empty() && wanted(node)
         });
     }

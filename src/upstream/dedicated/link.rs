@@ -9,6 +9,6 @@ use crate::upstream::conn::transport::Transport;
 pub(in crate::upstream) struct DedicatedLink {
     pub(in crate::upstream) node: NodeId,
     pub(in crate::upstream) id: u64,
-    pub(in crate::upstream) wire: Transport,
+    pub(in crate::upstream) transport: Transport,
     pub(in crate::upstream) _open: DedicatedGuard,
 }

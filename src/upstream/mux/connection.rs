@@ -20,14 +20,15 @@ use crate::upstream::conn::pace::Pace;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::topology::node_numbers::NodeIndex;
 
-/// The connection to one node. `driver.rs` connects it and `loss.rs` ends it; `receive.rs` handles what comes in on it.
+/// The connection to one node. `driver.rs` connects it and `loss.rs` ends it; `receive.rs` handles what comes
+/// in on it.
 #[derive(Debug)]
 pub(in crate::upstream) struct MuxConnection {
     pub(super) index: NodeIndex,
     pub(super) node: NodeId,
     /// The main connection to the node, if this is a side connection. It gets what cannot be sent here.
     pub(super) main: Option<Rc<MuxConnection>>,
-    /// It is for what the node may have hung up on, and for nothing else.
+    /// Whether it is only for requests because of which the node may have hung up.
     pub(super) quarantine: bool,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) state: RefCell<MuxState>,
@@ -40,32 +41,32 @@ pub(super) struct MuxState {
     pub(super) queue: CommandQueue,
     /// The epoch of the present connection while it is tracked.
     pub(super) epoch: Option<Epoch>,
-    /// Who is on the present connection, as it calls itself; empty when it does not say.
+    /// The `run_id` of the process at the other end; empty when it does not say.
     pub(super) run_id: Arc<str>,
-    /// What the node hangs up on, as it said last.
+    /// The limits of the node, as it said last.
     pub(super) limits: NodeLimits,
-    /// What it said so far of what it hangs up on by now.
+    /// The answers so far to the question for its present limits.
     pub(super) limits_said: Vec<Bytes>,
-    /// Not before is it asked for that again; 0 if it does not tell.
+    /// When the limits are asked for again at the earliest; 0 if the node does not say them.
     pub(super) limits_asked_from: Nanos,
-    /// Who that is in its cluster, if it says so.
+    /// The id of the node in its cluster, if it says so.
     pub(super) id: Option<Arc<str>>,
-    /// The node was asked to track and would not.
+    /// Whether the node refused to track.
     pub(super) refuses_tracking: bool,
-    /// Another nearside is at the other end.
+    /// Whether another nearside is at the other end.
     pub(super) is_nearside: bool,
     /// How commands and replies come along that take more than one write or read: a large value may take
     /// longer than others.
     pub(super) pace: Pace,
     /// The reply or push that has arrived in part.
     pub(super) coming: Option<PartialFrame>,
-    /// No attempt to connect has succeeded since the latest one that failed.
+    /// Whether the latest attempt to connect failed.
     pub(super) is_failing: bool,
-    /// The one server that there is takes no writes.
+    /// Whether the upstream is one server, and refuses writes.
     pub(super) takes_no_writes: bool,
-    /// Not before is the connection ended for that again.
+    /// When the connection may be ended for that again, at the earliest.
     pub(super) stays_until: Nanos,
-    /// Not before is it asked again whether it is a replica.
+    /// When the server is asked again whether it is a replica, at the earliest.
     pub(super) role_asked_from: Nanos,
 }
 
@@ -84,7 +85,7 @@ pub(super) const LIMITS_HOLD: Duration = Duration::from_secs(5);
 /// What takes longer than this to come is in the way as if it were large.
 const SLOW: Duration = Duration::from_millis(20);
 
-/// Where the connection stands; the transitions are in the file's opening comment.
+/// The phase of a connection; `mod.rs` has the transitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum MuxPhase {
     Connecting,
@@ -189,12 +190,12 @@ impl MuxConnection {
         })
     }
 
-    /// Whether it is for what the node may have hung up on, and for nothing else.
+    /// Whether it is only for requests because of which the node may have hung up.
     pub(in crate::upstream) fn is_quarantine(&self) -> bool {
         self.quarantine
     }
 
-    /// Who answers on the present connection, as it calls itself; empty when that is not known.
+    /// The `run_id` of the process at the other end; empty when it is not known.
     pub(in crate::upstream) fn run_id(&self) -> Arc<str> {
         self.state.borrow().run_id.clone()
     }
@@ -262,7 +263,7 @@ impl MuxConnection {
         &self.node
     }
 
-    /// How many bytes of replies the node lets wait for one client, if it said so.
+    /// The bytes of replies that the node lets wait for one client, if it said so.
     pub(in crate::upstream) fn reply_limit(&self) -> Option<u64> {
         self.state.borrow().limits.replies()
     }

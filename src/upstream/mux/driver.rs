@@ -53,8 +53,8 @@ impl Supervised for MuxDriver<'_> {
         self.connection.connect_while_waiting(self.context).await
     }
 
-    async fn serve(&self, (wire, tracking): Self::Greeted) -> Served {
-        let end = self.connection.serve(wire, tracking, self.context).await;
+    async fn serve(&self, (transport, tracking): Self::Greeted) -> Served {
+        let end = self.connection.serve(transport, tracking, self.context).await;
         self.connection.lost(end, self.context);
         // After the end of its epoch: what is asked from here on is not served from it.
         (self.context.on_invalidation)(&Invalidation::Node);
@@ -131,11 +131,11 @@ impl MuxConnection {
 
     async fn connect(&self, context: &WorkerContext) -> io::Result<(Transport, Option<ConnectionTracking>)> {
         let options = &context.options;
-        let mut wire = Transport::connect(&self.node, options, &context.shared).await?;
+        let mut transport = Transport::connect(&self.node, options, &context.shared).await?;
         let track = context.tracks();
         let asked = if track { TrackingScope::Reads } else { TrackingScope::Nothing };
         let whom = ExpectedNode { node: &self.node, shared: &context.shared };
-        let greeting = handshake::greet(&mut wire, options, asked, whom).await?;
+        let greeting = handshake::greet(&mut transport, options, asked, whom).await?;
         let run_id = greeting.note(&context.shared, &self.node, self.main.is_none());
         let refuses_tracking = track && greeting.untracked.is_some();
         let tells = greeting.tells_limits;
@@ -152,12 +152,13 @@ impl MuxConnection {
             if track {
                 tracing::warn!(node = %self.node, why, "CLIENT TRACKING refused by the node: L1 is off for it");
             }
-            return Ok((wire, None));
+            return Ok((transport, None));
         }
-        let mut tracking = ConnectionTracking::new(options.lease, wire.inbox(options.heartbeat_interval)?);
+        let mut tracking =
+            ConnectionTracking::new(options.lease, transport.inbox(options.heartbeat_interval)?);
         let (sent_at, pulse) = greeting.pulse;
         self.heard(&mut tracking, sent_at, pulse, context);
-        Ok((wire, Some(tracking)))
+        Ok((transport, Some(tracking)))
     }
 
     /// Takes note of what the node hangs up on from here on.
@@ -190,7 +191,7 @@ impl MuxConnection {
         }
     }
 
-    /// Makes known how it stands; of side connections nothing depends on that.
+    /// Reports the status of a main connection; of side connections nothing depends on it.
     pub(super) fn report(&self, link: LinkStatus, context: &WorkerContext) {
         if self.main.is_none() {
             context.report(&self.node, link);

@@ -3,11 +3,11 @@
 //!
 //! What is small never waits behind what is large. A large request goes out on a side connection. While a
 //! large or slow reply comes in on the main one, what is sent goes over a side connection, in an order that
-//! nobody can tell from that of one connection: a command stays behind those of its slot that were not
+//! that looks like that of one connection: a command stays behind those of its slot that were not
 //! answered yet, on whichever connection they are, and behind commands that may touch anything.
 //!
 //! Each connection is tracked for itself: what was read on it is kept in its own epoch (I4), and heartbeats
-//! that stand behind a large reply confirm nothing.
+//! behind a large reply confirm nothing.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(in crate::upstream) struct NodeConnections {
 
 #[derive(Debug)]
 struct Side {
-    lane: Rc<MuxConnection>,
+    connection: Rc<MuxConnection>,
     /// When something was sent on it last.
     used_at: Nanos,
 }
@@ -45,7 +45,7 @@ pub(in crate::upstream) struct SendLoad {
     pub(in crate::upstream) is_large: bool,
 }
 
-// === impl Lanes ===
+// === impl NodeConnections ===
 
 impl NodeConnections {
     pub(in crate::upstream) fn new(main: Rc<MuxConnection>) -> NodeConnections {
@@ -64,13 +64,13 @@ impl NodeConnections {
     }
 
     /// The connection of this number; the main one if there is none.
-    pub(in crate::upstream) fn get(&self, seat: ConnectionIndex) -> &Rc<MuxConnection> {
-        seat.checked_sub(1).and_then(|at| self.side.get(at)).map_or(&self.main, |side| &side.lane)
+    pub(in crate::upstream) fn get(&self, index: ConnectionIndex) -> &Rc<MuxConnection> {
+        index.checked_sub(1).and_then(|at| self.side.get(at)).map_or(&self.main, |side| &side.connection)
     }
 
     /// The connection for what the node may have hung up on, if there is one.
     pub(in crate::upstream) fn quarantine(&self) -> Option<&Rc<MuxConnection>> {
-        self.side.iter().map(|side| &side.lane).find(|lane| lane.is_quarantine())
+        self.side.iter().map(|side| &side.connection).find(|connection| connection.is_quarantine())
     }
 
     /// How many side connections there are.
@@ -80,17 +80,17 @@ impl NodeConnections {
 
     /// All of them.
     pub(in crate::upstream) fn iter(&self) -> impl Iterator<Item = &Rc<MuxConnection>> + Clone {
-        std::iter::once(&self.main).chain(self.side.iter().map(|side| &side.lane))
+        std::iter::once(&self.main).chain(self.side.iter().map(|side| &side.connection))
     }
 
     /// Whether every command has been answered.
     pub(in crate::upstream) fn is_idle(&self) -> bool {
-        self.iter().all(|lane| lane.is_idle())
+        self.iter().all(|connection| connection.is_idle())
     }
 
     /// Whether a command on `slot` has not been answered yet.
     pub(in crate::upstream) fn has(&self, slot: Slot) -> bool {
-        self.iter().any(|lane| lane.has(slot))
+        self.iter().any(|connection| connection.has(slot))
     }
 
     /// Whether two that are sent one behind the other may take different ways.
@@ -100,12 +100,12 @@ impl NodeConnections {
 
     /// Whether any of them carries something large, so that what is said on it takes long.
     pub(in crate::upstream) fn is_any_busy(&self, now: Nanos) -> bool {
-        self.iter().any(|lane| lane.is_busy(now))
+        self.iter().any(|connection| connection.is_busy(now))
     }
 
     /// Takes in a new side connection.
-    pub(in crate::upstream) fn add_side(&mut self, lane: Rc<MuxConnection>) {
-        self.side.push(Side { lane, used_at: clock::now() });
+    pub(in crate::upstream) fn add_side(&mut self, connection: Rc<MuxConnection>) {
+        self.side.push(Side { connection, used_at: clock::now() });
     }
 
     /// The connection that `load` takes; `None` if it is to be a new one, of which there may be `sides_max`.
@@ -116,39 +116,42 @@ impl NodeConnections {
         now: Nanos,
     ) -> Option<ConnectionIndex> {
         let free = self.free(load.is_large, sides_max, now);
-        let of_anything = self.iter().position(|lane| lane.has_unslotted());
+        let of_anything = self.iter().position(|connection| connection.has_unslotted());
         let behind = match (load.slot, load.latest) {
             // All that was sent on the slot went where this would go.
             (Some(_), latest) if latest.is_some() && latest == free && of_anything.is_none() => latest,
             (Some(slot), Some(latest)) if self.get(latest).has(slot) => Some(latest),
-            (Some(slot), None) => self.iter().position(|lane| lane.has(slot)),
+            (Some(slot), None) => self.iter().position(|connection| connection.has(slot)),
             _ => None,
         };
-        let seat = behind.or(of_anything).or(free);
-        if let Some(side) = seat.and_then(|seat| seat.checked_sub(1)).and_then(|at| self.side.get_mut(at)) {
+        let index = behind.or(of_anything).or(free);
+        if let Some(side) = index.and_then(|index| index.checked_sub(1)).and_then(|at| self.side.get_mut(at))
+        {
             side.used_at = now;
         }
-        seat
+        index
     }
 
     /// The connection on which nothing large is in the way; `None` if that is to be a new one.
     fn free(&self, is_large: bool, sides_max: usize, now: Nanos) -> Option<ConnectionIndex> {
-        let seats = self.iter().enumerate().skip(usize::from(is_large && sides_max > 0));
-        let mut seats = seats.filter(|(_, lane)| !lane.is_quarantine());
-        if let Some((seat, _)) = seats.clone().find(|(_, lane)| lane.is_up() && !lane.is_busy(now)) {
-            return Some(seat);
+        let candidates = self.iter().enumerate().skip(usize::from(is_large && sides_max > 0));
+        let mut candidates = candidates.filter(|(_, connection)| !connection.is_quarantine());
+        if let Some((index, _)) =
+            candidates.clone().find(|(_, connection)| connection.is_up() && !connection.is_busy(now))
+        {
+            return Some(index);
         }
         // A node that cannot be connected to is not connected to more often for that.
         if !self.main.is_up() {
             return Some(0);
         }
-        if let Some((seat, _)) =
-            seats.find(|(seat, lane)| *seat > 0 && lane.is_coming() && !lane.is_busy(now))
+        if let Some((index, _)) = candidates
+            .find(|(index, connection)| *index > 0 && connection.is_coming() && !connection.is_busy(now))
         {
-            return Some(seat);
+            return Some(index);
         }
         let sides = self.side.len() - usize::from(self.quarantine().is_some());
-        let may_open = sides < sides_max && self.side.iter().all(|side| !side.lane.is_failing());
+        let may_open = sides < sides_max && self.side.iter().all(|side| !side.connection.is_failing());
         match may_open {
             true => None,
             // What is large waits behind what is large.
@@ -159,11 +162,15 @@ impl NodeConnections {
 
     /// The side connection on which the fewest commands are.
     fn shortest_side(&self) -> Option<ConnectionIndex> {
-        let sides = self.iter().enumerate().skip(1).filter(|(_, lane)| lane.is_up() && !lane.is_quarantine());
-        sides.min_by_key(|(_, lane)| lane.waiting()).map(|(seat, _)| seat)
+        let sides = self
+            .iter()
+            .enumerate()
+            .skip(1)
+            .filter(|(_, connection)| connection.is_up() && !connection.is_quarantine());
+        sides.min_by_key(|(_, connection)| connection.waiting()).map(|(index, _)| index)
     }
 
-    /// Takes out the side connections that nobody needed for `timeout`. The last goes first: the others keep
+    /// Takes out the side connections that were not used for `timeout`. The last goes first: the others keep
     /// their places.
     pub(in crate::upstream) fn take_unused(
         &mut self,
@@ -171,16 +178,17 @@ impl NodeConnections {
         now: Nanos,
     ) -> Vec<Rc<MuxConnection>> {
         let mut unused = Vec::new();
-        let is_unused = |side: &mut Side| side.lane.is_idle() && side.used_at + clock::nanos(timeout) <= now;
+        let is_unused =
+            |side: &mut Side| side.connection.is_idle() && side.used_at + clock::nanos(timeout) <= now;
         while let Some(side) = self.side.pop_if(is_unused) {
-            unused.push(side.lane);
+            unused.push(side.connection);
         }
         unused
     }
 
     /// The node left the upstream.
     pub(in crate::upstream) fn retire(&self) {
-        self.iter().for_each(|lane| lane.retire());
+        self.iter().for_each(|connection| connection.retire());
     }
 
     /// The node's address.

@@ -1,5 +1,5 @@
-//! What may have been the cause when a node hung up on us: it goes over a connection that nothing else takes,
-//! so that the node ends that one alone.
+//! Requests that may have been the cause when a node hung up: they go over a connection that nothing else
+//! takes, so that the node ends that one alone.
 //!
 //! A node ends a connection for what its settings forbid (`client-output-buffer-limit`, say), and does not
 //! say for which command. Where its settings could not be read, that is learned: reads that were under way
@@ -19,7 +19,7 @@ const BLAMED_MAX: usize = 256;
 /// How long they are.
 const BLAME_HOLDS: Duration = Duration::from_secs(60);
 
-/// Requests for which a node may have hung up, by a hash that nobody can foresee.
+/// Requests because of which a node may have hung up, by a hash that a client cannot predict.
 #[derive(Debug, Default)]
 pub(in crate::upstream) struct Quarantine {
     any: Cell<bool>,
@@ -35,7 +35,7 @@ impl Quarantine {
         let mut until = self.until.borrow_mut();
         until.retain(|_, until| *until > now);
         if until.len() >= BLAMED_MAX {
-            // Whoever makes so many up is not to be remembered in place of others: all are learned anew.
+            // A client that makes up this many must not push out the others: all are learned anew.
             until.clear();
         }
         until.insert(self.hasher.hash_one(request), now + clock::nanos(BLAME_HOLDS));

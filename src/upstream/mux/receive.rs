@@ -33,30 +33,30 @@ impl MuxConnection {
     /// Takes in what was read, in the order in which the node sent it.
     pub(super) async fn receive(
         &self,
-        wire: &mut Transport,
+        transport: &mut Transport,
         tracking: &mut Option<ConnectionTracking>,
         context: &WorkerContext,
     ) -> io::Result<()> {
         // All of it had arrived by now.
         let now = clock::now();
         let (mut any, mut turn) = (false, Turn::default());
-        while let Some(frame) = self.next_frame(wire)? {
+        while let Some(frame) = self.next_frame(transport)? {
             any = true;
             if frame.first() == Some(&b'>') {
                 self.pushed(&frame, tracking, &mut turn, context).await;
             } else {
-                self.replied(frame, wire, tracking, now, context)?;
+                self.replied(frame, transport, tracking, now, context)?;
             }
             turn.note(1).await;
         }
         if let Some(tracking) = tracking {
-            tracking.took(wire.is_drained(), now);
+            tracking.took(transport.is_drained(), now);
         }
-        let received = wire.take_received();
-        let coming = wire.expected().map(|bytes_min| bytes_min >= context.options.large_bytes_min);
+        let received = transport.take_received();
+        let coming = transport.expected().map(|bytes_min| bytes_min >= context.options.large_bytes_min);
         {
             let mut state = self.state.borrow_mut();
-            if wire.expected_reply() > heartbeat::REPLY_BYTES_MAX && state.queue.is_own_next() {
+            if transport.expected_reply() > heartbeat::REPLY_BYTES_MAX && state.queue.is_own_next() {
                 let max = heartbeat::REPLY_BYTES_MAX;
                 return Err(io::Error::other(format!(
                     "an answer to our own question is longer than {max} bytes"
@@ -75,8 +75,8 @@ impl MuxConnection {
         self.look_elsewhere(now)
     }
 
-    /// Nobody else tells where one server went that became a replica: its name does, when it is resolved
-    /// anew. A server that never takes writes keeps its connection for most of the time.
+    /// Ends the connection to a server that became a replica. Only its name, resolved anew, leads to its
+    /// successor. A server that never takes writes keeps its connection for most of the time.
     fn look_elsewhere(&self, now: Nanos) -> io::Result<()> {
         let mut state = self.state.borrow_mut();
         if !std::mem::take(&mut state.takes_no_writes) || now < state.stays_until {
@@ -86,7 +86,7 @@ impl MuxConnection {
         Err(io::Error::other("the server takes no writes: its name is resolved anew"))
     }
 
-    /// Takes note of an error that says who the node is, or is not. Where the words may be those of a script,
+    /// Takes note of an error that says which role the node has. Where the words may be those of a script,
     /// one server is asked what it is; the nodes of a cluster and those that sentinels watch are asked
     /// all the time.
     pub(in crate::upstream) fn doubt(&self, error: &[u8], foreign: bool, context: &WorkerContext) {
@@ -117,13 +117,12 @@ impl MuxConnection {
         self.enqueue(PendingCommand::new(call, Completion::Role, deadline));
     }
 
-    /// The next frame. Whoever asked for a reply that has no end is told so, and nobody asks for it again on
-    /// the next connection.
-    fn next_frame(&self, wire: &mut Transport) -> io::Result<Option<Bytes>> {
-        let frame = wire.next_frame();
-        // A push has a length too, and nobody asked for it.
+    /// The next frame. A command whose reply has no end fails, and is not sent again on the next connection.
+    fn next_frame(&self, transport: &mut Transport) -> io::Result<Option<Bytes>> {
+        let frame = transport.next_frame();
+        // A push has a length too, and no command waits for it.
         if let Err(error) = &frame
-            && wire.is_passing()
+            && transport.is_passing()
             && let Some(waiting) = self.state.borrow_mut().queue.pop()
         {
             waiting.fail(&UpstreamError::Lost { node: self.node.clone(), cause: error.to_string() });
@@ -161,7 +160,7 @@ impl MuxConnection {
     fn replied(
         &self,
         frame: Bytes,
-        wire: &mut Transport,
+        transport: &mut Transport,
         tracking: &mut Option<ConnectionTracking>,
         now: Nanos,
         context: &WorkerContext,
@@ -200,7 +199,7 @@ impl MuxConnection {
             Completion::Arming => {
                 context.shared.rights.judge(&self.node, Right::Tracking, &frame);
                 if tracking.is_none() {
-                    let inbox = wire.inbox(context.options.heartbeat_interval)?;
+                    let inbox = transport.inbox(context.options.heartbeat_interval)?;
                     *tracking = Some(ConnectionTracking::new(context.options.lease, inbox));
                 }
             }
@@ -225,7 +224,7 @@ impl MuxConnection {
                     self.know(limits, context);
                 }
             }
-            // One that does not say has said so at another time.
+            // An error here says nothing new.
             Completion::Chain if is_error => {}
             Completion::Chain => {
                 let met = context.shared.chain.meet(&frame);
@@ -305,7 +304,7 @@ impl MuxConnection {
         }
     }
 
-    /// Makes the epoch known to those who send, and the state to those who report.
+    /// Publishes the epoch for the commands that are sent, and the status for the reports.
     pub(super) fn publish(&self, tracking: Option<&ConnectionTracking>, context: &WorkerContext) {
         let epoch = tracking.and_then(ConnectionTracking::epoch).cloned();
         let link = match tracking {
@@ -319,8 +318,8 @@ impl MuxConnection {
     }
 }
 
-/// Whether an error says that the node is not, or not now, who the table takes it for. A MOVED gets here only
-/// if it names nobody whom we may ask.
+/// Whether an error contradicts what the slot table says of the node. A MOVED gets here only if it names no
+/// node that may be asked.
 fn is_about_topology(error: &[u8]) -> bool {
     [&b"-CLUSTERDOWN"[..], b"-READONLY", b"-MASTERDOWN", b"-MOVED"]
         .iter()

@@ -39,7 +39,7 @@ impl MuxConnection {
         self.put(call, deadline, context, |waiting| if parts > 0 { waiting.after(parts) } else { waiting })
     }
 
-    /// Sends a read that the node is not to track: nobody will ask whether its reply is still true.
+    /// Sends a read that the node is not to track, because its reply is not kept.
     ///
     /// What says so goes right before the read, and neither is ever kept for another connection without the
     /// other behind it: they have one deadline, and what was written is sent again only if it reads. A

@@ -17,7 +17,7 @@ use crate::upstream::conn::tracking::ConnectionTracking;
 use crate::upstream::conn::transport::{Transport, TransportEvent};
 use crate::upstream::context::WorkerContext;
 
-/// A side connection that stands, until it is dropped.
+/// Counts a side connection that is up, until it is dropped.
 struct SideGuard<'a>(&'a WorkerContext);
 
 // === impl SideGuard ===
@@ -42,7 +42,7 @@ impl MuxConnection {
     /// Serves over `wire` until the connection ends; returns how it ended.
     pub(super) async fn serve(
         &self,
-        mut wire: Transport,
+        mut transport: Transport,
         mut tracking: Option<ConnectionTracking>,
         context: &WorkerContext,
     ) -> DriverEnd {
@@ -69,13 +69,13 @@ impl MuxConnection {
         // Since when something is overdue that may be among what is still to be read.
         let mut late_since = None;
         loop {
-            let to_write = match self.flush(&wire, context) {
+            let to_write = match self.flush(&transport, context) {
                 Ok(to_write) => to_write,
                 Err(error) => return DriverEnd::by(&error),
             };
             tokio::select! {
-                // What comes seldom is looked at first, so that the rest cannot starve it; and in one order always, so
-                // that a simulated run can be repeated.
+                // What comes seldom is looked at first, so that the rest cannot starve it; and in one order
+                // always, so that a simulated run can be repeated.
                 biased;
                 _ = ticks.tick() => {
                     if self.is_stranger(context) {
@@ -85,9 +85,9 @@ impl MuxConnection {
                     self.beat(tracking.as_ref(), context);
                 }
                 () = self.wake.notified() => {}
-                event = wire.event(to_write) => {
+                event = transport.event(to_write) => {
                     let received = match event {
-                        Ok(TransportEvent::Read) => self.receive(&mut wire, &mut tracking, context).await,
+                        Ok(TransportEvent::Read) => self.receive(&mut transport, &mut tracking, context).await,
                         Ok(TransportEvent::Room) => Ok(()),
                         Err(error) => Err(error),
                     };
@@ -110,12 +110,12 @@ impl MuxConnection {
     }
 
     /// Writes what waits; whether some is left.
-    fn flush(&self, wire: &Transport, context: &WorkerContext) -> io::Result<bool> {
+    fn flush(&self, transport: &Transport, context: &WorkerContext) -> io::Result<bool> {
         let mut state = self.state.borrow_mut();
         if state.queue.out().is_empty() {
             return Ok(false);
         }
-        let written = wire.write(state.queue.out())?;
+        let written = transport.write(state.queue.out())?;
         state.queue.note_written(written);
         let left = !state.queue.out().is_empty();
         if left && written > 0 {
@@ -167,9 +167,9 @@ impl MuxConnection {
         Some(Pace::bound(began, clock::now(), &context.options.pace))
     }
 
-    /// Sends the heartbeat. It waits in line like any command, so it also tells a node that answers nobody.
-    /// If tracking is wanted only now, because a client wants to cache while L1 is off, the node is told
-    /// before that.
+    /// Sends the heartbeat. The heartbeat waits in the queue like any command, so it also detects a node that
+    /// answers nothing. If tracking is wanted only now, because a client wants to cache while L1 is off,
+    /// CLIENT TRACKING goes before it.
     fn beat(&self, tracking: Option<&ConnectionTracking>, context: &WorkerContext) {
         let now = clock::now();
         let deadline = now + clock::nanos(context.options.request_timeout);
@@ -185,8 +185,8 @@ impl MuxConnection {
                 self.enqueue(PendingCommand::new(call(question), Completion::Limits, deadline));
             }
         }
-        // Those of a circle that greeted each other at the same instant did not know yet whom they have
-        // behind themselves.
+        // Nearsides of a circle that greeted each other at the same instant did not know yet what is behind
+        // them.
         if self.state.borrow().is_nearside {
             let question = call(encode::request(&handshake::WHO_IS_BEHIND));
             self.enqueue(PendingCommand::new(question, Completion::Chain, deadline));

@@ -1,5 +1,5 @@
-//! What a worker remembers of each slot: where the latest command on it went, and whether something large came
-//! or went lately.
+//! What a worker remembers of each slot: where the latest command on it went, and whether something large
+//! came or went lately.
 
 use std::cell::RefCell;
 

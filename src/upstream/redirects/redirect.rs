@@ -1,4 +1,4 @@
-//! MOVED and ASK: a node says who else to ask.
+//! MOVED and ASK: a node names another node to ask.
 
 use crate::node::NodeId;
 use crate::protocol::key::Slot;

@@ -37,14 +37,14 @@ pub(in crate::upstream) struct Suspects {
 #[derive(Debug)]
 pub(in crate::upstream) struct Suspect {
     pub(in crate::upstream) number: u64,
-    /// Who sent it.
+    /// The node that sent it.
     pub(in crate::upstream) node: NodeIndex,
     pub(in crate::upstream) redirect: Redirect,
     /// The words may be those of code that is not the server's own.
     pub(in crate::upstream) foreign: bool,
     /// Its command came behind ASKING: the node carries it out if it is taking the slot.
     pub(in crate::upstream) asking: bool,
-    /// When nobody waits any more.
+    /// When the caller stops waiting.
     pub(in crate::upstream) deadline: Nanos,
     pub(in crate::upstream) then: AfterInquiry,
 }
@@ -53,7 +53,7 @@ pub(in crate::upstream) struct Suspect {
 pub(in crate::upstream) enum AfterInquiry {
     /// The command is sent on, or gets this reply.
     Send(PendingCommand, Bytes),
-    /// Whoever asked is told where it leads, if anywhere.
+    /// The caller gets where it leads, if anywhere.
     Tell(oneshot::Sender<Option<Redirect>>),
 }
 
@@ -68,9 +68,9 @@ struct Inquiry {
 /// What was found out about a redirect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::upstream) enum Verdict {
-    /// It is true, and leads there.
+    /// Confirmed; this is where it leads.
     Follow(Redirect),
-    /// It is not known to be true.
+    /// Not confirmed.
     Refuse,
 }
 
@@ -100,7 +100,7 @@ impl Suspect {
     /// redirect is none that the upstream names, the owner that it names is asked.
     pub(in crate::upstream) fn by_table(&self, table: &SlotTable) -> Verdict {
         let slot = self.redirect.slot();
-        // Who owns a slot says nothing of who is taking it.
+        // The owner of a slot says nothing about the node that imports it.
         let elsewhere = table.owner(slot).filter(|owner| *owner != self.node && !self.asking);
         if table.names(self.redirect.node()) && (!self.foreign || elsewhere.is_some()) {
             return Verdict::Follow(self.redirect.clone());
@@ -172,12 +172,12 @@ impl Suspects {
         taken
     }
 
-    /// Takes out those for which nobody waits any more.
+    /// Takes out those whose callers stopped waiting.
     pub(in crate::upstream) fn take_overdue(&self, now: Nanos) -> Vec<Suspect> {
         self.held.borrow_mut().extract_if(.., |suspect| suspect.deadline <= now).collect()
     }
 
-    /// Whether nobody asks `node` yet: whoever asks this does from here on.
+    /// Begins to ask `node`; false if that was begun before.
     pub(in crate::upstream) fn begin_inquiry(&self, node: NodeIndex) -> bool {
         let now = clock::now();
         let mut inquiries = self.inquiries.borrow_mut();

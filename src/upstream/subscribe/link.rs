@@ -1,5 +1,4 @@
-//! One connection that subscribes: it comes, it carries what the ledger wants on its node, it is lost, it
-//! comes again.
+//! One connection that subscribes to what the plan wants on its node.
 
 use std::io;
 use std::sync::Arc;
@@ -35,9 +34,9 @@ const FENCE: [&str; 2] = ["HELLO", "3"];
 /// The type of its answer: a map.
 const FENCE_ANSWER: u8 = b'%';
 
-/// One connection, whichever life of it.
+/// The connection to one node, across losses.
 struct SubscribeLink {
-    feed: Arc<Subscriptions>,
+    subscriptions: Arc<Subscriptions>,
     index: NodeIndex,
     node: NodeId,
     wake: Arc<Notify>,
@@ -46,14 +45,14 @@ struct SubscribeLink {
 
 /// Keeps the connection to `node` up until nothing is left for it to do.
 pub(super) async fn run(
-    feed: Arc<Subscriptions>,
+    subscriptions: Arc<Subscriptions>,
     index: NodeIndex,
     node: NodeId,
     wake: Arc<Notify>,
     on_message: Arc<OnMessage>,
 ) {
-    let link = SubscribeLink { feed, index, node, wake, on_message };
-    supervise(&link, &link.node, None, &link.feed.options, &link.feed.upstream).await;
+    let link = SubscribeLink { subscriptions, index, node, wake, on_message };
+    supervise(&link, &link.node, None, &link.subscriptions.options, &link.subscriptions.upstream).await;
 }
 
 // === impl SubscribeLink ===
@@ -69,66 +68,66 @@ impl Supervised for SubscribeLink {
     }
 
     fn begin(&self, attempt: Attempt) -> bool {
-        attempt != Attempt::AfterFailure || !self.feed.ledger.lock().close_if_idle(self.index)
+        attempt != Attempt::AfterFailure || !self.subscriptions.plan.lock().close_if_idle(self.index)
     }
 
     async fn connect(&self) -> io::Result<Transport> {
-        let options = &self.feed.options;
-        let mut wire = Transport::connect(&self.node, options, &self.feed.upstream).await?;
-        let whom = ExpectedNode { node: &self.node, shared: &self.feed.upstream };
-        handshake::introduce(&mut wire, options, whom).await?;
-        handshake::exempt(&mut wire, options).await?;
-        Ok(wire)
+        let options = &self.subscriptions.options;
+        let mut transport = Transport::connect(&self.node, options, &self.subscriptions.upstream).await?;
+        let whom = ExpectedNode { node: &self.node, shared: &self.subscriptions.upstream };
+        handshake::introduce(&mut transport, options, whom).await?;
+        handshake::exempt(&mut transport, options).await?;
+        Ok(transport)
     }
 
-    async fn serve(&self, wire: Transport) -> Served {
-        let board = &self.feed.upstream.board;
-        board.post_feed(true);
-        self.feed.ledger.lock().enter(self.index, SubscribePhase::Up);
-        self.feed.needed.notify_one();
+    async fn serve(&self, transport: Transport) -> Served {
+        let board = &self.subscriptions.upstream.board;
+        board.post_subscriber(true);
+        self.subscriptions.plan.lock().enter(self.index, SubscribePhase::Up);
+        self.subscriptions.needed.notify_one();
         tracing::info!(node = %self.node, "pub/sub connection established");
-        let lost = self.subscribe(wire).await;
-        board.post_feed(false);
+        let lost = self.subscribe(transport).await;
+        board.post_subscriber(false);
         let Some(cause) = lost else {
             tracing::info!(node = %self.node, "pub/sub connection closed: no subscriptions left");
             return Served::Done;
         };
-        let subscriptions = self.feed.ledger.lock().lost(self.index);
-        self.feed.settled.notify_waiters();
-        self.feed.stats.pubsub_losses.add(1);
+        let subscriptions = self.subscriptions.plan.lock().lost(self.index);
+        self.subscriptions.settled.notify_waiters();
+        self.subscriptions.stats.pubsub_losses.add(1);
         tracing::info!(node = %self.node, cause, subscriptions, "pub/sub connection lost");
-        self.feed.upstream.table.ask_refresh();
+        self.subscriptions.upstream.table.ask_refresh();
         Served::Lost
     }
 
     fn down(&self, cause: &str) {
-        self.feed.ledger.lock().enter(self.index, SubscribePhase::Down(cause.to_owned()));
-        self.feed.settled.notify_waiters();
-        self.feed.needed.notify_one();
-        self.feed.upstream.attempt_failed();
+        self.subscriptions.plan.lock().enter(self.index, SubscribePhase::Down(cause.to_owned()));
+        self.subscriptions.settled.notify_waiters();
+        self.subscriptions.needed.notify_one();
+        self.subscriptions.upstream.attempt_failed();
     }
 }
 
 impl SubscribeLink {
-    /// Subscribes over `wire`; returns why the connection was lost, or nothing when it was closed because nothing
-    /// was left for it to do.
-    async fn subscribe(&self, mut wire: Transport) -> Option<String> {
+    /// Subscribes over `wire`; returns why the connection was lost, or nothing when it was closed because
+    /// nothing was left for it to do.
+    async fn subscribe(&self, mut transport: Transport) -> Option<String> {
         let mut out = WriteQueue::default();
         let mut pace = Pace::default();
-        let mut ticks = time::interval(self.feed.options.heartbeat_interval);
+        let mut ticks = time::interval(self.subscriptions.options.heartbeat_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();
         let mut is_idle = false;
         loop {
             self.take_commands(&mut out);
-            if let Err(error) = wire.write(&mut out) {
+            if let Err(error) = transport.write(&mut out) {
                 return Some(error.to_string());
             }
             tokio::select! {
-                event = wire.event(!out.is_empty()) => {
+                event = transport.event(!out.is_empty()) => {
                     let received = event.and_then(|event| {
                         if event == TransportEvent::Read {
-                            self.receive(&mut wire, &mut pace)?;
+                            self.receive(&mut transport, &mut pace)?;
                         }
                         Ok(())
                     });
@@ -141,14 +140,14 @@ impl SubscribeLink {
                     if self.is_overdue(&pace) {
                         return Some("the node does not answer".to_owned());
                     }
-                    let mut ledger = self.feed.ledger.lock();
-                    // Not at once: who gives up one channel often takes another.
-                    if is_idle && ledger.close_if_idle(self.index) {
+                    let mut plan = self.subscriptions.plan.lock();
+                    // Not at once: a client that leaves one channel often joins another.
+                    if is_idle && plan.close_if_idle(self.index) {
                         return None;
                     }
                     is_idle = true;
-                    ledger.try_again(self.index);
-                    if ledger.wants_ping(self.index, clock::now()) {
+                    plan.try_again(self.index);
+                    if plan.wants_ping(self.index, clock::now()) {
                         out.push(&encode::request(&FENCE));
                     }
                 }
@@ -156,10 +155,10 @@ impl SubscribeLink {
         }
     }
 
-    /// Queues what the ledger wants to be sent. Behind each command goes a [`FENCE`]: what comes before its
-    /// answer is about the command, and all that it subscribed to stands by then.
+    /// Queues what the plan wants to be sent. Behind each command goes a [`FENCE`]: what comes before its
+    /// answer is about the command, and all that it subscribed to is active by then.
     fn take_commands(&self, out: &mut WriteQueue) {
-        let next = || self.feed.ledger.lock().take_commands(self.index, clock::now());
+        let next = || self.subscriptions.plan.lock().take_commands(self.index, clock::now());
         for command in std::iter::from_fn(next).flatten() {
             out.push(&written(&command));
             out.push(&encode::request(&FENCE));
@@ -168,16 +167,16 @@ impl SubscribeLink {
 
     /// Whether the node owes an answer for too long, and said nothing else meanwhile, or too slowly.
     fn is_overdue(&self, pace: &Pace) -> bool {
-        let since = self.feed.ledger.lock().owes_since(self.index);
-        since.is_some_and(|since| pace.deadline(since, &self.feed.options.pace) < clock::now())
+        let since = self.subscriptions.plan.lock().owes_since(self.index);
+        since.is_some_and(|since| pace.deadline(since, &self.subscriptions.options.pace) < clock::now())
     }
 
     /// Takes in what was read, in the order in which the node sent it.
-    fn receive(&self, wire: &mut Transport, pace: &mut Pace) -> io::Result<()> {
+    fn receive(&self, transport: &mut Transport, pace: &mut Pace) -> io::Result<()> {
         let mut answered = false;
         let now = clock::now();
-        pace.moved(wire.take_received(), now, &self.feed.options.pace);
-        while let Some(frame) = wire.next_frame()? {
+        pace.moved(transport.take_received(), now, &self.subscriptions.options.pace);
+        while let Some(frame) = transport.next_frame()? {
             pace.moved_whole(now);
             match frame.first() {
                 Some(b'>') => self.pushed(&frame),
@@ -189,19 +188,19 @@ impl SubscribeLink {
                 }
                 _ => {
                     answered = true;
-                    if self.feed.ledger.lock().done(self.index) > 0 {
-                        self.feed.upstream.table.ask_refresh();
+                    if self.subscriptions.plan.lock().done(self.index) > 0 {
+                        self.subscriptions.upstream.table.ask_refresh();
                     }
                 }
             }
         }
         if answered {
-            let restored = self.feed.ledger.lock().take_restored();
+            let restored = self.subscriptions.plan.lock().take_restored();
             if restored > 0 {
-                self.feed.stats.pubsub_restored.add(restored);
+                self.subscriptions.stats.pubsub_restored.add(restored);
                 tracing::info!(node = %self.node, subscriptions = restored, "subscriptions restored");
             }
-            self.feed.settled.notify_waiters();
+            self.subscriptions.settled.notify_waiters();
         }
         Ok(())
     }
@@ -209,14 +208,14 @@ impl SubscribeLink {
     fn pushed(&self, frame: &Bytes) {
         match message::parse(frame) {
             SubscribePush::Message(topic, channel) => {
-                if self.feed.ledger.lock().accepts(self.index, &topic, &channel) {
+                if self.subscriptions.plan.lock().accepts(self.index, &topic, &channel) {
                     (self.on_message)(&topic, frame);
                 }
             }
             SubscribePush::Ended(topic) => {
-                if self.feed.ledger.lock().ended(self.index, &topic) {
+                if self.subscriptions.plan.lock().ended(self.index, &topic) {
                     tracing::info!(node = %self.node, "shard subscription ended: its slot has moved");
-                    self.feed.upstream.table.ask_refresh();
+                    self.subscriptions.upstream.table.ask_refresh();
                 }
             }
             SubscribePush::Other => {}
@@ -227,11 +226,11 @@ impl SubscribeLink {
         let why = truncate::cut(error.trim_ascii_end());
         tracing::warn!(node = %self.node, error = %why.as_bytes().escape_ascii(), "subscription refused by the node");
         let error = truncate::redirect_cut(Bytes::copy_from_slice(error));
-        self.feed.ledger.lock().refused(self.index, error);
+        self.subscriptions.plan.lock().refused(self.index, error);
     }
 }
 
-/// A command of the ledger as a request.
+/// A command of the plan as a request.
 fn written(command: &SubscribeCommand) -> Bytes {
     let kind = command.topics.first().map_or(TopicKind::Channel, |topic| topic.kind);
     let name = match (kind, command.subscribes) {

@@ -10,13 +10,13 @@ use crate::protocol::resp::cursor::{Cursor, ReplyHead};
 pub(super) enum SubscribePush {
     /// A message: what was subscribed to, and the channel that it was published on.
     Message(Topic, Bytes),
-    /// A subscription has ended: its slot is not the node's any more, or we said so.
+    /// The end of a subscription: its slot left the node, or we unsubscribed.
     Ended(Topic),
-    /// Something else: above all confirmations, which what is sent behind each command makes needless.
+    /// Anything else: mostly confirmations, which the question behind each command makes needless.
     Other,
 }
 
-/// What begins the name of a channel on which a node tells of its own keys, and of nobody else's.
+/// Prefixes of the channels on which a node reports changes of its own keys only.
 const NOTIFICATIONS: [&[u8]; 2] = [b"__keyspace@", b"__keyevent@"];
 
 /// Reads a push frame.

@@ -15,11 +15,11 @@ impl Subscriptions {
         loop {
             if news {
                 if matches!(knowledge.latest(), Knowledge::Known(_)) {
-                    self.ledger.lock().follow(&self.upstream.table);
+                    self.plan.lock().follow(&self.upstream.table);
                 }
                 self.settled.notify_waiters();
             }
-            let new = self.ledger.lock().take_new();
+            let new = self.plan.lock().take_new();
             for (index, wake) in new {
                 let Some(node) = self.upstream.table.node(index) else { continue };
                 tokio::spawn(link::run(self.clone(), index, node, wake, on_message.clone()));

@@ -19,28 +19,28 @@ use crate::upstream::options::UpstreamOptions;
 use crate::upstream::shared::SharedUpstream;
 use crate::upstream::topology::slots::Knowledge;
 
-/// How subscriptions that are wanted stand.
+/// Whether subscriptions that are wanted are active.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// Everything that is published on any of them from now on comes in.
     Ready,
-    /// Some are on their way.
+    /// Some are not confirmed yet.
     NotYet,
-    /// One of them cannot be had; the error reply for who wants it.
+    /// One of them cannot be had; the error reply for the client.
     Failed(Bytes),
 }
 
-/// The feed. Any thread may want something; [`Subscriptions::run`] must run on one.
+/// The subscriptions of the process. Any thread may want one; [`Subscriptions::run`] must run on one thread.
 #[derive(Debug)]
 pub struct Subscriptions {
     pub(super) options: UpstreamOptions,
     pub(super) upstream: Arc<SharedUpstream>,
-    pub(super) ledger: Mutex<SubscriptionPlan>,
-    /// How many different subscriptions are wanted, for those who only want to know whether there are any.
+    pub(super) plan: Mutex<SubscriptionPlan>,
+    /// The number of different subscriptions that are wanted: a copy that is read without the lock.
     pub(super) topics: AtomicUsize,
-    /// Tells who waits that something stands, or cannot.
+    /// Wakes those that wait for a subscription to become active, or to fail.
     pub(super) settled: Notify,
-    /// Tells that a connection is needed.
+    /// Wakes [`Subscriptions::run`] when a connection is needed.
     pub(super) needed: Notify,
     pub(super) stats: Arc<WorkerStats>,
 }
@@ -48,35 +48,35 @@ pub struct Subscriptions {
 /// Subscriptions that are wanted for as long as this lives.
 #[derive(Debug)]
 pub struct SubscriptionGuard {
-    feed: Arc<Subscriptions>,
+    subscriptions: Arc<Subscriptions>,
     topics: Arc<[Topic]>,
 }
 
-// === impl Feed ===
+// === impl Subscriptions ===
 
 impl Subscriptions {
-    /// A feed of at most `topics_max` different subscriptions.
+    /// At most `topics_max` different subscriptions.
     pub fn new(
         options: UpstreamOptions,
         upstream: Arc<SharedUpstream>,
         topics_max: usize,
         stats: Arc<WorkerStats>,
     ) -> Arc<Subscriptions> {
-        let ledger = Mutex::new(SubscriptionPlan::new(topics_max));
+        let plan = Mutex::new(SubscriptionPlan::new(topics_max));
         let (topics, settled, needed) = (AtomicUsize::new(0), Notify::new(), Notify::new());
-        Arc::new(Subscriptions { options, upstream, ledger, topics, settled, needed, stats })
+        Arc::new(Subscriptions { options, upstream, plan, topics, settled, needed, stats })
     }
 
     /// Wants `topics`; `None` if they would be too many different ones.
     pub fn want(self: &Arc<Subscriptions>, topics: Vec<Topic>) -> Option<SubscriptionGuard> {
-        let mut ledger = self.ledger.lock();
-        let held = ledger.hold(&topics);
-        self.topics.store(ledger.len(), Ordering::Relaxed);
-        if ledger.has_new() {
+        let mut plan = self.plan.lock();
+        let held = plan.hold(&topics);
+        self.topics.store(plan.len(), Ordering::Relaxed);
+        if plan.has_new() {
             self.needed.notify_one();
         }
-        drop(ledger);
-        held.then(|| SubscriptionGuard { feed: self.clone(), topics: topics.into() })
+        drop(plan);
+        held.then(|| SubscriptionGuard { subscriptions: self.clone(), topics: topics.into() })
     }
 
     /// Whether nothing at all is wanted.
@@ -84,33 +84,33 @@ impl Subscriptions {
         self.topics.load(Ordering::Relaxed) == 0
     }
 
-    /// How many of `topics` stand on `node`: it counts each for one that gets what is published on them.
+    /// How many of `topics` are active on `node`, which counts each of them as a receiver of a message.
     pub fn own_receivers<'a>(&self, node: &NodeId, topics: impl Iterator<Item = &'a Topic>) -> usize {
         let node = self.upstream.table.index_of(node);
-        let ledger = self.ledger.lock();
-        topics.filter(|topic| ledger.is_active(node, topic)).count()
+        let plan = self.plan.lock();
+        topics.filter(|topic| plan.is_active(node, topic)).count()
     }
 
     /// How many patterns of ours `node` counts.
     pub fn own_patterns(&self, node: &NodeId) -> usize {
-        self.ledger.lock().own_patterns(self.upstream.table.index_of(node))
+        self.plan.lock().own_patterns(self.upstream.table.index_of(node))
     }
 
-    /// Whether `topic` stands on `node`.
+    /// Whether `topic` is active on `node`.
     pub fn stands_on(&self, node: &NodeId, topic: &Topic) -> bool {
-        self.ledger.lock().is_active(self.upstream.table.index_of(node), topic)
+        self.plan.lock().is_active(self.upstream.table.index_of(node), topic)
     }
 
     /// For each of `topics`, whether messages for it come in.
     pub fn standing<'a>(&self, topics: impl Iterator<Item = &'a Topic>) -> Vec<bool> {
-        let ledger = self.ledger.lock();
-        topics.map(|topic| ledger.standing(topic) == SubscriptionStatus::Stands).collect()
+        let plan = self.plan.lock();
+        topics.map(|topic| plan.standing(topic) == SubscriptionStatus::Stands).collect()
     }
 
-    /// Whether a node is being told of, or to forget, a subscription that it counts when something is
+    /// Whether a node is about to begin or end a subscription that it counts when something is
     /// published on `channel`; any subscription if there is none.
     pub fn is_changing(&self, channel: Option<&Topic>) -> bool {
-        self.ledger.lock().is_changing(|topic| channel.is_none_or(|channel| topic.gets(channel)))
+        self.plan.lock().is_changing(|topic| channel.is_none_or(|channel| topic.gets(channel)))
     }
 
     /// Waits until `is_over`, at most until `deadline`.
@@ -122,13 +122,13 @@ impl Subscriptions {
     where
         F: Fn(&Subscriptions) -> bool,
     {
-        let feed = self.clone();
+        let subscriptions = self.clone();
         async move {
             loop {
-                let settled = feed.settled.notified();
+                let settled = subscriptions.settled.notified();
                 tokio::pin!(settled);
                 settled.as_mut().enable();
-                if is_over(&feed) || timeout_at(deadline, settled).await.is_err() {
+                if is_over(&subscriptions) || timeout_at(deadline, settled).await.is_err() {
                     return;
                 }
             }
@@ -137,24 +137,24 @@ impl Subscriptions {
 
     /// Wants each of `topics`, all of which are wanted already, until they are released.
     pub fn keep(&self, topics: &[Topic]) {
-        self.ledger.lock().hold(topics);
+        self.plan.lock().hold(topics);
     }
 
     /// Wants `topics` no more.
     pub fn release(&self, topics: &[Topic]) {
-        let mut ledger = self.ledger.lock();
-        ledger.release(topics);
-        self.topics.store(ledger.len(), Ordering::Relaxed);
-        drop(ledger);
-        // What nobody had been told yet is no change any more.
+        let mut plan = self.plan.lock();
+        plan.release(topics);
+        self.topics.store(plan.len(), Ordering::Relaxed);
+        drop(plan);
+        // What no node was asked for yet is no change any more.
         self.settled.notify_waiters();
     }
 
     fn readiness(&self, topics: &[Topic]) -> Readiness {
-        let ledger = self.ledger.lock();
+        let plan = self.plan.lock();
         let mut all = Readiness::Ready;
         for topic in topics {
-            match ledger.standing(topic) {
+            match plan.standing(topic) {
                 SubscriptionStatus::Stands => {}
                 SubscriptionStatus::Waits => all = Readiness::NotYet,
                 SubscriptionStatus::Refused(error) => return Readiness::Failed(error),
@@ -167,7 +167,7 @@ impl Subscriptions {
                     Knowledge::Unknown(cause) => {
                         return failed(&UpstreamError::NoTopology { cause: cause.clone() });
                     }
-                    // It was read a moment ago, and the ledger will be told.
+                    // It was read a moment ago, and the plan follows it soon.
                     Knowledge::Known(_) if self.upstream.table.owner(Slot::of(&topic.name)).is_some() => {
                         all = Readiness::NotYet;
                     }
@@ -185,7 +185,7 @@ fn failed(failure: &UpstreamError) -> Readiness {
     Readiness::Failed(encode::error_reply(failure.to_string()))
 }
 
-// === impl Wanted ===
+// === impl SubscriptionGuard ===
 
 impl SubscriptionGuard {
     /// What is wanted.
@@ -193,20 +193,21 @@ impl SubscriptionGuard {
         &self.topics
     }
 
-    /// How it stands.
+    /// Whether all of it is active.
     pub fn readiness(&self) -> Readiness {
-        self.feed.readiness(&self.topics)
+        self.subscriptions.readiness(&self.topics)
     }
 
-    /// Waits until it is no longer only on its way, at most until `deadline`.
+    /// Waits until all of it is active, or some of it failed, at most until `deadline`.
     pub fn decided(&self, deadline: Instant) -> impl Future<Output = ()> + use<> {
         let topics = self.topics.clone();
-        self.feed.settled(deadline, move |feed| feed.readiness(&topics) != Readiness::NotYet)
+        self.subscriptions
+            .settled(deadline, move |subscriptions| subscriptions.readiness(&topics) != Readiness::NotYet)
     }
 }
 
 impl Drop for SubscriptionGuard {
     fn drop(&mut self) {
-        self.feed.release(&self.topics);
+        self.subscriptions.release(&self.topics);
     }
 }

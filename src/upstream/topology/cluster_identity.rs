@@ -43,15 +43,15 @@ mod tests {
 
     #[test]
     fn one_node_that_was_known_makes_a_map_ours_wherever_it_is() {
-        let mut kinship = ClusterIdentity::default();
-        assert!(kinship.includes(&map(&["a", "b"])), "nothing was known");
-        kinship.believe(&map(&["a", "b", "c"]));
-        assert!(kinship.includes(&map(&["x", "y", "c"])));
-        assert!(!kinship.includes(&map(&["x", "y", "z"])), "the same addresses, other nodes");
-        assert!(!kinship.includes(&map(&["", "", ""])), "who does not say is not known");
-        kinship.believe(&map(&["x", "y", "c"]));
-        assert!(!kinship.includes(&map(&["a", "b"])), "what is compared with is the latest");
-        kinship.believe(&map(&["", ""]));
-        assert!(kinship.includes(&map(&["x"])), "servers without ids cannot be told apart");
+        let mut identity = ClusterIdentity::default();
+        assert!(identity.includes(&map(&["a", "b"])), "nothing was known");
+        identity.believe(&map(&["a", "b", "c"]));
+        assert!(identity.includes(&map(&["x", "y", "c"])));
+        assert!(!identity.includes(&map(&["x", "y", "z"])), "the same addresses, other nodes");
+        assert!(!identity.includes(&map(&["", "", ""])), "who does not say is not known");
+        identity.believe(&map(&["x", "y", "c"]));
+        assert!(!identity.includes(&map(&["a", "b"])), "what is compared with is the latest");
+        identity.believe(&map(&["", ""]));
+        assert!(identity.includes(&map(&["x"])), "servers without ids cannot be told apart");
     }
 }

@@ -14,7 +14,7 @@ use crate::upstream::redirects::redirect::address;
 pub struct NodeView {
     /// What it owns. A slot on its way to another node is still owned.
     pub owned: Vec<RangeInclusive<u16>>,
-    /// What it gives away at the moment, and to whom.
+    /// The slots that it is giving away, and to which node.
     pub leaving: Vec<(Slot, NodeId)>,
     /// What it takes at the moment.
     pub arriving: Vec<Slot>,

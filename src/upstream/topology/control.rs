@@ -1,8 +1,8 @@
 //! The connection over which one node, or one Sentinel, is asked: each step has a deadline, each answer a
 //! length.
 //!
-//! A deadline is not extended by what trickles in. It carries questions of ours and nobody's data, so
-//! whatever is odd about it ends it, and somebody else is asked.
+//! A deadline is not extended by what trickles in. The connection carries no data of clients, so anything odd
+//! ends it, and another node is asked.
 
 use std::io;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::upstream::truncate;
 #[derive(Debug)]
 pub(super) struct Control {
     node: NodeId,
-    wire: Transport,
+    transport: Transport,
     expected: ExpectedReplies,
     chain: Arc<Chain>,
     greeted: bool,
@@ -38,33 +38,33 @@ impl Control {
     /// Connects to `node`, which is expected to be such a server.
     ///
     /// # Errors
-    /// It is not reached in time; in words.
+    /// The node is not reached in time; in words.
     pub(super) async fn open(
         node: &NodeId,
         expected: ExpectedReplies,
         options: &UpstreamOptions,
         shared: &SharedUpstream,
     ) -> Result<Control, String> {
-        let wire = Transport::connect(node, options, shared).await.map_err(in_words)?;
+        let transport = Transport::connect(node, options, shared).await.map_err(in_words)?;
         let (node, chain) = (node.clone(), shared.chain.clone());
-        Ok(Control { node, wire, expected, chain, greeted: false })
+        Ok(Control { node, transport, expected, chain, greeted: false })
     }
 
-    /// Who is at the other end.
+    /// The node at the other end.
     pub(super) fn node(&self) -> &NodeId {
         &self.node
     }
 
     /// Whether it can be asked: nothing came that was not asked for, not even its end.
     pub(super) fn is_quiet(&self) -> bool {
-        self.wire.is_quiet()
+        self.transport.is_quiet()
     }
 
-    /// The replies to `requests`, one each. Says who we are first, if that was not said yet.
+    /// The replies to `requests`, one each. Sends HELLO first, if that was not sent yet.
     ///
     /// # Errors
-    /// They did not come in time, or were too long, or no replies, or we are refused, or it is not what is
-    /// expected; in words.
+    /// The replies did not come in time, or were too long, or malformed; the node refused us, or is not the
+    /// kind of server that is expected; in words.
     pub(super) async fn ask<const N: usize>(
         &mut self,
         requests: [&[&str]; N],
@@ -104,7 +104,7 @@ impl Control {
     ) -> Result<Vec<Bytes>, String> {
         let too_long =
             || format!("its answer is longer than topology_reply_bytes_max = {}", options.reply_bytes_max);
-        match time::timeout(patience, self.wire.round_trip(bytes, replies)).await {
+        match time::timeout(patience, self.transport.round_trip(bytes, replies)).await {
             Ok(Err(error)) if Transport::is_about_length(&error) => Err(too_long()),
             Ok(Ok(replies)) if replies.iter().any(|reply| Transport::is_in_place_of_a_long_one(reply)) => {
                 Err(too_long())

@@ -1,6 +1,6 @@
-//! Who owns what, in the words of one node: its answer to CLUSTER SLOTS, read whole or not at all.
+//! The owners of the slots as one node says them: its answer to CLUSTER SLOTS, read whole or not at all.
 //!
-//! Of the reply four levels are looked at: ranges, what stands in one, a node, what else it says of itself.
+//! Four levels of the reply are read: ranges, the parts of a range, a node, and what else it says of itself.
 //! What is nested deeper is stepped over without recursion, so no depth costs anything.
 
 use std::collections::HashSet;
@@ -20,7 +20,7 @@ const NODES_MAX: usize = 4096;
 /// No id is longer: it has 40 digits.
 const ID_BYTES_MAX: usize = 64;
 
-/// Who owns what.
+/// The owners of the slots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlotMap {
     /// Slots and the node that owns them.
@@ -39,7 +39,7 @@ struct MapNodes {
 // === impl Map ===
 
 impl SlotMap {
-    /// That of one server.
+    /// The map of one server without a cluster.
     pub fn of_one(node: NodeId) -> SlotMap {
         let owned = vec![(0..=(SLOT_COUNT - 1) as u16, node.clone())];
         SlotMap { owned, members: vec![NodeEntry { node, id: None }] }
@@ -105,8 +105,8 @@ impl MapNodes {
 
 /// The node of `[endpoint, port, id, what else there is]`, and its id.
 ///
-/// No endpoint means the host of whoever was asked. One that is empty or `?` is not known by the name that is
-/// preferred there; the others stand in the last part, under `ip` and `hostname`.
+/// No endpoint means the host of the node that was asked. An endpoint that is empty or `?` is not known by
+/// the kind of name that is preferred there; the other names are in the last part, under `ip` and `hostname`.
 fn place(node: &[u8], asked: &NodeId, addresses: &AddressMap) -> Option<(NodeId, Option<Arc<str>>)> {
     let mut parts = items(node)?;
     let endpoint = parts.next()??;

@@ -1,5 +1,5 @@
-//! Who owns what: the slot table, and what keeps it true. The owners are asked on a timer, and whenever a
-//! connection has reason to doubt the table.
+//! The owners of the slots: the slot table, and what keeps it true. The owners are asked on a timer, and
+//! whenever a connection has reason to doubt the table.
 //!
 //! All of it is off the data path, over a connection of its own, and everything that comes on that has a
 //! bound: its bytes, the time of each step, one shape that is accepted and no other. The topology must never

@@ -10,20 +10,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::node::NodeId;
 
-/// The number of a node in the table. Nobody lives to see the last one.
+/// The number of a node in the table. The numbers do not run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeIndex(NonZeroU64);
 
-/// One node that the upstream names.
+/// A node that the upstream names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeEntry {
-    /// Where it is.
+    /// The address.
     pub node: NodeId,
-    /// Who it is: the id that it has in its cluster for life. One server alone has none.
+    /// The id that it keeps in its cluster for life. A server without a cluster has none.
     pub id: Option<Arc<str>>,
 }
 
-/// The nodes that were heard of and not forgotten, by number and by address.
+/// The nodes that were named and not forgotten, by number and by address.
 #[derive(Debug, Default)]
 pub(super) struct NodeNumbers {
     nodes: BTreeMap<NodeIndex, KnownNode>,
@@ -35,8 +35,7 @@ pub(super) struct NodeNumbers {
 #[derive(Debug)]
 struct KnownNode {
     node: NodeId,
-    /// It was no part of the upstream the last time that this was looked at, and nobody asked for its number
-    /// since.
+    /// Whether it was no part of the upstream at the last check, and its number was not asked for since.
     is_gone: bool,
 }
 
@@ -71,9 +70,9 @@ impl NodeNumbers {
         index
     }
 
-    /// Forgets the nodes that are no part of the upstream now, and were none the last time, as soon as nobody
-    /// else has their name: neither a connection nor what tells of one. The two times are apart, so
-    /// whoever asked for a number a moment ago has the name by then.
+    /// Forgets the nodes that were no part of the upstream at this check and the last one, as soon as nothing
+    /// else holds their name: neither a connection nor its status. The two checks are apart, so a caller that
+    /// asked for a number a moment ago has the name by then.
     pub(super) fn forget(&mut self, is_part: impl Fn(NodeIndex, &NodeId) -> bool) {
         let numbers = &mut self.numbers;
         self.nodes.retain(|index, known| {

@@ -1,5 +1,4 @@
-//! A value that changes now and then, and those who wait for that: they are woken in the order in which they
-//! came.
+//! A value that changes now and then. Tasks that wait for a change are woken in the order in which they came.
 //!
 //! Tokio's `watch` wakes them in an order that it draws, so that no run of the simulator would be like
 //! another.
@@ -14,7 +13,7 @@ pub(in crate::upstream) struct OrderedWatch<T> {
     changed: Notify,
 }
 
-/// Somebody who follows it.
+/// A reader of the value.
 #[derive(Debug)]
 pub(in crate::upstream) struct OrderedReceiver<'a, T> {
     news: &'a OrderedWatch<T>,
@@ -42,7 +41,7 @@ impl<T: Clone> OrderedWatch<T> {
         self.changed.notify_waiters();
     }
 
-    /// Somebody who has seen what it is now.
+    /// A reader that has seen the present value.
     pub(in crate::upstream) fn reader(&self) -> OrderedReceiver<'_, T> {
         OrderedReceiver { news: self, seen: self.latest.lock().0 }
     }

@@ -1,7 +1,7 @@
-//! Who is asked who owns what, and whose answer is believed.
+//! Which nodes are asked for the topology, and whose answer is believed.
 //!
 //! One node is asked for a while, then another one, so that no node answers all daemons. If it does not
-//! answer at once the next is asked beside it, and so on: whoever is silent holds nobody up. A node that the
+//! answer at once the next is asked beside it, and so on: a silent node delays nothing. A node that the
 //! cluster named may be another cluster's by now, if its address was given away. Its map is not believed
 //! then; the configured names decide.
 
@@ -25,35 +25,35 @@ use crate::upstream::shared::SharedUpstream;
 use crate::upstream::topology::node_numbers::NodeEntry;
 use crate::upstream::truncate;
 
-/// So many are asked at a time.
+/// Nodes that are asked at a time.
 const ASKED_AT_A_TIME: usize = 8;
 
-/// The next one is asked when those before have not answered for so long.
+/// The next node is asked when those before have not answered for this long.
 const HEAD_START: Duration = Duration::from_millis(100);
 
-/// So many of the nodes that the cluster named are asked before the configured names are.
+/// Nodes that the cluster named which are asked before the configured names.
 const NODES_FIRST: usize = 3;
 
-/// So many of them are asked at all before it counts as failed.
+/// Nodes that the cluster named which are asked at all before the attempt has failed.
 const NODES_ASKED_MAX: usize = 16;
 
-/// After so many answers of one node another one is asked.
+/// Answers of one node after which another one is asked.
 const ANSWERS_OF_ONE: u32 = 12;
 
-/// Asks.
+/// Asks for the topology, again and again.
 pub(super) struct TopologyQuery {
     options: TopologyOptions,
     shared: Arc<SharedUpstream>,
-    /// The connection to who answered last, and how often it did.
+    /// The connection to the node that answered last, and how often it did.
     present: Option<(Control, u32)>,
     /// The nodes of the map that was believed last.
     members: Vec<NodeEntry>,
-    kinship: ClusterIdentity,
-    /// Who told of another cluster the last time: it is logged once.
+    identity: ClusterIdentity,
+    /// The nodes that described another cluster the last time: each is logged once.
     strangers: HashSet<NodeId>,
 }
 
-/// Somebody to ask.
+/// A node to ask.
 struct Candidate {
     node: NodeId,
     configured: bool,
@@ -61,7 +61,7 @@ struct Candidate {
     present: Option<(Control, u32)>,
 }
 
-/// What somebody said.
+/// The answer of a node.
 struct CandidateAnswer {
     map: SlotMap,
     /// Why it may be wrong, if it may.
@@ -70,30 +70,30 @@ struct CandidateAnswer {
     answers: u32,
 }
 
-/// What was said so far, and believed only if nothing better comes.
+/// The answers so far that are believed only if no better one comes.
 #[derive(Default)]
 struct QueryRound {
-    /// Of a node that doubts itself.
+    /// The answer of a node that says that the cluster is not ok.
     doubtful: Option<CandidateAnswer>,
-    /// Of a configured name that stands for another cluster now.
+    /// The answer of a configured name that leads to another cluster now.
     elsewhere: Option<CandidateAnswer>,
     causes: Vec<String>,
 }
 
-// === impl Asker ===
+// === impl TopologyQuery ===
 
 impl TopologyQuery {
     pub(super) fn new(options: TopologyOptions, shared: Arc<SharedUpstream>) -> TopologyQuery {
-        let (members, kinship, strangers) = (Vec::new(), ClusterIdentity::default(), HashSet::new());
-        TopologyQuery { options, shared, present: None, members, kinship, strangers }
+        let (members, identity, strangers) = (Vec::new(), ClusterIdentity::default(), HashSet::new());
+        TopologyQuery { options, shared, present: None, members, identity, strangers }
     }
 
-    /// Whether a connection stands over which it is asked.
+    /// Whether a connection is open over which the topology is asked for.
     pub(super) fn is_connected(&self) -> bool {
         self.present.is_some()
     }
 
-    /// Who owns what, from whoever answers first and is believed.
+    /// The owners of the slots, from the first answer that is believed.
     pub(super) async fn ask(&mut self) -> Result<SlotMap, String> {
         if let Deployment::Single { address } = &self.options.deployment {
             return Ok(SlotMap::of_one(NodeId::new(address.as_str())));
@@ -122,7 +122,7 @@ impl TopologyQuery {
         }
     }
 
-    /// Whom to ask, in this order: who answered last, some of the nodes that the cluster named, the
+    /// The nodes to ask, in order: the one that answered last, some of those that the cluster named, the
     /// configured names, more of those nodes.
     fn candidates(&mut self) -> Vec<Candidate> {
         let configured: &[String] = match &self.options.deployment {
@@ -179,7 +179,7 @@ impl TopologyQuery {
     ) -> Option<CandidateAnswer> {
         let cause = match answer {
             Err(cause) => cause,
-            Ok(answer) if !self.kinship.includes(&answer.map) => {
+            Ok(answer) if !self.identity.includes(&answer.map) => {
                 if self.strangers.insert(node.clone()) {
                     tracing::warn!(
                         %node,
@@ -205,7 +205,7 @@ impl TopologyQuery {
         None
     }
 
-    /// What is believed when nobody has an answer without fault.
+    /// What is believed when there is no answer without fault.
     fn settle(&mut self, round: QueryRound) -> Result<SlotMap, String> {
         // When every node doubts itself, what they say is still the best there is: the nodes themselves
         // refuse what they do not serve, and no connection to them is trusted for L1.
@@ -223,7 +223,7 @@ impl TopologyQuery {
     }
 
     fn believe(&mut self, answer: CandidateAnswer) -> SlotMap {
-        self.kinship.believe(&answer.map);
+        self.identity.believe(&answer.map);
         self.members.clone_from(&answer.map.members);
         self.strangers.retain(|stranger| self.members.iter().any(|member| member.node == *stranger));
         self.present = Some((answer.control, answer.answers + 1));
@@ -231,7 +231,7 @@ impl TopologyQuery {
     }
 }
 
-/// Asks one node or Sentinel; who that was, whether it was configured, and what it said.
+/// Asks one node or Sentinel; returns it, whether it was configured, and its answer.
 async fn ask_one(
     candidate: Candidate,
     options: &TopologyOptions,
@@ -282,7 +282,7 @@ async fn ask_cluster(
     }
     let info = String::from_utf8_lossy(&info);
     let ok = info.lines().any(|line| line.trim_start_matches("txt:") == "cluster_state:ok");
-    // Who may not ask for that cannot be told.
+    // A user without the right to ask gets an error, which says nothing of the cluster.
     let doubt =
         (!ok && !info.starts_with('-')).then(|| "the node says that the cluster is not ok".to_owned());
     Ok((map, doubt))

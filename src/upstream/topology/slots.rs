@@ -1,4 +1,4 @@
-//! Who owns which slot: one table for all workers.
+//! The owner of each slot: one table for all workers.
 //!
 //! A look is one load from an atomic. Redirects patch one slot at once; the topology replaces the table as a
 //! whole.
@@ -26,7 +26,7 @@ pub enum Knowledge {
     Asking,
     /// Nobody could be asked; what the last attempt met.
     Unknown(String),
-    /// The table was filled so many times.
+    /// The table was filled this many times.
     Known(u64),
 }
 
@@ -104,7 +104,7 @@ impl SlotTable {
         self.nodes.lock().len()
     }
 
-    /// One slot belongs to `node` now; whether that is news.
+    /// Notes that one slot belongs to `node` now; returns whether that is new.
     pub(in crate::upstream) fn patch(&self, slot: Slot, node: &NodeId) -> bool {
         let index = self.index_of(node);
         let news = self.owners[slot.index()].swap(index.get(), Ordering::AcqRel) != index.get();
@@ -119,7 +119,7 @@ impl SlotTable {
         self.named.lock().contains_key(node)
     }
 
-    /// Whom the upstream means to be at `node`, if that is another one than `id`.
+    /// The id of the node that the topology has at this address, if it is another one than `id`.
     pub(in crate::upstream) fn stranger(&self, node: &NodeId, id: &str) -> Option<Arc<str>> {
         self.named.lock().get(node)?.clone().filter(|meant| **meant != *id)
     }
@@ -193,7 +193,7 @@ impl SlotTable {
         self.knowledge.latest()
     }
 
-    /// The same, for whoever waits for news of it.
+    /// What is known of the topology, for a task that waits for changes of it.
     pub(in crate::upstream) fn follow(&self) -> OrderedReceiver<'_, Knowledge> {
         self.knowledge.reader()
     }

@@ -34,16 +34,16 @@ impl Upstream {
 
     #[cold]
     fn reply_limit_of(&self, slot: Option<Slot>) -> Option<u64> {
-        let lanes = self.lanes.borrow();
+        let connections = self.nodes.borrow();
         match slot {
-            Some(slot) => lanes.get(&self.way(slot)?)?.main().reply_limit(),
-            None => lanes.values().filter_map(|lanes| lanes.main().reply_limit()).min(),
+            Some(slot) => connections.get(&self.way(slot)?)?.main().reply_limit(),
+            None => connections.values().filter_map(|connections| connections.main().reply_limit()).min(),
         }
     }
 
     /// Sends a command, or a transaction whose last reply comes after `parts` others, over a connection of
     /// its own: behind all that went to the owner of `slot`, or to `node`, before. What is sent there
-    /// meanwhile may overtake it, so whoever asks must hold that back. What the node pushes for it comes
+    /// meanwhile may overtake it, so the caller must hold that back. What the node pushes for it comes
     /// over other connections, earlier or later than the reply.
     pub fn send_apart(
         self: &Rc<Upstream>,
@@ -57,7 +57,7 @@ impl Upstream {
         let upstream = self.clone();
         tokio::task::spawn_local(async move {
             let outcome = upstream.carry_out_apart(slot, node, call, parts, earlier).await;
-            // Whoever asked may be gone.
+            // The caller may be gone.
             let _ = sender.send(outcome);
         });
         PendingReply { reply, epoch: None }
@@ -88,7 +88,7 @@ impl Upstream {
     /// node, so that what comes now is behind all of it.
     ///
     /// # Errors
-    /// Nobody can tell, so what comes now must not be sent.
+    /// The fence failed, so what comes now must not be sent.
     async fn has_caught_up(
         self: &Rc<Upstream>,
         slot: Option<Slot>,
@@ -141,7 +141,7 @@ impl Upstream {
             return Ok(None);
         }
         if cause.starts_with(b"-") {
-            self.lane(by).doubt(cause, call.foreign, &self.context);
+            self.main_connection(by).doubt(cause, call.foreign, &self.context);
         }
         // What is no reply to a transaction tells nothing of the state that its connection is in: that is
         // closed.

@@ -72,10 +72,10 @@ impl Upstream {
 
     async fn open(&self, node: &NodeId) -> Result<DedicatedLink, UpstreamError> {
         match self.greeted(node).await {
-            Ok((wire, id)) => {
+            Ok((transport, id)) => {
                 self.context.stats.dedicated_opened.add(1);
                 let open = DedicatedGuard::more(&self.context.shared.dedicated.open);
-                Ok(DedicatedLink { node: node.clone(), id, wire, _open: open })
+                Ok(DedicatedLink { node: node.clone(), id, transport, _open: open })
             }
             Err(error) => {
                 self.context.shared.attempt_failed();
@@ -85,10 +85,10 @@ impl Upstream {
     }
 
     async fn greeted(&self, node: &NodeId) -> io::Result<(Transport, u64)> {
-        let mut wire = Transport::connect(node, &self.context.options, &self.context.shared).await?;
+        let mut transport = Transport::connect(node, &self.context.options, &self.context.shared).await?;
         let whom = ExpectedNode { node, shared: &self.context.shared };
-        let id = handshake::introduce(&mut wire, &self.context.options, whom).await?;
-        Ok((wire, id))
+        let id = handshake::introduce(&mut transport, &self.context.options, whom).await?;
+        Ok((transport, id))
     }
 
     /// Where `frame`, which `node` answered to a command on `slot` on a dedicated connection, sends it on to,

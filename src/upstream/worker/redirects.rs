@@ -51,8 +51,9 @@ impl Upstream {
             // there, or was carried out: this one would come behind it (I6).
             return waiting.answer_moving();
         }
-        let lane = self.lane_for(self.context.shared.table.index_of(&node), Some(slot), &waiting.call.bytes);
-        if let Some(failure) = lane.too_large(&waiting.call, waiting.parts.is_some()) {
+        let connection =
+            self.connection_for(self.context.shared.table.index_of(&node), Some(slot), &waiting.call.bytes);
+        if let Some(failure) = connection.too_large(&waiting.call, waiting.parts.is_some()) {
             self.context.stats.upstream_too_large.add(1);
             return waiting.fail(&failure);
         }
@@ -62,9 +63,13 @@ impl Upstream {
             waiting.call.reads_only = false;
             let asking =
                 Call { bytes: encode::request(&["ASKING"]), slot: None, reads_only: false, foreign: false };
-            lane.enqueue(PendingCommand::new(asking, Completion::Nobody(Right::Asking), waiting.deadline));
+            connection.enqueue(PendingCommand::new(
+                asking,
+                Completion::Nobody(Right::Asking),
+                waiting.deadline,
+            ));
         }
-        lane.enqueue(waiting);
+        connection.enqueue(waiting);
     }
 
     /// Follows a redirect that `node` answered to `waiting`, if it is true; else `words` are the reply.
@@ -179,7 +184,7 @@ impl Upstream {
         match (then, verdict) {
             (AfterInquiry::Send(waiting, _), Verdict::Follow(redirect)) => self.redirect(redirect, waiting),
             (AfterInquiry::Send(waiting, words), Verdict::Refuse) => waiting.answer(words, false),
-            // Whoever asked may have gone.
+            // The caller may be gone.
             (AfterInquiry::Tell(tell), Verdict::Follow(redirect)) => drop(tell.send(Some(redirect))),
             (AfterInquiry::Tell(tell), Verdict::Refuse) => drop(tell.send(None)),
         }

@@ -30,8 +30,8 @@ impl Upstream {
             return owner;
         }
         if let Some(former) = former {
-            let lanes = self.lanes.borrow();
-            let is_in_flight = lanes.get(&former).is_some_and(|lanes| lanes.has(slot));
+            let connections = self.nodes.borrow();
+            let is_in_flight = connections.get(&former).is_some_and(|connections| connections.has(slot));
             if is_in_flight || self.context.suspects.hold(slot) {
                 return former;
             }
@@ -41,20 +41,20 @@ impl Upstream {
     }
 
     /// The main connection to a node, which is begun if there is none.
-    pub(super) fn lane(self: &Rc<Upstream>, index: NodeIndex) -> Rc<MuxConnection> {
-        self.lanes_to(&mut self.lanes.borrow_mut(), index).main().clone()
+    pub(super) fn main_connection(self: &Rc<Upstream>, index: NodeIndex) -> Rc<MuxConnection> {
+        self.connections_to(&mut self.nodes.borrow_mut(), index).main().clone()
     }
 
     #[inline]
-    pub(super) fn lanes_to<'a>(
+    pub(super) fn connections_to<'a>(
         self: &Rc<Upstream>,
-        lanes: &'a mut BTreeMap<NodeIndex, NodeConnections>,
+        connections: &'a mut BTreeMap<NodeIndex, NodeConnections>,
         index: NodeIndex,
     ) -> &'a mut NodeConnections {
-        lanes.entry(index).or_insert_with(|| {
+        connections.entry(index).or_insert_with(|| {
             let node = self.context.shared.table.node(index);
             let is_forgotten = node.is_none();
-            let lane = MuxConnection::new(
+            let connection = MuxConnection::new(
                 index,
                 node.unwrap_or_else(|| NodeId::new(FORGOTTEN)),
                 self.context.options.large_bytes_min,
@@ -62,60 +62,60 @@ impl Upstream {
                 &self.context.stats,
             );
             if is_forgotten {
-                // There is nobody to connect to: what is sent there fails with that.
-                lane.retire();
+                // There is no address to connect to: what is sent there fails.
+                connection.retire();
             }
-            NodeConnections::new(self.begun(lane))
+            NodeConnections::new(self.begun(connection))
         })
     }
 
-    /// Has a new connection live.
-    pub(super) fn begun(self: &Rc<Upstream>, lane: Rc<MuxConnection>) -> Rc<MuxConnection> {
-        tokio::task::spawn_local(lane.clone().run(self.context.clone()));
-        lane
+    /// Starts a new connection.
+    pub(super) fn begun(self: &Rc<Upstream>, connection: Rc<MuxConnection>) -> Rc<MuxConnection> {
+        tokio::task::spawn_local(connection.clone().run(self.context.clone()));
+        connection
     }
 
     /// The connection that a request on `slot` takes, whose owner is known.
-    pub(super) fn lane_of(
+    pub(super) fn connection_of(
         self: &Rc<Upstream>,
         slot: Slot,
         owner: NodeIndex,
         request: &Bytes,
     ) -> Rc<MuxConnection> {
-        self.lane_for(self.in_order(slot, owner), Some(slot), request)
+        self.connection_for(self.in_order(slot, owner), Some(slot), request)
     }
 
-    /// The connection to a node that a request takes: the main one as a rule; [`NodeConnections`] says when it
-    /// is another one.
-    pub(super) fn lane_for(
+    /// The connection to a node that a request takes: the main one as a rule; [`NodeConnections`] says when
+    /// it is another one.
+    pub(super) fn connection_for(
         self: &Rc<Upstream>,
         index: NodeIndex,
         slot: Option<Slot>,
         request: &Bytes,
     ) -> Rc<MuxConnection> {
         if self.context.quarantine.has(request)
-            && let Some(lane) = slot.and_then(|slot| self.quarantine_for(index, slot))
+            && let Some(connection) = slot.and_then(|slot| self.quarantine_for(index, slot))
         {
-            return lane;
+            return connection;
         }
-        let mut lanes = self.lanes.borrow_mut();
-        let lanes = self.lanes_to(&mut lanes, index);
+        let mut connections = self.nodes.borrow_mut();
+        let connections = self.connections_to(&mut connections, index);
         let mut is_large = self.context.expects_large(slot);
         if request.len() >= self.context.options.large_bytes_min {
             self.context.expect_large(slot);
             is_large = true;
         }
-        if lanes.is_plain() && !is_large {
-            return lanes.main().clone();
+        if connections.is_plain() && !is_large {
+            return connections.main().clone();
         }
         let routes = &self.context.routes;
         let latest = slot.and_then(|slot| routes.connection(slot, index));
         let load = SendLoad { slot, latest, is_large };
-        let (taken, connection) = match lanes.way(load, self.context.options.sides_max, clock::now()) {
-            Some(taken) => (taken, lanes.get(taken).clone()),
+        let (taken, connection) = match connections.way(load, self.context.options.sides_max, clock::now()) {
+            Some(taken) => (taken, connections.get(taken).clone()),
             None => {
-                let side = self.open_side(lanes, index, false);
-                (lanes.sides(), side)
+                let side = self.open_side(connections, index, false);
+                (connections.sides(), side)
             }
         };
         if let Some(slot) = slot {
@@ -127,18 +127,18 @@ impl Upstream {
     /// Begins one more connection to a node, for all that need it or for what the node may have hung up on.
     pub(super) fn open_side(
         self: &Rc<Upstream>,
-        lanes: &mut NodeConnections,
+        connections: &mut NodeConnections,
         index: NodeIndex,
         quarantine: bool,
     ) -> Rc<MuxConnection> {
-        if lanes.sides() == 0 {
+        if connections.sides() == 0 {
             // What was sent while there was one connection alone was not noted.
             self.context.routes.forget_connections(index);
             (self.on_side)();
         }
         let (large_bytes_min, ceiling) = (self.context.options.large_bytes_min, &self.context.shared.ceiling);
-        let side = self.begun(MuxConnection::side(lanes.main(), quarantine, large_bytes_min, ceiling));
-        lanes.add_side(side.clone());
+        let side = self.begun(MuxConnection::side(connections.main(), quarantine, large_bytes_min, ceiling));
+        connections.add_side(side.clone());
         side
     }
 
@@ -146,7 +146,7 @@ impl Upstream {
     /// overtake others.
     pub fn is_split(&self) -> bool {
         let now = clock::now();
-        self.lanes.borrow().values().any(|lanes| lanes.is_split(now))
+        self.nodes.borrow().values().any(|connections| connections.is_split(now))
     }
 
     /// Sends what was under way when `index` hung up, and is to be sent again, with what has to stay behind
@@ -159,10 +159,10 @@ impl Upstream {
         if suspects.is_empty() {
             return;
         }
-        let lane = self.quarantine(index);
+        let connection = self.quarantine(index);
         for waiting in suspects {
             self.context.routes.forget_connection(waiting.call.slot);
-            lane.enqueue(waiting);
+            connection.enqueue(waiting);
         }
     }
 
@@ -178,9 +178,11 @@ impl Upstream {
             return None;
         }
         {
-            let lanes = self.lanes.borrow();
-            let mut lanes = lanes.get(&index)?.iter();
-            if lanes.any(|lane| lane.has_unslotted() || (!lane.is_quarantine() && lane.has(slot))) {
+            let connections = self.nodes.borrow();
+            let mut connections = connections.get(&index)?.iter();
+            if connections.any(|connection| {
+                connection.has_unslotted() || (!connection.is_quarantine() && connection.has(slot))
+            }) {
                 return None;
             }
         }
@@ -190,11 +192,11 @@ impl Upstream {
 
     /// The connection of that kind to a node: there is one at most.
     pub(super) fn quarantine(self: &Rc<Upstream>, index: NodeIndex) -> Rc<MuxConnection> {
-        let mut lanes = self.lanes.borrow_mut();
-        let lanes = self.lanes_to(&mut lanes, index);
-        if let Some(lane) = lanes.quarantine() {
-            return lane.clone();
+        let mut connections = self.nodes.borrow_mut();
+        let connections = self.connections_to(&mut connections, index);
+        if let Some(connection) = connections.quarantine() {
+            return connection.clone();
         }
-        self.open_side(lanes, index, true)
+        self.open_side(connections, index, true)
     }
 }

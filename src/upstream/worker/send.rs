@@ -20,24 +20,25 @@ impl Upstream {
     /// Sends a command to the owner of `slot`, after everything that this worker sent there before.
     pub fn send(self: &Rc<Upstream>, slot: Slot, call: Call) -> PendingReply {
         match self.context.shared.table.owner(slot) {
-            Some(owner) => self.lane_of(slot, owner, &call.bytes).send(call, &self.context),
+            Some(owner) => self.connection_of(slot, owner, &call.bytes).send(call, &self.context),
             None => PendingReply::failed(self.no_owner(slot)),
         }
     }
 
-    /// Sends a read whose reply is not kept: the node does not track it, as far as it can be told so.
+    /// Sends a read whose reply is not kept: the node is asked not to track it, where the connection allows
+    /// that.
     pub fn send_untracked(self: &Rc<Upstream>, slot: Slot, call: Call) -> PendingReply {
         match self.context.shared.table.owner(slot) {
-            Some(owner) => self.lane_of(slot, owner, &call.bytes).send_untracked(call, &self.context),
+            Some(owner) => self.connection_of(slot, owner, &call.bytes).send_untracked(call, &self.context),
             None => PendingReply::failed(self.no_owner(slot)),
         }
     }
 
-    /// Sends a read that the node does not track, if every change of `keys` is heard of anyway: then the
-    /// reply may be kept in the epoch of the connection that listens. Gives the call back otherwise.
+    /// Sends a read that the node does not track, if BCAST tracking covers `keys`: then the reply may be kept
+    /// in the epoch of the BCAST connection. Gives the call back otherwise.
     ///
     /// # Errors
-    /// They are not heard of at present.
+    /// BCAST tracking does not cover the keys at present.
     pub fn send_heard<'a>(
         self: &Rc<Upstream>,
         slot: Slot,
@@ -45,12 +46,12 @@ impl Upstream {
         call: Call,
     ) -> Result<PendingReply, Call> {
         let Some(owner) = self.context.shared.table.owner(slot) else { return Err(call) };
-        let lane = self.lane_of(slot, owner, &call.bytes);
-        // Before it is sent: all that happens to the keys from here on is heard in this epoch, or ends it.
-        match self.context.shared.broadcast.epoch(lane.node(), &lane.run_id(), keys) {
-            // A connection that is not trusted itself cannot be told what not to track.
-            Some(epoch) if lane.is_trusted() => {
-                Ok(PendingReply { epoch: Some(epoch), ..lane.send_untracked(call, &self.context) })
+        let connection = self.connection_of(slot, owner, &call.bytes);
+        // Before it is sent: each change of the keys from here on is reported in this epoch, or ends it.
+        match self.context.shared.broadcast.epoch(connection.node(), &connection.run_id(), keys) {
+            // A connection without tracking cannot be asked not to track one read.
+            Some(epoch) if connection.is_trusted() => {
+                Ok(PendingReply { epoch: Some(epoch), ..connection.send_untracked(call, &self.context) })
             }
             _ => Err(call),
         }
@@ -67,13 +68,13 @@ impl Upstream {
     /// Sends a command to this node, after everything that this worker sent there before, unless
     /// [`Upstream::is_split`].
     pub fn send_to(self: &Rc<Upstream>, index: NodeIndex, call: Call) -> PendingReply {
-        self.lane_for(index, call.slot, &call.bytes).send(call, &self.context)
+        self.connection_for(index, call.slot, &call.bytes).send(call, &self.context)
     }
 
     /// Sends a command to `node`, if that is known and there is a connection to it.
     pub fn send_to_known(self: &Rc<Upstream>, node: &NodeId, call: Call) -> PendingReply {
         let index = self.context.shared.table.index_of(node);
-        let is_known = self.lanes.borrow().contains_key(&index);
+        let is_known = self.nodes.borrow().contains_key(&index);
         let cause = || "it is not part of the upstream".to_owned();
         match is_known {
             true => self.send_to(index, call),
@@ -90,17 +91,17 @@ impl Upstream {
         parts: usize,
     ) -> PendingReply {
         let call = Call { bytes, slot, reads_only: false, foreign: false };
-        let lane = match slot {
+        let connection = match slot {
             Some(slot) => match self.context.shared.table.owner(slot) {
-                Some(owner) => self.lane_of(slot, owner, &call.bytes),
+                Some(owner) => self.connection_of(slot, owner, &call.bytes),
                 None => return PendingReply::failed(self.no_owner(slot)),
             },
             None => match self.any_node() {
-                Some(index) => self.lane_for(index, None, &call.bytes),
+                Some(index) => self.connection_for(index, None, &call.bytes),
                 None => return PendingReply::failed(self.no_topology()),
             },
         };
-        lane.send_transaction(call, parts, &self.context)
+        connection.send_transaction(call, parts, &self.context)
     }
 
     /// Sends what belongs to a command on `slot` that was let through right before: the bounds, which that
@@ -109,24 +110,27 @@ impl Upstream {
     pub fn send_behind(self: &Rc<Upstream>, slot: Slot, bytes: Bytes, parts: usize) -> PendingReply {
         let call = Call { bytes, slot: Some(slot), reads_only: false, foreign: false };
         match self.context.shared.table.owner(slot) {
-            Some(owner) => self.lane_of(slot, owner, &call.bytes).send_behind(call, parts, &self.context),
+            Some(owner) => {
+                self.connection_of(slot, owner, &call.bytes).send_behind(call, parts, &self.context)
+            }
             None => PendingReply::failed(self.no_owner(slot)),
         }
     }
 
-    /// The same, and which node each went to.
+    /// Sends a command to every primary; returns each node with its reply.
     pub fn send_each(self: &Rc<Upstream>, call: &Call) -> Vec<(NodeId, PendingReply)> {
         let primaries = self.context.shared.table.primaries();
         primaries.iter().map(|index| (self.node(*index), self.send_to(*index, call.clone()))).collect()
     }
 
     /// Sends a message that any node spreads, behind those that were published on the same slot: to the
-    /// slot's owner, or to whoever is up while that is down. Also says which node it went to.
+    /// slot's owner, or to another primary while that is down. Also returns the node that it went to.
     pub fn publish(self: &Rc<Upstream>, slot: Slot, call: Call) -> (Option<NodeId>, PendingReply) {
-        let owner = self.context.shared.table.owner(slot).map(|owner| self.lane_of(slot, owner, &call.bytes));
-        let other = || self.any_node().map(|index| self.lane_for(index, call.slot, &call.bytes));
-        match owner.filter(|lane| !lane.is_down()).or_else(other) {
-            Some(lane) => (Some(lane.node().clone()), lane.send(call, &self.context)),
+        let owner =
+            self.context.shared.table.owner(slot).map(|owner| self.connection_of(slot, owner, &call.bytes));
+        let other = || self.any_node().map(|index| self.connection_for(index, call.slot, &call.bytes));
+        match owner.filter(|connection| !connection.is_down()).or_else(other) {
+            Some(connection) => (Some(connection.node().clone()), connection.send(call, &self.context)),
             None => (None, PendingReply::failed(self.no_topology())),
         }
     }
@@ -135,26 +139,26 @@ impl Upstream {
     /// to others.
     pub fn spare_room(&self, slot: Slot) -> usize {
         let spare = self.context.options.in_flight_max / SPARE_SHARE;
-        let lanes = self.lanes.borrow();
-        let lanes = self.way(slot).and_then(|node| lanes.get(&node));
-        lanes.map_or(spare, |lanes| spare.saturating_sub(lanes.main().waiting()))
+        let connections = self.nodes.borrow();
+        let connections = self.way(slot).and_then(|node| connections.get(&node));
+        connections.map_or(spare, |connections| spare.saturating_sub(connections.main().waiting()))
     }
 
-    /// Waits until all was heard that the node has pushed by now, over whichever connection; whether that can
-    /// be told.
+    /// Waits until all that the node has pushed by now, over all its connections, was received. Returns false
+    /// if that cannot be known.
     pub async fn hear_sides(self: &Rc<Upstream>, index: NodeIndex) -> bool {
         let sent = {
-            let lanes = self.lanes.borrow();
-            let Some(lanes) = lanes.get(&index) else { return true };
-            if lanes.sides() == 0 {
+            let connections = self.nodes.borrow();
+            let Some(connections) = connections.get(&index) else { return true };
+            if connections.sides() == 0 {
                 return true;
             }
-            if lanes.is_any_busy(clock::now()) {
+            if connections.is_any_busy(clock::now()) {
                 return false;
             }
             let ping =
                 || Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true, foreign: false };
-            lanes.iter().map(|lane| lane.send(ping(), &self.context)).collect::<Vec<_>>()
+            connections.iter().map(|connection| connection.send(ping(), &self.context)).collect::<Vec<_>>()
         };
         for sent in sent {
             if !sent.reply.await.is_ok_and(|outcome| outcome.is_ok()) {

@@ -26,7 +26,7 @@ use crate::upstream::topology::cluster_nodes::NodeView;
 use crate::upstream::topology::node_numbers::NodeIndex;
 use crate::upstream::topology::slots::Knowledge;
 
-/// What stands for the address of a node that was forgotten.
+/// The address that is shown for a node that was forgotten.
 pub(super) const FORGOTTEN: &str = "a node that left";
 
 /// Called before a side connection is opened: from then on what one node says comes over several connections.
@@ -35,7 +35,7 @@ pub type OnSide = Box<dyn Fn()>;
 /// The upstream as one worker uses it.
 pub struct Upstream {
     pub(super) context: Rc<WorkerContext>,
-    pub(super) lanes: RefCell<BTreeMap<NodeIndex, NodeConnections>>,
+    pub(super) nodes: RefCell<BTreeMap<NodeIndex, NodeConnections>>,
     pub(super) on_side: OnSide,
     /// Where the next command that any node can answer begins to look for one.
     turn: Cell<usize>,
@@ -75,12 +75,12 @@ impl Upstream {
                 quarantine: Quarantine::default(),
                 limited: Cell::new(false),
             });
-            Upstream { context, lanes: RefCell::default(), on_side, turn: Cell::default() }
+            Upstream { context, nodes: RefCell::default(), on_side, turn: Cell::default() }
         })
     }
 
-    /// Keeps a connection to every primary, and none to nodes that left, as the slot table changes; and none
-    /// that nobody uses for longer than it should.
+    /// Keeps a connection to every primary, closes those to nodes that left as the slot table changes, and
+    /// closes those that were idle for too long.
     pub async fn run(self: Rc<Upstream>) {
         let mut knowledge = self.context.shared.table.follow();
         let mut ticks = time::interval(self.context.options.dedicated_idle_timeout / 2);
@@ -103,17 +103,17 @@ impl Upstream {
     fn follow_table(self: &Rc<Upstream>) {
         let primaries = self.context.shared.table.primaries();
         for index in primaries.iter() {
-            self.lane(*index);
+            self.main_connection(*index);
         }
         let own_slots: HashSet<NodeIndex> = primaries.iter().copied().collect();
         // One with commands on their way is looked at again after the next refresh.
-        self.lanes.borrow_mut().retain(|index, lanes| {
-            let stays = own_slots.contains(index) || !lanes.is_idle();
+        self.nodes.borrow_mut().retain(|index, connections| {
+            let stays = own_slots.contains(index) || !connections.is_idle();
             if !stays {
                 if self.context.shared.attempts.may_log() {
-                    tracing::info!(node = %lanes.node(), worker = self.context.worker, "node owns no slots any more: connections closed");
+                    tracing::info!(node = %connections.node(), worker = self.context.worker, "node owns no slots any more: connections closed");
                 }
-                lanes.retire();
+                connections.retire();
             }
             stays
         });
@@ -121,14 +121,16 @@ impl Upstream {
 
     fn retire_unused(&self) {
         let (timeout, now) = (self.context.options.dedicated_idle_timeout, clock::now());
-        let mut lanes = self.lanes.borrow_mut();
-        for lane in lanes.values_mut().flat_map(|lanes| lanes.take_unused(timeout, now)) {
-            tracing::debug!(node = %lane.node(), worker = self.context.worker, "idle side connection closed");
-            lane.retire();
+        let mut connections = self.nodes.borrow_mut();
+        for connection in
+            connections.values_mut().flat_map(|connections| connections.take_unused(timeout, now))
+        {
+            tracing::debug!(node = %connection.node(), worker = self.context.worker, "idle side connection closed");
+            connection.retire();
         }
     }
 
-    /// Waits until all that the node has pushed by now to whoever listens to it was heard.
+    /// Waits until all that the node has pushed by now on its BCAST connection was received.
     pub async fn await_fence(&self, node: NodeIndex) {
         self.context.shared.broadcast.await_fence(&self.node(node)).await;
     }
@@ -139,7 +141,7 @@ impl Upstream {
         self.turn.set(self.turn.get().wrapping_add(1));
         let turn = self.turn.get();
         let candidates = || (0..primaries.len()).map(|offset| primaries[(turn + offset) % primaries.len()]);
-        candidates().find(|index| self.lane(*index).is_up()).or_else(|| candidates().next())
+        candidates().find(|index| self.main_connection(*index).is_up()).or_else(|| candidates().next())
     }
 
     /// Every node that owns a slot, in the order of their first slot.
@@ -205,22 +207,21 @@ impl Upstream {
         self.context.shared.table.is_moving(slot, now)
     }
 
-    /// Whether it is known yet who owns what, or that this cannot be found out for now.
+    /// Whether the topology was discovered, or an attempt to discover it failed.
     pub fn is_settled(&self) -> bool {
         self.context.shared.table.refreshes() > 0
             || self.context.shared.table.knowledge() != Knowledge::Asking
     }
 
-    /// Waits until it is known who owns what, or the first attempt to find out has failed, or `patience` is
-    /// over.
+    /// Waits until the topology was discovered, or the first attempt has failed, or `patience` is over.
     pub async fn settled(&self, patience: Duration) {
         let mut knowledge = self.context.shared.table.follow();
         let settled = knowledge.wait_for(|knowledge| *knowledge != Knowledge::Asking);
-        // Whoever waited goes on in either case: what cannot be reached fails with its own error.
+        // The caller goes on in either case: what cannot be reached fails with its own error.
         let _ = tokio::time::timeout(patience, settled).await;
     }
 
-    /// Who owns what, and how the connections stand.
+    /// The state that all workers share.
     pub fn shared(&self) -> &Arc<SharedUpstream> {
         &self.context.shared
     }
@@ -231,10 +232,10 @@ impl Upstream {
         primaries.iter().filter_map(|index| self.context.shared.table.node(*index)).collect()
     }
 
-    /// Who owns any of `slots`.
+    /// The owners of `slots`, each once.
     ///
     /// # Errors
-    /// Nobody owns one of them.
+    /// One of the slots has no owner.
     pub fn owners(&self, slots: impl Iterator<Item = Slot>) -> Result<Vec<NodeId>, UpstreamError> {
         let mut owners = Vec::new();
         for slot in slots {
@@ -261,7 +262,7 @@ impl Upstream {
         NodeView::read(frame, node, &self.context.options.address_map, place_of)
     }
 
-    /// That nobody is known to own `slot`, and why.
+    /// The error for a command on `slot`, whose owner is not known.
     pub fn no_owner(&self, slot: Slot) -> UpstreamError {
         match self.context.shared.table.knowledge() {
             Knowledge::Known(_) => UpstreamError::NoOwner { slot },
@@ -269,7 +270,7 @@ impl Upstream {
         }
     }
 
-    /// That no node is known, and why.
+    /// The error for a command when no node is known.
     pub fn no_topology(&self) -> UpstreamError {
         let cause = match &self.context.shared.table.knowledge() {
             Knowledge::Unknown(cause) => cause.clone(),

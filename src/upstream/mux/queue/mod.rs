@@ -28,7 +28,7 @@ pub(in crate::upstream) struct CommandQueue {
     written: u64,
     /// Bytes of all commands in the line.
     bytes: usize,
-    /// The same, as it counts against the ceiling.
+    /// The memory that the commands take, as it counts against the ceiling.
     held: MemoryHold,
     /// From this size on a command is large.
     large_bytes_min: usize,
@@ -40,7 +40,7 @@ pub(in crate::upstream) struct CommandQueue {
     unslotted: usize,
     /// Commands whose replies may be large.
     expecting_large: usize,
-    /// So many commands may be under way at once.
+    /// The bound on the commands in flight.
     window: Window,
 }
 
@@ -49,23 +49,23 @@ pub(in crate::upstream) struct CommandQueue {
 enum Window {
     /// All of the line.
     All,
-    /// So many; with each reply twice as many, up to [`WINDOW_MAX`].
+    /// This many; with each reply twice as many, up to [`WINDOW_MAX`].
     Growing(usize),
     /// One, because the connection was lost with several.
     One,
 }
 
-/// Of commands one of which may end the connection, so many are under way at once at most.
+/// The most commands in flight at once when one of them may end the connection.
 const WINDOW_MAX: usize = 16;
 
 /// What a command takes beside its bytes: its place here, what its session keeps until it is answered, and
 /// its reply's place. Of 30,000 SETs that waited each took 1,430 bytes of resident memory.
 pub(in crate::upstream) const COMMAND_BYTES: usize = 2 * 1024;
 
-/// Room for so many commands is kept when none waits.
+/// Places that are kept allocated when no command waits.
 const KEPT_PLACES_MAX: usize = 1024;
 
-// === impl Queue ===
+// === impl CommandQueue ===
 
 impl CommandQueue {
     /// An empty line, in which commands from `large_bytes_min` on are large, and whose commands are counted
@@ -93,7 +93,7 @@ impl CommandQueue {
         self.window = Window::Growing(1);
     }
 
-    /// One that was under way has been answered.
+    /// Allows more commands in flight after a reply.
     #[cold]
     fn widen(&mut self) {
         let window = match self.window {
@@ -152,7 +152,7 @@ impl CommandQueue {
         &mut self.out
     }
 
-    /// The socket took so many bytes of it.
+    /// Counts bytes that the socket took.
     pub(in crate::upstream) fn note_written(&mut self, bytes: u64) {
         self.written += bytes;
     }
@@ -174,7 +174,7 @@ impl CommandQueue {
         self.held.set_roughly(self.takes());
     }
 
-    /// A connection stands: everything in the line goes out, in order.
+    /// Begins on a new connection: everything in the queue goes out, in order.
     pub(in crate::upstream) fn start(&mut self) {
         self.out.clear();
         (self.queued, self.written, self.large_until, self.has_large) = (0, 0, 0, false);
@@ -311,7 +311,7 @@ impl CommandQueue {
         std::iter::from_fn(|| if is_overdue(self) { self.pop() } else { None }).collect()
     }
 
-    /// Takes out what is not to be sent, each with what stands before it and belongs to it. Nothing of the
+    /// Takes out what is not to be sent, each with the command before it that belongs to it. Nothing of the
     /// line may have been written.
     pub(in crate::upstream) fn refuse(
         &mut self,

@@ -9,12 +9,12 @@ use tokio::sync::Notify;
 use crate::clock::Nanos;
 use crate::upstream::subscribe::topic::Topic;
 
-/// How a connection stands.
+/// The phase of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::upstream::subscribe) enum SubscribePhase {
-    /// Nobody has begun to connect.
+    /// Not begun yet.
     New,
-    /// On the way.
+    /// Connecting, for the first time or again.
     Connecting,
     /// Connected.
     Up,
@@ -22,7 +22,7 @@ pub(in crate::upstream::subscribe) enum SubscribePhase {
     Down(String),
 }
 
-/// One connection as the ledger sees it.
+/// A connection as the plan sees it.
 #[derive(Debug)]
 pub(super) struct PlannedConnection {
     pub(super) phase: SubscribePhase,
@@ -45,7 +45,7 @@ pub(super) enum SentTopics {
     Stands,
 }
 
-/// One command and the question behind it: what comes before the answer to that is about this command.
+/// A command and the question behind it: what comes before the answer to the question is about the command.
 #[derive(Debug)]
 pub(super) struct SentBatch {
     pub(super) number: u64,

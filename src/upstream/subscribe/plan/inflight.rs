@@ -1,7 +1,7 @@
-//! What is said to one node and not answered yet, and what its answers mean.
+//! What was sent to one node and not answered yet, and what its answers mean.
 //!
 //! Behind each command goes a question: an error that comes before its answer is about this command, and
-//! without one all that it subscribes to stands. Confirmations need not be looked at.
+//! without one all that it subscribes to is active. Confirmations need not be looked at.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,12 +51,12 @@ impl SubscriptionPlan {
         }
     }
 
-    /// Whether there is a node that a connection is needed to and that nobody connects to yet.
+    /// Whether some node needs a connection that was not begun yet.
     pub(in crate::upstream::subscribe) fn has_new(&self) -> bool {
         self.links.values().any(|link| link.phase == SubscribePhase::New)
     }
 
-    /// The nodes that a connection is needed to and that nobody connects to yet; from now on somebody does.
+    /// Takes the nodes that need a connection which was not begun yet; the caller begins them.
     pub(in crate::upstream::subscribe) fn take_new(&mut self) -> Vec<(NodeIndex, Arc<Notify>)> {
         let new = self.links.iter_mut().filter(|(_, link)| link.phase == SubscribePhase::New);
         new.map(|(node, link)| {
@@ -66,7 +66,7 @@ impl SubscriptionPlan {
         .collect()
     }
 
-    /// Enters a phase of the connection to `node`. While it is down, others stand in for it.
+    /// Enters a phase of the connection to `node`. While it is down, other nodes take its place.
     pub(in crate::upstream::subscribe) fn enter(&mut self, node: NodeIndex, phase: SubscribePhase) {
         let Some(link) = self.links.get_mut(&node) else { return };
         let matters =
@@ -97,7 +97,7 @@ impl SubscriptionPlan {
             && link.dirty.is_empty()
             && link.again.is_empty()
             && link.in_flight.is_empty();
-        // While it is down, others stand in for it: it is not idle before nothing is wanted at all.
+        // While it is down, other nodes take its place: it is not idle before nothing is wanted at all.
         let gone = self.topics.is_empty() || !self.primaries.contains(&node);
         let close = if link.phase == SubscribePhase::Up { idle } else { gone };
         if close {
@@ -106,7 +106,7 @@ impl SubscriptionPlan {
         close
     }
 
-    /// What is to be sent to `node` next, of so many topics that nobody waits for the ledger for long; `None`
+    /// The commands for `node` that are due, of few enough topics that the lock is not held for long; `None`
     /// when nothing is to be sent, or nothing may be yet.
     pub(in crate::upstream::subscribe) fn take_commands(
         &mut self,
@@ -158,12 +158,13 @@ impl SubscriptionPlan {
     /// Whether `topic` has to be subscribed to on `node`, or given up there; `None` if it may stay as it is.
     fn change(&self, node: NodeIndex, link: &PlannedConnection, topic: &Topic) -> Option<bool> {
         let wanted = self.is_wanted(node, topic);
-        // What is wanted elsewhere stays until it stands there.
+        // What is wanted elsewhere stays until it is active there.
         let stays = || self.topics.get(topic).is_some_and(|entry| entry.source == Some(node));
         (wanted != link.held.contains_key(topic) && (wanted || !stays())).then_some(wanted)
     }
 
-    /// Whether a node that is not down has yet to be told of any of those that `concern`, or to answer.
+    /// Whether a command about a topic that `concern` accepts is still to be sent to, or answered by, a node
+    /// that is not down.
     pub(in crate::upstream::subscribe) fn is_changing(&self, concern: impl Fn(&Topic) -> bool) -> bool {
         self.links.iter().filter(|(_, link)| !matches!(link.phase, SubscribePhase::Down(_))).any(
             |(node, link)| {
@@ -255,7 +256,7 @@ impl SubscriptionPlan {
     }
 }
 
-/// Whether the client may as well be told: a node that is only not ready, or not the owner, is asked again.
+/// Whether the error goes to the client: a node that is only not ready, or not the owner, is asked again.
 fn is_final(error: &[u8]) -> bool {
     let passing: [&[u8]; 6] =
         [b"-MOVED ", b"-ASK ", b"-CLUSTERDOWN", b"-TRYAGAIN", b"-LOADING", b"-MASTERDOWN"];

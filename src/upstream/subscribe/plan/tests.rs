@@ -14,7 +14,7 @@ use crate::upstream::topology::slots::SlotTable;
 
 struct World {
     table: SlotTable,
-    ledger: SubscriptionPlan,
+    plan: SubscriptionPlan,
     nodes: [NodeIndex; 3],
 }
 
@@ -25,22 +25,22 @@ fn world() -> World {
     let nodes = names.each_ref().map(|name| table.index_of(name));
     let [a, b, c] = names;
     table.replace(&[(0..=4_999, a), (5_000..=9_999, b), (10_000..=16_383, c)], &[], 0);
-    let mut ledger = SubscriptionPlan::new(10);
-    ledger.follow(&table);
-    World { table, ledger, nodes }
+    let mut plan = SubscriptionPlan::new(10);
+    plan.follow(&table);
+    World { table, plan, nodes }
 }
 
 impl World {
     /// Every connection that is needed comes up, and carries out what it is told. What was told to whom.
     fn run(&mut self) -> Vec<(NodeIndex, SubscribeCommand)> {
-        for (node, _) in self.ledger.take_new() {
-            self.ledger.enter(node, SubscribePhase::Up);
+        for (node, _) in self.plan.take_new() {
+            self.plan.enter(node, SubscribePhase::Up);
         }
         let mut told = Vec::new();
         for node in self.nodes {
-            for command in taken(&mut self.ledger, node) {
+            for command in taken(&mut self.plan, node) {
                 told.push((node, command));
-                self.ledger.done(node);
+                self.plan.done(node);
             }
         }
         told
@@ -56,8 +56,8 @@ fn command(subscribes: bool, topic: &Topic) -> SubscribeCommand {
 }
 
 /// All that is to be sent to a node now.
-fn taken(ledger: &mut SubscriptionPlan, node: NodeIndex) -> Vec<SubscribeCommand> {
-    std::iter::from_fn(|| ledger.take_commands(node, 0)).flatten().collect()
+fn taken(plan: &mut SubscriptionPlan, node: NodeIndex) -> Vec<SubscribeCommand> {
+    std::iter::from_fn(|| plan.take_commands(node, 0)).flatten().collect()
 }
 
 #[test]
@@ -65,19 +65,19 @@ fn a_channel_stands_once_on_the_owner_of_its_slot() {
     let mut world = world();
     // Slot 12182.
     let (foo, owner) = (topic(TopicKind::Channel, "foo"), world.nodes[2]);
-    assert!(world.ledger.hold(slice::from_ref(&foo)) && world.ledger.hold(slice::from_ref(&foo)));
-    assert_eq!(world.ledger.standing(&foo), SubscriptionStatus::Waits);
+    assert!(world.plan.hold(slice::from_ref(&foo)) && world.plan.hold(slice::from_ref(&foo)));
+    assert_eq!(world.plan.standing(&foo), SubscriptionStatus::Waits);
     assert_eq!(world.run(), [(owner, command(true, &foo))]);
-    assert_eq!(world.ledger.standing(&foo), SubscriptionStatus::Stands);
-    assert!(world.ledger.accepts(owner, &foo, b"foo"));
-    assert!(!world.ledger.accepts(world.nodes[0], &foo, b"foo"));
-    assert!(world.ledger.is_active(owner, &foo));
-    world.ledger.release(slice::from_ref(&foo));
+    assert_eq!(world.plan.standing(&foo), SubscriptionStatus::Stands);
+    assert!(world.plan.accepts(owner, &foo, b"foo"));
+    assert!(!world.plan.accepts(world.nodes[0], &foo, b"foo"));
+    assert!(world.plan.is_active(owner, &foo));
+    world.plan.release(slice::from_ref(&foo));
     assert_eq!(world.run(), []);
-    assert!(!world.ledger.close_if_idle(owner));
-    world.ledger.release(slice::from_ref(&foo));
+    assert!(!world.plan.close_if_idle(owner));
+    world.plan.release(slice::from_ref(&foo));
     assert_eq!(world.run(), [(owner, command(false, &foo))]);
-    assert!(world.ledger.close_if_idle(owner));
+    assert!(world.plan.close_if_idle(owner));
 }
 
 #[test]
@@ -85,21 +85,21 @@ fn what_a_node_was_not_told_or_has_not_answered_is_changing() {
     let mut world = world();
     let (foo, owner) = (topic(TopicKind::Channel, "foo"), world.nodes[2]);
     let topics = slice::from_ref(&foo);
-    let changing = |world: &World| world.ledger.is_changing(|topic| *topic == foo);
+    let changing = |world: &World| world.plan.is_changing(|topic| *topic == foo);
     assert!(!changing(&world));
-    world.ledger.hold(topics);
+    world.plan.hold(topics);
     assert!(changing(&world), "the node was not told of it");
-    world.ledger.release(topics);
+    world.plan.release(topics);
     assert!(!changing(&world), "it need not be told any more");
-    world.ledger.hold(topics);
+    world.plan.hold(topics);
     world.run();
     assert!(!changing(&world), "it stands");
-    world.ledger.release(topics);
+    world.plan.release(topics);
     assert!(changing(&world), "the node was not told that it ended");
-    assert_eq!(taken(&mut world.ledger, owner), [command(false, &foo)]);
+    assert_eq!(taken(&mut world.plan, owner), [command(false, &foo)]);
     assert!(changing(&world), "the node has not answered");
-    assert!(!world.ledger.is_changing(|topic| topic.name == "bar"), "another topic");
-    world.ledger.done(owner);
+    assert!(!world.plan.is_changing(|topic| topic.name == "bar"), "another topic");
+    world.plan.done(owner);
     assert!(!changing(&world));
 }
 
@@ -107,11 +107,10 @@ fn what_a_node_was_not_told_or_has_not_answered_is_changing() {
 fn what_may_notify_stands_everywhere_and_ordinary_messages_have_one_source() {
     let mut world = world();
     let all = topic(TopicKind::Pattern, "*");
-    world.ledger.hold(slice::from_ref(&all));
+    world.plan.hold(slice::from_ref(&all));
     assert_eq!(world.run().len(), 3);
-    let accepting = |channel: &[u8]| {
-        world.nodes.iter().filter(|node| world.ledger.accepts(**node, &all, channel)).count()
-    };
+    let accepting =
+        |channel: &[u8]| world.nodes.iter().filter(|node| world.plan.accepts(**node, &all, channel)).count();
     assert_eq!(accepting(b"news"), 1);
     assert_eq!(accepting(b"__keyspace@0__:key"), 3);
 }
@@ -121,40 +120,40 @@ fn another_node_stands_in_for_one_that_is_down_and_the_shard_waits() {
     let mut world = world();
     let (foo, shard, owner) =
         (topic(TopicKind::Channel, "foo"), topic(TopicKind::Shard, "foo"), world.nodes[2]);
-    world.ledger.hold(&[foo.clone(), shard.clone()]);
+    world.plan.hold(&[foo.clone(), shard.clone()]);
     world.run();
-    assert_eq!(world.ledger.lost(owner), 2);
-    assert_eq!(world.ledger.standing(&foo), SubscriptionStatus::Waits);
-    world.ledger.enter(owner, SubscribePhase::Down("why".to_owned()));
-    assert_eq!(world.ledger.standing(&shard), SubscriptionStatus::Unreachable(owner, "why".to_owned()));
+    assert_eq!(world.plan.lost(owner), 2);
+    assert_eq!(world.plan.standing(&foo), SubscriptionStatus::Waits);
+    world.plan.enter(owner, SubscribePhase::Down("why".to_owned()));
+    assert_eq!(world.plan.standing(&shard), SubscriptionStatus::Unreachable(owner, "why".to_owned()));
     let told = world.run();
     assert!(told.iter().any(|(node, told)| *node != owner && *told == command(true, &foo)), "{told:?}");
-    assert_eq!(world.ledger.standing(&foo), SubscriptionStatus::Stands);
+    assert_eq!(world.plan.standing(&foo), SubscriptionStatus::Stands);
     // It is back: what stands there is given up elsewhere, and not before.
-    world.ledger.enter(owner, SubscribePhase::Up);
+    world.plan.enter(owner, SubscribePhase::Up);
     let told = [world.run(), world.run()].concat();
     assert!(told.iter().any(|(node, told)| *node != owner && *told == command(false, &foo)), "{told:?}");
-    assert!(world.ledger.accepts(owner, &foo, b"foo"));
-    assert_eq!(world.ledger.standing(&shard), SubscriptionStatus::Stands);
+    assert!(world.plan.accepts(owner, &foo, b"foo"));
+    assert_eq!(world.plan.standing(&shard), SubscriptionStatus::Stands);
 }
 
 #[test]
 fn a_slot_that_moves_takes_its_channels_along() {
     let mut world = world();
     let (foo, shard) = (topic(TopicKind::Channel, "foo"), topic(TopicKind::Shard, "foo"));
-    world.ledger.hold(&[foo.clone(), shard.clone()]);
+    world.plan.hold(&[foo.clone(), shard.clone()]);
     world.run();
-    assert!(world.ledger.ended(world.nodes[2], &shard));
-    assert_eq!(world.ledger.standing(&shard), SubscriptionStatus::Waits);
+    assert!(world.plan.ended(world.nodes[2], &shard));
+    assert_eq!(world.plan.standing(&shard), SubscriptionStatus::Waits);
     world.table.patch(Slot::of(b"foo"), &NodeId::new("a:1"));
-    world.ledger.follow(&world.table);
+    world.plan.follow(&world.table);
     world.run();
     world.run();
     for topic in [&foo, &shard] {
-        assert!(world.ledger.accepts(world.nodes[0], topic, b"foo"));
-        assert!(!world.ledger.is_active(world.nodes[2], topic));
+        assert!(world.plan.accepts(world.nodes[0], topic, b"foo"));
+        assert!(!world.plan.is_active(world.nodes[2], topic));
     }
-    assert_eq!(world.ledger.take_restored(), 2);
+    assert_eq!(world.plan.take_restored(), 2);
 }
 
 #[test]
@@ -162,61 +161,61 @@ fn what_is_refused_together_is_asked_for_one_by_one() {
     let mut world = world();
     let (open, closed, owner) =
         (topic(TopicKind::Channel, "{foo}open"), topic(TopicKind::Channel, "{foo}closed"), world.nodes[2]);
-    world.ledger.hold(&[open.clone(), closed.clone()]);
-    world.ledger.take_new().into_iter().for_each(|(node, _)| world.ledger.enter(node, SubscribePhase::Up));
+    world.plan.hold(&[open.clone(), closed.clone()]);
+    world.plan.take_new().into_iter().for_each(|(node, _)| world.plan.enter(node, SubscribePhase::Up));
     let error = Bytes::from_static(b"-NOPERM no\r\n");
-    assert_eq!(taken(&mut world.ledger, owner).len(), 1);
-    world.ledger.refused(owner, error.clone());
-    world.ledger.done(owner);
-    assert_eq!(world.ledger.standing(&closed), SubscriptionStatus::Waits);
-    for command in taken(&mut world.ledger, owner) {
+    assert_eq!(taken(&mut world.plan, owner).len(), 1);
+    world.plan.refused(owner, error.clone());
+    world.plan.done(owner);
+    assert_eq!(world.plan.standing(&closed), SubscriptionStatus::Waits);
+    for command in taken(&mut world.plan, owner) {
         if command.topics == [closed.clone()] {
-            world.ledger.refused(owner, error.clone());
+            world.plan.refused(owner, error.clone());
         }
-        world.ledger.done(owner);
+        world.plan.done(owner);
     }
-    assert_eq!(world.ledger.standing(&open), SubscriptionStatus::Stands);
-    assert_eq!(world.ledger.standing(&closed), SubscriptionStatus::Refused(error));
+    assert_eq!(world.plan.standing(&open), SubscriptionStatus::Stands);
+    assert_eq!(world.plan.standing(&closed), SubscriptionStatus::Refused(error));
 }
 
 #[test]
 fn only_so_much_is_sent_before_it_was_answered() {
     let mut world = world();
-    world.ledger = SubscriptionPlan::new(100_000);
-    world.ledger.follow(&world.table);
+    world.plan = SubscriptionPlan::new(100_000);
+    world.plan.follow(&world.table);
     let name = |number: usize| Topic::new(TopicKind::Channel, format!("{{foo}}{number}").into());
     let topics: Vec<Topic> = (0..50_000).map(name).collect();
-    world.ledger.hold(&topics);
-    world.ledger.take_new();
+    world.plan.hold(&topics);
+    world.plan.take_new();
     let owner = world.nodes[2];
     let sent =
         |commands: &[SubscribeCommand]| commands.iter().map(|command| command.topics.len()).sum::<usize>();
-    let first = taken(&mut world.ledger, owner);
+    let first = taken(&mut world.plan, owner);
     assert_eq!((first.len(), sent(&first)), (BATCHES_IN_FLIGHT_MAX, 64 * TOPICS_AT_ONCE_MAX));
-    assert_eq!(taken(&mut world.ledger, owner), []);
-    world.ledger.done(owner);
-    assert_eq!(taken(&mut world.ledger, owner).len(), 1);
+    assert_eq!(taken(&mut world.plan, owner), []);
+    world.plan.done(owner);
+    assert_eq!(taken(&mut world.plan, owner).len(), 1);
 }
 
 #[test]
 fn the_more_patterns_there_are_the_fewer_a_node_is_told_of_at_once() {
     let mut world = world();
-    world.ledger = SubscriptionPlan::new(100_000);
-    world.ledger.follow(&world.table);
+    world.plan = SubscriptionPlan::new(100_000);
+    world.plan.follow(&world.table);
     let name = |number: usize| Topic::new(TopicKind::Pattern, format!("{{foo}}{number}").into());
     let topics: Vec<Topic> = (0..50_000).map(name).collect();
-    world.ledger.hold(&topics);
-    world.ledger.take_new();
+    world.plan.hold(&topics);
+    world.plan.take_new();
     let owner = world.nodes[2];
     let some = COMPARISONS_AT_ONCE_MAX / topics.len();
     for _ in 0..3 {
-        let commands = taken(&mut world.ledger, owner);
+        let commands = taken(&mut world.plan, owner);
         assert_eq!(
             (commands.len(), commands[0].topics.len()),
             (1, some),
             "and nothing before it was answered"
         );
-        world.ledger.done(owner);
+        world.plan.done(owner);
     }
 }
 
@@ -225,15 +224,15 @@ fn what_nobody_wants_any_more_before_its_node_was_told_is_forgotten() {
     let mut world = world();
     let owner = world.nodes[2];
     let kept = topic(TopicKind::Channel, "foo");
-    world.ledger.hold(slice::from_ref(&kept));
-    world.ledger.take_new();
-    world.ledger.enter(owner, SubscribePhase::Down("refused".to_owned()));
+    world.plan.hold(slice::from_ref(&kept));
+    world.plan.take_new();
+    world.plan.enter(owner, SubscribePhase::Down("refused".to_owned()));
     for number in 0..1_000 {
         let name = Topic::new(TopicKind::Channel, format!("{{foo}}{number}").into());
-        world.ledger.hold(slice::from_ref(&name));
-        world.ledger.release(slice::from_ref(&name));
+        world.plan.hold(slice::from_ref(&name));
+        world.plan.release(slice::from_ref(&name));
     }
-    let remembered: usize = world.ledger.links.values().map(|link| link.dirty.len() + link.again.len()).sum();
+    let remembered: usize = world.plan.links.values().map(|link| link.dirty.len() + link.again.len()).sum();
     assert!(remembered <= world.nodes.len(), "{remembered} names of 1000 that nobody wants");
-    assert!(world.ledger.topics.contains_key(&kept));
+    assert!(world.plan.topics.contains_key(&kept));
 }

@@ -12,12 +12,12 @@ use crate::upstream::subscribe::topic::{Topic, TopicKind};
 use crate::upstream::topology::node_numbers::NodeIndex;
 use crate::upstream::topology::slots::SlotTable;
 
-/// How a subscription stands.
+/// The state of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::upstream::subscribe) enum SubscriptionStatus {
     /// Everything that is published from now on comes in.
     Stands,
-    /// It is on its way.
+    /// The node has not confirmed it yet.
     Waits,
     /// A node refused it, with this error.
     Refused(Bytes),
@@ -40,14 +40,14 @@ pub(in crate::upstream::subscribe) struct SubscriptionPlan {
     owners: Box<[Option<NodeIndex>]>,
     pub(super) primaries: Arc<[NodeIndex]>,
     topics_max: usize,
-    /// Subscriptions that stand again, or elsewhere, since somebody looked.
+    /// Subscriptions that became active again, or on another node, since they were last counted.
     restored: u64,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct PlanEntry {
     users: usize,
-    /// Whether it stands on every primary.
+    /// Whether it belongs on every primary.
     everywhere: bool,
     /// Which node ordinary messages are taken from.
     pub(super) source: Option<NodeIndex>,
@@ -59,7 +59,7 @@ pub(super) struct PlanEntry {
 // === impl Ledger ===
 
 impl SubscriptionPlan {
-    /// A ledger of at most so many different subscriptions.
+    /// A plan of at most `topics_max` different subscriptions.
     pub(in crate::upstream::subscribe) fn new(topics_max: usize) -> SubscriptionPlan {
         SubscriptionPlan {
             topics: BTreeMap::new(),
@@ -77,7 +77,8 @@ impl SubscriptionPlan {
         self.topics.len()
     }
 
-    /// One more wants each of `topics`; false, and nothing is changed, if these would be too many.
+    /// Counts one more user of each of `topics`. Returns false, and changes nothing, if there would be too
+    /// many.
     pub(in crate::upstream::subscribe) fn hold(&mut self, topics: &[Topic]) -> bool {
         let new: BTreeSet<&Topic> = topics.iter().filter(|topic| !self.topics.contains_key(*topic)).collect();
         if self.topics.len() + new.len() > self.topics_max {
@@ -97,7 +98,7 @@ impl SubscriptionPlan {
         true
     }
 
-    /// One less wants each of `topics`.
+    /// Counts one user less of each of `topics`.
     pub(in crate::upstream::subscribe) fn release(&mut self, topics: &[Topic]) {
         for topic in topics {
             let Some(entry) = self.topics.get_mut(topic) else { continue };
@@ -113,7 +114,7 @@ impl SubscriptionPlan {
         }
     }
 
-    /// How `topic` stands.
+    /// The state of `topic`.
     pub(in crate::upstream::subscribe) fn standing(&self, topic: &Topic) -> SubscriptionStatus {
         let Some(entry) = self.topics.get(topic) else { return SubscriptionStatus::Nowhere };
         if let Some(error) = &entry.refused {
@@ -123,9 +124,9 @@ impl SubscriptionPlan {
         if entry.source.is_some() && (!entry.everywhere || self.primaries.iter().all(settled)) {
             return SubscriptionStatus::Stands;
         }
-        let Some(keeper) = self.keeper(topic) else { return SubscriptionStatus::Nowhere };
-        match self.links.get(&keeper).map(|link| &link.phase) {
-            Some(SubscribePhase::Down(cause)) => SubscriptionStatus::Unreachable(keeper, cause.clone()),
+        let Some(home_node) = self.home_node(topic) else { return SubscriptionStatus::Nowhere };
+        match self.links.get(&home_node).map(|link| &link.phase) {
+            Some(SubscribePhase::Down(cause)) => SubscriptionStatus::Unreachable(home_node, cause.clone()),
             _ => SubscriptionStatus::Waits,
         }
     }
@@ -165,13 +166,13 @@ impl SubscriptionPlan {
         }
     }
 
-    /// How many subscriptions stand again, or elsewhere, since this was asked last.
+    /// Takes the number of subscriptions that became active again, or on another node, since the last call.
     pub(in crate::upstream::subscribe) fn take_restored(&mut self) -> u64 {
         std::mem::take(&mut self.restored)
     }
 
-    /// The node that `topic` is to stand on, of all that may tell us what is published.
-    fn keeper(&self, topic: &Topic) -> Option<NodeIndex> {
+    /// The node that `topic` belongs on, of all that receive what is published.
+    fn home_node(&self, topic: &Topic) -> Option<NodeIndex> {
         let slot = Slot::of(&topic.name);
         let owner = self.owners[slot.index()];
         if topic.kind == TopicKind::Shard || owner.is_some_and(|owner| !self.is_down(owner)) {
@@ -184,7 +185,7 @@ impl SubscriptionPlan {
 
     pub(super) fn is_wanted(&self, node: NodeIndex, topic: &Topic) -> bool {
         self.topics.get(topic).is_some_and(|entry| {
-            (entry.everywhere && self.primaries.contains(&node)) || self.keeper(topic) == Some(node)
+            (entry.everywhere && self.primaries.contains(&node)) || self.home_node(topic) == Some(node)
         })
     }
 
@@ -192,7 +193,7 @@ impl SubscriptionPlan {
         self.links.get(&node).is_some_and(|link| matches!(link.phase, SubscribePhase::Down(_)))
     }
 
-    /// Whether `topic` stands on `node`.
+    /// Whether `topic` is active on `node`.
     pub(in crate::upstream::subscribe) fn is_active(&self, node: NodeIndex, topic: &Topic) -> bool {
         self.links.get(&node).is_some_and(|link| link.held.get(topic) == Some(&SentTopics::Stands))
     }
@@ -206,7 +207,7 @@ impl SubscriptionPlan {
     fn place(&mut self, topic: &Topic) {
         let mut targets: Vec<NodeIndex> = Vec::new();
         if let Some(entry) = self.topics.get(topic) {
-            targets.extend(self.keeper(topic));
+            targets.extend(self.home_node(topic));
             if entry.everywhere {
                 targets.extend(self.primaries.iter());
             }
@@ -229,10 +230,10 @@ impl SubscriptionPlan {
 
     /// Decides which node messages for `topic` are taken from.
     pub(super) fn settle(&mut self, topic: &Topic) {
-        let keeper = self.keeper(topic);
+        let home_node = self.home_node(topic);
         let Some(before) = self.topics.get(topic).map(|entry| entry.source) else { return };
         let standing = |node: &NodeIndex| self.is_active(*node, topic);
-        let source = keeper.filter(standing).or(before.filter(standing));
+        let source = home_node.filter(standing).or(before.filter(standing));
         if source == before {
             return;
         }
