@@ -1,4 +1,4 @@
-//! One command on its way to a node, and what comes back.
+//! A command in flight to a node, and its reply.
 
 use bytes::Bytes;
 use tokio::sync::oneshot;

@@ -16,7 +16,7 @@ pub enum Deployment {
         /// Where to ask first.
         seeds: Vec<String>,
     },
-    /// One server, at `host:port` or the path of a Unix socket.
+    /// A single server, at `host:port` or the path of a Unix socket.
     Single {
         /// The address.
         address: String,

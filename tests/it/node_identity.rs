@@ -108,7 +108,7 @@ fn a_map_of_another_cluster_is_not_believed_before_a_configured_name_tells_it() 
         client.command(&["SET", "a", "value"]).unwrap();
         world.stranger.times_asked("SET") > 0
     });
-    daemon.assert_logged("WARN", "the configured names stand for another cluster than before");
+    daemon.assert_logged("WARN", "the configured names lead to another cluster");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Attempts to connect to nodes, of all workers together: only so many in a second.
+//! The pace of attempts to connect to nodes, of all workers together.
 //!
 //! A map may name thousands of nodes that are not there. Each of them would be tried again and again by every
 //! worker, and those that are there would be served in between. So an attempt that nobody waits for takes its
@@ -11,28 +11,28 @@ use tokio::time;
 
 use crate::clock::{self, Nanos};
 
-/// So many are made in a second, in the long run.
+/// Attempts in a second, in the long run.
 const RATE: u64 = 256;
 
-/// So many may be made at once after a time of rest.
+/// Attempts that may be made at once after a time of rest.
 const BURST: u64 = 512;
 
 /// The least time from one refresh of the topology that failed attempts ask for to the next one.
 const REFRESH_GAP: Duration = Duration::from_secs(1);
 
-/// So many nodes are told of in the log one by one.
+/// Nodes that the log names one by one.
 const LINES_MAX: u32 = 32;
 
-/// In such a time.
+/// The time in which it names that many.
 const LINES_PERIOD: Duration = Duration::from_secs(10);
 
 /// The time between two.
 const GAP: Nanos = 1_000_000_000 / RATE;
 
-/// Whose turn it is, and of whom the log tells.
+/// The pace of attempts, and of log lines about them.
 #[derive(Debug, Default)]
 pub struct Attempts {
-    /// Those that wait for their turn, in their order. Who gives up leaves the line.
+    /// Attempts that wait for their turn, in order. A task that gives up leaves the line.
     line: tokio::sync::Mutex<()>,
     book: Mutex<AttemptBook>,
 }
@@ -41,7 +41,7 @@ pub struct Attempts {
 struct AttemptBook {
     /// When the next one would be due if none were made at once.
     next_at: Nanos,
-    /// Not before does one that failed have the topology asked for.
+    /// When a failed attempt may ask for the topology, at the earliest.
     refresh_from: Nanos,
     lines_until: Nanos,
     lines: u32,
@@ -50,8 +50,8 @@ struct AttemptBook {
 // === impl Attempts ===
 
 impl Attempts {
-    /// Waits for the turn of one more attempt. Who gives the wait up takes nobody's turn: of nodes that left
-    /// before they were tried there may be many more than can be tried.
+    /// Waits for the turn of one more attempt. A wait that is given up takes no turn: of nodes that left before
+    /// they were tried there may be many more than can be tried.
     pub(in crate::upstream) async fn turn(&self) {
         let _first = self.line.lock().await;
         let now = clock::now();
@@ -62,12 +62,12 @@ impl Attempts {
         self.book.lock().take(at);
     }
 
-    /// Whether one that failed has the topology asked for.
+    /// Whether an attempt that failed may ask for the topology.
     pub(in crate::upstream) fn may_refresh(&self) -> bool {
         self.book.lock().refresh(clock::now())
     }
 
-    /// Whether the log tells of what became of one more node. Says once when it does not.
+    /// Whether the log may name one more node. Logs once when it may not.
     pub(in crate::upstream) fn may_log(&self) -> bool {
         let lines = self.book.lock().line(clock::now());
         if lines == LINES_MAX + 1 {
@@ -80,7 +80,7 @@ impl Attempts {
     }
 }
 
-// === impl Book ===
+// === impl AttemptBook ===
 
 impl AttemptBook {
     /// When one more attempt may be made.
@@ -88,12 +88,12 @@ impl AttemptBook {
         self.next_at.saturating_sub(BURST * GAP).max(now)
     }
 
-    /// One is made.
+    /// Counts an attempt.
     fn take(&mut self, now: Nanos) {
         self.next_at = self.next_at.max(now) + GAP;
     }
 
-    /// Whether one that failed at `now` has the topology asked for.
+    /// Whether an attempt that failed at `now` may ask for the topology.
     fn refresh(&mut self, now: Nanos) -> bool {
         let may = now >= self.refresh_from;
         if may {

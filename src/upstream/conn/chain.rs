@@ -1,4 +1,4 @@
-//! The nearsides that stand behind this one, if any do: a circle of them would carry a command round for
+//! The nearsides behind this one, if any: a circle of them would carry a command round for
 //! ever.
 //!
 //! Each process has a name by chance. A nearside that greets another one is told that name and those of whom
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::protocol::resp::cursor;
 
-/// Nearsides that may stand one behind the other.
+/// Nearsides in a chain at most.
 const LENGTH_MAX: usize = 8;
 
 /// Digits of a name.
@@ -51,10 +51,10 @@ impl Chain {
         std::iter::once(&self.own).chain(behind.iter()).cloned().collect::<Vec<_>>().join(" ")
     }
 
-    /// Takes note of what stands behind `hello`, the reply to a greeting.
+    /// Takes note of what `hello`, the reply to a greeting, says is behind its server.
     ///
     /// # Errors
-    /// It leads back to this process, or too far; in words.
+    /// The chain leads back to this process, or is too long; in words.
     pub(in crate::upstream) fn meet(&self, hello: &[u8]) -> Result<ChainLink, String> {
         let said = cursor::field(hello, Chain::FIELD.as_bytes()).and_then(cursor::text).unwrap_or_default();
         let names: Vec<String> = said

@@ -37,7 +37,7 @@ struct LookupShare {
 
 #[derive(Default)]
 struct LookupRequest {
-    /// Whom to tell, by name.
+    /// The tasks that wait, by name.
     waiters: HashMap<String, watch::Sender<Option<Addresses>>>,
     /// The names of these that no thread has taken on yet.
     queue: VecDeque<String>,
@@ -63,7 +63,7 @@ impl Lookups {
     /// The addresses of the host called `name`, with port 0. Nothing is lost when the wait is given up.
     ///
     /// # Errors
-    /// There is no such host, or nobody who knows can be asked.
+    /// There is no such host, or no name server can be asked.
     pub(in crate::upstream) async fn look_up(&self, name: &str) -> io::Result<Arc<[SocketAddr]>> {
         let mut answer = self.ask(name);
         let answer = answer.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone());

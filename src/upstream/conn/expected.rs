@@ -11,7 +11,7 @@ use crate::upstream::truncate;
 /// What is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::upstream) enum ExpectedReplies {
-    /// One server, which the configuration names.
+    /// A single server, which the configuration names.
     Server,
     /// The primary that the Sentinels tell of.
     Primary,

@@ -1,4 +1,4 @@
-//! The first words on an upstream connection: RESP3, who we are, and tracking, before any read.
+//! The first requests on an upstream connection: RESP3, the login, and tracking, before any read.
 
 use std::io;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::upstream::rights::Right;
 use crate::upstream::shared::SharedUpstream;
 use crate::upstream::truncate;
 
-/// What the node said.
+/// The answers of the node.
 #[derive(Debug)]
 pub(in crate::upstream) struct Greeting {
     /// Why the node does not track what we read, if it does not.
@@ -34,37 +34,37 @@ pub(in crate::upstream) struct Greeting {
     pub(in crate::upstream) said: Vec<(Right, Bytes)>,
     /// The first heartbeat, and when it was sent.
     pub(in crate::upstream) pulse: (Nanos, Health),
-    /// What it hangs up on.
+    /// Its limits on one client.
     pub(in crate::upstream) limits: NodeLimits,
-    /// Whether it tells that at all.
+    /// Whether it says its limits at all.
     pub(in crate::upstream) tells_limits: bool,
-    /// Who it is, if it said so.
+    /// The id of the node, if it said so.
     pub(in crate::upstream) id: Option<Arc<str>>,
     /// What it is, a server or another nearside.
     pub(in crate::upstream) behind: ChainLink,
 }
 
-/// Asks a nearside whom it has met behind itself by now.
+/// Asks a nearside for the nearsides behind it by now.
 pub(in crate::upstream) const WHO_IS_BEHIND: [&str; 2] = ["HELLO", "3"];
 
 /// What is answered to the first words is short. What is pushed meanwhile may be a little longer.
 const REPLY_BYTES_MAX: usize = 16 << 20;
 
-/// From here on the node tells of changes to what was read on this connection, but for reads behind
+/// Begins tracking: the node reports changes of what is read on this connection, but for reads behind
 /// [`UNTRACKED`].
 pub(in crate::upstream) const TRACK: [&str; 4] = ["CLIENT", "TRACKING", "ON", "OPTOUT"];
 
 /// The node does not track what the next command on the connection reads.
 pub(in crate::upstream) const UNTRACKED: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$2\r\nNO\r\n";
 
-/// Which changes the node is asked to tell of.
+/// Which changes the node is asked to report.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::upstream) enum TrackingScope<'a> {
     /// None.
     Nothing,
-    /// Those of keys that are read on the connection.
+    /// Changes of keys that are read on the connection.
     Reads,
-    /// Those of all keys with these prefixes.
+    /// Changes of all keys with these prefixes.
     Prefixes(&'a [Bytes]),
 }
 
@@ -199,7 +199,7 @@ async fn answers(
     answers_if(transport, bytes, replies, options, |_| Ok(())).await
 }
 
-/// The answers to a greeting. HELLO is judged before the others have come: somebody else who is there may
+/// The answers to a greeting. HELLO is judged before the others have come: another server that is there may
 /// never send them.
 async fn greeted(
     transport: &mut Transport,
@@ -209,7 +209,7 @@ async fn greeted(
     behind: &mut ChainLink,
 ) -> io::Result<Vec<Bytes>> {
     let judge = |hello: &[u8]| {
-        // That is told with those of the others.
+        // That is reported with those of the others.
         if !Transport::is_in_place_of_a_long_one(hello) {
             *behind = take_hello(hello, whom, options)?;
         }
@@ -255,7 +255,7 @@ fn take_hello(reply: &[u8], whom: ExpectedNode<'_>, options: &UpstreamOptions) -
     right.map_err(|text| wrong(whom, text))
 }
 
-/// Asks a nearside once more whom it has met behind itself: it may have greeted us while we greeted it.
+/// Asks a nearside once more for those behind it: it may have greeted us while we greeted it.
 async fn look_behind(
     behind: ChainLink,
     transport: &mut Transport,
@@ -270,7 +270,7 @@ async fn look_behind(
     Ok(())
 }
 
-/// Somebody is there for whom nothing is meant.
+/// The error for a server that is not the expected one.
 fn wrong(whom: ExpectedNode<'_>, text: String) -> io::Error {
     whom.shared.attempt_failed();
     io::Error::new(io::ErrorKind::Unsupported, text)

@@ -5,7 +5,7 @@
 //! elsewhere, so a cluster node is asked for `CLUSTER INFO`. A server that sentinels watch is asked for its
 //! role: HELLO says it, and is allowed to everybody, as ROLE is not.
 //!
-//! A node that refuses the question to the user upstream is alive: its answer stands behind all that it
+//! A node that refuses the question to the user upstream is alive: its answer comes after all that it
 //! pushed before. For one server that is all there is to know. Of a cluster it says no more than a PONG
 //! would, so L1 is off for the node (I4): there is no other question about the state of the cluster that is
 //! more likely to be allowed. One that names a key would be answered by a node that is alone with us where

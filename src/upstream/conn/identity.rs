@@ -1,10 +1,10 @@
-//! Who is at the other end of a connection: a node of a cluster keeps its id for life, whatever becomes of
-//! its address.
+//! Which node is at the other end of a connection: a node of a cluster keeps its id for life, whatever becomes
+//! of its address.
 //!
 //! An address may be given to another node, even to one of another cluster, which would carry commands out as
-//! readily. So each connection asks who it met before any command, and compares that with whom the topology
-//! means. Where the question is refused for good, the node is taken for who was meant: HELLO has said by then
-//! that it is a node of a cluster.
+//! readily. So each connection asks for the id before any command, and compares it with the id in the
+//! topology. Where the question is refused for good, the node is taken for the right one: HELLO has said by
+//! then that it is a node of a cluster.
 
 use std::io;
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use crate::protocol::resp::encode;
 use crate::upstream::shared::SharedUpstream;
 use crate::upstream::truncate;
 
-/// Whom a connection is meant to reach.
+/// The node that a connection is meant to reach.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::upstream) struct ExpectedNode<'a> {
     /// The address.
     pub(in crate::upstream) node: &'a NodeId,
-    /// What says who is there, and who is behind it.
+    /// The topology, and the chain of nearsides.
     pub(in crate::upstream) shared: &'a SharedUpstream,
 }
 
-// === impl Whom ===
+// === impl ExpectedNode ===
 
 impl ExpectedNode<'_> {
     /// What is asked, if this is a server that has an id.
@@ -35,10 +35,10 @@ impl ExpectedNode<'_> {
         (heartbeat == Heartbeat::ClusterInfo).then(|| encode::request(&["CLUSTER", "MYID"]))
     }
 
-    /// Who answered, if that was said.
+    /// The id of the node that answered, if it said so.
     ///
     /// # Errors
-    /// It is another node than the topology means, which is asked for anew, or it does not say at present.
+    /// The node is not the one in the topology, which is then asked for anew, or does not say its id at present.
     pub(in crate::upstream) fn recognise(self, reply: &[u8]) -> io::Result<Option<Arc<str>>> {
         if let Some(error) = truncate::error_text(reply) {
             if is_final(reply) {

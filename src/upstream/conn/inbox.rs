@@ -1,4 +1,4 @@
-//! What has arrived on a tracked connection and was not taken in yet, for those who serve what was read on
+//! What has arrived on a tracked connection and was not processed yet, for the readers of what was read on
 //! it: on whichever thread, and whether the owner of the connection has had its turn or not.
 //!
 //! The kernel is asked. That says nothing of what is still held back elsewhere: by the network, or by whoever

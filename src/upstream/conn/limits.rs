@@ -1,4 +1,4 @@
-//! What a node hangs up on: the limits on one client that its settings name, as far as they may be read.
+//! The limits of a node on one client, as far as its settings may be read: it hangs up beyond them.
 //!
 //! A shared connection is one client to the node. A command that goes beyond such a limit would end it, and
 //! fail what all others have on it; so it is refused before it is sent, with the name of the setting.
@@ -147,7 +147,7 @@ impl NodeLimits {
     }
 }
 
-/// What the operator is told of limits that replies can reach.
+/// The limits that replies can reach, for the log.
 impl fmt::Display for NodeLimits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.output, self.memory) {

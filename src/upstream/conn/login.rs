@@ -1,4 +1,4 @@
-//! Who we are upstream: one value that all connections read when they introduce themselves, and that is
+//! The credentials upstream: one value that all connections read when they introduce themselves, and that is
 //! replaced when the password changes. What is open stays open: a server asks for a login once.
 
 use std::fmt;

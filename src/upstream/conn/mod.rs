@@ -1,4 +1,4 @@
-//! One connection to one server: dial, greet, read frames, heartbeat, and try again after a loss.
+//! A connection to one server: dial, greet, read frames, heartbeat, and try again after a loss.
 //!
 //! Everything here knows a socket and the server behind it. It must never know which commands sessions send,
 //! which node owns a slot, or what a reply is kept for. Begin with `transport.rs` (the socket),

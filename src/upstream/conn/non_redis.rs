@@ -1,4 +1,4 @@
-//! Who answers at the upstream's address and is no Redis: an HTTP server, an SSH server, a port that wants
+//! What answers at the upstream's address and is no Redis: an HTTP server, an SSH server, a port that wants
 //! TLS.
 //!
 //! Nothing of what such a server says is repeated: it may say our first words back, and the password is one
@@ -37,7 +37,7 @@ pub(in crate::upstream) fn describe(first: &[u8], is_all: bool) -> Option<String
     }
 }
 
-/// The same of a connection that ended with `error` before anything came. A server that wants TLS does that,
+/// The error for a connection that ended with `error` before anything came. A server that wants TLS does that,
 /// and so does a proxy that has no server behind it.
 pub(in crate::upstream) fn unanswered(error: io::Error) -> io::Error {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};

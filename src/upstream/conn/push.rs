@@ -1,4 +1,4 @@
-//! What a node says unasked.
+//! What a node pushes.
 
 use bytes::Bytes;
 

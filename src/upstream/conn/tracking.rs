@@ -9,7 +9,7 @@ use crate::upstream::topology::slots::SlotTable;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One connection's tracking.
+/// The tracking of one connection.
 ///
 /// ```text
 /// catching up --healthy heartbeat--> tracked
@@ -22,7 +22,7 @@ pub(in crate::upstream) struct ConnectionTracking {
     lease: Duration,
     epoch: Option<Epoch>,
     cluster_epoch: Option<u64>,
-    /// The node does not tell this user what it would have to tell to be trusted.
+    /// The node refuses this user the answers that trust depends on.
     refused: bool,
     /// The refresh of the topology that must have been made before this connection is trusted.
     awaits_refresh: Option<u64>,
@@ -35,7 +35,7 @@ pub(in crate::upstream) struct ConnectionTracking {
 // === impl Tracking ===
 
 impl ConnectionTracking {
-    /// A connection that was told to track and has not been confirmed yet.
+    /// A connection with tracking that was not confirmed yet.
     pub(in crate::upstream) fn new(lease: Duration, inbox: Arc<Inbox>) -> ConnectionTracking {
         ConnectionTracking {
             lease,

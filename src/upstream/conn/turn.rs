@@ -1,12 +1,12 @@
 //! What a node sends very much of at once is worked on in turns, so that others get theirs in between.
 //!
-//! Meanwhile it is as if the rest had not arrived yet: replies that stand behind it are not handed out, and
+//! Meanwhile it is as if the rest had not arrived yet: replies behind it are not handed out, and
 //! no heartbeat is.
 
 use bytes::Bytes;
 use tokio::task;
 
-/// So many frames, and keys in them, are worked on at a time.
+/// Frames, and keys in them, that are worked on at a time.
 const WORK_PER_TURN: usize = 512;
 
 /// How much of the turn is over.
@@ -18,7 +18,7 @@ pub(in crate::upstream) struct Turn {
 // === impl Turn ===
 
 impl Turn {
-    /// So much was worked on. Lets others in when that is enough for now.
+    /// Counts work that was done. Lets others in when that is enough for now.
     #[inline]
     pub(in crate::upstream) async fn note(&mut self, work: usize) {
         self.done += work;

@@ -1,4 +1,4 @@
-//! One connection that subscribes to what the plan wants on its node.
+//! A connection that subscribes to what the plan wants on its node.
 
 use std::io;
 use std::sync::Arc;

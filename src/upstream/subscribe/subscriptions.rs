@@ -26,7 +26,7 @@ pub enum Readiness {
     Ready,
     /// Some are not confirmed yet.
     NotYet,
-    /// One of them cannot be had; the error reply for the client.
+    /// Some cannot be had; the error reply for the client.
     Failed(Bytes),
 }
 

@@ -7,11 +7,11 @@ use crate::protocol::glob;
 /// What a subscription is to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TopicKind {
-    /// One channel: SUBSCRIBE.
+    /// A channel: SUBSCRIBE.
     Channel,
     /// All channels whose names match: PSUBSCRIBE.
     Pattern,
-    /// One channel of a shard: SSUBSCRIBE.
+    /// A channel of a shard: SSUBSCRIBE.
     Shard,
 }
 

@@ -9,7 +9,7 @@ use crate::node::NodeId;
 /// A host, and a port if the rule is about one endpoint and not about all of the host.
 pub type AddressPattern = (String, Option<u16>);
 
-/// What is announced, and what it stands for here.
+/// Announced addresses, and the ones that lead there from here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressMap {
     endpoints: HashMap<(String, u16), NodeId>,
@@ -47,7 +47,7 @@ impl AddressMap {
     }
 }
 
-/// One form for each host: names know no case, and an IPv6 address is written in many ways.
+/// The normal form of a host: names know no case, and an IPv6 address is written in many ways.
 fn plain(host: &str) -> String {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare.parse::<IpAddr>().map_or_else(|_| bare.to_ascii_lowercase(), |address| address.to_string())

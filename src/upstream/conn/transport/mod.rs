@@ -25,9 +25,6 @@ use crate::upstream::conn::non_redis;
 use crate::upstream::options::UpstreamOptions;
 use crate::upstream::shared::SharedUpstream;
 
-#[cfg(test)]
-mod tests;
-
 /// Room made before each read.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -38,7 +35,7 @@ const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 /// The buffer is given back once it has grown for a reply longer than this, and little is left in it.
 const KEPT_CAPACITY_BYTES_MAX: usize = 256 * 1024;
 
-/// Stands in the place of a reply that is too long.
+/// Replaces a reply that is too long.
 const TOO_LONG: &str = "OOM nearside: a reply is longer than upstream_reply_bytes_max; the command was sent, and what it did stands; the reply was passed over";
 
 /// What became of its command.
@@ -54,24 +51,24 @@ pub(in crate::upstream) struct Transport {
     scanner: FrameScanner,
     /// What has arrived in part, and what was cut.
     partial: MemoryHold,
-    /// Bytes of the large frames that were handed on since others had their turn: nobody else counts them
-    /// yet.
+    /// Bytes of the large frames that were handed on since others had their turn: they are not counted
+    /// elsewhere yet.
     cut: usize,
     /// Others have their turn.
     waits: bool,
-    /// What stands in the place of a frame that is passed over.
+    /// The error that replaces a frame which is passed over.
     refusal: String,
     /// Bytes that were read since somebody asked.
     received: u64,
-    /// Who answers was told by the first bytes.
+    /// Whether the first bytes have shown what kind of server answers.
     is_known: bool,
-    /// For those who serve what is read on it.
+    /// The view of what has arrived, for the readers of L1.
     inbox: Option<Arc<Inbox>>,
     /// The last read took all that was there.
     is_drained: bool,
 }
 
-/// What happened on a wire.
+/// What happened on a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::upstream) enum TransportEvent {
     /// Something was read.
@@ -86,7 +83,7 @@ enum TransportStream {
     Unix(UnixStream),
 }
 
-// === impl Wire ===
+// === impl Transport ===
 
 impl Transport {
     /// Connects to `node`: each step of it within `connect_timeout`, so there is no need to bound it once
@@ -154,7 +151,7 @@ impl Transport {
         self.is_drained
     }
 
-    /// A reply or push has so many bytes at most from here on.
+    /// Sets the most bytes of a reply or push from here on.
     pub(in crate::upstream) fn bound_replies(&mut self, bytes_max: usize) {
         self.scanner.bound(bytes_max);
     }
@@ -311,7 +308,7 @@ impl Transport {
         self.is_amid_frame().then(|| if self.scanner.is_passing() { usize::MAX } else { announced() })
     }
 
-    /// The same of what is no push; 0 where none is coming.
+    /// The least length of a reply, not a push, that has arrived in part; 0 where none has.
     pub(in crate::upstream) fn expected_reply(&self) -> usize {
         let is_push = self.arrived.first() == Some(&b'>') && !self.scanner.is_passing();
         if is_push { 0 } else { self.expected().unwrap_or(0) }
@@ -348,8 +345,8 @@ impl Transport {
         self.converse_if(bytes, replies, |_| Ok(())).await
     }
 
-    /// The same. The first frame is judged as soon as it is there: if it is wrong, the others are not waited
-    /// for.
+    /// Does what [`Self::round_trip`] does, and judges the first frame as soon as it is there: if it is wrong, the
+    /// others are not waited for.
     pub(in crate::upstream) async fn converse_if(
         &mut self,
         bytes: &Bytes,
@@ -384,3 +381,6 @@ impl Transport {
         Ok(frames)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
 //! The commands of one upstream connection: those that wait to be sent, and those that wait for a reply, in
-//! one line.
+//! one queue.
 //!
 //! No socket here. What was written is known by counting bytes, so that after a loss it is certain which
 //! commands never left.
@@ -13,9 +13,6 @@ use crate::memory::MemoryHold;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::key::Slot;
 use crate::upstream::call::{Completion, PendingCommand};
-
-#[cfg(test)]
-mod tests;
 
 /// The line of commands.
 #[derive(Debug)]
@@ -51,7 +48,7 @@ enum Window {
     All,
     /// This many; with each reply twice as many, up to [`WINDOW_MAX`].
     Growing(usize),
-    /// One, because the connection was lost with several.
+    /// A single one, because the connection was lost with several.
     One,
 }
 
@@ -379,3 +376,6 @@ impl CommandQueue {
         begins_at
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! One subscribing connection as the plan sees it: what was sent on it, and what is still to be sent.
+//! A subscribing connection as the plan sees it: what was sent on it, and what is still to be sent.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
