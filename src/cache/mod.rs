@@ -20,6 +20,15 @@
 //! out of the line, which is the only way to find them; a commit compares it under the same lock. What is
 //! about slots and connections an entry says of itself: the number of its slot and the epoch that it was read
 //! in, which every lookup compares.
+//!
+//! A deadline ends an entry as well: the least of `l1_ttl` or the `ttl` of its policy, the TTL of its key at
+//! the server, and `negative_ttl` for an absent key, counted from the instant when the command was sent.
+//!
+//! With one worker and without BCAST, all replies and pushes of a node come in one order. With several
+//! workers, with side connections or with BCAST, the older of two replies may arrive last, before the push
+//! that would have stopped it. So a commit is compared then: if the reply differs from what is kept, or
+//! cannot be kept, the key is invalidated before the reply leaves. No fill is joined that began before the
+//! latest commit.
 
 mod admission;
 mod commit;

@@ -4,6 +4,12 @@
 //! shrinks and never on a hit. What nobody counts is in the real size of the process, which is looked at
 //! every few milliseconds; between two looks the counters say how much has come since. So nothing escapes,
 //! and what is announced is judged before it is there.
+//!
+//! A request that announces more than 64 KiB is checked before its bytes are kept. If it does not fit, its
+//! bytes are skipped as they arrive, and the session answers with an error. A reply that does not fit is
+//! skipped in the same way; a push never is. L1 is emptied by an ordinary flush, so I1 to I6 hold, and stays
+//! empty while memory is scarce. The allocator returns unused memory to the system at the same checks,
+//! because a static build has no thread for that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};

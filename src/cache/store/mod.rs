@@ -8,6 +8,21 @@
 //! The rule that makes it safe to write a segment anew: before that, every entry of it was taken out of the
 //! index, which raised the sequence of its line. So whoever still reads it will see that it read something
 //! else.
+//!
+//! - A line ([`line`]) is 64 bytes: a sequence, a generation, and seven places. A place has 20 bits of the
+//!   hash of a key, two bits that count hits, and the spot of the entry. A key whose home line is full lies
+//!   in its second or third choice, among the 31 lines behind its home.
+//! - The index ([`index`]) begins with one in 256 of the budget and grows by one line at a time when four of
+//!   five places are in use, so nobody waits for a table to be doubled. It shrinks in the same way.
+//! - An entry ([`entry`]) is a head of 16 bytes, the request and the reply in RESP3. A reply of more than an
+//!   eighth of a segment has memory of its own ([`large`]).
+//! - The log has about 256 segments in two queues (S3-FIFO). New entries go into the small queue, which has a
+//!   tenth of the budget. An entry that was hit by the time its segment reaches the front moves to the main
+//!   queue; an entry of the main queue that was hit goes round again. All others go, and a key that returns
+//!   soon ([`ghost`]) goes into the main queue at once.
+//! - An entry pays for its place in hits, one for as many bytes as a key has on average ([`price`]). A larger
+//!   entry needs more hits, or stays by chance. An entry that expires before its segment would reach the
+//!   front again goes first.
 
 use std::fmt;
 use std::sync::OnceLock;

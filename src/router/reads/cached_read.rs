@@ -1,4 +1,13 @@
 //! Reads that L1 may answer: a hit on the spot, a miss by a fill.
+//!
+//! Policies are asked after the lookup, so a hit pays nothing for them. A read that its policy keeps out of
+//! L1 goes out behind CLIENT CACHING NO. A read under `tracking = "broadcast"` takes its epoch from the
+//! connection that listens, if that reaches the same process as the connection that reads (`run_id`);
+//! otherwise it is tracked as any other. A reply that was redirected or sent again is never kept. While a
+//! slot is moving, its reads bypass L1.
+//!
+//! While a read is on its way, later reads of its key in the same session are not answered from L1 and join
+//! no earlier fill, so no reply of a session is older than the one before it.
 
 use std::rc::Rc;
 

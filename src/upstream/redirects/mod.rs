@@ -2,6 +2,11 @@
 //!
 //! Nothing here knows a socket. Begin with `redirect.rs` (the error reply as a value) and `suspects.rs`
 //! (redirects that are checked before they are followed).
+//!
+//! A script, a function or a command of a module can answer with any text. So a redirect counts only in front
+//! of a cluster, only for the slot of its command, and only to a node that the topology names: no text
+//! decides where a password is sent. Errors inside a transaction come before anything has run, so they are
+//! the node's own.
 
 pub(super) mod redirect;
 pub(super) mod suspects;

@@ -5,6 +5,12 @@
 //! subscribed to again, on the node that it belongs to by then. Nothing here may know which clients want a
 //! message: a function gets it. Begin with `subscriptions.rs` (what others ask for), `plan/` (which node has
 //! what, without a socket) and `link.rs` (one connection).
+//!
+//! A PING follows each SUBSCRIBE. An error before the PONG is about this command; without an error all of it
+//! is active. So confirmations need not be matched to commands, which matters because a server sends
+//! `sunsubscribe` on its own when a slot moves. A subscription moves by becoming active on the new node
+//! before it is given up on the old one. A server before Redis 7.2 compares each new pattern with all others
+//! of the connection: the more patterns there are, the fewer go out at once.
 
 mod link;
 mod message;

@@ -4,6 +4,14 @@
 //! All of it is off the data path, over a connection of its own, and everything that comes on that has a
 //! bound: its bytes, the time of each step, one shape that is accepted and no other. The topology must never
 //! know which commands are sent. Begin with `slots.rs` (the table) and `refresher.rs` (what fills it).
+//!
+//! Two things make an answer suspicious. Addresses are given to other machines now and then, but a node keeps
+//! its id for life: a map that names no known node belongs to another cluster, and is believed only if a
+//! configured name gives it as well. And each connection asks the node for its id (CLUSTER MYID): if the map
+//! names another node at that address, no command goes out, and the topology is asked.
+//!
+//! All addresses that nodes announce (CLUSTER SLOTS, CLUSTER NODES, MOVED, ASK, Sentinels) go through one
+//! function, which refuses sockets of this machine and impossible names, and applies `address_map`.
 
 pub(super) mod address_map;
 mod cluster_identity;
