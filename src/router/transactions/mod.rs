@@ -3,6 +3,10 @@
 //! Must never know: how a session queues commands.
 //!
 //! Begin with `execute.rs` (one transaction) and `watch.rs` (the keys that it depends on).
+//!
+//! MULTI, the commands and EXEC are one call with several replies, written in one piece. MOVED at any of its
+//! commands means that the node aborted all of it, so the whole goes to the owner of the slot. ASK cannot be
+//! followed. The answers of the daemon itself (PING, CLIENT) are put between those of the server at the end.
 
 mod assembled;
 mod exec_reply;
