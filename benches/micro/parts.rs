@@ -18,7 +18,7 @@ use nearside::protocol::command::{number_of, recognise};
 use nearside::protocol::key::Slot;
 use nearside::protocol::resp::request::OwnedRequest;
 use nearside::protocol::resp::resp2::{self, Form};
-use nearside::protocol::resp::scan::{RequestLimits, RequestScanner, Scan};
+use nearside::protocol::resp::scan::{RequestLimits, RequestScanner, ScanOutcome};
 use nearside::sandbox::client::encode;
 use nearside::stats::WorkerStats;
 
@@ -87,7 +87,7 @@ fn scan() -> Part {
     let call = Box::new(move || {
         let mut rest = black_box(&bytes[..]);
         while !rest.is_empty() {
-            let Ok(Scan::Request(length)) = scanner.scan(rest) else { panic!("these are requests") };
+            let Ok(ScanOutcome::Request(length)) = scanner.scan(rest) else { panic!("these are requests") };
             black_box(scanner.args());
             rest = &rest[length..];
         }

@@ -20,7 +20,7 @@ pub(super) enum ReplyMode {
     SkipNext,
 }
 
-/// One client, as its own commands see it.
+/// A client, as its own commands see it.
 #[derive(Debug)]
 pub(crate) struct ClientState {
     /// The client's place in the registry, where other sessions find it.

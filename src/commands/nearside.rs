@@ -173,7 +173,7 @@ fn l1(fields: &mut Fields, explained: &Explained, now: Nanos) {
     fields.number("last_not_cached_seconds", at.map_or(0, |at| seconds(now, at)));
 }
 
-/// One reply that is kept.
+/// Formats a kept reply.
 fn kept(reply: &KeptReply, now: Nanos, resp: Resp) -> Bytes {
     let mut fields = Fields { out: BytesMut::new(), resp, count: 0 };
     fields.name("request");

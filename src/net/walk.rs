@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::memory::SMALL_BYTES;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::resp::request::{OwnedRequest, Request};
-use crate::protocol::resp::scan::{AHEAD_MAX, ProtocolError, RequestScanner, Scan};
+use crate::protocol::resp::scan::{AHEAD_MAX, ProtocolError, RequestScanner, ScanOutcome};
 
 /// What to do after a request was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,10 +62,10 @@ pub(super) fn walk(
             None => {
                 let scanned = scanner.scan_other(rest)?;
                 let length = match &scanned {
-                    Scan::Incomplete => return Ok(WalkEnd { at, next: Next::Part }),
-                    Scan::TooLarge(bytes) => return Ok(WalkEnd { at, next: Next::TooLarge(*bytes) }),
-                    Scan::Nothing(length) | Scan::Request(length) => *length,
-                    Scan::LargeRequest(length, _) | Scan::Inline(length, _) => *length,
+                    ScanOutcome::Incomplete => return Ok(WalkEnd { at, next: Next::Part }),
+                    ScanOutcome::TooLarge(bytes) => return Ok(WalkEnd { at, next: Next::TooLarge(*bytes) }),
+                    ScanOutcome::Nothing(length) | ScanOutcome::Request(length) => *length,
+                    ScanOutcome::LargeRequest(length, _) | ScanOutcome::Inline(length, _) => *length,
                 };
                 (length, Some(scanned))
             }
@@ -78,11 +78,11 @@ pub(super) fn walk(
         let raw = &bytes[at..at + length];
         let (copy, made);
         let request = match scanned {
-            None | Some(Scan::Request(_)) if shared.is_none() || length <= SMALL_BYTES => {
+            None | Some(ScanOutcome::Request(_)) if shared.is_none() || length <= SMALL_BYTES => {
                 copy = OnceCell::new();
                 Request::new(raw, scanner.args(), &copy)
             }
-            scanned => match other(scanned.unwrap_or(Scan::Request(length)), scanner, raw, shared) {
+            scanned => match other(scanned.unwrap_or(ScanOutcome::Request(length)), scanner, raw, shared) {
                 Some(request) => {
                     made = request;
                     made.as_request()
@@ -105,7 +105,7 @@ pub(super) fn walk(
 /// A request that is not shown where it was read: it is `shared`, came inline, or has very many arguments.
 #[cold]
 fn other(
-    scanned: Scan,
+    scanned: ScanOutcome,
     scanner: &RequestScanner,
     raw: &[u8],
     shared: Option<&Bytes>,
@@ -113,9 +113,9 @@ fn other(
     let shared = shared.filter(|_| raw.len() > SMALL_BYTES);
     let whole = || shared.map_or_else(|| Bytes::copy_from_slice(raw), |shared| shared.slice_ref(raw));
     match scanned {
-        Scan::Request(_) => Some(OwnedRequest::shared(whole(), scanner.args())),
-        Scan::LargeRequest(_, args) => Some(OwnedRequest::shared(whole(), &args)),
-        Scan::Inline(_, request) => Some(request),
-        Scan::Incomplete | Scan::TooLarge(_) | Scan::Nothing(_) => None,
+        ScanOutcome::Request(_) => Some(OwnedRequest::shared(whole(), scanner.args())),
+        ScanOutcome::LargeRequest(_, args) => Some(OwnedRequest::shared(whole(), &args)),
+        ScanOutcome::Inline(_, request) => Some(request),
+        ScanOutcome::Incomplete | ScanOutcome::TooLarge(_) | ScanOutcome::Nothing(_) => None,
     }
 }

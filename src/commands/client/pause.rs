@@ -16,7 +16,7 @@ use crate::protocol::resp::parse_integer;
 use crate::protocol::resp::reply::{ok, wrong_number};
 use crate::protocol::resp::request::Request;
 
-/// One more of something, until it is dropped.
+/// Counts a pause until it is dropped.
 struct PausedGuard(Arc<AtomicUsize>);
 
 // === impl PausedGuard ===

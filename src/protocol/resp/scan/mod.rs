@@ -40,7 +40,7 @@ const RESTRAINED_BULK_BYTES_MAX: usize = 16 * 1024;
 
 /// What stands at the beginning of the buffer.
 #[derive(Debug)]
-pub enum Scan {
+pub enum ScanOutcome {
     /// Not all of a request yet.
     Incomplete,
     /// Nothing to answer, but so many bytes are done with: an empty line, or an empty array.
@@ -114,9 +114,9 @@ impl RequestScanner {
     /// # Errors
     /// What the client sent is no request; see [`ProtocolError`].
     #[inline]
-    pub fn scan(&mut self, buf: &[u8]) -> Result<Scan, ProtocolError> {
+    pub fn scan(&mut self, buf: &[u8]) -> Result<ScanOutcome, ProtocolError> {
         match self.scan_plain(buf) {
-            Some(length) => Ok(Scan::Request(length)),
+            Some(length) => Ok(ScanOutcome::Request(length)),
             None => self.scan_other(buf),
         }
     }
@@ -125,9 +125,9 @@ impl RequestScanner {
     ///
     /// # Errors
     /// Those of [`RequestScanner::scan`].
-    pub fn scan_other(&mut self, buf: &[u8]) -> Result<Scan, ProtocolError> {
+    pub fn scan_other(&mut self, buf: &[u8]) -> Result<ScanOutcome, ProtocolError> {
         match buf.first() {
-            None => Ok(Scan::Incomplete),
+            None => Ok(ScanOutcome::Incomplete),
             Some(b'*') => self.scan_array(buf),
             Some(_) => scan_inline(buf, self.limits.inline_bytes_max),
         }
@@ -240,16 +240,16 @@ impl RequestScanner {
         Some(at)
     }
 
-    fn scan_array(&mut self, buf: &[u8]) -> Result<Scan, ProtocolError> {
+    fn scan_array(&mut self, buf: &[u8]) -> Result<ScanOutcome, ProtocolError> {
         let mut missing = match self.missing {
             Some(missing) => missing,
             None => {
                 let Some(line) = number_line(buf, 0, ProtocolError::CountLine)? else {
-                    return Ok(Scan::Incomplete);
+                    return Ok(ScanOutcome::Incomplete);
                 };
                 let count = line.value.ok_or(ProtocolError::MultibulkLength)?;
                 if count <= 0 {
-                    return Ok(Scan::Nothing(line.end));
+                    return Ok(ScanOutcome::Nothing(line.end));
                 }
                 let count = usize::try_from(count).map_err(|_| ProtocolError::MultibulkLength)?;
                 if count > self.limits.args_max {
@@ -282,7 +282,7 @@ impl RequestScanner {
             let end = begin + length + 2;
             if end > self.limits.request_bytes_max {
                 self.missing = Some(missing);
-                return Ok(Scan::TooLarge(end));
+                return Ok(ScanOutcome::TooLarge(end));
             }
             if end > buf.len() {
                 self.announced = end;
@@ -294,26 +294,30 @@ impl RequestScanner {
         }
         if missing > 0 {
             self.missing = Some(missing);
-            return Ok(Scan::Incomplete);
+            return Ok(ScanOutcome::Incomplete);
         }
         (self.missing, self.announced) = (None, 0);
         if self.args.len() > KEPT_ARGS_MAX {
-            return Ok(Scan::LargeRequest(self.at, std::mem::take(&mut self.args)));
+            return Ok(ScanOutcome::LargeRequest(self.at, std::mem::take(&mut self.args)));
         }
-        Ok(Scan::Request(self.at))
+        Ok(ScanOutcome::Request(self.at))
     }
 }
 
-fn scan_inline(buf: &[u8], bytes_max: usize) -> Result<Scan, ProtocolError> {
+fn scan_inline(buf: &[u8], bytes_max: usize) -> Result<ScanOutcome, ProtocolError> {
     let Some(newline) = memchr::memchr(b'\n', &buf[..buf.len().min(bytes_max + 1)]) else {
-        return if buf.len() > bytes_max { Err(ProtocolError::InlineLength) } else { Ok(Scan::Incomplete) };
+        return if buf.len() > bytes_max {
+            Err(ProtocolError::InlineLength)
+        } else {
+            Ok(ScanOutcome::Incomplete)
+        };
     };
     let line = buf[..newline].strip_suffix(b"\r").unwrap_or(&buf[..newline]);
     let args = inline::split(line).ok_or(ProtocolError::InlineQuotes)?;
     if args.is_empty() {
-        return Ok(Scan::Nothing(newline + 1));
+        return Ok(ScanOutcome::Nothing(newline + 1));
     }
-    Ok(Scan::Inline(newline + 1, OwnedRequest::from_args(args)))
+    Ok(ScanOutcome::Inline(newline + 1, OwnedRequest::from_args(args)))
 }
 
 /// The length of an argument of fewer than a hundred bytes whose line begins at `at`, and where the argument

@@ -12,7 +12,7 @@ const LIMITS: RequestLimits = RequestLimits {
     inline_bytes_max: LINE_BYTES_MAX,
 };
 
-fn scan(bytes: &[u8]) -> Result<Scan, ProtocolError> {
+fn scan(bytes: &[u8]) -> Result<ScanOutcome, ProtocolError> {
     RequestScanner::new(LIMITS).scan(bytes)
 }
 
@@ -33,16 +33,16 @@ fn the_places_of_very_many_arguments_are_not_kept() {
     let mut scanner = RequestScanner::new(RequestLimits { args_max: 100_000, ..LIMITS });
     let bytes = [b"*100000\r\n".to_vec(), b"$1\r\na\r\n".repeat(100_000)].concat();
     // In two pieces, as a request that large comes.
-    assert!(matches!(scanner.scan(&bytes[..bytes.len() / 2]), Ok(Scan::Incomplete)));
+    assert!(matches!(scanner.scan(&bytes[..bytes.len() / 2]), Ok(ScanOutcome::Incomplete)));
     match scanner.scan(&bytes) {
-        Ok(Scan::LargeRequest(length, args)) => {
+        Ok(ScanOutcome::LargeRequest(length, args)) => {
             assert_eq!((length, args.len()), (bytes.len(), 100_000));
             assert!(args.iter().all(|range| &bytes[range.clone()] == b"a"));
         }
         scanned => panic!("{scanned:?}"),
     }
     assert!(scanner.args.capacity() <= KEPT_ARGS_MAX);
-    assert!(matches!(scanner.scan(b"*1\r\n$4\r\nPING\r\n"), Ok(Scan::Request(14))));
+    assert!(matches!(scanner.scan(b"*1\r\n$4\r\nPING\r\n"), Ok(ScanOutcome::Request(14))));
     assert_eq!(scanner.args().first(), Some(&(8..12)));
 }
 
@@ -50,7 +50,7 @@ fn the_places_of_very_many_arguments_are_not_kept() {
 fn a_request_is_found_with_its_arguments() {
     let mut scanner = RequestScanner::new(LIMITS);
     let bytes = b"*2\r\n$3\r\nGET\r\n$4\r\na\r\nb\r\n*1\r\n";
-    assert!(matches!(scanner.scan(bytes), Ok(Scan::Request(23))));
+    assert!(matches!(scanner.scan(bytes), Ok(ScanOutcome::Request(23))));
     let args: Vec<&[u8]> = scanner.args().iter().map(|range| &bytes[range.clone()]).collect();
     assert_eq!(args, [b"GET".as_slice(), b"a\r\nb"]);
 }
@@ -70,10 +70,10 @@ fn random_requests_agree_with_redis_protocol_whole_and_in_pieces() {
         let mut scanner = RequestScanner::new(LIMITS);
         let mut end = 0;
         while end < bytes.len() {
-            assert!(matches!(scanner.scan(&bytes[..end]), Ok(Scan::Incomplete)));
+            assert!(matches!(scanner.scan(&bytes[..end]), Ok(ScanOutcome::Incomplete)));
             end += 1 + random.below(bytes.len() as u64) as usize;
         }
-        assert!(matches!(scanner.scan(&bytes), Ok(Scan::Request(found)) if found == length));
+        assert!(matches!(scanner.scan(&bytes), Ok(ScanOutcome::Request(found)) if found == length));
         let found: Vec<OwnedFrame> = scanner
             .args()
             .iter()
@@ -93,7 +93,7 @@ fn broken_bytes_never_panic_and_never_disagree_with_redis_protocol() {
             let at = 1 + random.below(bytes.len() as u64 - 1) as usize;
             bytes[at] = alphabet[random.below(alphabet.len() as u64) as usize];
         }
-        if let (Ok(Scan::Request(length)), Ok(Some((_, oracle)))) = (scan(&bytes), decode(&bytes)) {
+        if let (Ok(ScanOutcome::Request(length)), Ok(Some((_, oracle)))) = (scan(&bytes), decode(&bytes)) {
             assert_eq!(length, oracle, "{}", bytes.escape_ascii());
         }
     }
@@ -122,7 +122,7 @@ fn errors_are_those_of_redis() {
     for (bytes, expected) in cases {
         let got = match scan(bytes) {
             Err(error) => error.to_string(),
-            Ok(Scan::Incomplete) => "incomplete".to_owned(),
+            Ok(ScanOutcome::Incomplete) => "incomplete".to_owned(),
             Ok(other) => format!("{other:?}"),
         };
         assert_eq!(got, expected, "{}", bytes[..bytes.len().min(40)].escape_ascii());
@@ -138,7 +138,7 @@ fn a_request_beyond_its_limit_is_refused_when_the_length_is_announced() {
         bytes.extend_from_slice(b"\r\n");
     }
     bytes.extend_from_slice(b"$1000000\r\n");
-    assert!(matches!(scan(&bytes), Ok(Scan::TooLarge(3_000_040))));
+    assert!(matches!(scan(&bytes), Ok(ScanOutcome::TooLarge(3_000_040))));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_request_that_is_skipped_ends_where_it_would_have_ended_however_it_comes() {
     let sent = [&large[..], b"*1\r\n$4\r\nPING\r\n"].concat();
     for (seen, piece) in [(5, 1), (23, 7), (40, 1000), (5000, 9100)] {
         let mut scanner = RequestScanner::new(LIMITS);
-        assert!(matches!(scanner.scan(&sent[..seen]), Ok(Scan::Incomplete)));
+        assert!(matches!(scanner.scan(&sent[..seen]), Ok(ScanOutcome::Incomplete)));
         let mut at = scanner.begin_skip();
         let mut end = seen;
         loop {
@@ -159,10 +159,10 @@ fn a_request_that_is_skipped_ends_where_it_would_have_ended_however_it_comes() {
             end = (end + piece).min(sent.len());
         }
         assert_eq!(at, large.len());
-        assert!(matches!(scanner.scan(&sent[at..]), Ok(Scan::Request(14))));
+        assert!(matches!(scanner.scan(&sent[at..]), Ok(ScanOutcome::Request(14))));
     }
     let mut scanner = RequestScanner::new(LIMITS);
-    assert!(matches!(scanner.scan(b"*2\r\n$3\r\nGET\r\n"), Ok(Scan::Incomplete)));
+    assert!(matches!(scanner.scan(b"*2\r\n$3\r\nGET\r\n"), Ok(ScanOutcome::Incomplete)));
     let at = scanner.begin_skip();
     assert_eq!(at, 13);
     assert_eq!(scanner.skip(b"+1\r\n"), Err(ProtocolError::ExpectedDollar(b'+')));
@@ -170,14 +170,14 @@ fn a_request_that_is_skipped_ends_where_it_would_have_ended_however_it_comes() {
 
 #[test]
 fn empty_requests_are_passed_over() {
-    assert!(matches!(scan(b"*0\r\n"), Ok(Scan::Nothing(4))));
-    assert!(matches!(scan(b"*-5\r\n"), Ok(Scan::Nothing(5))));
-    assert!(matches!(scan(b"\r\n"), Ok(Scan::Nothing(2))));
-    assert!(matches!(scan(b"  \n"), Ok(Scan::Nothing(3))));
+    assert!(matches!(scan(b"*0\r\n"), Ok(ScanOutcome::Nothing(4))));
+    assert!(matches!(scan(b"*-5\r\n"), Ok(ScanOutcome::Nothing(5))));
+    assert!(matches!(scan(b"\r\n"), Ok(ScanOutcome::Nothing(2))));
+    assert!(matches!(scan(b"  \n"), Ok(ScanOutcome::Nothing(3))));
 }
 
 #[test]
 fn an_inline_command_becomes_the_request_it_means() {
-    let Ok(Scan::Inline(9, request)) = scan(b"get \"k\"\r\n") else { panic!("not inline") };
+    let Ok(ScanOutcome::Inline(9, request)) = scan(b"get \"k\"\r\n") else { panic!("not inline") };
     assert_eq!(&request.bytes()[..], b"*2\r\n$3\r\nget\r\n$1\r\nk\r\n");
 }
