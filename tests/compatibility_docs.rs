@@ -74,14 +74,19 @@ fn kind(spec: &Spec) -> (Kind, String) {
         Class::FanOut(join) => (Kind::FanOut, joined(join).to_owned()),
         Class::EveryPrimary(gather) => (Kind::EveryPrimary, gathered(gather).to_owned()),
         Class::AnyNode => plain(Kind::AnyNode),
-        Class::Local(_) | Class::Session(RequiredState::Reset | RequiredState::Tracking) => {
+        Class::Local(_) | Class::Session(RequiredState::Reset | RequiredState::Tracking(_)) => {
             plain(Kind::Local)
         }
         Class::Session(session @ (RequiredState::Blocking | RequiredState::Wait)) => {
             (Kind::Waits, needed(session).to_owned())
         }
-        Class::Session(session @ RequiredState::Transaction) => (Kind::Session, needed(session).to_owned()),
-        Class::Publish | Class::Session(RequiredState::PubSub) => plain(Kind::PubSub),
+        Class::Session(session @ RequiredState::Transaction(_)) => {
+            (Kind::Session, needed(session).to_owned())
+        }
+        Class::Publish
+        | Class::Session(
+            RequiredState::PubSub | RequiredState::Subscribe(_) | RequiredState::Unsubscribe(_),
+        ) => plain(Kind::PubSub),
         Class::Session(RequiredState::Monitor) => plain(Kind::Local),
         Class::Refused(refusal) => {
             let mut reply = BytesMut::new();
@@ -139,10 +144,12 @@ fn needed(session: RequiredState) -> &'static str {
     match session {
         RequiredState::Blocking => "waits on the server",
         RequiredState::Monitor => "follows every command",
-        RequiredState::PubSub => "subscriptions",
+        RequiredState::PubSub | RequiredState::Subscribe(_) | RequiredState::Unsubscribe(_) => {
+            "subscriptions"
+        }
         RequiredState::Reset => "ends all state of the connection",
-        RequiredState::Tracking => "the client's own client-side caching",
-        RequiredState::Transaction => "queued by nearside, carried out by one node in one piece",
+        RequiredState::Tracking(_) => "the client's own client-side caching",
+        RequiredState::Transaction(_) => "queued by nearside, carried out by one node in one piece",
         RequiredState::Wait => "waits for replicas",
     }
 }

@@ -23,7 +23,6 @@ mod lolwut;
 pub(crate) mod monitor;
 mod nearside;
 mod password;
-mod redaction;
 mod report;
 mod server_state;
 mod slowlog;

@@ -6,7 +6,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::redaction::secrets;
 use super::server_state::{GlobalFlags, ServerState};
 use crate::clients::mailbox::Mail;
 use crate::clients::{Client, ClientFlag};
@@ -75,7 +74,7 @@ fn line(spec: Option<&Spec>, request: &Request<'_>, client: &Client) -> Bytes {
         None => line.push_str(&client.endpoints.address),
     }
     line.push(']');
-    let secrets = secrets(spec, request);
+    let secrets = spec.map_or_else(Vec::new, |spec| spec.secrets(request));
     for (index, argument) in request.args().enumerate() {
         line.push(' ');
         quote(if secrets.contains(&index) { b"(redacted)" } else { argument }, &mut line);

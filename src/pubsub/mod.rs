@@ -15,9 +15,10 @@ use parking_lot::Mutex;
 
 use crate::clients::Client;
 use crate::clients::mailbox::Mail;
+use crate::protocol::command::TopicKind;
 use crate::protocol::glob::{self, Patterns, SearchPosition};
 use crate::stats::WorkerStats;
-use crate::upstream::{Subscriptions, Topic, TopicKind};
+use crate::upstream::{Subscriptions, Topic};
 
 /// A message is handed to so many clients before others may subscribe or leave: none of them waits for long.
 const HANDED_OUT_AT_ONCE: usize = 128;

@@ -7,7 +7,7 @@ use super::{subscriber, transaction};
 use crate::commands::monitor::{self, Watching};
 use crate::commands::{SessionContext, tracking};
 use crate::net::write_queue::WriteQueue;
-use crate::protocol::command::{Class, RequiredState, Spec};
+use crate::protocol::command::{Class, RequiredState, Spec, TransactionCommand};
 use crate::protocol::resp::reply::ok;
 use crate::protocol::resp::request::Request;
 use crate::router::{Answer, Caller};
@@ -35,7 +35,6 @@ pub(super) fn intercept(
 /// they mean.
 pub(super) fn is_exclusive(
     kind: RequiredState,
-    spec: &Spec,
     request: &Request<'_>,
     state: &SessionState,
     context: &SessionContext,
@@ -43,16 +42,16 @@ pub(super) fn is_exclusive(
     match kind {
         RequiredState::Blocking | RequiredState::Monitor | RequiredState::Wait => true,
         // What is subscribed to takes its place among the replies; PUBSUB counts it.
-        RequiredState::PubSub => {
-            spec.name.starts_with("pubsub") || subscriber::is_large(spec, request, state)
-        }
-        RequiredState::Transaction if spec.name == "watch" => true,
+        RequiredState::PubSub => true,
+        RequiredState::Subscribe(_) => subscriber::is_large(false, request, state),
+        RequiredState::Unsubscribe(_) => subscriber::is_large(true, request, state),
+        RequiredState::Transaction(TransactionCommand::Watch) => true,
         // What is watched is watched on a connection of its own.
-        RequiredState::Transaction => {
+        RequiredState::Transaction(command) => {
             state.modes.as_ref().is_some_and(|modes| modes.is_watching())
-                || transaction::may_overtake(spec, state, context)
+                || transaction::may_overtake(command, state, context)
         }
-        RequiredState::Reset | RequiredState::Tracking => false,
+        RequiredState::Reset | RequiredState::Tracking(_) => false,
     }
 }
 
@@ -66,20 +65,20 @@ pub(super) fn answer(
     caller: Caller<'_>,
 ) -> Answer {
     match kind {
-        RequiredState::Transaction => transaction::answer(spec, request, state, context, caller),
+        RequiredState::Transaction(command) => {
+            transaction::answer(command, spec, request, state, context, caller)
+        }
         RequiredState::Blocking => {
             context.proxy.blocking.block(spec, request, caller, state.client.entry.wait.begin())
         }
         RequiredState::Wait => {
             context.proxy.replica_waits.wait(request, caller, state.client.entry.wait.begin())
         }
-        // PUBSUB tells of subscriptions and is none.
-        RequiredState::PubSub if !spec.name.starts_with("pubsub") => {
-            subscriber::answer(spec, request, state, context)
-        }
-        RequiredState::Tracking => {
+        RequiredState::Subscribe(kind) => subscriber::subscribe(kind, request, state, context),
+        RequiredState::Unsubscribe(kind) => subscriber::unsubscribe(kind, request, state, context),
+        RequiredState::Tracking(command) => {
             let tracking = &mut state.modes.get_or_insert_default().tracking;
-            let answer = tracking::answer(spec, request, tracking, &state.client, context);
+            let answer = tracking::answer(command, request, tracking, &state.client, context);
             state.settle();
             answer
         }

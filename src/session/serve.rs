@@ -58,7 +58,7 @@ pub(super) fn serve(
                     answer
                 }
                 Class::Session(kind)
-                    if mode_commands::is_exclusive(kind, spec, &request, state, context)
+                    if mode_commands::is_exclusive(kind, &request, state, context)
                         && !pipeline.is_empty() =>
                 {
                     state.alone = true;
@@ -67,7 +67,7 @@ pub(super) fn serve(
                 Class::Session(kind) => {
                     measured =
                         !matches!(kind, command::RequiredState::Blocking | command::RequiredState::Wait);
-                    state.alone = mode_commands::is_exclusive(kind, spec, &request, state, context);
+                    state.alone = mode_commands::is_exclusive(kind, &request, state, context);
                     mode_commands::answer(kind, spec, &request, state, context, caller)
                 }
                 Class::FanOut(join) => {

@@ -57,12 +57,12 @@ impl TrackedRead {
         }
         match recognised {
             // What is queued is read when EXEC comes.
-            Ok(spec) if in_transaction && spec.name == "exec" => reads = std::mem::take(&mut tracking.queued),
+            Ok(spec) if in_transaction && spec.is_exec() => reads = std::mem::take(&mut tracking.queued),
             _ if in_transaction => tracking.queued.append(&mut reads),
             _ => tracking.queued.clear(),
         }
         let overwrites = match recognised {
-            Ok(spec) if tracking.no_loop && !in_transaction => overwritten(spec, request),
+            Ok(spec) if tracking.no_loop && !in_transaction => spec.overwritten_keys(request),
             _ => Vec::new(),
         };
         let (tracker, id) = (tracking.tracker.clone(), tracking.id);
@@ -142,20 +142,3 @@ pub(super) fn redirected(keys: &[u8], state: &SessionState) -> Option<Bytes> {
 const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n";
 
 const MESSAGE: &[u8] = b"*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n";
-
-/// The keys of a command that, unless it fails, leaves nothing of what they held before. Only the
-/// invalidations of such commands can be told from those of others: whatever somebody else wrote before is
-/// gone as well.
-fn overwritten(spec: &Spec, request: &Request<'_>) -> Vec<Bytes> {
-    let overwrites = match spec.name {
-        "set" => request.len() == 3 || request.len() == 5 && is_lifetime(request.arg(3)),
-        "setex" | "psetex" | "mset" | "getset" | "del" | "unlink" => true,
-        _ => false,
-    };
-    let positions = spec.keys.positions(request).ok().filter(|_| overwrites).into_iter().flatten();
-    positions.map(|position| Bytes::copy_from_slice(request.arg(position))).collect()
-}
-
-fn is_lifetime(option: &[u8]) -> bool {
-    [&b"ex"[..], b"px", b"exat", b"pxat"].iter().any(|known| option.eq_ignore_ascii_case(known))
-}

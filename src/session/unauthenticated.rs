@@ -14,7 +14,7 @@ const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of: NOAUTH 
 /// What a client that has not said the password is told of a command; `None` for those that are open to it.
 pub(super) fn refuse(spec: &Spec) -> Option<Bytes> {
     let refused = !spec.flags.has(Flags::NO_AUTH);
-    refused.then(|| Bytes::from_static(if spec.name == "exec" { EXEC_ABORT } else { NO_AUTH }))
+    refused.then(|| Bytes::from_static(if spec.is_exec() { EXEC_ABORT } else { NO_AUTH }))
 }
 
 /// What it is told of what is no command. No server is asked whether a module of it knows it.
@@ -31,12 +31,11 @@ pub(super) fn refuse_unrecognised(
     if matches!(fault, CommandError::Denied(_)) {
         return Answer::Now(Bytes::from_static(NO_AUTH));
     }
-    let open = matches!(fault, CommandError::Arity("auth" | "hello" | "quit" | "reset"));
-    if context.report.is_valkey() && !open {
-        let error = if fault == CommandError::Arity("exec") { EXEC_ABORT } else { NO_AUTH };
+    if context.report.is_valkey() && !fault.is_open() {
+        let error = if fault.is_of_exec() { EXEC_ABORT } else { NO_AUTH };
         return Answer::Now(Bytes::from_static(error));
     }
-    if fault == CommandError::Arity("exec") {
+    if fault.is_of_exec() {
         let cause = "wrong number of arguments for 'exec' command";
         let error = format!("EXECABORT Transaction discarded because of: {cause}");
         return Answer::Now(encode::error_reply(error));

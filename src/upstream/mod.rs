@@ -36,7 +36,7 @@ pub use options::{Deployment, UpstreamOptions};
 pub use rights::{Right, Rights};
 pub use shared::SharedUpstream;
 pub use status::{Coherence, NodeStatus, ServerFacts, StatusBoard};
-pub use subscribe::{OnMessage, Readiness, SubscriptionGuard, Subscriptions, Topic, TopicKind};
+pub use subscribe::{OnMessage, Readiness, SubscriptionGuard, Subscriptions, Topic};
 pub use topology::address_map::{AddressMap, AddressPattern};
 pub use topology::cluster_nodes::NodeView;
 pub use topology::node_numbers::{NodeEntry, NodeIndex};

@@ -86,7 +86,7 @@ pub(crate) fn wait(spec: &Spec, desk: &ServerState) -> Option<LocalBoxFuture<'st
         });
         return None;
     }
-    if !(held.all || spec.flags.has_any(Flags::WRITE.with(Flags::MAY_REPLICATE)) || spec.name == "exec") {
+    if !(held.all || spec.flags.has_any(Flags::WRITE.with(Flags::MAY_REPLICATE)) || spec.is_exec()) {
         return None;
     }
     let mut changes = desk.pause.subscribe();

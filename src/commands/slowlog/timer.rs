@@ -8,7 +8,6 @@ use bytes::{Bytes, BytesMut};
 use super::log::SlowlogEntry;
 use crate::clients::Client;
 use crate::clock::Nanos;
-use crate::commands::redaction::secrets;
 use crate::commands::server_state::ServerState;
 use crate::protocol::command::Spec;
 use crate::protocol::resp::encode;
@@ -88,7 +87,7 @@ impl LatencyTimer {
 
 /// What an entry shows of the arguments, in the words of Redis where it shows less than all.
 fn shown(spec: Option<&Spec>, request: &Request<'_>) -> Bytes {
-    let secrets = secrets(spec, request);
+    let secrets = spec.map_or_else(Vec::new, |spec| spec.secrets(request));
     let whole = if request.len() > ARGUMENTS_MAX { ARGUMENTS_MAX - 1 } else { request.len() };
     let mut out = BytesMut::new();
     encode::array(&mut out, request.len().min(ARGUMENTS_MAX));

@@ -150,6 +150,41 @@ pub enum Local {
     NearsideHelp,
 }
 
+/// What a subscription is to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TopicKind {
+    /// A channel: SUBSCRIBE.
+    Channel,
+    /// All channels whose names match: PSUBSCRIBE.
+    Pattern,
+    /// A channel of a shard: SSUBSCRIBE.
+    Shard,
+}
+
+/// What a command does about the client's own caching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrackingCommand {
+    /// CLIENT CACHING: whether the next command is tracked.
+    Caching,
+    /// CLIENT GETREDIR: who is notified in the client's stead.
+    GetRedir,
+    /// CLIENT TRACKINGINFO: what is on.
+    Info,
+    /// CLIENT TRACKING: on or off.
+    Switch,
+}
+
+/// What a command does about transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named after its command")]
+pub enum TransactionCommand {
+    Discard,
+    Exec,
+    Multi,
+    Unwatch,
+    Watch,
+}
+
 /// Which state a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequiredState {
@@ -157,14 +192,18 @@ pub enum RequiredState {
     Blocking,
     /// Follows every command of a server.
     Monitor,
-    /// Subscribes, or asks about subscriptions.
+    /// Asks about subscriptions: PUBSUB.
     PubSub,
     /// Ends every state.
     Reset,
+    /// Subscribes.
+    Subscribe(TopicKind),
     /// The client's own client-side caching.
-    Tracking,
+    Tracking(TrackingCommand),
     /// MULTI, WATCH and what belongs to them.
-    Transaction,
+    Transaction(TransactionCommand),
+    /// Unsubscribes.
+    Unsubscribe(TopicKind),
     /// Waits for the replicas of what this connection wrote.
     Wait,
 }
@@ -178,22 +217,5 @@ impl Local {
             self,
             Local::ConfigGet | Local::ConfigSet | Local::Hello | Local::Info | Local::NearsideExplain
         )
-    }
-}
-
-// === impl RequiredState ===
-
-impl RequiredState {
-    /// The word for logs, metrics and error texts.
-    pub fn name(self) -> &'static str {
-        match self {
-            RequiredState::Blocking => "blocking",
-            RequiredState::Monitor => "monitor",
-            RequiredState::PubSub => "pubsub",
-            RequiredState::Reset => "reset",
-            RequiredState::Tracking => "tracking",
-            RequiredState::Transaction => "transaction",
-            RequiredState::Wait => "wait",
-        }
     }
 }

@@ -20,9 +20,19 @@ pub enum CommandError {
     Arity(&'static str),
 }
 
-// === impl Fault ===
+// === impl CommandError ===
 
 impl CommandError {
+    /// Whether a client that has not authenticated may use the command, whose arguments are wrong.
+    pub fn is_open(self) -> bool {
+        matches!(self, CommandError::Arity("auth" | "hello" | "quit" | "reset"))
+    }
+
+    /// Whether this is an EXEC with arguments, which ends a transaction nevertheless.
+    pub fn is_of_exec(self) -> bool {
+        self == CommandError::Arity("exec")
+    }
+
     /// Appends the error reply of Redis 7.0 to `request`, or the daemon's own to one that is denied.
     pub fn write(self, request: &Request<'_>, out: &mut BytesMut) {
         let mut text = Vec::with_capacity(SHOWN_BYTES_MAX);

@@ -14,12 +14,17 @@ mod index;
 mod keys;
 mod learned;
 mod lookup;
+mod overwrites;
 mod refusal_reason;
+mod secrets;
 mod table;
 mod ttl_effect;
 
 pub use category::members;
-pub use class::{Class, Database, Gather, Join, Keyspace, Local, RequiredState, ScriptAction};
+pub use class::{
+    Class, Database, Gather, Join, Keyspace, Local, RequiredState, ScriptAction, TopicKind, TrackingCommand,
+    TransactionCommand,
+};
 pub use denied::Denied;
 pub use error::CommandError;
 pub use flags::Flags;
@@ -83,6 +88,11 @@ impl Spec {
     #[inline]
     pub fn number(&self) -> usize {
         usize::from(self.number)
+    }
+
+    /// Whether this is EXEC, which stands for all that was queued since MULTI.
+    pub fn is_exec(&self) -> bool {
+        self.class == Class::Session(RequiredState::Transaction(TransactionCommand::Exec))
     }
 
     /// What is done with this request: XREAD and XREADGROUP wait only when they are told to.

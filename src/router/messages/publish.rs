@@ -12,7 +12,7 @@ use tokio::task::yield_now;
 
 use super::settled::wait_until_settled;
 use crate::node::NodeId;
-use crate::protocol::command::{Flags, Keys, Spec};
+use crate::protocol::command::{Flags, Keys, Spec, TopicKind};
 use crate::protocol::key::Slot;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
@@ -23,7 +23,7 @@ use crate::router::caller::Caller;
 use crate::router::coherence::inflight::Hold;
 use crate::router::replies::{render, stopped};
 use crate::router::tiers::Tiers;
-use crate::upstream::{Call, Topic, TopicKind};
+use crate::upstream::{Call, Topic};
 
 /// What there was of ours when a message was sent.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 
 use super::settled::wait_until_settled;
 use crate::node::NodeId;
-use crate::protocol::command::Spec;
+use crate::protocol::command::{Spec, TopicKind};
 use crate::protocol::resp::cursor::{self, Elements, ReplyHead};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
@@ -22,7 +22,7 @@ use crate::router::caller::Caller;
 use crate::router::replies::{failure_reply, odd_reply_to, stopped};
 use crate::router::tiers::Tiers;
 use crate::router::turns::give_turn;
-use crate::upstream::{Call, Topic, TopicKind};
+use crate::upstream::{Call, Topic};
 
 /// Answers PUBSUB.
 #[derive(Debug)]

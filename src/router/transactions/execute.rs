@@ -72,7 +72,7 @@ impl Transactions {
             | Class::Publish
             | Class::AnyNode => false,
             // Inside a transaction they do not wait.
-            Class::Session(RequiredState::Blocking | RequiredState::Wait | RequiredState::Transaction) => {
+            Class::Session(RequiredState::Blocking | RequiredState::Wait | RequiredState::Transaction(_)) => {
                 false
             }
             Class::Script(ScriptAction::Eval | ScriptAction::EvalSha | ScriptAction::Function) => {

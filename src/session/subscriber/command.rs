@@ -5,45 +5,48 @@ use futures_util::future::LocalBoxFuture;
 use tokio::task::yield_now;
 
 use super::state::{NAMES_AT_ONCE, Subscriber};
-use super::subscribe::subscribe;
-use super::unsubscribe::unsubscribe;
+use super::subscribe::begin_subscribe;
+use super::unsubscribe::begin_unsubscribe;
 use crate::commands::SessionContext;
-use crate::protocol::command::Spec;
+use crate::protocol::command::{Class, Local, RequiredState, Spec, TopicKind};
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::router::Answer;
 use crate::session::state::SessionState;
-use crate::upstream::TopicKind;
 
-/// Answers SUBSCRIBE, UNSUBSCRIBE and their like. The session goes on with the next request meanwhile:
-/// whoever sends many of them does not wait for each.
-pub(in crate::session) fn answer(
-    spec: &'static Spec,
+/// Answers SUBSCRIBE and its like. The session goes on with the next request meanwhile: a client that sends
+/// many of them does not wait for each.
+pub(in crate::session) fn subscribe(
+    kind: TopicKind,
     request: &Request<'_>,
     state: &mut SessionState,
     context: &SessionContext,
 ) -> Answer {
-    let resp = state.client.resp();
-    let SessionState { modes, client, .. } = state;
-    let modes = modes.get_or_insert_default();
-    let subscriber = modes.subscriber.get_or_insert_with(|| Subscriber::new(context, &client.entry));
-    let kind = match spec.name {
-        "psubscribe" | "punsubscribe" => TopicKind::Pattern,
-        "ssubscribe" | "sunsubscribe" => TopicKind::Shard,
-        _ => TopicKind::Channel,
-    };
-    if spec.name.ends_with("unsubscribe") {
-        let answer = unsubscribe(subscriber, kind, request, resp);
-        if !subscriber.is_subscribed() {
-            modes.subscriber = None;
-        }
-        return answer;
-    }
     if let Some(wait) = context.proxy.wait_for_upstream() {
         return wait;
     }
-    subscribe(subscriber, kind, request, resp, context)
+    let SessionState { modes, client, .. } = state;
+    let subscriber = &mut modes.get_or_insert_default().subscriber;
+    let subscriber = subscriber.get_or_insert_with(|| Subscriber::new(context, &client.entry));
+    begin_subscribe(subscriber, kind, request, client.resp(), context)
+}
+
+/// Answers UNSUBSCRIBE and its like.
+pub(in crate::session) fn unsubscribe(
+    kind: TopicKind,
+    request: &Request<'_>,
+    state: &mut SessionState,
+    context: &SessionContext,
+) -> Answer {
+    let SessionState { modes, client, .. } = state;
+    let modes = modes.get_or_insert_default();
+    let subscriber = modes.subscriber.get_or_insert_with(|| Subscriber::new(context, &client.entry));
+    let answer = begin_unsubscribe(subscriber, kind, request, client.resp());
+    if !subscriber.is_subscribed() {
+        modes.subscriber = None;
+    }
+    answer
 }
 
 /// What a client of RESP2 that is subscribed gets for a request: it can tell a reply from a message only if
@@ -57,19 +60,22 @@ pub(in crate::session) fn intercept(
     if resp == Resp::Three || !subscriber.is_subscribed() {
         return None;
     }
-    match spec.name {
-        "ping" if request.len() <= 2 => {
+    match spec.class {
+        Class::Local(Local::Ping) if request.len() <= 2 => {
             let mut out = BytesMut::from(&b"*2\r\n$4\r\npong\r\n"[..]);
             encode::bulk(&mut out, request.arg(1));
             Some(Answer::Now(out.freeze()))
         }
-        "ping" | "subscribe" | "psubscribe" | "ssubscribe" | "unsubscribe" | "punsubscribe"
-        | "sunsubscribe" | "quit" | "reset" => None,
-        name => {
-            let code = if name == "exec" { "EXECABORT Transaction discarded because of:" } else { "ERR" };
+        Class::Local(Local::Ping | Local::Quit)
+        | Class::Session(
+            RequiredState::Subscribe(_) | RequiredState::Unsubscribe(_) | RequiredState::Reset,
+        ) => None,
+        _ => {
+            let code = if spec.is_exec() { "EXECABORT Transaction discarded because of:" } else { "ERR" };
             Some(Answer::Now(encode::error_reply(format!(
-                "{code} Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
-                 allowed in this context"
+                "{code} Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
+                 allowed in this context",
+                spec.name
             ))))
         }
     }
@@ -77,13 +83,12 @@ pub(in crate::session) fn intercept(
 
 /// Whether a request about subscriptions is so large that others have to get their turn while it is worked
 /// on: nothing else of its session is, then.
-pub(in crate::session) fn is_large(spec: &Spec, request: &Request<'_>, state: &SessionState) -> bool {
+pub(in crate::session) fn is_large(unsubscribes: bool, request: &Request<'_>, state: &SessionState) -> bool {
     let all = || {
         let subscriber = state.modes.as_ref().and_then(|modes| modes.subscriber.as_ref());
         subscriber.map_or(0, |subscriber| subscriber.len())
     };
-    let names =
-        if request.len() == 1 && spec.name.ends_with("unsubscribe") { all() } else { request.len() - 1 };
+    let names = if request.len() == 1 && unsubscribes { all() } else { request.len() - 1 };
     names > NAMES_AT_ONCE
 }
 

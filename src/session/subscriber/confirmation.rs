@@ -3,8 +3,8 @@
 use bytes::{Bytes, BytesMut};
 
 use super::subscribed::Subscribed;
+use crate::protocol::command::TopicKind;
 use crate::protocol::resp::{Resp, encode};
-use crate::upstream::TopicKind;
 
 /// Appends the confirmation of one subscription, with the number of those that are left of its sort.
 pub(super) fn write(

@@ -16,12 +16,13 @@ use super::subscribed::Subscribed;
 use crate::clients::Client;
 use crate::commands::{SessionContext, SessionLimits};
 use crate::memory::MemoryCeiling;
+use crate::protocol::command::TopicKind;
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::pubsub::Hub;
 use crate::router::Answer;
-use crate::upstream::{Readiness, SubscriptionGuard, Topic, TopicKind};
+use crate::upstream::{Readiness, SubscriptionGuard, Topic};
 
 /// A request to subscribe, until it is confirmed or taken back.
 struct SubscribeRequest {
@@ -47,7 +48,7 @@ struct SubscribeTerms {
 
 /// Subscribes at once, so that nothing is missed, and confirms it when it stands upstream; what does not
 /// come to stand there is taken back.
-pub(super) fn subscribe(
+pub(super) fn begin_subscribe(
     subscriber: &Subscriber,
     kind: TopicKind,
     request: &Request<'_>,

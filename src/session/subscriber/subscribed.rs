@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use crate::clients::{Client, ClientFlag};
 use crate::memory::MemoryHold;
-use crate::upstream::{Topic, TopicKind};
+use crate::protocol::command::TopicKind;
+use crate::upstream::Topic;
 
 /// What each name waits for: the request of this number, whose fate is the name's, or nothing any more.
 type NameStates = BTreeMap<Bytes, Option<u64>>;

@@ -12,11 +12,12 @@ use super::state::{NAMES_AT_ONCE, Subscriber};
 use super::subscribed::Subscribed;
 use crate::clients::Client;
 use crate::clients::mailbox::Mail;
+use crate::protocol::command::TopicKind;
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::pubsub::Hub;
 use crate::router::Answer;
-use crate::upstream::{Topic, TopicKind};
+use crate::upstream::Topic;
 
 /// A request to unsubscribe.
 struct UnsubscribeRequest {
@@ -37,7 +38,7 @@ enum UnsubscribeNames {
 
 /// Ends what the request names. The confirmation goes to the mailbox: what came before the end is in it
 /// already.
-pub(super) fn unsubscribe(
+pub(super) fn begin_unsubscribe(
     subscriber: &Subscriber,
     kind: TopicKind,
     request: &Request<'_>,

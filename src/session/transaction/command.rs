@@ -6,7 +6,7 @@ use super::exec::{WITHOUT_MULTI, execute, go_on};
 use super::queue::close;
 use super::queued::Transaction;
 use crate::commands::SessionContext;
-use crate::protocol::command::Spec;
+use crate::protocol::command::{Spec, TransactionCommand};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::reply::ok;
 use crate::protocol::resp::request::Request;
@@ -16,8 +16,14 @@ use crate::session::state::SessionState;
 
 /// Whether EXEC has to begin when all earlier requests of its session have been answered, and to be answered
 /// before others begin: nothing else keeps a command of it in its place that names no keys.
-pub(in crate::session) fn may_overtake(spec: &Spec, state: &SessionState, context: &SessionContext) -> bool {
-    let Some(modes) = state.modes.as_ref().filter(|_| spec.name == "exec") else { return false };
+pub(in crate::session) fn may_overtake(
+    command: TransactionCommand,
+    state: &SessionState,
+    context: &SessionContext,
+) -> bool {
+    let Some(modes) = state.modes.as_ref().filter(|_| command == TransactionCommand::Exec) else {
+        return false;
+    };
     let is_keyless = modes.transaction.as_ref().is_some_and(|transaction| transaction.keyless)
         || modes.executing.as_ref().is_some_and(|executing| executing.keyless);
     is_keyless && context.proxy.upstream().is_split()
@@ -25,6 +31,7 @@ pub(in crate::session) fn may_overtake(spec: &Spec, state: &SessionState, contex
 
 /// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 pub(in crate::session) fn answer(
+    command: TransactionCommand,
     spec: &'static Spec,
     request: &Request<'_>,
     state: &mut SessionState,
@@ -32,9 +39,9 @@ pub(in crate::session) fn answer(
     caller: Caller<'_>,
 ) -> Answer {
     let open = state.modes.as_ref().is_some_and(|modes| modes.transaction.is_some());
-    match spec.name {
-        "multi" if open => error("ERR MULTI calls can not be nested"),
-        "multi" => {
+    match command {
+        TransactionCommand::Multi if open => error("ERR MULTI calls can not be nested"),
+        TransactionCommand::Multi => {
             let modes = state.modes.get_or_insert_with(Box::<Modes>::default);
             // What is watched is watched on one node, and that is where the transaction will go.
             let slot = modes.watched.as_ref().and_then(|watched| watched.slot());
@@ -42,22 +49,21 @@ pub(in crate::session) fn answer(
             state.client.entry.note_queued(Some(0));
             Answer::Now(ok())
         }
-        "exec" => match state.modes.as_mut().and_then(|modes| modes.executing.take()) {
+        TransactionCommand::Exec => match state.modes.as_mut().and_then(|modes| modes.executing.take()) {
             Some(executing) => go_on(executing, state, context, caller),
             None if open => execute(state, context, caller),
             None => error(WITHOUT_MULTI),
         },
-        "discard" if !open => error("ERR DISCARD without MULTI"),
-        "watch" if open => error("ERR WATCH inside MULTI is not allowed"),
-        "watch" => {
+        TransactionCommand::Discard if !open => error("ERR DISCARD without MULTI"),
+        TransactionCommand::Watch if open => error("ERR WATCH inside MULTI is not allowed"),
+        TransactionCommand::Watch => {
             let modes = state.modes.get_or_insert_with(Box::<Modes>::default);
             let watched = modes
                 .watched
                 .get_or_insert_with(|| Rc::new(Watched::new(state.client.entry.watched.clone())));
             context.proxy.watches.watch(spec, request, watched, caller)
         }
-        // DISCARD and UNWATCH.
-        _ => {
+        TransactionCommand::Discard | TransactionCommand::Unwatch => {
             let watched = state.modes.as_mut().and_then(|modes| modes.watched.take());
             close(state);
             watched.map_or_else(|| Answer::Now(ok()), |watched| context.proxy.watches.unwatch(&watched))

@@ -10,7 +10,7 @@ use super::queue::close;
 use super::queued::{Executing, QueuedStep, Transaction};
 use crate::commands::kill::{self, KillCount};
 use crate::commands::{self, ExecContext, GlobalFlags, SessionContext, monitor};
-use crate::protocol::command::{Class, Spec, recognise};
+use crate::protocol::command::{Class, Local, Spec, recognise};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::OwnedRequest;
 use crate::router::{Answer, Caller, ExecElement, without_server};
@@ -101,7 +101,7 @@ fn kill_first(state: &mut SessionState, context: &SessionContext) -> Option<Loca
     if !transaction.aborted {
         for step in &mut transaction.steps {
             if let QueuedStep::Own(spec, request) = step
-                && spec.name == "client|kill"
+                && spec.class == Class::Local(Local::ClientKill)
             {
                 let KillCount { reply, over } = kill::kill(&request.as_request(), &mut state.client, context);
                 gone.extend(over);

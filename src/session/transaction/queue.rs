@@ -5,7 +5,9 @@ use bytes::{Bytes, BytesMut};
 use super::queued::{QueuedStep, Transaction};
 use crate::clock::Nanos;
 use crate::commands::SessionContext;
-use crate::protocol::command::{Class, CommandError, Flags, Spec, is_unpaired};
+use crate::protocol::command::{
+    Class, CommandError, Flags, Local, RequiredState, Spec, TransactionCommand, is_unpaired,
+};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::router::{Answer, without_server};
@@ -26,14 +28,23 @@ pub(in crate::session) fn queue(
     context: &SessionContext,
 ) -> Option<Answer> {
     let transaction = state.modes.as_mut()?.transaction.as_mut()?;
-    match spec.name {
-        "exec" | "discard" | "quit" | "reset" => return None,
-        "multi" | "watch" if !context.report.is_valkey() => return None,
+    let is_valkey = context.report.is_valkey();
+    match spec.class {
+        Class::Local(Local::Quit)
+        | Class::Session(
+            RequiredState::Reset
+            | RequiredState::Transaction(TransactionCommand::Exec | TransactionCommand::Discard),
+        ) => return None,
+        Class::Session(RequiredState::Transaction(TransactionCommand::Multi | TransactionCommand::Watch))
+            if !is_valkey =>
+        {
+            return None;
+        }
         _ => {}
     }
-    if spec.flags.has(Flags::NO_MULTI) && (spec.name != "client|reply" || context.report.is_valkey()) {
+    if spec.flags.has(Flags::NO_MULTI) && (is_valkey || spec.class != Class::Local(Local::ClientReply)) {
         transaction.abort();
-        return Some(Answer::Now(not_allowed(spec, context.report.is_valkey())));
+        return Some(Answer::Now(not_allowed(spec, is_valkey)));
     }
     let class = spec.class_of(request);
     let step = match class {
@@ -63,7 +74,7 @@ pub(in crate::session) fn queue_unrecognised(
     context: &SessionContext,
     now: Nanos,
 ) -> Option<Answer> {
-    if fault == CommandError::Arity("exec") {
+    if fault.is_of_exec() {
         close(state);
         let cause = "wrong number of arguments for 'exec' command";
         let error = format!("EXECABORT Transaction discarded because of: {cause}");

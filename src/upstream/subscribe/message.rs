@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::topic::{Topic, TopicKind};
+use super::topic::Topic;
+use crate::protocol::command::TopicKind;
 use crate::protocol::resp::cursor::{Cursor, ReplyHead};
 
 /// A push, as far as it matters.

@@ -21,4 +21,4 @@ mod topic;
 
 pub use link::OnMessage;
 pub use subscriptions::{Readiness, SubscriptionGuard, Subscriptions};
-pub use topic::{Topic, TopicKind};
+pub use topic::Topic;

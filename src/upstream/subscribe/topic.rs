@@ -2,18 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::protocol::command::TopicKind;
 use crate::protocol::glob;
-
-/// What a subscription is to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum TopicKind {
-    /// A channel: SUBSCRIBE.
-    Channel,
-    /// All channels whose names match: PSUBSCRIBE.
-    Pattern,
-    /// A channel of a shard: SSUBSCRIBE.
-    Shard,
-}
 
 /// What can be subscribed to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -10,7 +10,7 @@ use crate::clients::ClientFlag;
 use crate::clients::tracker::TrackingTerms;
 use crate::commands::client_state::ClientState;
 use crate::commands::context::SessionContext;
-use crate::protocol::command::Spec;
+use crate::protocol::command::TrackingCommand;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::reply::{number, ok};
 use crate::protocol::resp::request::Request;
@@ -18,20 +18,20 @@ use crate::router::Answer;
 
 /// Answers a command about the client's own caching, which is `tracking` unless it is off.
 pub(crate) fn answer(
-    spec: &'static Spec,
+    command: TrackingCommand,
     request: &Request<'_>,
     tracking: &mut Option<ClientTracking>,
     client: &ClientState,
     context: &SessionContext,
 ) -> Answer {
-    let reply = match spec.name {
-        "client|tracking" => return switch(request, tracking, client, context),
-        "client|caching" => match tracking.as_mut().filter(|tracking| tracking.on) {
+    let reply = match command {
+        TrackingCommand::Switch => return switch(request, tracking, client, context),
+        TrackingCommand::Caching => match tracking.as_mut().filter(|tracking| tracking.on) {
             Some(tracking) => caching(request.arg(2), tracking),
             None => encode::error_reply(NOT_TRACKING),
         },
-        "client|getredir" => number(present(tracking).map_or(-1, |tracking| tracking.redirect)),
-        _ => info(present(tracking), client),
+        TrackingCommand::GetRedir => number(present(tracking).map_or(-1, |tracking| tracking.redirect)),
+        TrackingCommand::Info => info(present(tracking), client),
     };
     Answer::Now(reply)
 }

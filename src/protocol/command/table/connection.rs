@@ -1,7 +1,7 @@
 //! The connection and the client.
 
 use super::builder::{container, row};
-use crate::protocol::command::{Class, Flags, Local, RequiredState, Spec};
+use crate::protocol::command::{Class, Flags, Local, RequiredState, Spec, TrackingCommand};
 
 pub(super) const ROWS: &[Spec] = &[
     row("auth", -2, Class::Local(Local::Auth)).flags(Flags::NO_AUTH),
@@ -17,10 +17,10 @@ pub(super) const ROWS: &[Spec] = &[
 ];
 
 const CLIENT: &[Spec] = &[
-    row("client|caching", 3, Class::Session(RequiredState::Tracking)),
+    row("client|caching", 3, Class::Session(RequiredState::Tracking(TrackingCommand::Caching))),
     row("client|capa", -3, Class::Local(Local::ClientCapa)),
     row("client|getname", 2, Class::Local(Local::ClientGetName)),
-    row("client|getredir", 2, Class::Session(RequiredState::Tracking)),
+    row("client|getredir", 2, Class::Session(RequiredState::Tracking(TrackingCommand::GetRedir))),
     row("client|help", 2, Class::AnyNode),
     row("client|id", 2, Class::Local(Local::ClientId)),
     row("client|import-source", 3, Class::Local(Local::ClientImportSource)),
@@ -33,8 +33,8 @@ const CLIENT: &[Spec] = &[
     row("client|reply", 3, Class::Local(Local::ClientReply)).flags(Flags::NO_MULTI),
     row("client|setinfo", 4, Class::Local(Local::ClientSetInfo)),
     row("client|setname", 3, Class::Local(Local::ClientSetName)),
-    row("client|tracking", -3, Class::Session(RequiredState::Tracking)),
-    row("client|trackinginfo", 2, Class::Session(RequiredState::Tracking)),
+    row("client|tracking", -3, Class::Session(RequiredState::Tracking(TrackingCommand::Switch))),
+    row("client|trackinginfo", 2, Class::Session(RequiredState::Tracking(TrackingCommand::Info))),
     row("client|unblock", -3, Class::Local(Local::ClientUnblock)).flags(Flags::ADMIN),
     row("client|unpause", 2, Class::Local(Local::ClientUnpause)).flags(Flags::ADMIN),
 ];

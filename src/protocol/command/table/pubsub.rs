@@ -1,18 +1,18 @@
 //! Publish and subscribe.
 
 use super::builder::{ALL, ONE, container, row};
-use crate::protocol::command::{Class, Flags, RequiredState, Spec};
+use crate::protocol::command::{Class, Flags, RequiredState, Spec, TopicKind};
 
 pub(super) const ROWS: &[Spec] = &[
-    row("psubscribe", -2, Class::Session(RequiredState::PubSub)),
+    row("psubscribe", -2, Class::Session(RequiredState::Subscribe(TopicKind::Pattern))),
     row("publish", 3, Class::Publish).flags(Flags::MAY_REPLICATE),
     container("pubsub", -2, PUBSUB),
-    row("punsubscribe", -1, Class::Session(RequiredState::PubSub)),
+    row("punsubscribe", -1, Class::Session(RequiredState::Unsubscribe(TopicKind::Pattern))),
     row("spublish", 3, Class::Publish).keys(ONE).flags(Flags::MAY_REPLICATE),
-    row("ssubscribe", -2, Class::Session(RequiredState::PubSub)).keys(ALL),
-    row("subscribe", -2, Class::Session(RequiredState::PubSub)),
-    row("sunsubscribe", -1, Class::Session(RequiredState::PubSub)).keys(ALL),
-    row("unsubscribe", -1, Class::Session(RequiredState::PubSub)),
+    row("ssubscribe", -2, Class::Session(RequiredState::Subscribe(TopicKind::Shard))).keys(ALL),
+    row("subscribe", -2, Class::Session(RequiredState::Subscribe(TopicKind::Channel))),
+    row("sunsubscribe", -1, Class::Session(RequiredState::Unsubscribe(TopicKind::Shard))).keys(ALL),
+    row("unsubscribe", -1, Class::Session(RequiredState::Unsubscribe(TopicKind::Channel))),
 ];
 
 const PUBSUB: &[Spec] = &[

@@ -1,12 +1,16 @@
 //! Transactions.
 
 use super::builder::{ALL, NULL_ARRAY, row};
-use crate::protocol::command::{Class, Flags, RequiredState, Spec};
+use crate::protocol::command::{Class, Flags, RequiredState, Spec, TransactionCommand};
 
 pub(super) const ROWS: &[Spec] = &[
-    row("discard", 1, Class::Session(RequiredState::Transaction)),
-    row("exec", 1, Class::Session(RequiredState::Transaction)).form(NULL_ARRAY),
-    row("multi", 1, Class::Session(RequiredState::Transaction)).flags(Flags::NO_MULTI),
-    row("unwatch", 1, Class::Session(RequiredState::Transaction)),
-    row("watch", -2, Class::Session(RequiredState::Transaction)).keys(ALL).flags(Flags::NO_MULTI),
+    transaction("discard", 1, TransactionCommand::Discard),
+    transaction("exec", 1, TransactionCommand::Exec).form(NULL_ARRAY),
+    transaction("multi", 1, TransactionCommand::Multi).flags(Flags::NO_MULTI),
+    transaction("unwatch", 1, TransactionCommand::Unwatch),
+    transaction("watch", -2, TransactionCommand::Watch).keys(ALL).flags(Flags::NO_MULTI),
 ];
+
+const fn transaction(name: &'static str, arity: i8, command: TransactionCommand) -> Spec {
+    row(name, arity, Class::Session(RequiredState::Transaction(command)))
+}

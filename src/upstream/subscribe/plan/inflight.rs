@@ -12,8 +12,9 @@ use tokio::sync::Notify;
 use super::connection::{PlannedConnection, SentTopics, SubscribePhase};
 use super::wanted::SubscriptionPlan;
 use crate::clock::Nanos;
+use crate::protocol::command::TopicKind;
 use crate::protocol::key::Slot;
-use crate::upstream::subscribe::topic::{Topic, TopicKind};
+use crate::upstream::subscribe::topic::Topic;
 use crate::upstream::topology::node_numbers::NodeIndex;
 
 /// Commands to one node that may wait for it to have carried them out.

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use super::inflight::{BATCHES_IN_FLIGHT_MAX, COMPARISONS_AT_ONCE_MAX, TOPICS_AT_ONCE_MAX};
 use super::{SubscribeCommand, SubscribePhase, SubscriptionPlan, SubscriptionStatus};
 use crate::node::NodeId;
+use crate::protocol::command::TopicKind;
 use crate::protocol::key::Slot;
-use crate::upstream::subscribe::{Topic, TopicKind};
+use crate::upstream::subscribe::Topic;
 use crate::upstream::topology::node_numbers::NodeIndex;
 use crate::upstream::topology::slots::SlotTable;
 

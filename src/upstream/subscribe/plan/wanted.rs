@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::connection::{PlannedConnection, SentTopics, SubscribePhase};
+use crate::protocol::command::TopicKind;
 use crate::protocol::key::{SLOT_COUNT, Slot};
 use crate::upstream::subscribe::message::{is_notification, may_notify};
-use crate::upstream::subscribe::topic::{Topic, TopicKind};
+use crate::upstream::subscribe::topic::Topic;
 use crate::upstream::topology::node_numbers::NodeIndex;
 use crate::upstream::topology::slots::SlotTable;
 

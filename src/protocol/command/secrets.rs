@@ -1,15 +1,17 @@
 //! Which arguments of a command are passwords, so that nobody is shown them.
 
-use crate::protocol::command::Spec;
+use super::Spec;
 use crate::protocol::resp::request::Request;
 
-/// The places of the arguments that MONITOR and SLOWLOG do not show.
-pub(super) fn secrets(spec: Option<&Spec>, request: &Request<'_>) -> Vec<usize> {
-    match spec.map(|spec| spec.name) {
-        Some("auth") => (1..request.len()).collect(),
-        Some("hello") => after(request, 2, b"auth", 2),
-        Some("migrate") => [after(request, 6, b"auth", 1), after(request, 6, b"auth2", 2)].concat(),
-        _ => Vec::new(),
+impl Spec {
+    /// The places of the arguments that MONITOR and SLOWLOG do not show.
+    pub fn secrets(&self, request: &Request<'_>) -> Vec<usize> {
+        match self.name {
+            "auth" => (1..request.len()).collect(),
+            "hello" => after(request, 2, b"auth", 2),
+            "migrate" => [after(request, 6, b"auth", 1), after(request, 6, b"auth2", 2)].concat(),
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -22,7 +24,6 @@ fn after(request: &Request<'_>, from: usize, option: &[u8], count: usize) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::protocol::command::recognise;
     use crate::protocol::resp::request::OwnedRequest;
 
@@ -39,7 +40,7 @@ mod tests {
         for (request, expected) in cases {
             let owned = OwnedRequest::from_args(request.split(' '));
             let request = owned.as_request();
-            let found = secrets(recognise(&request).ok(), &request);
+            let found = recognise(&request).unwrap().secrets(&request);
             assert!(expected.iter().all(|place| found.contains(place)), "{request:?}: {found:?}");
         }
     }

@@ -1,0 +1,25 @@
+//! Which commands leave nothing of what their keys held before.
+
+use bytes::Bytes;
+
+use super::Spec;
+use crate::protocol::resp::request::Request;
+
+impl Spec {
+    /// The keys of a request that, unless it fails, leaves nothing of what they held before. Only the
+    /// invalidations of such commands can be told from those of others: whatever another client wrote before
+    /// is gone as well.
+    pub fn overwritten_keys(&self, request: &Request<'_>) -> Vec<Bytes> {
+        let overwrites = match self.name {
+            "set" => request.len() == 3 || request.len() == 5 && is_lifetime(request.arg(3)),
+            "setex" | "psetex" | "mset" | "getset" | "del" | "unlink" => true,
+            _ => false,
+        };
+        let positions = self.keys.positions(request).ok().filter(|_| overwrites).into_iter().flatten();
+        positions.map(|position| Bytes::copy_from_slice(request.arg(position))).collect()
+    }
+}
+
+fn is_lifetime(option: &[u8]) -> bool {
+    [&b"ex"[..], b"px", b"exat", b"pxat"].iter().any(|known| option.eq_ignore_ascii_case(known))
+}
