@@ -73,7 +73,7 @@ fn kind(spec: &Spec) -> (Kind, String) {
         Class::Database(Database::Move | Database::Swap) => plain(Kind::Local),
         Class::FanOut(join) => (Kind::FanOut, joined(join).to_owned()),
         Class::EveryPrimary(gather) => (Kind::EveryPrimary, gathered(gather).to_owned()),
-        Class::AnyNode => plain(Kind::AnyNode),
+        Class::AnyNode | Class::AboutCommands(_) => plain(Kind::AnyNode),
         Class::Local(_) | Class::Session(RequiredState::Reset | RequiredState::Tracking(_)) => {
             plain(Kind::Local)
         }
@@ -85,7 +85,7 @@ fn kind(spec: &Spec) -> (Kind, String) {
         }
         Class::Publish
         | Class::Session(
-            RequiredState::PubSub | RequiredState::Subscribe(_) | RequiredState::Unsubscribe(_),
+            RequiredState::PubSub(_) | RequiredState::Subscribe(_) | RequiredState::Unsubscribe(_),
         ) => plain(Kind::PubSub),
         Class::Session(RequiredState::Monitor) => plain(Kind::Local),
         Class::Refused(refusal) => {
@@ -103,7 +103,7 @@ fn joined(join: Join) -> &'static str {
     match join {
         Join::Mget => "one element a key, in order",
         Join::Mset => "OK once every part says so",
-        Join::Sum => "the sum",
+        Join::Sum | Join::SumOfReads => "the sum",
     }
 }
 
@@ -144,7 +144,7 @@ fn needed(session: RequiredState) -> &'static str {
     match session {
         RequiredState::Blocking => "waits on the server",
         RequiredState::Monitor => "follows every command",
-        RequiredState::PubSub | RequiredState::Subscribe(_) | RequiredState::Unsubscribe(_) => {
+        RequiredState::PubSub(_) | RequiredState::Subscribe(_) | RequiredState::Unsubscribe(_) => {
             "subscriptions"
         }
         RequiredState::Reset => "ends all state of the connection",

@@ -17,7 +17,7 @@ use super::control_queries::ControlQueries;
 use super::database::without_server;
 use super::forward::default_ttl::DefaultTtl;
 use super::forward::forwarder::Forwarder;
-use super::forward::large_replies::LargeReplies;
+use super::forward::reply_sizes::ReplySizes;
 use super::memory::RouterMemory;
 use super::messages::publish::Publisher;
 use super::messages::settled::wait_until_settled;
@@ -28,7 +28,7 @@ use super::primaries::random_key::random_key;
 use super::reads::cached_read::CachedReads;
 use super::replies::{fault_reply, out_of_place};
 use super::request_route::{RequestRoute, WriteSet};
-use super::scan::walk::Scan;
+use super::scan::walk::KeyWalks;
 use super::scripting::eval::Scripting;
 use super::scripting::functions::FunctionCalls;
 use super::tiers::{RouterCache, RouterSettings, Tiers};
@@ -50,7 +50,7 @@ pub struct Router {
     forwarder: Rc<Forwarder>,
     primaries: Rc<AllPrimaries>,
     scripting: Rc<Scripting>,
-    scan: Rc<Scan>,
+    scan: Rc<KeyWalks>,
     publisher: Rc<Publisher>,
     subscriptions: Rc<SubscriptionQueries>,
     hub: Arc<Hub>,
@@ -87,9 +87,9 @@ impl Router {
     ) -> Rc<Router> {
         let tiers = Rc::new(Tiers { cache, upstream, policies, stats, settings });
         let default_ttl = DefaultTtl::new(tiers.clone());
-        let large_replies = LargeReplies::new(tiers.clone());
-        let forwarder = Forwarder::new(tiers.clone(), default_ttl.clone(), large_replies.clone());
-        let reads = CachedReads::new(tiers.clone(), forwarder.clone(), large_replies);
+        let reply_sizes = ReplySizes::new(tiers.clone());
+        let forwarder = Forwarder::new(tiers.clone(), default_ttl.clone(), reply_sizes.clone());
+        let reads = CachedReads::new(tiers.clone(), forwarder.clone(), reply_sizes);
         let functions = FunctionCalls::new(tiers.clone(), forwarder.clone());
         let primaries = AllPrimaries::new(tiers.clone(), functions.clone());
         Rc::new(Router {
@@ -107,7 +107,7 @@ impl Router {
                 functions,
                 memory.scripts.clone(),
             ),
-            scan: Scan::new(tiers.clone(), memory.walks.clone()),
+            scan: KeyWalks::new(tiers.clone(), memory.walks.clone()),
             publisher: Publisher::new(tiers.clone(), pubsub.clone()),
             subscriptions: SubscriptionQueries::new(tiers.clone(), pubsub.clone()),
             blocking: Blocking::new(tiers.clone(), default_ttl),
@@ -180,10 +180,23 @@ impl Router {
                 Answer::Now(out.freeze())
             }
             Class::Publish => self.publisher.publish(spec, request, caller),
-            Class::Session(RequiredState::PubSub) => self.subscriptions.answer(spec, request, caller),
-            Class::Session(_) | Class::FanOut(_) => Answer::Now(out_of_place(spec)),
+            Class::Session(RequiredState::PubSub(query)) => {
+                self.subscriptions.answer(spec, query, request, caller)
+            }
+            // The session answers these.
+            Class::Session(
+                RequiredState::Blocking
+                | RequiredState::Monitor
+                | RequiredState::Reset
+                | RequiredState::Subscribe(_)
+                | RequiredState::Tracking(_)
+                | RequiredState::Transaction(_)
+                | RequiredState::Unsubscribe(_)
+                | RequiredState::Wait,
+            )
+            | Class::FanOut(_) => Answer::Now(out_of_place(spec)),
             // What is local never comes here; any node answers it truthfully.
-            Class::Forward | Class::AnyNode | Class::Local(_) => {
+            Class::Forward | Class::AnyNode | Class::AboutCommands(_) | Class::Local(_) => {
                 self.forwarder.forward(route, WriteSet::Named, request, caller)
             }
         }

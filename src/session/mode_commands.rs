@@ -42,7 +42,7 @@ pub(super) fn is_exclusive(
     match kind {
         RequiredState::Blocking | RequiredState::Monitor | RequiredState::Wait => true,
         // What is subscribed to takes its place among the replies; PUBSUB counts it.
-        RequiredState::PubSub => true,
+        RequiredState::PubSub(_) => true,
         RequiredState::Subscribe(_) => subscriber::is_large(false, request, state),
         RequiredState::Unsubscribe(_) => subscriber::is_large(true, request, state),
         RequiredState::Transaction(TransactionCommand::Watch) => true,
@@ -82,7 +82,7 @@ pub(super) fn answer(
             state.settle();
             answer
         }
-        RequiredState::PubSub => {
+        RequiredState::PubSub(_) => {
             // Nothing of these is in L1.
             let out = &mut WriteQueue::default();
             context.proxy.call(spec, Class::Session(kind), request, caller, out)

@@ -74,9 +74,9 @@ pub(super) fn serve(
                     let bound = output_bound(state, context);
                     context.proxy.multi_key.answer(spec, join, &request, caller, bound, out)
                 }
-                Class::AnyNode if names_very_many(spec, &request) => {
+                Class::AboutCommands(query) if names_very_many(&request) => {
                     let bound = output_bound(state, context);
-                    context.proxy.command_queries.answer(spec, &request, caller, bound)
+                    context.proxy.command_queries.answer(spec, query, &request, caller, bound)
                 }
                 class => {
                     let may_need_its_place = matches!(
@@ -84,6 +84,7 @@ pub(super) fn serve(
                         Class::EveryPrimary(_)
                             | Class::Script(_)
                             | Class::AnyNode
+                            | Class::AboutCommands(_)
                             | Class::Keyspace(_)
                             | Class::Publish
                     );

@@ -23,6 +23,8 @@ pub enum Class {
     Publish,
     /// Has no key: any node can answer.
     AnyNode,
+    /// As [`Class::AnyNode`], and may name very many commands.
+    AboutCommands(CommandQuery),
     /// Is answered by the daemon itself.
     Local(Local),
     /// Needs state that outlives the request, so a multiplexed connection cannot carry it.
@@ -40,6 +42,8 @@ pub enum Join {
     Mset,
     /// The sum of integers.
     Sum,
+    /// The sum of integers; of one key, a read that L1 may answer.
+    SumOfReads,
 }
 
 /// How the replies of all primaries become one.
@@ -161,6 +165,26 @@ pub enum TopicKind {
     Shard,
 }
 
+/// What is asked about commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandQuery {
+    /// COMMAND INFO.
+    Info,
+    /// COMMAND DOCS.
+    Docs,
+}
+
+/// What is asked about subscriptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscriptionQuery {
+    /// The channels with subscribers, of this kind.
+    Names(TopicKind),
+    /// How many subscribers each channel of this kind has.
+    Counts(TopicKind),
+    /// How many patterns have subscribers.
+    Patterns,
+}
+
 /// What a command does about the client's own caching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrackingCommand {
@@ -193,7 +217,7 @@ pub enum RequiredState {
     /// Follows every command of a server.
     Monitor,
     /// Asks about subscriptions: PUBSUB.
-    PubSub,
+    PubSub(SubscriptionQuery),
     /// Ends every state.
     Reset,
     /// Subscribes.

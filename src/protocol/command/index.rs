@@ -45,8 +45,13 @@ pub fn all() -> impl Iterator<Item = &'static Spec> {
 
 /// The name of the row that has this number.
 pub fn named(number: usize) -> Option<&'static str> {
+    numbered(number).map(|spec| spec.name)
+}
+
+/// The row of this number.
+pub fn numbered(number: usize) -> Option<&'static Spec> {
     let row = number.checked_sub(1)?;
-    ROWS.get(row).or_else(|| SUBROWS.get(row - ROW_COUNT)).map(|spec| spec.name)
+    ROWS.get(row).or_else(|| SUBROWS.get(row - ROW_COUNT))
 }
 
 /// The number of the row that has this name; 0 when there is none.

@@ -22,13 +22,13 @@ mod ttl_effect;
 
 pub use category::members;
 pub use class::{
-    Class, Database, Gather, Join, Keyspace, Local, RequiredState, ScriptAction, TopicKind, TrackingCommand,
-    TransactionCommand,
+    Class, CommandQuery, Database, Gather, Join, Keyspace, Local, RequiredState, ScriptAction,
+    SubscriptionQuery, TopicKind, TrackingCommand, TransactionCommand,
 };
 pub use denied::Denied;
 pub use error::CommandError;
 pub use flags::Flags;
-pub use index::{NUMBERS, all, is_unpaired, named, number_of, recognise};
+pub use index::{NUMBERS, all, is_unpaired, named, number_of, numbered, recognise};
 pub use keys::{KeyPositions, Keys, KeysUnknown};
 pub use learned::Learned;
 pub use lookup::CommandLookup;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::protocol::command::Spec;
+use crate::protocol::command::{CommandQuery, Spec};
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::cursor::{self, ReplyHead};
 use crate::protocol::resp::encode;
@@ -24,8 +24,8 @@ const NAMES_AT_ONCE: usize = 64;
 const FIRST_NAME: usize = 2;
 
 /// Whether a request is for so many names that others have to get their turn meanwhile.
-pub fn names_very_many(spec: &Spec, request: &Request<'_>) -> bool {
-    request.len() > FIRST_NAME + NAMES_AT_ONCE && matches!(spec.name, "command|info" | "command|docs")
+pub fn names_very_many(request: &Request<'_>) -> bool {
+    request.len() > FIRST_NAME + NAMES_AT_ONCE
 }
 
 /// Answers COMMAND INFO and COMMAND DOCS of very many names.
@@ -46,6 +46,7 @@ impl CommandQueries {
     pub fn answer(
         self: &Rc<CommandQueries>,
         spec: &'static Spec,
+        query: CommandQuery,
         request: &Request<'_>,
         caller: Caller<'_>,
         bound: ReplyBound,
@@ -71,7 +72,7 @@ impl CommandQueries {
                     Ok(reply) => reply.frame,
                     Err(failure) => return failure_reply(&failure),
                 };
-                let Some(told) = told_of(spec, &frame, part.as_request().len() - FIRST_NAME) else {
+                let Some(told) = told_of(query, &frame, part.as_request().len() - FIRST_NAME) else {
                     return odd_reply_to(spec, &frame);
                 };
                 count += told;
@@ -85,28 +86,28 @@ impl CommandQueries {
                     return bound.exceeded();
                 }
             }
-            whole(spec, resp, count, &joined)
+            whole(query, resp, count, &joined)
         }))
     }
 }
 
 /// Of how many of `asked` names a node tells in `frame`; `None` if that is no reply to such a request. Of a
 /// name that is none COMMAND INFO gives null, and COMMAND DOCS nothing.
-fn told_of(spec: &Spec, frame: &[u8], asked: usize) -> Option<usize> {
-    match (spec.name, frame.first(), cursor::head(frame)?) {
-        ("command|info", Some(b'*'), ReplyHead::Aggregate { count, .. }) if count == asked => Some(count),
-        ("command|docs", Some(b'%'), ReplyHead::Aggregate { count, .. }) if count <= 2 * asked => {
+fn told_of(query: CommandQuery, frame: &[u8], asked: usize) -> Option<usize> {
+    match (query, frame.first(), cursor::head(frame)?) {
+        (CommandQuery::Info, Some(b'*'), ReplyHead::Aggregate { count, .. }) if count == asked => Some(count),
+        (CommandQuery::Docs, Some(b'%'), ReplyHead::Aggregate { count, .. }) if count <= 2 * asked => {
             Some(count / 2)
         }
         _ => None,
     }
 }
 
-fn whole(spec: &Spec, resp: Resp, count: usize, joined: &[u8]) -> Bytes {
+fn whole(query: CommandQuery, resp: Resp, count: usize, joined: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(joined.len() + 16);
-    match spec.name {
-        "command|docs" => encode::map(&mut out, resp, count),
-        _ => encode::array(&mut out, count),
+    match query {
+        CommandQuery::Docs => encode::map(&mut out, resp, count),
+        CommandQuery::Info => encode::array(&mut out, count),
     }
     out.extend_from_slice(joined);
     out.freeze()

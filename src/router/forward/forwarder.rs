@@ -5,8 +5,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::default_ttl::DefaultTtl;
-use super::large_replies::LargeReplies;
 use super::many_keys::ManyKeys;
+use super::reply_sizes::ReplySizes;
 use super::sender::{Sender, SentCall};
 use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
@@ -39,9 +39,9 @@ impl Forwarder {
     pub(in crate::router) fn new(
         tiers: Rc<Tiers>,
         default_ttl: Rc<DefaultTtl>,
-        large_replies: Rc<LargeReplies>,
+        reply_sizes: Rc<ReplySizes>,
     ) -> Rc<Forwarder> {
-        Rc::new(Forwarder { sender: Rc::new(Sender { tiers, default_ttl, large_replies }) })
+        Rc::new(Forwarder { sender: Rc::new(Sender { tiers, default_ttl, reply_sizes }) })
     }
 
     /// Sends a command to the node of its keys, and renders what comes back.
@@ -52,7 +52,7 @@ impl Forwarder {
         request: &Request<'_>,
         caller: Caller<'_>,
     ) -> Answer {
-        if let Some(measured) = self.sender.large_replies.measure(route, request, caller.now) {
+        if let Some(measured) = self.sender.reply_sizes.measure(route, request, caller.now) {
             return Answer::NotYet(measured);
         }
         let to = match self.sender.tiers.destination(route, request) {

@@ -8,7 +8,7 @@
 pub(super) mod default_ttl;
 pub(super) mod fence;
 pub(super) mod forwarder;
-pub(super) mod large_replies;
 mod many_keys;
 pub(super) mod multi_exec;
+pub(super) mod reply_sizes;
 mod sender;

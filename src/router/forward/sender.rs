@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::default_ttl::{DefaultTtl, TtlFollowUp};
 use super::fence::Fence;
-use super::large_replies::LargeReplies;
+use super::reply_sizes::ReplySizes;
 use crate::cache::MissReason;
 use crate::protocol::command::Flags;
 use crate::protocol::resp::request::Request;
@@ -40,7 +40,7 @@ pub(in crate::router) struct SentCall {
 pub(super) struct Sender {
     pub(super) tiers: Rc<Tiers>,
     pub(super) default_ttl: Rc<DefaultTtl>,
-    pub(super) large_replies: Rc<LargeReplies>,
+    pub(super) reply_sizes: Rc<ReplySizes>,
 }
 
 // === impl Sender ===
@@ -59,8 +59,7 @@ impl Sender {
     ) -> SentCall {
         let (bytes, due) = self.default_ttl.apply(route, request, bytes);
         // What is stored has a short reply, and what gives it a time to live goes right behind it.
-        let apart =
-            due.is_none() && self.large_replies.goes_apart(route, reach, to.slot, request, caller.now);
+        let apart = due.is_none() && self.reply_sizes.goes_apart(route, reach, to.slot, request, caller.now);
         let hold = apart.then(|| Hold::of(caller.own_writes));
         let keys = || if route.has_many(request) { InflightKeys::new() } else { route.keys_of(request) };
         let begin_write = || self.tiers.begin_write(keys(), caller);

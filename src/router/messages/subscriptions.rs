@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 
 use super::settled::wait_until_settled;
 use crate::node::NodeId;
-use crate::protocol::command::{Spec, TopicKind};
+use crate::protocol::command::{Spec, SubscriptionQuery, TopicKind};
 use crate::protocol::resp::cursor::{self, Elements, ReplyHead};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
@@ -43,6 +43,7 @@ impl SubscriptionQueries {
     pub(in crate::router) fn answer(
         self: &Rc<SubscriptionQueries>,
         spec: &'static Spec,
+        query: SubscriptionQuery,
         request: &Request<'_>,
         caller: Caller<'_>,
     ) -> Answer {
@@ -67,12 +68,10 @@ impl SubscriptionQueries {
                 }
             }
             let odd = |reply: &Bytes| odd_reply_to(spec, reply);
-            let told = match spec.name {
-                "pubsub|channels" => this.names(TopicKind::Channel, &request, &replies).await,
-                "pubsub|shardchannels" => this.names(TopicKind::Shard, &request, &replies).await,
-                "pubsub|numsub" => this.subscribers(TopicKind::Channel, &request, &replies).await,
-                "pubsub|shardnumsub" => this.subscribers(TopicKind::Shard, &request, &replies).await,
-                _ => this.patterns(&replies),
+            let told = match query {
+                SubscriptionQuery::Names(kind) => this.names(kind, &request, &replies).await,
+                SubscriptionQuery::Counts(kind) => this.subscribers(kind, &request, &replies).await,
+                SubscriptionQuery::Patterns => this.patterns(&replies),
             };
             told.unwrap_or_else(odd)
         }))

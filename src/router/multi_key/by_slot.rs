@@ -57,13 +57,11 @@ impl BySlot {
         match join {
             Join::Mget => self.mget.answer(request, caller, bound, out),
             // EXISTS of one key is a read like any other.
-            Join::Sum if spec.name == "exists" && positions.len() == 1 => {
-                self.reads.read(spec, request, caller, out)
-            }
-            Join::Sum | Join::Mset if has_one_slot(spec, request) => {
+            Join::SumOfReads if positions.len() == 1 => self.reads.read(spec, request, caller, out),
+            Join::Sum | Join::SumOfReads | Join::Mset if has_one_slot(spec, request) => {
                 self.forwarder.forward(route, WriteSet::Named, request, caller)
             }
-            Join::Sum | Join::Mset => self.split(route, join, request, caller),
+            Join::Sum | Join::SumOfReads | Join::Mset => self.split(route, join, request, caller),
         }
     }
 
@@ -101,7 +99,7 @@ impl BySlot {
             drop(write);
             coverage::note(coverage.as_ref(), outcomes.iter().all(is_tracked));
             match join {
-                Join::Sum => sum(outcomes.into_iter()),
+                Join::Sum | Join::SumOfReads => sum(outcomes.into_iter()),
                 Join::Mset | Join::Mget => first_error_or(outcomes.into_iter(), b"+OK\r\n"),
             }
         }))

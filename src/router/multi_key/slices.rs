@@ -186,7 +186,7 @@ impl JoinedReply {
                     self.elements = BytesMut::new();
                 }
             }
-            Join::Sum => self.sum += cursor::integer(&reply).unwrap_or_default(),
+            Join::Sum | Join::SumOfReads => self.sum += cursor::integer(&reply).unwrap_or_default(),
             Join::Mset => {}
         }
     }
@@ -196,7 +196,7 @@ impl JoinedReply {
             (Some(error), _) => error,
             (None, Join::Mget) => self.elements.freeze(),
             (None, Join::Mset) => Bytes::from_static(b"+OK\r\n"),
-            (None, Join::Sum) => {
+            (None, Join::Sum | Join::SumOfReads) => {
                 let mut out = BytesMut::new();
                 encode::integer(&mut out, self.sum);
                 out.freeze()

@@ -23,19 +23,18 @@ use crate::cache::{
 };
 use crate::clock::{self, Nanos};
 use crate::net::write_queue::WriteQueue;
-use crate::protocol::command::{NUMBERS, Spec};
+use crate::protocol::command::{Flags, NUMBERS, Spec};
 use crate::protocol::key::Slot;
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::request::{OwnedRequest, Request};
-use crate::protocol::resp::resp2::Form;
 use crate::protocol::resp::scan::keys_ahead;
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::{Dependency, InflightKeys, InflightRead};
 use crate::router::coverage::{self, Coverage, is_tracked};
 use crate::router::forward::forwarder::Forwarder;
-use crate::router::forward::large_replies::LargeReplies;
+use crate::router::forward::reply_sizes::ReplySizes;
 use crate::router::replies::{failure_reply, in_resp2, render, stopped};
 use crate::router::request_route::{RequestRoute, WriteSet};
 use crate::router::tiers::{FillResult, RouterCache, Tiers};
@@ -44,10 +43,9 @@ use crate::upstream::{Call, PendingReply, UpstreamError};
 /// A fill on its way: the value and, right behind it, the lifetime of its key.
 struct ReadFill {
     request: OwnedRequest,
-    command: CommandId,
+    spec: &'static Spec,
     slot: Slot,
     key_at: usize,
-    form: Form,
     value: PendingReply,
     /// Not asked for when the policy of the key does not want it.
     lifetime: Option<PendingReply>,
@@ -63,7 +61,7 @@ struct ReadFill {
 pub(in crate::router) struct CachedReads {
     tiers: Rc<Tiers>,
     forwarder: Rc<Forwarder>,
-    large_replies: Rc<LargeReplies>,
+    reply_sizes: Rc<ReplySizes>,
 }
 
 // === impl CachedReads ===
@@ -73,9 +71,9 @@ impl CachedReads {
     pub(in crate::router) fn new(
         tiers: Rc<Tiers>,
         forwarder: Rc<Forwarder>,
-        large_replies: Rc<LargeReplies>,
+        reply_sizes: Rc<ReplySizes>,
     ) -> Rc<CachedReads> {
-        Rc::new(CachedReads { tiers, forwarder, large_replies })
+        Rc::new(CachedReads { tiers, forwarder, reply_sizes })
     }
 
     /// Fetches what the lookups for the requests in `bytes` will need.
@@ -175,10 +173,10 @@ impl CachedReads {
             return self.bypass(spec, request, Some((key_at, MissReason::Moving)), caller);
         }
         let route = RequestRoute::of(spec);
-        if let Some(measured) = self.large_replies.measure(route, request, caller.now) {
+        if let Some(measured) = self.reply_sizes.measure(route, request, caller.now) {
             return Answer::NotYet(measured);
         }
-        if self.large_replies.goes_apart(route, WriteSet::Named, Some(missed.slot()), request, caller.now) {
+        if self.reply_sizes.goes_apart(route, WriteSet::Named, Some(missed.slot()), request, caller.now) {
             self.tiers.note(request.arg(key_at), MissReason::TooLarge);
             return self.forwarder.forward(route, WriteSet::Named, request, caller);
         }
@@ -243,14 +241,13 @@ impl CachedReads {
         });
         let ticket = cache.ticket(&missed, epoch).on(terms);
         let lead = cache.begin_fill(&question, request.tail_bytes(), ticket.clone());
-        let (command, form, sent_at) = (command_of(spec), spec.form, caller.now);
+        let sent_at = caller.now;
         let slot = missed.slot();
         let fill = ReadFill {
             request,
-            command,
+            spec,
             slot,
             key_at,
-            form,
             value,
             lifetime,
             of_fields,
@@ -273,13 +270,13 @@ impl CachedReads {
         self.tiers.note_lifetime(fill.slot, lifetime.as_ref(), fill.of_fields);
         let looks_absent = |frame: &[u8]| {
             let request = fill.request.as_request();
-            cursor::is_absent_form(frame) || is_bitpos_of_absent(fill.command.name, &request, frame)
+            cursor::is_absent_form(frame) || is_bitpos_of_absent(fill.spec, &request, frame)
         };
         let kept = outcome.as_ref().map_or(Err(MissReason::Failed), |reply| {
             cacheability(&reply.frame, looks_absent(&reply.frame), reply.rerouted, lifetime.as_ref())
         });
         let result = outcome.map(|reply| {
-            let resp2 = in_resp2(&reply.frame, fill.form, &fill.request);
+            let resp2 = in_resp2(&reply.frame, fill.spec.form, &fill.request);
             let tracked = match fill.tracking {
                 TrackingMode::ByKey => reply.tracked,
                 TrackingMode::Broadcast => !reply.rerouted && fill.ticket.is_live(clock::now()),
@@ -291,7 +288,7 @@ impl CachedReads {
             let (key, tail) = (request.arg(fill.key_at), request.tail());
             match (&result, kept) {
                 (Ok(FillResult { reply, .. }), Ok(lifetime)) => {
-                    let question = CacheQuery { command: fill.command, key, args: tail };
+                    let question = CacheQuery { command: command_of(fill.spec), key, args: tail };
                     cache.commit(&fill.ticket, &question, reply, lifetime, fill.sent_at);
                 }
                 (_, kept) => {
@@ -326,6 +323,6 @@ fn brought(outcome: Result<FillResult, UpstreamError>, resp: Resp, coverage: Opt
 
 /// Whether a reply is what BITPOS says of an absent key when it is asked for a 1, in which it differs from
 /// all other reads: to them -1 says something of a key that is there.
-fn is_bitpos_of_absent(command: &str, request: &Request<'_>, frame: &[u8]) -> bool {
-    command == "bitpos" && request.arg(2) == b"1" && frame == b":-1\r\n"
+fn is_bitpos_of_absent(spec: &Spec, request: &Request<'_>, frame: &[u8]) -> bool {
+    spec.flags.has(Flags::BIT_POSITION) && request.arg(2) == b"1" && frame == b":-1\r\n"
 }

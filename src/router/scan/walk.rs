@@ -56,21 +56,21 @@ struct ScanStep {
 
 /// Walks over all keys.
 #[derive(Debug)]
-pub(in crate::router) struct Scan {
+pub(in crate::router) struct KeyWalks {
     tiers: Rc<Tiers>,
     cursors: Arc<ScanCursors>,
 }
 
-// === impl Scan ===
+// === impl KeyWalks ===
 
-impl Scan {
+impl KeyWalks {
     /// Remembers in `cursors` how far walks have come.
-    pub(in crate::router) fn new(tiers: Rc<Tiers>, cursors: Arc<ScanCursors>) -> Rc<Scan> {
-        Rc::new(Scan { tiers, cursors })
+    pub(in crate::router) fn new(tiers: Rc<Tiers>, cursors: Arc<ScanCursors>) -> Rc<KeyWalks> {
+        Rc::new(KeyWalks { tiers, cursors })
     }
 
     /// One page of a walk.
-    pub(in crate::router) fn scan(self: &Rc<Scan>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+    pub(in crate::router) fn scan(self: &Rc<KeyWalks>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         let Some(cursor) = parse_cursor(request.arg(1)) else {
             return Answer::Now(encode::error_reply("ERR invalid cursor"));
         };
@@ -82,7 +82,7 @@ impl Scan {
     }
 
     /// All keys that match. Gathered by a walk, so that no node has to name all of its keys in one breath.
-    pub(in crate::router) fn keys(self: &Rc<Scan>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+    pub(in crate::router) fn keys(self: &Rc<KeyWalks>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         let pattern = Bytes::copy_from_slice(request.arg(1));
         let wish = ScanOptions { options: vec![Bytes::from_static(b"MATCH"), pattern] };
         let this = self.clone();

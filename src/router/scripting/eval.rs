@@ -120,7 +120,7 @@ impl Scripting {
         let (host, flushes) = (self.instance(to), scripts.flushes());
         let moving = to.slot.is_some_and(|slot| self.tiers.upstream.is_moving(slot, caller.now));
         let owned = request.to_owned();
-        let with_body = with_body(request, &body).bytes();
+        let with_body = with_body(route.flags, request, &body).bytes();
         let certain = !moving && host.as_ref().is_some_and(|host| scripts.is_on(sha, host));
         let bytes = if certain { owned.bytes() } else { with_body.clone() };
         let call = self.forwarder.begin(route, route.write_set_of_code(), to, request, bytes, caller);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::clock::Nanos;
+use crate::protocol::command::Flags;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::router::node_instance::NodeInstance;
 
@@ -209,8 +210,8 @@ impl CachedScript {
 }
 
 /// EVALSHA as EVAL, and EVALSHA_RO as EVAL_RO.
-pub(in crate::router) fn with_body(request: &Request<'_>, body: &[u8]) -> OwnedRequest {
-    let name: &[u8] = if request.arg(0).eq_ignore_ascii_case(b"evalsha") { b"EVAL" } else { b"EVAL_RO" };
+pub(in crate::router) fn with_body(flags: Flags, request: &Request<'_>, body: &[u8]) -> OwnedRequest {
+    let name: &[u8] = if flags.has(Flags::READ) { b"EVAL_RO" } else { b"EVAL" };
     OwnedRequest::from_args([name, body].into_iter().chain(request.args().skip(2)))
 }
 

@@ -70,7 +70,8 @@ impl Transactions {
             | Class::FanOut(_)
             | Class::Database(_)
             | Class::Publish
-            | Class::AnyNode => false,
+            | Class::AnyNode
+            | Class::AboutCommands(_) => false,
             // Inside a transaction they do not wait.
             Class::Session(RequiredState::Blocking | RequiredState::Wait | RequiredState::Transaction(_)) => {
                 false
@@ -98,9 +99,12 @@ impl Transactions {
         let route = RequestRoute { form: spec.form_in_transaction(), ..RequestRoute::of(spec) };
         // A node that does not have the script would refuse it when it is too late to load it there.
         let part = match (class, self.scripts.named(request.arg(1))) {
-            (Class::Script(ScriptAction::EvalSha), Some(body)) => {
-                TransactionPart::new(route, opaque, &with_body(request, &body).as_request(), slot)?
-            }
+            (Class::Script(ScriptAction::EvalSha), Some(body)) => TransactionPart::new(
+                route,
+                opaque,
+                &with_body(spec.flags, request, &body).as_request(),
+                slot,
+            )?,
             _ => TransactionPart::new(route, opaque, request, slot)?,
         };
         Ok(part.publishing(class == Class::Publish))

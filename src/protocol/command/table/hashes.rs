@@ -11,12 +11,12 @@ pub(super) const ROWS: &[Spec] = &[
     removes("hexpireat", -6),
     read("hexpiretime", -5),
     of_fields("hget", 3),
-    of_fields("hgetall", 2).grows(),
+    of_fields("hgetall", 2).grows().flags(Flags::UNORDERED),
     removes("hgetdel", -5).grows(),
     removes("hgetex", -5).grows(),
     write("hincrby", 4),
     write("hincrbyfloat", 4),
-    of_fields("hkeys", 2).grows(),
+    of_fields("hkeys", 2).grows().flags(Flags::UNORDERED),
     of_fields("hlen", 2),
     of_fields("hmget", -3).grows(),
     write("hmset", -4),
@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Spec] = &[
     write("hsetnx", 4),
     of_fields("hstrlen", 3),
     read("httl", -5),
-    of_fields("hvals", 2).grows(),
+    of_fields("hvals", 2).grows().flags(Flags::UNORDERED),
 ];
 
 /// A read of fields that L1 may answer.

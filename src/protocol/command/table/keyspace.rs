@@ -8,7 +8,7 @@ pub(super) const ROWS: &[Spec] = &[
     row("dbsize", 1, Class::EveryPrimary(Gather::Sum)).flags(Flags::READ),
     removes("del", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
     read("dump", 2).grows(),
-    read("exists", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
+    read("exists", -2).keys(ALL).class(Class::FanOut(Join::SumOfReads)),
     sets_ttl("expire", -3),
     sets_ttl("expireat", -3),
     read("expiretime", 2),

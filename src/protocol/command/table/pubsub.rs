@@ -1,7 +1,7 @@
 //! Publish and subscribe.
 
 use super::builder::{ALL, ONE, container, row};
-use crate::protocol::command::{Class, Flags, RequiredState, Spec, TopicKind};
+use crate::protocol::command::{Class, Flags, RequiredState, Spec, SubscriptionQuery, TopicKind};
 
 pub(super) const ROWS: &[Spec] = &[
     row("psubscribe", -2, Class::Session(RequiredState::Subscribe(TopicKind::Pattern))),
@@ -16,10 +16,14 @@ pub(super) const ROWS: &[Spec] = &[
 ];
 
 const PUBSUB: &[Spec] = &[
-    row("pubsub|channels", -2, Class::Session(RequiredState::PubSub)),
+    row("pubsub|channels", -2, query(SubscriptionQuery::Names(TopicKind::Channel))),
     row("pubsub|help", 2, Class::AnyNode),
-    row("pubsub|numpat", 2, Class::Session(RequiredState::PubSub)),
-    row("pubsub|numsub", -2, Class::Session(RequiredState::PubSub)),
-    row("pubsub|shardchannels", -2, Class::Session(RequiredState::PubSub)),
-    row("pubsub|shardnumsub", -2, Class::Session(RequiredState::PubSub)),
+    row("pubsub|numpat", 2, query(SubscriptionQuery::Patterns)),
+    row("pubsub|numsub", -2, query(SubscriptionQuery::Counts(TopicKind::Channel))),
+    row("pubsub|shardchannels", -2, query(SubscriptionQuery::Names(TopicKind::Shard))),
+    row("pubsub|shardnumsub", -2, query(SubscriptionQuery::Counts(TopicKind::Shard))),
 ];
+
+const fn query(query: SubscriptionQuery) -> Class {
+    Class::Session(RequiredState::PubSub(query))
+}

@@ -1,7 +1,9 @@
 //! The server and its administration.
 
 use super::builder::{SECOND, container, read, refused, row};
-use crate::protocol::command::{Class, Flags, Gather, Local, RefusalReason, RequiredState, Spec};
+use crate::protocol::command::{
+    Class, CommandQuery, Flags, Gather, Local, RefusalReason, RequiredState, Spec,
+};
 
 pub(super) const ROWS: &[Spec] = &[
     container("acl", -2, ACL),
@@ -50,11 +52,11 @@ const ACL: &[Spec] = &[
 
 const COMMAND: &[Spec] = &[
     row("command|count", 2, Class::AnyNode),
-    row("command|docs", -2, Class::AnyNode),
+    row("command|docs", -2, Class::AboutCommands(CommandQuery::Docs)),
     row("command|getkeys", -3, Class::AnyNode),
     row("command|getkeysandflags", -3, Class::AnyNode),
     row("command|help", 2, Class::AnyNode),
-    row("command|info", -2, Class::AnyNode),
+    row("command|info", -2, Class::AboutCommands(CommandQuery::Info)),
     row("command|list", -2, Class::AnyNode),
 ];
 

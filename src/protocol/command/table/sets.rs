@@ -1,7 +1,7 @@
 //! Sets.
 
 use super::builder::{ALL, TWO, cached, count, read, removes, write};
-use crate::protocol::command::Spec;
+use crate::protocol::command::{Flags, Spec};
 
 pub(super) const ROWS: &[Spec] = &[
     write("sadd", -3),
@@ -12,7 +12,7 @@ pub(super) const ROWS: &[Spec] = &[
     read("sintercard", -3).keys(count(1)),
     write("sinterstore", -3).keys(ALL),
     cached("sismember", 3),
-    cached("smembers", 2).grows(),
+    cached("smembers", 2).grows().flags(Flags::UNORDERED),
     cached("smismember", -3),
     write("smove", 4).keys(TWO).into_second(),
     removes("spop", -2).grows(),

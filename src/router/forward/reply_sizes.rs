@@ -51,24 +51,24 @@ struct Size {
 
 /// Knows which commands may have a large reply.
 #[derive(Debug)]
-pub(in crate::router) struct LargeReplies {
+pub(in crate::router) struct ReplySizes {
     tiers: Rc<Tiers>,
     sizes: RefCell<KeySizes>,
 }
 
-// === impl LargeReplies ===
+// === impl ReplySizes ===
 
-impl LargeReplies {
+impl ReplySizes {
     /// Knows no size yet.
-    pub(in crate::router) fn new(tiers: Rc<Tiers>) -> Rc<LargeReplies> {
-        Rc::new(LargeReplies { tiers, sizes: RefCell::default() })
+    pub(in crate::router) fn new(tiers: Rc<Tiers>) -> Rc<ReplySizes> {
+        Rc::new(ReplySizes { tiers, sizes: RefCell::default() })
     }
 
     /// Has the sizes asked for without which nobody knows which way a command may go, if it is such a
     /// command: the same must be asked again then.
     #[inline]
     pub(in crate::router) fn measure(
-        self: &Rc<LargeReplies>,
+        self: &Rc<ReplySizes>,
         route: RequestRoute,
         request: &Request<'_>,
         now: Nanos,
@@ -83,7 +83,7 @@ impl LargeReplies {
 
     #[cold]
     fn ask_sizes(
-        self: &Rc<LargeReplies>,
+        self: &Rc<ReplySizes>,
         route: RequestRoute,
         request: &Request<'_>,
         slot: Slot,
