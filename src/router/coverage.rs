@@ -1,13 +1,13 @@
-//! What clients that cache must know of a request: which keys it reads, and whether the upstream will tell of
-//! changes.
+//! What clients that cache must know of a reply: whether the upstream will push changes of it.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::upstream::Outcome;
 
-/// Whether the upstream will tell when what a reply said is not true any more. An answer that is there at
-/// once is covered: L1 has it, and serves only what is. One that comes later is covered when it is said here.
+/// Whether the upstream will push an invalidation when what a reply said is not true any more. An answer that
+/// is there at once is covered: L1 has it, and serves only what is. One that comes later is covered when it
+/// is said here.
 #[derive(Debug, Default)]
 pub struct Coverage(Cell<bool>);
 
@@ -24,7 +24,7 @@ impl Coverage {
     }
 }
 
-/// Says that a reply is covered, to whoever wants to know, if all that it was made of is `tracked`.
+/// Marks a reply as covered, for a session that asked for it, if all that it was made of is `tracked`.
 pub(super) fn note(coverage: Option<&Rc<Coverage>>, tracked: bool) {
     if let Some(coverage) = coverage.filter(|_| tracked) {
         coverage.give();

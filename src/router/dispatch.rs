@@ -236,13 +236,13 @@ impl Router {
 
     /// Whether a request names no keys, so that nothing keeps it in its place among others of its session: it
     /// has to begin when they have been answered, and to be answered before others begin. So has a
-    /// message: whoever gets it may look at what was written before it, whatever the slot.
+    /// message: a client that gets it may look at what was written before it, whatever the slot.
     pub fn may_overtake(&self, spec: &Spec, request: &Request<'_>) -> bool {
         let names_none = spec.class == Class::Publish || spec.keys.first(request).is_none();
         names_none && self.tiers.upstream.is_split()
     }
 
-    /// The same of a request whose command is not in the table.
+    /// As [`Router::may_overtake`], for a request whose command is not in the table.
     pub fn may_overtake_unknown(&self, request: &Request<'_>) -> bool {
         let names_none = |learned: Learned| learned.keys.first(request).is_none();
         self.tiers.upstream.is_split() && self.unknown_commands.known(request.arg(0)).is_some_and(names_none)

@@ -21,7 +21,7 @@ pub struct MemoryLimits {
     pub scan_passes_max: usize,
 }
 
-// === impl Memory ===
+// === impl RouterMemory ===
 
 impl RouterMemory {
     /// An empty memory.

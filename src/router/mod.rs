@@ -6,8 +6,8 @@
 //! Must never know: a socket, or what a session is beside the version of its protocol and its commands in
 //! flight.
 //!
-//! Begin with `dispatch.rs` (the router and the table's classes), `reads/` (what L1 may answer) and `forward/`
-//! (one command to the node of its keys). Each family of commands has a folder.
+//! Begin with `dispatch.rs` (the router and the table's classes), `reads/` (what L1 may answer) and
+//! `forward/` (one command to the node of its keys). Each family of commands has a folder.
 
 mod answer;
 mod blocking;

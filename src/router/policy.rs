@@ -25,8 +25,9 @@ impl Tiers {
         terms
     }
 
-    /// Sends a read whose reply L1 may keep, and says how the node will tell of changes of `keys`. What
-    /// `tracking` wants is done if the node is listened to, and if the client itself need not be told.
+    /// Sends a read whose reply L1 may keep, and returns how the node will push changes of `keys`. What
+    /// `tracking` wants is done if the node's BCAST connection is up, and if the client itself tracks
+    /// nothing.
     pub(super) fn send_to_keep<'a>(
         &self,
         tracking: TrackingMode,

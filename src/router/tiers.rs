@@ -60,8 +60,8 @@ pub(super) struct Tiers {
 // === impl Tiers ===
 
 impl Tiers {
-    /// Has the first requests wait until the topology is discovered, so that a client that comes earlier meets
-    /// no error.
+    /// Has the first requests wait until the topology is discovered, so that a client that comes earlier
+    /// meets no error.
     pub(super) fn wait_for_upstream(&self) -> Option<Answer> {
         if self.upstream.is_settled() {
             return None;
@@ -112,8 +112,8 @@ impl Tiers {
         }
     }
 
-    /// Begins a read that L1 does not keep: nothing older may be read in L1 while the read is in flight. `None`
-    /// where there is no L1.
+    /// Begins a read that L1 does not keep: nothing older may be read in L1 while the read is in flight.
+    /// `None` where there is no L1.
     pub(super) fn begin_read(&self, keys: InflightKeys, caller: Caller<'_>) -> Option<InflightRead> {
         let cache = self.cache.as_ref().filter(|_| !keys.is_empty())?;
         Some(InflightRead::begin(caller.own_writes, keys, cache.next_number()))

@@ -12,7 +12,7 @@ use crate::protocol::resp::request::{OwnedRequest, Request};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockTimeout {
     began: Instant,
-    /// Where it stands in the request and when it is over; `None` when the wait has no end, or the time
+    /// The argument that gives it, and when it is over; `None` when the wait has no end, or the time
     /// makes no sense.
     limit: Option<(Timeout, Instant)>,
 }
@@ -20,7 +20,7 @@ pub(super) struct BlockTimeout {
 /// A wait that began so recently is sent as it is.
 const UNCHANGED: Duration = Duration::from_millis(1);
 
-// === impl Patience ===
+// === impl BlockTimeout ===
 
 impl BlockTimeout {
     /// The time that `request` gives, from now on.
@@ -28,7 +28,7 @@ impl BlockTimeout {
         BlockTimeout::at(spec.timeout_of(request), request)
     }
 
-    /// The same of WAIT or WAITAOF, where it stands last.
+    /// The time that a WAIT or WAITAOF gives, in its last argument, from now on.
     pub(super) fn of_replicas(request: &Request<'_>) -> BlockTimeout {
         BlockTimeout::at(request.args().count().checked_sub(1).map(Timeout::Milliseconds), request)
     }

@@ -13,8 +13,8 @@ use crate::protocol::resp::{cursor, encode};
 use crate::router::tiers::Tiers;
 use crate::upstream::{Call, Dedicated, Right, UpstreamError};
 
-/// A node that was told to end a wait may not have begun it yet: the two orders take different connections.
-/// After so long it is told again.
+/// How long to wait before a node is asked once more to end a wait. It may not have begun the wait at the
+/// first time: the two commands take different connections.
 const UNBLOCK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A request that a node carries out at its own pace.
@@ -99,7 +99,7 @@ impl BlockedCalls {
         let unblocked = join_all(held.iter_mut().map(|held| self.unblock(held, error))).await;
         match order {
             CancelReason::Unblock { done, .. } => {
-                // Whoever ordered it may be gone by now.
+                // The session that ordered it may be gone by now.
                 let _ = done.send(unblocked.contains(&true));
                 EndedBy::Unblock
             }
@@ -121,7 +121,8 @@ impl BlockedCalls {
             let told = tokio::select! {
                 biased;
                 told = &mut told => told,
-                // Whether that is what it waited for or the end of the wait, the node says on the other connection.
+                // Whether that is what it waited for or the end of the wait, the node says on the other
+                // connection.
                 () = held.wait() => told.await,
             };
             let Ok(Ok(reply)) = told else {

@@ -1,5 +1,5 @@
-//! Commands that wait on a node: each on a dedicated connection, until there is an answer or the wait is ended
-//! early.
+//! Commands that wait on a node: each on a dedicated connection, until there is an answer or the wait is
+//! ended early.
 //!
 //! Must never know: sessions, beside the guard of a client's wait (`clients/block_state.rs`).
 //!

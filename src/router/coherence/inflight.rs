@@ -4,7 +4,7 @@
 //! While a write is on its way, another worker may still bring the older value into L1, and rightly so. The
 //! session itself must not read that: its reads of such a key go upstream, behind the write.
 //!
-//! The same holds for what it reads: the reply to a read that is on its way may be newer than what L1 has
+//! Reads in flight are treated alike: the reply to a read that is on its way may be newer than what L1 has
 //! now, and a later read of its pipeline must not be answered with something older. It goes upstream as well,
 //! or joins a fill that was not sent before that read.
 
@@ -44,7 +44,7 @@ pub struct Inflight {
     held: Cell<u32>,
 }
 
-/// Room for so many keys is kept when none is on its way.
+/// Keys for which room is kept when none is in flight.
 const KEPT_KEYS_MAX: usize = 64;
 
 /// Keys of one command: most have one.
@@ -94,7 +94,7 @@ pub(in crate::router) struct InflightWrite {
     cache: Option<Arc<SharedCache>>,
 }
 
-// === impl OwnWrites ===
+// === impl Inflight ===
 
 impl Inflight {
     /// Something is sent upstream for the session.
@@ -135,7 +135,7 @@ impl Inflight {
 
     /// From now on the session wants nothing from L1, or what it has.
     pub fn want_fresh(&self, fresh: bool) {
-        // It is as if it waited for the reply to a write of anything.
+        // The session is treated as if it waited for the reply to a write of anything.
         match (self.fresh.replace(fresh), fresh) {
             (false, true) => self.of_anything.update(|count| count + 1),
             (true, false) => self.of_anything.update(|count| count - 1),
@@ -223,7 +223,7 @@ impl Drop for Hold {
     }
 }
 
-// === impl OwnRead ===
+// === impl InflightRead ===
 
 impl InflightRead {
     /// Begins a read of `keys`, which was sent at `number`, as the near cache counts.
@@ -267,7 +267,7 @@ impl Drop for InflightRead {
     }
 }
 
-// === impl OwnWrite ===
+// === impl InflightWrite ===
 
 impl InflightWrite {
     /// Begins a write of `keys`: from here on no running fill of them commits, and nobody joins one.

@@ -14,7 +14,7 @@ const WORDS: usize = SLOT_COUNT / GROUP_SLOTS / u64::BITS as usize;
 #[derive(Debug, Default)]
 pub(super) struct WrittenSlots([Cell<u64>; WORDS]);
 
-// === impl Written ===
+// === impl WrittenSlots ===
 
 impl WrittenSlots {
     /// A key of `slot` is written.

@@ -54,7 +54,7 @@ impl UnknownCommands {
     /// What the upstream said of a command that is not in the table.
     ///
     /// # Errors
-    /// It knows none of this name, or has not been asked yet: then whoever asks must wait.
+    /// The upstream knows none of this name, or has not been asked yet: then the session must wait.
     pub fn learned(self: &Rc<UnknownCommands>, request: &Request<'_>, now: Nanos) -> Result<Learned, Answer> {
         if request.arg(0).len() > NAME_BYTES_MAX {
             return Err(Answer::Now(fault_reply(CommandError::Unknown, request)));

@@ -1,5 +1,5 @@
 //! COMMAND INFO and COMMAND DOCS of very many names: a node is asked for a few at a time, so that others get
-//! their turn. What it tells of one name depends on no other.
+//! their turn. What it says of one name depends on no other.
 
 use std::rc::Rc;
 
@@ -17,13 +17,13 @@ use crate::router::reply_bound::ReplyBound;
 use crate::router::tiers::Tiers;
 use crate::upstream::Call;
 
-/// Names that a node is asked for at a time: what it tells of one may be thousands of bytes.
+/// Names that a node is asked for at a time: its answer to one may be thousands of bytes.
 const NAMES_AT_ONCE: usize = 64;
 
 /// Where the names begin in a request.
 const FIRST_NAME: usize = 2;
 
-/// Whether a request is for so many names that others have to get their turn meanwhile.
+/// Whether a request names so much that other sessions have to get their turn meanwhile.
 pub fn names_very_many(request: &Request<'_>) -> bool {
     request.len() > FIRST_NAME + NAMES_AT_ONCE
 }
@@ -55,7 +55,7 @@ impl CommandQueries {
             return wait;
         }
         caller.own_writes.note_sent();
-        // One node: others may be of another version.
+        // All parts go to one node: others may be of another version.
         let Some(node) = self.tiers.upstream.any_node() else {
             return Answer::Now(failure_reply(&self.tiers.upstream.no_topology()));
         };
@@ -91,7 +91,7 @@ impl CommandQueries {
     }
 }
 
-/// Of how many of `asked` names a node tells in `frame`; `None` if that is no reply to such a request. Of a
+/// How many of `asked` names a node describes in `frame`; `None` if that is no reply to such a request. Of a
 /// name that is none COMMAND INFO gives null, and COMMAND DOCS nothing.
 fn told_of(query: CommandQuery, frame: &[u8], asked: usize) -> Option<usize> {
     match (query, frame.first(), cursor::head(frame)?) {

@@ -186,7 +186,7 @@ impl TtlFollowUp {
             let Some((keys, cause)) = missed(&outcome, due.len()).filter(|_| may_have_written) else {
                 continue;
             };
-            // That the slot moves was found out just now.
+            // The slot may have been found to be moving just now.
             let is_moving =
                 due.len() > 1 && self.default_ttl.tiers.upstream.is_moving(self.slot, clock::now());
             // What the session has sent since may say that a key is to be there for ever, and this would come

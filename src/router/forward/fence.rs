@@ -47,7 +47,8 @@ impl Fence {
             fence => fence,
         };
         let Fence::Sent(sent, Some(node)) = fence else { return false };
-        // Whatever the node answers, if only that we may not ask, comes behind all pushes that it sent before.
+        // Whatever the node answers, if only that we may not ask, comes behind all pushes that it sent
+        // before.
         let is_fenced = sent.reply.await.is_ok_and(|fenced| fenced.is_ok());
         let is_elsewhere = outcome.as_ref().is_ok_and(|reply| reply.rerouted || reply.by != Some(node));
         // Other workers have connections of their own, whose pushes nothing here waits for: they forget all.

@@ -1,5 +1,5 @@
-//! One command to the node of its keys: sent as it is, with all that has to be known of its keys before that,
-//! and all that has to happen before its reply leaves.
+//! Forwarding: a command goes to the node of its keys as it is, with all that has to be known of its keys
+//! before that, and all that has to happen before its reply leaves.
 //!
 //! Must never know: which family of commands a request belongs to.
 //!

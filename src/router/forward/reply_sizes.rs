@@ -166,7 +166,7 @@ impl KeySizes {
         self.of.get(&self.hasher.hash_one(key)).filter(|size| size.until > now).map(|size| size.bytes)
     }
 
-    /// When so many more would be too many, all are forgotten: each holds for a moment only.
+    /// Makes room for `more` sizes. Where there is none all are forgotten: each holds for a moment only.
     fn make_room(&mut self, more: usize) {
         if self.of.len() + more > SIZES_MAX {
             self.of.clear();

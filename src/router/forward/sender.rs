@@ -1,4 +1,4 @@
-//! One command on its way to a node: what is registered before it is sent, and what must have happened before
+//! A command on its way to a node: what is registered before it is sent, and what must have happened before
 //! its reply leaves.
 
 use std::rc::Rc;

@@ -1,7 +1,7 @@
 //! PUBLISH and SPUBLISH: one node gets the message, and the number of receivers is put right.
 //!
 //! To that node this daemon is one subscriber, however many clients it has. So its count is taken without
-//! ours, and our clients are counted instead. Both is right only if the node has heard of all that they began
+//! ours, and our clients are counted instead. Both is right only if the node has received all that they began
 //! and ended.
 
 use std::rc::Rc;

@@ -9,9 +9,10 @@ use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::upstream::Topic;
 
-/// Has the request wait, once, while a node is told what our clients began or ended: of what gets the
-/// messages of `channel`, or of anything. Until it has answered nobody knows what it counts, and who
-/// has sent SUBSCRIBE before would miss a message, which no client of a plain server would.
+/// Has the request wait, once, for a node that has not answered what our clients began or ended to subscribe
+/// to: of what gets the messages of `channel`, or of anything. Until the node has answered, nobody knows what
+/// it counts, and a client that has sent SUBSCRIBE before would miss a message, which no client of a plain
+/// server would.
 pub(in crate::router) fn wait_until_settled(
     hub: &Hub,
     patience: Duration,

@@ -32,7 +32,7 @@ use crate::router::reply_bound::ReplyBound;
 use crate::router::tiers::{RouterCache, Tiers};
 use crate::upstream::{Call, Outcome, PendingReply};
 
-/// One key of an MGET that went upstream.
+/// A key of an MGET that went upstream.
 struct Fetched {
     /// Which key of the request it is, counted from 0.
     index: usize,
@@ -49,7 +49,7 @@ enum FetchReason {
     Fill(MissToken, CacheTerms),
     /// Its policy keeps it out of L1.
     KeptOut,
-    /// It was not looked up, for another reason.
+    /// Not looked up, for another reason.
     Bypass,
 }
 
@@ -194,8 +194,7 @@ impl Mget {
         let args = part.positions.iter().map(|position| request.arg(*position));
         let bytes = OwnedRequest::from_args(std::iter::once(&b"MGET"[..]).chain(args)).bytes();
         let call = Call { bytes, slot: Some(slot), reads_only: true, foreign: false };
-        // Each lifetime is a question of its own, and so many keys may be asked for that there is no room for
-        // all.
+        // Each lifetime is a question of its own, and there may be no room for those of all keys.
         let mut room = self.tiers.upstream.spare_room(slot);
         let wants = part.positions.iter().map(|position| match wanted.get(&(position - 1)).copied() {
             Some(FetchReason::Fill(missed, terms)) if terms.mode == TtlMode::Exact => {

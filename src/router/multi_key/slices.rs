@@ -28,7 +28,7 @@ use crate::router::reply_bound::ReplyBound;
 /// Keys of one slice.
 const SLICE_KEYS: usize = 256;
 
-/// A slice ends with the key that brings it to so many bytes.
+/// A slice ends with the key that brings it to this number of bytes.
 const SLICE_BYTES: usize = 256 * 1024;
 
 /// Slices of one command that may be on their way at the same time.
@@ -156,7 +156,7 @@ impl Sliced {
     }
 }
 
-// === impl Joined ===
+// === impl JoinedReply ===
 
 impl JoinedReply {
     fn new(join: Join, count: usize, bound: ReplyBound) -> JoinedReply {

@@ -1,4 +1,4 @@
-//! One reply from those of all primaries.
+//! Makes one reply of those of all primaries.
 
 use bytes::{Bytes, BytesMut};
 
@@ -12,7 +12,7 @@ use crate::upstream::UpstreamError;
 /// A node, and its reply or why there is none.
 pub(in crate::router) type NodeReply = (NodeId, Result<Bytes, UpstreamError>);
 
-/// What a node told, if that can be a reply to such a command; an error in its place otherwise.
+/// The reply of a node, if it can be a reply to such a command; an error in its place otherwise.
 pub(in crate::router) fn fitting(gather: Gather, spec: &Spec, frame: Bytes) -> Bytes {
     let fits = match gather {
         Gather::AllOk | Gather::AnyOk => &frame[..] == b"+OK\r\n",
@@ -23,7 +23,7 @@ pub(in crate::router) fn fitting(gather: Gather, spec: &Spec, frame: Bytes) -> B
     if fits { frame } else { odd_reply_to(spec, &frame) }
 }
 
-/// One reply from those of all primaries; there is one at least.
+/// Makes one reply of those of all primaries; there is one at least.
 pub(in crate::router) fn gathered(gather: Gather, spec: &Spec, told: &[NodeReply]) -> Bytes {
     match gather {
         Gather::AllOk | Gather::First => match told.iter().find(|(_, told)| !is_done(told)) {
@@ -51,7 +51,7 @@ fn first(told: &[NodeReply]) -> Bytes {
     told.first().map(|(_, told)| reply(told)).unwrap_or_default()
 }
 
-/// What a client is told of what one node told.
+/// What a client gets for what one node answered.
 fn reply(told: &Result<Bytes, UpstreamError>) -> Bytes {
     match told {
         Ok(frame) => frame.clone(),
@@ -79,7 +79,7 @@ fn sum(told: &[NodeReply]) -> Bytes {
 }
 
 /// The error of a command that some primaries did not carry out. What all say alike is said in their words;
-/// otherwise the client must know where it stands.
+/// otherwise the client must know which of them did.
 fn not_by_all(spec: &Spec, told: &[NodeReply]) -> Bytes {
     let done = told.iter().filter(|(_, told)| is_done(told)).count();
     let words = first(told);

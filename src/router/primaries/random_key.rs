@@ -45,7 +45,7 @@ pub(in crate::router) fn random_key(tiers: &Tiers, resp: Resp) -> Answer {
     }))
 }
 
-/// One of the keys, by the sizes of the nodes that they are from.
+/// A key of `found`, the likelier the larger the node that it is from.
 fn chosen(found: &[(u64, Bytes)], lot: u64) -> Option<Bytes> {
     let total = found.iter().fold(0, |total: u64, (size, _)| total.saturating_add(*size));
     let mut place = lot.checked_rem(total)?;

@@ -29,7 +29,7 @@ fn append_converted(hit: Hit<'_>, spec: &Spec, request: &Request<'_>) -> Answer 
         Resp2::Same | Resp2::Other => hit,
     };
     let mut converted = BytesMut::new();
-    // It was converted once when it came.
+    // The reply was converted once when it came.
     if resp2::to_resp2(hit.resp3(), spec.form, request, &mut converted).is_err() {
         converted.extend_from_slice(hit.resp3());
     }

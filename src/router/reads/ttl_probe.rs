@@ -1,8 +1,8 @@
 //! What the server is asked right behind a read that L1 may keep: how long what it said will hold.
 //!
-//! That is the time to live of the key and, where the server gives fields of a hash times of their own (Redis
-//! 7.4, Valkey 9), of the fields that the reply speaks of: when such a field ends, nothing is pushed until
-//! the server comes by it.
+//! The answer is the time to live of the key and, where the server gives fields of a hash times of their own
+//! (Redis 7.4, Valkey 9), of the fields that the reply speaks of: when such a field ends, nothing is pushed
+//! until the server comes by it.
 
 use bytes::Bytes;
 

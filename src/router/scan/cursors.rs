@@ -27,7 +27,7 @@ pub(in crate::router) struct Progress {
     pub(in crate::router) drained: Vec<(Slot, NodeIndex)>,
 }
 
-/// One pass over the keys of a node.
+/// A pass over the keys of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::router) struct Pass {
     /// The process: another one has its keys in another order.
@@ -38,7 +38,7 @@ pub(in crate::router) struct Pass {
     pub(in crate::router) leaving: Vec<Slot>,
 }
 
-/// Where a walk stands.
+/// How far a walk has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::router) struct ScanState {
     pub(in crate::router) progress: Progress,
@@ -55,7 +55,7 @@ pub(in crate::router) struct ScanCursor {
     pub(in crate::router) stand: Arc<ScanState>,
 }
 
-/// The stands of all walks that have not ended, as far as there is room.
+/// The states of all walks that have not ended, as far as there is room.
 #[derive(Debug)]
 pub(in crate::router) struct ScanCursors {
     kept: Mutex<CursorTable>,
@@ -72,8 +72,8 @@ struct CursorTable {
 // === impl Progress ===
 
 impl Progress {
-    /// The first slot that still has to be asked of its owner, or the first that has to be asked of whoever
-    /// takes it.
+    /// The first slot that still has to be asked of its owner, or the first that has to be asked of the node
+    /// that takes it.
     pub(in crate::router) fn next(&self) -> Option<(Slot, Option<NodeIndex>)> {
         let drained = |slot: Slot| self.drained.iter().any(|(drained, _)| *drained == slot);
         let of_owner = all_slots().find(|slot| !self.done.has(*slot) && !drained(*slot));
@@ -87,20 +87,20 @@ impl Progress {
     }
 }
 
-// === impl Stand ===
+// === impl ScanState ===
 
 impl ScanState {
-    /// Where the walk stands once it has come so far, between two passes; none at its end.
+    /// The state of the walk once it has come to `progress`, between two passes; none at its end.
     pub(in crate::router) fn after(&self, progress: Progress) -> Option<ScanState> {
         let vain = if progress == self.progress { self.vain + 1 } else { 0 };
         progress.next().map(|_| ScanState { progress, pass: None, vain })
     }
 }
 
-// === impl Walks ===
+// === impl ScanCursors ===
 
 impl ScanCursors {
-    /// Room for so many stands.
+    /// Room for `stands_max` states.
     pub(in crate::router) fn new(stands_max: usize) -> ScanCursors {
         // Not where the last life of the daemon began: a cursor of that one must not be taken for one of
         // these.

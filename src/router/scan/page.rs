@@ -23,7 +23,7 @@ pub(super) fn read_page(frame: &Bytes, covers: &SlotSet) -> Option<(u64, Vec<Byt
     let ReplyHead::Blob { body, .. } = cursor::head(parts.next()??)? else { return None };
     let next = std::str::from_utf8(body).ok()?.parse().ok()?;
     let keys = cursor::elements(parts.next()??)?.map(|element| {
-        // As it stands it goes to clients of either version of the protocol.
+        // The element is the same in both versions of the protocol.
         let element = element.filter(|element| element.starts_with(b"$"))?;
         let ReplyHead::Blob { body, .. } = cursor::head(element)? else { return None };
         Some(covers.has(Slot::of(body)).then(|| frame.slice_ref(element)))

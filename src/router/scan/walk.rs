@@ -3,8 +3,8 @@
 //!
 //! A node is scanned with its own SCAN. When it began and when it has ended, the node is asked for its slots.
 //! What it owned at both times, and was giving away at neither, is done: every key that was there all the
-//! time was seen. What it has given away is looked for at its new owner, and what it is giving away at
-//! whoever takes it, once the keys that were left have been seen. A process that takes the place of another
+//! time was seen. What it has given away is looked for at its new owner, and what it is giving away at the
+//! node that takes it, once the keys that were left have been seen. A process that takes the place of another
 //! has its keys in another order: its pass begins anew. So keys may come twice, as Redis may give them twice,
 //! and none is lost.
 
@@ -30,8 +30,8 @@ use crate::router::replies::{failure_reply, stopped};
 use crate::router::tiers::Tiers;
 use crate::upstream::{Call, NodeIndex, NodeView, Outcome, PendingReply, Right};
 
-/// A node is asked for so many keys at a time, whatever the client asked for: more would keep it from its
-/// other work.
+/// Keys that a node is asked for at a time, whatever the client asked for: more would keep it from its other
+/// work.
 const COUNT_MAX: u64 = 10_000;
 
 /// Steps in one SCAN: then the client gets what there is, be it nothing, and a cursor to go on with.
@@ -47,7 +47,7 @@ const REFRESH_TIME_MAX: Duration = Duration::from_secs(1);
 /// What a key takes beside its bytes while KEYS gathers.
 const KEY_OVERHEAD_BYTES: usize = 64;
 
-/// One step of a walk: the keys that it brought, as they came, and where the walk stands now.
+/// A step of a walk: the keys that it brought, as they came, and how far the walk has come.
 struct ScanStep {
     keys: Vec<Bytes>,
     /// Where to go on; none at the end.
@@ -69,7 +69,7 @@ impl KeyWalks {
         Rc::new(KeyWalks { tiers, cursors })
     }
 
-    /// One page of a walk.
+    /// SCAN: a page of a walk.
     pub(in crate::router) fn scan(self: &Rc<KeyWalks>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         let Some(cursor) = parse_cursor(request.arg(1)) else {
             return Answer::Now(encode::error_reply("ERR invalid cursor"));
@@ -152,7 +152,7 @@ impl KeyWalks {
         Ok(out.freeze())
     }
 
-    /// Asks one node once, from where the walk stands.
+    /// Asks one node once, from where the walk has come to.
     async fn step(
         &self,
         from: ScanCursor,
@@ -245,7 +245,8 @@ impl KeyWalks {
             let taker = view.leaving.iter().find(|(leaving, _)| *leaving == slot).map(|(_, taker)| taker);
             match (owns(&view, slot), taker) {
                 (true, Some(taker)) => after.drained.push((slot, self.tiers.upstream.index_of(taker))),
-                // It began to leave and did not: what was on the other side may have come back behind us.
+                // The slot began to leave and did not: what was on the other side may have come back behind
+                // us.
                 (true, None) if pass.leaving.contains(&slot) => {}
                 (true, None) => after.done.add(slot),
                 (false, _) if was_drained(slot) && view.arriving.contains(&slot) => after.done.add(slot),
@@ -269,7 +270,7 @@ impl KeyWalks {
         )
     }
 
-    /// Asks a node for its slots. One that is no node of a cluster has them all; a PING tells that it is
+    /// Asks a node for its slots. One that is no node of a cluster has them all; a PING shows that it is
     /// there.
     fn send_view(&self, node: NodeIndex) -> PendingReply {
         let words: &[&str] = if self.tiers.upstream.is_cluster() { &["CLUSTER", "NODES"] } else { &["PING"] };

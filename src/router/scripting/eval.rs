@@ -138,8 +138,8 @@ impl Scripting {
                 && this.lacks_script(node, sha).await
             {
                 host.iter().for_each(|host| this.scripts.gone_from(sha, host));
-                // It did not run. What the session has sent since may not come before it: then the client is
-                // told.
+                // The script did not run. What the session has sent since may not come before it: then the
+                // client is told.
                 if own_writes.sent() == sent {
                     let caller = Caller { resp, own_writes: &own_writes, now, coverage: coverage.as_ref() };
                     let request = owned.as_request();
@@ -204,7 +204,8 @@ impl Scripting {
                     scripts.nobody_tells();
                 }
             };
-            // Whoever is too slow to answer is not waited for: the client is told that nobody knew it.
+            // A node that is too slow to answer is not waited for: the client gets that no node knew the
+            // script.
             let _ = tokio::time::timeout(SEARCH_TIME_MAX, search).await;
             if scripts.body(sha).is_none() {
                 scripts.nobody_knew(sha, crate::clock::now());

@@ -23,8 +23,8 @@ use crate::router::request_route::RequestRoute;
 use crate::router::tiers::Tiers;
 use crate::upstream::{Call, NodeIndex, Right};
 
-/// KnownFunctions that are remembered to be on a node; beyond it all are forgotten, since clients can make names
-/// up.
+/// KnownFunctions that are remembered to be on a node; beyond it all are forgotten, since clients can make
+/// names up.
 const FUNCTIONS_MAX: usize = 1024;
 
 /// A longer name is not looked for, nor remembered: the node that the call goes to says that it does not have

@@ -82,7 +82,7 @@ impl Sha {
 // === impl ScriptCache ===
 
 impl ScriptCache {
-    /// A cache of so many bytes.
+    /// A cache of `bytes_max` bytes.
     pub(in crate::router) fn new(bytes_max: usize) -> ScriptCache {
         ScriptCache { known: Mutex::default(), bytes_max, silent: AtomicBool::new(false) }
     }
@@ -107,8 +107,8 @@ impl ScriptCache {
         self.known.lock().flushes
     }
 
-    /// Keeps a script that was sent when [`ScriptCache::flushes`] was `flushes`, and which is on `hosts` now. One
-    /// that is too large for the cache is not kept.
+    /// Keeps a script that was sent when [`ScriptCache::flushes`] was `flushes`, and which is on `hosts` now.
+    /// One that is too large for the cache is not kept.
     pub(in crate::router) fn learn(
         &self,
         body: &[u8],
@@ -144,7 +144,7 @@ impl ScriptCache {
         }
     }
 
-    /// Whether a script was on `host` when it was last heard of.
+    /// Whether a script is believed to be on `host`.
     pub(in crate::router) fn is_on(&self, sha: Sha, host: &NodeInstance) -> bool {
         self.known.lock().scripts.get(&sha).is_some_and(|script| script.on.contains(host))
     }
@@ -184,7 +184,7 @@ impl ScriptCache {
     }
 }
 
-// === impl Known ===
+// === impl KnownScripts ===
 
 impl KnownScripts {
     /// Forgets the script that was not used for longest; whether there was one.
@@ -196,11 +196,11 @@ impl KnownScripts {
     }
 }
 
-// === impl Script ===
+// === impl CachedScript ===
 
 impl CachedScript {
     fn note(&mut self, host: NodeInstance) {
-        // One entry a node: a process that took the place of another has nothing of it.
+        // Each node has one entry: a process that took the place of another has none of its scripts.
         self.on.retain(|on| on.node != host.node);
         if self.on.len() >= HOSTS_MAX {
             self.on.remove(0);

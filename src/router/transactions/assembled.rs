@@ -18,7 +18,7 @@ pub(super) struct AssembledTransaction {
     /// The keys that it may write, and those that it only reads.
     pub(super) written: InflightKeys,
     pub(super) read: InflightKeys,
-    /// It may write keys that it does not name.
+    /// Whether it may write keys that it does not name.
     pub(super) opaque: bool,
     /// A command of it may have a long reply.
     pub(super) grows: bool,

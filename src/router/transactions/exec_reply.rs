@@ -50,7 +50,7 @@ pub(super) async fn executed_in_turns(outcome: Outcome, elements: Vec<ExecElemen
     out.freeze()
 }
 
-/// The server's replies to what was executed, so many commands; otherwise the reply to EXEC.
+/// The server's replies to the `count` commands that were executed; otherwise the reply to EXEC.
 fn replies_in(frame: &Bytes, count: usize, resp: Resp) -> Result<impl Iterator<Item = Bytes>, Bytes> {
     match (cursor::head(frame), cursor::elements(frame)) {
         (Some(ReplyHead::Null { .. }), _) if resp == Resp::Two => Err(Bytes::from_static(b"*-1\r\n")),

@@ -110,7 +110,7 @@ impl Transactions {
         Ok(part.publishing(class == Class::Publish))
     }
 
-    /// The same for a command that a module brought.
+    /// The part that a command of a module is.
     ///
     /// # Errors
     /// Its keys are in another slot.
@@ -184,7 +184,7 @@ impl Transactions {
         let write = if opaque { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!whole.due.is_empty()).then_some(whole.due));
         let apart = due.is_none() && (opaque || grows) && self.tiers.upstream.reply_limit(slot).is_some();
-        // What was read over another connection than L1 hears of changes on may be newer than what L1 has.
+        // What was read over another connection than those that receive invalidations may be newer than L1.
         let read = if apart { read } else { InflightKeys::new() };
         let hold = apart.then(|| Hold::of(caller.own_writes));
         let sent = if apart {
@@ -242,7 +242,7 @@ impl Transactions {
                 this.default_ttl.give_ttl(slot, due, &own_writes).settle(&outcome).await;
             }
             if opaque {
-                // It was not on the connection that hears of it.
+                // The invalidations went to another connection than the one that the transaction was on.
                 this.tiers.invalidate_all();
             }
             this.tiers.drop_keys_read_elsewhere(&read).await;
@@ -259,7 +259,7 @@ impl Transactions {
         count: usize,
     ) -> Outcome {
         if !connection.is_quiet() {
-            // It was lost before anything of the transaction was sent, and with it what it knew of the keys.
+            // The connection was lost before anything of the transaction was sent, and its watch with it.
             return Ok(changed());
         }
         let mut replies = connection.round_trip(bytes, count + 2).await?;

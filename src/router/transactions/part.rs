@@ -13,9 +13,9 @@ use crate::router::request_route::RequestRoute;
 pub struct TransactionPart {
     pub(in crate::router) request: OwnedRequest,
     pub(in crate::router) route: RequestRoute,
-    /// It may write keys that it does not name.
+    /// Whether it may write keys that it does not name.
     pub(in crate::router) opaque: bool,
-    /// It publishes a message.
+    /// Whether it publishes a message.
     publishes: bool,
 }
 
@@ -31,9 +31,9 @@ pub enum ExecElement {
 /// Why a command cannot be part of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAPart {
-    /// Its keys are not in the slot of those before it.
+    /// The keys are not in the slot of those before them.
     CrossSlot,
-    /// It is about every primary, or about state that a transaction cannot reach.
+    /// The command is about every primary, or about state that a transaction cannot reach.
     NotOneNode,
 }
 

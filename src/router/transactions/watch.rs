@@ -30,7 +30,7 @@ const OK: &[u8] = b"+OK\r\n";
 /// Redirects of one WATCH that are followed.
 const REDIRECTS_MAX: usize = 5;
 
-/// More watched keys of a session are not told apart when they are counted for CLIENT LIST.
+/// Watched keys of a session that are counted for CLIENT LIST, at most.
 const KEYS_COUNTED_MAX: usize = 65_536;
 
 /// What one session watches.
@@ -82,7 +82,7 @@ impl Drop for WatchedKeys {
 // === impl Watched ===
 
 impl Watched {
-    /// Nothing yet; how many keys are watched will be told by `count`.
+    /// Nothing yet; `count` will hold how many keys are watched.
     pub fn new(count: Arc<AtomicUsize>) -> Watched {
         Watched { watch: RefCell::new(None), count }
     }
@@ -169,7 +169,7 @@ impl Watches {
         let Some(watch) = watched.take() else { return Answer::Now(Bytes::from_static(OK)) };
         Answer::Later(Box::pin(async move {
             if let Some(mut connection) = watch.connection {
-                // One that does not say so is closed, which forgets the keys as well.
+                // A connection that does not confirm is closed, which forgets the keys as well.
                 let forgotten = connection.round_trip(&encode::request(&["UNWATCH"]), 1).await;
                 if forgotten.is_ok_and(|replies| replies.iter().all(|reply| &reply[..] == OK)) {
                     connection.give_back();
