@@ -10,7 +10,6 @@ use crate::clients::Client;
 use crate::protocol::command::TopicKind;
 use crate::protocol::glob::Patterns;
 
-
 /// All subscribers, in trees: a tree gives its memory back when many have gone.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
