@@ -40,9 +40,9 @@ macro_rules! rights {
 }
 
 rights! {
-    /// To be told of changes.
+    /// To get invalidations.
     Tracking = "CLIENT TRACKING", "L1 is off for the node";
-    /// Not to be told of some.
+    /// Not to get some of them.
     Caching = "CLIENT CACHING", "the node also tracks what policies keep out of L1";
     /// To see which process a node is.
     Info = "INFO", "a process is known by its connection, broadcast policies track by key, and INFO has no memory and keyspace";
@@ -54,7 +54,7 @@ rights! {
     MemoryUsage = "MEMORY USAGE", "what may have a long reply takes a connection of its own where the node limits replies";
     /// To see whether the cluster is whole.
     ClusterInfo = "CLUSTER INFO", "L1 is off for the node";
-    /// To see that a node is who the topology means.
+    /// To check that a node is the one in the topology.
     MyId = "CLUSTER MYID", "a node is known by its address alone";
     /// To see which slots move.
     ClusterNodes = "CLUSTER NODES", "SCAN and KEYS may miss keys of slots that move meanwhile";

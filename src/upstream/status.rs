@@ -43,7 +43,7 @@ pub(super) enum LinkStatus {
     Down,
 }
 
-/// A connection as it was posted last.
+/// A connection as it was reported last.
 #[derive(Clone, Debug)]
 struct ReportedLink {
     link: LinkStatus,
@@ -262,7 +262,7 @@ impl ServerFacts {
 // === impl ReportedLink ===
 
 impl ReportedLink {
-    /// A connection that was posted as `former` before.
+    /// A connection that was reported as `former` before.
     fn after(former: Option<&ReportedLink>, link: LinkStatus, now: Nanos) -> ReportedLink {
         if let (Some(down @ ReportedLink { link: LinkStatus::Down, .. }), LinkStatus::Connecting) =
             (former, &link)

@@ -48,6 +48,9 @@ pub(super) struct BcastListener {
     task: JoinHandle<()>,
 }
 
+/// A connection that was greeted, and what came of it.
+type GreetedBcast = (Transport, Greeting, Arc<Inbox>);
+
 /// What the task of a listener works with.
 struct Work {
     node: NodeId,
@@ -125,10 +128,9 @@ impl Work {
     }
 }
 
-impl Supervised for Work {
+impl Supervised<GreetedBcast> for Work {
     const KIND: &'static str = "BCAST subscription";
     const IS_VITAL: bool = false;
-    type Greeted = (Transport, Greeting, Arc<Inbox>);
 
     fn takes_turn(&self, _: Attempt) -> bool {
         true
@@ -139,7 +141,7 @@ impl Supervised for Work {
         true
     }
 
-    async fn connect(&self) -> io::Result<Self::Greeted> {
+    async fn connect(&self) -> io::Result<GreetedBcast> {
         let mut transport = Transport::connect(&self.node, &self.options, &self.shared).await?;
         let track = TrackingScope::Prefixes(self.state.prefixes());
         let whom = ExpectedNode { node: &self.node, shared: &self.shared };
@@ -153,7 +155,7 @@ impl Supervised for Work {
         }
     }
 
-    async fn serve(&self, (transport, greeting, inbox): Self::Greeted) -> Served {
+    async fn serve(&self, (transport, greeting, inbox): GreetedBcast) -> Served {
         let prefixes = self.state.prefixes().len();
         tracing::info!(node = %self.node, prefixes, "BCAST subscription established");
         let mut connection = BcastConnection::new(self, &greeting, inbox);

@@ -1,7 +1,7 @@
 //! The nearsides behind this one, if any: a circle of them would carry a command round for
 //! ever.
 //!
-//! Each process has a name by chance. A nearside that greets another one is told that name and those of whom
+//! Each process has a name by chance. A nearside that greets another one gets that name and those of whom
 //! the other one has met behind itself (the field `nearside` of HELLO), and goes nowhere that leads back to
 //! it. That is asked again with each heartbeat: those of a circle that come up at the same instant have met
 //! nobody yet when they greet each other.
@@ -103,7 +103,7 @@ mod tests {
         for from in [&two, &three] {
             assert!(from.meet(&hello(&one)).unwrap_err().contains("leads back to this one"));
         }
-        // Who has another server behind it leads back no more.
+        // A nearside with another server behind it leads back no more.
         assert_eq!(one.meet(b"%1\r\n$2\r\nid\r\n:7\r\n"), Ok(ChainLink::Server));
         assert_eq!(three.meet(&hello(&one)), Ok(ChainLink::Nearside));
     }

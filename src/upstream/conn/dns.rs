@@ -45,7 +45,7 @@ struct LookupRequest {
     threads: usize,
 }
 
-// === impl Names ===
+// === impl Lookups ===
 
 impl Lookups {
     /// Names that `resolve` looks up; it may block.
@@ -108,7 +108,7 @@ impl fmt::Debug for Lookups {
     }
 }
 
-// === impl Shared ===
+// === impl LookupShare ===
 
 impl LookupShare {
     /// Looks up one name after the other, until none is left.
@@ -128,7 +128,7 @@ impl LookupShare {
     }
 }
 
-// === impl Asked ===
+// === impl LookupRequest ===
 
 impl LookupRequest {
     fn resolve(&mut self, name: &str, answer: Addresses) {

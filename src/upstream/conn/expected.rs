@@ -21,7 +21,7 @@ pub(in crate::upstream) enum ExpectedReplies {
     Sentinel,
 }
 
-// === impl Expected ===
+// === impl ExpectedReplies ===
 
 impl ExpectedReplies {
     /// What is expected where connections are confirmed so.
@@ -37,7 +37,7 @@ impl ExpectedReplies {
     /// taken for what is expected.
     ///
     /// # Errors
-    /// Another kind of server is there; who, and what was expected, in words.
+    /// Another kind of server is there; its kind, and the expected one, in words.
     pub(in crate::upstream) fn compare(self, hello: &[u8], address: &str) -> Result<(), String> {
         let Some(mode) = cursor::field(hello, b"mode").and_then(cursor::text) else { return Ok(()) };
         let is_right = match self {

@@ -104,7 +104,7 @@ mod tests {
         let said = recognise(&node, b"$5\r\nother\r\n").unwrap_err();
         assert!(said.contains("another node is at this address, other, and the topology means id"), "{said}");
         assert_eq!(table.refresh_asked(), 1);
-        // Who does not say, and whom the topology does not know by an id, cannot be told.
+        // A node that does not say its id, or has none in the topology, cannot be checked.
         for reply in [
             &b"-NOPERM no\r\n"[..],
             b"-BUSY a script\r\n",

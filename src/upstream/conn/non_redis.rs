@@ -9,7 +9,7 @@ use std::io;
 /// What may begin a reply or push.
 const RESP_TYPES: &[u8] = b"+-:$*_#,(!=%~>|";
 
-/// How others begin, and who they are.
+/// How other kinds of servers begin, and their names.
 const STRANGERS: [(&[u8], &str); 3] =
     [(b"HTTP/", "an HTTP server"), (b"SSH-", "an SSH server"), (b"\x15\x03", "a port that wants TLS")];
 
@@ -23,7 +23,7 @@ const HINT: &str = "look at the port in upstream, or at address_map";
 const NO_TLS: &str = "TLS upstream is not supported yet: name a port without TLS in upstream, or a local \
                       proxy that speaks TLS to it";
 
-/// Who it is that has sent `first` at the beginning of a connection, in words; `None` for a server that
+/// The kind of server that has sent `first` at the beginning of a connection, in words; `None` for a server that
 /// speaks RESP, and while too little has come. `is_all` says that no more will come.
 pub(in crate::upstream) fn describe(first: &[u8], is_all: bool) -> Option<String> {
     let byte = *first.first().filter(|byte| !RESP_TYPES.contains(byte))?;

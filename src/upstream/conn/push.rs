@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::frame::FrameScanner;
 
-/// A push of RESP3, told from a reply by its `>` alone.
+/// A push of RESP3; its `>` alone distinguishes it from a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::upstream) enum NodePush {
     /// These keys, which were read on this connection, changed.

@@ -12,16 +12,13 @@ use crate::node::NodeId;
 use crate::upstream::options::UpstreamOptions;
 use crate::upstream::shared::SharedUpstream;
 
-/// A kind of connection that is kept up.
-pub(in crate::upstream) trait Supervised {
+/// A kind of connection that is kept up. `Greeted` is a connection on which the node has greeted us.
+pub(in crate::upstream) trait Supervised<Greeted> {
     /// What the log calls it.
     const KIND: &'static str;
 
     /// Whether commands or clients depend on it: then the log warns when it fails.
     const IS_VITAL: bool;
-
-    /// A connection on which the node has greeted us.
-    type Greeted;
 
     /// Whether this attempt takes its turn among those of the process, because nobody waits for it.
     fn takes_turn(&self, attempt: Attempt) -> bool;
@@ -30,10 +27,10 @@ pub(in crate::upstream) trait Supervised {
     fn begin(&self, attempt: Attempt) -> bool;
 
     /// Connects and greets.
-    async fn connect(&self) -> io::Result<Self::Greeted>;
+    async fn connect(&self) -> io::Result<Greeted>;
 
     /// Serves over a connection until that ends.
-    async fn serve(&self, greeted: Self::Greeted) -> Served;
+    async fn serve(&self, greeted: Greeted) -> Served;
 
     /// Reports that an attempt failed, and fails what waits for the connection.
     fn down(&self, cause: &str);
@@ -77,7 +74,7 @@ pub(in crate::upstream) enum Served {
 }
 
 /// Keeps `connection` to `node` up until it is not needed any more.
-pub(in crate::upstream) async fn supervise<C: Supervised>(
+pub(in crate::upstream) async fn supervise<Greeted, C: Supervised<Greeted>>(
     connection: &C,
     node: &NodeId,
     worker: Option<usize>,
@@ -121,7 +118,14 @@ pub(in crate::upstream) async fn supervise<C: Supervised>(
             }
         };
         attempt = Attempt::AfterFailure;
-        log_failure::<C>(node, worker, &cause, backoff.is_failing() || !shared.attempts.may_log());
+        log_failure(
+            C::KIND,
+            C::IS_VITAL,
+            node,
+            worker,
+            &cause,
+            backoff.is_failing() || !shared.attempts.may_log(),
+        );
         let delay = backoff.next_delay();
         connection.down(&cause);
         let next = async {
@@ -138,11 +142,18 @@ pub(in crate::upstream) async fn supervise<C: Supervised>(
     }
 }
 
-fn log_failure<C: Supervised>(node: &NodeId, worker: Option<usize>, cause: &str, is_repeated: bool) {
-    let kind = C::KIND;
+/// Logs that an attempt failed; a warning if the connection `is_vital`, for debugging if it `is_repeated`.
+fn log_failure(
+    kind: &str,
+    is_vital: bool,
+    node: &NodeId,
+    worker: Option<usize>,
+    cause: &str,
+    is_repeated: bool,
+) {
     if is_repeated {
         tracing::debug!(%node, worker, cause, "{kind} still failing");
-    } else if C::IS_VITAL {
+    } else if is_vital {
         tracing::warn!(%node, worker, cause, "{kind} failed; retrying");
     } else {
         tracing::info!(%node, worker, cause, "{kind} failed; retrying");

@@ -32,7 +32,7 @@ pub(in crate::upstream) struct ConnectionTracking {
     noted_at: Nanos,
 }
 
-// === impl Tracking ===
+// === impl ConnectionTracking ===
 
 impl ConnectionTracking {
     /// A connection with tracking that was not confirmed yet.
@@ -75,7 +75,7 @@ impl ConnectionTracking {
             Health::Refused if was_refused || self.epoch.is_none() => return None,
             Health::Refused => Some("the user upstream may not ask it for CLUSTER INFO any more".to_owned()),
             Health::Sick(why) => Some(why),
-            // A node that was stopped and goes on may not have heard yet that another one was put in its
+            // A node that was stopped and goes on may not know yet that another one was put in its
             // place.
             Health::Healthy { .. } if self.epoch.as_ref().is_some_and(|epoch| !epoch.is_live(now)) => {
                 Some("the node was silent for longer than the lease".to_owned())
@@ -131,7 +131,7 @@ impl ConnectionTracking {
     }
 
     /// Withdraws the trust in a connection whose lease has run out by `now`; whether it had to. Its entries
-    /// of L1 are misses by the clock alone; those who were served from them have to be told.
+    /// of L1 are misses by the clock alone; the clients that were served from them have to be notified.
     pub(in crate::upstream) fn lapse(&mut self, table: &SlotTable, now: Nanos) -> bool {
         let lapsed = self.epoch.as_ref().is_some_and(|epoch| !epoch.is_live(now));
         if lapsed {

@@ -19,6 +19,9 @@ use crate::upstream::conn::transport::Transport;
 use crate::upstream::context::WorkerContext;
 use crate::upstream::status::LinkStatus;
 
+/// A connection that was greeted, and its tracking, if it has any.
+type GreetedMux = (Transport, Option<ConnectionTracking>);
+
 /// A connection in the hands of its supervisor.
 struct MuxDriver<'a> {
     connection: &'a MuxConnection,
@@ -27,10 +30,9 @@ struct MuxDriver<'a> {
 
 // === impl MuxDriver ===
 
-impl Supervised for MuxDriver<'_> {
+impl Supervised<GreetedMux> for MuxDriver<'_> {
     const KIND: &'static str = "upstream connection";
     const IS_VITAL: bool = true;
-    type Greeted = (Transport, Option<ConnectionTracking>);
 
     fn takes_turn(&self, attempt: Attempt) -> bool {
         match attempt {
@@ -49,11 +51,11 @@ impl Supervised for MuxDriver<'_> {
         is_needed
     }
 
-    async fn connect(&self) -> io::Result<Self::Greeted> {
+    async fn connect(&self) -> io::Result<GreetedMux> {
         self.connection.connect_while_waiting(self.context).await
     }
 
-    async fn serve(&self, (transport, tracking): Self::Greeted) -> Served {
+    async fn serve(&self, (transport, tracking): GreetedMux) -> Served {
         let end = self.connection.serve(transport, tracking, self.context).await;
         self.connection.lost(end, self.context);
         // After the end of its epoch: what is asked from here on is not served from it.

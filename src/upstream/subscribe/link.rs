@@ -58,10 +58,9 @@ pub(super) async fn run(
 
 // === impl SubscribeLink ===
 
-impl Supervised for SubscribeLink {
+impl Supervised<Transport> for SubscribeLink {
     const KIND: &'static str = "pub/sub connection";
     const IS_VITAL: bool = false;
-    type Greeted = Transport;
 
     /// Clients wait for it.
     fn takes_turn(&self, _: Attempt) -> bool {

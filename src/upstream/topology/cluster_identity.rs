@@ -12,7 +12,7 @@ pub(super) struct ClusterIdentity {
     ids: HashSet<Arc<str>>,
 }
 
-// === impl Kinship ===
+// === impl ClusterIdentity ===
 
 impl ClusterIdentity {
     /// Whether `map` is of the same cluster, as far as can be told: nothing was believed before, or the nodes

@@ -36,7 +36,7 @@ struct MapNodes {
     seen: HashSet<NodeId>,
 }
 
-// === impl Map ===
+// === impl SlotMap ===
 
 impl SlotMap {
     /// The map of one server without a cluster.
@@ -93,7 +93,7 @@ impl SlotMap {
     }
 }
 
-// === impl Members ===
+// === impl MapNodes ===
 
 impl MapNodes {
     fn add(&mut self, node: &NodeId, id: Option<Arc<str>>) {

@@ -21,7 +21,7 @@ pub(in crate::upstream) struct OrderedReceiver<'a, T> {
     seen: u64,
 }
 
-// === impl News ===
+// === impl OrderedWatch ===
 
 impl<T: Clone> OrderedWatch<T> {
     pub(in crate::upstream) fn new(value: T) -> OrderedWatch<T> {
@@ -47,7 +47,7 @@ impl<T: Clone> OrderedWatch<T> {
     }
 }
 
-// === impl Reader ===
+// === impl OrderedReceiver ===
 
 impl<T: Clone> OrderedReceiver<'_, T> {
     /// The value now, which it has seen from here on.
@@ -60,7 +60,7 @@ impl<T: Clone> OrderedReceiver<'_, T> {
     /// Waits until there is a value that it has not seen. Nothing is lost when the wait is given up.
     pub(in crate::upstream) async fn changed(&mut self) {
         loop {
-            // It counts as waiting from here on, so nothing that is told after the look is missed.
+            // It counts as waiting from here on, so no change after the look is missed.
             let changed = self.news.changed.notified();
             let number = self.news.latest.lock().0;
             if self.seen != number {

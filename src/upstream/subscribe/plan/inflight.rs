@@ -40,7 +40,7 @@ pub(in crate::upstream::subscribe) struct SubscribeCommand {
     pub(in crate::upstream::subscribe) topics: Vec<Topic>,
 }
 
-// === impl Ledger ===
+// === impl SubscriptionPlan ===
 
 impl SubscriptionPlan {
     /// What `node` refused is asked for again.

@@ -19,7 +19,7 @@ struct World {
     nodes: [NodeIndex; 3],
 }
 
-/// Three primaries that share the slots, and a ledger of ten that knows them.
+/// Three primaries that share the slots, and a plan of ten that knows them.
 fn world() -> World {
     let table = SlotTable::default();
     let names = ["a:1", "b:1", "c:1"].map(NodeId::new);

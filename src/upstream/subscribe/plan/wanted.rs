@@ -57,7 +57,7 @@ pub(super) struct PlanEntry {
     pub(super) refused: Option<Bytes>,
 }
 
-// === impl Ledger ===
+// === impl SubscriptionPlan ===
 
 impl SubscriptionPlan {
     /// A plan of at most `topics_max` different subscriptions.
