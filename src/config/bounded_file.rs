@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-/// Reads a text of at most so many bytes. It may come through a pipe, as secrets do.
+/// Reads a text of at most `bytes_max` bytes, which may come through a pipe, as secrets do.
 pub(super) fn read(path: &Path, bytes_max: usize) -> Result<String, String> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(bytes_max as u64 + 1).read_to_string(&mut text));

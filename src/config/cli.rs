@@ -92,13 +92,13 @@ impl UsageError {
     pub fn report(&self) -> u8 {
         match self {
             UsageError::Usage(error) => {
-                // A terminal that is gone need not be told.
+                // A terminal that is gone cannot show it.
                 let _ = error.print();
                 u8::try_from(error.exit_code()).unwrap_or(UNUSABLE)
             }
             UsageError::Faults(faults) => {
-                // There is no log yet: its form is part of the configuration. Who is not there need not be
-                // told.
+                // There is no log yet: its form is part of the configuration. A terminal that is gone cannot
+                // show it.
                 let _ = writeln!(io::stderr(), "nearside: {faults}");
                 UNUSABLE
             }

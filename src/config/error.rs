@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::source::Source;
 
-/// One thing that is wrong.
+/// A fault of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// The key, or the name of the file or variable where there is no such key.
@@ -29,8 +29,7 @@ impl ConfigError {
         ConfigError::new(&without_credentials(argument), None, None, message)
     }
 
-    /// A fault of `key`. Passwords in `given` are hidden here, so that whoever prints or logs a fault is
-    /// safe.
+    /// A fault of `key`. Passwords in `given` are hidden here, so that a fault may be printed and logged.
     pub(super) fn new(
         key: &str,
         source: Option<Source>,

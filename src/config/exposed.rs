@@ -1,5 +1,4 @@
-//! Passwords that others on this machine can read: nothing that keeps the daemon from starting, but its
-//! operator should know.
+//! Warnings about passwords that others on this machine can read. The daemon starts all the same.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -44,7 +43,7 @@ pub(super) fn warnings(read: &Validator<'_>) -> Vec<String> {
     warnings
 }
 
-/// Whether others than its owner and its group may read the file. A pipe is there for the one who reads it.
+/// Whether others than its owner and its group may read the file. A pipe is there for its reader.
 fn others_read(path: &Path) -> bool {
     fs::metadata(path)
         .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & OTHERS_READ != 0)

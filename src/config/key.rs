@@ -1,12 +1,12 @@
 //! What is known of a setting beside its value: the name, from which the flag, the environment variable and
 //! the key of the file follow, the default and the help text.
 
-/// One setting as the command line, the file and the documents show it.
+/// A setting as the command line, the file and the documents show it.
 #[derive(Debug)]
 pub struct Key {
     /// The name in the configuration file; flag and environment variable follow from it.
     pub name: &'static str,
-    /// What stands for the value in the help text.
+    /// The placeholder of the value in the help text.
     pub value: &'static str,
     /// The default as one would type it; none where the key is optional or must be given.
     pub default: Option<&'static str>,
@@ -40,7 +40,7 @@ pub enum Effect {
     ConfigSet,
 }
 
-/// What stands for the value of a key that is on or off.
+/// The placeholder of a key that is on or off.
 pub(super) const SWITCH: &str = "BOOLEAN";
 
 /// What the name of every environment variable of ours begins with.

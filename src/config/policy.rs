@@ -72,7 +72,7 @@ pub(super) fn read(
     policies
 }
 
-/// One table.
+/// A table of the file.
 struct PolicyTable<'a> {
     file: &'a FileText<'a>,
     table: &'a DeTable<'a>,
@@ -82,7 +82,7 @@ struct PolicyTable<'a> {
 // === impl PolicyTable ===
 
 impl PolicyTable<'_> {
-    /// The prefix and the line that it stands on.
+    /// The prefix and its line.
     fn prefix(&mut self) -> Option<(String, usize)> {
         let value = self.table.get("prefix")?;
         let line = self.file.line(value.span());

@@ -1,4 +1,4 @@
-//! What was typed, before anybody asked whether it makes sense: one text a key, and where it came from.
+//! The texts as they were typed, before validation: one for each key, and where it came from.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::source::Source;
 #[derive(Debug, Default)]
 pub(super) struct RawConfig(BTreeMap<&'static str, RawValue>);
 
-/// One value as it was typed.
+/// A value as it was typed.
 #[derive(Debug)]
 pub(super) struct RawValue {
     pub(super) text: String,

@@ -31,7 +31,7 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// The text, for the one who logs in with it.
+    /// The text, for a login with it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -52,7 +52,7 @@ pub(super) fn secret_file(text: &str) -> Result<SecretFile, String> {
 /// Reads the secret in `file`, as it is now, without one newline at its end.
 ///
 /// # Errors
-/// It cannot be read, or is empty or too long; the text says which.
+/// The file cannot be read, or is empty or too long; the text says which.
 pub fn read_secret(file: &Path) -> Result<Secret, String> {
     let secret = bounded_file::read(file, SECRET_BYTES_MAX)
         .map_err(|error| format!("cannot read the file: {error}"))?;

@@ -27,8 +27,8 @@ const WAIT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(10 * MI
 
 /// Makes of each row its [`Key`], its field of [`SettingValues`] and, if CONFIG SET takes it, its [`Change`].
 ///
-/// A row has the name, `is list` if the value is a list, the type, the default if there is one, what stands
-/// for the value in the help text, the reader with the bounds, the [`Effect`] and the help text.
+/// A row has the name, `is list` if the value is a list, the type, the default if there is one, the
+/// placeholder of the value in the help text, the reader with the bounds, the [`Effect`] and the help text.
 macro_rules! settings {
     ($($group:ident { $(
         $name:ident $(is $list:ident)?: $type:ty $(= $default:literal)?,
@@ -63,7 +63,7 @@ macro_rules! settings {
             }
         }
 
-        /// One setting with a new value that it may have while the daemon runs.
+        /// A setting with a new value that it may have while the daemon runs.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Change {
             $($($(
@@ -282,7 +282,7 @@ impl Key {
         KEYS.iter().find(|key| key.name == name)
     }
 
-    /// The key whose name looks most like `name`, if one does: for those who mistype.
+    /// The key whose name is nearly `name`, if there is one: for a name with a typing mistake.
     pub fn resembling(name: &str) -> Option<&'static Key> {
         const DISTANCE_MAX: usize = 2;
         let distance = |key: &&Key| strsim::damerau_levenshtein(key.name, name);

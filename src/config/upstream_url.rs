@@ -9,7 +9,7 @@ use super::value::host_port;
 /// Where the upstream is and how to log in there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamUrl {
-    /// What kind of Redis stands there.
+    /// What kind of Redis it is.
     pub kind: UpstreamKind,
     /// The hosts to ask first; none for a Unix socket, one for a standalone Redis.
     pub hosts: Vec<(String, u16)>,
@@ -24,15 +24,15 @@ pub struct UpstreamUrl {
 pub enum UpstreamKind {
     /// A Redis or Valkey Cluster; the hosts are some of its nodes.
     Cluster,
-    /// One Redis.
+    /// A single Redis.
     #[default]
     Standalone,
-    /// One Redis that Sentinels watch; the hosts are Sentinels.
+    /// A single Redis that Sentinels watch; the hosts are Sentinels.
     Sentinel {
         /// The name that the Sentinels know it by.
         service: String,
     },
-    /// One Redis on a Unix socket.
+    /// A single Redis on a Unix socket.
     Unix(PathBuf),
 }
 

@@ -13,7 +13,7 @@ use super::bounded_file;
 use super::units::{GIB, KIB, MIB};
 use crate::cache::policy::AdmissionRule;
 
-/// The units of redis.conf, those with an `i` as everybody reads them, and what they stand for in bytes.
+/// The units of redis.conf, those with an `i` as everybody reads them, and their bytes.
 const SIZE_UNITS: [(&str, u64); 11] = [
     ("", 1),
     ("b", 1),
@@ -77,7 +77,7 @@ pub(super) fn size(text: &str, range: RangeInclusive<usize>) -> Result<usize, St
     })
 }
 
-/// The same, or a part of `whole` bytes, such as `25%`; a part is brought into the range.
+/// A size within `range`, or a part of `whole` bytes, such as `25%`; a part is brought into the range.
 pub(super) fn size_or_part(text: &str, whole: usize, range: RangeInclusive<usize>) -> Result<usize, String> {
     match part(text) {
         Some(percent) => Ok((whole / 100 * percent).clamp(*range.start(), *range.end())),
@@ -236,7 +236,7 @@ pub(super) fn host_port(text: &str) -> Option<(&str, Option<u16>)> {
     }
 }
 
-/// Whether the configured hosts alone are asked who owns what.
+/// Whether the configured hosts alone are asked for the owners of the slots.
 pub(super) fn is_topology_source_configured(text: &str) -> Result<bool, String> {
     match text {
         "nodes" => Ok(false),
@@ -251,7 +251,7 @@ pub enum LogFormat {
     /// Lines for people.
     #[default]
     Human,
-    /// One JSON object a line.
+    /// A JSON object on each line.
     Json,
 }
 

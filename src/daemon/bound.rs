@@ -45,7 +45,7 @@ pub(super) fn warn(config: &Config, tcp: &[SocketAddr]) {
         match config.values.allow_remote {
             true => tracing::warn!(
                 %address,
-                "whoever reaches this address may do everything with the data: there is no password (password_file), and \
+                "every client that reaches this address may do everything with the data: there is no password (password_file), and \
                  allow_remote is true"
             ),
             false => tracing::warn!(

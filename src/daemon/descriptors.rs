@@ -1,4 +1,4 @@
-//! File descriptors: as many as the system lets this process have, and no more clients than those are enough
+//! File descriptors: as many as the system lets this process have, and no more clients than these are enough
 //! for.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -21,7 +21,7 @@ pub(super) fn limit() -> usize {
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
-/// Raises that as far as the system lets a process do so itself.
+/// Raises the number as far as the system lets a process do so itself.
 pub(super) fn raise() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {
@@ -40,7 +40,7 @@ pub(super) fn raise() {
 /// does, it lowers `max_clients` if need be, and warns.
 ///
 /// # Errors
-/// They are not enough for a single client.
+/// The descriptors are not enough for a single client.
 pub(super) fn fitted(config: &Config, limit: usize) -> Result<Config, DaemonError> {
     let mut fitted = config.clone();
     let values = &mut fitted.values;
@@ -85,7 +85,7 @@ fn reserve(values: &SettingValues) -> usize {
     RESERVE + RESERVE_OF_THREAD * (values.workers + 1)
 }
 
-/// A client has one at most.
+/// Dedicated connections that clients can need: one each at most.
 fn dedicated(values: &SettingValues) -> usize {
     values.upstream_dedicated_max.min(values.max_clients)
 }

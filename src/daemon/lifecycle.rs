@@ -40,7 +40,7 @@ pub struct Daemon {
     allocator: Allocator,
 }
 
-/// How long those may take to hear why they get no answer who have none when `drain_timeout` is over.
+/// How long clients may take to read why they get no answer once `drain_timeout` is over.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How often entries that can never be served again are looked for.
@@ -133,7 +133,7 @@ impl Daemon {
             tokio::select! {
                 finished = drain.finished(drain_timeout) => if !finished {
                     tracing::warn!(clients = drain.running_count(), "the drain timeout is over: closing the rest");
-                    // They are told so, as far as they listen.
+                    // Clients that still read get an error.
                     drain.expire();
                     drain.finished(LAST_WORDS).await;
                 },

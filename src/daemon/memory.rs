@@ -1,5 +1,5 @@
-//! Keeps the daemon under its ceiling: looks at its real size, empties L1 and what is remembered for clients
-//! that cache, drops who holds the most, and has the allocator give back what lies unused.
+//! Keeps the daemon under its ceiling: measures its real size, empties L1 and the memory of clients that
+//! cache, drops the client that holds the most, and has the allocator give back unused memory.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,14 +14,14 @@ use crate::invalidation::Invalidation;
 use crate::memory::{Allocator, MemoryCeiling};
 use crate::stats::WorkerStats;
 
-/// How often the real size is looked at, and how often while memory is scarce.
+/// How often the real size is measured, and how often while memory is scarce.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 const LOOK_INTERVAL_SCARCE: Duration = Duration::from_millis(10);
 
-/// Every so many looks the allocator gives back what has lain unused: at least as often as every second.
+/// Measurements from one decay of the allocator to the next: a decay at least every second.
 const LOOKS_PER_DECAY: u32 = 10;
 
-/// What keeps it.
+/// Keeps the daemon under its ceiling.
 pub(super) struct MemoryKeeper<R> {
     pub(super) ceiling: Arc<MemoryCeiling>,
     /// How many bytes are in use.
@@ -31,14 +31,14 @@ pub(super) struct MemoryKeeper<R> {
     pub(super) clients: Arc<Clients>,
     pub(super) tracker: Arc<Tracker>,
     pub(super) stats: Arc<WorkerStats>,
-    /// Who holds less is not dropped now.
+    /// Bytes; a client that holds less is not dropped now.
     pub(super) floor: usize,
 }
 
-// === impl Keeper ===
+// === impl MemoryKeeper ===
 
 impl<R: Fn() -> usize> MemoryKeeper<R> {
-    /// Does so until it is dropped.
+    /// Keeps it so until the future is dropped.
     pub(super) async fn keep(mut self) {
         let mut looks = 0_u32;
         loop {
@@ -103,17 +103,17 @@ impl<R: Fn() -> usize> MemoryKeeper<R> {
     }
 
     fn fill(&self) {
-        tracing::info!(used = self.ceiling.used(), "there is memory again: L1 is filled");
+        tracing::info!(used = self.ceiling.used(), "memory is no longer scarce: L1 is filled again");
         if let Some(cache) = &self.cache {
             cache.keep_empty(false);
         }
-        // Who was not listened to is.
+        // Clients that were not read are read again.
         self.clients.all().iter().for_each(|client| client.mailbox.wake());
     }
 
-    /// Drops the client that makes the daemon hold the most, if that is much. What is much is less with each
-    /// look that finds nobody: very many who each hold little have to go too, and nobody goes for a
-    /// little while others hold much.
+    /// Drops the client that makes the daemon hold the most, if that is much. Each look that drops none
+    /// halves what counts as much: very many clients that each hold little have to go too, and no client goes
+    /// for a little while others hold much.
     fn drop_largest(&mut self) {
         let largest = self.clients.all().into_iter().max_by_key(|client| client.holds());
         let Some(client) = largest else { return };

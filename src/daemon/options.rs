@@ -1,4 +1,5 @@
-//! From the configuration, as the user writes it, to what each part wants to be told.
+//! From the settings, as the user writes them, to the options of each part: the one place that reads most
+//! settings.
 
 use std::sync::Arc;
 
@@ -15,10 +16,10 @@ use crate::settings::{Setting, Settings};
 use crate::upstream::topology::TopologyOptions;
 use crate::upstream::{AddressMap, Deployment, Heartbeat, PaceLimits, UpstreamOptions};
 
-/// One entry may take this part of L1: an eighth.
+/// The part of L1 that an entry may take: an eighth.
 const ENTRIES_MIN: usize = 8;
 
-/// `None` when L1 is off.
+/// The bounds of L1; `None` when it is off.
 pub(super) fn cache_limits(values: &SettingValues, ceiling: &MemoryCeiling) -> Option<CacheLimits> {
     let l1_size = l1_size(values);
     let size = l1_size.map(|size| ceiling.room_for_l1(size));
@@ -41,14 +42,14 @@ pub(super) fn cache_limits(values: &SettingValues, ceiling: &MemoryCeiling) -> O
     })
 }
 
-/// `None` when nothing survives a restart.
+/// What survives a restart; `None` when nothing does.
 pub(super) fn warm(values: &SettingValues) -> Option<WarmOptions> {
     let file = values.warm_file.clone()?;
     let (keys, interval, rate) = (values.warm_keys, values.warm_interval, values.warm_rate);
     Some(WarmOptions { file, keys, interval, rate })
 }
 
-/// Warns of policies that name a size which nothing of is kept.
+/// Warns of policies with a `value_max` that no entry can have.
 pub(super) fn warn_of_values_never_kept(config: &Config) {
     let Some(entry_bytes_max) = l1_size(&config.values).map(|bytes| bytes / ENTRIES_MIN) else { return };
     for policy in &config.policies {
@@ -87,12 +88,12 @@ pub(super) fn session_limits(values: &SettingValues) -> SessionLimits {
     }
 }
 
-/// What clients have to say first.
+/// The password that clients must give.
 pub(super) fn password(values: &SettingValues) -> Option<Password> {
     values.password_file.as_ref().map(|file| Password::new(file.secret.expose().as_bytes()))
 }
 
-/// Whether clients of other machines are let in: who has a password may come from anywhere.
+/// Whether clients of other machines are let in: with a password they may come from anywhere.
 pub(super) fn lets_in_remote(values: &SettingValues) -> bool {
     values.allow_remote || values.password_file.is_some()
 }

@@ -1,8 +1,8 @@
 //! What becomes of a panic: it is logged and ends the process, unless it is that of one session.
 //!
-//! The event loops take a panic for the end of one task. Where others rely on that task (a lane, the
-//! topology, a listener), they would wait for ever while the daemon still listens. A process that has ended
-//! is started again by whoever manages it.
+//! The event loops take a panic for the end of one task. Others that rely on the task (an upstream
+//! connection, the topology, a listener) would wait for ever while the daemon still listens. The service
+//! manager starts a process that has ended again.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};

@@ -1,5 +1,5 @@
 //! Reads the configuration again when SIGHUP says so, for the parts of it that change as a whole while the
-//! daemon runs: the policies, who we are upstream, and the password of our own clients.
+//! daemon runs: the policies, the logins upstream, and the password of clients.
 
 use std::sync::Arc;
 
@@ -54,21 +54,21 @@ impl Reload {
         config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         self.shared.logins.take(&config.values);
         self.take_password(&config);
-        self.tell_of_the_rest(&config);
+        self.warn_of_the_rest(&config);
         options::warn_of_values_never_kept(&config);
         let policies = Policies::new(config.policies);
         let count = policies.len();
-        // As long as anything may be there that was kept under the former ones.
+        // As long as entries of the former policies may be there.
         let Shared { cache, policies: current, tracker, stats, .. } = &*self.shared;
-        let hear_elsewhere = |elsewhere| cache.iter().for_each(|cache| cache.set_split_tracking(elsewhere));
-        hear_elsewhere(true);
+        let split_tracking = |split| cache.iter().for_each(|cache| cache.set_split_tracking(split));
+        split_tracking(true);
         let differ = current.replace(policies);
         if differ && let Some(cache) = cache {
             tracker.want_for_l1(current.broadcast_prefixes());
             // What was kept under the former policies goes, and what is being filled under them is not kept.
             cache.invalidate(&Invalidation::All, &stats.worker(0));
         }
-        hear_elsewhere(current.broadcast());
+        split_tracking(current.broadcast());
         if !differ {
             tracing::info!(policies = count, "reload: the policies are as they were");
             return;
@@ -79,7 +79,7 @@ impl Reload {
         );
     }
 
-    /// The password of the daemon's own clients: those who are in stay in.
+    /// Takes the password of clients; clients that have authenticated stay.
     fn take_password(&self, config: &Config) {
         match self.shared.desk.replace_password(options::password(&config.values)) {
             Ok(false) => {}
@@ -94,15 +94,15 @@ impl Reload {
         }
     }
 
-    /// Names what stands otherwise in the configuration than it holds, and is not taken from there.
-    fn tell_of_the_rest(&self, config: &Config) {
+    /// Names the settings that differ in the configuration and are not taken from it.
+    fn warn_of_the_rest(&self, config: &Config) {
         let differing = self.shared.desk.differing(&config.typed);
         let is_taken = |name: &str| Key::named(name).is_some_and(|key| key.effect == Effect::Reload);
         let settings: Vec<&str> = differing.into_iter().filter(|name| !is_taken(name)).collect();
         if !settings.is_empty() {
             tracing::warn!(
                 settings = settings.join(", "),
-                "reload: these settings stand otherwise in the configuration, and take a restart or CONFIG SET"
+                "reload: these settings differ in the configuration, and take a restart or CONFIG SET"
             );
         }
     }

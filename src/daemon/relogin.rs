@@ -22,7 +22,7 @@ pub(super) struct Logins {
     pub(super) sentinels: Relogin,
 }
 
-/// One login, and the file that its password comes from.
+/// A login, and the file that its password comes from.
 #[derive(Debug)]
 pub(super) struct Relogin {
     pub(super) login: Login,
@@ -56,7 +56,7 @@ impl Logins {
     }
 }
 
-/// Who we are to the servers and to the Sentinels, each with the file that the password comes from.
+/// The logins at the servers and at the Sentinels, each with the file that the password comes from.
 fn logins_of(values: &SettingValues) -> [(Option<Credentials>, Option<PathBuf>); 2] {
     let login = |username: &Option<String>, password: Option<&Secret>, file: &Option<SecretFile>| {
         let credentials = password.map(|password| Credentials {

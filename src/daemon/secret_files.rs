@@ -8,8 +8,8 @@ use tokio::time;
 /// How long the files may take to be read: one may be a pipe, or on a disk that hangs.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// So many may take longer. Nobody may be able to end them: a pipe that was removed has no other end any
-/// more.
+/// Readings that may take longer at the same time. Perhaps they never end: a pipe that was removed has no
+/// other end any more.
 const LATE_MAX: usize = 4;
 
 /// Files that are read now and then.
@@ -19,11 +19,11 @@ pub(super) struct SecretFiles<T> {
     what: &'static str,
     /// How long they may take.
     patience: Duration,
-    /// What came too late. It is waited for no more, but holds a thread until it ends.
+    /// Readings that came too late: nothing waits for them, but each holds a thread until it ends.
     late: Vec<JoinHandle<T>>,
 }
 
-// === impl Reading ===
+// === impl SecretFiles ===
 
 impl<T: Send + 'static> SecretFiles<T> {
     pub(super) fn new(what: &'static str) -> SecretFiles<T> {
@@ -33,7 +33,7 @@ impl<T: Send + 'static> SecretFiles<T> {
     /// What `read` returns.
     ///
     /// # Errors
-    /// It took too long, or too many earlier ones still do; the text says so.
+    /// This or too many earlier readings take too long; the text says so.
     pub(super) async fn again(&mut self, read: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
         self.late.retain(|late| !late.is_finished());
         if self.late.len() >= LATE_MAX {

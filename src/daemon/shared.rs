@@ -188,7 +188,7 @@ impl Shared {
         topology::keep_by(options, self.upstream.clone(), ask, self.on_moved()).await;
     }
 
-    /// Listens to all keys of which clients or L1 want to hear.
+    /// Keeps the BCAST subscriptions to the keys that clients or L1 want.
     pub fn listen(&self) -> impl Future<Output = ()> + Send + use<> {
         let (options, wanted) = (self.upstream_options.clone(), self.tracker.wanted());
         let invalidator = self.invalidator(0);

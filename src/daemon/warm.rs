@@ -151,7 +151,7 @@ impl WarmUp {
             stats.warm_reads.add(1);
         }
         while outstanding.next().await.is_some() {}
-        tracing::info!(reads = total, "what was hot before the restart was read again");
+        tracing::info!(reads = total, "warm-up replayed the hottest reads of the time before the restart");
     }
 }
 

@@ -29,7 +29,7 @@ use crate::session::Session;
 use crate::stats::WorkerStats;
 use crate::upstream::Upstream;
 
-/// After so many turns of its sessions a busy worker looks at its sockets: what nodes push waits there.
+/// Turns of its sessions after which a busy worker polls its sockets: pushes of nodes wait there.
 /// Tokio's default of 61 let a value be served for a tenth of a second after its successor was written.
 const TURNS_PER_LOOK: u32 = 8;
 
@@ -181,7 +181,7 @@ impl Worker {
         self.handed_over.clone()
     }
 
-    /// Waits for the end of a worker that was told to stop.
+    /// Waits for the end of a worker that has to stop.
     pub(super) fn join(self) {
         if self.thread.join().is_err() {
             tracing::error!("a worker panicked");
@@ -227,7 +227,7 @@ impl SessionSpawner {
                     drop((permit, running));
                 });
             }
-            Err(error) => tracing::warn!(%error, "a client could not be taken in"),
+            Err(error) => tracing::warn!(%error, "a client could not be accepted"),
         }
     }
 }

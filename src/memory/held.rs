@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{MemoryCeiling, MemoryUse};
+use super::ceiling::MemoryCeiling;
+use super::usage::MemoryUse;
 
 /// So much may be held more or less than was counted where a small change is not worth one of the counters.
 const GRAIN_BYTES: usize = 64 * 1024;
@@ -24,10 +25,24 @@ pub struct HeldByClient {
     transaction: usize,
 }
 
-// === impl Held ===
+// === impl MemoryCeiling ===
+
+impl MemoryCeiling {
+    /// Something that holds memory of this kind, and nothing yet.
+    pub fn hold(self: &Arc<MemoryCeiling>, kind: MemoryUse) -> MemoryHold {
+        MemoryHold::new(self.clone(), kind)
+    }
+
+    /// What a new client holds: nothing yet.
+    pub fn hold_for_client(self: &Arc<MemoryCeiling>) -> HeldByClient {
+        HeldByClient::new(self.clone())
+    }
+}
+
+// === impl MemoryHold ===
 
 impl MemoryHold {
-    pub(super) fn new(ceiling: Arc<MemoryCeiling>, kind: MemoryUse) -> MemoryHold {
+    fn new(ceiling: Arc<MemoryCeiling>, kind: MemoryUse) -> MemoryHold {
         MemoryHold { ceiling, kind, bytes: 0 }
     }
 
@@ -62,7 +77,7 @@ impl MemoryHold {
 // === impl HeldByClient ===
 
 impl HeldByClient {
-    pub(super) fn new(ceiling: Arc<MemoryCeiling>) -> HeldByClient {
+    fn new(ceiling: Arc<MemoryCeiling>) -> HeldByClient {
         HeldByClient { ceiling, input: 0, output: 0, transaction: 0 }
     }
 

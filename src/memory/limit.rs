@@ -14,7 +14,7 @@ const MACHINE_SHARE: usize = 4;
 /// Version 1 says "no limit" by a number near the largest there is.
 const NO_LIMIT: usize = 1 << 60;
 
-/// A limit, and where it stands.
+/// A limit, and where it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// In bytes.
@@ -133,7 +133,7 @@ fn over(mounted: &Path, below: &Path, version: Version) -> Vec<Limit> {
     limits
 }
 
-/// The number in a file of a group, unless it stands for none.
+/// The number in a file of a group, unless it means that there is no limit.
 fn number(path: &Path) -> Option<usize> {
     let text = fs::read_to_string(path).ok()?;
     text.trim().parse().ok().filter(|bytes| *bytes < NO_LIMIT)

@@ -1,4 +1,5 @@
-//! Lines of the log on their way out: who logs never waits for who reads, and never fails with it.
+//! Lines of the log on their way out: the daemon never waits for the reader of its log, and never fails with
+//! it.
 //!
 //! A thread of its own writes them, so a pipe that is full or a disk that hangs holds up nobody else. A line
 //! for which the queue has no room, or that cannot be written, is dropped and counted.
@@ -17,7 +18,7 @@ use crate::stats::Counter;
 /// How long the end of the process waits for the lines that are still queued.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long somebody who may wait does so before a full queue is tried again.
+/// How long the end of the process waits before a full queue is tried again.
 const RETRY: Duration = Duration::from_millis(5);
 
 /// Hands lines to the thread that writes them.
@@ -37,7 +38,7 @@ enum LogItem {
 // === impl LineQueue ===
 
 impl LineQueue {
-    /// A queue of at most so many lines, and the thread that writes them to `out`.
+    /// A queue of at most `lines_max` lines, and the thread that writes them to `out`.
     pub(super) fn start(lines_max: usize, out: impl Write + Send + 'static) -> io::Result<LineQueue> {
         let (sender, receiver) = sync_channel(lines_max);
         let dropped = Arc::<Counter>::default();
@@ -124,7 +125,7 @@ fn write(receiver: &Receiver<LogItem>, mut out: impl Write, dropped: &Counter) {
                     dropped.add(1);
                 }
             }
-            // Who waited too long has gone.
+            // Nothing waits any more if it took too long.
             LogItem::Flush(tell) => drop(tell.try_send(())),
         }
     }

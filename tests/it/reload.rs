@@ -85,7 +85,7 @@ fn what_takes_a_restart_is_named() {
     let text = fs::read_to_string(&setup.file).unwrap();
     fs::write(&setup.file, text.replace("\"info\"", "\"warn\"").replace("50s", "40s")).unwrap();
     setup.daemon.reload();
-    setup.daemon.assert_logged("WARN", "reload: these settings stand otherwise in the configuration");
+    setup.daemon.assert_logged("WARN", "reload: these settings differ in the configuration");
     let told = setup.daemon.logged_field("reload: these settings", "settings");
     let mut told: Vec<&str> = told.split(", ").collect();
     told.sort_unstable();
