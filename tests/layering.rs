@@ -91,9 +91,6 @@ const BANNED: &[(&str, &str)] = &[
     ("super::super", "name the module from `crate::`, where this test sees it"),
 ];
 
-/// Rooms in which comments still begin as they should not. To become empty.
-const ROOMS_LEFT: &[&str] = &["sandbox", "session"];
-
 /// How no documentation begins: it leans on what stands before it, and breaks when code moves.
 const NO_BEGINNING: &[&str] = &["The same", "It is", "They", "That", "One", "Whoever"];
 
@@ -202,10 +199,6 @@ fn collect(root: &Path, directory: &Path, found: &mut Vec<Source>) {
             found.push(Source { path: name, text: fs::read_to_string(&path).unwrap() });
         }
     }
-}
-
-fn is_left(file: &str) -> bool {
-    ROOMS_LEFT.iter().any(|room| file.starts_with(room))
 }
 
 fn imports() -> Imports {
@@ -370,7 +363,7 @@ fn no_type_name_is_there_twice() {
 #[test]
 fn comments_keep_to_their_columns_and_begin_with_what_they_are_about() {
     let mut wrong = Vec::new();
-    for source in sources().iter().filter(|source| !is_left(&source.path)) {
+    for source in sources() {
         let mut before = "";
         for (number, line) in source.text.lines().enumerate() {
             let (at, line) = (format!("src/{}:{}", source.path, number + 1), line.trim_end());

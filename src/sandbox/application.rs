@@ -13,7 +13,7 @@ use tokio::runtime::{self, Runtime};
 /// How long it waits for a connection and for each reply.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// One application, connected.
+/// An application, connected.
 pub(super) struct Application {
     runtime: Runtime,
     client: Client,

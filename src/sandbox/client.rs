@@ -21,7 +21,7 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-/// One conversation with one server.
+/// A connection to a server.
 #[derive(Debug)]
 pub struct SandboxClient {
     stream: BufReader<SandboxStream>,

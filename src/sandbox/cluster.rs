@@ -34,7 +34,7 @@ pub struct Cluster {
     nodes: Vec<Node>,
 }
 
-/// One node, primary or replica: which of the two may change while it runs.
+/// A node, primary or replica: which of the two may change while it runs.
 #[derive(Debug)]
 pub struct Node {
     id: String,

@@ -1,8 +1,8 @@
 //! Throwaway real servers: what `nearside dev`, the tests and the benches run against.
 //!
 //! Everything listens on loopback, at ports that the kernel gave, lives in one temporary directory, and is
-//! gone when the process is gone, however it ended (see [`directory`]). Nothing here is used by the daemon that
-//! serves.
+//! gone when the process is gone, however it ended (see [`directory`]). Nothing here is used by the daemon
+//! that serves.
 
 mod application;
 pub mod client;

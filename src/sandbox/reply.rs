@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
-/// One reply or push.
+/// A reply or push.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Reply {
     /// `+`

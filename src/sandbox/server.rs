@@ -1,4 +1,4 @@
-//! One real server process: found, started, signalled, ended.
+//! A real server process: found, started, signalled, ended.
 
 use std::env;
 use std::ffi::OsString;
@@ -65,7 +65,7 @@ impl Server {
         Server::launch_program(sandbox, None, arguments)
     }
 
-    /// The same with this program, if one is named.
+    /// Launches a server of this program, if one is named.
     pub fn launch_program(
         sandbox: &Arc<Sandbox>,
         program: Option<&Path>,

@@ -1,4 +1,4 @@
-//! One plain server, over TCP and a Unix socket.
+//! A plain server, over TCP and a Unix socket.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ impl Standalone {
         Standalone::launch_program(None, extra_args)
     }
 
-    /// The same with this server program, if one is named.
+    /// Launches a plain server of this program, if one is named.
     pub fn launch_program(program: Option<&Path>, extra_args: &[String]) -> Result<Standalone, DevError> {
         let sandbox = Arc::new(Sandbox::new()?);
         let unix_socket = sandbox.path().join("redis.sock");

@@ -3,7 +3,7 @@
 use super::error::DevError;
 use super::server::Server;
 
-/// One node, as another sees it.
+/// A node, as another sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) id: String,
@@ -28,8 +28,8 @@ impl Seen {
         self.slots.iter().any(|&(first, last)| (first..=last).contains(&slot))
     }
 
-    /// One line: `id address flags primary ping pong epoch link slot...`. A slot in brackets is on the move,
-    /// and still belongs to whoever lists it without them.
+    /// Reads a line: `id address flags primary ping pong epoch link slot...`. A slot in brackets is on the
+    /// move, and still belongs to whoever lists it without them.
     fn parse(line: &str) -> Option<Seen> {
         let words: Vec<&str> = line.split(' ').collect();
         let [id, _address, flags, primary, _ping, _pong, epoch, _link, slots @ ..] = words.as_slice() else {

@@ -43,7 +43,7 @@ pub(super) enum Late {
     Idle,
 }
 
-/// One timer for all of that. It is set to the earliest, and looked at when it has gone off.
+/// A timer for all deadlines of the session: set to the earliest, and checked when it has gone off.
 #[derive(Debug)]
 pub(super) struct Deadlines {
     timer: Option<Pin<Box<Sleep>>>,

@@ -1,4 +1,4 @@
-//! One client's conversation: requests in, answers out, in order.
+//! A client's conversation: requests in, answers out, in order.
 //!
 //! A hit goes from the bytes to the reply without leaving `Session::poll`. What cannot be answered on the
 //! spot has a place in the pipeline, and the session goes on with the next request. Both sides are bounded:

@@ -15,7 +15,7 @@ use crate::commands::LatencyTimer;
 /// slow one delays only the replies behind it, and nothing of other sessions.
 #[derive(Default)]
 pub(super) struct Pipeline {
-    /// One place for each answer; empty while it is still to come.
+    /// A place for each answer; empty while it is still to come.
     places: VecDeque<AnswerPlace>,
     /// The number of the first place.
     first: u64,

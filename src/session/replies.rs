@@ -102,7 +102,7 @@ fn in_version(push: Bytes, resp: Resp) -> Bytes {
     }
 }
 
-/// The same, straight on its way: a message for many clients is not copied for each.
+/// Appends a push in the form of its version: a message for many clients is not copied for each.
 fn push_in_version(out: &mut WriteQueue, push: Bytes, resp: Resp) {
     if resp == Resp::Two && push.first() == Some(&b'>') {
         out.push_copy(b"*");

@@ -113,7 +113,7 @@ impl Session {
         }
     }
 
-    /// Whoever waits for a turn to say a password and leaves takes no place from others meanwhile.
+    /// Waits for a turn to authenticate. A client that leaves meanwhile takes no place from others.
     #[cold]
     pub(super) fn wait_for_turn(&mut self, cx: &mut Context<'_>) -> Result<bool, SessionEnd> {
         match self.connection.poll_ahead(cx, SMALL_BYTES) {

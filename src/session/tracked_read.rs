@@ -17,7 +17,7 @@ use crate::protocol::resp::encode::null_reply;
 use crate::protocol::resp::request::Request;
 use crate::router::{Answer, Coverage};
 
-/// One request of a client that caches.
+/// A request of a client that caches.
 #[derive(Clone, Debug)]
 pub(super) struct TrackedRead {
     tracker: Arc<Tracker>,

@@ -1,4 +1,4 @@
-//! One turn of a session: it takes requests, carries them out and writes replies until it has to wait, or
+//! A turn of a session: it takes requests, carries them out and writes replies until it has to wait, or
 //! others have to get their turn.
 
 use std::sync::atomic::Ordering;

@@ -32,10 +32,11 @@ impl Flags {
     /// Its reply grows with what its keys hold: many elements, or all. COMMAND does not show this flag.
     pub const GROWS: Flags = Flags(1 << 8);
 
-    /// The elements of its reply come in an order that means nothing and may change by itself. COMMAND does not
-    /// show this flag.
+    /// The elements of its reply come in an order that means nothing and may change by itself. COMMAND does
+    /// not show this flag.
     pub const UNORDERED: Flags = Flags(1 << 9);
-    /// Looks for a bit: for an absent key its reply is -1 if it looks for a 1. COMMAND does not show this flag.
+    /// Looks for a bit: for an absent key its reply is -1 if it looks for a 1. COMMAND does not show this
+    /// flag.
     pub const BIT_POSITION: Flags = Flags(1 << 10);
 
     /// These flags and `other`.

@@ -265,8 +265,8 @@ impl CachedReads {
     }
 
     async fn finish_fill(&self, fill: ReadFill) -> Result<FillResult, UpstreamError> {
-        // The reply about the lifetime comes after the value on the same connection: the session that waits for
-        // it first is woken once for both.
+        // The reply about the lifetime comes after the value on the same connection: the session that waits
+        // for it first is woken once for both.
         let lifetime = answered(fill.lifetime).await;
         let outcome = fill.value.reply.await.unwrap_or_else(stopped);
         self.tiers.note_lifetime(fill.slot, lifetime.as_ref(), fill.of_fields);

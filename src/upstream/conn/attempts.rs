@@ -50,8 +50,8 @@ struct AttemptBook {
 // === impl Attempts ===
 
 impl Attempts {
-    /// Waits for the turn of one more attempt. A wait that is given up takes no turn: of nodes that left before
-    /// they were tried there may be many more than can be tried.
+    /// Waits for the turn of one more attempt. A wait that is given up takes no turn: of nodes that left
+    /// before they were tried there may be many more than can be tried.
     pub(in crate::upstream) async fn turn(&self) {
         let _first = self.line.lock().await;
         let now = clock::now();

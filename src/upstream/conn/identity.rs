@@ -1,5 +1,5 @@
-//! Which node is at the other end of a connection: a node of a cluster keeps its id for life, whatever becomes
-//! of its address.
+//! Which node is at the other end of a connection: a node of a cluster keeps its id for life, whatever
+//! becomes of its address.
 //!
 //! An address may be given to another node, even to one of another cluster, which would carry commands out as
 //! readily. So each connection asks for the id before any command, and compares it with the id in the
@@ -38,7 +38,8 @@ impl ExpectedNode<'_> {
     /// The id of the node that answered, if it said so.
     ///
     /// # Errors
-    /// The node is not the one in the topology, which is then asked for anew, or does not say its id at present.
+    /// The node is not the one in the topology, which is then asked for anew, or does not say its id at
+    /// present.
     pub(in crate::upstream) fn recognise(self, reply: &[u8]) -> io::Result<Option<Arc<str>>> {
         if let Some(error) = truncate::error_text(reply) {
             if is_final(reply) {

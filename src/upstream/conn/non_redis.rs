@@ -23,8 +23,8 @@ const HINT: &str = "look at the port in upstream, or at address_map";
 const NO_TLS: &str = "TLS upstream is not supported yet: name a port without TLS in upstream, or a local \
                       proxy that speaks TLS to it";
 
-/// The kind of server that has sent `first` at the beginning of a connection, in words; `None` for a server that
-/// speaks RESP, and while too little has come. `is_all` says that no more will come.
+/// The kind of server that has sent `first` at the beginning of a connection, in words; `None` for a server
+/// that speaks RESP, and while too little has come. `is_all` says that no more will come.
 pub(in crate::upstream) fn describe(first: &[u8], is_all: bool) -> Option<String> {
     let byte = *first.first().filter(|byte| !RESP_TYPES.contains(byte))?;
     match STRANGERS.iter().find(|(beginning, _)| first.starts_with(beginning)) {
@@ -37,8 +37,8 @@ pub(in crate::upstream) fn describe(first: &[u8], is_all: bool) -> Option<String
     }
 }
 
-/// The error for a connection that ended with `error` before anything came. A server that wants TLS does that,
-/// and so does a proxy that has no server behind it.
+/// The error for a connection that ended with `error` before anything came. A server that wants TLS does
+/// that, and so does a proxy that has no server behind it.
 pub(in crate::upstream) fn unanswered(error: io::Error) -> io::Error {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     match error.kind() {

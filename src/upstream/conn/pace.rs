@@ -19,8 +19,8 @@ pub struct PaceLimits {
 /// How what is large comes along on one connection, in both directions.
 ///
 /// Each byte pays for the time that it may take at the least rate. So a trickle pays for nearly nothing,
-/// however regularly it comes, and a node that pauses for less than the patience and then makes up for it is not
-/// overdue.
+/// however regularly it comes, and a node that pauses for less than the patience and then makes up for it is
+/// not overdue.
 #[derive(Debug, Default)]
 pub(in crate::upstream) struct Pace {
     paid_until: Nanos,

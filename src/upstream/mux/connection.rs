@@ -1,4 +1,5 @@
-//! The connection to one node as it is shared by all sessions of a worker: its state, and its queue of commands.
+//! The connection to one node as it is shared by all sessions of a worker: its state, and its queue of
+//! commands.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -101,7 +101,8 @@ fn names_of(text: &str, asked: &NodeId, map: &AddressMap) -> Vec<NodeId> {
     node_at(text, asked, map).into_iter().chain(named).collect()
 }
 
-/// Whether a node with these flags is part of the cluster: a node in handshake may be any server that CLUSTER MEET named.
+/// Whether a node with these flags is part of the cluster: a node in handshake may be any server that CLUSTER
+/// MEET named.
 fn is_known(flags: &str) -> bool {
     !flags.split(',').any(|flag| matches!(flag, "handshake" | "noaddr"))
 }

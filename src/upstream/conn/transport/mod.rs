@@ -345,8 +345,8 @@ impl Transport {
         self.converse_if(bytes, replies, |_| Ok(())).await
     }
 
-    /// Does what [`Self::round_trip`] does, and judges the first frame as soon as it is there: if it is wrong, the
-    /// others are not waited for.
+    /// Does what [`Self::round_trip`] does, and judges the first frame as soon as it is there: if it is
+    /// wrong, the others are not waited for.
     pub(in crate::upstream) async fn converse_if(
         &mut self,
         bytes: &Bytes,
