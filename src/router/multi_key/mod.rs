@@ -8,4 +8,5 @@ mod by_slot;
 pub(super) mod commands;
 mod mget;
 mod slices;
+mod slot_fetch;
 mod slot_parts;
