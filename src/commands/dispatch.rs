@@ -52,7 +52,7 @@ pub(crate) fn answer(
         Local::ClientReply => about_itself::reply(request, client),
         Local::ClientSetInfo => about_itself::set_info(request, client),
         Local::ClientSetName => about_itself::set_name(request.arg(2), client),
-        Local::ClientUnblock => return unblock::answer(request, client, context),
+        Local::ClientUnblock => return unblock::answer(request, context),
         Local::ClientUnpause => pause::end(desk),
         Local::ConfigGet => return get::answer(request, client, context, exec),
         Local::ConfigResetStat => {
@@ -70,7 +70,7 @@ pub(crate) fn answer(
         Local::LatencyReset => latency::reset(),
         Local::Lolwut => lolwut::lolwut(request, resp, &context.report.server_facts().redis_version),
         Local::NearsideExplain => nearside::explain(request, resp, context),
-        Local::NearsideFlush => return nearside::flush(request, client, context, exec),
+        Local::NearsideFlush => return nearside::flush(request, context, exec),
         Local::NearsideFresh => nearside::fresh(request, client),
         Local::NearsideHelp => nearside::help(),
         Local::Ping => connection::ping(request, spec),

@@ -63,15 +63,7 @@ pub(super) fn fresh(request: &Request<'_>, client: &ClientState) -> Bytes {
 }
 
 /// NEARSIDE FLUSH, of all keys or of those of a prefix. It takes turns with others, except `AtOnce`.
-pub(super) fn flush(
-    request: &Request<'_>,
-    client: &ClientState,
-    context: &SessionContext,
-    exec: ExecContext,
-) -> Answer {
-    if let Some(reply) = client.own_writes.take_answer() {
-        return Answer::Now(reply);
-    }
+pub(super) fn flush(request: &Request<'_>, context: &SessionContext, exec: ExecContext) -> Answer {
     if request.len() > 3 {
         return Answer::Now(wrong_number(request, "NEARSIDE"));
     }
@@ -89,13 +81,12 @@ pub(super) fn flush(
         while exec == ExecContext::AtOnce && !flush.step(&cache) {}
         return Answer::Now(end(&flush));
     }
-    let own_writes = client.own_writes.clone();
-    Answer::NotYet(Box::pin(async move {
+    Answer::Exclusive(Box::pin(async move {
         tokio::task::yield_now().await;
         while !flush.step(&cache) {
             tokio::task::yield_now().await;
         }
-        own_writes.put_answer(end(&flush));
+        end(&flush)
     }))
 }
 

@@ -13,6 +13,8 @@ pub enum Answer {
     Now(Bytes),
     /// The reply will come. The request was sent upstream already; dropping the future drops only the reply.
     Later(LocalBoxFuture<'static, Bytes>),
+    /// The reply will come, and the session begins nothing else before it is there.
+    Exclusive(LocalBoxFuture<'static, Bytes>),
     /// The reply will come, whatever the client says of replies. What is pushed to the client meanwhile comes
     /// behind it.
     Confirmation(LocalBoxFuture<'static, Bytes>),
@@ -28,7 +30,7 @@ pub enum Answer {
 impl Answer {
     /// Whether the reply is still to come.
     pub fn is_later(&self) -> bool {
-        matches!(self, Answer::Later(_))
+        matches!(self, Answer::Later(_) | Answer::Exclusive(_))
     }
 }
 
@@ -38,6 +40,7 @@ impl fmt::Debug for Answer {
             Answer::Appended => "Appended",
             Answer::Now(_) => "Now",
             Answer::Later(_) => "Later",
+            Answer::Exclusive(_) => "Exclusive",
             Answer::Confirmation(_) => "Confirmation",
             Answer::Mailed => "Mailed",
             Answer::NotYet(_) => "NotYet",

@@ -2,9 +2,6 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
-
-use super::answer::Answer;
 use super::coherence::inflight::Inflight;
 use super::coverage::Coverage;
 use crate::clock::Nanos;
@@ -22,11 +19,4 @@ pub struct Caller<'a> {
     /// Receives whether the client will be notified of changes to what a reply said; `None` when the client
     /// does not track what it reads.
     pub coverage: Option<&'a Rc<Coverage>>,
-}
-
-/// Carries out `work` before anything else of the session begins; the session shows the request again for the
-/// answer.
-pub(super) fn alone(caller: Caller<'_>, work: impl Future<Output = Bytes> + 'static) -> Answer {
-    let own_writes = caller.own_writes.clone();
-    Answer::NotYet(Box::pin(async move { own_writes.put_answer(work.await) }))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::LocalBoxFuture;
 
 use super::answer::Answer;
 use super::blocking::replicas::ReplicaWaits;
@@ -20,7 +21,7 @@ use super::forward::forwarder::Forwarder;
 use super::forward::reply_sizes::ReplySizes;
 use super::memory::RouterMemory;
 use super::messages::publish::Publisher;
-use super::messages::settled::wait_until_settled;
+use super::messages::settled::until_settled;
 use super::messages::subscriptions::SubscriptionQueries;
 use super::multi_key::commands::MultiKey;
 use super::primaries::all_primaries::AllPrimaries;
@@ -158,9 +159,6 @@ impl Router {
         if let Some(wait) = self.tiers.wait_for_upstream() {
             return wait;
         }
-        if let Some(reply) = caller.own_writes.take_answer() {
-            return Answer::Now(reply);
-        }
         caller.own_writes.note_sent();
         let route = RequestRoute::of(spec);
         match class {
@@ -171,8 +169,8 @@ impl Router {
                 Some(reply) => Answer::Now(reply),
                 None => self.forwarder.forward(route, WriteSet::Named, request, caller),
             },
-            Class::Keyspace(Keyspace::Scan) => self.scan.scan(request, caller),
-            Class::Keyspace(Keyspace::Keys) => self.scan.keys(request, caller),
+            Class::Keyspace(Keyspace::Scan) => self.scan.scan(request),
+            Class::Keyspace(Keyspace::Keys) => self.scan.keys(request),
             Class::Keyspace(Keyspace::RandomKey) => random_key(&self.tiers, caller.resp),
             Class::Refused(refusal) => {
                 let mut out = BytesMut::new();
@@ -180,9 +178,7 @@ impl Router {
                 Answer::Now(out.freeze())
             }
             Class::Publish => self.publisher.publish(spec, request, caller),
-            Class::Session(RequiredState::PubSub(query)) => {
-                self.subscriptions.answer(spec, query, request, caller)
-            }
+            Class::Session(RequiredState::PubSub(query)) => self.subscriptions.answer(spec, query, request),
             // The session answers these.
             Class::Session(
                 RequiredState::Blocking
@@ -224,9 +220,9 @@ impl Router {
         self.tiers.invalidate_all();
     }
 
-    /// Has the request wait while a node has not answered what our clients began or ended to subscribe to.
-    pub fn wait_for_subscriptions(&self, caller: Caller<'_>) -> Option<Answer> {
-        wait_until_settled(&self.hub, self.tiers.settings.patience, None, caller)
+    /// Lasts until every node has answered what our clients began or ended to subscribe to; `None` if all have.
+    pub fn wait_for_subscriptions(&self) -> Option<LocalBoxFuture<'static, ()>> {
+        until_settled(&self.hub, self.tiers.settings.patience, None)
     }
 
     /// The policies that hold now.

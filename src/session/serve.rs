@@ -1,5 +1,7 @@
 //! From one request to its answer, or to the place of its answer.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
@@ -15,7 +17,7 @@ use crate::net::walk::Flow;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{self, Class, CommandError, Spec};
 use crate::protocol::resp::request::Request;
-use crate::router::{Answer, Caller, names_very_many};
+use crate::router::{Answer, Caller, Hold, Inflight, names_very_many};
 
 /// Answers one request, or gives the answer its place.
 #[inline(always)]
@@ -145,6 +147,10 @@ pub(super) fn serve(
         Answer::Mailed => {}
         _ if !wanted => {
             drop(out.take_back(waited));
+            let answer = match answer {
+                Answer::Exclusive(reply) => Answer::Later(exclusively(reply, &state.client.own_writes)),
+                answer => answer,
+            };
             discard(answer, pipeline, request.raw().len());
             held = is_held(state, pipeline, context);
         }
@@ -162,6 +168,13 @@ pub(super) fn serve(
                 || LatencyTimer::start(recognised.ok(), &request, &state.client.entry, &context.desk, now);
             pipeline.push_later(command, reply, measured.then(start).flatten(), request.raw().len());
             held = is_held(state, pipeline, context);
+        }
+        Answer::Exclusive(reply) => {
+            let start =
+                || LatencyTimer::start(recognised.ok(), &request, &state.client.entry, &context.desk, now);
+            let reply = exclusively(reply, &state.client.own_writes);
+            pipeline.push_later(command, reply, measured.then(start).flatten(), request.raw().len());
+            held = true;
         }
         Answer::NotYet(_) => {}
     }
@@ -225,4 +238,17 @@ fn discard(answer: Answer, pipeline: &mut Pipeline, bytes: usize) {
             bytes,
         );
     }
+}
+
+/// Begins nothing else of the session until `reply` is there.
+fn exclusively(
+    reply: LocalBoxFuture<'static, Bytes>,
+    session: &Rc<Inflight>,
+) -> LocalBoxFuture<'static, Bytes> {
+    let hold = Hold::of(session);
+    Box::pin(async move {
+        let reply = reply.await;
+        drop(hold);
+        reply
+    })
 }

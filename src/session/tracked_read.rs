@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 
 use super::state::SessionState;
 use crate::clients::ClientFlag;
@@ -95,20 +96,24 @@ impl TrackedRead {
         {
             tracking.caching = false;
         }
+        let has_keys = !self.reads.is_empty() || !self.overwrites.is_empty();
         match answer {
-            Answer::Later(reply) if !self.reads.is_empty() || !self.overwrites.is_empty() => {
-                let watch = self.clone();
-                Answer::Later(Box::pin(async move {
-                    let reply = reply.await;
-                    watch.end(&reply);
-                    reply
-                }))
-            }
+            Answer::Later(reply) if has_keys => Answer::Later(self.clone().followed(reply)),
+            Answer::Exclusive(reply) if has_keys => Answer::Exclusive(self.clone().followed(reply)),
             answer => {
                 self.end_overwrites(true);
                 answer
             }
         }
+    }
+
+    /// The reply, once it is seen to what must follow it.
+    fn followed(self, reply: LocalBoxFuture<'static, Bytes>) -> LocalBoxFuture<'static, Bytes> {
+        Box::pin(async move {
+            let reply = reply.await;
+            self.end(&reply);
+            reply
+        })
     }
 
     /// The reply is about to take its place.

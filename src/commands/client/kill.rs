@@ -30,23 +30,14 @@ pub(in crate::commands) fn answer(
     me: &mut ClientState,
     context: &SessionContext,
 ) -> Answer {
-    if let Some(reply) = me.own_writes.take_answer() {
-        leave(me);
-        return Answer::Now(reply);
-    }
     let KillCount { reply, over } = kill(request, me, context);
+    leave(me);
     match over {
-        Some(over) => {
-            let own_writes = me.own_writes.clone();
-            Answer::NotYet(Box::pin(async move {
-                over.await;
-                own_writes.put_answer(reply);
-            }))
-        }
-        None => {
-            leave(me);
-            Answer::Now(reply)
-        }
+        Some(over) => Answer::Exclusive(Box::pin(async move {
+            over.await;
+            reply
+        })),
+        None => Answer::Now(reply),
     }
 }
 

@@ -1,6 +1,5 @@
 //! CLIENT UNBLOCK: ends the wait of another client.
 
-use crate::commands::client_state::ClientState;
 use crate::commands::context::SessionContext;
 use crate::protocol::resp::reply::{number, wrong_number};
 use crate::protocol::resp::request::Request;
@@ -9,14 +8,7 @@ use crate::router::Answer;
 
 /// CLIENT UNBLOCK. Only the node knows whether the other client's wait was over already, so the answer takes
 /// a moment, and what the client asks behind it waits for that: it might be what the other one waits for.
-pub(in crate::commands) fn answer(
-    request: &Request<'_>,
-    me: &ClientState,
-    context: &SessionContext,
-) -> Answer {
-    if let Some(reply) = me.own_writes.take_answer() {
-        return Answer::Now(reply);
-    }
+pub(in crate::commands) fn answer(request: &Request<'_>, context: &SessionContext) -> Answer {
     let answer = |reply: &'static str| Answer::Now(encode::error_reply(reply));
     if request.len() > 4 {
         return Answer::Now(wrong_number(request, "CLIENT"));
@@ -35,8 +27,5 @@ pub(in crate::commands) fn answer(
     let Some(told) = client.and_then(|client| client.wait.unblock(error)) else {
         return Answer::Now(number(0));
     };
-    let own_writes = me.own_writes.clone();
-    Answer::NotYet(Box::pin(async move {
-        own_writes.put_answer(number(i64::from(told.await.unwrap_or(false))));
-    }))
+    Answer::Exclusive(Box::pin(async move { number(i64::from(told.await.unwrap_or(false))) }))
 }

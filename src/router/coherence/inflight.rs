@@ -36,10 +36,6 @@ pub struct Inflight {
     sent: Cell<u64>,
     /// How many writes of anything were begun.
     begun: Cell<u64>,
-    /// The answer to the request that everything else of the session waited for.
-    answer: RefCell<Option<Bytes>>,
-    /// The request at hand has waited for what it had to wait for.
-    waited: Cell<bool>,
     /// How many requests are carried out before anything behind them begins.
     held: Cell<u32>,
 }
@@ -107,30 +103,10 @@ impl Inflight {
         self.sent.get()
     }
 
-    /// The request that the session will show again has waited.
-    pub(in crate::router) fn note_waited(&self) {
-        self.waited.set(true);
-    }
-
-    /// Whether the request at hand has waited already.
-    pub(in crate::router) fn take_waited(&self) -> bool {
-        self.waited.take()
-    }
-
     /// Whether what the session asks next has to wait for what it asked last.
     #[inline]
     pub fn is_held(&self) -> bool {
         self.held.get() > 0
-    }
-
-    /// Keeps the answer to a request that the session will show again.
-    pub fn put_answer(&self, answer: Bytes) {
-        *self.answer.borrow_mut() = Some(answer);
-    }
-
-    /// The answer to a request that was shown before.
-    pub fn take_answer(&self) -> Option<Bytes> {
-        self.answer.borrow_mut().take()
     }
 
     /// From now on the session wants nothing from L1, or what it has.

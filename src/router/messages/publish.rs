@@ -8,15 +8,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::LocalBoxFuture;
 use tokio::task::yield_now;
 
-use super::settled::wait_until_settled;
+use super::settled::until_settled;
+use crate::clock;
 use crate::node::NodeId;
 use crate::protocol::command::{Flags, Keys, Spec, TopicKind};
 use crate::protocol::key::Slot;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
-use crate::protocol::resp::request::Request;
+use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::pubsub::{Hub, Search};
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
@@ -57,16 +59,31 @@ impl Publisher {
         caller: Caller<'_>,
     ) -> Answer {
         let name = Bytes::copy_from_slice(request.arg(1));
-        let slot = Slot::of(&name);
         // A channel of a shard is a key: it is published where it lives, and redirects are followed.
-        let sharded = spec.keys != Keys::None;
-        let channel = Topic::new(if sharded { TopicKind::Shard } else { TopicKind::Channel }, name);
-        if let Some(wait) =
-            wait_until_settled(&self.hub, self.tiers.settings.patience, Some(&channel), caller)
-        {
-            return wait;
-        }
+        let kind = if spec.keys == Keys::None { TopicKind::Channel } else { TopicKind::Shard };
+        let channel = Topic::new(kind, name);
         let request = request.to_owned();
+        let Some(settled) = until_settled(&self.hub, self.tiers.settings.patience, Some(&channel)) else {
+            return Answer::Later(self.send(spec, channel, request, caller));
+        };
+        let (this, resp, own_writes) = (self.clone(), caller.resp, caller.own_writes.clone());
+        Answer::Exclusive(Box::pin(async move {
+            settled.await;
+            let caller = Caller { resp, own_writes: &own_writes, now: clock::now(), coverage: None };
+            let reply = this.send(spec, channel, request, caller);
+            reply.await
+        }))
+    }
+
+    /// Sends the message now; the reply will come.
+    fn send(
+        self: &Rc<Publisher>,
+        spec: &'static Spec,
+        channel: Topic,
+        request: OwnedRequest,
+        caller: Caller<'_>,
+    ) -> LocalBoxFuture<'static, Bytes> {
+        let (slot, sharded) = (Slot::of(&channel.name), channel.kind == TopicKind::Shard);
         let call = Call {
             bytes: request.bytes(),
             slot: Some(slot),
@@ -84,7 +101,7 @@ impl Publisher {
         let hold = (!over).then(|| Hold::of(caller.own_writes));
         let (this, resp) = (self.clone(), caller.resp);
         let ours = search.as_ref().filter(|_| over).map(|search| self.ours(node.as_ref(), search));
-        Answer::Later(Box::pin(async move {
+        Box::pin(async move {
             let ours = match (ours, &mut search) {
                 (None, Some(search)) => {
                     while !this.hub.go_on(search) {
@@ -111,7 +128,7 @@ impl Publisher {
                 }
                 None => render(outcome, spec.form, &request, resp),
             }
-        }))
+        })
     }
 
     /// What there is of ours for a message that `node` gets, given what gets the messages of its channel.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 
-use super::settled::wait_until_settled;
+use super::settled::until_settled;
 use crate::node::NodeId;
 use crate::protocol::command::{Spec, SubscriptionQuery, TopicKind};
 use crate::protocol::resp::cursor::{self, Elements, ReplyHead};
@@ -18,7 +18,6 @@ use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::pubsub::Hub;
 use crate::router::answer::Answer;
-use crate::router::caller::Caller;
 use crate::router::replies::{failure_reply, odd_reply_to, stopped};
 use crate::router::tiers::Tiers;
 use crate::router::turns::give_turn;
@@ -45,36 +44,40 @@ impl SubscriptionQueries {
         spec: &'static Spec,
         query: SubscriptionQuery,
         request: &Request<'_>,
-        caller: Caller<'_>,
     ) -> Answer {
-        if let Some(wait) = wait_until_settled(&self.hub, self.tiers.settings.patience, None, caller) {
-            return wait;
-        }
-        let request = request.to_owned();
+        let (this, request) = (self.clone(), request.to_owned());
+        let settled = until_settled(&self.hub, self.tiers.settings.patience, None);
+        Answer::Exclusive(Box::pin(async move {
+            if let Some(settled) = settled {
+                settled.await;
+            }
+            this.ask(spec, query, request).await
+        }))
+    }
+
+    /// Asks all nodes, and adds our own clients to what they say.
+    async fn ask(&self, spec: &'static Spec, query: SubscriptionQuery, request: OwnedRequest) -> Bytes {
         let call = Call { bytes: request.bytes(), slot: None, reads_only: true, foreign: false };
         let (nodes, sent): (Vec<NodeId>, Vec<_>) = self.tiers.upstream.send_each(&call).into_iter().unzip();
         if nodes.is_empty() {
-            return Answer::Now(failure_reply(&self.tiers.upstream.no_topology()));
+            return failure_reply(&self.tiers.upstream.no_topology());
         }
-        let this = self.clone();
-        Answer::Later(Box::pin(async move {
-            let outcomes = join_all(sent.into_iter().map(|sent| sent.reply)).await;
-            let mut replies = Vec::with_capacity(nodes.len());
-            for (node, outcome) in nodes.into_iter().zip(outcomes) {
-                match outcome.unwrap_or_else(stopped) {
-                    Ok(reply) if reply.frame.starts_with(b"-") => return reply.frame,
-                    Ok(reply) => replies.push((node, reply.frame)),
-                    Err(failure) => return failure_reply(&failure),
-                }
+        let outcomes = join_all(sent.into_iter().map(|sent| sent.reply)).await;
+        let mut replies = Vec::with_capacity(nodes.len());
+        for (node, outcome) in nodes.into_iter().zip(outcomes) {
+            match outcome.unwrap_or_else(stopped) {
+                Ok(reply) if reply.frame.starts_with(b"-") => return reply.frame,
+                Ok(reply) => replies.push((node, reply.frame)),
+                Err(failure) => return failure_reply(&failure),
             }
-            let odd = |reply: &Bytes| odd_reply_to(spec, reply);
-            let told = match query {
-                SubscriptionQuery::Names(kind) => this.names(kind, &request, &replies).await,
-                SubscriptionQuery::Counts(kind) => this.subscribers(kind, &request, &replies).await,
-                SubscriptionQuery::Patterns => this.patterns(&replies),
-            };
-            told.unwrap_or_else(odd)
-        }))
+        }
+        let odd = |reply: &Bytes| odd_reply_to(spec, reply);
+        let told = match query {
+            SubscriptionQuery::Names(kind) => self.names(kind, &request, &replies).await,
+            SubscriptionQuery::Counts(kind) => self.subscribers(kind, &request, &replies).await,
+            SubscriptionQuery::Patterns => self.patterns(&replies),
+        };
+        told.unwrap_or_else(odd)
     }
 
     /// The names that somebody is subscribed to, or the reply of a node that is none to that.

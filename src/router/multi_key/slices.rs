@@ -137,7 +137,7 @@ impl Sliced {
         let caller = Caller { resp: self.resp, own_writes: self.hold.session(), now: clock::now(), coverage };
         let (request, mut out) = (part.as_request(), WriteQueue::default());
         match self.by_slot.at_once(self.spec, self.join, &request, caller, self.bound, &mut out) {
-            Answer::Later(reply) => reply,
+            Answer::Later(reply) | Answer::Exclusive(reply) => reply,
             answer @ (Answer::Appended | Answer::Now(_)) => {
                 // What is there at once is covered.
                 coverage::note(coverage, true);

@@ -24,7 +24,6 @@ use crate::protocol::key::Slot;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
-use crate::router::caller::{Caller, alone};
 use crate::router::node_instance::NodeInstance;
 use crate::router::replies::{failure_reply, stopped};
 use crate::router::tiers::Tiers;
@@ -70,7 +69,7 @@ impl KeyWalks {
     }
 
     /// SCAN: a page of a walk.
-    pub(in crate::router) fn scan(self: &Rc<KeyWalks>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+    pub(in crate::router) fn scan(self: &Rc<KeyWalks>, request: &Request<'_>) -> Answer {
         let Some(cursor) = parse_cursor(request.arg(1)) else {
             return Answer::Now(encode::error_reply("ERR invalid cursor"));
         };
@@ -78,15 +77,17 @@ impl KeyWalks {
             return self.syntax_error(request);
         };
         let this = self.clone();
-        alone(caller, async move { this.page(cursor, &wish, count).await.unwrap_or_else(|error| error) })
+        Answer::Exclusive(Box::pin(async move {
+            this.page(cursor, &wish, count).await.unwrap_or_else(|error| error)
+        }))
     }
 
     /// All keys that match. Gathered by a walk, so that no node has to name all of its keys in one breath.
-    pub(in crate::router) fn keys(self: &Rc<KeyWalks>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+    pub(in crate::router) fn keys(self: &Rc<KeyWalks>, request: &Request<'_>) -> Answer {
         let pattern = Bytes::copy_from_slice(request.arg(1));
         let wish = ScanOptions { options: vec![Bytes::from_static(b"MATCH"), pattern] };
         let this = self.clone();
-        alone(caller, async move { this.all_keys(&wish).await.unwrap_or_else(|error| error) })
+        Answer::Exclusive(Box::pin(async move { this.all_keys(&wish).await.unwrap_or_else(|error| error) }))
     }
 
     async fn page(&self, cursor: u64, wish: &ScanOptions, count: u64) -> Result<Bytes, Bytes> {

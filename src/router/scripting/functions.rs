@@ -9,17 +9,18 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 
 use crate::clock::{self, Nanos};
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
-use crate::protocol::resp::request::Request;
+use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::router::forward::forwarder::Forwarder;
 use crate::router::node_instance::NodeInstance;
 use crate::router::replies::{render, stopped};
-use crate::router::request_route::RequestRoute;
+use crate::router::request_route::{Destination, RequestRoute};
 use crate::router::tiers::Tiers;
 use crate::upstream::{Call, NodeIndex, Right};
 
@@ -80,27 +81,54 @@ impl FunctionCalls {
             Ok(to) => to,
             Err(reply) => return Answer::Now(reply),
         };
+        let (host, name) = self.looked_for(to, request);
+        let Some(host) = host.filter(|host| !self.known.borrow().covers(host, &name, caller.now)) else {
+            return Answer::Later(self.send(route, to, request.to_owned(), caller));
+        };
+        let (this, request, resp) = (self.clone(), request.to_owned(), caller.resp);
+        let (own_writes, coverage) = (caller.own_writes.clone(), caller.coverage.cloned());
+        Answer::Exclusive(Box::pin(async move {
+            this.provide(host, name).await;
+            let to = match this.tiers.destination(route, &request.as_request()) {
+                Ok(to) => to,
+                Err(reply) => return reply,
+            };
+            let coverage = coverage.as_ref();
+            let caller = Caller { resp, own_writes: &own_writes, now: clock::now(), coverage };
+            let reply = this.send(route, to, request, caller);
+            reply.await
+        }))
+    }
+
+    /// Where a function is looked for before a call of it goes `to` a node, and its name.
+    fn looked_for(&self, to: Destination, request: &Request<'_>) -> (Option<NodeInstance>, Vec<u8>) {
         // The names of functions do not tell capitals from small letters.
         let name = request.arg(1).to_ascii_lowercase();
-        let host = to
-            .node
-            .and_then(|node| NodeInstance::of(&self.tiers.upstream, node))
-            .filter(|_| name.len() <= NAME_BYTES_MAX);
-        if let Some(host) = host.clone().filter(|host| !self.known.borrow().covers(host, &name, caller.now)) {
-            let this = self.clone();
-            return Answer::NotYet(Box::pin(async move { this.provide(host, name).await }));
-        }
-        let owned = request.to_owned();
-        let call = self.forwarder.begin(route, route.write_set_of_code(), to, request, owned.bytes(), caller);
+        let host = to.node.and_then(|node| NodeInstance::of(&self.tiers.upstream, node));
+        (host.filter(|_| name.len() <= NAME_BYTES_MAX), name)
+    }
+
+    /// Sends the call now; the reply will come.
+    fn send(
+        self: &Rc<FunctionCalls>,
+        route: RequestRoute,
+        to: Destination,
+        owned: OwnedRequest,
+        caller: Caller<'_>,
+    ) -> LocalBoxFuture<'static, Bytes> {
+        let request = owned.as_request();
+        let (host, name) = self.looked_for(to, &request);
+        let call =
+            self.forwarder.begin(route, route.write_set_of_code(), to, &request, owned.bytes(), caller);
         let (this, resp) = (self.clone(), caller.resp);
-        Answer::Later(Box::pin(async move {
+        Box::pin(async move {
             let outcome = call.settle().await;
             let lost = |frame: &Bytes| frame.starts_with(b"-ERR Function not found");
             if let (Some(host), true) = (host, outcome.as_ref().is_ok_and(|reply| lost(&reply.frame))) {
                 this.known.borrow_mut().lost(&host, &name);
             }
             render(outcome, route.form, &owned, resp)
-        }))
+        })
     }
 
     /// Forgets what is known, as libraries change: every function is looked for again.

@@ -7,7 +7,7 @@ use futures_util::future::{LocalBoxFuture, join_all};
 use tokio::task::yield_now;
 
 use super::queue::close;
-use super::queued::{Executing, QueuedStep, Transaction};
+use super::queued::{Executing, QueuedStep};
 use crate::commands::kill::{self, KillCount};
 use crate::commands::{self, ExecContext, GlobalFlags, SessionContext, monitor};
 use crate::protocol::command::{Class, Local, Spec, recognise};
@@ -30,11 +30,12 @@ const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of previous
 const STEPS_AT_ONCE: usize = 1024;
 
 pub(super) fn execute(state: &mut SessionState, context: &SessionContext, caller: Caller<'_>) -> Answer {
-    let transaction = state.modes.as_ref().and_then(|modes| modes.transaction.as_ref());
-    if transaction.is_some_and(Transaction::publishes)
-        && let Some(wait) = context.proxy.wait_for_subscriptions(caller)
+    let transaction = state.modes.as_mut().and_then(|modes| modes.transaction.as_mut());
+    if let Some(transaction) = transaction.filter(|transaction| transaction.publishes())
+        && !std::mem::replace(&mut transaction.is_settled, true)
+        && let Some(wait) = context.proxy.wait_for_subscriptions()
     {
-        return wait;
+        return Answer::NotYet(wait);
     }
     if let Some(over) = kill_first(state, context) {
         return Answer::NotYet(over);

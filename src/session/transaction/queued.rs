@@ -30,6 +30,8 @@ pub(in crate::session) struct Transaction {
     pub(super) keyless: bool,
     /// What they take.
     pub(super) bytes: usize,
+    /// EXEC has waited for the subscriptions that its messages may go to.
+    pub(super) is_settled: bool,
     /// A command was refused, so EXEC will carry out nothing.
     pub(super) aborted: bool,
 }
