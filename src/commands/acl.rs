@@ -1,4 +1,4 @@
-//! ACL: the daemon has one user, `default`, who may do everything; what Redis says when that is so.
+//! ACL: the daemon has one user, `default`, that may do everything; what Redis says when that is so.
 
 use bytes::{Bytes, BytesMut};
 
@@ -61,7 +61,8 @@ pub(super) fn log(request: &Request<'_>) -> Bytes {
     }
 }
 
-/// ACL DRYRUN user command: the one user may do it, if there is such a command and nobody is denied it.
+/// ACL DRYRUN user command: the one user may do it, if there is such a command and `deny_commands` does not
+/// deny it.
 pub(super) fn dry_run(request: &Request<'_>, denied: &Denied) -> Bytes {
     let user = request.arg(2);
     if user != b"default" {

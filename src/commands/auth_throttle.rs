@@ -1,4 +1,4 @@
-//! How often passwords may be tried: where some were wrong, those who come from the same address take turns.
+//! How often passwords may be tried: where some were wrong, clients of the same address take turns.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,20 +12,20 @@ use crate::clock::{self, LogThrottle, Nanos};
 /// From one turn of an address to the next.
 const INTERVAL: Nanos = 125_000_000;
 
-/// So many passwords may be wrong before anybody waits for a turn.
+/// Passwords that may be wrong before a client waits for a turn.
 const BURST: Nanos = 4;
 
-/// A connection on which none was wrong yet waits no longer than this: whoever has the password comes in,
-/// however many guess beside it.
+/// A connection on which none was wrong yet waits no longer than this: a client with the right
+/// password comes in, however many guess beside it.
 const FIRST_WAIT_MAX: Nanos = 2_000_000_000;
 
 /// No connection waits longer.
 const WAIT_MAX: Nanos = 10_000_000_000;
 
-/// Addresses that are told apart; all others take turns together.
+/// Addresses that are distinguished; all others take turns together.
 const ORIGINS_MAX: usize = 4096;
 
-/// The gate.
+/// The turns of all addresses.
 #[derive(Debug, Default)]
 pub(super) struct AuthThrottle(Mutex<Turns>);
 
@@ -37,7 +37,7 @@ struct Turns {
     wrong: LogThrottle,
 }
 
-/// Who takes turns together.
+/// The clients that take turns together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Origin {
     V4([u8; 4]),
@@ -47,11 +47,11 @@ enum Origin {
     Others,
 }
 
-// === impl Gate ===
+// === impl AuthThrottle ===
 
 impl AuthThrottle {
-    /// Takes the next turn of whoever is at `endpoints`; how long to wait for it. `was_wrong` says whether a
-    /// password was wrong on this connection already.
+    /// Takes the next turn of the client at `endpoints`; returns how long to wait for it. `was_wrong` says
+    /// whether a password was wrong on this connection already.
     pub(super) fn turn(&self, endpoints: &Endpoints, was_wrong: bool, now: Nanos) -> Option<Duration> {
         let mut turns = self.0.lock();
         let origin = turns.origin(endpoints, now);
@@ -139,7 +139,7 @@ mod tests {
         assert!(gate.turn(&at("10.0.0.1:2"), true, 0).is_some());
         assert_eq!(gate.turn(&other, true, 0), None);
         assert_eq!(gate.turn(&at("[2001:db8::1]:1"), false, 0), None);
-        // Who has not been wrong waits a little, and nobody waits for those who left long ago.
+        // A client that was never wrong waits a little, and no client waits for those that left long ago.
         assert_eq!(gate.turn(&at("10.0.0.1:3"), false, 0), Some(Duration::from_nanos(FIRST_WAIT_MAX)));
         assert_eq!(gate.turn(&guesser, true, 2 * WAIT_MAX), None);
     }

@@ -20,7 +20,7 @@ const OTHERS: &str = "ERRORSTATS_OVERFLOW";
 /// A code is looked for in so much of an error, as in Redis.
 const CODE_BYTES_MAX: usize = 32;
 
-/// What one worker counts, by the number of the command; number 0 stands for none.
+/// What one worker counts, by the number of the command; number 0 is none.
 #[derive(Debug)]
 pub struct CommandStats {
     calls: Box<[Counter]>,

@@ -45,33 +45,33 @@ pub struct SessionLimits {
 pub struct SessionContext {
     /// Answers what is about data.
     pub proxy: Rc<Router>,
-    /// Everybody who is connected, to whichever worker.
+    /// All clients that are connected, to whichever worker.
     pub clients: Arc<Clients>,
-    /// Who is subscribed to what.
+    /// Which client is subscribed to what.
     pub pubsub: Arc<Hub>,
-    /// What all of them have in common.
+    /// The state that the sessions of all workers share.
     pub desk: Arc<ServerState>,
-    /// Those of them who cache, whichever worker serves them.
+    /// The clients that cache, whichever worker serves them.
     pub tracker: Arc<Tracker>,
     /// What may be held for all of them.
     pub ceiling: Arc<MemoryCeiling>,
-    /// What INFO tells.
+    /// What the daemon says of itself.
     pub report: Arc<ServerReport>,
     /// The bounds.
     pub limits: SessionLimits,
-    /// Tells when to stop.
+    /// Signals when to stop.
     pub drain: Drain,
     /// Where this worker counts.
     pub stats: Arc<WorkerStats>,
-    /// Where it counts what each command did.
+    /// Where this worker counts what each command did.
     pub tally: Arc<CommandStats>,
 }
 
 /// Whether a command may wait before it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExecContext {
-    /// It stands alone, and may ask servers for a part of its answer.
+    /// Outside of EXEC: servers may be asked for a part of the answer.
     None,
-    /// Its answer is an element of EXEC's, and is needed at once.
+    /// In EXEC: the answer is an element of the reply to EXEC, and is needed at once.
     AtOnce,
 }

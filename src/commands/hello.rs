@@ -1,4 +1,4 @@
-//! HELLO and AUTH: which version of the protocol, and who.
+//! HELLO and AUTH: the version of the protocol, and authentication.
 //!
 //! The daemon has one user, with the password of `password_file` or without one, as a Redis with
 //! `requirepass` or a fresh one.

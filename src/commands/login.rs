@@ -9,8 +9,8 @@ use crate::clock;
 use crate::protocol::command::Local;
 use crate::protocol::resp::request::Request;
 
-/// What must be waited for before the password in `request` is looked at: where some were wrong, those who
-/// come from one address take turns. Whoever is in knows the password already, and has nothing to guess.
+/// What must be waited for before the password in `request` is looked at: where some were wrong,
+/// clients of one address take turns. A client that has authenticated has nothing to guess.
 pub(super) fn wait_for_turn(
     local: Local,
     request: &Request<'_>,

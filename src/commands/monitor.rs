@@ -46,15 +46,16 @@ impl Drop for Watching {
     }
 }
 
-/// What a client that follows all commands is told of one about data; Redis counts it among the replicas.
+/// The error for a command about data of a client that follows all commands; Redis counts it among the
+/// replicas.
 pub(crate) fn refuse(spec: &Spec) -> Option<Answer> {
     let about_data = Flags::READ.with(Flags::WRITE).with(Flags::MAY_REPLICATE);
     let refused = spec.flags.has_any(about_data);
     refused.then(|| Answer::Now(encode::error_reply("ERR Replica can't interact with the keyspace")))
 }
 
-/// Shows a command that is carried out to all who follow. What administers a server is not shown, as in
-/// Redis; `spec` is absent for a command that the table does not know.
+/// Shows a command that is carried out to all clients that follow. What administers a server is not shown, as
+/// in Redis; `spec` is absent for a command that the table does not know.
 #[cold]
 pub(crate) fn show(spec: Option<&Spec>, request: &Request<'_>, client: &Client, desk: &ServerState) {
     if spec.is_some_and(|spec| spec.flags.has(Flags::ADMIN)) {

@@ -110,7 +110,7 @@ pub(super) fn explain(request: &Request<'_>, resp: Resp, context: &SessionContex
     fields.into_map()
 }
 
-/// The owner of the key, and how the connections to it stand.
+/// The owner of the key, and the state of the connections to it.
 fn node(fields: &mut Fields, slot: Slot, now: Nanos, context: &SessionContext) {
     let upstream = context.proxy.upstream();
     let owner = upstream.owner(slot).map(|index| upstream.node(index));

@@ -23,9 +23,9 @@ pub struct ServerReport {
     pub cache: Option<Arc<SharedCache>>,
     /// What the daemon may hold, and what holds how much.
     pub ceiling: Arc<MemoryCeiling>,
-    /// Who owns what, and how the connections stand.
+    /// The owners of slots, and the state of the connections.
     pub upstream: Arc<SharedUpstream>,
-    /// Who is subscribed to what.
+    /// Which client is subscribed to what.
     pub pubsub: Arc<Hub>,
     /// Which clients cache.
     pub tracker: Arc<Tracker>,
@@ -49,8 +49,8 @@ pub struct ServerReport {
     pub canary: Option<Arc<Canary>>,
 }
 
-/// The version that is reported until the upstream has told its own: the one whose commands and errors are
-/// the daemon's own.
+/// The version that is reported until the upstream has reported its own: the one whose commands and errors
+/// are the daemon's own.
 const VERSION_UNTIL_KNOWN: &str = "7.0.0";
 
 // === impl ServerReport ===

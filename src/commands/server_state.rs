@@ -1,5 +1,5 @@
-//! What the sessions of all workers have in common: who follows all commands, whether clients are paused, the
-//! slow log, and the settings that may change.
+//! What the sessions of all workers have in common: which clients follow all commands, whether clients are
+//! paused, the slow log, and the settings that may change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(super) struct Pause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PasswordIsFixed;
 
-/// The desk.
+/// The state that the sessions of all workers share.
 #[derive(Debug)]
 pub struct ServerState {
     /// What may change while the daemon runs.
@@ -62,7 +62,7 @@ pub struct ServerState {
 // === impl GlobalFlags ===
 
 impl GlobalFlags {
-    /// Somebody follows all commands.
+    /// A client follows all commands.
     pub(crate) const MONITORED: GlobalFlags = GlobalFlags(1);
     /// Clients are paused.
     pub(crate) const PAUSED: GlobalFlags = GlobalFlags(1 << 1);
@@ -76,8 +76,8 @@ impl GlobalFlags {
 // === impl ServerState ===
 
 impl ServerState {
-    /// A desk with these settings, for so many workers of a daemon that was configured so and has this
-    /// ceiling.
+    /// The state of a daemon with these settings, this number of workers, this configuration as one would
+    /// type it and this memory ceiling in bytes.
     pub fn new(
         settings: Arc<Settings>,
         password: Option<Password>,
@@ -122,11 +122,11 @@ impl ServerState {
         self.password.as_ref().map(|password| *password.read())
     }
 
-    /// From now on clients have to say this; who has said the former one is in. Whether it is another than
-    /// before.
+    /// Replaces the password that clients have to authenticate with from now on; returns whether it changed.
+    /// A client that has authenticated already stays so.
     ///
     /// # Errors
-    /// There was no password, or there is none any more: who may connect at all depends on that.
+    /// There was no password, or there is none any more: which machines may connect depends on that.
     pub fn replace_password(&self, password: Option<Password>) -> Result<bool, PasswordIsFixed> {
         match (&self.password, password) {
             (None, None) => Ok(false),

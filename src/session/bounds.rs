@@ -18,7 +18,7 @@ pub(super) fn output_bound(state: &SessionState, context: &SessionContext) -> Re
     }
 }
 
-/// Whether so many answers are outstanding that what they take matters now: memory is scarce.
+/// Whether memory is scarce, and the answers that are outstanding take more of it than matters otherwise.
 #[inline]
 pub(super) fn waits_for_too_many(pipeline: &Pipeline, context: &SessionContext) -> bool {
     pipeline.len() >= SENT_AT_ONCE && context.ceiling.is_scarce()

@@ -23,7 +23,7 @@ use crate::net::connection::Connection;
 use crate::protocol::resp::encode;
 use crate::upstream::UpstreamError;
 
-/// A session.
+/// The conversation with one client.
 pub struct Session {
     pub(super) context: Rc<SessionContext>,
     pub(super) connection: Connection,
@@ -31,13 +31,13 @@ pub struct Session {
     pub(super) pipeline: Pipeline,
     /// What the request at the head of the connection waits for before it can be looked at again.
     pub(super) waiting: Option<LocalBoxFuture<'static, ()>>,
-    /// What it makes the daemon hold.
+    /// Bytes that the client makes the daemon hold.
     pub(super) held: HeldByClient,
-    /// It was not listened to when its requests were looked for last, because memory is scarce.
+    /// Whether the last turn took no requests because memory is scarce.
     pub(super) was_slowed: bool,
     /// Runs while the client leaves a full socket unread.
     pub(super) stalled: Option<Pin<Box<Sleep>>>,
-    /// What the client takes its time for.
+    /// The timer for what the client may not take for ever.
     pub(super) deadlines: Deadlines,
     /// Since when the client had asked nothing, when the daemon began to end and owed it nothing.
     pub(super) idle_since: Option<Instant>,
@@ -54,7 +54,7 @@ pub(super) enum SessionEnd {
     NotReading(&'static str),
     /// The client sends too much while it is not listened to.
     Ahead(&'static str),
-    /// Somebody ended it.
+    /// Another client or the daemon ended it; the name of what did.
     Told(&'static str),
 }
 
@@ -97,7 +97,7 @@ impl Session {
                 tracing::info!(
                     client = self.state.client.entry.endpoints.address,
                     by,
-                    "a client was told to leave"
+                    "client killed"
                 )
             }
             SessionEnd::Ahead(bound) => {
@@ -128,7 +128,7 @@ impl Session {
             leaving.await;
         }
         state.modes = None;
-        // Behind all that others may count: whoever ended this session hears of it now.
+        // Behind all that others may count: a client that ended this session is notified now.
         state.client.entry.wait.abandon();
         drop(state);
         join(OptionFuture::from(farewell), pipeline.run_out()).await;

@@ -9,11 +9,11 @@ use tokio::time::{self, Sleep};
 
 use crate::clock::{self, Nanos};
 
-/// A request that takes longer to arrive than `request_arrival_timeout` must bring so many bytes in each
+/// A request that takes longer to arrive than `request_arrival_timeout` must bring this many bytes in each
 /// second beyond that.
 const LEAST_BYTES_PER_SECOND: u64 = 64 * 1024;
 
-/// How it stands with a client.
+/// What a client has done so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClientProgress {
     /// When it connected, if it has a password to say yet.
@@ -95,7 +95,7 @@ impl Deadlines {
         let idle = idle.map(|since| (since + clock::nanos(terms.idle), Late::Idle));
         let earliest = [password, request, idle].into_iter().flatten().min_by_key(|(at, _)| *at);
         let Some((at, late)) = earliest else {
-            // Who is owed something now is looked at again when it has that.
+            // A client that is owed something now is looked at again when it has that.
             self.undecided = !terms.idle.is_zero();
             self.timer = None;
             return None;

@@ -1,5 +1,5 @@
-//! How far the end of the daemon has come, for one session: told once of each stage, without a lock on the
-//! way of a request.
+//! How far the end of the daemon has come, for one session: each stage is reported once, without a lock on
+//! the way of a request.
 
 use std::pin::Pin;
 use std::task::Context;
@@ -15,10 +15,10 @@ pub(super) enum Stage {
     Over,
 }
 
-/// Who waits for the stages.
+/// A watch over the stages, for one session.
 pub(super) struct ShutdownStages<'a> {
     drain: &'a Drain,
-    /// Of which stage it was told last.
+    /// The stage that was reported last.
     told: Option<Stage>,
     /// What wakes the task when the next stage begins. A task is the same from beginning to end, so to ask
     /// once is enough.

@@ -11,14 +11,14 @@ use tokio::time::{self, Instant};
 use crate::drain::Drain;
 use crate::net::connection::Connection;
 
-/// A client that sends nothing for so long has nothing to say, and does not look whether the connection still
-/// stands, as one in a pool: it would hold up the end of the daemon for nothing.
+/// A client that sends nothing for so long has nothing to say, and does not look whether the connection is
+/// still there, as one in a pool: it would hold up the end of the daemon for nothing.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// A client that was told to leave, while the daemon goes on, is read for so long at most, whatever it sends.
+/// How long a client that leaves while the daemon goes on is read at most, whatever it sends.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Says farewell over `connection`, to a client that was heard of last at `heard`. Ends when the client has
+/// Says farewell over `connection`, to a client that sent something last at `heard`. Ends when the client has
 /// closed its side too, or has been quiet. At the end of the daemon `drain_timeout` bounds it.
 pub(super) async fn say(mut connection: Connection, heard: Instant, drain: &Drain) {
     if connection.half_close().is_err() {

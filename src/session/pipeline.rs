@@ -31,7 +31,7 @@ pub(super) struct Pipeline {
     confirmations: usize,
 }
 
-/// Room for so many answers is kept when none is outstanding.
+/// Answers for which room is kept when none is outstanding.
 const KEPT_PLACES_MAX: usize = 64;
 
 /// An answer that will come, and the number of its place.
@@ -97,8 +97,8 @@ impl Pipeline {
         self.places.push_back(AnswerPlace { reply: Some(reply), command: 0, confirms: false });
     }
 
-    /// An answer to `command` that will come, to a request of so many `bytes`; how long it took is told to
-    /// `measure`.
+    /// Adds an answer to `command` that will come, to a request of `bytes` bytes; `measure` is stopped when
+    /// it comes.
     pub(super) fn push_later(
         &mut self,
         command: usize,
@@ -175,7 +175,7 @@ impl Pipeline {
         Poll::Ready((command, reply))
     }
 
-    /// Gives `reply` to everybody who is still waiting for one: nobody waits for theirs any more.
+    /// Puts `reply` into every place whose answer is still to come: those are not waited for any more.
     pub(super) fn give_up(&mut self, reply: &Bytes) {
         self.lone = None;
         self.coming.clear();
@@ -185,7 +185,7 @@ impl Pipeline {
         }
     }
 
-    /// Lets everything that was sent upstream come to its end, though nobody reads the replies any more:
+    /// Lets everything that was sent upstream come to its end, though no client reads the replies any more:
     /// fills that others joined are completed, and the keys of writes are dropped once more.
     pub(super) async fn run_out(mut self) {
         let measured = |came: ArrivedAnswer| {

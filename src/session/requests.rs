@@ -18,7 +18,7 @@ use crate::net::write_queue::WriteQueue;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 
-/// After so many bytes of replies the session writes before it looks at the next request.
+/// Bytes of replies after which the session writes before it looks at the next request.
 const BATCH_BYTES: usize = 256 * 1024;
 
 impl Session {
@@ -101,7 +101,7 @@ impl Session {
     /// Waits for the answer to a request that is carried out alone, and for the client to leave meanwhile.
     pub(super) fn wait_alone(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         match self.connection.poll_ahead(cx, self.context.limits.ahead_bytes_max) {
-            // Nobody waits upstream for a client that may be gone.
+            // Nothing waits upstream for a client that may be gone.
             Poll::Ready(EndReason::Closed) if self.state.client.entry.wait.is_waiting() => {
                 Err(SessionEnd::Done)
             }
@@ -126,7 +126,7 @@ impl Session {
     }
 }
 
-/// What a client is told whose request was not looked at because it has more than `bound` lets it.
+/// The error for a request that was not looked at because it has more bytes than `bound` allows.
 #[cold]
 fn skipped(bytes: usize, bound: &'static str, context: &SessionContext) -> Bytes {
     const UNDONE: &str = "the command was not executed";

@@ -154,7 +154,7 @@ pub(super) fn serve(
             discard(answer, pipeline, request.raw().len());
             held = is_held(state, pipeline, context);
         }
-        // It stands where it belongs, or has to wait for others.
+        // The reply is where it belongs, or has to wait for others.
         Answer::Appended if pipeline.is_empty() => {}
         Answer::Appended => pipeline.push_now(out.take_back(waited)),
         Answer::Now(reply) => {

@@ -133,7 +133,7 @@ impl TrackedRead {
 }
 
 /// What another client that redirects here must forget, in the form that this session's client gets: a push,
-/// or, for clients of RESP2 that are subscribed to something, a message of the channel that stands for it.
+/// or, for clients of RESP2 that are subscribed to something, a message of `__redis__:invalidate`.
 pub(super) fn redirected(keys: &[u8], state: &SessionState) -> Option<Bytes> {
     let parts = match (state.client.resp(), keys) {
         (Resp::Three, keys) => [PUSH, keys],

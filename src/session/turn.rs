@@ -10,7 +10,7 @@ use super::deadlines::{ClientProgress, DeadlineTerms, Late};
 use crate::memory::SMALL_BYTES;
 use crate::protocol::resp::encode;
 
-/// A session gives way after so many batches, read or written: others want their turn, and so do the
+/// Batches, read or written, after which a session gives way: others want their turn, and so do the
 /// invalidations that wait in the upstream sockets. A client that waits for its replies needs one.
 const BATCHES_PER_TURN: u32 = 2;
 

@@ -11,13 +11,14 @@ use crate::router::Answer;
 const NO_AUTH: &[u8] = b"-NOAUTH Authentication required.\r\n";
 const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of: NOAUTH Authentication required.\r\n";
 
-/// What a client that has not said the password is told of a command; `None` for those that are open to it.
+/// The error for a command of a client that has not authenticated; `None` for commands that are open to it.
 pub(super) fn refuse(spec: &Spec) -> Option<Bytes> {
     let refused = !spec.flags.has(Flags::NO_AUTH);
     refused.then(|| Bytes::from_static(if spec.is_exec() { EXEC_ABORT } else { NO_AUTH }))
 }
 
-/// What it is told of what is no command. No server is asked whether a module of it knows it.
+/// The error for what is no command, of a client that has not authenticated. No server is asked whether one
+/// of its modules knows the command.
 pub(super) fn refuse_unrecognised(
     fault: CommandError,
     request: &Request<'_>,

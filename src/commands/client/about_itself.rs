@@ -21,7 +21,7 @@ pub(in crate::commands) fn name(client: &ClientState) -> Bytes {
 /// connected.
 pub(in crate::commands) const NAME_BYTES_MAX: usize = 1024;
 
-/// What one is told that says more.
+/// The error for a client that says more.
 pub(in crate::commands) const TOO_LONG: &str =
     "ERR nearside: what a client says of itself has 1024 bytes at most";
 

@@ -12,14 +12,14 @@ use crate::protocol::resp::parse_integer;
 use crate::protocol::resp::reply::printed;
 use crate::protocol::resp::request::Request;
 
-/// Who has a filter; some errors differ.
+/// The command that has a filter; some errors differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FilterUser {
     List,
     Kill,
 }
 
-/// A filter.
+/// The rules that a client must pass.
 #[derive(Debug)]
 pub(super) struct Filter {
     rules: Vec<FilterRule>,
@@ -49,9 +49,9 @@ enum Test {
     Flags(Vec<u8>),
     /// Database 0, which all clients are in.
     Database,
-    /// Connected for so many seconds.
+    /// Connected for this many seconds.
     Age(u64),
-    /// Silent for so many seconds.
+    /// Silent for this many seconds.
     Idle(u64),
 }
 
@@ -59,7 +59,7 @@ enum Test {
 enum ClientKind {
     Normal,
     PubSub,
-    /// The daemon replicates to nobody and from nobody.
+    /// Replicas and primaries, of which the daemon has none.
     Replication,
 }
 

@@ -1,7 +1,7 @@
 //! CLIENT KILL: ends the sessions of clients of this daemon.
 //!
-//! It is answered when they are over and nothing waits for them upstream any more, and what is asked behind
-//! it waits for that: an element that is pushed then is given to nobody who is gone.
+//! CLIENT KILL is answered when they are over and nothing waits for them upstream any more, and what is asked
+//! behind it waits for that: an element that is pushed then is given to no client that is gone.
 
 use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, join_all};
@@ -20,7 +20,7 @@ use crate::router::Answer;
 pub(crate) struct KillCount {
     /// What is answered.
     pub(crate) reply: Bytes,
-    /// Lasts until those who were killed are gone, if there were any.
+    /// Lasts until the killed clients are gone, if there were any.
     pub(crate) over: Option<LocalBoxFuture<'static, ()>>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn leave(me: &mut ClientState) {
     me.leaving |= me.killed_itself;
 }
 
-/// Ends those whom the request names, but for the client itself.
+/// Ends the clients that the request names, but for the client itself.
 pub(crate) fn kill(request: &Request<'_>, me: &mut ClientState, context: &SessionContext) -> KillCount {
     let refused = |reply| KillCount { reply, over: None };
     let clients = context.clients.all();

@@ -18,8 +18,7 @@ use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::router::{Answer, Hold, QueryReply, Router};
 
-/// With more patterns than these others get their turn after each so many of them, and servers are asked for
-/// so many at a time.
+/// Patterns that are looked at, and that servers are asked for, before others get their turn.
 const PATTERNS_AT_ONCE: usize = 16;
 
 /// Parameters and their values, each once.

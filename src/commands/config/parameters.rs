@@ -97,7 +97,7 @@ pub(super) fn is_about_data(name: &str) -> bool {
     DATA.contains(&name)
 }
 
-/// The key of the daemon's configuration that a parameter stands for, in whichever way it is named.
+/// The key of the daemon's configuration that a parameter means, in whichever way it is named.
 pub(super) fn own_key(name: &str) -> Option<String> {
     match name {
         "maxclients" => Some("max_clients".to_owned()),
@@ -135,7 +135,7 @@ pub(super) fn read(name: &str, text: &str) -> Option<Result<Change, String>> {
     Change::read(&own_key(name)?, text)
 }
 
-/// The filter of the log that a level of Redis stands for.
+/// The filter of the log for a level of Redis.
 fn log_filter(level: &str) -> Option<&'static str> {
     match &*level.to_ascii_lowercase() {
         "debug" => Some("trace"),

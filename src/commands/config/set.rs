@@ -39,7 +39,7 @@ pub(in crate::commands) fn answer(request: &Request<'_>, context: &SessionContex
     })
 }
 
-/// Every primary or an error: what the others did stands.
+/// Sets a parameter on every primary, or gives an error: what the others did is not undone.
 fn set_on_every_primary(request: &Request<'_>, context: &SessionContext) -> Answer {
     let asked = context.proxy.queries.tell_every(&request.args().collect::<Vec<_>>(), false);
     Answer::Later(Box::pin(async move {

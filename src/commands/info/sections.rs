@@ -121,7 +121,7 @@ pub(super) fn modules(_: &SectionFacts, out: &mut String) -> Result {
     out.write_str("# Modules\r\n")
 }
 
-/// Times are 0: a hit is not timed, and those who read this look for the fields.
+/// Times are 0: a hit is not timed, and programs that read this look for the fields.
 pub(super) fn command_stats(facts: &SectionFacts, out: &mut String) -> Result {
     out.write_str("# Commandstats\r\n")?;
     for (name, CommandTotals { calls, rejected, failed }) in facts.desk.tallies.commands() {

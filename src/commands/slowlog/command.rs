@@ -7,7 +7,7 @@ use crate::protocol::resp::reply::{number, ok, wrong_number};
 use crate::protocol::resp::request::Request;
 use crate::protocol::resp::{encode, parse_integer};
 
-/// Entries that SLOWLOG GET gives when it is not told how many.
+/// Entries that SLOWLOG GET gives when the request does not say how many.
 const SHOWN: usize = 10;
 
 /// SLOWLOG GET [count], the newest first; -1 is all.

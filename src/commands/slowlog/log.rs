@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::protocol::resp::encode;
 
-/// All entries together take this part of `memory_max` at most, and without a ceiling so many bytes.
+/// All entries together take this part of `memory_max` at most, and without a ceiling `BYTES_MAX` bytes.
 const MEMORY_PART: usize = 64;
 const BYTES_MAX: usize = 64 << 20;
 
@@ -45,8 +45,8 @@ impl Slowlog {
         Slowlog { entries: VecDeque::new(), next_id: 0, bytes: 0, bytes_max }
     }
 
-    /// Adds an entry, which gets its number; the oldest go where there are more than so many, or they take
-    /// too much.
+    /// Adds an entry, which gets its number; the oldest go where there are more than `count_max`, or they
+    /// take too much.
     pub(super) fn push(&mut self, mut entry: SlowlogEntry, count_max: usize) {
         entry.id = self.next_id;
         self.next_id += 1;

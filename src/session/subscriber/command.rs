@@ -93,7 +93,7 @@ pub(in crate::session) fn is_large(unsubscribes: bool, request: &Request<'_>, st
 }
 
 /// Ends very many subscriptions of a session that is to have none, without a word to its client. Others get
-/// their turn meanwhile; `None` if there are so few that nobody waits for long.
+/// their turn meanwhile; `None` if there are few enough to end at once.
 pub(in crate::session) fn leave(state: &SessionState) -> Option<LocalBoxFuture<'static, ()>> {
     let subscriber = state.modes.as_ref()?.subscriber.as_ref()?;
     if subscriber.len() <= NAMES_AT_ONCE {

@@ -1,6 +1,7 @@
 //! Subscribing and unsubscribing: what one client is subscribed to, and what it may do meanwhile.
 //!
-//! Who gets a message is the room `pubsub`'s to say, and what is subscribed to upstream is the upstream's.
+//! The session must never know which clients get a message (that is `pubsub`), nor which node a channel is
+//! subscribed to at (that is `upstream`).
 //! Begin with `command.rs` and `subscribe.rs`.
 
 mod command;

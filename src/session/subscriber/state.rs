@@ -10,7 +10,7 @@ use crate::commands::SessionContext;
 use crate::memory;
 use crate::pubsub::Hub;
 
-/// So many names are looked at before others get their turn.
+/// Names that are looked at before others get their turn.
 pub(super) const NAMES_AT_ONCE: usize = 256;
 
 /// The subscriptions of one session. They end with it.

@@ -46,8 +46,8 @@ struct SubscribeTerms {
     limits: SessionLimits,
 }
 
-/// Subscribes at once, so that nothing is missed, and confirms it when it stands upstream; what does not
-/// come to stand there is taken back.
+/// Subscribes at once, so that nothing is missed, and confirms it when it is active upstream; what
+/// does not become active there is taken back.
 pub(super) fn begin_subscribe(
     subscriber: &Subscriber,
     kind: TopicKind,
@@ -91,14 +91,14 @@ impl SubscribeRequest {
     /// Subscribes to the first of `names`, as many as are looked at in one turn.
     ///
     /// # Errors
-    /// They are too many, or there is no memory for them; nothing of them was done.
+    /// There are too many names, or no memory for them; nothing was subscribed to.
     fn add<'a>(&mut self, names: impl Iterator<Item = &'a [u8]>) -> Result<(), String> {
         let SubscribeTerms { kind, resp, limits } = self.terms;
         let names = names.take(NAMES_AT_ONCE);
         let topics: Vec<Topic> = names.map(|name| Topic::new(kind, Bytes::copy_from_slice(name))).collect();
         let mut subscribed = self.subscribed.borrow_mut();
         if subscribed.is_over() {
-            // Nobody reads it.
+            // No client reads it.
             return Err(String::new());
         }
         let new: BTreeSet<&Topic> = topics.iter().filter(|topic| !subscribed.contains(topic)).collect();
@@ -135,9 +135,9 @@ impl SubscribeRequest {
         Ok(())
     }
 
-    /// The confirmation, once all of it stands; the error if it does not.
+    /// The confirmation, once all of it is active; the error if that fails.
     async fn finish(mut self) -> Bytes {
-        if let Err(error) = self.stand().await {
+        if let Err(error) = self.until_active().await {
             self.take_back().await;
             return error;
         }
@@ -164,9 +164,9 @@ impl SubscribeRequest {
         }
     }
 
-    /// Waits until what is wanted stands upstream, all of it at the same time; the error reply if it does
+    /// Waits until what is wanted is active upstream, all of it at the same time; the error reply if it does
     /// not.
-    async fn stand(&self) -> Result<(), Bytes> {
+    async fn until_active(&self) -> Result<(), Bytes> {
         let timeout = self.terms.limits.subscribe_timeout;
         let deadline = Instant::now() + timeout;
         let mut waited = true;

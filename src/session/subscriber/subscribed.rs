@@ -1,4 +1,4 @@
-//! What one client is subscribed to, and which of it does not stand upstream yet.
+//! What one client is subscribed to, and which of it is not active upstream yet.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -14,8 +14,8 @@ use crate::upstream::Topic;
 type NameStates = BTreeMap<Bytes, Option<u64>>;
 
 /// What remembering a name takes beside its bytes: places here, among the subscribers, in the feed and in
-/// what its node has, and until it stands in what is sent and confirmed. Rather too much than too little:
-/// this is what is known of it in time.
+/// what its node has, and, until it is active, in what is sent and confirmed. Rather too much than too
+/// little: this is what is known of it in time.
 const NAME_BYTES: usize = 768;
 
 /// What one client is subscribed to.
@@ -24,7 +24,7 @@ pub(super) struct Subscribed {
     channels: NameStates,
     patterns: NameStates,
     shards: NameStates,
-    /// What the names take, here and where the daemon remembers who wants them.
+    /// What the names take, here and where the daemon remembers which clients want them.
     held: MemoryHold,
     requests: u64,
     /// The session is over: nothing is added any more.
@@ -128,7 +128,7 @@ impl Subscribed {
         removed
     }
 
-    /// Takes so many out.
+    /// Takes up to `count` topics out.
     pub(super) fn take(&mut self, count: usize) -> Vec<Topic> {
         let mut taken = Vec::new();
         for kind in [TopicKind::Channel, TopicKind::Pattern, TopicKind::Shard] {
@@ -154,7 +154,7 @@ impl Subscribed {
         self.over
     }
 
-    /// Has CLIENT LIST tell of it, and whoever makes room know of it.
+    /// Publishes the counts for CLIENT LIST, and the bytes for the memory ceiling.
     pub(super) fn show(&self, client: &Client) {
         client.held_by_subscriptions.store(self.held.bytes(), Ordering::Relaxed);
         client.channels.store(self.channels.len(), Ordering::Relaxed);

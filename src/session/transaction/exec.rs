@@ -19,12 +19,12 @@ use crate::session::state::SessionState;
 /// EXEC outside of a transaction.
 pub(super) const WITHOUT_MULTI: &str = "ERR EXEC without MULTI";
 
-/// What a client is told at EXEC whose commands would take more than there is.
+/// The end of the error for an EXEC whose commands would take more memory than there is.
 const UNDONE: &str = "nothing of it was executed";
 
 const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
 
-/// So many steps of EXEC are looked at before others get their turn. Where there are more, the session is
+/// Steps of EXEC that are looked at before others get their turn. Where there are more, the session is
 /// held as well while the server carries them out
 /// ([`Router::transactions`](crate::router::Router)).
 const STEPS_AT_ONCE: usize = 1024;
@@ -58,7 +58,7 @@ pub(super) fn execute(state: &mut SessionState, context: &SessionContext, caller
     go_on(Executing { steps, elements, slot, keyless, watched }, state, context, caller)
 }
 
-/// Makes the daemon's own answers, so many in a turn, and has the rest carried out behind the last.
+/// Makes the daemon's own answers, [`STEPS_AT_ONCE`] in a turn, and has the rest carried out behind the last.
 pub(super) fn go_on(
     mut executing: Executing,
     state: &mut SessionState,

@@ -97,7 +97,7 @@ impl Transaction {
         let bytes_max = context.limits.transaction_bytes_max;
         let bytes = self.bytes + request.raw().len() + request.len() * size_of::<Range<usize>>() + STEP_BYTES;
         let refusal = match step {
-            // As in Redis, what comes behind a refusal is no longer queued, and told that it was.
+            // As in Redis, what comes behind a refusal is no longer queued, though the reply says so.
             Ok(_) if self.aborted => return Bytes::from_static(QUEUED),
             Ok(_) if bytes > bytes_max => format!(
                 "ERR nearside: the transaction takes more than {bytes_max} bytes (transaction_bytes_max); \

@@ -88,7 +88,7 @@ fn switch(
 }
 
 /// Asks the upstream to tell of all keys with these prefixes. What must be waited for until it does, unless
-/// it was waited for already: then the client is told everything once it does.
+/// it was waited for already: then the client is notified of everything once it does.
 fn listen(
     tracking: &mut ClientTracking,
     wanted: &TrackingRequest,
