@@ -94,11 +94,7 @@ impl Session {
         match end {
             SessionEnd::Done => {}
             SessionEnd::Told(by) => {
-                tracing::info!(
-                    client = self.state.client.entry.endpoints.address,
-                    by,
-                    "client killed"
-                )
+                tracing::info!(client = self.state.client.entry.endpoints.address, by, "client killed")
             }
             SessionEnd::Ahead(bound) => {
                 context.stats.clients_dropped.bump();
