@@ -1,5 +1,5 @@
-//! The part of an MGET that goes upstream for one slot: one MGET, and behind it a question for the lifetime of
-//! each key that L1 may keep.
+//! The part of an MGET that goes upstream for one slot: one MGET, and behind it a question for the lifetime
+//! of each key that L1 may keep.
 
 use std::collections::HashMap;
 use std::rc::Rc;
