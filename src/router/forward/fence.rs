@@ -36,12 +36,12 @@ impl Fence {
     /// Waits until all changes by the command, which had this `outcome`, have been received; empties L1 where
     /// that cannot be known.
     pub(in crate::router) async fn settle(self, tiers: &Tiers, outcome: &Outcome) {
-        if !self.is_settled(tiers, outcome).await {
+        if !self.has_settled(tiers, outcome).await {
             tiers.invalidate_all();
         }
     }
 
-    async fn is_settled(self, tiers: &Tiers, outcome: &Outcome) -> bool {
+    async fn has_settled(self, tiers: &Tiers, outcome: &Outcome) -> bool {
         let fence = match self {
             Fence::Behind(to) => Fence::ping(tiers, to),
             fence => fence,
