@@ -220,7 +220,8 @@ impl Router {
         self.tiers.invalidate_all();
     }
 
-    /// Lasts until every node has answered what our clients began or ended to subscribe to; `None` if all have.
+    /// Lasts until every node has answered what our clients began or ended to subscribe to; `None` if all
+    /// have.
     pub fn wait_for_subscriptions(&self) -> Option<LocalBoxFuture<'static, ()>> {
         until_settled(&self.hub, self.tiers.settings.patience, None)
     }
