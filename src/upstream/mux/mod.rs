@@ -8,7 +8,7 @@
 //! touches no other node. When the connection is lost its epoch ends before anything else is done (I4).
 //!
 //! A connection must never know which node owns a slot or which sessions exist: a redirected command is
-//! handed back. Begin with `connection.rs` (its state), `serve.rs` (its loop) and `queue.rs` (its commands).
+//! handed back. Begin with `connection.rs` (its state), `serve.rs` (its loop) and `queue/` (its commands).
 //!
 //! Small commands never wait behind large ones. A connection is busy while a request of `upstream_large_min`
 //! bytes or more has not left, while a reply or push of that size comes in or may come in, and while anything
