@@ -144,7 +144,7 @@ impl Router {
     /// Answers a request whose command is in the table and is about data, but is not split over slots
     /// ([`MultiKey::answer`]): `class` is what the table says of it. A reply that is here already is appended
     /// to `out`.
-    #[inline]
+    #[inline(always)]
     pub fn call(
         &self,
         spec: &'static Spec,
@@ -156,6 +156,19 @@ impl Router {
         if class == Class::CacheableRead {
             return self.reads.read(spec, request, caller, out);
         }
+        self.call_otherwise(spec, class, request, caller, out)
+    }
+
+    /// What is no read that L1 may answer. Apart, so that the way of a hit is no call more.
+    #[inline(never)]
+    fn call_otherwise(
+        &self,
+        spec: &'static Spec,
+        class: Class,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+        out: &mut WriteQueue,
+    ) -> Answer {
         if let Some(wait) = self.tiers.wait_for_upstream() {
             return wait;
         }
