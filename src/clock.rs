@@ -38,7 +38,7 @@ pub struct LogThrottle {
     untold: u64,
 }
 
-// === impl Seldom ===
+// === impl LogThrottle ===
 
 impl LogThrottle {
     /// It has happened. How often it did since it was told of last, if it is to be told of now.

@@ -1,10 +1,10 @@
 //! `nearside` is a near cache for Redis that runs as a sidecar: a small daemon beside an application that
 //! speaks the Redis protocol, answers hot keys from its own memory (L1) and sends everything else on to a
-//! remote Redis Cluster (L2) over a few multiplexed connections.
+//! remote Redis (L2: a cluster, one server, or one behind Sentinels) over a few multiplexed connections.
 //!
 //! A room may use what stands above it in this list, and nothing below it. ARCHITECTURE.md follows one
-//! request through the rooms; `tests/layering.rs` holds the rule. Behind the protocol come the base words:
-//! plain values that any room may use.
+//! request through the rooms; `tests/layering.rs` holds the rule. Behind the protocol come the base types:
+//! small shared parts that any room may use.
 
 pub mod protocol;
 

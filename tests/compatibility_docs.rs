@@ -1,5 +1,5 @@
-//! COMPATIBILITY.md, docs/differences.md and docs/errors.md agree with the command table, with what the differential
-//! suite allows and with the errors of the code.
+//! COMPATIBILITY.md, docs/differences.md and docs/errors.md agree with the command table, with what the
+//! differential suite allows and with the errors of the code.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

@@ -1,5 +1,5 @@
-//! The documents agree with the tree: each relative link leads to a file, each anchor to a heading, and each path
-//! of a source file or folder that a document names is there. The two pages to begin with stay short.
+//! The documents agree with the tree: each relative link leads to a file, each anchor to a heading, and each
+//! path of a source file or folder that a document names is there. The two pages to begin with stay short.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

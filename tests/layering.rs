@@ -1,5 +1,5 @@
-//! The house: which room may use which, that no files import each other in a circle, where foreign crates may be
-//! named, and that every file says its job. Every failure says why the rule is there.
+//! The house: which room may use which, that no files import each other in a circle, where foreign crates may
+//! be named, and that every file says its job. Every failure says why the rule is there.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

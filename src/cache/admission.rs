@@ -24,7 +24,7 @@ pub(super) struct ChurnFilter {
     places: Box<[AtomicU64]>,
 }
 
-// === impl Scores ===
+// === impl ChurnFilter ===
 
 impl ChurnFilter {
     pub(super) fn new() -> ChurnFilter {

@@ -1,6 +1,7 @@
 //! The near cache (L1): hot replies in memory, and the promise that none of them is stale.
 //!
-//! It knows keys, replies, epochs and time. It must never know connections, nodes or clients.
+//! It knows keys, replies, epochs and time. It must never know connections, nodes or clients. Begin with
+//! `lookup.rs` (a hit), `miss.rs` and `commit.rs` (a fill), and `store/` (where entries lie and what goes).
 //!
 //! - **I1** A fill is registered before its command is sent.
 //! - **I2** An invalidation first kills the running fills of that key, then removes the entry; commit and

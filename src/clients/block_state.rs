@@ -110,7 +110,7 @@ impl Wait {
     }
 }
 
-// === impl State ===
+// === impl BlockState ===
 
 impl BlockState {
     /// Tells those who want to know, if it has come to that.
@@ -121,7 +121,7 @@ impl BlockState {
     }
 }
 
-// === impl Waiting ===
+// === impl BlockGuard ===
 
 impl BlockGuard {
     /// The next order. None is lost when the wait for it is given up and begun again.

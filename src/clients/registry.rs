@@ -246,7 +246,7 @@ impl Client {
     }
 }
 
-// === impl Mark ===
+// === impl ClientFlag ===
 
 impl ClientFlag {
     fn bit(self) -> u32 {
@@ -254,7 +254,7 @@ impl ClientFlag {
     }
 }
 
-// === impl Listed ===
+// === impl ClientGuard ===
 
 impl std::ops::Deref for ClientGuard {
     type Target = Arc<Client>;

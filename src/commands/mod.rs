@@ -2,7 +2,8 @@
 //! about its clients.
 //!
 //! A command gets its request, the [`ClientState`] of the client that asks and the [`SessionContext`] of its
-//! worker. It must never know the session: neither its pipeline nor its modes (MULTI, subscriptions). Begin
+//! worker. It must never know the session: neither its pipeline nor its modes (MULTI, subscriptions); a
+//! command only learns whether it runs at once (`ExecContext`). Begin
 //! with `dispatch.rs` (which function answers which command), `context.rs` (what a command may use) and one
 //! family, such as `client/`.
 

@@ -1,8 +1,9 @@
 //! The configuration: from flags, environment and file to plain, validated values, with everything that is
 //! wrong reported at once.
 //!
-//! Knows what may be typed and what it means as a value. Must never know what a value is used for, or a part
-//! of the daemon that uses it: `daemon/options.rs` hands the values on.
+//! Knows what may be typed and what it means as a value. It uses the types of a few values of other
+//! rooms (policies, memory). Must never know what a value is used for: `daemon/options.rs` hands the values
+//! on.
 //!
 //! Begin with `settings.rs`, which declares every setting in one row, then `load.rs`, which reads them and
 //! holds the rules between them, and `cli.rs`, the command line.

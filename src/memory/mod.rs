@@ -11,8 +11,9 @@
 //! empty while memory is scarce. The allocator returns unused memory to the system at the same checks,
 //! because a static build has no thread for that.
 //!
-//! Knows sizes alone. Must never know a client, a key or a cache: `daemon/memory.rs` makes room. Begin with
-//! `ceiling.rs`, then `held.rs`, how a part counts what it holds, and `limit.rs`, the limit of the machine.
+//! Knows sizes alone, and for whom they are counted (clients, L1, the upstream). Must never know what a
+//! client, a key or a cache is: `daemon/memory.rs` makes room. Begin with `ceiling.rs`, then `held.rs`, how a
+//! part counts what it holds, and `limit.rs`, the limit of the machine.
 
 mod allocator;
 mod ceiling;

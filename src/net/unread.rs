@@ -12,7 +12,7 @@ pub struct UnreadBytes {
     done: usize,
 }
 
-// === impl Rest ===
+// === impl UnreadBytes ===
 
 impl UnreadBytes {
     /// Whether there are none.

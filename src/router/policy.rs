@@ -45,7 +45,7 @@ impl Tiers {
         }
     }
 
-    /// Asks how long what a read said will hold ([`lifetime`](super::ttl_probe)), unless its policy does not
+    /// Asks how long what a read said will hold (`reads/ttl_probe.rs`), unless its policy does not
     /// want to know. It follows the read on the same connection; a redirect would make it pointless.
     pub(super) fn ask_lifetime(
         &self,

@@ -36,7 +36,7 @@ pub struct FillResult {
 pub struct RouterSettings {
     /// How long the first requests wait for the topology to be discovered.
     pub patience: Duration,
-    /// Whether other workers have upstream connections of their own.
+    /// Whether this worker is the only one, so that all replies and pushes of a node come in one order.
     pub alone: bool,
     /// Bytes of the names of keys that are gathered for one KEYS, or for one page of SCAN.
     pub keyspace_bytes_max: usize,

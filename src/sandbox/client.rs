@@ -43,7 +43,7 @@ struct Recorder<'a> {
 /// otherwise.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-// === impl Client ===
+// === impl SandboxClient ===
 
 impl SandboxClient {
     /// Connects; speaks RESP2 until [`hello`](Self::hello).
@@ -178,7 +178,7 @@ impl From<&Path> for Address {
     }
 }
 
-// === impl Stream ===
+// === impl SandboxStream ===
 
 impl SandboxStream {
     fn try_clone(&self) -> io::Result<SandboxStream> {

@@ -25,7 +25,7 @@ pub(super) struct ShutdownStages<'a> {
     wakes: Option<Pin<Box<dyn Future<Output = ()> + 'a>>>,
 }
 
-// === impl Ending ===
+// === impl ShutdownStages ===
 
 impl<'a> ShutdownStages<'a> {
     pub(super) fn of(drain: &'a Drain) -> ShutdownStages<'a> {

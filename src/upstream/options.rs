@@ -62,7 +62,8 @@ pub struct UpstreamOptions {
     pub in_flight_max: usize,
     /// Bytes of the commands in flight on one connection.
     pub in_flight_bytes_max: usize,
-    /// Bytes of one whole reply or push. A connection on which a longer one comes is closed.
+    /// Bytes of one whole reply or push. A longer reply is skipped and answered with an error; a connection
+    /// on which a longer push comes is closed.
     pub reply_bytes_max: usize,
     /// Dedicated connections in use at the same time, on all workers.
     pub dedicated_max: usize,

@@ -1,5 +1,5 @@
-//! The imports between files: which file of `src/` uses an item of which other file. A path through a `pub use`
-//! leads to the file that defines the item, and code that is compiled for tests alone does not count.
+//! The imports between files: which file of `src/` uses an item of which other file. A path through a `pub
+//! use` leads to the file that defines the item, and code that is compiled for tests alone does not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! The lines of L1's index under the orders that the steps of several threads may take, and under all that a
-//! weak memory may show them (loom). `line.rs`, `index.rs`, `shape.rs` and `resize.rs` are compiled as they are, over loom's atomics.
-//! All orders with so many preemptions are tried. This file is about one line, `shapes.rs` about lines that
-//! come and go.
+//! weak memory may show them (loom). `line.rs`, `index.rs`, `shape.rs` and `resize.rs` are compiled as they
+//! are, over loom's atomics. All orders with so many preemptions are tried. This file is about one line,
+//! `shapes.rs` about lines that come and go.
 //!
 //! What stands around a line in the store is done here as it is done there: `evict` as in `store/evict.rs`,
 //! `write_anew` as in `open` of `store/insert.rs`, `commit` as in `link` there, `find` as in `store/look.rs`,

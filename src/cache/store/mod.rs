@@ -3,7 +3,8 @@
 //! A key's place in the index says where its reply lies in the log; further replies about the same key hang
 //! on that one. Readers take no lock: they copy a reply out, and then see by the sequence of the line whether
 //! what they copied is what was there ([`line`]). Whoever writes to the log holds the one lock of all
-//! writers; whoever invalidates takes only the lock of a line.
+//! writers; an invalidation takes only the
+//! lock of the key's home line, and of its two other lines if entries lie there.
 //!
 //! The rule that makes it safe to write a segment anew: before that, every entry of it was taken out of the
 //! index, which raised the sequence of its line. So whoever still reads it will see that it read something

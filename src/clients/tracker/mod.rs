@@ -14,7 +14,8 @@
 //!   invalidation.
 //! - A connection that is lost, silent for longer than its lease, or distrusted is told as everything.
 //!
-//! It knows keys and mailboxes. It must never know sessions, L1 or connections.
+//! It knows keys and mailboxes, and which prefixes L1 wants for itself. It must never know sessions, entries
+//! of L1 or connections. Begin with `table.rs` (who has read which key) and `member.rs` (one client).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

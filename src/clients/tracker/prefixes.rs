@@ -23,7 +23,7 @@ pub(super) struct PrefixReaders {
     of_l1: BTreeSet<Bytes>,
 }
 
-// === impl Wanted ===
+// === impl PrefixReaders ===
 
 impl PrefixReaders {
     /// L1 wants these, and no others any more.

@@ -19,7 +19,7 @@ pub(super) struct ReaderTable {
 /// With fewer items than these it is not worth while to look.
 const SWEPT_ITEMS_MIN: usize = 1_024;
 
-// === impl Table ===
+// === impl ReaderTable ===
 
 impl ReaderTable {
     /// How many keys there are.

@@ -289,7 +289,7 @@ where
     Ok(())
 }
 
-// === impl Admission ===
+// === impl ClientLimit ===
 
 impl ClientLimit {
     /// Lets in so many at the same time, of other machines if `remote`, and as many as `ceiling` has room

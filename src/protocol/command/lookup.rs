@@ -10,8 +10,8 @@ use crate::protocol::resp::request::Request;
 /// comparison is enough.
 #[derive(Debug, Default)]
 pub struct CommandLookup {
-    /// The last request's name as the client spelled it, and its row. Never a container: there the name alone
-    /// does not choose the row.
+    /// The last request's name as the client spelled it, and its row. Never a container: there the name
+    /// alone does not choose the row.
     last: Option<(Spelling, &'static Spec)>,
     denied: Arc<Denied>,
 }

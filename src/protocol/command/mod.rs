@@ -1,9 +1,9 @@
 //! The command table: what Redis and Valkey know as data, and how a request is recognised in it.
 //!
-//! Nothing here does anything. A row says how many arguments a command takes, which of them are keys, what
-//! the daemon does with it and how its RESP3 reply looks to a RESP2 client. Arity follows Redis: 3 is exactly
-//! three arguments with the name, -3 is at least three. Where versions differ the looser one stands, and the
-//! server says the rest.
+//! Only data and look-ups: nothing is executed here. A row says how many arguments a command takes, which of
+//! them are keys, what the daemon does with it and how its RESP3 reply looks to a RESP2 client. Arity follows
+//! Redis: 3 is exactly three arguments with the name, -3 is at least three. Where versions differ the looser
+//! one stands, and the server says the rest.
 
 mod category;
 mod class;

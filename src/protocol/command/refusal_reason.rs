@@ -19,7 +19,7 @@ pub enum RefusalReason {
     OwnFile,
 }
 
-// === impl Refusal ===
+// === impl RefusalReason ===
 
 impl RefusalReason {
     /// Appends the error reply to `spec`'s command.

@@ -20,7 +20,7 @@ pub enum TtlEffect {
 /// Where the options of SET begin.
 const OPTIONS_AT: usize = 3;
 
-// === impl Lasting ===
+// === impl TtlEffect ===
 
 impl TtlEffect {
     /// The positions of the keys that `request` may leave without a time to live and has no option to say so.

@@ -96,7 +96,7 @@ pub fn to_resp2(
     }
 }
 
-// === impl Writer ===
+// === impl Resp2Writer ===
 
 impl Resp2Writer<'_> {
     fn reply(&mut self, form: Form, request: &Request<'_>) -> Option<()> {

@@ -2,7 +2,7 @@
 //! applied, the commands of a session that are in flight, samples of hits that are compared with the server,
 //! and a canary that measures how soon an invalidation arrives.
 //!
-//! Must never know: what a command means, nor how a request reached the router.
+//! Must never know how a request reached the router, nor more of a command than its flags.
 //!
 //! Begin with `invalidator.rs` (the order of an invalidation) and `inflight.rs` (I6: a session sees its own
 //! writes).

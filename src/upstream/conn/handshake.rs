@@ -68,7 +68,7 @@ pub(in crate::upstream) enum TrackingScope<'a> {
     Prefixes(&'a [Bytes]),
 }
 
-/// Speaks first on `wire`, and asks for what is to be tracked. The node has `connect_timeout` to answer.
+/// Speaks first on `transport`, and asks for what is to be tracked. The node has `connect_timeout` to answer.
 ///
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.
@@ -150,8 +150,8 @@ impl TrackingScope<'_> {
     }
 }
 
-/// Speaks first on a `wire` that is not tracked, a dedicated one or one that subscribes; what the node calls
-/// it. The node has `connect_timeout` to answer.
+/// Speaks first on a `transport` that is not tracked, a dedicated one or one that subscribes; what the node
+/// calls it. The node has `connect_timeout` to answer.
 ///
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.

@@ -2,7 +2,7 @@
 //! that.
 //!
 //! What is small never waits behind what is large. A large request goes out on a side connection. While a
-//! large or slow reply comes in on the main one, what is sent goes over a side connection, in an order that
+//! large or slow reply comes in on the main one, what is sent goes over a side connection, in an order
 //! that looks like that of one connection: a command stays behind those of its slot that were not
 //! answered yet, on whichever connection they are, and behind commands that may touch anything.
 //!

@@ -39,7 +39,7 @@ impl Drop for SideGuard<'_> {
 // === impl MuxConnection ===
 
 impl MuxConnection {
-    /// Serves over `wire` until the connection ends; returns how it ended.
+    /// Serves over `transport` until the connection ends; returns how it ended.
     pub(super) async fn serve(
         &self,
         mut transport: Transport,

@@ -109,8 +109,8 @@ impl Supervised<Transport> for SubscribeLink {
 }
 
 impl SubscribeLink {
-    /// Subscribes over `wire`; returns why the connection was lost, or nothing when it was closed because
-    /// nothing was left for it to do.
+    /// Subscribes over `transport`; returns why the connection was lost, or nothing when it was closed
+    /// because nothing was left for it to do.
     async fn subscribe(&self, mut transport: Transport) -> Option<String> {
         let mut out = WriteQueue::default();
         let mut pace = Pace::default();
