@@ -81,13 +81,13 @@ pub(super) fn flush(request: &Request<'_>, context: &SessionContext, exec: ExecC
         while exec == ExecContext::AtOnce && !flush.step(&cache) {}
         return Answer::Now(end(&flush));
     }
-    Answer::Exclusive(Box::pin(async move {
+    Answer::exclusive(async move {
         tokio::task::yield_now().await;
         while !flush.step(&cache) {
             tokio::task::yield_now().await;
         }
         end(&flush)
-    }))
+    })
 }
 
 /// NEARSIDE EXPLAIN.

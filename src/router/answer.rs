@@ -13,8 +13,9 @@ pub enum Answer {
     Now(Bytes),
     /// The reply will come. The request was sent upstream already; dropping the future drops only the reply.
     Later(LocalBoxFuture<'static, Bytes>),
-    /// The reply will come, and the session begins nothing else before it is there.
-    Exclusive(LocalBoxFuture<'static, Bytes>),
+    /// The request needs its session for itself: the session takes no other one before this has ended. If the
+    /// client leaves, the future is dropped: what was not sent by then is never sent.
+    Exclusive(LocalBoxFuture<'static, ExclusiveEnd>),
     /// The reply will come, whatever the client says of replies. What is pushed to the client meanwhile comes
     /// behind it.
     Confirmation(LocalBoxFuture<'static, Bytes>),
@@ -25,12 +26,34 @@ pub enum Answer {
     NotYet(LocalBoxFuture<'static, ()>),
 }
 
+/// What a request that had its session for itself leads to.
+pub enum ExclusiveEnd {
+    /// The reply.
+    Reply(Bytes),
+    /// It was sent upstream. The reply will come, and takes its place as that of any other request.
+    Sent(LocalBoxFuture<'static, Bytes>),
+}
+
 // === impl Answer ===
 
 impl Answer {
+    /// The reply of `work`, which has its session for itself.
+    pub fn exclusive(work: impl Future<Output = Bytes> + 'static) -> Answer {
+        Answer::Exclusive(Box::pin(async move { ExclusiveEnd::Reply(work.await) }))
+    }
+
     /// Whether the reply is still to come.
     pub fn is_later(&self) -> bool {
         matches!(self, Answer::Later(_) | Answer::Exclusive(_))
+    }
+}
+
+impl fmt::Debug for ExclusiveEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ExclusiveEnd::Reply(_) => "Reply",
+            ExclusiveEnd::Sent(_) => "Sent",
+        })
     }
 }
 

@@ -35,7 +35,7 @@ mod tiers;
 mod transactions;
 mod turns;
 
-pub use answer::Answer;
+pub use answer::{Answer, ExclusiveEnd};
 pub use caller::Caller;
 pub use coherence::inflight::{Hold, Inflight};
 pub use command_info::very_many_names::names_very_many;

@@ -6,11 +6,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use futures_util::future::{LocalBoxFuture, OptionFuture, join};
+use futures_util::future::{OptionFuture, join};
 use tokio::time::{Instant, Sleep};
 
 use super::deadlines::Deadlines;
 use super::ending::{ShutdownStages, Stage};
+use super::exclusive::Waiting;
 use super::farewell;
 use super::pipeline::Pipeline;
 use super::state::SessionState;
@@ -29,8 +30,8 @@ pub struct Session {
     pub(super) connection: Connection,
     pub(super) state: SessionState,
     pub(super) pipeline: Pipeline,
-    /// What the request at the head of the connection waits for before it can be looked at again.
-    pub(super) waiting: Option<LocalBoxFuture<'static, ()>>,
+    /// What has to end before another request is taken.
+    pub(super) waiting: Option<Waiting>,
     /// Bytes that the client makes the daemon hold.
     pub(super) held: HeldByClient,
     /// Whether the last turn took no requests because memory is scarce.
@@ -117,7 +118,9 @@ impl Session {
             }
         }
         context.stats.connections_closed.bump();
-        let Session { connection, mut state, pipeline, idle_since, .. } = self;
+        let Session { connection, mut state, pipeline, idle_since, waiting, .. } = self;
+        // Nobody wants what was not sent yet.
+        drop(waiting);
         let heard = idle_since.unwrap_or_else(Instant::now);
         let farewell = answered.then(|| farewell::say(connection, heard, &context.drain));
         if let Some(leaving) = subscriber::leave(&state) {
@@ -137,7 +140,10 @@ impl Session {
         match stage {
             Stage::Draining => {
                 let left = self.connection.take_no_more().map_err(SessionEnd::Failed)?;
-                let owes = left > 0 || !self.pipeline.is_empty() || !self.connection.out.is_empty();
+                let owes = left > 0
+                    || self.is_exclusive()
+                    || !self.pipeline.is_empty()
+                    || !self.connection.out.is_empty();
                 let (_, asked_at) = self.state.client.entry.last_request();
                 self.idle_since = (!owes).then(|| clock::instant(asked_at));
                 Ok(())
@@ -146,6 +152,7 @@ impl Session {
                 self.state.client.leaving = true;
                 let error = encode::error_reply(UpstreamError::Stopped.to_string());
                 self.pipeline.give_up(&error);
+                self.give_up_exclusive(error);
                 Ok(())
             }
         }

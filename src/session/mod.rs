@@ -14,6 +14,7 @@ mod bounds;
 mod conversation;
 mod deadlines;
 mod ending;
+mod exclusive;
 mod farewell;
 mod mode_commands;
 mod modes;
@@ -27,5 +28,6 @@ mod tracked_read;
 mod transaction;
 mod turn;
 mod unauthenticated;
+mod waits;
 
 pub use conversation::Session;

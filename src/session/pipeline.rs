@@ -111,6 +111,16 @@ impl Pipeline {
         self.drive(PendingAnswer { number, reply, measure, bytes });
     }
 
+    /// Adds an answer that will come and that the client does not want; what was sent upstream still comes to
+    /// its end.
+    pub(super) fn push_unwanted(&mut self, reply: LocalBoxFuture<'static, Bytes>, bytes: usize) {
+        let nothing = async move {
+            drop(reply.await);
+            Bytes::new()
+        };
+        self.push_later(0, Box::pin(nothing), None, bytes);
+    }
+
     /// A confirmation of `command` that will come.
     pub(super) fn push_confirmation(&mut self, command: usize, reply: LocalBoxFuture<'static, Bytes>) {
         let number = self.place(command, true);

@@ -25,11 +25,8 @@ impl Session {
     /// Takes what requests there are; whether there were any.
     #[inline]
     pub(super) fn take_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, SessionEnd> {
-        if let Some(waiting) = &mut self.waiting {
-            if waiting.as_mut().poll(cx).is_pending() {
-                return if self.state.client.is_locked() { self.wait_for_turn(cx) } else { Ok(false) };
-            }
-            self.waiting = None;
+        if self.waiting.is_some() && self.poll_waiting(cx).is_pending() {
+            return if self.state.client.is_locked() { self.wait_for_turn(cx) } else { Ok(false) };
         }
         if self.state.alone {
             if !self.pipeline.is_empty() {

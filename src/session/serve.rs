@@ -1,11 +1,9 @@
 //! From one request to its answer, or to the place of its answer.
 
-use std::rc::Rc;
-
 use bytes::Bytes;
-use futures_util::future::LocalBoxFuture;
 
 use super::bounds::{is_held, output_bound};
+use super::exclusive::{ExclusiveRequest, Waiting};
 use super::mode_commands;
 use super::pipeline::Pipeline;
 use super::state::SessionState;
@@ -17,7 +15,7 @@ use crate::net::walk::Flow;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{self, Class, CommandError, Spec};
 use crate::protocol::resp::request::Request;
-use crate::router::{Answer, Caller, Hold, Inflight, names_very_many};
+use crate::router::{Answer, Caller, names_very_many};
 
 /// Answers one request, or gives the answer its place.
 #[inline(always)]
@@ -25,7 +23,7 @@ pub(super) fn serve(
     context: &SessionContext,
     state: &mut SessionState,
     pipeline: &mut Pipeline,
-    waiting: &mut Option<LocalBoxFuture<'static, ()>>,
+    waiting: &mut Option<Waiting>,
     request: Request<'_>,
     out: &mut WriteQueue,
     now: clock::Nanos,
@@ -54,6 +52,8 @@ pub(super) fn serve(
                 Class::Local(local) => {
                     let was_locked = state.client.is_locked();
                     let client = &mut state.client;
+                    // Some of these wait for others.
+                    measured = false;
                     let answer = commands::answer(local, spec, &request, client, context, ExecContext::None);
                     // The next request is held to other bounds.
                     state.alone |= was_locked != state.client.is_locked();
@@ -131,7 +131,7 @@ pub(super) fn serve(
         None => answer,
     };
     if let Answer::NotYet(until) = answer {
-        *waiting = Some(until);
+        *waiting = Some(Waiting::Again(until));
         return Flow::Again;
     }
     context.stats.commands.bump();
@@ -142,16 +142,23 @@ pub(super) fn serve(
     let wanted = state.client.wants_reply();
     let mailed = matches!(answer, Answer::Mailed);
     let mut held = false;
+    if let Answer::Exclusive(work) = answer {
+        let start =
+            || LatencyTimer::start(recognised.ok(), &request, &state.client.entry, &context.desk, now);
+        let measure = measured.then(start).flatten();
+        let bytes = request.raw().len();
+        *waiting =
+            Some(Waiting::Exclusive(Box::new(ExclusiveRequest { command, work, measure, wanted, bytes })));
+        return Flow::Pause;
+    }
     match answer {
         Answer::Confirmation(reply) => pipeline.push_confirmation(command, reply),
         Answer::Mailed => {}
         _ if !wanted => {
             drop(out.take_back(waited));
-            let answer = match answer {
-                Answer::Exclusive(reply) => Answer::Later(exclusively(reply, &state.client.own_writes)),
-                answer => answer,
-            };
-            discard(answer, pipeline, request.raw().len());
+            if let Answer::Later(reply) = answer {
+                pipeline.push_unwanted(reply, request.raw().len());
+            }
             held = is_held(state, pipeline, context);
         }
         // The reply is where it belongs, or has to wait for others.
@@ -169,14 +176,8 @@ pub(super) fn serve(
             pipeline.push_later(command, reply, measured.then(start).flatten(), request.raw().len());
             held = is_held(state, pipeline, context);
         }
-        Answer::Exclusive(reply) => {
-            let start =
-                || LatencyTimer::start(recognised.ok(), &request, &state.client.entry, &context.desk, now);
-            let reply = exclusively(reply, &state.client.own_writes);
-            pipeline.push_later(command, reply, measured.then(start).flatten(), request.raw().len());
-            held = true;
-        }
-        Answer::NotYet(_) => {}
+        // Both were seen to above.
+        Answer::Exclusive(_) | Answer::NotYet(_) => {}
     }
     let full = pipeline.len() >= context.limits.pipeline_depth_max;
     if state.client.leaving || full || state.alone || mailed || held { Flow::Pause } else { Flow::Next }
@@ -223,32 +224,4 @@ fn refused(
 fn is_http(request: &Request<'_>) -> bool {
     let name = request.arg(0);
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
-}
-
-/// The client wants no reply; what was sent upstream still comes to its end.
-fn discard(answer: Answer, pipeline: &mut Pipeline, bytes: usize) {
-    if let Answer::Later(reply) = answer {
-        pipeline.push_later(
-            0,
-            Box::pin(async move {
-                drop(reply.await);
-                Bytes::new()
-            }),
-            None,
-            bytes,
-        );
-    }
-}
-
-/// Begins nothing else of the session until `reply` is there.
-fn exclusively(
-    reply: LocalBoxFuture<'static, Bytes>,
-    session: &Rc<Inflight>,
-) -> LocalBoxFuture<'static, Bytes> {
-    let hold = Hold::of(session);
-    Box::pin(async move {
-        let reply = reply.await;
-        drop(hold);
-        reply
-    })
 }

@@ -16,7 +16,7 @@ use crate::protocol::command::{CommandError, Spec};
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::encode::null_reply;
 use crate::protocol::resp::request::Request;
-use crate::router::{Answer, Coverage};
+use crate::router::{Answer, Coverage, ExclusiveEnd};
 
 /// A request of a client that caches.
 #[derive(Clone, Debug)]
@@ -99,7 +99,18 @@ impl TrackedRead {
         let has_keys = !self.reads.is_empty() || !self.overwrites.is_empty();
         match answer {
             Answer::Later(reply) if has_keys => Answer::Later(self.clone().followed(reply)),
-            Answer::Exclusive(reply) if has_keys => Answer::Exclusive(self.clone().followed(reply)),
+            Answer::Exclusive(work) if has_keys => {
+                let this = self.clone();
+                Answer::Exclusive(Box::pin(async move {
+                    match work.await {
+                        ExclusiveEnd::Sent(reply) => ExclusiveEnd::Sent(this.followed(reply)),
+                        ExclusiveEnd::Reply(reply) => {
+                            this.end(&reply);
+                            ExclusiveEnd::Reply(reply)
+                        }
+                    }
+                }))
+            }
             answer => {
                 self.end_overwrites(true);
                 answer

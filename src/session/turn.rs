@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use super::bounds::{output_bound, waits_for_too_many};
 use super::conversation::{Session, SessionEnd};
 use super::deadlines::{ClientProgress, DeadlineTerms, Late};
+use super::exclusive::Waiting;
 use crate::memory::SMALL_BYTES;
 use crate::protocol::resp::encode;
 
@@ -47,7 +48,11 @@ impl Session {
                     Err(end) => return Poll::Ready(end),
                 };
             }
-            if self.state.client.leaving && self.pipeline.is_empty() && self.connection.out.is_empty() {
+            if self.state.client.leaving
+                && !self.is_exclusive()
+                && self.pipeline.is_empty()
+                && self.connection.out.is_empty()
+            {
                 return Poll::Ready(SessionEnd::Done);
             }
             if !(answered || taken || room) {
@@ -80,7 +85,8 @@ impl Session {
     pub(super) fn count_held(&mut self) {
         let output = self.output();
         let kept = self.state.modes.as_ref().map_or(0, |modes| modes.kept_bytes());
-        if let Some(sum) = self.held.set(self.connection.kept(), output, kept) {
+        let waiting = self.waiting.as_ref().map_or(0, Waiting::bytes);
+        if let Some(sum) = self.held.set(self.connection.kept() + waiting, output, kept) {
             self.state.client.entry.held.store(sum, Ordering::Relaxed);
         }
     }

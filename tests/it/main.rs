@@ -26,6 +26,7 @@ mod drain;
 mod edge_conversations;
 mod edge_nodes;
 mod entrance;
+mod exclusive_requests;
 mod explain;
 mod explain_hot;
 mod fairness;

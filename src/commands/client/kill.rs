@@ -33,10 +33,10 @@ pub(in crate::commands) fn answer(
     let KillCount { reply, over } = kill(request, me, context);
     leave(me);
     match over {
-        Some(over) => Answer::Exclusive(Box::pin(async move {
+        Some(over) => Answer::exclusive(async move {
             over.await;
             reply
-        })),
+        }),
         None => Answer::Now(reply),
     }
 }

@@ -27,5 +27,5 @@ pub(in crate::commands) fn answer(request: &Request<'_>, context: &SessionContex
     let Some(told) = client.and_then(|client| client.wait.unblock(error)) else {
         return Answer::Now(number(0));
     };
-    Answer::Exclusive(Box::pin(async move { number(i64::from(told.await.unwrap_or(false))) }))
+    Answer::exclusive(async move { number(i64::from(told.await.unwrap_or(false))) })
 }

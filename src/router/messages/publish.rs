@@ -20,7 +20,7 @@ use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::pubsub::{Hub, Search};
-use crate::router::answer::Answer;
+use crate::router::answer::{Answer, ExclusiveEnd};
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::Hold;
 use crate::router::replies::{render, stopped};
@@ -70,8 +70,7 @@ impl Publisher {
         Answer::Exclusive(Box::pin(async move {
             settled.await;
             let caller = Caller { resp, own_writes: &own_writes, now: clock::now(), coverage: None };
-            let reply = this.send(spec, channel, request, caller);
-            reply.await
+            ExclusiveEnd::Sent(this.send(spec, channel, request, caller))
         }))
     }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::join_all;
+use futures_util::future::{LocalBoxFuture, join_all, ready};
 
 use super::settled::until_settled;
 use crate::node::NodeId;
@@ -17,11 +17,11 @@ use crate::protocol::resp::cursor::{self, Elements, ReplyHead};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::pubsub::Hub;
-use crate::router::answer::Answer;
+use crate::router::answer::{Answer, ExclusiveEnd};
 use crate::router::replies::{failure_reply, odd_reply_to, stopped};
 use crate::router::tiers::Tiers;
 use crate::router::turns::give_turn;
-use crate::upstream::{Call, Topic};
+use crate::upstream::{Call, PendingReply, Topic};
 
 /// Answers PUBSUB.
 #[derive(Debug)]
@@ -46,22 +46,39 @@ impl SubscriptionQueries {
         request: &Request<'_>,
     ) -> Answer {
         let (this, request) = (self.clone(), request.to_owned());
-        let settled = until_settled(&self.hub, self.tiers.settings.patience, None);
+        let Some(settled) = until_settled(&self.hub, self.tiers.settings.patience, None) else {
+            return Answer::Later(self.ask(spec, query, request));
+        };
         Answer::Exclusive(Box::pin(async move {
-            if let Some(settled) = settled {
-                settled.await;
-            }
-            this.ask(spec, query, request).await
+            settled.await;
+            ExclusiveEnd::Sent(this.ask(spec, query, request))
         }))
     }
 
-    /// Asks all nodes, and adds our own clients to what they say.
-    async fn ask(&self, spec: &'static Spec, query: SubscriptionQuery, request: OwnedRequest) -> Bytes {
+    /// Asks all nodes now, and adds our own clients to what they say.
+    fn ask(
+        self: &Rc<SubscriptionQueries>,
+        spec: &'static Spec,
+        query: SubscriptionQuery,
+        request: OwnedRequest,
+    ) -> LocalBoxFuture<'static, Bytes> {
         let call = Call { bytes: request.bytes(), slot: None, reads_only: true, foreign: false };
         let (nodes, sent): (Vec<NodeId>, Vec<_>) = self.tiers.upstream.send_each(&call).into_iter().unzip();
         if nodes.is_empty() {
-            return failure_reply(&self.tiers.upstream.no_topology());
+            return Box::pin(ready(failure_reply(&self.tiers.upstream.no_topology())));
         }
+        let this = self.clone();
+        Box::pin(async move { this.gather(spec, query, &request, nodes, sent).await })
+    }
+
+    async fn gather(
+        &self,
+        spec: &'static Spec,
+        query: SubscriptionQuery,
+        request: &OwnedRequest,
+        nodes: Vec<NodeId>,
+        sent: Vec<PendingReply>,
+    ) -> Bytes {
         let outcomes = join_all(sent.into_iter().map(|sent| sent.reply)).await;
         let mut replies = Vec::with_capacity(nodes.len());
         for (node, outcome) in nodes.into_iter().zip(outcomes) {
@@ -73,8 +90,8 @@ impl SubscriptionQueries {
         }
         let odd = |reply: &Bytes| odd_reply_to(spec, reply);
         let told = match query {
-            SubscriptionQuery::Names(kind) => self.names(kind, &request, &replies).await,
-            SubscriptionQuery::Counts(kind) => self.subscribers(kind, &request, &replies).await,
+            SubscriptionQuery::Names(kind) => self.names(kind, request, &replies).await,
+            SubscriptionQuery::Counts(kind) => self.subscribers(kind, request, &replies).await,
             SubscriptionQuery::Patterns => self.patterns(&replies),
         };
         told.unwrap_or_else(odd)

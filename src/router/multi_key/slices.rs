@@ -137,7 +137,7 @@ impl Sliced {
         let caller = Caller { resp: self.resp, own_writes: self.hold.session(), now: clock::now(), coverage };
         let (request, mut out) = (part.as_request(), WriteQueue::default());
         match self.by_slot.at_once(self.spec, self.join, &request, caller, self.bound, &mut out) {
-            Answer::Later(reply) | Answer::Exclusive(reply) => reply,
+            Answer::Later(reply) => reply,
             answer @ (Answer::Appended | Answer::Now(_)) => {
                 // What is there at once is covered.
                 coverage::note(coverage, true);
@@ -148,7 +148,7 @@ impl Sliced {
                 Box::pin(std::future::ready(reply))
             }
             // None of these commands is answered so.
-            Answer::NotYet(_) | Answer::Confirmation(_) | Answer::Mailed => {
+            Answer::Exclusive(_) | Answer::NotYet(_) | Answer::Confirmation(_) | Answer::Mailed => {
                 let failure = self.by_slot.tiers.upstream.no_topology();
                 Box::pin(std::future::ready(failure_reply(&failure)))
             }

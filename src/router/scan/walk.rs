@@ -77,9 +77,7 @@ impl KeyWalks {
             return self.syntax_error(request);
         };
         let this = self.clone();
-        Answer::Exclusive(Box::pin(async move {
-            this.page(cursor, &wish, count).await.unwrap_or_else(|error| error)
-        }))
+        Answer::exclusive(async move { this.page(cursor, &wish, count).await.unwrap_or_else(|error| error) })
     }
 
     /// All keys that match. Gathered by a walk, so that no node has to name all of its keys in one breath.
@@ -87,7 +85,7 @@ impl KeyWalks {
         let pattern = Bytes::copy_from_slice(request.arg(1));
         let wish = ScanOptions { options: vec![Bytes::from_static(b"MATCH"), pattern] };
         let this = self.clone();
-        Answer::Exclusive(Box::pin(async move { this.all_keys(&wish).await.unwrap_or_else(|error| error) }))
+        Answer::exclusive(async move { this.all_keys(&wish).await.unwrap_or_else(|error| error) })
     }
 
     async fn page(&self, cursor: u64, wish: &ScanOptions, count: u64) -> Result<Bytes, Bytes> {

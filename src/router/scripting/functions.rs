@@ -15,7 +15,7 @@ use crate::clock::{self, Nanos};
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
-use crate::router::answer::Answer;
+use crate::router::answer::{Answer, ExclusiveEnd};
 use crate::router::caller::Caller;
 use crate::router::forward::forwarder::Forwarder;
 use crate::router::node_instance::NodeInstance;
@@ -37,6 +37,9 @@ const ABSENT_NANOS_MAX: Nanos = 1_000_000_000;
 
 /// A function that answers as if it were not there is looked for again at most so often.
 const LOOK_AGAIN_NANOS: Nanos = 1_000_000_000;
+
+/// A call whose slot moves on meanwhile looks for its function on so many nodes at most.
+const LOOKS_MAX: u32 = 3;
 
 /// Which functions were looked for on which nodes.
 #[derive(Debug, Default)]
@@ -89,14 +92,24 @@ impl FunctionCalls {
         let (own_writes, coverage) = (caller.own_writes.clone(), caller.coverage.cloned());
         Answer::Exclusive(Box::pin(async move {
             this.provide(host, name).await;
-            let to = match this.tiers.destination(route, &request.as_request()) {
-                Ok(to) => to,
-                Err(reply) => return reply,
-            };
-            let coverage = coverage.as_ref();
-            let caller = Caller { resp, own_writes: &own_writes, now: clock::now(), coverage };
-            let reply = this.send(route, to, request, caller);
-            reply.await
+            let mut looks = 1;
+            loop {
+                let to = match this.tiers.destination(route, &request.as_request()) {
+                    Ok(to) => to,
+                    Err(reply) => return ExclusiveEnd::Reply(reply),
+                };
+                // The slot may have another owner by now, or its owner may have started anew.
+                let (host, name) = this.looked_for(to, &request.as_request());
+                let host = host.filter(|host| !this.known.borrow().covers(host, &name, clock::now()));
+                if let Some(host) = host.filter(|_| looks < LOOKS_MAX) {
+                    looks += 1;
+                    this.provide(host, name).await;
+                    continue;
+                }
+                let coverage = coverage.as_ref();
+                let caller = Caller { resp, own_writes: &own_writes, now: clock::now(), coverage };
+                return ExclusiveEnd::Sent(this.send(route, to, request, caller));
+            }
         }))
     }
 

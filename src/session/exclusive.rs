@@ -1,0 +1,38 @@
+//! What a session waits for before it takes another request.
+
+use futures_util::future::LocalBoxFuture;
+
+use crate::commands::LatencyTimer;
+use crate::router::ExclusiveEnd;
+
+/// What has to end before another request is taken.
+pub(super) enum Waiting {
+    /// Then the request at the head of the connection is looked at again.
+    Again(LocalBoxFuture<'static, ()>),
+    /// A request that was taken already.
+    Exclusive(Box<ExclusiveRequest>),
+}
+
+/// A request that has the session for itself.
+pub(super) struct ExclusiveRequest {
+    /// The number of its command.
+    pub(super) command: usize,
+    pub(super) work: LocalBoxFuture<'static, ExclusiveEnd>,
+    pub(super) measure: Option<LatencyTimer>,
+    /// Whether the client wants the reply.
+    pub(super) wanted: bool,
+    /// Bytes of the request.
+    pub(super) bytes: usize,
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    /// Bytes of a request that was taken out of the connection.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Waiting::Again(_) => 0,
+            Waiting::Exclusive(request) => request.bytes,
+        }
+    }
+}

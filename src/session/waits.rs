@@ -1,0 +1,74 @@
+//! A session that waits before it takes another request: until a request can be looked at again, or until one
+//! that has the session for itself has ended.
+//!
+//! Nothing is read from the client meanwhile, and what is pushed to it leaves at once. When the client
+//! leaves, what it waits for is dropped.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::conversation::Session;
+use super::exclusive::{ExclusiveRequest, Waiting};
+use crate::clock;
+use crate::router::ExclusiveEnd;
+
+// === impl Session ===
+
+impl Session {
+    /// Whether a request has the session for itself.
+    pub(super) fn is_exclusive(&self) -> bool {
+        matches!(self.waiting, Some(Waiting::Exclusive(_)))
+    }
+
+    /// Ready when there is nothing to wait for any more.
+    #[cold]
+    pub(super) fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let end = match &mut self.waiting {
+            None => return Poll::Ready(()),
+            Some(Waiting::Again(until)) => until.as_mut().poll(cx).map(|()| None),
+            Some(Waiting::Exclusive(request)) => request.work.as_mut().poll(cx).map(Some),
+        };
+        let Poll::Ready(end) = end else { return Poll::Pending };
+        if let (Some(Waiting::Exclusive(request)), Some(end)) = (self.waiting.take(), end) {
+            self.end_exclusive(*request, end);
+        }
+        Poll::Ready(())
+    }
+
+    fn end_exclusive(&mut self, request: ExclusiveRequest, end: ExclusiveEnd) {
+        let ExclusiveRequest { command, measure, wanted, bytes, .. } = request;
+        match end {
+            ExclusiveEnd::Sent(reply) if wanted => self.pipeline.push_later(command, reply, measure, bytes),
+            ExclusiveEnd::Sent(reply) => self.pipeline.push_unwanted(reply, bytes),
+            ExclusiveEnd::Reply(reply) => {
+                measure.into_iter().for_each(|measure| measure.stop(clock::now()));
+                if wanted && command > 0 && reply.first() == Some(&b'-') {
+                    self.context.desk.tallies.failed(&self.context.tally, command, false, &reply);
+                }
+                if wanted {
+                    self.push_answer(reply);
+                }
+            }
+        }
+    }
+
+    /// Answers the request that has the session for itself with an error: it is not waited for any more.
+    pub(super) fn give_up_exclusive(&mut self, error: Bytes) {
+        if let Some(Waiting::Exclusive(request)) =
+            self.waiting.take_if(|waiting| matches!(waiting, Waiting::Exclusive(_)))
+            && request.wanted
+        {
+            self.push_answer(error);
+        }
+    }
+
+    /// An answer that is there, behind those outstanding.
+    fn push_answer(&mut self, reply: Bytes) {
+        if self.pipeline.is_empty() {
+            self.connection.out.push(&reply)
+        } else {
+            self.pipeline.push_now(reply)
+        }
+    }
+}
