@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::conversation::{Session, SessionEnd};
 use super::serve::serve;
 use super::transaction;
+use super::waits::Waited;
 use crate::clock;
 use crate::commands::SessionContext;
 use crate::memory::SMALL_BYTES;
@@ -25,8 +26,14 @@ impl Session {
     /// Takes what requests there are; whether there were any.
     #[inline]
     pub(super) fn take_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, SessionEnd> {
-        if self.waiting.is_some() && self.poll_waiting(cx).is_pending() {
-            return if self.state.client.is_locked() { self.wait_for_turn(cx) } else { Ok(false) };
+        if self.waiting.is_some() {
+            match self.poll_waiting(cx) {
+                Poll::Pending if self.state.client.is_locked() => return self.wait_for_turn(cx),
+                Poll::Pending => return Ok(false),
+                // Its reply may still have to come: the pipeline is looked at before anything else is taken.
+                Poll::Ready(Waited::Exclusive) => return Ok(true),
+                Poll::Ready(Waited::Again) => {}
+            }
         }
         if self.state.alone {
             if !self.pipeline.is_empty() {

@@ -13,6 +13,14 @@ use super::exclusive::{ExclusiveRequest, Waiting};
 use crate::clock;
 use crate::router::ExclusiveEnd;
 
+/// What a session has waited for.
+pub(super) enum Waited {
+    /// The request at the head of the connection may be looked at again.
+    Again,
+    /// The end of a request that had the session for itself.
+    Exclusive,
+}
+
 // === impl Session ===
 
 impl Session {
@@ -23,17 +31,20 @@ impl Session {
 
     /// Ready when there is nothing to wait for any more.
     #[cold]
-    pub(super) fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Waited> {
         let end = match &mut self.waiting {
-            None => return Poll::Ready(()),
+            None => return Poll::Ready(Waited::Again),
             Some(Waiting::Again(until)) => until.as_mut().poll(cx).map(|()| None),
             Some(Waiting::Exclusive(request)) => request.work.as_mut().poll(cx).map(Some),
         };
         let Poll::Ready(end) = end else { return Poll::Pending };
-        if let (Some(Waiting::Exclusive(request)), Some(end)) = (self.waiting.take(), end) {
-            self.end_exclusive(*request, end);
-        }
-        Poll::Ready(())
+        Poll::Ready(match (self.waiting.take(), end) {
+            (Some(Waiting::Exclusive(request)), Some(end)) => {
+                self.end_exclusive(*request, end);
+                Waited::Exclusive
+            }
+            _ => Waited::Again,
+        })
     }
 
     fn end_exclusive(&mut self, request: ExclusiveRequest, end: ExclusiveEnd) {
