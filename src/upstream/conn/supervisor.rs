@@ -95,7 +95,11 @@ pub(in crate::upstream) async fn supervise<Greeted, C: Supervised<Greeted>>(
             }
         }
         // Commands wait meanwhile, so the pause ends when their time does.
-        let _ = time::timeout(options.request_timeout, backoff.pause()).await;
+        if C::IS_VITAL {
+            let _ = time::timeout(options.request_timeout, backoff.pause()).await;
+        } else {
+            backoff.pause().await;
+        }
         let cause = match connection.connect().await {
             Ok(greeted) => {
                 backoff.reset();
@@ -124,7 +128,7 @@ pub(in crate::upstream) async fn supervise<Greeted, C: Supervised<Greeted>>(
             node,
             worker,
             &cause,
-            backoff.is_failing() || !shared.attempts.may_log(),
+            backoff.is_failing() || C::IS_VITAL && !shared.attempts.may_log(),
         );
         let delay = backoff.next_delay();
         connection.down(&cause);
