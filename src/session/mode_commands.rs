@@ -55,7 +55,8 @@ pub(super) fn is_exclusive(
     }
 }
 
-/// Answers a command that changes what its session is, or needs more of the upstream than a place on a lane.
+/// Answers a command that changes what its session is, or needs more of the upstream than a place on a
+/// multiplexed connection.
 pub(super) fn answer(
     kind: RequiredState,
     spec: &'static Spec,
