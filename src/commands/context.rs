@@ -44,7 +44,7 @@ pub struct SessionLimits {
 #[derive(Debug)]
 pub struct SessionContext {
     /// Answers what is about data.
-    pub proxy: Rc<Router>,
+    pub router: Rc<Router>,
     /// All clients that are connected, to whichever worker.
     pub clients: Arc<Clients>,
     /// Which client is subscribed to what.

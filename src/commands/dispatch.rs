@@ -23,7 +23,7 @@ pub(crate) fn answer(
     exec: ExecContext,
 ) -> Answer {
     if local.tells_of_upstream()
-        && let Some(wait) = context.proxy.wait_for_upstream()
+        && let Some(wait) = context.router.wait_for_upstream()
     {
         return wait;
     }

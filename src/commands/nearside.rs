@@ -69,11 +69,11 @@ pub(super) fn flush(request: &Request<'_>, context: &SessionContext, exec: ExecC
     }
     let Some(cache) = context.report.cache.clone() else { return Answer::Now(number(0)) };
     let prefix = (request.len() == 3).then(|| request.arg_bytes(2));
-    let proxy = prefix.is_none().then(|| context.proxy.clone());
+    let router = prefix.is_none().then(|| context.router.clone());
     let mut flush = Flush::new(prefix, clock::now());
     let end = move |flush: &Flush| {
-        if let Some(proxy) = &proxy {
-            proxy.invalidate_all();
+        if let Some(router) = &router {
+            router.invalidate_all();
         }
         number(flush.served() as i64)
     };
@@ -98,9 +98,9 @@ pub(super) fn explain(request: &Request<'_>, resp: Resp, context: &SessionContex
     fields.bytes("key", key);
     fields.number("slot", slot.index() as i64);
     node(&mut fields, slot, now, context);
-    let policies = context.proxy.policies().get();
+    let policies = context.router.policies().get();
     policy(&mut fields, policies.of(key), context);
-    match context.proxy.cache() {
+    match context.router.cache() {
         Some(cache) => l1(&mut fields, &cache.explain(key, slot, now), now),
         None => {
             fields.number("cached", 0);
@@ -112,7 +112,7 @@ pub(super) fn explain(request: &Request<'_>, resp: Resp, context: &SessionContex
 
 /// The owner of the key, and the state of the connections to it.
 fn node(fields: &mut Fields, slot: Slot, now: Nanos, context: &SessionContext) {
-    let upstream = context.proxy.upstream();
+    let upstream = context.router.upstream();
     let owner = upstream.owner(slot).map(|index| upstream.node(index));
     let standing = owner.as_ref().and_then(|node| context.report.upstream.board.nodes(now).remove(node));
     fields.optional("node", owner.as_ref().map(|node| node.to_string()).as_deref());

@@ -126,15 +126,15 @@ impl Warm {
 
 impl WarmUp {
     /// Makes the reads as a client would, at their rate, until all are done or the daemon is to end.
-    pub(super) async fn run(self, proxy: Rc<Router>, report: Arc<ServerReport>, drain: Drain) {
+    pub(super) async fn run(self, router: Rc<Router>, report: Arc<ServerReport>, drain: Drain) {
         let reading = async {
             until_tracked(&report).await;
-            self.read_all(&proxy, &report).await;
+            self.read_all(&router, &report).await;
         };
         tokio::select! { () = reading => (), () = drain.begun() => () }
     }
 
-    async fn read_all(self, proxy: &Rc<Router>, report: &ServerReport) {
+    async fn read_all(self, router: &Rc<Router>, report: &ServerReport) {
         let (stats, total) = (report.stats.worker(0), self.reads.len());
         let lot = self.rate.div_ceil(LOTS_PER_SECOND);
         let mut lots = time::interval(Duration::from_secs(1) * lot as u32 / self.rate as u32);
@@ -147,7 +147,7 @@ impl WarmUp {
             if outstanding.len() >= OUTSTANDING_MAX {
                 outstanding.next().await;
             }
-            outstanding.push(make(proxy.clone(), OwnedRequest::from_args(&read)));
+            outstanding.push(make(router.clone(), OwnedRequest::from_args(&read)));
             stats.warm_reads.add(1);
         }
         while outstanding.next().await.is_some() {}
@@ -171,14 +171,14 @@ async fn until_tracked(report: &ServerReport) {
 }
 
 /// Makes one read. Its reply is for L1 alone.
-async fn make(proxy: Rc<Router>, request: OwnedRequest) {
+async fn make(router: Rc<Router>, request: OwnedRequest) {
     let own_writes = Rc::<Inflight>::default();
     loop {
         let request = request.as_request();
         let Ok(spec) = recognise(&request) else { return };
         let caller = Caller { resp: Resp::Three, own_writes: &own_writes, now: clock::now(), coverage: None };
         let out = &mut WriteQueue::default();
-        match proxy.call(spec, Class::CacheableRead, &request, caller, out) {
+        match router.call(spec, Class::CacheableRead, &request, caller, out) {
             Answer::NotYet(until) => until.await,
             Answer::Later(reply) => {
                 reply.await;

@@ -111,15 +111,15 @@ async fn run(parts: WorkerParts, mut handed_over: mpsc::UnboundedReceiver<(Clien
     };
     let (pubsub, memory, policies) =
         (shared.pubsub.clone(), shared.router_memory.clone(), shared.policies.clone());
-    let proxy = Router::new(cache, upstream, pubsub, memory, policies, stats.clone(), settings);
+    let router = Router::new(cache, upstream, pubsub, memory, policies, stats.clone(), settings);
     if let Some(warm_up) = warm_up {
-        task::spawn_local(warm_up.run(proxy.clone(), shared.report.clone(), shared.drain.clone()));
+        task::spawn_local(warm_up.run(router.clone(), shared.report.clone(), shared.drain.clone()));
     }
     if values.shadow_verify.is_some() {
-        task::spawn_local(proxy.verify_samples(values.lease));
+        task::spawn_local(router.verify_samples(values.lease));
     }
     let context = SessionContext {
-        proxy,
+        router,
         clients: shared.clients.clone(),
         pubsub: shared.pubsub.clone(),
         tally: shared.desk.tally(index),

@@ -70,10 +70,10 @@ pub(super) fn answer(
             transaction::answer(command, spec, request, state, context, caller)
         }
         RequiredState::Blocking => {
-            context.proxy.blocking.block(spec, request, caller, state.client.entry.wait.begin())
+            context.router.blocking.block(spec, request, caller, state.client.entry.wait.begin())
         }
         RequiredState::Wait => {
-            context.proxy.replica_waits.wait(request, caller, state.client.entry.wait.begin())
+            context.router.replica_waits.wait(request, caller, state.client.entry.wait.begin())
         }
         RequiredState::Subscribe(kind) => subscriber::subscribe(kind, request, state, context),
         RequiredState::Unsubscribe(kind) => subscriber::unsubscribe(kind, request, state, context),
@@ -86,7 +86,7 @@ pub(super) fn answer(
         RequiredState::PubSub(_) => {
             // Nothing of these is in L1.
             let out = &mut WriteQueue::default();
-            context.proxy.call(spec, Class::Session(kind), request, caller, out)
+            context.router.call(spec, Class::Session(kind), request, caller, out)
         }
         RequiredState::Monitor => monitor(state, context),
         RequiredState::Reset => reset(state),

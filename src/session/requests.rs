@@ -68,7 +68,7 @@ impl Session {
         };
         let mut ahead = |bytes: &[u8]| {
             if !locked {
-                context.proxy.prefetch(bytes);
+                context.router.prefetch(bytes);
             }
         };
         let mut result =

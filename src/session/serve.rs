@@ -74,11 +74,11 @@ pub(super) fn serve(
                 }
                 Class::FanOut(join) => {
                     let bound = output_bound(state, context);
-                    context.proxy.multi_key.answer(spec, join, &request, caller, bound, out)
+                    context.router.multi_key.answer(spec, join, &request, caller, bound, out)
                 }
                 Class::AboutCommands(query) if names_very_many(&request) => {
                     let bound = output_bound(state, context);
-                    context.proxy.command_queries.answer(spec, query, &request, caller, bound)
+                    context.router.command_queries.answer(spec, query, &request, caller, bound)
                 }
                 class => {
                     let may_need_its_place = matches!(
@@ -90,13 +90,13 @@ pub(super) fn serve(
                             | Class::Keyspace(_)
                             | Class::Publish
                     );
-                    if may_need_its_place && context.proxy.may_overtake(spec, &request) {
+                    if may_need_its_place && context.router.may_overtake(spec, &request) {
                         state.alone = true;
                         if !pipeline.is_empty() {
                             return Flow::Again;
                         }
                     }
-                    context.proxy.call(spec, class, &request, caller, out)
+                    context.router.call(spec, class, &request, caller, out)
                 }
             },
         },
@@ -115,13 +115,13 @@ pub(super) fn serve(
             match transaction::queue_unrecognised(fault, &request, state, context, now) {
                 Some(answer) => answer,
                 None => {
-                    if fault == CommandError::Unknown && context.proxy.may_overtake_unknown(&request) {
+                    if fault == CommandError::Unknown && context.router.may_overtake_unknown(&request) {
                         state.alone = true;
                         if !pipeline.is_empty() {
                             return Flow::Again;
                         }
                     }
-                    context.proxy.fault(fault, &request, caller)
+                    context.router.fault(fault, &request, caller)
                 }
             }
         }

@@ -54,7 +54,7 @@ impl TrackedRead {
     ) -> TrackedRead {
         let mut reads = Vec::new();
         if tracking.tracks_reads() {
-            reads = context.proxy.keys_read(recognised, request);
+            reads = context.router.keys_read(recognised, request);
         }
         match recognised {
             // What is queued is read when EXEC comes.

@@ -24,7 +24,7 @@ pub(super) fn refuse_unrecognised(
     request: &Request<'_>,
     context: &SessionContext,
 ) -> Answer {
-    if let Some(wait) = context.proxy.wait_for_upstream() {
+    if let Some(wait) = context.router.wait_for_upstream() {
         // Redis and Valkey say different things: the first clients wait a moment until it is known which it
         // is.
         return wait;

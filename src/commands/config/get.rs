@@ -47,14 +47,14 @@ pub(in crate::commands) fn answer(
     if exec == ExecContext::None && patterns.len() > PATTERNS_AT_ONCE {
         // What the session asks behind it may change what there is.
         let hold = Hold::of(&client.own_writes);
-        let proxy = context.proxy.clone();
+        let router = context.router.clone();
         return Answer::Later(Box::pin(async move {
             for patterns in patterns.chunks(PATTERNS_AT_ONCE) {
                 add_own(patterns, &known, &mut pairs);
                 yield_now().await;
             }
             for patterns in patterns.chunks(PATTERNS_AT_ONCE) {
-                if let Err(error) = add_answers(ask(&proxy, patterns), &mut pairs).await {
+                if let Err(error) = add_answers(ask(&router, patterns), &mut pairs).await {
                     return error;
                 }
                 yield_now().await;
@@ -64,7 +64,7 @@ pub(in crate::commands) fn answer(
         }));
     }
     add_own(&patterns, &known, &mut pairs);
-    let asked = if exec == ExecContext::None { ask(&context.proxy, &patterns) } else { Vec::new() };
+    let asked = if exec == ExecContext::None { ask(&context.router, &patterns) } else { Vec::new() };
     if asked.is_empty() {
         return Answer::Now(map(&pairs, resp));
     }
@@ -77,9 +77,9 @@ pub(in crate::commands) fn answer(
 }
 
 /// Asks a server for what may be about the data.
-fn ask(proxy: &Rc<Router>, patterns: &[Vec<u8>]) -> Vec<QueryReply> {
+fn ask(router: &Rc<Router>, patterns: &[Vec<u8>]) -> Vec<QueryReply> {
     let patterns = patterns.iter().filter(|pattern| may_be_about_data(pattern));
-    patterns.map(|pattern| proxy.queries.ask_any(&[&b"CONFIG"[..], b"GET", pattern])).collect()
+    patterns.map(|pattern| router.queries.ask_any(&[&b"CONFIG"[..], b"GET", pattern])).collect()
 }
 
 /// Adds what servers answer. What is known is better than an error, unless nothing is.

@@ -56,7 +56,7 @@ pub(in crate::commands) fn info(
     if !about_data || exec == ExecContext::AtOnce {
         return Answer::Now(written(&wanted, &facts, resp));
     }
-    let primaries = primaries::ask(&context.proxy);
+    let primaries = primaries::ask(&context.router);
     Answer::Later(Box::pin(async move {
         facts.primaries = primaries.await;
         written(&wanted, &facts, resp)

@@ -23,7 +23,7 @@ pub(in crate::session) fn subscribe(
     state: &mut SessionState,
     context: &SessionContext,
 ) -> Answer {
-    if let Some(wait) = context.proxy.wait_for_upstream() {
+    if let Some(wait) = context.router.wait_for_upstream() {
         return wait;
     }
     let SessionState { modes, client, .. } = state;

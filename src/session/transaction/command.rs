@@ -26,7 +26,7 @@ pub(in crate::session) fn may_overtake(
     };
     let is_keyless = modes.transaction.as_ref().is_some_and(|transaction| transaction.keyless)
         || modes.executing.as_ref().is_some_and(|executing| executing.keyless);
-    is_keyless && context.proxy.upstream().is_split()
+    is_keyless && context.router.upstream().is_split()
 }
 
 /// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
@@ -61,12 +61,12 @@ pub(in crate::session) fn answer(
             let watched = modes
                 .watched
                 .get_or_insert_with(|| Rc::new(Watched::new(state.client.entry.watched.clone())));
-            context.proxy.watches.watch(spec, request, watched, caller)
+            context.router.watches.watch(spec, request, watched, caller)
         }
         TransactionCommand::Discard | TransactionCommand::Unwatch => {
             let watched = state.modes.as_mut().and_then(|modes| modes.watched.take());
             close(state);
-            watched.map_or_else(|| Answer::Now(ok()), |watched| context.proxy.watches.unwatch(&watched))
+            watched.map_or_else(|| Answer::Now(ok()), |watched| context.router.watches.unwatch(&watched))
         }
     }
 }

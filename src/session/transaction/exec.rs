@@ -33,7 +33,7 @@ pub(super) fn execute(state: &mut SessionState, context: &SessionContext, caller
     let transaction = state.modes.as_mut().and_then(|modes| modes.transaction.as_mut());
     if let Some(transaction) = transaction.filter(|transaction| transaction.publishes())
         && !std::mem::replace(&mut transaction.is_settled, true)
-        && let Some(wait) = context.proxy.wait_for_subscriptions()
+        && let Some(wait) = context.router.wait_for_subscriptions()
     {
         return Answer::NotYet(wait);
     }
@@ -91,7 +91,7 @@ pub(super) fn go_on(
     }
     state.settle();
     let Executing { elements, slot, watched, .. } = executing;
-    context.proxy.transactions.execute(elements, slot, watched.as_deref(), caller)
+    context.router.transactions.execute(elements, slot, watched.as_deref(), caller)
 }
 
 /// Carries out every CLIENT KILL of the transaction: nothing of it goes to the server before those who are

@@ -54,10 +54,10 @@ pub(in crate::session) fn queue(
             Ok(QueuedStep::Own(spec, request.to_owned()))
         }
         class => {
-            if let Some(wait) = context.proxy.wait_for_upstream() {
+            if let Some(wait) = context.router.wait_for_upstream() {
                 return Some(wait);
             }
-            let part = context.proxy.transactions.part(spec, class, request, &mut transaction.slot);
+            let part = context.router.transactions.part(spec, class, request, &mut transaction.slot);
             part.map(|part| QueuedStep::Part(part, spec.number()))
         }
     };
@@ -94,12 +94,12 @@ pub(in crate::session) fn queue_unrecognised(
         transaction.abort();
         return None;
     }
-    if let Some(wait) = context.proxy.wait_for_upstream() {
+    if let Some(wait) = context.router.wait_for_upstream() {
         return Some(wait);
     }
-    match context.proxy.unknown_commands.learned(request, now) {
+    match context.router.unknown_commands.learned(request, now) {
         Ok(learned) => {
-            let part = context.proxy.transactions.learned_part(&learned, request, &mut transaction.slot);
+            let part = context.router.transactions.learned_part(&learned, request, &mut transaction.slot);
             Some(Answer::Now(transaction.push(
                 part.map(|part| QueuedStep::Part(part, 0)),
                 "",

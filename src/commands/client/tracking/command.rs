@@ -75,7 +75,7 @@ fn switch(
         return wait;
     }
     if wanted.mode != TrackedKeys::Broadcast {
-        context.proxy.upstream().shared().tracking_wanted.store(true, Ordering::Relaxed);
+        context.router.upstream().shared().tracking_wanted.store(true, Ordering::Relaxed);
     }
     turn_on(tracking, wanted);
     let terms = TrackingTerms {
@@ -94,7 +94,7 @@ fn listen(
     wanted: &TrackingRequest,
     context: &SessionContext,
 ) -> Option<Answer> {
-    let shared = context.proxy.upstream().shared().clone();
+    let shared = context.router.upstream().shared().clone();
     tracking.tracker.want(tracking.id, &wanted.prefixes);
     if std::mem::take(&mut tracking.waited) || shared.broadcast.covers(&wanted.prefixes) {
         return None;
