@@ -85,8 +85,8 @@ impl AllCommandStats {
 
     /// `command` was answered with the error `reply`: `rejected` before it was carried out, or not.
     #[cold]
-    pub(crate) fn failed(&self, tally: &CommandStats, command: usize, rejected: bool, reply: &[u8]) {
-        let errors = &tally.errors[command];
+    pub(crate) fn failed(&self, worker: &CommandStats, command: usize, rejected: bool, reply: &[u8]) {
+        let errors = &worker.errors[command];
         if rejected {
             errors.rejected.bump()
         } else {
@@ -127,8 +127,8 @@ impl AllCommandStats {
 
     fn sums(&self) -> Vec<CommandTotals> {
         let mut sums = vec![CommandTotals::default(); command::NUMBERS];
-        for tally in &self.workers {
-            for ((sums, calls), errors) in sums.iter_mut().zip(&tally.calls).zip(&tally.errors) {
+        for worker in &self.workers {
+            for ((sums, calls), errors) in sums.iter_mut().zip(&worker.calls).zip(&worker.errors) {
                 sums.calls += calls.get();
                 sums.rejected += errors.rejected.get();
                 sums.failed += errors.failed.get();
@@ -165,19 +165,19 @@ mod tests {
 
     #[test]
     fn only_so_many_codes_of_errors_are_told_apart() {
-        let tallies = AllCommandStats::new(1);
-        let tally = &tallies.workers[0];
+        let all = AllCommandStats::new(1);
+        let worker = &all.workers[0];
         for number in 0..CODES_MAX + 10 {
-            tallies.failed(tally, 1, false, format!("-CODE{number} text\r\n").as_bytes());
+            all.failed(worker, 1, false, format!("-CODE{number} text\r\n").as_bytes());
         }
-        tallies.failed(tally, 1, true, b"-CODE0 again\r\n");
-        let codes = tallies.codes();
+        all.failed(worker, 1, true, b"-CODE0 again\r\n");
+        let codes = all.codes();
         assert_eq!((codes.len(), codes["CODE0"], codes[OTHERS]), (CODES_MAX + 1, 2, 10));
-        assert_eq!(tallies.all_errors(), CODES_MAX as u64 + 11);
-        let [(_, sums)] = tallies.commands()[..] else { panic!("one command was sent") };
+        assert_eq!(all.all_errors(), CODES_MAX as u64 + 11);
+        let [(_, sums)] = all.commands()[..] else { panic!("one command was sent") };
         assert_eq!(sums, CommandTotals { calls: 0, rejected: 1, failed: CODES_MAX as u64 + 10 });
-        tallies.reset();
-        assert!(tallies.commands().is_empty() && tallies.codes().is_empty());
+        all.reset();
+        assert!(all.commands().is_empty() && all.codes().is_empty());
     }
 
     #[test]

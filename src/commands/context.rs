@@ -50,7 +50,7 @@ pub struct SessionContext {
     /// Which client is subscribed to what.
     pub pubsub: Arc<Hub>,
     /// The state that the sessions of all workers share.
-    pub desk: Arc<ServerState>,
+    pub server: Arc<ServerState>,
     /// The clients that cache, whichever worker serves them.
     pub tracker: Arc<Tracker>,
     /// What may be held for all of them.
@@ -64,7 +64,7 @@ pub struct SessionContext {
     /// Where this worker counts.
     pub stats: Arc<WorkerStats>,
     /// Where this worker counts what each command did.
-    pub tally: Arc<CommandStats>,
+    pub command_stats: Arc<CommandStats>,
 }
 
 /// Whether a command may wait before it is answered.

@@ -27,14 +27,14 @@ pub(crate) fn answer(
     {
         return wait;
     }
-    if let Some(turn) = login::wait_for_turn(local, request, client, &context.desk) {
+    if let Some(turn) = login::wait_for_turn(local, request, client, &context.server) {
         return Answer::NotYet(turn);
     }
-    let (desk, resp) = (&context.desk, client.resp());
+    let (server, resp) = (&context.server, client.resp());
     Answer::Now(match local {
-        Local::AclDryRun => acl::dry_run(request, &desk.denied),
-        Local::AclGetUser => acl::get_user(request.arg(2), desk.password(), resp),
-        Local::AclList => acl::list(desk.password()),
+        Local::AclDryRun => acl::dry_run(request, &server.denied),
+        Local::AclGetUser => acl::get_user(request.arg(2), server.password(), resp),
+        Local::AclList => acl::list(server.password()),
         Local::AclLog => acl::log(request),
         Local::AclUsers => acl::users(),
         Local::AclWhoAmI => acl::who_am_i(),
@@ -48,15 +48,15 @@ pub(crate) fn answer(
         Local::ClientList => list::list(request, client, context),
         Local::ClientNoEvict => about_itself::on_or_off(request.arg(2), ClientFlag::NoEvict, client),
         Local::ClientNoTouch => about_itself::on_or_off(request.arg(2), ClientFlag::NoTouch, client),
-        Local::ClientPause => pause::begin(request, desk),
+        Local::ClientPause => pause::begin(request, server),
         Local::ClientReply => about_itself::reply(request, client),
         Local::ClientSetInfo => about_itself::set_info(request, client),
         Local::ClientSetName => about_itself::set_name(request.arg(2), client),
         Local::ClientUnblock => return unblock::answer(request, context),
-        Local::ClientUnpause => pause::end(desk),
+        Local::ClientUnpause => pause::end(server),
         Local::ConfigGet => return get::answer(request, client, context, exec),
         Local::ConfigResetStat => {
-            desk.reset_stats(&context.report.stats);
+            server.reset_stats(&context.report.stats);
             ok()
         }
         Local::ConfigSet => return set::answer(request, context),
@@ -77,8 +77,8 @@ pub(crate) fn answer(
         Local::Quit => connection::quit(client),
         Local::Role => Bytes::from_static(b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"),
         Local::Select => connection::select(request.arg(1)),
-        Local::SlowlogGet => slowlog::get(request, desk),
-        Local::SlowlogLen => slowlog::len(desk),
-        Local::SlowlogReset => slowlog::reset(desk),
+        Local::SlowlogGet => slowlog::get(request, server),
+        Local::SlowlogLen => slowlog::len(server),
+        Local::SlowlogReset => slowlog::reset(server),
     })
 }

@@ -29,7 +29,7 @@ pub(super) fn hello(request: &Request<'_>, client: &mut ClientState, context: &S
     // Redis 7.0 acts on each option when it reads it, whatever is wrong behind it; Valkey does so at the end.
     let at_once = report.server_facts().valkey_version.is_none();
     let mut options = HelloOptions::default();
-    let mut read = read_options(request, client.resp(), at_once, &context.desk, &mut options);
+    let mut read = read_options(request, client.resp(), at_once, &context.server, &mut options);
     let right = options.login.unwrap_or(false);
     if request.args().skip(2).any(|option| option.eq_ignore_ascii_case(b"auth")) {
         login::note(options.login, client, context);
@@ -59,11 +59,11 @@ pub(super) fn hello(request: &Request<'_>, client: &mut ClientState, context: &S
 
 /// AUTH password, and AUTH user password.
 pub(super) fn auth(request: &Request<'_>, client: &mut ClientState, context: &SessionContext) -> Bytes {
-    let desk = &context.desk;
+    let server = &context.server;
     let admitted = match request.len() {
-        2 if !desk.asks_password() => return encode::error_reply(NO_PASSWORD),
-        2 => desk.admits(b"default", request.arg(1)),
-        3 => desk.admits(request.arg(1), request.arg(2)),
+        2 if !server.asks_password() => return encode::error_reply(NO_PASSWORD),
+        2 => server.admits(b"default", request.arg(1)),
+        3 => server.admits(request.arg(1), request.arg(2)),
         _ => {
             login::note(None, client, context);
             return encode::error_reply("ERR syntax error");
@@ -90,7 +90,7 @@ fn read_options(
     request: &Request<'_>,
     present: Resp,
     at_once: bool,
-    desk: &ServerState,
+    server: &ServerState,
     options: &mut HelloOptions,
 ) -> Result<Resp, Vec<u8>> {
     if request.len() == 1 {
@@ -108,7 +108,7 @@ fn read_options(
         let option = request.arg(at);
         let following = request.len() - 1 - at;
         if option.eq_ignore_ascii_case(b"auth") && following >= 2 {
-            let admitted = desk.admits(request.arg(at + 1), request.arg(at + 2));
+            let admitted = server.admits(request.arg(at + 1), request.arg(at + 2));
             options.login = Some(admitted);
             if !admitted && at_once {
                 break;

@@ -15,7 +15,7 @@ pub(super) fn wait_for_turn(
     local: Local,
     request: &Request<'_>,
     client: &mut ClientState,
-    desk: &ServerState,
+    server: &ServerState,
 ) -> Option<LocalBoxFuture<'static, ()>> {
     let says_one = match local {
         Local::Auth => true,
@@ -25,21 +25,21 @@ pub(super) fn wait_for_turn(
     if !client.is_locked() || !says_one || std::mem::take(&mut client.has_turn) {
         return None;
     }
-    let wait = desk.gate.turn(&client.entry.endpoints, client.was_wrong, clock::now())?;
+    let wait = server.auth_throttle.turn(&client.entry.endpoints, client.was_wrong, clock::now())?;
     client.has_turn = true;
     Some(Box::pin(tokio::time::sleep(wait)))
 }
 
 /// Notes whether the password was right; `None` when none was looked at.
 pub(super) fn note(right: Option<bool>, client: &mut ClientState, context: &SessionContext) {
-    if !context.desk.asks_password() {
+    if !context.server.asks_password() {
         return;
     }
     if right == Some(false) {
         client.was_wrong = true;
         context.stats.auth_failures.bump();
-        context.desk.gate.note_wrong(&client.entry.endpoints, clock::now());
+        context.server.auth_throttle.note_wrong(&client.entry.endpoints, clock::now());
     } else {
-        context.desk.gate.note_right(&client.entry.endpoints);
+        context.server.auth_throttle.note_right(&client.entry.endpoints);
     }
 }

@@ -17,7 +17,7 @@ use crate::router::Answer;
 /// A client follows all commands until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Watching {
-    desk: Arc<ServerState>,
+    server: Arc<ServerState>,
     client: Arc<Client>,
 }
 
@@ -25,23 +25,23 @@ pub(crate) struct Watching {
 
 impl Watching {
     /// Shows `client` all commands from here on.
-    pub(crate) fn begin(desk: Arc<ServerState>, client: Arc<Client>) -> Watching {
-        let mut monitors = desk.monitors.lock();
+    pub(crate) fn begin(server: Arc<ServerState>, client: Arc<Client>) -> Watching {
+        let mut monitors = server.monitors.lock();
         monitors.push(client.clone());
         client.mark(ClientFlag::Monitor, true);
-        desk.set(GlobalFlags::MONITORED, true);
+        server.set(GlobalFlags::MONITORED, true);
         drop(monitors);
-        Watching { desk, client }
+        Watching { server, client }
     }
 }
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        let mut monitors = self.desk.monitors.lock();
+        let mut monitors = self.server.monitors.lock();
         monitors.retain(|client| client.id != self.client.id);
         self.client.mark(ClientFlag::Monitor, false);
         if monitors.is_empty() {
-            self.desk.set(GlobalFlags::MONITORED, false);
+            self.server.set(GlobalFlags::MONITORED, false);
         }
     }
 }
@@ -57,12 +57,12 @@ pub(crate) fn refuse(spec: &Spec) -> Option<Answer> {
 /// Shows a command that is carried out to all clients that follow. What administers a server is not shown, as
 /// in Redis; `spec` is absent for a command that the table does not know.
 #[cold]
-pub(crate) fn show(spec: Option<&Spec>, request: &Request<'_>, client: &Client, desk: &ServerState) {
+pub(crate) fn show(spec: Option<&Spec>, request: &Request<'_>, client: &Client, server: &ServerState) {
     if spec.is_some_and(|spec| spec.flags.has(Flags::ADMIN)) {
         return;
     }
     let line = line(spec, request, client);
-    for monitor in desk.monitors.lock().iter() {
+    for monitor in server.monitors.lock().iter() {
         monitor.mailbox.put(Mail::Now(line.clone()));
     }
 }

@@ -42,17 +42,17 @@ pub struct ServerState {
     /// What clients have to say first.
     password: Option<RwLock<Password>>,
     /// How often they may try it.
-    pub(super) gate: AuthThrottle,
+    pub(super) auth_throttle: AuthThrottle,
     /// What they may not do.
     pub(crate) denied: Arc<Denied>,
-    attention: AtomicU8,
+    flags: AtomicU8,
     pub(super) monitors: Mutex<Vec<Arc<Client>>>,
     pub(super) pause: watch::Sender<Option<Pause>>,
     /// How many clients wait for the end of a pause.
     pub(super) paused: Arc<AtomicUsize>,
     pub(super) slowlog: Mutex<Slowlog>,
     /// What was sent and failed.
-    pub(crate) tallies: AllCommandStats,
+    pub(crate) command_stats: AllCommandStats,
     /// The configuration as one would type it.
     typed: Mutex<BTreeMap<&'static str, String>>,
     /// The counters as they were when CONFIG RESETSTAT was sent last.
@@ -89,22 +89,22 @@ impl ServerState {
         ServerState {
             settings,
             password: password.map(RwLock::new),
-            gate: AuthThrottle::default(),
+            auth_throttle: AuthThrottle::default(),
             denied: Arc::new(denied),
-            attention: AtomicU8::new(0),
+            flags: AtomicU8::new(0),
             monitors: Mutex::default(),
             pause: watch::Sender::new(None),
             paused: Arc::default(),
             slowlog: Mutex::new(Slowlog::new(memory_max)),
-            tallies: AllCommandStats::new(workers),
+            command_stats: AllCommandStats::new(workers),
             typed: Mutex::new(typed.into_iter().collect()),
             baseline: Mutex::default(),
         }
     }
 
     /// Where worker `index` counts commands.
-    pub fn tally(&self, index: usize) -> Arc<CommandStats> {
-        self.tallies.workers[index].clone()
+    pub fn command_stats_of(&self, index: usize) -> Arc<CommandStats> {
+        self.command_stats.workers[index].clone()
     }
 
     /// Whether a user may come in with this password.
@@ -146,22 +146,22 @@ impl ServerState {
 
     /// What is to be looked at: one relaxed load.
     #[inline]
-    pub(crate) fn attention(&self) -> GlobalFlags {
-        GlobalFlags(self.attention.load(Ordering::Relaxed))
+    pub(crate) fn flags(&self) -> GlobalFlags {
+        GlobalFlags(self.flags.load(Ordering::Relaxed))
     }
 
-    pub(super) fn set(&self, attention: GlobalFlags, on: bool) {
+    pub(super) fn set(&self, flags: GlobalFlags, on: bool) {
         if on {
-            self.attention.fetch_or(attention.0, Ordering::Relaxed);
+            self.flags.fetch_or(flags.0, Ordering::Relaxed);
         } else {
-            self.attention.fetch_and(!attention.0, Ordering::Relaxed);
+            self.flags.fetch_and(!flags.0, Ordering::Relaxed);
         }
     }
 
     /// CONFIG RESETSTAT: what INFO's sections stats, commandstats and errorstats count begins anew. The
     /// counters of section nearside never go back.
     pub(super) fn reset_stats(&self, stats: &Stats) {
-        self.tallies.reset();
+        self.command_stats.reset();
         *self.baseline.lock() = stats.totals().into_iter().collect();
     }
 

@@ -81,7 +81,7 @@ impl Reload {
 
     /// Takes the password of clients; clients that have authenticated stay.
     fn take_password(&self, config: &Config) {
-        match self.shared.desk.replace_password(options::password(&config.values)) {
+        match self.shared.server.replace_password(options::password(&config.values)) {
             Ok(false) => {}
             Ok(true) => tracing::info!(
                 password = "password_file",
@@ -96,7 +96,7 @@ impl Reload {
 
     /// Names the settings that differ in the configuration and are not taken from it.
     fn warn_of_the_rest(&self, config: &Config) {
-        let differing = self.shared.desk.differing(&config.typed);
+        let differing = self.shared.server.differing(&config.typed);
         let is_taken = |name: &str| Key::named(name).is_some_and(|key| key.effect == Effect::Reload);
         let settings: Vec<&str> = differing.into_iter().filter(|name| !is_taken(name)).collect();
         if !settings.is_empty() {

@@ -58,7 +58,7 @@ pub struct Shared {
     pub(super) pubsub: Arc<Hub>,
     pub(super) clients: Arc<Clients>,
     pub(super) tracker: Arc<Tracker>,
-    pub(super) desk: Arc<ServerState>,
+    pub(super) server: Arc<ServerState>,
     pub(super) report: Arc<ServerReport>,
 }
 
@@ -121,7 +121,7 @@ impl Shared {
             ceiling.clone(),
             stats.worker(0),
         );
-        let desk = ServerState::new(
+        let server = ServerState::new(
             settings,
             options::password(values),
             values.deny_commands.clone(),
@@ -147,7 +147,7 @@ impl Shared {
             pubsub,
             clients,
             tracker,
-            desk: Arc::new(desk),
+            server: Arc::new(server),
             report,
         }
     }

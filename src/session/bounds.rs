@@ -14,7 +14,7 @@ pub(super) fn output_bound(state: &SessionState, context: &SessionContext) -> Re
     if state.modes.is_some() && state.is_subscribed() {
         ReplyBound { bytes: context.limits.subscribed_output_bytes_max, name: "pubsub_output_max" }
     } else {
-        ReplyBound { bytes: context.desk.settings.client_output_max.size(), name: "client_output_max" }
+        ReplyBound { bytes: context.server.settings.client_output_max.size(), name: "client_output_max" }
     }
 }
 

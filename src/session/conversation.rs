@@ -65,8 +65,8 @@ impl Session {
     /// A session over `connection`, whose ends are `endpoints`.
     pub fn new(context: Rc<SessionContext>, connection: Connection, endpoints: Endpoints) -> Session {
         context.stats.connections_accepted.bump();
-        let client = context.clients.enter(endpoints, context.desk.settings.client_output_max.size());
-        let state = SessionState::new(client, context.desk.asks_password(), context.desk.denied.clone());
+        let client = context.clients.enter(endpoints, context.server.settings.client_output_max.size());
+        let state = SessionState::new(client, context.server.asks_password(), context.server.denied.clone());
         let held = context.ceiling.hold_for_client();
         Session {
             context,

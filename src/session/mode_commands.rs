@@ -99,7 +99,7 @@ fn monitor(state: &mut SessionState, context: &SessionContext) -> Answer {
     if monitor.is_some() {
         return Answer::Now(Bytes::new());
     }
-    *monitor = Some(Watching::begin(context.desk.clone(), state.client.entry.clone()));
+    *monitor = Some(Watching::begin(context.server.clone(), state.client.entry.clone()));
     Answer::Now(ok())
 }
 

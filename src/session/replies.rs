@@ -20,7 +20,7 @@ impl Session {
         while !self.pipeline.is_empty() {
             let Poll::Ready((command, reply)) = self.pipeline.poll_next(cx) else { break };
             if command > 0 && reply.first() == Some(&b'-') {
-                self.context.desk.tallies.failed(&self.context.tally, command, false, &reply);
+                self.context.server.command_stats.failed(&self.context.command_stats, command, false, &reply);
             }
             self.connection.out.push(&reply);
             any = true;
@@ -85,7 +85,7 @@ impl Session {
         if self.connection.poll_room(cx).map_err(SessionEnd::Failed)?.is_ready() {
             return Ok(true);
         }
-        let timeout = self.context.desk.settings.client_stall_timeout.duration();
+        let timeout = self.context.server.settings.client_stall_timeout.duration();
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         match stalled.as_mut().poll(cx) {
             Poll::Ready(()) => Err(SessionEnd::NotReading("client_stall_timeout")),

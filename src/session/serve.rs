@@ -29,7 +29,7 @@ pub(super) fn serve(
     now: clock::Nanos,
 ) -> Flow {
     let own_writes = state.client.own_writes.clone();
-    let attention = context.desk.attention();
+    let flags = context.server.flags();
     let recognised = state.recogniser.recognise(&request);
     let command = recognised.map_or(0, Spec::number);
     state.client.entry.note(command, now);
@@ -42,7 +42,7 @@ pub(super) fn serve(
     let mut called = command;
     let waited = out.len();
     let answer = match recognised {
-        Ok(spec) => match intercepted(spec, &request, state, context, attention) {
+        Ok(spec) => match intercepted(spec, &request, state, context, flags) {
             Some(answer) => {
                 shown = false;
                 called = 0;
@@ -135,16 +135,16 @@ pub(super) fn serve(
         return Flow::Again;
     }
     context.stats.commands.bump();
-    context.tally.call(called);
-    if attention.has(GlobalFlags::MONITORED) && shown && (recognised.is_ok() || answer.is_later()) {
-        monitor::show(recognised.ok(), &request, &state.client.entry, &context.desk);
+    context.command_stats.call(called);
+    if flags.has(GlobalFlags::MONITORED) && shown && (recognised.is_ok() || answer.is_later()) {
+        monitor::show(recognised.ok(), &request, &state.client.entry, &context.server);
     }
     let wanted = state.client.wants_reply();
     let mailed = matches!(answer, Answer::Mailed);
     let mut held = false;
     if let Answer::Exclusive(work) = answer {
         let start =
-            || LatencyTimer::start(recognised.ok(), &request, &state.client.entry, &context.desk, now);
+            || LatencyTimer::start(recognised.ok(), &request, &state.client.entry, &context.server, now);
         let measure = measured.then(start).flatten();
         let bytes = request.raw().len();
         *waiting =
@@ -172,7 +172,7 @@ pub(super) fn serve(
         }
         Answer::Later(reply) => {
             let start =
-                || LatencyTimer::start(recognised.ok(), &request, &state.client.entry, &context.desk, now);
+                || LatencyTimer::start(recognised.ok(), &request, &state.client.entry, &context.server, now);
             pipeline.push_later(command, reply, measured.then(start).flatten(), request.raw().len());
             held = is_held(state, pipeline, context);
         }
@@ -189,13 +189,13 @@ fn intercepted(
     request: &Request<'_>,
     state: &mut SessionState,
     context: &SessionContext,
-    attention: GlobalFlags,
+    flags: GlobalFlags,
 ) -> Option<Answer> {
     if state.client.is_locked() {
         return unauthenticated::refuse(spec).map(Answer::Now);
     }
-    if attention.has(GlobalFlags::PAUSED)
-        && let Some(wait) = pause::wait(spec, &context.desk)
+    if flags.has(GlobalFlags::PAUSED)
+        && let Some(wait) = pause::wait(spec, &context.server)
     {
         return Some(Answer::NotYet(wait));
     }
@@ -216,7 +216,7 @@ fn refused(
         Err(CommandError::Arity(name) | CommandError::Denied(Some(name))) => command::number_of(name),
         Err(_) => 0,
     };
-    context.desk.tallies.failed(&context.tally, command, rejected, reply);
+    context.server.command_stats.failed(&context.command_stats, command, rejected, reply);
 }
 
 /// Whether a browser was made to send this: its body could hold commands. Redis closes such a connection as

@@ -35,7 +35,7 @@ impl Drop for PausedGuard {
 }
 
 /// CLIENT PAUSE timeout [WRITE|ALL]. Of two pauses the longer time and the stricter kind hold, as in Redis.
-pub(in crate::commands) fn begin(request: &Request<'_>, desk: &ServerState) -> Bytes {
+pub(in crate::commands) fn begin(request: &Request<'_>, server: &ServerState) -> Bytes {
     if request.len() > 4 {
         return wrong_number(request, "CLIENT");
     }
@@ -53,19 +53,19 @@ pub(in crate::commands) fn begin(request: &Request<'_>, desk: &ServerState) -> B
     };
     let now = clock::now();
     let until = now.saturating_add(clock::nanos(Duration::from_millis(millis)));
-    desk.pause.send_modify(|held| {
+    server.pause.send_modify(|held| {
         let before = held.filter(|held| held.until > now).unwrap_or(Pause { until, all });
         *held = Some(Pause { until: before.until.max(until), all: before.all || all });
-        desk.set(GlobalFlags::PAUSED, true);
+        server.set(GlobalFlags::PAUSED, true);
     });
     ok()
 }
 
 /// CLIENT UNPAUSE.
-pub(in crate::commands) fn end(desk: &ServerState) -> Bytes {
-    desk.pause.send_modify(|held| {
+pub(in crate::commands) fn end(server: &ServerState) -> Bytes {
+    server.pause.send_modify(|held| {
         *held = None;
-        desk.set(GlobalFlags::PAUSED, false);
+        server.set(GlobalFlags::PAUSED, false);
     });
     ok()
 }
@@ -73,14 +73,14 @@ pub(in crate::commands) fn end(desk: &ServerState) -> Bytes {
 /// What a command must wait for, if it is one that waits now. EXEC counts as a write: what it carries out may
 /// be one.
 #[cold]
-pub(crate) fn wait(spec: &Spec, desk: &ServerState) -> Option<LocalBoxFuture<'static, ()>> {
-    let held = (*desk.pause.borrow())?;
+pub(crate) fn wait(spec: &Spec, server: &ServerState) -> Option<LocalBoxFuture<'static, ()>> {
+    let held = (*server.pause.borrow())?;
     if held.until <= clock::now() {
-        desk.pause.send_if_modified(|present| {
+        server.pause.send_if_modified(|present| {
             let over = *present == Some(held);
             if over {
                 *present = None;
-                desk.set(GlobalFlags::PAUSED, false);
+                server.set(GlobalFlags::PAUSED, false);
             }
             over
         });
@@ -89,8 +89,8 @@ pub(crate) fn wait(spec: &Spec, desk: &ServerState) -> Option<LocalBoxFuture<'st
     if !(held.all || spec.flags.has_any(Flags::WRITE.with(Flags::MAY_REPLICATE)) || spec.is_exec()) {
         return None;
     }
-    let mut changes = desk.pause.subscribe();
-    let counted = PausedGuard::more(&desk.paused);
+    let mut changes = server.pause.subscribe();
+    let counted = PausedGuard::more(&server.paused);
     Some(Box::pin(async move {
         let _counted = counted;
         // A change since `held` was read is seen at the next look, which comes at once when the pause is

@@ -101,7 +101,7 @@ fn may_be_about_data(pattern: &[u8]) -> bool {
 
 /// All that the daemon knows itself; a key that has no value is empty, as in Redis.
 fn known(context: &SessionContext) -> Vec<(String, String)> {
-    let typed = context.desk.typed().clone();
+    let typed = context.server.typed().clone();
     let typed = KEYS.iter().map(|key| {
         let text = typed.get(key.name).cloned().unwrap_or_default();
         (format!("{OWN_PREFIX}{}", key.flag()), text)

@@ -13,7 +13,7 @@ pub(super) const DAEMON: &[(&str, fn(&SessionContext) -> String)] = &[
         context.report.tcp.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(" ")
     }),
     ("client-output-buffer-limit", |context| {
-        let normal = context.desk.settings.client_output_max.get();
+        let normal = context.server.settings.client_output_max.get();
         let subscribed = context.limits.subscribed_output_bytes_max;
         format!("normal {normal} 0 0 slave 0 0 0 pubsub {subscribed} 0 0")
     }),
@@ -25,17 +25,17 @@ pub(super) const DAEMON: &[(&str, fn(&SessionContext) -> String)] = &[
     ("latency-monitor-threshold", |_| "0".to_owned()),
     ("logfile", |_| String::new()),
     ("loglevel", |context| log_level(context).to_owned()),
-    ("maxclients", |context| context.desk.settings.max_clients.get().to_string()),
+    ("maxclients", |context| context.server.settings.max_clients.get().to_string()),
     ("port", |context| context.report.tcp_port().to_string()),
     ("protected-mode", |context| if context.report.allow_remote { "no" } else { "yes" }.to_owned()),
     ("replicaof", |_| String::new()),
     ("requirepass", |context| {
         // That there is one may be known; which it is stays where it was read.
-        if context.desk.asks_password() { "(redacted)".to_owned() } else { String::new() }
+        if context.server.asks_password() { "(redacted)".to_owned() } else { String::new() }
     }),
     ("slaveof", |_| String::new()),
-    ("slowlog-log-slower-than", |context| context.desk.settings.slowlog_log_slower_than.get().to_string()),
-    ("slowlog-max-len", |context| context.desk.settings.slowlog_max_len.get().to_string()),
+    ("slowlog-log-slower-than", |context| context.server.settings.slowlog_log_slower_than.get().to_string()),
+    ("slowlog-max-len", |context| context.server.settings.slowlog_max_len.get().to_string()),
     ("tcp-keepalive", |_| "300".to_owned()),
     ("timeout", |context| context.limits.idle_timeout.as_secs().to_string()),
     ("unixsocket", |context| {
@@ -148,7 +148,7 @@ fn log_filter(level: &str) -> Option<&'static str> {
 
 /// The level of Redis that the filter of the log is nearest to.
 fn log_level(context: &SessionContext) -> &'static str {
-    match context.desk.typed().get("log_level").map(String::as_str) {
+    match context.server.typed().get("log_level").map(String::as_str) {
         Some("trace") => "debug",
         Some("debug") => "verbose",
         Some("warn" | "error" | "off") => "warning",

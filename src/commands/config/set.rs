@@ -103,16 +103,16 @@ fn broken_rule(change: &Change, context: &SessionContext) -> Option<String> {
         Change::NegativeTtl(ttl) if *ttl < interval => {
             Some(format!("must be at least topology_refresh_interval = {} ms", interval.as_millis()))
         }
-        Change::MaxClients(count) if *count > context.desk.settings.clients_possible => Some(format!(
+        Change::MaxClients(count) if *count > context.server.settings.clients_possible => Some(format!(
             "The operating system is not able to handle the specified number of clients, try with {}",
-            context.desk.settings.clients_possible
+            context.server.settings.clients_possible
         )),
         _ => None,
     }
 }
 
 fn apply(change: Change, text: &str, context: &SessionContext) {
-    let settings = &context.desk.settings;
+    let settings = &context.server.settings;
     let key = change.key();
     let mut text = text.to_owned();
     match change {
@@ -133,7 +133,7 @@ fn apply(change: Change, text: &str, context: &SessionContext) {
         Change::SlowlogMaxLen(count) => settings.slowlog_max_len.set_size(count),
     }
     tracing::info!(key, value = text, "changed by CONFIG SET");
-    context.desk.typed().insert(key, text);
+    context.server.typed().insert(key, text);
 }
 
 /// Changes how long entries are kept, and drops those there are: they were to be kept for another time.

@@ -49,7 +49,7 @@ pub(in crate::commands) fn info(
     let about_data = wanted.iter().any(|section| matches!(section.0, "memory" | "keyspace"));
     let mut facts = SectionFacts {
         report: context.report.clone(),
-        desk: context.desk.clone(),
+        server: context.server.clone(),
         clients: context.clients.clone(),
         primaries: Primaries::default(),
     };

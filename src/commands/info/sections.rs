@@ -20,7 +20,7 @@ use crate::telemetry;
 #[derive(Debug)]
 pub(super) struct SectionFacts {
     pub(super) report: Arc<ServerReport>,
-    pub(super) desk: Arc<ServerState>,
+    pub(super) server: Arc<ServerState>,
     pub(super) clients: Arc<Clients>,
     pub(super) primaries: Primaries,
 }
@@ -45,10 +45,10 @@ pub(super) fn clients(facts: &SectionFacts, out: &mut String) -> Result {
     let clients = facts.clients.all();
     let marked = |mark| clients.iter().filter(|client| client.has(mark)).count();
     write!(out, "# Clients\r\nconnected_clients:{}\r\ncluster_connections:0\r\n", clients.len())?;
-    write!(out, "maxclients:{}\r\n", facts.desk.settings.max_clients.get())?;
+    write!(out, "maxclients:{}\r\n", facts.server.settings.max_clients.get())?;
     let stats = &facts.report.stats;
     let waiting = stats.total("waits_begun").saturating_sub(stats.total("waits_ended"));
-    let blocked = waiting + facts.desk.paused.load(Ordering::Relaxed) as u64;
+    let blocked = waiting + facts.server.paused.load(Ordering::Relaxed) as u64;
     write!(out, "blocked_clients:{blocked}\r\npubsub_clients:{}\r\n", facts.report.pubsub.sizes().clients)?;
     write!(out, "tracking_clients:{}\r\nclients_in_timeout_table:0\r\n", marked(ClientFlag::Tracking))
 }
@@ -87,7 +87,7 @@ pub(super) fn persistence(_: &SectionFacts, out: &mut String) -> Result {
 }
 
 pub(super) fn stats(facts: &SectionFacts, out: &mut String) -> Result {
-    let baseline = facts.desk.baseline.lock().clone();
+    let baseline = facts.server.baseline.lock().clone();
     let since = |name: &str| {
         facts.report.stats.total(name).saturating_sub(baseline.get(name).copied().unwrap_or_default())
     };
@@ -101,7 +101,7 @@ pub(super) fn stats(facts: &SectionFacts, out: &mut String) -> Result {
     write!(out, "tracking_total_keys:{}\r\n", tracked.tracking_total_keys)?;
     write!(out, "tracking_total_items:{}\r\n", tracked.tracking_total_items)?;
     write!(out, "tracking_total_prefixes:{}\r\n", tracked.tracking_total_prefixes)?;
-    write!(out, "total_error_replies:{}\r\n", facts.desk.tallies.all_errors())
+    write!(out, "total_error_replies:{}\r\n", facts.server.command_stats.all_errors())
 }
 
 pub(super) fn replication(_: &SectionFacts, out: &mut String) -> Result {
@@ -124,7 +124,7 @@ pub(super) fn modules(_: &SectionFacts, out: &mut String) -> Result {
 /// Times are 0: a hit is not timed, and programs that read this look for the fields.
 pub(super) fn command_stats(facts: &SectionFacts, out: &mut String) -> Result {
     out.write_str("# Commandstats\r\n")?;
-    for (name, CommandTotals { calls, rejected, failed }) in facts.desk.tallies.commands() {
+    for (name, CommandTotals { calls, rejected, failed }) in facts.server.command_stats.commands() {
         write!(out, "cmdstat_{name}:calls={calls},usec=0,usec_per_call=0.00,")?;
         write!(out, "rejected_calls={rejected},failed_calls={failed}\r\n")?;
     }
@@ -133,7 +133,7 @@ pub(super) fn command_stats(facts: &SectionFacts, out: &mut String) -> Result {
 
 pub(super) fn error_stats(facts: &SectionFacts, out: &mut String) -> Result {
     out.write_str("# Errorstats\r\n")?;
-    for (code, count) in facts.desk.tallies.codes() {
+    for (code, count) in facts.server.command_stats.codes() {
         write!(out, "errorstat_{code}:count={count}\r\n")?;
     }
     Ok(())

@@ -11,7 +11,7 @@ use crate::protocol::resp::{encode, parse_integer};
 const SHOWN: usize = 10;
 
 /// SLOWLOG GET [count], the newest first; -1 is all.
-pub(in crate::commands) fn get(request: &Request<'_>, desk: &ServerState) -> Bytes {
+pub(in crate::commands) fn get(request: &Request<'_>, server: &ServerState) -> Bytes {
     let count = match request.len() {
         2 => Some(SHOWN),
         3 => match parse_integer(request.arg(2)) {
@@ -25,7 +25,7 @@ pub(in crate::commands) fn get(request: &Request<'_>, desk: &ServerState) -> Byt
     let Some(count) = count else {
         return encode::error_reply("ERR count should be greater than or equal to -1");
     };
-    let log = desk.slowlog.lock();
+    let log = server.slowlog.lock();
     let mut out = BytesMut::new();
     encode::array(&mut out, count.min(log.entries.len()));
     for entry in log.entries.iter().take(count) {
@@ -35,12 +35,12 @@ pub(in crate::commands) fn get(request: &Request<'_>, desk: &ServerState) -> Byt
 }
 
 /// SLOWLOG LEN.
-pub(in crate::commands) fn len(desk: &ServerState) -> Bytes {
-    number(desk.slowlog.lock().entries.len() as i64)
+pub(in crate::commands) fn len(server: &ServerState) -> Bytes {
+    number(server.slowlog.lock().entries.len() as i64)
 }
 
 /// SLOWLOG RESET.
-pub(in crate::commands) fn reset(desk: &ServerState) -> Bytes {
-    desk.slowlog.lock().clear();
+pub(in crate::commands) fn reset(server: &ServerState) -> Bytes {
+    server.slowlog.lock().clear();
     ok()
 }

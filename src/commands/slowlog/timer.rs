@@ -23,7 +23,7 @@ const WHOLE_BYTES_MAX: usize = 4 * 1024;
 /// Measures one command.
 #[derive(Debug)]
 pub(crate) struct LatencyTimer {
-    desk: Arc<ServerState>,
+    server: Arc<ServerState>,
     client: Arc<Client>,
     arguments: Arguments,
     begun: Nanos,
@@ -46,22 +46,22 @@ impl LatencyTimer {
         spec: Option<&'static Spec>,
         request: &Request<'_>,
         client: &Arc<Client>,
-        desk: &Arc<ServerState>,
+        server: &Arc<ServerState>,
         now: Nanos,
     ) -> Option<LatencyTimer> {
-        if desk.settings.slowlog_log_slower_than.get() < 0 {
+        if server.settings.slowlog_log_slower_than.get() < 0 {
             return None;
         }
         let arguments = match request.raw().len() <= WHOLE_BYTES_MAX {
             true => Arguments::Of(request.to_owned(), spec),
             false => Arguments::Shown(shown(spec, request)),
         };
-        Some(LatencyTimer { desk: desk.clone(), client: client.clone(), arguments, begun: now })
+        Some(LatencyTimer { server: server.clone(), client: client.clone(), arguments, begun: now })
     }
 
     /// The reply is there at `now`: keeps the command if it took long.
     pub(crate) fn stop(self, now: Nanos) {
-        let slower_than = self.desk.settings.slowlog_log_slower_than.get();
+        let slower_than = self.server.settings.slowlog_log_slower_than.get();
         let micros = (now.saturating_sub(self.begun) / 1_000) as i64;
         if slower_than < 0 || micros < slower_than {
             return;
@@ -81,7 +81,7 @@ impl LatencyTimer {
             address: self.client.endpoints.address.clone(),
             name,
         };
-        self.desk.slowlog.lock().push(entry, self.desk.settings.slowlog_max_len.size());
+        self.server.slowlog.lock().push(entry, self.server.settings.slowlog_max_len.size());
     }
 }
 

@@ -65,13 +65,13 @@ pub(super) fn go_on(
     context: &SessionContext,
     caller: Caller<'_>,
 ) -> Answer {
-    let monitored = context.desk.attention().has(GlobalFlags::MONITORED);
+    let monitored = context.server.flags().has(GlobalFlags::MONITORED);
     for step in executing.steps.by_ref().take(STEPS_AT_ONCE) {
         if monitored {
             let request = step.request();
-            monitor::show(recognise(&request).ok(), &request, &state.client.entry, &context.desk);
+            monitor::show(recognise(&request).ok(), &request, &state.client.entry, &context.server);
         }
-        context.tally.call(match &step {
+        context.command_stats.call(match &step {
             QueuedStep::Part(_, number) => *number,
             step => recognise(&step.request()).map_or(0, Spec::number),
         });
