@@ -32,7 +32,7 @@ use super::request_route::{RequestRoute, WriteSet};
 use super::scan::walk::KeyWalks;
 use super::scripting::eval::Scripting;
 use super::scripting::functions::FunctionCalls;
-use super::tiers::{RouterCache, RouterSettings, Tiers};
+use super::context::{RouterCache, RouterSettings, RouterContext};
 use super::transactions::execute::Transactions;
 use super::transactions::watch::Watches;
 use crate::cache::policy::CurrentPolicies;
@@ -46,7 +46,7 @@ use crate::upstream::Upstream;
 /// The router of one worker: one struct for each family of commands.
 #[derive(Debug)]
 pub struct Router {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
     reads: Rc<CachedReads>,
     forwarder: Rc<Forwarder>,
     primaries: Rc<AllPrimaries>,
@@ -86,35 +86,35 @@ impl Router {
         stats: Arc<WorkerStats>,
         settings: RouterSettings,
     ) -> Rc<Router> {
-        let tiers = Rc::new(Tiers { cache, upstream, policies, stats, settings });
-        let default_ttl = DefaultTtl::new(tiers.clone());
-        let reply_sizes = ReplySizes::new(tiers.clone());
-        let forwarder = Forwarder::new(tiers.clone(), default_ttl.clone(), reply_sizes.clone());
-        let reads = CachedReads::new(tiers.clone(), forwarder.clone(), reply_sizes);
-        let functions = FunctionCalls::new(tiers.clone(), forwarder.clone());
-        let primaries = AllPrimaries::new(tiers.clone(), functions.clone());
+        let context = Rc::new(RouterContext { cache, upstream, policies, stats, settings });
+        let default_ttl = DefaultTtl::new(context.clone());
+        let reply_sizes = ReplySizes::new(context.clone());
+        let forwarder = Forwarder::new(context.clone(), default_ttl.clone(), reply_sizes.clone());
+        let reads = CachedReads::new(context.clone(), forwarder.clone(), reply_sizes);
+        let functions = FunctionCalls::new(context.clone(), forwarder.clone());
+        let primaries = AllPrimaries::new(context.clone(), functions.clone());
         Rc::new(Router {
-            unknown_commands: UnknownCommands::new(tiers.clone(), forwarder.clone()),
-            command_queries: CommandQueries::new(tiers.clone()),
-            queries: ControlQueries::new(tiers.upstream.clone()),
-            transactions: Transactions::new(tiers.clone(), default_ttl.clone(), memory.scripts.clone()),
-            watches: Watches::new(tiers.clone()),
-            multi_key: MultiKey::new(tiers.clone(), forwarder.clone(), default_ttl.clone(), reads.clone()),
+            unknown_commands: UnknownCommands::new(context.clone(), forwarder.clone()),
+            command_queries: CommandQueries::new(context.clone()),
+            queries: ControlQueries::new(context.upstream.clone()),
+            transactions: Transactions::new(context.clone(), default_ttl.clone(), memory.scripts.clone()),
+            watches: Watches::new(context.clone()),
+            multi_key: MultiKey::new(context.clone(), forwarder.clone(), default_ttl.clone(), reads.clone()),
             reads,
             scripting: Scripting::new(
-                tiers.clone(),
+                context.clone(),
                 forwarder.clone(),
                 primaries.clone(),
                 functions,
                 memory.scripts.clone(),
             ),
-            scan: KeyWalks::new(tiers.clone(), memory.walks.clone()),
-            publisher: Publisher::new(tiers.clone(), pubsub.clone()),
-            subscriptions: SubscriptionQueries::new(tiers.clone(), pubsub.clone()),
-            blocking: Blocking::new(tiers.clone(), default_ttl),
-            replica_waits: ReplicaWaits::new(tiers.clone()),
+            scan: KeyWalks::new(context.clone(), memory.walks.clone()),
+            publisher: Publisher::new(context.clone(), pubsub.clone()),
+            subscriptions: SubscriptionQueries::new(context.clone(), pubsub.clone()),
+            blocking: Blocking::new(context.clone(), default_ttl),
+            replica_waits: ReplicaWaits::new(context.clone()),
             hub: pubsub,
-            tiers,
+            context,
             forwarder,
             primaries,
         })
@@ -128,17 +128,17 @@ impl Router {
 
     /// Verifies samples of hits, one `lease` after a difference was found. Does not end by itself.
     pub fn verify_samples(&self, lease: Duration) -> impl Future<Output = ()> + use<> {
-        ShadowVerifier::new(self.tiers.clone()).run(lease)
+        ShadowVerifier::new(self.context.clone()).run(lease)
     }
 
     /// The upstream, for reports.
     pub fn upstream(&self) -> &Rc<Upstream> {
-        &self.tiers.upstream
+        &self.context.upstream
     }
 
     /// L1, for reports.
     pub fn cache(&self) -> Option<&RouterCache> {
-        self.tiers.cache.as_ref()
+        self.context.cache.as_ref()
     }
 
     /// Answers a request whose command is in the table and is about data, but is not split over slots
@@ -169,7 +169,7 @@ impl Router {
         caller: Caller<'_>,
         out: &mut WriteQueue,
     ) -> Answer {
-        if let Some(wait) = self.tiers.wait_for_upstream() {
+        if let Some(wait) = self.context.wait_for_upstream() {
             return wait;
         }
         caller.own_writes.note_sent();
@@ -184,7 +184,7 @@ impl Router {
             },
             Class::Keyspace(Keyspace::Scan) => self.scan.scan(request),
             Class::Keyspace(Keyspace::Keys) => self.scan.keys(request),
-            Class::Keyspace(Keyspace::RandomKey) => random_key(&self.tiers, caller.resp),
+            Class::Keyspace(Keyspace::RandomKey) => random_key(&self.context, caller.resp),
             Class::Refused(refusal) => {
                 let mut out = BytesMut::new();
                 refusal.write(spec, &mut out);
@@ -216,7 +216,7 @@ impl Router {
         if fault == CommandError::Unknown {
             caller.own_writes.note_sent();
             return self
-                .tiers
+                .context
                 .wait_for_upstream()
                 .unwrap_or_else(|| self.unknown_commands.answer(request, caller));
         }
@@ -225,23 +225,23 @@ impl Router {
 
     /// Has the first requests wait until the topology is discovered.
     pub fn wait_for_upstream(&self) -> Option<Answer> {
-        self.tiers.wait_for_upstream()
+        self.context.wait_for_upstream()
     }
 
     /// Empties L1, and keeps no reply that is in flight.
     pub fn invalidate_all(&self) {
-        self.tiers.invalidate_all();
+        self.context.invalidate_all();
     }
 
     /// Lasts until every node has answered what our clients began or ended to subscribe to; `None` if all
     /// have.
     pub fn wait_for_subscriptions(&self) -> Option<LocalBoxFuture<'static, ()>> {
-        until_settled(&self.hub, self.tiers.settings.patience, None)
+        until_settled(&self.hub, self.context.settings.patience, None)
     }
 
     /// The policies that hold now.
     pub fn policies(&self) -> &CurrentPolicies {
-        &self.tiers.policies
+        &self.context.policies
     }
 
     /// Whether a request names no keys, so that nothing keeps it in its place among others of its session: it
@@ -249,13 +249,13 @@ impl Router {
     /// message: a client that gets it may look at what was written before it, whatever the slot.
     pub fn may_overtake(&self, spec: &Spec, request: &Request<'_>) -> bool {
         let names_none = spec.class == Class::Publish || spec.keys.first(request).is_none();
-        names_none && self.tiers.upstream.is_split()
+        names_none && self.context.upstream.is_split()
     }
 
     /// As [`Router::may_overtake`], for a request whose command is not in the table.
     pub fn may_overtake_unknown(&self, request: &Request<'_>) -> bool {
         let names_none = |learned: Learned| learned.keys.first(request).is_none();
-        self.tiers.upstream.is_split() && self.unknown_commands.known(request.arg(0)).is_some_and(names_none)
+        self.context.upstream.is_split() && self.unknown_commands.known(request.arg(0)).is_some_and(names_none)
     }
 
     /// The keys whose values a request reads, as far as its reply may tell of them. Of a script these are the

@@ -31,7 +31,7 @@ mod reply_bound;
 mod request_route;
 mod scan;
 mod scripting;
-mod tiers;
+mod context;
 mod transactions;
 mod turns;
 
@@ -45,6 +45,6 @@ pub use database::without_server;
 pub use dispatch::Router;
 pub use memory::{MemoryLimits, RouterMemory};
 pub use reply_bound::ReplyBound;
-pub use tiers::{FillResult, RouterCache, RouterSettings};
+pub use context::{FillResult, RouterCache, RouterSettings};
 pub use transactions::part::{ExecElement, NotAPart, TransactionPart};
 pub use transactions::watch::Watched;

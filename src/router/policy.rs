@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::caller::Caller;
 use super::request_route::RequestRoute;
-use super::tiers::Tiers;
+use super::context::RouterContext;
 use crate::cache::policy::{CacheTerms, TrackingMode, TtlMode};
 use crate::clock::Nanos;
 use crate::protocol::command::Flags;
@@ -13,9 +13,9 @@ use crate::protocol::key::Slot;
 use crate::protocol::resp::request::Request;
 use crate::upstream::{Call, Outcome, PendingReply, Right};
 
-// === impl Tiers ===
+// === impl RouterContext ===
 
-impl Tiers {
+impl RouterContext {
     /// On which terms a reply about `key` is kept; `None` when it is not.
     pub(super) fn terms(&self, key: &[u8]) -> Option<CacheTerms> {
         let terms = self.policies.terms(key).ok();

@@ -10,7 +10,7 @@ use tokio::time;
 
 use crate::clients::block_state::CancelReason;
 use crate::protocol::resp::{cursor, encode};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::{Call, Dedicated, Right, UpstreamError};
 
 /// How long to wait before a node is asked once more to end a wait. It may not have begun the wait at the
@@ -81,15 +81,15 @@ impl BlockedCall {
 /// Ends waits on dedicated connections early.
 #[derive(Debug)]
 pub(super) struct BlockedCalls {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
 }
 
 // === impl BlockedCalls ===
 
 impl BlockedCalls {
-    /// Ends waits at the nodes of `tiers`.
-    pub(super) fn new(tiers: Rc<Tiers>) -> BlockedCalls {
-        BlockedCalls { tiers }
+    /// Ends waits at the nodes of `context`.
+    pub(super) fn new(context: Rc<RouterContext>) -> BlockedCalls {
+        BlockedCalls { context }
     }
 
     /// Carries `order` out on all of `held`: afterwards each has its reply, unless its node does not answer.
@@ -114,10 +114,10 @@ impl BlockedCalls {
         let id = held.dedicated.id().to_string();
         let how = if error { "ERROR" } else { "TIMEOUT" };
         let bytes = encode::request(&["CLIENT", "UNBLOCK", &id, how]);
-        let until = time::Instant::now() + self.tiers.settings.patience;
+        let until = time::Instant::now() + self.context.settings.patience;
         while held.outcome.is_none() && time::Instant::now() < until {
             let call = Call { bytes: bytes.clone(), slot: None, reads_only: false, foreign: false };
-            let mut told = self.tiers.upstream.send_to_known(held.dedicated.node(), call).reply;
+            let mut told = self.context.upstream.send_to_known(held.dedicated.node(), call).reply;
             let told = tokio::select! {
                 biased;
                 told = &mut told => told,
@@ -135,7 +135,7 @@ impl BlockedCalls {
                 }
                 return true;
             }
-            let rights = &self.tiers.upstream.shared().rights;
+            let rights = &self.context.upstream.shared().rights;
             let refused = rights.judge(held.dedicated.node(), Right::ClientUnblock, &reply.frame);
             if refused || reply.frame.starts_with(b"-") {
                 return false;

@@ -20,7 +20,7 @@ use crate::protocol::resp::{cursor, encode};
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::router::replies::{failure_reply, odd_reply};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::{Dedicated, Right, UpstreamError};
 
 /// What FUNCTION DUMP gives where there are no functions. To restore it adds none, names no key, and is
@@ -30,17 +30,17 @@ const NO_FUNCTIONS: &[u8] = b"\n\0]\x9b\\@\x0f\x7f\xa2\xda";
 /// Carries out WAIT and WAITAOF.
 #[derive(Debug)]
 pub struct ReplicaWaits {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
     calls: BlockedCalls,
 }
 
 // === impl ReplicaWaits ===
 
 impl ReplicaWaits {
-    /// Waits at the nodes of `tiers`.
-    pub(in crate::router) fn new(tiers: Rc<Tiers>) -> Rc<ReplicaWaits> {
-        let calls = BlockedCalls::new(tiers.clone());
-        Rc::new(ReplicaWaits { tiers, calls })
+    /// Waits at the nodes of `context`.
+    pub(in crate::router) fn new(context: Rc<RouterContext>) -> Rc<ReplicaWaits> {
+        let calls = BlockedCalls::new(context.clone());
+        Rc::new(ReplicaWaits { context, calls })
     }
 
     /// Begins to wait for the replicas of what the session wrote.
@@ -50,24 +50,24 @@ impl ReplicaWaits {
         caller: Caller<'_>,
         waiting: BlockGuard,
     ) -> Answer {
-        if let Some(wait) = self.tiers.wait_for_upstream() {
+        if let Some(wait) = self.context.wait_for_upstream() {
             return wait;
         }
-        let nodes = match self.tiers.upstream.owners(caller.own_writes.written()) {
+        let nodes = match self.context.upstream.owners(caller.own_writes.written()) {
             Ok(nodes) => nodes,
             Err(failure) => return Answer::Now(failure_reply(&failure)),
         };
         let (wrote, nodes) =
-            if nodes.is_empty() { (false, self.tiers.upstream.primary_nodes()) } else { (true, nodes) };
+            if nodes.is_empty() { (false, self.context.upstream.primary_nodes()) } else { (true, nodes) };
         if nodes.is_empty() {
-            return Answer::Now(failure_reply(&self.tiers.upstream.no_topology()));
+            return Answer::Now(failure_reply(&self.context.upstream.no_topology()));
         }
         let patience = BlockTimeout::of_replicas(request);
         let (this, request) = (self.clone(), Bytes::copy_from_slice(request.raw()));
         Answer::Later(Box::pin(async move {
-            this.tiers.stats.waits_begun.bump();
+            this.context.stats.waits_begun.bump();
             let reply = this.least(&nodes, wrote, &request, &waiting, patience).await;
-            this.tiers.stats.waits_ended.bump();
+            this.context.stats.waits_ended.bump();
             reply.unwrap_or_else(|error| error)
         }))
     }
@@ -85,7 +85,7 @@ impl ReplicaWaits {
         let connections = try_join_all(connections).await?;
         let mut held: Vec<BlockedCall> =
             connections.into_iter().map(|dedicated| BlockedCall::begin(dedicated, request)).collect();
-        let mut too_late = pin!(patience.over(self.tiers.settings.patience));
+        let mut too_late = pin!(patience.over(self.context.settings.patience));
         loop {
             tokio::select! {
                 biased;
@@ -108,13 +108,13 @@ impl ReplicaWaits {
     /// A connection to `node` whose last write comes after all that the session wrote there.
     async fn behind_writes(self: &Rc<ReplicaWaits>, node: &NodeId, wrote: bool) -> Result<Dedicated, Bytes> {
         let failed = |failure: UpstreamError| failure_reply(&failure);
-        let mut dedicated = self.tiers.upstream.dedicated_to(node).await.map_err(failed)?;
+        let mut dedicated = self.context.upstream.dedicated_to(node).await.map_err(failed)?;
         if wrote {
             // Before Redis 7.2 every command counts as one that writes. Before 7.0 there are no functions.
             let restore = encode::request(&[&b"FUNCTION"[..], b"RESTORE", NO_FUNCTIONS, b"APPEND"]);
             let bytes = [encode::request(&["PING"]), restore].concat().into();
             let replies = dedicated.round_trip(&bytes, 2).await.map_err(failed)?;
-            let rights = &self.tiers.upstream.shared().rights;
+            let rights = &self.context.upstream.shared().rights;
             let (ping, restore) = (&replies[0], &replies[1]);
             rights.judge(node, Right::FunctionRestore, restore);
             let refused = match restore.starts_with(b"-ERR unknown command") {

@@ -26,7 +26,7 @@ use crate::router::coherence::inflight::InflightKeys;
 use crate::router::forward::default_ttl::{DefaultTtl, may_have_written};
 use crate::router::replies::render;
 use crate::router::request_route::RequestRoute;
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::{Elsewhere, UpstreamError, UpstreamReply};
 
 /// How often a wait goes on elsewhere before that is an error.
@@ -59,7 +59,7 @@ enum BlockRound {
 /// Carries out commands that block.
 #[derive(Debug)]
 pub struct Blocking {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
     default_ttl: Rc<DefaultTtl>,
     calls: BlockedCalls,
 }
@@ -67,10 +67,10 @@ pub struct Blocking {
 // === impl Blocking ===
 
 impl Blocking {
-    /// Waits at the nodes of `tiers`.
-    pub(in crate::router) fn new(tiers: Rc<Tiers>, default_ttl: Rc<DefaultTtl>) -> Rc<Blocking> {
-        let calls = BlockedCalls::new(tiers.clone());
-        Rc::new(Blocking { tiers, default_ttl, calls })
+    /// Waits at the nodes of `context`.
+    pub(in crate::router) fn new(context: Rc<RouterContext>, default_ttl: Rc<DefaultTtl>) -> Rc<Blocking> {
+        let calls = BlockedCalls::new(context.clone());
+        Rc::new(Blocking { context, default_ttl, calls })
     }
 
     /// Begins to wait for what `request` asks for.
@@ -81,7 +81,7 @@ impl Blocking {
         caller: Caller<'_>,
         waiting: BlockGuard,
     ) -> Answer {
-        if let Some(wait) = self.tiers.wait_for_upstream() {
+        if let Some(wait) = self.context.wait_for_upstream() {
             return wait;
         }
         let route = RequestRoute::of(spec);
@@ -97,17 +97,17 @@ impl Blocking {
             if writes && route.has_many(request) { std::mem::take(&mut keys) } else { InflightKeys::new() };
         slot.filter(|_| writes).inspect(|slot| caller.own_writes.note_written(*slot));
         let read = if writes { InflightKeys::new() } else { keys.clone() };
-        let write = writes.then(|| self.tiers.begin_write(keys, caller));
+        let write = writes.then(|| self.context.begin_write(keys, caller));
         let latest = |argument: &[u8]| matches!(argument, b"$" | b"+");
         let repeatable = !writes && !request.args().any(latest);
         let patience = BlockTimeout::of(spec, request);
         let blocking = BlockingCommand { request: request.to_owned(), slot, patience, repeatable, waiting };
         let (this, resp, own_writes) = (self.clone(), caller.resp, caller.own_writes.clone());
         Answer::Later(Box::pin(async move {
-            this.tiers.drop_keys(&many).await;
-            this.tiers.stats.waits_begun.bump();
+            this.context.drop_keys(&many).await;
+            this.context.stats.waits_begun.bump();
             let outcome = this.wait_anywhere(&blocking).await;
-            this.tiers.stats.waits_ended.bump();
+            this.context.stats.waits_ended.bump();
             let outcome =
                 outcome.map(|frame| UpstreamReply { frame, rerouted: true, tracked: false, by: None });
             if let (Some(slot), Some(due)) = (slot, due)
@@ -115,8 +115,8 @@ impl Blocking {
             {
                 this.default_ttl.give_ttl(slot, due, &own_writes).settle(&outcome).await;
             }
-            this.tiers.drop_keys_read_elsewhere(&read).await;
-            this.tiers.drop_keys(&many).await;
+            this.context.drop_keys_read_elsewhere(&read).await;
+            this.context.drop_keys(&many).await;
             drop(write);
             render(outcome, route.form, &blocking.request, resp)
         }))
@@ -147,8 +147,8 @@ impl Blocking {
         blocking: &BlockingCommand,
     ) -> Result<BlockRound, UpstreamError> {
         let mut dedicated = match elsewhere {
-            Some(Elsewhere { node, .. }) => self.tiers.upstream.dedicated_to(node).await?,
-            None => self.tiers.upstream.dedicated(blocking.slot).await?,
+            Some(Elsewhere { node, .. }) => self.context.upstream.dedicated_to(node).await?,
+            None => self.context.upstream.dedicated(blocking.slot).await?,
         };
         let asking = elsewhere.is_some_and(|elsewhere| elsewhere.asking);
         if asking {
@@ -162,7 +162,7 @@ impl Blocking {
         match held.finish() {
             Ok(reply) => Ok(self.judge(reply, &node, blocking, ended_by).await),
             Err(UpstreamError::Lost { .. }) if blocking.repeatable && ended_by.is_none() => {
-                self.tiers.upstream.refreshed(self.tiers.settings.patience).await;
+                self.context.upstream.refreshed(self.context.settings.patience).await;
                 Ok(BlockRound::GoOn(None))
             }
             Err(failure) => Err(failure),
@@ -177,11 +177,11 @@ impl Blocking {
         owned: Option<Slot>,
         blocking: &BlockingCommand,
     ) -> Result<Option<EndedBy>, UpstreamError> {
-        let grace = self.tiers.settings.patience;
+        let grace = self.context.settings.patience;
         let mut too_late = pin!(blocking.patience.over(grace));
         // A node that lost the slot says so itself, unless it hangs.
         let mut left = pin!(async {
-            self.tiers.upstream.left(owned, node).await;
+            self.context.upstream.left(owned, node).await;
             time::sleep(grace).await;
         });
         loop {
@@ -218,10 +218,10 @@ impl Blocking {
         }
         if ended_by.is_none() && reply.starts_with(FORCED) {
             // The node was a primary and is none any more. It says so only to those to whom it gave nothing.
-            self.tiers.upstream.refreshed(self.tiers.settings.patience).await;
+            self.context.upstream.refreshed(self.context.settings.patience).await;
             return BlockRound::GoOn(None);
         }
-        match self.tiers.upstream.redirected(&reply, blocking.slot, node, false).await {
+        match self.context.upstream.redirected(&reply, blocking.slot, node, false).await {
             Some(elsewhere) => BlockRound::GoOn(Some(elsewhere)),
             None => BlockRound::Over(reply),
         }

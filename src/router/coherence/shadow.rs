@@ -19,7 +19,7 @@ use crate::protocol::command::{self, Flags};
 use crate::protocol::key::Slot;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::request::OwnedRequest;
-use crate::router::tiers::{RouterCache, Tiers};
+use crate::router::context::{RouterCache, RouterContext};
 use crate::upstream::Call;
 
 /// Samples that are being verified at a time; more are passed over.
@@ -31,31 +31,31 @@ const SLACK: Duration = Duration::from_millis(50);
 /// Verifies samples of hits.
 #[derive(Debug)]
 pub(in crate::router) struct ShadowVerifier {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
 }
 
 // === impl ShadowVerifier ===
 
 impl ShadowVerifier {
-    /// Compares L1 with the upstream of `tiers`.
-    pub(in crate::router) fn new(tiers: Rc<Tiers>) -> Rc<ShadowVerifier> {
-        Rc::new(ShadowVerifier { tiers })
+    /// Compares L1 with the upstream of `context`.
+    pub(in crate::router) fn new(context: Rc<RouterContext>) -> Rc<ShadowVerifier> {
+        Rc::new(ShadowVerifier { context })
     }
 
     /// Verifies what the near cache samples. Does not end by itself.
     pub(in crate::router) async fn run(self: Rc<ShadowVerifier>, lease: Duration) {
-        let Some(cache) = &self.tiers.cache else { return };
+        let Some(cache) = &self.context.cache else { return };
         let outstanding = Rc::new(Cell::new(0));
         loop {
             let sample = cache.next_sample().await;
             if outstanding.get() >= OUTSTANDING_MAX {
-                self.tiers.stats.shadow_skipped.add(1);
+                self.context.stats.shadow_skipped.add(1);
                 continue;
             }
             outstanding.update(|count| count + 1);
             let (this, outstanding) = (self.clone(), outstanding.clone());
             task::spawn_local(async move {
-                if let Some(cache) = &this.tiers.cache {
+                if let Some(cache) = &this.context.cache {
                     this.verify(cache, sample, lease).await;
                 }
                 outstanding.update(|count| count - 1);
@@ -69,28 +69,28 @@ impl ShadowVerifier {
         let slot = Slot::of(sample.key());
         // Nobody will ask whether this reply is still true.
         let sent = self
-            .tiers
+            .context
             .upstream
             .send_untracked(slot, Call { bytes, slot: Some(slot), reads_only: true, foreign: false });
         let reply = match sent.reply.await {
             Ok(Ok(reply)) if !reply.rerouted && !reply.frame.starts_with(b"-") => reply.frame,
             _ => {
-                self.tiers.stats.shadow_skipped.add(1);
+                self.context.stats.shadow_skipped.add(1);
                 return;
             }
         };
         let spec = command::numbered(sample.command.number.into());
         let is_unordered = spec.is_some_and(|spec| spec.flags.has(Flags::UNORDERED));
         if is_same(is_unordered, &reply, &sample.served) {
-            self.tiers.stats.shadow_verified.add(1);
+            self.context.stats.shadow_verified.add(1);
             return;
         }
         time::sleep(lease + SLACK).await;
         if !cache.is_still_served(&sample, clock::now()) {
-            self.tiers.stats.shadow_changed.add(1);
+            self.context.stats.shadow_changed.add(1);
             return;
         }
-        self.tiers.stats.shadow_mismatches.add(1);
+        self.context.stats.shadow_mismatches.add(1);
         let key = sample.key().escape_ascii().to_string();
         tracing::error!(
             key,

@@ -13,7 +13,7 @@ use crate::router::caller::Caller;
 use crate::router::forward::forwarder::Forwarder;
 use crate::router::replies::{failure_reply, fault_reply};
 use crate::router::request_route::{RequestRoute, WriteSet};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::{Call, Right, UpstreamError};
 
 /// A longer name is no command's, and is not asked about.
@@ -22,7 +22,7 @@ const NAME_BYTES_MAX: usize = 128;
 /// Answers commands that the table does not know: modules bring their own.
 #[derive(Debug)]
 pub struct UnknownCommands {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
     forwarder: Rc<Forwarder>,
     known: RefCell<CommandInfoCache>,
 }
@@ -31,8 +31,8 @@ pub struct UnknownCommands {
 
 impl UnknownCommands {
     /// Knows no command yet.
-    pub(in crate::router) fn new(tiers: Rc<Tiers>, forwarder: Rc<Forwarder>) -> Rc<UnknownCommands> {
-        Rc::new(UnknownCommands { tiers, forwarder, known: RefCell::default() })
+    pub(in crate::router) fn new(context: Rc<RouterContext>, forwarder: Rc<Forwarder>) -> Rc<UnknownCommands> {
+        Rc::new(UnknownCommands { context, forwarder, known: RefCell::default() })
     }
 
     /// Answers a request whose command is not in the table.
@@ -80,16 +80,16 @@ impl UnknownCommands {
 
     fn ask_about(self: &Rc<UnknownCommands>, name: Vec<u8>) -> Answer {
         let bytes = encode::request(&[&b"COMMAND"[..], b"INFO", &name]);
-        let node = self.tiers.upstream.any_node();
+        let node = self.context.upstream.any_node();
         let call = Call { bytes, slot: None, reads_only: true, foreign: false };
         let sent = match node {
-            Some(node) => self.tiers.upstream.send_to(node, call),
-            None => self.tiers.upstream.send_any(call),
+            Some(node) => self.context.upstream.send_to(node, call),
+            None => self.context.upstream.send_any(call),
         };
         let this = self.clone();
         Answer::NotYet(Box::pin(async move {
             let lesson = match sent.reply.await.unwrap_or(Err(UpstreamError::Stopped)) {
-                Ok(reply) if this.tiers.is_refused(node, Right::CommandInfo, &reply.frame) => {
+                Ok(reply) if this.context.is_refused(node, Right::CommandInfo, &reply.frame) => {
                     CommandInfo::NotAllowed
                 }
                 Ok(reply) => {

@@ -14,7 +14,7 @@ use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::router::replies::{failure_reply, in_resp2, odd_reply_to, stopped};
 use crate::router::reply_bound::ReplyBound;
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::Call;
 
 /// Names that a node is asked for at a time: its answer to one may be thousands of bytes.
@@ -31,15 +31,15 @@ pub fn names_very_many(request: &Request<'_>) -> bool {
 /// Answers COMMAND INFO and COMMAND DOCS of very many names.
 #[derive(Debug)]
 pub struct CommandQueries {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
 }
 
 // === impl CommandQueries ===
 
 impl CommandQueries {
-    /// Asks a node of `tiers`.
-    pub(in crate::router) fn new(tiers: Rc<Tiers>) -> Rc<CommandQueries> {
-        Rc::new(CommandQueries { tiers })
+    /// Asks a node of `context`.
+    pub(in crate::router) fn new(context: Rc<RouterContext>) -> Rc<CommandQueries> {
+        Rc::new(CommandQueries { context })
     }
 
     /// Answers such a request; what is joined is held to `bound`.
@@ -51,13 +51,13 @@ impl CommandQueries {
         caller: Caller<'_>,
         bound: ReplyBound,
     ) -> Answer {
-        if let Some(wait) = self.tiers.wait_for_upstream() {
+        if let Some(wait) = self.context.wait_for_upstream() {
             return wait;
         }
         caller.own_writes.note_sent();
         // All parts go to one node: others may be of another version.
-        let Some(node) = self.tiers.upstream.any_node() else {
-            return Answer::Now(failure_reply(&self.tiers.upstream.no_topology()));
+        let Some(node) = self.context.upstream.any_node() else {
+            return Answer::Now(failure_reply(&self.context.upstream.no_topology()));
         };
         let (this, resp, request) = (self.clone(), caller.resp, request.to_owned());
         Answer::Later(Box::pin(async move {
@@ -67,7 +67,7 @@ impl CommandQueries {
                 let names = request.args_from(first).take(NAMES_AT_ONCE);
                 let part = OwnedRequest::from_args(request.args().take(FIRST_NAME).chain(names));
                 let call = Call { bytes: part.bytes(), slot: None, reads_only: true, foreign: false };
-                let outcome = this.tiers.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
+                let outcome = this.context.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
                 let frame = match outcome {
                     Ok(reply) => reply.frame,
                     Err(failure) => return failure_reply(&failure),

@@ -25,7 +25,7 @@ use crate::protocol::resp::{
 use crate::router::coherence::inflight::Inflight;
 use crate::router::replies::stopped;
 use crate::router::request_route::RequestRoute;
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::{Call, Outcome, PendingReply, Right, UpstreamError};
 
 /// How often a worker logs that keys were left without their time to live, at most.
@@ -50,7 +50,7 @@ pub(in crate::router) struct TtlFollowUp {
 /// Gives keys the time to live of their policies.
 #[derive(Debug)]
 pub(in crate::router) struct DefaultTtl {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
     /// When it was last logged that a key was left without its time to live.
     logged_at: Cell<Option<Nanos>>,
 }
@@ -58,9 +58,9 @@ pub(in crate::router) struct DefaultTtl {
 // === impl DefaultTtl ===
 
 impl DefaultTtl {
-    /// Sends to `tiers`.
-    pub(in crate::router) fn new(tiers: Rc<Tiers>) -> Rc<DefaultTtl> {
-        Rc::new(DefaultTtl { tiers, logged_at: Cell::new(None) })
+    /// Sends to `context`.
+    pub(in crate::router) fn new(context: Rc<RouterContext>) -> Rc<DefaultTtl> {
+        Rc::new(DefaultTtl { context, logged_at: Cell::new(None) })
     }
 
     /// What goes out for `request`, whose own bytes are `bytes`, and which of its keys need a time to live
@@ -72,7 +72,7 @@ impl DefaultTtl {
         request: &Request<'_>,
         bytes: Bytes,
     ) -> (Bytes, Option<DueKeys>) {
-        if !self.tiers.policies.give_ttl() {
+        if !self.context.policies.give_ttl() {
             return (bytes, None);
         }
         self.look_for(route, request, bytes)
@@ -80,7 +80,7 @@ impl DefaultTtl {
 
     #[inline(never)]
     fn look_for(&self, route: RequestRoute, request: &Request<'_>, bytes: Bytes) -> (Bytes, Option<DueKeys>) {
-        let policies = self.tiers.policies.get();
+        let policies = self.context.policies.get();
         if route.lasting == TtlEffect::Options {
             let ttl = policies.of(request.arg(1)).default_ttl.filter(|_| is_silent(request));
             return (ttl.map_or(bytes, |ttl| self.with_option(request, ttl)), None);
@@ -92,7 +92,7 @@ impl DefaultTtl {
     }
 
     fn with_option(&self, request: &Request<'_>, ttl: Duration) -> Bytes {
-        self.tiers.stats.default_ttl_sent.bump();
+        self.context.stats.default_ttl_sent.bump();
         let millis = ttl.as_millis().to_string();
         let args = request.args().chain([&b"PX"[..], millis.as_bytes()]);
         OwnedRequest::from_args(args).bytes()
@@ -118,11 +118,11 @@ impl DefaultTtl {
         due: DueKeys,
         own_writes: &Rc<Inflight>,
     ) -> TtlFollowUp {
-        self.tiers.stats.default_ttl_sent.add(due.len() as u64);
+        self.context.stats.default_ttl_sent.add(due.len() as u64);
         // While a slot moves, no node carries out a transaction on keys that have left; each alone is
         // redirected.
-        let sent = match due.len() > 1 && !self.tiers.upstream.is_moving(slot, clock::now()) {
-            true => vec![(self.tiers.upstream.send_behind(slot, all(&due), due.len() + 1), due)],
+        let sent = match due.len() > 1 && !self.context.upstream.is_moving(slot, clock::now()) {
+            true => vec![(self.context.upstream.send_behind(slot, all(&due), due.len() + 1), due)],
             false => self.give_each(slot, due),
         };
         TtlFollowUp {
@@ -139,9 +139,9 @@ impl DefaultTtl {
         let give = |(key, ttl): (Bytes, Duration)| {
             let bytes = pexpire(&key, ttl);
             let sent = match alone {
-                true => self.tiers.upstream.send_behind(slot, bytes, 0),
+                true => self.context.upstream.send_behind(slot, bytes, 0),
                 false => self
-                    .tiers
+                    .context
                     .upstream
                     .send(slot, Call { bytes, slot: Some(slot), reads_only: false, foreign: false }),
             };
@@ -152,11 +152,11 @@ impl DefaultTtl {
 
     /// Counts the `keys` of `slot` that may have no time to live for INFO, and logs that now and then.
     fn note_missed(&self, slot: Slot, keys: usize, cause: &str) {
-        self.tiers.stats.default_ttl_failures.add(keys as u64);
+        self.context.stats.default_ttl_failures.add(keys as u64);
         let now = clock::now();
         if self.logged_at.get().is_none_or(|logged_at| now >= logged_at + LOGGED_EVERY) {
             self.logged_at.set(Some(now));
-            let node = self.tiers.upstream.owner_node(slot).map(|node| node.to_string());
+            let node = self.context.upstream.owner_node(slot).map(|node| node.to_string());
             tracing::warn!(
                 node,
                 cause,
@@ -180,15 +180,15 @@ impl TtlFollowUp {
         for (sent, due) in self.sent {
             let outcome = sent.reply.await.unwrap_or_else(stopped);
             if let Ok(reply) = &outcome {
-                let owner = self.default_ttl.tiers.upstream.owner(self.slot);
-                self.default_ttl.tiers.is_refused(owner, Right::Pexpire, &reply.frame);
+                let owner = self.default_ttl.context.upstream.owner(self.slot);
+                self.default_ttl.context.is_refused(owner, Right::Pexpire, &reply.frame);
             }
             let Some((keys, cause)) = missed(&outcome, due.len()).filter(|_| may_have_written) else {
                 continue;
             };
             // The slot may have been found to be moving just now.
             let is_moving =
-                due.len() > 1 && self.default_ttl.tiers.upstream.is_moving(self.slot, clock::now());
+                due.len() > 1 && self.default_ttl.context.upstream.is_moving(self.slot, clock::now());
             // What the session has sent since may say that a key is to be there for ever, and this would come
             // behind it.
             if is_moving && self.own_writes.sent() == self.number {

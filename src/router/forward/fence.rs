@@ -3,7 +3,7 @@
 
 use crate::protocol::resp::encode;
 use crate::router::request_route::Destination;
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::{Call, NodeIndex, Outcome, PendingReply};
 
 /// What is awaited behind a command that may touch any key.
@@ -19,13 +19,13 @@ pub(in crate::router) enum Fence {
 
 impl Fence {
     /// The fence behind a command that was just sent there, or, if `apart`, over a connection of its own.
-    pub(in crate::router) fn behind(tiers: &Tiers, to: Destination, apart: bool) -> Fence {
-        if apart { Fence::Behind(to) } else { Fence::ping(tiers, to) }
+    pub(in crate::router) fn behind(context: &RouterContext, to: Destination, apart: bool) -> Fence {
+        if apart { Fence::Behind(to) } else { Fence::ping(context, to) }
     }
 
-    fn ping(tiers: &Tiers, to: Destination) -> Fence {
+    fn ping(context: &RouterContext, to: Destination) -> Fence {
         let ping = Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true, foreign: false };
-        let upstream = &tiers.upstream;
+        let upstream = &context.upstream;
         match (to.slot, to.node) {
             (Some(slot), _) => Fence::Sent(upstream.send(slot, ping), upstream.way(slot)),
             (None, Some(node)) => Fence::Sent(upstream.send_to(node, ping), Some(node)),
@@ -35,15 +35,15 @@ impl Fence {
 
     /// Waits until all changes by the command, which had this `outcome`, have been received; empties L1 where
     /// that cannot be known.
-    pub(in crate::router) async fn settle(self, tiers: &Tiers, outcome: &Outcome) {
-        if !self.has_settled(tiers, outcome).await {
-            tiers.invalidate_all();
+    pub(in crate::router) async fn settle(self, context: &RouterContext, outcome: &Outcome) {
+        if !self.has_settled(context, outcome).await {
+            context.invalidate_all();
         }
     }
 
-    async fn has_settled(self, tiers: &Tiers, outcome: &Outcome) -> bool {
+    async fn has_settled(self, context: &RouterContext, outcome: &Outcome) -> bool {
         let fence = match self {
-            Fence::Behind(to) => Fence::ping(tiers, to),
+            Fence::Behind(to) => Fence::ping(context, to),
             fence => fence,
         };
         let Fence::Sent(sent, Some(node)) = fence else { return false };
@@ -52,11 +52,11 @@ impl Fence {
         let is_fenced = sent.reply.await.is_ok_and(|fenced| fenced.is_ok());
         let is_elsewhere = outcome.as_ref().is_ok_and(|reply| reply.rerouted || reply.by != Some(node));
         // Other workers have connections of their own, whose pushes nothing here waits for: they forget all.
-        if !is_fenced || is_elsewhere || !tiers.settings.alone || !tiers.upstream.hear_sides(node).await {
+        if !is_fenced || is_elsewhere || !context.settings.alone || !context.upstream.hear_sides(node).await {
             return false;
         }
-        if tiers.policies.broadcast() {
-            tiers.upstream.await_fence(node).await;
+        if context.policies.broadcast() {
+            context.upstream.await_fence(node).await;
         }
         true
     }

@@ -14,7 +14,7 @@ use crate::router::caller::Caller;
 use crate::router::coherence::inflight::Hold;
 use crate::router::replies::render;
 use crate::router::request_route::{Destination, RequestRoute, WriteSet};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::Outcome;
 
 /// Forwards commands.
@@ -35,13 +35,13 @@ pub(in crate::router) enum ForwardedCall {
 // === impl Forwarder ===
 
 impl Forwarder {
-    /// A forwarder of commands to `tiers`.
+    /// A forwarder of commands to `context`.
     pub(in crate::router) fn new(
-        tiers: Rc<Tiers>,
+        context: Rc<RouterContext>,
         default_ttl: Rc<DefaultTtl>,
         reply_sizes: Rc<ReplySizes>,
     ) -> Rc<Forwarder> {
-        Rc::new(Forwarder { sender: Rc::new(Sender { tiers, default_ttl, reply_sizes }) })
+        Rc::new(Forwarder { sender: Rc::new(Sender { context, default_ttl, reply_sizes }) })
     }
 
     /// Sends a command to the node of its keys, and renders what comes back.
@@ -55,7 +55,7 @@ impl Forwarder {
         if let Some(measured) = self.sender.reply_sizes.measure(route, request, caller.now) {
             return Answer::NotYet(measured);
         }
-        let to = match self.sender.tiers.destination(route, request) {
+        let to = match self.sender.context.destination(route, request) {
             Ok(to) => to,
             Err(reply) => return Answer::Now(reply),
         };

@@ -69,7 +69,7 @@ impl ManyKeys {
 
     /// From here on no running fill of them commits.
     async fn drop_keys(&self) {
-        let Some(cache) = &self.sender.tiers.cache else { return };
+        let Some(cache) = &self.sender.context.cache else { return };
         let request = self.request.as_request();
         let positions = self.route.keys.positions(&request).into_iter().flatten();
         for (count, position) in positions.enumerate() {

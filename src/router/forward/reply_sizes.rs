@@ -18,7 +18,7 @@ use crate::protocol::key::Slot;
 use crate::protocol::resp::request::Request;
 use crate::protocol::resp::{cursor, encode};
 use crate::router::request_route::{RequestRoute, WriteSet};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::{Call, Right};
 
 /// What a key takes at its node is a large reply from this part of the limit on: many replies wait at the
@@ -52,7 +52,7 @@ struct Size {
 /// Knows which commands may have a large reply.
 #[derive(Debug)]
 pub(in crate::router) struct ReplySizes {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
     sizes: RefCell<KeySizes>,
 }
 
@@ -60,8 +60,8 @@ pub(in crate::router) struct ReplySizes {
 
 impl ReplySizes {
     /// Knows no size yet.
-    pub(in crate::router) fn new(tiers: Rc<Tiers>) -> Rc<ReplySizes> {
-        Rc::new(ReplySizes { tiers, sizes: RefCell::default() })
+    pub(in crate::router) fn new(context: Rc<RouterContext>) -> Rc<ReplySizes> {
+        Rc::new(ReplySizes { context, sizes: RefCell::default() })
     }
 
     /// Has the sizes asked for without which nobody knows which way a command may go, if it is such a
@@ -77,7 +77,7 @@ impl ReplySizes {
             return None;
         }
         let slot = route.slot_of(request).ok()??;
-        self.tiers.upstream.reply_limit(Some(slot))?;
+        self.context.upstream.reply_limit(Some(slot))?;
         self.ask_sizes(route, request, slot, now)
     }
 
@@ -97,7 +97,7 @@ impl ReplySizes {
         let asked = keys.into_iter().map(|key| {
             let bytes = encode::request(&[&b"MEMORY"[..], b"USAGE", &key]);
             let sent = self
-                .tiers
+                .context
                 .upstream
                 .send(slot, Call { bytes, slot: Some(slot), reads_only: true, foreign: false });
             (Bytes::copy_from_slice(&key), sent)
@@ -110,7 +110,7 @@ impl ReplySizes {
             this.sizes.borrow_mut().make_room(keys.len());
             for (key, outcome) in keys.into_iter().zip(outcomes) {
                 if let Ok(Ok(reply)) = &outcome {
-                    this.tiers.is_refused(this.tiers.upstream.owner(slot), Right::MemoryUsage, &reply.frame);
+                    this.context.is_refused(this.context.upstream.owner(slot), Right::MemoryUsage, &reply.frame);
                 }
                 let size = match outcome {
                     Ok(Ok(reply)) if reply.frame.starts_with(b"_") => 0,
@@ -137,7 +137,7 @@ impl ReplySizes {
         if !unknown && !route.flags.has(Flags::GROWS) {
             return false;
         }
-        let Some(limit) = self.tiers.upstream.reply_limit(slot) else { return false };
+        let Some(limit) = self.context.upstream.reply_limit(slot) else { return false };
         unknown || !self.is_small(route, request, limit, now)
     }
 

@@ -16,13 +16,13 @@ use crate::router::coherence::inflight::{Hold, InflightKeys, InflightRead, Infli
 use crate::router::coverage::{self, Coverage, is_tracked};
 use crate::router::replies::stopped;
 use crate::router::request_route::{Destination, RequestRoute, WriteSet};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::{Call, Outcome, PendingReply};
 
 /// A command in flight, with all that has to happen before its reply may leave.
 #[derive(Debug)]
 pub(in crate::router) struct SentCall {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
     sent: PendingReply,
     /// What gives its keys a time to live.
     following: Option<TtlFollowUp>,
@@ -38,7 +38,7 @@ pub(in crate::router) struct SentCall {
 /// Sends commands to the nodes of their keys.
 #[derive(Debug)]
 pub(super) struct Sender {
-    pub(super) tiers: Rc<Tiers>,
+    pub(super) context: Rc<RouterContext>,
     pub(super) default_ttl: Rc<DefaultTtl>,
     pub(super) reply_sizes: Rc<ReplySizes>,
 }
@@ -62,24 +62,24 @@ impl Sender {
         let apart = due.is_none() && self.reply_sizes.goes_apart(route, reach, to.slot, request, caller.now);
         let hold = apart.then(|| Hold::of(caller.own_writes));
         let keys = || if route.has_many(request) { InflightKeys::new() } else { route.keys_of(request) };
-        let begin_write = || self.tiers.begin_write(keys(), caller);
+        let begin_write = || self.context.begin_write(keys(), caller);
         let write = match reach {
             WriteSet::Anything => Some(begin_write().of_anything()),
             // A reply that takes another way than the invalidations is like a write to L1: nothing older is
             // served behind it.
             WriteSet::Named => (route.may_write() || apart).then(begin_write),
         };
-        let read = write.is_none().then(|| self.tiers.begin_read(keys(), caller)).flatten();
+        let read = write.is_none().then(|| self.context.begin_read(keys(), caller)).flatten();
         if let Some(read) = &read {
-            read.keys().iter().for_each(|key| self.tiers.note(key, MissReason::Command));
+            read.keys().iter().for_each(|key| self.context.note(key, MissReason::Command));
         }
-        let unkept = reach == WriteSet::Named && self.tiers.is_unkept(route, request);
+        let unkept = reach == WriteSet::Named && self.context.is_unkept(route, request);
         let send = |call: Call| match (to.slot, to.node) {
-            _ if apart => self.tiers.upstream.send_apart(to.slot, to.node, call, 0),
-            (Some(slot), _) if unkept => self.tiers.send_unkept(slot, call, caller),
-            (Some(slot), _) => self.tiers.upstream.send(slot, call),
-            (None, Some(node)) => self.tiers.upstream.send_to(node, call),
-            (None, None) => self.tiers.upstream.send_any(call),
+            _ if apart => self.context.upstream.send_apart(to.slot, to.node, call, 0),
+            (Some(slot), _) if unkept => self.context.send_unkept(slot, call, caller),
+            (Some(slot), _) => self.context.upstream.send(slot, call),
+            (None, Some(node)) => self.context.upstream.send_to(node, call),
+            (None, None) => self.context.upstream.send_any(call),
         };
         let sent = send(Call {
             bytes,
@@ -88,9 +88,9 @@ impl Sender {
             foreign: route.foreign,
         });
         let following = self.default_ttl.follow(&sent, to.slot, due, caller.own_writes);
-        let fence = (reach == WriteSet::Anything).then(|| Fence::behind(&self.tiers, to, apart));
-        let (tiers, coverage) = (self.tiers.clone(), caller.coverage.cloned());
-        SentCall { tiers, sent, following, fence, write, read, hold, coverage }
+        let fence = (reach == WriteSet::Anything).then(|| Fence::behind(&self.context, to, apart));
+        let (context, coverage) = (self.context.clone(), caller.coverage.cloned());
+        SentCall { context, sent, following, fence, write, read, hold, coverage }
     }
 }
 
@@ -105,7 +105,7 @@ impl SentCall {
             following.settle(&outcome).await;
         }
         if let Some(fence) = self.fence.take() {
-            Box::pin(fence.settle(&self.tiers, &outcome)).await;
+            Box::pin(fence.settle(&self.context, &outcome)).await;
         }
         // Before the reply leaves, its keys are dropped once more (I6).
         drop((self.write.take(), self.read.take(), self.hold.take()));

@@ -24,7 +24,7 @@ use crate::router::answer::{Answer, ExclusiveEnd};
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::Hold;
 use crate::router::replies::{render, stopped};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::{Call, Topic};
 
 /// What there was of ours when a message was sent.
@@ -39,7 +39,7 @@ struct Ours {
 /// Publishes messages.
 #[derive(Debug)]
 pub(in crate::router) struct Publisher {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
     hub: Arc<Hub>,
 }
 
@@ -47,8 +47,8 @@ pub(in crate::router) struct Publisher {
 
 impl Publisher {
     /// Counts the receivers among the clients of `hub`.
-    pub(in crate::router) fn new(tiers: Rc<Tiers>, hub: Arc<Hub>) -> Rc<Publisher> {
-        Rc::new(Publisher { tiers, hub })
+    pub(in crate::router) fn new(context: Rc<RouterContext>, hub: Arc<Hub>) -> Rc<Publisher> {
+        Rc::new(Publisher { context, hub })
     }
 
     /// PUBLISH and SPUBLISH.
@@ -63,7 +63,7 @@ impl Publisher {
         let kind = if spec.keys == Keys::None { TopicKind::Channel } else { TopicKind::Shard };
         let channel = Topic::new(kind, name);
         let request = request.to_owned();
-        let Some(settled) = until_settled(&self.hub, self.tiers.settings.patience, Some(&channel)) else {
+        let Some(settled) = until_settled(&self.hub, self.context.settings.patience, Some(&channel)) else {
             return Answer::Later(self.send(spec, channel, request, caller));
         };
         let (this, resp, own_writes) = (self.clone(), caller.resp, caller.own_writes.clone());
@@ -90,9 +90,9 @@ impl Publisher {
             foreign: false,
         };
         let (node, sent) = if sharded {
-            (self.tiers.upstream.owner_node(slot), self.tiers.upstream.send(slot, call))
+            (self.context.upstream.owner_node(slot), self.context.upstream.send(slot, call))
         } else {
-            self.tiers.upstream.publish(slot, call)
+            self.context.upstream.publish(slot, call)
         };
         let mut search = (!self.hub.feed().is_idle()).then(|| self.hub.search(&channel));
         let over = search.as_mut().is_none_or(|search| self.hub.go_on(search));
@@ -118,7 +118,7 @@ impl Publisher {
             };
             match counted.zip(ours).zip(search) {
                 Some((((count, rerouted), ours), search)) => {
-                    let elsewhere = || this.ours(this.tiers.upstream.owner_node(slot).as_ref(), &search);
+                    let elsewhere = || this.ours(this.context.upstream.owner_node(slot).as_ref(), &search);
                     let ours = if rerouted { elsewhere() } else { ours };
                     let others = count.saturating_sub(ours.counted as i64).max(0);
                     let mut out = BytesMut::new();

@@ -19,14 +19,14 @@ use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::pubsub::Hub;
 use crate::router::answer::{Answer, ExclusiveEnd};
 use crate::router::replies::{failure_reply, odd_reply_to, stopped};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::router::turns::give_turn;
 use crate::upstream::{Call, PendingReply, Topic};
 
 /// Answers PUBSUB.
 #[derive(Debug)]
 pub(in crate::router) struct SubscriptionQueries {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
     hub: Arc<Hub>,
 }
 
@@ -34,8 +34,8 @@ pub(in crate::router) struct SubscriptionQueries {
 
 impl SubscriptionQueries {
     /// Counts the clients of `hub`.
-    pub(in crate::router) fn new(tiers: Rc<Tiers>, hub: Arc<Hub>) -> Rc<SubscriptionQueries> {
-        Rc::new(SubscriptionQueries { tiers, hub })
+    pub(in crate::router) fn new(context: Rc<RouterContext>, hub: Arc<Hub>) -> Rc<SubscriptionQueries> {
+        Rc::new(SubscriptionQueries { context, hub })
     }
 
     /// Answers one of the subcommands of PUBSUB.
@@ -46,7 +46,7 @@ impl SubscriptionQueries {
         request: &Request<'_>,
     ) -> Answer {
         let (this, request) = (self.clone(), request.to_owned());
-        let Some(settled) = until_settled(&self.hub, self.tiers.settings.patience, None) else {
+        let Some(settled) = until_settled(&self.hub, self.context.settings.patience, None) else {
             return Answer::Later(self.ask(spec, query, request));
         };
         Answer::Exclusive(Box::pin(async move {
@@ -63,9 +63,9 @@ impl SubscriptionQueries {
         request: OwnedRequest,
     ) -> LocalBoxFuture<'static, Bytes> {
         let call = Call { bytes: request.bytes(), slot: None, reads_only: true, foreign: false };
-        let (nodes, sent): (Vec<NodeId>, Vec<_>) = self.tiers.upstream.send_each(&call).into_iter().unzip();
+        let (nodes, sent): (Vec<NodeId>, Vec<_>) = self.context.upstream.send_each(&call).into_iter().unzip();
         if nodes.is_empty() {
-            return Box::pin(ready(failure_reply(&self.tiers.upstream.no_topology())));
+            return Box::pin(ready(failure_reply(&self.context.upstream.no_topology())));
         }
         let this = self.clone();
         Box::pin(async move { this.gather(spec, query, &request, nodes, sent).await })

@@ -24,13 +24,13 @@ use crate::router::reads::cached_read::CachedReads;
 use crate::router::replies::{failure_reply, odd_reply, stopped};
 use crate::router::reply_bound::ReplyBound;
 use crate::router::request_route::{RequestRoute, WriteSet};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::{Call, Outcome, PendingReply};
 
 /// Carries out commands on many keys, one part for each slot.
 #[derive(Debug)]
 pub(super) struct BySlot {
-    pub(super) tiers: Rc<Tiers>,
+    pub(super) context: Rc<RouterContext>,
     pub(super) forwarder: Rc<Forwarder>,
     pub(super) default_ttl: Rc<DefaultTtl>,
     pub(super) reads: Rc<CachedReads>,
@@ -70,7 +70,7 @@ impl BySlot {
         let reads_only = route.flags.has(Flags::READ);
         let values = if join == Join::Mset { 1 } else { 0 };
         let positions = route.keys.positions(request).into_iter().flatten();
-        let write = (!reads_only).then(|| self.tiers.begin_write(route.copied_keys_of(request), caller));
+        let write = (!reads_only).then(|| self.context.begin_write(route.copied_keys_of(request), caller));
         let (sent, following): (Vec<PendingReply>, Vec<Option<TtlFollowUp>>) = parts(request, positions)
             .into_iter()
             .map(|part| {
@@ -79,7 +79,7 @@ impl BySlot {
                 let request = OwnedRequest::from_args(args);
                 let (bytes, due) = self.default_ttl.apply(route, &request.as_request(), request.bytes());
                 let sent = self
-                    .tiers
+                    .context
                     .upstream
                     .send(part.slot, Call { bytes, slot: Some(part.slot), reads_only, foreign: false });
                 let following = self.default_ttl.follow(&sent, Some(part.slot), due, caller.own_writes);

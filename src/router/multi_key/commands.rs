@@ -16,7 +16,7 @@ use crate::router::forward::forwarder::Forwarder;
 use crate::router::reads::cached_read::CachedReads;
 use crate::router::reply_bound::ReplyBound;
 use crate::router::request_route::{RequestRoute, WriteSet};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 
 /// Answers commands on many keys.
 #[derive(Debug)]
@@ -27,15 +27,15 @@ pub struct MultiKey {
 // === impl MultiKey ===
 
 impl MultiKey {
-    /// Reads from `tiers` and writes to them.
+    /// Reads from `context` and writes to them.
     pub(in crate::router) fn new(
-        tiers: Rc<Tiers>,
+        context: Rc<RouterContext>,
         forwarder: Rc<Forwarder>,
         default_ttl: Rc<DefaultTtl>,
         reads: Rc<CachedReads>,
     ) -> MultiKey {
-        let mget = Mget::new(tiers.clone());
-        MultiKey { by_slot: Rc::new(BySlot { tiers, forwarder, default_ttl, reads, mget }) }
+        let mget = Mget::new(context.clone());
+        MultiKey { by_slot: Rc::new(BySlot { context, forwarder, default_ttl, reads, mget }) }
     }
 
     /// Answers a command on many keys; what is joined of their values is held to `bound`. A reply that is
@@ -49,7 +49,7 @@ impl MultiKey {
         bound: ReplyBound,
         out: &mut WriteQueue,
     ) -> Answer {
-        if let Some(wait) = self.by_slot.tiers.wait_for_upstream() {
+        if let Some(wait) = self.by_slot.context.wait_for_upstream() {
             return wait;
         }
         caller.own_writes.note_sent();

@@ -21,21 +21,21 @@ use crate::router::caller::Caller;
 use crate::router::coherence::inflight::Dependency;
 use crate::router::coverage::{self, Coverage};
 use crate::router::reply_bound::ReplyBound;
-use crate::router::tiers::{RouterCache, Tiers};
+use crate::router::context::{RouterCache, RouterContext};
 
 /// Answers MGET: from L1 what is there, the rest from upstream.
 #[derive(Debug)]
 pub(super) struct Mget {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
     fetches: SlotFetches,
 }
 
 // === impl Mget ===
 
 impl Mget {
-    /// Reads from `tiers`.
-    pub(super) fn new(tiers: Rc<Tiers>) -> Rc<Mget> {
-        Rc::new(Mget { fetches: SlotFetches { tiers: tiers.clone() }, tiers })
+    /// Reads from `context`.
+    pub(super) fn new(context: Rc<RouterContext>) -> Rc<Mget> {
+        Rc::new(Mget { fetches: SlotFetches { context: context.clone() }, context })
     }
 
     /// MGET: from L1 what is there, and one MGET upstream for each slot of the rest.
@@ -57,7 +57,7 @@ impl Mget {
         let mut wanted = HashMap::new();
         for index in 0..count {
             if index % AHEAD_MAX == 0 {
-                self.tiers.cache.iter().for_each(|cache| cache.prefetch(request.args_from(index + 1)));
+                self.context.cache.iter().for_each(|cache| cache.prefetch(request.args_from(index + 1)));
             }
             if let Err(why) = self.look(request, index + 1, caller, out) {
                 wanted.insert(index, why);
@@ -99,16 +99,16 @@ impl Mget {
         out: &mut WriteQueue,
     ) -> Result<(), FetchReason> {
         let key = request.arg(position);
-        let cache = match (&self.tiers.cache, caller.own_writes.behind(key)) {
+        let cache = match (&self.context.cache, caller.own_writes.behind(key)) {
             (Some(cache), Dependency::Nothing) => cache,
             (Some(cache), Dependency::Read(number)) => {
                 let missed = cache.miss_without_lookup(key, caller.now, Slot::of(key), number);
                 return Err(self.wanted(cache, key, missed, caller.now));
             }
             _ => {
-                self.tiers.stats.l1_bypasses.bump();
-                self.tiers.note(key, caller.own_writes.why_behind());
-                return Err(if self.tiers.policies.terms(key).is_err() {
+                self.context.stats.l1_bypasses.bump();
+                self.context.note(key, caller.own_writes.why_behind());
+                return Err(if self.context.policies.terms(key).is_err() {
                     FetchReason::KeptOut
                 } else {
                     FetchReason::Bypass
@@ -131,15 +131,15 @@ impl Mget {
 
     /// Why a key is wanted from upstream that was not found.
     fn wanted(&self, cache: &RouterCache, key: &[u8], missed: MissToken, now: Nanos) -> FetchReason {
-        match self.tiers.terms(key) {
-            Some(terms) if self.tiers.is_untimed(&terms, missed.slot(), false, now) => {
-                self.tiers.note(key, MissReason::NoLifetime);
+        match self.context.terms(key) {
+            Some(terms) if self.context.is_untimed(&terms, missed.slot(), false, now) => {
+                self.context.note(key, MissReason::NoLifetime);
                 FetchReason::KeptOut
             }
             Some(terms) if cache.admits(&missed, &terms) => FetchReason::Fill(missed, terms),
             Some(_) => FetchReason::KeptOut,
             None => {
-                self.tiers.note(key, MissReason::Policy);
+                self.context.note(key, MissReason::Policy);
                 FetchReason::KeptOut
             }
         }
@@ -148,7 +148,7 @@ impl Mget {
     /// While a slot moves, a node refuses a command on several keys of which some have left, so each is asked
     /// for alone.
     fn per_key_if_migrating(&self, part: SlotPart, now: Nanos) -> Vec<SlotPart> {
-        if !self.tiers.upstream.is_moving(part.slot, now) {
+        if !self.context.upstream.is_moving(part.slot, now) {
             return vec![part];
         }
         let alone = |position| SlotPart { slot: part.slot, positions: vec![position] };

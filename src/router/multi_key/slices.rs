@@ -149,7 +149,7 @@ impl Sliced {
             }
             // None of these commands is answered so.
             Answer::Exclusive(_) | Answer::NotYet(_) | Answer::Confirmation(_) | Answer::Mailed => {
-                let failure = self.by_slot.tiers.upstream.no_topology();
+                let failure = self.by_slot.context.upstream.no_topology();
                 Box::pin(std::future::ready(failure_reply(&failure)))
             }
         }

@@ -22,7 +22,7 @@ use crate::router::coherence::inflight::InflightRead;
 use crate::router::reads::cacheability::{answered, cacheability};
 use crate::router::reads::ttl_probe;
 use crate::router::replies::{failure_reply, odd_reply, stopped};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::{Call, Outcome, PendingReply};
 
 /// A key of an MGET that went upstream.
@@ -57,7 +57,7 @@ pub(super) struct SlotBatch {
 /// Fetches keys that share a slot.
 #[derive(Debug)]
 pub(super) struct SlotFetches {
-    pub(super) tiers: Rc<Tiers>,
+    pub(super) context: Rc<RouterContext>,
 }
 
 // === impl SlotFetches ===
@@ -76,7 +76,7 @@ impl SlotFetches {
         let bytes = OwnedRequest::from_args(std::iter::once(&b"MGET"[..]).chain(args)).bytes();
         let call = Call { bytes, slot: Some(slot), reads_only: true, foreign: false };
         // Each lifetime is a question of its own, and there may be no room for those of all keys.
-        let mut room = self.tiers.upstream.spare_room(slot);
+        let mut room = self.context.upstream.spare_room(slot);
         let wants = part.positions.iter().map(|position| match wanted.get(&(position - 1)).copied() {
             Some(FetchReason::Fill(missed, terms)) if terms.mode == TtlMode::Exact => {
                 match room.checked_sub(1) {
@@ -85,7 +85,7 @@ impl SlotFetches {
                         FetchReason::Fill(missed, terms)
                     }
                     None => {
-                        self.tiers.note(request.arg(*position), MissReason::Crowded);
+                        self.context.note(request.arg(*position), MissReason::Crowded);
                         FetchReason::KeptOut
                     }
                 }
@@ -99,25 +99,25 @@ impl SlotFetches {
             _ => false,
         };
         let (mut reply, tracking) = if wants.iter().all(is_kept_out) {
-            (self.tiers.send_unkept(slot, call, caller), TrackingMode::ByKey)
+            (self.context.send_unkept(slot, call, caller), TrackingMode::ByKey)
         } else if wants.iter().all(is_heard) {
             let keys = part.positions.iter().map(|position| request.arg(*position));
-            self.tiers.send_to_keep(TrackingMode::Broadcast, slot, keys, call, caller)
+            self.context.send_to_keep(TrackingMode::Broadcast, slot, keys, call, caller)
         } else {
             // What one of them needs does for all.
-            (self.tiers.upstream.send(slot, call), TrackingMode::ByKey)
+            (self.context.upstream.send(slot, call), TrackingMode::ByKey)
         };
-        let is_moving = self.tiers.upstream.is_moving(slot, caller.now);
+        let is_moving = self.context.upstream.is_moving(slot, caller.now);
         let epoch = reply.epoch.take().filter(|_| !is_moving);
         let keys = part.positions.iter().zip(&wants).map(|(position, wants)| {
             let (index, key) = (position - 1, Bytes::copy_from_slice(request.arg(*position)));
-            let fill = match (&self.tiers.cache, wants, &epoch) {
+            let fill = match (&self.context.cache, wants, &epoch) {
                 (Some(cache), FetchReason::Fill(missed, terms), Some(epoch)) => {
                     let ticket = cache.ticket(missed, epoch.clone()).on(*terms);
-                    Some((ticket, self.tiers.ask_lifetime(terms, tracking, slot, || ttl_probe::of_key(&key))))
+                    Some((ticket, self.context.ask_lifetime(terms, tracking, slot, || ttl_probe::of_key(&key))))
                 }
                 (_, FetchReason::Fill(..), None) => {
-                    self.tiers
+                    self.context
                         .note(&key, if is_moving { MissReason::Moving } else { MissReason::NotTracked });
                     None
                 }
@@ -127,7 +127,7 @@ impl SlotFetches {
         });
         let keys: Vec<Fetched> = keys.collect();
         let names = keys.iter().map(|fetched| fetched.key.clone()).collect();
-        let number = self.tiers.cache.as_ref().map_or(0, |cache| cache.next_number());
+        let number = self.context.cache.as_ref().map_or(0, |cache| cache.next_number());
         let read = InflightRead::begin(caller.own_writes, names, number);
         SlotBatch { slot, reply, keys, read }
     }
@@ -145,7 +145,7 @@ impl SlotFetches {
         let outcome = batch.reply.reply.await.unwrap_or_else(stopped);
         let reply = outcome.map_err(|failure| failure_reply(&failure))?;
         if reply.frame.starts_with(b"-TRYAGAIN") {
-            self.tiers.upstream.note_moving(batch.slot);
+            self.context.upstream.note_moving(batch.slot);
             if !read.is_latest() {
                 // What is asked again now would come behind what the session sent after it (I6).
                 return Err(reply.frame);
@@ -159,13 +159,13 @@ impl SlotFetches {
         for (fetched, value) in batch.keys.into_iter().zip(values) {
             let value = reply.frame.slice_ref(value);
             elements[fetched.index] = Some(in_version(&value, resp));
-            let Some(cache) = &self.tiers.cache else { continue };
+            let Some(cache) = &self.context.cache else { continue };
             let Some((ticket, lifetime)) = fetched.fill else {
                 cache.shared().invalidate_if_unordered(&fetched.key);
                 continue;
             };
             let lifetime = answered(lifetime).await;
-            self.tiers.note_lifetime(batch.slot, lifetime.as_ref(), false);
+            self.context.note_lifetime(batch.slot, lifetime.as_ref(), false);
             let kept = self.keep(&ticket, &fetched.key, value, reply.rerouted, lifetime.as_ref(), sent_at);
             if let Err(why) = kept {
                 cache.shared().invalidate_if_unordered(&fetched.key);
@@ -191,7 +191,7 @@ impl SlotFetches {
         // as null.
         let is_null = cursor::head(&value).is_some_and(|head| matches!(head, cursor::ReplyHead::Null { .. }));
         let is_absent = asked && lifetime == Lifetime::Absent;
-        let cache = self.tiers.cache.as_ref().filter(|_| !is_null || is_absent).ok_or(MissReason::Torn)?;
+        let cache = self.context.cache.as_ref().filter(|_| !is_null || is_absent).ok_or(MissReason::Torn)?;
         let resp2 = is_null.then(|| Bytes::from_static(null_reply(Resp::Two)));
         let mut tail = BytesMut::with_capacity(key.len() + 16);
         encode::bulk(&mut tail, key);
@@ -214,7 +214,7 @@ impl SlotFetches {
                 let bytes = encode::request(&[b"MGET", &fetched.key[..]]);
                 (
                     fetched.index,
-                    self.tiers
+                    self.context
                         .upstream
                         .send(slot, Call { bytes, slot: Some(slot), reads_only: true, foreign: false }),
                 )
@@ -229,7 +229,7 @@ impl SlotFetches {
             tracked &= reply.tracked;
             elements[index] = Some(in_version(&reply.frame.slice_ref(value), resp));
         }
-        if let Some(cache) = &self.tiers.cache {
+        if let Some(cache) = &self.context.cache {
             for fetched in &keys {
                 cache.shared().invalidate_if_unordered(&fetched.key);
                 cache.shared().note(&fetched.key, MissReason::Moving);

@@ -14,22 +14,22 @@ use crate::router::caller::Caller;
 use crate::router::coherence::inflight::InflightKeys;
 use crate::router::replies::{failure_reply, in_resp2};
 use crate::router::scripting::functions::FunctionCalls;
-use crate::router::tiers::{PendingReplyOf, Tiers};
+use crate::router::context::{PendingReplyOf, RouterContext};
 use crate::upstream::{Call, NodeIndex, Outcome};
 
 /// Has commands carried out by every primary.
 #[derive(Debug)]
 pub(in crate::router) struct AllPrimaries {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
     functions: Rc<FunctionCalls>,
 }
 
 // === impl AllPrimaries ===
 
 impl AllPrimaries {
-    /// Asks the primaries of `tiers`.
-    pub(in crate::router) fn new(tiers: Rc<Tiers>, functions: Rc<FunctionCalls>) -> Rc<AllPrimaries> {
-        Rc::new(AllPrimaries { tiers, functions })
+    /// Asks the primaries of `context`.
+    pub(in crate::router) fn new(context: Rc<RouterContext>, functions: Rc<FunctionCalls>) -> Rc<AllPrimaries> {
+        Rc::new(AllPrimaries { context, functions })
     }
 
     /// Asks every primary, and makes one reply of theirs.
@@ -42,14 +42,14 @@ impl AllPrimaries {
     ) -> Answer {
         let writes = spec.flags.has(Flags::WRITE);
         if writes {
-            self.tiers.invalidate_all();
+            self.context.invalidate_all();
             self.functions.forget();
         }
-        let write = writes.then(|| self.tiers.begin_write(InflightKeys::new(), caller).of_anything());
+        let write = writes.then(|| self.context.begin_write(InflightKeys::new(), caller).of_anything());
         let request = request.to_owned();
         let asked = match gather {
             Gather::AnyOk | Gather::Running => self.ask_every_apart(&request.bytes()),
-            _ => self.tiers.ask_every(&Call {
+            _ => self.context.ask_every(&Call {
                 bytes: request.bytes(),
                 slot: None,
                 reads_only: spec.flags.has(Flags::READ),
@@ -57,17 +57,17 @@ impl AllPrimaries {
             }),
         };
         if asked.is_empty() {
-            return Answer::Now(failure_reply(&self.tiers.upstream.no_topology()));
+            return Answer::Now(failure_reply(&self.context.upstream.no_topology()));
         }
-        let (tiers, resp) = (self.tiers.clone(), caller.resp);
+        let (context, resp) = (self.context.clone(), caller.resp);
         Answer::Later(Box::pin(async move {
             let told = join_all(asked.into_iter().map(|(node, outcome)| {
-                let node = tiers.upstream.node(node);
+                let node = context.upstream.node(node);
                 async move { (node, outcome.await.map(|reply| fitting(gather, spec, reply.frame))) }
             }));
             let told = told.await;
             if writes {
-                tiers.invalidate_all();
+                context.invalidate_all();
             }
             drop(write);
             let reply = gathered(gather, spec, &told);
@@ -81,9 +81,9 @@ impl AllPrimaries {
     /// Asks every primary, past all that it is busy with.
     fn ask_every_apart(&self, request: &Bytes) -> Vec<PendingReplyOf> {
         let ask = |node: &NodeIndex| {
-            let outcome = self.tiers.upstream.clone().ask_apart(*node, request.clone());
+            let outcome = self.context.upstream.clone().ask_apart(*node, request.clone());
             (*node, Box::pin(outcome) as LocalBoxFuture<'static, Outcome>)
         };
-        self.tiers.upstream.primaries().iter().map(ask).collect()
+        self.context.upstream.primaries().iter().map(ask).collect()
     }
 }

@@ -8,13 +8,13 @@ use crate::protocol::resp::encode;
 use crate::protocol::resp::{Resp, encode::null_reply};
 use crate::router::answer::Answer;
 use crate::router::replies::{failure_reply, odd_reply};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::Call;
 
 /// Asks every primary for a key and for how many it has. There is no key only if all of them have none.
-pub(in crate::router) fn random_key(tiers: &Tiers, resp: Resp) -> Answer {
+pub(in crate::router) fn random_key(context: &RouterContext, resp: Resp) -> Answer {
     let ask = |word| {
-        tiers.ask_every(&Call {
+        context.ask_every(&Call {
             bytes: encode::request(&[word]),
             slot: None,
             reads_only: true,
@@ -23,7 +23,7 @@ pub(in crate::router) fn random_key(tiers: &Tiers, resp: Resp) -> Answer {
     };
     let (sizes, keys) = (ask("DBSIZE"), ask("RANDOMKEY"));
     if keys.is_empty() {
-        return Answer::Now(failure_reply(&tiers.upstream.no_topology()));
+        return Answer::Now(failure_reply(&context.upstream.no_topology()));
     }
     Answer::Later(Box::pin(async move {
         let (mut found, mut error) = (Vec::new(), None);

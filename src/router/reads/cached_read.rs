@@ -37,7 +37,7 @@ use crate::router::forward::forwarder::Forwarder;
 use crate::router::forward::reply_sizes::ReplySizes;
 use crate::router::replies::{failure_reply, in_resp2, render, stopped};
 use crate::router::request_route::{RequestRoute, WriteSet};
-use crate::router::tiers::{FillResult, RouterCache, Tiers};
+use crate::router::context::{FillResult, RouterCache, RouterContext};
 use crate::upstream::{Call, PendingReply, UpstreamError};
 
 /// A fill on its way: the value and, right behind it, the lifetime of its key.
@@ -59,7 +59,7 @@ struct ReadFill {
 /// Answers reads that L1 may answer.
 #[derive(Debug)]
 pub(in crate::router) struct CachedReads {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
     forwarder: Rc<Forwarder>,
     reply_sizes: Rc<ReplySizes>,
 }
@@ -67,19 +67,19 @@ pub(in crate::router) struct CachedReads {
 // === impl CachedReads ===
 
 impl CachedReads {
-    /// Reads from `tiers`.
+    /// Reads from `context`.
     pub(in crate::router) fn new(
-        tiers: Rc<Tiers>,
+        context: Rc<RouterContext>,
         forwarder: Rc<Forwarder>,
         reply_sizes: Rc<ReplySizes>,
     ) -> Rc<CachedReads> {
-        Rc::new(CachedReads { tiers, forwarder, reply_sizes })
+        Rc::new(CachedReads { context, forwarder, reply_sizes })
     }
 
     /// Fetches what the lookups for the requests in `bytes` will need.
     #[inline]
     pub(in crate::router) fn prefetch(&self, bytes: &[u8]) {
-        if let Some(cache) = &self.tiers.cache {
+        if let Some(cache) = &self.context.cache {
             cache.prefetch(keys_ahead(bytes));
         }
     }
@@ -95,7 +95,7 @@ impl CachedReads {
     ) -> Answer {
         // The table gives such commands exactly one key; one without it is the server's to judge.
         let key_at = spec.keys.first(request);
-        let (Some(cache), Some(key_at)) = (&self.tiers.cache, key_at) else {
+        let (Some(cache), Some(key_at)) = (&self.context.cache, key_at) else {
             return self.bypass(spec, request, None, caller);
         };
         let key = request.arg(key_at);
@@ -122,15 +122,15 @@ impl CachedReads {
         why: Option<(usize, MissReason)>,
         caller: Caller<'_>,
     ) -> Answer {
-        self.tiers.stats.l1_bypasses.bump();
+        self.context.stats.l1_bypasses.bump();
         caller.own_writes.note_sent();
         let route = RequestRoute::of(spec);
         let answer = self
-            .tiers
+            .context
             .wait_for_upstream()
             .unwrap_or_else(|| self.forwarder.forward(route, WriteSet::Named, request, caller));
         if let Some((key_at, why)) = why {
-            self.tiers.note(request.arg(key_at), why);
+            self.context.note(request.arg(key_at), why);
         }
         match answer {
             Answer::Later(reply) => self.invalidate_after_uncached(route.keys_of(request), reply),
@@ -144,7 +144,7 @@ impl CachedReads {
         keys: InflightKeys,
         reply: LocalBoxFuture<'static, Bytes>,
     ) -> Answer {
-        let Some(cache) = self.tiers.cache.as_ref().filter(|cache| cache.shared().is_multi_stream()) else {
+        let Some(cache) = self.context.cache.as_ref().filter(|cache| cache.shared().is_multi_stream()) else {
             return Answer::Later(reply);
         };
         let shared = cache.shared().clone();
@@ -166,10 +166,10 @@ impl CachedReads {
         missed: MissToken,
         caller: Caller<'_>,
     ) -> Answer {
-        if let Some(wait) = self.tiers.wait_for_upstream() {
+        if let Some(wait) = self.context.wait_for_upstream() {
             return wait;
         }
-        if self.tiers.upstream.is_moving(missed.slot(), caller.now) {
+        if self.context.upstream.is_moving(missed.slot(), caller.now) {
             return self.bypass(spec, request, Some((key_at, MissReason::Moving)), caller);
         }
         let route = RequestRoute::of(spec);
@@ -177,7 +177,7 @@ impl CachedReads {
             return Answer::NotYet(measured);
         }
         if self.reply_sizes.goes_apart(route, WriteSet::Named, Some(missed.slot()), request, caller.now) {
-            self.tiers.note(request.arg(key_at), MissReason::TooLarge);
+            self.context.note(request.arg(key_at), MissReason::TooLarge);
             return self.forwarder.forward(route, WriteSet::Named, request, caller);
         }
         let question =
@@ -187,16 +187,16 @@ impl CachedReads {
             |key, number| InflightRead::begin(caller.own_writes, InflightKeys::from_buf([key]), number);
         // Behind the lookup, which noted the generation: what is kept by policies that are replaced now is
         // killed.
-        let terms = self.tiers.terms(question.key);
+        let terms = self.context.terms(question.key);
         if terms.is_none() {
-            self.tiers.note(question.key, MissReason::Policy);
+            self.context.note(question.key, MissReason::Policy);
         }
-        let fields_expire = self.tiers.upstream.fields_expire();
+        let fields_expire = self.context.upstream.fields_expire();
         let of_fields = ttl_probe::is_of_fields(spec, fields_expire);
         let is_timed = |terms: &CacheTerms| {
-            let is_untimed = self.tiers.is_untimed(terms, missed.slot(), of_fields, caller.now);
+            let is_untimed = self.context.is_untimed(terms, missed.slot(), of_fields, caller.now);
             if is_untimed {
-                self.tiers.note(question.key, MissReason::NoLifetime);
+                self.context.note(question.key, MissReason::NoLifetime);
             }
             !is_untimed
         };
@@ -217,13 +217,13 @@ impl CachedReads {
         let (mut value, tracking) = match terms {
             Some(terms) => {
                 let keys = std::iter::once(question.key);
-                self.tiers.send_to_keep(terms.tracking, missed.slot(), keys, call, caller)
+                self.context.send_to_keep(terms.tracking, missed.slot(), keys, call, caller)
             }
-            None => (self.tiers.send_unkept(missed.slot(), call, caller), TrackingMode::ByKey),
+            None => (self.context.send_unkept(missed.slot(), call, caller), TrackingMode::ByKey),
         };
         let (Some(terms), Some(epoch)) = (terms, value.epoch.take()) else {
             if terms.is_some() {
-                self.tiers.note(question.key, MissReason::NotTracked);
+                self.context.note(question.key, MissReason::NotTracked);
             }
             // The policy keeps it out, or the connection is not tracked at the moment: the reply is an answer
             // and nothing to keep.
@@ -236,7 +236,7 @@ impl CachedReads {
             });
             return self.invalidate_after_uncached(InflightKeys::from_buf([key]), reply);
         };
-        let lifetime = self.tiers.ask_lifetime(&terms, tracking, missed.slot(), || {
+        let lifetime = self.context.ask_lifetime(&terms, tracking, missed.slot(), || {
             ttl_probe::of_read(spec, &request.as_request(), key_at, fields_expire)
         });
         let ticket = cache.ticket(&missed, epoch).on(terms);
@@ -269,7 +269,7 @@ impl CachedReads {
         // for it first is woken once for both.
         let lifetime = answered(fill.lifetime).await;
         let outcome = fill.value.reply.await.unwrap_or_else(stopped);
-        self.tiers.note_lifetime(fill.slot, lifetime.as_ref(), fill.of_fields);
+        self.context.note_lifetime(fill.slot, lifetime.as_ref(), fill.of_fields);
         let looks_absent = |frame: &[u8]| {
             let request = fill.request.as_request();
             cursor::is_absent_form(frame) || is_bitpos_of_absent(fill.spec, &request, frame)
@@ -285,7 +285,7 @@ impl CachedReads {
             };
             FillResult { reply: VersionedReply { resp3: reply.frame, resp2 }, tracked }
         });
-        if let Some(cache) = &self.tiers.cache {
+        if let Some(cache) = &self.context.cache {
             let request = fill.request.as_request();
             let (key, tail) = (request.arg(fill.key_at), request.tail());
             match (&result, kept) {

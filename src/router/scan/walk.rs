@@ -26,7 +26,7 @@ use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
 use crate::router::node_instance::NodeInstance;
 use crate::router::replies::{failure_reply, stopped};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::{Call, NodeIndex, NodeView, Outcome, PendingReply, Right};
 
 /// Keys that a node is asked for at a time, whatever the client asked for: more would keep it from its other
@@ -56,7 +56,7 @@ struct ScanStep {
 /// Walks over all keys.
 #[derive(Debug)]
 pub(in crate::router) struct KeyWalks {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
     cursors: Arc<ScanCursors>,
 }
 
@@ -64,8 +64,8 @@ pub(in crate::router) struct KeyWalks {
 
 impl KeyWalks {
     /// Remembers in `cursors` how far walks have come.
-    pub(in crate::router) fn new(tiers: Rc<Tiers>, cursors: Arc<ScanCursors>) -> Rc<KeyWalks> {
-        Rc::new(KeyWalks { tiers, cursors })
+    pub(in crate::router) fn new(context: Rc<RouterContext>, cursors: Arc<ScanCursors>) -> Rc<KeyWalks> {
+        Rc::new(KeyWalks { context, cursors })
     }
 
     /// SCAN: a page of a walk.
@@ -92,12 +92,12 @@ impl KeyWalks {
         let walks = &self.cursors;
         let found = if cursor == 0 { None } else { walks.find(cursor) };
         if cursor != 0 && found.is_none() {
-            self.tiers.stats.scans_restarted.add(1);
+            self.context.stats.scans_restarted.add(1);
         }
         let (mut stand, mut position) = found.unwrap_or_default();
         let (mut keys, mut bytes) = (Vec::new(), 0);
         let mut left = count;
-        let deadline = clock::now() + clock::nanos(self.tiers.settings.patience);
+        let deadline = clock::now() + clock::nanos(self.context.settings.patience);
         for _ in 0..STEPS_MAX {
             let asked = left.min(COUNT_MAX);
             let step = self.step(stand, position, wish, asked).await?;
@@ -111,7 +111,7 @@ impl KeyWalks {
             (stand, position) = (next, at);
             if vain
                 || left == 0
-                || bytes >= self.tiers.settings.keyspace_bytes_max
+                || bytes >= self.context.settings.keyspace_bytes_max
                 || clock::now() >= deadline
             {
                 break;
@@ -124,7 +124,7 @@ impl KeyWalks {
     }
 
     async fn all_keys(&self, wish: &ScanOptions) -> Result<Bytes, Bytes> {
-        let bytes_max = self.tiers.settings.keyspace_bytes_max;
+        let bytes_max = self.context.settings.keyspace_bytes_max;
         let (mut stand, mut position) = (ScanCursor::default(), 0);
         let mut keys = HashSet::new();
         let mut bytes = 0;
@@ -173,7 +173,7 @@ impl KeyWalks {
         };
         let outcome = sent.reply.await.unwrap_or_else(stopped);
         if let (Some(pass), Ok(reply)) = (&stand.stand.pass, &outcome)
-            && self.tiers.is_refused(Some(pass.host.node), Right::Scan, &reply.frame)
+            && self.context.is_refused(Some(pass.host.node), Right::Scan, &reply.frame)
         {
             return Err(encode::error_reply(
                 "NOPERM nearside: SCAN and KEYS are walks with SCAN, which the user upstream may not send",
@@ -182,7 +182,7 @@ impl KeyWalks {
         let frame = frame_of(outcome)?;
         let Some(pass) = &stand.stand.pass else { return Err(frame) };
         let (next, keys) = read_page(&frame, &pass.covers).ok_or_else(|| frame.clone())?;
-        if NodeInstance::of(&self.tiers.upstream, pass.host.node).as_ref() != Some(&pass.host) {
+        if NodeInstance::of(&self.context.upstream, pass.host.node).as_ref() != Some(&pass.host) {
             // Another process may have answered, to which the place meant nothing.
             return Ok(ScanStep { keys, next: between(&stand.stand, stand.stand.progress.clone())? });
         }
@@ -196,21 +196,21 @@ impl KeyWalks {
     /// Whether the node of a pass is still the same process, and one that has a part in the cluster.
     fn goes_on(&self, pass: &Pass, progress: &Progress) -> bool {
         let node = pass.host.node;
-        NodeInstance::of(&self.tiers.upstream, node).as_ref() == Some(&pass.host)
-            && (self.tiers.upstream.primaries().contains(&node) || progress.drained_to(node).next().is_some())
+        NodeInstance::of(&self.context.upstream, node).as_ref() == Some(&pass.host)
+            && (self.context.upstream.primaries().contains(&node) || progress.drained_to(node).next().is_some())
     }
 
     /// Begins the next pass: asks the node for its slots, and right behind it for its first keys.
     async fn begin_pass(&self, from: &ScanState, wish: &ScanOptions, count: u64) -> Result<PassStart, Bytes> {
         let progress = &from.progress;
         let Some((slot, taker)) = progress.next() else { return Ok(PassStart::Nothing(progress.clone())) };
-        let Some(node) = taker.or_else(|| self.tiers.upstream.owner(slot)) else {
-            return Err(failure_reply(&self.tiers.upstream.no_owner(slot)));
+        let Some(node) = taker.or_else(|| self.context.upstream.owner(slot)) else {
+            return Err(failure_reply(&self.context.upstream.no_owner(slot)));
         };
         let view = self.send_view(node);
         let sent = self.send_scan(node, 0, wish, count);
         let view = self.read_view(node, view).await?;
-        let Some(host) = NodeInstance::of(&self.tiers.upstream, node) else {
+        let Some(host) = NodeInstance::of(&self.context.upstream, node) else {
             return Ok(PassStart::Nothing(progress.clone()));
         };
         let mut covers = SlotSet::default();
@@ -223,7 +223,7 @@ impl KeyWalks {
         let leaving = view.leaving.iter().map(|(slot, _)| *slot).collect();
         let mut progress = progress.clone();
         if covers.is_empty() {
-            self.tiers.upstream.refreshed(REFRESH_TIME_MAX).await;
+            self.context.upstream.refreshed(REFRESH_TIME_MAX).await;
             progress.drained.retain(|(_, taker)| *taker != node);
             return Ok(PassStart::Nothing(progress));
         }
@@ -243,7 +243,7 @@ impl KeyWalks {
         for slot in pass.covers.iter() {
             let taker = view.leaving.iter().find(|(leaving, _)| *leaving == slot).map(|(_, taker)| taker);
             match (owns(&view, slot), taker) {
-                (true, Some(taker)) => after.drained.push((slot, self.tiers.upstream.index_of(taker))),
+                (true, Some(taker)) => after.drained.push((slot, self.context.upstream.index_of(taker))),
                 // The slot began to leave and did not: what was on the other side may have come back behind
                 // us.
                 (true, None) if pass.leaving.contains(&slot) => {}
@@ -253,7 +253,7 @@ impl KeyWalks {
             }
         }
         if somewhere_else {
-            self.tiers.upstream.refreshed(REFRESH_TIME_MAX).await;
+            self.context.upstream.refreshed(REFRESH_TIME_MAX).await;
         }
         Ok(after)
     }
@@ -263,7 +263,7 @@ impl KeyWalks {
         let mut args = vec![Bytes::from_static(b"SCAN"), position];
         args.extend(wish.options.iter().cloned());
         args.extend([Bytes::from_static(b"COUNT"), count]);
-        self.tiers.upstream.send_to(
+        self.context.upstream.send_to(
             node,
             Call { bytes: encode::request(&args), slot: None, reads_only: true, foreign: false },
         )
@@ -272,8 +272,8 @@ impl KeyWalks {
     /// Asks a node for its slots. One that is no node of a cluster has them all; a PING shows that it is
     /// there.
     fn send_view(&self, node: NodeIndex) -> PendingReply {
-        let words: &[&str] = if self.tiers.upstream.is_cluster() { &["CLUSTER", "NODES"] } else { &["PING"] };
-        self.tiers.upstream.send_to(
+        let words: &[&str] = if self.context.upstream.is_cluster() { &["CLUSTER", "NODES"] } else { &["PING"] };
+        self.context.upstream.send_to(
             node,
             Call { bytes: encode::request(words), slot: None, reads_only: true, foreign: false },
         )
@@ -281,21 +281,21 @@ impl KeyWalks {
 
     async fn read_view(&self, node: NodeIndex, sent: PendingReply) -> Result<NodeView, Bytes> {
         let reply = sent.reply.await.unwrap_or_else(stopped).map_err(|failure| failure_reply(&failure))?;
-        if !self.tiers.upstream.is_cluster() {
+        if !self.context.upstream.is_cluster() {
             return Ok(NodeView { owned: vec![0..=u16::MAX], ..NodeView::default() });
         }
-        if self.tiers.is_refused(Some(node), Right::ClusterNodes, &reply.frame) {
+        if self.context.is_refused(Some(node), Right::ClusterNodes, &reply.frame) {
             return Ok(self.view_from_table(node));
         }
         let frame = frame_of(Ok(reply))?;
-        self.tiers.upstream.view(&frame, &self.tiers.upstream.node(node)).ok_or(frame)
+        self.context.upstream.view(&frame, &self.context.upstream.node(node)).ok_or(frame)
     }
 
     /// What the slot table says of a node that may not be asked: all but what it gives and takes at the
     /// moment.
     fn view_from_table(&self, node: NodeIndex) -> NodeView {
         let mut owned: Vec<RangeInclusive<u16>> = Vec::new();
-        for slot in all_slots().filter(|slot| self.tiers.upstream.owner(*slot) == Some(node)) {
+        for slot in all_slots().filter(|slot| self.context.upstream.owner(*slot) == Some(node)) {
             let number = slot.number();
             match owned.last_mut().filter(|range| *range.end() + 1 == number) {
                 Some(range) => *range = *range.start()..=number,
@@ -308,7 +308,7 @@ impl KeyWalks {
     /// What the server says of options that cannot be read here.
     fn syntax_error(&self, request: &Request<'_>) -> Answer {
         let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, foreign: false };
-        let sent = self.tiers.upstream.send_any(call);
+        let sent = self.context.upstream.send_any(call);
         Answer::Later(Box::pin(async move {
             let said = frame_of(sent.reply.await.unwrap_or_else(stopped)).err();
             said.unwrap_or_else(|| encode::error_reply("ERR syntax error"))

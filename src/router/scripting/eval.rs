@@ -24,7 +24,7 @@ use crate::router::node_instance::NodeInstance;
 use crate::router::primaries::all_primaries::AllPrimaries;
 use crate::router::replies::{failure_reply, odd_reply, render, stopped};
 use crate::router::request_route::{Destination, RequestRoute};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::{Call, NodeIndex, Outcome, Right, UpstreamError, UpstreamReply};
 
 /// How long the nodes are asked for a script that is not known here.
@@ -33,7 +33,7 @@ const SEARCH_TIME_MAX: Duration = Duration::from_secs(1);
 /// Carries out the commands on scripts.
 #[derive(Debug)]
 pub(in crate::router) struct Scripting {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
     forwarder: Rc<Forwarder>,
     primaries: Rc<AllPrimaries>,
     functions: Rc<FunctionCalls>,
@@ -43,15 +43,15 @@ pub(in crate::router) struct Scripting {
 // === impl Scripting ===
 
 impl Scripting {
-    /// Sends to `tiers`, and remembers scripts in `scripts`.
+    /// Sends to `context`, and remembers scripts in `scripts`.
     pub(in crate::router) fn new(
-        tiers: Rc<Tiers>,
+        context: Rc<RouterContext>,
         forwarder: Rc<Forwarder>,
         primaries: Rc<AllPrimaries>,
         functions: Rc<FunctionCalls>,
         scripts: Arc<ScriptCache>,
     ) -> Rc<Scripting> {
-        Rc::new(Scripting { tiers, forwarder, primaries, functions, scripts })
+        Rc::new(Scripting { context, forwarder, primaries, functions, scripts })
     }
 
     /// Carries out `script`, the action of a command.
@@ -77,7 +77,7 @@ impl Scripting {
     }
 
     fn eval(self: &Rc<Scripting>, route: RequestRoute, request: &Request<'_>, caller: Caller<'_>) -> Answer {
-        let to = match self.tiers.destination(route, request) {
+        let to = match self.context.destination(route, request) {
             Ok(to) => to,
             Err(reply) => return Answer::Now(reply),
         };
@@ -113,12 +113,12 @@ impl Scripting {
             }
             return self.forwarder.forward(route, route.write_set_of_code(), request, caller);
         };
-        let to = match self.tiers.destination(route, request) {
+        let to = match self.context.destination(route, request) {
             Ok(to) => to,
             Err(reply) => return Answer::Now(reply),
         };
         let (host, flushes) = (self.instance(to), scripts.flushes());
-        let moving = to.slot.is_some_and(|slot| self.tiers.upstream.is_moving(slot, caller.now));
+        let moving = to.slot.is_some_and(|slot| self.context.upstream.is_moving(slot, caller.now));
         let owned = request.to_owned();
         let with_body = with_body(route.flags, request, &body).bytes();
         let certain = !moving && host.as_ref().is_some_and(|host| scripts.is_on(sha, host));
@@ -159,16 +159,16 @@ impl Scripting {
     }
 
     fn instance(&self, to: Destination) -> Option<NodeInstance> {
-        NodeInstance::of(&self.tiers.upstream, to.node?)
+        NodeInstance::of(&self.context.upstream, to.node?)
     }
 
     /// Whether a node itself says that it does not have a script.
     async fn lacks_script(self: &Rc<Scripting>, node: NodeIndex, sha: Sha) -> bool {
         let bytes = encode::request(&[&b"SCRIPT"[..], b"EXISTS", sha.as_bytes()]);
         let call = Call { bytes, slot: None, reads_only: true, foreign: false };
-        let outcome = self.tiers.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
+        let outcome = self.context.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
         outcome.is_ok_and(|reply| {
-            self.tiers.is_refused(Some(node), Right::ScriptExists, &reply.frame);
+            self.context.is_refused(Some(node), Right::ScriptExists, &reply.frame);
             &reply.frame[..] == b"*1\r\n:0\r\n"
         })
     }
@@ -178,7 +178,7 @@ impl Scripting {
         let bytes = encode::request(&[&b"SCRIPT"[..], b"SHOW", sha.as_bytes()]);
         let call = Call { bytes, slot: None, reads_only: true, foreign: false };
         let mut asked: FuturesUnordered<_> = self
-            .tiers
+            .context
             .ask_every(&call)
             .into_iter()
             .map(|(node, outcome)| async move { (node, outcome.await) })
@@ -193,7 +193,7 @@ impl Scripting {
                         silent = false;
                         continue;
                     };
-                    this.tiers.is_refused(Some(node), Right::ScriptShow, &reply.frame);
+                    this.context.is_refused(Some(node), Right::ScriptShow, &reply.frame);
                     if let Some(ReplyHead::Blob { kind: b'$', body }) = cursor::head(&reply.frame) {
                         scripts.learn(body, flushes, []);
                         return;
@@ -216,14 +216,14 @@ impl Scripting {
     /// SCRIPT LOAD: known once one node took it, since the others get it when they need it.
     fn load_script(self: &Rc<Scripting>, request: &Request<'_>) -> Answer {
         let owned = request.to_owned();
-        let asked = self.tiers.ask_every(&Call {
+        let asked = self.context.ask_every(&Call {
             bytes: owned.bytes(),
             slot: None,
             reads_only: false,
             foreign: false,
         });
         if asked.is_empty() {
-            return Answer::Now(failure_reply(&self.tiers.upstream.no_topology()));
+            return Answer::Now(failure_reply(&self.context.upstream.no_topology()));
         }
         let (this, flushes) = (self.clone(), self.scripts.flushes());
         Answer::Later(Box::pin(async move {
@@ -233,7 +233,7 @@ impl Scripting {
                 match outcome.await {
                     Ok(reply) if !reply.frame.starts_with(b"-") => {
                         first.get_or_insert(reply.frame);
-                        hosts.extend(NodeInstance::of(&this.tiers.upstream, node));
+                        hosts.extend(NodeInstance::of(&this.context.upstream, node));
                     }
                     Ok(reply) => drop(failed.get_or_insert(reply.frame)),
                     Err(failure) => drop(failed.get_or_insert(failure_reply(&failure))),
@@ -259,7 +259,7 @@ impl Scripting {
             .map(|sha| Sha::named(sha).is_some_and(|sha| scripts.body(sha).is_some()))
             .collect();
         let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, foreign: false };
-        let asked = if known.iter().all(|known| *known) { Vec::new() } else { self.tiers.ask_every(&call) };
+        let asked = if known.iter().all(|known| *known) { Vec::new() } else { self.context.ask_every(&call) };
         Answer::Later(Box::pin(async move {
             let mut everywhere = vec![!asked.is_empty(); known.len()];
             for (_, outcome) in asked {

@@ -21,7 +21,7 @@ use crate::router::forward::forwarder::Forwarder;
 use crate::router::node_instance::NodeInstance;
 use crate::router::replies::{render, stopped};
 use crate::router::request_route::{Destination, RequestRoute};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::{Call, NodeIndex, Right};
 
 /// KnownFunctions that are remembered to be on a node; beyond it all are forgotten, since clients can make
@@ -60,7 +60,7 @@ struct LastSeen {
 /// Calls functions.
 #[derive(Debug)]
 pub(in crate::router) struct FunctionCalls {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
     forwarder: Rc<Forwarder>,
     known: RefCell<KnownFunctions>,
 }
@@ -69,8 +69,8 @@ pub(in crate::router) struct FunctionCalls {
 
 impl FunctionCalls {
     /// Knows no function yet.
-    pub(in crate::router) fn new(tiers: Rc<Tiers>, forwarder: Rc<Forwarder>) -> Rc<FunctionCalls> {
-        Rc::new(FunctionCalls { tiers, forwarder, known: RefCell::default() })
+    pub(in crate::router) fn new(context: Rc<RouterContext>, forwarder: Rc<Forwarder>) -> Rc<FunctionCalls> {
+        Rc::new(FunctionCalls { context, forwarder, known: RefCell::default() })
     }
 
     /// FCALL and FCALL_RO.
@@ -80,7 +80,7 @@ impl FunctionCalls {
         request: &Request<'_>,
         caller: Caller<'_>,
     ) -> Answer {
-        let to = match self.tiers.destination(route, request) {
+        let to = match self.context.destination(route, request) {
             Ok(to) => to,
             Err(reply) => return Answer::Now(reply),
         };
@@ -94,7 +94,7 @@ impl FunctionCalls {
             this.provide(host, name).await;
             let mut looks = 1;
             loop {
-                let to = match this.tiers.destination(route, &request.as_request()) {
+                let to = match this.context.destination(route, &request.as_request()) {
                     Ok(to) => to,
                     Err(reply) => return ExclusiveEnd::Reply(reply),
                 };
@@ -117,7 +117,7 @@ impl FunctionCalls {
     fn looked_for(&self, to: Destination, request: &Request<'_>) -> (Option<NodeInstance>, Vec<u8>) {
         // The names of functions do not tell capitals from small letters.
         let name = request.arg(1).to_ascii_lowercase();
-        let host = to.node.and_then(|node| NodeInstance::of(&self.tiers.upstream, node));
+        let host = to.node.and_then(|node| NodeInstance::of(&self.context.upstream, node));
         (host.filter(|_| name.len() <= NAME_BYTES_MAX), name)
     }
 
@@ -153,17 +153,17 @@ impl FunctionCalls {
     async fn provide(&self, host: NodeInstance, name: Vec<u8>) {
         let mut found = library_of(&self.libraries(host.node, false).await, &name).is_some();
         if !found {
-            for other in self.tiers.upstream.primaries().iter().filter(|other| **other != host.node) {
+            for other in self.context.upstream.primaries().iter().filter(|other| **other != host.node) {
                 let Some(code) = library_of(&self.libraries(*other, true).await, &name) else { continue };
                 let request = encode::request(&[&b"FUNCTION"[..], b"LOAD", b"REPLACE", &code]);
                 let call = Call { bytes: request, slot: None, reads_only: false, foreign: false };
                 let outcome =
-                    self.tiers.upstream.send_to(host.node, call).reply.await.unwrap_or_else(stopped);
+                    self.context.upstream.send_to(host.node, call).reply.await.unwrap_or_else(stopped);
                 if let Ok(reply) = &outcome {
-                    self.tiers.is_refused(Some(host.node), Right::FunctionLoad, &reply.frame);
+                    self.context.is_refused(Some(host.node), Right::FunctionLoad, &reply.frame);
                 }
                 found = outcome.is_ok_and(|reply| !reply.frame.starts_with(b"-"));
-                tracing::info!(node = %self.tiers.upstream.node(host.node), found, "a library of functions was brought to a node");
+                tracing::info!(node = %self.context.upstream.node(host.node), found, "a library of functions was brought to a node");
                 break;
             }
         }
@@ -175,9 +175,9 @@ impl FunctionCalls {
         let words = ["FUNCTION", "LIST", "WITHCODE"];
         let words = if with_code { &words[..] } else { &words[..2] };
         let call = Call { bytes: encode::request(words), slot: None, reads_only: true, foreign: false };
-        let outcome = self.tiers.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
+        let outcome = self.context.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
         let list = outcome.map_or_else(|_| Bytes::new(), |reply| reply.frame);
-        self.tiers.is_refused(Some(node), Right::FunctionList, &list);
+        self.context.is_refused(Some(node), Right::FunctionList, &list);
         list
     }
 }

@@ -26,7 +26,7 @@ use crate::router::forward::fence::Fence;
 use crate::router::replies::stopped;
 use crate::router::request_route::{Destination, RequestRoute};
 use crate::router::scripting::script_cache::{ScriptCache, with_body};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::router::turns::give_turn;
 use crate::upstream::{Call, Dedicated, Outcome, UpstreamReply, answers_exec, exec_abort};
 
@@ -36,7 +36,7 @@ const SMALL_ELEMENTS_MAX: usize = 1024;
 /// Carries out transactions.
 #[derive(Debug)]
 pub struct Transactions {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
     default_ttl: Rc<DefaultTtl>,
     scripts: Arc<ScriptCache>,
 }
@@ -44,13 +44,13 @@ pub struct Transactions {
 // === impl Transactions ===
 
 impl Transactions {
-    /// Sends to `tiers`; scripts that `scripts` knows go along with their bodies.
+    /// Sends to `context`; scripts that `scripts` knows go along with their bodies.
     pub(in crate::router) fn new(
-        tiers: Rc<Tiers>,
+        context: Rc<RouterContext>,
         default_ttl: Rc<DefaultTtl>,
         scripts: Arc<ScriptCache>,
     ) -> Rc<Transactions> {
-        Rc::new(Transactions { tiers, default_ttl, scripts })
+        Rc::new(Transactions { context, default_ttl, scripts })
     }
 
     /// The part that a command of the table is. `slot` is that of the parts so far.
@@ -83,7 +83,7 @@ impl Transactions {
             Class::EveryPrimary(_)
             | Class::Script(_)
             | Class::Keyspace(Keyspace::Keys | Keyspace::RandomKey)
-                if self.tiers.upstream.has_one_primary() =>
+                if self.context.upstream.has_one_primary() =>
             {
                 spec.flags.has(Flags::WRITE)
             }
@@ -146,7 +146,7 @@ impl Transactions {
                 // The session is held: nobody has to know which keys are written.
                 let written = std::mem::take(&mut whole.written);
                 slot.inspect(|slot| hold.session().note_written(*slot));
-                this.tiers.drop_keys(&written).await;
+                this.context.drop_keys(&written).await;
                 let coverage = coverage.as_ref();
                 let caller = Caller { resp, own_writes: hold.session(), now: clock::now(), coverage };
                 let outcome = match watch {
@@ -155,7 +155,7 @@ impl Transactions {
                     None => this.begin_transaction(slot, whole, caller).await,
                 };
                 // Before the reply leaves, its keys are dropped once more (I6).
-                this.tiers.drop_keys(&written).await;
+                this.context.drop_keys(&written).await;
                 executed_in_turns(outcome, elements, resp).await
             }));
         }
@@ -180,23 +180,23 @@ impl Transactions {
     ) -> impl Future<Output = Outcome> + use<> {
         let AssembledTransaction { count, opaque, grows, written, read, .. } = whole;
         caller.own_writes.note_sent();
-        let write = self.tiers.begin_write(written, caller);
+        let write = self.context.begin_write(written, caller);
         let write = if opaque { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!whole.due.is_empty()).then_some(whole.due));
-        let apart = due.is_none() && (opaque || grows) && self.tiers.upstream.reply_limit(slot).is_some();
+        let apart = due.is_none() && (opaque || grows) && self.context.upstream.reply_limit(slot).is_some();
         // What was read over another connection than those that receive invalidations may be newer than L1.
         let read = if apart { read } else { InflightKeys::new() };
         let hold = apart.then(|| Hold::of(caller.own_writes));
         let sent = if apart {
             // What is refused of it is refused before any script of it runs, in the node's own words.
             let call = Call { bytes, slot, reads_only: false, foreign: false };
-            self.tiers.upstream.send_apart(slot, None, call, count + 1)
+            self.context.upstream.send_apart(slot, None, call, count + 1)
         } else {
-            self.tiers.upstream.send_transaction(slot, bytes, count + 1)
+            self.context.upstream.send_transaction(slot, bytes, count + 1)
         };
         let following = self.default_ttl.follow(&sent, slot, due, caller.own_writes);
         let to = slot.map(|slot| Destination { slot: Some(slot), node: None });
-        let fence = to.filter(|_| opaque).map(|to| Fence::behind(&self.tiers, to, apart));
+        let fence = to.filter(|_| opaque).map(|to| Fence::behind(&self.context, to, apart));
         let (this, coverage) = (self.clone(), caller.coverage.cloned());
         async move {
             let outcome = sent.reply.await.unwrap_or_else(stopped);
@@ -206,11 +206,11 @@ impl Transactions {
             }
             if opaque {
                 match fence {
-                    Some(fence) => fence.settle(&this.tiers, &outcome).await,
-                    None => this.tiers.invalidate_all(),
+                    Some(fence) => fence.settle(&this.context, &outcome).await,
+                    None => this.context.invalidate_all(),
                 }
             }
-            this.tiers.drop_keys_read_elsewhere(&read).await;
+            this.context.drop_keys_read_elsewhere(&read).await;
             // Before the reply leaves, its keys are dropped once more (I6).
             drop((write, hold));
             outcome
@@ -226,7 +226,7 @@ impl Transactions {
         caller: Caller<'_>,
     ) -> impl Future<Output = Outcome> + use<> {
         let AssembledTransaction { count, due, written, read, opaque, .. } = whole;
-        let write = self.tiers.begin_write(written, caller);
+        let write = self.context.begin_write(written, caller);
         let write = if opaque { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!due.is_empty()).then_some(due));
         let (this, own_writes) = (self.clone(), caller.own_writes.clone());
@@ -243,9 +243,9 @@ impl Transactions {
             }
             if opaque {
                 // The invalidations went to another connection than the one that the transaction was on.
-                this.tiers.invalidate_all();
+                this.context.invalidate_all();
             }
-            this.tiers.drop_keys_read_elsewhere(&read).await;
+            this.context.drop_keys_read_elsewhere(&read).await;
             drop(write);
             outcome
         }
@@ -272,7 +272,7 @@ impl Transactions {
         }
         let refusal = replies.iter().find(|reply| reply.starts_with(b"-")).unwrap_or(&exec);
         let redirected =
-            self.tiers.upstream.redirected(refusal, slot, connection.node(), false).await.is_some();
+            self.context.upstream.redirected(refusal, slot, connection.node(), false).await.is_some();
         let frame = if redirected { return Ok(changed()) } else { exec_abort(refusal) };
         connection.give_back();
         Ok(UpstreamReply { frame, rerouted: false, tracked: false, by: None })

@@ -22,7 +22,7 @@ use crate::router::caller::Caller;
 use crate::router::coherence::inflight::{InflightKeys, InflightWrite};
 use crate::router::replies::failure_reply;
 use crate::router::request_route::{CROSS_SLOT, RequestRoute};
-use crate::router::tiers::Tiers;
+use crate::router::context::RouterContext;
 use crate::upstream::{Dedicated, SLOT_IS_MOVING, UpstreamError};
 
 const OK: &[u8] = b"+OK\r\n";
@@ -105,15 +105,15 @@ impl Watched {
 /// Carries out WATCH and UNWATCH.
 #[derive(Debug)]
 pub struct Watches {
-    tiers: Rc<Tiers>,
+    context: Rc<RouterContext>,
 }
 
 // === impl Watches ===
 
 impl Watches {
-    /// Watches at the nodes of `tiers`.
-    pub(in crate::router) fn new(tiers: Rc<Tiers>) -> Rc<Watches> {
-        Rc::new(Watches { tiers })
+    /// Watches at the nodes of `context`.
+    pub(in crate::router) fn new(context: Rc<RouterContext>) -> Rc<Watches> {
+        Rc::new(Watches { context })
     }
 
     /// Watches more keys. To be called when no other request of the session is on its way.
@@ -124,7 +124,7 @@ impl Watches {
         watched: &Rc<Watched>,
         caller: Caller<'_>,
     ) -> Answer {
-        if let Some(wait) = self.tiers.wait_for_upstream() {
+        if let Some(wait) = self.context.wait_for_upstream() {
             return wait;
         }
         let route = RequestRoute::of(spec);
@@ -138,7 +138,7 @@ impl Watches {
             }
             watch => watch,
         };
-        let reads = self.tiers.begin_write(InflightKeys::new(), caller).before_all_reads();
+        let reads = self.context.begin_write(InflightKeys::new(), caller).before_all_reads();
         let bytes = request.to_owned().bytes();
         let hash = |key| FixedState::default().hash_one(key);
         let hashes = request.args().skip(1).map(hash).collect();
@@ -189,7 +189,7 @@ impl Watches {
         match connection {
             Some(connection)
                 if self
-                    .tiers
+                    .context
                     .upstream
                     .redirected(&reply, Some(slot), connection.node(), false)
                     .await
@@ -202,7 +202,7 @@ impl Watches {
     }
 
     async fn begin_watch(&self, slot: Slot, bytes: &Bytes) -> (Option<Dedicated>, Bytes) {
-        let mut connection = match self.tiers.upstream.dedicated(Some(slot)).await {
+        let mut connection = match self.context.upstream.dedicated(Some(slot)).await {
             Ok(connection) => connection,
             Err(failure) => return (None, failure_reply(&failure)),
         };
@@ -213,7 +213,7 @@ impl Watches {
                 kept => return (kept, reply),
             };
             let Some(elsewhere) =
-                self.tiers.upstream.redirected(&reply, Some(slot), refused.node(), false).await
+                self.context.upstream.redirected(&reply, Some(slot), refused.node(), false).await
             else {
                 refused.give_back();
                 return (None, reply);
@@ -222,7 +222,7 @@ impl Watches {
                 refused.give_back();
                 return (None, Bytes::from_static(SLOT_IS_MOVING));
             }
-            connection = match self.tiers.upstream.dedicated_to(&elsewhere.node).await {
+            connection = match self.context.upstream.dedicated_to(&elsewhere.node).await {
                 Ok(connection) => connection,
                 Err(failure) => return (None, failure_reply(&failure)),
             };

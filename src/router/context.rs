@@ -1,4 +1,4 @@
-//! The two tiers of a worker: its L1 and its upstream.
+//! The two context of a worker: its L1 and its upstream.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,9 +45,9 @@ pub struct RouterSettings {
 /// A node, and what it will answer.
 pub(super) type PendingReplyOf = (NodeIndex, LocalBoxFuture<'static, Outcome>);
 
-/// L1 and the upstream of one worker, and what the families of commands do to both of them.
+/// L1 and the upstream of one worker, with the policies, counters and settings that go with them.
 #[derive(Debug)]
-pub(super) struct Tiers {
+pub(super) struct RouterContext {
     /// L1; `None` when it is off.
     pub(super) cache: Option<RouterCache>,
     pub(super) upstream: Rc<Upstream>,
@@ -57,9 +57,9 @@ pub(super) struct Tiers {
     pub(super) settings: RouterSettings,
 }
 
-// === impl Tiers ===
+// === impl RouterContext ===
 
-impl Tiers {
+impl RouterContext {
     /// Has the first requests wait until the topology is discovered, so that a client that comes earlier
     /// meets no error.
     pub(super) fn wait_for_upstream(&self) -> Option<Answer> {
