@@ -28,7 +28,7 @@ pub(crate) struct ClientState {
     resp: Resp,
     pub(super) replies: ReplyMode,
     /// The requests that have not been answered, as far as later ones depend on them.
-    pub(crate) own_writes: Rc<Inflight>,
+    pub(crate) inflight: Rc<Inflight>,
     /// Clients have to authenticate before they may do anything.
     asks_password: bool,
     /// The client has not authenticated yet.
@@ -52,7 +52,7 @@ impl ClientState {
             entry,
             resp: Resp::Two,
             replies: ReplyMode::On,
-            own_writes: Rc::default(),
+            inflight: Rc::default(),
             asks_password,
             locked: asks_password,
             was_wrong: false,
@@ -71,7 +71,7 @@ impl ClientState {
             self.entry.mark(flag, false);
         }
         self.replies = ReplyMode::On;
-        self.own_writes.want_fresh(false);
+        self.inflight.want_fresh(false);
         self.locked = self.asks_password;
     }
 

@@ -58,7 +58,7 @@ pub(super) fn fresh(request: &Request<'_>, client: &ClientState) -> Bytes {
     if !fresh && !mode.eq_ignore_ascii_case(b"off") {
         return encode::error_reply("ERR syntax error, NEARSIDE FRESH takes ON or OFF");
     }
-    client.own_writes.want_fresh(fresh);
+    client.inflight.want_fresh(fresh);
     ok()
 }
 

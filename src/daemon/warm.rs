@@ -172,11 +172,11 @@ async fn until_tracked(report: &ServerReport) {
 
 /// Makes one read. Its reply is for L1 alone.
 async fn make(router: Rc<Router>, request: OwnedRequest) {
-    let own_writes = Rc::<Inflight>::default();
+    let inflight = Rc::<Inflight>::default();
     loop {
         let request = request.as_request();
         let Ok(spec) = recognise(&request) else { return };
-        let caller = Caller { resp: Resp::Three, own_writes: &own_writes, now: clock::now(), coverage: None };
+        let caller = Caller { resp: Resp::Three, inflight: &inflight, now: clock::now(), coverage: None };
         let out = &mut WriteQueue::default();
         match router.call(spec, Class::CacheableRead, &request, caller, out) {
             Answer::NotYet(until) => until.await,

@@ -13,7 +13,7 @@ pub struct Caller<'a> {
     /// The version of the protocol that replies must have.
     pub resp: Resp,
     /// The session's commands that have not been answered yet.
-    pub own_writes: &'a Rc<Inflight>,
+    pub inflight: &'a Rc<Inflight>,
     /// The time as of which lookups are made: all of the request had arrived by then.
     pub now: Nanos,
     /// Receives whether the client will be notified of changes to what a reply said; `None` when the client

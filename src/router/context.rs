@@ -116,12 +116,12 @@ impl RouterContext {
     /// `None` where there is no L1.
     pub(super) fn begin_read(&self, keys: InflightKeys, caller: Caller<'_>) -> Option<InflightRead> {
         let cache = self.cache.as_ref().filter(|_| !keys.is_empty())?;
-        Some(InflightRead::begin(caller.own_writes, keys, cache.next_number()))
+        Some(InflightRead::begin(caller.inflight, keys, cache.next_number()))
     }
 
     /// Begins a write of `keys`.
     pub(super) fn begin_write(&self, keys: InflightKeys, caller: Caller<'_>) -> InflightWrite {
-        InflightWrite::begin(caller.own_writes, keys, self.cache.as_ref().map(|cache| cache.shared().clone()))
+        InflightWrite::begin(caller.inflight, keys, self.cache.as_ref().map(|cache| cache.shared().clone()))
     }
 
     /// Empties L1, and keeps no reply that is in flight.

@@ -172,7 +172,7 @@ impl Router {
         if let Some(wait) = self.context.wait_for_upstream() {
             return wait;
         }
-        caller.own_writes.note_sent();
+        caller.inflight.note_sent();
         let route = RequestRoute::of(spec);
         match class {
             Class::CacheableRead => self.reads.read(spec, request, caller, out),
@@ -214,7 +214,7 @@ impl Router {
     /// Answers a request that the table does not recognise.
     pub fn fault(&self, fault: CommandError, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         if fault == CommandError::Unknown {
-            caller.own_writes.note_sent();
+            caller.inflight.note_sent();
             return self
                 .context
                 .wait_for_upstream()

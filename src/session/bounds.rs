@@ -32,5 +32,5 @@ pub(super) fn is_held(state: &SessionState, pipeline: &Pipeline, context: &Sessi
         context.stats.client_in_flight_waits.bump();
     }
     // Each of those that are sent on takes as long as many hits.
-    full || state.client.own_writes.is_held() || pipeline.len().is_multiple_of(SENT_AT_ONCE)
+    full || state.client.inflight.is_held() || pipeline.len().is_multiple_of(SENT_AT_ONCE)
 }

@@ -46,7 +46,7 @@ impl Session {
         self.was_slowed = self.is_slowed();
         if self.state.client.leaving
             || self.is_full()
-            || self.state.client.own_writes.is_held()
+            || self.state.client.inflight.is_held()
             || self.was_slowed
         {
             return Ok(false);

@@ -28,14 +28,14 @@ pub(super) fn serve(
     out: &mut WriteQueue,
     now: clock::Nanos,
 ) -> Flow {
-    let own_writes = state.client.own_writes.clone();
+    let inflight = state.client.inflight.clone();
     let flags = context.server.flags();
     let recognised = state.recogniser.recognise(&request);
     let command = recognised.map_or(0, Spec::number);
     state.client.entry.note(command, now);
     let watch = TrackedRead::begin(recognised, &request, state, context);
     let coverage = watch.as_ref().map(TrackedRead::coverage);
-    let caller = Caller { resp: state.client.resp(), own_writes: &own_writes, now, coverage };
+    let caller = Caller { resp: state.client.resp(), inflight: &inflight, now, coverage };
     // What is carried out is shown to MONITOR, and what is waited for is measured for SLOWLOG.
     let (mut shown, mut measured) = (true, true);
     // Number 0 counts what is not carried out, or not now.

@@ -119,7 +119,7 @@ impl Session {
         let takes = !waits
             && !state.alone
             && !self.is_slowed()
-            && !state.client.own_writes.is_held()
+            && !state.client.inflight.is_held()
             && !self.is_full();
         let is_owed = waits || !self.pipeline.is_empty() || !self.connection.out.is_empty();
         let (_, asked_at) = state.client.entry.last_request();

@@ -46,7 +46,7 @@ pub(in crate::commands) fn answer(
     let (known, mut pairs) = (known(context), Pairs::default());
     if exec == ExecContext::None && patterns.len() > PATTERNS_AT_ONCE {
         // What the session asks behind it may change what there is.
-        let hold = Hold::of(&client.own_writes);
+        let hold = Hold::of(&client.inflight);
         let router = context.router.clone();
         return Answer::Later(Box::pin(async move {
             for patterns in patterns.chunks(PATTERNS_AT_ONCE) {

@@ -53,7 +53,7 @@ impl ReplicaWaits {
         if let Some(wait) = self.context.wait_for_upstream() {
             return wait;
         }
-        let nodes = match self.context.upstream.owners(caller.own_writes.written()) {
+        let nodes = match self.context.upstream.owners(caller.inflight.written()) {
             Ok(nodes) => nodes,
             Err(failure) => return Answer::Now(failure_reply(&failure)),
         };

@@ -95,14 +95,14 @@ impl Blocking {
         // Nothing else of the session begins meanwhile: of many keys nobody has to know which are written.
         let many =
             if writes && route.has_many(request) { std::mem::take(&mut keys) } else { InflightKeys::new() };
-        slot.filter(|_| writes).inspect(|slot| caller.own_writes.note_written(*slot));
+        slot.filter(|_| writes).inspect(|slot| caller.inflight.note_written(*slot));
         let read = if writes { InflightKeys::new() } else { keys.clone() };
         let write = writes.then(|| self.context.begin_write(keys, caller));
         let latest = |argument: &[u8]| matches!(argument, b"$" | b"+");
         let repeatable = !writes && !request.args().any(latest);
         let patience = BlockTimeout::of(spec, request);
         let blocking = BlockingCommand { request: request.to_owned(), slot, patience, repeatable, waiting };
-        let (this, resp, own_writes) = (self.clone(), caller.resp, caller.own_writes.clone());
+        let (this, resp, inflight) = (self.clone(), caller.resp, caller.inflight.clone());
         Answer::Later(Box::pin(async move {
             this.context.drop_keys(&many).await;
             this.context.stats.waits_begun.bump();
@@ -113,7 +113,7 @@ impl Blocking {
             if let (Some(slot), Some(due)) = (slot, due)
                 && may_have_written(&outcome)
             {
-                this.default_ttl.give_ttl(slot, due, &own_writes).settle(&outcome).await;
+                this.default_ttl.give_ttl(slot, due, &inflight).settle(&outcome).await;
             }
             this.context.drop_keys_read_elsewhere(&read).await;
             this.context.drop_keys(&many).await;

@@ -54,7 +54,7 @@ impl CommandQueries {
         if let Some(wait) = self.context.wait_for_upstream() {
             return wait;
         }
-        caller.own_writes.note_sent();
+        caller.inflight.note_sent();
         // All parts go to one node: others may be of another version.
         let Some(node) = self.context.upstream.any_node() else {
             return Answer::Now(failure_reply(&self.context.upstream.no_topology()));

@@ -42,7 +42,7 @@ pub(in crate::router) struct TtlFollowUp {
     /// The answer, and the keys that it is about; several of them are a transaction, so that many keys have
     /// one place in the line.
     sent: Vec<(PendingReply, DueKeys)>,
-    own_writes: Rc<Inflight>,
+    inflight: Rc<Inflight>,
     /// What the session had sent by then.
     number: u64,
 }
@@ -105,10 +105,10 @@ impl DefaultTtl {
         write: &PendingReply,
         slot: Option<Slot>,
         due: Option<DueKeys>,
-        own_writes: &Rc<Inflight>,
+        inflight: &Rc<Inflight>,
     ) -> Option<TtlFollowUp> {
         let due = due?;
-        (!write.has_outcome()).then(|| slot.map(|slot| self.give_ttl(slot, due, own_writes)))?
+        (!write.has_outcome()).then(|| slot.map(|slot| self.give_ttl(slot, due, inflight)))?
     }
 
     /// Gives keys of `slot` their time to live.
@@ -116,7 +116,7 @@ impl DefaultTtl {
         self: &Rc<DefaultTtl>,
         slot: Slot,
         due: DueKeys,
-        own_writes: &Rc<Inflight>,
+        inflight: &Rc<Inflight>,
     ) -> TtlFollowUp {
         self.context.stats.default_ttl_sent.add(due.len() as u64);
         // While a slot moves, no node carries out a transaction on keys that have left; each alone is
@@ -129,8 +129,8 @@ impl DefaultTtl {
             default_ttl: self.clone(),
             slot,
             sent,
-            own_writes: own_writes.clone(),
-            number: own_writes.sent(),
+            inflight: inflight.clone(),
+            number: inflight.sent(),
         }
     }
 
@@ -191,7 +191,7 @@ impl TtlFollowUp {
                 due.len() > 1 && self.default_ttl.context.upstream.is_moving(self.slot, clock::now());
             // What the session has sent since may say that a key is to be there for ever, and this would come
             // behind it.
-            if is_moving && self.own_writes.sent() == self.number {
+            if is_moving && self.inflight.sent() == self.number {
                 again.extend(due);
             } else {
                 self.default_ttl.note_missed(self.slot, keys, &cause);

@@ -88,7 +88,7 @@ impl Forwarder {
         if !route.has_many(request) {
             return ForwardedCall::Begun(self.sender.begin(route, reach, to, request, bytes, caller));
         }
-        let (hold, coverage) = (Hold::of(caller.own_writes), caller.coverage.cloned());
+        let (hold, coverage) = (Hold::of(caller.inflight), caller.coverage.cloned());
         let (sender, resp, request) = (self.sender.clone(), caller.resp, request.to_owned());
         ForwardedCall::ManyKeys(ManyKeys { sender, route, reach, to, request, bytes, resp, coverage, hold })
     }

@@ -62,7 +62,7 @@ impl ManyKeys {
             session.note_written(slot);
         }
         let coverage = self.coverage.as_ref();
-        let caller = Caller { resp: self.resp, own_writes: session, now: clock::now(), coverage };
+        let caller = Caller { resp: self.resp, inflight: session, now: clock::now(), coverage };
         let request = self.request.as_request();
         self.sender.begin(self.route, self.reach, self.to, &request, self.bytes.clone(), caller)
     }

@@ -60,7 +60,7 @@ impl Sender {
         let (bytes, due) = self.default_ttl.apply(route, request, bytes);
         // What is stored has a short reply, and what gives it a time to live goes right behind it.
         let apart = due.is_none() && self.reply_sizes.goes_apart(route, reach, to.slot, request, caller.now);
-        let hold = apart.then(|| Hold::of(caller.own_writes));
+        let hold = apart.then(|| Hold::of(caller.inflight));
         let keys = || if route.has_many(request) { InflightKeys::new() } else { route.keys_of(request) };
         let begin_write = || self.context.begin_write(keys(), caller);
         let write = match reach {
@@ -87,7 +87,7 @@ impl Sender {
             reads_only: route.flags.has(Flags::READ),
             foreign: route.foreign,
         });
-        let following = self.default_ttl.follow(&sent, to.slot, due, caller.own_writes);
+        let following = self.default_ttl.follow(&sent, to.slot, due, caller.inflight);
         let fence = (reach == WriteSet::Anything).then(|| Fence::behind(&self.context, to, apart));
         let (context, coverage) = (self.context.clone(), caller.coverage.cloned());
         SentCall { context, sent, following, fence, write, read, hold, coverage }

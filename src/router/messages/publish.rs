@@ -66,10 +66,10 @@ impl Publisher {
         let Some(settled) = until_settled(&self.hub, self.context.settings.patience, Some(&channel)) else {
             return Answer::Later(self.send(spec, channel, request, caller));
         };
-        let (this, resp, own_writes) = (self.clone(), caller.resp, caller.own_writes.clone());
+        let (this, resp, inflight) = (self.clone(), caller.resp, caller.inflight.clone());
         Answer::Exclusive(Box::pin(async move {
             settled.await;
-            let caller = Caller { resp, own_writes: &own_writes, now: clock::now(), coverage: None };
+            let caller = Caller { resp, inflight: &inflight, now: clock::now(), coverage: None };
             ExclusiveEnd::Sent(this.send(spec, channel, request, caller))
         }))
     }
@@ -97,7 +97,7 @@ impl Publisher {
         let mut search = (!self.hub.feed().is_idle()).then(|| self.hub.search(&channel));
         let over = search.as_mut().is_none_or(|search| self.hub.go_on(search));
         // What the session asks behind it may change what there is.
-        let hold = (!over).then(|| Hold::of(caller.own_writes));
+        let hold = (!over).then(|| Hold::of(caller.inflight));
         let (this, resp) = (self.clone(), caller.resp);
         let ours = search.as_ref().filter(|_| over).map(|search| self.ours(node.as_ref(), search));
         Box::pin(async move {

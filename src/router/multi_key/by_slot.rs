@@ -82,7 +82,7 @@ impl BySlot {
                     .context
                     .upstream
                     .send(part.slot, Call { bytes, slot: Some(part.slot), reads_only, foreign: false });
-                let following = self.default_ttl.follow(&sent, Some(part.slot), due, caller.own_writes);
+                let following = self.default_ttl.follow(&sent, Some(part.slot), due, caller.inflight);
                 (sent, following)
             })
             .unzip();

@@ -52,7 +52,7 @@ impl MultiKey {
         if let Some(wait) = self.by_slot.context.wait_for_upstream() {
             return wait;
         }
-        caller.own_writes.note_sent();
+        caller.inflight.note_sent();
         if slices::is_large(request, join) {
             if join == Join::Mget || (spec.keys.positions(request).is_ok() && !has_one_slot(spec, request)) {
                 return slices::in_slices(&self.by_slot, spec, join, request, caller, bound);

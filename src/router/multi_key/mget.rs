@@ -99,7 +99,7 @@ impl Mget {
         out: &mut WriteQueue,
     ) -> Result<(), FetchReason> {
         let key = request.arg(position);
-        let cache = match (&self.context.cache, caller.own_writes.behind(key)) {
+        let cache = match (&self.context.cache, caller.inflight.behind(key)) {
             (Some(cache), Dependency::Nothing) => cache,
             (Some(cache), Dependency::Read(number)) => {
                 let missed = cache.miss_without_lookup(key, caller.now, Slot::of(key), number);
@@ -107,7 +107,7 @@ impl Mget {
             }
             _ => {
                 self.context.stats.l1_bypasses.bump();
-                self.context.note(key, caller.own_writes.why_behind());
+                self.context.note(key, caller.inflight.why_behind());
                 return Err(if self.context.policies.terms(key).is_err() {
                     FetchReason::KeptOut
                 } else {

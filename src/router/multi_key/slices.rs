@@ -86,7 +86,7 @@ pub(super) fn in_slices(
         resp: caller.resp,
         bound,
         coverage: caller.coverage.cloned(),
-        hold: Hold::of(caller.own_writes),
+        hold: Hold::of(caller.inflight),
     };
     Answer::Later(Box::pin(sliced.carry_out()))
 }
@@ -134,7 +134,7 @@ impl Sliced {
         let request = self.request.as_request();
         let args = request.args_from(slice.start).take(slice.len());
         let part = OwnedRequest::from_args(std::iter::once(request.arg(0)).chain(args));
-        let caller = Caller { resp: self.resp, own_writes: self.hold.session(), now: clock::now(), coverage };
+        let caller = Caller { resp: self.resp, inflight: self.hold.session(), now: clock::now(), coverage };
         let (request, mut out) = (part.as_request(), WriteQueue::default());
         match self.by_slot.at_once(self.spec, self.join, &request, caller, self.bound, &mut out) {
             Answer::Later(reply) => reply,

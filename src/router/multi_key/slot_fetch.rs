@@ -128,7 +128,7 @@ impl SlotFetches {
         let keys: Vec<Fetched> = keys.collect();
         let names = keys.iter().map(|fetched| fetched.key.clone()).collect();
         let number = self.context.cache.as_ref().map_or(0, |cache| cache.next_number());
-        let read = InflightRead::begin(caller.own_writes, names, number);
+        let read = InflightRead::begin(caller.inflight, names, number);
         SlotBatch { slot, reply, keys, read }
     }
 

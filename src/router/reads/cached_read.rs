@@ -100,9 +100,9 @@ impl CachedReads {
         };
         let key = request.arg(key_at);
         let question = CacheQuery { command: command_of(spec), key, args: request.tail() };
-        let missed = match caller.own_writes.behind(key) {
+        let missed = match caller.inflight.behind(key) {
             Dependency::Write => {
-                let why = caller.own_writes.why_behind();
+                let why = caller.inflight.why_behind();
                 return self.bypass(spec, request, Some((key_at, why)), caller);
             }
             Dependency::Read(number) => cache.miss_without_lookup(key, caller.now, Slot::of(key), number),
@@ -123,7 +123,7 @@ impl CachedReads {
         caller: Caller<'_>,
     ) -> Answer {
         self.context.stats.l1_bypasses.bump();
-        caller.own_writes.note_sent();
+        caller.inflight.note_sent();
         let route = RequestRoute::of(spec);
         let answer = self
             .context
@@ -184,7 +184,7 @@ impl CachedReads {
             CacheQuery { command: command_of(spec), key: request.arg(key_at), args: request.tail() };
         let (resp, coverage) = (caller.resp, caller.coverage.cloned());
         let begin_read =
-            |key, number| InflightRead::begin(caller.own_writes, InflightKeys::from_buf([key]), number);
+            |key, number| InflightRead::begin(caller.inflight, InflightKeys::from_buf([key]), number);
         // Behind the lookup, which noted the generation: what is kept by policies that are replaced now is
         // killed.
         let terms = self.context.terms(question.key);

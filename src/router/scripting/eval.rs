@@ -126,22 +126,22 @@ impl Scripting {
         let call = self.forwarder.begin(route, route.write_set_of_code(), to, request, bytes, caller);
         let (this, resp, now) = (self.clone(), caller.resp, caller.now);
         let coverage = caller.coverage.cloned();
-        let (own_writes, sent) = (caller.own_writes.clone(), caller.own_writes.sent());
+        let (inflight, sent) = (caller.inflight.clone(), caller.inflight.sent());
         Answer::Later(Box::pin(async move {
             let mut outcome = call.settle().await;
             // Unless these are words of the script itself, which has run.
             let said_by = said_no_script(&outcome);
             // What the session asks while the node is asked comes behind the script, which may be sent again
             // (I6).
-            let _hold = said_by.map(|_| Hold::of(&own_writes));
+            let _hold = said_by.map(|_| Hold::of(&inflight));
             if let Some(node) = said_by
                 && this.lacks_script(node, sha).await
             {
                 host.iter().for_each(|host| this.scripts.gone_from(sha, host));
                 // The script did not run. What the session has sent since may not come before it: then the
                 // client is told.
-                if own_writes.sent() == sent {
-                    let caller = Caller { resp, own_writes: &own_writes, now, coverage: coverage.as_ref() };
+                if inflight.sent() == sent {
+                    let caller = Caller { resp, inflight: &inflight, now, coverage: coverage.as_ref() };
                     let request = owned.as_request();
                     outcome = this
                         .forwarder

@@ -89,7 +89,7 @@ impl FunctionCalls {
             return Answer::Later(self.send(route, to, request.to_owned(), caller));
         };
         let (this, request, resp) = (self.clone(), request.to_owned(), caller.resp);
-        let (own_writes, coverage) = (caller.own_writes.clone(), caller.coverage.cloned());
+        let (inflight, coverage) = (caller.inflight.clone(), caller.coverage.cloned());
         Answer::Exclusive(Box::pin(async move {
             this.provide(host, name).await;
             let mut looks = 1;
@@ -107,7 +107,7 @@ impl FunctionCalls {
                     continue;
                 }
                 let coverage = coverage.as_ref();
-                let caller = Caller { resp, own_writes: &own_writes, now: clock::now(), coverage };
+                let caller = Caller { resp, inflight: &inflight, now: clock::now(), coverage };
                 return ExclusiveEnd::Sent(this.send(route, to, request, caller));
             }
         }))

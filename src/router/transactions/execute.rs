@@ -135,7 +135,7 @@ impl Transactions {
     ) -> Answer {
         let watch = watched.and_then(Watched::take);
         if elements.len() > SMALL_ELEMENTS_MAX {
-            let (hold, coverage) = (Hold::of(caller.own_writes), caller.coverage.cloned());
+            let (hold, coverage) = (Hold::of(caller.inflight), caller.coverage.cloned());
             let (this, resp) = (self.clone(), caller.resp);
             return Answer::Later(Box::pin(async move {
                 let mut whole = AssembledTransaction::new();
@@ -148,7 +148,7 @@ impl Transactions {
                 slot.inspect(|slot| hold.session().note_written(*slot));
                 this.context.drop_keys(&written).await;
                 let coverage = coverage.as_ref();
-                let caller = Caller { resp, own_writes: hold.session(), now: clock::now(), coverage };
+                let caller = Caller { resp, inflight: hold.session(), now: clock::now(), coverage };
                 let outcome = match watch {
                     Some(watch) => this.begin_watched(watch, slot, whole, caller).await,
                     None if whole.count == 0 => Ok(nothing()),
@@ -179,14 +179,14 @@ impl Transactions {
         caller: Caller<'_>,
     ) -> impl Future<Output = Outcome> + use<> {
         let AssembledTransaction { count, opaque, grows, written, read, .. } = whole;
-        caller.own_writes.note_sent();
+        caller.inflight.note_sent();
         let write = self.context.begin_write(written, caller);
         let write = if opaque { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!whole.due.is_empty()).then_some(whole.due));
         let apart = due.is_none() && (opaque || grows) && self.context.upstream.reply_limit(slot).is_some();
         // What was read over another connection than those that receive invalidations may be newer than L1.
         let read = if apart { read } else { InflightKeys::new() };
-        let hold = apart.then(|| Hold::of(caller.own_writes));
+        let hold = apart.then(|| Hold::of(caller.inflight));
         let sent = if apart {
             // What is refused of it is refused before any script of it runs, in the node's own words.
             let call = Call { bytes, slot, reads_only: false, foreign: false };
@@ -194,7 +194,7 @@ impl Transactions {
         } else {
             self.context.upstream.send_transaction(slot, bytes, count + 1)
         };
-        let following = self.default_ttl.follow(&sent, slot, due, caller.own_writes);
+        let following = self.default_ttl.follow(&sent, slot, due, caller.inflight);
         let to = slot.map(|slot| Destination { slot: Some(slot), node: None });
         let fence = to.filter(|_| opaque).map(|to| Fence::behind(&self.context, to, apart));
         let (this, coverage) = (self.clone(), caller.coverage.cloned());
@@ -229,7 +229,7 @@ impl Transactions {
         let write = self.context.begin_write(written, caller);
         let write = if opaque { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!due.is_empty()).then_some(due));
-        let (this, own_writes) = (self.clone(), caller.own_writes.clone());
+        let (this, inflight) = (self.clone(), caller.inflight.clone());
         async move {
             let outcome = match watch.connection {
                 Some(connection) => this.execute_on(slot, connection, &bytes, count).await,
@@ -239,7 +239,7 @@ impl Transactions {
             if let (Some(slot), Some(due)) = (slot, due)
                 && may_have_written(&outcome)
             {
-                this.default_ttl.give_ttl(slot, due, &own_writes).settle(&outcome).await;
+                this.default_ttl.give_ttl(slot, due, &inflight).settle(&outcome).await;
             }
             if opaque {
                 // The invalidations went to another connection than the one that the transaction was on.
