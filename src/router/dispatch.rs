@@ -28,7 +28,7 @@ use super::primaries::all_primaries::AllPrimaries;
 use super::primaries::random_key::random_key;
 use super::reads::cached_read::CachedReads;
 use super::replies::{fault_reply, out_of_place};
-use super::request_route::{RequestRoute, WriteSet};
+use super::request_route::{RequestRoute, KeyAccess};
 use super::scan::walk::KeyWalks;
 use super::scripting::eval::Scripting;
 use super::scripting::functions::FunctionCalls;
@@ -180,7 +180,7 @@ impl Router {
             Class::Script(script) => self.scripting.execute(spec, script, request, caller),
             Class::Database(database) => match without_server(database, request) {
                 Some(reply) => Answer::Now(reply),
-                None => self.forwarder.forward(route, WriteSet::Named, request, caller),
+                None => self.forwarder.forward(route, KeyAccess::Declared, request, caller),
             },
             Class::Keyspace(Keyspace::Scan) => self.scan.scan(request),
             Class::Keyspace(Keyspace::Keys) => self.scan.keys(request),
@@ -206,7 +206,7 @@ impl Router {
             | Class::FanOut(_) => Answer::Now(out_of_place(spec)),
             // What is local never comes here; any node answers it truthfully.
             Class::Forward | Class::AnyNode | Class::AboutCommands(_) | Class::Local(_) => {
-                self.forwarder.forward(route, WriteSet::Named, request, caller)
+                self.forwarder.forward(route, KeyAccess::Declared, request, caller)
             }
         }
     }

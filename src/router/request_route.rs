@@ -29,11 +29,11 @@ pub(super) struct RequestRoute {
 
 /// The keys that a command may touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WriteSet {
+pub(super) enum KeyAccess {
     /// The keys that it names, and no others.
-    Named,
+    Declared,
     /// Keys that it does not name as well: a script, or a command that only a module knows.
-    Anything,
+    Undeclared,
 }
 
 /// Where a command goes: to the owner of the slot of its keys or, having none, to some node.
@@ -82,8 +82,8 @@ impl RequestRoute {
 
     /// What a script or a function may touch: one that only reads says so, and touches no key that it does
     /// not name.
-    pub(super) fn write_set_of_code(self) -> WriteSet {
-        if self.flags.has(Flags::READ) { WriteSet::Named } else { WriteSet::Anything }
+    pub(super) fn write_set_of_code(self) -> KeyAccess {
+        if self.flags.has(Flags::READ) { KeyAccess::Declared } else { KeyAccess::Undeclared }
     }
 
     /// The slot of all keys; `None` when there are none, or when the arguments are too broken to tell: then

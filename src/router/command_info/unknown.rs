@@ -12,7 +12,7 @@ use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::router::forward::forwarder::Forwarder;
 use crate::router::replies::{failure_reply, fault_reply};
-use crate::router::request_route::{RequestRoute, WriteSet};
+use crate::router::request_route::{RequestRoute, KeyAccess};
 use crate::router::context::RouterContext;
 use crate::upstream::{Call, Right, UpstreamError};
 
@@ -44,8 +44,8 @@ impl UnknownCommands {
         match self.learned(request, caller.now) {
             Ok(learned) => {
                 let route = RequestRoute::learned(&learned);
-                let reach = if learned.flags.has(Flags::READ) { WriteSet::Named } else { WriteSet::Anything };
-                self.forwarder.forward(route, reach, request, caller)
+                let access = if learned.flags.has(Flags::READ) { KeyAccess::Declared } else { KeyAccess::Undeclared };
+                self.forwarder.forward(route, access, request, caller)
             }
             Err(answer) => answer,
         }

@@ -13,7 +13,7 @@ use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::Hold;
 use crate::router::replies::render;
-use crate::router::request_route::{Destination, RequestRoute, WriteSet};
+use crate::router::request_route::{Destination, RequestRoute, KeyAccess};
 use crate::router::context::RouterContext;
 use crate::upstream::Outcome;
 
@@ -48,7 +48,7 @@ impl Forwarder {
     pub(in crate::router) fn forward(
         &self,
         route: RequestRoute,
-        reach: WriteSet,
+        access: KeyAccess,
         request: &Request<'_>,
         caller: Caller<'_>,
     ) -> Answer {
@@ -63,12 +63,12 @@ impl Forwarder {
         let resp = caller.resp;
         if !route.has_many(request) {
             // Nearly all commands: the future has no room for the other kind.
-            let mut sent = self.sender.begin(route, reach, to, request, owned.bytes(), caller);
+            let mut sent = self.sender.begin(route, access, to, request, owned.bytes(), caller);
             return Answer::Later(Box::pin(
                 async move { render(sent.settle().await, route.form, &owned, resp) },
             ));
         }
-        let call = self.begin(route, reach, to, request, owned.bytes(), caller);
+        let call = self.begin(route, access, to, request, owned.bytes(), caller);
         Answer::Later(Box::pin(async move { render(call.settle().await, route.form, &owned, resp) }))
     }
 
@@ -79,18 +79,18 @@ impl Forwarder {
     pub(in crate::router) fn begin(
         &self,
         route: RequestRoute,
-        reach: WriteSet,
+        access: KeyAccess,
         to: Destination,
         request: &Request<'_>,
         bytes: Bytes,
         caller: Caller<'_>,
     ) -> ForwardedCall {
         if !route.has_many(request) {
-            return ForwardedCall::Begun(self.sender.begin(route, reach, to, request, bytes, caller));
+            return ForwardedCall::Begun(self.sender.begin(route, access, to, request, bytes, caller));
         }
         let (hold, coverage) = (Hold::of(caller.inflight), caller.coverage.cloned());
         let (sender, resp, request) = (self.sender.clone(), caller.resp, request.to_owned());
-        ForwardedCall::ManyKeys(ManyKeys { sender, route, reach, to, request, bytes, resp, coverage, hold })
+        ForwardedCall::ManyKeys(ManyKeys { sender, route, access, to, request, bytes, resp, coverage, hold })
     }
 }
 

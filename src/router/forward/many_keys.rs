@@ -17,7 +17,7 @@ use crate::protocol::resp::request::OwnedRequest;
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::Hold;
 use crate::router::coverage::Coverage;
-use crate::router::request_route::{Destination, RequestRoute, WriteSet};
+use crate::router::request_route::{Destination, RequestRoute, KeyAccess};
 use crate::upstream::Outcome;
 
 /// Keys that are dropped before others get their turn.
@@ -28,7 +28,7 @@ const KEYS_AT_ONCE: usize = 256;
 pub(in crate::router) struct ManyKeys {
     pub(super) sender: Rc<Sender>,
     pub(super) route: RequestRoute,
-    pub(super) reach: WriteSet,
+    pub(super) access: KeyAccess,
     pub(super) to: Destination,
     pub(super) request: OwnedRequest,
     /// What is sent in its place.
@@ -44,7 +44,7 @@ pub(in crate::router) struct ManyKeys {
 impl ManyKeys {
     /// Has it carried out.
     pub(in crate::router) async fn settle(self) -> Outcome {
-        let writes = self.route.may_write() || self.reach == WriteSet::Anything;
+        let writes = self.route.may_write() || self.access == KeyAccess::Undeclared;
         if writes {
             self.drop_keys().await;
         }
@@ -64,7 +64,7 @@ impl ManyKeys {
         let coverage = self.coverage.as_ref();
         let caller = Caller { resp: self.resp, inflight: session, now: clock::now(), coverage };
         let request = self.request.as_request();
-        self.sender.begin(self.route, self.reach, self.to, &request, self.bytes.clone(), caller)
+        self.sender.begin(self.route, self.access, self.to, &request, self.bytes.clone(), caller)
     }
 
     /// From here on no running fill of them commits.

@@ -17,7 +17,7 @@ use crate::protocol::command::Flags;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::request::Request;
 use crate::protocol::resp::{cursor, encode};
-use crate::router::request_route::{RequestRoute, WriteSet};
+use crate::router::request_route::{RequestRoute, KeyAccess};
 use crate::router::context::RouterContext;
 use crate::upstream::{Call, Right};
 
@@ -128,12 +128,12 @@ impl ReplySizes {
     pub(in crate::router) fn goes_apart(
         &self,
         route: RequestRoute,
-        reach: WriteSet,
+        access: KeyAccess,
         slot: Option<Slot>,
         request: &Request<'_>,
         now: Nanos,
     ) -> bool {
-        let unknown = reach == WriteSet::Anything || route.foreign;
+        let unknown = access == KeyAccess::Undeclared || route.foreign;
         if !unknown && !route.flags.has(Flags::GROWS) {
             return false;
         }

@@ -15,7 +15,7 @@ use crate::router::caller::Caller;
 use crate::router::coherence::inflight::{Hold, InflightKeys, InflightRead, InflightWrite};
 use crate::router::coverage::{self, Coverage, is_tracked};
 use crate::router::replies::stopped;
-use crate::router::request_route::{Destination, RequestRoute, WriteSet};
+use crate::router::request_route::{Destination, RequestRoute, KeyAccess};
 use crate::router::context::RouterContext;
 use crate::upstream::{Call, Outcome, PendingReply};
 
@@ -51,7 +51,7 @@ impl Sender {
     pub(super) fn begin(
         &self,
         route: RequestRoute,
-        reach: WriteSet,
+        access: KeyAccess,
         to: Destination,
         request: &Request<'_>,
         bytes: Bytes,
@@ -59,21 +59,21 @@ impl Sender {
     ) -> SentCall {
         let (bytes, due) = self.default_ttl.apply(route, request, bytes);
         // What is stored has a short reply, and what gives it a time to live goes right behind it.
-        let apart = due.is_none() && self.reply_sizes.goes_apart(route, reach, to.slot, request, caller.now);
+        let apart = due.is_none() && self.reply_sizes.goes_apart(route, access, to.slot, request, caller.now);
         let hold = apart.then(|| Hold::of(caller.inflight));
         let keys = || if route.has_many(request) { InflightKeys::new() } else { route.keys_of(request) };
         let begin_write = || self.context.begin_write(keys(), caller);
-        let write = match reach {
-            WriteSet::Anything => Some(begin_write().of_anything()),
+        let write = match access {
+            KeyAccess::Undeclared => Some(begin_write().of_anything()),
             // A reply that takes another way than the invalidations is like a write to L1: nothing older is
             // served behind it.
-            WriteSet::Named => (route.may_write() || apart).then(begin_write),
+            KeyAccess::Declared => (route.may_write() || apart).then(begin_write),
         };
         let read = write.is_none().then(|| self.context.begin_read(keys(), caller)).flatten();
         if let Some(read) = &read {
             read.keys().iter().for_each(|key| self.context.note(key, MissReason::Command));
         }
-        let unkept = reach == WriteSet::Named && self.context.is_unkept(route, request);
+        let unkept = access == KeyAccess::Declared && self.context.is_unkept(route, request);
         let send = |call: Call| match (to.slot, to.node) {
             _ if apart => self.context.upstream.send_apart(to.slot, to.node, call, 0),
             (Some(slot), _) if unkept => self.context.send_unkept(slot, call, caller),
@@ -88,7 +88,7 @@ impl Sender {
             foreign: route.foreign,
         });
         let following = self.default_ttl.follow(&sent, to.slot, due, caller.inflight);
-        let fence = (reach == WriteSet::Anything).then(|| Fence::behind(&self.context, to, apart));
+        let fence = (access == KeyAccess::Undeclared).then(|| Fence::behind(&self.context, to, apart));
         let (context, coverage) = (self.context.clone(), caller.coverage.cloned());
         SentCall { context, sent, following, fence, write, read, hold, coverage }
     }

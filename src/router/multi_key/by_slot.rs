@@ -23,7 +23,7 @@ use crate::router::forward::forwarder::Forwarder;
 use crate::router::reads::cached_read::CachedReads;
 use crate::router::replies::{failure_reply, odd_reply, stopped};
 use crate::router::reply_bound::ReplyBound;
-use crate::router::request_route::{RequestRoute, WriteSet};
+use crate::router::request_route::{RequestRoute, KeyAccess};
 use crate::router::context::RouterContext;
 use crate::upstream::{Call, Outcome, PendingReply};
 
@@ -52,14 +52,14 @@ impl BySlot {
     ) -> Answer {
         let route = RequestRoute::of(spec);
         let Ok(positions) = spec.keys.positions(request) else {
-            return self.forwarder.forward(route, WriteSet::Named, request, caller);
+            return self.forwarder.forward(route, KeyAccess::Declared, request, caller);
         };
         match join {
             Join::Mget => self.mget.answer(request, caller, bound, out),
             // EXISTS of one key is a read like any other.
             Join::SumOfReads if positions.len() == 1 => self.reads.read(spec, request, caller, out),
             Join::Sum | Join::SumOfReads | Join::Mset if has_one_slot(spec, request) => {
-                self.forwarder.forward(route, WriteSet::Named, request, caller)
+                self.forwarder.forward(route, KeyAccess::Declared, request, caller)
             }
             Join::Sum | Join::SumOfReads | Join::Mset => self.split(route, join, request, caller),
         }

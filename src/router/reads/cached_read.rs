@@ -36,7 +36,7 @@ use crate::router::coverage::{self, Coverage, is_tracked};
 use crate::router::forward::forwarder::Forwarder;
 use crate::router::forward::reply_sizes::ReplySizes;
 use crate::router::replies::{failure_reply, in_resp2, render, stopped};
-use crate::router::request_route::{RequestRoute, WriteSet};
+use crate::router::request_route::{RequestRoute, KeyAccess};
 use crate::router::context::{FillResult, RouterCache, RouterContext};
 use crate::upstream::{Call, PendingReply, UpstreamError};
 
@@ -128,7 +128,7 @@ impl CachedReads {
         let answer = self
             .context
             .wait_for_upstream()
-            .unwrap_or_else(|| self.forwarder.forward(route, WriteSet::Named, request, caller));
+            .unwrap_or_else(|| self.forwarder.forward(route, KeyAccess::Declared, request, caller));
         if let Some((key_at, why)) = why {
             self.context.note(request.arg(key_at), why);
         }
@@ -176,9 +176,9 @@ impl CachedReads {
         if let Some(measured) = self.reply_sizes.measure(route, request, caller.now) {
             return Answer::NotYet(measured);
         }
-        if self.reply_sizes.goes_apart(route, WriteSet::Named, Some(missed.slot()), request, caller.now) {
+        if self.reply_sizes.goes_apart(route, KeyAccess::Declared, Some(missed.slot()), request, caller.now) {
             self.context.note(request.arg(key_at), MissReason::TooLarge);
-            return self.forwarder.forward(route, WriteSet::Named, request, caller);
+            return self.forwarder.forward(route, KeyAccess::Declared, request, caller);
         }
         let question =
             CacheQuery { command: command_of(spec), key: request.arg(key_at), args: request.tail() };
