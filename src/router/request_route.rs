@@ -20,7 +20,7 @@ const MANY_KEYS: usize = 1024;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestRoute {
     pub(super) keys: Keys,
-    pub(super) lasting: TtlEffect,
+    pub(super) ttl_effect: TtlEffect,
     pub(super) flags: Flags,
     pub(super) form: Form,
     /// Code that is not the server's own may answer it.
@@ -53,14 +53,14 @@ impl RequestRoute {
             spec.class,
             Class::Script(ScriptAction::Eval | ScriptAction::EvalSha | ScriptAction::Function)
         );
-        RequestRoute { keys: spec.keys, lasting: spec.lasting, flags: spec.flags, form: spec.form, foreign }
+        RequestRoute { keys: spec.keys, ttl_effect: spec.ttl_effect, flags: spec.flags, form: spec.form, foreign }
     }
 
     /// The route of a command that a module brought: nobody says which of the keys it writes.
     pub(super) fn learned(learned: &Learned) -> RequestRoute {
         let Learned { keys, flags } = *learned;
-        let lasting = if flags.has(Flags::WRITE) { TtlEffect::Keys(keys) } else { TtlEffect::Nothing };
-        RequestRoute { keys, lasting, flags, form: Form::ByRule, foreign: true }
+        let ttl_effect = if flags.has(Flags::WRITE) { TtlEffect::Keys(keys) } else { TtlEffect::Nothing };
+        RequestRoute { keys, ttl_effect, flags, form: Form::ByRule, foreign: true }
     }
 
     /// Whether it changes its keys. PFCOUNT is a read that may: it leaves in the key what it counted.

@@ -149,8 +149,8 @@ fn compare_lasting(spec: &Spec, key_specs: Vec<&[u8]>, faults: &mut Vec<String>)
     };
     let put_into: Vec<String> = key_specs.into_iter().filter(is_put_into).map(begin_of).collect();
     let of_range = |at: usize| vec![at.to_string()];
-    let in_table = match spec.lasting {
-        TtlEffect::Told => return,
+    let in_table = match spec.ttl_effect {
+        TtlEffect::Explicit => return,
         TtlEffect::Options => of_range(1),
         TtlEffect::Keys(Keys::Range { first, .. }) => of_range(first),
         TtlEffect::Keys(Keys::SortDestination) => vec!["unknown".to_owned()],

@@ -52,7 +52,7 @@ pub struct Spec {
     /// Which arguments are keys.
     pub keys: Keys,
     /// Which of them it may leave without a time to live.
-    pub lasting: TtlEffect,
+    pub ttl_effect: TtlEffect,
     /// What is done with it; [`Spec::class_of`] looks at the arguments too.
     pub class: Class,
     /// How its reply differs between RESP2 and RESP3.

@@ -1,4 +1,4 @@
-//! Which keys a write may leave without a time to live: the vocabulary of the table's `lasting` column.
+//! Which keys a write may leave without a time to live: the vocabulary of the table's `ttl_effect` column.
 
 use super::Keys;
 use crate::protocol::resp::request::Request;
@@ -9,8 +9,8 @@ use crate::protocol::resp::request::Request;
 pub enum TtlEffect {
     /// It writes nothing, takes something away, or writes what it does not name.
     Nothing,
-    /// The time to live is what it is for: it has its way.
-    Told,
+    /// It sets or keeps the time to live itself, so a default has no say.
+    Explicit,
     /// It puts something into these keys, which may have no time to live then.
     Keys(Keys),
     /// SET: it puts a value into the key in argument 1, and may say for how long.
@@ -27,7 +27,7 @@ impl TtlEffect {
     pub fn positions(self, request: &Request<'_>) -> impl Iterator<Item = usize> + use<> {
         let positions = match self {
             TtlEffect::Keys(keys) => keys.positions(request).ok(),
-            TtlEffect::Nothing | TtlEffect::Told | TtlEffect::Options => None,
+            TtlEffect::Nothing | TtlEffect::Explicit | TtlEffect::Options => None,
         };
         positions.into_iter().flatten()
     }
@@ -101,7 +101,7 @@ mod tests {
         for (text, wanted) in cases {
             let request = OwnedRequest::from_args(text.split(' '));
             let request = request.as_request();
-            let keys = recognise(&request).unwrap().lasting.positions(&request).map(|at| request.arg(at));
+            let keys = recognise(&request).unwrap().ttl_effect.positions(&request).map(|at| request.arg(at));
             assert!(keys.eq(wanted.iter().map(|key| key.as_bytes())), "{text}");
         }
     }

@@ -81,11 +81,11 @@ impl DefaultTtl {
     #[inline(never)]
     fn look_for(&self, route: RequestRoute, request: &Request<'_>, bytes: Bytes) -> (Bytes, Option<DueKeys>) {
         let policies = self.context.policies.get();
-        if route.lasting == TtlEffect::Options {
+        if route.ttl_effect == TtlEffect::Options {
             let ttl = policies.of(request.arg(1)).default_ttl.filter(|_| is_silent(request));
             return (ttl.map_or(bytes, |ttl| self.with_option(request, ttl)), None);
         }
-        let keys = route.lasting.positions(request).map(|position| request.arg(position));
+        let keys = route.ttl_effect.positions(request).map(|position| request.arg(position));
         let due = |key| Some((Bytes::copy_from_slice(key), policies.of(key).default_ttl?));
         let due: DueKeys = keys.filter_map(due).collect();
         (bytes, (!due.is_empty()).then_some(due))

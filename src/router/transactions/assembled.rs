@@ -42,7 +42,7 @@ impl AssembledTransaction {
         self.out.put_slice(&bytes);
         self.count += 1;
         // The last word on a key counts.
-        if !self.due.is_empty() && matches!(part.route.lasting, TtlEffect::Told | TtlEffect::Options) {
+        if !self.due.is_empty() && matches!(part.route.ttl_effect, TtlEffect::Explicit | TtlEffect::Options) {
             for key in part.route.keys_of(&request) {
                 self.due.remove(&key);
             }

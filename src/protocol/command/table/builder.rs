@@ -35,7 +35,7 @@ pub(super) const fn row(name: &'static str, arity: i8, class: Class) -> Spec {
         arity,
         flags: Flags::NONE,
         keys: Keys::None,
-        lasting: TtlEffect::Nothing,
+        ttl_effect: TtlEffect::Nothing,
         class,
         form: Form::ByRule,
         subcommands: &[],
@@ -64,7 +64,7 @@ pub(super) const fn cached(name: &'static str, arity: i8) -> Spec {
 
 /// A write that puts something into the key in argument 1.
 pub(super) const fn write(name: &'static str, arity: i8) -> Spec {
-    removes(name, arity).lasting(TtlEffect::Keys(ONE))
+    removes(name, arity).ttl_effect(TtlEffect::Keys(ONE))
 }
 
 /// A write that takes something from the key in argument 1, or says of its parts how long they stay.
@@ -74,7 +74,7 @@ pub(super) const fn removes(name: &'static str, arity: i8) -> Spec {
 
 /// A write that says itself how long the key in argument 1 is to live.
 pub(super) const fn sets_ttl(name: &'static str, arity: i8) -> Spec {
-    removes(name, arity).lasting(TtlEffect::Told)
+    removes(name, arity).ttl_effect(TtlEffect::Explicit)
 }
 
 /// A write that takes something from the key in argument 1, and may wait for it.
@@ -89,13 +89,13 @@ impl Spec {
         Spec { keys, ..self }
     }
 
-    pub(super) const fn lasting(self, lasting: TtlEffect) -> Spec {
-        Spec { lasting, ..self }
+    pub(super) const fn ttl_effect(self, ttl_effect: TtlEffect) -> Spec {
+        Spec { ttl_effect, ..self }
     }
 
     /// The row of a command that puts something into the key in argument 2 alone.
     pub(super) const fn into_second(self) -> Spec {
-        self.lasting(TtlEffect::Keys(SECOND))
+        self.ttl_effect(TtlEffect::Keys(SECOND))
     }
 
     pub(super) const fn class(self, class: Class) -> Spec {

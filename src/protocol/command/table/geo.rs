@@ -9,11 +9,11 @@ pub(super) const ROWS: &[Spec] = &[
     cached("geodist", -4),
     cached("geohash", -2),
     cached("geopos", -2).form(Form::NullElements),
-    write("georadius", -6).keys(Keys::GeoStore).lasting(TtlEffect::Keys(Keys::GeoDestination)).grows(),
+    write("georadius", -6).keys(Keys::GeoStore).ttl_effect(TtlEffect::Keys(Keys::GeoDestination)).grows(),
     cached("georadius_ro", -6).grows(),
     write("georadiusbymember", -5)
         .keys(Keys::GeoStore)
-        .lasting(TtlEffect::Keys(Keys::GeoDestination))
+        .ttl_effect(TtlEffect::Keys(Keys::GeoDestination))
         .grows(),
     cached("georadiusbymember_ro", -5).grows(),
     cached("geosearch", -7).grows(),
