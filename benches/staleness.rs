@@ -207,7 +207,7 @@ fn ask(client: &mut Option<SandboxClient>, address: &Address, key: &str) -> io::
         Some(client) => client,
         None => {
             let new = SandboxClient::connect(address)?;
-            new.set_patience(IMPATIENCE)?;
+            new.set_timeout(IMPATIENCE)?;
             client.insert(new)
         }
     };

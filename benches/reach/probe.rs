@@ -100,6 +100,6 @@ impl Answers {
 /// A client that waits for as long as it takes.
 pub(crate) fn patient(address: &Address) -> SandboxClient {
     let client = SandboxClient::connect(address).unwrap();
-    client.set_patience(PATIENCE).unwrap();
+    client.set_timeout(PATIENCE).unwrap();
     client
 }

@@ -18,7 +18,7 @@ pub(super) struct SecretFiles<T> {
     /// What they are, for the log.
     what: &'static str,
     /// How long they may take.
-    patience: Duration,
+    timeout: Duration,
     /// Readings that came too late: nothing waits for them, but each holds a thread until it ends.
     late: Vec<JoinHandle<T>>,
 }
@@ -27,7 +27,7 @@ pub(super) struct SecretFiles<T> {
 
 impl<T: Send + 'static> SecretFiles<T> {
     pub(super) fn new(what: &'static str) -> SecretFiles<T> {
-        SecretFiles { what, patience: READ_TIMEOUT, late: Vec::new() }
+        SecretFiles { what, timeout: READ_TIMEOUT, late: Vec::new() }
     }
 
     /// What `read` returns.
@@ -41,14 +41,14 @@ impl<T: Send + 'static> SecretFiles<T> {
             return Err(format!("{} is still being read, since {LATE_MAX} earlier times", self.what));
         }
         let mut reading = task::spawn_blocking(read);
-        match time::timeout(self.patience, &mut reading).await {
+        match time::timeout(self.timeout, &mut reading).await {
             Ok(read) => read.map_err(|error| error.to_string()),
             Err(_) => {
                 self.late.push(reading);
                 Err(format!(
                     "{} could not be read within {:?}: is one of its files a pipe that nobody writes to, or on \
                      a disk that does not answer?",
-                    self.what, self.patience
+                    self.what, self.timeout
                 ))
             }
         }
@@ -64,7 +64,7 @@ mod tests {
     #[tokio::test]
     async fn so_many_may_be_late_and_each_of_them_counts_until_it_ends() {
         let mut reading = SecretFiles::new("a file");
-        reading.patience = Duration::from_millis(20);
+        reading.timeout = Duration::from_millis(20);
         let (mut ends, stuck) = (Vec::new(), async |reading: &mut SecretFiles<bool>| {
             let (end, ended) = mpsc::channel::<()>();
             (end, reading.again(move || ended.recv().is_ok()).await)

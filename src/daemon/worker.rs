@@ -105,7 +105,7 @@ async fn run(parts: WorkerParts, mut handed_over: mpsc::UnboundedReceiver<(Clien
     let upstream = upstream(&shared, index, &stats);
     let cache = shared.cache.clone().map(|cache| NearCache::new(cache, stats.clone()));
     let settings = RouterSettings {
-        patience: values.upstream_request_timeout,
+        request_timeout: values.upstream_request_timeout,
         alone: values.workers == 1,
         keyspace_bytes_max: values.keyspace_bytes_max,
     };

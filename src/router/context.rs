@@ -34,8 +34,8 @@ pub struct FillResult {
 /// The settings of a router.
 #[derive(Clone, Copy, Debug)]
 pub struct RouterSettings {
-    /// How long the first requests wait for the topology to be discovered.
-    pub patience: Duration,
+    /// How long the first requests wait for the topology, and how long nodes have to answer.
+    pub request_timeout: Duration,
     /// Whether this worker is the only one, so that all replies and pushes of a node come in one order.
     pub alone: bool,
     /// Bytes of the names of keys that are gathered for one KEYS, or for one page of SCAN.
@@ -66,8 +66,8 @@ impl RouterContext {
         if self.upstream.is_settled() {
             return None;
         }
-        let (upstream, patience) = (self.upstream.clone(), self.settings.patience);
-        Some(Answer::NotYet(Box::pin(async move { upstream.settled(patience).await })))
+        let (upstream, timeout) = (self.upstream.clone(), self.settings.request_timeout);
+        Some(Answer::NotYet(Box::pin(async move { upstream.settled(timeout).await })))
     }
 
     /// Where a command goes.

@@ -236,7 +236,7 @@ impl Router {
     /// Lasts until every node has answered what our clients began or ended to subscribe to; `None` if all
     /// have.
     pub fn wait_for_subscriptions(&self) -> Option<LocalBoxFuture<'static, ()>> {
-        until_settled(&self.hub, self.context.settings.patience, None)
+        until_settled(&self.hub, self.context.settings.request_timeout, None)
     }
 
     /// The policies that hold now.

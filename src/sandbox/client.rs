@@ -58,13 +58,13 @@ impl SandboxClient {
         };
         stream.set_write_timeout(PATIENCE)?;
         let client = SandboxClient { stream: BufReader::with_capacity(64 * 1024, stream) };
-        client.set_patience(PATIENCE)?;
+        client.set_timeout(PATIENCE)?;
         Ok(client)
     }
 
     /// How long to wait for each part of a reply before it is an error.
-    pub fn set_patience(&self, patience: Duration) -> io::Result<()> {
-        self.stream.get_ref().set_read_timeout(patience)
+    pub fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.stream.get_ref().set_read_timeout(timeout)
     }
 
     /// Agrees on version 2 or 3 of the protocol; the reply of HELLO.
@@ -188,17 +188,17 @@ impl SandboxStream {
         })
     }
 
-    fn set_read_timeout(&self, patience: Duration) -> io::Result<()> {
+    fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
         match self {
-            SandboxStream::Tcp(stream) => stream.set_read_timeout(Some(patience)),
-            SandboxStream::Unix(stream) => stream.set_read_timeout(Some(patience)),
+            SandboxStream::Tcp(stream) => stream.set_read_timeout(Some(timeout)),
+            SandboxStream::Unix(stream) => stream.set_read_timeout(Some(timeout)),
         }
     }
 
-    fn set_write_timeout(&self, patience: Duration) -> io::Result<()> {
+    fn set_write_timeout(&self, timeout: Duration) -> io::Result<()> {
         match self {
-            SandboxStream::Tcp(stream) => stream.set_write_timeout(Some(patience)),
-            SandboxStream::Unix(stream) => stream.set_write_timeout(Some(patience)),
+            SandboxStream::Tcp(stream) => stream.set_write_timeout(Some(timeout)),
+            SandboxStream::Unix(stream) => stream.set_write_timeout(Some(timeout)),
         }
     }
 }

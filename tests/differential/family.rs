@@ -107,6 +107,6 @@ impl Pair {
 }
 
 fn patient(client: SandboxClient) -> SandboxClient {
-    client.set_patience(PATIENCE).unwrap();
+    client.set_timeout(PATIENCE).unwrap();
     client
 }

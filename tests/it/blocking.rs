@@ -408,7 +408,7 @@ fn a_wait_goes_on_after_a_failover() {
     let primary = owner(&cluster, b"failover");
     let replica = cluster.replicas_of(primary).unwrap()[0];
     let mut client = daemon.client();
-    client.set_patience(Duration::from_secs(20)).unwrap();
+    client.set_timeout(Duration::from_secs(20)).unwrap();
     client.send(&["BLPOP", "failover", "0"]).unwrap();
     until_held(primary, 1);
     cluster.failover(replica).unwrap();
@@ -427,7 +427,7 @@ fn a_wait_at_a_node_that_dies_is_an_error_unless_it_only_reads() {
     let primary = owner(&cluster, b"{dies}");
     let replica = cluster.replicas_of(primary).unwrap()[0];
     let (mut pops, mut reads) = (daemon.client(), daemon.client());
-    reads.set_patience(Duration::from_secs(30)).unwrap();
+    reads.set_timeout(Duration::from_secs(30)).unwrap();
     pops.send(&["BLPOP", "{dies}list", "0"]).unwrap();
     reads.send(&["XREAD", "BLOCK", "0", "STREAMS", "{dies}stream", "0"]).unwrap();
     until_held(primary, 2);
@@ -455,7 +455,7 @@ fn a_wait_at_a_node_that_hangs_ends_when_its_slot_has_another_owner() {
     let primary = owner(&cluster, b"hangs");
     let replica = cluster.replicas_of(primary).unwrap()[0];
     let mut client = daemon.client();
-    client.set_patience(Duration::from_secs(30)).unwrap();
+    client.set_timeout(Duration::from_secs(30)).unwrap();
     client.send(&["BLPOP", "hangs", "0"]).unwrap();
     until_held(primary, 1);
     primary.server().stop_signal().unwrap();
@@ -471,7 +471,7 @@ fn a_thousand_wait_while_others_are_served() {
     let daemon = Daemon::before(shared_cluster());
     let mut waiters: Vec<SandboxClient> = (0..WAITERS).map(|_| daemon.client()).collect();
     for (number, waiter) in waiters.iter_mut().enumerate() {
-        waiter.set_patience(Duration::from_secs(30)).unwrap();
+        waiter.set_timeout(Duration::from_secs(30)).unwrap();
         waiter.send(&["BLPOP", &format!("thousand:{number}"), "0"]).unwrap();
     }
     eventually("all wait", Duration::from_secs(30), || {
@@ -541,7 +541,7 @@ fn waitaof_tells_what_is_on_disk() {
     let cluster = Cluster::launch(&shape).unwrap();
     let daemon = Daemon::before(&cluster);
     let mut client = daemon.client();
-    client.set_patience(Duration::from_secs(20)).unwrap();
+    client.set_timeout(Duration::from_secs(20)).unwrap();
     let written = owner(&cluster, b"on disk");
     client.command(&["SET", "on disk", "1"]).unwrap();
     let reply = client.command(&["WAITAOF", "1", "1", "10000"]).unwrap();

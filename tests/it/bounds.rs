@@ -230,7 +230,7 @@ fn an_mget_of_more_keys_than_may_be_in_flight_is_answered() {
 fn commands_on_very_many_keys_take_time_in_proportion() {
     let (_upstream, daemon) = bounded(&[]);
     let mut client = daemon.client();
-    client.set_patience(Duration::from_secs(120)).unwrap();
+    client.set_timeout(Duration::from_secs(120)).unwrap();
     ok(&mut client, &["SET", "key", "v"]);
     ok(&mut client, &["GET", "key"]);
     let mut fastest = |keys: usize| {

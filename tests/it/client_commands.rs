@@ -256,18 +256,18 @@ fn a_client_in_a_pause_can_be_killed_and_others_are_let_go() {
     let mut reader = daemon.client();
     assert!(say(&mut reader, "GET {pause}a").is_nil());
     assert_eq!(say(&mut reader, "PING").text(), "PONG");
-    writer.set_patience(Duration::from_millis(300)).unwrap();
+    writer.set_timeout(Duration::from_millis(300)).unwrap();
     assert!(writer.receive().is_err(), "a write waits");
     assert_eq!(say(&mut pauser, &format!("CLIENT KILL ID {victim_id}")), Reply::Integer(1));
     assert!(victim.is_closed().unwrap());
     for held in ["PUBLISH c m", "EVAL return(1) 0", "PFCOUNT {pause}a", "DEL {pause}a", "EXEC"] {
         let mut client = daemon.client();
-        client.set_patience(Duration::from_millis(100)).unwrap();
+        client.set_timeout(Duration::from_millis(100)).unwrap();
         client.send(&held.split(' ').collect::<Vec<_>>()).unwrap();
         assert!(client.receive().is_err(), "{held} waits");
     }
     assert!(say(&mut pauser, "CLIENT UNPAUSE").is_ok());
-    writer.set_patience(SOON).unwrap();
+    writer.set_timeout(SOON).unwrap();
     assert!(writer.receive().unwrap().is_ok(), "what waited was done");
     assert!(say(&mut reader, "GET {pause}b").is_nil(), "what was killed was not");
 }

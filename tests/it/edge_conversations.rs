@@ -183,7 +183,7 @@ fn a_daemon_that_was_stopped_for_longer_than_its_lease_serves_nothing_that_is_ol
     ]);
     daemon.until_tracked(1);
     let mut client = daemon.client();
-    client.set_patience(SOON).unwrap();
+    client.set_timeout(SOON).unwrap();
     assert!(client.command(&["SET", "key", "old"]).unwrap().is_ok());
     for _ in 0..3 {
         assert_eq!(client.command(&["GET", "key"]).unwrap().text(), "old");

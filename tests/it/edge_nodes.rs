@@ -261,7 +261,7 @@ impl Row {
     fn try_out(&self, daemon: &Daemon, key: &str, calm: &str) -> Result<(), String> {
         let name = &self.name;
         let mut client = daemon.client();
-        client.set_patience(SOON).unwrap();
+        client.set_timeout(SOON).unwrap();
         for request in self.asked.before {
             client.command(&with_keys(request, key, calm)).unwrap();
         }
@@ -350,7 +350,7 @@ fn all_rows(asked: &'static Asked) {
             .map(|(row, share)| scope.spawn(|| row.try_out(&daemon, &key_within(*share), &calm)))
             .collect();
         let mut bystander: SandboxClient = daemon.client();
-        bystander.set_patience(SOON).unwrap();
+        bystander.set_timeout(SOON).unwrap();
         while !trials.iter().all(|trial| trial.is_finished()) {
             assert_eq!(bystander.command(&["GET", &calm]).unwrap(), Reply::bulk("value"));
             assert!(bystander.command(&["SET", &calm, "1"]).unwrap().is_ok());
@@ -382,7 +382,7 @@ fn flooded(fault: Fault) -> String {
     let daemon = Daemon::start(&[&["--upstream", &url][..], &bounds, &size].concat());
     daemon.until_tracked(1);
     let mut client = daemon.client();
-    client.set_patience(SOON).unwrap();
+    client.set_timeout(SOON).unwrap();
     let heard = client.command(&["GET", "key"]).unwrap().text();
     let peak: u64 = daemon.peak_memory().trim_end_matches(" kB").parse().unwrap();
     assert!(peak < MEMORY_KB_MAX, "{peak} kB");
@@ -417,7 +417,7 @@ fn a_node_that_is_silent_to_wait_holds_nobody_for_longer_than_the_time_of_the_wa
     let daemon = Daemon::start(&["--upstream", &url, "--upstream-request-timeout", "1s"]);
     daemon.until_tracked(1);
     let mut client = daemon.client();
-    client.set_patience(SOON).unwrap();
+    client.set_timeout(SOON).unwrap();
     assert!(client.command(&["SET", "key", "value"]).unwrap().is_ok());
     let heard = client.command(&["WAIT", "1", "100"]).unwrap().text();
     assert!(heard.contains("the wait was given up"), "{heard}");

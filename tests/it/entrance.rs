@@ -52,7 +52,7 @@ fn rest(stream: &mut TcpStream) -> String {
 
 fn logged_in(daemon: &Daemon) -> SandboxClient {
     let mut client = daemon.client();
-    client.set_patience(SOON).unwrap();
+    client.set_timeout(SOON).unwrap();
     assert!(client.command(&["AUTH", "secret"]).unwrap().is_ok());
     client
 }
@@ -225,7 +225,7 @@ fn a_request_that_arrived_behind_what_is_being_carried_out_has_arrived() {
         setup(&["--request-arrival-timeout", "600ms", "--client-in-flight-bytes-max", "64kb"]);
     daemon.until_tracked(1);
     let mut client = daemon.client();
-    client.set_patience(SOON).unwrap();
+    client.set_timeout(SOON).unwrap();
     upstream.server().connect().unwrap().command(&["CLIENT", "PAUSE", "2000", "ALL"]).unwrap();
     // As much of it is on its way as may be: the next one is not looked at.
     client.send(&["SET".as_bytes(), b"key", &vec![b'v'; 100_000]]).unwrap();
@@ -270,7 +270,7 @@ fn idle_clients_leave_and_those_that_wait_for_something_stay() {
         for request in requests {
             assert!(!client.command(request).unwrap().is_error(), "{request:?}");
         }
-        client.set_patience(SOON).unwrap();
+        client.set_timeout(SOON).unwrap();
         client
     };
     let mut subscribed = client(&[&["SUBSCRIBE", "channel"]]);

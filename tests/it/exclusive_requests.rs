@@ -24,7 +24,7 @@ impl World {
     fn new() -> World {
         let server = Standalone::launch(&[]).unwrap();
         let mut direct = server.server().connect().unwrap();
-        direct.set_patience(SOON).unwrap();
+        direct.set_timeout(SOON).unwrap();
         let fill = "for i = 1, ARGV[1] do redis.call('SET', 'many:' .. i, '') end";
         assert!(!direct.command(&["EVAL", fill, "0", &KEYS.to_string()]).unwrap().is_error());
         let daemon = Daemon::start(&["--upstream", &format!("redis://{}", server.server().address())]);
@@ -34,7 +34,7 @@ impl World {
 
     fn client(&self) -> SandboxClient {
         let client = self.daemon.client();
-        client.set_patience(SOON).unwrap();
+        client.set_timeout(SOON).unwrap();
         client
     }
 

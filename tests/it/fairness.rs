@@ -69,7 +69,7 @@ fn a_few_large_values_and_keys_are_a_large_command_too() {
     let daemon = Daemon::before(&cluster);
     daemon.until_tracked(3);
     let mut client = daemon.client();
-    client.set_patience(Duration::from_secs(60)).unwrap();
+    client.set_timeout(Duration::from_secs(60)).unwrap();
     let value = |number: usize| number.to_string().repeat(300 * 1024);
     let keys: Vec<String> = (0..6).map(|number| format!("{number}:{}", "k".repeat(100 * 1024))).collect();
     let pairs: Vec<String> = (0..6).flat_map(|number| [keys[number].clone(), value(number)]).collect();
@@ -130,7 +130,7 @@ fn a_large_command_that_fails_in_part_is_one_error() {
 /// How long it took until the first client got what it asked for, and each read of `hot` that the other sent
 /// meanwhile, the longest last.
 fn beside([mut large, mut small]: [SandboxClient; 2], request: &[u8]) -> (Duration, Vec<Duration>) {
-    large.set_patience(Duration::from_secs(60)).unwrap();
+    large.set_timeout(Duration::from_secs(60)).unwrap();
     small.command(&["SET", "hot", "value"]).unwrap();
     small.command(&["GET", "hot"]).unwrap();
     // All of the request has arrived but its end.

@@ -69,8 +69,8 @@ impl Giant {
 
     /// Carries it out with `large`, while `small` reads.
     fn beside([mut large, mut small]: [SandboxClient; 2], giant: &Giant) -> Beside {
-        large.set_patience(Duration::from_secs(120)).unwrap();
-        small.set_patience(Duration::from_secs(120)).unwrap();
+        large.set_timeout(Duration::from_secs(120)).unwrap();
+        small.set_timeout(Duration::from_secs(120)).unwrap();
         for request in &giant.before {
             large.send_raw(request).unwrap();
             let reply = large.receive().unwrap();
@@ -245,7 +245,7 @@ fn hits_are_answered_beside_messages_that_the_patterns_of_many_clients_are_tried
         .flat_map(|number| {
             let patterns: Vec<String> = (0..each_client).map(|index| format!("*{number}:{index}?")).collect();
             [daemon.client(), plain.server().connect().unwrap()].map(|mut client| {
-                client.set_patience(Duration::from_secs(60)).unwrap();
+                client.set_timeout(Duration::from_secs(60)).unwrap();
                 client.send_raw(&one("PSUBSCRIBE", &patterns)).unwrap();
                 patterns.iter().for_each(|_| assert_eq!(client.receive().unwrap().items().len(), 3));
                 client

@@ -52,7 +52,7 @@ fn a_cluster_forms_quickly_and_moves_slots_and_fails_over() {
 fn a_suspended_server_is_silent_and_resumes() {
     let standalone = Standalone::launch(&[]).unwrap();
     let mut client = standalone.server().connect().unwrap();
-    client.set_patience(Duration::from_millis(200)).unwrap();
+    client.set_timeout(Duration::from_millis(200)).unwrap();
     standalone.server().stop_signal().unwrap();
     client.command(&["PING"]).unwrap_err();
     standalone.server().continue_signal().unwrap();

@@ -48,7 +48,7 @@ impl Unheard {
 
     fn connect(&self) -> Option<SandboxClient> {
         let mut client = SandboxClient::connect(&Address::Unix(self.path.clone())).ok()?;
-        client.set_patience(SOON).unwrap();
+        client.set_timeout(SOON).unwrap();
         client.command(&["PING"]).is_ok_and(|pong| pong.text() == "PONG").then_some(client)
     }
 

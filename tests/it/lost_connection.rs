@@ -68,7 +68,7 @@ fn what_was_cached_is_not_served_for_long_over_a_silent_connection() {
     let cluster = own_primaries(1);
     let (node, relay, daemon) = behind_a_relay(&cluster);
     let mut client = daemon.client();
-    client.set_patience(Duration::from_secs(20)).unwrap();
+    client.set_timeout(Duration::from_secs(20)).unwrap();
     cluster.command(node, &["SET", "key", "old"]).unwrap();
     client.command(&["GET", "key"]).unwrap();
     assert_eq!(client.command(&["GET", "key"]).unwrap(), Reply::bulk("old"));

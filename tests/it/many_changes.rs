@@ -24,7 +24,7 @@ fn none_of_very_many_keys_that_change_at_once_is_served_as_it_was() {
         let daemon = Daemon::start(&["--config", config, "--upstream", &url, "--l1-size", "64mb"]);
         daemon.until_tracked(1);
         let (mut client, mut other) = (daemon.client(), daemon.client());
-        client.set_patience(SOON).unwrap();
+        client.set_timeout(SOON).unwrap();
         let keys: Vec<String> = (0..KEYS).map(|number| format!("key:{number}")).collect();
         let read: Vec<&str> = ["MGET"].into_iter().chain(keys.iter().map(String::as_str)).collect();
         let script = "for number = 0, ARGV[1] - 1 do redis.call('set', 'key:' .. number, ARGV[2]) end";

@@ -142,7 +142,7 @@ fn nearly_a_gigabyte_of_queued_requests_is_given_back() {
     daemon.until_tracked(1);
     let before = memory(&daemon, "VmRSS");
     let mut client = daemon.client();
-    client.set_patience(SOON).unwrap();
+    client.set_timeout(SOON).unwrap();
     client.command(&["MULTI"]).unwrap();
     let value = vec![b'v'; 4 * MIB];
     for _ in 0..230 {
@@ -165,7 +165,7 @@ fn unread_replies(flags: &[&str]) -> (Standalone, Daemon, Vec<SandboxClient>) {
     let mut greedy: Vec<SandboxClient> = (0..3).map(|_| daemon.client()).collect();
     let mut other = daemon.client();
     // What is small may stand behind what is large, and is answered.
-    other.set_patience(SOON).unwrap();
+    other.set_timeout(SOON).unwrap();
     for client in &mut greedy {
         // Not one reply that all of them share.
         let script = "return redis.call('get', KEYS[1])";
@@ -209,7 +209,7 @@ fn who_was_not_listened_to_is_again_once_it_takes_its_replies() {
     hog.send_raw(&vec![b'v'; large - MIB]).unwrap();
     eventually("memory is scarce", SOON, || daemon.counter("memory_pressed") == 1);
     let mut client = daemon.client();
-    client.set_patience(SOON).unwrap();
+    client.set_timeout(SOON).unwrap();
     let value = vec![b'v'; 10_000];
     const REQUESTS: usize = 2_000;
     let mut sender = client.second().unwrap();
@@ -249,7 +249,7 @@ fn a_reply_that_does_not_fit_is_passed_over_and_its_connection_kept() {
 fn a_line_that_is_too_long_is_passed_over_and_its_connection_kept() {
     let (_upstream, daemon) = under_ceiling(&["--upstream-reply-bytes-max", "1mb"]);
     let mut client = daemon.client();
-    client.set_patience(SOON).unwrap();
+    client.set_timeout(SOON).unwrap();
     // It says nothing of its length before it ends.
     for kind in ["status_reply", "error_reply"] {
         let script = format!("return redis.{kind}(string.rep(string.rep('x', 1000), 3000))");
@@ -321,12 +321,12 @@ fn within_a_control_group_nothing_that_clients_do_has_it_killed() {
         direct.command(&["SET".as_bytes(), b"large", &vec![b'v'; 180 * MIB]]).unwrap();
         direct.command(&["SET".as_bytes(), b"mib", &vec![b'v'; MIB]]).unwrap();
         let mut other = daemon.client();
-        other.set_patience(SOON).unwrap();
+        other.set_timeout(SOON).unwrap();
         other.command(&["SET", "small", "value"]).unwrap();
         let mut served = || assert_eq!(other.command(&["GET", "small"]).unwrap().text(), "value");
 
         let mut client = daemon.client();
-        client.set_patience(SOON).unwrap();
+        client.set_timeout(SOON).unwrap();
         for size in [180 * MIB, 500_000_000] {
             let reply = client.command(&["SET".as_bytes(), b"key", &vec![b'v'; size]]).unwrap().text();
             // What is no more than half of it is carried out.

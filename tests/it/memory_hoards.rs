@@ -174,7 +174,7 @@ fn whatever_clients_have_remembered_fits_and_others_are_served() {
         let daemon = Daemon::start(&["--upstream", &url, "--memory-max", &MEMORY_MAX.to_string()]);
         daemon.until_tracked(1);
         let mut other = daemon.client();
-        other.set_patience(SOON).unwrap();
+        other.set_timeout(SOON).unwrap();
         other.command(&["SET", "small", "value"]).unwrap();
         let served = |other: &mut SandboxClient| {
             assert_eq!(other.command(&["GET", "small"]).unwrap().text(), "value", "beside {what}");

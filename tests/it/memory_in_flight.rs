@@ -39,7 +39,7 @@ fn small_commands_that_wait_for_a_node_count_for_what_they_take_and_leave_nothin
     assert_eq!(direct.command(&["CLIENT", "PAUSE", "3600000", "WRITE"]).unwrap().text(), "OK");
     let mut clients: Vec<SandboxClient> = (0..CLIENTS).map(|_| daemon.client()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
-        client.set_patience(SOON).unwrap();
+        client.set_timeout(SOON).unwrap();
         let set = |key| encode(&["SET", &format!("key{number}-{key}"), "value"]);
         client.send_raw(&(0..COMMANDS).flat_map(set).collect::<Vec<u8>>()).unwrap();
     }

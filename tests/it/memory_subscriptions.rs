@@ -37,7 +37,7 @@ fn under_ceiling(upstream: &Standalone, flags: &[&str]) -> Daemon {
 fn subscribe(clients: &mut [SandboxClient], names: usize) -> usize {
     let mut refused = 0;
     for (number, client) in clients.iter_mut().enumerate() {
-        client.set_patience(SOON).unwrap();
+        client.set_timeout(SOON).unwrap();
         for first in (0..names).step_by(NAMES_AT_ONCE) {
             let names = (first..first + NAMES_AT_ONCE).map(|name| format!("channel-{number:05}-{name:06}"));
             let words: Vec<String> = ["SUBSCRIBE".to_owned()].into_iter().chain(names).collect();
@@ -75,7 +75,7 @@ fn subscriptions_that_do_not_fit_are_refused_and_nobody_has_the_daemon_killed() 
         let daemon =
             group.as_ref().map_or_else(|| under_ceiling(&upstream, &[]), |group| group.daemon(&upstream));
         let mut other = daemon.client();
-        other.set_patience(SOON).unwrap();
+        other.set_timeout(SOON).unwrap();
         let before = daemon.counter_by(&mut other, "memory_used");
         let mut clients: Vec<SandboxClient> = (0..count).map(|_| daemon.client()).collect();
         let refused = subscribe(&mut clients, names);
@@ -113,7 +113,7 @@ fn the_slow_log_takes_its_part_and_no_client_is_refused_for_it() {
     let daemon =
         under_ceiling(&upstream, &["--slowlog-max-len", "1000000", "--slowlog-log-slower-than", "0"]);
     let mut client = daemon.client();
-    client.set_patience(SOON).unwrap();
+    client.set_timeout(SOON).unwrap();
     let before = daemon.counter_by(&mut client, "memory_used");
     let value = "v".repeat(128);
     let words: Vec<&str> = ["DEL"].into_iter().chain([&*value; 30]).collect();
@@ -136,7 +136,7 @@ fn what_many_clients_were_sent_at_once_is_in_use_until_it_was_looked_at() {
     let upstream = Standalone::launch(&[]).unwrap();
     let daemon = under_ceiling(&upstream, &[]);
     let mut other = daemon.client();
-    other.set_patience(SOON).unwrap();
+    other.set_timeout(SOON).unwrap();
     let before = daemon.counter_by(&mut other, "memory_used");
     let mut clients: Vec<SandboxClient> = (0..50).map(|_| daemon.client()).collect();
     for client in &mut clients {

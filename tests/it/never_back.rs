@@ -29,7 +29,7 @@ fn other_commands_about_a_key_get_nothing_older_while_a_large_reply_is_on_its_wa
     daemon.until_tracked(1);
     let mut direct = server.server().connect().unwrap();
     let (mut client, mut large) = (daemon.client(), daemon.client());
-    large.set_patience(Duration::from_secs(60)).unwrap();
+    large.set_timeout(Duration::from_secs(60)).unwrap();
     let mut held_up = 0;
     for round in 0..ROUNDS {
         // Each is the first large one of its slot, so its reply is expected by nobody.

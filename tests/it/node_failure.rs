@@ -120,7 +120,7 @@ fn assert_healthy(client: &mut SandboxClient, keys: &[String]) {
 
 /// Reads and writes of a node that is gone fail in time, in words.
 fn assert_clear_errors(mut client: SandboxClient, keys: &[String]) {
-    client.set_patience(ERROR_LIMIT * 2).unwrap();
+    client.set_timeout(ERROR_LIMIT * 2).unwrap();
     for key in keys {
         for request in [vec!["GET", key], vec!["SET", key, key]] {
             let begun = Instant::now();

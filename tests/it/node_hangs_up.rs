@@ -63,7 +63,7 @@ impl Others {
 /// A client that waits for long: large values take their time where much else runs.
 fn patient(daemon: &Daemon) -> SandboxClient {
     let client = daemon.client();
-    client.set_patience(Duration::from_secs(60)).unwrap();
+    client.set_timeout(Duration::from_secs(60)).unwrap();
     client
 }
 
@@ -301,7 +301,7 @@ fn what_a_script_changed_is_not_served_from_before_though_nobody_can_ask_whether
         requests.iter().for_each(|request| client.send(request).unwrap());
         eventually("it runs", SOON, || {
             let mut probe = upstream.server().connect().unwrap();
-            probe.set_patience(Duration::from_millis(100)).unwrap();
+            probe.set_timeout(Duration::from_millis(100)).unwrap();
             probe.command(&["PING"]).is_err()
         });
         // What is sent behind it fills the connection, which the push then holds up.

@@ -325,7 +325,7 @@ fn a_configuration_that_does_not_come_holds_nobody_up() {
     eventually(late, SOON, || setup.daemon.times_logged(late) == 1);
     // The main thread does the rest of its work meanwhile.
     let mut subscriber = setup.daemon.client();
-    subscriber.set_patience(SOON).unwrap();
+    subscriber.set_timeout(SOON).unwrap();
     assert_eq!(subscriber.command(&["SUBSCRIBE", "channel"]).unwrap().items()[0].text(), "subscribe");
     let published = setup.client.command(&["PUBLISH", "channel", "message"]).unwrap();
     assert_eq!(published.integer(), Some(1));

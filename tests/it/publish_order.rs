@@ -32,7 +32,7 @@ fn whoever_hears_of_a_large_value_finds_it() {
     link.limit(10_000_000);
     let connect = || {
         let client = server.server().connect().unwrap();
-        client.set_patience(LIMIT).unwrap();
+        client.set_timeout(LIMIT).unwrap();
         client
     };
     let telling: [(&str, &[&[&str]]); 5] = [
@@ -51,7 +51,7 @@ fn whoever_hears_of_a_large_value_finds_it() {
             listener.command(&[subscribe, "told"]).unwrap();
             let (sent, replies) = pipeline(requests);
             let mut client: SandboxClient = daemon.client();
-            client.set_patience(LIMIT).unwrap();
+            client.set_timeout(LIMIT).unwrap();
             client.send_raw(&sent).unwrap();
             assert_eq!(listener.receive().unwrap().items()[2], Reply::bulk("m"));
             let length = past_it.command(&["STRLEN", "big"]).unwrap();

@@ -536,10 +536,10 @@ pub(crate) fn words(reply: &Reply) -> Vec<String> {
 
 /// Nothing comes.
 pub(crate) fn assert_silent(client: &mut SandboxClient) {
-    client.set_patience(A_WHILE).unwrap();
+    client.set_timeout(A_WHILE).unwrap();
     let said = client.receive();
     assert!(said.is_err(), "{said:?}");
-    client.set_patience(SOON).unwrap();
+    client.set_timeout(SOON).unwrap();
 }
 
 /// A number from any section of INFO.

@@ -100,7 +100,7 @@ fn ordinary_messages_go_on_while_a_primary_is_dead_and_after_the_failover_all_do
     });
     eventually("notifications of the new primary come", SOON, || {
         publisher.command(&["SET", &name, "1"]).unwrap();
-        notified.set_patience(Duration::from_millis(200)).unwrap();
+        notified.set_timeout(Duration::from_millis(200)).unwrap();
         notified.receive().is_ok()
     });
     drain(&mut notified);
@@ -289,15 +289,15 @@ fn published(
     channel: &str,
 ) -> bool {
     let _ = publisher.command(&[command, channel, "text"]).unwrap();
-    subscriber.set_patience(Duration::from_millis(200)).unwrap();
+    subscriber.set_timeout(Duration::from_millis(200)).unwrap();
     let came = subscriber.receive().is_ok();
-    subscriber.set_patience(Duration::from_secs(5)).unwrap();
+    subscriber.set_timeout(Duration::from_secs(5)).unwrap();
     came
 }
 
 /// Takes what has come in so far.
 fn drain(client: &mut SandboxClient) {
-    client.set_patience(Duration::from_millis(300)).unwrap();
+    client.set_timeout(Duration::from_millis(300)).unwrap();
     while client.receive().is_ok() {}
-    client.set_patience(Duration::from_secs(5)).unwrap();
+    client.set_timeout(Duration::from_secs(5)).unwrap();
 }

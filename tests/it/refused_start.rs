@@ -42,7 +42,7 @@ fn an_unreachable_upstream_is_an_error_in_time() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let daemon = Daemon::start(&["--upstream", &format!("redis-cluster://{nobody}")]);
     let mut client = daemon.client();
-    client.set_patience(ERROR_LIMIT * 2).unwrap();
+    client.set_timeout(ERROR_LIMIT * 2).unwrap();
     for request in [vec!["GET", "key"], vec!["SET", "key", "value"], vec!["MGET", "one", "two"]] {
         let begun = Instant::now();
         let reply = client.command(&request).unwrap();

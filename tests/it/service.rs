@@ -68,7 +68,7 @@ fn systemd_hears_when_it_serves_and_when_it_stops() {
 /// once the node is there.
 fn comes_late(daemon: &Daemon, revive: impl FnOnce()) {
     let mut client = daemon.client();
-    client.set_patience(LIMIT * 2).unwrap();
+    client.set_timeout(LIMIT * 2).unwrap();
     for request in [&["GET", "late"][..], &["SET", "late", "1"]] {
         let begun = Instant::now();
         let reply = client.command(request).unwrap();

@@ -69,7 +69,7 @@ fn a_client_has_one_connection_for_itself_to_wait_on_and_one_to_watch_on() {
     let daemon = Daemon::start(&["--upstream", &url, "--upstream-dedicated-max", "4"]);
     daemon.until_tracked(1);
     let mut greedy = daemon.client();
-    greedy.set_patience(SOON).unwrap();
+    greedy.set_timeout(SOON).unwrap();
     assert!(greedy.command(&["WATCH", "watched"]).unwrap().is_ok());
     // What waits, or may have a long reply, has a connection: each but the first could be on its way as well.
     const REQUESTS: usize = 50;
@@ -80,7 +80,7 @@ fn a_client_has_one_connection_for_itself_to_wait_on_and_one_to_watch_on() {
     }
     let mut others: Vec<SandboxClient> = (0..2).map(|_| daemon.client()).collect();
     for other in &mut others {
-        other.set_patience(SOON).unwrap();
+        other.set_timeout(SOON).unwrap();
         assert!(other.command(&["WATCH", "other"]).unwrap().is_ok());
     }
     assert!((0..2 * REQUESTS).all(|_| greedy.receive().unwrap().is_nil()));

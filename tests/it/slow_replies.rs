@@ -46,7 +46,7 @@ impl Slow {
 
     fn client(&self) -> SandboxClient {
         let client = self.daemon.client();
-        client.set_patience(LIMIT).unwrap();
+        client.set_timeout(LIMIT).unwrap();
         client
     }
 
@@ -331,7 +331,7 @@ fn is_answered_beside(slow: &Slow, large: &[&str]) -> bool {
     thread::sleep(Duration::from_millis(200));
     slow.server.server().continue_signal().unwrap();
     eventually("it trickles", LIMIT, || slow.link.slowed() > slowed);
-    other.set_patience(2 * PATIENCE).unwrap();
+    other.set_timeout(2 * PATIENCE).unwrap();
     other.receive().is_ok_and(|reply| reply.is_ok())
 }
 
@@ -396,7 +396,7 @@ fn without_side_connections_all_wait() {
     slow.client().send(&["GET", "big"]).unwrap();
     let mut client = slow.client();
     eventually("it is slow", LIMIT, || slow.link.slowed() > 0);
-    client.set_patience(2 * PATIENCE).unwrap();
+    client.set_timeout(2 * PATIENCE).unwrap();
     assert!(client.command(&["SET", "small", "1"]).is_err());
     assert_eq!(slow.daemon.counter("upstream_side_opened"), 0);
 }
@@ -546,7 +546,7 @@ fn a_node_of_a_cluster_that_trickles_holds_up_nobody_at_the_others() {
     link.trickle_behind(MARK, Duration::from_millis(900));
     let mut askers: Vec<SandboxClient> = its.iter().map(|_| daemon.client()).collect();
     for (asker, key) in askers.iter_mut().zip(&its) {
-        asker.set_patience(LIMIT).unwrap();
+        asker.set_timeout(LIMIT).unwrap();
         asker.send(&["GET", key]).unwrap();
     }
     eventually("it trickles", LIMIT, || link.slowed() > 0);

@@ -44,7 +44,7 @@ fn what_came_while_the_process_was_stopped_is_read_before_anybody_is_answered() 
     let mut value = String::from("0");
     for round in 1..=60 {
         for client in &mut clients {
-            client.set_patience(SOON).unwrap();
+            client.set_timeout(SOON).unwrap();
             eventually("what was written is read", SOON, || {
                 client.command(&["GET", "key"]).unwrap().text() == value
             });

@@ -166,7 +166,7 @@ fn seeds_that_say_nothing_hold_nobody_up() {
     let url = format!("redis-cluster://{}", seeds.join(","));
     let daemon = Daemon::start(&[&["--upstream", &url][..], &patient].concat());
     let mut client = daemon.client();
-    client.set_patience(SOON).unwrap();
+    client.set_timeout(SOON).unwrap();
     assert_eq!(client.command(&["GET", "key"]).unwrap().text(), "value");
 }
 
@@ -277,7 +277,7 @@ fn what_a_node_answers_to_our_first_words_has_a_bound() {
         let source = ["--topology-source", "configured"];
         let daemon = Daemon::start(&[&["--upstream", &url][..], &patient, &source].concat());
         let mut client = daemon.client();
-        client.set_patience(SOON).unwrap();
+        client.set_timeout(SOON).unwrap();
         let told = client.command(&["GET", "key"]).unwrap().text();
         assert!(told.contains("an answer to our first words is longer than 16777216 bytes"), "{told}");
         let peak: u64 = daemon.peak_memory().trim_end_matches(" kB").parse().unwrap();

@@ -64,7 +64,7 @@ pub(crate) fn run(world: &World, daemon: usize, version: u8, manner: Manner, mut
     let connect = || {
         let client = world.client(daemon, version);
         if manner == Manner::Leaves {
-            client.set_patience(IMPATIENCE).unwrap();
+            client.set_timeout(IMPATIENCE).unwrap();
         }
         client
     };

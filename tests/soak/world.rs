@@ -110,7 +110,7 @@ impl World {
     /// A client of a daemon that speaks this version of the protocol.
     pub(crate) fn client(&self, daemon: usize, version: u8) -> SandboxClient {
         let mut client = self.daemons[daemon].client();
-        client.set_patience(PATIENCE).unwrap();
+        client.set_timeout(PATIENCE).unwrap();
         client.hello(version).unwrap();
         client
     }
@@ -127,7 +127,7 @@ impl World {
     pub(crate) fn connect(&self, node: usize) -> Option<SandboxClient> {
         let address = Address::Tcp(self.cluster.nodes()[node].server().address());
         let client = SandboxClient::connect(&address).ok()?;
-        client.set_patience(PATIENCE).ok()?;
+        client.set_timeout(PATIENCE).ok()?;
         Some(client)
     }
 

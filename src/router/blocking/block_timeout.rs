@@ -80,9 +80,9 @@ mod tests {
     async fn left_after(request: &str, time: Duration) -> Option<String> {
         let request = OwnedRequest::from_args(request.split(' '));
         let spec = recognise(&request.as_request()).unwrap();
-        let patience = BlockTimeout::of(spec, &request.as_request());
+        let timeout = BlockTimeout::of(spec, &request.as_request());
         time::advance(time).await;
-        patience.request(&request).map(|bytes| {
+        timeout.request(&request).map(|bytes| {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             text.split("\r\n").skip(2).step_by(2).collect::<Vec<_>>().join(" ").trim().to_owned()
         })

@@ -114,7 +114,7 @@ impl BlockedCalls {
         let id = held.dedicated.id().to_string();
         let how = if error { "ERROR" } else { "TIMEOUT" };
         let bytes = encode::request(&["CLIENT", "UNBLOCK", &id, how]);
-        let until = time::Instant::now() + self.context.settings.patience;
+        let until = time::Instant::now() + self.context.settings.request_timeout;
         while held.outcome.is_none() && time::Instant::now() < until {
             let call = Call { bytes: bytes.clone(), slot: None, reads_only: false, foreign: false };
             let mut told = self.context.upstream.send_to_known(held.dedicated.node(), call).reply;

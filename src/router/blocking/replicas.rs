@@ -62,11 +62,11 @@ impl ReplicaWaits {
         if nodes.is_empty() {
             return Answer::Now(failure_reply(&self.context.upstream.no_topology()));
         }
-        let patience = BlockTimeout::of_replicas(request);
+        let timeout = BlockTimeout::of_replicas(request);
         let (this, request) = (self.clone(), Bytes::copy_from_slice(request.raw()));
         Answer::Later(Box::pin(async move {
             this.context.stats.waits_begun.bump();
-            let reply = this.least(&nodes, wrote, &request, &waiting, patience).await;
+            let reply = this.least(&nodes, wrote, &request, &waiting, timeout).await;
             this.context.stats.waits_ended.bump();
             reply.unwrap_or_else(|error| error)
         }))
@@ -79,13 +79,13 @@ impl ReplicaWaits {
         wrote: bool,
         request: &Bytes,
         waiting: &BlockGuard,
-        patience: BlockTimeout,
+        timeout: BlockTimeout,
     ) -> Result<Bytes, Bytes> {
         let connections = nodes.iter().map(|node| self.behind_writes(node, wrote));
         let connections = try_join_all(connections).await?;
         let mut held: Vec<BlockedCall> =
             connections.into_iter().map(|dedicated| BlockedCall::begin(dedicated, request)).collect();
-        let mut too_late = pin!(patience.over(self.context.settings.patience));
+        let mut too_late = pin!(timeout.over(self.context.settings.request_timeout));
         loop {
             tokio::select! {
                 biased;

@@ -42,7 +42,7 @@ const STOPPED: &[u8] = b"-UNBLOCKED nearside: the daemon is shutting down; the c
 struct BlockingCommand {
     request: OwnedRequest,
     slot: Option<Slot>,
-    patience: BlockTimeout,
+    timeout: BlockTimeout,
     /// Whether waiting anew after a lost connection can neither do something twice nor miss something.
     repeatable: bool,
     waiting: BlockGuard,
@@ -100,8 +100,8 @@ impl Blocking {
         let write = writes.then(|| self.context.begin_write(keys, caller));
         let latest = |argument: &[u8]| matches!(argument, b"$" | b"+");
         let repeatable = !writes && !request.args().any(latest);
-        let patience = BlockTimeout::of(spec, request);
-        let blocking = BlockingCommand { request: request.to_owned(), slot, patience, repeatable, waiting };
+        let timeout = BlockTimeout::of(spec, request);
+        let blocking = BlockingCommand { request: request.to_owned(), slot, timeout, repeatable, waiting };
         let (this, resp, inflight) = (self.clone(), caller.resp, caller.inflight.clone());
         Answer::Later(Box::pin(async move {
             this.context.drop_keys(&many).await;
@@ -126,7 +126,7 @@ impl Blocking {
     async fn wait_anywhere(self: &Rc<Blocking>, blocking: &BlockingCommand) -> Result<Bytes, UpstreamError> {
         let mut elsewhere = None;
         for _ in 0..=MOVES_MAX {
-            let Some(request) = blocking.patience.request(&blocking.request) else {
+            let Some(request) = blocking.timeout.request(&blocking.request) else {
                 return Ok(Bytes::from_static(b"_\r\n"));
             };
             match self.wait_at(elsewhere.as_ref(), &request, blocking).await? {
@@ -162,7 +162,7 @@ impl Blocking {
         match held.finish() {
             Ok(reply) => Ok(self.judge(reply, &node, blocking, ended_by).await),
             Err(UpstreamError::Lost { .. }) if blocking.repeatable && ended_by.is_none() => {
-                self.context.upstream.refreshed(self.context.settings.patience).await;
+                self.context.upstream.refreshed(self.context.settings.request_timeout).await;
                 Ok(BlockRound::GoOn(None))
             }
             Err(failure) => Err(failure),
@@ -177,8 +177,8 @@ impl Blocking {
         owned: Option<Slot>,
         blocking: &BlockingCommand,
     ) -> Result<Option<EndedBy>, UpstreamError> {
-        let grace = self.context.settings.patience;
-        let mut too_late = pin!(blocking.patience.over(grace));
+        let grace = self.context.settings.request_timeout;
+        let mut too_late = pin!(blocking.timeout.over(grace));
         // A node that lost the slot says so itself, unless it hangs.
         let mut left = pin!(async {
             self.context.upstream.left(owned, node).await;
@@ -218,7 +218,7 @@ impl Blocking {
         }
         if ended_by.is_none() && reply.starts_with(FORCED) {
             // The node was a primary and is none any more. It says so only to those to whom it gave nothing.
-            self.context.upstream.refreshed(self.context.settings.patience).await;
+            self.context.upstream.refreshed(self.context.settings.request_timeout).await;
             return BlockRound::GoOn(None);
         }
         match self.context.upstream.redirected(&reply, blocking.slot, node, false).await {

@@ -37,7 +37,7 @@ const TAGS_MAX: u32 = 1 << 20;
 pub struct Canary {
     interval: Duration,
     /// How long the invalidation may take: what is said later is not served by then.
-    patience: Duration,
+    timeout: Duration,
     /// So that no two daemons have the same keys.
     name: u32,
     nodes: Mutex<BTreeMap<NodeId, CanaryStats>>,
@@ -72,10 +72,10 @@ enum ProbeOutcome {
 // === impl Canary ===
 
 impl Canary {
-    /// Canaries that sing every `interval` and are waited for as long as `patience`.
-    pub fn new(interval: Duration, patience: Duration) -> Canary {
+    /// Canaries that are written every `interval`, and whose invalidation may take `timeout`.
+    pub fn new(interval: Duration, timeout: Duration) -> Canary {
         let (nodes, waiting) = Default::default();
-        Canary { interval, patience, name: fastrand::u32(..), nodes, waiting }
+        Canary { interval, timeout, name: fastrand::u32(..), nodes, waiting }
     }
 
     /// What was measured of each node.
@@ -144,7 +144,7 @@ impl Canary {
         let heard = match refusal(&outcomes) {
             Some(refusal) => ProbeOutcome::Refused(refusal),
             None if !is_tracked || outcomes.iter().any(is_lost) => ProbeOutcome::Nothing,
-            None => match time::timeout(self.patience, told).await {
+            None => match time::timeout(self.timeout, told).await {
                 Ok(Ok(at)) => ProbeOutcome::After(Duration::from_nanos(at.saturating_sub(written_at))),
                 _ => ProbeOutcome::Never,
             },

@@ -63,7 +63,7 @@ impl Publisher {
         let kind = if spec.keys == Keys::None { TopicKind::Channel } else { TopicKind::Shard };
         let channel = Topic::new(kind, name);
         let request = request.to_owned();
-        let Some(settled) = until_settled(&self.hub, self.context.settings.patience, Some(&channel)) else {
+        let Some(settled) = until_settled(&self.hub, self.context.settings.request_timeout, Some(&channel)) else {
             return Answer::Later(self.send(spec, channel, request, caller));
         };
         let (this, resp, inflight) = (self.clone(), caller.resp, caller.inflight.clone());

@@ -14,14 +14,14 @@ use crate::upstream::Topic;
 /// to wait for.
 pub(in crate::router) fn until_settled(
     hub: &Hub,
-    patience: Duration,
+    timeout: Duration,
     channel: Option<&Topic>,
 ) -> Option<LocalBoxFuture<'static, ()>> {
     let feed = hub.feed();
     if !feed.is_changing(channel) {
         return None;
     }
-    let (feed, channel, deadline) = (feed.clone(), channel.cloned(), Instant::now() + patience);
+    let (feed, channel, deadline) = (feed.clone(), channel.cloned(), Instant::now() + timeout);
     Some(Box::pin(async move {
         feed.settled(deadline, move |feed| !feed.is_changing(channel.as_ref())).await;
     }))

@@ -46,7 +46,7 @@ impl SubscriptionQueries {
         request: &Request<'_>,
     ) -> Answer {
         let (this, request) = (self.clone(), request.to_owned());
-        let Some(settled) = until_settled(&self.hub, self.context.settings.patience, None) else {
+        let Some(settled) = until_settled(&self.hub, self.context.settings.request_timeout, None) else {
             return Answer::Later(self.ask(spec, query, request));
         };
         Answer::Exclusive(Box::pin(async move {

@@ -97,7 +97,7 @@ impl KeyWalks {
         let (mut stand, mut position) = found.unwrap_or_default();
         let (mut keys, mut bytes) = (Vec::new(), 0);
         let mut left = count;
-        let deadline = clock::now() + clock::nanos(self.context.settings.patience);
+        let deadline = clock::now() + clock::nanos(self.context.settings.request_timeout);
         for _ in 0..STEPS_MAX {
             let asked = left.min(COUNT_MAX);
             let step = self.step(stand, position, wish, asked).await?;

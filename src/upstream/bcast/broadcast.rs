@@ -34,12 +34,12 @@ impl Broadcast {
         prefixes.iter().all(|prefix| state::covers(&self.armed.borrow(), prefix))
     }
 
-    /// Waits until every primary does, or `patience` is over.
-    pub async fn covering(&self, prefixes: &[Bytes], patience: Duration) {
+    /// Waits until every primary does, or `timeout` is over.
+    pub async fn covering(&self, prefixes: &[Bytes], timeout: Duration) {
         let mut armed = self.armed.subscribe();
         let covers = |armed: &BcastPrefixes| prefixes.iter().all(|prefix| state::covers(armed, prefix));
         // The caller goes on in either case, and gets an event of everything once it does.
-        let _ = time::timeout(patience, armed.wait_for(covers)).await;
+        let _ = time::timeout(timeout, armed.wait_for(covers)).await;
     }
 
     /// The epoch in which every change of `keys` at `node` is reported, if the process at the other end is

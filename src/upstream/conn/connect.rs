@@ -24,47 +24,47 @@ const NEXT_AFTER: Duration = Duration::from_millis(250);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 16;
 
-/// Connects to `address`, which is `host:port`. Each step may take as long as `patience`.
+/// Connects to `address`, which is `host:port`. Each step may take as long as `timeout`.
 ///
 /// # Errors
 /// The name was not found, or no address answered; the text says what each met.
 pub(in crate::upstream) async fn connect(
     address: &str,
-    patience: Duration,
+    timeout: Duration,
     names: &Lookups,
 ) -> io::Result<TcpStream> {
     if let Ok(address) = address.parse() {
-        return race(vec![address], patience).await;
+        return race(vec![address], timeout).await;
     }
     let invalid = || io::Error::new(io::ErrorKind::InvalidInput, format!("{address:?} is not host:port"));
     let (host, port) = address.rsplit_once(':').ok_or_else(invalid)?;
     let port = port.parse().map_err(|_| invalid())?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let step = format!("the name {host:?} was not looked up");
-    let mut addresses = alternating(&in_time(names.look_up(host), patience, &step).await?);
+    let mut addresses = alternating(&in_time(names.look_up(host), timeout, &step).await?);
     for address in &mut addresses {
         address.set_port(port);
     }
-    race(addresses, patience).await
+    race(addresses, timeout).await
 }
 
-/// Has `step` end within `patience`.
+/// Has `step` end within `timeout`.
 ///
 /// # Errors
 /// Those of the step, or that it took too long, which `what` says.
 pub(in crate::upstream) async fn in_time<T>(
     step: impl Future<Output = io::Result<T>>,
-    patience: Duration,
+    timeout: Duration,
     what: &str,
 ) -> io::Result<T> {
-    time::timeout(patience, step).await.unwrap_or_else(|_| {
-        let text = format!("{what} within {} ms, as upstream_connect_timeout says", patience.as_millis());
+    time::timeout(timeout, step).await.unwrap_or_else(|_| {
+        let text = format!("{what} within {} ms, as upstream_connect_timeout says", timeout.as_millis());
         Err(io::Error::new(io::ErrorKind::TimedOut, text))
     })
 }
 
 /// The first connection of those to `addresses`.
-async fn race(addresses: Vec<SocketAddr>, patience: Duration) -> io::Result<TcpStream> {
+async fn race(addresses: Vec<SocketAddr>, timeout: Duration) -> io::Result<TcpStream> {
     let is_only = addresses.len() == 1;
     let mut rest = addresses.into_iter();
     let (mut attempts, mut causes) = (FuturesUnordered::new(), Vec::new());
@@ -84,7 +84,7 @@ async fn race(addresses: Vec<SocketAddr>, patience: Duration) -> io::Result<TcpS
         }
         let has_more = next.is_some() && rest.len() > 0;
         attempts.extend(next.map(|address| async move {
-            let connecting = in_time(TcpStream::connect(address), patience, "no connection");
+            let connecting = in_time(TcpStream::connect(address), timeout, "no connection");
             connecting.await.map_err(|cause| (address, cause))
         }));
         tokio::select! {
@@ -176,15 +176,15 @@ mod tests {
 
     #[tokio::test]
     async fn every_step_has_the_deadline() {
-        let patience = Duration::from_millis(100);
+        let timeout = Duration::from_millis(100);
         let silent = Silent::at("127.0.0.4");
-        let error = connect(&silent.address().to_string(), patience, &names(Vec::new())).await.unwrap_err();
+        let error = connect(&silent.address().to_string(), timeout, &names(Vec::new())).await.unwrap_err();
         assert_eq!(error.to_string(), "no connection within 100 ms, as upstream_connect_timeout says");
         let mute = Lookups::resolved_by(|_| {
             std::thread::sleep(Duration::from_secs(2));
             Ok(Vec::new())
         });
-        let error = connect("redis:6379", patience, &mute).await.unwrap_err().to_string();
+        let error = connect("redis:6379", timeout, &mute).await.unwrap_err().to_string();
         assert_eq!(
             error,
             "the name \"redis\" was not looked up within 100 ms, as upstream_connect_timeout says"

@@ -110,7 +110,7 @@ impl MuxConnection {
     ) -> io::Result<(Transport, Option<ConnectionTracking>)> {
         let mut connecting = pin!(self.connect(context));
         // What waits for a side connection can take the main one.
-        let patience = self.main.as_ref().map(|_| time::Instant::now() + context.options.connect_timeout);
+        let give_up_at = self.main.as_ref().map(|_| time::Instant::now() + context.options.connect_timeout);
         loop {
             let deadline = self.state.borrow().queue.oldest_deadline();
             tokio::select! {
@@ -121,7 +121,7 @@ impl MuxConnection {
                         return Err(io::ErrorKind::Interrupted.into());
                     }
                 }
-                () = time::sleep_until(patience.unwrap_or_else(time::Instant::now)), if patience.is_some() => {
+                () = time::sleep_until(give_up_at.unwrap_or_else(time::Instant::now)), if give_up_at.is_some() => {
                     return Err(io::ErrorKind::TimedOut.into());
                 }
                 () = time::sleep_until(clock::instant(deadline.unwrap_or_default())), if deadline.is_some() => {

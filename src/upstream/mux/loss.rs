@@ -104,9 +104,9 @@ impl MuxConnection {
 
     /// Fails the commands that waited too long for a connection.
     pub(super) fn give_up_overdue(&self, context: &WorkerContext) {
-        let patience = context.options.request_timeout.as_millis();
+        let timeout = context.options.request_timeout.as_millis();
         let failure =
-            self.unreachable(&format!("no connection within the {patience} ms of upstream_request_timeout"));
+            self.unreachable(&format!("no connection within the {timeout} ms of upstream_request_timeout"));
         let overdue = self.state.borrow_mut().queue.take_overdue(clock::now());
         context.stats.upstream_timeouts.add(overdue.len() as u64);
         overdue.into_iter().for_each(|waiting| waiting.fail(&failure));

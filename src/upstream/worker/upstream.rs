@@ -180,9 +180,9 @@ impl Upstream {
         self.context.options.is_cluster()
     }
 
-    /// Waits until the owners of the slots were asked for once more, or `patience` is over.
-    pub async fn refreshed(&self, patience: Duration) {
-        let _ = tokio::time::timeout(patience, self.refreshed_once()).await;
+    /// Waits until the owners of the slots were asked for once more, or `timeout` is over.
+    pub async fn refreshed(&self, timeout: Duration) {
+        let _ = tokio::time::timeout(timeout, self.refreshed_once()).await;
     }
 
     /// Waits until the owners of the slots were asked for once more.
@@ -213,12 +213,12 @@ impl Upstream {
             || self.context.shared.table.knowledge() != Knowledge::Asking
     }
 
-    /// Waits until the topology was discovered, or the first attempt has failed, or `patience` is over.
-    pub async fn settled(&self, patience: Duration) {
+    /// Waits until the topology was discovered, or the first attempt has failed, or `timeout` is over.
+    pub async fn settled(&self, timeout: Duration) {
         let mut knowledge = self.context.shared.table.follow();
         let settled = knowledge.wait_for(|knowledge| *knowledge != Knowledge::Asking);
         // The caller goes on in either case: what cannot be reached fails with its own error.
-        let _ = tokio::time::timeout(patience, settled).await;
+        let _ = tokio::time::timeout(timeout, settled).await;
     }
 
     /// The state that all workers share.

@@ -28,7 +28,7 @@ fn a_value_of_512_mib_goes_in_and_comes_out() {
 fn round_trip(length: usize) {
     let daemon = Daemon::before(shared_cluster());
     let mut client = SandboxClient::connect(daemon.address()).unwrap();
-    client.set_patience(Duration::from_secs(60)).unwrap();
+    client.set_timeout(Duration::from_secs(60)).unwrap();
     let value = every_byte(length);
     assert!(client.command(&[&b"SET"[..], b"large", &value]).unwrap().is_ok());
     let length = i64::try_from(length).unwrap();

@@ -53,7 +53,7 @@ impl Talk<'_> {
     fn connection(&mut self, number: usize) -> &mut SandboxClient {
         self.connections[number].get_or_insert_with(|| {
             let mut client = SandboxClient::connect(self.address).unwrap();
-            client.set_patience(PATIENCE).unwrap();
+            client.set_timeout(PATIENCE).unwrap();
             if self.version == 3 {
                 client.hello(3).unwrap();
             }

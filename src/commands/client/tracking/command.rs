@@ -100,8 +100,8 @@ fn listen(
         return None;
     }
     tracking.waited = true;
-    let (prefixes, patience) = (wanted.prefixes.clone(), context.limits.subscribe_timeout);
-    Some(Answer::NotYet(Box::pin(async move { shared.broadcast.covering(&prefixes, patience).await })))
+    let (prefixes, timeout) = (wanted.prefixes.clone(), context.limits.subscribe_timeout);
+    Some(Answer::NotYet(Box::pin(async move { shared.broadcast.covering(&prefixes, timeout).await })))
 }
 
 fn turn_on(tracking: &mut ClientTracking, wanted: TrackingRequest) {

@@ -93,7 +93,7 @@ impl Transport {
         options: &UpstreamOptions,
         shared: &SharedUpstream,
     ) -> io::Result<Transport> {
-        let (address, patience) = (node.address(), options.request_timeout);
+        let (address, request_timeout) = (node.address(), options.request_timeout);
         let stream = if address.starts_with('/') {
             let connecting = UnixStream::connect(address);
             TransportStream::Unix(
@@ -104,9 +104,9 @@ impl Transport {
             stream.set_nodelay(true)?;
             let socket = SockRef::from(&stream);
             // The kernel counts these in whole seconds and takes no 0.
-            let seconds = patience.max(Duration::from_secs(1));
+            let seconds = request_timeout.max(Duration::from_secs(1));
             socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(seconds).with_interval(seconds))?;
-            socket.set_tcp_user_timeout(Some(patience))?;
+            socket.set_tcp_user_timeout(Some(request_timeout))?;
             socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
             TransportStream::Tcp(stream)
         };
