@@ -106,7 +106,7 @@ async fn run(parts: WorkerParts, mut handed_over: mpsc::UnboundedReceiver<(Clien
     let cache = shared.cache.clone().map(|cache| NearCache::new(cache, stats.clone()));
     let settings = RouterSettings {
         request_timeout: values.upstream_request_timeout,
-        alone: values.workers == 1,
+        single_worker: values.workers == 1,
         keyspace_bytes_max: values.keyspace_bytes_max,
     };
     let (pubsub, memory, policies) =

@@ -37,7 +37,7 @@ pub struct RouterSettings {
     /// How long the first requests wait for the topology, and how long nodes have to answer.
     pub request_timeout: Duration,
     /// Whether this worker is the only one, so that all replies and pushes of a node come in one order.
-    pub alone: bool,
+    pub single_worker: bool,
     /// Bytes of the names of keys that are gathered for one KEYS, or for one page of SCAN.
     pub keyspace_bytes_max: usize,
 }

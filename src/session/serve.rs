@@ -56,20 +56,20 @@ pub(super) fn serve(
                     measured = false;
                     let answer = commands::answer(local, spec, &request, client, context, ExecContext::None);
                     // The next request is held to other bounds.
-                    state.alone |= was_locked != state.client.is_locked();
+                    state.is_exclusive |= was_locked != state.client.is_locked();
                     answer
                 }
                 Class::Session(kind)
                     if mode_commands::is_exclusive(kind, &request, state, context)
                         && !pipeline.is_empty() =>
                 {
-                    state.alone = true;
+                    state.is_exclusive = true;
                     return Flow::Again;
                 }
                 Class::Session(kind) => {
                     measured =
                         !matches!(kind, command::RequiredState::Blocking | command::RequiredState::Wait);
-                    state.alone = mode_commands::is_exclusive(kind, &request, state, context);
+                    state.is_exclusive = mode_commands::is_exclusive(kind, &request, state, context);
                     mode_commands::answer(kind, spec, &request, state, context, caller)
                 }
                 Class::FanOut(join) => {
@@ -91,7 +91,7 @@ pub(super) fn serve(
                             | Class::Publish
                     );
                     if may_need_its_place && context.router.may_overtake(spec, &request) {
-                        state.alone = true;
+                        state.is_exclusive = true;
                         if !pipeline.is_empty() {
                             return Flow::Again;
                         }
@@ -116,7 +116,7 @@ pub(super) fn serve(
                 Some(answer) => answer,
                 None => {
                     if fault == CommandError::Unknown && context.router.may_overtake_unknown(&request) {
-                        state.alone = true;
+                        state.is_exclusive = true;
                         if !pipeline.is_empty() {
                             return Flow::Again;
                         }
@@ -180,7 +180,7 @@ pub(super) fn serve(
         Answer::Exclusive(_) | Answer::NotYet(_) => {}
     }
     let full = pipeline.len() >= context.limits.pipeline_depth_max;
-    if state.client.leaving || full || state.alone || mailed || held { Flow::Pause } else { Flow::Next }
+    if state.client.leaving || full || state.is_exclusive || mailed || held { Flow::Pause } else { Flow::Next }
 }
 
 #[inline]

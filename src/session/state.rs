@@ -15,7 +15,7 @@ pub(super) struct SessionState {
     /// Absent in a plain session, which most are.
     pub(super) modes: Option<Box<Modes>>,
     /// No request is taken before all earlier ones have been answered.
-    pub(super) alone: bool,
+    pub(super) is_exclusive: bool,
 }
 
 // === impl SessionState ===
@@ -27,7 +27,7 @@ impl SessionState {
             recogniser: CommandLookup::denying(denied),
             modes: None,
             // The first request is held to the bounds for unauthenticated clients.
-            alone: asks_password,
+            is_exclusive: asks_password,
         }
     }
 
@@ -35,7 +35,7 @@ impl SessionState {
     pub(super) fn reset(&mut self) {
         self.client.reset();
         self.modes = None;
-        self.alone |= self.client.is_locked();
+        self.is_exclusive |= self.client.is_locked();
         // What was on its way to one of its modes would come as a reply to something else.
         self.client.entry.mailbox.discard();
     }

@@ -117,7 +117,7 @@ impl Session {
         }
         let (half, waits) = (self.connection.half_len(), self.waiting.is_some());
         let takes = !waits
-            && !state.alone
+            && !state.is_exclusive
             && !self.is_slowed()
             && !state.client.inflight.is_held()
             && !self.is_full();

@@ -26,19 +26,19 @@ fn bind_all(address: SocketAddr, count: usize, backlog: u32) -> io::Result<Vec<T
     // Sockets that share a port would share it with any other process of the same user that does so too,
     // another daemon left running say, and half of the clients would end up there. A socket that does not
     // share finds out.
-    let alone = socket(&address.into())?;
-    alone.bind(&address.into())?;
+    let single = socket(&address.into())?;
+    single.bind(&address.into())?;
     let sockets = if count == 1 {
-        vec![alone]
+        vec![single]
     } else {
-        let address = alone.local_addr()?;
+        let address = single.local_addr()?;
         let shared = |_| {
             let socket = socket(&address)?;
             socket.set_reuse_port(true)?;
             socket.bind(&address)?;
             Ok(socket)
         };
-        // Bound, but not listening, `alone` holds the port until they have it.
+        // Bound, but not listening, `single` holds the port until they have it.
         (0..count).map(shared).collect::<io::Result<Vec<Socket>>>()?
     };
     let listen = |socket: Socket| {

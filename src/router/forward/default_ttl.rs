@@ -135,10 +135,10 @@ impl DefaultTtl {
     }
 
     fn give_each(self: &Rc<DefaultTtl>, slot: Slot, due: DueKeys) -> Vec<(PendingReply, DueKeys)> {
-        let alone = due.len() == 1;
+        let is_single = due.len() == 1;
         let give = |(key, ttl): (Bytes, Duration)| {
             let bytes = pexpire(&key, ttl);
-            let sent = match alone {
+            let sent = match is_single {
                 true => self.context.upstream.send_behind(slot, bytes, 0),
                 false => self
                     .context

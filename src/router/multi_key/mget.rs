@@ -151,8 +151,8 @@ impl Mget {
         if !self.context.upstream.is_moving(part.slot, now) {
             return vec![part];
         }
-        let alone = |position| SlotPart { slot: part.slot, positions: vec![position] };
-        part.positions.iter().copied().map(alone).collect()
+        let single = |position| SlotPart { slot: part.slot, positions: vec![position] };
+        part.positions.iter().copied().map(single).collect()
     }
 
     fn finish_mget(

@@ -218,7 +218,7 @@ impl SubscriptionPlan {
         let mut asked = if batch.subscribes { batch.topics } else { Vec::new() };
         // Since then it may have ended, or have been given up and asked for anew.
         asked.retain(|topic| link.held.get(topic) == Some(&SentTopics::Asked(batch.number)));
-        let alone = asked.len() == 1;
+        let is_single = asked.len() == 1;
         for topic in &asked {
             link.apart.remove(topic);
             if batch.error.is_none() {
@@ -226,14 +226,14 @@ impl SubscriptionPlan {
                 continue;
             }
             link.held.remove(topic);
-            if alone {
+            if is_single {
                 link.again.insert(topic.clone());
             } else {
                 link.apart.insert(topic.clone());
                 link.dirty.insert(topic.clone());
             }
         }
-        if !alone && batch.error.is_some() {
+        if !is_single && batch.error.is_some() {
             return 0;
         }
         for topic in &asked {
