@@ -18,9 +18,9 @@ pub(in crate::router) enum Fence {
 // === impl Fence ===
 
 impl Fence {
-    /// The fence behind a command that was just sent there, or, if `apart`, over a connection of its own.
-    pub(in crate::router) fn behind(context: &RouterContext, to: Destination, apart: bool) -> Fence {
-        if apart { Fence::Behind(to) } else { Fence::ping(context, to) }
+    /// The fence behind a command that was just sent there, or, if `isolated`, over a connection of its own.
+    pub(in crate::router) fn behind(context: &RouterContext, to: Destination, isolated: bool) -> Fence {
+        if isolated { Fence::Behind(to) } else { Fence::ping(context, to) }
     }
 
     fn ping(context: &RouterContext, to: Destination) -> Fence {

@@ -125,7 +125,7 @@ impl ReplySizes {
 
     /// Whether a command goes over a connection of its own. Of a script nobody knows what it answers.
     #[inline]
-    pub(in crate::router) fn goes_apart(
+    pub(in crate::router) fn needs_isolation(
         &self,
         route: RequestRoute,
         access: KeyAccess,

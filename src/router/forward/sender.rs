@@ -59,15 +59,15 @@ impl Sender {
     ) -> SentCall {
         let (bytes, due) = self.default_ttl.apply(route, request, bytes);
         // What is stored has a short reply, and what gives it a time to live goes right behind it.
-        let apart = due.is_none() && self.reply_sizes.goes_apart(route, access, to.slot, request, caller.now);
-        let hold = apart.then(|| Hold::of(caller.inflight));
+        let isolated = due.is_none() && self.reply_sizes.needs_isolation(route, access, to.slot, request, caller.now);
+        let hold = isolated.then(|| Hold::of(caller.inflight));
         let keys = || if route.has_many(request) { InflightKeys::new() } else { route.keys_of(request) };
         let begin_write = || self.context.begin_write(keys(), caller);
         let write = match access {
             KeyAccess::Undeclared => Some(begin_write().of_anything()),
             // A reply that takes another way than the invalidations is like a write to L1: nothing older is
             // served behind it.
-            KeyAccess::Declared => (route.may_write() || apart).then(begin_write),
+            KeyAccess::Declared => (route.may_write() || isolated).then(begin_write),
         };
         let read = write.is_none().then(|| self.context.begin_read(keys(), caller)).flatten();
         if let Some(read) = &read {
@@ -75,7 +75,7 @@ impl Sender {
         }
         let unkept = access == KeyAccess::Declared && self.context.is_unkept(route, request);
         let send = |call: Call| match (to.slot, to.node) {
-            _ if apart => self.context.upstream.send_apart(to.slot, to.node, call, 0),
+            _ if isolated => self.context.upstream.send_isolated(to.slot, to.node, call, 0),
             (Some(slot), _) if unkept => self.context.send_unkept(slot, call, caller),
             (Some(slot), _) => self.context.upstream.send(slot, call),
             (None, Some(node)) => self.context.upstream.send_to(node, call),
@@ -88,7 +88,7 @@ impl Sender {
             foreign: route.foreign,
         });
         let following = self.default_ttl.follow(&sent, to.slot, due, caller.inflight);
-        let fence = (access == KeyAccess::Undeclared).then(|| Fence::behind(&self.context, to, apart));
+        let fence = (access == KeyAccess::Undeclared).then(|| Fence::behind(&self.context, to, isolated));
         let (context, coverage) = (self.context.clone(), caller.coverage.cloned());
         SentCall { context, sent, following, fence, write, read, hold, coverage }
     }

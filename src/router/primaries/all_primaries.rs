@@ -48,7 +48,7 @@ impl AllPrimaries {
         let write = writes.then(|| self.context.begin_write(InflightKeys::new(), caller).of_anything());
         let request = request.to_owned();
         let asked = match gather {
-            Gather::AnyOk | Gather::Running => self.ask_every_apart(&request.bytes()),
+            Gather::AnyOk | Gather::Running => self.ask_every_dedicated(&request.bytes()),
             _ => self.context.ask_every(&Call {
                 bytes: request.bytes(),
                 slot: None,
@@ -79,9 +79,9 @@ impl AllPrimaries {
     }
 
     /// Asks every primary, past all that it is busy with.
-    fn ask_every_apart(&self, request: &Bytes) -> Vec<PendingReplyOf> {
+    fn ask_every_dedicated(&self, request: &Bytes) -> Vec<PendingReplyOf> {
         let ask = |node: &NodeIndex| {
-            let outcome = self.context.upstream.clone().ask_apart(*node, request.clone());
+            let outcome = self.context.upstream.clone().ask_dedicated(*node, request.clone());
             (*node, Box::pin(outcome) as LocalBoxFuture<'static, Outcome>)
         };
         self.context.upstream.primaries().iter().map(ask).collect()

@@ -176,7 +176,7 @@ impl CachedReads {
         if let Some(measured) = self.reply_sizes.measure(route, request, caller.now) {
             return Answer::NotYet(measured);
         }
-        if self.reply_sizes.goes_apart(route, KeyAccess::Declared, Some(missed.slot()), request, caller.now) {
+        if self.reply_sizes.needs_isolation(route, KeyAccess::Declared, Some(missed.slot()), request, caller.now) {
             self.context.note(request.arg(key_at), MissReason::TooLarge);
             return self.forwarder.forward(route, KeyAccess::Declared, request, caller);
         }

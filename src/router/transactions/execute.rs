@@ -183,20 +183,20 @@ impl Transactions {
         let write = self.context.begin_write(written, caller);
         let write = if opaque { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!whole.due.is_empty()).then_some(whole.due));
-        let apart = due.is_none() && (opaque || grows) && self.context.upstream.reply_limit(slot).is_some();
+        let isolated = due.is_none() && (opaque || grows) && self.context.upstream.reply_limit(slot).is_some();
         // What was read over another connection than those that receive invalidations may be newer than L1.
-        let read = if apart { read } else { InflightKeys::new() };
-        let hold = apart.then(|| Hold::of(caller.inflight));
-        let sent = if apart {
+        let read = if isolated { read } else { InflightKeys::new() };
+        let hold = isolated.then(|| Hold::of(caller.inflight));
+        let sent = if isolated {
             // What is refused of it is refused before any script of it runs, in the node's own words.
             let call = Call { bytes, slot, reads_only: false, foreign: false };
-            self.context.upstream.send_apart(slot, None, call, count + 1)
+            self.context.upstream.send_isolated(slot, None, call, count + 1)
         } else {
             self.context.upstream.send_transaction(slot, bytes, count + 1)
         };
         let following = self.default_ttl.follow(&sent, slot, due, caller.inflight);
         let to = slot.map(|slot| Destination { slot: Some(slot), node: None });
-        let fence = to.filter(|_| opaque).map(|to| Fence::behind(&self.context, to, apart));
+        let fence = to.filter(|_| opaque).map(|to| Fence::behind(&self.context, to, isolated));
         let (this, coverage) = (self.clone(), caller.coverage.cloned());
         async move {
             let outcome = sent.reply.await.unwrap_or_else(stopped);

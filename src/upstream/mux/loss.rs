@@ -56,8 +56,8 @@ impl MuxConnection {
         let reply_begun = state.coming.take().is_some();
         let culprit = if by_node { state.queue.cause(reply_begun) } else { None };
         let lost = state.queue.lose(now);
-        let goes_apart = by_node && !self.quarantine && context.options.sides_max > 0;
-        let suspects = if goes_apart { state.queue.take_suspects() } else { Vec::new() };
+        let is_quarantined = by_node && !self.quarantine && context.options.sides_max > 0;
+        let suspects = if is_quarantined { state.queue.take_suspects() } else { Vec::new() };
         drop(state);
         if let Some(request) = culprit {
             context.quarantine.note(&request, now);

@@ -3,8 +3,8 @@
 //!
 //! A node ends a connection for what its settings forbid (`client-output-buffer-limit`, say), and does not
 //! say for which command. Where its settings could not be read, that is learned: reads that were under way
-//! and are sent again go one after the other over a connection apart, and what was under way at two ends of
-//! connections, or alone at one, takes that way from the start for a while.
+//! and are sent again go one after the other over the quarantine connection. A request that was under way
+//! when two connections ended, or alone when one did, takes that connection from the start for a while.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -63,7 +63,7 @@ impl Upstream {
     ///
     /// # Errors
     /// The node cannot be reached or is silent, or too many of these connections are in use.
-    pub async fn ask_apart(self: Rc<Upstream>, index: NodeIndex, request: Bytes) -> Outcome {
+    pub async fn ask_dedicated(self: Rc<Upstream>, index: NodeIndex, request: Bytes) -> Outcome {
         let mut dedicated = self.dedicated_to(&self.node(index)).await?;
         let frame = dedicated.round_trip(&request, 1).await?.pop().unwrap_or_default();
         dedicated.give_back();

@@ -5,7 +5,7 @@
 //! may know a session or the cache. Begin with `upstream.rs` (what the router holds), `send.rs` (every way to
 //! send) and `route.rs` (which connection a command takes).
 
-mod apart;
+mod isolated;
 mod dedicated;
 mod redirects;
 mod route;

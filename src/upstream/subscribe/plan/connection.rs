@@ -32,7 +32,7 @@ pub(super) struct PlannedConnection {
     /// What the node refused; it is asked again after a while.
     pub(super) again: BTreeSet<Topic>,
     /// What was refused together: to know which of it is meant, each goes in a command of its own.
-    pub(super) apart: BTreeSet<Topic>,
+    pub(super) one_by_one: BTreeSet<Topic>,
     pub(super) in_flight: VecDeque<SentBatch>,
     pub(super) batches: u64,
     pub(super) wake: Arc<Notify>,
@@ -65,7 +65,7 @@ impl Default for PlannedConnection {
             held: BTreeMap::new(),
             dirty: BTreeSet::new(),
             again: BTreeSet::new(),
-            apart: BTreeSet::new(),
+            one_by_one: BTreeSet::new(),
             in_flight: VecDeque::new(),
             batches: 0,
             wake: Arc::default(),
@@ -84,7 +84,7 @@ impl PlannedConnection {
         self.again.remove(topic);
         if !self.held.contains_key(topic) {
             self.dirty.remove(topic);
-            self.apart.remove(topic);
+            self.one_by_one.remove(topic);
         }
     }
 

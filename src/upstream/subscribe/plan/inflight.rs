@@ -83,7 +83,7 @@ impl SubscriptionPlan {
         let Some(link) = self.links.get_mut(&node) else { return 0 };
         link.phase = SubscribePhase::Connecting;
         link.in_flight.clear();
-        link.apart.clear();
+        link.one_by_one.clear();
         let held: Vec<Topic> = std::mem::take(&mut link.held).into_keys().collect();
         let again = std::mem::take(&mut link.again);
         link.dirty.extend(held.iter().cloned().chain(again));
@@ -122,7 +122,7 @@ impl SubscriptionPlan {
             return None;
         }
         if link.in_flight.is_empty() {
-            link.apart.retain(|topic| link.dirty.contains(topic));
+            link.one_by_one.retain(|topic| link.dirty.contains(topic));
         }
         let mut patterns = 0;
         let few_patterns = |topic: &&Topic| {
@@ -150,8 +150,8 @@ impl SubscriptionPlan {
         for topic in topics {
             let Some(wanted) = self.change(node, link, &topic) else { continue };
             let slot = (topic.kind == TopicKind::Shard).then(|| Slot::of(&topic.name));
-            let apart = link.apart.get(&topic).map(|topic| topic.name.clone());
-            groups.entry((wanted, topic.kind, slot, apart)).or_default().push(topic);
+            let single = link.one_by_one.get(&topic).map(|topic| topic.name.clone());
+            groups.entry((wanted, topic.kind, slot, single)).or_default().push(topic);
         }
         groups
     }
@@ -220,7 +220,7 @@ impl SubscriptionPlan {
         asked.retain(|topic| link.held.get(topic) == Some(&SentTopics::Asked(batch.number)));
         let is_single = asked.len() == 1;
         for topic in &asked {
-            link.apart.remove(topic);
+            link.one_by_one.remove(topic);
             if batch.error.is_none() {
                 link.held.insert(topic.clone(), SentTopics::Stands);
                 continue;
@@ -229,7 +229,7 @@ impl SubscriptionPlan {
             if is_single {
                 link.again.insert(topic.clone());
             } else {
-                link.apart.insert(topic.clone());
+                link.one_by_one.insert(topic.clone());
                 link.dirty.insert(topic.clone());
             }
         }

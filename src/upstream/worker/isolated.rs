@@ -45,7 +45,7 @@ impl Upstream {
     /// its own: behind all that went to the owner of `slot`, or to `node`, before. What is sent there
     /// meanwhile may overtake it, so the caller must hold that back. What the node pushes for it comes
     /// over other connections, earlier or later than the reply.
-    pub fn send_apart(
+    pub fn send_isolated(
         self: &Rc<Upstream>,
         slot: Option<Slot>,
         node: Option<NodeIndex>,
@@ -56,14 +56,14 @@ impl Upstream {
         let earlier = self.earlier(slot, node);
         let upstream = self.clone();
         tokio::task::spawn_local(async move {
-            let outcome = upstream.carry_out_apart(slot, node, call, parts, earlier).await;
+            let outcome = upstream.carry_out_isolated(slot, node, call, parts, earlier).await;
             // The caller may be gone.
             let _ = sender.send(outcome);
         });
         PendingReply { reply, epoch: None }
     }
 
-    async fn carry_out_apart(
+    async fn carry_out_isolated(
         self: &Rc<Upstream>,
         slot: Option<Slot>,
         node: Option<NodeIndex>,
@@ -72,7 +72,7 @@ impl Upstream {
         earlier: Earlier,
     ) -> Outcome {
         if self.has_caught_up(slot, node, earlier).await?
-            && let Some(reply) = self.converse_apart(slot, node, &call, parts).await?
+            && let Some(reply) = self.round_trip_isolated(slot, node, &call, parts).await?
         {
             return Ok(reply);
         }
@@ -117,7 +117,7 @@ impl Upstream {
     }
 
     /// The reply, or nothing when the node sent it elsewhere.
-    async fn converse_apart(
+    async fn round_trip_isolated(
         self: &Rc<Upstream>,
         slot: Option<Slot>,
         node: Option<NodeIndex>,
