@@ -39,7 +39,7 @@ impl RouterContext {
         if tracking == TrackingMode::ByKey || caller.coverage.is_some() {
             return (self.upstream.send(slot, call), TrackingMode::ByKey);
         }
-        match self.upstream.send_heard(slot, keys, call) {
+        match self.upstream.send_if_covered(slot, keys, call) {
             Ok(sent) => (sent, TrackingMode::Broadcast),
             Err(call) => (self.upstream.send(slot, call), TrackingMode::ByKey),
         }

@@ -52,7 +52,7 @@ impl Fence {
         let is_fenced = sent.reply.await.is_ok_and(|fenced| fenced.is_ok());
         let is_elsewhere = outcome.as_ref().is_ok_and(|reply| reply.rerouted || reply.by != Some(node));
         // Other workers have connections of their own, whose pushes nothing here waits for: they forget all.
-        if !is_fenced || is_elsewhere || !context.settings.single_worker || !context.upstream.hear_sides(node).await {
+        if !is_fenced || is_elsewhere || !context.settings.single_worker || !context.upstream.await_side_fences(node).await {
             return false;
         }
         if context.policies.broadcast() {

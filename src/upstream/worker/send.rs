@@ -39,7 +39,7 @@ impl Upstream {
     ///
     /// # Errors
     /// BCAST tracking does not cover the keys at present.
-    pub fn send_heard<'a>(
+    pub fn send_if_covered<'a>(
         self: &Rc<Upstream>,
         slot: Slot,
         keys: impl Iterator<Item = &'a [u8]>,
@@ -146,7 +146,7 @@ impl Upstream {
 
     /// Waits until all that the node has pushed by now, over all its connections, was received. Returns false
     /// if that cannot be known.
-    pub async fn hear_sides(self: &Rc<Upstream>, index: NodeIndex) -> bool {
+    pub async fn await_side_fences(self: &Rc<Upstream>, index: NodeIndex) -> bool {
         let sent = {
             let connections = self.nodes.borrow();
             let Some(connections) = connections.get(&index) else { return true };
