@@ -32,13 +32,13 @@ impl ControlQueries {
             bytes: encode::request(args),
             slot: None,
             reads_only: true,
-            foreign: false,
+            runs_user_code: false,
         }))
     }
 
     /// Tells every primary something; empty when none is known.
     pub fn tell_every<A: AsRef<[u8]>>(&self, args: &[A], reads_only: bool) -> Vec<QueryReply> {
-        let call = Call { bytes: encode::request(args), slot: None, reads_only, foreign: false };
+        let call = Call { bytes: encode::request(args), slot: None, reads_only, runs_user_code: false };
         let primaries = self.upstream.primaries();
         primaries.iter().map(|node| asked(self.upstream.send_to(*node, call.clone()))).collect()
     }

@@ -54,7 +54,7 @@ impl RouterContext {
         slot: Slot,
         question: impl FnOnce() -> Bytes,
     ) -> Option<PendingReply> {
-        let call = || Call { bytes: question(), slot: None, reads_only: true, foreign: false };
+        let call = || Call { bytes: question(), slot: None, reads_only: true, runs_user_code: false };
         (terms.mode == TtlMode::Exact).then(|| match tracking {
             TrackingMode::ByKey => self.upstream.send(slot, call()),
             TrackingMode::Broadcast => self.upstream.send_untracked(slot, call()),

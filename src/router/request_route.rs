@@ -23,8 +23,8 @@ pub(super) struct RequestRoute {
     pub(super) ttl_effect: TtlEffect,
     pub(super) flags: Flags,
     pub(super) form: Form,
-    /// Code that is not the server's own may answer it.
-    pub(super) foreign: bool,
+    /// User code may answer it: a script, a function, or a command of a module.
+    pub(super) runs_user_code: bool,
 }
 
 /// The keys that a command may touch.
@@ -49,18 +49,18 @@ pub(super) struct Destination {
 impl RequestRoute {
     /// The route of a command of the table.
     pub(super) fn of(spec: &Spec) -> RequestRoute {
-        let foreign = matches!(
+        let runs_user_code = matches!(
             spec.class,
             Class::Script(ScriptAction::Eval | ScriptAction::EvalSha | ScriptAction::Function)
         );
-        RequestRoute { keys: spec.keys, ttl_effect: spec.ttl_effect, flags: spec.flags, form: spec.form, foreign }
+        RequestRoute { keys: spec.keys, ttl_effect: spec.ttl_effect, flags: spec.flags, form: spec.form, runs_user_code }
     }
 
     /// The route of a command that a module brought: nobody says which of the keys it writes.
     pub(super) fn learned(learned: &Learned) -> RequestRoute {
         let Learned { keys, flags } = *learned;
         let ttl_effect = if flags.has(Flags::WRITE) { TtlEffect::Keys(keys) } else { TtlEffect::Nothing };
-        RequestRoute { keys, ttl_effect, flags, form: Form::ByRule, foreign: true }
+        RequestRoute { keys, ttl_effect, flags, form: Form::ByRule, runs_user_code: true }
     }
 
     /// Whether it changes its keys. PFCOUNT is a read that may: it leaves in the key what it counted.

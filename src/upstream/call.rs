@@ -25,9 +25,9 @@ pub struct Call {
     pub slot: Option<Slot>,
     /// Whether it only reads: such a command may be sent again after its connection was lost.
     pub reads_only: bool,
-    /// Whether code that is not the server's own may answer: a script, a function, a command of a module.
-    /// Its errors can read like anything.
-    pub foreign: bool,
+    /// Whether user code may answer: a script, a function, or a command of a module. Its errors can have
+    /// any text.
+    pub runs_user_code: bool,
 }
 
 /// What a node answered.

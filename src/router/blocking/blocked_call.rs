@@ -116,7 +116,7 @@ impl BlockedCalls {
         let bytes = encode::request(&["CLIENT", "UNBLOCK", &id, how]);
         let until = time::Instant::now() + self.context.settings.request_timeout;
         while held.outcome.is_none() && time::Instant::now() < until {
-            let call = Call { bytes: bytes.clone(), slot: None, reads_only: false, foreign: false };
+            let call = Call { bytes: bytes.clone(), slot: None, reads_only: false, runs_user_code: false };
             let mut told = self.context.upstream.send_to_known(held.dedicated.node(), call).reply;
             let told = tokio::select! {
                 biased;

@@ -71,7 +71,7 @@ impl ShadowVerifier {
         let sent = self
             .context
             .upstream
-            .send_untracked(slot, Call { bytes, slot: Some(slot), reads_only: true, foreign: false });
+            .send_untracked(slot, Call { bytes, slot: Some(slot), reads_only: true, runs_user_code: false });
         let reply = match sent.reply.await {
             Ok(Ok(reply)) if !reply.rerouted && !reply.frame.starts_with(b"-") => reply.frame,
             _ => {

@@ -81,7 +81,7 @@ impl UnknownCommands {
     fn ask_about(self: &Rc<UnknownCommands>, name: Vec<u8>) -> Answer {
         let bytes = encode::request(&[&b"COMMAND"[..], b"INFO", &name]);
         let node = self.context.upstream.any_node();
-        let call = Call { bytes, slot: None, reads_only: true, foreign: false };
+        let call = Call { bytes, slot: None, reads_only: true, runs_user_code: false };
         let sent = match node {
             Some(node) => self.context.upstream.send_to(node, call),
             None => self.context.upstream.send_any(call),

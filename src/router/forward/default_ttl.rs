@@ -143,7 +143,7 @@ impl DefaultTtl {
                 false => self
                     .context
                     .upstream
-                    .send(slot, Call { bytes, slot: Some(slot), reads_only: false, foreign: false }),
+                    .send(slot, Call { bytes, slot: Some(slot), reads_only: false, runs_user_code: false }),
             };
             (sent, DueKeys::from([(key, ttl)]))
         };

@@ -24,7 +24,7 @@ impl Fence {
     }
 
     fn ping(context: &RouterContext, to: Destination) -> Fence {
-        let ping = Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true, foreign: false };
+        let ping = Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true, runs_user_code: false };
         let upstream = &context.upstream;
         match (to.slot, to.node) {
             (Some(slot), _) => Fence::Sent(upstream.send(slot, ping), upstream.way(slot)),

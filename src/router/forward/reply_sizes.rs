@@ -99,7 +99,7 @@ impl ReplySizes {
             let sent = self
                 .context
                 .upstream
-                .send(slot, Call { bytes, slot: Some(slot), reads_only: true, foreign: false });
+                .send(slot, Call { bytes, slot: Some(slot), reads_only: true, runs_user_code: false });
             (Bytes::copy_from_slice(&key), sent)
         });
         let asked: Vec<_> = asked.collect();
@@ -133,7 +133,7 @@ impl ReplySizes {
         request: &Request<'_>,
         now: Nanos,
     ) -> bool {
-        let unknown = access == KeyAccess::Undeclared || route.foreign;
+        let unknown = access == KeyAccess::Undeclared || route.runs_user_code;
         if !unknown && !route.flags.has(Flags::GROWS) {
             return false;
         }

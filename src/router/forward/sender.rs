@@ -85,7 +85,7 @@ impl Sender {
             bytes,
             slot: to.slot,
             reads_only: route.flags.has(Flags::READ),
-            foreign: route.foreign,
+            runs_user_code: route.runs_user_code,
         });
         let following = self.default_ttl.follow(&sent, to.slot, due, caller.inflight);
         let fence = (access == KeyAccess::Undeclared).then(|| Fence::behind(&self.context, to, isolated));

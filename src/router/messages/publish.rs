@@ -87,7 +87,7 @@ impl Publisher {
             bytes: request.bytes(),
             slot: Some(slot),
             reads_only: spec.flags.has(Flags::READ),
-            foreign: false,
+            runs_user_code: false,
         };
         let (node, sent) = if sharded {
             (self.context.upstream.owner_node(slot), self.context.upstream.send(slot, call))

@@ -81,7 +81,7 @@ impl BySlot {
                 let sent = self
                     .context
                     .upstream
-                    .send(part.slot, Call { bytes, slot: Some(part.slot), reads_only, foreign: false });
+                    .send(part.slot, Call { bytes, slot: Some(part.slot), reads_only, runs_user_code: false });
                 let following = self.default_ttl.follow(&sent, Some(part.slot), due, caller.inflight);
                 (sent, following)
             })

@@ -74,7 +74,7 @@ impl SlotFetches {
         let slot = part.slot;
         let args = part.positions.iter().map(|position| request.arg(*position));
         let bytes = OwnedRequest::from_args(std::iter::once(&b"MGET"[..]).chain(args)).bytes();
-        let call = Call { bytes, slot: Some(slot), reads_only: true, foreign: false };
+        let call = Call { bytes, slot: Some(slot), reads_only: true, runs_user_code: false };
         // Each lifetime is a question of its own, and there may be no room for those of all keys.
         let mut room = self.context.upstream.spare_room(slot);
         let wants = part.positions.iter().map(|position| match wanted.get(&(position - 1)).copied() {
@@ -216,7 +216,7 @@ impl SlotFetches {
                     fetched.index,
                     self.context
                         .upstream
-                        .send(slot, Call { bytes, slot: Some(slot), reads_only: true, foreign: false }),
+                        .send(slot, Call { bytes, slot: Some(slot), reads_only: true, runs_user_code: false }),
                 )
             })
             .collect();

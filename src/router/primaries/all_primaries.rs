@@ -53,7 +53,7 @@ impl AllPrimaries {
                 bytes: request.bytes(),
                 slot: None,
                 reads_only: spec.flags.has(Flags::READ),
-                foreign: false,
+                runs_user_code: false,
             }),
         };
         if asked.is_empty() {

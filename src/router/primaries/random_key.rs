@@ -18,7 +18,7 @@ pub(in crate::router) fn random_key(context: &RouterContext, resp: Resp) -> Answ
             bytes: encode::request(&[word]),
             slot: None,
             reads_only: true,
-            foreign: false,
+            runs_user_code: false,
         })
     };
     let (sizes, keys) = (ask("DBSIZE"), ask("RANDOMKEY"));

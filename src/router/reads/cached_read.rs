@@ -213,7 +213,7 @@ impl CachedReads {
         let request = request.to_owned();
         let read = begin_read(request.arg_bytes(key_at), cache.next_number());
         let call =
-            Call { bytes: request.bytes(), slot: Some(missed.slot()), reads_only: true, foreign: false };
+            Call { bytes: request.bytes(), slot: Some(missed.slot()), reads_only: true, runs_user_code: false };
         let (mut value, tracking) = match terms {
             Some(terms) => {
                 let keys = std::iter::once(question.key);

@@ -265,7 +265,7 @@ impl KeyWalks {
         args.extend([Bytes::from_static(b"COUNT"), count]);
         self.context.upstream.send_to(
             node,
-            Call { bytes: encode::request(&args), slot: None, reads_only: true, foreign: false },
+            Call { bytes: encode::request(&args), slot: None, reads_only: true, runs_user_code: false },
         )
     }
 
@@ -275,7 +275,7 @@ impl KeyWalks {
         let words: &[&str] = if self.context.upstream.is_cluster() { &["CLUSTER", "NODES"] } else { &["PING"] };
         self.context.upstream.send_to(
             node,
-            Call { bytes: encode::request(words), slot: None, reads_only: true, foreign: false },
+            Call { bytes: encode::request(words), slot: None, reads_only: true, runs_user_code: false },
         )
     }
 
@@ -307,7 +307,7 @@ impl KeyWalks {
 
     /// What the server says of options that cannot be read here.
     fn syntax_error(&self, request: &Request<'_>) -> Answer {
-        let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, foreign: false };
+        let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, runs_user_code: false };
         let sent = self.context.upstream.send_any(call);
         Answer::Later(Box::pin(async move {
             let said = frame_of(sent.reply.await.unwrap_or_else(stopped)).err();

@@ -165,7 +165,7 @@ impl Scripting {
     /// Whether a node itself says that it does not have a script.
     async fn lacks_script(self: &Rc<Scripting>, node: NodeIndex, sha: Sha) -> bool {
         let bytes = encode::request(&[&b"SCRIPT"[..], b"EXISTS", sha.as_bytes()]);
-        let call = Call { bytes, slot: None, reads_only: true, foreign: false };
+        let call = Call { bytes, slot: None, reads_only: true, runs_user_code: false };
         let outcome = self.context.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
         outcome.is_ok_and(|reply| {
             self.context.is_refused(Some(node), Right::ScriptExists, &reply.frame);
@@ -176,7 +176,7 @@ impl Scripting {
     /// Asks the nodes for a script that is not known here: those that can tell (SCRIPT SHOW of Valkey 8) do.
     fn search_script(self: &Rc<Scripting>, sha: Sha) -> Answer {
         let bytes = encode::request(&[&b"SCRIPT"[..], b"SHOW", sha.as_bytes()]);
-        let call = Call { bytes, slot: None, reads_only: true, foreign: false };
+        let call = Call { bytes, slot: None, reads_only: true, runs_user_code: false };
         let mut asked: FuturesUnordered<_> = self
             .context
             .ask_every(&call)
@@ -220,7 +220,7 @@ impl Scripting {
             bytes: owned.bytes(),
             slot: None,
             reads_only: false,
-            foreign: false,
+            runs_user_code: false,
         });
         if asked.is_empty() {
             return Answer::Now(failure_reply(&self.context.upstream.no_topology()));
@@ -258,7 +258,7 @@ impl Scripting {
             .skip(2)
             .map(|sha| Sha::named(sha).is_some_and(|sha| scripts.body(sha).is_some()))
             .collect();
-        let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, foreign: false };
+        let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, runs_user_code: false };
         let asked = if known.iter().all(|known| *known) { Vec::new() } else { self.context.ask_every(&call) };
         Answer::Later(Box::pin(async move {
             let mut everywhere = vec![!asked.is_empty(); known.len()];

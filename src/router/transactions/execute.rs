@@ -189,7 +189,7 @@ impl Transactions {
         let hold = isolated.then(|| Hold::of(caller.inflight));
         let sent = if isolated {
             // What is refused of it is refused before any script of it runs, in the node's own words.
-            let call = Call { bytes, slot, reads_only: false, foreign: false };
+            let call = Call { bytes, slot, reads_only: false, runs_user_code: false };
             self.context.upstream.send_isolated(slot, None, call, count + 1)
         } else {
             self.context.upstream.send_transaction(slot, bytes, count + 1)

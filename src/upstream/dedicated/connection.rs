@@ -28,8 +28,8 @@ pub struct Dedicated {
     pace: Pace,
     /// Since when a reply that may take for ever is coming, or its request is going out.
     under_way_since: Option<Nanos>,
-    /// Code that is not the server's own may answer: what it says comes back whole.
-    foreign: bool,
+    /// User code may answer: its errors come back whole.
+    runs_user_code: bool,
     _in_use: DedicatedGuard,
 }
 
@@ -58,7 +58,7 @@ impl Dedicated {
             owed: 0,
             pace: Pace::default(),
             under_way_since: None,
-            foreign: false,
+            runs_user_code: false,
             _in_use: in_use,
         }
     }
@@ -79,8 +79,8 @@ impl Dedicated {
     }
 
     /// Whether code that is not the server's own may answer from here on.
-    pub fn answers_foreign(&mut self, foreign: bool) {
-        self.foreign = foreign;
+    pub fn answers_from_user_code(&mut self, runs_user_code: bool) {
+        self.runs_user_code = runs_user_code;
     }
 
     /// Sends `bytes`, which `replies` replies answer, and waits for each as [`Self::reply_in_time`] does.
@@ -194,7 +194,7 @@ impl Dedicated {
                 continue;
             }
             self.owed = self.owed.checked_sub(1).ok_or(io::ErrorKind::InvalidData)?;
-            return Ok(Some(if self.foreign { frame } else { truncate::redirect_cut(frame) }));
+            return Ok(Some(if self.runs_user_code { frame } else { truncate::redirect_cut(frame) }));
         }
         self.write()?;
         self.link.transport.event(!self.out.is_empty()).await?;

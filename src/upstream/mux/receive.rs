@@ -89,14 +89,14 @@ impl MuxConnection {
     /// Takes note of an error that says which role the node has. Where the words may be those of a script,
     /// one server is asked what it is; the nodes of a cluster and those that sentinels watch are asked
     /// all the time.
-    pub(in crate::upstream) fn doubt(&self, error: &[u8], foreign: bool, context: &WorkerContext) {
-        if is_about_topology(error) && !foreign {
+    pub(in crate::upstream) fn doubt(&self, error: &[u8], runs_user_code: bool, context: &WorkerContext) {
+        if is_about_topology(error) && !runs_user_code {
             context.shared.table.ask_refresh();
         }
         if !error.starts_with(b"-READONLY") || context.options.heartbeat != Heartbeat::Ping {
             return;
         }
-        match foreign {
+        match runs_user_code {
             false => self.state.borrow_mut().takes_no_writes = true,
             true => self.ask_role(context),
         }
@@ -112,7 +112,7 @@ impl MuxConnection {
         state.role_asked_from = now + clock::nanos(STAY);
         drop(state);
         let bytes = Heartbeat::Role.request();
-        let call = Call { bytes, slot: None, reads_only: true, foreign: false };
+        let call = Call { bytes, slot: None, reads_only: true, runs_user_code: false };
         let deadline = now + clock::nanos(context.options.request_timeout);
         self.enqueue(PendingCommand::new(call, Completion::Role, deadline));
     }
@@ -236,10 +236,10 @@ impl MuxConnection {
     }
 
     fn error_reply(&self, frame: Bytes, waiting: PendingCommand, tracked: bool, context: &WorkerContext) {
-        let foreign = waiting.call.foreign;
+        let runs_user_code = waiting.call.runs_user_code;
         let redirect = context.redirect_of(&frame, waiting.call.slot, &self.node);
         // What may be the client's own words comes back whole.
-        let words = if foreign { frame } else { truncate::redirect_cut(frame) };
+        let words = if runs_user_code { frame } else { truncate::redirect_cut(frame) };
         match redirect {
             Some(redirect) => (context.on_reroute)(Reroute::Redirected {
                 redirect,
@@ -248,7 +248,7 @@ impl MuxConnection {
                 words,
             }),
             None => {
-                self.doubt(&words, foreign, context);
+                self.doubt(&words, runs_user_code, context);
                 waiting.answer(words, tracked);
             }
         }

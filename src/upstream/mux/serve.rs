@@ -173,7 +173,7 @@ impl MuxConnection {
     fn beat(&self, tracking: Option<&ConnectionTracking>, context: &WorkerContext) {
         let now = clock::now();
         let deadline = now + clock::nanos(context.options.request_timeout);
-        let call = |bytes| Call { bytes, slot: None, reads_only: true, foreign: false };
+        let call = |bytes| Call { bytes, slot: None, reads_only: true, runs_user_code: false };
         if let Some(tracking) = tracking {
             tracking.beats(now);
         } else if context.tracks() && !self.state.borrow().refuses_tracking {

@@ -40,8 +40,8 @@ pub(in crate::upstream) struct Suspect {
     /// The node that sent it.
     pub(in crate::upstream) node: NodeIndex,
     pub(in crate::upstream) redirect: Redirect,
-    /// The words may be those of code that is not the server's own.
-    pub(in crate::upstream) foreign: bool,
+    /// The text may come from user code.
+    pub(in crate::upstream) runs_user_code: bool,
     /// Its command came behind ASKING: the node carries it out if it is taking the slot.
     pub(in crate::upstream) asking: bool,
     /// When the caller stops waiting.
@@ -79,7 +79,7 @@ pub(in crate::upstream) enum Verdict {
 impl Suspect {
     /// Whether nothing has to be asked: the server's own words name a node that the upstream names.
     pub(in crate::upstream) fn is_plain(&self, table: &SlotTable) -> bool {
-        !self.foreign && table.names(self.redirect.node())
+        !self.runs_user_code && table.names(self.redirect.node())
     }
 
     /// What follows from what its node says of itself; `None` when more has to be asked.
@@ -90,7 +90,7 @@ impl Suspect {
             Redirect::Moved(..) => !serves,
             Redirect::Ask(..) => !serves || view.is_leaving(slot),
         };
-        if self.foreign && !is_true {
+        if self.runs_user_code && !is_true {
             return Some(Verdict::Refuse);
         }
         table.names(self.redirect.node()).then(|| Verdict::Follow(self.redirect.clone()))
@@ -102,7 +102,7 @@ impl Suspect {
         let slot = self.redirect.slot();
         // The owner of a slot says nothing about the node that imports it.
         let elsewhere = table.owner(slot).filter(|owner| *owner != self.node && !self.asking);
-        if table.names(self.redirect.node()) && (!self.foreign || elsewhere.is_some()) {
+        if table.names(self.redirect.node()) && (!self.runs_user_code || elsewhere.is_some()) {
             return Verdict::Follow(self.redirect.clone());
         }
         match (&self.redirect, elsewhere.and_then(|owner| table.node(owner))) {

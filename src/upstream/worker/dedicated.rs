@@ -92,16 +92,16 @@ impl Upstream {
     }
 
     /// Where `frame`, which `node` answered to a command on `slot` on a dedicated connection, sends it on to,
-    /// if it is a redirect; `foreign` says whether it may be the words of a script. All that follows from
+    /// if it is a redirect; `runs_user_code` says whether a script may have written it. All that follows from
     /// it for the slot has been done then.
     pub async fn redirected(
         self: &Rc<Upstream>,
         frame: &[u8],
         slot: Option<Slot>,
         node: &NodeId,
-        foreign: bool,
+        runs_user_code: bool,
     ) -> Option<Elsewhere> {
-        let redirect = self.weighed(self.context.redirect_of(frame, slot, node)?, node, foreign).await?;
+        let redirect = self.weighed(self.context.redirect_of(frame, slot, node)?, node, runs_user_code).await?;
         self.context.stats.upstream_redirects.add(1);
         self.context.note(&redirect);
         Some(match redirect {

@@ -112,7 +112,7 @@ impl Upstream {
     fn earlier(self: &Rc<Upstream>, slot: Option<Slot>, node: Option<NodeIndex>) -> Earlier {
         let way = slot.and_then(|slot| self.way(slot));
         let bytes = encode::request(&["PING"]);
-        let call = Call { bytes, slot: None, reads_only: true, foreign: false };
+        let call = Call { bytes, slot: None, reads_only: true, runs_user_code: false };
         Earlier { ping: self.send_on(slot, node, call), way }
     }
 
@@ -128,7 +128,7 @@ impl Upstream {
             (None, Some(node)) => self.dedicated_to(&self.node(node)).await?,
             _ => self.dedicated(slot).await?,
         };
-        dedicated.answers_foreign(call.foreign);
+        dedicated.answers_from_user_code(call.runs_user_code);
         let mut replies = dedicated.round_trip(&call.bytes, parts + 1).await?;
         let last = replies.pop().unwrap_or_default();
         let by = self.index_of(dedicated.node());
@@ -136,12 +136,12 @@ impl Upstream {
         let refusal = replies.into_iter().find(|reply| reply.starts_with(b"-"));
         let refusal = refusal.filter(|_| last.starts_with(b"-"));
         let cause = refusal.as_ref().unwrap_or(&last);
-        if self.redirected(cause, slot, dedicated.node(), call.foreign).await.is_some() {
+        if self.redirected(cause, slot, dedicated.node(), call.runs_user_code).await.is_some() {
             dedicated.give_back();
             return Ok(None);
         }
         if cause.starts_with(b"-") {
-            self.main_connection(by).doubt(cause, call.foreign, &self.context);
+            self.main_connection(by).doubt(cause, call.runs_user_code, &self.context);
         }
         // What is no reply to a transaction tells nothing of the state that its connection is in: that is
         // closed.

@@ -62,7 +62,7 @@ impl Upstream {
             // The two must arrive together: neither is sent again after a loss.
             waiting.call.reads_only = false;
             let asking =
-                Call { bytes: encode::request(&["ASKING"]), slot: None, reads_only: false, foreign: false };
+                Call { bytes: encode::request(&["ASKING"]), slot: None, reads_only: false, runs_user_code: false };
             connection.enqueue(PendingCommand::new(
                 asking,
                 Completion::Nobody(Right::Asking),
@@ -80,10 +80,10 @@ impl Upstream {
         waiting: PendingCommand,
         words: Bytes,
     ) {
-        let (foreign, asking, deadline) = (waiting.call.foreign, waiting.asking, waiting.deadline);
+        let (runs_user_code, asking, deadline) = (waiting.call.runs_user_code, waiting.asking, waiting.deadline);
         let slot = redirect.slot();
         let then = AfterInquiry::Send(waiting, words);
-        let suspect = Suspect { number: 0, node, redirect, foreign, asking, deadline, then };
+        let suspect = Suspect { number: 0, node, redirect, runs_user_code, asking, deadline, then };
         if suspect.is_plain(&self.context.shared.table) && !self.context.suspects.hold(slot) {
             let follow = Verdict::Follow(suspect.redirect.clone());
             return self.carry_out(suspect, follow);
@@ -91,18 +91,18 @@ impl Upstream {
         self.suspect(suspect);
     }
 
-    /// Where a redirect leads that `node` answered, or code that is not the server's own (`foreign`), if it
-    /// is true.
+    /// Where a redirect leads that `node` answered, if it is true. `runs_user_code` says whether a script may
+    /// have written it.
     pub(in crate::upstream) async fn weighed(
         self: &Rc<Self>,
         redirect: Redirect,
         node: &NodeId,
-        foreign: bool,
+        runs_user_code: bool,
     ) -> Option<Redirect> {
         let (tell, told) = oneshot::channel();
         let deadline = clock::now() + clock::nanos(self.context.options.request_timeout);
         let (node, then) = (self.context.shared.table.index_of(node), AfterInquiry::Tell(tell));
-        let suspect = Suspect { number: 0, node, redirect, foreign, asking: false, deadline, then };
+        let suspect = Suspect { number: 0, node, redirect, runs_user_code, asking: false, deadline, then };
         if suspect.is_plain(&self.context.shared.table) {
             return Some(suspect.redirect);
         }
@@ -152,7 +152,7 @@ impl Upstream {
     /// What a node says of itself now; `None` when it does not.
     async fn view_of(self: &Rc<Self>, node: NodeIndex) -> Option<NodeView> {
         let (node, bytes) = (self.node(node), encode::request(&["CLUSTER", "NODES"]));
-        let call = Call { bytes, slot: None, reads_only: true, foreign: false };
+        let call = Call { bytes, slot: None, reads_only: true, runs_user_code: false };
         let reply = self.send_to_known(&node, call).reply.await.ok()?.ok()?;
         self.view(&reply.frame, &node)
     }
@@ -169,11 +169,11 @@ impl Upstream {
     }
 
     fn carry_out(self: &Rc<Self>, suspect: Suspect, verdict: Verdict) {
-        let Suspect { node, redirect, foreign, then, .. } = suspect;
+        let Suspect { node, redirect, runs_user_code, then, .. } = suspect;
         if verdict == Verdict::Refuse {
             self.context.stats.upstream_redirects_refused.add(1);
         }
-        if verdict == Verdict::Refuse && !foreign {
+        if verdict == Verdict::Refuse && !runs_user_code {
             let mut refused = self.context.suspects.refused.get();
             if let Some(count) = refused.note(clock::now()) {
                 let (node, to, slot) = (self.node(node), redirect.node(), redirect.slot());

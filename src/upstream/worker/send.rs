@@ -90,7 +90,7 @@ impl Upstream {
         bytes: Bytes,
         parts: usize,
     ) -> PendingReply {
-        let call = Call { bytes, slot, reads_only: false, foreign: false };
+        let call = Call { bytes, slot, reads_only: false, runs_user_code: false };
         let connection = match slot {
             Some(slot) => match self.context.shared.table.owner(slot) {
                 Some(owner) => self.connection_of(slot, owner, &call.bytes),
@@ -108,7 +108,7 @@ impl Upstream {
     /// one may have reached, are not looked at again. The reply comes after `parts` others, if it is that
     /// of a transaction.
     pub fn send_behind(self: &Rc<Upstream>, slot: Slot, bytes: Bytes, parts: usize) -> PendingReply {
-        let call = Call { bytes, slot: Some(slot), reads_only: false, foreign: false };
+        let call = Call { bytes, slot: Some(slot), reads_only: false, runs_user_code: false };
         match self.context.shared.table.owner(slot) {
             Some(owner) => {
                 self.connection_of(slot, owner, &call.bytes).send_behind(call, parts, &self.context)
@@ -157,7 +157,7 @@ impl Upstream {
                 return false;
             }
             let ping =
-                || Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true, foreign: false };
+                || Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true, runs_user_code: false };
             connections.iter().map(|connection| connection.send(ping(), &self.context)).collect::<Vec<_>>()
         };
         for sent in sent {

@@ -14,7 +14,7 @@ fn waiting(name: &'static str, slot: u64, reads_only: bool) -> PendingCommand {
         bytes: Bytes::from_static(name.as_bytes()),
         slot: Slot::from_number(slot),
         reads_only,
-        foreign: false,
+        runs_user_code: false,
     };
     PendingCommand::new(call, Completion::Nobody(Right::Asking), 100)
 }
@@ -64,7 +64,7 @@ fn a_large_command_is_in_the_way_until_its_last_byte_has_left() {
 fn commands_that_may_touch_anything_are_counted_until_they_are_answered() {
     let unslotted = |reads_only| {
         let (sender, _) = tokio::sync::oneshot::channel();
-        let call = Call { bytes: Bytes::from_static(b"x"), slot: None, reads_only, foreign: false };
+        let call = Call { bytes: Bytes::from_static(b"x"), slot: None, reads_only, runs_user_code: false };
         PendingCommand::new(call, Completion::Caller(sender), 100)
     };
     let mut queue = queue();
