@@ -40,5 +40,5 @@ pub use subscribe::{OnMessage, Readiness, SubscriptionGuard, Subscriptions, Topi
 pub use topology::address_map::{AddressMap, AddressPattern};
 pub use topology::cluster_nodes::NodeView;
 pub use topology::node_numbers::{NodeEntry, NodeIndex};
-pub use topology::slots::{Knowledge, SlotTable};
+pub use topology::slots::{Discovery, SlotTable};
 pub use worker::{OnSide, Upstream};

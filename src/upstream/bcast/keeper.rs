@@ -24,7 +24,7 @@ pub async fn keep(
     on_heard: OnBcastEvent,
 ) {
     let changed = Arc::new(Notify::new());
-    let mut knowledge = shared.table.follow();
+    let mut discovery = shared.table.follow();
     let mut prefixes = BcastPrefixes::default();
     let mut listeners: BTreeMap<NodeId, BcastListener> = BTreeMap::new();
     let mut changed_at = Instant::now();
@@ -36,7 +36,7 @@ pub async fn keep(
             listeners.clear();
             (prefixes, changed_at) = (latest, Instant::now());
         }
-        knowledge.latest();
+        discovery.latest();
         let primaries = if prefixes.is_empty() { Vec::new() } else { primaries(&shared) };
         listeners.retain(|node, _| primaries.contains(node));
         if listeners.len() < before {
@@ -57,7 +57,7 @@ pub async fn keep(
             // In one order always, so that a simulated run can be repeated.
             biased;
             changed = wanted.changed() => if changed.is_err() { return },
-            () = knowledge.changed() => {}
+            () = discovery.changed() => {}
             () = changed.notified() => {}
         }
     }

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use super::link::{self, OnMessage};
 use super::subscriptions::Subscriptions;
-use crate::upstream::topology::slots::Knowledge;
+use crate::upstream::topology::slots::Discovery;
 
 impl Subscriptions {
     /// Keeps what is wanted subscribed to, for as long as it is polled.
     pub async fn run(self: Arc<Subscriptions>, on_message: OnMessage) {
         let on_message = Arc::new(on_message);
-        let mut knowledge = self.upstream.table.follow();
+        let mut discovery = self.upstream.table.follow();
         let mut news = true;
         loop {
             if news {
-                if matches!(knowledge.latest(), Knowledge::Known(_)) {
+                if matches!(discovery.latest(), Discovery::Done(_)) {
                     self.plan.lock().follow(&self.upstream.table);
                 }
                 self.settled.notify_waiters();
@@ -25,7 +25,7 @@ impl Subscriptions {
                 tokio::spawn(link::run(self.clone(), index, node, wake, on_message.clone()));
             }
             news = tokio::select! {
-                () = knowledge.changed() => true,
+                () = discovery.changed() => true,
                 () = self.needed.notified() => false,
             };
         }

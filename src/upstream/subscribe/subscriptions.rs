@@ -17,7 +17,7 @@ use crate::stats::WorkerStats;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::options::UpstreamOptions;
 use crate::upstream::shared::SharedUpstream;
-use crate::upstream::topology::slots::Knowledge;
+use crate::upstream::topology::slots::Discovery;
 
 /// Whether subscriptions that are wanted are active.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,16 +162,16 @@ impl Subscriptions {
                     let node = self.upstream.table.node(node).unwrap_or_else(|| NodeId::new("?"));
                     return failed(&UpstreamError::Unreachable { node, cause });
                 }
-                SubscriptionStatus::Nowhere => match &self.upstream.table.knowledge() {
-                    Knowledge::Asking => all = Readiness::NotYet,
-                    Knowledge::Unknown(cause) => {
+                SubscriptionStatus::Nowhere => match &self.upstream.table.discovery() {
+                    Discovery::Pending => all = Readiness::NotYet,
+                    Discovery::Failed(cause) => {
                         return failed(&UpstreamError::NoTopology { cause: cause.clone() });
                     }
                     // It was read a moment ago, and the plan follows it soon.
-                    Knowledge::Known(_) if self.upstream.table.owner(Slot::of(&topic.name)).is_some() => {
+                    Discovery::Done(_) if self.upstream.table.owner(Slot::of(&topic.name)).is_some() => {
                         all = Readiness::NotYet;
                     }
-                    Knowledge::Known(_) => {
+                    Discovery::Done(_) => {
                         return failed(&UpstreamError::NoOwner { slot: Slot::of(&topic.name) });
                     }
                 },

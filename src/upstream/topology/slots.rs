@@ -19,15 +19,15 @@ use crate::protocol::key::{SLOT_COUNT, Slot};
 
 const NOBODY: u64 = 0;
 
-/// How far the upstream is known.
+/// Whether the topology was discovered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Knowledge {
-    /// No attempt to ask has ended yet.
-    Asking,
-    /// Nobody could be asked; what the last attempt met.
-    Unknown(String),
+pub enum Discovery {
+    /// The first attempt has not ended yet.
+    Pending,
+    /// No attempt has succeeded yet; why the last one failed.
+    Failed(String),
     /// The table was filled this many times.
-    Known(u64),
+    Done(u64),
 }
 
 /// The table.
@@ -42,7 +42,7 @@ pub struct SlotTable {
     /// Slots that were seen on the move, and until when they count as such.
     moving: Mutex<HashMap<Slot, Nanos>>,
     moving_count: AtomicU64,
-    knowledge: OrderedWatch<Knowledge>,
+    discovery: OrderedWatch<Discovery>,
     refresh_asked: AtomicU64,
     refresh_done: AtomicU64,
     refresh_wanted: Notify,
@@ -59,7 +59,7 @@ impl Default for SlotTable {
             named: Mutex::default(),
             moving: Mutex::default(),
             moving_count: AtomicU64::new(0),
-            knowledge: OrderedWatch::new(Knowledge::Asking),
+            discovery: OrderedWatch::new(Discovery::Pending),
             refresh_asked: AtomicU64::new(0),
             refresh_done: AtomicU64::new(0),
             refresh_wanted: Notify::new(),
@@ -168,8 +168,8 @@ impl SlotTable {
         self.count_primaries();
         self.forget_those_gone();
         self.refresh_done.fetch_max(asked, Ordering::AcqRel);
-        self.knowledge.send_if(|knowledge| {
-            Some(Knowledge::Known(if let Knowledge::Known(times) = knowledge { *times + 1 } else { 1 }))
+        self.discovery.send_if(|discovery| {
+            Some(Discovery::Done(if let Discovery::Done(times) = discovery { *times + 1 } else { 1 }))
         });
         changed
     }
@@ -183,24 +183,24 @@ impl SlotTable {
 
     /// An attempt to ask the upstream failed. What is known already stays.
     pub(in crate::upstream) fn attempt_failed(&self, cause: String) {
-        self.knowledge.send_if(|knowledge| {
-            (!matches!(knowledge, Knowledge::Known(_))).then_some(Knowledge::Unknown(cause))
+        self.discovery.send_if(|discovery| {
+            (!matches!(discovery, Discovery::Done(_))).then_some(Discovery::Failed(cause))
         });
     }
 
-    /// How far the upstream is known.
-    pub(in crate::upstream) fn knowledge(&self) -> Knowledge {
-        self.knowledge.latest()
+    /// Whether the topology was discovered.
+    pub(in crate::upstream) fn discovery(&self) -> Discovery {
+        self.discovery.latest()
     }
 
     /// What is known of the topology, for a task that waits for changes of it.
-    pub(in crate::upstream) fn follow(&self) -> OrderedReceiver<'_, Knowledge> {
-        self.knowledge.reader()
+    pub(in crate::upstream) fn follow(&self) -> OrderedReceiver<'_, Discovery> {
+        self.discovery.reader()
     }
 
     /// How often the table was filled from the upstream.
     pub fn refreshes(&self) -> u64 {
-        if let Knowledge::Known(times) = self.knowledge() { times } else { 0 }
+        if let Discovery::Done(times) = self.discovery() { times } else { 0 }
     }
 
     /// Asks for a refresh; returns the number to give to [`SlotTable::is_refreshed`].

@@ -24,7 +24,7 @@ use crate::upstream::redirects::suspects::Suspects;
 use crate::upstream::shared::SharedUpstream;
 use crate::upstream::topology::cluster_nodes::NodeView;
 use crate::upstream::topology::node_numbers::NodeIndex;
-use crate::upstream::topology::slots::Knowledge;
+use crate::upstream::topology::slots::Discovery;
 
 /// The address that is shown for a node that was forgotten.
 pub(super) const FORGOTTEN: &str = "a node that left";
@@ -82,16 +82,16 @@ impl Upstream {
     /// Keeps a connection to every primary, closes those to nodes that left as the slot table changes, and
     /// closes those that were idle for too long.
     pub async fn run(self: Rc<Upstream>) {
-        let mut knowledge = self.context.shared.table.follow();
+        let mut discovery = self.context.shared.table.follow();
         let mut ticks = time::interval(self.context.options.dedicated_idle_timeout / 2);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if matches!(knowledge.latest(), Knowledge::Known(_)) {
+            if matches!(discovery.latest(), Discovery::Done(_)) {
                 self.follow_table();
             }
             tokio::select! {
                 biased;
-                () = knowledge.changed() => {}
+                () = discovery.changed() => {}
                 _ = ticks.tick() => {}
             }
             let primaries = self.primary_nodes();
@@ -188,8 +188,8 @@ impl Upstream {
     /// Waits until the owners of the slots were asked for once more.
     pub(super) async fn refreshed_once(&self) {
         let number = self.context.shared.table.ask_refresh();
-        let mut knowledge = self.context.shared.table.follow();
-        knowledge.wait_for(|_| self.context.shared.table.is_refreshed(number)).await;
+        let mut discovery = self.context.shared.table.follow();
+        discovery.wait_for(|_| self.context.shared.table.is_refreshed(number)).await;
     }
 
     /// Whether all slots are one node's, as those of a standalone server are.
@@ -210,13 +210,13 @@ impl Upstream {
     /// Whether the topology was discovered, or an attempt to discover it failed.
     pub fn is_settled(&self) -> bool {
         self.context.shared.table.refreshes() > 0
-            || self.context.shared.table.knowledge() != Knowledge::Asking
+            || self.context.shared.table.discovery() != Discovery::Pending
     }
 
     /// Waits until the topology was discovered, or the first attempt has failed, or `timeout` is over.
     pub async fn settled(&self, timeout: Duration) {
-        let mut knowledge = self.context.shared.table.follow();
-        let settled = knowledge.wait_for(|knowledge| *knowledge != Knowledge::Asking);
+        let mut discovery = self.context.shared.table.follow();
+        let settled = discovery.wait_for(|discovery| *discovery != Discovery::Pending);
         // The caller goes on in either case: what cannot be reached fails with its own error.
         let _ = tokio::time::timeout(timeout, settled).await;
     }
@@ -252,8 +252,8 @@ impl Upstream {
         let Some(slot) = slot else { return std::future::pending().await };
         let owns =
             || self.context.shared.table.owner(slot).and_then(|owner| self.context.shared.table.node(owner));
-        let mut knowledge = self.context.shared.table.follow();
-        knowledge.wait_for(|_| owns().as_ref() != Some(node)).await;
+        let mut discovery = self.context.shared.table.follow();
+        discovery.wait_for(|_| owns().as_ref() != Some(node)).await;
     }
 
     /// What `node` said of its slots, if `frame` is an answer to CLUSTER NODES.
@@ -264,16 +264,16 @@ impl Upstream {
 
     /// The error for a command on `slot`, whose owner is not known.
     pub fn no_owner(&self, slot: Slot) -> UpstreamError {
-        match self.context.shared.table.knowledge() {
-            Knowledge::Known(_) => UpstreamError::NoOwner { slot },
+        match self.context.shared.table.discovery() {
+            Discovery::Done(_) => UpstreamError::NoOwner { slot },
             _ => self.no_topology(),
         }
     }
 
     /// The error for a command when no node is known.
     pub fn no_topology(&self) -> UpstreamError {
-        let cause = match &self.context.shared.table.knowledge() {
-            Knowledge::Unknown(cause) => cause.clone(),
+        let cause = match &self.context.shared.table.discovery() {
+            Discovery::Failed(cause) => cause.clone(),
             _ => "no node has answered".to_owned(),
         };
         UpstreamError::NoTopology { cause }
