@@ -90,7 +90,7 @@ impl Cluster {
         });
         let cluster = Cluster { nodes: nodes.collect::<Result<_, DevError>>()? };
         cluster.share_slots(shape.primaries)?;
-        cluster.introduce()?;
+        cluster.meet()?;
         cluster.attach_replicas(shape.primaries)?;
         cluster.settle()?;
         Ok(cluster)
@@ -213,7 +213,7 @@ impl Cluster {
     }
 
     /// Each meets each, rather than waiting for gossip to carry the names around.
-    fn introduce(&self) -> Result<(), DevError> {
+    fn meet(&self) -> Result<(), DevError> {
         for (number, node) in self.nodes.iter().enumerate() {
             for other in &self.nodes[number + 1..] {
                 let address = other.server.address();

@@ -17,7 +17,7 @@ const OVERHEAD_BYTES: usize = 256;
 
 /// Names of scripts that nobody knew are remembered; beyond it all are forgotten, since clients can make
 /// names up.
-const STRANGERS_MAX: usize = 1024;
+const UNKNOWN_MAX: usize = 1024;
 
 /// Nodes on which a script is known to be; the earliest is forgotten first. At one that is not known it is
 /// looked for anew.
@@ -47,7 +47,7 @@ struct KnownScripts {
     turn: u64,
     /// How often all was forgotten: a script that was sent before is not kept after.
     flushes: u64,
-    strangers: HashMap<Sha, Nanos>,
+    unknown: HashMap<Sha, Nanos>,
 }
 
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl ScriptCache {
         if known.flushes != flushes || bytes > self.bytes_max {
             return;
         }
-        known.strangers.remove(&sha);
+        known.unknown.remove(&sha);
         known.turn += 1;
         let turn = known.turn;
         if !known.scripts.contains_key(&sha) {
@@ -165,17 +165,17 @@ impl ScriptCache {
 
     /// Whether it is worth asking the servers for a script that is not known here.
     pub(in crate::router) fn may_be_asked_for(&self, sha: Sha, now: Nanos) -> bool {
-        let asked_at = self.known.lock().strangers.get(&sha).copied();
+        let asked_at = self.known.lock().unknown.get(&sha).copied();
         !self.silent.load(Ordering::Relaxed) && asked_at.is_none_or(|at| now >= at + STRANGER_NANOS_MAX)
     }
 
     /// Nobody knew a script.
     pub(in crate::router) fn nobody_knew(&self, sha: Sha, now: Nanos) {
         let mut known = self.known.lock();
-        if known.strangers.len() >= STRANGERS_MAX {
-            known.strangers.clear();
+        if known.unknown.len() >= UNKNOWN_MAX {
+            known.unknown.clear();
         }
-        known.strangers.insert(sha, now);
+        known.unknown.insert(sha, now);
     }
 
     /// The servers do not tell the bodies of scripts.
@@ -279,11 +279,11 @@ mod tests {
     #[test]
     fn only_so_many_strangers_are_remembered() {
         let scripts = ScriptCache::new(10_000);
-        for number in 0..=STRANGERS_MAX {
+        for number in 0..=UNKNOWN_MAX {
             scripts.nobody_knew(Sha::of(number.to_string().as_bytes()), 0);
-            assert!(scripts.known.lock().strangers.len() <= STRANGERS_MAX);
+            assert!(scripts.known.lock().unknown.len() <= UNKNOWN_MAX);
         }
-        let latest = Sha::of(STRANGERS_MAX.to_string().as_bytes());
+        let latest = Sha::of(UNKNOWN_MAX.to_string().as_bytes());
         assert!(!scripts.may_be_asked_for(latest, 0));
         assert!(scripts.may_be_asked_for(latest, STRANGER_NANOS_MAX));
     }

@@ -150,12 +150,12 @@ impl TrackingScope<'_> {
     }
 }
 
-/// Speaks first on a `transport` that is not tracked, a dedicated one or one that subscribes; what the node
-/// calls it. The node has `connect_timeout` to answer.
+/// Greets a node on a `transport` that is not tracked: a dedicated connection, or one that subscribes. Returns
+/// the id that the node gave to the connection. The node has `connect_timeout` to answer.
 ///
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.
-pub(in crate::upstream) async fn introduce(
+pub(in crate::upstream) async fn greet_untracked(
     transport: &mut Transport,
     options: &UpstreamOptions,
     whom: ExpectedNode<'_>,

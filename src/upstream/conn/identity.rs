@@ -50,7 +50,7 @@ impl ExpectedNode<'_> {
             return Err(io::Error::other(text));
         }
         let Some(id) = said(reply) else { return Ok(None) };
-        match self.shared.table.stranger(self.node, &id) {
+        match self.shared.table.conflicting_id(self.node, &id) {
             None => Ok(Some(id)),
             Some(meant) => {
                 self.shared.attempt_failed();

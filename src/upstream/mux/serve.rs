@@ -78,7 +78,7 @@ impl MuxConnection {
                 // always, so that a simulated run can be repeated.
                 biased;
                 _ = ticks.tick() => {
-                    if self.is_stranger(context) {
+                    if self.is_other_node(context) {
                         return DriverEnd::Lost("the topology means another node to be at this address".to_owned());
                     }
                     self.look_at_lease(&mut tracking, context);
@@ -146,9 +146,9 @@ impl MuxConnection {
     }
 
     /// Whether the topology means another node by now than the one that was met.
-    fn is_stranger(&self, context: &WorkerContext) -> bool {
+    fn is_other_node(&self, context: &WorkerContext) -> bool {
         let state = self.state.borrow();
-        state.id.as_ref().is_some_and(|id| context.shared.table.stranger(&self.node, id).is_some())
+        state.id.as_ref().is_some_and(|id| context.shared.table.conflicting_id(&self.node, id).is_some())
     }
 
     /// When the command was sent whose reply comes next.

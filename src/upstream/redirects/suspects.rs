@@ -79,7 +79,7 @@ pub(in crate::upstream) enum Verdict {
 impl Suspect {
     /// Whether nothing has to be asked: the server's own words name a node that the upstream names.
     pub(in crate::upstream) fn is_plain(&self, table: &SlotTable) -> bool {
-        !self.runs_user_code && table.names(self.redirect.node())
+        !self.runs_user_code && table.is_member(self.redirect.node())
     }
 
     /// What follows from what its node says of itself; `None` when more has to be asked.
@@ -93,7 +93,7 @@ impl Suspect {
         if self.runs_user_code && !is_true {
             return Some(Verdict::Refuse);
         }
-        table.names(self.redirect.node()).then(|| Verdict::Follow(self.redirect.clone()))
+        table.is_member(self.redirect.node()).then(|| Verdict::Follow(self.redirect.clone()))
     }
 
     /// What follows from the table, which was filled since the redirect came. Where the address in the
@@ -102,7 +102,7 @@ impl Suspect {
         let slot = self.redirect.slot();
         // The owner of a slot says nothing about the node that imports it.
         let elsewhere = table.owner(slot).filter(|owner| *owner != self.node && !self.asking);
-        if table.names(self.redirect.node()) && (!self.runs_user_code || elsewhere.is_some()) {
+        if table.is_member(self.redirect.node()) && (!self.runs_user_code || elsewhere.is_some()) {
             return Verdict::Follow(self.redirect.clone());
         }
         match (&self.redirect, elsewhere.and_then(|owner| table.node(owner))) {

@@ -75,7 +75,7 @@ impl Supervised<Transport> for SubscribeLink {
         let options = &self.subscriptions.options;
         let mut transport = Transport::connect(&self.node, options, &self.subscriptions.upstream).await?;
         let whom = ExpectedNode { node: &self.node, shared: &self.subscriptions.upstream };
-        handshake::introduce(&mut transport, options, whom).await?;
+        handshake::greet_untracked(&mut transport, options, whom).await?;
         handshake::exempt(&mut transport, options).await?;
         Ok(transport)
     }

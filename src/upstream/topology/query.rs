@@ -50,7 +50,7 @@ pub(super) struct TopologyQuery {
     members: Vec<NodeEntry>,
     identity: ClusterIdentity,
     /// The nodes that described another cluster the last time: each is logged once.
-    strangers: HashSet<NodeId>,
+    unrecognised: HashSet<NodeId>,
 }
 
 /// A node to ask.
@@ -84,8 +84,8 @@ struct QueryRound {
 
 impl TopologyQuery {
     pub(super) fn new(options: TopologyOptions, shared: Arc<SharedUpstream>) -> TopologyQuery {
-        let (members, identity, strangers) = (Vec::new(), ClusterIdentity::default(), HashSet::new());
-        TopologyQuery { options, shared, present: None, members, identity, strangers }
+        let (members, identity, unrecognised) = (Vec::new(), ClusterIdentity::default(), HashSet::new());
+        TopologyQuery { options, shared, present: None, members, identity, unrecognised }
     }
 
     /// Whether a connection is open over which the topology is asked for.
@@ -180,7 +180,7 @@ impl TopologyQuery {
         let cause = match answer {
             Err(cause) => cause,
             Ok(answer) if !self.identity.includes(&answer.map) => {
-                if self.strangers.insert(node.clone()) {
+                if self.unrecognised.insert(node.clone()) {
                     tracing::warn!(
                         %node,
                         configured,
@@ -225,7 +225,7 @@ impl TopologyQuery {
     fn believe(&mut self, answer: CandidateAnswer) -> SlotMap {
         self.identity.believe(&answer.map);
         self.members.clone_from(&answer.map.members);
-        self.strangers.retain(|stranger| self.members.iter().any(|member| member.node == *stranger));
+        self.unrecognised.retain(|node| self.members.iter().any(|member| member.node == *node));
         self.present = Some((answer.control, answer.answers + 1));
         answer.map
     }

@@ -38,7 +38,7 @@ pub struct SlotTable {
     /// Every node that owns a slot, in the order of their first slot.
     primaries: Mutex<Arc<[NodeIndex]>>,
     /// Every node that the upstream named when it was asked last.
-    named: Mutex<HashMap<NodeId, Option<Arc<str>>>>,
+    members: Mutex<HashMap<NodeId, Option<Arc<str>>>>,
     /// Slots that were seen on the move, and until when they count as such.
     moving: Mutex<HashMap<Slot, Nanos>>,
     moving_count: AtomicU64,
@@ -56,7 +56,7 @@ impl Default for SlotTable {
             owners: std::iter::repeat_with(|| AtomicU64::new(NOBODY)).take(SLOT_COUNT).collect(),
             nodes: Mutex::default(),
             primaries: Mutex::default(),
-            named: Mutex::default(),
+            members: Mutex::default(),
             moving: Mutex::default(),
             moving_count: AtomicU64::new(0),
             discovery: OrderedWatch::new(Discovery::Pending),
@@ -115,25 +115,25 @@ impl SlotTable {
     }
 
     /// Whether the upstream named `node` when it was asked last, as the owner of slots or as a replica.
-    pub fn names(&self, node: &NodeId) -> bool {
-        self.named.lock().contains_key(node)
+    pub fn is_member(&self, node: &NodeId) -> bool {
+        self.members.lock().contains_key(node)
     }
 
     /// The id of the node that the topology has at this address, if it is another one than `id`.
-    pub(in crate::upstream) fn stranger(&self, node: &NodeId, id: &str) -> Option<Arc<str>> {
-        self.named.lock().get(node)?.clone().filter(|meant| **meant != *id)
+    pub(in crate::upstream) fn conflicting_id(&self, node: &NodeId, id: &str) -> Option<Arc<str>> {
+        self.members.lock().get(node)?.clone().filter(|meant| **meant != *id)
     }
 
-    /// A node of the upstream named these: so they are until the upstream is asked next.
-    pub(in crate::upstream) fn introduce(&self, nodes: &HashSet<NodeId>) {
-        let mut named = self.named.lock();
+    /// Adds nodes that a node of the upstream named. They are members until the topology is asked for next.
+    pub(in crate::upstream) fn add_members(&self, nodes: &HashSet<NodeId>) {
+        let mut named = self.members.lock();
         nodes.iter().for_each(|node| _ = named.entry(node.clone()).or_default());
     }
 
     /// Where the node with this id is, if the upstream named it.
     pub(in crate::upstream) fn place_of(&self, id: &str) -> Option<NodeId> {
         let is_it = |known: &Option<Arc<str>>| known.as_deref() == Some(id);
-        self.named.lock().iter().find(|(_, known)| is_it(known)).map(|(node, _)| node.clone())
+        self.members.lock().iter().find(|(_, known)| is_it(known)).map(|(node, _)| node.clone())
     }
 
     /// Replaces the table: `owned` gives the slots of each node, `members` all that are named, `asked` what
@@ -148,7 +148,7 @@ impl SlotTable {
         // Before anybody hears of the new owners.
         let owners = owned.iter().map(|(_, node)| (node.clone(), None));
         let named = members.iter().map(|member| (member.node.clone(), member.id.clone()));
-        *self.named.lock() = owners.chain(named).collect();
+        *self.members.lock() = owners.chain(named).collect();
         let mut owners = vec![NOBODY; SLOT_COUNT];
         for (slots, node) in owned {
             let index = self.index_of(node);
@@ -177,7 +177,7 @@ impl SlotTable {
     /// Forgets the nodes that are no part of the upstream.
     fn forget_those_gone(&self) {
         let owners: HashSet<NodeIndex> = self.owners.iter().filter_map(NodeIndex::read).collect();
-        let named = self.named.lock();
+        let named = self.members.lock();
         self.nodes.lock().forget(|index, node| owners.contains(&index) || named.contains_key(node));
     }
 
@@ -270,14 +270,14 @@ mod tests {
         let member = |node: &NodeId, id: &str| NodeEntry { node: node.clone(), id: Some(id.into()) };
         table.replace(&[(0..=9, a.clone())], &[member(&a, "1"), member(&replica, "2")], 0);
         assert_eq!((table.place_of("2"), table.place_of("3")), (Some(replica.clone()), None));
-        assert_eq!(table.stranger(&a, "1"), None);
-        assert_eq!(table.stranger(&a, "2"), Some("1".into()));
-        assert_eq!(table.stranger(&b, "2"), None, "nobody is meant to be there");
-        assert!(table.names(&a) && table.names(&replica) && !table.names(&b));
-        table.introduce(&HashSet::from([b.clone()]));
-        assert!(table.names(&a) && table.names(&b));
+        assert_eq!(table.conflicting_id(&a, "1"), None);
+        assert_eq!(table.conflicting_id(&a, "2"), Some("1".into()));
+        assert_eq!(table.conflicting_id(&b, "2"), None, "nobody is meant to be there");
+        assert!(table.is_member(&a) && table.is_member(&replica) && !table.is_member(&b));
+        table.add_members(&HashSet::from([b.clone()]));
+        assert!(table.is_member(&a) && table.is_member(&b));
         table.replace(&[(0..=9, c.clone())], &[], 0);
-        assert!(table.names(&c) && !table.names(&b) && !table.names(&a) && !table.names(&replica));
+        assert!(table.is_member(&c) && !table.is_member(&b) && !table.is_member(&a) && !table.is_member(&replica));
     }
 
     #[test]

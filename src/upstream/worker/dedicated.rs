@@ -87,7 +87,7 @@ impl Upstream {
     async fn greeted(&self, node: &NodeId) -> io::Result<(Transport, u64)> {
         let mut transport = Transport::connect(node, &self.context.options, &self.context.shared).await?;
         let whom = ExpectedNode { node, shared: &self.context.shared };
-        let id = handshake::introduce(&mut transport, &self.context.options, whom).await?;
+        let id = handshake::greet_untracked(&mut transport, &self.context.options, whom).await?;
         Ok((transport, id))
     }
 

@@ -140,7 +140,7 @@ impl Upstream {
         let newest = self.context.suspects.came.get();
         let is_asked = |suspect: &Suspect| suspect.node == node && suspect.number <= newest;
         if let Some(view) = self.view_of(node).await {
-            table.introduce(&view.names);
+            table.add_members(&view.names);
             self.decide(|suspect| is_asked(suspect).then(|| suspect.by_view(&view, table)).flatten());
         }
         if self.context.suspects.held.borrow().iter().any(is_asked) {
