@@ -15,7 +15,7 @@ use crate::protocol::resp::encode;
 use crate::protocol::resp::reply::{ok, printed};
 use crate::protocol::resp::request::Request;
 use crate::protocol::resp::{Resp, parse_integer};
-use crate::upstream::Chain;
+use crate::upstream::ProxyChain;
 
 const NAME_REFUSED: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
@@ -134,7 +134,7 @@ fn read_options(
 fn greeting(client: &ClientState, report: &ServerReport) -> Bytes {
     let mut out = BytesMut::new();
     let facts = report.server_facts();
-    let is_nearside = client.entry.names().client == Chain::FIELD.as_bytes();
+    let is_nearside = client.entry.names().client == ProxyChain::FIELD.as_bytes();
     encode::map(&mut out, client.resp(), 7 + usize::from(is_nearside));
     let (server, version) = match (&facts.server_name, &facts.valkey_version) {
         (Some(name), Some(version)) => (&**name, version),
@@ -155,8 +155,8 @@ fn greeting(client: &ClientState, report: &ServerReport) -> Bytes {
     encode::bulk(&mut out, b"modules");
     encode::array(&mut out, 0);
     if is_nearside {
-        encode::bulk(&mut out, Chain::FIELD.as_bytes());
-        encode::bulk(&mut out, report.upstream.chain.names().as_bytes());
+        encode::bulk(&mut out, ProxyChain::FIELD.as_bytes());
+        encode::bulk(&mut out, report.upstream.proxy_chain.names().as_bytes());
     }
     out.freeze()
 }

@@ -68,7 +68,7 @@ pub(super) enum Completion {
     /// The connection itself: the node says what it hangs up on.
     Limits,
     /// The connection itself: a nearside names the nearsides behind it.
-    Chain,
+    ProxyChain,
     /// Nothing waits: the command, which needs this right, was sent for its effect on the connection.
     Nobody(Right),
     /// The connection itself; the heartbeat was sent at this time.

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::bcast::Broadcast;
 use super::conn::attempts::Attempts;
-use super::conn::chain::Chain;
+use super::conn::proxy_chain::ProxyChain;
 use super::conn::dns::Lookups;
 use super::dedicated::DedicatedCounts;
 use super::rights::Rights;
@@ -33,7 +33,7 @@ pub struct SharedUpstream {
     /// The pace of attempts to connect to nodes.
     pub attempts: Attempts,
     /// The name of this process, and the nearsides behind it.
-    pub chain: Arc<Chain>,
+    pub proxy_chain: Arc<ProxyChain>,
     /// Whether a client caches what it reads: then nodes are asked to track even when L1 is off.
     pub tracking_wanted: AtomicBool,
 }

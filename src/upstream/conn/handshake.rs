@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::chain::ChainLink;
+use super::proxy_chain::PeerKind;
 use super::connect;
 use super::expected::ExpectedReplies;
 use super::heartbeat::{Health, Heartbeat};
@@ -41,7 +41,7 @@ pub(in crate::upstream) struct Greeting {
     /// The id of the node, if it said so.
     pub(in crate::upstream) id: Option<Arc<str>>,
     /// What it is, a server or another nearside.
-    pub(in crate::upstream) behind: ChainLink,
+    pub(in crate::upstream) behind: PeerKind,
 }
 
 /// Asks a nearside for the nearsides behind it by now.
@@ -88,7 +88,7 @@ pub(in crate::upstream) async fn greet(
     bytes.extend_from_slice(question.as_deref().unwrap_or_default());
     bytes.extend_from_slice(&limits::questions());
     let count = 3 + usize::from(arming.is_some()) + usize::from(question.is_some()) + limits::ANSWERS;
-    let mut behind = ChainLink::Server;
+    let mut behind = PeerKind::Server;
     let replies = greeted(transport, &bytes.freeze(), count, (whom, options), &mut behind).await?;
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_default();
@@ -163,7 +163,7 @@ pub(in crate::upstream) async fn greet_untracked(
     let mut bytes = BytesMut::from(&hello(options.login.present().as_ref())[..]);
     let question = ExpectedNode::question(options.heartbeat);
     bytes.extend_from_slice(question.as_deref().unwrap_or_default());
-    let mut behind = ChainLink::Server;
+    let mut behind = PeerKind::Server;
     let count = 1 + usize::from(question.is_some());
     let replies = greeted(transport, &bytes.freeze(), count, (whom, options), &mut behind).await?;
     let greeting = replies.first().map_or(&[][..], |reply| reply);
@@ -206,7 +206,7 @@ async fn greeted(
     bytes: &Bytes,
     replies: usize,
     (whom, options): (ExpectedNode<'_>, &UpstreamOptions),
-    behind: &mut ChainLink,
+    behind: &mut PeerKind,
 ) -> io::Result<Vec<Bytes>> {
     let judge = |hello: &[u8]| {
         // That is reported with those of the others.
@@ -241,13 +241,13 @@ async fn answers_if(
 }
 
 /// Whether the node takes us in, does not lead back to us, and is of the kind that is expected there.
-fn take_hello(reply: &[u8], whom: ExpectedNode<'_>, options: &UpstreamOptions) -> io::Result<ChainLink> {
+fn take_hello(reply: &[u8], whom: ExpectedNode<'_>, options: &UpstreamOptions) -> io::Result<PeerKind> {
     if let Some(error) = truncate::error_text(reply) {
         options.login.note(&error);
         return Err(refusal(&error));
     }
     let expected = ExpectedReplies::behind(options.heartbeat);
-    let behind = whom.shared.chain.meet(reply);
+    let behind = whom.shared.proxy_chain.meet(reply);
     let right = behind.and_then(|behind| {
         expected.compare(reply, whom.node.address())?;
         Ok(behind)
@@ -257,15 +257,15 @@ fn take_hello(reply: &[u8], whom: ExpectedNode<'_>, options: &UpstreamOptions) -
 
 /// Asks a nearside once more for those behind it: it may have greeted us while we greeted it.
 async fn look_behind(
-    behind: ChainLink,
+    behind: PeerKind,
     transport: &mut Transport,
     whom: ExpectedNode<'_>,
     options: &UpstreamOptions,
 ) -> io::Result<()> {
-    if behind == ChainLink::Nearside {
+    if behind == PeerKind::Nearside {
         let replies = answers(transport, &encode::request(&WHO_IS_BEHIND), 1, options).await?;
         let reply = replies.first().map_or(&[][..], |reply| reply);
-        whom.shared.chain.meet(reply).map_err(|text| wrong(whom, text))?;
+        whom.shared.proxy_chain.meet(reply).map_err(|text| wrong(whom, text))?;
     }
     Ok(())
 }

@@ -21,7 +21,7 @@
 
 pub(super) mod attempts;
 pub(super) mod backoff;
-pub(super) mod chain;
+pub(super) mod proxy_chain;
 mod connect;
 pub(super) mod dns;
 pub(super) mod expected;

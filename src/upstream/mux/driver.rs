@@ -9,7 +9,7 @@ use tokio::time;
 use super::connection::{LIMITS_HOLD, MuxConnection, MuxPhase};
 use crate::clock;
 use crate::invalidation::Invalidation;
-use crate::upstream::conn::chain::ChainLink;
+use crate::upstream::conn::proxy_chain::PeerKind;
 use crate::upstream::conn::handshake::{self, TrackingScope};
 use crate::upstream::conn::identity::ExpectedNode;
 use crate::upstream::conn::limits::NodeLimits;
@@ -146,7 +146,7 @@ impl MuxConnection {
             let mut state = self.state.borrow_mut();
             (state.run_id, state.refuses_tracking) = (run_id, refuses_tracking);
             state.id = greeting.id;
-            state.is_nearside = greeting.behind == ChainLink::Nearside;
+            state.is_nearside = greeting.behind == PeerKind::Nearside;
             state.limits_said.clear();
             state.limits_asked_from = if tells { clock::now() + clock::nanos(LIMITS_HOLD) } else { 0 };
         }

@@ -225,9 +225,9 @@ impl MuxConnection {
                 }
             }
             // An error here says nothing new.
-            Completion::Chain if is_error => {}
-            Completion::Chain => {
-                let met = context.shared.chain.meet(&frame);
+            Completion::ProxyChain if is_error => {}
+            Completion::ProxyChain => {
+                let met = context.shared.proxy_chain.meet(&frame);
                 met.map_err(|text| io::Error::new(io::ErrorKind::Unsupported, text))?;
             }
             Completion::Nobody(right) => drop(context.shared.rights.judge(&self.node, right, &frame)),

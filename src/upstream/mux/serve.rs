@@ -189,7 +189,7 @@ impl MuxConnection {
         // them.
         if self.state.borrow().is_nearside {
             let question = call(encode::request(&handshake::WHO_IS_BEHIND));
-            self.enqueue(PendingCommand::new(question, Completion::Chain, deadline));
+            self.enqueue(PendingCommand::new(question, Completion::ProxyChain, deadline));
         }
         let heartbeat = call(context.options.heartbeat.request());
         self.enqueue(PendingCommand::new(heartbeat, Completion::Heartbeat(now), deadline));

@@ -13,7 +13,7 @@ use tokio::time;
 
 use crate::node::NodeId;
 use crate::protocol::resp::encode;
-use crate::upstream::conn::chain::Chain;
+use crate::upstream::conn::proxy_chain::ProxyChain;
 use crate::upstream::conn::expected::ExpectedReplies;
 use crate::upstream::conn::handshake;
 use crate::upstream::conn::transport::Transport;
@@ -28,7 +28,7 @@ pub(super) struct Control {
     node: NodeId,
     transport: Transport,
     expected: ExpectedReplies,
-    chain: Arc<Chain>,
+    proxy_chain: Arc<ProxyChain>,
     greeted: bool,
 }
 
@@ -46,8 +46,8 @@ impl Control {
         shared: &SharedUpstream,
     ) -> Result<Control, String> {
         let transport = Transport::connect(node, options, shared).await.map_err(in_words)?;
-        let (node, chain) = (node.clone(), shared.chain.clone());
-        Ok(Control { node, transport, expected, chain, greeted: false })
+        let (node, proxy_chain) = (node.clone(), shared.proxy_chain.clone());
+        Ok(Control { node, transport, expected, proxy_chain, greeted: false })
     }
 
     /// The node at the other end.
@@ -83,7 +83,7 @@ impl Control {
                 return Err(handshake::refusal(&error).to_string());
             }
             if let Some(hello) = replies.first() {
-                self.chain.meet(hello)?;
+                self.proxy_chain.meet(hello)?;
                 self.expected.compare(hello, self.node.address())?;
             }
             self.greeted = true;

@@ -16,32 +16,32 @@ const LENGTH_MAX: usize = 8;
 /// Digits of a name.
 const NAME_DIGITS: usize = 32;
 
-/// Where a greeting would lead.
+/// What answered a greeting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::upstream) enum ChainLink {
-    /// To a server, or what is taken for one.
+pub(in crate::upstream) enum PeerKind {
+    /// A server, or what is taken for one.
     Server,
-    /// To another nearside.
+    /// Another nearside.
     Nearside,
 }
 
 /// This process and the nearsides behind it.
 #[derive(Debug)]
-pub struct Chain {
+pub struct ProxyChain {
     own: String,
     behind: Mutex<Vec<String>>,
 }
 
-// === impl Chain ===
+// === impl ProxyChain ===
 
-impl Default for Chain {
-    fn default() -> Chain {
+impl Default for ProxyChain {
+    fn default() -> ProxyChain {
         let own = (0..NAME_DIGITS).map(|_| fastrand::digit(16)).collect();
-        Chain { own, behind: Mutex::default() }
+        ProxyChain { own, behind: Mutex::default() }
     }
 }
 
-impl Chain {
+impl ProxyChain {
     /// The field of HELLO, for a client of this name.
     pub const FIELD: &str = "nearside";
 
@@ -55,8 +55,8 @@ impl Chain {
     ///
     /// # Errors
     /// The chain leads back to this process, or is too long; in words.
-    pub(in crate::upstream) fn meet(&self, hello: &[u8]) -> Result<ChainLink, String> {
-        let said = cursor::field(hello, Chain::FIELD.as_bytes()).and_then(cursor::text).unwrap_or_default();
+    pub(in crate::upstream) fn meet(&self, hello: &[u8]) -> Result<PeerKind, String> {
+        let said = cursor::field(hello, ProxyChain::FIELD.as_bytes()).and_then(cursor::text).unwrap_or_default();
         let names: Vec<String> = said
             .split(|byte| *byte == b' ')
             .filter(|name| name.len() == NAME_DIGITS)
@@ -77,7 +77,7 @@ impl Chain {
         if names.len() == LENGTH_MAX {
             return Err(format!("more than {LENGTH_MAX} nearsides stand one behind the other"));
         }
-        let met = if names.is_empty() { ChainLink::Server } else { ChainLink::Nearside };
+        let met = if names.is_empty() { PeerKind::Server } else { PeerKind::Nearside };
         *self.behind.lock() = names;
         Ok(met)
     }
@@ -87,36 +87,36 @@ impl Chain {
 mod tests {
     use super::*;
 
-    fn hello(chain: &Chain) -> Vec<u8> {
+    fn hello(chain: &ProxyChain) -> Vec<u8> {
         let names = chain.names();
         format!("%2\r\n$2\r\nid\r\n:7\r\n$8\r\nnearside\r\n${}\r\n{names}\r\n", names.len()).into()
     }
 
     #[test]
     fn a_circle_is_noticed_and_a_row_is_none() {
-        let [one, two, three] = [(); 3].map(|()| Chain::default());
-        assert_eq!(three.meet(b"%1\r\n$2\r\nid\r\n:7\r\n"), Ok(ChainLink::Server));
-        assert_eq!(two.meet(&hello(&three)), Ok(ChainLink::Nearside));
-        assert_eq!(one.meet(&hello(&two)), Ok(ChainLink::Nearside));
+        let [one, two, three] = [(); 3].map(|()| ProxyChain::default());
+        assert_eq!(three.meet(b"%1\r\n$2\r\nid\r\n:7\r\n"), Ok(PeerKind::Server));
+        assert_eq!(two.meet(&hello(&three)), Ok(PeerKind::Nearside));
+        assert_eq!(one.meet(&hello(&two)), Ok(PeerKind::Nearside));
         assert_eq!(one.names(), [&*one.own, &two.own, &three.own].join(" "));
         assert!(one.meet(&hello(&one)).unwrap_err().starts_with("it is this nearside itself"));
         for from in [&two, &three] {
             assert!(from.meet(&hello(&one)).unwrap_err().contains("leads back to this one"));
         }
         // A nearside with another server behind it leads back no more.
-        assert_eq!(one.meet(b"%1\r\n$2\r\nid\r\n:7\r\n"), Ok(ChainLink::Server));
-        assert_eq!(three.meet(&hello(&one)), Ok(ChainLink::Nearside));
+        assert_eq!(one.meet(b"%1\r\n$2\r\nid\r\n:7\r\n"), Ok(PeerKind::Server));
+        assert_eq!(three.meet(&hello(&one)), Ok(PeerKind::Nearside));
     }
 
     #[test]
     fn those_of_a_circle_that_greet_each_other_at_once_hear_of_it_when_they_ask_again() {
         for length in 2..LENGTH_MAX {
-            let circle: Vec<Chain> = (0..length).map(|_| Chain::default()).collect();
+            let circle: Vec<ProxyChain> = (0..length).map(|_| ProxyChain::default()).collect();
             let next = |at: usize| &circle[(at + 1) % length];
             // All greet before anybody has met anybody.
             let hellos: Vec<_> = (0..length).map(|at| hello(next(at))).collect();
             for (at, hello) in hellos.iter().enumerate() {
-                assert_eq!(circle[at].meet(hello), Ok(ChainLink::Nearside));
+                assert_eq!(circle[at].meet(hello), Ok(PeerKind::Nearside));
             }
             // With each heartbeat each hears of one more, or of several.
             let hears = |at: usize| circle[at].meet(&hello(next(at))).is_err();
@@ -127,15 +127,15 @@ mod tests {
 
     #[test]
     fn a_row_has_an_end() {
-        let mut last = Chain::default();
+        let mut last = ProxyChain::default();
         for _ in 1..LENGTH_MAX {
-            let next = Chain::default();
-            assert_eq!(next.meet(&hello(&last)), Ok(ChainLink::Nearside));
+            let next = ProxyChain::default();
+            assert_eq!(next.meet(&hello(&last)), Ok(PeerKind::Nearside));
             last = next;
         }
-        assert!(Chain::default().meet(&hello(&last)).unwrap_err().starts_with("more than 8"));
+        assert!(ProxyChain::default().meet(&hello(&last)).unwrap_err().starts_with("more than 8"));
         let odd = "x ".repeat(1_000_000);
         let odd = format!("%1\r\n$8\r\nnearside\r\n${}\r\n{odd}\r\n", odd.len());
-        assert_eq!(Chain::default().meet(odd.as_bytes()), Ok(ChainLink::Server));
+        assert_eq!(ProxyChain::default().meet(odd.as_bytes()), Ok(PeerKind::Server));
     }
 }
