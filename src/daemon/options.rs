@@ -14,7 +14,7 @@ use crate::protocol::resp::scan::RequestLimits;
 use crate::router::MemoryLimits;
 use crate::settings::{Setting, Settings};
 use crate::upstream::topology::TopologyOptions;
-use crate::upstream::{AddressMap, Deployment, Heartbeat, PaceLimits, UpstreamOptions};
+use crate::upstream::{AddressMap, Deployment, Heartbeat, TransferLimits, UpstreamOptions};
 
 /// The part of L1 that an entry may take: an eighth.
 const ENTRIES_MIN: usize = 8;
@@ -133,8 +133,8 @@ pub(super) fn upstream(values: &SettingValues, logins: &Logins) -> UpstreamOptio
         lease: values.lease,
         connect_timeout: values.upstream_connect_timeout,
         request_timeout: values.upstream_request_timeout,
-        pace: PaceLimits {
-            patience: values.upstream_request_timeout,
+        transfer: TransferLimits {
+            stall_timeout: values.upstream_request_timeout,
             rate_min: values.upstream_rate_min as u64,
             time_max: values.upstream_request_time_max,
         },

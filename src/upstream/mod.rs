@@ -28,7 +28,7 @@ pub use conn::dns::Lookups;
 pub use conn::heartbeat::Heartbeat;
 pub use conn::limits::Excess;
 pub use conn::login::{Credentials, Login};
-pub use conn::pace::PaceLimits;
+pub use conn::transfer::TransferLimits;
 pub use context::OnInvalidation;
 pub use dedicated::{Dedicated, DedicatedCounts, Elsewhere};
 pub use error::UpstreamError;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::conn::heartbeat::Heartbeat;
 use super::conn::login::Login;
-use super::conn::pace::PaceLimits;
+use super::conn::transfer::TransferLimits;
 use super::topology::address_map::AddressMap;
 
 /// The kind of the upstream.
@@ -53,7 +53,7 @@ pub struct UpstreamOptions {
     /// unless something large comes along.
     pub request_timeout: Duration,
     /// How long it may wait while something large comes along.
-    pub pace: PaceLimits,
+    pub transfer: TransferLimits,
     /// From this size on a request or reply is large.
     pub large_bytes_min: usize,
     /// Connections of one worker to one node beside the main one.

@@ -32,7 +32,7 @@ pub(super) mod inbox;
 pub(super) mod limits;
 pub(super) mod login;
 mod non_redis;
-pub(super) mod pace;
+pub(super) mod transfer;
 pub(super) mod push;
 pub(super) mod supervisor;
 pub(super) mod tracking;

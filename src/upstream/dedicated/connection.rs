@@ -11,7 +11,7 @@ use super::link::DedicatedLink;
 use crate::clock::{self, Nanos};
 use crate::net::write_queue::WriteQueue;
 use crate::node::NodeId;
-use crate::upstream::conn::pace::Pace;
+use crate::upstream::conn::transfer::TransferProgress;
 use crate::upstream::context::WorkerContext;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::truncate;
@@ -25,7 +25,7 @@ pub struct Dedicated {
     /// Replies that have not come yet.
     owed: usize,
     /// How what is large comes along.
-    pace: Pace,
+    transfer: TransferProgress,
     /// Since when a reply that may take for ever is coming, or its request is going out.
     under_way_since: Option<Nanos>,
     /// User code may answer: its errors come back whole.
@@ -56,7 +56,7 @@ impl Dedicated {
             link,
             out: WriteQueue::default(),
             owed: 0,
-            pace: Pace::default(),
+            transfer: TransferProgress::default(),
             under_way_since: None,
             runs_user_code: false,
             _in_use: in_use,
@@ -141,20 +141,20 @@ impl Dedicated {
 
     /// Does one step of an exchange that began at `began`.
     async fn step_in_time(&mut self, began: Nanos) -> Result<Option<Bytes>, UpstreamError> {
-        let limits = self.context.options.pace;
-        let deadline = self.pace.deadline(began, &limits);
+        let limits = self.context.options.transfer;
+        let deadline = self.transfer.deadline(began, &limits);
         let step = time::timeout_at(clock::instant(deadline), self.step()).await;
         match step {
-            Ok(Ok(None)) if clock::now() < self.pace.deadline(began, &limits) => Ok(None),
+            Ok(Ok(None)) if clock::now() < self.transfer.deadline(began, &limits) => Ok(None),
             Ok(Ok(Some(frame))) => Ok(Some(frame)),
             Ok(Err(error)) => Err(self.lost(&error)),
             Ok(Ok(None)) | Err(_) => {
                 self.context.stats.upstream_timeouts.add(1);
                 let node = self.link.node.clone();
                 Err(if self.is_under_way() {
-                    UpstreamError::Slow { node, bound: Pace::bound(began, clock::now(), &limits) }
+                    UpstreamError::Slow { node, bound: TransferProgress::exceeded(began, clock::now(), &limits) }
                 } else {
-                    UpstreamError::TimedOut { node, after: limits.patience }
+                    UpstreamError::TimedOut { node, after: limits.stall_timeout }
                 })
             }
         }
@@ -169,7 +169,7 @@ impl Dedicated {
 
     fn moved(&mut self, bytes: u64) {
         if bytes > 0 {
-            self.pace.moved(bytes, clock::now(), &self.context.options.pace);
+            self.transfer.moved(bytes, clock::now(), &self.context.options.transfer);
         }
     }
 

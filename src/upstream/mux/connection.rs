@@ -17,7 +17,7 @@ use crate::protocol::key::Slot;
 use crate::stats::WorkerStats;
 use crate::upstream::call::{Call, PendingCommand};
 use crate::upstream::conn::limits::{self, NodeLimits};
-use crate::upstream::conn::pace::Pace;
+use crate::upstream::conn::transfer::TransferProgress;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::topology::node_numbers::NodeIndex;
 
@@ -58,7 +58,7 @@ pub(super) struct MuxState {
     pub(super) is_nearside: bool,
     /// How commands and replies come along that take more than one write or read: a large value may take
     /// longer than others.
-    pub(super) pace: Pace,
+    pub(super) transfer: TransferProgress,
     /// The reply or push that has arrived in part.
     pub(super) coming: Option<PartialFrame>,
     /// Whether the latest attempt to connect failed.
@@ -173,7 +173,7 @@ impl MuxConnection {
             id: None,
             refuses_tracking: false,
             is_nearside: false,
-            pace: Pace::default(),
+            transfer: TransferProgress::default(),
             coming: None,
             is_failing: false,
             takes_no_writes: false,

@@ -69,7 +69,7 @@ impl MuxConnection {
             }
             state.coming = coming.map(|is_large| PartialFrame { since, is_large });
             if coming.is_some() {
-                state.pace.moved(received, now, &context.options.pace);
+                state.transfer.moved(received, now, &context.options.transfer);
             }
         }
         self.look_elsewhere(now)

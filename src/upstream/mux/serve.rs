@@ -12,7 +12,7 @@ use crate::protocol::resp::encode;
 use crate::upstream::call::{Call, Completion, PendingCommand};
 use crate::upstream::conn::handshake;
 use crate::upstream::conn::limits;
-use crate::upstream::conn::pace::Pace;
+use crate::upstream::conn::transfer::TransferProgress;
 use crate::upstream::conn::tracking::ConnectionTracking;
 use crate::upstream::conn::transport::{Transport, TransportEvent};
 use crate::upstream::context::WorkerContext;
@@ -119,7 +119,7 @@ impl MuxConnection {
         state.queue.note_written(written);
         let left = !state.queue.out().is_empty();
         if left && written > 0 {
-            state.pace.moved(written, clock::now(), &context.options.pace);
+            state.transfer.moved(written, clock::now(), &context.options.transfer);
         }
         Ok(left)
     }
@@ -128,7 +128,7 @@ impl MuxConnection {
     fn next_deadline(&self, context: &WorkerContext) -> Option<Nanos> {
         let now = clock::now();
         let next = match self.oldest_began(context) {
-            Some(began) => self.state.borrow().pace.deadline(began, &context.options.pace),
+            Some(began) => self.state.borrow().transfer.deadline(began, &context.options.transfer),
             None => now + clock::nanos(context.options.request_timeout),
         };
         (next > now).then_some(next)
@@ -164,7 +164,7 @@ impl MuxConnection {
             state.coming.is_some() || !state.queue.out().is_empty()
         };
         let began = self.oldest_began(context).filter(|_| is_under_way)?;
-        Some(Pace::bound(began, clock::now(), &context.options.pace))
+        Some(TransferProgress::exceeded(began, clock::now(), &context.options.transfer))
     }
 
     /// Sends the heartbeat. The heartbeat waits in the queue like any command, so it also detects a node that

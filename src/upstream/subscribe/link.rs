@@ -18,7 +18,7 @@ use crate::protocol::command::TopicKind;
 use crate::protocol::resp::encode;
 use crate::upstream::conn::handshake;
 use crate::upstream::conn::identity::ExpectedNode;
-use crate::upstream::conn::pace::Pace;
+use crate::upstream::conn::transfer::TransferProgress;
 use crate::upstream::conn::supervisor::{Attempt, Served, Supervised, supervise};
 use crate::upstream::conn::transport::{Transport, TransportEvent};
 use crate::upstream::topology::node_numbers::NodeIndex;
@@ -113,7 +113,7 @@ impl SubscribeLink {
     /// because nothing was left for it to do.
     async fn subscribe(&self, mut transport: Transport) -> Option<String> {
         let mut out = WriteQueue::default();
-        let mut pace = Pace::default();
+        let mut transfer = TransferProgress::default();
         let mut ticks = time::interval(self.subscriptions.options.heartbeat_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();
@@ -127,7 +127,7 @@ impl SubscribeLink {
                 event = transport.event(!out.is_empty()) => {
                     let received = event.and_then(|event| {
                         if event == TransportEvent::Read {
-                            self.receive(&mut transport, &mut pace)?;
+                            self.receive(&mut transport, &mut transfer)?;
                         }
                         Ok(())
                     });
@@ -137,7 +137,7 @@ impl SubscribeLink {
                 }
                 () = self.wake.notified() => is_idle = false,
                 _ = ticks.tick() => {
-                    if self.is_overdue(&pace) {
+                    if self.is_overdue(&transfer) {
                         return Some("the node does not answer".to_owned());
                     }
                     let mut plan = self.subscriptions.plan.lock();
@@ -166,18 +166,18 @@ impl SubscribeLink {
     }
 
     /// Whether the node owes an answer for too long, and said nothing else meanwhile, or too slowly.
-    fn is_overdue(&self, pace: &Pace) -> bool {
+    fn is_overdue(&self, transfer: &TransferProgress) -> bool {
         let since = self.subscriptions.plan.lock().owes_since(self.index);
-        since.is_some_and(|since| pace.deadline(since, &self.subscriptions.options.pace) < clock::now())
+        since.is_some_and(|since| transfer.deadline(since, &self.subscriptions.options.transfer) < clock::now())
     }
 
     /// Takes in what was read, in the order in which the node sent it.
-    fn receive(&self, transport: &mut Transport, pace: &mut Pace) -> io::Result<()> {
+    fn receive(&self, transport: &mut Transport, transfer: &mut TransferProgress) -> io::Result<()> {
         let mut answered = false;
         let now = clock::now();
-        pace.moved(transport.take_received(), now, &self.subscriptions.options.pace);
+        transfer.moved(transport.take_received(), now, &self.subscriptions.options.transfer);
         while let Some(frame) = transport.next_frame()? {
-            pace.moved_whole(now);
+            transfer.moved_whole(now);
             match frame.first() {
                 Some(b'>') => self.pushed(&frame),
                 Some(b'-') => self.refused(&frame),
