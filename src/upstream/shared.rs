@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::bcast::Broadcast;
-use super::conn::attempts::Attempts;
+use super::conn::connect_limiter::ConnectLimiter;
 use super::conn::proxy_chain::ProxyChain;
 use super::conn::dns::Lookups;
 use super::dedicated::DedicatedCounts;
@@ -30,8 +30,8 @@ pub struct SharedUpstream {
     pub rights: Rights,
     /// BCAST tracking: the prefixes of which every change is reported.
     pub broadcast: Broadcast,
-    /// The pace of attempts to connect to nodes.
-    pub attempts: Attempts,
+    /// Limits how often workers try to connect to nodes.
+    pub connect_limiter: ConnectLimiter,
     /// The name of this process, and the nearsides behind it.
     pub proxy_chain: Arc<ProxyChain>,
     /// Whether a client caches what it reads: then nodes are asked to track even when L1 is off.
@@ -44,7 +44,7 @@ impl SharedUpstream {
     /// Asks for a refresh of the topology after a failed attempt to connect, which may be due to a change of
     /// it. Does nothing when a failure did so a moment ago.
     pub(super) fn attempt_failed(&self) {
-        if self.attempts.may_refresh() {
+        if self.connect_limiter.may_refresh() {
             self.table.ask_refresh();
         }
     }

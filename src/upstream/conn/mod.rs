@@ -19,7 +19,7 @@
 //!      +-- unhealthy, another cluster epoch, or silent for longer than the lease
 //! ```
 
-pub(super) mod attempts;
+pub(super) mod connect_limiter;
 pub(super) mod backoff;
 pub(super) mod proxy_chain;
 mod connect;

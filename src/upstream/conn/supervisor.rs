@@ -88,7 +88,7 @@ pub(in crate::upstream) async fn supervise<Greeted, C: Supervised<Greeted>>(
             tokio::select! {
                 biased;
                 () = connection.needed() => {}
-                () = shared.attempts.turn() => {}
+                () = shared.connect_limiter.turn() => {}
             }
             if connection.is_over() {
                 return;
@@ -115,7 +115,7 @@ pub(in crate::upstream) async fn supervise<Greeted, C: Supervised<Greeted>>(
             Err(_) if connection.is_over() => return,
             Err(error) => {
                 let is_new = error.kind() == io::ErrorKind::Unsupported && !backoff.is_failing();
-                if C::IS_VITAL && is_new && shared.attempts.may_log() {
+                if C::IS_VITAL && is_new && shared.connect_limiter.may_log() {
                     tracing::error!(%node, cause = %error, "not the server that the configuration names");
                 }
                 error.to_string()
@@ -128,14 +128,14 @@ pub(in crate::upstream) async fn supervise<Greeted, C: Supervised<Greeted>>(
             node,
             worker,
             &cause,
-            backoff.is_failing() || C::IS_VITAL && !shared.attempts.may_log(),
+            backoff.is_failing() || C::IS_VITAL && !shared.connect_limiter.may_log(),
         );
         let delay = backoff.next_delay();
         connection.down(&cause);
         let next = async {
             time::sleep(delay).await;
             if connection.takes_turn(attempt) {
-                shared.attempts.turn().await;
+                shared.connect_limiter.turn().await;
             }
         };
         tokio::select! {

@@ -110,7 +110,7 @@ impl Upstream {
         self.nodes.borrow_mut().retain(|index, connections| {
             let stays = own_slots.contains(index) || !connections.is_idle();
             if !stays {
-                if self.context.shared.attempts.may_log() {
+                if self.context.shared.connect_limiter.may_log() {
                     tracing::info!(node = %connections.node(), worker = self.context.worker, "node owns no slots any more: connections closed");
                 }
                 connections.retire();

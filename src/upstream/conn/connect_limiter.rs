@@ -1,4 +1,4 @@
-//! The pace of attempts to connect to nodes, of all workers together.
+//! How often all workers together may try to connect to nodes.
 //!
 //! A map may name thousands of nodes that are not there. Each of them would be tried again and again by every
 //! worker, and those that are there would be served in between. So an attempt that nobody waits for takes its
@@ -29,16 +29,16 @@ const LINES_PERIOD: Duration = Duration::from_secs(10);
 /// The time between two.
 const GAP: Nanos = 1_000_000_000 / RATE;
 
-/// The pace of attempts, and of log lines about them.
+/// Limits how often workers try to connect, and how many log lines name nodes.
 #[derive(Debug, Default)]
-pub struct Attempts {
+pub struct ConnectLimiter {
     /// Attempts that wait for their turn, in order. A task that gives up leaves the line.
     line: tokio::sync::Mutex<()>,
-    book: Mutex<AttemptBook>,
+    state: Mutex<LimiterState>,
 }
 
 #[derive(Debug, Default)]
-struct AttemptBook {
+struct LimiterState {
     /// When the next one would be due if none were made at once.
     next_at: Nanos,
     /// When a failed attempt may ask for the topology, at the earliest.
@@ -47,29 +47,29 @@ struct AttemptBook {
     lines: u32,
 }
 
-// === impl Attempts ===
+// === impl ConnectLimiter ===
 
-impl Attempts {
+impl ConnectLimiter {
     /// Waits for the turn of one more attempt. A wait that is given up takes no turn: of nodes that left
     /// before they were tried there may be many more than can be tried.
     pub(in crate::upstream) async fn turn(&self) {
         let _first = self.line.lock().await;
         let now = clock::now();
-        let at = self.book.lock().due(now);
+        let at = self.state.lock().due(now);
         if at > now {
             time::sleep_until(clock::instant(at)).await;
         }
-        self.book.lock().take(at);
+        self.state.lock().take(at);
     }
 
     /// Whether an attempt that failed may ask for the topology.
     pub(in crate::upstream) fn may_refresh(&self) -> bool {
-        self.book.lock().refresh(clock::now())
+        self.state.lock().refresh(clock::now())
     }
 
     /// Whether the log may name one more node. Logs once when it may not.
     pub(in crate::upstream) fn may_log(&self) -> bool {
-        let lines = self.book.lock().line(clock::now());
+        let lines = self.state.lock().line(clock::now());
         if lines == LINES_MAX + 1 {
             tracing::warn!(
                 seconds = LINES_PERIOD.as_secs(),
@@ -80,9 +80,9 @@ impl Attempts {
     }
 }
 
-// === impl AttemptBook ===
+// === impl LimiterState ===
 
-impl AttemptBook {
+impl LimiterState {
     /// When one more attempt may be made.
     fn due(&self, now: Nanos) -> Nanos {
         self.next_at.saturating_sub(BURST * GAP).max(now)
@@ -118,10 +118,10 @@ mod tests {
 
     #[test]
     fn so_many_are_made_at_once_and_the_others_in_turn() {
-        let (mut book, now) = (AttemptBook::default(), 1_000_000_000_000);
+        let (mut state, now) = (LimiterState::default(), 1_000_000_000_000);
         let mut made = |now| {
-            let at = book.due(now);
-            book.take(at);
+            let at = state.due(now);
+            state.take(at);
             at
         };
         for _ in 0..=BURST {
@@ -135,23 +135,23 @@ mod tests {
 
     #[test]
     fn those_that_fail_have_the_topology_asked_for_once_in_a_while() {
-        let (mut book, now) = (AttemptBook::default(), 1_000_000_000_000);
+        let (mut state, now) = (LimiterState::default(), 1_000_000_000_000);
         let gap = clock::nanos(REFRESH_GAP);
-        let asked = (0..4_000).filter(|at| book.refresh(now + at * gap / 1_000)).count();
+        let asked = (0..4_000).filter(|at| state.refresh(now + at * gap / 1_000)).count();
         assert_eq!(asked, 4);
     }
 
     #[test]
     fn so_many_have_a_line_of_their_own() {
-        let (mut book, now) = (AttemptBook::default(), 1_000_000_000_000);
-        let told = (0..1000).filter(|_| book.line(now) <= LINES_MAX).count();
+        let (mut state, now) = (LimiterState::default(), 1_000_000_000_000);
+        let told = (0..1000).filter(|_| state.line(now) <= LINES_MAX).count();
         assert_eq!(told, LINES_MAX as usize);
-        assert_eq!(book.line(now + clock::nanos(LINES_PERIOD)), 1);
+        assert_eq!(state.line(now + clock::nanos(LINES_PERIOD)), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_comes_too_late_waits() {
-        let attempts = Attempts::default();
+        let attempts = ConnectLimiter::default();
         let began = time::Instant::now();
         for _ in 0..BURST + RATE {
             attempts.turn().await;
@@ -162,7 +162,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_gives_up_takes_nobodys_turn() {
-        let attempts = Attempts::default();
+        let attempts = ConnectLimiter::default();
         for _ in 0..=BURST {
             attempts.turn().await;
         }
