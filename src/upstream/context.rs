@@ -17,7 +17,7 @@ use super::mux::quarantine::Quarantine;
 use super::mux::slot_routes::{LargeSlots, SlotRoutes};
 use super::options::UpstreamOptions;
 use super::redirects::redirect::{self, Redirect};
-use super::redirects::suspects::Suspects;
+use super::redirects::unconfirmed::UnconfirmedRedirects;
 use super::shared::SharedUpstream;
 use super::status::LinkStatus;
 use super::topology::node_numbers::NodeIndex;
@@ -73,7 +73,7 @@ pub(super) struct WorkerContext {
     /// Dedicated connections that no session uses at present.
     pub(super) idle: Idle,
     /// Redirects that are not believed yet.
-    pub(super) suspects: Suspects,
+    pub(super) unconfirmed: UnconfirmedRedirects,
     /// Requests because of which a node may have hung up.
     pub(super) quarantine: Quarantine,
     /// Whether some node said that it ends a connection for which too many bytes of replies wait.

@@ -96,8 +96,8 @@ impl MuxConnection {
         let state = self.state.borrow();
         let options = &context.options;
         // What was redirected and waits until that is believed is still in flight.
-        let (suspects, their_bytes) = context.suspects.load(self.index);
-        if state.queue.len() + suspects >= options.in_flight_max {
+        let (unconfirmed, their_bytes) = context.unconfirmed.load(self.index);
+        if state.queue.len() + unconfirmed >= options.in_flight_max {
             return Some("upstream_in_flight_max");
         }
         let (bytes, more) = (state.queue.bytes(), call.bytes.len());

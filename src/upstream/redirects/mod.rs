@@ -1,6 +1,6 @@
 //! MOVED and ASK: which redirects are believed, and where a redirected command goes.
 //!
-//! Nothing here knows a socket. Begin with `redirect.rs` (the error reply as a value) and `suspects.rs`
+//! Nothing here knows a socket. Begin with `redirect.rs` (the error reply as a value) and `unconfirmed.rs`
 //! (redirects that are checked before they are followed).
 //!
 //! A script, a function or a command of a module can answer with any text. So a redirect counts only in front
@@ -9,4 +9,4 @@
 //! the node's own.
 
 pub(super) mod redirect;
-pub(super) mod suspects;
+pub(super) mod unconfirmed;

@@ -98,7 +98,7 @@ impl Upstream {
         for _ in 0..=REDIRECTS_MAX {
             earlier.ping.outcome().await?;
             let Some(slot) = slot else { return Ok(true) };
-            if self.context.suspects.hold(slot) {
+            if self.context.unconfirmed.hold(slot) {
                 return Ok(false);
             }
             if self.way(slot) == earlier.way {

@@ -14,7 +14,7 @@ use crate::upstream::call::{Call, Completion, PendingCommand};
 use crate::upstream::context::Reroute;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::redirects::redirect::Redirect;
-use crate::upstream::redirects::suspects::{AfterInquiry, Suspect, Verdict};
+use crate::upstream::redirects::unconfirmed::{AfterInquiry, UnconfirmedRedirect, Verdict};
 use crate::upstream::rights::Right;
 use crate::upstream::topology::cluster_nodes::NodeView;
 use crate::upstream::topology::node_numbers::NodeIndex;
@@ -83,12 +83,12 @@ impl Upstream {
         let (runs_user_code, asking, deadline) = (waiting.call.runs_user_code, waiting.asking, waiting.deadline);
         let slot = redirect.slot();
         let then = AfterInquiry::Send(waiting, words);
-        let suspect = Suspect { number: 0, node, redirect, runs_user_code, asking, deadline, then };
-        if suspect.is_plain(&self.context.shared.table) && !self.context.suspects.hold(slot) {
-            let follow = Verdict::Follow(suspect.redirect.clone());
-            return self.carry_out(suspect, follow);
+        let unconfirmed = UnconfirmedRedirect { number: 0, node, redirect, runs_user_code, asking, deadline, then };
+        if unconfirmed.is_plain(&self.context.shared.table) && !self.context.unconfirmed.hold(slot) {
+            let follow = Verdict::Follow(unconfirmed.redirect.clone());
+            return self.carry_out(unconfirmed, follow);
         }
-        self.suspect(suspect);
+        self.hold_back(unconfirmed);
     }
 
     /// Where a redirect leads that `node` answered, if it is true. `runs_user_code` says whether a script may
@@ -102,50 +102,50 @@ impl Upstream {
         let (tell, told) = oneshot::channel();
         let deadline = clock::now() + clock::nanos(self.context.options.request_timeout);
         let (node, then) = (self.context.shared.table.index_of(node), AfterInquiry::Tell(tell));
-        let suspect = Suspect { number: 0, node, redirect, runs_user_code, asking: false, deadline, then };
-        if suspect.is_plain(&self.context.shared.table) {
-            return Some(suspect.redirect);
+        let unconfirmed = UnconfirmedRedirect { number: 0, node, redirect, runs_user_code, asking: false, deadline, then };
+        if unconfirmed.is_plain(&self.context.shared.table) {
+            return Some(unconfirmed.redirect);
         }
-        self.suspect(suspect);
+        self.hold_back(unconfirmed);
         told.await.ok().flatten()
     }
 
-    fn suspect(self: &Rc<Self>, suspect: Suspect) {
-        let node = suspect.node;
-        self.context.suspects.put(suspect);
-        if self.context.suspects.begin_inquiry(node) {
+    fn hold_back(self: &Rc<Self>, unconfirmed: UnconfirmedRedirect) {
+        let node = unconfirmed.node;
+        self.context.unconfirmed.put(unconfirmed);
+        if self.context.unconfirmed.begin_inquiry(node) {
             tokio::task::spawn_local(self.clone().inquire(node));
         }
     }
 
     /// Finds out about all that `node` sent, until nothing of it waits.
     async fn inquire(self: Rc<Self>, node: NodeIndex) {
-        while let Some(deadline) = self.context.suspects.deadline(node) {
+        while let Some(deadline) = self.context.unconfirmed.deadline(node) {
             let _ = time::timeout_at(clock::instant(deadline), self.find_out(node)).await;
-            for overdue in self.context.suspects.take_overdue(clock::now()) {
+            for overdue in self.context.unconfirmed.take_overdue(clock::now()) {
                 self.give_up(overdue);
             }
         }
-        self.context.suspects.end_inquiry(node);
+        self.context.unconfirmed.end_inquiry(node);
     }
 
     /// Asks the node and, if that is not enough, for the owners of all slots.
     async fn find_out(self: &Rc<Self>, node: NodeIndex) {
         let table = &self.context.shared.table;
-        time::sleep_until(clock::instant(self.context.suspects.next_question_at(node))).await;
+        time::sleep_until(clock::instant(self.context.unconfirmed.next_question_at(node))).await;
         self.context
-            .suspects
+            .unconfirmed
             .put_next_question(node, clock::now() + clock::nanos(self.context.options.refresh_gap_min));
         // What comes from here on is about a later time than the answer.
-        let newest = self.context.suspects.came.get();
-        let is_asked = |suspect: &Suspect| suspect.node == node && suspect.number <= newest;
+        let newest = self.context.unconfirmed.came.get();
+        let is_asked = |unconfirmed: &UnconfirmedRedirect| unconfirmed.node == node && unconfirmed.number <= newest;
         if let Some(view) = self.view_of(node).await {
             table.add_members(&view.names);
-            self.decide(|suspect| is_asked(suspect).then(|| suspect.by_view(&view, table)).flatten());
+            self.decide(|unconfirmed| is_asked(unconfirmed).then(|| unconfirmed.by_view(&view, table)).flatten());
         }
-        if self.context.suspects.held.borrow().iter().any(is_asked) {
+        if self.context.unconfirmed.held.borrow().iter().any(is_asked) {
             self.refreshed_once().await;
-            self.decide(|suspect| is_asked(suspect).then(|| suspect.by_table(table)));
+            self.decide(|unconfirmed| is_asked(unconfirmed).then(|| unconfirmed.by_table(table)));
         }
     }
 
@@ -157,29 +157,29 @@ impl Upstream {
         self.view(&reply.frame, &node)
     }
 
-    fn decide(self: &Rc<Self>, verdict: impl Fn(&Suspect) -> Option<Verdict>) {
+    fn decide(self: &Rc<Self>, verdict: impl Fn(&UnconfirmedRedirect) -> Option<Verdict>) {
         let table = &self.context.shared.table;
         let plain =
-            |suspect: &Suspect| suspect.is_plain(table).then(|| Verdict::Follow(suspect.redirect.clone()));
-        for (suspect, verdict) in
-            self.context.suspects.take(|suspect| plain(suspect).or_else(|| verdict(suspect)))
+            |unconfirmed: &UnconfirmedRedirect| unconfirmed.is_plain(table).then(|| Verdict::Follow(unconfirmed.redirect.clone()));
+        for (unconfirmed, verdict) in
+            self.context.unconfirmed.take(|unconfirmed| plain(unconfirmed).or_else(|| verdict(unconfirmed)))
         {
-            self.carry_out(suspect, verdict);
+            self.carry_out(unconfirmed, verdict);
         }
     }
 
-    fn carry_out(self: &Rc<Self>, suspect: Suspect, verdict: Verdict) {
-        let Suspect { node, redirect, runs_user_code, then, .. } = suspect;
+    fn carry_out(self: &Rc<Self>, unconfirmed: UnconfirmedRedirect, verdict: Verdict) {
+        let UnconfirmedRedirect { node, redirect, runs_user_code, then, .. } = unconfirmed;
         if verdict == Verdict::Refuse {
             self.context.stats.upstream_redirects_refused.add(1);
         }
         if verdict == Verdict::Refuse && !runs_user_code {
-            let mut refused = self.context.suspects.refused.get();
+            let mut refused = self.context.unconfirmed.refused.get();
             if let Some(count) = refused.note(clock::now()) {
                 let (node, to, slot) = (self.node(node), redirect.node(), redirect.slot());
                 tracing::warn!(count, %node, %to, %slot, "redirects to unknown nodes not followed");
             }
-            self.context.suspects.refused.set(refused);
+            self.context.unconfirmed.refused.set(refused);
         }
         match (then, verdict) {
             (AfterInquiry::Send(waiting, _), Verdict::Follow(redirect)) => self.redirect(redirect, waiting),
@@ -190,10 +190,10 @@ impl Upstream {
         }
     }
 
-    fn give_up(&self, suspect: Suspect) {
-        let AfterInquiry::Send(waiting, _) = suspect.then else { return };
+    fn give_up(&self, unconfirmed: UnconfirmedRedirect) {
+        let AfterInquiry::Send(waiting, _) = unconfirmed.then else { return };
         self.context.stats.upstream_timeouts.add(1);
-        let (node, after) = (self.node(suspect.node), self.context.options.request_timeout);
+        let (node, after) = (self.node(unconfirmed.node), self.context.options.request_timeout);
         waiting.fail(&UpstreamError::TimedOut { node, after });
     }
 }

@@ -32,7 +32,7 @@ impl Upstream {
         if let Some(former) = former {
             let connections = self.nodes.borrow();
             let is_in_flight = connections.get(&former).is_some_and(|connections| connections.has(slot));
-            if is_in_flight || self.context.suspects.hold(slot) {
+            if is_in_flight || self.context.unconfirmed.hold(slot) {
                 return former;
             }
         }

@@ -20,7 +20,7 @@ use crate::upstream::mux::node_connections::NodeConnections;
 use crate::upstream::mux::quarantine::Quarantine;
 use crate::upstream::mux::slot_routes::{LargeSlots, SlotRoutes};
 use crate::upstream::options::UpstreamOptions;
-use crate::upstream::redirects::suspects::Suspects;
+use crate::upstream::redirects::unconfirmed::UnconfirmedRedirects;
 use crate::upstream::shared::SharedUpstream;
 use crate::upstream::topology::cluster_nodes::NodeView;
 use crate::upstream::topology::node_numbers::NodeIndex;
@@ -71,7 +71,7 @@ impl Upstream {
                 routes: SlotRoutes::default(),
                 large_slots: LargeSlots::default(),
                 idle: Idle::default(),
-                suspects: Suspects::default(),
+                unconfirmed: UnconfirmedRedirects::default(),
                 quarantine: Quarantine::default(),
                 limited: Cell::new(false),
             });

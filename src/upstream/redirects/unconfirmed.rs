@@ -23,9 +23,9 @@ use crate::upstream::topology::slots::SlotTable;
 
 /// All of one worker.
 #[derive(Debug, Default)]
-pub(in crate::upstream) struct Suspects {
+pub(in crate::upstream) struct UnconfirmedRedirects {
     /// In the order in which they came.
-    pub(in crate::upstream) held: RefCell<Vec<Suspect>>,
+    pub(in crate::upstream) held: RefCell<Vec<UnconfirmedRedirect>>,
     /// Counts them.
     pub(in crate::upstream) came: Cell<u64>,
     inquiries: RefCell<HashMap<NodeIndex, Inquiry>>,
@@ -35,7 +35,7 @@ pub(in crate::upstream) struct Suspects {
 
 /// A redirect, and what waits until it is known whether it is true.
 #[derive(Debug)]
-pub(in crate::upstream) struct Suspect {
+pub(in crate::upstream) struct UnconfirmedRedirect {
     pub(in crate::upstream) number: u64,
     /// The node that sent it.
     pub(in crate::upstream) node: NodeIndex,
@@ -74,9 +74,9 @@ pub(in crate::upstream) enum Verdict {
     Refuse,
 }
 
-// === impl Suspect ===
+// === impl UnconfirmedRedirect ===
 
-impl Suspect {
+impl UnconfirmedRedirect {
     /// Whether nothing has to be asked: the server's own words name a node that the upstream names.
     pub(in crate::upstream) fn is_plain(&self, table: &SlotTable) -> bool {
         !self.runs_user_code && table.is_member(self.redirect.node())
@@ -112,12 +112,12 @@ impl Suspect {
     }
 }
 
-// === impl Suspects ===
+// === impl UnconfirmedRedirects ===
 
-impl Suspects {
+impl UnconfirmedRedirects {
     /// Whether a command on `slot` waits here.
     pub(in crate::upstream) fn hold(&self, slot: Slot) -> bool {
-        self.held.borrow().iter().any(|suspect| suspect.is_command() && suspect.redirect.slot() == slot)
+        self.held.borrow().iter().any(|unconfirmed| unconfirmed.is_command() && unconfirmed.redirect.slot() == slot)
     }
 
     /// How many commands that `node` redirected wait here, and their bytes: they are in flight.
@@ -128,8 +128,8 @@ impl Suspects {
         if held.is_empty() {
             return (0, 0);
         }
-        let waiting = held.iter().filter(|suspect| suspect.node == node).filter_map(|suspect| {
-            if let AfterInquiry::Send(waiting, _) = &suspect.then {
+        let waiting = held.iter().filter(|unconfirmed| unconfirmed.node == node).filter_map(|unconfirmed| {
+            if let AfterInquiry::Send(waiting, _) = &unconfirmed.then {
                 Some(waiting.call.bytes.len())
             } else {
                 None
@@ -138,33 +138,33 @@ impl Suspects {
         waiting.fold((0, 0), |(count, bytes), more| (count + 1, bytes + more))
     }
 
-    pub(in crate::upstream) fn put(&self, suspect: Suspect) {
+    pub(in crate::upstream) fn put(&self, unconfirmed: UnconfirmedRedirect) {
         self.came.set(self.came.get() + 1);
-        self.held.borrow_mut().push(Suspect { number: self.came.get(), ..suspect });
+        self.held.borrow_mut().push(UnconfirmedRedirect { number: self.came.get(), ..unconfirmed });
     }
 
     /// When the first of those that `node` sent stops waiting.
     pub(in crate::upstream) fn deadline(&self, node: NodeIndex) -> Option<Nanos> {
         let held = self.held.borrow();
-        held.iter().filter(|suspect| suspect.node == node).map(|suspect| suspect.deadline).min()
+        held.iter().filter(|unconfirmed| unconfirmed.node == node).map(|unconfirmed| unconfirmed.deadline).min()
     }
 
     /// Takes out what is decided, in its order: nothing overtakes a command on its slot that still waits.
     pub(in crate::upstream) fn take(
         &self,
-        verdict: impl Fn(&Suspect) -> Option<Verdict>,
-    ) -> Vec<(Suspect, Verdict)> {
+        verdict: impl Fn(&UnconfirmedRedirect) -> Option<Verdict>,
+    ) -> Vec<(UnconfirmedRedirect, Verdict)> {
         let mut blocked = HashSet::new();
         let (mut taken, mut kept) = (Vec::new(), Vec::new());
-        for suspect in self.held.take() {
-            let slot = suspect.redirect.slot();
-            match verdict(&suspect).filter(|_| !suspect.is_command() || !blocked.contains(&slot)) {
-                Some(verdict) => taken.push((suspect, verdict)),
+        for unconfirmed in self.held.take() {
+            let slot = unconfirmed.redirect.slot();
+            match verdict(&unconfirmed).filter(|_| !unconfirmed.is_command() || !blocked.contains(&slot)) {
+                Some(verdict) => taken.push((unconfirmed, verdict)),
                 None => {
-                    if suspect.is_command() {
+                    if unconfirmed.is_command() {
                         blocked.insert(slot);
                     }
-                    kept.push(suspect);
+                    kept.push(unconfirmed);
                 }
             }
         }
@@ -173,8 +173,8 @@ impl Suspects {
     }
 
     /// Takes out those whose callers stopped waiting.
-    pub(in crate::upstream) fn take_overdue(&self, now: Nanos) -> Vec<Suspect> {
-        self.held.borrow_mut().extract_if(.., |suspect| suspect.deadline <= now).collect()
+    pub(in crate::upstream) fn take_overdue(&self, now: Nanos) -> Vec<UnconfirmedRedirect> {
+        self.held.borrow_mut().extract_if(.., |unconfirmed| unconfirmed.deadline <= now).collect()
     }
 
     /// Begins to ask `node`; false if that was begun before.
@@ -202,7 +202,7 @@ impl Suspects {
     }
 }
 
-impl Suspect {
+impl UnconfirmedRedirect {
     fn is_command(&self) -> bool {
         matches!(self.then, AfterInquiry::Send(..))
     }
