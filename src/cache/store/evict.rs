@@ -7,7 +7,7 @@ use super::entry::EntryHead;
 use super::index::Lines;
 use super::large::LargeEntries;
 use super::line::Place;
-use super::price::Price;
+use super::reinsertion::Reinsertion;
 use super::queues::{Element, Segment, Which};
 use super::sizes::WORD_BYTES;
 use super::{AtomicU64, Event, MissReason, REPLIES_MAX, Store, StoreWriter, clock, tick};
@@ -28,8 +28,8 @@ struct Pointer<'a> {
 /// What becomes of an entry whose segment is emptied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    /// It came to the front: it stays if it was hit, and can pay for it.
-    ByHits(Price),
+    /// It came to the front: it stays if it was hit often enough for its size.
+    ByHits(Reinsertion),
     /// The segment was nearly dead: what is left of it stays as it is.
     Stays,
     /// Nothing stays.
@@ -39,15 +39,15 @@ enum Rule {
 // === impl Rule ===
 
 impl Rule {
-    /// In which queue what was hit so often goes on, and as how often hit; none when it goes. `pay` says what
-    /// is left of its hits.
-    fn of(self, which: Which, hits: u8, pay: impl FnOnce(Price, u8) -> Option<u8>) -> Option<(Which, u8)> {
+    /// The queue that an entry with `hits` hits goes to, and the hits that it keeps; `None` when it is evicted.
+    /// `hits_left` computes what a round costs.
+    fn of(self, which: Which, hits: u8, hits_left: impl FnOnce(Reinsertion, u8) -> Option<u8>) -> Option<(Which, u8)> {
         match (self, which) {
             (Rule::Stays, _) => Some((which, hits)),
             (Rule::Goes, _) => None,
             (Rule::ByHits(_), _) if hits == 0 => None,
-            (Rule::ByHits(price), Which::Small) => pay(price, hits).map(|_| (Which::Main, 0)),
-            (Rule::ByHits(price), Which::Main) => Some((Which::Main, pay(price, hits)?)),
+            (Rule::ByHits(reinsertion), Which::Small) => hits_left(reinsertion, hits).map(|_| (Which::Main, 0)),
+            (Rule::ByHits(reinsertion), Which::Main) => Some((Which::Main, hits_left(reinsertion, hits)?)),
         }
     }
 }
@@ -57,7 +57,7 @@ impl Rule {
 impl Store {
     /// Empties one segment, or lets one large reply go. False when there is nothing left.
     pub(super) fn evict(&self, writer: &mut StoreWriter, patient: bool) -> bool {
-        let rule = if patient { Rule::ByHits(self.price(writer)) } else { Rule::Goes };
+        let rule = if patient { Rule::ByHits(self.reinsertion(writer)) } else { Rule::Goes };
         if let Some((which, segment)) = writer.queues.take(|segment| self.is_mostly_dead(segment)) {
             self.empty_segment(writer, which, segment, Rule::Stays);
             return true;
@@ -75,10 +75,10 @@ impl Store {
         true
     }
 
-    /// The price of bytes now.
-    pub(super) fn price(&self, writer: &StoreWriter) -> Price {
+    /// Which entries are kept for another round, by the averages of now.
+    pub(super) fn reinsertion(&self, writer: &StoreWriter) -> Reinsertion {
         let bytes = (writer.segments * self.sizes.segment_bytes) as u64 + self.large.bytes();
-        Price::new(bytes, self.entries.load(Ordering::Relaxed), tick(clock::now()))
+        Reinsertion::new(bytes, self.entries.load(Ordering::Relaxed), tick(clock::now()))
     }
 
     fn empty_segment(&self, writer: &mut StoreWriter, which: Which, segment: Segment, rule: Rule) {
@@ -118,9 +118,9 @@ impl Store {
         let hits = Place::from_word(of_key.load(Ordering::Relaxed)).hits();
         let why_dead = self.why_dead(head, now, || writer.leases.epoch(head.lease()).cloned());
         let bytes = head.words() * WORD_BYTES;
-        let pay = |price: Price, hits| price.pay(hits, bytes, since, head.deadline());
+        let hits_left = |reinsertion: Reinsertion, hits| reinsertion.hits_left(hits, bytes, since, head.deadline());
         if why_dead.is_none()
-            && let Some((to, left)) = rule.of(which, hits, pay)
+            && let Some((to, left)) = rule.of(which, hits, hits_left)
             && let Some(moved) = self.move_to(writer, to, spot, head)
         {
             word.store(place.with(moved, left).word(), Ordering::Relaxed);
@@ -196,7 +196,7 @@ impl Store {
         if let Some(Pointer { choice, at, word, .. }) = self.pointer_to(&lines, hash, spot) {
             let place = Place::from_word(word.load(Ordering::Relaxed));
             let stays = head.filter(|_| why_dead.is_none()).and_then(|head| {
-                rule.of(which, place.hits(), |price, hits| price.pay(hits, bytes, since, head.deadline()))
+                rule.of(which, place.hits(), |reinsertion, hits| reinsertion.hits_left(hits, bytes, since, head.deadline()))
             });
             if let Some((to, left)) = stays {
                 word.store(place.with(spot, left).word(), Ordering::Relaxed);

@@ -168,7 +168,7 @@ impl Store {
     /// Where a new entry of so many bytes goes.
     fn queue_of(&self, writer: &mut StoreWriter, hash: u64, bytes: usize) -> Which {
         let is_known = writer.ghost.take(hash);
-        if is_known && self.price(writer).is_paid_by_return(bytes) { Which::Main } else { Which::Small }
+        if is_known && self.reinsertion(writer).admits_returning(bytes) { Which::Main } else { Which::Small }
     }
 
     /// A spot for so many words at the end of a queue, after what it takes has gone. None when there is none.

@@ -21,8 +21,8 @@
 //!   tenth of the budget. An entry that was hit by the time its segment reaches the front moves to the main
 //!   queue; an entry of the main queue that was hit goes round again. All others go, and a key that returns
 //!   soon ([`ghost`]) goes into the main queue at once.
-//! - An entry pays for its place in hits, one for as many bytes as a key has on average ([`price`]). A larger
-//!   entry needs more hits, or stays by chance. An entry that expires before its segment would reach the
+//! - A round costs an entry of average size one hit ([`reinsertion`]). A larger entry needs more hits, or
+//!   stays by chance. An entry that expires before its segment would reach the
 //!   front again goes first.
 
 use std::fmt;
@@ -44,7 +44,7 @@ mod line;
 mod link;
 mod look;
 mod pages;
-mod price;
+mod reinsertion;
 mod queues;
 mod resize;
 mod shape;
