@@ -90,8 +90,8 @@ impl<T: Clone> NearCache<T> {
     /// Several workers read so all the time. What they are told is not held up, or only together with what
     /// they read.
     fn crosses(&self, ticket: &Ticket, key: &[u8], others_until: Nanos) -> bool {
-        let is_over_it = |lease: u16| {
-            self.shared.store.epoch(lease).is_some_and(|epoch| epoch.number() == ticket.epoch.number())
+        let is_over_it = |epoch_index: u16| {
+            self.shared.store.epoch(epoch_index).is_some_and(|epoch| epoch.number() == ticket.epoch.number())
         };
         !self.shared.limits.several_workers
             && self.shared.several_connections.load(Ordering::Relaxed)
@@ -101,7 +101,7 @@ impl<T: Clone> NearCache<T> {
                     .store
                     .replies(ticket.hash, key)
                     .iter()
-                    .any(|kept| !is_over_it(kept.head.lease())))
+                    .any(|kept| !is_over_it(kept.head.epoch_index())))
     }
 
     /// Drops all that is kept of a key, also what is about to be.

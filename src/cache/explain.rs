@@ -80,7 +80,7 @@ impl SharedCache {
     }
 
     fn kept(&self, stored: &Stored, now: Nanos) -> Option<KeptReply> {
-        let epoch = self.store.epoch(stored.head.lease())?;
+        let epoch = self.store.epoch(stored.head.epoch_index())?;
         Some(KeptReply {
             command: stored.command,
             arguments: cursor::strings(&stored.arguments).map(<[u8]>::to_vec).collect(),

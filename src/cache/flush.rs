@@ -44,10 +44,10 @@ impl Flush {
     pub fn step(&mut self, cache: &SharedCache) -> bool {
         let Flush { prefix, now, .. } = self;
         let mut named = Vec::new();
-        let leases = cache.store.leases();
+        let epochs = cache.store.epochs();
         let next = cache.store.look_through(self.line, LINES_PER_STEP, |replies, _| {
             let is_live =
-                replies.iter().any(|stored| cache.why_dead_by(&leases, stored.head, *now).is_none());
+                replies.iter().any(|stored| cache.why_dead_by(&epochs, stored.head, *now).is_none());
             match (&prefix, replies.first()) {
                 (None, _) => self.served += u64::from(is_live),
                 (Some(prefix), Some(stored)) if stored.key.starts_with(prefix) => {

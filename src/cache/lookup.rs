@@ -62,7 +62,7 @@ impl<T: Clone> NearCache<T> {
         if let Some(found) = self.shared.store.find_at_once(hash, &Sought::new(question), out)
             && !found.head.is_over(tick(now))
             && !self.shared.store.is_moved(found.head)
-            && self.leases.borrow().is_seen(found.head.lease(), now)
+            && self.epochs.borrow().is_seen(found.head.epoch_index(), now)
         {
             return Some((FoundReply::copied(found), found.head.resp2()));
         }
@@ -88,7 +88,7 @@ impl<T: Clone> NearCache<T> {
                 self.pass_by(hash, head, found.spot, now);
                 return None;
             }
-            if self.leases.borrow().is_seen(head.lease(), now) {
+            if self.epochs.borrow().is_seen(head.epoch_index(), now) {
                 return Some(found);
             }
             // What is learned, or taken in, meanwhile may be about this key: all is done anew.
@@ -111,12 +111,12 @@ impl<T: Clone> NearCache<T> {
     /// Looks at the connection that an entry came over: whether it is worth to look at the entry once more.
     #[cold]
     fn look(&self, hash: u64, head: EntryHead, now: Nanos, was_looked: &mut bool) -> bool {
-        if self.shared.store.copy_lease(&mut self.leases.borrow_mut(), head.lease()) {
+        if self.shared.store.copy_epoch(&mut self.epochs.borrow_mut(), head.epoch_index()) {
             return true;
         }
-        let epoch = self.leases.borrow().epoch(head.lease()).cloned();
+        let epoch = self.epochs.borrow().epoch(head.epoch_index()).cloned();
         let Some(epoch) = epoch.filter(|epoch| epoch.is_live(now)) else {
-            let was_emptied = self.leases.borrow().epoch(head.lease()).is_some_and(Epoch::was_emptied);
+            let was_emptied = self.epochs.borrow().epoch(head.epoch_index()).is_some_and(Epoch::was_emptied);
             self.note(hash, if was_emptied { MissReason::NodeFlushed } else { MissReason::Lost });
             return false;
         };

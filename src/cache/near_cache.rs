@@ -8,7 +8,7 @@ use super::fill::Fills;
 use super::miss_reason::MissReason;
 use super::samples::{Sample, Samples};
 use super::shared::SharedCache;
-use super::store::{LeaseView, Sought};
+use super::store::{EpochView, Sought};
 use crate::clock::Nanos;
 use crate::net::write_queue::WriteQueue;
 use crate::stats::WorkerStats;
@@ -22,7 +22,7 @@ pub(super) const HITS_PER_COUNT: u64 = 1_024;
 pub struct NearCache<T> {
     pub(super) shared: Arc<SharedCache>,
     /// The epochs of entries, as far as this worker has met them.
-    pub(super) leases: RefCell<LeaseView>,
+    pub(super) epochs: RefCell<EpochView>,
     pub(super) fills: RefCell<Fills<T>>,
     /// Hits to be checked, if any are.
     pub(super) samples: Option<Samples>,
@@ -41,7 +41,7 @@ impl<T: Clone> NearCache<T> {
         let closer_mask = one_in.min(HITS_PER_COUNT) - 1;
         NearCache {
             shared,
-            leases: RefCell::default(),
+            epochs: RefCell::default(),
             fills: RefCell::new(Fills::new()),
             samples,
             closer_mask,

@@ -14,7 +14,7 @@ use super::generation::Generation;
 use super::hot_keys::HotKeyCounts;
 use super::miss_reason::{MissReason, Reasons};
 use super::policy::{AdmissionRule, CacheTerms};
-use super::store::{EntryHead, Event, LeaseView, Store};
+use super::store::{EntryHead, Event, EpochView, Store};
 use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
 use crate::protocol::key::Slot;
@@ -239,12 +239,12 @@ impl SharedCache {
 
     /// Why an entry may not be served at `now`, if it may not.
     pub(super) fn why_dead(&self, head: EntryHead, now: Nanos) -> Option<MissReason> {
-        self.store.why_dead(head, now, || self.store.epoch(head.lease()))
+        self.store.why_dead(head, now, || self.store.epoch(head.epoch_index()))
     }
 
     /// Why an entry may not be served at `now`, by a copy of the epochs: a walk over many entries takes no
     /// lock for each.
-    pub(super) fn why_dead_by(&self, leases: &LeaseView, head: EntryHead, now: Nanos) -> Option<MissReason> {
-        self.store.why_dead(head, now, || leases.epoch(head.lease()).cloned())
+    pub(super) fn why_dead_by(&self, epochs: &EpochView, head: EntryHead, now: Nanos) -> Option<MissReason> {
+        self.store.why_dead(head, now, || epochs.epoch(head.epoch_index()).cloned())
     }
 }

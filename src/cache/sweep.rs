@@ -19,8 +19,8 @@ impl SharedCache {
         let mut from = Some(0);
         while let Some(line) = from {
             let now = clock::now();
-            let leases = self.store.leases();
-            let (dead, next) = self.store.dead(line, BATCH, |head| self.why_dead_by(&leases, head, now));
+            let epochs = self.store.epochs();
+            let (dead, next) = self.store.dead(line, BATCH, |head| self.why_dead_by(&epochs, head, now));
             for (hash, spot, why) in dead {
                 if self.store.remove(hash, spot) {
                     self.reasons.note(hash, why);

@@ -191,7 +191,7 @@ mod tests {
                 write(&words, head, 77, sought.asked, &reply);
                 assert_eq!(EntryHead::read(&words), Some(head).filter(|_| words.len() > 1));
                 assert!(head.may_answer(&sought) && head.is_sole() && head.resp2() == Resp2::Other);
-                assert_eq!((head.deadline(), head.lease(), head.slot()), (9, 65_535, 16_383));
+                assert_eq!((head.deadline(), head.epoch_index(), head.slot()), (9, 65_535, 16_383));
                 assert_eq!((head.slot_generation(), head.command()), (7, 1_023));
                 assert_eq!(next(&words).map(|next| next.load(Ordering::Relaxed)), chained.then_some(77));
                 let body = body_of(&words, head, &sought).unwrap();

@@ -40,8 +40,8 @@ pub(in crate::cache) struct EntryHead {
 pub(super) struct EntryTerms {
     /// In ticks.
     pub(super) deadline: u32,
-    /// The number of its epoch.
-    pub(super) lease: u16,
+    /// The index of its epoch in the table of epochs.
+    pub(super) epoch_index: u16,
     pub(super) slot: u16,
     /// The generation of its slot, of which the lower half is kept.
     pub(super) slot_generation: u32,
@@ -75,7 +75,7 @@ impl<'a> Sought<'a> {
 impl EntryHead {
     pub(super) fn new(sought: &Sought<'_>, reply_len: usize, chained: bool, terms: &EntryTerms) -> EntryHead {
         let first = u64::from(terms.deadline)
-            | u64::from(terms.lease) << 32
+            | u64::from(terms.epoch_index) << 32
             | u64::from(terms.slot_generation as u16) << 48;
         let second = sought.second
             | (reply_len as u64 & PART_MASK) << REPLY_SHIFT
@@ -117,7 +117,7 @@ impl EntryHead {
     }
 
     #[inline]
-    pub(in crate::cache) fn lease(self) -> u16 {
+    pub(in crate::cache) fn epoch_index(self) -> u16 {
         (self.first >> 32) as u16
     }
 
@@ -189,7 +189,7 @@ pub(super) mod tests {
 
     pub(in crate::cache::store) const TERMS: EntryTerms = EntryTerms {
         deadline: 9,
-        lease: 65_535,
+        epoch_index: 65_535,
         slot: 16_383,
         slot_generation: 0x1_0007,
         resp2: Resp2::Other,

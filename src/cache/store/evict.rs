@@ -90,7 +90,7 @@ impl Store {
             let Some(head) = EntryHead::read(words) else { break };
             let hash = self.hash_of_entry(words, head);
             if !self.settle(writer, (which, segment.since), rule, spot, head, hash) {
-                writer.leases.note_gone(head.lease());
+                writer.epochs.note_gone(head.epoch_index());
             }
             at += head.words();
         }
@@ -116,7 +116,7 @@ impl Store {
         };
         let place = Place::from_word(word.load(Ordering::Relaxed));
         let hits = Place::from_word(of_key.load(Ordering::Relaxed)).hits();
-        let why_dead = self.why_dead(head, now, || writer.leases.epoch(head.lease()).cloned());
+        let why_dead = self.why_dead(head, now, || writer.epochs.epoch(head.epoch_index()).cloned());
         let bytes = head.words() * WORD_BYTES;
         let hits_left = |reinsertion: Reinsertion, hits| reinsertion.hits_left(hits, bytes, since, head.deadline());
         if why_dead.is_none()
@@ -187,11 +187,11 @@ impl Store {
     }
 
     fn evict_large(&self, writer: &mut StoreWriter, which: Which, rule: Rule, element: Element) {
-        let Element::Large { spot, hash, bytes, lease, since } = element else { return };
+        let Element::Large { spot, hash, bytes, epoch_index, since } = element else { return };
         let now = clock::now();
         let head = self.large.get(spot).map(|large| large.head);
         let why_dead =
-            head.and_then(|head| self.why_dead(head, now, || writer.leases.epoch(head.lease()).cloned()));
+            head.and_then(|head| self.why_dead(head, now, || writer.epochs.epoch(head.epoch_index()).cloned()));
         let mut lines = self.index.lock_all(hash);
         if let Some(Pointer { choice, at, word, .. }) = self.pointer_to(&lines, hash, spot) {
             let place = Place::from_word(word.load(Ordering::Relaxed));
@@ -201,7 +201,7 @@ impl Store {
             if let Some((to, left)) = stays {
                 word.store(place.with(spot, left).word(), Ordering::Relaxed);
                 self.note_kept(hash, place.hits(), left);
-                writer.queues.of(to).push(Element::Large { spot, hash, bytes, lease, since: tick(now) });
+                writer.queues.of(to).push(Element::Large { spot, hash, bytes, epoch_index, since: tick(now) });
                 return;
             }
             self.unlink(&mut lines, choice, at, word);
@@ -211,7 +211,7 @@ impl Store {
                 writer.ghost.put(hash);
             }
         }
-        writer.leases.note_gone(lease);
+        writer.epochs.note_gone(epoch_index);
     }
 
     fn is_mostly_dead(&self, segment: &Segment) -> bool {

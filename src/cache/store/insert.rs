@@ -67,11 +67,11 @@ impl Store {
         {
             return Err(Refused::Changed);
         }
-        let Some(lease) = self.lease_number(&mut writer, fill.epoch) else { return Err(Refused::NoRoom) };
+        let Some(epoch_index) = self.epoch_index(&mut writer, fill.epoch) else { return Err(Refused::NoRoom) };
         self.learn_name(fill.question);
         let terms = EntryTerms {
             deadline: fill.deadline,
-            lease,
+            epoch_index,
             slot: fill.slot.number(),
             slot_generation: fill.slot_generation,
             resp2: fill.resp2,
@@ -94,7 +94,7 @@ impl Store {
             open.used += head.words();
             open.entries += 1;
         }
-        writer.leases.note_written(lease);
+        writer.epochs.note_written(epoch_index);
         body::write(self.at(spot), head, 0, sought.asked, fill.reply);
         let linked = self.link(fill, &sought, spot);
         if linked {
@@ -106,14 +106,14 @@ impl Store {
         if linked { Ok(()) } else { Err(Refused::Changed) }
     }
 
-    /// The number of an epoch. When all are in use everything goes, which happens once in tens of thousands
+    /// The index of an epoch. When all are in use everything goes, which happens once in tens of thousands
     /// of lost connections.
-    fn lease_number(&self, writer: &mut StoreWriter, epoch: &Epoch) -> Option<u16> {
-        if let Some(number) = writer.leases.number(epoch) {
-            return Some(number);
+    fn epoch_index(&self, writer: &mut StoreWriter, epoch: &Epoch) -> Option<u16> {
+        if let Some(index) = writer.epochs.index_of(epoch) {
+            return Some(index);
         }
         self.empty(writer);
-        writer.leases.number(epoch)
+        writer.epochs.index_of(epoch)
     }
 
     fn learn_name(&self, question: &CacheQuery<'_>) {
@@ -261,13 +261,13 @@ impl Store {
         }
         let which = self.queue_of(writer, fill.hash, bytes);
         let spot = self.large.put(large);
-        writer.leases.note_written(terms.lease);
-        let StoreWriter { queues, leases, .. } = &mut *writer;
+        writer.epochs.note_written(terms.epoch_index);
+        let StoreWriter { queues, epochs, .. } = &mut *writer;
         let queue = queues.of(which);
         let since = tick(clock::now());
-        queue.push(Element::Large { spot, hash: fill.hash, bytes, lease: terms.lease, since });
+        queue.push(Element::Large { spot, hash: fill.hash, bytes, epoch_index: terms.epoch_index, since });
         // What is written all the time goes all the time, and never comes to the front.
-        queue.tidy(|spot| self.large.get(spot).is_some(), |lease| leases.note_gone(lease));
+        queue.tidy(|spot| self.large.get(spot).is_some(), |index| epochs.note_gone(index));
         let linked = self.link(fill, sought, spot);
         if linked {
             self.fit_index(writer);

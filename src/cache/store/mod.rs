@@ -39,7 +39,7 @@ mod ghost;
 mod index;
 mod insert;
 mod large;
-mod leases;
+mod epochs;
 mod line;
 mod link;
 mod look;
@@ -53,7 +53,7 @@ mod ticks;
 
 pub(super) use entry::{EntryHead, Sought};
 pub(super) use insert::{NewEntry, Refused};
-pub(super) use leases::LeaseView;
+pub(super) use epochs::EpochView;
 pub(super) use look::{Found, FoundReply, Stored};
 pub(super) use ticks::{TIME_MAX, tick};
 
@@ -65,7 +65,7 @@ use crate::protocol::key::{SLOT_COUNT, Slot};
 use ghost::Ghost;
 use index::Index;
 use large::LargeEntries;
-use leases::Leases;
+use epochs::EpochTable;
 use line::{Locked, Place};
 use pages::Pages;
 use parking_lot::Mutex;
@@ -110,7 +110,7 @@ pub(super) struct Store {
 struct StoreWriter {
     queues: Queues,
     ghost: Ghost,
-    leases: Leases,
+    epochs: EpochTable,
     /// Segments that were written before and are not in use.
     free: Vec<u32>,
     /// Segments from this one on were never written.
@@ -302,7 +302,7 @@ impl Store {
         self.log.give_back(0..self.log.words().len());
         writer.segments = 0;
         writer.ghost.clear();
-        writer.leases.clear();
+        writer.epochs.clear();
         self.note_bytes(writer);
     }
 
@@ -311,20 +311,20 @@ impl Store {
         self.log_bytes.store(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Copies what a worker does not know yet of an epoch with this number; whether there was anything new.
+    /// Copies the epoch with this index to a worker; returns whether it was new there.
     #[cold]
-    pub(super) fn copy_lease(&self, view: &mut LeaseView, number: u16) -> bool {
-        view.copy(number, &self.writer.lock().leases)
+    pub(super) fn copy_epoch(&self, view: &mut EpochView, index: u16) -> bool {
+        view.copy(index, &self.writer.lock().epochs)
     }
 
     /// A copy of all epochs as they are now. One that begins later may get the number of one that has ended.
-    pub(super) fn leases(&self) -> LeaseView {
-        self.writer.lock().leases.view()
+    pub(super) fn epochs(&self) -> EpochView {
+        self.writer.lock().epochs.view()
     }
 
-    /// The epoch with this number.
-    pub(super) fn epoch(&self, number: u16) -> Option<Epoch> {
-        self.writer.lock().leases.epoch(number).cloned()
+    /// The epoch with this index.
+    pub(super) fn epoch(&self, index: u16) -> Option<Epoch> {
+        self.writer.lock().epochs.epoch(index).cloned()
     }
 
     fn name(&self, command: u16) -> &'static str {

@@ -22,13 +22,13 @@ pub(super) struct Segment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Element {
     Segment(Segment),
-    /// The spot of a large reply, the hash of its key, its bytes, the number of its epoch, and the tick at
+    /// The spot of a large reply, the hash of its key, its bytes, the index of its epoch, and the tick at
     /// which it came here.
     Large {
         spot: u64,
         hash: u64,
         bytes: usize,
-        lease: u16,
+        epoch_index: u16,
         since: u32,
     },
 }
@@ -109,8 +109,8 @@ impl Queue {
                 large_bytes += bytes;
                 true
             }
-            Element::Large { lease, .. } => {
-                gone(*lease);
+            Element::Large { epoch_index, .. } => {
+                gone(*epoch_index);
                 false
             }
             Element::Segment(_) => true,

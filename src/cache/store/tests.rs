@@ -301,7 +301,7 @@ fn i4_a_slot_that_moved_very_often_brings_nothing_back() {
 #[test]
 fn i4_entries_of_very_many_epochs_are_told_apart() {
     let (store, _) = store(64 << 20);
-    let (mut view, mut refused) = (LeaseView::default(), 0);
+    let (mut view, mut refused) = (EpochView::default(), 0);
     for round in 0..70_000_u64 {
         let (key, epoch) = (format!("key:{}", round % 80_000), live());
         // When all numbers are in use everything goes, the fill that found that out among it.
@@ -312,8 +312,8 @@ fn i4_entries_of_very_many_epochs_are_told_apart() {
             let question = CacheQuery { command: GET, key: key.as_bytes(), args: &tail };
             let sought = Sought::new(&question);
             let found = store.find(store.hash(key.as_bytes()), &sought, &mut WriteQueue::default()).unwrap();
-            store.copy_lease(&mut view, found.head.lease());
-            assert_eq!(view.epoch(found.head.lease()).map(Epoch::number), Some(epoch.number()));
+            store.copy_epoch(&mut view, found.head.epoch_index());
+            assert_eq!(view.epoch(found.head.epoch_index()).map(Epoch::number), Some(epoch.number()));
         }
         epoch.end();
     }
