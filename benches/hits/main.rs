@@ -40,18 +40,18 @@ const QUICK_REQUESTS: usize = 500_000;
 const QUICK_DIVISOR: usize = 5;
 
 /// What the run was told by its environment.
-struct Told {
+struct HitsOptions {
     is_quick: bool,
     /// A directory with more traces.
     more: Option<PathBuf>,
 }
 
 fn main() {
-    let told = Told::of_environment();
-    let shares = if told.is_quick { &[QUICK_SHARE][..] } else { &rows::SHARES };
+    let options = HitsOptions::of_environment();
+    let shares = if options.is_quick { &[QUICK_SHARE][..] } else { &rows::SHARES };
     let (requests_max, divisor) =
-        if told.is_quick { (QUICK_REQUESTS, QUICK_DIVISOR) } else { (usize::MAX, 1) };
-    let recorded = recorded::all(told.more.as_deref());
+        if options.is_quick { (QUICK_REQUESTS, QUICK_DIVISOR) } else { (usize::MAX, 1) };
+    let recorded = recorded::all(options.more.as_deref());
     let recorded = recorded.iter().map(|recorded| recorded.read(requests_max));
     let mut measured = Vec::new();
     for trace in recorded.chain(generated::all(divisor)) {
@@ -60,21 +60,21 @@ fn main() {
         measured.extend(rows);
     }
     let writes = other_writes::measure(divisor);
-    let tables = page::tables(&measured, &writes, &told.command());
+    let tables = page::tables(&measured, &writes, &options.command());
     println!("\n{tables}");
     // A quick run is a look: the page keeps what was measured in full.
-    if !told.is_quick {
+    if !options.is_quick {
         plots::draw(&measured, &writes);
-        page::write(&tables, &measured, &writes, &told.command());
+        page::write(&tables, &measured, &writes, &options.command());
     }
 }
 
-// === impl Told ===
+// === impl HitsOptions ===
 
-impl Told {
-    fn of_environment() -> Told {
+impl HitsOptions {
+    fn of_environment() -> HitsOptions {
         let of = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        Told {
+        HitsOptions {
             is_quick: of("QUICK").is_some_and(|value| value != "0"),
             more: of("TRACES").map(PathBuf::from),
         }

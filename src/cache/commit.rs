@@ -106,7 +106,7 @@ impl<T: Clone> NearCache<T> {
 
     /// Drops all that is kept of a key, also what is about to be.
     fn end_all(&self, key: &[u8]) -> Commit {
-        self.shared.invalidate_key(key, MissReason::Elsewhere);
+        self.shared.invalidate_key(key, MissReason::ReadUnordered);
         self.stats.l1_fills_killed.add(1);
         Commit::Killed
     }
@@ -138,7 +138,7 @@ impl<T: Clone> NearCache<T> {
             return Commit::NotKept;
         }
         if !question.is_well_formed() {
-            self.note(ticket.hash, MissReason::OddRequest);
+            self.note(ticket.hash, MissReason::UnusualRequest);
             return Commit::NotKept;
         }
         let is_too_large = ticket.terms.value_max.is_some_and(|max| reply.value_len() > max)

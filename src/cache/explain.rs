@@ -157,7 +157,7 @@ mod tests {
         for tail in ["$3\r\nkeyXX$1\r\nf\r\n", "$3\rXkey\r\n$1\r\nf\r\n"] {
             let odd = odd_hget("key", tail);
             assert_eq!(fill(&cache, &odd, "value", &live()), Commit::NotKept);
-            assert_why(&cache, &odd, MissReason::OddRequest);
+            assert_why(&cache, &odd, MissReason::UnusualRequest);
         }
         // Nobody has to find these again by another argument, or they are those of the others.
         for tail in ["$3\r\nkeyXX", "$3\r\nkey\r\n$1\r\nfXX"] {

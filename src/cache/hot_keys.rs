@@ -40,7 +40,7 @@ impl HotKeyCounts {
     }
 
     /// All that is counted, the most frequent first. What was counted so far counts half from here on.
-    pub(super) fn cool(&self) -> Vec<Bytes> {
+    pub(super) fn take_and_halve(&self) -> Vec<Bytes> {
         let mut keys: Vec<(u32, Bytes)> = Vec::new();
         for (key, hits) in &self.0 {
             let count = hits.load(Ordering::Relaxed);

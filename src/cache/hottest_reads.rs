@@ -22,7 +22,7 @@ impl SharedCache {
     pub fn hottest(&self, keys_max: usize, per_key_max: usize, bytes_max: usize) -> Vec<Vec<Bytes>> {
         let mut keys: Vec<Bytes> = Vec::new();
         let mut known = HashSet::new();
-        for key in self.counted.cool().into_iter().chain(self.most_hit(keys_max)) {
+        for key in self.counted.take_and_halve().into_iter().chain(self.most_hit(keys_max)) {
             if keys.len() < keys_max && known.insert(key.clone()) {
                 keys.push(key);
             }

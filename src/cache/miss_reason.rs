@@ -37,7 +37,7 @@ pub enum MissReason {
     /// The read was redirected, or sent again over another connection.
     Rerouted,
     /// What the server said of its time to live does not fit to the reply: it expired or appeared in between.
-    Torn,
+    ChangedLifetime,
     /// An invalidation came while the reply was on its way.
     Changed,
     /// Another worker had brought in something else.
@@ -70,9 +70,9 @@ pub enum MissReason {
     /// The daemon held nearly as much memory as it may.
     NoMemory,
     /// It was kept, and then read over a connection whose invalidations come in no common order with its own.
-    Elsewhere,
+    ReadUnordered,
     /// Its request had other bytes than an end of line behind an argument, and more arguments than the key.
-    OddRequest,
+    UnusualRequest,
     /// It was kept, and the server said that all its keys changed.
     NodeFlushed,
 }
@@ -128,7 +128,7 @@ impl MissReason {
         MissReason::NoLifetime,
         MissReason::Error,
         MissReason::Rerouted,
-        MissReason::Torn,
+        MissReason::ChangedLifetime,
         MissReason::Changed,
         MissReason::Differed,
         MissReason::EpochEnded,
@@ -144,8 +144,8 @@ impl MissReason {
         MissReason::Mismatch,
         MissReason::Crowded,
         MissReason::NoMemory,
-        MissReason::Elsewhere,
-        MissReason::OddRequest,
+        MissReason::ReadUnordered,
+        MissReason::UnusualRequest,
         MissReason::NodeFlushed,
     ];
 }
@@ -164,7 +164,7 @@ impl fmt::Display for MissReason {
             MissReason::NoLifetime => "the server did not say how long it will live",
             MissReason::Error => "the reply was an error",
             MissReason::Rerouted => "the read was redirected, or sent again over another connection",
-            MissReason::Torn => "it expired, or appeared, while it was read",
+            MissReason::ChangedLifetime => "it expired, or appeared, while it was read",
             MissReason::Changed => "it was invalidated while the reply was on its way",
             MissReason::Differed => "another worker had read something else",
             MissReason::EpochEnded => "the connection was lost or silent while the reply was on its way",
@@ -180,10 +180,10 @@ impl fmt::Display for MissReason {
             MissReason::Flushed => "NEARSIDE FLUSH",
             MissReason::Crowded => "there was no room upstream to ask for its time to live",
             MissReason::NoMemory => "memory_max was nearly used up",
-            MissReason::Elsewhere => {
+            MissReason::ReadUnordered => {
                 "it was read over another connection, which may have had something newer"
             }
-            MissReason::OddRequest => "its request had something else than \\r\\n behind an argument",
+            MissReason::UnusualRequest => "its request had something else than \\r\\n behind an argument",
             MissReason::NodeFlushed => "the server said that all keys changed",
         })
     }

@@ -199,7 +199,7 @@ impl SharedCache {
     /// what another one brought in, or is about to: neither may be served after it.
     pub fn invalidate_if_unordered(&self, key: &[u8]) {
         if self.is_multi_stream() {
-            self.invalidate_key(key, MissReason::Elsewhere);
+            self.invalidate_key(key, MissReason::ReadUnordered);
         }
     }
 

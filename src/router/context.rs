@@ -146,7 +146,7 @@ impl RouterContext {
     pub(super) async fn drop_keys_read_elsewhere(&self, keys: &[Bytes]) {
         for (index, keys) in keys.chunks(AT_ONCE).enumerate() {
             if let Some(cache) = &self.cache {
-                keys.iter().for_each(|key| _ = cache.shared().invalidate_key(key, MissReason::Elsewhere));
+                keys.iter().for_each(|key| _ = cache.shared().invalidate_key(key, MissReason::ReadUnordered));
             }
             give_turn((index + 1) * AT_ONCE - 1).await;
         }

@@ -56,7 +56,7 @@ pub(super) enum SessionEnd {
     /// The client sends too much while it is not listened to.
     Ahead(&'static str),
     /// Another client or the daemon ended it; the name of what did.
-    Told(&'static str),
+    Killed(&'static str),
 }
 
 // === impl Session ===
@@ -94,7 +94,7 @@ impl Session {
         let answered = matches!(end, SessionEnd::Done);
         match end {
             SessionEnd::Done => {}
-            SessionEnd::Told(by) => {
+            SessionEnd::Killed(by) => {
                 tracing::info!(client = self.state.client.entry.endpoints.address, by, "client killed")
             }
             SessionEnd::Ahead(bound) => {

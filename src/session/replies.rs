@@ -53,7 +53,7 @@ impl Session {
             }
         }
         match taken.end {
-            Some(by) => Err(SessionEnd::Told(by)),
+            Some(by) => Err(SessionEnd::Killed(by)),
             None => Ok(()),
         }
     }

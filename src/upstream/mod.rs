@@ -30,7 +30,7 @@ pub use conn::limits::Excess;
 pub use conn::login::{Credentials, Login};
 pub use conn::transfer::TransferLimits;
 pub use context::OnInvalidation;
-pub use dedicated::{Dedicated, DedicatedCounts, Elsewhere};
+pub use dedicated::{Dedicated, DedicatedCounts, RedirectTarget};
 pub use error::UpstreamError;
 pub use options::{Deployment, UpstreamOptions};
 pub use rights::{Right, Rights};

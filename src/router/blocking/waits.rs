@@ -27,7 +27,7 @@ use crate::router::forward::default_ttl::{DefaultTtl, may_have_written};
 use crate::router::replies::render;
 use crate::router::request_route::RequestRoute;
 use crate::router::context::RouterContext;
-use crate::upstream::{Elsewhere, UpstreamError, UpstreamReply};
+use crate::upstream::{RedirectTarget, UpstreamError, UpstreamReply};
 
 /// How often a wait goes on elsewhere before that is an error.
 const MOVES_MAX: u8 = 16;
@@ -53,7 +53,7 @@ enum BlockRound {
     /// With this reply.
     Over(Bytes),
     /// The node gave nothing, and another one is to be asked: this one, or the owner.
-    GoOn(Option<Elsewhere>),
+    GoOn(Option<RedirectTarget>),
 }
 
 /// Carries out commands that block.
@@ -142,15 +142,15 @@ impl Blocking {
     /// Waits at one node: the owner, unless a redirect named another.
     async fn wait_at(
         self: &Rc<Blocking>,
-        elsewhere: Option<&Elsewhere>,
+        redirect: Option<&RedirectTarget>,
         request: &Bytes,
         blocking: &BlockingCommand,
     ) -> Result<BlockRound, UpstreamError> {
-        let mut dedicated = match elsewhere {
-            Some(Elsewhere { node, .. }) => self.context.upstream.dedicated_to(node).await?,
+        let mut dedicated = match redirect {
+            Some(RedirectTarget { node, .. }) => self.context.upstream.dedicated_to(node).await?,
             None => self.context.upstream.dedicated(blocking.slot).await?,
         };
-        let asking = elsewhere.is_some_and(|elsewhere| elsewhere.asking);
+        let asking = redirect.is_some_and(|redirect| redirect.asking);
         if asking {
             dedicated.round_trip(&encode::request(&["ASKING"]), 1).await?;
         }

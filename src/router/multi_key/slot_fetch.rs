@@ -191,7 +191,7 @@ impl SlotFetches {
         // as null.
         let is_null = cursor::head(&value).is_some_and(|head| matches!(head, cursor::ReplyHead::Null { .. }));
         let is_absent = asked && lifetime == Lifetime::Absent;
-        let cache = self.context.cache.as_ref().filter(|_| !is_null || is_absent).ok_or(MissReason::Torn)?;
+        let cache = self.context.cache.as_ref().filter(|_| !is_null || is_absent).ok_or(MissReason::ChangedLifetime)?;
         let resp2 = is_null.then(|| Bytes::from_static(null_reply(Resp::Two)));
         let mut tail = BytesMut::with_capacity(key.len() + 16);
         encode::bulk(&mut tail, key);

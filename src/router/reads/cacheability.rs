@@ -40,7 +40,7 @@ pub(in crate::router) fn cacheability(
         // The key expired between the two replies, unless the first looks as it does for an absent key.
         -2 if looks_absent => Ok(Lifetime::Absent),
         milliseconds => {
-            let milliseconds = u64::try_from(milliseconds).map_err(|_| MissReason::Torn)?;
+            let milliseconds = u64::try_from(milliseconds).map_err(|_| MissReason::ChangedLifetime)?;
             Ok(Lifetime::Bounded(Duration::from_millis(milliseconds)))
         }
     }
@@ -66,7 +66,7 @@ mod tests {
             (absent, false, Some(said(":-2\r\n", false)), Ok(Lifetime::Absent)),
             (absent, false, None, Ok(Lifetime::Absent)),
             (value, false, None, Ok(Lifetime::Unbounded)),
-            (value, false, Some(said(":-2\r\n", false)), Err(MissReason::Torn)),
+            (value, false, Some(said(":-2\r\n", false)), Err(MissReason::ChangedLifetime)),
             (value, true, Some(said(":-1\r\n", false)), Err(MissReason::Rerouted)),
             (value, false, Some(said(":-1\r\n", true)), Err(MissReason::Rerouted)),
             ("-WRONGTYPE x\r\n", false, Some(said(":-1\r\n", false)), Err(MissReason::Error)),

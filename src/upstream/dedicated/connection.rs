@@ -35,7 +35,7 @@ pub struct Dedicated {
 
 /// Where a redirect that came on a dedicated connection leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Elsewhere {
+pub struct RedirectTarget {
     /// The node to ask.
     pub node: NodeId,
     /// Whether ASKING must go before the command there.

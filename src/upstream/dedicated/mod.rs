@@ -11,7 +11,7 @@ mod counts;
 mod idle;
 mod link;
 
-pub use connection::{Dedicated, Elsewhere};
+pub use connection::{Dedicated, RedirectTarget};
 pub use counts::DedicatedCounts;
 pub(super) use counts::DedicatedGuard;
 pub(super) use idle::Idle;

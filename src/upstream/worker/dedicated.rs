@@ -12,7 +12,7 @@ use crate::upstream::call::{Outcome, UpstreamReply};
 use crate::upstream::conn::handshake;
 use crate::upstream::conn::identity::ExpectedNode;
 use crate::upstream::conn::transport::Transport;
-use crate::upstream::dedicated::{Dedicated, DedicatedGuard, DedicatedLink, Elsewhere};
+use crate::upstream::dedicated::{Dedicated, DedicatedGuard, DedicatedLink, RedirectTarget};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::redirects::redirect::Redirect;
 use crate::upstream::topology::node_numbers::NodeIndex;
@@ -100,13 +100,13 @@ impl Upstream {
         slot: Option<Slot>,
         node: &NodeId,
         runs_user_code: bool,
-    ) -> Option<Elsewhere> {
+    ) -> Option<RedirectTarget> {
         let redirect = self.weighed(self.context.redirect_of(frame, slot, node)?, node, runs_user_code).await?;
         self.context.stats.upstream_redirects.add(1);
         self.context.note(&redirect);
         Some(match redirect {
-            Redirect::Moved(_, node) => Elsewhere { node, asking: false },
-            Redirect::Ask(_, node) => Elsewhere { node, asking: true },
+            Redirect::Moved(_, node) => RedirectTarget { node, asking: false },
+            Redirect::Ask(_, node) => RedirectTarget { node, asking: true },
         })
     }
 }
