@@ -19,7 +19,7 @@ use nearside::upstream::{Excess, UpstreamError};
 mod differences;
 #[path = "support/generated.rs"]
 mod generated;
-mod told;
+mod reported;
 
 use differences::{DIFFERENCES, Difference, How};
 

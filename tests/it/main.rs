@@ -82,7 +82,7 @@ mod slowlog;
 mod strangers;
 mod test_command;
 mod time_stopped;
-mod told;
+mod reported;
 mod topology_hardness;
 mod tracking;
 mod transactions;

@@ -61,7 +61,7 @@ pub(crate) fn of_function(path: &str, name: &str) -> Vec<String> {
 /// The text of all tests: those beside the code, and those of `tests/`, but for what checks the documents.
 pub(crate) fn of_the_tests() -> Vec<String> {
     let checks =
-        ["tests/told", "tests/compatibility_docs.rs", "tests/configuration_docs.rs", "tests/layering.rs"];
+        ["tests/reported", "tests/compatibility_docs.rs", "tests/configuration_docs.rs", "tests/layering.rs"];
     let beside = files("src").into_iter().map(|path| {
         let text = read(&path);
         if is_of_tests(&path) { text } else { text[program_part(&text).len()..].to_owned() }
