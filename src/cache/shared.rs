@@ -14,7 +14,7 @@ use super::generation::Generation;
 use super::hot_keys::HotKeyCounts;
 use super::miss_reason::{MissReason, Reasons};
 use super::policy::{AdmissionRule, CacheTerms};
-use super::store::{EntryHead, Event, EpochView, Store};
+use super::store::{EntryHead, EpochView, Event, Store};
 use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
 use crate::protocol::key::Slot;

@@ -14,6 +14,7 @@ use super::caller::Caller;
 use super::coherence::shadow::ShadowVerifier;
 use super::command_info::unknown::UnknownCommands;
 use super::command_info::very_many_names::CommandQueries;
+use super::context::{RouterCache, RouterContext, RouterSettings};
 use super::control_queries::ControlQueries;
 use super::database::without_server;
 use super::forward::default_ttl::DefaultTtl;
@@ -28,11 +29,10 @@ use super::primaries::all_primaries::AllPrimaries;
 use super::primaries::random_key::random_key;
 use super::reads::cached_read::CachedReads;
 use super::replies::{fault_reply, out_of_place};
-use super::request_route::{RequestRoute, KeyAccess};
+use super::request_route::{KeyAccess, RequestRoute};
 use super::scan::walk::KeyWalks;
 use super::scripting::eval::Scripting;
 use super::scripting::functions::FunctionCalls;
-use super::context::{RouterCache, RouterSettings, RouterContext};
 use super::transactions::execute::Transactions;
 use super::transactions::watch::Watches;
 use crate::cache::policy::CurrentPolicies;
@@ -255,7 +255,8 @@ impl Router {
     /// As [`Router::may_overtake`], for a request whose command is not in the table.
     pub fn may_overtake_unknown(&self, request: &Request<'_>) -> bool {
         let names_none = |learned: Learned| learned.keys.first(request).is_none();
-        self.context.upstream.is_split() && self.unknown_commands.known(request.arg(0)).is_some_and(names_none)
+        self.context.upstream.is_split()
+            && self.unknown_commands.known(request.arg(0)).is_some_and(names_none)
     }
 
     /// The keys whose values a request reads, as far as its reply may tell of them. Of a script these are the

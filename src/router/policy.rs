@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use super::caller::Caller;
-use super::request_route::RequestRoute;
 use super::context::RouterContext;
+use super::request_route::RequestRoute;
 use crate::cache::policy::{CacheTerms, TrackingMode, TtlMode};
 use crate::clock::Nanos;
 use crate::protocol::command::Flags;

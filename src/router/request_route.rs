@@ -53,7 +53,13 @@ impl RequestRoute {
             spec.class,
             Class::Script(ScriptAction::Eval | ScriptAction::EvalSha | ScriptAction::Function)
         );
-        RequestRoute { keys: spec.keys, ttl_effect: spec.ttl_effect, flags: spec.flags, form: spec.form, runs_user_code }
+        RequestRoute {
+            keys: spec.keys,
+            ttl_effect: spec.ttl_effect,
+            flags: spec.flags,
+            form: spec.form,
+            runs_user_code,
+        }
     }
 
     /// The route of a command that a module brought: nobody says which of the keys it writes.

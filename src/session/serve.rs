@@ -180,7 +180,11 @@ pub(super) fn serve(
         Answer::Exclusive(_) | Answer::NotYet(_) => {}
     }
     let full = pipeline.len() >= context.limits.pipeline_depth_max;
-    if state.client.leaving || full || state.is_exclusive || mailed || held { Flow::Pause } else { Flow::Next }
+    if state.client.leaving || full || state.is_exclusive || mailed || held {
+        Flow::Pause
+    } else {
+        Flow::Next
+    }
 }
 
 #[inline]

@@ -55,7 +55,12 @@ impl Session {
             ExclusiveEnd::Reply(reply) => {
                 measure.into_iter().for_each(|measure| measure.stop(clock::now()));
                 if wanted && command > 0 && reply.first() == Some(&b'-') {
-                    self.context.server.command_stats.failed(&self.context.command_stats, command, false, &reply);
+                    self.context.server.command_stats.failed(
+                        &self.context.command_stats,
+                        command,
+                        false,
+                        &reply,
+                    );
                 }
                 if wanted {
                     self.push_answer(reply);

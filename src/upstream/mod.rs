@@ -23,11 +23,11 @@ mod truncate;
 mod worker;
 
 pub use call::{Call, Outcome, PendingReply, SLOT_IS_MOVING, UpstreamReply, answers_exec, exec_abort};
-pub use conn::proxy_chain::ProxyChain;
 pub use conn::dns::Lookups;
 pub use conn::heartbeat::Heartbeat;
 pub use conn::limits::Excess;
 pub use conn::login::{Credentials, Login};
+pub use conn::proxy_chain::ProxyChain;
 pub use conn::transfer::TransferLimits;
 pub use context::OnInvalidation;
 pub use dedicated::{Dedicated, DedicatedCounts, RedirectTarget};

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::bcast::Broadcast;
 use super::conn::connect_limiter::ConnectLimiter;
-use super::conn::proxy_chain::ProxyChain;
 use super::conn::dns::Lookups;
+use super::conn::proxy_chain::ProxyChain;
 use super::dedicated::DedicatedCounts;
 use super::rights::Rights;
 use super::status::StatusBoard;

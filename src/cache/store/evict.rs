@@ -7,8 +7,8 @@ use super::entry::EntryHead;
 use super::index::Lines;
 use super::large::LargeEntries;
 use super::line::Place;
-use super::reinsertion::Reinsertion;
 use super::queues::{Element, Segment, Which};
+use super::reinsertion::Reinsertion;
 use super::sizes::WORD_BYTES;
 use super::{AtomicU64, Event, MissReason, REPLIES_MAX, Store, StoreWriter, clock, tick};
 
@@ -41,12 +41,19 @@ enum Rule {
 impl Rule {
     /// The queue that an entry with `hits` hits goes to, and the hits that it keeps; `None` when it is evicted.
     /// `hits_left` computes what a round costs.
-    fn of(self, which: Which, hits: u8, hits_left: impl FnOnce(Reinsertion, u8) -> Option<u8>) -> Option<(Which, u8)> {
+    fn of(
+        self,
+        which: Which,
+        hits: u8,
+        hits_left: impl FnOnce(Reinsertion, u8) -> Option<u8>,
+    ) -> Option<(Which, u8)> {
         match (self, which) {
             (Rule::Stays, _) => Some((which, hits)),
             (Rule::Goes, _) => None,
             (Rule::ByHits(_), _) if hits == 0 => None,
-            (Rule::ByHits(reinsertion), Which::Small) => hits_left(reinsertion, hits).map(|_| (Which::Main, 0)),
+            (Rule::ByHits(reinsertion), Which::Small) => {
+                hits_left(reinsertion, hits).map(|_| (Which::Main, 0))
+            }
             (Rule::ByHits(reinsertion), Which::Main) => Some((Which::Main, hits_left(reinsertion, hits)?)),
         }
     }
@@ -118,7 +125,8 @@ impl Store {
         let hits = Place::from_word(of_key.load(Ordering::Relaxed)).hits();
         let why_dead = self.why_dead(head, now, || writer.epochs.epoch(head.epoch_index()).cloned());
         let bytes = head.words() * WORD_BYTES;
-        let hits_left = |reinsertion: Reinsertion, hits| reinsertion.hits_left(hits, bytes, since, head.deadline());
+        let hits_left =
+            |reinsertion: Reinsertion, hits| reinsertion.hits_left(hits, bytes, since, head.deadline());
         if why_dead.is_none()
             && let Some((to, left)) = rule.of(which, hits, hits_left)
             && let Some(moved) = self.move_to(writer, to, spot, head)
@@ -190,18 +198,26 @@ impl Store {
         let Element::Large { spot, hash, bytes, epoch_index, since } = element else { return };
         let now = clock::now();
         let head = self.large.get(spot).map(|large| large.head);
-        let why_dead =
-            head.and_then(|head| self.why_dead(head, now, || writer.epochs.epoch(head.epoch_index()).cloned()));
+        let why_dead = head
+            .and_then(|head| self.why_dead(head, now, || writer.epochs.epoch(head.epoch_index()).cloned()));
         let mut lines = self.index.lock_all(hash);
         if let Some(Pointer { choice, at, word, .. }) = self.pointer_to(&lines, hash, spot) {
             let place = Place::from_word(word.load(Ordering::Relaxed));
             let stays = head.filter(|_| why_dead.is_none()).and_then(|head| {
-                rule.of(which, place.hits(), |reinsertion, hits| reinsertion.hits_left(hits, bytes, since, head.deadline()))
+                rule.of(which, place.hits(), |reinsertion, hits| {
+                    reinsertion.hits_left(hits, bytes, since, head.deadline())
+                })
             });
             if let Some((to, left)) = stays {
                 word.store(place.with(spot, left).word(), Ordering::Relaxed);
                 self.note_kept(hash, place.hits(), left);
-                writer.queues.of(to).push(Element::Large { spot, hash, bytes, epoch_index, since: tick(now) });
+                writer.queues.of(to).push(Element::Large {
+                    spot,
+                    hash,
+                    bytes,
+                    epoch_index,
+                    since: tick(now),
+                });
                 return;
             }
             self.unlink(&mut lines, choice, at, word);

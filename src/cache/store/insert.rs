@@ -67,7 +67,9 @@ impl Store {
         {
             return Err(Refused::Changed);
         }
-        let Some(epoch_index) = self.epoch_index(&mut writer, fill.epoch) else { return Err(Refused::NoRoom) };
+        let Some(epoch_index) = self.epoch_index(&mut writer, fill.epoch) else {
+            return Err(Refused::NoRoom);
+        };
         self.learn_name(fill.question);
         let terms = EntryTerms {
             deadline: fill.deadline,

@@ -57,7 +57,8 @@ mod tests {
 
     /// How often of so many times an entry stays, in percent, and how many hits that takes on the average.
     fn mean(reinsertion: Reinsertion, hits: u8, bytes: usize, since: u32, deadline: u32) -> (f64, f64) {
-        let left: Vec<u8> = (0..TIMES).filter_map(|_| reinsertion.hits_left(hits, bytes, since, deadline)).collect();
+        let left: Vec<u8> =
+            (0..TIMES).filter_map(|_| reinsertion.hits_left(hits, bytes, since, deadline)).collect();
         let all: u32 = left.iter().map(|left| u32::from(*left)).sum();
         (100.0 * left.len() as f64 / f64::from(TIMES), f64::from(hits) - f64::from(all) / left.len() as f64)
     }

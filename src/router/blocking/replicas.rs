@@ -19,8 +19,8 @@ use crate::protocol::resp::request::Request;
 use crate::protocol::resp::{cursor, encode};
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
-use crate::router::replies::{failure_reply, odd_reply};
 use crate::router::context::RouterContext;
+use crate::router::replies::{failure_reply, odd_reply};
 use crate::upstream::{Dedicated, Right, UpstreamError};
 
 /// What FUNCTION DUMP gives where there are no functions. To restore it adds none, names no key, and is

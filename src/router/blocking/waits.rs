@@ -23,10 +23,10 @@ use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::InflightKeys;
+use crate::router::context::RouterContext;
 use crate::router::forward::default_ttl::{DefaultTtl, may_have_written};
 use crate::router::replies::render;
 use crate::router::request_route::RequestRoute;
-use crate::router::context::RouterContext;
 use crate::upstream::{RedirectTarget, UpstreamError, UpstreamReply};
 
 /// How often a wait goes on elsewhere before that is an error.

@@ -127,8 +127,12 @@ impl Canary {
         let (tell, told) = oneshot::channel();
         self.waiting.lock().insert(key.clone(), tell);
         let life = (2 * self.interval).max(KEY_LIFE_MIN).as_millis().to_string();
-        let call =
-            |bytes: Bytes, reads_only: bool| Call { bytes, slot: Some(slot), reads_only, runs_user_code: false };
+        let call = |bytes: Bytes, reads_only: bool| Call {
+            bytes,
+            slot: Some(slot),
+            reads_only,
+            runs_user_code: false,
+        };
         let mut read = upstream.send(slot, call(encode::request(&[b"GET", &key[..]]), true));
         let is_tracked = read.epoch.take().is_some();
         let written_at = clock::now();

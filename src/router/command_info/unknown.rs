@@ -10,10 +10,10 @@ use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
+use crate::router::context::RouterContext;
 use crate::router::forward::forwarder::Forwarder;
 use crate::router::replies::{failure_reply, fault_reply};
-use crate::router::request_route::{RequestRoute, KeyAccess};
-use crate::router::context::RouterContext;
+use crate::router::request_route::{KeyAccess, RequestRoute};
 use crate::upstream::{Call, Right, UpstreamError};
 
 /// A longer name is no command's, and is not asked about.
@@ -31,7 +31,10 @@ pub struct UnknownCommands {
 
 impl UnknownCommands {
     /// Knows no command yet.
-    pub(in crate::router) fn new(context: Rc<RouterContext>, forwarder: Rc<Forwarder>) -> Rc<UnknownCommands> {
+    pub(in crate::router) fn new(
+        context: Rc<RouterContext>,
+        forwarder: Rc<Forwarder>,
+    ) -> Rc<UnknownCommands> {
         Rc::new(UnknownCommands { context, forwarder, known: RefCell::default() })
     }
 
@@ -44,7 +47,8 @@ impl UnknownCommands {
         match self.learned(request, caller.now) {
             Ok(learned) => {
                 let route = RequestRoute::learned(&learned);
-                let access = if learned.flags.has(Flags::READ) { KeyAccess::Declared } else { KeyAccess::Undeclared };
+                let access =
+                    if learned.flags.has(Flags::READ) { KeyAccess::Declared } else { KeyAccess::Undeclared };
                 self.forwarder.forward(route, access, request, caller)
             }
             Err(answer) => answer,

@@ -12,9 +12,9 @@ use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
+use crate::router::context::RouterContext;
 use crate::router::replies::{failure_reply, in_resp2, odd_reply_to, stopped};
 use crate::router::reply_bound::ReplyBound;
-use crate::router::context::RouterContext;
 use crate::upstream::Call;
 
 /// Names that a node is asked for at a time: its answer to one may be thousands of bytes.

@@ -23,9 +23,9 @@ use crate::protocol::resp::{
     encode,
 };
 use crate::router::coherence::inflight::Inflight;
+use crate::router::context::RouterContext;
 use crate::router::replies::stopped;
 use crate::router::request_route::RequestRoute;
-use crate::router::context::RouterContext;
 use crate::upstream::{Call, Outcome, PendingReply, Right, UpstreamError};
 
 /// How often a worker logs that keys were left without their time to live, at most.

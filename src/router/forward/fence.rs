@@ -2,8 +2,8 @@
 //! invalidations that the command caused have been received.
 
 use crate::protocol::resp::encode;
-use crate::router::request_route::Destination;
 use crate::router::context::RouterContext;
+use crate::router::request_route::Destination;
 use crate::upstream::{Call, NodeIndex, Outcome, PendingReply};
 
 /// What is awaited behind a command that may touch any key.
@@ -24,7 +24,8 @@ impl Fence {
     }
 
     fn ping(context: &RouterContext, to: Destination) -> Fence {
-        let ping = Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true, runs_user_code: false };
+        let ping =
+            Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true, runs_user_code: false };
         let upstream = &context.upstream;
         match (to.slot, to.node) {
             (Some(slot), _) => Fence::Sent(upstream.send(slot, ping), upstream.way(slot)),
@@ -52,7 +53,11 @@ impl Fence {
         let is_fenced = sent.reply.await.is_ok_and(|fenced| fenced.is_ok());
         let is_elsewhere = outcome.as_ref().is_ok_and(|reply| reply.rerouted || reply.by != Some(node));
         // Other workers have connections of their own, whose pushes nothing here waits for: they forget all.
-        if !is_fenced || is_elsewhere || !context.settings.single_worker || !context.upstream.await_side_fences(node).await {
+        if !is_fenced
+            || is_elsewhere
+            || !context.settings.single_worker
+            || !context.upstream.await_side_fences(node).await
+        {
             return false;
         }
         if context.policies.broadcast() {

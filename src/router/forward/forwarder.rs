@@ -12,9 +12,9 @@ use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::Hold;
-use crate::router::replies::render;
-use crate::router::request_route::{Destination, RequestRoute, KeyAccess};
 use crate::router::context::RouterContext;
+use crate::router::replies::render;
+use crate::router::request_route::{Destination, KeyAccess, RequestRoute};
 use crate::upstream::Outcome;
 
 /// Forwards commands.

@@ -17,7 +17,7 @@ use crate::protocol::resp::request::OwnedRequest;
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::Hold;
 use crate::router::coverage::Coverage;
-use crate::router::request_route::{Destination, RequestRoute, KeyAccess};
+use crate::router::request_route::{Destination, KeyAccess, RequestRoute};
 use crate::upstream::Outcome;
 
 /// Keys that are dropped before others get their turn.

@@ -17,8 +17,8 @@ use crate::protocol::command::Flags;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::request::Request;
 use crate::protocol::resp::{cursor, encode};
-use crate::router::request_route::{RequestRoute, KeyAccess};
 use crate::router::context::RouterContext;
+use crate::router::request_route::{KeyAccess, RequestRoute};
 use crate::upstream::{Call, Right};
 
 /// What a key takes at its node is a large reply from this part of the limit on: many replies wait at the
@@ -110,7 +110,11 @@ impl ReplySizes {
             this.sizes.borrow_mut().make_room(keys.len());
             for (key, outcome) in keys.into_iter().zip(outcomes) {
                 if let Ok(Ok(reply)) = &outcome {
-                    this.context.is_refused(this.context.upstream.owner(slot), Right::MemoryUsage, &reply.frame);
+                    this.context.is_refused(
+                        this.context.upstream.owner(slot),
+                        Right::MemoryUsage,
+                        &reply.frame,
+                    );
                 }
                 let size = match outcome {
                     Ok(Ok(reply)) if reply.frame.starts_with(b"_") => 0,

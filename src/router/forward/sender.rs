@@ -13,10 +13,10 @@ use crate::protocol::command::Flags;
 use crate::protocol::resp::request::Request;
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::{Hold, InflightKeys, InflightRead, InflightWrite};
+use crate::router::context::RouterContext;
 use crate::router::coverage::{self, Coverage, is_tracked};
 use crate::router::replies::stopped;
-use crate::router::request_route::{Destination, RequestRoute, KeyAccess};
-use crate::router::context::RouterContext;
+use crate::router::request_route::{Destination, KeyAccess, RequestRoute};
 use crate::upstream::{Call, Outcome, PendingReply};
 
 /// A command in flight, with all that has to happen before its reply may leave.
@@ -59,7 +59,8 @@ impl Sender {
     ) -> SentCall {
         let (bytes, due) = self.default_ttl.apply(route, request, bytes);
         // What is stored has a short reply, and what gives it a time to live goes right behind it.
-        let isolated = due.is_none() && self.reply_sizes.needs_isolation(route, access, to.slot, request, caller.now);
+        let isolated =
+            due.is_none() && self.reply_sizes.needs_isolation(route, access, to.slot, request, caller.now);
         let hold = isolated.then(|| Hold::of(caller.inflight));
         let keys = || if route.has_many(request) { InflightKeys::new() } else { route.keys_of(request) };
         let begin_write = || self.context.begin_write(keys(), caller);

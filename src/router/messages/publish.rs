@@ -23,8 +23,8 @@ use crate::pubsub::{Hub, Search};
 use crate::router::answer::{Answer, ExclusiveEnd};
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::Hold;
-use crate::router::replies::{render, stopped};
 use crate::router::context::RouterContext;
+use crate::router::replies::{render, stopped};
 use crate::upstream::{Call, Topic};
 
 /// What there was of ours when a message was sent.
@@ -63,7 +63,8 @@ impl Publisher {
         let kind = if spec.keys == Keys::None { TopicKind::Channel } else { TopicKind::Shard };
         let channel = Topic::new(kind, name);
         let request = request.to_owned();
-        let Some(settled) = until_settled(&self.hub, self.context.settings.request_timeout, Some(&channel)) else {
+        let Some(settled) = until_settled(&self.hub, self.context.settings.request_timeout, Some(&channel))
+        else {
             return Answer::Later(self.send(spec, channel, request, caller));
         };
         let (this, resp, inflight) = (self.clone(), caller.resp, caller.inflight.clone());

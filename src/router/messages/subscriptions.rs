@@ -18,8 +18,8 @@ use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::pubsub::Hub;
 use crate::router::answer::{Answer, ExclusiveEnd};
-use crate::router::replies::{failure_reply, odd_reply_to, stopped};
 use crate::router::context::RouterContext;
+use crate::router::replies::{failure_reply, odd_reply_to, stopped};
 use crate::router::turns::give_turn;
 use crate::upstream::{Call, PendingReply, Topic};
 

@@ -17,14 +17,14 @@ use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
+use crate::router::context::RouterContext;
 use crate::router::coverage::{self, is_tracked};
 use crate::router::forward::default_ttl::{DefaultTtl, TtlFollowUp};
 use crate::router::forward::forwarder::Forwarder;
 use crate::router::reads::cached_read::CachedReads;
 use crate::router::replies::{failure_reply, odd_reply, stopped};
 use crate::router::reply_bound::ReplyBound;
-use crate::router::request_route::{RequestRoute, KeyAccess};
-use crate::router::context::RouterContext;
+use crate::router::request_route::{KeyAccess, RequestRoute};
 use crate::upstream::{Call, Outcome, PendingReply};
 
 /// Carries out commands on many keys, one part for each slot.
@@ -78,10 +78,10 @@ impl BySlot {
                 let args = std::iter::once(0).chain(args).map(|index| request.arg(index));
                 let request = OwnedRequest::from_args(args);
                 let (bytes, due) = self.default_ttl.apply(route, &request.as_request(), request.bytes());
-                let sent = self
-                    .context
-                    .upstream
-                    .send(part.slot, Call { bytes, slot: Some(part.slot), reads_only, runs_user_code: false });
+                let sent = self.context.upstream.send(
+                    part.slot,
+                    Call { bytes, slot: Some(part.slot), reads_only, runs_user_code: false },
+                );
                 let following = self.default_ttl.follow(&sent, Some(part.slot), due, caller.inflight);
                 (sent, following)
             })

@@ -11,12 +11,12 @@ use crate::protocol::command::{Join, Spec};
 use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
+use crate::router::context::RouterContext;
 use crate::router::forward::default_ttl::DefaultTtl;
 use crate::router::forward::forwarder::Forwarder;
 use crate::router::reads::cached_read::CachedReads;
 use crate::router::reply_bound::ReplyBound;
-use crate::router::request_route::{RequestRoute, KeyAccess};
-use crate::router::context::RouterContext;
+use crate::router::request_route::{KeyAccess, RequestRoute};
 
 /// Answers commands on many keys.
 #[derive(Debug)]
@@ -57,7 +57,12 @@ impl MultiKey {
             if join == Join::Mget || (spec.keys.positions(request).is_ok() && !has_one_slot(spec, request)) {
                 return slices::in_slices(&self.by_slot, spec, join, request, caller, bound);
             }
-            return self.by_slot.forwarder.forward(RequestRoute::of(spec), KeyAccess::Declared, request, caller);
+            return self.by_slot.forwarder.forward(
+                RequestRoute::of(spec),
+                KeyAccess::Declared,
+                request,
+                caller,
+            );
         }
         self.by_slot.at_once(spec, join, request, caller, bound, out)
     }

@@ -19,9 +19,9 @@ use crate::protocol::resp::{Resp, encode::null_reply};
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::Dependency;
+use crate::router::context::{RouterCache, RouterContext};
 use crate::router::coverage::{self, Coverage};
 use crate::router::reply_bound::ReplyBound;
-use crate::router::context::{RouterCache, RouterContext};
 
 /// Answers MGET: from L1 what is there, the rest from upstream.
 #[derive(Debug)]

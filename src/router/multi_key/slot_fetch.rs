@@ -19,10 +19,10 @@ use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::protocol::resp::{Resp, encode::null_reply};
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::InflightRead;
+use crate::router::context::RouterContext;
 use crate::router::reads::cacheability::{answered, cacheability};
 use crate::router::reads::ttl_probe;
 use crate::router::replies::{failure_reply, odd_reply, stopped};
-use crate::router::context::RouterContext;
 use crate::upstream::{Call, Outcome, PendingReply};
 
 /// A key of an MGET that went upstream.
@@ -114,7 +114,10 @@ impl SlotFetches {
             let fill = match (&self.context.cache, wants, &epoch) {
                 (Some(cache), FetchReason::Fill(missed, terms), Some(epoch)) => {
                     let ticket = cache.ticket(missed, epoch.clone()).on(*terms);
-                    Some((ticket, self.context.ask_lifetime(terms, tracking, slot, || ttl_probe::of_key(&key))))
+                    Some((
+                        ticket,
+                        self.context.ask_lifetime(terms, tracking, slot, || ttl_probe::of_key(&key)),
+                    ))
                 }
                 (_, FetchReason::Fill(..), None) => {
                     self.context
@@ -191,7 +194,12 @@ impl SlotFetches {
         // as null.
         let is_null = cursor::head(&value).is_some_and(|head| matches!(head, cursor::ReplyHead::Null { .. }));
         let is_absent = asked && lifetime == Lifetime::Absent;
-        let cache = self.context.cache.as_ref().filter(|_| !is_null || is_absent).ok_or(MissReason::ChangedLifetime)?;
+        let cache = self
+            .context
+            .cache
+            .as_ref()
+            .filter(|_| !is_null || is_absent)
+            .ok_or(MissReason::ChangedLifetime)?;
         let resp2 = is_null.then(|| Bytes::from_static(null_reply(Resp::Two)));
         let mut tail = BytesMut::with_capacity(key.len() + 16);
         encode::bulk(&mut tail, key);
@@ -214,9 +222,10 @@ impl SlotFetches {
                 let bytes = encode::request(&[b"MGET", &fetched.key[..]]);
                 (
                     fetched.index,
-                    self.context
-                        .upstream
-                        .send(slot, Call { bytes, slot: Some(slot), reads_only: true, runs_user_code: false }),
+                    self.context.upstream.send(
+                        slot,
+                        Call { bytes, slot: Some(slot), reads_only: true, runs_user_code: false },
+                    ),
                 )
             })
             .collect();

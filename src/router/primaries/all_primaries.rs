@@ -12,9 +12,9 @@ use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::InflightKeys;
+use crate::router::context::{PendingReplyOf, RouterContext};
 use crate::router::replies::{failure_reply, in_resp2};
 use crate::router::scripting::functions::FunctionCalls;
-use crate::router::context::{PendingReplyOf, RouterContext};
 use crate::upstream::{Call, NodeIndex, Outcome};
 
 /// Has commands carried out by every primary.
@@ -28,7 +28,10 @@ pub(in crate::router) struct AllPrimaries {
 
 impl AllPrimaries {
     /// Asks the primaries of `context`.
-    pub(in crate::router) fn new(context: Rc<RouterContext>, functions: Rc<FunctionCalls>) -> Rc<AllPrimaries> {
+    pub(in crate::router) fn new(
+        context: Rc<RouterContext>,
+        functions: Rc<FunctionCalls>,
+    ) -> Rc<AllPrimaries> {
         Rc::new(AllPrimaries { context, functions })
     }
 

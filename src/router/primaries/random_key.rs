@@ -7,8 +7,8 @@ use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::{Resp, encode::null_reply};
 use crate::router::answer::Answer;
-use crate::router::replies::{failure_reply, odd_reply};
 use crate::router::context::RouterContext;
+use crate::router::replies::{failure_reply, odd_reply};
 use crate::upstream::Call;
 
 /// Asks every primary for a key and for how many it has. There is no key only if all of them have none.

@@ -32,12 +32,12 @@ use crate::protocol::resp::scan::keys_ahead;
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::{Dependency, InflightKeys, InflightRead};
+use crate::router::context::{FillResult, RouterCache, RouterContext};
 use crate::router::coverage::{self, Coverage, is_tracked};
 use crate::router::forward::forwarder::Forwarder;
 use crate::router::forward::reply_sizes::ReplySizes;
 use crate::router::replies::{failure_reply, in_resp2, render, stopped};
-use crate::router::request_route::{RequestRoute, KeyAccess};
-use crate::router::context::{FillResult, RouterCache, RouterContext};
+use crate::router::request_route::{KeyAccess, RequestRoute};
 use crate::upstream::{Call, PendingReply, UpstreamError};
 
 /// A fill on its way: the value and, right behind it, the lifetime of its key.
@@ -176,7 +176,13 @@ impl CachedReads {
         if let Some(measured) = self.reply_sizes.measure(route, request, caller.now) {
             return Answer::NotYet(measured);
         }
-        if self.reply_sizes.needs_isolation(route, KeyAccess::Declared, Some(missed.slot()), request, caller.now) {
+        if self.reply_sizes.needs_isolation(
+            route,
+            KeyAccess::Declared,
+            Some(missed.slot()),
+            request,
+            caller.now,
+        ) {
             self.context.note(request.arg(key_at), MissReason::TooLarge);
             return self.forwarder.forward(route, KeyAccess::Declared, request, caller);
         }
@@ -212,8 +218,12 @@ impl CachedReads {
         }
         let request = request.to_owned();
         let read = begin_read(request.arg_bytes(key_at), cache.next_number());
-        let call =
-            Call { bytes: request.bytes(), slot: Some(missed.slot()), reads_only: true, runs_user_code: false };
+        let call = Call {
+            bytes: request.bytes(),
+            slot: Some(missed.slot()),
+            reads_only: true,
+            runs_user_code: false,
+        };
         let (mut value, tracking) = match terms {
             Some(terms) => {
                 let keys = std::iter::once(question.key);

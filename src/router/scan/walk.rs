@@ -24,9 +24,9 @@ use crate::protocol::key::Slot;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
+use crate::router::context::RouterContext;
 use crate::router::node_instance::NodeInstance;
 use crate::router::replies::{failure_reply, stopped};
-use crate::router::context::RouterContext;
 use crate::upstream::{Call, NodeIndex, NodeView, Outcome, PendingReply, Right};
 
 /// Keys that a node is asked for at a time, whatever the client asked for: more would keep it from its other
@@ -197,7 +197,8 @@ impl KeyWalks {
     fn goes_on(&self, pass: &Pass, progress: &Progress) -> bool {
         let node = pass.host.node;
         NodeInstance::of(&self.context.upstream, node).as_ref() == Some(&pass.host)
-            && (self.context.upstream.primaries().contains(&node) || progress.drained_to(node).next().is_some())
+            && (self.context.upstream.primaries().contains(&node)
+                || progress.drained_to(node).next().is_some())
     }
 
     /// Begins the next pass: asks the node for its slots, and right behind it for its first keys.
@@ -272,7 +273,8 @@ impl KeyWalks {
     /// Asks a node for its slots. One that is no node of a cluster has them all; a PING shows that it is
     /// there.
     fn send_view(&self, node: NodeIndex) -> PendingReply {
-        let words: &[&str] = if self.context.upstream.is_cluster() { &["CLUSTER", "NODES"] } else { &["PING"] };
+        let words: &[&str] =
+            if self.context.upstream.is_cluster() { &["CLUSTER", "NODES"] } else { &["PING"] };
         self.context.upstream.send_to(
             node,
             Call { bytes: encode::request(words), slot: None, reads_only: true, runs_user_code: false },
@@ -307,7 +309,8 @@ impl KeyWalks {
 
     /// What the server says of options that cannot be read here.
     fn syntax_error(&self, request: &Request<'_>) -> Answer {
-        let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, runs_user_code: false };
+        let call =
+            Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, runs_user_code: false };
         let sent = self.context.upstream.send_any(call);
         Answer::Later(Box::pin(async move {
             let said = frame_of(sent.reply.await.unwrap_or_else(stopped)).err();

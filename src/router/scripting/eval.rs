@@ -19,12 +19,12 @@ use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::Hold;
+use crate::router::context::RouterContext;
 use crate::router::forward::forwarder::Forwarder;
 use crate::router::node_instance::NodeInstance;
 use crate::router::primaries::all_primaries::AllPrimaries;
 use crate::router::replies::{failure_reply, odd_reply, render, stopped};
 use crate::router::request_route::{Destination, RequestRoute};
-use crate::router::context::RouterContext;
 use crate::upstream::{Call, NodeIndex, Outcome, Right, UpstreamError, UpstreamReply};
 
 /// How long the nodes are asked for a script that is not known here.
@@ -258,7 +258,8 @@ impl Scripting {
             .skip(2)
             .map(|sha| Sha::named(sha).is_some_and(|sha| scripts.body(sha).is_some()))
             .collect();
-        let call = Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, runs_user_code: false };
+        let call =
+            Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, runs_user_code: false };
         let asked = if known.iter().all(|known| *known) { Vec::new() } else { self.context.ask_every(&call) };
         Answer::Later(Box::pin(async move {
             let mut everywhere = vec![!asked.is_empty(); known.len()];

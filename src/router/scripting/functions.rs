@@ -17,11 +17,11 @@ use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::router::answer::{Answer, ExclusiveEnd};
 use crate::router::caller::Caller;
+use crate::router::context::RouterContext;
 use crate::router::forward::forwarder::Forwarder;
 use crate::router::node_instance::NodeInstance;
 use crate::router::replies::{render, stopped};
 use crate::router::request_route::{Destination, RequestRoute};
-use crate::router::context::RouterContext;
 use crate::upstream::{Call, NodeIndex, Right};
 
 /// KnownFunctions that are remembered to be on a node; beyond it all are forgotten, since clients can make
@@ -174,7 +174,8 @@ impl FunctionCalls {
     async fn libraries(&self, node: NodeIndex, with_code: bool) -> Bytes {
         let words = ["FUNCTION", "LIST", "WITHCODE"];
         let words = if with_code { &words[..] } else { &words[..2] };
-        let call = Call { bytes: encode::request(words), slot: None, reads_only: true, runs_user_code: false };
+        let call =
+            Call { bytes: encode::request(words), slot: None, reads_only: true, runs_user_code: false };
         let outcome = self.context.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
         let list = outcome.map_or_else(|_| Bytes::new(), |reply| reply.frame);
         self.context.is_refused(Some(node), Right::FunctionList, &list);

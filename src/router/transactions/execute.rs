@@ -20,13 +20,13 @@ use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::{Hold, InflightKeys};
+use crate::router::context::RouterContext;
 use crate::router::coverage::{self, is_tracked};
 use crate::router::forward::default_ttl::{DefaultTtl, may_have_written};
 use crate::router::forward::fence::Fence;
 use crate::router::replies::stopped;
 use crate::router::request_route::{Destination, RequestRoute};
 use crate::router::scripting::script_cache::{ScriptCache, with_body};
-use crate::router::context::RouterContext;
 use crate::router::turns::give_turn;
 use crate::upstream::{Call, Dedicated, Outcome, UpstreamReply, answers_exec, exec_abort};
 
@@ -183,7 +183,8 @@ impl Transactions {
         let write = self.context.begin_write(written, caller);
         let write = if opaque { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!whole.due.is_empty()).then_some(whole.due));
-        let isolated = due.is_none() && (opaque || grows) && self.context.upstream.reply_limit(slot).is_some();
+        let isolated =
+            due.is_none() && (opaque || grows) && self.context.upstream.reply_limit(slot).is_some();
         // What was read over another connection than those that receive invalidations may be newer than L1.
         let read = if isolated { read } else { InflightKeys::new() };
         let hold = isolated.then(|| Hold::of(caller.inflight));

@@ -20,9 +20,9 @@ use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::{InflightKeys, InflightWrite};
+use crate::router::context::RouterContext;
 use crate::router::replies::failure_reply;
 use crate::router::request_route::{CROSS_SLOT, RequestRoute};
-use crate::router::context::RouterContext;
 use crate::upstream::{Dedicated, SLOT_IS_MOVING, UpstreamError};
 
 const OK: &[u8] = b"+OK\r\n";

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::proxy_chain::PeerKind;
 use super::connect;
 use super::expected::ExpectedReplies;
 use super::heartbeat::{Health, Heartbeat};
 use super::identity::ExpectedNode;
 use super::limits::{self, NodeLimits};
 use super::login::Credentials;
+use super::proxy_chain::PeerKind;
 use super::transport::Transport;
 use crate::clock::{self, Nanos};
 use crate::node::NodeId;

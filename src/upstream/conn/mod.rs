@@ -19,10 +19,9 @@
 //!      +-- unhealthy, another cluster epoch, or silent for longer than the lease
 //! ```
 
-pub(super) mod connect_limiter;
 pub(super) mod backoff;
-pub(super) mod proxy_chain;
 mod connect;
+pub(super) mod connect_limiter;
 pub(super) mod dns;
 pub(super) mod expected;
 pub(super) mod handshake;
@@ -32,9 +31,10 @@ pub(super) mod inbox;
 pub(super) mod limits;
 pub(super) mod login;
 mod non_redis;
-pub(super) mod transfer;
+pub(super) mod proxy_chain;
 pub(super) mod push;
 pub(super) mod supervisor;
 pub(super) mod tracking;
+pub(super) mod transfer;
 pub(super) mod transport;
 pub(super) mod turn;

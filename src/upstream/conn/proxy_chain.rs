@@ -56,7 +56,8 @@ impl ProxyChain {
     /// # Errors
     /// The chain leads back to this process, or is too long; in words.
     pub(in crate::upstream) fn meet(&self, hello: &[u8]) -> Result<PeerKind, String> {
-        let said = cursor::field(hello, ProxyChain::FIELD.as_bytes()).and_then(cursor::text).unwrap_or_default();
+        let said =
+            cursor::field(hello, ProxyChain::FIELD.as_bytes()).and_then(cursor::text).unwrap_or_default();
         let names: Vec<String> = said
             .split(|byte| *byte == b' ')
             .filter(|name| name.len() == NAME_DIGITS)

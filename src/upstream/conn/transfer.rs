@@ -64,8 +64,11 @@ mod tests {
     use super::*;
 
     const SECOND: Nanos = 1_000_000_000;
-    const LIMITS: TransferLimits =
-        TransferLimits { stall_timeout: Duration::from_secs(5), rate_min: 1_000, time_max: Duration::from_secs(60) };
+    const LIMITS: TransferLimits = TransferLimits {
+        stall_timeout: Duration::from_secs(5),
+        rate_min: 1_000,
+        time_max: Duration::from_secs(60),
+    };
 
     /// When it is overdue, in milliseconds from its begin, if so many bytes come each so many milliseconds.
     fn overdue(bytes: u64, every: u64) -> Nanos {

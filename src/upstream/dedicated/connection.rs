@@ -152,7 +152,10 @@ impl Dedicated {
                 self.context.stats.upstream_timeouts.add(1);
                 let node = self.link.node.clone();
                 Err(if self.is_under_way() {
-                    UpstreamError::Slow { node, bound: TransferProgress::exceeded(began, clock::now(), &limits) }
+                    UpstreamError::Slow {
+                        node,
+                        bound: TransferProgress::exceeded(began, clock::now(), &limits),
+                    }
                 } else {
                     UpstreamError::TimedOut { node, after: limits.stall_timeout }
                 })

@@ -51,8 +51,12 @@ impl MuxConnection {
             return self.send(call, context);
         }
         let deadline = clock::now() + clock::nanos(context.options.request_timeout);
-        let untracked =
-            Call { bytes: Bytes::from_static(UNTRACKED), slot: None, reads_only: false, runs_user_code: false };
+        let untracked = Call {
+            bytes: Bytes::from_static(UNTRACKED),
+            slot: None,
+            reads_only: false,
+            runs_user_code: false,
+        };
         self.enqueue(PendingCommand::new(untracked, Completion::Nobody(Right::Caching), deadline));
         // Not looked at the bounds again: the read must follow.
         PendingReply { epoch: None, ..self.put(call, deadline, context, |waiting| waiting) }

@@ -12,8 +12,8 @@ use crate::protocol::resp::encode;
 use crate::upstream::call::{Call, Completion, PendingCommand};
 use crate::upstream::conn::handshake;
 use crate::upstream::conn::limits;
-use crate::upstream::conn::transfer::TransferProgress;
 use crate::upstream::conn::tracking::ConnectionTracking;
+use crate::upstream::conn::transfer::TransferProgress;
 use crate::upstream::conn::transport::{Transport, TransportEvent};
 use crate::upstream::context::WorkerContext;
 

@@ -117,7 +117,10 @@ impl UnconfirmedRedirect {
 impl UnconfirmedRedirects {
     /// Whether a command on `slot` waits here.
     pub(in crate::upstream) fn hold(&self, slot: Slot) -> bool {
-        self.held.borrow().iter().any(|unconfirmed| unconfirmed.is_command() && unconfirmed.redirect.slot() == slot)
+        self.held
+            .borrow()
+            .iter()
+            .any(|unconfirmed| unconfirmed.is_command() && unconfirmed.redirect.slot() == slot)
     }
 
     /// How many commands that `node` redirected wait here, and their bytes: they are in flight.
@@ -146,7 +149,10 @@ impl UnconfirmedRedirects {
     /// When the first of those that `node` sent stops waiting.
     pub(in crate::upstream) fn deadline(&self, node: NodeIndex) -> Option<Nanos> {
         let held = self.held.borrow();
-        held.iter().filter(|unconfirmed| unconfirmed.node == node).map(|unconfirmed| unconfirmed.deadline).min()
+        held.iter()
+            .filter(|unconfirmed| unconfirmed.node == node)
+            .map(|unconfirmed| unconfirmed.deadline)
+            .min()
     }
 
     /// Takes out what is decided, in its order: nothing overtakes a command on its slot that still waits.

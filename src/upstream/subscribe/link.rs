@@ -18,8 +18,8 @@ use crate::protocol::command::TopicKind;
 use crate::protocol::resp::encode;
 use crate::upstream::conn::handshake;
 use crate::upstream::conn::identity::ExpectedNode;
-use crate::upstream::conn::transfer::TransferProgress;
 use crate::upstream::conn::supervisor::{Attempt, Served, Supervised, supervise};
+use crate::upstream::conn::transfer::TransferProgress;
 use crate::upstream::conn::transport::{Transport, TransportEvent};
 use crate::upstream::topology::node_numbers::NodeIndex;
 use crate::upstream::truncate;
@@ -168,7 +168,9 @@ impl SubscribeLink {
     /// Whether the node owes an answer for too long, and said nothing else meanwhile, or too slowly.
     fn is_overdue(&self, transfer: &TransferProgress) -> bool {
         let since = self.subscriptions.plan.lock().owes_since(self.index);
-        since.is_some_and(|since| transfer.deadline(since, &self.subscriptions.options.transfer) < clock::now())
+        since.is_some_and(|since| {
+            transfer.deadline(since, &self.subscriptions.options.transfer) < clock::now()
+        })
     }
 
     /// Takes in what was read, in the order in which the node sent it.

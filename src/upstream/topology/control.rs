@@ -13,9 +13,9 @@ use tokio::time;
 
 use crate::node::NodeId;
 use crate::protocol::resp::encode;
-use crate::upstream::conn::proxy_chain::ProxyChain;
 use crate::upstream::conn::expected::ExpectedReplies;
 use crate::upstream::conn::handshake;
+use crate::upstream::conn::proxy_chain::ProxyChain;
 use crate::upstream::conn::transport::Transport;
 use crate::upstream::options::UpstreamOptions;
 use crate::upstream::shared::SharedUpstream;

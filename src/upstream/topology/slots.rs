@@ -277,7 +277,9 @@ mod tests {
         table.add_members(&HashSet::from([b.clone()]));
         assert!(table.is_member(&a) && table.is_member(&b));
         table.replace(&[(0..=9, c.clone())], &[], 0);
-        assert!(table.is_member(&c) && !table.is_member(&b) && !table.is_member(&a) && !table.is_member(&replica));
+        assert!(
+            table.is_member(&c) && !table.is_member(&b) && !table.is_member(&a) && !table.is_member(&replica)
+        );
     }
 
     #[test]

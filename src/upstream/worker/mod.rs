@@ -5,8 +5,8 @@
 //! may know a session or the cache. Begin with `upstream.rs` (what the router holds), `send.rs` (every way to
 //! send) and `route.rs` (which connection a command takes).
 
-mod isolated;
 mod dedicated;
+mod isolated;
 mod redirects;
 mod route;
 mod send;

@@ -61,8 +61,12 @@ impl Upstream {
         if asking {
             // The two must arrive together: neither is sent again after a loss.
             waiting.call.reads_only = false;
-            let asking =
-                Call { bytes: encode::request(&["ASKING"]), slot: None, reads_only: false, runs_user_code: false };
+            let asking = Call {
+                bytes: encode::request(&["ASKING"]),
+                slot: None,
+                reads_only: false,
+                runs_user_code: false,
+            };
             connection.enqueue(PendingCommand::new(
                 asking,
                 Completion::Nobody(Right::Asking),
@@ -80,10 +84,12 @@ impl Upstream {
         waiting: PendingCommand,
         words: Bytes,
     ) {
-        let (runs_user_code, asking, deadline) = (waiting.call.runs_user_code, waiting.asking, waiting.deadline);
+        let (runs_user_code, asking, deadline) =
+            (waiting.call.runs_user_code, waiting.asking, waiting.deadline);
         let slot = redirect.slot();
         let then = AfterInquiry::Send(waiting, words);
-        let unconfirmed = UnconfirmedRedirect { number: 0, node, redirect, runs_user_code, asking, deadline, then };
+        let unconfirmed =
+            UnconfirmedRedirect { number: 0, node, redirect, runs_user_code, asking, deadline, then };
         if unconfirmed.is_plain(&self.context.shared.table) && !self.context.unconfirmed.hold(slot) {
             let follow = Verdict::Follow(unconfirmed.redirect.clone());
             return self.carry_out(unconfirmed, follow);
@@ -102,7 +108,8 @@ impl Upstream {
         let (tell, told) = oneshot::channel();
         let deadline = clock::now() + clock::nanos(self.context.options.request_timeout);
         let (node, then) = (self.context.shared.table.index_of(node), AfterInquiry::Tell(tell));
-        let unconfirmed = UnconfirmedRedirect { number: 0, node, redirect, runs_user_code, asking: false, deadline, then };
+        let unconfirmed =
+            UnconfirmedRedirect { number: 0, node, redirect, runs_user_code, asking: false, deadline, then };
         if unconfirmed.is_plain(&self.context.shared.table) {
             return Some(unconfirmed.redirect);
         }
@@ -138,10 +145,13 @@ impl Upstream {
             .put_next_question(node, clock::now() + clock::nanos(self.context.options.refresh_gap_min));
         // What comes from here on is about a later time than the answer.
         let newest = self.context.unconfirmed.came.get();
-        let is_asked = |unconfirmed: &UnconfirmedRedirect| unconfirmed.node == node && unconfirmed.number <= newest;
+        let is_asked =
+            |unconfirmed: &UnconfirmedRedirect| unconfirmed.node == node && unconfirmed.number <= newest;
         if let Some(view) = self.view_of(node).await {
             table.add_members(&view.names);
-            self.decide(|unconfirmed| is_asked(unconfirmed).then(|| unconfirmed.by_view(&view, table)).flatten());
+            self.decide(|unconfirmed| {
+                is_asked(unconfirmed).then(|| unconfirmed.by_view(&view, table)).flatten()
+            });
         }
         if self.context.unconfirmed.held.borrow().iter().any(is_asked) {
             self.refreshed_once().await;
@@ -159,8 +169,9 @@ impl Upstream {
 
     fn decide(self: &Rc<Self>, verdict: impl Fn(&UnconfirmedRedirect) -> Option<Verdict>) {
         let table = &self.context.shared.table;
-        let plain =
-            |unconfirmed: &UnconfirmedRedirect| unconfirmed.is_plain(table).then(|| Verdict::Follow(unconfirmed.redirect.clone()));
+        let plain = |unconfirmed: &UnconfirmedRedirect| {
+            unconfirmed.is_plain(table).then(|| Verdict::Follow(unconfirmed.redirect.clone()))
+        };
         for (unconfirmed, verdict) in
             self.context.unconfirmed.take(|unconfirmed| plain(unconfirmed).or_else(|| verdict(unconfirmed)))
         {

@@ -156,8 +156,12 @@ impl Upstream {
             if connections.is_any_busy(clock::now()) {
                 return false;
             }
-            let ping =
-                || Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true, runs_user_code: false };
+            let ping = || Call {
+                bytes: encode::request(&["PING"]),
+                slot: None,
+                reads_only: true,
+                runs_user_code: false,
+            };
             connections.iter().map(|connection| connection.send(ping(), &self.context)).collect::<Vec<_>>()
         };
         for sent in sent {
