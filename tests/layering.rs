@@ -334,6 +334,39 @@ fn every_file_says_its_job_and_has_a_telling_name() {
 }
 
 #[test]
+fn the_head_of_a_folder_says_what_it_never_knows_and_where_to_begin() {
+    let sources = sources();
+    let is_there = |path: &str| {
+        let is =
+            |source: &Source| source.path == path || path.ends_with('/') && source.path.starts_with(path);
+        sources.iter().any(is)
+    };
+    let mut wrong = Vec::new();
+    for source in sources.iter().filter(|source| source.path.ends_with("/mod.rs")) {
+        let folder = source.path.trim_end_matches("mod.rs");
+        if sources.iter().filter(|other| other.path.starts_with(folder)).count() == 1 {
+            continue;
+        }
+        let lines = source.text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim);
+        let head = lines.map(|line| if line.is_empty() { "\n" } else { line }).collect::<Vec<_>>().join(" ");
+        if !head.to_lowercase().contains("must never know") {
+            wrong.push(format!("src/{}: the head says what the folder must never know", source.path));
+        }
+        let Some((_, begin)) = head.split_once("Begin with") else {
+            wrong.push(format!("src/{}: the head says which files to begin with", source.path));
+            continue;
+        };
+        let named = begin.split('\n').next().unwrap().split('`').skip(1).step_by(2);
+        for name in named.filter(|name| name.ends_with(".rs") || name.ends_with('/')) {
+            if !is_there(&format!("{folder}{name}")) && !is_there(name) {
+                wrong.push(format!("src/{}: the head names {name}, which is nowhere", source.path));
+            }
+        }
+    }
+    none(wrong);
+}
+
+#[test]
 fn no_files_import_each_other_in_a_circle() {
     let mut wrong = Vec::new();
     for (user, used) in imports().cycles() {

@@ -1,7 +1,8 @@
-//! `nearside dev`: a throwaway cluster of real servers, the daemon in front of it, and the main job shown
-//! live.
+//! `nearside dev`: starts a throwaway cluster of real servers and the daemon in front of it, and shows live
+//! what the daemon does.
 //!
-//! This alone knows both the daemon and the sandbox: what serves clients can never reach a throwaway server.
+//! This is the only room that knows both the daemon and the sandbox: what serves clients can never reach a
+//! throwaway server.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;

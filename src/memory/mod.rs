@@ -1,9 +1,9 @@
 //! How much memory the daemon may hold (`memory_max`), and what holds how much of it.
 //!
-//! A part that holds much counts it where it is held, in relaxed counters that move when a buffer grows or
-//! shrinks and never on a hit. What nobody counts is in the real size of the process, which is looked at
-//! every few milliseconds; between two looks the counters say how much has come since. So nothing escapes,
-//! and what is announced is judged before it is there.
+//! Every part that holds much counts its bytes in relaxed counters, which change when a buffer grows or
+//! shrinks and never on a hit. Memory that no part counts shows in the real size of the process, which is
+//! read every few milliseconds; between two reads the counters say how much was added. So no memory escapes,
+//! and a request or reply is judged by its announced length before it is there.
 //!
 //! A request that announces more than 64 KiB is checked before its bytes are kept. If it does not fit, its
 //! bytes are skipped as they arrive, and the session answers with an error. A reply that does not fit is
@@ -11,9 +11,9 @@
 //! empty while memory is scarce. The allocator returns unused memory to the system at the same checks,
 //! because a static build has no thread for that.
 //!
-//! Knows sizes alone, and for whom they are counted (clients, L1, the upstream). Must never know what a
-//! client, a key or a cache is: `daemon/memory.rs` makes room. Begin with `ceiling.rs`, then `held.rs`, how a
-//! part counts what it holds, and `limit.rs`, the limit of the machine.
+//! Knows only sizes, and for whom they are counted (clients, L1, the upstream). Must never know: what a
+//! client, a key or a cache is; `daemon/memory.rs` makes room. Begin with `ceiling.rs`, then `held.rs` (how a
+//! part counts what it holds) and `limit.rs` (the limit of the machine).
 
 mod allocator;
 mod ceiling;

@@ -1,8 +1,10 @@
-//! Throwaway real servers: what `nearside dev`, the tests and the benches run against.
+//! Throwaway real servers: `nearside dev`, the tests and the benches run against them.
 //!
-//! Everything listens on loopback, at ports that the kernel gave, lives in one temporary directory, and is
-//! gone when the process is gone, however it ended (see [`directory`]). Nothing here is used by the daemon
-//! that serves.
+//! All servers listen on loopback at ports that the kernel gave, live in one temporary directory, and end
+//! with the process, however it ends (see [`directory`]). Nothing that serves clients uses this folder.
+//!
+//! Must never know: the daemon, so that a test is not judged by what it tests. Begin with `server.rs` (one
+//! process), `standalone.rs` and `cluster.rs` (what they form), and `client.rs` (a plain client).
 
 mod application;
 pub mod client;

@@ -1,8 +1,11 @@
-//! Policies: what holds for the keys that begin with some prefix, where that differs from what holds for all.
+//! Policies: rules for the keys with one prefix, where these differ from the settings for all keys.
 //!
-//! The longest prefix of a key decides alone: policies do not add up. They are asked on a miss, never on a
-//! hit, and on a write if any has a default time to live; what is already in L1 when they change is dropped
-//! by whoever changes them.
+//! The longest prefix of a key decides alone: policies do not add up. A miss asks for the policy of its key,
+//! a hit never does, and a write does only if some policy has a default time to live. When policies change,
+//! the daemon drops what L1 has kept under them (`daemon/reload.rs`).
+//!
+//! Must never know: connections, clients, or the text of the configuration, which `config/policy.rs` reads.
+//! Begin with `mod.rs` (what a policy says), then `current.rs` (the policies that hold now).
 
 use std::fmt;
 use std::time::Duration;

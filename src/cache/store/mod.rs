@@ -1,20 +1,22 @@
-//! What is kept, where, and what goes when there is no more room: an index of lines over a log of segments.
+//! The store of L1: an index of lines over a log of segments, and the eviction that keeps both in their
+//! budget.
 //!
-//! A key's place in the index says where its reply lies in the log; further replies about the same key hang
-//! on that one. Readers take no lock: they copy a reply out, and then see by the sequence of the line whether
-//! what they copied is what was there ([`line`]). Whoever writes to the log holds the one lock of all
-//! writers; an invalidation takes only the
-//! lock of the key's home line, and of its two other lines if entries lie there.
+//! The index says where in the log the reply of a key lies; further replies about one key are linked to it.
+//! Readers take no lock: a reader copies a reply out, and the sequence number of the line says afterwards
+//! whether the copy is whole ([`line`]). A write to the log holds the one lock of all writers. An
+//! invalidation locks only the home line of the key, and its two other lines if entries lie there.
 //!
-//! The rule that makes it safe to write a segment anew: before that, every entry of it was taken out of the
-//! index, which raised the sequence of its line. So whoever still reads it will see that it read something
-//! else.
+//! A segment may be overwritten because every entry of it was taken out of the index before, which raised the
+//! sequence number of its line. A reader that was still copying such an entry sees that, and drops its copy.
 //!
-//! - A line ([`line`]) is 64 bytes: a sequence, a generation, and seven places. A place has 20 bits of the
-//!   hash of a key, two bits that count hits, and the spot of the entry. A key whose home line is full lies
-//!   in its second or third choice, among the 31 lines behind its home.
+//! Must never know: epochs beyond whether one has ended, policies, connections. Begin with `mod.rs` (the
+//! store and its lock), `look.rs` (a reader), `insert.rs` (a new entry) and `evict.rs` (what goes).
+//!
+//! - A line ([`line`]) is 64 bytes: a sequence number, a generation, and seven places. A place has 20 bits of
+//!   the hash of a key, two bits that count hits, and the spot of the entry. A key whose home line is full
+//!   lies in its second or third choice, among the 31 lines behind its home.
 //! - The index ([`index`]) begins with one in 256 of the budget and grows by one line at a time when four of
-//!   five places are in use, so nobody waits for a table to be doubled. It shrinks in the same way.
+//!   five places are in use, so no request waits for a table to be doubled. It shrinks in the same way.
 //! - An entry ([`entry`]) is a head of 16 bytes, the request and the reply in RESP3. A reply of more than an
 //!   eighth of a segment has memory of its own ([`large`]).
 //! - The log has about 256 segments in two queues (S3-FIFO). New entries go into the small queue, which has a
@@ -22,8 +24,7 @@
 //!   queue; an entry of the main queue that was hit goes round again. All others go, and a key that returns
 //!   soon ([`ghost`]) goes into the main queue at once.
 //! - A round costs an entry of average size one hit ([`reinsertion`]). A larger entry needs more hits, or
-//!   stays by chance. An entry that expires before its segment would reach the
-//!   front again goes first.
+//!   stays by chance. An entry that expires before its segment would reach the front again goes first.
 
 use std::fmt;
 use std::sync::OnceLock;

@@ -1,6 +1,8 @@
-//! CLIENT: what a client says of itself, and what it may see and do of others.
+//! CLIENT: what a client says about itself, and what it may see and do of others.
 //!
-//! Begin with `about_itself.rs` and `list.rs`; `tracking/` is client-side caching.
+//! Must never know: sockets and sessions. A command finds other clients in the registry, and puts orders to
+//! them into their mailboxes. Begin with `about_itself.rs` (the client that asks) and `list.rs` (all others);
+//! `tracking/` is client-side caching.
 
 pub(super) mod about_itself;
 mod filter;

@@ -1,7 +1,7 @@
-//! CONFIG: parameters of the daemon as Redis names them and as its own configuration does, and those of the
-//! data.
+//! CONFIG: parameters under the names that Redis gives them, and settings of nearside under their own names.
 //!
-//! Begin with `parameters.rs`, which says what each is about.
+//! Must never know: how a setting is read from a file or checked when the daemon starts (`config/`). Begin
+//! with `parameters.rs` (what each parameter is about), then `get.rs` and `set.rs`.
 
 pub(super) mod get;
 mod parameters;

@@ -1,7 +1,7 @@
-//! SLOWLOG: commands that took long, from when this daemon read them until it had their reply. What it
-//! answers on the spot is not measured.
+//! SLOWLOG: commands that took long, from when this daemon read them until it had their reply.
 //!
-//! Begin with `timer.rs`, which goes with a request until its reply is there.
+//! What the daemon answers at once is not measured. Must never know: which command a request is, or how it
+//! was answered. Begin with `timer.rs`, which goes with a request until its reply is there, then `log.rs`.
 
 mod command;
 mod log;

@@ -1,5 +1,7 @@
-//! Lets clients in: one accept loop for TCP and Unix sockets, and the bound on how many clients there may be.
-//! It knows nothing of what is said on a connection, but for the one line that a client too many is told.
+//! Listeners: one accept loop for TCP and Unix sockets, and the limit of how many clients there may be.
+//!
+//! Must never know: what is said on a connection, beside the one line of error for a client that is refused.
+//! Begin with `mod.rs` (the accept loop and the limit), then `tcp.rs` and `unix.rs` (how each is bound).
 
 pub mod tcp;
 pub mod unix;

@@ -1,9 +1,13 @@
 //! The command table: what Redis and Valkey know as data, and how a request is recognised in it.
 //!
-//! Only data and look-ups: nothing is executed here. A row says how many arguments a command takes, which of
-//! them are keys, what the daemon does with it and how its RESP3 reply looks to a RESP2 client. Arity follows
-//! Redis: 3 is exactly three arguments with the name, -3 is at least three. Where versions differ the looser
-//! one stands, and the server says the rest.
+//! A row says how many arguments a command takes, which of them are keys, what the daemon does with it and
+//! how its RESP3 reply looks to a RESP2 client. Arity is written as in Redis: 3 is exactly three arguments
+//! with the name, -3 is at least three. Where versions differ, the row has the looser arity, and the server
+//! judges the rest.
+//!
+//! Must never know: anything that executes a command; this folder has data and lookups only. Begin with
+//! `table/` (one row for each command), `class.rs` (what is done with it) and `lookup.rs` (how a session
+//! finds a row).
 
 mod category;
 mod class;

@@ -1,8 +1,10 @@
-//! The wire: requests and replies as bytes. Boundaries are found, what lies between them is left alone.
+//! The wire: requests and replies as bytes. Their boundaries are found, their contents are left as they are.
 //!
-//! Nothing here knows what a command means. redis-protocol is the oracle for these scanners in tests; it does
-//! not stand on the way of a reply, because it refuses some that Redis really sends (error lines that are not
-//! UTF-8, `$-1` inside RESP3).
+//! The crate redis-protocol checks these scanners in tests. The daemon does not use it, because it refuses
+//! some replies that Redis really sends (error lines that are not UTF-8, `$-1` inside RESP3).
+//!
+//! Must never know: what a command means. Begin with `scan/` (requests), `frame.rs` (where a reply ends) and
+//! `cursor.rs` (what a reply says); `resp2.rs` makes RESP2 of RESP3.
 
 pub mod cursor;
 pub mod encode;

@@ -1,8 +1,7 @@
 //! Subscribing and unsubscribing: what one client is subscribed to, and what it may do meanwhile.
 //!
-//! The session must never know which clients get a message (that is `pubsub`), nor which node a channel is
-//! subscribed to at (that is `upstream`).
-//! Begin with `command.rs` and `subscribe.rs`.
+//! Must never know: which other clients get a message (`pubsub/`), or at which node a channel is subscribed
+//! to (`upstream/`). Begin with `command.rs` (which command is allowed) and `subscribe.rs` (one SUBSCRIBE).
 
 mod command;
 mod confirmation;

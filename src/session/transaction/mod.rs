@@ -1,8 +1,10 @@
-//! MULTI and what belongs to it: commands are queued here, and EXEC sends them off together.
+//! MULTI and what belongs to it: commands are queued here, and EXEC sends them together.
 //!
-//! Redis 7.0 and Valkey say different things of a command that may not stand inside a transaction, and so
-//! does the daemon, by what the upstream is. Which node can carry a command out is the router's to say.
-//! Begin with `queue.rs` and `exec.rs`.
+//! Redis 7.0 and Valkey answer differently to a command that is not allowed in a transaction. The daemon
+//! answers as the upstream would.
+//!
+//! Must never know: which node can execute a command; the router says that. Begin with `queue.rs` (between
+//! MULTI and EXEC) and `exec.rs` (EXEC).
 
 mod command;
 mod exec;

@@ -6,8 +6,8 @@
 //! may have missed, before a connection was established or after it was lost, is reported as everything; what
 //! L1 kept thanks to such a connection carries an epoch of that connection.
 //!
-//! Nothing here may know which clients or policies want the prefixes. Begin with `keeper.rs` (which nodes are
-//! subscribed to), `listener.rs` (one node) and `state.rs` (what the readers of L1 ask).
+//! The folder must never know which clients or policies want the prefixes. Begin with `keeper.rs` (which
+//! nodes are subscribed to), `listener.rs` (one node) and `state.rs` (what the readers of L1 ask).
 
 mod broadcast;
 mod keeper;

@@ -2,9 +2,9 @@
 //!
 //! However many clients want a channel, it is subscribed to once. A connection is opened when the first
 //! subscription is wanted on its node and closed when none is left. What is lost with a connection is
-//! subscribed to again, on the node that it belongs to by then. Nothing here may know which clients want a
-//! message: a function gets it. Begin with `subscriptions.rs` (what others ask for), `plan/` (which node has
-//! what, without a socket) and `link.rs` (one connection).
+//! subscribed to again, on the node that it belongs to by then. The folder must never know which clients want
+//! a message: a function gets it. Begin with `subscriptions.rs` (what others ask for), `plan/` (which node
+//! has what, without a socket) and `link.rs` (one connection).
 //!
 //! A PING follows each SUBSCRIBE. An error before the PONG is about this command; without an error all of it
 //! is active. So confirmations need not be matched to commands, which matters because a server sends

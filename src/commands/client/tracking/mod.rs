@@ -1,7 +1,7 @@
 //! CLIENT TRACKING, CACHING, TRACKINGINFO and GETREDIR: a client that caches what it reads.
 //!
-//! Begin with `state.rs` (what is on) and `command.rs`. What each read of such a client means is the
-//! session's part.
+//! Must never know: what a read of such a client has to register, which `session/tracked_read.rs` does. Begin
+//! with `state.rs` (what is on) and `command.rs` (the commands).
 
 mod arguments;
 mod command;

@@ -1,8 +1,11 @@
-//! The rows of the command table, one file for each family. `builder.rs` has the functions that make a row.
+//! The rows of the command table, one file for each family of commands.
 //!
 //! Names, arity, flags and positions are what COMMAND says on Redis 7.0 and Valkey 9.1; a test compares them.
-//! Commands of Redis 8 that neither has ask for as few arguments as hold their key, so that the server judges
-//! the rest.
+//! Commands of Redis 8 that neither has ask for as few arguments as hold their key, so the server judges the
+//! rest.
+//!
+//! Must never know: what the classes of the rows do. Begin with `builder.rs` (the functions that make a row),
+//! then `strings.rs`, a typical family.
 
 mod bitmaps;
 mod builder;

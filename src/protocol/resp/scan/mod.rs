@@ -1,8 +1,11 @@
 //! Finds requests in what a client sent: RESP arrays of bulk strings, and inline commands.
 //!
-//! The limits, the strictness and the words of the errors are those of Redis 7.0 (`processMultibulkBuffer`
-//! and `processInlineBuffer`). A length is judged before any memory is taken for it. The scanner resumes
-//! where it stopped, so a large request that arrives in many pieces is walked once.
+//! The limits, the strictness and the texts of the errors are those of Redis 7.0 (`processMultibulkBuffer`
+//! and `processInlineBuffer`). A length is judged before memory is taken for it. The scanner resumes where it
+//! stopped, so a large request that arrives in many pieces is scanned once.
+//!
+//! Must never know: commands and sockets. Begin with `mod.rs` (one request after the other); `ahead.rs` finds
+//! the keys to prefetch.
 
 use std::ops::Range;
 

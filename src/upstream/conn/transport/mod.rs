@@ -1,4 +1,7 @@
-//! The socket of one upstream connection: connect it, and read whole frames from it.
+//! The byte stream of one upstream connection: connects the socket, writes requests, and reads whole frames.
+//!
+//! Must never know: what a frame means, or which node is meant to answer; `conn/handshake.rs` asks that.
+//! Begin with [`Transport`]; another kind of stream, such as TLS, is one more variant of `TransportStream`.
 
 use std::future::poll_fn;
 use std::io;

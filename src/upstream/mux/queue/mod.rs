@@ -1,8 +1,10 @@
-//! The commands of one upstream connection: those that wait to be sent, and those that wait for a reply, in
-//! one queue.
+//! The commands of one upstream connection, in one queue: first those that wait for a reply, behind them
+//! those that wait to be sent.
 //!
-//! No socket here. What was written is known by counting bytes, so that after a loss it is certain which
-//! commands never left.
+//! Bytes written to the socket are counted, so that after a loss it is certain which commands never left.
+//!
+//! Must never know: the socket, or which node it leads to. Begin with [`CommandQueue`]; `tests.rs` shows what
+//! it does after a loss.
 
 use std::collections::{HashSet, VecDeque};
 

@@ -6,8 +6,8 @@
 //! because a node publishes notifications of its own keys only. Ordinary messages reach every node of a
 //! cluster, so they are taken from one node alone: the source of the subscription.
 //!
-//! Nothing here may know a socket. Begin with `wanted.rs` (what is wanted where) and `inflight.rs` (what was
-//! sent and not answered yet).
+//! The plan must never know a socket. Begin with `wanted.rs` (what is wanted where) and `inflight.rs` (what
+//! was sent and not answered yet).
 
 mod connection;
 mod inflight;
