@@ -39,8 +39,8 @@ enum Rule {
 // === impl Rule ===
 
 impl Rule {
-    /// The queue that an entry with `hits` hits goes to, and the hits that it keeps; `None` when it is evicted.
-    /// `hits_left` computes what a round costs.
+    /// The queue that an entry with `hits` hits goes to, and the hits that it keeps; `None` when it is
+    /// evicted. `hits_left` computes what a round costs.
     fn of(
         self,
         which: Which,

@@ -27,8 +27,8 @@ impl Reinsertion {
         Reinsertion { mean: (bytes / keys.max(1)).max(1), now }
     }
 
-    /// Whether a key that was evicted recently and returns goes into the main queue at once. The larger it is,
-    /// the more seldom it does.
+    /// Whether a key that was evicted recently and returns goes into the main queue at once. The larger it
+    /// is, the more seldom it does.
     pub(super) fn admits_returning(self, bytes: usize) -> bool {
         fastrand::u64(..(bytes as u64).max(1)) < self.mean
     }

@@ -1,5 +1,5 @@
-//! The coherence promise, number by number, and the races that it excludes: what the tests share. Each test is
-//! named after the number of its promise.
+//! The coherence promise, number by number, and the races that it excludes: what the tests share. Each test
+//! is named after the number of its promise.
 
 mod budget;
 mod deadlines;

@@ -150,8 +150,8 @@ impl TrackingScope<'_> {
     }
 }
 
-/// Greets a node on a `transport` that is not tracked: a dedicated connection, or one that subscribes. Returns
-/// the id that the node gave to the connection. The node has `connect_timeout` to answer.
+/// Greets a node on a `transport` that is not tracked: a dedicated connection, or one that subscribes.
+/// Returns the id that the node gave to the connection. The node has `connect_timeout` to answer.
 ///
 /// # Errors
 /// The connection failed, or the node refused us; the text says which.

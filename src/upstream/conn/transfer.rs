@@ -18,9 +18,9 @@ pub struct TransferLimits {
 
 /// How far large requests and replies have come on one connection, in both directions.
 ///
-/// Each byte extends the deadline by the time that it may take at the minimum rate. So a trickle extends it by
-/// nearly nothing, and a node that pauses for less than `stall_timeout` and then makes up for it is
-/// not overdue.
+/// Each byte extends the deadline by the time that it may take at the minimum rate. So a trickle extends it
+/// by nearly nothing, and a node that pauses for less than `stall_timeout` and then makes up for it is not
+/// overdue.
 #[derive(Debug, Default)]
 pub(in crate::upstream) struct TransferProgress {
     paid_until: Nanos,
@@ -48,7 +48,8 @@ impl TransferProgress {
         (began.max(self.paid_until) + stall_timeout).min(ceiling(began, limits))
     }
 
-    /// The setting that an exchange exceeded which began at `began`, had begun to arrive and is overdue at `now`.
+    /// The setting that an exchange exceeded which began at `began`, had begun to arrive and is overdue at
+    /// `now`.
     pub(in crate::upstream) fn exceeded(began: Nanos, now: Nanos, limits: &TransferLimits) -> &'static str {
         if now >= ceiling(began, limits) { "upstream_request_time_max" } else { "upstream_rate_min" }
     }
