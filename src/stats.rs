@@ -48,7 +48,7 @@ counters! {
         l1_kept_out,
         /// Misses of keys that are invalidated more often than they are read, and so not kept.
         l1_unworthy,
-        /// Keys whose policy gave a time to live to a write without one: so many were sent.
+        /// Keys to which a policy gave a time to live, after a write without one.
         default_ttl_sent,
         /// Those that may have none all the same: the server refused it, or did not answer.
         default_ttl_failures,
@@ -97,7 +97,7 @@ counters! {
         clients_timed_out,
         /// Passwords of clients that were wrong.
         auth_failures,
-        /// Times that a client had to wait because so many bytes of its requests were on their way.
+        /// Times that a client had to wait because too many bytes of its requests were in flight.
         client_in_flight_waits,
         /// Clients that sent what is not RESP.
         protocol_errors,
@@ -167,7 +167,7 @@ impl Counter {
 // === impl Stats ===
 
 impl Stats {
-    /// Counters for so many workers.
+    /// Counters for `workers` workers.
     pub fn new(workers: usize) -> Stats {
         Stats { workers: (0..workers).map(|_| Arc::default()).collect() }
     }

@@ -85,7 +85,7 @@ mod tests {
             assert!(scores.admits(KEY));
             scores.note_end(KEY, false);
         }
-        // One in so many is tried; one that ends unread changes nothing.
+        // One of several is tried; one that ends unread changes nothing.
         for _ in 0..3 {
             let admitted = (0..TRIAL_EVERY).filter(|_| scores.admits(KEY)).count();
             assert_eq!(admitted, 1);

@@ -105,7 +105,7 @@ fn aggregate(reply: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-/// The head of an array of so many elements, without the end of its line, and where it begins.
+/// The head of an array of `count` elements, without the end of its line, and where it begins.
 #[inline]
 fn array_head(count: usize) -> ([u8; DIGITS_MAX + 3], usize) {
     let (mut head, mut at, mut rest) = ([b'*'; DIGITS_MAX + 3], DIGITS_MAX + 2, count);

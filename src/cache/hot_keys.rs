@@ -24,7 +24,7 @@ pub(super) struct HotKeyCounts(Cache<Bytes, Arc<AtomicU32>>);
 // === impl HotKeyCounts ===
 
 impl HotKeyCounts {
-    /// Takes at most so many bytes.
+    /// Counts that take at most `bytes_max` bytes.
     pub(super) fn new(bytes_max: u64) -> HotKeyCounts {
         let weigh = |key: &Bytes, _: &Arc<AtomicU32>| (key.len() + OVERHEAD_BYTES) as u32;
         HotKeyCounts(Cache::builder().name("hottest").max_capacity(bytes_max).weigher(weigh).build())

@@ -21,14 +21,14 @@ use crate::protocol::key::Slot;
 use crate::settings::Setting;
 use crate::stats::WorkerStats;
 
-/// The keys that are hit most have one in so many parts of the budget.
+/// The counts of the keys that are hit most have one part in this many of the budget.
 const COUNTED_PART: u64 = 64;
 
 /// Keys that were served wrong, of which the last are shown, and how much of each.
 const MISMATCHES_MAX: usize = 8;
 const MISMATCH_CHARS_MAX: usize = 128;
 
-/// Commits of so many groups of keys may go on at once.
+/// Groups of keys of which one commit each may run at once.
 const COMMIT_LOCKS: usize = 1_024;
 
 /// How much is kept, and how long.

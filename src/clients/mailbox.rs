@@ -72,7 +72,7 @@ impl Mail {
 // === impl Mailbox ===
 
 impl Mailbox {
-    /// An empty mailbox that holds so many bytes.
+    /// An empty mailbox for at most `bytes_max` bytes.
     pub fn new(bytes_max: usize) -> Mailbox {
         let (contents, stirred, waker) = (Mutex::default(), AtomicBool::new(false), OnceLock::new());
         Mailbox { contents, stirred, waker, bytes_max }

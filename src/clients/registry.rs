@@ -132,7 +132,7 @@ pub struct ClientGuard {
 // === impl Clients ===
 
 impl Clients {
-    /// Lists a new client, whose mailbox holds so many bytes.
+    /// Adds a new client, whose mailbox holds at most `mailbox_bytes_max` bytes.
     pub fn enter(self: &Arc<Clients>, endpoints: Endpoints, mailbox_bytes_max: usize) -> ClientGuard {
         let id = self.latest_id.fetch_add(1, Ordering::Relaxed) + 1;
         let client = Arc::new(Client::new(id, endpoints, mailbox_bytes_max));

@@ -37,7 +37,7 @@ pub enum EndReason {
     Broken(ProtocolError),
     /// The client sent more than may wait while an earlier request of it is carried out; the bound.
     Ahead(&'static str),
-    /// The next request is not looked at, and the one behind it is: it has so many bytes at least, and that
+    /// The next request is skipped, and the one behind it is read: it has at least this many bytes, and that
     /// is more than this bound lets it.
     Skipped(usize, &'static str),
 }

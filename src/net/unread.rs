@@ -8,7 +8,7 @@ use std::ops::Deref;
 #[derive(Debug, Default)]
 pub struct UnreadBytes {
     bytes: Vec<u8>,
-    /// So many at the beginning are done with; 0 when there are no others.
+    /// Bytes at the beginning that were used; 0 when there are no others.
     done: usize,
 }
 
@@ -37,7 +37,7 @@ impl UnreadBytes {
         self.bytes.capacity() - self.bytes.len()
     }
 
-    /// Makes room for so many more.
+    /// Makes room for `more` bytes.
     pub fn reserve_exact(&mut self, more: usize) {
         self.bytes.reserve_exact(more);
     }

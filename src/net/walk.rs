@@ -22,7 +22,7 @@ pub enum Flow {
 
 /// Where a walk over requests came to.
 pub(super) struct WalkEnd {
-    /// So many bytes are done with.
+    /// The bytes that were used.
     pub(super) at: usize,
     /// What the rest begins with.
     pub(super) next: Next,
@@ -32,11 +32,11 @@ pub(super) struct WalkEnd {
 pub(super) enum Next {
     /// Requests that are looked at later, or nothing.
     Later,
-    /// A request of so many bytes that is shown again.
+    /// A request of this many bytes that is shown again.
     Again(usize),
     /// A part of a request.
     Part,
-    /// A request of at least so many bytes, which are too many.
+    /// A request of at least this many bytes, which is too large.
     TooLarge(usize),
 }
 

@@ -15,7 +15,7 @@ const SHARED_BYTES_MIN: usize = 16 * 1024;
 /// written.
 const KEPT_CAPACITY_BYTES_MAX: usize = 64 * 1024;
 
-/// Room for so many pieces is kept when none waits.
+/// Pieces for which an empty queue keeps its memory.
 const KEPT_PIECES_MAX: usize = 64;
 
 /// Slices handed to one vectored write.
@@ -57,7 +57,7 @@ impl Joined {
         self.memory.get(..self.len).unwrap_or_default()
     }
 
-    /// Makes room for so many bytes more.
+    /// Makes room for `more` bytes.
     fn grow(&mut self, more: usize) {
         let least = (2 * self.memory.len()).max(JOINED_BYTES_MIN);
         self.memory.resize(least.max(self.len + more), 0);
@@ -106,7 +106,7 @@ impl WriteQueue {
         }
     }
 
-    /// Room for so many bytes and [`SLACK_BYTES`] more behind all that waits. What is put there does not wait
+    /// Room for `bytes` bytes and [`SLACK_BYTES`] more behind all that waits. What is put there does not wait
     /// until [`WriteQueue::push_room`] says that it does.
     #[inline(always)]
     pub fn room(&mut self, bytes: usize) -> &mut [u8] {
@@ -125,7 +125,7 @@ impl WriteQueue {
         self.len += bytes;
     }
 
-    /// What begins with the room that was asked for last, so many bytes of it.
+    /// The first `bytes` bytes of the room that was asked for last.
     #[inline]
     pub fn in_room(&self, bytes: usize) -> &[u8] {
         self.joined.memory.get(self.joined.len..self.joined.len + bytes).unwrap_or_default()
@@ -180,7 +180,7 @@ impl WriteQueue {
         self.len = 0;
     }
 
-    /// Takes back what was appended since so many bytes waited, of which nothing was written meanwhile.
+    /// Takes back what was appended since `len` bytes waited. None of it may have been written.
     pub fn take_back(&mut self, len: usize) -> Bytes {
         let mut wanted = self.len.saturating_sub(len);
         self.len -= wanted;

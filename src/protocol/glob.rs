@@ -87,8 +87,8 @@ impl Patterns {
         }
     }
 
-    /// Tries at most so many patterns, those that begin as `name` does, from `from` on: gives `found` each
-    /// that matches. Where to go on if some are left.
+    /// Tries at most `tries_max` of the patterns that begin as `name` does, from `from` on: gives `found`
+    /// each that matches. Where to go on if some are left.
     pub fn search(
         &self,
         name: &[u8],

@@ -74,8 +74,8 @@ impl RequestRoute {
         self.flags.has(Flags::WRITE) || self.flags.has(Flags::READ.with(Flags::MAY_REPLICATE))
     }
 
-    /// Whether a request names so many keys that others have to get their turn while something is done about
-    /// each.
+    /// Whether a request names very many keys, so that other sessions get their turn while something is done
+    /// about each.
     #[inline]
     pub(super) fn has_many(self, request: &Request<'_>) -> bool {
         request.len() > MANY_KEYS && self.counts_many(request)

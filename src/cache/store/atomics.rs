@@ -3,7 +3,7 @@
 
 pub(super) use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-/// After so many looks at a line that somebody writes, others get the CPU: whoever writes may wait for it.
+/// Reads of a line during a write after which this thread yields the CPU: the writer may wait for it.
 const LOOKS_PER_TURN: u32 = 64;
 
 /// Passes the time until the next look at a line that somebody writes.

@@ -94,11 +94,11 @@ fn first_word(bytes: &[u8]) -> u64 {
     at(0) | at(1) | at(2)
 }
 
-/// From so many words on a reply is copied in larger steps.
+/// The number of words from which on a reply is copied in larger steps.
 const MANY_WORDS: usize = 64;
 
-/// Copies a reply that begins in the first of these words, behind so many bytes, to `to`, and up to seven
-/// bytes more.
+/// Copies a reply that begins in the first of these words, `behind` bytes in, to `to`, and up to seven bytes
+/// more.
 #[inline(never)]
 pub(super) fn copy_reply(words: &[AtomicU64], behind: usize, to: &mut [u8]) {
     let (mut words, mut to) = (words, to);
@@ -124,7 +124,7 @@ fn copy_many(words: &[AtomicU64], to: &mut [u8]) {
     copy_words::<16>(words, to);
 }
 
-/// Copies words, so many at once, to a place of their size.
+/// Copies words, `COUNT` at once, to a place of their size.
 #[inline(always)]
 fn copy_words<const COUNT: usize>(words: &[AtomicU64], to: &mut [u8]) {
     let (blocks, rest) = words.as_chunks::<COUNT>();

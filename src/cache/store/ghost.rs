@@ -5,7 +5,7 @@ const WAYS: u32 = 8;
 const PART_BITS: u32 = u128::BITS / WAYS;
 const PART_MASK: u128 = (1 << PART_BITS) - 1;
 
-/// The sets become more by one in so many parts at least.
+/// The number of sets grows by at least one part in this many.
 const STEPS: usize = 8;
 
 /// What is remembered. A set is a queue: the parts of the hashes of its last keys, the newest in the lowest

@@ -48,7 +48,7 @@ const LOAD_MIN: (u64, u64) = (1, 2);
 /// Once begun, either goes on until all homes are equally full: where more is in use than this it is growing.
 const LOAD_BETWEEN: (u64, u64) = (13, 20);
 
-/// So many lines go for each insertion while the index shrinks.
+/// Lines that go for each insertion while the index shrinks.
 const LINES_LESS: usize = 2;
 
 /// So many segments that come to the front may find that all in them was hit before room is made whatever was
@@ -167,13 +167,13 @@ impl Store {
         self.hash(body::key(head, &asked))
     }
 
-    /// Where a new entry of so many bytes goes.
+    /// The queue that a new entry of `bytes` bytes goes into.
     fn queue_of(&self, writer: &mut StoreWriter, hash: u64, bytes: usize) -> Which {
         let is_known = writer.ghost.take(hash);
         if is_known && self.reinsertion(writer).admits_returning(bytes) { Which::Main } else { Which::Small }
     }
 
-    /// A spot for so many words at the end of a queue, after what it takes has gone. None when there is none.
+    /// A spot for `words` words at the end of a queue, after evictions if need be; `None` if there is none.
     fn room(&self, writer: &mut StoreWriter, words: usize, which: Which) -> Option<u64> {
         if let Some(spot) = self.room_in_open(writer, words, which) {
             return Some(spot);
@@ -189,7 +189,7 @@ impl Store {
         self.room_in_open(writer, words, which)
     }
 
-    /// Lets go of what it takes for so many bytes. False when that is more than there is.
+    /// Evicts until `bytes` bytes fit. Returns false if everything is too little.
     fn make_room(&self, writer: &mut StoreWriter, bytes: usize) -> bool {
         let mut evictions = 0;
         while !self.has_room(writer, bytes) {
@@ -202,14 +202,14 @@ impl Store {
         true
     }
 
-    /// A spot for so many words in the segment of a queue that is open, if that has the room.
+    /// A spot for `words` words in the open segment of a queue, if it has the room.
     pub(super) fn room_in_open(&self, writer: &mut StoreWriter, words: usize, which: Which) -> Option<u64> {
         let open = writer.queues.of(which).open.as_ref()?;
         let has_room = open.used + words <= self.sizes.segment_words();
         has_room.then(|| (self.sizes.words(open.number).start + open.used) as u64)
     }
 
-    /// Whether the budget has so many bytes left.
+    /// Whether the budget has `bytes` bytes left.
     fn has_room(&self, writer: &StoreWriter, bytes: usize) -> bool {
         let used = writer.segments * self.sizes.segment_bytes + writer.ghost.bytes() + self.index.bytes();
         used as u64 + self.large.bytes() + bytes as u64 <= self.sizes.budget

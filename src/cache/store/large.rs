@@ -35,7 +35,7 @@ pub(super) struct LargeEntries {
     latest: AtomicU64,
 }
 
-/// What jemalloc takes for so many bytes: it has four sizes from one power of two to the next.
+/// What jemalloc takes for `bytes` bytes: it has four sizes from one power of two to the next.
 fn allocated(bytes: usize) -> usize {
     bytes.next_multiple_of((bytes.next_power_of_two() / 8).max(16))
 }

@@ -20,7 +20,7 @@ pub(super) const PLACES: usize = 7;
 /// Words of a line: its head and its places.
 pub(super) const LINE_WORDS: usize = PLACES + 1;
 
-/// An entry lies at most so many lines behind its home.
+/// Lines behind its home within which an entry lies.
 pub(super) const OFFSET_MAX: usize = 31;
 
 /// A line, wherever its words lie, and which choice of the key that is looked for: 0 is its home.

@@ -82,11 +82,11 @@ pub(in crate::cache) struct Stored {
 /// that it is wanted.
 const WORDS_AHEAD: usize = 2 * LINE_WORDS + 1;
 
-/// A line that changed during each of so many looks is as good as one without the key: the server behind
-/// knows.
+/// Reads of a line after which it counts as one without the key, if each was disturbed by a write: the server
+/// behind knows.
 const LOOKS_MAX: u32 = 1_000;
 
-/// So many entries, of some 200 bytes each, lie in the second cache of any CPU.
+/// Entries, of some 200 bytes each, that fit into the second cache of any CPU.
 const NEAR_ENTRIES_MAX: u64 = 1_024;
 
 // === impl Store ===

@@ -20,7 +20,7 @@ const HUGE_PAGE_BYTES: usize = 2 << 20;
 // === impl Pages ===
 
 impl Pages {
-    /// So many words. Nothing of them takes memory yet, and none is promised.
+    /// Maps `words` words. None of them takes memory yet, and none is guaranteed.
     ///
     /// # Errors
     /// There is no room for them among the addresses, or the kernel promises no more than it has.

@@ -41,7 +41,7 @@ pub(super) struct Queue {
     pub(super) open: Option<Segment>,
     large_bytes: usize,
     large: usize,
-    /// At so many large replies, those that are not there any more are taken out.
+    /// The number of large replies at which those that have gone are taken out.
     next_look: usize,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Queues {
     main: Queue,
 }
 
-/// So many large replies are never looked through for those that went.
+/// A queue with at most this many large replies is not searched for those that have gone.
 const LARGE_MIN: usize = 64;
 
 /// The part of the budget that the small queue has.

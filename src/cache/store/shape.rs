@@ -12,7 +12,7 @@ const HOMES_MASK: u64 = (1 << HOMES_BITS) - 1;
 const GROUP_BITS_BITS: u32 = 6;
 const TIMES_SHIFT: u32 = HOMES_BITS + GROUP_BITS_BITS;
 
-/// A group has so many lines at least, and fewer than twice as many.
+/// The least number of lines of a group, which has fewer than twice as many.
 pub(super) const GROUP_LINES: usize = 4;
 const GROUP_LINES_BITS: u32 = GROUP_LINES.trailing_zeros();
 

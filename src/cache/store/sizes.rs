@@ -22,7 +22,7 @@ pub(super) struct Sizes {
 
 pub(super) const WORD_BYTES: usize = 8;
 
-/// The budget has about so many segments, unless they would be too small or too large.
+/// The number of segments in the budget, unless they would be too small or too large.
 const SEGMENTS: u64 = 256;
 const SEGMENT_BYTES_MIN: u64 = 1 << 10;
 const SEGMENT_BYTES_MAX: u64 = 1 << 20;
@@ -30,15 +30,15 @@ const SEGMENT_BYTES_MAX: u64 = 1 << 20;
 /// Spots of the log are numbers of words below those of large replies.
 const BUDGET_MAX: u64 = 1 << 41;
 
-/// An entry takes at least so many bytes, with its place.
+/// The least number of bytes that an entry takes, with its place.
 const ENTRY_BYTES_MIN: u64 = 40;
 
-/// An empty index has lines for one in so many parts of the budget: the fewer there are, the more fills of
+/// An empty index has lines for one part in this many of the budget: the fewer there are, the more fills of
 /// other keys an invalidation ends.
 const EMPTY_PART: u64 = 256;
 const EMPTY_LINES_MAX: u64 = 1 << 14;
 
-/// An entry of the log takes at most one in so many parts of a segment: what is left over at the end of one
+/// An entry of the log takes at most one part in this many of a segment: what is left over at the end of one
 /// is little then.
 const ENTRIES_PER_SEGMENT: usize = 8;
 

@@ -74,7 +74,7 @@ pub struct TrackerCounts {
 // === impl Tracker ===
 
 impl Tracker {
-    /// A tracker that remembers so many keys.
+    /// A tracker that remembers at most `keys_max` keys.
     pub fn new(clients: Arc<Clients>, keys_max: usize) -> Tracker {
         let (members_count, inner, sent) = Default::default();
         let wanted = watch::Sender::default();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 /// Prefixes of keys, none of which begins with another one.
 pub type ClientPrefixes = Arc<[Bytes]>;
 
-/// The upstream is asked for so many prefixes at most; beyond it, for all keys.
+/// Prefixes that the upstream is asked for at most; beyond that, for all keys.
 const PREFIXES_MAX: usize = 1024;
 
 /// Bytes of all prefixes that the upstream is asked for at most; beyond it, for all keys. Each BCAST

@@ -12,7 +12,7 @@ pub(super) struct ReaderTable {
     slots: BTreeMap<Slot, HashMap<Bytes, Vec<u64>>>,
     keys: usize,
     items: usize,
-    /// With so many items it is looked whose readers have gone.
+    /// The number of items at which readers that have left are removed.
     sweep_at: usize,
 }
 

@@ -294,8 +294,8 @@ where
 // === impl ClientLimit ===
 
 impl ClientLimit {
-    /// Lets in so many at the same time, of other machines if `remote`, and as many as `ceiling` has room
-    /// for; those refused are counted in `stats`.
+    /// Lets in at most `max_clients` at the same time, of other machines if `remote`, and as many as
+    /// `ceiling` has room for; those refused are counted in `stats`.
     pub fn new(
         max_clients: Arc<Setting>,
         remote: bool,

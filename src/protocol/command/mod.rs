@@ -135,7 +135,7 @@ impl Spec {
         self.fits(count) && paired
     }
 
-    /// Whether Redis takes so many arguments before it carries the request out: it looks for pairs only then.
+    /// Whether Redis accepts `count` arguments before it executes the request: it looks for pairs only then.
     #[inline]
     fn fits(&self, count: usize) -> bool {
         let least = usize::from(self.arity.unsigned_abs());

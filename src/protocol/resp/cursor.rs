@@ -13,7 +13,7 @@ pub enum ReplyHead<'a> {
         /// The rest of the line.
         text: &'a [u8],
     },
-    /// A length and so many bytes: `$`, `!` or `=`.
+    /// A length, and as many bytes: `$`, `!` or `=`.
     Blob {
         /// The first byte.
         kind: u8,

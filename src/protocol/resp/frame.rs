@@ -17,7 +17,7 @@ pub struct FrameScanner {
     searched: usize,
     /// Elements of the current frame still to come; 0 before its first byte was looked at.
     missing: u64,
-    /// The current frame has at least so many bytes, by what it says of itself.
+    /// The least number of bytes of the current frame, by its announced lengths.
     announced: usize,
     /// Bytes of a frame that is passed over that are done with; `None` while none is.
     passed: Option<usize>,
@@ -68,7 +68,7 @@ const ELEMENT_BYTES_MIN: u64 = 3;
 // === impl FrameScanner ===
 
 impl FrameScanner {
-    /// A scanner of frames of so many bytes at most.
+    /// A scanner of frames of at most `bytes_max` bytes.
     pub fn new(bytes_max: usize) -> FrameScanner {
         FrameScanner {
             bytes_max,
@@ -82,7 +82,7 @@ impl FrameScanner {
         }
     }
 
-    /// A frame has so many bytes at most from here on.
+    /// Changes the limit: from here on a frame has at most `bytes_max` bytes.
     pub fn bound(&mut self, bytes_max: usize) {
         self.bytes_max = bytes_max;
     }
@@ -189,7 +189,7 @@ impl FrameScanner {
         Ok(Passed { bytes: at, ended })
     }
 
-    /// A frame of at least so many bytes, which have not all arrived.
+    /// A frame of at least `bytes_min` bytes that has not arrived whole.
     fn unfinished(&self, bytes_min: usize) -> Result<Option<usize>, FrameError> {
         if bytes_min > self.bytes_max { Err(FrameError::TooLong) } else { Ok(None) }
     }

@@ -30,7 +30,7 @@ pub struct OwnedRequest {
     args: SmallVec<[Range<usize>; ARGS_INLINE]>,
 }
 
-/// So many arguments of a request take no allocation of their own: a SET with an expiry has five.
+/// Arguments of a request that take no allocation of their own: a SET with an expiry has five.
 const ARGS_INLINE: usize = 5;
 
 // === impl Request ===

@@ -18,7 +18,7 @@ use super::{
 pub enum Form {
     /// Not at all.
     ByRule,
-    /// A null reply is `*-1` if the request has at least so many arguments (LPOP with a count), and `$-1`
+    /// A null reply is `*-1` if the request has at least this many arguments (LPOP with a count), and `$-1`
     /// otherwise.
     NullArrayFrom(usize),
     /// A null that is an element of the reply is `*-1` (GEOPOS).

@@ -38,7 +38,7 @@ const ABSENT_NANOS_MAX: Nanos = 1_000_000_000;
 /// A function that answers as if it were not there is looked for again at most so often.
 const LOOK_AGAIN_NANOS: Nanos = 1_000_000_000;
 
-/// A call whose slot moves on meanwhile looks for its function on so many nodes at most.
+/// Nodes on which a call whose slot moves meanwhile looks for its function.
 const LOOKS_MAX: u32 = 3;
 
 /// Which functions were looked for on which nodes.

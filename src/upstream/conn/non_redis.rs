@@ -13,7 +13,7 @@ const RESP_TYPES: &[u8] = b"+-:$*_#,(!=%~>|";
 const STRANGERS: [(&[u8], &str); 3] =
     [(b"HTTP/", "an HTTP server"), (b"SSH-", "an SSH server"), (b"\x15\x03", "a port that wants TLS")];
 
-/// So many bytes tell one from another.
+/// Bytes that suffice to tell other servers from Redis.
 pub(in crate::upstream) const TELLING_BYTES: usize = 5;
 
 /// Where to look. The address may be the configuration's or one that a node named.

@@ -1,10 +1,10 @@
-//! Which keys the requests in a buffer will ask for, before any of them is looked at.
+//! The keys that the requests in a buffer will read, before any of the requests is scanned.
 //!
-//! A guess, for whoever can do something useful meanwhile: nothing is checked, and it ends at the first thing
-//! that is not plain. The scanner decides what the requests are.
+//! This is a guess for prefetching: nothing is checked, and it ends at the first bytes that are not plain.
+//! The scanner decides what the requests are.
 
-/// So many requests are looked ahead at once: the CPU does not wait for the memory of more side by side, and
-/// what was fetched first would be out of its nearest cache again.
+/// Requests for which keys are prefetched at once: the CPU does not fetch more at the same time, and what was
+/// fetched first would be out of its nearest cache again.
 pub const AHEAD_MAX: usize = 32;
 
 /// The longest number that is read.

@@ -18,7 +18,7 @@ pub use error::ProtocolError;
 use super::inline;
 use super::request::OwnedRequest;
 
-/// The scanner keeps the memory for the places of so many arguments, for the next request.
+/// Arguments for whose places the scanner keeps memory for the next request.
 const KEPT_ARGS_MAX: usize = 1024;
 
 /// The longest line with a count or a length that is waited for, as in Redis.
@@ -46,16 +46,16 @@ const RESTRAINED_BULK_BYTES_MAX: usize = 16 * 1024;
 pub enum ScanOutcome {
     /// Not all of a request yet.
     Incomplete,
-    /// Nothing to answer, but so many bytes are done with: an empty line, or an empty array.
+    /// Nothing to answer: an empty line or an empty array of this many bytes.
     Nothing(usize),
-    /// A request of so many bytes; [`RequestScanner::args`] says where its arguments lie.
+    /// A request of this many bytes; [`RequestScanner::args`] says where its arguments are.
     Request(usize),
-    /// A request of so many bytes with very many arguments, and where they lie: the scanner does not keep the
-    /// memory.
+    /// A request of this many bytes with very many arguments, and where they are: the scanner does not keep
+    /// the memory.
     LargeRequest(usize, Vec<Range<usize>>),
-    /// An inline command, so many bytes long, as the request that it means.
+    /// An inline command of this many bytes, and the request that it means.
     Inline(usize, OwnedRequest),
-    /// A request of at least so many bytes, which is more than one may have: it is to be skipped.
+    /// A request of at least this many bytes, which is more than the limit: it has to be skipped.
     TooLarge(usize),
 }
 
@@ -79,7 +79,7 @@ pub struct RequestScanner {
     at: usize,
     /// Arguments of the current request still to come; `None` before its count line was read.
     missing: Option<usize>,
-    /// So many bytes the current request has at least, by what it says of itself.
+    /// The least number of bytes of the current request, by its announced lengths.
     announced: usize,
     /// What is still to come of an argument that is skipped.
     skipping: usize,
@@ -152,7 +152,7 @@ impl RequestScanner {
         self.missing.is_some()
     }
 
-    /// Whether a `buf` of so many bytes has, by what it says of itself, all of the request that it begins
+    /// Whether a `buf` of `bytes` bytes may have, by its announced lengths, all of the request that it begins
     /// with.
     pub fn may_end_within(&self, bytes: usize) -> bool {
         self.missing.is_none_or(|missing| missing == 1) && self.announced <= bytes
