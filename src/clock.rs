@@ -29,11 +29,11 @@ pub fn instant(at: Nanos) -> Instant {
     *ORIGIN + Duration::from_nanos(at.saturating_sub(1_000_000_000))
 }
 
-/// What others can make happen as often as they like, and is told of in the log all the same: once in ten
-/// seconds, with how often it was.
+/// Limits the log lines about events that clients or nodes can cause at will: one line in ten seconds, with
+/// the count.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogThrottle {
-    /// Not before is it told of again.
+    /// The earliest time of the next line.
     next_at: Nanos,
     untold: u64,
 }
@@ -41,7 +41,7 @@ pub struct LogThrottle {
 // === impl LogThrottle ===
 
 impl LogThrottle {
-    /// It has happened. How often it did since it was told of last, if it is to be told of now.
+    /// Counts an event. Returns the count since the last line, if a line is due now.
     pub fn note(&mut self, now: Nanos) -> Option<u64> {
         self.untold += 1;
         if now < self.next_at {

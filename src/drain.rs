@@ -1,5 +1,5 @@
-//! Draining: tell all to stop, know when all have, and tell those that have not that they are not waited for
-//! any more.
+//! The drain: signals all tasks to stop, waits until they have, and signals those that have not that the time
+//! is over.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// Told once, heard by all who hold a clone, on whichever worker they run. Who has something to finish holds
-/// a [`DrainGuard`] until it is done.
+/// A signal that is sent once and reaches every clone, on every worker. A task that has something to finish
+/// holds a [`DrainGuard`] until it is done.
 #[derive(Clone, Debug, Default)]
 pub struct Drain {
     /// Whether `told` was cancelled, without its lock. Set before it.
     begun: Arc<AtomicBool>,
     told: CancellationToken,
-    /// The time for it is over.
+    /// The drain timeout is over.
     over: CancellationToken,
     running: TaskTracker,
 }
 
-/// Held by whoever has to end before the daemon may.
+/// Held by a task that has to end before the daemon may.
 #[derive(Debug)]
 pub struct DrainGuard {
     _token: TaskTrackerToken,
@@ -36,14 +36,14 @@ impl Drain {
         Drain::default()
     }
 
-    /// Tells all to finish what runs and to take nothing new. Does nothing the second time.
+    /// Begins the drain: tasks finish what runs and take nothing new. Does nothing the second time.
     pub fn begin(&self) {
         self.begun.store(true, Ordering::Release);
         self.told.cancel();
         self.running.close();
     }
 
-    /// Whether the drain has begun. Who waits for [`Drain::begun`] is woken after this is so.
+    /// Whether the drain has begun. It is true before [`Drain::begun`] wakes a task.
     #[inline]
     pub fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Acquire)
@@ -54,32 +54,33 @@ impl Drain {
         self.told.cancelled()
     }
 
-    /// Tells all that are still running that the time for what they had to finish is over.
+    /// Signals all running tasks that the drain timeout is over.
     pub fn expire(&self) {
         self.over.cancel();
     }
 
-    /// Whether the time for it is over. Takes a lock.
+    /// Whether the drain timeout is over. Takes a lock.
     pub fn is_over(&self) -> bool {
         self.over.is_cancelled()
     }
 
-    /// Ends when the time for it is over.
+    /// Ends when the drain timeout is over.
     pub fn over(&self) -> impl Future<Output = ()> + '_ {
         self.over.cancelled()
     }
 
-    /// To be held until what the caller does has ended.
+    /// A guard that the caller holds until its work has ended.
     pub fn running(&self) -> DrainGuard {
         DrainGuard { _token: self.running.token() }
     }
 
-    /// How many are running.
+    /// How many guards are held.
     pub fn running_count(&self) -> usize {
         self.running.len()
     }
 
-    /// Waits until the drain has begun and all have ended, at most for `timeout`; says whether they have.
+    /// Waits until the drain has begun and all guards are dropped, at most for `timeout`; returns whether
+    /// they are.
     pub async fn finished(&self, timeout: Duration) -> bool {
         tokio::time::timeout(timeout, self.running.wait()).await.is_ok()
     }

@@ -1,4 +1,4 @@
-//! The names of what an entry was read from: a node, and one life of one tracked connection to it.
+//! The names of the source of an entry: a node, and an epoch of a tracked connection to it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,40 +11,40 @@ use crate::clock::{self, Nanos};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(Arc<str>);
 
-/// A life of a tracked connection, shared by the connection and by every entry that it filled.
+/// An epoch of a tracked connection, shared by the connection and all entries that were read on it.
 ///
 /// The connection renews the *lease* each time a heartbeat proves that everything pushed before the heartbeat
-/// has been received; an entry is served only while the lease of its epoch runs (I4). So a connection that
-/// fell silent stops serving by the clock alone, without anybody's action.
+/// has been received; an entry is served only while the lease of its epoch runs (I4). So entries of a
+/// connection that fell silent are not served any more when the time is over; no code has to act for that.
 ///
-/// Within the lease an entry is served only for [`UNSEEN_MAX`] after an instant by which all that had arrived
-/// on the connection was taken in. Then somebody looks whether anything waits there. So a process that was
-/// stopped and goes on serves nothing before it has read what came meanwhile, and again it takes nothing but
-/// the clock to know.
+/// Within the lease an entry is served only for [`UNSEEN_MAX`] after the last instant at which everything
+/// that had arrived on the connection was processed. After that, the reader checks whether unread bytes wait
+/// there. So a process that was stopped and continues serves nothing before it has read what arrived
+/// meanwhile; again the clock alone decides.
 #[derive(Clone)]
 pub struct Epoch(Arc<Life>);
 
-/// How long an entry is served without a look at the connection that it was read on. Its owner looks all the
-/// time while anything comes on it, so this is for a process that was stopped, a thread that was held up, and
-/// what is quiet.
+/// How long an entry is served without a check of the connection that it was read on. The owner of the
+/// connection notes each read of it, so the check is needed only after a stop of the process or a thread, and
+/// on a quiet connection.
 pub const UNSEEN_MAX: Duration = Duration::from_millis(10);
 
-/// Where arrives what a node says on the connection of an epoch.
+/// The receiving side of the connection of an epoch.
 pub trait NodeInbox: fmt::Debug + Send + Sync {
-    /// Whether nothing that has arrived by `now` waits there to be taken in. Asks the kernel.
+    /// Whether no bytes that arrived by `now` wait there unread. Asks the kernel.
     fn is_empty(&self, now: Nanos) -> bool;
 }
 
 #[derive(Debug)]
 struct Life {
-    /// Which one it is of all of this daemon, for people.
+    /// The number of the epoch in this daemon, for reports.
     number: u64,
     lease_until: AtomicU64,
-    /// Until when its entries are served without a look: never longer than the lease runs.
+    /// Until when its entries are served without a check: never longer than the lease.
     seen_until: AtomicU64,
-    /// It ended because the node said that all its keys changed.
+    /// The epoch ended because the node reported that all its keys changed.
     was_emptied: AtomicBool,
-    /// None is kept open by what was read on it.
+    /// The connection, which its entries do not keep open.
     inbox: Option<Weak<dyn NodeInbox>>,
 }
 
@@ -62,7 +62,7 @@ impl NodeId {
         NodeId(address.into())
     }
 
-    /// How many hold this very name: those who were given it, and those whom these gave it on to.
+    /// How many clones of this name there are.
     pub fn holders(&self) -> usize {
         Arc::strong_count(&self.0)
     }
@@ -88,12 +88,12 @@ impl fmt::Display for NodeId {
 // === impl Epoch ===
 
 impl Epoch {
-    /// A new life, confirmed until `lease_until`, of something on which nothing ever waits.
+    /// Begins an epoch with a lease until `lease_until`, without a connection to check.
     pub fn begin(lease_until: Nanos) -> Epoch {
         Epoch::with(lease_until, lease_until, None)
     }
 
-    /// A new life, confirmed until `lease_until`, of the connection with this inbox.
+    /// Begins an epoch with a lease until `lease_until`, of the connection with this inbox.
     pub fn begin_on(inbox: Weak<dyn NodeInbox>, lease_until: Nanos) -> Epoch {
         Epoch::with(lease_until, 0, Some(inbox))
     }
@@ -149,18 +149,18 @@ impl Epoch {
         self.0.lease_until.load(Ordering::Acquire)
     }
 
-    /// Which one it is of all that this daemon began, from 1.
+    /// The number of the epoch in this daemon, from 1.
     pub fn number(&self) -> u64 {
         self.0.number
     }
 
-    /// Ends the epoch because the node said that all its keys changed.
+    /// Ends the epoch because the node reported that all its keys changed.
     pub fn end_emptied(&self) {
         self.0.was_emptied.store(true, Ordering::Relaxed);
         self.end();
     }
 
-    /// Whether it ended because the node said that all its keys changed.
+    /// Whether it ended because the node reported that all its keys changed.
     pub fn was_emptied(&self) -> bool {
         self.0.was_emptied.load(Ordering::Relaxed)
     }

@@ -1,8 +1,8 @@
-//! A client that waits for something upstream, and who may end that: CLIENT UNBLOCK, a drain, the client
-//! itself by leaving.
+//! The blocking command of a client, and what may end it early: CLIENT UNBLOCK, a drain, or the client's
+//! leaving.
 //!
-//! Any thread may order the end. Whoever waits carries the order out, because only the node knows whether the
-//! wait was over already.
+//! Any thread may order the end. The task of the blocking command executes the order, because only the node
+//! knows whether the wait was over already.
 
 use std::sync::Arc;
 
@@ -14,18 +14,18 @@ use tokio::sync::{Notify, oneshot};
 pub enum CancelReason {
     /// CLIENT UNBLOCK.
     Unblock {
-        /// Whether the client is to get an error, not what it gets when its time is over.
+        /// Whether the client gets an error, or the reply of a timeout.
         error: bool,
-        /// Is told whether the order ended the wait.
+        /// Receives whether the order ended the wait.
         done: oneshot::Sender<bool>,
     },
     /// The daemon ends.
     Stop,
-    /// The client is gone: nobody will read the reply.
+    /// The client has left, and will not read the reply.
     Abandon,
 }
 
-/// Whether a client waits. There is one for each client.
+/// The blocking command of a client, if it has one. Each client has one `Wait`.
 #[derive(Debug, Default)]
 pub struct Wait {
     state: Mutex<BlockState>,
@@ -36,11 +36,12 @@ pub struct Wait {
 struct BlockState {
     waiting: bool,
     order: Option<CancelReason>,
-    /// The daemon ends: whoever begins to wait is told so at once.
+    /// The daemon ends: a later blocking command is ended at once.
     stopping: bool,
-    /// The client is gone, and begins no other wait.
+    /// The client has left, and begins no other blocking command.
     gone: bool,
-    /// Those who want to know when it is gone and waits no more: they hear of it when these are dropped.
+    /// Senders for tasks that wait until the client has left and its command has ended; they are dropped
+    /// then.
     told: Vec<oneshot::Sender<()>>,
 }
 
@@ -65,7 +66,8 @@ impl Wait {
         self.state.lock().waiting
     }
 
-    /// Orders the end of the wait, if there is one that nobody has ended; tells later whether this ended it.
+    /// Orders the end of the wait, if there is one without an order. The receiver gets whether this order
+    /// ended it.
     pub fn unblock(&self, error: bool) -> Option<oneshot::Receiver<bool>> {
         let mut state = self.state.lock();
         if !state.waiting || state.order.is_some() {
@@ -77,13 +79,13 @@ impl Wait {
         Some(told)
     }
 
-    /// The daemon ends: so does the wait, and each that begins later.
+    /// Ends the wait, and each later one, because the daemon ends.
     pub fn stop(&self) {
         self.state.lock().stopping = true;
         self.order(CancelReason::Stop);
     }
 
-    /// The client is gone.
+    /// Ends the wait because the client has left.
     pub fn abandon(&self) {
         self.order(CancelReason::Abandon);
         let mut state = self.state.lock();
@@ -91,8 +93,8 @@ impl Wait {
         state.notify();
     }
 
-    /// Comes to its end when the client is gone and nothing waits for it upstream any more: then nothing is
-    /// given to it.
+    /// Ends when the client has left and no blocking command of it waits upstream: then no node gives it an
+    /// element any more.
     pub fn over(&self) -> impl Future<Output = ()> + use<> {
         let (told, over) = oneshot::channel();
         let mut state = self.state.lock();
@@ -113,7 +115,7 @@ impl Wait {
 // === impl BlockState ===
 
 impl BlockState {
-    /// Tells those who want to know, if it has come to that.
+    /// Wakes the tasks that wait for the end, if it has come.
     fn notify(&mut self) {
         if self.gone && !self.waiting {
             self.told.clear();

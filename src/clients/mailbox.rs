@@ -1,8 +1,7 @@
-//! What reaches a session from elsewhere: messages of channels, invalidations, lines of MONITOR, and orders
-//! to end.
+//! The mailbox of a session: messages of channels, invalidations, lines of MONITOR, and the order to end.
 //!
-//! Any thread may put something in; the session takes it out when it is polled. A mailbox is bounded in
-//! bytes: a client that does not read what it subscribed to is dropped, as Redis drops it.
+//! Any thread may put mail in; the session takes it out when it is polled. A mailbox has a limit in bytes: a
+//! client that does not read its messages is disconnected, as by Redis.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,13 +16,13 @@ pub enum Mail {
     /// Goes out at once, whatever replies are outstanding. A push in its RESP3 form; a client of RESP2 gets
     /// an array.
     Now(Bytes),
-    /// Goes out behind every reply that is outstanding when the message comes: its news may be about one of
+    /// Goes out behind every reply that is outstanding when the message comes, since it may be about one of
     /// them.
     Behind(Bytes),
     /// As `Behind`, for clients of RESP3 alone: RESP2 has no form for it.
     BehindInResp3(Bytes),
-    /// Keys that became stale in the cache of another client, which has its news sent here: an array of them,
-    /// or a null for all. Goes behind every reply that is outstanding; its form depends on this session.
+    /// An invalidation for another client, which redirects it here: an array of keys, or a null for all. Goes
+    /// out behind every reply that is outstanding; its form depends on this session.
     Redirected(Bytes),
 }
 
@@ -31,7 +30,7 @@ pub enum Mail {
 #[derive(Debug)]
 pub struct Mailbox {
     contents: Mutex<Contents>,
-    /// Whether there is anything to look at, so that a session that gets nothing takes no lock.
+    /// Whether there is any mail, so that a session without mail takes no lock.
     stirred: AtomicBool,
     /// Wakes the session. It runs in one task from beginning to end, so this never changes.
     waker: OnceLock<Waker>,
@@ -49,11 +48,11 @@ struct Contents {
 /// What was in a mailbox.
 #[derive(Debug, Default)]
 pub struct MailBatch {
-    /// In the order in which it was put in.
+    /// The mail, in the order in which it came.
     pub mail: Vec<Mail>,
-    /// More came than the bound allows: what is missing cannot be made good, so the session must end.
+    /// More came than the limit allows: lost mail cannot be replaced, so the session must end.
     pub overflown: bool,
-    /// The session was told to end, by this.
+    /// What ordered the session to end.
     pub end: Option<&'static str>,
 }
 
@@ -78,12 +77,12 @@ impl Mailbox {
         Mailbox { contents, stirred, waker, bytes_max }
     }
 
-    /// Puts something in.
+    /// Puts mail in.
     pub fn put(&self, mail: Mail) {
         self.put_within(mail, self.bytes_max);
     }
 
-    /// Puts something in that is held to a narrower bound than the mailbox as a whole.
+    /// Puts mail in that has a lower limit than the mailbox as a whole.
     pub fn put_within(&self, mail: Mail, bytes_max: usize) {
         let mut contents = self.contents.lock();
         if contents.overflown {
@@ -100,7 +99,7 @@ impl Mailbox {
         self.wake();
     }
 
-    /// Tells the session to end once it has sent what it has; `by` says on whose order.
+    /// Orders the session to end after it has sent its replies; `by` says what ordered it.
     pub fn end(&self, by: &'static str) {
         self.contents.lock().end = Some(by);
         self.wake();
@@ -114,15 +113,15 @@ impl Mailbox {
         }
     }
 
-    /// Drops what is in it: nobody wants it any more.
+    /// Drops its mail.
     pub fn discard(&self) {
         let mut contents = self.contents.lock();
         contents.bytes = 0;
         contents.mail = Vec::new();
     }
 
-    /// Takes everything out; nothing when nobody stirred it. `cx` is the session's, which is woken for what
-    /// comes later.
+    /// Takes all mail out; `None` when there is none. `cx` is the context of the session, which later mail
+    /// wakes.
     #[inline]
     pub fn take(&self, cx: &Context<'_>) -> Option<MailBatch> {
         if self.waker.get().is_none() {

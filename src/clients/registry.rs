@@ -1,4 +1,4 @@
-//! Who is connected: every client of the daemon, whichever worker serves it.
+//! The registry of all clients of the daemon, on all workers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Endpoints {
     pub descriptor: i32,
 }
 
-/// What others may know of a client, and how they reach its session.
+/// What other sessions may know of a client, and how they reach its session.
 ///
 /// What changes from request to request is written by the client's own session alone, without a lock.
 #[derive(Debug)]
@@ -34,11 +34,11 @@ pub struct Client {
     pub endpoints: Endpoints,
     /// When it connected.
     pub connected_at: Nanos,
-    /// What reaches its session from elsewhere.
+    /// Its mailbox.
     pub mailbox: Mailbox,
-    /// Whether it waits for something upstream.
+    /// Its blocking command, if it has one.
     pub wait: Arc<Wait>,
-    /// What it says of itself.
+    /// Its names.
     names: Mutex<ClientNames>,
     last_command: AtomicUsize,
     last_request_at: AtomicU64,
@@ -52,9 +52,9 @@ pub struct Client {
     /// The shard channels that it is subscribed to.
     pub shard_channels: AtomicUsize,
     queued: AtomicI64,
-    /// The client that is told what becomes invalid in its stead; 0 for none, -1 when nobody is told.
+    /// The client that gets its invalidations instead; 0 for none, -1 when tracking is off.
     pub redirect: AtomicI64,
-    /// The keys that it watches; told by whoever remembers them.
+    /// The number of keys that it watches; the session that watches them writes it.
     pub watched: Arc<AtomicUsize>,
     /// The bytes that it makes the daemon hold, as of the last time that this changed.
     pub held: AtomicUsize,
@@ -64,7 +64,7 @@ pub struct Client {
     pub unread: AtomicUsize,
 }
 
-/// What a client says of itself.
+/// The names that a client gave itself.
 #[derive(Clone, Debug, Default)]
 pub struct ClientNames {
     /// CLIENT SETNAME.
@@ -122,7 +122,7 @@ pub struct Clients {
     latest_id: AtomicU64,
 }
 
-/// A client that is listed until this is dropped.
+/// A client that is in the registry until this is dropped.
 #[derive(Debug)]
 pub struct ClientGuard {
     clients: Arc<Clients>,
@@ -216,12 +216,12 @@ impl Client {
         self.queued.load(Ordering::Relaxed)
     }
 
-    /// What it says of itself.
+    /// Its names.
     pub fn names(&self) -> MutexGuard<'_, ClientNames> {
         self.names.lock()
     }
 
-    /// Puts a mark on it, or takes it away.
+    /// Sets or clears a flag.
     pub fn mark(&self, mark: ClientFlag, on: bool) {
         if on {
             self.marks.fetch_or(mark.bit(), Ordering::Relaxed);
@@ -230,7 +230,7 @@ impl Client {
         }
     }
 
-    /// Whether the mark is on it.
+    /// Whether a flag is set.
     pub fn has(&self, mark: ClientFlag) -> bool {
         match mark {
             ClientFlag::Blocked => self.wait.is_waiting(),
@@ -238,7 +238,7 @@ impl Client {
         }
     }
 
-    /// Its marks as Redis writes them: `N` when there is none.
+    /// Its flags as Redis writes them: `N` when there is none.
     pub fn letters(&self) -> String {
         let letters: String =
             LETTERS.iter().filter(|(mark, _)| self.has(*mark)).map(|(_, letter)| *letter).collect();

@@ -1,4 +1,4 @@
-//! A client that caches: on which terms, and how it gets its invalidations.
+//! A client with tracking on: its terms, and how it gets its invalidations.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,11 +14,12 @@ use crate::protocol::resp::encode;
 /// What a client asked for when it turned tracking on.
 #[derive(Clone, Debug, Default)]
 pub struct TrackingTerms {
-    /// The client that gets the news instead, if it is not this one.
+    /// REDIRECT: the client that gets the invalidations instead of this one.
     pub redirect: Option<u64>,
-    /// BCAST: these prefixes, whoever read the keys. Without it, the keys that it read.
+    /// BCAST: the prefixes of which it gets all invalidations; without BCAST it gets those of keys that it
+    /// read.
     pub prefixes: Option<BTreeSet<Bytes>>,
-    /// NOLOOP: not what it writes itself.
+    /// NOLOOP: it gets no invalidations of its own writes.
     pub no_loop: bool,
 }
 
@@ -27,7 +28,7 @@ pub struct TrackingTerms {
 pub(super) struct TrackingClient {
     client: Arc<Client>,
     pub(super) terms: TrackingTerms,
-    /// It may hold something: it read since it was last told to forget everything.
+    /// Whether it read a key since it was last notified that all keys may be stale.
     pub(super) has_read: bool,
     /// Its unanswered writes that leave nothing of what their keys held before, by key.
     own_writes: HashMap<Bytes, PendingOwnWrite>,
@@ -41,14 +42,14 @@ pub(super) struct PendingOwnWrite {
     heard: bool,
 }
 
-/// What is told: the keys as an array, or a null, alone and as a push.
+/// An invalidation as bytes: the keys as an array, or a null for all; without and with the head of a push.
 #[derive(Clone, Debug)]
 pub(super) struct InvalidationPush {
     keys: Bytes,
     push: Bytes,
 }
 
-/// The news that these keys are stale.
+/// The invalidation of these keys.
 pub(super) fn keys<K: AsRef<[u8]>>(
     stale: impl IntoIterator<Item = K, IntoIter: ExactSizeIterator>,
 ) -> InvalidationPush {
@@ -61,7 +62,7 @@ pub(super) fn keys<K: AsRef<[u8]>>(
     InvalidationPush::of(out.freeze())
 }
 
-/// The news that everything may be stale.
+/// The invalidation of all keys.
 pub(super) fn everything() -> InvalidationPush {
     InvalidationPush::of(Bytes::from_static(encode::null_reply(Resp::Three)))
 }
@@ -83,7 +84,7 @@ impl TrackingClient {
         TrackingClient { client, terms, has_read: true, own_writes }
     }
 
-    /// New terms. Prefixes are added to those that it has.
+    /// Takes new terms. Prefixes are added to those that it has.
     pub(super) fn take(&mut self, mut terms: TrackingTerms) {
         if let (Some(prefixes), Some(former)) = (&mut terms.prefixes, self.terms.prefixes.take()) {
             prefixes.extend(former);
@@ -95,7 +96,7 @@ impl TrackingClient {
         self.terms = terms;
     }
 
-    /// Others see no more that it caches.
+    /// Removes the flags of tracking that other clients see.
     pub(super) fn unmark(&self) {
         for mark in [ClientFlag::Tracking, ClientFlag::TrackingBroken, ClientFlag::TrackingBroadcast] {
             self.client.mark(mark, false);
@@ -103,15 +104,15 @@ impl TrackingClient {
         self.client.redirect.store(-1, Ordering::Relaxed);
     }
 
-    /// What these keys are to it in BCAST mode: one piece of news for each of its prefixes.
+    /// The invalidations of these keys in BCAST mode: one for each of its prefixes that matches.
     pub(super) fn news_of(&self, changed: &[Bytes]) -> Vec<InvalidationPush> {
         let prefixes = self.terms.prefixes.iter().flatten();
         let of = |prefix| changed.iter().filter(|key| key.starts_with(prefix)).collect::<Vec<_>>();
         prefixes.map(|prefix| of(prefix)).filter(|own| !own.is_empty()).map(keys).collect()
     }
 
-    /// It reads these keys: what is told of them from here on is about what it reads, not about what it wrote
-    /// before.
+    /// Notes that it reads these keys: later invalidations of them are about this read, not about its earlier
+    /// write.
     pub(super) fn reads(&mut self, keys: &[Bytes]) {
         self.has_read = true;
         if !self.own_writes.is_empty() {
@@ -121,14 +122,15 @@ impl TrackingClient {
         }
     }
 
-    /// A write of these keys begins.
+    /// Notes that it begins to write these keys.
     pub(super) fn writes(&mut self, keys: &[Bytes]) {
         for key in keys {
             self.own_writes.entry(key.clone()).or_default().count += 1;
         }
     }
 
-    /// A write of `key` has ended; whether the key was invalidated meanwhile, unless it was read meanwhile.
+    /// Ends a write of `key`. Returns whether the key was invalidated meanwhile; `None` if it was read
+    /// meanwhile.
     pub(super) fn written(&mut self, key: &Bytes) -> Option<bool> {
         let own = self.own_writes.get_mut(key)?;
         own.count -= 1;
@@ -139,14 +141,14 @@ impl TrackingClient {
         Some(heard)
     }
 
-    /// Whether an invalidation of `key` is not told, because the client overwrites it at this moment: if
-    /// somebody else wrote it before, nothing of that remains.
+    /// Whether an invalidation of `key` is not sent, because the client overwrites the key at this moment:
+    /// nothing remains of an earlier write of another client.
     pub(super) fn is_own_write(&mut self, key: &Bytes) -> bool {
         let own = self.own_writes.get_mut(key);
         own.map(|own| own.heard = true).is_some()
     }
 
-    /// Puts `news` into the mailbox of whoever gets it.
+    /// Puts `news` into the mailbox of this client, or of the one that it redirects to.
     pub(super) fn push(&mut self, news: &InvalidationPush, clients: &Clients) {
         let Some(redirect) = self.terms.redirect else {
             return self.client.mailbox.put(Mail::BehindInResp3(news.push.clone()));

@@ -1,18 +1,20 @@
-//! Which clients cache what in their own memory, and what they are told when it may have become stale.
+//! CLIENT TRACKING: which clients cache which keys in their own memory, and the invalidations that they get.
 //!
 //! All clients of the daemon share the upstream's tracked connections: one for each node and worker, however
-//! many clients cache. What those connections hear is told on to the clients that read the key through this
-//! daemon.
+//! many clients cache. An invalidation that arrives there is passed on to the clients that read the key
+//! through this daemon.
 //!
-//! A client never keeps for ever what it should have forgotten:
-//! - A key is registered before it is looked up in L1 or its command is sent. Who tells of an invalidation
-//!   has raised the key's generation in L1 before. So either the reader finds the newer generation, and reads
-//!   anew behind the change, or its registration is found and it is told.
-//! - What it is told goes behind every reply that is outstanding at that moment, because one of them may
+//! A client never keeps a stale value for ever:
+//! - A key is registered before it is looked up in L1 or its command is sent. An invalidation raises the
+//!   generation of the key in L1 before it reaches this tracker. So either the reader finds the newer
+//!   generation, and reads the key again after the change, or the tracker finds its registration and notifies
+//!   it.
+//! - An invalidation is sent behind every reply that is outstanding at that moment, because one of them may
 //!   carry the older value. A hit leaves in the same turn in which it was looked up.
 //! - A reply that came over a connection that is not tracked, or not trusted, is followed by its own
 //!   invalidation.
-//! - A connection that is lost, silent for longer than its lease, or distrusted is told as everything.
+//! - When a connection is lost, silent for longer than its lease, or distrusted, clients are notified that
+//!   all keys may be stale.
 //!
 //! It knows keys and mailboxes, and which prefixes L1 wants for itself. It must never know sessions, entries
 //! of L1 or connections. Begin with `table.rs` (who has read which key) and `member.rs` (one client).
@@ -42,7 +44,7 @@ use table::ReaderTable;
 #[derive(Debug)]
 pub struct Tracker {
     clients: Arc<Clients>,
-    /// How many clients cache: nobody takes the lock while none does.
+    /// How many clients cache: the lock is not taken while none does.
     members_count: AtomicUsize,
     inner: Mutex<Inner>,
     /// Keys that are remembered at most.
@@ -59,7 +61,7 @@ struct Inner {
     wanted: PrefixReaders,
 }
 
-/// How much is tracked, in the words of Redis's INFO.
+/// How much is tracked, named as in INFO of Redis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named as INFO names it")]
 pub struct TrackerCounts {
@@ -81,19 +83,19 @@ impl Tracker {
         Tracker { clients, members_count, inner, keys_max, wanted, sent }
     }
 
-    /// The prefixes that are to be listened to, and news of them.
+    /// The prefixes that BCAST connections have to cover, as a channel of changes.
     pub fn wanted(&self) -> watch::Receiver<ClientPrefixes> {
         self.wanted.subscribe()
     }
 
-    /// A client is about to ask for everything with these prefixes.
+    /// Notes that a client is about to turn on BCAST for these prefixes.
     pub fn want(&self, id: u64, prefixes: &[Bytes]) {
         let mut inner = self.inner.lock();
         inner.wanted.add(id, prefixes);
         self.publish(&inner);
     }
 
-    /// L1 is to hear of everything with these prefixes, and not of what it wanted before.
+    /// Replaces the prefixes below which L1 wants all invalidations.
     pub fn want_for_l1(&self, prefixes: Vec<Bytes>) {
         let mut inner = self.inner.lock();
         inner.wanted.for_l1(prefixes.into_iter().collect());
@@ -105,20 +107,20 @@ impl Tracker {
         self.inner.lock().wanted.len() > 0
     }
 
-    /// A client caches from here on, on these terms; it may do so already, on others.
+    /// Turns tracking on for a client, or changes its terms.
     pub fn join(&self, client: &Arc<Client>, terms: TrackingTerms) {
         let mut inner = self.inner.lock();
         let member = inner.members.entry(client.id).or_insert_with(|| TrackingClient::new(client.clone()));
         member.take(terms);
         self.members_count.store(inner.members.len(), Ordering::Relaxed);
         drop(inner);
-        // Whoever tells of an invalidation does so after it raised the generation, and this client looks up
-        // after this: one of them sees the other.
+        // An invalidation comes here after it raised the generation, and this client looks up after this: one
+        // of them sees the other.
         fence(Ordering::SeqCst);
     }
 
-    /// A client does not cache any more, or has gone. That it read keys is forgotten when they change, or
-    /// when many have gone.
+    /// Turns tracking off for a client, or removes one that has left. Its reads are forgotten when the keys
+    /// change, or when many clients have left.
     pub fn leave(&self, id: u64) {
         let mut inner = self.inner.lock();
         if let Some(member) = inner.members.remove(&id) {
@@ -132,7 +134,7 @@ impl Tracker {
         self.publish(&inner);
     }
 
-    /// A client is about to read these keys. They must be told before they are looked up or asked for.
+    /// Registers that a client reads these keys. Call it before they are looked up in L1 or sent to a node.
     pub fn reads(&self, id: u64, keys: &[Bytes]) {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
@@ -151,14 +153,15 @@ impl Tracker {
         }
     }
 
-    /// A client that does not want to hear of its own writes is about to overwrite these keys.
+    /// Registers that a client with NOLOOP is about to overwrite these keys.
     pub fn writes(&self, id: u64, keys: &[Bytes]) {
         if let Some(member) = self.inner.lock().members.get_mut(&id) {
             member.writes(keys);
         }
     }
 
-    /// It got its reply. If the write failed, what was heard meanwhile was about somebody else's.
+    /// Ends such a write, whose reply has come. If the write failed, an invalidation meanwhile was about a
+    /// write of another client.
     pub fn written(&self, id: u64, keys: &[Bytes], failed: bool) {
         let mut inner = self.inner.lock();
         let Inner { members, table, .. } = &mut *inner;
@@ -173,8 +176,8 @@ impl Tracker {
         }
     }
 
-    /// A client was given what nobody will tell changes of: it must not keep that. Call it when the reply is
-    /// about to take its place.
+    /// Invalidates keys whose reply came without tracking, so the client must not keep it. Call it when the
+    /// reply is about to take its place.
     pub fn uncovered(&self, id: u64, keys: &[Bytes]) {
         let mut inner = self.inner.lock();
         if let Some(member) = inner.members.get_mut(&id).filter(|member| member.terms.prefixes.is_none()) {
@@ -182,7 +185,7 @@ impl Tracker {
         }
     }
 
-    /// Tells those who read it what may have become stale. L1 must not serve it any more by then.
+    /// Notifies the clients that read what may be stale now. L1 must not serve it any more by then.
     pub fn invalidate(&self, invalidation: &Invalidation) {
         // The other half of the fence in `join`.
         fence(Ordering::SeqCst);
@@ -220,7 +223,8 @@ impl Tracker {
         }
     }
 
-    /// Forgets who read what, and tells them so: they read it anew. Whether there was anything.
+    /// Forgets all reads, and notifies the clients that all keys may be stale. Returns whether there was any
+    /// read.
     pub fn forget_all(&self) -> bool {
         let any = self.inner.lock().table.keys() > 0;
         if any {
@@ -229,7 +233,7 @@ impl Tracker {
         any
     }
 
-    /// Tells the clients in BCAST mode that these keys changed, whoever read them.
+    /// Notifies the clients in BCAST mode that these keys changed.
     pub fn broadcast(&self, keys: &[Bytes]) {
         let mut inner = self.inner.lock();
         for member in inner.members.values_mut() {
@@ -239,7 +243,7 @@ impl Tracker {
         }
     }
 
-    /// Tells the clients in BCAST mode that anything may have changed without a word.
+    /// Notifies the clients in BCAST mode that any key may have changed.
     pub fn broadcast_everything(&self) {
         self.tell_all(&mut self.inner.lock().members, |member| member.terms.prefixes.is_some());
     }
@@ -271,7 +275,7 @@ impl Tracker {
 
     fn tell_all(&self, members: &mut BTreeMap<u64, TrackingClient>, whom: impl Fn(&TrackingClient) -> bool) {
         for member in members.values_mut().filter(|member| whom(member)) {
-            // Several nodes may say so, and one word is enough for all that it read until now.
+            // Several nodes may report that, and one push is enough for all that it read until now.
             if std::mem::take(&mut member.has_read) {
                 self.push(member, &member::everything());
             }

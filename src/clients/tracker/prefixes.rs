@@ -1,4 +1,4 @@
-//! The prefixes that clients in BCAST mode and L1 want to hear of, and the fewest that cover them.
+//! The prefixes that clients in BCAST mode and L1 want invalidations for, and the fewest that cover them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ const PREFIXES_MAX: usize = 1024;
 /// connection sends all of them whenever they change.
 const PREFIX_BYTES_MAX: usize = 64 * 1024;
 
-/// Who wants which prefix.
+/// The prefixes, and which client wants each.
 #[derive(Debug, Default)]
 pub(super) struct PrefixReaders {
     prefixes: BTreeMap<Bytes, BTreeSet<u64>>,

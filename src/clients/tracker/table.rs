@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::protocol::key::{SLOT_COUNT, Slot};
 
-/// The keys and their readers. Readers that have gone are among them, at most as many as there are others.
+/// The keys and their readers. Readers that have left are among them, at most as many as others.
 #[derive(Debug, Default)]
 pub(super) struct ReaderTable {
     slots: BTreeMap<Slot, HashMap<Bytes, Vec<u64>>>,
@@ -16,7 +16,7 @@ pub(super) struct ReaderTable {
     sweep_at: usize,
 }
 
-/// With fewer items than these it is not worth while to look.
+/// With fewer items readers that have left are not searched.
 const SWEPT_ITEMS_MIN: usize = 1_024;
 
 // === impl ReaderTable ===
@@ -27,12 +27,12 @@ impl ReaderTable {
         self.keys
     }
 
-    /// How many readers of keys there are, those counted often who read several.
+    /// How many pairs of key and reader there are.
     pub(super) fn items(&self) -> usize {
         self.items
     }
 
-    /// Client `id` reads `key`.
+    /// Adds client `id` as a reader of `key`.
     pub(super) fn add(&mut self, key: &Bytes, id: u64) {
         let keys = self.slots.entry(Slot::of(key)).or_default();
         let ids = match keys.get_mut(key) {
@@ -48,8 +48,8 @@ impl ReaderTable {
         }
     }
 
-    /// Forgets the readers that are not here any more, if there are twice as many items as after the last
-    /// time: so it costs each read no more than a few steps.
+    /// Removes readers that have left, if there are twice as many items as after the last time. So a read
+    /// costs no more than a few steps for this.
     pub(super) fn sweep(&mut self, is_here: impl Fn(u64) -> bool) {
         if self.items < self.sweep_at {
             return;
@@ -79,7 +79,7 @@ impl ReaderTable {
         ids
     }
 
-    /// Client `id` is no reader of `key` any more.
+    /// Removes client `id` as a reader of `key`.
     pub(super) fn remove(&mut self, key: &Bytes, id: u64) {
         for other in self.take(key).into_iter().filter(|other| *other != id) {
             self.add(key, other);
