@@ -11,6 +11,7 @@
 
 pub mod block_state;
 pub mod mailbox;
+pub mod pause;
 mod registry;
 pub mod tracker;
 

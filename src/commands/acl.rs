@@ -74,11 +74,7 @@ pub(super) fn dry_run(request: &Request<'_>, denied: &Denied) -> Bytes {
             bulk(format!("User default has no permissions to run the '{}' command", spec.name).as_bytes())
         }
         Ok(_) => ok(),
-        Err(fault @ CommandError::Arity(_)) => {
-            let mut out = BytesMut::new();
-            fault.write(&tried.as_request(), &mut out);
-            out.freeze()
-        }
+        Err(fault @ CommandError::Arity(_)) => fault.reply(&tried.as_request()),
         Err(_) => encode::error_reply([b"ERR Command '", printed(request.arg(3)), b"' not found"].concat()),
     }
 }

@@ -1,6 +1,6 @@
 //! PING, QUIT and SELECT: the connection itself.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::client_state::ClientState;
 use crate::protocol::command::{CommandError, Spec};
@@ -13,11 +13,7 @@ pub(super) fn ping(request: &Request<'_>, spec: &Spec) -> Bytes {
     match request.len() {
         1 => Bytes::from_static(b"+PONG\r\n"),
         2 => bulk(request.arg(1)),
-        _ => {
-            let mut out = BytesMut::new();
-            CommandError::Arity(spec.name).write(request, &mut out);
-            out.freeze()
-        }
+        _ => CommandError::Arity(spec.name).reply(request),
     }
 }
 

@@ -6,7 +6,7 @@ use super::client::{about_itself, kill, list, pause, unblock};
 use super::client_state::ClientState;
 use super::config::{get, set};
 use super::context::{ExecContext, SessionContext};
-use super::{acl, connection, hello, info, latency, login, lolwut, nearside, slowlog};
+use super::{acl, connection, hello, info, latency, lolwut, nearside, slowlog};
 use crate::clients::ClientFlag;
 use crate::protocol::command::{Local, Spec};
 use crate::protocol::resp::reply::{bulk, number, ok};
@@ -22,14 +22,6 @@ pub(crate) fn answer(
     context: &SessionContext,
     exec: ExecContext,
 ) -> Answer {
-    if local.tells_of_upstream()
-        && let Some(wait) = context.router.wait_for_upstream()
-    {
-        return wait;
-    }
-    if let Some(turn) = login::wait_for_turn(local, request, client, &context.server) {
-        return Answer::NotYet(turn);
-    }
     let (server, resp) = (&context.server, client.resp());
     Answer::Now(match local {
         Local::AclDryRun => acl::dry_run(request, &server.denied),

@@ -6,20 +6,22 @@ use super::client_state::ClientState;
 use super::context::SessionContext;
 use super::server_state::ServerState;
 use crate::clock;
-use crate::protocol::command::Local;
+use crate::protocol::command::{Class, Local, Spec};
 use crate::protocol::resp::request::Request;
 
 /// What must be waited for before the password in `request` is looked at: where some were wrong,
 /// clients of one address take turns. A client that has authenticated has nothing to guess.
-pub(super) fn wait_for_turn(
-    local: Local,
+pub(crate) fn wait_for_turn(
+    spec: &Spec,
     request: &Request<'_>,
     client: &mut ClientState,
     server: &ServerState,
 ) -> Option<LocalBoxFuture<'static, ()>> {
-    let says_one = match local {
-        Local::Auth => true,
-        Local::Hello => request.args().skip(2).any(|option| option.eq_ignore_ascii_case(b"auth")),
+    let says_one = match spec.class {
+        Class::Local(Local::Auth) => true,
+        Class::Local(Local::Hello) => {
+            request.args().skip(2).any(|option| option.eq_ignore_ascii_case(b"auth"))
+        }
         _ => false,
     };
     if !client.is_locked() || !says_one || std::mem::take(&mut client.has_turn) {

@@ -28,12 +28,13 @@ mod report;
 mod server_state;
 mod slowlog;
 
-pub(crate) use client::{kill, pause, tracking};
+pub(crate) use client::{kill, tracking};
 pub(crate) use client_state::ClientState;
 pub use command_stats::CommandStats;
 pub(crate) use context::ExecContext;
 pub use context::{SessionContext, SessionLimits};
 pub(crate) use dispatch::answer;
+pub(crate) use login::wait_for_turn;
 pub use password::Password;
 pub use report::ServerReport;
 pub(crate) use server_state::GlobalFlags;

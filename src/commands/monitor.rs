@@ -12,7 +12,6 @@ use crate::clients::{Client, ClientFlag};
 use crate::protocol::command::{Flags, Spec};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
-use crate::router::Answer;
 
 /// A client follows all commands until this is dropped.
 #[derive(Debug)]
@@ -48,10 +47,9 @@ impl Drop for Watching {
 
 /// The error for a command about data of a client that follows all commands; Redis counts it among the
 /// replicas.
-pub(crate) fn refuse(spec: &Spec) -> Option<Answer> {
+pub(crate) fn refuse(flags: Flags) -> Option<Bytes> {
     let about_data = Flags::READ.with(Flags::WRITE).with(Flags::MAY_REPLICATE);
-    let refused = spec.flags.has_any(about_data);
-    refused.then(|| Answer::Now(encode::error_reply("ERR Replica can't interact with the keyspace")))
+    flags.has_any(about_data).then(|| encode::error_reply("ERR Replica can't interact with the keyspace"))
 }
 
 /// Shows a command that is carried out to all clients that follow. What administers a server is not shown, as

@@ -3,32 +3,25 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
+use futures_util::future::LocalBoxFuture;
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use tokio::sync::watch;
 
 use super::auth_throttle::AuthThrottle;
 use super::command_stats::{AllCommandStats, CommandStats};
 use super::password::Password;
 use super::slowlog::Slowlog;
 use crate::clients::Client;
+use crate::clients::pause::ClientPause;
 use crate::clock::Nanos;
-use crate::protocol::command::Denied;
+use crate::protocol::command::{Denied, Flags};
 use crate::settings::Settings;
 use crate::stats::Stats;
 
 /// What a session must look at before it answers a request, as one number: nearly always there is nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GlobalFlags(u8);
-
-/// A pause of the clients: CLIENT PAUSE.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pause {
-    pub(super) until: Nanos,
-    /// Reads too.
-    pub(super) all: bool,
-}
 
 /// Whether clients have to say a password does not change while the daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +40,8 @@ pub struct ServerState {
     pub(crate) denied: Arc<Denied>,
     flags: AtomicU8,
     pub(super) monitors: Mutex<Vec<Arc<Client>>>,
-    pub(super) pause: watch::Sender<Option<Pause>>,
-    /// How many clients wait for the end of a pause.
-    pub(super) paused: Arc<AtomicUsize>,
+    /// CLIENT PAUSE.
+    pub pause: Arc<ClientPause>,
     pub(super) slowlog: Mutex<Slowlog>,
     /// What was sent and failed.
     pub(crate) command_stats: AllCommandStats,
@@ -66,6 +58,14 @@ impl GlobalFlags {
     pub(crate) const MONITORED: GlobalFlags = GlobalFlags(1);
     /// Clients are paused.
     pub(crate) const PAUSED: GlobalFlags = GlobalFlags(1 << 1);
+    /// The first attempt to discover the topology has not ended, as far as any session knows.
+    pub(crate) const UNDISCOVERED: GlobalFlags = GlobalFlags(1 << 2);
+
+    /// Whether there is anything to look at.
+    #[inline]
+    pub(crate) fn is_any(self) -> bool {
+        self.0 != 0
+    }
 
     #[inline]
     pub(crate) fn has(self, other: GlobalFlags) -> bool {
@@ -91,10 +91,9 @@ impl ServerState {
             password: password.map(RwLock::new),
             auth_throttle: AuthThrottle::default(),
             denied: Arc::new(denied),
-            flags: AtomicU8::new(0),
+            flags: AtomicU8::new(GlobalFlags::UNDISCOVERED.0),
             monitors: Mutex::default(),
-            pause: watch::Sender::new(None),
-            paused: Arc::default(),
+            pause: Arc::default(),
             slowlog: Mutex::new(Slowlog::new(memory_max)),
             command_stats: AllCommandStats::new(workers),
             typed: Mutex::new(typed.into_iter().collect()),
@@ -148,6 +147,28 @@ impl ServerState {
     #[inline]
     pub(crate) fn flags(&self) -> GlobalFlags {
         GlobalFlags(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// Pauses the clients until then: those that write, or all.
+    pub(super) fn pause(&self, until: Nanos, all: bool) {
+        self.pause.begin(until, all, || self.set(GlobalFlags::PAUSED, true));
+    }
+
+    /// Ends the pause of the clients.
+    pub(super) fn unpause(&self) {
+        self.pause.end(|| self.set(GlobalFlags::PAUSED, false));
+    }
+
+    /// Lasts while a command with these flags has to wait for the end of a pause; `None` if it need not.
+    #[cold]
+    pub(crate) fn hold(&self, flags: Flags) -> Option<LocalBoxFuture<'static, ()>> {
+        let is_on = self.pause.is_on(|| self.set(GlobalFlags::PAUSED, false));
+        is_on.then(|| self.pause.hold(flags)).flatten()
+    }
+
+    /// Takes note that the topology was discovered, or could not be.
+    pub(crate) fn note_discovered(&self) {
+        self.set(GlobalFlags::UNDISCOVERED, false);
     }
 
     pub(super) fn set(&self, flags: GlobalFlags, on: bool) {

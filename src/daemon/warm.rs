@@ -173,6 +173,9 @@ async fn until_tracked(report: &ServerReport) {
 /// Makes one read. Its reply is for L1 alone.
 async fn make(router: Rc<Router>, request: OwnedRequest) {
     let inflight = Rc::<Inflight>::default();
+    if let Some(discovered) = router.wait_for_topology() {
+        discovered.await;
+    }
     loop {
         let request = request.as_request();
         let Ok(spec) = recognise(&request) else { return };

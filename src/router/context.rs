@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
-use super::answer::Answer;
 use super::caller::Caller;
 use super::coherence::inflight::{InflightKeys, InflightRead, InflightWrite};
 use super::replies::stopped;
@@ -60,16 +59,6 @@ pub(super) struct RouterContext {
 // === impl RouterContext ===
 
 impl RouterContext {
-    /// Has the first requests wait until the topology is discovered, so that a client that comes earlier
-    /// meets no error.
-    pub(super) fn wait_for_upstream(&self) -> Option<Answer> {
-        if self.upstream.is_settled() {
-            return None;
-        }
-        let (upstream, timeout) = (self.upstream.clone(), self.settings.request_timeout);
-        Some(Answer::NotYet(Box::pin(async move { upstream.settled(timeout).await })))
-    }
-
     /// Where a command goes.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ use super::multi_key::commands::MultiKey;
 use super::primaries::all_primaries::AllPrimaries;
 use super::primaries::random_key::random_key;
 use super::reads::cached_read::CachedReads;
-use super::replies::{fault_reply, out_of_place};
+use super::replies::out_of_place;
 use super::request_route::{KeyAccess, RequestRoute};
 use super::scan::walk::KeyWalks;
 use super::scripting::eval::Scripting;
@@ -169,9 +169,6 @@ impl Router {
         caller: Caller<'_>,
         out: &mut WriteQueue,
     ) -> Answer {
-        if let Some(wait) = self.context.wait_for_upstream() {
-            return wait;
-        }
         caller.inflight.note_sent();
         let route = RequestRoute::of(spec);
         match class {
@@ -211,21 +208,13 @@ impl Router {
         }
     }
 
-    /// Answers a request that the table does not recognise.
-    pub fn fault(&self, fault: CommandError, request: &Request<'_>, caller: Caller<'_>) -> Answer {
-        if fault == CommandError::Unknown {
-            caller.inflight.note_sent();
-            return self
-                .context
-                .wait_for_upstream()
-                .unwrap_or_else(|| self.unknown_commands.answer(request, caller));
-        }
-        Answer::Now(fault_reply(fault, request))
-    }
-
-    /// Has the first requests wait until the topology is discovered.
-    pub fn wait_for_upstream(&self) -> Option<Answer> {
-        self.context.wait_for_upstream()
+    /// Lasts until the first attempt to discover the topology has ended; `None` if it has. Before that, a
+    /// request about data would meet an error.
+    pub fn wait_for_topology(&self) -> Option<LocalBoxFuture<'static, ()>> {
+        let (upstream, timeout) = (self.context.upstream.clone(), self.context.settings.request_timeout);
+        (!upstream.is_settled()).then(|| -> LocalBoxFuture<'static, ()> {
+            Box::pin(async move { upstream.settled(timeout).await })
+        })
     }
 
     /// Empties L1, and keeps no reply that is in flight.
@@ -252,11 +241,9 @@ impl Router {
         names_none && self.context.upstream.is_split()
     }
 
-    /// As [`Router::may_overtake`], for a request whose command is not in the table.
-    pub fn may_overtake_unknown(&self, request: &Request<'_>) -> bool {
-        let names_none = |learned: Learned| learned.keys.first(request).is_none();
-        self.context.upstream.is_split()
-            && self.unknown_commands.known(request.arg(0)).is_some_and(names_none)
+    /// As [`Router::may_overtake`], for a command of a module.
+    pub fn may_overtake_learned(&self, learned: &Learned, request: &Request<'_>) -> bool {
+        self.context.upstream.is_split() && learned.keys.first(request).is_none()
     }
 
     /// The keys whose values a request reads, as far as its reply may tell of them. Of a script these are the

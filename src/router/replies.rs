@@ -2,10 +2,10 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::protocol::command::{CommandError, Spec};
+use crate::protocol::command::Spec;
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::encode;
-use crate::protocol::resp::request::{OwnedRequest, Request};
+use crate::protocol::resp::request::OwnedRequest;
 use crate::protocol::resp::resp2::{self, Form};
 use crate::upstream::{Outcome, UpstreamError};
 
@@ -50,13 +50,6 @@ pub(super) fn odd_reply(command: &str, frame: &Bytes) -> Bytes {
 /// As [`odd_reply`], for a command of the table.
 pub(super) fn odd_reply_to(spec: &Spec, frame: &Bytes) -> Bytes {
     odd_reply(&name_for_clients(spec), frame)
-}
-
-/// The error reply for a request that the table does not take.
-pub(super) fn fault_reply(fault: CommandError, request: &Request<'_>) -> Bytes {
-    let mut out = BytesMut::new();
-    fault.write(request, &mut out);
-    out.freeze()
 }
 
 /// The error reply for a command that does not work where it was sent.

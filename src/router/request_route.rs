@@ -64,7 +64,7 @@ impl RequestRoute {
 
     /// The route of a command that a module brought: nobody says which of the keys it writes.
     pub(super) fn learned(learned: &Learned) -> RequestRoute {
-        let Learned { keys, flags } = *learned;
+        let Learned { keys, flags, .. } = *learned;
         let ttl_effect = if flags.has(Flags::WRITE) { TtlEffect::Keys(keys) } else { TtlEffect::Nothing };
         RequestRoute { keys, ttl_effect, flags, form: Form::ByRule, runs_user_code: true }
     }

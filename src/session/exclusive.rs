@@ -2,13 +2,14 @@
 
 use futures_util::future::LocalBoxFuture;
 
+use super::gates::Gate;
 use crate::commands::LatencyTimer;
 use crate::router::ExclusiveEnd;
 
 /// What has to end before another request is taken.
 pub(super) enum Waiting {
-    /// Then the request at the head of the connection is looked at again.
-    Again(LocalBoxFuture<'static, ()>),
+    /// A gate in front of the request at the head of the connection, which is looked at again then.
+    Gate(Gate),
     /// A request that was taken already.
     Exclusive(Box<ExclusiveRequest>),
 }
@@ -31,7 +32,7 @@ impl Waiting {
     /// Bytes of a request that was taken out of the connection.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Waiting::Again(_) => 0,
+            Waiting::Gate(_) => 0,
             Waiting::Exclusive(request) => request.bytes,
         }
     }

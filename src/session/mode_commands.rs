@@ -2,15 +2,27 @@
 
 use bytes::Bytes;
 
+use super::known_command::KnownCommand;
 use super::state::SessionState;
 use super::{subscriber, transaction};
 use crate::commands::monitor::{self, Watching};
 use crate::commands::{SessionContext, tracking};
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{Class, RequiredState, Spec, TransactionCommand};
+use crate::protocol::resp::Resp;
 use crate::protocol::resp::reply::ok;
 use crate::protocol::resp::request::Request;
 use crate::router::{Answer, Caller};
+
+/// The error for a command that a mode of the session does not allow.
+pub(super) fn refuse(command: KnownCommand<'_>, state: &SessionState) -> Option<Bytes> {
+    let modes = state.modes.as_ref()?;
+    let is_limited = state.client.resp() == Resp::Two && state.is_subscribed();
+    if is_limited && !command.is_for_subscribers() {
+        return Some(subscriber::refusal(command.name(), command.is_exec()));
+    }
+    modes.monitor.as_ref().and_then(|_| monitor::refuse(command.flags()))
+}
 
 /// What a session in some mode does with a request before anybody else sees it; `None` when it is answered as
 /// ever.
@@ -20,14 +32,13 @@ pub(super) fn intercept(
     state: &mut SessionState,
     context: &SessionContext,
 ) -> Option<Answer> {
-    let monitors = state.modes.as_ref().is_some_and(|modes| modes.monitor.is_some());
-    if let Some(refusal) = monitors.then(|| monitor::refuse(spec)).flatten() {
-        return Some(refusal);
+    if let Some(refusal) = refuse(KnownCommand::OfTable(spec), state) {
+        return Some(Answer::Now(refusal));
     }
-    let subscriber = state.modes.as_ref().and_then(|modes| modes.subscriber.as_ref());
-    subscriber
-        .and_then(|subscriber| subscriber::intercept(subscriber, spec, request, state.client.resp()))
-        .or_else(|| transaction::queue(spec, request, state, context))
+    if state.client.resp() == Resp::Two && state.is_subscribed() && subscriber::is_plain_ping(spec, request) {
+        return Some(Answer::Now(subscriber::pong(request)));
+    }
+    transaction::queue(spec, request, state, context)
 }
 
 /// Whether a command of this kind begins only when all earlier ones of its session have been answered, and

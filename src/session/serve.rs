@@ -4,13 +4,13 @@ use bytes::Bytes;
 
 use super::bounds::{is_held, output_bound};
 use super::exclusive::{ExclusiveRequest, Waiting};
-use super::mode_commands;
+use super::gates::is_http;
 use super::pipeline::Pipeline;
 use super::state::SessionState;
 use super::tracked_read::TrackedRead;
-use super::{transaction, unauthenticated};
+use super::{gates, mode_commands, module_commands, transaction, unauthenticated};
 use crate::clock;
-use crate::commands::{self, ExecContext, GlobalFlags, LatencyTimer, SessionContext, monitor, pause};
+use crate::commands::{self, ExecContext, GlobalFlags, LatencyTimer, SessionContext, monitor};
 use crate::net::walk::Flow;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{self, Class, CommandError, Spec};
@@ -28,21 +28,26 @@ pub(super) fn serve(
     out: &mut WriteQueue,
     now: clock::Nanos,
 ) -> Flow {
-    let inflight = state.client.inflight.clone();
     let flags = context.server.flags();
     let recognised = state.recogniser.recognise(&request);
     let command = recognised.map_or(0, Spec::number);
     state.client.entry.note(command, now);
+    // Nearly always all gates are open, and nobody looks.
+    if (flags.is_any() || recognised.is_err() || state.client.is_locked())
+        && let Some(gate) = gates::closed(recognised, &request, state, context, flags, now)
+    {
+        *waiting = Some(Waiting::Gate(gate));
+        return Flow::Again;
+    }
     let watch = TrackedRead::begin(recognised, &request, state, context);
     let coverage = watch.as_ref().map(TrackedRead::coverage);
-    let caller = Caller { resp: state.client.resp(), inflight: &inflight, now, coverage };
     // What is carried out is shown to MONITOR, and what is waited for is measured for SLOWLOG.
     let (mut shown, mut measured) = (true, true);
     // Number 0 counts what is not carried out, or not now.
     let mut called = command;
     let waited = out.len();
     let answer = match recognised {
-        Ok(spec) => match intercepted(spec, &request, state, context, flags) {
+        Ok(spec) => match intercepted(spec, &request, state, context) {
             Some(answer) => {
                 shown = false;
                 called = 0;
@@ -70,14 +75,18 @@ pub(super) fn serve(
                     measured =
                         !matches!(kind, command::RequiredState::Blocking | command::RequiredState::Wait);
                     state.is_exclusive = mode_commands::is_exclusive(kind, &request, state, context);
+                    let inflight = state.client.inflight.clone();
+                    let caller = Caller { resp: state.client.resp(), inflight: &inflight, now, coverage };
                     mode_commands::answer(kind, spec, &request, state, context, caller)
                 }
                 Class::FanOut(join) => {
                     let bound = output_bound(state, context);
+                    let caller = state.caller(coverage, now);
                     context.router.multi_key.answer(spec, join, &request, caller, bound, out)
                 }
                 Class::AboutCommands(query) if names_very_many(&request) => {
                     let bound = output_bound(state, context);
+                    let caller = state.caller(coverage, now);
                     context.router.command_queries.answer(spec, query, &request, caller, bound)
                 }
                 class => {
@@ -96,7 +105,7 @@ pub(super) fn serve(
                             return Flow::Again;
                         }
                     }
-                    context.router.call(spec, class, &request, caller, out)
+                    context.router.call(spec, class, &request, state.caller(coverage, now), out)
                 }
             },
         },
@@ -110,20 +119,16 @@ pub(super) fn serve(
             shown = false;
             unauthenticated::refuse_unrecognised(fault, &request, context)
         }
-        Err(fault) => {
-            shown = fault == CommandError::Unknown;
-            match transaction::queue_unrecognised(fault, &request, state, context, now) {
+        Err(CommandError::Unknown) => {
+            match module_commands::answer(&request, state, pipeline, context, coverage, now) {
                 Some(answer) => answer,
-                None => {
-                    if fault == CommandError::Unknown && context.router.may_overtake_unknown(&request) {
-                        state.is_exclusive = true;
-                        if !pipeline.is_empty() {
-                            return Flow::Again;
-                        }
-                    }
-                    context.router.fault(fault, &request, caller)
-                }
+                None => return Flow::Again,
             }
+        }
+        Err(fault) => {
+            shown = false;
+            let queued = transaction::queue_unrecognised(fault, &request, state, context);
+            queued.unwrap_or_else(|| Answer::Now(fault.reply(&request)))
         }
     };
     let answer = match &watch {
@@ -131,7 +136,7 @@ pub(super) fn serve(
         None => answer,
     };
     if let Answer::NotYet(until) = answer {
-        *waiting = Some(Waiting::Again(until));
+        *waiting = Some(Waiting::Gate(until));
         return Flow::Again;
     }
     context.stats.commands.bump();
@@ -193,15 +198,9 @@ fn intercepted(
     request: &Request<'_>,
     state: &mut SessionState,
     context: &SessionContext,
-    flags: GlobalFlags,
 ) -> Option<Answer> {
     if state.client.is_locked() {
         return unauthenticated::refuse(spec).map(Answer::Now);
-    }
-    if flags.has(GlobalFlags::PAUSED)
-        && let Some(wait) = pause::wait(spec, &context.server)
-    {
-        return Some(Answer::NotYet(wait));
     }
     state.modes.as_ref()?;
     mode_commands::intercept(spec, request, state, context)
@@ -221,11 +220,4 @@ fn refused(
         Err(_) => 0,
     };
     context.server.command_stats.failed(&context.command_stats, command, rejected, reply);
-}
-
-/// Whether a browser was made to send this: its body could hold commands. Redis closes such a connection as
-/// well.
-fn is_http(request: &Request<'_>) -> bool {
-    let name = request.arg(0);
-    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }

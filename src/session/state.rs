@@ -1,11 +1,14 @@
 //! What a session remembers between two requests.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::modes::Modes;
 use crate::clients::ClientGuard;
+use crate::clock::Nanos;
 use crate::commands::ClientState;
 use crate::protocol::command::{CommandLookup, Denied};
+use crate::router::{Caller, Coverage};
 
 /// The state of one session.
 #[derive(Debug)]
@@ -31,6 +34,12 @@ impl SessionState {
         }
     }
 
+    /// The session as the router sees it at a request that arrived by `now`.
+    #[inline]
+    pub(super) fn caller<'a>(&'a self, coverage: Option<&'a Rc<Coverage>>, now: Nanos) -> Caller<'a> {
+        Caller { resp: self.client.resp(), inflight: &self.client.inflight, now, coverage }
+    }
+
     /// Restores what a connection begins with: RESET.
     pub(super) fn reset(&mut self) {
         self.client.reset();
@@ -48,7 +57,12 @@ impl SessionState {
 
     /// Whether the client is there to listen, and need not ask anything.
     pub(super) fn listens(&self) -> bool {
-        self.is_subscribed() || self.modes.as_ref().is_some_and(|modes| modes.monitor.is_some())
+        self.is_subscribed() || self.is_monitoring()
+    }
+
+    /// Whether the client follows all commands.
+    pub(super) fn is_monitoring(&self) -> bool {
+        self.modes.as_ref().is_some_and(|modes| modes.monitor.is_some())
     }
 
     /// Makes the session a plain one when its last mode has ended.

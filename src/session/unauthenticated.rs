@@ -1,6 +1,6 @@
 //! What a client may do before it has authenticated.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::commands::SessionContext;
 use crate::protocol::command::{CommandError, Flags, Spec};
@@ -17,19 +17,16 @@ pub(super) fn refuse(spec: &Spec) -> Option<Bytes> {
     refused.then(|| Bytes::from_static(if spec.is_exec() { EXEC_ABORT } else { NO_AUTH }))
 }
 
-/// The error for what is no command, of a client that has not authenticated. No server is asked whether one
-/// of its modules knows the command.
+/// The error for a request that the table does not recognise, of a client that has not authenticated. Nothing
+/// is known of a module's command that no other client has used.
 pub(super) fn refuse_unrecognised(
     fault: CommandError,
     request: &Request<'_>,
     context: &SessionContext,
 ) -> Answer {
-    if let Some(wait) = context.router.wait_for_upstream() {
-        // Redis and Valkey say different things: the first clients wait a moment until it is known which it
-        // is.
-        return wait;
-    }
-    if matches!(fault, CommandError::Denied(_)) {
+    let is_of_module =
+        || fault == CommandError::Unknown && context.router.unknown_commands.known(request.arg(0)).is_some();
+    if matches!(fault, CommandError::Denied(_)) || is_of_module() {
         return Answer::Now(Bytes::from_static(NO_AUTH));
     }
     if context.report.is_valkey() && !fault.is_open() {
@@ -41,7 +38,5 @@ pub(super) fn refuse_unrecognised(
         let error = format!("EXECABORT Transaction discarded because of: {cause}");
         return Answer::Now(encode::error_reply(error));
     }
-    let mut out = BytesMut::new();
-    fault.write(request, &mut out);
-    Answer::Now(out.freeze())
+    Answer::Now(fault.reply(request))
 }

@@ -34,7 +34,7 @@ impl Session {
     pub(super) fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Waited> {
         let end = match &mut self.waiting {
             None => return Poll::Ready(Waited::Again),
-            Some(Waiting::Again(until)) => until.as_mut().poll(cx).map(|()| None),
+            Some(Waiting::Gate(gate)) => gate.as_mut().poll(cx).map(|()| None),
             Some(Waiting::Exclusive(request)) => request.work.as_mut().poll(cx).map(Some),
         };
         let Poll::Ready(end) = end else { return Poll::Pending };

@@ -2,9 +2,11 @@
 //! for it, nothing runs twice, and no other client notices anything. The module is real, and so are the
 //! servers.
 
+use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use nearside::protocol::key::Slot;
 use nearside::sandbox::{Cluster, ClusterShape, Reply, SandboxClient, Standalone};
@@ -141,4 +143,123 @@ fn a_command_of_a_module_that_names_no_keys_comes_behind_what_its_session_wrote(
         assert!(client.receive().unwrap().is_ok());
         assert_eq!(client.receive().unwrap(), Reply::Integer(1));
     }
+}
+
+/// For what comes, on a busy machine, and for what must not come.
+const SOON: Duration = Duration::from_secs(30);
+const LATE: Duration = Duration::from_millis(150);
+
+/// What several clients of one server say, and what they get.
+///
+/// `client> request` asks and waits for the reply; `client! request` asks and must get nothing yet; `client<`
+/// waits for the reply to that.
+const MODES: &[&str] = &[
+    // A client of RESP2 that is subscribed.
+    "sub> SUBSCRIBE channel",
+    "sub> SAYS.SIZE",
+    "sub> says.write key words",
+    "sub> SAYS.WRITE",
+    "sub> NO.COMMAND a b",
+    // One of RESP3 may use any.
+    "three> HELLO 3",
+    "three> SUBSCRIBE channel",
+    "three> SAYS.SIZE",
+    // One that follows all commands.
+    "monitor> MONITOR",
+    "monitor> SAYS.READ key words",
+    "monitor> SAYS.WRITE key words",
+    // A pause for writes.
+    "open> MULTI",
+    "control> CLIENT PAUSE 60000 WRITE",
+    "reader> SAYS.SIZE",
+    "reader> SAYS.READ key words",
+    "reader> NO.COMMAND",
+    "sub> SAYS.WRITE key words",
+    "open> SAYS.SIZE",
+    "writer! SAYS.WRITE key words",
+    "open! SAYS.WRITE key words",
+    "control> GET key",
+    "control> CLIENT UNPAUSE",
+    "writer<",
+    "control> GET key",
+    "open<",
+    "open> EXEC",
+    "control> GET key",
+    // What is unknown aborts a transaction.
+    "open> MULTI",
+    "open> SAYS.SIZE",
+    "open> NO.COMMAND",
+    "open> EXEC",
+    // A pause for all commands holds neither a client that follows all commands nor what is refused.
+    "follower> MONITOR",
+    "control> CLIENT PAUSE 60000 ALL",
+    "follower> PING",
+    "reader! SAYS.SIZE",
+    "writer! SAYS.WRITE key words",
+    "sub> SAYS.SIZE",
+    "late> NO.COMMAND",
+];
+
+/// What clients of a server that asks for a password say.
+const LOCKED: &[&str] = &[
+    "open> AUTH secret",
+    "open> SAYS.SIZE",
+    "locked> SAYS.SIZE",
+    "locked> says.size 1 2",
+    "locked> NO.COMMAND a",
+];
+
+/// What each line of such a conversation leads to.
+fn converse(lines: &[&str], connect: impl Fn() -> SandboxClient) -> Vec<String> {
+    let mut clients: HashMap<&str, SandboxClient> = HashMap::new();
+    let mut said = Vec::new();
+    for line in lines {
+        let at = line.find(['>', '!', '<']).unwrap();
+        let client = clients.entry(&line[..at]).or_insert_with(&connect);
+        let request = line[at + 1..].split_whitespace().collect::<Vec<_>>();
+        if !request.is_empty() {
+            client.send(&request).unwrap();
+        }
+        let is_held = &line[at..=at] == "!";
+        client.set_timeout(if is_held { LATE } else { SOON }).unwrap();
+        let reply = client.receive_raw();
+        assert_eq!(reply.is_err(), is_held, "{line}: {reply:?}");
+        said.push(format!("{line}: {}", reply.unwrap_or_default().escape_ascii()));
+    }
+    said
+}
+
+/// Has the clients of a plain server and those of a daemon before another one say `lines`.
+fn assert_alike(lines: &[&str], password: Option<&str>) {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(module) = module(directory.path()) else { return };
+    let load = ["--loadmodule".to_owned(), module.to_str().unwrap().to_owned()];
+    let ask =
+        password.map_or_else(Vec::new, |password| vec!["--requirepass".to_owned(), password.to_owned()]);
+    let plain = Standalone::launch(&[&load[..], &ask].concat()).unwrap();
+    let upstream = Standalone::launch(&load).unwrap();
+    let file = directory.path().join("password");
+    std::fs::write(&file, password.unwrap_or_default()).unwrap();
+    let url = format!("redis://{}", upstream.server().address());
+    let mut arguments = vec!["--upstream", &url, "--workers", "1"];
+    if password.is_some() {
+        arguments.extend(["--password-file", file.to_str().unwrap()]);
+    }
+    let daemon = Daemon::start(&arguments);
+    let theirs = converse(lines, || plain.server().connect().unwrap());
+    let ours = converse(lines, || daemon.client());
+    // The greetings name the server.
+    let is_greeting = |line: &String| line.contains("HELLO");
+    let said = |all: Vec<String>| all.into_iter().filter(|line| !is_greeting(line)).collect::<Vec<_>>();
+    assert_eq!(said(ours), said(theirs));
+}
+
+#[test]
+fn modes_and_pauses_hold_or_refuse_a_command_of_a_module_as_a_plain_server_does() {
+    assert_alike(MODES, None);
+}
+
+#[test]
+fn a_client_that_has_not_authenticated_is_refused_the_command_of_a_module() {
+    assert_alike(LOCKED, Some("secret"));
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use bytes::BytesMut;
 use nearside::{
     protocol::command::{self, Class, Flags, Keys, Learned, Spec, TtlEffect, recognise},
     protocol::resp::{
@@ -210,8 +209,7 @@ fn faults_are_told_as_the_server_tells_them() {
     for fault in FAULTS {
         let asked = OwnedRequest::from_args(fault);
         let theirs = connection.call(&asked);
-        let mut ours = BytesMut::new();
-        recognise(&asked.as_request()).unwrap_err().write(&asked.as_request(), &mut ours);
+        let ours = recognise(&asked.as_request()).unwrap_err().reply(&asked.as_request());
         assert_eq!(ours.escape_ascii().to_string(), theirs.escape_ascii().to_string());
     }
 }
@@ -227,7 +225,7 @@ fn a_description_of_the_server_can_be_learned() {
             let row = command::all().find(|spec| spec.name == name).unwrap();
             assert_eq!(
                 Learned::from_command_info(&reply),
-                Some(Learned { flags: row.flags, keys: row.keys })
+                Some(Learned { name: name.into(), flags: row.flags, keys: row.keys })
             );
         }
         let movable = Learned::from_command_info(&connection.call(&request("COMMAND INFO eval")));

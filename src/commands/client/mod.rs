@@ -8,6 +8,6 @@ pub(super) mod about_itself;
 mod filter;
 pub(crate) mod kill;
 pub(super) mod list;
-pub(crate) mod pause;
+pub(super) mod pause;
 pub(crate) mod tracking;
 pub(super) mod unblock;

@@ -3,7 +3,6 @@
 
 use std::fmt::{Result, Write};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::primaries::Primaries;
@@ -48,7 +47,7 @@ pub(super) fn clients(facts: &SectionFacts, out: &mut String) -> Result {
     write!(out, "maxclients:{}\r\n", facts.server.settings.max_clients.get())?;
     let stats = &facts.report.stats;
     let waiting = stats.total("waits_begun").saturating_sub(stats.total("waits_ended"));
-    let blocked = waiting + facts.server.paused.load(Ordering::Relaxed) as u64;
+    let blocked = waiting + facts.server.pause.waiting() as u64;
     write!(out, "blocked_clients:{blocked}\r\npubsub_clients:{}\r\n", facts.report.pubsub.sizes().clients)?;
     write!(out, "tracking_clients:{}\r\nclients_in_timeout_table:0\r\n", marked(ClientFlag::Tracking))
 }

@@ -1,6 +1,6 @@
 //! What Redis says of a request that it does not recognise, byte for byte.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::protocol::resp::request::Request;
 
@@ -33,8 +33,8 @@ impl CommandError {
         self == CommandError::Arity("exec")
     }
 
-    /// Appends the error reply of Redis 7.0 to `request`, or the daemon's own to one that is denied.
-    pub fn write(self, request: &Request<'_>, out: &mut BytesMut) {
+    /// The error reply of Redis 7.0 to `request`, or the daemon's own to one that is denied.
+    pub fn reply(self, request: &Request<'_>) -> Bytes {
         let mut text = Vec::with_capacity(SHOWN_BYTES_MAX);
         match self {
             CommandError::Unknown => {
@@ -64,9 +64,11 @@ impl CommandError {
                 text.extend_from_slice(b"' command");
             }
         }
+        let mut out = BytesMut::new();
         out.extend_from_slice(if matches!(self, CommandError::Denied(_)) { b"-" } else { b"-ERR " });
         out.extend(text.into_iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
         out.extend_from_slice(b"\r\n");
+        out.freeze()
     }
 }
 
@@ -97,9 +99,7 @@ mod tests {
     use crate::protocol::resp::request::OwnedRequest;
 
     fn written(fault: CommandError, args: &[&[u8]]) -> Vec<u8> {
-        let mut out = BytesMut::new();
-        fault.write(&OwnedRequest::from_args(args).as_request(), &mut out);
-        out.to_vec()
+        fault.reply(&OwnedRequest::from_args(args).as_request()).to_vec()
     }
 
     #[test]

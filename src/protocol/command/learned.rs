@@ -1,12 +1,16 @@
 //! A command that the table does not have, as the server's COMMAND INFO describes it: modules bring their
 //! own.
 
+use std::sync::Arc;
+
 use super::{Flags, Keys};
 use crate::protocol::resp::cursor::{self, ReplyHead};
 
 /// What is known of a command that a module of the upstream brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Learned {
+    /// Its name, as the server spells it.
+    pub name: Arc<str>,
     /// Those of its flags that matter here.
     pub flags: Flags,
     /// Which arguments are keys.
@@ -21,7 +25,7 @@ impl Learned {
     pub fn from_command_info(reply: &[u8]) -> Option<Learned> {
         let description = cursor::elements(reply)?.next()??;
         let mut fields = cursor::elements(description)?;
-        let (_name, _arity) = (fields.next()??, fields.next()??);
+        let (name, _arity) = (cursor::text(fields.next()??)?, fields.next()??);
         let (flags, movable) = flags(fields.next()??)?;
         let first = cursor::integer(fields.next()??)?;
         let last = cursor::integer(fields.next()??)?;
@@ -32,7 +36,7 @@ impl Learned {
             (_, 0) => return None,
             (first, step) => Keys::Range { first, last: isize::try_from(last).ok()?, step },
         };
-        Some(Learned { flags, keys })
+        Some(Learned { name: String::from_utf8_lossy(name).into(), flags, keys })
     }
 }
 
@@ -59,11 +63,12 @@ mod tests {
     fn a_module_command_is_forwarded_by_its_positions() {
         let resp2 = b"*1\r\n*10\r\n$8\r\njson.get\r\n:-2\r\n\
                       *2\r\n+readonly\r\n+module\r\n:1\r\n:1\r\n:1\r\n*0\r\n*0\r\n*0\r\n*0\r\n";
-        let learned = Learned { flags: Flags::READ, keys: Keys::Range { first: 1, last: 1, step: 1 } };
+        let keys = Keys::Range { first: 1, last: 1, step: 1 };
+        let learned = Learned { name: "json.get".into(), flags: Flags::READ, keys };
         assert_eq!(Learned::from_command_info(resp2), Some(learned));
         let resp3 =
             b"*1\r\n*7\r\n$4\r\nft.x\r\n:-2\r\n~2\r\n+write\r\n+movablekeys\r\n:0\r\n:0\r\n:0\r\n~0\r\n";
-        let learned = Learned { flags: Flags::WRITE, keys: Keys::Movable };
+        let learned = Learned { name: "ft.x".into(), flags: Flags::WRITE, keys: Keys::Movable };
         assert_eq!(Learned::from_command_info(resp3), Some(learned));
     }
 

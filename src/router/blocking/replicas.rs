@@ -50,9 +50,6 @@ impl ReplicaWaits {
         caller: Caller<'_>,
         waiting: BlockGuard,
     ) -> Answer {
-        if let Some(wait) = self.context.wait_for_upstream() {
-            return wait;
-        }
         let nodes = match self.context.upstream.owners(caller.inflight.written()) {
             Ok(nodes) => nodes,
             Err(failure) => return Answer::Now(failure_reply(&failure)),

@@ -81,9 +81,6 @@ impl Blocking {
         caller: Caller<'_>,
         waiting: BlockGuard,
     ) -> Answer {
-        if let Some(wait) = self.context.wait_for_upstream() {
-            return wait;
-        }
         let route = RequestRoute::of(spec);
         let slot = match route.slot_of(request) {
             Ok(slot) => slot,

@@ -46,6 +46,14 @@ impl CommandInfoCache {
         }
     }
 
+    /// Whether the upstream need not be asked about a command.
+    pub(super) fn remembers(&self, name: &[u8], now: Nanos) -> bool {
+        self.names.get(name).is_some_and(|(at, lesson)| match lesson {
+            CommandInfo::Known(_) | CommandInfo::NotAnswered(_) => true,
+            CommandInfo::Unknown | CommandInfo::NotAllowed => now < at + UNKNOWN_NANOS_MAX,
+        })
+    }
+
     /// What is known of a command. That the upstream could not be asked is said once.
     pub(super) fn recall(&mut self, name: &[u8], now: Nanos) -> Option<CommandInfo> {
         let (at, lesson) = self.names.get(name)?.clone();

@@ -3,6 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+
 use super::cache::{CommandInfo, CommandInfoCache};
 use crate::clock::Nanos;
 use crate::protocol::command::{CommandError, Flags, Learned};
@@ -12,7 +15,7 @@ use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::router::context::RouterContext;
 use crate::router::forward::forwarder::Forwarder;
-use crate::router::replies::{failure_reply, fault_reply};
+use crate::router::replies::failure_reply;
 use crate::router::request_route::{KeyAccess, RequestRoute};
 use crate::upstream::{Call, Right, UpstreamError};
 
@@ -38,51 +41,48 @@ impl UnknownCommands {
         Rc::new(UnknownCommands { context, forwarder, known: RefCell::default() })
     }
 
-    /// Answers a request whose command is not in the table.
-    pub(in crate::router) fn answer(
-        self: &Rc<UnknownCommands>,
-        request: &Request<'_>,
-        caller: Caller<'_>,
-    ) -> Answer {
-        match self.learned(request, caller.now) {
-            Ok(learned) => {
-                let route = RequestRoute::learned(&learned);
-                let access =
-                    if learned.flags.has(Flags::READ) { KeyAccess::Declared } else { KeyAccess::Undeclared };
-                self.forwarder.forward(route, access, request, caller)
-            }
-            Err(answer) => answer,
-        }
+    /// Sends a request on whose command is not in the table.
+    pub fn answer(&self, learned: &Learned, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+        caller.inflight.note_sent();
+        let route = RequestRoute::learned(learned);
+        let access = if learned.flags.has(Flags::READ) { KeyAccess::Declared } else { KeyAccess::Undeclared };
+        self.forwarder.forward(route, access, request, caller)
     }
 
-    /// What the upstream said of a command that is not in the table.
+    /// What the upstream said of the command of `request`, which is not in the table.
     ///
     /// # Errors
-    /// The upstream knows none of this name, or has not been asked yet: then the session must wait.
-    pub fn learned(self: &Rc<UnknownCommands>, request: &Request<'_>, now: Nanos) -> Result<Learned, Answer> {
-        if request.arg(0).len() > NAME_BYTES_MAX {
-            return Err(Answer::Now(fault_reply(CommandError::Unknown, request)));
-        }
+    /// The reply for a command that the upstream does not know either, or could not be asked about.
+    pub fn learned(&self, request: &Request<'_>, now: Nanos) -> Result<Learned, Bytes> {
         let name = request.arg(0).to_ascii_lowercase();
-        let lesson = self.known.borrow_mut().recall(&name, now);
-        match lesson {
+        match self.known.borrow_mut().recall(&name, now) {
             Some(CommandInfo::Known(learned)) => Ok(learned),
-            Some(CommandInfo::Unknown) => Err(Answer::Now(fault_reply(CommandError::Unknown, request))),
-            Some(CommandInfo::NotAnswered(failure)) => Err(Answer::Now(failure_reply(&failure))),
-            Some(CommandInfo::NotAllowed) => Err(Answer::Now(encode::error_reply(format!(
+            Some(CommandInfo::NotAnswered(failure)) => Err(failure_reply(&failure)),
+            Some(CommandInfo::NotAllowed) => Err(encode::error_reply(format!(
                 "ERR nearside: what the command '{}' does is not known, and the user upstream may not ask COMMAND INFO",
                 name.escape_ascii()
-            )))),
-            None => Err(self.ask_about(name)),
+            ))),
+            // No command has so long a name, if nothing was asked about it.
+            Some(CommandInfo::Unknown) | None => Err(CommandError::Unknown.reply(request)),
         }
     }
 
     /// What is known of the command `name`, if the upstream knows it.
-    pub(in crate::router) fn known(&self, name: &[u8]) -> Option<Learned> {
-        self.known.borrow().known(name).copied()
+    pub fn known(&self, name: &[u8]) -> Option<Learned> {
+        self.known.borrow().known(name).cloned()
     }
 
-    fn ask_about(self: &Rc<UnknownCommands>, name: Vec<u8>) -> Answer {
+    /// Asks the upstream about the command `name`, and lasts until it has answered; `None` if it need not be
+    /// asked.
+    pub fn ask_about(
+        self: &Rc<UnknownCommands>,
+        name: &[u8],
+        now: Nanos,
+    ) -> Option<LocalBoxFuture<'static, ()>> {
+        let name = name.to_ascii_lowercase();
+        if name.len() > NAME_BYTES_MAX || self.known.borrow().remembers(&name, now) {
+            return None;
+        }
         let bytes = encode::request(&[&b"COMMAND"[..], b"INFO", &name]);
         let node = self.context.upstream.any_node();
         let call = Call { bytes, slot: None, reads_only: true, runs_user_code: false };
@@ -91,7 +91,7 @@ impl UnknownCommands {
             None => self.context.upstream.send_any(call),
         };
         let this = self.clone();
-        Answer::NotYet(Box::pin(async move {
+        Some(Box::pin(async move {
             let lesson = match sent.reply.await.unwrap_or(Err(UpstreamError::Stopped)) {
                 Ok(reply) if this.context.is_refused(node, Right::CommandInfo, &reply.frame) => {
                     CommandInfo::NotAllowed

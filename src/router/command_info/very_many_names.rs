@@ -51,9 +51,6 @@ impl CommandQueries {
         caller: Caller<'_>,
         bound: ReplyBound,
     ) -> Answer {
-        if let Some(wait) = self.context.wait_for_upstream() {
-            return wait;
-        }
         caller.inflight.note_sent();
         // All parts go to one node: others may be of another version.
         let Some(node) = self.context.upstream.any_node() else {

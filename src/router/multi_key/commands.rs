@@ -49,9 +49,6 @@ impl MultiKey {
         bound: ReplyBound,
         out: &mut WriteQueue,
     ) -> Answer {
-        if let Some(wait) = self.by_slot.context.wait_for_upstream() {
-            return wait;
-        }
         caller.inflight.note_sent();
         if slices::is_large(request, join) {
             if join == Join::Mget || (spec.keys.positions(request).is_ok() && !has_one_slot(spec, request)) {

@@ -125,10 +125,7 @@ impl CachedReads {
         self.context.stats.l1_bypasses.bump();
         caller.inflight.note_sent();
         let route = RequestRoute::of(spec);
-        let answer = self
-            .context
-            .wait_for_upstream()
-            .unwrap_or_else(|| self.forwarder.forward(route, KeyAccess::Declared, request, caller));
+        let answer = self.forwarder.forward(route, KeyAccess::Declared, request, caller);
         if let Some((key_at, why)) = why {
             self.context.note(request.arg(key_at), why);
         }
@@ -166,9 +163,6 @@ impl CachedReads {
         missed: MissToken,
         caller: Caller<'_>,
     ) -> Answer {
-        if let Some(wait) = self.context.wait_for_upstream() {
-            return wait;
-        }
         if self.context.upstream.is_moving(missed.slot(), caller.now) {
             return self.bypass(spec, request, Some((key_at, MissReason::Moving)), caller);
         }

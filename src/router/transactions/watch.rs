@@ -124,9 +124,6 @@ impl Watches {
         watched: &Rc<Watched>,
         caller: Caller<'_>,
     ) -> Answer {
-        if let Some(wait) = self.context.wait_for_upstream() {
-            return wait;
-        }
         let route = RequestRoute::of(spec);
         let Ok(Some(slot)) = route.slot_of(request) else {
             return Answer::Now(Bytes::from_static(CROSS_SLOT));

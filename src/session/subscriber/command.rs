@@ -1,6 +1,6 @@
 //! SUBSCRIBE, UNSUBSCRIBE and their like, and what a subscribed client may do.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 use tokio::task::yield_now;
 
@@ -8,8 +8,7 @@ use super::state::{NAMES_AT_ONCE, Subscriber};
 use super::subscribe::begin_subscribe;
 use super::unsubscribe::begin_unsubscribe;
 use crate::commands::SessionContext;
-use crate::protocol::command::{Class, Local, RequiredState, Spec, TopicKind};
-use crate::protocol::resp::Resp;
+use crate::protocol::command::{Class, Local, Spec, TopicKind};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::router::Answer;
@@ -23,9 +22,6 @@ pub(in crate::session) fn subscribe(
     state: &mut SessionState,
     context: &SessionContext,
 ) -> Answer {
-    if let Some(wait) = context.router.wait_for_upstream() {
-        return wait;
-    }
     let SessionState { modes, client, .. } = state;
     let subscriber = &mut modes.get_or_insert_default().subscriber;
     let subscriber = subscriber.get_or_insert_with(|| Subscriber::new(context, &client.entry));
@@ -49,36 +45,26 @@ pub(in crate::session) fn unsubscribe(
     answer
 }
 
-/// What a client of RESP2 that is subscribed gets for a request: it can tell a reply from a message only if
-/// there are hardly any replies.
-pub(in crate::session) fn intercept(
-    subscriber: &Subscriber,
-    spec: &'static Spec,
-    request: &Request<'_>,
-    resp: Resp,
-) -> Option<Answer> {
-    if resp == Resp::Three || !subscriber.is_subscribed() {
-        return None;
-    }
-    match spec.class {
-        Class::Local(Local::Ping) if request.len() <= 2 => {
-            let mut out = BytesMut::from(&b"*2\r\n$4\r\npong\r\n"[..]);
-            encode::bulk(&mut out, request.arg(1));
-            Some(Answer::Now(out.freeze()))
-        }
-        Class::Local(Local::Ping | Local::Quit)
-        | Class::Session(
-            RequiredState::Subscribe(_) | RequiredState::Unsubscribe(_) | RequiredState::Reset,
-        ) => None,
-        _ => {
-            let code = if spec.is_exec() { "EXECABORT Transaction discarded because of:" } else { "ERR" };
-            Some(Answer::Now(encode::error_reply(format!(
-                "{code} Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
-                 allowed in this context",
-                spec.name
-            ))))
-        }
-    }
+/// The error for a command of a client of RESP2 that is subscribed: such a client can tell a reply from a
+/// message only if there are hardly any replies.
+pub(in crate::session) fn refusal(name: &str, is_exec: bool) -> Bytes {
+    let code = if is_exec { "EXECABORT Transaction discarded because of:" } else { "ERR" };
+    encode::error_reply(format!(
+        "{code} Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
+         allowed in this context"
+    ))
+}
+
+/// Whether this is a PING with the right number of arguments.
+pub(in crate::session) fn is_plain_ping(spec: &Spec, request: &Request<'_>) -> bool {
+    spec.class == Class::Local(Local::Ping) && request.len() <= 2
+}
+
+/// The reply to PING in the form of a message.
+pub(in crate::session) fn pong(request: &Request<'_>) -> Bytes {
+    let mut out = BytesMut::from(&b"*2\r\n$4\r\npong\r\n"[..]);
+    encode::bulk(&mut out, request.arg(1));
+    out.freeze()
 }
 
 /// Whether a request about subscriptions is so large that others have to get their turn while it is worked

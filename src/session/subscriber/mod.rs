@@ -10,5 +10,5 @@ mod subscribe;
 mod subscribed;
 mod unsubscribe;
 
-pub(super) use command::{intercept, is_large, leave, subscribe, unsubscribe};
+pub(super) use command::{is_large, is_plain_ping, leave, pong, refusal, subscribe, unsubscribe};
 pub(super) use state::Subscriber;

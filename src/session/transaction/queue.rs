@@ -1,12 +1,11 @@
 //! A request while a transaction is open: it is queued, or refused, which aborts the transaction.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::queued::{QueuedStep, Transaction};
-use crate::clock::Nanos;
 use crate::commands::SessionContext;
 use crate::protocol::command::{
-    Class, CommandError, Flags, Local, RequiredState, Spec, TransactionCommand, is_unpaired,
+    Class, CommandError, Flags, Learned, Local, RequiredState, Spec, TransactionCommand, is_unpaired,
 };
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
@@ -54,9 +53,6 @@ pub(in crate::session) fn queue(
             Ok(QueuedStep::Own(spec, request.to_owned()))
         }
         class => {
-            if let Some(wait) = context.router.wait_for_upstream() {
-                return Some(wait);
-            }
             let part = context.router.transactions.part(spec, class, request, &mut transaction.slot);
             part.map(|part| QueuedStep::Part(part, spec.number()))
         }
@@ -66,13 +62,12 @@ pub(in crate::session) fn queue(
     Some(Answer::Now(reply))
 }
 
-/// Queues a command that the table does not have, or takes note of a request that no server would carry out.
+/// Takes note of a request that no server would carry out: its answer, if the transaction changes it.
 pub(in crate::session) fn queue_unrecognised(
     fault: CommandError,
     request: &Request<'_>,
     state: &mut SessionState,
     context: &SessionContext,
-    now: Nanos,
 ) -> Option<Answer> {
     if fault.is_of_exec() {
         close(state);
@@ -83,36 +78,28 @@ pub(in crate::session) fn queue_unrecognised(
     let transaction = state.modes.as_mut()?.transaction.as_mut()?;
     if matches!(fault, CommandError::Arity(_)) && is_unpaired(request) {
         // Redis finds that when it carries it out, and so its element is the error.
-        let mut error = BytesMut::new();
-        fault.write(request, &mut error);
-        let step = QueuedStep::Done(request.to_owned(), error.freeze());
+        let step = QueuedStep::Done(request.to_owned(), fault.reply(request));
         let reply = transaction.push(Ok(step), "", request, context);
         state.client.entry.note_queued(Some(transaction.queued));
         return Some(Answer::Now(reply));
     }
-    if fault != CommandError::Unknown {
-        transaction.abort();
-        return None;
-    }
-    if let Some(wait) = context.router.wait_for_upstream() {
-        return Some(wait);
-    }
-    match context.router.unknown_commands.learned(request, now) {
-        Ok(learned) => {
-            let part = context.router.transactions.learned_part(&learned, request, &mut transaction.slot);
-            Some(Answer::Now(transaction.push(
-                part.map(|part| QueuedStep::Part(part, 0)),
-                "",
-                request,
-                context,
-            )))
-        }
-        Err(Answer::NotYet(wait)) => Some(Answer::NotYet(wait)),
-        Err(refusal) => {
-            transaction.abort();
-            Some(refusal)
-        }
-    }
+    transaction.abort();
+    None
+}
+
+/// Queues a command of a module while a transaction is open.
+pub(in crate::session) fn queue_learned(
+    learned: &Learned,
+    request: &Request<'_>,
+    state: &mut SessionState,
+    context: &SessionContext,
+) -> Option<Bytes> {
+    let transaction = state.modes.as_mut()?.transaction.as_mut()?;
+    let part = context.router.transactions.learned_part(learned, request, &mut transaction.slot);
+    let step = part.map(|part| QueuedStep::Part(part, 0));
+    let reply = transaction.push(step, &learned.name, request, context);
+    state.client.entry.note_queued(Some(transaction.queued));
+    Some(reply)
 }
 
 /// Ends the transaction, and gives what was queued.

@@ -1,0 +1,100 @@
+//! The gates in front of a request: what has to be over before anything of it is done.
+//!
+//! The session asks for them at one place (`serve.rs`), waits while one is closed, and then looks at the
+//! request again: nothing was noted of it.
+
+use futures_util::future::LocalBoxFuture;
+
+use super::known_command::KnownCommand;
+use super::mode_commands;
+use super::state::SessionState;
+use crate::clock::Nanos;
+use crate::commands::{GlobalFlags, SessionContext, wait_for_turn};
+use crate::protocol::command::{Class, CommandError, RequiredState, Spec, TransactionCommand};
+use crate::protocol::resp::request::Request;
+
+/// Lasts while a gate is closed.
+pub(super) type Gate = LocalBoxFuture<'static, ()>;
+
+/// The first gate that is closed in front of `request`. A request that is refused has none.
+#[cold]
+pub(super) fn closed(
+    recognised: Result<&'static Spec, CommandError>,
+    request: &Request<'_>,
+    state: &mut SessionState,
+    context: &SessionContext,
+    flags: GlobalFlags,
+    now: Nanos,
+) -> Option<Gate> {
+    let is_locked = state.client.is_locked();
+    if flags.has(GlobalFlags::UNDISCOVERED) {
+        match context.router.wait_for_topology() {
+            None => context.server.note_discovered(),
+            Some(wait) if needs_topology(recognised, request, is_locked) => return Some(wait),
+            Some(_) => {}
+        }
+    }
+    match recognised {
+        Ok(spec) if is_locked => wait_for_turn(spec, request, &mut state.client, &context.server),
+        Ok(spec) => pause(KnownCommand::OfTable(spec), state, context, flags),
+        // No server is asked whether one of its modules knows what a client sends that has not authenticated.
+        Err(CommandError::Unknown) if !is_locked && !is_http(request) => {
+            let commands = &context.router.unknown_commands;
+            commands.ask_about(request.arg(0), now).or_else(|| {
+                let learned = commands.known(request.arg(0))?;
+                pause(KnownCommand::OfModule(&learned), state, context, flags)
+            })
+        }
+        Err(_) => None,
+    }
+}
+
+/// Whether an answer depends on the topology, or on what the servers are: the first clients wait until it is
+/// discovered, and meet no error.
+fn needs_topology(
+    recognised: Result<&'static Spec, CommandError>,
+    request: &Request<'_>,
+    is_locked: bool,
+) -> bool {
+    match recognised.map(|spec| spec.class_of(request)) {
+        Ok(Class::Local(local)) => local.tells_of_upstream(),
+        Ok(Class::Session(state)) => match state {
+            RequiredState::Blocking
+            | RequiredState::PubSub(_)
+            | RequiredState::Subscribe(_)
+            | RequiredState::Transaction(TransactionCommand::Watch)
+            | RequiredState::Wait => true,
+            RequiredState::Monitor
+            | RequiredState::Reset
+            | RequiredState::Tracking(_)
+            | RequiredState::Transaction(_)
+            | RequiredState::Unsubscribe(_) => false,
+        },
+        Ok(_) => true,
+        // Redis and Valkey say different things to a client that has not authenticated.
+        Err(fault) => (is_locked || fault == CommandError::Unknown) && !is_http(request),
+    }
+}
+
+/// CLIENT PAUSE. What is refused is refused at once, and a client in MONITOR is not paused, as in Redis.
+fn pause(
+    command: KnownCommand<'_>,
+    state: &SessionState,
+    context: &SessionContext,
+    flags: GlobalFlags,
+) -> Option<Gate> {
+    if !flags.has(GlobalFlags::PAUSED)
+        || state.is_monitoring()
+        || mode_commands::refuse(command, state).is_some()
+    {
+        return None;
+    }
+    context.server.hold(command.flags_in_pause())
+}
+
+/// Whether a browser was made to send this: its body could hold commands. Redis closes such a connection as
+/// well.
+pub(super) fn is_http(request: &Request<'_>) -> bool {
+    let name = request.arg(0);
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
