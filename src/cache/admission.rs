@@ -1,24 +1,24 @@
-//! Which keys are not worth an entry: those that are invalidated more often than they are read.
+//! Admission: keys that are invalidated more often than they are read get no entry.
 //!
-//! Each entry that is invalidated before it was hit counts one against its key, each that was hit one for it.
-//! At [`REFUSED_AT`] the key is not kept any more, but for every [`TRIAL_EVERY`]th read of it, which tries
-//! again: an entry that is hit then brings the key back. What counts is kept in a table of fixed size,
-//! written on misses and invalidations and never on a hit; two keys with one place in it take that from each
-//! other, and begin anew.
+//! Each entry that is invalidated before it was hit adds one to the score of its key; each one that was hit
+//! takes one off. At [`REFUSED_AT`] the key is not kept any more, except by every [`TRIAL_EVERY`]th read of
+//! it: an entry that is hit then brings the key back. The scores are in a table of fixed size, which is
+//! written on misses and invalidations and never on a hit. When two keys share a place, each replaces the
+//! score of the other.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A key with so much against it is not kept.
+/// The score from which on a key is not kept.
 const REFUSED_AT: u64 = 4;
 
 /// Reads of such a key from one trial to the next: the reply of a trial is kept.
 const TRIAL_EVERY: u64 = 16;
 
-/// Keys of which something is remembered at most: 32 KiB.
+/// Keys with a score at most: 32 KiB.
 pub(super) const SCORES_MAX: usize = 1 << 12;
 
-/// What counts against each key. A place is a part of the key's hash, its score and how many reads were
-/// turned away since the last trial, written as one.
+/// The scores of keys. A place is a part of the key's hash, its score, and the number of reads that were
+/// refused since the last trial, in one word.
 #[derive(Debug)]
 pub(super) struct ChurnFilter {
     places: Box<[AtomicU64]>,
@@ -31,10 +31,10 @@ impl ChurnFilter {
         ChurnFilter { places: std::iter::repeat_with(AtomicU64::default).take(SCORES_MAX).collect() }
     }
 
-    /// An entry of the key with this hash was invalidated; whether it was ever hit.
+    /// Notes that an entry of the key with this hash was invalidated; `was_hit` says whether it was ever hit.
     pub(super) fn note_end(&self, hash: u64, was_hit: bool) {
         let (score, turned_away) = self.of(hash);
-        // Of most keys nothing is remembered, and nothing has to be.
+        // Most keys have no score, and need none.
         if was_hit && score == 0 {
             return;
         }

@@ -15,38 +15,38 @@ use super::store::{NewEntry, Refused, Sought, TIME_MAX, tick};
 use crate::clock::{self, Nanos};
 use crate::net::write_queue::WriteQueue;
 
-/// How long the key that a reply speaks of will live, as the server said after it.
+/// How long the key of a reply will live, by the server's answer after the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// Until it is changed.
+    /// It has no TTL.
     Unbounded,
-    /// So much longer, counted from when the command was sent.
+    /// For this time, counted from when the command was sent.
     Bounded(Duration),
-    /// There is no such key.
+    /// The key does not exist.
     Absent,
 }
 
-/// What became of a fill.
+/// The result of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commit {
     /// The reply is kept.
     Kept,
-    /// Something changed while it ran: the reply is an answer, but not one to keep.
+    /// Something changed while the fill ran: the reply may be sent to its client, but not kept.
     Killed,
-    /// It would outlive its time, or is larger than an entry or, by its policy, a value may be.
+    /// The reply would outlive its time, or is larger than an entry, or a value by its policy, may be.
     NotKept,
 }
 
 // === impl NearCache ===
 
 impl<T: Clone> NearCache<T> {
-    /// Keeps `reply`, unless anything happened to the key since the ticket was made. `sent_at` is when the
-    /// command was sent; `lifetime` what the server said of the key after it.
+    /// Keeps `reply`, unless the key was invalidated since the ticket was made. `sent_at` is the time when
+    /// the command was sent, `lifetime` what the server answered about the TTL of the key after it.
     ///
     /// With several workers, or where a policy has changes broadcast, replies and invalidations come over
-    /// several connections and in no common order: this one may be older or newer than what was served,
-    /// or is about to be kept. When two differ, neither is kept, and all of that is settled before the
-    /// reply leaves: what this daemon has served is never followed by something older.
+    /// several connections and in no common order: this one may be older or newer than what was served, or is
+    /// about to be kept. If two differ, neither is kept, and the key is invalidated before the reply leaves.
+    /// So this daemon never serves an older value after a newer one.
     pub fn commit(
         &self,
         ticket: &Ticket,
@@ -83,12 +83,12 @@ impl<T: Clone> NearCache<T> {
         commit
     }
 
-    /// Whether something else about the key is kept, or was, that came over another connection of the same
-    /// worker since the ticket was made: which of the two is newer, nobody can tell. What one of the
-    /// connections has to say of the key may be held up for long, behind something large.
+    /// Whether another reply about the key is or was kept that came over another connection of this worker
+    /// since the ticket was made: then it is unknown which of the two is newer. An invalidation on one of the
+    /// connections may be delayed for long, behind something large.
     ///
-    /// Several workers read so all the time. What they are told is not held up, or only together with what
-    /// they read.
+    /// Connections of several workers are always in that situation, but there an invalidation is never
+    /// delayed longer than the replies behind it.
     fn crosses(&self, ticket: &Ticket, key: &[u8], others_until: Nanos) -> bool {
         let is_over_it = |epoch_index: u16| {
             self.shared.store.epoch(epoch_index).is_some_and(|epoch| epoch.number() == ticket.epoch.number())
@@ -104,7 +104,7 @@ impl<T: Clone> NearCache<T> {
                     .any(|kept| !is_over_it(kept.head.epoch_index())))
     }
 
-    /// Drops all that is kept of a key, also what is about to be.
+    /// Drops all entries of a key, also those of running fills.
     fn end_all(&self, key: &[u8]) -> Commit {
         self.shared.invalidate_key(key, MissReason::ReadUnordered);
         self.stats.l1_fills_killed.add(1);

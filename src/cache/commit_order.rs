@@ -1,5 +1,5 @@
-//! The order of commits where replies come over several connections: one at a time for each group of keys,
-//! and which connection brought the last kept reply.
+//! The order of commits if replies come over several connections: one commit at a time for each group of
+//! keys, and the connection of the last kept reply.
 
 use std::sync::atomic::AtomicU64;
 
@@ -8,29 +8,29 @@ use parking_lot::Mutex;
 use crate::clock::Nanos;
 use crate::node::Epoch;
 
-/// The commits of a group of keys, when replies come over several connections.
+/// The commits of a group of keys, if replies come over several connections.
 #[derive(Debug, Default)]
 pub(super) struct Commits {
-    /// Held during a commit. Nothing but other commits of the group waits for this.
+    /// Held during a commit. Only other commits of the group wait for it.
     pub(super) one_by_one: Mutex<Connections>,
     /// When the latest commit kept its reply.
     pub(super) latest: AtomicU64,
 }
 
-/// Over which connections the replies of a group of keys came that were kept.
+/// The connections over which the kept replies of a group of keys came.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    /// The number of the epoch of the latest one.
+    /// The number of the epoch of the latest reply.
     epoch: u64,
-    /// No reply came later over any other connection.
+    /// The time of the last reply over any other connection.
     others_until: Nanos,
 }
 
 // === impl Connections ===
 
 impl Connections {
-    /// When the last reply came over any connection but that of `epoch`. `latest` is when the last reply of
-    /// all connections came.
+    /// The time of the last kept reply over any connection except the one of `epoch`. `latest` is the time of
+    /// the last reply over all connections.
     pub(super) fn others_until(&self, epoch: &Epoch, latest: Nanos) -> Nanos {
         if self.epoch == epoch.number() { self.others_until } else { latest }
     }

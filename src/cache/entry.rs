@@ -5,16 +5,16 @@ use bytes::Bytes;
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::cursor::{self, ReplyHead};
 
-/// A command, as the table of commands has it.
+/// A command of the command table.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandId {
     /// Its name in lower case.
     pub name: &'static str,
-    /// Stands for it: below 1,024, and never 0.
+    /// Its number: below 1,024, and never 0.
     pub number: u16,
 }
 
-/// What is asked about a key: the command, and all that follows it.
+/// A cacheable read: the command and all its arguments.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheQuery<'a> {
     /// The command.
@@ -22,8 +22,8 @@ pub struct CacheQuery<'a> {
     /// The key.
     pub key: &'a [u8],
     /// The arguments after the command's name, the key first, as they stand in the request:
-    /// `$<length>\r\n<bytes>\r\n` each. As in Redis nobody looks at the two bytes behind an argument, so
-    /// they may be others.
+    /// `$<length>\r\n<bytes>\r\n` each. As in Redis the two bytes behind an argument are not checked, so they
+    /// may be others.
     pub args: &'a [u8],
 }
 
@@ -36,12 +36,12 @@ pub struct VersionedReply {
     pub resp2: Option<Bytes>,
 }
 
-/// How the reply looks in RESP2, of which no copy is kept.
+/// The form of the reply in RESP2. No copy of it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resp2 {
     /// As in RESP3.
     Same,
-    /// An array in place of a map or a set, whose elements are the same.
+    /// An array in place of a map or a set, with equal elements.
     Head,
     /// Something else: the reply has to be converted.
     Other,
@@ -61,8 +61,7 @@ impl CacheQuery<'_> {
         self.args.len() - self.key.len() < SOLE_FRAME_BYTES_MAX
     }
 
-    /// Whether the key is found in what is kept of this: an entry whose key is not could never be taken out
-    /// again.
+    /// Whether the key can be found in the kept arguments: otherwise its entry could never be removed.
     pub(super) fn is_well_formed(&self) -> bool {
         self.is_sole() || cursor::strings(self.args).next() == Some(self.key)
     }
@@ -99,7 +98,7 @@ impl VersionedReply {
         }
     }
 
-    /// How RESP2 has it.
+    /// The form of the reply in RESP2.
     pub(super) fn resp2_form(&self) -> Resp2 {
         let Some(resp2) = &self.resp2 else { return Resp2::Same };
         let behind_head =

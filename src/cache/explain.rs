@@ -1,4 +1,4 @@
-//! What L1 knows of one key, for somebody who asks about it.
+//! NEARSIDE EXPLAIN: what L1 knows of one key.
 
 use std::sync::atomic::Ordering;
 
@@ -14,30 +14,30 @@ use crate::protocol::resp::cursor;
 /// What L1 knows of one key.
 #[derive(Debug)]
 pub struct Explained {
-    /// The replies that would be served now.
+    /// The replies that L1 would serve now.
     pub replies: Vec<KeptReply>,
     /// The bytes of memory that keeping them takes; 0 when there are none.
     pub weight: u64,
     /// The numbers that an entry must carry to be served: of the key's line in the index, and of its slot.
     pub generation: (u32, u32),
-    /// Why it was last not answered from here.
+    /// The reason of the last miss.
     pub noted: Noted,
-    /// When L1 was emptied as a whole last.
+    /// The time when all of L1 was last emptied.
     pub emptied_at: Option<Nanos>,
 }
 
-/// A reply that would be served now.
+/// A reply that L1 would serve now.
 #[derive(Debug)]
 pub struct KeptReply {
     /// The command that it answers.
     pub command: &'static str,
-    /// What follows that, the key among it.
+    /// Its arguments, the key first.
     pub arguments: Vec<Vec<u8>>,
-    /// When its time is over.
+    /// Its deadline.
     pub deadline: Nanos,
     /// The number of the epoch that it carries.
     pub epoch: u64,
-    /// Until when that may be trusted, as things are now.
+    /// The end of the lease of this epoch.
     pub lease_until: Nanos,
     /// Bytes of the reply.
     pub bytes: usize,
@@ -46,7 +46,7 @@ pub struct KeptReply {
 // === impl NearCache ===
 
 impl<T: Clone> NearCache<T> {
-    /// What is known of `key`, as of `now`. Changes nothing.
+    /// Explains `key` as of `now`. Changes nothing.
     pub fn explain(&self, key: &[u8], slot: Slot, now: Nanos) -> Explained {
         self.shared.explain(key, slot, now)
     }
@@ -55,7 +55,7 @@ impl<T: Clone> NearCache<T> {
 // === impl SharedCache ===
 
 impl SharedCache {
-    /// Remembers why a read of `key` is not answered from here.
+    /// Remembers why a read of `key` is a miss.
     pub fn note(&self, key: &[u8], why: MissReason) {
         self.reasons.note(self.store.hash(key), why);
     }
@@ -66,7 +66,7 @@ impl SharedCache {
         let (live, dead): (Vec<_>, Vec<_>) =
             stored.into_iter().partition(|stored| self.why_dead(stored.head, now).is_none());
         let noted = match dead.first().filter(|_| live.is_empty()) {
-            // It is there, and not served: what it says of itself tells why.
+            // There is an entry, which is not served: its head says why.
             Some(stored) => {
                 self.why_dead(stored.head, now).map_or(Noted::Nothing, |why| Noted::Reason(why, now))
             }

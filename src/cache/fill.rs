@@ -1,8 +1,9 @@
-//! A fill brings a missed entry in. It has one lead, who asked upstream, and followers, who asked for the
-//! same thing while it ran.
+//! Fills: a fill brings a missed reply into L1. Its leader sent the read upstream; its followers sent an
+//! equal read while it ran.
 //!
-//! Fills are joined within one worker only: there the lead's command is ahead of whatever a follower's
-//! session sends next on the same connection, so a follower never sees a write that came after its read (I6).
+//! Fills are joined within one worker only: there the command of the leader is in front of everything that
+//! the session of a follower sends next on that connection, so a follower never sees a write that came after
+//! its read (I6).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,7 +19,8 @@ use crate::cache::policy::CacheTerms;
 use crate::clock::Nanos;
 use crate::node::Epoch;
 
-/// Registered before the command is sent (I1): what must not have changed when the reply is kept.
+/// The right to keep the reply of one fill, made before its command is sent (I1): what must not have changed
+/// at the commit.
 #[derive(Clone, Debug)]
 pub struct Ticket {
     pub(super) hash: u64,
@@ -28,7 +30,7 @@ pub struct Ticket {
     pub(super) terms: CacheTerms,
 }
 
-/// Those who wait for the reply that a lead asked for. Dropped with the lead, which tells them so.
+/// The followers, which wait for the reply. They are dropped with the leader, and notice that.
 type Followers<T> = RefCell<Vec<oneshot::Sender<T>>>;
 
 /// The fills that run in one worker. At most one command upstream each, so their number is bounded by what
@@ -36,7 +38,7 @@ type Followers<T> = RefCell<Vec<oneshot::Sender<T>>>;
 #[derive(Debug)]
 pub(super) struct Fills<T> {
     running: HashMap<u64, RunningFill<T>, RandomState>,
-    /// The latest number that was given out.
+    /// The latest number of a fill.
     latest: u64,
 }
 
@@ -49,7 +51,7 @@ struct RunningFill<T> {
     followers: Weak<Followers<T>>,
 }
 
-/// Held by the lead of a fill while it runs.
+/// Held by the leader of a fill while it runs.
 #[derive(Debug)]
 pub struct Lead<T> {
     question_hash: u64,
@@ -59,7 +61,7 @@ pub struct Lead<T> {
 // === impl Ticket ===
 
 impl Ticket {
-    /// Whether the connection that tells of changes was not lost by `now`.
+    /// Whether the connection whose invalidations count was not lost by `now`.
     pub fn is_live(&self, now: Nanos) -> bool {
         self.epoch.is_live(now)
     }
@@ -83,9 +85,9 @@ impl<T: Clone> Fills<T> {
         self.latest
     }
 
-    /// Joins the fill of `question`, if one runs whose ticket is still good: who asks after an invalidation
-    /// never joins a fill that began before it (I3). Nor does it join one with a lower number than
-    /// `behind`.
+    /// Joins the fill of `question`, if one runs whose ticket is still valid: a read that begins after an
+    /// invalidation never joins a fill that began before it (I3). Nor does it join one with a lower number
+    /// than `behind`.
     pub(super) fn join(
         &mut self,
         question_hash: u64,
@@ -101,8 +103,8 @@ impl<T: Clone> Fills<T> {
         Some((receiver, fill.number))
     }
 
-    /// Registers a fill for others to join. One that already runs for the same question goes on with the
-    /// followers that it has, and nobody joins it any more.
+    /// Registers a fill that others may join. A fill of an equal read that runs already keeps its followers,
+    /// and gets no more.
     pub(super) fn begin(
         &mut self,
         question_hash: u64,
@@ -117,14 +119,14 @@ impl<T: Clone> Fills<T> {
         Lead { question_hash, followers }
     }
 
-    /// Ends a fill: everybody who joined it gets `outcome`.
+    /// Ends a fill: all followers get `outcome`.
     pub(super) fn finish(&mut self, lead: Lead<T>, outcome: &T) {
         let followers = Rc::downgrade(&lead.followers);
         if self.running.get(&lead.question_hash).is_some_and(|fill| fill.followers.ptr_eq(&followers)) {
             self.running.remove(&lead.question_hash);
         }
         for follower in lead.followers.take() {
-            // A follower whose client has gone no longer listens.
+            // A follower whose client has left does not wait any more.
             let _ = follower.send(outcome.clone());
         }
     }

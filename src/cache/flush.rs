@@ -1,5 +1,5 @@
-//! Dropping the entries of the keys of a prefix, or counting those of all keys: a few lines of the index at a
-//! time, so that others get their turn between them.
+//! Drops the entries of all keys with a prefix, or counts the entries of all keys: a few lines of the index
+//! at a time, so that sessions get their turn in between.
 
 use bytes::Bytes;
 
@@ -7,17 +7,17 @@ use super::miss_reason::MissReason;
 use super::shared::SharedCache;
 use crate::clock::Nanos;
 
-/// Lines of the index that one step looks at.
+/// Lines of the index in one step.
 const LINES_PER_STEP: usize = 256;
 
-/// An entry may move to a line that was looked at already. So all lines are looked at again until nothing was
-/// found, this often at most: it would have to move behind the back of each.
+/// The most passes over all lines. An entry may move to a line that was passed already, so the lines are
+/// passed again until a pass finds nothing.
 const PASSES_MAX: u32 = 4;
 
 /// A walk over all entries.
 #[derive(Debug)]
 pub struct Flush {
-    /// None: they are counted, and stay.
+    /// The prefix; `None` counts the entries of all keys and drops none.
     prefix: Option<Bytes>,
     now: Nanos,
     line: usize,
@@ -35,12 +35,12 @@ impl Flush {
         Flush { prefix, now, line: 0, pass: 1, dropped_in_pass: 0, served: 0 }
     }
 
-    /// How many keys would have been served, of those that were met so far.
+    /// How many keys L1 would have served, of those that were passed so far.
     pub fn served(&self) -> u64 {
         self.served
     }
 
-    /// Goes on. True when all is done. What is being read meanwhile may be kept.
+    /// Does one step. Returns true when all is done. A reply of a read that runs meanwhile may be kept.
     pub fn step(&mut self, cache: &SharedCache) -> bool {
         let Flush { prefix, now, .. } = self;
         let mut named = Vec::new();

@@ -8,15 +8,15 @@ use crate::protocol::key::Slot;
 pub struct MissToken {
     pub(super) hash: u64,
     pub(super) generation: Generation,
-    /// When it was looked for.
+    /// The time of the lookup.
     pub(super) at: Nanos,
-    /// A fill that was sent before this is none to join.
+    /// The least number of a fill that the read may join.
     pub(super) behind: u64,
 }
 
-/// What must still be so when a reply is kept: how often its key, or one beside it in the index, was
-/// invalidated, and how often its slot moved. Numbers of 32 bits would have to wrap around while a fill runs
-/// to deceive.
+/// What must be unchanged at a commit: how often the key, or one with the same line in the index, was
+/// invalidated, and how often its slot moved. Only if a number of 32 bits wrapped around during one fill
+/// would a change be missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Generation {
     pub(super) key: u32,

@@ -1,7 +1,7 @@
-//! Hashes of keys and questions, which nobody outside can foresee.
+//! Hashes of keys and queries, which no client can predict.
 //!
-//! All chance of the daemon is drawn from `fastrand`, so that the simulator, which seeds that, sees the same
-//! run twice.
+//! All random numbers of the daemon come from `fastrand`, so that the simulator, which seeds it, can repeat a
+//! run.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

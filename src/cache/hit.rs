@@ -1,4 +1,4 @@
-//! A hit: a reply that lies behind what waits in an output, and its form for a client of RESP2.
+//! A hit: a reply that was copied behind an output, and its form for a client of RESP2.
 
 use bytes::Bytes;
 
@@ -6,8 +6,8 @@ use super::entry::Resp2;
 use super::store::FoundReply;
 use crate::net::write_queue::WriteQueue;
 
-/// A reply that may be served. It lies behind what waits in an output, and waits itself only when it is
-/// appended.
+/// A reply that may be served. It lies behind the waiting bytes of an output, and becomes part of them when
+/// it is appended.
 #[derive(Debug)]
 pub struct Hit<'a> {
     out: &'a mut WriteQueue,
@@ -32,7 +32,7 @@ impl<'a> Hit<'a> {
         }
     }
 
-    /// How a client of RESP2 has it.
+    /// Its form for a client of RESP2.
     #[inline]
     pub fn resp2(&self) -> Resp2 {
         self.resp2
@@ -43,7 +43,7 @@ impl<'a> Hit<'a> {
         self.held.to_bytes(self.out)
     }
 
-    /// Appends the reply to the output, as RESP3 has it.
+    /// Appends the reply to the output, in RESP3.
     #[inline(always)]
     pub fn append(self) {
         match self.held.len_in_room() {

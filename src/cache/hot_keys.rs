@@ -1,8 +1,8 @@
-//! Which reads L1 answers most, as far as that is known without counting every hit.
+//! The keys that L1 answers most, by counts of some of the hits.
 //!
-//! Some of the hits are counted by their keys, in a bounded map that keeps what comes often (moka: what it
-//! promises about time and order does not matter here). Behind those come the keys whose places in the index
-//! were hit most.
+//! One hit in many is counted by its key, in a bounded map that keeps frequent keys (moka; its guarantees
+//! about time and order do not matter here). After those come the keys whose places in the index were hit
+//! most.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use moka::sync::Cache;
 /// Keys that are longer are not counted.
 const KEY_BYTES_MAX: usize = 512;
 
-/// What the map spends on a key.
+/// Bytes that the map takes for a key beside its name.
 const OVERHEAD_BYTES: usize = 400;
 
-/// The keys that were counted, and how often each was.
+/// The counted keys, with the count of each.
 #[derive(Debug)]
 pub(super) struct HotKeyCounts(Cache<Bytes, Arc<AtomicU32>>);
 
@@ -39,7 +39,8 @@ impl HotKeyCounts {
         }
     }
 
-    /// All that is counted, the most frequent first. What was counted so far counts half from here on.
+    /// All counted keys, the most frequent first. Halves every count, so that a key that was hot once is
+    /// forgotten in the end.
     pub(super) fn take_and_halve(&self) -> Vec<Bytes> {
         let mut keys: Vec<(u32, Bytes)> = Vec::new();
         for (key, hits) in &self.0 {

@@ -1,4 +1,4 @@
-//! The reads that L1 answers most often, for the snapshot of a warm start and for whoever asks.
+//! The reads that L1 answers most often, for the warm file.
 
 use std::collections::HashSet;
 

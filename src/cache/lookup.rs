@@ -1,4 +1,4 @@
-//! A lookup: what may be served of a key now, or what a fill has to know.
+//! A lookup: finds the reply that may be served now, or what a fill has to know.
 
 use bytes::Bytes;
 
@@ -13,20 +13,20 @@ use crate::net::write_queue::WriteQueue;
 use crate::node::Epoch;
 use crate::protocol::key::Slot;
 
-/// The answer to a lookup.
+/// The result of a lookup.
 #[derive(Debug)]
 pub enum Lookup<'a> {
     /// The reply.
     Hit(Hit<'a>),
-    /// Not here. What was noted for a fill.
+    /// No reply may be served. What a fill has to know.
     Miss(MissToken),
 }
 
 // === impl NearCache ===
 
 impl<T: Clone> NearCache<T> {
-    /// Looks `question` up as of `now`; what is there is put behind what waits in `out`. `slot` is asked for
-    /// only on a miss.
+    /// Looks `question` up as of `now`, and copies the reply behind the waiting bytes of `out`. `slot` is
+    /// called only on a miss.
     #[inline(always)]
     pub fn lookup<'o>(
         &self,
@@ -49,8 +49,8 @@ impl<T: Clone> NearCache<T> {
         Lookup::Miss(MissToken { hash, generation, at: now, behind: 0 })
     }
 
-    /// Finds what may be served, and puts it into the room of `out`, if it is none of the large ones; how
-    /// RESP2 has it.
+    /// Finds a reply that may be served, and copies it into the room of `out` unless it is large. Also
+    /// returns its form in RESP2.
     #[inline(always)]
     fn serve(
         &self,
@@ -70,7 +70,7 @@ impl<T: Clone> NearCache<T> {
         Some((self.shared.store.held(found)?, found.head.resp2()))
     }
 
-    /// Finds what may be served wherever it lies, and checks its connection first where that is due.
+    /// Finds a reply that may be served wherever it lies, and checks its connection first if that is due.
     #[inline(never)]
     fn serve_otherwise(
         &self,
@@ -91,14 +91,14 @@ impl<T: Clone> NearCache<T> {
             if self.epochs.borrow().is_seen(head.epoch_index(), now) {
                 return Some(found);
             }
-            // What is learned, or taken in, meanwhile may be about this key: all is done anew.
+            // The check may have brought an invalidation of this key: the lookup begins again.
             if !self.look(hash, head, now, &mut was_looked) {
                 return None;
             }
         }
     }
 
-    /// What is there and not to be served.
+    /// Notes why an entry is not served, and removes an expired one.
     #[cold]
     fn pass_by(&self, hash: u64, head: EntryHead, spot: u64, now: Nanos) {
         let Some(why) = self.shared.why_dead(head, now) else { return };
@@ -108,7 +108,7 @@ impl<T: Clone> NearCache<T> {
         self.note(hash, why);
     }
 
-    /// Looks at the connection that an entry came over: whether it is worth to look at the entry once more.
+    /// Checks the connection that an entry came over. Returns whether the lookup has to begin again.
     #[cold]
     fn look(&self, hash: u64, head: EntryHead, now: Nanos, was_looked: &mut bool) -> bool {
         if self.shared.store.copy_epoch(&mut self.epochs.borrow_mut(), head.epoch_index()) {
@@ -141,8 +141,7 @@ impl<T: Clone> NearCache<T> {
         }
     }
 
-    /// What a lookup would have noted that is not made: the answer must be none that was sent for before
-    /// `behind`.
+    /// The token of a miss without a lookup. The read joins no fill with a lower number than `behind`.
     pub fn miss_without_lookup(&self, key: &[u8], now: Nanos, slot: Slot, behind: u64) -> MissToken {
         self.stats.l1_misses.bump();
         let hash = self.shared.store.hash(key);

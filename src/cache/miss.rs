@@ -1,5 +1,4 @@
-//! What a worker does about a miss: whether the reply is worth an entry, the ticket of a fill, and the
-//! requests that join one.
+//! What follows a miss: whether the reply is worth an entry, the ticket of a fill, and joining a fill.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,15 +15,15 @@ use super::policy::{AdmissionRule, CacheTerms};
 use crate::clock::{self, Nanos};
 use crate::node::Epoch;
 
-/// How long a fill is joined. The key may have expired since the node read it, and until the fill ends nobody
-/// here knows: who asks later asks anew (I5).
+/// How long a fill may be joined. The key may have expired since the node read it, which is unknown until the
+/// fill ends: a later read is sent again (I5).
 pub const COALESCE_WINDOW: Duration = Duration::from_millis(10);
 
 // === impl NearCache ===
 
 impl<T: Clone> NearCache<T> {
-    /// Whether a reply to what was missed is worth keeping on these terms. Counts, so it is asked once for
-    /// each miss.
+    /// Whether the reply to a miss is worth keeping on these terms. Counts the call, so call it once for each
+    /// miss.
     pub fn admits(&self, missed: &MissToken, terms: &CacheTerms) -> bool {
         if self.shared.kept_empty.load(Ordering::Relaxed) {
             self.note(missed.hash, MissReason::NoMemory);
@@ -48,8 +47,8 @@ impl<T: Clone> NearCache<T> {
         Ticket { hash: missed.hash, generation: missed.generation, epoch, began: missed.at, terms }
     }
 
-    /// Joins the fill that runs for `question` in this worker, if there is one to join (I3). Also says when
-    /// it was sent.
+    /// Joins the fill that runs for `question` in this worker, if it may be joined (I3). Also returns when it
+    /// was sent.
     ///
     /// With several workers, one that was committed since may have brought in something newer, and it may
     /// have been served already.
@@ -73,12 +72,12 @@ impl<T: Clone> NearCache<T> {
         Some(joined)
     }
 
-    /// Counts what is sent upstream in this worker: whoever gets a higher number is sent later.
+    /// A number for a command that is sent upstream in this worker; later commands get higher numbers.
     pub fn next_number(&self) -> u64 {
         self.fills.borrow_mut().next_number()
     }
 
-    /// Makes the caller the lead of the fill of `question`, whose tail is `tail`.
+    /// Makes the caller the leader of the fill of `question`; `tail` has its arguments.
     pub fn begin_fill(&self, question: &CacheQuery<'_>, tail: Bytes, ticket: Ticket) -> Lead<T> {
         self.fills.borrow_mut().begin(self.question_hash(question), question.command, tail, ticket)
     }

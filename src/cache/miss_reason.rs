@@ -1,4 +1,4 @@
-//! Why keys were not answered from L1, or went out of it: the last reason for each, in a table of fixed size.
+//! Why keys were not answered from L1, or left it: the last reason for each key, in a table of fixed size.
 //!
 //! It is written on misses, invalidations and evictions, never on a hit.
 
@@ -10,7 +10,7 @@ use crate::clock::{self, Nanos};
 /// Places of the table: 64 KiB. Two keys with one place take it from each other.
 const REASONS_MAX: usize = 1 << 13;
 
-/// Why a read of a key was not answered from L1 or its reply not kept, or why what was kept went.
+/// Why a read of a key was not answered from L1, why its reply was not kept, or why its entry was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum MissReason {
@@ -30,13 +30,13 @@ pub enum MissReason {
     Fresh,
     /// No reply came from upstream.
     Failed,
-    /// What the server was asked of its lifetime had no answer that says it.
+    /// The server did not say how long the key will live.
     NoLifetime,
     /// The reply was an error.
     Error,
     /// The read was redirected, or sent again over another connection.
     Rerouted,
-    /// What the server said of its time to live does not fit to the reply: it expired or appeared in between.
+    /// The time to live does not fit the reply: the key expired or appeared in between.
     ChangedLifetime,
     /// An invalidation came while the reply was on its way.
     Changed,
@@ -77,7 +77,7 @@ pub enum MissReason {
     NodeFlushed,
 }
 
-/// What is remembered of a key.
+/// What the table has of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noted {
     /// Nothing, since the daemon started or L1 was emptied as a whole.
@@ -88,7 +88,7 @@ pub enum Noted {
     Reason(MissReason, Nanos),
 }
 
-/// Why it is not known why a key is not here.
+/// Why there is no reason for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown {
     /// L1 is off.
@@ -217,19 +217,19 @@ impl Reasons {
         Reasons { places, began: clock::now() }
     }
 
-    /// Remembers why for the key with this hash.
+    /// Notes the reason for the key with this hash.
     pub(super) fn note(&self, hash: u64, why: MissReason) {
         let seconds = (clock::now().saturating_sub(self.began) / SECOND) & SECONDS_MASK;
         let packed = tag(hash) | seconds << 8 | u64::from(why as u8);
         self.places[place(hash)].store(packed, Ordering::Relaxed);
     }
 
-    /// Forgets all: of what was kept before, nothing is there any more.
+    /// Forgets all reasons: L1 was emptied.
     pub(super) fn clear(&self) {
         self.places.iter().for_each(|place| place.store(0, Ordering::Relaxed));
     }
 
-    /// What is remembered of the key with this hash.
+    /// The last reason of the key with this hash.
     pub(super) fn of(&self, hash: u64) -> Noted {
         let packed = self.places[place(hash)].load(Ordering::Relaxed);
         let why = (packed & 0xff).checked_sub(1).and_then(|number| MissReason::ALL.get(number as usize));
@@ -241,7 +241,7 @@ impl Reasons {
     }
 }
 
-/// The lower bits choose the place, the upper ones tell those apart that share it.
+/// The place of a hash: the lower bits choose it, and the upper ones distinguish hashes that share it.
 fn place(hash: u64) -> usize {
     hash as usize % REASONS_MAX
 }

@@ -6,21 +6,21 @@
 //! - **I1** A fill is registered before its command is sent.
 //! - **I2** An invalidation first kills the running fills of that key, then removes the entry; commit and
 //!   invalidation of one key exclude each other.
-//! - **I3** Who asks after an invalidation never joins a fill that began before it.
+//! - **I3** A read that begins after an invalidation never joins a fill that began before it.
 //! - **I4** A lost or silent upstream connection, a slot that moved, a failover, lag anywhere in our own
-//!   queues: the epoch of what may be stale ends, and entries of it are misses. So are they while something
-//!   that their node has said waits to be read: after the process was stopped, or a thread was held up.
+//!   queues: the epoch of what may be stale ends, and entries of it are misses. They are misses as well while
+//!   bytes of their node wait unread: after the process was stopped, or a thread was held up.
 //! - **I5** An entry never outlives its key: the server's TTL may only shorten ours, deadlines are monotonic,
-//!   the round trip is subtracted. Where a policy is `capped` the server's TTL is not asked for: such an
-//!   entry ends with the push of its key's removal, and at our own limit.
+//!   the round trip is subtracted. Where a policy is `capped`, the server is not asked for the TTL: such an
+//!   entry ends with the push about the removal of its key, and at our own limit.
 //! - **I6** Read your writes: once a session has its write's reply, no session of this daemon reads the older
 //!   value; within one session's pipeline a read sees the writes before it and not the writes after it.
 //!
 //! How: the line of the index that a key belongs to has a generation ([`store`]). A ticket carries the one
 //! from before the command was sent. An invalidation locks the line, raises it and takes the key's entries
-//! out of the line, which is the only way to find them; a commit compares it under the same lock. What is
-//! about slots and connections an entry says of itself: the number of its slot and the epoch that it was read
-//! in, which every lookup compares.
+//! out of the line, which is the only way to find them; a commit compares it under the same lock. For slots
+//! and connections, each entry carries its slot, the number of moves of that slot, and the epoch that it was
+//! read in; every lookup compares them.
 //!
 //! A deadline ends an entry as well: the least of `l1_ttl` or the `ttl` of its policy, the TTL of its key at
 //! the server, and `negative_ttl` for an absent key, counted from the instant when the command was sent.

@@ -1,4 +1,4 @@
-//! L1 as one worker uses it: the shared entries, the worker's own fills, and the hits to be checked.
+//! L1 as one worker uses it: the shared entries, the fills of the worker, and samples of its hits.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ pub struct NearCache<T> {
     /// The epochs of entries, as far as this worker has met them.
     pub(super) epochs: RefCell<EpochView>,
     pub(super) fills: RefCell<Fills<T>>,
-    /// Hits to be checked, if any are.
+    /// Samples of hits, if any are taken.
     pub(super) samples: Option<Samples>,
-    /// A hit is looked at more closely when none of these bits is set in the number of hits.
+    /// A hit is counted or sampled when none of these bits is set in the number of hits.
     pub(super) closer_mask: u64,
     pub(super) stats: Arc<WorkerStats>,
 }
@@ -54,7 +54,7 @@ impl<T: Clone> NearCache<T> {
         &self.shared
     }
 
-    /// The next hit that is to be checked, when there is one; never, where none are sampled.
+    /// The next sample, when there is one; never, if none are taken.
     pub async fn next_sample(&self) -> Sample {
         match &self.samples {
             Some(samples) => samples.next().await,
@@ -62,13 +62,13 @@ impl<T: Clone> NearCache<T> {
         }
     }
 
-    /// Whether what a sample served may still be served at `now`: nothing was heard that speaks against it.
+    /// Whether the entry of a sample may still be served at `now`: no invalidation of it has arrived.
     pub fn is_still_served(&self, sample: &Sample, now: Nanos) -> bool {
         let hash = self.shared.store.hash(sample.key());
         let mut out = WriteQueue::default();
         let found = self.shared.store.find(hash, &Sought::new(&sample.question()), &mut out);
         found.is_some_and(|found| {
-            // Where it lies is what tells it from one that was read after a change.
+            // Its spot distinguishes it from an entry that was read after a change.
             found.spot == sample.spot && self.shared.why_dead(found.head, now).is_none()
         })
     }

@@ -1,8 +1,8 @@
-//! Fetches what several lookups will need before the first of them is made.
+//! Prefetches the memory that several lookups will need, before the first of them.
 //!
-//! A hit on a key that is in no cache of the CPU waits for memory twice, the second time at an address that
-//! it got by waiting. Where the keys of many lookups are known together, as in a pipeline, the waits of all
-//! of them go on side by side. Nothing is decided here: each lookup judges as ever what it finds.
+//! A hit on a key that is in no cache of the CPU waits for memory twice, because the second address comes
+//! from the first. If the keys of many lookups are known together, as in a pipeline, all these waits happen
+//! at the same time. Nothing is decided here: each lookup checks what it finds as always.
 
 use super::near_cache::NearCache;
 use crate::protocol::resp::scan::AHEAD_MAX;
@@ -10,7 +10,7 @@ use crate::protocol::resp::scan::AHEAD_MAX;
 // === impl NearCache ===
 
 impl<T: Clone> NearCache<T> {
-    /// Looks ahead at the first [`AHEAD_MAX`] of `keys`.
+    /// Prefetches for the first [`AHEAD_MAX`] of `keys`.
     #[inline]
     pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
         if self.shared.store.is_near() {

@@ -1,4 +1,4 @@
-//! Some of the hits, for whoever checks that what was served was right.
+//! Samples of hits, which shadow verification compares with the server.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 use super::entry::{CacheQuery, CommandId};
 use crate::protocol::resp::cursor;
 
-/// Samples that wait to be taken at most; more are passed over.
+/// Samples that may wait to be compared; further ones are dropped.
 pub const SAMPLES_MAX: usize = 64;
 
-/// The smallest part of the hits that is looked at: one in 2 to the power of this.
+/// The smallest share of the hits: one in 2 to the power of this.
 const RAREST_LOG2: f64 = 40.0;
 
 /// A hit.
@@ -22,19 +22,19 @@ pub struct Sample {
     pub command: CommandId,
     /// The arguments after the command's name, as in [`CacheQuery`].
     pub tail: Box<[u8]>,
-    /// What was served, in RESP3.
+    /// The reply that was served, in RESP3.
     pub served: Bytes,
-    /// Where it lay.
+    /// The spot of its entry.
     pub(super) spot: u64,
 }
 
 /// The samples of one worker.
 #[derive(Debug)]
 pub(super) struct Samples {
-    /// A hit is looked at when none of these bits is set in the number of hits, so that nearly all pay
+    /// A hit may be sampled when none of these bits is set in the number of hits, so nearly all hits cost
     /// nothing.
     mask: u64,
-    /// How likely one of those is then taken: so the fraction is that which was asked for.
+    /// The probability that such a hit is sampled, so that the share is exact.
     chance: f64,
     waiting: RefCell<VecDeque<Sample>>,
     news: Notify,
@@ -56,14 +56,14 @@ impl Sample {
 // === impl Samples ===
 
 impl Samples {
-    /// Of so large a part of the hits, above 0 and up to 1.
+    /// Samples of this share of the hits, above 0 and up to 1.
     pub(super) fn new(fraction: f64) -> Samples {
         let one_in = 1_u64 << (1.0 / fraction).log2().clamp(0.0, RAREST_LOG2) as u32;
         let chance = fraction * one_in as f64;
         Samples { mask: one_in - 1, chance, waiting: RefCell::default(), news: Notify::new() }
     }
 
-    /// Hits from one that is looked at to the next.
+    /// Hits from one that may be sampled to the next.
     pub(super) fn one_in(&self) -> u64 {
         self.mask + 1
     }
@@ -72,7 +72,7 @@ impl Samples {
         hits & self.mask == 0 && (self.chance >= 1.0 || fastrand::f64() < self.chance)
     }
 
-    /// Takes the hit of this number, if it is its turn; whether there was no room for it.
+    /// Samples the hit of this number, if it is its turn. Returns whether there was no room for it.
     pub(super) fn look(&self, hits: u64, question: &CacheQuery<'_>, spot: u64, reply: Bytes) -> bool {
         if !self.is_turn_of(hits) {
             return false;

@@ -1,5 +1,5 @@
-//! The part of L1 that all workers share: the entries, and what is known of keys that have none.
-//! Invalidations act here.
+//! The part of L1 that all workers share: the entries, and what is known of keys without one. Invalidations
+//! act here.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::stats::WorkerStats;
 /// The counts of the keys that are hit most have one part in this many of the budget.
 const COUNTED_PART: u64 = 64;
 
-/// Keys that were served wrong, of which the last are shown, and how much of each.
+/// The last keys that were served wrong are shown, and this much of each.
 const MISMATCHES_MAX: usize = 8;
 const MISMATCH_CHARS_MAX: usize = 128;
 
@@ -34,7 +34,7 @@ const COMMIT_LOCKS: usize = 1_024;
 /// How much is kept, and how long.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheLimits {
-    /// Bytes of all entries, with everything that keeping them takes.
+    /// Bytes of all entries, with everything that is needed to keep them.
     pub bytes_max: u64,
     /// A larger entry is not kept.
     pub entry_bytes_max: u32,
@@ -42,13 +42,12 @@ pub struct CacheLimits {
     pub ttl: Duration,
     /// No reply about an absent key is kept longer. Nothing is pushed for an absent key whose slot moves.
     pub negative_ttl: Duration,
-    /// Whether keys are kept that are invalidated more often than they are read, where no policy says
-    /// otherwise.
+    /// Whether keys that are invalidated more often than they are read are kept, if no policy says otherwise.
     pub admission: AdmissionRule,
-    /// Which part of the hits is sampled, if any is.
+    /// The share of the hits that is sampled, if any is.
     pub sampled: Option<f64>,
-    /// Whether several workers fill it, each over connections of its own: then replies of different
-    /// connections are not in one order, and have to be compared.
+    /// Whether several workers fill L1, each over connections of its own: then replies of different
+    /// connections have no common order, and have to be compared.
     pub several_workers: bool,
 }
 
@@ -59,17 +58,17 @@ pub struct SharedCache {
     pub(super) ttl: Setting,
     pub(super) negative_ttl: Setting,
     pub(super) store: Store,
-    /// Which keys are not worth an entry.
+    /// The keys that are not worth an entry.
     pub(super) scores: Arc<ChurnFilter>,
-    /// Which keys are hit most.
+    /// The keys that are hit most.
     pub(super) counted: HotKeyCounts,
-    /// The last keys that were served though the server had something else, escaped; the newest first.
+    /// The last keys that were served wrong, escaped; the newest first.
     pub(super) mismatches: Mutex<VecDeque<String>>,
-    /// Why keys are not here.
+    /// The reasons why keys have no entry.
     pub(super) reasons: Arc<Reasons>,
     /// Whether invalidations come over other connections than the replies that they are about.
     pub(super) heard_elsewhere: AtomicBool,
-    /// Nothing is kept for now: there is no memory for it.
+    /// Nothing is kept for now, because memory is scarce.
     pub(super) kept_empty: AtomicBool,
     /// Whether replies come over several connections, and so in no common order.
     pub(super) several_connections: AtomicBool,
@@ -152,8 +151,8 @@ impl SharedCache {
         }
     }
 
-    /// Makes sure that nothing older than this call is served for `key`; whether an entry went, because of
-    /// `why`.
+    /// Makes sure that nothing older than this call is served for `key`. Returns whether an entry was
+    /// removed, for the reason `why`.
     pub fn invalidate_key(&self, key: &[u8], why: MissReason) -> bool {
         let hash = self.store.hash(key);
         let Some(was_hit) = self.store.invalidate(hash) else { return false };
@@ -164,7 +163,7 @@ impl SharedCache {
         true
     }
 
-    /// What was served of `key` was wrong: it goes, and is remembered for whoever reports.
+    /// Drops the entries of `key`, whose reply was found to be wrong, and remembers the key for INFO.
     pub fn note_mismatch(&self, key: &[u8]) {
         self.invalidate_key(key, MissReason::Mismatch);
         let shown = key.escape_ascii().to_string().chars().take(MISMATCH_CHARS_MAX).collect();
@@ -184,19 +183,20 @@ impl SharedCache {
         self.several_connections.load(Ordering::Relaxed) || self.heard_elsewhere.load(Ordering::Relaxed)
     }
 
-    /// From now on a worker reads over several connections.
+    /// Notes that from now on a worker reads over several connections.
     pub fn note_multi_stream(&self) {
         self.several_connections.store(true, Ordering::Relaxed);
     }
 
-    /// From now on invalidations come over other connections than the replies that they are about, or not any
-    /// more: then all that was kept before must have been dropped.
+    /// Sets whether invalidations come over other connections than the replies that they are about. When that
+    /// ends, all entries must have been dropped before.
     pub fn set_split_tracking(&self, elsewhere: bool) {
         self.heard_elsewhere.store(elsewhere, Ordering::Relaxed);
     }
 
-    /// A reply about `key` that is not kept is about to leave. With several connections it may be newer than
-    /// what another one brought in, or is about to: neither may be served after it.
+    /// Invalidates `key` before a reply about it leaves that is not kept, if replies come over several
+    /// connections: the reply may be newer than an entry, or than a running fill, and neither may be served
+    /// after it.
     pub fn invalidate_if_unordered(&self, key: &[u8]) {
         if self.is_multi_stream() {
             self.invalidate_key(key, MissReason::ReadUnordered);
@@ -232,7 +232,7 @@ impl SharedCache {
         self.generation(hash, generation.slot) == *generation
     }
 
-    /// Keeps nothing from now on, or keeps what is read again. What is there is not touched.
+    /// Stops keeping replies, or begins again. Entries are not touched.
     pub fn keep_empty(&self, empty: bool) {
         self.kept_empty.store(empty, Ordering::Relaxed);
     }

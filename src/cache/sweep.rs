@@ -1,7 +1,7 @@
-//! Takes out what can never be served again: expired, or of a lost connection or moved slot.
+//! Removes entries that can never be served again: expired, or of a lost connection or a moved slot.
 //!
-//! Lookups pass such entries over, so this is about memory and truthful counts, not about correctness. But
-//! what is over must not lie there for as long as it takes the clock of deadlines to wrap.
+//! Lookups never serve such entries, so this is about memory and exact counts, not about correctness. But an
+//! expired entry must be removed before the clock of deadlines wraps.
 
 use super::miss_reason::MissReason;
 use super::shared::SharedCache;
@@ -14,7 +14,7 @@ const BATCH: usize = 64;
 // === impl SharedCache ===
 
 impl SharedCache {
-    /// Drops the entries that can never be served again, a few at a time, and gives way in between.
+    /// Drops the entries that can never be served again, a few at a time, and yields in between.
     pub async fn sweep(&self, stats: &WorkerStats) {
         let mut from = Some(0);
         while let Some(line) = from {

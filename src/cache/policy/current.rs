@@ -11,11 +11,11 @@ use super::{CacheTerms, Policies, Uncached};
 /// The policies that hold now.
 #[derive(Debug)]
 pub struct CurrentPolicies {
-    /// Whether there are any: without them a miss pays this look.
+    /// Whether there are any: without policies a miss reads only this.
     exist: AtomicBool,
-    /// Whether one of them wants the server to tell of every change.
+    /// Whether a policy has `tracking = "broadcast"`.
     broadcast: AtomicBool,
-    /// Whether any has a default time to live: if none has, a write pays this look.
+    /// Whether a policy has a default time to live: if none has, a write reads only this.
     give_ttl: AtomicBool,
     policies: RwLock<Arc<Policies>>,
 }
@@ -23,7 +23,7 @@ pub struct CurrentPolicies {
 // === impl CurrentPolicies ===
 
 impl CurrentPolicies {
-    /// Begins with these.
+    /// The policies that the daemon begins with.
     pub fn new(policies: Policies) -> CurrentPolicies {
         CurrentPolicies {
             exist: (!policies.is_empty()).into(),
@@ -38,9 +38,8 @@ impl CurrentPolicies {
         self.policies.read().clone()
     }
 
-    /// Puts others in their place; whether they differ. Whoever does this drops all of L1 right after it: a
-    /// fill that went by the former ones has noted its generation before it looked, and does not commit
-    /// any more.
+    /// Replaces the policies; returns whether they differ. The caller drops all of L1 right after that: a
+    /// fill under the former policies has noted its generation before, so it cannot commit any more.
     pub fn replace(&self, policies: Policies) -> bool {
         let mut current = self.policies.write();
         let differ = **current != policies;
@@ -57,7 +56,7 @@ impl CurrentPolicies {
         self.exist.load(Ordering::Relaxed)
     }
 
-    /// Whether the server is to tell of every change below any prefix.
+    /// Whether a policy has `tracking = "broadcast"`.
     #[inline]
     pub fn broadcast(&self) -> bool {
         self.broadcast.load(Ordering::Relaxed)
@@ -69,7 +68,7 @@ impl CurrentPolicies {
         self.give_ttl.load(Ordering::Relaxed)
     }
 
-    /// The prefixes below which the server is to tell of every change.
+    /// The prefixes with `tracking = "broadcast"`.
     pub fn broadcast_prefixes(&self) -> Vec<Bytes> {
         self.get().broadcast().map(Bytes::copy_from_slice).collect()
     }

@@ -20,7 +20,7 @@ pub const POLICIES_MAX: usize = 256;
 /// Bytes of a prefix at most.
 pub const PREFIX_BYTES_MAX: usize = 512;
 
-/// What holds for the keys of one prefix.
+/// The rules for the keys of one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The keys that begin with this; empty for the policy of all keys that have no other.
@@ -44,25 +44,26 @@ pub struct CacheTerms {
     pub negative_ttl: Option<Duration>,
     /// What else ends it.
     pub mode: TtlMode,
-    /// How the server is asked to tell of changes.
+    /// How invalidations are asked for.
     pub tracking: TrackingMode,
     /// The largest value that is kept, in bytes.
     pub value_max: Option<usize>,
-    /// Whether keys that are not worth it are kept, where that differs from what holds for all.
+    /// Whether keys are kept that are changed more often than read, if that differs from the setting for all
+    /// keys.
     pub admission: Option<AdmissionRule>,
 }
 
 /// Whether a key is kept that is invalidated more often than it is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AdmissionRule {
-    /// Not until that changes.
+    /// It is not kept until that changes.
     #[default]
     Adaptive,
-    /// Also such keys are kept.
+    /// It is kept.
     Always,
 }
 
-/// Whether the server is asked how long a key will live.
+/// Whether the server is asked for the TTL of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TtlMode {
     /// The server is asked, and no reply is kept longer than its key lives.
@@ -73,13 +74,13 @@ pub enum TtlMode {
     Capped,
 }
 
-/// How the server knows whom to tell that a key has changed.
+/// How the server knows that nearside wants the invalidations of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TrackingMode {
-    /// It remembers who has read the key.
+    /// The server remembers each read of the key.
     #[default]
     ByKey,
-    /// It tells of every change below the prefix, whoever has read what, and remembers nothing.
+    /// The server pushes every change below the prefix, read or not, and remembers nothing.
     Broadcast,
 }
 
@@ -146,7 +147,7 @@ impl Policies {
         self.sorted.len()
     }
 
-    /// The prefixes below which the server is to tell of every change.
+    /// The prefixes with `tracking = "broadcast"`.
     pub fn broadcast(&self) -> impl Iterator<Item = &[u8]> {
         let broadcast = |policy: &&Policy| policy.cache && policy.terms.tracking == TrackingMode::Broadcast;
         self.sorted.iter().filter(broadcast).map(|policy| &*policy.prefix)

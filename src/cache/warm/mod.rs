@@ -1,7 +1,7 @@
 //! The warm file: the names of the hottest reads, which survive a restart. Replies are never in it.
 //!
 //! After a restart the daemon sends these reads again, as a client would (`daemon/warm.rs`). Must never know:
-//! files, or how a read is sent. Begin with `snapshot.rs`, the format of the file.
+//! which reads are hot, or how a read is sent. Begin with `snapshot.rs`, the format of the file.
 
 mod snapshot;
 
