@@ -74,19 +74,19 @@ fn fill(value_bytes: usize) {
     for number in 0..2 * BUDGET_BYTES / (value_bytes as u64 + 80) {
         let request = OwnedRequest::from_args(["GET", &format!("user:session:{number:016}")]);
         let request = request.as_request();
-        let question = CacheQuery {
+        let query = CacheQuery {
             command: cache::CommandId { name: "get", number: number_of("get") as u16 },
             key: request.arg(1),
             args: request.tail(),
         };
         let Lookup::Miss(missed) =
-            cache.lookup(&question, clock::now(), || Slot::of(question.key), &mut WriteQueue::default())
+            cache.lookup(&query, clock::now(), || Slot::of(query.key), &mut WriteQueue::default())
         else {
             continue;
         };
         let ticket = cache.ticket(&missed, epoch.clone());
         let reply = VersionedReply { resp3: Bytes::copy_from_slice(&reply.resp3), resp2: None };
-        cache.commit(&ticket, &question, &reply, Lifetime::Unbounded, clock::now());
+        cache.commit(&ticket, &query, &reply, Lifetime::Unbounded, clock::now());
     }
     let (entries, bytes) = shared.size();
     let resident = resident_bytes() - before;

@@ -115,11 +115,11 @@ impl Near {
     /// GET of the key with this number, of those whose names begin with `kind`.
     pub(crate) fn read(&mut self, kind: char, key: Key, size: Size) -> Read {
         self.name(kind, key, size);
-        let question =
+        let query =
             CacheQuery { command: CommandId { name: "get", number: 1 }, key: &self.name, args: &self.tail };
         let now = clock::now();
         let Lookup::Miss(missed) =
-            self.cache.lookup(&question, now, || Slot::of(question.key), &mut WriteQueue::default())
+            self.cache.lookup(&query, now, || Slot::of(query.key), &mut WriteQueue::default())
         else {
             return Read::Hit;
         };
@@ -136,7 +136,7 @@ impl Near {
         reply.extend_from_slice(&self.value[..length]);
         reply.extend_from_slice(b"\r\n");
         let reply = VersionedReply { resp3: Bytes::from(reply), resp2: None };
-        self.cache.commit(&ticket, &question, &reply, Lifetime::Unbounded, now);
+        self.cache.commit(&ticket, &query, &reply, Lifetime::Unbounded, now);
         Read::Filled
     }
 

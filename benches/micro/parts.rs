@@ -252,21 +252,21 @@ impl Cache {
         let asked = self.asked(turn);
         // The clock is read once for a batch of requests, and here not at all.
         let out = &mut *self.out.borrow_mut();
-        matches!(black_box(&self.near.lookup(&asked.question(), 1, || asked.slot(), out)), Lookup::Hit(_))
+        matches!(black_box(&self.near.lookup(&asked.query(), 1, || asked.slot(), out)), Lookup::Hit(_))
     }
 
     /// Brings in the key whose turn it is.
     pub(crate) fn fill_one(&self, turn: usize) {
         let asked = self.asked(turn);
         let now = clock::now();
-        let question = asked.question();
+        let query = asked.query();
         let out = &mut *self.out.borrow_mut();
-        let Lookup::Miss(missed) = self.near.lookup(&question, now, || asked.slot(), out) else {
+        let Lookup::Miss(missed) = self.near.lookup(&query, now, || asked.slot(), out) else {
             panic!("it was not to be there")
         };
         let ticket = self.near.ticket(&missed, self.epoch.clone());
-        let lead = self.near.begin_fill(&question, Bytes::copy_from_slice(question.args), ticket.clone());
-        let commit = self.near.commit(&ticket, &question, &self.reply, Lifetime::Unbounded, now);
+        let lead = self.near.begin_fill(&query, Bytes::copy_from_slice(query.args), ticket.clone());
+        let commit = self.near.commit(&ticket, &query, &self.reply, Lifetime::Unbounded, now);
         assert_eq!(commit, Commit::Kept);
         self.near.finish_fill(lead, &());
     }
@@ -286,7 +286,7 @@ impl Cache {
 // === impl Asked ===
 
 impl Asked {
-    fn question(&self) -> CacheQuery<'_> {
+    fn query(&self) -> CacheQuery<'_> {
         CacheQuery { command: *GET_COMMAND, key: &self.key, args: &self.tail }
     }
 

@@ -50,35 +50,35 @@ impl<T: Clone> NearCache<T> {
     pub fn commit(
         &self,
         ticket: &Ticket,
-        question: &CacheQuery<'_>,
+        query: &CacheQuery<'_>,
         reply: &VersionedReply,
         lifetime: Lifetime,
         sent_at: Nanos,
     ) -> Commit {
         if !self.shared.is_multi_stream() {
-            return self.keep(ticket, question, reply, lifetime, sent_at);
+            return self.keep(ticket, query, reply, lifetime, sent_at);
         }
         let commits = self.shared.commits_of(ticket.hash);
         let mut connections = commits.one_by_one.lock();
         let latest = commits.latest.load(Ordering::Acquire);
-        let rival = self.kept_reply(ticket.hash, question);
+        let rival = self.kept_reply(ticket.hash, query);
         let differs = |rival: &Bytes| *rival != reply.resp3;
         let commit = match &rival {
             Some(rival) if differs(rival) => {
                 self.note(ticket.hash, MissReason::Differed);
                 Commit::Killed
             }
-            _ if self.crosses(ticket, question.key, connections.others_until(&ticket.epoch, latest)) => {
-                return self.end_all(question.key);
+            _ if self.crosses(ticket, query.key, connections.others_until(&ticket.epoch, latest)) => {
+                return self.end_all(query.key);
             }
-            _ => self.keep(ticket, question, reply, lifetime, sent_at),
+            _ => self.keep(ticket, query, reply, lifetime, sent_at),
         };
         if commit == Commit::Kept {
             connections.note(&ticket.epoch, latest);
             commits.latest.fetch_max(clock::now(), Ordering::AcqRel);
         }
         if commit != Commit::Kept && rival.is_none_or(|rival| differs(&rival)) {
-            self.shared.invalidate_key(question.key, MissReason::Differed);
+            self.shared.invalidate_key(query.key, MissReason::Differed);
         }
         commit
     }
@@ -111,10 +111,10 @@ impl<T: Clone> NearCache<T> {
         Commit::Killed
     }
 
-    /// What the store would serve for `question` now.
-    fn kept_reply(&self, hash: u64, question: &CacheQuery<'_>) -> Option<Bytes> {
+    /// What the store would serve for `query` now.
+    fn kept_reply(&self, hash: u64, query: &CacheQuery<'_>) -> Option<Bytes> {
         let mut out = WriteQueue::default();
-        let found = self.shared.store.find(hash, &Sought::new(question), &mut out)?;
+        let found = self.shared.store.find(hash, &Sought::new(query), &mut out)?;
         let is_served = self.shared.why_dead(found.head, clock::now()).is_none();
         if is_served { self.shared.store.held(found).map(|held| held.to_bytes(&out)) } else { None }
     }
@@ -122,7 +122,7 @@ impl<T: Clone> NearCache<T> {
     fn keep(
         &self,
         ticket: &Ticket,
-        question: &CacheQuery<'_>,
+        query: &CacheQuery<'_>,
         reply: &VersionedReply,
         lifetime: Lifetime,
         sent_at: Nanos,
@@ -137,12 +137,12 @@ impl<T: Clone> NearCache<T> {
             self.note(ticket.hash, MissReason::TooShort);
             return Commit::NotKept;
         }
-        if !question.is_well_formed() {
+        if !query.is_well_formed() {
             self.note(ticket.hash, MissReason::UnusualRequest);
             return Commit::NotKept;
         }
         let is_too_large = ticket.terms.value_max.is_some_and(|max| reply.value_len() > max)
-            || question.len() + reply.resp3.len() > self.shared.limits.entry_bytes_max as usize;
+            || query.len() + reply.resp3.len() > self.shared.limits.entry_bytes_max as usize;
         if is_too_large {
             self.note(ticket.hash, MissReason::TooLarge);
             return Commit::NotKept;
@@ -154,7 +154,7 @@ impl<T: Clone> NearCache<T> {
             slot: ticket.generation.slot,
             epoch: &ticket.epoch,
             deadline,
-            question,
+            query,
             reply: &reply.resp3,
             resp2: reply.resp2_form(),
         };

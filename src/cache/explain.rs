@@ -147,7 +147,7 @@ mod tests {
 
         let ticket = cache.ticket(&miss(&cache, &asked), live());
         let over = Lifetime::Bounded(Duration::ZERO);
-        let commit = cache.commit(&ticket, &asked.question(), &reply("value"), over, clock::now());
+        let commit = cache.commit(&ticket, &asked.query(), &reply("value"), over, clock::now());
         assert_eq!(commit, Commit::NotKept);
         assert_why(&cache, &asked, MissReason::TooShort);
 

@@ -54,7 +54,7 @@ struct RunningFill<T> {
 /// Held by the leader of a fill while it runs.
 #[derive(Debug)]
 pub struct Lead<T> {
-    question_hash: u64,
+    query_hash: u64,
     followers: Rc<Followers<T>>,
 }
 
@@ -85,18 +85,18 @@ impl<T: Clone> Fills<T> {
         self.latest
     }
 
-    /// Joins the fill of `question`, if one runs whose ticket is still valid: a read that begins after an
+    /// Joins the fill of `query`, if one runs whose ticket is still valid: a read that begins after an
     /// invalidation never joins a fill that began before it (I3). Nor does it join one with a lower number
     /// than `behind`.
     pub(super) fn join(
         &mut self,
-        question_hash: u64,
-        question: &CacheQuery<'_>,
+        query_hash: u64,
+        query: &CacheQuery<'_>,
         behind: u64,
         is_good: impl FnOnce(&Ticket) -> bool,
     ) -> Option<(oneshot::Receiver<T>, u64)> {
-        let fill = self.running.get(&question_hash)?;
-        let same = fill.command == question.command && *fill.tail == *question.args && fill.number >= behind;
+        let fill = self.running.get(&query_hash)?;
+        let same = fill.command == query.command && *fill.tail == *query.args && fill.number >= behind;
         let followers = fill.followers.upgrade().filter(|_| same && is_good(&fill.ticket))?;
         let (sender, receiver) = oneshot::channel();
         followers.borrow_mut().push(sender);
@@ -107,7 +107,7 @@ impl<T: Clone> Fills<T> {
     /// and gets no more.
     pub(super) fn begin(
         &mut self,
-        question_hash: u64,
+        query_hash: u64,
         command: CommandId,
         tail: Bytes,
         ticket: Ticket,
@@ -115,15 +115,15 @@ impl<T: Clone> Fills<T> {
         let followers = Rc::default();
         let fill =
             RunningFill { command, tail, ticket, number: self.latest, followers: Rc::downgrade(&followers) };
-        self.running.insert(question_hash, fill);
-        Lead { question_hash, followers }
+        self.running.insert(query_hash, fill);
+        Lead { query_hash, followers }
     }
 
     /// Ends a fill: all followers get `outcome`.
     pub(super) fn finish(&mut self, lead: Lead<T>, outcome: &T) {
         let followers = Rc::downgrade(&lead.followers);
-        if self.running.get(&lead.question_hash).is_some_and(|fill| fill.followers.ptr_eq(&followers)) {
-            self.running.remove(&lead.question_hash);
+        if self.running.get(&lead.query_hash).is_some_and(|fill| fill.followers.ptr_eq(&followers)) {
+            self.running.remove(&lead.query_hash);
         }
         for follower in lead.followers.take() {
             // A follower whose client has left does not wait any more.

@@ -25,22 +25,22 @@ pub enum Lookup<'a> {
 // === impl NearCache ===
 
 impl<T: Clone> NearCache<T> {
-    /// Looks `question` up as of `now`, and copies the reply behind the waiting bytes of `out`. `slot` is
+    /// Looks `query` up as of `now`, and copies the reply behind the waiting bytes of `out`. `slot` is
     /// called only on a miss.
     #[inline(always)]
     pub fn lookup<'o>(
         &self,
-        question: &CacheQuery<'_>,
+        query: &CacheQuery<'_>,
         now: Nanos,
         slot: impl FnOnce() -> Slot,
         out: &'o mut WriteQueue,
     ) -> Lookup<'o> {
-        let hash = self.shared.store.hash(question.key);
-        if let Some((held, resp2)) = self.serve(hash, question, now, out) {
+        let hash = self.shared.store.hash(query.key);
+        if let Some((held, resp2)) = self.serve(hash, query, now, out) {
             self.stats.l1_hits.bump();
             if self.stats.l1_hits.get() & self.closer_mask == 0 {
                 let sampled = self.samples.as_ref().map(|_| held.to_bytes(out));
-                self.look_closer(*question, held.spot(), sampled);
+                self.look_closer(*query, held.spot(), sampled);
             }
             return Lookup::Hit(Hit::new(out, held, resp2));
         }
@@ -55,18 +55,18 @@ impl<T: Clone> NearCache<T> {
     fn serve(
         &self,
         hash: u64,
-        question: &CacheQuery<'_>,
+        query: &CacheQuery<'_>,
         now: Nanos,
         out: &mut WriteQueue,
     ) -> Option<(FoundReply, Resp2)> {
-        if let Some(found) = self.shared.store.find_at_once(hash, &Sought::new(question), out)
+        if let Some(found) = self.shared.store.find_at_once(hash, &Sought::new(query), out)
             && !found.head.is_over(tick(now))
             && !self.shared.store.is_moved(found.head)
             && self.epochs.borrow().is_seen(found.head.epoch_index(), now)
         {
             return Some((FoundReply::copied(found), found.head.resp2()));
         }
-        let found = self.serve_otherwise(hash, *question, now, out)?;
+        let found = self.serve_otherwise(hash, *query, now, out)?;
         Some((self.shared.store.held(found)?, found.head.resp2()))
     }
 
@@ -75,11 +75,11 @@ impl<T: Clone> NearCache<T> {
     fn serve_otherwise(
         &self,
         hash: u64,
-        question: CacheQuery<'_>,
+        query: CacheQuery<'_>,
         now: Nanos,
         out: &mut WriteQueue,
     ) -> Option<Found> {
-        let sought = Sought::new(&question);
+        let sought = Sought::new(&query);
         let mut was_looked = false;
         loop {
             let found = self.shared.store.find(hash, &sought, out)?;
@@ -129,13 +129,13 @@ impl<T: Clone> NearCache<T> {
 
     /// Counts a few of the hits by key, and samples a few.
     #[cold]
-    fn look_closer(&self, question: CacheQuery<'_>, spot: u64, reply: Option<Bytes>) {
+    fn look_closer(&self, query: CacheQuery<'_>, spot: u64, reply: Option<Bytes>) {
         let hits = self.stats.l1_hits.get();
         if hits.is_multiple_of(HITS_PER_COUNT) {
-            self.shared.counted.note(question.key);
+            self.shared.counted.note(query.key);
         }
         if let (Some(samples), Some(reply)) = (&self.samples, reply)
-            && samples.look(hits, &question, spot, reply)
+            && samples.look(hits, &query, spot, reply)
         {
             self.stats.shadow_skipped.add(1);
         }

@@ -47,7 +47,7 @@ impl<T: Clone> NearCache<T> {
         Ticket { hash: missed.hash, generation: missed.generation, epoch, began: missed.at, terms }
     }
 
-    /// Joins the fill that runs for `question` in this worker, if it may be joined (I3). Also returns when it
+    /// Joins the fill that runs for `query` in this worker, if it may be joined (I3). Also returns when it
     /// was sent.
     ///
     /// With several workers, one that was committed since may have brought in something newer, and it may
@@ -55,7 +55,7 @@ impl<T: Clone> NearCache<T> {
     pub fn join(
         &self,
         missed: &MissToken,
-        question: &CacheQuery<'_>,
+        query: &CacheQuery<'_>,
         now: Nanos,
     ) -> Option<(oneshot::Receiver<T>, u64)> {
         let is_good = |ticket: &Ticket| {
@@ -66,7 +66,7 @@ impl<T: Clone> NearCache<T> {
                 && ticket.began > self.shared.commits_of(missed.hash).latest.load(Ordering::Acquire)
         };
         let mut fills = self.fills.borrow_mut();
-        let joined = fills.join(self.question_hash(question), question, missed.behind, is_good)?;
+        let joined = fills.join(self.query_hash(query), query, missed.behind, is_good)?;
         self.stats.l1_coalesced.add(1);
         self.shared.scores.note_end(missed.hash, true);
         Some(joined)
@@ -77,9 +77,9 @@ impl<T: Clone> NearCache<T> {
         self.fills.borrow_mut().next_number()
     }
 
-    /// Makes the caller the leader of the fill of `question`; `tail` has its arguments.
-    pub fn begin_fill(&self, question: &CacheQuery<'_>, tail: Bytes, ticket: Ticket) -> Lead<T> {
-        self.fills.borrow_mut().begin(self.question_hash(question), question.command, tail, ticket)
+    /// Makes the caller the leader of the fill of `query`; `tail` has its arguments.
+    pub fn begin_fill(&self, query: &CacheQuery<'_>, tail: Bytes, ticket: Ticket) -> Lead<T> {
+        self.fills.borrow_mut().begin(self.query_hash(query), query.command, tail, ticket)
     }
 
     /// Ends a fill: all followers get `outcome`.

@@ -66,7 +66,7 @@ impl<T: Clone> NearCache<T> {
     pub fn is_still_served(&self, sample: &Sample, now: Nanos) -> bool {
         let hash = self.shared.store.hash(sample.key());
         let mut out = WriteQueue::default();
-        let found = self.shared.store.find(hash, &Sought::new(&sample.question()), &mut out);
+        let found = self.shared.store.find(hash, &Sought::new(&sample.query()), &mut out);
         found.is_some_and(|found| {
             // Its spot distinguishes it from an entry that was read after a change.
             found.spot == sample.spot && self.shared.why_dead(found.head, now).is_none()
@@ -77,7 +77,7 @@ impl<T: Clone> NearCache<T> {
         self.shared.reasons.note(hash, why);
     }
 
-    pub(super) fn question_hash(&self, question: &CacheQuery<'_>) -> u64 {
-        self.shared.store.hash_of((question.command, question.args))
+    pub(super) fn query_hash(&self, query: &CacheQuery<'_>) -> u64 {
+        self.shared.store.hash_of((query.command, query.args))
     }
 }

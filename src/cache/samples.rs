@@ -48,7 +48,7 @@ impl Sample {
         cursor::strings(&self.tail).next().unwrap_or_default()
     }
 
-    pub(super) fn question(&self) -> CacheQuery<'_> {
+    pub(super) fn query(&self) -> CacheQuery<'_> {
         CacheQuery { command: self.command, key: self.key(), args: &self.tail }
     }
 }
@@ -73,7 +73,7 @@ impl Samples {
     }
 
     /// Samples the hit of this number, if it is its turn. Returns whether there was no room for it.
-    pub(super) fn look(&self, hits: u64, question: &CacheQuery<'_>, spot: u64, reply: Bytes) -> bool {
+    pub(super) fn look(&self, hits: u64, query: &CacheQuery<'_>, spot: u64, reply: Bytes) -> bool {
         if !self.is_turn_of(hits) {
             return false;
         }
@@ -81,7 +81,7 @@ impl Samples {
         if waiting.len() >= SAMPLES_MAX {
             return true;
         }
-        let (command, tail) = (question.command, question.args.into());
+        let (command, tail) = (query.command, query.args.into());
         waiting.push_back(Sample { command, tail, served: reply, spot });
         self.news.notify_one();
         false

@@ -162,7 +162,7 @@ pub(super) fn key(head: EntryHead, asked: &[u8]) -> &[u8] {
     if head.is_sole() { asked } else { cursor::strings(asked).next().unwrap_or_default() }
 }
 
-/// The arguments of a question that is the key alone, as they stand in a request.
+/// The arguments of a query that is the key alone, as they stand in a request.
 pub(super) fn sole(key: &[u8]) -> Vec<u8> {
     [format!("${}\r\n", key.len()).as_bytes(), key, b"\r\n"].concat()
 }
@@ -184,8 +184,8 @@ mod tests {
                 let reply: Vec<u8> = (0..reply_len).map(|at| (at as u8).wrapping_add(1)).collect();
                 let tail = format!("${asked_len}\r\n{}\r\n", String::from_utf8_lossy(&key));
                 let command = CommandId { name: "get", number: 1_023 };
-                let question = CacheQuery { command, key: &key, args: tail.as_bytes() };
-                let sought = Sought::new(&question);
+                let query = CacheQuery { command, key: &key, args: tail.as_bytes() };
+                let sought = Sought::new(&query);
                 let head = EntryHead::new(&sought, reply_len, chained, &TERMS);
                 let words: Vec<AtomicU64> = (0..head.words()).map(|_| AtomicU64::new(u64::MAX)).collect();
                 write(&words, head, 77, sought.asked, &reply);

@@ -48,7 +48,7 @@ pub(super) struct EntryTerms {
     pub(super) resp2: Resp2,
 }
 
-/// What a question looks like to the head of an entry that answers it.
+/// What a query looks like to the head of an entry that answers it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cache) struct Sought<'a> {
     /// The key alone, or all arguments.
@@ -60,11 +60,11 @@ pub(in crate::cache) struct Sought<'a> {
 
 impl<'a> Sought<'a> {
     #[inline]
-    pub(in crate::cache) fn new(question: &CacheQuery<'a>) -> Sought<'a> {
-        let is_sole = question.is_sole();
-        let asked = if is_sole { question.key } else { question.args };
+    pub(in crate::cache) fn new(query: &CacheQuery<'a>) -> Sought<'a> {
+        let is_sole = query.is_sole();
+        let asked = if is_sole { query.key } else { query.args };
         let second = (asked.len() as u64).min(PART_MASK)
-            | u64::from(question.command.number) << COMMAND_SHIFT & COMMAND_MASK
+            | u64::from(query.command.number) << COMMAND_SHIFT & COMMAND_MASK
             | if is_sole { SOLE } else { 0 };
         Sought { asked, second }
     }

@@ -23,7 +23,7 @@ pub(in crate::cache) struct NewEntry<'a> {
     pub(in crate::cache) epoch: &'a Epoch,
     /// In ticks.
     pub(in crate::cache) deadline: u32,
-    pub(in crate::cache) question: &'a CacheQuery<'a>,
+    pub(in crate::cache) query: &'a CacheQuery<'a>,
     pub(in crate::cache) reply: &'a Bytes,
     pub(in crate::cache) resp2: Resp2,
 }
@@ -60,7 +60,7 @@ const PATIENT_EVICTIONS: u32 = 16;
 impl Store {
     /// Keeps a reply, if the generations are still those of the fill.
     pub(in crate::cache) fn insert(&self, fill: &NewEntry<'_>) -> Result<(), Refused> {
-        let sought = Sought::new(fill.question);
+        let sought = Sought::new(fill.query);
         let mut writer = self.writer.lock();
         if self.slot_generation(fill.slot) != fill.slot_generation
             || self.generation(fill.hash) != fill.generation
@@ -70,7 +70,7 @@ impl Store {
         let Some(epoch_index) = self.epoch_index(&mut writer, fill.epoch) else {
             return Err(Refused::NoRoom);
         };
-        self.learn_name(fill.question);
+        self.learn_name(fill.query);
         let terms = EntryTerms {
             deadline: fill.deadline,
             epoch_index,
@@ -118,9 +118,9 @@ impl Store {
         writer.epochs.index_of(epoch)
     }
 
-    fn learn_name(&self, question: &CacheQuery<'_>) {
-        if let Some(name) = self.names.get(usize::from(question.command.number)) {
-            name.get_or_init(|| question.command.name);
+    fn learn_name(&self, query: &CacheQuery<'_>) {
+        if let Some(name) = self.names.get(usize::from(query.command.number)) {
+            name.get_or_init(|| query.command.name);
         }
     }
 

@@ -14,7 +14,7 @@ use super::{REPLIES_MAX, Store};
 // === impl Store ===
 
 impl Store {
-    /// Whether another question about the same key has an entry in the log. Only the holder of the writer's
+    /// Whether another query about the same key has an entry in the log. Only the holder of the writer's
     /// lock brings one there, so there is nothing to be locked; one that goes meanwhile leaves an entry that
     /// nothing hangs on.
     pub(super) fn has_others(&self, fill: &NewEntry<'_>, sought: &Sought<'_>) -> bool {
@@ -40,11 +40,11 @@ impl Store {
     fn first_of(&self, line: Line<'_>, fill: &NewEntry<'_>) -> Option<(usize, u64)> {
         line.matching(fill.hash).find_map(|at| {
             let spot = line.place(at).spot().filter(|spot| !LargeEntries::has_spot(*spot))?;
-            body::is_about(self.at(spot), fill.question.key).then_some((at, spot))
+            body::is_about(self.at(spot), fill.query.key).then_some((at, spot))
         })
     }
 
-    /// Puts what was written at `spot` into the index, in place of an older reply to the same question and
+    /// Puts what was written at `spot` into the index, in place of an older reply to the same query and
     /// before others of the same key; whether the generation was still that of the fill.
     pub(super) fn link(&self, fill: &NewEntry<'_>, sought: &Sought<'_>, spot: u64) -> bool {
         let mut lines = self.index.lock_all(fill.hash);
@@ -71,7 +71,7 @@ impl Store {
         true
     }
 
-    /// Takes an older reply to the same question out, and puts what was written at `spot` before others of
+    /// Takes an older reply to the same query out, and puts what was written at `spot` before others of
     /// the same key; whether there are any.
     fn link_to_others(
         &self,
@@ -98,7 +98,7 @@ impl Store {
         false
     }
 
-    /// Takes the reply to this question out of the index.
+    /// Takes the reply to this query out of the index.
     pub(super) fn unlink_question(&self, lines: &mut Lines<'_>, hash: u64, sought: &Sought<'_>) {
         let found = lines.iter().find_map(|locked| {
             locked.matching(hash).find_map(|at| {

@@ -17,7 +17,7 @@ fn i5_a_reply_is_served_until_its_deadline_and_not_at_it() {
         // The command was sent a while ago: the time counts from then, and not from the reply.
         let sent_at = clock::now() - SECOND / 2;
         let deadline = sent_at + clock::nanos(keep);
-        let commit = cache.commit(&ticket, &key.question(), &reply("value"), lifetime, sent_at);
+        let commit = cache.commit(&ticket, &key.query(), &reply("value"), lifetime, sent_at);
         assert_eq!(commit, Commit::Kept, "{why}");
         // Deadlines are known to the tick.
         for _ in 0..2 {
@@ -33,7 +33,7 @@ fn i5_absence_is_never_remembered_longer_than_anything_else() {
     let limits = CacheLimits { ttl: Duration::from_secs(2), ..LIMITS };
     let (cache, key) = (worker(&shared(limits)), get("key"));
     let (ticket, sent_at) = (cache.ticket(&miss(&cache, &key), live()), clock::now());
-    cache.commit(&ticket, &key.question(), &reply("_\r\n"), Lifetime::Absent, sent_at);
+    cache.commit(&ticket, &key.query(), &reply("_\r\n"), Lifetime::Absent, sent_at);
     assert!(served_at(&cache, &key, sent_at + 2 * SECOND - TICK).is_some());
     assert!(served_at(&cache, &key, sent_at + 2 * SECOND).is_none());
 }
@@ -44,7 +44,7 @@ fn i5_a_reply_that_took_longer_than_its_key_lives_is_not_kept() {
     let ticket = cache.ticket(&miss(&cache, &key), live());
     let lifetime = Lifetime::Bounded(Duration::from_millis(100));
     let sent_at = clock::now() - SECOND / 2;
-    let commit = cache.commit(&ticket, &key.question(), &reply("value"), lifetime, sent_at);
+    let commit = cache.commit(&ticket, &key.query(), &reply("value"), lifetime, sent_at);
     assert_eq!(commit, Commit::NotKept);
     assert_eq!(served(&cache, &key), None);
 }
@@ -56,7 +56,7 @@ fn i5_a_newer_reply_does_not_lengthen_the_life_of_another() {
     let ticket = cache.ticket(&miss(&cache, &short), epoch.clone());
     let sent_at = clock::now();
     let lifetime = Lifetime::Bounded(Duration::from_secs(3));
-    cache.commit(&ticket, &short.question(), &reply("abc"), lifetime, sent_at);
+    cache.commit(&ticket, &short.query(), &reply("abc"), lifetime, sent_at);
     fill_hot(&cache, &long, "3", &epoch);
     assert_eq!(served_at(&cache, &short, sent_at + 3 * SECOND), None);
 }

@@ -64,7 +64,7 @@ fn i2_an_entry_that_comes_right_after_an_invalidation_is_not_put_into_the_store(
             slot: key.slot(),
             epoch: &ticket.epoch,
             deadline: tick(clock::now() + SECOND),
-            question: &key.question(),
+            query: &key.query(),
             reply: &Bytes::from_static(b"old"),
             resp2: Resp2::Same,
         })
@@ -81,17 +81,17 @@ fn i2_an_entry_that_comes_right_after_an_invalidation_is_not_put_into_the_store(
 #[test]
 fn i2_one_invalidation_drops_every_reply_about_its_key_and_none_comes_back() {
     let (cache, epoch) = (one_worker(), live());
-    let questions = [asked("hget", &["h", "a"]), asked("hget", &["h", "b"]), asked("hlen", &["h"])];
-    for question in &questions {
-        fill_hot(&cache, question, "old", &epoch);
+    let queries = [asked("hget", &["h", "a"]), asked("hget", &["h", "b"]), asked("hlen", &["h"])];
+    for query in &queries {
+        fill_hot(&cache, query, "old", &epoch);
     }
-    assert!(questions.iter().all(|question| served(&cache, question).as_deref() == Some("old")));
+    assert!(queries.iter().all(|query| served(&cache, query).as_deref() == Some("old")));
     change(&cache, &["h"]);
-    assert!(questions.iter().all(|question| served(&cache, question).is_none()));
+    assert!(queries.iter().all(|query| served(&cache, query).is_none()));
     // The entry that the next fill makes has nothing of the one before.
-    fill_hot(&cache, &questions[0], "new", &epoch);
-    assert_eq!(served(&cache, &questions[1]), None);
-    assert_eq!(served(&cache, &questions[2]), None);
+    fill_hot(&cache, &queries[0], "new", &epoch);
+    assert_eq!(served(&cache, &queries[1]), None);
+    assert_eq!(served(&cache, &queries[2]), None);
 }
 
 #[test]

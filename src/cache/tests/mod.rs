@@ -32,7 +32,7 @@ use crate::stats::WorkerStats;
 /// The near cache of one worker; a fill ends with its reply.
 pub(super) type Cache = NearCache<VersionedReply>;
 
-/// A question that owns its parts.
+/// A query that owns its parts.
 pub(super) struct Asked {
     command: CommandId,
     key: String,
@@ -56,7 +56,7 @@ pub(super) const LIMITS: CacheLimits = CacheLimits {
 // === impl Asked ===
 
 impl Asked {
-    pub(super) fn question(&self) -> CacheQuery<'_> {
+    pub(super) fn query(&self) -> CacheQuery<'_> {
         CacheQuery { command: self.command, key: self.key.as_bytes(), args: &self.tail }
     }
 
@@ -110,7 +110,7 @@ pub(super) fn reply(text: &str) -> VersionedReply {
 
 /// What is served at `now`.
 fn served_at(cache: &Cache, asked: &Asked, now: Nanos) -> Option<String> {
-    match cache.lookup(&asked.question(), now, || asked.slot(), &mut WriteQueue::default()) {
+    match cache.lookup(&asked.query(), now, || asked.slot(), &mut WriteQueue::default()) {
         Lookup::Hit(hit) => Some(String::from_utf8(hit.resp3().to_vec()).unwrap()),
         Lookup::Miss(_) => None,
     }
@@ -121,14 +121,14 @@ pub(super) fn served(cache: &Cache, asked: &Asked) -> Option<String> {
 }
 
 pub(super) fn miss(cache: &Cache, asked: &Asked) -> MissToken {
-    match cache.lookup(&asked.question(), clock::now(), || asked.slot(), &mut WriteQueue::default()) {
+    match cache.lookup(&asked.query(), clock::now(), || asked.slot(), &mut WriteQueue::default()) {
         Lookup::Miss(missed) => missed,
         hit => panic!("not a miss: {hit:?}"),
     }
 }
 
 pub(super) fn commit(cache: &Cache, asked: &Asked, ticket: &Ticket, value: &str) -> Commit {
-    cache.commit(ticket, &asked.question(), &reply(value), Lifetime::Unbounded, clock::now())
+    cache.commit(ticket, &asked.query(), &reply(value), Lifetime::Unbounded, clock::now())
 }
 
 /// A whole fill, undisturbed.

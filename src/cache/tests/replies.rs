@@ -30,7 +30,7 @@ fn what_is_heard_of_over_another_connection_is_compared_before_a_reply_leaves() 
         let now = clock::now();
         let over = cache.ticket(&second, live());
         let over =
-            cache.commit(&over, &key.question(), &reply("new"), Lifetime::Bounded(Duration::ZERO), now);
+            cache.commit(&over, &key.query(), &reply("new"), Lifetime::Bounded(Duration::ZERO), now);
         assert_ne!(over, Commit::Kept);
         assert_eq!(
             served(&cache, &key).as_deref(),
@@ -46,17 +46,17 @@ fn a_reply_is_kept_once_says_whether_it_differs_and_holds_no_read_buffer() {
     let buffer = Bytes::from(vec![b'x'; 1 << 20]);
     let both = VersionedReply { resp3: buffer.slice(0..10), resp2: Some(buffer.slice(10..30)) };
     let ticket = cache.ticket(&miss(&cache, &key), live());
-    cache.commit(&ticket, &key.question(), &both, Lifetime::Unbounded, clock::now());
+    cache.commit(&ticket, &key.query(), &both, Lifetime::Unbounded, clock::now());
     drop(both);
     assert!(buffer.is_unique(), "the entry has a copy of its own");
     let mut out = WriteQueue::default();
-    let Lookup::Hit(kept) = cache.lookup(&key.question(), clock::now(), || key.slot(), &mut out) else {
+    let Lookup::Hit(kept) = cache.lookup(&key.query(), clock::now(), || key.slot(), &mut out) else {
         panic!("not kept");
     };
     assert_eq!((kept.resp3(), kept.resp2()), (&b"xxxxxxxxxx"[..], Resp2::Other));
     assert_eq!(fill(&cache, &get("other"), "value", &live()), Commit::Kept);
     let other = get("other");
-    let Lookup::Hit(hit) = cache.lookup(&other.question(), clock::now(), || other.slot(), &mut out) else {
+    let Lookup::Hit(hit) = cache.lookup(&other.query(), clock::now(), || other.slot(), &mut out) else {
         panic!("not kept");
     };
     assert_eq!((hit.resp3(), hit.resp2()), (&b"value"[..], Resp2::Same));
@@ -69,7 +69,7 @@ fn what_was_looked_up_is_on_its_way_only_when_it_is_appended() {
         fill(&cache, &get(key), &"v".repeat(bytes), &live());
         let (key, before) = (get(key), out.len());
         for appended in [false, true] {
-            let Lookup::Hit(hit) = cache.lookup(&key.question(), clock::now(), || key.slot(), &mut out)
+            let Lookup::Hit(hit) = cache.lookup(&key.query(), clock::now(), || key.slot(), &mut out)
             else {
                 panic!("not kept");
             };
@@ -97,9 +97,9 @@ fn a_map_or_a_set_is_an_array_by_its_head_wherever_it_lies() {
             let (key, kept) = (asked("hgetall", &[&format!("{head}{number}")]), format!("{head}{behind}"));
             let both = VersionedReply { resp3: kept.into(), resp2: Some(format!("{wanted}{behind}").into()) };
             let ticket = cache.ticket(&miss(&cache, &key), live());
-            cache.commit(&ticket, &key.question(), &both, Lifetime::Unbounded, clock::now());
+            cache.commit(&ticket, &key.query(), &both, Lifetime::Unbounded, clock::now());
             out.push_copy(b"before");
-            let Lookup::Hit(hit) = cache.lookup(&key.question(), clock::now(), || key.slot(), &mut out)
+            let Lookup::Hit(hit) = cache.lookup(&key.query(), clock::now(), || key.slot(), &mut out)
             else {
                 panic!("not kept");
             };
@@ -117,7 +117,7 @@ fn what_is_no_map_and_no_set_is_not_touched() {
     for reply in ["_\r\n", "$1\r\na\r\n", "*1\r\n$1\r\na\r\n", ""] {
         let key = get(&format!("key:{}", reply.len()));
         fill(&cache, &key, reply, &live());
-        let Lookup::Hit(hit) = cache.lookup(&key.question(), clock::now(), || key.slot(), &mut out) else {
+        let Lookup::Hit(hit) = cache.lookup(&key.query(), clock::now(), || key.slot(), &mut out) else {
             panic!("not kept");
         };
         let hit = hit.append_as_array().unwrap_err();

@@ -33,7 +33,7 @@ fn i2_no_version_older_than_the_last_invalidated_one_is_served_under_stress() {
                 continue;
             }
             let Lookup::Miss(missed) =
-                cache.lookup(&key.question(), clock::now(), || key.slot(), &mut WriteQueue::default())
+                cache.lookup(&key.query(), clock::now(), || key.slot(), &mut WriteQueue::default())
             else {
                 continue;
             };

@@ -1,4 +1,4 @@
-//! The part of an MGET that goes upstream for one slot: one MGET, and behind it a question for the lifetime
+//! The part of an MGET that goes upstream for one slot: one MGET, and behind it a query for the lifetime
 //! of each key that L1 may keep.
 
 use std::collections::HashMap;
@@ -63,7 +63,7 @@ pub(super) struct SlotFetches {
 // === impl SlotFetches ===
 
 impl SlotFetches {
-    /// Sends the MGET of one slot, and behind it the questions for the lifetimes of its keys.
+    /// Sends the MGET of one slot, and behind it the queries for the lifetimes of its keys.
     pub(super) fn fetch(
         &self,
         request: &Request<'_>,
@@ -75,7 +75,7 @@ impl SlotFetches {
         let args = part.positions.iter().map(|position| request.arg(*position));
         let bytes = OwnedRequest::from_args(std::iter::once(&b"MGET"[..]).chain(args)).bytes();
         let call = Call { bytes, slot: Some(slot), reads_only: true, runs_user_code: false };
-        // Each lifetime is a question of its own, and there may be no room for those of all keys.
+        // Each lifetime is a query of its own, and there may be no room for those of all keys.
         let mut room = self.context.upstream.spare_room(slot);
         let wants = part.positions.iter().map(|position| match wanted.get(&(position - 1)).copied() {
             Some(FetchReason::Fill(missed, terms)) if terms.mode == TtlMode::Exact => {
@@ -257,7 +257,7 @@ fn is_value(element: &&[u8]) -> bool {
 static GET: LazyLock<CommandId> =
     LazyLock::new(|| CommandId { name: "get", number: number_of("get") as u16 });
 
-/// The question that an element of MGET answers.
+/// The query that an element of MGET answers.
 pub(super) fn get<'a>(key: &'a [u8], tail: &'a [u8]) -> CacheQuery<'a> {
     CacheQuery { command: *GET, key, args: tail }
 }

@@ -99,14 +99,14 @@ impl CachedReads {
             return self.bypass(spec, request, None, caller);
         };
         let key = request.arg(key_at);
-        let question = CacheQuery { command: command_of(spec), key, args: request.tail() };
+        let query = CacheQuery { command: command_of(spec), key, args: request.tail() };
         let missed = match caller.inflight.behind(key) {
             Dependency::Write => {
                 let why = caller.inflight.why_behind();
                 return self.bypass(spec, request, Some((key_at, why)), caller);
             }
             Dependency::Read(number) => cache.miss_without_lookup(key, caller.now, Slot::of(key), number),
-            Dependency::Nothing => match cache.lookup(&question, caller.now, || Slot::of(key), out) {
+            Dependency::Nothing => match cache.lookup(&query, caller.now, || Slot::of(key), out) {
                 Lookup::Hit(hit) => return append(hit, spec, request, caller.resp),
                 Lookup::Miss(missed) => missed,
             },
@@ -180,28 +180,28 @@ impl CachedReads {
             self.context.note(request.arg(key_at), MissReason::TooLarge);
             return self.forwarder.forward(route, KeyAccess::Declared, request, caller);
         }
-        let question =
+        let query =
             CacheQuery { command: command_of(spec), key: request.arg(key_at), args: request.tail() };
         let (resp, coverage) = (caller.resp, caller.coverage.cloned());
         let begin_read =
             |key, number| InflightRead::begin(caller.inflight, InflightKeys::from_buf([key]), number);
         // Behind the lookup, which noted the generation: what is kept by policies that are replaced now is
         // killed.
-        let terms = self.context.terms(question.key);
+        let terms = self.context.terms(query.key);
         if terms.is_none() {
-            self.context.note(question.key, MissReason::Policy);
+            self.context.note(query.key, MissReason::Policy);
         }
         let fields_expire = self.context.upstream.fields_expire();
         let of_fields = ttl_probe::is_of_fields(spec, fields_expire);
         let is_timed = |terms: &CacheTerms| {
             let is_untimed = self.context.is_untimed(terms, missed.slot(), of_fields, caller.now);
             if is_untimed {
-                self.context.note(question.key, MissReason::NoLifetime);
+                self.context.note(query.key, MissReason::NoLifetime);
             }
             !is_untimed
         };
         let terms = terms.filter(|terms| cache.admits(&missed, terms) && is_timed(terms));
-        let joined = terms.and_then(|_| cache.join(&missed, &question, caller.now));
+        let joined = terms.and_then(|_| cache.join(&missed, &query, caller.now));
         if let Some((follower, number)) = joined {
             let read = begin_read(request.arg_bytes(key_at), number);
             return Answer::Later(Box::pin(async move {
@@ -220,14 +220,14 @@ impl CachedReads {
         };
         let (mut value, tracking) = match terms {
             Some(terms) => {
-                let keys = std::iter::once(question.key);
+                let keys = std::iter::once(query.key);
                 self.context.send_to_keep(terms.tracking, missed.slot(), keys, call, caller)
             }
             None => (self.context.send_unkept(missed.slot(), call, caller), TrackingMode::ByKey),
         };
         let (Some(terms), Some(epoch)) = (terms, value.epoch.take()) else {
             if terms.is_some() {
-                self.context.note(question.key, MissReason::NotTracked);
+                self.context.note(query.key, MissReason::NotTracked);
             }
             // The policy keeps it out, or the connection is not tracked at the moment: the reply is an answer
             // and nothing to keep.
@@ -244,7 +244,7 @@ impl CachedReads {
             ttl_probe::of_read(spec, &request.as_request(), key_at, fields_expire)
         });
         let ticket = cache.ticket(&missed, epoch).on(terms);
-        let lead = cache.begin_fill(&question, request.tail_bytes(), ticket.clone());
+        let lead = cache.begin_fill(&query, request.tail_bytes(), ticket.clone());
         let sent_at = caller.now;
         let slot = missed.slot();
         let fill = ReadFill {
@@ -294,8 +294,8 @@ impl CachedReads {
             let (key, tail) = (request.arg(fill.key_at), request.tail());
             match (&result, kept) {
                 (Ok(FillResult { reply, .. }), Ok(lifetime)) => {
-                    let question = CacheQuery { command: command_of(fill.spec), key, args: tail };
-                    cache.commit(&fill.ticket, &question, reply, lifetime, fill.sent_at);
+                    let query = CacheQuery { command: command_of(fill.spec), key, args: tail };
+                    cache.commit(&fill.ticket, &query, reply, lifetime, fill.sent_at);
                 }
                 (_, kept) => {
                     cache.shared().invalidate_if_unordered(key);

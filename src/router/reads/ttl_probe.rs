@@ -32,7 +32,7 @@ pub(in crate::router) fn of_key(key: &[u8]) -> Bytes {
     encode::request(&[b"PTTL", key])
 }
 
-/// Whether the question about what `spec` read is one about the fields of a hash.
+/// Whether the query about what `spec` read is one about the fields of a hash.
 pub(in crate::router) fn is_of_fields(spec: &Spec, fields_expire: bool) -> bool {
     fields_expire && spec.flags.has(Flags::FIELDS)
 }

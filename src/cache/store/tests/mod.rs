@@ -67,7 +67,7 @@ fn put_whole(
     (epoch, deadline): (&Epoch, u32),
 ) -> Result<(), Refused> {
     let tail = tail(args);
-    let question = CacheQuery { command, key: args[0], args: &tail };
+    let query = CacheQuery { command, key: args[0], args: &tail };
     store.insert(&NewEntry {
         hash,
         generation,
@@ -75,7 +75,7 @@ fn put_whole(
         slot: Slot::of(args[0]),
         epoch,
         deadline,
-        question: &question,
+        query: &query,
         reply: &Bytes::copy_from_slice(reply),
         resp2: Resp2::Same,
     })
@@ -100,9 +100,9 @@ pub(super) fn put(store: &Store, args: &[&[u8]], reply: &[u8], epoch: &Epoch) ->
 pub(super) fn found(store: &Store, args: &[&[u8]]) -> Option<Vec<u8>> {
     let tail = tail(args);
     let command = if args.len() == 1 { GET } else { HGET };
-    let question = CacheQuery { command, key: args[0], args: &tail };
+    let query = CacheQuery { command, key: args[0], args: &tail };
     let mut out = WriteQueue::default();
-    let found = store.find(store.hash(args[0]), &Sought::new(&question), &mut out)?;
+    let found = store.find(store.hash(args[0]), &Sought::new(&query), &mut out)?;
     store.held(found).map(|held| held.to_bytes(&out).to_vec())
 }
 
