@@ -18,8 +18,7 @@ fn i3_who_asks_after_an_invalidation_does_not_join_an_older_fill() {
         Bytes::copy_from_slice(key.query().args),
         cache.ticket(&after, live()),
     );
-    let (mut joined_newer, _) =
-        cache.join(&after, &key.query(), clock::now()).expect("this fill is as new");
+    let (mut joined_newer, _) = cache.join(&after, &key.query(), clock::now()).expect("this fill is as new");
 
     assert_eq!(commit(&cache, &key, &ticket, "old"), Commit::Killed);
     cache.finish_fill(lead, &reply("old"));

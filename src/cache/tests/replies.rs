@@ -29,8 +29,7 @@ fn what_is_heard_of_over_another_connection_is_compared_before_a_reply_leaves() 
         // The newer one is no reply to keep, and the change was not heard of yet.
         let now = clock::now();
         let over = cache.ticket(&second, live());
-        let over =
-            cache.commit(&over, &key.query(), &reply("new"), Lifetime::Bounded(Duration::ZERO), now);
+        let over = cache.commit(&over, &key.query(), &reply("new"), Lifetime::Bounded(Duration::ZERO), now);
         assert_ne!(over, Commit::Kept);
         assert_eq!(
             served(&cache, &key).as_deref(),
@@ -69,8 +68,7 @@ fn what_was_looked_up_is_on_its_way_only_when_it_is_appended() {
         fill(&cache, &get(key), &"v".repeat(bytes), &live());
         let (key, before) = (get(key), out.len());
         for appended in [false, true] {
-            let Lookup::Hit(hit) = cache.lookup(&key.query(), clock::now(), || key.slot(), &mut out)
-            else {
+            let Lookup::Hit(hit) = cache.lookup(&key.query(), clock::now(), || key.slot(), &mut out) else {
                 panic!("not kept");
             };
             assert_eq!(hit.resp3().len(), bytes);
@@ -99,8 +97,7 @@ fn a_map_or_a_set_is_an_array_by_its_head_wherever_it_lies() {
             let ticket = cache.ticket(&miss(&cache, &key), live());
             cache.commit(&ticket, &key.query(), &both, Lifetime::Unbounded, clock::now());
             out.push_copy(b"before");
-            let Lookup::Hit(hit) = cache.lookup(&key.query(), clock::now(), || key.slot(), &mut out)
-            else {
+            let Lookup::Hit(hit) = cache.lookup(&key.query(), clock::now(), || key.slot(), &mut out) else {
                 panic!("not kept");
             };
             assert_eq!(hit.resp2(), Resp2::Head);

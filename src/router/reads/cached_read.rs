@@ -180,8 +180,7 @@ impl CachedReads {
             self.context.note(request.arg(key_at), MissReason::TooLarge);
             return self.forwarder.forward(route, KeyAccess::Declared, request, caller);
         }
-        let query =
-            CacheQuery { command: command_of(spec), key: request.arg(key_at), args: request.tail() };
+        let query = CacheQuery { command: command_of(spec), key: request.arg(key_at), args: request.tail() };
         let (resp, coverage) = (caller.resp, caller.coverage.cloned());
         let begin_read =
             |key, number| InflightRead::begin(caller.inflight, InflightKeys::from_buf([key]), number);
