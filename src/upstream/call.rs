@@ -40,23 +40,23 @@ pub struct UpstreamReply {
     /// Whether it came over a connection that is tracked and trusted: a change of it, or the loss of the
     /// connection, will be reported.
     pub tracked: bool,
-    /// The node that said it over a connection that all share.
+    /// The node, if the reply came over a shared connection.
     pub by: Option<NodeIndex>,
 }
 
-/// What becomes of a command.
+/// The outcome of a command.
 pub type Outcome = Result<UpstreamReply, UpstreamError>;
 
 /// A command that was handed to a node's connection.
 #[derive(Debug)]
 pub struct PendingReply {
-    /// Gets the outcome, once.
+    /// Receives the outcome, once.
     pub reply: oneshot::Receiver<Outcome>,
     /// The epoch of the connection that the command goes out on, if that is tracked: the reply may be kept.
     pub epoch: Option<Epoch>,
 }
 
-/// What becomes of the reply to a command in flight.
+/// What is done with the reply to a command in flight.
 #[derive(Debug)]
 pub(super) enum Completion {
     /// A session.
@@ -65,7 +65,7 @@ pub(super) enum Completion {
     Arming,
     /// The connection itself: the server says whether it is a replica.
     Role,
-    /// The connection itself: the node says what it hangs up on.
+    /// The connection itself: the node reports its limits.
     Limits,
     /// The connection itself: a nearside names the nearsides behind it.
     ProxyChain,
@@ -84,9 +84,9 @@ pub(super) struct PendingCommand {
     pub(super) deadline: Nanos,
     /// The node that it was sent to last.
     pub(super) node: Option<NodeIndex>,
-    /// Where it begins in the bytes of the present connection; `None` before it was queued there.
+    /// The offset of its first byte on the present connection; `None` before it was queued there.
     pub(super) begins_at: Option<u64>,
-    /// Which one it is of those on its slot.
+    /// Its number among the commands on its slot.
     pub(super) number: u32,
     /// How often it was redirected.
     pub(super) redirects: u8,
@@ -114,7 +114,7 @@ pub(super) struct Parts {
 // === impl Parts ===
 
 impl Parts {
-    /// Begins anew when the transaction is sent, for the first time or again: all replies are to come.
+    /// Resets the count when the transaction is sent, for the first time or again.
     pub(super) fn start(&mut self) {
         self.left = self.count;
         self.refusal = None;
@@ -186,7 +186,7 @@ impl PendingCommand {
         }
     }
 
-    /// Whether somebody waits for it, and it may touch anything: it names no keys and does not just read.
+    /// Whether a caller waits for it and it may touch any key: it names no keys, and does not only read.
     pub(super) fn is_unslotted(&self) -> bool {
         matches!(self.waiter, Completion::Caller(_)) && self.call.slot.is_none() && !self.call.reads_only
     }
@@ -196,7 +196,7 @@ impl PendingCommand {
         PendingCommand { parts: Some(Box::new(Parts { count, left: count, refusal: None })), ..self }
     }
 
-    /// Completes the command with a reply; a caller whose client has gone does not listen any more.
+    /// Completes the command with a reply. A caller whose client has left does not wait any more.
     pub(super) fn answer(self, frame: Bytes, tracked: bool) {
         if let Completion::Caller(sender) = self.waiter {
             let _ = sender.send(Ok(UpstreamReply { frame, rerouted: self.rerouted, tracked, by: self.node }));

@@ -1,8 +1,8 @@
-//! What the connections of one worker share: the options, the counters, and what was learned of slots and of
+//! What the connections of one worker share: the options, the counters, and what is known of slots and
 //! requests.
 //!
-//! Connections know this, and not each other: a command that has to go on over another connection is handed
-//! to `on_reroute`.
+//! Connections know this, and not each other: a command that has to go over another connection is handed to
+//! `on_reroute`.
 
 use std::cell::Cell;
 use std::fmt;
@@ -33,7 +33,7 @@ pub type OnInvalidation = Box<dyn Fn(&Invalidation)>;
 /// Called with commands that a connection handed back, in the order in which their replies would have come.
 pub(super) type OnReroute = Box<dyn Fn(Reroute)>;
 
-/// Commands that a connection handed back: they have to go on over another one.
+/// Commands that a connection handed back, because they have to go over another one.
 #[derive(Debug)]
 pub(super) enum Reroute {
     /// `node` answered `command` with a redirect.
@@ -47,8 +47,8 @@ pub(super) enum Reroute {
         /// The error reply of the command if the redirect is not followed.
         words: Bytes,
     },
-    /// `node` hung up while `commands` were in flight, and may have done so because of one of them. They are
-    /// to be sent again, with what has to stay behind them.
+    /// `node` closed a connection while `commands` were in flight, perhaps because of one of them. They have
+    /// to be sent again, with the commands that must stay behind them.
     Suspects {
         /// The node.
         node: NodeIndex,
@@ -72,11 +72,11 @@ pub(super) struct WorkerContext {
     pub(super) large_slots: LargeSlots,
     /// Dedicated connections that no session uses at present.
     pub(super) idle: Idle,
-    /// Redirects that are not believed yet.
+    /// Redirects that are not confirmed yet.
     pub(super) unconfirmed: UnconfirmedRedirects,
-    /// Requests because of which a node may have hung up.
+    /// Requests for which a node may have closed a connection.
     pub(super) quarantine: Quarantine,
-    /// Whether some node said that it ends a connection for which too many bytes of replies wait.
+    /// Whether some node limits the bytes of replies that wait for a connection.
     pub(super) limited: Cell<bool>,
 }
 
@@ -102,14 +102,14 @@ impl WorkerContext {
         }
     }
 
-    /// `error`, which `node` answered to a command on `slot`, as a redirect of that command. It is none where
-    /// there is but one server, and none if it names another slot.
+    /// The redirect in `error`, which `node` answered to a command on `slot`. `None` without a cluster, and
+    /// if the redirect names another slot.
     pub(super) fn redirect_of(&self, error: &[u8], slot: Option<Slot>, node: &NodeId) -> Option<Redirect> {
         let redirect = redirect::parse(error, node, &self.options.address_map)?;
         (self.options.is_cluster() && slot == Some(redirect.slot())).then_some(redirect)
     }
 
-    /// What a redirect says of its slot.
+    /// Applies what a redirect says about its slot to the slot table.
     pub(super) fn note(&self, redirect: &Redirect) {
         match redirect {
             Redirect::Moved(slot, node) => {
@@ -122,7 +122,7 @@ impl WorkerContext {
         }
     }
 
-    /// `slot` was seen on its way to another node.
+    /// Notes that `slot` is moving to another node.
     pub(super) fn note_moving(&self, slot: Slot) {
         self.shared.table.mark_moving(slot, self.options.slot_moving);
         (self.on_invalidation)(&Invalidation::Slots(vec![slot]));

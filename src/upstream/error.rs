@@ -6,13 +6,13 @@ use super::conn::limits::Excess;
 use crate::node::NodeId;
 use crate::protocol::key::Slot;
 
-/// What went wrong between the daemon and the upstream. `Display` is the text of the error reply.
+/// An error between the daemon and the upstream. `Display` is the text of the error reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamError {
     /// The topology was not discovered yet.
     #[error("CLUSTERDOWN nearside: the upstream is not reachable yet: {cause}")]
     NoTopology {
-        /// What the last attempt met.
+        /// The error of the last attempt.
         cause: String,
     },
     /// No node owns the slot.
@@ -26,7 +26,7 @@ pub enum UpstreamError {
     Unreachable {
         /// The node.
         node: NodeId,
-        /// What the last attempt met.
+        /// The error of the last attempt.
         cause: String,
     },
     /// The connection was lost after the command was sent.
@@ -75,8 +75,7 @@ pub enum UpstreamError {
         /// The name of the bound.
         bound: &'static str,
     },
-    /// The node would hang up on an argument, in words that begin with those of Redis. The command was not
-    /// sent.
+    /// An argument exceeds a limit of the node; the text begins as in Redis. The command was not sent.
     #[error(
         "ERR Protocol error: invalid bulk length: nearside: node {node} {excess}; the command was not executed"
     )]
@@ -86,7 +85,7 @@ pub enum UpstreamError {
         /// What is too large for it.
         excess: Excess,
     },
-    /// The node would hang up on a request, as its settings say. The command was not sent.
+    /// A request exceeds a limit of the node. The command was not sent.
     #[error("ERR nearside: the request is too large: node {node} {excess}; the command was not executed")]
     TooLarge {
         /// The node.

@@ -1,4 +1,4 @@
-//! What the upstream is, and the bounds on what is asked of it.
+//! The kind of the upstream, and the limits of its connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,16 +35,16 @@ pub enum Deployment {
 pub struct UpstreamOptions {
     /// The credentials.
     pub login: Login,
-    /// Where nodes are reached that announce other addresses.
+    /// The addresses of nodes that announce other ones.
     pub address_map: Arc<AddressMap>,
     /// Whether nodes are asked to track what we read: off when L1 is off.
     pub track: bool,
-    /// What is asked to confirm a connection.
+    /// The heartbeat of a connection.
     pub heartbeat: Heartbeat,
-    /// How often it is asked.
+    /// The time from one heartbeat to the next.
     pub heartbeat_interval: Duration,
-    /// How long a confirmation holds: L1 of a node is served so long after the heartbeat that proved it was
-    /// sent.
+    /// How long a heartbeat confirms a connection: L1 serves replies of a node this long after an answered
+    /// heartbeat was sent.
     pub lease: Duration,
     /// How long each step of connecting may take: the look-up of a name, each of its addresses, the
     /// greeting.
@@ -71,7 +71,7 @@ pub struct UpstreamOptions {
     pub dedicated_idle_max: usize,
     /// How long they are kept.
     pub dedicated_idle_timeout: Duration,
-    /// How much time lies between two questions to a node about what it said, at least.
+    /// The least time between two requests that ask a node to confirm redirects.
     pub refresh_gap_min: Duration,
     /// The first delay after a failed attempt to connect.
     pub backoff_min: Duration,
@@ -84,8 +84,7 @@ pub struct UpstreamOptions {
 // === impl UpstreamOptions ===
 
 impl UpstreamOptions {
-    /// Whether the slots are shared out among the nodes of a cluster, which one server alone knows nothing
-    /// of.
+    /// Whether the upstream is a cluster, with the slots distributed over its nodes.
     pub fn is_cluster(&self) -> bool {
         self.heartbeat == Heartbeat::ClusterInfo
     }

@@ -1,4 +1,4 @@
-//! Which prefixes every primary reports changes of, for all workers to ask.
+//! The prefixes for which every primary pushes all changes, as all workers see them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,11 +34,11 @@ impl Broadcast {
         prefixes.iter().all(|prefix| state::covers(&self.armed.borrow(), prefix))
     }
 
-    /// Waits until every primary does, or `timeout` is over.
+    /// Waits until every primary reports changes of all keys with these prefixes, or `timeout` is over.
     pub async fn covering(&self, prefixes: &[Bytes], timeout: Duration) {
         let mut armed = self.armed.subscribe();
         let covers = |armed: &BcastPrefixes| prefixes.iter().all(|prefix| state::covers(armed, prefix));
-        // The caller goes on in either case, and gets an event of everything once it does.
+        // The caller continues in either case, and is notified of all keys once they are covered.
         let _ = time::timeout(timeout, armed.wait_for(covers)).await;
     }
 
@@ -66,7 +66,7 @@ impl Broadcast {
         self.states.read().get(node).cloned()
     }
 
-    /// Replaces what is listened to: the prefixes that all nodes report, and the state of each node.
+    /// Replaces the prefixes that all nodes report, and the state of each node.
     pub(super) fn set(&self, armed: BcastPrefixes, states: BTreeMap<NodeId, Arc<BcastState>>) {
         *self.states.write() = states;
         self.armed.send_replace(armed);

@@ -1,4 +1,4 @@
-//! Which nodes are listened to: every primary, for the prefixes that are wanted at present.
+//! Keeps one BCAST connection to every primary, for the prefixes that are wanted at present.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

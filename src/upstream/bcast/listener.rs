@@ -1,4 +1,4 @@
-//! The BCAST connection to one node, across losses.
+//! The BCAST connection to one node, which is opened again after a loss.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -48,7 +48,7 @@ pub(super) struct BcastListener {
     task: JoinHandle<()>,
 }
 
-/// A connection that was greeted, and what came of it.
+/// A connection that was greeted, with the answers of the node.
 type GreetedBcast = (Transport, Greeting, Arc<Inbox>);
 
 /// What the task of a listener works with.
@@ -161,7 +161,7 @@ impl Supervised<GreetedBcast> for Work {
         let mut connection = BcastConnection::new(self, &greeting, inbox);
         let error = connection.hear(transport).await;
         connection.distrust();
-        // Nobody waits for it, so the next attempt has a delay.
+        // No command waits for it, so the next attempt has a delay.
         Served::Failed(error.to_string())
     }
 

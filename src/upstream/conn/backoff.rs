@@ -1,4 +1,5 @@
-//! How long to wait before the next attempt: longer each time, and never the same for everybody.
+//! The delay before the next attempt to connect: longer each time, and random, so that daemons do not come at
+//! once.
 
 use std::time::Duration;
 

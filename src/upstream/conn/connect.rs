@@ -1,8 +1,8 @@
-//! A TCP connection to a host, whichever of its addresses answers first (RFC 8305, "Happy Eyeballs").
+//! Connects to the address of a host that answers first (RFC 8305, "Happy Eyeballs").
 //!
 //! The addresses are tried in the order of the system's resolver, with IPv4 and IPv6 in turn. The next one
-//! begins when the one before it has failed, or has said nothing for a moment; those that have begun go on.
-//! Each step, the look-up and each address, has the same deadline.
+//! begins when the one before it has failed, or has not answered for a moment; attempts that have begun
+//! continue. Each step, the look-up and each address, has the same deadline.
 
 use std::collections::HashSet;
 use std::io;
@@ -17,7 +17,7 @@ use tokio::time;
 use super::dns::Lookups;
 use crate::upstream::truncate;
 
-/// How long an address may say nothing before the next one is tried beside it: the delay that RFC 8305
+/// How long an address may be silent before the next one is tried as well: the delay that RFC 8305
 /// recommends.
 const NEXT_AFTER: Duration = Duration::from_millis(250);
 
@@ -26,8 +26,7 @@ const ADDRESSES_MAX: usize = 16;
 
 /// Connects to `address`, which is `host:port`. Each step may take as long as `timeout`.
 ///
-/// # Errors
-/// The name was not found, or no address answered; the text says what each met.
+/// # Errors The name was not found, or no address answered; the text has the error of each.
 pub(in crate::upstream) async fn connect(
     address: &str,
     timeout: Duration,

@@ -1,8 +1,8 @@
 //! How often all workers together may try to connect to nodes.
 //!
-//! A map may name thousands of nodes that are not there. Each of them would be tried again and again by every
-//! worker, and those that are there would be served in between. So an attempt that nobody waits for takes its
-//! turn. Nor may each that fails have the topology asked for: what thousands of failures say is said by one.
+//! A topology may name thousands of nodes that do not exist. Every worker would try each of them again and
+//! again, and have little time for the others. So an attempt for which no command waits takes its turn. And
+//! not every failed attempt may request the topology: one request is enough for thousands of failures.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::clock::{self, Nanos};
 /// Attempts in a second, in the long run.
 const RATE: u64 = 256;
 
-/// Attempts that may be made at once after a time of rest.
+/// Attempts that may be made at once after a quiet time.
 const BURST: u64 = 512;
 
 /// The least time from one refresh of the topology that failed attempts ask for to the next one.
@@ -39,7 +39,7 @@ pub struct ConnectLimiter {
 
 #[derive(Debug, Default)]
 struct LimiterState {
-    /// When the next one would be due if none were made at once.
+    /// When the next attempt would be due without bursts.
     next_at: Nanos,
     /// When a failed attempt may ask for the topology, at the earliest.
     refresh_from: Nanos,

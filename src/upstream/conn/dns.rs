@@ -1,10 +1,8 @@
-//! Names of hosts become addresses: on a bounded number of threads, and once for all that wait for the same
-//! name.
+//! Looks host names up: on a limited number of threads, and once for all connections that wait for one name.
 //!
-//! The system's resolver holds the thread that asks it until the name servers have answered or it has given
-//! up, which takes it many seconds, and it cannot be called off. So it has threads of its own. Whoever waits
-//! keeps its own deadline; a thread that nobody waits for any more still counts until the resolver lets it
-//! go.
+//! The resolver of the system blocks its thread until the name servers have answered or it has given up,
+//! which takes many seconds and cannot be cancelled. So it has threads of its own. A waiting task keeps its
+//! own deadline; a thread for which no task waits any more still counts until the resolver returns.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -20,7 +18,7 @@ use tokio::sync::watch;
 /// wait.
 const LOOKUPS_MAX: usize = 8;
 
-/// What the system's resolver says of the host with this name; the port of each address is 0.
+/// Asks the resolver of the system for the host with this name; the port of each address is 0.
 type Resolve = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 /// Addresses in the order in which they are to be tried, or why there are none.
@@ -137,8 +135,8 @@ impl LookupRequest {
         }
     }
 
-    /// Takes out the names that nobody waits for any more. So those that are left are no more than there are
-    /// connections on their way.
+    /// Removes the names for which no task waits any more. So there are never more names than connection
+    /// attempts.
     fn forget_abandoned(&mut self) {
         let waiters = &mut self.waiters;
         self.queue.retain(|name| {

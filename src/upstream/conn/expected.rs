@@ -1,8 +1,7 @@
-//! What kind of server is expected at the other end of a connection. HELLO says of which kind the one is that
-//! is there.
+//! The kind of server that is expected at the other end of a connection. HELLO names the actual kind.
 //!
-//! An address that a node had may be somebody else's by now. A server that is no node of a cluster refuses no
-//! slot, so all that is meant for the node would be carried out there.
+//! The address of a node may belong to another server by now. A server without a cluster refuses no slot, so
+//! it would execute the commands for the node.
 
 use super::heartbeat::Heartbeat;
 use crate::protocol::resp::cursor;
@@ -13,7 +12,7 @@ use crate::upstream::truncate;
 pub(in crate::upstream) enum ExpectedReplies {
     /// A single server, which the configuration names.
     Server,
-    /// The primary that the Sentinels tell of.
+    /// The primary that the Sentinels name.
     Primary,
     /// A node of a cluster.
     Node,
@@ -33,8 +32,8 @@ impl ExpectedReplies {
         }
     }
 
-    /// Compares that with what `hello`, the reply of the one at `address`, says. One that does not say it is
-    /// taken for what is expected.
+    /// Compares the expected kind with the kind in `hello`, the reply of the server at `address`. A server
+    /// that names no kind is accepted.
     ///
     /// # Errors
     /// Another kind of server is there; its kind, and the expected one, in words.

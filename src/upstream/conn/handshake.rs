@@ -47,7 +47,8 @@ pub(in crate::upstream) struct Greeting {
 /// Asks a nearside for the nearsides behind it by now.
 pub(in crate::upstream) const WHO_IS_BEHIND: [&str; 2] = ["HELLO", "3"];
 
-/// What is answered to the first words is short. What is pushed meanwhile may be a little longer.
+/// Bytes of one answer to the greeting at most. Pushes that come meanwhile may be a little longer than these
+/// answers.
 const REPLY_BYTES_MAX: usize = 16 << 20;
 
 /// Begins tracking: the node reports changes of what is read on this connection, but for reads behind
@@ -199,7 +200,7 @@ async fn answers(
     answers_if(transport, bytes, replies, options, |_| Ok(())).await
 }
 
-/// The answers to a greeting. HELLO is judged before the others have come: another server that is there may
+/// The answers to a greeting. The answer to HELLO is checked before the others have come: a wrong server may
 /// never send them.
 async fn greeted(
     transport: &mut Transport,

@@ -1,15 +1,15 @@
-//! The heartbeat of an upstream connection: what is asked while it is quiet or not, and what the answer
+//! The heartbeat of an upstream connection: the request that is sent again and again, and what its answer
 //! means.
 //!
-//! A primary that is cut off with us in a minority goes on answering PING while its slots are served
-//! elsewhere, so a cluster node is asked for `CLUSTER INFO`. A server that sentinels watch is asked for its
-//! role: HELLO says it, and is allowed to everybody, as ROLE is not.
+//! A primary that is cut off with us in a minority still answers PING while other nodes serve its slots, so a
+//! cluster node is asked for `CLUSTER INFO`. A server that Sentinels watch is asked for its role with HELLO,
+//! which every user may send, unlike ROLE.
 //!
-//! A node that refuses the question to the user upstream is alive: its answer comes after all that it
-//! pushed before. For one server that is all there is to know. Of a cluster it says no more than a PONG
-//! would, so L1 is off for the node (I4): there is no other question about the state of the cluster that is
-//! more likely to be allowed. One that names a key would be answered by a node that is alone with us where
-//! `cluster-allow-reads-when-down` is set, and there may be no key that we may name.
+//! A node that refuses the heartbeat to the user upstream is alive: its answer comes after all earlier
+//! pushes. For a single server that is enough. For a node of a cluster it means no more than a PONG, so L1 is
+//! off for the node (I4): no other command about the state of the cluster is more likely to be allowed. A
+//! command with a key does not help: with `cluster-allow-reads-when-down` a node that is cut off answers it,
+//! and the user may have no right to any key.
 
 use bytes::Bytes;
 
@@ -17,7 +17,7 @@ use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
 use crate::upstream::rights::is_refusal;
 
-/// What is answered to a question of the connection's own is short: what is longer ends it.
+/// Bytes of the answer to a heartbeat at most: a longer one ends the connection.
 pub(in crate::upstream) const REPLY_BYTES_MAX: usize = 64 * 1024;
 
 /// What is asked.

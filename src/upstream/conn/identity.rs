@@ -1,10 +1,10 @@
-//! Which node is at the other end of a connection: a node of a cluster keeps its id for life, whatever
-//! becomes of its address.
+//! The identity of the node at the other end of a connection: a node of a cluster keeps its id for life, even
+//! if its address changes.
 //!
-//! An address may be given to another node, even to one of another cluster, which would carry commands out as
-//! readily. So each connection asks for the id before any command, and compares it with the id in the
-//! topology. Where the question is refused for good, the node is taken for the right one: HELLO has said by
-//! then that it is a node of a cluster.
+//! An address may be given to another node, even to one of another cluster, which would execute commands as
+//! well. So each connection asks for the id before any command, and compares it with the id in the topology.
+//! If the node refuses that for good, it is accepted: the answer to HELLO has shown that it is a node of a
+//! cluster.
 
 use std::io;
 use std::sync::Arc;
@@ -30,12 +30,12 @@ pub(in crate::upstream) struct ExpectedNode<'a> {
 // === impl ExpectedNode ===
 
 impl ExpectedNode<'_> {
-    /// What is asked, if this is a server that has an id.
+    /// The request for the id, if the expected server has one.
     pub(in crate::upstream) fn question(heartbeat: Heartbeat) -> Option<Bytes> {
         (heartbeat == Heartbeat::ClusterInfo).then(|| encode::request(&["CLUSTER", "MYID"]))
     }
 
-    /// The id of the node that answered, if it said so.
+    /// The id of the node, if it has answered with one.
     ///
     /// # Errors
     /// The node is not the one in the topology, which is then asked for anew, or does not say its id at
@@ -64,10 +64,10 @@ impl ExpectedNode<'_> {
     }
 }
 
-/// Whether an error to the question would be the answer as long as the connection lives: the user upstream
-/// has no right to ask, or the server, or a managed service, does not know the question. One that runs a
-/// script says nothing else before that ends, and what ends it has to get there. A server without cluster
-/// support is nobody's node.
+/// Whether an error would be the answer as long as the connection lives: the user upstream has no right to
+/// ask, or the server, as of a managed service, does not know the command. The error of a node that runs a
+/// script is not final in this sense, but it is accepted: the command that ends the script has to get there.
+/// A server without cluster support is not a node of a cluster.
 fn is_final(error: &[u8]) -> bool {
     let says = |words: &[u8]| memchr::memmem::find(error, words).is_some();
     error.starts_with(b"-NOPERM")

@@ -1,9 +1,9 @@
-//! What has arrived on a tracked connection and was not processed yet, for the readers of what was read on
-//! it: on whichever thread, and whether the owner of the connection has had its turn or not.
+//! The unread bytes of a tracked connection, for lookups of entries that were read on it: on any thread, and
+//! whether or not the owner of the connection has had its turn.
 //!
-//! The kernel is asked. That says nothing of what is still held back elsewhere: by the network, or by whoever
-//! runs the machine that we run on. So a connection whose heartbeat went out late, because nothing ran here
-//! for so long, is not relied on until one is answered: that stands behind all that the node had said before.
+//! The kernel is asked. It does not know of bytes that are still delayed in the network, or by the host of a
+//! virtual machine. So if a heartbeat went out late, because nothing ran here for that long, the connection
+//! is not relied on until a heartbeat is answered: its answer comes after all earlier bytes of the node.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -16,17 +16,17 @@ use socket2::SockRef;
 use crate::clock::{self, Nanos};
 use crate::node;
 
-/// So much later than it should a heartbeat goes out on a busy machine.
+/// How late a heartbeat may go out on a busy machine.
 const LATE_MAX: Duration = Duration::from_millis(250);
 
 /// The inbox of one connection.
 #[derive(Debug)]
 pub(in crate::upstream) struct Inbox {
-    /// The connection's socket once more.
+    /// A second descriptor of the socket.
     socket: OwnedFd,
-    /// Something may have been read that is still being dealt with.
+    /// Whether bytes that were read may not be processed yet.
     taking: AtomicBool,
-    /// By then the next heartbeat goes out, if all is well.
+    /// The time by which the next heartbeat has to go out.
     heartbeat_by: AtomicU64,
     heartbeat_interval: Nanos,
 }
@@ -47,25 +47,25 @@ impl Inbox {
         })
     }
 
-    /// What was read from here on has not been dealt with, or nothing more was.
+    /// Sets whether bytes that were read may not be processed yet.
     pub(in crate::upstream) fn set_taking(&self, taking: bool) {
         self.taking.store(taking, Ordering::Release);
     }
 
-    /// A heartbeat goes out at `now`.
+    /// Notes that a heartbeat goes out at `now`.
     pub(in crate::upstream) fn beats(&self, now: Nanos) {
         if self.is_relied_on(now) {
             self.confirm(now);
         }
     }
 
-    /// A heartbeat was answered that had been sent at `sent_at`.
+    /// Notes the answer to the heartbeat that was sent at `sent_at`.
     pub(in crate::upstream) fn confirm(&self, sent_at: Nanos) {
         let next = sent_at.saturating_add(self.heartbeat_interval + clock::nanos(LATE_MAX));
         self.heartbeat_by.fetch_max(next, Ordering::AcqRel);
     }
 
-    /// Whether what the kernel says is all that can have come.
+    /// Whether the kernel is known to have all bytes that the node sent.
     pub(in crate::upstream) fn is_relied_on(&self, now: Nanos) -> bool {
         now < self.heartbeat_by.load(Ordering::Acquire)
     }

@@ -1,4 +1,5 @@
-//! The limits of a node on one client, as far as its settings may be read: it hangs up beyond them.
+//! The limits of a node on one client, as far as its settings may be read: beyond them it closes the
+//! connection.
 //!
 //! A shared connection is one client to the node. A command that goes beyond such a limit would end it, and
 //! fail what all others have on it; so it is refused before it is sent, with the name of the setting.
@@ -11,16 +12,16 @@ use crate::protocol::resp::cursor::{self, Cursor, ReplyHead};
 use crate::protocol::resp::encode;
 use crate::upstream::rights::Right;
 
-/// The setting that Redis has words for.
+/// The setting for which Redis has an error text of its own.
 const BULK: &str = "proto-max-bulk-len";
 
-/// A node reads so much ahead into the buffer that `client-query-buffer-limit` is about.
+/// Bytes that a node reads ahead into the buffer that `client-query-buffer-limit` limits.
 const READ_AHEAD_BYTES: u64 = 32 * 1024;
 
 /// Exempts a connection from `maxmemory-clients`; it is refused where there is no such thing.
 pub(in crate::upstream) const EXEMPT: [&str; 3] = ["CLIENT", "NO-EVICT", "ON"];
 
-/// What is asked of a node: patterns, because Redis before 7 takes one name at a time.
+/// The settings that a node is asked for: patterns, because Redis before 7 takes one name at a time.
 const QUESTIONS: [&[&str]; 4] = [
     &EXEMPT,
     &["CONFIG", "GET", "proto-max-bulk-len"],
@@ -33,7 +34,7 @@ const QUESTIONS: [&[&str]; 4] = [
 pub(in crate::upstream) struct NodeLimits {
     /// Bytes of one argument: `proto-max-bulk-len`.
     bulk: Option<u64>,
-    /// Bytes that wait to be carried out, those of a transaction among them: `client-query-buffer-limit`.
+    /// Bytes that wait to be executed, including those of a transaction: `client-query-buffer-limit`.
     query: Option<u64>,
     /// Bytes of replies that wait to be read, at once or for long: `client-output-buffer-limit normal`.
     output: Option<u64>,
@@ -41,11 +42,12 @@ pub(in crate::upstream) struct NodeLimits {
     memory: Option<u64>,
     /// It may not be.
     exempted: bool,
-    /// What is not larger goes beyond none of those on what is sent; `None` where there are none.
+    /// A request of at most this size exceeds no limit on requests; `None` if there are no such limits.
     harmless: Option<u64>,
 }
 
-/// What a node would hang up on. `Display` is the text of the error reply from where the node is named.
+/// A limit of a node that a request exceeds. `Display` is the text of the error reply after the name of the
+/// node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Excess {
     /// What is too large.
@@ -77,7 +79,7 @@ pub(in crate::upstream) fn questions() -> Bytes {
     out.freeze()
 }
 
-/// What was answered to those of [`questions`] that need a right.
+/// The answers to those of [`questions`] that need a right.
 pub(in crate::upstream) fn rights(answers: &[Bytes]) -> impl Iterator<Item = (Right, Bytes)> {
     [Right::NoEvict, Right::ConfigGet].into_iter().zip(answers.iter().cloned())
 }
@@ -94,7 +96,7 @@ impl NodeLimits {
         NodeLimits { exempted: exempted.starts_with(b"+"), ..NodeLimits::default() }.renewed(settings)
     }
 
-    /// The limits of the same connection, by the answers to [`questions_again`].
+    /// The limits of this connection, updated by the answers to [`questions_again`].
     pub(in crate::upstream) fn renewed(self, settings: &[Bytes]) -> NodeLimits {
         let mut limits = NodeLimits { exempted: self.exempted, ..NodeLimits::default() };
         let (mut maxmemory, mut of_clients) = (0, None);
@@ -125,7 +127,7 @@ impl NodeLimits {
         [self.output, self.memory].into_iter().flatten().min()
     }
 
-    /// What the node would hang up on if it were sent `bytes`, which may be a transaction.
+    /// The limit that `bytes`, which may be a transaction, would exceed, if any.
     #[inline]
     pub(in crate::upstream) fn excess(&self, bytes: &[u8], transaction: bool) -> Option<Excess> {
         if bytes.len() as u64 <= self.harmless? { None } else { self.excess_in(bytes, transaction) }

@@ -1,5 +1,5 @@
-//! The credentials upstream: one value that all connections read when they introduce themselves, and that is
-//! replaced when the password changes. What is open stays open: a server asks for a login once.
+//! The credentials upstream: one value that all connections read when they log in, and that is replaced when
+//! the password changes. Open connections stay open: a server asks for a login once.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ const WRONG: &str = "WRONGPASS";
 // === impl Login ===
 
 impl Login {
-    /// Begins with these.
+    /// The credentials that the daemon begins with.
     pub fn new(credentials: Option<Credentials>) -> Login {
         Login(Arc::new(SharedLogin { present: RwLock::new(credentials), refused: Notify::new() }))
     }
@@ -42,7 +42,7 @@ impl Login {
         self.0.present.read().clone()
     }
 
-    /// Puts others in their place, for connections that are opened from now on; whether they differ.
+    /// Replaces the credentials, for connections that are opened from now on; returns whether they differ.
     pub fn replace(&self, credentials: Option<Credentials>) -> bool {
         let mut present = self.0.present.write();
         let differ = *present != credentials;
@@ -50,8 +50,8 @@ impl Login {
         differ
     }
 
-    /// Notes what a server answered to our introduction with an error. To be called with nothing that came
-    /// later: there the words may be a client's.
+    /// Notes an error in the answer to a login. Call it only for that answer: a later error may have the text
+    /// of a client.
     pub fn note(&self, error: &str) {
         if error.starts_with(WRONG) {
             self.0.refused.notify_one();

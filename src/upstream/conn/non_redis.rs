@@ -1,15 +1,13 @@
-//! What answers at the upstream's address and is no Redis: an HTTP server, an SSH server, a port that wants
-//! TLS.
+//! Recognises a server that is not Redis: an HTTP server, an SSH server, a port that wants TLS.
 //!
-//! Nothing of what such a server says is repeated: it may say our first words back, and the password is one
-//! of them.
+//! The text of such a server is never repeated: it may echo our first request, which has the password.
 
 use std::io;
 
 /// What may begin a reply or push.
 const RESP_TYPES: &[u8] = b"+-:$*_#,(!=%~>|";
 
-/// How other kinds of servers begin, and their names.
+/// The first bytes of other kinds of servers, and their names.
 const STRANGERS: [(&[u8], &str); 3] =
     [(b"HTTP/", "an HTTP server"), (b"SSH-", "an SSH server"), (b"\x15\x03", "a port that wants TLS")];
 
@@ -37,8 +35,8 @@ pub(in crate::upstream) fn describe(first: &[u8], is_all: bool) -> Option<String
     }
 }
 
-/// The error for a connection that ended with `error` before anything came. A server that wants TLS does
-/// that, and so does a proxy that has no server behind it.
+/// The error for a connection that ended with `error` before any byte came, as with a server that wants TLS,
+/// or a proxy without a server behind it.
 pub(in crate::upstream) fn unanswered(error: io::Error) -> io::Error {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     match error.kind() {

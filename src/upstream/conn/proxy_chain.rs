@@ -1,10 +1,9 @@
-//! The nearsides behind this one, if any: a circle of them would carry a command round for
-//! ever.
+//! The nearsides behind this one, if any: a circle of them would pass a command round for ever.
 //!
-//! Each process has a name by chance. A nearside that greets another one gets that name and those of whom
-//! the other one has met behind itself (the field `nearside` of HELLO), and goes nowhere that leads back to
-//! it. That is asked again with each heartbeat: those of a circle that come up at the same instant have met
-//! nobody yet when they greet each other.
+//! Each process has a random name. A nearside that greets another one gets this name and the names of the
+//! nearsides behind it (the field `nearside` of HELLO), and refuses a connection that leads back to itself.
+//! Each heartbeat asks again: nearsides of a circle that start at the same instant know no names behind each
+//! other yet.
 
 use parking_lot::Mutex;
 
@@ -45,13 +44,13 @@ impl ProxyChain {
     /// The field of HELLO, for a client of this name.
     pub const FIELD: &str = "nearside";
 
-    /// The names, with spaces between them; that of this process is the first.
+    /// The names, with spaces between them. The name of this process is the first.
     pub fn names(&self) -> String {
         let behind = self.behind.lock();
         std::iter::once(&self.own).chain(behind.iter()).cloned().collect::<Vec<_>>().join(" ")
     }
 
-    /// Takes note of what `hello`, the reply to a greeting, says is behind its server.
+    /// Notes the nearsides that `hello`, the reply to a greeting, names.
     ///
     /// # Errors
     /// The chain leads back to this process, or is too long; in words.

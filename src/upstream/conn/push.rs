@@ -12,11 +12,11 @@ pub(in crate::upstream) enum NodePush {
     Invalidate(Vec<Bytes>),
     /// Everything that was read on this connection may have changed: the node was flushed.
     InvalidateEverything,
-    /// Something else, which is none of our business.
+    /// Another push, which is ignored.
     Other,
 }
 
-/// Reads a push frame. One that says `invalidate` in a way that is not understood counts as everything.
+/// Reads a push frame. An invalidation that cannot be parsed counts as one of all keys.
 pub(in crate::upstream) fn parse(frame: &Bytes) -> NodePush {
     if let Some(payload) = frame.strip_prefix(b">2\r\n$10\r\ninvalidate\r\n") {
         return read_keys(frame, frame.len() - payload.len())

@@ -1,7 +1,7 @@
 //! Keeps a connection to one node up: connect, serve, and try again after a loss or a failed attempt.
 //!
-//! The pace of attempts, and what the log says of them, are decided here for all kinds of connections. A kind
-//! says what to do in between.
+//! The delays between attempts and their log lines are decided here for all kinds of connections. A kind says
+//! what to do in between.
 
 use std::io;
 
@@ -20,7 +20,7 @@ pub(in crate::upstream) trait Supervised<Greeted> {
     /// Whether commands or clients depend on it: then the log warns when it fails.
     const IS_VITAL: bool;
 
-    /// Whether this attempt takes its turn among those of the process, because nobody waits for it.
+    /// Whether this attempt takes its turn among those of the process, because no command waits for it.
     fn takes_turn(&self, attempt: Attempt) -> bool;
 
     /// Reports that an attempt begins; false when the connection is not needed any more.
@@ -40,7 +40,7 @@ pub(in crate::upstream) trait Supervised<Greeted> {
         false
     }
 
-    /// Waits until somebody needs the connection, so that the first attempt need not wait for its turn.
+    /// Waits until a command needs the connection, so that the first attempt need not wait for its turn.
     async fn needed(&self) {
         std::future::pending().await
     }

@@ -27,7 +27,7 @@ pub(in crate::upstream) struct ConnectionTracking {
     /// The refresh of the topology that must have been made before this connection is trusted.
     awaits_refresh: Option<u64>,
     inbox: Arc<Inbox>,
-    /// When something was taken in last, and up to when that was noted in the epoch.
+    /// When bytes were last processed, and up to when that was noted in the epoch.
     took_at: Nanos,
     noted_at: Nanos,
 }
@@ -59,8 +59,8 @@ impl ConnectionTracking {
         self.refused
     }
 
-    /// A heartbeat that was sent at `sent_at` was answered at `now`. Returns why trust was withdrawn, when it
-    /// was.
+    /// Notes at `now` the answer to the heartbeat that was sent at `sent_at`. Returns why trust was
+    /// withdrawn, if it was.
     pub(in crate::upstream) fn heard(
         &mut self,
         sent_at: Nanos,
@@ -112,13 +112,13 @@ impl ConnectionTracking {
         Epoch::begin_on(Arc::downgrade(&inbox), lease_until)
     }
 
-    /// A heartbeat goes out at `now`.
+    /// Notes that a heartbeat goes out at `now`.
     pub(in crate::upstream) fn beats(&self, now: Nanos) {
         self.inbox.beats(now);
     }
 
-    /// What was read was taken in, shortly after `now`. If that was all that there was, nobody has to look:
-    /// not since when it was taken in before, for it was read since.
+    /// Notes shortly after `now` that the bytes which were read are processed. If those were all, lookups
+    /// need no check of the connection for a while.
     pub(in crate::upstream) fn took(&mut self, all: bool, now: Nanos) {
         let before = std::mem::replace(&mut self.took_at, now);
         // Not each time: others read it, on other threads.
@@ -130,8 +130,9 @@ impl ConnectionTracking {
         }
     }
 
-    /// Withdraws the trust in a connection whose lease has run out by `now`; whether it had to. Its entries
-    /// of L1 are misses by the clock alone; the clients that were served from them have to be notified.
+    /// Withdraws the trust in a connection whose lease has run out by `now`; returns whether it did. Its
+    /// entries of L1 are misses by the clock alone; the clients that were served from them have to be
+    /// notified.
     pub(in crate::upstream) fn lapse(&mut self, table: &SlotTable, now: Nanos) -> bool {
         let lapsed = self.epoch.as_ref().is_some_and(|epoch| !epoch.is_live(now));
         if lapsed {

@@ -1,7 +1,7 @@
-//! What a node sends very much of at once is worked on in turns, so that others get theirs in between.
+//! Very much input of one node is processed in turns, so that sessions and other connections get theirs in
+//! between.
 //!
-//! Meanwhile it is as if the rest had not arrived yet: replies behind it are not handed out, and
-//! no heartbeat is.
+//! Meanwhile the rest counts as not arrived: replies behind it are not handed out, nor answers to heartbeats.
 
 use bytes::Bytes;
 use tokio::task;

@@ -1,10 +1,11 @@
-//! Requests that may have been the cause when a node hung up: they go over a connection that nothing else
-//! takes, so that the node ends that one alone.
+//! Requests that may have been the reason why a node closed a connection: they go over a quarantine
+//! connection that carries nothing else, so that the node closes only that one.
 //!
-//! A node ends a connection for what its settings forbid (`client-output-buffer-limit`, say), and does not
-//! say for which command. Where its settings could not be read, that is learned: reads that were under way
-//! and are sent again go one after the other over the quarantine connection. A request that was under way
-//! when two connections ended, or alone when one did, takes that connection from the start for a while.
+//! A node closes a connection when a limit of its settings is exceeded (for example
+//! `client-output-buffer-limit`), and does not say for which command. If its settings could not be read,
+//! nearside learns from that: reads that were under way and are sent again go one after the other over the
+//! quarantine connection. A request that was under way when two connections ended, or alone when one did,
+//! takes that connection from the start for a while.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -22,7 +22,7 @@ impl Redirect {
         *slot
     }
 
-    /// Whom to ask.
+    /// The node to ask.
     pub(in crate::upstream) fn node(&self) -> &NodeId {
         let (Redirect::Moved(_, node) | Redirect::Ask(_, node)) = self;
         node
@@ -55,7 +55,7 @@ pub(in crate::upstream) fn parse(frame: &[u8], asked: &NodeId, map: &AddressMap)
 /// The node that `asked` says is at this host and port, where `map` says that it is reached, if we may go
 /// there.
 ///
-/// Nobody is at a host with a name that no host can have. What begins with `/` would be a Unix socket of this
+/// No server is at a host with an impossible name. What begins with `/` would be a Unix socket of this
 /// machine. Those are named by the configuration, or by a server that is on one itself.
 pub(in crate::upstream) fn address(
     host: &str,

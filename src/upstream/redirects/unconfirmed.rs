@@ -1,11 +1,11 @@
-//! Redirects that are not believed at once: what the nodes say of themselves decides, asked after the
-//! redirect came.
+//! Redirects that are not believed at once: after the redirect, the nodes are asked for their own view, which
+//! decides.
 //!
-//! A redirect that came from a script, a function or a module's command may be that code's own words. It is
+//! A redirect that came from a script, a function or a module's command may be a text of that code. It is
 //! followed only if its node does not own the slot any more, or is giving it away. A redirect to a node that
-//! nobody has named is followed only if that node is named now. Each worker asks a node at most once in
-//! `topology_refresh_gap_min`, for all that wait. Commands on one slot stay in order meanwhile: what is
-//! redirected behind one that waits waits too.
+//! is no member of the topology is followed only if another node names that node now. Each worker asks a node
+//! at most once in `topology_refresh_gap_min`, for all that wait. Commands on one slot stay in order
+//! meanwhile: what is redirected behind one that waits waits too.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -21,19 +21,19 @@ use crate::upstream::topology::cluster_nodes::NodeView;
 use crate::upstream::topology::node_numbers::NodeIndex;
 use crate::upstream::topology::slots::SlotTable;
 
-/// All of one worker.
+/// The unconfirmed redirects of one worker.
 #[derive(Debug, Default)]
 pub(in crate::upstream) struct UnconfirmedRedirects {
-    /// In the order in which they came.
+    /// The redirects, in the order in which they came.
     pub(in crate::upstream) held: RefCell<Vec<UnconfirmedRedirect>>,
     /// Counts them.
     pub(in crate::upstream) came: Cell<u64>,
     inquiries: RefCell<HashMap<NodeIndex, Inquiry>>,
-    /// Redirects that were not followed though no script can have said them, for the log.
+    /// Limits the log lines about redirects that were not followed though no script can have written them.
     pub(in crate::upstream) refused: Cell<LogThrottle>,
 }
 
-/// A redirect, and what waits until it is known whether it is true.
+/// A redirect, and what waits for the verdict about it.
 #[derive(Debug)]
 pub(in crate::upstream) struct UnconfirmedRedirect {
     pub(in crate::upstream) number: u64,

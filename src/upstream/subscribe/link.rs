@@ -35,7 +35,7 @@ const FENCE: [&str; 2] = ["HELLO", "3"];
 /// The type of its answer: a map.
 const FENCE_ANSWER: u8 = b'%';
 
-/// The connection to one node, across losses.
+/// The connection to one node, which is opened again after a loss.
 struct SubscribeLink {
     subscriptions: Arc<Subscriptions>,
     index: NodeIndex,

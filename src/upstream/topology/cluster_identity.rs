@@ -1,5 +1,5 @@
-//! Whether a map is that of our cluster. Addresses are given to somebody else now and then, a node keeps its
-//! id for life: a map that names none of the nodes that were known is another cluster's.
+//! Whether a map belongs to our cluster. An address may be given to another server, but a node keeps its id
+//! for life: a map that names none of the known nodes belongs to another cluster.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub(super) struct ClusterIdentity {
 // === impl ClusterIdentity ===
 
 impl ClusterIdentity {
-    /// Whether `map` is of the same cluster, as far as can be told: nothing was believed before, or the nodes
+    /// Whether `map` belongs to this cluster, as far as is known: no map was believed before, or the nodes
     /// had no ids, or one of them is still there.
     pub(super) fn includes(&self, map: &SlotMap) -> bool {
         self.ids.is_empty() || map.ids().any(|id| self.ids.contains(id))

@@ -9,7 +9,7 @@ use crate::protocol::key::Slot;
 use crate::protocol::resp::cursor::{self, ReplyHead};
 use crate::upstream::redirects::redirect::address;
 
-/// The slots of one node, in its own words.
+/// The slots of one node, as the node itself reports them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeView {
     /// What it owns. A slot on its way to another node is still owned.

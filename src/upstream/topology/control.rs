@@ -1,4 +1,4 @@
-//! The connection over which one node, or one Sentinel, is asked: each step has a deadline, each answer a
+//! The connection for topology requests to one node or Sentinel: each step has a deadline, each answer a
 //! length.
 //!
 //! A deadline is not extended by what trickles in. The connection carries no data of clients, so anything odd

@@ -1,4 +1,4 @@
-//! The owners of the slots as one node says them: its answer to CLUSTER SLOTS, read whole or not at all.
+//! The owners of the slots as one node reports them: its answer to CLUSTER SLOTS, read whole or not at all.
 //!
 //! Four levels of the reply are read: ranges, the parts of a range, a node, and what else it says of itself.
 //! What is nested deeper is stepped over without recursion, so no depth costs anything.

@@ -1,4 +1,4 @@
-//! Which nodes are asked for the topology, and whose answer is believed.
+//! Topology requests: which nodes are asked, and which answer is believed.
 //!
 //! One node is asked for a while, then another one, so that no node answers all daemons. If it does not
 //! answer at once the next is asked beside it, and so on: a silent node delays nothing. A node that the

@@ -1,7 +1,7 @@
 //! The owner of each slot: one table for all workers.
 //!
-//! A look is one load from an atomic. Redirects patch one slot at once; the topology replaces the table as a
-//! whole.
+//! A lookup is one load from an atomic. A redirect changes one slot at once; a topology request replaces the
+//! whole table.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -145,7 +145,7 @@ impl SlotTable {
         members: &[NodeEntry],
         asked: u64,
     ) -> Vec<Slot> {
-        // Before anybody hears of the new owners.
+        // Before the new owners are visible.
         let owners = owned.iter().map(|(_, node)| (node.clone(), None));
         let named = members.iter().map(|member| (member.node.clone(), member.id.clone()));
         *self.members.lock() = owners.chain(named).collect();

@@ -58,7 +58,7 @@ impl Upstream {
         Ok(Dedicated::new(self.context.clone(), link, in_use))
     }
 
-    /// Asks a node on a dedicated connection: one that runs a script hears nothing on the connection that
+    /// Asks a node on a dedicated connection: a node that runs a script reads nothing on the connection that
     /// sent it.
     ///
     /// # Errors

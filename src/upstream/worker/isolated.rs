@@ -1,5 +1,5 @@
-//! Commands whose replies may be longer than their node lets wait for one client: each goes over a connection
-//! of its own, so that the node ends that one alone.
+//! Commands whose replies may be longer than the node's limit for one client: each goes over a connection of
+//! its own, so that the node closes only that one.
 
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use crate::upstream::call::{Call, Outcome, PendingReply, UpstreamReply, answers_
 use crate::upstream::error::UpstreamError;
 use crate::upstream::topology::node_numbers::NodeIndex;
 
-/// All that was sent before.
+/// The commands that were sent before.
 #[derive(Debug)]
 struct Earlier {
     /// The PING behind it.

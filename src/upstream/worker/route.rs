@@ -149,8 +149,8 @@ impl Upstream {
         self.nodes.borrow().values().any(|connections| connections.is_split(now))
     }
 
-    /// Sends what was under way when `index` hung up, and is to be sent again, with what has to stay behind
-    /// it.
+    /// Sends the commands again that were in flight when `index` closed a connection, with those that must
+    /// stay behind them.
     pub(in crate::upstream) fn send_suspects(
         self: &Rc<Upstream>,
         index: NodeIndex,
@@ -166,8 +166,8 @@ impl Upstream {
         }
     }
 
-    /// The connection to a node that a request on `slot` takes for which it may have hung up before, unless
-    /// that would overtake what was sent on the slot.
+    /// The quarantine connection for a request on `slot` for which the node may have closed a connection
+    /// before; `None` if the request would overtake others on its slot.
     #[cold]
     pub(in crate::upstream) fn quarantine_for(
         self: &Rc<Upstream>,
@@ -190,7 +190,7 @@ impl Upstream {
         Some(self.quarantine(index))
     }
 
-    /// The connection of that kind to a node: there is one at most.
+    /// The quarantine connection to a node: there is one at most.
     pub(super) fn quarantine(self: &Rc<Upstream>, index: NodeIndex) -> Rc<MuxConnection> {
         let mut connections = self.nodes.borrow_mut();
         let connections = self.connections_to(&mut connections, index);

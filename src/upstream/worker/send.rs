@@ -13,7 +13,7 @@ use crate::upstream::call::{Call, PendingReply};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::topology::node_numbers::NodeIndex;
 
-/// Of the commands that may be in flight to a node, one in this many may be one that can do without.
+/// Of the commands that may be in flight to a node, one in this many may be optional.
 const SPARE_SHARE: usize = 4;
 
 impl Upstream {
@@ -135,8 +135,7 @@ impl Upstream {
         }
     }
 
-    /// How many commands that can do without may go to the owner of `slot` now: they leave most of the room
-    /// to others.
+    /// How many optional commands may go to the owner of `slot` now: they leave most of the room to others.
     pub fn spare_room(&self, slot: Slot) -> usize {
         let spare = self.context.options.in_flight_max / SPARE_SHARE;
         let connections = self.nodes.borrow();

@@ -174,8 +174,7 @@ impl Upstream {
         self.context.shared.board.fields_expire()
     }
 
-    /// Whether the slots are shared out among the nodes of a cluster, which one server alone knows nothing
-    /// of.
+    /// Whether the upstream is a cluster, with the slots distributed over its nodes.
     pub fn is_cluster(&self) -> bool {
         self.context.options.is_cluster()
     }

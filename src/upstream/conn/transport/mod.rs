@@ -31,8 +31,8 @@ use crate::upstream::shared::SharedUpstream;
 /// Room made before each read.
 const READ_BYTES: usize = 16 * 1024;
 
-/// So much of what the kernel took may not be on its way yet: whether a large request comes along is seen by
-/// what it takes.
+/// Bytes that the kernel may hold unsent: the progress of a large request is measured by the bytes that the
+/// kernel accepts.
 const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// The buffer is given back once it has grown for a reply longer than this, and little is left in it.
@@ -61,7 +61,7 @@ pub(in crate::upstream) struct Transport {
     waits: bool,
     /// The error that replaces a frame which is passed over.
     refusal: String,
-    /// Bytes that were read since somebody asked.
+    /// Bytes that were read since the last call of [`Transport::take_received`].
     received: u64,
     /// Whether the first bytes have shown what kind of server answers.
     is_known: bool,
@@ -133,8 +133,7 @@ impl Transport {
         }
     }
 
-    /// Lets others see whether all that has arrived was taken in: each read is dealt with before the next
-    /// one.
+    /// The view of its unread bytes, for lookups in L1. Each read has to be processed before the next one.
     ///
     /// # Errors
     /// There is no descriptor left.
@@ -218,9 +217,8 @@ impl Transport {
         Ok(written)
     }
 
-    /// The next whole frame of what was read. In the place of a reply that is longer than it may be, or for
-    /// which there is no memory, comes an error that says so; its bytes are passed over, and what others
-    /// asked for comes behind it.
+    /// The next whole frame. A reply that is too long, or for which there is no memory, is replaced by an
+    /// error that says so; its bytes are skipped, and later replies come after it.
     pub(in crate::upstream) fn next_frame(&mut self) -> io::Result<Option<Bytes>> {
         let broken = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         if self.scanner.is_passing() {
@@ -276,7 +274,7 @@ impl Transport {
         self.pass()
     }
 
-    /// Passes over what has arrived of a frame; what stands in its place once it has ended.
+    /// Skips the bytes of a frame that have arrived. Returns the error that replaces it once it has ended.
     fn pass(&mut self) -> Result<Option<Bytes>, FrameError> {
         let passed = self.scanner.pass(&self.arrived)?;
         self.arrived.advance(passed.bytes);
@@ -289,12 +287,12 @@ impl Transport {
         Ok(passed.ended.then(|| encode::error_reply(std::mem::take(&mut self.refusal))))
     }
 
-    /// How many bytes were read since this was asked last.
+    /// How many bytes were read since the last call.
     pub(in crate::upstream) fn take_received(&mut self) -> u64 {
         std::mem::take(&mut self.received)
     }
 
-    /// Whether what arrives is passed over: it belongs to a reply that is not taken.
+    /// Whether arriving bytes are skipped, because they belong to a reply that was refused.
     pub(in crate::upstream) fn is_passing(&self) -> bool {
         self.scanner.is_passing()
     }
@@ -304,8 +302,7 @@ impl Transport {
         !self.arrived.is_empty() || self.scanner.is_passing()
     }
 
-    /// How long the frame will be at least that has arrived in part, once [`Self::next_frame`] found no whole
-    /// one.
+    /// The least length of the frame that has arrived in part, once [`Self::next_frame`] found no whole one.
     pub(in crate::upstream) fn expected(&self) -> Option<usize> {
         let announced = || self.scanner.announced().max(self.arrived.len());
         self.is_amid_frame().then(|| if self.scanner.is_passing() { usize::MAX } else { announced() })
@@ -317,8 +314,8 @@ impl Transport {
         if is_push { 0 } else { self.expected().unwrap_or(0) }
     }
 
-    /// Whether nothing has come on it that was not taken, not even its end. Asks the kernel, for an event
-    /// loop that has not looked yet does not know.
+    /// Whether no unread byte waits on it, and not its end. Asks the kernel, because the event loop may not
+    /// know yet.
     pub(in crate::upstream) fn is_quiet(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         let peeked = match &self.stream {
@@ -328,7 +325,7 @@ impl Transport {
         !self.is_amid_frame() && peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Whether `frame` stands in the place of a reply that was too long.
+    /// Whether `frame` replaces a reply that was too long.
     pub(in crate::upstream) fn is_in_place_of_a_long_one(frame: &[u8]) -> bool {
         frame.strip_prefix(b"-").is_some_and(|text| text.starts_with(TOO_LONG.as_bytes()))
     }
@@ -339,7 +336,7 @@ impl Transport {
         cause == Some(&FrameError::TooLong)
     }
 
-    /// Writes `bytes` and waits for the next frame that is no push, so often as `replies` says.
+    /// Writes `bytes` and waits for `replies` frames that are no pushes.
     pub(in crate::upstream) async fn round_trip(
         &mut self,
         bytes: &Bytes,
@@ -348,8 +345,8 @@ impl Transport {
         self.converse_if(bytes, replies, |_| Ok(())).await
     }
 
-    /// Does what [`Self::round_trip`] does, and judges the first frame as soon as it is there: if it is
-    /// wrong, the others are not waited for.
+    /// As [`Self::round_trip`], but checks the first frame as soon as it is there: if it is wrong, it does
+    /// not wait for the others.
     pub(in crate::upstream) async fn converse_if(
         &mut self,
         bytes: &Bytes,

@@ -79,7 +79,7 @@ impl PlannedConnection {
         self.wake.notify_one();
     }
 
-    /// Nobody wants `topic` any more: nothing has to be done about it where it was not asked for.
+    /// Forgets `topic`, which no client wants any more, unless the node was asked for it.
     pub(super) fn forget(&mut self, topic: &Topic) {
         self.again.remove(topic);
         if !self.held.contains_key(topic) {
