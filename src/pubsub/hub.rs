@@ -144,7 +144,7 @@ impl Hub {
     /// How many subscriptions of our clients get what is published on the channel of a search that is over.
     /// Those that are not active upstream yet get nothing.
     pub fn receivers(&self, search: &Search) -> usize {
-        let standing = self.feed.standing(search.topics());
+        let standing = self.feed.are_active(search.topics());
         let registry = self.registry.lock();
         let audience = |topic: &Topic| registry.of(topic.kind).get(&topic.name).map_or(0, Audience::len);
         search.topics().zip(standing).filter(|(_, stands)| *stands).map(|(topic, _)| audience(topic)).sum()

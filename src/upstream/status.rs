@@ -114,7 +114,7 @@ impl StatusBoard {
 
     /// The status of the BCAST connections.
     pub fn listeners(&self, now: Nanos) -> BTreeMap<NodeId, NodeStatus> {
-        self.listeners.lock().iter().map(|(node, posted)| (node.clone(), posted.standing(now))).collect()
+        self.listeners.lock().iter().map(|(node, posted)| (node.clone(), posted.status(now))).collect()
     }
 
     /// A worker has no connection to `node` any more. Whether it was the last one.
@@ -233,8 +233,8 @@ impl StatusBoard {
     pub fn nodes(&self, now: Nanos) -> BTreeMap<NodeId, NodeStatus> {
         let mut nodes: BTreeMap<NodeId, NodeStatus> = BTreeMap::new();
         for ((node, _), posted) in self.links.lock().iter() {
-            let standing = posted.standing(now);
-            nodes.entry(node.clone()).and_modify(|worst| *worst = worst.and(standing)).or_insert(standing);
+            let status = posted.status(now);
+            nodes.entry(node.clone()).and_modify(|worst| *worst = worst.and(status)).or_insert(status);
         }
         nodes
     }
@@ -270,12 +270,12 @@ impl ReportedLink {
             // Another attempt is no news: a node is away until one succeeds, and since the first that failed.
             return down.clone();
         }
-        let former = former.map(|posted| posted.standing(now));
+        let former = former.map(|posted| posted.status(now));
         let same = former.filter(|former| former.state == link.coherence(now));
         ReportedLink { link, since: same.map_or(now, |former| former.since) }
     }
 
-    fn standing(&self, now: Nanos) -> NodeStatus {
+    fn status(&self, now: Nanos) -> NodeStatus {
         let since = match &self.link {
             // Its lease ran out, which no connection reports.
             LinkStatus::Up(Some(epoch)) if !epoch.is_live(now) => epoch.lease_until().max(self.since),

@@ -144,7 +144,7 @@ impl SubscriptionQueries {
                 let named = elements.next().flatten().and_then(cursor::text);
                 let number = elements.next().flatten().and_then(cursor::integer);
                 let number = number.filter(|_| named == Some(name)).ok_or(*reply)?;
-                let own = i64::from(self.hub.feed().stands_on(node, &topic));
+                let own = i64::from(self.hub.feed().is_active_on(node, &topic));
                 count = count.saturating_add(number.saturating_sub(own).max(0));
             }
             encode::bulk(&mut out, name);

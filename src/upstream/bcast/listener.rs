@@ -188,7 +188,7 @@ impl BcastConnection<'_> {
             asked: VecDeque::new(),
         };
         let (sent_at, pulse) = &greeting.pulse;
-        connection.tracking.heard(*sent_at, pulse.clone(), &work.shared.table, clock::now());
+        connection.tracking.note_heartbeat(*sent_at, pulse.clone(), &work.shared.table, clock::now());
         connection.publish();
         connection
     }
@@ -267,7 +267,7 @@ impl BcastConnection<'_> {
                 continue;
             }
             match self.asked.pop_front() {
-                Some(BcastQuestion::Heartbeat(sent_at)) => self.heard(sent_at, &frame),
+                Some(BcastQuestion::Heartbeat(sent_at)) => self.note_heartbeat(sent_at, &frame),
                 Some(BcastQuestion::WasAllHeard(number)) => {
                     self.work.state.answer(number);
                     self.ask(out);
@@ -280,10 +280,10 @@ impl BcastConnection<'_> {
         Ok(())
     }
 
-    fn heard(&mut self, sent_at: Nanos, frame: &[u8]) {
+    fn note_heartbeat(&mut self, sent_at: Nanos, frame: &[u8]) {
         self.heard_until = sent_at;
         let (table, pulse) = (&self.work.shared.table, self.work.options.heartbeat.read(frame));
-        if let Some(why) = self.tracking.heard(sent_at, pulse, table, clock::now()) {
+        if let Some(why) = self.tracking.note_heartbeat(sent_at, pulse, table, clock::now()) {
             tracing::info!(node = %self.work.node, why, "BCAST invalidations not trusted until the topology is refreshed");
         }
         self.publish();

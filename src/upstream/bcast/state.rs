@@ -67,8 +67,8 @@ impl BcastState {
     /// The epoch, if the process at the other end is the one with this `run_id`.
     pub(super) fn epoch(&self, run_id: &str) -> Option<Epoch> {
         let state = self.state.lock();
-        let (heard, epoch) = state.current.as_ref()?;
-        (**heard == *run_id && !run_id.is_empty()).then(|| epoch.clone())
+        let (of, epoch) = state.current.as_ref()?;
+        (**of == *run_id && !run_id.is_empty()).then(|| epoch.clone())
     }
 
     /// Waits until all that the node has pushed by now was received, or the connection is not trusted any

@@ -66,7 +66,7 @@ impl Heartbeat {
                 Health::Healthy { epoch: 0 }
             }
             Heartbeat::Ping if reply == b"+PONG\r\n" || is_refusal(reply) => Health::Healthy { epoch: 0 },
-            Heartbeat::Role | Heartbeat::Ping => sick(reply),
+            Heartbeat::Role | Heartbeat::Ping => unhealthy(reply),
         }
     }
 }
@@ -82,11 +82,11 @@ fn read_cluster_info(reply: &[u8]) -> Health {
     match (field("cluster_state:"), field("cluster_current_epoch:").map(str::parse)) {
         (Some("ok"), Some(Ok(epoch))) => Health::Healthy { epoch },
         (Some(state), _) if state != "ok" => Health::Sick(format!("cluster_state:{state}")),
-        _ => sick(reply),
+        _ => unhealthy(reply),
     }
 }
 
-fn sick(reply: &[u8]) -> Health {
+fn unhealthy(reply: &[u8]) -> Health {
     let first_line = reply.split(|byte| *byte == b'\r').next().unwrap_or_default();
     Health::Sick(format!("unexpected heartbeat reply {}", first_line.escape_ascii()))
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// ```text
 /// catching up --healthy heartbeat--> tracked
 ///      ^                                |
-///      +--- sick, another cluster epoch, or silent for longer than the lease:
+///      +--- unhealthy, another cluster epoch, or silent for longer than the lease:
 ///           until the topology was read again and a heartbeat is healthy
 /// ```
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl ConnectionTracking {
 
     /// Notes at `now` the answer to the heartbeat that was sent at `sent_at`. Returns why trust was
     /// withdrawn, if it was.
-    pub(in crate::upstream) fn heard(
+    pub(in crate::upstream) fn note_heartbeat(
         &mut self,
         sent_at: Nanos,
         pulse: Health,
@@ -186,7 +186,7 @@ mod tests {
         let table = SlotTable::default();
         let mut tracking = tracking();
         assert!(tracking.epoch().is_none());
-        tracking.heard(1_000, healthy(1), &table, 1_000);
+        tracking.note_heartbeat(1_000, healthy(1), &table, 1_000);
         let epoch = tracking.epoch().unwrap().clone();
         assert!(epoch.is_live(1_000 + clock::nanos(LEASE) - 1));
         assert!(!epoch.is_live(1_000 + clock::nanos(LEASE)));
@@ -197,17 +197,17 @@ mod tests {
         for alarm in [healthy(2), Health::Sick("cluster_state:fail".into())] {
             let table = SlotTable::default();
             let mut tracking = tracking();
-            tracking.heard(1_000, healthy(1), &table, 1_000);
+            tracking.note_heartbeat(1_000, healthy(1), &table, 1_000);
             let epoch = tracking.epoch().unwrap().clone();
-            assert!(tracking.heard(1_001, alarm, &table, 1_001).is_some());
+            assert!(tracking.note_heartbeat(1_001, alarm, &table, 1_001).is_some());
             assert!(!epoch.is_live(1_002), "I4");
-            tracking.heard(1_003, healthy(2), &table, 1_003);
+            tracking.note_heartbeat(1_003, healthy(2), &table, 1_003);
             if tracking.cluster_epoch == Some(2) && tracking.awaits_refresh.is_some() {
-                tracking.heard(1_004, healthy(2), &table, 1_004);
+                tracking.note_heartbeat(1_004, healthy(2), &table, 1_004);
             }
             assert!(tracking.epoch().is_none(), "the topology was not read yet");
             table.replace(&[], &[], table.refresh_asked());
-            tracking.heard(1_005, healthy(2), &table, 1_005);
+            tracking.note_heartbeat(1_005, healthy(2), &table, 1_005);
             assert!(tracking.epoch().is_some());
         }
     }
@@ -216,13 +216,13 @@ mod tests {
     fn a_node_that_was_silent_for_too_long_begins_anew() {
         let table = SlotTable::default();
         let mut tracking = tracking();
-        tracking.heard(1_000, healthy(1), &table, 1_000);
+        tracking.note_heartbeat(1_000, healthy(1), &table, 1_000);
         let before = tracking.epoch().unwrap().clone();
         let late = 1_001 + clock::nanos(LEASE);
-        assert!(tracking.heard(late - 1, healthy(1), &table, late).is_some());
+        assert!(tracking.note_heartbeat(late - 1, healthy(1), &table, late).is_some());
         assert!(tracking.epoch().is_none());
         table.replace(&[], &[], table.refresh_asked());
-        tracking.heard(late + 1, healthy(1), &table, late + 1);
+        tracking.note_heartbeat(late + 1, healthy(1), &table, late + 1);
         assert!(!before.is_live(late + 2), "I4");
         assert!(tracking.epoch().unwrap().is_live(late + 2));
     }
@@ -231,12 +231,12 @@ mod tests {
     fn a_lease_that_ran_out_is_noticed_once_without_the_node() {
         let table = SlotTable::default();
         let mut tracking = tracking();
-        tracking.heard(1_000, healthy(1), &table, 1_000);
+        tracking.note_heartbeat(1_000, healthy(1), &table, 1_000);
         let late = 1_000 + clock::nanos(LEASE);
         assert!(!tracking.lapse(&table, late - 1));
         assert!(tracking.lapse(&table, late));
         assert!(!tracking.lapse(&table, late + 1));
-        tracking.heard(late + 2, healthy(1), &table, late + 2);
+        tracking.note_heartbeat(late + 2, healthy(1), &table, late + 2);
         assert!(tracking.epoch().is_none(), "the topology was not read yet");
     }
 
@@ -244,15 +244,15 @@ mod tests {
     fn a_node_that_refuses_its_heartbeat_is_not_trusted_until_it_answers() {
         let table = SlotTable::default();
         let mut tracking = tracking();
-        assert!(tracking.heard(1_000, Health::Refused, &table, 1_000).is_none());
+        assert!(tracking.note_heartbeat(1_000, Health::Refused, &table, 1_000).is_none());
         assert!(tracking.epoch().is_none() && tracking.is_refused());
-        tracking.heard(1_001, healthy(1), &table, 1_001);
+        tracking.note_heartbeat(1_001, healthy(1), &table, 1_001);
         let epoch = tracking.epoch().unwrap().clone();
         assert!(!tracking.is_refused());
-        assert!(tracking.heard(1_002, Health::Refused, &table, 1_002).is_some());
+        assert!(tracking.note_heartbeat(1_002, Health::Refused, &table, 1_002).is_some());
         assert!(tracking.is_refused() && !epoch.is_live(1_003), "I4");
-        assert!(tracking.heard(1_003, Health::Refused, &table, 1_003).is_none(), "it is said once");
-        tracking.heard(1_004, healthy(1), &table, 1_004);
+        assert!(tracking.note_heartbeat(1_003, Health::Refused, &table, 1_003).is_none(), "it is said once");
+        tracking.note_heartbeat(1_004, healthy(1), &table, 1_004);
         assert!(tracking.epoch().is_none(), "the topology was not read yet");
     }
 
@@ -260,7 +260,7 @@ mod tests {
     fn a_flush_ends_what_was_read_and_keeps_the_connection() {
         let table = SlotTable::default();
         let mut tracking = tracking();
-        tracking.heard(1_000, healthy(1), &table, 1_000);
+        tracking.note_heartbeat(1_000, healthy(1), &table, 1_000);
         let before = tracking.epoch().unwrap().clone();
         tracking.flush();
         assert!(!before.is_live(1_001));
@@ -271,7 +271,7 @@ mod tests {
     fn a_dropped_connection_takes_its_epoch_along() {
         let table = SlotTable::default();
         let mut tracking = tracking();
-        tracking.heard(1_000, healthy(1), &table, 1_000);
+        tracking.note_heartbeat(1_000, healthy(1), &table, 1_000);
         let epoch = tracking.epoch().unwrap().clone();
         drop(tracking);
         assert!(!epoch.is_live(1_001));

@@ -159,7 +159,7 @@ impl MuxConnection {
         let mut tracking =
             ConnectionTracking::new(options.lease, transport.inbox(options.heartbeat_interval)?);
         let (sent_at, pulse) = greeting.pulse;
-        self.heard(&mut tracking, sent_at, pulse, context);
+        self.note_heartbeat(&mut tracking, sent_at, pulse, context);
         Ok((transport, Some(tracking)))
     }
 

@@ -209,7 +209,7 @@ impl MuxConnection {
                 }
                 let pulse = context.options.heartbeat.read(&frame);
                 if let Some(tracking) = tracking {
-                    self.heard(tracking, sent_at, pulse, context);
+                    self.note_heartbeat(tracking, sent_at, pulse, context);
                 }
                 self.publish(tracking.as_ref(), context);
             }
@@ -281,14 +281,14 @@ impl MuxConnection {
         }
     }
 
-    pub(super) fn heard(
+    pub(super) fn note_heartbeat(
         &self,
         tracking: &mut ConnectionTracking,
         sent_at: Nanos,
         pulse: Health,
         context: &WorkerContext,
     ) {
-        if let Some(why) = tracking.heard(sent_at, pulse, &context.shared.table, clock::now()) {
+        if let Some(why) = tracking.note_heartbeat(sent_at, pulse, &context.shared.table, clock::now()) {
             tracing::info!(node = %self.node, why, "L1 of the node suspended until the topology is refreshed");
             (context.on_invalidation)(&Invalidation::Node);
         }

@@ -97,14 +97,14 @@ impl Subscriptions {
     }
 
     /// Whether `topic` is active on `node`.
-    pub fn stands_on(&self, node: &NodeId, topic: &Topic) -> bool {
+    pub fn is_active_on(&self, node: &NodeId, topic: &Topic) -> bool {
         self.plan.lock().is_active(self.upstream.table.index_of(node), topic)
     }
 
     /// For each of `topics`, whether messages for it come in.
-    pub fn standing<'a>(&self, topics: impl Iterator<Item = &'a Topic>) -> Vec<bool> {
+    pub fn are_active<'a>(&self, topics: impl Iterator<Item = &'a Topic>) -> Vec<bool> {
         let plan = self.plan.lock();
-        topics.map(|topic| plan.standing(topic) == SubscriptionStatus::Stands).collect()
+        topics.map(|topic| plan.status(topic) == SubscriptionStatus::Active).collect()
     }
 
     /// Whether a node is about to begin or end a subscription that it counts when something is
@@ -154,8 +154,8 @@ impl Subscriptions {
         let plan = self.plan.lock();
         let mut all = Readiness::Ready;
         for topic in topics {
-            match plan.standing(topic) {
-                SubscriptionStatus::Stands => {}
+            match plan.status(topic) {
+                SubscriptionStatus::Active => {}
                 SubscriptionStatus::Waits => all = Readiness::NotYet,
                 SubscriptionStatus::Refused(error) => return Readiness::Failed(error),
                 SubscriptionStatus::Unreachable(node, cause) => {

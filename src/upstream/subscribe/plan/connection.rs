@@ -42,7 +42,7 @@ pub(super) struct PlannedConnection {
 pub(super) enum SentTopics {
     /// Asked for in the batch of this number.
     Asked(u64),
-    Stands,
+    Active,
 }
 
 /// A command and the question behind it: what comes before the answer to the question is about the command.

@@ -222,7 +222,7 @@ impl SubscriptionPlan {
         for topic in &asked {
             link.one_by_one.remove(topic);
             if batch.error.is_none() {
-                link.held.insert(topic.clone(), SentTopics::Stands);
+                link.held.insert(topic.clone(), SentTopics::Active);
                 continue;
             }
             link.held.remove(topic);

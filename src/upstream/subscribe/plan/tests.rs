@@ -67,9 +67,9 @@ fn a_channel_stands_once_on_the_owner_of_its_slot() {
     // Slot 12182.
     let (foo, owner) = (topic(TopicKind::Channel, "foo"), world.nodes[2]);
     assert!(world.plan.hold(slice::from_ref(&foo)) && world.plan.hold(slice::from_ref(&foo)));
-    assert_eq!(world.plan.standing(&foo), SubscriptionStatus::Waits);
+    assert_eq!(world.plan.status(&foo), SubscriptionStatus::Waits);
     assert_eq!(world.run(), [(owner, command(true, &foo))]);
-    assert_eq!(world.plan.standing(&foo), SubscriptionStatus::Stands);
+    assert_eq!(world.plan.status(&foo), SubscriptionStatus::Active);
     assert!(world.plan.accepts(owner, &foo, b"foo"));
     assert!(!world.plan.accepts(world.nodes[0], &foo, b"foo"));
     assert!(world.plan.is_active(owner, &foo));
@@ -124,18 +124,18 @@ fn another_node_stands_in_for_one_that_is_down_and_the_shard_waits() {
     world.plan.hold(&[foo.clone(), shard.clone()]);
     world.run();
     assert_eq!(world.plan.lost(owner), 2);
-    assert_eq!(world.plan.standing(&foo), SubscriptionStatus::Waits);
+    assert_eq!(world.plan.status(&foo), SubscriptionStatus::Waits);
     world.plan.enter(owner, SubscribePhase::Down("why".to_owned()));
-    assert_eq!(world.plan.standing(&shard), SubscriptionStatus::Unreachable(owner, "why".to_owned()));
+    assert_eq!(world.plan.status(&shard), SubscriptionStatus::Unreachable(owner, "why".to_owned()));
     let told = world.run();
     assert!(told.iter().any(|(node, told)| *node != owner && *told == command(true, &foo)), "{told:?}");
-    assert_eq!(world.plan.standing(&foo), SubscriptionStatus::Stands);
+    assert_eq!(world.plan.status(&foo), SubscriptionStatus::Active);
     // It is back: what stands there is given up elsewhere, and not before.
     world.plan.enter(owner, SubscribePhase::Up);
     let told = [world.run(), world.run()].concat();
     assert!(told.iter().any(|(node, told)| *node != owner && *told == command(false, &foo)), "{told:?}");
     assert!(world.plan.accepts(owner, &foo, b"foo"));
-    assert_eq!(world.plan.standing(&shard), SubscriptionStatus::Stands);
+    assert_eq!(world.plan.status(&shard), SubscriptionStatus::Active);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_slot_that_moves_takes_its_channels_along() {
     world.plan.hold(&[foo.clone(), shard.clone()]);
     world.run();
     assert!(world.plan.ended(world.nodes[2], &shard));
-    assert_eq!(world.plan.standing(&shard), SubscriptionStatus::Waits);
+    assert_eq!(world.plan.status(&shard), SubscriptionStatus::Waits);
     world.table.patch(Slot::of(b"foo"), &NodeId::new("a:1"));
     world.plan.follow(&world.table);
     world.run();
@@ -168,15 +168,15 @@ fn what_is_refused_together_is_asked_for_one_by_one() {
     assert_eq!(taken(&mut world.plan, owner).len(), 1);
     world.plan.refused(owner, error.clone());
     world.plan.done(owner);
-    assert_eq!(world.plan.standing(&closed), SubscriptionStatus::Waits);
+    assert_eq!(world.plan.status(&closed), SubscriptionStatus::Waits);
     for command in taken(&mut world.plan, owner) {
         if command.topics == [closed.clone()] {
             world.plan.refused(owner, error.clone());
         }
         world.plan.done(owner);
     }
-    assert_eq!(world.plan.standing(&open), SubscriptionStatus::Stands);
-    assert_eq!(world.plan.standing(&closed), SubscriptionStatus::Refused(error));
+    assert_eq!(world.plan.status(&open), SubscriptionStatus::Active);
+    assert_eq!(world.plan.status(&closed), SubscriptionStatus::Refused(error));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::upstream::topology::slots::SlotTable;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::upstream::subscribe) enum SubscriptionStatus {
     /// Everything that is published from now on comes in.
-    Stands,
+    Active,
     /// The node has not confirmed it yet.
     Waits,
     /// A node refused it, with this error.
@@ -116,14 +116,14 @@ impl SubscriptionPlan {
     }
 
     /// The state of `topic`.
-    pub(in crate::upstream::subscribe) fn standing(&self, topic: &Topic) -> SubscriptionStatus {
+    pub(in crate::upstream::subscribe) fn status(&self, topic: &Topic) -> SubscriptionStatus {
         let Some(entry) = self.topics.get(topic) else { return SubscriptionStatus::Nowhere };
         if let Some(error) = &entry.refused {
             return SubscriptionStatus::Refused(error.clone());
         }
         let settled = |node: &NodeIndex| self.is_active(*node, topic) || self.is_down(*node);
         if entry.source.is_some() && (!entry.everywhere || self.primaries.iter().all(settled)) {
-            return SubscriptionStatus::Stands;
+            return SubscriptionStatus::Active;
         }
         let Some(home_node) = self.home_node(topic) else { return SubscriptionStatus::Nowhere };
         match self.links.get(&home_node).map(|link| &link.phase) {
@@ -196,7 +196,7 @@ impl SubscriptionPlan {
 
     /// Whether `topic` is active on `node`.
     pub(in crate::upstream::subscribe) fn is_active(&self, node: NodeIndex, topic: &Topic) -> bool {
-        self.links.get(&node).is_some_and(|link| link.held.get(topic) == Some(&SentTopics::Stands))
+        self.links.get(&node).is_some_and(|link| link.held.get(topic) == Some(&SentTopics::Active))
     }
 
     pub(super) fn place_all(&mut self) {
@@ -233,8 +233,8 @@ impl SubscriptionPlan {
     pub(super) fn settle(&mut self, topic: &Topic) {
         let home_node = self.home_node(topic);
         let Some(before) = self.topics.get(topic).map(|entry| entry.source) else { return };
-        let standing = |node: &NodeIndex| self.is_active(*node, topic);
-        let source = home_node.filter(standing).or(before.filter(standing));
+        let is_active = |node: &NodeIndex| self.is_active(*node, topic);
+        let source = home_node.filter(is_active).or(before.filter(is_active));
         if source == before {
             return;
         }
