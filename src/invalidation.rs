@@ -1,4 +1,4 @@
-//! What may have become stale. Whoever learns of it hands one of these to the near cache.
+//! What may have become stale: a value that is handed to the near cache and the trackers.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! Counters as plain values. Each worker writes its own; whoever reports adds them up.
+//! Counters as plain values. Each worker writes its own; a report adds them up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,7 +40,7 @@ counters! {
         l1_hits,
         /// Lookups that went upstream.
         l1_misses,
-        /// Of these, those of what was there, but not served before what had arrived from its node was read.
+        /// Of these, entries that were not served before unread bytes of their node were read.
         l1_unseen,
         /// Reads of cacheable commands that did not look: L1 off, own write under way, slot moving.
         l1_bypasses,
@@ -50,7 +50,7 @@ counters! {
         l1_unworthy,
         /// Keys to which a policy gave a time to live, after a write without one.
         default_ttl_sent,
-        /// Those that may have none all the same: the server refused it, or did not answer.
+        /// Of these, keys that may have none: the server refused it, or did not answer.
         default_ttl_failures,
         /// Replies brought in.
         l1_fills,
@@ -99,7 +99,7 @@ counters! {
         auth_failures,
         /// Times that a client had to wait because too many bytes of its requests were in flight.
         client_in_flight_waits,
-        /// Clients that sent what is not RESP.
+        /// Clients that sent bytes that are not RESP.
         protocol_errors,
         /// SCAN cursors that were not known any more: the walk began anew.
         scans_restarted,

@@ -1,5 +1,5 @@
-//! Files that the configuration names: read up to a bound, whatever they are, and told apart where only some
-//! will do.
+//! Reads files that the configuration names, up to a limit, and checks their kind where only some are
+//! allowed.
 
 use std::fs::{self, File};
 use std::io::Read;

@@ -106,8 +106,8 @@ impl UsageError {
     }
 }
 
-/// What is wrong with one argument of `serve`, which is taken out of `arguments` with its value. None when
-/// that cannot be told, or is nothing that is wrong.
+/// The fault in one argument of `serve`, which is taken out of `arguments` with its value. `None` if the
+/// argument is unknown, or is no fault.
 fn take_mistake(error: &clap::Error, arguments: &mut Vec<OsString>) -> Option<ConfigError> {
     arguments.get(1).filter(|subcommand| *subcommand == "serve")?;
     let said = |kind| match error.get(kind) {

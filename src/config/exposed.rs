@@ -1,4 +1,5 @@
-//! Warnings about passwords that others on this machine can read. The daemon starts all the same.
+//! Warnings about passwords that other users of this machine can read. They do not keep the daemon from
+//! starting.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -19,8 +19,8 @@ use crate::cache::policy::Policy;
 /// Bytes of the file: far more than all policies take.
 const BYTES_MAX: usize = 16 * MIB;
 
-/// Reads the file at `path` into `given`. What is wrong with it goes to `faults`; the rest is taken all the
-/// same, so that one run shows every fault. Returns the policies in it.
+/// Reads the file at `path` into `given`. Faults in it go to `faults`; the rest is still read, so that one
+/// run shows every fault. Returns the policies in it.
 pub(super) fn read(path: &Path, given: &mut RawConfig, faults: &mut Vec<ConfigError>) -> Vec<Policy> {
     match bounded_file::read(path, BYTES_MAX) {
         Ok(text) => take(&FileText { path, text: &text }, given, faults),

@@ -8,8 +8,8 @@ use super::value;
 
 /// Reads the values of a configuration.
 ///
-/// Where a value is faulty, [`Validator::value`] returns a default. Nobody sees it: once there is a fault,
-/// [`Validator::finish`] gives out no configuration.
+/// Where a value is faulty, [`Validator::value`] returns a default. The default is never used: once there is
+/// a fault, [`Validator::finish`] returns no configuration.
 pub(super) struct Validator<'a> {
     given: RawConfig,
     faults: Vec<ConfigError>,

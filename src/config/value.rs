@@ -167,8 +167,8 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     if wrong { Err("a name is wanted".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-/// Addresses to listen on, separated by commas; an empty text is an empty list. A name stands for every
-/// address that it resolves to.
+/// Addresses to listen on, separated by commas; an empty text is an empty list. A name means every address
+/// that it resolves to.
 pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     let mut addresses = Vec::new();
     for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {

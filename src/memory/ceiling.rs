@@ -31,7 +31,7 @@ const L1_MIN: usize = 1 << 20;
 /// Below this L1 is filled again.
 const FILLING: usize = 12;
 
-/// The ceiling, and what is under it.
+/// The ceiling, and the memory in use.
 #[derive(Debug)]
 pub struct MemoryCeiling {
     /// `memory_max`; none when there is no ceiling.
@@ -122,7 +122,7 @@ impl MemoryCeiling {
         self.max.map(|max| (max / SOCKET_PART).max(SOCKET_MIN)).filter(|bytes| *bytes < SOCKET_MAX)
     }
 
-    /// How much L1 may have of the `wanted` bytes: what is left of it before it would have to be emptied.
+    /// How many of the `wanted` bytes L1 may take before it would have to be emptied.
     pub fn room_for_l1(&self, wanted: usize) -> usize {
         let room = self.max.map(|max| part(max, FILLING).saturating_sub(self.used()));
         room.map_or(wanted, |room| wanted.min(room.max(L1_MIN)))
@@ -170,9 +170,9 @@ impl MemoryCeiling {
         // What came or went meanwhile may be in the real size or not: rather too much is taken for in use
         // than too little.
         let counted = before.min(self.counted());
-        // What several clients share is counted for each of them. Where more is counted than there can be,
-        // what is taken from it says nothing about what was given back: nothing was, until the next
-        // look.
+        // A buffer that several clients share is counted for each of them. If more is counted than can be
+        // there, a lower count does not mean that memory was given back: none counts as given back until the
+        // next check.
         let bare = self.bare.fetch_min(real, Ordering::Relaxed).min(real);
         let shared = counted.saturating_add(bare).saturating_add(spare) > real;
         self.floor.store(if shared { real } else { 0 }, Ordering::Relaxed);
@@ -181,8 +181,8 @@ impl MemoryCeiling {
         self.spare.store(spare, Ordering::Relaxed);
     }
 
-    /// Notes that a client was told to give back a lot. No other has that before its memory is seen to be
-    /// free: until the next look no less is in use than now.
+    /// Notes that a large client was disconnected. Its memory may be used again only when a check has seen it
+    /// free: until then as much is in use as now.
     pub fn note_leaving(&self) {
         self.floor.fetch_max(self.used(), Ordering::Relaxed);
     }

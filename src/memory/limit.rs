@@ -1,13 +1,13 @@
-//! The limit that the machine sets: that of the control group, of version 1 or 2, whoever made it (a
-//! container, MemoryMax of systemd), or else the memory there is.
+//! The limit of the machine: the limit of the control group (version 1 or 2, by a container or MemoryMax of
+//! systemd), or else the memory of the machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is left to what nobody counts: a tenth of the limit, and this at least.
+/// Memory that is reserved for what is not counted: a tenth of the limit, and at least this.
 const RESERVE_MIN: usize = 4 << 20;
 
-/// The most that is taken where nobody set a limit, and the part of the machine's memory that it is at most.
+/// The most memory that is used without a limit, and the largest part of the memory of the machine.
 const UNLIMITED_MAX: usize = 1 << 30;
 const MACHINE_SHARE: usize = 4;
 

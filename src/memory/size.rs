@@ -28,8 +28,8 @@ impl Meter {
     }
 }
 
-/// What the process has in memory, but for what is in files as well, above all itself: the kernel can take
-/// that back.
+/// The resident memory of the process, without pages of files such as its own binary: the kernel can take
+/// those back.
 fn process() -> usize {
     let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let mut pages = text.split_ascii_whitespace().skip(1).map(|pages| pages.parse().unwrap_or_default());

@@ -1,7 +1,7 @@
 //! A client's connection: its socket as a stream of requests and a queue of replies.
 //!
-//! Requests are walked in the buffer that all connections of a worker read into, so an idle connection holds
-//! no memory for reading; only what is left of an incomplete request is kept here.
+//! Requests are scanned in the buffer that all connections of a worker read into, so an idle connection holds
+//! no memory for reading; only the rest of an incomplete request is kept here.
 
 use std::cell::RefCell;
 use std::io;
@@ -33,7 +33,7 @@ pub enum EndReason {
     Closed,
     /// The socket failed.
     Failed(io::Error),
-    /// The client sent what is no request.
+    /// The client sent bytes that are no request.
     Broken(ProtocolError),
     /// The client sent more than may wait while an earlier request of it is carried out; the bound.
     Ahead(&'static str),
@@ -84,8 +84,7 @@ impl Default for ReadBuffer {
 // === impl Connection ===
 
 impl Connection {
-    /// The connection over `stream`, whose requests are held to `limits`, and what is kept of them to
-    /// `ceiling`.
+    /// The connection over `stream`. `limits` bounds its requests, and `ceiling` the memory for them.
     ///
     /// # Errors
     /// The event loop refused the socket.
@@ -153,7 +152,8 @@ impl Connection {
         if self.intake == Intake::Skipping {
             return Ok(());
         }
-        // Whoever needs a large request for longer shares it with nobody, and need not copy it.
+        // A large request is in a buffer of its own, so that a task that needs it for longer need not copy
+        // it.
         let first = std::mem::take(&mut self.again).max(self.scanner.announced());
         let large = first > SMALL_BYTES && self.scanner.may_end_within(self.rest.len());
         let shared = large.then(|| Bytes::from(self.rest.take()));
@@ -201,8 +201,8 @@ impl Connection {
         }
     }
 
-    /// Gives up the request that the rest begins with: what has come of it goes, and what is still to come is
-    /// passed over.
+    /// Gives up the request that the rest begins with: its bytes are dropped, and those that still come are
+    /// skipped.
     fn skip(&mut self, bytes: usize, bound: &'static str) -> Result<(), EndReason> {
         let rest = self.rest.take();
         let begun = self.scanner.begin_skip();
@@ -240,9 +240,8 @@ impl Connection {
         })
     }
 
-    /// Reads what has arrived and keeps it for later, `bytes_max` at most. Ready when the client closed its
-    /// side, or when it sent more than that: nothing of it is looked at now, and a client that leaves is
-    /// noticed all the same.
+    /// Reads what has arrived and keeps it for later, at most `bytes_max` bytes. Ready when the client closed
+    /// its side, or sent more than that. No request is scanned now, but a client that leaves is noticed.
     pub fn poll_ahead(&mut self, cx: &mut Context<'_>, bytes_max: usize) -> Poll<EndReason> {
         if self.intake == Intake::Ended {
             return Poll::Ready(EndReason::Closed);
@@ -278,8 +277,8 @@ impl Connection {
         self.rest.held() + self.scanner.args_bytes()
     }
 
-    /// Takes what has arrived by now, and nothing that comes later: then its input ends as if the client had
-    /// closed its side. Returns how many bytes have arrived and are not done with.
+    /// Ends the input after the bytes that have arrived by now, as if the client had closed its side. Returns
+    /// how many bytes have arrived and were not used yet.
     ///
     /// # Errors
     /// The socket failed.
@@ -310,8 +309,7 @@ impl Connection {
         self.socket.poll_read(cx, &mut buffer).map_ok(|count| count > 0)
     }
 
-    /// How many bytes have come of a request of which more is to come, those that were passed over among
-    /// them.
+    /// How many bytes of an incomplete request have come, including skipped ones.
     pub fn half_len(&self) -> usize {
         self.rest.len() + if self.intake == Intake::Skipping { self.skipped } else { 0 }
     }

@@ -181,7 +181,7 @@ impl AsFd for Stream {
     }
 }
 
-/// Registers a descriptor that its owner keeps open, and the same one, for as long as it is registered.
+/// Registers a descriptor. Its owner keeps it open and unchanged for as long as it is registered.
 #[expect(unsafe_code, reason = "tokio's safe constructor is deprecated in favour of this one")]
 fn watch<T: OwnsDescriptor>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     // SAFETY: the descriptor must stay open and stay the same until the registration ends. `AsyncFd` owns

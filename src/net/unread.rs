@@ -1,6 +1,6 @@
 //! What was read from a client and is not done with yet.
 //!
-//! It may be very much, of which a little is done with at a time: what is left is not moved for each of them.
+//! It may be very long, and is used in small parts: the rest is not moved for each of them.
 
 use std::ops::Deref;
 

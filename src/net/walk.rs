@@ -93,7 +93,7 @@ pub(super) fn walk(
                 }
             },
         };
-        // There is one call, so that it is none: what is done with a request stands here.
+        // There is only one call of `handle`, so that it is inlined here.
         match handle(request, out) {
             Flow::Next => at += length,
             Flow::Pause => return Ok(WalkEnd { at: at + length, next: Next::Later }),

@@ -21,7 +21,7 @@ const KEPT_PIECES_MAX: usize = 64;
 /// Slices handed to one vectored write.
 const SLICES_MAX: usize = 16;
 
-/// Room behind the bytes that room is asked for: whoever puts whole words there may put some bytes too many.
+/// Room behind the requested room: code that copies whole words may write some bytes too many.
 pub const SLACK_BYTES: usize = 8;
 
 /// The joining buffer begins with so much.

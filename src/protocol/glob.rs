@@ -1,13 +1,13 @@
-//! Patterns as Redis matches them: `*`, `?`, `[a-z]`, `[^a]` and `\` before a character that stands for
-//! itself.
+//! Patterns as Redis matches them: `*`, `?`, `[a-z]`, `[^a]`, and `\` before a character that is taken
+//! literally.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use bytes::Bytes;
 
-/// Different patterns, of which those that match a name are found without a look at each: only those are
-/// tried that begin as the name does, up to their first special character.
+/// A set of patterns. The patterns that match a name are found without trying each: only those are tried that
+/// begin like the name, up to their first special character.
 #[derive(Debug, Default)]
 pub struct Patterns {
     by_beginning: BTreeMap<Bytes, BTreeSet<Bytes>>,
@@ -170,7 +170,7 @@ fn take_set(set: &[u8], byte: u8) -> Option<&[u8]> {
     }
 }
 
-/// Whether a name stands for itself alone.
+/// Whether a pattern has no special character.
 pub fn is_plain(pattern: &[u8]) -> bool {
     !pattern.iter().any(|byte| b"*?[".contains(byte))
 }

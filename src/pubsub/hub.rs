@@ -72,8 +72,8 @@ impl Hub {
         &self.feed
     }
 
-    /// Adds `client` to the subscribers of `topics`, none of which it was subscribed to and all of which are
-    /// wanted.
+    /// Adds `client` to the subscribers of `topics`. The client was subscribed to none of them, and all are
+    /// wanted upstream.
     pub fn subscribe(&self, client: &Arc<Client>, topics: &[Topic]) {
         let mut registry = self.registry.lock();
         let mut new = Vec::new();
@@ -96,8 +96,8 @@ impl Hub {
         self.feed.keep(&new);
     }
 
-    /// Takes `client` out of the subscribers of `topics`, all of which it was subscribed to. No message comes
-    /// to it after this.
+    /// Removes `client` from the subscribers of `topics`. It was subscribed to all of them, and gets no
+    /// message of them after this.
     pub fn unsubscribe(&self, client: &Client, topics: &[Topic]) {
         let mut ended = Vec::new();
         let mut registry = self.registry.lock();
@@ -125,13 +125,14 @@ impl Hub {
         }
     }
 
-    /// Begins to look which patterns of our clients get what is published on `channel`.
+    /// Begins the search for the patterns of our clients that match `channel`.
     pub fn search(&self, channel: &Topic) -> Search {
         let sharded = channel.kind == TopicKind::Shard;
         Search { channel: channel.clone(), next: (!sharded).then(SearchPosition::default), found: Vec::new() }
     }
 
-    /// Tries some more patterns, so few that nobody waits for long; whether all were tried.
+    /// Tries some more patterns, few enough that no other session waits for long. Returns whether all were
+    /// tried.
     pub fn go_on(&self, search: &mut Search) -> bool {
         if let Some(from) = search.next.take() {
             let (name, found) = (&search.channel.name, &mut search.found);
@@ -141,8 +142,8 @@ impl Hub {
         search.next.is_none()
     }
 
-    /// How many subscriptions of our clients get what is published on the channel of a search that is over.
-    /// Those that are not active upstream yet get nothing.
+    /// How many subscriptions of our clients get a message on the channel of a finished search. Subscriptions
+    /// that are not active upstream yet get none.
     pub fn receivers(&self, search: &Search) -> usize {
         let standing = self.feed.are_active(search.topics());
         let registry = self.registry.lock();

@@ -1,8 +1,8 @@
 //! Lines of the log on their way out: the daemon never waits for the reader of its log, and never fails with
 //! it.
 //!
-//! A thread of its own writes them, so a pipe that is full or a disk that hangs holds up nobody else. A line
-//! for which the queue has no room, or that cannot be written, is dropped and counted.
+//! A thread of its own writes them, so a full pipe or a disk that hangs delays no other thread. A line for
+//! which the queue has no room, or that cannot be written, is dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl LineQueue {
         let (tell, told) = sync_channel(1);
         let said = last.is_none_or(|line| self.queue_until(deadline, LogItem::Line(line)));
         if said && self.queue_until(deadline, LogItem::Flush(tell)) {
-            // Nobody is left to tell if it took too long.
+            // If it took too long, there is nothing left to report that to.
             let _ = told.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         }
     }
@@ -106,7 +106,7 @@ fn write(receiver: &Receiver<LogItem>, mut out: impl Write, dropped: &Counter) {
             Ok(item) => item,
             Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) => {
-                // Only while lines get through: otherwise this one would be the next to tell of.
+                // Only while lines are written: otherwise this line would be dropped and counted in turn.
                 let count = dropped.get();
                 if writable && count > told {
                     told = count;

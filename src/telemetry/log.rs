@@ -42,28 +42,28 @@ struct Log {
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Logs from now on. Fails if somebody in this process does so already.
+/// Begins to log. Fails if this process logs already.
 pub fn init(config: &LogOptions) -> io::Result<()> {
     let lines = LineQueue::start(config.queue_max, io::stderr())?;
     let (subscriber, set_filter) = subscriber(config, lines.clone(), io::stderr().is_terminal())?;
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
-    // The default was set by us, so nobody else has set this.
+    // The default was set here, so this was not set before.
     let _ = LOG.set(Log { set_filter, lines });
     Ok(())
 }
 
-/// How many lines of the log were dropped because nobody took them.
+/// How many lines of the log were dropped because they could not be written.
 pub fn dropped() -> u64 {
     LOG.get().map_or(0, |log| log.lines.dropped())
 }
 
-/// To be called before the process ends: has what was logged written, and `last` behind it if there is such a
-/// line. Where nobody takes it, the end does not wait for long.
+/// Writes all queued lines, and `last` behind them if given. Call it before the process ends. It does not
+/// wait for long if the lines cannot be written.
 pub fn finish(last: Option<&str>) {
     let last = last.map(|line| format!("{line}\n").into_bytes());
     match LOG.get() {
         Some(log) => log.lines.finish(last),
-        // Nobody is left to tell if this fails.
+        // If this fails, there is nothing left to report that to.
         None => drop(last.map(|line| io::stderr().write_all(&line))),
     }
 }

@@ -61,13 +61,13 @@ pub struct Permit {
 /// What Redis says to a client too many.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 
-/// What a client of another machine is told where there is no password, as Redis does in protected mode.
+/// The error for a client of another machine when no password is set, as from Redis in protected mode.
 const DENIED: &[u8] = b"-DENIED nearside is running in protected mode because no password is set for its clients. In this \
     mode connections are only accepted from the loopback interface of this machine and over its Unix socket. To let clients \
     of other machines in, 1) set a password that they must give (password_file), or 2) start nearside with --allow-remote, \
     if nobody can reach it who should not: whoever does may do everything with the data. NOTE: one of the two is enough.\r\n";
 
-/// What a client is told for which there is no memory.
+/// The error for a client for which there is no memory.
 const NO_MEMORY: &[u8] = b"-OOM nearside: there is no memory for one more client (memory_max)\r\n";
 
 /// Why a client is not let in.
@@ -136,7 +136,7 @@ pub async fn accept(
                 retry = RETRY_MIN;
                 admit(socket);
             }
-            // The client went away before it was accepted: nobody's failure.
+            // The client left before it was accepted: no failure.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 admission.stats.accept_failures.add(1);

@@ -51,7 +51,7 @@ fn bind_all(address: SocketAddr, count: usize, backlog: u32) -> io::Result<Vec<T
 fn socket(address: &SockAddr) -> io::Result<Socket> {
     let socket = Socket::new(address.domain(), Type::STREAM, Some(Protocol::TCP))?;
     if address.domain() == Domain::IPV6 {
-        // [::]:6379 is not 0.0.0.0:6379 as well: who wants both says so.
+        // [::]:6379 does not include 0.0.0.0:6379: both have to be named.
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;

@@ -25,7 +25,7 @@ pub(super) struct SocketPath {
     identity: FileId,
 }
 
-/// What tells one file from another on this host: device and inode.
+/// The identity of a file on this host: device and inode.
 type FileId = (u64, u64);
 
 /// How often, and with what wait between, the lock of the directory is tried. It is held for microseconds.
@@ -49,8 +49,8 @@ fn bind_path(path: &Path, mode: u32, backlog: u32) -> io::Result<UnixListener> {
     let _lock = lock(directory)?;
     refuse_unless_free(path)?;
 
-    // Under another name until it listens and has its permissions: then the path appears in one step,
-    // replacing the old one, and whoever sees it can connect.
+    // It has another name until it listens and has its permissions: then the path appears in one step,
+    // replacing the old one, and a process that sees it can connect.
     let mut prefix = std::ffi::OsString::from(".");
     prefix.push(name);
     let socket = tempfile::Builder::new().prefix(&prefix).make_in(directory, |path| {
@@ -78,7 +78,7 @@ fn lock(directory: &Path) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::WouldBlock, "another process holds a lock on its directory"))
 }
 
-/// Fails unless there is nothing at `path`, or a socket that nobody listens on.
+/// Fails unless there is nothing at `path`, or a socket without a listener.
 fn refuse_unless_free(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

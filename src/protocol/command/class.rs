@@ -17,9 +17,9 @@ pub enum Class {
     EveryPrimary(Gather),
     /// Is about all keys, wherever they are.
     Keyspace(Keyspace),
-    /// Names another database, of which there is none.
+    /// Names another database; there is only one.
     Database(Database),
-    /// Is a message for whoever is subscribed, our own clients among them.
+    /// Is a message for all subscribers, including clients of this daemon.
     Publish,
     /// Has no key: any node can answer.
     AnyNode,
@@ -51,10 +51,10 @@ pub enum Join {
 pub enum Gather {
     /// The one reply that all give, or the first error.
     AllOk,
-    /// `OK` if any gives it, else an error: only one node runs the script that is to be stopped. Asked on
-    /// connections of their own, as that node hears nothing on the one that sent it the script.
+    /// `OK` if any node answers that, else an error: only one node runs the script that is to be stopped.
+    /// Sent on dedicated connections, because that node reads nothing on the connection of the script.
     AnyOk,
-    /// The first node's reply; the others say the same. The first error, if there is one.
+    /// The reply of the first node, since all reply alike; the first error, if there is one.
     First,
     /// The sum of integers.
     Sum,
@@ -190,9 +190,9 @@ pub enum SubscriptionQuery {
 pub enum TrackingCommand {
     /// CLIENT CACHING: whether the next command is tracked.
     Caching,
-    /// CLIENT GETREDIR: who is notified in the client's stead.
+    /// CLIENT GETREDIR: the client that is notified instead.
     GetRedir,
-    /// CLIENT TRACKINGINFO: what is on.
+    /// CLIENT TRACKINGINFO: the options in use.
     Info,
     /// CLIENT TRACKING: on or off.
     Switch,
@@ -235,7 +235,8 @@ pub enum RequiredState {
 // === impl Local ===
 
 impl Local {
-    /// Whether the answer tells something of the upstream, so that the first clients wait for it a moment.
+    /// Whether the answer has facts about the upstream, so that the first clients wait a moment for the
+    /// topology.
     pub fn tells_of_upstream(self) -> bool {
         matches!(
             self,

@@ -12,7 +12,7 @@ pub struct Denied {
     others: Vec<String>,
 }
 
-/// Names for one thing, and things that do the same where there is one database.
+/// Commands with equal effect: other names of a command, and commands that are alike with one database.
 const SAME: &[&[&str]] = &[
     &["replicaof", "slaveof"],
     &["flushall", "flushdb"],
@@ -55,7 +55,7 @@ impl Denied {
     fn take(&mut self, word: &str) -> Result<(), String> {
         if let Some(category) = word.strip_prefix('@') {
             let members = category::members(category).ok_or_else(|| unknown(word))?;
-            // Who may not log in or leave has no use for all the rest.
+            // A client that may not log in or leave has no use for all the rest.
             let open = |name: &&str| row(name).is_some_and(|spec| spec.flags.has(Flags::NO_AUTH));
             members.iter().filter(|name| !open(name)).for_each(|name| self.deny(name));
             return Ok(());
@@ -77,7 +77,7 @@ impl Denied {
         }
     }
 
-    /// Denies a row, its subcommands, and what is the same as them.
+    /// Denies a row, its subcommands, and commands with equal effect.
     fn deny(&mut self, name: &str) {
         let same = SAME.iter().find(|same| same.contains(&name)).copied();
         for name in same.into_iter().flatten().copied().chain([name]) {

@@ -1,4 +1,4 @@
-//! What Redis says of a request that it does not recognise, byte for byte.
+//! The errors of Redis for a request that it does not recognise, byte for byte.
 
 use bytes::{Bytes, BytesMut};
 

@@ -2,7 +2,7 @@
 
 use crate::protocol::resp::request::Request;
 
-/// Where a command's keys stand. Positions count arguments, the command's name being 0.
+/// The positions of a command's keys. Positions count arguments; the name of the command is at 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keys {
     /// It has no key.
@@ -19,7 +19,7 @@ pub enum Keys {
     },
     /// The argument `at` says how many keys follow it.
     Count {
-        /// Where the number stands.
+        /// The position of the number.
         at: usize,
         /// From one key to the next.
         step: usize,
@@ -28,7 +28,7 @@ pub enum Keys {
     DestCount {
         /// The destination.
         dest: usize,
-        /// Where the number stands.
+        /// The position of the number.
         at: usize,
     },
     /// XREAD and XREADGROUP: the first half of what follows STREAMS.
@@ -43,7 +43,7 @@ pub enum Keys {
     GeoDestination,
     /// MIGRATE: argument 3, or if that is empty all that follow KEYS.
     Migrate,
-    /// Only the server can tell.
+    /// Only the server knows.
     Movable,
 }
 
@@ -174,8 +174,7 @@ fn streams(request: &Request<'_>) -> Result<KeyPositions, KeysUnknown> {
     }
 }
 
-/// Where the time stands that follows BLOCK among the options of XREAD or XREADGROUP, and where STREAMS
-/// stands.
+/// The positions of the time after BLOCK and of STREAMS, among the options of XREAD or XREADGROUP.
 pub(super) fn stream_options(request: &Request<'_>) -> (Option<usize>, Option<usize>) {
     let mut blocks = None;
     let mut at = 1;

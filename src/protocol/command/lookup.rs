@@ -6,8 +6,8 @@ use super::index::{ends, recognise};
 use super::{CommandError, Denied, Spec};
 use crate::protocol::resp::request::Request;
 
-/// Recognises the requests of one client. Most have the same row as the request before: for those one
-/// comparison is enough.
+/// Recognises the requests of one client. Most have the row of the request before: one comparison is enough
+/// for them.
 #[derive(Debug, Default)]
 pub struct CommandLookup {
     /// The last request's name as the client spelled it, and its row. Never a container: there the name

@@ -45,7 +45,7 @@ use crate::protocol::resp::{request::Request, resp2::Form};
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
-    /// Stands for this row in an atomic or a table; no row has number 0.
+    /// The number of this row, for an atomic or a table; no row has number 0.
     pub number: u16,
     /// The name in lower case; that of a subcommand is the full one, as in `config|get`.
     pub name: &'static str,
@@ -61,7 +61,7 @@ pub struct Spec {
     pub class: Class,
     /// How its reply differs between RESP2 and RESP3.
     pub form: Form,
-    /// What may stand as its first argument, if it is a container.
+    /// The subcommands that may be its first argument, if it is a container.
     pub subcommands: &'static [Spec],
 }
 
@@ -88,18 +88,18 @@ impl Timeout {
 // === impl Spec ===
 
 impl Spec {
-    /// The number of this row, less than [`NUMBERS`]; [`named`] tells which row it was.
+    /// The number of this row, less than [`NUMBERS`]; [`numbered`] returns the row.
     #[inline]
     pub fn number(&self) -> usize {
         usize::from(self.number)
     }
 
-    /// Whether this is EXEC, which stands for all that was queued since MULTI.
+    /// Whether this is EXEC, which executes all that was queued since MULTI.
     pub fn is_exec(&self) -> bool {
         self.class == Class::Session(RequiredState::Transaction(TransactionCommand::Exec))
     }
 
-    /// What is done with this request: XREAD and XREADGROUP wait only when they are told to.
+    /// The class of this request: XREAD and XREADGROUP block only with the option BLOCK.
     pub fn class_of(&self, request: &Request<'_>) -> Class {
         match self.keys {
             Keys::Streams if keys::stream_options(request).0.is_some() => {

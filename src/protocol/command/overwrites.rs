@@ -6,9 +6,8 @@ use super::Spec;
 use crate::protocol::resp::request::Request;
 
 impl Spec {
-    /// The keys of a request that, unless it fails, leaves nothing of what they held before. Only the
-    /// invalidations of such commands can be told from those of others: whatever another client wrote before
-    /// is gone as well.
+    /// The keys that a request overwrites completely, unless it fails. Only for such a request can its own
+    /// invalidation be separated from those of others: earlier writes of other clients are gone as well.
     pub fn overwritten_keys(&self, request: &Request<'_>) -> Vec<Bytes> {
         let overwrites = match self.name {
             "set" => request.len() == 3 || request.len() == 5 && is_lifetime(request.arg(3)),

@@ -1,4 +1,4 @@
-//! Why some commands of Redis are not for clients of this daemon, and what they are told.
+//! Why some commands of Redis are not for clients of this daemon, and the errors that they get.
 
 use bytes::BytesMut;
 
@@ -7,9 +7,9 @@ use super::Spec;
 /// Why a command is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalReason {
-    /// To its clients the daemon is a standalone Redis, and says of CLUSTER what one says.
+    /// For its clients the daemon is a standalone Redis, which has no cluster.
     NoCluster,
-    /// It acts on the one server it is sent to, and the daemon stands for many.
+    /// It acts on the one server that it is sent to, and the upstream may have many.
     OneServer,
     /// It would change one server's settings and leave the others.
     SingleServers,

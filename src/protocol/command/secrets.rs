@@ -1,4 +1,4 @@
-//! Which arguments of a command are passwords, so that nobody is shown them.
+//! The arguments of a command that are passwords, so that they are never shown.
 
 use super::Spec;
 use crate::protocol::resp::request::Request;

@@ -3,17 +3,17 @@
 use super::Keys;
 use crate::protocol::resp::request::Request;
 
-/// What a command does to the time to live of the keys that it writes, as far as a default for it may have a
-/// say.
+/// What a command does to the time to live of the keys that it writes: it decides whether `default_ttl`
+/// applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TtlEffect {
-    /// It writes nothing, takes something away, or writes what it does not name.
+    /// It writes nothing, removes something, or writes keys that it does not name.
     Nothing,
     /// It sets or keeps the time to live itself, so a default has no say.
     Explicit,
-    /// It puts something into these keys, which may have no time to live then.
+    /// It writes these keys, which may be left without a time to live.
     Keys(Keys),
-    /// SET: it puts a value into the key in argument 1, and may say for how long.
+    /// SET: it writes the key in argument 1, and may set a time to live by an option.
     Options,
 }
 
@@ -33,8 +33,8 @@ impl TtlEffect {
     }
 }
 
-/// Whether a SET is silent about the time to live, so that it takes one more option. One with an option that
-/// is not known here is the server's to judge as it is.
+/// Whether a SET has no option about the time to live, so that one may be added. A SET with an unknown option
+/// is left to the server.
 pub fn is_silent(request: &Request<'_>) -> bool {
     let mut options = request.args().skip(OPTIONS_AT);
     while let Some(option) = options.next() {

@@ -1,9 +1,10 @@
-//! Reads one complete reply, RESP2 or RESP3, without copying: what stands at its head, where an element ends.
+//! Reads one complete reply, RESP2 or RESP3, without copying: its head, its elements, and where an element
+//! ends.
 //!
-//! Nothing recurses, so nesting costs no stack, and bytes that are no reply give `None`, never a panic.
-//! Replies come from a scanner that has found their end; this reader tells what is inside.
+//! Nothing recurses, so nesting costs no stack, and bytes that are no reply give `None`, never a panic. A
+//! scanner has found the end of the reply before; this reader says what is inside.
 
-/// What stands at the beginning of an element.
+/// The head of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyHead<'a> {
     /// A line: `+`, `-`, `:`, `,`, `#` or `(`.
@@ -139,7 +140,7 @@ pub fn head(reply: &[u8]) -> Option<ReplyHead<'_>> {
     }
 }
 
-/// The elements of `reply`, if it is an aggregate; those of a map are its keys and values in turn.
+/// The elements of `reply`, if it is an aggregate. The elements of a map are its keys and values in turn.
 pub fn elements(reply: &[u8]) -> Option<Elements<'_>> {
     let mut cursor = Cursor::new(reply);
     loop {
@@ -151,7 +152,7 @@ pub fn elements(reply: &[u8]) -> Option<Elements<'_>> {
     }
 }
 
-/// The value of a key of a map, as it stands there; the key is a string.
+/// The value of a key of a map, as bytes of the reply; the key is a string.
 pub fn field<'a>(map: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut elements = elements(map)?.flatten();
     while let (Some(key), Some(value)) = (elements.next(), elements.next()) {
@@ -171,7 +172,7 @@ pub fn text(reply: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The strings that stand one after the other in `bulks`, as those of a request do.
+/// The strings in `bulks`, which follow one another as in a request.
 pub fn strings(bulks: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut cursor = Cursor::new(bulks);
     std::iter::from_fn(move || match cursor.head()? {

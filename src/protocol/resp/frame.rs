@@ -3,8 +3,8 @@
 //! Knows every type of RESP2 and RESP3, null forms of RESP2 inside RESP3 (`$-1`, `*-1`, as Redis 7.0 really
 //! sends them) and error lines of any bytes. Streamed aggregates (`$?`, `*?`) are refused: no server sends
 //! them unasked. So is a push inside a reply, as Redis before 7.0.5 sends them (redis issues 8206, 8935 and
-//! 11038): it is counted as an element there, so nobody can tell what is still to come, and each later reply
-//! would go to somebody else.
+//! 11038): it is counted as an element there, so the end of the reply is unknown, and each later reply would
+//! go to the wrong request.
 
 /// The scanner of one connection. It resumes where it stopped, so a large reply is walked once.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub enum FrameError {
     /// A push inside a reply.
     #[error("a push inside a reply, as Redis before 7.0.5 may send it; a newer server does not")]
     PushInside,
-    /// A frame that is longer than the bound, as far as it has come or by what it says of itself.
+    /// A frame that is longer than the limit, by its bytes or its announced lengths.
     #[error("a reply is longer than upstream_reply_bytes_max")]
     TooLong,
 }
@@ -118,7 +118,7 @@ impl FrameScanner {
             }
             self.at += length;
             self.missing = self.missing - 1 + children;
-            // What is promised takes three bytes each at least: nobody has to wait for all of that to know.
+            // Each announced element takes at least three bytes: the error need not wait for all of them.
             if self.missing.saturating_mul(ELEMENT_BYTES_MIN) > self.bytes_max.saturating_sub(self.at) as u64
             {
                 return Err(FrameError::TooLong);
@@ -143,8 +143,8 @@ impl FrameScanner {
         (self.passed, self.left, self.searched, self.in_line) = (Some(0), 0, 0, false);
     }
 
-    /// Passes over what `buf` has of the frame. What is not done with stands at the beginning of the next
-    /// `buf`.
+    /// Skips the bytes of the frame in `buf`. Bytes that were not used come again at the beginning of the
+    /// next `buf`.
     ///
     /// # Errors
     /// The bytes are not RESP, or there is no end of them.
@@ -195,8 +195,8 @@ impl FrameScanner {
     }
 }
 
-/// How long the element is that `rest` begins with, and how many others it consists of; `line` is the end of
-/// its first line, and `inside` whether it stands within a frame.
+/// The length of the element that `rest` begins with, and the number of its own elements. `line` is the end
+/// of its first line; `inside` says whether it is within a frame.
 fn head(rest: &[u8], line: usize, inside: bool) -> Result<(usize, u64), FrameError> {
     let number = || {
         let number = super::parse_integer(&rest[1..line - 2]).ok_or(FrameError::BadLength)?;

@@ -1,4 +1,4 @@
-//! Whole replies to one request, for those who answer without asking a server.
+//! Whole replies to one request, for commands that are answered without a server.
 
 use bytes::{Bytes, BytesMut};
 
@@ -44,7 +44,8 @@ pub fn text(text: impl AsRef<[u8]>, resp: Resp) -> Bytes {
     }
 }
 
-/// The error of Redis for a subcommand with a wrong number of arguments, where its arity alone does not tell.
+/// The error of Redis for a subcommand with a wrong number of arguments, if its arity alone does not decide
+/// that.
 pub fn wrong_number(request: &Request<'_>, command: &str) -> Bytes {
     let begin = b"ERR unknown subcommand or wrong number of arguments for '";
     encode::error_reply([begin, request.arg(1), b"'. Try ", command.as_bytes(), b" HELP."].concat())

@@ -14,10 +14,10 @@ pub struct Request<'a> {
     copy: RequestCopy<'a>,
 }
 
-/// Where the copy of a request is that whoever needs one shares.
+/// The place of the shared copy of a request.
 #[derive(Clone, Copy)]
 enum RequestCopy<'a> {
-    /// Here, once somebody has needed it.
+    /// In this cell, once it was needed.
     Cell(&'a OnceCell<OwnedRequest>),
     /// The copy from which this request was made.
     Made(&'a OwnedRequest),
@@ -36,8 +36,8 @@ const ARGS_INLINE: usize = 5;
 // === impl Request ===
 
 impl<'a> Request<'a> {
-    /// The request in `raw`, whose arguments (command name first) lie at `args`, relative to its beginning. A
-    /// copy of it that somebody needs is made in `copy`, once.
+    /// The request in `raw`, whose arguments (command name first) are at `args`, relative to its beginning.
+    /// If a copy is needed, it is made once, in `copy`.
     pub fn new(raw: &'a [u8], args: &'a [Range<usize>], copy: &'a OnceCell<OwnedRequest>) -> Request<'a> {
         debug_assert!(!args.is_empty(), "an empty request is no request");
         Request { raw, args, copy: RequestCopy::Cell(copy) }
@@ -70,12 +70,12 @@ impl<'a> Request<'a> {
         self.args[index.min(self.args.len())..].iter().map(move |range| &raw[range.clone()])
     }
 
-    /// Argument `index` as it stands in the request, `$<length>\r\n<bytes>\r\n`; `index` is at least 1.
+    /// Argument `index` in its form in the request, `$<length>\r\n<bytes>\r\n`; `index` is at least 1.
     pub fn encoded(&self, index: usize) -> &'a [u8] {
         &self.raw[self.range(index - 1).end + 2..self.range(index).end + 2]
     }
 
-    /// All that follows the command's name, as it stands in the request.
+    /// All bytes behind the command's name, as in the request.
     #[inline]
     pub fn tail(&self) -> &'a [u8] {
         &self.raw[self.range(0).end + 2..]
@@ -86,7 +86,7 @@ impl<'a> Request<'a> {
         self.raw
     }
 
-    /// A copy that owns its bytes, the same for everybody who needs one.
+    /// A copy that owns its bytes; all callers share one.
     pub fn to_owned(&self) -> OwnedRequest {
         self.copied().clone()
     }

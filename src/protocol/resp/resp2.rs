@@ -1,4 +1,4 @@
-//! Turns a RESP3 reply into the reply that the same command would have had over RESP2.
+//! Turns a RESP3 reply into the reply that its command would have had over RESP2.
 //!
 //! Most of it follows from the types: maps and sets become arrays, doubles and big numbers become strings,
 //! booleans become 1 and 0. What does not follow is a [`Form`], a column of the command table: a null may be
@@ -203,8 +203,8 @@ impl Resp2Writer<'_> {
         }
     }
 
-    /// Reads the head of an aggregate and leaves it to the caller what to write for it and the attributes
-    /// before it. Reads nothing if what stands here is something else.
+    /// Reads the head of an aggregate; the caller writes the replacement for it and the attributes before it.
+    /// Reads nothing if another element is here.
     fn open(&mut self) -> Option<(u8, usize)> {
         let mut ahead = self.cursor;
         loop {
@@ -228,7 +228,7 @@ impl Resp2Writer<'_> {
         self.copied = end;
     }
 
-    /// Writes `bytes` for what stands from `start` to where the cursor is.
+    /// Writes `bytes` in place of the bytes from `start` to the cursor.
     fn replace(&mut self, start: usize, bytes: &[u8]) {
         self.copy_to(start);
         self.out.extend_from_slice(bytes);

@@ -67,7 +67,7 @@ pub(super) const fn write(name: &'static str, arity: i8) -> Spec {
     removes(name, arity).ttl_effect(TtlEffect::Keys(ONE))
 }
 
-/// A write that takes something from the key in argument 1, or says of its parts how long they stay.
+/// A write that removes something from the key in argument 1, or sets a time to live of its parts.
 pub(super) const fn removes(name: &'static str, arity: i8) -> Spec {
     row(name, arity, Class::Forward).keys(ONE).flags(Flags::WRITE)
 }
@@ -77,7 +77,7 @@ pub(super) const fn sets_ttl(name: &'static str, arity: i8) -> Spec {
     removes(name, arity).ttl_effect(TtlEffect::Explicit)
 }
 
-/// A write that takes something from the key in argument 1, and may wait for it.
+/// A write that removes something from the key in argument 1, and may block.
 pub(super) const fn blocking(name: &'static str, arity: i8) -> Spec {
     removes(name, arity).class(Class::Session(RequiredState::Blocking)).flags(Flags::BLOCKING)
 }
@@ -93,7 +93,7 @@ impl Spec {
         Spec { ttl_effect, ..self }
     }
 
-    /// The row of a command that puts something into the key in argument 2 alone.
+    /// A command that writes only the key in argument 2.
     pub(super) const fn into_second(self) -> Spec {
         self.ttl_effect(TtlEffect::Keys(SECOND))
     }

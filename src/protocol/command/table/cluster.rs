@@ -1,4 +1,4 @@
-//! The cluster, of which a standalone Redis knows nothing.
+//! CLUSTER, which a standalone Redis does not have.
 
 use super::builder::{container, read, refused};
 use crate::protocol::command::{Class, Flags, RefusalReason, Spec};

@@ -28,7 +28,7 @@ pub enum ProtocolError {
 // === impl ProtocolError ===
 
 impl ProtocolError {
-    /// What the client is told. Redis prints the byte that it did not expect as it is, whatever it is.
+    /// The text of the error reply. Redis prints an unexpected byte unchanged, whatever it is.
     pub fn text(&self) -> Vec<u8> {
         match self {
             ProtocolError::ExpectedDollar(got) => {

@@ -41,7 +41,7 @@ pub struct RequestLimits {
 const RESTRAINED_ARGS_MAX: usize = 10;
 const RESTRAINED_BULK_BYTES_MAX: usize = 16 * 1024;
 
-/// What stands at the beginning of the buffer.
+/// The request at the beginning of the buffer.
 #[derive(Debug)]
 pub enum ScanOutcome {
     /// Not all of a request yet.
@@ -166,8 +166,8 @@ impl RequestScanner {
         std::mem::take(&mut self.at)
     }
 
-    /// Passes over what has come of a request that is skipped. What is not done with stands at the beginning
-    /// of the next `buf`.
+    /// Skips the bytes of a request in `buf`. Bytes that were not used come again at the beginning of the
+    /// next `buf`.
     ///
     /// # Errors
     /// What the client sent is no request; see [`ProtocolError`].
