@@ -1,4 +1,4 @@
-//! How often passwords may be tried: where some were wrong, clients of the same address take turns.
+//! Limits attempts to log in: after wrong passwords, the clients of one address take turns.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! What a session remembers of its client, and commands about the client read and change.
+//! The state of a client that its own commands read and change.
 
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -20,7 +20,7 @@ pub(super) enum ReplyMode {
     SkipNext,
 }
 
-/// A client, as its own commands see it.
+/// The state of one client.
 #[derive(Debug)]
 pub(crate) struct ClientState {
     /// The client's place in the registry, where other sessions find it.

@@ -1,5 +1,5 @@
-//! How often each command was sent, refused and answered with an error: what INFO tells in commandstats and
-//! errorstats.
+//! Counts how often each command was sent, refused and answered with an error, for commandstats and
+//! errorstats of INFO.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -99,8 +99,7 @@ impl AllCommandStats {
         *codes.entry(code.to_owned()).or_default() += 1;
     }
 
-    /// What was counted of each command since CONFIG RESETSTAT, by name; those of which nothing was are left
-    /// out.
+    /// The counts of each command since CONFIG RESETSTAT, by name, without commands that were not sent.
     pub(super) fn commands(&self) -> Vec<(&'static str, CommandTotals)> {
         let baseline = self.baseline.lock();
         let since = self.sums().into_iter().zip(&*baseline).map(|(sums, before)| sums.since(before));

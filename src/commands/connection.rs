@@ -23,8 +23,7 @@ pub(super) fn quit(client: &mut ClientState) -> Bytes {
     ok()
 }
 
-/// SELECT. Behind the daemon is a cluster, which has one database: a Redis with `databases 1` answers the
-/// same.
+/// SELECT. The daemon has one database, as a cluster has: it answers like a Redis with `databases 1`.
 pub(super) fn select(index: &[u8]) -> Bytes {
     match parse_integer(index) {
         Some(0) => ok(),

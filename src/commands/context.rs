@@ -1,4 +1,4 @@
-//! What the commands of a session may use beside its client: the parts that all sessions of a worker share.
+//! What a command may use beside its client: the parts that all sessions of a worker share.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,55 +15,55 @@ use crate::pubsub::Hub;
 use crate::router::Router;
 use crate::stats::WorkerStats;
 
-/// The bounds on one session.
+/// The limits of one session.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionLimits {
-    /// Answers that may be outstanding.
+    /// Replies that may be outstanding.
     pub pipeline_depth_max: usize,
     /// Bytes of requests that may be on their way to nodes.
     pub in_flight_bytes_max: usize,
-    /// Bytes of requests that may wait while an earlier one is carried out alone.
+    /// Bytes of requests that may wait behind an exclusive request.
     pub ahead_bytes_max: usize,
-    /// Bytes that the requests queued since MULTI take.
+    /// Bytes of the requests that are queued since MULTI.
     pub transaction_bytes_max: usize,
-    /// Bytes that may wait for a client that is subscribed to something to read them.
+    /// Bytes that may wait for a subscribed client to read them.
     pub subscribed_output_bytes_max: usize,
     /// Subscriptions of one client.
     pub subscriptions_max: usize,
     /// Patterns among them.
     pub patterns_max: usize,
-    /// How long a request may take to arrive, and a client to say its password.
+    /// How long a request may take to arrive, and a client to log in.
     pub arrival_timeout: Duration,
-    /// How long a client may ask nothing; zero is for ever.
+    /// How long a client may be idle; zero means for ever.
     pub idle_timeout: Duration,
-    /// How long the upstream may take to confirm a subscription, or that it tells of all keys.
+    /// How long the upstream may take to confirm a subscription, or BCAST tracking.
     pub subscribe_timeout: Duration,
 }
 
-/// What all sessions of a worker use.
+/// What all sessions of a worker use: the router of the worker, and the state that all workers share.
 #[derive(Debug)]
 pub struct SessionContext {
-    /// Answers what is about data.
+    /// Answers commands about data.
     pub router: Rc<Router>,
-    /// All clients that are connected, to whichever worker.
+    /// All connected clients, on all workers.
     pub clients: Arc<Clients>,
-    /// Which client is subscribed to what.
+    /// The subscriptions of all clients.
     pub pubsub: Arc<Hub>,
-    /// The state that the sessions of all workers share.
+    /// The state of the server that commands read and change.
     pub server: Arc<ServerState>,
-    /// The clients that cache, whichever worker serves them.
+    /// The clients with tracking on, on all workers.
     pub tracker: Arc<Tracker>,
-    /// What may be held for all of them.
+    /// The memory ceiling of the daemon.
     pub ceiling: Arc<MemoryCeiling>,
-    /// What the daemon says of itself.
+    /// Facts about the daemon that never change, and parts that only reports read.
     pub report: Arc<ServerReport>,
-    /// The bounds.
+    /// The limits of each session.
     pub limits: SessionLimits,
     /// Signals when to stop.
     pub drain: Drain,
-    /// Where this worker counts.
+    /// The counters of this worker.
     pub stats: Arc<WorkerStats>,
-    /// Where this worker counts what each command did.
+    /// The counts of commands of this worker.
     pub command_stats: Arc<CommandStats>,
 }
 

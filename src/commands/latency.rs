@@ -1,5 +1,5 @@
 //! LATENCY: the daemon keeps no events of latency, as a Redis with `latency-monitor-threshold 0`; SLOWLOG and
-//! INFO say what is slow.
+//! INFO show what is slow.
 
 use bytes::Bytes;
 

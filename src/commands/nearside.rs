@@ -62,7 +62,7 @@ pub(super) fn fresh(request: &Request<'_>, client: &ClientState) -> Bytes {
     ok()
 }
 
-/// NEARSIDE FLUSH, of all keys or of those of a prefix. It takes turns with others, except `AtOnce`.
+/// NEARSIDE FLUSH, of all keys or of the keys with a prefix. It yields in between, except `AtOnce`.
 pub(super) fn flush(request: &Request<'_>, context: &SessionContext, exec: ExecContext) -> Answer {
     if request.len() > 3 {
         return Answer::Now(wrong_number(request, "NEARSIDE"));

@@ -14,7 +14,7 @@ impl Password {
         Password(hmac_sha256::Hash::hash(password))
     }
 
-    /// Whether `text` is the password. How long that takes tells nothing of either.
+    /// Whether `text` is the password. The time that it takes depends on neither.
     pub(super) fn is(&self, text: &[u8]) -> bool {
         hmac_sha256::Hash::hash(text).ct_eq(&self.0).into()
     }

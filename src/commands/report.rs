@@ -1,4 +1,4 @@
-//! What the daemon says of itself: to INFO, HELLO, CONFIG and CLIENT.
+//! Facts about the daemon, for INFO, HELLO, CONFIG and CLIENT.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,20 +14,20 @@ use crate::router::coherence::canary::Canary;
 use crate::stats::Stats;
 use crate::upstream::{ServerFacts, SharedUpstream};
 
-/// Everything that is reported about the daemon.
+/// Facts about the daemon that never change, and the parts whose state is reported.
 #[derive(Debug)]
 pub struct ServerReport {
     /// The counters of all workers.
     pub stats: Stats,
     /// Absent when L1 is off.
     pub cache: Option<Arc<SharedCache>>,
-    /// What the daemon may hold, and what holds how much.
+    /// The memory ceiling, and what holds how much.
     pub ceiling: Arc<MemoryCeiling>,
     /// The owners of slots, and the state of the connections.
     pub upstream: Arc<SharedUpstream>,
-    /// Which client is subscribed to what.
+    /// The subscriptions of all clients.
     pub pubsub: Arc<Hub>,
-    /// Which clients cache.
+    /// The clients with tracking on.
     pub tracker: Arc<Tracker>,
     /// How many workers there are.
     pub workers: usize,
@@ -41,16 +41,15 @@ pub struct ServerReport {
     pub allow_remote: bool,
     /// The Unix socket that it listens on, and its permission bits.
     pub unix: Option<(PathBuf, u32)>,
-    /// How often the topology is asked for; the absence of a key must not be remembered for less.
+    /// The time between two topology requests; `negative_ttl` must not be less.
     pub topology_refresh_interval: Duration,
-    /// How long L1 serves what was read over a connection that has fallen silent, at most.
+    /// The setting `lease`.
     pub lease: Duration,
-    /// What the canaries measure, if there are any.
+    /// The canaries, if they are on.
     pub canary: Option<Arc<Canary>>,
 }
 
-/// The version that is reported until the upstream has reported its own: the one whose commands and errors
-/// are the daemon's own.
+/// The version that is reported until the upstream has reported its own.
 const VERSION_UNTIL_KNOWN: &str = "7.0.0";
 
 // === impl ServerReport ===

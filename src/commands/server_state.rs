@@ -1,5 +1,5 @@
-//! What the sessions of all workers have in common: which clients follow all commands, whether clients are
-//! paused, the slow log, and the settings that may change.
+//! The state of the server that commands read and change: MONITOR, CLIENT PAUSE, the slow log, passwords, and
+//! the settings that may change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::protocol::command::{Denied, Flags};
 use crate::settings::Settings;
 use crate::stats::Stats;
 
-/// What a session must look at before it answers a request, as one number: nearly always there is nothing.
+/// What a session must check before it answers a request, as bits of one number: nearly always none is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GlobalFlags(u8);
 
-/// Whether clients have to say a password does not change while the daemon runs.
+/// The error of a change from no password to one, or back, while the daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PasswordIsFixed;
 
@@ -32,22 +32,22 @@ pub struct PasswordIsFixed;
 pub struct ServerState {
     /// What may change while the daemon runs.
     pub settings: Arc<Settings>,
-    /// What clients have to say first.
+    /// The password of clients, if they need one.
     password: Option<RwLock<Password>>,
-    /// How often they may try it.
+    /// Limits how often they may try it.
     pub(super) auth_throttle: AuthThrottle,
-    /// What they may not do.
+    /// The commands that clients may not send.
     pub(crate) denied: Arc<Denied>,
     flags: AtomicU8,
     pub(super) monitors: Mutex<Vec<Arc<Client>>>,
     /// CLIENT PAUSE.
     pub pause: Arc<ClientPause>,
     pub(super) slowlog: Mutex<Slowlog>,
-    /// What was sent and failed.
+    /// The counts of commands and errors of all workers.
     pub(crate) command_stats: AllCommandStats,
-    /// The configuration as one would type it.
+    /// The settings in the form of the configuration file.
     typed: Mutex<BTreeMap<&'static str, String>>,
-    /// The counters as they were when CONFIG RESETSTAT was sent last.
+    /// The counters at the time of the last CONFIG RESETSTAT.
     pub(super) baseline: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -76,8 +76,8 @@ impl GlobalFlags {
 // === impl ServerState ===
 
 impl ServerState {
-    /// The state of a daemon with these settings, this number of workers, this configuration as one would
-    /// type it and this memory ceiling in bytes.
+    /// The state of a daemon with these settings and this number of workers. `typed` has the settings in the
+    /// form of the configuration file; `memory_max` is the memory ceiling in bytes.
     pub fn new(
         settings: Arc<Settings>,
         password: Option<Password>,
@@ -106,17 +106,17 @@ impl ServerState {
         self.command_stats.workers[index].clone()
     }
 
-    /// Whether a user may come in with this password.
+    /// Whether a user may log in with this password.
     pub(super) fn admits(&self, user: &[u8], password: &[u8]) -> bool {
         user == b"default" && self.password().is_none_or(|wanted| wanted.is(password))
     }
 
-    /// Whether clients have to say a password.
+    /// Whether clients have to log in.
     pub(crate) fn asks_password(&self) -> bool {
         self.password.is_some()
     }
 
-    /// What they have to say.
+    /// The password of clients, if they need one.
     pub(super) fn password(&self) -> Option<Password> {
         self.password.as_ref().map(|password| *password.read())
     }
@@ -137,13 +137,13 @@ impl ServerState {
         }
     }
 
-    /// The keys whose values in `typed` are others than hold now.
+    /// The settings whose values in `typed` differ from the present ones.
     pub fn differing<'a>(&self, typed: &'a [(&'static str, String)]) -> Vec<&'a str> {
         let holding = self.typed();
         typed.iter().filter(|(key, text)| holding.get(key) != Some(text)).map(|(key, _)| *key).collect()
     }
 
-    /// What is to be looked at: one relaxed load.
+    /// The flags: one relaxed load.
     #[inline]
     pub(crate) fn flags(&self) -> GlobalFlags {
         GlobalFlags(self.flags.load(Ordering::Relaxed))
@@ -186,7 +186,7 @@ impl ServerState {
         *self.baseline.lock() = stats.totals().into_iter().collect();
     }
 
-    /// The configuration as one would type it, with what was changed since.
+    /// The settings in the form of the configuration file, with the changes since the start.
     pub(super) fn typed(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
         self.typed.lock()
     }

@@ -152,7 +152,7 @@ impl Daemon {
     }
 }
 
-/// Saves what is to survive a restart, if anything is.
+/// Saves the warm file now and then, if there is one.
 async fn save_now_and_then(warm: Option<Warm>) {
     if let Some(warm) = warm {
         warm.save_now_and_then().await;
@@ -169,7 +169,7 @@ async fn accept_unix(
     let mut turn = 0;
     let result = listener::accept(ClientListener::Unix(listener), &admission, &drain, |socket, permit| {
         turn = (turn + 1) % handovers.len();
-        // A worker that has ended takes nobody in: the client is closed.
+        // A worker that has ended takes no clients: this one is closed.
         drop(handovers[turn].send((socket, permit)));
     });
     if let Err(error) = result.await {

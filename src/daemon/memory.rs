@@ -119,7 +119,7 @@ impl<R: Fn() -> usize> MemoryKeeper<R> {
         let Some(client) = largest else { return };
         if client.holds() > self.floor {
             self.ceiling.counts.clients_dropped.fetch_add(1, Ordering::Relaxed);
-            // Nobody drops it twice: what it holds is counted as gone from here on.
+            // It is not dropped twice: from here on its memory counts as given back.
             client.holds_nothing();
             self.ceiling.note_leaving();
             client.mailbox.end("memory_max: it held the most");

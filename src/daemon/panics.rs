@@ -1,4 +1,4 @@
-//! What becomes of a panic: it is logged and ends the process, unless it is that of one session.
+//! Panics: a panic is logged and ends the process, except inside one session.
 //!
 //! The event loops take a panic for the end of one task. Others that rely on the task (an upstream
 //! connection, the topology, a listener) would wait for ever while the daemon still listens. The service
@@ -25,7 +25,7 @@ thread_local! {
     static IN_SESSION: Cell<bool> = const { Cell::new(false) };
 }
 
-/// From here on a panic of any thread is logged, and ends the process unless it is that of one session.
+/// Sets what a panic of any thread does: it is logged, and ends the process except inside one session.
 pub fn end_on_panic() {
     panic::set_hook(Box::new(|info| {
         let in_session = IN_SESSION.try_with(Cell::get).unwrap_or_default();

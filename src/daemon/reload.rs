@@ -65,7 +65,7 @@ impl Reload {
         let differ = current.replace(policies);
         if differ && let Some(cache) = cache {
             tracker.want_for_l1(current.broadcast_prefixes());
-            // What was kept under the former policies goes, and what is being filled under them is not kept.
+            // Entries under the former policies are dropped, and replies of running fills are not kept.
             cache.invalidate(&Invalidation::All, &stats.worker(0));
         }
         split_tracking(current.broadcast());

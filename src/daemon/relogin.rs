@@ -14,8 +14,8 @@ use crate::upstream::{Credentials, Login};
 /// From one reading to the next at least: logins are refused as often as connections are tried.
 const GAP: Duration = Duration::from_secs(1);
 
-/// The logins of the daemon upstream. The servers never get the password of the Sentinels, nor the Sentinels
-/// that of the servers.
+/// The logins of the daemon upstream. The servers never get the password of the Sentinels, and the Sentinels
+/// never get the password of the servers.
 #[derive(Debug)]
 pub(super) struct Logins {
     pub(super) servers: Relogin,

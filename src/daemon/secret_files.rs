@@ -8,8 +8,8 @@ use tokio::time;
 /// How long the files may take to be read: one may be a pipe, or on a disk that hangs.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Readings that may take longer at the same time. Perhaps they never end: a pipe that was removed has no
-/// other end any more.
+/// Reads that may be late at the same time. They may never end: a pipe that was removed has no writer any
+/// more.
 const LATE_MAX: usize = 4;
 
 /// Files that are read now and then.

@@ -1,5 +1,5 @@
-//! What all workers of a daemon share, and what is done for all of them: put together from the configuration,
-//! before there is a socket or a thread.
+//! The parts that all workers of a daemon share, and the tasks for all of them. They are built from the
+//! configuration before there is a socket or a thread.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -206,7 +206,7 @@ impl Shared {
             cache: self.cache.clone(),
             tracker: self.tracker.clone(),
             policies: self.policies.clone(),
-            // Invalidations come over the connections that the canary reads on: those of one worker.
+            // The canary reads on the connections of one worker, and gets its invalidations there.
             canary: self.canary.clone().filter(|_| index == 0),
             stats: self.stats.worker(index),
         }

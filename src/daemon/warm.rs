@@ -27,8 +27,8 @@ use crate::upstream::Coherence;
 /// Reads of the file whose replies are waited for at a time.
 const OUTSTANDING_MAX: usize = 64;
 
-/// How long the nodes may take to be tracked before the reads begin all the same: what is read over a
-/// connection that is not tracked is not kept.
+/// How long the reads wait for tracked connections. After that they begin anyway, though replies over a
+/// connection that is not tracked are not kept.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -155,7 +155,7 @@ impl WarmUp {
     }
 }
 
-/// Waits until what is read can be kept, or for long enough.
+/// Waits until replies can be kept, or until `PATIENCE` is over.
 async fn until_tracked(report: &ServerReport) {
     let tracked = async {
         loop {

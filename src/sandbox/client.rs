@@ -33,14 +33,13 @@ enum SandboxStream {
     Unix(UnixStream),
 }
 
-/// Keeps what is read through it.
+/// Records the bytes that are read through it.
 struct Recorder<'a> {
     from: &'a mut BufReader<SandboxStream>,
     seen: Vec<u8>,
 }
 
-/// How long a client waits for a connection, for room to write and for each part of a reply, unless told
-/// otherwise.
+/// How long a client waits by default for a connection, for room to write and for each part of a reply.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 // === impl SandboxClient ===
@@ -88,7 +87,7 @@ impl SandboxClient {
         self.stream.get_mut().write_all(bytes)
     }
 
-    /// A second hold of the same socket, for who writes on one thread and reads on another.
+    /// A second client on this socket, to write on one thread and read on another.
     pub fn second(&self) -> io::Result<SandboxClient> {
         let stream = self.stream.get_ref().try_clone()?;
         Ok(SandboxClient { stream: BufReader::with_capacity(1024, stream) })

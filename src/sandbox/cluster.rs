@@ -24,7 +24,7 @@ pub struct ClusterShape {
     pub extra_args: Vec<String>,
     /// `cluster-node-timeout`: how long a node may be silent before the others call it failed.
     pub node_timeout: Duration,
-    /// The server program; without one, that of every other server.
+    /// The server program; `None` is the program of all other servers.
     pub program: Option<PathBuf>,
 }
 
@@ -129,7 +129,7 @@ impl Cluster {
         owners.first().copied().ok_or_else(|| DevError::NoNode(format!("that owns slot {slot}")))
     }
 
-    /// The primaries, each with those of `keys` that it owns.
+    /// The primaries, each with the keys of `keys` that it owns.
     pub fn by_owner<'k, K: AsRef<[u8]>>(&self, keys: &'k [K]) -> Result<Vec<(&Node, Vec<&'k K>)>, DevError> {
         let asked = self.first_running()?;
         let grouped = view(&asked.server)?.into_iter().filter_map(|seen| {
@@ -206,7 +206,7 @@ impl Cluster {
             let first = SLOT_COUNT * number / primaries;
             let last = SLOT_COUNT * (number + 1) / primaries - 1;
             node.server.command(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()])?;
-            // Nodes that meet with equal epochs first have to settle who changes.
+            // Nodes that meet with equal epochs first have to decide which one changes.
             node.server.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()])?;
         }
         Ok(())
@@ -254,7 +254,7 @@ fn node_arguments(shape: &ClusterShape) -> Vec<String> {
         ("--cluster-enabled", "yes"),
         ("--cluster-config-file", "nodes.conf"),
         ("--cluster-node-timeout", &timeout),
-        // A cluster of one meets nobody from whom it could learn its own address.
+        // A cluster of one node meets no other node from which it could learn its own address.
         ("--cluster-announce-ip", "127.0.0.1"),
         // Replicas of a throwaway cluster have nothing to wait for before they copy.
         ("--repl-diskless-sync-delay", "0"),

@@ -2,8 +2,9 @@
 //!
 //! Dropping the sandbox is the ordinary end. For every other end (Ctrl-C, `kill -9`) there is the *reaper*: a
 //! shell that reads the pids of the servers from a pipe whose other end only this process holds. When the
-//! pipe ends without a last `done`, it kills what is still listed and removes the directory. It and the
-//! servers are in process groups of their own, so that a Ctrl-C in the terminal reaches this process alone.
+//! pipe ends without a last `done`, it kills what is still listed and removes the directory. The reaper and
+//! the servers are in process groups of their own, so that a Ctrl-C in the terminal reaches only this
+//! process.
 
 use std::fs;
 use std::io::{self, Write};
@@ -83,7 +84,7 @@ impl Sandbox {
         self.tell(&format!("started {pid}\n"))
     }
 
-    /// This process has ended and was waited for, so that its pid may soon be somebody else's.
+    /// Notes that a server has ended and was waited for: its pid may soon belong to another process.
     pub fn ended(&self, pid: u32) -> Result<(), DevError> {
         self.tell(&format!("ended {pid}\n"))
     }

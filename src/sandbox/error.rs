@@ -34,7 +34,7 @@ pub enum DevError {
     /// A server answered a control command with an error, or with something that was not expected.
     #[error("{address} answered `{command}` with: {reply}")]
     Refused {
-        /// Who answered.
+        /// The server that answered.
         address: String,
         /// What it was asked.
         command: String,

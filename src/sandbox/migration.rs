@@ -39,9 +39,9 @@ impl Cluster {
     }
 }
 
-/// Waits until the taker knows the giver's latest epoch. It claims the slot with an epoch above all that it
-/// knows: were the giver's above that, an older message of the giver would take the slot back, and nobody
-/// would own it.
+/// Waits until the taker knows the giver's latest epoch. The taker claims the slot with an epoch above all
+/// that it knows. If the giver's epoch were above that, an older message of the giver would take the slot
+/// back, and no node would own it.
 fn until_known(giver: &Node, taker: &Node) -> Result<(), DevError> {
     let epoch = |of: &Node, seen_by: &Node| -> Result<Option<u64>, DevError> {
         Ok(view(seen_by.server())?.iter().find(|seen| seen.id == of.id()).map(|seen| seen.epoch))
@@ -86,8 +86,8 @@ impl<'a> Migration<'a> {
         Ok(keys.len())
     }
 
-    /// Moves what is left, then tells the primaries who owns the slot now: the taker first, so that at no
-    /// time nobody does.
+    /// Moves the remaining keys, then sets the new owner on all primaries: on the taker first, so that the
+    /// slot always has an owner.
     pub fn finish(self) -> Result<(), DevError> {
         while self.move_keys(BATCH)? > 0 {}
         let number = self.slot.to_string();

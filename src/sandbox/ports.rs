@@ -6,11 +6,11 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 /// Between a cluster node's port and the port of its cluster bus.
 const BUS_OFFSET: u16 = 10_000;
 
-/// How many ports are tried. The kernel's own range lets about four in five stand a bus port above them.
+/// How many ports are tried. About four in five of the kernel's range have room for a bus port above them.
 const TRIES_MAX: usize = 200;
 
-/// A port that was free, and whose cluster bus port was free too, when this looked. Somebody may take it
-/// before the server does: the caller tries again with another.
+/// A port that was free, as was its cluster bus port. Another process may take it before the server does:
+/// then the caller tries again.
 pub(super) fn free_port() -> io::Result<u16> {
     for _ in 0..TRIES_MAX {
         let held = TcpListener::bind(loopback(0))?;

@@ -19,7 +19,7 @@ pub enum Reply {
     Bulk(Vec<u8>),
     /// `=`, with its format prefix.
     Verbatim(Vec<u8>),
-    /// `$-1`, `*-1` or `_`, told apart by the first byte.
+    /// `$-1`, `*-1` or `_`, distinguished by the first byte.
     Nil(u8),
     /// `,`, digits as sent.
     Double(Vec<u8>),
@@ -85,7 +85,7 @@ impl Reply {
         }
     }
 
-    /// The bytes as text, replacing what is not UTF-8; empty when this is not a string.
+    /// The bytes as text, with bytes that are not UTF-8 replaced; empty when this is not a string.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(self.bytes().unwrap_or_default()).into_owned()
     }

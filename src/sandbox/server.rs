@@ -50,7 +50,7 @@ const LOG: &str = "server.log";
 /// The configuration file of a server that needs one, in its directory.
 const CONFIG: &str = "server.conf";
 
-/// How often a start is tried again when somebody else was faster to take the port.
+/// How often a start is tried again when another process took the port first.
 const PORT_RACES_MAX: usize = 10;
 
 /// How long a server may take to answer its first PING.
@@ -149,7 +149,7 @@ impl Server {
         self.sandbox.ended(process.child.id())
     }
 
-    /// Suspends it (SIGSTOP): its sockets stay open and silent, as those of a machine that hangs.
+    /// Suspends it (SIGSTOP): its sockets stay open and silent, like the sockets of a machine that hangs.
     pub fn stop_signal(&self) -> Result<(), DevError> {
         self.signal(Signal::STOP, ServerRunState::Suspended)
     }
@@ -170,7 +170,7 @@ impl Server {
         Ok(())
     }
 
-    /// Starts it anew on the same port and in the same directory; ends it before, if it still runs.
+    /// Starts it again on its port and in its directory; ends it before, if it still runs.
     pub fn restart(&self) -> Result<(), DevError> {
         self.kill9()?;
         let child = spawn(&self.sandbox, &self.program, &self.arguments, self.address, &self.directory)?;

@@ -27,7 +27,7 @@ const TRACKED_LIMIT: Duration = Duration::from_secs(10);
 /// Between two looks at the counter.
 const LOOK: Duration = Duration::from_micros(50);
 
-/// The counters of `INFO nearside` that the demonstration stands on.
+/// The counters of `INFO nearside` that the demonstration checks.
 #[derive(Clone, Copy, Debug)]
 struct Counters {
     hits: u64,
@@ -35,9 +35,9 @@ struct Counters {
     invalidations: u64,
 }
 
-/// Shows a read that goes upstream, the same read from memory, a write by somebody else straight to the
+/// Shows a read that goes upstream, the same read from memory, a write by another client straight to the
 /// cluster, the invalidation that follows it, and the new value; then says how to connect. Every step is
-/// checked, and the first that does not hold is the error.
+/// checked; the first one that fails is the error.
 pub fn show(out: &mut impl Write, nearside: SocketAddr, cluster: &Cluster) -> Result<(), DevError> {
     let owner = cluster.owner_of(Slot::of(KEY.as_bytes()))?;
     owner.server().command(&["SET", KEY, "hello"])?;

@@ -28,8 +28,8 @@ impl Seen {
         self.slots.iter().any(|&(first, last)| (first..=last).contains(&slot))
     }
 
-    /// Reads a line: `id address flags primary ping pong epoch link slot...`. A slot in brackets is on the
-    /// move, and still belongs to whoever lists it without them.
+    /// Reads a line: `id address flags primary ping pong epoch link slot...`. A slot in brackets is moving,
+    /// and still belongs to the node that lists it without brackets.
     fn parse(line: &str) -> Option<Seen> {
         let words: Vec<&str> = line.split(' ').collect();
         let [id, _address, flags, primary, _ping, _pong, epoch, _link, slots @ ..] = words.as_slice() else {

@@ -1,4 +1,4 @@
-//! What a client says of itself: names, capabilities, and which replies it wants.
+//! Commands by which a client describes itself: its names, its capabilities, and the replies that it wants.
 
 use bytes::Bytes;
 
@@ -17,8 +17,7 @@ pub(in crate::commands) fn name(client: &ClientState) -> Bytes {
     bulk(&names.client)
 }
 
-/// What a client says of itself is no longer than this: each of three names is kept for as long as it is
-/// connected.
+/// The longest name of a client: each of three names is kept for as long as it is connected.
 pub(in crate::commands) const NAME_BYTES_MAX: usize = 1024;
 
 /// The error for a client that says more.

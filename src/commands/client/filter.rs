@@ -1,5 +1,4 @@
-//! Which clients CLIENT LIST and CLIENT KILL are about: the filters of Redis and of newer servers, all of
-//! which a client must pass.
+//! The filters of CLIENT LIST and CLIENT KILL, of Redis and of newer servers. A client must pass all of them.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -45,7 +44,7 @@ enum Test {
     Name(Vec<u8>),
     Library(Vec<u8>),
     LibraryVersion(Vec<u8>),
-    /// Letters of CLIENT LIST, all of which it has.
+    /// Letters of CLIENT LIST; the client has all of them.
     Flags(Vec<u8>),
     /// Database 0, which all clients are in.
     Database,
@@ -59,7 +58,7 @@ enum Test {
 enum ClientKind {
     Normal,
     PubSub,
-    /// Replicas and primaries, of which the daemon has none.
+    /// Replicas and primaries; the daemon has none.
     Replication,
 }
 
@@ -105,7 +104,7 @@ impl Filter {
     }
 }
 
-/// The ids that begin right before `at`, and go on up to what is no number.
+/// The ids that begin right before `at`, up to the first argument that is no number.
 fn ids(request: &Request<'_>, at: &mut usize, asker: FilterUser) -> Result<Vec<u64>, Bytes> {
     let invalid = || match asker {
         FilterUser::List => error("Invalid client ID"),

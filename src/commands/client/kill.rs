@@ -1,7 +1,7 @@
 //! CLIENT KILL: ends the sessions of clients of this daemon.
 //!
-//! CLIENT KILL is answered when they are over and nothing waits for them upstream any more, and what is asked
-//! behind it waits for that: an element that is pushed then is given to no client that is gone.
+//! CLIENT KILL is answered when these sessions have ended and none of their commands waits upstream any more,
+//! and later requests wait for that: an element that is pushed then goes to no client that has left.
 
 use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, join_all};

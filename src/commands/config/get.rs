@@ -109,8 +109,8 @@ fn known(context: &SessionContext) -> Vec<(String, String)> {
     DAEMON.iter().map(|(name, value)| ((*name).to_owned(), value(context))).chain(typed).collect()
 }
 
-/// Adds what is `known` of `patterns`. A name is given back as it was written, a pattern gives the names as
-/// they are.
+/// Adds what is `known` of `patterns`. A name is returned as the client wrote it; a pattern returns the names
+/// of the parameters.
 fn add_own(patterns: &[Vec<u8>], known: &[(String, String)], pairs: &mut Pairs) {
     for pattern in patterns {
         let lower = pattern.to_ascii_lowercase();

@@ -107,7 +107,7 @@ pub(super) fn own_key(name: &str) -> Option<String> {
     }
 }
 
-/// What CONFIG SET says of a value, in the words of Redis for its own parameters.
+/// Reads a value of CONFIG SET; the errors for parameters of Redis have its texts.
 pub(super) fn read(name: &str, text: &str) -> Option<Result<Change, String>> {
     let text = match (name, log_filter(text)) {
         ("loglevel", Some(filter)) => filter,

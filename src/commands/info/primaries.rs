@@ -1,4 +1,4 @@
-//! What the primaries of the upstream say of the data that they hold, added up.
+//! The facts that the primaries report about their data, added up.
 
 use std::rc::Rc;
 

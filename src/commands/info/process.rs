@@ -1,4 +1,4 @@
-//! What the kernel says of this process: memory and CPU.
+//! Memory and CPU of this process, from the kernel.
 
 use std::fs;
 use std::time::Duration;

@@ -52,7 +52,7 @@ pub(super) fn clients(facts: &SectionFacts, out: &mut String) -> Result {
     write!(out, "tracking_clients:{}\r\nclients_in_timeout_table:0\r\n", marked(ClientFlag::Tracking))
 }
 
-/// The memory of the daemon; `maxmemory` and its policy are those of the data, which the primaries hold.
+/// The memory of the daemon; `maxmemory` and its policy are about the data, and come from the primaries.
 pub(super) fn memory(facts: &SectionFacts, out: &mut String) -> Result {
     let memory = process::memory();
     out.push_str("# Memory\r\n");

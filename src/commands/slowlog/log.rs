@@ -30,7 +30,7 @@ pub(super) struct SlowlogEntry {
     /// Seconds since 1970.
     pub(super) at: i64,
     pub(super) micros: i64,
-    /// An array of what is shown of the arguments.
+    /// The shown part of the arguments, as an array.
     pub(super) arguments: Bytes,
     pub(super) address: String,
     pub(super) name: Vec<u8>,

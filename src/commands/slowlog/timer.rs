@@ -34,7 +34,7 @@ pub(crate) struct LatencyTimer {
 enum Arguments {
     /// These, once it is known that they are wanted.
     Of(OwnedRequest, Option<&'static Spec>),
-    /// An array of what is shown.
+    /// The shown part of the arguments, as an array.
     Shown(Bytes),
 }
 

@@ -103,7 +103,7 @@ fn read_options(request: &Request<'_>, clients: &Clients) -> Result<TrackingOpti
 // === impl TrackingOptions ===
 
 impl TrackingOptions {
-    /// Whether the options go together, and with what is on already.
+    /// Whether the options may be combined, also with those in use.
     fn check(&self, present: Option<&ClientTracking>) -> Result<(), Vec<u8>> {
         let mode = present.map(|present| present.mode);
         if !self.broadcast && !self.prefixes.is_empty() {

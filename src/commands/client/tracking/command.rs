@@ -87,8 +87,8 @@ fn switch(
     Answer::Now(ok())
 }
 
-/// Asks the upstream to tell of all keys with these prefixes. What must be waited for until it does, unless
-/// it was waited for already: then the client is notified of everything once it does.
+/// Asks the upstream for BCAST tracking of these prefixes. Returns the future to wait for, unless the session
+/// has waited already: then the client is notified of all keys when BCAST covers them.
 fn listen(
     tracking: &mut ClientTracking,
     wanted: &TrackingRequest,

@@ -29,7 +29,7 @@ pub(crate) struct ClientTracking {
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) id: u64,
     pub(super) mode: TrackedKeys,
-    /// Whether tracking is on; it is not yet while the upstream is asked to tell of all keys.
+    /// Whether tracking is on. It is still off while BCAST is asked for upstream.
     pub(crate) on: bool,
     /// The upstream was given time to do so.
     pub(super) waited: bool,
@@ -51,7 +51,7 @@ impl ClientTracking {
         names.map(|name| name.len() + NAME_BYTES).sum()
     }
 
-    /// Whether what is read now is tracked, as far as OPTIN and OPTOUT go.
+    /// Whether a read is tracked now, by OPTIN and OPTOUT.
     pub(crate) fn tracks_reads(&self) -> bool {
         match self.mode {
             TrackedKeys::Default | TrackedKeys::Broadcast => true,
