@@ -114,10 +114,10 @@ pub(super) fn explain(request: &Request<'_>, resp: Resp, context: &SessionContex
 fn node(fields: &mut Fields, slot: Slot, now: Nanos, context: &SessionContext) {
     let upstream = context.router.upstream();
     let owner = upstream.owner(slot).map(|index| upstream.node(index));
-    let standing = owner.as_ref().and_then(|node| context.report.upstream.board.nodes(now).remove(node));
+    let status = owner.as_ref().and_then(|node| context.report.upstream.status.nodes(now).remove(node));
     fields.optional("node", owner.as_ref().map(|node| node.to_string()).as_deref());
-    fields.optional("node_state", standing.map(|NodeStatus { state, .. }| state.to_string()).as_deref());
-    let seconds = standing.map_or(0, |standing| seconds(now, standing.since));
+    fields.optional("node_state", status.map(|NodeStatus { state, .. }| state.to_string()).as_deref());
+    let seconds = status.map_or(0, |status| seconds(now, status.since));
     fields.number("node_state_seconds", seconds);
     let rights = &context.report.upstream.rights;
     let is_its = |(node, _): &(NodeId, Right)| owner.as_ref() == Some(node);

@@ -57,7 +57,7 @@ const VERSION_UNTIL_KNOWN: &str = "7.0.0";
 impl ServerReport {
     /// What the upstream's servers say they are.
     pub(super) fn server_facts(&self) -> ServerFacts {
-        self.upstream.board.server().unwrap_or_else(|| ServerFacts {
+        self.upstream.status.server().unwrap_or_else(|| ServerFacts {
             redis_version: VERSION_UNTIL_KNOWN.to_owned(),
             ..ServerFacts::default()
         })

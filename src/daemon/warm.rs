@@ -159,7 +159,7 @@ impl WarmUp {
 async fn until_tracked(report: &ServerReport) {
     let tracked = async {
         loop {
-            let nodes = report.upstream.board.nodes(clock::now());
+            let nodes = report.upstream.status.nodes(clock::now());
             if !nodes.is_empty() && nodes.values().all(|node| node.state == Coherence::Tracked) {
                 return;
             }

@@ -129,7 +129,7 @@ impl WorkerContext {
     }
 
     pub(super) fn report(&self, node: &NodeId, link: LinkStatus) {
-        self.shared.board.report(node, self.worker, link);
+        self.shared.status.report(node, self.worker, link);
     }
 }
 

@@ -19,7 +19,7 @@ pub struct SharedUpstream {
     /// The owner of each slot.
     pub table: SlotTable,
     /// The state of each connection.
-    pub board: StatusBoard,
+    pub status: StatusBoard,
     /// Counts of the dedicated connections.
     pub dedicated: DedicatedCounts,
     /// The lookups of host names.

@@ -102,7 +102,7 @@ impl StatusBoard {
         links.insert((node.clone(), worker), posted);
     }
 
-    pub(super) fn post_listener(&self, node: &NodeId, link: LinkStatus) {
+    pub(super) fn report_listener(&self, node: &NodeId, link: LinkStatus) {
         let mut listeners = self.listeners.lock();
         let posted = ReportedLink::after(listeners.get(node), link, clock::now());
         listeners.insert(node.clone(), posted);
@@ -128,7 +128,7 @@ impl StatusBoard {
         is_last
     }
 
-    pub(super) fn post_control(&self, connected: bool) {
+    pub(super) fn report_control(&self, connected: bool) {
         self.control.store(connected, Ordering::Relaxed);
     }
 
@@ -140,7 +140,7 @@ impl StatusBoard {
     }
 
     /// A connection that does nothing but subscribe has come, or is gone.
-    pub(super) fn post_subscriber(&self, connected: bool) {
+    pub(super) fn report_subscriber(&self, connected: bool) {
         if connected {
             self.subscribers.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -149,7 +149,7 @@ impl StatusBoard {
     }
 
     /// A side connection has come, or is gone.
-    pub(super) fn post_side(&self, connected: bool) {
+    pub(super) fn report_side(&self, connected: bool) {
         if connected {
             self.sides.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -168,7 +168,7 @@ impl StatusBoard {
     /// A node that refuses INFO to this user is known by its connection alone, as long as that is up. The
     /// connection lives shorter than the process, so what depends on it begins anew too often, and never
     /// too seldom. Only a `main` connection counts so: others come and go while it is up.
-    pub(super) fn post_server(&self, node: &NodeId, info: &[u8], hello: &[u8], main: bool) -> Arc<str> {
+    pub(super) fn report_server(&self, node: &NodeId, info: &[u8], hello: &[u8], main: bool) -> Arc<str> {
         let info = String::from_utf8_lossy(info);
         let said = |name: &str| {
             info.lines().find_map(|line| line.strip_prefix(name)).map(|value| truncate::cut(value.as_bytes()))
@@ -332,56 +332,56 @@ impl fmt::Display for Coherence {
 mod tests {
     use super::*;
 
-    fn stands(board: &StatusBoard, now: Nanos) -> NodeStatus {
-        *board.nodes(now).values().next().unwrap()
+    fn status_of(status: &StatusBoard, now: Nanos) -> NodeStatus {
+        *status.nodes(now).values().next().unwrap()
     }
 
     #[test]
     fn a_node_stands_as_its_worst_connection_and_since_then() {
-        let (board, node) = (StatusBoard::default(), NodeId::new("h:1"));
-        board.report(&node, 0, LinkStatus::Connecting);
-        let first = stands(&board, clock::now());
+        let (status, node) = (StatusBoard::default(), NodeId::new("h:1"));
+        status.report(&node, 0, LinkStatus::Connecting);
+        let first = status_of(&status, clock::now());
         assert_eq!(first.state, Coherence::CatchingUp);
-        board.report(&node, 0, LinkStatus::Up(None));
-        assert_eq!(stands(&board, clock::now()), first, "as before: it is still catching up");
+        status.report(&node, 0, LinkStatus::Up(None));
+        assert_eq!(status_of(&status, clock::now()), first, "as before: it is still catching up");
 
         let lease_until = clock::now() + 1_000_000_000;
         let epoch = Epoch::begin(lease_until);
-        board.report(&node, 0, LinkStatus::Up(Some(epoch.clone())));
-        let tracked = stands(&board, clock::now());
+        status.report(&node, 0, LinkStatus::Up(Some(epoch.clone())));
+        let tracked = status_of(&status, clock::now());
         assert_eq!(tracked.state, Coherence::Tracked);
         assert!(tracked.since >= first.since);
         assert_eq!(
-            stands(&board, lease_until + 5),
+            status_of(&status, lease_until + 5),
             NodeStatus { state: Coherence::Lost, since: lease_until },
             "nobody posts that a lease ran out"
         );
 
-        board.report(&node, 1, LinkStatus::Up(Some(epoch)));
-        let both = stands(&board, clock::now());
+        status.report(&node, 1, LinkStatus::Up(Some(epoch)));
+        let both = status_of(&status, clock::now());
         assert!(both.state == Coherence::Tracked && both.since >= tracked.since, "since the later one");
-        board.report(&node, 1, LinkStatus::Down);
-        let lost = stands(&board, clock::now());
+        status.report(&node, 1, LinkStatus::Down);
+        let lost = status_of(&status, clock::now());
         assert!(lost.state == Coherence::Lost && lost.since >= both.since);
         for link in [LinkStatus::Connecting, LinkStatus::Down, LinkStatus::Connecting] {
-            board.report(&node, 1, link);
-            assert_eq!(stands(&board, clock::now()), lost, "another attempt is no news");
+            status.report(&node, 1, link);
+            assert_eq!(status_of(&status, clock::now()), lost, "another attempt is no news");
         }
-        board.remove(&node, 1);
-        assert_eq!(stands(&board, clock::now()), tracked);
+        status.remove(&node, 1);
+        assert_eq!(status_of(&status, clock::now()), tracked);
     }
     #[test]
     fn a_node_that_does_not_say_who_it_is_is_another_one_with_each_main_connection() {
-        let (board, node) = (StatusBoard::default(), NodeId::new("h:1"));
-        let known = || board.run_id(&node).unwrap();
-        let first = board.post_server(&node, b"", b"", true);
+        let (status, node) = (StatusBoard::default(), NodeId::new("h:1"));
+        let known = || status.run_id(&node).unwrap();
+        let first = status.report_server(&node, b"", b"", true);
         assert_eq!(known(), first);
         // What comes and goes beside it is somebody else for itself alone.
-        let side = board.post_server(&node, b"", b"", false);
+        let side = status.report_server(&node, b"", b"", false);
         assert!(side != first && known() == first);
-        let second = board.post_server(&node, b"", b"", true);
+        let second = status.report_server(&node, b"", b"", true);
         assert!(second != first && known() == second);
-        assert_eq!(&*board.post_server(&node, b"run_id:abc\r\n", b"", false), "abc");
+        assert_eq!(&*status.report_server(&node, b"run_id:abc\r\n", b"", false), "abc");
         assert_eq!(&*known(), "abc");
     }
 }

@@ -180,8 +180,8 @@ pub(super) fn nearside(facts: &SectionFacts, out: &mut String) -> Result {
     }
     write!(out, "topology_refreshes:{}\r\n", upstream.table.refreshes())?;
     write!(out, "topology_nodes_known:{}\r\n", upstream.table.numbered())?;
-    write!(out, "upstream_connections:{}\r\n", upstream.board.connections() + upstream.dedicated.open())?;
-    write!(out, "upstream_side_connections:{}\r\n", upstream.board.sides())?;
+    write!(out, "upstream_connections:{}\r\n", upstream.status.connections() + upstream.dedicated.open())?;
+    write!(out, "upstream_side_connections:{}\r\n", upstream.status.sides())?;
     write!(out, "dedicated_connections:{}\r\n", upstream.dedicated.open())?;
     write!(out, "upstream_lookups:{}\r\n", upstream.names.lookups())?;
     let Primaries { answered, missing, .. } = facts.primaries;
@@ -190,7 +190,7 @@ pub(super) fn nearside(facts: &SectionFacts, out: &mut String) -> Result {
     }
     write!(out, "lease_ms:{}\r\n", report.lease.as_millis())?;
     let now = clock::now();
-    let connections = [("node", upstream.board.nodes(now)), ("listener", upstream.board.listeners(now))];
+    let connections = [("node", upstream.status.nodes(now)), ("listener", upstream.status.listeners(now))];
     for (kind, standings) in connections {
         for (index, (node, standing)) in standings.into_iter().enumerate() {
             let (state, seconds) = (standing.state, now.saturating_sub(standing.since) / 1_000_000_000);

@@ -115,7 +115,7 @@ impl Drop for BcastListener {
     fn drop(&mut self) {
         self.task.abort();
         self.state.set(None);
-        self.shared.board.remove_listener(&self.node);
+        self.shared.status.remove_listener(&self.node);
     }
 }
 
@@ -137,7 +137,7 @@ impl Supervised<GreetedBcast> for Work {
     }
 
     fn begin(&self, _: Attempt) -> bool {
-        self.shared.board.post_listener(&self.node, LinkStatus::Connecting);
+        self.shared.status.report_listener(&self.node, LinkStatus::Connecting);
         true
     }
 
@@ -166,7 +166,7 @@ impl Supervised<GreetedBcast> for Work {
     }
 
     fn down(&self, _: &str) {
-        self.shared.board.post_listener(&self.node, LinkStatus::Down);
+        self.shared.status.report_listener(&self.node, LinkStatus::Down);
     }
 }
 
@@ -296,7 +296,7 @@ impl BcastConnection<'_> {
         let changed = self.work.state.is_armed() != epoch.is_some();
         let link =
             if self.tracking.is_refused() { LinkStatus::Untracked } else { LinkStatus::Up(epoch.clone()) };
-        self.work.shared.board.post_listener(&self.work.node, link);
+        self.work.shared.status.report_listener(&self.work.node, link);
         self.work.state.set(epoch.map(|epoch| (self.run_id.clone(), epoch)));
         if changed {
             (self.work.on_heard)(BcastEvent::Everything);

@@ -131,7 +131,7 @@ impl Greeting {
         for (right, reply) in &self.said {
             shared.rights.judge(node, *right, reply);
         }
-        shared.board.post_server(node, &self.info, &self.hello, main)
+        shared.status.report_server(node, &self.info, &self.hello, main)
     }
 }
 

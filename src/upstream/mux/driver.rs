@@ -97,7 +97,7 @@ impl MuxConnection {
         let driver = MuxDriver { connection: &self, context: &context };
         supervise(&driver, &self.node, Some(context.worker), &context.options, &context.shared).await;
         self.give_up_all("it is no longer part of the upstream", &context);
-        if self.main.is_none() && context.shared.board.remove(&self.node, context.worker) {
+        if self.main.is_none() && context.shared.status.remove(&self.node, context.worker) {
             context.shared.rights.forget(&self.node);
         }
     }

@@ -25,14 +25,14 @@ struct SideGuard<'a>(&'a WorkerContext);
 impl<'a> SideGuard<'a> {
     fn begin(context: &'a WorkerContext) -> SideGuard<'a> {
         context.stats.upstream_side_opened.add(1);
-        context.shared.board.post_side(true);
+        context.shared.status.report_side(true);
         SideGuard(context)
     }
 }
 
 impl Drop for SideGuard<'_> {
     fn drop(&mut self) {
-        self.0.shared.board.post_side(false);
+        self.0.shared.status.report_side(false);
     }
 }
 

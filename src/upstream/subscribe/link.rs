@@ -81,13 +81,13 @@ impl Supervised<Transport> for SubscribeLink {
     }
 
     async fn serve(&self, transport: Transport) -> Served {
-        let board = &self.subscriptions.upstream.board;
-        board.post_subscriber(true);
+        let status = &self.subscriptions.upstream.status;
+        status.report_subscriber(true);
         self.subscriptions.plan.lock().enter(self.index, SubscribePhase::Up);
         self.subscriptions.needed.notify_one();
         tracing::info!(node = %self.node, "pub/sub connection established");
         let lost = self.subscribe(transport).await;
-        board.post_subscriber(false);
+        status.report_subscriber(false);
         let Some(cause) = lost else {
             tracing::info!(node = %self.node, "pub/sub connection closed: no subscriptions left");
             return Served::Done;

@@ -163,7 +163,7 @@ impl TopologyQuery {
         }
         let mut nodes: Vec<NodeId> = self.members.iter().map(|member| member.node.clone()).collect();
         fastrand::shuffle(&mut nodes);
-        let away = self.shared.board.away();
+        let away = self.shared.status.away();
         nodes.sort_by_key(|node| away.contains(node));
         nodes.truncate(NODES_ASKED_MAX);
         nodes

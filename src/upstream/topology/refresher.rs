@@ -30,7 +30,7 @@ pub async fn keep(options: TopologyOptions, shared: Arc<SharedUpstream>, on_move
     loop {
         let (asked, began) = refresher.begin();
         let answer = query.ask().await;
-        shared.board.post_control(query.is_connected());
+        shared.status.report_control(query.is_connected());
         refresher.take(asked, began, answer).await;
     }
 }

@@ -166,12 +166,12 @@ impl Upstream {
 
     /// Which process answered last as this node, if any did.
     pub fn run_id(&self, index: NodeIndex) -> Option<Arc<str>> {
-        self.context.shared.board.run_id(&self.node(index))
+        self.context.shared.status.run_id(&self.node(index))
     }
 
     /// Whether the servers may give fields of a hash times of their own.
     pub fn fields_expire(&self) -> bool {
-        self.context.shared.board.fields_expire()
+        self.context.shared.status.fields_expire()
     }
 
     /// Whether the upstream is a cluster, with the slots distributed over its nodes.
