@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::generation::Generation;
-use super::miss_reason::{MissReason, Noted};
+use super::miss_reason::{MissReason, LastReason};
 use super::near_cache::NearCache;
 use super::shared::SharedCache;
 use super::store::Stored;
@@ -21,7 +21,7 @@ pub struct Explained {
     /// The numbers that an entry must carry to be served: of the key's line in the index, and of its slot.
     pub generation: (u32, u32),
     /// The reason of the last miss.
-    pub noted: Noted,
+    pub noted: LastReason,
     /// The time when all of L1 was last emptied.
     pub emptied_at: Option<Nanos>,
 }
@@ -68,7 +68,7 @@ impl SharedCache {
         let noted = match dead.first().filter(|_| live.is_empty()) {
             // There is an entry, which is not served: its head says why.
             Some(stored) => {
-                self.why_dead(stored.head, now).map_or(Noted::Nothing, |why| Noted::Reason(why, now))
+                self.why_dead(stored.head, now).map_or(LastReason::Nothing, |why| LastReason::Reason(why, now))
             }
             None => self.reasons.of(hash),
         };
@@ -114,7 +114,7 @@ mod tests {
     fn assert_why(cache: &Cache, asked: &Asked, wanted: MissReason) {
         let explained = explained(cache, asked);
         assert!(explained.replies.is_empty());
-        assert!(matches!(explained.noted, Noted::Reason(why, _) if why == wanted), "{:?}", explained.noted);
+        assert!(matches!(explained.noted, LastReason::Reason(why, _) if why == wanted), "{:?}", explained.noted);
     }
 
     #[test]
@@ -122,7 +122,7 @@ mod tests {
         let (cache, asked, epoch) = (one_worker(), get("key"), live());
         assert_eq!(fill(&cache, &asked, "value", &epoch), Commit::Kept);
         let explained = explained(&cache, &asked);
-        assert_eq!(explained.noted, Noted::Nothing);
+        assert_eq!(explained.noted, LastReason::Nothing);
         assert!(explained.weight > 0);
         let [kept] = &explained.replies[..] else { panic!("{explained:?}") };
         assert_eq!((kept.command, &kept.arguments[..]), ("get", &[b"key".to_vec()][..]));
@@ -207,7 +207,7 @@ mod tests {
         let (cache, asked) = (one_worker(), get("key"));
         let ticket = cache.ticket(&miss(&cache, &asked), Epoch::begin(u64::MAX));
         for _ in 0..3 {
-            assert_eq!(explained(&cache, &asked).noted, Noted::Nothing);
+            assert_eq!(explained(&cache, &asked).noted, LastReason::Nothing);
         }
         assert_eq!(commit(&cache, &asked, &ticket, "value"), Commit::Kept);
     }

@@ -79,7 +79,7 @@ pub enum MissReason {
 
 /// What the table has of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noted {
+pub enum LastReason {
     /// Nothing, since the daemon started or L1 was emptied as a whole.
     Nothing,
     /// Another key took its place in the table, and it may have had a reason.
@@ -90,7 +90,7 @@ pub enum Noted {
 
 /// Why there is no reason for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unknown {
+pub enum NoReason {
     /// L1 is off.
     Off,
     /// It was never looked for.
@@ -112,7 +112,7 @@ const SECOND: Nanos = 1_000_000_000;
 /// The time wraps around after half a year.
 const SECONDS_MASK: u64 = (1 << 24) - 1;
 
-// === impl Why ===
+// === impl MissReason ===
 
 impl MissReason {
     /// All of them, by number.
@@ -189,20 +189,20 @@ impl fmt::Display for MissReason {
     }
 }
 
-// === impl Unknown ===
+// === impl NoReason ===
 
-impl Unknown {
+impl NoReason {
     /// All of them.
-    pub const ALL: [Unknown; 4] = [Unknown::Off, Unknown::NeverRead, Unknown::Emptied, Unknown::Forgotten];
+    pub const ALL: [NoReason; 4] = [NoReason::Off, NoReason::NeverRead, NoReason::Emptied, NoReason::Forgotten];
 }
 
-impl fmt::Display for Unknown {
+impl fmt::Display for NoReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unknown::Off => f.write_str("L1 is off (l1_size is 0)"),
-            Unknown::NeverRead => f.write_str("no command that L1 could answer has read it"),
-            Unknown::Emptied => f.write_str("it was not read since L1 was emptied"),
-            Unknown::Forgotten => {
+            NoReason::Off => f.write_str("L1 is off (l1_size is 0)"),
+            NoReason::NeverRead => f.write_str("no command that L1 could answer has read it"),
+            NoReason::Emptied => f.write_str("it was not read since L1 was emptied"),
+            NoReason::Forgotten => {
                 write!(f, "forgotten: reasons of at most {REASONS_MAX} keys are remembered")
             }
         }
@@ -230,13 +230,13 @@ impl Reasons {
     }
 
     /// The last reason of the key with this hash.
-    pub(super) fn of(&self, hash: u64) -> Noted {
+    pub(super) fn of(&self, hash: u64) -> LastReason {
         let packed = self.places[place(hash)].load(Ordering::Relaxed);
         let why = (packed & 0xff).checked_sub(1).and_then(|number| MissReason::ALL.get(number as usize));
         match why {
-            None => Noted::Nothing,
-            Some(_) if tag(packed) != tag(hash) => Noted::Forgotten,
-            Some(why) => Noted::Reason(*why, self.began + (packed >> 8 & SECONDS_MASK) * SECOND),
+            None => LastReason::Nothing,
+            Some(_) if tag(packed) != tag(hash) => LastReason::Forgotten,
+            Some(why) => LastReason::Reason(*why, self.began + (packed >> 8 & SECONDS_MASK) * SECOND),
         }
     }
 }
@@ -258,17 +258,17 @@ mod tests {
     fn the_last_reason_of_a_key_is_remembered_and_never_taken_for_anothers() {
         let reasons = Reasons::new();
         let key = 0x1234_5678_9abc_def0;
-        assert_eq!(reasons.of(key), Noted::Nothing);
+        assert_eq!(reasons.of(key), LastReason::Nothing);
         for (number, why) in MissReason::ALL.into_iter().enumerate() {
             assert_eq!(why as usize, number + 1);
             reasons.note(key, why);
-            assert!(matches!(reasons.of(key), Noted::Reason(noted, _) if noted == why), "{why}");
+            assert!(matches!(reasons.of(key), LastReason::Reason(noted, _) if noted == why), "{why}");
         }
         let same_place = key ^ 1 << 40;
-        assert_eq!(reasons.of(same_place), Noted::Forgotten);
+        assert_eq!(reasons.of(same_place), LastReason::Forgotten);
         reasons.note(same_place, MissReason::Evicted);
-        assert_eq!(reasons.of(key), Noted::Forgotten);
+        assert_eq!(reasons.of(key), LastReason::Forgotten);
         reasons.clear();
-        assert_eq!((reasons.of(key), reasons.of(same_place)), (Noted::Nothing, Noted::Nothing));
+        assert_eq!((reasons.of(key), reasons.of(same_place)), (LastReason::Nothing, LastReason::Nothing));
     }
 }

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::client_state::ClientState;
 use super::context::{ExecContext, SessionContext};
 use crate::cache::policy::{Policy, TrackingMode, TtlMode};
-use crate::cache::{Explained, Flush, KeptReply, Noted, Unknown};
+use crate::cache::{Explained, Flush, KeptReply, LastReason, NoReason};
 use crate::clock::{self, Nanos};
 use crate::node::NodeId;
 use crate::protocol::key::Slot;
@@ -104,7 +104,7 @@ pub(super) fn explain(request: &Request<'_>, resp: Resp, context: &SessionContex
         Some(cache) => l1(&mut fields, &cache.explain(key, slot, now), now),
         None => {
             fields.number("cached", 0);
-            fields.text("last_not_cached", &Unknown::Off.to_string());
+            fields.text("last_not_cached", &NoReason::Off.to_string());
         }
     }
     fields.into_map()
@@ -154,11 +154,11 @@ fn l1(fields: &mut Fields, explained: &Explained, now: Nanos) {
         fields.out.extend_from_slice(&map);
     }
     let (text, at) = match noted {
-        Noted::Reason(why, at) => (Some(why.to_string()), Some(*at)),
-        Noted::Forgotten => (Some(Unknown::Forgotten.to_string()), None),
-        Noted::Nothing if !replies.is_empty() => (None, None),
-        Noted::Nothing if emptied_at.is_some() => (Some(Unknown::Emptied.to_string()), *emptied_at),
-        Noted::Nothing => (Some(Unknown::NeverRead.to_string()), None),
+        LastReason::Reason(why, at) => (Some(why.to_string()), Some(*at)),
+        LastReason::Forgotten => (Some(NoReason::Forgotten.to_string()), None),
+        LastReason::Nothing if !replies.is_empty() => (None, None),
+        LastReason::Nothing if emptied_at.is_some() => (Some(NoReason::Emptied.to_string()), *emptied_at),
+        LastReason::Nothing => (Some(NoReason::NeverRead.to_string()), None),
     };
     fields.optional("last_not_cached", text.as_deref());
     fields.number("last_not_cached_seconds", at.map_or(0, |at| seconds(now, at)));

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use nearside::cache::{MissReason, Unknown};
+use nearside::cache::{MissReason, NoReason};
 use nearside::config::{KEYS, Key};
 use nearside::stats::WorkerStats;
 
@@ -147,7 +147,7 @@ fn every_reason_of_explain_stands_in_the_page_and_in_a_test() {
     let reasons: Vec<(String, String)> = MissReason::ALL
         .iter()
         .map(|why| (why.to_string(), format!("MissReason::{why:?}")))
-        .chain(Unknown::ALL.iter().map(|unknown| (unknown.to_string(), format!("Unknown::{unknown:?}"))))
+        .chain(NoReason::ALL.iter().map(|unknown| (unknown.to_string(), format!("NoReason::{unknown:?}"))))
         .collect();
     let rows: Vec<String> = rows("docs/operations.md", "reasons").into_iter().map(|(text, _)| text).collect();
     let wanted: Vec<String> = reasons.iter().map(|(text, _)| text.clone()).collect();

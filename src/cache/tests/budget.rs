@@ -122,7 +122,7 @@ fn what_was_over_when_room_was_made_went_because_it_was_over() {
     let noted =
         keys.iter().map(|key| cache.explain(key.as_bytes(), Slot::of(key.as_bytes()), clock::now()).noted);
     let (over, others): (Vec<_>, Vec<_>) = noted
-        .filter(|noted| *noted != Noted::Forgotten)
-        .partition(|noted| matches!(noted, Noted::Reason(MissReason::Expired, _)));
+        .filter(|noted| *noted != LastReason::Forgotten)
+        .partition(|noted| matches!(noted, LastReason::Reason(MissReason::Expired, _)));
     assert!(over.len() > 20 && others.is_empty(), "{} and {others:?}", over.len());
 }
