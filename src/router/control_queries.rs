@@ -37,7 +37,7 @@ impl ControlQueries {
     }
 
     /// Tells every primary something; empty when none is known.
-    pub fn tell_every<A: AsRef<[u8]>>(&self, args: &[A], reads_only: bool) -> Vec<QueryReply> {
+    pub fn send_to_primaries<A: AsRef<[u8]>>(&self, args: &[A], reads_only: bool) -> Vec<QueryReply> {
         let call = Call { bytes: encode::request(args), slot: None, reads_only, runs_user_code: false };
         let primaries = self.upstream.primaries();
         primaries.iter().map(|node| asked(self.upstream.send_to(*node, call.clone()))).collect()

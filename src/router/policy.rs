@@ -81,7 +81,7 @@ impl RouterContext {
 
     /// Sends a read whose reply L1 does not keep. The node tracks it only if the client itself has to hear of
     /// changes.
-    pub(super) fn send_unkept(&self, slot: Slot, call: Call, caller: Caller<'_>) -> PendingReply {
+    pub(super) fn send_uncached(&self, slot: Slot, call: Call, caller: Caller<'_>) -> PendingReply {
         match caller.coverage {
             Some(_) => self.upstream.send(slot, call),
             None => self.upstream.send_untracked(slot, call),
@@ -89,7 +89,7 @@ impl RouterContext {
     }
 
     /// Whether a request only reads keys whose policies keep them out of L1.
-    pub(super) fn is_unkept(&self, route: RequestRoute, request: &Request<'_>) -> bool {
+    pub(super) fn is_uncached(&self, route: RequestRoute, request: &Request<'_>) -> bool {
         if !self.policies.exist() || !route.flags.has(Flags::READ) {
             return false;
         }

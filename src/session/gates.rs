@@ -57,7 +57,7 @@ fn needs_topology(
     is_locked: bool,
 ) -> bool {
     match recognised.map(|spec| spec.class_of(request)) {
-        Ok(Class::Local(local)) => local.tells_of_upstream(),
+        Ok(Class::Local(local)) => local.needs_upstream_facts(),
         Ok(Class::Session(state)) => match state {
             RequiredState::Blocking
             | RequiredState::PubSub(_)

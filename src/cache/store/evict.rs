@@ -7,7 +7,7 @@ use super::entry::EntryHead;
 use super::index::Lines;
 use super::large::LargeEntries;
 use super::line::Place;
-use super::queues::{Element, Segment, Which};
+use super::queues::{Element, Segment, QueueKind};
 use super::reinsertion::Reinsertion;
 use super::sizes::WORD_BYTES;
 use super::{AtomicU64, Event, MissReason, REPLIES_MAX, Store, StoreWriter, clock, tick};
@@ -43,18 +43,18 @@ impl Rule {
     /// evicted. `hits_left` computes what a round costs.
     fn of(
         self,
-        which: Which,
+        which: QueueKind,
         hits: u8,
         hits_left: impl FnOnce(Reinsertion, u8) -> Option<u8>,
-    ) -> Option<(Which, u8)> {
+    ) -> Option<(QueueKind, u8)> {
         match (self, which) {
             (Rule::Stays, _) => Some((which, hits)),
             (Rule::Goes, _) => None,
             (Rule::ByHits(_), _) if hits == 0 => None,
-            (Rule::ByHits(reinsertion), Which::Small) => {
-                hits_left(reinsertion, hits).map(|_| (Which::Main, 0))
+            (Rule::ByHits(reinsertion), QueueKind::Small) => {
+                hits_left(reinsertion, hits).map(|_| (QueueKind::Main, 0))
             }
-            (Rule::ByHits(reinsertion), Which::Main) => Some((Which::Main, hits_left(reinsertion, hits)?)),
+            (Rule::ByHits(reinsertion), QueueKind::Main) => Some((QueueKind::Main, hits_left(reinsertion, hits)?)),
         }
     }
 }
@@ -82,13 +82,13 @@ impl Store {
         true
     }
 
-    /// Which entries are kept for another round, by the averages of now.
+    /// QueueKind entries are kept for another round, by the averages of now.
     pub(super) fn reinsertion(&self, writer: &StoreWriter) -> Reinsertion {
         let bytes = (writer.segments * self.sizes.segment_bytes) as u64 + self.large.bytes();
         Reinsertion::new(bytes, self.entries.load(Ordering::Relaxed), tick(clock::now()))
     }
 
-    fn empty_segment(&self, writer: &mut StoreWriter, which: Which, segment: Segment, rule: Rule) {
+    fn empty_segment(&self, writer: &mut StoreWriter, which: QueueKind, segment: Segment, rule: Rule) {
         let start = self.sizes.words(segment.number).start;
         let mut at = 0;
         while at < segment.used {
@@ -110,7 +110,7 @@ impl Store {
     fn settle(
         &self,
         writer: &mut StoreWriter,
-        (which, since): (Which, u32),
+        (which, since): (QueueKind, u32),
         rule: Rule,
         spot: u64,
         head: EntryHead,
@@ -174,7 +174,7 @@ impl Store {
     }
 
     /// Copies an entry to the end of a queue, if there is room: where it lies then. Nothing else goes for it.
-    fn move_to(&self, writer: &mut StoreWriter, which: Which, spot: u64, head: EntryHead) -> Option<u64> {
+    fn move_to(&self, writer: &mut StoreWriter, which: QueueKind, spot: u64, head: EntryHead) -> Option<u64> {
         let words = head.words();
         let new = match self.room_in_open(writer, words, which) {
             Some(new) => new,
@@ -194,7 +194,7 @@ impl Store {
         Some(new)
     }
 
-    fn evict_large(&self, writer: &mut StoreWriter, which: Which, rule: Rule, element: Element) {
+    fn evict_large(&self, writer: &mut StoreWriter, which: QueueKind, rule: Rule, element: Element) {
         let Element::Large { spot, hash, bytes, epoch_index, since } = element else { return };
         let now = clock::now();
         let head = self.large.get(spot).map(|large| large.head);

@@ -1,4 +1,4 @@
-//! Which keys went not long ago: 16 bits of the hash of each.
+//! QueueKind keys went not long ago: 16 bits of the hash of each.
 
 /// Keys of one set.
 const WAYS: u32 = 8;

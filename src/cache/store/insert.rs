@@ -7,7 +7,7 @@ use super::entry::{self, EntryHead, EntryTerms, PART_BYTES_MAX, Sought};
 use super::index::LINE_BYTES;
 use super::large::{Large, LargeEntries};
 use super::line::Place;
-use super::queues::{Element, Segment, Which};
+use super::queues::{Element, Segment, QueueKind};
 use super::sizes::WORD_BYTES;
 use super::{Bytes, Epoch, Event, MissReason, Slot, Store, StoreWriter, clock, tick};
 use crate::cache::entry::{CacheQuery, Resp2};
@@ -168,13 +168,13 @@ impl Store {
     }
 
     /// The queue that a new entry of `bytes` bytes goes into.
-    fn queue_of(&self, writer: &mut StoreWriter, hash: u64, bytes: usize) -> Which {
+    fn queue_of(&self, writer: &mut StoreWriter, hash: u64, bytes: usize) -> QueueKind {
         let is_known = writer.ghost.take(hash);
-        if is_known && self.reinsertion(writer).admits_returning(bytes) { Which::Main } else { Which::Small }
+        if is_known && self.reinsertion(writer).admits_returning(bytes) { QueueKind::Main } else { QueueKind::Small }
     }
 
     /// A spot for `words` words at the end of a queue, after evictions if need be; `None` if there is none.
-    fn room(&self, writer: &mut StoreWriter, words: usize, which: Which) -> Option<u64> {
+    fn room(&self, writer: &mut StoreWriter, words: usize, which: QueueKind) -> Option<u64> {
         if let Some(spot) = self.room_in_open(writer, words, which) {
             return Some(spot);
         }
@@ -203,7 +203,7 @@ impl Store {
     }
 
     /// A spot for `words` words in the open segment of a queue, if it has the room.
-    pub(super) fn room_in_open(&self, writer: &mut StoreWriter, words: usize, which: Which) -> Option<u64> {
+    pub(super) fn room_in_open(&self, writer: &mut StoreWriter, words: usize, which: QueueKind) -> Option<u64> {
         let open = writer.queues.of(which).open.as_ref()?;
         let has_room = open.used + words <= self.sizes.segment_words();
         has_room.then(|| (self.sizes.words(open.number).start + open.used) as u64)
@@ -216,7 +216,7 @@ impl Store {
     }
 
     /// Opens a segment at the end of a queue, behind the one that was open. None when there are no more.
-    pub(super) fn open(&self, writer: &mut StoreWriter, which: Which) -> Option<()> {
+    pub(super) fn open(&self, writer: &mut StoreWriter, which: QueueKind) -> Option<()> {
         let number = match writer.free.pop() {
             Some(number) => number,
             None if (writer.fresh as usize) < self.sizes.segments => {
@@ -269,7 +269,7 @@ impl Store {
         let since = tick(clock::now());
         queue.push(Element::Large { spot, hash: fill.hash, bytes, epoch_index: terms.epoch_index, since });
         // What is written all the time goes all the time, and never comes to the front.
-        queue.tidy(|spot| self.large.get(spot).is_some(), |index| epochs.note_gone(index));
+        queue.drop_gone(|spot| self.large.get(spot).is_some(), |index| epochs.note_gone(index));
         let linked = self.link(fill, sought, spot);
         if linked {
             self.fit_index(writer);

@@ -289,7 +289,7 @@ impl<'a> Locked<'a> {
         self.line
     }
 
-    /// Which choice of the key that is looked for it is.
+    /// QueueKind choice of the key that is looked for it is.
     pub(super) fn choice(&self) -> usize {
         self.line.choice
     }

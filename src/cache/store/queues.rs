@@ -45,9 +45,9 @@ pub(super) struct Queue {
     next_look: usize,
 }
 
-/// Which queue.
+/// QueueKind queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Which {
+pub(super) enum QueueKind {
     Small,
     Main,
 }
@@ -98,7 +98,7 @@ impl Queue {
 
     /// Takes the large replies out that went by themselves, when there may be many of them, and tells `gone`
     /// their epochs. It is little work for each one that is pushed.
-    pub(super) fn tidy(&mut self, is_there: impl Fn(u64) -> bool, mut gone: impl FnMut(u16)) {
+    pub(super) fn drop_gone(&mut self, is_there: impl Fn(u64) -> bool, mut gone: impl FnMut(u16)) {
         if self.large < self.next_look.max(LARGE_MIN) {
             return;
         }
@@ -122,23 +122,23 @@ impl Queue {
 // === impl Queues ===
 
 impl Queues {
-    pub(super) fn of(&mut self, which: Which) -> &mut Queue {
+    pub(super) fn of(&mut self, which: QueueKind) -> &mut Queue {
         match which {
-            Which::Small => &mut self.small,
-            Which::Main => &mut self.main,
+            QueueKind::Small => &mut self.small,
+            QueueKind::Main => &mut self.main,
         }
     }
 
     /// What has to go for room, and from which queue.
-    pub(super) fn next(&mut self, segment_bytes: usize, budget: u64) -> Option<(Which, Element)> {
+    pub(super) fn next(&mut self, segment_bytes: usize, budget: u64) -> Option<(QueueKind, Element)> {
         let small = self.small.bytes(segment_bytes) > budget / SMALL_PART;
-        let order = if small { [Which::Small, Which::Main] } else { [Which::Main, Which::Small] };
+        let order = if small { [QueueKind::Small, QueueKind::Main] } else { [QueueKind::Main, QueueKind::Small] };
         order.into_iter().find_map(|which| Some((which, self.of(which).pop()?)))
     }
 
     /// Takes the segment that `chosen` says is worth it, wherever it stands.
-    pub(super) fn take(&mut self, chosen: impl Fn(&Segment) -> bool) -> Option<(Which, Segment)> {
-        [Which::Small, Which::Main].into_iter().find_map(|which| {
+    pub(super) fn take(&mut self, chosen: impl Fn(&Segment) -> bool) -> Option<(QueueKind, Segment)> {
+        [QueueKind::Small, QueueKind::Main].into_iter().find_map(|which| {
             let elements = &mut self.of(which).elements;
             let is_it = |element: &Element| matches!(element, Element::Segment(segment) if chosen(segment));
             let at = elements.iter().position(is_it)?;

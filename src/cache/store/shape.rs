@@ -38,7 +38,7 @@ impl Shape {
         (self.0 >> HOMES_BITS) as u32 & ((1 << GROUP_BITS_BITS) - 1)
     }
 
-    /// Which line is the home of the key with this hash.
+    /// QueueKind line is the home of the key with this hash.
     #[inline]
     pub(super) fn home(self, hash: u64) -> usize {
         let (homes, bits) = (self.homes(), self.group_bits());

@@ -149,7 +149,7 @@ impl Tracker {
         inner.table.sweep(|id| inner.members.contains_key(&id));
         while inner.table.keys() > self.keys_max {
             let Some((key, ids)) = inner.table.take_any() else { break };
-            self.tell_key(&mut inner.members, &key, &ids);
+            self.notify_key(&mut inner.members, &key, &ids);
         }
     }
 
@@ -198,7 +198,7 @@ impl Tracker {
             Invalidation::Keys(keys) => {
                 for key in keys {
                     let ids = table.take(key);
-                    self.tell_key(members, key, &ids);
+                    self.notify_key(members, key, &ids);
                 }
             }
             Invalidation::Slots(slots) => {
@@ -218,7 +218,7 @@ impl Tracker {
             }
             Invalidation::Node | Invalidation::All => {
                 *table = ReaderTable::default();
-                self.tell_all(members, |member| member.terms.prefixes.is_none());
+                self.notify_all(members, |member| member.terms.prefixes.is_none());
             }
         }
     }
@@ -245,7 +245,7 @@ impl Tracker {
 
     /// Notifies the clients in BCAST mode that any key may have changed.
     pub fn broadcast_everything(&self) {
-        self.tell_all(&mut self.inner.lock().members, |member| member.terms.prefixes.is_some());
+        self.notify_all(&mut self.inner.lock().members, |member| member.terms.prefixes.is_some());
     }
 
     /// How much is tracked.
@@ -260,7 +260,7 @@ impl Tracker {
         }
     }
 
-    fn tell_key(&self, members: &mut BTreeMap<u64, TrackingClient>, key: &Bytes, ids: &[u64]) {
+    fn notify_key(&self, members: &mut BTreeMap<u64, TrackingClient>, key: &Bytes, ids: &[u64]) {
         let mut news = None;
         for id in ids {
             let Some(member) = members.get_mut(id).filter(|member| member.terms.prefixes.is_none()) else {
@@ -273,7 +273,7 @@ impl Tracker {
         }
     }
 
-    fn tell_all(&self, members: &mut BTreeMap<u64, TrackingClient>, whom: impl Fn(&TrackingClient) -> bool) {
+    fn notify_all(&self, members: &mut BTreeMap<u64, TrackingClient>, whom: impl Fn(&TrackingClient) -> bool) {
         for member in members.values_mut().filter(|member| whom(member)) {
             // Several nodes may report that, and one push is enough for all that it read until now.
             if std::mem::take(&mut member.has_read) {

@@ -41,7 +41,7 @@ pub(in crate::commands) fn answer(request: &Request<'_>, context: &SessionContex
 
 /// Sets a parameter on every primary, or gives an error: what the others did is not undone.
 fn set_on_every_primary(request: &Request<'_>, context: &SessionContext) -> Answer {
-    let asked = context.router.queries.tell_every(&request.args().collect::<Vec<_>>(), false);
+    let asked = context.router.queries.send_to_primaries(&request.args().collect::<Vec<_>>(), false);
     Answer::Later(Box::pin(async move {
         let replies = join_all(asked).await;
         let none = || encode::error_reply("CLUSTERDOWN nearside: no primary is known yet");

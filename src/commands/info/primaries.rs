@@ -32,7 +32,7 @@ pub(super) struct Primaries {
 
 /// Asks all primaries at once.
 pub(super) fn ask(router: &Rc<Router>) -> impl Future<Output = Primaries> + 'static + use<> {
-    let asked: Vec<QueryReply> = router.queries.tell_every(&["INFO"], true);
+    let asked: Vec<QueryReply> = router.queries.send_to_primaries(&["INFO"], true);
     async move {
         let replies = asked.into_iter().map(|asked| tokio::time::timeout(PATIENCE, asked));
         let mut primaries = Primaries::default();

@@ -204,8 +204,8 @@ pub(super) fn nearside(facts: &SectionFacts, out: &mut String) -> Result {
     for (index, key) in mismatches.into_iter().enumerate() {
         write!(out, "shadow_mismatch{index}:{key}\r\n")?;
     }
-    let songs = report.canary.as_ref().map(|canary| canary.stats()).unwrap_or_default();
-    for (index, (node, song)) in songs.into_iter().enumerate() {
+    let canaries = report.canary.as_ref().map(|canary| canary.stats()).unwrap_or_default();
+    for (index, (node, song)) in canaries.into_iter().enumerate() {
         let at = |quantile| song.micros.as_ref().map_or(0, |micros| micros.value_at_quantile(quantile));
         let count = song.micros.as_ref().map_or(0, |micros| micros.len());
         write!(out, "canary{index}:address={node},count={count},p50_us={},p99_us={},", at(0.5), at(0.99))?;

@@ -237,7 +237,7 @@ pub enum RequiredState {
 impl Local {
     /// Whether the answer has facts about the upstream, so that the first clients wait a moment for the
     /// topology.
-    pub fn tells_of_upstream(self) -> bool {
+    pub fn needs_upstream_facts(self) -> bool {
         matches!(
             self,
             Local::ConfigGet | Local::ConfigSet | Local::Hello | Local::Info | Local::NearsideExplain

@@ -74,10 +74,10 @@ impl Sender {
         if let Some(read) = &read {
             read.keys().iter().for_each(|key| self.context.note(key, MissReason::Command));
         }
-        let unkept = access == KeyAccess::Declared && self.context.is_unkept(route, request);
+        let unkept = access == KeyAccess::Declared && self.context.is_uncached(route, request);
         let send = |call: Call| match (to.slot, to.node) {
             _ if isolated => self.context.upstream.send_isolated(to.slot, to.node, call, 0),
-            (Some(slot), _) if unkept => self.context.send_unkept(slot, call, caller),
+            (Some(slot), _) if unkept => self.context.send_uncached(slot, call, caller),
             (Some(slot), _) => self.context.upstream.send(slot, call),
             (None, Some(node)) => self.context.upstream.send_to(node, call),
             (None, None) => self.context.upstream.send_any(call),

@@ -99,7 +99,7 @@ impl SlotFetches {
             _ => false,
         };
         let (mut reply, tracking) = if wants.iter().all(is_kept_out) {
-            (self.context.send_unkept(slot, call, caller), TrackingMode::ByKey)
+            (self.context.send_uncached(slot, call, caller), TrackingMode::ByKey)
         } else if wants.iter().all(is_heard) {
             let keys = part.positions.iter().map(|position| request.arg(*position));
             self.context.send_to_keep(TrackingMode::Broadcast, slot, keys, call, caller)

@@ -222,7 +222,7 @@ impl CachedReads {
                 let keys = std::iter::once(query.key);
                 self.context.send_to_keep(terms.tracking, missed.slot(), keys, call, caller)
             }
-            None => (self.context.send_unkept(missed.slot(), call, caller), TrackingMode::ByKey),
+            None => (self.context.send_uncached(missed.slot(), call, caller), TrackingMode::ByKey),
         };
         let (Some(terms), Some(epoch)) = (terms, value.epoch.take()) else {
             if terms.is_some() {

@@ -208,7 +208,7 @@ impl Scripting {
             // script.
             let _ = tokio::time::timeout(SEARCH_TIME_MAX, search).await;
             if scripts.body(sha).is_none() {
-                scripts.nobody_knew(sha, crate::clock::now());
+                scripts.note_unknown(sha, crate::clock::now());
             }
         }))
     }

@@ -170,7 +170,7 @@ impl ScriptCache {
     }
 
     /// Nobody knew a script.
-    pub(in crate::router) fn nobody_knew(&self, sha: Sha, now: Nanos) {
+    pub(in crate::router) fn note_unknown(&self, sha: Sha, now: Nanos) {
         let mut known = self.known.lock();
         if known.unknown.len() >= UNKNOWN_MAX {
             known.unknown.clear();
@@ -280,7 +280,7 @@ mod tests {
     fn only_so_many_strangers_are_remembered() {
         let scripts = ScriptCache::new(10_000);
         for number in 0..=UNKNOWN_MAX {
-            scripts.nobody_knew(Sha::of(number.to_string().as_bytes()), 0);
+            scripts.note_unknown(Sha::of(number.to_string().as_bytes()), 0);
             assert!(scripts.known.lock().unknown.len() <= UNKNOWN_MAX);
         }
         let latest = Sha::of(UNKNOWN_MAX.to_string().as_bytes());

@@ -159,7 +159,7 @@ impl Supervised<GreetedBcast> for Work {
         let prefixes = self.state.prefixes().len();
         tracing::info!(node = %self.node, prefixes, "BCAST subscription established");
         let mut connection = BcastConnection::new(self, &greeting, inbox);
-        let error = connection.hear(transport).await;
+        let error = connection.receive(transport).await;
         connection.distrust();
         // No command waits for it, so the next attempt has a delay.
         Served::Failed(error.to_string())
@@ -195,7 +195,7 @@ impl BcastConnection<'_> {
 
     /// Receives pushes until the connection is lost, or the node is silent for longer than the lease; returns
     /// the cause.
-    async fn hear(&mut self, mut transport: Transport) -> io::Error {
+    async fn receive(&mut self, mut transport: Transport) -> io::Error {
         let mut out = WriteQueue::default();
         let mut ticks = time::interval(self.work.options.heartbeat_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

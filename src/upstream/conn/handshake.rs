@@ -227,7 +227,7 @@ async fn answers_if(
     judge: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<Vec<Bytes>> {
     transport.bound_replies(REPLY_BYTES_MAX);
-    let conversation = transport.converse_if(bytes, replies, judge);
+    let conversation = transport.round_trip_if(bytes, replies, judge);
     let answers = connect::in_time(conversation, options.connect_timeout, "no answer").await;
     transport.bound_replies(options.reply_bytes_max);
     let too_long =

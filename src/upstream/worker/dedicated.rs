@@ -102,7 +102,7 @@ impl Upstream {
         runs_user_code: bool,
     ) -> Option<RedirectTarget> {
         let redirect =
-            self.weighed(self.context.redirect_of(frame, slot, node)?, node, runs_user_code).await?;
+            self.confirmed(self.context.redirect_of(frame, slot, node)?, node, runs_user_code).await?;
         self.context.stats.upstream_redirects.add(1);
         self.context.note(&redirect);
         Some(match redirect {

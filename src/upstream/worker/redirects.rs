@@ -27,7 +27,7 @@ impl Upstream {
     pub(super) fn reroute(self: &Rc<Upstream>, reroute: Reroute) {
         match reroute {
             Reroute::Redirected { redirect, node, command, words } => {
-                self.weigh(redirect, node, command, words);
+                self.confirm_redirect(redirect, node, command, words);
             }
             Reroute::Suspects { node, commands } => self.send_suspects(node, commands),
         }
@@ -77,7 +77,7 @@ impl Upstream {
     }
 
     /// Follows a redirect that `node` answered to `waiting`, if it is true; else `words` are the reply.
-    pub(in crate::upstream) fn weigh(
+    pub(in crate::upstream) fn confirm_redirect(
         self: &Rc<Self>,
         redirect: Redirect,
         node: NodeIndex,
@@ -99,7 +99,7 @@ impl Upstream {
 
     /// Where a redirect leads that `node` answered, if it is true. `runs_user_code` says whether a script may
     /// have written it.
-    pub(in crate::upstream) async fn weighed(
+    pub(in crate::upstream) async fn confirmed(
         self: &Rc<Self>,
         redirect: Redirect,
         node: &NodeId,

@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::queues::Which;
+use super::queues::QueueKind;
 use super::*;
 use crate::cache::entry::{CacheQuery, CommandId, Resp2};
 use crate::net::write_queue::WriteQueue;

@@ -89,7 +89,7 @@ fn large_replies_that_are_invalidated_all_the_time_leave_nothing_behind() {
         put(&store, &[b"key"], &value, &epoch).unwrap();
         store.invalidate(store.hash(b"key"));
     }
-    let large = store.writer.lock().queues.of(Which::Small).large();
+    let large = store.writer.lock().queues.of(QueueKind::Small).large();
     assert!(large <= 130, "{large}");
     assert!(found(&store, &[b"stays"]).is_some());
 }

@@ -342,12 +342,12 @@ impl Transport {
         bytes: &Bytes,
         replies: usize,
     ) -> io::Result<Vec<Bytes>> {
-        self.converse_if(bytes, replies, |_| Ok(())).await
+        self.round_trip_if(bytes, replies, |_| Ok(())).await
     }
 
     /// As [`Self::round_trip`], but checks the first frame as soon as it is there: if it is wrong, it does
     /// not wait for the others.
-    pub(in crate::upstream) async fn converse_if(
+    pub(in crate::upstream) async fn round_trip_if(
         &mut self,
         bytes: &Bytes,
         replies: usize,
