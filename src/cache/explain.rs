@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::generation::Generation;
-use super::miss_reason::{MissReason, LastReason};
+use super::miss_reason::{LastReason, MissReason};
 use super::near_cache::NearCache;
 use super::shared::SharedCache;
 use super::store::Stored;
@@ -67,9 +67,9 @@ impl SharedCache {
             stored.into_iter().partition(|stored| self.why_dead(stored.head, now).is_none());
         let noted = match dead.first().filter(|_| live.is_empty()) {
             // There is an entry, which is not served: its head says why.
-            Some(stored) => {
-                self.why_dead(stored.head, now).map_or(LastReason::Nothing, |why| LastReason::Reason(why, now))
-            }
+            Some(stored) => self
+                .why_dead(stored.head, now)
+                .map_or(LastReason::Nothing, |why| LastReason::Reason(why, now)),
             None => self.reasons.of(hash),
         };
         let weight = live.iter().map(|stored| stored.weight as u64).sum();
@@ -114,7 +114,11 @@ mod tests {
     fn assert_why(cache: &Cache, asked: &Asked, wanted: MissReason) {
         let explained = explained(cache, asked);
         assert!(explained.replies.is_empty());
-        assert!(matches!(explained.noted, LastReason::Reason(why, _) if why == wanted), "{:?}", explained.noted);
+        assert!(
+            matches!(explained.noted, LastReason::Reason(why, _) if why == wanted),
+            "{:?}",
+            explained.noted
+        );
     }
 
     #[test]

@@ -193,7 +193,8 @@ impl fmt::Display for MissReason {
 
 impl NoReason {
     /// All of them.
-    pub const ALL: [NoReason; 4] = [NoReason::Off, NoReason::NeverRead, NoReason::Emptied, NoReason::Forgotten];
+    pub const ALL: [NoReason; 4] =
+        [NoReason::Off, NoReason::NeverRead, NoReason::Emptied, NoReason::Forgotten];
 }
 
 impl fmt::Display for NoReason {

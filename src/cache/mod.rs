@@ -64,7 +64,7 @@ pub use generation::MissToken;
 pub use hit::Hit;
 pub use lookup::Lookup;
 pub use miss::COALESCE_WINDOW;
-pub use miss_reason::{MissReason, LastReason, NoReason};
+pub use miss_reason::{LastReason, MissReason, NoReason};
 pub use near_cache::NearCache;
 pub use samples::{SAMPLES_MAX, Sample};
 pub use shared::{CacheLimits, SharedCache};

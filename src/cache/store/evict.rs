@@ -7,7 +7,7 @@ use super::entry::EntryHead;
 use super::index::Lines;
 use super::large::LargeEntries;
 use super::line::Place;
-use super::queues::{Element, Segment, QueueKind};
+use super::queues::{Element, QueueKind, Segment};
 use super::reinsertion::Reinsertion;
 use super::sizes::WORD_BYTES;
 use super::{AtomicU64, Event, MissReason, REPLIES_MAX, Store, StoreWriter, clock, tick};
@@ -54,7 +54,9 @@ impl Rule {
             (Rule::ByHits(reinsertion), QueueKind::Small) => {
                 hits_left(reinsertion, hits).map(|_| (QueueKind::Main, 0))
             }
-            (Rule::ByHits(reinsertion), QueueKind::Main) => Some((QueueKind::Main, hits_left(reinsertion, hits)?)),
+            (Rule::ByHits(reinsertion), QueueKind::Main) => {
+                Some((QueueKind::Main, hits_left(reinsertion, hits)?))
+            }
         }
     }
 }
@@ -82,7 +84,7 @@ impl Store {
         true
     }
 
-    /// QueueKind entries are kept for another round, by the averages of now.
+    /// The rule for another round, by the present averages.
     pub(super) fn reinsertion(&self, writer: &StoreWriter) -> Reinsertion {
         let bytes = (writer.segments * self.sizes.segment_bytes) as u64 + self.large.bytes();
         Reinsertion::new(bytes, self.entries.load(Ordering::Relaxed), tick(clock::now()))

@@ -1,4 +1,4 @@
-//! QueueKind keys went not long ago: 16 bits of the hash of each.
+//! The ghost queue: keys that were evicted recently, by 16 bits of the hash of each.
 
 /// Keys of one set.
 const WAYS: u32 = 8;

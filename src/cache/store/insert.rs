@@ -7,7 +7,7 @@ use super::entry::{self, EntryHead, EntryTerms, PART_BYTES_MAX, Sought};
 use super::index::LINE_BYTES;
 use super::large::{Large, LargeEntries};
 use super::line::Place;
-use super::queues::{Element, Segment, QueueKind};
+use super::queues::{Element, QueueKind, Segment};
 use super::sizes::WORD_BYTES;
 use super::{Bytes, Epoch, Event, MissReason, Slot, Store, StoreWriter, clock, tick};
 use crate::cache::entry::{CacheQuery, Resp2};
@@ -170,7 +170,11 @@ impl Store {
     /// The queue that a new entry of `bytes` bytes goes into.
     fn queue_of(&self, writer: &mut StoreWriter, hash: u64, bytes: usize) -> QueueKind {
         let is_known = writer.ghost.take(hash);
-        if is_known && self.reinsertion(writer).admits_returning(bytes) { QueueKind::Main } else { QueueKind::Small }
+        if is_known && self.reinsertion(writer).admits_returning(bytes) {
+            QueueKind::Main
+        } else {
+            QueueKind::Small
+        }
     }
 
     /// A spot for `words` words at the end of a queue, after evictions if need be; `None` if there is none.
@@ -203,7 +207,12 @@ impl Store {
     }
 
     /// A spot for `words` words in the open segment of a queue, if it has the room.
-    pub(super) fn room_in_open(&self, writer: &mut StoreWriter, words: usize, which: QueueKind) -> Option<u64> {
+    pub(super) fn room_in_open(
+        &self,
+        writer: &mut StoreWriter,
+        words: usize,
+        which: QueueKind,
+    ) -> Option<u64> {
         let open = writer.queues.of(which).open.as_ref()?;
         let has_room = open.used + words <= self.sizes.segment_words();
         has_room.then(|| (self.sizes.words(open.number).start + open.used) as u64)

@@ -45,7 +45,7 @@ pub(super) struct Queue {
     next_look: usize,
 }
 
-/// QueueKind queue.
+/// One of the two queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum QueueKind {
     Small,
@@ -132,7 +132,8 @@ impl Queues {
     /// What has to go for room, and from which queue.
     pub(super) fn next(&mut self, segment_bytes: usize, budget: u64) -> Option<(QueueKind, Element)> {
         let small = self.small.bytes(segment_bytes) > budget / SMALL_PART;
-        let order = if small { [QueueKind::Small, QueueKind::Main] } else { [QueueKind::Main, QueueKind::Small] };
+        let order =
+            if small { [QueueKind::Small, QueueKind::Main] } else { [QueueKind::Main, QueueKind::Small] };
         order.into_iter().find_map(|which| Some((which, self.of(which).pop()?)))
     }
 

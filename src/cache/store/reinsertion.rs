@@ -1,4 +1,4 @@
-//! QueueKind entries are reinserted into a queue of S3-FIFO, by the hits that they had.
+//! Which entries are reinserted into a queue of S3-FIFO, by the hits that they had.
 //!
 //! One hit pays for one round of an entry of average size. A larger entry needs more hits and a smaller one
 //! fewer, so the memory serves the most hits. An entry with too few hits stays with a probability: the share

@@ -273,7 +273,11 @@ impl Tracker {
         }
     }
 
-    fn notify_all(&self, members: &mut BTreeMap<u64, TrackingClient>, whom: impl Fn(&TrackingClient) -> bool) {
+    fn notify_all(
+        &self,
+        members: &mut BTreeMap<u64, TrackingClient>,
+        whom: impl Fn(&TrackingClient) -> bool,
+    ) {
         for member in members.values_mut().filter(|member| whom(member)) {
             // Several nodes may report that, and one push is enough for all that it read until now.
             if std::mem::take(&mut member.has_read) {
