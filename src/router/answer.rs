@@ -16,8 +16,7 @@ pub enum Answer {
     /// The request needs its session for itself: the session takes no other one before this has ended. If the
     /// client leaves, the future is dropped: what was not sent by then is never sent.
     Exclusive(LocalBoxFuture<'static, ExclusiveEnd>),
-    /// The reply will come, whatever the client says of replies. What is pushed to the client meanwhile comes
-    /// behind it.
+    /// The reply will come, even with CLIENT REPLY OFF. Pushes to the client meanwhile come behind it.
     Confirmation(LocalBoxFuture<'static, Bytes>),
     /// The reply is in the mailbox of the client, behind what came before it, and goes out before another is
     /// given.
@@ -30,7 +29,7 @@ pub enum Answer {
 pub enum ExclusiveEnd {
     /// The reply.
     Reply(Bytes),
-    /// It was sent upstream. The reply will come, and takes its place as that of any other request.
+    /// The command was sent upstream. Its reply will come, and take its place in the pipeline.
     Sent(LocalBoxFuture<'static, Bytes>),
 }
 

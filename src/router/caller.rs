@@ -14,7 +14,7 @@ pub struct Caller<'a> {
     pub resp: Resp,
     /// The session's commands that have not been answered yet.
     pub inflight: &'a Rc<Inflight>,
-    /// The time as of which lookups are made: all of the request had arrived by then.
+    /// The time of the lookups: the whole request had arrived by then.
     pub now: Nanos,
     /// Receives whether the client will be notified of changes to what a reply said; `None` when the client
     /// does not track what it reads.

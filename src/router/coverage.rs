@@ -5,9 +5,8 @@ use std::rc::Rc;
 
 use crate::upstream::Outcome;
 
-/// Whether the upstream will push an invalidation when what a reply said is not true any more. An answer that
-/// is there at once is covered: L1 has it, and serves only what is. One that comes later is covered when it
-/// is said here.
+/// Whether the upstream will push an invalidation when a reply becomes stale. A reply from L1 is covered,
+/// because L1 serves only covered replies. A later reply is covered if that is noted here.
 #[derive(Debug, Default)]
 pub struct Coverage(Cell<bool>);
 

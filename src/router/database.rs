@@ -1,4 +1,4 @@
-//! COPY, MOVE and SWAPDB: they name databases, of which there is one. The answers are those of a Redis with
+//! COPY, MOVE and SWAPDB, which name databases. There is only one, so the answers are those of a Redis with
 //! `databases 1`.
 
 use bytes::Bytes;
@@ -50,7 +50,7 @@ fn copy_error(request: &Request<'_>) -> Option<&'static str> {
     None
 }
 
-/// The index of a database, or what Redis says of what is none.
+/// The index of a database, or the error of Redis for a text that is none.
 fn number(text: &[u8]) -> Result<i32, &'static str> {
     let number = parse_integer(text).ok_or(NO_NUMBER)?;
     i32::try_from(number).map_err(|_| NO_INDEX)

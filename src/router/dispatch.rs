@@ -246,8 +246,7 @@ impl Router {
         self.context.upstream.is_split() && learned.keys.first(request).is_none()
     }
 
-    /// The keys whose values a request reads, as far as its reply may tell of them. Of a script these are the
-    /// keys that it declares.
+    /// The keys whose values a reply may contain. For a script these are the keys that it declares.
     pub fn keys_read(
         &self,
         recognised: Result<&'static Spec, CommandError>,

@@ -45,8 +45,8 @@ impl RouterContext {
         }
     }
 
-    /// Asks how long what a read said will hold (`reads/ttl_probe.rs`), unless its policy does not
-    /// want to know. It follows the read on the same connection; a redirect would make it pointless.
+    /// Asks for the TTL behind a read (`reads/ttl_probe.rs`), unless its policy does not need it. The request
+    /// follows the read on its connection; after a redirect it would be pointless.
     pub(super) fn ask_lifetime(
         &self,
         terms: &CacheTerms,
@@ -61,8 +61,7 @@ impl RouterContext {
         })
     }
 
-    /// Whether the owner of `slot` would not say how long what is read there will hold: then it is not kept
-    /// (I5).
+    /// Whether the owner of `slot` refuses to say the TTL of its keys: then their replies are not kept (I5).
     pub(super) fn is_untimed(&self, terms: &CacheTerms, slot: Slot, of_fields: bool, now: Nanos) -> bool {
         let rights = &self.upstream.shared().rights;
         let right = if of_fields { Right::EvalRo } else { Right::Pttl };
@@ -79,8 +78,8 @@ impl RouterContext {
         }
     }
 
-    /// Sends a read whose reply L1 does not keep. The node tracks it only if the client itself has to hear of
-    /// changes.
+    /// Sends a read whose reply L1 does not keep. The node tracks it only if the client itself needs
+    /// invalidations.
     pub(super) fn send_uncached(&self, slot: Slot, call: Call, caller: Caller<'_>) -> PendingReply {
         match caller.coverage {
             Some(_) => self.upstream.send(slot, call),

@@ -35,9 +35,8 @@ pub(super) fn failure_reply(failure: &UpstreamError) -> Bytes {
     encode::error_reply(failure.to_string())
 }
 
-/// In the place of what a node answered to `command`: its error, or one that says that the node answered
-/// nothing like a reply to that. Joined with other replies, such a frame would tell a client what no node
-/// said, or leave it with too little to read on.
+/// The error that replaces an unexpected reply of a node to `command`: the node's own error, or one that says
+/// that the reply does not fit. Joined with other replies, such a frame would make a wrong or a broken reply.
 pub(super) fn odd_reply(command: &str, frame: &Bytes) -> Bytes {
     match frame.first() {
         Some(b'-') => frame.clone(),
@@ -60,7 +59,7 @@ pub(super) fn out_of_place(spec: &Spec) -> Bytes {
     ))
 }
 
-/// The name of a command in capitals; that of a subcommand is the full one, as in `CONFIG GET`.
+/// The name of a command in capitals, with its container, as in `CONFIG GET`.
 pub(super) fn name_for_clients(spec: &Spec) -> String {
     spec.name.to_ascii_uppercase().replace('|', " ")
 }

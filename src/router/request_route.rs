@@ -62,7 +62,7 @@ impl RequestRoute {
         }
     }
 
-    /// The route of a command that a module brought: nobody says which of the keys it writes.
+    /// The route of a command of a module. It is unknown which of its keys it writes.
     pub(super) fn learned(learned: &Learned) -> RequestRoute {
         let Learned { keys, flags, .. } = *learned;
         let ttl_effect = if flags.has(Flags::WRITE) { TtlEffect::Keys(keys) } else { TtlEffect::Nothing };
@@ -92,8 +92,8 @@ impl RequestRoute {
         if self.flags.has(Flags::READ) { KeyAccess::Declared } else { KeyAccess::Undeclared }
     }
 
-    /// The slot of all keys; `None` when there are none, or when the arguments are too broken to tell: then
-    /// any node answers with the error that they deserve.
+    /// The slot of all keys; `None` without keys, or with arguments whose keys cannot be found: then any node
+    /// answers with the right error.
     ///
     /// # Errors
     /// The reply for keys in several slots.
@@ -116,7 +116,7 @@ impl RequestRoute {
         positions.map(|position| request.arg_bytes(position)).collect()
     }
 
-    /// Copies of the keys of a request, for longer, or where nobody needs a copy of the rest.
+    /// Copies of the keys of a request, to keep them, or where no copy of the rest is needed.
     pub(super) fn copied_keys_of<K: FromIterator<Bytes>>(self, request: &Request<'_>) -> K {
         let positions = self.keys.positions(request).into_iter().flatten();
         positions.map(|position| Bytes::copy_from_slice(request.arg(position))).collect()

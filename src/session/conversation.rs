@@ -119,7 +119,7 @@ impl Session {
         }
         context.stats.connections_closed.bump();
         let Session { connection, mut state, pipeline, idle_since, waiting, .. } = self;
-        // Nobody wants what was not sent yet.
+        // Requests that were not sent yet are not needed any more.
         drop(waiting);
         let heard = idle_since.unwrap_or_else(Instant::now);
         let farewell = answered.then(|| farewell::say(connection, heard, &context.drain));

@@ -1,6 +1,6 @@
-//! The end of a connection of which all was answered. It is half-closed, and what the client still sends is
-//! read and thrown away until it has seen that: closed with anything unread, the kernel would reset the
-//! connection, and a client that sends before it reads would lose replies that were on their way.
+//! The end of a connection whose requests are all answered. It is half-closed, and later bytes of the client
+//! are read and thrown away until the client closes its side: if it were closed with unread bytes, the kernel
+//! would reset the connection, and a client that sends before it reads would lose replies.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -18,8 +18,8 @@ const QUIET: Duration = Duration::from_secs(1);
 /// How long a client that leaves while the daemon goes on is read at most, whatever it sends.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Says farewell over `connection`, to a client that sent something last at `heard`. Ends when the client has
-/// closed its side too, or has been quiet. At the end of the daemon `drain_timeout` bounds it.
+/// Ends `connection`, whose client sent its last bytes at `heard`. Returns when the client has closed its
+/// side too, or has been quiet. At the end of the daemon `drain_timeout` bounds it.
 pub(super) async fn say(mut connection: Connection, heard: Instant, drain: &Drain) {
     if connection.half_close().is_err() {
         // The client has gone already.

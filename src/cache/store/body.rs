@@ -50,13 +50,13 @@ pub(super) fn write(to: &[AtomicU64], head: EntryHead, next: u64, asked: &[u8], 
     }
 }
 
-/// The word that says where the next reply of the same key lies, of an entry that has one.
+/// The word of an entry that points to the next reply of its key, if there is one.
 #[inline]
 pub(super) fn next(words: &[AtomicU64]) -> Option<&AtomicU64> {
     EntryHead::read(words)?.is_chained().then(|| words.get(HEAD_WORDS))?
 }
 
-/// What was asked and the reply, of an entry that may answer what is sought.
+/// The request and the reply of an entry that may answer the query.
 #[inline(always)]
 pub(super) fn body_of<'a>(
     words: &'a [AtomicU64],
@@ -67,8 +67,7 @@ pub(super) fn body_of<'a>(
     words.get(head.body_at()..head.body_at() + len)
 }
 
-/// Whether `asked` stands in the whole words of an entry, of which it has as many, and at the beginning of
-/// what is behind them.
+/// Whether an entry begins with `asked`: in its whole words, and at the beginning of the bytes behind them.
 #[inline(always)]
 pub(super) fn is_asked(words: &[AtomicU64], behind: &[AtomicU64], asked: &[u8]) -> bool {
     let (chunks, rest) = asked.as_chunks::<8>();
@@ -83,7 +82,7 @@ pub(super) fn is_asked(words: &[AtomicU64], behind: &[AtomicU64], asked: &[u8]) 
     differs == 0
 }
 
-/// The word that begins with these bytes, of which there are 1 to 7; what is above them means nothing.
+/// The word that begins with these 1 to 7 bytes; its upper bytes mean nothing.
 #[inline(always)]
 fn first_word(bytes: &[u8]) -> u64 {
     if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
@@ -162,7 +161,7 @@ pub(super) fn key(head: EntryHead, asked: &[u8]) -> &[u8] {
     if head.is_sole() { asked } else { cursor::strings(asked).next().unwrap_or_default() }
 }
 
-/// The arguments of a query that is the key alone, as they stand in a request.
+/// The arguments of a query with only a key, as in a request.
 pub(super) fn sole(key: &[u8]) -> Vec<u8> {
     [format!("${}\r\n", key.len()).as_bytes(), key, b"\r\n"].concat()
 }

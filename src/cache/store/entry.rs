@@ -1,8 +1,8 @@
-//! How an entry lies in the log: two words of head, the spot of another reply of the same key if there is
-//! one, what was asked, and the reply right behind it.
+//! The layout of an entry in the log: two words of head, the spot of another reply of its key if there is
+//! one, the request, and the reply right behind it.
 //!
-//! What was asked is the key alone where the command takes nothing else, and else all arguments as they stand
-//! in a request, the key among them. The reply is in RESP3; whether RESP2 would have it differently is a bit.
+//! The request is only the key if the command takes nothing else, and otherwise all arguments as in a
+//! request, the key first. The reply is in RESP3; a bit says whether it differs in RESP2.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,7 +28,7 @@ const RESP2_OTHER: u64 = SOLE << 3;
 const PART_MASK: u64 = (1 << PART_BITS) - 1;
 const COMMAND_MASK: u64 = 0x3ff << COMMAND_SHIFT;
 
-/// All that an entry says of itself.
+/// The fields of the head of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cache) struct EntryHead {
     pub(super) first: u64,
@@ -43,7 +43,7 @@ pub(super) struct EntryTerms {
     /// The index of its epoch in the table of epochs.
     pub(super) epoch_index: u16,
     pub(super) slot: u16,
-    /// The generation of its slot, of which the lower half is kept.
+    /// The generation of its slot; the lower half is kept.
     pub(super) slot_generation: u32,
     pub(super) resp2: Resp2,
 }
@@ -95,7 +95,7 @@ impl EntryHead {
         Some(EntryHead { first: first.load(Ordering::Relaxed), second: second.load(Ordering::Relaxed) })
     }
 
-    /// Whether it may answer what is sought: then the bytes have to be compared.
+    /// Whether it may answer the query: then the bytes have to be compared.
     #[inline]
     pub(super) fn may_answer(self, sought: &Sought<'_>) -> bool {
         self.second & (PART_MASK | COMMAND_MASK | SOLE) == sought.second

@@ -12,7 +12,7 @@ use super::reinsertion::Reinsertion;
 use super::sizes::WORD_BYTES;
 use super::{AtomicU64, Event, MissReason, REPLIES_MAX, Store, StoreWriter, clock, tick};
 
-/// A segment of which so large a part is dead is emptied before its turn.
+/// The dead share from which on a segment is emptied before its turn.
 const DEAD_PART: (u32, u32) = (1, 2);
 
 /// The word that points to an entry, and the place of its key on which it hangs: which that is, of the line
@@ -30,7 +30,7 @@ struct Pointer<'a> {
 enum Rule {
     /// It came to the front: it stays if it was hit often enough for its size.
     ByHits(Reinsertion),
-    /// The segment was nearly dead: what is left of it stays as it is.
+    /// The segment was nearly dead: its live entries stay as they are.
     Stays,
     /// Nothing stays.
     Goes,
@@ -147,7 +147,8 @@ impl Store {
         false
     }
 
-    /// What stays because it was hit has been worth its room, also when nobody will see its hits any more.
+    /// Notes that an entry stays because of its hits: it was worth its room, even if those hits are spent
+    /// now.
     fn note_kept(&self, hash: u64, hits: u8, left: u8) {
         if hits > 0 && left == 0 {
             (self.on_event)(hash, Event::Kept);

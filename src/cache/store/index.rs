@@ -10,14 +10,14 @@
 //!
 //! What has no room at home lies in one of two lines not far behind it; when these are full, an entry that is
 //! at home in one of the three moves on to another choice of its own. An entry comes, goes and moves only
-//! while its home is locked. Whoever locks several lines takes the first ones first, or does not wait.
+//! while its home is locked. Several lines are locked in their order, or without waiting.
 //!
-//! Where a home is depends on how many there are, the *shape*: whoever locks a line, or reads its generation,
-//! looks at the shape once more after that.
+//! The place of a home depends on the number of homes, the *shape*: code that locks a line, or reads its
+//! generation, checks the shape again after that.
 //!
-//! A generation follows its keys: when a group is divided anew all its lines go on with the largest number
-//! among them. So the number that belongs to a key never falls, rises with each invalidation of it, and is
-//! the same at two instants only if there was none between them (I2).
+//! A generation follows its keys: when a group is divided again, all its lines continue with the largest
+//! number among them. So the number that belongs to a key never falls, rises with each invalidation of it,
+//! and is the same at two instants only if there was none between them (I2).
 
 use super::atomics::{AtomicU64, Ordering};
 use super::line::{Head, LINE_WORDS, Line, Locked, OFFSET_MAX, PLACES, Place, others};
@@ -146,7 +146,7 @@ impl Index {
         self.numbered(self.shape().home(hash))
     }
 
-    /// All lines where what is about the key with this hash may lie, its home first.
+    /// All lines where entries of the key with this hash may lie, its home first.
     #[inline]
     pub(super) fn all(&self, hash: u64) -> [Line<'_>; 3] {
         let [home, second, third] = choices(self.shape().home(hash), hash);
@@ -158,9 +158,9 @@ impl Index {
         Line::new(&self.words()[number])
     }
 
-    /// The home of the key with this hash, locked, and the other lines where what is about it may lie.
-    /// Nothing comes to those while the home is locked, nothing goes from them, and they may be locked
-    /// then, the first one first.
+    /// The home of the key with this hash, locked, and the other lines where its entries may lie. While the
+    /// home is locked, none of its entries comes to these or leaves them, and they may be locked in their
+    /// order.
     #[inline]
     pub(super) fn lock(&self, hash: u64) -> (Locked<'_>, [Line<'_>; 2]) {
         loop {
@@ -261,7 +261,7 @@ impl Index {
         }
         locked.at_home().find_map(|(at, place)| {
             (1..3).find_map(|choice| {
-                // Whoever holds it may wait for this one.
+                // The thread that holds that line may wait for this one.
                 let mut other = self.numbered(choices(number, place.tag())[choice]).try_lock()?;
                 let Some(free) = other.free() else {
                     other.give_up();
@@ -285,8 +285,7 @@ impl Index {
             let line = self.numbered(number + offset);
             let Some((at, _)) = line.guests_from(offset).next() else { continue };
             let Some(mut other) = line.try_lock() else { continue };
-            // A hit may have been counted meanwhile; nobody but the holder of the home changes anything else
-            // of it.
+            // A hit may have been counted meanwhile; only the holder of the home changes anything else of it.
             home.set(free, other.place(at).chosen(0));
             other.set(at, Place::EMPTY);
             home.note_back();
@@ -294,8 +293,8 @@ impl Index {
         }
     }
 
-    /// Takes out all entries, tells `gone` of each, and leaves as many lines as at the beginning. One at a
-    /// time. Nobody gets at any line meanwhile.
+    /// Takes out all entries, calls `gone` with each, and leaves as many lines as at the beginning. Call it
+    /// from one thread at a time. All lines are locked meanwhile.
     pub(super) fn empty(&self, mut gone: impl FnMut(Place)) {
         let shape = self.shape();
         let mut largest = None;
@@ -331,8 +330,8 @@ impl Index {
     }
 }
 
-/// The lines where the entry of a key may lie, whose home has this number: that, its second and its third
-/// choice. The tag tells, so the whole hash need not be known.
+/// The lines where an entry may lie whose home has this number: the home, and the second and third choice of
+/// the key. The tag decides them, so the whole hash need not be known.
 #[inline]
 pub(super) fn choices(home: usize, hash: u64) -> [usize; 3] {
     let [second, third] = others(hash);

@@ -58,7 +58,7 @@ const PATIENT_EVICTIONS: u32 = 16;
 // === impl Store ===
 
 impl Store {
-    /// Keeps a reply, if the generations are still those of the fill.
+    /// Keeps a reply, if the generations are still those that the fill noted.
     pub(in crate::cache) fn insert(&self, fill: &NewEntry<'_>) -> Result<(), Refused> {
         let sought = Sought::new(fill.query);
         let mut writer = self.writer.lock();
@@ -197,7 +197,7 @@ impl Store {
     fn make_room(&self, writer: &mut StoreWriter, bytes: usize) -> bool {
         let mut evictions = 0;
         while !self.has_room(writer, bytes) {
-            // Where all is hit all the time, somebody has to go all the same, and soon.
+            // Even if all entries are hit all the time, one has to go, and soon.
             if !self.evict(writer, evictions < PATIENT_EVICTIONS) {
                 return false;
             }
@@ -238,8 +238,8 @@ impl Store {
         if let Some(dead) = self.dead.get(number as usize) {
             dead.store(0, Ordering::Relaxed);
         }
-        // Whoever sees what is written from here on also sees that what lay here before was taken out of the
-        // index.
+        // A reader that sees what is written from here on also sees that the former entry was taken out of
+        // the index.
         fence(Ordering::Release);
         let queue = writer.queues.of(which);
         if let Some(full) =

@@ -1,12 +1,12 @@
 //! A line of memory of the index: a sequence, the generation of its keys, and where their entries lie.
 //!
-//! Readers take no lock: they note the sequence, read, and compare it afterwards (a seqlock). Whoever changes
-//! anything makes it odd for that long, and larger in the end. All words are atomics, so a reader that loses
-//! reads nonsense and never what nobody wrote; it throws that away.
+//! Readers take no lock: they note the sequence, read, and compare it afterwards (a seqlock). A writer makes
+//! it odd during its change, and larger in the end. All words are atomics, so a reader that loses the race
+//! reads a mixture of old and new words, and throws that away.
 //!
 //! A line is the home of some keys: their first choice. An entry that has no room there lies in its second or
-//! third choice, lines not far behind it, and its place says which it is. The home counts its entries that
-//! lie elsewhere, so whoever looks for a key knows if home is all.
+//! third choice, lines not far behind it, and its place says which it is. The home counts its entries in
+//! other lines, so a reader knows whether it has to look there.
 //!
 //! The generation says how often a key of this line was invalidated. A fill notes it before its command is
 //! sent, and its reply is kept only if it is still the same, which is compared under the lock that an
@@ -30,8 +30,8 @@ pub(super) struct Line<'a> {
     choice: usize,
 }
 
-/// The head of a line that nobody was writing: from below the sequence, how many entries of its keys lie
-/// elsewhere, and the generation.
+/// The head of a line outside of a write, from the lowest bits: the sequence number, the number of entries of
+/// its keys in other lines, and the generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head(u64);
 
@@ -40,13 +40,13 @@ pub(super) struct Head(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place(u64);
 
-/// A line that nobody else changes until this is dropped.
+/// A locked line, until this is dropped.
 pub(super) struct Locked<'a> {
     line: Line<'a>,
     head: u64,
 }
 
-/// Places that may be that of a key: a bit for each.
+/// Places that may belong to a key: a bit for each.
 #[derive(Clone, Copy)]
 pub(super) struct Matching(u32);
 
@@ -91,7 +91,7 @@ impl<'a> Line<'a> {
         Line { choice, ..self }
     }
 
-    /// The head, once nobody writes the line.
+    /// The head, read outside of a write.
     #[inline]
     pub(super) fn head(self) -> Head {
         let mut looks = 0;
@@ -128,8 +128,7 @@ impl<'a> Line<'a> {
         Place(self.words[number & PLACES].load(Ordering::Relaxed))
     }
 
-    /// Counts a hit of the entry at `place`, which was read there. Loses against whoever changes it; then it
-    /// does not count.
+    /// Counts a hit of the entry at `place`. If the place changes meanwhile, the hit does not count.
     #[inline]
     pub(super) fn note_hit(self, number: usize, place: Place) {
         if place.0 & HITS_MASK != HITS_MASK {
@@ -138,7 +137,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Waits until nobody else writes the line, and keeps others from it.
+    /// Waits until the line is not locked, and locks it.
     #[inline]
     pub(super) fn lock(self) -> Locked<'a> {
         let mut looks = 0;
@@ -151,7 +150,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Locks the line, unless somebody writes it.
+    /// Locks the line, unless it is locked.
     #[inline]
     pub(super) fn try_lock(self) -> Option<Locked<'a>> {
         let head = self.words[0].load(Ordering::Relaxed);
@@ -161,7 +160,7 @@ impl<'a> Line<'a> {
         {
             return None;
         }
-        // What is stored from here on is seen by nobody who does not see that the line is being written.
+        // A reader that sees what is stored from here on also sees that the line is being written.
         fence(Ordering::Release);
         Some(Locked { line: self, head })
     }
@@ -209,13 +208,13 @@ impl Place {
         Place(hash & TAG_MASK).with(spot, hits)
     }
 
-    /// The place of the same key, for an entry at another spot.
+    /// This place, for an entry of its key at another spot.
     pub(super) fn with(self, spot: u64, hits: u8) -> Place {
         let key = self.0 >> CHOICE_SHIFT << CHOICE_SHIFT;
         Place(key | u64::from(hits & 3) << SPOT_BITS | (spot + 1) & SPOT_MASK)
     }
 
-    /// The place of the same entry, in a line that is the given choice of its key.
+    /// This place, in a line that is the given choice of its key.
     pub(super) fn chosen(self, choice: usize) -> Place {
         Place(self.0 & !CHOICE_MASK | (choice as u64) << CHOICE_SHIFT & CHOICE_MASK)
     }
@@ -226,7 +225,7 @@ impl Place {
         choice.checked_sub(1).map_or(0, |other| others(self.0)[other & 1])
     }
 
-    /// The part of the hash of its key that is known here, where that stands in a hash.
+    /// The part of the hash of its key that the place has, at its position in a hash.
     pub(super) fn tag(self) -> u64 {
         self.0 & TAG_MASK
     }
@@ -289,7 +288,7 @@ impl<'a> Locked<'a> {
         self.line
     }
 
-    /// QueueKind choice of the key that is looked for it is.
+    /// The number of this line among the choices of the key.
     pub(super) fn choice(&self) -> usize {
         self.line.choice
     }
@@ -354,8 +353,8 @@ impl<'a> Locked<'a> {
 }
 
 impl<'a> Locked<'a> {
-    /// Gives up a line that may have been taken out of the index, where nothing was changed: its memory may
-    /// have been given back meanwhile, and the line begun anew, locked by somebody else.
+    /// Gives up a lock on a line that may have left the index, without a change: its memory may have been
+    /// given back meanwhile, and the line used again and locked by another thread.
     pub(super) fn give_up(self) {
         let word = &self.line.words[0];
         let _ = word.compare_exchange(self.head | 1, self.next(), Ordering::Release, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! Puts an entry that was written to the log into the index, and takes entries out of it: several replies
-//! about the same key hang on each other.
+//! Puts an entry that was written to the log into the index, and takes entries out of it. Several replies
+//! about one key are linked.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,9 +14,8 @@ use super::{REPLIES_MAX, Store};
 // === impl Store ===
 
 impl Store {
-    /// Whether another query about the same key has an entry in the log. Only the holder of the writer's
-    /// lock brings one there, so there is nothing to be locked; one that goes meanwhile leaves an entry that
-    /// nothing hangs on.
+    /// Whether another query about this key has an entry in the log. Only the holder of the writer's lock
+    /// adds one, so no line has to be locked; if that entry goes meanwhile, the new one has an unused link.
     pub(super) fn has_others(&self, fill: &NewEntry<'_>, sought: &Sought<'_>) -> bool {
         let is_home_all = self.index.home(fill.hash).head().away() == 0;
         let first = if is_home_all {
@@ -45,7 +44,7 @@ impl Store {
     }
 
     /// Puts what was written at `spot` into the index, in place of an older reply to the same query and
-    /// before others of the same key; whether the generation was still that of the fill.
+    /// before others of the same key; returns whether the generation was still the one that the fill noted.
     pub(super) fn link(&self, fill: &NewEntry<'_>, sought: &Sought<'_>, spot: u64) -> bool {
         let mut lines = self.index.lock_all(fill.hash);
         // Under the lock that an invalidation takes: either it comes later and drops what is put here, or it

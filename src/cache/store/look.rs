@@ -1,4 +1,4 @@
-//! Looking at what is kept, without a lock where that has to be fast.
+//! Reads of the store, without a lock where that has to be fast.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::protocol::resp::scan::AHEAD_MAX;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cache) struct Found {
     pub(in crate::cache) head: EntryHead,
-    /// Where it lies: two looks at the same reply have the same, unless it was moved.
+    /// Its spot, which stays equal unless the entry is moved.
     pub(in crate::cache) spot: u64,
 }
 
@@ -53,7 +53,7 @@ impl FoundReply {
         }
     }
 
-    /// The reply, of which `out` is the output that it was found for.
+    /// The reply; `out` is the output that it was found for.
     #[inline(always)]
     pub(in crate::cache) fn to_bytes(&self, out: &WriteQueue) -> Bytes {
         to_bytes(self.len, self.large.as_deref(), out)
@@ -71,15 +71,14 @@ pub(in crate::cache) struct Stored {
     pub(in crate::cache) head: EntryHead,
     pub(in crate::cache) command: &'static str,
     pub(in crate::cache) key: Vec<u8>,
-    /// As they stand in a request.
+    /// The arguments, as in a request.
     pub(in crate::cache) arguments: Vec<u8>,
     /// Bytes of the reply, and of all that keeping it takes.
     pub(in crate::cache) reply_bytes: usize,
     pub(in crate::cache) weight: usize,
 }
 
-/// Words of an entry of which the lines are fetched ahead: three. Where more is read the CPU sees by itself
-/// that it is wanted.
+/// Words of an entry that are prefetched: three cache lines. Beyond that the CPU prefetches by itself.
 const WORDS_AHEAD: usize = 2 * LINE_WORDS + 1;
 
 /// Reads of a line after which it counts as one without the key, if each was disturbed by a write: the server
@@ -92,8 +91,8 @@ const NEAR_ENTRIES_MAX: u64 = 1_024;
 // === impl Store ===
 
 impl Store {
-    /// Finds the reply to what is sought where nearly all are: it is the first that the home of the key
-    /// names, and nobody writes there. Puts it into the room behind what waits in `out`.
+    /// Finds the reply to a query in the usual case: the home of the key names it first, and is not being
+    /// written. Copies it behind the waiting bytes of `out`.
     #[inline(always)]
     pub(in crate::cache) fn find_at_once(
         &self,
@@ -146,7 +145,7 @@ impl Store {
         None
     }
 
-    /// Puts the reply that lies at this spot into the room of `out`, if it answers what is sought.
+    /// Copies the reply at this spot into the room of `out`, if it answers the query.
     #[inline(always)]
     fn read(&self, spot: u64, sought: &Sought<'_>, out: &mut WriteQueue) -> Option<Found> {
         let words = self.log.words().get(spot as usize..)?;

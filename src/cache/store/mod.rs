@@ -80,8 +80,7 @@ pub(super) const REPLIES_MAX: usize = 128;
 /// Numbers of commands are below this: an entry has ten bits for one.
 pub const COMMANDS_MAX: usize = 1 << 10;
 
-/// When a slot has moved so often, all entries go: half of the numbers that an entry can carry could tell it
-/// from now.
+/// Moves of a slot after which all entries are dropped: half of the numbers that an entry can carry.
 const MOVES_MAX: u32 = 1 << 15;
 
 /// The replies of all keys, within a budget of bytes.
@@ -99,7 +98,7 @@ pub(super) struct Store {
     dead: Box<[AtomicU32]>,
     /// Places of the index that are in use.
     entries: AtomicU64,
-    /// Bytes of the segments in use, and of what is remembered of keys that went.
+    /// Bytes of the segments in use, and of the ghost queue.
     log_bytes: AtomicU64,
     names: Box<[OnceLock<&'static str>]>,
     writer: Mutex<StoreWriter>,
@@ -291,7 +290,7 @@ impl Store {
 
     fn empty(&self, writer: &mut StoreWriter) {
         self.index.empty(|place| {
-            // Nothing of the log has to be told one by one.
+            // Entries of the log need no call one by one.
             if let Some(spot) = place.spot().filter(|spot| LargeEntries::has_spot(*spot)) {
                 self.large.remove(spot);
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 
-/// Words of zeros, of which only those take memory that were written.
+/// Words of zeros. Only written words take memory.
 pub(super) struct Pages(MmapRaw);
 
 const WORD_BYTES: usize = size_of::<AtomicU64>();
@@ -14,7 +14,7 @@ const WORD_BYTES: usize = size_of::<AtomicU64>();
 const PAGE_BYTES: usize = 64 * 1024;
 
 /// A huge page of the usual CPUs. With them a lookup among very many keys misses the CPU's table of pages
-/// less often. The first one is not asked for: what is small takes only what it writes.
+/// less often. The first one is not requested, so that a small store takes only what it writes.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 // === impl Pages ===
@@ -40,22 +40,22 @@ impl Pages {
     #[inline]
     #[expect(unsafe_code, reason = "atomics over memory that the kernel hands out")]
     pub(super) fn words(&self) -> &[AtomicU64] {
-        // SAFETY: the mapping begins at a page, has so many bytes, is readable and writable, belongs to
-        // nobody else, and lives as long as this. Nobody looks at it but through these atomics, for
-        // which all bytes are valid.
+        // SAFETY: the mapping begins at a page, has this many bytes, is readable and writable, has no other
+        // owner, and lives as long as this. It is accessed only through these atomics, for which all bytes
+        // are valid.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() / WORD_BYTES) }
     }
 
-    /// Makes these words zeros again, and gives back what memory they took: that of whole pages.
+    /// Makes these words zeros again, and gives the memory of their whole pages back.
     #[expect(unsafe_code, reason = "the kernel changes memory that others may look at")]
     pub(super) fn give_back(&self, words: std::ops::Range<usize>) {
         let start = (words.start * WORD_BYTES).next_multiple_of(PAGE_BYTES);
         let end = (words.end * WORD_BYTES).min(self.0.len());
-        // The rest of the last page may be somebody's, unless there is nobody behind it.
+        // The rest of the last page may be in use, unless these words are the last ones.
         let end = if end == self.0.len() { end } else { end / PAGE_BYTES * PAGE_BYTES };
         if start < end {
-            // SAFETY: the range lies in the mapping, and whoever looks at it meanwhile does so through
-            // atomics, to which this is as if somebody had stored zeros.
+            // SAFETY: the range lies in the mapping, and other threads read it only through atomics, for
+            // which this is like a store of zeros.
             let advised =
                 unsafe { self.0.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start) };
             if let Err(error) = advised {

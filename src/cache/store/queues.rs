@@ -1,9 +1,9 @@
 //! What lies in the log in which order: segments and large replies in two queues, small and main (S3-FIFO).
 //!
-//! What is new goes into the small queue, which has a tenth of the budget. What was hit by the time it comes
-//! to the front goes on into main, and round once more each time that it was hit there. The rest goes, and
-//! its keys are remembered: who comes back goes into main at once. What is large needs more hits for each of
-//! these, what is small less ([`super::evict`]).
+//! A new entry goes into the small queue, which has a tenth of the budget. An entry that was hit by the time
+//! it comes to the front moves to the main queue, and goes round there each time that it was hit. All others
+//! are evicted, and their keys are remembered: a key that comes back goes into the main queue at once. A
+//! large entry needs more hits for each of these steps, a small one fewer ([`super::evict`]).
 
 use std::collections::VecDeque;
 
@@ -96,8 +96,8 @@ impl Queue {
         element
     }
 
-    /// Takes the large replies out that went by themselves, when there may be many of them, and tells `gone`
-    /// their epochs. It is little work for each one that is pushed.
+    /// Takes out large replies that were removed otherwise, when there may be many of them, and calls `gone`
+    /// with their epochs. That is little work for each one that is pushed.
     pub(super) fn drop_gone(&mut self, is_there: impl Fn(u64) -> bool, mut gone: impl FnMut(u16)) {
         if self.large < self.next_look.max(LARGE_MIN) {
             return;
@@ -137,7 +137,7 @@ impl Queues {
         order.into_iter().find_map(|which| Some((which, self.of(which).pop()?)))
     }
 
-    /// Takes the segment that `chosen` says is worth it, wherever it stands.
+    /// Takes out the first segment that `chosen` accepts, wherever it is.
     pub(super) fn take(&mut self, chosen: impl Fn(&Segment) -> bool) -> Option<(QueueKind, Segment)> {
         [QueueKind::Small, QueueKind::Main].into_iter().find_map(|which| {
             let elements = &mut self.of(which).elements;

@@ -9,8 +9,9 @@ use super::shape::{GROUP_LINES, Shape};
 // === impl Index ===
 
 impl Index {
-    /// Adds a line; `hash` says the hash of the key whose entry lies at a spot, and `lost` is told of what
-    /// has no room any more. False when there may be no more. One at a time.
+    /// Adds a line. `hash` returns the hash of the key whose entry is at a spot; `lost` is called with
+    /// entries that have no room any more. Returns false when there may be no more lines. Call it from one
+    /// thread at a time.
     pub(super) fn grow(&self, hash: impl Fn(u64) -> u64, lost: impl FnMut(Place)) -> bool {
         let shape = self.shape();
         let homes = shape.homes() + 1;
@@ -21,8 +22,8 @@ impl Index {
         true
     }
 
-    /// Removes the last line, in the same way. False when there are no more than at the beginning. One at a
-    /// time.
+    /// Removes the last line, with the arguments of [`Index::grow`]. Returns false when there are no more
+    /// than at the beginning. Call it from one thread at a time.
     pub(super) fn shrink(&self, hash: impl Fn(u64) -> u64, lost: impl FnMut(Place)) -> bool {
         let shape = self.shape();
         let homes = shape.homes() - 1;
@@ -97,7 +98,7 @@ impl Index {
                 lost(place);
             }
         }
-        // Before any of the homes is given up: who waits for one looks at the shape once more then.
+        // Before any of the homes is unlocked: a thread that waits for one checks the shape again then.
         self.shape.store(to.0, Ordering::Release);
     }
 }

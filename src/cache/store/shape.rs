@@ -1,9 +1,9 @@
-//! The shape of the index: how many homes there are, and which of them is that of a key.
+//! The shape of the index: how many homes there are, and which of them belongs to a key.
 
 use super::line::{OFFSET_MAX, TAG_BITS};
 
 /// How many homes there are, how many bits of a hash choose a group, and how often the homes became fewer: a
-/// line that went and came again is not the same.
+/// line that was removed and added again counts as another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape(pub(super) u64);
 
@@ -38,7 +38,7 @@ impl Shape {
         (self.0 >> HOMES_BITS) as u32 & ((1 << GROUP_BITS_BITS) - 1)
     }
 
-    /// QueueKind line is the home of the key with this hash.
+    /// The home line of the key with this hash.
     #[inline]
     pub(super) fn home(self, hash: u64) -> usize {
         let (homes, bits) = (self.homes(), self.group_bits());
@@ -56,7 +56,7 @@ impl Shape {
     }
 
     pub(super) fn changed(self, homes: usize) -> Shape {
-        // It wraps after 2^18 times; who read a line meanwhile has long gone.
+        // It wraps after 2^18 times; no reader of a line takes that long.
         Shape::of(homes, (self.0 >> TIMES_SHIFT) + u64::from(homes < self.homes()))
     }
 }

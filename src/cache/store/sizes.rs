@@ -38,8 +38,8 @@ const ENTRY_BYTES_MIN: u64 = 40;
 const EMPTY_PART: u64 = 256;
 const EMPTY_LINES_MAX: u64 = 1 << 14;
 
-/// An entry of the log takes at most one part in this many of a segment: what is left over at the end of one
-/// is little then.
+/// An entry of the log takes at most one part in this many of a segment: so little is left over at the end of
+/// a segment.
 const ENTRIES_PER_SEGMENT: usize = 8;
 
 // === impl Sizes ===
@@ -68,7 +68,7 @@ impl Sizes {
         Sizes { lines_max: self.lines_min, ..self }
     }
 
-    /// Memory of these sizes, of which nothing is taken yet.
+    /// Reserves memory of these sizes. None of it is in use yet.
     pub(super) fn memory(self) -> std::io::Result<(Sizes, Index, Pages)> {
         let index = Index::new(self.lines_min, self.lines_max)?;
         let log = Pages::new(self.segments * self.segment_words())?;
@@ -97,7 +97,7 @@ impl Sizes {
         spot as usize / self.segment_words()
     }
 
-    /// Bytes of a place of the index and of what is remembered of keys that went, at the load that it is kept
+    /// Bytes of a place of the index and of its part of the ghost queue, at the load that the index is kept
     /// at.
     pub(super) fn place_bytes(&self) -> usize {
         LINE_BYTES * 4 / 3 / PLACES + 2

@@ -2,8 +2,8 @@
 
 use crate::clock::Nanos;
 
-/// A tick is 2 to the power of so many nanoseconds: about a millisecond. They wrap after 52 days, and a
-/// deadline is known for half of that.
+/// A tick is 2 to the power of this many nanoseconds: about a millisecond. Ticks wrap after 52 days, and a
+/// deadline may be half of that away.
 pub(super) const TICK_BITS: u32 = 20;
 
 /// No entry is kept for longer: 24 days.

@@ -8,7 +8,8 @@ use tokio::time::{self, Instant};
 use crate::protocol::command::{Spec, Timeout};
 use crate::protocol::resp::request::{OwnedRequest, Request};
 
-/// The time of one wait. The node keeps it; this says what is left of it when another node is asked.
+/// The timeout of one blocking command. The node keeps it; this computes the remaining time when another node
+/// is asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockTimeout {
     began: Instant,

@@ -22,12 +22,12 @@ const UNBLOCK_AGAIN: Duration = Duration::from_millis(10);
 pub(super) struct BlockedCall {
     dedicated: Dedicated,
     outcome: Option<Result<Bytes, UpstreamError>>,
-    /// An order to unblock it may still be on its way, and must not find somebody else's wait on this
+    /// A CLIENT UNBLOCK for it may still be on its way, and must not end a later blocking command on this
     /// connection.
     haunted: bool,
 }
 
-/// Who ended a wait that the nodes did not end.
+/// What ended a blocking command that the nodes did not end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndedBy {
     /// CLIENT UNBLOCK.
@@ -92,8 +92,8 @@ impl BlockedCalls {
         BlockedCalls { context }
     }
 
-    /// Carries `order` out on all of `held`: afterwards each has its reply, unless its node does not answer.
-    /// Says who ended the wait.
+    /// Executes `order` on all of `held`: afterwards each has its reply, unless its node does not answer.
+    /// Returns what ended the wait.
     pub(super) async fn end(&self, held: &mut [BlockedCall], order: CancelReason) -> EndedBy {
         let error = !matches!(order, CancelReason::Unblock { error: false, .. });
         let unblocked = join_all(held.iter_mut().map(|held| self.unblock(held, error))).await;

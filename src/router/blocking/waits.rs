@@ -1,10 +1,9 @@
 //! Commands that wait on a node until there is something to answer: BLPOP and its kin, XREAD and XREADGROUP
 //! with BLOCK.
 //!
-//! Each waits on a dedicated connection. The node judges the arguments, keeps the time and says when it is
-//! over; what is added here is where to wait when the slot goes elsewhere, and how the wait ends early. While
-//! it lasts, other sessions read its keys from L1 as ever: nothing has changed. When it ends, its keys are
-//! dropped before the reply leaves (I6).
+//! Each waits on a dedicated connection. The node checks the arguments and keeps the timeout; this file adds
+//! where to wait when the slot moves, and how the wait ends early. Meanwhile other sessions read its keys
+//! from L1 as always: nothing has changed. When it ends, its keys are dropped before the reply leaves (I6).
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -32,7 +31,7 @@ use crate::upstream::{RedirectTarget, UpstreamError, UpstreamReply};
 /// How often a wait goes on elsewhere before that is an error.
 const MOVES_MAX: u8 = 16;
 
-/// What a node answers to those who wait there when it becomes a replica.
+/// The answer to waiting commands of a node that becomes a replica.
 const FORCED: &[u8] = b"-UNBLOCKED force unblock";
 
 /// What a client gets whose wait ends with the daemon.
@@ -89,7 +88,7 @@ impl Blocking {
         let (_, due) = self.default_ttl.apply(route, request, Bytes::new());
         let writes = spec.flags.has(Flags::WRITE);
         let mut keys = route.keys_of(request);
-        // Nothing else of the session begins meanwhile: of many keys nobody has to know which are written.
+        // The session begins nothing else meanwhile, so for many keys it need not be known which are written.
         let many =
             if writes && route.has_many(request) { std::mem::take(&mut keys) } else { InflightKeys::new() };
         slot.filter(|_| writes).inspect(|slot| caller.inflight.note_written(*slot));
@@ -166,7 +165,7 @@ impl Blocking {
         }
     }
 
-    /// Waits until the node has answered or somebody ended the wait; who that was.
+    /// Waits until the node has answered, or the wait was ended; returns what ended it.
     async fn hold(
         &self,
         held: &mut [BlockedCall; 1],

@@ -1,5 +1,5 @@
-//! A canary: one key of each node that is read and written now and then, to measure how long it takes until
-//! the change of a key is heard of, and to see that it is heard of at all.
+//! The canary: one key of each node that is read and written now and then, to measure how soon an
+//! invalidation arrives, and to check that it arrives at all.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -23,7 +23,7 @@ use crate::upstream::{Call, NodeIndex, Outcome, Upstream};
 /// What the names of all canary keys begin with.
 pub const PREFIX: &[u8] = b"nearside:canary:";
 
-/// How long a canary key lives at least, when nobody writes it any more.
+/// The least TTL of a canary key after its last write.
 const KEY_LIFE_MIN: Duration = Duration::from_secs(10);
 
 /// Longer times count as this: a minute.
@@ -36,9 +36,9 @@ const TAGS_MAX: u32 = 1 << 20;
 #[derive(Debug)]
 pub struct Canary {
     interval: Duration,
-    /// How long the invalidation may take: what is said later is not served by then.
+    /// How long the invalidation may take: after that time L1 does not serve the entry any more.
     timeout: Duration,
-    /// So that no two daemons have the same keys.
+    /// A random number, so that no two daemons share keys.
     name: u32,
     nodes: Mutex<BTreeMap<NodeId, CanaryStats>>,
     waiting: Mutex<HashMap<Bytes, oneshot::Sender<Nanos>>>,
@@ -47,8 +47,8 @@ pub struct Canary {
 /// What was measured of one node.
 #[derive(Clone, Debug, Default)]
 pub struct CanaryStats {
-    /// From when the write was handed to the connection until its invalidation was heard, in microseconds,
-    /// once that was measured.
+    /// The time from sending the write until its invalidation arrived, in microseconds, once that was
+    /// measured.
     pub micros: Option<Histogram<u64>>,
     /// The last of these.
     pub last: u64,
@@ -65,7 +65,7 @@ enum ProbeOutcome {
     After(Duration),
     Never,
     Refused(String),
-    /// The connection was not tracked, or was lost: there was nothing to hear.
+    /// The connection was not tracked, or was lost: no invalidation was due.
     Nothing,
 }
 
@@ -88,14 +88,14 @@ impl Canary {
         let Invalidation::Keys(keys) = invalidation else { return };
         for key in keys.iter().filter(|key| key.starts_with(PREFIX)) {
             if let Some(waiting) = self.waiting.lock().remove(key) {
-                // Nobody waits for one that is late.
+                // No probe waits for a late one.
                 let _ = waiting.send(clock::now());
             }
         }
     }
 
-    /// Measures every node over the connections of `upstream`, which must be those whose invalidations are
-    /// heard. Does not end by itself.
+    /// Measures every node over the connections of `upstream`, whose invalidations must come here. Does not
+    /// end by itself.
     pub async fn run(self: Arc<Canary>, upstream: Rc<Upstream>) {
         let mut turns = time::interval(self.interval);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -220,8 +220,7 @@ impl InflightRead {
         &self.keys
     }
 
-    /// Whether the session has begun nothing since that touches these keys: they may be read once more, as if
-    /// for the first time.
+    /// Whether the session has begun nothing since then that touches these keys, so they may be read again.
     pub(in crate::router) fn is_latest(&self) -> bool {
         self.begun == self.begun_by_now()
     }
@@ -246,7 +245,7 @@ impl Drop for InflightRead {
 // === impl InflightWrite ===
 
 impl InflightWrite {
-    /// Begins a write of `keys`: from here on no running fill of them commits, and nobody joins one.
+    /// Begins a write of `keys`: from here on no running fill of them commits, and none is joined.
     pub(in crate::router) fn begin(
         session: &Rc<Inflight>,
         keys: InflightKeys,

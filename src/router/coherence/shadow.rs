@@ -1,9 +1,9 @@
 //! Shadow verification: some of the hits are asked upstream as well, behind the client's back, and compared.
 //!
-//! A difference alone says nothing: the key may have changed a moment ago. It is a mismatch when the entry is
-//! still to be served a whole lease later. By then a heartbeat that was sent after the reply has come back
-//! over the connection that filled the entry, and everything that the node had pushed before: so nobody said
-//! that the key changed, and it had.
+//! A difference alone is no mismatch: the key may have changed a moment ago. It is one if L1 would still
+//! serve the entry a whole lease later. By then a heartbeat that was sent after the reply was answered over
+//! the connection of the entry, and all earlier pushes have arrived: so the key had changed, and no
+//! invalidation was pushed.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -67,7 +67,7 @@ impl ShadowVerifier {
         let arguments = std::iter::once(sample.command.name.as_bytes()).chain(cursor::strings(&sample.tail));
         let bytes = OwnedRequest::from_args(arguments).bytes();
         let slot = Slot::of(sample.key());
-        // Nobody will ask whether this reply is still true.
+        // This reply is not kept, so it needs no tracking.
         let sent = self
             .context
             .upstream

@@ -1,5 +1,5 @@
-//! COMMAND INFO and COMMAND DOCS of very many names: a node is asked for a few at a time, so that others get
-//! their turn. What it says of one name depends on no other.
+//! COMMAND INFO and COMMAND DOCS of very many names: a node is asked for a few names at a time, so that
+//! sessions get their turn. The answer about one name does not depend on the others.
 
 use std::rc::Rc;
 
@@ -42,7 +42,7 @@ impl CommandQueries {
         Rc::new(CommandQueries { context })
     }
 
-    /// Answers such a request; what is joined is held to `bound`.
+    /// Answers such a request; `bound` limits the joined reply.
     pub fn answer(
         self: &Rc<CommandQueries>,
         spec: &'static Spec,

@@ -1,7 +1,7 @@
 //! The time to live that policies give to keys which a write would leave without one.
 //!
-//! SET takes it as one more option, so that nothing else is sent. Behind any other write that puts something
-//! into a key goes `PEXPIRE key ms NX`, in the same line, so that what the session sends next comes after it.
+//! SET takes it as one more option, so that nothing else is sent. `PEXPIRE key ms NX` follows any other write
+//! that puts something into a key, on its connection, so that later commands of the session come after it.
 //! The reply to the write waits for the answer: once the client has it, the key has a time to live, unless
 //! the server refused.
 

@@ -11,7 +11,7 @@ use crate::upstream::{Call, NodeIndex, Outcome, PendingReply};
 pub(in crate::router) enum Fence {
     /// The PING behind it on its connection, and the node that both go to.
     Sent(PendingReply, Option<NodeIndex>),
-    /// The command has a connection of its own. The PING is sent to the same place once the reply is there.
+    /// The command has a connection of its own. The PING is sent to its node once the reply is there.
     Behind(Destination),
 }
 

@@ -72,7 +72,7 @@ impl Forwarder {
         Answer::Later(Box::pin(async move { render(call.settle().await, route.form, &owned, resp) }))
     }
 
-    /// Sends `bytes`, which stand for `request`.
+    /// Sends `bytes`, the form of `request` on the wire.
     ///
     /// The pushes that a command causes come after its own reply. Those of keys that it names are not needed.
     /// Where it may touch others, a PING follows it, and its reply is held back until that was answered.

@@ -1,8 +1,8 @@
-//! A command on very many keys of one slot: the node carries it out as a whole, and what is done about its
-//! keys here is done in slices, so that others get their turn in between.
+//! A command on very many keys of one slot: the node executes it as a whole. The work on its keys here is
+//! done in slices, so that sessions get their turn in between.
 //!
-//! Nothing else of its session begins meanwhile. So nobody has to know which keys the command reads or
-//! writes: they are only dropped from L1, before it is sent and once more before its reply leaves.
+//! Its session begins nothing else meanwhile. So it need not be known which keys the command reads or writes:
+//! they are only dropped from L1, before it is sent and once more before its reply leaves.
 
 use std::rc::Rc;
 

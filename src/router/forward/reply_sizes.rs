@@ -21,7 +21,7 @@ use crate::router::context::RouterContext;
 use crate::router::request_route::{KeyAccess, RequestRoute};
 use crate::upstream::{Call, Right};
 
-/// What a key takes at its node is a large reply from this part of the limit on: many replies wait at the
+/// The part of the limit from which on the memory of a key counts as a large reply: many replies wait at the
 /// same time.
 const PART: u64 = 8;
 
@@ -31,11 +31,11 @@ const SIZE_HOLDS: Nanos = 1_000_000_000;
 /// Keys whose size is remembered.
 const SIZES_MAX: usize = 4096;
 
-/// Of a command on more keys the sizes are not asked for: each is a question to the node, and what is
-/// remembered of them would not last until all are known.
+/// For a command on more keys no sizes are asked for: each takes a request to the node, and the first answers
+/// would be too old before the last come.
 const MEASURED_KEYS_MAX: usize = 64;
 
-/// What is known of how large keys are, by a hash of theirs that nobody can foresee.
+/// The known sizes of keys, by a hash that a client cannot predict.
 #[derive(Debug, Default)]
 struct KeySizes {
     of: HashMap<u64, Size>,
@@ -64,8 +64,8 @@ impl ReplySizes {
         Rc::new(ReplySizes { context, sizes: RefCell::default() })
     }
 
-    /// Has the sizes asked for without which nobody knows which way a command may go, if it is such a
-    /// command: the same must be asked again then.
+    /// Asks for the sizes that decide how a command is sent, if they are unknown: then the session must
+    /// dispatch the request again.
     #[inline]
     pub(in crate::router) fn measure(
         self: &Rc<ReplySizes>,
@@ -118,7 +118,7 @@ impl ReplySizes {
                 }
                 let size = match outcome {
                     Ok(Ok(reply)) if reply.frame.starts_with(b"_") => 0,
-                    // A node that does not tell may be asked for anything.
+                    // If a node does not answer, the key counts as large.
                     Ok(Ok(reply)) => cursor::integer(&reply.frame).map_or(u64::MAX, i64::unsigned_abs),
                     _ => u64::MAX,
                 };
@@ -127,7 +127,7 @@ impl ReplySizes {
         }))
     }
 
-    /// Whether a command goes over a connection of its own. Of a script nobody knows what it answers.
+    /// Whether a command goes over a connection of its own. The reply of a script is unknown in advance.
     #[inline]
     pub(in crate::router) fn needs_isolation(
         &self,

@@ -46,8 +46,8 @@ pub(super) struct Sender {
 // === impl Sender ===
 
 impl Sender {
-    /// Sends `bytes`, which stand for `request`. Of a command on many keys nobody has to know each key: its
-    /// session is held.
+    /// Sends `bytes`, the form of `request` on the wire. For a command on many keys the keys need not be
+    /// known: its session is held.
     pub(super) fn begin(
         &self,
         route: RequestRoute,

@@ -8,10 +8,9 @@ use tokio::time::Instant;
 use crate::pubsub::Hub;
 use crate::upstream::Topic;
 
-/// Lasts while a node has not answered what our clients began or ended: of what gets the messages of
-/// `channel`, or of anything. Until then nobody knows what the node counts, and a client that has sent
-/// SUBSCRIBE before would miss a message, which no client of a plain server would. `None` if there is nothing
-/// to wait for.
+/// Waits until the nodes have answered all changes of subscriptions that match `channel`, or of all. Until
+/// then the counts of the nodes are uncertain, and a client that has sent SUBSCRIBE before would miss a
+/// message, as with no plain server. `None` if there is nothing to wait for.
 pub(in crate::router) fn until_settled(
     hub: &Hub,
     timeout: Duration,

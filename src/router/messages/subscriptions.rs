@@ -1,4 +1,4 @@
-//! PUBSUB: what is subscribed to, gathered from all primaries and from our own clients.
+//! PUBSUB: the subscriptions of all primaries and of our own clients, joined.
 //!
 //! A node sees this daemon as one subscriber, so what it counts of ours is left out and our clients are
 //! counted.
@@ -97,7 +97,7 @@ impl SubscriptionQueries {
         told.unwrap_or_else(odd)
     }
 
-    /// The names that somebody is subscribed to, or the reply of a node that is none to that.
+    /// The names with a subscriber, or the unexpected reply of a node.
     async fn names<'a>(
         &self,
         kind: TopicKind,

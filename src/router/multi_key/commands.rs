@@ -38,8 +38,8 @@ impl MultiKey {
         MultiKey { by_slot: Rc::new(BySlot { context, forwarder, default_ttl, reads, mget }) }
     }
 
-    /// Answers a command on many keys; what is joined of their values is held to `bound`. A reply that is
-    /// here already is appended to `out`.
+    /// Answers a command on many keys; `bound` limits the joined reply. A reply that is complete at once is
+    /// appended to `out`.
     pub fn answer(
         &self,
         spec: &'static Spec,

@@ -23,7 +23,7 @@ use crate::router::context::{RouterCache, RouterContext};
 use crate::router::coverage::{self, Coverage};
 use crate::router::reply_bound::ReplyBound;
 
-/// Answers MGET: from L1 what is there, the rest from upstream.
+/// Answers MGET: hits from L1, the rest from upstream.
 #[derive(Debug)]
 pub(super) struct Mget {
     context: Rc<RouterContext>,
@@ -38,7 +38,7 @@ impl Mget {
         Rc::new(Mget { fetches: SlotFetches { context: context.clone() }, context })
     }
 
-    /// MGET: from L1 what is there, and one MGET upstream for each slot of the rest.
+    /// MGET: hits from L1, and one MGET upstream for each slot of the rest.
     pub(super) fn answer(
         self: &Rc<Mget>,
         request: &Request<'_>,
@@ -116,7 +116,7 @@ impl Mget {
             }
         };
         match cache.lookup(&get(key, request.encoded(position)), caller.now, || Slot::of(key), out) {
-            // A string is the same for all, and what is not there is a null.
+            // A string is equal in both versions, and an absent key is a null.
             Lookup::Hit(hit) if caller.resp == Resp::Two && hit.resp2() != Resp2::Same => {
                 out.push_copy(null_reply(Resp::Two));
                 Ok(())
@@ -145,8 +145,8 @@ impl Mget {
         }
     }
 
-    /// While a slot moves, a node refuses a command on several keys of which some have left, so each is asked
-    /// for alone.
+    /// While a slot moves, a node refuses a command on several keys if some have left, so each key is read by
+    /// itself.
     fn per_key_if_migrating(&self, part: SlotPart, now: Nanos) -> Vec<SlotPart> {
         if !self.context.upstream.is_moving(part.slot, now) {
             return vec![part];

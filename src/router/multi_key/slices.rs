@@ -1,8 +1,7 @@
 //! Large commands on many keys in slices, so that others get their turn in between.
 //!
-//! A slice is a small command of the same name, carried out as any other: what the session wrote before is
-//! seen by it. What the session asks behind the whole is begun when all of it has been answered, so nothing
-//! of it is seen by a slice.
+//! A slice is a small command of that name, executed as any other: it sees the earlier writes of its session.
+//! Later requests of the session begin when all slices have been answered, so no slice sees their writes.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -31,10 +30,10 @@ const SLICE_KEYS: usize = 256;
 /// A slice ends with the key that brings it to this number of bytes.
 const SLICE_BYTES: usize = 256 * 1024;
 
-/// Slices of one command that may be on their way at the same time.
+/// Slices of one command that may be in flight at once.
 const SLICES_AHEAD: usize = 4;
 
-/// A large command, and who asked.
+/// A large command, and its caller.
 struct Sliced {
     by_slot: Rc<BySlot>,
     spec: &'static Spec,
@@ -69,7 +68,7 @@ fn stride(join: Join) -> usize {
     if join == Join::Mset { 2 } else { 1 }
 }
 
-/// Carries a large command out in slices, each of which [`BySlot::at_once`] could have been asked for.
+/// Executes a large command in slices, each by [`BySlot::at_once`].
 pub(super) fn in_slices(
     by_slot: &Rc<BySlot>,
     spec: &'static Spec,

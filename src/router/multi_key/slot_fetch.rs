@@ -75,7 +75,7 @@ impl SlotFetches {
         let args = part.positions.iter().map(|position| request.arg(*position));
         let bytes = OwnedRequest::from_args(std::iter::once(&b"MGET"[..]).chain(args)).bytes();
         let call = Call { bytes, slot: Some(slot), reads_only: true, runs_user_code: false };
-        // Each lifetime is a query of its own, and there may be no room for those of all keys.
+        // Each lifetime takes a command of its own, and there may be no room for all of them.
         let mut room = self.context.upstream.spare_room(slot);
         let wants = part.positions.iter().map(|position| match wanted.get(&(position - 1)).copied() {
             Some(FetchReason::Fill(missed, terms)) if terms.mode == TtlMode::Exact => {
@@ -207,8 +207,8 @@ impl SlotFetches {
         Ok(())
     }
 
-    /// While a slot moves, a node refuses a command on several keys of which some have left; for each alone
-    /// it says where to go.
+    /// While a slot moves, a node refuses a command on several keys if some have left; for a single key it
+    /// answers with a redirect.
     async fn fetch_one_by_one(
         &self,
         slot: Slot,

@@ -1,4 +1,4 @@
-//! Makes one reply of those of all primaries.
+//! Joins the replies of all primaries to one.
 
 use bytes::{Bytes, BytesMut};
 
@@ -23,7 +23,7 @@ pub(in crate::router) fn fitting(gather: Gather, spec: &Spec, frame: Bytes) -> B
     if fits { frame } else { odd_reply_to(spec, &frame) }
 }
 
-/// Makes one reply of those of all primaries; there is one at least.
+/// Joins the replies of all primaries, of which there is at least one.
 pub(in crate::router) fn gathered(gather: Gather, spec: &Spec, told: &[NodeReply]) -> Bytes {
     match gather {
         Gather::AllOk | Gather::First => match told.iter().find(|(_, told)| !is_done(told)) {

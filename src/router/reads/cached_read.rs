@@ -1,10 +1,10 @@
 //! Reads that L1 may answer: a hit on the spot, a miss by a fill.
 //!
-//! Policies are asked after the lookup, so a hit pays nothing for them. A read that its policy keeps out of
-//! L1 goes out behind CLIENT CACHING NO. A read under `tracking = "broadcast"` takes its epoch from the
-//! connection that listens, if that reaches the same process as the connection that reads (`run_id`);
-//! otherwise it is tracked as any other. A reply that was redirected or sent again is never kept. While a
-//! slot is moving, its reads bypass L1.
+//! Policies are asked after the lookup, so they cost a hit nothing. A read that its policy keeps out of L1
+//! goes out behind CLIENT CACHING NO. A read under `tracking = "broadcast"` takes its epoch from the BCAST
+//! connection, if that reaches the process that the read reaches (`run_id`); otherwise it is tracked as any
+//! other. A reply that was redirected or sent again is never kept. While a slot is moving, its reads bypass
+//! L1.
 //!
 //! While a read is on its way, later reads of its key in the same session are not answered from L1 and join
 //! no earlier fill, so no reply of a session is older than the one before it.
@@ -326,8 +326,8 @@ fn brought(outcome: Result<FillResult, UpstreamError>, resp: Resp, coverage: Opt
     }
 }
 
-/// Whether a reply is what BITPOS says of an absent key when it is asked for a 1, in which it differs from
-/// all other reads: to them -1 says something of a key that is there.
+/// Whether a reply is the one of BITPOS for a 1 in an absent key. It is a special case: for all other reads
+/// -1 is about a key that exists.
 fn is_bitpos_of_absent(spec: &Spec, request: &Request<'_>, frame: &[u8]) -> bool {
     spec.flags.has(Flags::BIT_POSITION) && request.arg(2) == b"1" && frame == b":-1\r\n"
 }

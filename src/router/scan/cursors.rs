@@ -1,4 +1,4 @@
-//! How far walks over all keys have come: what the cursors of SCAN stand for.
+//! The progress of walks over all keys: the states behind the cursors of SCAN.
 //!
 //! A walk goes over one node after the other, in *passes*. A pass begins with what the walk has done so far
 //! and never changes that: a client may show an older cursor of its walk again. A cursor names the pass and
@@ -48,7 +48,7 @@ pub(in crate::router) struct ScanState {
     pub(in crate::router) vain: u32,
 }
 
-/// A stand with the number that cursors have of it; 0 when no cursor was given out.
+/// A state with its number in cursors; 0 when no cursor was given out.
 #[derive(Clone, Debug, Default)]
 pub(in crate::router) struct ScanCursor {
     pub(in crate::router) number: u64,
@@ -109,7 +109,7 @@ impl ScanCursors {
         ScanCursors { kept: Mutex::new(kept), stands_max }
     }
 
-    /// The stand and the place that a cursor names; none when it is not known, or not any more.
+    /// The state and the position that a cursor names; `None` when it is unknown or forgotten.
     pub(in crate::router) fn find(&self, cursor: u64) -> Option<(ScanCursor, u64)> {
         let number = cursor & ((1 << NUMBER_BITS) - 1);
         let mut kept = self.kept.lock();
@@ -120,8 +120,8 @@ impl ScanCursors {
         Some((ScanCursor { number, stand: stand.clone() }, cursor >> NUMBER_BITS))
     }
 
-    /// The cursor for `position` in a stand, which is kept from now on. None when the place does not fit into
-    /// a cursor.
+    /// The cursor for `position` in a state, which is kept from now on. `None` if the position does not fit
+    /// into a cursor.
     pub(in crate::router) fn cursor(&self, numbered: ScanCursor, position: u64) -> Option<u64> {
         if position >> (u64::BITS - 1 - NUMBER_BITS) != 0 {
             return None;

@@ -2,7 +2,7 @@
 //!
 //! Must never know: L1, which plays no part in a walk.
 //!
-//! Begin with `walk.rs` (the passes of a walk) and `cursors.rs` (what a cursor stands for).
+//! Begin with `walk.rs` (the passes of a walk) and `cursors.rs` (the state behind a cursor).
 //!
 //! A walk goes over one node after the other, in passes. A pass asks the node for its slots, reads all its
 //! keys, and asks for the slots again. A slot that the node owned both times, and was not giving away, is

@@ -17,7 +17,7 @@ pub(super) struct ScanOptions {
     pub(super) options: Vec<Bytes>,
 }
 
-/// The node's next cursor, and those of its keys whose slot is covered, as they came.
+/// The next cursor of the node, and its keys whose slot is covered, in their order.
 pub(super) fn read_page(frame: &Bytes, covers: &SlotSet) -> Option<(u64, Vec<Bytes>)> {
     let mut parts = cursor::elements(frame)?;
     let ReplyHead::Blob { body, .. } = cursor::head(parts.next()??)? else { return None };
@@ -57,7 +57,7 @@ pub(super) fn parse_cursor(text: &[u8]) -> Option<u64> {
     Some(if negative { value.wrapping_neg() } else { value })
 }
 
-/// The options as they go to each node, and the count. None when the server must say what is wrong with them.
+/// The options for each node, and the count. `None` if the server has to answer with an error about them.
 pub(super) fn read_options(request: &Request<'_>) -> Option<(ScanOptions, u64)> {
     let (mut options, mut count) = (Vec::new(), COUNT);
     if request.len() % 2 == 1 {

@@ -36,8 +36,7 @@ const COUNT_MAX: u64 = 10_000;
 /// Steps in one SCAN: then the client gets what there is, be it nothing, and a cursor to go on with.
 const STEPS_MAX: usize = 64;
 
-/// Passes of one walk, one after the other, that may bring it no further, because the nodes disagree on who
-/// owns a slot.
+/// Passes in a row that may bring a walk no further, because the nodes disagree about the owner of a slot.
 const VAIN_PASSES_MAX: u32 = 16;
 
 /// How long a step waits for the owners of the slots to be known better.
@@ -193,7 +192,7 @@ impl KeyWalks {
         Ok(ScanStep { keys, next: between(&stand.stand, progress)? })
     }
 
-    /// Whether the node of a pass is still the same process, and one that has a part in the cluster.
+    /// Whether the node of a pass is still the process of its beginning, and part of the cluster.
     fn goes_on(&self, pass: &Pass, progress: &Progress) -> bool {
         let node = pass.host.node;
         NodeInstance::of(&self.context.upstream, node).as_ref() == Some(&pass.host)
@@ -293,8 +292,7 @@ impl KeyWalks {
         self.context.upstream.view(&frame, &self.context.upstream.node(node)).ok_or(frame)
     }
 
-    /// What the slot table says of a node that may not be asked: all but what it gives and takes at the
-    /// moment.
+    /// The view of a node that may not be asked, from the slot table: without the slots that are moving.
     fn view_from_table(&self, node: NodeIndex) -> NodeView {
         let mut owned: Vec<RangeInclusive<u16>> = Vec::new();
         for slot in all_slots().filter(|slot| self.context.upstream.owner(*slot) == Some(node)) {
@@ -307,7 +305,7 @@ impl KeyWalks {
         NodeView { owned, ..NodeView::default() }
     }
 
-    /// What the server says of options that cannot be read here.
+    /// The server's error for options that cannot be read here.
     fn syntax_error(&self, request: &Request<'_>) -> Answer {
         let call =
             Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, runs_user_code: false };
@@ -322,12 +320,12 @@ impl KeyWalks {
 /// How a pass begins.
 enum PassStart {
     Pass(ScanState, PendingReply),
-    /// Nothing of what is left is on that node, or nothing is left.
+    /// No remaining slot is on that node, or none remains.
     Nothing(Progress),
 }
 
-/// Where a walk stands between two passes; none at its end. A walk that comes no further is an error: whoever
-/// asks once more with the same cursor has it try once more.
+/// The state of a walk between two passes; `None` at its end. A walk that comes no further is an error; the
+/// same cursor lets it try again.
 fn between(before: &ScanState, progress: Progress) -> Result<Option<(ScanCursor, u64)>, Bytes> {
     match before.after(progress) {
         Some(stand) if stand.vain > VAIN_PASSES_MAX => {

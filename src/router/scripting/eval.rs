@@ -138,8 +138,8 @@ impl Scripting {
                 && this.lacks_script(node, sha).await
             {
                 host.iter().for_each(|host| this.scripts.gone_from(sha, host));
-                // The script did not run. What the session has sent since may not come before it: then the
-                // client is told.
+                // The script did not run. It must not come behind later commands of its session: then the
+                // client gets the error.
                 if inflight.sent() == sent {
                     let caller = Caller { resp, inflight: &inflight, now, coverage: coverage.as_ref() };
                     let request = owned.as_request();
@@ -173,7 +173,7 @@ impl Scripting {
         })
     }
 
-    /// Asks the nodes for a script that is not known here: those that can tell (SCRIPT SHOW of Valkey 8) do.
+    /// Asks the nodes for a script that is not known here (SCRIPT SHOW of Valkey 8).
     fn search_script(self: &Rc<Scripting>, sha: Sha) -> Answer {
         let bytes = encode::request(&[&b"SCRIPT"[..], b"SHOW", sha.as_bytes()]);
         let call = Call { bytes, slot: None, reads_only: true, runs_user_code: false };

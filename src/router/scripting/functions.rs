@@ -35,7 +35,7 @@ const NAME_BYTES_MAX: usize = 128;
 /// How long it is remembered that no node has a function.
 const ABSENT_NANOS_MAX: Nanos = 1_000_000_000;
 
-/// A function that answers as if it were not there is looked for again at most so often.
+/// The least time between two searches for a function that seems to be absent.
 const LOOK_AGAIN_NANOS: Nanos = 1_000_000_000;
 
 /// Nodes on which a call whose slot moves meanwhile looks for its function.
@@ -50,10 +50,9 @@ struct KnownFunctions {
 #[derive(Debug)]
 struct LastSeen {
     host: NodeInstance,
-    /// Until when that nobody has it is believed; `None` when it is there.
+    /// Until when it counts as absent on all nodes; `None` when it exists.
     absent_until: Option<Nanos>,
-    /// Until when nothing that a call answers makes it be looked for again: the words may be those of the
-    /// function.
+    /// Until when no answer of a call starts a new search: the text may come from the function.
     settled_until: Nanos,
 }
 
@@ -115,7 +114,7 @@ impl FunctionCalls {
 
     /// Where a function is looked for before a call of it goes `to` a node, and its name.
     fn looked_for(&self, to: Destination, request: &Request<'_>) -> (Option<NodeInstance>, Vec<u8>) {
-        // The names of functions do not tell capitals from small letters.
+        // The names of functions are case-insensitive.
         let name = request.arg(1).to_ascii_lowercase();
         let host = to.node.and_then(|node| NodeInstance::of(&self.context.upstream, node));
         (host.filter(|_| name.len() <= NAME_BYTES_MAX), name)
@@ -144,7 +143,7 @@ impl FunctionCalls {
         })
     }
 
-    /// Forgets what is known, as libraries change: every function is looked for again.
+    /// Forgets all functions, because libraries change: each is searched again.
     pub(in crate::router) fn forget(&self) {
         self.known.borrow_mut().seen.clear();
     }

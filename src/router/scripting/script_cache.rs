@@ -15,15 +15,15 @@ use crate::router::node_instance::NodeInstance;
 /// What keeping a script takes beside its body, roughly.
 const OVERHEAD_BYTES: usize = 256;
 
-/// Names of scripts that nobody knew are remembered; beyond it all are forgotten, since clients can make
-/// names up.
+/// Hashes of unknown scripts that are remembered; beyond that all are forgotten, since clients can invent
+/// hashes.
 const UNKNOWN_MAX: usize = 1024;
 
 /// Nodes on which a script is known to be; the earliest is forgotten first. At one that is not known it is
 /// looked for anew.
 const HOSTS_MAX: usize = 1024;
 
-/// How long it is remembered that nobody knew a script.
+/// How long a script counts as unknown to all nodes.
 const STRANGER_NANOS_MAX: Nanos = 10_000_000_000;
 
 /// The SHA1 of a script in lower-case digits, as EVALSHA names it.
@@ -97,7 +97,7 @@ impl ScriptCache {
         Some(script.body.clone())
     }
 
-    /// The body of the script that EVALSHA names `sha`, if it is known: EVAL with it does the same, anywhere.
+    /// The body of the script that EVALSHA names `sha`, if it is known: EVAL with it works on any node.
     pub(in crate::router) fn named(&self, sha: &[u8]) -> Option<Bytes> {
         self.body(Sha::named(sha)?)
     }
@@ -169,7 +169,7 @@ impl ScriptCache {
         !self.silent.load(Ordering::Relaxed) && asked_at.is_none_or(|at| now >= at + STRANGER_NANOS_MAX)
     }
 
-    /// Nobody knew a script.
+    /// Notes that no node knew a script.
     pub(in crate::router) fn note_unknown(&self, sha: Sha, now: Nanos) {
         let mut known = self.known.lock();
         if known.unknown.len() >= UNKNOWN_MAX {
@@ -178,7 +178,7 @@ impl ScriptCache {
         known.unknown.insert(sha, now);
     }
 
-    /// The servers do not tell the bodies of scripts.
+    /// Notes that the servers do not return the bodies of scripts.
     pub(in crate::router) fn nobody_tells(&self) {
         self.silent.store(true, Ordering::Relaxed);
     }

@@ -14,7 +14,7 @@ pub(super) fn nothing() -> UpstreamReply {
     UpstreamReply { frame: Bytes::from_static(b"*0\r\n"), rerouted: false, tracked: false, by: None }
 }
 
-/// What EXEC answers when a watched key has changed, or when nobody can tell any more.
+/// The answer to EXEC when a watched key has changed, or may have.
 pub(super) fn changed() -> UpstreamReply {
     UpstreamReply { frame: Bytes::from_static(b"_\r\n"), rerouted: false, tracked: false, by: None }
 }

@@ -53,7 +53,7 @@ impl Transactions {
         Rc::new(Transactions { context, default_ttl, scripts })
     }
 
-    /// The part that a command of the table is. `slot` is that of the parts so far.
+    /// The part for a command of the table. `slot` is the slot of the parts so far.
     ///
     /// # Errors
     /// The command cannot be carried out together with the others.
@@ -143,7 +143,7 @@ impl Transactions {
                     whole.add(&this.default_ttl, element);
                     give_turn(index).await;
                 }
-                // The session is held: nobody has to know which keys are written.
+                // The session is held, so it need not be known which keys are written.
                 let written = std::mem::take(&mut whole.written);
                 slot.inspect(|slot| hold.session().note_written(*slot));
                 this.context.drop_keys(&written).await;

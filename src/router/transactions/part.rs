@@ -40,7 +40,7 @@ pub enum NotAPart {
 // === impl TransactionPart ===
 
 impl TransactionPart {
-    /// A part whose keys lie in `slot`, that of the parts so far, if they have one.
+    /// A part whose keys lie in `slot`, the slot of the parts so far, if they have one.
     ///
     /// # Errors
     /// Its keys lie in another slot.

@@ -44,8 +44,8 @@ pub struct Watched {
 #[derive(Debug)]
 pub(in crate::router) struct KeyWatch {
     slot: Slot,
-    /// Remembers the keys. `None` when it was lost: nobody knows what changed since, so EXEC will find that
-    /// something did.
+    /// The connection on which the node watches the keys. `None` when it was lost: then EXEC acts as if a key
+    /// had changed.
     pub(in crate::router) connection: Option<Dedicated>,
     keys: WatchedKeys,
     /// As after a write of anything, reads of the session go upstream.
@@ -92,7 +92,7 @@ impl Watched {
         self.watch.borrow().is_some()
     }
 
-    /// The slot of what is watched.
+    /// The slot of the watched keys.
     pub fn slot(&self) -> Option<Slot> {
         self.watch.borrow().as_ref().map(|watch| watch.slot)
     }
@@ -161,7 +161,7 @@ impl Watches {
         }))
     }
 
-    /// Forgets what is watched. To be called when no other request of the session is on its way.
+    /// Forgets the watched keys. Call it when no other request of the session is in flight.
     pub fn unwatch(self: &Rc<Watches>, watched: &Rc<Watched>) -> Answer {
         let Some(watch) = watched.take() else { return Answer::Now(Bytes::from_static(OK)) };
         Answer::Later(Box::pin(async move {

@@ -45,8 +45,8 @@ pub(in crate::session) fn unsubscribe(
     answer
 }
 
-/// The error for a command of a client of RESP2 that is subscribed: such a client can tell a reply from a
-/// message only if there are hardly any replies.
+/// The error for a command of a subscribed client of RESP2, which can distinguish replies from messages only
+/// if few commands are allowed.
 pub(in crate::session) fn refusal(name: &str, is_exec: bool) -> Bytes {
     let code = if is_exec { "EXECABORT Transaction discarded because of:" } else { "ERR" };
     encode::error_reply(format!(

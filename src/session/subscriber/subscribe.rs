@@ -164,8 +164,8 @@ impl SubscribeRequest {
         }
     }
 
-    /// Waits until what is wanted is active upstream, all of it at the same time; the error reply if it does
-    /// not.
+    /// Waits until all wanted subscriptions are active upstream at the same time; returns the error reply if
+    /// that fails.
     async fn until_active(&self) -> Result<(), Bytes> {
         let timeout = self.terms.limits.subscribe_timeout;
         let deadline = Instant::now() + timeout;

@@ -61,7 +61,7 @@ impl Subscribed {
         self.patterns.len()
     }
 
-    /// How many there are of the sort of `kind`, as confirmations tell it.
+    /// How many subscriptions of the sort of `kind` there are, as confirmations count them.
     pub(super) fn count(&self, kind: TopicKind) -> usize {
         match kind {
             TopicKind::Channel | TopicKind::Pattern => self.channels.len() + self.patterns.len(),

@@ -29,7 +29,7 @@ pub(in crate::upstream) struct MuxConnection {
     pub(super) node: NodeId,
     /// The main connection to the node, if this is a side connection. It gets what cannot be sent here.
     pub(super) main: Option<Rc<MuxConnection>>,
-    /// Whether it is only for requests because of which the node may have hung up.
+    /// Whether it is the quarantine connection.
     pub(super) quarantine: bool,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) state: RefCell<MuxState>,
@@ -56,7 +56,7 @@ pub(super) struct MuxState {
     pub(super) refuses_tracking: bool,
     /// Whether another nearside is at the other end.
     pub(super) is_nearside: bool,
-    /// How commands and replies come along that take more than one write or read: a large value may take
+    /// The progress of commands and replies that take more than one write or read: a large one may take
     /// longer than others.
     pub(super) transfer: TransferProgress,
     /// The reply or push that has arrived in part.
@@ -83,7 +83,7 @@ pub(super) struct PartialFrame {
 /// How long a node is believed in what it says that it hangs up on.
 pub(super) const LIMITS_HOLD: Duration = Duration::from_secs(5);
 
-/// What takes longer than this to come is in the way as if it were large.
+/// A reply that takes longer than this to arrive counts as large.
 const SLOW: Duration = Duration::from_millis(20);
 
 /// The phase of a connection; `mod.rs` has the transitions.
@@ -191,7 +191,7 @@ impl MuxConnection {
         })
     }
 
-    /// Whether it is only for requests because of which the node may have hung up.
+    /// Whether it is the quarantine connection.
     pub(in crate::upstream) fn is_quarantine(&self) -> bool {
         self.quarantine
     }
@@ -201,7 +201,7 @@ impl MuxConnection {
         self.state.borrow().run_id.clone()
     }
 
-    /// Whether what is read on it is tracked, as far as it knows.
+    /// Whether reads on it are tracked, as far as is known.
     pub(in crate::upstream) fn is_trusted(&self) -> bool {
         self.state.borrow().epoch.is_some()
     }
@@ -222,7 +222,7 @@ impl MuxConnection {
         self.state.borrow().is_failing
     }
 
-    /// Whether anything is on its way on it of which the end has not come or gone.
+    /// Whether a command or reply is partly sent or received.
     #[inline]
     pub(in crate::upstream) fn is_amid_something(&self) -> bool {
         let state = self.state.borrow();

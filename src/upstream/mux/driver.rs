@@ -58,7 +58,7 @@ impl Supervised<GreetedMux> for MuxDriver<'_> {
     async fn serve(&self, (transport, tracking): GreetedMux) -> Served {
         let end = self.connection.serve(transport, tracking, self.context).await;
         self.connection.lost(end, self.context);
-        // After the end of its epoch: what is asked from here on is not served from it.
+        // After the end of its epoch, so that later lookups are not served from it.
         (self.context.on_invalidation)(&Invalidation::Node);
         Served::Lost
     }

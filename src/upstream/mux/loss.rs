@@ -17,7 +17,7 @@ pub(super) enum DriverEnd {
     Retired,
 }
 
-/// The rest of the error when a node has hung up on the same request twice.
+/// The rest of the error when a node has closed two connections during one request.
 const AGAIN: &str = ", and another one before while this was asked: the node may limit replies, see client-output-buffer-limit";
 
 // === impl DriverEnd ===

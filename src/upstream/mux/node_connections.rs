@@ -1,10 +1,10 @@
 //! The connections of one worker to one node: the main one, and side connections while something large is on
 //! that.
 //!
-//! What is small never waits behind what is large. A large request goes out on a side connection. While a
-//! large or slow reply comes in on the main one, what is sent goes over a side connection, in an order
-//! that looks like that of one connection: a command stays behind those of its slot that were not
-//! answered yet, on whichever connection they are, and behind commands that may touch anything.
+//! Small commands never wait behind large ones. A large request goes out on a side connection. While a large
+//! or slow reply comes in on the main connection, commands take a side connection, with the order of one
+//! connection: a command stays behind the unanswered commands on its slot, whatever their connection, and
+//! behind commands that may touch any key.
 //!
 //! Each connection is tracked for itself: what was read on it is kept in its own epoch (I4), and heartbeats
 //! behind a large reply confirm nothing.
@@ -98,7 +98,7 @@ impl NodeConnections {
         self.main.is_busy(now) || !self.side.is_empty()
     }
 
-    /// Whether any of them carries something large, so that what is said on it takes long.
+    /// Whether one of them carries something large, so that pushes on it take long.
     pub(in crate::upstream) fn is_any_busy(&self, now: Nanos) -> bool {
         self.iter().any(|connection| connection.is_busy(now))
     }
@@ -108,7 +108,7 @@ impl NodeConnections {
         self.side.push(Side { connection, used_at: clock::now() });
     }
 
-    /// The connection that `load` takes; `None` if it is to be a new one, of which there may be `sides_max`.
+    /// The connection that `load` takes; `None` for a new one, if there are fewer than `sides_max`.
     pub(in crate::upstream) fn way(
         &mut self,
         load: SendLoad,
@@ -154,7 +154,7 @@ impl NodeConnections {
         let may_open = sides < sides_max && self.side.iter().all(|side| !side.connection.is_failing());
         match may_open {
             true => None,
-            // What is large waits behind what is large.
+            // Large commands wait behind large ones.
             false if is_large => Some(self.shortest_side().unwrap_or(0)),
             false => Some(0),
         }

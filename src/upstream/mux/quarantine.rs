@@ -20,7 +20,7 @@ const BLAMED_MAX: usize = 256;
 /// How long they are.
 const BLAME_HOLDS: Duration = Duration::from_secs(60);
 
-/// Requests because of which a node may have hung up, by a hash that a client cannot predict.
+/// Requests for which a node may have closed a connection, by a hash that a client cannot predict.
 #[derive(Debug, Default)]
 pub(in crate::upstream) struct Quarantine {
     any: Cell<bool>,

@@ -86,9 +86,9 @@ impl MuxConnection {
         Err(io::Error::other("the server takes no writes: its name is resolved anew"))
     }
 
-    /// Takes note of an error that says which role the node has. Where the words may be those of a script,
-    /// one server is asked what it is; the nodes of a cluster and those that sentinels watch are asked
-    /// all the time.
+    /// Notes an error that contradicts the role of the node. If user code may have written it, a single
+    /// server is asked for its role; nodes of a cluster and servers that Sentinels watch are asked all the
+    /// time.
     pub(in crate::upstream) fn doubt(&self, error: &[u8], runs_user_code: bool, context: &WorkerContext) {
         if is_about_topology(error) && !runs_user_code {
             context.shared.table.ask_refresh();
@@ -318,8 +318,7 @@ impl MuxConnection {
     }
 }
 
-/// Whether an error contradicts what the slot table says of the node. A MOVED gets here only if it names no
-/// node that may be asked.
+/// Whether an error contradicts the slot table. A MOVED gets here only if it names no node that may be asked.
 fn is_about_topology(error: &[u8]) -> bool {
     [&b"-CLUSTERDOWN"[..], b"-READONLY", b"-MASTERDOWN", b"-MOVED"]
         .iter()

@@ -41,10 +41,9 @@ impl MuxConnection {
 
     /// Sends a read that the node is not to track, because its reply is not kept.
     ///
-    /// What says so goes right before the read, and neither is ever kept for another connection without the
-    /// other behind it: they have one deadline, and what was written is sent again only if it reads. A
-    /// read that is sent again or redirected is tracked, which costs the node a little memory and nobody
-    /// the truth.
+    /// CLIENT CACHING NO goes right before the read, and neither is kept for another connection without the
+    /// other: they have one deadline, and a command that was written is sent again only if it reads. A read
+    /// that is sent again or redirected is tracked, which costs the node a little memory and is never wrong.
     pub(in crate::upstream) fn send_untracked(&self, call: Call, context: &WorkerContext) -> PendingReply {
         let refused = self.bound_reached(&call, context).is_some() || self.too_large(&call, false).is_some();
         if !self.is_trusted() || refused {

@@ -1,4 +1,5 @@
-//! A connection that is up: it writes what is queued, reads what comes, and watches the clock.
+//! The loop of a connection that is up: it writes queued commands, reads replies and pushes, and watches
+//! deadlines.
 
 use std::io;
 use std::pin::pin;
@@ -66,7 +67,7 @@ impl MuxConnection {
         if let Some(deadline) = self.next_deadline(context) {
             overdue.as_mut().reset(clock::instant(deadline));
         }
-        // Since when something is overdue that may be among what is still to be read.
+        // Since when a reply is overdue that may be among the unread bytes.
         let mut late_since = None;
         loop {
             let to_write = match self.flush(&transport, context) {
@@ -157,7 +158,7 @@ impl MuxConnection {
         deadline.map(|deadline| deadline.saturating_sub(clock::nanos(context.options.request_timeout)))
     }
 
-    /// The bound on how slowly something may come along that has been met, if something is on its way.
+    /// The limit of slow transfers that was exceeded, if a transfer is under way.
     fn slow(&self, context: &WorkerContext) -> Option<&'static str> {
         let is_under_way = {
             let mut state = self.state.borrow_mut();
@@ -185,8 +186,7 @@ impl MuxConnection {
                 self.enqueue(PendingCommand::new(call(question), Completion::Limits, deadline));
             }
         }
-        // Nearsides of a circle that greeted each other at the same instant did not know yet what is behind
-        // them.
+        // Nearsides of a circle that greeted each other at one instant did not know yet what is behind them.
         if self.state.borrow().is_nearside {
             let question = call(encode::request(&handshake::WHO_IS_BEHIND));
             self.enqueue(PendingCommand::new(question, Completion::ProxyChain, deadline));

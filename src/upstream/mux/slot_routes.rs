@@ -24,7 +24,7 @@ struct SlotRoute {
     sent: u32,
 }
 
-/// Slots of which something large came or went lately: until when each counts as such; nothing, until there
+/// Slots with a recent large request or reply, and until when each counts as such; not allocated until there
 /// is one.
 ///
 /// How long a reply is shows only once it comes, and until then other requests are written behind its own.

@@ -263,10 +263,10 @@ impl CommandQueue {
 
     /// The connection was lost. Keeps the commands that may go out on the next one and returns the others.
     ///
-    /// What was not written may. What was written may only if it just reads, and nothing that writes the same
-    /// slot was written after it: a session's read must not see a write that it sent later (I6). That
-    /// once, and once more if few were under way, of which each goes alone then; not if it was alone
-    /// already. What is overdue at `now` is not kept.
+    /// A command that was not written is sent again. A command that was written is sent again only if it
+    /// reads, and if no write to its slot was written after it: a session's read must not see a write that it
+    /// sent later (I6). That happens once, and once more, one command at a time, if few were in flight; never
+    /// if it was alone already. A command that is overdue at `now` is not kept.
     pub(in crate::upstream) fn lose(&mut self, now: Nanos) -> Vec<PendingCommand> {
         let written = self.written;
         let was_among_few = match self.window {
@@ -310,8 +310,8 @@ impl CommandQueue {
         std::iter::from_fn(|| if is_overdue(self) { self.pop() } else { None }).collect()
     }
 
-    /// Takes out what is not to be sent, each with the command before it that belongs to it. Nothing of the
-    /// line may have been written.
+    /// Takes out commands that are not to be sent, each with the command before it that belongs to it. No
+    /// command of the queue may have been written.
     pub(in crate::upstream) fn refuse(
         &mut self,
         is_refused: impl Fn(&PendingCommand) -> bool,
@@ -346,7 +346,7 @@ impl CommandQueue {
         waiting
     }
 
-    /// Counts what is in the line, none of which is on a connection.
+    /// Counts the commands of the queue, none of which is on a connection.
     fn count(&mut self) {
         let sizes = self.waiting.iter().map(|waiting| waiting.call.bytes.len());
         self.bytes = sizes.clone().sum();
