@@ -24,7 +24,7 @@ pub(super) struct BlockedCall {
     outcome: Option<Result<Bytes, UpstreamError>>,
     /// A CLIENT UNBLOCK for it may still be on its way, and must not end a later blocking command on this
     /// connection.
-    haunted: bool,
+    unblock_pending: bool,
 }
 
 /// What ended a blocking command that the nodes did not end.
@@ -44,7 +44,7 @@ impl BlockedCall {
     /// Sends `request` on `dedicated`; its reply may take for ever.
     pub(super) fn begin(mut dedicated: Dedicated, request: &Bytes) -> BlockedCall {
         dedicated.enqueue(request, 1);
-        BlockedCall { dedicated, outcome: None, haunted: false }
+        BlockedCall { dedicated, outcome: None, unblock_pending: false }
     }
 
     /// Waits for the reply. Nothing is lost when the wait is given up and begun again.
@@ -64,7 +64,7 @@ impl BlockedCall {
     pub(super) fn finish(self) -> Result<Bytes, UpstreamError> {
         match self.outcome {
             Some(Ok(reply)) => {
-                if !self.haunted {
+                if !self.unblock_pending {
                     self.dedicated.give_back();
                 }
                 Ok(reply)
@@ -126,7 +126,7 @@ impl BlockedCalls {
                 () = held.wait() => told.await,
             };
             let Ok(Ok(reply)) = told else {
-                held.haunted = true;
+                held.unblock_pending = true;
                 return false;
             };
             if cursor::integer(&reply.frame) == Some(1) {

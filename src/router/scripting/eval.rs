@@ -201,7 +201,7 @@ impl Scripting {
                     silent &= reply.frame.to_ascii_lowercase().starts_with(b"-err unknown subcommand");
                 }
                 if silent {
-                    scripts.nobody_tells();
+                    scripts.note_no_bodies();
                 }
             };
             // A node that is too slow to answer is not waited for: the client gets that no node knew the

@@ -24,7 +24,7 @@ const UNKNOWN_MAX: usize = 1024;
 const HOSTS_MAX: usize = 1024;
 
 /// How long a script counts as unknown to all nodes.
-const STRANGER_NANOS_MAX: Nanos = 10_000_000_000;
+const UNKNOWN_NANOS_MAX: Nanos = 10_000_000_000;
 
 /// The SHA1 of a script in lower-case digits, as EVALSHA names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -166,7 +166,7 @@ impl ScriptCache {
     /// Whether it is worth asking the servers for a script that is not known here.
     pub(in crate::router) fn may_be_asked_for(&self, sha: Sha, now: Nanos) -> bool {
         let asked_at = self.known.lock().unknown.get(&sha).copied();
-        !self.silent.load(Ordering::Relaxed) && asked_at.is_none_or(|at| now >= at + STRANGER_NANOS_MAX)
+        !self.silent.load(Ordering::Relaxed) && asked_at.is_none_or(|at| now >= at + UNKNOWN_NANOS_MAX)
     }
 
     /// Notes that no node knew a script.
@@ -179,7 +179,7 @@ impl ScriptCache {
     }
 
     /// Notes that the servers do not return the bodies of scripts.
-    pub(in crate::router) fn nobody_tells(&self) {
+    pub(in crate::router) fn note_no_bodies(&self) {
         self.silent.store(true, Ordering::Relaxed);
     }
 }
@@ -285,6 +285,6 @@ mod tests {
         }
         let latest = Sha::of(UNKNOWN_MAX.to_string().as_bytes());
         assert!(!scripts.may_be_asked_for(latest, 0));
-        assert!(scripts.may_be_asked_for(latest, STRANGER_NANOS_MAX));
+        assert!(scripts.may_be_asked_for(latest, UNKNOWN_NANOS_MAX));
     }
 }
