@@ -14,9 +14,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// holds a [`DrainGuard`] until it is done.
 #[derive(Clone, Debug, Default)]
 pub struct Drain {
-    /// Whether `told` was cancelled, without its lock. Set before it.
+    /// Whether `signal` was cancelled, without its lock. Set before it.
     begun: Arc<AtomicBool>,
-    told: CancellationToken,
+    signal: CancellationToken,
     /// The drain timeout is over.
     over: CancellationToken,
     running: TaskTracker,
@@ -39,7 +39,7 @@ impl Drain {
     /// Begins the drain: tasks finish what runs and take nothing new. Does nothing the second time.
     pub fn begin(&self) {
         self.begun.store(true, Ordering::Release);
-        self.told.cancel();
+        self.signal.cancel();
         self.running.close();
     }
 
@@ -51,7 +51,7 @@ impl Drain {
 
     /// Ends when the drain begins.
     pub fn begun(&self) -> impl Future<Output = ()> + '_ {
-        self.told.cancelled()
+        self.signal.cancelled()
     }
 
     /// Signals all running tasks that the drain timeout is over.

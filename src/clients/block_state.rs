@@ -42,7 +42,7 @@ struct BlockState {
     gone: bool,
     /// Senders for tasks that wait until the client has left and its command has ended; they are dropped
     /// then.
-    told: Vec<oneshot::Sender<()>>,
+    watchers: Vec<oneshot::Sender<()>>,
 }
 
 /// A wait that lasts until this is dropped.
@@ -73,10 +73,10 @@ impl Wait {
         if !state.waiting || state.order.is_some() {
             return None;
         }
-        let (done, told) = oneshot::channel();
+        let (done, receiver) = oneshot::channel();
         state.order = Some(CancelReason::Unblock { error, done });
         self.ordered.notify_one();
-        Some(told)
+        Some(receiver)
     }
 
     /// Ends the wait, and each later one, because the daemon ends.
@@ -96,9 +96,9 @@ impl Wait {
     /// Ends when the client has left and no blocking command of it waits upstream: then no node gives it an
     /// element any more.
     pub fn over(&self) -> impl Future<Output = ()> + use<> {
-        let (told, over) = oneshot::channel();
+        let (sender, over) = oneshot::channel();
         let mut state = self.state.lock();
-        state.told.push(told);
+        state.watchers.push(sender);
         state.notify();
         async move { drop(over.await) }
     }
@@ -118,7 +118,7 @@ impl BlockState {
     /// Wakes the tasks that wait for the end, if it has come.
     fn notify(&mut self) {
         if self.gone && !self.waiting {
-            self.told.clear();
+            self.watchers.clear();
         }
     }
 }
@@ -155,13 +155,13 @@ mod tests {
         let wait = Arc::new(Wait::default());
         assert!(wait.unblock(false).is_none());
         let waiting = wait.begin();
-        let told = wait.unblock(true).unwrap();
+        let ended = wait.unblock(true).unwrap();
         assert!(wait.unblock(false).is_none(), "it is ended already");
         let CancelReason::Unblock { error: true, done } = waiting.order().await else {
             panic!("another order")
         };
         done.send(true).unwrap();
-        assert!(told.await.unwrap());
+        assert!(ended.await.unwrap());
         drop(waiting);
         assert!(!wait.is_waiting());
     }
@@ -187,9 +187,9 @@ mod tests {
     async fn who_is_gone_needs_no_other_order() {
         let wait = Arc::new(Wait::default());
         let waiting = wait.begin();
-        let told = wait.unblock(false).unwrap();
+        let ended = wait.unblock(false).unwrap();
         wait.abandon();
         assert!(matches!(waiting.order().await, CancelReason::Abandon));
-        assert!(told.await.is_err(), "it was not ended by CLIENT UNBLOCK");
+        assert!(ended.await.is_err(), "it was not ended by CLIENT UNBLOCK");
     }
 }

@@ -77,8 +77,8 @@ impl AuthThrottle {
 
     /// The password was wrong.
     pub(super) fn note_wrong(&self, endpoints: &Endpoints, now: Nanos) {
-        let told = self.0.lock().wrong.note(now);
-        if let Some(count) = told {
+        let due = self.0.lock().wrong.note(now);
+        if let Some(count) = due {
             tracing::warn!(count, last = endpoints.address, "clients gave a wrong password");
         }
     }

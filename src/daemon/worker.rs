@@ -71,20 +71,20 @@ pub(super) fn spawn(parts: WorkerParts) -> io::Result<Worker> {
         reason = "each client has its permit: no more than max_clients wait"
     )]
     let (handed_over, receiver) = mpsc::unbounded_channel();
-    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let (starting, started) = std::sync::mpsc::sync_channel(1);
     let thread = thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
         let mut builder = Builder::new_current_thread();
         builder.enable_all().event_interval(TURNS_PER_LOOK);
         let runtime = builder.build_local(LocalOptions::default());
         match runtime {
             Ok(runtime) => {
-                let _ = tell.send(Ok(()));
+                let _ = starting.send(Ok(()));
                 runtime.block_on(run(parts, receiver));
             }
-            Err(error) => drop(tell.send(Err(error))),
+            Err(error) => drop(starting.send(Err(error))),
         }
     })?;
-    told.recv().map_err(io::Error::other)??;
+    started.recv().map_err(io::Error::other)??;
     Ok(Worker { thread, handed_over })
 }
 

@@ -19,7 +19,7 @@ pub(super) enum Stage {
 pub(super) struct ShutdownStages<'a> {
     drain: &'a Drain,
     /// The stage that was reported last.
-    told: Option<Stage>,
+    reached: Option<Stage>,
     /// What wakes the task when the next stage begins. A task is the same from beginning to end, so to ask
     /// once is enough.
     wakes: Option<Pin<Box<dyn Future<Output = ()> + 'a>>>,
@@ -29,7 +29,7 @@ pub(super) struct ShutdownStages<'a> {
 
 impl<'a> ShutdownStages<'a> {
     pub(super) fn of(drain: &'a Drain) -> ShutdownStages<'a> {
-        ShutdownStages { drain, told: None, wakes: None }
+        ShutdownStages { drain, reached: None, wakes: None }
     }
 
     /// The stage that has begun since the last look, if one has.
@@ -44,13 +44,13 @@ impl<'a> ShutdownStages<'a> {
     #[cold]
     fn look_closer(&mut self, cx: &mut Context<'_>) -> Option<Stage> {
         let stage = if self.drain.is_over() { Stage::Over } else { Stage::Draining };
-        if self.told == Some(stage) {
+        if self.reached == Some(stage) {
             return None;
         }
         if stage == Stage::Draining {
             self.wake_at(Box::pin(self.drain.over()), cx);
         }
-        self.told = Some(stage);
+        self.reached = Some(stage);
         Some(stage)
     }
 

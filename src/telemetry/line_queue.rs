@@ -56,11 +56,11 @@ impl LineQueue {
     /// for ever.
     pub(super) fn finish(&self, last: Option<Vec<u8>>) {
         let deadline = Instant::now() + FLUSH_TIMEOUT;
-        let (tell, told) = sync_channel(1);
+        let (sender, receiver) = sync_channel(1);
         let said = last.is_none_or(|line| self.queue_until(deadline, LogItem::Line(line)));
-        if said && self.queue_until(deadline, LogItem::Flush(tell)) {
+        if said && self.queue_until(deadline, LogItem::Flush(sender)) {
             // If it took too long, there is nothing left to report that to.
-            let _ = told.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let _ = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         }
     }
 
@@ -100,7 +100,7 @@ impl Write for &LineQueue {
 
 /// Writes what comes, as long as anybody may log.
 fn write(receiver: &Receiver<LogItem>, mut out: impl Write, dropped: &Counter) {
-    let (mut told, mut writable) = (0, true);
+    let (mut reported, mut writable) = (0, true);
     loop {
         let item = match receiver.try_recv() {
             Ok(item) => item,
@@ -108,8 +108,8 @@ fn write(receiver: &Receiver<LogItem>, mut out: impl Write, dropped: &Counter) {
             Err(TryRecvError::Empty) => {
                 // Only while lines are written: otherwise this line would be dropped and counted in turn.
                 let count = dropped.get();
-                if writable && count > told {
-                    told = count;
+                if writable && count > reported {
+                    reported = count;
                     tracing::warn!(log_dropped = count, "lines of the log were dropped");
                 }
                 match receiver.recv() {
@@ -126,7 +126,7 @@ fn write(receiver: &Receiver<LogItem>, mut out: impl Write, dropped: &Counter) {
                 }
             }
             // Nothing waits any more if it took too long.
-            LogItem::Flush(tell) => drop(tell.try_send(())),
+            LogItem::Flush(sender) => drop(sender.try_send(())),
         }
     }
 }

@@ -31,7 +31,7 @@ fn stale(names: &[&str]) -> Invalidation {
 }
 
 /// What a client found in its mailbox.
-fn told(client: &Client) -> Vec<String> {
+fn pushes(client: &Client) -> Vec<String> {
     let cx = Context::from_waker(Waker::noop());
     let mail = client.mailbox.take(&cx).map(|taken| taken.mail).unwrap_or_default();
     let text = |mail: Mail| match mail {
@@ -55,12 +55,12 @@ fn a_reader_is_told_once_and_then_forgotten() {
     tracker.reads(one.id, &keys(&["a", "b"]));
     tracker.invalidate(&stale(&["a", "x"]));
     tracker.invalidate(&stale(&["a"]));
-    assert_eq!(told(&one), [push("a")]);
-    assert!(told(&other).is_empty());
+    assert_eq!(pushes(&one), [push("a")]);
+    assert!(pushes(&other).is_empty());
     assert_eq!(tracker.counts().tracking_total_keys, 1);
     tracker.leave(one.id);
     tracker.invalidate(&stale(&["b"]));
-    assert!(told(&one).is_empty());
+    assert!(pushes(&one).is_empty());
 }
 
 #[test]
@@ -71,10 +71,10 @@ fn everything_is_told_once_for_all_that_was_read_before() {
     tracker.reads(client.id, &keys(&["a"]));
     tracker.invalidate(&Invalidation::Node);
     tracker.invalidate(&Invalidation::Node);
-    assert_eq!(told(&client), [NULL]);
+    assert_eq!(pushes(&client), [NULL]);
     tracker.reads(client.id, &keys(&["a"]));
     tracker.invalidate(&Invalidation::Node);
-    assert_eq!(told(&client), [NULL]);
+    assert_eq!(pushes(&client), [NULL]);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_slot_that_moves_takes_its_keys_along() {
     tracker.join(&client, TrackingTerms::default());
     tracker.reads(client.id, &keys(&["a", "b"]));
     tracker.invalidate(&Invalidation::Slots(vec![Slot::of(b"a")]));
-    assert_eq!(told(&client), [push("a")]);
+    assert_eq!(pushes(&client), [push("a")]);
     assert_eq!(tracker.counts().tracking_total_items, 1);
 }
 
@@ -97,7 +97,7 @@ fn over_the_bound_keys_are_forgotten_and_told() {
         tracker.reads(client.id, &[key(&format!("key{number}"))]);
         assert!(tracker.counts().tracking_total_keys <= 10);
     }
-    assert_eq!(told(&client).len(), 90);
+    assert_eq!(pushes(&client).len(), 90);
     assert_eq!(tracker.counts().invalidations_sent, 90);
 }
 
@@ -117,7 +117,7 @@ fn what_clients_read_that_have_gone_does_not_pile_up() {
     }
     assert_eq!(tracker.counts().tracking_total_keys, read.len());
     tracker.invalidate(&stale(&["key7"]));
-    assert_eq!(told(&stays), [push("key7")]);
+    assert_eq!(pushes(&stays), [push("key7")]);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn an_own_overwrite_is_not_told_unless_it_fails_or_the_key_was_read_behind_it() 
         }
         tracker.invalidate(&stale(&["a"]));
         tracker.written(client.id, &a, failed);
-        told(&client)
+        pushes(&client)
     };
     assert!(run(false, false).is_empty());
     assert_eq!(run(false, true), [push("a")]);
@@ -144,7 +144,7 @@ fn an_own_overwrite_is_not_told_unless_it_fails_or_the_key_was_read_behind_it() 
     tracker.writes(client.id, &a);
     tracker.written(client.id, &a, false);
     tracker.invalidate(&stale(&["a"]));
-    assert!(told(&client).is_empty());
+    assert!(pushes(&client).is_empty());
 }
 
 #[test]
@@ -154,13 +154,13 @@ fn who_is_not_there_any_more_is_reported_to_who_redirected() {
     tracker.join(&client, TrackingTerms { redirect: Some(target.id), ..TrackingTerms::default() });
     tracker.reads(client.id, &keys(&["a"]));
     tracker.invalidate(&stale(&["a"]));
-    assert_eq!(told(&target), ["*1\r\n$1\r\na\r\n"]);
+    assert_eq!(pushes(&target), ["*1\r\n$1\r\na\r\n"]);
     assert_eq!(client.letters(), "t");
     let gone = target.id;
     drop(target);
     tracker.reads(client.id, &keys(&["a"]));
     tracker.invalidate(&stale(&["a"]));
-    assert_eq!(told(&client), [format!(">2\r\n$21\r\ntracking-redir-broken\r\n:{gone}\r\n")]);
+    assert_eq!(pushes(&client), [format!(">2\r\n$21\r\ntracking-redir-broken\r\n:{gone}\r\n")]);
     assert_eq!(client.letters(), "tR");
     tracker.leave(client.id);
     assert_eq!(client.letters(), "N");
@@ -181,9 +181,9 @@ fn a_client_in_bcast_mode_is_told_by_prefix() {
     tracker.invalidate(&stale(&["u:1"]));
     tracker.broadcast(&keys(&["u:1", "v:1", "u:2", "x"]));
     let both = ">2\r\n$10\r\ninvalidate\r\n*2\r\n$3\r\nu:1\r\n$3\r\nu:2\r\n".to_owned();
-    assert_eq!(told(&client), [both, push("v:1")]);
+    assert_eq!(pushes(&client), [both, push("v:1")]);
     tracker.broadcast_everything();
-    assert_eq!(told(&client), [NULL]);
+    assert_eq!(pushes(&client), [NULL]);
     tracker.leave(client.id);
     assert!(tracker.wanted().borrow().is_empty());
 }

@@ -24,8 +24,8 @@ pub(in crate::commands) fn answer(request: &Request<'_>, context: &SessionContex
         return answer("ERR value is not an integer or out of range");
     };
     let client = u64::try_from(id).ok().and_then(|id| context.clients.get(id));
-    let Some(told) = client.and_then(|client| client.wait.unblock(error)) else {
+    let Some(ended) = client.and_then(|client| client.wait.unblock(error)) else {
         return Answer::Now(number(0));
     };
-    Answer::exclusive(async move { number(i64::from(told.await.unwrap_or(false))) })
+    Answer::exclusive(async move { number(i64::from(ended.await.unwrap_or(false))) })
 }

@@ -117,15 +117,15 @@ impl BlockedCalls {
         let until = time::Instant::now() + self.context.settings.request_timeout;
         while held.outcome.is_none() && time::Instant::now() < until {
             let call = Call { bytes: bytes.clone(), slot: None, reads_only: false, runs_user_code: false };
-            let mut told = self.context.upstream.send_to_known(held.dedicated.node(), call).reply;
-            let told = tokio::select! {
+            let mut outcome = self.context.upstream.send_to_known(held.dedicated.node(), call).reply;
+            let outcome = tokio::select! {
                 biased;
-                told = &mut told => told,
+                outcome = &mut outcome => outcome,
                 // Whether that is what it waited for or the end of the wait, the node says on the other
                 // connection.
-                () = held.wait() => told.await,
+                () = held.wait() => outcome.await,
             };
-            let Ok(Ok(reply)) = told else {
+            let Ok(Ok(reply)) = outcome else {
                 held.unblock_pending = true;
                 return false;
             };

@@ -124,8 +124,8 @@ impl Canary {
         let prefix = std::str::from_utf8(PREFIX).unwrap_or_default();
         let key = Bytes::from(format!("{prefix}{{{tag}}}:{:08x}", self.name));
         let slot = Slot::of(&key);
-        let (tell, told) = oneshot::channel();
-        self.waiting.lock().insert(key.clone(), tell);
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.lock().insert(key.clone(), sender);
         let life = (2 * self.interval).max(KEY_LIFE_MIN).as_millis().to_string();
         let call = |bytes: Bytes, reads_only: bool| Call {
             bytes,
@@ -148,7 +148,7 @@ impl Canary {
         let heard = match refusal(&outcomes) {
             Some(refusal) => ProbeOutcome::Refused(refusal),
             None if !is_tracked || outcomes.iter().any(is_lost) => ProbeOutcome::Nothing,
-            None => match time::timeout(self.timeout, told).await {
+            None => match time::timeout(self.timeout, receiver).await {
                 Ok(Ok(at)) => ProbeOutcome::After(Duration::from_nanos(at.saturating_sub(written_at))),
                 _ => ProbeOutcome::Never,
             },

@@ -69,10 +69,10 @@ impl CommandQueries {
                     Ok(reply) => reply.frame,
                     Err(failure) => return failure_reply(&failure),
                 };
-                let Some(told) = told_of(query, &frame, part.as_request().len() - FIRST_NAME) else {
+                let Some(elements) = elements_of(query, &frame, part.as_request().len() - FIRST_NAME) else {
                     return odd_reply_to(spec, &frame);
                 };
-                count += told;
+                count += elements;
                 let reply = match resp {
                     Resp::Three => frame,
                     Resp::Two => in_resp2(&frame, spec.form, &part).unwrap_or(frame),
@@ -90,7 +90,7 @@ impl CommandQueries {
 
 /// How many of `asked` names a node describes in `frame`; `None` if that is no reply to such a request. Of a
 /// name that is none COMMAND INFO gives null, and COMMAND DOCS nothing.
-fn told_of(query: CommandQuery, frame: &[u8], asked: usize) -> Option<usize> {
+fn elements_of(query: CommandQuery, frame: &[u8], asked: usize) -> Option<usize> {
     match (query, frame.first(), cursor::head(frame)?) {
         (CommandQuery::Info, Some(b'*'), ReplyHead::Aggregate { count, .. }) if count == asked => Some(count),
         (CommandQuery::Docs, Some(b'%'), ReplyHead::Aggregate { count, .. }) if count <= 2 * asked => {

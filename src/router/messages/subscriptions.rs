@@ -89,12 +89,12 @@ impl SubscriptionQueries {
             }
         }
         let odd = |reply: &Bytes| odd_reply_to(spec, reply);
-        let told = match query {
+        let answers = match query {
             SubscriptionQuery::Names(kind) => self.names(kind, request, &replies).await,
             SubscriptionQuery::Counts(kind) => self.subscribers(kind, request, &replies).await,
             SubscriptionQuery::Patterns => self.patterns(&replies),
         };
-        told.unwrap_or_else(odd)
+        answers.unwrap_or_else(odd)
     }
 
     /// The names with a subscriber, or the unexpected reply of a node.
@@ -130,17 +130,17 @@ impl SubscriptionQueries {
     ) -> Result<Bytes, &'a Bytes> {
         let request = request.as_request();
         let asked = request.len() - 2;
-        let mut told = Vec::with_capacity(replies.len());
+        let mut answers = Vec::with_capacity(replies.len());
         for (node, reply) in replies {
             let elements = elements_of(reply).filter(|elements| elements.size_hint().1 == Some(2 * asked));
-            told.push((node, reply, elements.ok_or(reply)?));
+            answers.push((node, reply, elements.ok_or(reply)?));
         }
         let mut out = BytesMut::new();
         encode::array(&mut out, 2 * asked);
         for (index, name) in request.args().skip(2).enumerate() {
             let topic = Topic::new(kind, Bytes::copy_from_slice(name));
             let mut count = self.hub.subscribers(&topic) as i64;
-            for (node, reply, elements) in &mut told {
+            for (node, reply, elements) in &mut answers {
                 let named = elements.next().flatten().and_then(cursor::text);
                 let number = elements.next().flatten().and_then(cursor::integer);
                 let number = number.filter(|_| named == Some(name)).ok_or(*reply)?;

@@ -64,16 +64,16 @@ impl AllPrimaries {
         }
         let (context, resp) = (self.context.clone(), caller.resp);
         Answer::Later(Box::pin(async move {
-            let told = join_all(asked.into_iter().map(|(node, outcome)| {
+            let replies = join_all(asked.into_iter().map(|(node, outcome)| {
                 let node = context.upstream.node(node);
                 async move { (node, outcome.await.map(|reply| fitting(gather, spec, reply.frame))) }
             }));
-            let told = told.await;
+            let replies = replies.await;
             if writes {
                 context.invalidate_all();
             }
             drop(write);
-            let reply = gathered(gather, spec, &told);
+            let reply = gathered(gather, spec, &replies);
             match resp {
                 Resp::Three => reply,
                 Resp::Two => in_resp2(&reply, spec.form, &request).unwrap_or(reply),

@@ -24,77 +24,79 @@ pub(in crate::router) fn fitting(gather: Gather, spec: &Spec, frame: Bytes) -> B
 }
 
 /// Joins the replies of all primaries, of which there is at least one.
-pub(in crate::router) fn gathered(gather: Gather, spec: &Spec, told: &[NodeReply]) -> Bytes {
+pub(in crate::router) fn gathered(gather: Gather, spec: &Spec, replies: &[NodeReply]) -> Bytes {
     match gather {
-        Gather::AllOk | Gather::First => match told.iter().find(|(_, told)| !is_done(told)) {
-            None => first(told),
-            Some(_) => not_by_all(spec, told),
+        Gather::AllOk | Gather::First => match replies.iter().find(|(_, outcome)| !is_done(outcome)) {
+            None => first(replies),
+            Some(_) => not_by_all(spec, replies),
         },
-        Gather::AnyOk => stopped_by_any(told),
-        Gather::Sum => match told.iter().find(|(_, told)| !is_number(told)) {
-            None => sum(told),
-            Some((_, told)) => reply(told),
+        Gather::AnyOk => stopped_by_any(replies),
+        Gather::Sum => match replies.iter().find(|(_, outcome)| !is_number(outcome)) {
+            None => sum(replies),
+            Some((_, outcome)) => reply(outcome),
         },
         Gather::Running => {
             let runs = |frame: &&Bytes| {
                 cursor::field(frame, b"running_script").is_some_and(|script| !is_null(script))
             };
-            let mut frames = told.iter().filter_map(|(_, told)| told.as_ref().ok());
+            let mut frames = replies.iter().filter_map(|(_, outcome)| outcome.as_ref().ok());
             let running = frames.clone().find(runs);
             let any = frames.find(|frame| !frame.starts_with(b"-"));
-            running.or(any).cloned().unwrap_or_else(|| first(told))
+            running.or(any).cloned().unwrap_or_else(|| first(replies))
         }
     }
 }
 
-fn first(told: &[NodeReply]) -> Bytes {
-    told.first().map(|(_, told)| reply(told)).unwrap_or_default()
+fn first(replies: &[NodeReply]) -> Bytes {
+    replies.first().map(|(_, outcome)| reply(outcome)).unwrap_or_default()
 }
 
-/// What a client gets for what one node answered.
-fn reply(told: &Result<Bytes, UpstreamError>) -> Bytes {
-    match told {
+/// The reply for the client, from the outcome of one node.
+fn reply(outcome: &Result<Bytes, UpstreamError>) -> Bytes {
+    match outcome {
         Ok(frame) => frame.clone(),
         Err(failure) => failure_reply(failure),
     }
 }
 
-fn is_done(told: &Result<Bytes, UpstreamError>) -> bool {
-    told.as_ref().is_ok_and(|frame| !frame.starts_with(b"-"))
+fn is_done(outcome: &Result<Bytes, UpstreamError>) -> bool {
+    outcome.as_ref().is_ok_and(|frame| !frame.starts_with(b"-"))
 }
 
-fn is_number(told: &Result<Bytes, UpstreamError>) -> bool {
-    told.as_ref().is_ok_and(|frame| cursor::integer(frame).is_some())
+fn is_number(outcome: &Result<Bytes, UpstreamError>) -> bool {
+    outcome.as_ref().is_ok_and(|frame| cursor::integer(frame).is_some())
 }
 
 pub(in crate::router) fn is_null(frame: &[u8]) -> bool {
     matches!(cursor::head(frame), Some(ReplyHead::Null { .. }))
 }
 
-fn sum(told: &[NodeReply]) -> Bytes {
-    let numbers = told.iter().filter_map(|(_, told)| cursor::integer(told.as_ref().ok()?));
+fn sum(replies: &[NodeReply]) -> Bytes {
+    let numbers = replies.iter().filter_map(|(_, outcome)| cursor::integer(outcome.as_ref().ok()?));
     let mut out = BytesMut::new();
     encode::integer(&mut out, numbers.fold(0, i64::saturating_add));
     out.freeze()
 }
 
-/// The error of a command that some primaries did not carry out. What all say alike is said in their words;
+/// The error of a command that some primaries did not execute. If all answer with one error, that is the reply;
 /// otherwise the client must know which of them did.
-fn not_by_all(spec: &Spec, told: &[NodeReply]) -> Bytes {
-    let done = told.iter().filter(|(_, told)| is_done(told)).count();
-    let words = first(told);
-    if done == 0 && told.iter().all(|(_, told)| told.is_ok() && reply(told) == words) || told.len() == 1 {
+fn not_by_all(spec: &Spec, replies: &[NodeReply]) -> Bytes {
+    let done = replies.iter().filter(|(_, outcome)| is_done(outcome)).count();
+    let words = first(replies);
+    if done == 0 && replies.iter().all(|(_, outcome)| outcome.is_ok() && reply(outcome) == words)
+        || replies.len() == 1
+    {
         return words;
     }
     let mut text = format!(
         "ERR nearside: {} was carried out by {done} of {} primaries.",
         name_for_clients(spec),
-        told.len()
+        replies.len()
     )
     .into_bytes();
-    for (node, told) in told.iter().filter(|(_, told)| !is_done(told)) {
+    for (node, outcome) in replies.iter().filter(|(_, outcome)| !is_done(outcome)) {
         text.extend_from_slice(format!(" {node}: ").as_bytes());
-        let words = reply(told);
+        let words = reply(outcome);
         text.extend_from_slice(words.trim_ascii_end().strip_prefix(b"-").unwrap_or(&words));
     }
     encode::error_reply(text)
@@ -102,14 +104,18 @@ fn not_by_all(spec: &Spec, told: &[NodeReply]) -> Bytes {
 
 /// `OK` if any stopped what it ran; else the error of one that runs something, else of one that could not be
 /// asked.
-fn stopped_by_any(told: &[NodeReply]) -> Bytes {
-    let rank = |told: &Result<Bytes, UpstreamError>| match told {
+fn stopped_by_any(replies: &[NodeReply]) -> Bytes {
+    let rank = |outcome: &Result<Bytes, UpstreamError>| match outcome {
         Ok(frame) if !frame.starts_with(b"-") => 0,
         Ok(frame) if !frame.starts_with(b"-NOTBUSY") => 1,
         Err(_) => 2,
         Ok(_) => 3,
     };
-    told.iter().min_by_key(|(_, told)| rank(told)).map(|(_, told)| reply(told)).unwrap_or_default()
+    replies
+        .iter()
+        .min_by_key(|(_, outcome)| rank(outcome))
+        .map(|(_, outcome)| reply(outcome))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -142,12 +148,12 @@ mod tests {
         ];
         for (gather, replies, expected) in cases {
             let replies = replies.iter().enumerate();
-            let told: Vec<NodeReply> = replies
+            let replies: Vec<NodeReply> = replies
                 .map(|(number, frame)| {
                     (NodeId::new(format!("node{number}")), Ok(Bytes::copy_from_slice(frame)))
                 })
                 .collect();
-            assert_eq!(gathered(gather, spec, &told), expected, "{gather:?} {told:?}");
+            assert_eq!(gathered(gather, spec, &replies), expected, "{gather:?} {replies:?}");
         }
     }
 }

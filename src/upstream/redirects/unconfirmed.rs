@@ -54,7 +54,7 @@ pub(in crate::upstream) enum AfterInquiry {
     /// The command is sent on, or gets this reply.
     Send(PendingCommand, Bytes),
     /// The caller gets where it leads, if anywhere.
-    Tell(oneshot::Sender<Option<Redirect>>),
+    Answer(oneshot::Sender<Option<Redirect>>),
 }
 
 /// The questions to one node.

@@ -105,16 +105,16 @@ impl Upstream {
         node: &NodeId,
         runs_user_code: bool,
     ) -> Option<Redirect> {
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let deadline = clock::now() + clock::nanos(self.context.options.request_timeout);
-        let (node, then) = (self.context.shared.table.index_of(node), AfterInquiry::Tell(tell));
+        let (node, then) = (self.context.shared.table.index_of(node), AfterInquiry::Answer(sender));
         let unconfirmed =
             UnconfirmedRedirect { number: 0, node, redirect, runs_user_code, asking: false, deadline, then };
         if unconfirmed.is_plain(&self.context.shared.table) {
             return Some(unconfirmed.redirect);
         }
         self.hold_back(unconfirmed);
-        told.await.ok().flatten()
+        receiver.await.ok().flatten()
     }
 
     fn hold_back(self: &Rc<Self>, unconfirmed: UnconfirmedRedirect) {
@@ -196,8 +196,8 @@ impl Upstream {
             (AfterInquiry::Send(waiting, _), Verdict::Follow(redirect)) => self.redirect(redirect, waiting),
             (AfterInquiry::Send(waiting, words), Verdict::Refuse) => waiting.answer(words, false),
             // The caller may be gone.
-            (AfterInquiry::Tell(tell), Verdict::Follow(redirect)) => drop(tell.send(Some(redirect))),
-            (AfterInquiry::Tell(tell), Verdict::Refuse) => drop(tell.send(None)),
+            (AfterInquiry::Answer(sender), Verdict::Follow(redirect)) => drop(sender.send(Some(redirect))),
+            (AfterInquiry::Answer(sender), Verdict::Refuse) => drop(sender.send(None)),
         }
     }
 
