@@ -40,3 +40,5 @@ pub mod daemon;
 pub mod sandbox;
 
 pub mod dev;
+
+pub mod compat;

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
+use nearside::compat;
 use nearside::config::LogFormat;
 use nearside::config::cli::Invocation;
 use nearside::daemon::{Daemon, end_on_panic};
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
                 },
             ),
         ),
+        Ok(Invocation::Compat(options)) => finish(compat::compat(&options, io::stdout())),
         Ok(Invocation::Dev(listen)) => {
             let log = LogOptions {
                 format: LogFormat::Human,

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::compat::{self, CompatOptions};
 use super::error::{ConfigError, ConfigErrors};
 use super::key::{Group, Key};
 use super::load::Config;
@@ -22,6 +23,8 @@ pub enum Invocation {
     Serve(Box<Config>, Sources),
     /// Run the daemon, on these addresses, in front of a throwaway cluster on this machine.
     Dev(Vec<SocketAddr>),
+    /// Tell whether an application can use nearside unchanged.
+    Compat(CompatOptions),
 }
 
 /// Why nothing is run.
@@ -65,6 +68,9 @@ impl Invocation {
             Some((name, mut matches)) if name == "dev" => {
                 Config::load_listen(flags(&mut matches)).map(Invocation::Dev).map_err(UsageError::Faults)
             }
+            Some((name, matches)) if name == "compat" => {
+                Ok(Invocation::Compat(CompatOptions::of_matches(matches)))
+            }
             Some((_, mut matches)) => {
                 let file = matches.remove_one::<PathBuf>("config");
                 let environment = environment.into_iter().collect();
@@ -77,10 +83,10 @@ impl Invocation {
                     _ => Err(UsageError::Faults(ConfigErrors(mistakes))),
                 }
             }
-            None => Err(UsageError::Usage(
-                command()
-                    .error(clap::error::ErrorKind::MissingSubcommand, "a subcommand is wanted: serve or dev"),
-            )),
+            None => Err(UsageError::Usage(command().error(
+                clap::error::ErrorKind::MissingSubcommand,
+                "a subcommand is wanted: serve, dev or compat",
+            ))),
         }
     }
 }
@@ -158,6 +164,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(serve)
         .subcommand(dev)
+        .subcommand(compat::command())
 }
 
 fn flag(key: &'static Key) -> Arg {
@@ -276,7 +283,7 @@ mod tests {
             let arguments = arguments.split_whitespace().map(OsString::from);
             match Invocation::parse(arguments, []).unwrap() {
                 Invocation::Serve(config, _) => config.values.allow_remote,
-                Invocation::Dev(_) => panic!("it is to serve"),
+                _ => panic!("it is to serve"),
             }
         };
         assert!(!allowed(""));

@@ -10,6 +10,7 @@
 
 mod bounded_file;
 pub mod cli;
+mod compat;
 mod error;
 mod exposed;
 mod file;
@@ -31,6 +32,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use compat::{CompatFrom, CompatOptions, CompatUpstream};
 pub use error::{ConfigError, ConfigErrors};
 pub use key::{Effect, Group, Key};
 pub use load::Config;

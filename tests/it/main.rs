@@ -15,6 +15,7 @@ mod canary;
 mod circles;
 mod client_commands;
 mod coherence;
+mod compat_command;
 mod config_command;
 mod connecting;
 mod conversations;
