@@ -56,10 +56,10 @@ pub struct CacheTerms {
 /// Whether a key is kept that is invalidated more often than it is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AdmissionRule {
-    /// It is not kept until that changes.
+    /// Not kept until that changes.
     #[default]
     Adaptive,
-    /// It is kept.
+    /// Kept like any other.
     Always,
 }
 

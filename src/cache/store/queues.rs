@@ -45,7 +45,7 @@ pub(super) struct Queue {
     next_look: usize,
 }
 
-/// One of the two queues.
+/// The two queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum QueueKind {
     Small,

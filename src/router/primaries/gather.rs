@@ -78,8 +78,8 @@ fn sum(replies: &[NodeReply]) -> Bytes {
     out.freeze()
 }
 
-/// The error of a command that some primaries did not execute. If all answer with one error, that is the reply;
-/// otherwise the client must know which of them did.
+/// The error of a command that some primaries did not execute. If all answer with one error, that is the
+/// reply; otherwise the client must know which of them did.
 fn not_by_all(spec: &Spec, replies: &[NodeReply]) -> Bytes {
     let done = replies.iter().filter(|(_, outcome)| is_done(outcome)).count();
     let words = first(replies);
