@@ -1,22 +1,15 @@
 //! Counters as plain values. Each worker writes its own; a report adds them up.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
-/// Why a lookup was not made, or a reply that could have been kept was not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bypass {
-    /// L1 is turned off.
-    Off,
-    /// The reader's own write of that key has not been answered yet.
-    OwnWrite,
-    /// The slot is moving to another node.
-    SlotMoving,
-}
+/// A place in a count of what there is, until this is dropped.
+#[derive(Debug)]
+pub struct CountGuard(Arc<AtomicUsize>);
 
 macro_rules! counters {
     ($(#[$of:meta])* $name:ident { $($(#[$meta:meta])* $field:ident,)* }) => {
@@ -161,6 +154,29 @@ impl Counter {
     /// The value now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+// === impl CountGuard ===
+
+impl CountGuard {
+    /// Counts one more.
+    pub fn more(count: &Arc<AtomicUsize>) -> CountGuard {
+        count.fetch_add(1, Ordering::Relaxed);
+        CountGuard(count.clone())
+    }
+
+    /// Counts one more; `None` when there are `max` already.
+    pub fn below(count: &Arc<AtomicUsize>, max: usize) -> Option<CountGuard> {
+        let more = |present| (present < max).then_some(present + 1);
+        let counted = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        counted.is_ok().then(|| CountGuard(count.clone()))
+    }
+}
+
+impl Drop for CountGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use nearside::node::NodeId;
 use nearside::protocol::command::{
     Class, Database, Flags, Gather, Join, Keys, Keyspace, RequiredState, ScriptAction, Spec, all,
@@ -89,9 +88,7 @@ fn kind(spec: &Spec) -> (Kind, String) {
         ) => plain(Kind::PubSub),
         Class::Session(RequiredState::Monitor) => plain(Kind::Local),
         Class::Refused(refusal) => {
-            let mut reply = BytesMut::new();
-            refusal.write(spec, &mut reply);
-            let text = String::from_utf8(reply.to_vec()).unwrap();
+            let text = String::from_utf8(refusal.reply(spec).to_vec()).unwrap();
             let why = text.trim_end().trim_start_matches("-ERR ");
             let why = why.split_once("through nearside: ").map_or(why, |(_, why)| why);
             (Kind::Refused, why.to_owned())

@@ -98,7 +98,7 @@ impl Rig {
         let (ours, theirs) = UnixStream::pair().unwrap();
         theirs.set_nonblocking(true).unwrap();
         let permit = self.house.admission.admit().unwrap();
-        self.door.send((ClientSocket::Unix(theirs), permit)).unwrap();
+        self.door.send((ClientSocket { stream: theirs.into(), address: None }, permit)).unwrap();
         ours
     }
 

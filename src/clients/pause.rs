@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::clock::{self, Nanos};
 use crate::protocol::command::Flags;
+use crate::stats::CountGuard;
 
 /// Commands that a pause for writes holds back.
 const WRITES: Flags = Flags::WRITE.with(Flags::MAY_REPLICATE);
@@ -30,9 +31,6 @@ pub struct ClientPause {
     /// How many clients wait for its end.
     waiting: Arc<AtomicUsize>,
 }
-
-/// Counts a client that waits, until it is dropped.
-struct WaitingGuard(Arc<AtomicUsize>);
 
 // === impl ClientPause ===
 
@@ -80,7 +78,7 @@ impl ClientPause {
     /// begun by the end of it.
     pub fn hold(&self, flags: Flags) -> Option<LocalBoxFuture<'static, ()>> {
         let held = self.present().filter(|pause| pause.all || flags.has_any(WRITES))?;
-        let (mut changes, counted) = (self.present.subscribe(), WaitingGuard::more(&self.waiting));
+        let (mut changes, counted) = (self.present.subscribe(), CountGuard::more(&self.waiting));
         Some(Box::pin(async move {
             let _counted = counted;
             // A change since `held` was read is seen at the first look.
@@ -99,20 +97,5 @@ impl ClientPause {
     fn present(&self) -> Option<Pause> {
         let present = *self.present.borrow();
         present.filter(|pause| pause.until > clock::now())
-    }
-}
-
-// === impl WaitingGuard ===
-
-impl WaitingGuard {
-    fn more(of: &Arc<AtomicUsize>) -> WaitingGuard {
-        of.fetch_add(1, Ordering::Relaxed);
-        WaitingGuard(of.clone())
-    }
-}
-
-impl Drop for WaitingGuard {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

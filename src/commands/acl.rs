@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::password::Password;
 use crate::protocol::command::{CommandError, Denied, recognise};
 use crate::protocol::resp::encode;
-use crate::protocol::resp::reply::{bulk, null, ok, printed, wrong_number};
+use crate::protocol::resp::reply::{MapReply, bulk, null, ok, printed, wrong_number};
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::protocol::resp::{Resp, parse_integer};
 
@@ -18,8 +18,7 @@ pub(super) fn users() -> Bytes {
 pub(super) fn list(password: Option<Password>) -> Bytes {
     let password = password.map_or_else(|| "nopass".to_owned(), |password| format!("#{}", password.digest()));
     let mut out = BytesMut::new();
-    encode::array(&mut out, 1);
-    encode::bulk(&mut out, format!("user default on {password} ~* &* +@all").as_bytes());
+    encode::strings(&mut out, &[format!("user default on {password} ~* &* +@all")]);
     out.freeze()
 }
 
@@ -28,26 +27,16 @@ pub(super) fn get_user(name: &[u8], password: Option<Password>, resp: Resp) -> B
     if name != b"default" {
         return null(resp);
     }
-    let mut out = BytesMut::new();
-    encode::map(&mut out, resp, 6);
-    encode::bulk(&mut out, b"flags");
-    encode::set(&mut out, resp, if password.is_none() { 2 } else { 1 });
-    encode::bulk(&mut out, b"on");
-    if password.is_none() {
-        encode::bulk(&mut out, b"nopass");
-    }
-    encode::bulk(&mut out, b"passwords");
-    encode::array(&mut out, usize::from(password.is_some()));
-    if let Some(password) = password {
-        encode::bulk(&mut out, password.digest().as_bytes());
-    }
-    for (field, value) in [("commands", "+@all"), ("keys", "~*"), ("channels", "&*")] {
-        encode::bulk(&mut out, field.as_bytes());
-        encode::bulk(&mut out, value.as_bytes());
-    }
-    encode::bulk(&mut out, b"selectors");
-    encode::array(&mut out, 0);
-    out.freeze()
+    let mut fields = MapReply::new(resp);
+    let flags: &[&str] = if password.is_none() { &["on", "nopass"] } else { &["on"] };
+    encode::set(fields.value("flags"), resp, flags);
+    let digests: Vec<String> = password.iter().map(Password::digest).collect();
+    encode::strings(fields.value("passwords"), &digests);
+    fields.text("commands", "+@all");
+    fields.text("keys", "~*");
+    fields.text("channels", "&*");
+    encode::array(fields.value("selectors"), 0);
+    fields.into_map()
 }
 
 /// ACL LOG: nothing is refused to the one user.

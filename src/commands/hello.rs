@@ -3,7 +3,7 @@
 //! The daemon has one user, with the password of `password_file` or without one, as a Redis with
 //! `requirepass` or a fresh one.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::client::about_itself::{NAME_BYTES_MAX, TOO_LONG, is_valid_name};
 use super::client_state::ClientState;
@@ -12,7 +12,7 @@ use super::login;
 use super::report::ServerReport;
 use super::server_state::ServerState;
 use crate::protocol::resp::encode;
-use crate::protocol::resp::reply::{ok, printed};
+use crate::protocol::resp::reply::{MapReply, ok, printed};
 use crate::protocol::resp::request::Request;
 use crate::protocol::resp::{Resp, parse_integer};
 use crate::upstream::ProxyChain;
@@ -132,31 +132,21 @@ fn read_options(
 }
 
 fn greeting(client: &ClientState, report: &ServerReport) -> Bytes {
-    let mut out = BytesMut::new();
     let facts = report.server_facts();
-    let is_nearside = client.entry.names().client == ProxyChain::FIELD.as_bytes();
-    encode::map(&mut out, client.resp(), 7 + usize::from(is_nearside));
     let (server, version) = match (&facts.server_name, &facts.valkey_version) {
         (Some(name), Some(version)) => (&**name, version),
         _ => ("redis", &facts.redis_version),
     };
-    for (name, value) in [("server", server), ("version", version)] {
-        encode::bulk(&mut out, name.as_bytes());
-        encode::bulk(&mut out, value.as_bytes());
+    let mut fields = MapReply::new(client.resp());
+    fields.text("server", server);
+    fields.text("version", version);
+    fields.number("proto", if client.resp() == Resp::Three { 3 } else { 2 });
+    fields.number("id", client.entry.id as i64);
+    fields.text("mode", "standalone");
+    fields.text("role", "master");
+    encode::array(fields.value("modules"), 0);
+    if client.entry.names().client == ProxyChain::FIELD.as_bytes() {
+        fields.text(ProxyChain::FIELD, &report.upstream.proxy_chain.names());
     }
-    encode::bulk(&mut out, b"proto");
-    encode::integer(&mut out, if client.resp() == Resp::Three { 3 } else { 2 });
-    encode::bulk(&mut out, b"id");
-    encode::integer(&mut out, client.entry.id as i64);
-    for (name, value) in [("mode", "standalone"), ("role", "master")] {
-        encode::bulk(&mut out, name.as_bytes());
-        encode::bulk(&mut out, value.as_bytes());
-    }
-    encode::bulk(&mut out, b"modules");
-    encode::array(&mut out, 0);
-    if is_nearside {
-        encode::bulk(&mut out, ProxyChain::FIELD.as_bytes());
-        encode::bulk(&mut out, report.upstream.proxy_chain.names().as_bytes());
-    }
-    out.freeze()
+    fields.into_map()
 }

@@ -13,7 +13,7 @@ use crate::node::NodeId;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::encode;
-use crate::protocol::resp::reply::{number, ok, wrong_number};
+use crate::protocol::resp::reply::{MapReply, number, ok, wrong_number};
 use crate::protocol::resp::request::Request;
 use crate::router::Answer;
 use crate::upstream::{NodeStatus, Right};
@@ -33,13 +33,6 @@ const HELP: [&str; 13] = [
     "",
     "nearside's own; see COMPATIBILITY.md.",
 ];
-
-/// The fields of a map, as they are gathered.
-struct Fields {
-    out: BytesMut,
-    resp: Resp,
-    count: usize,
-}
 
 /// NEARSIDE HELP.
 pub(super) fn help() -> Bytes {
@@ -94,7 +87,7 @@ pub(super) fn flush(request: &Request<'_>, context: &SessionContext, exec: ExecC
 pub(super) fn explain(request: &Request<'_>, resp: Resp, context: &SessionContext) -> Bytes {
     let (key, now) = (request.arg(2), clock::now());
     let slot = Slot::of(key);
-    let mut fields = Fields { out: BytesMut::new(), resp, count: 0 };
+    let mut fields = MapReply::new(resp);
     fields.bytes("key", key);
     fields.number("slot", slot.index() as i64);
     node(&mut fields, slot, now, context);
@@ -111,7 +104,7 @@ pub(super) fn explain(request: &Request<'_>, resp: Resp, context: &SessionContex
 }
 
 /// The owner of the key, and the state of the connections to it.
-fn node(fields: &mut Fields, slot: Slot, now: Nanos, context: &SessionContext) {
+fn node(fields: &mut MapReply, slot: Slot, now: Nanos, context: &SessionContext) {
     let upstream = context.router.upstream();
     let owner = upstream.owner(slot).map(|index| upstream.node(index));
     let status = owner.as_ref().and_then(|node| context.report.upstream.status.nodes(now).remove(node));
@@ -127,7 +120,7 @@ fn node(fields: &mut Fields, slot: Slot, now: Nanos, context: &SessionContext) {
     fields.number("slot_is_moving", i64::from(upstream.is_moving(slot, now)));
 }
 
-fn policy(fields: &mut Fields, policy: &Policy, context: &SessionContext) {
+fn policy(fields: &mut MapReply, policy: &Policy, context: &SessionContext) {
     let terms = &policy.terms;
     fields.optional_bytes("policy", (!policy.prefix.is_empty()).then_some(&policy.prefix));
     fields.number("policy_cache", i64::from(policy.cache));
@@ -142,16 +135,16 @@ fn policy(fields: &mut Fields, policy: &Policy, context: &SessionContext) {
     fields.optional_number("policy_default_ttl_ms", default_ttl);
 }
 
-fn l1(fields: &mut Fields, explained: &Explained, now: Nanos) {
+fn l1(fields: &mut MapReply, explained: &Explained, now: Nanos) {
     let Explained { replies, weight, generation: (line, slot), noted, emptied_at } = explained;
     fields.number("cached", i64::from(!replies.is_empty()));
     fields.number("weight", *weight as i64);
     fields.text("generation", &format!("{line}:{slot}"));
-    fields.name("replies");
-    encode::array(&mut fields.out, replies.len());
+    let resp = fields.resp();
+    let out = fields.value("replies");
+    encode::array(out, replies.len());
     for reply in replies {
-        let map = kept(reply, now, fields.resp);
-        fields.out.extend_from_slice(&map);
+        out.extend_from_slice(&kept(reply, now, resp));
     }
     let (text, at) = match noted {
         LastReason::Reason(why, at) => (Some(why.to_string()), Some(*at)),
@@ -166,13 +159,11 @@ fn l1(fields: &mut Fields, explained: &Explained, now: Nanos) {
 
 /// Formats a kept reply.
 fn kept(reply: &KeptReply, now: Nanos, resp: Resp) -> Bytes {
-    let mut fields = Fields { out: BytesMut::new(), resp, count: 0 };
-    fields.name("request");
-    encode::array(&mut fields.out, 1 + reply.arguments.len());
-    encode::bulk(&mut fields.out, reply.command.to_uppercase().as_bytes());
-    for argument in &reply.arguments {
-        encode::bulk(&mut fields.out, argument);
-    }
+    let mut fields = MapReply::new(resp);
+    let out = fields.value("request");
+    encode::array(out, 1 + reply.arguments.len());
+    encode::bulk(out, reply.command.to_uppercase().as_bytes());
+    reply.arguments.iter().for_each(|argument| encode::bulk(out, argument));
     fields.number("left_ms", millis(reply.deadline, now));
     fields.number("epoch", reply.epoch as i64);
     fields.number("lease_left_ms", millis(reply.lease_until, now));
@@ -186,55 +177,4 @@ fn seconds(now: Nanos, since: Nanos) -> i64 {
 
 fn millis(later: Nanos, earlier: Nanos) -> i64 {
     (later.saturating_sub(earlier) / 1_000_000) as i64
-}
-
-// === impl Fields ===
-
-impl Fields {
-    fn name(&mut self, name: &str) {
-        self.count += 1;
-        encode::bulk(&mut self.out, name.as_bytes());
-    }
-
-    fn bytes(&mut self, name: &str, value: &[u8]) {
-        self.name(name);
-        encode::bulk(&mut self.out, value);
-    }
-
-    fn text(&mut self, name: &str, value: &str) {
-        self.bytes(name, value.as_bytes());
-    }
-
-    fn optional_bytes(&mut self, name: &str, value: Option<&[u8]>) {
-        match value {
-            Some(value) => self.bytes(name, value),
-            None => {
-                self.name(name);
-                encode::null(&mut self.out, self.resp);
-            }
-        }
-    }
-
-    fn optional(&mut self, name: &str, value: Option<&str>) {
-        self.optional_bytes(name, value.map(str::as_bytes));
-    }
-
-    fn number(&mut self, name: &str, value: i64) {
-        self.optional_number(name, Some(value));
-    }
-
-    fn optional_number(&mut self, name: &str, value: Option<i64>) {
-        self.name(name);
-        match value {
-            Some(value) => encode::integer(&mut self.out, value),
-            None => encode::null(&mut self.out, self.resp),
-        }
-    }
-
-    fn into_map(self) -> Bytes {
-        let mut out = BytesMut::with_capacity(self.out.len() + 16);
-        encode::map(&mut out, self.resp, self.count);
-        out.extend_from_slice(&self.out);
-        out.freeze()
-    }
 }

@@ -1,6 +1,5 @@
 //! What nearside makes of a command, by the class that the command table has for it.
 
-use bytes::BytesMut;
 use serde::Serialize;
 
 use crate::config::CompatUpstream;
@@ -67,8 +66,7 @@ impl CommandVerdict {
             }
             Class::Session(_) => CommandVerdict::Identical,
             Class::Refused(refusal) => {
-                let mut reply = BytesMut::new();
-                refusal.write(spec, &mut reply);
+                let reply = refusal.reply(spec);
                 let text = String::from_utf8_lossy(&reply);
                 CommandVerdict::Refused(text.trim_end().trim_start_matches("-ERR ").to_owned())
             }

@@ -4,27 +4,30 @@
 use std::io;
 use std::net::SocketAddr;
 
+use socket2::Socket;
+
 use crate::config::{Config, SettingValues};
 use crate::net::listener::{tcp, unix};
 
 /// The bound sockets.
 pub(super) struct Bound {
     /// For each worker, its listener on each address.
-    pub(super) tcp: Vec<Vec<std::net::TcpListener>>,
+    pub(super) tcp: Vec<Vec<Socket>>,
     /// The TCP addresses, with the ports that the kernel chose.
     pub(super) addresses: Vec<SocketAddr>,
-    /// The Unix socket.
-    pub(super) unix: Option<unix::UnixListener>,
+    /// The Unix socket, behind its path.
+    pub(super) unix: Option<(unix::SocketPath, Socket)>,
 }
 
 /// Binds every socket of the configuration, for each worker.
 pub(super) fn bind(values: &SettingValues) -> io::Result<Bound> {
     let (workers, backlog) = (values.workers, values.listen_backlog as u32);
-    let mut tcp: Vec<Vec<std::net::TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut tcp: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     for address in &values.listen {
         let listeners = tcp::bind(*address, workers, backlog)?;
-        addresses.extend(listeners.first().map(std::net::TcpListener::local_addr).transpose()?);
+        let bound = listeners.first().map(Socket::local_addr).transpose()?;
+        addresses.extend(bound.and_then(|bound| bound.as_socket()));
         for (worker, listener) in tcp.iter_mut().zip(listeners) {
             worker.push(listener);
         }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::Socket;
 use tokio::runtime;
 use tokio::task::JoinSet;
 
@@ -24,7 +25,7 @@ use crate::cache::SharedCache;
 use crate::config::{Config, Sources};
 use crate::drain::Drain;
 use crate::memory::Allocator;
-use crate::net::listener::{self, ClientLimit, ClientListener, unix};
+use crate::net::listener::{self, ClientLimit, unix};
 use crate::stats::Stats;
 
 /// A daemon that listens.
@@ -34,7 +35,7 @@ pub struct Daemon {
     signals: Signals,
     drain_timeout: Duration,
     tcp: Vec<SocketAddr>,
-    unix: Option<unix::UnixListener>,
+    unix: Option<(unix::SocketPath, Socket)>,
     shared: Arc<Shared>,
     workers: Vec<Worker>,
     allocator: Allocator,
@@ -161,13 +162,13 @@ async fn save_now_and_then(warm: Option<Warm>) {
 
 /// Accepts on the Unix socket and hands the clients to the workers in turn.
 async fn accept_unix(
-    listener: unix::UnixListener,
+    (path, listener): (unix::SocketPath, Socket),
     admission: Arc<ClientLimit>,
     drain: Drain,
     handovers: Vec<AcceptedSender>,
 ) {
     let mut turn = 0;
-    let result = listener::accept(ClientListener::Unix(listener), &admission, &drain, |socket, permit| {
+    let result = listener::accept(listener, Some(path), &admission, &drain, |socket, permit| {
         turn = (turn + 1) % handovers.len();
         // A worker that has ended takes no clients: this one is closed.
         drop(handovers[turn].send((socket, permit)));

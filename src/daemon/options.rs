@@ -13,8 +13,7 @@ use crate::memory::MemoryCeiling;
 use crate::protocol::resp::scan::RequestLimits;
 use crate::router::MemoryLimits;
 use crate::settings::{Setting, Settings};
-use crate::upstream::topology::TopologyOptions;
-use crate::upstream::{AddressMap, Deployment, Heartbeat, TransferLimits, UpstreamOptions};
+use crate::upstream::{AddressMap, Deployment, Heartbeat, TopologyOptions, TransferLimits, UpstreamOptions};
 
 /// The part of L1 that an entry may take: an eighth.
 const ENTRIES_MIN: usize = 8;

@@ -1,13 +1,12 @@
 //! A worker: one thread with its own event loop, its own listeners and its own upstream connections.
 
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
-use socket2::SockRef;
+use socket2::Socket;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::task;
@@ -21,8 +20,7 @@ use crate::clients::Endpoints;
 use crate::commands::SessionContext;
 use crate::drain::Drain;
 use crate::net::connection::{Connection, ReadBuffer};
-use crate::net::listener::{self, ClientLimit, ClientListener, ClientSocket, Permit};
-use crate::net::socket::Stream;
+use crate::net::listener::{self, ClientLimit, ClientSocket, Permit};
 use crate::protocol::resp::scan::RequestLimits;
 use crate::router::{Router, RouterSettings};
 use crate::session::Session;
@@ -42,7 +40,7 @@ pub(super) type AcceptedSender = mpsc::UnboundedSender<(ClientSocket, Permit)>;
 pub(super) struct WorkerParts {
     pub(super) shared: Arc<Shared>,
     pub(super) index: usize,
-    pub(super) listeners: Vec<TcpListener>,
+    pub(super) listeners: Vec<Socket>,
     /// What this worker reads as soon as it can.
     pub(super) warm_up: Option<WarmUp>,
 }
@@ -164,10 +162,9 @@ fn upstream(shared: &Shared, index: usize, stats: &Arc<WorkerStats>) -> Rc<Upstr
     upstream
 }
 
-async fn accept(listener: TcpListener, host: Rc<SessionSpawner>, admission: Arc<ClientLimit>, drain: Drain) {
-    let listener = ClientListener::Tcp(listener);
-    let accepting =
-        listener::accept(listener, &admission, &drain, |socket, permit| host.spawn(socket, permit));
+async fn accept(listener: Socket, host: Rc<SessionSpawner>, admission: Arc<ClientLimit>, drain: Drain) {
+    let spawn = |socket, permit| host.spawn(socket, permit);
+    let accepting = listener::accept(listener, None, &admission, &drain, spawn);
     if let Err(error) = accepting.await {
         tracing::error!(%error, "a TCP address is not served");
     }
@@ -194,28 +191,26 @@ impl Worker {
 impl SessionSpawner {
     /// Begins the session of a new client.
     fn spawn(&self, socket: ClientSocket, permit: Permit) {
-        let (stream, endpoints) = match socket {
-            ClientSocket::Tcp(stream, address) => {
-                let local_address =
-                    stream.local_addr().map_or_else(|_| String::new(), |local| local.to_string());
-                let descriptor = stream.as_raw_fd();
-                let address = address.to_string();
-                (Stream::Tcp(stream), Endpoints { address, local_address, unix: None, descriptor })
+        let ClientSocket { stream, address } = socket;
+        let descriptor = stream.as_raw_fd();
+        let endpoints = match address {
+            Some(address) => {
+                let local = stream.local_addr().ok().and_then(|local| local.as_socket());
+                let local_address = local.map(|local| local.to_string()).unwrap_or_default();
+                Endpoints { address: address.to_string(), local_address, unix: None, descriptor }
             }
-            ClientSocket::Unix(stream) => {
+            None => {
                 // What the socket was bound to had another name: it was moved to this one when it listened.
                 let path = self.context.report.unix.as_ref().map(|(path, _)| path.display().to_string());
                 let path = path.unwrap_or_default();
-                let (address, descriptor) = (format!("{path}:0"), stream.as_raw_fd());
-                let local_address = address.clone();
-                (Stream::Unix(stream), Endpoints { address, local_address, unix: Some(path), descriptor })
+                let address = format!("{path}:0");
+                Endpoints { local_address: address.clone(), address, unix: Some(path), descriptor }
             }
         };
         if let Some(bytes) = self.context.ceiling.socket_bytes() {
             // What the kernel holds counts in a control group. A socket that takes no such setting is as wide
             // as others.
-            let socket = SockRef::from(&stream);
-            let _ = socket.set_send_buffer_size(bytes).and_then(|()| socket.set_recv_buffer_size(bytes));
+            let _ = stream.set_send_buffer_size(bytes).and_then(|()| stream.set_recv_buffer_size(bytes));
         }
         match Connection::new(stream, self.buffer.clone(), self.request_limits, self.context.ceiling.clone())
         {

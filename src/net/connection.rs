@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use crate::memory::{MemoryCeiling, SMALL_BYTES};
-use crate::net::socket::{Socket, Stream};
+use crate::net::socket::Socket;
 use crate::net::unread::UnreadBytes;
 use crate::net::walk::{Flow, Next, WalkEnd, walk};
 use crate::net::write_queue::WriteQueue;
@@ -89,7 +89,7 @@ impl Connection {
     /// # Errors
     /// The event loop refused the socket.
     pub fn new(
-        stream: Stream,
+        stream: socket2::Socket,
         buffer: ReadBuffer,
         limits: RequestLimits,
         ceiling: Arc<MemoryCeiling>,

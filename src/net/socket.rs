@@ -5,9 +5,8 @@
 //! time the peer takes a reply in; for a Unix socket that is once per request.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::Interest;
@@ -18,19 +17,10 @@ use crate::net::write_queue::WriteQueue;
 /// What is written in one turn, as far as it goes; a single write may take more.
 const WRITE_BYTES: usize = 1024 * 1024;
 
-/// A connected stream, not blocking.
-#[derive(Debug)]
-pub enum Stream {
-    /// Over TCP.
-    Tcp(TcpStream),
-    /// Over a Unix socket.
-    Unix(UnixStream),
-}
-
 /// A connected stream that the event loop watches.
 #[derive(Debug)]
 pub struct Socket {
-    stream: AsyncFd<Stream>,
+    stream: AsyncFd<socket2::Socket>,
     /// Exists while the socket is full.
     full: Option<AsyncFd<OwnedFd>>,
 }
@@ -42,7 +32,7 @@ impl Socket {
     ///
     /// # Errors
     /// The event loop refused the descriptor.
-    pub fn new(stream: Stream) -> io::Result<Socket> {
+    pub fn new(stream: socket2::Socket) -> io::Result<Socket> {
         Ok(Socket { stream: watch(stream, Interest::READABLE)?, full: None })
     }
 
@@ -76,10 +66,15 @@ impl Socket {
     /// # Errors
     /// The socket failed.
     pub fn write(&mut self, queue: &mut WriteQueue) -> io::Result<bool> {
-        let stream = self.stream.get_ref();
+        let mut stream = self.stream.get_ref();
         let (mut progress, waited) = (false, queue.len());
         while !queue.is_empty() {
-            match queue.write_with(|slices| stream.write_vectored(slices)) {
+            let written = queue.write_with(|slices| match slices {
+                // One slice is the common case, and a plain write is cheaper than a vectored one.
+                [one] => stream.write(one),
+                _ => stream.write_vectored(slices),
+            });
+            match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 // A client that takes its replies as fast as they are written would keep everybody else
                 // waiting.
@@ -117,7 +112,7 @@ impl Socket {
     /// # Errors
     /// The socket failed.
     pub fn half_close(&self) -> io::Result<()> {
-        self.stream.get_ref().half_close()
+        self.stream.get_ref().shutdown(Shutdown::Write)
     }
 
     /// Ready when a full socket may take more.
@@ -133,57 +128,9 @@ impl Socket {
     }
 }
 
-// === impl Stream ===
-
-impl Stream {
-    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => (&*stream).read(buf),
-            Stream::Unix(stream) => (&*stream).read(buf),
-        }
-    }
-
-    fn write_vectored(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        match (self, slices) {
-            // One slice is the common case, and `write` is cheaper than `writev`.
-            (Stream::Tcp(stream), [one]) => (&*stream).write(one),
-            (Stream::Unix(stream), [one]) => (&*stream).write(one),
-            (Stream::Tcp(stream), _) => (&*stream).write_vectored(slices),
-            (Stream::Unix(stream), _) => (&*stream).write_vectored(slices),
-        }
-    }
-}
-
-impl Stream {
-    fn half_close(&self) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
-        }
-    }
-}
-
-impl std::os::fd::AsRawFd for Stream {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        match self {
-            Stream::Tcp(stream) => stream.as_raw_fd(),
-            Stream::Unix(stream) => stream.as_raw_fd(),
-        }
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        match self {
-            Stream::Tcp(stream) => stream.as_fd(),
-            Stream::Unix(stream) => stream.as_fd(),
-        }
-    }
-}
-
 /// Registers a descriptor. Its owner keeps it open and unchanged for as long as it is registered.
 #[expect(unsafe_code, reason = "tokio's safe constructor is deprecated in favour of this one")]
-fn watch<T: OwnsDescriptor>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+pub(super) fn watch<T: OwnsDescriptor>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     // SAFETY: the descriptor must stay open and stay the same until the registration ends. `AsyncFd` owns
     // `owner`, both kinds of owner hold one descriptor from their making to their drop, and nothing here
     // takes it out.
@@ -191,8 +138,8 @@ fn watch<T: OwnsDescriptor>(owner: T, interest: Interest) -> io::Result<AsyncFd<
 }
 
 /// What holds one open descriptor for as long as it lives.
-trait OwnsDescriptor: std::os::fd::AsRawFd {}
+pub(super) trait OwnsDescriptor: std::os::fd::AsRawFd {}
 
-impl OwnsDescriptor for Stream {}
+impl OwnsDescriptor for socket2::Socket {}
 
 impl OwnsDescriptor for OwnedFd {}

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
 use super::answer::Answer;
@@ -182,11 +182,7 @@ impl Router {
             Class::Keyspace(Keyspace::Scan) => self.scan.scan(request),
             Class::Keyspace(Keyspace::Keys) => self.scan.keys(request),
             Class::Keyspace(Keyspace::RandomKey) => random_key(&self.context, caller.resp),
-            Class::Refused(refusal) => {
-                let mut out = BytesMut::new();
-                refusal.write(spec, &mut out);
-                Answer::Now(out.freeze())
-            }
+            Class::Refused(refusal) => Answer::Now(refusal.reply(spec)),
             Class::Publish => self.publisher.publish(spec, request, caller),
             Class::Session(RequiredState::PubSub(query)) => self.subscriptions.answer(spec, query, request),
             // The session answers these.

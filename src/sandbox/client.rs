@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use socket2::Socket;
+
 use super::reply::Reply;
 
 /// Where a server listens.
@@ -24,18 +26,12 @@ pub enum Address {
 /// A connection to a server.
 #[derive(Debug)]
 pub struct SandboxClient {
-    stream: BufReader<SandboxStream>,
-}
-
-#[derive(Debug)]
-enum SandboxStream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    stream: BufReader<Socket>,
 }
 
 /// Records the bytes that are read through it.
 struct Recorder<'a> {
-    from: &'a mut BufReader<SandboxStream>,
+    from: &'a mut BufReader<Socket>,
     seen: Vec<u8>,
 }
 
@@ -47,15 +43,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl SandboxClient {
     /// Connects; speaks RESP2 until [`hello`](Self::hello).
     pub fn connect(address: &Address) -> io::Result<SandboxClient> {
-        let stream = match address {
+        let stream: Socket = match address {
             Address::Tcp(address) => {
                 let stream = TcpStream::connect_timeout(address, PATIENCE)?;
                 stream.set_nodelay(true)?;
-                SandboxStream::Tcp(stream)
+                stream.into()
             }
-            Address::Unix(path) => SandboxStream::Unix(UnixStream::connect(path)?),
+            Address::Unix(path) => UnixStream::connect(path)?.into(),
         };
-        stream.set_write_timeout(PATIENCE)?;
+        stream.set_write_timeout(Some(PATIENCE))?;
         let client = SandboxClient { stream: BufReader::with_capacity(64 * 1024, stream) };
         client.set_timeout(PATIENCE)?;
         Ok(client)
@@ -63,7 +59,7 @@ impl SandboxClient {
 
     /// How long to wait for each part of a reply before it is an error.
     pub fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
-        self.stream.get_ref().set_read_timeout(timeout)
+        self.stream.get_ref().set_read_timeout(Some(timeout))
     }
 
     /// Agrees on version 2 or 3 of the protocol; the reply of HELLO.
@@ -174,53 +170,6 @@ impl From<SocketAddr> for Address {
 impl From<&Path> for Address {
     fn from(path: &Path) -> Address {
         Address::Unix(path.to_owned())
-    }
-}
-
-// === impl SandboxStream ===
-
-impl SandboxStream {
-    fn try_clone(&self) -> io::Result<SandboxStream> {
-        Ok(match self {
-            SandboxStream::Tcp(stream) => SandboxStream::Tcp(stream.try_clone()?),
-            SandboxStream::Unix(stream) => SandboxStream::Unix(stream.try_clone()?),
-        })
-    }
-
-    fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
-        match self {
-            SandboxStream::Tcp(stream) => stream.set_read_timeout(Some(timeout)),
-            SandboxStream::Unix(stream) => stream.set_read_timeout(Some(timeout)),
-        }
-    }
-
-    fn set_write_timeout(&self, timeout: Duration) -> io::Result<()> {
-        match self {
-            SandboxStream::Tcp(stream) => stream.set_write_timeout(Some(timeout)),
-            SandboxStream::Unix(stream) => stream.set_write_timeout(Some(timeout)),
-        }
-    }
-}
-
-impl Read for SandboxStream {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            SandboxStream::Tcp(stream) => stream.read(into),
-            SandboxStream::Unix(stream) => stream.read(into),
-        }
-    }
-}
-
-impl Write for SandboxStream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            SandboxStream::Tcp(stream) => stream.write(bytes),
-            SandboxStream::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

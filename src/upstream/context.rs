@@ -106,20 +106,18 @@ impl WorkerContext {
     /// if the redirect names another slot.
     pub(super) fn redirect_of(&self, error: &[u8], slot: Option<Slot>, node: &NodeId) -> Option<Redirect> {
         let redirect = redirect::parse(error, node, &self.options.address_map)?;
-        (self.options.is_cluster() && slot == Some(redirect.slot())).then_some(redirect)
+        (self.options.is_cluster() && slot == Some(redirect.slot)).then_some(redirect)
     }
 
     /// Applies what a redirect says about its slot to the slot table.
     pub(super) fn note(&self, redirect: &Redirect) {
-        match redirect {
-            Redirect::Moved(slot, node) => {
-                if self.shared.table.patch(*slot, node) {
-                    (self.on_invalidation)(&Invalidation::Slots(vec![*slot]));
-                }
-                self.shared.table.ask_refresh();
-            }
-            Redirect::Ask(slot, _) => self.note_moving(*slot),
+        if redirect.asking {
+            return self.note_moving(redirect.slot);
         }
+        if self.shared.table.patch(redirect.slot, &redirect.node) {
+            (self.on_invalidation)(&Invalidation::Slots(vec![redirect.slot]));
+        }
+        self.shared.table.ask_refresh();
     }
 
     /// Notes that `slot` is moving to another node.

@@ -81,6 +81,22 @@ pub struct UpstreamOptions {
     pub slot_moving: Duration,
 }
 
+/// What the topology is asked of, how, and how often.
+#[derive(Clone, Debug)]
+pub struct TopologyOptions {
+    /// What is asked.
+    pub deployment: Deployment,
+    /// The configured names of a cluster alone are asked, and no nodes that it named itself.
+    pub configured_only: bool,
+    /// How those are spoken to that are asked: as whom, how long each step may take, and how long an answer
+    /// may be.
+    pub connection: UpstreamOptions,
+    /// How often it is asked without a reason.
+    pub refresh_interval: Duration,
+    /// How much time lies between two refreshes at least, whatever the reasons.
+    pub refresh_gap_min: Duration,
+}
+
 // === impl UpstreamOptions ===
 
 impl UpstreamOptions {

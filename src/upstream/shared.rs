@@ -1,13 +1,12 @@
 //! What all workers share of the upstream.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::bcast::Broadcast;
 use super::conn::connect_limiter::ConnectLimiter;
 use super::conn::dns::Lookups;
 use super::conn::proxy_chain::ProxyChain;
-use super::dedicated::DedicatedCounts;
 use super::rights::Rights;
 use super::status::StatusBoard;
 use super::topology::slots::SlotTable;
@@ -38,6 +37,15 @@ pub struct SharedUpstream {
     pub tracking_wanted: AtomicBool,
 }
 
+/// How many dedicated connections there are, on all workers.
+#[derive(Debug, Default)]
+pub struct DedicatedCounts {
+    /// Connections that a session holds.
+    pub(super) in_use: Arc<AtomicUsize>,
+    /// Open connections, idle ones too.
+    pub(super) open: Arc<AtomicUsize>,
+}
+
 // === impl SharedUpstream ===
 
 impl SharedUpstream {
@@ -47,5 +55,14 @@ impl SharedUpstream {
         if self.connect_limiter.may_refresh() {
             self.table.ask_refresh();
         }
+    }
+}
+
+// === impl DedicatedCounts ===
+
+impl DedicatedCounts {
+    /// Open connections, idle ones too.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 }

@@ -88,9 +88,9 @@ pub struct StatusBoard {
     /// Whether the connection over which the topology is asked for is up.
     control: AtomicBool,
     /// Pub/sub connections that are up.
-    subscribers: AtomicUsize,
+    pub(super) subscribers: Arc<AtomicUsize>,
     /// Side connections that are up.
-    sides: AtomicUsize,
+    pub(super) sides: Arc<AtomicUsize>,
 }
 
 // === impl StatusBoard ===
@@ -137,24 +137,6 @@ impl StatusBoard {
         let links = self.links.lock();
         let down = links.iter().filter(|(_, posted)| matches!(posted.link, LinkStatus::Down));
         down.map(|((node, _), _)| node.clone()).collect()
-    }
-
-    /// A connection that does nothing but subscribe has come, or is gone.
-    pub(super) fn report_subscriber(&self, connected: bool) {
-        if connected {
-            self.subscribers.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.subscribers.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// A side connection has come, or is gone.
-    pub(super) fn report_side(&self, connected: bool) {
-        if connected {
-            self.sides.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.sides.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 
     /// Side connections that are up.

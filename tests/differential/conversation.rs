@@ -79,9 +79,7 @@ impl<'a> Conversation<'a> {
         self.touched.extend(keys.iter().map(|key| key.to_vec()));
         let class = spec.class_of(&recognised);
         if let Class::Refused(refusal) = class {
-            let mut wanted = bytes::BytesMut::new();
-            refusal.write(spec, &mut wanted);
-            return self.ask_nearside(spec, request, &wanted);
+            return self.ask_nearside(spec, request, &refusal.reply(spec));
         }
         let has_many_slots = keys.iter().any(|key| Slot::of(key) != Slot::of(keys[0]));
         if has_many_slots && !matches!(class, Class::FanOut(_)) {

@@ -318,7 +318,8 @@ fn admit(house: &Shared, door: &Door) -> Option<UnixStream> {
     let permit = house.admission.admit().ok()?;
     let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
     theirs.set_nonblocking(true).expect("a socket can be made nonblocking");
-    door.send((ClientSocket::Unix(theirs), permit)).expect("the worker takes clients in");
+    door.send((ClientSocket { stream: theirs.into(), address: None }, permit))
+        .expect("the worker takes clients in");
     Some(ours)
 }
 

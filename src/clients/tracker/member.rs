@@ -50,15 +50,9 @@ pub(super) struct InvalidationPush {
 }
 
 /// The invalidation of these keys.
-pub(super) fn keys<K: AsRef<[u8]>>(
-    stale: impl IntoIterator<Item = K, IntoIter: ExactSizeIterator>,
-) -> InvalidationPush {
-    let stale = stale.into_iter();
+pub(super) fn keys<K: AsRef<[u8]>>(stale: &[K]) -> InvalidationPush {
     let mut out = BytesMut::new();
-    encode::array(&mut out, stale.len());
-    for key in stale {
-        encode::bulk(&mut out, key.as_ref());
-    }
+    encode::strings(&mut out, stale);
     InvalidationPush::of(out.freeze())
 }
 
@@ -108,7 +102,7 @@ impl TrackingClient {
     pub(super) fn news_of(&self, changed: &[Bytes]) -> Vec<InvalidationPush> {
         let prefixes = self.terms.prefixes.iter().flatten();
         let of = |prefix| changed.iter().filter(|key| key.starts_with(prefix)).collect::<Vec<_>>();
-        prefixes.map(|prefix| of(prefix)).filter(|own| !own.is_empty()).map(keys).collect()
+        prefixes.map(|prefix| of(prefix)).filter(|own| !own.is_empty()).map(|own| keys(&own)).collect()
     }
 
     /// Notes that it reads these keys: later invalidations of them are about this read, not about its earlier

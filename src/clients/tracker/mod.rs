@@ -168,7 +168,7 @@ impl Tracker {
         let Some(member) = members.get_mut(&id) else { return };
         for key in keys {
             match member.written(key) {
-                Some(heard) if failed && heard => self.push(member, &member::keys([key])),
+                Some(heard) if failed && heard => self.push(member, &member::keys(&[key])),
                 // Redis forgets that the client read it before it wrote it.
                 Some(_) if !failed => table.remove(key, id),
                 _ => {}
@@ -267,7 +267,7 @@ impl Tracker {
                 continue;
             };
             if !member.is_own_write(key) {
-                let news = news.get_or_insert_with(|| member::keys([key]));
+                let news = news.get_or_insert_with(|| member::keys(&[key]));
                 self.push(member, news);
             }
         }

@@ -16,28 +16,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
+use socket2::Socket;
+use tokio::io::Interest;
 
 use crate::drain::Drain;
 use crate::memory::{CLIENT_BYTES, MemoryCeiling, MemoryHold, MemoryUse};
+use crate::net::socket::watch;
 use crate::settings::Setting;
-use crate::stats::WorkerStats;
-
-/// A socket that clients connect to.
-#[derive(Debug)]
-pub enum ClientListener {
-    /// A TCP address.
-    Tcp(std::net::TcpListener),
-    /// A Unix socket; its path goes when this is dropped.
-    Unix(unix::UnixListener),
-}
+use crate::stats::{CountGuard, WorkerStats};
 
 /// A client's socket: nonblocking, not registered with any runtime.
 #[derive(Debug)]
-pub enum ClientSocket {
-    /// From a TCP address, with the address of the client.
-    Tcp(std::net::TcpStream, SocketAddr),
-    /// From a Unix socket.
-    Unix(std::os::unix::net::UnixStream),
+pub struct ClientSocket {
+    /// The socket.
+    pub stream: Socket,
+    /// The TCP address of the client; `None` over a Unix socket.
+    pub address: Option<SocketAddr>,
 }
 
 /// The bounds on the clients of all listeners together, and the count of those refused.
@@ -54,7 +48,7 @@ pub struct ClientLimit {
 /// What a client holds while it is connected.
 #[derive(Debug)]
 pub struct Permit {
-    connected: Arc<AtomicUsize>,
+    _connected: CountGuard,
     _held: MemoryHold,
 }
 
@@ -86,17 +80,20 @@ pub enum Rejection {
 const RETRY_MIN: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// Accepts clients until the drain begins, and then those that had connected by then, whom the kernel would
-/// reset when the listener is closed. Each client is handed over with the permit
-/// that it holds while it is connected; over the bound of `admission` it is told so and closed. Fails only if
-/// the runtime does not take the listener.
+/// Accepts clients on `listener`, which must not block, until the drain begins, and then those that had
+/// connected by then, whom the kernel would reset when the listener is closed. Each client is handed over
+/// with the permit that it holds while it is connected; over the bound of `admission` it is told so and
+/// closed. The `path` of a Unix socket goes as soon as the drain begins. Fails only if the runtime does not
+/// take the listener.
 pub async fn accept(
-    listener: ClientListener,
+    listener: Socket,
+    path: Option<unix::SocketPath>,
     admission: &ClientLimit,
     drain: &Drain,
     mut hand_over: impl FnMut(ClientSocket, Permit),
 ) -> io::Result<()> {
-    let listener = Registered::new(listener)?;
+    // In this order, so that the path is dropped first.
+    let (listener, path) = (watch(listener, Interest::READABLE)?, path);
     let mut failing = Burst::default();
     let (mut refusing, mut denying) = (Burst::default(), Burst::default());
     let mut admit = |socket: ClientSocket| match admission.admit_to(&socket) {
@@ -111,7 +108,7 @@ pub async fn accept(
                 }
                 Rejection::Remote if denying.begins() => {
                     tracing::warn!(
-                        client = socket.address(),
+                        client = socket.address.map(|address| address.to_string()),
                         "clients of other machines are refused: there is no password, and allow_remote is false"
                     );
                 }
@@ -128,7 +125,7 @@ pub async fn accept(
         let accepted = tokio::select! {
             biased;
             () = drain.begun() => break,
-            accepted = listener.accept() => accepted,
+            accepted = listener.async_io(Interest::READABLE, accept_one) => accepted,
         };
         match accepted {
             Ok(socket) => {
@@ -151,7 +148,22 @@ pub async fn accept(
             }
         }
     }
-    listener.accept_waiting(admit)
+    drop(path);
+    while let Ok(socket) = accept_one(listener.get_ref()) {
+        admit(socket);
+    }
+    Ok(())
+}
+
+/// Accepts a client that has connected already.
+fn accept_one(listener: &Socket) -> io::Result<ClientSocket> {
+    let (stream, address) = listener.accept()?;
+    stream.set_nonblocking(true)?;
+    let address = address.as_socket();
+    if address.is_some() {
+        tcp::tune(&stream);
+    }
+    Ok(ClientSocket { stream, address })
 }
 
 /// What to do about an accept that failed, where that is known.
@@ -164,13 +176,6 @@ fn advice(error: &io::Error) -> &'static str {
         Some(Errno::NFILE) => ": this system has no file descriptor left; see the sysctl fs.file-max",
         _ => "",
     }
-}
-
-/// A listener that the runtime watches. The path of a Unix socket comes before its listener and so goes
-/// first.
-enum Registered {
-    Tcp(tokio::net::TcpListener),
-    Unix { _path: unix::SocketPath, listener: tokio::net::UnixListener },
 }
 
 /// A trouble that goes on: logged when it begins, not each time.
@@ -191,58 +196,6 @@ impl Burst {
     }
 }
 
-// === impl Registered ===
-
-impl Registered {
-    fn new(listener: ClientListener) -> io::Result<Registered> {
-        Ok(match listener {
-            ClientListener::Tcp(listener) => Registered::Tcp(tokio::net::TcpListener::from_std(listener)?),
-            ClientListener::Unix(listener) => {
-                let (path, listener) = listener.into_parts();
-                Registered::Unix { _path: path, listener: tokio::net::UnixListener::from_std(listener)? }
-            }
-        })
-    }
-
-    /// Accepts those who have connected already, and closes the listener.
-    fn accept_waiting(self, mut admit: impl FnMut(ClientSocket)) -> io::Result<()> {
-        match self {
-            Registered::Tcp(listener) => {
-                let listener = listener.into_std()?;
-                while let Ok((stream, address)) = listener.accept() {
-                    stream.set_nonblocking(true)?;
-                    tcp::tune(&stream);
-                    admit(ClientSocket::Tcp(stream, address));
-                }
-            }
-            Registered::Unix { _path: path, listener } => {
-                drop(path);
-                let listener = listener.into_std()?;
-                while let Ok((stream, _)) = listener.accept() {
-                    stream.set_nonblocking(true)?;
-                    admit(ClientSocket::Unix(stream));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn accept(&self) -> io::Result<ClientSocket> {
-        match self {
-            Registered::Tcp(listener) => {
-                let (stream, address) = listener.accept().await?;
-                let stream = stream.into_std()?;
-                tcp::tune(&stream);
-                Ok(ClientSocket::Tcp(stream, address))
-            }
-            Registered::Unix { listener, .. } => {
-                let (stream, _) = listener.accept().await?;
-                Ok(ClientSocket::Unix(stream.into_std()?))
-            }
-        }
-    }
-}
-
 // === impl ClientSocket ===
 
 impl ClientSocket {
@@ -254,41 +207,24 @@ impl ClientSocket {
             Rejection::Remote => DENIED,
             Rejection::NoMemory => NO_MEMORY,
         };
-        let said = match &self {
-            ClientSocket::Tcp(stream, _) => say(stream, text, || stream.shutdown(Shutdown::Write)),
-            ClientSocket::Unix(stream) => say(stream, text, || stream.shutdown(Shutdown::Write)),
-        };
-        if let Err(error) = said {
+        if let Err(error) = self.say(text) {
             tracing::debug!(%error, "a refused client was gone already");
         }
     }
 
+    /// Says `text` and nothing more. What the client has sent already is taken: closed with that unread, the
+    /// connection would be reset, and the client might never see why.
+    fn say(mut self, text: &[u8]) -> io::Result<()> {
+        self.stream.write_all(text)?;
+        self.stream.shutdown(Shutdown::Write)?;
+        let _ = self.stream.read(&mut [0; 4096]);
+        Ok(())
+    }
+
     /// Whether it comes from another machine, as far as its address tells.
     fn is_remote(&self) -> bool {
-        match self {
-            ClientSocket::Tcp(_, address) => !address.ip().to_canonical().is_loopback(),
-            ClientSocket::Unix(_) => false,
-        }
+        self.address.is_some_and(|address| !address.ip().to_canonical().is_loopback())
     }
-
-    fn address(&self) -> String {
-        match self {
-            ClientSocket::Tcp(_, address) => address.to_string(),
-            ClientSocket::Unix(_) => "a Unix socket".to_owned(),
-        }
-    }
-}
-
-/// Says `text` and nothing more. What the client has sent already is taken: closed with that unread, the
-/// connection would be reset, and the client might never see why.
-fn say<S>(stream: &S, text: &[u8], close: impl FnOnce() -> io::Result<()>) -> io::Result<()>
-where
-    for<'a> &'a S: Read + Write,
-{
-    (&mut &*stream).write_all(text)?;
-    close()?;
-    let _ = (&mut &*stream).read(&mut [0; 4096]);
-    Ok(())
 }
 
 // === impl ClientLimit ===
@@ -324,22 +260,12 @@ impl ClientLimit {
             self.stats.connections_refused.add(1);
             return Err(Rejection::NoMemory);
         }
-        let max = self.max_clients.size();
-        let more = |connected| (connected < max).then_some(connected + 1);
-        if self.connected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+        let Some(connected) = CountGuard::below(&self.connected, self.max_clients.size()) else {
             self.stats.connections_refused.add(1);
             return Err(Rejection::TooMany);
-        }
+        };
         let mut held = self.ceiling.hold(MemoryUse::Clients);
         held.set(CLIENT_BYTES);
-        Ok(Permit { connected: self.connected.clone(), _held: held })
-    }
-}
-
-// === impl Permit ===
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.connected.fetch_sub(1, Ordering::Relaxed);
+        Ok(Permit { _connected: connected, _held: held })
     }
 }

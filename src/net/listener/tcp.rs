@@ -1,10 +1,10 @@
 //! TCP sockets: how they are bound, one a worker, and how a client's socket is tuned.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 /// `tcp-keepalive` of Redis: the first probe after this long, then two more, each a third of it later.
 const KEEPALIVE: Duration = Duration::from_secs(300);
@@ -12,7 +12,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 
 /// Listens on `address` with `count` sockets among which the kernel spreads the clients. They all have one
 /// port, also where `address` has port 0. A port that any other process listens on is refused.
-pub fn bind(address: SocketAddr, count: usize, backlog: u32) -> io::Result<Vec<TcpListener>> {
+pub fn bind(address: SocketAddr, count: usize, backlog: u32) -> io::Result<Vec<Socket>> {
     bind_all(address, count, backlog).map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::AddrInUse => "; another process listens there",
@@ -22,7 +22,7 @@ pub fn bind(address: SocketAddr, count: usize, backlog: u32) -> io::Result<Vec<T
     })
 }
 
-fn bind_all(address: SocketAddr, count: usize, backlog: u32) -> io::Result<Vec<TcpListener>> {
+fn bind_all(address: SocketAddr, count: usize, backlog: u32) -> io::Result<Vec<Socket>> {
     // Sockets that share a port would share it with any other process of the same user that does so too,
     // another daemon left running say, and half of the clients would end up there. A socket that does not
     // share finds out.
@@ -41,11 +41,10 @@ fn bind_all(address: SocketAddr, count: usize, backlog: u32) -> io::Result<Vec<T
         // Bound, but not listening, `single` holds the port until they have it.
         (0..count).map(shared).collect::<io::Result<Vec<Socket>>>()?
     };
-    let listen = |socket: Socket| {
+    for socket in &sockets {
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        Ok(socket.into())
-    };
-    sockets.into_iter().map(listen).collect()
+    }
+    Ok(sockets)
 }
 
 fn socket(address: &SockAddr) -> io::Result<Socket> {
@@ -61,10 +60,10 @@ fn socket(address: &SockAddr) -> io::Result<Socket> {
 
 /// Sends replies at once and notices clients that vanished. A socket that refuses is one whose client is
 /// gone, which the session will find out.
-pub(super) fn tune(stream: &TcpStream) {
+pub(super) fn tune(stream: &Socket) {
     let keepalive =
         TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(KEEPALIVE_PROBES);
-    let tuned = stream.set_nodelay(true).and_then(|()| SockRef::from(stream).set_tcp_keepalive(&keepalive));
+    let tuned = stream.set_tcp_nodelay(true).and_then(|()| stream.set_tcp_keepalive(&keepalive));
     if let Err(error) = tuned {
         tracing::debug!(%error, "cannot tune a client's socket");
     }

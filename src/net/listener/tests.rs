@@ -16,10 +16,14 @@ fn anywhere() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
+fn address_of(listener: &Socket) -> SocketAddr {
+    listener.local_addr().unwrap().as_socket().unwrap()
+}
+
 #[test]
 fn all_workers_share_one_port() {
     let listeners = tcp::bind(anywhere(), 4, BACKLOG).unwrap();
-    let ports: Vec<u16> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+    let ports: Vec<u16> = listeners.iter().map(|listener| address_of(listener).port()).collect();
     assert!(ports[0] != 0 && ports == [ports[0]; 4], "{ports:?}");
 
     let mut got = [false; 4];
@@ -37,7 +41,7 @@ fn all_workers_share_one_port() {
 fn a_port_in_use_is_refused_even_if_its_owner_shares_it() {
     for (theirs, ours) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
         let first = tcp::bind(anywhere(), theirs, BACKLOG).unwrap();
-        let address = first[0].local_addr().unwrap();
+        let address = address_of(&first[0]);
         let error = tcp::bind(address, ours, BACKLOG).expect_err("in use");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().contains(&address.to_string()), "{error}");
@@ -49,7 +53,7 @@ fn a_port_in_use_is_refused_even_if_its_owner_shares_it() {
 #[test]
 fn a_port_is_taken_again_at_once_after_clients_were_closed_by_us() {
     let listeners = tcp::bind(anywhere(), 1, BACKLOG).unwrap();
-    let address = listeners[0].local_addr().unwrap();
+    let address = address_of(&listeners[0]);
     let client = TcpStream::connect(address).unwrap();
     // Closed on this side first, the connection stays in TIME_WAIT here.
     drop(listeners[0].accept().unwrap());
@@ -60,7 +64,7 @@ fn a_port_is_taken_again_at_once_after_clients_were_closed_by_us() {
 #[test]
 fn ipv6_alone_leaves_the_port_free_for_ipv4() {
     let six = tcp::bind("[::]:0".parse().unwrap(), 2, BACKLOG).unwrap();
-    let port = six[0].local_addr().unwrap().port();
+    let port = address_of(&six[0]).port();
     tcp::bind(SocketAddr::from(([0, 0, 0, 0], port)), 2, BACKLOG).unwrap();
 }
 
@@ -155,14 +159,15 @@ fn of_two_that_begin_at_once_one_gets_the_path() {
 
 /// Runs the accept loop and, beside it on another thread, `client`; returns what was handed over at the end.
 async fn accepted_during(
-    listener: ClientListener,
+    (listener, path): (Socket, Option<unix::SocketPath>),
     admission: &ClientLimit,
     client: impl FnOnce() + Send + 'static,
 ) -> Vec<(ClientSocket, Permit)> {
     let drain = Drain::new();
     let clients = RefCell::new(Vec::new());
-    let accepting =
-        accept(listener, admission, &drain, |socket, permit| clients.borrow_mut().push((socket, permit)));
+    let accepting = accept(listener, path, admission, &drain, |socket, permit| {
+        clients.borrow_mut().push((socket, permit))
+    });
     let client = async {
         tokio::task::spawn_blocking(client).await.unwrap();
         drain.begin();
@@ -182,8 +187,8 @@ fn read_all(mut stream: impl Read) -> String {
 async fn a_client_too_many_is_told_so_and_closed() {
     let admission = admitting(1);
     let listener = tcp::bind(anywhere(), 1, BACKLOG).unwrap().remove(0);
-    let address = listener.local_addr().unwrap();
-    let clients = accepted_during(ClientListener::Tcp(listener), &admission, move || {
+    let address = address_of(&listener);
+    let clients = accepted_during((listener, None), &admission, move || {
         let _first = TcpStream::connect(address).unwrap();
         let second = TcpStream::connect(address).unwrap();
         assert_eq!(read_all(second), "-ERR max number of clients reached\r\n");
@@ -195,7 +200,10 @@ async fn a_client_too_many_is_told_so_and_closed() {
     // The bound holds over all listeners, and a permit that comes back lets in the next.
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("near.sock");
-    let bind = || ClientListener::Unix(unix::bind(&path, 0o600, BACKLOG).unwrap());
+    let bind = || {
+        let (path, listener) = unix::bind(&path, 0o600, BACKLOG).unwrap();
+        (listener, Some(path))
+    };
     let connect = |path: &Path| {
         let path = path.to_owned();
         move || {
@@ -209,7 +217,7 @@ async fn a_client_too_many_is_told_so_and_closed() {
         let _first = UnixStream::connect(&connecting).unwrap();
         assert_eq!(read_all(UnixStream::connect(&connecting).unwrap()).len(), TOO_MANY.len());
     });
-    assert!(matches!(clients.await[..], [(ClientSocket::Unix(_), _)]));
+    assert!(matches!(clients.await[..], [(ClientSocket { address: None, .. }, _)]));
     assert!(!path.exists(), "the drain removed the path");
 }
 
@@ -217,21 +225,20 @@ async fn a_client_too_many_is_told_so_and_closed() {
 async fn a_client_s_socket_is_ready_for_use() {
     let admission = admitting(8);
     let listener = tcp::bind(anywhere(), 1, BACKLOG).unwrap().remove(0);
-    let address = listener.local_addr().unwrap();
+    let address = address_of(&listener);
     let (told, hears) = std::sync::mpsc::channel();
     let connect = move || {
         let client = TcpStream::connect(address).unwrap();
         told.send((client.local_addr().unwrap(), client)).unwrap();
         std::thread::sleep(Duration::from_millis(50));
     };
-    let mut clients = accepted_during(ClientListener::Tcp(listener), &admission, connect).await;
-    let (ClientSocket::Tcp(stream, from), _permit) = clients.remove(0) else { panic!("not TCP") };
+    let mut clients = accepted_during((listener, None), &admission, connect).await;
+    let (ClientSocket { stream, address: from }, _permit) = clients.remove(0);
     let (address, _client) = hears.recv().unwrap();
-    assert_eq!(from, address);
-    assert!(stream.nodelay().unwrap());
-    let socket = socket2::SockRef::from(&stream);
-    assert!(socket.keepalive().unwrap());
-    assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(300));
+    assert_eq!(from, Some(address));
+    assert!(stream.tcp_nodelay().unwrap());
+    assert!(stream.keepalive().unwrap());
+    assert_eq!(stream.tcp_keepalive_time().unwrap(), Duration::from_secs(300));
     let error = (&mut &stream).read(&mut [0]).expect_err("nothing to read");
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
 }
@@ -242,10 +249,10 @@ async fn who_had_connected_when_the_drain_began_is_let_in_and_nobody_else() {
     let drain = Drain::new();
     drain.begin();
     let listener = tcp::bind(anywhere(), 1, BACKLOG).unwrap().remove(0);
-    let address = listener.local_addr().unwrap();
+    let address = address_of(&listener);
     let _clients = [(); 3].map(|()| TcpStream::connect(address).unwrap());
     let mut let_in = Vec::new();
-    accept(ClientListener::Tcp(listener), &admission, &drain, |_, permit| let_in.push(permit)).await.unwrap();
+    accept(listener, None, &admission, &drain, |_, permit| let_in.push(permit)).await.unwrap();
     assert_eq!((let_in.len(), refused(&admission)), (2, 1));
     assert!(TcpStream::connect(address).is_err(), "the listener is closed");
 }
@@ -272,7 +279,10 @@ fn who_comes_from_elsewhere_needs_a_password_or_permission() {
             // What it sends before it reads must not cost it the reason.
             client.write_all(b"PING\r\n").unwrap();
             let (stream, _) = listener.accept().unwrap();
-            let socket = ClientSocket::Tcp(stream, format!("{address}:1").parse().unwrap());
+            let socket = ClientSocket {
+                stream: stream.into(),
+                address: Some(format!("{address}:1").parse().unwrap()),
+            };
             let admitted = admission.admit_to(&socket);
             assert_eq!(admitted.is_ok(), is_local || allow_remote, "{address}, {allow_remote}");
             let Err(refusal) = admitted else { continue };
@@ -290,9 +300,9 @@ fn who_comes_from_elsewhere_needs_a_password_or_permission() {
 async fn a_listener_that_fails_is_tried_again_until_the_drain() {
     let listener = tcp::bind(anywhere(), 1, BACKLOG).unwrap().remove(0);
     // Every accept on a socket that was shut down is an error.
-    socket2::SockRef::from(&listener).shutdown(std::net::Shutdown::Both).unwrap();
+    listener.shutdown(std::net::Shutdown::Both).unwrap();
     let waits = || std::thread::sleep(3 * RETRY_MIN);
-    assert!(accepted_during(ClientListener::Tcp(listener), &admitting(1), waits).await.is_empty());
+    assert!(accepted_during((listener, None), &admitting(1), waits).await.is_empty());
 }
 
 /// Lets in so many.

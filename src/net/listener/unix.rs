@@ -4,23 +4,14 @@
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// A Unix socket that clients connect to.
-#[derive(Debug)]
-pub struct UnixListener {
-    // Dropped first: while the listener is open, no other socket can have its inode.
-    path: SocketPath,
-    listener: StdListener,
-}
-
 /// The path of a Unix socket. Dropped, it removes the path, if that still leads to the socket.
 #[derive(Debug)]
-pub(super) struct SocketPath {
+pub struct SocketPath {
     path: PathBuf,
     identity: FileId,
 }
@@ -32,14 +23,15 @@ type FileId = (u64, u64);
 const LOCK_TRIES: u32 = 100;
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 
-/// Listens on the Unix socket `path` with the permission bits `mode`.
-pub fn bind(path: &Path, mode: u32, backlog: u32) -> io::Result<UnixListener> {
+/// Listens on the Unix socket `path` with the permission bits `mode`. The path is to be dropped before the
+/// socket: while that is open, no other one can have its inode.
+pub fn bind(path: &Path, mode: u32, backlog: u32) -> io::Result<(SocketPath, Socket)> {
     bind_path(path, mode, backlog).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot listen on the Unix socket {}: {error}", path.display()))
     })
 }
 
-fn bind_path(path: &Path, mode: u32, backlog: u32) -> io::Result<UnixListener> {
+fn bind_path(path: &Path, mode: u32, backlog: u32) -> io::Result<(SocketPath, Socket)> {
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -62,8 +54,8 @@ fn bind_path(path: &Path, mode: u32, backlog: u32) -> io::Result<UnixListener> {
         Ok(socket)
     })?;
     let identity = identity(socket.path())?;
-    let listener = socket.persist(path).map_err(|failed| failed.error)?.into();
-    Ok(UnixListener { path: SocketPath { path: path.to_owned(), identity }, listener })
+    let socket = socket.persist(path).map_err(|failed| failed.error)?;
+    Ok((SocketPath { path: path.to_owned(), identity }, socket))
 }
 
 fn lock(directory: &Path) -> io::Result<File> {
@@ -102,15 +94,6 @@ fn refuse_unless_free(path: &Path) -> io::Result<()> {
 
 fn identity(path: &Path) -> io::Result<FileId> {
     fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
-// === impl UnixListener ===
-
-impl UnixListener {
-    /// The path, to be kept as long as the listener, and the listener.
-    pub(super) fn into_parts(self) -> (SocketPath, StdListener) {
-        (self.path, self.listener)
-    }
 }
 
 // === impl SocketPath ===

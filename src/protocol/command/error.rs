@@ -1,7 +1,8 @@
 //! The errors of Redis for a request that it does not recognise, byte for byte.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
+use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 
 /// How much of a name or of all arguments an error shows.
@@ -35,7 +36,7 @@ impl CommandError {
 
     /// The error reply of Redis 7.0 to `request`, or the daemon's own to one that is denied.
     pub fn reply(self, request: &Request<'_>) -> Bytes {
-        let mut text = Vec::with_capacity(SHOWN_BYTES_MAX);
+        let mut text = b"ERR ".to_vec();
         match self {
             CommandError::Unknown => {
                 text.extend_from_slice(b"unknown command '");
@@ -53,10 +54,9 @@ impl CommandError {
             CommandError::Denied(name) => {
                 let name = name.map_or_else(|| shown(request.arg(0), SHOWN_BYTES_MAX), str::as_bytes);
                 let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-                let error = format!(
+                return encode::error_reply(format!(
                     "NOPERM nearside: the command '{name}' is denied to clients here (deny_commands)"
-                );
-                text.extend_from_slice(error.as_bytes());
+                ));
             }
             CommandError::Arity(name) => {
                 text.extend_from_slice(b"wrong number of arguments for '");
@@ -64,11 +64,7 @@ impl CommandError {
                 text.extend_from_slice(b"' command");
             }
         }
-        let mut out = BytesMut::new();
-        out.extend_from_slice(if matches!(self, CommandError::Denied(_)) { b"-" } else { b"-ERR " });
-        out.extend(text.into_iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
-        out.extend_from_slice(b"\r\n");
-        out.freeze()
+        encode::error_reply(text)
     }
 }
 
@@ -98,22 +94,22 @@ mod tests {
     use super::*;
     use crate::protocol::resp::request::OwnedRequest;
 
-    fn written(fault: CommandError, args: &[&[u8]]) -> Vec<u8> {
+    fn reply(fault: CommandError, args: &[&[u8]]) -> Vec<u8> {
         fault.reply(&OwnedRequest::from_args(args).as_request()).to_vec()
     }
 
     #[test]
     fn the_texts_are_those_of_redis() {
         assert_eq!(
-            written(CommandError::Unknown, &[b"foo", b"a", b"b"]),
+            reply(CommandError::Unknown, &[b"foo", b"a", b"b"]),
             b"-ERR unknown command 'foo', with args beginning with: 'a' 'b' \r\n"
         );
         assert_eq!(
-            written(CommandError::Arity("config|get"), &[b"CONFIG", b"GET"]),
+            reply(CommandError::Arity("config|get"), &[b"CONFIG", b"GET"]),
             b"-ERR wrong number of arguments for 'config|get' command\r\n"
         );
         assert_eq!(
-            written(CommandError::UnknownSubcommand, &[b"conFig", b"x\r\ny"]),
+            reply(CommandError::UnknownSubcommand, &[b"conFig", b"x\r\ny"]),
             b"-ERR unknown subcommand 'x  y'. Try CONFIG HELP.\r\n"
         );
     }

@@ -1,8 +1,9 @@
 //! Why some commands of Redis are not for clients of this daemon, and the errors that they get.
 
-use bytes::BytesMut;
+use bytes::Bytes;
 
 use super::Spec;
+use crate::protocol::resp::encode;
 
 /// Why a command is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +23,11 @@ pub enum RefusalReason {
 // === impl RefusalReason ===
 
 impl RefusalReason {
-    /// Appends the error reply to `spec`'s command.
-    pub fn write(self, spec: &Spec, out: &mut BytesMut) {
+    /// The error reply to `spec`'s command.
+    pub fn reply(self, spec: &Spec) -> Bytes {
         let why = match self {
             RefusalReason::NoCluster => {
-                return out.extend_from_slice(b"-ERR This instance has cluster support disabled\r\n");
+                return encode::error_reply("ERR This instance has cluster support disabled");
             }
             RefusalReason::OneServer => "it acts on one server, and many stand behind nearside",
             RefusalReason::SingleServers => "it would change one server of the cluster and leave the others",
@@ -34,7 +35,7 @@ impl RefusalReason {
             RefusalReason::OwnFile => "it does not write its own configuration file",
         };
         let name = spec.name.to_ascii_uppercase().replace('|', " ");
-        out.extend_from_slice(format!("-ERR {name} is not available through nearside: {why}\r\n").as_bytes());
+        encode::error_reply(format!("ERR {name} is not available through nearside: {why}"))
     }
 }
 
@@ -46,11 +47,10 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_command_and_the_reason() {
-        let mut out = BytesMut::new();
         let request = OwnedRequest::from_args(["module", "load", "path"]);
-        RefusalReason::SingleServers.write(recognise(&request.as_request()).unwrap(), &mut out);
+        let reply = RefusalReason::SingleServers.reply(recognise(&request.as_request()).unwrap());
         assert_eq!(
-            &out[..],
+            &reply[..],
             b"-ERR MODULE LOAD is not available through nearside: \
               it would change one server of the cluster and leave the others\r\n"
         );

@@ -46,12 +46,11 @@ pub fn map(out: &mut BytesMut, resp: Resp, pairs: usize) {
     }
 }
 
-/// Appends the head of a set of `count` elements: a set in RESP3, an array in RESP2.
-pub fn set(out: &mut BytesMut, resp: Resp, count: usize) {
-    match resp {
-        Resp::Three => line(out, b'~', count as i64),
-        Resp::Two => array(out, count),
-    }
+/// Appends a set of bulk strings: a set in RESP3, an array in RESP2.
+pub fn set(out: &mut BytesMut, resp: Resp, items: &[&str]) {
+    let kind = if resp == Resp::Three { b'~' } else { b'*' };
+    line(out, kind, items.len() as i64);
+    items.iter().for_each(|item| bulk(out, item.as_bytes()));
 }
 
 /// Appends the null of a bulk string: `_` in RESP3, `$-1` in RESP2.
@@ -67,14 +66,18 @@ pub fn null_reply(resp: Resp) -> &'static [u8] {
     }
 }
 
+/// Appends an array of bulk strings.
+pub fn strings<A: AsRef<[u8]>>(out: &mut BytesMut, items: &[A]) {
+    let bytes: usize = items.iter().map(|item| item.as_ref().len() + HEAD_BYTES).sum();
+    out.reserve(HEAD_BYTES + bytes);
+    array(out, items.len());
+    items.iter().for_each(|item| bulk(out, item.as_ref()));
+}
+
 /// A request with these arguments, the command's name first.
 pub fn request<A: AsRef<[u8]>>(args: &[A]) -> Bytes {
-    let bytes: usize = args.iter().map(|arg| arg.as_ref().len() + HEAD_BYTES).sum();
-    let mut out = BytesMut::with_capacity(HEAD_BYTES + bytes);
-    array(&mut out, args.len());
-    for arg in args {
-        bulk(&mut out, arg.as_ref());
-    }
+    let mut out = BytesMut::new();
+    strings(&mut out, args);
     out.freeze()
 }
 

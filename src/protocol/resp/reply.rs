@@ -5,6 +5,15 @@ use bytes::{Bytes, BytesMut};
 use super::request::Request;
 use super::{Resp, encode};
 
+/// A map that is written field by field.
+#[derive(Debug)]
+pub struct MapReply {
+    /// The fields.
+    out: BytesMut,
+    resp: Resp,
+    count: usize,
+}
+
 /// The simple string `OK`.
 pub fn ok() -> Bytes {
     Bytes::from_static(b"+OK\r\n")
@@ -54,4 +63,71 @@ pub fn wrong_number(request: &Request<'_>, command: &str) -> Bytes {
 /// What C's `%s` prints of `text`: nothing from a zero byte on. Redis makes many of its errors with it.
 pub fn printed(text: &[u8]) -> &[u8] {
     text.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+// === impl MapReply ===
+
+impl MapReply {
+    /// A map without fields, for a client that speaks `resp`.
+    pub fn new(resp: Resp) -> MapReply {
+        MapReply { out: BytesMut::new(), resp, count: 0 }
+    }
+
+    /// The version of the protocol that it is written in.
+    pub fn resp(&self) -> Resp {
+        self.resp
+    }
+
+    /// Adds a field whose value is to be appended to what is returned.
+    pub fn value(&mut self, name: &str) -> &mut BytesMut {
+        self.count += 1;
+        encode::bulk(&mut self.out, name.as_bytes());
+        &mut self.out
+    }
+
+    /// Adds a bulk string.
+    pub fn bytes(&mut self, name: &str, value: &[u8]) {
+        encode::bulk(self.value(name), value);
+    }
+
+    /// Adds a bulk string.
+    pub fn text(&mut self, name: &str, value: &str) {
+        self.bytes(name, value.as_bytes());
+    }
+
+    /// Adds a bulk string, or null.
+    pub fn optional_bytes(&mut self, name: &str, value: Option<&[u8]>) {
+        let (resp, out) = (self.resp, self.value(name));
+        match value {
+            Some(value) => encode::bulk(out, value),
+            None => encode::null(out, resp),
+        }
+    }
+
+    /// Adds a bulk string, or null.
+    pub fn optional(&mut self, name: &str, value: Option<&str>) {
+        self.optional_bytes(name, value.map(str::as_bytes));
+    }
+
+    /// Adds an integer.
+    pub fn number(&mut self, name: &str, value: i64) {
+        self.optional_number(name, Some(value));
+    }
+
+    /// Adds an integer, or null.
+    pub fn optional_number(&mut self, name: &str, value: Option<i64>) {
+        let (resp, out) = (self.resp, self.value(name));
+        match value {
+            Some(value) => encode::integer(out, value),
+            None => encode::null(out, resp),
+        }
+    }
+
+    /// The whole map.
+    pub fn into_map(self) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.out.len() + 16);
+        encode::map(&mut out, self.resp, self.count);
+        out.extend_from_slice(&self.out);
+        out.freeze()
+    }
 }

@@ -26,7 +26,7 @@ use crate::router::context::RouterContext;
 use crate::router::forward::default_ttl::{DefaultTtl, may_have_written};
 use crate::router::replies::render;
 use crate::router::request_route::RequestRoute;
-use crate::upstream::{RedirectTarget, UpstreamError, UpstreamReply};
+use crate::upstream::{Redirect, UpstreamError, UpstreamReply};
 
 /// How often a wait goes on elsewhere before that is an error.
 const MOVES_MAX: u8 = 16;
@@ -52,7 +52,7 @@ enum BlockRound {
     /// With this reply.
     Over(Bytes),
     /// The node gave nothing, and another one is to be asked: this one, or the owner.
-    GoOn(Option<RedirectTarget>),
+    GoOn(Option<Redirect>),
 }
 
 /// Carries out commands that block.
@@ -138,12 +138,12 @@ impl Blocking {
     /// Waits at one node: the owner, unless a redirect named another.
     async fn wait_at(
         self: &Rc<Blocking>,
-        redirect: Option<&RedirectTarget>,
+        redirect: Option<&Redirect>,
         request: &Bytes,
         blocking: &BlockingCommand,
     ) -> Result<BlockRound, UpstreamError> {
         let mut dedicated = match redirect {
-            Some(RedirectTarget { node, .. }) => self.context.upstream.dedicated_to(node).await?,
+            Some(Redirect { node, .. }) => self.context.upstream.dedicated_to(node).await?,
             None => self.context.upstream.dedicated(blocking.slot).await?,
         };
         let asking = redirect.is_some_and(|redirect| redirect.asking);

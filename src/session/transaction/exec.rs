@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, join_all};
 use tokio::task::yield_now;
 
@@ -132,11 +132,7 @@ fn own(
                 _ => encode::error_reply("ERR nearside cannot do this inside MULTI: it would have to wait"),
             }
         }
-        Class::Refused(refusal) => {
-            let mut out = BytesMut::new();
-            refusal.write(spec, &mut out);
-            out.freeze()
-        }
+        Class::Refused(refusal) => refusal.reply(spec),
         Class::Database(database) => without_server(database, &request).unwrap_or_default(),
         _ => Bytes::new(),
     }

@@ -13,7 +13,7 @@ use super::state::{self, BcastPrefixes, BcastState};
 use crate::node::{Epoch, NodeId};
 
 /// The BCAST connections at present.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Broadcast {
     /// The prefixes that every primary reports; empty while one of them does not.
     armed: watch::Sender<BcastPrefixes>,
@@ -21,12 +21,6 @@ pub struct Broadcast {
 }
 
 // === impl Broadcast ===
-
-impl Default for Broadcast {
-    fn default() -> Broadcast {
-        Broadcast { armed: watch::Sender::new(BcastPrefixes::default()), states: RwLock::default() }
-    }
-}
 
 impl Broadcast {
     /// Whether every primary reports changes of all keys with these prefixes.
@@ -51,7 +45,7 @@ impl Broadcast {
         mut keys: impl Iterator<Item = &'a [u8]>,
     ) -> Option<Epoch> {
         let state = self.state(node)?;
-        keys.all(|key| state.covers(key)).then(|| state.epoch(run_id)).flatten()
+        keys.all(|key| state::covers(&state.prefixes, key)).then(|| state.epoch(run_id)).flatten()
     }
 
     /// Waits until all that `node` has pushed by now was received, or nothing is served any more that depends

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{self, Instant};
 
-use super::listener::{BcastEvent, BcastListener, OnBcastEvent};
-use super::state::BcastPrefixes;
+use super::listener::{BcastEvent, BcastListener, BcastWork, OnBcastEvent};
+use super::state::{BcastPrefixes, BcastState};
 use crate::node::NodeId;
 use crate::upstream::options::UpstreamOptions;
 use crate::upstream::shared::SharedUpstream;
@@ -44,9 +44,14 @@ pub async fn keep(
         }
         for node in primaries {
             listeners.entry(node).or_insert_with_key(|node| {
-                let (options, shared) = (options.clone(), shared.clone());
-                let (on_heard, changed) = (on_heard.clone(), changed.clone());
-                BcastListener::start(node.clone(), prefixes.clone(), options, shared, on_heard, changed)
+                BcastListener::start(BcastWork {
+                    node: node.clone(),
+                    state: Arc::new(BcastState::new(prefixes.clone())),
+                    options: options.clone(),
+                    shared: shared.clone(),
+                    on_heard: on_heard.clone(),
+                    changed: changed.clone(),
+                })
             });
         }
         let all = !listeners.is_empty() && listeners.values().all(|listener| listener.state().is_armed());

@@ -1,7 +1,6 @@
 //! The BCAST connection to one node, which is opened again after a loss.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{self, MissedTickBehavior};
 
-use super::state::{BcastPrefixes, BcastState};
+use super::state::BcastState;
 use crate::clock::{self, Nanos};
 use crate::net::write_queue::WriteQueue;
 use crate::node::NodeId;
@@ -40,11 +39,8 @@ pub enum BcastEvent {
 pub type OnBcastEvent = Arc<dyn Fn(BcastEvent) + Send + Sync>;
 
 /// The BCAST connection to one node; dropping this closes it.
-#[derive(Debug)]
 pub(super) struct BcastListener {
-    state: Arc<BcastState>,
-    shared: Arc<SharedUpstream>,
-    node: NodeId,
+    work: Arc<BcastWork>,
     task: JoinHandle<()>,
 }
 
@@ -52,19 +48,19 @@ pub(super) struct BcastListener {
 type GreetedBcast = (Transport, Greeting, Arc<Inbox>);
 
 /// What the task of a listener works with.
-struct Work {
-    node: NodeId,
-    state: Arc<BcastState>,
-    options: UpstreamOptions,
-    shared: Arc<SharedUpstream>,
-    on_heard: OnBcastEvent,
+pub(super) struct BcastWork {
+    pub(super) node: NodeId,
+    pub(super) state: Arc<BcastState>,
+    pub(super) options: UpstreamOptions,
+    pub(super) shared: Arc<SharedUpstream>,
+    pub(super) on_heard: OnBcastEvent,
     /// Notified when the node becomes trusted, and when it ceases to be.
-    changed: Arc<Notify>,
+    pub(super) changed: Arc<Notify>,
 }
 
 /// A connection that is up.
 struct BcastConnection<'a> {
-    work: &'a Work,
+    work: &'a BcastWork,
     tracking: ConnectionTracking,
     run_id: Arc<str>,
     /// When the latest heartbeat was sent that was answered: all that the node pushed before was received.
@@ -85,50 +81,32 @@ enum BcastQuestion {
 // === impl BcastListener ===
 
 impl BcastListener {
-    /// Listens to `node`.
-    pub(super) fn start(
-        node: NodeId,
-        prefixes: BcastPrefixes,
-        options: UpstreamOptions,
-        shared: Arc<SharedUpstream>,
-        on_heard: OnBcastEvent,
-        changed: Arc<Notify>,
-    ) -> BcastListener {
-        let state = Arc::new(BcastState::new(prefixes));
-        let work = Work {
-            node: node.clone(),
-            state: state.clone(),
-            options,
-            shared: shared.clone(),
-            on_heard,
-            changed,
-        };
-        BcastListener { state, shared, node, task: tokio::spawn(work.run()) }
+    /// Listens to a node, and keeps the connection to it up.
+    pub(super) fn start(work: BcastWork) -> BcastListener {
+        let work = Arc::new(work);
+        let kept = work.clone();
+        let task = tokio::spawn(async move {
+            supervise(&*kept, &kept.node, None, &kept.options, &kept.shared).await;
+        });
+        BcastListener { work, task }
     }
 
     pub(super) fn state(&self) -> &Arc<BcastState> {
-        &self.state
+        &self.work.state
     }
 }
 
 impl Drop for BcastListener {
     fn drop(&mut self) {
         self.task.abort();
-        self.state.set(None);
-        self.shared.status.remove_listener(&self.node);
+        self.work.state.set(None);
+        self.work.shared.status.remove_listener(&self.work.node);
     }
 }
 
-// === impl Work ===
+// === impl BcastWork ===
 
-impl Work {
-    /// Keeps the connection up.
-    async fn run(self) {
-        supervise(&self, &self.node, None, &self.options, &self.shared).await;
-    }
-}
-
-impl Supervised<GreetedBcast> for Work {
+impl Supervised<GreetedBcast> for BcastWork {
     const KIND: &'static str = "BCAST subscription";
     const IS_VITAL: bool = false;
 
@@ -143,7 +121,7 @@ impl Supervised<GreetedBcast> for Work {
 
     async fn connect(&self) -> io::Result<GreetedBcast> {
         let mut transport = Transport::connect(&self.node, &self.options, &self.shared).await?;
-        let track = TrackingScope::Prefixes(self.state.prefixes());
+        let track = TrackingScope::Prefixes(&self.state.prefixes);
         let whom = ExpectedNode { node: &self.node, shared: &self.shared };
         let greeting = handshake::greet(&mut transport, &self.options, track, whom).await?;
         match &greeting.untracked {
@@ -156,7 +134,7 @@ impl Supervised<GreetedBcast> for Work {
     }
 
     async fn serve(&self, (transport, greeting, inbox): GreetedBcast) -> Served {
-        let prefixes = self.state.prefixes().len();
+        let prefixes = self.state.prefixes.len();
         tracing::info!(node = %self.node, prefixes, "BCAST subscription established");
         let mut connection = BcastConnection::new(self, &greeting, inbox);
         let error = connection.receive(transport).await;
@@ -170,16 +148,10 @@ impl Supervised<GreetedBcast> for Work {
     }
 }
 
-impl fmt::Debug for Work {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Work({})", self.node)
-    }
-}
-
 // === impl BcastConnection ===
 
 impl BcastConnection<'_> {
-    fn new<'a>(work: &'a Work, greeting: &Greeting, inbox: Arc<Inbox>) -> BcastConnection<'a> {
+    fn new<'a>(work: &'a BcastWork, greeting: &Greeting, inbox: Arc<Inbox>) -> BcastConnection<'a> {
         let mut connection = BcastConnection {
             work,
             tracking: ConnectionTracking::new(work.options.lease, inbox),

@@ -14,7 +14,7 @@ pub type BcastPrefixes = Arc<[Bytes]>;
 /// The state of one node's BCAST connection.
 #[derive(Debug)]
 pub(super) struct BcastState {
-    prefixes: BcastPrefixes,
+    pub(super) prefixes: BcastPrefixes,
     state: Mutex<BcastEpoch>,
     /// Notified when a reader waits for a fence.
     pub(super) wanted: Notify,
@@ -48,15 +48,6 @@ impl BcastState {
             wanted: Notify::new(),
             answered: watch::Sender::new(0),
         }
-    }
-
-    pub(super) fn prefixes(&self) -> &BcastPrefixes {
-        &self.prefixes
-    }
-
-    /// Whether the node reports changes of `key`.
-    pub(super) fn covers(&self, key: &[u8]) -> bool {
-        covers(&self.prefixes, key)
     }
 
     /// Whether the connection is trusted at present.

@@ -89,8 +89,7 @@ pub(in crate::upstream) async fn greet(
     bytes.extend_from_slice(question.as_deref().unwrap_or_default());
     bytes.extend_from_slice(&limits::questions());
     let count = 3 + usize::from(arming.is_some()) + usize::from(question.is_some()) + limits::ANSWERS;
-    let mut behind = PeerKind::Server;
-    let replies = greeted(transport, &bytes.freeze(), count, (whom, options), &mut behind).await?;
+    let (replies, behind) = greeted(transport, &bytes.freeze(), count, whom, options).await?;
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_default();
     let hello = next();
@@ -117,7 +116,6 @@ pub(in crate::upstream) async fn greet(
     };
     let limits = NodeLimits::read(replies.as_slice());
     let tells_limits = replies.as_slice().iter().skip(1).all(|answer| !answer.starts_with(b"-"));
-    look_behind(behind, transport, whom, options).await?;
     said.extend(limits::rights(replies.as_slice()));
     Ok(Greeting { untracked, hello, info, said, pulse, id, limits, tells_limits, behind })
 }
@@ -164,14 +162,12 @@ pub(in crate::upstream) async fn greet_untracked(
     let mut bytes = BytesMut::from(&hello(options.login.present().as_ref())[..]);
     let question = ExpectedNode::question(options.heartbeat);
     bytes.extend_from_slice(question.as_deref().unwrap_or_default());
-    let mut behind = PeerKind::Server;
     let count = 1 + usize::from(question.is_some());
-    let replies = greeted(transport, &bytes.freeze(), count, (whom, options), &mut behind).await?;
+    let (replies, _) = greeted(transport, &bytes.freeze(), count, whom, options).await?;
     let greeting = replies.first().map_or(&[][..], |reply| reply);
     if let Some(reply) = replies.get(1) {
         whom.recognise(reply)?;
     }
-    look_behind(behind, transport, whom, options).await?;
     let id = cursor::field(greeting, b"id").and_then(cursor::integer);
     let id = id.and_then(|id| u64::try_from(id).ok());
     id.ok_or_else(|| {
@@ -188,38 +184,39 @@ pub(in crate::upstream) async fn exempt(
     transport: &mut Transport,
     options: &UpstreamOptions,
 ) -> io::Result<()> {
-    answers(transport, &encode::request(&limits::EXEMPT), 1, options).await.map(drop)
+    answers(transport, &encode::request(&limits::EXEMPT), 1, options, |_| Ok(())).await.map(drop)
 }
 
-async fn answers(
-    transport: &mut Transport,
-    bytes: &Bytes,
-    replies: usize,
-    options: &UpstreamOptions,
-) -> io::Result<Vec<Bytes>> {
-    answers_if(transport, bytes, replies, options, |_| Ok(())).await
-}
-
-/// The answers to a greeting. The answer to HELLO is checked before the others have come: a wrong server may
-/// never send them.
+/// The answers to a greeting, and what answered it. The answer to HELLO is checked before the others have
+/// come: a wrong server may never send them.
 async fn greeted(
     transport: &mut Transport,
     bytes: &Bytes,
     replies: usize,
-    (whom, options): (ExpectedNode<'_>, &UpstreamOptions),
-    behind: &mut PeerKind,
-) -> io::Result<Vec<Bytes>> {
+    whom: ExpectedNode<'_>,
+    options: &UpstreamOptions,
+) -> io::Result<(Vec<Bytes>, PeerKind)> {
+    let mut behind = PeerKind::Server;
     let judge = |hello: &[u8]| {
         // That is reported with those of the others.
         if !Transport::is_in_place_of_a_long_one(hello) {
-            *behind = take_hello(hello, whom, options)?;
+            behind = take_hello(hello, whom, options)?;
         }
         Ok(())
     };
-    answers_if(transport, bytes, replies, options, judge).await
+    let greeting = answers(transport, bytes, replies, options, judge).await?;
+    if behind == PeerKind::Nearside {
+        // Asked once more for those behind it: it may have greeted us while we greeted it.
+        let question = encode::request(&WHO_IS_BEHIND);
+        let replies = answers(transport, &question, 1, options, |_| Ok(())).await?;
+        let reply = replies.first().map_or(&[][..], |reply| reply);
+        whom.shared.proxy_chain.meet(reply).map_err(|text| wrong(whom, text))?;
+    }
+    Ok((greeting, behind))
 }
 
-async fn answers_if(
+/// The replies to `bytes`, of which `judge` sees the first one as soon as it is there.
+async fn answers(
     transport: &mut Transport,
     bytes: &Bytes,
     replies: usize,
@@ -227,18 +224,14 @@ async fn answers_if(
     judge: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<Vec<Bytes>> {
     transport.bound_replies(REPLY_BYTES_MAX);
-    let conversation = transport.round_trip_if(bytes, replies, judge);
+    let conversation = transport.round_trip(bytes, replies, judge);
     let answers = connect::in_time(conversation, options.connect_timeout, "no answer").await;
     transport.bound_replies(options.reply_bytes_max);
-    let too_long =
-        || io::Error::other(format!("an answer to our first words is longer than {REPLY_BYTES_MAX} bytes"));
-    match answers {
-        Err(error) if Transport::is_about_length(&error) => Err(too_long()),
-        Ok(answers) if answers.iter().any(|answer| Transport::is_in_place_of_a_long_one(answer)) => {
-            Err(too_long())
-        }
-        answers => answers,
+    if Transport::is_about_length(&answers) {
+        let text = format!("an answer to our first words is longer than {REPLY_BYTES_MAX} bytes");
+        return Err(io::Error::other(text));
     }
+    answers
 }
 
 /// Whether the node takes us in, does not lead back to us, and is of the kind that is expected there.
@@ -254,21 +247,6 @@ fn take_hello(reply: &[u8], whom: ExpectedNode<'_>, options: &UpstreamOptions) -
         Ok(behind)
     });
     right.map_err(|text| wrong(whom, text))
-}
-
-/// Asks a nearside once more for those behind it: it may have greeted us while we greeted it.
-async fn look_behind(
-    behind: PeerKind,
-    transport: &mut Transport,
-    whom: ExpectedNode<'_>,
-    options: &UpstreamOptions,
-) -> io::Result<()> {
-    if behind == PeerKind::Nearside {
-        let replies = answers(transport, &encode::request(&WHO_IS_BEHIND), 1, options).await?;
-        let reply = replies.first().map_or(&[][..], |reply| reply);
-        whom.shared.proxy_chain.meet(reply).map_err(|text| wrong(whom, text))?;
-    }
-    Ok(())
 }
 
 /// The error for a server that is not the expected one.

@@ -122,14 +122,14 @@ pub(in crate::upstream) async fn supervise<Greeted, C: Supervised<Greeted>>(
             }
         };
         attempt = Attempt::AfterFailure;
-        log_failure(
-            C::KIND,
-            C::IS_VITAL,
-            node,
-            worker,
-            &cause,
-            backoff.is_failing() || C::IS_VITAL && !shared.connect_limiter.may_log(),
-        );
+        let kind = C::KIND;
+        if backoff.is_failing() || C::IS_VITAL && !shared.connect_limiter.may_log() {
+            tracing::debug!(%node, worker, cause, "{kind} still failing");
+        } else if C::IS_VITAL {
+            tracing::warn!(%node, worker, cause, "{kind} failed; retrying");
+        } else {
+            tracing::info!(%node, worker, cause, "{kind} failed; retrying");
+        }
         let delay = backoff.next_delay();
         connection.down(&cause);
         let next = async {
@@ -143,23 +143,5 @@ pub(in crate::upstream) async fn supervise<Greeted, C: Supervised<Greeted>>(
             () = connection.over() => return,
             () = next => {}
         }
-    }
-}
-
-/// Logs that an attempt failed; a warning if the connection `is_vital`, for debugging if it `is_repeated`.
-fn log_failure(
-    kind: &str,
-    is_vital: bool,
-    node: &NodeId,
-    worker: Option<usize>,
-    cause: &str,
-    is_repeated: bool,
-) {
-    if is_repeated {
-        tracing::debug!(%node, worker, cause, "{kind} still failing");
-    } else if is_vital {
-        tracing::warn!(%node, worker, cause, "{kind} failed; retrying");
-    } else {
-        tracing::info!(%node, worker, cause, "{kind} failed; retrying");
     }
 }

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use bytes::Bytes;
 use tokio::time;
 
-use super::counts::DedicatedGuard;
 use super::link::DedicatedLink;
 use crate::clock::{self, Nanos};
 use crate::net::write_queue::WriteQueue;
 use crate::node::NodeId;
+use crate::stats::CountGuard;
 use crate::upstream::conn::transfer::TransferProgress;
 use crate::upstream::context::WorkerContext;
 use crate::upstream::error::UpstreamError;
@@ -30,16 +30,7 @@ pub struct Dedicated {
     under_way_since: Option<Nanos>,
     /// User code may answer: its errors come back whole.
     runs_user_code: bool,
-    _in_use: DedicatedGuard,
-}
-
-/// Where a redirect that came on a dedicated connection leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RedirectTarget {
-    /// The node to ask.
-    pub node: NodeId,
-    /// Whether ASKING must go before the command there.
-    pub asking: bool,
+    _in_use: CountGuard,
 }
 
 // === impl Dedicated ===
@@ -49,7 +40,7 @@ impl Dedicated {
     pub(in crate::upstream) fn new(
         context: Rc<WorkerContext>,
         link: DedicatedLink,
-        in_use: DedicatedGuard,
+        in_use: CountGuard,
     ) -> Dedicated {
         Dedicated {
             context,

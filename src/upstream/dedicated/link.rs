@@ -1,7 +1,7 @@
 //! An open dedicated connection, in the hands of a session or idle.
 
-use super::counts::DedicatedGuard;
 use crate::node::NodeId;
+use crate::stats::CountGuard;
 use crate::upstream::conn::transport::Transport;
 
 /// An open connection and what is known of it.
@@ -10,5 +10,5 @@ pub(in crate::upstream) struct DedicatedLink {
     pub(in crate::upstream) node: NodeId,
     pub(in crate::upstream) id: u64,
     pub(in crate::upstream) transport: Transport,
-    pub(in crate::upstream) _open: DedicatedGuard,
+    pub(in crate::upstream) _open: CountGuard,
 }

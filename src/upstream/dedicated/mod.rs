@@ -7,12 +7,9 @@
 //! session.
 
 mod connection;
-mod counts;
 mod idle;
 mod link;
 
-pub use connection::{Dedicated, RedirectTarget};
-pub use counts::DedicatedCounts;
-pub(super) use counts::DedicatedGuard;
+pub use connection::Dedicated;
 pub(super) use idle::Idle;
 pub(super) use link::DedicatedLink;

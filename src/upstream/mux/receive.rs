@@ -19,7 +19,6 @@ use crate::upstream::conn::transport::Transport;
 use crate::upstream::conn::turn::{self, Turn};
 use crate::upstream::context::{Reroute, WorkerContext};
 use crate::upstream::error::UpstreamError;
-use crate::upstream::redirects::redirect::Redirect;
 use crate::upstream::rights::Right;
 use crate::upstream::status::LinkStatus;
 use crate::upstream::truncate;
@@ -267,7 +266,7 @@ impl MuxConnection {
         match redirect {
             // ASKING holds for one command and cannot be said inside MULTI, so no node can carry this out
             // now.
-            Some(redirect @ Redirect::Ask(..)) => {
+            Some(redirect) if redirect.asking => {
                 context.note(&redirect);
                 waiting.answer_moving();
             }

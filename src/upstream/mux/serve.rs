@@ -10,6 +10,7 @@ use super::connection::{MuxConnection, MuxPhase};
 use super::loss::DriverEnd;
 use crate::clock::{self, Nanos};
 use crate::protocol::resp::encode;
+use crate::stats::CountGuard;
 use crate::upstream::call::{Call, Completion, PendingCommand};
 use crate::upstream::conn::handshake;
 use crate::upstream::conn::limits;
@@ -17,25 +18,6 @@ use crate::upstream::conn::tracking::ConnectionTracking;
 use crate::upstream::conn::transfer::TransferProgress;
 use crate::upstream::conn::transport::{Transport, TransportEvent};
 use crate::upstream::context::WorkerContext;
-
-/// Counts a side connection that is up, until it is dropped.
-struct SideGuard<'a>(&'a WorkerContext);
-
-// === impl SideGuard ===
-
-impl<'a> SideGuard<'a> {
-    fn begin(context: &'a WorkerContext) -> SideGuard<'a> {
-        context.stats.upstream_side_opened.add(1);
-        context.shared.status.report_side(true);
-        SideGuard(context)
-    }
-}
-
-impl Drop for SideGuard<'_> {
-    fn drop(&mut self) {
-        self.0.shared.status.report_side(false);
-    }
-}
 
 // === impl MuxConnection ===
 
@@ -56,7 +38,10 @@ impl MuxConnection {
             state.queue.start();
         }
         self.publish(tracking.as_ref(), context);
-        let _counted = self.main.as_ref().map(|_| SideGuard::begin(context));
+        let _counted = self.main.as_ref().map(|_| {
+            context.stats.upstream_side_opened.add(1);
+            CountGuard::more(&context.shared.status.sides)
+        });
         tracing::info!(node = %self.node, worker = context.worker, tracked = tracking.is_some(), "upstream connection established");
         let mut ticks = time::interval(context.options.heartbeat_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

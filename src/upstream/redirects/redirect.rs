@@ -6,27 +6,14 @@ use crate::upstream::topology::address_map::AddressMap;
 
 /// Where a node sends a command on to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::upstream) enum Redirect {
-    /// The slot belongs to this node now.
-    Moved(Slot, NodeId),
-    /// The slot is on its way to this node; ask there, once.
-    Ask(Slot, NodeId),
-}
-
-// === impl Redirect ===
-
-impl Redirect {
+pub struct Redirect {
     /// The slot that it is about.
-    pub(in crate::upstream) fn slot(&self) -> Slot {
-        let (Redirect::Moved(slot, _) | Redirect::Ask(slot, _)) = self;
-        *slot
-    }
-
+    pub slot: Slot,
     /// The node to ask.
-    pub(in crate::upstream) fn node(&self) -> &NodeId {
-        let (Redirect::Moved(_, node) | Redirect::Ask(_, node)) = self;
-        node
-    }
+    pub node: NodeId,
+    /// ASK: the slot is on its way to the node, and ASKING must go before the command there. Otherwise,
+    /// MOVED, the slot belongs to the node now.
+    pub asking: bool,
 }
 
 /// No name of a host is longer. It is repeated in the log and to clients.
@@ -49,7 +36,7 @@ pub(in crate::upstream) fn parse(frame: &[u8], asked: &NodeId, map: &AddressMap)
         host => host,
     };
     let node = address(host, port, asked, map)?;
-    Some(if kind == "MOVED" { Redirect::Moved(slot, node) } else { Redirect::Ask(slot, node) })
+    Some(Redirect { slot, node, asking: kind == "ASK" })
 }
 
 /// The node that `asked` says is at this host and port, where `map` says that it is reached, if we may go
@@ -79,19 +66,19 @@ mod tests {
     fn redirects_are_read_and_nothing_else_is() {
         let asked = NodeId::new("10.0.0.1:7000");
         let slot = Slot::from_number(3999).unwrap();
-        let to = |address: &str| NodeId::new(address);
+        let to = |address: &str, asking| Some(Redirect { slot, node: NodeId::new(address), asking });
         let longest = "h".repeat(HOST_BYTES_MAX);
         let (long, too_long) =
             (format!("-MOVED 3999 {longest}:1\r\n"), format!("-ASK 3999 {longest}h:1\r\n"));
         let cases: [(&[u8], Option<Redirect>); 13] = [
-            (b"-MOVED 3999 10.0.0.2:7001\r\n", Some(Redirect::Moved(slot, to("10.0.0.2:7001")))),
-            (b"-ASK 3999 10.0.0.2:7001\r\n", Some(Redirect::Ask(slot, to("10.0.0.2:7001")))),
-            (b"-MOVED 3999 :7001\r\n", Some(Redirect::Moved(slot, to("10.0.0.1:7001")))),
-            (b"-MOVED 3999 ::1:7001\r\n", Some(Redirect::Moved(slot, to("[::1]:7001")))),
+            (b"-MOVED 3999 10.0.0.2:7001\r\n", to("10.0.0.2:7001", false)),
+            (b"-ASK 3999 10.0.0.2:7001\r\n", to("10.0.0.2:7001", true)),
+            (b"-MOVED 3999 :7001\r\n", to("10.0.0.1:7001", false)),
+            (b"-MOVED 3999 ::1:7001\r\n", to("[::1]:7001", false)),
             (b"-MOVED 99999 10.0.0.2:7001\r\n", None),
             (b"-MOVED 3999 /run/other.sock:1\r\n", None),
             (b"-MOVED 3999 10.0.0.2\x1b[2J:7001\r\n", None),
-            (long.as_bytes(), Some(Redirect::Moved(slot, to(&format!("{longest}:1"))))),
+            (long.as_bytes(), to(&format!("{longest}:1"), false)),
             (too_long.as_bytes(), None),
             (b"-MOVED\r\n", None),
             (b"-ERR MOVED 3999 10.0.0.2:7001\r\n", None),

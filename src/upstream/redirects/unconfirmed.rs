@@ -79,35 +79,32 @@ pub(in crate::upstream) enum Verdict {
 impl UnconfirmedRedirect {
     /// Whether nothing has to be asked: the server's own words name a node that the upstream names.
     pub(in crate::upstream) fn is_plain(&self, table: &SlotTable) -> bool {
-        !self.runs_user_code && table.is_member(self.redirect.node())
+        !self.runs_user_code && table.is_member(&self.redirect.node)
     }
 
     /// What follows from what its node says of itself; `None` when more has to be asked.
     pub(in crate::upstream) fn by_view(&self, view: &NodeView, table: &SlotTable) -> Option<Verdict> {
-        let slot = self.redirect.slot();
+        let slot = self.redirect.slot;
         let serves = view.owns(slot) || (self.asking && view.arriving.contains(&slot));
-        let is_true = match self.redirect {
-            Redirect::Moved(..) => !serves,
-            Redirect::Ask(..) => !serves || view.is_leaving(slot),
-        };
+        let is_true = !serves || self.redirect.asking && view.is_leaving(slot);
         if self.runs_user_code && !is_true {
             return Some(Verdict::Refuse);
         }
-        table.is_member(self.redirect.node()).then(|| Verdict::Follow(self.redirect.clone()))
+        table.is_member(&self.redirect.node).then(|| Verdict::Follow(self.redirect.clone()))
     }
 
     /// What follows from the table, which was filled since the redirect came. Where the address in the
     /// redirect is none that the upstream names, the owner that it names is asked.
     pub(in crate::upstream) fn by_table(&self, table: &SlotTable) -> Verdict {
-        let slot = self.redirect.slot();
+        let slot = self.redirect.slot;
         // The owner of a slot says nothing about the node that imports it.
         let elsewhere = table.owner(slot).filter(|owner| *owner != self.node && !self.asking);
-        if table.is_member(self.redirect.node()) && (!self.runs_user_code || elsewhere.is_some()) {
+        if table.is_member(&self.redirect.node) && (!self.runs_user_code || elsewhere.is_some()) {
             return Verdict::Follow(self.redirect.clone());
         }
-        match (&self.redirect, elsewhere.and_then(|owner| table.node(owner))) {
-            (Redirect::Moved(..), Some(owner)) => Verdict::Follow(Redirect::Moved(slot, owner)),
-            _ => Verdict::Refuse,
+        match elsewhere.and_then(|owner| table.node(owner)).filter(|_| !self.redirect.asking) {
+            Some(node) => Verdict::Follow(Redirect { slot, node, asking: false }),
+            None => Verdict::Refuse,
         }
     }
 }
@@ -120,7 +117,7 @@ impl UnconfirmedRedirects {
         self.held
             .borrow()
             .iter()
-            .any(|unconfirmed| unconfirmed.is_command() && unconfirmed.redirect.slot() == slot)
+            .any(|unconfirmed| unconfirmed.is_command() && unconfirmed.redirect.slot == slot)
     }
 
     /// How many commands that `node` redirected wait here, and their bytes: they are in flight.
@@ -163,7 +160,7 @@ impl UnconfirmedRedirects {
         let mut blocked = HashSet::new();
         let (mut taken, mut kept) = (Vec::new(), Vec::new());
         for unconfirmed in self.held.take() {
-            let slot = unconfirmed.redirect.slot();
+            let slot = unconfirmed.redirect.slot;
             match verdict(&unconfirmed).filter(|_| !unconfirmed.is_command() || !blocked.contains(&slot)) {
                 Some(verdict) => taken.push((unconfirmed, verdict)),
                 None => {

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{self, MissedTickBehavior};
 
@@ -16,6 +16,7 @@ use crate::net::write_queue::WriteQueue;
 use crate::node::NodeId;
 use crate::protocol::command::TopicKind;
 use crate::protocol::resp::encode;
+use crate::stats::CountGuard;
 use crate::upstream::conn::handshake;
 use crate::upstream::conn::identity::ExpectedNode;
 use crate::upstream::conn::supervisor::{Attempt, Served, Supervised, supervise};
@@ -81,13 +82,12 @@ impl Supervised<Transport> for SubscribeLink {
     }
 
     async fn serve(&self, transport: Transport) -> Served {
-        let status = &self.subscriptions.upstream.status;
-        status.report_subscriber(true);
+        let counted = CountGuard::more(&self.subscriptions.upstream.status.subscribers);
         self.subscriptions.plan.lock().enter(self.index, SubscribePhase::Up);
         self.subscriptions.needed.notify_one();
         tracing::info!(node = %self.node, "pub/sub connection established");
         let lost = self.subscribe(transport).await;
-        status.report_subscriber(false);
+        drop(counted);
         let Some(cause) = lost else {
             tracing::info!(node = %self.node, "pub/sub connection closed: no subscriptions left");
             return Served::Done;
@@ -243,9 +243,6 @@ fn written(command: &SubscribeCommand) -> Bytes {
         (TopicKind::Shard, true) => "SSUBSCRIBE",
         (TopicKind::Shard, false) => "SUNSUBSCRIBE",
     };
-    let mut out = BytesMut::new();
-    encode::array(&mut out, 1 + command.topics.len());
-    encode::bulk(&mut out, name.as_bytes());
-    command.topics.iter().for_each(|topic| encode::bulk(&mut out, &topic.name));
-    out.freeze()
+    let topics = command.topics.iter().map(|topic| &topic.name[..]);
+    encode::request(&std::iter::once(name.as_bytes()).chain(topics).collect::<Vec<_>>())
 }

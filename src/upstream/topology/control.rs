@@ -102,12 +102,11 @@ impl Control {
         (timeout, setting): (Duration, &str),
         options: &UpstreamOptions,
     ) -> Result<Vec<Bytes>, String> {
-        let too_long =
-            || format!("its answer is longer than topology_reply_bytes_max = {}", options.reply_bytes_max);
-        match time::timeout(timeout, self.transport.round_trip(bytes, replies)).await {
-            Ok(Err(error)) if Transport::is_about_length(&error) => Err(too_long()),
-            Ok(Ok(replies)) if replies.iter().any(|reply| Transport::is_in_place_of_a_long_one(reply)) => {
-                Err(too_long())
+        let exchange = self.transport.round_trip(bytes, replies, |_| Ok(()));
+        match time::timeout(timeout, exchange).await {
+            Ok(replies) if Transport::is_about_length(&replies) => {
+                let bound = options.reply_bytes_max;
+                Err(format!("its answer is longer than topology_reply_bytes_max = {bound}"))
             }
             Ok(replies) => replies.map_err(in_words),
             Err(_) => Err(format!("no answer within {} ms, as {setting} says", timeout.as_millis())),

@@ -19,7 +19,6 @@ pub(super) mod cluster_nodes;
 mod control;
 mod map;
 pub(super) mod node_numbers;
-mod options;
 mod ordered_watch;
 mod query;
 mod refresher;
@@ -27,5 +26,4 @@ mod sentinel;
 pub(super) mod slots;
 
 pub use map::SlotMap;
-pub use options::TopologyOptions;
 pub use refresher::{keep, keep_by};

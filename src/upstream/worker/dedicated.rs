@@ -8,11 +8,12 @@ use bytes::Bytes;
 use super::upstream::Upstream;
 use crate::node::NodeId;
 use crate::protocol::key::Slot;
+use crate::stats::CountGuard;
 use crate::upstream::call::{Outcome, UpstreamReply};
 use crate::upstream::conn::handshake;
 use crate::upstream::conn::identity::ExpectedNode;
 use crate::upstream::conn::transport::Transport;
-use crate::upstream::dedicated::{Dedicated, DedicatedGuard, DedicatedLink, RedirectTarget};
+use crate::upstream::dedicated::{Dedicated, DedicatedLink};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::redirects::redirect::Redirect;
 use crate::upstream::topology::node_numbers::NodeIndex;
@@ -24,15 +25,7 @@ impl Upstream {
     /// There is no such node, it cannot be reached, or too many are in use.
     pub async fn dedicated(self: &Rc<Upstream>, slot: Option<Slot>) -> Result<Dedicated, UpstreamError> {
         let node = match slot {
-            Some(slot) => {
-                let owner = self
-                    .context
-                    .shared
-                    .table
-                    .owner(slot)
-                    .and_then(|index| self.context.shared.table.node(index));
-                owner.ok_or_else(|| self.no_owner(slot))?
-            }
+            Some(slot) => self.owner_node(slot).ok_or_else(|| self.no_owner(slot))?,
             None => self.node(self.any_node().ok_or_else(|| self.no_topology())?),
         };
         self.dedicated_to(&node).await
@@ -44,7 +37,7 @@ impl Upstream {
     /// The node cannot be reached, or too many are in use.
     pub async fn dedicated_to(self: &Rc<Upstream>, node: &NodeId) -> Result<Dedicated, UpstreamError> {
         let counts = &self.context.shared.dedicated;
-        let Some(in_use) = DedicatedGuard::below(&counts.in_use, self.context.options.dedicated_max) else {
+        let Some(in_use) = CountGuard::below(&counts.in_use, self.context.options.dedicated_max) else {
             self.context.stats.dedicated_refusals.add(1);
             return Err(UpstreamError::NoDedicated { bound: "upstream_dedicated_max" });
         };
@@ -74,7 +67,7 @@ impl Upstream {
         match self.greeted(node).await {
             Ok((transport, id)) => {
                 self.context.stats.dedicated_opened.add(1);
-                let open = DedicatedGuard::more(&self.context.shared.dedicated.open);
+                let open = CountGuard::more(&self.context.shared.dedicated.open);
                 Ok(DedicatedLink { node: node.clone(), id, transport, _open: open })
             }
             Err(error) => {
@@ -100,14 +93,11 @@ impl Upstream {
         slot: Option<Slot>,
         node: &NodeId,
         runs_user_code: bool,
-    ) -> Option<RedirectTarget> {
+    ) -> Option<Redirect> {
         let redirect =
             self.confirmed(self.context.redirect_of(frame, slot, node)?, node, runs_user_code).await?;
         self.context.stats.upstream_redirects.add(1);
         self.context.note(&redirect);
-        Some(match redirect {
-            Redirect::Moved(_, node) => RedirectTarget { node, asking: false },
-            Redirect::Ask(_, node) => RedirectTarget { node, asking: true },
-        })
+        Some(redirect)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time;
 
@@ -23,14 +22,23 @@ use crate::upstream::topology::node_numbers::NodeIndex;
 pub(super) const REDIRECTS_MAX: u8 = 5;
 
 impl Upstream {
-    /// Sends commands on that a connection handed back.
+    /// Sends commands on that a connection handed back: a redirect is followed if it is true.
     pub(super) fn reroute(self: &Rc<Upstream>, reroute: Reroute) {
-        match reroute {
-            Reroute::Redirected { redirect, node, command, words } => {
-                self.confirm_redirect(redirect, node, command, words);
-            }
-            Reroute::Suspects { node, commands } => self.send_suspects(node, commands),
+        let (redirect, node, waiting, words) = match reroute {
+            Reroute::Redirected { redirect, node, command, words } => (redirect, node, command, words),
+            Reroute::Suspects { node, commands } => return self.send_suspects(node, commands),
+        };
+        let (runs_user_code, asking, deadline) =
+            (waiting.call.runs_user_code, waiting.asking, waiting.deadline);
+        let slot = redirect.slot;
+        let then = AfterInquiry::Send(waiting, words);
+        let unconfirmed =
+            UnconfirmedRedirect { number: 0, node, redirect, runs_user_code, asking, deadline, then };
+        if unconfirmed.is_plain(self.table()) && !self.context.unconfirmed.hold(slot) {
+            let follow = Verdict::Follow(unconfirmed.redirect.clone());
+            return self.carry_out(unconfirmed, follow);
         }
+        self.hold_back(unconfirmed);
     }
 
     /// Follows a redirect that a node answered to `waiting`, and that is believed.
@@ -39,10 +47,7 @@ impl Upstream {
         waiting.rerouted = true;
         waiting.redirects += 1;
         self.context.note(&redirect);
-        let (slot, node, asking) = match redirect {
-            Redirect::Moved(slot, node) => (slot, node, false),
-            Redirect::Ask(slot, node) => (slot, node, true),
-        };
+        let Redirect { slot, node, asking } = redirect;
         if waiting.redirects > REDIRECTS_MAX {
             return waiting.fail(&UpstreamError::TooManyRedirects { slot, redirects_max: REDIRECTS_MAX });
         }
@@ -51,8 +56,7 @@ impl Upstream {
             // there, or was carried out: this one would come behind it (I6).
             return waiting.answer_moving();
         }
-        let connection =
-            self.connection_for(self.context.shared.table.index_of(&node), Some(slot), &waiting.call.bytes);
+        let connection = self.connection_for(self.index_of(&node), Some(slot), &waiting.call.bytes);
         if let Some(failure) = connection.too_large(&waiting.call, waiting.parts.is_some()) {
             self.context.stats.upstream_too_large.add(1);
             return waiting.fail(&failure);
@@ -61,45 +65,17 @@ impl Upstream {
         if asking {
             // The two must arrive together: neither is sent again after a loss.
             waiting.call.reads_only = false;
-            let asking = Call {
-                bytes: encode::request(&["ASKING"]),
-                slot: None,
-                reads_only: false,
-                runs_user_code: false,
-            };
-            connection.enqueue(PendingCommand::new(
-                asking,
-                Completion::Nobody(Right::Asking),
-                waiting.deadline,
-            ));
+            let bytes = encode::request(&["ASKING"]);
+            let asking = Call { bytes, slot: None, reads_only: false, runs_user_code: false };
+            let nobody = Completion::Nobody(Right::Asking);
+            connection.enqueue(PendingCommand::new(asking, nobody, waiting.deadline));
         }
         connection.enqueue(waiting);
     }
 
-    /// Follows a redirect that `node` answered to `waiting`, if it is true; else `words` are the reply.
-    pub(in crate::upstream) fn confirm_redirect(
-        self: &Rc<Self>,
-        redirect: Redirect,
-        node: NodeIndex,
-        waiting: PendingCommand,
-        words: Bytes,
-    ) {
-        let (runs_user_code, asking, deadline) =
-            (waiting.call.runs_user_code, waiting.asking, waiting.deadline);
-        let slot = redirect.slot();
-        let then = AfterInquiry::Send(waiting, words);
-        let unconfirmed =
-            UnconfirmedRedirect { number: 0, node, redirect, runs_user_code, asking, deadline, then };
-        if unconfirmed.is_plain(&self.context.shared.table) && !self.context.unconfirmed.hold(slot) {
-            let follow = Verdict::Follow(unconfirmed.redirect.clone());
-            return self.carry_out(unconfirmed, follow);
-        }
-        self.hold_back(unconfirmed);
-    }
-
     /// Where a redirect leads that `node` answered, if it is true. `runs_user_code` says whether a script may
     /// have written it.
-    pub(in crate::upstream) async fn confirmed(
+    pub(super) async fn confirmed(
         self: &Rc<Self>,
         redirect: Redirect,
         node: &NodeId,
@@ -107,10 +83,10 @@ impl Upstream {
     ) -> Option<Redirect> {
         let (sender, receiver) = oneshot::channel();
         let deadline = clock::now() + clock::nanos(self.context.options.request_timeout);
-        let (node, then) = (self.context.shared.table.index_of(node), AfterInquiry::Answer(sender));
+        let (node, then) = (self.index_of(node), AfterInquiry::Answer(sender));
         let unconfirmed =
             UnconfirmedRedirect { number: 0, node, redirect, runs_user_code, asking: false, deadline, then };
-        if unconfirmed.is_plain(&self.context.shared.table) {
+        if unconfirmed.is_plain(self.table()) {
             return Some(unconfirmed.redirect);
         }
         self.hold_back(unconfirmed);
@@ -138,13 +114,12 @@ impl Upstream {
 
     /// Asks the node and, if that is not enough, for the owners of all slots.
     async fn find_out(self: &Rc<Self>, node: NodeIndex) {
-        let table = &self.context.shared.table;
-        time::sleep_until(clock::instant(self.context.unconfirmed.next_question_at(node))).await;
-        self.context
-            .unconfirmed
-            .put_next_question(node, clock::now() + clock::nanos(self.context.options.refresh_gap_min));
+        let (table, held) = (self.table(), &self.context.unconfirmed);
+        time::sleep_until(clock::instant(held.next_question_at(node))).await;
+        let next_at = clock::now() + clock::nanos(self.context.options.refresh_gap_min);
+        held.put_next_question(node, next_at);
         // What comes from here on is about a later time than the answer.
-        let newest = self.context.unconfirmed.came.get();
+        let newest = held.came.get();
         let is_asked =
             |unconfirmed: &UnconfirmedRedirect| unconfirmed.node == node && unconfirmed.number <= newest;
         if let Some(view) = self.view_of(node).await {
@@ -153,7 +128,7 @@ impl Upstream {
                 is_asked(unconfirmed).then(|| unconfirmed.by_view(&view, table)).flatten()
             });
         }
-        if self.context.unconfirmed.held.borrow().iter().any(is_asked) {
+        if held.held.borrow().iter().any(is_asked) {
             self.refreshed_once().await;
             self.decide(|unconfirmed| is_asked(unconfirmed).then(|| unconfirmed.by_table(table)));
         }
@@ -168,15 +143,12 @@ impl Upstream {
     }
 
     fn decide(self: &Rc<Self>, verdict: impl Fn(&UnconfirmedRedirect) -> Option<Verdict>) {
-        let table = &self.context.shared.table;
         let plain = |unconfirmed: &UnconfirmedRedirect| {
-            unconfirmed.is_plain(table).then(|| Verdict::Follow(unconfirmed.redirect.clone()))
+            unconfirmed.is_plain(self.table()).then(|| Verdict::Follow(unconfirmed.redirect.clone()))
         };
-        for (unconfirmed, verdict) in
-            self.context.unconfirmed.take(|unconfirmed| plain(unconfirmed).or_else(|| verdict(unconfirmed)))
-        {
-            self.carry_out(unconfirmed, verdict);
-        }
+        let decided =
+            self.context.unconfirmed.take(|unconfirmed| plain(unconfirmed).or_else(|| verdict(unconfirmed)));
+        decided.into_iter().for_each(|(unconfirmed, verdict)| self.carry_out(unconfirmed, verdict));
     }
 
     fn carry_out(self: &Rc<Self>, unconfirmed: UnconfirmedRedirect, verdict: Verdict) {
@@ -187,7 +159,7 @@ impl Upstream {
         if verdict == Verdict::Refuse && !runs_user_code {
             let mut refused = self.context.unconfirmed.refused.get();
             if let Some(count) = refused.note(clock::now()) {
-                let (node, to, slot) = (self.node(node), redirect.node(), redirect.slot());
+                let (node, to, slot) = (self.node(node), redirect.node, redirect.slot);
                 tracing::warn!(count, %node, %to, %slot, "redirects to unknown nodes not followed");
             }
             self.context.unconfirmed.refused.set(refused);

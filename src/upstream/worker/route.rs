@@ -10,6 +10,7 @@ use crate::clock;
 use crate::node::NodeId;
 use crate::protocol::key::Slot;
 use crate::upstream::call::PendingCommand;
+use crate::upstream::error::UpstreamError;
 use crate::upstream::mux::connection::MuxConnection;
 use crate::upstream::mux::node_connections::{NodeConnections, SendLoad};
 use crate::upstream::topology::node_numbers::NodeIndex;
@@ -17,13 +18,13 @@ use crate::upstream::topology::node_numbers::NodeIndex;
 impl Upstream {
     /// The node that the next command on `slot` goes to, if the slot has an owner.
     pub fn way(&self, slot: Slot) -> Option<NodeIndex> {
-        self.context.shared.table.owner(slot).map(|owner| self.in_order(slot, owner))
+        self.table().owner(slot).map(|owner| self.in_order(slot, owner))
     }
 
     /// Where a command on `slot` goes so that it stays behind those sent before it. When the slot has another
     /// owner than before while commands are still on their way to the former one, they will be redirected
     /// from there; what came straight to the new owner would overtake them.
-    pub(super) fn in_order(&self, slot: Slot, owner: NodeIndex) -> NodeIndex {
+    fn in_order(&self, slot: Slot, owner: NodeIndex) -> NodeIndex {
         let routes = &self.context.routes;
         let former = routes.node(slot);
         if former == Some(owner) {
@@ -52,7 +53,7 @@ impl Upstream {
         index: NodeIndex,
     ) -> &'a mut NodeConnections {
         connections.entry(index).or_insert_with(|| {
-            let node = self.context.shared.table.node(index);
+            let node = self.table().node(index);
             let is_forgotten = node.is_none();
             let connection = MuxConnection::new(
                 index,
@@ -75,14 +76,17 @@ impl Upstream {
         connection
     }
 
-    /// The connection that a request on `slot` takes, whose owner is known.
+    /// The connection that a request on `slot` takes.
+    ///
+    /// # Errors
+    /// Nobody owns the slot.
     pub(super) fn connection_of(
         self: &Rc<Upstream>,
         slot: Slot,
-        owner: NodeIndex,
         request: &Bytes,
-    ) -> Rc<MuxConnection> {
-        self.connection_for(self.in_order(slot, owner), Some(slot), request)
+    ) -> Result<Rc<MuxConnection>, UpstreamError> {
+        let node = self.way(slot).ok_or_else(|| self.no_owner(slot))?;
+        Ok(self.connection_for(node, Some(slot), request))
     }
 
     /// The connection to a node that a request takes: the main one as a rule; [`NodeConnections`] says when
@@ -151,11 +155,7 @@ impl Upstream {
 
     /// Sends the commands again that were in flight when `index` closed a connection, with those that must
     /// stay behind them.
-    pub(in crate::upstream) fn send_suspects(
-        self: &Rc<Upstream>,
-        index: NodeIndex,
-        suspects: Vec<PendingCommand>,
-    ) {
+    pub(super) fn send_suspects(self: &Rc<Upstream>, index: NodeIndex, suspects: Vec<PendingCommand>) {
         if suspects.is_empty() {
             return;
         }
@@ -169,29 +169,20 @@ impl Upstream {
     /// The quarantine connection for a request on `slot` for which the node may have closed a connection
     /// before; `None` if the request would overtake others on its slot.
     #[cold]
-    pub(in crate::upstream) fn quarantine_for(
-        self: &Rc<Upstream>,
-        index: NodeIndex,
-        slot: Slot,
-    ) -> Option<Rc<MuxConnection>> {
-        if self.context.options.sides_max == 0 {
-            return None;
-        }
+    fn quarantine_for(self: &Rc<Upstream>, index: NodeIndex, slot: Slot) -> Option<Rc<MuxConnection>> {
+        let would_overtake = |connection: &Rc<MuxConnection>| {
+            connection.has_unslotted() || (!connection.is_quarantine() && connection.has(slot))
+        };
+        if self.context.options.sides_max == 0 || self.nodes.borrow().get(&index)?.iter().any(would_overtake)
         {
-            let connections = self.nodes.borrow();
-            let mut connections = connections.get(&index)?.iter();
-            if connections.any(|connection| {
-                connection.has_unslotted() || (!connection.is_quarantine() && connection.has(slot))
-            }) {
-                return None;
-            }
+            return None;
         }
         self.context.routes.forget_connection(Some(slot));
         Some(self.quarantine(index))
     }
 
     /// The quarantine connection to a node: there is one at most.
-    pub(super) fn quarantine(self: &Rc<Upstream>, index: NodeIndex) -> Rc<MuxConnection> {
+    fn quarantine(self: &Rc<Upstream>, index: NodeIndex) -> Rc<MuxConnection> {
         let mut connections = self.nodes.borrow_mut();
         let connections = self.connections_to(&mut connections, index);
         if let Some(connection) = connections.quarantine() {

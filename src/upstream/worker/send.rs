@@ -19,18 +19,18 @@ const SPARE_SHARE: usize = 4;
 impl Upstream {
     /// Sends a command to the owner of `slot`, after everything that this worker sent there before.
     pub fn send(self: &Rc<Upstream>, slot: Slot, call: Call) -> PendingReply {
-        match self.context.shared.table.owner(slot) {
-            Some(owner) => self.connection_of(slot, owner, &call.bytes).send(call, &self.context),
-            None => PendingReply::failed(self.no_owner(slot)),
+        match self.connection_of(slot, &call.bytes) {
+            Ok(connection) => connection.send(call, &self.context),
+            Err(failure) => PendingReply::failed(failure),
         }
     }
 
     /// Sends a read whose reply is not kept: the node is asked not to track it, where the connection allows
     /// that.
     pub fn send_untracked(self: &Rc<Upstream>, slot: Slot, call: Call) -> PendingReply {
-        match self.context.shared.table.owner(slot) {
-            Some(owner) => self.connection_of(slot, owner, &call.bytes).send_untracked(call, &self.context),
-            None => PendingReply::failed(self.no_owner(slot)),
+        match self.connection_of(slot, &call.bytes) {
+            Ok(connection) => connection.send_untracked(call, &self.context),
+            Err(failure) => PendingReply::failed(failure),
         }
     }
 
@@ -45,8 +45,7 @@ impl Upstream {
         keys: impl Iterator<Item = &'a [u8]>,
         call: Call,
     ) -> Result<PendingReply, Call> {
-        let Some(owner) = self.context.shared.table.owner(slot) else { return Err(call) };
-        let connection = self.connection_of(slot, owner, &call.bytes);
+        let Ok(connection) = self.connection_of(slot, &call.bytes) else { return Err(call) };
         // Before it is sent: each change of the keys from here on is reported in this epoch, or ends it.
         match self.context.shared.broadcast.epoch(connection.node(), &connection.run_id(), keys) {
             // A connection without tracking cannot be asked not to track one read.
@@ -73,13 +72,12 @@ impl Upstream {
 
     /// Sends a command to `node`, if that is known and there is a connection to it.
     pub fn send_to_known(self: &Rc<Upstream>, node: &NodeId, call: Call) -> PendingReply {
-        let index = self.context.shared.table.index_of(node);
-        let is_known = self.nodes.borrow().contains_key(&index);
-        let cause = || "it is not part of the upstream".to_owned();
-        match is_known {
-            true => self.send_to(index, call),
-            false => PendingReply::failed(UpstreamError::Unreachable { node: node.clone(), cause: cause() }),
+        let index = self.index_of(node);
+        if self.nodes.borrow().contains_key(&index) {
+            return self.send_to(index, call);
         }
+        let cause = "it is not part of the upstream".to_owned();
+        PendingReply::failed(UpstreamError::Unreachable { node: node.clone(), cause })
     }
 
     /// Sends a transaction in one piece: MULTI, its commands and EXEC, whose reply comes after `parts`
@@ -91,17 +89,15 @@ impl Upstream {
         parts: usize,
     ) -> PendingReply {
         let call = Call { bytes, slot, reads_only: false, runs_user_code: false };
+        let any = || self.any_node().map(|index| self.connection_for(index, None, &call.bytes));
         let connection = match slot {
-            Some(slot) => match self.context.shared.table.owner(slot) {
-                Some(owner) => self.connection_of(slot, owner, &call.bytes),
-                None => return PendingReply::failed(self.no_owner(slot)),
-            },
-            None => match self.any_node() {
-                Some(index) => self.connection_for(index, None, &call.bytes),
-                None => return PendingReply::failed(self.no_topology()),
-            },
+            Some(slot) => self.connection_of(slot, &call.bytes),
+            None => any().ok_or_else(|| self.no_topology()),
         };
-        connection.send_transaction(call, parts, &self.context)
+        match connection {
+            Ok(connection) => connection.send_transaction(call, parts, &self.context),
+            Err(failure) => PendingReply::failed(failure),
+        }
     }
 
     /// Sends what belongs to a command on `slot` that was let through right before: the bounds, which that
@@ -109,25 +105,22 @@ impl Upstream {
     /// of a transaction.
     pub fn send_behind(self: &Rc<Upstream>, slot: Slot, bytes: Bytes, parts: usize) -> PendingReply {
         let call = Call { bytes, slot: Some(slot), reads_only: false, runs_user_code: false };
-        match self.context.shared.table.owner(slot) {
-            Some(owner) => {
-                self.connection_of(slot, owner, &call.bytes).send_behind(call, parts, &self.context)
-            }
-            None => PendingReply::failed(self.no_owner(slot)),
+        match self.connection_of(slot, &call.bytes) {
+            Ok(connection) => connection.send_behind(call, parts, &self.context),
+            Err(failure) => PendingReply::failed(failure),
         }
     }
 
     /// Sends a command to every primary; returns each node with its reply.
     pub fn send_each(self: &Rc<Upstream>, call: &Call) -> Vec<(NodeId, PendingReply)> {
-        let primaries = self.context.shared.table.primaries();
+        let primaries = self.primaries();
         primaries.iter().map(|index| (self.node(*index), self.send_to(*index, call.clone()))).collect()
     }
 
     /// Sends a message that any node spreads, behind those that were published on the same slot: to the
     /// slot's owner, or to another primary while that is down. Also returns the node that it went to.
     pub fn publish(self: &Rc<Upstream>, slot: Slot, call: Call) -> (Option<NodeId>, PendingReply) {
-        let owner =
-            self.context.shared.table.owner(slot).map(|owner| self.connection_of(slot, owner, &call.bytes));
+        let owner = self.connection_of(slot, &call.bytes).ok();
         let other = || self.any_node().map(|index| self.connection_for(index, call.slot, &call.bytes));
         match owner.filter(|connection| !connection.is_down()).or_else(other) {
             Some(connection) => (Some(connection.node().clone()), connection.send(call, &self.context)),
@@ -146,7 +139,7 @@ impl Upstream {
     /// Waits until all that the node has pushed by now, over all its connections, was received. Returns false
     /// if that cannot be known.
     pub async fn await_side_fences(self: &Rc<Upstream>, index: NodeIndex) -> bool {
-        let sent = {
+        let sent: Vec<PendingReply> = {
             let connections = self.nodes.borrow();
             let Some(connections) = connections.get(&index) else { return true };
             if connections.sides() == 0 {
@@ -155,13 +148,9 @@ impl Upstream {
             if connections.is_any_busy(clock::now()) {
                 return false;
             }
-            let ping = || Call {
-                bytes: encode::request(&["PING"]),
-                slot: None,
-                reads_only: true,
-                runs_user_code: false,
-            };
-            connections.iter().map(|connection| connection.send(ping(), &self.context)).collect::<Vec<_>>()
+            let bytes = encode::request(&["PING"]);
+            let ping = Call { bytes, slot: None, reads_only: true, runs_user_code: false };
+            connections.iter().map(|connection| connection.send(ping.clone(), &self.context)).collect()
         };
         for sent in sent {
             if !sent.reply.await.is_ok_and(|outcome| outcome.is_ok()) {

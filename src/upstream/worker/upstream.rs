@@ -24,7 +24,7 @@ use crate::upstream::redirects::unconfirmed::UnconfirmedRedirects;
 use crate::upstream::shared::SharedUpstream;
 use crate::upstream::topology::cluster_nodes::NodeView;
 use crate::upstream::topology::node_numbers::NodeIndex;
-use crate::upstream::topology::slots::Discovery;
+use crate::upstream::topology::slots::{Discovery, SlotTable};
 
 /// The address that is shown for a node that was forgotten.
 pub(super) const FORGOTTEN: &str = "a node that left";
@@ -82,7 +82,7 @@ impl Upstream {
     /// Keeps a connection to every primary, closes those to nodes that left as the slot table changes, and
     /// closes those that were idle for too long.
     pub async fn run(self: Rc<Upstream>) {
-        let mut discovery = self.context.shared.table.follow();
+        let mut discovery = self.table().follow();
         let mut ticks = time::interval(self.context.options.dedicated_idle_timeout / 2);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -101,7 +101,7 @@ impl Upstream {
     }
 
     fn follow_table(self: &Rc<Upstream>) {
-        let primaries = self.context.shared.table.primaries();
+        let primaries = self.table().primaries();
         for index in primaries.iter() {
             self.main_connection(*index);
         }
@@ -137,7 +137,7 @@ impl Upstream {
 
     /// Some primary: another one each time, and one that is connected if there is one.
     pub fn any_node(self: &Rc<Upstream>) -> Option<NodeIndex> {
-        let primaries = self.context.shared.table.primaries();
+        let primaries = self.table().primaries();
         self.turn.set(self.turn.get().wrapping_add(1));
         let turn = self.turn.get();
         let candidates = || (0..primaries.len()).map(|offset| primaries[(turn + offset) % primaries.len()]);
@@ -146,22 +146,22 @@ impl Upstream {
 
     /// Every node that owns a slot, in the order of their first slot.
     pub fn primaries(&self) -> Arc<[NodeIndex]> {
-        self.context.shared.table.primaries()
+        self.table().primaries()
     }
 
     /// The owner of `slot`, if it has one.
     pub fn owner(&self, slot: Slot) -> Option<NodeIndex> {
-        self.context.shared.table.owner(slot)
+        self.table().owner(slot)
     }
 
     /// The address of a node; of one that has long left the upstream nothing is known but its number.
     pub fn node(&self, index: NodeIndex) -> NodeId {
-        self.context.shared.table.node(index).unwrap_or_else(|| NodeId::new(FORGOTTEN))
+        self.table().node(index).unwrap_or_else(|| NodeId::new(FORGOTTEN))
     }
 
     /// The number of the node at this address.
     pub fn index_of(&self, node: &NodeId) -> NodeIndex {
-        self.context.shared.table.index_of(node)
+        self.table().index_of(node)
     }
 
     /// Which process answered last as this node, if any did.
@@ -186,38 +186,42 @@ impl Upstream {
 
     /// Waits until the owners of the slots were asked for once more.
     pub(super) async fn refreshed_once(&self) {
-        let number = self.context.shared.table.ask_refresh();
-        let mut discovery = self.context.shared.table.follow();
-        discovery.wait_for(|_| self.context.shared.table.is_refreshed(number)).await;
+        let number = self.table().ask_refresh();
+        let mut discovery = self.table().follow();
+        discovery.wait_for(|_| self.table().is_refreshed(number)).await;
     }
 
     /// Whether all slots are one node's, as those of a standalone server are.
     pub fn has_one_primary(&self) -> bool {
-        self.context.shared.table.primaries().len() == 1
+        self.table().primaries().len() == 1
     }
 
     /// The node that owns `slot`, if one does.
     pub fn owner_node(&self, slot: Slot) -> Option<NodeId> {
-        self.context.shared.table.node(self.context.shared.table.owner(slot)?)
+        self.table().node(self.table().owner(slot)?)
     }
 
     /// Whether `slot` was seen on its way to another node a moment ago: nothing of it is kept then.
     pub fn is_moving(&self, slot: Slot, now: Nanos) -> bool {
-        self.context.shared.table.is_moving(slot, now)
+        self.table().is_moving(slot, now)
     }
 
     /// Whether the topology was discovered, or an attempt to discover it failed.
     pub fn is_settled(&self) -> bool {
-        self.context.shared.table.refreshes() > 0
-            || self.context.shared.table.discovery() != Discovery::Pending
+        self.table().discovery() != Discovery::Pending
     }
 
     /// Waits until the topology was discovered, or the first attempt has failed, or `timeout` is over.
     pub async fn settled(&self, timeout: Duration) {
-        let mut discovery = self.context.shared.table.follow();
+        let mut discovery = self.table().follow();
         let settled = discovery.wait_for(|discovery| *discovery != Discovery::Pending);
         // The caller goes on in either case: what cannot be reached fails with its own error.
         let _ = tokio::time::timeout(timeout, settled).await;
+    }
+
+    /// The owners of the slots.
+    pub(super) fn table(&self) -> &SlotTable {
+        &self.context.shared.table
     }
 
     /// The state that all workers share.
@@ -227,8 +231,8 @@ impl Upstream {
 
     /// The address of every primary.
     pub fn primary_nodes(&self) -> Vec<NodeId> {
-        let primaries = self.context.shared.table.primaries();
-        primaries.iter().filter_map(|index| self.context.shared.table.node(*index)).collect()
+        let primaries = self.table().primaries();
+        primaries.iter().filter_map(|index| self.table().node(*index)).collect()
     }
 
     /// The owners of `slots`, each once.
@@ -238,32 +242,30 @@ impl Upstream {
     pub fn owners(&self, slots: impl Iterator<Item = Slot>) -> Result<Vec<NodeId>, UpstreamError> {
         let mut owners = Vec::new();
         for slot in slots {
-            let owner = self.context.shared.table.owner(slot).ok_or_else(|| self.no_owner(slot))?;
+            let owner = self.table().owner(slot).ok_or_else(|| self.no_owner(slot))?;
             if !owners.contains(&owner) {
                 owners.push(owner);
             }
         }
-        Ok(owners.into_iter().filter_map(|owner| self.context.shared.table.node(owner)).collect())
+        Ok(owners.into_iter().filter_map(|owner| self.table().node(owner)).collect())
     }
 
     /// Ends when `node` is not the owner of `slot` any more; never, when there is no slot.
     pub async fn left(&self, slot: Option<Slot>, node: &NodeId) {
         let Some(slot) = slot else { return std::future::pending().await };
-        let owns =
-            || self.context.shared.table.owner(slot).and_then(|owner| self.context.shared.table.node(owner));
-        let mut discovery = self.context.shared.table.follow();
-        discovery.wait_for(|_| owns().as_ref() != Some(node)).await;
+        let mut discovery = self.table().follow();
+        discovery.wait_for(|_| self.owner_node(slot).as_ref() != Some(node)).await;
     }
 
     /// What `node` said of its slots, if `frame` is an answer to CLUSTER NODES.
     pub fn view(&self, frame: &[u8], node: &NodeId) -> Option<NodeView> {
-        let place_of = |id: &str| self.context.shared.table.place_of(id);
+        let place_of = |id: &str| self.table().place_of(id);
         NodeView::read(frame, node, &self.context.options.address_map, place_of)
     }
 
     /// The error for a command on `slot`, whose owner is not known.
     pub fn no_owner(&self, slot: Slot) -> UpstreamError {
-        match self.context.shared.table.discovery() {
+        match self.table().discovery() {
             Discovery::Done(_) => UpstreamError::NoOwner { slot },
             _ => self.no_topology(),
         }
@@ -271,7 +273,7 @@ impl Upstream {
 
     /// The error for a command when no node is known.
     pub fn no_topology(&self) -> UpstreamError {
-        let cause = match &self.context.shared.table.discovery() {
+        let cause = match &self.table().discovery() {
             Discovery::Failed(cause) => cause.clone(),
             _ => "no node has answered".to_owned(),
         };

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::arguments::{self, TrackingRequest};
 use super::state::{ClientTracking, TrackedKeys};
@@ -12,7 +12,7 @@ use crate::commands::client_state::ClientState;
 use crate::commands::context::SessionContext;
 use crate::protocol::command::TrackingCommand;
 use crate::protocol::resp::encode;
-use crate::protocol::resp::reply::{number, ok};
+use crate::protocol::resp::reply::{MapReply, number, ok};
 use crate::protocol::resp::request::Request;
 use crate::router::Answer;
 
@@ -127,26 +127,16 @@ fn caching(choice: &[u8], tracking: &mut ClientTracking) -> Bytes {
 }
 
 fn info(tracking: Option<&ClientTracking>, client: &ClientState) -> Bytes {
-    let resp = client.resp();
-    let mut out = BytesMut::new();
-    encode::map(&mut out, resp, 3);
-    encode::bulk(&mut out, b"flags");
     let mut flags = tracking.map_or_else(|| vec!["off"], flags);
     if client.entry.has(ClientFlag::TrackingBroken) {
         flags.push("broken_redirect");
     }
-    encode::set(&mut out, resp, flags.len());
-    for flag in flags {
-        encode::bulk(&mut out, flag.as_bytes());
-    }
-    encode::bulk(&mut out, b"redirect");
-    encode::integer(&mut out, tracking.map_or(-1, |tracking| tracking.redirect));
-    encode::bulk(&mut out, b"prefixes");
-    encode::array(&mut out, tracking.map_or(0, |tracking| tracking.prefixes.len()));
-    for prefix in tracking.into_iter().flat_map(|tracking| &tracking.prefixes) {
-        encode::bulk(&mut out, prefix);
-    }
-    out.freeze()
+    let prefixes: Vec<&Bytes> = tracking.into_iter().flat_map(|tracking| &tracking.prefixes).collect();
+    let mut fields = MapReply::new(client.resp());
+    encode::set(fields.value("flags"), client.resp(), &flags);
+    fields.number("redirect", tracking.map_or(-1, |tracking| tracking.redirect));
+    encode::strings(fields.value("prefixes"), &prefixes);
+    fields.into_map()
 }
 
 fn flags(tracking: &ClientTracking) -> Vec<&'static str> {

@@ -330,24 +330,21 @@ impl Transport {
         frame.strip_prefix(b"-").is_some_and(|text| text.starts_with(TOO_LONG.as_bytes()))
     }
 
-    /// Whether a connection ended because a reply on it was too long: it would be as long the next time.
-    pub(in crate::upstream) fn is_about_length(error: &io::Error) -> bool {
-        let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
-        cause == Some(&FrameError::TooLong)
+    /// Whether a reply was too long, or a connection ended because one was: it would be as long the next
+    /// time.
+    pub(in crate::upstream) fn is_about_length(replies: &io::Result<Vec<Bytes>>) -> bool {
+        match replies {
+            Ok(replies) => replies.iter().any(|reply| Transport::is_in_place_of_a_long_one(reply)),
+            Err(error) => {
+                let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+                cause == Some(&FrameError::TooLong)
+            }
+        }
     }
 
-    /// Writes `bytes` and waits for `replies` frames that are no pushes.
+    /// Writes `bytes` and waits for `replies` frames that are no pushes. Checks the first frame as soon as it
+    /// is there: if it is wrong, the others are not waited for.
     pub(in crate::upstream) async fn round_trip(
-        &mut self,
-        bytes: &Bytes,
-        replies: usize,
-    ) -> io::Result<Vec<Bytes>> {
-        self.round_trip_if(bytes, replies, |_| Ok(())).await
-    }
-
-    /// As [`Self::round_trip`], but checks the first frame as soon as it is there: if it is wrong, it does
-    /// not wait for the others.
-    pub(in crate::upstream) async fn round_trip_if(
         &mut self,
         bytes: &Bytes,
         replies: usize,

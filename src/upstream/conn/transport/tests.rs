@@ -102,8 +102,8 @@ async fn a_reply_beyond_the_bound_is_passed_over_and_the_next_one_comes() {
     // Nobody knows what a push that is passed over said.
     node.write_all(b">2\r\n$10\r\ninvalidate").await.unwrap();
     transport.event(false).await.unwrap();
-    assert!(Transport::is_about_length(&transport.next_frame().unwrap_err()));
-    assert!(!Transport::is_about_length(&io::ErrorKind::InvalidData.into()));
+    assert!(Transport::is_about_length(&Err(transport.next_frame().unwrap_err())));
+    assert!(!Transport::is_about_length(&Err(io::ErrorKind::InvalidData.into())));
 }
 
 #[tokio::test]

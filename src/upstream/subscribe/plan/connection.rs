@@ -10,9 +10,10 @@ use crate::clock::Nanos;
 use crate::upstream::subscribe::topic::Topic;
 
 /// The phase of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::upstream::subscribe) enum SubscribePhase {
     /// Not begun yet.
+    #[default]
     New,
     /// Connecting, for the first time or again.
     Connecting,
@@ -23,7 +24,7 @@ pub(in crate::upstream::subscribe) enum SubscribePhase {
 }
 
 /// A connection as the plan sees it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct PlannedConnection {
     pub(super) phase: SubscribePhase,
     pub(super) held: BTreeMap<Topic, SentTopics>,
@@ -57,21 +58,6 @@ pub(super) struct SentBatch {
 }
 
 // === impl PlannedConnection ===
-
-impl Default for PlannedConnection {
-    fn default() -> PlannedConnection {
-        PlannedConnection {
-            phase: SubscribePhase::New,
-            held: BTreeMap::new(),
-            dirty: BTreeSet::new(),
-            again: BTreeSet::new(),
-            one_by_one: BTreeSet::new(),
-            in_flight: VecDeque::new(),
-            batches: 0,
-            wake: Arc::default(),
-        }
-    }
-}
 
 impl PlannedConnection {
     pub(super) fn look_at(&mut self, topic: &Topic) {
