@@ -5,7 +5,8 @@ use super::state::SessionState;
 use crate::commands::SessionContext;
 use crate::router::ReplyBound;
 
-/// Requests that are sent on, at most, in one batch of a turn; while memory is scarce, of one client at all.
+/// Requests that are sent upstream in one batch of a turn at most; while memory is scarce, the most of one
+/// client that may be outstanding.
 const SENT_AT_ONCE: usize = 64;
 
 /// How many bytes may wait for the client.
@@ -18,19 +19,19 @@ pub(super) fn output_bound(state: &SessionState, context: &SessionContext) -> Re
     }
 }
 
-/// Whether memory is scarce, and the answers that are outstanding take more of it than matters otherwise.
+/// Whether memory is scarce and too many answers are outstanding for that.
 #[inline]
 pub(super) fn waits_for_too_many(pipeline: &Pipeline, context: &SessionContext) -> bool {
     pipeline.len() >= SENT_AT_ONCE && context.ceiling.is_scarce()
 }
 
-/// Whether the request that was taken last has to be answered, or some before it, before the next one is; or
-/// others have to get their turn.
+/// Whether the next request has to wait: for the answer to the last one or to earlier ones, or because other
+/// sessions have to get their turn.
 pub(super) fn is_held(state: &SessionState, pipeline: &Pipeline, context: &SessionContext) -> bool {
     let full = pipeline.in_flight_bytes() >= context.limits.in_flight_bytes_max;
     if full {
         context.stats.client_in_flight_waits.bump();
     }
-    // Each of those that are sent on takes as long as many hits.
+    // A request that is sent upstream takes as long as many hits.
     full || state.client.inflight.is_held() || pipeline.len().is_multiple_of(SENT_AT_ONCE)
 }

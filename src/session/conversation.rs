@@ -1,4 +1,4 @@
-//! A session from its beginning to its end: what it consists of, and what happens when it is over.
+//! A session from its beginning to its end: its parts, and what happens when it is over.
 
 use std::future::poll_fn;
 use std::io;
@@ -30,7 +30,7 @@ pub struct Session {
     pub(super) connection: Connection,
     pub(super) state: SessionState,
     pub(super) pipeline: Pipeline,
-    /// What has to end before another request is taken.
+    /// What the session waits for before it takes another request.
     pub(super) waiting: Option<Waiting>,
     /// Bytes that the client makes the daemon hold.
     pub(super) held: HeldByClient,
@@ -38,24 +38,24 @@ pub struct Session {
     pub(super) was_slowed: bool,
     /// Runs while the client leaves a full socket unread.
     pub(super) stalled: Option<Pin<Box<Sleep>>>,
-    /// The timer for what the client may not take for ever.
+    /// The timer of the client's deadlines.
     pub(super) deadlines: Deadlines,
-    /// Since when the client had asked nothing, when the daemon began to end and owed it nothing.
+    /// Since when the client was idle, if the drain has begun and no reply to it is outstanding.
     pub(super) idle_since: Option<Instant>,
 }
 
 /// Why a session is over.
 #[derive(Debug)]
 pub(super) enum SessionEnd {
-    /// All was answered, and no more will come.
+    /// All requests were answered, and no more will come.
     Done,
     /// The socket failed.
     Failed(io::Error),
     /// The client reads too little.
     NotReading(&'static str),
-    /// The client sends too much while it is not listened to.
+    /// The client sends too much while no request is taken.
     Ahead(&'static str),
-    /// Another client or the daemon ended it; the name of what did.
+    /// Another client or the daemon ended it; what did, for the log.
     Killed(&'static str),
 }
 
@@ -133,8 +133,8 @@ impl Session {
         join(OptionFuture::from(farewell), pipeline.run_out()).await;
     }
 
-    /// A stage of the daemon's end begins. What has arrived until the first is answered; what comes later is
-    /// never carried out.
+    /// Enters a stage of the daemon's end. Requests that had arrived by the first stage are answered; later
+    /// ones are never executed.
     fn enter(&mut self, stage: Stage) -> Result<(), SessionEnd> {
         self.state.client.entry.wait.stop();
         match stage {

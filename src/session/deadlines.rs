@@ -1,5 +1,4 @@
-//! What a client may not take for ever: to say its password, to send a request, and, if that is wanted, to
-//! send another one.
+//! The deadlines of a client: to log in, to send a whole request, and, if set, to send another one.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,25 +12,25 @@ use crate::clock::{self, Nanos};
 /// second beyond that.
 const LEAST_BYTES_PER_SECOND: u64 = 64 * 1024;
 
-/// What a client has done so far.
+/// The progress of a client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClientProgress {
-    /// When it connected, if it has a password to say yet.
+    /// When it connected, if it has not logged in yet.
     pub(super) locked_since: Option<Nanos>,
-    /// Bytes of a request of which the rest is still to come.
+    /// Bytes of an incomplete request.
     pub(super) half: Option<usize>,
-    /// When it asked something last, if it is owed nothing and would be closed for being idle.
+    /// When it sent its last request, if no reply is outstanding and idle clients are closed.
     pub(super) idle_since: Option<Nanos>,
-    /// When it asked something last.
+    /// When it sent its last request.
     pub(super) asked_at: Nanos,
 }
 
-/// What the client may take.
+/// The limits in time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeadlineTerms {
-    /// For a request to arrive, and to say the password.
+    /// For a request to arrive, and for the login.
     pub(super) arrival: Duration,
-    /// Between two requests; zero is for ever.
+    /// Between two requests; zero means for ever.
     pub(super) idle: Duration,
 }
 
@@ -47,24 +46,24 @@ pub(super) enum Late {
 #[derive(Debug)]
 pub(super) struct Deadlines {
     timer: Option<Pin<Box<Sleep>>>,
-    /// There was nothing to set the timer to, and there may be soon.
+    /// Whether no deadline was set, and one may come soon.
     undecided: bool,
     /// Since when half a request has been there.
     half_since: Option<Nanos>,
-    /// How much of it there was at the last look.
+    /// How much of it there was at the last check.
     half_bytes: usize,
 }
 
 // === impl Deadlines ===
 
 impl Deadlines {
-    /// Those of a new client.
+    /// The deadlines of a new client.
     pub(super) fn new() -> Deadlines {
         Deadlines { timer: None, undecided: true, half_since: None, half_bytes: 0 }
     }
 
-    /// Whether there is nothing to look at: the timer has not gone off, and no request has begun or ended to
-    /// arrive since the last look. `half` says whether half a request is there.
+    /// Whether there is nothing to check: the timer has not gone off, and no request has begun or ended to
+    /// arrive since the last check. `half` says whether an incomplete request is there.
     #[inline]
     pub(super) fn is_quiet(&self, half: bool) -> bool {
         !self.undecided
@@ -80,7 +79,7 @@ impl Deadlines {
         cx: &mut Context<'_>,
     ) -> Option<Late> {
         let now = clock::now();
-        // A request that was answered since was another one, and so was one of which there was more.
+        // If a request was answered since, or fewer bytes are there, this is another request.
         let known = self.half_since.filter(|_| standing.half.is_some_and(|bytes| bytes >= self.half_bytes));
         self.half_since =
             standing.half.map(|_| known.map_or(now, |since| since.max(standing.asked_at.min(now))));
@@ -95,7 +94,7 @@ impl Deadlines {
         let idle = idle.map(|since| (since + clock::nanos(terms.idle), Late::Idle));
         let earliest = [password, request, idle].into_iter().flatten().min_by_key(|(at, _)| *at);
         let Some((at, late)) = earliest else {
-            // A client that is owed something now is looked at again when it has that.
+            // A client with an outstanding reply is checked again when it has that reply.
             self.undecided = !terms.idle.is_zero();
             self.timer = None;
             return None;

@@ -1,5 +1,5 @@
-//! How far the end of the daemon has come, for one session: each stage is reported once, without a lock on
-//! the way of a request.
+//! The stages of the daemon's end, for one session: each stage is reported once, without a lock on the path
+//! of a request.
 
 use std::pin::Pin;
 use std::task::Context;
@@ -9,9 +9,9 @@ use crate::drain::Drain;
 /// What begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The drain: what was received is answered, and no more is taken.
+    /// The drain: requests that were received are answered, and no more are taken.
     Draining,
-    /// Its time is over: what has not been answered is not waited for any more.
+    /// The drain timeout is over: outstanding replies are not waited for any more.
     Over,
 }
 
@@ -20,8 +20,8 @@ pub(super) struct ShutdownStages<'a> {
     drain: &'a Drain,
     /// The stage that was reported last.
     reached: Option<Stage>,
-    /// What wakes the task when the next stage begins. A task is the same from beginning to end, so to ask
-    /// once is enough.
+    /// The future that wakes the task when the next stage begins. A session stays in one task, so one
+    /// registration is enough.
     wakes: Option<Pin<Box<dyn Future<Output = ()> + 'a>>>,
 }
 

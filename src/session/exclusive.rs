@@ -1,4 +1,4 @@
-//! What a session waits for before it takes another request.
+//! What a session waits for before it takes another request: a gate, or an exclusive request.
 
 use futures_util::future::LocalBoxFuture;
 
@@ -6,7 +6,7 @@ use super::gates::Gate;
 use crate::commands::LatencyTimer;
 use crate::router::ExclusiveEnd;
 
-/// What has to end before another request is taken.
+/// What the session waits for before it takes another request.
 pub(super) enum Waiting {
     /// A gate in front of the request at the head of the connection, which is looked at again then.
     Gate(Gate),
@@ -14,7 +14,7 @@ pub(super) enum Waiting {
     Exclusive(Box<ExclusiveRequest>),
 }
 
-/// A request that has the session for itself.
+/// An exclusive request, which has the session for itself.
 pub(super) struct ExclusiveRequest {
     /// The number of its command.
     pub(super) command: usize,

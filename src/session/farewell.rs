@@ -11,11 +11,11 @@ use tokio::time::{self, Instant};
 use crate::drain::Drain;
 use crate::net::connection::Connection;
 
-/// A client that sends nothing for so long has nothing to say, and does not look whether the connection is
-/// still there, as one in a pool: it would hold up the end of the daemon for nothing.
+/// A client that sends nothing for this long is not waited for: an idle connection in a pool would delay the
+/// end of the daemon for nothing.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// How long a client that leaves while the daemon goes on is read at most, whatever it sends.
+/// How long a client that leaves while the daemon continues is read at most, whatever it sends.
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// Ends `connection`, whose client sent its last bytes at `heard`. Returns when the client has closed its

@@ -13,7 +13,7 @@ use crate::commands::{GlobalFlags, SessionContext, wait_for_turn};
 use crate::protocol::command::{Class, CommandError, RequiredState, Spec, TransactionCommand};
 use crate::protocol::resp::request::Request;
 
-/// Lasts while a gate is closed.
+/// A future that ends when the gate opens.
 pub(super) type Gate = LocalBoxFuture<'static, ()>;
 
 /// The first gate that is closed in front of `request`. A request that is refused has none.
@@ -37,7 +37,7 @@ pub(super) fn closed(
     match recognised {
         Ok(spec) if is_locked => wait_for_turn(spec, request, &mut state.client, &context.server),
         Ok(spec) => pause(KnownCommand::OfTable(spec), state, context, flags),
-        // No server is asked whether one of its modules knows what a client sends that has not authenticated.
+        // For a client that has not authenticated, no server is asked whether a module knows its command.
         Err(CommandError::Unknown) if !is_locked && !is_http(request) => {
             let commands = &context.router.unknown_commands;
             commands.ask_about(request.arg(0), now).or_else(|| {
@@ -71,7 +71,7 @@ fn needs_topology(
             | RequiredState::Unsubscribe(_) => false,
         },
         Ok(_) => true,
-        // Redis and Valkey say different things to a client that has not authenticated.
+        // Redis and Valkey have different errors for a client that has not authenticated.
         Err(fault) => (is_locked || fault == CommandError::Unknown) && !is_http(request),
     }
 }

@@ -1,10 +1,10 @@
-//! A client's conversation: requests in, answers out, in order.
+//! The conversation with one client: requests in, replies out, in order.
 //!
-//! A hit goes from the bytes to the reply without leaving `Session::poll`. What cannot be answered on the
-//! spot has a place in the pipeline, and the session goes on with the next request. Both sides are bounded:
-//! no request is taken while too many answers are outstanding, and a client is dropped for which too many
-//! bytes wait, or that reads nothing for too long. Until then its requests are taken, read or not: it may
-//! write all of them before it reads anything.
+//! A hit goes from the bytes to the reply without leaving `Session::poll`. A request that cannot be answered
+//! at once gets a place in the pipeline, and the session continues with the next one. Both sides are limited:
+//! no request is taken while too many answers are outstanding, and a client is disconnected if too many bytes
+//! wait for it, or if it reads nothing for too long. Until then its requests are taken even if it does not
+//! read: it may write all of them before it reads.
 //!
 //! A session must never know what a command does, nor where data is: the rooms `commands` and `router` answer
 //! a request, and the session keeps order. Begin with `turn.rs` (what a session does when it is woken),

@@ -24,8 +24,8 @@ pub(super) fn refuse(command: KnownCommand<'_>, state: &SessionState) -> Option<
     modes.monitor.as_ref().and_then(|_| monitor::refuse(command.flags()))
 }
 
-/// What a session in some mode does with a request before anybody else sees it; `None` when it is answered as
-/// ever.
+/// What a session in a mode does with a request before it is dispatched; `None` when it is answered as
+/// always.
 pub(super) fn intercept(
     spec: &'static Spec,
     request: &Request<'_>,
@@ -42,8 +42,8 @@ pub(super) fn intercept(
 }
 
 /// Whether a command of this kind begins only when all earlier ones of its session have been answered, and
-/// ends before the next one begins: it does not take the lane that keeps the others in order, or changes what
-/// they mean.
+/// ends before the next one begins: it does not use the mux connection that keeps the others in order, or it
+/// changes their meaning.
 pub(super) fn is_exclusive(
     kind: RequiredState,
     request: &Request<'_>,
@@ -52,12 +52,12 @@ pub(super) fn is_exclusive(
 ) -> bool {
     match kind {
         RequiredState::Blocking | RequiredState::Monitor | RequiredState::Wait => true,
-        // What is subscribed to takes its place among the replies; PUBSUB counts it.
+        // A subscription takes its place among the replies, and PUBSUB counts it.
         RequiredState::PubSub(_) => true,
         RequiredState::Subscribe(_) => subscriber::is_large(false, request, state),
         RequiredState::Unsubscribe(_) => subscriber::is_large(true, request, state),
         RequiredState::Transaction(TransactionCommand::Watch) => true,
-        // What is watched is watched on a connection of its own.
+        // Keys are watched on a connection of their own.
         RequiredState::Transaction(command) => {
             state.modes.as_ref().is_some_and(|modes| modes.is_watching())
                 || transaction::may_overtake(command, state, context)
@@ -66,8 +66,7 @@ pub(super) fn is_exclusive(
     }
 }
 
-/// Answers a command that changes what its session is, or needs more of the upstream than a place on a
-/// multiplexed connection.
+/// Answers a command that changes the mode of its session, or needs more than a mux connection.
 pub(super) fn answer(
     kind: RequiredState,
     spec: &'static Spec,
@@ -104,7 +103,7 @@ pub(super) fn answer(
     }
 }
 
-/// MONITOR. To a client that follows already Redis says nothing.
+/// MONITOR. A client that is in MONITOR already gets no reply, as in Redis.
 fn monitor(state: &mut SessionState, context: &SessionContext) -> Answer {
     let monitor = &mut state.modes.get_or_insert_default().monitor;
     if monitor.is_some() {

@@ -1,6 +1,6 @@
-//! What makes a session more than a plain one.
+//! The modes of a session: MULTI, WATCH, subscriptions, MONITOR and tracking.
 //!
-//! A session in no mode pays one look at a pointer for all of this.
+//! A session in no mode checks one pointer for all of this.
 
 use std::rc::Rc;
 
@@ -13,13 +13,13 @@ use crate::router::Watched;
 /// The modes of one session; each is there while its client is in it.
 #[derive(Debug, Default)]
 pub(super) struct Modes {
-    /// Between MULTI and what ends it.
+    /// Between MULTI and EXEC or DISCARD.
     pub(super) transaction: Option<Transaction>,
-    /// While EXEC is carried out in several turns.
+    /// While EXEC is executed in several turns.
     pub(super) executing: Option<Executing>,
-    /// What WATCH named, until EXEC, DISCARD or UNWATCH.
+    /// The keys of WATCH, until EXEC, DISCARD or UNWATCH.
     pub(super) watched: Option<Rc<Watched>>,
-    /// Present while the client is subscribed to something, or about to be.
+    /// While the client has a subscription, or is about to.
     pub(super) subscriber: Option<Subscriber>,
     /// After MONITOR.
     pub(super) monitor: Option<Watching>,
@@ -40,7 +40,7 @@ impl Modes {
             && !self.is_watching()
     }
 
-    /// The bytes of what was queued since MULTI, and of the prefixes that the client tracks by.
+    /// The bytes of the requests queued since MULTI, and of the prefixes of CLIENT TRACKING.
     pub(super) fn kept_bytes(&self) -> usize {
         let queued = self.transaction.as_ref().map_or(0, Transaction::bytes);
         queued + self.tracking.as_ref().map_or(0, ClientTracking::bytes)

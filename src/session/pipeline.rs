@@ -1,4 +1,4 @@
-//! Answers in the order of their requests, whenever they come.
+//! The pipeline: it puts answers into the order of their requests, whenever they come.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -11,21 +11,22 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use crate::clock;
 use crate::commands::LatencyTimer;
 
-/// The answers of one session that have not left yet. All that are still to come are driven at once, so a
-/// slow one delays only the replies behind it, and nothing of other sessions.
+/// The answers of one session that have not left yet. All futures of outstanding answers are polled together,
+/// so a slow one delays only the replies behind it, and no other session.
 #[derive(Default)]
 pub(super) struct Pipeline {
-    /// A place for each answer; empty while it is still to come.
+    /// A place for each answer; empty while it is outstanding.
     places: VecDeque<AnswerPlace>,
     /// The number of the first place.
     first: u64,
-    /// What came while nothing else was to come: a client that waits for each reply has no other, and is
-    /// spared what it takes to drive several. A session that waits for nothing holds no room for it.
+    /// An answer that began to wait when no other was outstanding. A client that waits for each reply has no
+    /// other, and polling one is cheaper than polling a set. A session without outstanding answers takes no
+    /// memory for it.
     lone: Option<Box<PendingAnswer>>,
     coming: FuturesUnordered<PendingAnswer>,
     /// Bytes of the answers that wait for an earlier one.
     bytes: usize,
-    /// Bytes of the requests whose answers are still to come.
+    /// Bytes of the requests whose answers are outstanding.
     in_flight_bytes: usize,
     /// Confirmations that have not left yet.
     confirmations: usize,
@@ -43,7 +44,7 @@ struct PendingAnswer {
     bytes: usize,
 }
 
-/// What has come of it.
+/// An answer that has come.
 struct ArrivedAnswer {
     number: u64,
     reply: Bytes,
@@ -56,7 +57,7 @@ struct AnswerPlace {
     reply: Option<Bytes>,
     /// The number of the command whose reply was still to come; 0 for one that was there already.
     command: usize,
-    /// Whether what is pushed to the client has to come behind it.
+    /// Whether pushes to the client have to come behind it.
     confirms: bool,
 }
 
@@ -79,7 +80,7 @@ impl Pipeline {
         self.bytes
     }
 
-    /// Bytes of the requests whose answers are still to come.
+    /// Bytes of the requests whose answers are outstanding.
     #[inline]
     pub(super) fn in_flight_bytes(&self) -> usize {
         self.in_flight_bytes
@@ -91,7 +92,7 @@ impl Pipeline {
         self.confirmations > 0
     }
 
-    /// An answer that is there already, behind those outstanding.
+    /// Adds an answer that is known already, behind the outstanding ones.
     pub(super) fn push_now(&mut self, reply: Bytes) {
         self.bytes += reply.len();
         self.places.push_back(AnswerPlace { reply: Some(reply), command: 0, confirms: false });
@@ -111,8 +112,7 @@ impl Pipeline {
         self.drive(PendingAnswer { number, reply, measure, bytes });
     }
 
-    /// Adds an answer that will come and that the client does not want; what was sent upstream still comes to
-    /// its end.
+    /// Adds an answer that the client does not want: its command still runs to its end.
     pub(super) fn push_unwanted(&mut self, reply: LocalBoxFuture<'static, Bytes>, bytes: usize) {
         let nothing = async move {
             drop(reply.await);
@@ -136,7 +136,7 @@ impl Pipeline {
         }
     }
 
-    /// What has come of the answers that are still to come.
+    /// Polls the outstanding answers; returns one that has come.
     fn poll_coming(&mut self, cx: &mut Context<'_>) -> Option<ArrivedAnswer> {
         if let Some(lone) = &mut self.lone
             && let Poll::Ready(came) = Pin::new(lone).poll(cx)
@@ -153,13 +153,13 @@ impl Pipeline {
         }
     }
 
-    /// Gives an answer that will come its place; its number.
+    /// Makes a place for an outstanding answer; returns its number.
     fn place(&mut self, command: usize, confirms: bool) -> u64 {
         self.places.push_back(AnswerPlace { reply: None, command, confirms });
         self.first + self.places.len() as u64 - 1
     }
 
-    /// The next answer in order, if it has come, and to which command if it had to come.
+    /// The next answer in order, if it has come, and the number of its command if it was outstanding.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(usize, Bytes)> {
         let mut now = None;
         while let Some(ArrivedAnswer { number, reply, measure, bytes }) = self.poll_coming(cx) {
@@ -185,7 +185,7 @@ impl Pipeline {
         Poll::Ready((command, reply))
     }
 
-    /// Puts `reply` into every place whose answer is still to come: those are not waited for any more.
+    /// Puts `reply` into every place whose answer is outstanding, and stops waiting for these.
     pub(super) fn give_up(&mut self, reply: &Bytes) {
         self.lone = None;
         self.coming.clear();
@@ -195,8 +195,8 @@ impl Pipeline {
         }
     }
 
-    /// Lets everything that was sent upstream come to its end, though no client reads the replies any more:
-    /// fills that others joined are completed, and the keys of writes are dropped once more.
+    /// Runs all commands that were sent upstream to their end, though the client has left: fills that others
+    /// joined are completed, and the keys of writes are dropped from L1 once more.
     pub(super) async fn run_out(mut self) {
         let measured = |came: ArrivedAnswer| {
             came.measure.into_iter().for_each(|measure| measure.stop(clock::now()));

@@ -1,4 +1,4 @@
-//! What a client gets: answers in the order of their requests, and what is pushed to it in between.
+//! The output of a session: answers in the order of their requests, and pushes in between.
 
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -13,7 +13,7 @@ use crate::net::write_queue::WriteQueue;
 use crate::protocol::resp::Resp;
 
 impl Session {
-    /// Moves the answers that have come, in order, to the connection; whether there were any.
+    /// Moves the answers that have come, in order, to the connection. Returns whether there were any.
     #[inline]
     pub(super) fn collect_answers(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
@@ -28,7 +28,7 @@ impl Session {
         any
     }
 
-    /// Takes what has come from elsewhere.
+    /// Takes the mail.
     #[inline]
     pub(super) fn take_mail(&mut self, cx: &Context<'_>) -> Result<(), SessionEnd> {
         let Some(taken) = self.state.client.entry.mailbox.take(cx) else { return Ok(()) };
@@ -67,8 +67,8 @@ impl Session {
         }
     }
 
-    /// Writes what waits; whether the socket has room for more of what is left. `taken` says whether the
-    /// client has just asked something: one that asks is not idle, read or not.
+    /// Writes the output. Returns whether the socket may take the rest at once. `taken` says whether the
+    /// client has just sent a request: then it is not idle, even if it does not read.
     #[inline]
     pub(super) fn send(&mut self, cx: &mut Context<'_>, taken: bool) -> Result<bool, SessionEnd> {
         if self.connection.out.is_empty() {

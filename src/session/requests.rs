@@ -1,4 +1,4 @@
-//! What a client has sent: its requests are taken one after the other, as long as there is room for answers.
+//! The input of a session: requests are taken one after the other, as long as there is room for answers.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
@@ -23,7 +23,7 @@ use crate::protocol::resp::request::Request;
 const BATCH_BYTES: usize = 256 * 1024;
 
 impl Session {
-    /// Takes what requests there are; whether there were any.
+    /// Takes the requests that have arrived. Returns whether there were any.
     #[inline]
     pub(super) fn take_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, SessionEnd> {
         if self.waiting.is_some() {
@@ -82,7 +82,7 @@ impl Session {
         }
         match result {
             Ok(()) => {}
-            // What was asked before is still answered: a client may close its sending side only.
+            // Earlier requests are still answered: a client may close only its sending side.
             Err(EndReason::Closed | EndReason::Ahead(_)) => state.client.leaving = true,
             Err(EndReason::Skipped(bytes, bound)) => {
                 context.ceiling.counts.requests_refused.fetch_add(1, Ordering::Relaxed);
@@ -102,14 +102,14 @@ impl Session {
         Ok(true)
     }
 
-    /// Waits for the answer to a request that is carried out alone, and for the client to leave meanwhile.
+    /// Waits for the answer to an exclusive request, and for the client to leave meanwhile.
     pub(super) fn wait_alone(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         match self.connection.poll_ahead(cx, self.context.limits.ahead_bytes_max) {
-            // Nothing waits upstream for a client that may be gone.
+            // No command waits upstream for a client that may have left.
             Poll::Ready(EndReason::Closed) if self.state.client.entry.wait.is_waiting() => {
                 Err(SessionEnd::Done)
             }
-            // What it asked for before it closed its side is still answered.
+            // Requests that it sent before it closed its side are still answered.
             Poll::Pending
             | Poll::Ready(EndReason::Closed | EndReason::Broken(_) | EndReason::Skipped(..)) => Ok(()),
             Poll::Ready(EndReason::Failed(error)) => Err(SessionEnd::Failed(error)),

@@ -1,4 +1,4 @@
-//! From one request to its answer, or to the place of its answer.
+//! From one request to its answer, or to its place in the pipeline.
 
 use bytes::Bytes;
 
@@ -17,7 +17,7 @@ use crate::protocol::command::{self, Class, CommandError, Spec};
 use crate::protocol::resp::request::Request;
 use crate::router::{Answer, Caller, names_very_many};
 
-/// Answers one request, or gives the answer its place.
+/// Answers one request, or makes a place for its answer.
 #[inline(always)]
 pub(super) fn serve(
     context: &SessionContext,
@@ -41,9 +41,10 @@ pub(super) fn serve(
     }
     let watch = TrackedRead::begin(recognised, &request, state, context);
     let coverage = watch.as_ref().map(TrackedRead::coverage);
-    // What is carried out is shown to MONITOR, and what is waited for is measured for SLOWLOG.
+    // A request that is executed is shown to MONITOR, and one that has to be waited for is measured for
+    // SLOWLOG.
     let (mut shown, mut measured) = (true, true);
-    // Number 0 counts what is not carried out, or not now.
+    // Number 0 counts requests that are not executed, or not now.
     let mut called = command;
     let waited = out.len();
     let answer = match recognised {
@@ -60,7 +61,7 @@ pub(super) fn serve(
                     // Some of these wait for others.
                     measured = false;
                     let answer = commands::answer(local, spec, &request, client, context, ExecContext::None);
-                    // The next request is held to other bounds.
+                    // The next request has other limits.
                     state.is_exclusive |= was_locked != state.client.is_locked();
                     answer
                 }
@@ -206,7 +207,7 @@ fn intercepted(
     mode_commands::intercept(spec, request, state, context)
 }
 
-/// Counts an error that was answered on the spot, `rejected` or not, for the command that it was about.
+/// Counts an error that was answered at once, `rejected` or not, for its command.
 #[cold]
 fn refused(
     recognised: Result<&'static Spec, CommandError>,

@@ -45,7 +45,7 @@ impl SessionState {
         self.client.reset();
         self.modes = None;
         self.is_exclusive |= self.client.is_locked();
-        // What was on its way to one of its modes would come as a reply to something else.
+        // Mail for one of its former modes would look like a reply to another request.
         self.client.entry.mailbox.discard();
     }
 
@@ -55,7 +55,7 @@ impl SessionState {
         subscriber.is_some_and(|subscriber| subscriber.is_subscribed())
     }
 
-    /// Whether the client is there to listen, and need not ask anything.
+    /// Whether the client waits for messages, and need not send requests.
     pub(super) fn listens(&self) -> bool {
         self.is_subscribed() || self.is_monitoring()
     }

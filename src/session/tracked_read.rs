@@ -1,5 +1,5 @@
-//! A request of a client that caches what it reads: the keys are registered before they are read, and a read
-//! that cannot be covered is followed by its own invalidation.
+//! A request of a client with tracking on: its keys are registered before they are read, and a reply that is
+//! not covered is followed by its own invalidation.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::protocol::resp::encode::null_reply;
 use crate::protocol::resp::request::Request;
 use crate::router::{Answer, Coverage, ExclusiveEnd};
 
-/// A request of a client that caches.
+/// A request of a client with tracking on.
 #[derive(Clone, Debug)]
 pub(super) struct TrackedRead {
     tracker: Arc<Tracker>,
@@ -31,7 +31,7 @@ pub(super) struct TrackedRead {
 // === impl TrackedRead ===
 
 impl TrackedRead {
-    /// Registers what a request reads, if its client caches.
+    /// Registers the keys of a request, if its client has tracking on.
     #[inline]
     pub(super) fn begin(
         recognised: Result<&'static Spec, CommandError>,
@@ -76,12 +76,12 @@ impl TrackedRead {
         TrackedRead { tracker, id, coverage: Rc::default(), reads, overwrites }
     }
 
-    /// Where it is said whether the reply is covered.
+    /// Where the router notes whether the reply is covered.
     pub(super) fn coverage(&self) -> &Rc<Coverage> {
         &self.coverage
     }
 
-    /// Sees to what must follow the answer.
+    /// Adds what must follow the answer.
     pub(super) fn follow(&self, answer: Answer, request: &Request<'_>, state: &mut SessionState) -> Answer {
         if let Answer::NotYet(until) = answer {
             // The same request comes again.
@@ -118,7 +118,7 @@ impl TrackedRead {
         }
     }
 
-    /// The reply, once it is seen to what must follow it.
+    /// The reply, with what must follow it.
     fn followed(self, reply: LocalBoxFuture<'static, Bytes>) -> LocalBoxFuture<'static, Bytes> {
         Box::pin(async move {
             let reply = reply.await;
@@ -127,7 +127,7 @@ impl TrackedRead {
         })
     }
 
-    /// The reply is about to take its place.
+    /// Called when the reply is about to take its place.
     fn end(&self, reply: &[u8]) {
         let is_error = reply.starts_with(b"-");
         if !self.reads.is_empty() && !self.coverage.is_given() && !is_error {
@@ -143,8 +143,8 @@ impl TrackedRead {
     }
 }
 
-/// What another client that redirects here must forget, in the form that this session's client gets: a push,
-/// or, for clients of RESP2 that are subscribed to something, a message of `__redis__:invalidate`.
+/// An invalidation for a client that redirects it here, in the form of this session's client: a push, or, for
+/// clients of RESP2 that are subscribed to something, a message of `__redis__:invalidate`.
 pub(super) fn redirected(keys: &[u8], state: &SessionState) -> Option<Bytes> {
     let parts = match (state.client.resp(), keys) {
         (Resp::Three, keys) => [PUSH, keys],

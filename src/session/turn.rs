@@ -1,5 +1,5 @@
-//! A turn of a session: it takes requests, carries them out and writes replies until it has to wait, or
-//! others have to get their turn.
+//! A turn of a session: it takes requests, executes them and writes replies until it has to wait, or until
+//! other sessions have to get their turn.
 
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -11,8 +11,8 @@ use super::exclusive::Waiting;
 use crate::memory::SMALL_BYTES;
 use crate::protocol::resp::encode;
 
-/// Batches, read or written, after which a session gives way: others want their turn, and so do the
-/// invalidations that wait in the upstream sockets. A client that waits for its replies needs one.
+/// Batches, read or written, after which a session yields to other sessions, and to the invalidations that
+/// wait in the upstream sockets. A client that waits for its replies needs one batch.
 const BATCHES_PER_TURN: u32 = 2;
 
 impl Session {
@@ -58,7 +58,7 @@ impl Session {
             if !(answered || taken || room) {
                 // Once for each look at its requests, so that this ends whatever the next one finds.
                 if std::mem::take(&mut self.was_slowed) && !self.is_slowed() {
-                    // It has just taken what it had: nothing else would look at what it asks.
+                    // Its input was just taken, and nothing else would check these requests.
                     continue;
                 }
                 if !self.deadlines.is_quiet(self.connection.has_half()) && self.is_late(cx) {
@@ -80,7 +80,7 @@ impl Session {
         self.connection.out.len() + self.pipeline.bytes()
     }
 
-    /// Counts what it makes the daemon hold: for a client that reads what it asks for, nothing.
+    /// Counts the memory that it makes the daemon hold: none for a client that reads its replies.
     #[inline]
     pub(super) fn count_held(&mut self) {
         let output = self.output();
@@ -91,15 +91,15 @@ impl Session {
         }
     }
 
-    /// Whether it is not listened to for now: memory is scarce, and it does not take the replies that it has,
-    /// or waits for many.
+    /// Whether no requests are taken for now: memory is scarce, and the client does not read its replies, or
+    /// waits for many.
     #[inline]
     pub(super) fn is_slowed(&self) -> bool {
         self.output() > SMALL_BYTES && self.context.ceiling.is_pressed()
             || waits_for_too_many(&self.pipeline, &self.context)
     }
 
-    /// Whether so much of what it asked is on its way that no more is taken.
+    /// Whether so many of its bytes are in flight that no more requests are taken.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
         let limits = &self.context.limits;
@@ -108,7 +108,7 @@ impl Session {
                 || self.pipeline.in_flight_bytes() >= limits.in_flight_bytes_max)
     }
 
-    /// Looks whether the client takes too long, and if it does, tells it so and takes no more of it.
+    /// Checks whether the client is late; if so, answers with the error and takes no more of its requests.
     #[cold]
     pub(super) fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         let (state, limits) = (&self.state, &self.context.limits);
@@ -161,7 +161,7 @@ impl Session {
     }
 }
 
-/// Has the session polled again once the sockets of all others were looked at.
+/// Has the session polled again after the sockets of all others.
 fn give_way(cx: &mut Context<'_>) {
     let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
 }

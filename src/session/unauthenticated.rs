@@ -1,4 +1,4 @@
-//! What a client may do before it has authenticated.
+//! The commands that a client may send before it has authenticated.
 
 use bytes::Bytes;
 

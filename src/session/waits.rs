@@ -1,8 +1,7 @@
-//! A session that waits before it takes another request: until a request can be looked at again, or until one
-//! that has the session for itself has ended.
+//! A session that waits before it takes another request: for a gate, or for the end of an exclusive request.
 //!
-//! Nothing is read from the client meanwhile, and what is pushed to it leaves at once. When the client
-//! leaves, what it waits for is dropped.
+//! Meanwhile nothing is read from the client, and pushes to it leave at once. When the client leaves, the
+//! wait is dropped.
 
 use std::task::{Context, Poll};
 
@@ -17,14 +16,14 @@ use crate::router::ExclusiveEnd;
 pub(super) enum Waited {
     /// The request at the head of the connection may be looked at again.
     Again,
-    /// The end of a request that had the session for itself.
+    /// The end of an exclusive request.
     Exclusive,
 }
 
 // === impl Session ===
 
 impl Session {
-    /// Whether a request has the session for itself.
+    /// Whether it waits for an exclusive request.
     pub(super) fn is_exclusive(&self) -> bool {
         matches!(self.waiting, Some(Waiting::Exclusive(_)))
     }
@@ -69,7 +68,7 @@ impl Session {
         }
     }
 
-    /// Answers the request that has the session for itself with an error: it is not waited for any more.
+    /// Answers the exclusive request with an error, and stops waiting for it.
     pub(super) fn give_up_exclusive(&mut self, error: Bytes) {
         if let Some(Waiting::Exclusive(request)) =
             self.waiting.take_if(|waiting| matches!(waiting, Waiting::Exclusive(_)))
@@ -79,7 +78,7 @@ impl Session {
         }
     }
 
-    /// An answer that is there, behind those outstanding.
+    /// Adds an answer that is known already, behind the outstanding ones.
     fn push_answer(&mut self, reply: Bytes) {
         if self.pipeline.is_empty() {
             self.connection.out.push(&reply)
