@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nearside::node::NodeId;
 use nearside::protocol::command::{
-    Class, Database, Flags, Gather, Join, Keys, Keyspace, RequiredState, ScriptAction, Spec, all,
+    Class, Database, Flags, Gather, InCluster, Join, Keys, Keyspace, RequiredState, ScriptAction, Spec, all,
 };
 use nearside::protocol::key::Slot;
 use nearside::protocol::resp::frame::FrameError;
@@ -33,6 +33,7 @@ enum Kind {
     FanOut,
     EveryPrimary,
     AnyNode,
+    OfServer,
     PubSub,
     Local,
     Session,
@@ -40,7 +41,7 @@ enum Kind {
 }
 
 /// How each kind compares with one Redis, and what nearside does with it.
-const WORDS: [(Kind, &str, &str); 12] = [
+const WORDS: [(Kind, &str, &str); 13] = [
     (Kind::Cached, "identical", "answered from memory if possible"),
     (Kind::Read, "identical", "read from the owner of the key"),
     (Kind::Write, "identical", "executed by the owner of the key"),
@@ -50,9 +51,10 @@ const WORDS: [(Kind, &str, &str); 12] = [
         "executed by the owner of the key; the reply waits until its invalidations have arrived",
     ),
     (Kind::Waits, "identical", "executed on a dedicated connection"),
-    (Kind::FanOut, "emulated", "split by slot"),
+    (Kind::FanOut, "emulated", "split by slot in front of a cluster"),
     (Kind::EveryPrimary, "emulated", "sent to the primaries"),
     (Kind::AnyNode, "emulated", "answered by one of the nodes, for itself"),
+    (Kind::OfServer, "identical", "executed by the one server"),
     (Kind::PubSub, "emulated", "one subscription upstream for all clients"),
     (Kind::Local, "emulated", "answered by nearside"),
     (Kind::Session, "emulated", "transaction"),
@@ -87,6 +89,13 @@ fn kind(spec: &Spec) -> (Kind, String) {
             RequiredState::PubSub(_) | RequiredState::Subscribe(_) | RequiredState::Unsubscribe(_),
         ) => plain(Kind::PubSub),
         Class::Session(RequiredState::Monitor) => plain(Kind::Local),
+        Class::OfServer(in_cluster) => {
+            let cluster = match in_cluster {
+                InCluster::Local(_) => "in front of a cluster answered by nearside",
+                InCluster::Refused(_) => "refused in front of a cluster",
+            };
+            (Kind::OfServer, cluster.to_owned())
+        }
         Class::Refused(refusal) => {
             let text = String::from_utf8(refusal.reply(spec).to_vec()).unwrap();
             let why = text.trim_end().trim_start_matches("-ERR ");

@@ -9,7 +9,7 @@ use super::context::{ExecContext, SessionContext};
 use super::{acl, connection, hello, info, latency, lolwut, nearside, slowlog};
 use crate::clients::ClientFlag;
 use crate::protocol::command::{Local, Spec};
-use crate::protocol::resp::reply::{bulk, number, ok};
+use crate::protocol::resp::reply::{bulk, number};
 use crate::protocol::resp::request::Request;
 use crate::router::Answer;
 
@@ -47,10 +47,7 @@ pub(crate) fn answer(
         Local::ClientUnblock => return unblock::answer(request, context),
         Local::ClientUnpause => pause::end(server),
         Local::ConfigGet => return get::answer(request, client, context, exec),
-        Local::ConfigResetStat => {
-            server.reset_stats(&context.report.stats);
-            ok()
-        }
+        Local::ConfigResetStat => return set::reset_stats(context, exec),
         Local::ConfigSet => return set::answer(request, context),
         Local::Echo => bulk(request.arg(1)),
         Local::Hello => hello::hello(request, client, context),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::config::CompatUpstream;
 use crate::protocol::command::{
-    Class, Gather, Join, Keyspace, Local, RequiredState, ScriptAction, Spec, TransactionCommand,
+    Class, Gather, InCluster, Join, Keyspace, Local, RequiredState, ScriptAction, Spec, TransactionCommand,
 };
 
 /// What nearside makes of a command.
@@ -65,7 +65,9 @@ impl CommandVerdict {
                 CommandVerdict::Different("nearside itself tells its clients which keys changed")
             }
             Class::Session(_) => CommandVerdict::Identical,
-            Class::Refused(refusal) => {
+            Class::OfServer(_) if !in_cluster => CommandVerdict::Identical,
+            Class::OfServer(InCluster::Local(local)) => of_local(local, different_in_cluster),
+            Class::OfServer(InCluster::Refused(refusal)) | Class::Refused(refusal) => {
                 let reply = refusal.reply(spec);
                 let text = String::from_utf8_lossy(&reply);
                 CommandVerdict::Refused(text.trim_end().trim_start_matches("-ERR ").to_owned())

@@ -1,4 +1,4 @@
-//! Where a key lives: the slot of a binary key, as Redis Cluster computes it.
+//! Where keys live: the slot of a binary key, as Redis Cluster computes it, and those of several keys.
 
 use std::fmt;
 
@@ -8,6 +8,18 @@ pub const SLOT_COUNT: usize = 16_384;
 /// A hash slot: a part of the keyspace of a Redis Cluster, of which there are 16,384.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u16);
+
+/// The slots of the keys of a command or a transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeySlots {
+    /// There are no keys.
+    #[default]
+    None,
+    /// All keys lie in this one.
+    One(Slot),
+    /// The keys lie in several slots, or nobody knows in which.
+    Several,
+}
 
 /// CRC16-CCITT (XMODEM), the polynomial named in the Redis Cluster specification, one entry per byte value.
 const CRC16: [u16; 256] = crc16_table();
@@ -53,6 +65,39 @@ impl fmt::Display for Slot {
     }
 }
 
+// === impl KeySlots ===
+
+impl KeySlots {
+    /// The slots of these and of `other` keys.
+    pub fn and(self, other: KeySlots) -> KeySlots {
+        match (self, other) {
+            (KeySlots::None, slots) | (slots, KeySlots::None) => slots,
+            (one, other) if one == other => one,
+            _ => KeySlots::Several,
+        }
+    }
+
+    /// The slot in which all of the keys lie.
+    #[inline]
+    pub fn one(self) -> Option<Slot> {
+        match self {
+            KeySlots::One(slot) => Some(slot),
+            KeySlots::None | KeySlots::Several => None,
+        }
+    }
+}
+
+impl FromIterator<Slot> for KeySlots {
+    fn from_iter<I: IntoIterator<Item = Slot>>(slots: I) -> KeySlots {
+        let mut slots = slots.into_iter();
+        match slots.next() {
+            None => KeySlots::None,
+            Some(first) if slots.all(|slot| slot == first) => KeySlots::One(first),
+            Some(_) => KeySlots::Several,
+        }
+    }
+}
+
 fn hash_tag(key: &[u8]) -> Option<&[u8]> {
     let open = memchr::memchr(b'{', key)?;
     let tagged = &key[open + 1..];
@@ -79,6 +124,16 @@ const fn crc16_table() -> [u16; 256] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_keys_have_one_slot_or_several() {
+        let slots = |keys: &[&[u8]]| keys.iter().map(|key| Slot::of(key)).collect::<KeySlots>();
+        let (a, both) = (KeySlots::One(Slot::of(b"a")), KeySlots::Several);
+        assert_eq!((slots(&[]), slots(&[b"a", b"{a}b"]), slots(&[b"a", b"b"])), (KeySlots::None, a, both));
+        assert_eq!((KeySlots::None.and(a), a.and(KeySlots::None), a.and(a)), (a, a, a));
+        assert_eq!((a.and(slots(&[b"b"])), a.and(both), both.and(both)), (both, both, both));
+        assert_eq!((a.one(), both.one()), (Some(Slot::of(b"a")), None));
+    }
 
     #[test]
     fn slots_are_those_of_the_cluster_specification() {

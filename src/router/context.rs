@@ -15,6 +15,8 @@ use super::turns::{AT_ONCE, give_turn};
 use crate::cache::policy::CurrentPolicies;
 use crate::cache::{MissReason, NearCache, VersionedReply};
 use crate::invalidation::Invalidation;
+use crate::protocol::command::KeyPositions;
+use crate::protocol::key::KeySlots;
 use crate::protocol::resp::request::Request;
 use crate::stats::WorkerStats;
 use crate::upstream::{Call, NodeIndex, Outcome, Right, Upstream, UpstreamError};
@@ -29,6 +31,9 @@ pub struct FillResult {
     /// As in [`UpstreamReply`](crate::upstream::UpstreamReply).
     pub(super) tracked: bool,
 }
+
+/// Redis Cluster's own words.
+pub(super) const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
 
 /// The settings of a router.
 #[derive(Clone, Copy, Debug)]
@@ -68,12 +73,44 @@ impl RouterContext {
         route: RequestRoute,
         request: &Request<'_>,
     ) -> Result<Destination, Bytes> {
-        let slot = route.slot_of(request).map_err(Bytes::from_static)?;
-        let node = match slot {
-            Some(slot) => self.upstream.owner(slot),
-            None => self.upstream.any_node(),
-        };
-        Ok(Destination { slot, node })
+        let slots = self.slots(route, request).map_err(Bytes::from_static)?;
+        Ok(Destination { slots, node: self.upstream.node_for(slots.one()) })
+    }
+
+    /// The slots of the keys that a command may touch.
+    ///
+    /// # Errors
+    /// The reply for keys in several slots of a cluster.
+    pub(super) fn slots(
+        &self,
+        route: RequestRoute,
+        request: &Request<'_>,
+    ) -> Result<KeySlots, &'static [u8]> {
+        if !self.upstream.is_cluster() && route.reaches_further() {
+            return Ok(KeySlots::Several);
+        }
+        self.joined(KeySlots::None, route.named_slots(request))
+    }
+
+    /// The slots of what is carried out together.
+    ///
+    /// # Errors
+    /// The reply for keys in several slots of a cluster.
+    pub(super) fn joined(&self, some: KeySlots, others: KeySlots) -> Result<KeySlots, &'static [u8]> {
+        match some.and(others) {
+            KeySlots::Several if self.upstream.is_cluster() => Err(CROSS_SLOT),
+            slots => Ok(slots),
+        }
+    }
+
+    /// Whether no slot may keep a request in its place among others of its session: it names no keys or, in
+    /// front of one server, several keys, or may touch others.
+    pub(super) fn may_have_no_place(&self, route: RequestRoute, request: &Request<'_>) -> bool {
+        if self.upstream.is_cluster() {
+            return route.keys.first(request).is_none();
+        }
+        let has_one_key = |positions: KeyPositions| positions.len() == 1;
+        route.reaches_further() || !route.keys.positions(request).is_ok_and(has_one_key)
     }
 
     /// Sends a command to every primary, behind what was sent there before; empty when none is known.

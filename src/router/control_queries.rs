@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
 use super::replies::{failure_reply, stopped};
+use crate::protocol::key::KeySlots;
 use crate::protocol::resp::encode;
 use crate::upstream::{Call, PendingReply, Upstream};
 
@@ -28,17 +29,12 @@ impl ControlQueries {
 
     /// Asks any server something that changes nothing.
     pub fn ask_any<A: AsRef<[u8]>>(&self, args: &[A]) -> QueryReply {
-        asked(self.upstream.send_any(Call {
-            bytes: encode::request(args),
-            slot: None,
-            reads_only: true,
-            runs_user_code: false,
-        }))
+        asked(self.upstream.send(None, Call::question(encode::request(args))))
     }
 
     /// Tells every primary something; empty when none is known.
     pub fn send_to_primaries<A: AsRef<[u8]>>(&self, args: &[A], reads_only: bool) -> Vec<QueryReply> {
-        let call = Call { bytes: encode::request(args), slot: None, reads_only, runs_user_code: false };
+        let call = Call::new(KeySlots::None, encode::request(args), reads_only);
         let primaries = self.upstream.primaries();
         primaries.iter().map(|node| asked(self.upstream.send_to(*node, call.clone()))).collect()
     }

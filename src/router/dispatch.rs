@@ -196,7 +196,8 @@ impl Router {
                 | RequiredState::Unsubscribe(_)
                 | RequiredState::Wait,
             )
-            | Class::FanOut(_) => Answer::Now(out_of_place(spec)),
+            | Class::FanOut(_)
+            | Class::OfServer(_) => Answer::Now(out_of_place(spec)),
             // What is local never comes here; any node answers it truthfully.
             Class::Forward | Class::AnyNode | Class::AboutCommands(_) | Class::Local(_) => {
                 self.forwarder.forward(route, KeyAccess::Declared, request, caller)
@@ -229,17 +230,28 @@ impl Router {
         &self.context.policies
     }
 
-    /// Whether a request names no keys, so that nothing keeps it in its place among others of its session: it
-    /// has to begin when they have been answered, and to be answered before others begin. So has a
-    /// message: a client that gets it may look at what was written before it, whatever the slot.
+    /// What is done with a request whose command is in the table.
+    #[inline]
+    pub fn class_of(&self, spec: &Spec, request: &Request<'_>) -> Class {
+        match spec.class_of(request) {
+            class @ Class::OfServer(_) => class.before(self.context.upstream.is_cluster(), request),
+            class => class,
+        }
+    }
+
+    /// Whether nothing keeps a request in its place among others of its session: it has to begin when they
+    /// have been answered, and to be answered before others begin. So has a message: a client that gets it
+    /// may look at what was written before it, whatever the slot.
     pub fn may_overtake(&self, spec: &Spec, request: &Request<'_>) -> bool {
-        let names_none = spec.class == Class::Publish || spec.keys.first(request).is_none();
-        names_none && self.context.upstream.is_split()
+        let has_no_place =
+            spec.class == Class::Publish || self.context.may_have_no_place(RequestRoute::of(spec), request);
+        has_no_place && self.context.upstream.is_split(request.raw().len())
     }
 
     /// As [`Router::may_overtake`], for a command of a module.
     pub fn may_overtake_learned(&self, learned: &Learned, request: &Request<'_>) -> bool {
-        self.context.upstream.is_split() && learned.keys.first(request).is_none()
+        self.context.may_have_no_place(RequestRoute::learned(learned), request)
+            && self.context.upstream.is_split(request.raw().len())
     }
 
     /// The keys whose values a reply may contain. For a script these are the keys that it declares.

@@ -31,7 +31,7 @@ impl RouterContext {
     pub(super) fn send_to_keep<'a>(
         &self,
         tracking: TrackingMode,
-        slot: Slot,
+        slot: Option<Slot>,
         keys: impl Iterator<Item = &'a [u8]>,
         call: Call,
         caller: Caller<'_>,
@@ -51,10 +51,10 @@ impl RouterContext {
         &self,
         terms: &CacheTerms,
         tracking: TrackingMode,
-        slot: Slot,
+        slot: Option<Slot>,
         question: impl FnOnce() -> Bytes,
     ) -> Option<PendingReply> {
-        let call = || Call { bytes: question(), slot: None, reads_only: true, runs_user_code: false };
+        let call = || Call::question(question());
         (terms.mode == TtlMode::Exact).then(|| match tracking {
             TrackingMode::ByKey => self.upstream.send(slot, call()),
             TrackingMode::Broadcast => self.upstream.send_untracked(slot, call()),
@@ -68,19 +68,20 @@ impl RouterContext {
         terms.mode == TtlMode::Exact && rights.is_missing(|| self.upstream.owner_node(slot), right, now)
     }
 
-    /// Takes note of whether the owner of `slot` said how long what was read there will hold.
-    pub(super) fn note_lifetime(&self, slot: Slot, lifetime: Option<&Outcome>, of_fields: bool) {
+    /// Takes note of whether the owner of `slot`, or the one server, said how long what was read there will
+    /// hold.
+    pub(super) fn note_lifetime(&self, slot: Option<Slot>, lifetime: Option<&Outcome>, of_fields: bool) {
         let right = if of_fields { Right::EvalRo } else { Right::Pttl };
         if let Some(Ok(reply)) = lifetime
             && !reply.rerouted
         {
-            self.is_refused(self.upstream.owner(slot), right, &reply.frame);
+            self.is_refused(self.upstream.node_for(slot), right, &reply.frame);
         }
     }
 
     /// Sends a read whose reply L1 does not keep. The node tracks it only if the client itself needs
     /// invalidations.
-    pub(super) fn send_uncached(&self, slot: Slot, call: Call, caller: Caller<'_>) -> PendingReply {
+    pub(super) fn send_uncached(&self, slot: Option<Slot>, call: Call, caller: Caller<'_>) -> PendingReply {
         match caller.coverage {
             Some(_) => self.upstream.send(slot, call),
             None => self.upstream.send_untracked(slot, call),

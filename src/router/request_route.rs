@@ -5,13 +5,10 @@ use bytes::Bytes;
 
 use super::coherence::inflight::InflightKeys;
 use crate::protocol::command::{Class, Flags, Keys, Learned, ScriptAction, Spec, TtlEffect};
-use crate::protocol::key::Slot;
+use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::request::Request;
 use crate::protocol::resp::resp2::Form;
 use crate::upstream::NodeIndex;
-
-/// Redis Cluster's own words.
-pub(super) const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
 
 /// A command has many keys from this number on.
 const MANY_KEYS: usize = 1024;
@@ -36,10 +33,10 @@ pub(super) enum KeyAccess {
     Undeclared,
 }
 
-/// Where a command goes: to the owner of the slot of its keys or, having none, to some node.
+/// Where a command goes: to the owner of the slot of its keys or, without one, to some node.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Destination {
-    pub(super) slot: Option<Slot>,
+    pub(super) slots: KeySlots,
     /// The node, as far as is known now.
     pub(super) node: Option<NodeIndex>,
 }
@@ -92,19 +89,20 @@ impl RequestRoute {
         if self.flags.has(Flags::READ) { KeyAccess::Declared } else { KeyAccess::Undeclared }
     }
 
-    /// The slot of all keys; `None` without keys, or with arguments whose keys cannot be found: then any node
-    /// answers with the right error.
-    ///
-    /// # Errors
-    /// The reply for keys in several slots.
-    pub(super) fn slot_of(self, request: &Request<'_>) -> Result<Option<Slot>, &'static [u8]> {
+    /// Whether it may touch keys that it does not declare, where the server lets it.
+    #[inline]
+    pub(super) fn reaches_further(self) -> bool {
+        self.runs_user_code || self.flags.has(Flags::UNNAMED)
+    }
+
+    /// The slots of the keys that a request declares; none with arguments whose keys cannot be found: then any
+    /// node answers with the right error.
+    pub(super) fn named_slots(self, request: &Request<'_>) -> KeySlots {
         if let Some(only) = self.keys.only(request) {
-            return Ok(Some(Slot::of(request.arg(only))));
+            return KeySlots::One(Slot::of(request.arg(only)));
         }
-        let Ok(positions) = self.keys.positions(request) else { return Ok(None) };
-        let mut slots = positions.map(|position| Slot::of(request.arg(position)));
-        let Some(first) = slots.next() else { return Ok(None) };
-        if slots.all(|slot| slot == first) { Ok(Some(first)) } else { Err(CROSS_SLOT) }
+        let positions = self.keys.positions(request).into_iter().flatten();
+        positions.map(|position| Slot::of(request.arg(position))).collect()
     }
 
     /// The keys of a request, for as long as it is in flight: they share its copy.

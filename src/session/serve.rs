@@ -54,7 +54,7 @@ pub(super) fn serve(
                 called = 0;
                 answer
             }
-            None => match spec.class_of(&request) {
+            None => match context.router.class_of(spec, &request) {
                 Class::Local(local) => {
                     let was_locked = state.client.is_locked();
                     let client = &mut state.client;
@@ -80,33 +80,24 @@ pub(super) fn serve(
                     let caller = Caller { resp: state.client.resp(), inflight: &inflight, now, coverage };
                     mode_commands::answer(kind, spec, &request, state, context, caller)
                 }
-                Class::FanOut(join) => {
-                    let bound = output_bound(state, context);
-                    let caller = state.caller(coverage, now);
-                    context.router.multi_key.answer(spec, join, &request, caller, bound, out)
-                }
-                Class::AboutCommands(query) if names_very_many(&request) => {
-                    let bound = output_bound(state, context);
-                    let caller = state.caller(coverage, now);
-                    context.router.command_queries.answer(spec, query, &request, caller, bound)
-                }
                 class => {
-                    let may_need_its_place = matches!(
-                        class,
-                        Class::EveryPrimary(_)
-                            | Class::Script(_)
-                            | Class::AnyNode
-                            | Class::AboutCommands(_)
-                            | Class::Keyspace(_)
-                            | Class::Publish
-                    );
-                    if may_need_its_place && context.router.may_overtake(spec, &request) {
+                    if class != Class::CacheableRead && context.router.may_overtake(spec, &request) {
                         state.is_exclusive = true;
                         if !pipeline.is_empty() {
                             return Flow::Again;
                         }
                     }
-                    context.router.call(spec, class, &request, state.caller(coverage, now), out)
+                    let bound = || output_bound(state, context);
+                    let caller = state.caller(coverage, now);
+                    match class {
+                        Class::FanOut(join) => {
+                            context.router.multi_key.answer(spec, join, &request, caller, bound(), out)
+                        }
+                        Class::AboutCommands(query) if names_very_many(&request) => {
+                            context.router.command_queries.answer(spec, query, &request, caller, bound())
+                        }
+                        class => context.router.call(spec, class, &request, caller, out),
+                    }
                 }
             },
         },

@@ -8,7 +8,7 @@ use super::rights::Right;
 use super::topology::node_numbers::NodeIndex;
 use crate::clock::Nanos;
 use crate::node::Epoch;
-use crate::protocol::key::Slot;
+use crate::protocol::key::KeySlots;
 use crate::protocol::resp::cursor::{self, ReplyHead};
 use crate::protocol::resp::encode;
 
@@ -21,8 +21,8 @@ pub const SLOT_IS_MOVING: &[u8] = b"-TRYAGAIN the slot of its keys is moving to 
 pub struct Call {
     /// The request, as it goes on the wire.
     pub bytes: Bytes,
-    /// The slot of its keys; `None` when it names none, and then no redirect is followed.
-    pub slot: Option<Slot>,
+    /// The slots of its keys. A redirect is followed only if there is one slot.
+    pub slots: KeySlots,
     /// Whether it only reads: such a command may be sent again after its connection was lost.
     pub reads_only: bool,
     /// Whether user code may answer: a script, a function, or a command of a module. Its errors can have
@@ -111,6 +111,20 @@ pub(super) struct Parts {
     refusal: Option<Bytes>,
 }
 
+// === impl Call ===
+
+impl Call {
+    /// A command on keys in these slots, answered by the server's own code.
+    pub fn new(slots: KeySlots, bytes: Bytes, reads_only: bool) -> Call {
+        Call { bytes, slots, reads_only, runs_user_code: false }
+    }
+
+    /// A command that names no key and changes nothing.
+    pub fn question(bytes: Bytes) -> Call {
+        Call::new(KeySlots::None, bytes, true)
+    }
+}
+
 // === impl Parts ===
 
 impl Parts {
@@ -186,9 +200,15 @@ impl PendingCommand {
         }
     }
 
-    /// Whether a caller waits for it and it may touch any key: it names no keys, and does not only read.
+    /// Whether somebody waits for it, and no slot keeps its place: its keys lie in several, or it may touch
+    /// anything, since it names no keys and does not just read.
     pub(super) fn is_unslotted(&self) -> bool {
-        matches!(self.waiter, Completion::Caller(_)) && self.call.slot.is_none() && !self.call.reads_only
+        let has_no_place = match self.call.slots {
+            KeySlots::One(_) => false,
+            KeySlots::None => !self.call.reads_only,
+            KeySlots::Several => true,
+        };
+        has_no_place && matches!(self.waiter, Completion::Caller(_))
     }
 
     /// Makes it a transaction, whose last reply comes after `count` others.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::{Daemon, upstream_url};
-use crate::support::servers::{eventually, own_primaries, sandbox};
+use crate::support::servers::{eventually, own_primaries, sandbox, shared_cluster};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -147,14 +147,11 @@ fn what_cannot_be_changed_is_refused_and_nothing_beside_it_is_changed() {
         ),
         (
             "maxmemory 1mb",
-            failed(
-                "maxmemory",
-                "it is a parameter of the upstream's servers, which nearside leaves to their operator",
-            ),
+            failed("maxmemory", "it is set at the server: set it apart from what is set at nearside"),
         ),
         (
-            "notify-keyspace-events K",
-            failed("notify-keyspace-events", "it is set on every primary of the upstream: set it alone"),
+            "masterauth x",
+            failed("masterauth", "files, modules and credentials of the server are left to its operator"),
         ),
         ("maxclients 0", failed("maxclients", "argument must be between 1 and 1000000 inclusive")),
         (
@@ -165,12 +162,90 @@ fn what_cannot_be_changed_is_refused_and_nothing_beside_it_is_changed() {
         assert_eq!(say(&mut client, &format!("CONFIG SET slowlog-max-len 7 {pair}")).text(), error);
     }
     assert_eq!(get(&mut client, "slowlog-max-len")["slowlog-max-len"], "128");
-    let rewrite = say(&mut client, "CONFIG REWRITE").text();
-    assert!(rewrite.starts_with("ERR CONFIG REWRITE is not available through nearside: "), "{rewrite}");
     let url = format!("redis://{}", upstream.server().address());
     let daemon = Daemon::start(&["--upstream", &url, "--l1-size", "0"]);
     let text = say(&mut daemon.client(), "CONFIG SET nearside-l1-ttl 1s").text();
     assert!(text.ends_with("there is no near cache: l1_size is 0"), "{text}");
+}
+
+#[test]
+fn what_is_set_at_the_servers_of_a_cluster_is_left_to_their_operator() {
+    let daemon = Daemon::before(shared_cluster());
+    let mut client = daemon.client();
+    let of_servers = "it is a parameter of the upstream's servers, which nearside leaves to their operator";
+    let each = "it is set on every primary of the upstream: set it alone";
+    for (name, why) in [("maxmemory", of_servers), ("notify-keyspace-events", each)] {
+        let text = say(&mut client, &format!("CONFIG SET slowlog-max-len 7 {name} 1")).text();
+        let wanted = format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
+        assert_eq!(text, wanted);
+    }
+    let text = say(&mut client, "CONFIG SET dir /tmp").text();
+    assert_eq!(text, "ERR Unknown option or number of arguments for CONFIG SET - 'dir'");
+    let rewrite = say(&mut client, "CONFIG REWRITE").text();
+    assert!(rewrite.starts_with("ERR CONFIG REWRITE is not available through nearside: "), "{rewrite}");
+    assert_eq!(say(&mut client, "LATENCY LATEST").items(), []);
+    let save = say(&mut client, "BGSAVE").text();
+    assert_eq!(
+        save,
+        "ERR BGSAVE is not available through nearside: it acts on one server, and many stand behind nearside"
+    );
+}
+
+#[test]
+fn what_is_about_the_one_server_goes_there() {
+    let upstream = Standalone::launch(&["--enable-debug-command".to_owned(), "yes".to_owned()]).unwrap();
+    let mut direct = upstream.server().connect().unwrap();
+    let daemon = before(&upstream, &["--deny-commands", ""]);
+    let mut client = daemon.client();
+    // Several parameters at once, all or nothing, with the server's own errors.
+    assert!(say(&mut client, "CONFIG SET maxmemory 123mb latency-monitor-threshold 1").is_ok());
+    assert_eq!(get(&mut direct, "maxmemory")["maxmemory"], "128974848");
+    for request in
+        ["CONFIG SET maxmemory 1mb hz x", "CONFIG SET none 1", "CONFIG SET maxmemory 1mb maxmemory 2mb"]
+    {
+        assert_eq!(say(&mut client, request), say(&mut direct, request), "{request}");
+    }
+    for name in ["maxmemory", "latency-monitor-threshold", "lua-time-limit", "crash-log-enabled", "none"] {
+        assert_eq!(get(&mut client, name), get(&mut direct, name), "{name}");
+    }
+    for name in ["dir", "masterauth", "tls-key-file-pass"] {
+        assert_eq!(get(&mut client, name).len(), 0, "{name} stays there");
+        assert!(say(&mut client, &format!("CONFIG SET {name} x")).text().contains("left to its operator"));
+    }
+    assert!(say(&mut client, "CONFIG SET slowlog-max-len 7").is_ok());
+    assert_eq!(get(&mut direct, "slowlog-max-len")["slowlog-max-len"], "128", "that is nearside's");
+    // What is slow there, and what is saved there.
+    say(&mut client, "DEBUG SLEEP 0.01");
+    let seen = say(&mut client, "LATENCY LATEST");
+    assert_eq!(seen.items()[0].items()[0].text(), "command", "{seen:?}");
+    assert_eq!(say(&mut client, "LATENCY HISTORY command"), say(&mut direct, "LATENCY HISTORY command"));
+    assert_eq!(say(&mut client, "LATENCY RESET"), Reply::Integer(1));
+    assert!(say(&mut client, "SAVE").is_ok());
+    assert!(say(&mut client, "BGSAVE SCHEDULE").text().starts_with("Background saving"));
+    for request in [&["MULTI"][..], &["BGREWRITEAOF"], &["LASTSAVE"]] {
+        client.command(request).unwrap();
+    }
+    let exec = say(&mut client, "EXEC");
+    assert!(exec.items().len() == 2 && !exec.items()[1].is_error(), "{exec:?}");
+    assert_eq!(say(&mut client, "CONFIG REWRITE"), say(&mut direct, "CONFIG REWRITE"));
+    say(&mut client, "SET key value");
+    say(&mut client, "GET nothing");
+    assert!(say(&mut client, "CONFIG RESETSTAT").is_ok());
+    let stats = say(&mut direct, "INFO commandstats").text();
+    assert!(!stats.contains("cmdstat_set:"), "{stats}");
+    // What is refused says why.
+    assert!(say(&mut client, "DEBUG OBJECT key").text().contains("encoding:embstr"));
+    for (request, why) in [
+        ("DEBUG SEGFAULT", "it would end the server, or change data behind the back of all its clients"),
+        ("SHUTDOWN NOSAVE", "it would end the server, or change data behind the back of all its clients"),
+        ("ACL SETUSER x", "it is about those who log in at the servers, and clients log in at nearside"),
+        ("MODULE LOAD /x.so", "the code that servers load is left to their operator"),
+        ("SCRIPT DEBUG YES", "a server that is debugged serves one client alone"),
+        ("REPLICAOF NO ONE", "replication is between the servers"),
+    ] {
+        let text = say(&mut client, request).text();
+        assert!(text.contains("is not available through nearside: ") && text.ends_with(why), "{text}");
+    }
 }
 
 #[test]

@@ -99,7 +99,8 @@ fn by_default_modules_are_denied_and_nothing_that_works() {
     let (_upstream, daemon) = setup(&[]);
     let mut client = daemon.client();
     assert_eq!(ask(&mut client, "MODULE LIST"), denied("module|list"));
-    for request in ["SHUTDOWN", "DEBUG SLEEP 0", "REPLICAOF NO ONE", "SLAVEOF NO ONE", "FAILOVER"] {
+    assert_eq!(ask(&mut client, "DEBUG SLEEP 0"), denied("debug"));
+    for request in ["SHUTDOWN", "REPLICAOF NO ONE", "SLAVEOF NO ONE", "FAILOVER"] {
         let reply = ask(&mut client, request);
         assert!(reply.contains("is not available through nearside"), "{request}: {reply}");
     }

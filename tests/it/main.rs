@@ -58,6 +58,7 @@ mod node_hangs_up;
 mod node_identity;
 mod nodes_that_go;
 mod odd_replies;
+mod one_server;
 mod other_kinds;
 mod pass_through;
 mod policies;

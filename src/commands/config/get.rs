@@ -38,7 +38,8 @@ pub(in crate::commands) fn answer(
 ) -> Answer {
     let resp = client.resp();
     let patterns: Vec<Vec<u8>> = request.args().skip(2).map(<[u8]>::to_vec).collect();
-    let of_data = |pattern: &Vec<u8>| glob::is_plain(pattern) && may_be_about_data(pattern);
+    let is_cluster = context.router.upstream().is_cluster();
+    let of_data = |pattern: &Vec<u8>| glob::is_plain(pattern) && may_be_of_upstream(pattern, is_cluster);
     if exec == ExecContext::AtOnce && patterns.iter().any(of_data) {
         let error = "ERR nearside cannot do this inside MULTI: it would have to ask the upstream";
         return Answer::Now(encode::error_reply(error));
@@ -54,7 +55,7 @@ pub(in crate::commands) fn answer(
                 yield_now().await;
             }
             for patterns in patterns.chunks(PATTERNS_AT_ONCE) {
-                if let Err(error) = add_answers(ask(&router, patterns), &mut pairs).await {
+                if let Err(error) = add_answers(ask(&router, patterns), &mut pairs, is_cluster).await {
                     return error;
                 }
                 yield_now().await;
@@ -69,24 +70,25 @@ pub(in crate::commands) fn answer(
         return Answer::Now(map(&pairs, resp));
     }
     Answer::Later(Box::pin(async move {
-        match add_answers(asked, &mut pairs).await {
+        match add_answers(asked, &mut pairs, is_cluster).await {
             Ok(()) => map(&pairs, resp),
             Err(error) => error,
         }
     }))
 }
 
-/// Asks a server for what may be about the data.
+/// Asks a server for what may be its own to say.
 fn ask(router: &Rc<Router>, patterns: &[Vec<u8>]) -> Vec<QueryReply> {
-    let patterns = patterns.iter().filter(|pattern| may_be_about_data(pattern));
+    let is_cluster = router.upstream().is_cluster();
+    let patterns = patterns.iter().filter(|pattern| may_be_of_upstream(pattern, is_cluster));
     patterns.map(|pattern| router.queries.ask_any(&[&b"CONFIG"[..], b"GET", pattern])).collect()
 }
 
 /// Adds what servers answer. What is known is better than an error, unless nothing is.
-async fn add_answers(asked: Vec<QueryReply>, pairs: &mut Pairs) -> Result<(), Bytes> {
+async fn add_answers(asked: Vec<QueryReply>, pairs: &mut Pairs, is_cluster: bool) -> Result<(), Bytes> {
     for reply in join_all(asked).await {
         match reply {
-            Ok(frame) => add_from_upstream(&frame, pairs),
+            Ok(frame) => add_from_upstream(&frame, pairs, is_cluster),
             Err(error) if pairs.list.is_empty() => return Err(error),
             Err(_) => {}
         }
@@ -94,9 +96,12 @@ async fn add_answers(asked: Vec<QueryReply>, pairs: &mut Pairs) -> Result<(), By
     Ok(())
 }
 
-fn may_be_about_data(pattern: &[u8]) -> bool {
+fn may_be_of_upstream(pattern: &[u8], is_cluster: bool) -> bool {
     let name = String::from_utf8_lossy(pattern).to_ascii_lowercase();
-    if glob::is_plain(pattern) { parameters::is_about_data(&name) } else { !name.starts_with(OWN_PREFIX) }
+    match glob::is_plain(pattern) {
+        true => parameters::is_of_upstream(&name, is_cluster),
+        false => !name.starts_with(OWN_PREFIX),
+    }
 }
 
 /// All that the daemon knows itself; a key that has no value is empty, as in Redis.
@@ -106,7 +111,9 @@ fn known(context: &SessionContext) -> Vec<(String, String)> {
         let text = typed.get(key.name).cloned().unwrap_or_default();
         (format!("{OWN_PREFIX}{}", key.flag()), text)
     });
-    DAEMON.iter().map(|(name, value)| ((*name).to_owned(), value(context))).chain(typed).collect()
+    let is_cluster = context.router.upstream().is_cluster();
+    let own = DAEMON.iter().filter(|(name, _)| parameters::is_of_daemon(name, is_cluster));
+    own.map(|(name, value)| ((*name).to_owned(), value(context))).chain(typed).collect()
 }
 
 /// Adds what is `known` of `patterns`. A name is returned as the client wrote it; a pattern returns the names
@@ -135,14 +142,14 @@ impl Pairs {
     }
 }
 
-fn add_from_upstream(frame: &Bytes, pairs: &mut Pairs) {
+fn add_from_upstream(frame: &Bytes, pairs: &mut Pairs, is_cluster: bool) {
     let mut fields =
         cursor::elements(frame).into_iter().flatten().flatten().map(|element| match cursor::head(element) {
             Some(ReplyHead::Blob { body, .. }) => body,
             _ => &[][..],
         });
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-        if parameters::is_about_data(&String::from_utf8_lossy(name).to_ascii_lowercase()) {
+        if parameters::is_of_upstream(&String::from_utf8_lossy(name).to_ascii_lowercase(), is_cluster) {
             pairs.add(name, value);
         }
     }

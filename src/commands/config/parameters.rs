@@ -46,8 +46,33 @@ pub(super) const DAEMON: &[(&str, fn(&SessionContext) -> String)] = &[
     }),
 ];
 
-/// Parameters about the data: a server of the upstream says them. No other is passed on, for some are secrets
-/// of it.
+/// Parameters of [`DAEMON`] that are those of the server where there is one.
+const OF_SERVER: &[&str] = &["latency-monitor-threshold"];
+
+/// Parameters of one server that stay between it and its operator: files, modules and credentials. So are
+/// those that begin with `tls-`.
+const OF_OPERATOR: &[&str] = &[
+    "aclfile",
+    "appenddirname",
+    "appendfilename",
+    "cluster-config-file",
+    "dbfilename",
+    "dir",
+    "enable-debug-command",
+    "enable-module-command",
+    "enable-protected-configs",
+    "include",
+    "loadmodule",
+    "masterauth",
+    "masteruser",
+    "pidfile",
+    "primaryauth",
+    "primaryuser",
+    "user",
+];
+
+/// Parameters about the data: a server of a cluster says them. No other is passed on there, since others are
+/// about one server of many.
 const DATA: &[&str] = &[
     "active-expire-effort",
     "appendfsync",
@@ -89,12 +114,26 @@ const DATA: &[&str] = &[
     "zset-max-ziplist-value",
 ];
 
-/// The one parameter about the data that is set on every primary: applications set it for themselves.
+/// The one parameter about the data that is set on every primary of a cluster: applications set it for
+/// themselves.
 pub(super) const SET_UPSTREAM: &str = "notify-keyspace-events";
 
-/// Whether a parameter is about the data.
-pub(super) fn is_about_data(name: &str) -> bool {
-    DATA.contains(&name)
+/// Whether the daemon says a parameter of Redis itself, in front of a cluster or of one server.
+pub(super) fn is_of_daemon(name: &str, is_cluster: bool) -> bool {
+    DAEMON.iter().any(|(known, _)| *known == name) && (is_cluster || !OF_SERVER.contains(&name))
+}
+
+/// Whether a parameter stays between a server and its operator.
+pub(super) fn is_of_operator(name: &str) -> bool {
+    OF_OPERATOR.contains(&name) || name.starts_with("tls-")
+}
+
+/// Whether the upstream says a parameter: one server all that is not the daemon's or its operator's.
+pub(super) fn is_of_upstream(name: &str, is_cluster: bool) -> bool {
+    match is_cluster {
+        true => DATA.contains(&name),
+        false => !(name.starts_with(OWN_PREFIX) || is_of_daemon(name, false) || is_of_operator(name)),
+    }
 }
 
 /// The key of the daemon's configuration that a parameter means, in whichever way it is named.

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use futures_util::future::join_all;
 
-use super::parameters::{self, DAEMON, OWN_PREFIX, SET_UPSTREAM};
+use super::parameters::{self, OWN_PREFIX, SET_UPSTREAM};
 use crate::cache::SharedCache;
-use crate::commands::context::SessionContext;
+use crate::commands::context::{ExecContext, SessionContext};
 use crate::config::{Change, Key};
 use crate::invalidation::Invalidation;
 use crate::protocol::resp::encode;
@@ -23,9 +23,12 @@ pub(in crate::commands) fn answer(request: &Request<'_>, context: &SessionContex
         request.args().skip(2).map(|argument| String::from_utf8_lossy(argument).into_owned()).collect();
     let pairs: Vec<(String, &str)> =
         args.chunks_exact(2).map(|pair| (pair[0].to_ascii_lowercase(), &*pair[1])).collect();
-    if let [(name, _)] = &pairs[..]
-        && name == SET_UPSTREAM
-    {
+    let is_cluster = context.router.upstream().is_cluster();
+    let is_passed_on = match &pairs[..] {
+        [(name, _)] if name == SET_UPSTREAM => true,
+        pairs => !is_cluster && pairs.iter().all(|(name, _)| parameters::is_of_upstream(name, false)),
+    };
+    if is_passed_on {
         return set_on_every_primary(request, context);
     }
     Answer::Now(match changes(&pairs, context) {
@@ -37,6 +40,23 @@ pub(in crate::commands) fn answer(request: &Request<'_>, context: &SessionContex
         }
         Err(error) => error,
     })
+}
+
+/// CONFIG RESETSTAT; one server counts anew as well. EXEC does not wait for that.
+pub(in crate::commands) fn reset_stats(context: &SessionContext, exec: ExecContext) -> Answer {
+    context.server.reset_stats(&context.report.stats);
+    if context.router.upstream().is_cluster() {
+        return Answer::Now(ok());
+    }
+    let asked = context.router.queries.send_to_primaries(&["CONFIG", "RESETSTAT"], false);
+    match exec {
+        ExecContext::AtOnce => Answer::Now(ok()),
+        ExecContext::None => Answer::Later(Box::pin(async move {
+            // A server that refuses counts on, and nearside has begun anew.
+            drop(join_all(asked).await);
+            ok()
+        })),
+    }
 }
 
 /// Sets a parameter on every primary, or gives an error: what the others did is not undone.
@@ -55,11 +75,15 @@ fn changes<'a>(
     pairs: &[(String, &'a str)],
     context: &SessionContext,
 ) -> Result<Vec<(Change, &'a str)>, Bytes> {
+    let is_cluster = context.router.upstream().is_cluster();
     for (name, _) in pairs {
         let own = name.strip_prefix(OWN_PREFIX).map(|key| key.replace('-', "_"));
         let is_own = own.is_some_and(|key| Key::named(&key).is_some());
-        let is_daemon = DAEMON.iter().any(|(known, _)| known == name);
-        if !(is_own || is_daemon || parameters::is_about_data(name)) {
+        // One server knows more, and says so where all is set there.
+        let is_known = parameters::is_of_daemon(name, is_cluster)
+            || parameters::is_of_upstream(name, true)
+            || (!is_cluster && parameters::is_of_operator(name));
+        if !(is_own || is_known) {
             let error = format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'");
             return Err(encode::error_reply(error));
         }
@@ -73,10 +97,16 @@ fn changes<'a>(
         if pairs[..index].iter().any(|(before, _)| before == name) {
             return fail("duplicate parameter");
         }
+        if parameters::is_of_operator(name) {
+            return fail("files, modules and credentials of the server are left to its operator");
+        }
+        if !is_cluster && parameters::is_of_upstream(name, false) {
+            return fail("it is set at the server: set it apart from what is set at nearside");
+        }
         if name == SET_UPSTREAM {
             return fail("it is set on every primary of the upstream: set it alone");
         }
-        if parameters::is_about_data(name) {
+        if parameters::is_of_upstream(name, is_cluster) {
             return fail(
                 "it is a parameter of the upstream's servers, which nearside leaves to their operator",
             );

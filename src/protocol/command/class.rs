@@ -1,6 +1,7 @@
 //! What the daemon does with a command: the vocabulary of the table's `class` column.
 
 use super::RefusalReason;
+use crate::protocol::resp::request::Request;
 
 /// What is done with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,18 @@ pub enum Class {
     Local(Local),
     /// Needs state that outlives the request, so a multiplexed connection cannot carry it.
     Session(RequiredState),
+    /// Concerns a server and no keys: one server carries it out. This is done where there are many.
+    OfServer(InCluster),
     /// Makes no sense behind this daemon.
+    Refused(RefusalReason),
+}
+
+/// What is done in front of a cluster with a command that is about a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InCluster {
+    /// The daemon answers it.
+    Local(Local),
+    /// A refusal.
     Refused(RefusalReason),
 }
 
@@ -230,6 +242,55 @@ pub enum RequiredState {
     Unsubscribe(TopicKind),
     /// Waits for the replicas of what this connection wrote.
     Wait,
+}
+
+// === impl Class ===
+
+impl Class {
+    /// What is done with a request of this class in front of a cluster, or of one server.
+    #[inline]
+    pub fn before(self, is_cluster: bool, request: &Request<'_>) -> Class {
+        match self {
+            Class::OfServer(of_server) => of_server.before(is_cluster, request),
+            class => class,
+        }
+    }
+}
+
+// === impl InCluster ===
+
+impl InCluster {
+    #[cold]
+    fn before(self, is_cluster: bool, request: &Request<'_>) -> Class {
+        match self {
+            InCluster::Local(local) if is_cluster => Class::Local(local),
+            InCluster::Refused(reason) if is_cluster => Class::Refused(reason),
+            _ if request.arg(0).eq_ignore_ascii_case(b"debug") && !is_harmless(request.arg(1)) => {
+                Class::Refused(RefusalReason::Harmful)
+            }
+            _ => Class::AnyNode,
+        }
+    }
+}
+
+/// Whether a subcommand of DEBUG leaves the server running, and data as they are.
+fn is_harmless(subcommand: &[u8]) -> bool {
+    const HARMLESS: [&str; 13] = [
+        "help",
+        "digest",
+        "digest-value",
+        "htstats",
+        "htstats-key",
+        "jmap",
+        "listpack",
+        "object",
+        "quicklist",
+        "sdslen",
+        "set-active-expire",
+        "sleep",
+        "stringmatch-len",
+    ];
+    HARMLESS.iter().any(|name| subcommand.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 // === impl Local ===

@@ -38,6 +38,9 @@ impl Flags {
     /// Looks for a bit: for an absent key its reply is -1 if it looks for a 1. COMMAND does not show this
     /// flag.
     pub const BIT_POSITION: Flags = Flags(1 << 10);
+    /// Reads keys that it does not name, if its arguments say so and the server is no node of a cluster.
+    /// COMMAND does not show this flag.
+    pub const UNNAMED: Flags = Flags(1 << 11);
 
     /// These flags and `other`.
     pub const fn with(self, other: Flags) -> Flags {

@@ -26,7 +26,7 @@ mod ttl_effect;
 
 pub use category::members;
 pub use class::{
-    Class, CommandQuery, Database, Gather, Join, Keyspace, Local, RequiredState, ScriptAction,
+    Class, CommandQuery, Database, Gather, InCluster, Join, Keyspace, Local, RequiredState, ScriptAction,
     SubscriptionQuery, TopicKind, TrackingCommand, TransactionCommand,
 };
 pub use denied::Denied;

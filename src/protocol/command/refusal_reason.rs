@@ -12,9 +12,15 @@ pub enum RefusalReason {
     NoCluster,
     /// It acts on the one server that it is sent to, and the upstream may have many.
     OneServer,
-    /// It would change one server's settings and leave the others.
-    SingleServers,
-    /// Replication is between the servers of the cluster.
+    /// It would end the server, or change data in a way that the server does not tell of.
+    Harmful,
+    /// It would change who may log in at the server, where clients of the daemon do not log in.
+    Users,
+    /// What a server loads and runs is its operator's.
+    Modules,
+    /// The server would wait for the next word of this client alone.
+    Debugger,
+    /// Replication is between the servers.
     Replication,
     /// The file that the daemon was configured from is the operator's.
     OwnFile,
@@ -30,8 +36,15 @@ impl RefusalReason {
                 return encode::error_reply("ERR This instance has cluster support disabled");
             }
             RefusalReason::OneServer => "it acts on one server, and many stand behind nearside",
-            RefusalReason::SingleServers => "it would change one server of the cluster and leave the others",
-            RefusalReason::Replication => "replication is between the servers of the cluster",
+            RefusalReason::Harmful => {
+                "it would end the server, or change data behind the back of all its clients"
+            }
+            RefusalReason::Users => {
+                "it is about those who log in at the servers, and clients log in at nearside"
+            }
+            RefusalReason::Modules => "the code that servers load is left to their operator",
+            RefusalReason::Debugger => "a server that is debugged serves one client alone",
+            RefusalReason::Replication => "replication is between the servers",
             RefusalReason::OwnFile => "it does not write its own configuration file",
         };
         let name = spec.name.to_ascii_uppercase().replace('|', " ");
@@ -48,11 +61,11 @@ mod tests {
     #[test]
     fn a_refusal_names_the_command_and_the_reason() {
         let request = OwnedRequest::from_args(["module", "load", "path"]);
-        let reply = RefusalReason::SingleServers.reply(recognise(&request.as_request()).unwrap());
+        let reply = RefusalReason::Modules.reply(recognise(&request.as_request()).unwrap());
         assert_eq!(
             &reply[..],
             b"-ERR MODULE LOAD is not available through nearside: \
-              it would change one server of the cluster and leave the others\r\n"
+              the code that servers load is left to their operator\r\n"
         );
     }
 }

@@ -16,7 +16,7 @@ use super::blocked_call::{BlockedCall, BlockedCalls, EndedBy};
 use crate::clients::block_state::BlockGuard;
 use crate::node::NodeId;
 use crate::protocol::command::{Flags, Spec};
-use crate::protocol::key::Slot;
+use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::router::answer::Answer;
@@ -40,7 +40,7 @@ const STOPPED: &[u8] = b"-UNBLOCKED nearside: the daemon is shutting down; the c
 /// What a wait is for.
 struct BlockingCommand {
     request: OwnedRequest,
-    slot: Option<Slot>,
+    slots: KeySlots,
     timeout: BlockTimeout,
     /// Whether waiting anew after a lost connection can neither do something twice nor miss something.
     repeatable: bool,
@@ -81,8 +81,8 @@ impl Blocking {
         waiting: BlockGuard,
     ) -> Answer {
         let route = RequestRoute::of(spec);
-        let slot = match route.slot_of(request) {
-            Ok(slot) => slot,
+        let slots = match self.context.slots(route, request) {
+            Ok(slots) => slots,
             Err(reply) => return Answer::Now(Bytes::from_static(reply)),
         };
         let (_, due) = self.default_ttl.apply(route, request, Bytes::new());
@@ -91,13 +91,15 @@ impl Blocking {
         // The session begins nothing else meanwhile, so for many keys it need not be known which are written.
         let many =
             if writes && route.has_many(request) { std::mem::take(&mut keys) } else { InflightKeys::new() };
-        slot.filter(|_| writes).inspect(|slot| caller.inflight.note_written(*slot));
+        if writes {
+            caller.inflight.note_written(slots);
+        }
         let read = if writes { InflightKeys::new() } else { keys.clone() };
         let write = writes.then(|| self.context.begin_write(keys, caller));
         let latest = |argument: &[u8]| matches!(argument, b"$" | b"+");
         let repeatable = !writes && !request.args().any(latest);
         let timeout = BlockTimeout::of(spec, request);
-        let blocking = BlockingCommand { request: request.to_owned(), slot, timeout, repeatable, waiting };
+        let blocking = BlockingCommand { request: request.to_owned(), slots, timeout, repeatable, waiting };
         let (this, resp, inflight) = (self.clone(), caller.resp, caller.inflight.clone());
         Answer::Later(Box::pin(async move {
             this.context.drop_keys(&many).await;
@@ -106,10 +108,8 @@ impl Blocking {
             this.context.stats.waits_ended.bump();
             let outcome =
                 outcome.map(|frame| UpstreamReply { frame, rerouted: true, tracked: false, by: None });
-            if let (Some(slot), Some(due)) = (slot, due)
-                && may_have_written(&outcome)
-            {
-                this.default_ttl.give_ttl(slot, due, &inflight).settle(&outcome).await;
+            if let Some(due) = due.filter(|_| may_have_written(&outcome)) {
+                this.default_ttl.give_ttl(slots, due, &inflight).settle(&outcome).await;
             }
             this.context.drop_keys_read_elsewhere(&read).await;
             this.context.drop_keys(&many).await;
@@ -130,8 +130,8 @@ impl Blocking {
                 BlockRound::GoOn(next) => elsewhere = next,
             }
         }
-        // Only a command with keys is ever sent elsewhere.
-        let slot = blocking.slot.unwrap_or_else(|| Slot::of(b""));
+        // Only a command with keys is ever sent elsewhere, and only by a node of a cluster.
+        let slot = blocking.slots.one().unwrap_or_else(|| Slot::of(b""));
         Err(UpstreamError::TooManyRedirects { slot, redirects_max: MOVES_MAX })
     }
 
@@ -144,14 +144,14 @@ impl Blocking {
     ) -> Result<BlockRound, UpstreamError> {
         let mut dedicated = match redirect {
             Some(Redirect { node, .. }) => self.context.upstream.dedicated_to(node).await?,
-            None => self.context.upstream.dedicated(blocking.slot).await?,
+            None => self.context.upstream.dedicated(blocking.slots.one()).await?,
         };
         let asking = redirect.is_some_and(|redirect| redirect.asking);
         if asking {
             dedicated.round_trip(&encode::request(&["ASKING"]), 1).await?;
         }
         let node = dedicated.node().clone();
-        let owned = blocking.slot.filter(|_| !asking);
+        let owned = blocking.slots.one().filter(|_| !asking);
         let mut held = [BlockedCall::begin(dedicated, request)];
         let ended_by = self.hold(&mut held, &node, owned, blocking).await?;
         let [held] = held;
@@ -217,7 +217,7 @@ impl Blocking {
             self.context.upstream.refreshed(self.context.settings.request_timeout).await;
             return BlockRound::GoOn(None);
         }
-        match self.context.upstream.redirected(&reply, blocking.slot, node, false).await {
+        match self.context.upstream.redirected(&reply, blocking.slots.one(), node, false).await {
             Some(elsewhere) => BlockRound::GoOn(Some(elsewhere)),
             None => BlockRound::Over(reply),
         }

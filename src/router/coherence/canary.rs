@@ -16,7 +16,7 @@ use tokio::time::{self, MissedTickBehavior};
 use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
 use crate::node::NodeId;
-use crate::protocol::key::Slot;
+use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::encode;
 use crate::upstream::{Call, NodeIndex, Outcome, Upstream};
 
@@ -127,13 +127,9 @@ impl Canary {
         let (sender, receiver) = oneshot::channel();
         self.waiting.lock().insert(key.clone(), sender);
         let life = (2 * self.interval).max(KEY_LIFE_MIN).as_millis().to_string();
-        let call = |bytes: Bytes, reads_only: bool| Call {
-            bytes,
-            slot: Some(slot),
-            reads_only,
-            runs_user_code: false,
-        };
-        let mut read = upstream.send(slot, call(encode::request(&[b"GET", &key[..]]), true));
+        let send =
+            |bytes, reads_only| upstream.send(Some(slot), Call::new(KeySlots::One(slot), bytes, reads_only));
+        let mut read = send(encode::request(&[b"GET", &key[..]]), true);
         let is_tracked = read.epoch.take().is_some();
         let written_at = clock::now();
         let set = encode::request(&[
@@ -143,7 +139,7 @@ impl Canary {
             b"PX",
             life.as_bytes(),
         ]);
-        let write = upstream.send(slot, call(set, false));
+        let write = send(set, false);
         let outcomes = [read.reply.await.ok(), write.reply.await.ok()];
         let heard = match refusal(&outcomes) {
             Some(refusal) => ProbeOutcome::Refused(refusal),

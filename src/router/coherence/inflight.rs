@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 
 use super::written_slots::WrittenSlots;
 use crate::cache::{MissReason, SharedCache};
-use crate::protocol::key::Slot;
+use crate::protocol::key::{KeySlots, Slot};
 
 /// The unanswered writes of one session, and its unanswered reads. Bounded by the answers that a session may
 /// wait for.
@@ -167,9 +167,13 @@ impl Inflight {
         }
     }
 
-    /// Something in `slot` is written, whichever keys.
-    pub(in crate::router) fn note_written(&self, slot: Slot) {
-        self.written.note(slot);
+    /// Something in `slots` is written, whichever keys.
+    pub(in crate::router) fn note_written(&self, slots: KeySlots) {
+        match slots {
+            KeySlots::None => {}
+            KeySlots::One(slot) => self.written.note(slot),
+            KeySlots::Several => self.written.note_all(),
+        }
     }
 
     /// The slots that the session may have written to since it began.

@@ -16,7 +16,7 @@ use tokio::time;
 use crate::cache::Sample;
 use crate::clock;
 use crate::protocol::command::{self, Flags};
-use crate::protocol::key::Slot;
+use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::request::OwnedRequest;
 use crate::router::context::{RouterCache, RouterContext};
@@ -68,10 +68,8 @@ impl ShadowVerifier {
         let bytes = OwnedRequest::from_args(arguments).bytes();
         let slot = Slot::of(sample.key());
         // This reply is not kept, so it needs no tracking.
-        let sent = self
-            .context
-            .upstream
-            .send_untracked(slot, Call { bytes, slot: Some(slot), reads_only: true, runs_user_code: false });
+        let call = Call::new(KeySlots::One(slot), bytes, true);
+        let sent = self.context.upstream.send_untracked(Some(slot), call);
         let reply = match sent.reply.await {
             Ok(Ok(reply)) if !reply.rerouted && !reply.frame.starts_with(b"-") => reply.frame,
             _ => {

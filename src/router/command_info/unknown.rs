@@ -85,11 +85,7 @@ impl UnknownCommands {
         }
         let bytes = encode::request(&[&b"COMMAND"[..], b"INFO", &name]);
         let node = self.context.upstream.any_node();
-        let call = Call { bytes, slot: None, reads_only: true, runs_user_code: false };
-        let sent = match node {
-            Some(node) => self.context.upstream.send_to(node, call),
-            None => self.context.upstream.send_any(call),
-        };
+        let sent = self.context.upstream.send_on(None, node, Call::question(bytes));
         let this = self.clone();
         Some(Box::pin(async move {
             let lesson = match sent.reply.await.unwrap_or(Err(UpstreamError::Stopped)) {

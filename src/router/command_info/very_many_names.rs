@@ -63,7 +63,7 @@ impl CommandQueries {
             for first in (FIRST_NAME..request.len()).step_by(NAMES_AT_ONCE) {
                 let names = request.args_from(first).take(NAMES_AT_ONCE);
                 let part = OwnedRequest::from_args(request.args().take(FIRST_NAME).chain(names));
-                let call = Call { bytes: part.bytes(), slot: None, reads_only: true, runs_user_code: false };
+                let call = Call::question(part.bytes());
                 let outcome = this.context.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
                 let frame = match outcome {
                     Ok(reply) => reply.frame,

@@ -16,7 +16,7 @@ use futures_util::future::LocalBoxFuture;
 use super::multi_exec::{EXEC, MULTI};
 use crate::clock::{self, Nanos};
 use crate::protocol::command::{TtlEffect, is_silent};
-use crate::protocol::key::Slot;
+use crate::protocol::key::KeySlots;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::protocol::resp::{
     cursor::{self, ReplyHead},
@@ -38,7 +38,7 @@ pub(in crate::router) type DueKeys = HashMap<Bytes, Duration>;
 #[derive(Debug)]
 pub(in crate::router) struct TtlFollowUp {
     default_ttl: Rc<DefaultTtl>,
-    slot: Slot,
+    slots: KeySlots,
     /// The answer, and the keys that it is about; several of them are a transaction, so that many keys have
     /// one place in the line.
     sent: Vec<(PendingReply, DueKeys)>,
@@ -103,60 +103,62 @@ impl DefaultTtl {
     pub(in crate::router) fn follow(
         self: &Rc<DefaultTtl>,
         write: &PendingReply,
-        slot: Option<Slot>,
+        slots: KeySlots,
         due: Option<DueKeys>,
         inflight: &Rc<Inflight>,
     ) -> Option<TtlFollowUp> {
         let due = due?;
-        (!write.has_outcome()).then(|| slot.map(|slot| self.give_ttl(slot, due, inflight)))?
+        (!write.has_outcome()).then(|| self.give_ttl(slots, due, inflight))
     }
 
-    /// Gives keys of `slot` their time to live.
+    /// Gives keys in `slots` their time to live.
     pub(in crate::router) fn give_ttl(
         self: &Rc<DefaultTtl>,
-        slot: Slot,
+        slots: KeySlots,
         due: DueKeys,
         inflight: &Rc<Inflight>,
     ) -> TtlFollowUp {
         self.context.stats.default_ttl_sent.add(due.len() as u64);
         // While a slot moves, no node carries out a transaction on keys that have left; each alone is
         // redirected.
-        let sent = match due.len() > 1 && !self.context.upstream.is_moving(slot, clock::now()) {
-            true => vec![(self.context.upstream.send_behind(slot, all(&due), due.len() + 1), due)],
-            false => self.give_each(slot, due),
+        let sent = match due.len() > 1 && !self.is_moving(slots) {
+            true => vec![(self.context.upstream.send_behind(slots, all(&due), due.len() + 1), due)],
+            false => self.give_each(slots, due),
         };
         TtlFollowUp {
             default_ttl: self.clone(),
-            slot,
+            slots,
             sent,
             inflight: inflight.clone(),
             number: inflight.sent(),
         }
     }
 
-    fn give_each(self: &Rc<DefaultTtl>, slot: Slot, due: DueKeys) -> Vec<(PendingReply, DueKeys)> {
+    fn is_moving(&self, slots: KeySlots) -> bool {
+        slots.one().is_some_and(|slot| self.context.upstream.is_moving(slot, clock::now()))
+    }
+
+    fn give_each(self: &Rc<DefaultTtl>, slots: KeySlots, due: DueKeys) -> Vec<(PendingReply, DueKeys)> {
         let is_single = due.len() == 1;
         let give = |(key, ttl): (Bytes, Duration)| {
             let bytes = pexpire(&key, ttl);
             let sent = match is_single {
-                true => self.context.upstream.send_behind(slot, bytes, 0),
-                false => self
-                    .context
-                    .upstream
-                    .send(slot, Call { bytes, slot: Some(slot), reads_only: false, runs_user_code: false }),
+                true => self.context.upstream.send_behind(slots, bytes, 0),
+                false => self.context.upstream.send(slots.one(), Call::new(slots, bytes, false)),
             };
             (sent, DueKeys::from([(key, ttl)]))
         };
         due.into_iter().map(give).collect()
     }
 
-    /// Counts the `keys` of `slot` that may have no time to live for INFO, and logs that now and then.
-    fn note_missed(&self, slot: Slot, keys: usize, cause: &str) {
+    /// Counts the `keys` in `slots` that may have no time to live for INFO, and logs that now and then.
+    fn note_missed(&self, slots: KeySlots, keys: usize, cause: &str) {
         self.context.stats.default_ttl_failures.add(keys as u64);
         let now = clock::now();
         if self.logged_at.get().is_none_or(|logged_at| now >= logged_at + LOGGED_EVERY) {
             self.logged_at.set(Some(now));
-            let node = self.context.upstream.owner_node(slot).map(|node| node.to_string());
+            let node = self.context.upstream.node_for(slots.one());
+            let node = node.map(|node| self.context.upstream.node(node).to_string());
             tracing::warn!(
                 node,
                 cause,
@@ -180,26 +182,25 @@ impl TtlFollowUp {
         for (sent, due) in self.sent {
             let outcome = sent.reply.await.unwrap_or_else(stopped);
             if let Ok(reply) = &outcome {
-                let owner = self.default_ttl.context.upstream.owner(self.slot);
-                self.default_ttl.context.is_refused(owner, Right::Pexpire, &reply.frame);
+                let context = &self.default_ttl.context;
+                context.is_refused(context.upstream.node_for(self.slots.one()), Right::Pexpire, &reply.frame);
             }
             let Some((keys, cause)) = missed(&outcome, due.len()).filter(|_| may_have_written) else {
                 continue;
             };
             // The slot may have been found to be moving just now.
-            let is_moving =
-                due.len() > 1 && self.default_ttl.context.upstream.is_moving(self.slot, clock::now());
+            let is_moving = due.len() > 1 && self.default_ttl.is_moving(self.slots);
             // What the session has sent since may say that a key is to be there for ever, and this would come
             // behind it.
             if is_moving && self.inflight.sent() == self.number {
                 again.extend(due);
             } else {
-                self.default_ttl.note_missed(self.slot, keys, &cause);
+                self.default_ttl.note_missed(self.slots, keys, &cause);
             }
         }
-        for (sent, due) in self.default_ttl.give_each(self.slot, again) {
+        for (sent, due) in self.default_ttl.give_each(self.slots, again) {
             if let Some((keys, cause)) = missed(&sent.reply.await.unwrap_or_else(stopped), due.len()) {
-                self.default_ttl.note_missed(self.slot, keys, &cause);
+                self.default_ttl.note_missed(self.slots, keys, &cause);
             }
         }
     }

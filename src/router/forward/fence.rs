@@ -24,14 +24,9 @@ impl Fence {
     }
 
     fn ping(context: &RouterContext, to: Destination) -> Fence {
-        let ping =
-            Call { bytes: encode::request(&["PING"]), slot: None, reads_only: true, runs_user_code: false };
-        let upstream = &context.upstream;
-        match (to.slot, to.node) {
-            (Some(slot), _) => Fence::Sent(upstream.send(slot, ping), upstream.way(slot)),
-            (None, Some(node)) => Fence::Sent(upstream.send_to(node, ping), Some(node)),
-            (None, None) => Fence::Sent(upstream.send_any(ping), None),
-        }
+        let (slot, ping) = (to.slots.one(), Call::question(encode::request(&["PING"])));
+        let sent = context.upstream.send_on(slot, to.node, ping);
+        Fence::Sent(sent, slot.map_or(to.node, |slot| context.upstream.way(slot)))
     }
 
     /// Waits until all changes by the command, which had this `outcome`, have been received; empties L1 where

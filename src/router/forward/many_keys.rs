@@ -1,5 +1,5 @@
-//! A command on very many keys of one slot: the node executes it as a whole. The work on its keys here is
-//! done in slices, so that sessions get their turn in between.
+//! A command on very many keys that one node executes as a whole. The work on its keys here is done in slices,
+//! so that sessions get their turn in between.
 //!
 //! Its session begins nothing else meanwhile. So it need not be known which keys the command reads or writes:
 //! they are only dropped from L1, before it is sent and once more before its reply leaves.
@@ -58,9 +58,7 @@ impl ManyKeys {
 
     fn begin(&self) -> SentCall {
         let session = self.hold.session();
-        if let Some(slot) = self.to.slot {
-            session.note_written(slot);
-        }
+        session.note_written(self.to.slots);
         let coverage = self.coverage.as_ref();
         let caller = Caller { resp: self.resp, inflight: session, now: clock::now(), coverage };
         let request = self.request.as_request();

@@ -14,7 +14,7 @@ use futures_util::future::{LocalBoxFuture, join_all};
 
 use crate::clock::{self, Nanos};
 use crate::protocol::command::Flags;
-use crate::protocol::key::Slot;
+use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::request::Request;
 use crate::protocol::resp::{cursor, encode};
 use crate::router::context::RouterContext;
@@ -76,9 +76,9 @@ impl ReplySizes {
         if !route.flags.has(Flags::GROWS) || !is_measured(route, request) {
             return None;
         }
-        let slot = route.slot_of(request).ok()??;
-        self.context.upstream.reply_limit(Some(slot))?;
-        self.ask_sizes(route, request, slot, now)
+        let slots = self.context.slots(route, request).ok().filter(|slots| *slots != KeySlots::None)?;
+        self.context.upstream.reply_limit(slots.one())?;
+        self.ask_sizes(route, request, slots, now)
     }
 
     #[cold]
@@ -86,7 +86,7 @@ impl ReplySizes {
         self: &Rc<ReplySizes>,
         route: RequestRoute,
         request: &Request<'_>,
-        slot: Slot,
+        slots: KeySlots,
         now: Nanos,
     ) -> Option<LocalBoxFuture<'static, ()>> {
         let mut keys = route.keys_of(request);
@@ -96,10 +96,7 @@ impl ReplySizes {
         }
         let asked = keys.into_iter().map(|key| {
             let bytes = encode::request(&[&b"MEMORY"[..], b"USAGE", &key]);
-            let sent = self
-                .context
-                .upstream
-                .send(slot, Call { bytes, slot: Some(slot), reads_only: true, runs_user_code: false });
+            let sent = self.context.upstream.send(slots.one(), Call::new(slots, bytes, true));
             (Bytes::copy_from_slice(&key), sent)
         });
         let asked: Vec<_> = asked.collect();
@@ -110,11 +107,8 @@ impl ReplySizes {
             this.sizes.borrow_mut().make_room(keys.len());
             for (key, outcome) in keys.into_iter().zip(outcomes) {
                 if let Ok(Ok(reply)) = &outcome {
-                    this.context.is_refused(
-                        this.context.upstream.owner(slot),
-                        Right::MemoryUsage,
-                        &reply.frame,
-                    );
+                    let node = this.context.upstream.node_for(slots.one());
+                    this.context.is_refused(node, Right::MemoryUsage, &reply.frame);
                 }
                 let size = match outcome {
                     Ok(Ok(reply)) if reply.frame.starts_with(b"_") => 0,

@@ -10,6 +10,7 @@ use super::fence::Fence;
 use super::reply_sizes::ReplySizes;
 use crate::cache::MissReason;
 use crate::protocol::command::Flags;
+use crate::protocol::key::KeySlots;
 use crate::protocol::resp::request::Request;
 use crate::router::caller::Caller;
 use crate::router::coherence::inflight::{Hold, InflightKeys, InflightRead, InflightWrite};
@@ -59,8 +60,8 @@ impl Sender {
     ) -> SentCall {
         let (bytes, due) = self.default_ttl.apply(route, request, bytes);
         // What is stored has a short reply, and what gives it a time to live goes right behind it.
-        let isolated =
-            due.is_none() && self.reply_sizes.needs_isolation(route, access, to.slot, request, caller.now);
+        let isolated = due.is_none()
+            && self.reply_sizes.needs_isolation(route, access, to.slots.one(), request, caller.now);
         let hold = isolated.then(|| Hold::of(caller.inflight));
         let keys = || if route.has_many(request) { InflightKeys::new() } else { route.keys_of(request) };
         let begin_write = || self.context.begin_write(keys(), caller);
@@ -74,21 +75,20 @@ impl Sender {
         if let Some(read) = &read {
             read.keys().iter().for_each(|key| self.context.note(key, MissReason::Command));
         }
-        let unkept = access == KeyAccess::Declared && self.context.is_uncached(route, request);
-        let send = |call: Call| match (to.slot, to.node) {
-            _ if isolated => self.context.upstream.send_isolated(to.slot, to.node, call, 0),
-            (Some(slot), _) if unkept => self.context.send_uncached(slot, call, caller),
-            (Some(slot), _) => self.context.upstream.send(slot, call),
-            (None, Some(node)) => self.context.upstream.send_to(node, call),
-            (None, None) => self.context.upstream.send_any(call),
+        let unkept = access == KeyAccess::Declared
+            && to.slots != KeySlots::None
+            && self.context.is_uncached(route, request);
+        let reads_only = route.flags.has(Flags::READ);
+        let call = Call { bytes, slots: to.slots, reads_only, runs_user_code: route.runs_user_code };
+        let slot = to.slots.one();
+        let sent = if isolated {
+            self.context.upstream.send_isolated(slot, to.node, call, 0)
+        } else if unkept {
+            self.context.send_uncached(slot, call, caller)
+        } else {
+            self.context.upstream.send_on(slot, to.node, call)
         };
-        let sent = send(Call {
-            bytes,
-            slot: to.slot,
-            reads_only: route.flags.has(Flags::READ),
-            runs_user_code: route.runs_user_code,
-        });
-        let following = self.default_ttl.follow(&sent, to.slot, due, caller.inflight);
+        let following = self.default_ttl.follow(&sent, to.slots, due, caller.inflight);
         let fence = (access == KeyAccess::Undeclared).then(|| Fence::behind(&self.context, to, isolated));
         let (context, coverage) = (self.context.clone(), caller.coverage.cloned());
         SentCall { context, sent, following, fence, write, read, hold, coverage }

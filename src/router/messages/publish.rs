@@ -15,7 +15,7 @@ use super::settled::until_settled;
 use crate::clock;
 use crate::node::NodeId;
 use crate::protocol::command::{Flags, Keys, Spec, TopicKind};
-use crate::protocol::key::Slot;
+use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
@@ -84,14 +84,9 @@ impl Publisher {
         caller: Caller<'_>,
     ) -> LocalBoxFuture<'static, Bytes> {
         let (slot, sharded) = (Slot::of(&channel.name), channel.kind == TopicKind::Shard);
-        let call = Call {
-            bytes: request.bytes(),
-            slot: Some(slot),
-            reads_only: spec.flags.has(Flags::READ),
-            runs_user_code: false,
-        };
+        let call = Call::new(KeySlots::One(slot), request.bytes(), spec.flags.has(Flags::READ));
         let (node, sent) = if sharded {
-            (self.context.upstream.owner_node(slot), self.context.upstream.send(slot, call))
+            (self.context.upstream.owner_node(slot), self.context.upstream.send(Some(slot), call))
         } else {
             self.context.upstream.publish(slot, call)
         };

@@ -62,7 +62,7 @@ impl SubscriptionQueries {
         query: SubscriptionQuery,
         request: OwnedRequest,
     ) -> LocalBoxFuture<'static, Bytes> {
-        let call = Call { bytes: request.bytes(), slot: None, reads_only: true, runs_user_code: false };
+        let call = Call::question(request.bytes());
         let (nodes, sent): (Vec<NodeId>, Vec<_>) = self.context.upstream.send_each(&call).into_iter().unzip();
         if nodes.is_empty() {
             return Box::pin(ready(failure_reply(&self.context.upstream.no_topology())));

@@ -1,7 +1,7 @@
 //! Commands on many keys, split by slot and joined in order: MGET, MSET, DEL, UNLINK, EXISTS, TOUCH.
 //!
 //! Each part is atomic, the whole is not. The parts go out at once, each behind what was sent to its slot
-//! before.
+//! before. In front of one server nothing is split.
 
 use std::rc::Rc;
 
@@ -9,9 +9,10 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 
 use super::mget::Mget;
-use super::slot_parts::{has_one_slot, parts};
+use super::slot_parts::parts;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{Flags, Join, Spec};
+use crate::protocol::key::KeySlots;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
@@ -58,11 +59,16 @@ impl BySlot {
             Join::Mget => self.mget.answer(request, caller, bound, out),
             // EXISTS of one key is a read like any other.
             Join::SumOfReads if positions.len() == 1 => self.reads.read(spec, request, caller, out),
-            Join::Sum | Join::SumOfReads | Join::Mset if has_one_slot(spec, request) => {
+            Join::Sum | Join::SumOfReads | Join::Mset if self.is_one_command(route, request) => {
                 self.forwarder.forward(route, KeyAccess::Declared, request, caller)
             }
             Join::Sum | Join::SumOfReads | Join::Mset => self.split(route, join, request, caller),
         }
+    }
+
+    /// Whether one node carries out all of a request.
+    pub(super) fn is_one_command(&self, route: RequestRoute, request: &Request<'_>) -> bool {
+        !self.context.upstream.is_cluster() || route.named_slots(request) != KeySlots::Several
     }
 
     /// Sends one command for each slot.
@@ -78,11 +84,9 @@ impl BySlot {
                 let args = std::iter::once(0).chain(args).map(|index| request.arg(index));
                 let request = OwnedRequest::from_args(args);
                 let (bytes, due) = self.default_ttl.apply(route, &request.as_request(), request.bytes());
-                let sent = self.context.upstream.send(
-                    part.slot,
-                    Call { bytes, slot: Some(part.slot), reads_only, runs_user_code: false },
-                );
-                let following = self.default_ttl.follow(&sent, Some(part.slot), due, caller.inflight);
+                let call = Call::new(part.slots, bytes, reads_only);
+                let sent = self.context.upstream.send(part.slots.one(), call);
+                let following = self.default_ttl.follow(&sent, part.slots, due, caller.inflight);
                 (sent, following)
             })
             .unzip();

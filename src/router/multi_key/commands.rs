@@ -5,7 +5,6 @@ use std::rc::Rc;
 use super::by_slot::BySlot;
 use super::mget::Mget;
 use super::slices;
-use super::slot_parts::has_one_slot;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{Join, Spec};
 use crate::protocol::resp::request::Request;
@@ -51,7 +50,7 @@ impl MultiKey {
     ) -> Answer {
         caller.inflight.note_sent();
         if slices::is_large(request, join) {
-            if join == Join::Mget || (spec.keys.positions(request).is_ok() && !has_one_slot(spec, request)) {
+            if join == Join::Mget || !self.by_slot.is_one_command(RequestRoute::of(spec), request) {
                 return slices::in_slices(&self.by_slot, spec, join, request, caller, bound);
             }
             return self.by_slot.forwarder.forward(

@@ -1,4 +1,5 @@
-//! MGET: each key that L1 has is answered by L1, the others by one MGET for each slot.
+//! MGET: each key that L1 has is answered by L1, the others by one MGET for each slot, or by one for all in
+//! front of one server.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -7,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 
 use super::slot_fetch::{FetchReason, SlotBatch, SlotFetches, get};
-use super::slot_parts::{SlotPart, parts};
+use super::slot_parts::{SlotPart, parts, whole};
 use crate::cache::{Lookup, MissReason, MissToken, Resp2};
 use crate::clock::Nanos;
 use crate::net::write_queue::WriteQueue;
@@ -78,8 +79,11 @@ impl Mget {
         let elements: Vec<Option<Bytes>> =
             places.map(|place| (!place.is_empty()).then(|| hits.slice(place))).collect();
         let missing = (0..count).filter(|index| elements[*index].is_none()).map(|index| index + 1);
-        let batches =
-            parts(request, missing).into_iter().flat_map(|part| self.per_key_if_migrating(part, caller.now));
+        let parts = match self.context.upstream.is_cluster() {
+            true => parts(request, missing),
+            false => vec![whole(request, missing)],
+        };
+        let batches = parts.into_iter().flat_map(|part| self.per_key_if_migrating(part, caller.now));
         let batches = batches.map(|part| self.fetches.fetch(request, part, &wanted, caller)).collect();
         let (this, resp, sent_at) = (self.clone(), caller.resp, caller.now);
         let coverage = caller.coverage.cloned();
@@ -148,10 +152,10 @@ impl Mget {
     /// While a slot moves, a node refuses a command on several keys if some have left, so each key is read by
     /// itself.
     fn per_key_if_migrating(&self, part: SlotPart, now: Nanos) -> Vec<SlotPart> {
-        if !self.context.upstream.is_moving(part.slot, now) {
+        if !part.slots.one().is_some_and(|slot| self.context.upstream.is_moving(slot, now)) {
             return vec![part];
         }
-        let single = |position| SlotPart { slot: part.slot, positions: vec![position] };
+        let single = |position| SlotPart { slots: part.slots, positions: vec![position] };
         part.positions.iter().copied().map(single).collect()
     }
 

@@ -1,4 +1,4 @@
-//! The part of an MGET that goes upstream for one slot: one MGET, and behind it a query for the lifetime
+//! The part of an MGET that goes upstream as one command: one MGET, and behind it a query for the lifetime
 //! of each key that L1 may keep.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use crate::cache::policy::{CacheTerms, TrackingMode, TtlMode};
 use crate::cache::{CacheQuery, CommandId, Lifetime, MissReason, MissToken, Ticket, VersionedReply};
 use crate::clock::Nanos;
 use crate::protocol::command::number_of;
-use crate::protocol::key::Slot;
+use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
@@ -46,15 +46,15 @@ pub(super) enum FetchReason {
     Bypass,
 }
 
-/// The keys of an MGET that share a slot and went upstream together.
+/// The keys of an MGET that went upstream together.
 pub(super) struct SlotBatch {
-    slot: Slot,
+    slots: KeySlots,
     reply: PendingReply,
     keys: Vec<Fetched>,
     read: InflightRead,
 }
 
-/// Fetches keys that share a slot.
+/// Fetches keys that go to one node together.
 #[derive(Debug)]
 pub(super) struct SlotFetches {
     pub(super) context: Rc<RouterContext>,
@@ -63,7 +63,7 @@ pub(super) struct SlotFetches {
 // === impl SlotFetches ===
 
 impl SlotFetches {
-    /// Sends the MGET of one slot, and behind it the queries for the lifetimes of its keys.
+    /// Sends the MGET of one part, and behind it the queries for the lifetimes of its keys.
     pub(super) fn fetch(
         &self,
         request: &Request<'_>,
@@ -71,10 +71,10 @@ impl SlotFetches {
         wanted: &HashMap<usize, FetchReason>,
         caller: Caller<'_>,
     ) -> SlotBatch {
-        let slot = part.slot;
+        let slot = part.slots.one();
         let args = part.positions.iter().map(|position| request.arg(*position));
         let bytes = OwnedRequest::from_args(std::iter::once(&b"MGET"[..]).chain(args)).bytes();
-        let call = Call { bytes, slot: Some(slot), reads_only: true, runs_user_code: false };
+        let call = Call::new(part.slots, bytes, true);
         // Each lifetime takes a command of its own, and there may be no room for all of them.
         let mut room = self.context.upstream.spare_room(slot);
         let wants = part.positions.iter().map(|position| match wanted.get(&(position - 1)).copied() {
@@ -107,7 +107,7 @@ impl SlotFetches {
             // What one of them needs does for all.
             (self.context.upstream.send(slot, call), TrackingMode::ByKey)
         };
-        let is_moving = self.context.upstream.is_moving(slot, caller.now);
+        let is_moving = slot.is_some_and(|slot| self.context.upstream.is_moving(slot, caller.now));
         let epoch = reply.epoch.take().filter(|_| !is_moving);
         let keys = part.positions.iter().zip(&wants).map(|(position, wants)| {
             let (index, key) = (position - 1, Bytes::copy_from_slice(request.arg(*position)));
@@ -132,7 +132,7 @@ impl SlotFetches {
         let names = keys.iter().map(|fetched| fetched.key.clone()).collect();
         let number = self.context.cache.as_ref().map_or(0, |cache| cache.next_number());
         let read = InflightRead::begin(caller.inflight, names, number);
-        SlotBatch { slot, reply, keys, read }
+        SlotBatch { slots: part.slots, reply, keys, read }
     }
 
     /// Puts the values of a batch into their places; whether they are tracked, or the error reply when there
@@ -147,13 +147,13 @@ impl SlotFetches {
         let read = batch.read;
         let outcome = batch.reply.reply.await.unwrap_or_else(stopped);
         let reply = outcome.map_err(|failure| failure_reply(&failure))?;
-        if reply.frame.starts_with(b"-TRYAGAIN") {
-            self.context.upstream.note_moving(batch.slot);
+        if let Some(slot) = batch.slots.one().filter(|_| reply.frame.starts_with(b"-TRYAGAIN")) {
+            self.context.upstream.note_moving(slot);
             if !read.is_latest() {
                 // What is asked again now would come behind what the session sent after it (I6).
                 return Err(reply.frame);
             }
-            return self.fetch_one_by_one(batch.slot, batch.keys, elements, resp).await;
+            return self.fetch_one_by_one(slot, batch.keys, elements, resp).await;
         }
         let values: Option<Vec<&[u8]>> = cursor::elements(&reply.frame).and_then(Iterator::collect);
         let count = batch.keys.len();
@@ -168,7 +168,7 @@ impl SlotFetches {
                 continue;
             };
             let lifetime = answered(lifetime).await;
-            self.context.note_lifetime(batch.slot, lifetime.as_ref(), false);
+            self.context.note_lifetime(batch.slots.one(), lifetime.as_ref(), false);
             let kept = self.keep(&ticket, &fetched.key, value, reply.rerouted, lifetime.as_ref(), sent_at);
             if let Err(why) = kept {
                 cache.shared().invalidate_if_unordered(&fetched.key);
@@ -220,13 +220,8 @@ impl SlotFetches {
             .iter()
             .map(|fetched| {
                 let bytes = encode::request(&[b"MGET", &fetched.key[..]]);
-                (
-                    fetched.index,
-                    self.context.upstream.send(
-                        slot,
-                        Call { bytes, slot: Some(slot), reads_only: true, runs_user_code: false },
-                    ),
-                )
+                let call = Call::new(KeySlots::One(slot), bytes, true);
+                (fetched.index, self.context.upstream.send(Some(slot), call))
             })
             .collect();
         let mut tracked = true;

@@ -2,21 +2,20 @@
 
 use std::collections::HashMap;
 
-use crate::protocol::command::Spec;
-use crate::protocol::key::Slot;
+use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::request::Request;
 
-/// The positions of keys that share a slot, in the order of the request.
+/// The positions of keys that go to one node together, in the order of the request.
 pub(super) struct SlotPart {
-    pub(super) slot: Slot,
+    pub(super) slots: KeySlots,
     pub(super) positions: Vec<usize>,
 }
 
-/// Whether all keys of a request are in one slot.
-pub(super) fn has_one_slot(spec: &Spec, request: &Request<'_>) -> bool {
-    let mut slots = spec.keys.positions(request).into_iter().flatten().map(|at| Slot::of(request.arg(at)));
-    let first = slots.next();
-    slots.all(|slot| Some(slot) == first)
+/// All positions in one part, as one server takes them.
+pub(super) fn whole(request: &Request<'_>, positions: impl Iterator<Item = usize>) -> SlotPart {
+    let positions: Vec<usize> = positions.collect();
+    let slots = positions.iter().map(|position| Slot::of(request.arg(*position))).collect();
+    SlotPart { slots, positions }
 }
 
 /// Groups positions by the slot of their key, in the order in which each slot is first seen.
@@ -26,7 +25,7 @@ pub(super) fn parts(request: &Request<'_>, positions: impl Iterator<Item = usize
     for position in positions {
         let slot = Slot::of(request.arg(position));
         let index = *place.entry(slot).or_insert_with(|| {
-            parts.push(SlotPart { slot, positions: Vec::new() });
+            parts.push(SlotPart { slots: KeySlots::One(slot), positions: Vec::new() });
             parts.len() - 1
         });
         parts[index].positions.push(position);

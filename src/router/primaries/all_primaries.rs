@@ -7,6 +7,7 @@ use futures_util::future::{LocalBoxFuture, join_all};
 
 use super::gather::{fitting, gathered};
 use crate::protocol::command::{Flags, Gather, Spec};
+use crate::protocol::key::KeySlots;
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
@@ -52,12 +53,10 @@ impl AllPrimaries {
         let request = request.to_owned();
         let asked = match gather {
             Gather::AnyOk | Gather::Running => self.ask_every_dedicated(&request.bytes()),
-            _ => self.context.ask_every(&Call {
-                bytes: request.bytes(),
-                slot: None,
-                reads_only: spec.flags.has(Flags::READ),
-                runs_user_code: false,
-            }),
+            _ => {
+                let reads_only = spec.flags.has(Flags::READ);
+                self.context.ask_every(&Call::new(KeySlots::None, request.bytes(), reads_only))
+            }
         };
         if asked.is_empty() {
             return Answer::Now(failure_reply(&self.context.upstream.no_topology()));

@@ -13,14 +13,7 @@ use crate::upstream::Call;
 
 /// Asks every primary for a key and for how many it has. There is no key only if all of them have none.
 pub(in crate::router) fn random_key(context: &RouterContext, resp: Resp) -> Answer {
-    let ask = |word| {
-        context.ask_every(&Call {
-            bytes: encode::request(&[word]),
-            slot: None,
-            reads_only: true,
-            runs_user_code: false,
-        })
-    };
+    let ask = |word| context.ask_every(&Call::question(encode::request(&[word])));
     let (sizes, keys) = (ask("DBSIZE"), ask("RANDOMKEY"));
     if keys.is_empty() {
         return Answer::Now(failure_reply(&context.upstream.no_topology()));

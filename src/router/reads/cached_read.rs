@@ -24,7 +24,7 @@ use crate::cache::{
 use crate::clock::{self, Nanos};
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{Flags, NUMBERS, Spec};
-use crate::protocol::key::Slot;
+use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::request::{OwnedRequest, Request};
@@ -211,18 +211,14 @@ impl CachedReads {
         }
         let request = request.to_owned();
         let read = begin_read(request.arg_bytes(key_at), cache.next_number());
-        let call = Call {
-            bytes: request.bytes(),
-            slot: Some(missed.slot()),
-            reads_only: true,
-            runs_user_code: false,
-        };
+        let slot = missed.slot();
+        let call = Call::new(KeySlots::One(slot), request.bytes(), true);
         let (mut value, tracking) = match terms {
             Some(terms) => {
                 let keys = std::iter::once(query.key);
-                self.context.send_to_keep(terms.tracking, missed.slot(), keys, call, caller)
+                self.context.send_to_keep(terms.tracking, Some(slot), keys, call, caller)
             }
-            None => (self.context.send_uncached(missed.slot(), call, caller), TrackingMode::ByKey),
+            None => (self.context.send_uncached(Some(slot), call, caller), TrackingMode::ByKey),
         };
         let (Some(terms), Some(epoch)) = (terms, value.epoch.take()) else {
             if terms.is_some() {
@@ -239,13 +235,12 @@ impl CachedReads {
             });
             return self.invalidate_after_uncached(InflightKeys::from_buf([key]), reply);
         };
-        let lifetime = self.context.ask_lifetime(&terms, tracking, missed.slot(), || {
+        let lifetime = self.context.ask_lifetime(&terms, tracking, Some(slot), || {
             ttl_probe::of_read(spec, &request.as_request(), key_at, fields_expire)
         });
         let ticket = cache.ticket(&missed, epoch).on(terms);
         let lead = cache.begin_fill(&query, request.tail_bytes(), ticket.clone());
         let sent_at = caller.now;
-        let slot = missed.slot();
         let fill = ReadFill {
             request,
             spec,
@@ -272,7 +267,7 @@ impl CachedReads {
         // for it first is woken once for both.
         let lifetime = answered(fill.lifetime).await;
         let outcome = fill.value.reply.await.unwrap_or_else(stopped);
-        self.context.note_lifetime(fill.slot, lifetime.as_ref(), fill.of_fields);
+        self.context.note_lifetime(Some(fill.slot), lifetime.as_ref(), fill.of_fields);
         let looks_absent = |frame: &[u8]| {
             let request = fill.request.as_request();
             cursor::is_absent_form(frame) || is_bitpos_of_absent(fill.spec, &request, frame)

@@ -263,10 +263,7 @@ impl KeyWalks {
         let mut args = vec![Bytes::from_static(b"SCAN"), position];
         args.extend(wish.options.iter().cloned());
         args.extend([Bytes::from_static(b"COUNT"), count]);
-        self.context.upstream.send_to(
-            node,
-            Call { bytes: encode::request(&args), slot: None, reads_only: true, runs_user_code: false },
-        )
+        self.context.upstream.send_to(node, Call::question(encode::request(&args)))
     }
 
     /// Asks a node for its slots. One that is no node of a cluster has them all; a PING shows that it is
@@ -274,10 +271,7 @@ impl KeyWalks {
     fn send_view(&self, node: NodeIndex) -> PendingReply {
         let words: &[&str] =
             if self.context.upstream.is_cluster() { &["CLUSTER", "NODES"] } else { &["PING"] };
-        self.context.upstream.send_to(
-            node,
-            Call { bytes: encode::request(words), slot: None, reads_only: true, runs_user_code: false },
-        )
+        self.context.upstream.send_to(node, Call::question(encode::request(words)))
     }
 
     async fn read_view(&self, node: NodeIndex, sent: PendingReply) -> Result<NodeView, Bytes> {
@@ -307,9 +301,7 @@ impl KeyWalks {
 
     /// The server's error for options that cannot be read here.
     fn syntax_error(&self, request: &Request<'_>) -> Answer {
-        let call =
-            Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, runs_user_code: false };
-        let sent = self.context.upstream.send_any(call);
+        let sent = self.context.upstream.send(None, Call::question(request.to_owned().bytes()));
         Answer::Later(Box::pin(async move {
             let said = frame_of(sent.reply.await.unwrap_or_else(stopped)).err();
             said.unwrap_or_else(|| encode::error_reply("ERR syntax error"))

@@ -13,6 +13,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use super::functions::FunctionCalls;
 use super::script_cache::{ScriptCache, Sha, with_body};
 use crate::protocol::command::{Gather, ScriptAction, Spec};
+use crate::protocol::key::KeySlots;
 use crate::protocol::resp::cursor::{self, ReplyHead};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
@@ -118,7 +119,7 @@ impl Scripting {
             Err(reply) => return Answer::Now(reply),
         };
         let (host, flushes) = (self.instance(to), scripts.flushes());
-        let moving = to.slot.is_some_and(|slot| self.context.upstream.is_moving(slot, caller.now));
+        let moving = to.slots.one().is_some_and(|slot| self.context.upstream.is_moving(slot, caller.now));
         let owned = request.to_owned();
         let with_body = with_body(route.flags, request, &body).bytes();
         let certain = !moving && host.as_ref().is_some_and(|host| scripts.is_on(sha, host));
@@ -165,7 +166,7 @@ impl Scripting {
     /// Whether a node itself says that it does not have a script.
     async fn lacks_script(self: &Rc<Scripting>, node: NodeIndex, sha: Sha) -> bool {
         let bytes = encode::request(&[&b"SCRIPT"[..], b"EXISTS", sha.as_bytes()]);
-        let call = Call { bytes, slot: None, reads_only: true, runs_user_code: false };
+        let call = Call::question(bytes);
         let outcome = self.context.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
         outcome.is_ok_and(|reply| {
             self.context.is_refused(Some(node), Right::ScriptExists, &reply.frame);
@@ -176,7 +177,7 @@ impl Scripting {
     /// Asks the nodes for a script that is not known here (SCRIPT SHOW of Valkey 8).
     fn search_script(self: &Rc<Scripting>, sha: Sha) -> Answer {
         let bytes = encode::request(&[&b"SCRIPT"[..], b"SHOW", sha.as_bytes()]);
-        let call = Call { bytes, slot: None, reads_only: true, runs_user_code: false };
+        let call = Call::question(bytes);
         let mut asked: FuturesUnordered<_> = self
             .context
             .ask_every(&call)
@@ -216,12 +217,7 @@ impl Scripting {
     /// SCRIPT LOAD: known once one node took it, since the others get it when they need it.
     fn load_script(self: &Rc<Scripting>, request: &Request<'_>) -> Answer {
         let owned = request.to_owned();
-        let asked = self.context.ask_every(&Call {
-            bytes: owned.bytes(),
-            slot: None,
-            reads_only: false,
-            runs_user_code: false,
-        });
+        let asked = self.context.ask_every(&Call::new(KeySlots::None, owned.bytes(), false));
         if asked.is_empty() {
             return Answer::Now(failure_reply(&self.context.upstream.no_topology()));
         }
@@ -258,8 +254,7 @@ impl Scripting {
             .skip(2)
             .map(|sha| Sha::named(sha).is_some_and(|sha| scripts.body(sha).is_some()))
             .collect();
-        let call =
-            Call { bytes: request.to_owned().bytes(), slot: None, reads_only: true, runs_user_code: false };
+        let call = Call::question(request.to_owned().bytes());
         let asked = if known.iter().all(|known| *known) { Vec::new() } else { self.context.ask_every(&call) };
         Answer::Later(Box::pin(async move {
             let mut everywhere = vec![!asked.is_empty(); known.len()];

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
 use crate::clock::{self, Nanos};
+use crate::protocol::key::KeySlots;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
@@ -155,7 +156,7 @@ impl FunctionCalls {
             for other in self.context.upstream.primaries().iter().filter(|other| **other != host.node) {
                 let Some(code) = library_of(&self.libraries(*other, true).await, &name) else { continue };
                 let request = encode::request(&[&b"FUNCTION"[..], b"LOAD", b"REPLACE", &code]);
-                let call = Call { bytes: request, slot: None, reads_only: false, runs_user_code: false };
+                let call = Call::new(KeySlots::None, request, false);
                 let outcome =
                     self.context.upstream.send_to(host.node, call).reply.await.unwrap_or_else(stopped);
                 if let Ok(reply) = &outcome {
@@ -173,8 +174,7 @@ impl FunctionCalls {
     async fn libraries(&self, node: NodeIndex, with_code: bool) -> Bytes {
         let words = ["FUNCTION", "LIST", "WITHCODE"];
         let words = if with_code { &words[..] } else { &words[..2] };
-        let call =
-            Call { bytes: encode::request(words), slot: None, reads_only: true, runs_user_code: false };
+        let call = Call::question(encode::request(words));
         let outcome = self.context.upstream.send_to(node, call).reply.await.unwrap_or_else(stopped);
         let list = outcome.map_or_else(|_| Bytes::new(), |reply| reply.frame);
         self.context.is_refused(Some(node), Right::FunctionList, &list);

@@ -15,7 +15,7 @@ use super::part::{ExecElement, NotAPart, TransactionPart};
 use super::watch::{KeyWatch, Watched};
 use crate::clock;
 use crate::protocol::command::{Class, Flags, Keyspace, Learned, RequiredState, ScriptAction, Spec};
-use crate::protocol::key::Slot;
+use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
@@ -53,7 +53,7 @@ impl Transactions {
         Rc::new(Transactions { context, default_ttl, scripts })
     }
 
-    /// The part for a command of the table. `slot` is the slot of the parts so far.
+    /// The part for a command of the table. `slots` are the slots of the parts so far.
     ///
     /// # Errors
     /// The command cannot be carried out together with the others.
@@ -62,7 +62,7 @@ impl Transactions {
         spec: &'static Spec,
         class: Class,
         request: &Request<'_>,
-        slot: &mut Option<Slot>,
+        slots: &mut KeySlots,
     ) -> Result<TransactionPart, NotAPart> {
         let opaque = match class {
             Class::CacheableRead
@@ -92,6 +92,7 @@ impl Transactions {
             | Class::Keyspace(_)
             | Class::Session(_)
             | Class::Local(_)
+            | Class::OfServer(_)
             | Class::Refused(_) => {
                 return Err(NotAPart::NotOneNode);
             }
@@ -99,15 +100,12 @@ impl Transactions {
         let route = RequestRoute { form: spec.form_in_transaction(), ..RequestRoute::of(spec) };
         // A node that does not have the script would refuse it when it is too late to load it there.
         let part = match (class, self.scripts.named(request.arg(1))) {
-            (Class::Script(ScriptAction::EvalSha), Some(body)) => TransactionPart::new(
-                route,
-                opaque,
-                &with_body(spec.flags, request, &body).as_request(),
-                slot,
-            )?,
-            _ => TransactionPart::new(route, opaque, request, slot)?,
+            (Class::Script(ScriptAction::EvalSha), Some(body)) => {
+                TransactionPart::new(route, opaque, &with_body(spec.flags, request, &body).as_request())
+            }
+            _ => TransactionPart::new(route, opaque, request),
         };
-        Ok(part.publishing(class == Class::Publish))
+        self.join(part.publishing(class == Class::Publish), slots)
     }
 
     /// The part that a command of a module is.
@@ -118,18 +116,26 @@ impl Transactions {
         &self,
         learned: &Learned,
         request: &Request<'_>,
-        slot: &mut Option<Slot>,
+        slots: &mut KeySlots,
     ) -> Result<TransactionPart, NotAPart> {
         let route = RequestRoute::learned(learned);
-        TransactionPart::new(route, !learned.flags.has(Flags::READ), request, slot)
+        self.join(TransactionPart::new(route, !learned.flags.has(Flags::READ), request), slots)
     }
 
-    /// Carries out a transaction whose keys are in `slot`; without keys any node will do. With keys that are
+    /// Takes the slots of a part to those of the parts before it.
+    fn join(&self, part: TransactionPart, slots: &mut KeySlots) -> Result<TransactionPart, NotAPart> {
+        let own = self.context.slots(part.route, &part.request());
+        let joined = own.and_then(|own| self.context.joined(*slots, own));
+        *slots = joined.map_err(|_| NotAPart::CrossSlot)?;
+        Ok(part)
+    }
+
+    /// Carries out a transaction whose keys are in `slots`; without keys any node will do. With keys that are
     /// watched, no other request of the session may be on its way.
     pub fn execute(
         self: &Rc<Transactions>,
         elements: Vec<ExecElement>,
-        slot: Option<Slot>,
+        slots: KeySlots,
         watched: Option<&Watched>,
         caller: Caller<'_>,
     ) -> Answer {
@@ -145,14 +151,14 @@ impl Transactions {
                 }
                 // The session is held, so it need not be known which keys are written.
                 let written = std::mem::take(&mut whole.written);
-                slot.inspect(|slot| hold.session().note_written(*slot));
+                hold.session().note_written(slots);
                 this.context.drop_keys(&written).await;
                 let coverage = coverage.as_ref();
                 let caller = Caller { resp, inflight: hold.session(), now: clock::now(), coverage };
                 let outcome = match watch {
-                    Some(watch) => this.begin_watched(watch, slot, whole, caller).await,
+                    Some(watch) => this.begin_watched(watch, slots, whole, caller).await,
                     None if whole.count == 0 => Ok(nothing()),
-                    None => this.begin_transaction(slot, whole, caller).await,
+                    None => this.begin_transaction(slots, whole, caller).await,
                 };
                 // Before the reply leaves, its keys are dropped once more (I6).
                 this.context.drop_keys(&written).await;
@@ -163,9 +169,9 @@ impl Transactions {
         elements.iter().for_each(|element| whole.add(&self.default_ttl, element));
         let resp = caller.resp;
         let outcome: LocalBoxFuture<'static, Outcome> = match watch {
-            Some(watch) => Box::pin(self.begin_watched(watch, slot, whole, caller)),
+            Some(watch) => Box::pin(self.begin_watched(watch, slots, whole, caller)),
             None if whole.count == 0 => return Answer::Now(joined(std::iter::empty(), &elements)),
-            None => Box::pin(self.begin_transaction(slot, whole, caller)),
+            None => Box::pin(self.begin_transaction(slots, whole, caller)),
         };
         Answer::Later(Box::pin(async move { executed(outcome.await, &elements, resp) }))
     }
@@ -174,7 +180,7 @@ impl Transactions {
     /// happened.
     fn begin_transaction(
         self: &Rc<Transactions>,
-        slot: Option<Slot>,
+        slots: KeySlots,
         whole: AssembledTransaction,
         caller: Caller<'_>,
     ) -> impl Future<Output = Outcome> + use<> {
@@ -184,20 +190,21 @@ impl Transactions {
         let write = if opaque { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!whole.due.is_empty()).then_some(whole.due));
         let isolated =
-            due.is_none() && (opaque || grows) && self.context.upstream.reply_limit(slot).is_some();
+            due.is_none() && (opaque || grows) && self.context.upstream.reply_limit(slots.one()).is_some();
         // What was read over another connection than those that receive invalidations may be newer than L1.
         let read = if isolated { read } else { InflightKeys::new() };
         let hold = isolated.then(|| Hold::of(caller.inflight));
         let sent = if isolated {
             // What is refused of it is refused before any script of it runs, in the node's own words.
-            let call = Call { bytes, slot, reads_only: false, runs_user_code: false };
-            self.context.upstream.send_isolated(slot, None, call, count + 1)
+            self.context.upstream.send_isolated(slots.one(), None, Call::new(slots, bytes, false), count + 1)
         } else {
-            self.context.upstream.send_transaction(slot, bytes, count + 1)
+            self.context.upstream.send_transaction(slots, bytes, count + 1)
         };
-        let following = self.default_ttl.follow(&sent, slot, due, caller.inflight);
-        let to = slot.map(|slot| Destination { slot: Some(slot), node: None });
-        let fence = to.filter(|_| opaque).map(|to| Fence::behind(&self.context, to, isolated));
+        let following = self.default_ttl.follow(&sent, slots, due, caller.inflight);
+        // Where several nodes are there, nobody knows to which one a transaction without keys went.
+        let node = if slots == KeySlots::Several { self.context.upstream.any_node() } else { None };
+        let to = Destination { slots, node };
+        let fence = (opaque && slots != KeySlots::None).then(|| Fence::behind(&self.context, to, isolated));
         let (this, coverage) = (self.clone(), caller.coverage.cloned());
         async move {
             let outcome = sent.reply.await.unwrap_or_else(stopped);
@@ -222,7 +229,7 @@ impl Transactions {
     fn begin_watched(
         self: &Rc<Transactions>,
         watch: KeyWatch,
-        slot: Option<Slot>,
+        slots: KeySlots,
         whole: AssembledTransaction,
         caller: Caller<'_>,
     ) -> impl Future<Output = Outcome> + use<> {
@@ -233,14 +240,12 @@ impl Transactions {
         let (this, inflight) = (self.clone(), caller.inflight.clone());
         async move {
             let outcome = match watch.connection {
-                Some(connection) => this.execute_on(slot, connection, &bytes, count).await,
+                Some(connection) => this.execute_on(slots.one(), connection, &bytes, count).await,
                 None => Ok(changed()),
             };
             // No other request of the session is on its way: nothing comes in between on another connection.
-            if let (Some(slot), Some(due)) = (slot, due)
-                && may_have_written(&outcome)
-            {
-                this.default_ttl.give_ttl(slot, due, &inflight).settle(&outcome).await;
+            if let Some(due) = due.filter(|_| may_have_written(&outcome)) {
+                this.default_ttl.give_ttl(slots, due, &inflight).settle(&outcome).await;
             }
             if opaque {
                 // The invalidations went to another connection than the one that the transaction was on.

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 
 use crate::protocol::command::Flags;
-use crate::protocol::key::Slot;
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::router::request_route::RequestRoute;
@@ -40,23 +39,13 @@ pub enum NotAPart {
 // === impl TransactionPart ===
 
 impl TransactionPart {
-    /// A part whose keys lie in `slot`, the slot of the parts so far, if they have one.
-    ///
-    /// # Errors
-    /// Its keys lie in another slot.
+    /// A part that sends this request.
     pub(in crate::router) fn new(
         route: RequestRoute,
         opaque: bool,
         request: &Request<'_>,
-        slot: &mut Option<Slot>,
-    ) -> Result<TransactionPart, NotAPart> {
-        let own = route.slot_of(request).map_err(|_| NotAPart::CrossSlot)?;
-        match (*slot, own) {
-            (Some(slot), Some(own)) if slot != own => return Err(NotAPart::CrossSlot),
-            (None, Some(own)) => *slot = Some(own),
-            _ => {}
-        }
-        Ok(TransactionPart { request: request.to_owned(), route, opaque, publishes: false })
+    ) -> TransactionPart {
+        TransactionPart { request: request.to_owned(), route, opaque, publishes: false }
     }
 
     /// The part, which publishes a message or not.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 
 use crate::protocol::command::Spec;
-use crate::protocol::key::Slot;
+use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
@@ -22,7 +22,7 @@ use crate::router::caller::Caller;
 use crate::router::coherence::inflight::{InflightKeys, InflightWrite};
 use crate::router::context::RouterContext;
 use crate::router::replies::failure_reply;
-use crate::router::request_route::{CROSS_SLOT, RequestRoute};
+use crate::router::request_route::RequestRoute;
 use crate::upstream::{Dedicated, SLOT_IS_MOVING, UpstreamError};
 
 const OK: &[u8] = b"+OK\r\n";
@@ -43,7 +43,7 @@ pub struct Watched {
 
 #[derive(Debug)]
 pub(in crate::router) struct KeyWatch {
-    slot: Slot,
+    slots: KeySlots,
     /// The connection on which the node watches the keys. `None` when it was lost: then EXEC acts as if a key
     /// had changed.
     pub(in crate::router) connection: Option<Dedicated>,
@@ -92,9 +92,9 @@ impl Watched {
         self.watch.borrow().is_some()
     }
 
-    /// The slot of the watched keys.
-    pub fn slot(&self) -> Option<Slot> {
-        self.watch.borrow().as_ref().map(|watch| watch.slot)
+    /// The slots of the watched keys.
+    pub fn slots(&self) -> KeySlots {
+        self.watch.borrow().as_ref().map_or(KeySlots::None, |watch| watch.slots)
     }
 
     pub(in crate::router) fn take(&self) -> Option<KeyWatch> {
@@ -125,16 +125,12 @@ impl Watches {
         caller: Caller<'_>,
     ) -> Answer {
         let route = RequestRoute::of(spec);
-        let Ok(Some(slot)) = route.slot_of(request) else {
-            return Answer::Now(Bytes::from_static(CROSS_SLOT));
+        let own = self.context.slots(route, request);
+        let slots = match own.and_then(|own| self.context.joined(watched.slots(), own)) {
+            Ok(slots) => slots,
+            Err(reply) => return Answer::Now(Bytes::from_static(reply)),
         };
-        let watch = match watched.take() {
-            Some(watch) if watch.slot != slot => {
-                *watched.watch.borrow_mut() = Some(watch);
-                return Answer::Now(Bytes::from_static(CROSS_SLOT));
-            }
-            watch => watch,
-        };
+        let watch = watched.take();
         let reads = self.context.begin_write(InflightKeys::new(), caller).before_all_reads();
         let bytes = request.to_owned().bytes();
         let hash = |key| FixedState::default().hash_one(key);
@@ -146,16 +142,16 @@ impl Watches {
             let (connection, mut keys) =
                 watch.map_or_else(|| (None, new()), |watch| (watch.connection, watch.keys));
             let (connection, reply) = match connection {
-                None if is_first => this.begin_watch(slot, &bytes).await,
+                None if is_first => this.begin_watch(slots.one(), &bytes).await,
                 None => (None, Bytes::from_static(OK)),
-                Some(connection) => this.go_on(slot, connection, &bytes).await,
+                Some(connection) => this.go_on(slots.one(), connection, &bytes).await,
             };
             // After an error of the first WATCH nothing is watched; what was before a later one still counts.
             if !is_first || connection.is_some() {
                 if !reply.starts_with(b"-") {
                     keys.add(hashes);
                 }
-                *watched.watch.borrow_mut() = Some(KeyWatch { slot, connection, keys, _reads: reads });
+                *watched.watch.borrow_mut() = Some(KeyWatch { slots, connection, keys, _reads: reads });
             }
             reply
         }))
@@ -178,7 +174,12 @@ impl Watches {
 
     /// Watches more on a connection that watches already. When that is lost or the slot has left its node,
     /// what was watched there is lost, and EXEC will say so.
-    async fn go_on(&self, slot: Slot, connection: Dedicated, bytes: &Bytes) -> (Option<Dedicated>, Bytes) {
+    async fn go_on(
+        &self,
+        slot: Option<Slot>,
+        connection: Dedicated,
+        bytes: &Bytes,
+    ) -> (Option<Dedicated>, Bytes) {
         if !connection.is_quiet() {
             return (None, Bytes::from_static(OK));
         }
@@ -188,7 +189,7 @@ impl Watches {
                 if self
                     .context
                     .upstream
-                    .redirected(&reply, Some(slot), connection.node(), false)
+                    .redirected(&reply, slot, connection.node(), false)
                     .await
                     .is_some() =>
             {
@@ -198,8 +199,8 @@ impl Watches {
         }
     }
 
-    async fn begin_watch(&self, slot: Slot, bytes: &Bytes) -> (Option<Dedicated>, Bytes) {
-        let mut connection = match self.context.upstream.dedicated(Some(slot)).await {
+    async fn begin_watch(&self, slot: Option<Slot>, bytes: &Bytes) -> (Option<Dedicated>, Bytes) {
+        let mut connection = match self.context.upstream.dedicated(slot).await {
             Ok(connection) => connection,
             Err(failure) => return (None, failure_reply(&failure)),
         };
@@ -209,8 +210,7 @@ impl Watches {
                 Some(connection) if reply.starts_with(b"-") => connection,
                 kept => return (kept, reply),
             };
-            let Some(elsewhere) =
-                self.context.upstream.redirected(&reply, Some(slot), refused.node(), false).await
+            let Some(elsewhere) = self.context.upstream.redirected(&reply, slot, refused.node(), false).await
             else {
                 refused.give_back();
                 return (None, reply);
@@ -224,6 +224,8 @@ impl Watches {
                 Err(failure) => return (None, failure_reply(&failure)),
             };
         }
+        // Only a node of a cluster redirects, and there the keys have one slot.
+        let slot = slot.unwrap_or_else(|| Slot::of(b""));
         let failure = UpstreamError::TooManyRedirects { slot, redirects_max: REDIRECTS_MAX as u8 };
         (None, failure_reply(&failure))
     }

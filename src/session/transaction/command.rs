@@ -15,7 +15,7 @@ use crate::session::modes::Modes;
 use crate::session::state::SessionState;
 
 /// Whether EXEC has to begin when all earlier requests of its session have been answered, and to be answered
-/// before others begin: nothing else keeps a command of it in its place that names no keys.
+/// before others begin: nothing else keeps it in its place.
 pub(in crate::session) fn may_overtake(
     command: TransactionCommand,
     state: &SessionState,
@@ -24,9 +24,9 @@ pub(in crate::session) fn may_overtake(
     let Some(modes) = state.modes.as_ref().filter(|_| command == TransactionCommand::Exec) else {
         return false;
     };
-    let is_keyless = modes.transaction.as_ref().is_some_and(|transaction| transaction.keyless)
-        || modes.executing.as_ref().is_some_and(|executing| executing.keyless);
-    is_keyless && context.router.upstream().is_split()
+    let queued = modes.transaction.as_ref().and_then(Transaction::placeless);
+    let placeless = queued.or_else(|| modes.executing.as_ref()?.placeless);
+    placeless.is_some_and(|bytes| context.router.upstream().is_split(bytes))
 }
 
 /// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
@@ -44,8 +44,8 @@ pub(in crate::session) fn answer(
         TransactionCommand::Multi => {
             let modes = state.modes.get_or_insert_with(Box::<Modes>::default);
             // What is watched is watched on one node, and that is where the transaction will go.
-            let slot = modes.watched.as_ref().and_then(|watched| watched.slot());
-            modes.transaction = Some(Transaction { slot, ..Transaction::default() });
+            let slots = modes.watched.as_ref().map(|watched| watched.slots()).unwrap_or_default();
+            modes.transaction = Some(Transaction { slots, ..Transaction::default() });
             state.client.entry.note_queued(Some(0));
             Answer::Now(ok())
         }

@@ -53,9 +53,9 @@ pub(super) fn execute(state: &mut SessionState, context: &SessionContext, caller
         return Answer::Now(encode::error_reply(refusal));
     }
     let elements = Vec::with_capacity(transaction.steps.len());
+    let (slots, placeless) = (transaction.slots, transaction.placeless());
     let steps = transaction.steps.into_iter();
-    let (slot, keyless) = (transaction.slot, transaction.keyless);
-    go_on(Executing { steps, elements, slot, keyless, watched }, state, context, caller)
+    go_on(Executing { steps, elements, slots, placeless, watched }, state, context, caller)
 }
 
 /// Makes the daemon's own answers, [`STEPS_AT_ONCE`] in a turn, and has the rest carried out behind the last.
@@ -90,8 +90,8 @@ pub(super) fn go_on(
         return Answer::NotYet(Box::pin(yield_now()));
     }
     state.settle();
-    let Executing { elements, slot, watched, .. } = executing;
-    context.router.transactions.execute(elements, slot, watched.as_deref(), caller)
+    let Executing { elements, slots, watched, .. } = executing;
+    context.router.transactions.execute(elements, slots, watched.as_deref(), caller)
 }
 
 /// Carries out every CLIENT KILL of the transaction: nothing of it goes to the server before those who are
@@ -123,7 +123,7 @@ fn own(
     context: &SessionContext,
 ) -> Bytes {
     let request = request.as_request();
-    match spec.class_of(&request) {
+    match context.router.class_of(spec, &request) {
         Class::Local(local) => {
             match commands::answer(local, spec, &request, &mut state.client, context, ExecContext::AtOnce) {
                 Answer::Now(reply) => reply,

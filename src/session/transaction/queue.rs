@@ -45,7 +45,7 @@ pub(in crate::session) fn queue(
         transaction.abort();
         return Some(Answer::Now(not_allowed(spec, is_valkey)));
     }
-    let class = spec.class_of(request);
+    let class = context.router.class_of(spec, request);
     let step = match class {
         // What is refused is refused by its element, as an error of a single command is in Redis.
         Class::Local(_) | Class::Refused(_) => Ok(QueuedStep::Own(spec, request.to_owned())),
@@ -53,7 +53,7 @@ pub(in crate::session) fn queue(
             Ok(QueuedStep::Own(spec, request.to_owned()))
         }
         class => {
-            let part = context.router.transactions.part(spec, class, request, &mut transaction.slot);
+            let part = context.router.transactions.part(spec, class, request, &mut transaction.slots);
             part.map(|part| QueuedStep::Part(part, spec.number()))
         }
     };
@@ -95,7 +95,7 @@ pub(in crate::session) fn queue_learned(
     context: &SessionContext,
 ) -> Option<Bytes> {
     let transaction = state.modes.as_mut()?.transaction.as_mut()?;
-    let part = context.router.transactions.learned_part(learned, request, &mut transaction.slot);
+    let part = context.router.transactions.learned_part(learned, request, &mut transaction.slots);
     let step = part.map(|part| QueuedStep::Part(part, 0));
     let reply = transaction.push(step, &learned.name, request, context);
     state.client.entry.note_queued(Some(transaction.queued));

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::commands::SessionContext;
 use crate::protocol::command::Spec;
-use crate::protocol::key::Slot;
+use crate::protocol::key::KeySlots;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::router::{ExecElement, NotAPart, TransactionPart, Watched};
@@ -24,8 +24,8 @@ pub(in crate::session) struct Transaction {
     pub(super) steps: Vec<QueuedStep>,
     /// How many were queued, also when they are not kept because the transaction is aborted.
     pub(super) queued: usize,
-    /// The slot of all keys so far.
-    pub(super) slot: Option<Slot>,
+    /// The slots of all keys so far.
+    pub(super) slots: KeySlots,
     /// A command of it names no keys.
     pub(super) keyless: bool,
     /// What they take.
@@ -51,8 +51,9 @@ pub(super) enum QueuedStep {
 pub(in crate::session) struct Executing {
     pub(super) steps: std::vec::IntoIter<QueuedStep>,
     pub(super) elements: Vec<ExecElement>,
-    pub(super) slot: Option<Slot>,
-    pub(super) keyless: bool,
+    pub(super) slots: KeySlots,
+    /// How many bytes go out at least, if no slot keeps the transaction in its place.
+    pub(super) placeless: Option<usize>,
     pub(super) watched: Option<Rc<Watched>>,
 }
 
@@ -80,6 +81,12 @@ impl Transaction {
     /// The bytes that what was queued takes.
     pub(in crate::session) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The bytes of a transaction which no slot keeps in its place: a command of it names no keys, or their
+    /// keys lie in several.
+    pub(super) fn placeless(&self) -> Option<usize> {
+        (self.keyless || self.slots == KeySlots::Several).then_some(self.bytes)
     }
 
     /// Whether EXEC will publish a message.

@@ -91,7 +91,7 @@ impl MuxConnection {
         match &self.main {
             Some(main) => {
                 for waiting in waiting {
-                    context.routes.forget_connection(waiting.call.slot);
+                    context.routes.forget_connection(waiting.call.slots.one());
                     main.enqueue(waiting);
                 }
             }

@@ -111,7 +111,7 @@ impl MuxConnection {
         state.role_asked_from = now + clock::nanos(STAY);
         drop(state);
         let bytes = Heartbeat::Role.request();
-        let call = Call { bytes, slot: None, reads_only: true, runs_user_code: false };
+        let call = Call::question(bytes);
         let deadline = now + clock::nanos(context.options.request_timeout);
         self.enqueue(PendingCommand::new(call, Completion::Role, deadline));
     }
@@ -236,7 +236,7 @@ impl MuxConnection {
 
     fn error_reply(&self, frame: Bytes, waiting: PendingCommand, tracked: bool, context: &WorkerContext) {
         let runs_user_code = waiting.call.runs_user_code;
-        let redirect = context.redirect_of(&frame, waiting.call.slot, &self.node);
+        let redirect = context.redirect_of(&frame, waiting.call.slots.one(), &self.node);
         // What may be the client's own words comes back whole.
         let words = if runs_user_code { frame } else { truncate::redirect_cut(frame) };
         match redirect {
@@ -258,7 +258,7 @@ impl MuxConnection {
     fn transaction_refused(&self, exec: Bytes, waiting: PendingCommand, context: &WorkerContext) {
         let refusal = waiting.parts.as_ref().and_then(|parts| parts.refusal()).cloned();
         let cause = refusal.as_ref().unwrap_or(&exec);
-        let redirect = context.redirect_of(cause, waiting.call.slot, &self.node);
+        let redirect = context.redirect_of(cause, waiting.call.slots.one(), &self.node);
         if redirect.is_none() {
             self.doubt(cause, false, context);
         }

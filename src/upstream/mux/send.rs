@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use super::connection::MuxConnection;
 use super::queue::COMMAND_BYTES;
 use crate::clock::{self, Nanos};
+use crate::protocol::key::KeySlots;
 use crate::upstream::call::{Call, Completion, PendingCommand, PendingReply};
 use crate::upstream::conn::handshake::UNTRACKED;
 use crate::upstream::context::WorkerContext;
@@ -50,12 +51,7 @@ impl MuxConnection {
             return self.send(call, context);
         }
         let deadline = clock::now() + clock::nanos(context.options.request_timeout);
-        let untracked = Call {
-            bytes: Bytes::from_static(UNTRACKED),
-            slot: None,
-            reads_only: false,
-            runs_user_code: false,
-        };
+        let untracked = Call::new(KeySlots::None, Bytes::from_static(UNTRACKED), false);
         self.enqueue(PendingCommand::new(untracked, Completion::Nobody(Right::Caching), deadline));
         // Not looked at the bounds again: the read must follow.
         PendingReply { epoch: None, ..self.put(call, deadline, context, |waiting| waiting) }
@@ -84,8 +80,8 @@ impl MuxConnection {
     ) -> PendingReply {
         context.stats.upstream_commands.bump();
         let (sender, reply) = oneshot::channel();
-        let number = context.routes.next_number(call.slot);
-        let expects_large = context.expects_large(call.slot);
+        let number = context.routes.next_number(call.slots.one());
+        let expects_large = context.expects_large(call.slots.one());
         let waiting = PendingCommand {
             number,
             expects_large,

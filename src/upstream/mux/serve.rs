@@ -159,24 +159,23 @@ impl MuxConnection {
     fn beat(&self, tracking: Option<&ConnectionTracking>, context: &WorkerContext) {
         let now = clock::now();
         let deadline = now + clock::nanos(context.options.request_timeout);
-        let call = |bytes| Call { bytes, slot: None, reads_only: true, runs_user_code: false };
         if let Some(tracking) = tracking {
             tracking.beats(now);
         } else if context.tracks() && !self.state.borrow().refuses_tracking {
-            let arming = call(encode::request(&handshake::TRACK));
+            let arming = Call::question(encode::request(&handshake::TRACK));
             self.enqueue(PendingCommand::new(arming, Completion::Arming, deadline));
         }
         if self.state.borrow_mut().asks_for_limits(now) {
             for question in limits::questions_again() {
-                self.enqueue(PendingCommand::new(call(question), Completion::Limits, deadline));
+                self.enqueue(PendingCommand::new(Call::question(question), Completion::Limits, deadline));
             }
         }
         // Nearsides of a circle that greeted each other at one instant did not know yet what is behind them.
         if self.state.borrow().is_nearside {
-            let question = call(encode::request(&handshake::WHO_IS_BEHIND));
+            let question = Call::question(encode::request(&handshake::WHO_IS_BEHIND));
             self.enqueue(PendingCommand::new(question, Completion::ProxyChain, deadline));
         }
-        let heartbeat = call(context.options.heartbeat.request());
+        let heartbeat = Call::question(context.options.heartbeat.request());
         self.enqueue(PendingCommand::new(heartbeat, Completion::Heartbeat(now), deadline));
     }
 }

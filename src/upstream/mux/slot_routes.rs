@@ -92,7 +92,7 @@ impl SlotRoutes {
 
     /// Whether nothing was sent on the slot of `command` after it.
     pub(in crate::upstream) fn is_latest(&self, command: &PendingCommand) -> bool {
-        command.call.slot.is_none_or(|slot| self.0.borrow()[slot.index()].sent == command.number)
+        command.call.slots.one().is_none_or(|slot| self.0.borrow()[slot.index()].sent == command.number)
     }
 }
 

@@ -79,7 +79,7 @@ impl Upstream {
         // It was not carried out: the way of all others keeps its place, and leads to where its slot is now.
         let sent = match parts {
             0 => self.send_on(slot, node, call),
-            _ => self.send_transaction(slot, call.bytes, parts),
+            _ => self.send_transaction(call.slots, call.bytes, parts),
         };
         sent.outcome().await
     }
@@ -112,8 +112,7 @@ impl Upstream {
     fn earlier(self: &Rc<Upstream>, slot: Option<Slot>, node: Option<NodeIndex>) -> Earlier {
         let way = slot.and_then(|slot| self.way(slot));
         let bytes = encode::request(&["PING"]);
-        let call = Call { bytes, slot: None, reads_only: true, runs_user_code: false };
-        Earlier { ping: self.send_on(slot, node, call), way }
+        Earlier { ping: self.send_on(slot, node, Call::question(bytes)), way }
     }
 
     /// The reply, or nothing when the node sent it elsewhere.
@@ -153,11 +152,15 @@ impl Upstream {
     }
 
     /// Sends `call` behind all that went to the owner of `slot`, or to `node`, before.
-    fn send_on(self: &Rc<Upstream>, slot: Option<Slot>, node: Option<NodeIndex>, call: Call) -> PendingReply {
+    pub fn send_on(
+        self: &Rc<Upstream>,
+        slot: Option<Slot>,
+        node: Option<NodeIndex>,
+        call: Call,
+    ) -> PendingReply {
         match (slot, node) {
-            (Some(slot), _) => self.send(slot, call),
             (None, Some(node)) => self.send_to(node, call),
-            (None, None) => self.send_any(call),
+            _ => self.send(slot, call),
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::time;
 use super::upstream::Upstream;
 use crate::clock;
 use crate::node::NodeId;
+use crate::protocol::key::KeySlots;
 use crate::protocol::resp::encode;
 use crate::upstream::call::{Call, Completion, PendingCommand};
 use crate::upstream::context::Reroute;
@@ -65,8 +66,7 @@ impl Upstream {
         if asking {
             // The two must arrive together: neither is sent again after a loss.
             waiting.call.reads_only = false;
-            let bytes = encode::request(&["ASKING"]);
-            let asking = Call { bytes, slot: None, reads_only: false, runs_user_code: false };
+            let asking = Call::new(KeySlots::None, encode::request(&["ASKING"]), false);
             let nobody = Completion::Nobody(Right::Asking);
             connection.enqueue(PendingCommand::new(asking, nobody, waiting.deadline));
         }
@@ -137,7 +137,7 @@ impl Upstream {
     /// What a node says of itself now; `None` when it does not.
     async fn view_of(self: &Rc<Self>, node: NodeIndex) -> Option<NodeView> {
         let (node, bytes) = (self.node(node), encode::request(&["CLUSTER", "NODES"]));
-        let call = Call { bytes, slot: None, reads_only: true, runs_user_code: false };
+        let call = Call::question(bytes);
         let reply = self.send_to_known(&node, call).reply.await.ok()?.ok()?;
         self.view(&reply.frame, &node)
     }

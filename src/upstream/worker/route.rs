@@ -16,6 +16,14 @@ use crate::upstream::mux::node_connections::{NodeConnections, SendLoad};
 use crate::upstream::topology::node_numbers::NodeIndex;
 
 impl Upstream {
+    /// The owner of `slot`, or any primary if there is no slot.
+    pub fn node_for(self: &Rc<Upstream>, slot: Option<Slot>) -> Option<NodeIndex> {
+        match slot {
+            Some(slot) => self.owner(slot),
+            None => self.any_node(),
+        }
+    }
+
     /// The node that the next command on `slot` goes to, if the slot has an owner.
     pub fn way(&self, slot: Slot) -> Option<NodeIndex> {
         self.table().owner(slot).map(|owner| self.in_order(slot, owner))
@@ -89,6 +97,22 @@ impl Upstream {
         Ok(self.connection_for(node, Some(slot), request))
     }
 
+    /// The connection that a request takes to the owner of `slot`, or to any node if there is no slot.
+    ///
+    /// # Errors
+    /// No such node is known.
+    pub(super) fn connection_on(
+        self: &Rc<Upstream>,
+        slot: Option<Slot>,
+        request: &Bytes,
+    ) -> Result<Rc<MuxConnection>, UpstreamError> {
+        let Some(slot) = slot else {
+            let index = self.any_node().ok_or_else(|| self.no_topology())?;
+            return Ok(self.connection_for(index, None, request));
+        };
+        self.connection_of(slot, request)
+    }
+
     /// The connection to a node that a request takes: the main one as a rule; [`NodeConnections`] says when
     /// it is another one.
     pub(super) fn connection_for(
@@ -146,11 +170,12 @@ impl Upstream {
         side
     }
 
-    /// Whether commands take several connections to a node at present. Then one that names no keys may
-    /// overtake others.
-    pub fn is_split(&self) -> bool {
+    /// Whether a request of so many bytes may take another connection than what was sent before. Then one
+    /// whose place no slot keeps may overtake others.
+    pub fn is_split(&self, bytes: usize) -> bool {
         let now = clock::now();
-        self.nodes.borrow().values().any(|connections| connections.is_split(now))
+        bytes >= self.context.options.large_bytes_min
+            || self.nodes.borrow().values().any(|connections| connections.is_split(now))
     }
 
     /// Sends the commands again that were in flight when `index` closed a connection, with those that must
@@ -161,7 +186,7 @@ impl Upstream {
         }
         let connection = self.quarantine(index);
         for waiting in suspects {
-            self.context.routes.forget_connection(waiting.call.slot);
+            self.context.routes.forget_connection(waiting.call.slots.one());
             connection.enqueue(waiting);
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::upstream::Upstream;
 use crate::clock;
 use crate::node::NodeId;
-use crate::protocol::key::Slot;
+use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::encode;
 use crate::upstream::call::{Call, PendingReply};
 use crate::upstream::error::UpstreamError;
@@ -17,9 +17,10 @@ use crate::upstream::topology::node_numbers::NodeIndex;
 const SPARE_SHARE: usize = 4;
 
 impl Upstream {
-    /// Sends a command to the owner of `slot`, after everything that this worker sent there before.
-    pub fn send(self: &Rc<Upstream>, slot: Slot, call: Call) -> PendingReply {
-        match self.connection_of(slot, &call.bytes) {
+    /// Sends a command to the owner of `slot`, after everything that this worker sent there before; to any
+    /// node if there is no slot.
+    pub fn send(self: &Rc<Upstream>, slot: Option<Slot>, call: Call) -> PendingReply {
+        match self.connection_on(slot, &call.bytes) {
             Ok(connection) => connection.send(call, &self.context),
             Err(failure) => PendingReply::failed(failure),
         }
@@ -27,8 +28,8 @@ impl Upstream {
 
     /// Sends a read whose reply is not kept: the node is asked not to track it, where the connection allows
     /// that.
-    pub fn send_untracked(self: &Rc<Upstream>, slot: Slot, call: Call) -> PendingReply {
-        match self.connection_of(slot, &call.bytes) {
+    pub fn send_untracked(self: &Rc<Upstream>, slot: Option<Slot>, call: Call) -> PendingReply {
+        match self.connection_on(slot, &call.bytes) {
             Ok(connection) => connection.send_untracked(call, &self.context),
             Err(failure) => PendingReply::failed(failure),
         }
@@ -41,11 +42,11 @@ impl Upstream {
     /// BCAST tracking does not cover the keys at present.
     pub fn send_if_covered<'a>(
         self: &Rc<Upstream>,
-        slot: Slot,
+        slot: Option<Slot>,
         keys: impl Iterator<Item = &'a [u8]>,
         call: Call,
     ) -> Result<PendingReply, Call> {
-        let Ok(connection) = self.connection_of(slot, &call.bytes) else { return Err(call) };
+        let Ok(connection) = self.connection_on(slot, &call.bytes) else { return Err(call) };
         // Before it is sent: each change of the keys from here on is reported in this epoch, or ends it.
         match self.context.shared.broadcast.epoch(connection.node(), &connection.run_id(), keys) {
             // A connection without tracking cannot be asked not to track one read.
@@ -56,18 +57,10 @@ impl Upstream {
         }
     }
 
-    /// Sends a command that any node can answer.
-    pub fn send_any(self: &Rc<Upstream>, call: Call) -> PendingReply {
-        match self.any_node() {
-            Some(index) => self.send_to(index, call),
-            None => PendingReply::failed(self.no_topology()),
-        }
-    }
-
     /// Sends a command to this node, after everything that this worker sent there before, unless
     /// [`Upstream::is_split`].
     pub fn send_to(self: &Rc<Upstream>, index: NodeIndex, call: Call) -> PendingReply {
-        self.connection_for(index, call.slot, &call.bytes).send(call, &self.context)
+        self.connection_for(index, call.slots.one(), &call.bytes).send(call, &self.context)
     }
 
     /// Sends a command to `node`, if that is known and there is a connection to it.
@@ -84,28 +77,23 @@ impl Upstream {
     /// others. It is carried out once or not at all.
     pub fn send_transaction(
         self: &Rc<Upstream>,
-        slot: Option<Slot>,
+        slots: KeySlots,
         bytes: Bytes,
         parts: usize,
     ) -> PendingReply {
-        let call = Call { bytes, slot, reads_only: false, runs_user_code: false };
-        let any = || self.any_node().map(|index| self.connection_for(index, None, &call.bytes));
-        let connection = match slot {
-            Some(slot) => self.connection_of(slot, &call.bytes),
-            None => any().ok_or_else(|| self.no_topology()),
-        };
-        match connection {
+        let call = Call::new(slots, bytes, false);
+        match self.connection_on(slots.one(), &call.bytes) {
             Ok(connection) => connection.send_transaction(call, parts, &self.context),
             Err(failure) => PendingReply::failed(failure),
         }
     }
 
-    /// Sends what belongs to a command on `slot` that was let through right before: the bounds, which that
+    /// Sends what belongs to a command on `slots` that was let through right before: the bounds, which that
     /// one may have reached, are not looked at again. The reply comes after `parts` others, if it is that
     /// of a transaction.
-    pub fn send_behind(self: &Rc<Upstream>, slot: Slot, bytes: Bytes, parts: usize) -> PendingReply {
-        let call = Call { bytes, slot: Some(slot), reads_only: false, runs_user_code: false };
-        match self.connection_of(slot, &call.bytes) {
+    pub fn send_behind(self: &Rc<Upstream>, slots: KeySlots, bytes: Bytes, parts: usize) -> PendingReply {
+        let call = Call::new(slots, bytes, false);
+        match self.connection_on(slots.one(), &call.bytes) {
             Ok(connection) => connection.send_behind(call, parts, &self.context),
             Err(failure) => PendingReply::failed(failure),
         }
@@ -121,18 +109,20 @@ impl Upstream {
     /// slot's owner, or to another primary while that is down. Also returns the node that it went to.
     pub fn publish(self: &Rc<Upstream>, slot: Slot, call: Call) -> (Option<NodeId>, PendingReply) {
         let owner = self.connection_of(slot, &call.bytes).ok();
-        let other = || self.any_node().map(|index| self.connection_for(index, call.slot, &call.bytes));
+        let other = || self.any_node().map(|index| self.connection_for(index, call.slots.one(), &call.bytes));
         match owner.filter(|connection| !connection.is_down()).or_else(other) {
             Some(connection) => (Some(connection.node().clone()), connection.send(call, &self.context)),
             None => (None, PendingReply::failed(self.no_topology())),
         }
     }
 
-    /// How many optional commands may go to the owner of `slot` now: they leave most of the room to others.
-    pub fn spare_room(&self, slot: Slot) -> usize {
+    /// How many commands that can do without may go to the owner of `slot` now, or to the one server: they
+    /// leave most of the room to others.
+    pub fn spare_room(self: &Rc<Upstream>, slot: Option<Slot>) -> usize {
         let spare = self.context.options.in_flight_max / SPARE_SHARE;
+        let node = slot.map_or_else(|| self.any_node(), |slot| self.way(slot));
         let connections = self.nodes.borrow();
-        let connections = self.way(slot).and_then(|node| connections.get(&node));
+        let connections = node.and_then(|node| connections.get(&node));
         connections.map_or(spare, |connections| spare.saturating_sub(connections.main().waiting()))
     }
 
@@ -148,8 +138,7 @@ impl Upstream {
             if connections.is_any_busy(clock::now()) {
                 return false;
             }
-            let bytes = encode::request(&["PING"]);
-            let ping = Call { bytes, slot: None, reads_only: true, runs_user_code: false };
+            let ping = Call::question(encode::request(&["PING"]));
             connections.iter().map(|connection| connection.send(ping.clone(), &self.context)).collect()
         };
         for sent in sent {

@@ -1,7 +1,9 @@
 //! Makes the rows of the command table: a function for each common kind of command, and methods that change
 //! one column of a row.
 
-use crate::protocol::command::{Class, Flags, Keys, RefusalReason, RequiredState, Spec, TtlEffect};
+use crate::protocol::command::{
+    Class, Flags, InCluster, Keys, RefusalReason, RequiredState, Spec, TtlEffect,
+};
 use crate::protocol::resp::resp2::Form;
 
 /// Argument 1 is the key.
@@ -50,6 +52,11 @@ pub(super) const fn container(name: &'static str, arity: i8, subcommands: &'stat
 /// A command that is not for clients of this daemon.
 pub(super) const fn refused(name: &'static str, arity: i8, why: RefusalReason) -> Spec {
     row(name, arity, Class::Refused(why))
+}
+
+/// A command about a server, which one server carries out.
+pub(super) const fn of_server(name: &'static str, arity: i8, in_cluster: InCluster) -> Spec {
+    row(name, arity, Class::OfServer(in_cluster))
 }
 
 /// A read of the key in argument 1.

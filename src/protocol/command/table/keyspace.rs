@@ -29,8 +29,12 @@ pub(super) const ROWS: &[Spec] = &[
     write("restore", -4),
     write("restore-asking", -4),
     row("scan", -2, Class::Keyspace(Keyspace::Scan)).flags(Flags::READ),
-    write("sort", -2).keys(Keys::SortStore).ttl_effect(TtlEffect::Keys(Keys::SortDestination)).grows(),
-    read("sort_ro", -2).grows(),
+    write("sort", -2)
+        .keys(Keys::SortStore)
+        .ttl_effect(TtlEffect::Keys(Keys::SortDestination))
+        .grows()
+        .flags(Flags::UNNAMED),
+    read("sort_ro", -2).grows().flags(Flags::UNNAMED),
     row("swapdb", 3, Class::Database(Database::Swap)).flags(Flags::WRITE),
     read("touch", -2).keys(ALL).class(Class::FanOut(Join::Sum)),
     read("ttl", 2),

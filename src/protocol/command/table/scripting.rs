@@ -27,7 +27,7 @@ const FUNCTION: &[Spec] = &[
 ];
 
 const SCRIPT: &[Spec] = &[
-    refused("script|debug", -3, RefusalReason::SingleServers),
+    refused("script|debug", -3, RefusalReason::Debugger),
     row("script|exists", -3, Class::Script(ScriptAction::Exists)),
     row("script|flush", -2, Class::Script(ScriptAction::Flush)),
     row("script|help", 2, Class::AnyNode),

@@ -1,18 +1,18 @@
 //! The server and its administration.
 
-use super::builder::{SECOND, container, read, refused, row};
+use super::builder::{SECOND, container, of_server, read, refused, row};
 use crate::protocol::command::{
-    Class, CommandQuery, Flags, Gather, Local, RefusalReason, RequiredState, Spec,
+    Class, CommandQuery, Flags, Gather, InCluster, Local, RefusalReason, RequiredState, Spec,
 };
 
 pub(super) const ROWS: &[Spec] = &[
     container("acl", -2, ACL),
-    refused("bgrewriteaof", 1, RefusalReason::OneServer).flags(Flags::ADMIN),
-    refused("bgsave", -1, RefusalReason::OneServer).flags(Flags::ADMIN),
+    of_server("bgrewriteaof", 1, InCluster::Refused(RefusalReason::OneServer)).flags(Flags::ADMIN),
+    of_server("bgsave", -1, InCluster::Refused(RefusalReason::OneServer)).flags(Flags::ADMIN),
     row("command", -1, Class::AnyNode).subcommands(COMMAND),
     container("commandlog", -2, COMMANDLOG),
     container("config", -2, CONFIG),
-    refused("debug", -2, RefusalReason::OneServer).flags(Flags::ADMIN),
+    of_server("debug", -2, InCluster::Refused(RefusalReason::OneServer)).flags(Flags::ADMIN),
     refused("failover", -1, RefusalReason::Replication).flags(Flags::ADMIN),
     row("info", -1, Class::Local(Local::Info)),
     row("lastsave", 1, Class::AnyNode),
@@ -26,8 +26,10 @@ pub(super) const ROWS: &[Spec] = &[
     refused("replconf", -1, RefusalReason::Replication).flags(Flags::ADMIN),
     refused("replicaof", 3, RefusalReason::Replication).flags(Flags::ADMIN),
     row("role", 1, Class::Local(Local::Role)),
-    refused("save", 1, RefusalReason::OneServer).flags(Flags::NO_MULTI).flags(Flags::ADMIN),
-    refused("shutdown", -1, RefusalReason::OneServer).flags(Flags::NO_MULTI).flags(Flags::ADMIN),
+    of_server("save", 1, InCluster::Refused(RefusalReason::OneServer))
+        .flags(Flags::NO_MULTI)
+        .flags(Flags::ADMIN),
+    refused("shutdown", -1, RefusalReason::Harmful).flags(Flags::NO_MULTI).flags(Flags::ADMIN),
     refused("slaveof", 3, RefusalReason::Replication).flags(Flags::ADMIN),
     container("slowlog", -2, SLOWLOG),
     refused("sync", 1, RefusalReason::Replication).flags(Flags::NO_MULTI).flags(Flags::ADMIN),
@@ -36,16 +38,16 @@ pub(super) const ROWS: &[Spec] = &[
 
 const ACL: &[Spec] = &[
     row("acl|cat", -2, Class::AnyNode),
-    refused("acl|deluser", -3, RefusalReason::SingleServers).flags(Flags::ADMIN),
+    refused("acl|deluser", -3, RefusalReason::Users).flags(Flags::ADMIN),
     row("acl|dryrun", -4, Class::Local(Local::AclDryRun)).flags(Flags::ADMIN),
     row("acl|genpass", -2, Class::AnyNode),
     row("acl|getuser", 3, Class::Local(Local::AclGetUser)).flags(Flags::ADMIN),
     row("acl|help", 2, Class::AnyNode),
     row("acl|list", 2, Class::Local(Local::AclList)).flags(Flags::ADMIN),
-    refused("acl|load", 2, RefusalReason::SingleServers).flags(Flags::ADMIN),
+    refused("acl|load", 2, RefusalReason::Users).flags(Flags::ADMIN),
     row("acl|log", -2, Class::Local(Local::AclLog)).flags(Flags::ADMIN),
-    refused("acl|save", 2, RefusalReason::SingleServers).flags(Flags::ADMIN),
-    refused("acl|setuser", -3, RefusalReason::SingleServers).flags(Flags::ADMIN),
+    refused("acl|save", 2, RefusalReason::Users).flags(Flags::ADMIN),
+    refused("acl|setuser", -3, RefusalReason::Users).flags(Flags::ADMIN),
     row("acl|users", 2, Class::Local(Local::AclUsers)).flags(Flags::ADMIN),
     row("acl|whoami", 2, Class::Local(Local::AclWhoAmI)),
 ];
@@ -71,18 +73,18 @@ const CONFIG: &[Spec] = &[
     row("config|get", -3, Class::Local(Local::ConfigGet)).flags(Flags::ADMIN),
     row("config|help", 2, Class::AnyNode),
     row("config|resetstat", 2, Class::Local(Local::ConfigResetStat)).flags(Flags::ADMIN),
-    refused("config|rewrite", 2, RefusalReason::OwnFile).flags(Flags::ADMIN),
+    of_server("config|rewrite", 2, InCluster::Refused(RefusalReason::OwnFile)).flags(Flags::ADMIN),
     row("config|set", -4, Class::Local(Local::ConfigSet)).flags(Flags::ADMIN),
 ];
 
 const LATENCY: &[Spec] = &[
-    row("latency|doctor", 2, Class::Local(Local::LatencyDoctor)).flags(Flags::ADMIN),
-    row("latency|graph", 3, Class::Local(Local::LatencyGraph)).flags(Flags::ADMIN),
+    of_server("latency|doctor", 2, InCluster::Local(Local::LatencyDoctor)).flags(Flags::ADMIN),
+    of_server("latency|graph", 3, InCluster::Local(Local::LatencyGraph)).flags(Flags::ADMIN),
     row("latency|help", 2, Class::AnyNode),
-    row("latency|histogram", -2, Class::Local(Local::LatencyHistogram)).flags(Flags::ADMIN),
-    row("latency|history", 3, Class::Local(Local::LatencyHistory)).flags(Flags::ADMIN),
-    row("latency|latest", 2, Class::Local(Local::LatencyLatest)).flags(Flags::ADMIN),
-    row("latency|reset", -2, Class::Local(Local::LatencyReset)).flags(Flags::ADMIN),
+    of_server("latency|histogram", -2, InCluster::Local(Local::LatencyHistogram)).flags(Flags::ADMIN),
+    of_server("latency|history", 3, InCluster::Local(Local::LatencyHistory)).flags(Flags::ADMIN),
+    of_server("latency|latest", 2, InCluster::Local(Local::LatencyLatest)).flags(Flags::ADMIN),
+    of_server("latency|reset", -2, InCluster::Local(Local::LatencyReset)).flags(Flags::ADMIN),
 ];
 
 const MEMORY: &[Spec] = &[
@@ -97,9 +99,9 @@ const MEMORY: &[Spec] = &[
 const MODULE: &[Spec] = &[
     row("module|help", 2, Class::AnyNode),
     row("module|list", 2, Class::AnyNode).flags(Flags::ADMIN),
-    refused("module|load", -3, RefusalReason::SingleServers).flags(Flags::ADMIN),
-    refused("module|loadex", -3, RefusalReason::SingleServers).flags(Flags::ADMIN),
-    refused("module|unload", 3, RefusalReason::SingleServers).flags(Flags::ADMIN),
+    refused("module|load", -3, RefusalReason::Modules).flags(Flags::ADMIN),
+    refused("module|loadex", -3, RefusalReason::Modules).flags(Flags::ADMIN),
+    refused("module|unload", 3, RefusalReason::Modules).flags(Flags::ADMIN),
 ];
 
 /// What Redis does not have.

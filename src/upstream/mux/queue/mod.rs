@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::clock::Nanos;
 use crate::memory::MemoryHold;
 use crate::net::write_queue::WriteQueue;
-use crate::protocol::key::Slot;
+use crate::protocol::key::{KeySlots, Slot};
 use crate::upstream::call::{Completion, PendingCommand};
 
 /// The line of commands.
@@ -35,7 +35,7 @@ pub(in crate::upstream) struct CommandQueue {
     large_until: u64,
     /// A large command waits for a connection.
     has_large: bool,
-    /// Commands of callers that may touch anything: they name no keys and do not just read.
+    /// Commands of callers whose place no slot keeps ([`PendingCommand::is_unslotted`]).
     unslotted: usize,
     /// Commands whose replies may be large.
     expecting_large: usize,
@@ -121,7 +121,7 @@ impl CommandQueue {
         self.has_large || self.written < self.large_until
     }
 
-    /// Whether a command that may touch anything is in the line.
+    /// Whether a command whose place no slot keeps is in the line.
     pub(in crate::upstream) fn has_unslotted(&self) -> bool {
         self.unslotted > 0
     }
@@ -215,7 +215,7 @@ impl CommandQueue {
 
     /// The slot of the command whose reply comes next.
     pub(in crate::upstream) fn next_slot(&self) -> Option<Slot> {
-        self.waiting.front()?.call.slot
+        self.waiting.front()?.call.slots.one()
     }
 
     /// Whether the next reply is to a question of the connection's own.
@@ -243,12 +243,12 @@ impl CommandQueue {
     /// Nothing, if a command waits that has to stay behind all of that.
     pub(in crate::upstream) fn take_suspects(&mut self) -> Vec<PendingCommand> {
         let sent = self.waiting.iter().filter(|waiting| waiting.rerouted);
-        let slots: HashSet<Slot> = sent.filter_map(|waiting| waiting.call.slot).collect();
+        let slots: HashSet<Slot> = sent.filter_map(|waiting| waiting.call.slots.one()).collect();
         let has_to_stay = |waiting: &PendingCommand| waiting.is_unslotted() || waiting.asking;
         if slots.is_empty() || self.waiting.iter().any(has_to_stay) {
             return Vec::new();
         }
-        self.refuse(|waiting| waiting.call.slot.is_some_and(|slot| slots.contains(&slot)))
+        self.refuse(|waiting| waiting.call.slots.one().is_some_and(|slot| slots.contains(&slot)))
     }
 
     /// When the oldest command stops waiting.
@@ -258,15 +258,15 @@ impl CommandQueue {
 
     /// Whether a command on `slot` is in the line.
     pub(in crate::upstream) fn has(&self, slot: Slot) -> bool {
-        self.waiting.iter().any(|waiting| waiting.call.slot == Some(slot))
+        self.waiting.iter().any(|waiting| waiting.call.slots == KeySlots::One(slot))
     }
 
     /// The connection was lost. Keeps the commands that may go out on the next one and returns the others.
     ///
     /// A command that was not written is sent again. A command that was written is sent again only if it
-    /// reads, and if no write to its slot was written after it: a session's read must not see a write that it
-    /// sent later (I6). That happens once, and once more, one command at a time, if few were in flight; never
-    /// if it was alone already. A command that is overdue at `now` is not kept.
+    /// reads, and if no write that may touch its keys was written after it: a session's read must not see a
+    /// write that it sent later (I6). That happens once, and once more, one command at a time, if few were in
+    /// flight; never if it was alone already. A command that is overdue at `now` is not kept.
     pub(in crate::upstream) fn lose(&mut self, now: Nanos) -> Vec<PendingCommand> {
         let written = self.written;
         let was_among_few = match self.window {
@@ -276,18 +276,22 @@ impl CommandQueue {
         if was_among_few {
             self.window = Window::One;
         }
-        let mut written_slots = HashSet::new();
+        let (mut written_slots, mut wrote_anything) = (HashSet::new(), false);
         let (mut kept, mut lost) = (VecDeque::new(), Vec::new());
         while let Some(mut waiting) = self.waiting.pop_back() {
             let left = waiting.begins_at.is_some_and(|begins_at| begins_at < written);
-            let slot = waiting.call.slot;
-            let in_order = slot.is_some() && !written_slots.contains(&slot);
+            let in_order = match waiting.call.slots {
+                KeySlots::One(slot) => !wrote_anything && !written_slots.contains(&slot),
+                KeySlots::Several => !wrote_anything && written_slots.is_empty(),
+                KeySlots::None => false,
+            };
             let was_alone = self.window != Window::All && !was_among_few;
             let once_more = was_among_few || !(waiting.rerouted || was_alone);
             let again = in_order && waiting.call.reads_only && once_more;
             if (left && !again) || waiting.deadline <= now {
                 if left && !waiting.call.reads_only {
-                    written_slots.insert(slot);
+                    written_slots.extend(waiting.call.slots.one());
+                    wrote_anything |= waiting.is_unslotted();
                 }
                 lost.push(waiting);
                 continue;

@@ -10,13 +10,16 @@ use crate::upstream::call::Call;
 use crate::upstream::rights::Right;
 
 fn waiting(name: &'static str, slot: u64, reads_only: bool) -> PendingCommand {
-    let call = Call {
-        bytes: Bytes::from_static(name.as_bytes()),
-        slot: Slot::from_number(slot),
-        reads_only,
-        runs_user_code: false,
-    };
+    let slots = Slot::from_number(slot).map_or(KeySlots::None, KeySlots::One);
+    let call = Call::new(slots, Bytes::from_static(name.as_bytes()), reads_only);
     PendingCommand::new(call, Completion::Nobody(Right::Asking), 100)
+}
+
+/// A command that somebody waits for.
+fn awaited(name: &'static str, slots: KeySlots, reads_only: bool) -> PendingCommand {
+    let (sender, _) = tokio::sync::oneshot::channel();
+    let call = Call::new(slots, Bytes::from_static(name.as_bytes()), reads_only);
+    PendingCommand::new(call, Completion::Caller(sender), 100)
 }
 
 fn queue() -> CommandQueue {
@@ -41,6 +44,30 @@ fn after_a_loss_only_what_cannot_have_run_or_only_reads_is_kept() {
 }
 
 #[test]
+fn after_a_loss_no_read_comes_behind_a_write_that_may_have_touched_its_keys() {
+    let script = || awaited("script", KeySlots::None, false);
+    let several = |name, reads_only| awaited(name, KeySlots::Several, reads_only);
+    // What is lost, and what is kept.
+    type Case = (Vec<PendingCommand>, &'static [&'static str], &'static [&'static str]);
+    let cases: [Case; 6] = [
+        (vec![waiting("read1", 1, true), script()], &["read1", "script"], &[]),
+        (vec![script(), waiting("read1", 1, true)], &["script"], &["read1"]),
+        (vec![waiting("read1", 1, true), several("mset", false)], &["read1", "mset"], &[]),
+        (vec![several("mget", true), waiting("write1", 1, false)], &["mget", "write1"], &[]),
+        (vec![several("mget", true), waiting("read1", 1, true)], &[], &["mget", "read1"]),
+        // What is said to the connection alone writes nothing.
+        (vec![waiting("read1", 1, true), waiting("CACHING NO", 16_384, false)], &["CACHING NO"], &["read1"]),
+    ];
+    for (commands, lost, kept) in cases {
+        let mut queue = queue();
+        commands.into_iter().for_each(|command| queue.push(command, true));
+        queue.note_written(100);
+        assert_eq!(names(queue.lose(0)), lost);
+        assert_eq!(names(queue.take_all()), kept);
+    }
+}
+
+#[test]
 fn a_large_command_is_in_the_way_until_its_last_byte_has_left() {
     let mut queue = queue();
     queue.push(waiting("small", 1, true), false);
@@ -62,11 +89,7 @@ fn a_large_command_is_in_the_way_until_its_last_byte_has_left() {
 
 #[test]
 fn commands_that_may_touch_anything_are_counted_until_they_are_answered() {
-    let unslotted = |reads_only| {
-        let (sender, _) = tokio::sync::oneshot::channel();
-        let call = Call { bytes: Bytes::from_static(b"x"), slot: None, reads_only, runs_user_code: false };
-        PendingCommand::new(call, Completion::Caller(sender), 100)
-    };
+    let unslotted = |reads_only| awaited("x", KeySlots::None, reads_only);
     let mut queue = queue();
     queue.push(unslotted(true), true);
     queue.push(waiting("write1", 1, false), true);
@@ -80,6 +103,8 @@ fn commands_that_may_touch_anything_are_counted_until_they_are_answered() {
     assert!(queue.has_unslotted());
     assert_eq!(queue.lose(100).len(), 1);
     assert!(!queue.has_unslotted());
+    queue.push(awaited("mget", KeySlots::Several, true), true);
+    assert!(queue.has_unslotted(), "its keys are in several slots");
 }
 
 #[test]
