@@ -160,8 +160,10 @@ impl ServerState {
     }
 
     /// Lasts while a command with these flags has to wait for the end of a pause; `None` if it need not.
-    #[cold]
     pub(crate) fn hold(&self, flags: Flags) -> Option<LocalBoxFuture<'static, ()>> {
+        if !self.flags().has(GlobalFlags::PAUSED) {
+            return None;
+        }
         let is_on = self.pause.is_on(|| self.set(GlobalFlags::PAUSED, false));
         is_on.then(|| self.pause.hold(flags)).flatten()
     }

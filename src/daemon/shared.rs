@@ -129,6 +129,7 @@ impl Shared {
             config.typed.clone(),
             memory_max.max,
         );
+        let router_memory = RouterMemory::new(options::memory_limits(values), server.pause.clone());
         Shared {
             values: values.clone(),
             admission: Arc::new(admission),
@@ -142,7 +143,7 @@ impl Shared {
             logins,
             upstream_options,
             upstream,
-            router_memory: Arc::new(RouterMemory::new(options::memory_limits(values))),
+            router_memory: Arc::new(router_memory),
             canary,
             pubsub,
             clients,

@@ -20,7 +20,7 @@ use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{Class, recognise};
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::request::OwnedRequest;
-use crate::router::{Answer, Caller, Inflight, Router};
+use crate::router::{Answer, Caller, ExclusiveEnd, Inflight, Router};
 use crate::stats::WorkerStats;
 use crate::upstream::Coherence;
 
@@ -176,18 +176,17 @@ async fn make(router: Rc<Router>, request: OwnedRequest) {
     if let Some(discovered) = router.wait_for_topology() {
         discovered.await;
     }
-    loop {
-        let request = request.as_request();
-        let Ok(spec) = recognise(&request) else { return };
-        let caller = Caller { resp: Resp::Three, inflight: &inflight, now: clock::now(), coverage: None };
-        let out = &mut WriteQueue::default();
-        match router.call(spec, Class::CacheableRead, &request, caller, out) {
-            Answer::NotYet(until) => until.await,
-            Answer::Later(reply) => {
-                reply.await;
-                return;
+    let request = request.as_request();
+    let Ok(spec) = recognise(&request) else { return };
+    let caller = Caller { resp: Resp::Three, inflight: &inflight, now: clock::now(), coverage: None };
+    let out = &mut WriteQueue::default();
+    match router.call(spec, Class::CacheableRead, &request, caller, out) {
+        Answer::Later(reply) => drop(reply.await),
+        Answer::Exclusive(work) => {
+            if let ExclusiveEnd::Sent(reply) = work.await {
+                drop(reply.await);
             }
-            _ => return,
         }
+        Answer::Appended | Answer::Now(_) | Answer::Confirmation(_) | Answer::Mailed => {}
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
+use crate::net::write_queue::WriteQueue;
+
 /// What becomes of a request.
 pub enum Answer {
     /// The reply was appended to the output.
@@ -21,8 +23,6 @@ pub enum Answer {
     /// The reply is in the mailbox of the client, behind what came before it, and goes out before another is
     /// given.
     Mailed,
-    /// Nothing can be done yet: the session must wait, and then ask the same again before anything else.
-    NotYet(LocalBoxFuture<'static, ()>),
 }
 
 /// What a request that had its session for itself leads to.
@@ -31,6 +31,8 @@ pub enum ExclusiveEnd {
     Reply(Bytes),
     /// The command was sent upstream. Its reply will come, and take its place in the pipeline.
     Sent(LocalBoxFuture<'static, Bytes>),
+    /// The session itself goes on with the request.
+    Step,
 }
 
 // === impl Answer ===
@@ -41,10 +43,47 @@ impl Answer {
         Answer::Exclusive(Box::pin(async move { ExclusiveEnd::Reply(work.await) }))
     }
 
+    /// Its end, for a request that has its session for itself; what it appends is appended to `out`, which is
+    /// empty.
+    pub(super) async fn end(self, out: &mut WriteQueue) -> ExclusiveEnd {
+        match self {
+            Answer::Appended => ExclusiveEnd::Reply(out.take_back(0)),
+            Answer::Now(reply) => ExclusiveEnd::Reply(reply),
+            Answer::Later(reply) | Answer::Confirmation(reply) => ExclusiveEnd::Sent(reply),
+            Answer::Exclusive(work) => work.await,
+            Answer::Mailed => ExclusiveEnd::Reply(Bytes::new()),
+        }
+    }
+
+    /// Has `seen` look at a reply that is still to come, before that takes its place.
+    pub(super) fn seen(self, seen: impl FnOnce(&Bytes) + 'static) -> Answer {
+        match self {
+            Answer::Later(reply) => Answer::Later(reply_seen(reply, seen)),
+            Answer::Exclusive(work) => Answer::Exclusive(Box::pin(async move {
+                match work.await {
+                    ExclusiveEnd::Sent(reply) => ExclusiveEnd::Sent(reply_seen(reply, seen)),
+                    end => end,
+                }
+            })),
+            answer => answer,
+        }
+    }
+
     /// Whether the reply is still to come.
     pub fn is_later(&self) -> bool {
         matches!(self, Answer::Later(_) | Answer::Exclusive(_))
     }
+}
+
+fn reply_seen(
+    reply: LocalBoxFuture<'static, Bytes>,
+    seen: impl FnOnce(&Bytes) + 'static,
+) -> LocalBoxFuture<'static, Bytes> {
+    Box::pin(async move {
+        let reply = reply.await;
+        seen(&reply);
+        reply
+    })
 }
 
 impl fmt::Debug for ExclusiveEnd {
@@ -52,6 +91,7 @@ impl fmt::Debug for ExclusiveEnd {
         f.write_str(match self {
             ExclusiveEnd::Reply(_) => "Reply",
             ExclusiveEnd::Sent(_) => "Sent",
+            ExclusiveEnd::Step => "Step",
         })
     }
 }
@@ -65,7 +105,6 @@ impl fmt::Debug for Answer {
             Answer::Exclusive(_) => "Exclusive",
             Answer::Confirmation(_) => "Confirmation",
             Answer::Mailed => "Mailed",
-            Answer::NotYet(_) => "NotYet",
         })
     }
 }

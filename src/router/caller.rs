@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::coherence::inflight::Inflight;
 use super::coverage::Coverage;
-use crate::clock::Nanos;
+use crate::clock::{self, Nanos};
 use crate::protocol::resp::Resp;
 
 /// The session that asks.
@@ -19,4 +19,31 @@ pub struct Caller<'a> {
     /// Receives whether the client will be notified of changes to what a reply said; `None` when the client
     /// does not track what it reads.
     pub coverage: Option<&'a Rc<Coverage>>,
+}
+
+/// The session that asks, for a request that goes on later.
+#[derive(Clone, Debug)]
+pub(super) struct OwnedCaller {
+    resp: Resp,
+    inflight: Rc<Inflight>,
+    coverage: Option<Rc<Coverage>>,
+}
+
+// === impl Caller ===
+
+impl Caller<'_> {
+    pub(super) fn to_owned(self) -> OwnedCaller {
+        let Caller { resp, inflight, coverage, .. } = self;
+        OwnedCaller { resp, inflight: inflight.clone(), coverage: coverage.cloned() }
+    }
+}
+
+// === impl OwnedCaller ===
+
+impl OwnedCaller {
+    /// The session as of now.
+    pub(super) fn as_caller(&self) -> Caller<'_> {
+        let OwnedCaller { resp, inflight, coverage } = self;
+        Caller { resp: *resp, inflight, now: clock::now(), coverage: coverage.as_ref() }
+    }
 }

@@ -1,4 +1,4 @@
-//! The two context of a worker: its L1 and its upstream.
+//! What the families of a worker's router use together: L1, the upstream and the settings.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use super::request_route::{Destination, RequestRoute};
 use super::turns::{AT_ONCE, give_turn};
 use crate::cache::policy::CurrentPolicies;
 use crate::cache::{MissReason, NearCache, VersionedReply};
+use crate::clients::pause::ClientPause;
 use crate::invalidation::Invalidation;
 use crate::protocol::command::KeyPositions;
 use crate::protocol::key::KeySlots;
@@ -59,6 +60,8 @@ pub(super) struct RouterContext {
     pub(super) policies: Arc<CurrentPolicies>,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) settings: RouterSettings,
+    /// CLIENT PAUSE: what has waited for something else asks again before it is sent.
+    pub(super) pause: Arc<ClientPause>,
 }
 
 // === impl RouterContext ===

@@ -86,7 +86,14 @@ impl Router {
         stats: Arc<WorkerStats>,
         settings: RouterSettings,
     ) -> Rc<Router> {
-        let context = Rc::new(RouterContext { cache, upstream, policies, stats, settings });
+        let context = Rc::new(RouterContext {
+            cache,
+            upstream,
+            policies,
+            stats,
+            settings,
+            pause: memory.pause.clone(),
+        });
         let default_ttl = DefaultTtl::new(context.clone());
         let reply_sizes = ReplySizes::new(context.clone());
         let forwarder = Forwarder::new(context.clone(), default_ttl.clone(), reply_sizes.clone());

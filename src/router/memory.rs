@@ -1,15 +1,17 @@
-//! What the workers remember together for their clients: scripts, and how far walks over all keys have come.
+//! What the routers of all workers share: scripts, how far walks over all keys have come, and CLIENT PAUSE.
 
 use std::sync::Arc;
 
 use super::scan::cursors::ScanCursors;
 use super::scripting::script_cache::ScriptCache;
+use crate::clients::pause::ClientPause;
 
-/// The memory that all workers share.
+/// What the routers of all workers share.
 #[derive(Debug)]
 pub struct RouterMemory {
     pub(super) scripts: Arc<ScriptCache>,
     pub(super) walks: Arc<ScanCursors>,
+    pub(super) pause: Arc<ClientPause>,
 }
 
 /// How much is remembered.
@@ -24,9 +26,9 @@ pub struct MemoryLimits {
 // === impl RouterMemory ===
 
 impl RouterMemory {
-    /// An empty memory.
-    pub fn new(limits: MemoryLimits) -> RouterMemory {
+    /// An empty memory; `pause` holds commands back.
+    pub fn new(limits: MemoryLimits, pause: Arc<ClientPause>) -> RouterMemory {
         let scripts = Arc::new(ScriptCache::new(limits.script_bytes_max));
-        RouterMemory { scripts, walks: Arc::new(ScanCursors::new(limits.scan_passes_max)) }
+        RouterMemory { scripts, walks: Arc::new(ScanCursors::new(limits.scan_passes_max)), pause }
     }
 }

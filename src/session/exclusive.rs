@@ -3,7 +3,10 @@
 use futures_util::future::LocalBoxFuture;
 
 use super::gates::Gate;
+use super::tracked_read::TrackedRead;
 use crate::commands::LatencyTimer;
+use crate::protocol::command::Spec;
+use crate::protocol::resp::request::OwnedRequest;
 use crate::router::ExclusiveEnd;
 
 /// What the session waits for before it takes another request.
@@ -16,12 +19,14 @@ pub(super) enum Waiting {
 
 /// An exclusive request, which has the session for itself.
 pub(super) struct ExclusiveRequest {
-    /// The number of its command.
-    pub(super) command: usize,
+    /// Its command, if the table has that.
+    pub(super) spec: Option<&'static Spec>,
     pub(super) work: LocalBoxFuture<'static, ExclusiveEnd>,
     pub(super) measure: Option<LatencyTimer>,
-    /// Whether the client wants the reply.
-    pub(super) wanted: bool,
+    /// What must follow the reply.
+    pub(super) tracked: Option<TrackedRead>,
+    /// What is shown to MONITOR at the end.
+    pub(super) shown: Option<OwnedRequest>,
     /// Bytes of the request.
     pub(super) bytes: usize,
 }

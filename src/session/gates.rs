@@ -36,13 +36,13 @@ pub(super) fn closed(
     }
     match recognised {
         Ok(spec) if is_locked => wait_for_turn(spec, request, &mut state.client, &context.server),
-        Ok(spec) => pause(KnownCommand::OfTable(spec), state, context, flags),
+        Ok(spec) => pause(KnownCommand::OfTable(spec), state, context),
         // For a client that has not authenticated, no server is asked whether a module knows its command.
         Err(CommandError::Unknown) if !is_locked && !is_http(request) => {
             let commands = &context.router.unknown_commands;
             commands.ask_about(request.arg(0), now).or_else(|| {
                 let learned = commands.known(request.arg(0))?;
-                pause(KnownCommand::OfModule(&learned), state, context, flags)
+                pause(KnownCommand::OfModule(&learned), state, context)
             })
         }
         Err(_) => None,
@@ -77,16 +77,8 @@ fn needs_topology(
 }
 
 /// CLIENT PAUSE. What is refused is refused at once, and a client in MONITOR is not paused, as in Redis.
-fn pause(
-    command: KnownCommand<'_>,
-    state: &SessionState,
-    context: &SessionContext,
-    flags: GlobalFlags,
-) -> Option<Gate> {
-    if !flags.has(GlobalFlags::PAUSED)
-        || state.is_monitoring()
-        || mode_commands::refuse(command, state).is_some()
-    {
+fn pause(command: KnownCommand<'_>, state: &SessionState, context: &SessionContext) -> Option<Gate> {
+    if state.is_monitoring() || mode_commands::refuse(command, state).is_some() {
         return None;
     }
     context.server.hold(command.flags_in_pause())

@@ -26,6 +26,7 @@ mod replies;
 mod requests;
 mod serve;
 mod state;
+mod step;
 mod subscriber;
 mod tracked_read;
 mod transaction;

@@ -4,9 +4,11 @@ use bytes::Bytes;
 
 use super::known_command::KnownCommand;
 use super::state::SessionState;
+use super::step::Step;
 use super::{subscriber, transaction};
+use crate::commands::SessionContext;
 use crate::commands::monitor::{self, Watching};
-use crate::commands::{SessionContext, tracking};
+use crate::commands::tracking::{self, TrackingAnswer};
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{Class, RequiredState, Spec, TransactionCommand};
 use crate::protocol::resp::Resp;
@@ -89,9 +91,13 @@ pub(super) fn answer(
         RequiredState::Unsubscribe(kind) => subscriber::unsubscribe(kind, request, state, context),
         RequiredState::Tracking(command) => {
             let tracking = &mut state.modes.get_or_insert_default().tracking;
-            let answer = tracking::answer(command, request, tracking, &state.client, context);
-            state.settle();
-            answer
+            match tracking::answer(command, request, tracking, &state.client, context) {
+                TrackingAnswer::Now(reply) => {
+                    state.settle();
+                    Answer::Now(reply)
+                }
+                TrackingAnswer::Asked(asked, wanted) => state.go_on_after(asked, Step::Track(wanted)),
+            }
         }
         RequiredState::PubSub(_) => {
             // Nothing of these is in L1.
@@ -116,8 +122,26 @@ fn monitor(state: &mut SessionState, context: &SessionContext) -> Answer {
 /// RESET.
 fn reset(state: &mut SessionState) -> Answer {
     if let Some(leaving) = subscriber::leave(state) {
-        return Answer::NotYet(leaving);
+        return state.go_on_after(leaving, Step::Reset);
     }
+    end_all(state)
+}
+
+/// RESET, when nothing has to be waited for any more.
+fn end_all(state: &mut SessionState) -> Answer {
     state.reset();
     Answer::Now(Bytes::from_static(b"+RESET\r\n"))
+}
+
+/// Goes on with the request that has the session for itself.
+pub(super) fn go_on(state: &mut SessionState, context: &SessionContext, caller: Caller<'_>) -> Answer {
+    match state.modes.as_mut().and_then(|modes| modes.step.take()) {
+        Some(Step::Exec(executing)) => transaction::go_on(executing, state, context, caller),
+        Some(Step::Reset) => end_all(state),
+        Some(Step::Track(wanted)) => {
+            let tracking = &mut state.modes.get_or_insert_default().tracking;
+            Answer::Now(tracking::turn_on(wanted, tracking, &state.client, context))
+        }
+        None => Answer::Now(Bytes::new()),
+    }
 }

@@ -4,8 +4,9 @@
 
 use std::rc::Rc;
 
+use super::step::Step;
 use super::subscriber::Subscriber;
-use super::transaction::{Executing, Transaction};
+use super::transaction::Transaction;
 use crate::commands::monitor::Watching;
 use crate::commands::tracking::ClientTracking;
 use crate::router::Watched;
@@ -15,8 +16,8 @@ use crate::router::Watched;
 pub(super) struct Modes {
     /// Between MULTI and EXEC or DISCARD.
     pub(super) transaction: Option<Transaction>,
-    /// While EXEC is executed in several turns.
-    pub(super) executing: Option<Executing>,
+    /// While the session goes on with a request itself.
+    pub(super) step: Option<Step>,
     /// The keys of WATCH, until EXEC, DISCARD or UNWATCH.
     pub(super) watched: Option<Rc<Watched>>,
     /// While the client has a subscription, or is about to.
@@ -33,7 +34,7 @@ impl Modes {
     /// Whether the session is in none.
     pub(super) fn is_none(&self) -> bool {
         self.transaction.is_none()
-            && self.executing.is_none()
+            && self.step.is_none()
             && self.monitor.is_none()
             && self.subscriber.is_none()
             && self.tracking.is_none()
@@ -43,7 +44,11 @@ impl Modes {
     /// The bytes of the requests queued since MULTI, and of the prefixes of CLIENT TRACKING.
     pub(super) fn kept_bytes(&self) -> usize {
         let queued = self.transaction.as_ref().map_or(0, Transaction::bytes);
-        queued + self.tracking.as_ref().map_or(0, ClientTracking::bytes)
+        let executing = match &self.step {
+            Some(Step::Exec(executing)) => executing.bytes,
+            Some(Step::Reset | Step::Track(_)) | None => 0,
+        };
+        queued + executing + self.tracking.as_ref().map_or(0, ClientTracking::bytes)
     }
 
     /// Whether keys are watched.

@@ -127,27 +127,28 @@ pub(super) fn serve(
         Some(watch) => watch.follow(answer, &request, state),
         None => answer,
     };
-    if let Answer::NotYet(until) = answer {
-        *waiting = Some(Waiting::Gate(until));
-        return Flow::Again;
-    }
     context.stats.commands.bump();
     context.command_stats.call(called);
-    if flags.has(GlobalFlags::MONITORED) && shown && (recognised.is_ok() || answer.is_later()) {
+    shown &= flags.has(GlobalFlags::MONITORED);
+    if let Answer::Exclusive(work) = answer {
+        let spec = recognised.ok();
+        let start = || LatencyTimer::start(spec, &request, &state.client.entry, &context.server, now);
+        *waiting = Some(Waiting::Exclusive(Box::new(ExclusiveRequest {
+            spec,
+            work,
+            measure: measured.then(start).flatten(),
+            tracked: watch,
+            shown: shown.then(|| request.to_owned()),
+            bytes: request.raw().len(),
+        })));
+        return Flow::Pause;
+    }
+    if shown && (recognised.is_ok() || answer.is_later()) {
         monitor::show(recognised.ok(), &request, &state.client.entry, &context.server);
     }
     let wanted = state.client.wants_reply();
     let mailed = matches!(answer, Answer::Mailed);
     let mut held = false;
-    if let Answer::Exclusive(work) = answer {
-        let start =
-            || LatencyTimer::start(recognised.ok(), &request, &state.client.entry, &context.server, now);
-        let measure = measured.then(start).flatten();
-        let bytes = request.raw().len();
-        *waiting =
-            Some(Waiting::Exclusive(Box::new(ExclusiveRequest { command, work, measure, wanted, bytes })));
-        return Flow::Pause;
-    }
     match answer {
         Answer::Confirmation(reply) => pipeline.push_confirmation(command, reply),
         Answer::Mailed => {}
@@ -173,8 +174,8 @@ pub(super) fn serve(
             pipeline.push_later(command, reply, measured.then(start).flatten(), request.raw().len());
             held = is_held(state, pipeline, context);
         }
-        // Both were seen to above.
-        Answer::Exclusive(_) | Answer::NotYet(_) => {}
+        // The session waits for it already.
+        Answer::Exclusive(_) => {}
     }
     let full = pipeline.len() >= context.limits.pipeline_depth_max;
     if state.client.leaving || full || state.is_exclusive || mailed || held {

@@ -3,12 +3,15 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures_util::future::LocalBoxFuture;
+
 use super::modes::Modes;
+use super::step::Step;
 use crate::clients::ClientGuard;
 use crate::clock::Nanos;
 use crate::commands::ClientState;
 use crate::protocol::command::{CommandLookup, Denied};
-use crate::router::{Caller, Coverage};
+use crate::router::{Answer, Caller, Coverage, ExclusiveEnd};
 
 /// The state of one session.
 #[derive(Debug)]
@@ -38,6 +41,15 @@ impl SessionState {
     #[inline]
     pub(super) fn caller<'a>(&'a self, coverage: Option<&'a Rc<Coverage>>, now: Nanos) -> Caller<'a> {
         Caller { resp: self.client.resp(), inflight: &self.client.inflight, now, coverage }
+    }
+
+    /// Has the session go on with a request itself, with `step`, when `until` has ended.
+    pub(super) fn go_on_after(&mut self, until: LocalBoxFuture<'static, ()>, step: Step) -> Answer {
+        self.modes.get_or_insert_default().step = Some(step);
+        Answer::Exclusive(Box::pin(async move {
+            until.await;
+            ExclusiveEnd::Step
+        }))
     }
 
     /// Restores what a connection begins with: RESET.

@@ -16,7 +16,7 @@ use crate::protocol::command::{CommandError, Spec};
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::encode::null_reply;
 use crate::protocol::resp::request::Request;
-use crate::router::{Answer, Coverage, ExclusiveEnd};
+use crate::router::{Answer, Coverage};
 
 /// A request of a client with tracking on.
 #[derive(Clone, Debug)]
@@ -83,11 +83,6 @@ impl TrackedRead {
 
     /// Adds what must follow the answer.
     pub(super) fn follow(&self, answer: Answer, request: &Request<'_>, state: &mut SessionState) -> Answer {
-        if let Answer::NotYet(until) = answer {
-            // The same request comes again.
-            self.end_overwrites(true);
-            return Answer::NotYet(until);
-        }
         // CLIENT CACHING is about the next command, or about all of the next MULTI.
         if let Some(modes) = &mut state.modes
             && modes.transaction.is_none()
@@ -99,18 +94,8 @@ impl TrackedRead {
         let has_keys = !self.reads.is_empty() || !self.overwrites.is_empty();
         match answer {
             Answer::Later(reply) if has_keys => Answer::Later(self.clone().followed(reply)),
-            Answer::Exclusive(work) if has_keys => {
-                let this = self.clone();
-                Answer::Exclusive(Box::pin(async move {
-                    match work.await {
-                        ExclusiveEnd::Sent(reply) => ExclusiveEnd::Sent(this.followed(reply)),
-                        ExclusiveEnd::Reply(reply) => {
-                            this.end(&reply);
-                            ExclusiveEnd::Reply(reply)
-                        }
-                    }
-                }))
-            }
+            // When that ends.
+            Answer::Exclusive(work) => Answer::Exclusive(work),
             answer => {
                 self.end_overwrites(true);
                 answer
@@ -119,7 +104,7 @@ impl TrackedRead {
     }
 
     /// The reply, with what must follow it.
-    fn followed(self, reply: LocalBoxFuture<'static, Bytes>) -> LocalBoxFuture<'static, Bytes> {
+    pub(super) fn followed(self, reply: LocalBoxFuture<'static, Bytes>) -> LocalBoxFuture<'static, Bytes> {
         Box::pin(async move {
             let reply = reply.await;
             self.end(&reply);
@@ -128,7 +113,7 @@ impl TrackedRead {
     }
 
     /// Called when the reply is about to take its place.
-    fn end(&self, reply: &[u8]) {
+    pub(super) fn end(&self, reply: &[u8]) {
         let is_error = reply.starts_with(b"-");
         if !self.reads.is_empty() && !self.coverage.is_given() && !is_error {
             self.tracker.uncovered(self.id, &self.reads);

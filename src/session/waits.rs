@@ -3,14 +3,18 @@
 //! Meanwhile nothing is read from the client, and pushes to it leave at once. When the client leaves, the
 //! wait is dropped.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
 use super::conversation::Session;
 use super::exclusive::{ExclusiveRequest, Waiting};
+use super::mode_commands;
+use super::tracked_read::TrackedRead;
 use crate::clock;
-use crate::router::ExclusiveEnd;
+use crate::commands::monitor;
+use crate::protocol::command::Spec;
+use crate::router::{Answer, Caller, ExclusiveEnd};
 
 /// What a session has waited for.
 pub(super) enum Waited {
@@ -31,48 +35,82 @@ impl Session {
     /// Ready when there is nothing to wait for any more.
     #[cold]
     pub(super) fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Waited> {
-        let end = match &mut self.waiting {
-            None => return Poll::Ready(Waited::Again),
-            Some(Waiting::Gate(gate)) => gate.as_mut().poll(cx).map(|()| None),
-            Some(Waiting::Exclusive(request)) => request.work.as_mut().poll(cx).map(Some),
-        };
-        let Poll::Ready(end) = end else { return Poll::Pending };
-        Poll::Ready(match (self.waiting.take(), end) {
-            (Some(Waiting::Exclusive(request)), Some(end)) => {
-                self.end_exclusive(*request, end);
-                Waited::Exclusive
+        loop {
+            let end = match &mut self.waiting {
+                None => return Poll::Ready(Waited::Again),
+                Some(Waiting::Gate(gate)) => {
+                    ready!(gate.as_mut().poll(cx));
+                    None
+                }
+                Some(Waiting::Exclusive(request)) => Some(ready!(request.work.as_mut().poll(cx))),
+            };
+            let (Some(Waiting::Exclusive(mut request)), Some(end)) = (self.waiting.take(), end) else {
+                return Poll::Ready(Waited::Again);
+            };
+            match end {
+                ExclusiveEnd::Reply(reply) => self.end_exclusive(*request, Answer::Now(reply)),
+                ExclusiveEnd::Sent(reply) => self.end_exclusive(*request, Answer::Later(reply)),
+                ExclusiveEnd::Step => match self.go_on(&request) {
+                    Answer::Exclusive(work) => {
+                        request.work = work;
+                        self.waiting = Some(Waiting::Exclusive(request));
+                        continue;
+                    }
+                    answer => self.end_exclusive(*request, answer),
+                },
             }
-            _ => Waited::Again,
-        })
+            return Poll::Ready(Waited::Exclusive);
+        }
     }
 
-    fn end_exclusive(&mut self, request: ExclusiveRequest, end: ExclusiveEnd) {
-        let ExclusiveRequest { command, measure, wanted, bytes, .. } = request;
-        match end {
-            ExclusiveEnd::Sent(reply) if wanted => self.pipeline.push_later(command, reply, measure, bytes),
-            ExclusiveEnd::Sent(reply) => self.pipeline.push_unwanted(reply, bytes),
-            ExclusiveEnd::Reply(reply) => {
+    /// Goes on with the request itself.
+    fn go_on(&mut self, request: &ExclusiveRequest) -> Answer {
+        let inflight = self.state.client.inflight.clone();
+        let coverage = request.tracked.as_ref().map(TrackedRead::coverage);
+        let caller =
+            Caller { resp: self.state.client.resp(), inflight: &inflight, now: clock::now(), coverage };
+        mode_commands::go_on(&mut self.state, &self.context, caller)
+    }
+
+    fn end_exclusive(&mut self, request: ExclusiveRequest, answer: Answer) {
+        let ExclusiveRequest { spec, measure, tracked, shown, bytes, .. } = request;
+        if let Some(request) = shown {
+            let client = &self.state.client.entry;
+            monitor::show(spec, &request.as_request(), client, &self.context.server);
+        }
+        let (command, wanted) = (spec.map_or(0, Spec::number), self.state.client.wants_reply());
+        match answer {
+            Answer::Later(reply) => {
+                let reply = match tracked {
+                    Some(tracked) => tracked.followed(reply),
+                    None => reply,
+                };
+                if wanted {
+                    self.pipeline.push_later(command, reply, measure, bytes);
+                } else {
+                    self.pipeline.push_unwanted(reply, bytes);
+                }
+            }
+            Answer::Now(reply) => {
                 measure.into_iter().for_each(|measure| measure.stop(clock::now()));
+                tracked.iter().for_each(|tracked| tracked.end(&reply));
                 if wanted && command > 0 && reply.first() == Some(&b'-') {
-                    self.context.server.command_stats.failed(
-                        &self.context.command_stats,
-                        command,
-                        false,
-                        &reply,
-                    );
+                    let all = &self.context.server.command_stats;
+                    all.failed(&self.context.command_stats, command, false, &reply);
                 }
                 if wanted {
                     self.push_answer(reply);
                 }
             }
+            // No request that has the session for itself ends so.
+            Answer::Appended | Answer::Confirmation(_) | Answer::Exclusive(_) | Answer::Mailed => {}
         }
     }
 
     /// Answers the exclusive request with an error, and stops waiting for it.
     pub(super) fn give_up_exclusive(&mut self, error: Bytes) {
-        if let Some(Waiting::Exclusive(request)) =
-            self.waiting.take_if(|waiting| matches!(waiting, Waiting::Exclusive(_)))
-            && request.wanted
+        if self.waiting.take_if(|waiting| matches!(waiting, Waiting::Exclusive(_))).is_some()
+            && self.state.client.wants_reply()
         {
             self.push_answer(error);
         }

@@ -8,6 +8,7 @@ use super::default_ttl::DefaultTtl;
 use super::many_keys::ManyKeys;
 use super::reply_sizes::ReplySizes;
 use super::sender::{Sender, SentCall};
+use crate::net::write_queue::WriteQueue;
 use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
@@ -46,14 +47,20 @@ impl Forwarder {
 
     /// Sends a command to the node of its keys, and renders what comes back.
     pub(in crate::router) fn forward(
-        &self,
+        self: &Rc<Forwarder>,
         route: RequestRoute,
         access: KeyAccess,
         request: &Request<'_>,
         caller: Caller<'_>,
     ) -> Answer {
         if let Some(measured) = self.sender.reply_sizes.measure(route, request, caller.now) {
-            return Answer::NotYet(measured);
+            let (this, request, caller) = (self.clone(), request.to_owned(), caller.to_owned());
+            return Answer::Exclusive(Box::pin(async move {
+                measured.await;
+                this.sender.context.pause.pass(route.flags).await;
+                let answer = this.forward(route, access, &request.as_request(), caller.as_caller());
+                answer.end(&mut WriteQueue::default()).await
+            }));
         }
         let to = match self.sender.context.destination(route, request) {
             Ok(to) => to,

@@ -48,6 +48,7 @@ impl ManyKeys {
         if writes {
             self.drop_keys().await;
         }
+        self.sender.context.pause.pass(self.route.flags).await;
         let outcome = self.begin().settle().await;
         if writes {
             // Before the reply leaves, its keys are dropped once more (I6).

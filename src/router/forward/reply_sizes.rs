@@ -64,8 +64,7 @@ impl ReplySizes {
         Rc::new(ReplySizes { context, sizes: RefCell::default() })
     }
 
-    /// Asks for the sizes that decide how a command is sent, if they are unknown: then the session must
-    /// dispatch the request again.
+    /// Asks for the sizes that decide how a command is sent, if they are unknown. Lasts until they are known.
     #[inline]
     pub(in crate::router) fn measure(
         self: &Rc<ReplySizes>,

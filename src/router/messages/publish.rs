@@ -12,7 +12,6 @@ use futures_util::future::LocalBoxFuture;
 use tokio::task::yield_now;
 
 use super::settled::until_settled;
-use crate::clock;
 use crate::node::NodeId;
 use crate::protocol::command::{Flags, Keys, Spec, TopicKind};
 use crate::protocol::key::{KeySlots, Slot};
@@ -63,16 +62,24 @@ impl Publisher {
         let kind = if spec.keys == Keys::None { TopicKind::Channel } else { TopicKind::Shard };
         let channel = Topic::new(kind, name);
         let request = request.to_owned();
-        let Some(settled) = until_settled(&self.hub, self.context.settings.request_timeout, Some(&channel))
-        else {
+        let Some(settled) = self.until_settled(&channel) else {
             return Answer::Later(self.send(spec, channel, request, caller));
         };
-        let (this, resp, inflight) = (self.clone(), caller.resp, caller.inflight.clone());
+        let (this, caller) = (self.clone(), caller.to_owned());
         Answer::Exclusive(Box::pin(async move {
             settled.await;
-            let caller = Caller { resp, inflight: &inflight, now: clock::now(), coverage: None };
-            ExclusiveEnd::Sent(this.send(spec, channel, request, caller))
+            while let Some(pause) = this.context.pause.hold(spec.flags) {
+                pause.await;
+                if let Some(settled) = this.until_settled(&channel) {
+                    settled.await;
+                }
+            }
+            ExclusiveEnd::Sent(this.send(spec, channel, request, caller.as_caller()))
         }))
+    }
+
+    fn until_settled(&self, channel: &Topic) -> Option<LocalBoxFuture<'static, ()>> {
+        until_settled(&self.hub, self.context.settings.request_timeout, Some(channel))
     }
 
     /// Sends the message now; the reply will come.

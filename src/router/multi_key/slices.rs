@@ -147,7 +147,7 @@ impl Sliced {
                 Box::pin(std::future::ready(reply))
             }
             // None of these commands is answered so.
-            Answer::Exclusive(_) | Answer::NotYet(_) | Answer::Confirmation(_) | Answer::Mailed => {
+            Answer::Exclusive(_) | Answer::Confirmation(_) | Answer::Mailed => {
                 let failure = self.by_slot.context.upstream.no_topology();
                 Box::pin(std::future::ready(failure_reply(&failure)))
             }

@@ -12,7 +12,6 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use futures_util::future::LocalBoxFuture;
 
 use super::cacheability::{answered, cacheability};
 use super::hit::append;
@@ -129,29 +128,20 @@ impl CachedReads {
         if let Some((key_at, why)) = why {
             self.context.note(request.arg(key_at), why);
         }
-        match answer {
-            Answer::Later(reply) => self.invalidate_after_uncached(route.keys_of(request), reply),
-            answer => answer,
-        }
+        self.invalidate_after_uncached(|| route.keys_of(request), answer)
     }
 
     /// Sees to it that nothing older is served after a reply that L1 does not keep.
     fn invalidate_after_uncached(
         self: &Rc<CachedReads>,
-        keys: InflightKeys,
-        reply: LocalBoxFuture<'static, Bytes>,
+        keys: impl FnOnce() -> InflightKeys,
+        answer: Answer,
     ) -> Answer {
         let Some(cache) = self.context.cache.as_ref().filter(|cache| cache.shared().is_multi_stream()) else {
-            return Answer::Later(reply);
+            return answer;
         };
-        let shared = cache.shared().clone();
-        Answer::Later(Box::pin(async move {
-            let reply = reply.await;
-            for key in keys {
-                shared.invalidate_if_unordered(&key);
-            }
-            reply
-        }))
+        let (shared, keys) = (cache.shared().clone(), keys());
+        answer.seen(move |_| keys.iter().for_each(|key| shared.invalidate_if_unordered(key)))
     }
 
     fn miss(
@@ -168,7 +158,14 @@ impl CachedReads {
         }
         let route = RequestRoute::of(spec);
         if let Some(measured) = self.reply_sizes.measure(route, request, caller.now) {
-            return Answer::NotYet(measured);
+            let (this, request, caller) = (self.clone(), request.to_owned(), caller.to_owned());
+            return Answer::Exclusive(Box::pin(async move {
+                measured.await;
+                this.context.pause.pass(spec.flags).await;
+                let out = &mut WriteQueue::default();
+                let answer = this.read(spec, &request.as_request(), caller.as_caller(), out);
+                answer.end(out).await
+            }));
         }
         if self.reply_sizes.needs_isolation(
             route,
@@ -227,13 +224,13 @@ impl CachedReads {
             // The policy keeps it out, or the connection is not tracked at the moment: the reply is an answer
             // and nothing to keep.
             let key = request.arg_bytes(key_at);
-            let reply = Box::pin(async move {
+            let answer = Answer::Later(Box::pin(async move {
                 let outcome = value.reply.await.unwrap_or_else(stopped);
                 drop(read);
                 coverage::note(coverage.as_ref(), is_tracked(&outcome));
                 render(outcome, spec.form, &request, resp)
-            });
-            return self.invalidate_after_uncached(InflightKeys::from_buf([key]), reply);
+            }));
+            return self.invalidate_after_uncached(|| InflightKeys::from_buf([key]), answer);
         };
         let lifetime = self.context.ask_lifetime(&terms, tracking, Some(slot), || {
             ttl_probe::of_read(spec, &request.as_request(), key_at, fields_expire)

@@ -12,6 +12,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::functions::FunctionCalls;
 use super::script_cache::{ScriptCache, Sha, with_body};
+use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{Gather, ScriptAction, Spec};
 use crate::protocol::key::KeySlots;
 use crate::protocol::resp::cursor::{self, ReplyHead};
@@ -110,7 +111,14 @@ impl Scripting {
         };
         let Some(body) = scripts.body(sha) else {
             if scripts.may_be_asked_for(sha, caller.now) {
-                return self.search_script(sha);
+                let search = self.search_script(sha);
+                let (this, request, caller) = (self.clone(), request.to_owned(), caller.to_owned());
+                return Answer::Exclusive(Box::pin(async move {
+                    search.await;
+                    this.context.pause.pass(route.flags).await;
+                    let answer = this.eval_sha(route, &request.as_request(), caller.as_caller());
+                    answer.end(&mut WriteQueue::default()).await
+                }));
             }
             return self.forwarder.forward(route, route.write_set_of_code(), request, caller);
         };
@@ -175,7 +183,7 @@ impl Scripting {
     }
 
     /// Asks the nodes for a script that is not known here (SCRIPT SHOW of Valkey 8).
-    fn search_script(self: &Rc<Scripting>, sha: Sha) -> Answer {
+    fn search_script(self: &Rc<Scripting>, sha: Sha) -> impl Future<Output = ()> + use<> {
         let bytes = encode::request(&[&b"SCRIPT"[..], b"SHOW", sha.as_bytes()]);
         let call = Call::question(bytes);
         let mut asked: FuturesUnordered<_> = self
@@ -185,7 +193,7 @@ impl Scripting {
             .map(|(node, outcome)| async move { (node, outcome.await) })
             .collect();
         let (this, flushes) = (self.clone(), self.scripts.flushes());
-        Answer::NotYet(Box::pin(async move {
+        async move {
             let scripts = &this.scripts;
             let search = async {
                 let mut silent = true;
@@ -211,7 +219,7 @@ impl Scripting {
             if scripts.body(sha).is_none() {
                 scripts.note_unknown(sha, crate::clock::now());
             }
-        }))
+        }
     }
 
     /// SCRIPT LOAD: known once one node took it, since the others get it when they need it.

@@ -88,12 +88,12 @@ impl FunctionCalls {
         let Some(host) = host.filter(|host| !self.known.borrow().covers(host, &name, caller.now)) else {
             return Answer::Later(self.send(route, to, request.to_owned(), caller));
         };
-        let (this, request, resp) = (self.clone(), request.to_owned(), caller.resp);
-        let (inflight, coverage) = (caller.inflight.clone(), caller.coverage.cloned());
+        let (this, request, caller) = (self.clone(), request.to_owned(), caller.to_owned());
         Answer::Exclusive(Box::pin(async move {
             this.provide(host, name).await;
             let mut looks = 1;
             loop {
+                this.context.pause.pass(route.flags).await;
                 let to = match this.context.destination(route, &request.as_request()) {
                     Ok(to) => to,
                     Err(reply) => return ExclusiveEnd::Reply(reply),
@@ -106,9 +106,7 @@ impl FunctionCalls {
                     this.provide(host, name).await;
                     continue;
                 }
-                let coverage = coverage.as_ref();
-                let caller = Caller { resp, inflight: &inflight, now: clock::now(), coverage };
-                return ExclusiveEnd::Sent(this.send(route, to, request, caller));
+                return ExclusiveEnd::Sent(this.send(route, to, request, caller.as_caller()));
             }
         }))
     }

@@ -153,6 +153,7 @@ impl Transactions {
                 let written = std::mem::take(&mut whole.written);
                 hold.session().note_written(slots);
                 this.context.drop_keys(&written).await;
+                this.context.pause.pass(Flags::WRITE).await;
                 let coverage = coverage.as_ref();
                 let caller = Caller { resp, inflight: hold.session(), now: clock::now(), coverage };
                 let outcome = match watch {

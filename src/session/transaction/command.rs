@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::exec::{WITHOUT_MULTI, execute, go_on};
+use super::exec::{WITHOUT_MULTI, execute};
 use super::queue::close;
 use super::queued::Transaction;
 use crate::commands::SessionContext;
@@ -24,8 +24,7 @@ pub(in crate::session) fn may_overtake(
     let Some(modes) = state.modes.as_ref().filter(|_| command == TransactionCommand::Exec) else {
         return false;
     };
-    let queued = modes.transaction.as_ref().and_then(Transaction::placeless);
-    let placeless = queued.or_else(|| modes.executing.as_ref()?.placeless);
+    let placeless = modes.transaction.as_ref().and_then(Transaction::placeless);
     placeless.is_some_and(|bytes| context.router.upstream().is_split(bytes))
 }
 
@@ -49,11 +48,8 @@ pub(in crate::session) fn answer(
             state.client.entry.note_queued(Some(0));
             Answer::Now(ok())
         }
-        TransactionCommand::Exec => match state.modes.as_mut().and_then(|modes| modes.executing.take()) {
-            Some(executing) => go_on(executing, state, context, caller),
-            None if open => execute(state, context, caller),
-            None => error(WITHOUT_MULTI),
-        },
+        TransactionCommand::Exec if open => execute(state, context, caller),
+        TransactionCommand::Exec => error(WITHOUT_MULTI),
         TransactionCommand::Discard if !open => error("ERR DISCARD without MULTI"),
         TransactionCommand::Watch if open => error("ERR WATCH inside MULTI is not allowed"),
         TransactionCommand::Watch => {

@@ -10,11 +10,12 @@ use super::queue::close;
 use super::queued::{Executing, QueuedStep};
 use crate::commands::kill::{self, KillCount};
 use crate::commands::{self, ExecContext, GlobalFlags, SessionContext, monitor};
-use crate::protocol::command::{Class, Local, Spec, recognise};
+use crate::protocol::command::{Class, Flags, Local, Spec, recognise};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::OwnedRequest;
 use crate::router::{Answer, Caller, ExecElement, without_server};
 use crate::session::state::SessionState;
+use crate::session::step::Step;
 
 /// EXEC outside of a transaction.
 pub(super) const WITHOUT_MULTI: &str = "ERR EXEC without MULTI";
@@ -30,16 +31,6 @@ const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of previous
 const STEPS_AT_ONCE: usize = 1024;
 
 pub(super) fn execute(state: &mut SessionState, context: &SessionContext, caller: Caller<'_>) -> Answer {
-    let transaction = state.modes.as_mut().and_then(|modes| modes.transaction.as_mut());
-    if let Some(transaction) = transaction.filter(|transaction| transaction.publishes())
-        && !std::mem::replace(&mut transaction.is_settled, true)
-        && let Some(wait) = context.router.wait_for_subscriptions()
-    {
-        return Answer::NotYet(wait);
-    }
-    if let Some(over) = kill_first(state, context) {
-        return Answer::NotYet(over);
-    }
     let watched = state.modes.as_mut().and_then(|modes| modes.watched.take());
     let Some(transaction) = close(state) else { return Answer::Now(encode::error_reply(WITHOUT_MULTI)) };
     if transaction.aborted {
@@ -52,19 +43,27 @@ pub(super) fn execute(state: &mut SessionState, context: &SessionContext, caller
         let refusal = context.ceiling.refusal("a transaction", transaction.bytes, UNDONE);
         return Answer::Now(encode::error_reply(refusal));
     }
-    let elements = Vec::with_capacity(transaction.steps.len());
-    let (slots, placeless) = (transaction.slots, transaction.placeless());
-    let steps = transaction.steps.into_iter();
-    go_on(Executing { steps, elements, slots, placeless, watched }, state, context, caller)
+    let executing = Executing {
+        is_settled: !transaction.publishes(),
+        elements: Vec::with_capacity(transaction.steps.len()),
+        slots: transaction.slots,
+        bytes: transaction.bytes,
+        steps: transaction.steps.into_iter(),
+        watched,
+    };
+    go_on(executing, state, context, caller)
 }
 
 /// Makes the daemon's own answers, [`STEPS_AT_ONCE`] in a turn, and has the rest carried out behind the last.
-pub(super) fn go_on(
+pub(in crate::session) fn go_on(
     mut executing: Executing,
     state: &mut SessionState,
     context: &SessionContext,
     caller: Caller<'_>,
 ) -> Answer {
+    if let Some(until) = held_up(&mut executing, state, context) {
+        return state.go_on_after(until, Step::Exec(executing));
+    }
     let monitored = context.server.flags().has(GlobalFlags::MONITORED);
     for step in executing.steps.by_ref().take(STEPS_AT_ONCE) {
         if monitored {
@@ -85,32 +84,45 @@ pub(super) fn go_on(
         });
     }
     if executing.steps.len() > 0 {
-        // The session shows EXEC again, and takes nothing else meanwhile.
-        state.modes.get_or_insert_default().executing = Some(executing);
-        return Answer::NotYet(Box::pin(yield_now()));
+        return state.go_on_after(Box::pin(yield_now()), Step::Exec(executing));
     }
     state.settle();
     let Executing { elements, slots, watched, .. } = executing;
     context.router.transactions.execute(elements, slots, watched.as_deref(), caller)
 }
 
+/// Lasts until EXEC may go on: until it is known which subscriptions its messages go to, a pause is over, and
+/// the clients are gone that it kills.
+fn held_up(
+    executing: &mut Executing,
+    state: &mut SessionState,
+    context: &SessionContext,
+) -> Option<LocalBoxFuture<'static, ()>> {
+    if !std::mem::replace(&mut executing.is_settled, true)
+        && let Some(settled) = context.router.wait_for_subscriptions()
+    {
+        return Some(settled);
+    }
+    context.server.hold(Flags::WRITE).or_else(|| kill_first(executing, state, context))
+}
+
 /// Carries out every CLIENT KILL of the transaction: nothing of it goes to the server before those who are
 /// killed are gone. Lasts until they are.
-fn kill_first(state: &mut SessionState, context: &SessionContext) -> Option<LocalBoxFuture<'static, ()>> {
-    let mut transaction = state.modes.as_mut()?.transaction.take()?;
+fn kill_first(
+    executing: &mut Executing,
+    state: &mut SessionState,
+    context: &SessionContext,
+) -> Option<LocalBoxFuture<'static, ()>> {
     let mut gone = Vec::new();
-    if !transaction.aborted {
-        for step in &mut transaction.steps {
-            if let QueuedStep::Own(spec, request) = step
-                && spec.class == Class::Local(Local::ClientKill)
-            {
-                let KillCount { reply, over } = kill::kill(&request.as_request(), &mut state.client, context);
-                gone.extend(over);
-                *step = QueuedStep::Done(request.clone(), reply);
-            }
+    for step in executing.steps.as_mut_slice() {
+        if let QueuedStep::Own(spec, request) = step
+            && spec.class == Class::Local(Local::ClientKill)
+        {
+            let KillCount { reply, over } = kill::kill(&request.as_request(), &mut state.client, context);
+            gone.extend(over);
+            *step = QueuedStep::Done(request.clone(), reply);
         }
     }
-    state.modes.as_mut()?.transaction = Some(transaction);
     (!gone.is_empty())
         .then(|| -> LocalBoxFuture<'static, ()> { Box::pin(async move { drop(join_all(gone).await) }) })
 }

@@ -30,8 +30,6 @@ pub(in crate::session) struct Transaction {
     pub(super) keyless: bool,
     /// What they take.
     pub(super) bytes: usize,
-    /// EXEC has waited for the subscriptions that its messages may go to.
-    pub(super) is_settled: bool,
     /// A command was refused, so EXEC will carry out nothing.
     pub(super) aborted: bool,
 }
@@ -52,9 +50,11 @@ pub(in crate::session) struct Executing {
     pub(super) steps: std::vec::IntoIter<QueuedStep>,
     pub(super) elements: Vec<ExecElement>,
     pub(super) slots: KeySlots,
-    /// How many bytes go out at least, if no slot keeps the transaction in its place.
-    pub(super) placeless: Option<usize>,
     pub(super) watched: Option<Rc<Watched>>,
+    /// What the steps take.
+    pub(in crate::session) bytes: usize,
+    /// The subscriptions that its messages may go to need not be waited for.
+    pub(super) is_settled: bool,
 }
 
 // === impl QueuedStep ===

@@ -12,7 +12,7 @@ use crate::protocol::resp::request::Request;
 
 /// What the arguments say.
 #[derive(Debug)]
-pub(super) struct TrackingRequest {
+pub(crate) struct TrackingRequest {
     pub(super) on: bool,
     pub(super) mode: TrackedKeys,
     /// 0 for none, as Redis shows it.

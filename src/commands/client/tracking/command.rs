@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 
 use super::arguments::{self, TrackingRequest};
 use super::state::{ClientTracking, TrackedKeys};
@@ -14,7 +15,16 @@ use crate::protocol::command::TrackingCommand;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::reply::{MapReply, number, ok};
 use crate::protocol::resp::request::Request;
-use crate::router::Answer;
+
+/// What a command about the client's own caching comes to.
+pub(crate) enum TrackingAnswer {
+    /// The reply.
+    Now(Bytes),
+    /// The upstream is asked for BCAST tracking of some prefixes. When this has ended, the session calls
+    /// [`turn_on`], even if BCAST does not cover them yet: then the client is notified of all keys when it
+    /// does.
+    Asked(LocalBoxFuture<'static, ()>, TrackingRequest),
+}
 
 /// Answers a command about the client's own caching, which is `tracking` unless it is off.
 pub(crate) fn answer(
@@ -23,7 +33,7 @@ pub(crate) fn answer(
     tracking: &mut Option<ClientTracking>,
     client: &ClientState,
     context: &SessionContext,
-) -> Answer {
+) -> TrackingAnswer {
     let reply = match command {
         TrackingCommand::Switch => return switch(request, tracking, client, context),
         TrackingCommand::Caching => match tracking.as_mut().filter(|tracking| tracking.on) {
@@ -33,7 +43,7 @@ pub(crate) fn answer(
         TrackingCommand::GetRedir => number(present(tracking).map_or(-1, |tracking| tracking.redirect)),
         TrackingCommand::Info => info(present(tracking), client),
     };
-    Answer::Now(reply)
+    TrackingAnswer::Now(reply)
 }
 
 const NOT_TRACKING: &str = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled";
@@ -48,67 +58,59 @@ fn switch(
     tracking: &mut Option<ClientTracking>,
     client: &ClientState,
     context: &SessionContext,
-) -> Answer {
+) -> TrackingAnswer {
     let wanted = match arguments::read(request, present(tracking), &context.clients) {
         Ok(wanted) => wanted,
-        Err(error) => return Answer::Now(encode::error_reply(error)),
+        Err(error) => return TrackingAnswer::Now(encode::error_reply(error)),
     };
     if !wanted.on {
         *tracking = None;
-        return Answer::Now(ok());
+        return TrackingAnswer::Now(ok());
     }
-    let tracking = tracking.get_or_insert_with(|| ClientTracking {
+    let present = tracking.get_or_insert_with(|| ClientTracking {
         tracker: context.tracker.clone(),
         id: client.entry.id,
         mode: wanted.mode,
         on: false,
-        waited: false,
         redirect: 0,
         no_loop: false,
         prefixes: Default::default(),
         caching: false,
         queued: Vec::new(),
     });
-    if wanted.mode == TrackedKeys::Broadcast
-        && let Some(wait) = listen(tracking, &wanted, context)
-    {
-        return wait;
-    }
-    if wanted.mode != TrackedKeys::Broadcast {
+    if wanted.mode == TrackedKeys::Broadcast {
+        present.tracker.want(present.id, &wanted.prefixes);
+        let shared = context.router.upstream().shared().clone();
+        if !shared.broadcast.covers(&wanted.prefixes) {
+            let (prefixes, timeout) = (wanted.prefixes.clone(), context.limits.subscribe_timeout);
+            let asked = async move { shared.broadcast.covering(&prefixes, timeout).await };
+            return TrackingAnswer::Asked(Box::pin(asked), wanted);
+        }
+    } else {
         context.router.upstream().shared().tracking_wanted.store(true, Ordering::Relaxed);
     }
-    turn_on(tracking, wanted);
+    TrackingAnswer::Now(turn_on(wanted, tracking, client, context))
+}
+
+/// Turns tracking on as `wanted`, and answers CLIENT TRACKING.
+pub(crate) fn turn_on(
+    wanted: TrackingRequest,
+    tracking: &mut Option<ClientTracking>,
+    client: &ClientState,
+    context: &SessionContext,
+) -> Bytes {
+    let Some(tracking) = tracking else { return encode::error_reply(NOT_TRACKING) };
+    let TrackingRequest { mode, redirect, no_loop, prefixes, .. } = wanted;
+    (tracking.on, tracking.mode) = (true, mode);
+    (tracking.redirect, tracking.no_loop) = (redirect, no_loop);
+    tracking.prefixes.extend(prefixes);
     let terms = TrackingTerms {
         redirect: u64::try_from(tracking.redirect).ok().filter(|id| *id != 0),
         prefixes: (tracking.mode == TrackedKeys::Broadcast).then(|| tracking.prefixes.clone()),
         no_loop: tracking.no_loop,
     };
     context.tracker.join(&client.entry, terms);
-    Answer::Now(ok())
-}
-
-/// Asks the upstream for BCAST tracking of these prefixes. Returns the future to wait for, unless the session
-/// has waited already: then the client is notified of all keys when BCAST covers them.
-fn listen(
-    tracking: &mut ClientTracking,
-    wanted: &TrackingRequest,
-    context: &SessionContext,
-) -> Option<Answer> {
-    let shared = context.router.upstream().shared().clone();
-    tracking.tracker.want(tracking.id, &wanted.prefixes);
-    if std::mem::take(&mut tracking.waited) || shared.broadcast.covers(&wanted.prefixes) {
-        return None;
-    }
-    tracking.waited = true;
-    let (prefixes, timeout) = (wanted.prefixes.clone(), context.limits.subscribe_timeout);
-    Some(Answer::NotYet(Box::pin(async move { shared.broadcast.covering(&prefixes, timeout).await })))
-}
-
-fn turn_on(tracking: &mut ClientTracking, wanted: TrackingRequest) {
-    let TrackingRequest { mode, redirect, no_loop, prefixes, .. } = wanted;
-    (tracking.on, tracking.mode) = (true, mode);
-    (tracking.redirect, tracking.no_loop) = (redirect, no_loop);
-    tracking.prefixes.extend(prefixes);
+    ok()
 }
 
 fn caching(choice: &[u8], tracking: &mut ClientTracking) -> Bytes {

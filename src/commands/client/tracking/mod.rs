@@ -7,5 +7,6 @@ mod arguments;
 mod command;
 mod state;
 
-pub(crate) use command::answer;
+pub(crate) use arguments::TrackingRequest;
+pub(crate) use command::{TrackingAnswer, answer, turn_on};
 pub(crate) use state::ClientTracking;

@@ -31,8 +31,6 @@ pub(crate) struct ClientTracking {
     pub(super) mode: TrackedKeys,
     /// Whether tracking is on. It is still off while BCAST is asked for upstream.
     pub(crate) on: bool,
-    /// The upstream was given time to do so.
-    pub(super) waited: bool,
     pub(super) redirect: i64,
     pub(crate) no_loop: bool,
     pub(super) prefixes: BTreeSet<Bytes>,
