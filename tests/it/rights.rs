@@ -370,7 +370,7 @@ fn look_through(directory: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            if !["dev", "sandbox"].iter().any(|room| path.ends_with(room)) {
+            if !["compat", "dev", "sandbox"].iter().any(|room| path.ends_with(room)) {
                 look_through(&path, found);
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
