@@ -94,7 +94,7 @@ counters! {
         client_in_flight_waits,
         /// Clients that sent bytes that are not RESP.
         protocol_errors,
-        /// SCAN cursors that were not known any more: the walk began anew.
+        /// SCAN cursors that were not known any more: the walk began again.
         scans_restarted,
         /// Commands sent upstream.
         upstream_commands,
@@ -102,7 +102,7 @@ counters! {
         upstream_redirects,
         /// Redirects that were not followed, because nothing bore them out.
         upstream_redirects_refused,
-        /// Commands refused because their node would have hung up on them.
+        /// Commands refused because they exceed a limit of their node.
         upstream_too_large,
         /// Upstream connections that were lost.
         upstream_losses,

@@ -117,7 +117,7 @@ impl AllCommandStats {
         self.all_errors.load(Relaxed)
     }
 
-    /// Begins anew.
+    /// Sets all counts to zero.
     pub(super) fn reset(&self) {
         self.codes.lock().clear();
         self.all_errors.store(0, Relaxed);

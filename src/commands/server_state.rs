@@ -181,8 +181,8 @@ impl ServerState {
         }
     }
 
-    /// CONFIG RESETSTAT: what INFO's sections stats, commandstats and errorstats count begins anew. The
-    /// counters of section nearside never go back.
+    /// CONFIG RESETSTAT: the counts in the sections stats, commandstats and errorstats of INFO begin again at
+    /// zero. The counters of section nearside never go back.
     pub(super) fn reset_stats(&self, stats: &Stats) {
         self.command_stats.reset();
         *self.baseline.lock() = stats.totals().into_iter().collect();

@@ -16,8 +16,7 @@ pub(super) fn read(path: &Path, bytes_max: usize) -> Result<String, String> {
     read.map(|_| text).map_err(|error| error.to_string())
 }
 
-/// Fails where something is that is not a regular file: such a thing is not written anew by putting another
-/// in its place.
+/// Fails if the path is not a regular file: it could not be replaced by a new file.
 pub(super) fn regular_or_none(path: &Path) -> Result<(), String> {
     // What cannot be looked at is said when it is used.
     let Ok(metadata) = fs::metadata(path) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Reads one value after the other, goes on after a fault, and so finds all faults at once.
+//! Reads one value after the other, continues after a fault, and so finds all faults at once.
 
 use super::error::{ConfigError, ConfigErrors};
 use super::raw::RawConfig;

@@ -17,7 +17,7 @@ pub enum KeySlots {
     None,
     /// All keys lie in this one.
     One(Slot),
-    /// The keys lie in several slots, or nobody knows in which.
+    /// The keys lie in several slots, or their slots are unknown.
     Several,
 }
 

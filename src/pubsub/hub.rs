@@ -34,7 +34,7 @@ pub struct Hub {
 #[derive(Debug)]
 pub struct Search {
     channel: Topic,
-    /// Where it goes on, if it is not over.
+    /// Where the search continues, if it is not over.
     next: Option<SearchPosition>,
     /// Those that match.
     found: Vec<Topic>,

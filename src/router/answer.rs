@@ -31,7 +31,7 @@ pub enum ExclusiveEnd {
     Reply(Bytes),
     /// The command was sent upstream. Its reply will come, and take its place in the pipeline.
     Sent(LocalBoxFuture<'static, Bytes>),
-    /// The session itself goes on with the request.
+    /// The session itself continues the request.
     Step,
 }
 

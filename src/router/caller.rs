@@ -21,7 +21,7 @@ pub struct Caller<'a> {
     pub coverage: Option<&'a Rc<Coverage>>,
 }
 
-/// The session that asks, for a request that goes on later.
+/// The calling session, for a request that continues later.
 #[derive(Clone, Debug)]
 pub(super) struct OwnedCaller {
     resp: Resp,

@@ -16,7 +16,7 @@ use crate::router::Watched;
 pub(super) struct Modes {
     /// Between MULTI and EXEC or DISCARD.
     pub(super) transaction: Option<Transaction>,
-    /// While the session goes on with a request itself.
+    /// While the session itself continues a request.
     pub(super) step: Option<Step>,
     /// The keys of WATCH, until EXEC, DISCARD or UNWATCH.
     pub(super) watched: Option<Rc<Watched>>,

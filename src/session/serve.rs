@@ -32,7 +32,7 @@ pub(super) fn serve(
     let recognised = state.recogniser.recognise(&request);
     let command = recognised.map_or(0, Spec::number);
     state.client.entry.note(command, now);
-    // Nearly always all gates are open, and nobody looks.
+    // Nearly always all gates are open, and this check is skipped.
     if (flags.is_any() || recognised.is_err() || state.client.is_locked())
         && let Some(gate) = gates::closed(recognised, &request, state, context, flags, now)
     {

@@ -1,4 +1,4 @@
-//! How the session itself goes on with a request that has it for itself.
+//! How the session itself continues an exclusive request.
 
 use super::transaction::Executing;
 use crate::commands::tracking::TrackingRequest;

@@ -200,8 +200,8 @@ impl PendingCommand {
         }
     }
 
-    /// Whether somebody waits for it, and no slot keeps its place: its keys lie in several, or it may touch
-    /// anything, since it names no keys and does not just read.
+    /// Whether a caller waits for it and no slot keeps its place: its keys lie in several slots, or it may
+    /// touch any key, since it names no keys and does not only read.
     pub(super) fn is_unslotted(&self) -> bool {
         let has_no_place = match self.call.slots {
             KeySlots::One(_) => false,

@@ -1,4 +1,4 @@
-//! Why a command got no reply from upstream, in words for the client that sent it.
+//! Why a command got no reply from upstream, with the text for its client.
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ pub enum UpstreamError {
         /// What is too large for it.
         excess: Excess,
     },
-    /// The nodes disagree on who owns the slot.
+    /// The nodes disagree about the owner of the slot.
     #[error(
         "CLUSTERDOWN nearside: slot {slot} was redirected more than {redirects_max} times; the cluster's nodes disagree on its owner"
     )]

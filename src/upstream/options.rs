@@ -50,9 +50,9 @@ pub struct UpstreamOptions {
     /// greeting.
     pub connect_timeout: Duration,
     /// How long a command may wait for its reply. A connection whose oldest command waits longer is closed,
-    /// unless something large comes along.
+    /// unless a large reply is arriving.
     pub request_timeout: Duration,
-    /// How long it may wait while something large comes along.
+    /// How long it may wait while a large reply arrives.
     pub transfer: TransferLimits,
     /// From this size on a request or reply is large.
     pub large_bytes_min: usize,

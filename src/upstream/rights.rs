@@ -1,8 +1,8 @@
 //! What the user that the daemon is upstream may not do: learned from the nodes that refuse the daemon's own
 //! commands.
 //!
-//! The daemon goes on without each of these rights, and does without what it is for. What a node refuses is
-//! logged once, and shown in INFO and EXPLAIN until the node lets it through. docs/rights.md lists them.
+//! The daemon works without each of these rights, except for the feature that needs it. A refusal is logged
+//! once, and shown in INFO and EXPLAIN until the node allows the command. docs/rights.md lists them.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -31,7 +31,7 @@ macro_rules! rights {
                 match self { $(Right::$name => $command,)* }
             }
 
-            /// What is done without, in words for the log.
+            /// What is missing without it, for the log.
             pub fn without(self) -> &'static str {
                 match self { $(Right::$name => $without,)* }
             }
@@ -48,7 +48,7 @@ rights! {
     Info = "INFO", "a process is known by its connection, broadcast policies track by key, and INFO has no memory and keyspace";
     /// To stay where a node has no room for its clients.
     NoEvict = "CLIENT NO-EVICT", "the node may hang up on nearside where maxmemory-clients is reached";
-    /// To see what a node hangs up on.
+    /// To see the limits of a node.
     ConfigGet = "CONFIG GET", "what the node hangs up on is not refused before it is sent";
     /// To see how long a reply may become.
     MemoryUsage = "MEMORY USAGE", "what may have a long reply takes a connection of its own where the node limits replies";

@@ -148,8 +148,8 @@ impl StatusBoard {
     /// its `run_id`.
     ///
     /// A node that refuses INFO to this user is known by its connection alone, as long as that is up. The
-    /// connection lives shorter than the process, so what depends on it begins anew too often, and never
-    /// too seldom. Only a `main` connection counts so: others come and go while it is up.
+    /// connection lives shorter than the process, so what depends on it begins again too often, and never too
+    /// seldom. Only a `main` connection counts: others come and go while it is up.
     pub(super) fn report_server(&self, node: &NodeId, info: &[u8], hello: &[u8], main: bool) -> Arc<str> {
         let info = String::from_utf8_lossy(info);
         let said = |name: &str| {

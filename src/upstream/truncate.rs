@@ -28,15 +28,15 @@ pub(super) fn error_text(reply: &[u8]) -> Option<String> {
 
 /// What each of several nodes said, or of the first of them.
 pub(super) fn joined(reasons: &[String]) -> String {
-    let told = reasons[..reasons.len().min(REASONS_MAX)].join("; ");
+    let text = reasons[..reasons.len().min(REASONS_MAX)].join("; ");
     match reasons.len().saturating_sub(REASONS_MAX) {
-        0 => told,
-        more => format!("{told}; and {more} more"),
+        0 => text,
+        more => format!("{text}; and {more} more"),
     }
 }
 
-/// An error reply as its client gets it. A redirect that nobody could follow is as long as the host that it
-/// names; all else is the server's answer, and stays whole.
+/// An error reply as its client gets it. A redirect that cannot be followed may be as long as the host that
+/// it names, so it is shortened; any other error is the server's answer, and stays whole.
 pub(super) fn redirect_cut(error: Bytes) -> Bytes {
     let is_redirect = [&b"-MOVED "[..], b"-ASK "].iter().any(|kind| error.starts_with(kind));
     if is_redirect && error.len() > WORDS_BYTES_MAX {

@@ -164,7 +164,7 @@ impl EntryHead {
         (self.second >> REPLY_SHIFT & PART_MASK) as usize
     }
 
-    /// Where what was asked begins, in words.
+    /// The offset of the request in an entry, in words of memory.
     #[inline]
     pub(super) fn body_at(self) -> usize {
         HEAD_WORDS + usize::from(self.is_chained())

@@ -45,14 +45,14 @@ const LOAD_MAX: (u64, u64) = (4, 5);
 /// It shrinks when so small a part is in use while the budget is used up: one of two.
 const LOAD_MIN: (u64, u64) = (1, 2);
 
-/// Once begun, either goes on until all homes are equally full: where more is in use than this it is growing.
+/// Once begun, either continues until all homes are equally full. The index is growing if more than this part
+/// is in use.
 const LOAD_BETWEEN: (u64, u64) = (13, 20);
 
 /// Lines that go for each insertion while the index shrinks.
 const LINES_LESS: usize = 2;
 
-/// So many segments that come to the front may find that all in them was hit before room is made whatever was
-/// hit.
+/// Segments at the front whose entries were all hit before room is made regardless of hits.
 const PATIENT_EVICTIONS: u32 = 16;
 
 // === impl Store ===

@@ -1,5 +1,5 @@
-//! Growing and shrinking the index: a group of homes gets a line more, or less, and its keys are divided
-//! anew.
+//! Growing and shrinking the index: a group of homes gets a line more, or less, and its keys are distributed
+//! again.
 
 use super::atomics::Ordering;
 use super::index::{Index, LINES_BEHIND, choices, later};

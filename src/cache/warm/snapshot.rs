@@ -72,7 +72,7 @@ const READ_FRAME_BYTES: u64 = 512;
 impl Snapshot {
     /// Reads the file at `path`, of at most `reads_max` reads of `upstream`; `None` when there is none.
     pub fn read(path: &Path, upstream: &str, reads_max: usize) -> Result<Option<Snapshot>, SnapshotError> {
-        // To open a pipe would be to wait for who writes to it.
+        // To open a pipe would be to wait for its writer.
         regular_or_none(path)?;
         let file = match File::open(path) {
             Ok(file) => file,
@@ -159,8 +159,7 @@ fn regular_or_none(path: &Path) -> Result<(), SnapshotError> {
     }
 }
 
-/// Whether a read is one that L1 keeps the replies of: whoever writes the file must not make the daemon do
-/// anything else.
+/// Whether L1 keeps the replies of a read: the file must not make the daemon send anything else.
 fn check(read: &[Bytes]) -> Result<(), SnapshotError> {
     let shown = || {
         let name = read.first().map(|name| name.escape_ascii().to_string()).unwrap_or_default();

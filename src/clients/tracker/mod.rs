@@ -17,7 +17,8 @@
 //!   all keys may be stale.
 //!
 //! It knows keys and mailboxes, and which prefixes L1 wants for itself. It must never know sessions, entries
-//! of L1 or connections. Begin with `table.rs` (who has read which key) and `member.rs` (one client).
+//! of L1 or connections. Begin with `table.rs` (which client has read which key) and `member.rs` (one
+//! client).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

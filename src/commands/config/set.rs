@@ -42,7 +42,7 @@ pub(in crate::commands) fn answer(request: &Request<'_>, context: &SessionContex
     })
 }
 
-/// CONFIG RESETSTAT; one server counts anew as well. EXEC does not wait for that.
+/// CONFIG RESETSTAT; a single server resets its counts as well. EXEC does not wait for that.
 pub(in crate::commands) fn reset_stats(context: &SessionContext, exec: ExecContext) -> Answer {
     context.server.reset_stats(&context.report.stats);
     if context.router.upstream().is_cluster() {
@@ -52,7 +52,7 @@ pub(in crate::commands) fn reset_stats(context: &SessionContext, exec: ExecConte
     match exec {
         ExecContext::AtOnce => Answer::Now(ok()),
         ExecContext::None => Answer::Later(Box::pin(async move {
-            // A server that refuses counts on, and nearside has begun anew.
+            // A server that refuses keeps its counts; those of nearside are reset.
             drop(join_all(asked).await);
             ok()
         })),

@@ -14,7 +14,7 @@ pub enum RefusalReason {
     OneServer,
     /// It would end the server, or change data in a way that the server does not tell of.
     Harmful,
-    /// It would change who may log in at the server, where clients of the daemon do not log in.
+    /// It would change the users of the server, but clients of the daemon do not log in there.
     Users,
     /// What a server loads and runs is its operator's.
     Modules,

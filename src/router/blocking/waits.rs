@@ -28,7 +28,7 @@ use crate::router::replies::render;
 use crate::router::request_route::RequestRoute;
 use crate::upstream::{Redirect, UpstreamError, UpstreamReply};
 
-/// How often a wait goes on elsewhere before that is an error.
+/// How often a wait may move to another node before that is an error.
 const MOVES_MAX: u8 = 16;
 
 /// The answer to waiting commands of a node that becomes a replica.
@@ -42,7 +42,7 @@ struct BlockingCommand {
     request: OwnedRequest,
     slots: KeySlots,
     timeout: BlockTimeout,
-    /// Whether waiting anew after a lost connection can neither do something twice nor miss something.
+    /// Whether the command may wait again after a lost connection, without a double effect or a loss.
     repeatable: bool,
     waiting: BlockGuard,
 }

@@ -104,7 +104,7 @@ impl KeyWalks {
             let brought = step.keys.len() as u64;
             keys.extend(step.keys);
             let Some((next, at)) = step.next else { return Ok(page_reply(0, &keys)) };
-            // A node that has no more keys may have had few: the page goes on with the next one.
+            // A node without more keys may have had few: the page continues with the next node.
             left = left.saturating_sub(if next.stand.pass.is_some() { asked } else { brought });
             let vain = next.stand.pass.is_none() && next.stand.vain > 0;
             (stand, position) = (next, at);
@@ -236,7 +236,7 @@ impl KeyWalks {
         let node = pass.host.node;
         let view = self.read_view(node, self.send_view(node)).await?;
         let mut after = before.clone();
-        // What was to be found here was found, or has to be looked for anew.
+        // The keys of this node were found, or have to be searched again.
         after.drained.retain(|(_, taker)| *taker != node);
         let was_drained = |slot: Slot| before.drained_to(node).any(|drained| drained == slot);
         let mut somewhere_else = false;

@@ -98,7 +98,7 @@ impl FunctionCalls {
                     Ok(to) => to,
                     Err(reply) => return ExclusiveEnd::Reply(reply),
                 };
-                // The slot may have another owner by now, or its owner may have started anew.
+                // The slot may have another owner by now, or its owner may have restarted.
                 let (host, name) = this.looked_for(to, &request.as_request());
                 let host = host.filter(|host| !this.known.borrow().covers(host, &name, clock::now()));
                 if let Some(host) = host.filter(|_| looks < LOOKS_MAX) {

@@ -19,8 +19,8 @@ const OVERHEAD_BYTES: usize = 256;
 /// hashes.
 const UNKNOWN_MAX: usize = 1024;
 
-/// Nodes on which a script is known to be; the earliest is forgotten first. At one that is not known it is
-/// looked for anew.
+/// Nodes that are known to have a script; the earliest is forgotten first. On any other node the script is
+/// searched again.
 const HOSTS_MAX: usize = 1024;
 
 /// How long a script counts as unknown to all nodes.

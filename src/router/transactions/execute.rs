@@ -202,7 +202,7 @@ impl Transactions {
             self.context.upstream.send_transaction(slots, bytes, count + 1)
         };
         let following = self.default_ttl.follow(&sent, slots, due, caller.inflight);
-        // Where several nodes are there, nobody knows to which one a transaction without keys went.
+        // With several nodes it is unknown to which one a transaction without keys went.
         let node = if slots == KeySlots::Several { self.context.upstream.any_node() } else { None };
         let to = Destination { slots, node };
         let fence = (opaque && slots != KeySlots::None).then(|| Fence::behind(&self.context, to, isolated));

@@ -14,8 +14,8 @@ use crate::protocol::resp::request::Request;
 use crate::router::Answer;
 use crate::session::state::SessionState;
 
-/// Answers SUBSCRIBE and its like. The session goes on with the next request meanwhile: a client that sends
-/// many of them does not wait for each.
+/// Answers SUBSCRIBE and similar commands. The session continues with the next request meanwhile: a client
+/// that sends many of them does not wait for each.
 pub(in crate::session) fn subscribe(
     kind: TopicKind,
     request: &Request<'_>,

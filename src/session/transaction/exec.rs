@@ -106,8 +106,8 @@ fn held_up(
     context.server.hold(Flags::WRITE).or_else(|| kill_first(executing, state, context))
 }
 
-/// Carries out every CLIENT KILL of the transaction: nothing of it goes to the server before those who are
-/// killed are gone. Lasts until they are.
+/// Executes every CLIENT KILL of the transaction. The other commands go to the server only after these
+/// clients have left. Ends when they have.
 fn kill_first(
     executing: &mut Executing,
     state: &mut SessionState,

@@ -7,7 +7,7 @@ use tokio::time::{self, Instant};
 
 /// Delays that double from `min` to `max`, each cut at random to between half and all of it, so that many
 /// daemons do not come back to a node at the same instant. And a pause of `min` from one success to the next
-/// attempt, so that a node which greets and hangs up is not connected to as fast as it does that.
+/// attempt, so that a node which greets and closes the connection is not connected to at full speed.
 #[derive(Clone, Debug)]
 pub(in crate::upstream) struct Backoff {
     min: Duration,
@@ -35,7 +35,7 @@ impl Backoff {
         whole.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// An attempt succeeded: the next failure begins anew.
+    /// Notes that an attempt succeeded: the next delay is `min` again.
     pub(in crate::upstream) fn reset(&mut self) {
         (self.next, self.failing) = (self.min, false);
         self.not_before = Some(Instant::now() + self.min);

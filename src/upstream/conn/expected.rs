@@ -35,8 +35,7 @@ impl ExpectedReplies {
     /// Compares the expected kind with the kind in `hello`, the reply of the server at `address`. A server
     /// that names no kind is accepted.
     ///
-    /// # Errors
-    /// Another kind of server is there; its kind, and the expected one, in words.
+    /// # Errors Another kind of server is there; the text names its kind and the expected one.
     pub(in crate::upstream) fn compare(self, hello: &[u8], address: &str) -> Result<(), String> {
         let Some(mode) = cursor::field(hello, b"mode").and_then(cursor::text) else { return Ok(()) };
         let is_right = match self {

@@ -37,9 +37,8 @@ impl ExpectedNode<'_> {
 
     /// The id of the node, if it has answered with one.
     ///
-    /// # Errors
-    /// The node is not the one in the topology, which is then asked for anew, or does not say its id at
-    /// present.
+    /// # Errors The node is not the one in the topology, which is then requested again, or does not say its
+    /// id at present.
     pub(in crate::upstream) fn recognise(self, reply: &[u8]) -> io::Result<Option<Arc<str>>> {
         if let Some(error) = truncate::error_text(reply) {
             if is_final(reply) {

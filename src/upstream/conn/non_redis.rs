@@ -21,7 +21,7 @@ const HINT: &str = "look at the port in upstream, or at address_map";
 const NO_TLS: &str = "TLS upstream is not supported yet: name a port without TLS in upstream, or a local \
                       proxy that speaks TLS to it";
 
-/// The kind of server that has sent `first` at the beginning of a connection, in words; `None` for a server
+/// The name of the kind of server that has sent `first` at the beginning of a connection; `None` for a server
 /// that speaks RESP, and while too little has come. `is_all` says that no more will come.
 pub(in crate::upstream) fn describe(first: &[u8], is_all: bool) -> Option<String> {
     let byte = *first.first().filter(|byte| !RESP_TYPES.contains(byte))?;

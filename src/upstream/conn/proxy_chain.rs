@@ -52,8 +52,7 @@ impl ProxyChain {
 
     /// Notes the nearsides that `hello`, the reply to a greeting, names.
     ///
-    /// # Errors
-    /// The chain leads back to this process, or is too long; in words.
+    /// # Errors The chain leads back to this process, or is too long; the text says which.
     pub(in crate::upstream) fn meet(&self, hello: &[u8]) -> Result<PeerKind, String> {
         let said =
             cursor::field(hello, ProxyChain::FIELD.as_bytes()).and_then(cursor::text).unwrap_or_default();

@@ -75,8 +75,7 @@ impl ConnectionTracking {
             Health::Refused if was_refused || self.epoch.is_none() => return None,
             Health::Refused => Some("the user upstream may not ask it for CLUSTER INFO any more".to_owned()),
             Health::Sick(why) => Some(why),
-            // A node that was stopped and goes on may not know yet that another one was put in its
-            // place.
+            // A node that was stopped and continues may not know yet that another node replaced it.
             Health::Healthy { .. } if self.epoch.as_ref().is_some_and(|epoch| !epoch.is_live(now)) => {
                 Some("the node was silent for longer than the lease".to_owned())
             }

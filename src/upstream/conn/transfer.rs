@@ -42,7 +42,7 @@ impl TransferProgress {
         self.paid_until = now;
     }
 
-    /// When an exchange that began at `began` is overdue, unless more comes along.
+    /// When an exchange that began at `began` is overdue, unless more arrives.
     pub(in crate::upstream) fn deadline(&self, began: Nanos, limits: &TransferLimits) -> Nanos {
         let stall_timeout = clock::nanos(limits.stall_timeout);
         (began.max(self.paid_until) + stall_timeout).min(ceiling(began, limits))

@@ -24,7 +24,7 @@ pub struct Dedicated {
     out: WriteQueue,
     /// Replies that have not come yet.
     owed: usize,
-    /// How what is large comes along.
+    /// The progress of a large reply.
     transfer: TransferProgress,
     /// Since when a reply that may take for ever is coming, or its request is going out.
     under_way_since: Option<Nanos>,
@@ -117,7 +117,7 @@ impl Dedicated {
         }
     }
 
-    /// The next reply, which may take `upstream_request_timeout`, or longer while it comes along.
+    /// The next reply, which may take `upstream_request_timeout`, or longer while it arrives.
     ///
     /// # Errors
     /// The connection was lost, or the node is silent, or the reply came too slowly.

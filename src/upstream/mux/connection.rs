@@ -80,7 +80,7 @@ pub(super) struct PartialFrame {
     pub(super) is_large: bool,
 }
 
-/// How long a node is believed in what it says that it hangs up on.
+/// How long the reported limits of a node are trusted.
 pub(super) const LIMITS_HOLD: Duration = Duration::from_secs(5);
 
 /// A reply that takes longer than this to arrive counts as large.
@@ -99,7 +99,7 @@ pub(super) enum MuxPhase {
 // === impl MuxState ===
 
 impl MuxState {
-    /// Whether the node is to be asked once more what it hangs up on.
+    /// Whether the node is to be asked for its limits again.
     pub(super) fn asks_for_limits(&mut self, now: Nanos) -> bool {
         let asks = self.limits_asked_from != 0 && self.limits_asked_from <= now;
         if asks {
@@ -109,7 +109,8 @@ impl MuxState {
         asks
     }
 
-    /// What it hangs up on by now, once it has said all of it. One that refuses to say so is not asked again.
+    /// Updates the limits of the node, once it has reported all of them. A node that refuses is not asked
+    /// again.
     pub(super) fn limits_by(&mut self, said: Bytes) -> Option<NodeLimits> {
         if said.starts_with(b"-") {
             self.limits_asked_from = 0;
@@ -138,7 +139,7 @@ impl MuxConnection {
         MuxConnection::beside(None, false, index, node, queue, stats.clone())
     }
 
-    /// A side connection; `quarantine` if it is for what the node may have hung up on.
+    /// A side connection; `quarantine` if it is the quarantine connection.
     pub(in crate::upstream) fn side(
         main: &Rc<MuxConnection>,
         quarantine: bool,
@@ -269,7 +270,7 @@ impl MuxConnection {
         self.state.borrow().limits.replies()
     }
 
-    /// What is wrong with a command, or a transaction, that the node would hang up on, as far as is known.
+    /// The error for a command, or a transaction, that exceeds a known limit of the node.
     #[inline]
     pub(in crate::upstream) fn too_large(&self, call: &Call, transaction: bool) -> Option<UpstreamError> {
         let excess = self.state.borrow().limits.excess(&call.bytes, transaction)?;

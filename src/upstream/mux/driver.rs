@@ -163,7 +163,7 @@ impl MuxConnection {
         Ok((transport, Some(tracking)))
     }
 
-    /// Takes note of what the node hangs up on from here on.
+    /// Notes the limits of the node from here on.
     pub(super) fn know(&self, limits: NodeLimits, context: &WorkerContext) {
         context.limited.set(context.limited.get() || limits.replies().is_some());
         let known = std::mem::replace(&mut self.state.borrow_mut().limits, limits);
@@ -177,7 +177,7 @@ impl MuxConnection {
         }
     }
 
-    /// What the node hangs up on is not sent to it, though it may have waited for the connection.
+    /// A command that exceeds a limit of the node is not sent, though it may have waited for the connection.
     fn learn(&self, limits: NodeLimits, context: &WorkerContext) {
         self.know(limits, context);
         let refused = self

@@ -68,7 +68,7 @@ impl NodeConnections {
         index.checked_sub(1).and_then(|at| self.side.get(at)).map_or(&self.main, |side| &side.connection)
     }
 
-    /// The connection for what the node may have hung up on, if there is one.
+    /// The quarantine connection, if there is one.
     pub(in crate::upstream) fn quarantine(&self) -> Option<&Rc<MuxConnection>> {
         self.side.iter().map(|side| &side.connection).find(|connection| connection.is_quarantine())
     }

@@ -31,19 +31,20 @@ pub(in crate::upstream) struct Quarantine {
 // === impl Quarantine ===
 
 impl Quarantine {
-    /// A node may have hung up for `request`.
+    /// Notes that a node may have closed a connection for `request`.
     pub(in crate::upstream) fn note(&self, request: &[u8], now: Nanos) {
         let mut until = self.until.borrow_mut();
         until.retain(|_, until| *until > now);
         if until.len() >= BLAMED_MAX {
-            // A client that makes up this many must not push out the others: all are learned anew.
+            // A client that invents this many must not push out the others: all are forgotten and learned
+            // again.
             until.clear();
         }
         until.insert(self.hasher.hash_one(request), now + clock::nanos(BLAME_HOLDS));
         self.any.set(true);
     }
 
-    /// Whether a node may have hung up for `request` not long ago.
+    /// Whether a node may have closed a connection for `request` recently.
     #[inline]
     pub(in crate::upstream) fn has(&self, request: &[u8]) -> bool {
         self.any.get() && self.has_one(request, clock::now())

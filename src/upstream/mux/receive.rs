@@ -74,7 +74,7 @@ impl MuxConnection {
         self.look_elsewhere(now)
     }
 
-    /// Ends the connection to a server that became a replica. Only its name, resolved anew, leads to its
+    /// Ends the connection to a server that became a replica: only its name, resolved again, leads to its
     /// successor. A server that never takes writes keeps its connection for most of the time.
     fn look_elsewhere(&self, now: Nanos) -> io::Result<()> {
         let mut state = self.state.borrow_mut();

@@ -37,8 +37,7 @@ pub(super) struct Control {
 impl Control {
     /// Connects to `node`, which is expected to be such a server.
     ///
-    /// # Errors
-    /// The node is not reached in time; in words.
+    /// # Errors The node is not reached in time; the text says why.
     pub(super) async fn open(
         node: &NodeId,
         expected: ExpectedReplies,
@@ -62,9 +61,8 @@ impl Control {
 
     /// The replies to `requests`, one each. Sends HELLO first, if that was not sent yet.
     ///
-    /// # Errors
-    /// The replies did not come in time, or were too long, or malformed; the node refused us, or is not the
-    /// kind of server that is expected; in words.
+    /// # Errors The replies did not come in time, or were too long, or malformed; the node refused us, or is
+    /// not the kind of server that is expected; the text says which.
     pub(super) async fn ask<const N: usize>(
         &mut self,
         requests: [&[&str]; N],

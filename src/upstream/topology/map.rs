@@ -52,8 +52,7 @@ impl SlotMap {
 
     /// Reads the reply of `asked` to CLUSTER SLOTS. If anything in it cannot be, none of it is taken.
     ///
-    /// # Errors
-    /// What cannot be, in words.
+    /// # Errors The map is impossible; the text says why.
     pub(super) fn read(reply: &[u8], asked: &NodeId, addresses: &AddressMap) -> Result<SlotMap, String> {
         let wrong = |what: &str| format!("CLUSTER SLOTS has {what}");
         let unknown = || wrong("an unknown shape");

@@ -26,8 +26,7 @@ pub(super) fn refusal(cause: &str) -> String {
 
 /// Reads its answer: the master owns all slots.
 ///
-/// # Errors
-/// It names no master; in words.
+/// # Errors The Sentinel names no master; the text says why.
 pub(super) fn read(
     reply: &[u8],
     asked: &NodeId,

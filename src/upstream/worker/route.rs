@@ -86,8 +86,7 @@ impl Upstream {
 
     /// The connection that a request on `slot` takes.
     ///
-    /// # Errors
-    /// Nobody owns the slot.
+    /// # Errors No node owns the slot.
     pub(super) fn connection_of(
         self: &Rc<Upstream>,
         slot: Slot,
@@ -152,7 +151,7 @@ impl Upstream {
         connection
     }
 
-    /// Begins one more connection to a node, for all that need it or for what the node may have hung up on.
+    /// Opens a side connection to a node: one for all commands that need it, or the quarantine connection.
     pub(super) fn open_side(
         self: &Rc<Upstream>,
         connections: &mut NodeConnections,
@@ -170,7 +169,7 @@ impl Upstream {
         side
     }
 
-    /// Whether a request of so many bytes may take another connection than what was sent before. Then one
+    /// Whether a request of `bytes` bytes may take another connection than earlier commands. Then a command
     /// whose place no slot keeps may overtake others.
     pub fn is_split(&self, bytes: usize) -> bool {
         let now = clock::now();

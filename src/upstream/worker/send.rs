@@ -88,9 +88,9 @@ impl Upstream {
         }
     }
 
-    /// Sends what belongs to a command on `slots` that was let through right before: the bounds, which that
-    /// one may have reached, are not looked at again. The reply comes after `parts` others, if it is that
-    /// of a transaction.
+    /// Sends what belongs to a command on `slots` that was let through right before: the limits, which that
+    /// one may have reached, are not checked again. The reply comes after `parts` others, if it is that of a
+    /// transaction.
     pub fn send_behind(self: &Rc<Upstream>, slots: KeySlots, bytes: Bytes, parts: usize) -> PendingReply {
         let call = Call::new(slots, bytes, false);
         match self.connection_on(slots.one(), &call.bytes) {

@@ -215,7 +215,7 @@ impl Upstream {
     pub async fn settled(&self, timeout: Duration) {
         let mut discovery = self.table().follow();
         let settled = discovery.wait_for(|discovery| *discovery != Discovery::Pending);
-        // The caller goes on in either case: what cannot be reached fails with its own error.
+        // The caller continues in either case: a command that cannot be sent fails with its own error.
         let _ = tokio::time::timeout(timeout, settled).await;
     }
 

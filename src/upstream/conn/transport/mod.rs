@@ -226,7 +226,7 @@ impl Transport {
         }
         let is_push = self.arrived.first() == Some(&b'>');
         let length = match self.scanner.scan(&self.arrived) {
-            // Nobody would know what became stale.
+            // It would be unknown what became stale.
             Err(error @ FrameError::TooLong) if is_push => return Err(broken(error)),
             Err(FrameError::TooLong) => {
                 self.refusal = TOO_LONG.to_owned();

@@ -223,8 +223,8 @@ impl CommandQueue {
         self.waiting.front().is_some_and(|waiting| !matches!(waiting.waiter, Completion::Caller(_)))
     }
 
-    /// The request for which alone a node can have hung up on the connection: the only one of a caller that
-    /// was under way, or that whose reply had begun.
+    /// The only request for which the node can have closed the connection: the only one of a caller in
+    /// flight, or the one whose reply had begun.
     pub(in crate::upstream) fn cause(&self, reply_begun: bool) -> Option<Bytes> {
         let written = self.written;
         let is_under_way = |waiting: &&PendingCommand| {

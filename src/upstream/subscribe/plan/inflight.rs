@@ -23,8 +23,8 @@ pub(super) const BATCHES_IN_FLIGHT_MAX: usize = 64;
 /// Subscriptions that are sent at once.
 pub(super) const TOPICS_AT_ONCE_MAX: usize = 512;
 
-/// Servers before Redis 7.2 compare each pattern that begins or ends with all others of the connection: so
-/// many comparisons are asked for at once, so that others are served there in between.
+/// Comparisons that one command may need: servers before Redis 7.2 compare each new pattern with all others
+/// of the connection, and serve no other client meanwhile.
 pub(super) const COMPARISONS_AT_ONCE_MAX: usize = 1 << 20;
 
 /// What goes into one command: whether it subscribes, to what, in which slot, and what it is about if that is
@@ -216,7 +216,7 @@ impl SubscriptionPlan {
         let Some(link) = self.links.get_mut(&node) else { return 0 };
         let Some(batch) = link.in_flight.pop_front() else { return 0 };
         let mut asked = if batch.subscribes { batch.topics } else { Vec::new() };
-        // Since then it may have ended, or have been given up and asked for anew.
+        // Since then it may have ended, or have been given up and asked for again.
         asked.retain(|topic| link.held.get(topic) == Some(&SentTopics::Asked(batch.number)));
         let is_single = asked.len() == 1;
         for topic in &asked {
