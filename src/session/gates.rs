@@ -6,8 +6,8 @@
 use futures_util::future::LocalBoxFuture;
 
 use super::known_command::KnownCommand;
-use super::mode_commands;
 use super::state::SessionState;
+use super::{mode_commands, unauthenticated};
 use crate::clock::Nanos;
 use crate::commands::{GlobalFlags, SessionContext, wait_for_turn};
 use crate::protocol::command::{Class, CommandError, RequiredState, Spec, TransactionCommand};
@@ -27,10 +27,13 @@ pub(super) fn closed(
     now: Nanos,
 ) -> Option<Gate> {
     let is_locked = state.client.is_locked();
+    if is_locked && recognised.is_ok_and(|spec| unauthenticated::refuse(spec).is_some()) {
+        return None;
+    }
     if flags.has(GlobalFlags::UNDISCOVERED) {
         match context.router.wait_for_topology() {
             None => context.server.note_discovered(),
-            Some(wait) if needs_topology(recognised, request, is_locked) => return Some(wait),
+            Some(wait) if needs_topology(recognised, request, is_locked, context) => return Some(wait),
             Some(_) => {}
         }
     }
@@ -55,8 +58,9 @@ fn needs_topology(
     recognised: Result<&'static Spec, CommandError>,
     request: &Request<'_>,
     is_locked: bool,
+    context: &SessionContext,
 ) -> bool {
-    match recognised.map(|spec| spec.class_of(request)) {
+    match recognised.map(|spec| context.router.class_of(spec, request)) {
         Ok(Class::Local(local)) => local.needs_upstream_facts(),
         Ok(Class::Session(state)) => match state {
             RequiredState::Blocking

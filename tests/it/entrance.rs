@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::support::daemon::Daemon;
 use crate::support::servers::eventually;
+use crate::support::silent::Silent;
 
 /// How long anything here may take that is not told to take longer.
 const SOON: Duration = Duration::from_secs(10);
@@ -321,4 +322,26 @@ fn clients_that_a_pause_holds_are_blocked() {
         assert!(client.receive().unwrap().is_ok());
     }
     assert_eq!(blocked(&mut operator), 0);
+}
+
+#[test]
+fn before_the_topology_is_discovered_only_what_needs_it_waits() {
+    let silent = Silent::at("127.0.0.1");
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "secret").unwrap();
+    let url = format!("redis-cluster://{}", silent.address());
+    let timeouts = ["--upstream-connect-timeout", "60s", "--upstream-request-timeout", "60s"];
+    let secret = ["--password-file", secret.path().to_str().unwrap()];
+    let daemon = Daemon::start(&[&["--upstream", &url][..], &timeouts, &secret].concat());
+    let mut client = daemon.client();
+    client.set_timeout(SOON).unwrap();
+    for refused in [&["GET", "key"][..], &["SUBSCRIBE", "channel"], &["SELECT", "0"]] {
+        assert!(client.command(refused).unwrap().text().starts_with("NOAUTH"), "{refused:?}");
+    }
+    assert!(client.command(&["AUTH", "secret"]).unwrap().is_ok());
+    assert_eq!(client.command(&["ECHO", "here"]).unwrap().text(), "here");
+    assert!(client.command(&["MULTI"]).unwrap().is_ok());
+    client.send(&["GET", "key"]).unwrap();
+    client.set_timeout(SHORT).unwrap();
+    assert!(client.receive().is_err(), "nobody knows where it goes");
 }
