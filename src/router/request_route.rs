@@ -95,8 +95,8 @@ impl RequestRoute {
         self.runs_user_code || self.flags.has(Flags::UNNAMED)
     }
 
-    /// The slots of the keys that a request declares; none with arguments whose keys cannot be found: then any
-    /// node answers with the right error.
+    /// The slots of the keys that a request declares; none with arguments whose keys cannot be found: then
+    /// any node answers with the right error.
     pub(super) fn named_slots(self, request: &Request<'_>) -> KeySlots {
         if let Some(only) = self.keys.only(request) {
             return KeySlots::One(Slot::of(request.arg(only)));

@@ -1,5 +1,5 @@
-//! A command on very many keys that one node executes as a whole. The work on its keys here is done in slices,
-//! so that sessions get their turn in between.
+//! A command on very many keys that one node executes as a whole. The work on its keys here is done in
+//! slices, so that sessions get their turn in between.
 //!
 //! Its session begins nothing else meanwhile. So it need not be known which keys the command reads or writes:
 //! they are only dropped from L1, before it is sent and once more before its reply leaves.
