@@ -21,6 +21,10 @@ pub struct Settings {
     pub client_output_max: Setting,
     /// How long a client may leave a full socket unread, in nanoseconds.
     pub client_stall_timeout: Setting,
+    /// How long a client may be idle, in nanoseconds; 0 means for ever.
+    pub client_idle_timeout: Setting,
+    /// Keys that are remembered for clients with tracking on.
+    pub tracking_keys_max: Arc<Setting>,
     /// Commands that took longer, in microseconds, are kept in the slow log; none when it is negative.
     pub slowlog_log_slower_than: Setting,
     /// Entries of the slow log.

@@ -34,8 +34,6 @@ pub struct SessionLimits {
     pub patterns_max: usize,
     /// How long a request may take to arrive, and a client to log in.
     pub arrival_timeout: Duration,
-    /// How long a client may be idle; zero means for ever.
-    pub idle_timeout: Duration,
     /// How long the upstream may take to confirm a subscription, or BCAST tracking.
     pub subscribe_timeout: Duration,
 }

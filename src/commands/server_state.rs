@@ -51,6 +51,9 @@ pub struct ServerState {
     pub(super) baseline: Mutex<BTreeMap<&'static str, u64>>,
 }
 
+/// What is answered here takes less than these microseconds: it is measured only if the slow log keeps such commands.
+const MEASURED_MICROS: i64 = 1_000;
+
 // === impl GlobalFlags ===
 
 impl GlobalFlags {
@@ -60,6 +63,8 @@ impl GlobalFlags {
     pub(crate) const PAUSED: GlobalFlags = GlobalFlags(1 << 1);
     /// The first attempt to discover the topology has not ended, as far as any session knows.
     pub(crate) const UNDISCOVERED: GlobalFlags = GlobalFlags(1 << 2);
+    /// The slow log keeps commands so fast that those answered here are measured too.
+    pub(crate) const MEASURED: GlobalFlags = GlobalFlags(1 << 3);
 
     /// Whether there is anything to look at.
     #[inline]
@@ -86,7 +91,7 @@ impl ServerState {
         typed: Vec<(&'static str, String)>,
         memory_max: Option<usize>,
     ) -> ServerState {
-        ServerState {
+        let server = ServerState {
             settings,
             password: password.map(RwLock::new),
             auth_throttle: AuthThrottle::default(),
@@ -98,7 +103,9 @@ impl ServerState {
             command_stats: AllCommandStats::new(workers),
             typed: Mutex::new(typed.into_iter().collect()),
             baseline: Mutex::default(),
-        }
+        };
+        server.note_slowlog();
+        server
     }
 
     /// Where worker `index` counts commands.
@@ -166,6 +173,12 @@ impl ServerState {
         }
         let is_on = self.pause.is_on(|| self.set(GlobalFlags::PAUSED, false));
         is_on.then(|| self.pause.hold(flags)).flatten()
+    }
+
+    /// Takes note of the time from which on the slow log keeps commands.
+    pub(super) fn note_slowlog(&self) {
+        let slower_than = self.settings.slowlog_log_slower_than.get();
+        self.set(GlobalFlags::MEASURED, (0..MEASURED_MICROS).contains(&slower_than));
     }
 
     /// Takes note that the topology was discovered, or could not be.

@@ -174,7 +174,8 @@ settings! {
         client_stall_timeout: Duration = "60s", "DURATION",
             duration(MILLISECOND..=DAY), ConfigSet(ClientStallTimeout),
             "How long a client may leave its replies untaken and ask nothing before it is closed";
-        client_idle_timeout: Duration = "0s", "DURATION", duration(Duration::ZERO..=30 * DAY), Restart,
+        client_idle_timeout: Duration = "0s", "DURATION", duration(Duration::ZERO..=30 * DAY),
+            ConfigSet(ClientIdleTimeout),
             "How long a client may ask nothing before it is closed, 0s for ever; not one that is \
              subscribed, blocked or in MONITOR; timeout of Redis";
         request_arrival_timeout: Duration = "60s", "DURATION", duration(MILLISECOND..=DAY), Restart,
@@ -204,7 +205,8 @@ settings! {
              the slow log; -1 for none";
         slowlog_max_len: usize = "128", "NUMBER", number(0..=1_000_000), ConfigSet(SlowlogMaxLen),
             "Entries of the slow log; the oldest go first";
-        tracking_keys_max: usize = "1000000", "NUMBER", number(1..=100_000_000), Restart,
+        tracking_keys_max: usize = "1000000", "NUMBER", number(1..=100_000_000),
+            ConfigSet(TrackingKeysMax),
             "Keys remembered for clients that cache them (CLIENT TRACKING); beyond it any one is forgotten \
              and its clients are told so; tracking-table-max-keys of Redis";
         upstream_connect_timeout: Duration = "2s", "DURATION", duration(WAIT), Restart,

@@ -137,6 +137,7 @@ mod tests {
     use super::*;
     use crate::clients::{ClientGuard, Endpoints};
     use crate::memory::MemoryUse;
+    use crate::settings::Setting;
 
     const MAX: usize = 64 << 20;
 
@@ -161,7 +162,7 @@ mod tests {
             allocator: Allocator::default(),
             cache: None,
             clients: clients.clone(),
-            tracker: Arc::new(Tracker::new(clients.clone(), 0)),
+            tracker: Arc::new(Tracker::new(clients.clone(), Arc::new(Setting::new(0)))),
             stats: Arc::default(),
         };
         used.store(1 << 20, Ordering::Relaxed);

@@ -81,7 +81,6 @@ pub(super) fn session_limits(values: &SettingValues) -> SessionLimits {
         subscribed_output_bytes_max: values.pubsub_output_max.min(values.client_output_max),
         subscriptions_max: values.pubsub_subscriptions_max,
         arrival_timeout: values.request_arrival_timeout,
-        idle_timeout: values.client_idle_timeout,
         patterns_max: values.pubsub_patterns_max,
         subscribe_timeout: values.upstream_request_timeout,
     }
@@ -104,6 +103,8 @@ pub(super) fn settings(values: &SettingValues) -> Settings {
         clients_possible: descriptors::clients_possible(values, descriptors::limit()),
         client_output_max: Setting::of_size(values.client_output_max),
         client_stall_timeout: Setting::of_duration(values.client_stall_timeout),
+        client_idle_timeout: Setting::of_duration(values.client_idle_timeout),
+        tracking_keys_max: Arc::new(Setting::of_size(values.tracking_keys_max)),
         slowlog_log_slower_than: Setting::new(values.slowlog_log_slower_than),
         slowlog_max_len: Setting::of_size(values.slowlog_max_len),
     }

@@ -91,7 +91,8 @@ impl Shared {
         let feed = Subscriptions::new(upstream_options.clone(), upstream.clone(), names_max, stats.worker(0));
         let pubsub = Hub::new(feed, values.pubsub_output_max, stats.worker(0));
         let clients = Arc::<Clients>::default();
-        let tracker = Arc::new(Tracker::new(clients.clone(), values.tracking_keys_max));
+        let settings = Arc::new(options::settings(values));
+        let tracker = Arc::new(Tracker::new(clients.clone(), settings.tracking_keys_max.clone()));
         let report = Arc::new(ServerReport {
             stats: stats.clone(),
             cache: cache.clone(),
@@ -109,7 +110,6 @@ impl Shared {
             lease: values.lease,
             canary: canary.clone(),
         });
-        let settings = Arc::new(options::settings(values));
         let policies = Arc::new(CurrentPolicies::new(Policies::new(config.policies.clone())));
         if let Some(cache) = &cache {
             cache.set_split_tracking(policies.broadcast());

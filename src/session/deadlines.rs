@@ -30,8 +30,8 @@ pub(super) struct ClientProgress {
 pub(super) struct DeadlineTerms {
     /// For a request to arrive, and for the login.
     pub(super) arrival: Duration,
-    /// Between two requests; zero means for ever.
-    pub(super) idle: Duration,
+    /// Between two requests, in nanoseconds; 0 means for ever.
+    pub(super) idle: i64,
 }
 
 /// What took too long.
@@ -52,6 +52,8 @@ pub(super) struct Deadlines {
     half_since: Option<Nanos>,
     /// How much of it there was at the last check.
     half_bytes: usize,
+    /// How long the client might be idle at the last check, in nanoseconds.
+    idle: i64,
 }
 
 // === impl Deadlines ===
@@ -59,14 +61,16 @@ pub(super) struct Deadlines {
 impl Deadlines {
     /// The deadlines of a new client.
     pub(super) fn new() -> Deadlines {
-        Deadlines { timer: None, undecided: true, half_since: None, half_bytes: 0 }
+        Deadlines { timer: None, undecided: true, half_since: None, half_bytes: 0, idle: 0 }
     }
 
     /// Whether there is nothing to check: the timer has not gone off, and no request has begun or ended to
-    /// arrive since the last check. `half` says whether an incomplete request is there.
+    /// arrive since the last check. `half` says whether an incomplete request is there, `idle` how long the
+    /// client may be idle.
     #[inline]
-    pub(super) fn is_quiet(&self, half: bool) -> bool {
+    pub(super) fn is_quiet(&self, half: bool, idle: i64) -> bool {
         !self.undecided
+            && idle == self.idle
             && half == self.half_since.is_some()
             && self.timer.as_ref().is_none_or(|timer| !timer.is_elapsed())
     }
@@ -90,12 +94,13 @@ impl Deadlines {
             let seconds = bytes as u64 / LEAST_BYTES_PER_SECOND;
             (since + arrival + seconds * clock::nanos(Duration::from_secs(1)), Late::Request)
         });
-        let idle = standing.idle_since.filter(|_| !terms.idle.is_zero());
-        let idle = idle.map(|since| (since + clock::nanos(terms.idle), Late::Idle));
+        self.idle = terms.idle;
+        let idle = standing.idle_since.filter(|_| terms.idle > 0);
+        let idle = idle.map(|since| (since + terms.idle.unsigned_abs(), Late::Idle));
         let earliest = [password, request, idle].into_iter().flatten().min_by_key(|(at, _)| *at);
         let Some((at, late)) = earliest else {
             // A client with an outstanding reply is checked again when it has that reply.
-            self.undecided = !terms.idle.is_zero();
+            self.undecided = terms.idle > 0;
             self.timer = None;
             return None;
         };

@@ -39,6 +39,9 @@ pub(super) fn serve(
         *waiting = Some(Waiting::Gate(gate));
         return Flow::Again;
     }
+    let is_measured = flags.has(GlobalFlags::MEASURED);
+    // The clock that `now` is from was read before the requests that came with this one.
+    let begun = if is_measured { clock::now() } else { now };
     let watch = TrackedRead::begin(recognised, &request, state, context);
     let coverage = watch.as_ref().map(TrackedRead::coverage);
     // A request that is executed is shown to MONITOR, and one that has to be waited for is measured for
@@ -59,7 +62,7 @@ pub(super) fn serve(
                     let was_locked = state.client.is_locked();
                     let client = &mut state.client;
                     // Some of these wait for others.
-                    measured = false;
+                    measured = is_measured;
                     let answer = commands::answer(local, spec, &request, client, context, ExecContext::None);
                     // The next request has other limits.
                     state.is_exclusive |= was_locked != state.client.is_locked();
@@ -145,6 +148,11 @@ pub(super) fn serve(
     }
     if shown && (recognised.is_ok() || answer.is_later()) {
         monitor::show(recognised.ok(), &request, &state.client.entry, &context.server);
+    }
+    if is_measured && called > 0 && !answer.is_later() && recognised.is_ok_and(|spec| !spec.is_exec()) {
+        let timer =
+            LatencyTimer::start(recognised.ok(), &request, &state.client.entry, &context.server, begun);
+        timer.into_iter().for_each(|timer| timer.stop(clock::now()));
     }
     let wanted = state.client.wants_reply();
     let mailed = matches!(answer, Answer::Mailed);

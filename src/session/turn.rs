@@ -61,7 +61,8 @@ impl Session {
                     // Its input was just taken, and nothing else would check these requests.
                     continue;
                 }
-                if !self.deadlines.is_quiet(self.connection.has_half()) && self.is_late(cx) {
+                let idle_timeout = self.context.server.settings.client_idle_timeout.get();
+                if !self.deadlines.is_quiet(self.connection.has_half(), idle_timeout) && self.is_late(cx) {
                     continue;
                 }
                 return Poll::Pending;
@@ -112,6 +113,7 @@ impl Session {
     #[cold]
     pub(super) fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         let (state, limits) = (&self.state, &self.context.limits);
+        let settings = &self.context.server.settings;
         if state.client.leaving {
             return false;
         }
@@ -129,7 +131,8 @@ impl Session {
             idle_since: (!is_owed && half == 0 && !state.listens()).then_some(asked_at),
             asked_at,
         };
-        let terms = DeadlineTerms { arrival: limits.arrival_timeout, idle: limits.idle_timeout };
+        let terms =
+            DeadlineTerms { arrival: limits.arrival_timeout, idle: settings.client_idle_timeout.get() };
         let Some(late) = self.deadlines.look(standing, terms, cx) else { return false };
         self.context.stats.clients_timed_out.bump();
         let millis = terms.arrival.as_millis();

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use nearside::sandbox::{Reply, SandboxClient, Standalone};
+use tokio::time::Instant;
 
 use crate::support::daemon::{Daemon, upstream_url};
 use crate::support::servers::{eventually, own_primaries, sandbox, shared_cluster};
@@ -125,6 +126,61 @@ fn what_is_changed_holds_at_once() {
     client.command(&["SET", "large", &"v".repeat(3 << 20)]).unwrap();
     client.send(&["GET", "large"]).unwrap();
     eventually("it is dropped", SOON, || daemon.counter("clients_dropped") == 1);
+}
+
+#[test]
+fn timeout_holds_for_clients_that_are_there_already() {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let daemon = before(&upstream, &[]);
+    let (mut client, mut idle) = (daemon.client(), daemon.client());
+    say(&mut idle, "PING");
+    idle.set_timeout(SOON).unwrap();
+    assert!(say(&mut client, "CONFIG SET timeout 1").is_ok());
+    assert_eq!(
+        get(&mut client, "timeout nearside-client-idle-timeout").into_values().collect::<Vec<_>>(),
+        ["1s", "1"]
+    );
+    let begun = Instant::now();
+    assert!(idle.receive_rest_unreset().unwrap().is_empty(), "it was idle");
+    assert!(begun.elapsed() < SOON, "at once when the time is over");
+    let mut client = daemon.client();
+    assert!(say(&mut client, "CONFIG SET timeout 0").is_ok());
+    thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(say(&mut client, "PING").text(), "PONG");
+    for (request, why) in [
+        ("CONFIG SET timeout 2592001", "argument must be between 0 and 2592000 inclusive"),
+        ("CONFIG SET timeout x", "argument couldn't be parsed into an integer"),
+        ("CONFIG SET maxclients 20 timeout -1", "argument must be between 0 and 2592000 inclusive"),
+        ("CONFIG SET tracking-table-max-keys 0", "argument must be between 1 and 100000000 inclusive"),
+    ] {
+        let error = say(&mut client, request).text();
+        assert!(error.ends_with(why) && error.contains("CONFIG SET failed"), "{request}: {error}");
+    }
+    assert_ne!(get(&mut client, "maxclients")["maxclients"], "20");
+}
+
+#[test]
+fn the_keys_of_tracking_clients_have_a_bound_that_can_be_set() {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let daemon = before(&upstream, &[]);
+    let mut client = daemon.client();
+    client.hello(3).unwrap();
+    assert!(say(&mut client, "CLIENT TRACKING ON").is_ok());
+    for number in 0..5 {
+        say(&mut client, &format!("GET key{number}"));
+    }
+    let mut other = daemon.client();
+    let remembered = |client: &mut SandboxClient| {
+        let info = say(client, "INFO clients").text() + &say(client, "INFO stats").text();
+        info.lines()
+            .find_map(|line| line.strip_prefix("tracking_total_keys:")?.parse::<usize>().ok())
+            .unwrap()
+    };
+    assert_eq!(remembered(&mut other), 5);
+    assert!(say(&mut other, "CONFIG SET tracking-table-max-keys 2").is_ok());
+    assert_eq!(get(&mut other, "tracking-table-max-keys")["tracking-table-max-keys"], "2");
+    client.send(&["GET", "key5"]).unwrap();
+    eventually("what is too much is forgotten", SOON, || remembered(&mut other) == 2);
 }
 
 #[test]

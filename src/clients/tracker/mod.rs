@@ -37,6 +37,7 @@ pub use prefixes::ClientPrefixes;
 
 use crate::clients::{Client, Clients};
 use crate::invalidation::Invalidation;
+use crate::settings::Setting;
 use member::TrackingClient;
 use prefixes::PrefixReaders;
 use table::ReaderTable;
@@ -49,7 +50,7 @@ pub struct Tracker {
     members_count: AtomicUsize,
     inner: Mutex<Inner>,
     /// Keys that are remembered at most.
-    keys_max: usize,
+    keys_max: Arc<Setting>,
     /// The prefixes of the clients in BCAST mode, as the upstream is asked for them.
     wanted: watch::Sender<ClientPrefixes>,
     sent: AtomicU64,
@@ -78,7 +79,7 @@ pub struct TrackerCounts {
 
 impl Tracker {
     /// A tracker that remembers at most `keys_max` keys.
-    pub fn new(clients: Arc<Clients>, keys_max: usize) -> Tracker {
+    pub fn new(clients: Arc<Clients>, keys_max: Arc<Setting>) -> Tracker {
         let (members_count, inner, sent) = Default::default();
         let wanted = watch::Sender::default();
         Tracker { clients, members_count, inner, keys_max, wanted, sent }
@@ -148,7 +149,7 @@ impl Tracker {
             inner.table.add(key, id);
         }
         inner.table.sweep(|id| inner.members.contains_key(&id));
-        while inner.table.keys() > self.keys_max {
+        while inner.table.keys() > self.keys_max.size() {
             let Some((key, ids)) = inner.table.take_any() else { break };
             self.notify_key(&mut inner.members, &key, &ids);
         }

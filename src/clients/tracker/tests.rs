@@ -11,7 +11,7 @@ const NULL: &str = ">2\r\n$10\r\ninvalidate\r\n_\r\n";
 
 fn tracker(keys_max: usize) -> (Arc<Clients>, Tracker) {
     let clients = Arc::<Clients>::default();
-    (clients.clone(), Tracker::new(clients, keys_max))
+    (clients.clone(), Tracker::new(clients, Arc::new(Setting::of_size(keys_max))))
 }
 
 fn enter(clients: &Arc<Clients>, mailbox_bytes_max: usize) -> ClientGuard {

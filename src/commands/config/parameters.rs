@@ -37,7 +37,8 @@ pub(super) const DAEMON: &[(&str, fn(&SessionContext) -> String)] = &[
     ("slowlog-log-slower-than", |context| context.server.settings.slowlog_log_slower_than.get().to_string()),
     ("slowlog-max-len", |context| context.server.settings.slowlog_max_len.get().to_string()),
     ("tcp-keepalive", |_| "300".to_owned()),
-    ("timeout", |context| context.limits.idle_timeout.as_secs().to_string()),
+    ("timeout", |context| context.server.settings.client_idle_timeout.duration().as_secs().to_string()),
+    ("tracking-table-max-keys", |context| context.server.settings.tracking_keys_max.get().to_string()),
     ("unixsocket", |context| {
         context.report.unix.as_ref().map_or_else(String::new, |(path, _)| path.display().to_string())
     }),
@@ -142,6 +143,8 @@ pub(super) fn own_key(name: &str) -> Option<String> {
         "maxclients" => Some("max_clients".to_owned()),
         "slowlog-log-slower-than" | "slowlog-max-len" => Some(name.replace('-', "_")),
         "loglevel" => Some("log_level".to_owned()),
+        "timeout" => Some("client_idle_timeout".to_owned()),
+        "tracking-table-max-keys" => Some("tracking_keys_max".to_owned()),
         _ => name.strip_prefix(OWN_PREFIX).map(|key| key.replace('-', "_")),
     }
 }
@@ -160,6 +163,9 @@ pub(super) fn read(name: &str, text: &str) -> Option<Result<Change, String>> {
         "maxclients" => Some((1, 1_000_000)),
         "slowlog-log-slower-than" => Some((-1, i64::MAX)),
         "slowlog-max-len" => Some((0, 1_000_000)),
+        // 30 days.
+        "timeout" => Some((0, 2_592_000)),
+        "tracking-table-max-keys" => Some((1, 100_000_000)),
         _ => None,
     };
     if let Some((least, most)) = range {
@@ -171,7 +177,8 @@ pub(super) fn read(name: &str, text: &str) -> Option<Result<Change, String>> {
             Some(_) => {}
         }
     }
-    Change::read(&own_key(name)?, text)
+    let seconds = format!("{text}s");
+    Change::read(&own_key(name)?, if name == "timeout" { &seconds } else { text })
 }
 
 /// The filter of the log for a level of Redis.

@@ -150,6 +150,15 @@ fn apply(change: Change, text: &str, context: &SessionContext) {
         Change::ClientStallTimeout(time) => {
             settings.client_stall_timeout.set_duration(time);
         }
+        Change::ClientIdleTimeout(time) => {
+            settings.client_idle_timeout.set_duration(time);
+            // Redis counts it in seconds.
+            if text.bytes().all(|byte| byte.is_ascii_digit()) {
+                text.push('s');
+            }
+            // Those that ask nothing would not look at it.
+            context.clients.all().iter().for_each(|client| client.mailbox.wake());
+        }
         Change::L1Ttl(ttl) => keep_for(context, |cache| cache.keep_for(Some(ttl), None)),
         Change::NegativeTtl(ttl) => keep_for(context, |cache| cache.keep_for(None, Some(ttl))),
         Change::LogLevel(filter) => {
@@ -159,8 +168,10 @@ fn apply(change: Change, text: &str, context: &SessionContext) {
         Change::MaxClients(count) => settings.max_clients.set_size(count),
         Change::SlowlogLogSlowerThan(micros) => {
             settings.slowlog_log_slower_than.set(micros);
+            context.server.note_slowlog();
         }
         Change::SlowlogMaxLen(count) => settings.slowlog_max_len.set_size(count),
+        Change::TrackingKeysMax(count) => settings.tracking_keys_max.set_size(count),
     }
     tracing::info!(key, value = text, "changed by CONFIG SET");
     context.server.typed().insert(key, text);
