@@ -1,4 +1,4 @@
-//! Time as the daemon counts it: nanoseconds of the monotonic clock, small enough to stand in an atomic.
+//! Time as the daemon counts it: nanoseconds of the monotonic clock, small enough for an atomic.
 //!
 //! Cores take `now` as an argument. The clock is read once for each batch of requests: everything in the
 //! batch had been sent by then, so an answer that was right at that instant is right.

@@ -21,9 +21,8 @@ pub struct CacheQuery<'a> {
     pub command: CommandId,
     /// The key.
     pub key: &'a [u8],
-    /// The arguments after the command's name, the key first, as they stand in the request:
-    /// `$<length>\r\n<bytes>\r\n` each. As in Redis the two bytes behind an argument are not checked, so they
-    /// may be others.
+    /// The arguments after the command's name, the key first, as in the request: `$<length>\r\n<bytes>\r\n`
+    /// each. As in Redis the two bytes behind an argument are not checked, so they may be others.
     pub args: &'a [u8],
 }
 

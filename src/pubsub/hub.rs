@@ -145,10 +145,15 @@ impl Hub {
     /// How many subscriptions of our clients get a message on the channel of a finished search. Subscriptions
     /// that are not active upstream yet get none.
     pub fn receivers(&self, search: &Search) -> usize {
-        let standing = self.feed.are_active(search.topics());
+        let active = self.feed.are_active(search.topics());
         let registry = self.registry.lock();
         let audience = |topic: &Topic| registry.of(topic.kind).get(&topic.name).map_or(0, Audience::len);
-        search.topics().zip(standing).filter(|(_, stands)| *stands).map(|(topic, _)| audience(topic)).sum()
+        search
+            .topics()
+            .zip(active)
+            .filter(|(_, is_active)| *is_active)
+            .map(|(topic, _)| audience(topic))
+            .sum()
     }
 
     /// How many of our clients are subscribed to `topic` by its very name.

@@ -202,9 +202,9 @@ impl StatusBoard {
         let is_up = |posted: &&ReportedLink| {
             matches!(posted.link, LinkStatus::Up(_) | LinkStatus::Unasked | LinkStatus::Untracked)
         };
-        let lanes = self.links.lock().values().filter(is_up).count();
+        let mux_connections = self.links.lock().values().filter(is_up).count();
         let listeners = self.listeners.lock().values().filter(is_up).count();
-        lanes
+        mux_connections
             + self.sides()
             + listeners
             + self.subscribers.load(Ordering::Relaxed)

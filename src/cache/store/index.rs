@@ -1,9 +1,9 @@
 //! The index: lines that are the homes of keys, growing and shrinking by one line at a time.
 //!
-//! The homes stand in groups of four to eight, one column beside the other: with 64 groups of five, group 3
-//! has the lines 3, 67, 131, 195 and 259. The lowest bits of a hash name the group, and the tag of the key
-//! says which line of that: one of five equal parts of all tags for each. To grow, one group after the other
-//! gets a line more, the next one in memory, and its keys are divided anew, which takes a look at their tags
+//! The homes are in groups of four to eight, one column beside the other: with 64 groups of five, group 3 has
+//! the lines 3, 67, 131, 195 and 259. The lowest bits of a hash name the group, and the tag of the key says
+//! which line of that: one of five equal parts of all tags for each. To grow, one group after the other gets
+//! a line more, the next one in memory, and its keys are divided anew, which takes a look at their tags
 //! alone. When all groups have eight they are twice as many groups of four, without a move: so the last step
 //! divides the keys by the next bit of their hashes as well. So all homes are about equally full, whatever
 //! their number is, which is why most of the places can be in use.

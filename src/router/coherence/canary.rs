@@ -155,31 +155,31 @@ impl Canary {
 
     fn note(&self, node: &NodeId, heard: ProbeOutcome) {
         let mut nodes = self.nodes.lock();
-        let song = nodes.entry(node.clone()).or_default();
+        let stats = nodes.entry(node.clone()).or_default();
         match heard {
             ProbeOutcome::After(time) => {
-                song.last = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+                stats.last = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
                 // These bounds are right, so there is an error to expect from neither.
                 let bounds = || Histogram::new_with_bounds(1, MICROS_MAX, 2).ok();
-                song.micros = song.micros.take().or_else(bounds);
-                if let Some(micros) = &mut song.micros {
-                    micros.saturating_record(song.last);
+                stats.micros = stats.micros.take().or_else(bounds);
+                if let Some(micros) = &mut stats.micros {
+                    micros.saturating_record(stats.last);
                 }
-                song.refusal = None;
+                stats.refusal = None;
             }
             ProbeOutcome::Never => {
-                song.missed += 1;
+                stats.missed += 1;
                 tracing::warn!(
-                    %node, missed = song.missed,
+                    %node, missed = stats.missed,
                     "canary: a key was written and nothing was heard of it in time; L1 serves nothing of this node longer than lease"
                 );
             }
             ProbeOutcome::Refused(refusal) => {
-                song.refused += 1;
-                if song.refusal.as_ref() != Some(&refusal) {
+                stats.refused += 1;
+                if stats.refusal.as_ref() != Some(&refusal) {
                     tracing::warn!(%node, error = refusal, "canary: the node refuses its key; allow GET and SET of nearside:canary:*");
                 }
-                song.refusal = Some(refusal);
+                stats.refusal = Some(refusal);
             }
             ProbeOutcome::Nothing => {}
         }

@@ -159,8 +159,8 @@ impl BcastConnection<'_> {
             heard_until: clock::now(),
             asked: VecDeque::new(),
         };
-        let (sent_at, pulse) = &greeting.pulse;
-        connection.tracking.note_heartbeat(*sent_at, pulse.clone(), &work.shared.table, clock::now());
+        let (sent_at, health) = &greeting.health;
+        connection.tracking.note_heartbeat(*sent_at, health.clone(), &work.shared.table, clock::now());
         connection.publish();
         connection
     }
@@ -254,8 +254,8 @@ impl BcastConnection<'_> {
 
     fn note_heartbeat(&mut self, sent_at: Nanos, frame: &[u8]) {
         self.heard_until = sent_at;
-        let (table, pulse) = (&self.work.shared.table, self.work.options.heartbeat.read(frame));
-        if let Some(why) = self.tracking.note_heartbeat(sent_at, pulse, table, clock::now()) {
+        let (table, health) = (&self.work.shared.table, self.work.options.heartbeat.read(frame));
+        if let Some(why) = self.tracking.note_heartbeat(sent_at, health, table, clock::now()) {
             tracing::info!(node = %self.work.node, why, "BCAST invalidations not trusted until the topology is refreshed");
         }
         self.publish();

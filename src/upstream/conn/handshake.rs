@@ -33,7 +33,7 @@ pub(in crate::upstream) struct Greeting {
     /// What the node answered to commands that the user upstream may have no right to.
     pub(in crate::upstream) said: Vec<(Right, Bytes)>,
     /// The first heartbeat, and when it was sent.
-    pub(in crate::upstream) pulse: (Nanos, Health),
+    pub(in crate::upstream) health: (Nanos, Health),
     /// Its limits on one client.
     pub(in crate::upstream) limits: NodeLimits,
     /// Whether it says its limits at all.
@@ -104,7 +104,7 @@ pub(in crate::upstream) async fn greet(
     if options.heartbeat == Heartbeat::ClusterInfo {
         said.push((Right::ClusterInfo, heartbeat.clone()));
     }
-    let pulse = (sent_at, options.heartbeat.read(&heartbeat));
+    let health = (sent_at, options.heartbeat.read(&heartbeat));
     let id = match question {
         Some(_) => {
             let reply = next();
@@ -117,7 +117,7 @@ pub(in crate::upstream) async fn greet(
     let limits = NodeLimits::read(replies.as_slice());
     let tells_limits = replies.as_slice().iter().skip(1).all(|answer| !answer.starts_with(b"-"));
     said.extend(limits::rights(replies.as_slice()));
-    Ok(Greeting { untracked, hello, info, said, pulse, id, limits, tells_limits, behind })
+    Ok(Greeting { untracked, hello, info, said, health, id, limits, tells_limits, behind })
 }
 
 // === impl Greeting ===

@@ -64,12 +64,12 @@ impl ConnectionTracking {
     pub(in crate::upstream) fn note_heartbeat(
         &mut self,
         sent_at: Nanos,
-        pulse: Health,
+        health: Health,
         table: &SlotTable,
         now: Nanos,
     ) -> Option<String> {
-        let was_refused = std::mem::replace(&mut self.refused, pulse == Health::Refused);
-        let distrust = match pulse {
+        let was_refused = std::mem::replace(&mut self.refused, health == Health::Refused);
+        let distrust = match health {
             // That it may not be asked is known already, and nothing would come of asking for the topology
             // each time.
             Health::Refused if was_refused || self.epoch.is_none() => return None,

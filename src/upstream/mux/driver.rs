@@ -158,8 +158,8 @@ impl MuxConnection {
         }
         let mut tracking =
             ConnectionTracking::new(options.lease, transport.inbox(options.heartbeat_interval)?);
-        let (sent_at, pulse) = greeting.pulse;
-        self.note_heartbeat(&mut tracking, sent_at, pulse, context);
+        let (sent_at, health) = greeting.health;
+        self.note_heartbeat(&mut tracking, sent_at, health, context);
         Ok((transport, Some(tracking)))
     }
 

@@ -206,9 +206,9 @@ impl MuxConnection {
                 if context.options.heartbeat == Heartbeat::ClusterInfo {
                     context.shared.rights.judge(&self.node, Right::ClusterInfo, &frame);
                 }
-                let pulse = context.options.heartbeat.read(&frame);
+                let health = context.options.heartbeat.read(&frame);
                 if let Some(tracking) = tracking {
-                    self.note_heartbeat(tracking, sent_at, pulse, context);
+                    self.note_heartbeat(tracking, sent_at, health, context);
                 }
                 self.publish(tracking.as_ref(), context);
             }
@@ -284,10 +284,10 @@ impl MuxConnection {
         &self,
         tracking: &mut ConnectionTracking,
         sent_at: Nanos,
-        pulse: Health,
+        health: Health,
         context: &WorkerContext,
     ) {
-        if let Some(why) = tracking.note_heartbeat(sent_at, pulse, &context.shared.table, clock::now()) {
+        if let Some(why) = tracking.note_heartbeat(sent_at, health, &context.shared.table, clock::now()) {
             tracing::info!(node = %self.node, why, "L1 of the node suspended until the topology is refreshed");
             (context.on_invalidation)(&Invalidation::Node);
         }

@@ -147,9 +147,9 @@ impl SubscriptionPlan {
 
     /// How many different patterns of ours `node` has.
     pub(in crate::upstream::subscribe) fn own_patterns(&self, node: NodeIndex) -> usize {
-        let stands =
+        let is_active =
             |pattern: &&Bytes| self.is_active(node, &Topic::new(TopicKind::Pattern, (*pattern).clone()));
-        self.patterns.iter().filter(stands).count()
+        self.patterns.iter().filter(is_active).count()
     }
 
     /// The owners of the slots may be others now.
