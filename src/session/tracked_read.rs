@@ -57,8 +57,9 @@ impl TrackedRead {
             reads = context.router.keys_read(recognised, request);
         }
         match recognised {
-            // What is queued is read when EXEC comes.
-            Ok(spec) if in_transaction && spec.is_exec() => reads = std::mem::take(&mut tracking.queued),
+            // What is queued is read when EXEC comes. An EXEC that first waits for earlier requests comes here
+            // again.
+            Ok(spec) if in_transaction && spec.is_exec() => reads = tracking.queued.clone(),
             _ if in_transaction => tracking.queued.append(&mut reads),
             _ => tracking.queued.clear(),
         }
