@@ -103,7 +103,7 @@ settings! {
             "Address to listen on; may be repeated";
         unix: Option<PathBuf>, "PATH", optional(value::path), Restart, "Unix socket to listen on as well";
         unix_mode: u32 = "770", "OCTAL", text(value::mode), Restart,
-            "Permission bits of the Unix socket; who may write to it may connect";
+            "Permission bits of the Unix socket; users that may write to it may connect";
         password_file: Option<SecretFile>, "PATH", optional(secret_file), Reload,
             "File that holds the password that clients must give; one newline at its end is ignored; \
              requirepass of Redis";
@@ -122,11 +122,11 @@ settings! {
         upstream_password_file: Option<SecretFile>, "PATH", optional(secret_file), Reload,
             "File that holds the upstream password; one newline at its end is ignored";
         sentinel_username: Option<String>, "NAME", optional(value::name), Reload,
-            "User to log in to the Sentinels as; that of upstream is the servers'";
+            "User to log in to the Sentinels as; the user in upstream is for the servers";
         sentinel_password_file: Option<SecretFile>, "PATH", optional(secret_file), Reload,
-            "File that holds the password of the Sentinels; that of upstream is never sent to them";
+            "File that holds the password of the Sentinels; the password in upstream is never sent to them";
         address_map is list: Vec<AddressRule>, "ANNOUNCED=REACHABLE", text(value::address_map), Restart,
-            "Where nodes are reached that announce other addresses, behind NAT or in containers: \
+            "Addresses to use in place of those that nodes announce, behind NAT or in containers: \
              HOST:PORT=HOST:PORT, or HOST=HOST for all ports; may be repeated";
         workers: usize = "1", "NUMBER", number(1..=256), Restart, "Threads that serve clients";
         l1_size: usize = "100mb", "SIZE", size(0..=1024 * GIB), Restart,
@@ -142,8 +142,7 @@ settings! {
         admission: AdmissionRule = "adaptive", "adaptive|always", text(value::admission), Restart,
             "adaptive: a key that is invalidated more often than it is read is not kept until that changes";
         warm_file: Option<PathBuf>, "PATH", optional(value::regular_file), Restart,
-            "File that the names of the hottest reads are kept in, to be read again after a restart; no \
-             values";
+            "File for the names of the hottest reads, which are read again after a restart; no values";
         log_format: LogFormat = "human", "human|json", text(value::log_format), Restart,
             "Form of the log, which goes to standard error";
         log_level: String = "info", "FILTER", text(value::log_filter), ConfigSet(LogLevel),
@@ -157,7 +156,7 @@ settings! {
         pipeline_depth_max: usize = "1024", "NUMBER", number(1..=1_048_576), Restart,
             "Requests of one client that may wait for their replies; after that its socket is not read";
         client_in_flight_bytes_max: usize = "64mb", "SIZE", size(KIB..=64 * GIB), Restart,
-            "Bytes of the requests of one client that are on their way to nodes; at that much its socket is \
+            "Bytes of the requests of one client that are in flight to nodes; at that much its socket is \
              not read";
         request_args_max: usize = "1048576", "NUMBER", number(1..=16_777_216), Restart,
             "Arguments of one request";
@@ -170,23 +169,23 @@ settings! {
         request_inline_max: usize = "64kb", "SIZE", size(KIB..=16 * MIB), Restart,
             "One request typed as a plain line";
         client_output_max: usize = "50%", "SIZE", size(MIB..=1024 * GIB), ConfigSet(ClientOutputMax),
-            "Replies waiting for one client to take them; a client beyond it is closed";
+            "Replies waiting for one client to read them; a client beyond it is closed";
         client_stall_timeout: Duration = "60s", "DURATION",
             duration(MILLISECOND..=DAY), ConfigSet(ClientStallTimeout),
-            "How long a client may leave its replies untaken and ask nothing before it is closed";
+            "How long a client may read no replies and send no requests before it is closed";
         client_idle_timeout: Duration = "0s", "DURATION", duration(Duration::ZERO..=30 * DAY),
             ConfigSet(ClientIdleTimeout),
-            "How long a client may ask nothing before it is closed, 0s for ever; not one that is \
+            "How long a client may send no request before it is closed, 0s for ever; not a client that is \
              subscribed, blocked or in MONITOR; timeout of Redis";
         request_arrival_timeout: Duration = "60s", "DURATION", duration(MILLISECOND..=DAY), Restart,
             "How long a request may take to arrive, with a second more for each 64 KiB of it, and a client \
-             to say its password";
+             to log in";
         keyspace_bytes_max: usize = "6%", "SIZE", size(KIB..=64 * GIB), Restart,
             "Names of keys gathered for one KEYS, which fails beyond it, or for one page of SCAN, which \
              ends there";
         scan_passes_max: usize = "1024", "NUMBER", number(1..=1_048_576), Restart,
-            "Places that cursors of SCAN stand for, at most 4 KiB each; beyond it the one unused for \
-             longest begins anew";
+            "States of walks that cursors of SCAN refer to, at most 4 KiB each; beyond it the walk unused \
+             for longest begins again";
         script_bytes_max: usize = "1%", "SIZE", size(0..=64 * GIB), Restart,
             "Scripts remembered for nodes that do not have them; beyond it the one unused for longest is \
              forgotten";
@@ -196,40 +195,39 @@ settings! {
         pubsub_subscriptions_max: usize = "65536", "NUMBER", number(1..=16_777_216), Restart,
             "Channels and patterns that one client is subscribed to";
         pubsub_patterns_max: usize = "4096", "NUMBER", number(1..=16_777_216), Restart,
-            "Patterns among those; servers try each on every message that is published";
+            "Patterns among those; servers compare each with every published message";
         pubsub_names_max: usize = "1048576", "NUMBER", number(1..=16_777_216), Restart,
             "Different channels and patterns that all clients together are subscribed to";
         slowlog_log_slower_than: i64 = "10000", "MICROSECONDS",
             text(value::microseconds), ConfigSet(SlowlogLogSlowerThan),
-            "Commands that take longer from when they are read to their reply, in microseconds, are kept in \
+            "Commands that take longer than this, in microseconds from reading them to their reply, are kept in \
              the slow log; -1 for none";
         slowlog_max_len: usize = "128", "NUMBER", number(0..=1_000_000), ConfigSet(SlowlogMaxLen),
             "Entries of the slow log; the oldest go first";
         tracking_keys_max: usize = "1000000", "NUMBER", number(1..=100_000_000),
             ConfigSet(TrackingKeysMax),
-            "Keys remembered for clients that cache them (CLIENT TRACKING); beyond it any one is forgotten \
-             and its clients are told so; tracking-table-max-keys of Redis";
+            "Keys remembered for clients that cache them (CLIENT TRACKING); beyond it any key is forgotten \
+             and invalidated at its clients; tracking-table-max-keys of Redis";
         upstream_connect_timeout: Duration = "2s", "DURATION", duration(WAIT), Restart,
             "Wait for each step to a connection to a node: the look-up of its name, each of its addresses, \
              its greeting";
         upstream_request_timeout: Duration = "5s", "DURATION", duration(WAIT), Restart,
             "Wait for the reply of a node, and for more of it once it has begun";
         upstream_rate_min: usize = "16384", "NUMBER", number(1..=GIB), Restart,
-            "Bytes a second that have to come along for a large request or reply to take longer than that";
+            "Bytes a second that have to arrive for a large request or reply to take longer than that";
         upstream_request_time_max: Duration = "10m", "DURATION", duration(MILLISECOND..=DAY), Restart,
             "How long a large request or reply may take at all; at least upstream_request_timeout";
         upstream_large_min: usize = "256kb", "SIZE", size(64..=GIB), Restart,
             "From this size on a request or reply is large: other commands take a side connection to the \
              node meanwhile";
         upstream_side_connections_max: usize = "4", "NUMBER", number(0..=64), Restart,
-            "Side connections of each worker to one node, for what is large or stands behind it; 0 for none";
+            "Side connections of each worker to one node, for large commands or those behind them; 0 for none";
         upstream_in_flight_max: usize = "65536", "NUMBER", number(1..=16_777_216), Restart,
             "Commands waiting for their replies on one connection to a node";
         upstream_in_flight_bytes_max: usize = "50%", "SIZE", size(MIB..=1024 * GIB), Restart,
             "Bytes of those commands on one connection to a node";
         upstream_reply_bytes_max: usize = "50%", "SIZE", size(MIB..=64 * GIB), Restart,
-            "One whole reply or push of a node; a longer reply is passed over and who asked for it gets an \
-             error";
+            "One whole reply or push of a node; a longer reply is skipped, and its client gets an error";
         upstream_dedicated_max: usize = "4096", "NUMBER", number(0..=1_000_000), Restart,
             "Connections to nodes that one client each needs for itself, to block, to WATCH, to WAIT or for \
              a long reply where the node limits those; more are refused";
@@ -242,13 +240,13 @@ settings! {
         upstream_backoff_max: Duration = "2s", "DURATION", duration(WAIT), Restart,
             "Longest wait before a lost node is tried again";
         heartbeat_interval: Duration = "1s", "DURATION", duration(WAIT), Restart,
-            "How often a connection to a node is proved to be alive and its invalidations to have arrived";
+            "How often a connection to a node is checked: it is alive, and its invalidations have arrived";
         shadow_verify: Option<f64> = "0", "FRACTION", text(value::fraction), Restart,
             "Part of the hits that are asked upstream as well and compared: 0.01 for 1 %";
         canary_interval: Option<Duration>, "DURATION",
             optional(|text| value::duration(text, 10 * MILLISECOND..=HOUR)), Restart,
-            "How often a key of each node is written to measure until that is heard of; not at all unless \
-             given";
+            "How often a key of each node is written to measure how soon its invalidation arrives; never \
+             unless given";
         warm_keys: usize = "10000", "NUMBER", number(1..=1_000_000), Restart,
             "Keys that warm_file has at most";
         warm_interval: Duration = "5m", "DURATION", duration(SECOND..=DAY), Restart,
@@ -256,23 +254,23 @@ settings! {
         warm_rate: usize = "1000", "NUMBER", number(1..=1_000_000), Restart,
             "Reads a second at the start, until all of warm_file are done";
         lease: Duration = "2s", "DURATION", duration(WAIT), Restart,
-            "How long after the last such proof the near cache serves entries of that node; more than \
+            "How long after the last such check the near cache serves entries of that node; more than \
              heartbeat_interval";
         topology_refresh_interval: Duration = "5s", "DURATION", duration(WAIT), Restart,
-            "How often the owners of the slots are asked for; at most negative_ttl, because nothing else \
-             tells of an absent key that moved";
+            "How often the owners of the slots are asked for; at most negative_ttl, because no \
+             invalidation is pushed for an absent key that moved";
         topology_refresh_gap_min: Duration = "100ms", "DURATION", duration(WAIT), Restart,
-            "Shortest time between two such questions, however many redirects arrive";
+            "Shortest time between two such requests, however many redirects arrive";
         topology_source: bool = "nodes", "nodes|configured",
             text(value::is_topology_source_configured), Restart,
-            "Who is asked who owns the slots: nodes, those that the cluster named last and the hosts of \
-             upstream; configured, the hosts of upstream alone";
+            "Servers that are asked for the owners of the slots: nodes, those that the cluster named last and the \
+             hosts of upstream; configured, only the hosts of upstream";
         topology_reply_bytes_max: usize = "16mb", "SIZE", size(64 * KIB..=GIB), Restart,
-            "One answer to such a question; beyond it the connection is closed and another node is asked";
+            "One answer to such a request; beyond it the connection is closed and another node is asked";
         log_queue_max: usize = "1024", "NUMBER", number(1..=1_048_576), Restart,
-            "Lines of the log that wait for whoever reads it; what comes beyond is dropped and counted";
+            "Lines of the log that wait to be written; further ones are dropped and counted";
         drain_timeout: Duration = "10s", "DURATION", duration(Duration::ZERO..=HOUR), Restart,
-            "How long running requests may take to end once the daemon was told to stop";
+            "How long running requests may take to end after the daemon got the signal to stop";
     }
 }
 
