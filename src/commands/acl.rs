@@ -9,11 +9,6 @@ use crate::protocol::resp::reply::{MapReply, bulk, null, ok, printed, wrong_numb
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::protocol::resp::{Resp, parse_integer};
 
-/// ACL USERS.
-pub(super) fn users() -> Bytes {
-    Bytes::from_static(b"*1\r\n$7\r\ndefault\r\n")
-}
-
 /// ACL LIST.
 pub(super) fn list(password: Option<Password>) -> Bytes {
     let password = password.map_or_else(|| "nopass".to_owned(), |password| format!("#{}", password.digest()));
@@ -66,9 +61,4 @@ pub(super) fn dry_run(request: &Request<'_>, denied: &Denied) -> Bytes {
         Err(fault @ CommandError::Arity(_)) => fault.reply(&tried.as_request()),
         Err(_) => encode::error_reply([b"ERR Command '", printed(request.arg(3)), b"' not found"].concat()),
     }
-}
-
-/// ACL WHOAMI.
-pub(super) fn who_am_i() -> Bytes {
-    bulk(b"default")
 }

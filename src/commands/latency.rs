@@ -5,19 +5,9 @@ use bytes::Bytes;
 
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::encode;
-use crate::protocol::resp::reply::{number, printed, text};
+use crate::protocol::resp::reply::{printed, text};
 
 const DISABLED: &str = "I'm sorry, Dave, I can't do that. Latency monitoring is disabled in this Redis instance. You may use \"CONFIG SET latency-monitor-threshold <milliseconds>.\" in order to enable it. If we weren't in a deep space mission I'd suggest to take a look at https://redis.io/topics/latency-monitor.\n";
-
-/// LATENCY LATEST and HISTORY.
-pub(super) fn no_events() -> Bytes {
-    Bytes::from_static(b"*0\r\n")
-}
-
-/// LATENCY RESET.
-pub(super) fn reset() -> Bytes {
-    number(0)
-}
 
 /// LATENCY DOCTOR.
 pub(super) fn doctor(resp: Resp) -> Bytes {

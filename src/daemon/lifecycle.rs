@@ -116,7 +116,9 @@ impl Daemon {
             tasks.spawn(shared.listen());
             tasks.spawn(shared.keep_memory(allocator));
             tasks.spawn(sweep(shared.cache.clone(), shared.stats.clone()));
-            tasks.spawn(save_now_and_then(shared.warm.clone()));
+            if let Some(warm) = shared.warm.clone() {
+                tasks.spawn(warm.save_now_and_then());
+            }
             tasks.spawn(Reload { sources, shared: shared.clone() }.at_each(hangup));
             let logins = shared.clone();
             tasks.spawn(async move { logins.logins.renew_at_each_refusal().await });
@@ -150,13 +152,6 @@ impl Daemon {
         runtime.shutdown_timeout(Duration::from_millis(100));
         tracing::info!("stopped");
         Ok(())
-    }
-}
-
-/// Saves the warm file now and then, if there is one.
-async fn save_now_and_then(warm: Option<Warm>) {
-    if let Some(warm) = warm {
-        warm.save_now_and_then().await;
     }
 }
 

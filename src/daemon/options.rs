@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use super::descriptors;
 use super::relogin::Logins;
-use super::warm::WarmOptions;
-use crate::cache::CacheLimits;
+use super::warm::Warm;
+use crate::cache::{CacheLimits, SharedCache};
 use crate::commands::{Password, SessionLimits};
 use crate::config::{Config, SettingValues, UpstreamKind, UpstreamUrl};
 use crate::memory::MemoryCeiling;
 use crate::protocol::resp::scan::RequestLimits;
 use crate::router::MemoryLimits;
 use crate::settings::{Setting, Settings};
+use crate::stats::WorkerStats;
 use crate::upstream::{AddressMap, Deployment, Heartbeat, TopologyOptions, TransferLimits, UpstreamOptions};
 
 /// The part of L1 that an entry may take: an eighth.
@@ -42,10 +43,16 @@ pub(super) fn cache_limits(values: &SettingValues, ceiling: &MemoryCeiling) -> O
 }
 
 /// What survives a restart; `None` when nothing does.
-pub(super) fn warm(values: &SettingValues) -> Option<WarmOptions> {
-    let file = values.warm_file.clone()?;
-    let (keys, interval, rate) = (values.warm_keys, values.warm_interval, values.warm_rate);
-    Some(WarmOptions { file, keys, interval, rate })
+pub(super) fn warm(values: &SettingValues, cache: Arc<SharedCache>, stats: Arc<WorkerStats>) -> Option<Warm> {
+    Some(Warm {
+        file: values.warm_file.clone()?,
+        keys: values.warm_keys,
+        interval: values.warm_interval,
+        rate: values.warm_rate,
+        upstream: values.upstream.to_string(),
+        cache,
+        stats,
+    })
 }
 
 /// Warns of policies with a `value_max` that no entry can have.

@@ -77,12 +77,7 @@ impl Shared {
         let upstream = Arc::new(SharedUpstream { ceiling: ceiling.clone(), ..SharedUpstream::default() });
         let cache = options::cache_limits(values, &ceiling)
             .map(|limits| Arc::new(SharedCache::new(limits, stats.worker(0))));
-        let warm = cache.clone().zip(options::warm(values)).map(|(cache, options)| Warm {
-            options,
-            upstream: values.upstream.to_string(),
-            cache,
-            stats: stats.worker(0),
-        });
+        let warm = cache.clone().and_then(|cache| options::warm(values, cache, stats.worker(0)));
         let canary = values.canary_interval.filter(|_| cache.is_some());
         let canary = canary.map(|interval| Arc::new(Canary::new(interval, values.lease)));
         let logins = Logins::new(values);

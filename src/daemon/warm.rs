@@ -35,10 +35,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Reads go out in as many small lots each second.
 const LOTS_PER_SECOND: usize = 50;
 
-/// Which names of hot reads survive a restart, and how they are read again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct WarmOptions {
-    /// The file.
+/// The file, and what goes into it.
+#[derive(Clone, Debug)]
+pub(super) struct Warm {
     pub(super) file: PathBuf,
     /// Keys in the file at most.
     pub(super) keys: usize,
@@ -46,12 +45,6 @@ pub(super) struct WarmOptions {
     pub(super) interval: Duration,
     /// Reads a second when the file is read.
     pub(super) rate: usize,
-}
-
-/// The file, and what goes into it.
-#[derive(Clone, Debug)]
-pub(super) struct Warm {
-    pub(super) options: WarmOptions,
     /// The upstream, as it is named in the file.
     pub(super) upstream: String,
     pub(super) cache: Arc<SharedCache>,
@@ -70,17 +63,17 @@ pub(super) struct WarmUp {
 impl Warm {
     /// What the file has; nothing when it cannot be used, which is logged: then the start is a cold one.
     pub(super) fn read(&self) -> Option<WarmUp> {
-        let reads_max = self.reads_max();
-        match Snapshot::read(&self.options.file, &self.upstream, reads_max) {
-            Ok(Some(snapshot)) => Some(WarmUp { reads: snapshot.reads, rate: self.options.rate }),
+        let reads_max = self.keys * READS_PER_KEY_MAX;
+        match Snapshot::read(&self.file, &self.upstream, reads_max) {
+            Ok(Some(snapshot)) => Some(WarmUp { reads: snapshot.reads, rate: self.rate }),
             Ok(None) => {
-                tracing::info!(file = %self.options.file.display(), "warm_file is not there yet: a cold start");
+                tracing::info!(file = %self.file.display(), "warm_file is not there yet: a cold start");
                 None
             }
             Err(error) => {
                 self.stats.warm_failures.add(1);
                 tracing::warn!(
-                    file = %self.options.file.display(), %error,
+                    file = %self.file.display(), %error,
                     "warm_file is not used: a cold start; it will be written anew"
                 );
                 None
@@ -91,7 +84,7 @@ impl Warm {
     /// Saves at each interval. Does not end by itself.
     pub(super) async fn save_now_and_then(self) {
         loop {
-            time::sleep(self.options.interval).await;
+            time::sleep(self.interval).await;
             let warm = self.clone();
             // It waits for a disk.
             let _ = task::spawn_blocking(move || warm.save()).await;
@@ -100,25 +93,21 @@ impl Warm {
 
     /// Writes the file. One that cannot be written is logged, and what was there stays.
     pub(super) fn save(&self) {
-        let reads = self.cache.hottest(self.options.keys, READS_PER_KEY_MAX, READ_BYTES_MAX);
+        let reads = self.cache.hottest(self.keys, READS_PER_KEY_MAX, READ_BYTES_MAX);
         let count = reads.len();
-        match (Snapshot { upstream: self.upstream.clone(), reads }).write(&self.options.file) {
+        match (Snapshot { upstream: self.upstream.clone(), reads }).write(&self.file) {
             Ok(()) => {
                 self.stats.warm_saves.add(1);
-                tracing::debug!(file = %self.options.file.display(), reads = count, "warm_file is written");
+                tracing::debug!(file = %self.file.display(), reads = count, "warm_file is written");
             }
             Err(error) => {
                 self.stats.warm_failures.add(1);
                 tracing::warn!(
-                    file = %self.options.file.display(), %error,
+                    file = %self.file.display(), %error,
                     "warm_file cannot be written; what was there stays"
                 );
             }
         }
-    }
-
-    fn reads_max(&self) -> usize {
-        self.options.keys * READS_PER_KEY_MAX
     }
 }
 

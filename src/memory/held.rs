@@ -30,22 +30,18 @@ pub struct HeldByClient {
 impl MemoryCeiling {
     /// Something that holds memory of this kind, and nothing yet.
     pub fn hold(self: &Arc<MemoryCeiling>, kind: MemoryUse) -> MemoryHold {
-        MemoryHold::new(self.clone(), kind)
+        MemoryHold { ceiling: self.clone(), kind, bytes: 0 }
     }
 
     /// What a new client holds: nothing yet.
     pub fn hold_for_client(self: &Arc<MemoryCeiling>) -> HeldByClient {
-        HeldByClient::new(self.clone())
+        HeldByClient { ceiling: self.clone(), input: 0, output: 0, transaction: 0 }
     }
 }
 
 // === impl MemoryHold ===
 
 impl MemoryHold {
-    fn new(ceiling: Arc<MemoryCeiling>, kind: MemoryUse) -> MemoryHold {
-        MemoryHold { ceiling, kind, bytes: 0 }
-    }
-
     /// Counts `bytes` in place of what was counted. Most of the time there is no difference.
     #[inline]
     pub fn set(&mut self, bytes: usize) {
@@ -77,10 +73,6 @@ impl MemoryHold {
 // === impl HeldByClient ===
 
 impl HeldByClient {
-    fn new(ceiling: Arc<MemoryCeiling>) -> HeldByClient {
-        HeldByClient { ceiling, input: 0, output: 0, transaction: 0 }
-    }
-
     /// Counts this in place of what was counted; the sum if that is another one than before.
     #[inline]
     pub fn set(&mut self, input: usize, output: usize, transaction: usize) -> Option<usize> {

@@ -122,13 +122,7 @@ impl Connection {
         }
         let buffer = self.buffer.clone();
         let mut buffer = buffer.0.borrow_mut();
-        let room = buffer.len().min(self.takes);
-        let count = match ready!(self.socket.poll_read(cx, &mut buffer[..room])) {
-            Ok(0) => return Poll::Ready(Err(EndReason::Closed)),
-            Ok(count) => count,
-            Err(error) => return Poll::Ready(Err(EndReason::Failed(error))),
-        };
-        self.note_taken(count);
+        let count = ready!(self.poll_read(cx, &mut buffer))?;
         if !self.rest.is_empty() {
             self.rest.extend_from_slice(&buffer[..count]);
             return Poll::Ready(self.walk_rest(ahead, handle));
@@ -227,17 +221,10 @@ impl Connection {
         }
         let buffer = self.buffer.clone();
         let mut buffer = buffer.0.borrow_mut();
-        let room = buffer.len().min(self.takes);
-        Poll::Ready(match ready!(self.socket.poll_read(cx, &mut buffer[..room])) {
-            Ok(0) => Err(EndReason::Closed),
-            Ok(count) => {
-                self.note_taken(count);
-                let mut arrived = self.rest.take();
-                arrived.extend_from_slice(&buffer[..count]);
-                self.pass_over(&arrived)
-            }
-            Err(error) => Err(EndReason::Failed(error)),
-        })
+        let count = ready!(self.poll_read(cx, &mut buffer))?;
+        let mut arrived = self.rest.take();
+        arrived.extend_from_slice(&buffer[..count]);
+        Poll::Ready(self.pass_over(&arrived))
     }
 
     /// Reads what has arrived and keeps it for later, at most `bytes_max` bytes. Ready when the client closed
@@ -255,17 +242,14 @@ impl Connection {
             if !self.ceiling.is_small(self.rest.len()) && !self.ceiling.fits(READ_BYTES) {
                 return Poll::Ready(EndReason::Ahead("memory_max"));
             }
-            let room = buffer.len().min(self.takes);
-            match ready!(self.socket.poll_read(cx, &mut buffer[..room])) {
-                Ok(0) => {
-                    self.intake = Intake::Ended;
-                    return Poll::Ready(EndReason::Closed);
+            match ready!(self.poll_read(cx, &mut buffer)) {
+                Ok(count) => self.rest.extend_from_slice(&buffer[..count]),
+                Err(end) => {
+                    if matches!(end, EndReason::Closed) {
+                        self.intake = Intake::Ended;
+                    }
+                    return Poll::Ready(end);
                 }
-                Ok(count) => {
-                    self.note_taken(count);
-                    self.rest.extend_from_slice(&buffer[..count]);
-                }
-                Err(error) => return Poll::Ready(EndReason::Failed(error)),
             }
         }
         Poll::Ready(EndReason::Ahead("request_bytes_max"))
@@ -287,11 +271,21 @@ impl Connection {
         Ok(self.takes + self.rest.len())
     }
 
+    /// Reads what has arrived into `buffer`, as far as it is still taken. Ready with the number of bytes, at
+    /// least one.
     #[inline]
-    fn note_taken(&mut self, count: usize) {
-        if self.takes != usize::MAX {
-            self.takes -= count;
-        }
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, EndReason>> {
+        let room = buffer.len().min(self.takes);
+        Poll::Ready(match ready!(self.socket.poll_read(cx, &mut buffer[..room])) {
+            Ok(0) => Err(EndReason::Closed),
+            Ok(count) => {
+                if self.takes != usize::MAX {
+                    self.takes -= count;
+                }
+                Ok(count)
+            }
+            Err(error) => Err(EndReason::Failed(error)),
+        })
     }
 
     /// Tells the client that nothing more comes.

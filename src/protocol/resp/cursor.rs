@@ -85,6 +85,16 @@ impl<'a> Cursor<'a> {
         Some(head)
     }
 
+    /// Reads a head, and steps over the attributes before it.
+    pub fn head_of_value(&mut self) -> Option<ReplyHead<'a>> {
+        loop {
+            match self.head()? {
+                ReplyHead::Aggregate { kind: b'|', count } => self.skip(count)?,
+                head => return Some(head),
+            }
+        }
+    }
+
     /// Steps over a whole element, and over the attributes before it. Gives its bytes.
     pub fn element(&mut self) -> Option<&'a [u8]> {
         let start = self.rest;
@@ -131,24 +141,15 @@ impl<'a> Iterator for Elements<'a> {
 
 /// The head of `reply`, attributes before it left out.
 pub fn head(reply: &[u8]) -> Option<ReplyHead<'_>> {
-    let mut cursor = Cursor::new(reply);
-    loop {
-        match cursor.head()? {
-            ReplyHead::Aggregate { kind: b'|', count } => cursor.skip(count)?,
-            head => return Some(head),
-        }
-    }
+    Cursor::new(reply).head_of_value()
 }
 
 /// The elements of `reply`, if it is an aggregate. The elements of a map are its keys and values in turn.
 pub fn elements(reply: &[u8]) -> Option<Elements<'_>> {
     let mut cursor = Cursor::new(reply);
-    loop {
-        match cursor.head()? {
-            ReplyHead::Aggregate { kind: b'|', count } => cursor.skip(count)?,
-            ReplyHead::Aggregate { count, .. } => return Some(Elements { cursor, remaining: count }),
-            _ => return None,
-        }
+    match cursor.head_of_value()? {
+        ReplyHead::Aggregate { count, .. } => Some(Elements { cursor, remaining: count }),
+        _ => None,
     }
 }
 

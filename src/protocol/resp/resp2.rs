@@ -207,16 +207,9 @@ impl Resp2Writer<'_> {
     /// Reads nothing if another element is here.
     fn open(&mut self) -> Option<(u8, usize)> {
         let mut ahead = self.cursor;
-        loop {
-            match ahead.head()? {
-                ReplyHead::Aggregate { kind: b'|', count } => ahead.skip(count)?,
-                ReplyHead::Aggregate { kind, count } => {
-                    self.cursor = ahead;
-                    return Some((kind, count));
-                }
-                _ => return None,
-            }
-        }
+        let ReplyHead::Aggregate { kind, count } = ahead.head_of_value()? else { return None };
+        self.cursor = ahead;
+        Some((kind, count))
     }
 
     fn here(&self) -> usize {

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{self, MissedTickBehavior};
 
+use super::inflight::SubscribeCommand;
 use super::message::{self, SubscribePush};
-use super::plan::{SubscribeCommand, SubscribePhase};
+use super::planned_connection::SubscribePhase;
 use super::subscriptions::Subscriptions;
 use super::topic::Topic;
 use crate::clock;

@@ -3,8 +3,13 @@
 //! However many clients want a channel, it is subscribed to once. A connection is opened when the first
 //! subscription is wanted on its node and closed when none is left. What is lost with a connection is
 //! subscribed to again, on the node that it belongs to by then. The folder must never know which clients want
-//! a message: a function gets it. Begin with `subscriptions.rs` (what others ask for), `plan/` (which node
-//! has what, without a socket) and `link.rs` (one connection).
+//! a message: a function gets it. Begin with `subscriptions.rs` (what others ask for), `plan.rs`
+//! (which node has what, without a socket) and `link.rs` (one connection).
+//!
+//! A subscription belongs on the primary that owns the slot of its name; an ordinary one on the next primary
+//! while that one is down. A subscription that may match keyspace notifications belongs on every primary,
+//! because a node publishes notifications of its own keys only. Ordinary messages reach every node of a
+//! cluster, so they are taken from one node alone: the source of the subscription.
 //!
 //! A PING follows each SUBSCRIBE. An error before the PONG is about this command; without an error all of it
 //! is active. So confirmations need not be matched to commands, which matters because a server sends
@@ -12,9 +17,13 @@
 //! before it is given up on the old one. A server before Redis 7.2 compares each new pattern with all others
 //! of the connection: the more patterns there are, the fewer go out at once.
 
+mod inflight;
 mod link;
 mod message;
 mod plan;
+#[cfg(test)]
+mod plan_tests;
+mod planned_connection;
 mod run;
 mod subscriptions;
 mod topic;

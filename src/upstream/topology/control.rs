@@ -30,6 +30,8 @@ pub(super) struct Control {
     expected: ExpectedReplies,
     proxy_chain: Arc<ProxyChain>,
     greeted: bool,
+    /// Answers over it that were believed, since another node had its turn.
+    pub(super) answers: u32,
 }
 
 // === impl Control ===
@@ -46,7 +48,7 @@ impl Control {
     ) -> Result<Control, String> {
         let transport = Transport::connect(node, options, shared).await.map_err(in_words)?;
         let (node, proxy_chain) = (node.clone(), shared.proxy_chain.clone());
-        Ok(Control { node, transport, expected, proxy_chain, greeted: false })
+        Ok(Control { node, transport, expected, proxy_chain, greeted: false, answers: 0 })
     }
 
     /// The node at the other end.

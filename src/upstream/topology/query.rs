@@ -43,8 +43,8 @@ const ANSWERS_OF_ONE: u32 = 12;
 pub(super) struct TopologyQuery {
     options: TopologyOptions,
     shared: Arc<SharedUpstream>,
-    /// The connection to the node that answered last, and how often it did.
-    present: Option<(Control, u32)>,
+    /// The connection to the node that answered last.
+    present: Option<Control>,
     /// The nodes of the map that was believed last.
     members: Vec<NodeEntry>,
     identity: ClusterIdentity,
@@ -56,8 +56,8 @@ pub(super) struct TopologyQuery {
 struct Candidate {
     node: NodeId,
     configured: bool,
-    /// The connection, if there is one, and how many answers came over it.
-    present: Option<(Control, u32)>,
+    /// The connection, if there is one.
+    present: Option<Control>,
 }
 
 /// The answer of a node.
@@ -66,7 +66,6 @@ struct CandidateAnswer {
     /// Why it may be wrong, if it may.
     doubt: Option<String>,
     control: Control,
-    answers: u32,
 }
 
 /// The answers so far that are believed only if no better one comes.
@@ -131,14 +130,13 @@ impl TopologyQuery {
         };
         let mut configured: Vec<NodeId> = configured.iter().map(|seed| NodeId::new(&**seed)).collect();
         fastrand::shuffle(&mut configured);
-        let mut present = self.present.take().filter(|(control, _)| control.is_quiet());
+        let mut present = self.present.take().filter(Control::is_quiet);
         let mut order = Vec::new();
-        order.extend(
-            present
-                .iter()
-                .filter(|(_, answers)| *answers < ANSWERS_OF_ONE)
-                .map(|(control, _)| control.node().clone()),
-        );
+        match &mut present {
+            Some(control) if control.answers < ANSWERS_OF_ONE => order.push(control.node().clone()),
+            Some(control) => control.answers = 0,
+            None => {}
+        }
         let mut nodes = self.named();
         let later = nodes.split_off(nodes.len().min(NODES_FIRST));
         order.extend(nodes.into_iter().chain(configured.iter().cloned()).chain(later));
@@ -146,9 +144,7 @@ impl TopologyQuery {
         order.retain(|node| seen.insert(node.clone()));
         let candidate = |node: NodeId| Candidate {
             configured: configured.contains(&node),
-            present: present
-                .take_if(|(control, _)| *control.node() == node)
-                .map(|(control, answers)| (control, if answers < ANSWERS_OF_ONE { answers } else { 0 })),
+            present: present.take_if(|control| *control.node() == node),
             node,
         };
         order.into_iter().map(candidate).collect()
@@ -221,11 +217,12 @@ impl TopologyQuery {
         Err(truncate::joined(&round.causes))
     }
 
-    fn believe(&mut self, answer: CandidateAnswer) -> SlotMap {
+    fn believe(&mut self, mut answer: CandidateAnswer) -> SlotMap {
         self.identity.believe(&answer.map);
         self.members.clone_from(&answer.map.members);
         self.unrecognised.retain(|node| self.members.iter().any(|member| member.node == *node));
-        self.present = Some((answer.control, answer.answers + 1));
+        answer.control.answers += 1;
+        self.present = Some(answer.control);
         answer.map
     }
 }
@@ -242,9 +239,9 @@ async fn ask_one(
         _ => ExpectedReplies::Node,
     };
     let asking = async {
-        let (mut control, answers) = match present {
+        let mut control = match present {
             Some(present) => present,
-            None => (Control::open(&node, expected, &options.connection, shared).await?, 0),
+            None => Control::open(&node, expected, &options.connection, shared).await?,
         };
         let (map, doubt) = match &options.deployment {
             Deployment::Sentinel { service, .. } => {
@@ -254,7 +251,7 @@ async fn ask_one(
             }
             _ => ask_cluster(&mut control, options).await?,
         };
-        Ok(CandidateAnswer { map, doubt, control, answers })
+        Ok(CandidateAnswer { map, doubt, control })
     };
     let answer = asking.await;
     (node, configured, answer)

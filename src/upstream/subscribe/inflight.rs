@@ -9,12 +9,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::connection::{PlannedConnection, SentTopics, SubscribePhase};
-use super::wanted::SubscriptionPlan;
+use super::plan::SubscriptionPlan;
+use super::planned_connection::{PlannedConnection, SentTopics, SubscribePhase};
+use super::topic::Topic;
 use crate::clock::Nanos;
 use crate::protocol::command::TopicKind;
 use crate::protocol::key::Slot;
-use crate::upstream::subscribe::topic::Topic;
 use crate::upstream::topology::node_numbers::NodeIndex;
 
 /// Commands to one node that may wait for it to have carried them out.
@@ -33,18 +33,18 @@ type Sort = (bool, TopicKind, Option<Slot>, Option<Bytes>);
 
 /// What is to be sent: a command on these topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::upstream::subscribe) struct SubscribeCommand {
+pub(super) struct SubscribeCommand {
     /// Whether it subscribes; otherwise it unsubscribes.
-    pub(in crate::upstream::subscribe) subscribes: bool,
+    pub(super) subscribes: bool,
     /// All of one kind, those of shards of one slot.
-    pub(in crate::upstream::subscribe) topics: Vec<Topic>,
+    pub(super) topics: Vec<Topic>,
 }
 
 // === impl SubscriptionPlan ===
 
 impl SubscriptionPlan {
     /// What `node` refused is asked for again.
-    pub(in crate::upstream::subscribe) fn try_again(&mut self, node: NodeIndex) {
+    pub(super) fn try_again(&mut self, node: NodeIndex) {
         if let Some(link) = self.links.get_mut(&node).filter(|link| !link.again.is_empty()) {
             let again = std::mem::take(&mut link.again);
             link.dirty.extend(again);
@@ -53,12 +53,12 @@ impl SubscriptionPlan {
     }
 
     /// Whether some node needs a connection that was not begun yet.
-    pub(in crate::upstream::subscribe) fn has_new(&self) -> bool {
+    pub(super) fn has_new(&self) -> bool {
         self.links.values().any(|link| link.phase == SubscribePhase::New)
     }
 
     /// Takes the nodes that need a connection which was not begun yet; the caller begins them.
-    pub(in crate::upstream::subscribe) fn take_new(&mut self) -> Vec<(NodeIndex, Arc<Notify>)> {
+    pub(super) fn take_new(&mut self) -> Vec<(NodeIndex, Arc<Notify>)> {
         let new = self.links.iter_mut().filter(|(_, link)| link.phase == SubscribePhase::New);
         new.map(|(node, link)| {
             link.phase = SubscribePhase::Connecting;
@@ -68,7 +68,7 @@ impl SubscriptionPlan {
     }
 
     /// Enters a phase of the connection to `node`. While it is down, other nodes take its place.
-    pub(in crate::upstream::subscribe) fn enter(&mut self, node: NodeIndex, phase: SubscribePhase) {
+    pub(super) fn enter(&mut self, node: NodeIndex, phase: SubscribePhase) {
         let Some(link) = self.links.get_mut(&node) else { return };
         let matters =
             matches!(phase, SubscribePhase::Down(_)) != matches!(link.phase, SubscribePhase::Down(_));
@@ -79,7 +79,7 @@ impl SubscriptionPlan {
     }
 
     /// The connection to `node` was lost; how many subscriptions were on it.
-    pub(in crate::upstream::subscribe) fn lost(&mut self, node: NodeIndex) -> usize {
+    pub(super) fn lost(&mut self, node: NodeIndex) -> usize {
         let Some(link) = self.links.get_mut(&node) else { return 0 };
         link.phase = SubscribePhase::Connecting;
         link.in_flight.clear();
@@ -92,7 +92,7 @@ impl SubscriptionPlan {
     }
 
     /// Gives up the connection to `node` if nothing is left for it to do; whether it did.
-    pub(in crate::upstream::subscribe) fn close_if_idle(&mut self, node: NodeIndex) -> bool {
+    pub(super) fn close_if_idle(&mut self, node: NodeIndex) -> bool {
         let Some(link) = self.links.get(&node) else { return true };
         let idle = link.held.is_empty()
             && link.dirty.is_empty()
@@ -109,11 +109,7 @@ impl SubscriptionPlan {
 
     /// The commands for `node` that are due, of few enough topics that the lock is not held for long; `None`
     /// when nothing is to be sent, or nothing may be yet.
-    pub(in crate::upstream::subscribe) fn take_commands(
-        &mut self,
-        node: NodeIndex,
-        now: Nanos,
-    ) -> Option<Vec<SubscribeCommand>> {
+    pub(super) fn take_commands(&mut self, node: NodeIndex, now: Nanos) -> Option<Vec<SubscribeCommand>> {
         let patterns_max = COMPARISONS_AT_ONCE_MAX / self.patterns.len().max(1);
         let patterns_max = patterns_max.clamp(1, TOPICS_AT_ONCE_MAX);
         let batches_max = if patterns_max < TOPICS_AT_ONCE_MAX { 1 } else { BATCHES_IN_FLIGHT_MAX };
@@ -166,7 +162,7 @@ impl SubscriptionPlan {
 
     /// Whether a command about a topic that `concern` accepts is still to be sent to, or answered by, a node
     /// that is not down.
-    pub(in crate::upstream::subscribe) fn is_changing(&self, concern: impl Fn(&Topic) -> bool) -> bool {
+    pub(super) fn is_changing(&self, concern: impl Fn(&Topic) -> bool) -> bool {
         self.links.iter().filter(|(_, link)| !matches!(link.phase, SubscribePhase::Down(_))).any(
             |(node, link)| {
                 let mut dirty = link.dirty.iter();
@@ -190,7 +186,7 @@ impl SubscriptionPlan {
 
     /// A PING alone is about to be sent to `node`, if nothing is on its way there that will be answered
     /// anyway.
-    pub(in crate::upstream::subscribe) fn wants_ping(&mut self, node: NodeIndex, now: Nanos) -> bool {
+    pub(super) fn wants_ping(&mut self, node: NodeIndex, now: Nanos) -> bool {
         let Some(link) = self.links.get_mut(&node).filter(|link| link.in_flight.is_empty()) else {
             return false;
         };
@@ -199,12 +195,12 @@ impl SubscriptionPlan {
     }
 
     /// Since when `node` owes an answer.
-    pub(in crate::upstream::subscribe) fn owes_since(&self, node: NodeIndex) -> Option<Nanos> {
+    pub(super) fn owes_since(&self, node: NodeIndex) -> Option<Nanos> {
         self.links.get(&node)?.in_flight.front().map(|batch| batch.sent_at)
     }
 
     /// `node` answered an error: it is about the oldest command.
-    pub(in crate::upstream::subscribe) fn refused(&mut self, node: NodeIndex, error: Bytes) {
+    pub(super) fn refused(&mut self, node: NodeIndex, error: Bytes) {
         let oldest = self.links.get_mut(&node).and_then(|link| link.in_flight.front_mut());
         if let Some(batch) = oldest {
             batch.error = Some(error);
@@ -212,7 +208,7 @@ impl SubscriptionPlan {
     }
 
     /// `node` has carried out the oldest command; how many subscriptions it refused.
-    pub(in crate::upstream::subscribe) fn done(&mut self, node: NodeIndex) -> usize {
+    pub(super) fn done(&mut self, node: NodeIndex) -> usize {
         let Some(link) = self.links.get_mut(&node) else { return 0 };
         let Some(batch) = link.in_flight.pop_front() else { return 0 };
         let mut asked = if batch.subscribes { batch.topics } else { Vec::new() };
@@ -246,7 +242,7 @@ impl SubscriptionPlan {
     }
 
     /// A subscription on `node` has ended; whether that was not our wish.
-    pub(in crate::upstream::subscribe) fn ended(&mut self, node: NodeIndex, topic: &Topic) -> bool {
+    pub(super) fn ended(&mut self, node: NodeIndex, topic: &Topic) -> bool {
         let Some(link) = self.links.get_mut(&node) else { return false };
         let unasked = link.held.remove(topic).is_some();
         if unasked {

@@ -4,8 +4,9 @@ use std::slice;
 
 use bytes::Bytes;
 
-use super::inflight::{BATCHES_IN_FLIGHT_MAX, COMPARISONS_AT_ONCE_MAX, TOPICS_AT_ONCE_MAX};
-use super::{SubscribeCommand, SubscribePhase, SubscriptionPlan, SubscriptionStatus};
+use super::inflight::{BATCHES_IN_FLIGHT_MAX, COMPARISONS_AT_ONCE_MAX, SubscribeCommand, TOPICS_AT_ONCE_MAX};
+use super::plan::{SubscriptionPlan, SubscriptionStatus};
+use super::planned_connection::SubscribePhase;
 use crate::node::NodeId;
 use crate::protocol::command::TopicKind;
 use crate::protocol::key::Slot;

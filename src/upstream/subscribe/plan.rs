@@ -1,21 +1,22 @@
-//! Which subscriptions are wanted, on which node each belongs, and which node messages are taken from.
+//! Which subscriptions are wanted, on which node each belongs, and which node messages are taken from:
+//! decisions without a socket.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::connection::{PlannedConnection, SentTopics, SubscribePhase};
+use super::message::{is_notification, may_notify};
+use super::planned_connection::{PlannedConnection, SentTopics, SubscribePhase};
+use super::topic::Topic;
 use crate::protocol::command::TopicKind;
 use crate::protocol::key::{SLOT_COUNT, Slot};
-use crate::upstream::subscribe::message::{is_notification, may_notify};
-use crate::upstream::subscribe::topic::Topic;
 use crate::upstream::topology::node_numbers::NodeIndex;
 use crate::upstream::topology::slots::SlotTable;
 
 /// The state of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::upstream::subscribe) enum SubscriptionStatus {
+pub(super) enum SubscriptionStatus {
     /// Everything that is published from now on comes in.
     Active,
     /// The node has not confirmed it yet.
@@ -33,7 +34,7 @@ pub(in crate::upstream::subscribe) enum SubscriptionStatus {
 /// What is remembered by topic is in trees: they take no more at once when they grow, and give back what they
 /// took.
 #[derive(Debug)]
-pub(in crate::upstream::subscribe) struct SubscriptionPlan {
+pub(super) struct SubscriptionPlan {
     pub(super) topics: BTreeMap<Topic, PlanEntry>,
     /// The names of those that are patterns.
     pub(super) patterns: BTreeSet<Bytes>,
@@ -61,7 +62,7 @@ pub(super) struct PlanEntry {
 
 impl SubscriptionPlan {
     /// A plan of at most `topics_max` different subscriptions.
-    pub(in crate::upstream::subscribe) fn new(topics_max: usize) -> SubscriptionPlan {
+    pub(super) fn new(topics_max: usize) -> SubscriptionPlan {
         SubscriptionPlan {
             topics: BTreeMap::new(),
             patterns: BTreeSet::new(),
@@ -74,13 +75,13 @@ impl SubscriptionPlan {
     }
 
     /// How many different subscriptions are wanted.
-    pub(in crate::upstream::subscribe) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.topics.len()
     }
 
     /// Counts one more user of each of `topics`. Returns false, and changes nothing, if there would be too
     /// many.
-    pub(in crate::upstream::subscribe) fn hold(&mut self, topics: &[Topic]) -> bool {
+    pub(super) fn hold(&mut self, topics: &[Topic]) -> bool {
         let new: BTreeSet<&Topic> = topics.iter().filter(|topic| !self.topics.contains_key(*topic)).collect();
         if self.topics.len() + new.len() > self.topics_max {
             return false;
@@ -100,7 +101,7 @@ impl SubscriptionPlan {
     }
 
     /// Counts one user less of each of `topics`.
-    pub(in crate::upstream::subscribe) fn release(&mut self, topics: &[Topic]) {
+    pub(super) fn release(&mut self, topics: &[Topic]) {
         for topic in topics {
             let Some(entry) = self.topics.get_mut(topic) else { continue };
             entry.users -= 1;
@@ -116,7 +117,7 @@ impl SubscriptionPlan {
     }
 
     /// The state of `topic`.
-    pub(in crate::upstream::subscribe) fn status(&self, topic: &Topic) -> SubscriptionStatus {
+    pub(super) fn status(&self, topic: &Topic) -> SubscriptionStatus {
         let Some(entry) = self.topics.get(topic) else { return SubscriptionStatus::Nowhere };
         if let Some(error) = &entry.refused {
             return SubscriptionStatus::Refused(error.clone());
@@ -133,12 +134,7 @@ impl SubscriptionPlan {
     }
 
     /// Whether a message for `topic`, published on `channel`, that came from `node` is for us.
-    pub(in crate::upstream::subscribe) fn accepts(
-        &self,
-        node: NodeIndex,
-        topic: &Topic,
-        channel: &[u8],
-    ) -> bool {
+    pub(super) fn accepts(&self, node: NodeIndex, topic: &Topic, channel: &[u8]) -> bool {
         self.topics.get(topic).is_some_and(|entry| {
             let notification = entry.everywhere && is_notification(channel) && self.primaries.contains(&node);
             notification || entry.source == Some(node)
@@ -146,14 +142,14 @@ impl SubscriptionPlan {
     }
 
     /// How many different patterns of ours `node` has.
-    pub(in crate::upstream::subscribe) fn own_patterns(&self, node: NodeIndex) -> usize {
+    pub(super) fn own_patterns(&self, node: NodeIndex) -> usize {
         let is_active =
             |pattern: &&Bytes| self.is_active(node, &Topic::new(TopicKind::Pattern, (*pattern).clone()));
         self.patterns.iter().filter(is_active).count()
     }
 
     /// The owners of the slots may be others now.
-    pub(in crate::upstream::subscribe) fn follow(&mut self, table: &SlotTable) {
+    pub(super) fn follow(&mut self, table: &SlotTable) {
         let owners: Box<[Option<NodeIndex>]> =
             (0..SLOT_COUNT as u64).map(|number| table.owner(Slot::from_number(number)?)).collect();
         if owners != self.owners {
@@ -168,7 +164,7 @@ impl SubscriptionPlan {
     }
 
     /// Takes the number of subscriptions that became active again, or on another node, since the last call.
-    pub(in crate::upstream::subscribe) fn take_restored(&mut self) -> u64 {
+    pub(super) fn take_restored(&mut self) -> u64 {
         std::mem::take(&mut self.restored)
     }
 
@@ -195,7 +191,7 @@ impl SubscriptionPlan {
     }
 
     /// Whether `topic` is active on `node`.
-    pub(in crate::upstream::subscribe) fn is_active(&self, node: NodeIndex, topic: &Topic) -> bool {
+    pub(super) fn is_active(&self, node: NodeIndex, topic: &Topic) -> bool {
         self.links.get(&node).is_some_and(|link| link.held.get(topic) == Some(&SentTopics::Active))
     }
 

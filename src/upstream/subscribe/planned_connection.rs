@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::topic::Topic;
 use crate::clock::Nanos;
-use crate::upstream::subscribe::topic::Topic;
 
 /// The phase of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::upstream::subscribe) enum SubscribePhase {
+pub(super) enum SubscribePhase {
     /// Not begun yet.
     #[default]
     New,
