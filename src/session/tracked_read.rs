@@ -57,8 +57,8 @@ impl TrackedRead {
             reads = context.router.keys_read(recognised, request);
         }
         match recognised {
-            // What is queued is read when EXEC comes. An EXEC that first waits for earlier requests comes here
-            // again.
+            // What is queued is read when EXEC comes. An EXEC that waits for earlier requests comes here
+            // twice.
             Ok(spec) if in_transaction && spec.is_exec() => reads = tracking.queued.clone(),
             _ if in_transaction => tracking.queued.append(&mut reads),
             _ => tracking.queued.clear(),
