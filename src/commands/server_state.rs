@@ -51,7 +51,8 @@ pub struct ServerState {
     pub(super) baseline: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-/// What is answered here takes less than these microseconds: it is measured only if the slow log keeps such commands.
+/// Microseconds that an answer of nearside itself hardly takes: such answers are measured only if the slow
+/// log keeps commands that are faster.
 const MEASURED_MICROS: i64 = 1_000;
 
 // === impl GlobalFlags ===

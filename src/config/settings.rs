@@ -305,6 +305,6 @@ mod tests {
             assert!(Change::read(key.name, "nonsense").unwrap().is_err(), "{}", key.name);
             changeable += 1;
         }
-        assert_eq!(changeable, 8);
+        assert_eq!(changeable, 10);
     }
 }
