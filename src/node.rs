@@ -117,8 +117,8 @@ impl Epoch {
         now < self.0.seen_until.load(Ordering::Acquire)
     }
 
-    /// Looks whether entries of this epoch may be served at `now`. What was taken in meanwhile has made its
-    /// keys stale by then: whoever looks has to look at the key once more.
+    /// Checks whether entries of this epoch may be served at `now`. The caller has to look the key up again:
+    /// an invalidation may have been processed meanwhile.
     #[cold]
     pub fn look(&self, now: Nanos) -> bool {
         let inbox = self.0.inbox.as_ref().map(Weak::upgrade);

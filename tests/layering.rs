@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use house::{BANNED, COLUMNS_MAX, EMPTY_NAMES, HOUSE, NO_BEGINNING, PLACES, WORDS};
+use house::{BANNED, COLUMNS_MAX, EMPTY_NAMES, HOUSE, NO_BEGINNING, NO_WORDS, PLACES, WORDS};
 use imports::Imports;
 
 #[path = "layering/house.rs"]
@@ -319,7 +319,7 @@ fn no_type_name_is_there_twice() {
 fn comments_keep_to_their_columns_and_begin_with_what_they_are_about() {
     let mut wrong = Vec::new();
     for source in sources() {
-        let mut before = "";
+        let (mut before, mut in_tests) = ("", source.path.contains("tests"));
         for (number, line) in source.text.lines().enumerate() {
             let (at, line) = (format!("src/{}:{}", source.path, number + 1), line.trim_end());
             let comment = line.trim_start();
@@ -333,6 +333,12 @@ fn comments_keep_to_their_columns_and_begin_with_what_they_are_about() {
                 |words: &&&str| text.strip_prefix(**words).is_some_and(|rest| !rest.starts_with(is_of_name));
             if let Some(words) = NO_BEGINNING.iter().find(begins).filter(|_| is_first) {
                 wrong.push(format!("{at}: documentation begins with a noun or a verb, not with {words:?}"));
+            }
+            in_tests |= line.starts_with("#[cfg(test)]");
+            let lower = comment.to_lowercase();
+            let word = NO_WORDS.iter().find(|word| lower.starts_with("//") && lower.contains(**word));
+            if let Some(word) = word.filter(|_| !in_tests) {
+                wrong.push(format!("{at}: {word}: say which task, client, node or thread"));
             }
             before = comment;
         }

@@ -2,7 +2,7 @@
 
 use crate::protocol::resp::request::OwnedRequest;
 
-/// A command that somebody sent.
+/// A command that a client sent.
 #[derive(Debug)]
 pub(super) struct SeenCommand<'a> {
     /// Who sent it: an address, or `lua` for what a script called. Empty when the line does not say.

@@ -95,3 +95,6 @@ pub(super) const COLUMNS_MAX: usize = 110;
 /// Names that say nothing about what is in a file.
 pub(super) const EMPTY_NAMES: &[&str] =
     &["utils", "util", "helpers", "common", "misc", "types", "manager", "prelude"];
+
+/// Words that speak of people where code is meant; no comment has them.
+pub(super) const NO_WORDS: &[&str] = &["whoever", "nobody", "somebody"];
