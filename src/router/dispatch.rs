@@ -160,7 +160,7 @@ impl Router {
         caller: Caller<'_>,
         out: &mut WriteQueue,
     ) -> Answer {
-        if class == Class::CacheableRead {
+        if matches!(class, Class::CacheableRead) {
             return self.reads.read(spec, request, caller, out);
         }
         self.call_otherwise(spec, class, request, caller, out)
