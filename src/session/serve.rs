@@ -84,7 +84,7 @@ pub(super) fn serve(
                     mode_commands::answer(kind, spec, &request, state, context, caller)
                 }
                 class => {
-                    if class != Class::CacheableRead && context.router.may_overtake(spec, &request) {
+                    if !matches!(class, Class::CacheableRead) && context.router.may_overtake(spec, &request) {
                         state.is_exclusive = true;
                         if !pipeline.is_empty() {
                             return Flow::Again;
