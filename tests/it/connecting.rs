@@ -132,7 +132,7 @@ fn silent_hosts(name: &str) -> PathBuf {
 fn lookup_threads(daemon: &Daemon) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid().as_raw_nonzero())).unwrap();
     let names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
-    names.filter(|name| name.trim() == "lookup").count() as u64
+    names.filter(|name| name.trim() == "dns").count() as u64
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Policies are asked after the lookup, so they cost a hit nothing. A read that its policy keeps out of L1
 //! goes out behind CLIENT CACHING NO. A read under `tracking = "broadcast"` takes its epoch from the BCAST
 //! connection, if that reaches the process that the read reaches (`run_id`); otherwise it is tracked as any
-//! other. A reply that was redirected or sent again is never kept. While a slot is moving, its reads bypass
+//! other. A reply that was redirected or sent again is never kept. While a slot is moving, its reads pass
 //! L1.
 //!
 //! While a read is on its way, later reads of its key in the same session are not answered from L1 and join
@@ -95,14 +95,16 @@ impl CachedReads {
         // The table gives such commands exactly one key; one without it is the server's to judge.
         let key_at = spec.keys.first(request);
         let (Some(cache), Some(key_at)) = (&self.context.cache, key_at) else {
-            return self.bypass(spec, request, None, caller);
+            self.context.stats.l1_bypasses.bump();
+            return self.forward_uncached(spec, request, None, caller);
         };
         let key = request.arg(key_at);
         let query = CacheQuery { command: command_of(spec), key, args: request.tail() };
         let missed = match caller.inflight.behind(key) {
             Dependency::Write => {
+                self.context.stats.l1_bypasses.bump();
                 let why = caller.inflight.why_behind();
-                return self.bypass(spec, request, Some((key_at, why)), caller);
+                return self.forward_uncached(spec, request, Some((key_at, why)), caller);
             }
             Dependency::Read(number) => cache.miss_without_lookup(key, caller.now, Slot::of(key), number),
             Dependency::Nothing => match cache.lookup(&query, caller.now, || Slot::of(key), out) {
@@ -114,14 +116,13 @@ impl CachedReads {
     }
 
     /// Answers a read from upstream alone; `why` with the place of the key, if there is one.
-    fn bypass(
+    fn forward_uncached(
         self: &Rc<CachedReads>,
         spec: &'static Spec,
         request: &Request<'_>,
         why: Option<(usize, MissReason)>,
         caller: Caller<'_>,
     ) -> Answer {
-        self.context.stats.l1_bypasses.bump();
         caller.inflight.note_sent();
         let route = RequestRoute::of(spec);
         let answer = self.forwarder.forward(route, KeyAccess::Declared, request, caller);
@@ -154,7 +155,7 @@ impl CachedReads {
         caller: Caller<'_>,
     ) -> Answer {
         if self.context.upstream.is_moving(missed.slot(), caller.now) {
-            return self.bypass(spec, request, Some((key_at, MissReason::Moving)), caller);
+            return self.forward_uncached(spec, request, Some((key_at, MissReason::Moving)), caller);
         }
         let route = RequestRoute::of(spec);
         if let Some(measured) = self.reply_sizes.measure(route, request, caller.now) {

@@ -80,7 +80,7 @@ impl Lookups {
         asked.queue.push_back(name.to_owned());
         if asked.threads < LOOKUPS_MAX {
             let shared = Arc::clone(&self.0);
-            match thread::Builder::new().name("lookup".to_owned()).spawn(move || shared.work()) {
+            match thread::Builder::new().name("dns".to_owned()).spawn(move || shared.work()) {
                 Ok(_) => asked.threads += 1,
                 Err(_) if asked.threads > 0 => {}
                 Err(error) => {

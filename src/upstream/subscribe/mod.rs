@@ -11,11 +11,11 @@
 //! because a node publishes notifications of its own keys only. Ordinary messages reach every node of a
 //! cluster, so they are taken from one node alone: the source of the subscription.
 //!
-//! A PING follows each SUBSCRIBE. An error before the PONG is about this command; without an error all of it
-//! is active. So confirmations need not be matched to commands, which matters because a server sends
-//! `sunsubscribe` on its own when a slot moves. A subscription moves by becoming active on the new node
-//! before it is given up on the old one. A server before Redis 7.2 compares each new pattern with all others
-//! of the connection: the more patterns there are, the fewer go out at once.
+//! HELLO follows each SUBSCRIBE, because no user can be denied it. An error before its answer is about this
+//! command; without an error all of it is active. So confirmations need not be matched to commands, which
+//! matters because a server sends `sunsubscribe` on its own when a slot moves. A subscription moves by
+//! becoming active on the new node before it is given up on the old one. A server before Redis 7.2 compares
+//! each new pattern with all others of the connection: the more patterns there are, the fewer go out at once.
 
 mod inflight;
 mod link;
