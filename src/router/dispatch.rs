@@ -250,8 +250,8 @@ impl Router {
     /// have been answered, and to be answered before others begin. So has a message: a client that gets it
     /// may look at what was written before it, whatever the slot.
     pub fn may_overtake(&self, spec: &Spec, request: &Request<'_>) -> bool {
-        let has_no_place =
-            spec.class == Class::Publish || self.context.may_have_no_place(RequestRoute::of(spec), request);
+        let has_no_place = matches!(spec.class, Class::Publish)
+            || self.context.may_have_no_place(RequestRoute::of(spec), request);
         has_no_place && self.context.upstream.is_split(request.raw().len())
     }
 
