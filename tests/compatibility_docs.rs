@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use nearside::node::NodeId;
 use nearside::protocol::command::{
-    Class, Database, Flags, Gather, InCluster, Join, Keys, Keyspace, RequiredState, ScriptAction, Spec, all,
+    Class, Database, Flags, Gather, InCluster, Join, Keys, Keyspace, Local, RequiredState, ScriptAction,
+    Spec, all,
 };
 use nearside::protocol::key::Slot;
 use nearside::protocol::resp::frame::FrameError;
@@ -71,7 +72,12 @@ fn kind(spec: &Spec) -> (Kind, String) {
         Class::Script(script) => kind_of_script(script, spec),
         Class::Keyspace(keyspace) => (Kind::EveryPrimary, walked(keyspace).to_owned()),
         Class::Database(Database::Copy) => plain(Kind::Write),
-        Class::Database(Database::Move | Database::Swap) => plain(Kind::Local),
+        Class::Database(Database::Move | Database::Swap) => {
+            (Kind::OfServer, "in front of a cluster answered by nearside".to_owned())
+        }
+        Class::Local(Local::Select) => {
+            (Kind::Local, "one server is asked whether it has the database".to_owned())
+        }
         Class::FanOut(join) => (Kind::FanOut, joined(join).to_owned()),
         Class::EveryPrimary(gather) => (Kind::EveryPrimary, gathered(gather).to_owned()),
         Class::AnyNode | Class::AboutCommands(_) => plain(Kind::AnyNode),

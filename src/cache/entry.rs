@@ -2,17 +2,27 @@
 
 use bytes::Bytes;
 
+use crate::protocol::db::DbIndex;
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::cursor::{self, ReplyHead};
 
-/// A command of the command table.
+/// A command and the database in which it is executed.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandId {
-    /// Its name in lower case.
+    /// The command's name in lower case.
     pub name: &'static str,
-    /// Its number: below 1,024, and never 0.
+    /// Stands for both: below 1,024, and never 0.
     pub number: u16,
 }
+
+/// The lower bits of the number of a [`CommandId`] are those of the command.
+const COMMAND_BITS: u32 = 6;
+
+/// Databases whose replies are kept: those from 0 on.
+pub const DATABASES_MAX: u32 = 16;
+
+/// Commands whose replies are kept have numbers below this.
+pub const COMMANDS_MAX: u8 = 1 << COMMAND_BITS;
 
 /// A cacheable read: the command and all its arguments.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +80,31 @@ impl CacheQuery<'_> {
 const SOLE_FRAME_BYTES_MAX: usize = 12;
 
 // === impl CommandId ===
+
+impl CommandId {
+    /// The command `name`, whose number is `command`, in `database`; `None` if no reply of that is kept.
+    #[inline]
+    pub fn in_database(name: &'static str, command: u8, database: DbIndex) -> Option<CommandId> {
+        let database = database.number();
+        let number = u16::from(command) | (database as u16) << COMMAND_BITS;
+        (database < DATABASES_MAX).then_some(CommandId { name, number })
+    }
+
+    /// The number of the command.
+    pub fn command(self) -> u8 {
+        (self.number & (u16::from(COMMANDS_MAX) - 1)) as u8
+    }
+
+    /// The database.
+    pub fn database(self) -> DbIndex {
+        database_of(self.number)
+    }
+}
+
+/// The database in the number of a [`CommandId`].
+pub(super) fn database_of(number: u16) -> DbIndex {
+    DbIndex::new(u32::from(number >> COMMAND_BITS))
+}
 
 impl PartialEq for CommandId {
     fn eq(&self, other: &CommandId) -> bool {

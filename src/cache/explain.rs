@@ -8,6 +8,7 @@ use super::near_cache::NearCache;
 use super::shared::SharedCache;
 use super::store::Stored;
 use crate::clock::Nanos;
+use crate::protocol::db::DbIndex;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::cursor;
 
@@ -46,9 +47,9 @@ pub struct KeptReply {
 // === impl NearCache ===
 
 impl<T: Clone> NearCache<T> {
-    /// Explains `key` as of `now`. Changes nothing.
-    pub fn explain(&self, key: &[u8], slot: Slot, now: Nanos) -> Explained {
-        self.shared.explain(key, slot, now)
+    /// Explains `key` of `database` as of `now`. Changes nothing.
+    pub fn explain(&self, key: &[u8], slot: Slot, database: DbIndex, now: Nanos) -> Explained {
+        self.shared.explain(key, slot, database, now)
     }
 }
 
@@ -60,11 +61,12 @@ impl SharedCache {
         self.reasons.note(self.store.hash(key), why);
     }
 
-    fn explain(&self, key: &[u8], slot: Slot, now: Nanos) -> Explained {
+    fn explain(&self, key: &[u8], slot: Slot, database: DbIndex, now: Nanos) -> Explained {
         let hash = self.store.hash(key);
         let stored = self.store.replies(hash, key);
+        let stored = stored.into_iter().filter(|stored| stored.head.database() == database);
         let (live, dead): (Vec<_>, Vec<_>) =
-            stored.into_iter().partition(|stored| self.why_dead(stored.head, now).is_none());
+            stored.partition(|stored| self.why_dead(stored.head, now).is_none());
         let noted = match dead.first().filter(|_| live.is_empty()) {
             // There is an entry, which is not served: its head says why.
             Some(stored) => self
@@ -107,7 +109,7 @@ mod tests {
     use crate::node::Epoch;
 
     fn explained(cache: &Cache, asked: &Asked) -> Explained {
-        cache.explain(asked.key(), asked.slot(), clock::now())
+        cache.explain(asked.key(), asked.slot(), DbIndex::default(), clock::now())
     }
 
     #[track_caller]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::shared::SharedCache;
 use super::store::Stored;
+use crate::protocol::db::DbIndex;
 use crate::protocol::resp::cursor;
 
 /// Lines of the index looked at before others may lock them.
@@ -15,11 +16,16 @@ const LINES_AT_ONCE: usize = 64;
 
 impl SharedCache {
     /// The reads that were answered most often, the most frequent first: of `keys_max` keys at most, of each
-    /// key `per_key_max` at most, and each of `bytes_max` at most; the command and its arguments. What
-    /// was counted so far counts half from here on, so that what was hot once is forgotten in the end.
-    /// Whether an entry may be served at this moment does not matter: a name is no less hot while its
-    /// node is away.
-    pub fn hottest(&self, keys_max: usize, per_key_max: usize, bytes_max: usize) -> Vec<Vec<Bytes>> {
+    /// key `per_key_max` at most, and each of `bytes_max` at most; the database, and the command with its
+    /// arguments. What was counted so far counts half from here on, so that what was hot once is forgotten in
+    /// the end. Whether an entry may be served at this moment does not matter: a name is no less hot while
+    /// its node is away.
+    pub fn hottest(
+        &self,
+        keys_max: usize,
+        per_key_max: usize,
+        bytes_max: usize,
+    ) -> Vec<(DbIndex, Vec<Bytes>)> {
         let mut keys: Vec<Bytes> = Vec::new();
         let mut known = HashSet::new();
         for key in self.counted.take_and_halve().into_iter().chain(self.most_hit(keys_max)) {
@@ -31,12 +37,11 @@ impl SharedCache {
             let replies = self.store.replies(self.store.hash(key), key);
             replies.into_iter().rev().take(per_key_max).map(|stored| {
                 let arguments = cursor::strings(&stored.arguments).map(Bytes::copy_from_slice);
-                std::iter::once(Bytes::from_static(stored.command.as_bytes()))
-                    .chain(arguments)
-                    .collect::<Vec<_>>()
+                let command = std::iter::once(Bytes::from_static(stored.command.as_bytes()));
+                (stored.head.database(), command.chain(arguments).collect::<Vec<_>>())
             })
         });
-        reads.filter(|read| read.iter().map(Bytes::len).sum::<usize>() <= bytes_max).collect()
+        reads.filter(|(_, read)| read.iter().map(Bytes::len).sum::<usize>() <= bytes_max).collect()
     }
 
     /// The keys whose places say that they were hit most, up to `count`.
@@ -82,7 +87,7 @@ mod tests {
         }
         let hottest = cache.shared().hottest(20, 8, 512);
         assert_eq!(hottest.len(), 20);
-        for read in &hottest {
+        for (_, read) in &hottest {
             assert_eq!(read[0], "get");
             let name = std::str::from_utf8(&read[1]).unwrap();
             assert!(name.ends_with('9') || name.ends_with('8'), "{name}");
@@ -109,7 +114,7 @@ mod tests {
         let hottest = cache.shared().hottest(10, 8, 512);
         assert_eq!(hottest.len(), 10);
         assert!(
-            hottest.iter().all(|read| read[1].starts_with(b"key:4") && read[1].len() == 6),
+            hottest.iter().all(|(_, read)| read[1].starts_with(b"key:4") && read[1].len() == 6),
             "{hottest:?}"
         );
         assert_eq!(cache.shared().hottest(100, 8, 512).len(), 50);

@@ -75,6 +75,8 @@ pub enum MissReason {
     UnusualRequest,
     /// It was kept, and the server said that all its keys changed.
     NodeFlushed,
+    /// Nothing of its database is kept.
+    Database,
 }
 
 /// What the table has of a key.
@@ -116,7 +118,7 @@ const SECONDS_MASK: u64 = (1 << 24) - 1;
 
 impl MissReason {
     /// All of them, by number.
-    pub const ALL: [MissReason; 30] = [
+    pub const ALL: [MissReason; 31] = [
         MissReason::Command,
         MissReason::Policy,
         MissReason::WriteHeavy,
@@ -147,6 +149,7 @@ impl MissReason {
         MissReason::ReadUnordered,
         MissReason::UnusualRequest,
         MissReason::NodeFlushed,
+        MissReason::Database,
     ];
 }
 
@@ -185,6 +188,7 @@ impl fmt::Display for MissReason {
             }
             MissReason::UnusualRequest => "its request had something else than \\r\\n behind an argument",
             MissReason::NodeFlushed => "the server said that all keys changed",
+            MissReason::Database => "replies are kept of databases 0 to 15 alone",
         })
     }
 }

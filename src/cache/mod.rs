@@ -56,7 +56,7 @@ mod sweep;
 pub mod warm;
 
 pub use commit::{Commit, Lifetime};
-pub use entry::{CacheQuery, CommandId, Resp2, VersionedReply};
+pub use entry::{COMMANDS_MAX, CacheQuery, CommandId, DATABASES_MAX, Resp2, VersionedReply};
 pub use explain::{Explained, KeptReply};
 pub use fill::{Lead, Ticket};
 pub use flush::Flush;
@@ -68,7 +68,6 @@ pub use miss_reason::{LastReason, MissReason, NoReason};
 pub use near_cache::NearCache;
 pub use samples::{SAMPLES_MAX, Sample};
 pub use shared::{CacheLimits, SharedCache};
-pub use store::COMMANDS_MAX;
 
 #[cfg(test)]
 mod tests;

@@ -45,6 +45,8 @@ pub struct Client {
     marks: AtomicU32,
     /// Whether it speaks RESP3.
     pub speaks_resp3: AtomicBool,
+    /// The number of the database that it has selected.
+    pub database: AtomicU32,
     /// The channels that it is subscribed to.
     pub channels: AtomicUsize,
     /// The patterns that it is subscribed to.
@@ -168,6 +170,7 @@ impl Client {
             last_request_at: AtomicU64::new(now),
             marks: AtomicU32::new(marks),
             speaks_resp3: AtomicBool::new(false),
+            database: AtomicU32::new(0),
             channels: AtomicUsize::new(0),
             patterns: AtomicUsize::new(0),
             shard_channels: AtomicUsize::new(0),

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use crate::clients::{ClientFlag, ClientGuard};
+use crate::protocol::db::DbIndex;
 use crate::protocol::resp::Resp;
 use crate::router::Inflight;
 
@@ -29,6 +30,8 @@ pub(crate) struct ClientState {
     pub(super) replies: ReplyMode,
     /// The requests that have not been answered, as far as later ones depend on them.
     pub(crate) inflight: Rc<Inflight>,
+    /// The database in which it began.
+    first_database: DbIndex,
     /// Clients have to authenticate before they may do anything.
     asks_password: bool,
     /// The client has not authenticated yet.
@@ -47,12 +50,14 @@ pub(crate) struct ClientState {
 
 impl ClientState {
     /// A client that has just connected, and has to authenticate first if `asks_password`.
-    pub(crate) fn new(entry: ClientGuard, asks_password: bool) -> ClientState {
+    pub(crate) fn new(entry: ClientGuard, asks_password: bool, first_database: DbIndex) -> ClientState {
+        entry.database.store(first_database.number(), Ordering::Relaxed);
         ClientState {
             entry,
             resp: Resp::Two,
             replies: ReplyMode::On,
-            inflight: Rc::default(),
+            inflight: Rc::new(Inflight::of(first_database)),
+            first_database,
             asks_password,
             locked: asks_password,
             was_wrong: false,
@@ -72,6 +77,8 @@ impl ClientState {
         }
         self.replies = ReplyMode::On;
         self.inflight.want_fresh(false);
+        self.inflight.select(self.first_database);
+        self.entry.database.store(self.first_database.number(), Ordering::Relaxed);
         self.locked = self.asks_password;
     }
 

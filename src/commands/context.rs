@@ -11,6 +11,7 @@ use crate::clients::Clients;
 use crate::clients::tracker::Tracker;
 use crate::drain::Drain;
 use crate::memory::MemoryCeiling;
+use crate::protocol::db::DbIndex;
 use crate::pubsub::Hub;
 use crate::router::Router;
 use crate::stats::WorkerStats;
@@ -57,6 +58,8 @@ pub struct SessionContext {
     pub report: Arc<ServerReport>,
     /// The limits of each session.
     pub limits: SessionLimits,
+    /// The database in which clients begin.
+    pub database: DbIndex,
     /// Signals when to stop.
     pub drain: Drain,
     /// The counters of this worker.

@@ -31,6 +31,7 @@ mod slowlog;
 pub(crate) use client::{kill, tracking};
 pub(crate) use client_state::ClientState;
 pub use command_stats::CommandStats;
+pub(crate) use config::get::is_said_by_server;
 pub(crate) use context::ExecContext;
 pub use context::{SessionContext, SessionLimits};
 pub(crate) use dispatch::answer;

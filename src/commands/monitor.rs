@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -67,7 +68,8 @@ pub(crate) fn show(spec: Option<&Spec>, request: &Request<'_>, client: &Client, 
 
 fn line(spec: Option<&Spec>, request: &Request<'_>, client: &Client) -> Bytes {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut line = format!("+{}.{:06} [0 ", now.as_secs(), now.subsec_micros());
+    let database = client.database.load(Ordering::Relaxed);
+    let mut line = format!("+{}.{:06} [{database} ", now.as_secs(), now.subsec_micros());
     match &client.endpoints.unix {
         Some(path) => line.extend(["unix:", path]),
         None => line.push_str(&client.endpoints.address),

@@ -84,8 +84,9 @@ pub(super) fn flush(request: &Request<'_>, context: &SessionContext, exec: ExecC
 }
 
 /// NEARSIDE EXPLAIN.
-pub(super) fn explain(request: &Request<'_>, resp: Resp, context: &SessionContext) -> Bytes {
-    let (key, now) = (request.arg(2), clock::now());
+pub(super) fn explain(request: &Request<'_>, client: &ClientState, context: &SessionContext) -> Bytes {
+    let (key, now, resp) = (request.arg(2), clock::now(), client.resp());
+    let database = client.inflight.database();
     let slot = Slot::of(key);
     let mut fields = MapReply::new(resp);
     fields.bytes("key", key);
@@ -94,7 +95,7 @@ pub(super) fn explain(request: &Request<'_>, resp: Resp, context: &SessionContex
     let policies = context.router.policies().get();
     policy(&mut fields, policies.of(key), context);
     match context.router.cache() {
-        Some(cache) => l1(&mut fields, &cache.explain(key, slot, now), now),
+        Some(cache) => l1(&mut fields, &cache.explain(key, slot, database, now), now),
         None => {
             fields.number("cached", 0);
             fields.text("last_not_cached", &NoReason::Off.to_string());

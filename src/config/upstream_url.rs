@@ -17,6 +17,8 @@ pub struct UpstreamUrl {
     pub username: Option<String>,
     /// The password; without one there is no login.
     pub password: Option<Secret>,
+    /// The database in which clients begin.
+    pub database: u32,
 }
 
 /// The kinds of upstream.
@@ -55,6 +57,10 @@ impl UpstreamUrl {
                     .to_owned(),
             );
         }
+        let (rest, database) = match rest.split_once("?db=").filter(|_| scheme == "redis+unix") {
+            Some((rest, number)) => (rest, database(number)?),
+            None => (rest, 0),
+        };
         if rest.contains(['?', '#']) {
             return Err(
                 "parameters in the URL are not supported; write ? and # in a password as %3F and %23".into(),
@@ -69,8 +75,8 @@ impl UpstreamUrl {
             Some((authority, path)) => (authority, path),
             None => (rest, ""),
         };
-        let (kind, hosts) = place(scheme, authority, path)?;
-        Ok(UpstreamUrl { kind, hosts, username, password })
+        let (kind, hosts, of_path) = place(scheme, authority, path)?;
+        Ok(UpstreamUrl { kind, hosts, username, password, database: database.max(of_path) })
     }
 }
 
@@ -81,7 +87,10 @@ impl fmt::Display for UpstreamUrl {
             UpstreamKind::Cluster => "redis-cluster",
             UpstreamKind::Standalone => "redis",
             UpstreamKind::Sentinel { .. } => "redis-sentinel",
-            UpstreamKind::Unix(path) => return write!(f, "redis+unix://{}", path.display()),
+            UpstreamKind::Unix(path) => {
+                write!(f, "redis+unix://{}", path.display())?;
+                return if self.database > 0 { write!(f, "?db={}", self.database) } else { Ok(()) };
+            }
         };
         write!(f, "{scheme}://")?;
         for (index, (host, port)) in self.hosts.iter().enumerate() {
@@ -89,38 +98,43 @@ impl fmt::Display for UpstreamUrl {
             let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
             write!(f, "{comma}{open}{host}{close}:{port}")?;
         }
-        match &self.kind {
-            UpstreamKind::Sentinel { service } => write!(f, "/{service}"),
-            _ => Ok(()),
+        if let UpstreamKind::Sentinel { service } = &self.kind {
+            write!(f, "/{service}")?;
         }
+        if self.database > 0 { write!(f, "/{}", self.database) } else { Ok(()) }
     }
 }
 
-fn place(scheme: &str, authority: &str, path: &str) -> Result<(UpstreamKind, Vec<(String, u16)>), String> {
+/// The kind, the hosts and the database.
+type UrlParts = (UpstreamKind, Vec<(String, u16)>, u32);
+
+fn place(scheme: &str, authority: &str, path: &str) -> Result<UrlParts, String> {
     match scheme {
         "redis-cluster" => {
-            only_database_zero(path)?;
-            Ok((UpstreamKind::Cluster, hosts(authority, REDIS_PORT)?))
+            if database(path)? > 0 {
+                return Err("a Redis Cluster has database 0 alone".to_owned());
+            }
+            Ok((UpstreamKind::Cluster, hosts(authority, REDIS_PORT)?, 0))
         }
         "redis" => {
-            only_database_zero(path)?;
+            let database = database(path)?;
             let hosts = hosts(authority, REDIS_PORT)?;
             if hosts.len() > 1 {
                 return Err("redis:// takes one host; redis-cluster:// takes several".to_owned());
             }
-            Ok((UpstreamKind::Standalone, hosts))
+            Ok((UpstreamKind::Standalone, hosts, database))
         }
         "redis-sentinel" => {
-            let (service, database) = path.split_once('/').unwrap_or((path, ""));
-            only_database_zero(database)?;
+            let (service, number) = path.split_once('/').unwrap_or((path, ""));
+            let database = database(number)?;
             if service.is_empty() {
                 return Err("the service name is missing: redis-sentinel://HOST:PORT/SERVICE".to_owned());
             }
             let service = percent_decoded(service)?;
-            Ok((UpstreamKind::Sentinel { service }, hosts(authority, SENTINEL_PORT)?))
+            Ok((UpstreamKind::Sentinel { service }, hosts(authority, SENTINEL_PORT)?, database))
         }
         "redis+unix" if authority.is_empty() && !path.is_empty() => {
-            Ok((UpstreamKind::Unix(format!("/{}", percent_decoded(path)?).into()), Vec::new()))
+            Ok((UpstreamKind::Unix(format!("/{}", percent_decoded(path)?).into()), Vec::new(), 0))
         }
         "redis+unix" => Err("an absolute path is wanted: redis+unix:///PATH".to_owned()),
         _ => Err(FORMS.to_owned()),
@@ -135,10 +149,18 @@ fn hosts(authority: &str, default_port: u16) -> Result<Vec<(String, u16)>, Strin
     authority.split(',').map(host).collect()
 }
 
-fn only_database_zero(database: &str) -> Result<(), String> {
-    match database.trim_end_matches('/') {
-        "" | "0" => Ok(()),
-        _ => Err("only database 0 is served: a Redis Cluster has no other".to_owned()),
+fn database(number: &str) -> Result<u32, String> {
+    let number = number.trim_end_matches('/');
+    let database = if number.is_empty() {
+        Ok(0)
+    } else {
+        number.parse::<i32>().map(u32::try_from).unwrap_or(Ok(u32::MAX))
+    };
+    match database {
+        Ok(database) if database < u32::MAX => Ok(database),
+        _ => {
+            Err("the number of a database is wanted behind the host, such as redis://HOST:PORT/3".to_owned())
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::commands::ServerReport;
 use crate::drain::Drain;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{Class, recognise};
+use crate::protocol::db::DbIndex;
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::request::OwnedRequest;
 use crate::router::{Answer, Caller, ExclusiveEnd, Inflight, Router};
@@ -54,7 +55,7 @@ pub(super) struct Warm {
 /// The reads to make at the start.
 #[derive(Debug)]
 pub(super) struct WarmUp {
-    reads: Vec<Vec<Bytes>>,
+    reads: Vec<(u32, Vec<Bytes>)>,
     rate: usize,
 }
 
@@ -94,6 +95,7 @@ impl Warm {
     /// Writes the file. One that cannot be written is logged, and what was there stays.
     pub(super) fn save(&self) {
         let reads = self.cache.hottest(self.keys, READS_PER_KEY_MAX, READ_BYTES_MAX);
+        let reads: Vec<_> = reads.into_iter().map(|(database, read)| (database.number(), read)).collect();
         let count = reads.len();
         match (Snapshot { upstream: self.upstream.clone(), reads }).write(&self.file) {
             Ok(()) => {
@@ -129,14 +131,14 @@ impl WarmUp {
         let mut lots = time::interval(Duration::from_secs(1) * lot as u32 / self.rate as u32);
         lots.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut outstanding = FuturesUnordered::new();
-        for (index, read) in self.reads.into_iter().enumerate() {
+        for (index, (database, read)) in self.reads.into_iter().enumerate() {
             if index % lot == 0 {
                 lots.tick().await;
             }
             if outstanding.len() >= OUTSTANDING_MAX {
                 outstanding.next().await;
             }
-            outstanding.push(make(router.clone(), OwnedRequest::from_args(&read)));
+            outstanding.push(make(router.clone(), DbIndex::new(database), OwnedRequest::from_args(&read)));
             stats.warm_reads.add(1);
         }
         while outstanding.next().await.is_some() {}
@@ -160,8 +162,8 @@ async fn until_tracked(report: &ServerReport) {
 }
 
 /// Makes one read. Its reply is for L1 alone.
-async fn make(router: Rc<Router>, request: OwnedRequest) {
-    let inflight = Rc::<Inflight>::default();
+async fn make(router: Rc<Router>, database: DbIndex, request: OwnedRequest) {
+    let inflight = Rc::new(Inflight::of(database));
     if let Some(discovered) = router.wait_for_topology() {
         discovered.await;
     }

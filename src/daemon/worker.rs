@@ -21,6 +21,7 @@ use crate::commands::SessionContext;
 use crate::drain::Drain;
 use crate::net::connection::{Connection, ReadBuffer};
 use crate::net::listener::{self, ClientLimit, ClientSocket, Permit};
+use crate::protocol::db::DbIndex;
 use crate::protocol::resp::scan::RequestLimits;
 use crate::router::{Router, RouterSettings};
 use crate::session::Session;
@@ -126,6 +127,7 @@ async fn run(parts: WorkerParts, mut handed_over: mpsc::UnboundedReceiver<(Clien
         ceiling: shared.ceiling.clone(),
         report: shared.report.clone(),
         limits: options::session_limits(values),
+        database: DbIndex::new(values.upstream.database),
         drain: shared.drain.clone(),
         stats,
     };

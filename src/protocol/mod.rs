@@ -6,6 +6,7 @@
 //! for each command) and `protocol/command/class.rs` (what a row means).
 
 pub mod command;
+pub mod db;
 pub mod glob;
 pub mod key;
 pub mod resp;

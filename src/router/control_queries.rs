@@ -1,11 +1,13 @@
 //! Questions that the daemon itself has for the servers, beside what clients ask.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
 use super::replies::{failure_reply, stopped};
+use crate::protocol::db::DbIndex;
 use crate::protocol::key::KeySlots;
 use crate::protocol::resp::encode;
 use crate::upstream::{Call, PendingReply, Upstream};
@@ -17,6 +19,8 @@ pub type QueryReply = LocalBoxFuture<'static, Result<Bytes, Bytes>>;
 #[derive(Debug)]
 pub struct ControlQueries {
     upstream: Rc<Upstream>,
+    /// The server has had databases with smaller numbers than this.
+    databases: Cell<u32>,
 }
 
 // === impl ControlQueries ===
@@ -24,7 +28,22 @@ pub struct ControlQueries {
 impl ControlQueries {
     /// Asks the servers of `upstream`.
     pub(in crate::router) fn new(upstream: Rc<Upstream>) -> ControlQueries {
-        ControlQueries { upstream }
+        ControlQueries { upstream, databases: Cell::new(1) }
+    }
+
+    /// Whether the server is known to have `database`.
+    pub fn has_database(&self, database: DbIndex) -> bool {
+        database.number() < self.databases.get()
+    }
+
+    /// The server has `database`.
+    pub fn note_database(&self, database: DbIndex) {
+        self.databases.set(self.databases.get().max(database.number().saturating_add(1)));
+    }
+
+    /// Asks one server whether it has `database`: otherwise its error is the reply.
+    pub fn ask_in(&self, database: DbIndex) -> QueryReply {
+        asked(self.upstream.send(None, Call::question(encode::request(&["PING"])).on(database)))
     }
 
     /// Asks any server something that changes nothing.

@@ -37,7 +37,9 @@ use super::transactions::execute::Transactions;
 use super::transactions::watch::Watches;
 use crate::cache::policy::CurrentPolicies;
 use crate::net::write_queue::WriteQueue;
-use crate::protocol::command::{Class, CommandError, Flags, Keyspace, Learned, RequiredState, Spec};
+use crate::protocol::command::{
+    Class, CommandError, Database, Flags, Gather, Keyspace, Learned, RequiredState, Spec,
+};
 use crate::protocol::resp::request::Request;
 use crate::pubsub::Hub;
 use crate::stats::WorkerStats;
@@ -182,13 +184,20 @@ impl Router {
             Class::CacheableRead => self.reads.read(spec, request, caller, out),
             Class::EveryPrimary(gather) => self.primaries.ask(spec, gather, request, caller),
             Class::Script(script) => self.scripting.execute(spec, script, request, caller),
+            Class::Database(database) if !self.context.upstream.is_cluster() => match database {
+                // The server pushes no invalidation of what was swapped.
+                Database::Swap => self.primaries.ask(spec, Gather::AllOk, request, caller),
+                Database::Copy | Database::Move => {
+                    self.forwarder.forward(route, KeyAccess::Declared, request, caller)
+                }
+            },
             Class::Database(database) => match without_server(database, request) {
                 Some(reply) => Answer::Now(reply),
                 None => self.forwarder.forward(route, KeyAccess::Declared, request, caller),
             },
-            Class::Keyspace(Keyspace::Scan) => self.scan.scan(request),
-            Class::Keyspace(Keyspace::Keys) => self.scan.keys(request),
-            Class::Keyspace(Keyspace::RandomKey) => random_key(&self.context, caller.resp),
+            Class::Keyspace(Keyspace::Scan) => self.scan.scan(request, caller),
+            Class::Keyspace(Keyspace::Keys) => self.scan.keys(request, caller),
+            Class::Keyspace(Keyspace::RandomKey) => random_key(&self.context, caller),
             Class::Refused(refusal) => Answer::Now(refusal.reply(spec)),
             Class::Publish => self.publisher.publish(spec, request, caller),
             Class::Session(RequiredState::PubSub(query)) => self.subscriptions.answer(spec, query, request),

@@ -9,6 +9,7 @@ use super::request_route::RequestRoute;
 use crate::cache::policy::{CacheTerms, TrackingMode, TtlMode};
 use crate::clock::Nanos;
 use crate::protocol::command::Flags;
+use crate::protocol::db::DbIndex;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::request::Request;
 use crate::upstream::{Call, Outcome, PendingReply, Right};
@@ -52,9 +53,10 @@ impl RouterContext {
         terms: &CacheTerms,
         tracking: TrackingMode,
         slot: Option<Slot>,
+        database: DbIndex,
         question: impl FnOnce() -> Bytes,
     ) -> Option<PendingReply> {
-        let call = || Call::question(question());
+        let call = || Call::question(question()).on(database);
         (terms.mode == TtlMode::Exact).then(|| match tracking {
             TrackingMode::ByKey => self.upstream.send(slot, call()),
             TrackingMode::Broadcast => self.upstream.send_untracked(slot, call()),

@@ -66,7 +66,12 @@ impl Session {
     pub fn new(context: Rc<SessionContext>, connection: Connection, endpoints: Endpoints) -> Session {
         context.stats.connections_accepted.bump();
         let client = context.clients.enter(endpoints, context.server.settings.client_output_max.size());
-        let state = SessionState::new(client, context.server.asks_password(), context.server.denied.clone());
+        let state = SessionState::new(
+            client,
+            context.server.asks_password(),
+            context.database,
+            context.server.denied.clone(),
+        );
         let held = context.ceiling.hold_for_client();
         Session {
             context,

@@ -11,6 +11,7 @@ use crate::clients::ClientGuard;
 use crate::clock::Nanos;
 use crate::commands::ClientState;
 use crate::protocol::command::{CommandLookup, Denied};
+use crate::protocol::db::DbIndex;
 use crate::router::{Answer, Caller, Coverage, ExclusiveEnd};
 
 /// The state of one session.
@@ -27,9 +28,14 @@ pub(super) struct SessionState {
 // === impl SessionState ===
 
 impl SessionState {
-    pub(super) fn new(client: ClientGuard, asks_password: bool, denied: Arc<Denied>) -> SessionState {
+    pub(super) fn new(
+        client: ClientGuard,
+        asks_password: bool,
+        database: DbIndex,
+        denied: Arc<Denied>,
+    ) -> SessionState {
         SessionState {
-            client: ClientState::new(client, asks_password),
+            client: ClientState::new(client, asks_password, database),
             recogniser: CommandLookup::denying(denied),
             modes: None,
             // The first request is held to the bounds for unauthenticated clients.

@@ -8,6 +8,7 @@ use super::rights::Right;
 use super::topology::node_numbers::NodeIndex;
 use crate::clock::Nanos;
 use crate::node::Epoch;
+use crate::protocol::db::DbIndex;
 use crate::protocol::key::KeySlots;
 use crate::protocol::resp::cursor::{self, ReplyHead};
 use crate::protocol::resp::encode;
@@ -23,6 +24,10 @@ pub struct Call {
     pub bytes: Bytes,
     /// The slots of its keys. A redirect is followed only if there is one slot.
     pub slots: KeySlots,
+    /// The database in which it is executed; `None` if any will do.
+    pub database: Option<DbIndex>,
+    /// Whether it may leave its connection in another database: a transaction with SELECT.
+    pub selects: bool,
     /// Whether it only reads: such a command may be sent again after its connection was lost.
     pub reads_only: bool,
     /// Whether user code may answer: a script, a function, or a command of a module. Its errors can have
@@ -71,6 +76,8 @@ pub(super) enum Completion {
     ProxyChain,
     /// Nothing waits: the command, which needs this right, was sent for its effect on the connection.
     Nobody(Right),
+    /// The connection itself: the node confirms that this database is selected.
+    Select(DbIndex),
     /// The connection itself; the heartbeat was sent at this time.
     Heartbeat(Nanos),
 }
@@ -116,7 +123,12 @@ pub(super) struct Parts {
 impl Call {
     /// A command on keys in these slots, answered by the server's own code.
     pub fn new(slots: KeySlots, bytes: Bytes, reads_only: bool) -> Call {
-        Call { bytes, slots, reads_only, runs_user_code: false }
+        Call { bytes, slots, database: None, selects: false, reads_only, runs_user_code: false }
+    }
+
+    /// The call, executed in this database.
+    pub fn on(self, database: DbIndex) -> Call {
+        Call { database: Some(database), ..self }
     }
 
     /// A command that names no key and changes nothing.

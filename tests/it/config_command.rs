@@ -44,7 +44,7 @@ fn parameters_are_those_of_the_daemon_and_of_the_data_and_no_secret() {
     for (name, value) in [
         ("maxmemory", "128974848"),
         ("maxmemory-policy", "allkeys-lfu"),
-        ("databases", "1"),
+        ("databases", "16"),
         ("appendonly", "no"),
         ("save", ""),
         ("timeout", "0"),

@@ -115,7 +115,7 @@ fn counted(client: &mut SandboxClient) -> Vec<String> {
 
 #[test]
 fn commands_and_errors_are_counted_as_by_a_plain_server() {
-    let plain = Standalone::launch(&["--databases", "1"].map(str::to_owned)).unwrap();
+    let plain = Standalone::launch(&[]).unwrap();
     let behind = Standalone::launch(&[]).unwrap();
     let url = format!("redis://{}", behind.server().address());
     let daemon = Daemon::start(&["--upstream", &url, "--workers", "2"]);

@@ -19,6 +19,7 @@ mod compat_command;
 mod config_command;
 mod connecting;
 mod conversations;
+mod databases;
 mod dedicated;
 mod default_ttl;
 mod denied;

@@ -117,7 +117,10 @@ fn only_so_many_keys_are_saved_and_the_hottest_are_among_them() {
     assert_eq!(snapshot.reads.len(), 10);
     for number in 0..5 {
         let read = [b"get".to_vec(), format!("key:{number}").into_bytes()];
-        assert!(snapshot.reads[..5].iter().any(|found| *found == read), "{number}: {snapshot:?}");
+        assert!(
+            snapshot.reads[..5].iter().any(|(database, found)| *database == 0 && *found == read),
+            "{number}: {snapshot:?}"
+        );
     }
 }
 
@@ -142,7 +145,7 @@ fn a_file_that_cannot_be_used_is_said_to_be_and_the_start_is_a_cold_one() {
     let good = fs::read(&file).unwrap();
     let mut changed = good.clone();
     changed[good.len() / 2] ^= 1;
-    let forged = Snapshot { upstream: url(&upstream), reads: vec![vec!["FLUSHALL".into()]] };
+    let forged = Snapshot { upstream: url(&upstream), reads: vec![(0, vec!["FLUSHALL".into()])] };
     let other = Snapshot { upstream: "redis://elsewhere:1".to_owned(), reads: Vec::new() };
     let huge = vec![0; 16 << 20];
     type Spoil<'a> = Box<dyn Fn() + 'a>;

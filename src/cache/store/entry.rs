@@ -7,8 +7,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ticks::{TICK_BITS, tick};
-use crate::cache::entry::{CacheQuery, Resp2};
+use crate::cache::entry::{CacheQuery, Resp2, database_of};
 use crate::clock::Nanos;
+use crate::protocol::db::DbIndex;
 
 /// Words of the head.
 pub(super) const HEAD_WORDS: usize = 2;
@@ -133,6 +134,11 @@ impl EntryHead {
 
     pub(super) fn command(self) -> u16 {
         ((self.second & COMMAND_MASK) >> COMMAND_SHIFT) as u16
+    }
+
+    /// The database that it was read in.
+    pub(in crate::cache) fn database(self) -> DbIndex {
+        database_of(self.command())
     }
 
     /// Whether what was asked is the key alone.

@@ -78,7 +78,7 @@ use sizes::Sizes;
 pub(super) const REPLIES_MAX: usize = 128;
 
 /// Numbers of commands are below this: an entry has ten bits for one.
-pub const COMMANDS_MAX: usize = 1 << 10;
+const NUMBERS_MAX: usize = 1 << 10;
 
 /// Moves of a slot after which all entries are dropped: half of the numbers that an entry can carry.
 const MOVES_MAX: u32 = 1 << 15;
@@ -152,7 +152,7 @@ impl Store {
             dead: std::iter::repeat_with(AtomicU32::default).take(sizes.segments).collect(),
             entries: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
-            names: std::iter::repeat_with(OnceLock::new).take(COMMANDS_MAX).collect(),
+            names: std::iter::repeat_with(OnceLock::new).take(NUMBERS_MAX).collect(),
             writer: Mutex::default(),
             on_event: Box::new(on_event),
             sizes,

@@ -1,6 +1,7 @@
 //! What is kept within the budget, and what goes.
 
 use super::*;
+use crate::protocol::db::DbIndex;
 
 #[test]
 fn the_budget_of_bytes_holds() {
@@ -119,8 +120,10 @@ fn what_was_over_when_room_was_made_went_because_it_was_over() {
     keys.iter().for_each(|key| _ = fill(&cache, &get(key), "value", &live()));
     thread::sleep(Duration::from_millis(35));
     push_through(&cache, 0);
-    let noted =
-        keys.iter().map(|key| cache.explain(key.as_bytes(), Slot::of(key.as_bytes()), clock::now()).noted);
+    let noted = keys.iter().map(|key| {
+        let slot = Slot::of(key.as_bytes());
+        cache.explain(key.as_bytes(), slot, DbIndex::default(), clock::now()).noted
+    });
     let (over, others): (Vec<_>, Vec<_>) = noted
         .filter(|noted| *noted != LastReason::Forgotten)
         .partition(|noted| matches!(noted, LastReason::Reason(MissReason::Expired, _)));

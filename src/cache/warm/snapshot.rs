@@ -16,8 +16,8 @@ use crate::protocol::resp::request::OwnedRequest;
 pub struct Snapshot {
     /// The upstream that they were read from, as the configuration names it, without its secrets.
     pub upstream: String,
-    /// The reads: each the command and its arguments.
-    pub reads: Vec<Vec<Bytes>>,
+    /// The reads: each the number of its database, and the command with its arguments.
+    pub reads: Vec<(u32, Vec<Bytes>)>,
 }
 
 /// What stands around it in the file.
@@ -61,7 +61,7 @@ pub enum SnapshotError {
 }
 
 const KIND: &str = "nearside-warm";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Bytes of everything but the reads, and what MessagePack spends on each read.
 const FRAME_BYTES: u64 = 4_096;
@@ -135,7 +135,7 @@ impl Snapshot {
             return Err(SnapshotError::Broken("the checksum is wrong".to_owned()));
         }
         let snapshot: Snapshot = whole(&envelope.snapshot).map_err(broken)?;
-        snapshot.reads.iter().try_for_each(|read| check(read))?;
+        snapshot.reads.iter().try_for_each(|(_, read)| check(read))?;
         Ok(snapshot)
     }
 }
@@ -177,8 +177,8 @@ fn check(read: &[Bytes]) -> Result<(), SnapshotError> {
 mod tests {
     use super::*;
 
-    fn read(words: &[&str]) -> Vec<Bytes> {
-        words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
+    fn read(words: &[&str]) -> (u32, Vec<Bytes>) {
+        (words.len() as u32, words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect())
     }
 
     fn snapshot() -> Snapshot {

@@ -75,7 +75,7 @@ impl ClientLines {
             let letter = if client.has(ClientFlag::CanRedirect) { "r" } else { "" };
             self.out.extend(format!(" capa={letter}").bytes());
         }
-        self.out.extend_from_slice(b" db=0");
+        self.out.extend(format!(" db={}", client.database.load(Relaxed)).bytes());
         for (field, count) in
             [("sub", &client.channels), ("psub", &client.patterns), ("ssub", &client.shard_channels)]
         {

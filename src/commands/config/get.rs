@@ -77,6 +77,11 @@ pub(in crate::commands) fn answer(
     }))
 }
 
+/// Whether one server says all that a CONFIG GET asks for by name.
+pub(crate) fn is_said_by_server(request: &Request<'_>) -> bool {
+    request.args().skip(2).all(|name| glob::is_plain(name) && may_be_of_upstream(name, false))
+}
+
 /// Asks a server for what may be its own to say.
 fn ask(router: &Rc<Router>, patterns: &[Vec<u8>]) -> Vec<QueryReply> {
     let is_cluster = router.upstream().is_cluster();

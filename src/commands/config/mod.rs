@@ -3,6 +3,6 @@
 //! Must never know: how a setting is read from a file or checked when the daemon starts (`config/`). Begin
 //! with `parameters.rs` (what each parameter is about), then `get.rs` and `set.rs`.
 
-pub(super) mod get;
+pub(in crate::commands) mod get;
 mod parameters;
 pub(super) mod set;

@@ -48,7 +48,7 @@ pub(super) const DAEMON: &[(&str, fn(&SessionContext) -> String)] = &[
 ];
 
 /// Parameters of [`DAEMON`] that are those of the server where there is one.
-const OF_SERVER: &[&str] = &["latency-monitor-threshold"];
+const OF_SERVER: &[&str] = &["databases", "latency-monitor-threshold"];
 
 /// Parameters of one server that stay between it and its operator: files, modules and credentials. So are
 /// those that begin with `tls-`.

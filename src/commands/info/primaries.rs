@@ -24,6 +24,8 @@ pub(super) struct Primaries {
     /// Bytes that the data may take; 0 when any primary has no bound.
     pub(super) maxmemory: u64,
     pub(super) maxmemory_policy: Option<String>,
+    /// The section `keyspace` of one server.
+    pub(super) keyspace: Option<String>,
     /// How many answered.
     pub(super) answered: usize,
     /// How many did not.
@@ -32,6 +34,7 @@ pub(super) struct Primaries {
 
 /// Asks all primaries at once.
 pub(super) fn ask(router: &Rc<Router>) -> impl Future<Output = Primaries> + 'static + use<> {
+    let is_cluster = router.upstream().is_cluster();
     let asked: Vec<QueryReply> = router.queries.send_to_primaries(&["INFO"], true);
     async move {
         let replies = asked.into_iter().map(|asked| tokio::time::timeout(PATIENCE, asked));
@@ -39,7 +42,11 @@ pub(super) fn ask(router: &Rc<Router>) -> impl Future<Output = Primaries> + 'sta
         let mut ttl_sum = 0u128;
         for reply in join_all(replies).await {
             match reply {
-                Ok(Ok(frame)) => primaries.add(&text(&frame), &mut ttl_sum),
+                Ok(Ok(frame)) => {
+                    let info = text(&frame);
+                    primaries.add(&info, &mut ttl_sum);
+                    primaries.keyspace = (!is_cluster).then(|| databases(&info));
+                }
                 _ => primaries.missing += 1,
             }
         }
@@ -48,6 +55,12 @@ pub(super) fn ask(router: &Rc<Router>) -> impl Future<Output = Primaries> + 'sta
         }
         primaries
     }
+}
+
+/// The lines about databases.
+fn databases(info: &str) -> String {
+    let section = info.split("# Keyspace\r\n").nth(1).unwrap_or_default();
+    section.split_inclusive("\r\n").take_while(|line| line.starts_with("db")).collect()
 }
 
 fn text(frame: &Bytes) -> String {

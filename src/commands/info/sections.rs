@@ -150,6 +150,9 @@ pub(super) fn cluster(_: &SectionFacts, out: &mut String) -> Result {
 /// All primaries together; a database without keys has no line, as in Redis.
 pub(super) fn keyspace(facts: &SectionFacts, out: &mut String) -> Result {
     out.push_str("# Keyspace\r\n");
+    if let Some(keyspace) = &facts.primaries.keyspace {
+        return out.write_str(keyspace);
+    }
     let Primaries { keys, expires, average_ttl, .. } = facts.primaries;
     if keys == 0 {
         return Ok(());

@@ -17,6 +17,16 @@ fn a_url_of_each_kind_is_read() {
     assert_eq!((url.kind, url.hosts), (UpstreamKind::Standalone, vec![("h".to_owned(), 1)]));
     assert_eq!((url.username, url.password), (None, Some(Secret::new("se:cr@t"))));
 
+    for (text, database) in [
+        ("redis://h:6379/3", 3),
+        ("redis://h:6379", 0),
+        ("redis-sentinel://h:26379/s/12", 12),
+        ("redis+unix:///s.sock?db=7", 7),
+    ] {
+        let url = read(text);
+        assert_eq!((url.database, url.to_string()), (database, text.to_owned()));
+    }
+
     let url = read("redis-sentinel://a:1,b/my%20master/0");
     assert_eq!(url.kind, UpstreamKind::Sentinel { service: "my master".to_owned() });
     assert_eq!(url.hosts, [("a".to_owned(), 1), ("b".to_owned(), 26379)]);
@@ -31,9 +41,11 @@ fn a_url_that_cannot_be_served_says_why() {
     let cases = [
         ("rediss://h", "TLS upstream is not supported yet"),
         ("rediss-cluster://h", "TLS upstream is not supported yet"),
-        ("redis://h/1", "only database 0"),
-        ("redis-cluster://h/15", "only database 0"),
-        ("redis-sentinel://h/s/2", "only database 0"),
+        ("redis://h/x", "the number of a database"),
+        ("redis://h/-1", "the number of a database"),
+        ("redis://h/4294967296", "the number of a database"),
+        ("redis+unix:///s.sock?db=x", "the number of a database"),
+        ("redis-cluster://h/15", "database 0 alone"),
         ("redis-sentinel://h", "service name is missing"),
         ("redis://a,b", "takes one host"),
         ("redis://h?timeout=1", "parameters in the URL"),

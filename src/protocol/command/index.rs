@@ -1,6 +1,6 @@
 //! The index of the command table: finds the row of a request by one hash of its name, and numbers the rows.
 
-use super::{CommandError, Spec, table::FAMILIES};
+use super::{Class, CommandError, Join, Spec, table::FAMILIES};
 use crate::protocol::resp::request::Request;
 
 /// Room for some three times as many names as there are, so that few of them share a place.
@@ -52,6 +52,26 @@ pub fn named(number: usize) -> Option<&'static str> {
 pub fn numbered(number: usize) -> Option<&'static Spec> {
     let row = number.checked_sub(1)?;
     ROWS.get(row).or_else(|| SUBROWS.get(row - ROW_COUNT))
+}
+
+/// How many commands there are whose replies L1 keeps.
+pub const CACHED: u8 = {
+    let (mut row, mut count) = (0, 0);
+    while row < ROW_COUNT {
+        count += (ROWS[row].cached > 0) as u8;
+        row += 1;
+    }
+    count
+};
+
+/// The row whose replies L1 keeps under this number ([`Spec::cached`]).
+pub fn cached(number: u8) -> Option<&'static Spec> {
+    ROWS.iter().find(|spec| number > 0 && spec.cached == number)
+}
+
+/// The number under which L1 keeps replies of the command of this name; 0 when it keeps none.
+pub fn cached_number_of(name: &str) -> u8 {
+    find(name.as_bytes()).map_or(0, |spec| spec.cached)
 }
 
 /// The number of the row that has this name; 0 when there is none.
@@ -131,13 +151,19 @@ const fn counts() -> (usize, usize) {
 const fn rows(mut subrows: &'static [Spec]) -> [Spec; ROW_COUNT] {
     let mut rows = [FAMILIES[0][0]; ROW_COUNT];
     let (mut family, mut at) = (0, 0);
+    let mut latest = 0;
     while family < FAMILIES.len() {
         let mut row = 0;
         while row < FAMILIES[family].len() {
             let spec = FAMILIES[family][row];
             let (subcommands, rest) = subrows.split_at(spec.subcommands.len());
             subrows = rest;
-            rows[at] = Spec { number: at as u16 + 1, subcommands, ..spec };
+            let is_cached = matches!(spec.class, Class::CacheableRead | Class::FanOut(Join::SumOfReads));
+            if is_cached {
+                latest += 1;
+            }
+            let cached = if is_cached { latest } else { 0 };
+            rows[at] = Spec { number: at as u16 + 1, cached, subcommands, ..spec };
             at += 1;
             row += 1;
         }

@@ -32,7 +32,9 @@ pub use class::{
 pub use denied::Denied;
 pub use error::CommandError;
 pub use flags::Flags;
-pub use index::{NUMBERS, all, is_unpaired, named, number_of, numbered, recognise};
+pub use index::{
+    CACHED, NUMBERS, all, cached, cached_number_of, is_unpaired, named, number_of, numbered, recognise,
+};
 pub use keys::{KeyPositions, Keys, KeysUnknown};
 pub use learned::Learned;
 pub use lookup::CommandLookup;
@@ -47,6 +49,8 @@ use crate::protocol::resp::{request::Request, resp2::Form};
 pub struct Spec {
     /// The number of this row, for an atomic or a table; no row has number 0.
     pub number: u16,
+    /// The number under which L1 keeps its replies, from 1 without gaps; 0 if it keeps none.
+    pub cached: u8,
     /// The name in lower case; that of a subcommand is the full one, as in `config|get`.
     pub name: &'static str,
     /// How many arguments it takes, with its name: exactly this many, or if negative at least as many.

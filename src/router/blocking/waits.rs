@@ -16,6 +16,7 @@ use super::blocked_call::{BlockedCall, BlockedCalls, EndedBy};
 use crate::clients::block_state::BlockGuard;
 use crate::node::NodeId;
 use crate::protocol::command::{Flags, Spec};
+use crate::protocol::db::DbIndex;
 use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
@@ -41,6 +42,7 @@ const STOPPED: &[u8] = b"-UNBLOCKED nearside: the daemon is shutting down; the c
 struct BlockingCommand {
     request: OwnedRequest,
     slots: KeySlots,
+    database: DbIndex,
     timeout: BlockTimeout,
     /// Whether the command may wait again after a lost connection, without a double effect or a loss.
     repeatable: bool,
@@ -99,7 +101,14 @@ impl Blocking {
         let latest = |argument: &[u8]| matches!(argument, b"$" | b"+");
         let repeatable = !writes && !request.args().any(latest);
         let timeout = BlockTimeout::of(spec, request);
-        let blocking = BlockingCommand { request: request.to_owned(), slots, timeout, repeatable, waiting };
+        let blocking = BlockingCommand {
+            request: request.to_owned(),
+            slots,
+            database: caller.inflight.database(),
+            timeout,
+            repeatable,
+            waiting,
+        };
         let (this, resp, inflight) = (self.clone(), caller.resp, caller.inflight.clone());
         Answer::Later(Box::pin(async move {
             this.context.drop_keys(&many).await;
@@ -146,6 +155,10 @@ impl Blocking {
             Some(Redirect { node, .. }) => self.context.upstream.dedicated_to(node).await?,
             None => self.context.upstream.dedicated(blocking.slots.one()).await?,
         };
+        if let Some(refusal) = dedicated.select(Some(blocking.database)).await? {
+            dedicated.give_back();
+            return Ok(BlockRound::Over(refusal));
+        }
         let asking = redirect.is_some_and(|redirect| redirect.asking);
         if asking {
             dedicated.round_trip(&encode::request(&["ASKING"]), 1).await?;

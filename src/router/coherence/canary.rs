@@ -16,6 +16,7 @@ use tokio::time::{self, MissedTickBehavior};
 use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
 use crate::node::NodeId;
+use crate::protocol::db::DbIndex;
 use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::encode;
 use crate::upstream::{Call, NodeIndex, Outcome, Upstream};
@@ -127,8 +128,10 @@ impl Canary {
         let (sender, receiver) = oneshot::channel();
         self.waiting.lock().insert(key.clone(), sender);
         let life = (2 * self.interval).max(KEY_LIFE_MIN).as_millis().to_string();
-        let send =
-            |bytes, reads_only| upstream.send(Some(slot), Call::new(KeySlots::One(slot), bytes, reads_only));
+        let send = |bytes, reads_only| {
+            upstream
+                .send(Some(slot), Call::new(KeySlots::One(slot), bytes, reads_only).on(DbIndex::default()))
+        };
         let mut read = send(encode::request(&[b"GET", &key[..]]), true);
         let is_tracked = read.epoch.take().is_some();
         let written_at = clock::now();

@@ -19,6 +19,7 @@ use smallvec::SmallVec;
 
 use super::written_slots::WrittenSlots;
 use crate::cache::{MissReason, SharedCache};
+use crate::protocol::db::DbIndex;
 use crate::protocol::key::{KeySlots, Slot};
 
 /// The unanswered writes of one session, and its unanswered reads. Bounded by the answers that a session may
@@ -36,6 +37,9 @@ pub struct Inflight {
     sent: Cell<u64>,
     /// How many writes of anything were begun.
     begun: Cell<u64>,
+    /// The database in which the session's commands are executed. A session whose command has still to be
+    /// sent begins no other one, so this is the database of the command at hand.
+    database: Cell<DbIndex>,
     /// How many requests are carried out before anything behind them begins.
     held: Cell<u32>,
 }
@@ -93,6 +97,22 @@ pub(in crate::router) struct InflightWrite {
 // === impl Inflight ===
 
 impl Inflight {
+    /// Nothing of a session that begins in `database`.
+    pub fn of(database: DbIndex) -> Inflight {
+        Inflight { database: Cell::new(database), ..Inflight::default() }
+    }
+
+    /// The database in which the session's commands are executed.
+    #[inline]
+    pub fn database(&self) -> DbIndex {
+        self.database.get()
+    }
+
+    /// From here on the session's commands are executed in `database`.
+    pub fn select(&self, database: DbIndex) {
+        self.database.set(database);
+    }
+
     /// Something is sent upstream for the session.
     pub(in crate::router) fn note_sent(&self) {
         self.sent.update(|count| count + 1);
@@ -192,7 +212,7 @@ impl Hold {
     }
 
     /// The session that is held.
-    pub(in crate::router) fn session(&self) -> &Rc<Inflight> {
+    pub fn session(&self) -> &Rc<Inflight> {
         &self.0
     }
 }

@@ -68,7 +68,7 @@ impl ShadowVerifier {
         let bytes = OwnedRequest::from_args(arguments).bytes();
         let slot = Slot::of(sample.key());
         // This reply is not kept, so it needs no tracking.
-        let call = Call::new(KeySlots::One(slot), bytes, true);
+        let call = Call::new(KeySlots::One(slot), bytes, true).on(sample.command.database());
         let sent = self.context.upstream.send_untracked(Some(slot), call);
         let reply = match sent.reply.await {
             Ok(Ok(reply)) if !reply.rerouted && !reply.frame.starts_with(b"-") => reply.frame,
@@ -77,7 +77,7 @@ impl ShadowVerifier {
                 return;
             }
         };
-        let spec = command::numbered(sample.command.number.into());
+        let spec = command::cached(sample.command.command());
         let is_unordered = spec.is_some_and(|spec| spec.flags.has(Flags::UNORDERED));
         if is_same(is_unordered, &reply, &sample.served) {
             self.context.stats.shadow_verified.add(1);

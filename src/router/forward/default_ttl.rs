@@ -16,6 +16,7 @@ use futures_util::future::LocalBoxFuture;
 use super::multi_exec::{EXEC, MULTI};
 use crate::clock::{self, Nanos};
 use crate::protocol::command::{TtlEffect, is_silent};
+use crate::protocol::db::DbIndex;
 use crate::protocol::key::KeySlots;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::protocol::resp::{
@@ -39,6 +40,7 @@ pub(in crate::router) type DueKeys = HashMap<Bytes, Duration>;
 pub(in crate::router) struct TtlFollowUp {
     default_ttl: Rc<DefaultTtl>,
     slots: KeySlots,
+    database: DbIndex,
     /// The answer, and the keys that it is about; several of them are a transaction, so that many keys have
     /// one place in the line.
     sent: Vec<(PendingReply, DueKeys)>,
@@ -119,15 +121,20 @@ impl DefaultTtl {
         inflight: &Rc<Inflight>,
     ) -> TtlFollowUp {
         self.context.stats.default_ttl_sent.add(due.len() as u64);
+        let database = inflight.database();
         // While a slot moves, no node carries out a transaction on keys that have left; each alone is
         // redirected.
         let sent = match due.len() > 1 && !self.is_moving(slots) {
-            true => vec![(self.context.upstream.send_behind(slots, all(&due), due.len() + 1), due)],
-            false => self.give_each(slots, due),
+            true => {
+                let call = Call::new(slots, all(&due), false).on(database);
+                vec![(self.context.upstream.send_behind(call, due.len() + 1), due)]
+            }
+            false => self.give_each(slots, database, due),
         };
         TtlFollowUp {
             default_ttl: self.clone(),
             slots,
+            database,
             sent,
             inflight: inflight.clone(),
             number: inflight.sent(),
@@ -138,17 +145,27 @@ impl DefaultTtl {
         slots.one().is_some_and(|slot| self.context.upstream.is_moving(slot, clock::now()))
     }
 
-    fn give_each(self: &Rc<DefaultTtl>, slots: KeySlots, due: DueKeys) -> Vec<(PendingReply, DueKeys)> {
+    fn give_each(
+        self: &Rc<DefaultTtl>,
+        slots: KeySlots,
+        database: DbIndex,
+        due: DueKeys,
+    ) -> Vec<(PendingReply, DueKeys)> {
         let is_single = due.len() == 1;
         let give = |(key, ttl): (Bytes, Duration)| {
-            let bytes = pexpire(&key, ttl);
+            let call = Call::new(slots, pexpire(&key, ttl), false).on(database);
             let sent = match is_single {
-                true => self.context.upstream.send_behind(slots, bytes, 0),
-                false => self.context.upstream.send(slots.one(), Call::new(slots, bytes, false)),
+                true => self.context.upstream.send_behind(call, 0),
+                false => self.context.upstream.send(slots.one(), call),
             };
             (sent, DueKeys::from([(key, ttl)]))
         };
         due.into_iter().map(give).collect()
+    }
+
+    /// Counts keys that get no time to live, since a transaction has left its database when it writes them.
+    pub(in crate::router) fn note_other_database(&self, keys: usize) {
+        self.context.stats.default_ttl_failures.add(keys as u64);
     }
 
     /// Counts the `keys` in `slots` that may have no time to live for INFO, and logs that now and then.
@@ -198,7 +215,7 @@ impl TtlFollowUp {
                 self.default_ttl.note_missed(self.slots, keys, &cause);
             }
         }
-        for (sent, due) in self.default_ttl.give_each(self.slots, again) {
+        for (sent, due) in self.default_ttl.give_each(self.slots, self.database, again) {
             if let Some((keys, cause)) = missed(&sent.reply.await.unwrap_or_else(stopped), due.len()) {
                 self.default_ttl.note_missed(self.slots, keys, &cause);
             }

@@ -53,7 +53,7 @@ impl Forwarder {
         request: &Request<'_>,
         caller: Caller<'_>,
     ) -> Answer {
-        if let Some(measured) = self.sender.reply_sizes.measure(route, request, caller.now) {
+        if let Some(measured) = self.sender.reply_sizes.measure(route, request, caller) {
             let (this, request, caller) = (self.clone(), request.to_owned(), caller.to_owned());
             return Answer::Exclusive(Box::pin(async move {
                 measured.await;

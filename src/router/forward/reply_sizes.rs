@@ -14,9 +14,11 @@ use futures_util::future::{LocalBoxFuture, join_all};
 
 use crate::clock::{self, Nanos};
 use crate::protocol::command::Flags;
+use crate::protocol::db::DbIndex;
 use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::request::Request;
 use crate::protocol::resp::{cursor, encode};
+use crate::router::caller::Caller;
 use crate::router::context::RouterContext;
 use crate::router::request_route::{KeyAccess, RequestRoute};
 use crate::upstream::{Call, Right};
@@ -70,14 +72,14 @@ impl ReplySizes {
         self: &Rc<ReplySizes>,
         route: RequestRoute,
         request: &Request<'_>,
-        now: Nanos,
+        caller: Caller<'_>,
     ) -> Option<LocalBoxFuture<'static, ()>> {
         if !route.flags.has(Flags::GROWS) || !is_measured(route, request) {
             return None;
         }
         let slots = self.context.slots(route, request).ok().filter(|slots| *slots != KeySlots::None)?;
         self.context.upstream.reply_limit(slots.one())?;
-        self.ask_sizes(route, request, slots, now)
+        self.ask_sizes(route, request, slots, caller)
     }
 
     #[cold]
@@ -86,16 +88,17 @@ impl ReplySizes {
         route: RequestRoute,
         request: &Request<'_>,
         slots: KeySlots,
-        now: Nanos,
+        caller: Caller<'_>,
     ) -> Option<LocalBoxFuture<'static, ()>> {
         let mut keys = route.keys_of(request);
-        keys.retain(|key| self.sizes.borrow().get(key, now).is_none());
+        let database = caller.inflight.database();
+        keys.retain(|key| self.sizes.borrow().get(database, key, caller.now).is_none());
         if keys.is_empty() {
             return None;
         }
         let asked = keys.into_iter().map(|key| {
             let bytes = encode::request(&[&b"MEMORY"[..], b"USAGE", &key]);
-            let sent = self.context.upstream.send(slots.one(), Call::new(slots, bytes, true));
+            let sent = self.context.upstream.send(slots.one(), Call::new(slots, bytes, true).on(database));
             (Bytes::copy_from_slice(&key), sent)
         });
         let asked: Vec<_> = asked.collect();
@@ -115,7 +118,7 @@ impl ReplySizes {
                     Ok(Ok(reply)) => cursor::integer(&reply.frame).map_or(u64::MAX, i64::unsigned_abs),
                     _ => u64::MAX,
                 };
-                this.sizes.borrow_mut().note(&key, size, clock::now());
+                this.sizes.borrow_mut().note(database, &key, size, clock::now());
             }
         }))
     }
@@ -128,23 +131,24 @@ impl ReplySizes {
         access: KeyAccess,
         slot: Option<Slot>,
         request: &Request<'_>,
-        now: Nanos,
+        caller: Caller<'_>,
     ) -> bool {
         let unknown = access == KeyAccess::Undeclared || route.runs_user_code;
         if !unknown && !route.flags.has(Flags::GROWS) {
             return false;
         }
         let Some(limit) = self.context.upstream.reply_limit(slot) else { return false };
-        unknown || !self.is_small(route, request, limit, now)
+        unknown || !self.is_small(route, request, limit, caller)
     }
 
     #[cold]
-    fn is_small(&self, route: RequestRoute, request: &Request<'_>, limit: u64, now: Nanos) -> bool {
+    fn is_small(&self, route: RequestRoute, request: &Request<'_>, limit: u64, caller: Caller<'_>) -> bool {
         if !is_measured(route, request) {
             return false;
         }
         let (keys, sizes) = (route.keys_of(request), self.sizes.borrow());
-        let sizes = keys.iter().map(|key| sizes.get(key, now).unwrap_or(u64::MAX));
+        let database = caller.inflight.database();
+        let sizes = keys.iter().map(|key| sizes.get(database, key, caller.now).unwrap_or(u64::MAX));
         sizes.fold(0, u64::saturating_add) <= limit / PART
     }
 }
@@ -159,8 +163,11 @@ fn is_measured(route: RequestRoute, request: &Request<'_>) -> bool {
 // === impl KeySizes ===
 
 impl KeySizes {
-    fn get(&self, key: &[u8], now: Nanos) -> Option<u64> {
-        self.of.get(&self.hasher.hash_one(key)).filter(|size| size.until > now).map(|size| size.bytes)
+    fn get(&self, database: DbIndex, key: &[u8], now: Nanos) -> Option<u64> {
+        self.of
+            .get(&self.hasher.hash_one((database, key)))
+            .filter(|size| size.until > now)
+            .map(|size| size.bytes)
     }
 
     /// Makes room for `more` sizes. Where there is none all are forgotten: each holds for a moment only.
@@ -171,8 +178,8 @@ impl KeySizes {
     }
 
     /// Remembers a size.
-    fn note(&mut self, key: &[u8], bytes: u64, now: Nanos) {
-        self.of.insert(self.hasher.hash_one(key), Size { bytes, until: now + SIZE_HOLDS });
+    fn note(&mut self, database: DbIndex, key: &[u8], bytes: u64, now: Nanos) {
+        self.of.insert(self.hasher.hash_one((database, key)), Size { bytes, until: now + SIZE_HOLDS });
     }
 }
 
@@ -183,17 +190,19 @@ mod tests {
     #[test]
     fn sizes_are_believed_for_a_moment_and_only_so_many() {
         let mut sizes = KeySizes::default();
-        sizes.note(b"key", 7, 10);
-        assert_eq!(sizes.get(b"key", 11), Some(7));
-        assert_eq!(sizes.get(b"key", 10 + SIZE_HOLDS), None);
-        assert_eq!(sizes.get(b"other", 11), None);
+        let db = DbIndex::default();
+        sizes.note(db, b"key", 7, 10);
+        assert_eq!(sizes.get(db, b"key", 11), Some(7));
+        assert_eq!(sizes.get(db, b"key", 10 + SIZE_HOLDS), None);
+        assert_eq!(sizes.get(db, b"other", 11), None);
+        assert_eq!(sizes.get(DbIndex::new(1), b"key", 11), None, "that is another key");
         // What was asked for together is known together.
         for first in (0..2 * SIZES_MAX).step_by(MEASURED_KEYS_MAX - 1) {
             let keys: Vec<String> =
                 (first..first + MEASURED_KEYS_MAX).map(|number| number.to_string()).collect();
             sizes.make_room(keys.len());
-            keys.iter().for_each(|key| sizes.note(key.as_bytes(), 1, 10));
-            assert!(keys.iter().all(|key| sizes.get(key.as_bytes(), 11).is_some()));
+            keys.iter().for_each(|key| sizes.note(db, key.as_bytes(), 1, 10));
+            assert!(keys.iter().all(|key| sizes.get(db, key.as_bytes(), 11).is_some()));
             assert!(sizes.of.len() <= SIZES_MAX);
         }
     }

@@ -60,8 +60,8 @@ impl Sender {
     ) -> SentCall {
         let (bytes, due) = self.default_ttl.apply(route, request, bytes);
         // What is stored has a short reply, and what gives it a time to live goes right behind it.
-        let isolated = due.is_none()
-            && self.reply_sizes.needs_isolation(route, access, to.slots.one(), request, caller.now);
+        let isolated =
+            due.is_none() && self.reply_sizes.needs_isolation(route, access, to.slots.one(), request, caller);
         let hold = isolated.then(|| Hold::of(caller.inflight));
         let keys = || if route.has_many(request) { InflightKeys::new() } else { route.keys_of(request) };
         let begin_write = || self.context.begin_write(keys(), caller);
@@ -79,7 +79,8 @@ impl Sender {
             && to.slots != KeySlots::None
             && self.context.is_uncached(route, request);
         let reads_only = route.flags.has(Flags::READ);
-        let call = Call { bytes, slots: to.slots, reads_only, runs_user_code: route.runs_user_code };
+        let call = Call::new(to.slots, bytes, reads_only).on(caller.inflight.database());
+        let call = Call { runs_user_code: route.runs_user_code, ..call };
         let slot = to.slots.one();
         let sent = if isolated {
             self.context.upstream.send_isolated(slot, to.node, call, 0)

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 
-use super::slot_fetch::{FetchReason, SlotBatch, SlotFetches, get};
+use super::slot_fetch::{FetchReason, SlotBatch, SlotFetches, get, get_in};
 use super::slot_parts::{SlotPart, parts, whole};
 use crate::cache::{Lookup, MissReason, MissToken, Resp2};
 use crate::clock::Nanos;
@@ -105,7 +105,7 @@ impl Mget {
         let key = request.arg(position);
         let cache = match (&self.context.cache, caller.inflight.behind(key)) {
             (Some(cache), Dependency::Nothing) => cache,
-            (Some(cache), Dependency::Read(number)) => {
+            (Some(cache), Dependency::Read(number)) if get_in(caller.inflight.database()).is_some() => {
                 let missed = cache.miss_without_lookup(key, caller.now, Slot::of(key), number);
                 return Err(self.wanted(cache, key, missed, caller.now));
             }
@@ -119,7 +119,13 @@ impl Mget {
                 });
             }
         };
-        match cache.lookup(&get(key, request.encoded(position)), caller.now, || Slot::of(key), out) {
+        let Some(command) = get_in(caller.inflight.database()) else {
+            self.context.stats.l1_bypasses.bump();
+            self.context.note(key, MissReason::Database);
+            return Err(FetchReason::KeptOut);
+        };
+        let query = get(command, key, request.encoded(position));
+        match cache.lookup(&query, caller.now, || Slot::of(key), out) {
             // A string is equal in both versions, and an absent key is a null.
             Lookup::Hit(hit) if caller.resp == Resp::Two && hit.resp2() != Resp2::Same => {
                 out.push_copy(null_reply(Resp::Two));

@@ -11,7 +11,8 @@ use super::slot_parts::SlotPart;
 use crate::cache::policy::{CacheTerms, TrackingMode, TtlMode};
 use crate::cache::{CacheQuery, CommandId, Lifetime, MissReason, MissToken, Ticket, VersionedReply};
 use crate::clock::Nanos;
-use crate::protocol::command::number_of;
+use crate::protocol::command::cached_number_of;
+use crate::protocol::db::DbIndex;
 use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
@@ -49,6 +50,7 @@ pub(super) enum FetchReason {
 /// The keys of an MGET that went upstream together.
 pub(super) struct SlotBatch {
     slots: KeySlots,
+    database: DbIndex,
     reply: PendingReply,
     keys: Vec<Fetched>,
     read: InflightRead,
@@ -74,7 +76,8 @@ impl SlotFetches {
         let slot = part.slots.one();
         let args = part.positions.iter().map(|position| request.arg(*position));
         let bytes = OwnedRequest::from_args(std::iter::once(&b"MGET"[..]).chain(args)).bytes();
-        let call = Call::new(part.slots, bytes, true);
+        let database = caller.inflight.database();
+        let call = Call::new(part.slots, bytes, true).on(database);
         // Each lifetime takes a command of its own, and there may be no room for all of them.
         let mut room = self.context.upstream.spare_room(slot);
         let wants = part.positions.iter().map(|position| match wanted.get(&(position - 1)).copied() {
@@ -116,7 +119,8 @@ impl SlotFetches {
                     let ticket = cache.ticket(missed, epoch.clone()).on(*terms);
                     Some((
                         ticket,
-                        self.context.ask_lifetime(terms, tracking, slot, || ttl_probe::of_key(&key)),
+                        self.context
+                            .ask_lifetime(terms, tracking, slot, database, || ttl_probe::of_key(&key)),
                     ))
                 }
                 (_, FetchReason::Fill(..), None) => {
@@ -132,7 +136,7 @@ impl SlotFetches {
         let names = keys.iter().map(|fetched| fetched.key.clone()).collect();
         let number = self.context.cache.as_ref().map_or(0, |cache| cache.next_number());
         let read = InflightRead::begin(caller.inflight, names, number);
-        SlotBatch { slots: part.slots, reply, keys, read }
+        SlotBatch { slots: part.slots, database, reply, keys, read }
     }
 
     /// Puts the values of a batch into their places; whether they are tracked, or the error reply when there
@@ -169,7 +173,8 @@ impl SlotFetches {
             };
             let lifetime = answered(lifetime).await;
             self.context.note_lifetime(batch.slots.one(), lifetime.as_ref(), false);
-            let kept = self.keep(&ticket, &fetched.key, value, reply.rerouted, lifetime.as_ref(), sent_at);
+            let query = (get_in(batch.database), &fetched.key);
+            let kept = self.keep(&ticket, query, value, reply.rerouted, lifetime.as_ref(), sent_at);
             if let Err(why) = kept {
                 cache.shared().invalidate_if_unordered(&fetched.key);
                 cache.shared().note(&fetched.key, why);
@@ -182,12 +187,13 @@ impl SlotFetches {
     fn keep(
         &self,
         ticket: &Ticket,
-        key: &Bytes,
+        (command, key): (Option<CommandId>, &Bytes),
         value: Bytes,
         rerouted: bool,
         lifetime: Option<&Outcome>,
         sent_at: Nanos,
     ) -> Result<(), MissReason> {
+        let command = command.ok_or(MissReason::Database)?;
         let asked = lifetime.is_some();
         let lifetime = cacheability(&value, cursor::is_absent_form(&value), rerouted, lifetime)?;
         // MGET gives null for a key that is no string, where GET gives an error: only a missing key is kept
@@ -203,7 +209,13 @@ impl SlotFetches {
         let resp2 = is_null.then(|| Bytes::from_static(null_reply(Resp::Two)));
         let mut tail = BytesMut::with_capacity(key.len() + 16);
         encode::bulk(&mut tail, key);
-        cache.commit(ticket, &get(key, &tail), &VersionedReply { resp3: value, resp2 }, lifetime, sent_at);
+        cache.commit(
+            ticket,
+            &get(command, key, &tail),
+            &VersionedReply { resp3: value, resp2 },
+            lifetime,
+            sent_at,
+        );
         Ok(())
     }
 
@@ -248,13 +260,17 @@ fn is_value(element: &&[u8]) -> bool {
     matches!(element.first(), Some(b'$' | b'_'))
 }
 
-/// The command that an element of MGET is the reply to.
-static GET: LazyLock<CommandId> =
-    LazyLock::new(|| CommandId { name: "get", number: number_of("get") as u16 });
+/// The number of GET for the near cache.
+static GET: LazyLock<u8> = LazyLock::new(|| cached_number_of("get"));
+
+/// The command that an element of MGET is the reply to; `None` if nothing of `database` is kept.
+pub(super) fn get_in(database: DbIndex) -> Option<CommandId> {
+    CommandId::in_database("get", *GET, database)
+}
 
 /// The query that an element of MGET answers.
-pub(super) fn get<'a>(key: &'a [u8], tail: &'a [u8]) -> CacheQuery<'a> {
-    CacheQuery { command: *GET, key, args: tail }
+pub(super) fn get<'a>(command: CommandId, key: &'a [u8], tail: &'a [u8]) -> CacheQuery<'a> {
+    CacheQuery { command, key, args: tail }
 }
 
 fn in_version(value: &Bytes, resp: Resp) -> Bytes {

@@ -55,7 +55,8 @@ impl AllPrimaries {
             Gather::AnyOk | Gather::Running => self.ask_every_dedicated(&request.bytes()),
             _ => {
                 let reads_only = spec.flags.has(Flags::READ);
-                self.context.ask_every(&Call::new(KeySlots::None, request.bytes(), reads_only))
+                let call = Call::new(KeySlots::None, request.bytes(), reads_only);
+                self.context.ask_every(&call.on(caller.inflight.database()))
             }
         };
         if asked.is_empty() {

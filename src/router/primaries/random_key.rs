@@ -5,15 +5,17 @@ use bytes::Bytes;
 use super::gather::is_null;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
-use crate::protocol::resp::{Resp, encode::null_reply};
+use crate::protocol::resp::encode::null_reply;
 use crate::router::answer::Answer;
+use crate::router::caller::Caller;
 use crate::router::context::RouterContext;
 use crate::router::replies::{failure_reply, odd_reply};
 use crate::upstream::Call;
 
 /// Asks every primary for a key and for how many it has. There is no key only if all of them have none.
-pub(in crate::router) fn random_key(context: &RouterContext, resp: Resp) -> Answer {
-    let ask = |word| context.ask_every(&Call::question(encode::request(&[word])));
+pub(in crate::router) fn random_key(context: &RouterContext, caller: Caller<'_>) -> Answer {
+    let (resp, database) = (caller.resp, caller.inflight.database());
+    let ask = |word| context.ask_every(&Call::question(encode::request(&[word])).on(database));
     let (sizes, keys) = (ask("DBSIZE"), ask("RANDOMKEY"));
     if keys.is_empty() {
         return Answer::Now(failure_reply(&context.upstream.no_topology()));

@@ -22,7 +22,7 @@ use crate::cache::{
 };
 use crate::clock::{self, Nanos};
 use crate::net::write_queue::WriteQueue;
-use crate::protocol::command::{Flags, NUMBERS, Spec};
+use crate::protocol::command::{CACHED, Flags, Spec};
 use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::cursor;
@@ -43,6 +43,7 @@ use crate::upstream::{Call, PendingReply, UpstreamError};
 struct ReadFill {
     request: OwnedRequest,
     spec: &'static Spec,
+    command: CommandId,
     slot: Slot,
     key_at: usize,
     value: PendingReply,
@@ -99,7 +100,11 @@ impl CachedReads {
             return self.forward_uncached(spec, request, None, caller);
         };
         let key = request.arg(key_at);
-        let query = CacheQuery { command: command_of(spec), key, args: request.tail() };
+        let Some(command) = command_of(spec, caller) else {
+            self.context.stats.l1_bypasses.bump();
+            return self.forward_uncached(spec, request, Some((key_at, MissReason::Database)), caller);
+        };
+        let query = CacheQuery { command, key, args: request.tail() };
         let missed = match caller.inflight.behind(key) {
             Dependency::Write => {
                 self.context.stats.l1_bypasses.bump();
@@ -112,7 +117,7 @@ impl CachedReads {
                 Lookup::Miss(missed) => missed,
             },
         };
-        self.miss(cache, spec, request, key_at, missed, caller)
+        self.miss(cache, (spec, command), request, key_at, missed, caller)
     }
 
     /// Answers a read from upstream alone; `why` with the place of the key, if there is one.
@@ -148,7 +153,7 @@ impl CachedReads {
     fn miss(
         self: &Rc<CachedReads>,
         cache: &RouterCache,
-        spec: &'static Spec,
+        (spec, command): (&'static Spec, CommandId),
         request: &Request<'_>,
         key_at: usize,
         missed: MissToken,
@@ -158,7 +163,7 @@ impl CachedReads {
             return self.forward_uncached(spec, request, Some((key_at, MissReason::Moving)), caller);
         }
         let route = RequestRoute::of(spec);
-        if let Some(measured) = self.reply_sizes.measure(route, request, caller.now) {
+        if let Some(measured) = self.reply_sizes.measure(route, request, caller) {
             let (this, request, caller) = (self.clone(), request.to_owned(), caller.to_owned());
             return Answer::Exclusive(Box::pin(async move {
                 measured.await;
@@ -168,17 +173,12 @@ impl CachedReads {
                 answer.end(out).await
             }));
         }
-        if self.reply_sizes.needs_isolation(
-            route,
-            KeyAccess::Declared,
-            Some(missed.slot()),
-            request,
-            caller.now,
-        ) {
+        if self.reply_sizes.needs_isolation(route, KeyAccess::Declared, Some(missed.slot()), request, caller)
+        {
             self.context.note(request.arg(key_at), MissReason::TooLarge);
             return self.forwarder.forward(route, KeyAccess::Declared, request, caller);
         }
-        let query = CacheQuery { command: command_of(spec), key: request.arg(key_at), args: request.tail() };
+        let query = CacheQuery { command, key: request.arg(key_at), args: request.tail() };
         let (resp, coverage) = (caller.resp, caller.coverage.cloned());
         let begin_read =
             |key, number| InflightRead::begin(caller.inflight, InflightKeys::from_buf([key]), number);
@@ -210,7 +210,8 @@ impl CachedReads {
         let request = request.to_owned();
         let read = begin_read(request.arg_bytes(key_at), cache.next_number());
         let slot = missed.slot();
-        let call = Call::new(KeySlots::One(slot), request.bytes(), true);
+        let database = caller.inflight.database();
+        let call = Call::new(KeySlots::One(slot), request.bytes(), true).on(database);
         let (mut value, tracking) = match terms {
             Some(terms) => {
                 let keys = std::iter::once(query.key);
@@ -233,7 +234,7 @@ impl CachedReads {
             }));
             return self.invalidate_after_uncached(|| InflightKeys::from_buf([key]), answer);
         };
-        let lifetime = self.context.ask_lifetime(&terms, tracking, Some(slot), || {
+        let lifetime = self.context.ask_lifetime(&terms, tracking, Some(slot), database, || {
             ttl_probe::of_read(spec, &request.as_request(), key_at, fields_expire)
         });
         let ticket = cache.ticket(&missed, epoch).on(terms);
@@ -242,6 +243,7 @@ impl CachedReads {
         let fill = ReadFill {
             request,
             spec,
+            command,
             slot,
             key_at,
             value,
@@ -286,7 +288,7 @@ impl CachedReads {
             let (key, tail) = (request.arg(fill.key_at), request.tail());
             match (&result, kept) {
                 (Ok(FillResult { reply, .. }), Ok(lifetime)) => {
-                    let query = CacheQuery { command: command_of(fill.spec), key, args: tail };
+                    let query = CacheQuery { command: fill.command, key, args: tail };
                     cache.commit(&fill.ticket, &query, reply, lifetime, fill.sent_at);
                 }
                 (_, kept) => {
@@ -301,11 +303,12 @@ impl CachedReads {
 }
 
 // With a larger number one command would answer for another.
-const _: () = assert!(NUMBERS <= COMMANDS_MAX);
+const _: () = assert!(CACHED < COMMANDS_MAX);
 
-/// The name of a command for the near cache.
-fn command_of(spec: &'static Spec) -> CommandId {
-    CommandId { name: spec.name, number: spec.number }
+/// A command of the caller for the near cache; `None` if nothing of the caller's database is kept.
+#[inline]
+fn command_of(spec: &'static Spec, caller: Caller<'_>) -> Option<CommandId> {
+    CommandId::in_database(spec.name, spec.cached, caller.inflight.database())
 }
 
 /// What a client gets of what a fill brought in.

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::slot_set::SlotSet;
+use crate::protocol::db::DbIndex;
 use crate::protocol::key::Slot;
 use crate::protocol::resp::cursor::{self, ReplyHead};
 use crate::protocol::resp::encode;
@@ -15,6 +16,8 @@ const COUNT: u64 = 10;
 /// What a walk asks of each node beside the place and the count.
 pub(super) struct ScanOptions {
     pub(super) options: Vec<Bytes>,
+    /// Whose keys are walked over.
+    pub(super) database: DbIndex,
 }
 
 /// The next cursor of the node, and its keys whose slot is covered, in their order.
@@ -58,7 +61,7 @@ pub(super) fn parse_cursor(text: &[u8]) -> Option<u64> {
 }
 
 /// The options for each node, and the count. `None` if the server has to answer with an error about them.
-pub(super) fn read_options(request: &Request<'_>) -> Option<(ScanOptions, u64)> {
+pub(super) fn read_options(request: &Request<'_>, database: DbIndex) -> Option<(ScanOptions, u64)> {
     let (mut options, mut count) = (Vec::new(), COUNT);
     if request.len() % 2 == 1 {
         return None;
@@ -70,7 +73,7 @@ pub(super) fn read_options(request: &Request<'_>) -> Option<(ScanOptions, u64)> 
             options.extend([at, at + 1].map(|at| Bytes::copy_from_slice(request.arg(at))));
         }
     }
-    Some((ScanOptions { options }, count))
+    Some((ScanOptions { options, database }, count))
 }
 
 #[cfg(test)]

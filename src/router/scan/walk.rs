@@ -24,6 +24,7 @@ use crate::protocol::key::Slot;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
+use crate::router::caller::Caller;
 use crate::router::context::RouterContext;
 use crate::router::node_instance::NodeInstance;
 use crate::router::replies::{failure_reply, stopped};
@@ -68,11 +69,11 @@ impl KeyWalks {
     }
 
     /// SCAN: a page of a walk.
-    pub(in crate::router) fn scan(self: &Rc<KeyWalks>, request: &Request<'_>) -> Answer {
+    pub(in crate::router) fn scan(self: &Rc<KeyWalks>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         let Some(cursor) = parse_cursor(request.arg(1)) else {
             return Answer::Now(encode::error_reply("ERR invalid cursor"));
         };
-        let Some((wish, count)) = read_options(request) else {
+        let Some((wish, count)) = read_options(request, caller.inflight.database()) else {
             return self.syntax_error(request);
         };
         let this = self.clone();
@@ -80,9 +81,10 @@ impl KeyWalks {
     }
 
     /// All keys that match. Gathered by a walk, so that no node has to name all of its keys in one breath.
-    pub(in crate::router) fn keys(self: &Rc<KeyWalks>, request: &Request<'_>) -> Answer {
+    pub(in crate::router) fn keys(self: &Rc<KeyWalks>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         let pattern = Bytes::copy_from_slice(request.arg(1));
-        let wish = ScanOptions { options: vec![Bytes::from_static(b"MATCH"), pattern] };
+        let options = vec![Bytes::from_static(b"MATCH"), pattern];
+        let wish = ScanOptions { options, database: caller.inflight.database() };
         let this = self.clone();
         Answer::exclusive(async move { this.all_keys(&wish).await.unwrap_or_else(|error| error) })
     }
@@ -263,7 +265,7 @@ impl KeyWalks {
         let mut args = vec![Bytes::from_static(b"SCAN"), position];
         args.extend(wish.options.iter().cloned());
         args.extend([Bytes::from_static(b"COUNT"), count]);
-        self.context.upstream.send_to(node, Call::question(encode::request(&args)))
+        self.context.upstream.send_to(node, Call::question(encode::request(&args)).on(wish.database))
     }
 
     /// Asks a node for its slots. One that is no node of a cluster has them all; a PING shows that it is

@@ -22,6 +22,8 @@ pub(super) struct AssembledTransaction {
     pub(super) opaque: bool,
     /// A command of it may have a long reply.
     pub(super) grows: bool,
+    /// Whether it has SELECT, so that what follows is executed in another database.
+    pub(super) selects: bool,
 }
 
 // === impl AssembledTransaction ===
@@ -31,7 +33,16 @@ impl AssembledTransaction {
     pub(super) fn new() -> AssembledTransaction {
         let (written, read) = (InflightKeys::new(), InflightKeys::new());
         let (out, due) = (BytesMut::from(MULTI), DueKeys::new());
-        AssembledTransaction { out, count: 0, due, written, read, opaque: false, grows: false }
+        AssembledTransaction {
+            out,
+            count: 0,
+            due,
+            written,
+            read,
+            opaque: false,
+            grows: false,
+            selects: false,
+        }
     }
 
     /// Adds a part, if the server has to carry it out.
@@ -41,6 +52,15 @@ impl AssembledTransaction {
         let (bytes, of_part) = default_ttl.apply(part.route, &request, part.request.bytes());
         self.out.put_slice(&bytes);
         self.count += 1;
+        let keys = if part.only_reads() { &mut self.read } else { &mut self.written };
+        keys.extend(part.route.keys_of(&request));
+        self.opaque |= part.opaque;
+        self.grows |= part.route.flags.has(Flags::GROWS);
+        self.selects |= part.selects();
+        if self.selects {
+            // The time to live is given in the database in which the transaction begins.
+            return default_ttl.note_other_database(of_part.map_or(0, |due| due.len()));
+        }
         // The last word on a key counts.
         if !self.due.is_empty() && matches!(part.route.ttl_effect, TtlEffect::Explicit | TtlEffect::Options) {
             for key in part.route.keys_of(&request) {
@@ -48,10 +68,6 @@ impl AssembledTransaction {
             }
         }
         self.due.extend(of_part.into_iter().flatten());
-        let keys = if part.only_reads() { &mut self.read } else { &mut self.written };
-        keys.extend(part.route.keys_of(&request));
-        self.opaque |= part.opaque;
-        self.grows |= part.route.flags.has(Flags::GROWS);
     }
 }
 

@@ -6,7 +6,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
 use super::assembled::{AssembledTransaction, ended};
@@ -14,8 +13,8 @@ use super::exec_reply::{changed, executed, executed_in_turns, joined, nothing};
 use super::part::{ExecElement, NotAPart, TransactionPart};
 use super::watch::{KeyWatch, Watched};
 use crate::clock;
-use crate::protocol::command::{Class, Flags, Keyspace, Learned, RequiredState, ScriptAction, Spec};
-use crate::protocol::key::{KeySlots, Slot};
+use crate::protocol::command::{Class, Flags, Keyspace, Learned, Local, RequiredState, ScriptAction, Spec};
+use crate::protocol::key::KeySlots;
 use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
@@ -72,6 +71,9 @@ impl Transactions {
             | Class::Publish
             | Class::AnyNode
             | Class::AboutCommands(_) => false,
+            // The rest of the transaction is executed in another database.
+            Class::Local(Local::Select) => false,
+            Class::Local(Local::ConfigGet) => false,
             // Inside a transaction they do not wait.
             Class::Session(RequiredState::Blocking | RequiredState::Wait | RequiredState::Transaction(_)) => {
                 false
@@ -105,7 +107,8 @@ impl Transactions {
             }
             _ => TransactionPart::new(route, opaque, request),
         };
-        self.join(part.publishing(class == Class::Publish), slots)
+        let part = part.publishing(class == Class::Publish).selecting(class == Class::Local(Local::Select));
+        self.join(part, slots)
     }
 
     /// The part that a command of a module is.
@@ -185,11 +188,12 @@ impl Transactions {
         whole: AssembledTransaction,
         caller: Caller<'_>,
     ) -> impl Future<Output = Outcome> + use<> {
-        let AssembledTransaction { count, opaque, grows, written, read, .. } = whole;
+        let AssembledTransaction { count, opaque, grows, selects, written, read, .. } = whole;
         caller.inflight.note_sent();
         let write = self.context.begin_write(written, caller);
         let write = if opaque { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!whole.due.is_empty()).then_some(whole.due));
+        let call = Call { selects, ..Call::new(slots, bytes, false).on(caller.inflight.database()) };
         let isolated =
             due.is_none() && (opaque || grows) && self.context.upstream.reply_limit(slots.one()).is_some();
         // What was read over another connection than those that receive invalidations may be newer than L1.
@@ -197,9 +201,9 @@ impl Transactions {
         let hold = isolated.then(|| Hold::of(caller.inflight));
         let sent = if isolated {
             // What is refused of it is refused before any script of it runs, in the node's own words.
-            self.context.upstream.send_isolated(slots.one(), None, Call::new(slots, bytes, false), count + 1)
+            self.context.upstream.send_isolated(slots.one(), None, call, count + 1)
         } else {
-            self.context.upstream.send_transaction(slots, bytes, count + 1)
+            self.context.upstream.send_transaction(call, count + 1)
         };
         let following = self.default_ttl.follow(&sent, slots, due, caller.inflight);
         // With several nodes it is unknown to which one a transaction without keys went.
@@ -234,14 +238,15 @@ impl Transactions {
         whole: AssembledTransaction,
         caller: Caller<'_>,
     ) -> impl Future<Output = Outcome> + use<> {
-        let AssembledTransaction { count, due, written, read, opaque, .. } = whole;
+        let AssembledTransaction { count, due, written, read, opaque, selects, .. } = whole;
         let write = self.context.begin_write(written, caller);
         let write = if opaque { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!due.is_empty()).then_some(due));
+        let call = Call { selects, ..Call::new(slots, bytes, false).on(caller.inflight.database()) };
         let (this, inflight) = (self.clone(), caller.inflight.clone());
         async move {
             let outcome = match watch.connection {
-                Some(connection) => this.execute_on(slots.one(), connection, &bytes, count).await,
+                Some(connection) => this.execute_on(connection, &call, count).await,
                 None => Ok(changed()),
             };
             // No other request of the session is on its way: nothing comes in between on another connection.
@@ -258,28 +263,30 @@ impl Transactions {
         }
     }
 
-    async fn execute_on(
-        &self,
-        slot: Option<Slot>,
-        mut connection: Dedicated,
-        bytes: &Bytes,
-        count: usize,
-    ) -> Outcome {
+    async fn execute_on(&self, mut connection: Dedicated, call: &Call, count: usize) -> Outcome {
         if !connection.is_quiet() {
             // The connection was lost before anything of the transaction was sent, and its watch with it.
             return Ok(changed());
         }
-        let mut replies = connection.round_trip(bytes, count + 2).await?;
+        if let Some(refusal) = connection.select(call.database).await? {
+            let frame = exec_abort(&refusal);
+            return Ok(UpstreamReply { frame, rerouted: false, tracked: false, by: None });
+        }
+        let mut replies = connection.round_trip(&call.bytes, count + 2).await?;
         let exec = replies.pop().unwrap_or_default();
         if !exec.starts_with(b"-") {
-            if answers_exec(&exec, count) {
+            if answers_exec(&exec, count) && !call.selects {
                 connection.give_back();
             }
             return Ok(UpstreamReply { frame: exec, rerouted: false, tracked: false, by: None });
         }
         let refusal = replies.iter().find(|reply| reply.starts_with(b"-")).unwrap_or(&exec);
-        let redirected =
-            self.context.upstream.redirected(refusal, slot, connection.node(), false).await.is_some();
+        let redirected = self
+            .context
+            .upstream
+            .redirected(refusal, call.slots.one(), connection.node(), false)
+            .await
+            .is_some();
         let frame = if redirected { return Ok(changed()) } else { exec_abort(refusal) };
         connection.give_back();
         Ok(UpstreamReply { frame, rerouted: false, tracked: false, by: None })

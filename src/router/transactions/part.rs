@@ -16,6 +16,8 @@ pub struct TransactionPart {
     pub(in crate::router) opaque: bool,
     /// Whether it publishes a message.
     publishes: bool,
+    /// Whether it selects another database.
+    selects: bool,
 }
 
 /// What becomes an element of EXEC's reply.
@@ -45,12 +47,22 @@ impl TransactionPart {
         opaque: bool,
         request: &Request<'_>,
     ) -> TransactionPart {
-        TransactionPart { request: request.to_owned(), route, opaque, publishes: false }
+        TransactionPart { request: request.to_owned(), route, opaque, publishes: false, selects: false }
     }
 
     /// The part, which publishes a message or not.
     pub(in crate::router) fn publishing(self, publishes: bool) -> TransactionPart {
         TransactionPart { publishes, ..self }
+    }
+
+    /// The part, which selects another database or not.
+    pub(in crate::router) fn selecting(self, selects: bool) -> TransactionPart {
+        TransactionPart { selects, ..self }
+    }
+
+    /// Whether it selects another database.
+    pub fn selects(&self) -> bool {
+        self.selects
     }
 
     /// The command.

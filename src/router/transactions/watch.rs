@@ -14,6 +14,7 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 
 use crate::protocol::command::Spec;
+use crate::protocol::db::DbIndex;
 use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
@@ -135,16 +136,16 @@ impl Watches {
         let bytes = request.to_owned().bytes();
         let hash = |key| FixedState::default().hash_one(key);
         let hashes = request.args().skip(1).map(hash).collect();
-        let (this, watched) = (self.clone(), watched.clone());
+        let (this, watched, database) = (self.clone(), watched.clone(), caller.inflight.database());
         Answer::Later(Box::pin(async move {
             let is_first = watch.is_none();
             let new = || WatchedKeys { hashes: HashSet::new(), count: watched.count.clone() };
             let (connection, mut keys) =
                 watch.map_or_else(|| (None, new()), |watch| (watch.connection, watch.keys));
             let (connection, reply) = match connection {
-                None if is_first => this.begin_watch(slots.one(), &bytes).await,
+                None if is_first => this.begin_watch(slots.one(), database, &bytes).await,
                 None => (None, Bytes::from_static(OK)),
-                Some(connection) => this.go_on(slots.one(), connection, &bytes).await,
+                Some(connection) => this.go_on(slots.one(), database, connection, &bytes).await,
             };
             // After an error of the first WATCH nothing is watched; what was before a later one still counts.
             if !is_first || connection.is_some() {
@@ -177,13 +178,14 @@ impl Watches {
     async fn go_on(
         &self,
         slot: Option<Slot>,
+        database: DbIndex,
         connection: Dedicated,
         bytes: &Bytes,
     ) -> (Option<Dedicated>, Bytes) {
         if !connection.is_quiet() {
             return (None, Bytes::from_static(OK));
         }
-        let (connection, reply) = watch_more(connection, bytes).await;
+        let (connection, reply) = watch_more(connection, database, bytes).await;
         match connection {
             Some(connection)
                 if self
@@ -199,13 +201,18 @@ impl Watches {
         }
     }
 
-    async fn begin_watch(&self, slot: Option<Slot>, bytes: &Bytes) -> (Option<Dedicated>, Bytes) {
+    async fn begin_watch(
+        &self,
+        slot: Option<Slot>,
+        database: DbIndex,
+        bytes: &Bytes,
+    ) -> (Option<Dedicated>, Bytes) {
         let mut connection = match self.context.upstream.dedicated(slot).await {
             Ok(connection) => connection,
             Err(failure) => return (None, failure_reply(&failure)),
         };
         for _ in 0..REDIRECTS_MAX {
-            let (kept, reply) = watch_more(connection, bytes).await;
+            let (kept, reply) = watch_more(connection, database, bytes).await;
             let refused = match kept {
                 Some(connection) if reply.starts_with(b"-") => connection,
                 kept => return (kept, reply),
@@ -231,7 +238,16 @@ impl Watches {
     }
 }
 
-async fn watch_more(mut connection: Dedicated, bytes: &Bytes) -> (Option<Dedicated>, Bytes) {
+async fn watch_more(
+    mut connection: Dedicated,
+    database: DbIndex,
+    bytes: &Bytes,
+) -> (Option<Dedicated>, Bytes) {
+    match connection.select(Some(database)).await {
+        Ok(None) => {}
+        Ok(Some(refusal)) => return (Some(connection), refusal),
+        Err(failure) => return (None, failure_reply(&failure)),
+    }
     match connection.round_trip(bytes, 1).await {
         Ok(mut replies) => (Some(connection), replies.pop().unwrap_or_default()),
         Err(failure) => (None, failure_reply(&failure)),

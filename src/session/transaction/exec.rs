@@ -9,11 +9,13 @@ use tokio::task::yield_now;
 use super::queue::close;
 use super::queued::{Executing, QueuedStep};
 use crate::commands::kill::{self, KillCount};
-use crate::commands::{self, ExecContext, GlobalFlags, SessionContext, monitor};
+use crate::commands::{self, ClientState, ExecContext, GlobalFlags, SessionContext, monitor};
 use crate::protocol::command::{Class, Flags, Local, Spec, recognise};
+use crate::protocol::db::DbIndex;
+use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::OwnedRequest;
-use crate::router::{Answer, Caller, ExecElement, without_server};
+use crate::router::{Answer, Caller, ExecElement, Hold, without_server};
 use crate::session::state::SessionState;
 use crate::session::step::Step;
 
@@ -50,6 +52,7 @@ pub(super) fn execute(state: &mut SessionState, context: &SessionContext, caller
         bytes: transaction.bytes,
         steps: transaction.steps.into_iter(),
         watched,
+        selects: Vec::new(),
     };
     go_on(executing, state, context, caller)
 }
@@ -74,6 +77,11 @@ pub(in crate::session) fn go_on(
             QueuedStep::Part(_, number) => *number,
             step => recognise(&step.request()).map_or(0, Spec::number),
         });
+        if let QueuedStep::Part(part, _) = &step
+            && let Some(database) = part.selects().then(|| DbIndex::read(part.request().arg(1))).flatten()
+        {
+            executing.selects.push((executing.elements.len(), database));
+        }
         executing.elements.push(match step {
             QueuedStep::Part(part, _) => ExecElement::Sent(part, state.client.resp()),
             QueuedStep::Own(spec, request) => ExecElement::Made(own(spec, &request, state, context)),
@@ -87,8 +95,35 @@ pub(in crate::session) fn go_on(
         return state.go_on_after(Box::pin(yield_now()), Step::Exec(executing));
     }
     state.settle();
-    let Executing { elements, slots, watched, .. } = executing;
-    context.router.transactions.execute(elements, slots, watched.as_deref(), caller)
+    let Executing { elements, slots, watched, selects, .. } = executing;
+    let answer = context.router.transactions.execute(elements, slots, watched.as_deref(), caller);
+    match answer {
+        Answer::Later(reply) if !selects.is_empty() => {
+            Answer::Later(select_behind(reply, selects, &state.client))
+        }
+        answer => answer,
+    }
+}
+
+/// Lasts until EXEC is answered: then the client is in the last database that it has selected. What it asks
+/// next is held back until this is known.
+fn select_behind(
+    reply: LocalBoxFuture<'static, Bytes>,
+    selects: Vec<(usize, DbIndex)>,
+    client: &ClientState,
+) -> LocalBoxFuture<'static, Bytes> {
+    let (hold, entry) = (Hold::of(&client.inflight), client.entry.clone());
+    Box::pin(async move {
+        let reply = reply.await;
+        let replies: Vec<&[u8]> = cursor::elements(&reply).into_iter().flatten().flatten().collect();
+        let is_done =
+            |(at, _): &&(usize, DbIndex)| replies.get(*at).is_some_and(|reply| *reply == b"+OK\r\n");
+        if let Some((_, database)) = selects.iter().rev().find(is_done) {
+            hold.session().select(*database);
+            entry.database.store(database.number(), Ordering::Relaxed);
+        }
+        reply
+    })
 }
 
 /// Lasts until EXEC may go on: until it is known which subscriptions its messages go to, a pause is over, and

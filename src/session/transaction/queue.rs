@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::queued::{QueuedStep, Transaction};
-use crate::commands::SessionContext;
+use crate::commands::{SessionContext, is_said_by_server};
 use crate::protocol::command::{
     Class, CommandError, Flags, Learned, Local, RequiredState, Spec, TransactionCommand, is_unpaired,
 };
@@ -46,10 +46,14 @@ pub(in crate::session) fn queue(
         return Some(Answer::Now(not_allowed(spec, is_valkey)));
     }
     let class = context.router.class_of(spec, request);
+    let is_cluster = context.router.upstream().is_cluster();
     let step = match class {
         // What is refused is refused by its element, as an error of a single command is in Redis.
-        Class::Local(_) | Class::Refused(_) => Ok(QueuedStep::Own(spec, request.to_owned())),
-        Class::Database(database) if without_server(database, request).is_some() => {
+        Class::Local(local) if is_cluster || !is_of_server(local, request) => {
+            Ok(QueuedStep::Own(spec, request.to_owned()))
+        }
+        Class::Refused(_) => Ok(QueuedStep::Own(spec, request.to_owned())),
+        Class::Database(database) if is_cluster && without_server(database, request).is_some() => {
             Ok(QueuedStep::Own(spec, request.to_owned()))
         }
         class => {
@@ -60,6 +64,15 @@ pub(in crate::session) fn queue(
     let reply = transaction.push(step, spec.name, request, context);
     state.client.entry.note_queued(Some(transaction.queued));
     Some(Answer::Now(reply))
+}
+
+/// Whether one server executes a command inside MULTI that the daemon answers elsewhere.
+fn is_of_server(local: Local, request: &Request<'_>) -> bool {
+    match local {
+        Local::Select => true,
+        Local::ConfigGet => is_said_by_server(request),
+        _ => false,
+    }
 }
 
 /// Takes note of a request that no server would carry out: its answer, if the transaction changes it.

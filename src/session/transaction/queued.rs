@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::commands::SessionContext;
 use crate::protocol::command::Spec;
+use crate::protocol::db::DbIndex;
 use crate::protocol::key::KeySlots;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
@@ -55,6 +56,8 @@ pub(in crate::session) struct Executing {
     pub(in crate::session) bytes: usize,
     /// The subscriptions that its messages may go to need not be waited for.
     pub(super) is_settled: bool,
+    /// The places of SELECT among the elements, and the databases.
+    pub(super) selects: Vec<(usize, DbIndex)>,
 }
 
 // === impl QueuedStep ===

@@ -10,6 +10,8 @@ use super::link::DedicatedLink;
 use crate::clock::{self, Nanos};
 use crate::net::write_queue::WriteQueue;
 use crate::node::NodeId;
+use crate::protocol::db::DbIndex;
+use crate::protocol::resp::encode;
 use crate::stats::CountGuard;
 use crate::upstream::conn::transfer::TransferProgress;
 use crate::upstream::context::WorkerContext;
@@ -85,6 +87,21 @@ impl Dedicated {
             frames.push(self.reply_in_time().await?);
         }
         Ok(frames)
+    }
+
+    /// Has what follows executed in this database, if one is wanted. Returns the node's error if it refuses.
+    ///
+    /// # Errors
+    /// The connection was lost, or the node is silent.
+    pub async fn select(&mut self, database: Option<DbIndex>) -> Result<Option<Bytes>, UpstreamError> {
+        let Some(database) = database.filter(|wanted| *wanted != self.link.database) else { return Ok(None) };
+        let bytes = encode::request(&["SELECT", &database.to_string()]);
+        let reply = self.round_trip(&bytes, 1).await?.pop().unwrap_or_default();
+        if reply.starts_with(b"-") {
+            return Ok(Some(reply));
+        }
+        self.link.database = database;
+        Ok(None)
     }
 
     /// Has `bytes` sent, which `replies` replies answer. They leave when a reply is waited for.

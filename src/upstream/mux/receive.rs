@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::connection::{MuxConnection, PartialFrame};
 use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
+use crate::protocol::db::DbIndex;
 
 use crate::upstream::call::exec_abort;
 use crate::upstream::call::{Call, Completion, PendingCommand, UpstreamReply};
@@ -212,6 +213,7 @@ impl MuxConnection {
                 }
                 self.publish(tracking.as_ref(), context);
             }
+            Completion::Select(database) => return self.selected(database, is_error, frame),
             Completion::Role => {
                 if heartbeat::is_replica(&frame) {
                     self.state.borrow_mut().takes_no_writes = true;
@@ -231,6 +233,22 @@ impl MuxConnection {
             }
             Completion::Nobody(right) => drop(context.shared.rights.judge(&self.node, right, &frame)),
         }
+        Ok(())
+    }
+
+    /// What a node says to SELECT. The commands of a database that it refuses were not sent, and get its
+    /// error.
+    fn selected(&self, database: DbIndex, is_error: bool, frame: Bytes) -> io::Result<()> {
+        if !is_error {
+            self.state.borrow_mut().queue.note_selected(database);
+            return Ok(());
+        }
+        let refused = self.state.borrow_mut().queue.refuse_database(database);
+        let words = || String::from_utf8_lossy(frame.trim_ascii_end()).into_owned();
+        let refused = refused.ok_or_else(|| {
+            io::Error::other(format!("the node refused SELECT {database}, which it took before: {}", words()))
+        })?;
+        refused.into_iter().for_each(|command| command.answer(frame.clone(), false));
         Ok(())
     }
 

@@ -51,7 +51,9 @@ impl MuxConnection {
             return self.send(call, context);
         }
         let deadline = clock::now() + clock::nanos(context.options.request_timeout);
+        // SELECT goes before both.
         let untracked = Call::new(KeySlots::None, Bytes::from_static(UNTRACKED), false);
+        let untracked = Call { database: call.database, ..untracked };
         self.enqueue(PendingCommand::new(untracked, Completion::Nobody(Right::Caching), deadline));
         // Not looked at the bounds again: the read must follow.
         PendingReply { epoch: None, ..self.put(call, deadline, context, |waiting| waiting) }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::upstream::Upstream;
 use crate::node::NodeId;
+use crate::protocol::db::DbIndex;
 use crate::protocol::key::Slot;
 use crate::stats::CountGuard;
 use crate::upstream::call::{Outcome, UpstreamReply};
@@ -68,7 +69,13 @@ impl Upstream {
             Ok((transport, id)) => {
                 self.context.stats.dedicated_opened.add(1);
                 let open = CountGuard::more(&self.context.shared.dedicated.open);
-                Ok(DedicatedLink { node: node.clone(), id, transport, _open: open })
+                Ok(DedicatedLink {
+                    node: node.clone(),
+                    id,
+                    transport,
+                    database: DbIndex::default(),
+                    _open: open,
+                })
             }
             Err(error) => {
                 self.context.shared.attempt_failed();

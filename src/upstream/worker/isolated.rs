@@ -79,7 +79,7 @@ impl Upstream {
         // It was not carried out: the way of all others keeps its place, and leads to where its slot is now.
         let sent = match parts {
             0 => self.send_on(slot, node, call),
-            _ => self.send_transaction(call.slots, call.bytes, parts),
+            _ => self.send_transaction(call, parts),
         };
         sent.outcome().await
     }
@@ -127,6 +127,11 @@ impl Upstream {
             (None, Some(node)) => self.dedicated_to(&self.node(node)).await?,
             _ => self.dedicated(slot).await?,
         };
+        if let Some(refusal) = dedicated.select(call.database).await? {
+            let by = self.index_of(dedicated.node());
+            dedicated.give_back();
+            return Ok(Some(UpstreamReply { frame: refusal, rerouted: false, tracked: false, by: Some(by) }));
+        }
         dedicated.answers_from_user_code(call.runs_user_code);
         let mut replies = dedicated.round_trip(&call.bytes, parts + 1).await?;
         let last = replies.pop().unwrap_or_default();
@@ -144,7 +149,8 @@ impl Upstream {
         }
         // What is no reply to a transaction tells nothing of the state that its connection is in: that is
         // closed.
-        if parts == 0 || last.starts_with(b"-") || answers_exec(&last, parts - 1) {
+        let is_over = parts == 0 || last.starts_with(b"-") || answers_exec(&last, parts - 1);
+        if is_over && !call.selects {
             dedicated.give_back();
         }
         let frame = refusal.map_or(last, |refusal| exec_abort(&refusal));

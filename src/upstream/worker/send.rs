@@ -2,12 +2,10 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
-
 use super::upstream::Upstream;
 use crate::clock;
 use crate::node::NodeId;
-use crate::protocol::key::{KeySlots, Slot};
+use crate::protocol::key::Slot;
 use crate::protocol::resp::encode;
 use crate::upstream::call::{Call, PendingReply};
 use crate::upstream::error::UpstreamError;
@@ -75,25 +73,17 @@ impl Upstream {
 
     /// Sends a transaction in one piece: MULTI, its commands and EXEC, whose reply comes after `parts`
     /// others. It is carried out once or not at all.
-    pub fn send_transaction(
-        self: &Rc<Upstream>,
-        slots: KeySlots,
-        bytes: Bytes,
-        parts: usize,
-    ) -> PendingReply {
-        let call = Call::new(slots, bytes, false);
-        match self.connection_on(slots.one(), &call.bytes) {
+    pub fn send_transaction(self: &Rc<Upstream>, call: Call, parts: usize) -> PendingReply {
+        match self.connection_on(call.slots.one(), &call.bytes) {
             Ok(connection) => connection.send_transaction(call, parts, &self.context),
             Err(failure) => PendingReply::failed(failure),
         }
     }
 
-    /// Sends what belongs to a command on `slots` that was let through right before: the limits, which that
-    /// one may have reached, are not checked again. The reply comes after `parts` others, if it is that of a
-    /// transaction.
-    pub fn send_behind(self: &Rc<Upstream>, slots: KeySlots, bytes: Bytes, parts: usize) -> PendingReply {
-        let call = Call::new(slots, bytes, false);
-        match self.connection_on(slots.one(), &call.bytes) {
+    /// Sends what belongs to a command that was let through right before: the limits, which that one may have
+    /// reached, are not checked again. The reply comes after `parts` others, if it is that of a transaction.
+    pub fn send_behind(self: &Rc<Upstream>, call: Call, parts: usize) -> PendingReply {
+        match self.connection_on(call.slots.one(), &call.bytes) {
             Ok(connection) => connection.send_behind(call, parts, &self.context),
             Err(failure) => PendingReply::failed(failure),
         }

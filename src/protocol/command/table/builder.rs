@@ -33,6 +33,7 @@ pub(super) const fn count(at: usize) -> Keys {
 pub(super) const fn row(name: &'static str, arity: i8, class: Class) -> Spec {
     Spec {
         number: 0,
+        cached: 0,
         name,
         arity,
         flags: Flags::NONE,

@@ -6,6 +6,8 @@
 //! Must never know: the socket, or which node it leads to. Begin with [`CommandQueue`]; `tests.rs` shows what
 //! it does after a loss.
 
+mod databases;
+
 use std::collections::{HashSet, VecDeque};
 
 use bytes::Bytes;
@@ -13,8 +15,10 @@ use bytes::Bytes;
 use crate::clock::Nanos;
 use crate::memory::MemoryHold;
 use crate::net::write_queue::WriteQueue;
+use crate::protocol::db::DbIndex;
 use crate::protocol::key::{KeySlots, Slot};
 use crate::upstream::call::{Completion, PendingCommand};
+use databases::Databases;
 
 /// The line of commands.
 #[derive(Debug)]
@@ -41,6 +45,7 @@ pub(in crate::upstream) struct CommandQueue {
     expecting_large: usize,
     /// The bound on the commands in flight.
     window: Window,
+    databases: Databases,
 }
 
 /// How many commands may be under way at once.
@@ -83,6 +88,7 @@ impl CommandQueue {
             unslotted: 0,
             expecting_large: 0,
             window: Window::All,
+            databases: Databases::new(),
         }
     }
 
@@ -111,6 +117,9 @@ impl CommandQueue {
     fn fill_window(&mut self, window: usize) {
         let mut waiting = std::mem::take(&mut self.waiting);
         for waiting in waiting.iter_mut().take(window).filter(|waiting| waiting.begins_at.is_none()) {
+            if self.databases.awaits() {
+                break;
+            }
             waiting.begins_at = Some(self.append(waiting));
         }
         self.waiting = waiting;
@@ -157,12 +166,22 @@ impl CommandQueue {
     }
 
     /// Adds a command at the end; `connected` when it may go out at once.
-    pub(in crate::upstream) fn push(&mut self, mut waiting: PendingCommand, connected: bool) {
+    #[inline]
+    pub(in crate::upstream) fn push(&mut self, waiting: PendingCommand, connected: bool) {
+        // Only a connection that is up is in a known database.
+        if connected && let Some(select) = self.databases.select_before(&waiting) {
+            self.push_one(select, connected);
+        }
+        self.push_one(waiting, connected);
+    }
+
+    fn push_one(&mut self, mut waiting: PendingCommand, connected: bool) {
         self.bytes += waiting.call.bytes.len();
         self.unslotted += usize::from(waiting.is_unslotted());
         self.expecting_large += usize::from(waiting.expects_large);
         self.has_large |= !connected && waiting.call.bytes.len() >= self.large_bytes_min;
         let goes_out = connected
+            && !self.databases.awaits()
             && match self.window {
                 Window::All => true,
                 Window::Growing(window) => self.waiting.len() < window,
@@ -176,17 +195,63 @@ impl CommandQueue {
     /// Begins on a new connection: everything in the queue goes out, in order.
     pub(in crate::upstream) fn start(&mut self) {
         self.out.clear();
+        self.put_selects();
         (self.queued, self.written, self.large_until, self.has_large) = (0, 0, 0, false);
         self.waiting.iter_mut().for_each(|waiting| waiting.begins_at = None);
-        let window = match self.window {
+        if let Window::Growing(_) = self.window {
+            self.begin_with_one();
+        }
+        self.go_on();
+    }
+
+    /// Puts SELECT before each command that needs it on a new connection.
+    fn put_selects(&mut self) {
+        self.databases = Databases::new();
+        let waiting = std::mem::take(&mut self.waiting);
+        for waiting in waiting {
+            self.waiting.extend(self.databases.select_before(&waiting));
+            self.waiting.push_back(waiting);
+        }
+        self.count();
+    }
+
+    /// Puts out what may be under way in the present window.
+    fn go_on(&mut self) {
+        self.fill_window(match self.window {
             Window::All => usize::MAX,
-            Window::Growing(_) => {
-                self.begin_with_one();
-                1
-            }
+            Window::Growing(window) => window,
             Window::One => 1,
-        };
-        self.fill_window(window);
+        });
+    }
+
+    /// The node has confirmed that `database` is selected.
+    pub(in crate::upstream) fn note_selected(&mut self, database: DbIndex) {
+        if self.databases.confirm(database) {
+            self.go_on();
+        }
+    }
+
+    /// The node has refused to select `database`: takes out the commands of it, which were not sent. `None`
+    /// if they may have been sent.
+    pub(in crate::upstream) fn refuse_database(&mut self, database: DbIndex) -> Option<Vec<PendingCommand>> {
+        if !self.databases.refuse() {
+            return None;
+        }
+        let (mut kept, mut refused, mut is_over) = (VecDeque::new(), Vec::new(), false);
+        for waiting in std::mem::take(&mut self.waiting) {
+            is_over |= matches!(waiting.waiter, Completion::Select(_));
+            match !is_over && waiting.call.database == Some(database) {
+                true => refused.push(waiting),
+                false => kept.push_back(waiting),
+            }
+        }
+        if !is_over {
+            self.databases.forget();
+        }
+        self.waiting = kept;
+        self.count();
+        self.go_on();
+        Some(refused)
     }
 
     /// Whether `frame` belongs to the command whose reply comes next without being that reply.
@@ -279,6 +344,10 @@ impl CommandQueue {
         let (mut written_slots, mut wrote_anything) = (HashSet::new(), false);
         let (mut kept, mut lost) = (VecDeque::new(), Vec::new());
         while let Some(mut waiting) = self.waiting.pop_back() {
+            // The next connection begins anew.
+            if matches!(waiting.waiter, Completion::Select(_)) {
+                continue;
+            }
             let left = waiting.begins_at.is_some_and(|begins_at| begins_at < written);
             let in_order = match waiting.call.slots {
                 KeySlots::One(slot) => !wrote_anything && !written_slots.contains(&slot),
@@ -373,6 +442,7 @@ impl CommandQueue {
         if let Some(parts) = &mut waiting.parts {
             parts.start();
         }
+        self.databases.note_sent(waiting);
         let begins_at = self.queued;
         self.out.push(&waiting.call.bytes);
         self.queued += waiting.call.bytes.len() as u64;

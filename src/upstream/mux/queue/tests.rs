@@ -234,3 +234,69 @@ fn what_waits_for_a_connection_goes_out_in_order_once_it_stands() {
     assert_eq!(queue.pop().unwrap().call.bytes, "a");
     assert_eq!(queue.len(), 1);
 }
+
+fn on(name: &'static str, database: u32) -> PendingCommand {
+    let mut waiting = waiting(name, 1, false);
+    waiting.call.database = Some(DbIndex::new(database));
+    waiting
+}
+
+/// What has gone out on the present connection.
+fn sent(queue: &CommandQueue) -> Vec<String> {
+    let sent = queue.waiting.iter().filter(|waiting| waiting.begins_at.is_some());
+    let name = |waiting: &PendingCommand| match waiting.waiter {
+        Completion::Select(database) => format!("SELECT {database}"),
+        _ => String::from_utf8_lossy(&waiting.call.bytes).into_owned(),
+    };
+    sent.map(name).collect()
+}
+
+#[test]
+fn select_goes_before_a_command_of_another_database_and_the_first_is_awaited() {
+    let mut queue = queue();
+    queue.start();
+    for (name, database) in [("a", 0), ("b", 3), ("c", 3), ("d", 0), ("e", 3)] {
+        queue.push(on(name, database), true);
+    }
+    assert_eq!(sent(&queue), ["a", "SELECT 3"], "nothing goes out behind it");
+    drop((queue.pop(), queue.pop()));
+    queue.note_selected(DbIndex::new(3));
+    assert_eq!(sent(&queue), ["b", "c", "SELECT 0", "d", "SELECT 3", "e"]);
+    // A new connection begins in database 0, and knows no other.
+    queue.note_written(queue.waiting[0].begins_at.unwrap() + 1);
+    assert_eq!(names(queue.lose(0)), ["b"]);
+    queue.start();
+    assert_eq!(sent(&queue), ["SELECT 3"]);
+    assert!(queue.pop().is_some());
+    queue.note_selected(DbIndex::new(3));
+    assert_eq!(sent(&queue), ["c", "SELECT 0", "d", "SELECT 3", "e"]);
+}
+
+#[test]
+fn commands_of_a_database_that_is_refused_are_never_sent() {
+    let mut queue = queue();
+    queue.start();
+    let any = waiting("any", 2, true);
+    for command in [on("a", 9), on("b", 9), any, on("c", 0), on("d", 9)] {
+        queue.push(command, true);
+    }
+    assert!(queue.pop().is_some());
+    assert_eq!(names(queue.refuse_database(DbIndex::new(9)).unwrap()), ["a", "b"]);
+    assert_eq!(sent(&queue), ["any", "SELECT 0", "c", "SELECT 9"]);
+    drop((queue.pop(), queue.pop(), queue.pop(), queue.pop()));
+    assert_eq!(names(queue.refuse_database(DbIndex::new(9)).unwrap()), ["d"]);
+    queue.push(on("e", 0), true);
+    assert_eq!(sent(&queue), ["SELECT 0", "e"], "nobody knows where the connection is");
+    assert!(queue.refuse_database(DbIndex::new(0)).is_none(), "what was sent behind it may have run");
+}
+
+#[test]
+fn a_transaction_that_selects_leaves_the_connection_anywhere() {
+    let mut queue = queue();
+    queue.start();
+    let mut transaction = on("multi", 0);
+    transaction.call.selects = true;
+    queue.push(transaction, true);
+    queue.push(on("a", 0), true);
+    assert_eq!(sent(&queue), ["multi", "SELECT 0", "a"]);
+}
