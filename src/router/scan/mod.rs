@@ -9,8 +9,8 @@
 //! done. The rest of a slot that is being given away is read at its new owner. A pass begins again when the
 //! `run_id` of its node has changed, because the cursor of a server means nothing to another process.
 //!
-//! It does not go by slot: before Redis 7.4 one hash table holds all slots of a node, so each slot would cost a
-//! pass over the whole node.
+//! It does not go by slot: before Redis 7.4 one hash table holds all slots of a node, so each slot would
+//! cost a pass over the whole node.
 //!
 //! The cursor of a client is the cursor of the server and the number of a state, which never changes once it
 //! was given out: older cursors of a walk stay valid.
