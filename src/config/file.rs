@@ -9,10 +9,8 @@ use toml::de::{DeTable, DeValue};
 use super::bounded_file;
 use super::error::ConfigError;
 use super::key::Key;
-use super::location::FileText;
 use super::policy;
-use super::raw::RawConfig;
-use super::source::Source;
+use super::source::{FileText, RawConfig, RawValue, Source};
 use super::units::MIB;
 use crate::cache::policy::Policy;
 
@@ -46,7 +44,7 @@ fn take(file: &FileText<'_>, given: &mut RawConfig, faults: &mut Vec<ConfigError
             None if name == "policy" => policies = policy::read(file, value, faults),
             None => faults.push(unknown(name, source)),
             Some(key) => match typed(file, key, value) {
-                Ok(text) => given.set(key, text, source),
+                Ok(text) => _ = given.insert(key.name, RawValue { text, source }),
                 Err(message) => {
                     let given = Some(&file.text[value.span()]);
                     faults.push(ConfigError::new(key.name, Some(source), given, message));

@@ -8,7 +8,7 @@ use super::exposed;
 use super::key::Key;
 use super::reader::{self, ReadContext};
 use super::settings::{KEYS, SettingValues};
-use super::sources::{Gathered, Sources};
+use super::sources::Sources;
 use super::upstream_url::UpstreamKind;
 use super::validator::Validator;
 
@@ -69,7 +69,7 @@ impl Config {
 
 /// What reads the values of these sources, and the policies in them.
 fn validator(sources: &Sources) -> (Validator<'_>, Vec<Policy>) {
-    let Gathered { given, policies, faults } = sources.gather();
+    let (given, policies, faults) = sources.gather();
     let machine = sources.machine();
     let context = ReadContext { machine, whole: None };
     let max = given.get("memory_max").and_then(|typed| reader::memory_max(&typed.text, context).ok());

@@ -8,8 +8,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
-use super::location::FileText;
 use super::settings::{L1_TTL, NEGATIVE_TTL};
+use super::source::FileText;
 use super::units::{DAY, GIB, MILLISECOND};
 use super::value;
 use crate::cache::policy::{POLICIES_MAX, PREFIX_BYTES_MAX, Policy, TrackingMode, TtlMode};

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use super::error::ConfigError;
 use super::file;
 use super::key::{Key, VARIABLE_PREFIX};
-use super::raw::RawConfig;
 use super::settings::KEYS;
-use super::source::Source;
+use super::source::{RawConfig, RawValue, Source};
 use crate::cache::policy::Policy;
 
 /// What the configuration is read from.
@@ -25,21 +24,14 @@ pub struct Sources {
     pub machine: Option<PathBuf>,
 }
 
-/// What all sources together say.
-pub(super) struct Gathered {
-    pub(super) given: RawConfig,
-    pub(super) policies: Vec<Policy>,
-    pub(super) faults: Vec<ConfigError>,
-}
-
 /// The variable that names the configuration file where no flag does.
 const FILE_VARIABLE: &str = "NEARSIDE_CONFIG";
 
 // === impl Sources ===
 
 impl Sources {
-    /// Reads all sources.
-    pub(super) fn gather(&self) -> Gathered {
+    /// Reads all sources: the texts of the settings, the policies, and what is wrong with either.
+    pub(super) fn gather(&self) -> (RawConfig, Vec<Policy>, Vec<ConfigError>) {
         let (mut given, mut policies, mut faults) = (defaults(), Vec::new(), Vec::new());
         let variable = self.environment.iter().find(|(name, _)| name == FILE_VARIABLE);
         if let Some(path) = self.file.clone().or_else(|| variable.map(|(_, path)| path.into())) {
@@ -47,9 +39,9 @@ impl Sources {
         }
         take_environment(&mut given, &self.environment, &mut faults);
         for (key, text) in &self.flags {
-            given.set(key, text.clone(), Source::Flag(key.flag()));
+            given.insert(key.name, RawValue { text: text.clone(), source: Source::Flag(key.flag()) });
         }
-        Gathered { given, policies, faults }
+        (given, policies, faults)
     }
 
     /// Where `proc` and `sys` of the machine are.
@@ -59,13 +51,8 @@ impl Sources {
 }
 
 fn defaults() -> RawConfig {
-    let mut given = RawConfig::default();
-    for key in KEYS {
-        if let Some(default) = key.default {
-            given.set(key, default.to_owned(), Source::Default);
-        }
-    }
-    given
+    let raw = |text: &str| RawValue { text: text.to_owned(), source: Source::Default };
+    KEYS.iter().filter_map(|key| Some((key.name, raw(key.default?)))).collect()
 }
 
 /// Takes the values in the environment.
@@ -85,7 +72,7 @@ fn take_environment(
         };
         let source = Source::Variable(variable.to_owned());
         match (Key::named(&name), value.to_str()) {
-            (Some(key), Some(text)) => given.set(key, text.to_owned(), source),
+            (Some(key), Some(text)) => _ = given.insert(key.name, RawValue { text: text.to_owned(), source }),
             (Some(key), None) => faults.push(ConfigError::new(key.name, Some(source), None, "is not UTF-8")),
             (None, _) => faults.extend(mistyped_variable(variable, &name)),
         }

@@ -1,9 +1,8 @@
 //! Reads one value after the other, continues after a fault, and so finds all faults at once.
 
 use super::error::{ConfigError, ConfigErrors};
-use super::raw::RawConfig;
 use super::reader::ReadContext;
-use super::source::Source;
+use super::source::{RawConfig, Source};
 use super::value;
 
 /// Reads the values of a configuration.

@@ -221,26 +221,29 @@ impl Cluster {
                 node.server.command(&["CLUSTER", "MEET", &host, &port])?;
             }
         }
-        wait::until("all nodes know each other", SETTLE_LIMIT, || {
-            for node in &self.nodes {
-                let known = view(&node.server)?.iter().filter(|seen| !seen.has("handshake")).count();
-                if known != self.nodes.len() {
-                    return Ok(Err(format!("{} knows {known}", node.server.address())));
-                }
-            }
-            Ok(Ok(()))
-        })
+        self.until_each_knows("all nodes know each other", self.nodes.len(), |seen| !seen.has("handshake"))
     }
 
     fn attach_replicas(&self, primaries: usize) -> Result<(), DevError> {
         for (number, replica) in self.nodes[primaries..].iter().enumerate() {
             replica.server.command(&["CLUSTER", "REPLICATE", self.nodes[number % primaries].id()])?;
         }
-        wait::until("all nodes know who is a replica", SETTLE_LIMIT, || {
+        let replicas = self.nodes.len() - primaries;
+        self.until_each_knows("all nodes know who is a replica", replicas, |seen| seen.primary.is_some())
+    }
+
+    /// Waits until every node knows `count` nodes that fit.
+    fn until_each_knows(
+        &self,
+        what: &str,
+        count: usize,
+        fits: impl Fn(&Seen) -> bool,
+    ) -> Result<(), DevError> {
+        wait::until(what, SETTLE_LIMIT, || {
             for node in &self.nodes {
-                let replicas = view(&node.server)?.iter().filter(|seen| seen.primary.is_some()).count();
-                if replicas != self.nodes.len() - primaries {
-                    return Ok(Err(format!("{} knows {replicas}", node.server.address())));
+                let known = view(&node.server)?.iter().filter(|seen| fits(seen)).count();
+                if known != count {
+                    return Ok(Err(format!("{} knows {known}", node.server.address())));
                 }
             }
             Ok(Ok(()))

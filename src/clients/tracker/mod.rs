@@ -67,7 +67,6 @@ struct Inner {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named as INFO names it")]
 pub struct TrackerCounts {
-    pub tracking_clients: usize,
     pub tracking_total_keys: usize,
     pub tracking_total_items: usize,
     pub tracking_total_prefixes: usize,
@@ -254,7 +253,6 @@ impl Tracker {
     pub fn counts(&self) -> TrackerCounts {
         let inner = self.inner.lock();
         TrackerCounts {
-            tracking_clients: inner.members.len(),
             tracking_total_keys: inner.table.keys(),
             tracking_total_items: inner.table.items(),
             tracking_total_prefixes: inner.wanted.len(),
