@@ -153,3 +153,20 @@ impl VersionedReply {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_belongs_to_its_database() {
+        let of = |database| CommandId::in_database("get", COMMANDS_MAX - 1, DbIndex::new(database));
+        for database in 0..DATABASES_MAX {
+            let id = of(database).unwrap();
+            assert_eq!((id.command(), id.database()), (COMMANDS_MAX - 1, DbIndex::new(database)));
+            assert!((0..database).all(|other| of(other) != Some(id)));
+            assert!(id.number < 1 << 10, "an entry has ten bits for it");
+        }
+        assert_eq!(of(DATABASES_MAX), None);
+    }
+}
