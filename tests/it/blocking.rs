@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -78,6 +79,14 @@ fn speaking(mut client: SandboxClient, version: u8) -> SandboxClient {
     client
 }
 
+/// Held by each test that waits on the cluster that all share: what a node holds for one of them is counted.
+static WAITING: Mutex<()> = Mutex::new(());
+
+/// Keeps the other tests from waiting on the shared cluster meanwhile.
+fn waits_alone() -> MutexGuard<'static, ()> {
+    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// How many clients of the daemon are blocked.
 fn blocked(daemon: &Daemon) -> u64 {
     let info = daemon.client().command(&["INFO", "clients"]).unwrap().text();
@@ -100,6 +109,7 @@ fn until_held(node: &Node, clients: usize) {
 
 #[test]
 fn those_who_are_woken_get_what_one_server_gives() {
+    let _alone = waits_alone();
     let alone = Standalone::launch(&[]).unwrap();
     let daemon = Daemon::before(shared_cluster());
     for (case, (prepared, blocking, waking)) in WOKEN.iter().enumerate() {
@@ -135,6 +145,7 @@ fn those_who_are_woken_get_what_one_server_gives() {
 
 #[test]
 fn those_who_are_not_woken_get_what_one_server_gives() {
+    let _alone = waits_alone();
     let alone = Standalone::launch(&[]).unwrap();
     let daemon = Daemon::before(shared_cluster());
     for (case, (prepared, request)) in NOT_WOKEN.iter().enumerate() {
@@ -160,6 +171,7 @@ fn keys_of_several_slots_cannot_be_waited_for() {
 
 #[test]
 fn a_pipeline_stays_in_order_around_a_wait() {
+    let _alone = waits_alone();
     let daemon = Daemon::before(shared_cluster());
     let (mut client, mut other) = (daemon.client(), daemon.client());
     let requests: [&[&str]; 5] = [
@@ -185,6 +197,7 @@ fn a_pipeline_stays_in_order_around_a_wait() {
 
 #[test]
 fn what_a_wait_took_is_not_read_from_memory_any_more() {
+    let _alone = waits_alone();
     let daemon = Daemon::before(shared_cluster());
     daemon.until_tracked(3);
     let (mut waiter, mut reader) = (daemon.client(), daemon.client());
@@ -206,6 +219,7 @@ fn what_a_wait_took_is_not_read_from_memory_any_more() {
 
 #[test]
 fn client_unblock_ends_a_wait() {
+    let _alone = waits_alone();
     let daemon = Daemon::before(shared_cluster());
     let (mut client, mut other) = (daemon.client(), daemon.client());
     let id = client.command(&["CLIENT", "ID"]).unwrap().integer().unwrap().to_string();
@@ -233,6 +247,7 @@ fn client_unblock_ends_a_wait() {
 
 #[test]
 fn an_unblock_that_races_with_an_element_loses_nothing() {
+    let _alone = waits_alone();
     let url = upstream_url(shared_cluster());
     let daemon = Daemon::start(&["--workers", "2", "--upstream", &url]);
     let (mut client, mut other) = (daemon.client(), daemon.client());
@@ -269,6 +284,7 @@ fn an_unblock_that_races_with_an_element_loses_nothing() {
 
 #[test]
 fn who_is_killed_or_unblocked_takes_nothing_that_is_pushed_behind_that() {
+    let _alone = waits_alone();
     let daemon = Daemon::before(shared_cluster());
     let mut other = daemon.client();
     for round in 0..60 {
@@ -309,6 +325,7 @@ fn who_is_killed_or_unblocked_takes_nothing_that_is_pushed_behind_that() {
 
 #[test]
 fn who_vanishes_takes_nothing_with_him() {
+    let _alone = waits_alone();
     let daemon = Daemon::before(shared_cluster());
     let node = owner(shared_cluster(), b"vanish");
     let Address::Tcp(address) = daemon.address() else { panic!("a TCP port") };
@@ -336,6 +353,7 @@ fn who_vanishes_takes_nothing_with_him() {
 
 #[test]
 fn a_drain_ends_waits() {
+    let _alone = waits_alone();
     let daemon = Daemon::before(shared_cluster());
     let mut client = daemon.client();
     client.send(&["BLPOP", "drained", "0"]).unwrap();
@@ -467,6 +485,7 @@ fn a_wait_at_a_node_that_hangs_ends_when_its_slot_has_another_owner() {
 
 #[test]
 fn a_thousand_wait_while_others_are_served() {
+    let _alone = waits_alone();
     const WAITERS: usize = 1_000;
     let daemon = Daemon::before(shared_cluster());
     let mut waiters: Vec<SandboxClient> = (0..WAITERS).map(|_| daemon.client()).collect();
