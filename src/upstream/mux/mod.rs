@@ -24,8 +24,11 @@
 //! compared as with several workers.
 //!
 //! After a loss, commands that were never written go out on the next connection. A command that was written
-//! is sent again only if it reads, and if no write to its slot was written after it. All others fail with an
+//! is sent again only if it reads, and if no write to its keys was written after it. All others fail with an
 //! error that says whether they may have been executed.
+//!
+//! All databases of one server share a connection: SELECT goes before a command of another database, in the
+//! same write. The first SELECT of a database on a connection is awaited (`queue/databases.rs`).
 
 pub(super) mod connection;
 mod driver;
