@@ -77,7 +77,7 @@ impl<'a> Conversation<'a> {
         let keys: Vec<&[u8]> =
             spec.keys.positions(&recognised).into_iter().flatten().map(|at| recognised.arg(at)).collect();
         self.touched.extend(keys.iter().map(|key| key.to_vec()));
-        let class = spec.class_of(&recognised);
+        let class = spec.class_of(&recognised).before(true, &recognised);
         if let Class::Refused(refusal) = class {
             return self.ask_nearside(spec, request, &refusal.reply(spec));
         }

@@ -34,7 +34,7 @@ use std::env;
 use std::thread;
 
 use fastrand::Rng;
-use nearside::protocol::command::Spec;
+use nearside::protocol::command::{Class, InCluster, Spec};
 
 use conversation::{Conversation, Differs};
 use coverage::{Coverage, rows};
@@ -223,7 +223,7 @@ fn is_apart(spec: &Spec) -> bool {
 }
 
 fn is_answerable(generator: &Generator, spec: &Spec) -> bool {
-    generator.is_known(spec) && !matches!(spec.class, nearside::protocol::command::Class::Refused(_))
+    generator.is_known(spec) && !matches!(spec.class, Class::Refused(_) | Class::OfServer(InCluster::Refused(_)))
 }
 
 fn generator(pair: &Pair) -> Generator {
