@@ -223,7 +223,8 @@ fn is_apart(spec: &Spec) -> bool {
 }
 
 fn is_answerable(generator: &Generator, spec: &Spec) -> bool {
-    generator.is_known(spec) && !matches!(spec.class, Class::Refused(_) | Class::OfServer(InCluster::Refused(_)))
+    generator.is_known(spec)
+        && !matches!(spec.class, Class::Refused(_) | Class::OfServer(InCluster::Refused(_)))
 }
 
 fn generator(pair: &Pair) -> Generator {
