@@ -17,17 +17,17 @@ pub struct NodeId(Arc<str>);
 /// has been received; an entry is served only while the lease of its epoch runs (I4). So entries of a
 /// connection that fell silent are not served any more when the time is over; no code has to act for that.
 ///
-/// Within the lease an entry is served only for [`UNSEEN_MAX`] after the last instant at which everything
-/// that had arrived on the connection was processed. After that, the reader checks whether unread bytes wait
-/// there. So a process that was stopped and continues serves nothing before it has read what arrived
-/// meanwhile; again the clock alone decides.
+/// Within the lease an entry is served only for [`INBOX_CHECK_INTERVAL`] after the last instant at which
+/// everything that had arrived on the connection was processed. After that, the reader checks whether unread
+/// bytes wait there. So a process that was stopped and continues serves nothing before it has read what
+/// arrived meanwhile; again the clock alone decides.
 #[derive(Clone)]
 pub struct Epoch(Arc<Life>);
 
 /// How long an entry is served without a check of the connection that it was read on. The owner of the
 /// connection notes each read of it, so the check is needed only after a stop of the process or a thread, and
 /// on a quiet connection.
-pub const UNSEEN_MAX: Duration = Duration::from_millis(10);
+pub const INBOX_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The receiving side of the connection of an epoch.
 pub trait NodeInbox: fmt::Debug + Send + Sync {
@@ -132,7 +132,7 @@ impl Epoch {
 
     /// All that had arrived on the connection by `at` was taken in.
     pub fn note_seen(&self, at: Nanos) {
-        let until = self.lease_until().min(at.saturating_add(clock::nanos(UNSEEN_MAX)));
+        let until = self.lease_until().min(at.saturating_add(clock::nanos(INBOX_CHECK_INTERVAL)));
         extend(&self.0.seen_until, until);
     }
 
@@ -206,7 +206,7 @@ mod tests {
             let inbox: Arc<dyn NodeInbox> = inbox.clone();
             Epoch::begin_on(Arc::downgrade(&inbox), lease_until)
         };
-        let unseen = clock::nanos(UNSEEN_MAX);
+        let unseen = clock::nanos(INBOX_CHECK_INTERVAL);
         let epoch = begin(&inbox, 3 * unseen);
         assert!(epoch.is_live(100) && !epoch.is_seen(100), "nobody has looked yet");
         assert!(epoch.look(100));

@@ -59,7 +59,7 @@ impl<T: Clone> NearCache<T> {
             return self.keep(ticket, query, reply, lifetime, sent_at);
         }
         let commits = self.shared.commits_of(ticket.hash);
-        let mut connections = commits.one_by_one.lock();
+        let mut connections = commits.commit_lock.lock();
         let latest = commits.latest.load(Ordering::Acquire);
         let rival = self.kept_reply(ticket.hash, query);
         let differs = |rival: &Bytes| *rival != reply.resp3;

@@ -12,7 +12,7 @@ use crate::node::Epoch;
 #[derive(Debug, Default)]
 pub(super) struct Commits {
     /// Held during a commit. Only other commits of the group wait for it.
-    pub(super) one_by_one: Mutex<Connections>,
+    pub(super) commit_lock: Mutex<Connections>,
     /// When the latest commit kept its reply.
     pub(super) latest: AtomicU64,
 }

@@ -66,13 +66,13 @@ impl CacheQuery<'_> {
     /// Whether the key is the only argument: any other one takes six bytes at least, and the length of the
     /// key has at most six digits, or is that of a key that is too long to matter.
     #[inline]
-    pub(super) fn is_sole(&self) -> bool {
+    pub(super) fn is_key_only(&self) -> bool {
         self.args.len() - self.key.len() < SOLE_FRAME_BYTES_MAX
     }
 
     /// Whether the key can be found in the kept arguments: otherwise its entry could never be removed.
     pub(super) fn is_well_formed(&self) -> bool {
-        self.is_sole() || cursor::strings(self.args).next() == Some(self.key)
+        self.is_key_only() || cursor::strings(self.args).next() == Some(self.key)
     }
 }
 

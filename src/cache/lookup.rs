@@ -38,9 +38,9 @@ impl<T: Clone> NearCache<T> {
         let hash = self.shared.store.hash(query.key);
         if let Some((held, resp2)) = self.serve(hash, query, now, out) {
             self.stats.l1_hits.bump();
-            if self.stats.l1_hits.get() & self.closer_mask == 0 {
+            if self.stats.l1_hits.get() & self.sample_mask == 0 {
                 let sampled = self.samples.as_ref().map(|_| held.to_bytes(out));
-                self.look_closer(*query, held.spot(), sampled);
+                self.record_sampled_hit(*query, held.spot(), sampled);
             }
             return Lookup::Hit(Hit::new(out, held, resp2));
         }
@@ -129,7 +129,7 @@ impl<T: Clone> NearCache<T> {
 
     /// Counts a few of the hits by key, and samples a few.
     #[cold]
-    fn look_closer(&self, query: CacheQuery<'_>, spot: u64, reply: Option<Bytes>) {
+    fn record_sampled_hit(&self, query: CacheQuery<'_>, spot: u64, reply: Option<Bytes>) {
         let hits = self.stats.l1_hits.get();
         if hits.is_multiple_of(HITS_PER_COUNT) {
             self.shared.counted.note(query.key);

@@ -25,7 +25,7 @@ impl<T: Clone> NearCache<T> {
     /// Whether the reply to a miss is worth keeping on these terms. Counts the call, so call it once for each
     /// miss.
     pub fn admits(&self, missed: &MissToken, terms: &CacheTerms) -> bool {
-        if self.shared.kept_empty.load(Ordering::Relaxed) {
+        if self.shared.inserts_paused.load(Ordering::Relaxed) {
             self.note(missed.hash, MissReason::NoMemory);
             return false;
         }

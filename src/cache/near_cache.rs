@@ -27,7 +27,7 @@ pub struct NearCache<T> {
     /// Samples of hits, if any are taken.
     pub(super) samples: Option<Samples>,
     /// A hit is counted or sampled when none of these bits is set in the number of hits.
-    pub(super) closer_mask: u64,
+    pub(super) sample_mask: u64,
     pub(super) stats: Arc<WorkerStats>,
 }
 
@@ -38,13 +38,13 @@ impl<T: Clone> NearCache<T> {
     pub fn new(shared: Arc<SharedCache>, stats: Arc<WorkerStats>) -> NearCache<T> {
         let samples = shared.limits.sampled.map(Samples::new);
         let one_in = samples.as_ref().map_or(HITS_PER_COUNT, Samples::one_in);
-        let closer_mask = one_in.min(HITS_PER_COUNT) - 1;
+        let sample_mask = one_in.min(HITS_PER_COUNT) - 1;
         NearCache {
             shared,
             epochs: RefCell::default(),
             fills: RefCell::new(Fills::new()),
             samples,
-            closer_mask,
+            sample_mask,
             stats,
         }
     }

@@ -42,7 +42,8 @@ pub struct CacheLimits {
     pub ttl: Duration,
     /// No reply about an absent key is kept longer. Nothing is pushed for an absent key whose slot moves.
     pub negative_ttl: Duration,
-    /// Whether keys that are invalidated more often than they are read are kept, if no policy says otherwise.
+    /// Whether keys that are invalidated more often than they are read are kept, if no policy says
+    /// otherwise.
     pub admission: AdmissionRule,
     /// The share of the hits that is sampled, if any is.
     pub sampled: Option<f64>,
@@ -67,9 +68,9 @@ pub struct SharedCache {
     /// The reasons why keys have no entry.
     pub(super) reasons: Arc<Reasons>,
     /// Whether invalidations come over other connections than the replies that they are about.
-    pub(super) heard_elsewhere: AtomicBool,
+    pub(super) separate_invalidation_stream: AtomicBool,
     /// Nothing is kept for now, because memory is scarce.
-    pub(super) kept_empty: AtomicBool,
+    pub(super) inserts_paused: AtomicBool,
     /// Whether replies come over several connections, and so in no common order.
     pub(super) several_connections: AtomicBool,
     /// When everything was dropped last; 0 if never.
@@ -108,8 +109,8 @@ impl SharedCache {
             counted: HotKeyCounts::new(counted_bytes),
             mismatches: Mutex::default(),
             reasons,
-            heard_elsewhere: AtomicBool::new(false),
-            kept_empty: AtomicBool::new(false),
+            separate_invalidation_stream: AtomicBool::new(false),
+            inserts_paused: AtomicBool::new(false),
             several_connections: AtomicBool::new(limits.several_workers),
             emptied_at: AtomicU64::new(0),
             commits,
@@ -180,7 +181,8 @@ impl SharedCache {
     /// Whether replies have to be compared with what is kept, because they and the invalidations come over
     /// several connections and in no common order.
     pub fn is_multi_stream(&self) -> bool {
-        self.several_connections.load(Ordering::Relaxed) || self.heard_elsewhere.load(Ordering::Relaxed)
+        self.several_connections.load(Ordering::Relaxed)
+            || self.separate_invalidation_stream.load(Ordering::Relaxed)
     }
 
     /// Notes that from now on a worker reads over several connections.
@@ -190,8 +192,8 @@ impl SharedCache {
 
     /// Sets whether invalidations come over other connections than the replies that they are about. When that
     /// ends, all entries must have been dropped before.
-    pub fn set_split_tracking(&self, elsewhere: bool) {
-        self.heard_elsewhere.store(elsewhere, Ordering::Relaxed);
+    pub fn set_separate_invalidation_stream(&self, elsewhere: bool) {
+        self.separate_invalidation_stream.store(elsewhere, Ordering::Relaxed);
     }
 
     /// Invalidates `key` before a reply about it leaves that is not kept, if replies come over several
@@ -233,8 +235,8 @@ impl SharedCache {
     }
 
     /// Stops keeping replies, or begins again. Entries are not touched.
-    pub fn keep_empty(&self, empty: bool) {
-        self.kept_empty.store(empty, Ordering::Relaxed);
+    pub fn pause_inserts(&self, empty: bool) {
+        self.inserts_paused.store(empty, Ordering::Relaxed);
     }
 
     /// Why an entry may not be served at `now`, if it may not.

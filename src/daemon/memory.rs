@@ -97,7 +97,7 @@ impl<R: Fn() -> usize> MemoryKeeper<R> {
             "memory_max is nearly used up: L1 is emptied, and large requests are refused"
         );
         if let Some(cache) = &self.cache {
-            cache.keep_empty(true);
+            cache.pause_inserts(true);
             cache.invalidate(&Invalidation::All, &self.stats);
         }
     }
@@ -105,7 +105,7 @@ impl<R: Fn() -> usize> MemoryKeeper<R> {
     fn fill(&self) {
         tracing::info!(used = self.ceiling.used(), "memory is no longer scarce: L1 is filled again");
         if let Some(cache) = &self.cache {
-            cache.keep_empty(false);
+            cache.pause_inserts(false);
         }
         // Clients that were not read are read again.
         self.clients.all().iter().for_each(|client| client.mailbox.wake());

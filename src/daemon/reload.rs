@@ -60,7 +60,8 @@ impl Reload {
         let count = policies.len();
         // As long as entries of the former policies may be there.
         let Shared { cache, policies: current, tracker, stats, .. } = &*self.shared;
-        let split_tracking = |split| cache.iter().for_each(|cache| cache.set_split_tracking(split));
+        let split_tracking =
+            |split| cache.iter().for_each(|cache| cache.set_separate_invalidation_stream(split));
         split_tracking(true);
         let differ = current.replace(policies);
         if differ && let Some(cache) = cache {

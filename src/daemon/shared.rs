@@ -107,7 +107,7 @@ impl Shared {
         });
         let policies = Arc::new(CurrentPolicies::new(Policies::new(config.policies.clone())));
         if let Some(cache) = &cache {
-            cache.set_split_tracking(policies.broadcast());
+            cache.set_separate_invalidation_stream(policies.broadcast());
             tracker.want_for_l1(policies.broadcast_prefixes());
         }
         let admission = ClientLimit::new(

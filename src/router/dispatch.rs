@@ -38,7 +38,7 @@ use super::transactions::watch::Watches;
 use crate::cache::policy::CurrentPolicies;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{
-    Class, CommandError, Database, Flags, Gather, Keyspace, Learned, RequiredState, Spec,
+    Class, CommandError, Database, Flags, Gather, Keyspace, ModuleCommand, RequiredState, Spec,
 };
 use crate::protocol::resp::request::Request;
 use crate::pubsub::Hub;
@@ -265,7 +265,7 @@ impl Router {
     }
 
     /// As [`Router::may_overtake`], for a command of a module.
-    pub fn may_overtake_learned(&self, learned: &Learned, request: &Request<'_>) -> bool {
+    pub fn may_overtake_learned(&self, learned: &ModuleCommand, request: &Request<'_>) -> bool {
         self.context.may_have_no_place(RequestRoute::learned(learned), request)
             && self.context.upstream.is_split(request.raw().len())
     }

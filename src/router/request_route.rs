@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::coherence::inflight::InflightKeys;
-use crate::protocol::command::{Class, Flags, Keys, Learned, ScriptAction, Spec, TtlEffect};
+use crate::protocol::command::{Class, Flags, Keys, ModuleCommand, ScriptAction, Spec, TtlEffect};
 use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::request::Request;
 use crate::protocol::resp::resp2::Form;
@@ -60,8 +60,8 @@ impl RequestRoute {
     }
 
     /// The route of a command of a module. It is unknown which of its keys it writes.
-    pub(super) fn learned(learned: &Learned) -> RequestRoute {
-        let Learned { keys, flags, .. } = *learned;
+    pub(super) fn learned(learned: &ModuleCommand) -> RequestRoute {
+        let ModuleCommand { keys, flags, .. } = *learned;
         let ttl_effect = if flags.has(Flags::WRITE) { TtlEffect::Keys(keys) } else { TtlEffect::Nothing };
         RequestRoute { keys, ttl_effect, flags, form: Form::ByRule, runs_user_code: true }
     }

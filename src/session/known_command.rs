@@ -1,6 +1,6 @@
 //! A command that the table or the upstream knows, as far as the modes and gates of a session look at it.
 
-use crate::protocol::command::{Class, Flags, Learned, Local, RequiredState, Spec};
+use crate::protocol::command::{Class, Flags, Local, ModuleCommand, RequiredState, Spec};
 
 /// A command, and what is known of it.
 #[derive(Clone, Copy, Debug)]
@@ -8,7 +8,7 @@ pub(super) enum KnownCommand<'a> {
     /// A row of the table.
     OfTable(&'static Spec),
     /// A command of a module.
-    OfModule(&'a Learned),
+    OfModule(&'a ModuleCommand),
 }
 
 // === impl KnownCommand ===

@@ -34,7 +34,7 @@ pub(super) fn answer(
         return Some(Answer::Now(queued));
     }
     if context.router.may_overtake_learned(&learned, request) {
-        state.is_exclusive = true;
+        state.drains_first = true;
         if !pipeline.is_empty() {
             return None;
         }

@@ -35,12 +35,12 @@ impl Session {
                 Poll::Ready(Waited::Again) => {}
             }
         }
-        if self.state.is_exclusive {
+        if self.state.drains_first {
             if !self.pipeline.is_empty() {
                 self.wait_alone(cx)?;
                 return Ok(false);
             }
-            self.state.is_exclusive = false;
+            self.state.drains_first = false;
             self.connection.limit_unauthenticated(self.state.client.is_locked());
         }
         self.was_slowed = self.is_slowed();

@@ -65,27 +65,27 @@ pub(super) fn serve(
                     measured = is_measured;
                     let answer = commands::answer(local, spec, &request, client, context, ExecContext::None);
                     // The next request has other limits.
-                    state.is_exclusive |= was_locked != state.client.is_locked();
+                    state.drains_first |= was_locked != state.client.is_locked();
                     answer
                 }
                 Class::Session(kind)
                     if mode_commands::is_exclusive(kind, &request, state, context)
                         && !pipeline.is_empty() =>
                 {
-                    state.is_exclusive = true;
+                    state.drains_first = true;
                     return Flow::Again;
                 }
                 Class::Session(kind) => {
                     measured =
                         !matches!(kind, command::RequiredState::Blocking | command::RequiredState::Wait);
-                    state.is_exclusive = mode_commands::is_exclusive(kind, &request, state, context);
+                    state.drains_first = mode_commands::is_exclusive(kind, &request, state, context);
                     let inflight = state.client.inflight.clone();
                     let caller = Caller { resp: state.client.resp(), inflight: &inflight, now, coverage };
                     mode_commands::answer(kind, spec, &request, state, context, caller)
                 }
                 class => {
                     if !matches!(class, Class::CacheableRead) && context.router.may_overtake(spec, &request) {
-                        state.is_exclusive = true;
+                        state.drains_first = true;
                         if !pipeline.is_empty() {
                             return Flow::Again;
                         }
@@ -186,7 +186,7 @@ pub(super) fn serve(
         Answer::Exclusive(_) => {}
     }
     let full = pipeline.len() >= context.limits.pipeline_depth_max;
-    if state.client.leaving || full || state.is_exclusive || mailed || held {
+    if state.client.leaving || full || state.drains_first || mailed || held {
         Flow::Pause
     } else {
         Flow::Next

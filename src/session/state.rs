@@ -22,7 +22,7 @@ pub(super) struct SessionState {
     /// Absent in a plain session, which most are.
     pub(super) modes: Option<Box<Modes>>,
     /// No request is taken before all earlier ones have been answered.
-    pub(super) is_exclusive: bool,
+    pub(super) drains_first: bool,
 }
 
 // === impl SessionState ===
@@ -39,7 +39,7 @@ impl SessionState {
             recogniser: CommandLookup::denying(denied),
             modes: None,
             // The first request is held to the bounds for unauthenticated clients.
-            is_exclusive: asks_password,
+            drains_first: asks_password,
         }
     }
 
@@ -62,7 +62,7 @@ impl SessionState {
     pub(super) fn reset(&mut self) {
         self.client.reset();
         self.modes = None;
-        self.is_exclusive |= self.client.is_locked();
+        self.drains_first |= self.client.is_locked();
         // Mail for one of its former modes would look like a reply to another request.
         self.client.entry.mailbox.discard();
     }

@@ -119,7 +119,7 @@ impl Session {
         }
         let (half, waits) = (self.connection.half_len(), self.waiting.is_some());
         let takes = !waits
-            && !state.is_exclusive
+            && !state.drains_first
             && !self.is_slowed()
             && !state.client.inflight.is_held()
             && !self.is_full();

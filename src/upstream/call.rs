@@ -67,7 +67,7 @@ pub(super) enum Completion {
     /// A session.
     Caller(oneshot::Sender<Outcome>),
     /// The connection itself: from this command on the node tracks what is read.
-    Arming,
+    TrackingEnabled,
     /// The connection itself: the server says whether it is a replica.
     Role,
     /// The connection itself: the node reports its limits.

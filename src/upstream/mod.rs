@@ -23,7 +23,7 @@ mod truncate;
 mod worker;
 
 pub use call::{Call, Outcome, PendingReply, SLOT_IS_MOVING, UpstreamReply, answers_exec, exec_abort};
-pub use conn::dns::Lookups;
+pub use conn::dns::DnsResolver;
 pub use conn::heartbeat::Heartbeat;
 pub use conn::limits::Excess;
 pub use conn::login::{Credentials, Login};

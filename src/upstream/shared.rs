@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::bcast::Broadcast;
 use super::conn::connect_limiter::ConnectLimiter;
-use super::conn::dns::Lookups;
+use super::conn::dns::DnsResolver;
 use super::conn::proxy_chain::ProxyChain;
 use super::rights::Rights;
 use super::status::StatusBoard;
@@ -22,7 +22,7 @@ pub struct SharedUpstream {
     /// Counts of the dedicated connections.
     pub dedicated: DedicatedCounts,
     /// The lookups of host names.
-    pub names: Lookups,
+    pub names: DnsResolver,
     /// The memory that everything in flight may take.
     pub ceiling: Arc<MemoryCeiling>,
     /// What the nodes refuse to the user that the daemon is upstream.

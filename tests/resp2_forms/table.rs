@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use nearside::{
-    protocol::command::{self, Class, Flags, Keys, Learned, Spec, TtlEffect, recognise},
+    protocol::command::{self, Class, Flags, Keys, ModuleCommand, Spec, TtlEffect, recognise},
     protocol::resp::{
         cursor::{self, ReplyHead},
         request::OwnedRequest,
@@ -224,13 +224,13 @@ fn a_description_of_the_server_can_be_learned() {
             let reply = connection.call(&request(&format!("COMMAND INFO {name}")));
             let row = command::all().find(|spec| spec.name == name).unwrap();
             assert_eq!(
-                Learned::from_command_info(&reply),
-                Some(Learned { name: name.into(), flags: row.flags, keys: row.keys })
+                ModuleCommand::from_command_info(&reply),
+                Some(ModuleCommand { name: name.into(), flags: row.flags, keys: row.keys })
             );
         }
-        let movable = Learned::from_command_info(&connection.call(&request("COMMAND INFO eval")));
+        let movable = ModuleCommand::from_command_info(&connection.call(&request("COMMAND INFO eval")));
         assert_eq!(movable.map(|learned| learned.keys), Some(Keys::Movable));
-        assert_eq!(Learned::from_command_info(&connection.call(&request("COMMAND INFO nope"))), None);
+        assert_eq!(ModuleCommand::from_command_info(&connection.call(&request("COMMAND INFO nope"))), None);
     }
 }
 

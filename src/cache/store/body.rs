@@ -149,7 +149,7 @@ pub(super) fn bytes(body: &[AtomicU64], from: usize, to: usize) -> Vec<u8> {
 pub(super) fn is_about(words: &[AtomicU64], key: &[u8]) -> bool {
     let Some(head) = EntryHead::read(words) else { return false };
     let body = words.get(head.body_at()..).unwrap_or_default();
-    if !head.is_sole() {
+    if !head.is_key_only() {
         return *self::key(head, &bytes(body, 0, head.asked_len())) == *key;
     }
     let parts = body.split_at_checked(key.len() / 8).filter(|_| head.asked_len() == key.len());
@@ -158,7 +158,7 @@ pub(super) fn is_about(words: &[AtomicU64], key: &[u8]) -> bool {
 
 /// The key of an entry: what was asked, or the first argument of that.
 pub(super) fn key(head: EntryHead, asked: &[u8]) -> &[u8] {
-    if head.is_sole() { asked } else { cursor::strings(asked).next().unwrap_or_default() }
+    if head.is_key_only() { asked } else { cursor::strings(asked).next().unwrap_or_default() }
 }
 
 /// The arguments of a query with only a key, as in a request.
@@ -189,7 +189,7 @@ mod tests {
                 let words: Vec<AtomicU64> = (0..head.words()).map(|_| AtomicU64::new(u64::MAX)).collect();
                 write(&words, head, 77, sought.asked, &reply);
                 assert_eq!(EntryHead::read(&words), Some(head).filter(|_| words.len() > 1));
-                assert!(head.may_answer(&sought) && head.is_sole() && head.resp2() == Resp2::Other);
+                assert!(head.may_answer(&sought) && head.is_key_only() && head.resp2() == Resp2::Other);
                 assert_eq!((head.deadline(), head.epoch_index(), head.slot()), (9, 65_535, 16_383));
                 assert_eq!((head.slot_generation(), head.command()), (7, 1_023));
                 assert_eq!(next(&words).map(|next| next.load(Ordering::Relaxed)), chained.then_some(77));

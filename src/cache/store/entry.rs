@@ -62,11 +62,11 @@ pub(in crate::cache) struct Sought<'a> {
 impl<'a> Sought<'a> {
     #[inline]
     pub(in crate::cache) fn new(query: &CacheQuery<'a>) -> Sought<'a> {
-        let is_sole = query.is_sole();
-        let asked = if is_sole { query.key } else { query.args };
+        let is_key_only = query.is_key_only();
+        let asked = if is_key_only { query.key } else { query.args };
         let second = (asked.len() as u64).min(PART_MASK)
             | u64::from(query.command.number) << COMMAND_SHIFT & COMMAND_MASK
-            | if is_sole { SOLE } else { 0 };
+            | if is_key_only { SOLE } else { 0 };
         Sought { asked, second }
     }
 }
@@ -142,7 +142,7 @@ impl EntryHead {
     }
 
     /// Whether what was asked is the key alone.
-    pub(super) fn is_sole(self) -> bool {
+    pub(super) fn is_key_only(self) -> bool {
         self.second & SOLE != 0
     }
 

@@ -8,7 +8,7 @@ use super::index::Lines;
 use super::large::LargeEntries;
 use super::line::Place;
 use super::queues::{Element, QueueKind, Segment};
-use super::reinsertion::Reinsertion;
+use super::reinsertion::ReinsertionCost;
 use super::sizes::WORD_BYTES;
 use super::{AtomicU64, Event, MissReason, REPLIES_MAX, Store, StoreWriter, clock, tick};
 
@@ -29,7 +29,7 @@ struct Pointer<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
     /// It came to the front: it stays if it was hit often enough for its size.
-    ByHits(Reinsertion),
+    ByHits(ReinsertionCost),
     /// The segment was nearly dead: its live entries stay as they are.
     Stays,
     /// Nothing stays.
@@ -45,7 +45,7 @@ impl Rule {
         self,
         which: QueueKind,
         hits: u8,
-        hits_left: impl FnOnce(Reinsertion, u8) -> Option<u8>,
+        hits_left: impl FnOnce(ReinsertionCost, u8) -> Option<u8>,
     ) -> Option<(QueueKind, u8)> {
         match (self, which) {
             (Rule::Stays, _) => Some((which, hits)),
@@ -85,9 +85,9 @@ impl Store {
     }
 
     /// The rule for another round, by the present averages.
-    pub(super) fn reinsertion(&self, writer: &StoreWriter) -> Reinsertion {
+    pub(super) fn reinsertion(&self, writer: &StoreWriter) -> ReinsertionCost {
         let bytes = (writer.segments * self.sizes.segment_bytes) as u64 + self.large.bytes();
-        Reinsertion::new(bytes, self.entries.load(Ordering::Relaxed), tick(clock::now()))
+        ReinsertionCost::new(bytes, self.entries.load(Ordering::Relaxed), tick(clock::now()))
     }
 
     fn empty_segment(&self, writer: &mut StoreWriter, which: QueueKind, segment: Segment, rule: Rule) {
@@ -128,7 +128,7 @@ impl Store {
         let why_dead = self.why_dead(head, now, || writer.epochs.epoch(head.epoch_index()).cloned());
         let bytes = head.words() * WORD_BYTES;
         let hits_left =
-            |reinsertion: Reinsertion, hits| reinsertion.hits_left(hits, bytes, since, head.deadline());
+            |reinsertion: ReinsertionCost, hits| reinsertion.hits_left(hits, bytes, since, head.deadline());
         if why_dead.is_none()
             && let Some((to, left)) = rule.of(which, hits, hits_left)
             && let Some(moved) = self.move_to(writer, to, spot, head)

@@ -316,7 +316,7 @@ impl Store {
 
     fn stored_of(&self, head: EntryHead, asked: Vec<u8>, reply_bytes: usize, weight: usize) -> Stored {
         let key = body::key(head, &asked).to_vec();
-        let arguments = if head.is_sole() { body::sole(&asked) } else { asked };
+        let arguments = if head.is_key_only() { body::sole(&asked) } else { asked };
         Stored { head, command: self.name(head.command()), key, arguments, reply_bytes, weight }
     }
 

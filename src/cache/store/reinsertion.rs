@@ -6,7 +6,7 @@
 
 /// The cost of a round at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reinsertion {
+pub(super) struct ReinsertionCost {
     /// Bytes of the average key.
     mean: u64,
     /// The time, in ticks.
@@ -19,12 +19,12 @@ const HIT: u64 = 256;
 /// The least cost of a round: even a small entry goes in the end when it is not hit any more.
 const COST_MIN: u64 = HIT / 2;
 
-// === impl Reinsertion ===
+// === impl ReinsertionCost ===
 
-impl Reinsertion {
+impl ReinsertionCost {
     /// The cost while `keys` keys have `bytes` bytes.
-    pub(super) fn new(bytes: u64, keys: u64, now: u32) -> Reinsertion {
-        Reinsertion { mean: (bytes / keys.max(1)).max(1), now }
+    pub(super) fn new(bytes: u64, keys: u64, now: u32) -> ReinsertionCost {
+        ReinsertionCost { mean: (bytes / keys.max(1)).max(1), now }
     }
 
     /// Whether a key that was evicted recently and returns goes into the main queue at once. The larger it
@@ -56,7 +56,7 @@ mod tests {
     const TIMES: u32 = 20_000;
 
     /// How often of so many times an entry stays, in percent, and how many hits that takes on the average.
-    fn mean(reinsertion: Reinsertion, hits: u8, bytes: usize, since: u32, deadline: u32) -> (f64, f64) {
+    fn mean(reinsertion: ReinsertionCost, hits: u8, bytes: usize, since: u32, deadline: u32) -> (f64, f64) {
         let left: Vec<u8> =
             (0..TIMES).filter_map(|_| reinsertion.hits_left(hits, bytes, since, deadline)).collect();
         let all: u32 = left.iter().map(|left| u32::from(*left)).sum();
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_round_is_paid_by_bytes_or_had_by_chance() {
-        let reinsertion = Reinsertion::new(200_000, 1_000, 5_000);
+        let reinsertion = ReinsertionCost::new(200_000, 1_000, 5_000);
         for (hits, bytes, stays, paid) in [
             (1, 200, 100.0, 1.0),
             (3, 200, 100.0, 1.0),
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn what_ends_before_the_round_pays_for_all_of_it() {
-        let reinsertion = Reinsertion::new(200_000, 1_000, 5_000);
+        let reinsertion = ReinsertionCost::new(200_000, 1_000, 5_000);
         // It lasts for all of the next round, for half of it, for a tenth, for no time at all.
         assert_near(mean(reinsertion, 3, 200, 4_000, 6_000), (100.0, 1.0));
         assert_near(mean(reinsertion, 3, 200, 4_000, 5_500), (100.0, 2.0));
@@ -94,20 +94,20 @@ mod tests {
         assert!(mean(reinsertion, 3, 200, 4_000, 5_000).0 < 3.0);
         // It came in this tick, and nothing is known of rounds; and ticks wrap.
         assert_near(mean(reinsertion, 3, 200, 5_000, 5_001), (100.0, 1.0));
-        let reinsertion = Reinsertion::new(200_000, 1_000, 500);
+        let reinsertion = ReinsertionCost::new(200_000, 1_000, 500);
         assert_near(mean(reinsertion, 3, 200, u32::MAX - 499, 1_000), (100.0, 2.0));
         // The largest numbers there can be.
-        let reinsertion = Reinsertion::new(1, 1, u32::MAX - 1);
+        let reinsertion = ReinsertionCost::new(1, 1, u32::MAX - 1);
         assert!(mean(reinsertion, 3, 1 << 29, 0, u32::MAX).0 < 1.0);
     }
 
     #[test]
     fn who_comes_again_is_let_in_the_rarer_the_larger() {
-        let reinsertion = Reinsertion::new(200_000, 1_000, 0);
+        let reinsertion = ReinsertionCost::new(200_000, 1_000, 0);
         let part = |bytes| (0..10_000).filter(|_| reinsertion.admits_returning(bytes)).count();
         assert_eq!((part(0), part(200)), (10_000, 10_000));
         assert!((2_200..2_800).contains(&part(800)), "{}", part(800));
         // Nothing is known while nothing is kept.
-        assert!(Reinsertion::new(0, 0, 0).admits_returning(1));
+        assert!(ReinsertionCost::new(0, 0, 0).admits_returning(1));
     }
 }

@@ -23,7 +23,7 @@ fn what_is_heard_of_over_another_connection_is_compared_before_a_reply_leaves() 
     for (elsewhere, served_then) in [(true, None), (false, Some("old"))] {
         let shared = shared(CacheLimits { several_workers: false, ..LIMITS });
         let (cache, key) = (worker(&shared), get("key"));
-        shared.set_split_tracking(elsewhere);
+        shared.set_separate_invalidation_stream(elsewhere);
         let (first, second) = (miss(&cache, &key), miss(&cache, &key));
         assert_eq!(commit(&cache, &key, &cache.ticket(&first, live()), "old"), Commit::Kept);
         // The newer one is no reply to keep, and the change was not heard of yet.

@@ -116,9 +116,9 @@ fn what_is_kept_empty_lets_nothing_in_whatever_the_terms_and_is_filled_again() {
     let terms = CacheTerms { admission: Some(AdmissionRule::Always), ..CacheTerms::default() };
     let key = get("key");
     assert!(cache.admits(&miss(&cache, &key), &terms));
-    cache.shared().keep_empty(true);
+    cache.shared().pause_inserts(true);
     assert!(!cache.admits(&miss(&cache, &key), &terms));
     assert!(MissReason::NoMemory.to_string().starts_with("memory_max"));
-    cache.shared().keep_empty(false);
+    cache.shared().pause_inserts(false);
     assert!(cache.admits(&miss(&cache, &key), &terms));
 }

@@ -8,7 +8,7 @@ use crate::protocol::resp::cursor::{self, ReplyHead};
 
 /// What is known of a command that a module of the upstream brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Learned {
+pub struct ModuleCommand {
     /// Its name, as the server spells it.
     pub name: Arc<str>,
     /// Those of its flags that matter here.
@@ -17,12 +17,12 @@ pub struct Learned {
     pub keys: Keys,
 }
 
-// === impl Learned ===
+// === impl ModuleCommand ===
 
-impl Learned {
+impl ModuleCommand {
     /// Reads the reply to COMMAND INFO with one name, in RESP2 or RESP3. Nothing if the server does not know
     /// the command either, or says it in a way that is not understood.
-    pub fn from_command_info(reply: &[u8]) -> Option<Learned> {
+    pub fn from_command_info(reply: &[u8]) -> Option<ModuleCommand> {
         let description = cursor::elements(reply)?.next()??;
         let mut fields = cursor::elements(description)?;
         let (name, _arity) = (cursor::text(fields.next()??)?, fields.next()??);
@@ -36,7 +36,7 @@ impl Learned {
             (_, 0) => return None,
             (first, step) => Keys::Range { first, last: isize::try_from(last).ok()?, step },
         };
-        Some(Learned { name: String::from_utf8_lossy(name).into(), flags, keys })
+        Some(ModuleCommand { name: String::from_utf8_lossy(name).into(), flags, keys })
     }
 }
 
@@ -64,12 +64,12 @@ mod tests {
         let resp2 = b"*1\r\n*10\r\n$8\r\njson.get\r\n:-2\r\n\
                       *2\r\n+readonly\r\n+module\r\n:1\r\n:1\r\n:1\r\n*0\r\n*0\r\n*0\r\n*0\r\n";
         let keys = Keys::Range { first: 1, last: 1, step: 1 };
-        let learned = Learned { name: "json.get".into(), flags: Flags::READ, keys };
-        assert_eq!(Learned::from_command_info(resp2), Some(learned));
+        let learned = ModuleCommand { name: "json.get".into(), flags: Flags::READ, keys };
+        assert_eq!(ModuleCommand::from_command_info(resp2), Some(learned));
         let resp3 =
             b"*1\r\n*7\r\n$4\r\nft.x\r\n:-2\r\n~2\r\n+write\r\n+movablekeys\r\n:0\r\n:0\r\n:0\r\n~0\r\n";
-        let learned = Learned { name: "ft.x".into(), flags: Flags::WRITE, keys: Keys::Movable };
-        assert_eq!(Learned::from_command_info(resp3), Some(learned));
+        let learned = ModuleCommand { name: "ft.x".into(), flags: Flags::WRITE, keys: Keys::Movable };
+        assert_eq!(ModuleCommand::from_command_info(resp3), Some(learned));
     }
 
     #[test]
@@ -82,7 +82,7 @@ mod tests {
             b"*1\r\n*2\r\n$1\r\na\r\n:1\r\n",
             b"",
         ] {
-            assert_eq!(Learned::from_command_info(reply), None, "{}", reply.escape_ascii());
+            assert_eq!(ModuleCommand::from_command_info(reply), None, "{}", reply.escape_ascii());
         }
     }
 }

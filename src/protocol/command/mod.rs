@@ -36,7 +36,7 @@ pub use index::{
     CACHED, NUMBERS, all, cached, cached_number_of, is_unpaired, named, number_of, numbered, recognise,
 };
 pub use keys::{KeyPositions, Keys, KeysUnknown};
-pub use learned::Learned;
+pub use learned::ModuleCommand;
 pub use lookup::CommandLookup;
 pub use ttl_effect::{TtlEffect, is_silent};
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::clock::{self, Nanos};
-use crate::protocol::command::Learned;
+use crate::protocol::command::ModuleCommand;
 use crate::upstream::UpstreamError;
 
 /// Names that are remembered; beyond it all are forgotten, since clients can make names up.
@@ -21,7 +21,7 @@ pub(super) struct CommandInfoCache {
 
 #[derive(Clone, Debug)]
 pub(super) enum CommandInfo {
-    Known(Learned),
+    Known(ModuleCommand),
     Unknown,
     NotAnswered(UpstreamError),
     NotAllowed,
@@ -39,7 +39,7 @@ impl CommandInfoCache {
     }
 
     /// What is known of a command, if it is known.
-    pub(super) fn known(&self, name: &[u8]) -> Option<&Learned> {
+    pub(super) fn known(&self, name: &[u8]) -> Option<&ModuleCommand> {
         match self.names.get(&name.to_ascii_lowercase())? {
             (_, CommandInfo::Known(learned)) => Some(learned),
             _ => None,

@@ -8,7 +8,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::cache::{CommandInfo, CommandInfoCache};
 use crate::clock::Nanos;
-use crate::protocol::command::{CommandError, Flags, Learned};
+use crate::protocol::command::{CommandError, Flags, ModuleCommand};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
@@ -42,7 +42,7 @@ impl UnknownCommands {
     }
 
     /// Sends a request on whose command is not in the table.
-    pub fn answer(&self, learned: &Learned, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+    pub fn answer(&self, learned: &ModuleCommand, request: &Request<'_>, caller: Caller<'_>) -> Answer {
         caller.inflight.note_sent();
         let route = RequestRoute::learned(learned);
         let access = if learned.flags.has(Flags::READ) { KeyAccess::Declared } else { KeyAccess::Undeclared };
@@ -53,7 +53,7 @@ impl UnknownCommands {
     ///
     /// # Errors
     /// The reply for a command that the upstream does not know either, or could not be asked about.
-    pub fn learned(&self, request: &Request<'_>, now: Nanos) -> Result<Learned, Bytes> {
+    pub fn learned(&self, request: &Request<'_>, now: Nanos) -> Result<ModuleCommand, Bytes> {
         let name = request.arg(0).to_ascii_lowercase();
         match self.known.borrow_mut().recall(&name, now) {
             Some(CommandInfo::Known(learned)) => Ok(learned),
@@ -68,7 +68,7 @@ impl UnknownCommands {
     }
 
     /// What is known of the command `name`, if the upstream knows it.
-    pub fn known(&self, name: &[u8]) -> Option<Learned> {
+    pub fn known(&self, name: &[u8]) -> Option<ModuleCommand> {
         self.known.borrow().known(name).cloned()
     }
 
@@ -92,9 +92,8 @@ impl UnknownCommands {
                 Ok(reply) if this.context.is_refused(node, Right::CommandInfo, &reply.frame) => {
                     CommandInfo::NotAllowed
                 }
-                Ok(reply) => {
-                    Learned::from_command_info(&reply.frame).map_or(CommandInfo::Unknown, CommandInfo::Known)
-                }
+                Ok(reply) => ModuleCommand::from_command_info(&reply.frame)
+                    .map_or(CommandInfo::Unknown, CommandInfo::Known),
                 Err(failure) => CommandInfo::NotAnswered(failure),
             };
             this.known.borrow_mut().learn(name, lesson);

@@ -204,7 +204,7 @@ impl CachedReads {
             return Answer::Later(Box::pin(async move {
                 let outcome = follower.await.unwrap_or(Err(UpstreamError::Stopped));
                 drop(read);
-                brought(outcome, resp, coverage.as_ref())
+                render_fill(outcome, resp, coverage.as_ref())
             }));
         }
         let request = request.to_owned();
@@ -258,7 +258,7 @@ impl CachedReads {
         Answer::Later(Box::pin(async move {
             let outcome = this.finish_fill(fill).await;
             drop(read);
-            brought(outcome, resp, coverage.as_ref())
+            render_fill(outcome, resp, coverage.as_ref())
         }))
     }
 
@@ -312,7 +312,11 @@ fn command_of(spec: &'static Spec, caller: Caller<'_>) -> Option<CommandId> {
 }
 
 /// What a client gets of what a fill brought in.
-fn brought(outcome: Result<FillResult, UpstreamError>, resp: Resp, coverage: Option<&Rc<Coverage>>) -> Bytes {
+fn render_fill(
+    outcome: Result<FillResult, UpstreamError>,
+    resp: Resp,
+    coverage: Option<&Rc<Coverage>>,
+) -> Bytes {
     match outcome {
         Ok(FillResult { reply, tracked }) => {
             coverage::note(coverage, tracked);

@@ -13,7 +13,9 @@ use super::exec_reply::{changed, executed, executed_in_turns, joined, nothing};
 use super::part::{ExecElement, NotAPart, TransactionPart};
 use super::watch::{KeyWatch, Watched};
 use crate::clock;
-use crate::protocol::command::{Class, Flags, Keyspace, Learned, Local, RequiredState, ScriptAction, Spec};
+use crate::protocol::command::{
+    Class, Flags, Keyspace, Local, ModuleCommand, RequiredState, ScriptAction, Spec,
+};
 use crate::protocol::key::KeySlots;
 use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
@@ -117,7 +119,7 @@ impl Transactions {
     /// Its keys are in another slot.
     pub fn learned_part(
         &self,
-        learned: &Learned,
+        learned: &ModuleCommand,
         request: &Request<'_>,
         slots: &mut KeySlots,
     ) -> Result<TransactionPart, NotAPart> {

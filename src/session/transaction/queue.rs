@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::queued::{QueuedStep, Transaction};
 use crate::commands::{SessionContext, is_said_by_server};
 use crate::protocol::command::{
-    Class, CommandError, Flags, Learned, Local, RequiredState, Spec, TransactionCommand, is_unpaired,
+    Class, CommandError, Flags, Local, ModuleCommand, RequiredState, Spec, TransactionCommand, is_unpaired,
 };
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
@@ -102,7 +102,7 @@ pub(in crate::session) fn queue_unrecognised(
 
 /// Queues a command of a module while a transaction is open.
 pub(in crate::session) fn queue_learned(
-    learned: &Learned,
+    learned: &ModuleCommand,
     request: &Request<'_>,
     state: &mut SessionState,
     context: &SessionContext,

@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 use tokio::time;
 
-use super::dns::Lookups;
+use super::dns::DnsResolver;
 use crate::upstream::truncate;
 
 /// How long an address may be silent before the next one is tried as well: the delay that RFC 8305
@@ -30,7 +30,7 @@ const ADDRESSES_MAX: usize = 16;
 pub(in crate::upstream) async fn connect(
     address: &str,
     timeout: Duration,
-    names: &Lookups,
+    names: &DnsResolver,
 ) -> io::Result<TcpStream> {
     if let Ok(address) = address.parse() {
         return race(vec![address], timeout).await;
@@ -126,8 +126,8 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    fn names(addresses: Vec<SocketAddr>) -> Lookups {
-        Lookups::resolved_by(move |_| Ok(addresses.clone()))
+    fn names(addresses: Vec<SocketAddr>) -> DnsResolver {
+        DnsResolver::resolved_by(move |_| Ok(addresses.clone()))
     }
 
     fn address(text: &str) -> SocketAddr {
@@ -179,7 +179,7 @@ mod tests {
         let silent = Silent::at("127.0.0.4");
         let error = connect(&silent.address().to_string(), timeout, &names(Vec::new())).await.unwrap_err();
         assert_eq!(error.to_string(), "no connection within 100 ms, as upstream_connect_timeout says");
-        let mute = Lookups::resolved_by(|_| {
+        let mute = DnsResolver::resolved_by(|_| {
             std::thread::sleep(Duration::from_secs(2));
             Ok(Vec::new())
         });
@@ -196,7 +196,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let known = names(vec![address("127.0.0.1:0")]);
         connect(&format!("redis:{port}"), PATIENCE, &known).await.unwrap();
-        let unasked = Lookups::resolved_by(|name| unreachable!("{name} is a number"));
+        let unasked = DnsResolver::resolved_by(|name| unreachable!("{name} is a number"));
         connect(&format!("127.0.0.1:{port}"), PATIENCE, &unasked).await.unwrap();
         // Nobody listens there, which is found out without asking for the name.
         assert!(connect(&format!("[::1]:{port}"), PATIENCE, &unasked).await.is_err());

@@ -26,7 +26,7 @@ type Addresses = Result<Arc<[SocketAddr]>, String>;
 
 /// The names that are looked up at the moment.
 #[derive(Clone)]
-pub struct Lookups(Arc<LookupShare>);
+pub struct DnsResolver(Arc<LookupShare>);
 
 struct LookupShare {
     resolve: Box<Resolve>,
@@ -43,14 +43,14 @@ struct LookupRequest {
     threads: usize,
 }
 
-// === impl Lookups ===
+// === impl DnsResolver ===
 
-impl Lookups {
+impl DnsResolver {
     /// Names that `resolve` looks up; it may block.
     pub(in crate::upstream) fn resolved_by(
         resolve: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
-    ) -> Lookups {
-        Lookups(Arc::new(LookupShare { resolve: Box::new(resolve), asked: Mutex::default() }))
+    ) -> DnsResolver {
+        DnsResolver(Arc::new(LookupShare { resolve: Box::new(resolve), asked: Mutex::default() }))
     }
 
     /// How many threads look a name up at the moment.
@@ -93,16 +93,16 @@ impl Lookups {
     }
 }
 
-impl Default for Lookups {
+impl Default for DnsResolver {
     /// Names that the system looks up.
-    fn default() -> Lookups {
-        Lookups::resolved_by(|name| Ok((name, 0).to_socket_addrs()?.collect()))
+    fn default() -> DnsResolver {
+        DnsResolver::resolved_by(|name| Ok((name, 0).to_socket_addrs()?.collect()))
     }
 }
 
-impl fmt::Debug for Lookups {
+impl fmt::Debug for DnsResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Names(lookups: {})", self.lookups())
+        write!(f, "DnsResolver(lookups: {})", self.lookups())
     }
 }
 
@@ -157,11 +157,11 @@ mod tests {
     use super::*;
 
     /// Names whose look-ups end when, and as, the sender says; the receiver tells which have begun.
-    fn held() -> (Lookups, mpsc::Sender<io::Result<Vec<SocketAddr>>>, mpsc::Receiver<String>) {
+    fn held() -> (DnsResolver, mpsc::Sender<io::Result<Vec<SocketAddr>>>, mpsc::Receiver<String>) {
         let (answer, answers) = mpsc::channel();
         let (begin, begun) = mpsc::channel();
         let answers = Mutex::new(answers);
-        let names = Lookups::resolved_by(move |name| {
+        let names = DnsResolver::resolved_by(move |name| {
             begin.send(name.to_owned()).unwrap();
             answers.lock().recv().unwrap()
         });
@@ -221,7 +221,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_is_not_found_is_named() {
-        let names = Lookups::resolved_by(|_| Err(io::Error::other("no such host")));
+        let names = DnsResolver::resolved_by(|_| Err(io::Error::other("no such host")));
         let error = names.look_up("redis").await.unwrap_err().to_string();
         assert_eq!(error, "the name \"redis\" was not found: no such host");
     }

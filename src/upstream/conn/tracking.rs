@@ -3,7 +3,7 @@
 use super::heartbeat::Health;
 use super::inbox::Inbox;
 use crate::clock::{self, Nanos};
-use crate::node::{self, Epoch, UNSEEN_MAX};
+use crate::node::{self, Epoch, INBOX_CHECK_INTERVAL};
 use crate::upstream::topology::slots::SlotTable;
 
 use std::sync::Arc;
@@ -121,7 +121,10 @@ impl ConnectionTracking {
     pub(in crate::upstream) fn took(&mut self, all: bool, now: Nanos) {
         let before = std::mem::replace(&mut self.took_at, now);
         // Not each time: others read it, on other threads.
-        if all && before >= self.noted_at + clock::nanos(UNSEEN_MAX) / 4 && self.inbox.is_relied_on(now) {
+        if all
+            && before >= self.noted_at + clock::nanos(INBOX_CHECK_INTERVAL) / 4
+            && self.inbox.is_relied_on(now)
+        {
             self.noted_at = before;
             if let Some(epoch) = &self.epoch {
                 epoch.note_seen(before);

@@ -25,7 +25,7 @@ use crate::upstream::status::LinkStatus;
 use crate::upstream::truncate;
 
 /// How long a connection to one server is kept that takes no writes, at least.
-const STAY: Duration = Duration::from_secs(5);
+const REPLICA_RECONNECT_MIN: Duration = Duration::from_secs(5);
 
 // === impl MuxConnection ===
 
@@ -72,17 +72,17 @@ impl MuxConnection {
                 state.transfer.moved(received, now, &context.options.transfer);
             }
         }
-        self.look_elsewhere(now)
+        self.reconnect_if_replica(now)
     }
 
     /// Ends the connection to a server that became a replica: only its name, resolved again, leads to its
     /// successor. A server that never takes writes keeps its connection for most of the time.
-    fn look_elsewhere(&self, now: Nanos) -> io::Result<()> {
+    fn reconnect_if_replica(&self, now: Nanos) -> io::Result<()> {
         let mut state = self.state.borrow_mut();
         if !std::mem::take(&mut state.takes_no_writes) || now < state.stays_until {
             return Ok(());
         }
-        state.stays_until = now + clock::nanos(STAY);
+        state.stays_until = now + clock::nanos(REPLICA_RECONNECT_MIN);
         Err(io::Error::other("the server takes no writes: its name is resolved anew"))
     }
 
@@ -102,14 +102,14 @@ impl MuxConnection {
         }
     }
 
-    /// Asks one server whether it is a replica, at most once in [`STAY`].
+    /// Asks one server whether it is a replica, at most once in [`REPLICA_RECONNECT_MIN`].
     fn ask_role(&self, context: &WorkerContext) {
         let now = clock::now();
         let mut state = self.state.borrow_mut();
         if now < state.role_asked_from {
             return;
         }
-        state.role_asked_from = now + clock::nanos(STAY);
+        state.role_asked_from = now + clock::nanos(REPLICA_RECONNECT_MIN);
         drop(state);
         let bytes = Heartbeat::Role.request();
         let call = Call::question(bytes);
@@ -190,13 +190,13 @@ impl MuxConnection {
                 let (rerouted, by) = (waiting.rerouted, waiting.node);
                 let _ = sender.send(Ok(UpstreamReply { frame, rerouted, tracked, by }));
             }
-            Completion::Arming if is_error => {
+            Completion::TrackingEnabled if is_error => {
                 context.shared.rights.judge(&self.node, Right::Tracking, &frame);
                 let why = truncate::cut(frame.trim_ascii_end());
                 tracing::warn!(node = %self.node, %why, "CLIENT TRACKING refused by the node: clients that cache are notified");
                 self.state.borrow_mut().refuses_tracking = true;
             }
-            Completion::Arming => {
+            Completion::TrackingEnabled => {
                 context.shared.rights.judge(&self.node, Right::Tracking, &frame);
                 if tracking.is_none() {
                     let inbox = transport.inbox(context.options.heartbeat_interval)?;

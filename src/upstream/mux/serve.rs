@@ -163,7 +163,7 @@ impl MuxConnection {
             tracking.beats(now);
         } else if context.tracks() && !self.state.borrow().refuses_tracking {
             let arming = Call::question(encode::request(&handshake::TRACK));
-            self.enqueue(PendingCommand::new(arming, Completion::Arming, deadline));
+            self.enqueue(PendingCommand::new(arming, Completion::TrackingEnabled, deadline));
         }
         if self.state.borrow_mut().asks_for_limits(now) {
             for question in limits::questions_again() {
