@@ -112,8 +112,11 @@ impl RouterContext {
         if self.upstream.is_cluster() {
             return route.keys.first(request).is_none();
         }
-        let has_one_key = |positions: KeyPositions| positions.len() == 1;
-        route.reaches_further() || !route.keys.positions(request).is_ok_and(has_one_key)
+        let has_one_key = || {
+            let is_one = |positions: KeyPositions| positions.len() == 1;
+            route.keys.only(request).is_some() || route.keys.positions(request).is_ok_and(is_one)
+        };
+        route.reaches_further() || !has_one_key()
     }
 
     /// Sends a command to every primary, behind what was sent there before; empty when none is known.

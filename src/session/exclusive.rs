@@ -34,6 +34,12 @@ pub(super) struct ExclusiveRequest {
 // === impl Waiting ===
 
 impl Waiting {
+    /// Waits for an exclusive request.
+    #[cold]
+    pub(super) fn exclusive(request: ExclusiveRequest) -> Waiting {
+        Waiting::Exclusive(Box::new(request))
+    }
+
     /// Bytes of a request that was taken out of the connection.
     pub(super) fn bytes(&self) -> usize {
         match self {

@@ -1,5 +1,7 @@
 //! From one request to its answer, or to its place in the pipeline.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 
 use super::bounds::{is_held, output_bound};
@@ -15,7 +17,7 @@ use crate::net::walk::Flow;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{self, Class, CommandError, Spec};
 use crate::protocol::resp::request::Request;
-use crate::router::{Answer, Caller, names_very_many};
+use crate::router::{Answer, Caller, Coverage, names_very_many};
 
 /// Answers one request, or makes a place for its answer.
 #[inline(always)]
@@ -104,26 +106,12 @@ pub(super) fn serve(
                 }
             },
         },
-        Err(CommandError::Unknown) if is_http(&request) => {
-            context.stats.protocol_errors.bump();
-            tracing::debug!(client = state.client.entry.endpoints.address, "a client sent HTTP: closed");
-            state.client.leaving = true;
-            Answer::Now(Bytes::new())
-        }
-        Err(fault) if state.client.is_locked() => {
-            shown = false;
-            unauthenticated::refuse_unrecognised(fault, &request, context)
-        }
-        Err(CommandError::Unknown) => {
-            match module_commands::answer(&request, state, pipeline, context, coverage, now) {
+        Err(fault) => {
+            shown = !state.client.is_locked() && fault == CommandError::Unknown;
+            match unrecognised(fault, &request, state, pipeline, context, coverage, now) {
                 Some(answer) => answer,
                 None => return Flow::Again,
             }
-        }
-        Err(fault) => {
-            shown = false;
-            let queued = transaction::queue_unrecognised(fault, &request, state, context);
-            queued.unwrap_or_else(|| Answer::Now(fault.reply(&request)))
         }
     };
     let answer = match &watch {
@@ -136,23 +124,21 @@ pub(super) fn serve(
     if let Answer::Exclusive(work) = answer {
         let spec = recognised.ok();
         let start = || LatencyTimer::start(spec, &request, &state.client.entry, &context.server, now);
-        *waiting = Some(Waiting::Exclusive(Box::new(ExclusiveRequest {
+        *waiting = Some(Waiting::exclusive(ExclusiveRequest {
             spec,
             work,
             measure: measured.then(start).flatten(),
             tracked: watch,
             shown: shown.then(|| request.to_owned()),
             bytes: request.raw().len(),
-        })));
+        }));
         return Flow::Pause;
     }
     if shown && (recognised.is_ok() || answer.is_later()) {
         monitor::show(recognised.ok(), &request, &state.client.entry, &context.server);
     }
     if is_measured && called > 0 && !answer.is_later() && recognised.is_ok_and(|spec| !spec.is_exec()) {
-        let timer =
-            LatencyTimer::start(recognised.ok(), &request, &state.client.entry, &context.server, begun);
-        timer.into_iter().for_each(|timer| timer.stop(clock::now()));
+        measure(recognised.ok(), &request, state, context, begun);
     }
     let wanted = state.client.wants_reply();
     let mailed = matches!(answer, Answer::Mailed);
@@ -191,6 +177,47 @@ pub(super) fn serve(
     } else {
         Flow::Next
     }
+}
+
+/// Answers a request that the table does not recognise; `None` if it has to come behind all that is
+/// outstanding.
+#[cold]
+fn unrecognised(
+    fault: CommandError,
+    request: &Request<'_>,
+    state: &mut SessionState,
+    pipeline: &Pipeline,
+    context: &SessionContext,
+    coverage: Option<&Rc<Coverage>>,
+    now: clock::Nanos,
+) -> Option<Answer> {
+    if fault == CommandError::Unknown && is_http(request) {
+        context.stats.protocol_errors.bump();
+        tracing::debug!(client = state.client.entry.endpoints.address, "a client sent HTTP: closed");
+        state.client.leaving = true;
+        return Some(Answer::Now(Bytes::new()));
+    }
+    if state.client.is_locked() {
+        return Some(unauthenticated::refuse_unrecognised(fault, request, context));
+    }
+    if fault == CommandError::Unknown {
+        return module_commands::answer(request, state, pipeline, context, coverage, now);
+    }
+    let queued = transaction::queue_unrecognised(fault, request, state, context);
+    Some(queued.unwrap_or_else(|| Answer::Now(fault.reply(request))))
+}
+
+/// Measures for SLOWLOG a request that was answered at once.
+#[cold]
+fn measure(
+    spec: Option<&'static Spec>,
+    request: &Request<'_>,
+    state: &SessionState,
+    context: &SessionContext,
+    begun: clock::Nanos,
+) {
+    let timer = LatencyTimer::start(spec, request, &state.client.entry, &context.server, begun);
+    timer.into_iter().for_each(|timer| timer.stop(clock::now()));
 }
 
 #[inline]

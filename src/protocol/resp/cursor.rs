@@ -86,6 +86,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads a head, and steps over the attributes before it.
+    #[inline]
     pub fn head_of_value(&mut self) -> Option<ReplyHead<'a>> {
         loop {
             match self.head()? {

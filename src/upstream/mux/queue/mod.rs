@@ -170,11 +170,17 @@ impl CommandQueue {
     pub(in crate::upstream) fn push(&mut self, waiting: PendingCommand, connected: bool) {
         // Only a connection that is up is in a known database.
         if connected && let Some(select) = self.databases.select_before(&waiting) {
-            self.push_one(select, connected);
+            self.push_select(select);
         }
         self.push_one(waiting, connected);
     }
 
+    #[cold]
+    fn push_select(&mut self, select: PendingCommand) {
+        self.push_one(select, true);
+    }
+
+    #[inline(always)]
     fn push_one(&mut self, mut waiting: PendingCommand, connected: bool) {
         self.bytes += waiting.call.bytes.len();
         self.unslotted += usize::from(waiting.is_unslotted());
