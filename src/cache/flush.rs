@@ -80,6 +80,9 @@ mod tests {
 
     const KEYS: usize = 3_000;
 
+    /// Keys that may find no place, since the lines of the index that they may lie in are full.
+    const WITHOUT_PLACE_MAX: usize = 10;
+
     fn name(number: usize) -> String {
         let prefix = if number.is_multiple_of(3) { "one" } else { "other" };
         format!("{prefix}:{number}")
@@ -94,7 +97,9 @@ mod tests {
         }
         let mut count = Flush::new(None, clock::now());
         while !count.step(&shared) {}
-        assert_eq!(count.served(), KEYS as u64);
+        let is_nearly =
+            |served: u64, keys: usize| (keys - WITHOUT_PLACE_MAX..=keys).contains(&(served as usize));
+        assert!(is_nearly(count.served(), KEYS), "{}", count.served());
 
         let mut flush = Flush::new(Some(Bytes::from_static(b"one")), clock::now());
         let mut steps = 1;
@@ -106,10 +111,10 @@ mod tests {
             steps += 1;
         }
         assert!(steps > 2 * shared.size().0 as usize / LINES_PER_STEP / 8, "{steps}: it was done at once");
-        assert_eq!(flush.served(), KEYS.div_ceil(3) as u64);
-        for number in 0..KEYS {
-            let is_other = !number.is_multiple_of(3);
-            assert_eq!(served(&cache, &get(&name(number))).is_some(), is_other, "{}", name(number));
-        }
+        assert!(is_nearly(flush.served(), KEYS.div_ceil(3)), "{}", flush.served());
+        let is_served = |number: &usize| served(&cache, &get(&name(*number))).is_some();
+        let (of_prefix, others): (Vec<_>, Vec<_>) = (0..KEYS).partition(|number| number.is_multiple_of(3));
+        assert_eq!(of_prefix.iter().find(|number| is_served(number)), None);
+        assert!(is_nearly(others.iter().filter(|number| is_served(number)).count() as u64, others.len()));
     }
 }

@@ -26,6 +26,8 @@ use crate::clock::{self, Nanos};
 use crate::invalidation::Invalidation;
 use crate::net::write_queue::WriteQueue;
 use crate::node::Epoch;
+use crate::protocol::command::{number_of, numbered};
+use crate::protocol::db::DbIndex;
 use crate::protocol::key::Slot;
 use crate::stats::WorkerStats;
 
@@ -71,10 +73,8 @@ impl Asked {
 
 fn asked(command: &'static str, args: &[&str]) -> Asked {
     let tail = args.iter().map(|arg| format!("${}\r\n{arg}\r\n", arg.len())).collect::<String>();
-    // Any number that tells one from another.
-    let number =
-        command.bytes().fold(1_u16, |number, byte| number.wrapping_mul(31).wrapping_add(u16::from(byte)));
-    let command = CommandId { name: command, number: number & 1_023 };
+    let cached = numbered(number_of(command)).unwrap().cached;
+    let command = CommandId::in_database(command, cached, DbIndex::default()).unwrap();
     Asked { command, key: args[0].to_owned(), tail: tail.into_bytes() }
 }
 
