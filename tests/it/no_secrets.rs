@@ -97,7 +97,7 @@ fn a_fault_of_the_configuration_quotes_no_password() {
         format!("redis-cluster://:{UPSTREAM}@127.0.0.1:1,:2"),
         format!("rediss://:{UPSTREAM}@127.0.0.1:1"),
         format!("http://user:{UPSTREAM}@127.0.0.1:1"),
-        format!("redis://:{UPSTREAM}@127.0.0.1:1/1"),
+        format!("redis://:{UPSTREAM}@127.0.0.1:1/nodatabase"),
     ] {
         let ended = run_to_end(&["--upstream", &url]);
         assert!(!ended.status.success(), "{url} is taken");
