@@ -10,7 +10,7 @@ use std::time::Duration;
 use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::Daemon;
-use crate::support::servers::eventually;
+use crate::support::servers::{eventually, shared_cluster};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -138,7 +138,9 @@ fn a_wait_is_counted_when_it_begins_and_when_it_ends() {
 
 #[test]
 fn what_cannot_be_done_inside_multi_says_why() {
-    let (_upstream, daemon, mut client) = before_one_server(&[]);
+    let daemon = Daemon::before(shared_cluster());
+    daemon.until_tracked(3);
+    let mut client = daemon.client();
     for (request, wanted) in [
         (
             "CONFIG GET maxmemory",
@@ -153,6 +155,14 @@ fn what_cannot_be_done_inside_multi_says_why() {
         say(&mut client, request);
         assert_eq!(say(&mut client, "EXEC").items()[0].text(), wanted);
     }
+    daemon.stop();
+    // One server carries out what is its own with the rest of the transaction.
+    let (_upstream, daemon, mut client) = before_one_server(&[]);
+    say(&mut client, "CONFIG SET notify-keyspace-events KEA");
+    say(&mut client, "MULTI");
+    say(&mut client, "CONFIG GET notify-keyspace-events");
+    let answered = say(&mut client, "EXEC");
+    assert_eq!(answered.items()[0].items()[1].text(), "AKE", "{answered:?}");
     say(&mut client, "MULTI");
     let scan = say(&mut client, "SCAN 0").text();
     assert!(scan.starts_with("ERR SCAN is not available inside MULTI through nearside: "), "{scan}");
