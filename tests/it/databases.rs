@@ -300,3 +300,83 @@ fn lifetimes_and_warm_names_are_those_of_their_database() {
         daemon.counter("l1_hits") > hits
     });
 }
+
+/// Replies would come to other commands if what was held back behind the refused SELECT had gone out.
+#[test]
+fn a_database_that_is_not_there_disturbs_no_other_client() {
+    let server = Standalone::launch(&[]).unwrap();
+    let daemon = before(&server, "", &[]);
+    let mut direct = server.server().connect().unwrap();
+    for database in 0..DATABASES {
+        say(&mut direct, &format!("SELECT {database}"));
+        say(&mut direct, &format!("SET k value{database}"));
+    }
+    thread::scope(|scope| {
+        for of in 0..6_u64 {
+            let daemon = &daemon;
+            scope.spawn(move || {
+                let mut rng = Rng::with_seed(of);
+                let mut client = daemon.client();
+                say(&mut client, "NEARSIDE FRESH ON");
+                for _ in 0..300 {
+                    let database = rng.usize(..DATABASES);
+                    client.send(&["SELECT".to_owned(), database.to_string()]).unwrap();
+                    client.send(&["GET", "k"]).unwrap();
+                    client.send(&["STRLEN", "k"]).unwrap();
+                    assert!(client.receive().unwrap().is_ok());
+                    let value = format!("value{database}");
+                    let length = Reply::Integer(value.len() as i64);
+                    assert_eq!(client.receive().unwrap(), Reply::bulk(value));
+                    assert_eq!(client.receive().unwrap(), length);
+                }
+            });
+        }
+        scope.spawn(|| {
+            let mut client = daemon.client();
+            for _ in 0..150 {
+                assert_eq!(say(&mut client, "SELECT 99").text(), "ERR DB index is out of range");
+                assert!(say(&mut client, "GET k").text().starts_with("value0"));
+            }
+        });
+    });
+    assert_eq!(daemon.counter("upstream_losses"), 0);
+}
+
+#[test]
+fn a_server_that_refuses_select_does_not_disturb_who_sends_none() {
+    let server =
+        Standalone::launch(&["--rename-command".to_owned(), "SELECT".to_owned(), String::new()]).unwrap();
+    let daemon = before(&server, "", &[]);
+    let (mut selects, mut counts) = (daemon.client(), daemon.client());
+    for number in 1..=50 {
+        assert!(say(&mut selects, "SELECT 1").is_error());
+        assert_eq!(say(&mut counts, "INCR n"), Reply::Integer(number));
+    }
+}
+
+#[test]
+fn swapdb_in_a_transaction_empties_l1() {
+    let server = Standalone::launch(&[]).unwrap();
+    for workers in ["1", "2"] {
+        let daemon = before(&server, "", &["--workers", workers]);
+        say(&mut server.server().connect().unwrap(), "FLUSHALL");
+        for watches in [false, true] {
+            let (mut client, mut other) = (daemon.client(), daemon.client());
+            for request in ["SELECT 1", "SET k one", "SELECT 0", "SET k zero"] {
+                say(&mut client, request);
+            }
+            for _ in 0..3 {
+                assert_eq!(say(&mut client, "GET k").text(), "zero");
+            }
+            if watches {
+                say(&mut client, "WATCH other");
+            }
+            for request in ["MULTI", "SWAPDB 0 1", "EXEC"] {
+                say(&mut client, request);
+            }
+            assert_eq!(say(&mut client, "GET k").text(), "one", "{workers} workers, {watches}");
+            assert_eq!(say(&mut other, "GET k").text(), "one", "{workers} workers, {watches}");
+        }
+        daemon.stop();
+    }
+}

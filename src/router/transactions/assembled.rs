@@ -24,6 +24,8 @@ pub(super) struct AssembledTransaction {
     pub(super) grows: bool,
     /// Whether it has SELECT, so that what follows is executed in another database.
     pub(super) selects: bool,
+    /// Whether it has SWAPDB, so that all of L1 may be stale.
+    pub(super) swaps: bool,
 }
 
 // === impl AssembledTransaction ===
@@ -42,6 +44,7 @@ impl AssembledTransaction {
             opaque: false,
             grows: false,
             selects: false,
+            swaps: false,
         }
     }
 
@@ -57,6 +60,7 @@ impl AssembledTransaction {
         self.opaque |= part.opaque;
         self.grows |= part.route.flags.has(Flags::GROWS);
         self.selects |= part.selects();
+        self.swaps |= part.swaps();
         if self.selects {
             // The time to live is given in the database in which the transaction begins.
             return default_ttl.note_other_database(of_part.map_or(0, |due| due.len()));

@@ -14,7 +14,7 @@ use super::part::{ExecElement, NotAPart, TransactionPart};
 use super::watch::{KeyWatch, Watched};
 use crate::clock;
 use crate::protocol::command::{
-    Class, Flags, Keyspace, Local, ModuleCommand, RequiredState, ScriptAction, Spec,
+    Class, Database, Flags, Keyspace, Local, ModuleCommand, RequiredState, ScriptAction, Spec,
 };
 use crate::protocol::key::KeySlots;
 use crate::protocol::resp::request::Request;
@@ -109,7 +109,10 @@ impl Transactions {
             }
             _ => TransactionPart::new(route, opaque, request),
         };
-        let part = part.publishing(class == Class::Publish).selecting(class == Class::Local(Local::Select));
+        let part = part
+            .publishing(class == Class::Publish)
+            .selecting(class == Class::Local(Local::Select))
+            .swapping(class == Class::Database(Database::Swap));
         self.join(part, slots)
     }
 
@@ -190,10 +193,10 @@ impl Transactions {
         whole: AssembledTransaction,
         caller: Caller<'_>,
     ) -> impl Future<Output = Outcome> + use<> {
-        let AssembledTransaction { count, opaque, grows, selects, written, read, .. } = whole;
+        let AssembledTransaction { count, opaque, grows, selects, swaps, written, read, .. } = whole;
         caller.inflight.note_sent();
         let write = self.context.begin_write(written, caller);
-        let write = if opaque { write.of_anything() } else { write };
+        let write = if opaque || swaps { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!whole.due.is_empty()).then_some(whole.due));
         let call = Call { selects, ..Call::new(slots, bytes, false).on(caller.inflight.database()) };
         let isolated =
@@ -225,6 +228,9 @@ impl Transactions {
                     None => this.context.invalidate_all(),
                 }
             }
+            if swaps {
+                this.context.invalidate_all();
+            }
             this.context.drop_keys_read_elsewhere(&read).await;
             // Before the reply leaves, its keys are dropped once more (I6).
             drop((write, hold));
@@ -240,9 +246,9 @@ impl Transactions {
         whole: AssembledTransaction,
         caller: Caller<'_>,
     ) -> impl Future<Output = Outcome> + use<> {
-        let AssembledTransaction { count, due, written, read, opaque, selects, .. } = whole;
+        let AssembledTransaction { count, due, written, read, opaque, selects, swaps, .. } = whole;
         let write = self.context.begin_write(written, caller);
-        let write = if opaque { write.of_anything() } else { write };
+        let write = if opaque || swaps { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!due.is_empty()).then_some(due));
         let call = Call { selects, ..Call::new(slots, bytes, false).on(caller.inflight.database()) };
         let (this, inflight) = (self.clone(), caller.inflight.clone());
@@ -255,7 +261,7 @@ impl Transactions {
             if let Some(due) = due.filter(|_| may_have_written(&outcome)) {
                 this.default_ttl.give_ttl(slots, due, &inflight).settle(&outcome).await;
             }
-            if opaque {
+            if opaque || swaps {
                 // The invalidations went to another connection than the one that the transaction was on.
                 this.context.invalidate_all();
             }

@@ -18,6 +18,8 @@ pub struct TransactionPart {
     publishes: bool,
     /// Whether it selects another database.
     selects: bool,
+    /// Whether it swaps databases, for which a server pushes no invalidation.
+    swaps: bool,
 }
 
 /// What becomes an element of EXEC's reply.
@@ -47,7 +49,14 @@ impl TransactionPart {
         opaque: bool,
         request: &Request<'_>,
     ) -> TransactionPart {
-        TransactionPart { request: request.to_owned(), route, opaque, publishes: false, selects: false }
+        TransactionPart {
+            request: request.to_owned(),
+            route,
+            opaque,
+            publishes: false,
+            selects: false,
+            swaps: false,
+        }
     }
 
     /// The part, which publishes a message or not.
@@ -58,6 +67,16 @@ impl TransactionPart {
     /// The part, which selects another database or not.
     pub(in crate::router) fn selecting(self, selects: bool) -> TransactionPart {
         TransactionPart { selects, ..self }
+    }
+
+    /// The part, which swaps databases or not.
+    pub(in crate::router) fn swapping(self, swaps: bool) -> TransactionPart {
+        TransactionPart { swaps, ..self }
+    }
+
+    /// Whether it swaps databases.
+    pub(in crate::router) fn swaps(&self) -> bool {
+        self.swaps
     }
 
     /// Whether it selects another database.

@@ -12,10 +12,20 @@ use crate::upstream::call::{Call, Completion, PendingCommand};
 pub(super) struct Databases {
     /// The database behind all commands of the queue; `None` if a transaction may have changed it.
     last: Option<DbIndex>,
+    /// The database behind the commands that went out.
+    sent: Option<DbIndex>,
     /// The databases that the node has confirmed on this connection.
     confirmed: Vec<DbIndex>,
-    /// Whether a first SELECT is on its way.
-    awaits: bool,
+    /// The first SELECT of a database, while it is on its way.
+    awaited: Option<AwaitedSelect>,
+}
+
+/// A SELECT behind which nothing goes out before it is answered.
+#[derive(Clone, Copy, Debug)]
+struct AwaitedSelect {
+    database: DbIndex,
+    /// The database of the connection if it is refused.
+    before: Option<DbIndex>,
 }
 
 // === impl Databases ===
@@ -23,8 +33,8 @@ pub(super) struct Databases {
 impl Databases {
     /// Those of a new connection.
     pub(super) fn new() -> Databases {
-        let first = DbIndex::default();
-        Databases { last: Some(first), confirmed: vec![first], awaits: false }
+        let first = Some(DbIndex::default());
+        Databases { last: first, sent: first, confirmed: Vec::new(), awaited: None }
     }
 
     /// The SELECT that has to go before `command`, if it needs one.
@@ -48,33 +58,53 @@ impl Databases {
     /// Whether nothing more may go out for now.
     #[inline]
     pub(super) fn awaits(&self) -> bool {
-        self.awaits
+        self.awaited.is_some()
     }
 
     /// A command goes out.
     #[inline]
     pub(super) fn note_sent(&mut self, command: &PendingCommand) {
         if let Completion::Select(database) = command.waiter {
-            self.awaits = !self.confirmed.contains(&database);
+            self.note_select(database);
+        } else if command.call.selects {
+            self.sent = None;
         }
     }
 
-    /// The node has confirmed a SELECT. Returns whether that was awaited.
+    #[cold]
+    fn note_select(&mut self, database: DbIndex) {
+        let before = self.sent.replace(database);
+        if !self.confirmed.contains(&database) {
+            self.awaited = Some(AwaitedSelect { database, before });
+        }
+    }
+
+    /// The node has confirmed the next SELECT in the queue, which was of `database`. Returns whether that was
+    /// awaited.
     pub(super) fn confirm(&mut self, database: DbIndex) -> bool {
         if !self.confirmed.contains(&database) {
             self.confirmed.push(database);
         }
-        std::mem::take(&mut self.awaits)
+        self.end_wait(database).is_some()
     }
 
-    /// The node has refused a SELECT. Returns whether that was awaited: otherwise commands may have been
-    /// executed in the wrong database.
-    pub(super) fn refuse(&mut self) -> bool {
-        std::mem::take(&mut self.awaits)
+    /// The node has refused a SELECT of `database`. Returns whether that was awaited: otherwise commands may
+    /// have been executed in the wrong database. Then the connection is in the database before.
+    pub(super) fn refuse(&mut self, database: DbIndex) -> bool {
+        let awaited = self.end_wait(database);
+        if let Some(awaited) = awaited {
+            self.sent = awaited.before;
+        }
+        awaited.is_some()
     }
 
-    /// The database of the connection is not known.
-    pub(super) fn forget(&mut self) {
-        self.last = None;
+    /// Ends the wait for the SELECT of `database`; another one that was sent before may be answered first.
+    fn end_wait(&mut self, database: DbIndex) -> Option<AwaitedSelect> {
+        self.awaited.take_if(|awaited| awaited.database == database)
+    }
+
+    /// Nothing is left in the queue behind a refused SELECT: the database is that of what was sent.
+    pub(super) fn go_back(&mut self) {
+        self.last = self.sent;
     }
 }

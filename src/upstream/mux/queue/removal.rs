@@ -15,7 +15,7 @@ impl CommandQueue {
     /// The node has refused to select `database`: takes out the commands of it, which were not sent. `None`
     /// if they may have been sent.
     pub(in crate::upstream) fn refuse_database(&mut self, database: DbIndex) -> Option<Vec<PendingCommand>> {
-        if !self.databases.refuse() {
+        if !self.databases.refuse(database) {
             return None;
         }
         let (mut kept, mut refused, mut is_over) = (VecDeque::new(), Vec::new(), false);
@@ -27,7 +27,7 @@ impl CommandQueue {
             }
         }
         if !is_over {
-            self.databases.forget();
+            self.databases.go_back();
         }
         self.waiting = kept;
         self.count();

@@ -251,6 +251,20 @@ fn sent(queue: &CommandQueue) -> Vec<String> {
     sent.map(name).collect()
 }
 
+/// The node confirms the next SELECT.
+fn confirm(queue: &mut CommandQueue, database: u32) {
+    let select = queue.pop().unwrap();
+    assert!(matches!(select.waiter, Completion::Select(of) if of == DbIndex::new(database)));
+    queue.note_selected(DbIndex::new(database));
+}
+
+/// The node refuses the next SELECT.
+fn refuse(queue: &mut CommandQueue, database: u32) -> Option<Vec<Bytes>> {
+    let select = queue.pop().unwrap();
+    assert!(matches!(select.waiter, Completion::Select(of) if of == DbIndex::new(database)));
+    queue.refuse_database(DbIndex::new(database)).map(names)
+}
+
 #[test]
 fn select_goes_before_a_command_of_another_database_and_the_first_is_awaited() {
     let mut queue = queue();
@@ -259,17 +273,18 @@ fn select_goes_before_a_command_of_another_database_and_the_first_is_awaited() {
         queue.push(on(name, database), true);
     }
     assert_eq!(sent(&queue), ["a", "SELECT 3"], "nothing goes out behind it");
-    drop((queue.pop(), queue.pop()));
-    queue.note_selected(DbIndex::new(3));
-    assert_eq!(sent(&queue), ["b", "c", "SELECT 0", "d", "SELECT 3", "e"]);
+    drop(queue.pop());
+    confirm(&mut queue, 3);
+    assert_eq!(sent(&queue), ["b", "c", "SELECT 0"], "nor behind this one");
     // A new connection begins in database 0, and knows no other.
     queue.note_written(queue.waiting[0].begins_at.unwrap() + 1);
     assert_eq!(names(queue.lose(0)), ["b"]);
     queue.start();
     assert_eq!(sent(&queue), ["SELECT 3"]);
-    assert!(queue.pop().is_some());
-    queue.note_selected(DbIndex::new(3));
-    assert_eq!(sent(&queue), ["c", "SELECT 0", "d", "SELECT 3", "e"]);
+    confirm(&mut queue, 3);
+    drop(queue.pop());
+    confirm(&mut queue, 0);
+    assert_eq!(sent(&queue), ["d", "SELECT 3", "e"], "both are known");
 }
 
 #[test]
@@ -280,14 +295,47 @@ fn commands_of_a_database_that_is_refused_are_never_sent() {
     for command in [on("a", 9), on("b", 9), any, on("c", 0), on("d", 9)] {
         queue.push(command, true);
     }
-    assert!(queue.pop().is_some());
-    assert_eq!(names(queue.refuse_database(DbIndex::new(9)).unwrap()), ["a", "b"]);
-    assert_eq!(sent(&queue), ["any", "SELECT 0", "c", "SELECT 9"]);
-    drop((queue.pop(), queue.pop(), queue.pop(), queue.pop()));
-    assert_eq!(names(queue.refuse_database(DbIndex::new(9)).unwrap()), ["d"]);
+    assert_eq!(refuse(&mut queue, 9).unwrap(), ["a", "b"]);
+    assert_eq!(sent(&queue), ["any", "SELECT 0"]);
+    drop(queue.pop());
+    confirm(&mut queue, 0);
+    assert_eq!(sent(&queue), ["c", "SELECT 9"]);
+    drop(queue.pop());
+    assert_eq!(refuse(&mut queue, 9).unwrap(), ["d"]);
     queue.push(on("e", 0), true);
-    assert_eq!(sent(&queue), ["SELECT 0", "e"], "nobody knows where the connection is");
-    assert!(queue.refuse_database(DbIndex::new(0)).is_none(), "what was sent behind it may have run");
+    assert_eq!(sent(&queue), ["e"], "the connection is still in the database before");
+    queue.push(on("f", 9), true);
+    drop(queue.pop());
+    confirm(&mut queue, 9);
+    queue.push(on("g", 0), true);
+    assert_eq!(sent(&queue), ["f", "SELECT 0", "g"]);
+    drop(queue.pop());
+    assert!(refuse(&mut queue, 0).is_none(), "what was sent behind it may have been executed");
+}
+
+#[test]
+fn the_answer_to_another_select_opens_nothing() {
+    let mut queue = queue();
+    queue.start();
+    queue.push(on("a", 3), true);
+    confirm(&mut queue, 3);
+    queue.push(on("b", 0), true);
+    drop(queue.pop());
+    confirm(&mut queue, 0);
+    drop(queue.pop());
+    // The node has not answered SELECT 3, which it knows, when the first SELECT 9 goes out.
+    for command in [on("c", 3), on("d", 9), on("e", 7)] {
+        queue.push(command, true);
+    }
+    assert_eq!(sent(&queue), ["SELECT 3", "c", "SELECT 9"]);
+    confirm(&mut queue, 3);
+    assert_eq!(sent(&queue), ["c", "SELECT 9"], "that of 9 is awaited");
+    drop(queue.pop());
+    assert_eq!(refuse(&mut queue, 9).unwrap(), ["d"]);
+    assert_eq!(sent(&queue), ["SELECT 7"]);
+    assert_eq!(refuse(&mut queue, 7).unwrap(), ["e"]);
+    queue.push(on("f", 3), true);
+    assert_eq!(sent(&queue), ["f"], "the connection is in database 3 as before");
 }
 
 #[test]
@@ -298,5 +346,8 @@ fn a_transaction_that_selects_leaves_the_connection_anywhere() {
     transaction.call.selects = true;
     queue.push(transaction, true);
     queue.push(on("a", 0), true);
-    assert_eq!(sent(&queue), ["multi", "SELECT 0", "a"]);
+    assert_eq!(sent(&queue), ["multi", "SELECT 0"]);
+    drop(queue.pop());
+    confirm(&mut queue, 0);
+    assert_eq!(sent(&queue), ["a"]);
 }
