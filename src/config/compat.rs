@@ -75,7 +75,7 @@ pub(super) fn command() -> Command {
     Command::new("compat")
         .about("Tell from what an application sends to its Redis today whether it can use nearside unchanged")
         .after_help(
-            "MONITOR costs a busy server up to half of its throughput while it is read: begin with few seconds. \
+            "MONITOR may halve the throughput of a busy server while it is read (Redis documentation): begin with few seconds. \
              Keys are shown in the report, values never.",
         )
         .arg(

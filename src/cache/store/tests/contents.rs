@@ -137,7 +137,7 @@ fn large_replies_are_shared_count_and_go() {
     let before = store.size();
     assert_eq!(put(&store, &[&key_of(1)], &vec![b'v'; 5 << 20], &epoch), Err(Refused::TooLarge));
     assert_eq!(store.size(), before);
-    // The same query has one answer, whatever size it has.
+    // A query has one answer, whatever its size.
     put(&store, &[&key_of(2)], &value, &epoch).unwrap();
     put(&store, &[&key_of(2)], b"small", &epoch).unwrap();
     assert_eq!(found(&store, &[&key_of(2)]), Some(b"small".to_vec()));

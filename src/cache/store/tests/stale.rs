@@ -101,7 +101,7 @@ fn nothing_is_locked_while_somebody_looks_through_the_replies() {
     thread::scope(|scope| {
         store.look_through(0, usize::MAX, |replies, _| {
             looks += 1;
-            // Whoever writes has the lock of all writers, and waits for lines. Whoever looks asks for an
+            // A writer has the lock of all writers, and waits for lines. A reader asks for an
             // epoch, which takes that lock.
             let (done, is_done) = mpsc::channel();
             let (store, key) = (&store, replies[0].key.clone());
