@@ -1,4 +1,4 @@
-//! Runs one program with a daemon of its own in front of the shared cluster, and judges how it ended.
+//! Runs one program with a daemon of its own in front of the shared cluster or of one server, and judges how it ended.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -65,16 +65,47 @@ pub(crate) fn directory(ecosystem: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(ecosystem)
 }
 
-/// Fails unless `program` passes. It finds the daemon by `NEARSIDE_HOST` and `NEARSIDE_PORT`, or by
-/// `NEARSIDE_SOCKET`, and runs in an empty directory.
-///
+/// What a daemon is in front of.
+#[derive(Clone, Copy)]
+enum Behind {
+    /// The shared cluster. Frameworks are given their options for a cluster.
+    Cluster,
+    /// A server of its own. Frameworks have their defaults.
+    OneServer,
+}
+
+/// Fails unless `program` passes in front of a cluster. The program finds the daemon by `NEARSIDE_HOST` and
+/// `NEARSIDE_PORT`, or by `NEARSIDE_SOCKET`, and runs in an empty directory. `NEARSIDE_CLUSTER` is set: keys
+/// that meet in one command need a hash tag.
+pub(crate) fn passes(program: Command) {
+    passes_in(Behind::Cluster, program);
+}
+
+/// Fails unless what `program` makes passes where a framework needs no options for a cluster: in front of one
+/// server.
+pub(crate) fn passes_by_default(program: impl Fn() -> Command) {
+    passes_in(Behind::OneServer, program());
+}
+
 /// One that fails is run once more, against a plain Redis: whether it passes there says whose fault it is.
-pub(crate) fn passes(mut program: Command) {
+fn passes_in(behind: Behind, mut program: Command) {
     let unix_socket = sandbox().make_directory().unwrap().join("nearside.sock");
-    let cluster = shared_cluster();
-    let daemon =
-        Daemon::start(&["--upstream", &upstream_url(cluster), "--unix", unix_socket.to_str().unwrap()]);
-    daemon.until_tracked(cluster.primaries().unwrap().len());
+    let start = |upstream: &str, nodes: usize| {
+        let daemon = Daemon::start(&["--upstream", upstream, "--unix", unix_socket.to_str().unwrap()]);
+        daemon.until_tracked(nodes);
+        daemon
+    };
+    let (daemon, _server) = match behind {
+        Behind::Cluster => {
+            program.env("NEARSIDE_CLUSTER", "yes");
+            let cluster = shared_cluster();
+            (start(&upstream_url(cluster), cluster.primaries().unwrap().len()), None)
+        }
+        Behind::OneServer => {
+            let server = Standalone::launch(&[]).unwrap();
+            (start(&format!("redis://{}", server.server().address()), 1), Some(server))
+        }
+    };
     let run = run(&mut program, &Endpoint { address: daemon.address(), unix_socket: &unix_socket });
     if run.has_passed() {
         daemon.stop();

@@ -9,6 +9,7 @@ mod support;
 
 mod c;
 mod compiled;
+mod frameworks;
 mod go;
 mod harness;
 mod node;

@@ -51,7 +51,8 @@ fn socket_io() {
     passes(node("socket_io.mjs"));
 }
 
-fn node(program: &str) -> Command {
+/// The command that runs this program.
+pub(crate) fn node(program: &str) -> Command {
     let mut command = Command::new("node");
     command.arg(PROGRAMS.join(program));
     command

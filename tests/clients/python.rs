@@ -43,7 +43,8 @@ fn limits_and_locks() {
     passes(python("limits_and_locks.py"));
 }
 
-fn python(program: &str) -> Command {
+/// The command that runs this program.
+pub(crate) fn python(program: &str) -> Command {
     let mut command = Command::new("python3");
     // Nothing is written beside the programs, and what a killed program said last is not lost.
     command.env("PYTHONPATH", &*PACKAGES).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");

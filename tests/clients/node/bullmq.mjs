@@ -1,10 +1,11 @@
 // BullMQ: queues made of Lua scripts, blocking pops of sorted sets and streams of events.
 
 import { FlowProducer, Queue, QueueEvents, UnrecoverableError, Worker } from 'bullmq';
-import { check, equal, eventually, host, passed, port, range } from './checks.mjs';
+import { check, cluster, equal, eventually, host, passed, port, range } from './checks.mjs';
 
-// Its scripts work on many keys; before a cluster they belong into one slot, which is what BullMQ says of clusters too.
-const options = { connection: { host, port }, prefix: '{bull}' };
+// Its scripts work on many keys; in front of a cluster they belong into one slot, as BullMQ's documents say. Elsewhere the
+// defaults hold.
+const options = { connection: { host, port }, ...(cluster && { prefix: '{bull}' }) };
 
 const queue = new Queue('mail', options);
 const events = new QueueEvents('mail', options);

@@ -7,6 +7,10 @@ export const host = process.env.NEARSIDE_HOST;
 export const port = Number(process.env.NEARSIDE_PORT);
 export const socket = process.env.NEARSIDE_SOCKET;
 
+// Keys that meet in one command share a hash tag in front of a cluster; elsewhere nothing of the kind is needed.
+export const cluster = process.env.NEARSIDE_CLUSTER !== undefined;
+export const together = (name) => (cluster ? `{${name}}` : name);
+
 let count = 0;
 
 // Counts a check; fails when it does not hold.

@@ -5,15 +5,20 @@ import os
 import redis
 from celery import Celery
 
+from checks import CLUSTER
+
 url = f"redis://{os.environ['NEARSIDE_HOST']}:{os.environ['NEARSIDE_PORT']}/0"
 app = Celery("celery_work", broker=url, backend=url)
 app.conf.update(
-    # Celery moves messages between keys in transactions; before a cluster all of them belong into one slot.
-    broker_transport_options={"global_keyprefix": "{celery}:", "fanout_prefix": True},
-    result_backend_transport_options={"global_keyprefix": "{celery}:"},
     broker_connection_retry_on_startup=True,
     worker_hijack_root_logger=False,
 )
+if CLUSTER:
+    # Celery moves messages between keys in transactions; in front of a cluster all of them belong into one slot.
+    app.conf.update(
+        broker_transport_options={"global_keyprefix": "{celery}:", "fanout_prefix": True},
+        result_backend_transport_options={"global_keyprefix": "{celery}:"},
+    )
 client = redis.Redis.from_url(url)
 
 

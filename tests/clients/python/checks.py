@@ -7,6 +7,14 @@ import time
 HOST = os.environ["NEARSIDE_HOST"]
 PORT = int(os.environ["NEARSIDE_PORT"])
 SOCKET = os.environ["NEARSIDE_SOCKET"]
+# Keys that meet in one command share a hash tag in front of a cluster; elsewhere nothing of the kind is needed.
+CLUSTER = "NEARSIDE_CLUSTER" in os.environ
+
+
+def together(name):
+    """A part of a key that puts all keys with it into one slot, where that is needed."""
+    return f"{{{name}}}" if CLUSTER else name
+
 
 _counting = threading.Lock()
 _count = 0

@@ -3,7 +3,7 @@
 import django
 from django.conf import settings
 
-from checks import HOST, PORT, SOCKET, check, equal, eventually, in_threads, passed
+from checks import HOST, PORT, SOCKET, check, equal, eventually, in_threads, passed, together
 
 settings.configure(
     SECRET_KEY="not a secret",
@@ -16,15 +16,15 @@ settings.configure(
     SESSION_ENGINE="django.contrib.sessions.backends.cache",
     SESSION_CACHE_ALIAS="sessions",
     CACHE_MIDDLEWARE_SECONDS=100,
-    # Django's set_many is a transaction; before a cluster its keys belong into one slot.
+    # Django's set_many is a transaction; in front of a cluster its keys belong into one slot.
     CACHES={
         "default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"redis://{HOST}:{PORT}/0",
-                    "KEY_PREFIX": "{django-pages}"},
+                    "KEY_PREFIX": together("django-pages")},
         "sessions": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"unix://{SOCKET}?db=0",
-                     "KEY_PREFIX": "{django-sessions}"},
+                     "KEY_PREFIX": together("django-sessions")},
         # Django's own backend, without django-redis.
         "plain": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"redis://{HOST}:{PORT}",
-                  "KEY_PREFIX": "{django-plain}"},
+                  "KEY_PREFIX": together("django-plain")},
     },
 )
 django.setup()

@@ -9,11 +9,11 @@ from limits.storage import RedisStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
 from redis import Redis
 
-from checks import HOST, PORT, SOCKET, check, equal, eventually, in_threads, passed, raises
+from checks import HOST, PORT, SOCKET, check, equal, eventually, in_threads, passed, raises, together
 
 
 def rate_limits(strategy, url):
-    storage = storage_from_string(url, key_prefix=f"{{limits:{strategy.__name__}}}")
+    storage = storage_from_string(url, key_prefix=together(f"limits:{strategy.__name__}"))
     check(isinstance(storage, RedisStorage) and storage.check(), "the storage answers")
     limiter, limit = strategy(storage), parse("40/minute")
     allowed, guard = [], threading.Lock()
@@ -48,14 +48,14 @@ def locks(client):
     # A lock is two keys that its scripts change together: the hash tag puts them into one slot.
     def deposit(_):
         for _ in range(8):
-            with redis_lock.Lock(client, "{lock:balance}", expire=20):
+            with redis_lock.Lock(client, together("lock:balance"), expire=20):
                 seen = balance[0]
                 time.sleep(0.001)
                 balance[0] = seen + 1
 
     in_threads(4, deposit)
     equal(balance[0], 32, "nobody was in the lock together with another")
-    first, second = redis_lock.Lock(client, "{lock:a}", expire=20), redis_lock.Lock(client, "{lock:a}", expire=20)
+    first, second = redis_lock.Lock(client, together("lock:a"), expire=20), redis_lock.Lock(client, together("lock:a"), expire=20)
     equal((first.acquire(), second.acquire(blocking=False)), (True, False), "a taken lock")
     raises(redis_lock.NotAcquired, second.release, "it is not released by another")
     started = threading.Thread(target=lambda: (time.sleep(0.1), first.release()))
@@ -63,9 +63,9 @@ def locks(client):
     equal(second.acquire(timeout=10), True, "who waits is woken by BLPOP")
     started.join()
     second.extend(50)
-    check(client.ttl("lock:{lock:a}") > 20, "it is extended")
+    check(client.ttl(f"lock:{together('lock:a')}") > 20, "it is extended")
     second.release()
-    renewed = redis_lock.Lock(client, "{lock:b}", expire=1, auto_renewal=True)
+    renewed = redis_lock.Lock(client, together("lock:b"), expire=1, auto_renewal=True)
     with renewed:
         time.sleep(1.5)
         equal(renewed.locked(), True, "a renewed lock outlives its first term")

@@ -5,15 +5,16 @@ import subprocess
 import sys
 from datetime import timedelta
 
-# RQ moves jobs between keys in transactions and scripts; before a cluster all of them belong into one slot.
-os.environ["RQ_KEY_PREFIX"] = "{rq}"
+from checks import CLUSTER, HOST, PORT, check, equal, eventually, passed
+
+# RQ moves jobs between keys in transactions and scripts; in front of a cluster all of them belong into one slot.
+if CLUSTER:
+    os.environ["RQ_KEY_PREFIX"] = "{rq}"
 
 from redis import Redis  # noqa: E402
 from rq import Queue, Retry  # noqa: E402
 from rq.job import JobStatus  # noqa: E402
 from rq.registry import FailedJobRegistry, FinishedJobRegistry  # noqa: E402
-
-from checks import HOST, PORT, check, equal, eventually, passed  # noqa: E402
 
 client = Redis(host=HOST, port=PORT)
 fast, slow = Queue("fast", connection=client), Queue("slow", connection=client)

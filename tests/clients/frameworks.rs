@@ -1,0 +1,45 @@
+//! Queues, caches, sessions and locks of frameworks with their defaults: no option for a cluster is set.
+
+use crate::harness::passes_by_default;
+use crate::node::node;
+use crate::python::python;
+
+#[test]
+fn bullmq() {
+    passes_by_default(|| node("bullmq.mjs"));
+}
+
+#[test]
+fn celery() {
+    passes_by_default(|| python("celery_jobs.py"));
+}
+
+#[test]
+fn django() {
+    passes_by_default(|| python("django_site.py"));
+}
+
+#[test]
+fn express() {
+    passes_by_default(|| node("express_site.mjs"));
+}
+
+#[test]
+fn limits_and_locks_of_node() {
+    passes_by_default(|| node("limits_and_locks.mjs"));
+}
+
+#[test]
+fn limits_and_locks_of_python() {
+    passes_by_default(|| python("limits_and_locks.py"));
+}
+
+#[test]
+fn rq() {
+    passes_by_default(|| python("rq_jobs.py"));
+}
+
+#[test]
+fn socket_io() {
+    passes_by_default(|| node("socket_io.mjs"));
+}
