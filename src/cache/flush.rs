@@ -74,47 +74,69 @@ impl Flush {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
     use super::*;
-    use crate::cache::tests::{LIMITS, fill, get, live, served, shared, worker};
+    use crate::cache::tests::{Cache, LIMITS, fill, get, live, served, worker};
+    use crate::cache::{Commit, SharedCache};
     use crate::clock;
+    use crate::node::Epoch;
+    use crate::stats::WorkerStats;
 
     const KEYS: usize = 3_000;
 
-    /// Keys that may find no place, since the lines of the index that they may lie in are full.
-    const WITHOUT_PLACE_MAX: usize = 10;
+    fn fill_all(cache: &Cache, names: &[String], epoch: &Epoch) {
+        for name in names {
+            assert_eq!(fill(cache, &get(name), "value", epoch), Commit::Kept, "{name}");
+        }
+    }
 
-    fn name(number: usize) -> String {
-        let prefix = if number.is_multiple_of(3) { "one" } else { "other" };
-        format!("{prefix}:{number}")
+    fn count_served(cache: &Cache, names: &[String]) -> usize {
+        names.iter().filter(|name| served(cache, &get(name)).is_some()).count()
     }
 
     #[test]
     fn all_keys_of_a_prefix_go_and_no_others_whatever_comes_between_the_steps() {
-        let shared = shared(LIMITS);
+        // An entry is evicted when all lines of the index that are near its home are full.
+        let evicting: Arc<WorkerStats> = Arc::default();
+        let evicted = || evicting.l1_evictions.get() as usize;
+        let shared = Arc::new(SharedCache::new(LIMITS, evicting.clone()));
         let (cache, epoch) = (worker(&shared), live());
-        for number in 0..KEYS {
-            fill(&cache, &get(&name(number)), "value", &epoch);
-        }
+        // An invalidation takes those with it whose tags are equal in one line of the index.
+        let mut tags = HashSet::new();
+        let mut names = |prefix: &str, count: usize| -> Vec<String> {
+            let names = (0..).map(|number| format!("{prefix}:{number}"));
+            names.filter(|name| tags.insert(shared.store.hash(name.as_bytes()) >> 48)).take(count).collect()
+        };
+
+        let (of_prefix, others) = (names("one", KEYS / 3), names("other", KEYS - KEYS / 3));
+        fill_all(&cache, &of_prefix, &epoch);
+        fill_all(&cache, &others, &epoch);
         let mut count = Flush::new(None, clock::now());
         while !count.step(&shared) {}
-        let is_nearly =
-            |served: u64, keys: usize| (keys - WITHOUT_PLACE_MAX..=keys).contains(&(served as usize));
-        assert!(is_nearly(count.served(), KEYS), "{}", count.served());
+        let (of_prefix_before, others_before) =
+            (count_served(&cache, &of_prefix), count_served(&cache, &others));
+        assert_eq!(count.served() as usize, of_prefix_before + others_before);
+        assert_eq!(of_prefix_before + others_before + evicted(), KEYS);
 
+        let evicted_before = evicted();
         let mut flush = Flush::new(Some(Bytes::from_static(b"one")), clock::now());
+        let mut new = Vec::new();
         let mut steps = 1;
         while !flush.step(&shared) {
             // The index grows meanwhile, and entries move.
-            for number in 0..50 {
-                fill(&cache, &get(&format!("new:{steps}:{number}")), "value", &epoch);
-            }
+            let more = names(&format!("new:{steps}"), 50);
+            fill_all(&cache, &more, &epoch);
+            new.extend(more);
             steps += 1;
         }
         assert!(steps > 2 * shared.size().0 as usize / LINES_PER_STEP / 8, "{steps}: it was done at once");
-        assert!(is_nearly(flush.served(), KEYS.div_ceil(3)), "{}", flush.served());
-        let is_served = |number: &usize| served(&cache, &get(&name(*number))).is_some();
-        let (of_prefix, others): (Vec<_>, Vec<_>) = (0..KEYS).partition(|number| number.is_multiple_of(3));
-        assert_eq!(of_prefix.iter().find(|number| is_served(number)), None);
-        assert!(is_nearly(others.iter().filter(|number| is_served(number)).count() as u64, others.len()));
+        assert_eq!(count_served(&cache, &of_prefix), 0);
+        let left = count_served(&cache, &others) + count_served(&cache, &new);
+        let dropped = flush.served() as usize;
+        assert!(dropped <= of_prefix_before, "{dropped} of {of_prefix_before}");
+        let evicted = evicted() - evicted_before;
+        assert_eq!(left + dropped + evicted, of_prefix_before + others_before + new.len());
     }
 }

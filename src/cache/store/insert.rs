@@ -99,13 +99,12 @@ impl Store {
         writer.epochs.note_written(epoch_index);
         body::write(self.at(spot), head, 0, sought.asked, fill.reply);
         let linked = self.link(fill, &sought, spot);
-        if linked {
-            self.fit_index(&mut writer);
-        } else {
-            self.let_go(spot);
+        match linked {
+            Ok(()) => self.fit_index(&mut writer),
+            Err(_) => self.let_go(spot),
         }
         self.note_bytes(&writer);
-        if linked { Ok(()) } else { Err(Refused::Changed) }
+        linked
     }
 
     /// The index of an epoch. When all are in use everything goes, which happens once in tens of thousands
@@ -280,12 +279,11 @@ impl Store {
         // What is written all the time goes all the time, and never comes to the front.
         queue.drop_gone(|spot| self.large.get(spot).is_some(), |index| epochs.note_gone(index));
         let linked = self.link(fill, sought, spot);
-        if linked {
-            self.fit_index(writer);
-        } else {
-            self.large.remove(spot);
+        match linked {
+            Ok(()) => self.fit_index(writer),
+            Err(_) => self.large.remove(spot),
         }
         self.note_bytes(writer);
-        if linked { Ok(()) } else { Err(Refused::Changed) }
+        linked
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::body;
 use super::entry::{EntryHead, Sought};
 use super::index::Lines;
-use super::insert::NewEntry;
+use super::insert::{NewEntry, Refused};
 use super::large::LargeEntries;
 use super::line::{Line, Place};
 use super::{REPLIES_MAX, Store};
@@ -44,30 +44,30 @@ impl Store {
     }
 
     /// Puts what was written at `spot` into the index, in place of an older reply to the same query and
-    /// before others of the same key; returns whether the generation was still the one that the fill noted.
-    pub(super) fn link(&self, fill: &NewEntry<'_>, sought: &Sought<'_>, spot: u64) -> bool {
+    /// before others of the same key, if the generation is still the one that the fill noted.
+    pub(super) fn link(&self, fill: &NewEntry<'_>, sought: &Sought<'_>, spot: u64) -> Result<(), Refused> {
         let mut lines = self.index.lock_all(fill.hash);
         // Under the lock that an invalidation takes: either it comes later and drops what is put here, or it
         // came before and the number is another one (I2).
         if lines.generation() != fill.generation {
-            return false;
+            return Err(Refused::Changed);
         }
         if lines.iter().any(|locked| locked.matching(fill.hash).next().is_some())
             && self.link_to_others(&mut lines, fill, sought, spot)
         {
-            return true;
+            return Ok(());
         }
         let place = Place::new(fill.hash, spot, 0);
         if !lines.put(place) {
-            let Some((at, gone)) = lines.coldest() else { return false };
+            let (at, gone) = lines.coldest().ok_or(Refused::NoRoom)?;
             lines.clear(0, at);
             self.evict_place(gone);
             if !lines.put(place) {
-                return false;
+                return Err(Refused::NoRoom);
             }
         }
         self.entries.fetch_add(1, Ordering::Relaxed);
-        true
+        Ok(())
     }
 
     /// Takes an older reply to the same query out, and puts what was written at `spot` before others of
