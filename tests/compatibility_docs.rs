@@ -21,7 +21,7 @@ mod differences;
 mod generated;
 mod reported;
 
-use differences::{DIFFERENCES, Difference, How};
+use differences::{Difference, EVERYWHERE, How, IN_CLUSTER};
 
 /// What a reader wants to know of a command.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,7 +181,8 @@ fn spelled(spec: &Spec) -> String {
 
 /// What may differ in the replies of a command, without those differences that any command may have.
 fn differences_of(spec: &Spec) -> String {
-    let of_it = DIFFERENCES.iter().filter(|difference| difference.commands.contains(&spec.name));
+    let of_it = [EVERYWHERE, IN_CLUSTER].concat();
+    let of_it = of_it.iter().filter(|difference| difference.commands.contains(&spec.name));
     let mut words: Vec<String> = of_it.map(what_differs).collect();
     words.dedup();
     words.join("; ")
@@ -348,14 +349,15 @@ fn what_differs(difference: &Difference) -> String {
 #[test]
 fn the_page_gives_the_differences_that_the_differential_suite_allows() {
     let mut table = "| command | what may differ | why |\n|---|---|---|\n".to_owned();
-    for difference in DIFFERENCES {
+    let in_cluster = IN_CLUSTER.iter().map(|difference| ("in front of a cluster: ", difference));
+    for (place, difference) in EVERYWHERE.iter().map(|difference| ("", difference)).chain(in_cluster) {
         let names: Vec<String> = difference
             .commands
             .iter()
             .map(|name| format!("`{}`", name.to_ascii_uppercase().replace('|', " ")))
             .collect();
         let names = if names.is_empty() { "any".to_owned() } else { names.join(", ") };
-        table.push_str(&format!("| {names} | {} | {} |\n", what_differs(difference), difference.why));
+        table.push_str(&format!("| {names} | {} | {place}{} |\n", what_differs(difference), difference.why));
     }
     generated::keep("docs/differences.md", "differences", &table);
 }

@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use nearside::protocol::command::{Class, CommandError, Spec, recognise};
 use nearside::protocol::key::Slot;
 use nearside::protocol::resp::request::OwnedRequest;
-use nearside::sandbox::SandboxClient;
+use nearside::sandbox::{Reply, SandboxClient};
 
 use crate::coverage::Coverage;
-use crate::differences::{DIFFERENCES, How};
+use crate::differences::How;
 use crate::family::Pair;
 use crate::likeness::allows;
+use crate::settings::Setting;
 use crate::words::{Request, bytes, plain, shown};
 use crate::world;
 
@@ -21,6 +22,7 @@ const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same sl
 
 /// Both sides, as one client sees them.
 pub(crate) struct Conversation<'a> {
+    setting: &'static Setting,
     plain: SandboxClient,
     nearside: SandboxClient,
     coverage: &'a RefCell<Coverage>,
@@ -57,6 +59,7 @@ impl<'a> Conversation<'a> {
             nearside.hello(3).unwrap();
         }
         Conversation {
+            setting: pair.setting,
             plain,
             nearside,
             coverage,
@@ -77,11 +80,12 @@ impl<'a> Conversation<'a> {
         let keys: Vec<&[u8]> =
             spec.keys.positions(&recognised).into_iter().flatten().map(|at| recognised.arg(at)).collect();
         self.touched.extend(keys.iter().map(|key| key.to_vec()));
-        let class = spec.class_of(&recognised).before(true, &recognised);
+        let class = spec.class_of(&recognised).before(self.setting.is_cluster(), &recognised);
         if let Class::Refused(refusal) = class {
             return self.ask_nearside(spec, request, &refusal.reply(spec));
         }
-        let has_many_slots = keys.iter().any(|key| Slot::of(key) != Slot::of(keys[0]));
+        let has_many_slots =
+            self.setting.is_cluster() && keys.iter().any(|key| Slot::of(key) != Slot::of(keys[0]));
         if has_many_slots && !matches!(class, Class::FanOut(_)) {
             return self.ask_across_slots(spec, request);
         }
@@ -119,12 +123,38 @@ impl<'a> Conversation<'a> {
 
     /// Compares all keys that were named, unless the sides have parted, and removes them.
     pub(crate) fn end(mut self) -> Result<(), Differs> {
+        if self.setting.databases > 1 {
+            return self.end_all_databases();
+        }
         for key in std::mem::take(&mut self.touched) {
             if !self.has_parted {
                 self.compare_key(&key)?;
             }
             self.exchange(&[&b"DEL"[..], &key])?;
         }
+        Ok(())
+    }
+
+    /// Compares all keys of all databases, unless the sides have parted, and removes them.
+    fn end_all_databases(&mut self) -> Result<(), Differs> {
+        self.exchange(&["DISCARD"])?;
+        let (plain, nearside) = self.exchange(&["INFO", "keyspace"])?;
+        // What INFO counts may have ended already.
+        let databases: BTreeSet<String> =
+            [plain, nearside].iter().flat_map(|info| databases_of(info)).collect();
+        for database in databases {
+            if self.has_parted {
+                break;
+            }
+            self.ask_plain(&["SELECT", &database])?;
+            self.ask_plain(&["KEYS", "*"])?;
+            let (keys, _) = self.exchange(&["KEYS", "*"])?;
+            let keys = Reply::read(&mut &*keys).unwrap_or(Reply::Array(Vec::new()));
+            for key in keys.items().iter().filter_map(Reply::bytes) {
+                self.compare_key(key)?;
+            }
+        }
+        self.exchange(&["FLUSHALL"])?;
         Ok(())
     }
 
@@ -191,7 +221,7 @@ impl<'a> Conversation<'a> {
             return Ok(());
         }
         let name = name_of(request);
-        let row = DIFFERENCES.iter().position(|row| {
+        let row = self.setting.differences().find(|row| {
             (row.commands.is_empty() || row.commands.contains(&&*name)) && allows(&row.how, &plain, &nearside)
         });
         match row {
@@ -199,7 +229,7 @@ impl<'a> Conversation<'a> {
                 self.coverage.borrow_mut().used.insert(row);
                 // A command that the servers do not know did nothing on either side.
                 let is_unknown = plain.starts_with(b"-ERR unknown ");
-                self.has_parted |= matches!(DIFFERENCES[row].how, How::Instead(..)) && !is_unknown;
+                self.has_parted |= matches!(row.how, How::Instead(..)) && !is_unknown;
                 Ok(())
             }
             None => Err(self.differs(request, &plain, &nearside)),
@@ -242,6 +272,13 @@ impl<'a> Conversation<'a> {
         );
         Differs { request: name_of(request), story }
     }
+}
+
+/// The databases with keys that INFO lists.
+fn databases_of(info: &[u8]) -> Vec<String> {
+    let info = String::from_utf8_lossy(info);
+    let databases = info.lines().filter_map(|line| line.strip_prefix("db")?.split_once(':'));
+    databases.map(|(database, _)| database.to_owned()).collect()
 }
 
 /// The name of the row of `request`, also when its arguments are wrong.

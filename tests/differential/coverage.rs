@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nearside::protocol::command::{Spec, all};
 
+use crate::differences::Difference;
+use crate::settings::Setting;
+
 /// What was asked of the rows, and which differences were needed.
 #[derive(Default)]
 pub(crate) struct Coverage {
     asked: BTreeMap<&'static str, Count>,
-    /// Places in the list of differences.
-    pub(crate) used: BTreeSet<usize>,
+    /// Differences that were needed.
+    pub(crate) used: BTreeSet<&'static Difference>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -20,9 +23,9 @@ struct Count {
 
 /// Rows that no server answers with anything but an error here, and why.
 const NEVER_ANSWERED: [(&str, &str); 4] = [
+    ("config|rewrite", "the servers have no file"),
     ("function|kill", "no function runs long enough to be ended"),
     ("latency|graph", "nothing is slow enough to be drawn"),
-    ("move", "there is one database"),
     ("script|kill", "no script runs long enough to be ended"),
 ];
 
@@ -47,6 +50,7 @@ impl Coverage {
     /// `least` says, and known rows that were never answered.
     pub(crate) fn gaps(
         &self,
+        setting: &Setting,
         least: impl Fn(&Spec) -> usize,
         is_answerable: impl Fn(&Spec) -> bool,
     ) -> Vec<String> {
@@ -56,7 +60,8 @@ impl Coverage {
             if count.asked < least(row) {
                 gaps.push(format!("{} was asked {} times", row.name, count.asked));
             }
-            let never = NEVER_ANSWERED.iter().any(|(name, _)| *name == row.name);
+            let never = NEVER_ANSWERED.iter().any(|(name, _)| *name == row.name)
+                || (row.name == "move" && setting.databases == 1);
             if is_answerable(row) && (count.answered == 0) != never {
                 gaps.push(format!("{} was answered {} times", row.name, count.answered));
             }

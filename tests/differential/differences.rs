@@ -4,7 +4,7 @@
 //! more makes the large run fail.
 
 /// One thing in which nearside and a plain server may differ.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Difference {
     /// The commands, by their names in the table; none stands for all.
     pub(crate) commands: &'static [&'static str],
@@ -14,7 +14,7 @@ pub(crate) struct Difference {
 }
 
 /// What may differ; everything that is not named here must be the same.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum How {
     /// The order of elements, or of pairs.
     Order,
@@ -36,8 +36,9 @@ const fn row(commands: &'static [&'static str], how: How, why: &'static str) -> 
     Difference { commands, how, why }
 }
 
-/// The rows, read from the first to the last: the first that fits excuses a difference.
-pub(crate) const DIFFERENCES: &[Difference] = &[
+/// Those of every setting. A setting reads its rows from the first to the last: the first that fits excuses a
+/// difference.
+pub(crate) const EVERYWHERE: &[Difference] = &[
     row(
         &[
             "hgetall", "hkeys", "hscan", "hvals", "keys", "sdiff", "sinter", "smembers", "sscan", "sunion",
@@ -74,7 +75,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         How::Choice,
         "the elements of a set or a hash have no order, nor have libraries, and so the dump and its checksum differ",
     ),
-    row(&["config|get"], How::Answer, "the configuration of one of the nodes"),
     row(&["xadd"], How::Choice, "an id made by the server is its time"),
     row(
         &["hrandfield", "randomkey", "spop", "srandmember", "zrandmember"],
@@ -108,7 +108,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         How::Choice,
         "a server of a cluster keeps some bytes more for each key, and skip lists are drawn",
     ),
-    row(&["latency|doctor"], How::Answer, "about nearside, in the words of Redis"),
     row(
         &["memory|doctor", "memory|malloc-stats", "memory|stats", "latency|histogram", "function|stats"],
         How::Answer,
@@ -170,11 +169,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         ),
         "a mistake that the servers find at EXEC is told there, and nothing of the transaction is done",
     ),
-    row(
-        &["watch"],
-        How::Instead("+OK", "-CROSSSLOT "),
-        "all that a client watches must lie in one slot, as all of a transaction must",
-    ),
     row(&["acl|getuser"], How::Answer, "the one user as Redis describes it; Valkey has a field more"),
     row(
         &["client|kill", "client|list"],
@@ -198,6 +192,17 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         "where versions want other numbers of arguments, the server says so at EXEC, which then says EXECABORT",
     ),
     row(&["sort", "sort_ro"], How::Order, "BY a constant leaves the elements of a set as they come"),
+];
+
+/// Those in front of a cluster, which has slots and several nodes.
+pub(crate) const IN_CLUSTER: &[Difference] = &[
+    row(&["config|get"], How::Answer, "the configuration of one of the nodes"),
+    row(&["latency|doctor"], How::Answer, "about nearside, in the words of Redis"),
+    row(
+        &["watch"],
+        How::Instead("+OK", "-CROSSSLOT "),
+        "all that a client watches must lie in one slot, as all of a transaction must",
+    ),
     row(
         &["sort", "sort_ro"],
         How::Instead("", "-ERR BY option of SORT denied in "),

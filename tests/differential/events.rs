@@ -81,6 +81,33 @@ const EVENTS: &[Event] = &[
     event(&["WATCH {e}a", "MULTI", "SET {e}a mine"], &["SET {e}a theirs"], "EXEC"),
     event(&["WATCH {e}a", "MULTI", "SET {e}a mine"], &["GET {e}a", "SET {e}b theirs"], "EXEC"),
     event(&["WATCH {e}a", "GET {e}a", "MULTI", "GET {e}a"], &["FLUSHALL"], "EXEC"),
+    event(&["SELECT 1", "BLPOP {e}list 5"], &["RPUSH {e}list a", "SELECT 1", "RPUSH {e}list b"], "ECHO end"),
+    event(
+        &["SELECT 1", "WATCH {e}a", "MULTI", "SET {e}a mine"],
+        &["SET {e}a other", "SELECT 1", "GET {e}a"],
+        "EXEC",
+    ),
+    event(&["SELECT 1", "WATCH {e}a", "MULTI", "SET {e}a mine"], &["SELECT 1", "SET {e}a theirs"], "EXEC"),
+    event(&["WATCH {e}a", "MULTI", "SET {e}a mine"], &["SELECT 1", "SET {e}a 1", "SWAPDB 0 1"], "EXEC"),
+    event(&["GET {e}a", "GET {e}a"], &["SELECT 1", "SET {e}a 1", "SWAPDB 0 1"], "GET {e}a"),
+    event(&["SELECT 1", "BLPOP {e}list 5"], &["RPUSH {e}list a", "SWAPDB 0 1"], "ECHO end"),
+    event(&["SELECT 1", "BLPOP {e}list 5"], &["RPUSH {e}list a", "MOVE {e}list 1"], "ECHO end"),
+    event(
+        &["SELECT 1", "SET {e}a 1", "GET {e}a", "SELECT 0", "SET {e}a 0", "GET {e}a"],
+        &["FLUSHDB", "SELECT 1", "DBSIZE"],
+        "GET {e}a",
+    ),
+    event(
+        &["SUBSCRIBE __keyspace@0__:{e}a", "SUBSCRIBE __keyspace@1__:{e}a"],
+        &["CONFIG SET notify-keyspace-events KEA", "SET {e}a 0", "SELECT 1", "SET {e}a 1", "DEL {e}a"],
+        "UNSUBSCRIBE __keyspace@0__:{e}a __keyspace@1__:{e}a",
+    ),
+    Event {
+        listener: &["CLIENT TRACKING ON", "SELECT 1", "SET {e}a 1", "GET {e}a"],
+        other: &["SELECT 1", "SET {e}a 2"],
+        last: "GET {e}a",
+        is_resp3_alone: true,
+    },
     Event {
         listener: &["CLIENT TRACKING ON", "SET {e}a 1", "GET {e}a"],
         other: &["SET {e}a 2", "SET {e}a 3"],

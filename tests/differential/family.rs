@@ -1,11 +1,13 @@
-//! The servers of one family: a plain one, a cluster of the same program, and nearside in front of it.
+//! The servers of one family: a plain one, those of a setting with the same program, and nearside in front of
+//! them.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nearside::sandbox::{Cluster, ClusterShape, SandboxClient, Standalone};
+use nearside::sandbox::{SandboxClient, Standalone};
 
-use crate::support::daemon::{Daemon, upstream_url};
+use crate::settings::{Servers, Setting, with_databases};
+use crate::support::daemon::Daemon;
 use crate::support::servers::valkey_server;
 
 /// Which server program.
@@ -19,17 +21,21 @@ pub(crate) enum Family {
 
 /// Who is compared.
 pub(crate) struct Pair {
+    /// The setting of nearside.
+    pub(crate) setting: &'static Setting,
     plain: Standalone,
     daemon: Daemon,
-    _cluster: Cluster,
+    _servers: Servers,
 }
 
 /// How long a server may take for one command.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Nothing is ever slow enough for these logs, which hold times and would fill at random.
-const REDIS_ARGUMENTS: [&str; 2] = ["--slowlog-log-slower-than", "-1"];
-const VALKEY_ARGUMENTS: [&str; 6] = [
+const REDIS_ARGUMENTS: [&str; 4] = ["--slowlog-log-slower-than", "-1", "--enable-debug-command", "yes"];
+const VALKEY_ARGUMENTS: [&str; 8] = [
+    "--enable-debug-command",
+    "yes",
     "--commandlog-execution-slower-than",
     "-1",
     "--commandlog-request-larger-than",
@@ -49,39 +55,30 @@ impl Family {
     }
 
     /// The program to start; `None` is what [`Standalone::launch`] finds by itself.
-    fn program(self) -> Option<PathBuf> {
+    pub(crate) fn program(self) -> Option<PathBuf> {
         match self {
             Family::Redis => None,
             Family::Valkey => Some(valkey_server()),
         }
     }
 
-    pub(crate) fn launch(self) -> Pair {
+    pub(crate) fn launch(self, setting: &'static Setting) -> Pair {
         let arguments: &[&str] = match self {
             Family::Redis => &REDIS_ARGUMENTS,
             Family::Valkey => &VALKEY_ARGUMENTS,
         };
         let arguments: Vec<String> = arguments.iter().copied().map(str::to_owned).collect();
-        // A cluster has one database, and so nearside says that it is a Redis with one.
-        let plain_arguments = [arguments.clone(), ["--databases", "1"].map(str::to_owned).to_vec()].concat();
-        let program = self.program();
-        let plain = Standalone::launch_program(program.as_deref(), &plain_arguments).unwrap();
-        let cluster = Cluster::launch(&ClusterShape {
-            primaries: 3,
-            replicas_each: 0,
-            extra_args: arguments,
-            // PFSELFTEST takes a server seconds, in which it says nothing to the others.
-            node_timeout: PATIENCE,
-            program,
-        })
-        .unwrap();
-        let (upstream, patience) = (upstream_url(&cluster), PATIENCE.as_secs().to_string() + "s");
+        let plain_arguments = [arguments.clone(), with_databases(setting.databases)].concat();
+        let plain = Standalone::launch_program(self.program().as_deref(), &plain_arguments).unwrap();
+        let (servers, upstream) = setting.launch(self, arguments, PATIENCE);
+        let patience = PATIENCE.as_secs().to_string() + "s";
         let mut arguments =
             vec!["--upstream", &upstream, "--upstream-request-timeout", &patience, "--deny-commands", ""];
         arguments.push("--slowlog-log-slower-than=-1");
+        arguments.extend_from_slice(setting.options);
         let daemon = Daemon::start(&arguments);
-        daemon.until_tracked(3);
-        Pair { plain, daemon, _cluster: cluster }
+        daemon.until_tracked(setting.nodes());
+        Pair { setting, plain, daemon, _servers: servers }
     }
 }
 

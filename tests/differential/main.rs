@@ -1,10 +1,10 @@
 //! The differential suite: every command of the table, with generated arguments, asked of a plain server and
-//! of nearside in front of a cluster of the same program, in RESP2 and RESP3. Every byte of every reply must
-//! be the same, but for what `differences.rs` names.
+//! of nearside in front of servers of the same program, in RESP2 and RESP3. Every byte of every reply must
+//! be the same, but for what `differences.rs` names. `settings.rs` has the settings in which this is done.
 //!
 //! NEARSIDE_TEST_LARGE=1 asks much more, and something else each time: it prints its seed, and
 //! NEARSIDE_TEST_SEED runs it again with that one. The small run always asks the same, so that a change fails
-//! only by what it changed.
+//! only by what it changed. NEARSIDE_TEST_SETTING names the one setting that is tried.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in what tests share as well")]
 #![expect(clippy::print_stdout, reason = "the seed of a failed run is shown where cargo shows it")]
@@ -23,13 +23,14 @@ mod generator;
 mod likeness;
 mod mutation;
 mod sessions;
+mod settings;
 mod shape;
 mod transactions;
 mod words;
 mod world;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::thread;
 
@@ -38,9 +39,10 @@ use nearside::protocol::command::{Class, InCluster, Spec};
 
 use conversation::{Conversation, Differs};
 use coverage::{Coverage, rows};
-use differences::{DIFFERENCES, Difference};
+use differences::Difference;
 use family::{Family, Pair};
 use generator::Generator;
+use settings::{SETTINGS, Setting};
 
 /// How much is asked.
 #[derive(Clone, Copy)]
@@ -84,24 +86,32 @@ fn every_command_is_answered_as_by_a_plain_server() {
     let seed = env::var("NEARSIDE_TEST_SEED").ok().map(|seed| seed.parse().unwrap());
     let is_large = env::var_os("NEARSIDE_TEST_LARGE").is_some();
     let seed = seed.unwrap_or_else(|| if is_large { fastrand::u64(..) } else { SMALL_SEED });
-    let size = Size { turns: if is_large { 150 } else { 8 } };
     println!("NEARSIDE_TEST_SEED={seed}");
-    let families = [Family::Redis, Family::Valkey];
-    let ended: Vec<Ended> = thread::scope(|scope| {
-        let runs = families.map(|family| scope.spawn(move || run(family, seed, size)));
-        runs.into_iter().map(|run| run.join().unwrap()).collect()
-    });
-    let mut faults: Vec<String> = ended.iter().flat_map(|ended| ended.faults.clone()).collect();
-    if is_large {
-        let unused =
-            (0..DIFFERENCES.len()).filter(|row| ended.iter().all(|ended| !ended.coverage.used.contains(row)));
-        faults.extend(unused.map(|row| {
-            let Difference { commands, how, why } = &DIFFERENCES[row];
-            format!("nothing needs this difference any more: {commands:?}, {how:?}: {why}")
-        }));
+    let only = env::var("NEARSIDE_TEST_SETTING").ok();
+    let settings: Vec<&Setting> =
+        SETTINGS.iter().filter(|setting| only.as_ref().is_none_or(|only| only == setting.name)).collect();
+    assert!(!settings.is_empty(), "no setting is {only:?}");
+    let mut faults: Vec<String> = Vec::new();
+    let mut used = BTreeSet::new();
+    for setting in &settings {
+        let size = Size { turns: if is_large { 150 } else { setting.turns } };
+        let ended: Vec<(Family, Ended)> = thread::scope(|scope| {
+            let runs = [Family::Redis, Family::Valkey]
+                .map(|family| scope.spawn(move || (family, run(family, setting, seed, size))));
+            runs.into_iter().map(|run| run.join().unwrap()).collect()
+        });
+        for (family, ended) in ended {
+            println!("{}, {}: {} requests", setting.name, family.name(), ended.coverage.total());
+            used.extend(ended.coverage.used);
+            faults.extend(ended.faults);
+        }
     }
-    for (family, ended) in families.iter().zip(&ended) {
-        println!("{}: {} requests", family.name(), ended.coverage.total());
+    if is_large && only.is_none() {
+        let rows: BTreeSet<&Difference> = settings.iter().flat_map(|setting| setting.differences()).collect();
+        let unused = rows.difference(&used).map(|Difference { commands, how, why }| {
+            format!("nothing needs this difference any more: {commands:?}, {how:?}: {why}")
+        });
+        faults.extend(unused);
     }
     assert!(faults.is_empty(), "seed {seed}: {} faults:\n{}", faults.len(), faults.join("\n\n"));
 }
@@ -112,8 +122,8 @@ struct Ended {
     faults: Vec<String>,
 }
 
-fn run(family: Family, seed: u64, size: Size) -> Ended {
-    let pair = family.launch();
+fn run(family: Family, setting: &'static Setting, seed: u64, size: Size) -> Ended {
+    let pair = family.launch(setting);
     let generator = generator(&pair);
     let mut rng = Rng::with_seed(seed);
     let coverage = RefCell::default();
@@ -130,11 +140,15 @@ fn run(family: Family, seed: u64, size: Size) -> Ended {
     }
     let mut faults: Vec<String> = by_request
         .values()
-        .map(|all| format!("{}, {} times: {}", family.name(), all.len(), all[0].story))
+        .map(|all| format!("{}, {}, {} times: {}", setting.name, family.name(), all.len(), all[0].story))
         .collect();
     let coverage = coverage.into_inner();
     if faults.is_empty() {
-        faults.extend(coverage.gaps(|row| size.least_of(row), |row| is_answerable(&generator, row)));
+        faults.extend(coverage.gaps(
+            setting,
+            |row| size.least_of(row),
+            |row| is_answerable(&pair, &generator, row),
+        ));
         pair.end();
     }
     Ended { coverage, faults }
@@ -222,9 +236,12 @@ fn is_apart(spec: &Spec) -> bool {
     )
 }
 
-fn is_answerable(generator: &Generator, spec: &Spec) -> bool {
-    generator.is_known(spec)
-        && !matches!(spec.class, Class::Refused(_) | Class::OfServer(InCluster::Refused(_)))
+fn is_answerable(pair: &Pair, generator: &Generator, spec: &Spec) -> bool {
+    let is_refused = match spec.class {
+        Class::OfServer(InCluster::Refused(_)) => pair.setting.is_cluster(),
+        class => matches!(class, Class::Refused(_)),
+    };
+    generator.is_known(spec) && !is_refused
 }
 
 fn generator(pair: &Pair) -> Generator {

@@ -3,13 +3,12 @@
 use std::cell::RefCell;
 
 use fastrand::Rng;
-use nearside::protocol::command::{Class, Spec, recognise};
+use nearside::protocol::command::{Class, Local, Spec, recognise};
 use nearside::protocol::key::Slot;
 use nearside::protocol::resp::request::OwnedRequest;
 
 use crate::conversation::{Conversation, Differs};
 use crate::coverage::{Coverage, rows};
-use crate::differences::DIFFERENCES;
 use crate::family::Pair;
 use crate::generator::Generator;
 use crate::words::{Request, bytes, plain};
@@ -27,7 +26,7 @@ pub(crate) fn hold_all(
 ) -> Vec<Differs> {
     // The reply to EXEC holds those of all commands, so only those are queued whose replies are the same to
     // the byte.
-    let exact: Vec<&Spec> = rows().filter(|row| is_about_keys(row) && is_exact(row)).collect();
+    let exact: Vec<&Spec> = rows().filter(|row| is_about_keys(pair, row) && is_exact(pair, row)).collect();
     (0..count).filter_map(|number| hold(pair, generator, &exact, number, coverage, rng).err()).collect()
 }
 
@@ -55,7 +54,7 @@ fn hold(
     for _ in 0..rng.usize(QUEUED) {
         let spec = exact[rng.usize(..exact.len())];
         let request = generator.request(spec, usize::MAX, &tag, rng);
-        if is_of_one_slot(&request, &tag) {
+        if !pair.setting.is_cluster() || is_of_one_slot(&request, &tag) {
             conversation.ask_once(&request)?;
         }
     }
@@ -67,13 +66,19 @@ fn hold(
     conversation.end()
 }
 
-fn is_about_keys(row: &Spec) -> bool {
-    matches!(row.class, Class::CacheableRead | Class::Forward | Class::FanOut(_))
+/// Whether it is about keys; where nothing is about slots, also about databases.
+fn is_about_keys(pair: &Pair, row: &Spec) -> bool {
+    match row.class {
+        Class::CacheableRead | Class::Forward | Class::FanOut(_) => true,
+        Class::Database(_) | Class::Local(Local::Select) => !pair.setting.is_cluster(),
+        _ => false,
+    }
 }
 
-fn is_exact(row: &Spec) -> bool {
+fn is_exact(pair: &Pair, row: &Spec) -> bool {
     // MIGRATE would wait for a connection with everything else behind it.
-    row.name != "migrate" && !DIFFERENCES.iter().any(|difference| difference.commands.contains(&row.name))
+    row.name != "migrate"
+        && !pair.setting.differences().any(|difference| difference.commands.contains(&row.name))
 }
 
 /// A transaction on several slots is refused; that is tested where it is refused.

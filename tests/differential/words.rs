@@ -99,7 +99,10 @@ pub(crate) fn integer(rng: &mut Rng, name: &str) -> Word {
         "ms" | "min-idle-time" => (&["0", "0", "900000000"], Kind::Lifetime),
         "unix-time-seconds" | "unix-time-milliseconds" => return unix_time(rng, name),
         "numreplicas" | "numlocal" => (&["0", "1"], Kind::Number),
-        "db" | "destination-db" | "cursor" => (&["0", "0", "0", "1"], Kind::Number),
+        "db" | "destination-db" | "index" | "index1" | "index2" => {
+            (&["0", "0", "0", "1", "1", "2", "15", "16"], Kind::Number)
+        }
+        "cursor" => (&["0", "0", "0", "1"], Kind::Number),
         "bit" => (&["0", "1"], Kind::Number),
         "protover" => (&["2", "3"], Kind::Number),
         "rank" => (&["1", "-1", "2"], Kind::Number),

@@ -1,0 +1,120 @@
+//! The settings in which the suite compares: what nearside stands in front of, and what may differ there. A new
+//! setting is one row.
+
+use std::time::Duration;
+
+use nearside::sandbox::{Cluster, ClusterShape, Standalone};
+
+use crate::differences::{Difference, EVERYWHERE, IN_CLUSTER};
+use crate::family::Family;
+use crate::support::daemon::upstream_url;
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// What a fault and `NEARSIDE_TEST_SETTING` call it.
+    pub(crate) name: &'static str,
+    /// What is behind nearside.
+    behind: Behind,
+    /// Options of nearside.
+    pub(crate) options: &'static [&'static str],
+    /// Databases of the plain server, and of nearside's clients.
+    pub(crate) databases: u32,
+    /// Differences that are allowed, in the order in which they are tried.
+    pub(crate) allowed: &'static [&'static [Difference]],
+    /// Requests of each row in each version of the protocol, in the small run.
+    pub(crate) turns: usize,
+}
+
+/// What nearside stands in front of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Behind {
+    Cluster,
+    OneServer,
+}
+
+/// Servers behind nearside, for as long as this lives.
+#[derive(Debug)]
+#[expect(dead_code, reason = "a guard: the servers end with it")]
+pub(crate) enum Servers {
+    Cluster(Cluster),
+    OneServer(Standalone),
+}
+
+/// All settings.
+pub(crate) const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "cluster",
+        behind: Behind::Cluster,
+        options: &[],
+        databases: 1,
+        allowed: &[EVERYWHERE, IN_CLUSTER],
+        turns: 8,
+    },
+    Setting {
+        name: "one server",
+        behind: Behind::OneServer,
+        options: &[],
+        databases: 16,
+        allowed: &[EVERYWHERE],
+        turns: 4,
+    },
+];
+
+const PRIMARIES: usize = 3;
+
+// === impl Setting ===
+
+impl Setting {
+    /// Whether nearside stands in front of a cluster.
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.behind == Behind::Cluster
+    }
+
+    /// Nodes that nearside follows.
+    pub(crate) fn nodes(&self) -> usize {
+        if self.is_cluster() { PRIMARIES } else { 1 }
+    }
+
+    /// All differences that are allowed.
+    pub(crate) fn differences(&self) -> impl Iterator<Item = &'static Difference> {
+        self.allowed.iter().copied().flatten()
+    }
+
+    /// Starts the servers behind nearside; returns them and their URL. A server may take `patience` for one
+    /// command.
+    pub(crate) fn launch(
+        &self,
+        family: Family,
+        arguments: Vec<String>,
+        patience: Duration,
+    ) -> (Servers, String) {
+        let program = family.program();
+        match self.behind {
+            Behind::Cluster => {
+                let cluster = Cluster::launch(&ClusterShape {
+                    primaries: PRIMARIES,
+                    replicas_each: 0,
+                    extra_args: arguments,
+                    // PFSELFTEST takes a server seconds, in which it says nothing to the others.
+                    node_timeout: patience,
+                    program,
+                })
+                .unwrap();
+                let url = upstream_url(&cluster);
+                (Servers::Cluster(cluster), url)
+            }
+            Behind::OneServer => {
+                let arguments = [arguments, with_databases(self.databases)].concat();
+                let server = Standalone::launch_program(program.as_deref(), &arguments).unwrap();
+                let url = format!("redis://{}", server.server().address());
+                (Servers::OneServer(server), url)
+            }
+        }
+    }
+}
+
+/// The arguments that give a server this number of databases.
+pub(crate) fn with_databases(databases: u32) -> Vec<String> {
+    vec!["--databases".to_owned(), databases.to_string()]
+}
