@@ -128,6 +128,9 @@ settings! {
         address_map is list: Vec<AddressRule>, "ANNOUNCED=REACHABLE", text(value::address_map), Restart,
             "Addresses to use in place of those that nodes announce, behind NAT or in containers: \
              HOST:PORT=HOST:PORT, or HOST=HOST for all ports; may be repeated";
+        transactions: bool = "strict", "strict|per_slot", text(value::is_transaction_per_slot), Restart,
+            "MULTI with keys of several slots of a cluster: strict, it is refused; per_slot, each slot's part is a \
+             transaction of its own, so the whole is not atomic";
         workers: usize = "1", "NUMBER", number(1..=256), Restart, "Threads that serve clients";
         l1_size: usize = "100mb", "SIZE", size(0..=1024 * GIB), Restart,
             "Memory of the near cache, 0 for none, half of memory_max at most; units as in redis.conf: 1m \

@@ -245,6 +245,15 @@ pub(super) fn is_topology_source_configured(text: &str) -> Result<bool, String> 
     }
 }
 
+/// Whether a transaction on several slots of a cluster is split into one for each slot.
+pub(super) fn is_transaction_per_slot(text: &str) -> Result<bool, String> {
+    match text {
+        "strict" => Ok(false),
+        "per_slot" => Ok(true),
+        _ => Err("strict or per_slot is wanted".to_owned()),
+    }
+}
+
 /// The form of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {

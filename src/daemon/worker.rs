@@ -107,6 +107,7 @@ async fn run(parts: WorkerParts, mut handed_over: mpsc::UnboundedReceiver<(Clien
         request_timeout: values.upstream_request_timeout,
         single_worker: values.workers == 1,
         keyspace_bytes_max: values.keyspace_bytes_max,
+        transactions_per_slot: values.transactions,
     };
     let (pubsub, memory, policies) =
         (shared.pubsub.clone(), shared.router_memory.clone(), shared.policies.clone());

@@ -45,6 +45,8 @@ pub struct RouterSettings {
     pub single_worker: bool,
     /// Bytes of the names of keys that are gathered for one KEYS, or for one page of SCAN.
     pub keyspace_bytes_max: usize,
+    /// Whether a transaction may have keys of several slots of a cluster: each slot's part is one of its own.
+    pub transactions_per_slot: bool,
 }
 
 /// A node, and what it will answer.

@@ -47,4 +47,5 @@ pub use dispatch::Router;
 pub use memory::{MemoryLimits, RouterMemory};
 pub use reply_bound::ReplyBound;
 pub use transactions::part::{ExecElement, NotAPart, TransactionPart};
+pub use transactions::slots::QueuedSlots;
 pub use transactions::watch::Watched;

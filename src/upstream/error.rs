@@ -111,6 +111,24 @@ pub enum UpstreamError {
 // === impl UpstreamError ===
 
 impl UpstreamError {
+    /// Whether nothing was executed: no node got the command, or each of them redirected it.
+    pub fn is_of_unsent(&self) -> bool {
+        match self {
+            UpstreamError::NoTopology { .. }
+            | UpstreamError::NoOwner { .. }
+            | UpstreamError::Unreachable { .. }
+            | UpstreamError::Overloaded { .. }
+            | UpstreamError::NoDedicated { .. }
+            | UpstreamError::TooLong { .. }
+            | UpstreamError::TooLarge { .. }
+            | UpstreamError::TooManyRedirects { .. } => true,
+            UpstreamError::Lost { .. }
+            | UpstreamError::TimedOut { .. }
+            | UpstreamError::Slow { .. }
+            | UpstreamError::Stopped => false,
+        }
+    }
+
     /// The error for a command that goes beyond a limit of `node`.
     pub(super) fn beyond(node: NodeId, excess: Excess) -> UpstreamError {
         if excess.is_of_argument() {

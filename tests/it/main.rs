@@ -62,6 +62,7 @@ mod odd_replies;
 mod one_server;
 mod other_kinds;
 mod pass_through;
+mod per_slot;
 mod policies;
 mod publish_order;
 mod pubsub;

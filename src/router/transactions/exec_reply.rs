@@ -51,7 +51,11 @@ pub(super) async fn executed_in_turns(outcome: Outcome, elements: Vec<ExecElemen
 }
 
 /// The server's replies to the `count` commands that were executed; otherwise the reply to EXEC.
-fn replies_in(frame: &Bytes, count: usize, resp: Resp) -> Result<impl Iterator<Item = Bytes>, Bytes> {
+pub(super) fn replies_in(
+    frame: &Bytes,
+    count: usize,
+    resp: Resp,
+) -> Result<impl Iterator<Item = Bytes>, Bytes> {
     match (cursor::head(frame), cursor::elements(frame)) {
         (Some(ReplyHead::Null { .. }), _) if resp == Resp::Two => Err(Bytes::from_static(b"*-1\r\n")),
         (Some(ReplyHead::Null { .. }), _) => Err(Bytes::from_static(b"_\r\n")),
@@ -75,7 +79,7 @@ pub(super) fn joined(mut replies: impl Iterator<Item = Bytes>, elements: &[ExecE
     out.freeze()
 }
 
-fn join(out: &mut BytesMut, replies: &mut impl Iterator<Item = Bytes>, element: &ExecElement) {
+pub(super) fn join(out: &mut BytesMut, replies: &mut impl Iterator<Item = Bytes>, element: &ExecElement) {
     match element {
         ExecElement::Made(reply) => out.put_slice(reply),
         ExecElement::Sent(part, resp) => {

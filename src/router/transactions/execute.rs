@@ -11,6 +11,7 @@ use futures_util::future::LocalBoxFuture;
 use super::assembled::{AssembledTransaction, ended};
 use super::exec_reply::{changed, executed, executed_in_turns, joined, nothing};
 use super::part::{ExecElement, NotAPart, TransactionPart};
+use super::slots::QueuedSlots;
 use super::watch::{KeyWatch, Watched};
 use crate::clock;
 use crate::protocol::command::{
@@ -37,8 +38,8 @@ const SMALL_ELEMENTS_MAX: usize = 1024;
 /// Carries out transactions.
 #[derive(Debug)]
 pub struct Transactions {
-    context: Rc<RouterContext>,
-    default_ttl: Rc<DefaultTtl>,
+    pub(super) context: Rc<RouterContext>,
+    pub(super) default_ttl: Rc<DefaultTtl>,
     scripts: Arc<ScriptCache>,
 }
 
@@ -63,7 +64,7 @@ impl Transactions {
         spec: &'static Spec,
         class: Class,
         request: &Request<'_>,
-        slots: &mut KeySlots,
+        slots: &mut QueuedSlots,
     ) -> Result<TransactionPart, NotAPart> {
         let opaque = match class {
             Class::CacheableRead
@@ -124,17 +125,20 @@ impl Transactions {
         &self,
         learned: &ModuleCommand,
         request: &Request<'_>,
-        slots: &mut KeySlots,
+        slots: &mut QueuedSlots,
     ) -> Result<TransactionPart, NotAPart> {
         let route = RequestRoute::learned(learned);
         self.join(TransactionPart::new(route, !learned.flags.has(Flags::READ), request), slots)
     }
 
     /// Takes the slots of a part to those of the parts before it.
-    fn join(&self, part: TransactionPart, slots: &mut KeySlots) -> Result<TransactionPart, NotAPart> {
-        let own = self.context.slots(part.route, &part.request());
-        let joined = own.and_then(|own| self.context.joined(*slots, own));
-        *slots = joined.map_err(|_| NotAPart::CrossSlot)?;
+    fn join(&self, part: TransactionPart, slots: &mut QueuedSlots) -> Result<TransactionPart, NotAPart> {
+        let own = self.context.slots(part.route, &part.request()).map_err(|_| NotAPart::OwnKeysCross)?;
+        if self.context.upstream.is_cluster() {
+            slots.add_in_cluster(own, self.context.settings.transactions_per_slot)?;
+        } else {
+            slots.add(own);
+        }
         Ok(part)
     }
 
@@ -148,6 +152,9 @@ impl Transactions {
         caller: Caller<'_>,
     ) -> Answer {
         let watch = watched.and_then(Watched::take);
+        if slots == KeySlots::Several && self.context.upstream.is_cluster() {
+            return self.execute_per_slot(elements, caller);
+        }
         if elements.len() > SMALL_ELEMENTS_MAX {
             let (hold, coverage) = (Hold::of(caller.inflight), caller.coverage.cloned());
             let (this, resp) = (self.clone(), caller.resp);
@@ -187,7 +194,7 @@ impl Transactions {
 
     /// Sends a transaction; what it comes to once all that must have happened before its reply leaves has
     /// happened.
-    fn begin_transaction(
+    pub(super) fn begin_transaction(
         self: &Rc<Transactions>,
         slots: KeySlots,
         whole: AssembledTransaction,

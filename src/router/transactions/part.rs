@@ -34,8 +34,12 @@ pub enum ExecElement {
 /// Why a command cannot be part of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAPart {
+    /// Its own keys are in several slots.
+    OwnKeysCross,
     /// The keys are not in the slot of those before them.
-    CrossSlot,
+    OthersCross,
+    /// The keys are not in the slot of those that are watched.
+    WatchedCross,
     /// The command is about every primary, or about state that a transaction cannot reach.
     NotOneNode,
 }

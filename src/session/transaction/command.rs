@@ -10,7 +10,7 @@ use crate::protocol::command::{Spec, TransactionCommand};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::reply::ok;
 use crate::protocol::resp::request::Request;
-use crate::router::{Answer, Caller, Watched};
+use crate::router::{Answer, Caller, QueuedSlots, Watched};
 use crate::session::modes::Modes;
 use crate::session::state::SessionState;
 
@@ -43,7 +43,8 @@ pub(in crate::session) fn answer(
         TransactionCommand::Multi => {
             let modes = state.modes.get_or_insert_with(Box::<Modes>::default);
             // What is watched is watched on one node, and that is where the transaction will go.
-            let slots = modes.watched.as_ref().map(|watched| watched.slots()).unwrap_or_default();
+            let watched = modes.watched.as_ref().map(|watched| watched.slots()).unwrap_or_default();
+            let slots = QueuedSlots::watching(watched);
             modes.transaction = Some(Transaction { slots, ..Transaction::default() });
             state.client.entry.note_queued(Some(0));
             Answer::Now(ok())

@@ -48,7 +48,7 @@ pub(super) fn execute(state: &mut SessionState, context: &SessionContext, caller
     let executing = Executing {
         is_settled: !transaction.publishes(),
         elements: Vec::with_capacity(transaction.steps.len()),
-        slots: transaction.slots,
+        slots: transaction.slots.all(),
         bytes: transaction.bytes,
         steps: transaction.steps.into_iter(),
         watched,

@@ -12,7 +12,7 @@ use crate::protocol::db::DbIndex;
 use crate::protocol::key::KeySlots;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
-use crate::router::{ExecElement, NotAPart, TransactionPart, Watched};
+use crate::router::{ExecElement, NotAPart, QueuedSlots, TransactionPart, Watched};
 
 const QUEUED: &[u8] = b"+QUEUED\r\n";
 
@@ -26,7 +26,7 @@ pub(in crate::session) struct Transaction {
     /// How many were queued, also when they are not kept because the transaction is aborted.
     pub(super) queued: usize,
     /// The slots of all keys so far.
-    pub(super) slots: KeySlots,
+    pub(super) slots: QueuedSlots,
     /// A command of it names no keys.
     pub(super) keyless: bool,
     /// What they take.
@@ -60,6 +60,17 @@ pub(in crate::session) struct Executing {
     pub(super) selects: Vec<(usize, DbIndex)>,
 }
 
+/// The second way to have a transaction on several slots carried out.
+const OR_PER_SLOT: &str = ", or with transactions = \"per_slot\" each slot's part by itself";
+
+/// The error for keys of several slots of a cluster: what may have them, and where.
+fn crossed(what: &str, or: &str) -> String {
+    format!(
+        "CROSSSLOT Keys in request don't hash to the same slot (nearside: {what} may have any keys in a \
+         pinned namespace, pin = true{or})"
+    )
+}
+
 // === impl QueuedStep ===
 
 impl QueuedStep {
@@ -89,7 +100,7 @@ impl Transaction {
     /// The bytes of a transaction which no slot keeps in its place: a command of it names no keys, or their
     /// keys lie in several.
     pub(super) fn placeless(&self) -> Option<usize> {
-        (self.keyless || self.slots == KeySlots::Several).then_some(self.bytes)
+        (self.keyless || self.slots.all() == KeySlots::Several).then_some(self.bytes)
     }
 
     /// Whether EXEC will publish a message.
@@ -124,7 +135,9 @@ impl Transaction {
                 self.steps.push(step);
                 return Bytes::from_static(QUEUED);
             }
-            Err(NotAPart::CrossSlot) => "CROSSSLOT Keys in request don't hash to the same slot".to_owned(),
+            Err(NotAPart::OwnKeysCross) => crossed("one command of a transaction", ""),
+            Err(NotAPart::OthersCross) => crossed("the commands of a transaction", OR_PER_SLOT),
+            Err(NotAPart::WatchedCross) => crossed("a transaction and what is watched for it", ""),
             Err(NotAPart::NotOneNode) => format!(
                 "ERR {} is not available inside MULTI through nearside: a transaction is carried out by the server \
                  of its keys, and this is not about keys alone",
