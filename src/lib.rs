@@ -16,6 +16,8 @@ pub mod node;
 pub mod settings;
 pub mod stats;
 
+pub mod namespace;
+
 pub mod net;
 
 pub mod clients;

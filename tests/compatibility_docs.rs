@@ -149,6 +149,8 @@ fn walked(keyspace: Keyspace) -> &'static str {
         Keyspace::Scan => "a page of a walk over one after the other",
         Keyspace::Keys => "all keys of such a walk, in no order",
         Keyspace::RandomKey => "a key of one, the likelier the more keys it has",
+        Keyspace::Count => gathered(Gather::Sum),
+        Keyspace::Flush => gathered(Gather::AllOk),
     }
 }
 

@@ -1,9 +1,11 @@
 //! The state of a client that its own commands read and change.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::clients::{ClientFlag, ClientGuard};
+use crate::namespace::{Namespace, Namespaces, Scope};
 use crate::protocol::db::DbIndex;
 use crate::protocol::resp::Resp;
 use crate::router::Inflight;
@@ -32,6 +34,12 @@ pub(crate) struct ClientState {
     pub(crate) inflight: Rc<Inflight>,
     /// The database in which it began.
     first_database: DbIndex,
+    /// The namespace of its listener.
+    pub(super) home: Option<Arc<Namespace>>,
+    /// The namespace in which it began, by its listener or its first database.
+    first_scope: Option<Rc<Scope>>,
+    /// The namespace in which it is, with the database.
+    pub(crate) scope: Option<Rc<Scope>>,
     /// Clients have to authenticate before they may do anything.
     asks_password: bool,
     /// The client has not authenticated yet.
@@ -50,21 +58,34 @@ pub(crate) struct ClientState {
 
 impl ClientState {
     /// A client that has just connected, and has to authenticate first if `asks_password`.
-    pub(crate) fn new(entry: ClientGuard, asks_password: bool, first_database: DbIndex) -> ClientState {
-        entry.database.store(first_database.number(), Ordering::Relaxed);
-        ClientState {
+    /// Its commands are executed in `first_database`; `home` is the namespace of its listener.
+    pub(crate) fn new(
+        entry: ClientGuard,
+        asks_password: bool,
+        first_database: DbIndex,
+        home: Option<Arc<Namespace>>,
+        namespaces: &Namespaces,
+    ) -> ClientState {
+        let first = home.as_ref().or_else(|| namespaces.of_database(first_database));
+        let first_scope = first.map(|namespace| Rc::new(Scope::new(namespace.clone(), DbIndex::default())));
+        let client = ClientState {
             entry,
             resp: Resp::Two,
             replies: ReplyMode::On,
             inflight: Rc::new(Inflight::of(first_database)),
             first_database,
+            home,
+            scope: first_scope.clone(),
+            first_scope,
             asks_password,
             locked: asks_password,
             was_wrong: false,
             has_turn: false,
             killed_itself: false,
             leaving: false,
-        }
+        };
+        client.show_first_database();
+        client
     }
 
     /// Restores what a connection begins with: RESET.
@@ -78,8 +99,20 @@ impl ClientState {
         self.replies = ReplyMode::On;
         self.inflight.want_fresh(false);
         self.inflight.select(self.first_database);
-        self.entry.database.store(self.first_database.number(), Ordering::Relaxed);
+        self.scope = self.first_scope.clone();
+        self.show_first_database();
         self.locked = self.asks_password;
+    }
+
+    /// Goes on in `scope`, which the client calls database `number`.
+    pub(super) fn enter(&mut self, scope: Option<Rc<Scope>>, number: DbIndex) {
+        self.scope = scope;
+        self.entry.database.store(number.number(), Ordering::Relaxed);
+    }
+
+    fn show_first_database(&self) {
+        let number = if self.home.is_some() { DbIndex::default() } else { self.first_database };
+        self.entry.database.store(number.number(), Ordering::Relaxed);
     }
 
     /// Lets the client in: its password was right.

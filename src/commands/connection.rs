@@ -1,16 +1,18 @@
 //! PING, QUIT and SELECT: the connection itself.
 
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
 use super::client_state::ClientState;
 use super::context::SessionContext;
+use crate::namespace::{DATABASES, Scope};
 use crate::protocol::command::{CommandError, Spec};
 use crate::protocol::db::DbIndex;
+use crate::protocol::resp::encode;
 use crate::protocol::resp::reply::{bulk, ok};
 use crate::protocol::resp::request::Request;
-use crate::protocol::resp::{encode, parse_integer};
 use crate::router::Answer;
 
 /// PING, with or without a message.
@@ -28,20 +30,33 @@ pub(super) fn quit(client: &mut ClientState) -> Bytes {
     ok()
 }
 
-/// SELECT. A cluster has database 0 alone; one server is asked for a database that no client has selected
-/// yet.
-pub(super) fn select(request: &Request<'_>, client: &ClientState, context: &SessionContext) -> Answer {
-    let index = request.arg(1);
-    let is_cluster = context.router.upstream().is_cluster();
-    let Some(database) = DbIndex::read(index).filter(|database| !is_cluster || database.number() == 0) else {
-        return Answer::Now(encode::error_reply(match parse_integer(index) {
-            Some(index) if i32::try_from(index).is_err() => {
-                "ERR value is out of range, value must between -2147483648 and 2147483647"
-            }
-            Some(_) => "ERR DB index is out of range",
-            None => "ERR value is not an integer or out of range",
-        }));
+/// SELECT. A namespace has databases of its own, a cluster has database 0 and those that are namespaces; one
+/// server is asked for a database that no client has selected yet.
+pub(super) fn select(request: &Request<'_>, client: &mut ClientState, context: &SessionContext) -> Answer {
+    let number = match DbIndex::number_in(request.arg(1)) {
+        Ok(number) => u32::try_from(number).ok().map(DbIndex::new),
+        Err(error) => return Answer::Now(encode::error_reply(error)),
     };
+    let out_of_range = || Answer::Now(encode::error_reply("ERR DB index is out of range"));
+    let Some(database) = number else { return out_of_range() };
+    if let Some(home) = client.home.clone() {
+        if database.number() >= DATABASES {
+            return out_of_range();
+        }
+        client.enter(Some(Rc::new(Scope::new(home, database))), database);
+        return Answer::Now(ok());
+    }
+    if let Some(namespace) = context.namespaces.of_database(database) {
+        client.enter(Some(Rc::new(Scope::new(namespace.clone(), DbIndex::default()))), database);
+        return Answer::Now(ok());
+    }
+    let is_cluster = context.router.upstream().is_cluster();
+    if is_cluster && database.number() > 0 {
+        return out_of_range();
+    }
+    if is_cluster {
+        client.enter(None, database);
+    }
     let (inflight, entry) = (client.inflight.clone(), client.entry.clone());
     let select = move || {
         inflight.select(database);

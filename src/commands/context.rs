@@ -1,5 +1,6 @@
 //! What a command may use beside its client: the parts that all sessions of a worker share.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::clients::Clients;
 use crate::clients::tracker::Tracker;
 use crate::drain::Drain;
 use crate::memory::MemoryCeiling;
+use crate::namespace::{Namespaces, Rewriter};
 use crate::protocol::db::DbIndex;
 use crate::pubsub::Hub;
 use crate::router::Router;
@@ -60,6 +62,10 @@ pub struct SessionContext {
     pub limits: SessionLimits,
     /// The database in which clients begin.
     pub database: DbIndex,
+    /// Which clients are in which namespace.
+    pub namespaces: Arc<Namespaces>,
+    /// Gives the requests of clients in namespaces the names that the servers have.
+    pub rewriter: RefCell<Rewriter>,
     /// Signals when to stop.
     pub drain: Drain,
     /// The counters of this worker.

@@ -49,7 +49,7 @@ impl CommandVerdict {
             Class::EveryPrimary(Gather::Running) | Class::AnyNode | Class::AboutCommands(_) => {
                 different_in_cluster("answered by one of the nodes")
             }
-            Class::EveryPrimary(_) => {
+            Class::EveryPrimary(_) | Class::Keyspace(Keyspace::Count | Keyspace::Flush) => {
                 different_in_cluster("sent to every primary, one after the other or side by side")
             }
             Class::Keyspace(Keyspace::Scan | Keyspace::Keys) => {

@@ -1,4 +1,4 @@
-//! The configuration file: TOML, without tables but those of the policies, every value with the line that it
+//! The configuration file: TOML, without tables but those of policies and namespaces, every value with the line that it
 //! is on.
 
 use std::path::Path;
@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::bounded_file;
 use super::error::ConfigError;
 use super::key::Key;
+use super::namespace::{self, NamespaceTable};
 use super::policy;
 use super::source::{FileText, RawConfig, RawValue, Source};
 use super::units::MIB;
@@ -17,21 +18,28 @@ use crate::cache::policy::Policy;
 /// Bytes of the file: far more than all policies take.
 const BYTES_MAX: usize = 16 * MIB;
 
+/// The tables of the file.
+#[derive(Debug, Default)]
+pub(super) struct FileTables {
+    pub(super) policies: Vec<Policy>,
+    pub(super) namespaces: Vec<NamespaceTable>,
+}
+
 /// Reads the file at `path` into `given`. Faults in it go to `faults`; the rest is still read, so that one
-/// run shows every fault. Returns the policies in it.
-pub(super) fn read(path: &Path, given: &mut RawConfig, faults: &mut Vec<ConfigError>) -> Vec<Policy> {
+/// run shows every fault. Returns the tables in it.
+pub(super) fn read(path: &Path, given: &mut RawConfig, faults: &mut Vec<ConfigError>) -> FileTables {
     match bounded_file::read(path, BYTES_MAX) {
         Ok(text) => take(&FileText { path, text: &text }, given, faults),
         Err(error) => {
             let message = format!("cannot read the configuration file: {error}");
             faults.push(ConfigError::new(&path.display().to_string(), None, None, message));
-            Vec::new()
+            FileTables::default()
         }
     }
 }
 
-fn take(file: &FileText<'_>, given: &mut RawConfig, faults: &mut Vec<ConfigError>) -> Vec<Policy> {
-    let mut policies = Vec::new();
+fn take(file: &FileText<'_>, given: &mut RawConfig, faults: &mut Vec<ConfigError>) -> FileTables {
+    let mut tables = FileTables::default();
     let (table, errors) = DeTable::parse_recoverable(file.text);
     for error in errors {
         let source = error.span().map(|span| file.at(span));
@@ -41,7 +49,11 @@ fn take(file: &FileText<'_>, given: &mut RawConfig, faults: &mut Vec<ConfigError
         let source = file.at(name.span());
         let name: &str = name.get_ref();
         match Key::named(name) {
-            None if name == "policy" => policies = policy::read(file, value, faults),
+            None if name == "policy" => tables.policies = policy::read(file, value, faults),
+            // One namespace for all is a setting, and several are tables.
+            Some(key) if key.name == "namespace" && value.get_ref().is_array() => {
+                tables.namespaces = namespace::read(file, value, faults);
+            }
             None => faults.push(unknown(name, source)),
             Some(key) => match typed(file, key, value) {
                 Ok(text) => _ = given.insert(key.name, RawValue { text, source }),
@@ -52,7 +64,7 @@ fn take(file: &FileText<'_>, given: &mut RawConfig, faults: &mut Vec<ConfigError
             },
         }
     }
-    policies
+    tables
 }
 
 /// The value as one would type it for a flag. A bare number stays as it is written: what it means is not

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use super::error::ConfigErrors;
 use super::exposed;
+use super::file::FileTables;
 use super::key::Key;
+use super::namespace;
 use super::reader::{self, ReadContext};
 use super::settings::{KEYS, SettingValues};
 use super::sources::Sources;
@@ -14,6 +16,7 @@ use super::validator::Validator;
 
 use crate::cache::policy::Policy;
 use crate::memory::memory_max_by_default;
+use crate::namespace::Namespaces;
 
 /// The validated configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +27,8 @@ pub struct Config {
     pub values: SettingValues,
     /// What differs for the keys of some prefixes.
     pub policies: Vec<Policy>,
+    /// Which clients are in which namespace.
+    pub namespaces: Namespaces,
     /// Every key with its value as one would type it; the password of a URL is left out.
     pub typed: Vec<(&'static str, String)>,
     /// Warnings about passwords that others can read.
@@ -41,7 +46,7 @@ impl Config {
     /// # Errors
     /// All faults of the configuration.
     pub fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
-        let (mut read, policies) = validator(sources);
+        let (mut read, tables) = validator(sources);
         let mut values = SettingValues::read(&mut read);
         check_listen(&mut read, &values);
         check_login(&mut read, &mut values);
@@ -51,7 +56,9 @@ impl Config {
         values.l1_size = values.l1_size.min(l1_max);
         let typed = typed(&read, &values, l1_max);
         let warnings = exposed::warnings(&read);
-        read.finish(Config { values, policies, typed, warnings })
+        let namespaces = namespace::assign(&mut read, &values, tables.namespaces);
+        let policies = tables.policies;
+        read.finish(Config { values, policies, namespaces, typed, warnings })
     }
 
     /// Reads from the flags alone where to listen.
@@ -67,14 +74,14 @@ impl Config {
     }
 }
 
-/// What reads the values of these sources, and the policies in them.
-fn validator(sources: &Sources) -> (Validator<'_>, Vec<Policy>) {
-    let (given, policies, faults) = sources.gather();
+/// What reads the values of these sources, and the tables in them.
+fn validator(sources: &Sources) -> (Validator<'_>, FileTables) {
+    let (given, tables, faults) = sources.gather();
     let machine = sources.machine();
     let context = ReadContext { machine, whole: None };
     let max = given.get("memory_max").and_then(|typed| reader::memory_max(&typed.text, context).ok());
     let whole = max.and_then(|memory| memory.max).unwrap_or_else(|| memory_max_by_default(machine, None));
-    (Validator::new(given, faults, ReadContext { machine, whole: Some(whole) }), policies)
+    (Validator::new(given, faults, ReadContext { machine, whole: Some(whole) }), tables)
 }
 
 fn check_listen(read: &mut Validator<'_>, values: &SettingValues) {

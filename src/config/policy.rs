@@ -5,11 +5,12 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use super::error::ConfigError;
 use super::settings::{L1_TTL, NEGATIVE_TTL};
 use super::source::FileText;
+use super::table::{TableReader, tables};
 use super::units::{DAY, GIB, MILLISECOND};
 use super::value;
 use crate::cache::policy::{POLICIES_MAX, PREFIX_BYTES_MAX, Policy, TrackingMode, TtlMode};
@@ -42,24 +43,13 @@ pub(super) fn read(
     value: &Spanned<DeValue<'_>>,
     faults: &mut Vec<ConfigError>,
 ) -> Vec<Policy> {
-    let tables = value.get_ref().as_array();
-    let tables: Option<Vec<&DeTable<'_>>> =
-        tables.and_then(|tables| tables.iter().map(|table| table.get_ref().as_table()).collect());
-    let fault = |message: String| ConfigError::new("policy", Some(file.at(value.span())), None, message);
-    let Some(tables) = tables else {
-        faults.push(fault("tables are wanted, each under a line [[policy]]".to_owned()));
-        return Vec::new();
-    };
-    if tables.len() > POLICIES_MAX {
-        faults.push(fault(format!("there are {}, and at most {POLICIES_MAX} are allowed", tables.len())));
-    }
     let mut prefixes = BTreeMap::new();
     let mut policies = Vec::new();
-    for (table, item) in tables.into_iter().zip(value.get_ref().as_array().into_iter().flatten()) {
-        let mut read = PolicyTable { file, table, faults };
-        let Some((prefix, line)) = read.prefix() else {
+    for (table, span) in tables(file, "policy", POLICIES_MAX, value, faults) {
+        let mut read = TableReader { file, kind: "policy", table, faults };
+        let Some((prefix, line)) = prefix(&mut read) else {
             if !table.contains_key("prefix") {
-                let source = Some(file.at(item.span()));
+                let source = Some(file.at(span));
                 faults.push(ConfigError::new("policy.prefix", source, None, "is not given"));
             }
             continue;
@@ -67,102 +57,56 @@ pub(super) fn read(
         if let Some(former) = prefixes.insert(prefix.clone(), line) {
             read.fault("prefix", format!("line {former} has a policy for this prefix already"));
         }
-        policies.push(read.policy(&prefix));
+        policies.push(policy(&mut read, &prefix));
     }
     policies
 }
 
-/// A table of the file.
-struct PolicyTable<'a> {
-    file: &'a FileText<'a>,
-    table: &'a DeTable<'a>,
-    faults: &'a mut Vec<ConfigError>,
+/// The prefix and its line.
+fn prefix(table: &mut TableReader<'_>) -> Option<(String, usize)> {
+    let value = table.table.get("prefix")?;
+    let line = table.file.line(value.span());
+    let Some(prefix) = value.get_ref().as_str() else {
+        table.fault("prefix", "a string is wanted");
+        return None;
+    };
+    if prefix.is_empty() {
+        let message = "is empty: what holds for all keys is said outside of the policies";
+        table.fault("prefix", message);
+        return None;
+    }
+    if prefix.len() > PREFIX_BYTES_MAX {
+        let message = format!("has {} bytes, and at most {PREFIX_BYTES_MAX} are allowed", prefix.len());
+        table.faults.push(ConfigError::new(
+            "policy.prefix",
+            Some(table.file.at(value.span())),
+            None,
+            message,
+        ));
+        return None;
+    }
+    Some((prefix.to_owned(), line))
 }
 
-// === impl PolicyTable ===
-
-impl PolicyTable<'_> {
-    /// The prefix and its line.
-    fn prefix(&mut self) -> Option<(String, usize)> {
-        let value = self.table.get("prefix")?;
-        let line = self.file.line(value.span());
-        let Some(prefix) = value.get_ref().as_str() else {
-            self.fault("prefix", "a string is wanted");
-            return None;
-        };
-        if prefix.is_empty() {
-            let message = "is empty: what holds for all keys is said outside of the policies";
-            self.fault("prefix", message);
-            return None;
-        }
-        if prefix.len() > PREFIX_BYTES_MAX {
-            let message = format!("has {} bytes, and at most {PREFIX_BYTES_MAX} are allowed", prefix.len());
-            self.faults.push(ConfigError::new(
-                "policy.prefix",
-                Some(self.file.at(value.span())),
-                None,
-                message,
-            ));
-            return None;
-        }
-        Some((prefix.to_owned(), line))
-    }
-
-    fn policy(&mut self, prefix: &str) -> Policy {
-        let mut policy = Policy::new(prefix.as_bytes());
-        self.names();
-        policy.cache = self.read("cache", value::switch).unwrap_or(true);
-        let terms = &mut policy.terms;
-        terms.ttl = self.read("ttl", |text| value::duration(text, L1_TTL));
-        terms.ttl_jitter = self.read("ttl_jitter", jitter).unwrap_or_default();
-        terms.negative_ttl = self.read("negative_ttl", |text| value::duration(text, NEGATIVE_TTL));
-        terms.mode = self.read("mode", mode).unwrap_or_default();
-        terms.tracking = self.read("tracking", tracking).unwrap_or_default();
-        terms.value_max = self.read("value_max", |text| value::size(text, VALUE_MAX));
-        terms.admission = self.read("admission", value::admission);
-        policy.default_ttl = self.read("default_ttl", |text| value::duration(text, DEFAULT_TTL));
-        if !policy.cache {
-            for name in OF_KEEPING.iter().filter(|name| self.table.contains_key(**name)) {
-                self.fault(name, "contradicts cache = false, with which nothing is kept");
-            }
-        }
-        policy
-    }
-
-    /// Notes the names that no key of a policy has.
-    fn names(&mut self) {
-        for (name, _) in self.table {
-            let text: &str = name.get_ref();
-            if KEYS.contains(&text) {
-                continue;
-            }
-            let near = KEYS.iter().find(|key| strsim::damerau_levenshtein(key, text) <= 2);
-            let hint = near.map(|key| format!("; did you mean {key}?")).unwrap_or_default();
-            let message = format!("no key of a policy has this name{hint}");
-            let source = Some(self.file.at(name.span()));
-            self.faults.push(ConfigError::new(&format!("policy.{text}"), source, None, message));
+fn policy(table: &mut TableReader<'_>, prefix: &str) -> Policy {
+    let mut policy = Policy::new(prefix.as_bytes());
+    table.names(&KEYS);
+    policy.cache = table.read("cache", value::switch).unwrap_or(true);
+    let terms = &mut policy.terms;
+    terms.ttl = table.read("ttl", |text| value::duration(text, L1_TTL));
+    terms.ttl_jitter = table.read("ttl_jitter", jitter).unwrap_or_default();
+    terms.negative_ttl = table.read("negative_ttl", |text| value::duration(text, NEGATIVE_TTL));
+    terms.mode = table.read("mode", mode).unwrap_or_default();
+    terms.tracking = table.read("tracking", tracking).unwrap_or_default();
+    terms.value_max = table.read("value_max", |text| value::size(text, VALUE_MAX));
+    terms.admission = table.read("admission", value::admission);
+    policy.default_ttl = table.read("default_ttl", |text| value::duration(text, DEFAULT_TTL));
+    if !policy.cache {
+        for name in OF_KEEPING.iter().filter(|name| table.table.contains_key(**name)) {
+            table.fault(name, "contradicts cache = false, with which nothing is kept");
         }
     }
-
-    /// The value of one key, if it is given and `parse` takes it.
-    fn read<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let value = self.table.get(name)?;
-        let text = match value.get_ref() {
-            DeValue::String(text) => text,
-            _ => &self.file.text[value.span()],
-        };
-        parse(text).map_err(|message| self.fault(name, message)).ok()
-    }
-
-    fn fault(&mut self, name: &str, message: impl Into<String>) {
-        let value = self.table.get(name);
-        let source = value.map(|value| self.file.at(value.span()));
-        let given = value.map(|value| match value.get_ref() {
-            DeValue::String(text) => text,
-            _ => &self.file.text[value.span()],
-        });
-        self.faults.push(ConfigError::new(&format!("policy.{name}"), source, given, message));
-    }
+    policy
 }
 
 /// A fraction of a time, in thousandths. Not all of it: then nothing would be kept.

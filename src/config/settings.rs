@@ -131,6 +131,15 @@ settings! {
         transactions: bool = "strict", "strict|per_slot", text(value::is_transaction_per_slot), Restart,
             "MULTI with keys of several slots of a cluster: strict, it is refused; per_slot, each slot's part is a \
              transaction of its own, so the whole is not atomic";
+        namespace: Option<String>, "NAME", optional(value::namespace), Restart,
+            "Namespace of all clients: their keys and channels get NAME: in front of their names on the \
+             servers, so that several applications can share them; for several namespaces see [[namespace]]";
+        pin: bool = "false", SWITCH, text(value::switch), Restart,
+            "Whether all keys of that namespace lie in one slot of a cluster, so that every command, script \
+             and transaction works on any of its keys";
+        databases: usize = "1", "NUMBER", number(1..=16), Restart,
+            "Databases that clients of a cluster can select: each but 0 is a namespace, named db1, db2 ... \
+             unless [[namespace]] names it";
         workers: usize = "1", "NUMBER", number(1..=256), Restart, "Threads that serve clients";
         l1_size: usize = "100mb", "SIZE", size(0..=1024 * GIB), Restart,
             "Memory of the near cache, 0 for none, half of memory_max at most; units as in redis.conf: 1m \

@@ -5,11 +5,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
-use super::file;
+use super::file::{self, FileTables};
 use super::key::{Key, VARIABLE_PREFIX};
 use super::settings::KEYS;
 use super::source::{RawConfig, RawValue, Source};
-use crate::cache::policy::Policy;
 
 /// What the configuration is read from.
 #[derive(Clone, Debug, Default)]
@@ -30,18 +29,18 @@ const FILE_VARIABLE: &str = "NEARSIDE_CONFIG";
 // === impl Sources ===
 
 impl Sources {
-    /// Reads all sources: the texts of the settings, the policies, and what is wrong with either.
-    pub(super) fn gather(&self) -> (RawConfig, Vec<Policy>, Vec<ConfigError>) {
-        let (mut given, mut policies, mut faults) = (defaults(), Vec::new(), Vec::new());
+    /// Reads all sources: the texts of the settings, the tables of the file, and what is wrong with either.
+    pub(super) fn gather(&self) -> (RawConfig, FileTables, Vec<ConfigError>) {
+        let (mut given, mut tables, mut faults) = (defaults(), FileTables::default(), Vec::new());
         let variable = self.environment.iter().find(|(name, _)| name == FILE_VARIABLE);
         if let Some(path) = self.file.clone().or_else(|| variable.map(|(_, path)| path.into())) {
-            policies = file::read(&path, &mut given, &mut faults);
+            tables = file::read(&path, &mut given, &mut faults);
         }
         take_environment(&mut given, &self.environment, &mut faults);
         for (key, text) in &self.flags {
             given.insert(key.name, RawValue { text: text.clone(), source: Source::Flag(key.flag()) });
         }
-        (given, policies, faults)
+        (given, tables, faults)
     }
 
     /// Where `proc` and `sys` of the machine are.

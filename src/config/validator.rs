@@ -51,6 +51,17 @@ impl<'a> Validator<'a> {
         self.faults.push(ConfigError::new(key, source, typed.map(|typed| typed.text.as_str()), message));
     }
 
+    /// Notes a fault of a table.
+    pub(super) fn fault_of_table(
+        &mut self,
+        key: &str,
+        source: Source,
+        given: &str,
+        message: impl Into<String>,
+    ) {
+        self.faults.push(ConfigError::new(key, Some(source), Some(given), message));
+    }
+
     /// Notes a fault unless `holds`, a rule that `key` and `other` must keep together: `key` is to be
     /// `relation` `other`. A rule about a value that is faulty in itself would only confuse.
     pub(super) fn rule(&mut self, holds: bool, key: &'static str, relation: &str, other: &'static str) {

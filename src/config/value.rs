@@ -12,6 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::bounded_file;
 use super::units::{GIB, KIB, MIB};
 use crate::cache::policy::AdmissionRule;
+use crate::namespace::{NAME_BYTES_MAX, is_name};
 
 /// The units of redis.conf, those with an `i` as everybody reads them, and their bytes.
 const SIZE_UNITS: [(&str, u64); 11] = [
@@ -57,6 +58,14 @@ pub(super) fn admission(text: &str) -> Result<AdmissionRule, String> {
         "always" => Ok(AdmissionRule::Always),
         _ => Err("adaptive or always is wanted".to_owned()),
     }
+}
+
+/// The name of a namespace.
+pub(super) fn namespace(text: &str) -> Result<String, String> {
+    if is_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("1 to {NAME_BYTES_MAX} letters, digits, '-', '_' and '.' are wanted"))
 }
 
 /// A part of all, from 0 to 1; none for 0.

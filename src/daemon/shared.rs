@@ -19,6 +19,7 @@ use crate::commands::{ServerReport, ServerState};
 use crate::config::{Config, SettingValues};
 use crate::drain::Drain;
 use crate::memory::{Allocator, MemoryCeiling, Meter};
+use crate::namespace::Namespaces;
 use crate::net::listener::ClientLimit;
 use crate::protocol::key::Slot;
 use crate::pubsub::Hub;
@@ -48,6 +49,7 @@ pub struct Shared {
     /// L1; `None` when it is off.
     pub cache: Option<Arc<SharedCache>>,
     pub(super) policies: Arc<CurrentPolicies>,
+    pub(super) namespaces: Arc<Namespaces>,
     /// The file with the names of hot reads, if there is to be one.
     pub(super) warm: Option<Warm>,
     pub(super) logins: Logins,
@@ -134,6 +136,7 @@ impl Shared {
             ceiling,
             cache,
             policies,
+            namespaces: Arc::new(config.namespaces.clone()),
             warm,
             logins,
             upstream_options,

@@ -1,5 +1,6 @@
 //! A worker: one thread with its own event loop, its own listeners and its own upstream connections.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
@@ -19,6 +20,7 @@ use crate::cache::NearCache;
 use crate::clients::Endpoints;
 use crate::commands::SessionContext;
 use crate::drain::Drain;
+use crate::namespace::Namespace;
 use crate::net::connection::{Connection, ReadBuffer};
 use crate::net::listener::{self, ClientLimit, ClientSocket, Permit};
 use crate::protocol::db::DbIndex;
@@ -129,6 +131,8 @@ async fn run(parts: WorkerParts, mut handed_over: mpsc::UnboundedReceiver<(Clien
         report: shared.report.clone(),
         limits: options::session_limits(values),
         database: DbIndex::new(values.upstream.database),
+        namespaces: shared.namespaces.clone(),
+        rewriter: RefCell::default(),
         drain: shared.drain.clone(),
         stats,
     };
@@ -138,12 +142,13 @@ async fn run(parts: WorkerParts, mut handed_over: mpsc::UnboundedReceiver<(Clien
         request_limits: options::request_limits(values),
     });
     let (admission, drain) = (&shared.admission, &shared.drain);
-    for listener in listeners {
-        task::spawn_local(accept(listener, host.clone(), admission.clone(), drain.clone()));
+    let homes = shared.namespaces.tcp.iter().cloned().chain(std::iter::repeat(None));
+    for (listener, home) in listeners.into_iter().zip(homes) {
+        task::spawn_local(accept(listener, home, host.clone(), admission.clone(), drain.clone()));
     }
     let taking_in = async {
         while let Some((socket, permit)) = handed_over.recv().await {
-            host.spawn(socket, permit);
+            host.spawn(socket, permit, shared.namespaces.unix.clone());
         }
         std::future::pending().await
     };
@@ -165,8 +170,14 @@ fn upstream(shared: &Shared, index: usize, stats: &Arc<WorkerStats>) -> Rc<Upstr
     upstream
 }
 
-async fn accept(listener: Socket, host: Rc<SessionSpawner>, admission: Arc<ClientLimit>, drain: Drain) {
-    let spawn = |socket, permit| host.spawn(socket, permit);
+async fn accept(
+    listener: Socket,
+    home: Option<Arc<Namespace>>,
+    host: Rc<SessionSpawner>,
+    admission: Arc<ClientLimit>,
+    drain: Drain,
+) {
+    let spawn = |socket, permit| host.spawn(socket, permit, home.clone());
     let accepting = listener::accept(listener, None, &admission, &drain, spawn);
     if let Err(error) = accepting.await {
         tracing::error!(%error, "a TCP address is not served");
@@ -192,8 +203,8 @@ impl Worker {
 // === impl SessionSpawner ===
 
 impl SessionSpawner {
-    /// Begins the session of a new client.
-    fn spawn(&self, socket: ClientSocket, permit: Permit) {
+    /// Begins the session of a new client, whose listener has the namespace `home`.
+    fn spawn(&self, socket: ClientSocket, permit: Permit, home: Option<Arc<Namespace>>) {
         let ClientSocket { stream, address } = socket;
         let descriptor = stream.as_raw_fd();
         let endpoints = match address {
@@ -218,7 +229,7 @@ impl SessionSpawner {
         match Connection::new(stream, self.buffer.clone(), self.request_limits, self.context.ceiling.clone())
         {
             Ok(connection) => {
-                let session = Session::new(self.context.clone(), connection, endpoints);
+                let session = Session::new(self.context.clone(), connection, endpoints, home);
                 let running = self.context.drain.running();
                 task::spawn_local(async move {
                     panics::contained(session.run()).await;

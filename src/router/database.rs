@@ -4,24 +4,23 @@
 use bytes::Bytes;
 
 use crate::protocol::command::Database;
+use crate::protocol::db::DbIndex;
+use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
-use crate::protocol::resp::{encode, parse_integer};
 
 const NO_SUCH_DATABASE: &str = "ERR DB index is out of range";
-const NO_INDEX: &str = "ERR value is out of range, value must between -2147483648 and 2147483647";
-const NO_NUMBER: &str = "ERR value is not an integer or out of range";
 
 /// The answer to a request that no server must carry out, because it names another database or changes
 /// nothing.
 pub fn without_server(database: Database, request: &Request<'_>) -> Option<Bytes> {
     let error = match database {
         Database::Copy => copy_error(request)?,
-        Database::Move => match number(request.arg(2)) {
+        Database::Move => match DbIndex::number_in(request.arg(2)) {
             Ok(0) => "ERR source and destination objects are the same",
             Ok(_) => NO_SUCH_DATABASE,
             Err(error) => error,
         },
-        Database::Swap => match (number(request.arg(1)), number(request.arg(2))) {
+        Database::Swap => match (DbIndex::number_in(request.arg(1)), DbIndex::number_in(request.arg(2))) {
             (Err(_), _) => "ERR invalid first DB index",
             (_, Err(_)) => "ERR invalid second DB index",
             (Ok(0), Ok(0)) => return Some(Bytes::from_static(b"+OK\r\n")),
@@ -36,7 +35,7 @@ fn copy_error(request: &Request<'_>) -> Option<&'static str> {
     let mut at = 3;
     while at < request.len() {
         if request.arg(at).eq_ignore_ascii_case(b"db") && at + 1 < request.len() {
-            match number(request.arg(at + 1)) {
+            match DbIndex::number_in(request.arg(at + 1)) {
                 Ok(0) => at += 1,
                 Ok(_) => return Some(NO_SUCH_DATABASE),
                 Err(error) => return Some(error),
@@ -48,10 +47,4 @@ fn copy_error(request: &Request<'_>) -> Option<&'static str> {
         at += 1;
     }
     None
-}
-
-/// The index of a database, or the error of Redis for a text that is none.
-fn number(text: &[u8]) -> Result<i32, &'static str> {
-    let number = parse_integer(text).ok_or(NO_NUMBER)?;
-    i32::try_from(number).map_err(|_| NO_INDEX)
 }

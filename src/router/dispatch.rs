@@ -198,6 +198,8 @@ impl Router {
             Class::Keyspace(Keyspace::Scan) => self.scan.scan(request, caller),
             Class::Keyspace(Keyspace::Keys) => self.scan.keys(request, caller),
             Class::Keyspace(Keyspace::RandomKey) => random_key(&self.context, caller),
+            Class::Keyspace(Keyspace::Count) => self.primaries.ask(spec, Gather::Sum, request, caller),
+            Class::Keyspace(Keyspace::Flush) => self.primaries.ask(spec, Gather::AllOk, request, caller),
             Class::Refused(refusal) => Answer::Now(refusal.reply(spec)),
             Class::Publish => self.publisher.publish(spec, request, caller),
             Class::Session(RequiredState::PubSub(query)) => self.subscriptions.answer(spec, query, request),

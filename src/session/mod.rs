@@ -21,6 +21,7 @@ mod known_command;
 mod mode_commands;
 mod modes;
 mod module_commands;
+mod namespaced;
 mod pipeline;
 mod replies;
 mod requests;

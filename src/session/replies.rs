@@ -18,8 +18,9 @@ impl Session {
     pub(super) fn collect_answers(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
         while !self.pipeline.is_empty() {
-            let Poll::Ready((command, reply)) = self.pipeline.poll_next(cx) else { break };
+            let Poll::Ready((command, mut reply)) = self.pipeline.poll_next(cx) else { break };
             if command > 0 && reply.first() == Some(&b'-') {
+                reply = self.state.with_names_of_client(reply);
                 self.context.server.command_stats.failed(&self.context.command_stats, command, false, &reply);
             }
             self.connection.out.push(&reply);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::bounds::{is_held, output_bound};
 use super::exclusive::{ExclusiveRequest, Waiting};
 use super::gates::is_http;
+use super::namespaced::{self, Naming};
 use super::pipeline::Pipeline;
 use super::state::SessionState;
 use super::tracked_read::TrackedRead;
@@ -32,8 +33,7 @@ pub(super) fn serve(
 ) -> Flow {
     let flags = context.server.flags();
     let recognised = state.recogniser.recognise(&request);
-    let command = recognised.map_or(0, Spec::number);
-    state.client.entry.note(command, now);
+    state.client.entry.note(recognised.map_or(0, Spec::number), now);
     // Nearly always all gates are open, and this check is skipped.
     if (flags.is_any() || recognised.is_err() || state.client.is_locked())
         && let Some(gate) = gates::closed(recognised, &request, state, context, flags, now)
@@ -41,10 +41,54 @@ pub(super) fn serve(
         *waiting = Some(Waiting::Gate(gate));
         return Flow::Again;
     }
+    if state.client.scope.is_some() {
+        let asked = Asked::plain(request, recognised);
+        return namespaced::serve(context, state, pipeline, waiting, asked, out, now);
+    }
+    carry_out(context, state, pipeline, waiting, Asked::plain(request, recognised), out, now)
+}
+
+/// A request as its client sent it, and as it is carried out.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) request: Request<'a>,
+    pub(super) recognised: Result<&'static Spec, CommandError>,
+    /// The request with the names that the servers have.
+    pub(super) sent: Request<'a>,
+    /// Its row, which may be that of another command.
+    pub(super) sent_as: Result<&'static Spec, CommandError>,
+    /// How its reply gets the names that the client has; `None` outside of namespaces.
+    pub(super) naming: Option<&'a Naming>,
+}
+
+// === impl Asked ===
+
+impl<'a> Asked<'a> {
+    /// A request that is carried out as it came.
+    #[inline]
+    pub(super) fn plain(request: Request<'a>, recognised: Result<&'static Spec, CommandError>) -> Asked<'a> {
+        Asked { request, recognised, sent: request, sent_as: recognised, naming: None }
+    }
+}
+
+/// Carries out one request whose gates are open.
+#[inline(always)]
+pub(super) fn carry_out(
+    context: &SessionContext,
+    state: &mut SessionState,
+    pipeline: &mut Pipeline,
+    waiting: &mut Option<Waiting>,
+    asked: Asked<'_>,
+    out: &mut WriteQueue,
+    now: clock::Nanos,
+) -> Flow {
+    let Asked { request, recognised, sent, sent_as, naming } = asked;
+    let flags = context.server.flags();
+    let command = recognised.map_or(0, Spec::number);
     let is_measured = flags.has(GlobalFlags::MEASURED);
     // The clock that `now` is from was read before the requests that came with this one.
     let begun = if is_measured { clock::now() } else { now };
-    let watch = TrackedRead::begin(recognised, &request, state, context);
+    let watch = TrackedRead::begin(sent_as, &sent, state, context);
     let coverage = watch.as_ref().map(TrackedRead::coverage);
     // A request that is executed is shown to MONITOR, and one that has to be waited for is measured for
     // SLOWLOG.
@@ -52,27 +96,26 @@ pub(super) fn serve(
     // Number 0 counts requests that are not executed, or not now.
     let mut called = command;
     let waited = out.len();
-    let answer = match recognised {
-        Ok(spec) => match intercepted(spec, &request, state, context) {
+    let answer = match sent_as {
+        Ok(spec) => match intercepted(spec, &sent, state, context) {
             Some(answer) => {
                 shown = false;
                 called = 0;
                 answer
             }
-            None => match context.router.class_of(spec, &request) {
+            None => match context.router.class_of(spec, &sent) {
                 Class::Local(local) => {
                     let was_locked = state.client.is_locked();
                     let client = &mut state.client;
                     // Some of these wait for others.
                     measured = is_measured;
-                    let answer = commands::answer(local, spec, &request, client, context, ExecContext::None);
+                    let answer = commands::answer(local, spec, &sent, client, context, ExecContext::None);
                     // The next request has other limits.
                     state.drains_first |= was_locked != state.client.is_locked();
                     answer
                 }
                 Class::Session(kind)
-                    if mode_commands::is_exclusive(kind, &request, state, context)
-                        && !pipeline.is_empty() =>
+                    if mode_commands::is_exclusive(kind, &sent, state, context) && !pipeline.is_empty() =>
                 {
                     state.drains_first = true;
                     return Flow::Again;
@@ -80,13 +123,13 @@ pub(super) fn serve(
                 Class::Session(kind) => {
                     measured =
                         !matches!(kind, command::RequiredState::Blocking | command::RequiredState::Wait);
-                    state.drains_first = mode_commands::is_exclusive(kind, &request, state, context);
+                    state.drains_first = mode_commands::is_exclusive(kind, &sent, state, context);
                     let inflight = state.client.inflight.clone();
                     let caller = Caller { resp: state.client.resp(), inflight: &inflight, now, coverage };
-                    mode_commands::answer(kind, spec, &request, state, context, caller)
+                    mode_commands::answer(kind, spec, &sent, state, context, caller)
                 }
                 class => {
-                    if !matches!(class, Class::CacheableRead) && context.router.may_overtake(spec, &request) {
+                    if !matches!(class, Class::CacheableRead) && context.router.may_overtake(spec, &sent) {
                         state.drains_first = true;
                         if !pipeline.is_empty() {
                             return Flow::Again;
@@ -96,26 +139,30 @@ pub(super) fn serve(
                     let caller = state.caller(coverage, now);
                     match class {
                         Class::FanOut(join) => {
-                            context.router.multi_key.answer(spec, join, &request, caller, bound(), out)
+                            context.router.multi_key.answer(spec, join, &sent, caller, bound(), out)
                         }
-                        Class::AboutCommands(query) if names_very_many(&request) => {
-                            context.router.command_queries.answer(spec, query, &request, caller, bound())
+                        Class::AboutCommands(query) if names_very_many(&sent) => {
+                            context.router.command_queries.answer(spec, query, &sent, caller, bound())
                         }
-                        class => context.router.call(spec, class, &request, caller, out),
+                        class => context.router.call(spec, class, &sent, caller, out),
                     }
                 }
             },
         },
         Err(fault) => {
             shown = !state.client.is_locked() && fault == CommandError::Unknown;
-            match unrecognised(fault, &request, state, pipeline, context, coverage, now) {
+            match unrecognised(fault, &sent, state, pipeline, context, coverage, now) {
                 Some(answer) => answer,
                 None => return Flow::Again,
             }
         }
     };
+    let answer = match naming {
+        Some(naming) => naming.renamed(answer),
+        None => answer,
+    };
     let answer = match &watch {
-        Some(watch) => watch.follow(answer, &request, state),
+        Some(watch) => watch.follow(answer, &sent, state),
         None => answer,
     };
     context.stats.commands.bump();
@@ -130,7 +177,7 @@ pub(super) fn serve(
             measure: measured.then(start).flatten(),
             tracked: watch,
             shown: shown.then(|| request.to_owned()),
-            bytes: request.raw().len(),
+            bytes: sent.raw().len(),
         }));
         return Flow::Pause;
     }
@@ -149,7 +196,7 @@ pub(super) fn serve(
         _ if !wanted => {
             drop(out.take_back(waited));
             if let Answer::Later(reply) = answer {
-                pipeline.push_unwanted(reply, request.raw().len());
+                pipeline.push_unwanted(reply, sent.raw().len());
             }
             held = is_held(state, pipeline, context);
         }
@@ -165,7 +212,7 @@ pub(super) fn serve(
         Answer::Later(reply) => {
             let start =
                 || LatencyTimer::start(recognised.ok(), &request, &state.client.entry, &context.server, now);
-            pipeline.push_later(command, reply, measured.then(start).flatten(), request.raw().len());
+            pipeline.push_later(command, reply, measured.then(start).flatten(), sent.raw().len());
             held = is_held(state, pipeline, context);
         }
         // The session waits for it already.

@@ -3,15 +3,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
 use super::modes::Modes;
 use super::step::Step;
-use crate::clients::ClientGuard;
 use crate::clock::Nanos;
 use crate::commands::ClientState;
 use crate::protocol::command::{CommandLookup, Denied};
-use crate::protocol::db::DbIndex;
 use crate::router::{Answer, Caller, Coverage, ExclusiveEnd};
 
 /// The state of one session.
@@ -28,18 +27,14 @@ pub(super) struct SessionState {
 // === impl SessionState ===
 
 impl SessionState {
-    pub(super) fn new(
-        client: ClientGuard,
-        asks_password: bool,
-        database: DbIndex,
-        denied: Arc<Denied>,
-    ) -> SessionState {
+    /// The state of a session that begins.
+    pub(super) fn new(client: ClientState, denied: Arc<Denied>) -> SessionState {
         SessionState {
-            client: ClientState::new(client, asks_password, database),
+            // The first request is held to the bounds for unauthenticated clients.
+            drains_first: client.is_locked(),
+            client,
             recogniser: CommandLookup::denying(denied),
             modes: None,
-            // The first request is held to the bounds for unauthenticated clients.
-            drains_first: asks_password,
         }
     }
 
@@ -58,6 +53,14 @@ impl SessionState {
         }))
     }
 
+    /// An error as the client gets it: some quote a key. Other replies stay as they are.
+    pub(super) fn with_names_of_client(&self, reply: Bytes) -> Bytes {
+        match &self.client.scope {
+            Some(scope) => scope.error(reply),
+            None => reply,
+        }
+    }
+
     /// Restores what a connection begins with: RESET.
     pub(super) fn reset(&mut self) {
         self.client.reset();
@@ -65,6 +68,12 @@ impl SessionState {
         self.drains_first |= self.client.is_locked();
         // Mail for one of its former modes would look like a reply to another request.
         self.client.entry.mailbox.discard();
+    }
+
+    /// Whether requests are queued: between MULTI and EXEC.
+    #[inline]
+    pub(super) fn is_queueing(&self) -> bool {
+        self.modes.as_ref().is_some_and(|modes| modes.transaction.is_some())
     }
 
     /// Whether the client gets messages of channels.

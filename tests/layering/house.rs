@@ -15,23 +15,28 @@ pub(super) const HOUSE: &[(&str, &[&str])] = &[
     ("node", &[]),
     ("settings", &[]),
     ("stats", &[]),
+    ("namespace", &["protocol"]),
     ("net", &["protocol"]),
     ("clients", &["protocol"]),
     // These two are blind to each other and meet in `router`.
     ("cache", &["protocol", "net"]),
     ("upstream", &["protocol", "net"]),
     ("pubsub", &["protocol", "clients", "upstream"]),
-    ("router", &["protocol", "net", "clients", "cache", "upstream", "pubsub"]),
-    ("config", &["protocol", "cache"]),
+    ("router", &["protocol", "namespace", "net", "clients", "cache", "upstream", "pubsub"]),
+    ("config", &["protocol", "namespace", "cache"]),
     ("telemetry", &["config"]),
     // The configuration and the log for CONFIG alone, the cache and the upstream for INFO and CONFIG: what
     // is about data goes through the router.
-    ("commands", &["protocol", "clients", "cache", "upstream", "pubsub", "router", "config", "telemetry"]),
-    ("session", &["protocol", "net", "clients", "upstream", "pubsub", "router", "commands"]),
+    (
+        "commands",
+        &["protocol", "namespace", "clients", "cache", "upstream", "pubsub", "router", "config", "telemetry"],
+    ),
+    ("session", &["protocol", "namespace", "net", "clients", "upstream", "pubsub", "router", "commands"]),
     (
         "daemon",
         &[
             "protocol",
+            "namespace",
             "net",
             "clients",
             "cache",

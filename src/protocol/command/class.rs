@@ -83,6 +83,10 @@ pub enum Keyspace {
     Keys,
     /// A random key, each as likely as any other.
     RandomKey,
+    /// How many there are.
+    Count,
+    /// Removes all.
+    Flush,
 }
 
 /// What is done with scripts. Those that run one may touch keys that they do not name; they go where their

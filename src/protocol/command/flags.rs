@@ -42,6 +42,10 @@ impl Flags {
     /// COMMAND does not show this flag.
     pub const UNNAMED: Flags = Flags(1 << 11);
 
+    /// Acts on what all namespaces share, or names keys at places that are not known: refused in a namespace.
+    /// COMMAND does not show this flag.
+    pub const SHARED: Flags = Flags(1 << 12);
+
     /// These flags and `other`.
     pub const fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)

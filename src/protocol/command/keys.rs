@@ -101,11 +101,25 @@ impl Keys {
             Keys::Movable => Err(KeysUnknown),
         }
     }
+
+    /// Whether a request whose keys follow STREAMS has that option, behind options that are known.
+    pub fn names_streams(self, request: &Request<'_>) -> bool {
+        stream_options(request).1.is_some()
+    }
 }
 
 // === impl KeyPositions ===
 
 impl KeyPositions {
+    /// The positions in ascending order, a destination too.
+    pub fn ascending(self) -> impl Iterator<Item = usize> {
+        let KeyPositions { next, destination, .. } = self;
+        let is_first = destination.is_some_and(|destination| destination < next);
+        let others = KeyPositions { destination: None, ..self };
+        let (before, behind) = if is_first { (destination, None) } else { (None, destination) };
+        before.into_iter().chain(others).chain(behind)
+    }
+
     fn evenly(first: usize, count: usize, step: usize) -> KeyPositions {
         KeyPositions { next: first, remaining: count, step, destination: None }
     }

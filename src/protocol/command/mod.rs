@@ -20,6 +20,7 @@ mod learned;
 mod lookup;
 mod overwrites;
 mod refusal_reason;
+mod reply_names;
 mod secrets;
 mod table;
 mod ttl_effect;
@@ -41,6 +42,7 @@ pub use lookup::CommandLookup;
 pub use ttl_effect::{TtlEffect, is_silent};
 
 pub use refusal_reason::RefusalReason;
+pub use reply_names::ReplyNames;
 
 use crate::protocol::resp::{request::Request, resp2::Form};
 
@@ -65,6 +67,8 @@ pub struct Spec {
     pub class: Class,
     /// How its reply differs between RESP2 and RESP3.
     pub form: Form,
+    /// Where names of keys stand in its reply.
+    pub names: ReplyNames,
     /// The subcommands that may be its first argument, if it is a container.
     pub subcommands: &'static [Spec],
 }

@@ -87,7 +87,7 @@ impl Transactions {
             // FLUSHALL names none of the keys that it removes.
             Class::EveryPrimary(_)
             | Class::Script(_)
-            | Class::Keyspace(Keyspace::Keys | Keyspace::RandomKey)
+            | Class::Keyspace(Keyspace::Keys | Keyspace::RandomKey | Keyspace::Count | Keyspace::Flush)
                 if self.context.upstream.has_one_primary() =>
             {
                 spec.flags.has(Flags::WRITE)

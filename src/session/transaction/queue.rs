@@ -1,11 +1,14 @@
 //! A request while a transaction is open: it is queued, or refused, which aborts the transaction.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 
 use super::queued::{QueuedStep, Transaction};
 use crate::commands::{SessionContext, is_said_by_server};
 use crate::protocol::command::{
-    Class, CommandError, Flags, Local, ModuleCommand, RequiredState, Spec, TransactionCommand, is_unpaired,
+    Class, CommandError, Flags, Local, ModuleCommand, ReplyNames, RequiredState, Spec, TransactionCommand,
+    is_unpaired,
 };
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
@@ -113,6 +116,12 @@ pub(in crate::session) fn queue_learned(
     let reply = transaction.push(step, &learned.name, request, context);
     state.client.entry.note_queued(Some(transaction.queued));
     Some(reply)
+}
+
+/// Where names of keys stand in the replies to what was queued.
+pub(in crate::session) fn reply_names(state: &SessionState) -> Rc<[ReplyNames]> {
+    let transaction = state.modes.as_ref().and_then(|modes| modes.transaction.as_ref());
+    transaction.into_iter().flat_map(|transaction| &transaction.steps).map(QueuedStep::reply_names).collect()
 }
 
 /// Ends the transaction, and gives what was queued.

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use crate::commands::SessionContext;
-use crate::protocol::command::Spec;
+use crate::protocol::command::{ReplyNames, Spec, numbered};
 use crate::protocol::db::DbIndex;
 use crate::protocol::key::KeySlots;
 use crate::protocol::resp::encode;
@@ -78,6 +78,14 @@ impl QueuedStep {
         match self {
             QueuedStep::Own(_, request) | QueuedStep::Done(request, _) => request.as_request(),
             QueuedStep::Part(part, _) => part.request(),
+        }
+    }
+
+    /// Where names of keys stand in its reply.
+    pub(super) fn reply_names(&self) -> ReplyNames {
+        match self {
+            QueuedStep::Part(_, number) => numbered(*number).map_or(ReplyNames::None, |spec| spec.names),
+            QueuedStep::Own(..) | QueuedStep::Done(..) => ReplyNames::None,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! one column of a row.
 
 use crate::protocol::command::{
-    Class, Flags, InCluster, Keys, RefusalReason, RequiredState, Spec, TtlEffect,
+    Class, Flags, InCluster, Keys, RefusalReason, ReplyNames, RequiredState, Spec, TtlEffect,
 };
 use crate::protocol::resp::resp2::Form;
 
@@ -41,6 +41,7 @@ pub(super) const fn row(name: &'static str, arity: i8, class: Class) -> Spec {
         ttl_effect: TtlEffect::Nothing,
         class,
         form: Form::ByRule,
+        names: ReplyNames::None,
         subcommands: &[],
     }
 }
@@ -122,6 +123,16 @@ impl Spec {
 
     pub(super) const fn form(self, form: Form) -> Spec {
         Spec { form, ..self }
+    }
+
+    /// A command whose reply has names of keys.
+    pub(super) const fn names(self, names: ReplyNames) -> Spec {
+        Spec { names, ..self }
+    }
+
+    /// A command about what all namespaces share.
+    pub(super) const fn shared(self) -> Spec {
+        self.flags(Flags::SHARED)
     }
 
     pub(super) const fn subcommands(self, subcommands: &'static [Spec]) -> Spec {

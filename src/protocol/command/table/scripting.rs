@@ -8,22 +8,25 @@ pub(super) const ROWS: &[Spec] = &[
     read("eval_ro", -3).keys(count(2)).class(Class::Script(ScriptAction::Eval)),
     row("evalsha", -3, Class::Script(ScriptAction::EvalSha)).keys(count(2)).flags(Flags::MAY_REPLICATE),
     read("evalsha_ro", -3).keys(count(2)).class(Class::Script(ScriptAction::EvalSha)),
-    row("fcall", -3, Class::Script(ScriptAction::Function)).keys(count(2)).flags(Flags::MAY_REPLICATE),
-    read("fcall_ro", -3).keys(count(2)).class(Class::Script(ScriptAction::Function)),
+    row("fcall", -3, Class::Script(ScriptAction::Function))
+        .keys(count(2))
+        .flags(Flags::MAY_REPLICATE)
+        .shared(),
+    read("fcall_ro", -3).keys(count(2)).class(Class::Script(ScriptAction::Function)).shared(),
     container("function", -2, FUNCTION),
     container("script", -2, SCRIPT),
 ];
 
 const FUNCTION: &[Spec] = &[
-    row("function|delete", 3, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE),
-    row("function|dump", 2, Class::AnyNode),
-    row("function|flush", -2, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE),
+    row("function|delete", 3, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE).shared(),
+    row("function|dump", 2, Class::AnyNode).shared(),
+    row("function|flush", -2, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE).shared(),
     row("function|help", 2, Class::AnyNode),
-    row("function|kill", 2, Class::EveryPrimary(Gather::AnyOk)),
-    row("function|list", -2, Class::AnyNode),
-    row("function|load", -3, Class::EveryPrimary(Gather::First)).flags(Flags::WRITE),
-    row("function|restore", -3, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE),
-    row("function|stats", 2, Class::EveryPrimary(Gather::Running)),
+    row("function|kill", 2, Class::EveryPrimary(Gather::AnyOk)).shared(),
+    row("function|list", -2, Class::AnyNode).shared(),
+    row("function|load", -3, Class::EveryPrimary(Gather::First)).flags(Flags::WRITE).shared(),
+    row("function|restore", -3, Class::EveryPrimary(Gather::AllOk)).flags(Flags::WRITE).shared(),
+    row("function|stats", 2, Class::EveryPrimary(Gather::Running)).shared(),
 ];
 
 const SCRIPT: &[Spec] = &[

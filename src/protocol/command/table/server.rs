@@ -12,7 +12,7 @@ pub(super) const ROWS: &[Spec] = &[
     row("command", -1, Class::AnyNode).subcommands(COMMAND),
     container("commandlog", -2, COMMANDLOG),
     container("config", -2, CONFIG),
-    of_server("debug", -2, InCluster::Refused(RefusalReason::OneServer)).flags(Flags::ADMIN),
+    of_server("debug", -2, InCluster::Refused(RefusalReason::OneServer)).flags(Flags::ADMIN).shared(),
     refused("failover", -1, RefusalReason::Replication).flags(Flags::ADMIN),
     row("info", -1, Class::Local(Local::Info)),
     row("lastsave", 1, Class::AnyNode),

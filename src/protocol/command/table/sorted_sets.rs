@@ -1,13 +1,13 @@
 //! Sorted sets.
 
 use super::builder::{NULL_ARRAY, STORE, TWO, blocking, cached, count, range, read, removes, write};
-use crate::protocol::command::Spec;
+use crate::protocol::command::{ReplyNames, Spec};
 use crate::protocol::resp::resp2::Form;
 
 pub(super) const ROWS: &[Spec] = &[
-    blocking("bzmpop", -5).keys(count(2)).form(NULL_ARRAY),
-    blocking("bzpopmax", -3).keys(range(1, -2, 1)).form(NULL_ARRAY),
-    blocking("bzpopmin", -3).keys(range(1, -2, 1)).form(NULL_ARRAY),
+    blocking("bzmpop", -5).keys(count(2)).form(NULL_ARRAY).names(ReplyNames::First),
+    blocking("bzpopmax", -3).keys(range(1, -2, 1)).form(NULL_ARRAY).names(ReplyNames::First),
+    blocking("bzpopmin", -3).keys(range(1, -2, 1)).form(NULL_ARRAY).names(ReplyNames::First),
     write("zadd", -4),
     cached("zcard", 2),
     cached("zcount", 4),
@@ -18,7 +18,7 @@ pub(super) const ROWS: &[Spec] = &[
     read("zintercard", -3).keys(count(1)),
     write("zinterstore", -4).keys(STORE),
     cached("zlexcount", 4),
-    removes("zmpop", -4).keys(count(1)).form(NULL_ARRAY).grows(),
+    removes("zmpop", -4).keys(count(1)).form(NULL_ARRAY).grows().names(ReplyNames::First),
     cached("zmscore", -3),
     removes("zpopmax", -2).form(Form::Flattened).grows(),
     removes("zpopmin", -2).form(Form::Flattened).grows(),

@@ -1,7 +1,7 @@
 //! Streams.
 
 use super::builder::{NULL_ARRAY, SECOND, cached, container, read, removes, row, write};
-use crate::protocol::command::{Class, Flags, Keys, Spec};
+use crate::protocol::command::{Class, Flags, Keys, ReplyNames, Spec};
 use crate::protocol::resp::resp2::Form;
 
 pub(super) const ROWS: &[Spec] = &[
@@ -18,8 +18,18 @@ pub(super) const ROWS: &[Spec] = &[
     cached("xlen", 2),
     read("xpending", -3).form(Form::NullElementAt(3)).grows(),
     cached("xrange", -4).form(NULL_ARRAY).grows(),
-    read("xread", -4).keys(Keys::Streams).flags(Flags::BLOCKING).form(Form::Streams).grows(),
-    removes("xreadgroup", -7).keys(Keys::Streams).flags(Flags::BLOCKING).form(Form::Streams).grows(),
+    read("xread", -4)
+        .keys(Keys::Streams)
+        .flags(Flags::BLOCKING)
+        .form(Form::Streams)
+        .grows()
+        .names(ReplyNames::Streams),
+    removes("xreadgroup", -7)
+        .keys(Keys::Streams)
+        .flags(Flags::BLOCKING)
+        .form(Form::Streams)
+        .grows()
+        .names(ReplyNames::Streams),
     cached("xrevrange", -4).form(NULL_ARRAY).grows(),
     write("xsetid", -3),
     removes("xtrim", -4),

@@ -1,0 +1,180 @@
+//! Namespaces: several applications share one upstream, and each sees a Redis of its own.
+
+use std::fs;
+use std::time::Duration;
+
+use nearside::sandbox::{Address, SandboxClient, Standalone};
+
+use crate::support::daemon::{Daemon, run_to_end, upstream_url};
+use crate::support::servers::{eventually, shared_cluster};
+
+/// What is asked; `~` stands for a space inside an argument. All keys differ in their slots.
+const REQUESTS: &[&str] = &[
+    "SET a 1",
+    "GET a",
+    "GET a",
+    "MSET b 2 c 3",
+    "MGET a b c none",
+    "RENAME a d",
+    "RENAME none d",
+    "COPY d e",
+    "COPY d e",
+    "SADD s 1 2",
+    "SUNIONSTORE t s none",
+    "SMEMBERS t",
+    "RPUSH l 2 1",
+    "BLPOP none l 1",
+    "LMPOP 2 none l LEFT",
+    "ZADD z 1 x 2 y",
+    "BZPOPMIN none z 1",
+    "ZMPOP 2 none z MIN",
+    "XADD st 1-1 f v",
+    "XREAD STREAMS none st 0 0",
+    "XREADGROUP GROUP g c STREAMS st >",
+    "XGROUP CREATE st g 0",
+    "XREADGROUP GROUP g c STREAMS st >",
+    "XREAD BLOCK 10 STREAMS st none $ $",
+    "WATCH b c",
+    "MULTI",
+    "INCR b",
+    "BLPOP none s 1",
+    "RENAME c f",
+    "EXEC",
+    "XINFO GROUPS none",
+    "OBJECT ENCODING b",
+    "TYPE s",
+    "EXISTS b f none b",
+    "SELECT 3",
+    "GET b",
+    "SET b other",
+    "SELECT 0",
+    "GET b",
+    "MOVE f 3",
+    "MOVE f 3",
+    "COPY b copied DB 3",
+    "SELECT 3",
+    "MGET b f copied",
+    "SELECT 16",
+    "MOVE b 0",
+    "SELECT 0",
+    "UNLINK b f s t",
+    "KEYS nothing*",
+    "SCAN 0 MATCH nothing* COUNT 1000000",
+    "KEYS z*",
+];
+
+/// A cluster's daemon whose every client is in one namespace.
+fn daemon_with(flags: &[&str]) -> Daemon {
+    let upstream = upstream_url(shared_cluster());
+    Daemon::start(&[&["--upstream", &upstream][..], flags].concat())
+}
+
+fn ask(client: &mut SandboxClient, request: &str) -> String {
+    let words: Vec<String> = request.split(' ').map(|word| word.replace('~', " ")).collect();
+    client.send(&words.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    client.receive_raw().unwrap().escape_ascii().to_string()
+}
+
+#[test]
+fn a_pinned_namespace_of_a_cluster_answers_as_a_plain_server() {
+    let plain = Standalone::launch(&[]).unwrap();
+    let daemon = daemon_with(&["--namespace", "pinned", "--pin"]);
+    for version in [2, 3] {
+        let mut sides = [plain.server().connect().unwrap(), daemon.client()];
+        if version == 3 {
+            sides.iter_mut().for_each(|side| drop(side.hello(3).unwrap()));
+        }
+        for request in REQUESTS {
+            let [wanted, got] = sides.each_mut().map(|side| ask(side, request));
+            assert_eq!(got, wanted, "{request} in RESP{version}");
+        }
+        for side in &mut sides {
+            for key in ["a", "b", "c", "d", "e", "f", "s", "t", "l", "z", "st"] {
+                ask(side, &format!("DEL {key}"));
+            }
+            ask(side, "SELECT 3");
+            ask(side, "DEL b f copied");
+        }
+    }
+}
+
+#[test]
+fn two_namespaces_of_one_cluster_do_not_see_each_other() {
+    let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    let socket = file.path().with_extension("sock");
+    let text = format!(
+        "upstream = '{}'\nlisten = '127.0.0.1:0'\nunix = '{}'\n\
+         [[namespace]]\nname = 'one'\nlisten = '127.0.0.1:0'\n\
+         [[namespace]]\nname = 'two'\nlisten = '{}'\npin = true\n",
+        upstream_url(shared_cluster()),
+        socket.display(),
+        socket.display()
+    );
+    fs::write(file.path(), text).unwrap();
+    let daemon = Daemon::start(&["--config", file.path().to_str().unwrap()]);
+    let mut one = daemon.client();
+    let mut two = SandboxClient::connect(&Address::Unix(socket.clone())).unwrap();
+    let mut direct = Daemon::start(&["--upstream", &upstream_url(shared_cluster())]).client();
+    assert_eq!(ask(&mut one, "SET shared of-one"), "+OK\\r\\n");
+    assert_eq!(ask(&mut two, "GET shared"), "$-1\\r\\n");
+    assert_eq!(ask(&mut two, "SET shared of-two"), "+OK\\r\\n");
+    for _ in 0..2 {
+        assert_eq!(ask(&mut one, "GET shared"), "$6\\r\\nof-one\\r\\n");
+        assert_eq!(ask(&mut two, "GET shared"), "$6\\r\\nof-two\\r\\n");
+    }
+    assert_eq!(ask(&mut direct, "GET one:shared"), "$6\\r\\nof-one\\r\\n");
+    assert_eq!(ask(&mut direct, "GET {two}:shared"), "$6\\r\\nof-two\\r\\n");
+    assert_eq!(ask(&mut two, "KEYS *"), "*1\\r\\n$6\\r\\nshared\\r\\n");
+    assert!(ask(&mut one, "RENAME shared elsewhere").starts_with("-CROSSSLOT"));
+    // A write from outside reaches L1 under the name that the servers have.
+    assert_eq!(ask(&mut direct, "SET one:shared changed"), "+OK\\r\\n");
+    eventually("the change", Duration::from_secs(5), || {
+        ask(&mut one, "GET shared") == "$7\\r\\nchanged\\r\\n"
+    });
+}
+
+#[test]
+fn databases_of_a_cluster_are_namespaces() {
+    let daemon = daemon_with(&["--databases", "4"]);
+    let mut client = daemon.client();
+    ask(&mut client, "SET in-databases zero");
+    assert_eq!(ask(&mut client, "SELECT 3"), "+OK\\r\\n");
+    assert_eq!(ask(&mut client, "GET in-databases"), "$-1\\r\\n");
+    ask(&mut client, "SET in-databases three");
+    assert_eq!(ask(&mut client, "SELECT 0"), "+OK\\r\\n");
+    assert_eq!(ask(&mut client, "GET in-databases"), "$4\\r\\nzero\\r\\n");
+    assert_eq!(ask(&mut client, "GET db3:in-databases"), "$5\\r\\nthree\\r\\n");
+    assert_eq!(ask(&mut client, "SELECT 4"), "-ERR DB index is out of range\\r\\n");
+}
+
+#[test]
+fn faults_of_namespaces_are_reported_all_at_once() {
+    let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    let text = "upstream = 'redis-cluster://h'\nlisten = '127.0.0.1:0'\ndatabases = 3\n\
+         [[namespace]]\nname = '{a}'\n[[namespace]]\nname = ''\n[[namespace]]\nname = 'x'\n\
+         [[namespace]]\nname = 'y'\nlisten = '127.0.0.1:0'\n[[namespace]]\nname = 'y'\nlisten = '127.0.0.1:0'\n\
+         [[namespace]]\nname = 'z'\nlisten = '127.0.0.1:9'\ndatabase = 1\n[[namespace]]\nname = 'w'\ndatabase = 1\n\
+         [[namespace]]\nname = 'db2'\ndatabase = 16\nchannels = 'mine'\npinn = true\n[[namespace]]\ndatabase = 4\n";
+    fs::write(file.path(), text).unwrap();
+    let ended = run_to_end(&["--config", file.path().to_str().unwrap()]);
+    assert!(!ended.status.success());
+    let printed = ended.stderr;
+    for wanted in [
+        "namespace.name = \"{a}\"",
+        "namespace.name = \"\"",
+        "namespace.name = \"x\" (",
+        "has no clients: give listen or database",
+        "has a namespace of this name already",
+        "namespace.listen = \"127.0.0.1:0\"",
+        "namespace.listen = \"127.0.0.1:9\"",
+        "namespace.database = \"1\"",
+        "namespace.database = \"16\"",
+        "namespace.channels = \"mine\"",
+        "namespace.pinn",
+        "did you mean pin?",
+        "has a namespace db2, the name of database 2",
+        "is not given",
+    ] {
+        assert!(printed.contains(wanted), "{wanted} is not in {printed}");
+    }
+}
