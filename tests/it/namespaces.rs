@@ -114,7 +114,8 @@ fn two_namespaces_of_one_cluster_do_not_see_each_other() {
     let daemon = Daemon::start(&["--config", file.path().to_str().unwrap()]);
     let mut one = daemon.client();
     let mut two = SandboxClient::connect(&Address::Unix(socket.clone())).unwrap();
-    let mut direct = Daemon::start(&["--upstream", &upstream_url(shared_cluster())]).client();
+    let without = daemon_with(&[]);
+    let mut direct = without.client();
     assert_eq!(ask(&mut one, "SET shared of-one"), "+OK\\r\\n");
     assert_eq!(ask(&mut two, "GET shared"), "$-1\\r\\n");
     assert_eq!(ask(&mut two, "SET shared of-two"), "+OK\\r\\n");
