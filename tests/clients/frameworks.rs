@@ -5,6 +5,16 @@ use crate::node::node;
 use crate::python::python;
 
 #[test]
+fn bee_queue() {
+    passes_by_default(|| node("bee_queue.mjs"));
+}
+
+#[test]
+fn bull() {
+    passes_by_default(|| node("bull.mjs"));
+}
+
+#[test]
 fn bullmq() {
     passes_by_default(|| node("bullmq.mjs"));
 }
@@ -20,8 +30,18 @@ fn django() {
 }
 
 #[test]
+fn dramatiq() {
+    passes_by_default(|| python("dramatiq_jobs.py"));
+}
+
+#[test]
 fn express() {
     passes_by_default(|| node("express_site.mjs"));
+}
+
+#[test]
+fn huey() {
+    passes_by_default(|| python("huey_jobs.py"));
 }
 
 #[test]
@@ -32,6 +52,11 @@ fn limits_and_locks_of_node() {
 #[test]
 fn limits_and_locks_of_python() {
     passes_by_default(|| python("limits_and_locks.py"));
+}
+
+#[test]
+fn node_resque() {
+    passes_by_default(|| node("node_resque.mjs"));
 }
 
 #[test]

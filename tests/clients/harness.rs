@@ -1,4 +1,5 @@
-//! Runs one program with a daemon of its own in front of the shared cluster or of one server, and judges how it ended.
+//! Runs one program with a daemon of its own, in front of the shared cluster or of one server, and judges how
+//! it ended.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};

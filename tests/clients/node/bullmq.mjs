@@ -50,10 +50,10 @@ await eventually(() => failed.get(hopeless.id) === 'nothing to be done', 'a fail
 equal(await hopeless.getState(), 'failed', 'and a state');
 
 const started = Date.now();
-const late = await queue.add('late', { n: 1 }, { delay: 300 });
+const late = await queue.add('late', { n: 1 }, { delay: 1000 });
 equal(await late.getState(), 'delayed', 'a job for later');
 equal(await late.waitUntilFinished(events, 30_000), 'late 1', 'it is done');
-check(Date.now() - started >= 290, 'and not before its time');
+check(Date.now() - started >= 990, 'and not before its time');
 
 const once = await Promise.all(range(5).map(() => queue.add('once', { n: 1 }, { jobId: 'only-one' })));
 await once[0].waitUntilFinished(events, 30_000);
@@ -83,11 +83,36 @@ const flow = await flows.add({
   name: 'sum', queueName: 'sums', children: range(5).map((n) => ({ name: 'square', queueName: 'mail', data: { n } })),
 });
 equal(await flow.job.waitUntilFinished(sumEvents, 30_000), 30, 'a flow: the sum of what the children returned');
+const values = Object.entries(await flow.job.getChildrenValues());
+equal(values.map(([, n]) => n).sort((a, b) => a - b), [0, 1, 4, 9, 16], 'the parent has what each child returned');
+const prefix = `${options.prefix ?? 'bull'}:mail:`;
+equal(values.filter(([key]) => !key.startsWith(prefix)), [], 'under the name of the child, as its clients know it');
+
+// A rate limit: two jobs in each window, whatever the number of workers.
+const WINDOW = 400;
+const starts = [];
+const limited = new Queue('limited', options);
+const limiters = range(2).map(() => new Worker(
+  'limited', async () => starts.push(Date.now()), { ...options, concurrency: 5, limiter: { max: 2, duration: WINDOW } }));
+await limited.addBulk(range(7).map((n) => ({ name: 'call', data: { n } })));
+await eventually(() => starts.length === 7, 'the limited jobs are done');
+starts.sort((a, b) => a - b);
+check(starts[6] - starts[0] >= 2 * WINDOW, `seven jobs take more than three windows: ${starts[6] - starts[0]} ms`);
 
 // A schedule.
 await queue.upsertJobScheduler('tick', { every: 100 }, { name: 'tick', data: { n: 7 } });
 await eventually(() => [...completed.values()].filter((value) => value === 'tick 7').length >= 3, 'three ticks');
 equal(await queue.removeJobScheduler('tick'), true, 'the schedule ends');
+
+// Repeated by the clock, as cron does.
+await queue.add('chime', { n: 3 }, { repeat: { pattern: '* * * * * *', limit: 2 } });
+await eventually(() => [...completed.values()].filter((value) => value === 'chime 3').length === 2, 'it chimes twice');
+
+// Added twice in a while, done once.
+const [thrifty, again] = await Promise.all(
+  range(2).map(() => queue.add('thrifty', { n: 5 }, { deduplication: { id: 'thrift', ttl: 60_000 } })));
+equal(thrifty.id, again.id, 'a duplicate is the first job');
+await thrifty.waitUntilFinished(events, 30_000);
 
 // What is left, and what is forgotten.
 equal(await queue.getWaitingCount(), 0, 'nothing waits');
@@ -95,8 +120,8 @@ equal((await queue.getFailed()).map((job) => job.id), [hopeless.id], 'what faile
 await hopeless.remove();
 equal(await queue.getFailedCount(), 0, 'until it is removed');
 equal((await queue.getWorkers()).length, 3, 'CLIENT LIST names the workers');
-await Promise.all([...workers, one, sums].map((worker) => worker.close()));
+await Promise.all([...workers, ...limiters, one, sums].map((worker) => worker.close()));
 await queue.obliterate({ force: true });
 equal(await queue.getCompletedCount(), 0, 'an obliterated queue is empty');
-await Promise.all([queue, ordered, events, sumEvents, flows].map((part) => part.close()));
+await Promise.all([queue, ordered, limited, events, sumEvents, flows].map((part) => part.close()));
 passed();
