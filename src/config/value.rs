@@ -65,7 +65,7 @@ pub(super) fn namespace(text: &str) -> Result<String, String> {
     if is_name(text) {
         return Ok(text.to_owned());
     }
-    Err(format!("1 to {NAME_BYTES_MAX} letters, digits, '-', '_' and '.' are wanted"))
+    Err(format!("letters, digits, '-', '_' and '.' are wanted, {NAME_BYTES_MAX} at most"))
 }
 
 /// A part of all, from 0 to 1; none for 0.
