@@ -73,7 +73,15 @@ fn every_name_of_a_request_gets_the_prefix() {
 #[test]
 fn what_may_lead_out_is_refused() {
     let scope = scope(false, ChannelRule::Own, 0);
-    for request in ["SWAPDB 0 1", "FCALL f 0", "FUNCTION FLUSH", "DEBUG OBJECT k", "MIGRATE h 1 k 0 9", "FLUSHDB", "DBSIZE"] {
+    for request in [
+        "SWAPDB 0 1",
+        "FCALL f 0",
+        "FUNCTION FLUSH",
+        "DEBUG OBJECT k",
+        "MIGRATE h 1 k 0 9",
+        "FLUSHDB",
+        "DBSIZE",
+    ] {
         let error = sent(&scope, request);
         assert!(error.starts_with("-ERR nearside: "), "{request}: {error}");
     }
