@@ -9,6 +9,7 @@
 mod bound;
 mod descriptors;
 mod error;
+mod first_database;
 mod lifecycle;
 mod memory;
 mod options;

@@ -12,6 +12,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::task;
 
+use super::first_database;
 use super::options;
 use super::panics;
 use super::shared::Shared;
@@ -120,6 +121,10 @@ async fn run(parts: WorkerParts, mut handed_over: mpsc::UnboundedReceiver<(Clien
     if values.shadow_verify.is_some() {
         task::spawn_local(router.verify_samples(values.lease));
     }
+    let database = DbIndex::new(values.upstream.database);
+    if index == 0 && database != DbIndex::default() {
+        task::spawn_local(first_database::verify(router.clone(), database));
+    }
     let context = SessionContext {
         router,
         clients: shared.clients.clone(),
@@ -130,7 +135,7 @@ async fn run(parts: WorkerParts, mut handed_over: mpsc::UnboundedReceiver<(Clien
         ceiling: shared.ceiling.clone(),
         report: shared.report.clone(),
         limits: options::session_limits(values),
-        database: DbIndex::new(values.upstream.database),
+        database,
         namespaces: shared.namespaces.clone(),
         rewriter: RefCell::default(),
         drain: shared.drain.clone(),

@@ -9,6 +9,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::caller::Caller;
 use super::coherence::inflight::{InflightKeys, InflightRead, InflightWrite};
+use super::coherence::swap_count::SwapCount;
 use super::replies::stopped;
 use super::request_route::{Destination, RequestRoute};
 use super::turns::{AT_ONCE, give_turn};
@@ -62,6 +63,8 @@ pub(super) struct RouterContext {
     pub(super) policies: Arc<CurrentPolicies>,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) settings: RouterSettings,
+    /// What one server said last of how often databases were swapped.
+    pub(super) swaps: SwapCount,
     /// CLIENT PAUSE: what has waited for something else asks again before it is sent.
     pub(super) pause: Arc<ClientPause>,
 }

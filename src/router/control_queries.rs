@@ -1,11 +1,12 @@
 //! Questions that the daemon itself has for the servers, beside what clients ask.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
+use super::node_instance::NodeInstance;
 use super::replies::{failure_reply, stopped};
 use crate::protocol::db::DbIndex;
 use crate::protocol::key::KeySlots;
@@ -19,8 +20,8 @@ pub type QueryReply = LocalBoxFuture<'static, Result<Bytes, Bytes>>;
 #[derive(Debug)]
 pub struct ControlQueries {
     upstream: Rc<Upstream>,
-    /// The server has had databases with smaller numbers than this.
-    databases: Cell<u32>,
+    /// The process that was asked last for a database, and the numbers below which it has databases.
+    databases: RefCell<(Option<NodeInstance>, u32)>,
 }
 
 // === impl ControlQueries ===
@@ -28,17 +29,26 @@ pub struct ControlQueries {
 impl ControlQueries {
     /// Asks the servers of `upstream`.
     pub(in crate::router) fn new(upstream: Rc<Upstream>) -> ControlQueries {
-        ControlQueries { upstream, databases: Cell::new(1) }
+        ControlQueries { upstream, databases: RefCell::default() }
     }
 
     /// Whether the server is known to have `database`.
     pub fn has_database(&self, database: DbIndex) -> bool {
-        database.number() < self.databases.get()
+        let databases = self.databases.borrow();
+        database.number() < databases.1 && databases.0 == self.instance()
     }
 
     /// The server has `database`.
     pub fn note_database(&self, database: DbIndex) {
-        self.databases.set(self.databases.get().max(database.number().saturating_add(1)));
+        let (mut databases, instance) = (self.databases.borrow_mut(), self.instance());
+        // After a restart the server may have fewer.
+        let before = if databases.0 == instance { databases.1 } else { 0 };
+        *databases = (instance, before.max(database.number().saturating_add(1)));
+    }
+
+    /// The process that serves the one server's data.
+    fn instance(&self) -> Option<NodeInstance> {
+        NodeInstance::of(&self.upstream, *self.upstream.primaries().first()?)
     }
 
     /// Asks one server whether it has `database`: otherwise its error is the reply.

@@ -12,6 +12,7 @@ use super::blocking::replicas::ReplicaWaits;
 use super::blocking::waits::Blocking;
 use super::caller::Caller;
 use super::coherence::shadow::ShadowVerifier;
+use super::coherence::swap_count::SwapCount;
 use super::command_info::unknown::UnknownCommands;
 use super::command_info::very_many_names::CommandQueries;
 use super::context::{RouterCache, RouterContext, RouterSettings};
@@ -94,6 +95,7 @@ impl Router {
             policies,
             stats,
             settings,
+            swaps: SwapCount::default(),
             pause: memory.pause.clone(),
         });
         let default_ttl = DefaultTtl::new(context.clone());
@@ -195,6 +197,10 @@ impl Router {
                 Some(reply) => Answer::Now(reply),
                 None => self.forwarder.forward(route, KeyAccess::Declared, request, caller),
             },
+            // The cursor of one server is its own, also in a script or a transaction.
+            Class::Keyspace(Keyspace::Scan) if !self.context.upstream.is_cluster() => {
+                self.forwarder.forward(route, KeyAccess::Declared, request, caller)
+            }
             Class::Keyspace(Keyspace::Scan) => self.scan.scan(request, caller),
             Class::Keyspace(Keyspace::Keys) => self.scan.keys(request, caller),
             Class::Keyspace(Keyspace::RandomKey) => random_key(&self.context, caller),

@@ -80,6 +80,8 @@ rights! {
     ScriptExists = "SCRIPT EXISTS", "EVALSHA of a script that a node has lost is answered with NOSCRIPT";
     /// To find scripts.
     ScriptShow = "SCRIPT SHOW", "EVALSHA finds only scripts that clients of this daemon have sent";
+    /// To see that databases were swapped.
+    LatencyHistogram = "LATENCY HISTOGRAM", "L1 does not notice that a script swaps databases";
     /// To end the wait of a client.
     ClientUnblock = "CLIENT UNBLOCK", "a blocked client is unblocked by what it waits for alone";
 }

@@ -75,6 +75,7 @@ pub(crate) const EVERYWHERE: &[Difference] = &[
         How::Choice,
         "the elements of a set or a hash have no order, nor have libraries, and so the dump and its checksum differ",
     ),
+    row(&["config|get"], How::Answer, "parameters of nearside itself, beside those of one of the nodes"),
     row(&["xadd"], How::Choice, "an id made by the server is its time"),
     row(
         &["hrandfield", "randomkey", "spop", "srandmember", "zrandmember"],
@@ -142,6 +143,16 @@ pub(crate) const EVERYWHERE: &[Difference] = &[
         "in a name nothing but printable letters without spaces; Valkey looks no further than the first zero byte",
     ),
     row(
+        &["bgrewriteaof", "bgsave", "save"],
+        How::Instead("-ERR ", "+"),
+        "whether something is being saved already depends on how fast a server is",
+    ),
+    row(
+        &["bgrewriteaof", "bgsave", "save"],
+        How::Instead("+", "-ERR "),
+        "whether something is being saved already depends on how fast a server is",
+    ),
+    row(
         &[],
         How::Instead("-ERR unknown ", "-ERR wrong number of arguments for '"),
         "the arity of a command that the servers do not know is judged before they are asked",
@@ -196,7 +207,6 @@ pub(crate) const EVERYWHERE: &[Difference] = &[
 
 /// Those in front of a cluster, which has slots and several nodes.
 pub(crate) const IN_CLUSTER: &[Difference] = &[
-    row(&["config|get"], How::Answer, "the configuration of one of the nodes"),
     row(&["latency|doctor"], How::Answer, "about nearside, in the words of Redis"),
     row(
         &["watch"],

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::Daemon;
-use crate::support::servers::{eventually, shared_cluster};
+use crate::support::servers::{eventually, sandbox, shared_cluster};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -244,6 +244,8 @@ fn a_database_that_the_server_does_not_have_changes_nothing() {
     assert!(say(&mut client, "SELECT 3").is_ok());
     // A server that has fewer after a restart refuses, and runs nothing elsewhere.
     let none = before(&server, "/9", &[]);
+    let message = "the server does not have the database that upstream names: clients get errors until they SELECT another one";
+    eventually("it is logged", SOON, || none.has_logged(message));
     let mut lost = none.client();
     for request in ["SET key wrong", "GET key", "MGET key other", "DBSIZE", "BLPOP key 0.1", "WATCH key"] {
         assert_eq!(say(&mut lost, request).text(), "ERR DB index is out of range", "{request}");
@@ -376,6 +378,134 @@ fn swapdb_in_a_transaction_empties_l1() {
             }
             assert_eq!(say(&mut client, "GET k").text(), "one", "{workers} workers, {watches}");
             assert_eq!(say(&mut other, "GET k").text(), "one", "{workers} workers, {watches}");
+        }
+        daemon.stop();
+    }
+}
+
+#[test]
+fn after_a_restart_with_fewer_databases_select_says_so() {
+    let file = sandbox().make_directory().unwrap().join("redis.conf");
+    std::fs::write(&file, "databases 16\n").unwrap();
+    let include = ["--include", file.to_str().unwrap()].map(str::to_owned);
+    let server = Standalone::launch(&include).unwrap();
+    let daemon = before(&server, "", &[]);
+    let mut client = daemon.client();
+    assert!(say(&mut client, "SELECT 9").is_ok());
+    let losses = daemon.counter("upstream_losses");
+    std::fs::write(&file, "databases 4\n").unwrap();
+    server.server().kill9().unwrap();
+    server.server().restart().unwrap();
+    eventually("the loss is seen", SOON, || daemon.counter("upstream_losses") > losses);
+    daemon.until_tracked(1);
+    let mut direct = server.server().connect().unwrap();
+    for request in ["SELECT 9", "SELECT 3", "SELECT 4"] {
+        assert_eq!(raw(&mut client, request), raw(&mut direct, request), "{request}");
+    }
+}
+
+#[test]
+fn what_is_said_of_a_client_inside_a_transaction_names_the_database_of_each_command() {
+    let server = Standalone::launch(&[]).unwrap();
+    let daemon = before(&server, "", &[]);
+    let (mut nearside, mut plain) = (daemon.client(), server.server().connect().unwrap());
+    for (client, mut monitor) in
+        [(&mut nearside, daemon.client()), (&mut plain, server.server().connect().unwrap())]
+    {
+        say(client, "SELECT 1");
+        assert!(say(&mut monitor, "MONITOR").is_ok());
+        for request in
+            ["MULTI", "CLIENT INFO", "SELECT 7", "CLIENT INFO", "GET k", "SELECT 99", "CLIENT INFO"]
+        {
+            say(client, request);
+        }
+        let replies = say(client, "EXEC");
+        let database = |at: usize| {
+            let text = replies.items()[at].text();
+            text.split(' ').find_map(|field| field.strip_prefix("db=")).unwrap().to_owned()
+        };
+        assert_eq!([0, 2, 5].map(database), ["1", "7", "7"], "{replies:?}");
+        let line = (0..8).map(|_| monitor.receive().unwrap().text()).find(|line| line.contains("\"GET\""));
+        assert!(line.as_ref().is_some_and(|line| line.contains(" [7 ")), "{line:?}");
+        // What was not executed selects nothing.
+        for request in ["SELECT 1", "WATCH k", "SET k 1", "MULTI", "SELECT 5", "CLIENT INFO"] {
+            say(client, request);
+        }
+        assert!(say(client, "EXEC").is_nil());
+        assert!(say(client, "CLIENT INFO").text().contains(" db=1 "));
+    }
+}
+
+#[test]
+fn scan_is_the_server_s_own_also_inside_a_transaction() {
+    let server = Standalone::launch(&[]).unwrap();
+    let daemon = before(&server, "", &[]);
+    let (mut nearside, mut plain) = (daemon.client(), server.server().connect().unwrap());
+    for number in 0..500 {
+        say(&mut plain, &format!("SET key:{number} 1"));
+    }
+    let mut cursor = "0".to_owned();
+    for round in 0.. {
+        let request = format!("SCAN {cursor} COUNT 20");
+        let wanted = raw(&mut plain, &request);
+        assert_eq!(raw(&mut nearside, &request), wanted);
+        say(&mut nearside, "MULTI");
+        say(&mut nearside, &request);
+        assert_eq!(raw(&mut nearside, "EXEC"), format!("*1\\r\\n{wanted}"));
+        cursor = say(&mut plain, &request).items()[0].text();
+        if cursor == "0" {
+            assert!(round > 5, "{round}");
+            break;
+        }
+    }
+}
+
+/// Servers push no invalidation for SWAPDB.
+#[test]
+fn swapdb_in_a_script_or_a_function_leaves_nothing_stale() {
+    let server = Standalone::launch(&[]).unwrap();
+    let library =
+        "#!lua name=l\nredis.register_function('swap', function() return redis.call('SWAPDB', 0, 1) end)";
+    server.server().command(&["FUNCTION", "LOAD", library]).unwrap();
+    let by_name = "return redis.call(ARGV[1], 0, 1)";
+    let calls: [&[&str]; 7] = [
+        &["EVAL", "return redis.call('SWAPDB', 0, 1)", "0"],
+        &["EVAL", "return redis.call('SWAPDB', 0, 1)", "1", "k"],
+        &["EVAL", "return redis.call('SWAP' .. 'DB', 0, 1)", "2", "k", "other"],
+        &["EVAL", by_name, "0", "swapdb"],
+        &["FCALL", "swap", "1", "k"],
+        &["FCALL", "swap", "0"],
+        &["MULTI"],
+    ];
+    for workers in ["1", "2"] {
+        let daemon = before(&server, "", &["--workers", workers]);
+        for call in calls {
+            let (mut client, mut other) = (daemon.client(), daemon.client());
+            for request in ["SELECT 1", "SET k one", "SELECT 0", "SET k zero"] {
+                say(&mut client, request);
+            }
+            for _ in 0..3 {
+                assert_eq!(say(&mut client, "GET k").text(), "zero");
+            }
+            say(&mut client, "EVAL return 1 1 k");
+            let _ = client.command(call).unwrap();
+            if call == ["MULTI"] {
+                client.command(calls[1]).unwrap();
+                say(&mut client, "EXEC");
+            }
+            assert_eq!(say(&mut client, "GET k").text(), "one", "{workers} workers, {call:?}");
+            assert_eq!(say(&mut other, "GET k").text(), "one", "{workers} workers, {call:?}");
+        }
+        // Other scripts leave L1 as it is.
+        if workers == "1" {
+            let mut client = daemon.client();
+            say(&mut client, "GET k");
+            let hits = daemon.counter("l1_hits");
+            for _ in 0..10 {
+                say(&mut client, "EVAL return 1 1 k2");
+                say(&mut client, "GET k");
+            }
+            assert_eq!(daemon.counter("l1_hits") - hits, 10);
         }
         daemon.stop();
     }

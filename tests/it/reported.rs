@@ -10,7 +10,7 @@ use std::time::Duration;
 use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
 use crate::support::daemon::Daemon;
-use crate::support::servers::{eventually, shared_cluster};
+use crate::support::servers::{eventually, own_primaries, shared_cluster};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -164,9 +164,10 @@ fn what_cannot_be_done_inside_multi_says_why() {
     let answered = say(&mut client, "EXEC");
     assert_eq!(answered.items()[0].items()[1].text(), "AKE", "{answered:?}");
     say(&mut client, "MULTI");
-    let scan = say(&mut client, "SCAN 0").text();
-    assert!(scan.starts_with("ERR SCAN is not available inside MULTI through nearside: "), "{scan}");
-    assert!(!scan.contains("cluster"), "there is none: {scan}");
+    let tracking = say(&mut client, "CLIENT TRACKING ON").text();
+    let refusal = "ERR CLIENT TRACKING is not available inside MULTI through nearside: ";
+    assert!(tracking.starts_with(refusal), "{tracking}");
+    assert!(!tracking.contains("cluster"), "there is none: {tracking}");
     daemon.stop();
 }
 
@@ -229,11 +230,13 @@ fn altered(target: SocketAddr, asked: &'static [u8], answer: &'static [u8]) -> S
 
 #[test]
 fn a_cursor_that_has_no_room_for_the_walk_is_an_error() {
-    let upstream = Standalone::launch(&[]).unwrap();
+    let cluster = own_primaries(1);
+    let node = cluster.nodes()[0].server().address();
     let (asked, answer) =
         (b"*2\r\n$1\r\n0\r\n*1\r\n$3\r\nkey\r\n", b"*2\r\n$13\r\n9999999999999\r\n*1\r\n$3\r\nkey\r\n");
-    let relay = altered(upstream.server().address(), asked, answer);
-    let daemon = Daemon::start(&["--upstream", &format!("redis://{relay}")]);
+    let relay = altered(node, asked, answer);
+    let rule = format!("{node}={relay}");
+    let daemon = Daemon::start(&["--upstream", &format!("redis-cluster://{node}"), "--address-map", &rule]);
     let mut client = daemon.client();
     say(&mut client, "SET key value");
     let said = say(&mut client, "SCAN 0").text();

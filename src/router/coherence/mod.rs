@@ -1,6 +1,6 @@
 //! What keeps L1 from serving stale data, beside the cache's own rules: the order in which an invalidation is
 //! applied, the commands of a session that are in flight, samples of hits that are compared with the server,
-//! and a canary that measures how soon an invalidation arrives.
+//! what a server says of swapped databases, and a canary that measures how soon an invalidation arrives.
 //!
 //! Must never know how a request reached the router, nor more of a command than its flags.
 //!
@@ -11,4 +11,5 @@ pub mod canary;
 pub(in crate::router) mod inflight;
 pub mod invalidator;
 pub(in crate::router) mod shadow;
+pub(in crate::router) mod swap_count;
 mod written_slots;

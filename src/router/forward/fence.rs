@@ -1,18 +1,29 @@
 //! The fence behind a command that may touch keys which it does not name: its reply is held back until all
 //! invalidations that the command caused have been received.
 
+use crate::clock;
 use crate::protocol::resp::encode;
+use crate::router::coherence::swap_count;
 use crate::router::context::RouterContext;
 use crate::router::request_route::Destination;
-use crate::upstream::{Call, NodeIndex, Outcome, PendingReply};
+use crate::upstream::{Call, NodeIndex, Outcome, PendingReply, Right};
 
 /// What is awaited behind a command that may touch any key.
 #[derive(Debug)]
 pub(in crate::router) enum Fence {
-    /// The PING behind it on its connection, and the node that both go to.
-    Sent(PendingReply, Option<NodeIndex>),
-    /// The command has a connection of its own. The PING is sent to its node once the reply is there.
+    /// The question behind it on its connection.
+    Sent(SentQuestion),
+    /// The command has a connection of its own. The question is sent to its node once the reply is there.
     Behind(Destination),
+}
+
+/// A question whose answer comes behind all invalidations that the node sent before.
+#[derive(Debug)]
+pub(in crate::router) struct SentQuestion {
+    reply: PendingReply,
+    node: Option<NodeIndex>,
+    /// Whether the answer says how often databases were swapped.
+    counts_swaps: bool,
 }
 
 // === impl Fence ===
@@ -20,13 +31,7 @@ pub(in crate::router) enum Fence {
 impl Fence {
     /// The fence behind a command that was just sent there, or, if `isolated`, over a connection of its own.
     pub(in crate::router) fn behind(context: &RouterContext, to: Destination, isolated: bool) -> Fence {
-        if isolated { Fence::Behind(to) } else { Fence::ping(context, to) }
-    }
-
-    fn ping(context: &RouterContext, to: Destination) -> Fence {
-        let (slot, ping) = (to.slots.one(), Call::question(encode::request(&["PING"])));
-        let sent = context.upstream.send_on(slot, to.node, ping);
-        Fence::Sent(sent, slot.map_or(to.node, |slot| context.upstream.way(slot)))
+        if isolated { Fence::Behind(to) } else { Fence::Sent(SentQuestion::send(context, to)) }
     }
 
     /// Waits until all changes by the command, which had this `outcome`, have been received; empties L1 where
@@ -38,17 +43,21 @@ impl Fence {
     }
 
     async fn has_settled(self, context: &RouterContext, outcome: &Outcome) -> bool {
-        let fence = match self {
-            Fence::Behind(to) => Fence::ping(context, to),
-            fence => fence,
+        let sent = match self {
+            Fence::Behind(to) => SentQuestion::send(context, to),
+            Fence::Sent(sent) => sent,
         };
-        let Fence::Sent(sent, Some(node)) = fence else { return false };
+        let SentQuestion { reply, node: Some(node), counts_swaps } = sent else { return false };
         // Whatever the node answers, if only that we may not ask, comes behind all pushes that it sent
         // before.
-        let is_fenced = sent.reply.await.is_ok_and(|fenced| fenced.is_ok());
+        let Some(fenced) = reply.reply.await.ok().and_then(Result::ok) else { return false };
+        if counts_swaps {
+            context.is_refused(Some(node), Right::LatencyHistogram, &fenced.frame);
+        }
+        let is_swapped = counts_swaps && context.swaps.has_changed(&fenced.frame);
         let is_elsewhere = outcome.as_ref().is_ok_and(|reply| reply.rerouted || reply.by != Some(node));
         // Other workers have connections of their own, whose pushes nothing here waits for: they forget all.
-        if !is_fenced
+        if is_swapped
             || is_elsewhere
             || !context.settings.single_worker
             || !context.upstream.await_side_fences(node).await
@@ -59,5 +68,22 @@ impl Fence {
             context.upstream.await_fence(node).await;
         }
         true
+    }
+}
+
+// === impl SentQuestion ===
+
+impl SentQuestion {
+    /// Sends the question. Any will do for a node of a cluster, which has one database, and for a node that
+    /// has refused a moment ago to say how often its databases were swapped.
+    fn send(context: &RouterContext, to: Destination) -> SentQuestion {
+        let slot = to.slots.one();
+        let node = slot.map_or(to.node, |slot| context.upstream.way(slot));
+        let (upstream, named) = (&context.upstream, || node.map(|node| context.upstream.node(node)));
+        let counts_swaps = !upstream.is_cluster()
+            && !upstream.shared().rights.is_missing(named, Right::LatencyHistogram, clock::now());
+        let question = if counts_swaps { &swap_count::QUESTION[..] } else { &["PING"] };
+        let reply = upstream.send_on(slot, to.node, Call::question(encode::request(question)));
+        SentQuestion { reply, node, counts_swaps }
     }
 }

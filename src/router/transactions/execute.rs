@@ -92,6 +92,7 @@ impl Transactions {
             {
                 spec.flags.has(Flags::WRITE)
             }
+            Class::Keyspace(Keyspace::Scan) if !self.context.upstream.is_cluster() => false,
             Class::EveryPrimary(_)
             | Class::Script(_)
             | Class::Keyspace(_)

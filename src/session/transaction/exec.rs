@@ -47,6 +47,7 @@ pub(super) fn execute(state: &mut SessionState, context: &SessionContext, caller
     }
     let executing = Executing {
         is_settled: !transaction.publishes(),
+        knows_databases: !transaction.selects(),
         elements: Vec::with_capacity(transaction.steps.len()),
         slots: transaction.slots.all(),
         bytes: transaction.bytes,
@@ -77,10 +78,12 @@ pub(in crate::session) fn go_on(
             QueuedStep::Part(_, number) => *number,
             step => recognise(&step.request()).map_or(0, Spec::number),
         });
-        if let QueuedStep::Part(part, _) = &step
-            && let Some(database) = part.selects().then(|| DbIndex::read(part.request().arg(1))).flatten()
-        {
+        if let Some(database) = step.selected() {
             executing.selects.push((executing.elements.len(), database));
+            if context.router.queries.has_database(database) {
+                // What is shown of the commands behind it. Which database the session is in, the reply says.
+                state.client.entry.database.store(database.number(), Ordering::Relaxed);
+            }
         }
         executing.elements.push(match step {
             QueuedStep::Part(part, _) => ExecElement::Sent(part, state.client.resp()),
@@ -96,6 +99,7 @@ pub(in crate::session) fn go_on(
     }
     state.settle();
     let Executing { elements, slots, watched, selects, .. } = executing;
+    state.client.entry.database.store(caller.inflight.database().number(), Ordering::Relaxed);
     let answer = context.router.transactions.execute(elements, slots, watched.as_deref(), caller);
     match answer {
         Answer::Later(reply) if !selects.is_empty() => {
@@ -138,7 +142,35 @@ fn held_up(
     {
         return Some(settled);
     }
+    if !std::mem::replace(&mut executing.knows_databases, true)
+        && let Some(asked) = ask_for_databases(executing, context)
+    {
+        return Some(asked);
+    }
     context.server.hold(Flags::WRITE).or_else(|| kill_first(executing, state, context))
+}
+
+/// Asks the server for the databases of the transaction that no client has selected yet: MONITOR and
+/// CLIENT INFO show in which one a command is.
+fn ask_for_databases(executing: &Executing, context: &SessionContext) -> Option<LocalBoxFuture<'static, ()>> {
+    let mut unknown: Vec<DbIndex> =
+        executing.steps.as_slice().iter().filter_map(QueuedStep::selected).collect();
+    unknown.retain(|database| !context.router.queries.has_database(*database));
+    unknown.sort_unstable_by_key(|database| database.number());
+    unknown.dedup();
+    if unknown.is_empty() {
+        return None;
+    }
+    let router = context.router.clone();
+    Some(Box::pin(async move {
+        for database in unknown {
+            // A server has all databases up to its last one.
+            if router.queries.ask_in(database).await.is_err() {
+                break;
+            }
+            router.queries.note_database(database);
+        }
+    }))
 }
 
 /// Executes every CLIENT KILL of the transaction. The other commands go to the server only after these

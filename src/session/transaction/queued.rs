@@ -56,6 +56,8 @@ pub(in crate::session) struct Executing {
     pub(in crate::session) bytes: usize,
     /// The subscriptions that its messages may go to need not be waited for.
     pub(super) is_settled: bool,
+    /// Whether the server was asked for the databases that it selects.
+    pub(super) knows_databases: bool,
     /// The places of SELECT among the elements, and the databases.
     pub(super) selects: Vec<(usize, DbIndex)>,
 }
@@ -88,6 +90,14 @@ impl QueuedStep {
             QueuedStep::Own(..) | QueuedStep::Done(..) => ReplyNames::None,
         }
     }
+
+    /// The database that it selects.
+    pub(super) fn selected(&self) -> Option<DbIndex> {
+        match self {
+            QueuedStep::Part(part, _) if part.selects() => DbIndex::read(part.request().arg(1)),
+            _ => None,
+        }
+    }
 }
 
 // === impl Transaction ===
@@ -103,6 +113,11 @@ impl Transaction {
     /// The bytes that what was queued takes.
     pub(in crate::session) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether it selects another database.
+    pub(super) fn selects(&self) -> bool {
+        self.steps.iter().any(|step| step.selected().is_some())
     }
 
     /// The bytes of a transaction which no slot keeps in its place: a command of it names no keys, or their
