@@ -177,9 +177,14 @@ impl RouterContext {
         }
     }
 
-    /// Drops keys from L1 before a reply leaves that read them over a dedicated connection, and gives others
-    /// their turn meanwhile. That reply may be newer than L1: the connections that receive invalidations may
-    /// not have received this one yet.
+    /// Whether the invalidation of what a reply says may come over another connection than the reply, so that
+    /// the reply may be newer than L1.
+    pub(super) fn is_multi_stream(&self) -> bool {
+        self.cache.as_ref().is_some_and(|cache| cache.shared().is_multi_stream())
+    }
+
+    /// Drops keys from L1 before a reply leaves that read them over another connection than those that receive
+    /// their invalidations, and gives others their turn meanwhile. That reply may be newer than L1.
     pub(super) async fn drop_keys_read_elsewhere(&self, keys: &[Bytes]) {
         for (index, keys) in keys.chunks(AT_ONCE).enumerate() {
             if let Some(cache) = &self.cache {

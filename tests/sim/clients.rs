@@ -21,6 +21,11 @@ enum Question {
     Flushall,
     /// A script that writes a key and answers with these words.
     Script(usize, Deed, String),
+    Multi,
+    /// A command of a transaction, which EXEC carries out.
+    Queued,
+    /// What a transaction asks.
+    Exec(Vec<Question>),
 }
 
 #[derive(Clone, Debug)]
@@ -51,6 +56,8 @@ pub(crate) struct Client {
     patience: Ms,
     /// The first kind of request that it sends: the writes come first.
     kinds: u8,
+    /// Whether it sends transactions as well.
+    pub(crate) transacts: bool,
     pub(crate) answers: u64,
     pub(crate) errors: u64,
 }
@@ -58,10 +65,16 @@ pub(crate) struct Client {
 // === impl Question ===
 
 impl Question {
-    fn deed(&self) -> Option<&Deed> {
+    fn deeds(&self) -> Vec<&Deed> {
         match self {
-            Question::Write(_, deed) | Question::Script(_, deed, _) => Some(deed),
-            Question::Hello | Question::Get(_) | Question::Mget(_) | Question::Flushall => None,
+            Question::Write(_, deed) | Question::Script(_, deed, _) => vec![deed],
+            Question::Exec(questions) => questions.iter().flat_map(Question::deeds).collect(),
+            Question::Hello
+            | Question::Get(_)
+            | Question::Mget(_)
+            | Question::Flushall
+            | Question::Multi
+            | Question::Queued => Vec::new(),
         }
     }
 }
@@ -84,6 +97,7 @@ impl Client {
             patience: 1 << rng.u32(6..12),
             // Some only read.
             kinds: if rng.u8(..3) == 0 { 6 } else { 0 },
+            transacts: false,
             answers: 0,
             errors: 0,
         }
@@ -152,7 +166,11 @@ impl Client {
         for _ in 0..count {
             let other = cluster.rng.usize(..cluster.keys.len());
             let key = if cluster.rng.u8(..4) == 0 { other } else { favourite };
-            self.ask_once(key, cluster, oracle);
+            if self.transacts && cluster.rng.u8(..4) == 0 {
+                self.transact(key, cluster, oracle);
+            } else {
+                self.ask_once(key, cluster, oracle);
+            }
         }
     }
 
@@ -201,6 +219,29 @@ impl Client {
             }
             _ => self.put(&["GET", &name], Question::Get(key)),
         }
+    }
+
+    /// A transaction on keys of any slots.
+    fn transact(&mut self, key: usize, cluster: &mut Cluster, oracle: &mut Oracle) {
+        let count = cluster.rng.usize(1..6);
+        let exec = self.number + 2 + count as u64;
+        let mut questions = Vec::new();
+        self.put(&["MULTI"], Question::Multi);
+        for _ in 0..count {
+            let other = cluster.rng.usize(..cluster.keys.len());
+            let key = if cluster.rng.bool() { other } else { key };
+            let name = cluster.keys[key].name.clone();
+            if self.kinds == 0 && cluster.rng.bool() {
+                let token = cluster.token();
+                oracle.writes(token, self.id, exec);
+                self.put(&["SET", &name, &format!("v{token}")], Question::Queued);
+                questions.push(Question::Write(key, Deed::Set(token)));
+            } else {
+                self.put(&["GET", &name], Question::Queued);
+                questions.push(Question::Get(key));
+            }
+        }
+        self.put(&["EXEC"], Question::Exec(questions));
     }
 
     /// Writes what waits, now and then only a part of it.
@@ -255,7 +296,10 @@ impl Client {
             if let Word::Error(words) = &reply {
                 self.errors += 1;
                 if words.starts_with("OOM nearside: ") {
-                    oracle.refused(words, outstanding.question.deed(), asked, cluster);
+                    oracle.refused(words, &outstanding.question.deeds(), asked, cluster);
+                }
+                if words.starts_with("EXECABORT") {
+                    oracle.undone(&outstanding.question.deeds(), Promise::Answer, asked);
                 }
                 // A script that has answered has written.
                 if let Question::Script(key, deed, forged) = &outstanding.question
@@ -299,6 +343,18 @@ fn answered(question: Question, reply: &Word, asked: Asked, cluster: &Cluster, o
         (Question::Flushall, Word::Simple(_)) => {
             for (key, flushed) in cluster.flushed_since(asked.sent) {
                 oracle.written(key, flushed, asked);
+            }
+        }
+        (Question::Multi | Question::Queued, Word::Simple(_)) => {}
+        (Question::Exec(questions), Word::Array(words)) if questions.len() == words.len() => {
+            for (question, word) in questions.into_iter().zip(words) {
+                match word {
+                    Word::Error(words) if words.starts_with("EXECABORT") => {
+                        oracle.undone(&question.deeds(), Promise::Answer, asked);
+                    }
+                    Word::Error(_) => {}
+                    word => answered(question, word, asked, cluster, oracle),
+                }
             }
         }
         _ => wrong(reply, asked, oracle),

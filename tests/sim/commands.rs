@@ -33,6 +33,12 @@ impl Cluster {
         self.conns[id].untracked = std::mem::take(&mut self.conns[id].opted_out);
         let (mut after, mut mark) = (Aftermath::default(), None);
         let reply = match (args[0], &args[1..]) {
+            ("MULTI", _) => {
+                self.conns[id].queued = Some(Ok(Vec::new()));
+                "+OK\r\n".to_owned()
+            }
+            ("EXEC", _) => self.execute(id, &mut after),
+            (name, rest) if self.conns[id].queued.is_some() => self.queue(id, name, rest),
             ("HELLO", _) => format!("%2\r\n{}:{id}\r\n{}:3\r\n", bulk("id"), bulk("proto")),
             ("CLIENT", ["TRACKING", "ON", "OPTOUT"]) => {
                 self.conns[id].tracking = true;
@@ -96,6 +102,42 @@ impl Cluster {
         for fill in std::mem::take(&mut self.conns[id].open) {
             self.keys[fill.key].history.states[fill.state].sources[fill.source].bypass = true;
         }
+    }
+
+    /// Queues a command of a transaction, unless the node would not carry it out.
+    fn queue(&mut self, id: ConnId, name: &str, rest: &[&str]) -> String {
+        let refusal = self.lied(id, name, rest).or_else(|| self.refusal(id, name, rest, false));
+        let queued = &mut self.conns[id].queued;
+        if let Some(refusal) = refusal {
+            *queued = Some(Err(()));
+            return refusal;
+        }
+        if let Some(Ok(commands)) = queued {
+            commands.push(std::iter::once(name).chain(rest.iter().copied()).map(str::to_owned).collect());
+        }
+        "+QUEUED\r\n".to_owned()
+    }
+
+    /// Carries out what was queued, in one piece or not at all.
+    fn execute(&mut self, id: ConnId, after: &mut Aftermath) -> String {
+        let Some(Ok(commands)) = self.conns[id].queued.take() else {
+            return "-EXECABORT Transaction discarded because of previous errors.\r\n".to_owned();
+        };
+        let commands: Vec<Vec<&str>> =
+            commands.iter().map(|words| words.iter().map(String::as_str).collect()).collect();
+        // A slot may have left since.
+        if let Some(refusal) =
+            commands.iter().find_map(|words| self.refusal(id, words[0], &words[1..], false))
+        {
+            return refusal;
+        }
+        let mut reply = format!("*{}\r\n", commands.len());
+        for words in &commands {
+            reply += &self.on_keys(id, words[0], &words[1..], after, &mut None);
+            // What is read in a transaction is none to keep.
+            self.close_fills(id);
+        }
+        reply
     }
 
     fn flushall(&mut self, id: ConnId, after: &mut Aftermath) -> String {

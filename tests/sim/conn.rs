@@ -52,6 +52,8 @@ pub(crate) struct Conn {
     pub(crate) opted_out: bool,
     /// The command at hand is not.
     pub(crate) untracked: bool,
+    /// What was queued since MULTI; without the commands if one was refused.
+    pub(crate) queued: Option<Result<Vec<Vec<String>>, ()>>,
     /// Fills whose lifetime was not asked for yet.
     pub(crate) open: Vec<Fill>,
     /// When the daemon could see that the connection is over.
@@ -80,6 +82,7 @@ impl Conn {
             asking: false,
             opted_out: false,
             untracked: false,
+            queued: None,
             open: Vec::new(),
             over_at: NEVER,
             flushes: Vec::new(),

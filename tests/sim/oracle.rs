@@ -12,6 +12,10 @@ use crate::history::{Ms, NEVER, Source, State, Token};
 /// What was written into the daemon's sockets has been read by it so many milliseconds later.
 const READ_BY: Ms = 2;
 
+/// How errors end that say of a request that nothing came or will come of it.
+const UNDONE: [&str; 3] =
+    ["the command was not executed", "nothing of it was executed", "nothing of it will be executed"];
+
 /// A promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Promise {
@@ -75,8 +79,8 @@ pub(crate) struct Oracle {
     pub(crate) reads: u64,
     pub(crate) behind: u64,
     seen: BTreeSet<(Promise, usize)>,
-    /// Writes that the daemon said it had not carried out.
-    refused: Vec<(Ms, Deed)>,
+    /// Writes that the daemon said it had not carried out, and the promise that this is.
+    refused: Vec<(Ms, Deed, Promise)>,
 }
 
 // === impl Oracle ===
@@ -244,19 +248,24 @@ impl Oracle {
     }
 
     /// Something was refused because memory is scarce.
-    pub(crate) fn refused(&mut self, words: &str, deed: Option<&Deed>, asked: Asked, cluster: &Cluster) {
-        if words.ends_with("the command was not executed") {
-            self.refused.extend(deed.map(|deed| (asked.received, deed.clone())));
+    pub(crate) fn refused(&mut self, words: &str, deeds: &[&Deed], asked: Asked, cluster: &Cluster) {
+        if UNDONE.iter().any(|end| words.ends_with(end)) {
+            self.undone(deeds, Promise::Memory, asked);
         } else if asked.sent > cluster.replies_refused.1 + READ_BY {
             self.object(Promise::Memory, asked.received, format!("nothing was refused since: {words}"));
         }
     }
 
-    /// What was refused as a request was not carried out.
+    /// The daemon said that these were not carried out.
+    pub(crate) fn undone(&mut self, deeds: &[&Deed], promise: Promise, asked: Asked) {
+        self.refused.extend(deeds.iter().map(|deed| (asked.received, (*deed).clone(), promise)));
+    }
+
+    /// What was refused was not carried out, neither then nor later.
     pub(crate) fn look_for_refused(&mut self, cluster: &Cluster) {
-        for (at, deed) in std::mem::take(&mut self.refused) {
+        for (at, deed, promise) in std::mem::take(&mut self.refused) {
             if cluster.deeds.contains_key(&deed) {
-                self.object(Promise::Memory, at, format!("{deed:?} was refused and carried out"));
+                self.object(promise, at, format!("{deed:?} was refused and carried out"));
             }
         }
     }

@@ -153,7 +153,11 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
         3 => config.policies = policies(|policy| policy.terms.tracking = TrackingMode::Broadcast),
         _ => {}
     }
-    let clients: Vec<Client> = (0..rng.usize(2..7)).map(|id| Client::new(id, &mut rng)).collect();
+    let mut clients: Vec<Client> = (0..rng.usize(2..7)).map(|id| Client::new(id, &mut rng)).collect();
+    if seed % 7 == 6 {
+        config.values.transactions = true;
+        clients.iter_mut().for_each(|client| client.transacts = true);
+    }
     let cluster =
         Cluster::new(directory.path(), rng, Log::new(traced, directory.path().display().to_string()));
     let mut builder = Builder::new_current_thread();

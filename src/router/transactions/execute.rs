@@ -21,7 +21,7 @@ use crate::protocol::key::KeySlots;
 use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
 use crate::router::caller::Caller;
-use crate::router::coherence::inflight::{Hold, InflightKeys};
+use crate::router::coherence::inflight::Hold;
 use crate::router::context::RouterContext;
 use crate::router::coverage::{self, is_tracked};
 use crate::router::forward::default_ttl::{DefaultTtl, may_have_written};
@@ -209,9 +209,10 @@ impl Transactions {
         let call = Call { selects, ..Call::new(slots, bytes, false).on(caller.inflight.database()) };
         let isolated =
             due.is_none() && (opaque || grows) && self.context.upstream.reply_limit(slots.one()).is_some();
-        // What was read over another connection than those that receive invalidations may be newer than L1.
-        let read = if isolated { read } else { InflightKeys::new() };
         let hold = isolated.then(|| Hold::of(caller.inflight));
+        // A session that is held reads nothing meanwhile.
+        let is_held = caller.inflight.is_held();
+        let reading = if is_held { None } else { self.context.begin_read(read.clone(), caller) };
         let sent = if isolated {
             // What is refused of it is refused before any script of it runs, in the node's own words.
             self.context.upstream.send_isolated(slots.one(), None, call, count + 1)
@@ -239,9 +240,11 @@ impl Transactions {
             if swaps {
                 this.context.invalidate_all();
             }
-            this.context.drop_keys_read_elsewhere(&read).await;
+            if isolated || this.context.is_multi_stream() {
+                this.context.drop_keys_read_elsewhere(&read).await;
+            }
             // Before the reply leaves, its keys are dropped once more (I6).
-            drop((write, hold));
+            drop((write, reading, hold));
             outcome
         }
     }

@@ -54,9 +54,9 @@ impl SlotParts {
     pub(super) fn add(&mut self, default_ttl: &DefaultTtl, element: &ExecElement) {
         let ExecElement::Sent(part, _) = element else { return };
         let slot = part.route.named_slots(&part.request()).one();
-        let place = if part.publishes() { self.number_of_message(slot) } else { self.number_of(slot) };
-        self.places.push(place);
-        let part = match place {
+        let number = if part.publishes() { self.number_of_message(slot) } else { self.number_of(slot) };
+        self.places.push(number);
+        let part = match number {
             PartNumber::Part(number) => &mut self.parts[number],
             PartNumber::Message(number) => &mut self.messages[number],
         };
