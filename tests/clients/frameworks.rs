@@ -2,7 +2,14 @@
 
 use crate::harness::passes_by_default;
 use crate::node::node;
-use crate::python::python;
+use crate::php::php;
+use crate::python::{python, python_older};
+use crate::ruby::ruby;
+
+#[test]
+fn arq() {
+    passes_by_default(|| python_older("arq_jobs.py"));
+}
 
 #[test]
 fn bee_queue() {
@@ -40,8 +47,18 @@ fn express() {
 }
 
 #[test]
+fn flask_session() {
+    passes_by_default(|| python("flask_sessions.py"));
+}
+
+#[test]
 fn huey() {
     passes_by_default(|| python("huey_jobs.py"));
+}
+
+#[test]
+fn laravel() {
+    passes_by_default(|| php("laravel.php"));
 }
 
 #[test]
@@ -60,8 +77,18 @@ fn node_resque() {
 }
 
 #[test]
+fn pottery() {
+    passes_by_default(|| python_older("pottery_locks.py"));
+}
+
+#[test]
 fn rq() {
     passes_by_default(|| python("rq_jobs.py"));
+}
+
+#[test]
+fn sidekiq() {
+    passes_by_default(|| ruby("sidekiq_jobs.rb"));
 }
 
 #[test]

@@ -6,7 +6,12 @@ use crate::harness::{directory, passes};
 
 #[test]
 fn phpredis() {
+    passes(php("phpredis.php"));
+}
+
+/// The command that runs this program.
+pub(crate) fn php(program: &str) -> Command {
     let mut command = Command::new("php");
-    command.arg(directory("php").join("phpredis.php"));
-    passes(command);
+    command.arg(directory("php").join(program));
+    command
 }

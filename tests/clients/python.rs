@@ -1,6 +1,6 @@
 //! Python: what is in tests/clients/python.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -45,9 +45,19 @@ fn limits_and_locks() {
 
 /// The command that runs this program.
 pub(crate) fn python(program: &str) -> Command {
+    python_with(&PACKAGES, program)
+}
+
+/// The same with the packages that do not work with the newest redis-py.
+pub(crate) fn python_older(program: &str) -> Command {
+    static PACKAGES: LazyLock<PathBuf> = LazyLock::new(|| packages("python_older"));
+    python_with(&PACKAGES, program)
+}
+
+fn python_with(packages: &Path, program: &str) -> Command {
     let mut command = Command::new("python3");
     // Nothing is written beside the programs, and what a killed program said last is not lost.
-    command.env("PYTHONPATH", &*PACKAGES).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
+    command.env("PYTHONPATH", packages).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
     command.arg(directory("python").join(program));
     command
 }

@@ -6,7 +6,12 @@ use crate::harness::{directory, passes};
 
 #[test]
 fn redis_rb() {
+    passes(ruby("redis_rb.rb"));
+}
+
+/// The command that runs this program.
+pub(crate) fn ruby(program: &str) -> Command {
     let mut command = Command::new("ruby");
-    command.arg(directory("ruby").join("redis_rb.rb"));
-    passes(command);
+    command.arg(directory("ruby").join(program));
+    command
 }

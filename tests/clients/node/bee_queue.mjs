@@ -50,7 +50,7 @@ equal((await producer.checkHealth()).delayed, 1, 'a job for later');
 equal(await lateEnding, 4, 'it is done');
 check(Date.now() - started >= 990, 'and not before its time');
 
-const twice = [producer.createJob({ x: 1, y: 5 }).setId('only-one'), producer.createJob({ x: 1, y: 5 }).setId('only-one')];
+const twice = range(2).map(() => producer.createJob({ x: 1, y: 5 }).setId('only-one'));
 const onlyEnding = ending(twice[0]);
 for (const job of twice) await job.save();
 equal([twice[0].id, twice[1].id], ['only-one', null], 'a job that is there already is not added');

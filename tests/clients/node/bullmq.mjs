@@ -3,8 +3,8 @@
 import { FlowProducer, Queue, QueueEvents, UnrecoverableError, Worker } from 'bullmq';
 import { check, cluster, equal, eventually, host, passed, port, range } from './checks.mjs';
 
-// Its scripts work on many keys; in front of a cluster they belong into one slot, as BullMQ's documents say. Elsewhere the
-// defaults hold.
+// Its scripts work on many keys; in front of a cluster they belong into one slot, as BullMQ's documents say.
+// Elsewhere the defaults hold.
 const options = { connection: { host, port }, ...(cluster && { prefix: '{bull}' }) };
 
 const queue = new Queue('mail', options);
@@ -93,7 +93,8 @@ const WINDOW = 400;
 const starts = [];
 const limited = new Queue('limited', options);
 const limiters = range(2).map(() => new Worker(
-  'limited', async () => starts.push(Date.now()), { ...options, concurrency: 5, limiter: { max: 2, duration: WINDOW } }));
+  'limited', async () => starts.push(Date.now()),
+  { ...options, concurrency: 5, limiter: { max: 2, duration: WINDOW } }));
 await limited.addBulk(range(7).map((n) => ({ name: 'call', data: { n } })));
 await eventually(() => starts.length === 7, 'the limited jobs are done');
 starts.sort((a, b) => a - b);

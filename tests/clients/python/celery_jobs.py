@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
+import time
 
 from celery import chord, group
 
-from celery_work import add, app, count, fail, retried, total
+from celery_work import add, app, count, fail, now, retried, total
 from checks import check, equal, passed
 
 directory = os.path.dirname(os.path.abspath(__file__))
@@ -26,7 +27,12 @@ equal(retried.delay("celery:tries").get(timeout=20), 3, "the third try succeeds"
 failed = fail.delay()
 equal(type(failed.get(timeout=20, propagate=False)).__name__, "ValueError", "a task fails")
 equal(failed.state, "FAILURE", "and is known to have failed")
-equal(add.apply_async((2, 2), countdown=0.5).get(timeout=20), 4, "a task for later")
+started = time.time()
+check(now.apply_async(countdown=1).get(timeout=20) - started >= 0.99, "a task for later, and not before its time")
+kept = add.delay(3, 4)
+equal((kept.get(timeout=20), app.AsyncResult(kept.id).result), (7, 7), "a result is kept")
+kept.forget()
+equal(app.AsyncResult(kept.id).state, "PENDING", "until it is forgotten")
 pong = app.control.ping(timeout=5, limit=1)
 check(len(pong) == 1 and list(pong[0].values()) == [{"ok": "pong"}], f"the worker answers a broadcast: {pong}")
 app.control.shutdown()

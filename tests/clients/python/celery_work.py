@@ -8,7 +8,8 @@ from celery import Celery
 from checks import CLUSTER
 
 url = f"redis://{os.environ['NEARSIDE_HOST']}:{os.environ['NEARSIDE_PORT']}/0"
-app = Celery("celery_work", broker=url, backend=url)
+# Results are in a database of their own, where there is more than one.
+app = Celery("celery_work", broker=url, backend=url if CLUSTER else url[:-1] + "1")
 app.conf.update(
     broker_connection_retry_on_startup=True,
     worker_hijack_root_logger=False,
@@ -30,6 +31,12 @@ def add(one, other):
 @app.task
 def count(key):
     return client.incr(key)
+
+
+@app.task
+def now():
+    seconds, micros = client.time()
+    return seconds + micros / 1e6
 
 
 @app.task

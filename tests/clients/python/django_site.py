@@ -2,8 +2,12 @@
 
 import django
 from django.conf import settings
+from redis import Redis
 
-from checks import HOST, PORT, SOCKET, check, equal, eventually, in_threads, passed, together
+from checks import CLUSTER, HOST, PORT, SOCKET, check, equal, eventually, in_threads, passed, together
+
+# A cache in another database than the first, where there is one.
+DATABASE = 0 if CLUSTER else 1
 
 settings.configure(
     SECRET_KEY="not a secret",
@@ -18,7 +22,7 @@ settings.configure(
     CACHE_MIDDLEWARE_SECONDS=100,
     # Django's set_many is a transaction; in front of a cluster its keys belong into one slot.
     CACHES={
-        "default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"redis://{HOST}:{PORT}/0",
+        "default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"redis://{HOST}:{PORT}/{DATABASE}",
                     "KEY_PREFIX": together("django-pages")},
         "sessions": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"unix://{SOCKET}?db=0",
                      "KEY_PREFIX": together("django-sessions")},
@@ -89,7 +93,10 @@ def backend(store):
     store.set("count", 1)
     in_threads(4, lambda _: [store.incr("count") for _ in range(25)])
     equal(store.get("count"), 101, "counted by several")
-    equal(store.touch("count", 200), True, "a longer life")
+    client = Redis(host=HOST, port=PORT, db=DATABASE if store is caches["default"] else 0)
+    client.expire(store.make_key("count"), 20)
+    equal((store.touch("count", 200), store.touch("absent", 200)), (True, False), "a longer life")
+    check(190 < client.ttl(store.make_key("count")) <= 200, "is that of the key")
     store.set("short", 1, timeout=1)
     equal(store.get("short"), 1, "before it expires")
     eventually(lambda: store.get("short") is None, "it expires")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from datetime import timedelta
 
 from checks import CLUSTER, HOST, PORT, check, equal, eventually, passed
@@ -45,8 +46,12 @@ check("nothing to be done" in failing.latest_result().exc_string, "with its reas
 equal(FinishedJobRegistry(queue=slow).count, 16, "what is done is kept for a time")
 equal(len(fast) + len(slow), 0, "nothing is left")
 
-late = fast.enqueue_in(timedelta(milliseconds=100), "rq_work.multiply", 2, 2)
-eventually(lambda: late.get_status() == JobStatus.FINISHED, "a job of the scheduler")
+started = time.time()
+late = fast.enqueue_in(timedelta(seconds=2), "rq_work.now")
+equal(late.get_status(), JobStatus.SCHEDULED, "a job for later")
+eventually(lambda: late.get_status() == JobStatus.FINISHED, "the scheduler has it done")
+# The scheduler of RQ counts whole seconds.
+check(late.return_value() - started >= 0.99, "and not before its time")
 for worker in workers:
     worker.terminate()
 for worker in workers:

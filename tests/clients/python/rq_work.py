@@ -11,6 +11,11 @@ def multiply(one, other):
     return one * other
 
 
+def now():
+    seconds, micros = client.time()
+    return seconds + micros / 1e6
+
+
 def count(key):
     return client.incr(key)
 
