@@ -59,11 +59,13 @@ pub(crate) fn hold_all(
         if is_mute && line.iter().any(|request| matches!(&*split(request)[0], "MULTI" | "QUIT" | "RESET")) {
             continue;
         }
-        // None of these is part of a transaction; CONFIG GET is, but for what only the servers know.
+        // None of these is part of a transaction; CONFIG GET is, but for what only the servers know, and so is,
+        // in front of one server, what every primary of a cluster carries out.
         let is_refused = |request: &&str| {
             request.contains("SUBSCRIBE")
                 || request.starts_with("CLIENT ")
                 || request.starts_with("CONFIG GET")
+                || pair.setting.is_cluster() && matches!(*request, "DBSIZE" | "FLUSHALL" | "FLUSHDB")
         };
         if line.iter().any(is_refused) && line.contains(&"MULTI") {
             continue;

@@ -41,6 +41,9 @@ pub(crate) enum Servers {
     OneServer(Standalone),
 }
 
+/// A transaction may have keys of several slots.
+const PER_SLOT: &[&str] = &["--transactions", "per_slot"];
+
 /// All settings.
 pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
@@ -59,6 +62,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         allowed: &[EVERYWHERE],
         turns: 4,
     },
+    Setting {
+        name: "per_slot",
+        behind: Behind::Cluster,
+        options: PER_SLOT,
+        databases: 1,
+        allowed: &[EVERYWHERE, IN_CLUSTER],
+        turns: 4,
+    },
 ];
 
 const PRIMARIES: usize = 3;
@@ -69,6 +80,11 @@ impl Setting {
     /// Whether nearside stands in front of a cluster.
     pub(crate) fn is_cluster(&self) -> bool {
         self.behind == Behind::Cluster
+    }
+
+    /// Whether a transaction may have keys of several slots of a cluster, if nothing is watched.
+    pub(crate) fn is_per_slot(&self) -> bool {
+        self.options == PER_SLOT
     }
 
     /// Nodes that nearside follows.

@@ -26,7 +26,10 @@ pub(crate) fn hold_all(
 ) -> Vec<Differs> {
     // The reply to EXEC holds those of all commands, so only those are queued whose replies are the same to
     // the byte.
-    let exact: Vec<&Spec> = rows().filter(|row| is_about_keys(pair, row) && is_exact(pair, row)).collect();
+    // A command that the server does not know spoils its slot's part alone.
+    let is_known = |row: &&Spec| !pair.setting.is_per_slot() || generator.is_known(row);
+    let rows = rows().filter(|row| is_about_keys(pair, row) && is_exact(pair, row));
+    let exact: Vec<&Spec> = rows.filter(is_known).collect();
     (0..count).filter_map(|number| hold(pair, generator, &exact, number, coverage, rng).err()).collect()
 }
 
@@ -43,9 +46,14 @@ fn hold(
     let mut other = Conversation::begin(pair, version, coverage);
     let tag = format!("t{number}");
     conversation.make_world(&tag, false)?;
+    let mut tags = vec![tag.clone()];
     let watched = world::key(&tag, world::NAMES[rng.usize(..world::NAMES.len())]);
     if rng.bool() {
         conversation.ask(&plain(&["WATCH", &watched, &world::key(&tag, "none")]))?;
+    } else if pair.setting.is_per_slot() {
+        // All keys of a tag lie in one slot.
+        tags.extend(["u", "v"].map(|letter| format!("{letter}{number}")));
+        tags[1..].iter().try_for_each(|tag| conversation.make_world(tag, false))?;
     }
     if rng.u8(..4) == 0 {
         other.ask_once(&plain(&["SET", &watched, "changed"]))?;
@@ -53,8 +61,9 @@ fn hold(
     conversation.ask(&plain(&["MULTI"]))?;
     for _ in 0..rng.usize(QUEUED) {
         let spec = exact[rng.usize(..exact.len())];
-        let request = generator.request(spec, usize::MAX, &tag, rng);
-        if !pair.setting.is_cluster() || is_of_one_slot(&request, &tag) {
+        let tag = &tags[rng.usize(..tags.len())];
+        let request = generator.request(spec, usize::MAX, tag, rng);
+        if !pair.setting.is_cluster() || is_of_one_slot(&request, tag) {
             conversation.ask_once(&request)?;
         }
     }
@@ -81,7 +90,7 @@ fn is_exact(pair: &Pair, row: &Spec) -> bool {
         && !pair.setting.differences().any(|difference| difference.commands.contains(&row.name))
 }
 
-/// A transaction on several slots is refused; that is tested where it is refused.
+/// A command on several slots is refused in a transaction; that is tested where it is refused.
 fn is_of_one_slot(request: &Request, tag: &str) -> bool {
     let request = OwnedRequest::from_args(bytes(request));
     let request = request.as_request();
