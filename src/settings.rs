@@ -17,6 +17,8 @@ pub struct Settings {
     pub max_clients: Arc<Setting>,
     /// As many as the process has file descriptors for; `max_clients` is not set higher.
     pub clients_possible: usize,
+    /// Whether clients of other machines are let in: 1, or 0.
+    pub remote_clients: Arc<Setting>,
     /// Bytes of replies that may wait for one client.
     pub client_output_max: Setting,
     /// How long a client may leave a full socket unread, in nanoseconds.

@@ -40,8 +40,6 @@ pub(crate) struct ClientState {
     first_scope: Option<Rc<Scope>>,
     /// The namespace in which it is, with the database.
     pub(crate) scope: Option<Rc<Scope>>,
-    /// Clients have to authenticate before they may do anything.
-    asks_password: bool,
     /// The client has not authenticated yet.
     locked: bool,
     /// A password was wrong on this connection.
@@ -77,7 +75,6 @@ impl ClientState {
             home,
             scope: first_scope.clone(),
             first_scope,
-            asks_password,
             locked: asks_password,
             was_wrong: false,
             has_turn: false,
@@ -88,8 +85,8 @@ impl ClientState {
         client
     }
 
-    /// Restores what a connection begins with: RESET.
-    pub(crate) fn reset(&mut self) {
+    /// Restores what a connection begins with: RESET. It is locked again if it `asks_password`.
+    pub(crate) fn reset(&mut self, asks_password: bool) {
         self.set_resp(Resp::Two);
         self.entry.names().client.clear();
         self.entry.note_queued(None);
@@ -101,7 +98,7 @@ impl ClientState {
         self.inflight.select(self.first_database);
         self.scope = self.first_scope.clone();
         self.show_first_database();
-        self.locked = self.asks_password;
+        self.locked = asks_password;
     }
 
     /// Goes on in `scope`, which the client calls database `number`.
@@ -115,8 +112,8 @@ impl ClientState {
         self.entry.database.store(number.number(), Ordering::Relaxed);
     }
 
-    /// Lets the client in: its password was right.
-    pub(super) fn unlock(&mut self) {
+    /// Lets the client in: its password was right, or it needs none any more.
+    pub(crate) fn unlock(&mut self) {
         self.locked = false;
     }
 

@@ -48,7 +48,7 @@ pub(crate) fn answer(
         Local::ClientUnpause => pause::end(server),
         Local::ConfigGet => return get::answer(request, client, context, exec),
         Local::ConfigResetStat => return set::reset_stats(context, exec),
-        Local::ConfigSet => return set::answer(request, context),
+        Local::ConfigSet => return set::answer(request, context, exec),
         Local::Echo => bulk(request.arg(1)),
         Local::Hello => hello::hello(request, client, context),
         Local::Info => return info::answer(request, resp, context, exec),

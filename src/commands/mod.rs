@@ -32,6 +32,7 @@ pub(crate) use client::{kill, tracking};
 pub(crate) use client_state::ClientState;
 pub use command_stats::CommandStats;
 pub(crate) use config::get::is_said_by_server;
+pub(crate) use config::set::is_set_by_server;
 pub(crate) use context::ExecContext;
 pub use context::{SessionContext, SessionLimits};
 pub(crate) use dispatch::answer;

@@ -2,9 +2,19 @@
 
 use subtle::ConstantTimeEq;
 
+use crate::config::Secret;
+
 /// What is remembered of the password: its SHA-256, which is what ACL LIST shows of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Password([u8; 32]);
+
+/// The password that clients need now.
+#[derive(Clone, Debug)]
+pub(super) struct CurrentPassword {
+    pub(super) password: Password,
+    /// What CONFIG GET shows; a password that was read from a file stays where it was read.
+    pub(super) shown: Option<Secret>,
+}
 
 // === impl Password ===
 

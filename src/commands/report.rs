@@ -39,6 +39,8 @@ pub struct ServerReport {
     pub tcp: Vec<SocketAddr>,
     /// Whether clients of other machines are let in without a password.
     pub allow_remote: bool,
+    /// Whether CONFIG SET of what belongs to the servers of a cluster goes to all primaries.
+    pub forwards_config: bool,
     /// The Unix socket that it listens on, and its permission bits.
     pub unix: Option<(PathBuf, u32)>,
     /// The time between two topology requests; `negative_ttl` must not be less.

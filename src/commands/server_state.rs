@@ -10,11 +10,12 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::auth_throttle::AuthThrottle;
 use super::command_stats::{AllCommandStats, CommandStats};
-use super::password::Password;
+use super::password::{CurrentPassword, Password};
 use super::slowlog::Slowlog;
 use crate::clients::Client;
 use crate::clients::pause::ClientPause;
 use crate::clock::Nanos;
+use crate::config::Secret;
 use crate::protocol::command::{Denied, Flags};
 use crate::settings::Settings;
 use crate::stats::Stats;
@@ -33,7 +34,9 @@ pub struct ServerState {
     /// What may change while the daemon runs.
     pub settings: Arc<Settings>,
     /// The password of clients, if they need one.
-    password: Option<RwLock<Password>>,
+    password: RwLock<Option<CurrentPassword>>,
+    /// The password of the configuration as it was read last.
+    configured: Mutex<Option<Password>>,
     /// Limits how often they may try it.
     pub(super) auth_throttle: AuthThrottle,
     /// The commands that clients may not send.
@@ -94,7 +97,8 @@ impl ServerState {
     ) -> ServerState {
         let server = ServerState {
             settings,
-            password: password.map(RwLock::new),
+            password: RwLock::new(password.map(|password| CurrentPassword { password, shown: None })),
+            configured: Mutex::new(password),
             auth_throttle: AuthThrottle::default(),
             denied: Arc::new(denied),
             flags: AtomicU8::new(GlobalFlags::UNDISCOVERED.0),
@@ -121,25 +125,49 @@ impl ServerState {
 
     /// Whether clients have to log in.
     pub(crate) fn asks_password(&self) -> bool {
-        self.password.is_some()
+        self.password.read().is_some()
     }
 
     /// The password of clients, if they need one.
     pub(super) fn password(&self) -> Option<Password> {
-        self.password.as_ref().map(|password| *password.read())
+        self.password.read().as_ref().map(|current| current.password)
     }
 
-    /// Replaces the password that clients have to authenticate with from now on; returns whether it changed.
-    /// A client that has authenticated already stays so.
+    /// What CONFIG GET says of the password.
+    pub(super) fn shown_password(&self) -> String {
+        match &*self.password.read() {
+            Some(CurrentPassword { shown: Some(secret), .. }) => secret.expose().to_owned(),
+            Some(_) => "(redacted)".to_owned(),
+            None => String::new(),
+        }
+    }
+
+    /// CONFIG SET requirepass: clients that connect from now on need this password, or none if it is empty. A
+    /// client that has authenticated already, or needed no password, stays so. `allow_remote` says whether
+    /// clients of other machines are let in without one.
+    pub(super) fn require_password(&self, text: &[u8], allow_remote: bool) {
+        let current = (!text.is_empty()).then(|| CurrentPassword {
+            password: Password::new(text),
+            shown: Some(Secret::new(String::from_utf8_lossy(text))),
+        });
+        self.settings.remote_clients.set(i64::from(allow_remote || current.is_some()));
+        *self.password.write() = current;
+    }
+
+    /// Takes the password of a configuration that was read again, if that has another one than before;
+    /// returns whether it has. A client that has authenticated already stays so.
     ///
     /// # Errors
     /// There was no password, or there is none any more: which machines may connect depends on that.
     pub fn replace_password(&self, password: Option<Password>) -> Result<bool, PasswordIsFixed> {
-        match (&self.password, password) {
+        let mut configured = self.configured.lock();
+        match (*configured, password) {
             (None, None) => Ok(false),
-            (Some(present), Some(password)) => {
-                let mut present = present.write();
-                Ok(std::mem::replace(&mut *present, password) != password)
+            (Some(before), Some(password)) if before == password => Ok(false),
+            (Some(_), Some(password)) => {
+                *configured = Some(password);
+                *self.password.write() = Some(CurrentPassword { password, shown: None });
+                Ok(true)
             }
             _ => Err(PasswordIsFixed),
         }

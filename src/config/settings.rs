@@ -131,6 +131,9 @@ settings! {
         transactions: bool = "strict", "strict|per_slot", text(value::is_transaction_per_slot), Restart,
             "MULTI with keys of several slots of a cluster: strict, it is refused; per_slot, each slot's part is a \
              transaction of its own, so the whole is not atomic";
+        server_config: bool = "operator", "operator|forward", text(value::is_server_config_forwarded), Restart,
+            "CONFIG SET of parameters of the servers of a cluster: operator, it is refused, but for notify-keyspace-events; \
+             forward, it goes to all primaries";
         namespace: Option<String>, "NAME", optional(value::namespace), Restart,
             "Namespace of all clients: their keys and channels get NAME: in front of their names on the \
              servers, so that several applications can share them; for several namespaces see [[namespace]]";

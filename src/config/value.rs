@@ -254,6 +254,15 @@ pub(super) fn is_topology_source_configured(text: &str) -> Result<bool, String> 
     }
 }
 
+/// Whether parameters of the servers of a cluster are set on all primaries.
+pub(super) fn is_server_config_forwarded(text: &str) -> Result<bool, String> {
+    match text {
+        "operator" => Ok(false),
+        "forward" => Ok(true),
+        _ => Err("operator or forward is wanted".to_owned()),
+    }
+}
+
 /// Whether a transaction on several slots of a cluster is split into one for each slot.
 pub(super) fn is_transaction_per_slot(text: &str) -> Result<bool, String> {
     match text {

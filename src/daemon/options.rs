@@ -99,7 +99,7 @@ pub(super) fn password(values: &SettingValues) -> Option<Password> {
 }
 
 /// Whether clients of other machines are let in: with a password they may come from anywhere.
-pub(super) fn lets_in_remote(values: &SettingValues) -> bool {
+fn lets_in_remote(values: &SettingValues) -> bool {
     values.allow_remote || values.password_file.is_some()
 }
 
@@ -108,6 +108,7 @@ pub(super) fn settings(values: &SettingValues) -> Settings {
     Settings {
         max_clients: Arc::new(Setting::of_size(values.max_clients)),
         clients_possible: descriptors::clients_possible(values, descriptors::limit()),
+        remote_clients: Arc::new(Setting::new(i64::from(lets_in_remote(values)))),
         client_output_max: Setting::of_size(values.client_output_max),
         client_stall_timeout: Setting::of_duration(values.client_stall_timeout),
         client_idle_timeout: Setting::of_duration(values.client_idle_timeout),

@@ -102,6 +102,7 @@ impl Shared {
             run_id: (0..40).map(|_| fastrand::digit(16)).collect(),
             tcp: tcp.to_vec(),
             allow_remote: values.allow_remote,
+            forwards_config: values.server_config,
             unix: values.unix.clone().map(|path| (path, values.unix_mode)),
             topology_refresh_interval: values.topology_refresh_interval,
             lease: values.lease,
@@ -114,7 +115,7 @@ impl Shared {
         }
         let admission = ClientLimit::new(
             settings.max_clients.clone(),
-            options::lets_in_remote(values),
+            settings.remote_clients.clone(),
             ceiling.clone(),
             stats.worker(0),
         );

@@ -26,6 +26,11 @@ pub(super) fn closed(
     flags: GlobalFlags,
     now: Nanos,
 ) -> Option<Gate> {
+    if state.client.is_locked() && !context.server.asks_password() {
+        // The password was taken away meanwhile. The next request has other limits.
+        state.client.unlock();
+        state.drains_first = true;
+    }
     let is_locked = state.client.is_locked();
     if is_locked && recognised.is_ok_and(|spec| unauthenticated::refuse(spec).is_some()) {
         return None;

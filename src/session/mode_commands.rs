@@ -105,7 +105,7 @@ pub(super) fn answer(
             context.router.call(spec, Class::Session(kind), request, caller, out)
         }
         RequiredState::Monitor => monitor(state, context),
-        RequiredState::Reset => reset(state),
+        RequiredState::Reset => reset(state, context),
     }
 }
 
@@ -120,16 +120,16 @@ fn monitor(state: &mut SessionState, context: &SessionContext) -> Answer {
 }
 
 /// RESET.
-fn reset(state: &mut SessionState) -> Answer {
+fn reset(state: &mut SessionState, context: &SessionContext) -> Answer {
     if let Some(leaving) = subscriber::leave(state) {
         return state.go_on_after(leaving, Step::Reset);
     }
-    end_all(state)
+    end_all(state, context)
 }
 
 /// RESET, when nothing has to be waited for any more.
-fn end_all(state: &mut SessionState) -> Answer {
-    state.reset();
+fn end_all(state: &mut SessionState, context: &SessionContext) -> Answer {
+    state.reset(context.server.asks_password());
     Answer::Now(Bytes::from_static(b"+RESET\r\n"))
 }
 
@@ -137,7 +137,7 @@ fn end_all(state: &mut SessionState) -> Answer {
 pub(super) fn go_on(state: &mut SessionState, context: &SessionContext, caller: Caller<'_>) -> Answer {
     match state.modes.as_mut().and_then(|modes| modes.step.take()) {
         Some(Step::Exec(executing)) => transaction::go_on(executing, state, context, caller),
-        Some(Step::Reset) => end_all(state),
+        Some(Step::Reset) => end_all(state, context),
         Some(Step::Track(wanted)) => {
             let tracking = &mut state.modes.get_or_insert_default().tracking;
             Answer::Now(tracking::turn_on(wanted, tracking, &state.client, context))

@@ -62,8 +62,8 @@ impl SessionState {
     }
 
     /// Restores what a connection begins with: RESET.
-    pub(super) fn reset(&mut self) {
-        self.client.reset();
+    pub(super) fn reset(&mut self, asks_password: bool) {
+        self.client.reset(asks_password);
         self.modes = None;
         self.drains_first |= self.client.is_locked();
         // Mail for one of its former modes would look like a reply to another request.

@@ -202,10 +202,6 @@ fn what_cannot_be_changed_is_refused_and_nothing_beside_it_is_changed() {
             failed("nearside-negative-ttl", "must be at least topology_refresh_interval = 5000 ms"),
         ),
         (
-            "maxmemory 1mb",
-            failed("maxmemory", "it is set at the server: set it apart from what is set at nearside"),
-        ),
-        (
             "masterauth x",
             failed("masterauth", "files, modules and credentials of the server are left to its operator"),
         ),
@@ -228,13 +224,9 @@ fn what_cannot_be_changed_is_refused_and_nothing_beside_it_is_changed() {
 fn what_is_set_at_the_servers_of_a_cluster_is_left_to_their_operator() {
     let daemon = Daemon::before(shared_cluster());
     let mut client = daemon.client();
-    let of_servers = "it is a parameter of the upstream's servers, which nearside leaves to their operator";
-    let each = "it is set on every primary of the upstream: set it alone";
-    for (name, why) in [("maxmemory", of_servers), ("notify-keyspace-events", each)] {
-        let text = say(&mut client, &format!("CONFIG SET slowlog-max-len 7 {name} 1")).text();
-        let wanted = format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
-        assert_eq!(text, wanted);
-    }
+    let why = "it is a parameter of the upstream's servers, which nearside leaves to their operator (server_config)";
+    let text = say(&mut client, "CONFIG SET slowlog-max-len 7 maxmemory 1").text();
+    assert_eq!(text, format!("ERR CONFIG SET failed (possibly related to argument 'maxmemory') - {why}"));
     let text = say(&mut client, "CONFIG SET dir /tmp").text();
     assert_eq!(text, "ERR Unknown option or number of arguments for CONFIG SET - 'dir'");
     let rewrite = say(&mut client, "CONFIG REWRITE").text();
@@ -256,14 +248,38 @@ fn what_is_about_the_one_server_goes_there() {
     // Several parameters at once, all or nothing, with the server's own errors.
     assert!(say(&mut client, "CONFIG SET maxmemory 123mb latency-monitor-threshold 1").is_ok());
     assert_eq!(get(&mut direct, "maxmemory")["maxmemory"], "128974848");
-    for request in
-        ["CONFIG SET maxmemory 1mb hz x", "CONFIG SET none 1", "CONFIG SET maxmemory 1mb maxmemory 2mb"]
-    {
+    for request in [
+        "CONFIG SET maxmemory 1mb hz x",
+        "CONFIG SET none 1",
+        "CONFIG SET maxmemory 1mb maxmemory 2mb",
+        "CONFIG SET maxclients 77 hz x",
+        "CONFIG SET maxmemory 1mb maxclients x",
+        "CONFIG SET timeout 60 none 1",
+        "CONFIG SET timeout",
+    ] {
         assert_eq!(say(&mut client, request), say(&mut direct, request), "{request}");
     }
     for name in ["maxmemory", "latency-monitor-threshold", "lua-time-limit", "crash-log-enabled", "none"] {
         assert_eq!(get(&mut client, name), get(&mut direct, name), "{name}");
     }
+    assert_eq!(get(&mut client, "maxclients timeout").into_values().collect::<Vec<_>>(), ["10000", "0"]);
+    assert_eq!(get(&mut direct, "maxmemory")["maxmemory"], "128974848");
+    // What is nearside's and what is the server's in one call, and inside MULTI.
+    assert!(say(&mut client, "CONFIG SET maxclients 77 maxmemory 5mb timeout 60").is_ok());
+    assert_eq!(get(&mut client, "maxclients timeout").into_values().collect::<Vec<_>>(), ["77", "60"]);
+    assert_eq!(
+        get(&mut direct, "maxmemory maxclients").into_values().collect::<Vec<_>>(),
+        ["10000", "5242880"]
+    );
+    for request in ["MULTI", "CONFIG SET maxmemory 6mb hz 20", "CONFIG SET maxclients 78", "CONFIG SET hz x"]
+    {
+        say(&mut client, request);
+    }
+    let exec = say(&mut client, "EXEC");
+    assert!(exec.items()[0].is_ok() && exec.items()[1].is_ok(), "{exec:?}");
+    assert_eq!(exec.items()[2], say(&mut direct, "CONFIG SET hz x"));
+    assert_eq!(get(&mut direct, "maxmemory hz").into_values().collect::<Vec<_>>(), ["20", "6291456"]);
+    assert_eq!(get(&mut client, "maxclients")["maxclients"], "78");
     for name in ["dir", "masterauth", "tls-key-file-pass"] {
         assert_eq!(get(&mut client, name).len(), 0, "{name} stays there");
         assert!(say(&mut client, &format!("CONFIG SET {name} x")).text().contains("left to its operator"));
@@ -315,4 +331,148 @@ fn keyspace_events_are_set_on_every_primary() {
         assert_eq!(reply.items()[1].text(), "g$K");
     }
     assert_eq!(get(&mut client, "notify-keyspace-events")["notify-keyspace-events"], "g$K");
+}
+
+#[test]
+fn with_server_config_forward_all_primaries_get_what_is_set() {
+    let cluster = own_primaries(3);
+    let daemon = Daemon::start(&["--upstream", &upstream_url(&cluster), "--server-config", "forward"]);
+    let mut client = daemon.client();
+    let request = "CONFIG SET maxmemory 123mb latency-tracking no slowlog-max-len 7";
+    assert!(say(&mut client, request).is_ok());
+    for node in cluster.nodes() {
+        let mut direct = node.server().connect().unwrap();
+        let values = get(&mut direct, "maxmemory latency-tracking slowlog-max-len");
+        assert_eq!(values.into_values().collect::<Vec<_>>(), ["no", "128974848", "128"]);
+        for name in ["maxmemory", "hz", "crash-log-enabled"] {
+            assert_eq!(get(&mut client, name), get(&mut direct, name), "{name}");
+        }
+    }
+    assert_eq!(get(&mut client, "slowlog-max-len")["slowlog-max-len"], "7");
+    // All or nothing, with the words of the servers.
+    let mut direct = cluster.nodes()[0].server().connect().unwrap();
+    let wrong = say(&mut client, "CONFIG SET slowlog-max-len 9 hz x");
+    assert_eq!(wrong, say(&mut direct, "CONFIG SET hz x"));
+    assert_eq!(get(&mut client, "slowlog-max-len")["slowlog-max-len"], "7");
+    let unknown = say(&mut client, "CONFIG SET none 1");
+    assert_eq!(unknown, say(&mut direct, "CONFIG SET none 1"));
+    for name in ["cluster-node-timeout", "dir", "masterauth"] {
+        assert!(say(&mut client, &format!("CONFIG SET {name} 1")).is_error(), "{name}");
+        assert_eq!(get(&mut client, name).len(), 0, "{name}");
+    }
+}
+
+/// Each line is a request of the client with that number; the first is connected before anything is set.
+const PASSWORDS: &str = "0 CONFIG GET requirepass
+0 ACL WHOAMI
+0 AUTH x
+0 AUTH default x
+0 CONFIG SET requirepass one
+0 CONFIG GET requirepass
+0 PING
+0 AUTH wrong
+0 PING
+0 ACL WHOAMI
+1 PING
+1 GET k
+1 AUTH wrong
+1 AUTH default wrong
+1 AUTH nobody one
+1 HELLO 3
+1 AUTH one
+1 PING
+1 ACL WHOAMI
+1 ACL LIST
+0 CONFIG SET requirepass two timeout 0
+1 PING
+1 AUTH one
+1 PING
+2 AUTH one
+2 AUTH default two
+2 PING
+2 RESET
+2 PING
+2 AUTH two
+2 CONFIG SET maxclients x requirepass three
+2 CONFIG GET requirepass
+2 CONFIG SET requirepass three requirepass four
+2 CONFIG GET requirepass
+3 PING
+2 CONFIG SET requirepass \"\"
+2 CONFIG GET requirepass
+3 PING
+3 SET k v
+3 AUTH two
+4 PING
+4 AUTH default any
+4 RESET
+4 PING
+4 MULTI
+4 CONFIG SET requirepass inside
+4 CONFIG GET requirepass
+4 EXEC
+4 PING
+5 PING
+5 AUTH inside
+5 PING
+5 SLOWLOG RESET
+5 CONFIG SET slowlog-log-slower-than 0
+5 CONFIG SET requirepass hidden
+5 SLOWLOG GET 1
+";
+
+#[test]
+fn requirepass_is_set_as_on_redis() {
+    let [plain, behind] = [0, 1].map(|_| Standalone::launch(&[]).unwrap());
+    let daemon = before(&behind, &[]);
+    let connect = || [plain.server().connect().unwrap(), daemon.client()];
+    let mut clients: Vec<[SandboxClient; 2]> = vec![connect()];
+    for line in PASSWORDS.lines() {
+        let (number, request) = line.split_once(' ').unwrap();
+        let number: usize = number.parse().unwrap();
+        if number == clients.len() {
+            clients.push(connect());
+        }
+        let words: Vec<&str> =
+            request.split(' ').map(|word| if word == "\"\"" { "" } else { word }).collect();
+        let replies = clients[number].each_mut().map(|side| {
+            side.send(&words).unwrap();
+            side.receive().unwrap()
+        });
+        if words[0] == "SLOWLOG" && words[1] == "GET" {
+            let shown = replies.map(|reply| reply.items()[0].items()[3].clone());
+            assert_eq!(shown[0], shown[1]);
+            assert!(shown[1].items()[3].text() == "(redacted)", "{shown:?}");
+            continue;
+        }
+        assert_eq!(replies[1], replies[0], "{line}");
+    }
+    daemon.assert_quiet_but(&["clients gave a wrong password"]);
+}
+
+#[test]
+fn a_password_that_was_set_stays_until_the_file_has_another_one() {
+    let upstream = Standalone::launch(&[]).unwrap();
+    let file = sandbox().make_directory().unwrap().join("password");
+    std::fs::write(&file, "first").unwrap();
+    let daemon = before_with_password(&upstream, file.to_str().unwrap());
+    let mut client = daemon.client();
+    assert!(say(&mut client, "AUTH first").is_ok());
+    assert_eq!(get(&mut client, "requirepass")["requirepass"], "(redacted)");
+    assert!(say(&mut client, "CONFIG SET requirepass second").is_ok());
+    assert_eq!(get(&mut client, "requirepass")["requirepass"], "second");
+    daemon.reload();
+    assert!(say(&mut daemon.client(), "AUTH second").is_ok());
+    std::fs::write(&file, "third").unwrap();
+    daemon.reload();
+    let replaced = "the password of clients was replaced: those who log in from now on have to know it";
+    eventually(replaced, SOON, || daemon.has_logged(replaced));
+    assert!(say(&mut daemon.client(), "AUTH third").is_ok());
+    assert!(say(&mut daemon.client(), "AUTH second").is_error());
+    assert!(!daemon.log_text().contains("second"));
+}
+
+fn before_with_password(upstream: &Standalone, file: &str) -> Daemon {
+    let url = format!("redis://{}", upstream.server().address());
+    Daemon::start(&["--upstream", &url, "--password-file", file])
 }

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 use tokio::task::yield_now;
 
-use super::parameters::{self, DAEMON, OWN_PREFIX};
+use super::parameters::{DAEMON, OWN_PREFIX, Reach};
 use crate::commands::client_state::ClientState;
 use crate::commands::context::{ExecContext, SessionContext};
 use crate::config::KEYS;
@@ -38,8 +38,8 @@ pub(in crate::commands) fn answer(
 ) -> Answer {
     let resp = client.resp();
     let patterns: Vec<Vec<u8>> = request.args().skip(2).map(<[u8]>::to_vec).collect();
-    let is_cluster = context.router.upstream().is_cluster();
-    let of_data = |pattern: &Vec<u8>| glob::is_plain(pattern) && may_be_of_upstream(pattern, is_cluster);
+    let reach = Reach::of(context);
+    let of_data = |pattern: &Vec<u8>| glob::is_plain(pattern) && may_be_of_upstream(pattern, reach);
     if exec == ExecContext::AtOnce && patterns.iter().any(of_data) {
         let error = "ERR nearside cannot do this inside MULTI: it would have to ask the upstream";
         return Answer::Now(encode::error_reply(error));
@@ -55,7 +55,7 @@ pub(in crate::commands) fn answer(
                 yield_now().await;
             }
             for patterns in patterns.chunks(PATTERNS_AT_ONCE) {
-                if let Err(error) = add_answers(ask(&router, patterns), &mut pairs, is_cluster).await {
+                if let Err(error) = add_answers(ask(&router, patterns, reach), &mut pairs, reach).await {
                     return error;
                 }
                 yield_now().await;
@@ -65,12 +65,12 @@ pub(in crate::commands) fn answer(
         }));
     }
     add_own(&patterns, &known, &mut pairs);
-    let asked = if exec == ExecContext::None { ask(&context.router, &patterns) } else { Vec::new() };
+    let asked = if exec == ExecContext::None { ask(&context.router, &patterns, reach) } else { Vec::new() };
     if asked.is_empty() {
         return Answer::Now(map(&pairs, resp));
     }
     Answer::Later(Box::pin(async move {
-        match add_answers(asked, &mut pairs, is_cluster).await {
+        match add_answers(asked, &mut pairs, reach).await {
             Ok(()) => map(&pairs, resp),
             Err(error) => error,
         }
@@ -79,21 +79,20 @@ pub(in crate::commands) fn answer(
 
 /// Whether one server says all that a CONFIG GET asks for by name.
 pub(crate) fn is_said_by_server(request: &Request<'_>) -> bool {
-    request.args().skip(2).all(|name| glob::is_plain(name) && may_be_of_upstream(name, false))
+    request.args().skip(2).all(|name| glob::is_plain(name) && may_be_of_upstream(name, Reach::OneServer))
 }
 
 /// Asks a server for what may be its own to say.
-fn ask(router: &Rc<Router>, patterns: &[Vec<u8>]) -> Vec<QueryReply> {
-    let is_cluster = router.upstream().is_cluster();
-    let patterns = patterns.iter().filter(|pattern| may_be_of_upstream(pattern, is_cluster));
+fn ask(router: &Rc<Router>, patterns: &[Vec<u8>], reach: Reach) -> Vec<QueryReply> {
+    let patterns = patterns.iter().filter(|pattern| may_be_of_upstream(pattern, reach));
     patterns.map(|pattern| router.queries.ask_any(&[&b"CONFIG"[..], b"GET", pattern])).collect()
 }
 
 /// Adds what servers answer. What is known is better than an error, unless nothing is.
-async fn add_answers(asked: Vec<QueryReply>, pairs: &mut Pairs, is_cluster: bool) -> Result<(), Bytes> {
+async fn add_answers(asked: Vec<QueryReply>, pairs: &mut Pairs, reach: Reach) -> Result<(), Bytes> {
     for reply in join_all(asked).await {
         match reply {
-            Ok(frame) => add_from_upstream(&frame, pairs, is_cluster),
+            Ok(frame) => add_from_upstream(&frame, pairs, reach),
             Err(error) if pairs.list.is_empty() => return Err(error),
             Err(_) => {}
         }
@@ -101,10 +100,10 @@ async fn add_answers(asked: Vec<QueryReply>, pairs: &mut Pairs, is_cluster: bool
     Ok(())
 }
 
-fn may_be_of_upstream(pattern: &[u8], is_cluster: bool) -> bool {
+fn may_be_of_upstream(pattern: &[u8], reach: Reach) -> bool {
     let name = String::from_utf8_lossy(pattern).to_ascii_lowercase();
     match glob::is_plain(pattern) {
-        true => parameters::is_of_upstream(&name, is_cluster),
+        true => reach.is_of_upstream(&name),
         false => !name.starts_with(OWN_PREFIX),
     }
 }
@@ -116,8 +115,8 @@ fn known(context: &SessionContext) -> Vec<(String, String)> {
         let text = typed.get(key.name).cloned().unwrap_or_default();
         (format!("{OWN_PREFIX}{}", key.flag()), text)
     });
-    let is_cluster = context.router.upstream().is_cluster();
-    let own = DAEMON.iter().filter(|(name, _)| parameters::is_of_daemon(name, is_cluster));
+    let reach = Reach::of(context);
+    let own = DAEMON.iter().filter(|(name, _)| reach.is_of_daemon(name));
     own.map(|(name, value)| ((*name).to_owned(), value(context))).chain(typed).collect()
 }
 
@@ -147,14 +146,14 @@ impl Pairs {
     }
 }
 
-fn add_from_upstream(frame: &Bytes, pairs: &mut Pairs, is_cluster: bool) {
+fn add_from_upstream(frame: &Bytes, pairs: &mut Pairs, reach: Reach) {
     let mut fields =
         cursor::elements(frame).into_iter().flatten().flatten().map(|element| match cursor::head(element) {
             Some(ReplyHead::Blob { body, .. }) => body,
             _ => &[][..],
         });
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-        if parameters::is_of_upstream(&String::from_utf8_lossy(name).to_ascii_lowercase(), is_cluster) {
+        if reach.is_of_upstream(&String::from_utf8_lossy(name).to_ascii_lowercase()) {
             pairs.add(name, value);
         }
     }

@@ -29,10 +29,7 @@ pub(super) const DAEMON: &[(&str, fn(&SessionContext) -> String)] = &[
     ("port", |context| context.report.tcp_port().to_string()),
     ("protected-mode", |context| if context.report.allow_remote { "no" } else { "yes" }.to_owned()),
     ("replicaof", |_| String::new()),
-    ("requirepass", |context| {
-        // That there is one may be known; which it is stays where it was read.
-        if context.server.asks_password() { "(redacted)".to_owned() } else { String::new() }
-    }),
+    ("requirepass", |context| context.server.shown_password()),
     ("slaveof", |_| String::new()),
     ("slowlog-log-slower-than", |context| context.server.settings.slowlog_log_slower_than.get().to_string()),
     ("slowlog-max-len", |context| context.server.settings.slowlog_max_len.get().to_string()),
@@ -72,8 +69,8 @@ const OF_OPERATOR: &[&str] = &[
     "user",
 ];
 
-/// Parameters about the data: a server of a cluster says them. No other is passed on there, since others are
-/// about one server of many.
+/// Parameters about the data: a server of a cluster says them. No other is passed on there unless
+/// `server_config` says so, since others are about one server of many.
 const DATA: &[&str] = &[
     "active-expire-effort",
     "appendfsync",
@@ -115,26 +112,58 @@ const DATA: &[&str] = &[
     "zset-max-ziplist-value",
 ];
 
-/// The one parameter about the data that is set on every primary of a cluster: applications set it for
+/// The one parameter that is set on every primary of a cluster in any case: applications set it for
 /// themselves.
 pub(super) const SET_UPSTREAM: &str = "notify-keyspace-events";
 
-/// Whether the daemon says a parameter of Redis itself, in front of a cluster or of one server.
-pub(super) fn is_of_daemon(name: &str, is_cluster: bool) -> bool {
-    DAEMON.iter().any(|(known, _)| *known == name) && (is_cluster || !OF_SERVER.contains(&name))
+/// Which parameters of the servers clients may read and set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// In front of one server: all that are not its operator's.
+    OneServer,
+    /// In front of a cluster: those about the data are read, and none but [`SET_UPSTREAM`] is set.
+    Cluster,
+    /// In front of a cluster with `server_config = "forward"`: as one server's, but for those that make it a
+    /// cluster.
+    WholeCluster,
+}
+
+// === impl Reach ===
+
+impl Reach {
+    pub(super) fn of(context: &SessionContext) -> Reach {
+        match (context.router.upstream().is_cluster(), context.report.forwards_config) {
+            (false, _) => Reach::OneServer,
+            (true, false) => Reach::Cluster,
+            (true, true) => Reach::WholeCluster,
+        }
+    }
+
+    /// Whether the daemon says a parameter of Redis itself.
+    pub(super) fn is_of_daemon(self, name: &str) -> bool {
+        DAEMON.iter().any(|(known, _)| *known == name)
+            && (self != Reach::OneServer || !OF_SERVER.contains(&name))
+    }
+
+    /// Whether servers of the upstream say a parameter.
+    pub(super) fn is_of_upstream(self, name: &str) -> bool {
+        let is_own = || name.starts_with(OWN_PREFIX) || self.is_of_daemon(name) || is_of_operator(name);
+        match self {
+            Reach::Cluster => DATA.contains(&name),
+            Reach::OneServer => !is_own(),
+            Reach::WholeCluster => !(is_own() || name.starts_with("cluster-")),
+        }
+    }
+
+    /// Whether CONFIG SET of a parameter is carried out by the servers of the upstream.
+    pub(super) fn is_set_upstream(self, name: &str) -> bool {
+        name == SET_UPSTREAM || (self != Reach::Cluster && self.is_of_upstream(name))
+    }
 }
 
 /// Whether a parameter stays between a server and its operator.
 pub(super) fn is_of_operator(name: &str) -> bool {
     OF_OPERATOR.contains(&name) || name.starts_with("tls-")
-}
-
-/// Whether the upstream says a parameter: one server all that is not the daemon's or its operator's.
-pub(super) fn is_of_upstream(name: &str, is_cluster: bool) -> bool {
-    match is_cluster {
-        true => DATA.contains(&name),
-        false => !(name.starts_with(OWN_PREFIX) || is_of_daemon(name, false) || is_of_operator(name)),
-    }
 }
 
 /// The key of the daemon's configuration that a parameter means, in whichever way it is named.

@@ -41,8 +41,8 @@ pub struct ClientLimit {
     ceiling: Arc<MemoryCeiling>,
     connected: Arc<AtomicUsize>,
     stats: Arc<WorkerStats>,
-    /// Whether clients of other machines are let in.
-    remote: bool,
+    /// Whether clients of other machines are let in: 1, or 0.
+    remote: Arc<Setting>,
 }
 
 /// What a client holds while it is connected.
@@ -230,11 +230,11 @@ impl ClientSocket {
 // === impl ClientLimit ===
 
 impl ClientLimit {
-    /// Lets in at most `max_clients` at the same time, of other machines if `remote`, and as many as
+    /// Lets in at most `max_clients` at the same time, of other machines if `remote` is 1, and as many as
     /// `ceiling` has room for; those refused are counted in `stats`.
     pub fn new(
         max_clients: Arc<Setting>,
-        remote: bool,
+        remote: Arc<Setting>,
         ceiling: Arc<MemoryCeiling>,
         stats: Arc<WorkerStats>,
     ) -> ClientLimit {
@@ -243,7 +243,7 @@ impl ClientLimit {
 
     /// What the client at `socket` holds, or why it is not let in.
     fn admit_to(&self, socket: &ClientSocket) -> Result<Permit, Rejection> {
-        if socket.is_remote() && !self.remote {
+        if socket.is_remote() && self.remote.get() == 0 {
             self.stats.connections_refused.add(1);
             return Err(Rejection::Remote);
         }

@@ -274,7 +274,8 @@ fn who_comes_from_elsewhere_needs_a_password_or_permission() {
     for (address, is_local) in cases {
         for allow_remote in [false, true] {
             let settings = Arc::new(Setting::of_size(1));
-            let admission = ClientLimit::new(settings, allow_remote, Arc::default(), Arc::default());
+            let remote = Arc::new(Setting::new(i64::from(allow_remote)));
+            let admission = ClientLimit::new(settings, remote, Arc::default(), Arc::default());
             let mut client = TcpStream::connect(own).unwrap();
             // What it sends before it reads must not cost it the reason.
             client.write_all(b"PING\r\n").unwrap();
@@ -307,7 +308,12 @@ async fn a_listener_that_fails_is_tried_again_until_the_drain() {
 
 /// Lets in so many.
 fn admitting(max_clients: usize) -> ClientLimit {
-    ClientLimit::new(Arc::new(Setting::of_size(max_clients)), false, Arc::default(), Arc::default())
+    ClientLimit::new(
+        Arc::new(Setting::of_size(max_clients)),
+        Arc::new(Setting::new(0)),
+        Arc::default(),
+        Arc::default(),
+    )
 }
 
 fn refused(admission: &ClientLimit) -> u64 {
@@ -317,8 +323,12 @@ fn refused(admission: &ClientLimit) -> u64 {
 #[test]
 fn a_client_for_whom_there_is_no_memory_is_told_so() {
     let ceiling = Arc::new(MemoryCeiling::new(Some(16 * 10 * CLIENT_BYTES)));
-    let admission =
-        ClientLimit::new(Arc::new(Setting::of_size(1_000)), false, ceiling.clone(), Arc::default());
+    let admission = ClientLimit::new(
+        Arc::new(Setting::of_size(1_000)),
+        Arc::new(Setting::new(0)),
+        ceiling.clone(),
+        Arc::default(),
+    );
     let permits: Vec<Permit> = std::iter::from_fn(|| admission.admit().ok()).take(1_000).collect();
     assert_eq!(permits.len(), 15 * 10, "fifteen of sixteen parts");
     assert_eq!(admission.admit().unwrap_err(), Rejection::NoMemory);

@@ -10,10 +10,26 @@ impl Spec {
             "auth" => (1..request.len()).collect(),
             "hello" => after(request, 2, b"auth", 2),
             "migrate" => [after(request, 6, b"auth", 1), after(request, 6, b"auth2", 2)].concat(),
+            "config|set" => (2..request.len())
+                .step_by(2)
+                .filter(|at| SECRET_PARAMETERS.iter().any(|name| request.arg(*at).eq_ignore_ascii_case(name)))
+                .map(|at| at + 1)
+                .collect(),
             _ => Vec::new(),
         }
     }
 }
+
+/// The parameters of CONFIG SET whose values are secrets.
+const SECRET_PARAMETERS: [&[u8]; 7] = [
+    b"requirepass",
+    b"masterauth",
+    b"masteruser",
+    b"primaryauth",
+    b"primaryuser",
+    b"tls-key-file-pass",
+    b"tls-client-key-file-pass",
+];
 
 /// The places of the `count` arguments that follow `option`, which is looked for from place `from` on.
 fn after(request: &Request<'_>, from: usize, option: &[u8], count: usize) -> Vec<usize> {
@@ -29,7 +45,8 @@ mod tests {
 
     #[test]
     fn passwords_are_found_wherever_redis_takes_them() {
-        let cases: [(&str, &[usize]); 6] = [
+        let cases: [(&str, &[usize]); 7] = [
+            ("CONFIG SET timeout 1 RequirePass secret", &[5]),
             ("AUTH secret", &[1]),
             ("AUTH user secret", &[1, 2]),
             ("HELLO 3 SETNAME auth AUTH user secret", &[4, 5]),

@@ -76,7 +76,7 @@ impl Transactions {
             | Class::AboutCommands(_) => false,
             // The rest of the transaction is executed in another database.
             Class::Local(Local::Select) => false,
-            Class::Local(Local::ConfigGet) => false,
+            Class::Local(Local::ConfigGet | Local::ConfigSet) => false,
             // Inside a transaction they do not wait.
             Class::Session(RequiredState::Blocking | RequiredState::Wait | RequiredState::Transaction(_)) => {
                 false

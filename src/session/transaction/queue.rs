@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::queued::{QueuedStep, Transaction};
-use crate::commands::{SessionContext, is_said_by_server};
+use crate::commands::{SessionContext, is_said_by_server, is_set_by_server};
 use crate::protocol::command::{
     Class, CommandError, Flags, Local, ModuleCommand, ReplyNames, RequiredState, Spec, TransactionCommand,
     is_unpaired,
@@ -74,6 +74,7 @@ fn is_of_server(local: Local, request: &Request<'_>) -> bool {
     match local {
         Local::Select => true,
         Local::ConfigGet => is_said_by_server(request),
+        Local::ConfigSet => is_set_by_server(request),
         _ => false,
     }
 }
