@@ -51,7 +51,7 @@ pub(crate) fn answer(
         Local::ConfigSet => return set::answer(request, context, exec),
         Local::Echo => bulk(request.arg(1)),
         Local::Hello => hello::hello(request, client, context),
-        Local::Info => return info::answer(request, resp, context, exec),
+        Local::Info => return info::answer(request, client, context, exec),
         Local::LatencyDoctor => latency::doctor(resp),
         Local::LatencyGraph => latency::graph(request.arg(2)),
         Local::LatencyHistogram => latency::histogram(resp),

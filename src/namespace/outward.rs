@@ -75,6 +75,7 @@ impl Scope {
             | Class::OfServer(_)
             | Class::Refused(_)
             | Class::EveryPrimary(_)
+            | Class::Keyspace(Keyspace::RandomKey | Keyspace::Count | Keyspace::Flush)
             | Class::Session(
                 RequiredState::Blocking
                 | RequiredState::Monitor
@@ -86,9 +87,7 @@ impl Scope {
                     TrackingCommand::Caching | TrackingCommand::GetRedir | TrackingCommand::Info,
                 ),
             ) => self.prefix_keys(spec.keys, request, rewriter),
-            Class::Script(_) | Class::Keyspace(Keyspace::RandomKey | Keyspace::Count | Keyspace::Flush) => {
-                Outward::Refused(shared(spec))
-            }
+            Class::Script(_) => Outward::Refused(shared(spec)),
             Class::Keyspace(Keyspace::Keys) => at(&[1], &self.prefix()[..], request, rewriter),
             Class::Keyspace(Keyspace::Scan) => self.prefix_scan(request, rewriter),
             Class::Database(database) => self.within_namespace(database, request, rewriter),

@@ -26,6 +26,7 @@ use super::messages::publish::Publisher;
 use super::messages::settled::until_settled;
 use super::messages::subscriptions::SubscriptionQueries;
 use super::multi_key::commands::MultiKey;
+use super::namespace_keys::commands::NamespaceKeys;
 use super::primaries::all_primaries::AllPrimaries;
 use super::primaries::random_key::random_key;
 use super::reads::cached_read::CachedReads;
@@ -59,7 +60,9 @@ pub struct Router {
     subscriptions: Rc<SubscriptionQueries>,
     hub: Arc<Hub>,
     /// Commands on many keys.
-    pub multi_key: MultiKey,
+    pub multi_key: Rc<MultiKey>,
+    /// What clients in namespaces ask about all their keys.
+    pub namespace_keys: NamespaceKeys,
     /// Commands that the table does not know.
     pub unknown_commands: Rc<UnknownCommands>,
     /// COMMAND INFO and COMMAND DOCS of very many names.
@@ -104,13 +107,21 @@ impl Router {
         let reads = CachedReads::new(context.clone(), forwarder.clone(), reply_sizes);
         let functions = FunctionCalls::new(context.clone(), forwarder.clone());
         let primaries = AllPrimaries::new(context.clone(), functions.clone());
+        let scan = KeyWalks::new(context.clone(), memory.walks.clone());
+        let multi_key = Rc::new(MultiKey::new(
+            context.clone(),
+            forwarder.clone(),
+            default_ttl.clone(),
+            reads.clone(),
+        ));
         Rc::new(Router {
             unknown_commands: UnknownCommands::new(context.clone(), forwarder.clone()),
             command_queries: CommandQueries::new(context.clone()),
             queries: ControlQueries::new(context.upstream.clone()),
             transactions: Transactions::new(context.clone(), default_ttl.clone(), memory.scripts.clone()),
             watches: Watches::new(context.clone()),
-            multi_key: MultiKey::new(context.clone(), forwarder.clone(), default_ttl.clone(), reads.clone()),
+            namespace_keys: NamespaceKeys::new(context.clone(), scan.clone(), multi_key.clone()),
+            multi_key,
             reads,
             scripting: Scripting::new(
                 context.clone(),
@@ -119,7 +130,7 @@ impl Router {
                 functions,
                 memory.scripts.clone(),
             ),
-            scan: KeyWalks::new(context.clone(), memory.walks.clone()),
+            scan,
             publisher: Publisher::new(context.clone(), pubsub.clone()),
             subscriptions: SubscriptionQueries::new(context.clone(), pubsub.clone()),
             blocking: Blocking::new(context.clone(), default_ttl),
@@ -201,8 +212,8 @@ impl Router {
             Class::Keyspace(Keyspace::Scan) if !self.context.upstream.is_cluster() => {
                 self.forwarder.forward(route, KeyAccess::Declared, request, caller)
             }
-            Class::Keyspace(Keyspace::Scan) => self.scan.scan(request, caller),
-            Class::Keyspace(Keyspace::Keys) => self.scan.keys(request, caller),
+            Class::Keyspace(Keyspace::Scan) => self.scan.scan(request, None, caller),
+            Class::Keyspace(Keyspace::Keys) => self.scan.keys(request, None, caller),
             Class::Keyspace(Keyspace::RandomKey) => random_key(&self.context, caller),
             Class::Keyspace(Keyspace::Count) => self.primaries.ask(spec, Gather::Sum, request, caller),
             Class::Keyspace(Keyspace::Flush) => self.primaries.ask(spec, Gather::AllOk, request, caller),

@@ -23,6 +23,7 @@ mod forward;
 mod memory;
 mod messages;
 mod multi_key;
+mod namespace_keys;
 mod node_instance;
 mod policy;
 mod primaries;

@@ -51,8 +51,7 @@ pub(super) fn serve(
     let Some(scope) = state.client.scope.clone().filter(|_| !state.client.is_locked()) else {
         return carry_out(context, state, pipeline, waiting, asked, out, now);
     };
-    // The errors of what is outstanding quote names of the database that is left.
-    if asked.recognised.is_ok_and(|spec| spec.class == Class::Local(Local::Select)) && !pipeline.is_empty() {
+    if asked.recognised.is_ok_and(begins_alone) && !pipeline.is_empty() {
         state.drains_first = true;
         return Flow::Again;
     }
@@ -97,6 +96,13 @@ fn outward(
     }
 }
 
+/// Whether a command begins when all before it have been answered: the errors of what is outstanding quote names
+/// of the database that SELECT leaves, and what is about all keys takes several commands of the server.
+#[inline]
+fn begins_alone(spec: &Spec) -> bool {
+    matches!(spec.class, Class::Local(Local::Select) | Class::Keyspace(_))
+}
+
 /// Whether a command means in a transaction what it means outside: what is about all keys of the namespace,
 /// or about its databases, takes more than one command of the server.
 fn can_be_queued(spec: &Spec) -> bool {
@@ -128,6 +134,11 @@ fn names(asked: &Asked<'_>, state: &SessionState) -> NamesInReply {
 // === impl Naming ===
 
 impl Naming {
+    /// The names that the client has.
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     /// The answer with the names that the client has.
     #[inline]
     pub(super) fn renamed(&self, answer: Answer) -> Answer {

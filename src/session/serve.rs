@@ -137,14 +137,18 @@ pub(super) fn carry_out(
                     }
                     let bound = || output_bound(state, context);
                     let caller = state.caller(coverage, now);
-                    match class {
-                        Class::FanOut(join) => {
+                    match (class, naming) {
+                        (Class::FanOut(join), _) => {
                             context.router.multi_key.answer(spec, join, &sent, caller, bound(), out)
                         }
-                        Class::AboutCommands(query) if names_very_many(&sent) => {
+                        (Class::Keyspace(keyspace), Some(naming)) => {
+                            let keys = &context.router.namespace_keys;
+                            keys.answer(keyspace, spec, &sent, caller, naming.scope())
+                        }
+                        (Class::AboutCommands(query), _) if names_very_many(&sent) => {
                             context.router.command_queries.answer(spec, query, &sent, caller, bound())
                         }
-                        class => context.router.call(spec, class, &sent, caller, out),
+                        (class, _) => context.router.call(spec, class, &sent, caller, out),
                     }
                 }
             },

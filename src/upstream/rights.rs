@@ -68,6 +68,8 @@ rights! {
     Pexpire = "PEXPIRE", "writes other than SET leave keys without the default_ttl of their policy";
     /// To walk over keys.
     Scan = "SCAN", "KEYS and SCAN are refused";
+    /// To see the keys of a pinned namespace.
+    KeysInSlot = "CLUSTER GETKEYSINSLOT", "a walk over a pinned namespace is one over all keys of its node";
     /// To learn of commands of modules.
     CommandInfo = "COMMAND INFO", "commands that nearside does not know are refused";
     /// To find functions.

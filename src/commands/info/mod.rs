@@ -9,6 +9,7 @@ mod sections;
 
 use bytes::Bytes;
 
+use crate::commands::client_state::ClientState;
 use crate::commands::context::{ExecContext, SessionContext};
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::reply::text;
@@ -41,31 +42,48 @@ const SECTIONS: [Section; 14] = [
 /// INFO with any number of section names; a section that does not exist is empty, as in Redis.
 ///
 /// Two sections are about the data: the primaries are asked for them. Inside MULTI there is no time for that.
+///
+/// A client in a namespace sees its own databases, for which all names are walked over: only if it asks for that
+/// section by name.
 pub(super) fn answer(
     request: &Request<'_>,
-    resp: Resp,
+    client: &ClientState,
     context: &SessionContext,
     exec: ExecContext,
 ) -> Answer {
+    let resp = client.resp();
     let asked: Vec<String> =
         request.args().skip(1).map(|name| String::from_utf8_lossy(name).to_ascii_lowercase()).collect();
     let has = |name: &str| asked.iter().any(|asked| asked == name);
     let (default, all) = (asked.is_empty() || has("default"), has("all") || has("everything"));
     let shown = |section: &&Section| all || has(section.0) || (default && section.1);
-    let wanted: Vec<&'static Section> = SECTIONS.iter().filter(shown).collect();
+    let scope = client.scope.as_deref();
+    let is_of_others = |section: &&Section| scope.is_some() && section.0 == "keyspace" && !has(section.0);
+    let wanted: Vec<&'static Section> =
+        SECTIONS.iter().filter(shown).filter(|section| !is_of_others(section)).collect();
     let about_data = wanted.iter().any(|section| matches!(section.0, "memory" | "keyspace"));
     let mut facts = SectionFacts {
         report: context.report.clone(),
         server: context.server.clone(),
         clients: context.clients.clone(),
         primaries: Primaries::default(),
+        namespace: scope.map(|scope| scope.namespace().clone()),
     };
     if !about_data || exec == ExecContext::AtOnce {
         return Answer::Now(written(&wanted, &facts, resp));
     }
     let primaries = primaries::ask(&context.router);
+    let counted = scope.filter(|_| has("keyspace")).map(|scope| {
+        context.router.namespace_keys.count_databases(scope, client.inflight.database())
+    });
     Answer::Later(Box::pin(async move {
         facts.primaries = primaries.await;
+        if let Some(counted) = counted {
+            match counted.await {
+                Ok(keys) => facts.primaries.keyspace = Some(primaries::lines(&keys)),
+                Err(error) => return error,
+            }
+        }
         written(&wanted, &facts, resp)
     }))
 }

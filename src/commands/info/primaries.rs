@@ -1,7 +1,7 @@
 //! The facts that the primaries report about their data, added up.
 
+use std::fmt::Write;
 use std::rc::Rc;
-
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,7 +24,7 @@ pub(super) struct Primaries {
     /// Bytes that the data may take; 0 when any primary has no bound.
     pub(super) maxmemory: u64,
     pub(super) maxmemory_policy: Option<String>,
-    /// The section `keyspace` of one server.
+    /// The section `keyspace` of one server, or of a namespace.
     pub(super) keyspace: Option<String>,
     /// How many answered.
     pub(super) answered: usize,
@@ -63,6 +63,17 @@ fn databases(info: &str) -> String {
     section.split_inclusive("\r\n").take_while(|line| line.starts_with("db")).collect()
 }
 
+/// The lines about the databases of a namespace, by how many keys each has. How many of them have a time to live
+/// is not counted.
+pub(super) fn lines(keys: &[u64]) -> String {
+    let mut lines = String::new();
+    for (number, keys) in keys.iter().enumerate().filter(|(_, keys)| **keys > 0) {
+        // Writing to a String cannot fail.
+        let _ = write!(lines, "db{number}:keys={keys},expires=0,avg_ttl=0\r\n");
+    }
+    lines
+}
+
 fn text(frame: &Bytes) -> String {
     match cursor::head(frame) {
         Some(ReplyHead::Blob { body, .. }) => String::from_utf8_lossy(body).into_owned(),
@@ -96,6 +107,11 @@ impl Primaries {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_without_keys_has_no_line() {
+        assert_eq!(lines(&[2, 0, 7]), "db0:keys=2,expires=0,avg_ttl=0\r\ndb2:keys=7,expires=0,avg_ttl=0\r\n");
+    }
 
     #[test]
     fn primaries_are_added_up() {

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::commands::command_stats::CommandTotals;
 use crate::commands::report::ServerReport;
 use crate::commands::server_state::ServerState;
+use crate::namespace::Namespace;
 use crate::router::coherence::canary::CanaryStats;
 use crate::telemetry;
 
@@ -22,6 +23,8 @@ pub(super) struct SectionFacts {
     pub(super) server: Arc<ServerState>,
     pub(super) clients: Arc<Clients>,
     pub(super) primaries: Primaries,
+    /// The namespace of the client: it sees no names of others.
+    pub(super) namespace: Option<Arc<Namespace>>,
 }
 
 pub(super) fn server(facts: &SectionFacts, out: &mut String) -> Result {
@@ -203,7 +206,8 @@ pub(super) fn nearside(facts: &SectionFacts, out: &mut String) -> Result {
     for (index, (node, right)) in upstream.rights.missing().into_iter().enumerate() {
         write!(out, "missing_right{index}:address={node},command={}\r\n", right.command())?;
     }
-    let mismatches = report.cache.as_ref().map(|cache| cache.mismatches()).unwrap_or_default();
+    let cache = report.cache.as_ref().filter(|_| facts.namespace.is_none());
+    let mismatches = cache.map(|cache| cache.mismatches()).unwrap_or_default();
     for (index, key) in mismatches.into_iter().enumerate() {
         write!(out, "shadow_mismatch{index}:{key}\r\n")?;
     }

@@ -90,6 +90,13 @@ impl Progress {
 // === impl ScanState ===
 
 impl ScanState {
+    /// The beginning of a walk over one slot: all others are done.
+    pub(in crate::router) fn of_slot(slot: Slot) -> ScanState {
+        let mut state = ScanState::default();
+        all_slots().filter(|other| *other != slot).for_each(|other| state.progress.done.add(other));
+        state
+    }
+
     /// The state of the walk once it has come to `progress`, between two passes; none at its end.
     pub(in crate::router) fn after(&self, progress: Progress) -> Option<ScanState> {
         let vain = if progress == self.progress { self.vain + 1 } else { 0 };

@@ -1,7 +1,10 @@
 //! The words of SCAN: its cursor and options as clients write them, and the pages that nodes and clients get.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
+use super::cursors::{ScanCursor, ScanState};
 use super::slot_set::SlotSet;
 use crate::protocol::db::DbIndex;
 use crate::protocol::key::Slot;
@@ -13,11 +16,19 @@ use crate::protocol::resp::request::Request;
 /// The count of a SCAN that has none.
 const COUNT: u64 = 10;
 
+/// The types that every server has.
+const TYPES: [&[u8]; 6] = [b"string", b"list", b"set", b"zset", b"hash", b"stream"];
+
 /// What a walk asks of each node beside the place and the count.
-pub(super) struct ScanOptions {
+#[derive(Clone, Debug)]
+pub(in crate::router) struct ScanOptions {
     pub(super) options: Vec<Bytes>,
     /// Whose keys are walked over.
     pub(super) database: DbIndex,
+    /// The slot of a cluster in which all of them lie, if that is known.
+    pub(super) slot: Option<Slot>,
+    /// Whether keys may be among them whose time is over: DBSIZE counts them too.
+    pub(super) with_expired: bool,
 }
 
 /// The next cursor of the node, and its keys whose slot is covered, in their order.
@@ -61,7 +72,11 @@ pub(super) fn parse_cursor(text: &[u8]) -> Option<u64> {
 }
 
 /// The options for each node, and the count. `None` if the server has to answer with an error about them.
-pub(super) fn read_options(request: &Request<'_>, database: DbIndex) -> Option<(ScanOptions, u64)> {
+pub(super) fn read_options(
+    request: &Request<'_>,
+    database: DbIndex,
+    slot: Option<Slot>,
+) -> Option<(ScanOptions, u64)> {
     let (mut options, mut count) = (Vec::new(), COUNT);
     if request.len() % 2 == 1 {
         return None;
@@ -73,7 +88,44 @@ pub(super) fn read_options(request: &Request<'_>, database: DbIndex) -> Option<(
             options.extend([at, at + 1].map(|at| Bytes::copy_from_slice(request.arg(at))));
         }
     }
-    Some((ScanOptions { options, database }, count))
+    Some((ScanOptions { options, database, slot, with_expired: false }, count))
+}
+
+// === impl ScanOptions ===
+
+impl ScanOptions {
+    /// The keys that match `pattern`, which all lie in `slot` if one is given.
+    pub(in crate::router) fn matching(pattern: Bytes, database: DbIndex, slot: Option<Slot>) -> ScanOptions {
+        let options = vec![Bytes::from_static(b"MATCH"), pattern];
+        ScanOptions { options, database, slot, with_expired: false }
+    }
+
+    /// As they are, with keys whose time is over.
+    pub(in crate::router) fn with_expired(self) -> ScanOptions {
+        ScanOptions { with_expired: true, ..self }
+    }
+
+    /// The pattern and the type that names are compared with; `None` if a server alone knows what is asked. Of
+    /// several the last one counts.
+    pub(super) fn conditions(&self) -> Option<(Option<&[u8]>, Option<&[u8]>)> {
+        let (mut pattern, mut kind) = (None, None);
+        for option in self.options.chunks_exact(2) {
+            if option[0].eq_ignore_ascii_case(b"match") {
+                pattern = Some(&option[1][..]);
+            } else if option[0].eq_ignore_ascii_case(b"type") {
+                kind = Some(*TYPES.iter().find(|kind| option[1].eq_ignore_ascii_case(kind))?);
+            } else {
+                return None;
+            }
+        }
+        Some((pattern, kind))
+    }
+
+    /// Where a walk begins.
+    pub(super) fn beginning(&self) -> ScanCursor {
+        let stand = self.slot.map(ScanState::of_slot).unwrap_or_default();
+        ScanCursor { number: 0, stand: Arc::new(stand) }
+    }
 }
 
 #[cfg(test)]

@@ -27,12 +27,12 @@ use crate::router::answer::Answer;
 use crate::router::caller::Caller;
 use crate::router::context::RouterContext;
 use crate::router::node_instance::NodeInstance;
-use crate::router::replies::{failure_reply, stopped};
+use crate::router::replies::{failure_reply, odd_reply, stopped};
 use crate::upstream::{Call, NodeIndex, NodeView, Outcome, PendingReply, Right};
 
 /// Keys that a node is asked for at a time, whatever the client asked for: more would keep it from its other
 /// work.
-const COUNT_MAX: u64 = 10_000;
+pub(super) const COUNT_MAX: u64 = 10_000;
 
 /// Steps in one SCAN: then the client gets what there is, be it nothing, and a cursor to go on with.
 const STEPS_MAX: usize = 64;
@@ -47,16 +47,16 @@ const REFRESH_TIME_MAX: Duration = Duration::from_secs(1);
 const KEY_OVERHEAD_BYTES: usize = 64;
 
 /// A step of a walk: the keys that it brought, as they came, and how far the walk has come.
-struct ScanStep {
-    keys: Vec<Bytes>,
+pub(super) struct ScanStep {
+    pub(super) keys: Vec<Bytes>,
     /// Where to go on; none at the end.
-    next: Option<(ScanCursor, u64)>,
+    pub(super) next: Option<(ScanCursor, u64)>,
 }
 
 /// Walks over all keys.
 #[derive(Debug)]
 pub(in crate::router) struct KeyWalks {
-    context: Rc<RouterContext>,
+    pub(super) context: Rc<RouterContext>,
     cursors: Arc<ScanCursors>,
 }
 
@@ -68,23 +68,33 @@ impl KeyWalks {
         Rc::new(KeyWalks { context, cursors })
     }
 
-    /// SCAN: a page of a walk.
-    pub(in crate::router) fn scan(self: &Rc<KeyWalks>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+    /// SCAN: a page of a walk over all slots, or over one.
+    pub(in crate::router) fn scan(
+        self: &Rc<KeyWalks>,
+        request: &Request<'_>,
+        slot: Option<Slot>,
+        caller: Caller<'_>,
+    ) -> Answer {
         let Some(cursor) = parse_cursor(request.arg(1)) else {
             return Answer::Now(encode::error_reply("ERR invalid cursor"));
         };
-        let Some((wish, count)) = read_options(request, caller.inflight.database()) else {
+        let Some((wish, count)) = read_options(request, caller.inflight.database(), slot) else {
             return self.syntax_error(request);
         };
         let this = self.clone();
         Answer::exclusive(async move { this.page(cursor, &wish, count).await.unwrap_or_else(|error| error) })
     }
 
-    /// All keys that match. Gathered by a walk, so that no node has to name all of its keys in one breath.
-    pub(in crate::router) fn keys(self: &Rc<KeyWalks>, request: &Request<'_>, caller: Caller<'_>) -> Answer {
+    /// All keys that match, of all slots or of one. Gathered by a walk, so that no node has to name all of its
+    /// keys in one breath.
+    pub(in crate::router) fn keys(
+        self: &Rc<KeyWalks>,
+        request: &Request<'_>,
+        slot: Option<Slot>,
+        caller: Caller<'_>,
+    ) -> Answer {
         let pattern = Bytes::copy_from_slice(request.arg(1));
-        let options = vec![Bytes::from_static(b"MATCH"), pattern];
-        let wish = ScanOptions { options, database: caller.inflight.database() };
+        let wish = ScanOptions::matching(pattern, caller.inflight.database(), slot);
         let this = self.clone();
         Answer::exclusive(async move { this.all_keys(&wish).await.unwrap_or_else(|error| error) })
     }
@@ -95,7 +105,7 @@ impl KeyWalks {
         if cursor != 0 && found.is_none() {
             self.context.stats.scans_restarted.add(1);
         }
-        let (mut stand, mut position) = found.unwrap_or_default();
+        let (mut stand, mut position) = found.unwrap_or_else(|| (wish.beginning(), 0));
         let (mut keys, mut bytes) = (Vec::new(), 0);
         let mut left = count;
         let deadline = clock::now() + clock::nanos(self.context.settings.request_timeout);
@@ -126,7 +136,7 @@ impl KeyWalks {
 
     async fn all_keys(&self, wish: &ScanOptions) -> Result<Bytes, Bytes> {
         let bytes_max = self.context.settings.keyspace_bytes_max;
-        let (mut stand, mut position) = (ScanCursor::default(), 0);
+        let (mut stand, mut position) = (wish.beginning(), 0);
         let mut keys = HashSet::new();
         let mut bytes = 0;
         loop {
@@ -153,13 +163,18 @@ impl KeyWalks {
     }
 
     /// Asks one node once, from where the walk has come to.
-    async fn step(
+    pub(super) async fn step(
         &self,
         from: ScanCursor,
         position: u64,
         wish: &ScanOptions,
         count: u64,
     ) -> Result<ScanStep, Bytes> {
+        if let Some(slot) = wish.slot.filter(|_| from.stand.pass.is_none())
+            && let Some(keys) = self.keys_of_small_slot(slot, wish).await
+        {
+            return Ok(ScanStep { keys, next: None });
+        }
         let (stand, sent) = match &from.stand.pass {
             Some(pass) if self.goes_on(pass, &from.stand.progress) => {
                 let sent = self.send_scan(pass.host.node, position, wish, count);
@@ -182,7 +197,7 @@ impl KeyWalks {
         }
         let frame = frame_of(outcome)?;
         let Some(pass) = &stand.stand.pass else { return Err(frame) };
-        let (next, keys) = read_page(&frame, &pass.covers).ok_or_else(|| frame.clone())?;
+        let (next, keys) = read_page(&frame, &pass.covers).ok_or_else(|| odd_reply("SCAN", &frame))?;
         if NodeInstance::of(&self.context.upstream, pass.host.node).as_ref() != Some(&pass.host) {
             // Another process may have answered, to which the place meant nothing.
             return Ok(ScanStep { keys, next: between(&stand.stand, stand.stand.progress.clone())? });
@@ -260,7 +275,7 @@ impl KeyWalks {
         Ok(after)
     }
 
-    fn send_scan(&self, node: NodeIndex, position: u64, wish: &ScanOptions, count: u64) -> PendingReply {
+    pub(super) fn send_scan(&self, node: NodeIndex, position: u64, wish: &ScanOptions, count: u64) -> PendingReply {
         let (position, count) = (Bytes::from(position.to_string()), Bytes::from(count.to_string()));
         let mut args = vec![Bytes::from_static(b"SCAN"), position];
         args.extend(wish.options.iter().cloned());
@@ -270,13 +285,13 @@ impl KeyWalks {
 
     /// Asks a node for its slots. One that is no node of a cluster has them all; a PING shows that it is
     /// there.
-    fn send_view(&self, node: NodeIndex) -> PendingReply {
+    pub(super) fn send_view(&self, node: NodeIndex) -> PendingReply {
         let words: &[&str] =
             if self.context.upstream.is_cluster() { &["CLUSTER", "NODES"] } else { &["PING"] };
         self.context.upstream.send_to(node, Call::question(encode::request(words)))
     }
 
-    async fn read_view(&self, node: NodeIndex, sent: PendingReply) -> Result<NodeView, Bytes> {
+    pub(super) async fn read_view(&self, node: NodeIndex, sent: PendingReply) -> Result<NodeView, Bytes> {
         let reply = sent.reply.await.unwrap_or_else(stopped).map_err(|failure| failure_reply(&failure))?;
         if !self.context.upstream.is_cluster() {
             return Ok(NodeView { owned: vec![0..=u16::MAX], ..NodeView::default() });
@@ -285,7 +300,8 @@ impl KeyWalks {
             return Ok(self.view_from_table(node));
         }
         let frame = frame_of(Ok(reply))?;
-        self.context.upstream.view(&frame, &self.context.upstream.node(node)).ok_or(frame)
+        let view = self.context.upstream.view(&frame, &self.context.upstream.node(node));
+        view.ok_or_else(|| odd_reply("CLUSTER NODES", &frame))
     }
 
     /// The view of a node that may not be asked, from the slot table: without the slots that are moving.
@@ -329,12 +345,12 @@ fn between(before: &ScanState, progress: Progress) -> Result<Option<(ScanCursor,
     }
 }
 
-fn owns(view: &NodeView, slot: Slot) -> bool {
+pub(super) fn owns(view: &NodeView, slot: Slot) -> bool {
     view.owned.iter().any(|range| range.contains(&slot.number()))
 }
 
 /// The reply, or the error that the client gets.
-fn frame_of(outcome: Outcome) -> Result<Bytes, Bytes> {
+pub(super) fn frame_of(outcome: Outcome) -> Result<Bytes, Bytes> {
     let reply = outcome.map_err(|failure| failure_reply(&failure))?;
     if reply.frame.starts_with(b"-") { Err(reply.frame) } else { Ok(reply.frame) }
 }
