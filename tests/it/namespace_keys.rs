@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use nearside::sandbox::{Reply, SandboxClient, Standalone};
 
@@ -129,6 +130,7 @@ fn a_walk_over_a_small_pinned_namespace_asks_for_its_slot_alone() {
     fill(&mut client, "k", 100);
     ask(&mut client, "RPUSH list 1");
     ask(&mut client, "SET gone v PX 1");
+    std::thread::sleep(Duration::from_millis(5));
     let (found, pages) = walk(&mut client, "COUNT 1");
     assert_eq!((found.len(), pages), (101, 1), "a walk over all keys would take more");
     assert_eq!(walk(&mut client, "TYPE list COUNT 1"), (BTreeSet::from(["list".to_owned()]), 1));
