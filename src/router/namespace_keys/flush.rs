@@ -82,9 +82,11 @@ impl Flush {
         if removed == 0 {
             return error;
         }
-        let (name, cause) = (name_for_clients(self.spec), error.trim_ascii_end());
-        let begin = format!("ERR nearside: {name} has removed {removed} keys of the namespace, not all: ");
-        encode::error_reply([begin.as_bytes(), cause.strip_prefix(b"-").unwrap_or(cause)].concat())
+        let (name, error) = (name_for_clients(self.spec), error.trim_ascii_end());
+        let cause = String::from_utf8_lossy(error.strip_prefix(b"-").unwrap_or(error));
+        encode::error_reply(format!(
+            "ERR nearside: {name} has removed {removed} keys of the namespace, not all: {cause}"
+        ))
     }
 }
 
