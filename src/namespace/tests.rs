@@ -73,13 +73,7 @@ fn every_name_of_a_request_gets_the_prefix() {
 #[test]
 fn what_may_lead_out_is_refused() {
     let scope = scope(false, ChannelRule::Own, 0);
-    for request in [
-        "SWAPDB 0 1",
-        "FCALL f 0",
-        "FUNCTION FLUSH",
-        "DEBUG OBJECT k",
-        "MIGRATE h 1 k 0 9",
-    ] {
+    for request in ["SWAPDB 0 1", "FCALL f 0", "FUNCTION FLUSH", "DEBUG OBJECT k", "MIGRATE h 1 k 0 9"] {
         let error = sent(&scope, request);
         assert!(error.starts_with("-ERR nearside: "), "{request}: {error}");
     }

@@ -108,12 +108,8 @@ impl Router {
         let functions = FunctionCalls::new(context.clone(), forwarder.clone());
         let primaries = AllPrimaries::new(context.clone(), functions.clone());
         let scan = KeyWalks::new(context.clone(), memory.walks.clone());
-        let multi_key = Rc::new(MultiKey::new(
-            context.clone(),
-            forwarder.clone(),
-            default_ttl.clone(),
-            reads.clone(),
-        ));
+        let multi_key =
+            Rc::new(MultiKey::new(context.clone(), forwarder.clone(), default_ttl.clone(), reads.clone()));
         Rc::new(Router {
             unknown_commands: UnknownCommands::new(context.clone(), forwarder.clone()),
             command_queries: CommandQueries::new(context.clone()),

@@ -22,7 +22,8 @@ fn ask(client: &mut SandboxClient, request: &str) -> Reply {
 /// Writes `count` keys with these names.
 fn fill(client: &mut SandboxClient, name: &str, count: usize) {
     for first in (0..count).step_by(100) {
-        let words = (first..count.min(first + 100)).flat_map(|number| [format!("{name}{number}"), "v".into()]);
+        let words =
+            (first..count.min(first + 100)).flat_map(|number| [format!("{name}{number}"), "v".into()]);
         let words: Vec<String> = std::iter::once("MSET".to_owned()).chain(words).collect();
         assert!(client.command(&words).unwrap().is_ok());
     }
@@ -100,7 +101,11 @@ fn play(url: &str, name: &str, pin: bool) {
     assert!(ask(&mut other, "GET k1").is_nil());
     assert_eq!(ask(&mut client, "INFO keyspace").text(), "# Keyspace\r\n");
     for key in &foreign {
-        assert_eq!(ask(&mut direct, &format!("GET {key}")).text(), "foreign", "{key} is not of the namespace");
+        assert_eq!(
+            ask(&mut direct, &format!("GET {key}")).text(),
+            "foreign",
+            "{key} is not of the namespace"
+        );
     }
 }
 

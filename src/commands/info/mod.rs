@@ -73,9 +73,9 @@ pub(super) fn answer(
         return Answer::Now(written(&wanted, &facts, resp));
     }
     let primaries = primaries::ask(&context.router);
-    let counted = scope.filter(|_| has("keyspace")).map(|scope| {
-        context.router.namespace_keys.count_databases(scope, client.inflight.database())
-    });
+    let counted = scope
+        .filter(|_| has("keyspace"))
+        .map(|scope| context.router.namespace_keys.count_databases(scope, client.inflight.database()));
     Answer::Later(Box::pin(async move {
         facts.primaries = primaries.await;
         if let Some(counted) = counted {

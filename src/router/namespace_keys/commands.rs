@@ -79,15 +79,17 @@ impl NamespaceKeys {
                 })
             }
             Keyspace::Flush => {
-                let is_option =
-                    |option: &[u8]| [&b"async"[..], b"sync"].iter().any(|name| option.eq_ignore_ascii_case(name));
+                let is_option = |option: &[u8]| {
+                    [&b"async"[..], b"sync"].iter().any(|name| option.eq_ignore_ascii_case(name))
+                };
                 if request.len() > 2 || (request.len() == 2 && !is_option(request.arg(1))) {
                     return Answer::Now(encode::error_reply("ERR syntax error"));
                 }
                 let of_all = spec.name.eq_ignore_ascii_case("flushall");
                 let names = if of_all { DatabaseNames::of_all(scope) } else { DatabaseNames::of(scope) };
                 let walk = NameWalk::begin(self.walks.clone(), wish(&names).with_expired());
-                let flush = Flush { spec, names, multi_key: self.multi_key.clone(), caller: caller.to_owned() };
+                let flush =
+                    Flush { spec, names, multi_key: self.multi_key.clone(), caller: caller.to_owned() };
                 Answer::exclusive(flush.carry_out(walk))
             }
         }

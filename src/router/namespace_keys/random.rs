@@ -40,7 +40,9 @@ pub(super) async fn random_key(
         fastrand::shuffle(&mut found);
         for name in &found {
             // Nearly always the first: the time of a key may be over.
-            if let Some([name]) = walks.present(slot, std::slice::from_ref(name), None, database).await.as_deref() {
+            if let Some([name]) =
+                walks.present(slot, std::slice::from_ref(name), None, database).await.as_deref()
+            {
                 return Ok(Some(name.clone()));
             }
         }

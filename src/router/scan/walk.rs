@@ -275,7 +275,13 @@ impl KeyWalks {
         Ok(after)
     }
 
-    pub(super) fn send_scan(&self, node: NodeIndex, position: u64, wish: &ScanOptions, count: u64) -> PendingReply {
+    pub(super) fn send_scan(
+        &self,
+        node: NodeIndex,
+        position: u64,
+        wish: &ScanOptions,
+        count: u64,
+    ) -> PendingReply {
         let (position, count) = (Bytes::from(position.to_string()), Bytes::from(count.to_string()));
         let mut args = vec![Bytes::from_static(b"SCAN"), position];
         args.extend(wish.options.iter().cloned());
