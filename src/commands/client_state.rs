@@ -64,8 +64,10 @@ impl ClientState {
         home: Option<Arc<Namespace>>,
         namespaces: &Namespaces,
     ) -> ClientState {
-        let first = home.as_ref().or_else(|| namespaces.of_database(first_database));
-        let first_scope = first.map(|namespace| Rc::new(Scope::new(namespace.clone(), DbIndex::default())));
+        let of_database = || namespaces.of_database(first_database).cloned();
+        let of_database = || of_database().map(|namespace| Scope::numbered(namespace, first_database));
+        let first = home.clone().map(|home| Scope::new(home, DbIndex::default())).or_else(of_database);
+        let first_scope = first.map(|scope| Rc::new(scope.on_servers(first_database)));
         let client = ClientState {
             entry,
             resp: Resp::Two,

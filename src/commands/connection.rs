@@ -43,11 +43,13 @@ pub(super) fn select(request: &Request<'_>, client: &mut ClientState, context: &
         if database.number() >= DATABASES {
             return out_of_range();
         }
-        client.enter(Some(Rc::new(Scope::new(home, database))), database);
+        let scope = Scope::new(home, database).on_servers(context.database);
+        client.enter(Some(Rc::new(scope)), database);
         return Answer::Now(ok());
     }
     if let Some(namespace) = context.namespaces.of_database(database) {
-        client.enter(Some(Rc::new(Scope::new(namespace.clone(), DbIndex::default()))), database);
+        let scope = Scope::numbered(namespace.clone(), database).on_servers(context.database);
+        client.enter(Some(Rc::new(scope)), database);
         return Answer::Now(ok());
     }
     let is_cluster = context.router.upstream().is_cluster();

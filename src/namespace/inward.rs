@@ -68,6 +68,23 @@ impl Scope {
             ReplyNames::None | ReplyNames::Moved => out.put_slice(cursor.element()?),
             ReplyNames::Whole => self.name(cursor, out)?,
             ReplyNames::Elements => self.names(cursor, out)?,
+            ReplyNames::Channels => {
+                let ReplyHead::Aggregate { count, .. } = cursor.head_of_value()? else { return None };
+                let mut own = Vec::new();
+                for _ in 0..count {
+                    let ReplyHead::Blob { body, .. } = cursor.head_of_value()? else { return None };
+                    own.extend(self.bare_channel(body));
+                }
+                encode::strings(out, &own);
+            }
+            ReplyNames::ChannelCounts => {
+                let ReplyHead::Aggregate { count, .. } = head(cursor, out)? else { return None };
+                for _ in 0..count / 2 {
+                    let ReplyHead::Blob { body, .. } = cursor.head_of_value()? else { return None };
+                    encode::bulk(out, self.bare_channel(body)?);
+                    out.put_slice(cursor.element()?);
+                }
+            }
             ReplyNames::Page => {
                 let ReplyHead::Aggregate { count: 2, .. } = head(cursor, out)? else { return None };
                 out.put_slice(cursor.element()?);

@@ -9,9 +9,10 @@
 //! their own.
 //!
 //! Must never know: sessions, connections, the cache. Begin with `scope.rs` (prefixes), then `outward.rs`
-//! (requests) and `inward.rs` (replies).
+//! (requests), `inward.rs` (replies) and `channels.rs` (channels and messages).
 
 mod assigned;
+mod channels;
 mod inward;
 mod outward;
 mod rewriter;
@@ -21,6 +22,7 @@ mod scope;
 mod tests;
 
 pub use assigned::Namespaces;
+pub use channels::Delivered;
 pub use outward::Outward;
 pub use rewriter::Rewriter;
 pub use scope::{ChannelRule, DATABASES, NAME_BYTES_MAX, Namespace, Scope, is_name};

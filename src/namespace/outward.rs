@@ -6,10 +6,11 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::channels::NotificationName;
 use super::rewriter::Rewriter;
 use super::scope::{DATABASES, Scope};
 use crate::protocol::command::{
-    self, Class, Database, Flags, Keys, Keyspace, Local, RequiredState, Spec, SubscriptionQuery, TopicKind,
+    self, Class, Database, Flags, Keys, Keyspace, Local, RequiredState, Spec, SubscriptionQuery,
     TrackingCommand,
 };
 use crate::protocol::db::DbIndex;
@@ -82,7 +83,6 @@ impl Scope {
                 | RequiredState::Reset
                 | RequiredState::Transaction(_)
                 | RequiredState::Wait
-                | RequiredState::PubSub(SubscriptionQuery::Patterns)
                 | RequiredState::Tracking(
                     TrackingCommand::Caching | TrackingCommand::GetRedir | TrackingCommand::Info,
                 ),
@@ -97,19 +97,29 @@ impl Scope {
             }
             Class::Local(Local::NearsideFlush) => at(&[2], self.prefix(), request, rewriter),
             Class::Local(_) => Outward::Same,
+            Class::Publish if spec.keys == Keys::None => self.prefix_publication(request, rewriter),
             Class::Publish => at(&[1], self.channel_prefix(), request, rewriter),
-            Class::Session(
-                RequiredState::Subscribe(TopicKind::Channel | TopicKind::Shard | TopicKind::Pattern)
-                | RequiredState::Unsubscribe(TopicKind::Channel | TopicKind::Shard | TopicKind::Pattern),
-            ) => from(1, self.channel_prefix(), request, rewriter),
-            Class::Session(RequiredState::PubSub(SubscriptionQuery::Counts(_))) => {
-                from(2, self.channel_prefix(), request, rewriter)
+            // What is subscribed to keeps the names of the client beside those of the servers: see
+            // [`Scope::topics`].
+            Class::Session(RequiredState::Subscribe(_) | RequiredState::Unsubscribe(_)) => Outward::Same,
+            Class::Session(RequiredState::PubSub(SubscriptionQuery::Counts(_))) if request.len() > 2 => {
+                let channels = (2..request.len()).map(|at| (at, self.prefix_of_channel(request.arg(at))));
+                rewriter.prefix(request, channels);
+                Outward::Rewritten
+            }
+            Class::Session(RequiredState::PubSub(SubscriptionQuery::Counts(_))) => Outward::Same,
+            Class::Session(RequiredState::PubSub(SubscriptionQuery::Patterns)) => {
+                match self.channel_prefix().is_empty() {
+                    true => Outward::Same,
+                    false => self.extended(request, &[self.channel_prefix()], rewriter),
+                }
             }
             Class::Session(RequiredState::PubSub(SubscriptionQuery::Names(_))) => match request.len() {
                 2 if !self.channel_prefix().is_empty() => {
                     self.extended(request, &[&[self.channel_prefix(), b"*"].concat()], rewriter)
                 }
-                _ => from(2, self.channel_prefix(), request, rewriter),
+                2 => Outward::Same,
+                _ => at(&[2], self.channel_prefix(), request, rewriter),
             },
             Class::Session(RequiredState::Tracking(TrackingCommand::Switch)) => {
                 self.prefix_tracking(request, rewriter)
@@ -176,6 +186,20 @@ impl Scope {
             Some(last) if *last >= request.len() => Outward::Same,
             Some(_) => at(&places, self.prefix(), request, rewriter),
         }
+    }
+
+    /// PUBLISH: the channel and, where a notification about a key is made up, the key.
+    fn prefix_publication(&self, request: &Request<'_>, rewriter: &mut Rewriter) -> Outward {
+        let (channel, message) = (request.arg(1), request.arg(2));
+        let name = NotificationName::read(channel);
+        let Some((name, renamed)) = name.and_then(|name| Some((name, self.notification(&name)?))) else {
+            return at(&[1], self.prefix_of_channel(channel), request, rewriter);
+        };
+        let prefix = name.database().filter(|_| name.is_of_event());
+        let prefix = prefix.and_then(|number| self.prefix_of_number(number)).unwrap_or_default();
+        let message = [prefix.as_bytes(), message].concat();
+        rewriter.replace(OwnedRequest::from_args([request.arg(0), &renamed, &message]));
+        Outward::Rewritten
     }
 
     /// CLIENT TRACKING: the prefixes of BCAST, and all names where none is given.
@@ -276,15 +300,6 @@ fn at(places: &[usize], prefix: &[u8], request: &Request<'_>, rewriter: &mut Rew
         return Outward::Same;
     }
     rewriter.prefix(request, places.iter().map(|at| (*at, prefix)));
-    Outward::Rewritten
-}
-
-/// Prefixes the arguments from `first` on.
-fn from(first: usize, prefix: &[u8], request: &Request<'_>, rewriter: &mut Rewriter) -> Outward {
-    if prefix.is_empty() || first >= request.len() {
-        return Outward::Same;
-    }
-    rewriter.prefix(request, (first..request.len()).map(|at| (at, prefix)));
     Outward::Rewritten
 }
 

@@ -40,6 +40,11 @@ pub struct Scope {
     namespace: Arc<Namespace>,
     database: DbIndex,
     prefix: Bytes,
+    /// The prefix of database 0.
+    first_prefix: Bytes,
+    /// The only number that clients have for it, if the namespace is one of their databases.
+    number: Option<DbIndex>,
+    server_database: DbIndex,
 }
 
 /// Whether `text` can be the name of a namespace: letters, digits, `-`, `_` and `.`. So no prefix of a namespace
@@ -63,6 +68,22 @@ impl Namespace {
             number => format!("{name}@{number}:"),
         }
     }
+
+    /// The number of the database of a key as the servers name it, and its name in there; `None` for a key of
+    /// others.
+    fn number_and_key<'a>(&self, key: &'a [u8]) -> Option<(u32, &'a [u8])> {
+        let key = match self.pinned {
+            true => key.strip_prefix(b"{")?.strip_prefix(self.name.as_bytes())?.strip_prefix(b"}")?,
+            false => key.strip_prefix(self.name.as_bytes())?,
+        };
+        if let Some(key) = key.strip_prefix(b":") {
+            return Some((0, key));
+        }
+        let key = key.strip_prefix(b"@")?;
+        let end = key.iter().position(|byte| *byte == b':')?;
+        let number = DbIndex::read(&key[..end])?.number();
+        (1..DATABASES).contains(&number).then_some((number, &key[end + 1..]))
+    }
 }
 
 // === impl Scope ===
@@ -71,7 +92,18 @@ impl Scope {
     /// The names of `database`, which is less than [`DATABASES`].
     pub fn new(namespace: Arc<Namespace>, database: DbIndex) -> Scope {
         let prefix = Bytes::from(namespace.prefix(database));
-        Scope { namespace, database, prefix }
+        let first_prefix = Bytes::from(namespace.prefix(DbIndex::default()));
+        Scope { namespace, database, prefix, first_prefix, number: None, server_database: DbIndex::default() }
+    }
+
+    /// The names of a namespace that is database `number` of its clients.
+    pub fn numbered(namespace: Arc<Namespace>, number: DbIndex) -> Scope {
+        Scope { number: Some(number), ..Scope::new(namespace, DbIndex::default()) }
+    }
+
+    /// The keys lie in this database of the servers.
+    pub fn on_servers(self, server_database: DbIndex) -> Scope {
+        Scope { server_database, ..self }
     }
 
     /// The namespace.
@@ -95,11 +127,44 @@ impl Scope {
         self.namespace.pinned.then(|| Slot::of(&self.prefix))
     }
 
-    /// What channels begin with; nothing if they are shared.
+    /// What channels begin with, whichever the database; nothing if they are shared.
     pub fn channel_prefix(&self) -> &[u8] {
         match self.namespace.channels {
-            ChannelRule::Own => &self.prefix,
+            ChannelRule::Own => &self.first_prefix,
             ChannelRule::Shared => b"",
+        }
+    }
+
+    /// The prefix of database 0.
+    pub(super) fn first_prefix(&self) -> &[u8] {
+        &self.first_prefix
+    }
+
+    /// What the prefixes of all databases begin with, before `:` or `@`.
+    pub(super) fn stem(&self) -> &[u8] {
+        &self.first_prefix[..self.first_prefix.len() - 1]
+    }
+
+    /// The database of the servers.
+    pub(super) fn server_database(&self) -> DbIndex {
+        self.server_database
+    }
+
+    /// The prefix of the database that clients know by this number.
+    pub(super) fn prefix_of_number(&self, number: u32) -> Option<String> {
+        match self.number {
+            Some(own) => (own.number() == number).then(|| self.namespace.prefix(self.database)),
+            None => (number < DATABASES).then(|| self.namespace.prefix(DbIndex::new(number))),
+        }
+    }
+
+    /// The number by which clients know the database of a key, and its name in there; `None` for a key of
+    /// others.
+    pub fn number_and_key<'a>(&self, key: &'a [u8]) -> Option<(u32, &'a [u8])> {
+        let (number, key) = self.namespace.number_and_key(key)?;
+        match self.number {
+            Some(own) => (number == self.database.number()).then_some((own.number(), key)),
+            None => Some((number, key)),
         }
     }
 

@@ -3,12 +3,13 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::*;
-use crate::protocol::command::{ReplyNames, recognise};
+use crate::protocol::command::{ReplyNames, TopicKind, recognise};
 use crate::protocol::db::DbIndex;
 use crate::protocol::key::Slot;
+use crate::protocol::resp::encode;
 use crate::protocol::resp::request::OwnedRequest;
 
 fn scope(pinned: bool, channels: ChannelRule, database: u32) -> Scope {
@@ -54,7 +55,10 @@ fn every_name_of_a_request_gets_the_prefix() {
         ("COPY a b REPLACE DB 3", "COPY app:a app@3:b REPLACE"),
         ("MOVE a 3", "RENAMENX app:a app@3:a"),
         ("PUBLISH c m", "PUBLISH app:c m"),
-        ("PSUBSCRIBE a* b", "PSUBSCRIBE app:a* app:b"),
+        ("PUBLISH __keyspace@3__:k set", "PUBLISH __keyspace@0__:app@3:k set"),
+        ("PUBLISH __keyevent@0__:set k", "PUBLISH __keyevent@0__:set app:k"),
+        ("PUBLISH __keyevent@16__:set k", "PUBLISH app:__keyevent@16__:set k"),
+        ("PUBSUB NUMPAT", "PUBSUB NUMPAT app:"),
         ("PUBSUB CHANNELS", "PUBSUB CHANNELS app:*"),
         ("PUBSUB NUMSUB a b", "PUBSUB NUMSUB app:a app:b"),
         ("CLIENT TRACKING ON BCAST", "CLIENT TRACKING ON BCAST PREFIX app:"),
@@ -90,7 +94,13 @@ fn a_pinned_namespace_has_one_slot_and_others_share_channels() {
     assert_eq!(sent(&third, "GET k"), "GET {app}@3:k");
     assert_eq!(first.slot(), Some(Slot::of(b"{app}:{a}b")));
     assert_eq!(first.slot(), third.slot());
-    assert_eq!(sent(&first, "SUBSCRIBE c"), "SUBSCRIBE c");
+    assert_eq!(sent(&first, "PUBLISH c m"), "PUBLISH c m");
+    assert_eq!(sent(&first, "PUBSUB CHANNELS"), "PUBSUB CHANNELS");
+    assert_eq!(
+        sent(&first, "PUBSUB NUMSUB c __keyspace@0__:k"),
+        "PUBSUB NUMSUB c {app}:__keyspace@0__:k",
+        "notifications are about keys, which are not shared"
+    );
     assert_eq!(sent(&first, "SPUBLISH c m"), "SPUBLISH c m");
 }
 
@@ -134,6 +144,96 @@ fn a_reply_of_another_form_is_not_shown() {
     ] {
         let got = scope.inward(names, Bytes::copy_from_slice(reply));
         assert!(got.starts_with(b"-ERR nearside: "), "{names:?}");
+    }
+}
+
+#[test]
+fn what_is_subscribed_to_leads_to_channels_of_the_servers() {
+    let own = scope(false, ChannelRule::Own, 3).on_servers(DbIndex::new(5));
+    let shared = scope(true, ChannelRule::Shared, 0);
+    let namespace = own.namespace().clone();
+    let numbered = Scope::numbered(namespace, DbIndex::new(2));
+    let cases: [(&Scope, TopicKind, &str, &[&str]); 17] = [
+        (&own, TopicKind::Channel, "c", &["app:c"]),
+        (&own, TopicKind::Shard, "__keyspace@0__:k", &["app:__keyspace@0__:k"]),
+        (&own, TopicKind::Channel, "__keyspace@0__:k", &["__keyspace@5__:app:k"]),
+        (&own, TopicKind::Channel, "__keyspace@3__:k", &["__keyspace@5__:app@3:k"]),
+        (&own, TopicKind::Channel, "__keyspace@03__:k", &["app:__keyspace@03__:k"]),
+        (&own, TopicKind::Channel, "__keyevent@3__:del", &["__keyevent@5__:del"]),
+        (&own, TopicKind::Pattern, "c*", &["app:c*"]),
+        (
+            &own,
+            TopicKind::Pattern,
+            "__keyspace@3__:k*",
+            &["app:__keyspace@3__:k*", "__keyspace@5__:app@3:k*"],
+        ),
+        (&own, TopicKind::Pattern, "__keyevent@*__:x", &["app:__keyevent@*__:x", "__keyevent@5__:x"]),
+        (&own, TopicKind::Pattern, "_*", &["app:_*", "__keyspace@5__:app[:@]*", "__keyevent@5__:*"]),
+        (&shared, TopicKind::Channel, "c", &["c"]),
+        (&shared, TopicKind::Channel, "__keyspace@99__:app:k", &["{app}:__keyspace@99__:app:k"]),
+        (&shared, TopicKind::Pattern, "*", &["*", "__keyspace@0__:{app}[:@]*", "__keyevent@0__:*"]),
+        (&shared, TopicKind::Pattern, "__keyevent@?__:x", &["{app}:__keyevent@?__:x", "__keyevent@0__:*"]),
+        (&shared, TopicKind::Shard, "c", &["c"]),
+        (&numbered, TopicKind::Channel, "__keyspace@2__:k", &["__keyspace@0__:app:k"]),
+        (&numbered, TopicKind::Channel, "__keyspace@0__:k", &["app:__keyspace@0__:k"]),
+    ];
+    for (scope, kind, name, wanted) in cases {
+        let topics = scope.topics(kind, name.as_bytes());
+        assert_eq!(&topics[..], wanted, "{name}");
+    }
+}
+
+#[test]
+fn a_message_has_the_names_of_the_client_or_is_not_for_it() {
+    let push = |args: &[&str]| {
+        let mut out = BytesMut::from(format!(">{}\r\n", args.len()).as_bytes());
+        args.iter().for_each(|arg| encode::bulk(&mut out, arg.as_bytes()));
+        out.freeze()
+    };
+    let own = scope(false, ChannelRule::Own, 0);
+    let shared = scope(true, ChannelRule::Shared, 0);
+    let messages: [(&Scope, &[&str], Option<&[&str]>); 9] = [
+        (&own, &["message", "app:c", "app:m"], Some(&["message", "c", "app:m"])),
+        (&own, &["smessage", "app:c", "m"], Some(&["smessage", "c", "m"])),
+        (&own, &["pmessage", "app:c*", "app:cd", "m"], Some(&["pmessage", "c*", "cd", "m"])),
+        (&own, &["message", "other:c", "m"], None),
+        (&own, &["pmessage", "*", "app:c", "m"], None),
+        (&own, &["invalidate", "app:c", "m"], None),
+        (&shared, &["message", "c", "m"], Some(&["message", "c", "m"])),
+        (&shared, &["pmessage", "*", "c", "m"], Some(&["pmessage", "*", "c", "m"])),
+        (&shared, &["pmessage", "*", "__keyspace@0__:other:k", "set"], None),
+    ];
+    for (scope, args, wanted) in messages {
+        let wanted = wanted.map(push);
+        match scope.message(&push(args)) {
+            Some(Delivered::Message(head, rest)) => {
+                assert_eq!(Some([head, rest].concat().into()), wanted, "{args:?}")
+            }
+            other => assert_eq!((other, wanted), (None, None), "{args:?}"),
+        }
+    }
+    let notifications: [(&Scope, &[&str], Option<(&str, &str)>); 8] = [
+        (&own, &["message", "__keyspace@0__:app:k", "set"], Some(("__keyspace@0__:k", "set"))),
+        (&own, &["message", "__keyspace@0__:app@15:k", "set"], Some(("__keyspace@15__:k", "set"))),
+        (&own, &["message", "__keyspace@0__:app@16:k", "set"], None),
+        (&own, &["message", "__keyspace@1__:app:k", "set"], None),
+        (
+            &own,
+            &["pmessage", "__keyevent@0__:*", "__keyevent@0__:del", "app@3:k"],
+            Some(("__keyevent@3__:del", "k")),
+        ),
+        (&own, &["pmessage", "__keyevent@0__:*", "__keyevent@0__:del", "app2:k"], None),
+        (&shared, &["message", "__keyevent@0__:del", "{app}:k"], Some(("__keyevent@0__:del", "k"))),
+        (&shared, &["message", "__keyevent@0__:del", "app:k"], None),
+    ];
+    for (scope, args, wanted) in notifications {
+        match (scope.message(&push(args)), wanted) {
+            (None, None) => {}
+            (Some(Delivered::Notification { channel, message, .. }), Some((name, text))) => {
+                assert_eq!((&channel[..], &message[..]), (name.as_bytes(), text.as_bytes()), "{args:?}");
+            }
+            (got, wanted) => panic!("{args:?}: {got:?} is not {wanted:?}"),
+        }
     }
 }
 

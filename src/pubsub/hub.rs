@@ -1,6 +1,7 @@
 //! The hub: messages from upstream are handed to the clients that are subscribed to them.
 
 use std::collections::btree_map::Entry;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -166,6 +167,13 @@ impl Hub {
         let registry = self.registry.lock();
         let names = registry.of(kind).keys();
         names.filter(|name| pattern.is_none_or(|pattern| glob::matches(pattern, name))).cloned().collect()
+    }
+
+    /// How many patterns that begin with `prefix` our clients are subscribed to.
+    pub fn patterns_below(&self, prefix: &[u8]) -> usize {
+        let registry = self.registry.lock();
+        let from = registry.patterns.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
+        from.take_while(|(name, _)| name.starts_with(prefix)).count()
     }
 
     /// How many there are of everything.

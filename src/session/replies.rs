@@ -38,6 +38,9 @@ impl Session {
         }
         for mail in taken.mail {
             match mail {
+                Mail::Now(push) if push.first() == Some(&b'>') && self.state.is_subscribed_in_namespace() => {
+                    self.deliver(&push);
+                }
                 // No message comes before its subscription is confirmed.
                 Mail::Now(push) if self.pipeline.is_confirming() => self.push_behind(push),
                 Mail::Now(push) => push_in_version(&mut self.connection.out, push, self.state.client.resp()),
@@ -56,6 +59,20 @@ impl Session {
         match taken.end {
             Some(by) => Err(SessionEnd::Killed(by)),
             None => Ok(()),
+        }
+    }
+
+    /// Sends a message to a client in a namespace.
+    #[cold]
+    fn deliver(&mut self, push: &Bytes) {
+        let pushes = self.state.delivered(push);
+        for [head, rest] in pushes {
+            if self.pipeline.is_confirming() {
+                self.push_behind([head, rest].concat().into());
+            } else {
+                push_in_version(&mut self.connection.out, head, self.state.client.resp());
+                self.connection.out.push(&rest);
+            }
         }
     }
 

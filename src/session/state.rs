@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
+use smallvec::{SmallVec, smallvec};
 
 use super::modes::Modes;
 use super::step::Step;
+use super::subscriber::{PushParts, Subscriber};
 use crate::clock::Nanos;
 use crate::commands::ClientState;
+use crate::namespace::Delivered;
 use crate::protocol::command::{CommandLookup, Denied};
 use crate::router::{Answer, Caller, Coverage, ExclusiveEnd};
 
@@ -80,6 +83,24 @@ impl SessionState {
     pub(super) fn is_subscribed(&self) -> bool {
         let subscriber = self.modes.as_ref().and_then(|modes| modes.subscriber.as_ref());
         subscriber.is_some_and(|subscriber| subscriber.is_subscribed())
+    }
+
+    /// Whether what the client gets messages of has other names on the servers.
+    pub(super) fn is_subscribed_in_namespace(&self) -> bool {
+        let subscriber = self.modes.as_ref().and_then(|modes| modes.subscriber.as_ref());
+        // A message may have come before the client unsubscribed from everything.
+        subscriber.map_or(self.client.scope.is_some(), Subscriber::is_in_namespace)
+    }
+
+    /// What a client in a namespace is sent for a message.
+    pub(super) fn delivered(&self, push: &Bytes) -> SmallVec<[PushParts; 1]> {
+        if let Some(subscriber) = self.modes.as_ref().and_then(|modes| modes.subscriber.as_ref()) {
+            return subscriber.delivered(push);
+        }
+        match self.client.scope.as_ref().and_then(|scope| scope.message(push)) {
+            Some(Delivered::Message(head, message)) => smallvec![[head, message]],
+            _ => SmallVec::new(),
+        }
     }
 
     /// Whether the client waits for messages, and need not send requests.

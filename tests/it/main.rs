@@ -53,6 +53,7 @@ mod memory_subscriptions;
 mod module_words;
 mod monitor;
 mod namespace_keys;
+mod namespace_pubsub;
 mod namespaces;
 mod never_back;
 mod no_secrets;

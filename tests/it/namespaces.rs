@@ -1,9 +1,11 @@
 //! Namespaces: several applications share one upstream, and each sees a Redis of its own.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nearside::sandbox::{Address, SandboxClient, Standalone};
+use tempfile::NamedTempFile;
 
 use crate::support::daemon::{Daemon, run_to_end, upstream_url};
 use crate::support::servers::{eventually, shared_cluster};
@@ -69,7 +71,43 @@ fn daemon_with(flags: &[&str]) -> Daemon {
     Daemon::start(&[&["--upstream", &upstream][..], flags].concat())
 }
 
-fn ask(client: &mut SandboxClient, request: &str) -> String {
+/// A daemon with two namespaces, of which one is pinned.
+pub(crate) struct TwoNamespaces {
+    daemon: Daemon,
+    socket: PathBuf,
+    _file: NamedTempFile,
+}
+
+// === impl TwoNamespaces ===
+
+impl TwoNamespaces {
+    /// In front of `upstream`. Both have the setting `channels`.
+    pub(crate) fn before(upstream: &str, channels: &str) -> TwoNamespaces {
+        let file = NamedTempFile::with_suffix(".toml").unwrap();
+        let socket = file.path().with_extension("sock");
+        let text = format!(
+            "upstream = '{upstream}'\nlisten = '127.0.0.1:0'\nunix = '{0}'\n\
+             [[namespace]]\nname = 'one'\nlisten = '127.0.0.1:0'\nchannels = '{channels}'\n\
+             [[namespace]]\nname = 'two'\nlisten = '{0}'\npin = true\nchannels = '{channels}'\n",
+            socket.display(),
+        );
+        fs::write(file.path(), text).unwrap();
+        let daemon = Daemon::start(&["--config", file.path().to_str().unwrap()]);
+        TwoNamespaces { daemon, socket, _file: file }
+    }
+
+    /// A client of namespace `one`.
+    pub(crate) fn one(&self) -> SandboxClient {
+        self.daemon.client()
+    }
+
+    /// A client of namespace `two`, which is pinned.
+    pub(crate) fn two(&self) -> SandboxClient {
+        SandboxClient::connect(&Address::Unix(self.socket.clone())).unwrap()
+    }
+}
+
+pub(crate) fn ask(client: &mut SandboxClient, request: &str) -> String {
     let words: Vec<String> = request.split(' ').map(|word| word.replace('~', " ")).collect();
     client.send(&words.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     client.receive_raw().unwrap().escape_ascii().to_string()
@@ -100,20 +138,8 @@ fn a_pinned_namespace_of_a_cluster_answers_as_a_plain_server() {
 
 #[test]
 fn two_namespaces_of_one_cluster_do_not_see_each_other() {
-    let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
-    let socket = file.path().with_extension("sock");
-    let text = format!(
-        "upstream = '{}'\nlisten = '127.0.0.1:0'\nunix = '{}'\n\
-         [[namespace]]\nname = 'one'\nlisten = '127.0.0.1:0'\n\
-         [[namespace]]\nname = 'two'\nlisten = '{}'\npin = true\n",
-        upstream_url(shared_cluster()),
-        socket.display(),
-        socket.display()
-    );
-    fs::write(file.path(), text).unwrap();
-    let daemon = Daemon::start(&["--config", file.path().to_str().unwrap()]);
-    let mut one = daemon.client();
-    let mut two = SandboxClient::connect(&Address::Unix(socket.clone())).unwrap();
+    let both = TwoNamespaces::before(&upstream_url(shared_cluster()), "own");
+    let (mut one, mut two) = (both.one(), both.two());
     let without = daemon_with(&[]);
     let mut direct = without.client();
     assert_eq!(ask(&mut one, "SET shared of-one"), "+OK\\r\\n");
@@ -150,7 +176,7 @@ fn databases_of_a_cluster_are_namespaces() {
 
 #[test]
 fn faults_of_namespaces_are_reported_all_at_once() {
-    let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    let file = NamedTempFile::with_suffix(".toml").unwrap();
     let text = "upstream = 'redis-cluster://h'\nlisten = '127.0.0.1:0'\ndatabases = 3\n\
          [[namespace]]\nname = '{a}'\n[[namespace]]\nname = ''\n[[namespace]]\nname = 'x'\n\
          [[namespace]]\nname = 'y'\nlisten = '127.0.0.1:0'\n[[namespace]]\nname = 'y'\nlisten = '127.0.0.1:0'\n\

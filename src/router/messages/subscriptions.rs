@@ -15,6 +15,7 @@ use crate::node::NodeId;
 use crate::protocol::command::{Spec, SubscriptionQuery, TopicKind};
 use crate::protocol::resp::cursor::{self, Elements, ReplyHead};
 use crate::protocol::resp::encode;
+use crate::protocol::resp::reply::number;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::pubsub::Hub;
 use crate::router::answer::{Answer, ExclusiveEnd};
@@ -45,6 +46,10 @@ impl SubscriptionQueries {
         query: SubscriptionQuery,
         request: &Request<'_>,
     ) -> Answer {
+        if query == SubscriptionQuery::Patterns && request.len() > 2 {
+            // In a namespace: what the nodes count is of all of them.
+            return Answer::Now(number(self.hub.patterns_below(request.arg(2)) as i64));
+        }
         let (this, request) = (self.clone(), request.to_owned());
         let Some(settled) = until_settled(&self.hub, self.context.settings.request_timeout, None) else {
             return Answer::Later(self.ask(spec, query, request));

@@ -24,7 +24,7 @@ pub(in crate::session) fn subscribe(
 ) -> Answer {
     let SessionState { modes, client, .. } = state;
     let subscriber = &mut modes.get_or_insert_default().subscriber;
-    let subscriber = subscriber.get_or_insert_with(|| Subscriber::new(context, &client.entry));
+    let subscriber = subscriber.get_or_insert_with(|| Subscriber::new(context, client));
     begin_subscribe(subscriber, kind, request, client.resp(), context)
 }
 
@@ -37,7 +37,7 @@ pub(in crate::session) fn unsubscribe(
 ) -> Answer {
     let SessionState { modes, client, .. } = state;
     let modes = modes.get_or_insert_default();
-    let subscriber = modes.subscriber.get_or_insert_with(|| Subscriber::new(context, &client.entry));
+    let subscriber = modes.subscriber.get_or_insert_with(|| Subscriber::new(context, client));
     let answer = begin_unsubscribe(subscriber, kind, request, client.resp());
     if !subscriber.is_subscribed() {
         modes.subscriber = None;
@@ -90,10 +90,7 @@ pub(in crate::session) fn leave(state: &SessionState) -> Option<LocalBoxFuture<'
     client.holds_nothing();
     Some(Box::pin(async move {
         loop {
-            let topics = subscribed.borrow_mut().take(NAMES_AT_ONCE);
-            if topics.is_empty() {
-                return;
-            }
+            let Some(topics) = subscribed.borrow_mut().take(NAMES_AT_ONCE) else { return };
             hub.unsubscribe(&client, &topics);
             yield_now().await;
         }

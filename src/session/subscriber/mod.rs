@@ -5,10 +5,12 @@
 
 mod command;
 mod confirmation;
+mod deliver;
 mod state;
 mod subscribe;
 mod subscribed;
 mod unsubscribe;
 
 pub(super) use command::{is_large, is_plain_ping, leave, pong, refusal, subscribe, unsubscribe};
+pub(super) use deliver::PushParts;
 pub(super) use state::Subscriber;

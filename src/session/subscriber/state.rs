@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::subscribed::Subscribed;
 use crate::clients::Client;
-use crate::commands::SessionContext;
+use crate::commands::{ClientState, SessionContext};
 use crate::memory;
 use crate::pubsub::Hub;
 
@@ -26,11 +26,12 @@ pub(in crate::session) struct Subscriber {
 
 impl Subscriber {
     /// A client without subscriptions.
-    pub(super) fn new(context: &SessionContext, client: &Arc<Client>) -> Subscriber {
-        let subscribed = Subscribed::new(context.ceiling.hold(memory::MemoryUse::Subscriptions));
+    pub(super) fn new(context: &SessionContext, client: &ClientState) -> Subscriber {
+        let held = context.ceiling.hold(memory::MemoryUse::Subscriptions);
+        let subscribed = Subscribed::new(held, client.scope.clone());
         Subscriber {
             hub: context.pubsub.clone(),
-            client: client.clone(),
+            client: client.entry.clone(),
             subscribed: Rc::new(RefCell::new(subscribed)),
         }
     }

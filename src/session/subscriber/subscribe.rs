@@ -22,7 +22,7 @@ use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::pubsub::Hub;
 use crate::router::Answer;
-use crate::upstream::{Readiness, SubscriptionGuard, Topic};
+use crate::upstream::{Readiness, SubscriptionGuard};
 
 /// A request to subscribe, until it is confirmed or taken back.
 struct SubscribeRequest {
@@ -33,8 +33,8 @@ struct SubscribeRequest {
     number: u64,
     terms: SubscribeTerms,
     ceiling: Arc<MemoryCeiling>,
-    /// What was added so far, by what was added in one turn.
-    wanted: Vec<SubscriptionGuard>,
+    /// What was added so far, by what was added in one turn: the names, and what they lead to upstream.
+    wanted: Vec<(Vec<Bytes>, SubscriptionGuard)>,
     confirmation: BytesMut,
 }
 
@@ -94,14 +94,13 @@ impl SubscribeRequest {
     /// There are too many names, or no memory for them; nothing was subscribed to.
     fn add<'a>(&mut self, names: impl Iterator<Item = &'a [u8]>) -> Result<(), String> {
         let SubscribeTerms { kind, resp, limits } = self.terms;
-        let names = names.take(NAMES_AT_ONCE);
-        let topics: Vec<Topic> = names.map(|name| Topic::new(kind, Bytes::copy_from_slice(name))).collect();
+        let names: Vec<Bytes> = names.take(NAMES_AT_ONCE).map(Bytes::copy_from_slice).collect();
         let mut subscribed = self.subscribed.borrow_mut();
         if subscribed.is_over() {
             // No client reads it.
             return Err(String::new());
         }
-        let new: BTreeSet<&Topic> = topics.iter().filter(|topic| !subscribed.contains(topic)).collect();
+        let new: BTreeSet<&Bytes> = names.iter().filter(|name| !subscribed.contains(kind, name)).collect();
         let max = limits.subscriptions_max;
         if subscribed.len() + new.len() > max {
             return Err(format!(
@@ -112,26 +111,25 @@ impl SubscribeRequest {
         if kind == TopicKind::Pattern && subscribed.patterns() + new.len() > max {
             return Err(format!("ERR nearside: a client may have {max} patterns (pubsub_patterns_max)"));
         }
-        let bytes = new.iter().map(|topic| Subscribed::bytes_of(topic)).sum();
+        let bytes = new.iter().map(|name| subscribed.bytes_of(kind, name)).sum();
         if !self.ceiling.fits(bytes) {
             self.ceiling.counts.requests_refused.fetch_add(1, Ordering::Relaxed);
             return Err(self.ceiling.refusal("a subscription", bytes, "nothing was subscribed to"));
         }
+        let topics = names.iter().flat_map(|name| subscribed.topics(kind, name)).collect();
         let wanted = self.hub.feed().want(topics).ok_or_else(|| {
             "ERR nearside: too many different channels and patterns are subscribed to (pubsub_names_max)"
                 .to_owned()
         })?;
         let mut new = Vec::new();
-        for topic in wanted.topics() {
-            if subscribed.add(topic, self.number) {
-                new.push(topic.clone());
-            }
-            write(&mut self.confirmation, &subscribed, kind, "subscribe", Some(&topic.name), resp);
+        for name in &names {
+            new.extend(subscribed.add(kind, name, self.number));
+            write(&mut self.confirmation, &subscribed, kind, "subscribe", Some(name), resp);
         }
         subscribed.show(&self.client);
         drop(subscribed);
         self.hub.subscribe(&self.client, &new);
-        self.wanted.push(wanted);
+        self.wanted.push((names, wanted));
         Ok(())
     }
 
@@ -141,8 +139,8 @@ impl SubscribeRequest {
             self.take_back().await;
             return error;
         }
-        for wanted in std::mem::take(&mut self.wanted) {
-            self.subscribed.borrow_mut().confirm(wanted.topics(), self.number);
+        for (names, wanted) in std::mem::take(&mut self.wanted) {
+            self.subscribed.borrow_mut().confirm(self.terms.kind, &names, self.number);
             drop(wanted);
             if self.is_large() {
                 yield_now().await;
@@ -153,8 +151,8 @@ impl SubscribeRequest {
 
     /// Takes back what waits for this request.
     async fn take_back(&mut self) {
-        for wanted in std::mem::take(&mut self.wanted) {
-            let back = self.subscribed.borrow_mut().take_back(wanted.topics(), self.number);
+        for (names, wanted) in std::mem::take(&mut self.wanted) {
+            let back = self.subscribed.borrow_mut().take_back(self.terms.kind, &names, self.number);
             self.hub.unsubscribe(&self.client, &back);
             self.subscribed.borrow().show(&self.client);
             drop(wanted);
@@ -171,7 +169,7 @@ impl SubscribeRequest {
         let deadline = Instant::now() + timeout;
         let mut waited = true;
         while std::mem::take(&mut waited) {
-            for wanted in &self.wanted {
+            for (_, wanted) in &self.wanted {
                 loop {
                     match wanted.readiness() {
                         Readiness::Ready => break,

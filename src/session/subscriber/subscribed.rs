@@ -1,12 +1,15 @@
 //! What one client is subscribed to, and which of it is not active upstream yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
 
 use crate::clients::{Client, ClientFlag};
 use crate::memory::MemoryHold;
+use crate::namespace::Scope;
 use crate::protocol::command::TopicKind;
 use crate::upstream::Topic;
 
@@ -24,6 +27,10 @@ pub(super) struct Subscribed {
     channels: NameStates,
     patterns: NameStates,
     shards: NameStates,
+    /// The namespace in which the client was when it began to subscribe: all names are of it.
+    scope: Option<Rc<Scope>>,
+    /// For topics to which several names may lead: these names.
+    names_of_topics: BTreeMap<Topic, BTreeSet<Bytes>>,
     /// What the names take, here and where the daemon remembers which clients want them.
     held: MemoryHold,
     requests: u64,
@@ -35,15 +42,30 @@ pub(super) struct Subscribed {
 
 impl Subscribed {
     /// Nothing yet; what it takes is counted in `held`.
-    pub(super) fn new(held: MemoryHold) -> Subscribed {
-        let (channels, patterns, shards) = Default::default();
-        Subscribed { channels, patterns, shards, held, requests: 0, over: false }
+    pub(super) fn new(held: MemoryHold, scope: Option<Rc<Scope>>) -> Subscribed {
+        let (channels, patterns, shards, names_of_topics) = Default::default();
+        Subscribed { channels, patterns, shards, scope, names_of_topics, held, requests: 0, over: false }
     }
 
-    /// What a subscription to `topic` takes, in bytes.
-    pub(super) fn bytes_of(topic: &Topic) -> usize {
-        // Its name is written once more for its client or its node.
-        2 * topic.name.len() + NAME_BYTES
+    /// The namespace that the names are of.
+    pub(super) fn scope(&self) -> Option<&Rc<Scope>> {
+        self.scope.as_ref()
+    }
+
+    /// What `name` leads to upstream: itself or, in a namespace, one topic or several.
+    pub(super) fn topics(&self, kind: TopicKind, name: &Bytes) -> SmallVec<[Topic; 1]> {
+        match &self.scope {
+            None => smallvec![Topic::new(kind, name.clone())],
+            Some(scope) => {
+                scope.topics(kind, name).into_iter().map(|topic| Topic::new(kind, topic)).collect()
+            }
+        }
+    }
+
+    /// What a subscription to `name` takes, in bytes.
+    pub(super) fn bytes_of(&self, kind: TopicKind, name: &Bytes) -> usize {
+        // A name is written once more for its client or its node.
+        self.topics(kind, name).iter().map(|topic| 2 * topic.name.len() + NAME_BYTES).sum()
     }
 
     /// Whether it is anything.
@@ -74,9 +96,14 @@ impl Subscribed {
         self.of(kind).keys().cloned().collect()
     }
 
-    /// Whether `topic` is among it.
-    pub(super) fn contains(&self, topic: &Topic) -> bool {
-        self.of(topic.kind).contains_key(&topic.name)
+    /// Whether `name` is among it.
+    pub(super) fn contains(&self, kind: TopicKind, name: &[u8]) -> bool {
+        self.of(kind).contains_key(name)
+    }
+
+    /// The names by which the client has subscribed to a topic to which several may lead.
+    pub(super) fn names_of(&self, topic: &Topic) -> impl Iterator<Item = &Bytes> {
+        self.names_of_topics.get(topic).into_iter().flatten()
     }
 
     /// The number of a new request to subscribe.
@@ -85,68 +112,95 @@ impl Subscribed {
         self.requests
     }
 
-    /// Adds `topic` for `request`; whether it is new.
-    pub(super) fn add(&mut self, topic: &Topic, request: u64) -> bool {
-        let names = self.of_mut(topic.kind);
-        match names.get_mut(&topic.name) {
-            Some(waits) => {
-                // The later request decides.
-                *waits = waits.map(|_| request);
-                false
-            }
-            None => {
-                names.insert(topic.name.clone(), Some(request));
-                self.held.set(self.held.bytes() + Self::bytes_of(topic));
-                true
-            }
+    /// Adds `name` for `request`. Returns the topics that the client had not subscribed to.
+    pub(super) fn add(&mut self, kind: TopicKind, name: &Bytes, request: u64) -> Vec<Topic> {
+        let names = self.of_mut(kind);
+        if let Some(waits) = names.get_mut(name) {
+            // The later request decides.
+            *waits = waits.map(|_| request);
+            return Vec::new();
         }
+        names.insert(name.clone(), Some(request));
+        self.held.set(self.held.bytes() + self.bytes_of(kind, name));
+        let mut new = Vec::new();
+        for topic in self.topics(kind, name) {
+            let mut is_new = true;
+            if self.is_for_several(&topic) {
+                let names = self.names_of_topics.entry(topic.clone()).or_default();
+                is_new = names.is_empty();
+                names.insert(name.clone());
+            }
+            new.extend(is_new.then_some(topic));
+        }
+        new
     }
 
     /// What waited for `request` waits no more.
-    pub(super) fn confirm(&mut self, topics: &[Topic], request: u64) {
-        for topic in topics {
-            if let Some(waits) = self.of_mut(topic.kind).get_mut(&topic.name).filter(|w| **w == Some(request))
-            {
+    pub(super) fn confirm(&mut self, kind: TopicKind, names: &[Bytes], request: u64) {
+        for name in names {
+            if let Some(waits) = self.of_mut(kind).get_mut(name).filter(|waits| **waits == Some(request)) {
                 *waits = None;
             }
         }
     }
 
-    /// Takes out what waited for `request` in vain.
-    pub(super) fn take_back(&mut self, topics: &[Topic], request: u64) -> Vec<Topic> {
-        let waits = |topic: &&Topic| self.of(topic.kind).get(&topic.name) == Some(&Some(request));
-        let back: Vec<Topic> = topics.iter().filter(waits).cloned().collect();
-        back.into_iter().filter(|topic| self.remove(topic)).collect()
-    }
-
-    /// Takes `topic` out; whether it was there.
-    pub(super) fn remove(&mut self, topic: &Topic) -> bool {
-        let removed = self.of_mut(topic.kind).remove(&topic.name).is_some();
-        if removed {
-            self.held.set(self.held.bytes() - Self::bytes_of(topic));
-        }
-        removed
-    }
-
-    /// Takes up to `count` topics out.
-    pub(super) fn take(&mut self, count: usize) -> Vec<Topic> {
-        let mut taken = Vec::new();
-        for kind in [TopicKind::Channel, TopicKind::Pattern, TopicKind::Shard] {
-            let names = self.of_mut(kind);
-            while taken.len() < count
-                && let Some((name, _)) = names.pop_first()
-            {
-                taken.push(Topic::new(kind, name));
+    /// Takes out what waited for `request` in vain. Returns the topics that the client leaves.
+    pub(super) fn take_back(&mut self, kind: TopicKind, names: &[Bytes], request: u64) -> Vec<Topic> {
+        let mut left = Vec::new();
+        for name in names {
+            if self.of(kind).get(name) == Some(&Some(request)) {
+                left.extend(self.remove(kind, name).into_iter().flatten());
             }
         }
-        self.held.set(self.held.bytes() - taken.iter().map(Self::bytes_of).sum::<usize>());
-        taken
+        left
+    }
+
+    /// Takes `name` out. Returns the topics that the client leaves, if the name was there.
+    pub(super) fn remove(&mut self, kind: TopicKind, name: &Bytes) -> Option<Vec<Topic>> {
+        self.of_mut(kind).remove(name)?;
+        self.held.set(self.held.bytes() - self.bytes_of(kind, name));
+        Some(self.leave(kind, name))
+    }
+
+    /// The topics of `name` to which no other name of the client leads.
+    fn leave(&mut self, kind: TopicKind, name: &Bytes) -> Vec<Topic> {
+        let mut left = Vec::new();
+        for topic in self.topics(kind, name) {
+            if let Some(names) = self.names_of_topics.get_mut(&topic) {
+                names.remove(name);
+                if !names.is_empty() {
+                    continue;
+                }
+                self.names_of_topics.remove(&topic);
+            }
+            left.push(topic);
+        }
+        left
+    }
+
+    fn is_for_several(&self, topic: &Topic) -> bool {
+        self.scope.is_some() && Scope::is_for_several(&topic.name)
+    }
+
+    /// Takes up to `count` names out. Returns the topics that the client leaves; `None` if there was no name.
+    pub(super) fn take(&mut self, count: usize) -> Option<Vec<Topic>> {
+        let (mut taken, mut left) = (0, Vec::new());
+        for kind in [TopicKind::Channel, TopicKind::Pattern, TopicKind::Shard] {
+            while taken < count
+                && let Some((name, _)) = self.of_mut(kind).pop_first()
+            {
+                taken += 1;
+                self.held.set(self.held.bytes() - self.bytes_of(kind, &name));
+                left.extend(self.leave(kind, &name));
+            }
+        }
+        (taken > 0).then_some(left)
     }
 
     /// Takes everything out, for good.
     pub(super) fn end(&mut self) -> Vec<Topic> {
         self.over = true;
-        self.take(usize::MAX)
+        self.take(usize::MAX).unwrap_or_default()
     }
 
     /// Whether nothing is added any more.
@@ -186,31 +240,57 @@ mod tests {
 
     use super::*;
     use crate::memory::MemoryCeiling;
+    use crate::namespace::{ChannelRule, Namespace};
+    use crate::protocol::db::DbIndex;
+
+    const CHANNEL: TopicKind = TopicKind::Channel;
 
     fn topic(name: &'static str) -> Topic {
-        Topic::new(TopicKind::Channel, Bytes::from_static(name.as_bytes()))
+        Topic::new(CHANNEL, Bytes::from_static(name.as_bytes()))
+    }
+
+    fn subscribed(scope: Option<Scope>) -> Subscribed {
+        let held = Arc::<MemoryCeiling>::default().hold(crate::memory::MemoryUse::Subscriptions);
+        Subscribed::new(held, scope.map(Rc::new))
     }
 
     #[test]
     fn a_request_that_fails_takes_back_what_waits_for_it_alone() {
-        let held = Arc::<MemoryCeiling>::default().hold(crate::memory::MemoryUse::Subscriptions);
-        let mut subscribed = Subscribed::new(held);
-        let topics = [topic("stands"), topic("asked again"), topic("ended"), topic("alone")];
+        let mut subscribed = subscribed(None);
+        let names =
+            ["stands", "asked again", "ended", "alone"].map(|name| Bytes::from_static(name.as_bytes()));
         let first = subscribed.begin();
-        assert!(subscribed.add(&topics[0], first));
-        subscribed.confirm(&topics, first);
+        assert_eq!(subscribed.add(CHANNEL, &names[0], first), [topic("stands")]);
+        subscribed.confirm(CHANNEL, &names, first);
         let second = subscribed.begin();
-        let new: Vec<bool> = topics.iter().map(|topic| subscribed.add(topic, second)).collect();
-        assert_eq!(new, [false, true, true, true]);
-        assert!(subscribed.remove(&topics[2]));
+        let new: Vec<usize> = names.iter().map(|name| subscribed.add(CHANNEL, name, second).len()).collect();
+        assert_eq!(new, [0, 1, 1, 1]);
+        assert_eq!(subscribed.remove(CHANNEL, &names[2]), Some(vec![topic("ended")]));
         let third = subscribed.begin();
-        assert!(!subscribed.add(&topics[1], third));
-        assert_eq!(subscribed.take_back(&topics, second), [topic("alone")]);
-        assert_eq!(subscribed.names(TopicKind::Channel), ["asked again", "stands"]);
-        subscribed.confirm(&topics, third);
-        assert_eq!(subscribed.take_back(&topics, third), []);
-        assert_eq!(subscribed.take(1), [topic("asked again")]);
+        assert_eq!(subscribed.add(CHANNEL, &names[1], third), []);
+        assert_eq!(subscribed.take_back(CHANNEL, &names, second), [topic("alone")]);
+        assert_eq!(subscribed.names(CHANNEL), ["asked again", "stands"]);
+        subscribed.confirm(CHANNEL, &names, third);
+        assert_eq!(subscribed.take_back(CHANNEL, &names, third), []);
+        assert_eq!(subscribed.take(1), Some(vec![topic("asked again")]));
         assert_eq!(subscribed.end(), [topic("stands")]);
-        assert!(!subscribed.is_any() && subscribed.is_over());
+        assert!(!subscribed.is_any() && subscribed.is_over() && subscribed.take(1).is_none());
+    }
+
+    #[test]
+    fn a_topic_of_several_names_is_left_with_the_last() {
+        let namespace = Namespace { name: "app".into(), pinned: false, channels: ChannelRule::Own };
+        let mut subscribed = subscribed(Some(Scope::new(Arc::new(namespace), DbIndex::default())));
+        let request = subscribed.begin();
+        let [first, second] =
+            ["__keyevent@0__:del", "__keyevent@3__:del"].map(|name| Bytes::from_static(name.as_bytes()));
+        let topic = topic("__keyevent@0__:del");
+        assert_eq!(subscribed.add(CHANNEL, &first, request), [topic.clone()]);
+        assert_eq!(subscribed.add(CHANNEL, &second, request), []);
+        assert_eq!(subscribed.names_of(&topic).collect::<Vec<_>>(), [&first, &second]);
+        assert_eq!(subscribed.remove(CHANNEL, &first), Some(Vec::new()));
+        assert_eq!(subscribed.remove(CHANNEL, &first), None);
+        assert_eq!(subscribed.remove(CHANNEL, &second), Some(vec![topic]));
+        assert_eq!((subscribed.held.bytes(), subscribed.names_of_topics.len()), (0, 0));
     }
 }

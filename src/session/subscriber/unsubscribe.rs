@@ -17,7 +17,6 @@ use crate::protocol::resp::Resp;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 use crate::pubsub::Hub;
 use crate::router::Answer;
-use crate::upstream::Topic;
 
 /// A request to unsubscribe.
 struct UnsubscribeRequest {
@@ -103,10 +102,8 @@ impl UnsubscribeRequest {
         let mut ended = Vec::new();
         let mut confirmation = BytesMut::new();
         for name in names.from(first) {
-            let topic = Topic::new(kind, name);
-            let was_there = subscribed.remove(&topic);
-            write(&mut confirmation, &subscribed, kind, "unsubscribe", Some(&topic.name), resp);
-            ended.extend(was_there.then_some(topic));
+            ended.extend(subscribed.remove(kind, &name).into_iter().flatten());
+            write(&mut confirmation, &subscribed, kind, "unsubscribe", Some(&name), resp);
         }
         if names.len() == 0 {
             write(&mut confirmation, &subscribed, kind, "unsubscribe", None, resp);

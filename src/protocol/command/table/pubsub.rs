@@ -1,7 +1,7 @@
 //! Publish and subscribe.
 
 use super::builder::{ALL, ONE, container, row};
-use crate::protocol::command::{Class, Flags, RequiredState, Spec, SubscriptionQuery, TopicKind};
+use crate::protocol::command::{Class, Flags, ReplyNames, RequiredState, Spec, SubscriptionQuery, TopicKind};
 
 pub(super) const ROWS: &[Spec] = &[
     row("psubscribe", -2, Class::Session(RequiredState::Subscribe(TopicKind::Pattern))),
@@ -16,12 +16,16 @@ pub(super) const ROWS: &[Spec] = &[
 ];
 
 const PUBSUB: &[Spec] = &[
-    row("pubsub|channels", -2, query(SubscriptionQuery::Names(TopicKind::Channel))),
+    row("pubsub|channels", -2, query(SubscriptionQuery::Names(TopicKind::Channel)))
+        .names(ReplyNames::Channels),
     row("pubsub|help", 2, Class::AnyNode),
     row("pubsub|numpat", 2, query(SubscriptionQuery::Patterns)),
-    row("pubsub|numsub", -2, query(SubscriptionQuery::Counts(TopicKind::Channel))),
-    row("pubsub|shardchannels", -2, query(SubscriptionQuery::Names(TopicKind::Shard))),
-    row("pubsub|shardnumsub", -2, query(SubscriptionQuery::Counts(TopicKind::Shard))),
+    row("pubsub|numsub", -2, query(SubscriptionQuery::Counts(TopicKind::Channel)))
+        .names(ReplyNames::ChannelCounts),
+    row("pubsub|shardchannels", -2, query(SubscriptionQuery::Names(TopicKind::Shard)))
+        .names(ReplyNames::Channels),
+    row("pubsub|shardnumsub", -2, query(SubscriptionQuery::Counts(TopicKind::Shard)))
+        .names(ReplyNames::ChannelCounts),
 ];
 
 const fn query(query: SubscriptionQuery) -> Class {
