@@ -15,12 +15,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use nearside::cache::policy::AdmissionRule;
 use nearside::cache::{
-    self, CacheLimits, CacheQuery, Lifetime, Lookup, NearCache, SharedCache, VersionedReply,
+    CacheLimits, CacheQuery, CommandId, Lifetime, Lookup, NearCache, SharedCache, VersionedReply,
 };
 use nearside::clock;
 use nearside::net::write_queue::WriteQueue;
 use nearside::node::Epoch;
-use nearside::protocol::command::number_of;
+use nearside::protocol::command::cached_number_of;
+use nearside::protocol::db::DbIndex;
 use nearside::protocol::key::Slot;
 use nearside::protocol::resp::request::OwnedRequest;
 use nearside::stats::Stats;
@@ -75,7 +76,7 @@ fn fill(value_bytes: usize) {
         let request = OwnedRequest::from_args(["GET", &format!("user:session:{number:016}")]);
         let request = request.as_request();
         let query = CacheQuery {
-            command: cache::CommandId { name: "get", number: number_of("get") as u16 },
+            command: CommandId::in_database(cached_number_of("get"), DbIndex::default()).unwrap(),
             key: request.arg(1),
             args: request.tail(),
         };

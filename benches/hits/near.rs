@@ -13,6 +13,8 @@ use nearside::cache::{
 use nearside::clock;
 use nearside::net::write_queue::WriteQueue;
 use nearside::node::Epoch;
+use nearside::protocol::command::cached_number_of;
+use nearside::protocol::db::DbIndex;
 use nearside::protocol::key::Slot;
 use nearside::stats::WorkerStats;
 
@@ -30,6 +32,7 @@ pub(crate) struct Near {
     shared: Arc<SharedCache>,
     cache: NearCache<()>,
     epoch: Epoch,
+    command: CommandId,
     name: Vec<u8>,
     tail: Vec<u8>,
     /// The bytes of every value.
@@ -109,14 +112,14 @@ impl Near {
         let shared = Arc::new(SharedCache::new(limits, stats.clone()));
         let cache = NearCache::new(shared.clone(), stats);
         let (name, tail, value) = (Vec::new(), Vec::new(), Vec::new());
-        Near { shared, cache, epoch: Epoch::begin(u64::MAX), name, tail, value }
+        let command = CommandId::in_database(cached_number_of("get"), DbIndex::default()).unwrap();
+        Near { shared, cache, epoch: Epoch::begin(u64::MAX), command, name, tail, value }
     }
 
     /// GET of the key with this number, of those whose names begin with `kind`.
     pub(crate) fn read(&mut self, kind: char, key: Key, size: Size) -> Read {
         self.name(kind, key, size);
-        let query =
-            CacheQuery { command: CommandId { name: "get", number: 1 }, key: &self.name, args: &self.tail };
+        let query = CacheQuery { command: self.command, key: &self.name, args: &self.tail };
         let now = clock::now();
         let Lookup::Miss(missed) =
             self.cache.lookup(&query, now, || Slot::of(query.key), &mut WriteQueue::default())

@@ -14,7 +14,8 @@ use nearside::clock;
 use nearside::invalidation::Invalidation;
 use nearside::net::write_queue::WriteQueue;
 use nearside::node::Epoch;
-use nearside::protocol::command::{number_of, recognise};
+use nearside::protocol::command::{cached_number_of, recognise};
+use nearside::protocol::db::DbIndex;
 use nearside::protocol::key::Slot;
 use nearside::protocol::resp::request::OwnedRequest;
 use nearside::protocol::resp::resp2::{self, Form};
@@ -51,7 +52,7 @@ pub(crate) struct Asked {
 }
 
 static GET_COMMAND: LazyLock<CommandId> =
-    LazyLock::new(|| CommandId { name: "get", number: number_of("get") as u16 });
+    LazyLock::new(|| CommandId::in_database(cached_number_of("get"), DbIndex::default()).unwrap());
 
 /// Bytes of values.
 pub(crate) const SMALL: usize = 100;

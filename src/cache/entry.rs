@@ -2,20 +2,16 @@
 
 use bytes::Bytes;
 
+use crate::protocol::command;
 use crate::protocol::db::DbIndex;
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::cursor::{self, ReplyHead};
 
-/// A command and the database in which it is executed.
-#[derive(Clone, Copy, Debug)]
-pub struct CommandId {
-    /// The command's name in lower case.
-    pub name: &'static str,
-    /// Stands for both: below 1,024, and never 0.
-    pub number: u16,
-}
+/// A command and the database in which it is executed: a number below 1,024 for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CommandId(u16);
 
-/// The lower bits of the number of a [`CommandId`] are those of the command.
+/// The lower bits of a [`CommandId`] are those of the command.
 const COMMAND_BITS: u32 = 6;
 
 /// Databases whose replies are kept: those from 0 on.
@@ -82,41 +78,39 @@ const SOLE_FRAME_BYTES_MAX: usize = 12;
 // === impl CommandId ===
 
 impl CommandId {
-    /// The command `name`, whose number is `command`, in `database`; `None` if no reply of that is kept.
+    /// The command that has this number in the table ([`command::cached`]), in `database`; `None` if no reply
+    /// of that is kept.
     #[inline]
-    pub fn in_database(name: &'static str, command: u8, database: DbIndex) -> Option<CommandId> {
+    pub fn in_database(command: u8, database: DbIndex) -> Option<CommandId> {
         let database = database.number();
         let number = u16::from(command) | (database as u16) << COMMAND_BITS;
-        (database < DATABASES_MAX).then_some(CommandId { name, number })
+        (database < DATABASES_MAX).then_some(CommandId(number))
+    }
+
+    /// The command with its database that an entry has in this number.
+    pub(super) const fn of_number(number: u16) -> CommandId {
+        CommandId(number)
+    }
+
+    /// The number for both.
+    #[inline]
+    pub(super) fn number(self) -> u16 {
+        self.0
     }
 
     /// The number of the command.
     pub fn command(self) -> u8 {
-        (self.number & (u16::from(COMMANDS_MAX) - 1)) as u8
+        (self.0 & (u16::from(COMMANDS_MAX) - 1)) as u8
+    }
+
+    /// The name of the command in lower case.
+    pub fn name(self) -> &'static str {
+        command::cached(self.command()).map_or("", |spec| spec.name)
     }
 
     /// The database.
     pub fn database(self) -> DbIndex {
-        database_of(self.number)
-    }
-}
-
-/// The database in the number of a [`CommandId`].
-pub(super) fn database_of(number: u16) -> DbIndex {
-    DbIndex::new(u32::from(number >> COMMAND_BITS))
-}
-
-impl PartialEq for CommandId {
-    fn eq(&self, other: &CommandId) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for CommandId {}
-
-impl std::hash::Hash for CommandId {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.number.hash(state);
+        DbIndex::new(u32::from(self.0 >> COMMAND_BITS))
     }
 }
 
@@ -160,12 +154,12 @@ mod tests {
 
     #[test]
     fn a_reply_belongs_to_its_database() {
-        let of = |database| CommandId::in_database("get", COMMANDS_MAX - 1, DbIndex::new(database));
+        let of = |database| CommandId::in_database(COMMANDS_MAX - 1, DbIndex::new(database));
         for database in 0..DATABASES_MAX {
             let id = of(database).unwrap();
             assert_eq!((id.command(), id.database()), (COMMANDS_MAX - 1, DbIndex::new(database)));
             assert!((0..database).all(|other| of(other) != Some(id)));
-            assert!(id.number < 1 << 10, "an entry has ten bits for it");
+            assert!(id.number() < 1 << 10, "an entry has ten bits for it");
         }
         assert_eq!(of(DATABASES_MAX), None);
     }

@@ -64,7 +64,7 @@ impl SharedCache {
     fn explain(&self, key: &[u8], slot: Slot, database: DbIndex, now: Nanos) -> Explained {
         let hash = self.store.hash(key);
         let stored = self.store.replies(hash, key);
-        let stored = stored.into_iter().filter(|stored| stored.head.database() == database);
+        let stored = stored.into_iter().filter(|stored| stored.head.command().database() == database);
         let (live, dead): (Vec<_>, Vec<_>) =
             stored.partition(|stored| self.why_dead(stored.head, now).is_none());
         let noted = match dead.first().filter(|_| live.is_empty()) {
@@ -84,7 +84,7 @@ impl SharedCache {
     fn kept(&self, stored: &Stored, now: Nanos) -> Option<KeptReply> {
         let epoch = self.store.epoch(stored.head.epoch_index())?;
         Some(KeptReply {
-            command: stored.command,
+            command: stored.head.command().name(),
             arguments: cursor::strings(&stored.arguments).map(<[u8]>::to_vec).collect(),
             deadline: stored.head.deadline_after(now),
             epoch: epoch.number(),

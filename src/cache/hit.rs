@@ -12,15 +12,14 @@ use crate::net::write_queue::WriteQueue;
 pub struct Hit<'a> {
     out: &'a mut WriteQueue,
     held: FoundReply,
-    resp2: Resp2,
 }
 
 // === impl Hit ===
 
 impl<'a> Hit<'a> {
     #[inline]
-    pub(super) fn new(out: &'a mut WriteQueue, held: FoundReply, resp2: Resp2) -> Hit<'a> {
-        Hit { out, held, resp2 }
+    pub(super) fn new(out: &'a mut WriteQueue, held: FoundReply) -> Hit<'a> {
+        Hit { out, held }
     }
 
     /// The reply, in RESP3.
@@ -35,7 +34,7 @@ impl<'a> Hit<'a> {
     /// Its form for a client of RESP2.
     #[inline]
     pub fn resp2(&self) -> Resp2 {
-        self.resp2
+        self.held.resp2()
     }
 
     /// The reply in RESP3, for as long as it is wanted.

@@ -37,8 +37,9 @@ impl SharedCache {
             let replies = self.store.replies(self.store.hash(key), key);
             replies.into_iter().rev().take(per_key_max).map(|stored| {
                 let arguments = cursor::strings(&stored.arguments).map(Bytes::copy_from_slice);
-                let command = std::iter::once(Bytes::from_static(stored.command.as_bytes()));
-                (stored.head.database(), command.chain(arguments).collect::<Vec<_>>())
+                let command = stored.head.command();
+                let name = std::iter::once(Bytes::from_static(command.name().as_bytes()));
+                (command.database(), name.chain(arguments).collect::<Vec<_>>())
             })
         });
         reads.filter(|(_, read)| read.iter().map(Bytes::len).sum::<usize>() <= bytes_max).collect()

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::entry::{CacheQuery, Resp2};
+use super::entry::CacheQuery;
 use super::generation::MissToken;
 use super::hit::Hit;
 use super::miss_reason::MissReason;
@@ -36,21 +36,20 @@ impl<T: Clone> NearCache<T> {
         out: &'o mut WriteQueue,
     ) -> Lookup<'o> {
         let hash = self.shared.store.hash(query.key);
-        if let Some((held, resp2)) = self.serve(hash, query, now, out) {
+        if let Some(held) = self.serve(hash, query, now, out) {
             self.stats.l1_hits.bump();
             if self.stats.l1_hits.get() & self.sample_mask == 0 {
                 let sampled = self.samples.as_ref().map(|_| held.to_bytes(out));
                 self.record_sampled_hit(*query, held.spot(), sampled);
             }
-            return Lookup::Hit(Hit::new(out, held, resp2));
+            return Lookup::Hit(Hit::new(out, held));
         }
         self.stats.l1_misses.bump();
         let generation = self.shared.generation(hash, slot());
         Lookup::Miss(MissToken { hash, generation, at: now, behind: 0 })
     }
 
-    /// Finds a reply that may be served, and copies it into the room of `out` unless it is large. Also
-    /// returns its form in RESP2.
+    /// Finds a reply that may be served, and copies it into the room of `out` unless it is large.
     #[inline(always)]
     fn serve(
         &self,
@@ -58,16 +57,16 @@ impl<T: Clone> NearCache<T> {
         query: &CacheQuery<'_>,
         now: Nanos,
         out: &mut WriteQueue,
-    ) -> Option<(FoundReply, Resp2)> {
+    ) -> Option<FoundReply> {
         if let Some(found) = self.shared.store.find_at_once(hash, &Sought::new(query), out)
             && !found.head.is_over(tick(now))
             && !self.shared.store.is_moved(found.head)
             && self.epochs.borrow().is_seen(found.head.epoch_index(), now)
         {
-            return Some((FoundReply::copied(found), found.head.resp2()));
+            return Some(FoundReply::copied(found));
         }
         let found = self.serve_otherwise(hash, *query, now, out)?;
-        Some((self.shared.store.held(found)?, found.head.resp2()))
+        self.shared.store.held(found)
     }
 
     /// Finds a reply that may be served wherever it lies, and checks its connection first if that is due.

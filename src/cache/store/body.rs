@@ -182,7 +182,7 @@ mod tests {
                 let key: Vec<u8> = (0..asked_len).map(|at| b'a' + at as u8).collect();
                 let reply: Vec<u8> = (0..reply_len).map(|at| (at as u8).wrapping_add(1)).collect();
                 let tail = format!("${asked_len}\r\n{}\r\n", String::from_utf8_lossy(&key));
-                let command = CommandId { name: "get", number: 1_023 };
+                let command = CommandId::of_number(1_023);
                 let query = CacheQuery { command, key: &key, args: tail.as_bytes() };
                 let sought = Sought::new(&query);
                 let head = EntryHead::new(&sought, reply_len, chained, &TERMS);
@@ -191,7 +191,7 @@ mod tests {
                 assert_eq!(EntryHead::read(&words), Some(head).filter(|_| words.len() > 1));
                 assert!(head.may_answer(&sought) && head.is_key_only() && head.resp2() == Resp2::Other);
                 assert_eq!((head.deadline(), head.epoch_index(), head.slot()), (9, 65_535, 16_383));
-                assert_eq!((head.slot_generation(), head.command()), (7, 1_023));
+                assert_eq!((head.slot_generation(), head.command()), (7, command));
                 assert_eq!(next(&words).map(|next| next.load(Ordering::Relaxed)), chained.then_some(77));
                 let body = body_of(&words, head, &sought).unwrap();
                 let (whole, behind) = body.split_at(asked_len / 8);

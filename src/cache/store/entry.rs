@@ -7,9 +7,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ticks::{TICK_BITS, tick};
-use crate::cache::entry::{CacheQuery, Resp2, database_of};
+use crate::cache::entry::{CacheQuery, CommandId, Resp2};
 use crate::clock::Nanos;
-use crate::protocol::db::DbIndex;
 
 /// Words of the head.
 pub(super) const HEAD_WORDS: usize = 2;
@@ -65,7 +64,7 @@ impl<'a> Sought<'a> {
         let is_key_only = query.is_key_only();
         let asked = if is_key_only { query.key } else { query.args };
         let second = (asked.len() as u64).min(PART_MASK)
-            | u64::from(query.command.number) << COMMAND_SHIFT & COMMAND_MASK
+            | u64::from(query.command.number()) << COMMAND_SHIFT & COMMAND_MASK
             | if is_key_only { SOLE } else { 0 };
         Sought { asked, second }
     }
@@ -132,13 +131,9 @@ impl EntryHead {
         (self.first >> 48) as u16
     }
 
-    pub(super) fn command(self) -> u16 {
-        ((self.second & COMMAND_MASK) >> COMMAND_SHIFT) as u16
-    }
-
-    /// The database that it was read in.
-    pub(in crate::cache) fn database(self) -> DbIndex {
-        database_of(self.command())
+    /// The command that it is the reply to, and the database.
+    pub(in crate::cache) fn command(self) -> CommandId {
+        CommandId::of_number(((self.second & COMMAND_MASK) >> COMMAND_SHIFT) as u16)
     }
 
     /// Whether what was asked is the key alone.
@@ -191,7 +186,6 @@ pub(super) fn words_of(asked_len: usize, reply_len: usize, chained: bool) -> usi
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::cache::entry::CommandId;
 
     pub(in crate::cache::store) const TERMS: EntryTerms = EntryTerms {
         deadline: 9,
@@ -203,9 +197,9 @@ pub(super) mod tests {
 
     #[test]
     fn a_question_is_answered_by_nothing_else() {
-        let command = CommandId { name: "get", number: 5 };
+        let command = CommandId::of_number(5);
         let one = CacheQuery { command, key: b"key", args: b"$3\r\nkey\r\n" };
-        let other = CacheQuery { command: CommandId { name: "strlen", number: 6 }, ..one };
+        let other = CacheQuery { command: CommandId::of_number(6), ..one };
         let longer = CacheQuery { command, key: b"key", args: b"$3\r\nkey\r\n$1\r\n0\r\n" };
         let head = EntryHead::new(&Sought::new(&one), 3, false, &TERMS);
         assert!(head.may_answer(&Sought::new(&one)));

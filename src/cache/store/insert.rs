@@ -70,7 +70,6 @@ impl Store {
         let Some(epoch_index) = self.epoch_index(&mut writer, fill.epoch) else {
             return Err(Refused::NoRoom);
         };
-        self.learn_name(fill.query);
         let terms = EntryTerms {
             deadline: fill.deadline,
             epoch_index,
@@ -115,12 +114,6 @@ impl Store {
         }
         self.empty(writer);
         writer.epochs.index_of(epoch)
-    }
-
-    fn learn_name(&self, query: &CacheQuery<'_>) {
-        if let Some(name) = self.names.get(usize::from(query.command.number)) {
-            name.get_or_init(|| query.command.name);
-        }
     }
 
     /// Adds a line if they are fuller than they should be: more places than the entry needs that was added.

@@ -9,6 +9,7 @@ use super::entry::{EntryHead, Sought};
 use super::large::{Large, LargeEntries};
 use super::line::{LINE_WORDS, Line, Locked, PLACES, Place};
 use super::{Bytes, MissReason, REPLIES_MAX, Store};
+use crate::cache::entry::Resp2;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::resp::scan::AHEAD_MAX;
 
@@ -20,12 +21,10 @@ pub(in crate::cache) struct Found {
     pub(in crate::cache) spot: u64,
 }
 
-/// Where a reply is that was found and may be served.
+/// Where a reply is that was found and may be served: in the room of the output that it was found for.
 #[derive(Debug)]
 pub(in crate::cache) struct FoundReply {
-    spot: u64,
-    /// Bytes in the room of the output that it was found for.
-    len: usize,
+    found: Found,
     /// A large reply, which stays where it is.
     large: Option<Arc<Large>>,
 }
@@ -36,19 +35,25 @@ impl FoundReply {
     /// A reply that was copied to the room of an output.
     #[inline(always)]
     pub(in crate::cache) fn copied(found: Found) -> FoundReply {
-        FoundReply { spot: found.spot, len: found.head.reply_len(), large: None }
+        FoundReply { found, large: None }
     }
 
     #[inline(always)]
     pub(in crate::cache) fn spot(&self) -> u64 {
-        self.spot
+        self.found.spot
+    }
+
+    /// Its form in RESP2.
+    #[inline(always)]
+    pub(in crate::cache) fn resp2(&self) -> Resp2 {
+        self.found.head.resp2()
     }
 
     /// Its bytes, if it lies in the room.
     #[inline(always)]
     pub(in crate::cache) fn len_in_room(&self) -> Result<usize, &Bytes> {
         match &self.large {
-            None => Ok(self.len),
+            None => Ok(self.found.head.reply_len()),
             Some(large) => Err(&large.reply),
         }
     }
@@ -56,7 +61,7 @@ impl FoundReply {
     /// The reply; `out` is the output that it was found for.
     #[inline(always)]
     pub(in crate::cache) fn to_bytes(&self, out: &WriteQueue) -> Bytes {
-        to_bytes(self.len, self.large.as_deref(), out)
+        to_bytes(self.found.head.reply_len(), self.large.as_deref(), out)
     }
 }
 
@@ -69,7 +74,6 @@ fn to_bytes(len: usize, large: Option<&Large>, out: &WriteQueue) -> Bytes {
 #[derive(Clone, Debug)]
 pub(in crate::cache) struct Stored {
     pub(in crate::cache) head: EntryHead,
-    pub(in crate::cache) command: &'static str,
     pub(in crate::cache) key: Vec<u8>,
     /// The arguments, as in a request.
     pub(in crate::cache) arguments: Vec<u8>,
@@ -212,7 +216,7 @@ impl Store {
             return Some(FoundReply::copied(found));
         }
         let large = self.large.get(found.spot)?;
-        Some(FoundReply { spot: found.spot, len: 0, large: Some(large) })
+        Some(FoundReply { found, large: Some(large) })
     }
 
     /// All replies about the key with this hash, the oldest first.
@@ -317,7 +321,7 @@ impl Store {
     fn stored_of(&self, head: EntryHead, asked: Vec<u8>, reply_bytes: usize, weight: usize) -> Stored {
         let key = body::key(head, &asked).to_vec();
         let arguments = if head.is_key_only() { body::sole(&asked) } else { asked };
-        Stored { head, command: self.name(head.command()), key, arguments, reply_bytes, weight }
+        Stored { head, key, arguments, reply_bytes, weight }
     }
 
     /// Whether so little is kept that it lies in the caches of the CPU anyhow.

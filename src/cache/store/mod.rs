@@ -27,7 +27,6 @@
 //!   stays by chance. An entry that expires before its segment would reach the front again goes first.
 
 use std::fmt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -77,9 +76,6 @@ use sizes::Sizes;
 /// field.
 pub(super) const REPLIES_MAX: usize = 128;
 
-/// Numbers of commands are below this: an entry has ten bits for one.
-const NUMBERS_MAX: usize = 1 << 10;
-
 /// Moves of a slot after which all entries are dropped: half of the numbers that an entry can carry.
 const MOVES_MAX: u32 = 1 << 15;
 
@@ -100,7 +96,6 @@ pub(super) struct Store {
     entries: AtomicU64,
     /// Bytes of the segments in use, and of the ghost queue.
     log_bytes: AtomicU64,
-    names: Box<[OnceLock<&'static str>]>,
     writer: Mutex<StoreWriter>,
     on_event: Box<dyn Fn(u64, Event) + Send + Sync>,
 }
@@ -152,7 +147,6 @@ impl Store {
             dead: std::iter::repeat_with(AtomicU32::default).take(sizes.segments).collect(),
             entries: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
-            names: std::iter::repeat_with(OnceLock::new).take(NUMBERS_MAX).collect(),
             writer: Mutex::default(),
             on_event: Box::new(on_event),
             sizes,
@@ -326,10 +320,6 @@ impl Store {
     /// The epoch with this index.
     pub(super) fn epoch(&self, index: u16) -> Option<Epoch> {
         self.writer.lock().epochs.epoch(index).cloned()
-    }
-
-    fn name(&self, command: u16) -> &'static str {
-        self.names.get(usize::from(command)).and_then(OnceLock::get).copied().unwrap_or_default()
     }
 }
 

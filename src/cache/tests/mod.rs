@@ -74,7 +74,7 @@ impl Asked {
 fn asked(command: &'static str, args: &[&str]) -> Asked {
     let tail = args.iter().map(|arg| format!("${}\r\n{arg}\r\n", arg.len())).collect::<String>();
     let cached = numbered(number_of(command)).unwrap().cached;
-    let command = CommandId::in_database(command, cached, DbIndex::default()).unwrap();
+    let command = CommandId::in_database(cached, DbIndex::default()).unwrap();
     Asked { command, key: args[0].to_owned(), tail: tail.into_bytes() }
 }
 

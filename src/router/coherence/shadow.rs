@@ -64,7 +64,8 @@ impl ShadowVerifier {
     }
 
     async fn verify(self: &Rc<ShadowVerifier>, cache: &RouterCache, sample: Sample, lease: Duration) {
-        let arguments = std::iter::once(sample.command.name.as_bytes()).chain(cursor::strings(&sample.tail));
+        let arguments =
+            std::iter::once(sample.command.name().as_bytes()).chain(cursor::strings(&sample.tail));
         let bytes = OwnedRequest::from_args(arguments).bytes();
         let slot = Slot::of(sample.key());
         // This reply is not kept, so it needs no tracking.
@@ -92,7 +93,7 @@ impl ShadowVerifier {
         let key = sample.key().escape_ascii().to_string();
         tracing::error!(
             key,
-            command = sample.command.name,
+            command = sample.command.name(),
             "shadow: what was served is not what the server has, and nothing was heard of a change; the entry is dropped"
         );
         cache.shared().note_mismatch(sample.key());

@@ -265,7 +265,7 @@ static GET: LazyLock<u8> = LazyLock::new(|| cached_number_of("get"));
 
 /// The command that an element of MGET is the reply to; `None` if nothing of `database` is kept.
 pub(super) fn get_in(database: DbIndex) -> Option<CommandId> {
-    CommandId::in_database("get", *GET, database)
+    CommandId::in_database(*GET, database)
 }
 
 /// The query that an element of MGET answers.

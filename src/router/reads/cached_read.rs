@@ -308,7 +308,7 @@ const _: () = assert!(CACHED < COMMANDS_MAX);
 /// A command of the caller for the near cache; `None` if nothing of the caller's database is kept.
 #[inline]
 fn command_of(spec: &'static Spec, caller: Caller<'_>) -> Option<CommandId> {
-    CommandId::in_database(spec.name, spec.cached, caller.inflight.database())
+    CommandId::in_database(spec.cached, caller.inflight.database())
 }
 
 /// What a client gets of what a fill brought in.

@@ -16,8 +16,9 @@ use super::*;
 use crate::cache::entry::{CacheQuery, CommandId, Resp2};
 use crate::net::write_queue::WriteQueue;
 
-const GET: CommandId = CommandId { name: "get", number: 7 };
-const HGET: CommandId = CommandId { name: "hget", number: 8 };
+/// As if they were these: the store takes any numbers.
+const GET: CommandId = CommandId::of_number(7);
+const HGET: CommandId = CommandId::of_number(8);
 
 /// What was evicted, by hash.
 pub(super) type Evicted = Arc<AtomicU64>;
