@@ -21,7 +21,7 @@ impl Scope {
                 _ => self.error(reply),
             };
         }
-        if matches!(names, ReplyNames::None | ReplyNames::Moved) {
+        if matches!(names, ReplyNames::None | ReplyNames::Moved | ReplyNames::Script) {
             return reply;
         }
         let mut out = BytesMut::with_capacity(reply.len());
@@ -65,7 +65,7 @@ impl Scope {
 
     fn write(&self, names: ReplyNames, cursor: &mut Cursor<'_>, out: &mut BytesMut) -> Option<()> {
         match names {
-            ReplyNames::None | ReplyNames::Moved => out.put_slice(cursor.element()?),
+            ReplyNames::None | ReplyNames::Moved | ReplyNames::Script => out.put_slice(cursor.element()?),
             ReplyNames::Whole => self.name(cursor, out)?,
             ReplyNames::Elements => self.names(cursor, out)?,
             ReplyNames::Channels => {

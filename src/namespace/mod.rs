@@ -9,7 +9,7 @@
 //! their own.
 //!
 //! Must never know: sessions, connections, the cache. Begin with `scope.rs` (prefixes), then `outward.rs`
-//! (requests), `inward.rs` (replies) and `channels.rs` (channels and messages).
+//! (requests), `inward.rs` (replies), `channels.rs` (channels and messages) and `script/` (scripts).
 
 mod assigned;
 mod channels;
@@ -17,6 +17,7 @@ mod inward;
 mod outward;
 mod rewriter;
 mod scope;
+mod script;
 
 #[cfg(test)]
 mod tests;

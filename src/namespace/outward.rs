@@ -26,6 +26,8 @@ pub enum Outward {
     Rewritten,
     /// The rewriter has what does the same in the namespace; this is the row of that command.
     As(&'static Spec),
+    /// No server is asked: the reply.
+    Answered(Bytes),
     /// It is not available in a namespace: the error.
     Refused(Bytes),
 }

@@ -55,7 +55,7 @@ impl Rewriter {
     }
 
     /// Puts `request` in place of the one that a client sent.
-    pub(super) fn replace(&mut self, request: OwnedRequest) {
+    pub fn replace(&mut self, request: OwnedRequest) {
         self.owned = Some(request);
     }
 

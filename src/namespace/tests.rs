@@ -24,7 +24,9 @@ fn sent(scope: &Scope, request: &str) -> String {
     let args = match scope.outward(recognise(&request).unwrap(), &request, &mut rewriter) {
         Outward::Same => request,
         Outward::Rewritten | Outward::As(_) => rewriter.request(&copy),
-        Outward::Refused(error) => return String::from_utf8(error.to_vec()).unwrap(),
+        Outward::Answered(error) | Outward::Refused(error) => {
+            return String::from_utf8(error.to_vec()).unwrap();
+        }
     };
     let texts: Vec<_> = args.args().map(|arg| String::from_utf8(arg.to_vec()).unwrap()).collect();
     assert_eq!(args.raw(), OwnedRequest::from_args(&texts).as_request().raw(), "the bytes are a request");

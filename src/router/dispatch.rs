@@ -35,6 +35,7 @@ use super::request_route::{KeyAccess, RequestRoute};
 use super::scan::walk::KeyWalks;
 use super::scripting::eval::Scripting;
 use super::scripting::functions::FunctionCalls;
+use super::scripting::namespaced::NamespacedScripts;
 use super::transactions::execute::Transactions;
 use super::transactions::watch::Watches;
 use crate::cache::policy::CurrentPolicies;
@@ -67,6 +68,8 @@ pub struct Router {
     pub unknown_commands: Rc<UnknownCommands>,
     /// COMMAND INFO and COMMAND DOCS of very many names.
     pub command_queries: Rc<CommandQueries>,
+    /// The scripts of clients in namespaces.
+    pub namespaced_scripts: Arc<NamespacedScripts>,
     /// What the daemon itself asks servers.
     pub queries: ControlQueries,
     /// What EXEC carries out.
@@ -113,6 +116,7 @@ impl Router {
         Rc::new(Router {
             unknown_commands: UnknownCommands::new(context.clone(), forwarder.clone()),
             command_queries: CommandQueries::new(context.clone()),
+            namespaced_scripts: memory.namespaced_scripts.clone(),
             queries: ControlQueries::new(context.upstream.clone()),
             transactions: Transactions::new(context.clone(), default_ttl.clone(), memory.scripts.clone()),
             watches: Watches::new(context.clone()),

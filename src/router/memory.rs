@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::scan::cursors::ScanCursors;
+use super::scripting::namespaced::NamespacedScripts;
 use super::scripting::script_cache::ScriptCache;
 use crate::clients::pause::ClientPause;
 
@@ -10,6 +11,7 @@ use crate::clients::pause::ClientPause;
 #[derive(Debug)]
 pub struct RouterMemory {
     pub(super) scripts: Arc<ScriptCache>,
+    pub(super) namespaced_scripts: Arc<NamespacedScripts>,
     pub(super) walks: Arc<ScanCursors>,
     pub(super) pause: Arc<ClientPause>,
 }
@@ -29,6 +31,8 @@ impl RouterMemory {
     /// An empty memory; `pause` holds commands back.
     pub fn new(limits: MemoryLimits, pause: Arc<ClientPause>) -> RouterMemory {
         let scripts = Arc::new(ScriptCache::new(limits.script_bytes_max));
-        RouterMemory { scripts, walks: Arc::new(ScanCursors::new(limits.scan_passes_max)), pause }
+        let namespaced_scripts = NamespacedScripts::new(scripts.clone(), limits.script_bytes_max).into();
+        let walks = Arc::new(ScanCursors::new(limits.scan_passes_max));
+        RouterMemory { scripts, namespaced_scripts, walks, pause }
     }
 }

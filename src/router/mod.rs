@@ -47,6 +47,8 @@ pub use database::without_server;
 pub use dispatch::Router;
 pub use memory::{MemoryLimits, RouterMemory};
 pub use reply_bound::ReplyBound;
+pub use scripting::namespaced::NamespacedScripts;
+pub use scripting::script_cache::Sha;
 pub use transactions::part::{ExecElement, NotAPart, TransactionPart};
 pub use transactions::slots::QueuedSlots;
 pub use transactions::watch::Watched;

@@ -3,6 +3,7 @@
 
 use std::cell::OnceCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -17,9 +18,11 @@ use crate::commands::SessionContext;
 use crate::namespace::{Outward, Rewriter, Scope};
 use crate::net::walk::Flow;
 use crate::net::write_queue::WriteQueue;
-use crate::protocol::command::{Class, CommandError, Database, Keyspace, Local, ReplyNames, Spec};
+use crate::protocol::command::{
+    Class, CommandError, Database, Keyspace, Local, ReplyNames, ScriptAction, Spec,
+};
 use crate::protocol::resp::encode;
-use crate::router::{Answer, ExclusiveEnd};
+use crate::router::{Answer, ExclusiveEnd, NamespacedScripts, Sha};
 
 /// How a reply gets the names that the client has.
 #[derive(Clone, Debug)]
@@ -33,8 +36,10 @@ pub(super) struct Naming {
 enum NamesInReply {
     /// Where its command has them.
     Of(ReplyNames),
-    /// In the replies to the commands that EXEC carries out.
-    OfExec(Rc<[ReplyNames]>),
+    /// In the replies to the commands that EXEC carries out; some may be scripts of these.
+    OfExec(Rc<[ReplyNames]>, Arc<NamespacedScripts>),
+    /// Where a command on scripts has them, and the script that it brought.
+    OfScript(&'static Spec, Option<Sha>, Arc<NamespacedScripts>),
 }
 
 /// Answers a request of a client in a namespace, or makes a place for its answer.
@@ -56,14 +61,14 @@ pub(super) fn serve(
         return Flow::Again;
     }
     let mut rewriter = context.rewriter.borrow_mut();
-    let outward = outward(&scope, &asked, state, context, &mut rewriter);
+    let (outward, script) = outward(&scope, &asked, state, context, &mut rewriter);
     let copy = OnceCell::new();
     let mut asked = asked;
     match outward {
         Outward::Same => {}
         Outward::Rewritten => asked.sent = rewriter.request(&copy),
         Outward::As(spec) => (asked.sent, asked.sent_as) = (rewriter.request(&copy), Ok(spec)),
-        Outward::Refused(reply) => {
+        Outward::Answered(reply) | Outward::Refused(reply) => {
             transaction::abort(state);
             context.stats.commands.bump();
             if state.client.wants_reply() {
@@ -72,7 +77,7 @@ pub(super) fn serve(
             return Flow::Next;
         }
     }
-    let naming = Naming { names: names(&asked, state), scope };
+    let naming = Naming { names: names(&asked, script, state, context), scope };
     asked.naming = Some(&naming);
     carry_out(context, state, pipeline, waiting, asked, out, now)
 }
@@ -84,16 +89,25 @@ fn outward(
     state: &SessionState,
     context: &SessionContext,
     rewriter: &mut Rewriter,
-) -> Outward {
-    match asked.recognised {
+) -> (Outward, Option<Sha>) {
+    let outward = match asked.recognised {
         Ok(spec) if state.is_queueing() && !can_be_queued(spec) => Outward::Refused(not_in_multi(spec)),
+        Ok(spec) if spec.names == ReplyNames::Script => {
+            let action = match spec.class {
+                Class::Script(action) => Some(action),
+                _ => None,
+            };
+            let scripts = &context.router.namespaced_scripts;
+            return scripts.outward(scope, spec, action, &asked.request, rewriter);
+        }
         Ok(spec) => scope.outward(spec, &asked.request, rewriter),
         Err(CommandError::Unknown) => match context.router.unknown_commands.known(asked.request.arg(0)) {
             Some(learned) => scope.outward_learned(&learned.name, learned.keys, &asked.request, rewriter),
             None => Outward::Same,
         },
         Err(_) => Outward::Same,
-    }
+    };
+    (outward, None)
 }
 
 /// Whether a command begins when all before it have been answered: the errors of what is outstanding quote names
@@ -111,7 +125,8 @@ fn can_be_queued(spec: &Spec) -> bool {
         Class::Local(Local::Select)
             | Class::Database(Database::Move)
             | Class::Keyspace(Keyspace::Count | Keyspace::Flush | Keyspace::RandomKey)
-    )
+            | Class::Script(ScriptAction::Flush | ScriptAction::Load)
+    ) && spec.name != "script|show"
 }
 
 fn not_in_multi(spec: &Spec) -> Bytes {
@@ -122,10 +137,17 @@ fn not_in_multi(spec: &Spec) -> Bytes {
 }
 
 #[inline]
-fn names(asked: &Asked<'_>, state: &SessionState) -> NamesInReply {
+fn names(
+    asked: &Asked<'_>,
+    script: Option<Sha>,
+    state: &SessionState,
+    context: &SessionContext,
+) -> NamesInReply {
+    let scripts = || context.router.namespaced_scripts.clone();
     match asked.recognised {
-        Ok(spec) if spec.is_exec() => NamesInReply::OfExec(transaction::reply_names(state)),
+        Ok(spec) if spec.is_exec() => NamesInReply::OfExec(transaction::reply_names(state), scripts()),
         Ok(_) if state.is_queueing() => NamesInReply::Of(ReplyNames::None),
+        Ok(spec) if spec.names == ReplyNames::Script => NamesInReply::OfScript(spec, script, scripts()),
         Ok(spec) => NamesInReply::Of(spec.names),
         Err(_) => NamesInReply::Of(ReplyNames::None),
     }
@@ -172,7 +194,13 @@ impl Naming {
     fn reply(&self, reply: Bytes) -> Bytes {
         match &self.names {
             NamesInReply::Of(names) => self.scope.inward(*names, reply),
-            NamesInReply::OfExec(names) => self.scope.inward_of_exec(names, reply),
+            NamesInReply::OfExec(names, scripts) => {
+                scripts.inward_of_exec(self.scope.inward_of_exec(names, reply))
+            }
+            NamesInReply::OfScript(spec, script, scripts) => {
+                let reply = self.scope.inward(spec.names, reply);
+                scripts.inward(&self.scope, spec, *script, reply)
+            }
         }
     }
 }

@@ -8,7 +8,6 @@
 mod support;
 
 mod c;
-mod compat;
 mod compiled;
 mod frameworks;
 mod go;

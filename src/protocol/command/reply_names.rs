@@ -22,4 +22,6 @@ pub enum ReplyNames {
     ChannelCounts,
     /// There are none, and the absence of the key is no error: MOVE, where it is done by RENAMENX.
     Moved,
+    /// There are none of keys, but a script may have its name or its body in it.
+    Script,
 }

@@ -3,8 +3,10 @@
 //!
 //! Must never know: sessions, beside their commands in flight.
 //!
-//! Begin with `eval.rs` (the commands on scripts) and `functions.rs` (FCALL).
+//! Begin with `eval.rs` (the commands on scripts), `functions.rs` (FCALL) and `namespaced.rs` (the scripts of
+//! namespaces).
 
 pub(super) mod eval;
 pub(super) mod functions;
+pub(super) mod namespaced;
 pub(super) mod script_cache;

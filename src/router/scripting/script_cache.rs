@@ -28,7 +28,7 @@ const UNKNOWN_NANOS_MAX: Nanos = 10_000_000_000;
 
 /// The SHA1 of a script in lower-case digits, as EVALSHA names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::router) struct Sha([u8; 40]);
+pub struct Sha([u8; 40]);
 
 /// The cache.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Sha {
         digits.iter().all(u8::is_ascii_hexdigit).then(|| Sha(digits.map(|digit| digit.to_ascii_lowercase())))
     }
 
-    pub(in crate::router) fn as_bytes(&self) -> &[u8] {
+    pub(in crate::router) fn as_bytes(&self) -> &[u8; 40] {
         &self.0
     }
 }

@@ -1,13 +1,22 @@
 //! Scripts and functions.
 
 use super::builder::{container, count, read, refused, row};
-use crate::protocol::command::{Class, Flags, Gather, RefusalReason, ScriptAction, Spec};
+use crate::protocol::command::{Class, Flags, Gather, RefusalReason, ReplyNames, ScriptAction, Spec};
 
 pub(super) const ROWS: &[Spec] = &[
-    row("eval", -3, Class::Script(ScriptAction::Eval)).keys(count(2)).flags(Flags::MAY_REPLICATE),
-    read("eval_ro", -3).keys(count(2)).class(Class::Script(ScriptAction::Eval)),
-    row("evalsha", -3, Class::Script(ScriptAction::EvalSha)).keys(count(2)).flags(Flags::MAY_REPLICATE),
-    read("evalsha_ro", -3).keys(count(2)).class(Class::Script(ScriptAction::EvalSha)),
+    row("eval", -3, Class::Script(ScriptAction::Eval))
+        .keys(count(2))
+        .flags(Flags::MAY_REPLICATE)
+        .names(ReplyNames::Script),
+    read("eval_ro", -3).keys(count(2)).class(Class::Script(ScriptAction::Eval)).names(ReplyNames::Script),
+    row("evalsha", -3, Class::Script(ScriptAction::EvalSha))
+        .keys(count(2))
+        .flags(Flags::MAY_REPLICATE)
+        .names(ReplyNames::Script),
+    read("evalsha_ro", -3)
+        .keys(count(2))
+        .class(Class::Script(ScriptAction::EvalSha))
+        .names(ReplyNames::Script),
     row("fcall", -3, Class::Script(ScriptAction::Function))
         .keys(count(2))
         .flags(Flags::MAY_REPLICATE)
@@ -31,10 +40,10 @@ const FUNCTION: &[Spec] = &[
 
 const SCRIPT: &[Spec] = &[
     refused("script|debug", -3, RefusalReason::Debugger),
-    row("script|exists", -3, Class::Script(ScriptAction::Exists)),
-    row("script|flush", -2, Class::Script(ScriptAction::Flush)),
+    row("script|exists", -3, Class::Script(ScriptAction::Exists)).names(ReplyNames::Script),
+    row("script|flush", -2, Class::Script(ScriptAction::Flush)).names(ReplyNames::Script),
     row("script|help", 2, Class::AnyNode),
     row("script|kill", 2, Class::EveryPrimary(Gather::AnyOk)),
-    row("script|load", 3, Class::Script(ScriptAction::Load)),
-    row("script|show", 3, Class::AnyNode),
+    row("script|load", 3, Class::Script(ScriptAction::Load)).names(ReplyNames::Script),
+    row("script|show", 3, Class::AnyNode).names(ReplyNames::Script),
 ];
