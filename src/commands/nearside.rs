@@ -89,13 +89,15 @@ pub(super) fn explain(request: &Request<'_>, client: &ClientState, context: &Ses
     let database = client.inflight.database();
     let slot = Slot::of(key);
     let mut fields = MapReply::new(resp);
-    fields.bytes("key", key);
+    let scope = client.scope.as_deref();
+    let name = scope.and_then(|scope| scope.bare(key)).unwrap_or(key);
+    fields.bytes("key", name);
     fields.number("slot", slot.index() as i64);
     node(&mut fields, slot, now, context);
     let policies = context.router.policies().get();
     policy(&mut fields, policies.of(key), context);
     match context.router.cache() {
-        Some(cache) => l1(&mut fields, &cache.explain(key, slot, database, now), now),
+        Some(cache) => l1(&mut fields, name, &cache.explain(key, slot, database, now), now),
         None => {
             fields.number("cached", 0);
             fields.text("last_not_cached", &NoReason::Off.to_string());
@@ -136,7 +138,7 @@ fn policy(fields: &mut MapReply, policy: &Policy, context: &SessionContext) {
     fields.optional_number("policy_default_ttl_ms", default_ttl);
 }
 
-fn l1(fields: &mut MapReply, explained: &Explained, now: Nanos) {
+fn l1(fields: &mut MapReply, name: &[u8], explained: &Explained, now: Nanos) {
     let Explained { replies, weight, generation: (line, slot), noted, emptied_at } = explained;
     fields.number("cached", i64::from(!replies.is_empty()));
     fields.number("weight", *weight as i64);
@@ -145,7 +147,7 @@ fn l1(fields: &mut MapReply, explained: &Explained, now: Nanos) {
     let out = fields.value("replies");
     encode::array(out, replies.len());
     for reply in replies {
-        out.extend_from_slice(&kept(reply, now, resp));
+        out.extend_from_slice(&kept(reply, name, now, resp));
     }
     let (text, at) = match noted {
         LastReason::Reason(why, at) => (Some(why.to_string()), Some(*at)),
@@ -158,13 +160,14 @@ fn l1(fields: &mut MapReply, explained: &Explained, now: Nanos) {
     fields.number("last_not_cached_seconds", at.map_or(0, |at| seconds(now, at)));
 }
 
-/// Formats a kept reply.
-fn kept(reply: &KeptReply, now: Nanos, resp: Resp) -> Bytes {
+/// Formats a kept reply about the key that the client calls `name`.
+fn kept(reply: &KeptReply, name: &[u8], now: Nanos, resp: Resp) -> Bytes {
     let mut fields = MapReply::new(resp);
     let out = fields.value("request");
     encode::array(out, 1 + reply.arguments.len());
     encode::bulk(out, reply.command.to_uppercase().as_bytes());
-    reply.arguments.iter().for_each(|argument| encode::bulk(out, argument));
+    let others = reply.arguments.iter().skip(1).map(|argument| &argument[..]);
+    std::iter::once(name).chain(others).take(reply.arguments.len()).for_each(|part| encode::bulk(out, part));
     fields.number("left_ms", millis(reply.deadline, now));
     fields.number("epoch", reply.epoch as i64);
     fields.number("lease_left_ms", millis(reply.lease_until, now));

@@ -14,9 +14,9 @@ use super::sources::Sources;
 use super::upstream_url::UpstreamKind;
 use super::validator::Validator;
 
-use crate::cache::policy::Policy;
+use crate::cache::policy::{BROADCAST_PREFIXES_MAX, Policy};
 use crate::memory::memory_max_by_default;
-use crate::namespace::Namespaces;
+use crate::namespace::{DATABASES, Namespaces};
 
 /// The validated configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +58,7 @@ impl Config {
         let warnings = exposed::warnings(&read);
         let namespaces = namespace::assign(&mut read, &values, tables.namespaces);
         let policies = tables.policies;
+        check_broadcast(&mut read, &policies, &namespaces);
         read.finish(Config { values, policies, namespaces, typed, warnings })
     }
 
@@ -161,6 +162,22 @@ fn check_times(read: &mut Validator<'_>, values: &SettingValues) {
         read.rule(time <= most, key, "at most", other);
     }
     read.rule(values.lease > values.heartbeat_interval, "lease", "more than", "heartbeat_interval");
+}
+
+/// The servers are asked for each prefix with `tracking = "broadcast"` in every database of every namespace.
+fn check_broadcast(read: &mut Validator<'_>, policies: &[Policy], namespaces: &Namespaces) {
+    let broadcast = policies.iter().filter(|policy| policy.is_broadcast()).count();
+    let scopes = namespaces.prefixes().len();
+    let count = broadcast * (1 + scopes);
+    if count > BROADCAST_PREFIXES_MAX {
+        read.fault_of_tables(
+            "policy.tracking",
+            format!(
+                "broadcast, in {broadcast} policies and {} namespaces of {DATABASES} databases, takes {count} prefixes, and at most {BROADCAST_PREFIXES_MAX} are allowed",
+                scopes / DATABASES as usize
+            ),
+        );
+    }
 }
 
 /// Every key that has a value, as one would type it: a part as what it comes to, and what was lowered as what

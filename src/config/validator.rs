@@ -62,6 +62,11 @@ impl<'a> Validator<'a> {
         self.faults.push(ConfigError::new(key, Some(source), Some(given), message));
     }
 
+    /// Notes a fault of several tables together.
+    pub(super) fn fault_of_tables(&mut self, key: &str, message: impl Into<String>) {
+        self.faults.push(ConfigError::new(key, None, None, message));
+    }
+
     /// Notes a fault unless `holds`, a rule that `key` and `other` must keep together: `key` is to be
     /// `relation` `other`. A rule about a value that is faulty in itself would only confuse.
     pub(super) fn rule(&mut self, holds: bool, key: &'static str, relation: &str, other: &'static str) {

@@ -11,7 +11,7 @@ use super::options;
 use super::relogin::Logins;
 use super::warm::Warm;
 use crate::cache::SharedCache;
-use crate::cache::policy::{CurrentPolicies, Policies};
+use crate::cache::policy::{CurrentPolicies, KeyScopes, Policies};
 use crate::clients::Clients;
 use crate::clients::tracker::Tracker;
 use crate::clock;
@@ -108,7 +108,9 @@ impl Shared {
             lease: values.lease,
             canary: canary.clone(),
         });
-        let policies = Arc::new(CurrentPolicies::new(Policies::new(config.policies.clone())));
+        let policies = Arc::new(CurrentPolicies::new(
+            Policies::new(config.policies.clone()).within(KeyScopes::new(config.namespaces.prefixes())),
+        ));
         if let Some(cache) = &cache {
             cache.set_separate_invalidation_stream(policies.broadcast());
             tracker.want_for_l1(policies.broadcast_prefixes());

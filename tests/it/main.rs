@@ -54,6 +54,7 @@ mod module_words;
 mod monitor;
 mod namespace_keys;
 mod namespace_pubsub;
+mod namespace_policies;
 mod namespace_scripts;
 mod namespaces;
 mod never_back;

@@ -38,10 +38,12 @@ impl CurrentPolicies {
         self.policies.read().clone()
     }
 
-    /// Replaces the policies; returns whether they differ. The caller drops all of L1 right after that: a
-    /// fill under the former policies has noted its generation before, so it cannot commit any more.
+    /// Replaces the policies; the scopes stay. Returns whether they differ. The caller drops all of L1 right
+    /// after that: a fill under the former policies has noted its generation before, so it cannot commit any
+    /// more.
     pub fn replace(&self, policies: Policies) -> bool {
         let mut current = self.policies.write();
+        let policies = policies.within(current.scopes().clone());
         let differ = **current != policies;
         self.exist.store(!policies.is_empty(), Ordering::Relaxed);
         self.broadcast.store(policies.broadcasts(), Ordering::Relaxed);
@@ -70,7 +72,7 @@ impl CurrentPolicies {
 
     /// The prefixes with `tracking = "broadcast"`.
     pub fn broadcast_prefixes(&self) -> Vec<Bytes> {
-        self.get().broadcast().map(Bytes::copy_from_slice).collect()
+        self.get().broadcast().collect()
     }
 
     /// On which terms a reply about `key` is kept, or why it is not.

@@ -10,17 +10,24 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 mod current;
+mod scopes;
 
 pub use current::CurrentPolicies;
+pub use scopes::KeyScopes;
 
 /// Policies at most.
 pub const POLICIES_MAX: usize = 256;
 
+/// Prefixes at most that the servers are asked for because of policies with `tracking = "broadcast"`.
+pub const BROADCAST_PREFIXES_MAX: usize = 1024;
+
 /// Bytes of a prefix at most.
 pub const PREFIX_BYTES_MAX: usize = 512;
 
-/// The rules for the keys of one prefix.
+/// The rules for the keys of one prefix, as clients know them ([`KeyScopes`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The keys that begin with this; empty for the policy of all keys that have no other.
@@ -100,6 +107,8 @@ pub struct Policies {
     parents: Box<[Option<usize>]>,
     /// The policy of keys that have no other.
     fallback: Policy,
+    /// What is no part of the names that the prefixes are compared with.
+    scopes: KeyScopes,
 }
 
 // === impl Policy ===
@@ -108,6 +117,11 @@ impl Policy {
     /// The policy of the keys that begin with `prefix`, which says nothing yet.
     pub fn new(prefix: &[u8]) -> Policy {
         Policy { prefix: prefix.into(), cache: true, terms: CacheTerms::default(), default_ttl: None }
+    }
+
+    /// Whether the servers are asked for all changes below its prefix.
+    pub fn is_broadcast(&self) -> bool {
+        self.cache && self.terms.tracking == TrackingMode::Broadcast
     }
 
     /// Why the replies about its keys are not kept, if they are not.
@@ -134,7 +148,18 @@ impl Policies {
         for (at, policy) in policies.iter().enumerate() {
             parents.push(longest(&policies, &parents, at.checked_sub(1), &policy.prefix));
         }
-        Policies { sorted: policies.into(), parents: parents.into(), fallback: Policy::new(b"") }
+        let (sorted, parents, fallback) = (policies.into(), parents.into(), Policy::new(b""));
+        Policies { sorted, parents, fallback, scopes: KeyScopes::default() }
+    }
+
+    /// The policies for keys in `scopes`, and for keys in none.
+    pub fn within(self, scopes: KeyScopes) -> Policies {
+        Policies { scopes, ..self }
+    }
+
+    /// What is no part of the names that the prefixes are compared with.
+    pub fn scopes(&self) -> &KeyScopes {
+        &self.scopes
     }
 
     /// Whether there is none.
@@ -147,10 +172,10 @@ impl Policies {
         self.sorted.len()
     }
 
-    /// The prefixes with `tracking = "broadcast"`.
-    pub fn broadcast(&self) -> impl Iterator<Item = &[u8]> {
-        let broadcast = |policy: &&Policy| policy.cache && policy.terms.tracking == TrackingMode::Broadcast;
-        self.sorted.iter().filter(broadcast).map(|policy| &*policy.prefix)
+    /// The prefixes with `tracking = "broadcast"`, as the servers know them.
+    pub fn broadcast(&self) -> impl Iterator<Item = Bytes> {
+        let broadcast = self.sorted.iter().filter(|policy| policy.is_broadcast());
+        broadcast.flat_map(|policy| self.scopes.all_with(&policy.prefix))
     }
 
     /// Whether there is such a prefix.
@@ -163,8 +188,10 @@ impl Policies {
         self.sorted.iter().any(|policy| policy.default_ttl.is_some())
     }
 
-    /// The policy of `key`: the one with the longest prefix that it begins with.
+    /// The policy of `key`, which is as the servers know it: the one with the longest prefix that it begins
+    /// with behind its scope.
     pub fn of(&self, key: &[u8]) -> &Policy {
+        let key = self.scopes.bare(key);
         // What stands between a prefix of the key and the key in their order begins with that prefix as well.
         // So the longest one is the last that is not behind the key, or one that this begins with.
         let behind = self.sorted.partition_point(|policy| *policy.prefix <= *key);
@@ -216,6 +243,26 @@ mod tests {
         for (key, wanted) in cases {
             assert_eq!(&*policies.of(key.as_bytes()).prefix, wanted.as_bytes(), "{key}");
         }
+    }
+
+    #[test]
+    fn a_scope_is_no_part_of_what_is_matched() {
+        let mut user = Policy::new(b"user:");
+        user.terms.tracking = TrackingMode::Broadcast;
+        let scopes = KeyScopes::new(vec![Bytes::from_static(b"app:"), Bytes::from_static(b"app@1:")]);
+        let policies = Policies::new(vec![user, Policy::new(b"app:")]).within(scopes);
+        for (key, wanted) in [
+            ("app:user:1", "user:"),
+            ("app@1:user:1", "user:"),
+            ("user:1", "user:"),
+            ("app@2:user:1", ""),
+            ("app:app:x", "app:"),
+            ("app:x", ""),
+        ] {
+            assert_eq!(&*policies.of(key.as_bytes()).prefix, wanted.as_bytes(), "{key}");
+        }
+        let broadcast: Vec<Bytes> = policies.broadcast().collect();
+        assert_eq!(broadcast, ["user:", "app:user:", "app@1:user:"]);
     }
 
     #[test]

@@ -43,8 +43,8 @@ const SECTIONS: [Section; 14] = [
 ///
 /// Two sections are about the data: the primaries are asked for them. Inside MULTI there is no time for that.
 ///
-/// A client in a namespace sees its own databases, for which all names are walked over: only if it asks for that
-/// section by name.
+/// A client in a namespace sees its own databases, for which all names are walked over: only if it asks for
+/// that section by name.
 pub(super) fn answer(
     request: &Request<'_>,
     client: &ClientState,

@@ -63,8 +63,8 @@ fn databases(info: &str) -> String {
     section.split_inclusive("\r\n").take_while(|line| line.starts_with("db")).collect()
 }
 
-/// The lines about the databases of a namespace, by how many keys each has. How many of them have a time to live
-/// is not counted.
+/// The lines about the databases of a namespace, by how many keys each has. How many of them have a time to
+/// live is not counted.
 pub(super) fn lines(keys: &[u64]) -> String {
     let mut lines = String::new();
     for (number, keys) in keys.iter().enumerate().filter(|(_, keys)| **keys > 0) {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::count::count;
 use super::database_names::DatabaseNames;
-use super::flush::Flush;
+use super::flush::KeyRemoval;
 use super::random::random_key;
 use crate::namespace::Scope;
 use crate::protocol::command::{Keyspace, Spec};
@@ -88,15 +88,15 @@ impl NamespaceKeys {
                 let of_all = spec.name.eq_ignore_ascii_case("flushall");
                 let names = if of_all { DatabaseNames::of_all(scope) } else { DatabaseNames::of(scope) };
                 let walk = NameWalk::begin(self.walks.clone(), wish(&names).with_expired());
-                let flush =
-                    Flush { spec, names, multi_key: self.multi_key.clone(), caller: caller.to_owned() };
-                Answer::exclusive(flush.carry_out(walk))
+                let removal =
+                    KeyRemoval { spec, names, multi_key: self.multi_key.clone(), caller: caller.to_owned() };
+                Answer::exclusive(removal.carry_out(walk))
             }
         }
     }
 
-    /// How many keys each database of the namespace of `scope` has, in the order of their numbers. `database` is
-    /// that of the servers.
+    /// How many keys each database of the namespace of `scope` has, in the order of their numbers.
+    /// `database` is that of the servers.
     pub fn count_databases(
         &self,
         scope: &Scope,

@@ -1,7 +1,8 @@
 //! FLUSHDB and FLUSHALL: the keys that a walk finds are removed in batches.
 //!
-//! Every key that was there at the beginning is gone at the end. A key that is written meanwhile may stay. Each
-//! batch is a write like any other: L1 drops its keys before and after it, and the servers push their invalidations.
+//! Every key that was there at the beginning is gone at the end. A key that is written meanwhile may stay.
+//! Each batch is a write like any other: L1 drops its keys before and after it, and the servers push their
+//! invalidations.
 
 use std::rc::Rc;
 
@@ -28,16 +29,16 @@ const BATCH_BYTES: usize = 64 * 1024;
 const ANY_REPLY: ReplyBound = ReplyBound { bytes: usize::MAX, name: "" };
 
 /// A command that removes all keys with some names.
-pub(super) struct Flush {
+pub(super) struct KeyRemoval {
     pub(super) spec: &'static Spec,
     pub(super) names: DatabaseNames,
     pub(super) multi_key: Rc<MultiKey>,
     pub(super) caller: OwnedCaller,
 }
 
-// === impl Flush ===
+// === impl KeyRemoval ===
 
-impl Flush {
+impl KeyRemoval {
     /// Removes what `walk` finds; the reply.
     pub(super) async fn carry_out(self, mut walk: NameWalk) -> Bytes {
         let mut removed = 0;
