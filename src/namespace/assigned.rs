@@ -30,7 +30,9 @@ impl Namespaces {
     /// What the names of clients begin with, in every database of every namespace.
     pub fn prefixes(&self) -> Vec<Bytes> {
         let of_one = |namespace: &Arc<Namespace>| {
-            (0..DATABASES).map(|number| Bytes::from(namespace.prefix(DbIndex::new(number)))).collect::<Vec<_>>()
+            (0..DATABASES)
+                .map(|number| Bytes::from(namespace.prefix(DbIndex::new(number))))
+                .collect::<Vec<_>>()
         };
         let each: BTreeMap<&str, &Arc<Namespace>> =
             self.all().map(|namespace| (&*namespace.name, namespace)).collect();

@@ -75,7 +75,9 @@ fn policies_match_the_names_that_clients_know() {
     fs::write(file.path(), text("[[policy]]\nprefix = 'a'\ncache = false\n")).unwrap();
     daemon.reload();
     eventually("the new policies", SOON, || {
-        daemon.times_logged("reload: the policies were replaced and L1 was emptied; all else takes a restart or CONFIG SET") > 0
+        daemon.times_logged(
+            "reload: the policies were replaced and L1 was emptied; all else takes a restart or CONFIG SET",
+        ) > 0
     });
     assert!(!is_kept(&mut scoped, "a1") && !is_kept(&mut without, "a1"));
     eventually("L1 is used", SOON, || is_kept(&mut scoped, "bare:k"));
@@ -106,7 +108,10 @@ fn broadcast_takes_only_so_many_prefixes() {
     let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
     let broadcast = |count: usize| -> String {
         let policy = |number| format!("[[policy]]\nprefix = '{number}:'\ntracking = 'broadcast'\n");
-        format!("upstream = 'redis://h'\nnamespace = 'app'\nlease = '1x'\n{}", (0..count).map(policy).collect::<String>())
+        format!(
+            "upstream = 'redis://h'\nnamespace = 'app'\nlease = '1x'\n{}",
+            (0..count).map(policy).collect::<String>()
+        )
     };
     for (count, is_fault) in [(60, false), (61, true)] {
         fs::write(file.path(), broadcast(count)).unwrap();
