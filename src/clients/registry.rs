@@ -9,6 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::clients::block_state::Wait;
 use crate::clients::mailbox::Mailbox;
 use crate::clock::{self, Nanos};
+use crate::namespace::Namespace;
 
 /// Where a client is, and where it connected to.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,8 @@ pub struct Endpoints {
     pub unix: Option<String>,
     /// The number of its socket in this process.
     pub descriptor: i32,
+    /// The namespace of the listener, which the client cannot leave.
+    pub namespace: Option<Arc<Namespace>>,
 }
 
 /// What other sessions may know of a client, and how they reach its session.
@@ -181,6 +184,13 @@ impl Client {
             held_by_subscriptions: AtomicUsize::new(0),
             unread: AtomicUsize::new(0),
         }
+    }
+
+    /// Whether the client may know of a client of the listener of `namespace`. A client in no namespace sees
+    /// all.
+    pub fn sees(&self, namespace: Option<&Arc<Namespace>>) -> bool {
+        let own = self.endpoints.namespace.as_ref();
+        own.is_none() || own == namespace
     }
 
     /// Notes a request: the number of its command (0 when it is none that is known), and when it was looked

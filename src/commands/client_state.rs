@@ -34,8 +34,6 @@ pub(crate) struct ClientState {
     pub(crate) inflight: Rc<Inflight>,
     /// The database in which it began.
     first_database: DbIndex,
-    /// The namespace of its listener.
-    pub(super) home: Option<Arc<Namespace>>,
     /// The namespace in which it began, by its listener or its first database.
     first_scope: Option<Rc<Scope>>,
     /// The namespace in which it is, with the database.
@@ -56,17 +54,17 @@ pub(crate) struct ClientState {
 
 impl ClientState {
     /// A client that has just connected, and has to authenticate first if `asks_password`.
-    /// Its commands are executed in `first_database`; `home` is the namespace of its listener.
+    /// Its commands are executed in `first_database`.
     pub(crate) fn new(
         entry: ClientGuard,
         asks_password: bool,
         first_database: DbIndex,
-        home: Option<Arc<Namespace>>,
         namespaces: &Namespaces,
     ) -> ClientState {
         let of_database = || namespaces.of_database(first_database).cloned();
+        let home = entry.endpoints.namespace.clone();
         let of_database = || of_database().map(|namespace| Scope::numbered(namespace, first_database));
-        let first = home.clone().map(|home| Scope::new(home, DbIndex::default())).or_else(of_database);
+        let first = home.map(|home| Scope::new(home, DbIndex::default())).or_else(of_database);
         let first_scope = first.map(|scope| Rc::new(scope.on_servers(first_database)));
         let client = ClientState {
             entry,
@@ -74,7 +72,6 @@ impl ClientState {
             replies: ReplyMode::On,
             inflight: Rc::new(Inflight::of(first_database)),
             first_database,
-            home,
             scope: first_scope.clone(),
             first_scope,
             locked: asks_password,
@@ -109,8 +106,13 @@ impl ClientState {
         self.entry.database.store(number.number(), Ordering::Relaxed);
     }
 
+    /// The namespace of its listener.
+    pub(super) fn home(&self) -> Option<&Arc<Namespace>> {
+        self.entry.endpoints.namespace.as_ref()
+    }
+
     fn show_first_database(&self) {
-        let number = if self.home.is_some() { DbIndex::default() } else { self.first_database };
+        let number = if self.home().is_some() { DbIndex::default() } else { self.first_database };
         self.entry.database.store(number.number(), Ordering::Relaxed);
     }
 

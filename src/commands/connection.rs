@@ -39,7 +39,7 @@ pub(super) fn select(request: &Request<'_>, client: &mut ClientState, context: &
     };
     let out_of_range = || Answer::Now(encode::error_reply("ERR DB index is out of range"));
     let Some(database) = number else { return out_of_range() };
-    if let Some(home) = client.home.clone() {
+    if let Some(home) = client.home().cloned() {
         if database.number() >= DATABASES {
             return out_of_range();
         }

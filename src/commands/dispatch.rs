@@ -44,7 +44,7 @@ pub(crate) fn answer(
         Local::ClientReply => about_itself::reply(request, client),
         Local::ClientSetInfo => about_itself::set_info(request, client),
         Local::ClientSetName => about_itself::set_name(request.arg(2), client),
-        Local::ClientUnblock => return unblock::answer(request, context),
+        Local::ClientUnblock => return unblock::answer(request, client, context),
         Local::ClientUnpause => pause::end(server),
         Local::ConfigGet => return get::answer(request, client, context, exec),
         Local::ConfigResetStat => return set::reset_stats(context, exec),
@@ -66,8 +66,8 @@ pub(crate) fn answer(
         Local::Quit => connection::quit(client),
         Local::Role => Bytes::from_static(b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"),
         Local::Select => return connection::select(request, client, context),
-        Local::SlowlogGet => slowlog::get(request, server),
-        Local::SlowlogLen => slowlog::len(server),
-        Local::SlowlogReset => slowlog::reset(server),
+        Local::SlowlogGet => slowlog::get(request, &client.entry, server),
+        Local::SlowlogLen => slowlog::len(&client.entry, server),
+        Local::SlowlogReset => slowlog::reset(&client.entry, server),
     })
 }

@@ -53,7 +53,7 @@ pub(crate) fn refuse(flags: Flags) -> Option<Bytes> {
     flags.has_any(about_data).then(|| encode::error_reply("ERR Replica can't interact with the keyspace"))
 }
 
-/// Shows a command that is carried out to all clients that follow. What administers a server is not shown, as
+/// Shows a command that is carried out, as its client sent it, to the clients that follow and may see it. What administers a server is not shown, as
 /// in Redis; `spec` is absent for a command that the table does not know.
 #[cold]
 pub(crate) fn show(spec: Option<&Spec>, request: &Request<'_>, client: &Client, server: &ServerState) {
@@ -61,7 +61,8 @@ pub(crate) fn show(spec: Option<&Spec>, request: &Request<'_>, client: &Client, 
         return;
     }
     let line = line(spec, request, client);
-    for monitor in server.monitors.lock().iter() {
+    let namespace = client.endpoints.namespace.as_ref();
+    for monitor in server.monitors.lock().iter().filter(|monitor| monitor.sees(namespace)) {
         monitor.mailbox.put(Mail::Now(line.clone()));
     }
 }

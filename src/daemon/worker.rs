@@ -216,14 +216,26 @@ impl SessionSpawner {
             Some(address) => {
                 let local = stream.local_addr().ok().and_then(|local| local.as_socket());
                 let local_address = local.map(|local| local.to_string()).unwrap_or_default();
-                Endpoints { address: address.to_string(), local_address, unix: None, descriptor }
+                Endpoints {
+                    address: address.to_string(),
+                    local_address,
+                    unix: None,
+                    descriptor,
+                    namespace: home,
+                }
             }
             None => {
                 // What the socket was bound to had another name: it was moved to this one when it listened.
                 let path = self.context.report.unix.as_ref().map(|(path, _)| path.display().to_string());
                 let path = path.unwrap_or_default();
                 let address = format!("{path}:0");
-                Endpoints { local_address: address.clone(), address, unix: Some(path), descriptor }
+                Endpoints {
+                    local_address: address.clone(),
+                    address,
+                    unix: Some(path),
+                    descriptor,
+                    namespace: home,
+                }
             }
         };
         if let Some(bytes) = self.context.ceiling.socket_bytes() {
@@ -234,7 +246,7 @@ impl SessionSpawner {
         match Connection::new(stream, self.buffer.clone(), self.request_limits, self.context.ceiling.clone())
         {
             Ok(connection) => {
-                let session = Session::new(self.context.clone(), connection, endpoints, home);
+                let session = Session::new(self.context.clone(), connection, endpoints);
                 let running = self.context.drain.running();
                 task::spawn_local(async move {
                     panics::contained(session.run()).await;

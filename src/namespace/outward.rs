@@ -11,7 +11,6 @@ use super::rewriter::Rewriter;
 use super::scope::{DATABASES, Scope};
 use crate::protocol::command::{
     self, Class, Database, Flags, Keys, Keyspace, Local, RequiredState, Spec, SubscriptionQuery,
-    TrackingCommand,
 };
 use crate::protocol::db::DbIndex;
 use crate::protocol::resp::encode;
@@ -85,9 +84,8 @@ impl Scope {
                 | RequiredState::Reset
                 | RequiredState::Transaction(_)
                 | RequiredState::Wait
-                | RequiredState::Tracking(
-                    TrackingCommand::Caching | TrackingCommand::GetRedir | TrackingCommand::Info,
-                ),
+                // The prefixes of BCAST are those of several databases: see [`prefixes_of`](super::Namespaces::prefixes_of).
+                | RequiredState::Tracking(_),
             ) => self.prefix_keys(spec.keys, request, rewriter),
             Class::Script(_) => Outward::Refused(shared(spec)),
             Class::Keyspace(Keyspace::Keys) => at(&[1], &self.prefix()[..], request, rewriter),
@@ -123,9 +121,6 @@ impl Scope {
                 2 => Outward::Same,
                 _ => at(&[2], self.channel_prefix(), request, rewriter),
             },
-            Class::Session(RequiredState::Tracking(TrackingCommand::Switch)) => {
-                self.prefix_tracking(request, rewriter)
-            }
         }
     }
 
@@ -202,24 +197,6 @@ impl Scope {
         let message = [prefix.as_bytes(), message].concat();
         rewriter.replace(OwnedRequest::from_args([request.arg(0), &renamed, &message]));
         Outward::Rewritten
-    }
-
-    /// CLIENT TRACKING: the prefixes of BCAST, and all names where none is given.
-    fn prefix_tracking(&self, request: &Request<'_>, rewriter: &mut Rewriter) -> Outward {
-        let (mut places, mut broadcasts, mut index) = (SmallVec::<[usize; 8]>::new(), false, 3);
-        while index < request.len() {
-            broadcasts |= is(request, index, b"bcast");
-            if is(request, index, b"prefix") && index + 1 < request.len() {
-                places.push(index + 1);
-            }
-            let has_value = is(request, index, b"prefix") || is(request, index, b"redirect");
-            index += 1 + usize::from(has_value);
-        }
-        match places.is_empty() {
-            true if broadcasts => self.extended(request, &[b"PREFIX", self.prefix()], rewriter),
-            true => Outward::Same,
-            false => at(&places, self.prefix(), request, rewriter),
-        }
     }
 
     /// COPY and MOVE, to another database of the namespace: its names have another prefix.

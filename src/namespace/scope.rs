@@ -71,7 +71,7 @@ impl Namespace {
 
     /// The number of the database of a key as the servers name it, and its name in there; `None` for a key of
     /// others.
-    fn number_and_key<'a>(&self, key: &'a [u8]) -> Option<(u32, &'a [u8])> {
+    pub(super) fn number_and_key<'a>(&self, key: &'a [u8]) -> Option<(u32, &'a [u8])> {
         let key = match self.pinned {
             true => key.strip_prefix(b"{")?.strip_prefix(self.name.as_bytes())?.strip_prefix(b"}")?,
             false => key.strip_prefix(self.name.as_bytes())?,

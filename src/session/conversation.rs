@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::future::{OptionFuture, join};
@@ -21,7 +20,6 @@ use crate::clients::Endpoints;
 use crate::clock;
 use crate::commands::{ClientState, SessionContext};
 use crate::memory::HeldByClient;
-use crate::namespace::Namespace;
 use crate::net::connection::Connection;
 use crate::protocol::resp::encode;
 use crate::upstream::UpstreamError;
@@ -64,17 +62,12 @@ pub(super) enum SessionEnd {
 // === impl Session ===
 
 impl Session {
-    /// A session over `connection`, whose ends are `endpoints`; `home` is the namespace of its listener.
-    pub fn new(
-        context: Rc<SessionContext>,
-        connection: Connection,
-        endpoints: Endpoints,
-        home: Option<Arc<Namespace>>,
-    ) -> Session {
+    /// A session over `connection`, whose ends are `endpoints`.
+    pub fn new(context: Rc<SessionContext>, connection: Connection, endpoints: Endpoints) -> Session {
         context.stats.connections_accepted.bump();
         let client = context.clients.enter(endpoints, context.server.settings.client_output_max.size());
         let asks_password = context.server.asks_password();
-        let client = ClientState::new(client, asks_password, context.database, home, &context.namespaces);
+        let client = ClientState::new(client, asks_password, context.database, &context.namespaces);
         let state = SessionState::new(client, context.server.denied.clone());
         let held = context.ceiling.hold_for_client();
         Session {

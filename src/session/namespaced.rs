@@ -64,6 +64,7 @@ pub(super) fn serve(
     let (outward, script) = outward(&scope, &asked, state, context, &mut rewriter);
     let copy = OnceCell::new();
     let mut asked = asked;
+    let is_rewritten = !matches!(outward, Outward::Same);
     match outward {
         Outward::Same => {}
         Outward::Rewritten => asked.sent = rewriter.request(&copy),
@@ -79,7 +80,12 @@ pub(super) fn serve(
     }
     let naming = Naming { names: names(&asked, script, state, context), scope };
     asked.naming = Some(&naming);
-    carry_out(context, state, pipeline, waiting, asked, out, now)
+    let queued = state.is_queueing().then(|| transaction::queued(state));
+    let flow = carry_out(context, state, pipeline, waiting, asked, out, now);
+    if let Some(queued) = queued {
+        transaction::remember(state, queued, is_rewritten.then_some(&asked.request));
+    }
+    flow
 }
 
 #[inline]

@@ -46,11 +46,13 @@ impl Session {
                 Mail::Now(push) => push_in_version(&mut self.connection.out, push, self.state.client.resp()),
                 Mail::Behind(push) => self.push_behind(push),
                 Mail::BehindInResp3(push) if self.state.client.resp() == Resp::Three => {
-                    self.push_behind(push)
+                    if let Some(push) = tracked_read::pushed(push, &self.state, &self.context) {
+                        self.push_behind(push)
+                    }
                 }
                 Mail::BehindInResp3(_) => {}
                 Mail::Redirected(keys) => {
-                    if let Some(push) = tracked_read::redirected(&keys, &self.state) {
+                    if let Some(push) = tracked_read::redirected(&keys, &self.state, &self.context) {
                         self.push_behind(push);
                     }
                 }

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 
 use super::state::SessionState;
@@ -12,9 +12,11 @@ use crate::clients::ClientFlag;
 use crate::clients::tracker::Tracker;
 use crate::commands::SessionContext;
 use crate::commands::tracking::ClientTracking;
+use crate::namespace::{Namespace, Namespaces};
 use crate::protocol::command::{CommandError, Spec};
 use crate::protocol::resp::Resp;
-use crate::protocol::resp::encode::null_reply;
+use crate::protocol::resp::cursor::{Cursor, ReplyHead};
+use crate::protocol::resp::encode::{self, null_reply};
 use crate::protocol::resp::request::Request;
 use crate::router::{Answer, Coverage};
 
@@ -129,9 +131,48 @@ impl TrackedRead {
     }
 }
 
+/// An invalidation as the client of this session gets it: with the names that it knows. `None` if the client
+/// has no such key.
+pub(super) fn pushed(push: Bytes, state: &SessionState, context: &SessionContext) -> Option<Bytes> {
+    let (namespaces, home) = (&context.namespaces, state.client.entry.endpoints.namespace.as_ref());
+    if namespaces.are_as_on_servers(home) {
+        return Some(push);
+    }
+    match push.strip_prefix(PUSH) {
+        Some(keys) => Some([PUSH, &bare(keys, namespaces, home)?].concat().into()),
+        // It says that the client of REDIRECT has gone.
+        None => Some(push),
+    }
+}
+
+/// The array of keys, or the null, with the names of the client.
+fn bare(keys: &[u8], namespaces: &Namespaces, home: Option<&Arc<Namespace>>) -> Option<Bytes> {
+    let mut cursor = Cursor::new(keys);
+    let ReplyHead::Aggregate { count, .. } = cursor.head_of_value()? else {
+        return Some(Bytes::copy_from_slice(keys));
+    };
+    let mut own = Vec::new();
+    for _ in 0..count {
+        let ReplyHead::Blob { body, .. } = cursor.head_of_value()? else { return None };
+        own.extend(namespaces.bare(home, body));
+    }
+    let mut out = BytesMut::new();
+    encode::strings(&mut out, &own);
+    (!own.is_empty()).then(|| out.freeze())
+}
+
 /// An invalidation for a client that redirects it here, in the form of this session's client: a push, or, for
 /// clients of RESP2 that are subscribed to something, a message of `__redis__:invalidate`.
-pub(super) fn redirected(keys: &[u8], state: &SessionState) -> Option<Bytes> {
+pub(super) fn redirected(keys: &[u8], state: &SessionState, context: &SessionContext) -> Option<Bytes> {
+    let (namespaces, home) = (&context.namespaces, state.client.entry.endpoints.namespace.as_ref());
+    let own;
+    let keys = match namespaces.are_as_on_servers(home) {
+        true => keys,
+        false => {
+            own = bare(keys, namespaces, home)?;
+            &own
+        }
+    };
     let parts = match (state.client.resp(), keys) {
         (Resp::Three, keys) => [PUSH, keys],
         (Resp::Two, _) if !state.client.entry.has(ClientFlag::PubSub) => return None,

@@ -52,6 +52,7 @@ mod memory_in_flight;
 mod memory_subscriptions;
 mod module_words;
 mod monitor;
+mod namespace_clients;
 mod namespace_keys;
 mod namespace_policies;
 mod namespace_pubsub;

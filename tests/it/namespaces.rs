@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nearside::sandbox::{Address, SandboxClient, Standalone};
@@ -73,7 +74,9 @@ fn daemon_with(flags: &[&str]) -> Daemon {
 
 /// A daemon with two namespaces, of which one is pinned.
 pub(crate) struct TwoNamespaces {
-    daemon: Daemon,
+    pub(crate) daemon: Daemon,
+    /// Their names, which no others have.
+    pub(crate) names: [String; 2],
     socket: PathBuf,
     _file: NamedTempFile,
 }
@@ -83,17 +86,22 @@ pub(crate) struct TwoNamespaces {
 impl TwoNamespaces {
     /// In front of `upstream`. Both have the setting `channels`.
     pub(crate) fn before(upstream: &str, channels: &str) -> TwoNamespaces {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let names = ["one", "two"].map(|name| format!("{name}{number}"));
         let file = NamedTempFile::with_suffix(".toml").unwrap();
         let socket = file.path().with_extension("sock");
         let text = format!(
             "upstream = '{upstream}'\nlisten = '127.0.0.1:0'\nunix = '{0}'\n\
-             [[namespace]]\nname = 'one'\nlisten = '127.0.0.1:0'\nchannels = '{channels}'\n\
-             [[namespace]]\nname = 'two'\nlisten = '{0}'\npin = true\nchannels = '{channels}'\n",
+             [[namespace]]\nname = '{1}'\nlisten = '127.0.0.1:0'\nchannels = '{channels}'\n\
+             [[namespace]]\nname = '{2}'\nlisten = '{0}'\npin = true\nchannels = '{channels}'\n",
             socket.display(),
+            names[0],
+            names[1],
         );
         fs::write(file.path(), text).unwrap();
         let daemon = Daemon::start(&["--config", file.path().to_str().unwrap()]);
-        TwoNamespaces { daemon, socket, _file: file }
+        TwoNamespaces { daemon, names, socket, _file: file }
     }
 
     /// A client of namespace `one`.
@@ -140,6 +148,7 @@ fn a_pinned_namespace_of_a_cluster_answers_as_a_plain_server() {
 fn two_namespaces_of_one_cluster_do_not_see_each_other() {
     let both = TwoNamespaces::before(&upstream_url(shared_cluster()), "own");
     let (mut one, mut two) = (both.one(), both.two());
+    let [first, second] = &both.names;
     let without = daemon_with(&[]);
     let mut direct = without.client();
     assert_eq!(ask(&mut one, "SET shared of-one"), "+OK\\r\\n");
@@ -149,12 +158,12 @@ fn two_namespaces_of_one_cluster_do_not_see_each_other() {
         assert_eq!(ask(&mut one, "GET shared"), "$6\\r\\nof-one\\r\\n");
         assert_eq!(ask(&mut two, "GET shared"), "$6\\r\\nof-two\\r\\n");
     }
-    assert_eq!(ask(&mut direct, "GET one:shared"), "$6\\r\\nof-one\\r\\n");
-    assert_eq!(ask(&mut direct, "GET {two}:shared"), "$6\\r\\nof-two\\r\\n");
+    assert_eq!(ask(&mut direct, &format!("GET {first}:shared")), "$6\\r\\nof-one\\r\\n");
+    assert_eq!(ask(&mut direct, &format!("GET {{{second}}}:shared")), "$6\\r\\nof-two\\r\\n");
     assert_eq!(ask(&mut two, "KEYS *"), "*1\\r\\n$6\\r\\nshared\\r\\n");
     assert!(ask(&mut one, "RENAME shared elsewhere").starts_with("-CROSSSLOT"));
     // A write from outside reaches L1 under the name that the servers have.
-    assert_eq!(ask(&mut direct, "SET one:shared changed"), "+OK\\r\\n");
+    assert_eq!(ask(&mut direct, &format!("SET {first}:shared changed")), "+OK\\r\\n");
     eventually("the change", Duration::from_secs(5), || {
         ask(&mut one, "GET shared") == "$7\\r\\nchanged\\r\\n"
     });

@@ -17,7 +17,7 @@ pub(super) const HOUSE: &[(&str, &[&str])] = &[
     ("stats", &[]),
     ("namespace", &["protocol"]),
     ("net", &["protocol"]),
-    ("clients", &["protocol"]),
+    ("clients", &["protocol", "namespace"]),
     // These two are blind to each other and meet in `router`.
     ("cache", &["protocol", "net"]),
     ("upstream", &["protocol", "net"]),

@@ -49,7 +49,8 @@ pub(crate) fn leave(me: &mut ClientState) {
 /// Ends the clients that the request names, but for the client itself.
 pub(crate) fn kill(request: &Request<'_>, me: &mut ClientState, context: &SessionContext) -> KillCount {
     let refused = |reply| KillCount { reply, over: None };
-    let clients = context.clients.all();
+    let mut clients = context.clients.all();
+    clients.retain(|client| me.entry.sees(client.endpoints.namespace.as_ref()));
     if request.len() == 3 {
         let address = request.arg(2);
         let found = clients.iter().find(|client| client.endpoints.address.as_bytes() == address);

@@ -33,7 +33,7 @@ pub(in crate::commands) fn list(request: &Request<'_>, me: &ClientState, context
     let now = clock::now();
     let mut lines = ClientLines::new(now, &context.report.server_facts());
     for client in context.clients.all() {
-        if filter.matches(&client, me.entry.id, now) {
+        if me.entry.sees(client.endpoints.namespace.as_ref()) && filter.matches(&client, me.entry.id, now) {
             lines.add(&client);
         }
     }

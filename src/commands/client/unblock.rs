@@ -1,5 +1,6 @@
 //! CLIENT UNBLOCK: ends the wait of another client.
 
+use crate::commands::client_state::ClientState;
 use crate::commands::context::SessionContext;
 use crate::protocol::resp::reply::{number, wrong_number};
 use crate::protocol::resp::request::Request;
@@ -8,7 +9,11 @@ use crate::router::Answer;
 
 /// CLIENT UNBLOCK. Only the node knows whether the other client's wait was over already, so the answer takes
 /// a moment, and what the client asks behind it waits for that: it might be what the other one waits for.
-pub(in crate::commands) fn answer(request: &Request<'_>, context: &SessionContext) -> Answer {
+pub(in crate::commands) fn answer(
+    request: &Request<'_>,
+    me: &ClientState,
+    context: &SessionContext,
+) -> Answer {
     let answer = |reply: &'static str| Answer::Now(encode::error_reply(reply));
     if request.len() > 4 {
         return Answer::Now(wrong_number(request, "CLIENT"));
@@ -24,6 +29,7 @@ pub(in crate::commands) fn answer(request: &Request<'_>, context: &SessionContex
         return answer("ERR value is not an integer or out of range");
     };
     let client = u64::try_from(id).ok().and_then(|id| context.clients.get(id));
+    let client = client.filter(|client| me.entry.sees(client.endpoints.namespace.as_ref()));
     let Some(ended) = client.and_then(|client| client.wait.unblock(error)) else {
         return Answer::Now(number(0));
     };

@@ -1,9 +1,12 @@
 //! The slow log itself, which is bounded in entries and in bytes.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::clients::Client;
+use crate::namespace::Namespace;
 use crate::protocol::resp::encode;
 
 /// All entries together take this part of `memory_max` at most, and without a ceiling `BYTES_MAX` bytes.
@@ -34,6 +37,8 @@ pub(super) struct SlowlogEntry {
     pub(super) arguments: Bytes,
     pub(super) address: String,
     pub(super) name: Vec<u8>,
+    /// The namespace of the client.
+    pub(super) namespace: Option<Arc<Namespace>>,
 }
 
 // === impl Slowlog ===
@@ -58,10 +63,16 @@ impl Slowlog {
         }
     }
 
-    /// Drops all entries.
-    pub(super) fn clear(&mut self) {
-        self.entries = VecDeque::new();
-        self.bytes = 0;
+    /// The entries that `client` may see.
+    pub(super) fn seen_by<'a>(&'a self, client: &'a Client) -> impl Iterator<Item = &'a SlowlogEntry> {
+        self.entries.iter().filter(|entry| client.sees(entry.namespace.as_ref()))
+    }
+
+    /// Drops the entries that `client` may see.
+    pub(super) fn clear(&mut self, client: &Client) {
+        self.entries.retain(|entry| !client.sees(entry.namespace.as_ref()));
+        self.entries.shrink_to_fit();
+        self.bytes = self.entries.iter().map(SlowlogEntry::bytes).sum();
     }
 }
 
@@ -89,6 +100,7 @@ impl SlowlogEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clients::{Clients, Endpoints};
 
     #[test]
     fn the_oldest_entries_go_where_there_are_too_many_or_they_take_too_much() {
@@ -99,6 +111,7 @@ mod tests {
             arguments: vec![b'a'; size].into(),
             address: String::new(),
             name: Vec::new(),
+            namespace: None,
         };
         let bytes_max = 10 * (1_000 + ENTRY_BYTES);
         let mut log = Slowlog::new(Some(bytes_max * MEMORY_PART));
@@ -113,7 +126,20 @@ mod tests {
         log.push(entry(1), 0);
         log.push(entry(1), 1);
         assert_eq!(ids(&log), [103]);
-        log.clear();
+        let clients = Arc::<Clients>::default();
+        let namespace = |name: &str| {
+            let (name, pinned, channels) = (name.into(), false, Default::default());
+            Some(Arc::new(Namespace { name, pinned, channels }))
+        };
+        let client = |namespace| clients.enter(Endpoints { namespace, ..Endpoints::default() }, 0);
+        for name in ["one", "two"] {
+            log.push(SlowlogEntry { namespace: namespace(name), ..entry(1) }, 10);
+        }
+        let one = client(namespace("one"));
+        assert_eq!(log.seen_by(&one).map(|entry| entry.id).collect::<Vec<_>>(), [104]);
+        log.clear(&one);
+        assert_eq!((ids(&log), log.seen_by(&one).count()), (vec![105, 103], 0));
+        log.clear(&client(None));
         assert_eq!((ids(&log), log.bytes), (Vec::new(), 0));
     }
 }

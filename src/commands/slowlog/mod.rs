@@ -11,6 +11,7 @@ pub(crate) use timer::LatencyTimer;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::clients::Client;
 use crate::commands::server_state::ServerState;
 use crate::protocol::resp::reply::{number, ok, wrong_number};
 use crate::protocol::resp::request::Request;
@@ -20,7 +21,7 @@ use crate::protocol::resp::{encode, parse_integer};
 const SHOWN: usize = 10;
 
 /// SLOWLOG GET [count], the newest first; -1 is all.
-pub(super) fn get(request: &Request<'_>, server: &ServerState) -> Bytes {
+pub(super) fn get(request: &Request<'_>, client: &Client, server: &ServerState) -> Bytes {
     let count = match request.len() {
         2 => Some(SHOWN),
         3 => match parse_integer(request.arg(2)) {
@@ -36,20 +37,20 @@ pub(super) fn get(request: &Request<'_>, server: &ServerState) -> Bytes {
     };
     let log = server.slowlog.lock();
     let mut out = BytesMut::new();
-    encode::array(&mut out, count.min(log.entries.len()));
-    for entry in log.entries.iter().take(count) {
+    encode::array(&mut out, log.seen_by(client).take(count).count());
+    for entry in log.seen_by(client).take(count) {
         entry.write(&mut out);
     }
     out.freeze()
 }
 
 /// SLOWLOG LEN.
-pub(super) fn len(server: &ServerState) -> Bytes {
-    number(server.slowlog.lock().entries.len() as i64)
+pub(super) fn len(client: &Client, server: &ServerState) -> Bytes {
+    number(server.slowlog.lock().seen_by(client).count() as i64)
 }
 
 /// SLOWLOG RESET.
-pub(super) fn reset(server: &ServerState) -> Bytes {
-    server.slowlog.lock().clear();
+pub(super) fn reset(client: &Client, server: &ServerState) -> Bytes {
+    server.slowlog.lock().clear(client);
     ok()
 }

@@ -80,6 +80,7 @@ impl LatencyTimer {
             arguments: Bytes::copy_from_slice(&arguments),
             address: self.client.endpoints.address.clone(),
             name,
+            namespace: self.client.endpoints.namespace.clone(),
         };
         self.server.slowlog.lock().push(entry, self.server.settings.slowlog_max_len.size());
     }

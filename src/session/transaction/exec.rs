@@ -52,6 +52,7 @@ pub(super) fn execute(state: &mut SessionState, context: &SessionContext, caller
         slots: transaction.slots.all(),
         bytes: transaction.bytes,
         steps: transaction.steps.into_iter(),
+        asked: transaction.asked.into_iter(),
         watched,
         selects: Vec::new(),
     };
@@ -70,8 +71,9 @@ pub(in crate::session) fn go_on(
     }
     let monitored = context.server.flags().has(GlobalFlags::MONITORED);
     for step in executing.steps.by_ref().take(STEPS_AT_ONCE) {
+        let asked = executing.asked.next().flatten();
         if monitored {
-            let request = step.request();
+            let request = asked.as_ref().map_or_else(|| step.request(), OwnedRequest::as_request);
             monitor::show(recognise(&request).ok(), &request, &state.client.entry, &context.server);
         }
         context.command_stats.call(match &step {
@@ -99,7 +101,10 @@ pub(in crate::session) fn go_on(
     }
     state.settle();
     let Executing { elements, slots, watched, selects, .. } = executing;
-    state.client.entry.database.store(caller.inflight.database().number(), Ordering::Relaxed);
+    // In a namespace no SELECT is queued, and the number is not that of the servers.
+    if state.client.scope.is_none() {
+        state.client.entry.database.store(caller.inflight.database().number(), Ordering::Relaxed);
+    }
     let answer = context.router.transactions.execute(elements, slots, watched.as_deref(), caller);
     match answer {
         Answer::Later(reply) if !selects.is_empty() => {

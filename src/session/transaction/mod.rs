@@ -13,5 +13,5 @@ mod queued;
 
 pub(super) use command::{answer, may_overtake};
 pub(super) use exec::go_on;
-pub(super) use queue::{abort, queue, queue_learned, queue_unrecognised, reply_names};
+pub(super) use queue::{abort, queue, queue_learned, queue_unrecognised, queued, remember, reply_names};
 pub(super) use queued::{Executing, Transaction};

@@ -22,6 +22,23 @@ pub(in crate::session) fn abort(state: &mut SessionState) {
     }
 }
 
+/// How many requests are queued and kept.
+pub(in crate::session) fn queued(state: &SessionState) -> usize {
+    let transaction = state.modes.as_ref().and_then(|modes| modes.transaction.as_ref());
+    transaction.map_or(0, |transaction| transaction.steps.len())
+}
+
+/// Remembers `request`, in whose place the latest of `former` requests and one was queued: MONITOR shows what
+/// the client sent. `None` if that was queued itself.
+pub(in crate::session) fn remember(state: &mut SessionState, former: usize, request: Option<&Request<'_>>) {
+    let transaction = state.modes.as_mut().and_then(|modes| modes.transaction.as_mut());
+    if let Some(transaction) = transaction.filter(|transaction| transaction.steps.len() == former + 1) {
+        transaction.bytes += request.map_or(0, |request| request.raw().len());
+        transaction.asked.resize_with(former, || None);
+        transaction.asked.push(request.map(Request::to_owned));
+    }
+}
+
 /// Queues a command while a transaction is open; `None` for those that end it or have their own word on it.
 pub(in crate::session) fn queue(
     spec: &'static Spec,

@@ -23,6 +23,8 @@ const STEP_BYTES: usize = size_of::<QueuedStep>() + 64;
 #[derive(Debug, Default)]
 pub(in crate::session) struct Transaction {
     pub(super) steps: Vec<QueuedStep>,
+    /// For each of `steps` in a namespace: the request as the client sent it, if the servers get another one.
+    pub(super) asked: Vec<Option<OwnedRequest>>,
     /// How many were queued, also when they are not kept because the transaction is aborted.
     pub(super) queued: usize,
     /// The slots of all keys so far.
@@ -49,6 +51,8 @@ pub(super) enum QueuedStep {
 #[derive(Debug)]
 pub(in crate::session) struct Executing {
     pub(super) steps: std::vec::IntoIter<QueuedStep>,
+    /// As in [`Transaction`].
+    pub(super) asked: std::vec::IntoIter<Option<OwnedRequest>>,
     pub(super) elements: Vec<ExecElement>,
     pub(super) slots: KeySlots,
     pub(super) watched: Option<Rc<Watched>>,
@@ -106,7 +110,7 @@ impl Transaction {
     /// A command was refused: nothing will be carried out, so nothing is kept.
     pub(super) fn abort(&mut self) {
         self.aborted = true;
-        self.steps = Vec::new();
+        (self.steps, self.asked) = Default::default();
         self.bytes = 0;
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::state::{ClientTracking, TrackedKeys};
 use crate::clients::Clients;
+use crate::commands::client_state::ClientState;
 use crate::protocol::resp::parse_integer;
 use crate::protocol::resp::reply::printed;
 use crate::protocol::resp::request::Request;
@@ -42,9 +43,10 @@ struct TrackingOptions {
 pub(super) fn read(
     request: &Request<'_>,
     present: Option<&ClientTracking>,
+    client: &ClientState,
     clients: &Clients,
 ) -> Result<TrackingRequest, Vec<u8>> {
-    let options = read_options(request, clients)?;
+    let options = read_options(request, client, clients)?;
     let on = request.arg(2).eq_ignore_ascii_case(b"on");
     if !on && !request.arg(2).eq_ignore_ascii_case(b"off") {
         return Err("ERR syntax error".into());
@@ -65,7 +67,11 @@ pub(super) fn read(
     Ok(TrackingRequest { on, mode, redirect, no_loop, prefixes })
 }
 
-fn read_options(request: &Request<'_>, clients: &Clients) -> Result<TrackingOptions, Vec<u8>> {
+fn read_options(
+    request: &Request<'_>,
+    client: &ClientState,
+    clients: &Clients,
+) -> Result<TrackingOptions, Vec<u8>> {
     let mut options = TrackingOptions::default();
     let mut at = 3;
     while at < request.len() {
@@ -78,7 +84,9 @@ fn read_options(request: &Request<'_>, clients: &Clients) -> Result<TrackingOpti
             at += 1;
             options.redirect =
                 parse_integer(request.arg(at)).ok_or("ERR value is not an integer or out of range")?;
-            if u64::try_from(options.redirect).ok().and_then(|id| clients.get(id)).is_none() {
+            let target = u64::try_from(options.redirect).ok().and_then(|id| clients.get(id));
+            // A client with other names for its keys could do nothing with these.
+            if target.is_none_or(|target| target.endpoints.namespace.as_ref() != client.home()) {
                 return Err("ERR The client ID you want redirect to does not exist".into());
             }
         } else if is(b"bcast") {

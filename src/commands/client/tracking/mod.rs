@@ -9,6 +9,7 @@ mod state;
 pub(crate) use arguments::TrackingRequest;
 pub(crate) use state::ClientTracking;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -67,7 +68,7 @@ fn switch(
     client: &ClientState,
     context: &SessionContext,
 ) -> TrackingAnswer {
-    let wanted = match arguments::read(request, present(tracking), &context.clients) {
+    let wanted = match arguments::read(request, present(tracking), client, &context.clients) {
         Ok(wanted) => wanted,
         Err(error) => return TrackingAnswer::Now(encode::error_reply(error)),
     };
@@ -87,10 +88,11 @@ fn switch(
         queued: Vec::new(),
     });
     if wanted.mode == TrackedKeys::Broadcast {
-        present.tracker.want(present.id, &wanted.prefixes);
+        let prefixes: Vec<Bytes> = on_servers(&wanted.prefixes, client, context).into_iter().collect();
+        present.tracker.want(present.id, &prefixes);
         let shared = context.router.upstream().shared().clone();
-        if !shared.broadcast.covers(&wanted.prefixes) {
-            let (prefixes, timeout) = (wanted.prefixes.clone(), context.limits.subscribe_timeout);
+        if !shared.broadcast.covers(&prefixes) {
+            let timeout = context.limits.subscribe_timeout;
             let asked = async move { shared.broadcast.covering(&prefixes, timeout).await };
             return TrackingAnswer::Asked(Box::pin(asked), wanted);
         }
@@ -114,11 +116,27 @@ pub(crate) fn turn_on(
     tracking.prefixes.extend(prefixes);
     let terms = TrackingTerms {
         redirect: u64::try_from(tracking.redirect).ok().filter(|id| *id != 0),
-        prefixes: (tracking.mode == TrackedKeys::Broadcast).then(|| tracking.prefixes.clone()),
+        prefixes: (tracking.mode == TrackedKeys::Broadcast)
+            .then(|| on_servers(&tracking.prefixes, client, context)),
         no_loop: tracking.no_loop,
     };
     context.tracker.join(&client.entry, terms);
     ok()
+}
+
+/// What keys with these prefixes begin with on the servers, in all databases that the client can select: an
+/// invalidation is about a name in any of them.
+fn on_servers<'a>(
+    prefixes: impl IntoIterator<Item = &'a Bytes>,
+    client: &ClientState,
+    context: &SessionContext,
+) -> BTreeSet<Bytes> {
+    let mut all = BTreeSet::new();
+    let databases = context.namespaces.prefixes_of(client.home());
+    for prefix in prefixes {
+        all.extend(databases.iter().map(|database| Bytes::from([database.as_bytes(), prefix].concat())));
+    }
+    all
 }
 
 fn caching(choice: &[u8], tracking: &mut ClientTracking) -> Bytes {

@@ -63,10 +63,10 @@ const COMMAND: &[Spec] = &[
 ];
 
 const COMMANDLOG: &[Spec] = &[
-    row("commandlog|get", 4, Class::AnyNode).flags(Flags::ADMIN),
+    row("commandlog|get", 4, Class::AnyNode).flags(Flags::ADMIN).shared(),
     row("commandlog|help", 2, Class::AnyNode),
-    row("commandlog|len", 3, Class::AnyNode).flags(Flags::ADMIN),
-    row("commandlog|reset", 3, Class::EveryPrimary(Gather::AllOk)).flags(Flags::ADMIN),
+    row("commandlog|len", 3, Class::AnyNode).flags(Flags::ADMIN).shared(),
+    row("commandlog|reset", 3, Class::EveryPrimary(Gather::AllOk)).flags(Flags::ADMIN).shared(),
 ];
 
 const CONFIG: &[Spec] = &[
