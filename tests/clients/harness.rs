@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -25,25 +26,39 @@ struct Endpoint<'a> {
     unix_socket: &'a Path,
 }
 
+/// What a program works with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Setting {
+    /// nearside in front of the shared cluster. Frameworks are given their options for a cluster.
+    Cluster,
+    /// The same with two databases, but frameworks have their defaults.
+    ClusterByDefault,
+    /// nearside in front of a server of its own. Frameworks have their defaults.
+    OneServer,
+    /// nearside in front of the shared cluster, of which clients see a pinned namespace. Frameworks have their
+    /// defaults.
+    Pinned,
+}
+
 /// How a run ended.
-struct Run {
+pub(crate) struct Run {
     /// None: it was still running when its time was over.
     status: Option<ExitStatus>,
-    output: String,
+    pub(crate) output: String,
 }
 
 // === impl Run ===
 
 impl Run {
     /// It ended well, and its last line says that it checked something.
-    fn has_passed(&self) -> bool {
+    pub(crate) fn has_passed(&self) -> bool {
         let last = self.output.lines().last().unwrap_or_default();
         let checks = last.strip_prefix("passed: ").and_then(|rest| rest.strip_suffix(" checks"));
         self.status.is_some_and(|status| status.success())
             && checks.is_some_and(|checks| checks.parse::<u32>().is_ok_and(|checks| checks > 0))
     }
 
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let mut text = match self.status {
             Some(status) => format!("{status}"),
             None => format!("not done after {LIMIT:?}"),
@@ -66,64 +81,79 @@ pub(crate) fn directory(ecosystem: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(ecosystem)
 }
 
-/// What a daemon is in front of.
-#[derive(Clone, Copy)]
-enum Behind {
-    /// The shared cluster. Frameworks are given their options for a cluster.
-    Cluster,
-    /// A server of its own. Frameworks have their defaults.
-    OneServer,
-}
-
-/// Fails unless `program` passes in front of a cluster. The program finds the daemon by `NEARSIDE_HOST` and
-/// `NEARSIDE_PORT`, or by `NEARSIDE_SOCKET`, and runs in an empty directory. `NEARSIDE_CLUSTER` is set: keys
-/// that meet in one command need a hash tag.
+/// Fails unless `program` passes in front of a cluster.
 pub(crate) fn passes(program: Command) {
-    passes_in(Behind::Cluster, program);
+    passes_in(Setting::Cluster, program);
 }
 
 /// Fails unless what `program` makes passes where a framework needs no options for a cluster: in front of one
-/// server.
+/// server, and in a pinned namespace of a cluster.
 pub(crate) fn passes_by_default(program: impl Fn() -> Command) {
-    passes_in(Behind::OneServer, program());
+    let in_front_of_one_server = program();
+    thread::scope(|scope| {
+        let one_server = scope.spawn(|| passes_in(Setting::OneServer, in_front_of_one_server));
+        passes_in(Setting::Pinned, program());
+        one_server.join().unwrap();
+    });
 }
 
 /// One that fails is run once more, against a plain Redis: whether it passes there says whose fault it is.
-fn passes_in(behind: Behind, mut program: Command) {
+fn passes_in(setting: Setting, mut program: Command) {
+    let run = run_in(setting, &mut program);
+    if run.has_passed() {
+        return;
+    }
+    let alone = run_alone(&Standalone::launch(&[]).unwrap(), &mut program);
+    let alone = match alone.has_passed() {
+        true => "against a plain Redis: passed".to_owned(),
+        false => format!("against a plain Redis, too: {}", alone.describe()),
+    };
+    panic!("{program:?}\nagainst nearside ({setting:?}): {}\n{alone}", run.describe());
+}
+
+/// Runs `program` with a daemon. The program finds it by `NEARSIDE_HOST` and `NEARSIDE_PORT`, or by
+/// `NEARSIDE_SOCKET`, and runs in an empty directory. Where `NEARSIDE_CLUSTER` is set, keys that meet in one
+/// command get a hash tag.
+pub(crate) fn run_in(setting: Setting, program: &mut Command) -> Run {
     let unix_socket = sandbox().make_directory().unwrap().join("nearside.sock");
-    let start = |upstream: &str, nodes: usize| {
-        let daemon = Daemon::start(&["--upstream", upstream, "--unix", unix_socket.to_str().unwrap()]);
+    let start = |upstream: &str, nodes: usize, more: &[&str]| {
+        let mut arguments = vec!["--upstream", upstream, "--unix", unix_socket.to_str().unwrap()];
+        arguments.extend(more);
+        let daemon = Daemon::start(&arguments);
         daemon.until_tracked(nodes);
         daemon
     };
-    let (daemon, _server) = match behind {
-        Behind::Cluster => {
+    let start_on_cluster = |more: &[&str]| {
+        let cluster = shared_cluster();
+        start(&upstream_url(cluster), cluster.primaries().unwrap().len(), more)
+    };
+    let (daemon, _server) = match setting {
+        Setting::Cluster => {
             program.env("NEARSIDE_CLUSTER", "yes");
-            let cluster = shared_cluster();
-            (start(&upstream_url(cluster), cluster.primaries().unwrap().len()), None)
+            (start_on_cluster(&[]), None)
         }
-        Behind::OneServer => {
+        Setting::ClusterByDefault => (start_on_cluster(&["--databases", "2"]), None),
+        Setting::Pinned => {
+            static NAMES: AtomicU32 = AtomicU32::new(0);
+            let name = format!("trial-{}", NAMES.fetch_add(1, Ordering::Relaxed));
+            (start_on_cluster(&["--namespace", &name, "--pin"]), None)
+        }
+        Setting::OneServer => {
             let server = Standalone::launch(&[]).unwrap();
-            (start(&format!("redis://{}", server.server().address()), 1), Some(server))
+            (start(&format!("redis://{}", server.server().address()), 1, &[]), Some(server))
         }
     };
-    let run = run(&mut program, &Endpoint { address: daemon.address(), unix_socket: &unix_socket });
+    let run = run(program, &Endpoint { address: daemon.address(), unix_socket: &unix_socket });
     if run.has_passed() {
         daemon.stop();
-        return;
     }
-    panic!("{program:?}\nagainst nearside: {}\n{}", run.describe(), on_plain_redis(&mut program));
+    run
 }
 
-/// What a program that failed does without a daemon and a cluster.
-fn on_plain_redis(program: &mut Command) -> String {
-    let redis = Standalone::launch(&[]).unwrap();
+/// Runs `program` without a daemon.
+pub(crate) fn run_alone(redis: &Standalone, program: &mut Command) -> Run {
     let address = Address::from(redis.server().address());
-    let run = run(program, &Endpoint { address: &address, unix_socket: redis.unix_socket() });
-    match run.has_passed() {
-        true => "against a plain Redis: passed".to_owned(),
-        false => format!("against a plain Redis, too: {}", run.describe()),
-    }
+    run(program, &Endpoint { address: &address, unix_socket: redis.unix_socket() })
 }
 
 fn run(program: &mut Command, endpoint: &Endpoint<'_>) -> Run {

@@ -8,6 +8,7 @@
 mod support;
 
 mod c;
+mod compat;
 mod compiled;
 mod frameworks;
 mod go;

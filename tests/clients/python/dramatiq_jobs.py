@@ -8,7 +8,7 @@ import time
 from dramatiq import group, pipeline
 from dramatiq.rate_limits import Barrier, BucketRateLimiter, WindowRateLimiter
 from dramatiq.rate_limits.rate_limiter import RateLimitExceeded
-from dramatiq.results.errors import ResultFailure
+from dramatiq.results.errors import ResultFailure, ResultMissing
 
 from checks import check, equal, eventually, passed, raises
 from dramatiq_work import add, broker, client, fail, flaky, guarded, limits, record
@@ -19,7 +19,17 @@ workers = subprocess.Popen(
     [sys.executable, "-m", "dramatiq", "dramatiq_work", "--processes", "2", "--threads", "2"],
     env=environment, stderr=subprocess.DEVNULL)
 
+def is_done(message):
+    try:
+        message.get_result()
+    except ResultMissing:
+        return False
+    return True
+
+
 messages = [add.send(n, 1) for n in range(40)]
+# A client waits for the reply to BRPOPLPUSH for less time than the workers may need to start.
+eventually(lambda: is_done(messages[0]), "the workers begin", 40)
 equal([message.get_result(block=True, timeout=40_000) for message in messages], list(range(1, 41)), "results")
 started = time.time()
 record.send_with_options(args=("late",), delay=1000)

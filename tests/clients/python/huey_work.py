@@ -18,7 +18,7 @@ def flaky():
     tries = client.incr("huey:tries")
     if tries < 3:
         raise ValueError(f"try {tries}")
-    return tries
+    client.rpush("huey:flaky", tries)
 
 
 @huey.task()
