@@ -126,7 +126,7 @@ fn run(name: &str) {
 
 /// The client has a thread of its own, so that the worker alone is counted.
 fn exchange(traffic: Traffic) -> usize {
-    let rig = Rig::start(relay::open);
+    let rig = Rig::start(relay::open, traffic.namespace);
     rig.prepare(&traffic.prepare);
     let mut stream = rig.connect();
     let operations = traffic.counted * traffic.operations;

@@ -43,7 +43,7 @@ fn hits_ahead(keys: usize, draw: fn(usize) -> usize) -> Part {
     let call = Box::new(move || {
         let turns = &drawn[at..at + AHEAD];
         at = (at + AHEAD) % DRAWN;
-        cache.near.prefetch(turns.iter().map(|turn| &cache.asked(*turn).key[..]));
+        cache.near.prefetch(b"", turns.iter().map(|turn| &cache.asked(*turn).key[..]));
         black_box(turns.iter().filter(|turn| cache.lookup(**turn)).count());
     });
     Part { operations: AHEAD, call }

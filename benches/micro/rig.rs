@@ -45,15 +45,16 @@ pub(crate) struct Rig {
 // === impl Rig ===
 
 impl Rig {
-    /// Starts both. `way` is told where the server is and says where the way to it begins. All rigs have the
-    /// same hashes.
-    pub(crate) fn start(way: impl FnOnce(&Path) -> PathBuf) -> Rig {
+    /// Starts both. `way` is told where the server is and says where the way to it begins; all clients are in
+    /// `namespace`, if there is one. All rigs have the same hashes.
+    pub(crate) fn start(way: impl FnOnce(&Path) -> PathBuf, namespace: Option<&str>) -> Rig {
         // All chance of the daemon is drawn from here.
         fastrand::seed(1);
         let server = Standalone::launch(&[]).unwrap();
         let path = way(server.unix_socket()).display().to_string();
         let upstream = ("NEARSIDE_UPSTREAM", &*format!("redis+unix://{path}"));
-        let environment = SETTINGS.into_iter().chain([upstream]);
+        let namespace = namespace.map(|name| ("NEARSIDE_NAMESPACE", name));
+        let environment = SETTINGS.into_iter().chain([upstream]).chain(namespace);
         let environment = environment.map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let sources = Sources { environment: environment.collect(), ..Sources::default() };
         let config = Config::load(&sources).unwrap_or_else(|faults| panic!("{faults:?}"));

@@ -85,7 +85,7 @@ impl Ready {
     }
 
     fn traffic(traffic: Traffic) -> Ready {
-        let rig = Rig::start(Path::to_owned);
+        let rig = Rig::start(Path::to_owned, traffic.namespace);
         rig.prepare(&traffic.prepare);
         let (operations, warm_up, counted) = (traffic.operations, traffic.warm_up, traffic.counted);
         let (counter, each) = traffic.proof;

@@ -14,11 +14,15 @@ const KEYS_PER_MSET: usize = 1_000;
 /// What counts misses that bring something in: such keys cannot be asked for again before they are dropped.
 pub(crate) const FILLS: &str = "l1_fills";
 
+const NAMESPACE: &str = "app";
+
 const VALUE: &str =
     "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789";
 
 /// One kind of traffic.
 pub(crate) struct Traffic {
+    /// The namespace of all clients, if there is one.
+    pub(crate) namespace: Option<&'static str>,
     /// Operations of one round.
     pub(crate) operations: usize,
     /// What the server must have first.
@@ -46,6 +50,10 @@ pub(crate) const ALL: &[(&str, fn() -> Traffic)] = &[
     ("hit, depth 16", || hits(16, 1)),
     ("hit, depth 64", || hits(64, 1)),
     ("hit, depth 16, 100,000 keys", || hits(16, KEYS / 16)),
+    ("hit in a namespace, depth 1", || hits_in_namespace(1, 1)),
+    ("hit in a namespace, depth 16", || hits_in_namespace(16, 1)),
+    ("hit in a namespace, depth 16, 100,000 keys", || hits_in_namespace(16, KEYS / 16)),
+    ("hit in a namespace, depth 64", || hits_in_namespace(64, 1)),
     ("hit, depth 1, 4 KiB", large_hit),
     ("MGET of 50 hits", mget),
     ("HGETALL of 20 fields, RESP2", hgetall),
@@ -58,6 +66,7 @@ pub(crate) const ALL: &[(&str, fn() -> Traffic)] = &[
 /// GETs of so many keys each, in so many rounds.
 fn hits(depth: usize, rounds: usize) -> Traffic {
     Traffic {
+        namespace: None,
         operations: depth,
         prepare: msets("key", depth * rounds),
         rounds: gets("key", depth, rounds),
@@ -65,6 +74,12 @@ fn hits(depth: usize, rounds: usize) -> Traffic {
         counted: (8_192 / depth).max(rounds),
         proof: ("l1_hits", 1),
     }
+}
+
+/// What [`hits`] asks, in a namespace.
+fn hits_in_namespace(depth: usize, rounds: usize) -> Traffic {
+    let prepare = msets(&format!("{NAMESPACE}:key"), depth * rounds);
+    Traffic { namespace: Some(NAMESPACE), prepare, ..hits(depth, rounds) }
 }
 
 /// GET of 4 KiB.
@@ -100,6 +115,7 @@ fn hgetall() -> Traffic {
 fn misses(depth: usize) -> Traffic {
     let rounds = MISSED_KEYS / depth;
     Traffic {
+        namespace: None,
         operations: depth,
         prepare: msets("missed", MISSED_KEYS),
         rounds: gets("missed", depth, rounds),
@@ -117,6 +133,7 @@ fn writes(depth: usize) -> Traffic {
         Round { request: sets.collect::<Vec<_>>().concat(), reply: b"+OK\r\n".repeat(depth) }
     };
     Traffic {
+        namespace: None,
         operations: depth,
         prepare: Vec::new(),
         rounds: (0..rounds).map(round).collect(),

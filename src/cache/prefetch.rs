@@ -7,23 +7,40 @@
 use super::near_cache::NearCache;
 use crate::protocol::resp::scan::AHEAD_MAX;
 
+/// Bytes of a key that is put together here.
+const WHOLE_MAX: usize = 128;
+
 // === impl NearCache ===
 
 impl<T: Clone> NearCache<T> {
-    /// Prefetches for the first [`AHEAD_MAX`] of `keys`.
+    /// Prefetches for the first [`AHEAD_MAX`] of `keys`, each of which has `prefix` in front of it.
     #[inline]
-    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+    pub fn prefetch<'k>(&self, prefix: &[u8], keys: impl Iterator<Item = &'k [u8]>) {
         if self.shared.store.is_near() {
             return;
         }
         let mut hashes = [0; AHEAD_MAX];
         let mut count = 0;
         for (hash, key) in hashes.iter_mut().zip(keys) {
-            *hash = self.shared.store.hash(key);
+            *hash = match prefix {
+                b"" => self.shared.store.hash(key),
+                prefix => self.hash_of_long(prefix, key),
+            };
             count += 1;
         }
         if count > 1 {
             self.shared.store.prefetch(&hashes[..count]);
         }
+    }
+
+    /// The hash of a key of two parts. For a key that is longer than usual it is another one: then a line is
+    /// prefetched in vain.
+    fn hash_of_long(&self, prefix: &[u8], key: &[u8]) -> u64 {
+        let (mut whole, length) = ([0; WHOLE_MAX], prefix.len() + key.len());
+        if length <= WHOLE_MAX {
+            whole[..prefix.len()].copy_from_slice(prefix);
+            whole[prefix.len()..length].copy_from_slice(key);
+        }
+        self.shared.store.hash(&whole[..length.min(WHOLE_MAX)])
     }
 }

@@ -138,6 +138,12 @@ impl ClientState {
         self.entry.speaks_resp3.store(resp == Resp::Three, Ordering::Relaxed);
     }
 
+    /// Whether all replies are sent: CLIENT REPLY was not used.
+    #[inline]
+    pub(crate) fn wants_all_replies(&self) -> bool {
+        self.replies == ReplyMode::On
+    }
+
     /// Whether the reply to the request at hand is sent.
     pub(crate) fn wants_reply(&mut self) -> bool {
         match self.replies {

@@ -3,6 +3,8 @@
 //! Where keys stand is in the command table. Patterns and channels stand where the class of the command says.
 //! A request whose names cannot be found is refused, so that no request leaves its namespace.
 
+use std::cell::OnceCell;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -34,13 +36,25 @@ pub enum Outward {
 // === impl Scope ===
 
 impl Scope {
-    /// Puts the prefix in front of the names in `request`, whose command has the row `spec`.
+    /// A read that L1 may answer, with the prefix in front of its key. If a copy of it is needed, it is made
+    /// once, in `copy`.
     #[inline]
-    pub fn outward(&self, spec: &'static Spec, request: &Request<'_>, rewriter: &mut Rewriter) -> Outward {
-        if matches!(spec.class, Class::CacheableRead) {
-            return self.prefix_keys(spec.keys, request, rewriter);
+    pub fn outward_read<'a>(
+        &self,
+        spec: &'static Spec,
+        request: &Request<'a>,
+        rewriter: &'a mut Rewriter,
+        copy: &'a OnceCell<OwnedRequest>,
+    ) -> Request<'a> {
+        match spec.keys.only(request) {
+            Some(at) if at + 1 == request.len() => rewriter.read(self, spec, request, copy),
+            Some(at) => {
+                rewriter.prefix(request, std::iter::once((at, &self.prefix()[..])));
+                rewriter.request(copy)
+            }
+            // The server says what it thinks of a read without a key.
+            None => *request,
         }
-        self.outward_otherwise(spec, request, rewriter)
     }
 
     /// As [`Scope::outward`], for a command of a module with its keys at `keys`.
@@ -57,13 +71,8 @@ impl Scope {
         }
     }
 
-    #[inline(never)]
-    fn outward_otherwise(
-        &self,
-        spec: &'static Spec,
-        request: &Request<'_>,
-        rewriter: &mut Rewriter,
-    ) -> Outward {
+    /// Puts the prefix in front of the names in `request`, whose command has the row `spec`.
+    pub fn outward(&self, spec: &'static Spec, request: &Request<'_>, rewriter: &mut Rewriter) -> Outward {
         if spec.flags.has(Flags::SHARED) {
             return Outward::Refused(shared(spec));
         }

@@ -1,6 +1,7 @@
 //! A namespace, and the prefix that the names of one of its databases have.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -37,6 +38,8 @@ pub enum ChannelRule {
 /// One database of a namespace: what is put in front of the names of its clients.
 #[derive(Debug)]
 pub struct Scope {
+    /// Unique in this process.
+    id: u64,
     namespace: Arc<Namespace>,
     database: DbIndex,
     prefix: Bytes,
@@ -46,6 +49,9 @@ pub struct Scope {
     number: Option<DbIndex>,
     server_database: DbIndex,
 }
+
+/// The id of the latest scope.
+static LATEST_ID: AtomicU64 = AtomicU64::new(0);
 
 /// Whether `text` can be the name of a namespace: letters, digits, `-`, `_` and `.`. So no prefix of a namespace
 /// begins with that of another one, since each ends with the first `:`, and a prefix is a pattern that matches
@@ -93,7 +99,15 @@ impl Scope {
     pub fn new(namespace: Arc<Namespace>, database: DbIndex) -> Scope {
         let prefix = Bytes::from(namespace.prefix(database));
         let first_prefix = Bytes::from(namespace.prefix(DbIndex::default()));
-        Scope { namespace, database, prefix, first_prefix, number: None, server_database: DbIndex::default() }
+        Scope {
+            id: LATEST_ID.fetch_add(1, Ordering::Relaxed) + 1,
+            namespace,
+            database,
+            prefix,
+            first_prefix,
+            number: None,
+            server_database: DbIndex::default(),
+        }
     }
 
     /// The names of a namespace that is database `number` of its clients.
@@ -104,6 +118,12 @@ impl Scope {
     /// The keys lie in this database of the servers.
     pub fn on_servers(self, server_database: DbIndex) -> Scope {
         Scope { server_database, ..self }
+    }
+
+    /// A number that no other scope has.
+    #[inline]
+    pub(super) fn id(&self) -> u64 {
+        self.id
     }
 
     /// The namespace.

@@ -261,3 +261,25 @@ fn a_large_request_is_copied_once() {
     assert_eq!((sent.arg(1), sent.arg(2).len()), (&b"app:k"[..], 100_000));
     assert_eq!(sent.to_owned().bytes().as_ptr(), sent.raw().as_ptr());
 }
+
+#[test]
+fn reads_in_turn_have_their_own_keys() {
+    let scopes = [scope(false, ChannelRule::Own, 0), scope(true, ChannelRule::Own, 1)];
+    let mut rewriter = Rewriter::default();
+    let requests = ["GET a", "GET b", "get c", "TYPE d", "GET long", "HGET h f", "GET e", "STRLEN e"];
+    for (number, request) in requests.iter().cycle().take(40).enumerate() {
+        let scope = &scopes[number / 3 % 2];
+        let request = OwnedRequest::from_args(request.split(' '));
+        let (request, copy) = (request.as_request(), OnceCell::new());
+        let spec = recognise(&request).unwrap();
+        let read = scope.outward_read(spec, &request, &mut rewriter, &copy);
+        let mut wanted: Vec<Vec<u8>> = read.args().map(<[u8]>::to_vec).collect();
+        assert_eq!(read.raw(), OwnedRequest::from_args(&wanted).as_request().raw());
+        wanted[0].make_ascii_uppercase();
+        let name = request.arg(0).to_ascii_uppercase();
+        let mut args: Vec<Vec<u8>> = request.args().map(<[u8]>::to_vec).collect();
+        args[0] = name;
+        args[1] = [&scope.prefix()[..], request.arg(1)].concat();
+        assert_eq!(wanted, args);
+    }
+}

@@ -143,9 +143,10 @@ impl Router {
     }
 
     /// Begins to read into the processor's caches what the lookups for the requests in `bytes` will need.
+    /// `prefix` comes in front of their keys.
     #[inline]
-    pub fn prefetch(&self, bytes: &[u8]) {
-        self.reads.prefetch(bytes);
+    pub fn prefetch(&self, prefix: &[u8], bytes: &[u8]) {
+        self.reads.prefetch(prefix, bytes);
     }
 
     /// Verifies samples of hits, one `lease` after a difference was found. Does not end by itself.

@@ -11,6 +11,8 @@
 //! `serve.rs` (from a request to its answer) and `modes.rs` (what makes a session more than a plain one).
 
 mod bounds;
+mod carried;
+mod conclude;
 mod conversation;
 mod deadlines;
 mod ending;

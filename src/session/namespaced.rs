@@ -8,12 +8,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
+use super::carried::Carried;
+use super::conclude::conclude;
 use super::exclusive::Waiting;
 use super::pipeline::Pipeline;
-use super::serve::{Asked, carry_out};
+use super::serve::carry_out;
 use super::state::SessionState;
 use super::transaction;
-use crate::clock;
+use crate::clock::Nanos;
 use crate::commands::SessionContext;
 use crate::namespace::{Outward, Rewriter, Scope};
 use crate::net::walk::Flow;
@@ -22,6 +24,7 @@ use crate::protocol::command::{
     Class, CommandError, Database, Keyspace, Local, ReplyNames, ScriptAction, Spec,
 };
 use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
 use crate::router::{Answer, ExclusiveEnd, NamespacedScripts, Sha};
 
 /// How a reply gets the names that the client has.
@@ -42,61 +45,75 @@ enum NamesInReply {
     OfScript(&'static Spec, Option<Sha>, Arc<NamespacedScripts>),
 }
 
+/// Answers a read that L1 may answer, of a client in a namespace that is in no mode. Its reply has no names.
+#[inline(never)]
+pub(super) fn read(
+    spec: &'static Spec,
+    request: &Request<'_>,
+    state: &SessionState,
+    context: &SessionContext,
+    out: &mut WriteQueue,
+    now: Nanos,
+) -> Answer {
+    let (mut rewriter, copy) = (context.rewriter.borrow_mut(), OnceCell::new());
+    let sent = match &state.client.scope {
+        Some(scope) => scope.outward_read(spec, request, &mut rewriter, &copy),
+        None => *request,
+    };
+    context.router.call(spec, Class::CacheableRead, &sent, state.caller(None, now), out)
+}
+
 /// Answers a request of a client in a namespace, or makes a place for its answer.
 #[inline(never)]
 pub(super) fn serve(
+    carried: Carried<'_>,
     context: &SessionContext,
     state: &mut SessionState,
     pipeline: &mut Pipeline,
     waiting: &mut Option<Waiting>,
-    asked: Asked<'_>,
     out: &mut WriteQueue,
-    now: clock::Nanos,
 ) -> Flow {
     let Some(scope) = state.client.scope.clone().filter(|_| !state.client.is_locked()) else {
-        return carry_out(context, state, pipeline, waiting, asked, out, now);
+        return carry_out(carried, context, state, pipeline, waiting, out);
     };
-    if asked.recognised.is_ok_and(begins_alone) && !pipeline.is_empty() {
+    if carried.recognised.is_ok_and(begins_alone) && !pipeline.is_empty() {
         state.drains_first = true;
         return Flow::Again;
     }
-    let mut rewriter = context.rewriter.borrow_mut();
-    let (outward, script) = outward(&scope, &asked, state, context, &mut rewriter);
-    let copy = OnceCell::new();
-    let mut asked = asked;
+    let (mut rewriter, copy) = (context.rewriter.borrow_mut(), OnceCell::new());
+    // It lives no longer than the rewritten request.
+    let mut carried = carried;
+    let (outward, script) = outward(&scope, &carried, state, context, &mut rewriter);
     let is_rewritten = !matches!(outward, Outward::Same);
     match outward {
         Outward::Same => {}
-        Outward::Rewritten => asked.sent = rewriter.request(&copy),
-        Outward::As(spec) => (asked.sent, asked.sent_as) = (rewriter.request(&copy), Ok(spec)),
+        Outward::Rewritten => carried.sent = rewriter.request(&copy),
+        Outward::As(spec) => (carried.sent, carried.sent_as) = (rewriter.request(&copy), Ok(spec)),
         Outward::Answered(reply) | Outward::Refused(reply) => {
             transaction::abort(state);
-            context.stats.commands.bump();
-            if state.client.wants_reply() {
-                if pipeline.is_empty() { out.push(&reply) } else { pipeline.push_now(reply) }
-            }
-            return Flow::Next;
+            carried.shown = false;
+            carried.called = 0;
+            return conclude(carried, Answer::Now(reply), context, state, pipeline, waiting, out);
         }
     }
-    let naming = Naming { names: names(&asked, script, state, context), scope };
-    asked.naming = Some(&naming);
+    carried.naming = Some(Naming { names: names(&carried, script, state, context), scope });
     let queued = state.is_queueing().then(|| transaction::queued(state));
-    let flow = carry_out(context, state, pipeline, waiting, asked, out, now);
+    let request = carried.request;
+    let flow = carry_out(carried, context, state, pipeline, waiting, out);
     if let Some(queued) = queued {
-        transaction::remember(state, queued, is_rewritten.then_some(&asked.request));
+        transaction::remember(state, queued, is_rewritten.then_some(&request));
     }
     flow
 }
 
-#[inline]
 fn outward(
     scope: &Scope,
-    asked: &Asked<'_>,
+    carried: &Carried<'_>,
     state: &SessionState,
     context: &SessionContext,
     rewriter: &mut Rewriter,
 ) -> (Outward, Option<Sha>) {
-    let outward = match asked.recognised {
+    let outward = match carried.recognised {
         Ok(spec) if state.is_queueing() && !can_be_queued(spec) => Outward::Refused(not_in_multi(spec)),
         Ok(spec) if spec.names == ReplyNames::Script => {
             let action = match spec.class {
@@ -104,11 +121,11 @@ fn outward(
                 _ => None,
             };
             let scripts = &context.router.namespaced_scripts;
-            return scripts.outward(scope, spec, action, &asked.request, rewriter);
+            return scripts.outward(scope, spec, action, &carried.request, rewriter);
         }
-        Ok(spec) => scope.outward(spec, &asked.request, rewriter),
-        Err(CommandError::Unknown) => match context.router.unknown_commands.known(asked.request.arg(0)) {
-            Some(learned) => scope.outward_learned(&learned.name, learned.keys, &asked.request, rewriter),
+        Ok(spec) => scope.outward(spec, &carried.request, rewriter),
+        Err(CommandError::Unknown) => match context.router.unknown_commands.known(carried.request.arg(0)) {
+            Some(learned) => scope.outward_learned(&learned.name, learned.keys, &carried.request, rewriter),
             None => Outward::Same,
         },
         Err(_) => Outward::Same,
@@ -144,13 +161,13 @@ fn not_in_multi(spec: &Spec) -> Bytes {
 
 #[inline]
 fn names(
-    asked: &Asked<'_>,
+    carried: &Carried<'_>,
     script: Option<Sha>,
     state: &SessionState,
     context: &SessionContext,
 ) -> NamesInReply {
     let scripts = || context.router.namespaced_scripts.clone();
-    match asked.recognised {
+    match carried.recognised {
         Ok(spec) if spec.is_exec() => NamesInReply::OfExec(transaction::reply_names(state), scripts()),
         Ok(_) if state.is_queueing() => NamesInReply::Of(ReplyNames::None),
         Ok(spec) if spec.names == ReplyNames::Script => NamesInReply::OfScript(spec, script, scripts()),

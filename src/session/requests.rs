@@ -55,6 +55,7 @@ impl Session {
         let Session { context, connection, state, pipeline, waiting, .. } = self;
         // The clock is read once, after the bytes were: all that is shown had arrived by then.
         let (clock, locked) = (Cell::new(None), state.client.is_locked());
+        let scope = state.client.scope.clone();
         let put_off = Cell::new(false);
         let mut handle = |request: Request<'_>, out: &mut WriteQueue| {
             let now = clock.get().unwrap_or_else(clock::now);
@@ -68,7 +69,7 @@ impl Session {
         };
         let mut ahead = |bytes: &[u8]| {
             if !locked {
-                context.router.prefetch(bytes);
+                context.router.prefetch(scope.as_ref().map_or(b"", |scope| scope.prefix()), bytes);
             }
         };
         let mut result =

@@ -73,6 +73,12 @@ impl SessionState {
         self.client.entry.mailbox.discard();
     }
 
+    /// Whether the client is in no mode, and may do what it likes.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.modes.is_none() && !self.client.is_locked()
+    }
+
     /// Whether requests are queued: between MULTI and EXEC.
     #[inline]
     pub(super) fn is_queueing(&self) -> bool {

@@ -58,7 +58,7 @@ impl Mget {
         let mut wanted = HashMap::new();
         for index in 0..count {
             if index % AHEAD_MAX == 0 {
-                self.context.cache.iter().for_each(|cache| cache.prefetch(request.args_from(index + 1)));
+                self.context.cache.iter().for_each(|cache| cache.prefetch(b"", request.args_from(index + 1)));
             }
             if let Err(why) = self.look(request, index + 1, caller, out) {
                 wanted.insert(index, why);

@@ -76,11 +76,11 @@ impl CachedReads {
         Rc::new(CachedReads { context, forwarder, reply_sizes })
     }
 
-    /// Fetches what the lookups for the requests in `bytes` will need.
+    /// Fetches what the lookups for the requests in `bytes` will need; `prefix` comes in front of their keys.
     #[inline]
-    pub(in crate::router) fn prefetch(&self, bytes: &[u8]) {
+    pub(in crate::router) fn prefetch(&self, prefix: &[u8], bytes: &[u8]) {
         if let Some(cache) = &self.context.cache {
-            cache.prefetch(keys_ahead(bytes));
+            cache.prefetch(prefix, keys_ahead(bytes));
         }
     }
 
