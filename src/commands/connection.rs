@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::client_state::ClientState;
-use super::context::SessionContext;
+use super::context::{ExecContext, SessionContext};
 use crate::namespace::{DATABASES, Scope};
 use crate::protocol::command::{CommandError, Spec};
 use crate::protocol::db::DbIndex;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::reply::{bulk, ok};
 use crate::protocol::resp::request::Request;
-use crate::router::Answer;
+use crate::router::{Answer, is_of_missing_database};
 
 /// PING, with or without a message.
 pub(super) fn ping(request: &Request<'_>, spec: &Spec) -> Bytes {
@@ -30,9 +30,22 @@ pub(super) fn quit(client: &mut ClientState) -> Bytes {
     ok()
 }
 
-/// SELECT. A namespace has databases of its own, a cluster has database 0 and those that are namespaces; one
-/// server is asked for a database that no client has selected yet.
-pub(super) fn select(request: &Request<'_>, client: &mut ClientState, context: &SessionContext) -> Answer {
+/// The error for a database that a cluster does not have.
+const MISSING_IN_CLUSTER: &str = "ERR DB index is out of range (nearside: the cluster does not have this database; \
+    with databases = N, each database above 0 is a namespace)";
+
+/// The error for SELECT in a transaction whose parts may lie on several nodes.
+const NOT_IN_MULTI: &str =
+    "ERR nearside: in front of a cluster no other database can be selected inside MULTI";
+
+/// SELECT. A namespace has databases of its own. A cluster has those that are namespaces or, without any,
+/// those of its nodes. Servers are asked for a database that no client has selected yet.
+pub(super) fn select(
+    request: &Request<'_>,
+    client: &mut ClientState,
+    context: &SessionContext,
+    exec: ExecContext,
+) -> Answer {
     let number = match DbIndex::number_in(request.arg(1)) {
         Ok(number) => u32::try_from(number).ok().map(DbIndex::new),
         Err(error) => return Answer::Now(encode::error_reply(error)),
@@ -53,11 +66,22 @@ pub(super) fn select(request: &Request<'_>, client: &mut ClientState, context: &
         return Answer::Now(ok());
     }
     let is_cluster = context.router.upstream().is_cluster();
-    if is_cluster && database.number() > 0 {
-        return out_of_range();
-    }
+    let is_first = database == DbIndex::default();
     if is_cluster {
-        client.enter(None, database);
+        if !is_first && !context.namespaces.databases.is_empty() {
+            return out_of_range();
+        }
+        if exec == ExecContext::AtOnce && database != client.inflight.database() {
+            let is_known = is_first || context.router.queries.has_database(database);
+            return Answer::Now(encode::error_reply(if is_known {
+                NOT_IN_MULTI
+            } else {
+                MISSING_IN_CLUSTER
+            }));
+        }
+        if is_first {
+            client.enter(None, database);
+        }
     }
     let (inflight, entry) = (client.inflight.clone(), client.entry.clone());
     let select = move || {
@@ -65,15 +89,21 @@ pub(super) fn select(request: &Request<'_>, client: &mut ClientState, context: &
         entry.database.store(database.number(), Ordering::Relaxed);
         ok()
     };
-    if is_cluster || context.router.queries.has_database(database) {
+    if (is_cluster && is_first) || context.router.queries.has_database(database) {
         return Answer::Now(select());
     }
-    let (router, asked) = (context.router.clone(), context.router.queries.ask_in(database));
+    let router = context.router.clone();
     Answer::exclusive(async move {
-        match asked.await {
+        if let Some(settled) = router.wait_for_topology() {
+            settled.await;
+        }
+        match router.queries.ask_in(database).await {
             Ok(_) => {
                 router.queries.note_database(database);
                 select()
+            }
+            Err(error) if is_cluster && is_of_missing_database(&error) => {
+                encode::error_reply(MISSING_IN_CLUSTER)
             }
             Err(error) => error,
         }

@@ -65,7 +65,7 @@ pub(crate) fn answer(
         Local::Ping => connection::ping(request, spec),
         Local::Quit => connection::quit(client),
         Local::Role => Bytes::from_static(b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"),
-        Local::Select => return connection::select(request, client, context),
+        Local::Select => return connection::select(request, client, context, exec),
         Local::SlowlogGet => slowlog::get(request, &client.entry, server),
         Local::SlowlogLen => slowlog::len(&client.entry, server),
         Local::SlowlogReset => slowlog::reset(&client.entry, server),

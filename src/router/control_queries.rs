@@ -6,11 +6,14 @@ use std::rc::Rc;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
+use super::database::without_server;
 use super::node_instance::NodeInstance;
 use super::replies::{failure_reply, stopped};
+use crate::protocol::command::Database;
 use crate::protocol::db::DbIndex;
 use crate::protocol::key::KeySlots;
 use crate::protocol::resp::encode;
+use crate::protocol::resp::request::Request;
 use crate::upstream::{Call, PendingReply, Upstream};
 
 /// The reply of one server, or the error that says why there is none.
@@ -44,6 +47,18 @@ impl ControlQueries {
         // After a restart the server may have fewer.
         let before = if databases.0 == instance { databases.1 } else { 0 };
         *databases = (instance, before.max(database.number().saturating_add(1)));
+    }
+
+    /// The answer of a cluster to a command that names databases, if no node must carry it out for a client in
+    /// `current`: as far as is known, it has one database.
+    pub fn without_database(
+        &self,
+        command: Database,
+        request: &Request<'_>,
+        current: DbIndex,
+    ) -> Option<Bytes> {
+        let has_one = current == DbIndex::default() && !self.has_database(DbIndex::new(1));
+        has_one.then(|| without_server(command, request)).flatten()
     }
 
     /// The process that serves the one server's data.

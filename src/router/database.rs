@@ -1,5 +1,5 @@
-//! COPY, MOVE and SWAPDB, which name databases. There is only one, so the answers are those of a Redis with
-//! `databases 1`.
+//! COPY, MOVE and SWAPDB, which name databases, in front of a cluster with one database: the answers are those
+//! of a Redis with `databases 1`.
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ const NO_SUCH_DATABASE: &str = "ERR DB index is out of range";
 
 /// The answer to a request that no server must carry out, because it names another database or changes
 /// nothing.
-pub fn without_server(database: Database, request: &Request<'_>) -> Option<Bytes> {
+pub(super) fn without_server(database: Database, request: &Request<'_>) -> Option<Bytes> {
     let error = match database {
         Database::Copy => copy_error(request)?,
         Database::Move => match DbIndex::number_in(request.arg(2)) {
@@ -28,6 +28,13 @@ pub fn without_server(database: Database, request: &Request<'_>) -> Option<Bytes
         },
     };
     Some(encode::error_reply(error))
+}
+
+/// Whether a reply says that a server does not have a database. Redis has one in a cluster, Valkey as many as
+/// its `cluster-databases`.
+pub fn is_of_missing_database(reply: &[u8]) -> bool {
+    reply.starts_with(b"-ERR DB index is out of range")
+        || reply.starts_with(b"-ERR SELECT is not allowed in cluster mode")
 }
 
 /// What is wrong with the database that COPY names, as far as a server of a cluster says it in other words.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
-use super::answer::Answer;
+use super::answer::{Answer, ExclusiveEnd};
 use super::blocking::replicas::ReplicaWaits;
 use super::blocking::waits::Blocking;
 use super::caller::Caller;
@@ -17,7 +17,7 @@ use super::command_info::unknown::UnknownCommands;
 use super::command_info::very_many_names::CommandQueries;
 use super::context::{RouterCache, RouterContext, RouterSettings};
 use super::control_queries::ControlQueries;
-use super::database::without_server;
+use super::database::is_of_missing_database;
 use super::forward::default_ttl::DefaultTtl;
 use super::forward::forwarder::Forwarder;
 use super::forward::reply_sizes::ReplySizes;
@@ -43,6 +43,7 @@ use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{
     Class, CommandError, Database, Flags, Gather, Keyspace, ModuleCommand, RequiredState, Spec,
 };
+use crate::protocol::db::DbIndex;
 use crate::protocol::resp::request::Request;
 use crate::pubsub::Hub;
 use crate::stats::WorkerStats;
@@ -205,10 +206,7 @@ impl Router {
                     self.forwarder.forward(route, KeyAccess::Declared, request, caller)
                 }
             },
-            Class::Database(database) => match without_server(database, request) {
-                Some(reply) => Answer::Now(reply),
-                None => self.forwarder.forward(route, KeyAccess::Declared, request, caller),
-            },
+            Class::Database(command) => self.of_cluster_databases(command, route, request, caller),
             // The cursor of one server is its own, also in a script or a transaction.
             Class::Keyspace(Keyspace::Scan) if !self.context.upstream.is_cluster() => {
                 self.forwarder.forward(route, KeyAccess::Declared, request, caller)
@@ -239,6 +237,32 @@ impl Router {
                 self.forwarder.forward(route, KeyAccess::Declared, request, caller)
             }
         }
+    }
+
+    /// Carries out a command that names databases in front of a cluster: most have one database.
+    fn of_cluster_databases(
+        &self,
+        command: Database,
+        route: RequestRoute,
+        request: &Request<'_>,
+        caller: Caller<'_>,
+    ) -> Answer {
+        let Some(reply) = self.queries.without_database(command, request, caller.inflight.database()) else {
+            return self.forwarder.forward(route, KeyAccess::Declared, request, caller);
+        };
+        if !is_of_missing_database(&reply) {
+            return Answer::Now(reply);
+        }
+        let (asked, forwarder) = (self.queries.ask_in(DbIndex::new(1)), self.forwarder.clone());
+        let (request, caller) = (request.to_owned(), caller.to_owned());
+        Answer::Exclusive(Box::pin(async move {
+            if asked.await.is_err() {
+                return ExclusiveEnd::Reply(reply);
+            }
+            let request = request.as_request();
+            let answer = forwarder.forward(route, KeyAccess::Declared, &request, caller.as_caller());
+            answer.end(&mut WriteQueue::default()).await
+        }))
     }
 
     /// Lasts until the first attempt to discover the topology has ended; `None` if it has. Before that, a

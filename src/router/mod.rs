@@ -43,7 +43,7 @@ pub use command_info::very_many_names::names_very_many;
 pub use context::{FillResult, RouterCache, RouterSettings};
 pub use control_queries::QueryReply;
 pub use coverage::Coverage;
-pub use database::without_server;
+pub use database::is_of_missing_database;
 pub use dispatch::Router;
 pub use memory::{MemoryLimits, RouterMemory};
 pub use reply_bound::ReplyBound;

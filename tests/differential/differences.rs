@@ -32,6 +32,9 @@ pub(crate) enum How {
     Instead(&'static str, &'static str),
 }
 
+/// The beginning of the error for a database that a cluster does not have.
+pub(crate) const MISSING_DATABASE: &str = "-ERR DB index is out of range (nearside: ";
+
 const fn row(commands: &'static [&'static str], how: How, why: &'static str) -> Difference {
     Difference { commands, how, why }
 }
@@ -207,6 +210,11 @@ pub(crate) const EVERYWHERE: &[Difference] = &[
 
 /// Those in front of a cluster, which has slots and several nodes.
 pub(crate) const IN_CLUSTER: &[Difference] = &[
+    row(
+        &["select"],
+        How::Instead("-ERR DB index is out of range", MISSING_DATABASE),
+        "a cluster has one database, and the error says which setting makes namespaces of others",
+    ),
     row(&["latency|doctor"], How::Answer, "about nearside, in the words of Redis"),
     row(
         &["watch"],

@@ -10,6 +10,7 @@ use nearside::sandbox::{Reply, SandboxClient, client};
 
 use crate::conversation::{Differs, name_of};
 use crate::coverage::Coverage;
+use crate::differences::MISSING_DATABASE;
 use crate::family::Pair;
 use crate::generator::would_wait;
 use crate::words::{self, split};
@@ -106,6 +107,7 @@ fn hold(pair: &Pair, version: u8, line: &[&str], coverage: &RefCell<Coverage>) -
     let said = [pair.plain(), pair.nearside()]
         .map(|client| talk(client, version, line).unwrap_or_else(|error| format!("({error})").into_bytes()));
     let [plain, nearside] = said;
+    let nearside = without_hints(&nearside);
     let is_answered = !plain.starts_with(b"-") && !plain.windows(3).any(|bytes| bytes == b"\r\n-");
     for request in line.iter().map(|request| words::typed(request)) {
         let name = name_of(&request);
@@ -123,6 +125,20 @@ fn hold(pair: &Pair, version: u8, line: &[&str], coverage: &RefCell<Coverage>) -
             nearside.escape_ascii()
         ),
     })
+}
+
+/// What nearside said, without what it adds to the error for a database that a cluster does not have.
+fn without_hints(said: &[u8]) -> Vec<u8> {
+    let (mut kept, mut rest) = (Vec::new(), said);
+    let hinted = MISSING_DATABASE.as_bytes();
+    let plain = "-ERR DB index is out of range".len();
+    while let Some(at) = rest.windows(hinted.len()).position(|bytes| bytes == hinted) {
+        kept.extend_from_slice(&rest[..at + plain]);
+        let end = rest[at..].iter().position(|byte| *byte == b')').unwrap();
+        rest = &rest[at + end + 1..];
+    }
+    kept.extend_from_slice(rest);
+    kept
 }
 
 /// All that comes back until the connection ends.

@@ -14,6 +14,7 @@ mod broadcast_policy;
 mod canary;
 mod circles;
 mod client_commands;
+mod cluster_databases;
 mod coherence;
 mod compat_command;
 mod config_command;

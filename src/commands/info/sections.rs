@@ -156,11 +156,11 @@ pub(super) fn keyspace(facts: &SectionFacts, out: &mut String) -> Result {
     if let Some(keyspace) = &facts.primaries.keyspace {
         return out.write_str(keyspace);
     }
-    let Primaries { keys, expires, average_ttl, .. } = facts.primaries;
-    if keys == 0 {
-        return Ok(());
+    for (number, database) in &facts.primaries.databases {
+        let (keys, expires, average_ttl) = (database.keys, database.expires, database.average_ttl());
+        write!(out, "db{number}:keys={keys},expires={expires},avg_ttl={average_ttl}\r\n")?;
     }
-    write!(out, "db0:keys={keys},expires={expires},avg_ttl={average_ttl}\r\n")
+    Ok(())
 }
 
 pub(super) fn nearside(facts: &SectionFacts, out: &mut String) -> Result {

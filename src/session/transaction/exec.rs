@@ -10,12 +10,12 @@ use super::queue::close;
 use super::queued::{Executing, QueuedStep};
 use crate::commands::kill::{self, KillCount};
 use crate::commands::{self, ClientState, ExecContext, GlobalFlags, SessionContext, monitor};
-use crate::protocol::command::{Class, Flags, Local, Spec, recognise};
+use crate::protocol::command::{Class, Flags, Local, Spec, numbered, recognise};
 use crate::protocol::db::DbIndex;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::OwnedRequest;
-use crate::router::{Answer, Caller, ExecElement, Hold, without_server};
+use crate::router::{Answer, Caller, ExecElement, Hold, TransactionPart};
 use crate::session::state::SessionState;
 use crate::session::step::Step;
 
@@ -47,7 +47,7 @@ pub(super) fn execute(state: &mut SessionState, context: &SessionContext, caller
     }
     let executing = Executing {
         is_settled: !transaction.publishes(),
-        knows_databases: !transaction.selects(),
+        knows_databases: !transaction.names_databases(),
         elements: Vec::with_capacity(transaction.steps.len()),
         slots: transaction.slots.all(),
         bytes: transaction.bytes,
@@ -88,7 +88,10 @@ pub(in crate::session) fn go_on(
             }
         }
         executing.elements.push(match step {
-            QueuedStep::Part(part, _) => ExecElement::Sent(part, state.client.resp()),
+            QueuedStep::Part(part, number) => match without_server(&part, number, caller, context) {
+                Some(reply) => ExecElement::Made(reply),
+                None => ExecElement::Sent(part, state.client.resp()),
+            },
             QueuedStep::Own(spec, request) => ExecElement::Made(own(spec, &request, state, context)),
             QueuedStep::Done(_, reply) => {
                 kill::leave(&mut state.client);
@@ -155,11 +158,25 @@ fn held_up(
     context.server.hold(Flags::WRITE).or_else(|| kill_first(executing, state, context))
 }
 
+/// The answer to a command that names a database, if the upstream is a cluster with one database.
+fn without_server(
+    part: &TransactionPart,
+    number: usize,
+    caller: Caller<'_>,
+    context: &SessionContext,
+) -> Option<Bytes> {
+    let Class::Database(command) = numbered(number)?.class else { return None };
+    let router = &context.router;
+    let database = caller.inflight.database();
+    let answer = || router.queries.without_database(command, &part.request(), database);
+    router.upstream().is_cluster().then(answer).flatten()
+}
+
 /// Asks the server for the databases of the transaction that no client has selected yet: MONITOR and
 /// CLIENT INFO show in which one a command is.
 fn ask_for_databases(executing: &Executing, context: &SessionContext) -> Option<LocalBoxFuture<'static, ()>> {
     let mut unknown: Vec<DbIndex> =
-        executing.steps.as_slice().iter().filter_map(QueuedStep::selected).collect();
+        executing.steps.as_slice().iter().filter_map(QueuedStep::database).collect();
     unknown.retain(|database| !context.router.queries.has_database(*database));
     unknown.sort_unstable_by_key(|database| database.number());
     unknown.dedup();
@@ -217,7 +234,6 @@ fn own(
             }
         }
         Class::Refused(refusal) => refusal.reply(spec),
-        Class::Database(database) => without_server(database, &request).unwrap_or_default(),
         _ => Bytes::new(),
     }
 }

@@ -12,7 +12,7 @@ use crate::protocol::command::{
 };
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
-use crate::router::{Answer, without_server};
+use crate::router::Answer;
 use crate::session::state::SessionState;
 
 /// Aborts a transaction that is open: a request of it was not looked at.
@@ -73,9 +73,6 @@ pub(in crate::session) fn queue(
             Ok(QueuedStep::Own(spec, request.to_owned()))
         }
         Class::Refused(_) => Ok(QueuedStep::Own(spec, request.to_owned())),
-        Class::Database(database) if is_cluster && without_server(database, request).is_some() => {
-            Ok(QueuedStep::Own(spec, request.to_owned()))
-        }
         class => {
             let part = context.router.transactions.part(spec, class, request, &mut transaction.slots);
             part.map(|part| QueuedStep::Part(part, spec.number()))

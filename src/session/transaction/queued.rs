@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use crate::commands::SessionContext;
-use crate::protocol::command::{ReplyNames, Spec, numbered};
+use crate::protocol::command::{Class, ReplyNames, Spec, numbered};
 use crate::protocol::db::DbIndex;
 use crate::protocol::key::KeySlots;
 use crate::protocol::resp::encode;
@@ -95,6 +95,16 @@ impl QueuedStep {
         }
     }
 
+    /// A database that servers should be asked for before it is carried out.
+    pub(super) fn database(&self) -> Option<DbIndex> {
+        let is_about_others =
+            |number: &usize| numbered(*number).is_some_and(|spec| matches!(spec.class, Class::Database(_)));
+        match self {
+            QueuedStep::Part(_, number) if is_about_others(number) => Some(DbIndex::new(1)),
+            step => step.selected(),
+        }
+    }
+
     /// The database that it selects.
     pub(super) fn selected(&self) -> Option<DbIndex> {
         match self {
@@ -119,9 +129,9 @@ impl Transaction {
         self.bytes
     }
 
-    /// Whether it selects another database.
-    pub(super) fn selects(&self) -> bool {
-        self.steps.iter().any(|step| step.selected().is_some())
+    /// Whether a command of it names a database.
+    pub(super) fn names_databases(&self) -> bool {
+        self.steps.iter().any(|step| step.database().is_some())
     }
 
     /// The bytes of a transaction which no slot keeps in its place: a command of it names no keys, or their

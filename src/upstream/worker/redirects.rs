@@ -66,7 +66,9 @@ impl Upstream {
         if asking {
             // The two must arrive together: neither is sent again after a loss.
             waiting.call.reads_only = false;
-            let asking = Call::new(KeySlots::None, encode::request(&["ASKING"]), false);
+            // A SELECT goes before ASKING, which holds for the next command alone.
+            let database = waiting.call.database;
+            let asking = Call { database, ..Call::new(KeySlots::None, encode::request(&["ASKING"]), false) };
             let nobody = Completion::Nobody(Right::Asking);
             connection.enqueue(PendingCommand::new(asking, nobody, waiting.deadline));
         }
