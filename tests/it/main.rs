@@ -54,6 +54,7 @@ mod memory_subscriptions;
 mod module_words;
 mod monitor;
 mod namespace_clients;
+mod namespace_crossing;
 mod namespace_keys;
 mod namespace_policies;
 mod namespace_pubsub;
