@@ -52,7 +52,7 @@ fn main() -> ExitCode {
             ),
         ),
         Ok(Invocation::Compat(options)) => finish(compat::compat(&options, io::stdout())),
-        Ok(Invocation::Dev(listen)) => {
+        Ok(Invocation::Dev(flags)) => {
             let log = LogOptions {
                 format: LogFormat::Human,
                 filter: "warn".to_owned(),
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
             };
             finish(
                 telemetry::init(&log).map_err(|error| error.to_string()).and_then(|()| {
-                    dev::dev(listen, io::stdout(), ALLOCATOR).map_err(|error| error.to_string())
+                    dev::dev(flags, io::stdout(), ALLOCATOR).map_err(|error| error.to_string())
                 }),
             )
         }

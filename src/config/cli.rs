@@ -3,7 +3,6 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -21,8 +20,8 @@ use super::sources::Sources;
 pub enum Invocation {
     /// Run the daemon with this configuration, which was read from these sources.
     Serve(Box<Config>, Sources),
-    /// Run the daemon, on these addresses, in front of a throwaway cluster on this machine.
-    Dev(Vec<SocketAddr>),
+    /// Run the daemon, with these flags, in front of a throwaway cluster on this machine.
+    Dev(Vec<(&'static Key, String)>),
     /// Tell whether an application can use nearside unchanged.
     Compat(CompatOptions),
 }
@@ -35,6 +34,9 @@ pub enum UsageError {
     /// The configuration has faults.
     Faults(ConfigErrors),
 }
+
+/// The settings that `nearside dev` takes.
+const OF_DEV: [&str; 3] = ["listen", "namespace", "pin"];
 
 /// Exit code of a command line or a configuration that cannot be used.
 const UNUSABLE: u8 = 2;
@@ -66,7 +68,9 @@ impl Invocation {
         };
         match matches.remove_subcommand() {
             Some((name, mut matches)) if name == "dev" => {
-                Config::load_listen(flags(&mut matches)).map(Invocation::Dev).map_err(UsageError::Faults)
+                let flags = flags(&mut matches);
+                Config::check_dev(flags.clone()).map_err(UsageError::Faults)?;
+                Ok(Invocation::Dev(flags))
             }
             Some((name, matches)) if name == "compat" => {
                 Ok(Invocation::Compat(CompatOptions::of_matches(matches)))
@@ -156,7 +160,7 @@ fn command() -> Command {
     let dev = Command::new("dev")
         .about("Run the daemon in front of a throwaway cluster on this machine")
         // Only the flag counts here: what the environment and the file say is meant for the daemon itself.
-        .args(Key::named("listen").map(|key| flag(key).help(described(key))));
+        .args(OF_DEV.iter().filter_map(|name| Key::named(name)).map(|key| flag(key).help(described(key))));
     Command::new("nearside")
         .version(env!("CARGO_PKG_VERSION"))
         .about(env!("CARGO_PKG_DESCRIPTION"))
@@ -196,6 +200,8 @@ fn flags(matches: &mut ArgMatches) -> Vec<(&'static Key, String)> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn parse(line: &str) -> Result<Invocation, UsageError> {
@@ -227,10 +233,18 @@ mod tests {
 
     #[test]
     fn dev_listens_where_it_is_told() {
-        let Ok(Invocation::Dev(listen)) = parse("nearside dev") else { panic!("dev") };
-        assert_eq!(listen, ["127.0.0.1:6379".parse().unwrap()]);
-        let Ok(Invocation::Dev(listen)) = parse("nearside dev --listen 127.0.0.1:1") else { panic!("dev") };
-        assert_eq!(listen, ["127.0.0.1:1".parse().unwrap()]);
+        let config = |line: &str| {
+            let Ok(Invocation::Dev(mut flags)) = parse(line) else { panic!("dev") };
+            flags.extend(Key::named("upstream").map(|key| (key, "redis-cluster://h".to_owned())));
+            Config::load(&Sources { flags, ..Sources::default() }).unwrap()
+        };
+        assert_eq!(config("nearside dev").values.listen, ["127.0.0.1:6379".parse().unwrap()]);
+        let named = config("nearside dev --listen 127.0.0.1:1 --namespace app --pin");
+        assert_eq!(named.values.listen, ["127.0.0.1:1".parse().unwrap()]);
+        assert_eq!(named.namespaces.prefixes()[0], "{app}:");
+        for line in ["nearside dev --pin", "nearside dev --namespace {a}"] {
+            assert!(matches!(parse(line), Err(UsageError::Faults(faults)) if faults.0.len() == 1), "{line}");
+        }
     }
 
     #[test]

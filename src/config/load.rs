@@ -1,7 +1,6 @@
 //! From the sources to the validated configuration: reads every value, then holds the rules that bind values
 //! to each other, and reports all faults at once.
 
-use std::net::SocketAddr;
 
 use super::error::ConfigErrors;
 use super::exposed;
@@ -62,16 +61,17 @@ impl Config {
         read.finish(Config { values, policies, namespaces, typed, warnings })
     }
 
-    /// Reads from the flags alone where to listen.
+    /// Checks the flags of `nearside dev`, which are about clients alone.
     ///
     /// # Errors
     /// All faults of these flags.
-    pub fn load_listen(flags: Vec<(&'static Key, String)>) -> Result<Vec<SocketAddr>, ConfigErrors> {
+    pub fn check_dev(flags: Vec<(&'static Key, String)>) -> Result<(), ConfigErrors> {
         let sources = Sources { flags, ..Sources::default() };
         let (mut read, _) = validator(&sources);
         let values = SettingValues::read(&mut read);
         check_listen(&mut read, &values);
-        read.finish(values.listen)
+        namespace::assign(&mut read, &values, Vec::new());
+        read.finish(())
     }
 }
 

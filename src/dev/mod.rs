@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::thread;
 
-use crate::config::{Config, ConfigErrors, KEYS, Sources};
+use crate::config::{Config, ConfigErrors, Key, Sources};
 use crate::daemon::{Daemon, DaemonError};
 use crate::drain::Drain;
 use crate::memory::Allocator;
@@ -39,19 +39,21 @@ pub enum ShowError {
 /// # Errors
 /// Something did not start, or a step of the demonstration did not hold.
 pub fn dev(
-    listen: Vec<SocketAddr>,
+    flags: Vec<(&'static Key, String)>,
     mut out: impl Write + Send + 'static,
     allocator: Allocator,
 ) -> Result<(), ShowError> {
     writeln!(out, "Starting three primaries and three replicas ...")?;
     let cluster = Cluster::launch(&ClusterShape::default())?;
-    let sources = sources(&cluster);
-    let mut config = Config::load(&sources).map_err(ShowError::Config)?;
-    config.values.listen = listen;
+    let sources = sources(flags, &cluster);
+    let config = Config::load(&sources).map_err(ShowError::Config)?;
+    // In a namespace the key has another name on the cluster.
+    let prefix = config.namespaces.prefixes().into_iter().next().unwrap_or_default();
+    let prefix = String::from_utf8_lossy(&prefix).into_owned();
     let daemon = Daemon::start(&config, allocator)?;
     let address = daemon.addresses().first().copied().ok_or(ShowError::NoAddress)?;
     let drain = daemon.drain();
-    let showing = thread::spawn(move || present(out, address, &cluster, &drain).map(|()| cluster));
+    let showing = thread::spawn(move || present(out, address, &cluster, &prefix, &drain).map(|()| cluster));
     daemon.run(sources)?;
     // The cluster goes only after the daemon.
     showing.join().map_err(|_| io::Error::other("the demonstration panicked"))?.map(drop)
@@ -62,17 +64,18 @@ fn present(
     mut out: impl Write,
     address: SocketAddr,
     cluster: &Cluster,
+    prefix: &str,
     drain: &Drain,
 ) -> Result<(), ShowError> {
-    let shown = show::show(&mut out, address, cluster);
+    let shown = show::show(&mut out, address, cluster, prefix);
     if shown.is_err() && !drain.has_begun() {
         drain.begin();
     }
     Ok(shown?)
 }
 
-fn sources(cluster: &Cluster) -> Sources {
+fn sources(mut flags: Vec<(&'static Key, String)>, cluster: &Cluster) -> Sources {
     let url = format!("redis-cluster://{}", cluster.addresses());
-    let flags = KEYS.iter().filter(|key| key.name == "upstream").map(|key| (key, url.clone())).collect();
+    flags.extend(Key::named("upstream").map(|key| (key, url)));
     Sources { flags, ..Sources::default() }
 }

@@ -33,6 +33,9 @@ pub enum Outward {
     Refused(Bytes),
 }
 
+/// The error for a key that is to go to another database of a cluster.
+const APART: &str = "ERR nearside: MOVE and COPY do not reach another database of a cluster, where each is a namespace of its own";
+
 // === impl Scope ===
 
 impl Scope {
@@ -272,7 +275,12 @@ impl Scope {
     fn target(&self, text: &[u8]) -> Result<DbIndex, &'static str> {
         let number = DbIndex::number_in(text)?;
         let number = u32::try_from(number).ok().filter(|number| *number < DATABASES);
-        number.map(DbIndex::new).ok_or("ERR DB index is out of range")
+        let number = number.ok_or("ERR DB index is out of range")?;
+        match self.only_number() {
+            Some(own) if own.number() == number => Ok(self.database()),
+            Some(_) => Err(APART),
+            None => Ok(DbIndex::new(number)),
+        }
     }
 
     /// The request with more arguments at its end.

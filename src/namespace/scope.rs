@@ -170,6 +170,16 @@ impl Scope {
         self.server_database
     }
 
+    /// The number of the only database that clients have in it, if it is one of the databases of a cluster.
+    pub(super) fn only_number(&self) -> Option<DbIndex> {
+        self.number
+    }
+
+    /// The number by which clients know database `database` of the namespace.
+    pub fn shown_number(&self, database: u32) -> u32 {
+        self.number.map_or(database, DbIndex::number)
+    }
+
     /// The prefix of the database that clients know by this number.
     pub(super) fn prefix_of_number(&self, number: u32) -> Option<String> {
         match self.number {

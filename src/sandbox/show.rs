@@ -37,13 +37,22 @@ struct Counters {
 
 /// Shows a read that goes upstream, the same read from memory, a write by another client straight to the
 /// cluster, the invalidation that follows it, and the new value; then says how to connect. Every step is
-/// checked; the first one that fails is the error.
-pub fn show(out: &mut impl Write, nearside: SocketAddr, cluster: &Cluster) -> Result<(), DevError> {
-    let owner = cluster.owner_of(Slot::of(KEY.as_bytes()))?;
-    owner.server().command(&["SET", KEY, "hello"])?;
+/// checked; the first one that fails is the error. On the cluster the key has `prefix` in front of its name.
+pub fn show(
+    out: &mut impl Write,
+    nearside: SocketAddr,
+    cluster: &Cluster,
+    prefix: &str,
+) -> Result<(), DevError> {
+    let name = format!("{prefix}{KEY}");
+    let owner = cluster.owner_of(Slot::of(name.as_bytes()))?;
+    owner.server().command(&["SET", &name, "hello"])?;
     let application = Application::connect(nearside).map_err(DevError::io("connecting to nearside"))?;
 
     line(out, &format!("\n{KEY} lives on the cluster node {}.\n", owner.server().address()))?;
+    if !prefix.is_empty() {
+        line(out, &format!("Its name there is {name}: clients of nearside are in a namespace.\n"))?;
+    }
     wait_until_tracked(&application, cluster)?;
     let before = counters(&application)?;
     let read = timed_read(&application, "hello", "first read")?;
@@ -60,7 +69,7 @@ pub fn show(out: &mut impl Write, nearside: SocketAddr, cluster: &Cluster) -> Re
     })?;
     step(out, "2. same read again", "from memory", read)?;
 
-    write_elsewhere(out, owner)?;
+    write_elsewhere(out, owner, &name)?;
     let written = Instant::now();
     wait_for_invalidation(&application, hit)?;
     step(out, "4. invalidation", "arrived after", written.elapsed())?;
@@ -79,10 +88,10 @@ fn wait_until_tracked(application: &Application, cluster: &Cluster) -> Result<()
     })
 }
 
-fn write_elsewhere(out: &mut impl Write, owner: &Node) -> Result<(), DevError> {
+fn write_elsewhere(out: &mut impl Write, owner: &Node, name: &str) -> Result<(), DevError> {
     let mut somebody = owner.server().connect()?;
     let begun = Instant::now();
-    let reply = somebody.command(&["SET", KEY, "changed"]).map_err(DevError::io("writing to the cluster"))?;
+    let reply = somebody.command(&["SET", name, "changed"]).map_err(DevError::io("writing to the cluster"))?;
     check(reply.is_ok(), "write by somebody else", || format!("the cluster said {reply:?}"))?;
     step(out, "3. somebody else writes", "straight to the cluster", begun.elapsed())
 }

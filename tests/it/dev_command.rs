@@ -32,9 +32,14 @@ struct Demonstration {
 
 impl Demonstration {
     fn start() -> Demonstration {
+        Demonstration::with(&[])
+    }
+
+    fn with(flags: &[&str]) -> Demonstration {
         let temporary = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_nearside"))
             .args(["dev", "--listen", "127.0.0.1:0"])
+            .args(flags)
             .env("TMPDIR", temporary.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -123,4 +128,14 @@ fn it_shows_the_steps_and_can_be_talked_to_and_ends_cleanly() {
 #[test]
 fn killed_it_leaves_nothing() {
     Demonstration::start().end(Signal::KILL);
+}
+
+#[test]
+fn it_shows_a_pinned_namespace() {
+    let shown = Demonstration::with(&["--namespace", "app", "--pin"]);
+    assert!(shown.text.contains("Its name there is {app}:nearside:greeting"), "{}", shown.text);
+    let mut client = SandboxClient::connect(&Address::Tcp(shown.nearside)).unwrap();
+    assert!(client.command(&["MSETNX", "a", "1", "b", "2"]).unwrap().integer() == Some(1));
+    assert!(client.command(&["RENAME", "a", "b"]).unwrap().is_ok(), "the keys lie in one slot");
+    assert!(shown.end(Signal::TERM).success());
 }

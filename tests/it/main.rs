@@ -55,6 +55,7 @@ mod module_words;
 mod monitor;
 mod namespace_clients;
 mod namespace_crossing;
+mod namespace_databases;
 mod namespace_keys;
 mod namespace_policies;
 mod namespace_pubsub;

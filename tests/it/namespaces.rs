@@ -181,6 +181,15 @@ fn databases_of_a_cluster_are_namespaces() {
     assert_eq!(ask(&mut client, "GET in-databases"), "$4\\r\\nzero\\r\\n");
     assert_eq!(ask(&mut client, "GET db3:in-databases"), "$5\\r\\nthree\\r\\n");
     assert_eq!(ask(&mut client, "SELECT 4"), "-ERR DB index is out of range\\r\\n");
+    assert_eq!(ask(&mut client, "SELECT 3"), "+OK\\r\\n");
+    for request in ["MOVE in-databases 2", "COPY in-databases other DB 0"] {
+        let error = ask(&mut client, request);
+        assert!(error.starts_with("-ERR nearside: MOVE and COPY do not reach another database of a cluster"));
+    }
+    assert_eq!(ask(&mut client, "COPY in-databases other DB 3"), "-CROSSSLOT Keys in request don\\'t hash to the same slot\\r\\n");
+    assert_eq!(ask(&mut client, "GET in-databases"), "$5\\r\\nthree\\r\\n");
+    assert!(ask(&mut client, "INFO keyspace").contains("db3:keys=1,"));
+    assert_eq!(ask(&mut client, "FLUSHDB"), "+OK\\r\\n");
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn the_demonstration_holds() {
     let daemon = Daemon::before(cluster);
     let Address::Tcp(address) = *daemon.address() else { panic!("not TCP: {}", daemon.address()) };
     let mut out = Vec::new();
-    show(&mut out, address, cluster).unwrap();
+    show(&mut out, address, cluster, "").unwrap();
     let text = String::from_utf8(out).unwrap();
     for wanted in ["from memory", "sees the new value", &format!("-p {}", address.port()), "replicas:"] {
         assert!(text.contains(wanted), "no {wanted:?} in:\n{text}");

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use crate::commands::client_state::ClientState;
 use crate::commands::context::{ExecContext, SessionContext};
+use crate::namespace::DATABASES;
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::reply::text;
 use crate::protocol::resp::request::Request;
@@ -76,11 +77,13 @@ pub(super) fn answer(
     let counted = scope
         .filter(|_| has("keyspace"))
         .map(|scope| context.router.namespace_keys.count_databases(scope, client.inflight.database()));
+    let numbers: Vec<u32> =
+        scope.iter().flat_map(|scope| (0..DATABASES).map(|number| scope.shown_number(number))).collect();
     Answer::Later(Box::pin(async move {
         facts.primaries = primaries.await;
         if let Some(counted) = counted {
             match counted.await {
-                Ok(keys) => facts.primaries.keyspace = Some(primaries::lines(&keys)),
+                Ok(keys) => facts.primaries.keyspace = Some(primaries::lines(numbers.into_iter().zip(keys))),
                 Err(error) => return error,
             }
         }

@@ -69,9 +69,9 @@ fn databases(info: &str) -> impl Iterator<Item = &str> {
 
 /// The lines about the databases of a namespace, by how many keys each has. How many of them have a time to
 /// live is not counted.
-pub(super) fn lines(keys: &[u64]) -> String {
+pub(super) fn lines(databases: impl Iterator<Item = (u32, u64)>) -> String {
     let mut lines = String::new();
-    for (number, keys) in keys.iter().enumerate().filter(|(_, keys)| **keys > 0) {
+    for (number, keys) in databases.filter(|(_, keys)| *keys > 0) {
         // Writing to a String cannot fail.
         let _ = write!(lines, "db{number}:keys={keys},expires=0,avg_ttl=0\r\n");
     }
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_database_without_keys_has_no_line() {
-        assert_eq!(lines(&[2, 0, 7]), "db0:keys=2,expires=0,avg_ttl=0\r\ndb2:keys=7,expires=0,avg_ttl=0\r\n");
+        assert_eq!(lines([(0, 2), (1, 0), (2, 7)].into_iter()), "db0:keys=2,expires=0,avg_ttl=0\r\ndb2:keys=7,expires=0,avg_ttl=0\r\n");
     }
 
     #[test]
