@@ -1,7 +1,6 @@
 //! From the sources to the validated configuration: reads every value, then holds the rules that bind values
 //! to each other, and reports all faults at once.
 
-
 use super::error::ConfigErrors;
 use super::exposed;
 use super::file::FileTables;

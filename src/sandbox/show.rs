@@ -91,7 +91,8 @@ fn wait_until_tracked(application: &Application, cluster: &Cluster) -> Result<()
 fn write_elsewhere(out: &mut impl Write, owner: &Node, name: &str) -> Result<(), DevError> {
     let mut somebody = owner.server().connect()?;
     let begun = Instant::now();
-    let reply = somebody.command(&["SET", name, "changed"]).map_err(DevError::io("writing to the cluster"))?;
+    let reply =
+        somebody.command(&["SET", name, "changed"]).map_err(DevError::io("writing to the cluster"))?;
     check(reply.is_ok(), "write by somebody else", || format!("the cluster said {reply:?}"))?;
     step(out, "3. somebody else writes", "straight to the cluster", begun.elapsed())
 }

@@ -186,7 +186,10 @@ fn databases_of_a_cluster_are_namespaces() {
         let error = ask(&mut client, request);
         assert!(error.starts_with("-ERR nearside: MOVE and COPY do not reach another database of a cluster"));
     }
-    assert_eq!(ask(&mut client, "COPY in-databases other DB 3"), "-CROSSSLOT Keys in request don\\'t hash to the same slot\\r\\n");
+    assert_eq!(
+        ask(&mut client, "COPY in-databases other DB 3"),
+        "-CROSSSLOT Keys in request don\\'t hash to the same slot\\r\\n"
+    );
     assert_eq!(ask(&mut client, "GET in-databases"), "$5\\r\\nthree\\r\\n");
     assert!(ask(&mut client, "INFO keyspace").contains("db3:keys=1,"));
     assert_eq!(ask(&mut client, "FLUSHDB"), "+OK\\r\\n");

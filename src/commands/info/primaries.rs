@@ -132,7 +132,10 @@ mod tests {
 
     #[test]
     fn a_database_without_keys_has_no_line() {
-        assert_eq!(lines([(0, 2), (1, 0), (2, 7)].into_iter()), "db0:keys=2,expires=0,avg_ttl=0\r\ndb2:keys=7,expires=0,avg_ttl=0\r\n");
+        assert_eq!(
+            lines([(0, 2), (1, 0), (2, 7)].into_iter()),
+            "db0:keys=2,expires=0,avg_ttl=0\r\ndb2:keys=7,expires=0,avg_ttl=0\r\n"
+        );
     }
 
     #[test]
