@@ -299,6 +299,15 @@ impl Router {
         }
     }
 
+    /// The flags that decide whether a pause holds back a request: none of a script that says it does not
+    /// write.
+    pub fn flags_in_pause(&self, spec: &Spec, request: &Request<'_>) -> Flags {
+        match spec.class {
+            Class::Script(script) if self.scripting.only_reads(script, request) => Flags::NONE,
+            _ => spec.flags,
+        }
+    }
+
     /// Whether nothing keeps a request in its place among others of its session: it has to begin when they
     /// have been answered, and to be answered before others begin. So has a message: a client that gets it
     /// may look at what was written before it, whatever the slot.

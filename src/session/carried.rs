@@ -26,6 +26,8 @@ pub(super) struct Carried<'a> {
     pub(super) shown: bool,
     /// Whether it is measured for SLOWLOG if it has to be waited for.
     pub(super) measured: bool,
+    /// Whether it may block at a server.
+    pub(super) blocks: bool,
     /// The number under which it is counted; 0 if it is not executed, or not now.
     pub(super) called: usize,
     /// Bytes of the output before it.
@@ -58,6 +60,7 @@ impl<'a> Carried<'a> {
             flags,
             shown: true,
             measured: true,
+            blocks: false,
             called: recognised.map_or(0, Spec::number),
             waited: out.len(),
             now,

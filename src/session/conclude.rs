@@ -6,11 +6,12 @@ use super::carried::Carried;
 use super::exclusive::{ExclusiveRequest, Waiting};
 use super::pipeline::Pipeline;
 use super::state::SessionState;
-use crate::clock;
+use crate::clock::{self, Nanos};
 use crate::commands::{GlobalFlags, LatencyTimer, SessionContext, monitor};
 use crate::net::walk::Flow;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{self, CommandError, Spec};
+use crate::protocol::resp::request::Request;
 use crate::router::Answer;
 
 /// Does what follows the answer to a request.
@@ -24,7 +25,7 @@ pub(super) fn conclude(
     waiting: &mut Option<Waiting>,
     out: &mut WriteQueue,
 ) -> Flow {
-    let Carried { request, recognised, sent, called, waited, measured, now, .. } = carried;
+    let Carried { request, recognised, sent, called, waited, measured, blocks, now, .. } = carried;
     let command = carried.command();
     let answer = match &carried.naming {
         Some(naming) => naming.renamed(answer),
@@ -39,7 +40,7 @@ pub(super) fn conclude(
     let shown = carried.shown && carried.flags.has(GlobalFlags::MONITORED);
     let spec = recognised.ok();
     if let Answer::Exclusive(work) = answer {
-        let start = || LatencyTimer::start(spec, &request, &state.client.entry, &context.server, now);
+        let start = || timer(spec, blocks, &request, state, context, now);
         *waiting = Some(Waiting::exclusive(ExclusiveRequest {
             spec,
             work,
@@ -79,7 +80,7 @@ pub(super) fn conclude(
             if pipeline.is_empty() { out.push(&reply) } else { pipeline.push_now(reply) }
         }
         Answer::Later(reply) => {
-            let start = || LatencyTimer::start(spec, &request, &state.client.entry, &context.server, now);
+            let start = || timer(spec, blocks, &request, state, context, now);
             pipeline.push_later(command, reply, measured.then(start).flatten(), sent.raw().len());
             held = is_held(state, pipeline, context);
         }
@@ -94,12 +95,25 @@ pub(super) fn conclude(
     }
 }
 
+/// What measures for SLOWLOG a request that has to be waited for.
+fn timer(
+    spec: Option<&'static Spec>,
+    blocks: bool,
+    request: &Request<'_>,
+    state: &SessionState,
+    context: &SessionContext,
+    now: Nanos,
+) -> Option<LatencyTimer> {
+    let timer = LatencyTimer::start(spec, request, &state.client.entry, &context.server, now)?;
+    Some(if blocks { timer.blocking() } else { timer })
+}
+
 /// Measures for SLOWLOG a request that was answered at once.
 #[cold]
 fn measure(carried: &Carried<'_>, state: &SessionState, context: &SessionContext) {
     let (spec, request, client) = (carried.recognised.ok(), &carried.request, &state.client.entry);
     let timer = LatencyTimer::start(spec, request, client, &context.server, carried.begun);
-    timer.into_iter().for_each(|timer| timer.stop(clock::now()));
+    timer.into_iter().for_each(|timer| timer.stop(clock::now(), &[]));
 }
 
 /// Counts an error that was answered at once, `rejected` or not, for its command.

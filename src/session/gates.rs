@@ -44,13 +44,13 @@ pub(super) fn closed(
     }
     match recognised {
         Ok(spec) if is_locked => wait_for_turn(spec, request, &mut state.client, &context.server),
-        Ok(spec) => pause(KnownCommand::OfTable(spec), state, context),
+        Ok(spec) => pause(KnownCommand::OfTable(spec), request, state, context),
         // For a client that has not authenticated, no server is asked whether a module knows its command.
         Err(CommandError::Unknown) if !is_locked && !is_http(request) => {
             let commands = &context.router.unknown_commands;
             commands.ask_about(request.arg(0), now).or_else(|| {
                 let learned = commands.known(request.arg(0))?;
-                pause(KnownCommand::OfModule(&learned), state, context)
+                pause(KnownCommand::OfModule(&learned), request, state, context)
             })
         }
         Err(_) => None,
@@ -86,11 +86,19 @@ fn needs_topology(
 }
 
 /// CLIENT PAUSE. What is refused is refused at once, and a client in MONITOR is not paused, as in Redis.
-fn pause(command: KnownCommand<'_>, state: &SessionState, context: &SessionContext) -> Option<Gate> {
+fn pause(
+    command: KnownCommand<'_>,
+    request: &Request<'_>,
+    state: &SessionState,
+    context: &SessionContext,
+) -> Option<Gate> {
+    if !context.server.flags().has(GlobalFlags::PAUSED) {
+        return None;
+    }
     if state.is_monitoring() || mode_commands::refuse(command, state).is_some() {
         return None;
     }
-    context.server.hold(command.flags_in_pause())
+    context.server.hold(command.flags_in_pause(request, state, context))
 }
 
 /// Whether a browser was made to send this: its body could hold commands. Redis closes such a connection as

@@ -1,6 +1,9 @@
 //! A command that the table or the upstream knows, as far as the modes and gates of a session look at it.
 
-use crate::protocol::command::{Class, Flags, Local, ModuleCommand, RequiredState, Spec};
+use super::state::SessionState;
+use crate::commands::SessionContext;
+use crate::protocol::command::{Class, Flags, Local, ModuleCommand, RequiredState, Spec, TransactionCommand};
+use crate::protocol::resp::request::Request;
 
 /// A command, and what is known of it.
 #[derive(Clone, Copy, Debug)]
@@ -33,10 +36,22 @@ impl KnownCommand<'_> {
         matches!(self, KnownCommand::OfTable(spec) if spec.is_exec())
     }
 
-    /// The flags that decide whether a pause holds it back. EXEC counts as a write: what it carries out may
-    /// be one.
-    pub(super) fn flags_in_pause(self) -> Flags {
-        if self.is_exec() { Flags::WRITE } else { self.flags() }
+    /// The flags that decide whether a pause holds back a request with this command: those of the commands
+    /// that are queued for EXEC, and none of a script that says it does not write.
+    pub(super) fn flags_in_pause(
+        self,
+        request: &Request<'_>,
+        state: &SessionState,
+        context: &SessionContext,
+    ) -> Flags {
+        let KnownCommand::OfTable(spec) = self else { return self.flags() };
+        match spec.class {
+            Class::Session(RequiredState::Transaction(TransactionCommand::Exec)) => {
+                let transaction = state.modes.as_ref().and_then(|modes| modes.transaction.as_ref());
+                transaction.map_or(Flags::NONE, |transaction| transaction.flags)
+            }
+            _ => context.router.flags_in_pause(spec, request),
+        }
     }
 
     /// Whether a client of RESP2 that is subscribed to something may use it.

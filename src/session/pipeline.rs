@@ -165,7 +165,7 @@ impl Pipeline {
         while let Some(ArrivedAnswer { number, reply, measure, bytes }) = self.poll_coming(cx) {
             self.in_flight_bytes -= bytes;
             if let Some(measure) = measure {
-                measure.stop(*now.get_or_insert_with(clock::now));
+                measure.stop(*now.get_or_insert_with(clock::now), &reply);
             }
             // A place is removed only when its answer has come, so its number is at least `first`.
             if let Some(place) = self.places.get_mut((number - self.first) as usize) {
@@ -199,7 +199,7 @@ impl Pipeline {
     /// joined are completed, and the keys of writes are dropped from L1 once more.
     pub(super) async fn run_out(mut self) {
         let measured = |came: ArrivedAnswer| {
-            came.measure.into_iter().for_each(|measure| measure.stop(clock::now()));
+            came.measure.into_iter().for_each(|measure| measure.stop(clock::now(), &came.reply));
         };
         self.coming.extend(self.lone.take().map(|lone| *lone));
         self.coming.for_each(async |came| measured(came)).await;

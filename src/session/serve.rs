@@ -17,7 +17,7 @@ use crate::clock;
 use crate::commands::{self, ExecContext, SessionContext};
 use crate::net::walk::Flow;
 use crate::net::write_queue::WriteQueue;
-use crate::protocol::command::{self, Class, CommandError, Spec};
+use crate::protocol::command::{Class, CommandError, RequiredState, Spec, TransactionCommand};
 use crate::protocol::resp::request::Request;
 use crate::router::{Answer, Caller, Coverage, names_very_many};
 
@@ -132,8 +132,10 @@ fn dispatch(
             return None;
         }
         Class::Session(kind) => {
+            // EXEC is not kept, but its commands are; how long WAIT takes hangs on the replicas.
             carried.measured =
-                !matches!(kind, command::RequiredState::Blocking | command::RequiredState::Wait);
+                !matches!(kind, RequiredState::Wait | RequiredState::Transaction(TransactionCommand::Exec));
+            carried.blocks = kind == RequiredState::Blocking;
             state.drains_first = mode_commands::is_exclusive(kind, &sent, state, context);
             let inflight = state.client.inflight.clone();
             let caller = Caller { resp: state.client.resp(), inflight: &inflight, now, coverage };

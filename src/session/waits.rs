@@ -93,7 +93,7 @@ impl Session {
             }
             Answer::Now(reply) => {
                 let reply = self.state.with_names_of_client(reply);
-                measure.into_iter().for_each(|measure| measure.stop(clock::now()));
+                measure.into_iter().for_each(|measure| measure.stop(clock::now(), &reply));
                 tracked.iter().for_each(|tracked| tracked.end(&reply));
                 if wanted && command > 0 && reply.first() == Some(&b'-') {
                     let all = &self.context.server.command_stats;

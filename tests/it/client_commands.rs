@@ -260,7 +260,7 @@ fn a_client_in_a_pause_can_be_killed_and_others_are_let_go() {
     assert!(writer.receive().is_err(), "a write waits");
     assert_eq!(say(&mut pauser, &format!("CLIENT KILL ID {victim_id}")), Reply::Integer(1));
     assert!(victim.is_closed().unwrap());
-    for held in ["PUBLISH c m", "EVAL return(1) 0", "PFCOUNT {pause}a", "DEL {pause}a", "EXEC"] {
+    for held in ["PUBLISH c m", "EVAL return(1) 0", "PFCOUNT {pause}a", "DEL {pause}a"] {
         let mut client = daemon.client();
         client.set_timeout(Duration::from_millis(100)).unwrap();
         client.send(&held.split(' ').collect::<Vec<_>>()).unwrap();
@@ -288,4 +288,66 @@ fn a_pause_ends_by_itself_and_the_stricter_and_longer_one_holds() {
     assert!(say(&mut pauser, "CLIENT PAUSE 1 WRITE").is_ok());
     assert!(!say(&mut other, "SET {pause}c 1").is_error());
     assert!(begun.elapsed() >= Duration::from_millis(390), "the longer time holds: {:?}", begun.elapsed());
+}
+
+/// Whether a pause for writes holds the last of `requests`, and the replies before it.
+fn is_held(requests: &[&str], mut client: SandboxClient, mut other: SandboxClient) -> bool {
+    say(&mut other, "CLIENT UNPAUSE");
+    let split = |request: &str| request.split(' ').map(|word| word.replace('~', " ")).collect::<Vec<_>>();
+    let (last, before) = requests.split_last().unwrap();
+    for request in before {
+        client.command(&split(request)).unwrap();
+    }
+    say(&mut other, "CLIENT PAUSE 100000 WRITE");
+    client.set_timeout(Duration::from_millis(20)).unwrap();
+    client.send(&split(last)).unwrap();
+    let mut held = None;
+    eventually("it is answered or held", SOON, || {
+        let is_blocked = say(&mut other, "INFO clients").text().contains("blocked_clients:1\r");
+        held = if is_blocked { Some(true) } else { client.receive().ok().map(|_| false) };
+        held.is_some()
+    });
+    say(&mut other, "CLIENT UNPAUSE");
+    held.unwrap()
+}
+
+#[test]
+fn a_pause_for_writes_holds_what_it_holds_in_redis() {
+    let [plain, behind] = [0, 1].map(|_| Standalone::launch(&[]).unwrap());
+    let daemon = Daemon::start(&["--upstream", &format!("redis://{}", behind.server().address())]);
+    daemon.until_tracked(1);
+    let script = "EVAL #!lua~flags=no-writes\nreturn~1 0";
+    let cases: [&[&str]; 24] = [
+        &["GET k"],
+        &["SET k v"],
+        &["MULTI"],
+        &["EVAL return~1 0"],
+        &["EVAL_RO return~1 0"],
+        &[script],
+        &[
+            "SCRIPT LOAD #!lua~flags=no-writes\nreturn~2",
+            "EVALSHA ae33f9227913b24d053a555637f98260b23bd3a3 0",
+        ],
+        &["PUBLISH c m"],
+        &["PFCOUNT h"],
+        &["BLPOP none 0.05"],
+        &["XREAD BLOCK 10 STREAMS none $"],
+        &["FLUSHALL"],
+        &["NOSUCH"],
+        &["SET k"],
+        &["MULTI", "SET k v"],
+        &["MULTI", "GET k", "EXEC"],
+        &["MULTI", "SET k v", "EXEC"],
+        &["MULTI", "EVAL return~1 0", "EXEC"],
+        &["MULTI", "EVAL_RO return~1 0", "EXEC"],
+        &["MULTI", script, "EXEC"],
+        &["MULTI", "PUBLISH c m", "EXEC"],
+        &["MULTI", "EXEC"],
+        &["MULTI", "NOSUCH", "EXEC"],
+        &["MULTI", "SET k v", "NOSUCH", "EXEC"],
+    ];
+    for case in cases {
+        let wanted = is_held(case, plain.server().connect().unwrap(), plain.server().connect().unwrap());
+        assert_eq!(is_held(case, daemon.client(), daemon.client()), wanted, "{case:?}");
+    }
 }

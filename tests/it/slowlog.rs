@@ -90,7 +90,8 @@ fn only_so_many_are_kept_and_what_is_answered_on_the_spot_is_among_them() {
     eventually("an empty bound keeps none", Duration::from_secs(5), || entries(&mut client).is_empty());
 }
 
-/// What a Redis keeps of the same requests, but for EXEC: Redis keeps what EXEC carries out in its place.
+/// What a Redis keeps of the same requests: of a transaction its commands, and not EXEC; of commands that block,
+/// those whose time did not run out.
 #[test]
 fn from_0_on_every_command_is_kept_as_in_redis() {
     let upstream = Standalone::launch(&[]).unwrap();
@@ -127,6 +128,23 @@ fn from_0_on_every_command_is_kept_as_in_redis() {
             "PUBLISH channel x",
             "EXISTS key other",
             "AUTH default secret",
+            "MULTI",
+            "SET key 5",
+            "PING",
+            "INCR other",
+            "LPUSH key x",
+            "EXEC",
+            "MULTI",
+            "NOSUCH",
+            "EXEC",
+            "WATCH key",
+            "SET key 6",
+            "MULTI",
+            "GET key",
+            "EXEC",
+            "RPUSH list a",
+            "BLPOP list 1",
+            "BLPOP list 0.01",
             "RESET",
         ] {
             say(client, request);
@@ -135,6 +153,69 @@ fn from_0_on_every_command_is_kept_as_in_redis() {
     };
     let plain = Standalone::launch(&[]).unwrap();
     let wanted = kept(&mut plain.server().connect().unwrap());
-    assert_eq!(wanted.len(), 28, "{wanted:?}");
+    assert_eq!(wanted.len(), 39, "{wanted:?}");
     assert_eq!(kept(&mut daemon.client()), wanted);
+}
+
+#[test]
+fn commands_and_errors_are_counted_as_in_redis() {
+    let [plain, behind] = [0, 1].map(|_| Standalone::launch(&[]).unwrap());
+    let daemon = before(&behind, &[]);
+    let counted = |client: &mut SandboxClient| {
+        say(client, "CONFIG RESETSTAT");
+        for request in [
+            "PING",
+            "SET key 1",
+            "GET key",
+            "GET key",
+            "MGET key other",
+            "MULTI",
+            "SET key x",
+            "INCR key",
+            "LPUSH key x",
+            "PING",
+            "EXEC",
+            "MULTI",
+            "NOSUCH",
+            "SET key 2",
+            "EXEC",
+            "WATCH key",
+            "SET key 6",
+            "MULTI",
+            "GET key",
+            "EXEC",
+            "EXEC",
+            "NOSUCH",
+            "GET",
+            "LPUSH key x",
+            "SUBSCRIBE channel",
+            "UNSUBSCRIBE channel",
+            "BLPOP list 0.01",
+            "SELECT 99",
+            "AUTH wrong",
+        ] {
+            say(client, request);
+        }
+        let lines = |client: &mut SandboxClient, section: &str, begins: &str| {
+            let info = say(client, &format!("INFO {section}")).text();
+            let counts = info.lines().filter(|line| line.starts_with(begins)).map(|line| {
+                let shown = line.split(',').filter(|field| !field.starts_with("usec"));
+                shown
+                    .map(|field| field.split(",usec").next().unwrap().to_owned())
+                    .collect::<Vec<_>>()
+                    .join(",")
+            });
+            let mut counts: Vec<String> = counts.collect();
+            counts.sort();
+            counts
+        };
+        [
+            lines(client, "stats", "total_commands_processed"),
+            lines(client, "stats", "total_error_replies"),
+            lines(client, "commandstats", "cmdstat"),
+            lines(client, "errorstats", "errorstat"),
+        ]
+    };
+    let wanted = counted(&mut plain.server().connect().unwrap());
+    assert_eq!(counted(&mut daemon.client()), wanted);
 }

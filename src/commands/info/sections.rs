@@ -94,7 +94,8 @@ pub(super) fn stats(facts: &SectionFacts, out: &mut String) -> Result {
         facts.report.stats.total(name).saturating_sub(baseline.get(name).copied().unwrap_or_default())
     };
     write!(out, "# Stats\r\ntotal_connections_received:{}\r\n", since("connections_accepted"))?;
-    write!(out, "total_commands_processed:{}\r\n", since("commands"))?;
+    let calls: u64 = facts.server.command_stats.commands().iter().map(|(_, totals)| totals.calls).sum();
+    write!(out, "total_commands_processed:{calls}\r\n")?;
     write!(out, "rejected_connections:{}\r\n", since("connections_refused"))?;
     let sizes = facts.report.pubsub.sizes();
     write!(out, "pubsub_channels:{}\r\npubsub_patterns:{}\r\n", sizes.channels, sizes.patterns)?;

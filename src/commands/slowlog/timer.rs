@@ -27,6 +27,8 @@ pub(crate) struct LatencyTimer {
     client: Arc<Client>,
     arguments: Arguments,
     begun: Nanos,
+    /// Whether the command may block: one whose time ran out is not kept, as in Redis.
+    blocks: bool,
 }
 
 /// What an entry will show, if there is to be one: most commands are not slow.
@@ -56,11 +58,25 @@ impl LatencyTimer {
             true => Arguments::Of(request.to_owned(), spec),
             false => Arguments::Shown(shown(spec, request)),
         };
-        Some(LatencyTimer { server: server.clone(), client: client.clone(), arguments, begun: now })
+        Some(LatencyTimer {
+            server: server.clone(),
+            client: client.clone(),
+            arguments,
+            begun: now,
+            blocks: false,
+        })
     }
 
-    /// The reply is there at `now`: keeps the command if it took long.
-    pub(crate) fn stop(self, now: Nanos) {
+    /// The timer, of a command that may block.
+    pub(crate) fn blocking(self) -> LatencyTimer {
+        LatencyTimer { blocks: true, ..self }
+    }
+
+    /// The `reply` is there at `now`: keeps the command if it took long.
+    pub(crate) fn stop(self, now: Nanos, reply: &[u8]) {
+        if self.blocks && [&b"*-1\r\n"[..], b"$-1\r\n", b"_\r\n"].contains(&reply) {
+            return;
+        }
         let slower_than = self.server.settings.slowlog_log_slower_than.get();
         let micros = (now.saturating_sub(self.begun) / 1_000) as i64;
         if slower_than < 0 || micros < slower_than {

@@ -44,6 +44,8 @@ struct BlockingCommand {
     slots: KeySlots,
     database: DbIndex,
     timeout: BlockTimeout,
+    /// What it may do, for a pause.
+    flags: Flags,
     /// Whether the command may wait again after a lost connection, without a double effect or a loss.
     repeatable: bool,
     waiting: BlockGuard,
@@ -106,6 +108,7 @@ impl Blocking {
             slots,
             database: caller.inflight.database(),
             timeout,
+            flags: spec.flags,
             repeatable,
             waiting,
         };
@@ -158,6 +161,12 @@ impl Blocking {
         if let Some(refusal) = dedicated.select(Some(blocking.database)).await? {
             dedicated.give_back();
             return Ok(BlockRound::Over(refusal));
+        }
+        if let Some(pause) = self.context.pause.hold(blocking.flags) {
+            // The pause began while the connection was opened.
+            dedicated.give_back();
+            pause.await;
+            return Ok(BlockRound::GoOn(redirect.cloned()));
         }
         let asking = redirect.is_some_and(|redirect| redirect.asking);
         if asking {

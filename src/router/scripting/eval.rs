@@ -56,6 +56,18 @@ impl Scripting {
         Rc::new(Scripting { context, forwarder, primaries, functions, scripts })
     }
 
+    /// Whether a request to run a script says that the script does not write: `#!lua flags=no-writes`. What a
+    /// function may do, only the server knows.
+    pub(in crate::router) fn only_reads(&self, script: ScriptAction, request: &Request<'_>) -> bool {
+        match script {
+            ScriptAction::Eval => has_no_writes(request.arg(1)),
+            ScriptAction::EvalSha => {
+                self.scripts.named(request.arg(1)).is_some_and(|body| has_no_writes(&body))
+            }
+            ScriptAction::Function | ScriptAction::Load | ScriptAction::Exists | ScriptAction::Flush => false,
+        }
+    }
+
     /// Carries out `script`, the action of a command.
     pub(in crate::router) fn execute(
         self: &Rc<Scripting>,
@@ -308,4 +320,11 @@ fn was_compiled(outcome: &Outcome, body: &[u8]) -> bool {
 /// The host that a reply came from, unless it was another one than the command was first sent to.
 fn still_there(host: Option<NodeInstance>, outcome: &Outcome) -> Option<NodeInstance> {
     host.filter(|_| outcome.as_ref().is_ok_and(|reply| !reply.rerouted))
+}
+/// Whether the first line of a script has the flag `no-writes`.
+fn has_no_writes(body: &[u8]) -> bool {
+    let line = body.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Some(line) = line.strip_prefix(b"#!") else { return false };
+    let flags = line.split(|byte| *byte == b' ').find_map(|word| word.strip_prefix(b"flags="));
+    flags.is_some_and(|flags| flags.split(|byte| *byte == b',').any(|flag| flag == b"no-writes"))
 }

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, join_all};
 use tokio::task::yield_now;
 
+use super::carried_out::CarriedOut;
 use super::queue::close;
 use super::queued::{Executing, QueuedStep};
 use crate::commands::kill::{self, KillCount};
 use crate::commands::{self, ClientState, ExecContext, GlobalFlags, SessionContext, monitor};
-use crate::protocol::command::{Class, Flags, Local, Spec, numbered, recognise};
+use crate::protocol::command::{Class, Local, Spec, numbered, recognise};
 use crate::protocol::db::DbIndex;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
@@ -50,11 +51,13 @@ pub(super) fn execute(state: &mut SessionState, context: &SessionContext, caller
         knows_databases: !transaction.names_databases(),
         elements: Vec::with_capacity(transaction.steps.len()),
         slots: transaction.slots.all(),
+        flags: transaction.flags,
         bytes: transaction.bytes,
         steps: transaction.steps.into_iter(),
         asked: transaction.asked.into_iter(),
         watched,
         selects: Vec::new(),
+        carried_out: CarriedOut::default(),
     };
     go_on(executing, state, context, caller)
 }
@@ -72,14 +75,12 @@ pub(in crate::session) fn go_on(
     let monitored = context.server.flags().has(GlobalFlags::MONITORED);
     for step in executing.steps.by_ref().take(STEPS_AT_ONCE) {
         let asked = executing.asked.next().flatten();
+        let request = asked.as_ref().map_or_else(|| step.request(), OwnedRequest::as_request);
+        let client = &state.client.entry;
         if monitored {
-            let request = asked.as_ref().map_or_else(|| step.request(), OwnedRequest::as_request);
-            monitor::show(recognise(&request).ok(), &request, &state.client.entry, &context.server);
+            monitor::show(recognise(&request).ok(), &request, client, &context.server);
         }
-        context.command_stats.call(match &step {
-            QueuedStep::Part(_, number) => *number,
-            step => recognise(&step.request()).map_or(0, Spec::number),
-        });
+        executing.carried_out.add(step.number(), &request, client, &context.server, caller.now);
         if let Some(database) = step.selected() {
             executing.selects.push((executing.elements.len(), database));
             if context.router.queries.has_database(database) {
@@ -103,12 +104,13 @@ pub(in crate::session) fn go_on(
         return state.go_on_after(Box::pin(yield_now()), Step::Exec(executing));
     }
     state.settle();
-    let Executing { elements, slots, watched, selects, .. } = executing;
+    let Executing { elements, slots, watched, selects, carried_out, .. } = executing;
     // In a namespace no SELECT is queued, and the number is not that of the servers.
     if state.client.scope.is_none() {
         state.client.entry.database.store(caller.inflight.database().number(), Ordering::Relaxed);
     }
     let answer = context.router.transactions.execute(elements, slots, watched.as_deref(), caller);
+    let answer = carried_out.ends_with(answer, context);
     match answer {
         Answer::Later(reply) if !selects.is_empty() => {
             Answer::Later(select_behind(reply, selects, &state.client))
@@ -155,7 +157,7 @@ fn held_up(
     {
         return Some(asked);
     }
-    context.server.hold(Flags::WRITE).or_else(|| kill_first(executing, state, context))
+    context.server.hold(executing.flags).or_else(|| kill_first(executing, state, context))
 }
 
 /// The answer to a command that names a database, if the upstream is a cluster with one database.

@@ -6,6 +6,7 @@
 //! Must never know: which node can execute a command; the router says that. Begin with `queue.rs` (between
 //! MULTI and EXEC) and `exec.rs` (EXEC).
 
+mod carried_out;
 mod command;
 mod exec;
 mod queue;

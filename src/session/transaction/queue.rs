@@ -78,7 +78,8 @@ pub(in crate::session) fn queue(
             part.map(|part| QueuedStep::Part(part, spec.number()))
         }
     };
-    let reply = transaction.push(step, spec.name, request, context);
+    let flags = context.router.flags_in_pause(spec, request);
+    let reply = transaction.push(step, flags, spec.name, request, context);
     state.client.entry.note_queued(Some(transaction.queued));
     Some(Answer::Now(reply))
 }
@@ -110,7 +111,7 @@ pub(in crate::session) fn queue_unrecognised(
     if matches!(fault, CommandError::Arity(_)) && is_unpaired(request) {
         // Redis finds that when it carries it out, and so its element is the error.
         let step = QueuedStep::Done(request.to_owned(), fault.reply(request));
-        let reply = transaction.push(Ok(step), "", request, context);
+        let reply = transaction.push(Ok(step), Flags::WRITE, "", request, context);
         state.client.entry.note_queued(Some(transaction.queued));
         return Some(Answer::Now(reply));
     }
@@ -128,7 +129,7 @@ pub(in crate::session) fn queue_learned(
     let transaction = state.modes.as_mut()?.transaction.as_mut()?;
     let part = context.router.transactions.learned_part(learned, request, &mut transaction.slots);
     let step = part.map(|part| QueuedStep::Part(part, 0));
-    let reply = transaction.push(step, &learned.name, request, context);
+    let reply = transaction.push(step, learned.flags, &learned.name, request, context);
     state.client.entry.note_queued(Some(transaction.queued));
     Some(reply)
 }

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use super::carried_out::CarriedOut;
 use crate::commands::SessionContext;
-use crate::protocol::command::{Class, ReplyNames, Spec, numbered};
+use crate::protocol::command::{Class, Flags, ReplyNames, Spec, numbered, recognise};
 use crate::protocol::db::DbIndex;
 use crate::protocol::key::KeySlots;
 use crate::protocol::resp::encode;
@@ -29,6 +30,8 @@ pub(in crate::session) struct Transaction {
     pub(super) queued: usize,
     /// The slots of all keys so far.
     pub(super) slots: QueuedSlots,
+    /// What its commands may do, for a pause.
+    pub(in crate::session) flags: Flags,
     /// A command of it names no keys.
     pub(super) keyless: bool,
     /// What they take.
@@ -56,6 +59,8 @@ pub(in crate::session) struct Executing {
     pub(super) elements: Vec<ExecElement>,
     pub(super) slots: KeySlots,
     pub(super) watched: Option<Rc<Watched>>,
+    /// What its commands may do, for a pause.
+    pub(super) flags: Flags,
     /// What the steps take.
     pub(in crate::session) bytes: usize,
     /// The subscriptions that its messages may go to need not be waited for.
@@ -64,6 +69,8 @@ pub(in crate::session) struct Executing {
     pub(super) knows_databases: bool,
     /// The places of SELECT among the elements, and the databases.
     pub(super) selects: Vec<(usize, DbIndex)>,
+    /// What counts as carried out once EXEC is answered.
+    pub(super) carried_out: CarriedOut,
 }
 
 /// The second way to have a transaction on several slots carried out.
@@ -102,6 +109,15 @@ impl QueuedStep {
         match self {
             QueuedStep::Part(_, number) if is_about_others(number) => Some(DbIndex::new(1)),
             step => step.selected(),
+        }
+    }
+
+    /// The number of its command.
+    pub(super) fn number(&self) -> usize {
+        match self {
+            QueuedStep::Part(_, number) => *number,
+            QueuedStep::Own(spec, _) => spec.number(),
+            QueuedStep::Done(request, _) => recognise(&request.as_request()).map_or(0, Spec::number),
         }
     }
 
@@ -148,6 +164,7 @@ impl Transaction {
     pub(super) fn push(
         &mut self,
         step: Result<QueuedStep, NotAPart>,
+        flags: Flags,
         name: &str,
         request: &Request<'_>,
         context: &SessionContext,
@@ -169,6 +186,7 @@ impl Transaction {
                 self.bytes = bytes;
                 self.queued += 1;
                 self.keyless |= matches!(&step, QueuedStep::Part(part, _) if part.names_no_keys());
+                self.flags = self.flags.with(flags);
                 self.steps.push(step);
                 return Bytes::from_static(QUEUED);
             }
