@@ -175,10 +175,18 @@ impl Client {
     }
 
     fn ask_once(&mut self, key: usize, cluster: &mut Cluster, oracle: &mut Oracle) {
-        let name = cluster.keys[key].name.clone();
+        let name = cluster.bare(key);
         match cluster.rng.u8(self.kinds..32) {
             0..4 => {
                 let token = cluster.token();
+                if !cluster.prefix.is_empty() && cluster.rng.u8(..4) == 0 {
+                    // The name of what it writes is in no place where keys stand. So a read that follows a
+                    // redirect may come behind it.
+                    let written = cluster.beside(key);
+                    let (value, written_name) = (format!("v{token}"), cluster.bare(written));
+                    let script = ["EVAL", "return writes", "1", &name, &value, &written_name];
+                    return self.put(&script, Question::Write(written, Deed::Set(token)));
+                }
                 oracle.writes(token, self.id, self.number + 1);
                 if cluster.rng.u8(..4) == 0 {
                     let (value, words) = (format!("v{token}"), cluster.forged(cluster.keys[key].slot));
@@ -208,8 +216,9 @@ impl Client {
                 let mut keys: Vec<usize> =
                     (0..count).map(|_| cluster.rng.usize(..cluster.keys.len())).collect();
                 keys.push(key);
-                let names: Vec<&str> = keys.iter().map(|key| &*cluster.keys[*key].name).collect();
-                let words: Vec<&str> = std::iter::once("MGET").chain(names).collect();
+                let names: Vec<String> = keys.iter().map(|key| cluster.bare(*key)).collect();
+                let words: Vec<&str> =
+                    std::iter::once("MGET").chain(names.iter().map(String::as_str)).collect();
                 self.put(&words, Question::Mget(keys.clone()));
             }
             // One at a time, so that it is known which one it was that a key fell to.
@@ -230,7 +239,7 @@ impl Client {
         for _ in 0..count {
             let other = cluster.rng.usize(..cluster.keys.len());
             let key = if cluster.rng.bool() { other } else { key };
-            let name = cluster.keys[key].name.clone();
+            let name = cluster.bare(key);
             if self.kinds == 0 && cluster.rng.bool() {
                 let token = cluster.token();
                 oracle.writes(token, self.id, exec);

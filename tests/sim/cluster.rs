@@ -64,6 +64,10 @@ pub(crate) struct Cluster {
     pub(crate) rng: fastrand::Rng,
     pub(crate) log: Log,
     pub(crate) keys: Vec<Key>,
+    /// What the names of keys begin with on the nodes, and not in what clients send: the prefix of their namespace.
+    pub(crate) prefix: String,
+    /// The scripts that nodes have: the node, how often it was started, and the name.
+    pub(crate) loaded: BTreeSet<(usize, u32, String)>,
     pub(crate) nodes: Vec<Node>,
     /// The node that is the primary of each shard.
     pub(crate) primaries: [usize; SHARDS],
@@ -104,12 +108,17 @@ pub(crate) struct Cluster {
 // === impl Cluster ===
 
 impl Cluster {
-    pub(crate) fn new(directory: &Path, mut rng: fastrand::Rng, log: Log) -> Cluster {
-        let keys = ["{a}1", "{a}2", "{b}1", "{b}2", "c", "d", "e", "f", "{g}1", "{g}2"];
+    pub(crate) fn new(directory: &Path, mut rng: fastrand::Rng, log: Log, prefix: &str) -> Cluster {
+        let mut keys = ["{a}1", "{a}2", "{b}1", "{b}2", "c", "d", "e", "f", "{g}1", "{g}2"];
+        if !prefix.is_empty() {
+            // Behind a prefix only a tag keeps a marker in the slot of its key.
+            keys[4..8].copy_from_slice(&["{c}", "{d}", "{e}", "{f}"]);
+        }
         let keys = keys.map(|name| {
+            let name = format!("{prefix}{name}");
             let slot = Slot::of(name.as_bytes()).number();
             let holder = native_shard(slot);
-            Key { name: name.to_owned(), slot, holder, history: History::default(), untold_until: NEVER }
+            Key { name, slot, holder, history: History::default(), untold_until: NEVER }
         });
         let nodes = (0..2 * SHARDS).map(|index| {
             let address = format!("{}/n:{}", directory.display(), 7000 + index);
@@ -131,6 +140,8 @@ impl Cluster {
             rng,
             log,
             keys: keys.into(),
+            prefix: prefix.to_owned(),
+            loaded: BTreeSet::new(),
             nodes: nodes.collect(),
             primaries: [0, 1, 2],
             moved: BTreeMap::new(),
@@ -145,7 +156,8 @@ impl Cluster {
             fooled: Vec::new(),
             next_token: 1,
             lifetimes: BTreeSet::new(),
-            next_flush_at: 1_000,
+            // In a namespace it is a walk over all keys, which the model does not have.
+            next_flush_at: if prefix.is_empty() { 1_000 } else { NEVER },
             lies: None,
             forged: 0,
             unseen: 0,
@@ -405,6 +417,19 @@ impl Cluster {
         if epoch == self.epoch && !is_moving && !was_moving {
             self.fooled.push(format!("the script that writes v{token} ran twice"));
         }
+    }
+
+    /// The name of a key as clients have it.
+    pub(crate) fn bare(&self, key: usize) -> String {
+        self.keys[key].name[self.prefix.len()..].to_owned()
+    }
+
+    /// A key in the slot of `key`, by its number.
+    pub(crate) fn beside(&mut self, key: usize) -> usize {
+        let slot = self.keys[key].slot;
+        let others: Vec<usize> =
+            (0..self.keys.len()).filter(|other| self.keys[*other].slot == slot).collect();
+        others[self.rng.usize(..others.len())]
     }
 
     /// The key with this name; markers are none.

@@ -70,6 +70,7 @@ impl Cluster {
                 "+OK\r\n".to_owned()
             }
             ("FLUSHALL", _) => self.flushall(id, &mut after),
+            ("SCRIPT", ["EXISTS", sha]) => format!("*1\r\n:{}\r\n", u8::from(self.has_script(id, sha))),
             (name, rest) => {
                 match self.lied(id, name, rest).or_else(|| self.refusal(id, name, rest, asking)) {
                     Some(refusal) => refusal,
@@ -164,7 +165,7 @@ impl Cluster {
     fn refusal(&self, id: ConnId, name: &str, rest: &[&str], asking: bool) -> Option<String> {
         let names = match name {
             "MGET" | "DEL" => rest,
-            "EVAL" => &rest[2..3],
+            "EVAL" | "EVALSHA" => &rest[2..3],
             _ => &rest[..1],
         };
         let slot = Slot::of(names[0].as_bytes()).number();
@@ -226,6 +227,28 @@ impl Cluster {
                 self.done(Deed::Set(token), key);
                 "+OK\r\n".to_owned()
             }
+            ("EVALSHA", [sha, ..]) if !self.has_script(id, sha) => {
+                "-NOSCRIPT No matching script.\r\n".to_owned()
+            }
+            ("EVAL" | "EVALSHA", [script, _, _, value, written])
+                if name == "EVALSHA" || script.ends_with(" return writes") =>
+            {
+                if name == "EVAL" {
+                    let node = self.conns[id].node;
+                    let sha = sha1_smol::Sha1::from(script).digest().to_string();
+                    self.loaded.insert((node, self.nodes[node].starts, sha));
+                }
+                // The prologue does this on a real server.
+                let key = self.key(&format!("{}{written}", self.prefix)).expect("only keys are set");
+                let token = value.strip_prefix('v').and_then(|token| token.parse().ok()).expect("a token");
+                self.look_for(key);
+                self.script_ran(token, self.keys[key].slot);
+                if self.write(key, Some(token), NEVER, Some(id)) {
+                    after.keys.push(key);
+                }
+                self.done(Deed::Set(token), key);
+                "+OK\r\n".to_owned()
+            }
             ("EVAL", [_, _, key, value, words]) => {
                 let key = self.key(key).expect("only keys are set");
                 let token = value.strip_prefix('v').and_then(|token| token.parse().ok()).expect("a token");
@@ -243,7 +266,8 @@ impl Cluster {
                 if there && self.write(key, None, NEVER, Some(id)) {
                     after.keys.push(key);
                 }
-                self.done(Deed::Del((*marker).to_owned()), key);
+                let marker = marker.strip_prefix(&self.prefix).unwrap_or(marker);
+                self.done(Deed::Del(marker.to_owned()), key);
                 format!(":{}\r\n", u8::from(there))
             }
             ("PEXPIRE", [key, ms]) => {
@@ -259,6 +283,12 @@ impl Cluster {
             }
             other => panic!("the model knows no {other:?}"),
         }
+    }
+
+    /// Whether the node of a connection has a script.
+    fn has_script(&self, id: ConnId, sha: &str) -> bool {
+        let node = self.conns[id].node;
+        self.loaded.contains(&(node, self.nodes[node].starts, sha.to_owned()))
     }
 
     fn done(&mut self, deed: Deed, key: usize) {

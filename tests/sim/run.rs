@@ -13,7 +13,9 @@ use nearside::config::{Config, Sources};
 use nearside::daemon::shared::Shared;
 use nearside::daemon::worker;
 use nearside::memory::Allocator;
+use nearside::namespace::{ChannelRule, Namespace};
 use nearside::net::listener::{ClientSocket, Permit};
+use nearside::protocol::db::DbIndex;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::time::{self, Instant};
@@ -158,8 +160,16 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
         config.values.transactions = true;
         clients.iter_mut().for_each(|client| client.transacts = true);
     }
-    let cluster =
-        Cluster::new(directory.path(), rng, Log::new(traced, directory.path().display().to_string()));
+    // Some clients are in a namespace, with scripts that build names.
+    let mut prefix = String::new();
+    if let 2 | 6 = seed % 8 {
+        let (name, pinned, channels) = ("app".into(), seed % 8 == 6, ChannelRule::Own);
+        let namespace = Arc::new(Namespace { name, pinned, channels });
+        prefix = namespace.prefix(DbIndex::default());
+        config.namespaces.unix = Some(namespace);
+    }
+    let log = Log::new(traced, directory.path().display().to_string());
+    let cluster = Cluster::new(directory.path(), rng, log, &prefix);
     let mut builder = Builder::new_current_thread();
     let runtime =
         builder.enable_all().start_paused(true).event_interval(8).build_local(LocalOptions::default());

@@ -141,9 +141,8 @@ impl Scripting {
         let (host, flushes) = (self.instance(to), scripts.flushes());
         let moving = to.slots.one().is_some_and(|slot| self.context.upstream.is_moving(slot, caller.now));
         let owned = request.to_owned();
-        let with_body = with_body(route.flags, request, &body).bytes();
         let certain = !moving && host.as_ref().is_some_and(|host| scripts.is_on(sha, host));
-        let bytes = if certain { owned.bytes() } else { with_body.clone() };
+        let bytes = if certain { owned.bytes() } else { with_body(route.flags, request, &body).bytes() };
         let call = self.forwarder.begin(route, route.write_set_of_code(), to, request, bytes, caller);
         let (this, resp, now) = (self.clone(), caller.resp, caller.now);
         let coverage = caller.coverage.cloned();
@@ -164,6 +163,7 @@ impl Scripting {
                 if inflight.sent() == sent {
                     let caller = Caller { resp, inflight: &inflight, now, coverage: coverage.as_ref() };
                     let request = owned.as_request();
+                    let with_body = with_body(route.flags, &request, &body).bytes();
                     outcome = this
                         .forwarder
                         .begin(route, route.write_set_of_code(), to, &request, with_body, caller)
