@@ -257,6 +257,8 @@ fn intrude(
     connect: &dyn Fn() -> SandboxClient,
     mut victim: SandboxClient,
 ) {
+    // What it wrote when it was the intruder itself.
+    ask(&mut victim, "FLUSHALL");
     for database in ["SELECT 3", "SELECT 0"] {
         ask(&mut victim, database);
         for request in HIDDEN {
