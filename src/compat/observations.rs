@@ -11,8 +11,12 @@ use crate::protocol::resp::request::Request;
 /// Names of commands that are told apart.
 const NAMES_MAX: usize = 1_000;
 
-/// Clients whose open transactions are followed.
+/// Clients whose open transactions are followed, and the bytes of the name of one.
 const TRANSACTIONS_MAX: usize = 10_000;
+const CLIENT_BYTES_MAX: usize = 256;
+
+/// Databases that are told apart.
+const DATABASES_MAX: usize = 1_000;
 
 /// Prefixes of keys that are told apart.
 const PREFIXES_MAX: usize = 1_000;
@@ -110,7 +114,8 @@ impl Observations {
     /// Takes the databases that a section `keyspace` of INFO has.
     pub(super) fn take_keyspace(&mut self, section: &str) {
         let number = |line: &str| line.strip_prefix("db")?.split(':').next()?.parse::<u32>().ok();
-        self.databases.extend(section.lines().filter_map(number));
+        let room = DATABASES_MAX.saturating_sub(self.databases.len());
+        self.databases.extend(section.lines().filter_map(number).take(room));
     }
 
     /// Takes `get:calls=21,usec=175,...`.
@@ -131,7 +136,9 @@ impl Observations {
     fn take(&mut self, seen: &SeenCommand<'_>) {
         let request = seen.request.as_request();
         self.lines += 1;
-        self.databases.insert(seen.database);
+        if self.databases.len() < DATABASES_MAX {
+            self.databases.insert(seen.database);
+        }
         let recognised = recognise(&request).ok();
         let keys = recognised.map(|spec| keys_of(spec, &request)).unwrap_or_default();
         let wide = two_slots(&keys);
@@ -175,7 +182,7 @@ impl Observations {
     fn follow_transaction(&mut self, spec: &Spec, client: &[u8], keys: &[&[u8]]) {
         match transaction(spec) {
             Some(TransactionCommand::Multi) => {
-                if self.transactions.len() < TRANSACTIONS_MAX {
+                if self.transactions.len() < TRANSACTIONS_MAX && client.len() <= CLIENT_BYTES_MAX {
                     self.transactions.insert(client.to_vec(), None);
                 } else {
                     self.note_unreadable();

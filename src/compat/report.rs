@@ -24,6 +24,9 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     transactions_over_several_slots: Option<ExampleRow>,
     databases: Vec<u32>,
+    /// The namespace in which all of it works in front of a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<NamespaceRow>,
     policies: Vec<PolicyRow>,
 }
 
@@ -33,6 +36,9 @@ struct CommandRow {
     calls: u64,
     #[serde(flatten)]
     verdict: CommandVerdict,
+    /// What has it work in front of a cluster, if a request needs something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs: Option<&'static str>,
     /// Requests whose keys lie in several slots, which a cluster refuses.
     #[serde(skip_serializing_if = "Option::is_none")]
     keys_of_several_slots: Option<ExampleRow>,
@@ -46,6 +52,17 @@ struct ExampleRow {
     count: u64,
     examples: Vec<String>,
 }
+
+/// A namespace of the configuration.
+#[derive(Debug, Serialize)]
+struct NamespaceRow {
+    name: &'static str,
+    listen: [&'static str; 1],
+    pin: bool,
+}
+
+/// The namespace that is proposed: all clients of the default address, in one slot. It has databases 0 to 15.
+const PINNED: NamespaceRow = NamespaceRow { name: "app", listen: ["127.0.0.1:6379"], pin: true };
 
 /// A prefix that is not worth keeping in memory.
 #[derive(Debug, Serialize)]
@@ -96,8 +113,10 @@ impl Report {
             .collect();
         policies.sort_by(|one, other| one.prefix.cmp(&other.prefix));
         let wide_transactions = ExampleRow::of(&seen.wide_transactions).filter(|_| in_cluster);
+        let needs_pin = commands.iter().any(|row| row.needs.is_some()) || wide_transactions.is_some();
         Report {
             upstream,
+            namespace: needs_pin.then_some(PINNED),
             read: seen.lines,
             unreadable: seen.unreadable,
             commands,
@@ -106,23 +125,22 @@ impl Report {
             policies,
         }
     }
-
-    fn needs_one_slot(&self) -> bool {
-        self.transactions_over_several_slots.is_some()
-            || self.commands.iter().any(|row| row.keys_of_several_slots.is_some())
-    }
 }
 
 fn row(name: &str, usage: &Usage, upstream: CompatUpstream) -> CommandRow {
     let spec = numbered(number_of(name));
     let in_cluster = upstream == CompatUpstream::Cluster;
     let refused = in_cluster && !spec.is_some_and(is_split);
+    let keys_of_several_slots = ExampleRow::of(&usage.wide).filter(|_| refused);
+    let undeclared_keys = ExampleRow::of(&usage.undeclared).filter(|_| in_cluster);
+    let needs_pin = keys_of_several_slots.is_some() || undeclared_keys.is_some();
     CommandRow {
+        needs: needs_pin.then_some("pin"),
         command: name.to_uppercase().replace('|', " "),
         calls: usage.counted.max(usage.seen),
         verdict: spec.map_or(CommandVerdict::Unknown, |spec| CommandVerdict::of(spec, upstream)),
-        keys_of_several_slots: ExampleRow::of(&usage.wide).filter(|_| refused),
-        undeclared_keys: ExampleRow::of(&usage.undeclared).filter(|_| in_cluster),
+        keys_of_several_slots,
+        undeclared_keys,
     }
 }
 
@@ -143,14 +161,21 @@ impl fmt::Display for Report {
         for row in &self.commands {
             writeln!(f, "{:<24} {:>12}  {}", row.command, row.calls, said(&row.verdict))?;
             if let Some(wide) = &row.keys_of_several_slots {
-                writeln!(f, "{:<38} refused with CROSSSLOT: {wide}", "")?;
+                writeln!(f, "{:<38} needs pin, else refused with CROSSSLOT: {wide}", "")?;
             }
             if let Some(undeclared) = &row.undeclared_keys {
-                writeln!(f, "{:<38} uses keys that the script does not declare: {undeclared}", "")?;
+                writeln!(
+                    f,
+                    "{:<38} needs pin, uses keys that the script does not declare: {undeclared}",
+                    ""
+                )?;
             }
         }
         if let Some(wide) = &self.transactions_over_several_slots {
-            writeln!(f, "\nTransactions over several slots, refused with CROSSSLOT: {wide}")?;
+            writeln!(
+                f,
+                "\nTransactions over several slots need pin or per_slot, else refused with CROSSSLOT: {wide}"
+            )?;
         }
         self.advise(f)
     }
@@ -158,22 +183,31 @@ impl fmt::Display for Report {
 
 impl Report {
     fn advise(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.needs_one_slot() {
+        if let Some(NamespaceRow { name, listen, pin }) = &self.namespace {
             writeln!(
                 f,
-                "\nKeys that meet in one command or transaction must lie in one slot of a cluster: give them a hash tag, \
-                 as in {{user1}}:a and {{user1}}:b."
+                "\nAll keys of a pinned namespace lie in one slot of a cluster, so that all of this works there:\n\n\
+                 [[namespace]]\nname = {name:?}\nlisten = {listen:?}\npin = {pin}\n\n\
+                 Or give keys that meet a hash tag, as in {{user1}}:a and {{user1}}:b, and pass all keys of a script \
+                 as KEYS."
             )?;
         }
-        if self.commands.iter().any(|row| row.undeclared_keys.is_some()) {
+        if self.transactions_over_several_slots.is_some() {
             writeln!(
                 f,
-                "\nA script in a cluster may use the keys alone that it declares: pass them as KEYS."
+                "\nFor transactions alone, without WATCH, this is enough if each slot's part may be atomic by itself:\n\n\
+                 transactions = \"per_slot\""
             )?;
         }
         if self.upstream == CompatUpstream::Cluster && self.databases.iter().any(|number| *number > 0) {
             let numbers: Vec<String> = self.databases.iter().map(u32::to_string).collect();
-            writeln!(f, "\nThe databases {} are used; a cluster has database 0 alone.", numbers.join(", "))?;
+            let wanted = self.databases.iter().max().map_or(1, |last| last.saturating_add(1));
+            writeln!(
+                f,
+                "\nThe databases {} are used; most clusters have database 0 alone. A namespace has databases 0 to 15, and \
+                 without one this makes them:\n\ndatabases = {wanted}",
+                numbers.join(", ")
+            )?;
         }
         if !self.policies.is_empty() {
             writeln!(f, "\nWritten more often than read, so not worth keeping in memory:")?;
@@ -195,9 +229,7 @@ impl Report {
 }
 
 fn is_broken(row: &CommandRow) -> bool {
-    matches!(row.verdict, CommandVerdict::Refused(_))
-        || row.keys_of_several_slots.is_some()
-        || row.undeclared_keys.is_some()
+    matches!(row.verdict, CommandVerdict::Refused(_)) || row.needs.is_some()
 }
 
 fn said(verdict: &CommandVerdict) -> String {

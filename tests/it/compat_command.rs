@@ -96,6 +96,8 @@ fn monitor_shows_which_keys_meet_in_one_command() {
     let rename = command("RENAME");
     assert_eq!(rename["keys_of_several_slots"]["count"], 2, "{rename}");
     assert_eq!(rename["keys_of_several_slots"]["examples"][1], "a and \\x00binary", "{rename}");
+    assert_eq!(rename["needs"], "pin", "{rename}");
+    assert_eq!(report["namespace"]["pin"], true, "{report}");
     assert!(command("MGET")["keys_of_several_slots"].is_null(), "nearside splits it");
     assert_eq!(report["transactions_over_several_slots"]["count"], 1, "{report}");
     assert_eq!(command("EVAL")["undeclared_keys"]["examples"][0], "hidden", "{report}");
