@@ -17,7 +17,7 @@ use crate::router::Answer;
 /// Does what follows the answer to a request.
 #[inline(never)]
 pub(super) fn conclude(
-    carried: Carried<'_>,
+    carried: &mut Carried<'_>,
     answer: Answer,
     context: &SessionContext,
     state: &mut SessionState,
@@ -25,7 +25,7 @@ pub(super) fn conclude(
     waiting: &mut Option<Waiting>,
     out: &mut WriteQueue,
 ) -> Flow {
-    let Carried { request, recognised, sent, called, waited, measured, blocks, now, .. } = carried;
+    let Carried { request, recognised, sent, called, waited, measured, blocks, now, .. } = *carried;
     let command = carried.command();
     let answer = match &carried.naming {
         Some(naming) => naming.renamed(answer),
@@ -45,7 +45,7 @@ pub(super) fn conclude(
             spec,
             work,
             measure: measured.then(start).flatten(),
-            tracked: carried.watch,
+            tracked: carried.watch.take(),
             shown: shown.then(|| request.to_owned()),
             bytes: sent.raw().len(),
         }));
@@ -55,7 +55,7 @@ pub(super) fn conclude(
         monitor::show(spec, &request, &state.client.entry, &context.server);
     }
     if carried.is_measured() && called > 0 && !answer.is_later() && spec.is_some_and(|spec| !spec.is_exec()) {
-        measure(&carried, state, context);
+        measure(carried, state, context);
     }
     let wanted = state.client.wants_reply();
     let mailed = matches!(answer, Answer::Mailed);

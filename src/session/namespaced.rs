@@ -74,7 +74,8 @@ pub(super) fn serve(
     out: &mut WriteQueue,
 ) -> Flow {
     let Some(scope) = state.client.scope.clone().filter(|_| !state.client.is_locked()) else {
-        return carry_out(carried, context, state, pipeline, waiting, out);
+        let mut carried = carried;
+        return carry_out(&mut carried, context, state, pipeline, waiting, out);
     };
     if carried.recognised.is_ok_and(begins_alone) && !pipeline.is_empty() {
         state.drains_first = true;
@@ -93,13 +94,13 @@ pub(super) fn serve(
             transaction::abort(state);
             carried.shown = false;
             carried.called = 0;
-            return conclude(carried, Answer::Now(reply), context, state, pipeline, waiting, out);
+            return conclude(&mut carried, Answer::Now(reply), context, state, pipeline, waiting, out);
         }
     }
     carried.naming = Some(Naming { names: names(&carried, script, state, context), scope });
     let queued = state.is_queueing().then(|| transaction::queued(state));
     let request = carried.request;
-    let flow = carry_out(carried, context, state, pipeline, waiting, out);
+    let flow = carry_out(&mut carried, context, state, pipeline, waiting, out);
     if let Some(queued) = queued {
         transaction::remember(state, queued, is_rewritten.then_some(&request));
     }

@@ -47,7 +47,7 @@ pub(super) fn serve(
         && state.is_plain()
     {
         // Nothing else of the daemon looks at such a read, so a hit takes the shortest way.
-        let carried = Carried::begin(request, recognised, out, flags, now);
+        let mut carried = Carried::begin(request, recognised, out, flags, now);
         let answer = match state.client.scope.is_none() {
             true => context.router.call(spec, spec.class, &request, state.caller(None, now), out),
             false => namespaced::read(spec, &request, state, context, out, now),
@@ -61,11 +61,11 @@ pub(super) fn serve(
             context.command_stats.call(spec.number());
             return Flow::Next;
         }
-        return conclude(carried, answer, context, state, pipeline, waiting, out);
+        return conclude(&mut carried, answer, context, state, pipeline, waiting, out);
     }
-    let carried = Carried::begin(request, recognised, out, flags, now);
+    let mut carried = Carried::begin(request, recognised, out, flags, now);
     match state.client.scope.is_none() {
-        true => carry_out(carried, context, state, pipeline, waiting, out),
+        true => carry_out(&mut carried, context, state, pipeline, waiting, out),
         false => namespaced::serve(carried, context, state, pipeline, waiting, out),
     }
 }
@@ -73,7 +73,7 @@ pub(super) fn serve(
 /// Carries out one request whose gates are open.
 #[inline(never)]
 pub(super) fn carry_out(
-    mut carried: Carried<'_>,
+    carried: &mut Carried<'_>,
     context: &SessionContext,
     state: &mut SessionState,
     pipeline: &mut Pipeline,
@@ -90,7 +90,7 @@ pub(super) fn carry_out(
                 carried.called = 0;
                 Some(answer)
             }
-            None => dispatch(spec, &mut carried, coverage.as_ref(), context, state, pipeline, out),
+            None => dispatch(spec, carried, coverage.as_ref(), context, state, pipeline, out),
         },
         Err(fault) => {
             carried.shown = !state.client.is_locked() && fault == CommandError::Unknown;
