@@ -9,6 +9,7 @@ use nearside::sandbox::{SandboxClient, client};
 
 use crate::conversation::Differs;
 use crate::family::Pair;
+use crate::sessions::without_hints;
 use crate::words::split;
 
 /// One story.
@@ -143,7 +144,8 @@ pub(crate) fn compare(pair: &Pair) -> Vec<Differs> {
             let [mut plain, mut nearside] = [String::new(), String::new()];
             for pause in PAUSES {
                 plain = shown(happen(event, version, pause, pair.plain(), pair.plain()));
-                nearside = shown(happen(event, version, pause, pair.nearside(), pair.nearside()));
+                let said = happen(event, version, pause, pair.nearside(), pair.nearside());
+                nearside = shown(said.map(|said| without_hints(&said)));
                 if plain == nearside {
                     break;
                 }

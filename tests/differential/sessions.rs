@@ -128,7 +128,7 @@ fn hold(pair: &Pair, version: u8, line: &[&str], coverage: &RefCell<Coverage>) -
 }
 
 /// What nearside said, without what it adds to the error for a database that a cluster does not have.
-fn without_hints(said: &[u8]) -> Vec<u8> {
+pub(crate) fn without_hints(said: &[u8]) -> Vec<u8> {
     let (mut kept, mut rest) = (Vec::new(), said);
     let hinted = MISSING_DATABASE.as_bytes();
     let plain = "-ERR DB index is out of range".len();
