@@ -53,8 +53,9 @@ pub(crate) fn refuse(flags: Flags) -> Option<Bytes> {
     flags.has_any(about_data).then(|| encode::error_reply("ERR Replica can't interact with the keyspace"))
 }
 
-/// Shows a command that is carried out, as its client sent it, to the clients that follow and may see it. What administers a server is not shown, as
-/// in Redis; `spec` is absent for a command that the table does not know.
+/// Shows a command that is carried out, as its client sent it, to the clients that follow and may see it.
+/// What administers a server is not shown, as in Redis; `spec` is absent for a command that the table does
+/// not know.
 #[cold]
 pub(crate) fn show(spec: Option<&Spec>, request: &Request<'_>, client: &Client, server: &ServerState) {
     if spec.is_some_and(|spec| spec.flags.has(Flags::ADMIN)) {

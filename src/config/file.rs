@@ -1,5 +1,5 @@
-//! The configuration file: TOML, without tables but those of policies and namespaces, every value with the line that it
-//! is on.
+//! The configuration file: TOML, without tables but those of policies and namespaces, every value with the
+//! line that it is on.
 
 use std::path::Path;
 

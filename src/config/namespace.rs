@@ -1,5 +1,5 @@
-//! Namespaces: the tables `[[namespace]]` of the file, the settings `namespace`, `pin` and `databases`, and which
-//! clients they are for.
+//! Namespaces: the tables `[[namespace]]` of the file, the settings `namespace`, `pin` and `databases`, and
+//! which clients they are for.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

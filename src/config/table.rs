@@ -1,4 +1,4 @@
-//! One table of the configuration file, such as a policy: its keys, and what is wrong with them.
+//! A table of the configuration file, such as a policy: its keys, and what is wrong with them.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};

@@ -29,7 +29,7 @@ pub enum Outward {
     As(&'static Spec),
     /// No server is asked: the reply.
     Answered(Bytes),
-    /// It is not available in a namespace: the error.
+    /// The error for what is not available in a namespace.
     Refused(Bytes),
 }
 
@@ -96,7 +96,7 @@ impl Scope {
                 | RequiredState::Reset
                 | RequiredState::Transaction(_)
                 | RequiredState::Wait
-                // The prefixes of BCAST are those of several databases: see [`prefixes_of`](super::Namespaces::prefixes_of).
+                // The prefixes of BCAST are those of several databases: see `Namespaces::prefixes_of`.
                 | RequiredState::Tracking(_),
             ) => self.prefix_keys(spec.keys, request, rewriter),
             Class::Script(_) => Outward::Refused(shared(spec)),

@@ -35,7 +35,7 @@ pub enum ChannelRule {
     Shared,
 }
 
-/// One database of a namespace: what is put in front of the names of its clients.
+/// A database of a namespace: what is put in front of the names of its clients.
 #[derive(Debug)]
 pub struct Scope {
     /// Unique in this process.
@@ -53,9 +53,9 @@ pub struct Scope {
 /// The id of the latest scope.
 static LATEST_ID: AtomicU64 = AtomicU64::new(0);
 
-/// Whether `text` can be the name of a namespace: letters, digits, `-`, `_` and `.`. So no prefix of a namespace
-/// begins with that of another one, since each ends with the first `:`, and a prefix is a pattern that matches
-/// itself.
+/// Whether `text` can be the name of a namespace: letters, digits, `-`, `_` and `.`. So no prefix of a
+/// namespace begins with that of another one, since each ends with the first `:`, and a prefix is a pattern
+/// that matches itself.
 pub fn is_name(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.bytes().all(is_allowed)

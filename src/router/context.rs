@@ -46,7 +46,8 @@ pub struct RouterSettings {
     pub single_worker: bool,
     /// Bytes of the names of keys that are gathered for one KEYS, or for one page of SCAN.
     pub keyspace_bytes_max: usize,
-    /// Whether a transaction may have keys of several slots of a cluster: each slot's part is one of its own.
+    /// Whether a transaction may have keys of several slots of a cluster: each slot's part is one of its
+    /// own.
     pub transactions_per_slot: bool,
 }
 
@@ -183,8 +184,9 @@ impl RouterContext {
         self.cache.as_ref().is_some_and(|cache| cache.shared().is_multi_stream())
     }
 
-    /// Drops keys from L1 before a reply leaves that read them over another connection than those that receive
-    /// their invalidations, and gives others their turn meanwhile. That reply may be newer than L1.
+    /// Drops keys from L1 before a reply leaves that read them over another connection than those that
+    /// receive their invalidations, and gives others their turn meanwhile. That reply may be newer than
+    /// L1.
     pub(super) async fn drop_keys_read_elsewhere(&self, keys: &[Bytes]) {
         for (index, keys) in keys.chunks(AT_ONCE).enumerate() {
             if let Some(cache) = &self.cache {

@@ -49,8 +49,8 @@ impl ControlQueries {
         *databases = (instance, before.max(database.number().saturating_add(1)));
     }
 
-    /// The answer of a cluster to a command that names databases, if no node must carry it out for a client in
-    /// `current`: as far as is known, it has one database.
+    /// The answer of a cluster to a command that names databases, if no node must carry it out for a client
+    /// in `current`: as far as is known, it has one database.
     pub fn without_database(
         &self,
         command: Database,

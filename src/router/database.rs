@@ -1,5 +1,5 @@
-//! COPY, MOVE and SWAPDB, which name databases, in front of a cluster with one database: the answers are those
-//! of a Redis with `databases 1`.
+//! COPY, MOVE and SWAPDB, which name databases, in front of a cluster with one database: the answers are
+//! those of a Redis with `databases 1`.
 
 use bytes::Bytes;
 

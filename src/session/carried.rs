@@ -1,6 +1,6 @@
 //! A request while it is carried out, and what has to be known of it at its end.
 
-use super::namespaced::Naming;
+use super::naming::Naming;
 use super::tracked_read::TrackedRead;
 use crate::clock::{self, Nanos};
 use crate::commands::GlobalFlags;

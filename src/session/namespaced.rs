@@ -1,18 +1,16 @@
-//! A request of a client in a namespace: it is carried out with the names that the servers have, and its reply
-//! gets those of the client.
+//! A request of a client in a namespace: it is carried out with the names that the servers have, and its
+//! reply gets those of the client.
 
 use std::cell::OnceCell;
-use std::rc::Rc;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::LocalBoxFuture;
 
 use super::carried::Carried;
 use super::conclude::conclude;
+use super::dispatch::carry_out;
 use super::exclusive::Waiting;
+use super::naming::{NamesInReply, Naming};
 use super::pipeline::Pipeline;
-use super::serve::carry_out;
 use super::state::SessionState;
 use super::transaction;
 use crate::clock::Nanos;
@@ -25,25 +23,7 @@ use crate::protocol::command::{
 };
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
-use crate::router::{Answer, ExclusiveEnd, NamespacedScripts, Sha};
-
-/// How a reply gets the names that the client has.
-#[derive(Clone, Debug)]
-pub(super) struct Naming {
-    scope: Rc<Scope>,
-    names: NamesInReply,
-}
-
-/// Where names stand in a reply.
-#[derive(Clone, Debug)]
-enum NamesInReply {
-    /// Where its command has them.
-    Of(ReplyNames),
-    /// In the replies to the commands that EXEC carries out; some may be scripts of these.
-    OfExec(Rc<[ReplyNames]>, Arc<NamespacedScripts>),
-    /// Where a command on scripts has them, and the script that it brought.
-    OfScript(&'static Spec, Option<Sha>, Arc<NamespacedScripts>),
-}
+use crate::router::{Answer, Sha};
 
 /// Answers a read that L1 may answer, of a client in a namespace that is in no mode. Its reply has no names.
 #[inline(never)]
@@ -97,7 +77,7 @@ pub(super) fn serve(
             return conclude(&mut carried, Answer::Now(reply), context, state, pipeline, waiting, out);
         }
     }
-    carried.naming = Some(Naming { names: names(&carried, script, state, context), scope });
+    carried.naming = Some(Naming::new(scope, names(&carried, script, state, context)));
     let queued = state.is_queueing().then(|| transaction::queued(state));
     let request = carried.request;
     let flow = carry_out(&mut carried, context, state, pipeline, waiting, out);
@@ -134,8 +114,8 @@ fn outward(
     (outward, None)
 }
 
-/// Whether a command begins when all before it have been answered: the errors of what is outstanding quote names
-/// of the database that SELECT leaves, and what is about all keys takes several commands of the server.
+/// Whether a command begins when all before it have been answered: the errors of what is outstanding quote
+/// names of the database that SELECT leaves, and what is about all keys takes several commands of the server.
 #[inline]
 fn begins_alone(spec: &Spec) -> bool {
     matches!(spec.class, Class::Local(Local::Select) | Class::Keyspace(_))
@@ -174,57 +154,5 @@ fn names(
         Ok(spec) if spec.names == ReplyNames::Script => NamesInReply::OfScript(spec, script, scripts()),
         Ok(spec) => NamesInReply::Of(spec.names),
         Err(_) => NamesInReply::Of(ReplyNames::None),
-    }
-}
-
-// === impl Naming ===
-
-impl Naming {
-    /// The names that the client has.
-    pub(super) fn scope(&self) -> &Scope {
-        &self.scope
-    }
-
-    /// The answer with the names that the client has.
-    #[inline]
-    pub(super) fn renamed(&self, answer: Answer) -> Answer {
-        match &self.names {
-            NamesInReply::Of(ReplyNames::None) => answer,
-            _ => self.clone().rename(answer),
-        }
-    }
-
-    #[inline(never)]
-    fn rename(self, answer: Answer) -> Answer {
-        match answer {
-            Answer::Now(reply) => Answer::Now(self.reply(reply)),
-            Answer::Later(reply) => Answer::Later(self.later(reply)),
-            Answer::Exclusive(work) => Answer::Exclusive(Box::pin(async move {
-                match work.await {
-                    ExclusiveEnd::Reply(reply) => ExclusiveEnd::Reply(self.reply(reply)),
-                    ExclusiveEnd::Sent(reply) => ExclusiveEnd::Sent(self.later(reply)),
-                    ExclusiveEnd::Step => ExclusiveEnd::Step,
-                }
-            })),
-            // Nothing that L1 answers has names, and the rest has none of keys.
-            answer @ (Answer::Appended | Answer::Confirmation(_) | Answer::Mailed) => answer,
-        }
-    }
-
-    fn later(self, reply: LocalBoxFuture<'static, Bytes>) -> LocalBoxFuture<'static, Bytes> {
-        Box::pin(async move { self.reply(reply.await) })
-    }
-
-    fn reply(&self, reply: Bytes) -> Bytes {
-        match &self.names {
-            NamesInReply::Of(names) => self.scope.inward(*names, reply),
-            NamesInReply::OfExec(names, scripts) => {
-                scripts.inward_of_exec(self.scope.inward_of_exec(names, reply))
-            }
-            NamesInReply::OfScript(spec, script, scripts) => {
-                let reply = self.scope.inward(spec.names, reply);
-                scripts.inward(&self.scope, spec, *script, reply)
-            }
-        }
     }
 }

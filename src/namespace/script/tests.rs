@@ -1,3 +1,5 @@
+//! The prologue of scripts: its tables agree with the command table, and bodies stay what they are.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

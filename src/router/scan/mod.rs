@@ -10,8 +10,8 @@
 //! `run_id` of its node has changed, because the cursor of a server means nothing to another process.
 //!
 //! It does not go by slot: before Redis 7.4 one hash table holds all slots of a node, so each slot would
-//! cost a pass over the whole node. A walk over one slot alone (a pinned namespace) asks its node for the names
-//! in that slot, if they are few.
+//! cost a pass over the whole node. A walk over one slot alone (a pinned namespace) asks its node for the
+//! names in that slot, if they are few.
 //!
 //! The cursor of a client is the cursor of the server and the number of a state, which never changes once it
 //! was given out: older cursors of a walk stay valid.

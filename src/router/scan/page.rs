@@ -105,8 +105,8 @@ impl ScanOptions {
         ScanOptions { with_expired: true, ..self }
     }
 
-    /// The pattern and the type that names are compared with; `None` if a server alone knows what is asked. Of
-    /// several the last one counts.
+    /// The pattern and the type that names are compared with; `None` if a server alone knows what is asked.
+    /// Of several the last one counts.
     pub(super) fn conditions(&self) -> Option<(Option<&[u8]>, Option<&[u8]>)> {
         let (mut pattern, mut kind) = (None, None);
         for option in self.options.chunks_exact(2) {

@@ -1,4 +1,5 @@
-//! A slot with few keys: its node names all of them at once, so that no walk over the keys of the node is needed.
+//! A slot with few keys: its node names all of them at once, so that no walk over the keys of the node is
+//! needed.
 
 use bytes::{Bytes, BytesMut};
 
@@ -19,7 +20,8 @@ const FEW_KEYS: usize = 1_000;
 // === impl KeyWalks ===
 
 impl KeyWalks {
-    /// The keys of `slot` that `wish` asks for, as elements of a reply; `None` if they have to be walked over.
+    /// The keys of `slot` that `wish` asks for, as elements of a reply; `None` if they have to be walked
+    /// over.
     pub(super) async fn keys_of_small_slot(&self, slot: Slot, wish: &ScanOptions) -> Option<Vec<Bytes>> {
         let (pattern, kind) = wish.conditions()?;
         let mut names = self.names_of_small_slot(slot, wish.database).await?;
@@ -62,8 +64,8 @@ impl KeyWalks {
         Some(names)
     }
 
-    /// Those of `names`, all in `slot`, whose keys are there, and have this type if one is given. `None` if the
-    /// server does not say.
+    /// Those of `names`, all in `slot`, whose keys are there, and have this type if one is given. `None` if
+    /// the server does not say.
     pub(in crate::router) async fn present(
         &self,
         slot: Slot,

@@ -85,8 +85,8 @@ impl KeyWalks {
         Answer::exclusive(async move { this.page(cursor, &wish, count).await.unwrap_or_else(|error| error) })
     }
 
-    /// All keys that match, of all slots or of one. Gathered by a walk, so that no node has to name all of its
-    /// keys in one breath.
+    /// All keys that match, of all slots or of one. Gathered by a walk, so that no node has to name all of
+    /// its keys in one breath.
     pub(in crate::router) fn keys(
         self: &Rc<KeyWalks>,
         request: &Request<'_>,
