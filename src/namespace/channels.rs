@@ -127,7 +127,7 @@ impl Scope {
         }
     }
 
-    /// The pattern for what happens to keys, if `pattern` matches notifications about them. It may match
+    /// The pattern for what happens to keys, if `pattern` matches notifications about them. The result may match
     /// more.
     fn keyspace_pattern(&self, pattern: &[u8]) -> Option<Vec<u8>> {
         match NotificationName::read(pattern) {

@@ -257,8 +257,9 @@ fn intrude(
     connect: &dyn Fn() -> SandboxClient,
     mut victim: SandboxClient,
 ) {
-    // What it wrote when it was the intruder itself.
+    // What is left of the other way round.
     ask(&mut victim, "FLUSHALL");
+    ask(&mut connect(), "FLUSHALL");
     for database in ["SELECT 3", "SELECT 0"] {
         ask(&mut victim, database);
         for request in HIDDEN {
