@@ -127,8 +127,8 @@ impl Scope {
         }
     }
 
-    /// The pattern for what happens to keys, if `pattern` matches notifications about them. The result may match
-    /// more.
+    /// The pattern for what happens to keys, if `pattern` matches notifications about them. The result may
+    /// match more.
     fn keyspace_pattern(&self, pattern: &[u8]) -> Option<Vec<u8>> {
         match NotificationName::read(pattern) {
             Some(name) if name.database().is_some() => {
