@@ -179,15 +179,14 @@ impl Client {
         match cluster.rng.u8(self.kinds..32) {
             0..4 => {
                 let token = cluster.token();
-                if !cluster.prefix.is_empty() && cluster.rng.u8(..4) == 0 {
-                    // The name of what it writes is in no place where keys stand. So a read that follows a
-                    // redirect may come behind it.
-                    let written = cluster.beside(key);
-                    let (value, written_name) = (format!("v{token}"), cluster.bare(written));
-                    let script = ["EVAL", "return writes", "1", &name, &value, &written_name];
-                    return self.put(&script, Question::Write(written, Deed::Set(token)));
-                }
                 oracle.writes(token, self.id, self.number + 1);
+                if !cluster.prefix.is_empty() && cluster.rng.u8(..4) == 0 {
+                    // The name of what it writes is built from an argument. It is that of its key: while a slot
+                    // moves, nothing keeps the order of what a session writes to keys that it does not name.
+                    let value = format!("v{token}");
+                    let script = ["EVAL", "return writes", "1", &name, &value, &name];
+                    return self.put(&script, Question::Write(key, Deed::Set(token)));
+                }
                 if cluster.rng.u8(..4) == 0 {
                     let (value, words) = (format!("v{token}"), cluster.forged(cluster.keys[key].slot));
                     let script = ["EVAL", "forges", "1", &name, &value, &words];

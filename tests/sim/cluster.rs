@@ -424,14 +424,6 @@ impl Cluster {
         self.keys[key].name[self.prefix.len()..].to_owned()
     }
 
-    /// A key in the slot of `key`, by its number.
-    pub(crate) fn beside(&mut self, key: usize) -> usize {
-        let slot = self.keys[key].slot;
-        let others: Vec<usize> =
-            (0..self.keys.len()).filter(|other| self.keys[*other].slot == slot).collect();
-        others[self.rng.usize(..others.len())]
-    }
-
     /// The key with this name; markers are none.
     pub(crate) fn key(&self, name: &str) -> Option<usize> {
         self.keys.iter().position(|key| key.name == name)
