@@ -168,6 +168,49 @@ fn needed(session: RequiredState) -> &'static str {
     }
 }
 
+/// How a command compares with one Redis in front of one server, in front of a cluster, in a namespace of a
+/// cluster, and in a pinned one.
+fn settings(spec: &Spec) -> [&'static str; 4] {
+    let (kind, _) = kind(spec);
+    let (_, in_cluster, _) = WORDS.into_iter().find(|(other, ..)| *other == kind).unwrap();
+    let on_one_server = match spec.class {
+        Class::FanOut(_)
+        | Class::EveryPrimary(_)
+        | Class::Keyspace(_)
+        | Class::AnyNode
+        | Class::AboutCommands(_)
+        | Class::Database(_)
+        | Class::OfServer(_) => "identical",
+        _ => in_cluster,
+    };
+    let in_cluster = match spec.class {
+        Class::OfServer(InCluster::Refused(_)) => "refused",
+        Class::OfServer(InCluster::Local(_)) | Class::Keyspace(_) | Class::Database(_) => "emulated",
+        _ if takes_several_keys(spec) => "one slot",
+        _ => in_cluster,
+    };
+    let in_namespace = match in_cluster {
+        "refused" => "refused",
+        _ if spec.flags.has(Flags::SHARED) => "refused",
+        _ if matches!(spec.class, Class::Script(_)) => "emulated",
+        word => word,
+    };
+    let pinned = match in_namespace {
+        "one slot" => "identical",
+        word => word,
+    };
+    [on_one_server, in_cluster, in_namespace, pinned]
+}
+
+/// Whether a request may name several keys that one node has to have.
+fn takes_several_keys(spec: &Spec) -> bool {
+    let is_split = matches!(spec.class, Class::FanOut(_) | Class::Session(RequiredState::Subscribe(_)));
+    let has_one = matches!(spec.keys, Keys::None | Keys::Movable)
+        || matches!(spec.keys, Keys::Range { first, last, .. } if first as isize == last);
+    let is_unsubscribed = matches!(spec.class, Class::Session(RequiredState::Unsubscribe(_)));
+    !has_one && !is_split && !is_unsubscribed && !matches!(spec.class, Class::Refused(_))
+}
+
 /// Every row that a request can be recognised as: subcommands by their full names, and their container only
 /// if it is a command by itself.
 fn rows() -> impl Iterator<Item = &'static Spec> {
@@ -195,20 +238,22 @@ fn the_page_has_a_row_for_every_command_with_what_the_table_says_of_it() {
     let mut lines = BTreeMap::new();
     for spec in rows() {
         let (kind, detail) = kind(spec);
-        let (_, like_redis, does) = WORDS.into_iter().find(|(other, ..)| *other == kind).unwrap();
+        let (_, _, does) = WORDS.into_iter().find(|(other, ..)| *other == kind).unwrap();
         let mut what =
             [does, &detail].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
         // Only when it is told to wait does it need a connection of its own.
         if spec.keys == Keys::Streams && spec.flags.has(Flags::BLOCKING) {
             what.push_str("; with `BLOCK` on a dedicated connection");
         }
-        let line = format!("| {} | {like_redis} | {what} | {} |\n", spelled(spec), differences_of(spec));
+        let [server, cluster, namespace, pinned] = settings(spec);
+        let (name, differs) = (spelled(spec), differences_of(spec));
+        let line = format!("| {name} | {server} | {cluster} | {namespace} | {pinned} | {what} | {differs} |\n");
         assert!(lines.insert(spec.name, line).is_none(), "{} has two rows", spec.name);
     }
     assert!(lines.len() > 350, "only {} commands", lines.len());
-    let mut page =
-        "| command | compared with one Redis | what nearside does | what may differ |\n".to_owned();
-    page.push_str("|---|---|---|---|\n");
+    let mut page = "| command | one server | cluster | namespace | pinned | what nearside does | what may differ |\n\
+                    |---|---|---|---|---|---|---|\n"
+        .to_owned();
     page.extend(lines.into_values());
     generated::keep("COMPATIBILITY.md", "commands", &page);
 }
