@@ -143,11 +143,16 @@ pub(crate) fn run_in(setting: Setting, program: &mut Command) -> Run {
             (start(&format!("redis://{}", server.server().address()), 1, &[]), Some(server))
         }
     };
-    let run = run(program, &Endpoint { address: daemon.address(), unix_socket: &unix_socket });
+    let run = run_before(&daemon, &unix_socket, program);
     if run.has_passed() {
         daemon.stop();
     }
     run
+}
+
+/// Runs `program` with this daemon, which listens on this socket too.
+pub(crate) fn run_before(daemon: &Daemon, unix_socket: &Path, program: &mut Command) -> Run {
+    run(program, &Endpoint { address: daemon.address(), unix_socket })
 }
 
 /// Runs `program` without a daemon.

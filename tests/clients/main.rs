@@ -19,4 +19,5 @@ mod php;
 mod python;
 mod ruby;
 mod rust;
+mod side_by_side;
 mod tools;
