@@ -1,4 +1,4 @@
-//! The fields of replies that cannot be the same on two servers, each with its reason.
+//! What in replies cannot be the same on two servers, each with its reason.
 
 /// HELLO's `id`, and what stands before it: every server numbers the clients that it ever had.
 const BEFORE_ID: &[u8] = b"$2\r\nid\r\n:";
@@ -6,8 +6,15 @@ const BEFORE_ID: &[u8] = b"$2\r\nid\r\n:";
 /// Replies of HELLO are looked for in this much: others are megabytes.
 const SEARCHED_BYTES_MAX: usize = 4096;
 
-/// The replies with those numbers left out.
+/// What nearside adds to the error for a database that a cluster does not have: the setting that helps.
+const SETTING_THAT_HELPS: &[u8] = b" (nearside: the cluster does not have this database; with databases = N, each \
+    database above 0 is a namespace)";
+
+/// The replies with all of that left out.
 pub(super) fn without_what_differs(mut replies: Vec<u8>) -> Vec<u8> {
+    while let Some(at) = memchr::memmem::find(&replies, SETTING_THAT_HELPS) {
+        replies.drain(at..at + SETTING_THAT_HELPS.len());
+    }
     let mut at = 0;
     while at + BEFORE_ID.len() <= replies.len().min(SEARCHED_BYTES_MAX) {
         at += if replies[at..].starts_with(BEFORE_ID) { BEFORE_ID.len() } else { 1 };
