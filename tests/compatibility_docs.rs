@@ -247,13 +247,15 @@ fn the_page_has_a_row_for_every_command_with_what_the_table_says_of_it() {
         }
         let [server, cluster, namespace, pinned] = settings(spec);
         let (name, differs) = (spelled(spec), differences_of(spec));
-        let line = format!("| {name} | {server} | {cluster} | {namespace} | {pinned} | {what} | {differs} |\n");
+        let line =
+            format!("| {name} | {server} | {cluster} | {namespace} | {pinned} | {what} | {differs} |\n");
         assert!(lines.insert(spec.name, line).is_none(), "{} has two rows", spec.name);
     }
     assert!(lines.len() > 350, "only {} commands", lines.len());
-    let mut page = "| command | one server | cluster | namespace | pinned | what nearside does | what may differ |\n\
+    let mut page =
+        "| command | one server | cluster | namespace | pinned | what nearside does | what may differ |\n\
                     |---|---|---|---|---|---|---|\n"
-        .to_owned();
+            .to_owned();
     page.extend(lines.into_values());
     generated::keep("COMPATIBILITY.md", "commands", &page);
 }

@@ -7,7 +7,8 @@ const BEFORE_ID: &[u8] = b"$2\r\nid\r\n:";
 const SEARCHED_BYTES_MAX: usize = 4096;
 
 /// What nearside adds to the error for a database that a cluster does not have: the setting that helps.
-const SETTING_THAT_HELPS: &[u8] = b" (nearside: the cluster does not have this database; with databases = N, each \
+const SETTING_THAT_HELPS: &[u8] =
+    b" (nearside: the cluster does not have this database; with databases = N, each \
     database above 0 is a namespace)";
 
 /// The replies with all of that left out.
