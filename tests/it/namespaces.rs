@@ -186,6 +186,16 @@ fn databases_of_a_cluster_are_namespaces() {
         let error = ask(&mut client, request);
         assert!(error.starts_with("-ERR nearside: MOVE and COPY do not reach another database of a cluster"));
     }
+    for request in [
+        "redis.call('SELECT',1)",
+        "redis.call('MOVE',KEYS[1],0)",
+        "redis.call('COPY',KEYS[1],KEYS[1],'DB',2)",
+    ] {
+        let error = ask(&mut client, &format!("EVAL {request} 1 in-databases"));
+        assert!(error.starts_with("-ERR nearside: a script does not reach another database"), "{error}");
+    }
+    let own = "EVAL redis.call('SELECT',3);return~redis.call('GET',KEYS[1]) 1 in-databases";
+    assert_eq!(ask(&mut client, own), "$5\\r\\nthree\\r\\n");
     assert_eq!(
         ask(&mut client, "COPY in-databases other DB 3"),
         "-CROSSSLOT Keys in request don\\'t hash to the same slot\\r\\n"

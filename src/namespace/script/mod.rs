@@ -38,6 +38,10 @@ const SHADOWED: &str = ",server,_G,loadstring,load";
 /// The error for a command that a script in a namespace may not use.
 const REFUSED: &str = "ERR nearside: {command} is not available to scripts in a namespace";
 
+/// The error for a script that would go to another database of a cluster, where each is a namespace.
+const APART: &str = "ERR nearside: a script does not reach another database of a cluster, where each is a \
+                     namespace of its own";
+
 /// The error for a script that mentions a way out, on a server where functions have environments.
 const OLD: &str = "ERR nearside: a script in a namespace cannot use _G, load, loadstring, getfenv or setfenv \
                    before Redis 7.0";
@@ -77,6 +81,7 @@ impl Scope {
             .replace("@PREFIX@", &String::from_utf8_lossy(self.prefix()))
             .replace("@CHANNELS@", &String::from_utf8_lossy(self.channel_prefix()))
             .replace("@NAME@", prefix.trim_end_matches(':'))
+            .replace("@ONLY@", &self.only_number().map_or("nil".to_owned(), |number| number.to_string()))
             .replace("@LINE@", if shebang.is_empty() { "1" } else { "2" });
         Ok([shebang, prologue.as_bytes(), lua].concat().into())
     }
@@ -147,6 +152,7 @@ fn prologue((has_ways_out, catches): (bool, bool)) -> String {
         .replace("@LOCALS@", if has_ways_out { SHADOWED } else { "" })
         .replace("@TABLE@", table::text())
         .replace("@REFUSED@", REFUSED)
+        .replace("@APART@", APART)
         .replace("@OLD@", OLD)
         + " "
 }

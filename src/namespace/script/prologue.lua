@@ -1,7 +1,7 @@
 -- What goes in front of the body of a script in a namespace, in one line: names that the body hides nothing of.
 -- `redis.call` and its kin put the prefix in front of names, as the command table says.
 local redis,KEYS@LOCALS@=(function(G,K)
-local P,C,N,L,T='@PREFIX@','@CHANNELS@','@NAME@',@LINE@,'@TABLE@'
+local P,C,N,D,L,T='@PREFIX@','@CHANNELS@','@NAME@',@ONLY@,@LINE@,'@TABLE@'
 local A,B,M=redis.pcall,redis.acl_check_cmd,{}
 local type,select,tonumber,unpack,error,pcall,rawset,setmetatable=type,select,tonumber,unpack,error,pcall,rawset,setmetatable
 local find,sub,match,gsub,lower,upper,format=string.find,string.sub,string.match,string.gsub,string.lower,string.upper,string.format
@@ -24,6 +24,7 @@ local function base(v)
 v=tonumber(text(v))
 if not v or v%1~=0 then return nil,no('ERR value is not an integer or out of range') end
 if v<0 or v>15 then return nil,no('ERR DB index is out of range') end
+if D then if v==D then return P end return nil,no('@APART@') end
 return v==0 and N..':' or N..'@'..format('%d',v)..':'
 end
 -- Where the names of a command stand.
