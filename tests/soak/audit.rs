@@ -52,15 +52,15 @@ fn audit(world: &World, keys: &[&Key]) {
 fn look(world: &World, key: &Key, daemons: &mut [SandboxClient]) -> Result<(), String> {
     let node = world.cluster.owner_of(Slot::of(key.name.as_bytes())).unwrap();
     let mut owner = node.server().connect().unwrap();
-    let ask = |client: &mut SandboxClient| key.read(&client.command(&["GET", &key.name]).unwrap());
-    let truth = ask(&mut owner)?;
+    let ask = |client: &mut SandboxClient, name: &str| key.read(&client.command(&["GET", name]).unwrap());
+    let truth = ask(&mut owner, &key.name)?;
     for (daemon, client) in daemons.iter_mut().enumerate() {
-        let served = ask(client)?;
+        let served = ask(client, world.name_at(daemon, key))?;
         if served != truth {
             return Err(format!("daemon {daemon} says {served:?} and the owner {truth:?}"));
         }
     }
-    let again = ask(&mut owner)?;
+    let again = ask(&mut owner, &key.name)?;
     if again != truth {
         return Err(format!("the owner says {truth:?} and then {again:?}"));
     }

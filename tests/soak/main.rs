@@ -1,4 +1,5 @@
 //! The soak: a checked load on a real cluster of six nodes and two daemons, while all that can break breaks.
+//! With NEARSIDE_SOAK_NAMESPACE=1 there is a third one, whose clients are in a namespace.
 //!
 //! `make soak` runs it for NEARSIDE_SOAK_SECONDS, from NEARSIDE_TEST_SEED; `cargo test --test soak` for a
 //! minute from a fixed seed. The seed decides what is written, read and broken, and when; servers and threads

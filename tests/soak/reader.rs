@@ -72,7 +72,7 @@ pub(crate) fn run(world: &World, daemon: usize, version: u8, manner: Manner, mut
     while !world.is_over() {
         let depth = if manner == Manner::Leaves || random.bool() { 1 } else { random.usize(1..=DEPTH_MAX) };
         let pipeline: Vec<Asked> = (0..depth).map(|_| reader.ask(manner, &mut random)).collect();
-        let bytes: Vec<u8> = pipeline.iter().flat_map(|asked| asked.bytes(world)).collect();
+        let bytes: Vec<u8> = pipeline.iter().flat_map(|asked| asked.bytes(world, daemon)).collect();
         let asked_at = clock::now();
         let mut is_lost = client.send_raw(&bytes).is_err();
         let mut earlier = HashMap::new();
@@ -179,9 +179,9 @@ impl Reader<'_> {
 // === impl Asked ===
 
 impl Asked {
-    fn bytes(&self, world: &World) -> Vec<u8> {
+    fn bytes(&self, world: &World, daemon: usize) -> Vec<u8> {
         let name = if self.is_mget { "MGET" } else { "GET" };
-        let keys = self.keys.iter().map(|(key, _)| world.keys[*key].name.as_str());
+        let keys = self.keys.iter().map(|(key, _)| world.name_at(daemon, &world.keys[*key]));
         encode(&std::iter::once(name).chain(keys).collect::<Vec<_>>())
     }
 }

@@ -1,6 +1,7 @@
 //! What all threads of a run share: the cluster behind its relays, the daemons, the log of every key, what
 //! went wrong.
 
+use std::env;
 use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,6 +21,8 @@ pub(crate) struct World {
     /// What each node announces instead of itself.
     pub(crate) relays: Vec<Relay>,
     pub(crate) daemons: Vec<Daemon>,
+    /// The daemon whose clients are in a namespace, if there is one.
+    namespaced: Option<usize>,
     pub(crate) keys: Vec<Key>,
     pub(crate) weather: Weather,
     pub(crate) is_over: AtomicBool,
@@ -52,6 +55,13 @@ const KEYS_PER_TAG: usize = 6;
 /// A quarter of the keys is heard of by listening to all changes.
 const POLICY: &str = "[[policy]]\nprefix = 'soak:{1'\ntracking = 'broadcast'\n";
 
+/// When it is set, there is one more daemon, whose clients are in a namespace.
+const WITH_NAMESPACE: &str = "NEARSIDE_SOAK_NAMESPACE";
+
+/// Its clients have shorter names for the same keys.
+const NAMESPACE: &str = "namespace = 'soak'\n[[policy]]\nprefix = '{1'\ntracking = 'broadcast'\n";
+const PREFIX: &str = "soak:";
+
 /// What a daemon promises when it is configured as it comes: the lease, and what a loaded machine takes on
 /// top.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
@@ -79,11 +89,16 @@ impl World {
         let relays: Vec<Relay> = cluster.nodes().iter().map(Relay::before).collect();
         let addresses: Vec<String> = relays.iter().map(|relay| relay.address().to_string()).collect();
         let url = format!("redis-cluster://{}", addresses.join(","));
-        let config = servers::sandbox().make_directory().unwrap().join("nearside.toml");
-        fs::write(&config, POLICY).unwrap();
-        let config = config.to_str().unwrap();
-        let start = |workers| Daemon::start(&["--config", config, "--upstream", &url, "--workers", workers]);
-        let daemons = vec![start("1"), start("2")];
+        let directory = servers::sandbox().make_directory().unwrap();
+        let start = |number: usize, config: &str, workers| {
+            let file = directory.join(format!("nearside-{number}.toml"));
+            fs::write(&file, config).unwrap();
+            let file = file.to_str().unwrap();
+            Daemon::start(&["--config", file, "--upstream", &url, "--workers", workers])
+        };
+        let mut daemons = vec![start(0, POLICY, "1"), start(1, POLICY, "2")];
+        let namespaced = env::var_os(WITH_NAMESPACE).map(|_| daemons.len());
+        daemons.extend(namespaced.map(|number| start(number, NAMESPACE, "1")));
         daemons.iter().for_each(|daemon| daemon.until_tracked(3));
         let now = clock::now();
         let keys = (0..TAGS * KEYS_PER_TAG).map(|number| Key::new(number, daemons.len(), now)).collect();
@@ -91,6 +106,7 @@ impl World {
             cluster,
             relays,
             daemons,
+            namespaced,
             keys,
             weather: Weather { from: AtomicU64::new(u64::MAX), until: AtomicU64::new(0) },
             is_over: AtomicBool::new(false),
@@ -113,6 +129,16 @@ impl World {
         client.set_timeout(PATIENCE).unwrap();
         client.hello(version).unwrap();
         client
+    }
+
+    /// The name that clients of a daemon have for a key.
+    pub(crate) fn name_at<'k>(&self, daemon: usize, key: &'k Key) -> &'k str {
+        if self.is_in_namespace(daemon) { &key.name[PREFIX.len()..] } else { &key.name }
+    }
+
+    /// Whether the clients of a daemon are in a namespace.
+    pub(crate) fn is_in_namespace(&self, daemon: usize) -> bool {
+        self.namespaced == Some(daemon)
     }
 
     /// The number of the node that says it is at `port`: its own, or that of its relay.

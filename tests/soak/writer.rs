@@ -98,7 +98,12 @@ impl Writer<'_> {
         let expiry = life.map(|life| log.begin_expiry(sent_at + clock::nanos(life)));
         drop(log);
 
-        let outcome = self.send(number, &request(key, change, state), through);
+        let name = through.map_or(&*key.name, |daemon| world.name_at(daemon, key));
+        let mut request = request(key, name, change, state);
+        if through.is_some_and(|daemon| world.is_in_namespace(daemon)) && matches!(change, Change::Set) {
+            request = in_script(name, request);
+        }
+        let outcome = self.send(number, &request, through);
         let acked_at = clock::now();
         let mut log = key.log.lock().unwrap();
         match outcome {
@@ -174,15 +179,21 @@ impl Writer<'_> {
     }
 }
 
-fn request(key: &Key, change: Change, state: Option<usize>) -> Vec<String> {
+/// What `request` does, by a script that gets the name of the key as an argument.
+fn in_script(name: &str, request: Vec<String>) -> Vec<String> {
+    let eval = ["EVAL", "return redis.call(unpack(ARGV))", "1", name].map(str::to_owned);
+    eval.into_iter().chain(request).collect()
+}
+
+fn request(key: &Key, name: &str, change: Change, state: Option<usize>) -> Vec<String> {
     let value = || key.value(state.unwrap_or_default());
     match change {
-        Change::Set => vec!["SET".into(), key.name.clone(), value()],
+        Change::Set => vec!["SET".into(), name.into(), value()],
         Change::SetForAWhile(millis) => {
-            vec!["SET".into(), key.name.clone(), value(), "PX".into(), millis.to_string()]
+            vec!["SET".into(), name.into(), value(), "PX".into(), millis.to_string()]
         }
-        Change::Expire(millis) => vec!["PEXPIRE".into(), key.name.clone(), millis.to_string()],
-        Change::Delete => vec!["DEL".into(), key.name.clone()],
+        Change::Expire(millis) => vec!["PEXPIRE".into(), name.into(), millis.to_string()],
+        Change::Delete => vec!["DEL".into(), name.into()],
     }
 }
 
