@@ -57,7 +57,7 @@ fn the_password_of_clients_is_read_again_and_who_is_in_stays_in() {
     // The same once more changes nothing, and is not told as if it did.
     setup.daemon.reload();
     eventually("it was read again", SOON, || setup.daemon.times_logged("reload: the policies are as") == 2);
-    assert_eq!(setup.daemon.times_logged("the password of clients was replaced"), 1);
+    setup.daemon.assert_times_logged("the password of clients was replaced", 1);
     drop(setup.upstream);
 }
 

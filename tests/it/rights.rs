@@ -250,6 +250,7 @@ fn the_smallest_user_that_lacks_nothing_lacks_nothing_and_without_any_one_right_
         if case.right.is_empty() {
             assert_eq!(played.daemon.times_logged(told), 0, "{rule}");
         } else {
+            played.daemon.assert_logged("WARN", told);
             let told = played.daemon.times_logged(told);
             assert!((1..=3).contains(&told), "{rule}: once for each node, not {told} times");
             let owners = (0..50).map(|number| format!("NEARSIDE EXPLAIN key:{number}"));

@@ -6,11 +6,12 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nearside::sandbox::{Address, Cluster, SandboxClient};
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -95,7 +96,7 @@ impl Daemon {
         }));
         let Ok(address) = told_address.recv_timeout(4 * LIMIT) else {
             let _ = child.kill();
-            panic!("nearside did not listen; its log: {:#?}", log.lock().unwrap());
+            panic!("nearside did not listen; its log: {:#?}", log.lock());
         };
         let daemon = Daemon { child, address, log, log_reader };
         eventually("nearside answers PING", LIMIT, || {
@@ -157,13 +158,13 @@ impl Daemon {
 
     /// Whether a line of the log has this message.
     pub(crate) fn has_logged(&self, message: &str) -> bool {
-        let log = self.log.lock().unwrap();
+        let log = self.log.lock();
         log.iter().any(|line| line.get("fields").unwrap_or(line)["message"] == message)
     }
 
     /// All of the log.
     pub(crate) fn log_text(&self) -> String {
-        format!("{:?}", self.log.lock().unwrap())
+        format!("{:?}", self.log.lock())
     }
 
     /// The most memory that it ever held, as the kernel writes it: `12345 kB`.
@@ -179,7 +180,7 @@ impl Daemon {
 
     /// The same, but for lines whose messages begin like one of these.
     pub(crate) fn assert_quiet_but(&self, expected: &[&str]) {
-        let log = self.log.lock().unwrap();
+        let log = self.log.lock();
         let is_expected = |line: &Value| {
             let message = line["message"].as_str().unwrap_or_default();
             expected.iter().any(|beginning| message.starts_with(beginning))
@@ -196,7 +197,7 @@ impl Daemon {
             line["level"] == level && line["message"].as_str().is_some_and(|text| text.starts_with(message))
         };
         eventually(&format!("{level} {message:?} is in the log"), LIMIT, || {
-            self.log.lock().unwrap().iter().any(is_it)
+            self.log.lock().iter().any(is_it)
         });
     }
 
@@ -207,19 +208,29 @@ impl Daemon {
 
     /// How many lines of the log have a message that begins so.
     pub(crate) fn times_logged(&self, message: &str) -> usize {
-        let log = self.log.lock().unwrap();
+        let log = self.log.lock();
         let is_it = |line: &&Value| line["message"].as_str().is_some_and(|text| text.starts_with(message));
         log.iter().filter(is_it).count()
     }
 
-    /// What the last line of the log whose message begins so says of `field`.
+    /// Fails unless the log has so many lines whose message begins so, or soon has, and no more.
+    pub(crate) fn assert_times_logged(&self, message: &str, times: usize) {
+        eventually(message, LIMIT, || self.times_logged(message) >= times);
+        assert_eq!(self.times_logged(message), times, "{message}");
+    }
+
+    /// What the last line of the log whose message begins so says of `field`. Waits for the line.
     pub(crate) fn logged_field(&self, message: &str, field: &str) -> String {
-        let log = self.log.lock().unwrap();
-        let fields = log.iter().rev().map(|line| line.get("fields").unwrap_or(line));
-        let mut found =
-            fields.filter(|fields| fields["message"].as_str().is_some_and(|text| text.starts_with(message)));
-        let value = found.next().and_then(|fields| fields[field].as_str());
-        value.unwrap_or_else(|| panic!("no {message:?} with {field} in the log")).to_owned()
+        let mut value = None;
+        eventually(&format!("{message:?} with {field} is in the log"), LIMIT, || {
+            let log = self.log.lock();
+            let fields = log.iter().rev().map(|line| line.get("fields").unwrap_or(line));
+            let mut found =
+                fields.filter(|fields| fields["message"].as_str().is_some_and(|text| text.starts_with(message)));
+            value = found.next().and_then(|fields| fields[field].as_str()).map(str::to_owned);
+            value.is_some()
+        });
+        value.unwrap()
     }
 
     /// Sends it a signal.
@@ -240,7 +251,7 @@ impl Daemon {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
-        assert!(status.unwrap().success(), "{status:?}; its log: {:#?}", self.log.lock().unwrap());
+        assert!(status.unwrap().success(), "{status:?}; its log: {:#?}", self.log.lock());
     }
 }
 
@@ -253,7 +264,7 @@ impl Drop for Daemon {
             let _ = reader.join();
         }
         if thread::panicking() {
-            println!("the log of nearside: {:#?}", self.log.lock().unwrap());
+            println!("the log of nearside: {:#?}", self.log.lock());
         }
     }
 }
@@ -302,6 +313,6 @@ fn read_log(from: ChildStderr, log: &Mutex<Vec<Value>>, tell_address: &mpsc::Syn
             // The first one is what counts; nobody listens for the others.
             let _ = tell_address.try_send(address);
         }
-        log.lock().unwrap().push(event);
+        log.lock().push(event);
     }
 }
