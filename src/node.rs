@@ -105,33 +105,33 @@ impl Epoch {
         Epoch(Arc::new(Life { number, lease_until, seen_until, was_emptied, inbox }))
     }
 
-    /// Whether the lease runs at `now`. To serve an entry takes more: [`Epoch::is_seen`], or else
-    /// [`Epoch::look`].
+    /// Whether the lease runs at `now`. To serve an entry takes more: [`Epoch::is_servable`], or else
+    /// [`Epoch::check_inbox`].
     pub fn is_live(&self, now: Nanos) -> bool {
         now < self.0.lease_until.load(Ordering::Acquire)
     }
 
     /// Whether entries of this epoch may be served at `now` without a look.
     #[inline]
-    pub fn is_seen(&self, now: Nanos) -> bool {
+    pub fn is_servable(&self, now: Nanos) -> bool {
         now < self.0.seen_until.load(Ordering::Acquire)
     }
 
     /// Checks whether entries of this epoch may be served at `now`. The caller has to look the key up again:
     /// an invalidation may have been processed meanwhile.
     #[cold]
-    pub fn look(&self, now: Nanos) -> bool {
+    pub fn check_inbox(&self, now: Nanos) -> bool {
         let inbox = self.0.inbox.as_ref().map(Weak::upgrade);
         // Without a connection there is nothing to look at, and the lease says when it is over.
         let is_empty = inbox.is_none_or(|inbox| inbox.is_some_and(|inbox| inbox.is_empty(now)));
         if is_empty {
-            self.note_seen(now);
+            self.note_inbox_empty(now);
         }
-        is_empty && self.is_seen(now)
+        is_empty && self.is_servable(now)
     }
 
     /// All that had arrived on the connection by `at` was taken in.
-    pub fn note_seen(&self, at: Nanos) {
+    pub fn note_inbox_empty(&self, at: Nanos) {
         let until = self.lease_until().min(at.saturating_add(clock::nanos(INBOX_CHECK_INTERVAL)));
         extend(&self.0.seen_until, until);
     }
@@ -208,23 +208,23 @@ mod tests {
         };
         let unseen = clock::nanos(INBOX_CHECK_INTERVAL);
         let epoch = begin(&inbox, 3 * unseen);
-        assert!(epoch.is_live(100) && !epoch.is_seen(100), "nobody has looked yet");
-        assert!(epoch.look(100));
-        assert!(epoch.is_seen(99 + unseen) && !epoch.is_seen(100 + unseen), "I4");
+        assert!(epoch.is_live(100) && !epoch.is_servable(100), "nobody has looked yet");
+        assert!(epoch.check_inbox(100));
+        assert!(epoch.is_servable(99 + unseen) && !epoch.is_servable(100 + unseen), "I4");
         inbox.0.store(true, Ordering::Relaxed);
-        assert!(!epoch.look(100 + unseen), "I4");
-        epoch.note_seen(100 + unseen);
-        assert!(epoch.is_seen(99 + 2 * unseen));
+        assert!(!epoch.check_inbox(100 + unseen), "I4");
+        epoch.note_inbox_empty(100 + unseen);
+        assert!(epoch.is_servable(99 + 2 * unseen));
         inbox.0.store(false, Ordering::Relaxed);
-        assert!(epoch.look(3 * unseen - 1) && !epoch.is_seen(3 * unseen), "the lease is the end");
-        assert!(!epoch.look(3 * unseen));
+        assert!(epoch.check_inbox(3 * unseen - 1) && !epoch.is_servable(3 * unseen), "the lease is the end");
+        assert!(!epoch.check_inbox(3 * unseen));
         let ended = begin(&inbox, 3 * unseen);
         ended.end();
-        ended.note_seen(100);
-        assert!(!ended.look(100) && !ended.is_seen(100), "I4");
+        ended.note_inbox_empty(100);
+        assert!(!ended.check_inbox(100) && !ended.is_servable(100), "I4");
         let closed = begin(&inbox, 3 * unseen);
         drop(inbox);
-        assert!(!closed.look(100), "the connection is gone");
+        assert!(!closed.check_inbox(100), "the connection is gone");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::miss_reason::MissReason;
 use super::near_cache::NearCache;
 use super::policy::CacheTerms;
 use super::shared::SharedCache;
-use super::store::{NewEntry, Refused, Sought, TIME_MAX, tick};
+use super::store::{LookupKey, NewEntry, Refused, TIME_MAX, tick};
 use crate::clock::{self, Nanos};
 use crate::net::write_queue::WriteQueue;
 
@@ -114,7 +114,7 @@ impl<T: Clone> NearCache<T> {
     /// What the store would serve for `query` now.
     fn kept_reply(&self, hash: u64, query: &CacheQuery<'_>) -> Option<Bytes> {
         let mut out = WriteQueue::default();
-        let found = self.shared.store.find(hash, &Sought::new(query), &mut out)?;
+        let found = self.shared.store.find(hash, &LookupKey::new(query), &mut out)?;
         let is_served = self.shared.why_dead(found.head, clock::now()).is_none();
         if is_served { self.shared.store.held(found).map(|held| held.to_bytes(&out)) } else { None }
     }

@@ -7,7 +7,7 @@ use super::generation::MissToken;
 use super::hit::Hit;
 use super::miss_reason::MissReason;
 use super::near_cache::{HITS_PER_COUNT, NearCache};
-use super::store::{EntryHead, Found, FoundReply, Sought, tick};
+use super::store::{EntryHead, Found, FoundReply, LookupKey, tick};
 use crate::clock::Nanos;
 use crate::net::write_queue::WriteQueue;
 use crate::node::Epoch;
@@ -58,10 +58,10 @@ impl<T: Clone> NearCache<T> {
         now: Nanos,
         out: &mut WriteQueue,
     ) -> Option<FoundReply> {
-        if let Some(found) = self.shared.store.find_at_once(hash, &Sought::new(query), out)
+        if let Some(found) = self.shared.store.find_at_once(hash, &LookupKey::new(query), out)
             && !found.head.is_over(tick(now))
             && !self.shared.store.is_moved(found.head)
-            && self.epochs.borrow().is_seen(found.head.epoch_index(), now)
+            && self.epochs.borrow().is_servable(found.head.epoch_index(), now)
         {
             return Some(FoundReply::copied(found));
         }
@@ -78,20 +78,20 @@ impl<T: Clone> NearCache<T> {
         now: Nanos,
         out: &mut WriteQueue,
     ) -> Option<Found> {
-        let sought = Sought::new(&query);
-        let mut was_looked = false;
+        let lookup_key = LookupKey::new(&query);
+        let mut was_checked = false;
         loop {
-            let found = self.shared.store.find(hash, &sought, out)?;
+            let found = self.shared.store.find(hash, &lookup_key, out)?;
             let head = found.head;
             if head.is_over(tick(now)) || self.shared.store.is_moved(head) {
                 self.pass_by(hash, head, found.spot, now);
                 return None;
             }
-            if self.epochs.borrow().is_seen(head.epoch_index(), now) {
+            if self.epochs.borrow().is_servable(head.epoch_index(), now) {
                 return Some(found);
             }
             // The check may have brought an invalidation of this key: the lookup begins again.
-            if !self.look(hash, head, now, &mut was_looked) {
+            if !self.check_inbox(hash, head, now, &mut was_checked) {
                 return None;
             }
         }
@@ -109,7 +109,7 @@ impl<T: Clone> NearCache<T> {
 
     /// Checks the connection that an entry came over. Returns whether the lookup has to begin again.
     #[cold]
-    fn look(&self, hash: u64, head: EntryHead, now: Nanos, was_looked: &mut bool) -> bool {
+    fn check_inbox(&self, hash: u64, head: EntryHead, now: Nanos, was_checked: &mut bool) -> bool {
         if self.shared.store.copy_epoch(&mut self.epochs.borrow_mut(), head.epoch_index()) {
             return true;
         }
@@ -119,11 +119,11 @@ impl<T: Clone> NearCache<T> {
             self.note(hash, if was_emptied { MissReason::NodeFlushed } else { MissReason::Lost });
             return false;
         };
-        let is_seen = !std::mem::replace(was_looked, true) && epoch.look(now);
-        if !is_seen {
+        let is_empty = !std::mem::replace(was_checked, true) && epoch.check_inbox(now);
+        if !is_empty {
             self.stats.l1_unseen.bump();
         }
-        is_seen
+        is_empty
     }
 
     /// Counts a few of the hits by key, and samples a few.
@@ -134,7 +134,7 @@ impl<T: Clone> NearCache<T> {
             self.shared.counted.note(query.key);
         }
         if let (Some(samples), Some(reply)) = (&self.samples, reply)
-            && samples.look(hits, &query, spot, reply)
+            && samples.check(hits, &query, spot, reply)
         {
             self.stats.shadow_skipped.add(1);
         }

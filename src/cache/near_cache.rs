@@ -8,7 +8,7 @@ use super::fill::Fills;
 use super::miss_reason::MissReason;
 use super::samples::{Sample, Samples};
 use super::shared::SharedCache;
-use super::store::{EpochView, Sought};
+use super::store::{EpochView, LookupKey};
 use crate::clock::Nanos;
 use crate::net::write_queue::WriteQueue;
 use crate::stats::WorkerStats;
@@ -66,7 +66,7 @@ impl<T: Clone> NearCache<T> {
     pub fn is_still_served(&self, sample: &Sample, now: Nanos) -> bool {
         let hash = self.shared.store.hash(sample.key());
         let mut out = WriteQueue::default();
-        let found = self.shared.store.find(hash, &Sought::new(&sample.query()), &mut out);
+        let found = self.shared.store.find(hash, &LookupKey::new(&sample.query()), &mut out);
         found.is_some_and(|found| {
             // Its spot distinguishes it from an entry that was read after a change.
             found.spot == sample.spot && self.shared.why_dead(found.head, now).is_none()

@@ -73,7 +73,7 @@ impl Samples {
     }
 
     /// Samples the hit of this number, if it is its turn. Returns whether there was no room for it.
-    pub(super) fn look(&self, hits: u64, query: &CacheQuery<'_>, spot: u64, reply: Bytes) -> bool {
+    pub(super) fn check(&self, hits: u64, query: &CacheQuery<'_>, spot: u64, reply: Bytes) -> bool {
         if !self.is_turn_of(hits) {
             return false;
         }

@@ -52,7 +52,7 @@ enum Origin {
 impl AuthThrottle {
     /// Takes the next turn of the client at `endpoints`; returns how long to wait for it. `was_wrong` says
     /// whether a password was wrong on this connection already.
-    pub(super) fn turn(&self, endpoints: &Endpoints, was_wrong: bool, now: Nanos) -> Option<Duration> {
+    pub(super) fn delay(&self, endpoints: &Endpoints, was_wrong: bool, now: Nanos) -> Option<Duration> {
         let mut turns = self.0.lock();
         let origin = turns.origin(endpoints, now);
         let next_at = turns.next_at.entry(origin).or_default();
@@ -131,17 +131,17 @@ mod tests {
     fn wrong_passwords_of_an_address_take_turns_and_those_of_others_do_not() {
         let throttle = AuthThrottle::default();
         let (guesser, other) = (at("10.0.0.1:1"), at("10.0.0.2:1"));
-        let waits: Vec<_> = (0..200).map(|_| throttle.turn(&guesser, true, 0)).collect();
+        let waits: Vec<_> = (0..200).map(|_| throttle.delay(&guesser, true, 0)).collect();
         assert_eq!(waits.iter().filter(|wait| wait.is_none()).count() as u64, BURST + 1);
         assert!(waits.is_sorted());
         assert!(waits[199] <= Some(Duration::from_nanos(WAIT_MAX)));
         // Another port is the same address.
-        assert!(throttle.turn(&at("10.0.0.1:2"), true, 0).is_some());
-        assert_eq!(throttle.turn(&other, true, 0), None);
-        assert_eq!(throttle.turn(&at("[2001:db8::1]:1"), false, 0), None);
+        assert!(throttle.delay(&at("10.0.0.1:2"), true, 0).is_some());
+        assert_eq!(throttle.delay(&other, true, 0), None);
+        assert_eq!(throttle.delay(&at("[2001:db8::1]:1"), false, 0), None);
         // A client that was never wrong waits a little, and no client waits for those that left long ago.
-        assert_eq!(throttle.turn(&at("10.0.0.1:3"), false, 0), Some(Duration::from_nanos(FIRST_WAIT_MAX)));
-        assert_eq!(throttle.turn(&guesser, true, 2 * WAIT_MAX), None);
+        assert_eq!(throttle.delay(&at("10.0.0.1:3"), false, 0), Some(Duration::from_nanos(FIRST_WAIT_MAX)));
+        assert_eq!(throttle.delay(&guesser, true, 2 * WAIT_MAX), None);
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
         let throttle = AuthThrottle::default();
         let pool = at("127.0.0.1:1");
         for _ in 0..1000 {
-            assert_eq!(throttle.turn(&pool, false, 0), None);
+            assert_eq!(throttle.delay(&pool, false, 0), None);
             throttle.note_right(&pool);
         }
     }
@@ -159,11 +159,11 @@ mod tests {
         let throttle = AuthThrottle::default();
         for number in 0..2 * ORIGINS_MAX as u32 {
             let address = std::net::Ipv4Addr::from(number);
-            throttle.turn(&at(&format!("{address}:1")), true, 0);
+            throttle.delay(&at(&format!("{address}:1")), true, 0);
             assert!(throttle.0.lock().next_at.len() <= ORIGINS_MAX + 1);
         }
         // When their turns are over they are forgotten.
-        throttle.turn(&at("255.0.0.1:1"), true, WAIT_MAX);
+        throttle.delay(&at("255.0.0.1:1"), true, WAIT_MAX);
         assert!(throttle.0.lock().next_at.len() <= 2);
     }
 }

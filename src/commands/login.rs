@@ -27,7 +27,7 @@ pub(crate) fn wait_for_turn(
     if !client.is_locked() || !says_one || std::mem::take(&mut client.has_turn) {
         return None;
     }
-    let wait = server.auth_throttle.turn(&client.entry.endpoints, client.was_wrong, clock::now())?;
+    let wait = server.auth_throttle.delay(&client.entry.endpoints, client.was_wrong, clock::now())?;
     client.has_turn = true;
     Some(Box::pin(tokio::time::sleep(wait)))
 }

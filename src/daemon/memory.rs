@@ -42,7 +42,7 @@ impl<R: Fn() -> usize> MemoryKeeper<R> {
     pub(super) async fn keep(mut self) {
         let mut looks = 0_u32;
         loop {
-            self.look();
+            self.check();
             looks = looks.wrapping_add(1);
             if looks.is_multiple_of(LOOKS_PER_DECAY) {
                 (self.allocator.decay)();
@@ -56,9 +56,9 @@ impl<R: Fn() -> usize> MemoryKeeper<R> {
     }
 
     /// Looks once, and makes room in the order that the documents give.
-    fn look(&mut self) {
+    fn check(&mut self) {
         self.measure();
-        let pressure = self.ceiling.press();
+        let pressure = self.ceiling.update_pressure();
         if pressure.on {
             if pressure.news {
                 self.empty();
@@ -77,7 +77,7 @@ impl<R: Fn() -> usize> MemoryKeeper<R> {
         } else if pressure.news {
             self.fill();
         }
-        self.floor = self.ceiling.much();
+        self.floor = self.ceiling.large_share();
     }
 
     fn measure(&self) {
@@ -124,7 +124,7 @@ impl<R: Fn() -> usize> MemoryKeeper<R> {
             self.ceiling.note_leaving();
             client.mailbox.end("memory_max: it held the most");
         } else {
-            self.floor = (self.floor / 2).max(self.ceiling.least());
+            self.floor = (self.floor / 2).max(self.ceiling.exempt_bytes());
         }
     }
 }
@@ -156,7 +156,7 @@ mod tests {
         let used = AtomicUsize::new(MAX);
         let ceiling = Arc::new(MemoryCeiling::new(Some(MAX)));
         let mut keeper = MemoryKeeper {
-            floor: ceiling.much(),
+            floor: ceiling.large_share(),
             ceiling: ceiling.clone(),
             read: || used.load(Ordering::Relaxed),
             allocator: Allocator::default(),
@@ -166,24 +166,24 @@ mod tests {
             stats: Arc::default(),
         };
         used.store(1 << 20, Ordering::Relaxed);
-        keeper.look();
+        keeper.check();
         let mut output = ceiling.hold(MemoryUse::Output);
         output.set(MAX / 4);
         used.store(MAX, Ordering::Relaxed);
-        keeper.look();
+        keeper.check();
         assert!(is_told(&most) && !is_told(&some) && !is_told(&little));
         drop(output);
         assert!(ceiling.used() >= MAX, "what it held is nobody's before it is seen to be free");
-        keeper.look();
+        keeper.check();
         assert!(is_told(&some));
         for _ in 0..100 {
-            keeper.look();
+            keeper.check();
         }
         assert!(!is_told(&little), "it would bring nothing");
         assert_eq!(ceiling.counts.clients_dropped.load(Ordering::Relaxed), 2);
         let other = enter(MAX / 4);
         used.store(MAX / 2, Ordering::Relaxed);
-        keeper.look();
+        keeper.check();
         assert!(!is_told(&other) && !ceiling.is_pressed());
     }
 }

@@ -174,7 +174,7 @@ impl Shared {
             clients: self.clients.clone(),
             tracker: self.tracker.clone(),
             stats: self.stats.worker(0),
-            floor: self.ceiling.much(),
+            floor: self.ceiling.large_share(),
         };
         keeper.keep()
     }

@@ -129,17 +129,17 @@ impl MemoryCeiling {
     }
 
     /// Whether `bytes` are a considerable part of all.
-    pub fn is_much(&self, bytes: usize) -> bool {
-        bytes > self.much()
+    pub fn is_large_share(&self, bytes: usize) -> bool {
+        bytes > self.large_share()
     }
 
     /// How many bytes are a considerable part of all.
-    pub fn much(&self) -> usize {
+    pub fn large_share(&self) -> usize {
         self.max.map_or(usize::MAX, |max| part(max, 1))
     }
 
     /// A client that holds no more bytes than this is never dropped.
-    pub fn least(&self) -> usize {
+    pub fn exempt_bytes(&self) -> usize {
         self.small / 8
     }
 
@@ -188,7 +188,7 @@ impl MemoryCeiling {
     }
 
     /// Whether L1 must be emptied, or stay so; `news` is whether that has just begun or just ended.
-    pub fn press(&self) -> Pressure {
+    pub fn update_pressure(&self) -> Pressure {
         let Some(max) = self.max else { return Pressure { on: false, news: false } };
         let (used, was) = (self.used(), self.is_pressed());
         let on = used > part(max, EMPTYING) || (was && used > part(max, FILLING));
@@ -276,19 +276,19 @@ mod tests {
         let ceiling = MemoryCeiling::new(Some(1600));
         ceiling.note_size(|| 1300, 600);
         assert!(ceiling.fits(800) && !ceiling.fits(801));
-        assert_eq!(ceiling.press(), Pressure { on: false, news: false });
+        assert_eq!(ceiling.update_pressure(), Pressure { on: false, news: false });
         ceiling.note_size(|| 1401, 0);
-        assert_eq!(ceiling.press(), Pressure { on: true, news: true });
+        assert_eq!(ceiling.update_pressure(), Pressure { on: true, news: true });
         ceiling.note_size(|| 1300, 0);
-        assert_eq!(ceiling.press(), Pressure { on: true, news: false });
+        assert_eq!(ceiling.update_pressure(), Pressure { on: true, news: false });
         ceiling.note_size(|| 1200, 0);
-        assert_eq!(ceiling.press(), Pressure { on: false, news: true });
+        assert_eq!(ceiling.update_pressure(), Pressure { on: false, news: true });
     }
 
     #[test]
     fn without_a_ceiling_everything_fits() {
         let ceiling = MemoryCeiling::new(None);
         ceiling.note_size(|| usize::MAX / 4, 0);
-        assert!(ceiling.fits(usize::MAX) && !ceiling.press().on && !ceiling.is_over());
+        assert!(ceiling.fits(usize::MAX) && !ceiling.update_pressure().on && !ceiling.is_over());
     }
 }

@@ -114,7 +114,7 @@ impl RouterContext {
 
     /// Whether no slot may keep a request in its place among others of its session: it names no keys or, in
     /// front of one server, several keys, or may touch others.
-    pub(super) fn may_have_no_place(&self, route: RequestRoute, request: &Request<'_>) -> bool {
+    pub(super) fn lacks_slot_order(&self, route: RequestRoute, request: &Request<'_>) -> bool {
         if self.upstream.is_cluster() {
             return route.keys.first(request).is_none();
         }

@@ -313,13 +313,13 @@ impl Router {
     /// may look at what was written before it, whatever the slot.
     pub fn may_overtake(&self, spec: &Spec, request: &Request<'_>) -> bool {
         let has_no_place = matches!(spec.class, Class::Publish)
-            || self.context.may_have_no_place(RequestRoute::of(spec), request);
+            || self.context.lacks_slot_order(RequestRoute::of(spec), request);
         has_no_place && self.context.upstream.is_split(request.raw().len())
     }
 
     /// As [`Router::may_overtake`], for a command of a module.
     pub fn may_overtake_learned(&self, learned: &ModuleCommand, request: &Request<'_>) -> bool {
-        self.context.may_have_no_place(RequestRoute::learned(learned), request)
+        self.context.lacks_slot_order(RequestRoute::learned(learned), request)
             && self.context.upstream.is_split(request.raw().len())
     }
 

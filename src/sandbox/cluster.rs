@@ -92,7 +92,7 @@ impl Cluster {
         cluster.share_slots(shape.primaries)?;
         cluster.meet()?;
         cluster.attach_replicas(shape.primaries)?;
-        cluster.settle()?;
+        cluster.wait_until_stable()?;
         Ok(cluster)
     }
 
@@ -164,12 +164,12 @@ impl Cluster {
                 Err("a replica".to_owned())
             })
         })?;
-        self.settle()
+        self.wait_until_stable()
     }
 
     /// Waits until every running node says that the cluster is whole, all of them name the same owners, and
     /// running replicas are connected to their primaries.
-    pub fn settle(&self) -> Result<(), DevError> {
+    pub fn wait_until_stable(&self) -> Result<(), DevError> {
         wait::until("all nodes agree on a whole cluster", SETTLE_LIMIT, || {
             let mut agreed: Option<Owners> = None;
             for node in self.running() {

@@ -51,7 +51,7 @@ impl Sentinel {
         let sentinels = (0..SENTINELS).map(|_| Server::launch_sentinel(&sandbox, &config));
         let sentinels = sentinels.collect::<Result<Vec<_>, DevError>>()?;
         let all = Sentinel { servers: vec![primary, replica], sentinels };
-        all.settle()?;
+        all.wait_until_stable()?;
         Ok(all)
     }
 
@@ -81,7 +81,7 @@ impl Sentinel {
         })
     }
 
-    fn settle(&self) -> Result<(), DevError> {
+    fn wait_until_stable(&self) -> Result<(), DevError> {
         let wanted =
             format!("status=ok,address={},slaves=1,sentinels={SENTINELS}", self.servers[0].address());
         wait::until("the sentinels know each other and the replica", SETTLE_LIMIT, || {

@@ -88,7 +88,7 @@ impl Session {
     pub async fn run(mut self) {
         let context = self.context.clone();
         let mut ending = ShutdownStages::of(&context.drain);
-        let end = poll_fn(|cx| match ending.look(cx).map(|stage| self.enter(stage)) {
+        let end = poll_fn(|cx| match ending.poll(cx).map(|stage| self.enter(stage)) {
             Some(Err(end)) => Poll::Ready(end),
             Some(Ok(())) | None => self.poll(cx),
         })

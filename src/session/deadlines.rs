@@ -76,7 +76,7 @@ impl Deadlines {
     }
 
     /// What took too long, if anything did; otherwise the task is woken when something will have.
-    pub(super) fn look(
+    pub(super) fn poll(
         &mut self,
         standing: ClientProgress,
         terms: DeadlineTerms,

@@ -34,7 +34,7 @@ impl<'a> ShutdownStages<'a> {
 
     /// The stage that has begun since the last look, if one has.
     #[inline]
-    pub(super) fn look(&mut self, cx: &mut Context<'_>) -> Option<Stage> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Option<Stage> {
         if self.wakes.is_none() {
             self.wake_at(Box::pin(self.drain.begun()), cx);
         }

@@ -93,7 +93,7 @@ pub(super) fn answer(
             let tracking = &mut state.modes.get_or_insert_default().tracking;
             match tracking::answer(command, request, tracking, &state.client, context) {
                 TrackingAnswer::Now(reply) => {
-                    state.settle();
+                    state.drop_ended_modes();
                     Answer::Now(reply)
                 }
                 TrackingAnswer::Asked(asked, wanted) => state.go_on_after(asked, Step::Track(wanted)),

@@ -120,7 +120,7 @@ impl SessionState {
     }
 
     /// Makes the session a plain one when its last mode has ended.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn drop_ended_modes(&mut self) {
         if self.modes.as_ref().is_some_and(|modes| modes.is_none()) {
             self.modes = None;
         }

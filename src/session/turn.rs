@@ -133,7 +133,7 @@ impl Session {
         };
         let terms =
             DeadlineTerms { arrival: limits.arrival_timeout, idle: settings.client_idle_timeout.get() };
-        let Some(late) = self.deadlines.look(standing, terms, cx) else { return false };
+        let Some(late) = self.deadlines.poll(standing, terms, cx) else { return false };
         self.context.stats.clients_timed_out.bump();
         let millis = terms.arrival.as_millis();
         let (bound, error) = match late {

@@ -35,7 +35,7 @@ fn a_cluster_forms_quickly_and_moves_slots_and_fails_over() {
     let migration = cluster.begin_migration(slot, to).unwrap();
     assert_eq!(migration.move_keys(10).unwrap(), 10);
     migration.finish().unwrap();
-    cluster.settle().unwrap();
+    cluster.wait_until_stable().unwrap();
     assert_eq!(cluster.owner_of(slot).unwrap().id(), to.id());
     assert_eq!(cluster.command(to, &["GET", "{tag}249"]).unwrap(), Reply::bulk("value"));
 
@@ -44,7 +44,7 @@ fn a_cluster_forms_quickly_and_moves_slots_and_fails_over() {
     cluster.failover(replica).unwrap();
     assert_eq!(cluster.owner_of(slot).unwrap().id(), replica.id());
     to.server().restart().unwrap();
-    cluster.settle().unwrap();
+    cluster.wait_until_stable().unwrap();
     assert_eq!(cluster.replicas_of(replica).unwrap()[0].id(), to.id());
 }
 

@@ -110,7 +110,7 @@ fn no_key_is_missed_while_slots_move() {
             for number in (0..15_000).take_while(|_| !is_over.load(Ordering::SeqCst)) {
                 let to = primaries[number / 20 % 3];
                 if number % 20 == 0 {
-                    cluster.settle().unwrap();
+                    cluster.wait_until_stable().unwrap();
                 }
                 let slot = Slot::from_number(number as u64 % 3 * 5461 + number as u64 / 3).unwrap();
                 if cluster.owner_of(slot).unwrap().id() != to.id() {

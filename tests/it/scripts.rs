@@ -73,7 +73,7 @@ fn a_script_runs_on_a_node_that_was_restarted() {
     let node = owner(&cluster, b"script:0");
     node.server().kill9().unwrap();
     node.server().restart().unwrap();
-    cluster.settle().unwrap();
+    cluster.wait_until_stable().unwrap();
     eventually("the node is reached again", LIMIT, || {
         !client.command(&["GET", "script:0"]).unwrap().is_error()
     });

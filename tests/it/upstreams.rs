@@ -50,7 +50,7 @@ fn a_node_that_is_gone_is_lost_and_tracked_again_once_it_is_back() {
     eventually("the node is lost", NOTICE, || state("lost"));
     victim.restart().unwrap();
     eventually("the node is tracked again", NOTICE, || state("tracked"));
-    cluster.settle().unwrap();
+    cluster.wait_until_stable().unwrap();
     daemon.until_tracked(3);
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn settle(world: &World) -> usize {
 
 /// The last look at everything: nobody writes any more, and what was written may no longer be under way.
 pub(crate) fn audit_all(world: &World) {
-    world.cluster.settle().unwrap();
+    world.cluster.wait_until_stable().unwrap();
     thread::sleep(BOUNDS.stale);
     audit(world, &world.keys.iter().collect::<Vec<_>>());
 }

@@ -225,8 +225,8 @@ impl Daemon {
         eventually(&format!("{message:?} with {field} is in the log"), LIMIT, || {
             let log = self.log.lock();
             let fields = log.iter().rev().map(|line| line.get("fields").unwrap_or(line));
-            let mut found =
-                fields.filter(|fields| fields["message"].as_str().is_some_and(|text| text.starts_with(message)));
+            let mut found = fields
+                .filter(|fields| fields["message"].as_str().is_some_and(|text| text.starts_with(message)));
             value = found.next().and_then(|fields| fields[field].as_str()).map(str::to_owned);
             value.is_some()
         });

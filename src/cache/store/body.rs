@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::entry::{EntryHead, HEAD_WORDS, Sought};
+use super::entry::{EntryHead, HEAD_WORDS, LookupKey};
 use crate::protocol::resp::cursor;
 
 /// Writes an entry to the beginning of `to`, which has room for it.
@@ -61,9 +61,9 @@ pub(super) fn next(words: &[AtomicU64]) -> Option<&AtomicU64> {
 pub(super) fn body_of<'a>(
     words: &'a [AtomicU64],
     head: EntryHead,
-    sought: &Sought<'_>,
+    lookup_key: &LookupKey<'_>,
 ) -> Option<&'a [AtomicU64]> {
-    let len = (sought.asked.len() + head.reply_len()).div_ceil(8);
+    let len = (lookup_key.asked.len() + head.reply_len()).div_ceil(8);
     words.get(head.body_at()..head.body_at() + len)
 }
 
@@ -184,16 +184,16 @@ mod tests {
                 let tail = format!("${asked_len}\r\n{}\r\n", String::from_utf8_lossy(&key));
                 let command = CommandId::of_number(1_023);
                 let query = CacheQuery { command, key: &key, args: tail.as_bytes() };
-                let sought = Sought::new(&query);
-                let head = EntryHead::new(&sought, reply_len, chained, &TERMS);
+                let lookup_key = LookupKey::new(&query);
+                let head = EntryHead::new(&lookup_key, reply_len, chained, &TERMS);
                 let words: Vec<AtomicU64> = (0..head.words()).map(|_| AtomicU64::new(u64::MAX)).collect();
-                write(&words, head, 77, sought.asked, &reply);
+                write(&words, head, 77, lookup_key.asked, &reply);
                 assert_eq!(EntryHead::read(&words), Some(head).filter(|_| words.len() > 1));
-                assert!(head.may_answer(&sought) && head.is_key_only() && head.resp2() == Resp2::Other);
+                assert!(head.may_answer(&lookup_key) && head.is_key_only() && head.resp2() == Resp2::Other);
                 assert_eq!((head.deadline(), head.epoch_index(), head.slot()), (9, 65_535, 16_383));
                 assert_eq!((head.slot_generation(), head.command()), (7, command));
                 assert_eq!(next(&words).map(|next| next.load(Ordering::Relaxed)), chained.then_some(77));
-                let body = body_of(&words, head, &sought).unwrap();
+                let body = body_of(&words, head, &lookup_key).unwrap();
                 let (whole, behind) = body.split_at(asked_len / 8);
                 assert!(is_asked(whole, behind, &key));
                 for at in 0..asked_len {

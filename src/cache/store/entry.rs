@@ -50,34 +50,39 @@ pub(super) struct EntryTerms {
 
 /// What a query looks like to the head of an entry that answers it.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cache) struct Sought<'a> {
+pub(in crate::cache) struct LookupKey<'a> {
     /// The key alone, or all arguments.
     pub(super) asked: &'a [u8],
     second: u64,
 }
 
-// === impl Sought ===
+// === impl LookupKey ===
 
-impl<'a> Sought<'a> {
+impl<'a> LookupKey<'a> {
     #[inline]
-    pub(in crate::cache) fn new(query: &CacheQuery<'a>) -> Sought<'a> {
+    pub(in crate::cache) fn new(query: &CacheQuery<'a>) -> LookupKey<'a> {
         let is_key_only = query.is_key_only();
         let asked = if is_key_only { query.key } else { query.args };
         let second = (asked.len() as u64).min(PART_MASK)
             | u64::from(query.command.number()) << COMMAND_SHIFT & COMMAND_MASK
             | if is_key_only { SOLE } else { 0 };
-        Sought { asked, second }
+        LookupKey { asked, second }
     }
 }
 
 // === impl EntryHead ===
 
 impl EntryHead {
-    pub(super) fn new(sought: &Sought<'_>, reply_len: usize, chained: bool, terms: &EntryTerms) -> EntryHead {
+    pub(super) fn new(
+        lookup_key: &LookupKey<'_>,
+        reply_len: usize,
+        chained: bool,
+        terms: &EntryTerms,
+    ) -> EntryHead {
         let first = u64::from(terms.deadline)
             | u64::from(terms.epoch_index) << 32
             | u64::from(terms.slot_generation as u16) << 48;
-        let second = sought.second
+        let second = lookup_key.second
             | (reply_len as u64 & PART_MASK) << REPLY_SHIFT
             | u64::from(terms.slot) << SLOT_SHIFT
             | if chained { CHAINED } else { 0 }
@@ -97,8 +102,8 @@ impl EntryHead {
 
     /// Whether it may answer the query: then the bytes have to be compared.
     #[inline]
-    pub(super) fn may_answer(self, sought: &Sought<'_>) -> bool {
-        self.second & (PART_MASK | COMMAND_MASK | SOLE) == sought.second
+    pub(super) fn may_answer(self, lookup_key: &LookupKey<'_>) -> bool {
+        self.second & (PART_MASK | COMMAND_MASK | SOLE) == lookup_key.second
     }
 
     pub(super) fn deadline(self) -> u32 {
@@ -201,9 +206,9 @@ pub(super) mod tests {
         let one = CacheQuery { command, key: b"key", args: b"$3\r\nkey\r\n" };
         let other = CacheQuery { command: CommandId::of_number(6), ..one };
         let longer = CacheQuery { command, key: b"key", args: b"$3\r\nkey\r\n$1\r\n0\r\n" };
-        let head = EntryHead::new(&Sought::new(&one), 3, false, &TERMS);
-        assert!(head.may_answer(&Sought::new(&one)));
-        assert!(!head.may_answer(&Sought::new(&other)) && !head.may_answer(&Sought::new(&longer)));
+        let head = EntryHead::new(&LookupKey::new(&one), 3, false, &TERMS);
+        assert!(head.may_answer(&LookupKey::new(&one)));
+        assert!(!head.may_answer(&LookupKey::new(&other)) && !head.may_answer(&LookupKey::new(&longer)));
     }
 
     #[test]

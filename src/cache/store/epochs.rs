@@ -134,8 +134,8 @@ impl EpochView {
     }
 
     #[inline]
-    pub(in crate::cache) fn is_seen(&self, index: u16, now: Nanos) -> bool {
-        self.epoch(index).is_some_and(|epoch| epoch.is_seen(now))
+    pub(in crate::cache) fn is_servable(&self, index: u16, now: Nanos) -> bool {
+        self.epoch(index).is_some_and(|epoch| epoch.is_servable(now))
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(table.index_of(&first), Some(index));
         table.note_written(index);
         assert!(view.copy(index, &table) && !view.copy(index, &table));
-        assert!(view.is_seen(index, 99) && !view.is_seen(index, 100));
+        assert!(view.is_servable(index, 99) && !view.is_servable(index, 100));
         first.end();
         table.next_look = 0;
         let other = table.index_of(&second).unwrap();
@@ -160,8 +160,8 @@ mod tests {
         table.next_look = 0;
         let third = Epoch::begin(100);
         assert_eq!(table.index_of(&third), Some(index));
-        assert!(!view.is_seen(index, 50), "what the copy says is that the first one has ended");
-        assert!(view.copy(index, &table) && view.is_seen(index, 50));
+        assert!(!view.is_servable(index, 50), "what the copy says is that the first one has ended");
+        assert!(view.copy(index, &table) && view.is_servable(index, 50));
         assert_eq!(table.epoch(index).map(Epoch::number), Some(third.number()));
     }
 

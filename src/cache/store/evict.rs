@@ -98,7 +98,7 @@ impl Store {
             let words = self.at(spot);
             let Some(head) = EntryHead::read(words) else { break };
             let hash = self.hash_of_entry(words, head);
-            if !self.settle(writer, (which, segment.since), rule, spot, head, hash) {
+            if !self.move_or_drop(writer, (which, segment.since), rule, spot, head, hash) {
                 writer.epochs.note_gone(head.epoch_index());
             }
             at += head.words();
@@ -109,7 +109,7 @@ impl Store {
 
     /// Moves the entry at `spot`, which came into its queue at a tick, on, or lets it go; whether it was
     /// moved.
-    fn settle(
+    fn move_or_drop(
         &self,
         writer: &mut StoreWriter,
         (which, since): (QueueKind, u32),

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::body;
-use super::entry::{self, EntryHead, EntryTerms, PART_BYTES_MAX, Sought};
+use super::entry::{self, EntryHead, EntryTerms, LookupKey, PART_BYTES_MAX};
 use super::index::LINE_BYTES;
 use super::large::{Large, LargeEntries};
 use super::line::Place;
@@ -60,7 +60,7 @@ const PATIENT_EVICTIONS: u32 = 16;
 impl Store {
     /// Keeps a reply, if the generations are still those that the fill noted.
     pub(in crate::cache) fn insert(&self, fill: &NewEntry<'_>) -> Result<(), Refused> {
-        let sought = Sought::new(fill.query);
+        let lookup_key = LookupKey::new(fill.query);
         let mut writer = self.writer.lock();
         if self.slot_generation(fill.slot) != fill.slot_generation
             || self.generation(fill.hash) != fill.generation
@@ -80,24 +80,24 @@ impl Store {
         if !self.make_room(&mut writer, 0) {
             return Err(Refused::NoRoom);
         }
-        let words = entry::words_of(sought.asked.len(), fill.reply.len(), true);
+        let words = entry::words_of(lookup_key.asked.len(), fill.reply.len(), true);
         let is_large = words > self.sizes.entry_words_max()
-            || sought.asked.len() > PART_BYTES_MAX
+            || lookup_key.asked.len() > PART_BYTES_MAX
             || fill.reply.len() > PART_BYTES_MAX;
         if is_large {
-            return self.insert_large(&mut writer, fill, &sought, &terms);
+            return self.insert_large(&mut writer, fill, &lookup_key, &terms);
         }
         let which = self.queue_of(&mut writer, fill.hash, words * WORD_BYTES);
         let Some(spot) = self.room(&mut writer, words, which) else { return Err(Refused::NoRoom) };
-        let chained = self.has_others(fill, &sought);
-        let head = EntryHead::new(&sought, fill.reply.len(), chained, &terms);
+        let chained = self.has_others(fill, &lookup_key);
+        let head = EntryHead::new(&lookup_key, fill.reply.len(), chained, &terms);
         if let Some(open) = &mut writer.queues.of(which).open {
             open.used += head.words();
             open.entries += 1;
         }
         writer.epochs.note_written(epoch_index);
-        body::write(self.at(spot), head, 0, sought.asked, fill.reply);
-        let linked = self.link(fill, &sought, spot);
+        body::write(self.at(spot), head, 0, lookup_key.asked, fill.reply);
+        let linked = self.link(fill, &lookup_key, spot);
         match linked {
             Ok(()) => self.fit_index(&mut writer),
             Err(_) => self.let_go(spot),
@@ -247,13 +247,13 @@ impl Store {
         &self,
         writer: &mut StoreWriter,
         fill: &NewEntry<'_>,
-        sought: &Sought<'_>,
+        lookup_key: &LookupKey<'_>,
         terms: &EntryTerms,
     ) -> Result<(), Refused> {
-        let head = EntryHead::new(sought, 0, false, terms);
+        let head = EntryHead::new(lookup_key, 0, false, terms);
         // The caller's reply may be a piece of something larger.
         let reply = Bytes::copy_from_slice(fill.reply);
-        let large = Large { head, asked: sought.asked.into(), hash: fill.hash, reply };
+        let large = Large { head, asked: lookup_key.asked.into(), hash: fill.hash, reply };
         let bytes = large.bytes();
         if (bytes + self.index.bytes()) as u64 > self.sizes.budget {
             // Nothing goes for what has no room in the end.
@@ -271,7 +271,7 @@ impl Store {
         queue.push(Element::Large { spot, hash: fill.hash, bytes, epoch_index: terms.epoch_index, since });
         // What is written all the time goes all the time, and never comes to the front.
         queue.drop_gone(|spot| self.large.get(spot).is_some(), |index| epochs.note_gone(index));
-        let linked = self.link(fill, sought, spot);
+        let linked = self.link(fill, lookup_key, spot);
         match linked {
             Ok(()) => self.fit_index(writer),
             Err(_) => self.large.remove(spot),

@@ -115,10 +115,10 @@ impl<'a> Line<'a> {
     /// The places with the tag of `hash`, of whose key the line is that choice, without a branch for each.
     #[inline]
     pub(super) fn matching(self, hash: u64) -> Matching {
-        let sought = (hash & TAG_MASK) >> CHOICE_SHIFT | self.choice as u64;
+        let lookup_key = (hash & TAG_MASK) >> CHOICE_SHIFT | self.choice as u64;
         let [_, a, b, c, d, e, f, g] = self.words;
         let bit = |place: &AtomicU64, number: u32| {
-            u32::from(place.load(Ordering::Relaxed) >> CHOICE_SHIFT == sought) << number
+            u32::from(place.load(Ordering::Relaxed) >> CHOICE_SHIFT == lookup_key) << number
         };
         Matching((bit(a, 1) | bit(b, 2)) | (bit(c, 3) | bit(d, 4)) | (bit(e, 5) | bit(f, 6)) | bit(g, 7))
     }

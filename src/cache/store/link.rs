@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::body;
-use super::entry::{EntryHead, Sought};
+use super::entry::{EntryHead, LookupKey};
 use super::index::Lines;
 use super::insert::{NewEntry, Refused};
 use super::large::LargeEntries;
@@ -16,7 +16,7 @@ use super::{REPLIES_MAX, Store};
 impl Store {
     /// Whether another query about this key has an entry in the log. Only the holder of the writer's lock
     /// adds one, so no line has to be locked; if that entry goes meanwhile, the new one has an unused link.
-    pub(super) fn has_others(&self, fill: &NewEntry<'_>, sought: &Sought<'_>) -> bool {
+    pub(super) fn has_others(&self, fill: &NewEntry<'_>, lookup_key: &LookupKey<'_>) -> bool {
         let is_home_all = self.index.home(fill.hash).head().away() == 0;
         let first = if is_home_all {
             self.first_of(self.index.home(fill.hash), fill)
@@ -25,14 +25,15 @@ impl Store {
         };
         first.is_some_and(|(_, spot)| {
             let words = self.at(spot);
-            EntryHead::read(words).is_some_and(|head| head.is_chained() || !self.answers(words, head, sought))
+            EntryHead::read(words)
+                .is_some_and(|head| head.is_chained() || !self.answers(words, head, lookup_key))
         })
     }
 
-    fn answers(&self, words: &[AtomicU64], head: EntryHead, sought: &Sought<'_>) -> bool {
-        let body = || body::body_of(words, head, sought)?.split_at_checked(sought.asked.len() / 8);
-        head.may_answer(sought)
-            && body().is_some_and(|(whole, behind)| body::is_asked(whole, behind, sought.asked))
+    fn answers(&self, words: &[AtomicU64], head: EntryHead, lookup_key: &LookupKey<'_>) -> bool {
+        let body = || body::body_of(words, head, lookup_key)?.split_at_checked(lookup_key.asked.len() / 8);
+        head.may_answer(lookup_key)
+            && body().is_some_and(|(whole, behind)| body::is_asked(whole, behind, lookup_key.asked))
     }
 
     /// The place of the key of `fill` for what it has in the log, and where the first of that lies.
@@ -45,7 +46,12 @@ impl Store {
 
     /// Puts what was written at `spot` into the index, in place of an older reply to the same query and
     /// before others of the same key, if the generation is still the one that the fill noted.
-    pub(super) fn link(&self, fill: &NewEntry<'_>, sought: &Sought<'_>, spot: u64) -> Result<(), Refused> {
+    pub(super) fn link(
+        &self,
+        fill: &NewEntry<'_>,
+        lookup_key: &LookupKey<'_>,
+        spot: u64,
+    ) -> Result<(), Refused> {
         let mut lines = self.index.lock_all(fill.hash);
         // Under the lock that an invalidation takes: either it comes later and drops what is put here, or it
         // came before and the number is another one (I2).
@@ -53,7 +59,7 @@ impl Store {
             return Err(Refused::Changed);
         }
         if lines.iter().any(|locked| locked.matching(fill.hash).next().is_some())
-            && self.link_to_others(&mut lines, fill, sought, spot)
+            && self.link_to_others(&mut lines, fill, lookup_key, spot)
         {
             return Ok(());
         }
@@ -76,10 +82,10 @@ impl Store {
         &self,
         lines: &mut Lines<'_>,
         fill: &NewEntry<'_>,
-        sought: &Sought<'_>,
+        lookup_key: &LookupKey<'_>,
         spot: u64,
     ) -> bool {
-        self.unlink_question(lines, fill.hash, sought);
+        self.unlink_question(lines, fill.hash, lookup_key);
         if LargeEntries::has_spot(spot) {
             return false;
         }
@@ -98,13 +104,13 @@ impl Store {
     }
 
     /// Takes the reply to this query out of the index.
-    pub(super) fn unlink_question(&self, lines: &mut Lines<'_>, hash: u64, sought: &Sought<'_>) {
+    pub(super) fn unlink_question(&self, lines: &mut Lines<'_>, hash: u64, lookup_key: &LookupKey<'_>) {
         let found = lines.iter().find_map(|locked| {
             locked.matching(hash).find_map(|at| {
                 let first = locked.place(at).spot()?;
                 if LargeEntries::has_spot(first) {
                     let large = self.large.get(first)?;
-                    let is_it = large.head.may_answer(sought) && *large.asked == *sought.asked;
+                    let is_it = large.head.may_answer(lookup_key) && *large.asked == *lookup_key.asked;
                     return is_it.then_some((locked.choice(), at, locked.word(at)));
                 }
                 let mut pointer = locked.word(at);
@@ -112,7 +118,7 @@ impl Store {
                 for _ in 0..=REPLIES_MAX {
                     let spot = Place::from_word(pointer.load(Ordering::Relaxed)).spot()?;
                     let words = self.at(spot);
-                    if self.answers(words, EntryHead::read(words)?, sought) {
+                    if self.answers(words, EntryHead::read(words)?, lookup_key) {
                         return Some((locked.choice(), at, pointer));
                     }
                     pointer = body::next(words)?;

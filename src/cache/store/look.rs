@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::body;
-use super::entry::{EntryHead, Sought};
+use super::entry::{EntryHead, LookupKey};
 use super::large::{Large, LargeEntries};
 use super::line::{LINE_WORDS, Line, Locked, PLACES, Place};
 use super::{Bytes, MissReason, REPLIES_MAX, Store};
@@ -101,7 +101,7 @@ impl Store {
     pub(in crate::cache) fn find_at_once(
         &self,
         hash: u64,
-        sought: &Sought<'_>,
+        lookup_key: &LookupKey<'_>,
         out: &mut WriteQueue,
     ) -> Option<Found> {
         let home = self.index.home(hash);
@@ -109,7 +109,7 @@ impl Store {
         let at = home.matching(hash).next()?;
         let place = home.place(at);
         // That of a large reply is none of the log.
-        let found = self.read(place.spot()?, sought, out)?;
+        let found = self.read(place.spot()?, lookup_key, out)?;
         if !home.is_still(head) {
             return None;
         }
@@ -122,7 +122,7 @@ impl Store {
     pub(in crate::cache) fn find(
         &self,
         hash: u64,
-        sought: &Sought<'_>,
+        lookup_key: &LookupKey<'_>,
         out: &mut WriteQueue,
     ) -> Option<Found> {
         for _ in 0..LOOKS_MAX {
@@ -131,7 +131,7 @@ impl Store {
             let of_home = home.head();
             for line in lines {
                 let head = line.head();
-                if let Some((at, place, found)) = self.find_in(line, hash, sought, out)
+                if let Some((at, place, found)) = self.find_in(line, hash, lookup_key, out)
                     && line.is_still(head)
                 {
                     line.note_hit(at, place);
@@ -151,19 +151,19 @@ impl Store {
 
     /// Copies the reply at this spot into the room of `out`, if it answers the query.
     #[inline(always)]
-    fn read(&self, spot: u64, sought: &Sought<'_>, out: &mut WriteQueue) -> Option<Found> {
+    fn read(&self, spot: u64, lookup_key: &LookupKey<'_>, out: &mut WriteQueue) -> Option<Found> {
         let words = self.log.words().get(spot as usize..)?;
         let head = EntryHead::read(words)?;
-        if !head.may_answer(sought) {
+        if !head.may_answer(lookup_key) {
             return None;
         }
-        let body = body::body_of(words, head, sought)?;
-        let (key, reply) = body.split_at_checked(sought.asked.len() / 8)?;
-        if !body::is_asked(key, reply, sought.asked) {
+        let body = body::body_of(words, head, lookup_key)?;
+        let (key, reply) = body.split_at_checked(lookup_key.asked.len() / 8)?;
+        if !body::is_asked(key, reply, lookup_key.asked) {
             return None;
         }
         let room = out.room(head.reply_len());
-        body::copy_reply(reply, sought.asked.len() % 8, room);
+        body::copy_reply(reply, lookup_key.asked.len() % 8, room);
         Some(Found { head, spot })
     }
 
@@ -171,16 +171,16 @@ impl Store {
         &self,
         line: Line<'_>,
         hash: u64,
-        sought: &Sought<'_>,
+        lookup_key: &LookupKey<'_>,
         out: &mut WriteQueue,
     ) -> Option<(usize, Place, Found)> {
         for at in line.matching(hash) {
             let place = line.place(at);
             let Some(first) = place.spot() else { continue };
             let found = if LargeEntries::has_spot(first) {
-                self.find_large(first, sought)
+                self.find_large(first, lookup_key)
             } else {
-                self.find_chained(first, sought, out)
+                self.find_chained(first, lookup_key, out)
             };
             if let Some(found) = found {
                 return Some((at, place, found));
@@ -189,11 +189,11 @@ impl Store {
         None
     }
 
-    fn find_chained(&self, first: u64, sought: &Sought<'_>, out: &mut WriteQueue) -> Option<Found> {
+    fn find_chained(&self, first: u64, lookup_key: &LookupKey<'_>, out: &mut WriteQueue) -> Option<Found> {
         let mut spot = first;
         // What is read while it changes may lead anywhere, also in a circle.
         for _ in 0..=REPLIES_MAX {
-            let found = self.read(spot, sought, out);
+            let found = self.read(spot, lookup_key, out);
             if found.is_some() {
                 return found;
             }
@@ -203,9 +203,9 @@ impl Store {
     }
 
     #[cold]
-    fn find_large(&self, spot: u64, sought: &Sought<'_>) -> Option<Found> {
+    fn find_large(&self, spot: u64, lookup_key: &LookupKey<'_>) -> Option<Found> {
         let large = self.large.get(spot)?;
-        let is_it = large.head.may_answer(sought) && *large.asked == *sought.asked;
+        let is_it = large.head.may_answer(lookup_key) && *large.asked == *lookup_key.asked;
         is_it.then_some(Found { head: large.head, spot })
     }
 

@@ -51,7 +51,7 @@ mod shape;
 mod sizes;
 mod ticks;
 
-pub(super) use entry::{EntryHead, Sought};
+pub(super) use entry::{EntryHead, LookupKey};
 pub(super) use epochs::EpochView;
 pub(super) use insert::{NewEntry, Refused};
 pub(super) use look::{Found, FoundReply, Stored};

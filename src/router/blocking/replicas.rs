@@ -63,14 +63,14 @@ impl ReplicaWaits {
         let (this, request) = (self.clone(), Bytes::copy_from_slice(request.raw()));
         Answer::Later(Box::pin(async move {
             this.context.stats.waits_begun.bump();
-            let reply = this.least(&nodes, wrote, &request, &waiting, timeout).await;
+            let reply = this.minimum(&nodes, wrote, &request, &waiting, timeout).await;
             this.context.stats.waits_ended.bump();
             reply.unwrap_or_else(|error| error)
         }))
     }
 
     /// The least of what `nodes` answer, or why there is none.
-    async fn least(
+    async fn minimum(
         self: &Rc<ReplicaWaits>,
         nodes: &[NodeId],
         wrote: bool,

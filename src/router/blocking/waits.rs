@@ -121,7 +121,7 @@ impl Blocking {
             let outcome =
                 outcome.map(|frame| UpstreamReply { frame, rerouted: true, tracked: false, by: None });
             if let Some(due) = due.filter(|_| may_have_written(&outcome)) {
-                this.default_ttl.give_ttl(slots, due, &inflight).settle(&outcome).await;
+                this.default_ttl.give_ttl(slots, due, &inflight).finish(&outcome).await;
             }
             this.context.drop_keys_read_elsewhere(&read).await;
             this.context.drop_keys(&many).await;

@@ -140,21 +140,21 @@ impl Inflight {
     }
 
     /// Why a read of the session that comes behind a write is not answered from L1.
-    pub(in crate::router) fn why_behind(&self) -> MissReason {
+    pub(in crate::router) fn dependency_reason(&self) -> MissReason {
         if self.fresh.get() { MissReason::Fresh } else { MissReason::OwnWrite }
     }
 
     /// What of this session a read of `key` must come behind.
     #[inline]
-    pub(in crate::router) fn behind(&self, key: &[u8]) -> Dependency {
+    pub(in crate::router) fn dependency(&self, key: &[u8]) -> Dependency {
         match self.of_anything.get() == 0 && self.keys.borrow().is_empty() {
             true => Dependency::Nothing,
-            false => self.behind_any(key),
+            false => self.dependency_of_writes(key),
         }
     }
 
     #[inline(never)]
-    fn behind_any(&self, key: &[u8]) -> Dependency {
+    fn dependency_of_writes(&self, key: &[u8]) -> Dependency {
         if self.of_anything.get() > 0 {
             return Dependency::Write;
         }

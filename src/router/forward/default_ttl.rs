@@ -190,11 +190,11 @@ impl DefaultTtl {
 impl TtlFollowUp {
     /// Waits until all keys have their time to live, or do not get it: the write had this outcome. In a box,
     /// so that no other write carries the room for this.
-    pub(in crate::router) fn settle(self, write: &Outcome) -> LocalBoxFuture<'static, ()> {
-        Box::pin(self.settle_after(may_have_written(write)))
+    pub(in crate::router) fn finish(self, write: &Outcome) -> LocalBoxFuture<'static, ()> {
+        Box::pin(self.finish_after(may_have_written(write)))
     }
 
-    async fn settle_after(self, may_have_written: bool) {
+    async fn finish_after(self, may_have_written: bool) {
         let mut again = DueKeys::new();
         for (sent, due) in self.sent {
             let outcome = sent.reply.await.unwrap_or_else(stopped);

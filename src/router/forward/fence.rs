@@ -30,19 +30,19 @@ pub(in crate::router) struct SentQuestion {
 
 impl Fence {
     /// The fence behind a command that was just sent there, or, if `isolated`, over a connection of its own.
-    pub(in crate::router) fn behind(context: &RouterContext, to: Destination, isolated: bool) -> Fence {
+    pub(in crate::router) fn after(context: &RouterContext, to: Destination, isolated: bool) -> Fence {
         if isolated { Fence::Behind(to) } else { Fence::Sent(SentQuestion::send(context, to)) }
     }
 
     /// Waits until all changes by the command, which had this `outcome`, have been received; empties L1 where
     /// that cannot be known.
-    pub(in crate::router) async fn settle(self, context: &RouterContext, outcome: &Outcome) {
-        if !self.has_settled(context, outcome).await {
+    pub(in crate::router) async fn finish(self, context: &RouterContext, outcome: &Outcome) {
+        if !self.is_confirmed(context, outcome).await {
             context.invalidate_all();
         }
     }
 
-    async fn has_settled(self, context: &RouterContext, outcome: &Outcome) -> bool {
+    async fn is_confirmed(self, context: &RouterContext, outcome: &Outcome) -> bool {
         let sent = match self {
             Fence::Behind(to) => SentQuestion::send(context, to),
             Fence::Sent(sent) => sent,
@@ -78,7 +78,7 @@ impl SentQuestion {
     /// has refused a moment ago to say how often its databases were swapped.
     fn send(context: &RouterContext, to: Destination) -> SentQuestion {
         let slot = to.slots.one();
-        let node = slot.map_or(to.node, |slot| context.upstream.way(slot));
+        let node = slot.map_or(to.node, |slot| context.upstream.node_in_order(slot));
         let (upstream, named) = (&context.upstream, || node.map(|node| context.upstream.node(node)));
         let counts_swaps = !upstream.is_cluster()
             && !upstream.shared().rights.is_missing(named, Right::LatencyHistogram, clock::now());

@@ -72,11 +72,11 @@ impl Forwarder {
             // Nearly all commands: the future has no room for the other kind.
             let mut sent = self.sender.begin(route, access, to, request, owned.bytes(), caller);
             return Answer::Later(Box::pin(
-                async move { render(sent.settle().await, route.form, &owned, resp) },
+                async move { render(sent.finish().await, route.form, &owned, resp) },
             ));
         }
         let call = self.begin(route, access, to, request, owned.bytes(), caller);
-        Answer::Later(Box::pin(async move { render(call.settle().await, route.form, &owned, resp) }))
+        Answer::Later(Box::pin(async move { render(call.finish().await, route.form, &owned, resp) }))
     }
 
     /// Sends `bytes`, the form of `request` on the wire.
@@ -105,11 +105,11 @@ impl Forwarder {
 
 impl ForwardedCall {
     /// Waits for the reply, and for all that must have happened before it leaves.
-    pub(in crate::router) async fn settle(self) -> Outcome {
+    pub(in crate::router) async fn finish(self) -> Outcome {
         match self {
-            ForwardedCall::Begun(mut begun) => begun.settle().await,
+            ForwardedCall::Begun(mut begun) => begun.finish().await,
             // In a box, so that no other command carries the room for this.
-            ForwardedCall::ManyKeys(many) => Box::pin(many.settle()).await,
+            ForwardedCall::ManyKeys(many) => Box::pin(many.finish()).await,
         }
     }
 }

@@ -43,13 +43,13 @@ pub(in crate::router) struct ManyKeys {
 
 impl ManyKeys {
     /// Has it carried out.
-    pub(in crate::router) async fn settle(self) -> Outcome {
+    pub(in crate::router) async fn finish(self) -> Outcome {
         let writes = self.route.may_write() || self.access == KeyAccess::Undeclared;
         if writes {
             self.drop_keys().await;
         }
         self.sender.context.pause.pass(self.route.flags).await;
-        let outcome = self.begin().settle().await;
+        let outcome = self.begin().finish().await;
         if writes {
             // Before the reply leaves, its keys are dropped once more (I6).
             self.drop_keys().await;

@@ -90,7 +90,7 @@ impl Sender {
             self.context.upstream.send_on(slot, to.node, call)
         };
         let following = self.default_ttl.follow(&sent, to.slots, due, caller.inflight);
-        let fence = (access == KeyAccess::Undeclared).then(|| Fence::behind(&self.context, to, isolated));
+        let fence = (access == KeyAccess::Undeclared).then(|| Fence::after(&self.context, to, isolated));
         let (context, coverage) = (self.context.clone(), caller.coverage.cloned());
         SentCall { context, sent, following, fence, write, read, hold, coverage }
     }
@@ -100,14 +100,14 @@ impl Sender {
 
 impl SentCall {
     /// Waits for the reply, and for all that must have happened before the reply leaves.
-    pub(in crate::router) async fn settle(&mut self) -> Outcome {
+    pub(in crate::router) async fn finish(&mut self) -> Outcome {
         let outcome = (&mut self.sent.reply).await.unwrap_or_else(stopped);
         coverage::note(self.coverage.as_ref(), is_tracked(&outcome));
         if let Some(following) = self.following.take() {
-            following.settle(&outcome).await;
+            following.finish(&outcome).await;
         }
         if let Some(fence) = self.fence.take() {
-            Box::pin(fence.settle(&self.context, &outcome)).await;
+            Box::pin(fence.finish(&self.context, &outcome)).await;
         }
         // Before the reply leaves, its keys are dropped once more (I6).
         drop((self.write.take(), self.read.take(), self.hold.take()));

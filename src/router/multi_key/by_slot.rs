@@ -97,7 +97,7 @@ impl BySlot {
                 outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(stopped)).collect();
             for (following, outcome) in following.into_iter().zip(&outcomes) {
                 if let Some(following) = following {
-                    following.settle(outcome).await;
+                    following.finish(outcome).await;
                 }
             }
             drop(write);

@@ -60,7 +60,7 @@ impl Mget {
             if index % AHEAD_MAX == 0 {
                 self.context.cache.iter().for_each(|cache| cache.prefetch(b"", request.args_from(index + 1)));
             }
-            if let Err(why) = self.look(request, index + 1, caller, out) {
+            if let Err(why) = self.find(request, index + 1, caller, out) {
                 wanted.insert(index, why);
             }
             let end = out.len() - before;
@@ -95,7 +95,7 @@ impl Mget {
 
     /// Looks one key of an MGET up and appends its value to `out`; why it is wanted from upstream when it is
     /// not there.
-    fn look(
+    fn find(
         &self,
         request: &Request<'_>,
         position: usize,
@@ -103,7 +103,7 @@ impl Mget {
         out: &mut WriteQueue,
     ) -> Result<(), FetchReason> {
         let key = request.arg(position);
-        let cache = match (&self.context.cache, caller.inflight.behind(key)) {
+        let cache = match (&self.context.cache, caller.inflight.dependency(key)) {
             (Some(cache), Dependency::Nothing) => cache,
             (Some(cache), Dependency::Read(number)) if get_in(caller.inflight.database()).is_some() => {
                 let missed = cache.miss_without_lookup(key, caller.now, Slot::of(key), number);
@@ -111,7 +111,7 @@ impl Mget {
             }
             _ => {
                 self.context.stats.l1_bypasses.bump();
-                self.context.note(key, caller.inflight.why_behind());
+                self.context.note(key, caller.inflight.dependency_reason());
                 return Err(if self.context.policies.terms(key).is_err() {
                     FetchReason::KeptOut
                 } else {

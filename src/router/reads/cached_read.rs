@@ -105,10 +105,10 @@ impl CachedReads {
             return self.forward_uncached(spec, request, Some((key_at, MissReason::Database)), caller);
         };
         let query = CacheQuery { command, key, args: request.tail() };
-        let missed = match caller.inflight.behind(key) {
+        let missed = match caller.inflight.dependency(key) {
             Dependency::Write => {
                 self.context.stats.l1_bypasses.bump();
-                let why = caller.inflight.why_behind();
+                let why = caller.inflight.dependency_reason();
                 return self.forward_uncached(spec, request, Some((key_at, why)), caller);
             }
             Dependency::Read(number) => cache.miss_without_lookup(key, caller.now, Slot::of(key), number),

@@ -102,7 +102,7 @@ impl Scripting {
         // A wrong number of keys is found before the script is looked at.
         let is_read = route.keys.positions(request).is_ok();
         Answer::Later(Box::pin(async move {
-            let outcome = call.settle().await;
+            let outcome = call.finish().await;
             let body = owned.arg_bytes(1);
             if is_read && was_compiled(&outcome, &body) {
                 this.scripts.learn(&body, flushes, still_there(host, &outcome));
@@ -148,7 +148,7 @@ impl Scripting {
         let coverage = caller.coverage.cloned();
         let (inflight, sent) = (caller.inflight.clone(), caller.inflight.sent());
         Answer::Later(Box::pin(async move {
-            let mut outcome = call.settle().await;
+            let mut outcome = call.finish().await;
             // Unless these are words of the script itself, which has run.
             let said_by = said_no_script(&outcome);
             // What the session asks while the node is asked comes behind the script, which may be sent again
@@ -167,7 +167,7 @@ impl Scripting {
                     outcome = this
                         .forwarder
                         .begin(route, route.write_set_of_code(), to, &request, with_body, caller)
-                        .settle()
+                        .finish()
                         .await;
                 }
             }

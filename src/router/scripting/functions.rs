@@ -133,7 +133,7 @@ impl FunctionCalls {
             self.forwarder.begin(route, route.write_set_of_code(), to, &request, owned.bytes(), caller);
         let (this, resp) = (self.clone(), caller.resp);
         Box::pin(async move {
-            let outcome = call.settle().await;
+            let outcome = call.finish().await;
             let lost = |frame: &Bytes| frame.starts_with(b"-ERR Function not found");
             if let (Some(host), true) = (host, outcome.as_ref().is_ok_and(|reply| lost(&reply.frame))) {
                 this.known.borrow_mut().lost(&host, &name);

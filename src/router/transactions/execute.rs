@@ -223,17 +223,17 @@ impl Transactions {
         // With several nodes it is unknown to which one a transaction without keys went.
         let node = if slots == KeySlots::Several { self.context.upstream.any_node() } else { None };
         let to = Destination { slots, node };
-        let fence = (opaque && slots != KeySlots::None).then(|| Fence::behind(&self.context, to, isolated));
+        let fence = (opaque && slots != KeySlots::None).then(|| Fence::after(&self.context, to, isolated));
         let (this, coverage) = (self.clone(), caller.coverage.cloned());
         async move {
             let outcome = sent.reply.await.unwrap_or_else(stopped);
             coverage::note(coverage.as_ref(), is_tracked(&outcome));
             if let Some(following) = following {
-                following.settle(&outcome).await;
+                following.finish(&outcome).await;
             }
             if opaque {
                 match fence {
-                    Some(fence) => fence.settle(&this.context, &outcome).await,
+                    Some(fence) => fence.finish(&this.context, &outcome).await,
                     None => this.context.invalidate_all(),
                 }
             }
@@ -270,7 +270,7 @@ impl Transactions {
             };
             // No other request of the session is on its way: nothing comes in between on another connection.
             if let Some(due) = due.filter(|_| may_have_written(&outcome)) {
-                this.default_ttl.give_ttl(slots, due, &inflight).settle(&outcome).await;
+                this.default_ttl.give_ttl(slots, due, &inflight).finish(&outcome).await;
             }
             if opaque || swaps {
                 // The invalidations went to another connection than the one that the transaction was on.

@@ -103,7 +103,7 @@ pub(in crate::session) fn go_on(
     if executing.steps.len() > 0 {
         return state.go_on_after(Box::pin(yield_now()), Step::Exec(executing));
     }
-    state.settle();
+    state.drop_ended_modes();
     let Executing { elements, slots, watched, selects, carried_out, .. } = executing;
     // In a namespace no SELECT is queued, and the number is not that of the servers.
     if state.client.scope.is_none() {

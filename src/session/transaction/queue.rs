@@ -145,7 +145,7 @@ pub(super) fn close(state: &mut SessionState) -> Option<Transaction> {
     let modes = state.modes.as_mut()?;
     let transaction = modes.transaction.take();
     state.client.entry.note_queued(None);
-    state.settle();
+    state.drop_ended_modes();
     transaction
 }
 

@@ -52,7 +52,7 @@ struct LimiterState {
 impl ConnectLimiter {
     /// Waits for the turn of one more attempt. A wait that is given up takes no turn: of nodes that left
     /// before they were tried there may be many more than can be tried.
-    pub(in crate::upstream) async fn turn(&self) {
+    pub(in crate::upstream) async fn acquire(&self) {
         let _first = self.line.lock().await;
         let now = clock::now();
         let at = self.state.lock().due(now);
@@ -154,7 +154,7 @@ mod tests {
         let attempts = ConnectLimiter::default();
         let began = time::Instant::now();
         for _ in 0..BURST + RATE {
-            attempts.turn().await;
+            attempts.acquire().await;
         }
         let took = began.elapsed();
         assert!(took > Duration::from_millis(900) && took < Duration::from_millis(1100), "{took:?}");
@@ -164,16 +164,16 @@ mod tests {
     async fn who_gives_up_takes_nobodys_turn() {
         let attempts = ConnectLimiter::default();
         for _ in 0..=BURST {
-            attempts.turn().await;
+            attempts.acquire().await;
         }
         let began = time::Instant::now();
         {
-            let mut gone: Vec<_> = (0..100 * RATE).map(|_| Box::pin(attempts.turn())).collect();
+            let mut gone: Vec<_> = (0..100 * RATE).map(|_| Box::pin(attempts.acquire())).collect();
             for turn in &mut gone {
                 assert!(futures_util::poll!(turn).is_pending());
             }
         }
-        attempts.turn().await;
+        attempts.acquire().await;
         let took = began.elapsed();
         assert!(took < Duration::from_millis(100), "{took:?}");
     }

@@ -24,7 +24,7 @@ pub(in crate::upstream) enum ExpectedReplies {
 
 impl ExpectedReplies {
     /// What is expected where connections are confirmed so.
-    pub(in crate::upstream) fn behind(heartbeat: Heartbeat) -> ExpectedReplies {
+    pub(in crate::upstream) fn of_heartbeat(heartbeat: Heartbeat) -> ExpectedReplies {
         match heartbeat {
             Heartbeat::ClusterInfo => ExpectedReplies::Node,
             Heartbeat::Role => ExpectedReplies::Primary,

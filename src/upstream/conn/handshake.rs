@@ -240,7 +240,7 @@ fn take_hello(reply: &[u8], whom: ExpectedNode<'_>, options: &UpstreamOptions) -
         options.login.note(&error);
         return Err(refusal(&error));
     }
-    let expected = ExpectedReplies::behind(options.heartbeat);
+    let expected = ExpectedReplies::of_heartbeat(options.heartbeat);
     let behind = whom.shared.proxy_chain.meet(reply);
     let right = behind.and_then(|behind| {
         expected.compare(reply, whom.node.address())?;

@@ -88,7 +88,7 @@ pub(in crate::upstream) async fn supervise<Greeted, C: Supervised<Greeted>>(
             tokio::select! {
                 biased;
                 () = connection.needed() => {}
-                () = shared.connect_limiter.turn() => {}
+                () = shared.connect_limiter.acquire() => {}
             }
             if connection.is_over() {
                 return;
@@ -135,7 +135,7 @@ pub(in crate::upstream) async fn supervise<Greeted, C: Supervised<Greeted>>(
         let next = async {
             time::sleep(delay).await;
             if connection.takes_turn(attempt) {
-                shared.connect_limiter.turn().await;
+                shared.connect_limiter.acquire().await;
             }
         };
         tokio::select! {

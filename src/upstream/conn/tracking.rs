@@ -127,7 +127,7 @@ impl ConnectionTracking {
         {
             self.noted_at = before;
             if let Some(epoch) = &self.epoch {
-                epoch.note_seen(before);
+                epoch.note_inbox_empty(before);
             }
         }
     }

@@ -148,7 +148,7 @@ impl MuxConnection {
     ) -> Rc<MuxConnection> {
         let mut queue = CommandQueue::new(large_bytes_min, ceiling.hold(MemoryUse::InFlight));
         if quarantine {
-            queue.begin_with_one();
+            queue.start_slowly();
         }
         let stats = main.stats.clone();
         MuxConnection::beside(Some(main.clone()), quarantine, main.index, main.node.clone(), queue, stats)

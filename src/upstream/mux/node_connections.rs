@@ -109,7 +109,7 @@ impl NodeConnections {
     }
 
     /// The connection that `load` takes; `None` for a new one, if there are fewer than `sides_max`.
-    pub(in crate::upstream) fn way(
+    pub(in crate::upstream) fn connection_for(
         &mut self,
         load: SendLoad,
         sides_max: usize,

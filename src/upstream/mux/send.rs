@@ -104,7 +104,7 @@ impl MuxConnection {
         let (bytes, more) = (state.queue.bytes(), call.bytes.len());
         // What is large was let in when it was announced.
         let ceiling = &context.shared.ceiling;
-        let much = ceiling.is_much(state.queue.takes());
+        let much = ceiling.is_large_share(state.queue.takes());
         if ceiling.is_small(more) && much && !ceiling.fits(more + COMMAND_BYTES) {
             return Some("memory_max");
         }

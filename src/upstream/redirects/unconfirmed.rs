@@ -113,7 +113,7 @@ impl UnconfirmedRedirect {
 
 impl UnconfirmedRedirects {
     /// Whether a command on `slot` waits here.
-    pub(in crate::upstream) fn hold(&self, slot: Slot) -> bool {
+    pub(in crate::upstream) fn has_slot(&self, slot: Slot) -> bool {
         self.held
             .borrow()
             .iter()

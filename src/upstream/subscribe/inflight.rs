@@ -87,7 +87,7 @@ impl SubscriptionPlan {
         let held: Vec<Topic> = std::mem::take(&mut link.held).into_keys().collect();
         let again = std::mem::take(&mut link.again);
         link.dirty.extend(held.iter().cloned().chain(again));
-        held.iter().for_each(|topic| self.settle(topic));
+        held.iter().for_each(|topic| self.confirm(topic));
         held.len()
     }
 
@@ -236,7 +236,7 @@ impl SubscriptionPlan {
             if let Some(entry) = self.topics.get_mut(topic) {
                 entry.refused = batch.error.clone().filter(|error| is_final(error));
             }
-            self.settle(topic);
+            self.confirm(topic);
         }
         if batch.error.is_some() { asked.len() } else { 0 }
     }
@@ -247,7 +247,7 @@ impl SubscriptionPlan {
         let unasked = link.held.remove(topic).is_some();
         if unasked {
             link.again.insert(topic.clone());
-            self.settle(topic);
+            self.confirm(topic);
         }
         unasked
     }

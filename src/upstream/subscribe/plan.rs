@@ -216,7 +216,7 @@ impl SubscriptionPlan {
             }
         }
         self.recall(topic);
-        self.settle(topic);
+        self.confirm(topic);
     }
 
     /// Has every node that has `topic` look whether it still should.
@@ -226,7 +226,7 @@ impl SubscriptionPlan {
     }
 
     /// Decides which node messages for `topic` are taken from.
-    pub(super) fn settle(&mut self, topic: &Topic) {
+    pub(super) fn confirm(&mut self, topic: &Topic) {
         let home_node = self.home_node(topic);
         let Some(before) = self.topics.get(topic).map(|entry| entry.source) else { return };
         let is_active = |node: &NodeIndex| self.is_active(*node, topic);

@@ -106,7 +106,7 @@ impl TopologyQuery {
                 running.push(ask_one(candidate, &options, &shared));
             }
             if running.is_empty() {
-                return self.settle(round);
+                return self.conclude(round);
             }
             let more = running.len() < ASKED_AT_A_TIME && candidates.peek().is_some();
             tokio::select! {
@@ -201,7 +201,7 @@ impl TopologyQuery {
     }
 
     /// What is believed when there is no answer without fault.
-    fn settle(&mut self, round: QueryRound) -> Result<SlotMap, String> {
+    fn conclude(&mut self, round: QueryRound) -> Result<SlotMap, String> {
         // When every node doubts itself, what they say is still the best there is: the nodes themselves
         // refuse what they do not serve, and no connection to them is trusted for L1.
         if let Some(answer) = round.doubtful {

@@ -36,7 +36,7 @@ impl Upstream {
     fn reply_limit_of(&self, slot: Option<Slot>) -> Option<u64> {
         let connections = self.nodes.borrow();
         match slot {
-            Some(slot) => connections.get(&self.way(slot)?)?.main().reply_limit(),
+            Some(slot) => connections.get(&self.node_in_order(slot)?)?.main().reply_limit(),
             None => connections.values().filter_map(|connections| connections.main().reply_limit()).min(),
         }
     }
@@ -98,10 +98,10 @@ impl Upstream {
         for _ in 0..=REDIRECTS_MAX {
             earlier.ping.outcome().await?;
             let Some(slot) = slot else { return Ok(true) };
-            if self.context.unconfirmed.hold(slot) {
+            if self.context.unconfirmed.has_slot(slot) {
                 return Ok(false);
             }
-            if self.way(slot) == earlier.way {
+            if self.node_in_order(slot) == earlier.way {
                 return Ok(true);
             }
             earlier = self.earlier(Some(slot), node);
@@ -110,7 +110,7 @@ impl Upstream {
     }
 
     fn earlier(self: &Rc<Upstream>, slot: Option<Slot>, node: Option<NodeIndex>) -> Earlier {
-        let way = slot.and_then(|slot| self.way(slot));
+        let way = slot.and_then(|slot| self.node_in_order(slot));
         let bytes = encode::request(&["PING"]);
         Earlier { ping: self.send_on(slot, node, Call::question(bytes)), way }
     }

@@ -35,7 +35,7 @@ impl Upstream {
         let then = AfterInquiry::Send(waiting, words);
         let unconfirmed =
             UnconfirmedRedirect { number: 0, node, redirect, runs_user_code, asking, deadline, then };
-        if unconfirmed.is_plain(self.table()) && !self.context.unconfirmed.hold(slot) {
+        if unconfirmed.is_plain(self.table()) && !self.context.unconfirmed.has_slot(slot) {
             let follow = Verdict::Follow(unconfirmed.redirect.clone());
             return self.carry_out(unconfirmed, follow);
         }

@@ -25,7 +25,7 @@ impl Upstream {
     }
 
     /// The node that the next command on `slot` goes to, if the slot has an owner.
-    pub fn way(&self, slot: Slot) -> Option<NodeIndex> {
+    pub fn node_in_order(&self, slot: Slot) -> Option<NodeIndex> {
         self.table().owner(slot).map(|owner| self.in_order(slot, owner))
     }
 
@@ -41,7 +41,7 @@ impl Upstream {
         if let Some(former) = former {
             let connections = self.nodes.borrow();
             let is_in_flight = connections.get(&former).is_some_and(|connections| connections.has(slot));
-            if is_in_flight || self.context.unconfirmed.hold(slot) {
+            if is_in_flight || self.context.unconfirmed.has_slot(slot) {
                 return former;
             }
         }
@@ -92,7 +92,7 @@ impl Upstream {
         slot: Slot,
         request: &Bytes,
     ) -> Result<Rc<MuxConnection>, UpstreamError> {
-        let node = self.way(slot).ok_or_else(|| self.no_owner(slot))?;
+        let node = self.node_in_order(slot).ok_or_else(|| self.no_owner(slot))?;
         Ok(self.connection_for(node, Some(slot), request))
     }
 
@@ -138,13 +138,14 @@ impl Upstream {
         let routes = &self.context.routes;
         let latest = slot.and_then(|slot| routes.connection(slot, index));
         let load = SendLoad { slot, latest, is_large };
-        let (taken, connection) = match connections.way(load, self.context.options.sides_max, clock::now()) {
-            Some(taken) => (taken, connections.get(taken).clone()),
-            None => {
-                let side = self.open_side(connections, index, false);
-                (connections.sides(), side)
-            }
-        };
+        let (taken, connection) =
+            match connections.connection_for(load, self.context.options.sides_max, clock::now()) {
+                Some(taken) => (taken, connections.get(taken).clone()),
+                None => {
+                    let side = self.open_side(connections, index, false);
+                    (connections.sides(), side)
+                }
+            };
         if let Some(slot) = slot {
             routes.set_connection(slot, index, taken);
         }

@@ -110,7 +110,7 @@ impl Upstream {
     /// leave most of the room to others.
     pub fn spare_room(self: &Rc<Upstream>, slot: Option<Slot>) -> usize {
         let spare = self.context.options.in_flight_max / SPARE_SHARE;
-        let node = slot.map_or_else(|| self.any_node(), |slot| self.way(slot));
+        let node = slot.map_or_else(|| self.any_node(), |slot| self.node_in_order(slot));
         let connections = self.nodes.borrow();
         let connections = node.and_then(|node| connections.get(&node));
         connections.map_or(spare, |connections| spare.saturating_sub(connections.main().waiting()))

@@ -163,7 +163,7 @@ fn kill_some(client: &mut SandboxClient, random: &mut Rng) -> usize {
 
 /// Now that nobody writes any more, every key reads through every daemon as it was written last.
 fn assert_settled(cluster: &Cluster, daemons: &[(&str, Daemon)], history: &History) {
-    cluster.settle().unwrap();
+    cluster.wait_until_stable().unwrap();
     for (name, daemon) in daemons {
         let mut client = daemon.client();
         eventually(&format!("{name} serves what was written last"), BOUND, || {

@@ -87,12 +87,12 @@ impl<'a> Faults<'a> {
 
 /// Waits until the cluster is whole again, which after some faults takes a busy machine long.
 fn settle(world: &World) -> Result<(), DevError> {
-    let mut settled = world.cluster.settle();
+    let mut settled = world.cluster.wait_until_stable();
     for _ in 1..SETTLE_ATTEMPTS {
         let Err(error) = &settled else { break };
         world.tell(&format!("not whole yet: {error}"));
         close_slots(world);
-        settled = world.cluster.settle();
+        settled = world.cluster.wait_until_stable();
     }
     if settled.is_err() {
         for node in world.cluster.nodes() {

@@ -103,7 +103,7 @@ pub(super) fn found(store: &Store, args: &[&[u8]]) -> Option<Vec<u8>> {
     let command = if args.len() == 1 { GET } else { HGET };
     let query = CacheQuery { command, key: args[0], args: &tail };
     let mut out = WriteQueue::default();
-    let found = store.find(store.hash(args[0]), &Sought::new(&query), &mut out)?;
+    let found = store.find(store.hash(args[0]), &LookupKey::new(&query), &mut out)?;
     store.held(found).map(|held| held.to_bytes(&out).to_vec())
 }
 

@@ -32,8 +32,9 @@ fn i4_entries_of_very_many_epochs_are_told_apart() {
         if is_kept && round % 1_000 == 0 {
             let tail = tail(&[key.as_bytes()]);
             let query = CacheQuery { command: GET, key: key.as_bytes(), args: &tail };
-            let sought = Sought::new(&query);
-            let found = store.find(store.hash(key.as_bytes()), &sought, &mut WriteQueue::default()).unwrap();
+            let lookup_key = LookupKey::new(&query);
+            let found =
+                store.find(store.hash(key.as_bytes()), &lookup_key, &mut WriteQueue::default()).unwrap();
             store.copy_epoch(&mut view, found.head.epoch_index());
             assert_eq!(view.epoch(found.head.epoch_index()).map(Epoch::number), Some(epoch.number()));
         }

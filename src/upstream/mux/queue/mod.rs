@@ -95,13 +95,13 @@ impl CommandQueue {
 
     /// From here on one command is under way on a new connection, and more once that was answered: what ends
     /// the connection takes few others along.
-    pub(in crate::upstream) fn begin_with_one(&mut self) {
+    pub(in crate::upstream) fn start_slowly(&mut self) {
         self.window = Window::Growing(1);
     }
 
     /// Allows more commands in flight after a reply.
     #[cold]
-    fn widen(&mut self) {
+    fn grow_window(&mut self) {
         let window = match self.window {
             _ if self.waiting.is_empty() => 1,
             Window::All | Window::One => 1,
@@ -206,7 +206,7 @@ impl CommandQueue {
         (self.queued, self.written, self.large_until, self.has_large) = (0, 0, 0, false);
         self.waiting.iter_mut().for_each(|waiting| waiting.begins_at = None);
         if let Window::Growing(_) = self.window {
-            self.begin_with_one();
+            self.start_slowly();
         }
         self.go_on();
     }
@@ -250,14 +250,14 @@ impl CommandQueue {
         let waiting = self.waiting.pop_front()?;
         self.bytes -= waiting.call.bytes.len();
         if self.waiting.is_empty() {
-            self.rest();
+            self.note_empty();
         } else {
             self.held.set_roughly(self.takes());
         }
         self.unslotted -= usize::from(waiting.is_unslotted());
         self.expecting_large -= usize::from(waiting.expects_large);
         if self.window != Window::All && waiting.begins_at.is_some() {
-            self.widen();
+            self.grow_window();
         }
         Some(waiting)
     }
@@ -294,7 +294,7 @@ impl CommandQueue {
     }
 
     /// Nothing is in the line any more.
-    fn rest(&mut self) {
+    fn note_empty(&mut self) {
         self.held.set(0);
         if self.waiting.capacity() > KEPT_PLACES_MAX {
             self.waiting = VecDeque::new();

@@ -180,7 +180,7 @@ fn what_a_node_may_have_hung_up_on_goes_apart_with_what_stands_behind_it() {
 #[test]
 fn of_what_a_node_may_hang_up_on_few_are_under_way() {
     let mut queue = queue();
-    queue.begin_with_one();
+    queue.start_slowly();
     for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
         queue.push(waiting(name, 1, true), false);
     }
