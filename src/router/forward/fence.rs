@@ -37,12 +37,12 @@ impl Fence {
     /// Waits until all changes by the command, which had this `outcome`, have been received; empties L1 where
     /// that cannot be known.
     pub(in crate::router) async fn finish(self, context: &RouterContext, outcome: &Outcome) {
-        if !self.is_confirmed(context, outcome).await {
+        if !self.confirm(context, outcome).await {
             context.invalidate_all();
         }
     }
 
-    async fn is_confirmed(self, context: &RouterContext, outcome: &Outcome) -> bool {
+    async fn confirm(self, context: &RouterContext, outcome: &Outcome) -> bool {
         let sent = match self {
             Fence::Behind(to) => SentQuestion::send(context, to),
             Fence::Sent(sent) => sent,
