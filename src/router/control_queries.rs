@@ -11,7 +11,6 @@ use super::node_instance::NodeInstance;
 use super::replies::{failure_reply, stopped};
 use crate::protocol::command::Database;
 use crate::protocol::db::DbIndex;
-use crate::protocol::key::KeySlots;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::upstream::{Call, PendingReply, Upstream};
@@ -78,7 +77,7 @@ impl ControlQueries {
 
     /// Tells every primary something; empty when none is known.
     pub fn send_to_primaries<A: AsRef<[u8]>>(&self, args: &[A], reads_only: bool) -> Vec<QueryReply> {
-        let call = Call::new(KeySlots::None, encode::request(args), reads_only);
+        let call = Call::without_keys(encode::request(args), reads_only);
         let primaries = self.upstream.primaries();
         primaries.iter().map(|node| asked(self.upstream.send_to(*node, call.clone()))).collect()
     }

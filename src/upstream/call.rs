@@ -121,8 +121,14 @@ pub(super) struct Parts {
 // === impl Call ===
 
 impl Call {
-    /// A command on keys in these slots, answered by the server's own code.
-    pub fn new(slots: KeySlots, bytes: Bytes, reads_only: bool) -> Call {
+    /// A command on keys of a database, in these slots, answered by the server's own code.
+    pub fn new(database: DbIndex, slots: KeySlots, bytes: Bytes, reads_only: bool) -> Call {
+        Call { slots, ..Call::without_keys(bytes, reads_only).on(database) }
+    }
+
+    /// A command that names no key, so that it may be executed in any database.
+    pub fn without_keys(bytes: Bytes, reads_only: bool) -> Call {
+        let slots = KeySlots::None;
         Call { bytes, slots, database: None, selects: false, reads_only, runs_user_code: false }
     }
 
@@ -133,7 +139,7 @@ impl Call {
 
     /// A command that names no key and changes nothing.
     pub fn question(bytes: Bytes) -> Call {
-        Call::new(KeySlots::None, bytes, true)
+        Call::without_keys(bytes, true)
     }
 }
 

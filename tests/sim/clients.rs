@@ -14,6 +14,8 @@ use crate::words::{self, Word};
 #[derive(Clone, Debug)]
 enum Question {
     Hello,
+    /// Another database, from here on.
+    Select,
     Get(usize),
     Mget(Vec<usize>),
     /// A write of one key, and what it is called.
@@ -56,6 +58,10 @@ pub(crate) struct Client {
     patience: Ms,
     /// The first kind of request that it sends: the writes come first.
     kinds: u8,
+    /// The database of its session.
+    database: u8,
+    /// How many databases it goes to.
+    pub(crate) databases: u8,
     /// Whether it sends transactions as well.
     pub(crate) transacts: bool,
     pub(crate) answers: u64,
@@ -70,6 +76,7 @@ impl Question {
             Question::Write(_, deed) | Question::Script(_, deed, _) => vec![deed],
             Question::Exec(questions) => questions.iter().flat_map(Question::deeds).collect(),
             Question::Hello
+            | Question::Select
             | Question::Get(_)
             | Question::Mget(_)
             | Question::Flushall
@@ -97,6 +104,8 @@ impl Client {
             patience: 1 << rng.u32(6..12),
             // Some only read.
             kinds: if rng.u8(..3) == 0 { 6 } else { 0 },
+            database: 0,
+            databases: 1,
             transacts: false,
             answers: 0,
             errors: 0,
@@ -130,6 +139,7 @@ impl Client {
         stream.set_nonblocking(true).expect("a socket can be made nonblocking");
         self.stream = Some(stream);
         (self.queued, self.left) = (0, 0);
+        self.database = 0;
         if cluster.rng.bool() {
             self.put(&["HELLO", "3"], Question::Hello);
         }
@@ -162,9 +172,13 @@ impl Client {
     /// A pipeline of a few requests.
     fn ask(&mut self, cluster: &mut Cluster, oracle: &mut Oracle) {
         let count = if cluster.rng.bool() { 1 } else { cluster.rng.usize(1..8) };
-        let favourite = cluster.rng.usize(..cluster.keys.len());
+        if self.databases > 1 && cluster.rng.u8(..8) == 0 {
+            self.database = cluster.rng.u8(..self.databases);
+            self.put(&["SELECT", &self.database.to_string()], Question::Select);
+        }
+        let favourite = self.some_key(cluster);
         for _ in 0..count {
-            let other = cluster.rng.usize(..cluster.keys.len());
+            let other = self.some_key(cluster);
             let key = if cluster.rng.u8(..4) == 0 { other } else { favourite };
             if self.transacts && cluster.rng.u8(..4) == 0 {
                 self.transact(key, cluster, oracle);
@@ -172,6 +186,10 @@ impl Client {
                 self.ask_once(key, cluster, oracle);
             }
         }
+    }
+
+    fn some_key(&self, cluster: &mut Cluster) -> usize {
+        cluster.rng.usize(cluster.keys_of(self.database))
     }
 
     fn ask_once(&mut self, key: usize, cluster: &mut Cluster, oracle: &mut Oracle) {
@@ -212,8 +230,7 @@ impl Client {
             }
             6..11 => {
                 let count = cluster.rng.usize(1..5);
-                let mut keys: Vec<usize> =
-                    (0..count).map(|_| cluster.rng.usize(..cluster.keys.len())).collect();
+                let mut keys: Vec<usize> = (0..count).map(|_| self.some_key(cluster)).collect();
                 keys.push(key);
                 let names: Vec<String> = keys.iter().map(|key| cluster.bare(*key)).collect();
                 let words: Vec<&str> =
@@ -236,7 +253,7 @@ impl Client {
         let mut questions = Vec::new();
         self.put(&["MULTI"], Question::Multi);
         for _ in 0..count {
-            let other = cluster.rng.usize(..cluster.keys.len());
+            let other = self.some_key(cluster);
             let key = if cluster.rng.bool() { other } else { key };
             let name = cluster.bare(key);
             if self.kinds == 0 && cluster.rng.bool() {
@@ -309,6 +326,10 @@ impl Client {
                 if words.starts_with("EXECABORT") {
                     oracle.undone(&outstanding.question.deeds(), Promise::Answer, asked);
                 }
+                if matches!(outstanding.question, Question::Select) {
+                    // What it sent behind that is carried out in another database than it meant.
+                    return self.leave(oracle);
+                }
                 // A script that has answered has written.
                 if let Question::Script(key, deed, forged) = &outstanding.question
                     && words == forged
@@ -353,7 +374,7 @@ fn answered(question: Question, reply: &Word, asked: Asked, cluster: &Cluster, o
                 oracle.written(key, flushed, asked);
             }
         }
-        (Question::Multi | Question::Queued, Word::Simple(_)) => {}
+        (Question::Select | Question::Multi | Question::Queued, Word::Simple(_)) => {}
         (Question::Exec(questions), Word::Array(words)) if questions.len() == words.len() => {
             for (question, word) in questions.into_iter().zip(words) {
                 match word {

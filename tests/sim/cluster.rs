@@ -22,7 +22,10 @@ pub(crate) const SHARDS: usize = 3;
 /// A key.
 #[derive(Debug)]
 pub(crate) struct Key {
+    pub(crate) database: u8,
     pub(crate) name: String,
+    /// The first key of this name, in any database: a node tracks names, and an invalidation has no database.
+    pub(crate) tracked_as: usize,
     pub(crate) slot: u16,
     /// The shard that has it, or would have it if it were there.
     pub(crate) holder: usize,
@@ -88,6 +91,8 @@ pub(crate) struct Cluster {
     /// What the daemon did because words were forged.
     pub(crate) fooled: Vec<String>,
     pub(crate) next_token: Token,
+    /// How many commands on keys were carried out in another database than the first one.
+    pub(crate) in_others: u64,
     /// What clients asked for with PEXPIRE: no two ask for the same of one key.
     pub(crate) lifetimes: BTreeSet<(usize, u64)>,
     /// No client sends FLUSHALL before.
@@ -108,17 +113,27 @@ pub(crate) struct Cluster {
 // === impl Cluster ===
 
 impl Cluster {
-    pub(crate) fn new(directory: &Path, mut rng: fastrand::Rng, log: Log, prefix: &str) -> Cluster {
-        let mut keys = ["{a}1", "{a}2", "{b}1", "{b}2", "c", "d", "e", "f", "{g}1", "{g}2"];
+    pub(crate) fn new(
+        directory: &Path,
+        mut rng: fastrand::Rng,
+        log: Log,
+        prefix: &str,
+        databases: u8,
+    ) -> Cluster {
+        let mut names = ["{a}1", "{a}2", "{b}1", "{b}2", "c", "d", "e", "f", "{g}1", "{g}2"];
         if !prefix.is_empty() {
             // Behind a prefix only a tag keeps a marker in the slot of its key.
-            keys[4..8].copy_from_slice(&["{c}", "{d}", "{e}", "{f}"]);
+            names[4..8].copy_from_slice(&["{c}", "{d}", "{e}", "{f}"]);
         }
-        let keys = keys.map(|name| {
+        // With several databases there are fewer names, so that the same ones meet.
+        let count = if databases > 1 { 5 } else { names.len() };
+        let keys = (0..databases)
+            .flat_map(|database| names[..count].iter().enumerate().map(move |name| (database, name)));
+        let keys = keys.map(|(database, (tracked_as, name))| {
             let name = format!("{prefix}{name}");
             let slot = Slot::of(name.as_bytes()).number();
             let holder = native_shard(slot);
-            Key { name, slot, holder, history: History::default(), untold_until: NEVER }
+            Key { database, name, tracked_as, slot, holder, history: History::default(), untold_until: NEVER }
         });
         let nodes = (0..2 * SHARDS).map(|index| {
             let address = format!("{}/n:{}", directory.display(), 7000 + index);
@@ -139,7 +154,7 @@ impl Cluster {
             now: 0,
             rng,
             log,
-            keys: keys.into(),
+            keys: keys.collect(),
             prefix: prefix.to_owned(),
             loaded: BTreeSet::new(),
             nodes: nodes.collect(),
@@ -155,6 +170,7 @@ impl Cluster {
             scripts: BTreeMap::new(),
             fooled: Vec::new(),
             next_token: 1,
+            in_others: 0,
             lifetimes: BTreeSet::new(),
             // In a namespace it is a walk over all keys, which the model does not have.
             next_flush_at: if prefix.is_empty() { 1_000 } else { NEVER },
@@ -220,7 +236,8 @@ impl Cluster {
         match mark {
             Mark::Key { key, sent } => {
                 self.log.note(now, format_args!("#{id} told of {key}, sent {sent}"));
-                self.keys[key].history.told(sent, now);
+                let named = |one: &&mut Key| one.tracked_as == key;
+                self.keys.iter_mut().filter(named).for_each(|one| one.history.told(sent, now));
             }
             Mark::Everything { sent } => {
                 self.log.note(now, format_args!("#{id} told of everything, sent {sent}"));
@@ -260,7 +277,8 @@ impl Cluster {
     /// it has to.
     pub(crate) fn tell(&mut self, key: usize, by: Option<ConnId>) -> bool {
         let node = self.primaries[self.keys[key].holder];
-        let mut told = self.nodes[node].table.remove(&key).unwrap_or_default();
+        let tracked_as = self.keys[key].tracked_as;
+        let mut told = self.nodes[node].table.remove(&tracked_as).unwrap_or_default();
         told.extend((0..self.conns.len()).filter(|id| self.listens(*id, node, key)));
         let mut own = false;
         for id in told {
@@ -287,7 +305,7 @@ impl Cluster {
     /// Sends the invalidation of one key.
     pub(crate) fn push_key(&mut self, id: ConnId, key: usize) {
         let bytes = format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n{}", words::bulk(&self.keys[key].name));
-        let mark = Mark::Key { key, sent: self.now };
+        let mark = Mark::Key { key: self.keys[key].tracked_as, sent: self.now };
         self.conns[id].say(bytes.into_bytes(), Some(mark), self.now, &mut self.rng);
     }
 
@@ -424,9 +442,16 @@ impl Cluster {
         self.keys[key].name[self.prefix.len()..].to_owned()
     }
 
-    /// The key with this name; markers are none.
-    pub(crate) fn key(&self, name: &str) -> Option<usize> {
-        self.keys.iter().position(|key| key.name == name)
+    /// The key that a connection names so; markers are none.
+    pub(crate) fn key(&self, id: ConnId, name: &str) -> Option<usize> {
+        let database = self.conns[id].database;
+        self.keys.iter().position(|key| key.database == database && key.name == name)
+    }
+
+    /// The keys of a database.
+    pub(crate) fn keys_of(&self, database: u8) -> std::ops::Range<usize> {
+        let count = self.keys.iter().filter(|key| key.database == database).count();
+        usize::from(database) * count..(usize::from(database) + 1) * count
     }
 
     /// A value that was never written before.

@@ -65,6 +65,10 @@ impl Cluster {
             ("CLUSTER", ["NODES"]) => bulk(&self.nodes_seen_by(self.conns[id].node)),
             ("CLUSTER", ["MYID"]) => bulk(&format!("id-{}", self.conns[id].node)),
             ("PING", _) => "+PONG\r\n".to_owned(),
+            ("SELECT", [database]) => {
+                self.conns[id].database = database.parse().expect("a number");
+                "+OK\r\n".to_owned()
+            }
             ("ASKING", _) => {
                 self.conns[id].asking = true;
                 "+OK\r\n".to_owned()
@@ -174,7 +178,7 @@ impl Cluster {
         let taker = self.moving.get(&slot).copied();
         let to = |shard: usize| &self.nodes[self.primaries[shard]].address;
         // A marker is a key that is never there; it goes with the others.
-        let keys: Vec<usize> = names.iter().filter_map(|name| self.key(name)).collect();
+        let keys: Vec<usize> = names.iter().filter_map(|name| self.key(id, name)).collect();
         let here = |key: &usize| self.holds(node, *key);
         if self.primaries[owner] == node {
             let taker = taker?;
@@ -207,6 +211,7 @@ impl Cluster {
         after: &mut Aftermath,
         mark: &mut Option<Mark>,
     ) -> String {
+        self.in_others += u64::from(self.conns[id].database > 0);
         match (name, rest) {
             ("GET", [key]) => self.read(id, key),
             ("MGET", keys) => {
@@ -215,7 +220,7 @@ impl Cluster {
             }
             ("PTTL", [key]) => self.lifetime(id, key, mark),
             ("SET", [key, value, options @ ..]) => {
-                let key = self.key(key).expect("only keys are set");
+                let key = self.key(id, key).expect("only keys are set");
                 let token = value.strip_prefix('v').and_then(|token| token.parse().ok()).expect("a token");
                 let expires = match options {
                     ["PX", ms] => self.now + ms.parse::<u64>().expect("a number"),
@@ -239,7 +244,7 @@ impl Cluster {
                     self.loaded.insert((node, self.nodes[node].starts, sha));
                 }
                 // The prologue does this on a real server.
-                let key = self.key(&format!("{}{written}", self.prefix)).expect("only keys are set");
+                let key = self.key(id, &format!("{}{written}", self.prefix)).expect("only keys are set");
                 let token = value.strip_prefix('v').and_then(|token| token.parse().ok()).expect("a token");
                 self.look_for(key);
                 self.script_ran(token, self.keys[key].slot);
@@ -250,7 +255,7 @@ impl Cluster {
                 "+OK\r\n".to_owned()
             }
             ("EVAL", [_, _, key, value, words]) => {
-                let key = self.key(key).expect("only keys are set");
+                let key = self.key(id, key).expect("only keys are set");
                 let token = value.strip_prefix('v').and_then(|token| token.parse().ok()).expect("a token");
                 self.script_ran(token, self.keys[key].slot);
                 if self.write(key, Some(token), NEVER, Some(id)) {
@@ -260,7 +265,7 @@ impl Cluster {
                 format!("-{words}\r\n")
             }
             ("DEL", [key, marker]) => {
-                let key = self.key(key).expect("a key and its marker");
+                let key = self.key(id, key).expect("a key and its marker");
                 self.look_for(key);
                 let there = self.keys[key].history.now().value.is_some();
                 if there && self.write(key, None, NEVER, Some(id)) {
@@ -271,7 +276,7 @@ impl Cluster {
                 format!(":{}\r\n", u8::from(there))
             }
             ("PEXPIRE", [key, ms]) => {
-                let key = self.key(key).expect("only keys expire");
+                let key = self.key(id, key).expect("only keys expire");
                 let ms: u64 = ms.parse().expect("a number");
                 self.look_for(key);
                 let Some(value) = self.keys[key].history.now().value else { return ":0\r\n".to_owned() };
@@ -300,12 +305,12 @@ impl Cluster {
     fn track(&mut self, id: ConnId, key: usize) {
         if self.conns[id].tracking && !self.conns[id].untracked {
             let node = self.conns[id].node;
-            self.nodes[node].table.entry(key).or_default().insert(id);
+            self.nodes[node].table.entry(self.keys[key].tracked_as).or_default().insert(id);
         }
     }
 
     fn read(&mut self, id: ConnId, name: &str) -> String {
-        let key = self.key(name).expect("only keys are read");
+        let key = self.key(id, name).expect("only keys are read");
         self.look_for(key);
         self.track(id, key);
         let state = self.keys[key].history.latest();
@@ -322,7 +327,7 @@ impl Cluster {
     }
 
     fn lifetime(&mut self, id: ConnId, name: &str, mark: &mut Option<Mark>) -> String {
-        let key = self.key(name).expect("only keys have a lifetime");
+        let key = self.key(id, name).expect("only keys have a lifetime");
         self.look_for(key);
         self.track(id, key);
         if let Some(at) = self.conns[id].open.iter().position(|fill| fill.key == key) {

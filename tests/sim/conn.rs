@@ -10,7 +10,7 @@ use crate::pipe::{Lag, Pipe};
 /// What it means that some bytes have reached the daemon.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Mark {
-    /// An invalidation of this key, which was sent then.
+    /// An invalidation of all keys that are tracked as this one, which was sent then.
     Key { key: usize, sent: Ms },
     /// The invalidation of everything that was read on the connection, which was sent then.
     Everything { sent: Ms },
@@ -44,6 +44,8 @@ pub(crate) struct Conn {
     pub(crate) arrived: Vec<u8>,
     /// What has arrived at the daemon, but for its socket being full.
     leaving: Vec<u8>,
+    /// The database that its commands are carried out in.
+    pub(crate) database: u8,
     pub(crate) tracking: bool,
     /// It is told of every change of keys with these prefixes, and of no others.
     pub(crate) prefixes: Vec<String>,
@@ -77,6 +79,7 @@ impl Conn {
             replies_lag: lag,
             arrived: Vec::new(),
             leaving: Vec::new(),
+            database: 0,
             tracking: false,
             prefixes: Vec::new(),
             asking: false,

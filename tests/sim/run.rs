@@ -63,6 +63,7 @@ pub(crate) struct Counts {
     pub(crate) sides: u64,
     pub(crate) redirects: u64,
     pub(crate) forged: u64,
+    pub(crate) in_others: u64,
     pub(crate) emptied: u64,
     pub(crate) requests_refused: u64,
     pub(crate) replies_refused: u64,
@@ -73,7 +74,7 @@ pub(crate) struct Counts {
 // === impl Counts ===
 
 impl Counts {
-    pub(crate) fn named(&self) -> [(&'static str, u64); 19] {
+    pub(crate) fn named(&self) -> [(&'static str, u64); 20] {
         [
             ("read", self.reads),
             ("read of what was over", self.behind),
@@ -89,6 +90,7 @@ impl Counts {
             ("side connection", self.sides),
             ("redirect", self.redirects),
             ("forged redirect of a plain command", self.forged),
+            ("command in another database", self.in_others),
             ("emptying of L1 for memory", self.emptied),
             ("request refused for memory", self.requests_refused),
             ("reply refused for memory", self.replies_refused),
@@ -112,6 +114,7 @@ impl Counts {
         self.sides += other.sides;
         self.redirects += other.redirects;
         self.forged += other.forged;
+        self.in_others += other.in_others;
         self.emptied += other.emptied;
         self.requests_refused += other.requests_refused;
         self.replies_refused += other.replies_refused;
@@ -168,8 +171,11 @@ pub(crate) fn run(seed: u64, traced: bool) -> Outcome {
         prefix = namespace.prefix(DbIndex::default());
         config.namespaces.unix = Some(namespace);
     }
+    // Some go to several databases.
+    let databases = if matches!(seed % 8, 3 | 5) { 2 } else { 1 };
+    clients.iter_mut().for_each(|client| client.databases = databases);
     let log = Log::new(traced, directory.path().display().to_string());
-    let cluster = Cluster::new(directory.path(), rng, log, &prefix);
+    let cluster = Cluster::new(directory.path(), rng, log, &prefix, databases);
     let mut builder = Builder::new_current_thread();
     let runtime =
         builder.enable_all().start_paused(true).event_interval(8).build_local(LocalOptions::default());
@@ -257,6 +263,7 @@ async fn live(
         sides: total("upstream_side_opened"),
         redirects: total("upstream_redirects"),
         forged: cluster.forged,
+        in_others: cluster.in_others,
         emptied: counted(&house.ceiling.counts.l1_emptied),
         requests_refused: counted(&house.ceiling.counts.requests_refused),
         replies_refused: counted(&house.ceiling.counts.replies_refused),

@@ -9,7 +9,6 @@ use futures_util::future::join_all;
 use tokio::time;
 
 use crate::clients::block_state::CancelReason;
-use crate::protocol::key::KeySlots;
 use crate::protocol::resp::{cursor, encode};
 use crate::router::context::RouterContext;
 use crate::upstream::{Call, Dedicated, Right, UpstreamError};
@@ -117,7 +116,7 @@ impl BlockedCalls {
         let bytes = encode::request(&["CLIENT", "UNBLOCK", &id, how]);
         let until = time::Instant::now() + self.context.settings.request_timeout;
         while held.outcome.is_none() && time::Instant::now() < until {
-            let call = Call::new(KeySlots::None, bytes.clone(), false);
+            let call = Call::without_keys(bytes.clone(), false);
             let mut outcome = self.context.upstream.send_to_known(held.dedicated.node(), call).reply;
             let outcome = tokio::select! {
                 biased;

@@ -129,8 +129,7 @@ impl Canary {
         self.waiting.lock().insert(key.clone(), sender);
         let life = (2 * self.interval).max(KEY_LIFE_MIN).as_millis().to_string();
         let send = |bytes, reads_only| {
-            upstream
-                .send(Some(slot), Call::new(KeySlots::One(slot), bytes, reads_only).on(DbIndex::default()))
+            upstream.send(Some(slot), Call::new(DbIndex::default(), KeySlots::One(slot), bytes, reads_only))
         };
         let mut read = send(encode::request(&[b"GET", &key[..]]), true);
         let is_tracked = read.epoch.take().is_some();

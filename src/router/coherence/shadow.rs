@@ -69,7 +69,7 @@ impl ShadowVerifier {
         let bytes = OwnedRequest::from_args(arguments).bytes();
         let slot = Slot::of(sample.key());
         // This reply is not kept, so it needs no tracking.
-        let call = Call::new(KeySlots::One(slot), bytes, true).on(sample.command.database());
+        let call = Call::new(sample.command.database(), KeySlots::One(slot), bytes, true);
         let sent = self.context.upstream.send_untracked(Some(slot), call);
         let reply = match sent.reply.await {
             Ok(Ok(reply)) if !reply.rerouted && !reply.frame.starts_with(b"-") => reply.frame,

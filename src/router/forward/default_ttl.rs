@@ -126,7 +126,7 @@ impl DefaultTtl {
         // redirected.
         let sent = match due.len() > 1 && !self.is_moving(slots) {
             true => {
-                let call = Call::new(slots, all(&due), false).on(database);
+                let call = Call::new(database, slots, all(&due), false);
                 vec![(self.context.upstream.send_behind(call, due.len() + 1), due)]
             }
             false => self.give_each(slots, database, due),
@@ -153,7 +153,7 @@ impl DefaultTtl {
     ) -> Vec<(PendingReply, DueKeys)> {
         let is_single = due.len() == 1;
         let give = |(key, ttl): (Bytes, Duration)| {
-            let call = Call::new(slots, pexpire(&key, ttl), false).on(database);
+            let call = Call::new(database, slots, pexpire(&key, ttl), false);
             let sent = match is_single {
                 true => self.context.upstream.send_behind(call, 0),
                 false => self.context.upstream.send(slots.one(), call),

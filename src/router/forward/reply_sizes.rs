@@ -98,7 +98,7 @@ impl ReplySizes {
         }
         let asked = keys.into_iter().map(|key| {
             let bytes = encode::request(&[&b"MEMORY"[..], b"USAGE", &key]);
-            let sent = self.context.upstream.send(slots.one(), Call::new(slots, bytes, true).on(database));
+            let sent = self.context.upstream.send(slots.one(), Call::new(database, slots, bytes, true));
             (Bytes::copy_from_slice(&key), sent)
         });
         let asked: Vec<_> = asked.collect();

@@ -79,7 +79,7 @@ impl Sender {
             && to.slots != KeySlots::None
             && self.context.is_uncached(route, request);
         let reads_only = route.flags.has(Flags::READ);
-        let call = Call::new(to.slots, bytes, reads_only).on(caller.inflight.database());
+        let call = Call::new(caller.inflight.database(), to.slots, bytes, reads_only);
         let call = Call { runs_user_code: route.runs_user_code, ..call };
         let slot = to.slots.one();
         let sent = if isolated {

@@ -91,7 +91,10 @@ impl Publisher {
         caller: Caller<'_>,
     ) -> LocalBoxFuture<'static, Bytes> {
         let (slot, sharded) = (Slot::of(&channel.name), channel.kind == TopicKind::Shard);
-        let call = Call::new(KeySlots::One(slot), request.bytes(), spec.flags.has(Flags::READ));
+        let call = Call {
+            slots: KeySlots::One(slot),
+            ..Call::without_keys(request.bytes(), spec.flags.has(Flags::READ))
+        };
         let (node, sent) = if sharded {
             (self.context.upstream.owner_node(slot), self.context.upstream.send(Some(slot), call))
         } else {

@@ -84,7 +84,7 @@ impl BySlot {
                 let args = std::iter::once(0).chain(args).map(|index| request.arg(index));
                 let request = OwnedRequest::from_args(args);
                 let (bytes, due) = self.default_ttl.apply(route, &request.as_request(), request.bytes());
-                let call = Call::new(part.slots, bytes, reads_only).on(caller.inflight.database());
+                let call = Call::new(caller.inflight.database(), part.slots, bytes, reads_only);
                 let sent = self.context.upstream.send(part.slots.one(), call);
                 let following = self.default_ttl.follow(&sent, part.slots, due, caller.inflight);
                 (sent, following)

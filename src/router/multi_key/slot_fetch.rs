@@ -77,7 +77,7 @@ impl SlotFetches {
         let args = part.positions.iter().map(|position| request.arg(*position));
         let bytes = OwnedRequest::from_args(std::iter::once(&b"MGET"[..]).chain(args)).bytes();
         let database = caller.inflight.database();
-        let call = Call::new(part.slots, bytes, true).on(database);
+        let call = Call::new(database, part.slots, bytes, true);
         // Each lifetime takes a command of its own, and there may be no room for all of them.
         let mut room = self.context.upstream.spare_room(slot);
         let wants = part.positions.iter().map(|position| match wanted.get(&(position - 1)).copied() {
@@ -157,7 +157,7 @@ impl SlotFetches {
                 // What is asked again now would come behind what the session sent after it (I6).
                 return Err(reply.frame);
             }
-            return self.fetch_one_by_one(slot, batch.keys, elements, resp).await;
+            return self.fetch_one_by_one(slot, batch.database, batch.keys, elements, resp).await;
         }
         let values: Option<Vec<&[u8]>> = cursor::elements(&reply.frame).and_then(Iterator::collect);
         let count = batch.keys.len();
@@ -224,6 +224,7 @@ impl SlotFetches {
     async fn fetch_one_by_one(
         &self,
         slot: Slot,
+        database: DbIndex,
         keys: Vec<Fetched>,
         elements: &mut [Option<Bytes>],
         resp: Resp,
@@ -232,7 +233,7 @@ impl SlotFetches {
             .iter()
             .map(|fetched| {
                 let bytes = encode::request(&[b"MGET", &fetched.key[..]]);
-                let call = Call::new(KeySlots::One(slot), bytes, true);
+                let call = Call::new(database, KeySlots::One(slot), bytes, true);
                 (fetched.index, self.context.upstream.send(Some(slot), call))
             })
             .collect();

@@ -7,7 +7,6 @@ use futures_util::future::{LocalBoxFuture, join_all};
 
 use super::gather::{fitting, gathered};
 use crate::protocol::command::{Flags, Gather, Spec};
-use crate::protocol::key::KeySlots;
 use crate::protocol::resp::Resp;
 use crate::protocol::resp::request::Request;
 use crate::router::answer::Answer;
@@ -55,7 +54,7 @@ impl AllPrimaries {
             Gather::AnyOk | Gather::Running => self.ask_every_dedicated(&request.bytes()),
             _ => {
                 let reads_only = spec.flags.has(Flags::READ);
-                let call = Call::new(KeySlots::None, request.bytes(), reads_only);
+                let call = Call::without_keys(request.bytes(), reads_only);
                 self.context.ask_every(&call.on(caller.inflight.database()))
             }
         };

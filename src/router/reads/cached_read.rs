@@ -211,7 +211,7 @@ impl CachedReads {
         let read = begin_read(request.arg_bytes(key_at), cache.next_number());
         let slot = missed.slot();
         let database = caller.inflight.database();
-        let call = Call::new(KeySlots::One(slot), request.bytes(), true).on(database);
+        let call = Call::new(database, KeySlots::One(slot), request.bytes(), true);
         let (mut value, tracking) = match terms {
             Some(terms) => {
                 let keys = std::iter::once(query.key);

@@ -75,7 +75,7 @@ impl KeyWalks {
     ) -> Option<Vec<Bytes>> {
         let ask = |name: &Bytes| {
             let request = encode::request(&[&b"TYPE"[..], name]);
-            let call = Call::new(KeySlots::One(slot), request, true).on(database);
+            let call = Call::new(database, KeySlots::One(slot), request, true);
             self.context.upstream.send_untracked(Some(slot), call)
         };
         let mut present = Vec::new();

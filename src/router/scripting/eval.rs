@@ -14,7 +14,6 @@ use super::functions::FunctionCalls;
 use super::script_cache::{ScriptCache, Sha, with_body};
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{Gather, ScriptAction, Spec};
-use crate::protocol::key::KeySlots;
 use crate::protocol::resp::cursor::{self, ReplyHead};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
@@ -237,7 +236,7 @@ impl Scripting {
     /// SCRIPT LOAD: known once one node took it, since the others get it when they need it.
     fn load_script(self: &Rc<Scripting>, request: &Request<'_>) -> Answer {
         let owned = request.to_owned();
-        let asked = self.context.ask_every(&Call::new(KeySlots::None, owned.bytes(), false));
+        let asked = self.context.ask_every(&Call::without_keys(owned.bytes(), false));
         if asked.is_empty() {
             return Answer::Now(failure_reply(&self.context.upstream.no_topology()));
         }

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
 use crate::clock::{self, Nanos};
-use crate::protocol::key::KeySlots;
 use crate::protocol::resp::cursor;
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
@@ -154,7 +153,7 @@ impl FunctionCalls {
             for other in self.context.upstream.primaries().iter().filter(|other| **other != host.node) {
                 let Some(code) = library_of(&self.libraries(*other, true).await, &name) else { continue };
                 let request = encode::request(&[&b"FUNCTION"[..], b"LOAD", b"REPLACE", &code]);
-                let call = Call::new(KeySlots::None, request, false);
+                let call = Call::without_keys(request, false);
                 let outcome =
                     self.context.upstream.send_to(host.node, call).reply.await.unwrap_or_else(stopped);
                 if let Ok(reply) = &outcome {

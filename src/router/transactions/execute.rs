@@ -206,7 +206,7 @@ impl Transactions {
         let write = self.context.begin_write(written, caller);
         let write = if opaque || swaps { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!whole.due.is_empty()).then_some(whole.due));
-        let call = Call { selects, ..Call::new(slots, bytes, false).on(caller.inflight.database()) };
+        let call = Call { selects, ..Call::new(caller.inflight.database(), slots, bytes, false) };
         let isolated =
             due.is_none() && (opaque || grows) && self.context.upstream.reply_limit(slots.one()).is_some();
         let hold = isolated.then(|| Hold::of(caller.inflight));
@@ -261,7 +261,7 @@ impl Transactions {
         let write = self.context.begin_write(written, caller);
         let write = if opaque || swaps { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!due.is_empty()).then_some(due));
-        let call = Call { selects, ..Call::new(slots, bytes, false).on(caller.inflight.database()) };
+        let call = Call { selects, ..Call::new(caller.inflight.database(), slots, bytes, false) };
         let (this, inflight) = (self.clone(), caller.inflight.clone());
         async move {
             let outcome = match watch.connection {

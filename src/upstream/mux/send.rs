@@ -6,7 +6,6 @@ use tokio::sync::oneshot;
 use super::connection::MuxConnection;
 use super::queue::COMMAND_BYTES;
 use crate::clock::{self, Nanos};
-use crate::protocol::key::KeySlots;
 use crate::upstream::call::{Call, Completion, PendingCommand, PendingReply};
 use crate::upstream::conn::handshake::UNTRACKED;
 use crate::upstream::context::WorkerContext;
@@ -52,7 +51,7 @@ impl MuxConnection {
         }
         let deadline = clock::now() + clock::nanos(context.options.request_timeout);
         // SELECT goes before both.
-        let untracked = Call::new(KeySlots::None, Bytes::from_static(UNTRACKED), false);
+        let untracked = Call::without_keys(Bytes::from_static(UNTRACKED), false);
         let untracked = Call { database: call.database, ..untracked };
         self.enqueue(PendingCommand::new(untracked, Completion::Nobody(Right::Caching), deadline));
         // Not looked at the bounds again: the read must follow.

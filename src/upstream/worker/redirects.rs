@@ -8,7 +8,6 @@ use tokio::time;
 use super::upstream::Upstream;
 use crate::clock;
 use crate::node::NodeId;
-use crate::protocol::key::KeySlots;
 use crate::protocol::resp::encode;
 use crate::upstream::call::{Call, Completion, PendingCommand};
 use crate::upstream::context::Reroute;
@@ -68,7 +67,7 @@ impl Upstream {
             waiting.call.reads_only = false;
             // A SELECT goes before ASKING, which holds for the next command alone.
             let database = waiting.call.database;
-            let asking = Call { database, ..Call::new(KeySlots::None, encode::request(&["ASKING"]), false) };
+            let asking = Call { database, ..Call::without_keys(encode::request(&["ASKING"]), false) };
             let nobody = Completion::Nobody(Right::Asking);
             connection.enqueue(PendingCommand::new(asking, nobody, waiting.deadline));
         }

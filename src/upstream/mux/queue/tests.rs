@@ -11,14 +11,14 @@ use crate::upstream::rights::Right;
 
 fn waiting(name: &'static str, slot: u64, reads_only: bool) -> PendingCommand {
     let slots = Slot::from_number(slot).map_or(KeySlots::None, KeySlots::One);
-    let call = Call::new(slots, Bytes::from_static(name.as_bytes()), reads_only);
+    let call = Call { slots, ..Call::without_keys(Bytes::from_static(name.as_bytes()), reads_only) };
     PendingCommand::new(call, Completion::Nobody(Right::Asking), 100)
 }
 
 /// A command that somebody waits for.
 fn awaited(name: &'static str, slots: KeySlots, reads_only: bool) -> PendingCommand {
     let (sender, _) = tokio::sync::oneshot::channel();
-    let call = Call::new(slots, Bytes::from_static(name.as_bytes()), reads_only);
+    let call = Call { slots, ..Call::without_keys(Bytes::from_static(name.as_bytes()), reads_only) };
     PendingCommand::new(call, Completion::Caller(sender), 100)
 }
 
