@@ -9,6 +9,7 @@ use nearside::protocol::key::Slot;
 use nearside::sandbox::SandboxClient;
 use tokio::time::Instant;
 
+use crate::entrance::ENTRANCES;
 use crate::oracle::Seen;
 use crate::world::{BOUNDS, Key, World};
 
@@ -31,13 +32,13 @@ pub(crate) fn audit_all(world: &World) {
 }
 
 fn audit(world: &World, keys: &[&Key]) {
-    let mut daemons: Vec<SandboxClient> =
-        (0..world.daemons.len()).map(|daemon| world.client(daemon, 3)).collect();
+    let mut clients: Vec<SandboxClient> =
+        (0..ENTRANCES.len()).map(|entrance| world.client(entrance, 3)).collect();
     for key in keys {
         let _alone = key.writing.lock().unwrap();
         // What was written just before may be on its way to a daemon.
         let deadline = Instant::now() + BOUNDS.stale;
-        while let Err(what) = look(world, key, &mut daemons) {
+        while let Err(what) = look(world, key, &mut clients) {
             if Instant::now() > deadline {
                 let shown = key.log.lock().unwrap().shown(clock::now());
                 world.violated(&format!("{}, though nothing is under way: {what}; {shown}", key.name));
@@ -49,15 +50,16 @@ fn audit(world: &World, keys: &[&Key]) {
 }
 
 /// Asks the owner, every daemon, and the owner again; if all say the same, the key begins anew from there.
-fn look(world: &World, key: &Key, daemons: &mut [SandboxClient]) -> Result<(), String> {
+fn look(world: &World, key: &Key, clients: &mut [SandboxClient]) -> Result<(), String> {
     let node = world.cluster.owner_of(Slot::of(key.name.as_bytes())).unwrap();
     let mut owner = node.server().connect().unwrap();
     let ask = |client: &mut SandboxClient, name: &str| key.read(&client.command(&["GET", name]).unwrap());
     let truth = ask(&mut owner, &key.name)?;
-    for (daemon, client) in daemons.iter_mut().enumerate() {
-        let served = ask(client, world.name_at(daemon, key))?;
+    for (entrance, client) in ENTRANCES.iter().zip(clients) {
+        let Some(name) = entrance.name_of(&key.name) else { continue };
+        let served = ask(client, name)?;
         if served != truth {
-            return Err(format!("daemon {daemon} says {served:?} and the owner {truth:?}"));
+            return Err(format!("daemon {} says {served:?} and the owner {truth:?}", entrance.daemon));
         }
     }
     let again = ask(&mut owner, &key.name)?;

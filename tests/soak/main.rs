@@ -1,5 +1,5 @@
-//! The soak: a checked load on a real cluster of six nodes and two daemons, while all that can break breaks.
-//! With NEARSIDE_SOAK_NAMESPACE=1 there is a third one, whose clients are in a namespace.
+//! The soak: a checked load on a real cluster of six nodes and three daemons, while all that can break breaks.
+//! The clients of the third one are in namespaces.
 //!
 //! `make soak` runs it for NEARSIDE_SOAK_SECONDS, from NEARSIDE_TEST_SEED; `cargo test --test soak` for a
 //! minute from a fixed seed. The seed decides what is written, read and broken, and when; servers and threads
@@ -14,6 +14,7 @@ mod support;
 
 mod audit;
 mod deck;
+mod entrance;
 mod faults;
 mod oracle;
 mod reader;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::Instant;
 
+use entrance::ENTRANCES;
 use faults::Faults;
 use reader::Manner;
 use report::Report;
@@ -72,12 +74,12 @@ fn nothing_that_is_served_is_wrong() {
         for number in 0..WRITERS {
             scope.spawn(move || writer::run(world, number as usize, WRITERS as usize, random(number)));
         }
-        let readers: Vec<_> = (0..world.daemons.len() * 4)
+        let readers: Vec<_> = (0..ENTRANCES.len() * 4)
             .map(|number| {
                 let random = random(READER_STREAMS + number as u64);
-                let (daemon, version) = (number / 4, 2 + (number % 2) as u8);
+                let (entrance, version) = (number / 4, 2 + (number % 2) as u8);
                 let manner = if number % 4 < 2 { Manner::Waits } else { Manner::Leaves };
-                scope.spawn(move || reader::run(world, daemon, version, manner, random))
+                scope.spawn(move || reader::run(world, entrance, version, manner, random))
             })
             .collect();
         scope.spawn(move || vanisher::run(world, random(WRITERS + 1)));

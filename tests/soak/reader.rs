@@ -1,4 +1,4 @@
-//! Reads through one daemon, one by one, in pipelines and by MGET, and has every value judged by the log of
+//! Reads through one entrance, one by one, in pipelines and by MGET, and has every value judged by the log of
 //! its key.
 
 use std::collections::HashMap;
@@ -12,6 +12,7 @@ use nearside::clock::{self, Nanos};
 use nearside::sandbox::Reply;
 use nearside::sandbox::client::encode;
 
+use crate::entrance::ENTRANCES;
 use crate::oracle::{Glance, Judged, Seen};
 use crate::report::Readings;
 use crate::world::{BOUNDS, World};
@@ -34,10 +35,12 @@ pub(crate) enum Manner {
 
 const IMPATIENCE: Duration = Duration::from_millis(15);
 
-/// One reader: a session of one daemon.
+/// One reader: a session at one entrance.
 struct Reader<'a> {
     world: &'a World,
-    daemon: usize,
+    entrance: usize,
+    /// The keys of the entrance, by number.
+    own: Vec<usize>,
     version: u8,
     readings: Readings,
     /// What this session was last served of each key, and how late that was.
@@ -59,10 +62,17 @@ struct Asked {
 }
 
 /// Reads until it is over.
-pub(crate) fn run(world: &World, daemon: usize, version: u8, manner: Manner, mut random: Rng) -> Readings {
-    let mut reader = Reader { world, daemon, version, readings: Readings::new(), last: HashMap::new() };
+pub(crate) fn run(world: &World, entrance: usize, version: u8, manner: Manner, mut random: Rng) -> Readings {
+    let mut reader = Reader {
+        world,
+        entrance,
+        own: world.keys_at(entrance),
+        version,
+        readings: Readings::new(),
+        last: HashMap::new(),
+    };
     let connect = || {
-        let client = world.client(daemon, version);
+        let client = world.client(entrance, version);
         if manner == Manner::Leaves {
             client.set_timeout(IMPATIENCE).unwrap();
         }
@@ -72,7 +82,7 @@ pub(crate) fn run(world: &World, daemon: usize, version: u8, manner: Manner, mut
     while !world.is_over() {
         let depth = if manner == Manner::Leaves || random.bool() { 1 } else { random.usize(1..=DEPTH_MAX) };
         let pipeline: Vec<Asked> = (0..depth).map(|_| reader.ask(manner, &mut random)).collect();
-        let bytes: Vec<u8> = pipeline.iter().flat_map(|asked| asked.bytes(world, daemon)).collect();
+        let bytes: Vec<u8> = pipeline.iter().flat_map(|asked| asked.bytes(world, entrance)).collect();
         let asked_at = clock::now();
         let mut is_lost = client.send_raw(&bytes).is_err();
         let mut earlier = HashMap::new();
@@ -86,7 +96,10 @@ pub(crate) fn run(world: &World, daemon: usize, version: u8, manner: Manner, mut
         if is_lost {
             match manner {
                 Manner::Waits => {
-                    world.violated(&format!("daemon {daemon} gave no reply, or closed a session"));
+                    world.violated(&format!(
+                        "daemon {} gave no reply, or closed a session",
+                        ENTRANCES[entrance].daemon
+                    ));
                 }
                 Manner::Leaves => reader.readings.left += 1,
             }
@@ -101,13 +114,13 @@ pub(crate) fn run(world: &World, daemon: usize, version: u8, manner: Manner, mut
 
 impl Reader<'_> {
     fn ask(&self, manner: Manner, random: &mut Rng) -> Asked {
-        let keys = &self.world.keys;
+        let keys = &self.own;
         let is_mget = manner == Manner::Waits && random.u8(..3) == 0;
         let count = if is_mget { random.usize(1..=MGET_MAX) } else { 1 };
         // Half of all reads are of few keys, so that they meet each other.
         let limit = if random.bool() { keys.len() } else { keys.len() / 10 };
-        let ask = |key: usize| (key, keys[key].log.lock().unwrap().glance(self.daemon));
-        Asked { keys: (0..count).map(|_| ask(random.usize(..limit))).collect(), is_mget }
+        let ask = |key: usize| (key, self.world.keys[key].log.lock().unwrap().glance(self.entrance));
+        Asked { keys: (0..count).map(|_| ask(keys[random.usize(..limit)])).collect(), is_mget }
     }
 
     fn check(&mut self, asked: &Asked, reply: &Reply, asked_at: Nanos, earlier: &mut HashMap<usize, usize>) {
@@ -146,13 +159,13 @@ impl Reader<'_> {
         let key = &self.world.keys[number];
         let seen = key.read(value)?;
         let mut log = key.log.lock().unwrap();
-        let judged = log.judge(self.daemon, glance, earlier, seen, times, BOUNDS)?;
+        let judged = log.judge(self.entrance, glance, earlier, seen, times, BOUNDS)?;
         if let Judged::State { number: state, replaced_at } = judged {
             let stale_for = replaced_at.map_or(0, |at| times.0 - at);
             let now = Last { state, is_value: seen != Seen::Absent, stale_for };
             let last = self.last.entry(number).or_insert(now);
             if state > last.state {
-                let replaced = log.replaced_elsewhere(last.state, self.daemon).filter(|_| last.is_value);
+                let replaced = log.replaced_elsewhere(last.state, self.entrance).filter(|_| last.is_value);
                 if let Some(at) = replaced {
                     self.readings.note(last.stale_for, self.world.weather.was_bad(at));
                 }
@@ -171,7 +184,7 @@ impl Reader<'_> {
         let states = key.log.lock().unwrap().shown(asked_at);
         self.world.violated(&format!(
             "{} by {command} through daemon {}, RESP{}: {what}. The reply took {took:.3?}. States, ms before the read: {states}",
-            key.name, self.daemon, self.version
+            key.name, ENTRANCES[self.entrance].daemon, self.version
         ));
     }
 }
@@ -179,9 +192,10 @@ impl Reader<'_> {
 // === impl Asked ===
 
 impl Asked {
-    fn bytes(&self, world: &World, daemon: usize) -> Vec<u8> {
+    fn bytes(&self, world: &World, entrance: usize) -> Vec<u8> {
         let name = if self.is_mget { "MGET" } else { "GET" };
-        let keys = self.keys.iter().map(|(key, _)| world.name_at(daemon, &world.keys[*key]));
+        let name_of = |key: &usize| ENTRANCES[entrance].name_of(&world.keys[*key].name);
+        let keys = self.keys.iter().filter_map(|(key, _)| name_of(key));
         encode(&std::iter::once(name).chain(keys).collect::<Vec<_>>())
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use nearside::sandbox::client::encode;
 
+use crate::entrance::ENTRANCES;
 use crate::world::World;
 
 const DEPTH_MAX: usize = 24;
@@ -17,7 +18,7 @@ const PAUSE_MAX_MILLIS: u64 = 40;
 /// went astray would be noticed.
 pub(crate) fn run(world: &World, mut random: Rng) {
     while !world.is_over() {
-        let mut client = world.client(random.usize(..world.daemons.len()), random.u8(2..=3));
+        let mut client = world.client(random.usize(..ENTRANCES.len()), random.u8(2..=3));
         let mut bytes = Vec::new();
         for _ in 0..random.usize(1..=DEPTH_MAX) {
             let key = &world.keys[random.usize(..world.keys.len())];

@@ -1,7 +1,6 @@
 //! What all threads of a run share: the cluster behind its relays, the daemons, the log of every key, what
 //! went wrong.
 
-use std::env;
 use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,6 +9,7 @@ use std::time::Duration;
 use nearside::clock::{self, Nanos};
 use nearside::sandbox::{Address, Cluster, ClusterShape, Node, Reply, SandboxClient};
 
+use crate::entrance::{ENTRANCES, NAMESPACED, PINNED, PLAIN};
 use crate::oracle::{Bounds, KeyLog, Seen};
 use crate::support::daemon::Daemon;
 use crate::support::relay::Relay;
@@ -21,8 +21,6 @@ pub(crate) struct World {
     /// What each node announces instead of itself.
     pub(crate) relays: Vec<Relay>,
     pub(crate) daemons: Vec<Daemon>,
-    /// The daemon whose clients are in a namespace, if there is one.
-    namespaced: Option<usize>,
     pub(crate) keys: Vec<Key>,
     pub(crate) weather: Weather,
     pub(crate) is_over: AtomicBool,
@@ -50,17 +48,9 @@ pub(crate) struct Weather {
 
 /// Keys of one slot are next to each other, so that one MGET or one move of a slot meets several.
 const TAGS: usize = 40;
+/// The tags from this one on are in the pinned namespace.
+const TAGS_PINNED_FROM: usize = 36;
 const KEYS_PER_TAG: usize = 6;
-
-/// A quarter of the keys is heard of by listening to all changes.
-const POLICY: &str = "[[policy]]\nprefix = 'soak:{1'\ntracking = 'broadcast'\n";
-
-/// When it is set, there is one more daemon, whose clients are in a namespace.
-const WITH_NAMESPACE: &str = "NEARSIDE_SOAK_NAMESPACE";
-
-/// Its clients have shorter names for the same keys.
-const NAMESPACE: &str = "namespace = 'soak'\n[[policy]]\nprefix = '{1'\ntracking = 'broadcast'\n";
-const PREFIX: &str = "soak:";
 
 /// What a daemon promises when it is configured as it comes: the lease, and what a loaded machine takes on
 /// top.
@@ -96,17 +86,14 @@ impl World {
             let file = file.to_str().unwrap();
             Daemon::start(&["--config", file, "--upstream", &url, "--workers", workers])
         };
-        let mut daemons = vec![start(0, POLICY, "1"), start(1, POLICY, "2")];
-        let namespaced = env::var_os(WITH_NAMESPACE).map(|_| daemons.len());
-        daemons.extend(namespaced.map(|number| start(number, NAMESPACE, "1")));
+        let daemons = vec![start(0, PLAIN, "1"), start(1, PLAIN, "2"), start(2, NAMESPACED, "1")];
         daemons.iter().for_each(|daemon| daemon.until_tracked(3));
         let now = clock::now();
-        let keys = (0..TAGS * KEYS_PER_TAG).map(|number| Key::new(number, daemons.len(), now)).collect();
+        let keys = (0..TAGS * KEYS_PER_TAG).map(|number| Key::new(number, now)).collect();
         World {
             cluster,
             relays,
             daemons,
-            namespaced,
             keys,
             weather: Weather { from: AtomicU64::new(u64::MAX), until: AtomicU64::new(0) },
             is_over: AtomicBool::new(false),
@@ -123,22 +110,20 @@ impl World {
         self.is_over.load(Ordering::SeqCst)
     }
 
-    /// A client of a daemon that speaks this version of the protocol.
-    pub(crate) fn client(&self, daemon: usize, version: u8) -> SandboxClient {
-        let mut client = self.daemons[daemon].client();
+    /// A client that came in at this entrance, and speaks this version of the protocol.
+    pub(crate) fn client(&self, entrance: usize, version: u8) -> SandboxClient {
+        let mut client = self.daemons[ENTRANCES[entrance].daemon].client();
         client.set_timeout(PATIENCE).unwrap();
         client.hello(version).unwrap();
+        let selected = client.command(&["SELECT", ENTRANCES[entrance].database]).unwrap();
+        assert!(selected.is_ok(), "{selected:?}");
         client
     }
 
-    /// The name that clients of a daemon have for a key.
-    pub(crate) fn name_at<'k>(&self, daemon: usize, key: &'k Key) -> &'k str {
-        if self.is_in_namespace(daemon) { &key.name[PREFIX.len()..] } else { &key.name }
-    }
-
-    /// Whether the clients of a daemon are in a namespace.
-    pub(crate) fn is_in_namespace(&self, daemon: usize) -> bool {
-        self.namespaced == Some(daemon)
+    /// The numbers of the keys of an entrance.
+    pub(crate) fn keys_at(&self, entrance: usize) -> Vec<usize> {
+        let is_of = |number: &usize| ENTRANCES[entrance].name_of(&self.keys[*number].name).is_some();
+        (0..self.keys.len()).filter(is_of).collect()
     }
 
     /// The number of the node that says it is at `port`: its own, or that of its relay.
@@ -187,9 +172,12 @@ impl World {
 // === impl Key ===
 
 impl Key {
-    fn new(number: usize, daemons: usize, now: Nanos) -> Key {
-        let name = format!("soak:{{{}}}:{number}", number / KEYS_PER_TAG);
-        Key { name, log: Mutex::new(KeyLog::new(daemons, now)), writing: Mutex::default() }
+    fn new(number: usize, now: Nanos) -> Key {
+        let name = match number / KEYS_PER_TAG {
+            tag if tag < TAGS_PINNED_FROM => format!("soak:{{{tag}}}:{number}"),
+            tag => format!("{PINNED}{tag}:{number}"),
+        };
+        Key { name, log: Mutex::new(KeyLog::new(ENTRANCES.len(), now)), writing: Mutex::default() }
     }
 
     /// The value of a state: it says whose it is.

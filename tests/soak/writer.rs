@@ -10,6 +10,7 @@ use fastrand::Rng;
 use nearside::clock;
 use nearside::sandbox::{Reply, SandboxClient};
 
+use crate::entrance::ENTRANCES;
 use crate::world::{Key, World};
 
 /// Between two writes of one writer.
@@ -27,7 +28,8 @@ struct Writer<'a> {
     /// Where each key was last found, by its number.
     owners: HashMap<usize, usize>,
     nodes: HashMap<usize, SandboxClient>,
-    daemons: Vec<SandboxClient>,
+    /// One at each entrance.
+    clients: Vec<SandboxClient>,
 }
 
 /// What became of a write.
@@ -49,23 +51,26 @@ enum Change {
 
 /// Writes the keys of this writer until it is over.
 pub(crate) fn run(world: &World, number: usize, writers: usize, mut random: Rng) {
-    let daemons =
-        (0..world.daemons.len()).map(|daemon| world.client(daemon, 2 + (number % 2) as u8)).collect();
-    let mut writer = Writer { world, owners: HashMap::new(), nodes: HashMap::new(), daemons };
+    let clients =
+        (0..ENTRANCES.len()).map(|entrance| world.client(entrance, 2 + (number % 2) as u8)).collect();
+    let mut writer = Writer { world, owners: HashMap::new(), nodes: HashMap::new(), clients };
     let own: Vec<usize> = (number..world.keys.len()).step_by(writers).collect();
     for key in &own {
         writer.write(*key, Change::Set, None);
     }
     while !world.is_over() {
-        let through = random.usize(..=world.daemons.len());
-        let through = (through < world.daemons.len()).then_some(through);
+        // One of the entrances where the key is known, or past all daemons.
+        let key = own[random.usize(..own.len())];
+        let is_known = |entrance: &usize| ENTRANCES[*entrance].name_of(&world.keys[key].name).is_some();
+        let known: Vec<usize> = (0..ENTRANCES.len()).filter(is_known).collect();
+        let through = known.get(random.usize(..=known.len())).copied();
         let change = match random.u8(..20) {
             0..=12 => Change::Set,
             13 | 14 => Change::SetForAWhile(random.u64(LIFE_MILLIS)),
             15 => Change::Expire(random.u64(LIFE_MILLIS)),
             _ => Change::Delete,
         };
-        writer.write(own[random.usize(..own.len())], change, through);
+        writer.write(key, change, through);
         thread::sleep(Duration::from_micros(random.u64(..PAUSE_MAX_MICROS)));
     }
 }
@@ -98,9 +103,10 @@ impl Writer<'_> {
         let expiry = life.map(|life| log.begin_expiry(sent_at + clock::nanos(life)));
         drop(log);
 
-        let name = through.map_or(&*key.name, |daemon| world.name_at(daemon, key));
+        let entrance = through.map(|entrance| ENTRANCES[entrance]);
+        let name = entrance.map_or(Some(&*key.name), |entrance| entrance.name_of(&key.name)).unwrap();
         let mut request = request(key, name, change, state);
-        if through.is_some_and(|daemon| world.is_in_namespace(daemon)) && matches!(change, Change::Set) {
+        if entrance.is_some_and(|entrance| entrance.has_scripts) && matches!(change, Change::Set) {
             request = in_script(name, request);
         }
         let outcome = self.send(number, &request, through);
@@ -136,11 +142,11 @@ impl Writer<'_> {
     }
 
     fn send(&mut self, number: usize, request: &[String], through: Option<usize>) -> Outcome {
-        let Some(daemon) = through else { return self.send_to_owner(number, request) };
-        match self.daemons[daemon].command(request) {
+        let Some(entrance) = through else { return self.send_to_owner(number, request) };
+        match self.clients[entrance].command(request) {
             Ok(reply) => outcome(reply),
             Err(_) => {
-                self.daemons[daemon] = self.world.client(daemon, 2);
+                self.clients[entrance] = self.world.client(entrance, 2);
                 Outcome::Doubtful
             }
         }

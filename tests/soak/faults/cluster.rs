@@ -10,6 +10,7 @@ use nearside::protocol::key::Slot;
 use nearside::sandbox::{Node, SandboxClient};
 use tokio::time::Instant;
 
+use crate::entrance::ENTRANCES;
 use crate::world::{Key, World};
 
 /// A kind of happening.
@@ -160,7 +161,12 @@ fn move_slot(world: &World, random: &mut Rng) {
 /// All keys at once, on the nodes themselves or through a daemon. Nobody writes meanwhile, so that the order
 /// is known.
 fn flush_all(world: &World, random: &mut Rng) {
-    let _alone: Vec<_> = world.keys.iter().map(|key| key.writing.lock().unwrap()).collect();
+    let through = random.usize(..=ENTRANCES.len());
+    let through = (through < ENTRANCES.len()).then_some(through);
+    // In a namespace it is about the keys of this namespace.
+    let keys = through.map_or_else(|| (0..world.keys.len()).collect(), |entrance| world.keys_at(entrance));
+    let keys: Vec<&Key> = keys.into_iter().map(|number| &world.keys[number]).collect();
+    let _alone: Vec<_> = keys.iter().map(|key| key.writing.lock().unwrap()).collect();
     let begin = |key: &Key| {
         let mut log = key.log.lock().unwrap();
         if log.is_in_doubt() {
@@ -169,16 +175,14 @@ fn flush_all(world: &World, random: &mut Rng) {
         }
         log.begin(true, clock::now())
     };
-    let states: Vec<usize> = world.keys.iter().map(begin).collect();
-    let through = random.usize(..=world.daemons.len());
-    let through = (through < world.daemons.len()).then_some(through);
+    let states: Vec<usize> = keys.iter().copied().map(begin).collect();
     let is_done = match through {
-        Some(daemon) => flush(&mut world.client(daemon, 3)),
+        Some(entrance) => flush(&mut world.client(entrance, 3)),
         None => {
             world.cluster.primaries().unwrap().iter().all(|node| flush(&mut node.server().connect().unwrap()))
         }
     };
-    for (key, state) in world.keys.iter().zip(states) {
+    for (key, state) in keys.iter().zip(states) {
         let mut log = key.log.lock().unwrap();
         if is_done { log.acknowledge(state, clock::now(), through) } else { log.doubt() }
     }
