@@ -21,7 +21,7 @@ mod differences;
 mod generated;
 mod reported;
 
-use differences::{Difference, EVERYWHERE, How, IN_CLUSTER};
+use differences::{Difference, EVERYWHERE, How, IN_CLUSTER, IN_NAMESPACE};
 
 /// What a reader wants to know of a command.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -399,7 +399,10 @@ fn what_differs(difference: &Difference) -> String {
 fn the_page_gives_the_differences_that_the_differential_suite_allows() {
     let mut table = "| command | what may differ | why |\n|---|---|---|\n".to_owned();
     let in_cluster = IN_CLUSTER.iter().map(|difference| ("in front of a cluster: ", difference));
-    for (place, difference) in EVERYWHERE.iter().map(|difference| ("", difference)).chain(in_cluster) {
+    let only_there = IN_NAMESPACE.iter().filter(|difference| !IN_CLUSTER.contains(difference));
+    let in_namespace = only_there.map(|difference| ("in a namespace: ", difference));
+    let everywhere = EVERYWHERE.iter().map(|difference| ("", difference));
+    for (place, difference) in everywhere.chain(in_cluster).chain(in_namespace) {
         let names: Vec<String> = difference
             .commands
             .iter()

@@ -171,9 +171,15 @@ impl Scope {
             let option = request.arg(index);
             index += if option.eq_ignore_ascii_case(b"limit") {
                 3
-            } else if option.eq_ignore_ascii_case(b"by") || option.eq_ignore_ascii_case(b"get") {
+            } else if option.eq_ignore_ascii_case(b"by") {
                 // Without a star it leads to no key.
                 places.extend(request.arg(index + 1).contains(&b'*').then_some(index + 1));
+                2
+            } else if option.eq_ignore_ascii_case(b"get") {
+                // A cluster takes `#` and what is in the slot of the key, also without a star.
+                places.extend(
+                    (index + 1 < request.len() && !is(request, index + 1, b"#")).then_some(index + 1),
+                );
                 2
             } else if option.eq_ignore_ascii_case(b"store") {
                 2
@@ -190,7 +196,20 @@ impl Scope {
         let patterns = || (2..request.len()).step_by(2).filter(|at| is(request, *at, b"match"));
         let places: SmallVec<[usize; 4]> = patterns().map(|at| at + 1).collect();
         match places.last() {
-            None => self.extended(request, &[b"MATCH", &[&self.prefix()[..], b"*"].concat()], rewriter),
+            None => {
+                let all = [&self.prefix()[..], b"*"].concat();
+                let own = [&b"MATCH"[..], &all];
+                // Behind an option without its value it would be taken for that. In front it counts: no other
+                // pattern follows.
+                let is_first =
+                    request.len() % 2 == 1 && !(2..request.len()).any(|at| is(request, at, b"match"));
+                if !is_first {
+                    return self.extended(request, &own, rewriter);
+                }
+                let head = [request.arg(0), request.arg(1)].into_iter().chain(own);
+                rewriter.replace(OwnedRequest::from_args(head.chain(request.args_from(2))));
+                Outward::Rewritten
+            }
             // The server says what it thinks of it.
             Some(last) if *last >= request.len() => Outward::Same,
             Some(_) => at(&places, self.prefix(), request, rewriter),

@@ -9,6 +9,8 @@ use super::carried::Carried;
 use super::conclude::conclude;
 use super::dispatch::carry_out;
 use super::exclusive::Waiting;
+use super::known_command::KnownCommand;
+use super::mode_commands;
 use super::naming::{NamesInReply, Naming};
 use super::pipeline::Pipeline;
 use super::state::SessionState;
@@ -94,6 +96,16 @@ fn outward(
     context: &SessionContext,
     rewriter: &mut Rewriter,
 ) -> (Outward, Option<Sha>) {
+    let learned = match carried.recognised {
+        Err(CommandError::Unknown) => context.router.unknown_commands.known(carried.request.arg(0)),
+        _ => None,
+    };
+    let known = carried.recognised.map(KnownCommand::OfTable).ok();
+    let known = known.or_else(|| learned.as_ref().map(KnownCommand::OfModule));
+    // A mode of the session refuses a command whatever its arguments are.
+    if let Some(refusal) = known.and_then(|known| mode_commands::refuse(known, state)) {
+        return (Outward::Refused(refusal), None);
+    }
     let outward = match carried.recognised {
         Ok(spec) if state.is_queueing() && !can_be_queued(spec) => Outward::Refused(not_in_multi(spec)),
         Ok(spec) if spec.names == ReplyNames::Script => {
@@ -105,11 +117,10 @@ fn outward(
             return scripts.outward(scope, spec, action, &carried.request, rewriter);
         }
         Ok(spec) => scope.outward(spec, &carried.request, rewriter),
-        Err(CommandError::Unknown) => match context.router.unknown_commands.known(carried.request.arg(0)) {
+        Err(_) => match &learned {
             Some(learned) => scope.outward_learned(&learned.name, learned.keys, &carried.request, rewriter),
             None => Outward::Same,
         },
-        Err(_) => Outward::Same,
     };
     (outward, None)
 }

@@ -22,7 +22,7 @@ const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same sl
 
 /// Both sides, as one client sees them.
 pub(crate) struct Conversation<'a> {
-    setting: &'static Setting,
+    pub(crate) setting: &'static Setting,
     plain: SandboxClient,
     nearside: SandboxClient,
     coverage: &'a RefCell<Coverage>,
@@ -80,12 +80,19 @@ impl<'a> Conversation<'a> {
         let keys: Vec<&[u8]> =
             spec.keys.positions(&recognised).into_iter().flatten().map(|at| recognised.arg(at)).collect();
         self.touched.extend(keys.iter().map(|key| key.to_vec()));
+        if self.setting.refuses(spec) {
+            let name = spec.name.to_ascii_uppercase().replace('|', " ");
+            let error = format!(
+                "-ERR nearside: {name} is not available in a namespace, because it acts on what all namespaces share\r\n"
+            );
+            return self.ask_nearside(spec, request, error.as_bytes());
+        }
         let class = spec.class_of(&recognised).before(self.setting.is_cluster(), &recognised);
         if let Class::Refused(refusal) = class {
             return self.ask_nearside(spec, request, &refusal.reply(spec));
         }
         let has_many_slots =
-            self.setting.is_cluster() && keys.iter().any(|key| Slot::of(key) != Slot::of(keys[0]));
+            self.setting.has_slots() && keys.iter().any(|key| Slot::of(key) != Slot::of(keys[0]));
         if has_many_slots && !matches!(class, Class::FanOut(_)) {
             return self.ask_across_slots(spec, request);
         }

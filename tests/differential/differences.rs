@@ -156,6 +156,11 @@ pub(crate) const EVERYWHERE: &[Difference] = &[
         "whether something is being saved already depends on how fast a server is",
     ),
     row(
+        &["bgrewriteaof", "bgsave", "save"],
+        How::Answer,
+        "whether something is being saved already depends on how fast a server is",
+    ),
+    row(
         &[],
         How::Instead("-ERR unknown ", "-ERR wrong number of arguments for '"),
         "the arity of a command that the servers do not know is judged before they are asked",
@@ -215,20 +220,43 @@ pub(crate) const IN_CLUSTER: &[Difference] = &[
         How::Instead("-ERR DB index is out of range", MISSING_DATABASE),
         "a cluster has one database, and the error says which setting makes namespaces of others",
     ),
-    row(&["latency|doctor"], How::Answer, "about nearside, in the words of Redis"),
+    DOCTOR,
     row(
         &["watch"],
         How::Instead("+OK", "-CROSSSLOT "),
         "all that a client watches must lie in one slot, as all of a transaction must",
     ),
+    SORT_BY,
+    SORT_GET,
+];
+
+/// Those in a namespace of a cluster.
+pub(crate) const IN_NAMESPACE: &[Difference] = &[
+    DOCTOR,
+    SORT_BY,
+    SORT_GET,
     row(
-        &["sort", "sort_ro"],
-        How::Instead("", "-ERR BY option of SORT denied in "),
-        "a cluster does not let SORT read keys of other slots",
+        &["xread", "xreadgroup"],
+        How::Instead("+QUEUED", "-ERR syntax error"),
+        "in MULTI a request in which nearside finds no keys is refused at once, and not by EXEC",
     ),
     row(
-        &["sort", "sort_ro"],
-        How::Instead("", "-ERR GET option of SORT denied in "),
-        "a cluster does not let SORT read keys of other slots",
+        &["xread", "xreadgroup"],
+        How::Instead("-ERR ", "-ERR syntax error"),
+        "nearside looks for the keys before other arguments are judged",
     ),
 ];
+
+const DOCTOR: Difference = row(&["latency|doctor"], How::Answer, "about nearside, in the words of Redis");
+
+const SORT_BY: Difference = row(
+    &["sort", "sort_ro"],
+    How::Instead("", "-ERR BY option of SORT denied in "),
+    "a cluster does not let SORT read keys of other slots",
+);
+
+const SORT_GET: Difference = row(
+    &["sort", "sort_ro"],
+    How::Instead("", "-ERR GET option of SORT denied in "),
+    "a cluster does not let SORT read keys of other slots",
+);

@@ -139,7 +139,9 @@ const PAUSES: [Duration; 3] =
 
 pub(crate) fn compare(pair: &Pair) -> Vec<Differs> {
     let mut differing = Vec::new();
-    for event in EVENTS {
+    let can_be_held =
+        |event: &&Event| pair.setting.can_hold(&[event.listener, event.other, &[event.last]].concat());
+    for event in EVENTS.iter().filter(can_be_held) {
         for version in if event.is_resp3_alone { 3..=3 } else { 2..=3 } {
             let [mut plain, mut nearside] = [String::new(), String::new()];
             for pause in PAUSES {

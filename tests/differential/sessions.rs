@@ -40,6 +40,9 @@ pub(crate) fn hold_all(
             _ => (&[2, 3], line),
         };
         let requests: Vec<&str> = line.split(';').collect();
+        if !pair.setting.can_hold(&requests) {
+            continue;
+        }
         for version in versions {
             differing.extend(hold(pair, *version, &requests, coverage).err());
         }
@@ -68,7 +71,7 @@ pub(crate) fn hold_all(
                 || request.starts_with("CONFIG GET")
                 || pair.setting.is_cluster() && matches!(*request, "DBSIZE" | "FLUSHALL" | "FLUSHDB")
         };
-        if line.iter().any(is_refused) && line.contains(&"MULTI") {
+        if line.iter().any(is_refused) && line.contains(&"MULTI") || !pair.setting.can_hold(&line) {
             continue;
         }
         differing.extend(hold(pair, if rng.bool() { 2 } else { 3 }, &line, coverage).err());

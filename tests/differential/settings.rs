@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use nearside::protocol::command::{Class, Flags, ScriptAction, Spec};
 use nearside::sandbox::{Cluster, ClusterShape, Standalone};
 
-use crate::differences::{Difference, EVERYWHERE, IN_CLUSTER};
+use crate::differences::{Difference, EVERYWHERE, IN_CLUSTER, IN_NAMESPACE};
 use crate::family::Family;
 use crate::support::daemon::upstream_url;
 
@@ -44,6 +45,12 @@ pub(crate) enum Servers {
 /// A transaction may have keys of several slots.
 const PER_SLOT: &[&str] = &["--transactions", "per_slot"];
 
+/// A namespace of a cluster, whose keys lie in many slots.
+const NAMESPACE: &[&str] = &["--namespace", "app"];
+
+/// A namespace of a cluster that lies in one slot.
+const PINNED: &[&str] = &["--namespace", "app", "--pin"];
+
 /// All settings.
 pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
@@ -70,6 +77,22 @@ pub(crate) const SETTINGS: &[Setting] = &[
         allowed: &[EVERYWHERE, IN_CLUSTER],
         turns: 4,
     },
+    Setting {
+        name: "namespace",
+        behind: Behind::Cluster,
+        options: NAMESPACE,
+        databases: 16,
+        allowed: &[EVERYWHERE, IN_NAMESPACE, IN_CLUSTER],
+        turns: 4,
+    },
+    Setting {
+        name: "pinned namespace",
+        behind: Behind::Cluster,
+        options: PINNED,
+        databases: 16,
+        allowed: &[EVERYWHERE, IN_NAMESPACE],
+        turns: 4,
+    },
 ];
 
 const PRIMARIES: usize = 3;
@@ -80,6 +103,34 @@ impl Setting {
     /// Whether nearside stands in front of a cluster.
     pub(crate) fn is_cluster(&self) -> bool {
         self.behind == Behind::Cluster
+    }
+
+    /// Whether keys of different slots may not meet in one command.
+    pub(crate) fn has_slots(&self) -> bool {
+        self.is_cluster() && self.options != PINNED
+    }
+
+    /// Whether nearside's clients are in a namespace.
+    pub(crate) fn is_namespace(&self) -> bool {
+        self.options.starts_with(NAMESPACE)
+    }
+
+    /// Whether a namespace refuses a command, because it acts on what all namespaces share.
+    pub(crate) fn refuses(&self, spec: &Spec) -> bool {
+        let is_function = matches!(spec.class, Class::Script(ScriptAction::Function));
+        self.is_namespace() && (spec.flags.has(Flags::SHARED) || is_function)
+    }
+
+    /// Whether a conversation that is written down asks for nothing that a namespace refuses, and for no reply
+    /// that is another one there: FLUSHALL tells a client that tracks keys of those that were there.
+    pub(crate) fn can_hold(&self, requests: &[&str]) -> bool {
+        let has = |names: &[&str]| {
+            requests.iter().any(|request| names.iter().any(|name| request.starts_with(name)))
+        };
+        let is_refused = has(&["SWAPDB", "FUNCTION", "FCALL"])
+            || has(&["MULTI"]) && has(&["SELECT", "MOVE", "DBSIZE", "FLUSH", "RANDOMKEY"])
+            || has(&["CLIENT TRACKING"]) && has(&["FLUSH"]);
+        !self.is_namespace() || !is_refused
     }
 
     /// Whether a transaction may have keys of several slots of a cluster, if nothing is watched.

@@ -28,7 +28,8 @@ pub(crate) fn hold_all(
     // the byte.
     // A command that the server does not know spoils its slot's part alone.
     let is_known = |row: &&Spec| !pair.setting.is_per_slot() || generator.is_known(row);
-    let rows = rows().filter(|row| is_about_keys(pair, row) && is_exact(pair, row));
+    let rows =
+        rows().filter(|row| is_about_keys(pair, row) && is_exact(pair, row) && !pair.setting.refuses(row));
     let exact: Vec<&Spec> = rows.filter(is_known).collect();
     (0..count).filter_map(|number| hold(pair, generator, &exact, number, coverage, rng).err()).collect()
 }
@@ -63,9 +64,13 @@ fn hold(
         let spec = exact[rng.usize(..exact.len())];
         let tag = &tags[rng.usize(..tags.len())];
         let request = generator.request(spec, usize::MAX, tag, rng);
-        if !pair.setting.is_cluster() || is_of_one_slot(&request, tag) {
+        if !pair.setting.has_slots() || is_of_one_slot(&request, tag) {
             conversation.ask_once(&request)?;
         }
+    }
+    if pair.setting.is_namespace() && conversation.has_parted {
+        // It refused at once what the server refuses at EXEC.
+        return conversation.end();
     }
     if rng.u8(..8) == 0 {
         other.ask_once(&plain(&["APPEND", &watched, "too late"]))?;

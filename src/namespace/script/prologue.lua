@@ -81,7 +81,7 @@ local i=2
 while i<=n do
 local o=low(a[i])
 local g=o=='by' or o=='get'
-if i<n and (o=='store' or g and find(low(a[i+1]),'*',1,true)) then each(a,i+1,i+1,1) end
+if i<n and (o=='store' or o=='get' and a[i+1]~='#' or g and find(low(a[i+1]),'*',1,true)) then each(a,i+1,i+1,1) end
 i=i+(o=='limit' and 3 or (g or o=='store') and 2 or 1)
 end
 elseif k=='g' then

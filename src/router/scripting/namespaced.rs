@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::script_cache::{ScriptCache, Sha};
 use crate::namespace::{Outward, Rewriter, Scope};
 use crate::protocol::command::{ScriptAction, Spec};
-use crate::protocol::resp::cursor::{self, Cursor, ReplyHead};
+use crate::protocol::resp::cursor::{Cursor, ReplyHead};
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 
@@ -68,7 +68,7 @@ impl NamespacedScripts {
     }
 
     /// What becomes of a command on scripts of a client in `scope`, and the name of the script that it
-    /// brings.
+    /// brings or asks for.
     pub fn outward(
         &self,
         scope: &Scope,
@@ -78,6 +78,7 @@ impl NamespacedScripts {
         rewriter: &mut Rewriter,
     ) -> (Outward, Option<Sha>) {
         let mut args: Vec<Bytes> = Vec::new();
+        let shown;
         match action {
             Some(ScriptAction::Eval) => {
                 let body = request.arg(1);
@@ -86,6 +87,12 @@ impl NamespacedScripts {
                     Ok(sent) => (run(scope, spec, request, &sent, rewriter), Some(sha)),
                     Err(error) => (Outward::Refused(error), None),
                 };
+            }
+            Some(ScriptAction::EvalSha) if request.arg(1).len() != UNKNOWN.len() => {
+                // It is the name of no script, which the server says before it looks for keys.
+                let words = [request.arg(0), request.arg(1), &b"0"[..]];
+                rewriter.replace(OwnedRequest::from_args(words));
+                return (Outward::Rewritten, None);
             }
             Some(ScriptAction::EvalSha) => {
                 let sent = Sha::named(request.arg(1)).and_then(|sha| self.known(scope, sha));
@@ -120,6 +127,7 @@ impl NamespacedScripts {
             }
             // SCRIPT EXISTS and SCRIPT SHOW name scripts.
             Some(ScriptAction::Exists) | None => {
+                shown = Sha::named(request.arg(2)).filter(|_| shows_script(spec));
                 for name in request.args_from(2) {
                     let sent = Sha::named(name).and_then(|sha| self.known(scope, sha));
                     let name = sent.map_or(UNKNOWN, |sent| *sent.sha.as_bytes());
@@ -130,12 +138,16 @@ impl NamespacedScripts {
         }
         let head = [request.arg(0), request.arg(1)];
         rewriter.replace(OwnedRequest::from_args(head.into_iter().chain(args.iter().map(|arg| &arg[..]))));
-        (Outward::Rewritten, None)
+        (Outward::Rewritten, shown)
     }
 
     /// The reply to a command on scripts, with the names that clients use. `sha` is the script that it
-    /// brought.
+    /// brought or asked for.
     pub fn inward(&self, scope: &Scope, spec: &Spec, sha: Option<Sha>, reply: Bytes) -> Bytes {
+        if shows_script(spec) && !reply.starts_with(b"-ERR") {
+            // The servers may have it under the names of other databases alone.
+            return self.body(scope, sha).map_or(reply, |body| encode_bulk(&body));
+        }
         match (reply.first(), sha) {
             (Some(b'-'), sha) => {
                 if let Some(sha) = sha.filter(|_| reply.starts_with(NOT_COMPILED)) {
@@ -144,16 +156,6 @@ impl NamespacedScripts {
                 self.renamed(reply)
             }
             (_, Some(sha)) if spec.name == "script|load" => encode_bulk(sha.as_bytes()),
-            _ if spec.name == "script|show" => {
-                let Some(ReplyHead::Blob { body, .. }) = cursor::head(&reply) else { return reply };
-                let known = self.known.lock();
-                let sha = known.names.get(&Sha::of(body));
-                let script = sha.and_then(|sha| known.scripts.get(&(scope.namespace().name.clone(), *sha)));
-                script.map_or_else(
-                    || encode::error_reply("NOSCRIPT No matching script."),
-                    |script| encode_bulk(&script.body),
-                )
-            }
             _ => reply,
         }
     }
@@ -239,6 +241,12 @@ impl NamespacedScripts {
         Ok(Sent { sha: sent, body: body_if_large })
     }
 
+    /// The body of the script that clients of `scope` name `sha`.
+    fn body(&self, scope: &Scope, sha: Option<Sha>) -> Option<Bytes> {
+        let key = (scope.namespace().name.clone(), sha?);
+        self.known.lock().scripts.get(&key).map(|script| script.body.clone())
+    }
+
     fn forget(&self, namespace: &str, sha: Sha) {
         self.known.lock().remove(&(namespace.into(), sha));
     }
@@ -280,6 +288,11 @@ fn run(
         Some(body) => scope.outward_script(spec, request, body, true, rewriter),
         None => scope.outward_script(spec, request, sent.sha.as_bytes(), false, rewriter),
     }
+}
+
+/// Whether the reply to a command is the body of a script.
+fn shows_script(spec: &Spec) -> bool {
+    spec.name == "script|show"
 }
 
 fn encode_bulk(text: &[u8]) -> Bytes {
