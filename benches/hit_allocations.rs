@@ -29,6 +29,12 @@ const VALUE: &[u8] = b"$100\r\n0123456789012345678901234567890123456789012345678
 const GET: &[u8] = b"*2\r\n$3\r\nGET\r\n$5\r\nkey:1\r\n";
 
 fn main() -> ExitCode {
+    let good = [None, Some("app")].map(measure);
+    if good == [true; 2] { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Measures a daemon whose clients are all in `namespace`, if there is one; whether its hits allocate nothing.
+fn measure(namespace: Option<&str>) -> bool {
     let server = Standalone::launch(&[]).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let unix = directory.path().join("nearside.sock");
@@ -37,8 +43,10 @@ fn main() -> ExitCode {
         ("listen", "127.0.0.1:0".to_owned()),
         ("unix", unix.display().to_string()),
     ];
-    let flags =
-        settings.into_iter().map(|(name, value)| (KEYS.iter().find(|key| key.name == name).unwrap(), value));
+    let namespace = namespace.map(|name| ("namespace", name.to_owned()));
+    let within = if namespace.is_some() { ", in a namespace" } else { "" };
+    let flags = settings.into_iter().chain(namespace);
+    let flags = flags.map(|(name, value)| (KEYS.iter().find(|key| key.name == name).unwrap(), value));
     let sources = Sources { flags: flags.collect(), ..Sources::default() };
     let config = Config::load(&sources).unwrap();
     let daemon = Daemon::start(&config, nearside::memory::Allocator::default()).unwrap();
@@ -50,13 +58,16 @@ fn main() -> ExitCode {
     client.command(&["SET", "key:1", std::str::from_utf8(&VALUE[6..106]).unwrap()]).unwrap();
     let mut good = true;
     for depth in [1, 16, 64] {
-        good &= report(&format!("TCP, depth {depth}"), depth, &mut TcpStream::connect(tcp).unwrap());
-        good &=
-            report(&format!("Unix socket, depth {depth}"), depth, &mut UnixStream::connect(&unix).unwrap());
+        good &= report(&format!("TCP, depth {depth}{within}"), depth, &mut TcpStream::connect(tcp).unwrap());
+        good &= report(
+            &format!("Unix socket, depth {depth}{within}"),
+            depth,
+            &mut UnixStream::connect(&unix).unwrap(),
+        );
     }
     drain.begin();
     serving.join().unwrap().unwrap();
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    good
 }
 
 /// Makes hits over `stream` and prints what they cost; whether that is nothing.
@@ -76,6 +87,6 @@ fn report(name: &str, depth: usize, stream: &mut (impl Read + Write)) -> bool {
     let before = allocations::so_far();
     exchange(HITS / depth);
     let made = allocations::so_far() - before;
-    println!("{name:<24} {made:>6} allocations of the whole process in {HITS} hits");
+    println!("{name:<40} {made:>6} allocations of the whole process in {HITS} hits");
     made < HITS as u64 / 1_000
 }

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use super::entry::CacheQuery;
+use super::entry::{CacheQuery, CommandId};
 use super::generation::MissToken;
 use super::hit::Hit;
 use super::miss_reason::MissReason;
 use super::near_cache::{HITS_PER_COUNT, NearCache};
-use super::store::{EntryHead, Found, FoundReply, LookupKey, tick};
+use super::store::{EntryHead, Found, FoundReply, LookupKey, sole, tick};
 use crate::clock::Nanos;
 use crate::net::write_queue::WriteQueue;
 use crate::node::Epoch;
@@ -37,8 +37,7 @@ impl<T: Clone> NearCache<T> {
     ) -> Lookup<'o> {
         let hash = self.shared.store.hash(query.key);
         if let Some(held) = self.serve(hash, query, now, out) {
-            self.stats.l1_hits.bump();
-            if self.stats.l1_hits.get() & self.sample_mask == 0 {
+            if self.count_hit() {
                 let sampled = self.samples.as_ref().map(|_| held.to_bytes(out));
                 self.record_sampled_hit(*query, held.spot(), sampled);
             }
@@ -47,6 +46,47 @@ impl<T: Clone> NearCache<T> {
         self.stats.l1_misses.bump();
         let generation = self.shared.generation(hash, slot());
         Lookup::Miss(MissToken { hash, generation, at: now, behind: 0 })
+    }
+
+    /// The hit of a read of `key` alone, in the usual case: its entry lies where it is looked for first, and
+    /// may be served as it is. Otherwise nothing was done, and [`NearCache::lookup`] has to look.
+    #[inline(always)]
+    pub fn lookup_at_once<'o>(
+        &self,
+        command: CommandId,
+        key: &[u8],
+        now: Nanos,
+        out: &'o mut WriteQueue,
+    ) -> Option<Hit<'o>> {
+        let hash = self.shared.store.hash(key);
+        let held = self.serve_at_once(hash, &LookupKey::of_key(command, key), now, out)?;
+        if self.count_hit() {
+            self.record_hit_of_key(command, key, &held, out);
+        }
+        Some(Hit::new(out, held))
+    }
+
+    /// Counts a hit. Returns whether it may be one that is counted by its key, or sampled.
+    #[inline(always)]
+    fn count_hit(&self) -> bool {
+        self.stats.l1_hits.bump();
+        self.stats.l1_hits.get() & self.sample_mask == 0
+    }
+
+    /// Finds a reply that may be served in the usual case, and copies it into the room of `out`.
+    #[inline(always)]
+    fn serve_at_once(
+        &self,
+        hash: u64,
+        lookup_key: &LookupKey<'_>,
+        now: Nanos,
+        out: &mut WriteQueue,
+    ) -> Option<FoundReply> {
+        let found = self.shared.store.find_at_once(hash, lookup_key, out)?;
+        let may_be_served = !found.head.is_over(tick(now))
+            && !self.shared.store.is_moved(found.head)
+            && self.epochs.borrow().is_servable(found.head.epoch_index(), now);
+        may_be_served.then(|| FoundReply::copied(found))
     }
 
     /// Finds a reply that may be served, and copies it into the room of `out` unless it is large.
@@ -58,12 +98,8 @@ impl<T: Clone> NearCache<T> {
         now: Nanos,
         out: &mut WriteQueue,
     ) -> Option<FoundReply> {
-        if let Some(found) = self.shared.store.find_at_once(hash, &LookupKey::new(query), out)
-            && !found.head.is_over(tick(now))
-            && !self.shared.store.is_moved(found.head)
-            && self.epochs.borrow().is_servable(found.head.epoch_index(), now)
-        {
-            return Some(FoundReply::copied(found));
+        if let Some(held) = self.serve_at_once(hash, &LookupKey::new(query), now, out) {
+            return Some(held);
         }
         let found = self.serve_otherwise(hash, *query, now, out)?;
         self.shared.store.held(found)
@@ -138,6 +174,13 @@ impl<T: Clone> NearCache<T> {
         {
             self.stats.shadow_skipped.add(1);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_hit_of_key(&self, command: CommandId, key: &[u8], held: &FoundReply, out: &WriteQueue) {
+        let (args, sampled) = (sole(key), self.samples.as_ref().map(|_| held.to_bytes(out)));
+        self.record_sampled_hit(CacheQuery { command, key, args: &args }, held.spot(), sampled);
     }
 
     /// The token of a miss without a lookup. The read joins no fill with a lower number than `behind`.

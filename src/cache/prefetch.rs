@@ -7,8 +7,8 @@
 use super::near_cache::NearCache;
 use crate::protocol::resp::scan::AHEAD_MAX;
 
-/// Bytes of a key that is put together here.
-const WHOLE_MAX: usize = 128;
+/// Bytes of a name that is put together here.
+const NAME_MAX: usize = 128;
 
 // === impl NearCache ===
 
@@ -19,12 +19,15 @@ impl<T: Clone> NearCache<T> {
         if self.shared.store.is_near() {
             return;
         }
-        let mut hashes = [0; AHEAD_MAX];
+        let (mut hashes, mut name) = ([0; AHEAD_MAX], [0; NAME_MAX]);
+        if let Some(begin) = name.get_mut(..prefix.len()) {
+            begin.copy_from_slice(prefix);
+        }
         let mut count = 0;
         for (hash, key) in hashes.iter_mut().zip(keys) {
             *hash = match prefix {
                 b"" => self.shared.store.hash(key),
-                prefix => self.hash_of_long(prefix, key),
+                prefix => self.hash_of_name(&mut name, prefix.len(), key),
             };
             count += 1;
         }
@@ -33,14 +36,13 @@ impl<T: Clone> NearCache<T> {
         }
     }
 
-    /// The hash of a key of two parts. For a key that is longer than usual it is another one: then a line is
-    /// prefetched in vain.
-    fn hash_of_long(&self, prefix: &[u8], key: &[u8]) -> u64 {
-        let (mut whole, length) = ([0; WHOLE_MAX], prefix.len() + key.len());
-        if length <= WHOLE_MAX {
-            whole[..prefix.len()].copy_from_slice(prefix);
-            whole[prefix.len()..length].copy_from_slice(key);
+    /// The hash of `name` with this key from `at` on. Where that is too long, it is another one: then a line
+    /// is prefetched in vain.
+    fn hash_of_name(&self, name: &mut [u8; NAME_MAX], at: usize, key: &[u8]) -> u64 {
+        let end = at + key.len();
+        if let Some(place) = name.get_mut(at..end) {
+            place.copy_from_slice(key);
         }
-        self.shared.store.hash(&whole[..length.min(WHOLE_MAX)])
+        self.shared.store.hash(name.get(..end).unwrap_or_default())
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Every name that such a client sends gets a prefix on its way out ([`Scope::outward`]), and every name that
 //! comes back loses it ([`Scope::inward`]). Between these two places all of nearside sees the names that the
-//! servers have, so L1, tracking, slots and policies need to know nothing of namespaces.
+//! servers have, so L1, tracking, slots and policies need to know nothing of namespaces. A lookup in L1 takes
+//! no more than the name of a key ([`Scope::look_up`]); a request is written when one has to be sent.
 //!
 //! A pinned namespace has its name as a hash tag in the prefix, so all its keys lie in one slot, and every
 //! command on several keys works in front of a cluster too. Databases 1 to 15 of a namespace are prefixes of
@@ -14,6 +15,7 @@
 mod assigned;
 mod channels;
 mod inward;
+mod name_buffer;
 mod outward;
 mod rewriter;
 mod scope;

@@ -41,7 +41,6 @@ const APART: &str = "ERR nearside: MOVE and COPY do not reach another database o
 impl Scope {
     /// A read that L1 may answer, with the prefix in front of its key. If a copy of it is needed, it is made
     /// once, in `copy`.
-    #[inline]
     pub fn outward_read<'a>(
         &self,
         spec: &'static Spec,
@@ -49,15 +48,10 @@ impl Scope {
         rewriter: &'a mut Rewriter,
         copy: &'a OnceCell<OwnedRequest>,
     ) -> Request<'a> {
-        match spec.keys.only(request) {
-            Some(at) if at + 1 == request.len() => rewriter.read(self, spec, request, copy),
-            Some(at) => {
-                rewriter.prefix(request, std::iter::once((at, &self.prefix()[..])));
-                rewriter.request(copy)
-            }
-            // The server says what it thinks of a read without a key.
-            None => *request,
-        }
+        // The server says what it thinks of a read without a key.
+        let Some(at) = spec.keys.only(request) else { return *request };
+        rewriter.prefix(request, std::iter::once((at, &self.prefix()[..])));
+        rewriter.request(copy)
     }
 
     /// As [`Scope::outward`], for a command of a module with its keys at `keys`.

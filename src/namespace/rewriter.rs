@@ -3,10 +3,6 @@
 use std::cell::OnceCell;
 use std::ops::Range;
 
-use smallvec::SmallVec;
-
-use super::scope::Scope;
-use crate::protocol::command::Spec;
 use crate::protocol::resp::request::{OwnedRequest, Request};
 
 /// Bytes of a request up to which the buffers are used again. A larger one becomes a copy that all share.
@@ -19,20 +15,6 @@ pub struct Rewriter {
     args: Vec<Range<usize>>,
     /// The rewritten request, if it is large or was made anew.
     owned: Option<OwnedRequest>,
-    /// The last read of a key alone.
-    read: KeyRead,
-}
-
-/// A read with a key as its last argument. The next one is often of the same command, with a key of the same
-/// length: then only the key is written.
-#[derive(Debug, Default)]
-struct KeyRead {
-    raw: Vec<u8>,
-    args: SmallVec<[Range<usize>; 3]>,
-    /// The scope, the command, and the length of the key without the prefix.
-    of: (u64, u16, usize),
-    /// Where that begins.
-    key: usize,
 }
 
 // === impl Rewriter ===
@@ -70,32 +52,6 @@ impl Rewriter {
             let raw = std::mem::take(&mut self.raw);
             self.owned = Some(OwnedRequest::shared(raw.into(), &std::mem::take(&mut self.args)));
         }
-    }
-
-    /// Rewrites a read whose last argument is its key. If a copy of it is needed, it is made once, in `copy`.
-    #[inline]
-    pub(super) fn read<'a>(
-        &'a mut self,
-        scope: &Scope,
-        spec: &Spec,
-        request: &Request<'_>,
-        copy: &'a OnceCell<OwnedRequest>,
-    ) -> Request<'a> {
-        let key = request.arg(request.len() - 1);
-        let of = (scope.id(), spec.number, key.len());
-        if self.read.of != of {
-            self.prefix(request, std::iter::once((request.len() - 1, &scope.prefix()[..])));
-            if self.owned.is_some() {
-                return self.request(copy);
-            }
-            self.read.raw.clone_from(&self.raw);
-            self.read.args = self.args[..].into();
-            self.read.key = self.raw.len() - 2 - key.len();
-            self.read.of = of;
-        }
-        let read = &mut self.read;
-        read.raw[read.key..read.key + key.len()].copy_from_slice(key);
-        Request::new(&read.raw, &read.args, copy)
     }
 
     /// Puts `request` in place of the one that a client sent.

@@ -1,10 +1,10 @@
 //! A namespace, and the prefix that the names of one of its databases have.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use super::name_buffer::NameBuffer;
 use crate::protocol::db::DbIndex;
 use crate::protocol::key::Slot;
 
@@ -38,8 +38,6 @@ pub enum ChannelRule {
 /// A database of a namespace: what is put in front of the names of its clients.
 #[derive(Debug)]
 pub struct Scope {
-    /// Unique in this process.
-    id: u64,
     namespace: Arc<Namespace>,
     database: DbIndex,
     prefix: Bytes,
@@ -48,10 +46,9 @@ pub struct Scope {
     /// The only number that clients have for it, if the namespace is one of their databases.
     number: Option<DbIndex>,
     server_database: DbIndex,
+    /// The name of the key that is looked up.
+    name: NameBuffer,
 }
-
-/// The id of the latest scope.
-static LATEST_ID: AtomicU64 = AtomicU64::new(0);
 
 /// Whether `text` can be the name of a namespace: letters, digits, `-`, `_` and `.`. So no prefix of a
 /// namespace begins with that of another one, since each ends with the first `:`, and a prefix is a pattern
@@ -100,13 +97,13 @@ impl Scope {
         let prefix = Bytes::from(namespace.prefix(database));
         let first_prefix = Bytes::from(namespace.prefix(DbIndex::default()));
         Scope {
-            id: LATEST_ID.fetch_add(1, Ordering::Relaxed) + 1,
             namespace,
             database,
             prefix,
             first_prefix,
             number: None,
             server_database: DbIndex::default(),
+            name: NameBuffer::default(),
         }
     }
 
@@ -118,12 +115,6 @@ impl Scope {
     /// The keys lie in this database of the servers.
     pub fn on_servers(self, server_database: DbIndex) -> Scope {
         Scope { server_database, ..self }
-    }
-
-    /// A number that no other scope has.
-    #[inline]
-    pub(super) fn id(&self) -> u64 {
-        self.id
     }
 
     /// The namespace.
@@ -140,6 +131,13 @@ impl Scope {
     #[inline]
     pub fn prefix(&self) -> &Bytes {
         &self.prefix
+    }
+
+    /// What `look` finds under the name that `key` has on the servers. `None` also where there is no place to
+    /// write that name: then nothing was looked at.
+    #[inline(always)]
+    pub fn look_up<T>(&self, key: &[u8], look: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+        self.name.look_up(&self.prefix, key, look)
     }
 
     /// The slot of all keys, if the namespace is pinned.

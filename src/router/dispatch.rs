@@ -183,6 +183,20 @@ impl Router {
         self.call_otherwise(spec, class, request, caller, out)
     }
 
+    /// Answers a read whose only argument is its key, as [`Router::call`] does, if its reply is in L1 where it
+    /// is looked for first; `name` is what the servers call that key. Otherwise nothing was done.
+    #[inline(always)]
+    pub fn read_at_once(
+        &self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        name: &[u8],
+        caller: Caller<'_>,
+        out: &mut WriteQueue,
+    ) -> Option<Answer> {
+        self.reads.read_at_once(spec, request, name, caller, out)
+    }
+
     /// What is no read that L1 may answer. Apart, so that the way of a hit is no call more.
     #[inline(never)]
     fn call_otherwise(

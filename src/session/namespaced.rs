@@ -21,15 +21,37 @@ use crate::namespace::{Outward, Rewriter, Scope};
 use crate::net::walk::Flow;
 use crate::net::write_queue::WriteQueue;
 use crate::protocol::command::{
-    Class, CommandError, Database, Keyspace, Local, ReplyNames, ScriptAction, Spec,
+    Class, CommandError, Database, Keys, Keyspace, Local, ReplyNames, ScriptAction, Spec,
 };
 use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::router::{Answer, Sha};
 
+/// Answers a read that L1 may answer as [`read`] does, if that takes no request with the names of the servers:
+/// its key is its only argument, and L1 has the reply.
+#[inline(always)]
+pub(super) fn read_at_once(
+    scope: &Scope,
+    spec: &'static Spec,
+    request: &Request<'_>,
+    state: &SessionState,
+    context: &SessionContext,
+    out: &mut WriteQueue,
+    now: Nanos,
+) -> Option<Answer> {
+    let Keys::Range { first: 1, last: 1, .. } = spec.keys else { return None };
+    if request.len() != 2 {
+        return None;
+    }
+    scope.look_up(request.arg(1), |name| {
+        context.router.read_at_once(spec, request, name, state.caller(None, now), out)
+    })
+}
+
 /// Answers a read that L1 may answer, of a client in a namespace that is in no mode. Its reply has no names.
 #[inline(never)]
 pub(super) fn read(
+    scope: &Scope,
     spec: &'static Spec,
     request: &Request<'_>,
     state: &SessionState,
@@ -38,10 +60,7 @@ pub(super) fn read(
     now: Nanos,
 ) -> Answer {
     let (mut rewriter, copy) = (context.rewriter.borrow_mut(), OnceCell::new());
-    let sent = match &state.client.scope {
-        Some(scope) => scope.outward_read(spec, request, &mut rewriter, &copy),
-        None => *request,
-    };
+    let sent = scope.outward_read(spec, request, &mut rewriter, &copy);
     context.router.call(spec, Class::CacheableRead, &sent, state.caller(None, now), out)
 }
 

@@ -42,9 +42,12 @@ pub(super) fn serve(
     {
         // Nothing else of the daemon looks at such a read, so a hit takes the shortest way.
         let mut carried = Carried::begin(request, recognised, out, flags, now);
-        let answer = match state.client.scope.is_none() {
-            true => context.router.call(spec, spec.class, &request, state.caller(None, now), out),
-            false => namespaced::read(spec, &request, state, context, out, now),
+        let answer = match &state.client.scope {
+            None => context.router.call(spec, spec.class, &request, state.caller(None, now), out),
+            Some(scope) => {
+                let found = namespaced::read_at_once(scope, spec, &request, state, context, out, now);
+                found.unwrap_or_else(|| namespaced::read(scope, spec, &request, state, context, out, now))
+            }
         };
         if matches!(answer, Answer::Appended)
             && pipeline.is_empty()

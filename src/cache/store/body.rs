@@ -162,7 +162,7 @@ pub(super) fn key(head: EntryHead, asked: &[u8]) -> &[u8] {
 }
 
 /// The arguments of a query with only a key, as in a request.
-pub(super) fn sole(key: &[u8]) -> Vec<u8> {
+pub(in crate::cache) fn sole(key: &[u8]) -> Vec<u8> {
     [format!("${}\r\n", key.len()).as_bytes(), key, b"\r\n"].concat()
 }
 

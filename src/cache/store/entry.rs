@@ -63,8 +63,19 @@ impl<'a> LookupKey<'a> {
     pub(in crate::cache) fn new(query: &CacheQuery<'a>) -> LookupKey<'a> {
         let is_key_only = query.is_key_only();
         let asked = if is_key_only { query.key } else { query.args };
+        LookupKey::of(query.command, asked, is_key_only)
+    }
+
+    /// That of a query with only a key.
+    #[inline]
+    pub(in crate::cache) fn of_key(command: CommandId, key: &'a [u8]) -> LookupKey<'a> {
+        LookupKey::of(command, key, true)
+    }
+
+    #[inline]
+    fn of(command: CommandId, asked: &'a [u8], is_key_only: bool) -> LookupKey<'a> {
         let second = (asked.len() as u64).min(PART_MASK)
-            | u64::from(query.command.number()) << COMMAND_SHIFT & COMMAND_MASK
+            | u64::from(command.number()) << COMMAND_SHIFT & COMMAND_MASK
             | if is_key_only { SOLE } else { 0 };
         LookupKey { asked, second }
     }

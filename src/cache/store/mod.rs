@@ -51,6 +51,7 @@ mod shape;
 mod sizes;
 mod ticks;
 
+pub(super) use body::sole;
 pub(super) use entry::{EntryHead, LookupKey};
 pub(super) use epochs::EpochView;
 pub(super) use insert::{NewEntry, Refused};

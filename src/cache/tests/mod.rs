@@ -108,12 +108,25 @@ pub(super) fn reply(text: &str) -> VersionedReply {
     VersionedReply { resp3: Bytes::copy_from_slice(text.as_bytes()), resp2: None }
 }
 
-/// What is served at `now`.
+/// What is served at `now`, whichever way it is looked for.
 fn served_at(cache: &Cache, asked: &Asked, now: Nanos) -> Option<String> {
     match cache.lookup(&asked.query(), now, || asked.slot(), &mut WriteQueue::default()) {
-        Lookup::Hit(hit) => Some(String::from_utf8(hit.resp3().to_vec()).unwrap()),
-        Lookup::Miss(_) => None,
+        Lookup::Hit(hit) => Some(text(&hit)),
+        Lookup::Miss(_) => served_at_once(cache, asked, now),
     }
+}
+
+/// What a read of a key alone is served at once.
+fn served_at_once(cache: &Cache, asked: &Asked, now: Nanos) -> Option<String> {
+    let mut out = WriteQueue::default();
+    let is_key_only = asked.query().is_key_only();
+    is_key_only
+        .then(|| cache.lookup_at_once(asked.command, asked.key(), now, &mut out))?
+        .map(|hit| text(&hit))
+}
+
+fn text(hit: &Hit<'_>) -> String {
+    String::from_utf8(hit.resp3().to_vec()).unwrap()
 }
 
 pub(super) fn served(cache: &Cache, asked: &Asked) -> Option<String> {

@@ -1,5 +1,7 @@
 //! What a commit compares and keeps, and the bytes that a hit appends.
 
+use futures_util::FutureExt;
+
 use super::*;
 
 #[test]
@@ -36,6 +38,27 @@ fn what_is_heard_of_over_another_connection_is_compared_before_a_reply_leaves() 
             served_then,
             "what was served is never followed by older"
         );
+    }
+}
+
+#[test]
+fn a_hit_at_once_is_the_hit_of_a_lookup_counted_and_sampled_alike() {
+    let shared = shared(CacheLimits { sampled: Some(1.0), ..LIMITS });
+    let (cache, key, longer) = (worker(&shared), get("key"), asked("hget", &["hash", "field"]));
+    let other = Asked { command: longer.command, ..get("key") };
+    fill(&cache, &longer, "of the field", &live());
+    assert_eq!(served_at_once(&cache, &get("hash"), clock::now()), None, "other arguments");
+    fill(&cache, &key, "value", &live());
+    assert_eq!(served_at_once(&cache, &other, clock::now()), None, "another command");
+    assert_eq!(cache.stats.l1_hits.get(), 0);
+    assert_eq!(served_at_once(&cache, &key, clock::now()), None, "its epoch is new to this worker");
+    assert_eq!(served(&cache, &key).as_deref(), Some("value"));
+    assert_eq!(served_at_once(&cache, &key, clock::now()).as_deref(), Some("value"));
+    assert_eq!(cache.stats.l1_hits.get(), 2);
+    for _ in 0..2 {
+        let sample = cache.next_sample().now_or_never().unwrap();
+        assert_eq!((sample.command, &sample.tail[..]), (key.command, &key.tail[..]));
+        assert!(sample.served == "value" && cache.is_still_served(&sample, clock::now()));
     }
 }
 

@@ -84,6 +84,25 @@ impl CachedReads {
         }
     }
 
+    /// Answers a read whose only argument is its key from L1, in the usual case; `name` is what the servers
+    /// call that key. Otherwise nothing was done, and [`CachedReads::read`] has to answer.
+    #[inline(never)]
+    pub(in crate::router) fn read_at_once(
+        &self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        name: &[u8],
+        caller: Caller<'_>,
+        out: &mut WriteQueue,
+    ) -> Option<Answer> {
+        let (cache, command) = (self.context.cache.as_ref()?, command_of(spec, caller)?);
+        if !matches!(caller.inflight.dependency(name), Dependency::Nothing) {
+            return None;
+        }
+        let hit = cache.lookup_at_once(command, name, caller.now, out)?;
+        Some(append(hit, spec, request, caller.resp))
+    }
+
     /// Answers a read of one key.
     #[inline]
     pub(in crate::router) fn read(
