@@ -179,7 +179,11 @@ impl<T: Clone> NearCache<T> {
     #[cold]
     #[inline(never)]
     fn record_hit_of_key(&self, command: CommandId, key: &[u8], held: &FoundReply, out: &WriteQueue) {
-        let (args, sampled) = (sole(key), self.samples.as_ref().map(|_| held.to_bytes(out)));
+        // A hit that is only counted takes no arguments, and allocates nothing.
+        let (args, sampled) = match &self.samples {
+            Some(_) => (sole(key), Some(held.to_bytes(out))),
+            None => (Vec::new(), None),
+        };
         self.record_sampled_hit(CacheQuery { command, key, args: &args }, held.spot(), sampled);
     }
 
