@@ -183,8 +183,8 @@ impl Router {
         self.call_otherwise(spec, class, request, caller, out)
     }
 
-    /// Answers a read whose only argument is its key, as [`Router::call`] does, if its reply is in L1 where it
-    /// is looked for first; `name` is what the servers call that key. Otherwise nothing was done.
+    /// Answers a read whose only argument is its key, if its reply is in L1 where it is looked for first;
+    /// `name` is what the servers call that key. Otherwise nothing was done, and [`Router::call`] answers.
     #[inline(always)]
     pub fn read_at_once(
         &self,

@@ -27,7 +27,7 @@ use crate::protocol::resp::encode;
 use crate::protocol::resp::request::Request;
 use crate::router::{Answer, Sha};
 
-/// Answers a read that L1 may answer as [`read`] does, if that takes no request with the names of the servers:
+/// Answers a read that L1 may answer as [`read`] does, if no request with the names of the servers is needed:
 /// its key is its only argument, and L1 has the reply.
 #[inline(always)]
 pub(super) fn read_at_once(

@@ -66,7 +66,7 @@ impl<'a> LookupKey<'a> {
         LookupKey::of(query.command, asked, is_key_only)
     }
 
-    /// That of a query with only a key.
+    /// A query with only a key.
     #[inline]
     pub(in crate::cache) fn of_key(command: CommandId, key: &'a [u8]) -> LookupKey<'a> {
         LookupKey::of(command, key, true)
