@@ -232,6 +232,11 @@ pub(crate) const IN_CLUSTER: &[Difference] = &[
 
 /// Those in a namespace of a cluster.
 pub(crate) const IN_NAMESPACE: &[Difference] = &[
+    row(
+        &["move"],
+        How::Instead("", "-CROSSSLOT "),
+        "databases are prefixes: a key without a hash tag lies in another slot in each, unless the namespace is pinned",
+    ),
     DOCTOR,
     SORT_BY,
     SORT_GET,
