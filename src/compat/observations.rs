@@ -325,4 +325,22 @@ mod tests {
         assert!(seen.commands.len() <= NAMES_MAX && seen.prefixes.len() <= PREFIXES_MAX);
         assert!(seen.unreadable > 0);
     }
+
+    #[test]
+    fn databases_and_open_transactions_have_a_bound() {
+        let mut seen = Observations::default();
+        for number in 0..DATABASES_MAX + 10 {
+            seen.take_line(format!("1700000000.000001 [{number} 127.0.0.1:1] \"GET\" \"k\"").as_bytes());
+        }
+        assert_eq!((seen.databases.len(), seen.unreadable), (DATABASES_MAX, 0));
+        seen.take_keyspace(&format!("db{}:keys=1\r\n", 2 * DATABASES_MAX));
+        assert_eq!(seen.databases.len(), DATABASES_MAX);
+        let multi = |client: &str| format!("1700000000.000001 [0 {client}] \"MULTI\"").into_bytes();
+        seen.take_line(&multi(&"c".repeat(CLIENT_BYTES_MAX + 1)));
+        assert_eq!((seen.transactions.len(), seen.unreadable), (0, 1));
+        for number in 0..TRANSACTIONS_MAX + 3 {
+            seen.take_line(&multi(&format!("client-{number}")));
+        }
+        assert_eq!((seen.transactions.len(), seen.unreadable), (TRANSACTIONS_MAX, 4));
+    }
 }

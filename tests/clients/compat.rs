@@ -15,6 +15,9 @@ use crate::support::servers::eventually;
 /// How long the commands are read at most. The end of the trial ends it.
 const SECONDS: &str = "120";
 
+/// The table of the proposed namespace.
+const PINNED: &str = "[[namespace]]\nname = \"app\"\nlisten = [\"127.0.0.1:6379\"]\npin = true\n";
+
 /// How long MONITOR may take to begin.
 const NOTICE: Duration = Duration::from_secs(10);
 
@@ -25,6 +28,15 @@ fn bullmq() {
     let meeting = met(&by_default);
     assert!(meeting.contains(&"EVALSHA".to_owned()), "{by_default}");
     assert!(row(&by_default, "EVALSHA")["undeclared_keys"]["count"].as_u64() > Some(0), "{by_default}");
+    assert_eq!(row(&by_default, "EVALSHA")["needs"], "pin", "{by_default}");
+    let said = text(&by_default);
+    for wanted in [
+        "needs pin, else refused with CROSSSLOT: ",
+        "needs pin, uses keys that the script does not declare: ",
+    ] {
+        assert!(said.contains(wanted), "{said}");
+    }
+    assert!(said.contains(PINNED) && by_default["namespace"]["pin"] == true, "{said}");
     assert_eq!(met(&with_options), Vec::<String>::new(), "{with_options}");
     is_refused(node("bullmq.mjs"));
 }
@@ -35,7 +47,18 @@ fn django() {
     // `set_many` is a transaction, and the cache is in database 1.
     assert_eq!(met(&by_default), ["a transaction"], "{by_default}");
     assert_eq!(by_default["databases"], serde_json::json!([0, 1]), "{by_default}");
+    let said = text(&by_default);
+    for wanted in [
+        "Transactions over several slots need pin or per_slot, else refused with CROSSSLOT: ",
+        "transactions = \"per_slot\"",
+        "databases = 2",
+        PINNED,
+    ] {
+        assert!(said.contains(wanted), "{said}");
+    }
     assert_eq!(met(&with_options), Vec::<String>::new(), "{with_options}");
+    let said = text(&with_options);
+    assert!(!said.contains("needs pin") && !said.contains("per_slot") && !said.contains(PINNED), "{said}");
     assert_eq!(with_options["databases"], serde_json::json!([0]), "{with_options}");
     for command in ["GET", "MGET"] {
         let verdict = &row(&by_default, command)["verdict"];
@@ -62,30 +85,41 @@ fn reports(program: impl Fn() -> Command + Sync) -> (Value, Value) {
     reports
 }
 
-/// The report on a plain Redis that `program` uses meanwhile.
+/// The report on a plain Redis that `program` uses meanwhile, with its text in the field `text`.
 fn report(mut program: Command) -> Value {
     let redis = Standalone::launch(&[]).unwrap();
-    let compat = compat(&redis);
+    let readers = [compat(&redis, &["--json"]), compat(&redis, &[])];
     let mut client = redis.server().connect().unwrap();
-    let mut monitor = String::new();
+    let mut monitors = Vec::new();
     eventually("MONITOR has begun", NOTICE, || {
         let clients = client.command(&["CLIENT", "LIST"]).unwrap().text();
-        let found = clients.lines().find(|line| line.contains(" cmd=monitor "));
-        let id = found.and_then(|line| line.strip_prefix("id=")?.split(' ').next());
-        monitor = id.unwrap_or_default().to_owned();
-        !monitor.is_empty()
+        let found = clients.lines().filter(|line| line.contains(" cmd=monitor "));
+        let ids = found.filter_map(|line| line.strip_prefix("id=")?.split(' ').next());
+        monitors = ids.map(str::to_owned).collect();
+        monitors.len() == readers.len()
     });
     let run = run_alone(&redis, &mut program);
-    client.command(&["CLIENT", "KILL", "ID", &monitor]).unwrap();
+    for monitor in &monitors {
+        client.command(&["CLIENT", "KILL", "ID", monitor]).unwrap();
+    }
     assert!(run.has_passed(), "{program:?}: {}", run.describe());
-    let output = compat.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    let [json, said] = readers.map(|reader| {
+        let output = reader.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    });
+    let mut report: Value = serde_json::from_str(&json).unwrap();
+    report["text"] = said.into();
+    report
 }
 
-fn compat(redis: &Standalone) -> Child {
+fn text(report: &Value) -> &str {
+    report["text"].as_str().unwrap()
+}
+
+fn compat(redis: &Standalone, options: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nearside"));
-    command.args(["compat", "--seconds", SECONDS, "--json", "--from"]);
+    command.args(["compat", "--seconds", SECONDS]).args(options).arg("--from");
     command.arg(format!("redis://{}", redis.server().address()));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }

@@ -76,6 +76,7 @@ mod policies;
 mod publish_order;
 mod pubsub;
 mod pubsub_failure;
+mod pubsub_leaving;
 mod refused_start;
 mod reload;
 mod reported;

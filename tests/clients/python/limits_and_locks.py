@@ -1,9 +1,10 @@
-"""Rate limits (limits) and locks (python-redis-lock), shared by several processes' worth of clients."""
+"""Rate limits (limits) and locks (python-redis-lock, redlock-py), shared by several processes' worth of clients."""
 
 import threading
 import time
 
 import redis_lock
+import redlock
 from limits import parse
 from limits.storage import RedisStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
@@ -72,9 +73,37 @@ def locks(client):
     equal(renewed.locked(), False, "it is released")
 
 
+def redlocks(server, name):
+    """The algorithm that Redis' documentation describes, with one server: SET NX PX, and a script that releases."""
+    manager = redlock.Redlock([server], retry_count=200, retry_delay=0.01)
+    balance = [0]
+
+    def deposit(_):
+        for _ in range(8):
+            lock = manager.lock(f"redlock:{name}:balance", 10_000)
+            check(lock, "it is taken in the end")
+            seen = balance[0]
+            time.sleep(0.001)
+            balance[0] = seen + 1
+            manager.unlock(lock)
+
+    in_threads(4, deposit)
+    equal(balance[0], 32, "nobody was in the lock together with another")
+    hasty = redlock.Redlock([server], retry_count=1, retry_delay=0.01)
+    taken = hasty.lock(f"redlock:{name}", 2_000)
+    equal(hasty.lock(f"redlock:{name}", 2_000), False, "a taken lock")
+    hasty.unlock(taken._replace(key=b"of another"))
+    equal(hasty.lock(f"redlock:{name}", 2_000), False, "it is not released by another")
+    hasty.unlock(taken)
+    check(hasty.lock(f"redlock:{name}", 2_000), "it is released")
+    eventually(lambda: hasty.lock(f"redlock:{name}", 10_000), "its time is over")
+
+
 for kind in (FixedWindowRateLimiter, MovingWindowRateLimiter, SlidingWindowCounterRateLimiter):
     rate_limits(kind, f"redis://{HOST}:{PORT}")
 short_window()
 locks(Redis(host=HOST, port=PORT))
 locks(Redis(unix_socket_path=SOCKET))
+redlocks({"host": HOST, "port": PORT}, "port")
+redlocks(Redis(unix_socket_path=SOCKET), "socket")
 passed()
