@@ -18,7 +18,7 @@ use crate::cache::{MissReason, NearCache, VersionedReply};
 use crate::clients::pause::ClientPause;
 use crate::invalidation::Invalidation;
 use crate::protocol::command::KeyPositions;
-use crate::protocol::key::KeySlots;
+use crate::protocol::key::{KeySlots, Slot};
 use crate::protocol::resp::request::Request;
 use crate::stats::WorkerStats;
 use crate::upstream::{Call, NodeIndex, Outcome, Right, Upstream, UpstreamError};
@@ -157,9 +157,19 @@ impl RouterContext {
         Some(InflightRead::begin(caller.inflight, keys, cache.next_number()))
     }
 
-    /// Begins a write of `keys`.
-    pub(super) fn begin_write(&self, keys: InflightKeys, caller: Caller<'_>) -> InflightWrite {
-        InflightWrite::begin(caller.inflight, keys, self.cache.as_ref().map(|cache| cache.shared().clone()))
+    /// Begins a write of `keys`, which are all in `slot` if that is known.
+    pub(super) fn begin_write(
+        &self,
+        keys: InflightKeys,
+        slot: Option<Slot>,
+        caller: Caller<'_>,
+    ) -> InflightWrite {
+        InflightWrite::begin(
+            caller.inflight,
+            keys,
+            slot,
+            self.cache.as_ref().map(|cache| cache.shared().clone()),
+        )
     }
 
     /// Empties L1, and keeps no reply that is in flight.

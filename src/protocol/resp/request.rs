@@ -1,10 +1,10 @@
 //! A request: its raw bytes and where each argument is in them.
 
+use std::array;
 use std::cell::OnceCell;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 /// A request as a client sent it, in the form of a RESP array of bulk strings. Borrowed: nothing is copied.
 #[derive(Clone, Copy)]
@@ -27,7 +27,15 @@ enum RequestCopy<'a> {
 #[derive(Clone, Debug)]
 pub struct OwnedRequest {
     raw: Bytes,
-    args: SmallVec<[Range<usize>; ARGS_INLINE]>,
+    args: ArgRanges,
+}
+
+/// Where the arguments of a request lie in it. Few of them are copied as they are, without a loop: each
+/// request that goes upstream is cloned.
+#[derive(Clone, Debug)]
+enum ArgRanges {
+    Few { ranges: [Range<usize>; ARGS_INLINE], count: usize },
+    Many(Box<[Range<usize>]>),
 }
 
 /// Arguments of a request that take no allocation of their own: a SET with an expiry has five.
@@ -112,6 +120,33 @@ impl std::fmt::Debug for Request<'_> {
     }
 }
 
+// === impl ArgRanges ===
+
+impl From<&[Range<usize>]> for ArgRanges {
+    #[inline]
+    fn from(args: &[Range<usize>]) -> ArgRanges {
+        match args.len() {
+            count @ ..=ARGS_INLINE => {
+                let ranges = array::from_fn(|index| args.get(index).cloned().unwrap_or_default());
+                ArgRanges::Few { ranges, count }
+            }
+            _ => ArgRanges::Many(args.into()),
+        }
+    }
+}
+
+impl Deref for ArgRanges {
+    type Target = [Range<usize>];
+
+    #[inline]
+    fn deref(&self) -> &[Range<usize>] {
+        match self {
+            ArgRanges::Few { ranges, count } => &ranges[..*count],
+            ArgRanges::Many(ranges) => ranges,
+        }
+    }
+}
+
 // === impl OwnedRequest ===
 
 impl OwnedRequest {
@@ -133,9 +168,10 @@ impl OwnedRequest {
         }
         let header = format!("*{}\r\n", ranges.len());
         raw.splice(0..0, header.bytes());
-        let args =
-            ranges.into_iter().map(|range| range.start + header.len()..range.end + header.len()).collect();
-        OwnedRequest { raw: raw.into(), args }
+        for range in &mut ranges {
+            *range = range.start + header.len()..range.end + header.len();
+        }
+        OwnedRequest { raw: raw.into(), args: ranges.as_slice().into() }
     }
 
     /// The request, borrowed.
@@ -171,5 +207,20 @@ mod tests {
         assert_eq!(from(2), [&b""[..], b"b"]);
         assert!(from(4).is_empty());
         assert!(from(5).is_empty());
+    }
+
+    #[test]
+    fn a_copy_has_the_arguments_however_many_there_are() {
+        for count in 1..=ARGS_INLINE + 2 {
+            let args: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+            let owned = OwnedRequest::from_args(&args);
+            let (cell, ranges) = (OnceCell::new(), owned.args.to_vec());
+            let request = Request::new(&owned.raw, &ranges, &cell);
+            for copy in [request.to_owned(), request.to_owned().clone()] {
+                assert_eq!(copy.as_request().args().collect::<Vec<_>>(), request.args().collect::<Vec<_>>());
+                assert_eq!(copy.as_request().len(), count);
+                assert_eq!(copy.arg_bytes(count), Bytes::new());
+            }
+        }
     }
 }

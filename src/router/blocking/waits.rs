@@ -99,7 +99,7 @@ impl Blocking {
             caller.inflight.note_written(slots);
         }
         let read = if writes { InflightKeys::new() } else { keys.clone() };
-        let write = writes.then(|| self.context.begin_write(keys, caller));
+        let write = writes.then(|| self.context.begin_write(keys, None, caller));
         let latest = |argument: &[u8]| matches!(argument, b"$" | b"+");
         let repeatable = !writes && !request.args().any(latest);
         let timeout = BlockTimeout::of(spec, request);

@@ -10,6 +10,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -165,21 +166,23 @@ impl Inflight {
         }
     }
 
-    /// Something of `key` is begun.
-    fn begin(&self, key: &Bytes, begin: impl FnOnce(&mut Unanswered)) {
+    /// Something of `key` is begun; returns how much of it was by now.
+    fn begin(&self, key: &Bytes, begin: impl FnOnce(&mut Unanswered)) -> u64 {
         let mut keys = self.keys.borrow_mut();
         let unanswered = keys.entry(key.clone()).or_default();
         unanswered.begun += 1;
         begin(unanswered);
+        unanswered.begun
     }
 
     /// Something of `key` was answered, or failed.
-    fn answered(&self, key: &[u8], answered: impl FnOnce(&mut Unanswered)) {
+    fn answered(&self, key: Bytes, answered: impl FnOnce(&mut Unanswered)) {
         let mut keys = self.keys.borrow_mut();
-        if let Some(unanswered) = keys.get_mut(key) {
+        if let Entry::Occupied(mut entry) = keys.entry(key) {
+            let unanswered = entry.get_mut();
             answered(unanswered);
             if unanswered.writes == 0 && unanswered.reads == 0 {
-                keys.remove(key);
+                entry.remove();
                 if keys.is_empty() && keys.capacity() > KEPT_KEYS_MAX {
                     *keys = HashMap::default();
                 }
@@ -228,12 +231,18 @@ impl Drop for Hold {
 impl InflightRead {
     /// Begins a read of `keys`, which was sent at `number`, as the near cache counts.
     pub(in crate::router) fn begin(session: &Rc<Inflight>, keys: InflightKeys, number: u64) -> InflightRead {
-        for key in &keys {
+        let begin_key = |key| {
             session.begin(key, |unanswered| {
                 unanswered.reads += 1;
                 unanswered.latest_read = unanswered.latest_read.max(number);
-            });
+            })
+        };
+        if let [key] = keys.as_slice() {
+            let begun = begin_key(key) + session.begun.get();
+            return InflightRead { session: session.clone(), keys, begun };
         }
+        keys.iter().for_each(|key| _ = begin_key(key));
+        // A key that is named twice was begun twice by now.
         let mut read = InflightRead { session: session.clone(), keys, begun: 0 };
         read.begun = read.begun_by_now();
         read
@@ -260,7 +269,7 @@ impl InflightRead {
 impl Drop for InflightRead {
     /// The reads have been answered, or failed. What L1 has from here on is no older.
     fn drop(&mut self) {
-        for key in &self.keys {
+        for key in self.keys.drain(..) {
             self.session.answered(key, |unanswered| unanswered.reads -= 1);
         }
     }
@@ -269,15 +278,18 @@ impl Drop for InflightRead {
 // === impl InflightWrite ===
 
 impl InflightWrite {
-    /// Begins a write of `keys`: from here on no running fill of them commits, and none is joined.
+    /// Begins a write of `keys`, which are all in `slot` if that is known: from here on no running fill of
+    /// them commits, and none is joined.
     pub(in crate::router) fn begin(
         session: &Rc<Inflight>,
         keys: InflightKeys,
+        slot: Option<Slot>,
         cache: Option<Arc<SharedCache>>,
     ) -> InflightWrite {
         for key in &keys {
+            debug_assert!(slot.is_none_or(|slot| slot == Slot::of(key)), "a key in another slot");
             session.begin(key, |unanswered| unanswered.writes += 1);
-            session.written.note(Slot::of(key));
+            session.written.note(slot.unwrap_or_else(|| Slot::of(key)));
         }
         let write = InflightWrite { session: session.clone(), keys, of_anything: false, cache };
         write.invalidate();
@@ -314,7 +326,7 @@ impl Drop for InflightWrite {
     /// older.
     fn drop(&mut self) {
         self.invalidate();
-        for key in &self.keys {
+        for key in self.keys.drain(..) {
             self.session.answered(key, |unanswered| unanswered.writes -= 1);
         }
         if self.of_anything {

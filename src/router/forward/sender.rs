@@ -64,7 +64,7 @@ impl Sender {
             due.is_none() && self.reply_sizes.needs_isolation(route, access, to.slots.one(), request, caller);
         let hold = isolated.then(|| Hold::of(caller.inflight));
         let keys = || if route.has_many(request) { InflightKeys::new() } else { route.keys_of(request) };
-        let begin_write = || self.context.begin_write(keys(), caller);
+        let begin_write = || self.context.begin_write(keys(), to.slots.one(), caller);
         let write = match access {
             KeyAccess::Undeclared => Some(begin_write().of_anything()),
             // A reply that takes another way than the invalidations is like a write to L1: nothing older is

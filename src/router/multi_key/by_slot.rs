@@ -76,7 +76,8 @@ impl BySlot {
         let reads_only = route.flags.has(Flags::READ);
         let values = if join == Join::Mset { 1 } else { 0 };
         let positions = route.keys.positions(request).into_iter().flatten();
-        let write = (!reads_only).then(|| self.context.begin_write(route.copied_keys_of(request), caller));
+        let write =
+            (!reads_only).then(|| self.context.begin_write(route.copied_keys_of(request), None, caller));
         let (sent, following): (Vec<PendingReply>, Vec<Option<TtlFollowUp>>) = parts(request, positions)
             .into_iter()
             .map(|part| {

@@ -48,7 +48,7 @@ impl AllPrimaries {
             self.context.invalidate_all();
             self.functions.forget();
         }
-        let write = writes.then(|| self.context.begin_write(InflightKeys::new(), caller).of_anything());
+        let write = writes.then(|| self.context.begin_write(InflightKeys::new(), None, caller).of_anything());
         let request = request.to_owned();
         let asked = match gather {
             Gather::AnyOk | Gather::Running => self.ask_every_dedicated(&request.bytes()),

@@ -203,7 +203,7 @@ impl Transactions {
     ) -> impl Future<Output = Outcome> + use<> {
         let AssembledTransaction { count, opaque, grows, selects, swaps, written, read, .. } = whole;
         caller.inflight.note_sent();
-        let write = self.context.begin_write(written, caller);
+        let write = self.context.begin_write(written, None, caller);
         let write = if opaque || swaps { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!whole.due.is_empty()).then_some(whole.due));
         let call = Call { selects, ..Call::new(caller.inflight.database(), slots, bytes, false) };
@@ -258,7 +258,7 @@ impl Transactions {
         caller: Caller<'_>,
     ) -> impl Future<Output = Outcome> + use<> {
         let AssembledTransaction { count, due, written, read, opaque, selects, swaps, .. } = whole;
-        let write = self.context.begin_write(written, caller);
+        let write = self.context.begin_write(written, None, caller);
         let write = if opaque || swaps { write.of_anything() } else { write };
         let (bytes, due) = (ended(whole.out), (!due.is_empty()).then_some(due));
         let call = Call { selects, ..Call::new(caller.inflight.database(), slots, bytes, false) };

@@ -132,7 +132,7 @@ impl Watches {
             Err(reply) => return Answer::Now(Bytes::from_static(reply)),
         };
         let watch = watched.take();
-        let reads = self.context.begin_write(InflightKeys::new(), caller).before_all_reads();
+        let reads = self.context.begin_write(InflightKeys::new(), None, caller).before_all_reads();
         let bytes = request.to_owned().bytes();
         let hash = |key| FixedState::default().hash_one(key);
         let hashes = request.args().skip(1).map(hash).collect();
